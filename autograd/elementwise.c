@@ -1,0 +1,479 @@
+/* elementwise.c - ops on each element: forward and derivative, a line each.
+ *
+ * The formulas of the forward are in tensor/formulas.h. */
+#include "autograd/internal.h"
+
+#include <cotangent/autograd/elementwise.h>
+#include <cotangent/autograd/reduce.h>
+#include <cotangent/autograd/shape.h>
+
+#include <math.h>
+#include <string.h>
+
+/* ---- the kernel call ---- */
+
+/* Strides of t broadcast to shape. */
+static void broadcast_strides(const ct_shape *shape, const ct_tensor *t, int64_t *stride)
+{
+    int lead = shape->rank - t->shape.rank, i;
+
+    for (i = 0; i < shape->rank; i++)
+        stride[i] = i < lead || t->shape.dim[i - lead] == 1 ? 0 : t->stride[i - lead];
+}
+
+void cti_elementwise(cti_ew_op op, ct_tensor *out, int inputs, const ct_tensor *const *in,
+                     const double *param)
+{
+    cti_ew e;
+    int i;
+
+    e.op = op;
+    e.inputs = inputs;
+    e.dtype = in[inputs - 1]->dtype;
+    e.rank = out->shape.rank;
+    memcpy(e.dim, out->shape.dim, sizeof e.dim);
+    memcpy(e.out_stride, out->stride, sizeof e.out_stride);
+    e.out = cti_ptr(out);
+    for (i = 0; i < inputs; i++) {
+        e.in[i] = cti_ptr(in[i]);
+        broadcast_strides(&out->shape, in[i], e.in_stride[i]);
+    }
+    e.param[0] = param ? param[0] : 0;
+    e.param[1] = param ? param[1] : 0;
+    cti_backend_of(out->device)->elementwise(&e);
+}
+
+bool cti_broadcast(const char *function, const ct_tensor *a, const ct_tensor *b, ct_shape *out)
+{
+    int rank = a->shape.rank > b->shape.rank ? a->shape.rank : b->shape.rank, i;
+
+    *out = ct_shape_of(0, NULL);
+    out->rank = rank;
+    for (i = 0; i < rank; i++) {
+        int ai = i - (rank - a->shape.rank), bi = i - (rank - b->shape.rank);
+        int64_t m = ai < 0 ? 1 : a->shape.dim[ai], n = bi < 0 ? 1 : b->shape.dim[bi];
+
+        if (m != n && m != 1 && n != 1) {
+            ct_raise(CT_ERR_SHAPE, function,
+                     "a %s and b %s do not broadcast (axis %d: %lld vs %lld)", cti_describe(a).s,
+                     cti_describe(b).s, i, (long long)m, (long long)n);
+            return false;
+        }
+        out->dim[i] = m == 1 ? n : m;
+    }
+    return true;
+}
+
+typedef enum domain { FLOATS, NUMBERS, BOOLS } domain;
+
+static bool in_domain(const char *function, const char *name, const ct_tensor *t, domain domain)
+{
+    if (domain == FLOATS)
+        return cti_want_float(function, name, t);
+    if (domain == BOOLS ? t->dtype == CT_BOOL : cti_is_float(t->dtype) || cti_is_index(t->dtype))
+        return true;
+    ct_raise(CT_ERR_DTYPE, function, "%s %s must be %s", name, cti_describe(t).s,
+             domain == BOOLS ? "bool" : "of numbers");
+    return false;
+}
+
+static ct_tensor *unary(const char *function, cti_ew_op op, const ct_op *record, domain domain,
+                        ct_dtype out_dtype, ct_tensor *x, double p, double q)
+{
+    double param[2] = { p, q };
+    ct_tensor *y;
+
+    if (!cti_usable(function, x) || !in_domain(function, "x", x, domain))
+        return NULL;
+    y = cti_new(function, x->shape, out_dtype == CT_BOOL ? CT_BOOL : x->dtype, x->device);
+    if (!y)
+        return NULL;
+    cti_elementwise(op, y, 1, (const ct_tensor *[]){ x }, param);
+    if (record && !ct_record(record, 1, &x, 1, &y, param, sizeof param))
+        return NULL;
+    return y;
+}
+
+static ct_tensor *binary(const char *function, cti_ew_op op, const ct_op *record, domain domain,
+                         bool gives_bool, ct_tensor *a, ct_tensor *b, double p, double q)
+{
+    double param[2] = { p, q };
+    ct_tensor *in[2] = { a, b }, *y;
+    ct_shape shape;
+
+    if (!cti_usable(function, a) || !cti_usable(function, b) ||
+        !cti_same_dtype(function, "a", a, "b", b) || !cti_same_device(function, "a", a, "b", b) ||
+        !in_domain(function, "a", a, domain) || !cti_broadcast(function, a, b, &shape))
+        return NULL;
+    y = cti_new(function, shape, gives_bool ? CT_BOOL : a->dtype, a->device);
+    if (!y)
+        return NULL;
+    cti_elementwise(op, y, 2, (const ct_tensor *[]){ a, b }, param);
+    if (record && !ct_record(record, 2, in, 1, &y, param, sizeof param))
+        return NULL;
+    return y;
+}
+
+/* nothing flows; 0 even where d is not finite */
+static ct_tensor *no_grad(ct_tensor *d)
+{
+    return ct_zeros(d->shape, d->dtype, d->device);
+}
+
+/* ---- fused derivatives, ops themselves ---- */
+
+/* y = f(d, s): an op of two floats of one shape, with its formula */
+#define FUSED(id, d_grad, s_grad)                                                                 \
+    static ct_tensor *id(ct_tensor *d, ct_tensor *s, double p, double q);                         \
+    static void id##_backward(ct_node *n, ct_tensor *const *dout)                                 \
+    {                                                                                             \
+        ct_tensor *e = dout[0], *d = ct_input(n, 0), *s = ct_input(n, 1);                         \
+        const double *p = ct_attributes(n);                                                       \
+        (void)d, (void)s, (void)p;                                                                \
+        if (ct_needs_grad(n, 0))                                                                  \
+            ct_add_grad(n, 0, d_grad);                                                            \
+        if (ct_needs_grad(n, 1))                                                                  \
+            ct_add_grad(n, 1, s_grad);                                                            \
+    }                                                                                             \
+    static const ct_op id##_op = { .name = "ct_" #id, .inputs = 2, .outputs = 1,                  \
+                                     .saves = CT_SAVE_INPUTS, .backward = id##_backward };        \
+    static ct_tensor *id(ct_tensor *d, ct_tensor *s, double p, double q)                          \
+    {                                                                                             \
+        return binary("ct_" #id, CTI_EW_##id, &id##_op, FLOATS, false, d, s, p, q);               \
+    }
+
+FUSED(tanh_backward, tanh_backward(e, s, 0, 0), ct_mul_scalar(ct_mul(ct_mul(e, d), s), -2))
+FUSED(sigmoid_backward, sigmoid_backward(e, s, 0, 0),
+      ct_mul(ct_mul(e, d), ct_add_scalar(ct_mul_scalar(s, -2), 1)))
+FUSED(relu_backward, relu_backward(e, s, 0, 0), no_grad(s))
+FUSED(leaky_relu_backward, leaky_relu_backward(e, s, p[0], p[1]), no_grad(s))
+FUSED(clamp_backward, clamp_backward(e, s, p[0], p[1]), no_grad(s))
+
+/* ---- one operand ---- */
+
+/* An op whose derivative is a formula in d, its input x and its parameters p. */
+#define OF_INPUT(id, domain, formula)                                                             \
+    static void id##_grad(ct_node *n, ct_tensor *const *dout)                                     \
+    {                                                                                             \
+        ct_tensor *d = dout[0], *x = ct_input(n, 0);                                              \
+        const double *p = ct_attributes(n);                                                       \
+        (void)d, (void)x, (void)p;                                                                \
+        ct_add_grad(n, 0, formula);                                                               \
+    }                                                                                             \
+    static const ct_op id##_op = { .name = "ct_" #id, .inputs = 1, .outputs = 1,                  \
+                                     .saves = CT_SAVE_INPUTS, .backward = id##_grad };            \
+    static ct_tensor *op_##id(const char *function, ct_tensor *x, double p, double q)             \
+    {                                                                                             \
+        return unary(function, CTI_EW_##id, &id##_op, domain, CT_F32, x, p, q);                   \
+    }
+
+/* One whose derivative is a formula in d, its output y and its parameters p. */
+#define OF_OUTPUT(id, domain, formula)                                                            \
+    static void id##_grad(ct_node *n, ct_tensor *const *dout)                                     \
+    {                                                                                             \
+        ct_tensor *d = dout[0], *y = ct_output(n, 0);                                             \
+        const double *p = ct_attributes(n);                                                       \
+        (void)d, (void)y, (void)p;                                                                \
+        ct_add_grad(n, 0, formula);                                                               \
+    }                                                                                             \
+    static const ct_op id##_op = { .name = "ct_" #id, .inputs = 1, .outputs = 1,                  \
+                                     .saves = CT_SAVE_OUTPUTS, .backward = id##_grad };           \
+    static ct_tensor *op_##id(const char *function, ct_tensor *x, double p, double q)             \
+    {                                                                                             \
+        return unary(function, CTI_EW_##id, &id##_op, domain, CT_F32, x, p, q);                   \
+    }
+
+OF_OUTPUT(affine, FLOATS, ct_mul_scalar(d, p[0]))
+OF_OUTPUT(neg, NUMBERS, ct_neg(d))
+OF_INPUT(abs, NUMBERS, ct_mul(d, ct_sign(x)))
+OF_OUTPUT(sign, NUMBERS, no_grad(d))
+OF_INPUT(square, NUMBERS, ct_mul(d, ct_mul_scalar(x, 2)))
+OF_OUTPUT(exp, FLOATS, ct_mul(d, y))
+OF_OUTPUT(expm1, FLOATS, ct_mul(d, ct_add_scalar(y, 1)))
+OF_INPUT(log, FLOATS, ct_div(d, x))
+OF_INPUT(log1p, FLOATS, ct_div(d, ct_add_scalar(x, 1)))
+OF_OUTPUT(sqrt, FLOATS, ct_div(d, ct_mul_scalar(y, 2)))
+OF_OUTPUT(rsqrt, FLOATS, ct_mul(d, ct_mul_scalar(ct_mul(ct_square(y), y), -0.5)))
+OF_OUTPUT(reciprocal, FLOATS, ct_mul(d, ct_neg(ct_square(y))))
+OF_INPUT(sin, FLOATS, ct_mul(d, ct_cos(x)))
+OF_INPUT(cos, FLOATS, ct_neg(ct_mul(d, ct_sin(x))))
+OF_OUTPUT(tanh, FLOATS, tanh_backward(d, y, 0, 0))
+OF_OUTPUT(sigmoid, FLOATS, sigmoid_backward(d, y, 0, 0))
+OF_OUTPUT(relu, FLOATS, relu_backward(d, y, 0, 0))
+OF_INPUT(leaky_relu, FLOATS, leaky_relu_backward(d, x, p[0], 0))
+OF_INPUT(clamp, FLOATS, clamp_backward(d, x, p[0], p[1]))
+OF_INPUT(softplus, FLOATS, ct_mul(d, ct_sigmoid(x)))
+OF_INPUT(erf, FLOATS,
+         ct_mul(d, ct_mul_scalar(ct_exp(ct_neg(ct_square(x))), 1.12837916709551257390)))
+OF_OUTPUT(floor, FLOATS, no_grad(d))
+OF_OUTPUT(ceil, FLOATS, no_grad(d))
+OF_OUTPUT(round, FLOATS, no_grad(d))
+OF_INPUT(pow_scalar, FLOATS,
+         p[0] == 0 ? no_grad(d) : ct_mul(d, ct_mul_scalar(ct_pow_scalar(x, p[0] - 1), p[0])))
+OF_OUTPUT(scalar_pow, FLOATS, ct_mul_scalar(ct_mul(d, y), log(p[0])))
+OF_INPUT(scalar_div, FLOATS, ct_mul(d, ct_rdiv_scalar(ct_square(x), -p[0])))
+
+/* elu: 1 above 0, alpha exp(x) below */
+OF_INPUT(elu, FLOATS,
+         ct_where(ct_lt(x, no_grad(x)), ct_mul(d, ct_mul_scalar(ct_exp(x), p[0])), d))
+
+/* silu: s (1 + x (1 - s)) */
+static ct_tensor *silu_slope(ct_tensor *x)
+{
+    ct_tensor *s = ct_sigmoid(x);
+
+    return ct_mul(s, ct_add_scalar(ct_mul(x, ct_rsub_scalar(s, 1)), 1));
+}
+
+OF_INPUT(silu, FLOATS, ct_mul(d, silu_slope(x)))
+
+/* gelu: Phi(x) + x phi(x) */
+static ct_tensor *gelu_slope(ct_tensor *x)
+{
+    ct_tensor *cdf = ct_add_scalar(
+        ct_mul_scalar(ct_erf(ct_mul_scalar(x, 0.70710678118654752440)), 0.5), 0.5);
+    ct_tensor *pdf = ct_mul_scalar(ct_exp(ct_mul_scalar(ct_square(x), -0.5)),
+                                   0.39894228040143267794);
+
+    return ct_add(cdf, ct_mul(x, pdf));
+}
+
+OF_INPUT(gelu, FLOATS, ct_mul(d, gelu_slope(x)))
+
+#define PLAIN1(id)                                                                                \
+    ct_tensor *ct_##id(ct_tensor *x)                                                              \
+    {                                                                                             \
+        return op_##id("ct_" #id, x, 0, 0);                                                       \
+    }
+
+PLAIN1(neg)
+PLAIN1(abs)
+PLAIN1(sign)
+PLAIN1(square)
+PLAIN1(exp)
+PLAIN1(expm1)
+PLAIN1(log)
+PLAIN1(log1p)
+PLAIN1(sqrt)
+PLAIN1(rsqrt)
+PLAIN1(reciprocal)
+PLAIN1(sin)
+PLAIN1(cos)
+PLAIN1(tanh)
+PLAIN1(sigmoid)
+PLAIN1(relu)
+PLAIN1(silu)
+PLAIN1(gelu)
+PLAIN1(softplus)
+PLAIN1(erf)
+PLAIN1(floor)
+PLAIN1(ceil)
+PLAIN1(round)
+
+ct_tensor *ct_leaky_relu(ct_tensor *x, double slope)
+{
+    return op_leaky_relu("ct_leaky_relu", x, slope, 0);
+}
+
+ct_tensor *ct_elu(ct_tensor *x, double alpha)
+{
+    return op_elu("ct_elu", x, alpha, 0);
+}
+
+ct_tensor *ct_clamp(ct_tensor *x, double low, double high)
+{
+    if (x && !(low <= high)) {
+        ct_raise(CT_ERR_ARGUMENT, "ct_clamp", "low %g and high %g are no range", low, high);
+        return NULL;
+    }
+    return op_clamp("ct_clamp", x, low, high);
+}
+
+ct_tensor *ct_add_scalar(ct_tensor *x, double s)
+{
+    return op_affine("ct_add_scalar", x, 1, s);
+}
+
+ct_tensor *ct_sub_scalar(ct_tensor *x, double s)
+{
+    return op_affine("ct_sub_scalar", x, 1, -s);
+}
+
+ct_tensor *ct_mul_scalar(ct_tensor *x, double s)
+{
+    return op_affine("ct_mul_scalar", x, s, 0);
+}
+
+ct_tensor *ct_div_scalar(ct_tensor *x, double s)
+{
+    if (x && !in_domain("ct_div_scalar", "x", x, FLOATS))
+        return NULL;
+    return op_affine("ct_div_scalar", x, 1 / s, 0);
+}
+
+ct_tensor *ct_rsub_scalar(ct_tensor *x, double s)
+{
+    return op_affine("ct_rsub_scalar", x, -1, s);
+}
+
+ct_tensor *ct_pow_scalar(ct_tensor *x, double p)
+{
+    return op_pow_scalar("ct_pow_scalar", x, p, 0);
+}
+
+ct_tensor *ct_rdiv_scalar(ct_tensor *x, double s)
+{
+    return op_scalar_div("ct_rdiv_scalar", x, s, 0);
+}
+
+ct_tensor *ct_rpow_scalar(ct_tensor *x, double s)
+{
+    return op_scalar_pow("ct_rpow_scalar", x, s, 0);
+}
+
+/* ---- two operands ---- */
+
+/* An op with a formula for each operand, of d, a, b and the output y; gradients are summed over
+ * the axes that were broadcast. */
+#define OF_TWO(id, domain, saved, a_grad, b_grad)                                                 \
+    static void id##_grad(ct_node *n, ct_tensor *const *dout)                                     \
+    {                                                                                             \
+        ct_tensor *d = dout[0];                                                                   \
+        ct_tensor *a = (saved) & CT_SAVE_INPUTS ? ct_input(n, 0) : NULL;                          \
+        ct_tensor *b = (saved) & CT_SAVE_INPUTS ? ct_input(n, 1) : NULL;                          \
+        ct_tensor *y = (saved) & CT_SAVE_OUTPUTS ? ct_output(n, 0) : NULL;                        \
+        (void)a, (void)b, (void)y;                                                                \
+        if (ct_needs_grad(n, 0))                                                                  \
+            ct_add_grad(n, 0, ct_sum_to_shape(a_grad, ct_input_shape(n, 0)));                     \
+        if (ct_needs_grad(n, 1))                                                                  \
+            ct_add_grad(n, 1, ct_sum_to_shape(b_grad, ct_input_shape(n, 1)));                     \
+    }                                                                                             \
+    static const ct_op id##_op = { .name = "ct_" #id, .inputs = 2, .outputs = 1,                  \
+                                     .saves = (saved), .backward = id##_grad };                   \
+    ct_tensor *ct_##id(ct_tensor *a, ct_tensor *b)                                                \
+    {                                                                                             \
+        return binary("ct_" #id, CTI_EW_##id, &id##_op, domain, false, a, b, 0, 0);               \
+    }
+
+/* the share of a in d: all where a is beyond b, half where they are equal */
+static ct_tensor *share(ct_tensor *d, ct_tensor *beyond, ct_tensor *equal)
+{
+    ct_tensor *none = no_grad(d);
+
+    return ct_where(beyond, d, ct_where(equal, ct_mul_scalar(d, 0.5), none));
+}
+
+/* d log(a) y, 0 where a = 0 and b >= 0 */
+static ct_tensor *pow_exponent_grad(ct_tensor *d, ct_tensor *a, ct_tensor *b, ct_tensor *y)
+{
+    ct_tensor *zero_a = no_grad(a), *zero_b = no_grad(b);
+    ct_tensor *flat = ct_logical_and(ct_eq(a, zero_a), ct_ge(b, zero_b));
+    ct_tensor *logs = ct_log(ct_where(flat, ct_add_scalar(zero_a, 1), a));
+
+    return ct_mul(d, ct_mul(y, logs));
+}
+
+OF_TWO(add, NUMBERS, 0, d, d)
+OF_TWO(sub, NUMBERS, 0, d, ct_neg(d))
+OF_TWO(mul, NUMBERS, CT_SAVE_INPUTS, ct_mul(d, b), ct_mul(d, a))
+OF_TWO(div, FLOATS, CT_SAVE_INPUTS, ct_div(d, b),
+       ct_neg(ct_mul(d, ct_div(ct_div(a, b), b))))
+OF_TWO(pow, FLOATS, CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
+       ct_mul(d, ct_mul(b, ct_pow(a, ct_sub_scalar(b, 1)))), pow_exponent_grad(d, a, b, y))
+OF_TWO(maximum, NUMBERS, CT_SAVE_INPUTS, share(d, ct_gt(a, b), ct_eq(a, b)),
+       share(d, ct_lt(a, b), ct_eq(a, b)))
+OF_TWO(minimum, NUMBERS, CT_SAVE_INPUTS, share(d, ct_lt(a, b), ct_eq(a, b)),
+       share(d, ct_gt(a, b), ct_eq(a, b)))
+
+/* ---- comparisons and logic ---- */
+
+#define TO_BOOL(id, domain)                                                                       \
+    ct_tensor *ct_##id(ct_tensor *a, ct_tensor *b)                                                \
+    {                                                                                             \
+        return binary("ct_" #id, CTI_EW_##id, NULL, domain, true, a, b, 0, 0);                    \
+    }
+
+TO_BOOL(eq, NUMBERS)
+TO_BOOL(ne, NUMBERS)
+TO_BOOL(lt, NUMBERS)
+TO_BOOL(le, NUMBERS)
+TO_BOOL(gt, NUMBERS)
+TO_BOOL(ge, NUMBERS)
+TO_BOOL(logical_and, BOOLS)
+TO_BOOL(logical_or, BOOLS)
+TO_BOOL(logical_xor, BOOLS)
+
+ct_tensor *ct_isfinite(ct_tensor *x)
+{
+    return unary("ct_isfinite", CTI_EW_isfinite, NULL, FLOATS, CT_BOOL, x, 0, 0);
+}
+
+ct_tensor *ct_isnan(ct_tensor *x)
+{
+    return unary("ct_isnan", CTI_EW_isnan, NULL, FLOATS, CT_BOOL, x, 0, 0);
+}
+
+ct_tensor *ct_logical_not(ct_tensor *x)
+{
+    return unary("ct_logical_not", CTI_EW_logical_not, NULL, BOOLS, CT_BOOL, x, 0, 0);
+}
+
+/* ---- choosing ---- */
+
+static void where_grad(ct_node *n, ct_tensor *const *dout)
+{
+    ct_tensor *d = dout[0], *c = ct_input(n, 0), *none = no_grad(d);
+
+    if (ct_needs_grad(n, 1))
+        ct_add_grad(n, 1, ct_sum_to_shape(ct_where(c, d, none), ct_input_shape(n, 1)));
+    if (ct_needs_grad(n, 2))
+        ct_add_grad(n, 2, ct_sum_to_shape(ct_where(c, none, d), ct_input_shape(n, 2)));
+}
+
+static const ct_op where_op = { .name = "ct_where", .inputs = 3, .outputs = 1,
+                                .saves = CT_SAVE_INPUTS, .backward = where_grad };
+
+static ct_tensor *where(const char *me, ct_tensor *c, ct_tensor *a, ct_tensor *b)
+{
+    ct_tensor *in[3] = { c, a, b }, *y;
+    ct_tensor frame;
+    ct_shape shape;
+
+    if (!cti_usable(me, c) || !cti_usable(me, a) || !cti_usable(me, b) ||
+        !in_domain(me, "condition", c, BOOLS) || !cti_same_dtype(me, "a", a, "b", b) ||
+        !cti_same_device(me, "a", a, "b", b) || !cti_same_device(me, "condition", c, "a", a) ||
+        !cti_broadcast(me, a, b, &shape))
+        return NULL;
+    frame = *a; /* a and b together, against the condition */
+    frame.shape = shape;
+    if (!cti_broadcast(me, c, &frame, &shape))
+        return NULL;
+    y = cti_new(me, shape, a->dtype, a->device);
+    if (!y)
+        return NULL;
+    cti_elementwise(CTI_EW_where, y, 3, (const ct_tensor *[]){ c, a, b }, NULL);
+    return ct_record(&where_op, 3, in, 1, &y, NULL, 0) ? y : NULL;
+}
+
+ct_tensor *ct_where(ct_tensor *condition, ct_tensor *a, ct_tensor *b)
+{
+    return where("ct_where", condition, a, b);
+}
+
+ct_tensor *ct_masked_fill(ct_tensor *x, ct_tensor *mask, double value)
+{
+    ct_shape shape;
+    ct_tensor *v, *y;
+
+    if (!cti_usable("ct_masked_fill", x) || !cti_usable("ct_masked_fill", mask) ||
+        !cti_broadcast("ct_masked_fill", mask, x, &shape))
+        return NULL;
+    if (!cti_same_shape(&shape, &x->shape)) {
+        ct_raise(CT_ERR_SHAPE, "ct_masked_fill", "mask %s does not broadcast to x %s",
+                 cti_describe(mask).s, cti_describe(x).s);
+        return NULL;
+    }
+    v = ct_full(CT_SCALAR, value, x->dtype, x->device);
+    y = v ? where("ct_masked_fill", mask, v, x) : NULL;
+    return y;
+}

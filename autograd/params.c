@@ -1,0 +1,455 @@
+/* params.c - parameter sets. */
+#include "autograd/internal.h"
+
+#include "tensor/host.h"
+
+#include <cotangent/autograd/params.h>
+
+#include <fnmatch.h>
+#include <pthread.h>
+#include <string.h>
+
+struct ct_param {
+    struct root *root;
+    char *name;
+    ct_shape shape;
+    ct_init init;
+    _Atomic(ct_tensor *) value; /* owned; NULL until settled */
+    bool buffer, frozen;
+};
+
+typedef struct owned {
+    void *object;
+    void (*free_object)(void *);
+    struct owned *next;
+} owned;
+
+typedef struct root {
+    ct_params_options options;
+    pthread_mutex_t lock; /* settling */
+    ct_param **entry;
+    int count;
+    size_t room;
+    owned *objects;
+    struct ct_params *parts; /* all views of the set, the whole first made last */
+} root;
+
+/* A prefix, with its dot; "" for the whole. */
+struct ct_params {
+    root *root;
+    char *prefix;
+    struct ct_params *next;
+};
+
+static ct_params *part_new(root *r, const char *prefix)
+{
+    ct_params *p = cti_calloc(1, sizeof *p);
+
+    if (p)
+        p->prefix = cti_strdup(prefix);
+    if (!p || !p->prefix) {
+        cti_release(p);
+        cti_out_of_memory("ct_params", sizeof *p);
+        return NULL;
+    }
+    p->root = r;
+    p->next = r->parts;
+    r->parts = p;
+    return p;
+}
+
+ct_params *ct_params_new(ct_params_options options)
+{
+    root *r;
+    ct_params *p;
+
+    if (!cti_is_float(options.dtype) || !cti_backend_of(options.device)) {
+        ct_raise(cti_is_float(options.dtype) ? CT_ERR_DEVICE : CT_ERR_DTYPE, "ct_params_new",
+                 "dtype %s, device %d: parameters are f32 or f64, on a device that is there",
+                 ct_dtype_name(options.dtype), options.device);
+        return NULL;
+    }
+    r = cti_calloc(1, sizeof *r);
+    if (!r) {
+        cti_out_of_memory("ct_params_new", sizeof *r);
+        return NULL;
+    }
+    r->options = options;
+    pthread_mutex_init(&r->lock, NULL);
+    p = part_new(r, "");
+    if (!p) {
+        pthread_mutex_destroy(&r->lock);
+        cti_release(r);
+    }
+    return p;
+}
+
+static void param_free(ct_param *p)
+{
+    ct_free(p->value);
+    cti_release(p->name);
+    cti_release(p);
+}
+
+void ct_params_free(ct_params *set)
+{
+    root *r;
+    int i;
+
+    if (!set || set->prefix[0])
+        return;
+    r = set->root;
+    while (r->objects) {
+        owned *o = r->objects;
+
+        r->objects = o->next;
+        o->free_object(o->object);
+        cti_release(o);
+    }
+    for (i = 0; i < r->count; i++)
+        param_free(r->entry[i]);
+    while (r->parts) {
+        ct_params *p = r->parts;
+
+        r->parts = p->next;
+        cti_release(p->prefix);
+        cti_release(p);
+    }
+    cti_release(r->entry);
+    pthread_mutex_destroy(&r->lock);
+    cti_release(r);
+}
+
+/* prefix + name + suffix, in new memory; NULL with an error for a bad name. */
+static char *full_name(const char *function, const ct_params *set, const char *name,
+                       const char *suffix)
+{
+    size_t n;
+    char *s;
+
+    if (!name || !name[0] || name[0] == '.' || name[strlen(name) - 1] == '.') {
+        ct_raise(CT_ERR_ARGUMENT, function, "\"%s\" is no name", name ? name : "(null)");
+        return NULL;
+    }
+    n = strlen(set->prefix) + strlen(name) + strlen(suffix) + 1;
+    s = cti_calloc(1, n);
+    if (!s) {
+        cti_out_of_memory(function, n);
+        return NULL;
+    }
+    strcat(strcat(strcpy(s, set->prefix), name), suffix);
+    return s;
+}
+
+ct_params *ct_params_sub(ct_params *set, const char *name)
+{
+    ct_params *p;
+    char *prefix;
+
+    if (!set)
+        return NULL;
+    prefix = full_name("ct_params_sub", set, name, ".");
+    if (!prefix)
+        return NULL;
+    for (p = set->root->parts; p && strcmp(p->prefix, prefix) != 0; p = p->next)
+        ;
+    if (!p)
+        p = part_new(set->root, prefix);
+    cti_release(prefix);
+    return p;
+}
+
+ct_status ct_params_own(ct_params *set, void *object, void (*free_object)(void *object))
+{
+    owned *o = set ? cti_calloc(1, sizeof *o) : NULL;
+
+    if (!o) {
+        if (set)
+            cti_out_of_memory("ct_params_own", sizeof *o);
+        free_object(object);
+        return set ? CT_ERR_MEMORY : CT_ERR_ARGUMENT;
+    }
+    o->object = object;
+    o->free_object = free_object;
+    o->next = set->root->objects;
+    set->root->objects = o;
+    return CT_OK;
+}
+
+/* ---- entries ---- */
+
+static bool is_under(const ct_params *set, const ct_param *p)
+{
+    return strncmp(p->name, set->prefix, strlen(set->prefix)) == 0;
+}
+
+int ct_params_count(const ct_params *set)
+{
+    int i, n = 0;
+
+    for (i = 0; set && i < set->root->count; i++)
+        n += is_under(set, set->root->entry[i]);
+    return n;
+}
+
+ct_param *ct_params_at(const ct_params *set, int at)
+{
+    int i;
+
+    for (i = 0; set && i < set->root->count; i++)
+        if (is_under(set, set->root->entry[i]) && at-- == 0)
+            return set->root->entry[i];
+    return NULL;
+}
+
+ct_param *ct_params_get(const ct_params *set, const char *name)
+{
+    size_t n = set ? strlen(set->prefix) : 0;
+    int i;
+
+    for (i = 0; set && name && i < set->root->count; i++)
+        if (is_under(set, set->root->entry[i]) && strcmp(set->root->entry[i]->name + n, name) == 0)
+            return set->root->entry[i];
+    return NULL;
+}
+
+int64_t ct_params_numel(const ct_params *set)
+{
+    int64_t n = 0;
+    int i;
+
+    for (i = 0; set && i < set->root->count; i++) {
+        const ct_param *p = set->root->entry[i];
+
+        if (is_under(set, p) && ct_param_is_trained(p))
+            n += ct_numel(p->value);
+    }
+    return n;
+}
+
+ct_dtype ct_params_dtype(const ct_params *set)
+{
+    return set ? set->root->options.dtype : CT_F32;
+}
+
+ct_device ct_params_device(const ct_params *set)
+{
+    return set ? set->root->options.device : CT_CPU;
+}
+
+uint64_t ct_params_seed(const ct_params *set)
+{
+    return set ? set->root->options.seed : 0;
+}
+
+const char *ct_param_name(const ct_param *p)
+{
+    return p ? p->name : "";
+}
+
+ct_shape ct_param_shape(const ct_param *p)
+{
+    return p ? p->shape : CT_SCALAR;
+}
+
+bool ct_param_is_settled(const ct_param *p)
+{
+    return p && p->value;
+}
+
+bool ct_param_is_trained(const ct_param *p)
+{
+    return p && !p->buffer && !p->frozen;
+}
+
+/* ---- settling ---- */
+
+/* Makes and fills the value of a whole shape; called under the lock. */
+static ct_status make_value(ct_param *p)
+{
+    root *r = p->root;
+    ct_generator g = ct_generator_named(ct_generator_seed(r->options.seed), p->name);
+    ct_scope s = cti_scope_push();
+    ct_tensor *t = cti_new("ct_param_settle", p->shape, r->options.dtype, r->options.device);
+    ct_tensor *kept = NULL;
+
+    if (t && p->init.fill(&p->init, t, &g) == CT_OK)
+        kept = ct_keep(t);
+    cti_scope_pop(s);
+    if (kept && !p->buffer && !ct_requires_grad(kept, !p->frozen)) {
+        ct_free(kept);
+        kept = NULL;
+    }
+    p->value = kept;
+    return kept ? CT_OK : ct_error();
+}
+
+static bool agrees(const ct_shape *known, const ct_shape *given)
+{
+    int i;
+
+    if (known->rank != given->rank)
+        return false;
+    for (i = 0; i < known->rank; i++)
+        if (known->dim[i] != -1 && known->dim[i] != given->dim[i])
+            return false;
+    return true;
+}
+
+ct_status ct_param_settle(ct_param *p, ct_shape shape)
+{
+    ct_shape known;
+    ct_status status = CT_OK;
+
+    if (!p)
+        return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, "ct_param_settle", "p is NULL") : ct_error();
+    pthread_mutex_lock(&p->root->lock);
+    known = p->shape;
+    if (!agrees(&known, &shape)) {
+        status = ct_raise(CT_ERR_SHAPE, "ct_param_settle", "%s has the shape %s, not %s", p->name,
+                          cti_shape_text(&known).s, cti_shape_text(&shape).s);
+    } else if (!p->value) {
+        p->shape = shape;
+        status = make_value(p);
+        if (status != CT_OK)
+            p->shape = known;
+    }
+    pthread_mutex_unlock(&p->root->lock);
+    return status;
+}
+
+void ct_param_set_init(ct_param *p, ct_init init)
+{
+    if (p)
+        p->init = init;
+}
+
+ct_tensor *ct_param_value(ct_param *p)
+{
+    if (!p)
+        return NULL;
+    if (!p->value)
+        ct_raise(CT_ERR_SHAPE, "ct_param_value", "%s is not settled: its shape is %s", p->name,
+                 cti_shape_text(&p->shape).s);
+    return p->value;
+}
+
+static bool is_whole(const ct_shape *shape)
+{
+    int i;
+
+    for (i = 0; i < shape->rank; i++)
+        if (shape->dim[i] == -1)
+            return false;
+    return true;
+}
+
+static bool check_shape(const char *name, const ct_shape *shape)
+{
+    int i;
+
+    for (i = 0; shape->rank >= 0 && shape->rank <= CT_MAX_RANK && i < shape->rank; i++)
+        if (shape->dim[i] < -1)
+            break;
+    if (i == shape->rank)
+        return true;
+    ct_raise(CT_ERR_SHAPE, "ct_params_add", "%s cannot have the shape %s", name,
+             cti_shape_text(shape).s);
+    return false;
+}
+
+static ct_param *entry_new(ct_params *set, const char *name, ct_shape shape, ct_init init,
+                           bool buffer)
+{
+    root *r = set->root;
+    size_t room = r->room;
+    ct_param *p;
+
+    if (ct_params_get(set, name)) {
+        ct_raise(CT_ERR_ARGUMENT, "ct_params_add", "the name %s%s is taken", set->prefix, name);
+        return NULL;
+    }
+    if (!check_shape(name, &shape) ||
+        !cti_grow((void **)&r->entry, &room, (size_t)r->count, sizeof *r->entry))
+        return NULL;
+    r->room = room;
+    p = cti_calloc(1, sizeof *p);
+    if (!p) {
+        cti_out_of_memory("ct_params_add", sizeof *p);
+        return NULL;
+    }
+    p->name = full_name("ct_params_add", set, name, "");
+    p->root = r;
+    p->shape = shape;
+    p->init = init;
+    p->buffer = buffer;
+    if (!p->name || (is_whole(&shape) && make_value(p) != CT_OK)) {
+        cti_release(p->name);
+        cti_release(p);
+        return NULL;
+    }
+    r->entry[r->count++] = p;
+    return p;
+}
+
+ct_param *ct_params_add(ct_params *set, const char *name, ct_shape shape, ct_init init)
+{
+    return set ? entry_new(set, name, shape, init, false) : NULL;
+}
+
+ct_param *ct_params_add_buffer(ct_params *set, const char *name, ct_shape shape, ct_init init)
+{
+    return set ? entry_new(set, name, shape, init, true) : NULL;
+}
+
+/* ---- the whole set ---- */
+
+int ct_params_freeze(ct_params *set, const char *pattern, bool frozen)
+{
+    int i, n = 0;
+
+    for (i = 0; set && i < set->root->count; i++) {
+        ct_param *p = set->root->entry[i];
+
+        if (!is_under(set, p) || fnmatch(pattern, p->name + strlen(set->prefix), 0) != 0)
+            continue;
+        n++;
+        p->frozen = frozen;
+        if (p->value && !p->buffer) {
+            ct_requires_grad(p->value, !frozen);
+            ct_clear_grad(p->value);
+        }
+    }
+    return n;
+}
+
+void ct_zero_grad(ct_params *set)
+{
+    int i;
+
+    for (i = 0; set && i < set->root->count; i++)
+        if (is_under(set, set->root->entry[i]) && set->root->entry[i]->value)
+            ct_clear_grad(set->root->entry[i]->value);
+}
+
+void ct_params_print(const ct_params *set, FILE *out)
+{
+    int i, width = 4;
+
+    for (i = 0; i < ct_params_count(set); i++) {
+        int n = (int)strlen(ct_params_at(set, i)->name);
+
+        width = n > width ? n : width;
+    }
+    for (i = 0; i < ct_params_count(set); i++) {
+        const ct_param *p = ct_params_at(set, i);
+
+        fprintf(out, "%-*s  %-14s %10lld%s\n", width, p->name, cti_shape_text(&p->shape).s,
+                (long long)ct_numel(p->value),
+                !p->value ? "  (settled at the first forward)"
+                : p->buffer ? "  (buffer)"
+                : p->frozen ? "  (frozen)"
+                            : "");
+    }
+    fprintf(out, "%-*s  %-14s %10lld\n", width, "total", "", (long long)ct_params_numel(set));
+}

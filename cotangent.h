@@ -1,0 +1,41 @@
+/* cotangent.h - Cotangent: reverse-mode automatic differentiation over tensors, and neural-network
+ * modules on top. Every public header, in the order in which they build on each other. */
+#ifndef COTANGENT_H
+#define COTANGENT_H
+
+#include <cotangent/tensor/status.h>
+#include <cotangent/tensor/scope.h>
+#include <cotangent/tensor/tensor.h>
+#include <cotangent/tensor/random.h>
+
+#include <cotangent/autograd/autograd.h>
+#include <cotangent/autograd/op.h>
+#include <cotangent/autograd/elementwise.h>
+#include <cotangent/autograd/reduce.h>
+#include <cotangent/autograd/matmul.h>
+#include <cotangent/autograd/shape.h>
+#include <cotangent/autograd/index.h>
+#include <cotangent/autograd/softmax.h>
+#include <cotangent/autograd/params.h>
+#include <cotangent/autograd/gradcheck.h>
+
+#include <cotangent/nn/init.h>
+#include <cotangent/nn/linear.h>
+#include <cotangent/nn/state.h>
+#include <cotangent/nn/recurrent.h>
+#include <cotangent/nn/rnn.h>
+#include <cotangent/nn/loss.h>
+
+#include <cotangent/optim/optimizer.h>
+#include <cotangent/optim/clip.h>
+
+#include <cotangent/data/text.h>
+#include <cotangent/data/vocab.h>
+#include <cotangent/data/loader.h>
+
+#include <cotangent/train/trainer.h>
+
+/* Wrappers that note the caller's file and line for messages. */
+#include <cotangent_sites.h>
+
+#endif

@@ -1,0 +1,249 @@
+/* fetch.c - the user's cache, and the download into it. */
+#include "tensor/internal.h"
+
+#include "data/fetch.h"
+#include "tensor/host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifdef CT_HAVE_LIBCURL
+#include <curl/curl.h>
+#include <pthread.h>
+#endif
+
+void cti_because(cti_reasons *why, const char *format, ...)
+{
+    size_t n = strlen(why->s);
+    va_list args;
+
+    if (n)
+        n += (size_t)snprintf(why->s + n, sizeof why->s - n, "; ");
+    if (n >= sizeof why->s)
+        return;
+    va_start(args, format);
+    vsnprintf(why->s + n, sizeof why->s - n, format, args);
+    va_end(args);
+}
+
+/* ---- the cache ---- */
+
+char *cti_cache_path(const char *file, cti_reasons *why)
+{
+    const char *base = getenv("XDG_CACHE_HOME"), *below = "";
+    char *path;
+    size_t n;
+
+    if (!base || base[0] != '/') { /* the XDG specification: ignore a relative one */
+        base = getenv("HOME");
+        below = "/.cache";
+    }
+    if (!base || base[0] != '/') {
+        cti_because(why, "no cache: neither XDG_CACHE_HOME nor HOME is an absolute path");
+        return NULL;
+    }
+    n = strlen(base) + strlen(below) + strlen("/cotangent/") + strlen(file) + 1;
+    path = cti_calloc(n, 1);
+    if (path)
+        snprintf(path, n, "%s%s/cotangent/%s", base, below, file);
+    else
+        cti_because(why, "no cache: out of memory");
+    return path;
+}
+
+/* Makes the folders above an absolute path. What fails here shows when the file is opened. */
+static void make_parents(char *path)
+{
+    char *slash = path;
+
+    while ((slash = strchr(slash + 1, '/'))) {
+        *slash = '\0';
+        mkdir(path, 0700);
+        *slash = '/';
+    }
+}
+
+static bool write_all(int fd, const char *bytes, size_t size)
+{
+    while (size) {
+        ssize_t n = cti_file_calls.write(fd, bytes, size);
+
+        if (n < 0 && errno != EINTR)
+            return false;
+        if (n > 0) {
+            bytes += n;
+            size -= (size_t)n;
+        }
+    }
+    return true;
+}
+
+/* Opens a file that was not there, named path.PID-N.tmp in temp; -1 and errno on failure. */
+static int open_temp(const char *path, char *temp, size_t room)
+{
+    int n, fd = -1;
+
+    for (n = 0; n < 100; n++) {
+        snprintf(temp, room, "%s.%ld-%d.tmp", path, (long)getpid(), n);
+        fd = cti_file_calls.open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        if (fd >= 0 || errno != EEXIST)
+            break;
+    }
+    return fd;
+}
+
+/* As cti_cache_write, with errno as the reason; temp is room for the temporary file's name. */
+static bool write_whole(const char *path, char *temp, size_t room, const void *bytes, size_t size)
+{
+    int fd = open_temp(path, temp, room), error;
+    bool done;
+
+    if (fd < 0)
+        return false;
+    done = write_all(fd, bytes, size) && cti_file_calls.fsync(fd) == 0;
+    error = errno;
+    if (cti_file_calls.close(fd) != 0 && done) {
+        done = false;
+        error = errno;
+    }
+    if (done && cti_file_calls.rename(temp, path) == 0)
+        return true;
+    if (done)
+        error = errno;
+    cti_file_calls.unlink(temp);
+    errno = error;
+    return false;
+}
+
+bool cti_cache_write(char *path, const void *bytes, size_t size, cti_reasons *why)
+{
+    size_t room = strlen(path) + 48;
+    char *temp = cti_calloc(room, 1);
+    bool done;
+
+    make_parents(path);
+    if (!temp)
+        errno = ENOMEM;
+    done = temp && write_whole(path, temp, room, bytes, size);
+    if (!done)
+        cti_because(why, "not cached: %s", strerror(errno));
+    cti_release(temp);
+    return done;
+}
+
+/* ---- the download ---- */
+
+#ifdef CT_HAVE_LIBCURL
+
+typedef struct buffer {
+    char *bytes;
+    size_t size, limit;
+    bool full;
+} buffer;
+
+/* The limit holds while the bytes arrive: a server need not say beforehand how many they are. */
+static size_t receive(char *bytes, size_t size, size_t count, void *context)
+{
+    buffer *b = context;
+    size_t n = size * count;
+
+    if (n > b->limit - b->size) {
+        b->full = true;
+        return 0; /* libcurl stops, as after a failed write */
+    }
+    memcpy(b->bytes + b->size, bytes, n);
+    b->size += n;
+    return n;
+}
+
+static void set_protocols(CURL *curl, bool plain)
+{
+#if LIBCURL_VERSION_NUM >= 0x075500
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, plain ? "http,https" : "https");
+    curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, plain ? "http,https" : "https");
+#else
+    long allowed = plain ? CURLPROTO_HTTP | CURLPROTO_HTTPS : CURLPROTO_HTTPS;
+
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS, allowed);
+    curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS, allowed);
+#endif
+}
+
+static void set_options(CURL *curl, const char *url, bool plain, buffer *b, char *error)
+{
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    set_protocols(curl, plain);
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, "cotangent");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L); /* the program may have threads */
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 5L);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1000L); /* bytes/s, for this many seconds: */
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, 10L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, 120L);
+    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
+    curl_easy_setopt(curl, CURLOPT_MAXREDIRS, 3L);
+    curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, b);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
+}
+
+static void start_curl(void)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+/* True with the bytes in b; else false with a reason. */
+static bool perform(const char *url, bool plain, buffer *b, cti_reasons *why)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    char error[CURL_ERROR_SIZE] = "";
+    CURLcode code = CURLE_FAILED_INIT;
+    CURL *curl;
+
+    pthread_once(&once, start_curl);
+    curl = curl_easy_init();
+    if (curl) {
+        set_options(curl, url, plain, b, error);
+        code = curl_easy_perform(curl);
+        curl_easy_cleanup(curl);
+    }
+    if (b->full)
+        cti_because(why, "no download: more than %zu bytes", b->limit);
+    else if (code != CURLE_OK)
+        cti_because(why, "no download: %s", error[0] ? error : curl_easy_strerror(code));
+    return code == CURLE_OK;
+}
+
+char *cti_download(const char *url, bool plain, size_t limit, size_t *size, cti_reasons *why)
+{
+    buffer b = { cti_calloc(limit + 1, 1), 0, limit, false };
+
+    if (!b.bytes) {
+        cti_because(why, "no download: out of memory");
+    } else if (!perform(url, plain, &b, why)) {
+        cti_release(b.bytes);
+        b.bytes = NULL;
+    }
+    *size = b.size;
+    return b.bytes;
+}
+
+#else
+
+char *cti_download(const char *url, bool plain, size_t limit, size_t *size, cti_reasons *why)
+{
+    (void)url;
+    (void)plain;
+    (void)limit;
+    *size = 0;
+    cti_because(why, "no download: built without libcurl");
+    return NULL;
+}
+
+#endif

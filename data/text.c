@@ -1,0 +1,369 @@
+/* text.c - reading a text, checking it, and where The Time Machine comes from. */
+#include "tensor/internal.h"
+
+#include <cotangent/data/text.h>
+
+#include "data/fetch.h"
+#include "tensor/host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <nettle/sha2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define FILE_LIMIT ((size_t)1 << 30)      /* bytes of a text; above it is likely a mistake */
+#define DOWNLOAD_LIMIT ((size_t)1000000)
+
+#define TIMEMACHINE "timemachine.txt"
+#define TIMEMACHINE_URL "https://d2l-data.s3-accelerate.amazonaws.com/timemachine.txt"
+#define TIMEMACHINE_SHA256 "8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516"
+
+struct ct_text {
+    const char *bytes;
+    size_t size;
+    bool sample; /* bytes are the library's own, not allocated */
+    char source[PATH_MAX + 1200]; /* a path and the reasons */
+};
+
+void ct_sha256_hex(const void *bytes, size_t size, char hex[65])
+{
+    struct sha256_ctx state;
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    int i;
+
+    sha256_init(&state);
+    sha256_update(&state, size, bytes);
+    sha256_digest(&state, sizeof digest, digest);
+    for (i = 0; i < SHA256_DIGEST_SIZE; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+}
+
+/* ---- reading and checking ---- */
+
+/* bytes with twice the *room (some at first); NULL, and bytes is freed, if there is none. */
+static char *grow(char *bytes, size_t *room)
+{
+    size_t more = *room ? *room * 2 : (size_t)1 << 18;
+    char *grown = cti_realloc(bytes, *room, more);
+
+    *room = more;
+    if (!grown) {
+        cti_release(bytes);
+        errno = ENOMEM;
+    }
+    return grown;
+}
+
+/* All of an open file, with a NUL after its *size bytes; NULL and errno on failure. */
+static char *read_all(int fd, size_t *size)
+{
+    size_t room = 0, n = 0;
+    char *bytes = NULL;
+    ssize_t got;
+
+    do {
+        if (n + 1 >= room && !(bytes = grow(bytes, &room)))
+            return NULL;
+        got = cti_file_calls.read(fd, bytes + n, room - n - 1);
+        if (got > 0)
+            n += (size_t)got;
+        if (n > FILE_LIMIT)
+            errno = EFBIG;
+        if (n > FILE_LIMIT || (got < 0 && errno != EINTR)) {
+            cti_release(bytes);
+            return NULL;
+        }
+    } while (got != 0);
+    bytes[n] = '\0';
+    *size = n;
+    return bytes;
+}
+
+static char *read_file(const char *path, size_t *size)
+{
+    int fd = cti_file_calls.open(path, O_RDONLY | O_CLOEXEC, 0), error;
+    char *bytes;
+
+    if (fd < 0)
+        return NULL;
+    bytes = read_all(fd, size);
+    error = errno;
+    cti_file_calls.close(fd);
+    errno = error;
+    return bytes;
+}
+
+/* Raises what errno says of a file. */
+static void raise_errno(const char *function, const char *path)
+{
+    if (errno == ENOMEM)
+        ct_raise(CT_ERR_MEMORY, function, "%s: out of memory", path);
+    else
+        ct_raise(CT_ERR_IO, function, "%s: %s", path, strerror(errno));
+}
+
+static bool holds_letter(const char *s, size_t size)
+{
+    size_t i;
+
+    for (i = 0; i < size; i++)
+        if ((unsigned char)((s[i] | 0x20) - 'a') < 26)
+            return true;
+    return false;
+}
+
+/* True for what can be trained on. */
+static bool check(const char *function, const char *name, const char *bytes, size_t size)
+{
+    const char *nul = size ? memchr(bytes, '\0', size) : NULL;
+
+    if (!size)
+        ct_raise(CT_ERR_FORMAT, function, "%s: is empty", name);
+    else if (nul)
+        ct_raise(CT_ERR_FORMAT, function, "%s: is binary, not text (a NUL byte at offset %td)",
+                 name, nul - bytes);
+    else if (!holds_letter(bytes, size))
+        ct_raise(CT_ERR_FORMAT, function, "%s: holds no letter (a to z)", name);
+    else
+        return true;
+    return false;
+}
+
+static ct_text *new_text(const char *function)
+{
+    ct_text *t = cti_calloc(1, sizeof *t);
+
+    if (!t)
+        cti_out_of_memory(function, sizeof *t);
+    return t;
+}
+
+void ct_text_free(ct_text *t)
+{
+    if (!t)
+        return;
+    if (!t->sample)
+        cti_release((void *)t->bytes);
+    cti_release(t);
+}
+
+/* t if its bytes pass the check, with the source line; else NULL, and t is freed. */
+static ct_text *checked(const char *function, ct_text *t, const char *name)
+{
+    if (!check(function, name, t->bytes, t->size)) {
+        ct_text_free(t);
+        return NULL;
+    }
+    snprintf(t->source, sizeof t->source, "text: %s (%zu bytes)", name, t->size);
+    return t;
+}
+
+ct_text *ct_text_read(const char *path)
+{
+    ct_text *t;
+
+    if (!path) {
+        ct_raise(CT_ERR_ARGUMENT, "ct_text_read", "path is NULL");
+        return NULL;
+    }
+    t = new_text("ct_text_read");
+    if (!t)
+        return NULL;
+    t->bytes = read_file(path, &t->size);
+    if (!t->bytes) {
+        raise_errno("ct_text_read", path[0] ? path : "(an empty path)");
+        ct_text_free(t);
+        return NULL;
+    }
+    return checked("ct_text_read", t, path);
+}
+
+ct_text *ct_text_from_bytes(const void *bytes, size_t size, const char *name)
+{
+    char *copy;
+    ct_text *t;
+
+    if (!bytes && size) {
+        ct_raise(CT_ERR_ARGUMENT, "ct_text_from_bytes", "bytes is NULL");
+        return NULL;
+    }
+    t = new_text("ct_text_from_bytes");
+    if (!t)
+        return NULL;
+    copy = size < SIZE_MAX ? cti_calloc(size + 1, 1) : NULL;
+    if (!copy) {
+        cti_out_of_memory("ct_text_from_bytes", size);
+        ct_text_free(t);
+        return NULL;
+    }
+    if (size)
+        memcpy(copy, bytes, size);
+    t->bytes = copy;
+    t->size = size;
+    return checked("ct_text_from_bytes", t, name ? name : "memory");
+}
+
+/* ---- The Time Machine ---- */
+
+static bool looks_like_html(const char *s)
+{
+    s += strspn(s, " \t\r\n\f");
+    return strncasecmp(s, "<!doctype", 9) == 0 || strncasecmp(s, "<html", 5) == 0;
+}
+
+/* What is wrong with bytes that should be the book: "" if nothing is. They end in a NUL. */
+typedef struct mismatch {
+    char s[200];
+} mismatch;
+
+static mismatch compare(const char *bytes, size_t size)
+{
+    mismatch m = { "" };
+    char hex[65];
+
+    ct_sha256_hex(bytes, size, hex);
+    if (strcmp(hex, TIMEMACHINE_SHA256) != 0)
+        snprintf(m.s, sizeof m.s, "SHA-256: got %s expected %s%s", hex, TIMEMACHINE_SHA256,
+                 looks_like_html(bytes) ? ", looks like HTML" : "");
+    return m;
+}
+
+/* Each of these looks in one place: FOUND fills t; REFUSED raised an error. */
+typedef enum lookup { FOUND, ABSENT, REFUSED } lookup;
+
+static lookup in_data_dir(ct_text *t, cti_reasons *why)
+{
+    const char *dir = getenv("COTANGENT_DATA_DIR");
+    char path[PATH_MAX];
+    mismatch wrong;
+
+    if (!dir || !dir[0])
+        return ABSENT;
+    errno = ENAMETOOLONG;
+    if (snprintf(path, sizeof path, "%s/%s", dir, TIMEMACHINE) < (int)sizeof path)
+        t->bytes = read_file(path, &t->size);
+    if (!t->bytes && (errno == ENOENT || errno == ENOTDIR)) {
+        cti_because(why, "no %s in COTANGENT_DATA_DIR", TIMEMACHINE);
+        return ABSENT;
+    }
+    if (!t->bytes) {
+        raise_errno("ct_text_timemachine", path);
+        return REFUSED;
+    }
+    wrong = compare(t->bytes, t->size);
+    if (wrong.s[0]) {
+        ct_raise(CT_ERR_FORMAT, "ct_text_timemachine", "%s: %s", path, wrong.s);
+        return REFUSED;
+    }
+    snprintf(t->source, sizeof t->source, "text: %s (from COTANGENT_DATA_DIR)", path);
+    return FOUND;
+}
+
+static lookup in_cache(ct_text *t, const char *path, cti_reasons *why)
+{
+    if (!path)
+        return ABSENT;
+    t->bytes = read_file(path, &t->size);
+    if (!t->bytes) {
+        if (errno != ENOENT && errno != ENOTDIR)
+            cti_because(why, "%s: %s", path, strerror(errno));
+        return ABSENT;
+    }
+    if (compare(t->bytes, t->size).s[0]) {
+        cti_because(why, "%s is not the known text", path);
+        cti_release((void *)t->bytes);
+        t->bytes = NULL;
+        return ABSENT;
+    }
+    snprintf(t->source, sizeof t->source, "text: %s (cached)", path);
+    return FOUND;
+}
+
+/* The bytes are checked before anything is written, so what cannot be cached is still of use. */
+static lookup by_download(ct_text *t, char *path, cti_reasons *why)
+{
+    const char *url = getenv("COTANGENT_TIMEMACHINE_URL");
+    bool override = url && url[0];
+    cti_reasons not_cached = { "" };
+    mismatch wrong;
+
+    url = override ? url : TIMEMACHINE_URL;
+    t->bytes = cti_download(url, override, DOWNLOAD_LIMIT, &t->size, why);
+    if (!t->bytes)
+        return ABSENT;
+    wrong = compare(t->bytes, t->size);
+    if (wrong.s[0]) {
+        cti_because(why, "no download: %s: %s", url, wrong.s);
+        cti_release((void *)t->bytes);
+        t->bytes = NULL;
+        return ABSENT;
+    }
+    if (path && cti_cache_write(path, t->bytes, t->size, &not_cached))
+        snprintf(t->source, sizeof t->source, "text: %s (downloaded from %s)", path, url);
+    else
+        snprintf(t->source, sizeof t->source, "text: downloaded from %s (%s)", url,
+                 path ? not_cached.s : why->s);
+    return FOUND;
+}
+
+static lookup sample(ct_text *t, const cti_reasons *why)
+{
+    t->sample = true;
+    t->bytes = (const char *)cti_sample_text;
+    t->size = cti_sample_text_size;
+    snprintf(t->source, sizeof t->source,
+             "text: sample text (%zu bytes, part of the library): %s", t->size, why->s);
+    return FOUND;
+}
+
+ct_text *ct_text_timemachine(const char *path)
+{
+    cti_reasons why = { "" };
+    lookup found;
+    ct_text *t;
+
+    if (path)
+        return ct_text_read(path);
+    t = new_text("ct_text_timemachine");
+    if (!t)
+        return NULL;
+    found = in_data_dir(t, &why);
+    if (found == ABSENT) {
+        char *cache = cti_cache_path(TIMEMACHINE, &why);
+
+        found = in_cache(t, cache, &why);
+        if (found == ABSENT)
+            found = by_download(t, cache, &why);
+        if (found == ABSENT)
+            found = sample(t, &why);
+        cti_release(cache);
+    }
+    if (found == FOUND)
+        return t;
+    ct_text_free(t);
+    return NULL;
+}
+
+const char *ct_text_bytes(const ct_text *t)
+{
+    return t ? t->bytes : NULL;
+}
+
+size_t ct_text_size(const ct_text *t)
+{
+    return t ? t->size : 0;
+}
+
+const char *ct_text_source(const ct_text *t)
+{
+    return t ? t->source : "";
+}
+
+bool ct_text_is_sample(const ct_text *t)
+{
+    return t && t->sample;
+}

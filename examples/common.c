@@ -1,0 +1,207 @@
+/* common.c - the command line and the data of the examples. */
+#include "common.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Keys of the options; those of whole numbers come first. */
+enum { HIDDEN = 256, LAYERS, EPOCHS, BATCH, STEPS, NUM_TRAIN, NUM_VAL, MAX_TOKENS, LENGTH,
+       LR, CLIP, RANDOM, PREFIX, SEED, THREADS, DEVICE, DATA, PROTOCOL };
+
+static const struct argp_option table[] = {
+    { "protocol", PROTOCOL, "book|classic", 0, "d2l 1.x's or d2l 0.x's (book)", 0 },
+    { "data", DATA, "FILE", 0, "train on this text (The Time Machine)", 0 },
+    { "hidden", HIDDEN, "N", 0, "hidden units (32; classic 256)", 0 },
+    { "layers", LAYERS, "N", 0, "recurrent layers (1)", 0 },
+    { "epochs", EPOCHS, "N", 0, "epochs (100; classic 500)", 0 },
+    { "lr", LR, "X", 0, "learning rate (1)", 0 },
+    { "clip", CLIP, "X", 0, "largest gradient norm (1)", 0 },
+    { "batch", BATCH, "N", 0, "rows in a batch (1024; classic 32)", 0 },
+    { "steps", STEPS, "N", 0, "time steps in a batch (32; classic 35)", 0 },
+    { "random", RANDOM, NULL, 0, "classic: the random iterator, not the sequential one", 0 },
+    { "num-train", NUM_TRAIN, "N", 0, "book: windows to train on (10000)", 0 },
+    { "num-val", NUM_VAL, "N", 0, "book: windows to validate on (5000)", 0 },
+    { "max-tokens", MAX_TOKENS, "N", 0, "keep this many characters (all; classic 10000)", 0 },
+    { "prefix", PREFIX, "TEXT", 0, "text to go on from", 0 },
+    { "length", LENGTH, "N", 0, "characters to predict after training (20; classic 50)", 0 },
+    { "seed", SEED, "N", 0, "seed of initial weights and batches (0)", 0 },
+    { "threads", THREADS, "N", 0, "threads (1)", 0 },
+    { "device", DEVICE, "NAME", 0, "where to train: cpu", 0 },
+    { 0 }
+};
+
+/* A whole number from low to high. */
+static int64_t integer(const char *text, int64_t low, int64_t high, struct argp_state *state,
+                       const char *name)
+{
+    char *end;
+    long long n;
+
+    errno = 0;
+    n = strtoll(text, &end, 10);
+    if (end == text || *end || errno || n < low || n > high)
+        argp_error(state, "--%s: %s is no whole number from %lld to %lld", name, text,
+                   (long long)low, (long long)high);
+    return n;
+}
+
+/* A number above 0. */
+static double positive(const char *text, struct argp_state *state, const char *name)
+{
+    char *end;
+    double x = strtod(text, &end);
+
+    if (end == text || *end || !isfinite(x) || x <= 0)
+        argp_error(state, "--%s: %s is no number above 0", name, text);
+    return x;
+}
+
+static const char *name_of(int key)
+{
+    const struct argp_option *o = table;
+
+    while (o->name && o->key != key)
+        o++;
+    return o->name;
+}
+
+static void parse_text(options *o, int key, char *arg, struct argp_state *state)
+{
+    switch (key) {
+    case PROTOCOL:
+        if (strcmp(arg, "book") != 0 && strcmp(arg, "classic") != 0)
+            argp_error(state, "--protocol: %s is neither book nor classic", arg);
+        o->classic = strcmp(arg, "classic") == 0;
+        break;
+    case DATA:
+        o->data = arg;
+        break;
+    case PREFIX:
+        if (!*arg)
+            argp_error(state, "--prefix: the prefix is empty");
+        o->prefix = arg;
+        break;
+    case DEVICE:
+        ct_error_set_handler(NULL, NULL);
+        o->device = ct_device_named(arg);
+        if (!ct_ok())
+            argp_error(state, "--device: %s", ct_error_message());
+        ct_exit_on_error();
+        break;
+    case THREADS:
+        (void)ct_set_num_threads((int)integer(arg, 1, 256, state, "threads"));
+        break;
+    }
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    options *o = state->input;
+    int64_t *const numbers[] = { &o->hidden,    &o->layers,  &o->epochs,
+                                 &o->batch,     &o->steps,   &o->num_train,
+                                 &o->num_val,   &o->max_tokens, &o->length };
+
+    if (key >= HIDDEN && key <= LENGTH) {
+        *numbers[key - HIDDEN] = integer(arg, 1, INT32_MAX, state, name_of(key));
+        return 0;
+    }
+    switch (key) {
+    case LR:
+        o->lr = positive(arg, state, "lr");
+        return 0;
+    case CLIP:
+        o->clip = positive(arg, state, "clip");
+        return 0;
+    case RANDOM:
+        o->random = true;
+        return 0;
+    case SEED:
+        o->seed = (uint64_t)integer(arg, 0, INT64_MAX, state, "seed");
+        return 0;
+    case PROTOCOL:
+    case DATA:
+    case PREFIX:
+    case DEVICE:
+    case THREADS:
+        parse_text(o, key, arg, state);
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "%s is not an option", arg);
+        return 0;
+    }
+    return ARGP_ERR_UNKNOWN;
+}
+
+static int64_t or_else(int64_t given, int64_t usual)
+{
+    return given ? given : usual;
+}
+
+options options_parse(int argc, char **argv, const char *about)
+{
+    options o = { .layers = 1, .lr = 1, .clip = 1 };
+    const struct argp argp = { .options = table, .parser = parse, .doc = about };
+
+    ct_exit_on_error();
+    argp_err_exit_status = 2;
+    argp_parse(&argp, argc, argv, 0, NULL, &o);
+    o.hidden = or_else(o.hidden, o.classic ? 256 : 32);
+    o.epochs = or_else(o.epochs, o.classic ? 500 : 100);
+    o.batch = or_else(o.batch, o.classic ? 32 : 1024);
+    o.steps = or_else(o.steps, o.classic ? 35 : 32);
+    o.num_train = or_else(o.num_train, 10000);
+    o.num_val = or_else(o.num_val, 5000);
+    o.max_tokens = or_else(o.max_tokens, o.classic ? 10000 : 0);
+    o.length = or_else(o.length, o.classic ? 50 : 20);
+    return o;
+}
+
+ct_corpus *options_corpus(const options *o, bool *is_sample)
+{
+    const ct_corpus_options how = {
+        .clean = o->classic ? CT_CLEAN_LINES : CT_CLEAN_TEXT,
+        .vocab = { .order = o->classic ? CT_ORDER_FREQUENCY : CT_ORDER_SORTED },
+        .max_tokens = o->max_tokens,
+    };
+    ct_text *text = ct_text_timemachine(o->data);
+    ct_corpus *corpus = ct_corpus_new(text, how);
+
+    printf("%s\n", ct_text_source(text));
+    if (ct_corpus_invalid_bytes(corpus))
+        fprintf(stderr, "note: %lld bytes are not valid UTF-8 and count as separators\n",
+                (long long)ct_corpus_invalid_bytes(corpus));
+    *is_sample = ct_text_is_sample(text);
+    ct_text_free(text);
+    return corpus;
+}
+
+static ct_loader *windows(const options *o, const ct_corpus *corpus, int64_t first, int64_t count,
+                          bool shuffle)
+{
+    return ct_windows_new(corpus, (ct_windows_options){ .batch_size = o->batch,
+                                                        .steps = o->steps,
+                                                        .first = first,
+                                                        .count = count,
+                                                        .shuffle = shuffle,
+                                                        .seed = o->seed,
+                                                        .device = o->device });
+}
+
+ct_loader *options_train_loader(const options *o, const ct_corpus *corpus)
+{
+    if (!o->classic)
+        return windows(o, corpus, 0, o->num_train, true);
+    return ct_sequences_new(corpus, (ct_sequences_options){ .batch_size = o->batch,
+                                                            .steps = o->steps,
+                                                            .random = o->random,
+                                                            .seed = o->seed,
+                                                            .device = o->device });
+}
+
+ct_loader *options_val_loader(const options *o, const ct_corpus *corpus)
+{
+    return o->classic ? NULL : windows(o, corpus, o->num_train, o->num_val, false);
+}

@@ -1,0 +1,120 @@
+/* rnn_concise.c - a character language model of The Time Machine: d2l.ai's chapter "Concise
+ * Implementation of Recurrent Neural Networks". */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cotangent.h>
+
+#include "common.h"
+
+typedef struct rnnlm {
+    ct_params *params;
+    ct_recurrent *rnn;
+    ct_linear *linear;
+    ct_optimizer *sgd;
+    ct_state *state; /* carried from batch to batch, if batches continue; else NULL */
+    double clip;
+    int vocab;
+} rnnlm;
+
+/* ids (B, T) -> logits (B, T, vocab); *next is the state after the last step */
+static ct_tensor *rnnlm_forward(const rnnlm *m, ct_tensor *ids, const ct_state *state,
+                                ct_state **next)
+{
+    ct_tensor *x = ct_one_hot(ct_transpose(ids, 0, 1), m->vocab); /* (T, B, vocab) */
+    ct_tensor *y = ct_recurrent_forward(m->rnn, x, state, next);  /* (T, B, hidden) */
+
+    return ct_transpose(ct_linear_forward(m->linear, y), 0, 1);
+}
+
+static ct_tensor *training_step(void *self, const ct_batch *batch)
+{
+    rnnlm *m = self;
+    ct_state *next;
+    const ct_state *state = batch->continues ? m->state : NULL;
+    ct_tensor *loss = ct_cross_entropy(rnnlm_forward(m, batch->x, state, &next), batch->y);
+
+    ct_backward(loss);
+    ct_clip_grad_norm(m->params, m->clip, NULL);
+    ct_optimizer_step(m->sgd);
+    if (m->state)
+        ct_state_carry(m->state, next);
+    return loss;
+}
+
+static ct_tensor *validation_step(void *self, const ct_batch *batch)
+{
+    ct_state *next;
+
+    return ct_cross_entropy(rnnlm_forward(self, batch->x, NULL, &next), batch->y);
+}
+
+/* Prints prefix and the n characters that the model finds likeliest after it. */
+static void predict(const rnnlm *m, const ct_vocab *vocab, const char *label, const char *prefix,
+                    int64_t n)
+{
+    size_t given = strlen(prefix), count = given + (size_t)n;
+    int32_t *ids = calloc(count, sizeof *ids);
+    ct_state *state = ct_begin_state(m->rnn, 1);
+    ct_device device = ct_params_device(m->params);
+    char *text;
+
+    if (ct_vocab_encode(vocab, prefix, given, ids) > 0)
+        fprintf(stderr, "note: the prefix has characters that are not in the text: <unk>\n");
+    for (size_t i = 0; i + 1 < count; i++) {
+        ct_scope step = ct_scope_begin_no_grad();
+        ct_state *next;
+        ct_tensor *id = ct_from_data(&ids[i], CT_SHAPE(1, 1), CT_I32, device);
+        ct_tensor *logits = rnnlm_forward(m, id, state, &next);
+
+        if (i + 1 >= given)
+            ids[i + 1] = (int32_t)ct_item(ct_argmax(logits, 2, false));
+        ct_state_carry(state, next);
+        if (ct_scope_end(step) != CT_OK)
+            break;
+    }
+    text = ct_vocab_decode(vocab, ids, count);
+    printf("%s: %s\n", label, text);
+    free(text);
+    free(ids);
+    ct_state_free(state);
+}
+
+int main(int argc, char **argv)
+{
+    options o = options_parse(argc, argv, "Trains a character RNN on The Time Machine.");
+    const char *prefix = o.prefix ? o.prefix : o.classic ? "time traveller" : "it has";
+    bool sample;
+    ct_corpus *corpus = options_corpus(&o, &sample);
+    const ct_vocab *vocab = ct_corpus_vocab(corpus);
+    ct_loader *train = options_train_loader(&o, corpus), *val = options_val_loader(&o, corpus);
+    ct_params *params = ct_params_new((ct_params_options){ .seed = o.seed, .device = o.device });
+    rnnlm m = { .params = params, .clip = o.clip, .vocab = ct_vocab_size(vocab) };
+    ct_model model = { .self = &m, .params = params, .training_step = training_step,
+                       .validation_step = validation_step };
+    ct_trainer trainer = { .max_epochs = o.epochs, .out = stdout };
+    ct_fit_result fit;
+
+    m.rnn = ct_rnn(params, "rnn",
+                   (ct_rnn_options){ .hidden_size = o.hidden, .num_layers = (int)o.layers });
+    m.linear = ct_linear_module(params, "linear", (ct_linear_options){ .out_features = m.vocab });
+    m.sgd = ct_sgd_new(params, (ct_sgd_options){ .lr = o.lr });
+    m.state = o.classic && !o.random ? ct_begin_state(m.rnn, o.batch) : NULL;
+    trainer.perplexity = o.classic ? CT_PERPLEXITY_OF_TOKENS : CT_PERPLEXITY_OF_BATCHES;
+
+    predict(&m, vocab, "untrained", prefix, o.classic && o.length > 10 ? 10 : o.length);
+    ct_fit(&trainer, &model, train, val, &fit);
+    printf("perplexity %.1f, %.1f tokens/sec on %s%s\n", fit.perplexity, fit.tokens_per_second,
+           ct_device_name(o.device), sample ? ", sample text" : "");
+    predict(&m, vocab, "trained", prefix, o.length);
+    if (o.classic && !o.prefix)
+        predict(&m, vocab, "trained", "traveller", o.length);
+    ct_state_free(m.state);
+    ct_optimizer_free(m.sgd);
+    ct_params_free(params);
+    ct_loader_free(train);
+    ct_loader_free(val);
+    ct_corpus_free(corpus);
+    return 0;
+}

@@ -1,0 +1,55 @@
+dnl Libraries that we use.
+
+dnl CT_REQUIRE(VAR, module and version, Debian package): stops with a clear message without it.
+AC_DEFUN([CT_REQUIRE],
+[PKG_CHECK_MODULES([$1], [$2], [],
+    [AC_MSG_ERROR([$2 is required and pkg-config does not find it (Debian: apt-get install $3)])])])
+
+dnl CT_OPTIONAL(name, VAR, module and version, use, Debian package): --with-name=yes|no|check.
+dnl Sets $ct_have_VAR, $ct_summary_VAR, the conditional HAVE_VAR and CT_HAVE_VAR in config.h.
+AC_DEFUN([CT_OPTIONAL],
+[AC_ARG_WITH([$1], [AS_HELP_STRING([--with-$1=yes|no|check], [$3, for $4 @<:@check@:>@])],
+    [], [with_$1=check])
+ct_have_$2=no
+ct_summary_$2='no (--without-$1)'
+AS_IF([test "x$with_$1" != xno],
+    [PKG_CHECK_MODULES([$2], [$3],
+        [ct_have_$2=yes
+         ct_summary_$2=`$PKG_CONFIG --modversion "$3"`
+         AC_DEFINE([CT_HAVE_$2], [1], [$3 is there, for $4.])],
+        [ct_summary_$2='no (not found: $4 left out)'
+         AS_IF([test "x$with_$1" = xyes],
+            [AC_MSG_ERROR([--with-$1 was given, but pkg-config does not find $3 (Debian: apt-get install $5)])])])])
+AM_CONDITIONAL([HAVE_$2], [test $ct_have_$2 = yes])])
+
+dnl CT_BLAS: OpenBLAS by pkg-config, then any library with cblas_sgemm, else none (--without-blas).
+dnl Sets BLAS_CFLAGS, BLAS_LIBS, $ct_have_blas; CT_HAVE_BLAS and CT_HAVE_OPENBLAS in config.h.
+AC_DEFUN([CT_BLAS],
+[AC_ARG_WITH([blas], [AS_HELP_STRING([--without-blas], [use the plain built-in GEMM])], [], [with_blas=check])
+ct_have_blas=no
+ct_blas_summary='no (--without-blas): plain built-in GEMM'
+AS_IF([test "x$with_blas" != xno],
+    [ct_blas_summary='no (not found): plain built-in GEMM'
+     PKG_CHECK_MODULES([BLAS], [openblas], [ct_blas_from="OpenBLAS `$PKG_CONFIG --modversion openblas`"],
+        [BLAS_CFLAGS= BLAS_LIBS= ct_blas_from=])
+     ct_save_LIBS=$LIBS
+     ct_save_CPPFLAGS=$CPPFLAGS
+     LIBS="$BLAS_LIBS $LIBS"
+     CPPFLAGS="$CPPFLAGS $BLAS_CFLAGS"
+     AC_SEARCH_LIBS([cblas_sgemm], [openblas cblas blas],
+        [AS_CASE([$ac_cv_search_cblas_sgemm], [-l*],
+            [BLAS_LIBS="$ac_cv_search_cblas_sgemm $BLAS_LIBS" ct_blas_from=$ac_cv_search_cblas_sgemm])
+         AC_CHECK_HEADER([cblas.h], [ct_have_blas=yes])])
+     AS_IF([test $ct_have_blas = yes],
+        [AC_DEFINE([CT_HAVE_BLAS], [1], [There is a BLAS with its C interface, <cblas.h>.])
+         ct_blas_summary=$ct_blas_from
+         AC_CHECK_FUNCS([openblas_set_num_threads openblas_get_config])
+         AS_IF([test "$ac_cv_func_openblas_set_num_threads$ac_cv_func_openblas_get_config" = yesyes],
+            [AC_DEFINE([CT_HAVE_OPENBLAS], [1], [The BLAS is OpenBLAS: it can be set to one thread.])])],
+        [BLAS_CFLAGS= BLAS_LIBS=
+         AS_IF([test "x$with_blas" = xyes],
+            [AC_MSG_ERROR([--with-blas was given, but no BLAS with <cblas.h> was found])])])
+     LIBS=$ct_save_LIBS
+     CPPFLAGS=$ct_save_CPPFLAGS])
+AC_SUBST([BLAS_CFLAGS])
+AC_SUBST([BLAS_LIBS])])

@@ -1,0 +1,162 @@
+/* loss.c - cross-entropy, fused: one kernel forward, one backward. */
+#include "autograd/internal.h"
+
+#include <cotangent/autograd/elementwise.h>
+#include <cotangent/autograd/index.h>
+#include <cotangent/autograd/reduce.h>
+#include <cotangent/autograd/shape.h>
+#include <cotangent/autograd/softmax.h>
+#include <cotangent/nn/loss.h>
+
+typedef struct ce {
+    double smoothing;
+    int64_t ignore;
+} ce;
+
+/* dlogits = dloss (softmax(logits) - target), as an op of logits, targets, lse and dloss. Its own
+ * derivative, e coming:  ddloss = sum e (softmax - target)
+ *                        dlogits = dloss softmax (e - sum e softmax) */
+static ct_tensor *cross_entropy_backward(ct_tensor *logits, ct_tensor *targets, ct_tensor *lse,
+                                         ct_tensor *dloss, const ce *o);
+
+/* 1 for rows that count, 0 for ignored ones; (rows, 1) */
+static ct_tensor *counted(ct_tensor *targets, const ce *o, ct_dtype dtype)
+{
+    ct_tensor *ignore = ct_full(CT_SCALAR, (double)o->ignore, targets->dtype, targets->device);
+
+    return ct_unsqueeze(ct_cast(ct_ne(targets, ignore), dtype), -1);
+}
+
+static void backward_grad(ct_node *n, ct_tensor *const *dout)
+{
+    const ce *o = ct_attributes(n);
+    ct_tensor *logits = ct_input(n, 0), *targets = ct_input(n, 1), *lse = ct_input(n, 2);
+    ct_tensor *dloss = ct_input(n, 3), *e = dout[0], *p, *inner;
+    const int last = -1;
+
+    if (!logits || !targets || !dloss)
+        return;
+    if (ct_needs_grad(n, 3)) {
+        ct_tensor *ones = ct_ones(dloss->shape, dloss->dtype, dloss->device);
+        ct_tensor *slope = cross_entropy_backward(logits, targets, lse, ones, o);
+
+        ct_add_grad(n, 3, ct_sum_axes(ct_mul(e, slope), 1, &last, false));
+    }
+    if (ct_needs_grad(n, 0)) {
+        p = ct_softmax(logits, -1);
+        inner = ct_sum_axes(ct_mul(e, p), 1, &last, true);
+        ct_add_grad(n, 0, ct_mul(ct_mul(ct_unsqueeze(dloss, -1), counted(targets, o, e->dtype)),
+                                 ct_mul(p, ct_sub(e, inner))));
+    }
+}
+
+static const ct_op backward_op = { .name = "ct_cross_entropy_backward", .inputs = 4, .outputs = 1,
+                                   .saves = CT_SAVE_INPUTS, .backward = backward_grad };
+
+static ct_tensor *cross_entropy_backward(ct_tensor *logits, ct_tensor *targets, ct_tensor *lse,
+                                         ct_tensor *dloss, const ce *o)
+{
+    ct_tensor *in[4] = { logits, targets, lse, dloss };
+    ct_tensor *y, *x, *d = dloss;
+    int64_t step = 1;
+
+    if (!cti_usable(backward_op.name, logits) || !targets || !lse || !dloss)
+        return NULL;
+    y = cti_new(backward_op.name, logits->shape, logits->dtype, logits->device);
+    x = y ? cti_contiguous(logits) : NULL;
+    if (dloss->numel && dloss->stride[0] == 0)
+        step = 0; /* one value for all rows, as a sum's derivative is */
+    else
+        d = cti_contiguous(dloss);
+    if (!x || !d)
+        return NULL;
+    cti_backend_of(y->device)->cross_entropy_backward(
+        y->dtype, targets->dtype, y->shape.dim[0], y->shape.dim[1], cti_ptr(x), cti_ptr(targets),
+        o->ignore, o->smoothing, cti_ptr(lse), cti_ptr(d), step, cti_ptr(y));
+    return ct_record(&backward_op, 4, in, 1, &y, o, sizeof *o) ? y : NULL;
+}
+
+static void rows_grad(ct_node *n, ct_tensor *const *dout)
+{
+    ct_tensor *logits = ct_input(n, 0), *targets = ct_input(n, 1), *lse = ct_output(n, 1);
+
+    if (dout[0])
+        ct_add_grad(n, 0, cross_entropy_backward(logits, targets, lse ? ct_detach(lse) : NULL,
+                                                 dout[0], ct_attributes(n)));
+}
+
+static const ct_op rows_op = { .name = "ct_cross_entropy", .inputs = 2, .outputs = 2,
+                               .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS, .backward = rows_grad };
+
+/* The loss of each row: logits (rows, C), targets (rows), contiguous. */
+static ct_tensor *row_losses(ct_tensor *logits, ct_tensor *targets, const ce *o)
+{
+    ct_tensor *in[2] = { logits, targets }, *out[2], *x;
+    int64_t rows = logits->shape.dim[0], classes = logits->shape.dim[1], bad = 0;
+
+    out[0] = cti_new(rows_op.name, CT_SHAPE(rows), logits->dtype, logits->device);
+    out[1] = cti_new(rows_op.name, CT_SHAPE(rows), logits->dtype, logits->device);
+    x = cti_contiguous(logits);
+    if (!out[0] || !out[1] || !x)
+        return NULL;
+    if (cti_backend_of(x->device)->cross_entropy(x->dtype, targets->dtype, rows, classes,
+                                                 cti_ptr(x), cti_ptr(targets), o->ignore,
+                                                 o->smoothing, cti_ptr(out[0]), cti_ptr(out[1]),
+                                                 &bad) != CT_OK) {
+        ct_raise(CT_ERR_INDEX, rows_op.name, "target %.0f, number %lld, is not in 0..%lld",
+                 ct_item(ct_select(targets, 0, bad)), (long long)bad, (long long)classes - 1);
+        return NULL;
+    }
+    return ct_record(&rows_op, 2, in, 2, out, o, sizeof *o) ? out[0] : NULL;
+}
+
+static bool check(const char *me, const ct_tensor *logits, const ct_tensor *targets)
+{
+    ct_shape shape;
+
+    if (!cti_want_float(me, "logits", logits) || !cti_want_index(me, "targets", targets) ||
+        !cti_same_device(me, "logits", logits, "targets", targets))
+        return false;
+    shape = logits->shape;
+    shape.rank--;
+    if (logits->shape.rank < 1 || !cti_same_shape(&shape, &targets->shape) ||
+        logits->shape.dim[shape.rank] < 1) {
+        ct_raise(CT_ERR_SHAPE, me, "logits %s (..., classes) and targets %s do not fit",
+                 cti_describe(logits).s, cti_describe(targets).s);
+        return false;
+    }
+    return true;
+}
+
+ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
+                                 ct_cross_entropy_options options)
+{
+    static const char *const me = "ct_cross_entropy";
+    ce o = { options.label_smoothing, options.has_ignore_index ? options.ignore_index : INT64_MIN };
+    ct_tensor *rows, *flat, *loss;
+    ct_shape shape;
+
+    if (!cti_usable(me, logits) || !cti_usable(me, targets) || !check(me, logits, targets))
+        return NULL;
+    if (!(o.smoothing >= 0 && o.smoothing <= 1)) {
+        ct_raise(CT_ERR_ARGUMENT, me, "label_smoothing %g is not in 0..1", o.smoothing);
+        return NULL;
+    }
+    shape = targets->shape;
+    rows = ct_reshape(logits, CT_SHAPE(targets->numel, ct_dim(logits, -1)));
+    flat = ct_contiguous(ct_reshape(targets, CT_SHAPE(targets->numel)));
+    loss = rows && flat ? row_losses(rows, flat, &o) : NULL;
+    if (options.reduction == CT_NONE)
+        return ct_reshape(loss, shape);
+    loss = ct_sum(loss);
+    if (options.reduction == CT_SUM || !loss)
+        return loss;
+    if (!options.has_ignore_index)
+        return ct_div_scalar(loss, (double)targets->numel);
+    return ct_div(loss, ct_sum(counted(flat, &o, loss->dtype)));
+}
+
+ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *targets)
+{
+    return ct_cross_entropy_with(logits, targets, (ct_cross_entropy_options){ .reduction = CT_MEAN });
+}

@@ -1,0 +1,41 @@
+/* state.h - the state of a recurrent module: any number of tensors, each shaped (layers *
+ * directions, batch, size), index layer * directions + direction. */
+#ifndef COTANGENT_NN_STATE_H
+#define COTANGENT_NN_STATE_H
+
+#include <cotangent/tensor/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ct_state ct_state;
+
+int ct_state_count(const ct_state *s) CT_NOSITE;
+ct_tensor *ct_state_get(const ct_state *s, int i); /* CT_ERR_INDEX; lives as long as s */
+
+/* An owned state: copies of tensors (values, without history), yours to ct_state_free. */
+ct_state *ct_state_new(int count, ct_tensor *const *tensors);
+ct_state *ct_state_copy(const ct_state *s);
+
+/* Frees an owned state. NULL is allowed. Of a state that a scope owns: CT_ERR_SCOPE. */
+void ct_state_free(ct_state *s);
+
+/* A state of the innermost scope that refers to these tensors, with their history; for cells and
+ * modules of one's own. */
+ct_state *ct_state_of(int count, ct_tensor *const *tensors);
+
+/* Copies next into kept's own buffers, detached: truncated backpropagation. A sink: does nothing
+ * while an error stands. CT_ERR_SHAPE if they differ. kept must be owned. */
+ct_status ct_state_carry(ct_state *kept, const ct_state *next);
+
+/* All zeros again. */
+ct_status ct_state_zero(ct_state *kept);
+
+/* An owned state of rows (n, i32 or i64) of s, in this order: the beams of a beam search, say. */
+ct_state *ct_state_select(const ct_state *s, ct_tensor *rows);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

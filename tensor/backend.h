@@ -1,0 +1,158 @@
+/* backend.h - a device is a table of kernels. (internal)
+ *
+ * Ops are written once, device-free, over this table. Copy and elementwise kernels take strides;
+ * gemm takes transpositions and leading dimensions; every other kernel gets contiguous data.
+ * Sizes and strides count elements, 0 sizes are allowed everywhere and do nothing. A kernel
+ * returns CT_OK, or CT_ERR_INDEX with *bad set to the first offending position. */
+#ifndef COTANGENT_TENSOR_BACKEND_H
+#define COTANGENT_TENSOR_BACKEND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <cotangent/tensor/tensor.h>
+
+/* Elementwise ops. Their formulas are in tensor/formulas.h. */
+typedef enum cti_ew_op {
+#define X(name, expr) CTI_EW_##name,
+#include "tensor/formulas.h"
+#undef X
+    CTI_EW_COUNT
+} cti_ew_op;
+
+/* One elementwise call: out[i] = op(in0[i], in1[i], in2[i]; param), over a common shape. */
+typedef struct cti_ew {
+    cti_ew_op op;
+    ct_dtype dtype; /* of the numbers in it: f32, f64, i32, i64 */
+    int inputs;
+    int rank;
+    int64_t dim[CT_MAX_RANK];
+    void *out;
+    int64_t out_stride[CT_MAX_RANK];
+    const void *in[3];
+    int64_t in_stride[3][CT_MAX_RANK];
+    double param[2];
+} cti_ew;
+
+/* A strided array, for copies. */
+typedef struct cti_array {
+    void *data;
+    ct_dtype dtype;
+    int64_t stride[CT_MAX_RANK];
+} cti_array;
+
+/* C (m, n) = alpha op(A) op(B) + beta C, batch times; row-major, leading dimension = row stride;
+ * *_step is the distance between consecutive matrices (0: the same one). */
+typedef struct cti_gemm {
+    ct_dtype dtype; /* f32 or f64 */
+    bool trans_a, trans_b;
+    int64_t m, n, k, batch;
+    double alpha, beta;
+    const void *a, *b;
+    void *c;
+    int64_t lda, ldb, ldc;
+    int64_t a_step, b_step, c_step;
+} cti_gemm;
+
+typedef enum cti_reduce_op {
+    CTI_SUM,
+    CTI_PROD,
+    CTI_MAX,
+    CTI_MIN,
+    CTI_ARGMAX, /* out i64: the first of the greatest; a NaN is the greatest */
+    CTI_ARGMIN,
+    CTI_ANY, /* of bool */
+    CTI_ALL
+} cti_reduce_op;
+
+/* A segment of the optimiser's table: one parameter (or several under one tied name). */
+typedef struct cti_segment {
+    void *value;
+    const void *grad;
+    void *state[2]; /* momentum and the like; NULL where the rule has none */
+    int64_t n;
+    ct_dtype dtype;
+    double lr, weight_decay; /* of its group */
+    bool first;              /* its first update: state begins as the gradient */
+} cti_segment;
+
+typedef enum cti_update_rule { CTI_SGD } cti_update_rule;
+
+typedef struct cti_update {
+    cti_update_rule rule;
+    double scale; /* gradients are multiplied by it first (the clip) */
+    double momentum, dampening;
+    bool nesterov;
+} cti_update;
+
+typedef struct cti_backend {
+    uint32_t version, size; /* of this table, checked when a plug-in is opened */
+    const char *name;
+
+    void *(*allocate)(size_t bytes);
+    void (*release)(void *data, size_t bytes);
+    /* device <- host and host <- device, contiguous bytes */
+    void (*upload)(void *device, const void *host, size_t bytes);
+    void (*download)(void *host, const void *device, size_t bytes);
+
+    /* dst <- src over a common shape, converting between any two dtypes. Float to integer
+     * truncates; what does not fit gives the smallest or largest value, NaN gives 0. */
+    void (*copy)(int rank, const int64_t *dim, const cti_array *dst, const cti_array *src);
+    void (*fill)(void *data, ct_dtype dtype, int64_t n, double value);
+    void (*arange)(void *data, ct_dtype dtype, int64_t n, double start, double step);
+    void (*uniform)(void *data, ct_dtype dtype, int64_t n, double low, double high, uint64_t seed,
+                    uint64_t stream, uint64_t block);
+    void (*normal)(void *data, ct_dtype dtype, int64_t n, double mean, double std, uint64_t seed,
+                   uint64_t stream, uint64_t block);
+
+    void (*elementwise)(const cti_ew *e);
+    void (*gemm)(const cti_gemm *g);
+
+    /* in (outer, n, inner) -> out (outer, inner) */
+    void (*reduce)(cti_reduce_op op, ct_dtype dtype, int64_t outer, int64_t n, int64_t inner,
+                   const void *in, void *out);
+
+    /* out (count, width) <- rows of src (rows, width) by index (count), i32 or i64; an index
+     * below 0 gives a row of zeros when zero_negative is set, else it is an error */
+    ct_status (*gather_rows)(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
+                             int64_t rows, const void *src, const void *index, void *out,
+                             int64_t *bad);
+    /* dst (rows, width) += src (count, width) by index, in order of the rows of src */
+    ct_status (*scatter_add_rows)(ct_dtype dtype, ct_dtype index_dtype, int64_t count,
+                                  int64_t width, int64_t rows, void *dst, const void *index,
+                                  const void *src, int64_t *bad);
+    /* out (count, width) bool, i32, i64, f32 or f64, all 0 but for a 1 at each row's index */
+    ct_status (*one_hot)(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
+                         const void *index, void *out, int64_t *bad);
+
+    /* softmax or log-softmax of each of rows rows of n */
+    void (*softmax)(ct_dtype dtype, bool logarithm, int64_t rows, int64_t n, const void *in,
+                    void *out);
+
+    /* Class scores in (rows, n), target (rows) of index_dtype. loss (rows): minus the log of the
+     * target's probability, with label smoothing; 0 where the target is ignore. lse (rows): the
+     * log of the sum of exponentials. */
+    ct_status (*cross_entropy)(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
+                               const void *in, const void *target, int64_t ignore,
+                               double smoothing, void *loss, void *lse, int64_t *bad);
+    /* din (rows, n) = dloss[row] (softmax(in) - smoothed target); 0 where ignored. dloss has
+     * rows elements, or 1 for all rows when dloss_step is 0. */
+    void (*cross_entropy_backward)(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
+                                   const void *in, const void *target, int64_t ignore,
+                                   double smoothing, const void *lse, const void *dloss,
+                                   int64_t dloss_step, void *din);
+
+    /* The sum of squares of all gradients, in double. */
+    double (*norm_squared)(const cti_segment *segments, int count);
+    void (*update)(const cti_update *u, const cti_segment *segments, int count);
+} cti_backend;
+
+#define CTI_BACKEND_VERSION 1
+
+/* The table of a device, or NULL. */
+const cti_backend *cti_backend_of(ct_device device);
+
+/* The CPU's own, for the dispatch and for tests of it. */
+extern const cti_backend cti_cpu_backend;
+
+#endif

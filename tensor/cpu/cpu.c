@@ -1,0 +1,869 @@
+/* cpu.c - the CPU's kernel table: picks the code path, walks strides, cuts work into pieces.
+ *
+ * Pieces depend on shapes alone, never on the number of threads. */
+#include "tensor/cpu/cpu.h"
+
+#include "tensor/host.h"
+#include "tensor/parallel.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cotangent/tensor/random.h>
+
+#define PIECE 16384 /* elements of one piece of elementwise work */
+
+/* ---- code paths ---- */
+
+const cti_cpu_path *cti_cpu_path_get(void)
+{
+    static _Atomic(const cti_cpu_path *) chosen;
+    const cti_cpu_path *path = atomic_load_explicit(&chosen, memory_order_acquire);
+    const char *wish;
+
+    if (path)
+        return path;
+    wish = getenv("COTANGENT_CPU_PATH");
+    path = &cti_cpu_path_base;
+#ifdef CT_HAVE_AVX2_PATH
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+        !(wish && strcmp(wish, "base") == 0))
+        path = &cti_cpu_path_avx2;
+#endif
+#ifdef CT_HAVE_AVX512_PATH
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        path != &cti_cpu_path_base && !(wish && strcmp(wish, "avx2") == 0))
+        path = &cti_cpu_path_avx512;
+#endif
+    (void)wish;
+    atomic_store_explicit(&chosen, path, memory_order_release);
+    return path;
+}
+
+static const cti_row_loops *rows_of(ct_dtype dtype)
+{
+    const cti_cpu_path *path = cti_cpu_path_get();
+
+    return dtype == CT_F64 ? &path->rows_f64 : &path->rows_f32;
+}
+
+/* ---- memory ---- */
+
+static void *cpu_allocate(size_t bytes)
+{
+    return cti_memory_calls.allocate(64, bytes);
+}
+
+static void cpu_release(void *data, size_t bytes)
+{
+    (void)bytes;
+    cti_memory_calls.release(data);
+}
+
+static void cpu_transfer(void *to, const void *from, size_t bytes)
+{
+    memcpy(to, from, bytes);
+}
+
+/* ---- walking several strided arrays at once ---- */
+
+typedef struct walk {
+    int rank;
+    int64_t dim[CT_MAX_RANK];
+    int64_t step[4][CT_MAX_RANK]; /* bytes */
+} walk;
+
+/* Drops axes of size 1 and joins axes that are contiguous in all arrays. False if a size is 0. */
+static bool walk_simplify(walk *w, int arrays)
+{
+    int r = 0, i, k;
+
+    for (i = 0; i < w->rank; i++) {
+        bool joins = r > 0;
+
+        if (w->dim[i] == 0)
+            return false;
+        if (w->dim[i] == 1)
+            continue;
+        for (k = 0; k < arrays && joins; k++)
+            joins = w->step[k][r - 1] == w->step[k][i] * w->dim[i];
+        if (joins) {
+            w->dim[r - 1] *= w->dim[i];
+        } else {
+            w->dim[r] = w->dim[i];
+            r++;
+        }
+        for (k = 0; k < arrays; k++)
+            w->step[k][r - 1] = w->step[k][i];
+    }
+    if (r == 0) {
+        w->dim[0] = 1;
+        for (k = 0; k < arrays; k++)
+            w->step[k][0] = 0;
+        r = 1;
+    }
+    w->rank = r;
+    return true;
+}
+
+/* Byte offsets of run number run, the last axis being the run. */
+static void walk_at(const walk *w, int arrays, int64_t run, int64_t *offset)
+{
+    int i, k;
+
+    for (k = 0; k < arrays; k++)
+        offset[k] = 0;
+    for (i = w->rank - 2; i >= 0; i--) {
+        int64_t at = run % w->dim[i];
+
+        run /= w->dim[i];
+        for (k = 0; k < arrays; k++)
+            offset[k] += at * w->step[k][i];
+    }
+}
+
+typedef struct job {
+    walk w;
+    int64_t runs, length, split; /* runs of length elements, each cut into split parts */
+    int64_t units;               /* runs * split */
+    int64_t per_piece;           /* units in a piece */
+    const cti_ew *e;
+    cti_loop loop;
+    size_t size[4];
+    /* copies */
+    const cti_array *dst, *src;
+    void (*copy_run)(int64_t n, char *d, int64_t ds, const char *s, int64_t ss, ct_dtype dt,
+                     ct_dtype st);
+} job;
+
+static void job_cut(job *j)
+{
+    int64_t length = j->w.dim[j->w.rank - 1];
+    int i;
+
+    j->runs = 1;
+    for (i = 0; i < j->w.rank - 1; i++)
+        j->runs *= j->w.dim[i];
+    j->length = length;
+    j->split = (length + PIECE - 1) / PIECE;
+    j->units = j->runs * j->split;
+    j->per_piece = j->split > 1 ? 1 : (PIECE + length - 1) / length;
+}
+
+static int64_t job_pieces(const job *j)
+{
+    return (j->units + j->per_piece - 1) / j->per_piece;
+}
+
+static void elementwise_piece(void *context, int64_t piece)
+{
+    const job *j = context;
+    int64_t u = piece * j->per_piece, end = u + j->per_piece;
+    int last = j->w.rank - 1, arrays = j->e->inputs + 1, k;
+
+    for (end = end < j->units ? end : j->units; u < end; u++) {
+        int64_t offset[4], first = u % j->split * PIECE, n = j->length - first, step[4] = { 0 };
+        char *p[4] = { 0 };
+
+        n = n < PIECE ? n : PIECE;
+        walk_at(&j->w, arrays, u / j->split, offset);
+        for (k = 0; k < arrays; k++) {
+            char *base = k ? (char *)j->e->in[k - 1] : j->e->out;
+
+            p[k] = base + offset[k] + first * j->w.step[k][last];
+            step[k] = j->w.step[k][last] / (int64_t)j->size[k];
+        }
+        if (n == 1) /* the contiguous loops serve */
+            step[0] = step[1] = step[2] = step[3] = 1;
+        j->loop(n, p[0], step[0], p[1], step[1], p[2], step[2], p[3], step[3], j->e->param);
+    }
+}
+
+static bool gives_bool(cti_ew_op op)
+{
+    return (op >= CTI_EW_eq && op <= CTI_EW_logical_xor);
+}
+
+static cti_loop loop_of(cti_ew_op op, ct_dtype dtype)
+{
+    const cti_cpu_path *path = cti_cpu_path_get();
+
+    switch (dtype) {
+    case CT_F32:
+        return path->f32[op];
+    case CT_F64:
+        return path->f64[op];
+    case CT_I32:
+        return path->i32[op];
+    case CT_I64:
+        return path->i64[op];
+    case CT_BOOL:
+        return path->b8[op];
+    case CT_BF16:
+        return op == CTI_EW_where ? path->where16 : NULL;
+    }
+    return NULL;
+}
+
+static void cpu_elementwise(const cti_ew *e)
+{
+    job j;
+    int arrays = e->inputs + 1, i, k;
+
+    j.e = e;
+    j.loop = loop_of(e->op, e->dtype);
+    j.w.rank = e->rank;
+    j.size[0] = gives_bool(e->op) ? 1 : ct_dtype_size(e->dtype);
+    for (k = 1; k < arrays; k++)
+        j.size[k] = e->op == CTI_EW_where && k == 1 ? 1 : ct_dtype_size(e->dtype);
+    for (i = 0; i < e->rank; i++) {
+        j.w.dim[i] = e->dim[i];
+        for (k = 0; k < arrays; k++)
+            j.w.step[k][i] = (k ? e->in_stride[k - 1][i] : e->out_stride[i]) * (int64_t)j.size[k];
+    }
+    if (!walk_simplify(&j.w, arrays))
+        return;
+    job_cut(&j);
+    cti_parallel(job_pieces(&j), elementwise_piece, &j);
+}
+
+/* ---- copies and conversions ---- */
+
+static double load_double(const char *p, ct_dtype dtype)
+{
+    float f;
+    uint32_t bits;
+    uint16_t half;
+    double d;
+    int32_t i;
+    int64_t l;
+
+    switch (dtype) {
+    case CT_F32:
+        memcpy(&f, p, sizeof f);
+        return f;
+    case CT_F64:
+        memcpy(&d, p, sizeof d);
+        return d;
+    case CT_I32:
+        memcpy(&i, p, sizeof i);
+        return i;
+    case CT_I64:
+        memcpy(&l, p, sizeof l);
+        return (double)l;
+    case CT_BOOL:
+        return *(const uint8_t *)p;
+    case CT_BF16:
+        memcpy(&half, p, sizeof half);
+        bits = (uint32_t)half << 16;
+        memcpy(&f, &bits, sizeof f);
+        return f;
+    }
+    return 0;
+}
+
+/* to nearest even; a NaN stays one */
+static uint16_t bf16_of(float f)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &f, sizeof bits);
+    if (f != f)
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static int64_t clamp_integer(double v, double low, double high, int64_t most, int64_t least)
+{
+    if (v != v)
+        return 0;
+    return v >= high ? most : v <= low ? least : (int64_t)v;
+}
+
+static void store_double(char *p, ct_dtype dtype, double v)
+{
+    float f = (float)v;
+    int32_t i;
+    int64_t l;
+    uint16_t half;
+
+    switch (dtype) {
+    case CT_F32:
+        memcpy(p, &f, sizeof f);
+        break;
+    case CT_F64:
+        memcpy(p, &v, sizeof v);
+        break;
+    case CT_I32:
+        i = (int32_t)clamp_integer(v, INT32_MIN, INT32_MAX, INT32_MAX, INT32_MIN);
+        memcpy(p, &i, sizeof i);
+        break;
+    case CT_I64:
+        l = clamp_integer(v, -0x1p63, 0x1p63, INT64_MAX, INT64_MIN);
+        memcpy(p, &l, sizeof l);
+        break;
+    case CT_BOOL:
+        *p = v != 0;
+        break;
+    case CT_BF16:
+        half = bf16_of(f);
+        memcpy(p, &half, sizeof half);
+        break;
+    }
+}
+
+static void convert_run(int64_t n, char *d, int64_t ds, const char *s, int64_t ss, ct_dtype dt,
+                        ct_dtype st)
+{
+    int64_t i, l;
+    int32_t v;
+
+    if (st == CT_I64 && dt == CT_I32) { /* exact, which by way of double it would not be */
+        for (i = 0; i < n; i++) {
+            memcpy(&l, s + i * ss, sizeof l);
+            v = l > INT32_MAX ? INT32_MAX : l < INT32_MIN ? INT32_MIN : (int32_t)l;
+            memcpy(d + i * ds, &v, sizeof v);
+        }
+        return;
+    }
+    for (i = 0; i < n; i++)
+        store_double(d + i * ds, dt, load_double(s + i * ss, st));
+}
+
+#define MOVE(type)                                                                                \
+    for (i = 0; i < n; i++)                                                                       \
+        memcpy(d + i * ds, s + i * ss, sizeof(type));                                             \
+    break
+
+static void move_run(int64_t n, char *d, int64_t ds, const char *s, int64_t ss, ct_dtype dt,
+                     ct_dtype st)
+{
+    size_t size = ct_dtype_size(dt);
+    int64_t i;
+
+    (void)st;
+    if (ds == (int64_t)size && ss == ds) {
+        memcpy(d, s, (size_t)n * size);
+        return;
+    }
+    switch (size) {
+    case 1:
+        MOVE(uint8_t);
+    case 2:
+        MOVE(uint16_t);
+    case 4:
+        MOVE(uint32_t);
+    default:
+        MOVE(uint64_t);
+    }
+}
+
+static void copy_piece(void *context, int64_t piece)
+{
+    const job *j = context;
+    int64_t u = piece * j->per_piece, end = u + j->per_piece;
+    int last = j->w.rank - 1;
+
+    for (end = end < j->units ? end : j->units; u < end; u++) {
+        int64_t offset[2], first = u % j->split * PIECE, n = j->length - first;
+        const int64_t ds = j->w.step[0][last], ss = j->w.step[1][last];
+
+        walk_at(&j->w, 2, u / j->split, offset);
+        j->copy_run(n < PIECE ? n : PIECE, (char *)j->dst->data + offset[0] + first * ds, ds,
+                    (const char *)j->src->data + offset[1] + first * ss, ss, j->dst->dtype,
+                    j->src->dtype);
+    }
+}
+
+static void cpu_copy(int rank, const int64_t *dim, const cti_array *dst, const cti_array *src)
+{
+    job j;
+    int i;
+
+    j.w.rank = rank;
+    j.dst = dst;
+    j.src = src;
+    for (i = 0; i < rank; i++) {
+        j.w.dim[i] = dim[i];
+        j.w.step[0][i] = dst->stride[i] * (int64_t)ct_dtype_size(dst->dtype);
+        j.w.step[1][i] = src->stride[i] * (int64_t)ct_dtype_size(src->dtype);
+    }
+    if (!walk_simplify(&j.w, 2))
+        return;
+    j.copy_run = dst->dtype == src->dtype ? move_run : convert_run;
+    job_cut(&j);
+    cti_parallel(job_pieces(&j), copy_piece, &j);
+}
+
+/* ---- fills ---- */
+
+static void cpu_fill(void *data, ct_dtype dtype, int64_t n, double value)
+{
+    size_t size = ct_dtype_size(dtype), done;
+    char *p = data;
+
+    if (n == 0)
+        return;
+    store_double(p, dtype, value);
+    for (done = 1; done < (size_t)n; done *= 2)
+        memcpy(p + done * size, p, (done * 2 <= (size_t)n ? done : (size_t)n - done) * size);
+}
+
+static void cpu_arange(void *data, ct_dtype dtype, int64_t n, double start, double step)
+{
+    size_t size = ct_dtype_size(dtype);
+    int64_t i;
+
+    for (i = 0; i < n; i++)
+        store_double((char *)data + (size_t)i * size, dtype, start + (double)i * step);
+}
+
+/* ---- random numbers: element i of an f32 takes word i, of an f64 words 2 i and 2 i + 1 ---- */
+
+typedef struct draw {
+    void *data;
+    ct_dtype dtype;
+    int64_t n;
+    double a, b;
+    uint64_t seed, stream, block;
+    bool normal;
+} draw;
+
+#define DRAW_BLOCKS 1024
+
+static void draw_f32(const draw *d, const uint32_t w[4], float out[4])
+{
+    int i;
+
+    if (!d->normal) {
+        for (i = 0; i < 4; i++)
+            out[i] = (float)(d->a + (d->b - d->a) * ((double)(w[i] >> 8) * 0x1p-24));
+        return;
+    }
+    for (i = 0; i < 4; i += 2) { /* Box-Muller, the first uniform in (0, 1] */
+        double r = sqrt(-2 * log((double)((w[i] >> 8) + 1) * 0x1p-24));
+        double angle = 6.28318530717958647693 * ((double)(w[i + 1] >> 8) * 0x1p-24);
+
+        out[i] = (float)(d->a + d->b * (r * cos(angle)));
+        out[i + 1] = (float)(d->a + d->b * (r * sin(angle)));
+    }
+}
+
+static void draw_f64(const draw *d, const uint32_t w[4], double out[2])
+{
+    uint64_t u = (uint64_t)w[0] << 32 | w[1], v = (uint64_t)w[2] << 32 | w[3];
+
+    if (!d->normal) {
+        out[0] = d->a + (d->b - d->a) * ((double)(u >> 11) * 0x1p-53);
+        out[1] = d->a + (d->b - d->a) * ((double)(v >> 11) * 0x1p-53);
+    } else {
+        double r = sqrt(-2 * log((double)((u >> 11) + 1) * 0x1p-53));
+        double angle = 6.28318530717958647693 * ((double)(v >> 11) * 0x1p-53);
+
+        out[0] = d->a + d->b * (r * cos(angle));
+        out[1] = d->a + d->b * (r * sin(angle));
+    }
+}
+
+static void draw_piece(void *context, int64_t piece)
+{
+    const draw *d = context;
+    int64_t per = d->dtype == CT_F64 ? 2 : 4, i = piece * DRAW_BLOCKS * per, k;
+    int64_t end = i + DRAW_BLOCKS * per < d->n ? i + DRAW_BLOCKS * per : d->n;
+
+    for (; i < end; i += per) {
+        uint32_t w[4];
+        int64_t m = end - i < per ? end - i : per;
+
+        ct_philox(d->seed, d->stream, d->block + (uint64_t)(i / per), w);
+        if (d->dtype == CT_F64) {
+            double out[2];
+
+            draw_f64(d, w, out);
+            for (k = 0; k < m; k++)
+                ((double *)d->data)[i + k] = out[k];
+        } else {
+            float out[4];
+
+            draw_f32(d, w, out);
+            for (k = 0; k < m; k++)
+                ((float *)d->data)[i + k] = out[k];
+        }
+    }
+}
+
+static void run_draw(draw *d)
+{
+    int64_t per = DRAW_BLOCKS * (d->dtype == CT_F64 ? 2 : 4);
+
+    cti_parallel((d->n + per - 1) / per, draw_piece, d);
+}
+
+static void cpu_uniform(void *data, ct_dtype dtype, int64_t n, double low, double high,
+                        uint64_t seed, uint64_t stream, uint64_t block)
+{
+    draw d = { data, dtype, n, low, high, seed, stream, block, false };
+
+    run_draw(&d);
+}
+
+static void cpu_normal(void *data, ct_dtype dtype, int64_t n, double mean, double std,
+                       uint64_t seed, uint64_t stream, uint64_t block)
+{
+    draw d = { data, dtype, n, mean, std, seed, stream, block, true };
+
+    run_draw(&d);
+}
+
+/* ---- reductions ---- */
+
+typedef struct reduction {
+    cti_reduce_op op;
+    ct_dtype dtype;
+    int64_t outer, n, inner, columns; /* columns of inner in a piece */
+    const char *in;
+    char *out;
+} reduction;
+
+/* -1, 0 or 1 as a comes before, with or after b; a NaN after all */
+#define AFTER(a, b) ((a) > (b) || ((a) != (a) && !((b) != (b))))
+
+#define REDUCE(type, acc_type)                                                                    \
+    do {                                                                                          \
+        const type *x = (const type *)r->in + at * r->n * r->inner + column;                      \
+        int64_t best = 0;                                                                         \
+        acc_type acc = r->op == CTI_PROD || r->op == CTI_ALL ? 1 : 0;                             \
+        type extreme = r->n ? x[0] : 0;                                                           \
+        for (j = 0; j < r->n; j++) {                                                              \
+            type v = x[j * r->inner];                                                             \
+            switch (r->op) {                                                                      \
+            case CTI_SUM: acc += (acc_type)v; break;                                              \
+            case CTI_PROD: acc *= (acc_type)v; break;                                             \
+            case CTI_MAX: case CTI_ARGMAX:                                                        \
+                if (AFTER(v, extreme)) { extreme = v; best = j; }                                 \
+                break;                                                                            \
+            case CTI_MIN: case CTI_ARGMIN:                                                        \
+                if (v < extreme || (v != v && extreme == extreme)) { extreme = v; best = j; }     \
+                break;                                                                            \
+            case CTI_ANY: acc = acc || v; break;                                                  \
+            case CTI_ALL: acc = acc && v; break;                                                  \
+            }                                                                                     \
+        }                                                                                         \
+        if (r->op == CTI_ARGMAX || r->op == CTI_ARGMIN)                                           \
+            ((int64_t *)r->out)[at * r->inner + column] = best;                                   \
+        else if (r->op == CTI_MAX || r->op == CTI_MIN)                                            \
+            ((type *)r->out)[at * r->inner + column] = extreme;                                   \
+        else                                                                                      \
+            ((type *)r->out)[at * r->inner + column] = (type)acc;                                 \
+    } while (0)
+
+static void reduce_one(const reduction *r, int64_t at, int64_t column)
+{
+    int64_t j;
+
+    switch (r->dtype) {
+    case CT_F32:
+        REDUCE(float, double);
+        break;
+    case CT_F64:
+        REDUCE(double, double);
+        break;
+    case CT_I32:
+        REDUCE(int32_t, uint32_t);
+        break;
+    case CT_I64:
+        REDUCE(int64_t, uint64_t);
+        break;
+    default:
+        REDUCE(uint8_t, uint8_t);
+    }
+}
+
+/* A piece is one outer index and a group of columns. */
+static void reduce_piece(void *context, int64_t piece)
+{
+    const reduction *r = context;
+    int64_t groups = (r->inner + r->columns - 1) / r->columns, at = piece / groups;
+    int64_t column = piece % groups * r->columns, end = column + r->columns;
+    size_t size = ct_dtype_size(r->dtype);
+
+    end = end < r->inner ? end : r->inner;
+    if (r->op == CTI_SUM && cti_is_float(r->dtype)) {
+        const cti_row_loops *rows = rows_of(r->dtype);
+        const char *in = r->in + (size_t)(at * r->n * r->inner + column) * size;
+        char *out = r->out + (size_t)(at * r->inner + column) * size;
+
+        if (r->inner == 1)
+            store_double(out, r->dtype, rows->sum(r->n, in));
+        else
+            rows->sum_rows(r->n, r->inner, end - column, in, out);
+        return;
+    }
+    for (; column < end; column++)
+        reduce_one(r, at, column);
+}
+
+static void cpu_reduce(cti_reduce_op op, ct_dtype dtype, int64_t outer, int64_t n, int64_t inner,
+                       const void *in, void *out)
+{
+    reduction r = { op, dtype, outer, n, inner, 64, in, out };
+
+    if (outer && inner)
+        cti_parallel(outer * ((inner + r.columns - 1) / r.columns), reduce_piece, &r);
+}
+
+/* ---- rows by index ---- */
+
+static int64_t index_at(const void *index, ct_dtype dtype, int64_t i)
+{
+    return dtype == CT_I64 ? ((const int64_t *)index)[i] : ((const int32_t *)index)[i];
+}
+
+static ct_status check_indices(ct_dtype index_dtype, int64_t count, int64_t rows,
+                               const void *index, int64_t *bad)
+{
+    int64_t i;
+
+    for (i = 0; i < count; i++) {
+        int64_t k = index_at(index, index_dtype, i);
+
+        if (k < 0 || k >= rows) {
+            *bad = i;
+            return CT_ERR_INDEX;
+        }
+    }
+    return CT_OK;
+}
+
+static ct_status cpu_gather_rows(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
+                                 int64_t rows, const void *src, const void *index, void *out,
+                                 int64_t *bad)
+{
+    size_t bytes = (size_t)width * ct_dtype_size(dtype);
+    int64_t i;
+
+    if (check_indices(index_dtype, count, rows, index, bad) != CT_OK)
+        return CT_ERR_INDEX;
+    for (i = 0; i < count; i++)
+        memcpy((char *)out + (size_t)i * bytes,
+               (const char *)src + (size_t)index_at(index, index_dtype, i) * bytes, bytes);
+    return CT_OK;
+}
+
+static ct_status cpu_scatter_add_rows(ct_dtype dtype, ct_dtype index_dtype, int64_t count,
+                                      int64_t width, int64_t rows, void *dst, const void *index,
+                                      const void *src, int64_t *bad)
+{
+    const cti_row_loops *loops = rows_of(dtype);
+    size_t bytes = (size_t)width * ct_dtype_size(dtype);
+    int64_t i;
+
+    if (check_indices(index_dtype, count, rows, index, bad) != CT_OK)
+        return CT_ERR_INDEX;
+    for (i = 0; i < count; i++)
+        loops->add_row(width, (char *)dst + (size_t)index_at(index, index_dtype, i) * bytes,
+                       (const char *)src + (size_t)i * bytes);
+    return CT_OK;
+}
+
+static ct_status cpu_one_hot(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
+                             const void *index, void *out, int64_t *bad)
+{
+    size_t size = ct_dtype_size(dtype);
+    int64_t i;
+
+    if (check_indices(index_dtype, count, width, index, bad) != CT_OK)
+        return CT_ERR_INDEX;
+    memset(out, 0, (size_t)count * (size_t)width * size);
+    for (i = 0; i < count; i++)
+        store_double((char *)out + (size_t)(i * width + index_at(index, index_dtype, i)) * size,
+                     dtype, 1);
+    return CT_OK;
+}
+
+/* ---- softmax and cross-entropy ---- */
+
+typedef struct row_job {
+    ct_dtype dtype, index_dtype;
+    int64_t rows, n, per_piece;
+    const char *in;
+    char *out;
+    bool logarithm;
+    const void *target;
+    int64_t ignore;
+    double smoothing;
+    char *loss, *lse;
+    const char *dloss;
+    int64_t dloss_step;
+} row_job;
+
+static void run_rows(row_job *j, void (*piece)(void *, int64_t))
+{
+    if (j->rows == 0 || j->n == 0)
+        return;
+    j->per_piece = (PIECE / 2 + j->n - 1) / j->n;
+    cti_parallel((j->rows + j->per_piece - 1) / j->per_piece, piece, j);
+}
+
+static int64_t last_row(const row_job *j, int64_t piece)
+{
+    int64_t end = (piece + 1) * j->per_piece;
+
+    return end < j->rows ? end : j->rows;
+}
+
+static void softmax_piece(void *context, int64_t piece)
+{
+    const row_job *j = context;
+    const cti_row_loops *loops = rows_of(j->dtype);
+    size_t bytes = (size_t)j->n * ct_dtype_size(j->dtype);
+    int64_t i;
+
+    for (i = piece * j->per_piece; i < last_row(j, piece); i++)
+        loops->softmax(j->logarithm, j->n, j->in + (size_t)i * bytes, j->out + (size_t)i * bytes);
+}
+
+static void cpu_softmax(ct_dtype dtype, bool logarithm, int64_t rows, int64_t n, const void *in,
+                        void *out)
+{
+    row_job j = { .dtype = dtype, .rows = rows, .n = n, .in = in, .out = out,
+                  .logarithm = logarithm };
+
+    run_rows(&j, softmax_piece);
+}
+
+/* loss = lse - (1 - s) x[target] - s mean(x) */
+static void cross_entropy_piece(void *context, int64_t piece)
+{
+    const row_job *j = context;
+    const cti_row_loops *loops = rows_of(j->dtype);
+    size_t size = ct_dtype_size(j->dtype);
+    int64_t i;
+
+    for (i = piece * j->per_piece; i < last_row(j, piece); i++) {
+        const char *x = j->in + (size_t)(i * j->n) * size;
+        int64_t k = index_at(j->target, j->index_dtype, i);
+        double sum = 0, loss = 0;
+        double lse = loops->log_sum_exp(j->n, x, j->smoothing != 0 ? &sum : NULL);
+
+        if (k != j->ignore) {
+            loss = lse - (1 - j->smoothing) * load_double(x + (size_t)k * size, j->dtype);
+            if (j->smoothing != 0)
+                loss -= j->smoothing * sum / (double)j->n;
+        }
+        store_double(j->loss + (size_t)i * size, j->dtype, loss);
+        store_double(j->lse + (size_t)i * size, j->dtype, lse);
+    }
+}
+
+static ct_status cpu_cross_entropy(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
+                                   const void *in, const void *target, int64_t ignore,
+                                   double smoothing, void *loss, void *lse, int64_t *bad)
+{
+    row_job j = { .dtype = dtype, .index_dtype = index_dtype, .rows = rows, .n = n, .in = in,
+                  .target = target, .ignore = ignore, .smoothing = smoothing, .loss = loss,
+                  .lse = lse };
+    int64_t i;
+
+    for (i = 0; i < rows; i++) {
+        int64_t k = index_at(target, index_dtype, i);
+
+        if (k != ignore && (k < 0 || k >= n)) {
+            *bad = i;
+            return CT_ERR_INDEX;
+        }
+    }
+    run_rows(&j, cross_entropy_piece);
+    return CT_OK;
+}
+
+static void cross_entropy_backward_piece(void *context, int64_t piece)
+{
+    const row_job *j = context;
+    const cti_row_loops *loops = rows_of(j->dtype);
+    size_t size = ct_dtype_size(j->dtype);
+    int64_t i;
+
+    for (i = piece * j->per_piece; i < last_row(j, piece); i++) {
+        char *out = j->out + (size_t)(i * j->n) * size, *at;
+        int64_t k = index_at(j->target, j->index_dtype, i);
+        double g = load_double(j->dloss + (size_t)(i * j->dloss_step) * size, j->dtype);
+
+        if (k == j->ignore) {
+            memset(out, 0, (size_t)j->n * size);
+            continue;
+        }
+        loops->softmax_minus(j->n, j->in + (size_t)(i * j->n) * size,
+                             load_double(j->lse + (size_t)i * size, j->dtype),
+                             j->smoothing / (double)j->n, g, out);
+        at = out + (size_t)k * size;
+        store_double(at, j->dtype, load_double(at, j->dtype) - g * (1 - j->smoothing));
+    }
+}
+
+static void cpu_cross_entropy_backward(ct_dtype dtype, ct_dtype index_dtype, int64_t rows,
+                                       int64_t n, const void *in, const void *target,
+                                       int64_t ignore, double smoothing, const void *lse,
+                                       const void *dloss, int64_t dloss_step, void *din)
+{
+    row_job j = { .dtype = dtype, .index_dtype = index_dtype, .rows = rows, .n = n, .in = in,
+                  .out = din, .target = target, .ignore = ignore, .smoothing = smoothing,
+                  .lse = (char *)lse, .dloss = dloss, .dloss_step = dloss_step };
+
+    run_rows(&j, cross_entropy_backward_piece);
+}
+
+/* ---- optimisers ---- */
+
+static double cpu_norm_squared(const cti_segment *segments, int count)
+{
+    double total = 0;
+    int i;
+
+    for (i = 0; i < count; i++)
+        if (segments[i].grad)
+            total += rows_of(segments[i].dtype)->sum_squares(segments[i].n, segments[i].grad);
+    return total;
+}
+
+static void cpu_update(const cti_update *u, const cti_segment *segments, int count)
+{
+    int i;
+
+    for (i = 0; i < count; i++) {
+        const cti_segment *s = &segments[i];
+
+        if (s->grad)
+            rows_of(s->dtype)->sgd(s->n, s->value, s->grad, s->state[0], s->lr, u->scale,
+                                   s->weight_decay, u->momentum, s->first ? 0 : u->dampening,
+                                   u->nesterov);
+    }
+}
+
+const cti_backend cti_cpu_backend = {
+    .version = CTI_BACKEND_VERSION,
+    .size = sizeof(cti_backend),
+    .name = "cpu",
+    .allocate = cpu_allocate,
+    .release = cpu_release,
+    .upload = cpu_transfer,
+    .download = cpu_transfer,
+    .copy = cpu_copy,
+    .fill = cpu_fill,
+    .arange = cpu_arange,
+    .uniform = cpu_uniform,
+    .normal = cpu_normal,
+    .elementwise = cpu_elementwise,
+    .gemm = cti_cpu_gemm,
+    .reduce = cpu_reduce,
+    .gather_rows = cpu_gather_rows,
+    .scatter_add_rows = cpu_scatter_add_rows,
+    .one_hot = cpu_one_hot,
+    .softmax = cpu_softmax,
+    .cross_entropy = cpu_cross_entropy,
+    .cross_entropy_backward = cpu_cross_entropy_backward,
+    .norm_squared = cpu_norm_squared,
+    .update = cpu_update,
+};

@@ -1,0 +1,42 @@
+/* cpu.h - the CPU's loops, compiled once per code path, chosen at run time. (internal) */
+#ifndef COTANGENT_TENSOR_CPU_H
+#define COTANGENT_TENSOR_CPU_H
+
+#include "tensor/internal.h"
+
+/* One run of n elements of an elementwise op; strides in elements. */
+typedef void (*cti_loop)(int64_t n, void *out, int64_t so, const void *a, int64_t sa, const void *b,
+                         int64_t sb, const void *c, int64_t sc, const double *param);
+
+/* Loops over rows of one dtype. */
+typedef struct cti_row_loops {
+    /* out[i] = sum over j of in[j * stride + i], i < width: sums in double */
+    void (*sum_rows)(int64_t n, int64_t stride, int64_t width, const void *in, void *out);
+    double (*sum)(int64_t n, const void *in);
+    double (*sum_squares)(int64_t n, const void *in);
+    void (*softmax)(bool logarithm, int64_t n, const void *in, void *out);
+    /* the log of the sum of exponentials of a row, and the sum of the row */
+    double (*log_sum_exp)(int64_t n, const void *in, double *sum);
+    /* out = g (exp(in - lse) - base); the target's share is the caller's */
+    void (*softmax_minus)(int64_t n, const void *in, double lse, double base, double g, void *out);
+    void (*add_row)(int64_t n, void *dst, const void *src);
+    void (*sgd)(int64_t n, void *value, const void *grad, void *momentum, double lr, double scale,
+                double weight_decay, double mu, double dampening, bool nesterov);
+} cti_row_loops;
+
+typedef struct cti_cpu_path {
+    const char *name;
+    cti_loop f32[CTI_EW_COUNT], f64[CTI_EW_COUNT], i32[CTI_EW_COUNT], i64[CTI_EW_COUNT];
+    cti_loop b8[CTI_EW_COUNT]; /* bool; where also moves 2-byte elements by w16 */
+    cti_loop where16;
+    cti_row_loops rows_f32, rows_f64;
+} cti_cpu_path;
+
+extern const cti_cpu_path cti_cpu_path_base, cti_cpu_path_avx2, cti_cpu_path_avx512;
+
+/* The path in use: the best that this processor has. */
+const cti_cpu_path *cti_cpu_path_get(void);
+
+void cti_cpu_gemm(const cti_gemm *g);
+
+#endif

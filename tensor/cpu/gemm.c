@@ -1,0 +1,123 @@
+/* gemm.c - matrix products by OpenBLAS (any CBLAS), or by plain loops where there is none.
+ *
+ * Rows of C are cut into pieces by shape; BLAS runs one thread a piece. */
+#include "tensor/cpu/cpu.h"
+
+#include "tensor/parallel.h"
+
+#ifdef CT_HAVE_BLAS
+#include <cblas.h>
+#include <pthread.h>
+#endif
+
+#define ROWS 256 /* rows of C in a piece */
+
+typedef struct gemm_job {
+    const cti_gemm *g;
+    int64_t per_matrix; /* pieces of one matrix */
+} gemm_job;
+
+#ifdef CT_HAVE_BLAS
+
+static void one_thread(void)
+{
+#ifdef HAVE_OPENBLAS_SET_NUM_THREADS
+    openblas_set_num_threads(1);
+#endif
+}
+
+static void multiply(const cti_gemm *g, int64_t m, const char *a, const char *b, char *c)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    CBLAS_TRANSPOSE ta = g->trans_a ? CblasTrans : CblasNoTrans;
+    CBLAS_TRANSPOSE tb = g->trans_b ? CblasTrans : CblasNoTrans;
+
+    pthread_once(&once, one_thread);
+    if (g->dtype == CT_F64)
+        cblas_dgemm(CblasRowMajor, ta, tb, (int)m, (int)g->n, (int)g->k, g->alpha,
+                    (const double *)a, (int)g->lda, (const double *)b, (int)g->ldb, g->beta,
+                    (double *)c, (int)g->ldc);
+    else
+        cblas_sgemm(CblasRowMajor, ta, tb, (int)m, (int)g->n, (int)g->k, (float)g->alpha,
+                    (const float *)a, (int)g->lda, (const float *)b, (int)g->ldb, (float)g->beta,
+                    (float *)c, (int)g->ldc);
+}
+
+#else
+
+#define PLAIN(name, type)                                                                         \
+    static void name(const cti_gemm *g, int64_t m, const type *a, const type *b, type *c)         \
+    {                                                                                             \
+        int64_t i, j, k;                                                                          \
+        for (i = 0; i < m; i++) {                                                                 \
+            type *row = c + i * g->ldc;                                                           \
+            for (j = 0; j < g->n; j++)                                                            \
+                row[j] = g->beta == 0 ? 0 : (type)(g->beta * (double)row[j]);                     \
+            for (k = 0; k < g->k; k++) {                                                          \
+                type x = (type)g->alpha * (g->trans_a ? a[k * g->lda + i] : a[i * g->lda + k]);   \
+                if (g->trans_b)                                                                   \
+                    for (j = 0; j < g->n; j++)                                                    \
+                        row[j] += x * b[j * g->ldb + k];                                          \
+                else                                                                              \
+                    for (j = 0; j < g->n; j++)                                                    \
+                        row[j] += x * b[k * g->ldb + j];                                          \
+            }                                                                                     \
+        }                                                                                         \
+    }
+PLAIN(plain_f32, float)
+PLAIN(plain_f64, double)
+
+static void multiply(const cti_gemm *g, int64_t m, const char *a, const char *b, char *c)
+{
+    if (g->dtype == CT_F64)
+        plain_f64(g, m, (const double *)a, (const double *)b, (double *)c);
+    else
+        plain_f32(g, m, (const float *)a, (const float *)b, (float *)c);
+}
+
+#endif
+
+static void gemm_piece(void *context, int64_t piece)
+{
+    const gemm_job *j = context;
+    const cti_gemm *g = j->g;
+    int64_t matrix = piece / j->per_matrix, row = piece % j->per_matrix * ROWS;
+    int64_t size = (int64_t)ct_dtype_size(g->dtype);
+    const char *a = (const char *)g->a + matrix * g->a_step * size;
+    const char *b = (const char *)g->b + matrix * g->b_step * size;
+    char *c = (char *)g->c + matrix * g->c_step * size;
+
+    multiply(g, g->m - row < ROWS ? g->m - row : ROWS, a + row * (g->trans_a ? 1 : g->lda) * size,
+             b, c + row * g->ldc * size);
+}
+
+/* beta C alone, for k = 0 */
+static void scale_only(const cti_gemm *g)
+{
+    int64_t matrix, i, j;
+
+    for (matrix = 0; matrix < g->batch; matrix++)
+        for (i = 0; i < g->m; i++)
+            for (j = 0; j < g->n; j++) {
+                int64_t at = matrix * g->c_step + i * g->ldc + j;
+
+                if (g->dtype == CT_F64)
+                    ((double *)g->c)[at] = g->beta == 0 ? 0 : g->beta * ((double *)g->c)[at];
+                else
+                    ((float *)g->c)[at] =
+                        g->beta == 0 ? 0 : (float)g->beta * ((float *)g->c)[at];
+            }
+}
+
+void cti_cpu_gemm(const cti_gemm *g)
+{
+    gemm_job j = { g, (g->m + ROWS - 1) / ROWS };
+
+    if (g->m == 0 || g->n == 0 || g->batch == 0)
+        return;
+    if (g->k == 0) {
+        scale_only(g);
+        return;
+    }
+    cti_parallel(g->batch * j.per_matrix, gemm_piece, &j);
+}

@@ -1,0 +1,228 @@
+/* kernels.c - the CPU's loops. Compiled once per code path (CT_CPU_PATH: base, avx2, avx512); the
+ * compiler makes the vector code. */
+#include "tensor/cpu/cpu.h"
+
+#include "tensor/cpu/math.h"
+
+#include <float.h>
+
+#if defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
+#define LOOP_ARGS                                                                                 \
+    int64_t n, void *out, int64_t so, const void *a, int64_t sa, const void *b, int64_t sb,       \
+        const void *c, int64_t sc, const double *param
+#define UNUSED (void)a, (void)sa, (void)b, (void)sb, (void)c, (void)sc, (void)param
+
+/* f32 */
+#define T float
+#define FN(name) name##_f32
+#define M(name) M_f32_##name
+#define K(x) ((float)(x))
+#define M_f32_exp cti_expf
+#define M_f32_tanh cti_tanhf
+#define M_f32_sigmoid cti_sigmoidf
+#define M_f32_expm1 expm1f
+#define M_f32_log logf
+#define M_f32_log1p log1pf
+#define M_f32_sqrt sqrtf
+#define M_f32_sin sinf
+#define M_f32_cos cosf
+#define M_f32_erf erff
+#define M_f32_floor floorf
+#define M_f32_ceil ceilf
+#define M_f32_rint rintf
+#define M_f32_pow powf
+#include "tensor/cpu/loops_number.h"
+#include "tensor/cpu/loops_float.h"
+#undef T
+#undef FN
+#undef M
+#undef K
+
+/* f64 */
+#define T double
+#define FN(name) name##_f64
+#define M(name) M_f64_##name
+#define K(x) (x)
+#define M_f64_exp exp
+#define M_f64_tanh tanh
+#define M_f64_sigmoid cti_sigmoid
+#define M_f64_expm1 expm1
+#define M_f64_log log
+#define M_f64_log1p log1p
+#define M_f64_sqrt sqrt
+#define M_f64_sin sin
+#define M_f64_cos cos
+#define M_f64_erf erf
+#define M_f64_floor floor
+#define M_f64_ceil ceil
+#define M_f64_rint rint
+#define M_f64_pow pow
+#include "tensor/cpu/loops_number.h"
+#include "tensor/cpu/loops_float.h"
+#undef T
+#undef FN
+#undef M
+#undef K
+
+/* i32, i64: arithmetic wraps, as unsigned arithmetic does */
+#define T int32_t
+#define FN(name) name##_i32
+#define K(x) (x)
+#include "tensor/cpu/loops_number.h"
+#undef T
+#undef FN
+#define T int64_t
+#define FN(name) name##_i64
+#include "tensor/cpu/loops_number.h"
+#undef T
+#undef FN
+#undef K
+
+/* bool */
+#define NUMBER1(name, expr)
+#define NUMBER2(name, expr)
+#define FLOAT1(name, expr)
+#define FLOAT2(name, expr)
+#define FLOAT3(name, expr)
+#define COMPARE(name, expr)
+#define TEST(name, expr)
+#define LOGIC1(name, expr)                                                                        \
+    static void name##_b8(LOOP_ARGS)                                                              \
+    {                                                                                             \
+        uint8_t *o = out;                                                                         \
+        const uint8_t *xs = a;                                                                    \
+        int64_t i;                                                                                \
+        UNUSED;                                                                                   \
+        for (i = 0; i < n; i++) {                                                                 \
+            uint8_t x = xs[i * sa];                                                               \
+            o[i * so] = (expr);                                                                   \
+        }                                                                                         \
+    }
+#define LOGIC2(name, expr)                                                                        \
+    static void name##_b8(LOOP_ARGS)                                                              \
+    {                                                                                             \
+        uint8_t *o = out;                                                                         \
+        const uint8_t *xs = a, *ys = b;                                                           \
+        int64_t i;                                                                                \
+        UNUSED;                                                                                   \
+        for (i = 0; i < n; i++) {                                                                 \
+            uint8_t x = xs[i * sa], y = ys[i * sb];                                               \
+            o[i * so] = (expr);                                                                   \
+        }                                                                                         \
+    }
+#define SELECT(name, expr)
+#include "tensor/formulas.h"
+
+/* where moves elements of 1, 2, 4 or 8 bytes */
+#define WHERE(fn, type)                                                                           \
+    static void fn(LOOP_ARGS)                                                                     \
+    {                                                                                             \
+        type *o = out;                                                                            \
+        const uint8_t *cs = a;                                                                    \
+        const type *xs = b, *ys = c;                                                              \
+        int64_t i;                                                                                \
+        UNUSED;                                                                                   \
+        for (i = 0; i < n; i++)                                                                   \
+            o[i * so] = cs[i * sa] ? xs[i * sb] : ys[i * sc];                                     \
+    }
+WHERE(where_1, uint8_t)
+WHERE(where_2, uint16_t)
+WHERE(where_4, uint32_t)
+WHERE(where_8, uint64_t)
+
+#define PASTE2(a, b) a##b
+#define PASTE(a, b) PASTE2(a, b)
+#define NAME2(x) #x
+#define NAME(x) NAME2(x)
+
+#define ROW_LOOPS(type)                                                                           \
+    { sum_rows_##type, sum_##type, sum_squares_##type, softmax_##type, log_sum_exp_##type,        \
+      softmax_minus_##type, add_row_##type, sgd_##type }
+
+const cti_cpu_path PASTE(cti_cpu_path_, CT_CPU_PATH) = {
+    .name = NAME(CT_CPU_PATH),
+    .f32 = {
+#define NONE(name, expr)
+#define ENTRY(name, expr) [CTI_EW_##name] = name##_f32,
+#define NUMBER1 ENTRY
+#define NUMBER2 ENTRY
+#define FLOAT1 ENTRY
+#define FLOAT2 ENTRY
+#define FLOAT3 ENTRY
+#define COMPARE ENTRY
+#define TEST ENTRY
+#define LOGIC1 NONE
+#define LOGIC2 NONE
+#define SELECT NONE
+#include "tensor/formulas.h"
+#undef ENTRY
+        [CTI_EW_where] = where_4 },
+    .f64 = {
+#define ENTRY(name, expr) [CTI_EW_##name] = name##_f64,
+#define NUMBER1 ENTRY
+#define NUMBER2 ENTRY
+#define FLOAT1 ENTRY
+#define FLOAT2 ENTRY
+#define FLOAT3 ENTRY
+#define COMPARE ENTRY
+#define TEST ENTRY
+#define LOGIC1 NONE
+#define LOGIC2 NONE
+#define SELECT NONE
+#include "tensor/formulas.h"
+#undef ENTRY
+        [CTI_EW_where] = where_8 },
+    .i32 = {
+#define ENTRY(name, expr) [CTI_EW_##name] = name##_i32,
+#define NUMBER1 ENTRY
+#define NUMBER2 ENTRY
+#define FLOAT1 NONE
+#define FLOAT2 NONE
+#define FLOAT3 NONE
+#define COMPARE ENTRY
+#define TEST NONE
+#define LOGIC1 NONE
+#define LOGIC2 NONE
+#define SELECT NONE
+#include "tensor/formulas.h"
+#undef ENTRY
+        [CTI_EW_where] = where_4 },
+    .i64 = {
+#define ENTRY(name, expr) [CTI_EW_##name] = name##_i64,
+#define NUMBER1 ENTRY
+#define NUMBER2 ENTRY
+#define FLOAT1 NONE
+#define FLOAT2 NONE
+#define FLOAT3 NONE
+#define COMPARE ENTRY
+#define TEST NONE
+#define LOGIC1 NONE
+#define LOGIC2 NONE
+#define SELECT NONE
+#include "tensor/formulas.h"
+#undef ENTRY
+        [CTI_EW_where] = where_8 },
+    .b8 = {
+#define ENTRY(name, expr) [CTI_EW_##name] = name##_b8,
+#define NUMBER1 NONE
+#define NUMBER2 NONE
+#define FLOAT1 NONE
+#define FLOAT2 NONE
+#define FLOAT3 NONE
+#define COMPARE NONE
+#define TEST NONE
+#define LOGIC1 ENTRY
+#define LOGIC2 ENTRY
+#define SELECT NONE
+#include "tensor/formulas.h"
+#undef ENTRY
+        [CTI_EW_where] = where_1 },
+    .where16 = where_2,
+    .rows_f32 = ROW_LOOPS(f32),
+    .rows_f64 = ROW_LOOPS(f64),
+};

@@ -1,0 +1,85 @@
+/* math.h - exp, tanh and sigmoid of floats, written without branches so that compilers turn a loop
+ * over them into vector code. (internal)
+ *
+ * Polynomials fitted at Chebyshev nodes; the largest error over all floats, in units of the last
+ * place, is measured by tests/test_tensor (exp 1.1, tanh 1.7, sigmoid 2.1 at most). */
+#ifndef COTANGENT_TENSOR_CPU_MATH_H
+#define COTANGENT_TENSOR_CPU_MATH_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+static inline float cti_float_of(int32_t bits)
+{
+    float f;
+
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static inline int32_t cti_bits_of(float f)
+{
+    int32_t bits;
+
+    memcpy(&bits, &f, sizeof bits);
+    return bits;
+}
+
+/* exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2) / 2; 2^n in two factors, so that results
+ * near the ends of the range round once. Above 88.7 inf, below -103.9 0. */
+static inline float cti_expf(float x)
+{
+    const float round = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    float c = x > 89.0f ? 89.0f : x;
+    float t, n, r, p;
+    int32_t i, half;
+
+    c = c < -104.0f ? -104.0f : c;
+    t = c * 1.44269504088896341f + round;
+    n = t - round;
+    r = c - n * 0.693145751953125f;
+    r = r - n * 1.42860682030941723e-6f;
+    p = 0.0013933650916442275f;
+    p = p * r + 0.008363179862499237f;
+    p = p * r + 0.04166646674275398f;
+    p = p * r + 0.16666576266288757f;
+    p = p * r + 0.5f;
+    p = p * (r * r) + r;
+    p = p + 1.0f;
+    i = cti_bits_of(t) - cti_bits_of(round);
+    half = i >> 1;
+    p = p * cti_float_of((half + 127) << 23) * cti_float_of((i - half + 127) << 23);
+    return x != x ? x : p;
+}
+
+/* near 0 an odd polynomial, elsewhere 1 - 2 / (exp(2|x|) + 1) */
+static inline float cti_tanhf(float x)
+{
+    float a = x < 0 ? -x : x, z = x * x;
+    float p, q, e;
+
+    e = cti_expf(2.0f * (a > 20.0f ? 20.0f : a));
+    q = 1.0f - 2.0f / (e + 1.0f);
+    q = x < 0 ? -q : q;
+    p = -0.006053697317838669f;
+    p = p * z + 0.020968187600374222f;
+    p = p * z + -0.053844988346099854f;
+    p = p * z + 0.13332733511924744f;
+    p = p * z + -0.333333283662796f;
+    p = x + x * z * p;
+    q = a < 0.625f ? p : q;
+    return x != x ? x : q;
+}
+
+static inline float cti_sigmoidf(float x)
+{
+    return 1.0f / (1.0f + cti_expf(-x));
+}
+
+static inline double cti_sigmoid(double x)
+{
+    return 1.0 / (1.0 + exp(-x));
+}
+
+#endif

@@ -1,0 +1,94 @@
+/* formulas.h - the elementwise ops and their formulas, one line each, for every device. (internal)
+ *
+ * A list to be included with X(name, ...) or with the macros of each kind defined:
+ *   NUMBER1(name, f(x; p, q)) NUMBER2(name, f(x, y))   dtypes f32 f64 i32 i64
+ *   FLOAT1(name, f(x; p, q)) FLOAT2(name, f(x, y; p, q))  FLOAT3(name, f(x, y, z))    f32 f64
+ *   COMPARE(name, f(x, y))  numbers in, bool out      TEST(name, f(x))  floats in, bool out
+ *   LOGIC1(name, f(x))      LOGIC2(name, f(x, y))     bool in, bool out
+ *   SELECT(name, f(c, x, y))  c bool, x and y of any dtype
+ * T is the type, M(exp) the type's own function (expf or exp, or a device's), K(1.5) a constant of
+ * type T. NaN goes through unless the line says otherwise. */
+#ifdef X
+#define NUMBER1 X
+#define NUMBER2 X
+#define FLOAT1 X
+#define FLOAT2 X
+#define FLOAT3 X
+#define COMPARE X
+#define TEST X
+#define LOGIC1 X
+#define LOGIC2 X
+#define SELECT X
+#endif
+
+NUMBER1(neg, -x)
+NUMBER1(abs, x < 0 ? -x : x == 0 ? 0 : x)
+NUMBER1(sign, x > 0 ? K(1) : x < 0 ? K(-1) : x * 0)
+NUMBER1(square, x * x)
+NUMBER1(affine, p * x + q)
+NUMBER2(add, x + y)
+NUMBER2(sub, x - y)
+NUMBER2(mul, x * y)
+NUMBER2(maximum, x > y || x != x ? x : y)
+NUMBER2(minimum, x < y || x != x ? x : y)
+
+FLOAT1(exp, M(exp)(x))
+FLOAT1(expm1, M(expm1)(x))
+FLOAT1(log, M(log)(x))
+FLOAT1(log1p, M(log1p)(x))
+FLOAT1(sqrt, M(sqrt)(x))
+FLOAT1(rsqrt, 1 / M(sqrt)(x))
+FLOAT1(reciprocal, 1 / x)
+FLOAT1(sin, M(sin)(x))
+FLOAT1(cos, M(cos)(x))
+FLOAT1(tanh, M(tanh)(x))
+FLOAT1(sigmoid, M(sigmoid)(x))
+FLOAT1(relu, x < 0 ? 0 : x)
+FLOAT1(leaky_relu, x < 0 ? p * x : x)
+FLOAT1(elu, x < 0 ? p * M(expm1)(x) : x)
+FLOAT1(gelu, K(0.5) * x * (1 + M(erf)(x * K(0.70710678118654752440))))
+FLOAT1(silu, x * M(sigmoid)(x))
+FLOAT1(softplus, (x > 0 ? x : 0 * x) + M(log1p)(M(exp)(x > 0 ? -x : x)))
+FLOAT1(erf, M(erf)(x))
+FLOAT1(floor, M(floor)(x))
+FLOAT1(ceil, M(ceil)(x))
+FLOAT1(round, M(rint)(x)) /* to even at halves */
+FLOAT1(clamp, x < p ? p : x > q ? q : x)
+FLOAT1(pow_scalar, M(pow)(x, p))
+FLOAT1(scalar_pow, M(pow)(p, x))
+FLOAT1(scalar_div, p / x)
+FLOAT2(div, x / y)
+FLOAT2(pow, M(pow)(x, y))
+
+/* derivatives: x is the gradient that comes, y the saved value */
+FLOAT2(tanh_backward, x * (1 - y * y))
+FLOAT2(sigmoid_backward, x * y * (1 - y))
+FLOAT2(relu_backward, y > 0 ? x : 0)
+FLOAT2(leaky_relu_backward, y > 0 ? x : p * x)
+FLOAT2(clamp_backward, y >= p && y <= q ? x : 0)
+FLOAT3(fma, x * y + z)
+
+COMPARE(eq, x == y)
+COMPARE(ne, x != y)
+COMPARE(lt, x < y)
+COMPARE(le, x <= y)
+COMPARE(gt, x > y)
+COMPARE(ge, x >= y)
+TEST(isfinite, x - x == 0)
+TEST(isnan, x != x)
+LOGIC1(logical_not, !x)
+LOGIC2(logical_and, x && y)
+LOGIC2(logical_or, x || y)
+LOGIC2(logical_xor, !x != !y)
+SELECT(where, c ? x : y)
+
+#undef NUMBER1
+#undef NUMBER2
+#undef FLOAT1
+#undef FLOAT2
+#undef FLOAT3
+#undef COMPARE
+#undef TEST
+#undef LOGIC1
+#undef LOGIC2
+#undef SELECT

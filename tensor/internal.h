@@ -1,0 +1,193 @@
+/* internal.h - what a tensor is, and the thread's stacks behind scopes. (internal) */
+#ifndef COTANGENT_TENSOR_INTERNAL_H
+#define COTANGENT_TENSOR_INTERNAL_H
+
+#ifdef HAVE_CONFIG_H
+#include <config.h>
+#endif
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cotangent/tensor/scope.h>
+#include <cotangent/tensor/status.h>
+#include <cotangent/tensor/tensor.h>
+
+#include "tensor/backend.h"
+
+typedef struct ct_node ct_node;
+
+/* What autograd hangs on a leaf (its gradient, hooks); freed with the tensor. */
+typedef struct cti_leaf {
+    void (*free)(struct cti_leaf *leaf);
+} cti_leaf;
+
+/* ---- storage: counted bytes on a device, pooled by size class (storage.c) ---- */
+
+typedef struct ct_storage {
+    atomic_int refs;
+    atomic_uint version;    /* counts in-place writes */
+    ct_device device;
+    int size_class;
+    size_t bytes;           /* of the buffer: the class's size */
+    void *data;
+    const char *written_at; /* the place of the last in-place write, for messages */
+    struct ct_storage *next;
+} ct_storage;
+
+/* A buffer of at least bytes bytes, one reference; NULL with CT_ERR_MEMORY. */
+ct_storage *cti_storage_new(ct_device device, size_t bytes);
+void cti_storage_ref(ct_storage *s);
+void cti_storage_unref(ct_storage *s);
+
+/* ---- tensors (tensor.c) ---- */
+
+/* Counted inside the library: the live stack (or the owner) holds one reference, a node that
+ * saves the tensor and a gradient slot hold others. */
+struct ct_tensor {
+    atomic_int refs;
+    ct_storage *storage;
+    int64_t offset; /* elements */
+    int64_t numel;
+    ct_shape shape;
+    int64_t stride[CT_MAX_RANK];
+    ct_dtype dtype;
+    ct_device device;
+    uint8_t contiguous;
+    uint8_t owned;         /* by the user, not by a scope */
+    uint8_t popped;        /* its owner let go of it; only nodes hold it now */
+    uint8_t requires_grad; /* a leaf that does, or any result with history */
+    /* history: the node that made it and which of its outputs it is; NULL for leaves */
+    ct_node *node;
+    int output;
+    int node_scope;        /* depth of the scope that holds the node, */
+    size_t node_at;        /* and its place on the tape */
+    cti_leaf *leaf;        /* a leaf's gradient and hooks (autograd.c); NULL until needed */
+    ct_tensor *indices;    /* what ct_one_hot made it from; a reference */
+    ct_tensor *next_free;
+};
+
+/* Makes a tensor of the innermost scope with undefined values; function names the caller in
+ * errors. cti_view shares t's storage. */
+ct_tensor *cti_new(const char *function, ct_shape shape, ct_dtype dtype, ct_device device);
+ct_tensor *cti_view(const char *function, const ct_tensor *t, ct_shape shape, const int64_t *stride,
+                    int64_t offset);
+
+/* Another handle of the innermost scope on t, with its history and leaf state. */
+ct_tensor *cti_alias(ct_tensor *t);
+
+void cti_ref(ct_tensor *t);
+void cti_unref(ct_tensor *t);
+
+/* True for a handle that may be used: not NULL, and in debug builds not popped (an error). */
+bool cti_usable(const char *function, const ct_tensor *t);
+
+static inline char *cti_ptr(const ct_tensor *t)
+{
+    return (char *)t->storage->data + t->offset * (int64_t)ct_dtype_size(t->dtype);
+}
+
+/* t itself if contiguous, else a copy without history. */
+ct_tensor *cti_contiguous(const ct_tensor *t);
+
+/* dst <- src, any strides and dtypes, same shape and device; no checks, no version. */
+void cti_copy(ct_tensor *dst, const ct_tensor *src);
+
+/* Strides of a fresh tensor. Returns the number of elements, or -1 (with the error raised) for a
+ * bad shape. */
+int64_t cti_shape_check(const char *function, const ct_shape *shape, ct_dtype dtype);
+void cti_row_major(const ct_shape *shape, int64_t *stride);
+bool cti_same_shape(const ct_shape *a, const ct_shape *b);
+
+/* 0..rank-1 for an axis that may be negative; -1 with CT_ERR_SHAPE. */
+int cti_axis(const char *function, const ct_tensor *t, int axis);
+
+/* Notes an in-place write: bumps the version, forgets one-hot indices. False with an error if
+ * the rules forbid the write. */
+bool cti_may_write(const char *function, ct_tensor *t);
+void cti_written(ct_tensor *t);
+
+/* "f32[32,256] cpu" and "[32,256]", for messages. */
+typedef struct cti_text {
+    char s[160];
+} cti_text;
+cti_text cti_describe(const ct_tensor *t);
+cti_text cti_shape_text(const ct_shape *shape);
+
+/* The range checks that ops share; each raises and returns false. names: "a", "b". */
+bool cti_same_dtype(const char *function, const char *an, const ct_tensor *a, const char *bn,
+                    const ct_tensor *b);
+bool cti_same_device(const char *function, const char *an, const ct_tensor *a, const char *bn,
+                     const ct_tensor *b);
+bool cti_is_float(ct_dtype dtype);
+bool cti_is_index(ct_dtype dtype);
+bool cti_want_float(const char *function, const char *name, const ct_tensor *t);
+bool cti_want_index(const char *function, const char *name, const ct_tensor *t);
+
+/* ---- the thread (scope.c, status.c) ---- */
+
+typedef struct cti_frame {
+    uint64_t id;
+    size_t live, tape;
+    unsigned error_serial;
+    bool recording;
+} cti_frame;
+
+typedef struct cti_pool cti_pool;
+
+typedef struct ct_thread {
+    const char *site; /* the user's call, for messages */
+    int quiet_site;   /* > 0 while the library calls back: ct_here does nothing */
+
+    ct_status error;
+    unsigned error_serial; /* counts errors and refused sinks */
+    bool error_closed;
+
+    bool recording;
+    bool started;
+    uint32_t id;
+
+    cti_frame *frames;
+    int depth, frame_room;
+    ct_tensor **live;
+    size_t live_count, live_room;
+    ct_node **tape;
+    size_t tape_count, tape_room;
+
+    /* set by autograd when it records its first node: pops the tape down to a mark, and frees
+     * what it keeps for the thread */
+    void (*tape_pop)(struct ct_thread *th, size_t mark);
+    void (*tape_free)(struct ct_thread *th);
+    void *node_pool;
+
+    ct_tensor *free_tensors;
+    cti_pool *pool;
+    ct_memory_stats memory;
+} ct_thread;
+
+ct_thread *cti_thread(void);
+
+/* True while no error stands; otherwise notes that a sink was refused. */
+bool cti_sink_allowed(void);
+
+/* Raises CT_ERR_MEMORY. */
+void cti_out_of_memory(const char *function, size_t bytes);
+
+/* Makes room for one more entry in an array of the thread's; false with CT_ERR_MEMORY. */
+bool cti_grow(void **array, size_t *room, size_t count, size_t entry);
+
+/* Inner scopes of the library itself: no history leaves, nothing is reported. cti_scope_pop ends
+ * the frame without touching the error state. */
+ct_scope cti_scope_push(void);
+void cti_scope_pop(ct_scope s);
+
+/* Makes room for a live handle and pushes it; false with an error (no scope, memory). */
+bool cti_push_live(const char *function, ct_tensor *t);
+ct_tensor *cti_tensor_alloc(const char *function);
+
+/* A thread's idle buffers, given back at its end. */
+void cti_pool_free(ct_thread *th);
+
+#endif

@@ -1,0 +1,11 @@
+/* parallel.h - work cut into pieces by shape; threads only choose who runs a piece. (internal) */
+#ifndef COTANGENT_TENSOR_PARALLEL_H
+#define COTANGENT_TENSOR_PARALLEL_H
+
+#include <stdint.h>
+
+/* Calls run(context, i) for every i in 0..pieces-1, on up to ct_num_threads threads, and returns
+ * when all are done. A caller that finds the workers busy runs its pieces itself. */
+void cti_parallel(int64_t pieces, void (*run)(void *context, int64_t piece), void *context);
+
+#endif

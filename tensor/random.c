@@ -1,0 +1,162 @@
+/* random.c - Philox 4x32-10, streams, and draws on the host. */
+#include "tensor/internal.h"
+
+#include <cotangent/tensor/random.h>
+
+#include <math.h>
+
+static void mul_hi_lo(uint32_t a, uint32_t b, uint32_t *hi, uint32_t *lo)
+{
+    uint64_t p = (uint64_t)a * b;
+
+    *hi = (uint32_t)(p >> 32);
+    *lo = (uint32_t)p;
+}
+
+void ct_philox(uint64_t seed, uint64_t stream, uint64_t block, uint32_t out[4])
+{
+    uint32_t c0 = (uint32_t)block, c1 = (uint32_t)(block >> 32);
+    uint32_t c2 = (uint32_t)stream, c3 = (uint32_t)(stream >> 32);
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    int round;
+
+    for (round = 0; round < 10; round++) {
+        uint32_t h0, l0, h1, l1;
+
+        mul_hi_lo(0xD2511F53u, c0, &h0, &l0);
+        mul_hi_lo(0xCD9E8D57u, c2, &h1, &l1);
+        c0 = h1 ^ c1 ^ k0;
+        c1 = l1;
+        c2 = h0 ^ c3 ^ k1;
+        c3 = l0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    out[0] = c0;
+    out[1] = c1;
+    out[2] = c2;
+    out[3] = c3;
+}
+
+ct_generator ct_generator_seed(uint64_t seed)
+{
+    return (ct_generator){ seed, 0, 0 };
+}
+
+ct_generator ct_generator_named(ct_generator g, const char *name)
+{
+    uint64_t h = 0xcbf29ce484222325u ^ g.stream;
+
+    for (; *name; name++)
+        h = (h ^ (unsigned char)*name) * 0x100000001b3u;
+    return (ct_generator){ g.seed, h, 0 };
+}
+
+uint32_t ct_random_u32(ct_generator *g)
+{
+    uint32_t w[4];
+
+    ct_philox(g->seed, g->stream, g->position / 4, w);
+    return w[g->position++ % 4];
+}
+
+static uint64_t random_u64(ct_generator *g)
+{
+    uint64_t high = ct_random_u32(g);
+
+    return high << 32 | ct_random_u32(g);
+}
+
+uint64_t ct_random_below(ct_generator *g, uint64_t n)
+{
+    uint64_t limit, r;
+
+    if (n == 0)
+        return 0;
+    limit = UINT64_MAX - UINT64_MAX % n; /* a multiple of n: above it the draw is repeated */
+    do
+        r = random_u64(g);
+    while (r >= limit);
+    return r % n;
+}
+
+double ct_random_uniform(ct_generator *g)
+{
+    return (double)(random_u64(g) >> 11) * 0x1p-53;
+}
+
+void ct_shuffle(int64_t *order, int64_t n, ct_generator *g)
+{
+    int64_t i;
+
+    for (i = n - 1; i > 0; i--) {
+        int64_t j = (int64_t)ct_random_below(g, (uint64_t)i + 1);
+        int64_t swap = order[i];
+
+        order[i] = order[j];
+        order[j] = swap;
+    }
+}
+
+/* The first whole block from g's position on; g moves past what n elements of t take. */
+static uint64_t take_blocks(ct_generator *g, const ct_tensor *t)
+{
+    uint64_t block = (g->position + 3) / 4;
+    uint64_t words = (uint64_t)t->numel * (t->dtype == CT_F64 ? 2 : 1);
+
+    g->position = (block + (words + 3) / 4) * 4;
+    return block;
+}
+
+static ct_status draw(const char *function, ct_tensor *t, double a, double b, ct_generator *g,
+                      bool normal)
+{
+    const cti_backend *be;
+    ct_scope s;
+    ct_tensor *c;
+    uint64_t block;
+
+    if (!cti_usable(function, t) || !g)
+        return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, function, "t or g is NULL") : ct_error();
+    if (!isfinite(a) || !isfinite(b) || (normal && b < 0))
+        return ct_raise(CT_ERR_ARGUMENT, function, "the distribution's parameters %g, %g", a, b);
+    if (!cti_want_float(function, "t", t) || !cti_may_write(function, t))
+        return ct_error();
+    s = cti_scope_push();
+    c = t->contiguous ? t : cti_new(function, t->shape, t->dtype, t->device);
+    if (c) {
+        be = cti_backend_of(t->device);
+        block = take_blocks(g, t);
+        (normal ? be->normal : be->uniform)(cti_ptr(c), t->dtype, t->numel, a, b, g->seed,
+                                            g->stream, block);
+        if (c != t)
+            cti_copy(t, c);
+        cti_written(t);
+    }
+    cti_scope_pop(s);
+    return c ? CT_OK : ct_error();
+}
+
+ct_status ct_uniform_into(ct_tensor *t, double low, double high, ct_generator *g)
+{
+    return draw("ct_uniform_into", t, low, high, g, false);
+}
+
+ct_status ct_normal_into(ct_tensor *t, double mean, double std, ct_generator *g)
+{
+    return draw("ct_normal_into", t, mean, std, g, true);
+}
+
+ct_tensor *ct_rand(ct_shape shape, ct_dtype dtype, ct_device device, ct_generator *g)
+{
+    ct_tensor *t = cti_new("ct_rand", shape, dtype, device);
+
+    return t && draw("ct_rand", t, 0, 1, g, false) == CT_OK ? t : NULL;
+}
+
+ct_tensor *ct_randn(ct_shape shape, ct_dtype dtype, ct_device device, ct_generator *g)
+{
+    ct_tensor *t = cti_new("ct_randn", shape, dtype, device);
+
+    return t && draw("ct_randn", t, 0, 1, g, true) == CT_OK ? t : NULL;
+}

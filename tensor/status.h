@@ -1,0 +1,83 @@
+/* status.h - how errors travel: NULL flows, the first error sticks, scopes report it.
+ *
+ * The library never exits, aborts or longjmps. A function that returns a handle returns NULL on
+ * failure, and one that is given NULL returns NULL without a further error, so expressions need
+ * no checks. The first error of a thread is kept until ct_error_clear(); while it stands, sinks
+ * (backward, clip, optimiser steps, state carry, saving) do nothing, so no parameter moves after
+ * an error. ct_scope_end() returns it: a step is checked once, at its end.
+ *
+ * A message reads "FILE:LINE: FUNCTION: what is wrong", FILE:LINE being the user's call; every
+ * public function is also a macro (cotangent_sites.h, included by <cotangent.h>) that notes it. */
+#ifndef COTANGENT_TENSOR_STATUS_H
+#define COTANGENT_TENSOR_STATUS_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define CT_WARN_UNUSED __attribute__((warn_unused_result))
+#define CT_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
+#else
+#define CT_WARN_UNUSED
+#define CT_PRINTF(fmt, first)
+#endif
+
+/* Marks a public function whose callers are not noted (it cannot fail, or must not disturb). */
+#define CT_NOSITE
+
+/* The place of a call, as one string literal: "train.c:41". */
+#define CT_STRING2(x) #x
+#define CT_STRING(x) CT_STRING2(x)
+#define CT_HERE __FILE__ ":" CT_STRING(__LINE__)
+
+typedef enum ct_status {
+    CT_OK = 0,
+    CT_ERR_ARGUMENT, /* a value outside its domain: a NULL, a negative size, a rate that is no number */
+    CT_ERR_SHAPE,    /* shapes, ranks or axes that do not fit */
+    CT_ERR_DTYPE,    /* dtypes that do not fit */
+    CT_ERR_DEVICE,   /* devices that do not fit, or a device that is not there */
+    CT_ERR_INDEX,    /* an index out of range */
+    CT_ERR_SCOPE,    /* a lifetime broken: no scope, double end, wrong thread, history that leaves */
+    CT_ERR_GRAD,     /* backward without history, a saved tensor modified, no derivative */
+    CT_ERR_MEMORY,   /* out of memory */
+    CT_ERR_IO,       /* the system refused to open, read or write */
+    CT_ERR_FORMAT,   /* a file or text that is not what it should be */
+    CT_ERR_NUMERIC   /* a value that is not finite where it must be */
+} ct_status;
+
+/* True while no error stands on this thread. */
+int ct_ok(void) CT_NOSITE;
+
+/* The standing error of this thread: its code (CT_OK if none) and message ("" if none). The
+ * message lives in a fixed buffer of the thread and is valid until ct_error_clear(). */
+ct_status ct_error(void) CT_NOSITE;
+const char *ct_error_message(void) CT_NOSITE;
+
+/* Forgets the standing error and puts the thread back to work. */
+void ct_error_clear(void) CT_NOSITE;
+
+/* The name of a status, "CT_ERR_SHAPE" for instance; never NULL. */
+const char *ct_status_name(ct_status status) CT_NOSITE;
+
+/* Called once for each error that comes to stand, on the thread that raised it. The default
+ * prints the message to stderr, one line; NULL is silence. Set it before threads start. */
+typedef void (*ct_error_handler)(ct_status status, const char *message, void *context);
+void ct_error_print(ct_status status, const char *message, void *context) CT_NOSITE;
+void ct_error_set_handler(ct_error_handler handler, void *context) CT_NOSITE;
+
+/* For programs that have nothing better to do: an error prints its line and exits with status 1. */
+void ct_exit_on_error(void) CT_NOSITE;
+
+/* Raises an error, for modules and ops of one's own: function is the name that the message
+ * shows. The first error sticks, later ones are dropped. Returns status. */
+ct_status ct_raise(ct_status status, const char *function, const char *format, ...)
+    CT_PRINTF(3, 4) CT_NOSITE;
+
+/* Notes the place of a call; the macros of cotangent_sites.h use it. where must be static. */
+void ct_here(const char *where) CT_NOSITE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,139 @@
+/* storage.c - counted buffers, and the pool that popped ones return to.
+ *
+ * Sizes are rounded up to classes, four to a power of two (64, 80, 96, 112, 128, 160, ... bytes),
+ * so that at most a fifth is lost and a training step finds each of its buffers again. The pool is
+ * the thread's own: no lock. A buffer freed on another thread joins that thread's pool. */
+#include "tensor/internal.h"
+
+#include "tensor/host.h"
+
+#define CLASSES 160
+#define DEVICES 4 /* kinds of device that pool */
+
+struct cti_pool {
+    ct_storage *idle[DEVICES][CLASSES];
+};
+
+static int class_of(size_t bytes, size_t *rounded)
+{
+    int shift = 4, step;
+
+    if (bytes < 64)
+        bytes = 64;
+    while (((size_t)8 << shift) <= bytes)
+        shift++;
+    /* now 4 << shift <= bytes < 8 << shift; quarters of 4 << shift are 1 << shift */
+    step = (int)((bytes + ((size_t)1 << shift) - 1) >> shift) - 4; /* 0..4 */
+    *rounded = (size_t)(4 + step) << shift;
+    return (shift - 4) * 4 + step;
+}
+
+static void give_back(ct_thread *th, ct_storage *s)
+{
+    th->memory.idle_bytes -= s->bytes;
+    cti_backend_of(s->device)->release(s->data, s->bytes);
+    cti_release(s);
+}
+
+void ct_memory_trim(void)
+{
+    ct_thread *th = cti_thread();
+    int d, c;
+
+    if (!th->pool)
+        return;
+    for (d = 0; d < DEVICES; d++)
+        for (c = 0; c < CLASSES; c++)
+            while (th->pool->idle[d][c]) {
+                ct_storage *s = th->pool->idle[d][c];
+                th->pool->idle[d][c] = s->next;
+                give_back(th, s);
+            }
+}
+
+void cti_pool_free(ct_thread *th)
+{
+    ct_memory_trim();
+    cti_release(th->pool);
+    th->pool = NULL;
+}
+
+static ct_storage *from_system(ct_thread *th, ct_device device, size_t bytes)
+{
+    ct_storage *s = cti_calloc(1, sizeof *s);
+
+    if (s)
+        s->data = cti_backend_of(device)->allocate(bytes);
+    if (!s || !s->data) {
+        cti_release(s);
+        return NULL;
+    }
+    th->memory.system_allocations++;
+    s->device = device;
+    s->bytes = bytes;
+    return s;
+}
+
+ct_storage *cti_storage_new(ct_device device, size_t bytes)
+{
+    ct_thread *th = cti_thread();
+    size_t rounded;
+    int c = class_of(bytes, &rounded), kind = device & (DEVICES - 1);
+    ct_storage *s = NULL;
+
+    if (!th->pool)
+        th->pool = cti_calloc(1, sizeof *th->pool);
+    if (th->pool && c < CLASSES)
+        s = th->pool->idle[kind][c];
+    if (s) {
+        th->pool->idle[kind][c] = s->next;
+        th->memory.idle_bytes -= s->bytes;
+    } else {
+        s = from_system(th, device, rounded);
+        if (!s) {
+            ct_memory_trim();
+            s = from_system(th, device, rounded);
+        }
+        if (!s) {
+            cti_out_of_memory("ct_tensor", rounded);
+            return NULL;
+        }
+        s->size_class = c;
+    }
+    s->next = NULL;
+    s->written_at = NULL;
+    atomic_store_explicit(&s->refs, 1, memory_order_relaxed);
+    atomic_store_explicit(&s->version, 0, memory_order_relaxed);
+    th->memory.live_bytes += s->bytes;
+    if (th->memory.live_bytes > th->memory.peak_bytes)
+        th->memory.peak_bytes = th->memory.live_bytes;
+    return s;
+}
+
+void cti_storage_ref(ct_storage *s)
+{
+    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+}
+
+void cti_storage_unref(ct_storage *s)
+{
+    ct_thread *th;
+
+    if (atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    th = cti_thread();
+    th->memory.live_bytes -= s->bytes;
+    th->memory.idle_bytes += s->bytes;
+    if (th->pool && s->size_class < CLASSES) {
+        ct_storage **idle = &th->pool->idle[s->device & (DEVICES - 1)][s->size_class];
+        s->next = *idle;
+        *idle = s;
+    } else {
+        give_back(th, s);
+    }
+}
+
+ct_memory_stats ct_memory(void)
+{
+    return cti_thread()->memory;
+}

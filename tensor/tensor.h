@@ -1,0 +1,133 @@
+/* tensor.h - tensors: dtypes, devices, shapes, creation, access.
+ *
+ * A tensor is a strided view of counted storage: row-major when fresh, outermost dimension
+ * first, rank 0 to CT_MAX_RANK. Sizes may be 0. Axes may be negative, counting from the end.
+ * dtypes never mix in one op and are never promoted; scalars take the tensor's dtype.
+ *
+ * Errors common to all functions below: CT_ERR_SHAPE for a negative size, a rank above
+ * CT_MAX_RANK or a product that overflows; CT_ERR_MEMORY; CT_ERR_SCOPE when no scope is open. */
+#ifndef COTANGENT_TENSOR_TENSOR_H
+#define COTANGENT_TENSOR_TENSOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cotangent/tensor/scope.h>
+#include <cotangent/tensor/status.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum ct_dtype {
+    CT_F32, /* float */
+    CT_F64, /* double */
+    CT_I32, /* int32_t: indices */
+    CT_I64, /* int64_t: indices */
+    CT_BOOL, /* one byte, 0 or 1 */
+    CT_BF16 /* the upper half of a float; storage and casts only */
+} ct_dtype;
+
+const char *ct_dtype_name(ct_dtype dtype) CT_NOSITE; /* "f32"; "?" for what is none */
+size_t ct_dtype_size(ct_dtype dtype) CT_NOSITE;      /* bytes an element; 0 for what is none */
+
+/* Where a tensor lives. CT_CPU is always there. */
+typedef int ct_device;
+#define CT_CPU 0
+
+const char *ct_device_name(ct_device device) CT_NOSITE; /* "cpu"; "?" for what is none */
+
+/* The device of a name ("cpu"), or -1 with CT_ERR_DEVICE. */
+ct_device ct_device_named(const char *name);
+
+#define CT_MAX_RANK 8
+
+/* A shape: rank and sizes. CT_SHAPE(2, 3) writes one; CT_SCALAR is the shape of rank 0. */
+typedef struct ct_shape {
+    int rank;
+    int64_t dim[CT_MAX_RANK];
+} ct_shape;
+
+#define CT_SHAPE(...) \
+    ct_shape_of((int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__})
+#define CT_SCALAR ct_shape_of(0, NULL)
+
+/* A shape of any rank; one above CT_MAX_RANK keeps its rank and is refused by whoever uses it. */
+ct_shape ct_shape_of(int rank, const int64_t *dim) CT_NOSITE;
+
+/* ---- creation: what these return belongs to the innermost scope ---- */
+
+ct_tensor *ct_empty(ct_shape shape, ct_dtype dtype, ct_device device); /* values undefined */
+ct_tensor *ct_zeros(ct_shape shape, ct_dtype dtype, ct_device device);
+ct_tensor *ct_ones(ct_shape shape, ct_dtype dtype, ct_device device);
+ct_tensor *ct_full(ct_shape shape, double value, ct_dtype dtype, ct_device device);
+ct_tensor *ct_scalar(double value, ct_dtype dtype); /* rank 0, on the CPU */
+
+/* A copy of shape's number of elements of dtype at data, in row-major order. */
+ct_tensor *ct_from_data(const void *data, ct_shape shape, ct_dtype dtype, ct_device device);
+
+/* start, start + step, ... below (above, for a negative step) end. CT_ERR_ARGUMENT for step 0. */
+ct_tensor *ct_arange(double start, double end, double step, ct_dtype dtype, ct_device device);
+/* n values from start to end, both included. */
+ct_tensor *ct_linspace(double start, double end, int64_t n, ct_dtype dtype, ct_device device);
+ct_tensor *ct_eye(int64_t n, ct_dtype dtype, ct_device device); /* (n, n) */
+
+/* ---- access; these take NULL, for which they give 0, false or NULL ---- */
+
+int ct_rank(const ct_tensor *t) CT_NOSITE;
+int64_t ct_dim(const ct_tensor *t, int axis) CT_NOSITE; /* -1 for an axis that is not there */
+ct_shape ct_shape_get(const ct_tensor *t) CT_NOSITE;
+int64_t ct_numel(const ct_tensor *t) CT_NOSITE;
+ct_dtype ct_dtype_get(const ct_tensor *t) CT_NOSITE;
+ct_device ct_device_get(const ct_tensor *t) CT_NOSITE;
+bool ct_is_contiguous(const ct_tensor *t) CT_NOSITE;
+int64_t ct_stride(const ct_tensor *t, int axis) CT_NOSITE; /* in elements */
+
+/* The value of a tensor of one element, as a double; NaN after an error. */
+double ct_item(const ct_tensor *t);
+
+/* Copies the elements, row-major, to buffer, which must be ct_numel * ct_dtype_size bytes. */
+ct_status ct_to_host(const ct_tensor *t, void *buffer, size_t bytes);
+
+/* The elements themselves, for reading: a contiguous tensor on the CPU, else NULL with an error. */
+const void *ct_data(const ct_tensor *t);
+
+/* The same for writing. Counts as an in-place write: refused (CT_ERR_GRAD) for a tensor with
+ * history; saved tensors that share the storage notice. */
+void *ct_mutable_data(ct_tensor *t);
+
+/* Overwrites t's elements: with src's (same shape, dtype and device; src may be a view), or with
+ * one value. In-place writes are for leaves, buffers and data while recording is off; on a tensor
+ * with history they are CT_ERR_GRAD, as on a leaf that requires a gradient while recording. */
+ct_status ct_copy_into(ct_tensor *t, const ct_tensor *src);
+ct_status ct_fill(ct_tensor *t, double value);
+
+/* Prints shape, dtype, device and abbreviated values:  f32[2,3] cpu [[1, 2, 3], [4, 5, 6]] */
+void ct_print(const ct_tensor *t, FILE *out);
+
+/* ---- the pool ---- */
+
+/* Bytes that this thread's open tensors and its idle pool hold, and how often the system was
+ * asked for memory. */
+typedef struct ct_memory_stats {
+    size_t live_bytes, idle_bytes, peak_bytes;
+    uint64_t system_allocations;
+} ct_memory_stats;
+ct_memory_stats ct_memory(void) CT_NOSITE;
+
+/* Gives this thread's idle buffers back to the system. */
+void ct_memory_trim(void) CT_NOSITE;
+
+/* ---- threads ---- */
+
+/* How many threads work on one op, from now on; at least 1, at most 256. The results are the same
+ * bits at any number. OpenBLAS is set to one thread for the whole process at first use. */
+ct_status ct_set_num_threads(int threads);
+int ct_num_threads(void) CT_NOSITE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,41 @@
+/* fetch.h - what test_data.c and fetch.c share: a folder for each test, and expectations. */
+#ifndef COTANGENT_TESTS_FETCH_H
+#define COTANGENT_TESTS_FETCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <check.h>
+
+#include <cotangent/data/text.h>
+
+#define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
+
+#define BOOK_BYTES "8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516"
+
+/* The tests of texts: reading, checking, and where The Time Machine comes from. */
+TCase *text_cases(void);
+
+/* The corpus, from the COTANGENT_DATA_DIR of whoever runs the tests; NULL without it. */
+extern const char *known_path;
+void find_known(void);
+bool without_corpus(const char *test); /* says that the test is skipped, if it must be */
+
+/* Around each test: a folder of its own; no text but what the test makes, and no way out to the
+ * network; errors are silent. */
+void setup(void);
+void teardown(void);
+char *in_folder(const char *name); /* a path in it, good for some calls */
+void write_file(const char *path, const void *bytes, size_t size);
+
+/* size letters and spaces without a pattern, to be freed. */
+char *prose(size_t size);
+
+/* The standing error is of this code, one line, and says this; it is cleared. */
+#define EXPECT_ERROR(code, said) expect_error(__LINE__, code, said)
+#define EXPECT_IN(text, part) expect_in(__LINE__, text, part)
+#define EXPECT_OK() ck_assert_msg(ct_ok(), "%s", ct_error_message())
+void expect_error(int line, ct_status code, const char *said);
+void expect_in(int line, const char *text, const char *part);
+
+#endif

@@ -1,0 +1,168 @@
+/* harness.c - what the test programs share. */
+#include "tests/harness.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int harness_run(Suite *suite)
+{
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+void harness_setup(void)
+{
+    ct_error_set_handler(NULL, NULL);
+    ct_error_clear();
+}
+
+void harness_teardown(void)
+{
+    ct_scope s;
+
+    expect_ok();
+    s = ct_scope_begin(); /* the outermost: every test ended its own */
+    ck_assert_msg(s.depth == 1, "%u scopes are still open", s.depth - 1);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+
+TCase *harness_case(Suite *suite, const char *name)
+{
+    TCase *tc = tcase_create(name);
+
+    tcase_add_checked_fixture(tc, harness_setup, harness_teardown);
+    suite_add_tcase(suite, tc);
+    return tc;
+}
+
+bool harness_full(void)
+{
+    const char *full = getenv("COTANGENT_TEST_FULL");
+
+    return full && *full;
+}
+
+int harness_count(int thin, int whole)
+{
+    return harness_full() ? whole : thin;
+}
+
+const char *harness_data(const char *file)
+{
+    static char path[4096];
+    const char *dir = getenv("COTANGENT_DATA_DIR");
+
+    if (dir) {
+        snprintf(path, sizeof path, "%s/%s", dir, file);
+        if (access(path, R_OK) == 0)
+            return path;
+    }
+    printf("skipped: COTANGENT_DATA_DIR has no %s\n", file);
+    return NULL;
+}
+
+const char *harness_source(const char *file)
+{
+    static char path[4096];
+    const char *srcdir = getenv("srcdir");
+
+    snprintf(path, sizeof path, "%s/%s", srcdir ? srcdir : ".", file);
+    return path;
+}
+
+void expect_close(const char *what, double got, double want, double tolerance)
+{
+    if (isnan(got) && isnan(want))
+        return;
+    if (got == want) /* infinities */
+        return;
+    if (!(fabs(got - want) <= tolerance))
+        ck_abort_msg("%s: got %.17g, expected %.17g, tolerance %g", what, got, want, tolerance);
+}
+
+double *values_of(ct_tensor *t)
+{
+    size_t n = (size_t)ct_numel(t), size = ct_dtype_size(ct_dtype_get(t)), i;
+    double *out = malloc((n + 1) * sizeof *out);
+    char *raw = malloc(n * size + 1);
+
+    ck_assert_msg(t != NULL, "no tensor: %s", ct_error_message());
+    ck_assert_msg(ct_to_host(t, raw, n * size) == CT_OK, "%s", ct_error_message());
+    for (i = 0; i < n; i++)
+        switch (ct_dtype_get(t)) {
+        case CT_F32:
+            out[i] = (double)((float *)(void *)raw)[i];
+            break;
+        case CT_F64:
+            out[i] = ((double *)(void *)raw)[i];
+            break;
+        case CT_I32:
+            out[i] = ((int32_t *)(void *)raw)[i];
+            break;
+        case CT_I64:
+            out[i] = (double)((int64_t *)(void *)raw)[i];
+            break;
+        case CT_BOOL:
+            out[i] = ((uint8_t *)raw)[i];
+            break;
+        default:
+            ck_abort_msg("no values of %s", ct_dtype_name(ct_dtype_get(t)));
+        }
+    free(raw);
+    return out;
+}
+
+void expect_values(const char *what, ct_tensor *t, const double *want, size_t count,
+                   double tolerance)
+{
+    double *got = values_of(t);
+    char where[256];
+    size_t i;
+
+    ck_assert_msg((size_t)ct_numel(t) == count, "%s: %lld elements, expected %zu", what,
+                  (long long)ct_numel(t), count);
+    for (i = 0; i < count; i++) {
+        snprintf(where, sizeof where, "%s, element %zu", what, i);
+        expect_close(where, got[i], want[i], tolerance);
+    }
+    free(got);
+}
+
+/* The message without "FILE:LINE: ". */
+static const char *without_site(const char *message)
+{
+    const char *colon = strchr(message, ':');
+
+    if (colon && colon[1] >= '0' && colon[1] <= '9') {
+        colon += 1 + strspn(colon + 1, "0123456789");
+        if (strncmp(colon, ": ", 2) == 0)
+            return colon + 2;
+    }
+    return message;
+}
+
+void expect_error(ct_status status, const char *text)
+{
+    ck_assert_msg(ct_error() == status, "expected %s, got %s \"%s\"", ct_status_name(status),
+                  ct_status_name(ct_error()), ct_error_message());
+    ck_assert_str_eq(without_site(ct_error_message()), text);
+    ct_error_clear();
+}
+
+void expect_ok(void)
+{
+    ck_assert_msg(ct_ok(), "an error stands: %s", ct_error_message());
+}
+
+ct_tensor *random_normal(ct_generator *g, ct_shape shape, ct_dtype dtype)
+{
+    return ct_randn(shape, dtype, CT_CPU, g);
+}

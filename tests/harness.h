@@ -1,0 +1,57 @@
+/* harness.h - what the test programs share. */
+#ifndef TESTS_HARNESS_H
+#define TESTS_HARNESS_H
+
+#include <check.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <cotangent/tensor/random.h>
+#include <cotangent/tensor/tensor.h>
+
+/* Runs a suite: errors are collected silently (harness_fixture), and the exit status says whether
+ * all passed. */
+int harness_run(Suite *suite);
+
+/* A checked fixture for every case: no error stands, the handler is quiet, one thread. Add with
+ * tcase_add_checked_fixture(tc, harness_setup, harness_teardown). The teardown fails the test if
+ * tensors are still open. */
+void harness_setup(void);
+void harness_teardown(void);
+
+/* A test case of suite with the fixture. */
+TCase *harness_case(Suite *suite, const char *name);
+
+/* True for the full counts (COTANGENT_TEST_FULL). */
+bool harness_full(void);
+
+/* How many random cases: thin in make check, whole in make check-full. */
+int harness_count(int thin, int whole);
+
+/* The path of a file in COTANGENT_DATA_DIR, or NULL after saying that the test is skipped. */
+const char *harness_data(const char *file);
+
+/* The path of a file of the source tree: "tests/torch/main_job.txt". */
+const char *harness_source(const char *file);
+
+/* Fails unless |got - want| <= tolerance; a NaN fails, unless both are. */
+void expect_close(const char *what, double got, double want, double tolerance);
+
+/* Fails unless the tensor's elements, row-major, are want's (count of them) within tolerance. */
+void expect_values(const char *what, ct_tensor *t, const double *want, size_t count,
+                   double tolerance);
+
+/* The elements of any tensor as doubles, row-major; yours to free(). */
+double *values_of(ct_tensor *t);
+
+/* Fails unless an error of this status stands whose message is text, word for word but for a
+ * "FILE:LINE: " in front; then clears it. */
+void expect_error(ct_status status, const char *text);
+
+/* Fails with the message if an error stands. */
+void expect_ok(void);
+
+/* A random tensor of the innermost scope: normal values. */
+ct_tensor *random_normal(ct_generator *g, ct_shape shape, ct_dtype dtype);
+
+#endif

@@ -1,0 +1,126 @@
+#!/bin/sh
+# layers.sh - fails on an #include that points the wrong way, and on a CUDA conditional outside cuda/.
+#
+#     examples ──> train ──> nn, optim, data ──> autograd ──> tensor <·· cuda (nobody includes it)
+#
+# nn, optim and data do not see each other; <cotangent.h> is for users: examples, tests, bench.
+
+LC_ALL=C
+export LC_ALL
+
+# Prints a line for each fault in the tree at $1.
+faults()
+{
+    (cd "$1" && find cotangent.h tensor autograd nn optim data train cuda examples tests bench \
+        -type f \( -name '*.[ch]' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh' \) \
+        2>/dev/null | sort) |
+    (cd "$1" && while read -r file; do
+        awk '
+        BEGIN {
+            all = " tensor autograd nn optim data train examples tests bench cotangent "
+            may["tensor"] = " tensor "
+            may["autograd"] = " tensor autograd "
+            may["nn"] = " tensor autograd nn "
+            may["optim"] = " tensor autograd optim "
+            may["data"] = " tensor autograd data "
+            may["train"] = " tensor autograd nn optim data train "
+            may["cuda"] = " tensor cuda "
+            may["examples"] = may["train"] "examples cotangent "
+            may["tests"] = may["bench"] = all
+            may["cotangent.h"] = may["train"] "cotangent "
+        }
+        FNR == 1 {
+            own = FILENAME
+            sub(/\/.*/, "", own)
+        }
+        /^[ \t]*#[ \t]*(if|ifdef|ifndef|elif)/ && /CUDA|NVCC|cuda/ && own != "cuda" {
+            print FILENAME ":" FNR ": a conditional of CUDA outside cuda/"
+        }
+        /^[ \t]*#[ \t]*include[ \t]*["<]/ {
+            path = $0
+            sub(/^[^"<]*["<]/, "", path)
+            sub(/[">].*/, "", path)
+            sub(/^cotangent\//, "", path)
+            if (path ~ /^\.\.?\//) {                # relative: resolve against the file
+                dir = FILENAME
+                while (path ~ /^\.\.?\//) {
+                    if (path ~ /^\.\.\//)
+                        sub(/\/?[^\/]*$/, "", dir)
+                    sub(/^\.\.?\//, "", path)
+                }
+                if (sub(/\/[^\/]*$/, "", dir))
+                    path = dir "/" path
+            }
+            to = path
+            if (to ~ /^cotangent(_sites)?\.h$/)
+                to = "cotangent"
+            else if (!sub(/\/.*/, "", to) || index(all "cuda ", " " to " ") == 0)
+                next                                # of the system, or of the same folder
+            if (index(may[own], " " to " ") == 0)
+                print FILENAME ":" FNR ": " own " may not include " path
+        }' "$file"
+    done)
+}
+
+# ---- the test tests itself: each of these is caught, and the right ones are not -------------
+
+tree=$(mktemp -d) || exit 99
+trap 'rm -rf "$tree"' EXIT
+trap 'exit 99' HUP INT TERM
+
+plant()     # FILE LINE
+{
+    mkdir -p "$tree/${1%/*}" && printf '%s\n' "$2" >"$tree/$1"
+}
+
+plant tensor/good.c '#include "tensor/internal.h"'
+plant tensor/cpu/good.c '#include <sys/types.h>'
+plant autograd/good.c '#include <cotangent/tensor/tensor.h>'
+plant nn/good.c '#include <cotangent/autograd/op.h>'
+plant train/good.c '#include "data/fetch.h"'
+plant examples/good.c '#include <cotangent.h>'
+plant tests/good.c '#include "tensor/internal.h"'
+plant cuda/good.cu '#ifdef __CUDACC__'
+if [ -n "$(faults "$tree")" ]; then
+    echo "layers.sh: the self-test reports what is right:"
+    faults "$tree"
+    exit 1
+fi
+
+wrong=0
+while read -r file line; do
+    plant "$file" "$line"
+    wrong=$((wrong + 1))
+    if [ "$(faults "$tree" | grep -c "^$file:1: ")" != 1 ]; then
+        echo "layers.sh: the self-test misses '$line' in $file"
+        exit 1
+    fi
+done <<'END'
+tensor/bad1.c #include <cotangent/autograd/autograd.h>
+tensor/bad2.c #include "autograd/op.h"
+tensor/cpu/bad3.c # include "../../nn/rnn.h"
+tensor/bad4.h #include <cotangent.h>
+autograd/bad5.c #include "../nn/linear.h"
+autograd/bad6.h #include <cotangent_sites.h>
+nn/bad7.c #include "optim/clip.h"
+nn/bad8.h #include <cotangent/data/vocab.h>
+optim/bad9.c #include "nn/state.h"
+data/bad10.c #include "train/board.h"
+train/bad11.c #include "examples/common.h"
+train/bad12.c #include "cuda/cuda.h"
+tests/bad13.c #include "cuda/emu/launch.h"
+examples/bad14.c #include <cotangent/cuda/cuda.h>
+cuda/bad15.cu #include "nn/rnn.h"
+tensor/bad16.c #ifdef CT_HAVE_CUDA
+nn/bad17.c #  if defined(__NVCC__)
+END
+if [ "$(faults "$tree" | wc -l)" -ne $wrong ]; then
+    echo "layers.sh: the self-test reports more than was planted:"
+    faults "$tree"
+    exit 1
+fi
+
+# ---- the tree ------------------------------------------------------------------------------
+
+found=$(faults "${srcdir-.}")
+[ -z "$found" ] || { echo "$found"; exit 1; }

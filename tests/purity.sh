@@ -1,0 +1,48 @@
+#!/bin/sh
+# purity.sh - outside the AVX2 and AVX-512 code paths no object holds an AVX instruction, so the
+# library runs on any x86-64; and those paths do use the registers they are for.
+
+LC_ALL=C
+export LC_ALL
+OBJDUMP=${OBJDUMP-objdump}
+
+skip()
+{
+    echo "purity.sh: skipped, $1"
+    exit 77
+}
+
+[ "$OBJDUMP" != no ] || skip "objdump was not found"
+[ "$HOST_CPU" = x86_64 ] || skip "for x86-64 only, this is $HOST_CPU"
+case " $CFLAGS $CC " in
+*" -march"* | *" -mavx"*) skip "CFLAGS choose a processor" ;;
+*" -O0"*) skip "built without optimisation" ;;
+*sanitize*) skip "built with sanitizers" ;;
+esac
+
+count()     # PATTERN OBJECT: instructions that match
+{
+    $OBJDUMP -d --no-show-raw-insn "$2" | grep -c -e "$1"
+}
+
+avx='%[yz]mm[0-9]\|^ *[0-9a-f]*:	v[a-z]'
+status=0
+seen=0
+for object in $(find tensor autograd nn optim data train -name '*.o' | sort); do
+    case $object in
+    */libcpu_avx2_la-*)
+        [ "$(count '%ymm' "$object")" -gt 0 ] || { echo "no %ymm in $object"; status=1; }
+        [ "$(count '%zmm' "$object")" -eq 0 ] || { echo "%zmm in $object"; status=1; }
+        ;;
+    */libcpu_avx512_la-*)
+        [ "$(count '%zmm' "$object")" -gt 0 ] || { echo "no %zmm in $object"; status=1; }
+        ;;
+    *)
+        n=$(count "$avx" "$object")
+        [ "$n" -eq 0 ] || { echo "$n AVX instructions in $object"; status=1; }
+        seen=$((seen + 1))
+        ;;
+    esac
+done
+[ $seen -gt 0 ] || { echo "purity.sh: no objects found"; exit 1; }
+exit $status

@@ -9,6 +9,8 @@
 
 #include <cotangent/data/text.h>
 
+#include "tests/harness.h"
+
 #define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
 #define BOOK_BYTES "8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516"
@@ -22,7 +24,7 @@ void find_known(void);
 bool without_corpus(const char *test); /* says that the test is skipped, if it must be */
 
 /* Around each test: a folder of its own; no text but what the test makes, and no way out to the
- * network; errors are silent. */
+ * network; the harness's fixture too. */
 void setup(void);
 void teardown(void);
 char *in_folder(const char *name); /* a path in it, good for some calls */
@@ -32,10 +34,9 @@ void write_file(const char *path, const void *bytes, size_t size);
 char *prose(size_t size);
 
 /* The standing error is of this code, one line, and says this; it is cleared. */
-#define EXPECT_ERROR(code, said) expect_error(__LINE__, code, said)
+#define EXPECT_ERROR(code, said) expect_said(__LINE__, code, said)
 #define EXPECT_IN(text, part) expect_in(__LINE__, text, part)
-#define EXPECT_OK() ck_assert_msg(ct_ok(), "%s", ct_error_message())
-void expect_error(int line, ct_status code, const char *said);
+void expect_said(int line, ct_status code, const char *said);
 void expect_in(int line, const char *text, const char *part);
 
 #endif

@@ -59,7 +59,7 @@ void cti_cpu_gemm(const cti_gemm *g);
 typedef struct cti_small_gemm {
     ct_dtype dtype;
     int m, n, k, lda, ldb, ldc;
-    bool trans_a, accumulate;
+    bool trans_a, trans_b, accumulate; /* trans_b: B is (n, k), and there is no compiled kernel */
     void (*kernel)(void); /* LIBXSMM's, or NULL */
 } cti_small_gemm;
 

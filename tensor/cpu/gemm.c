@@ -40,6 +40,17 @@ static void multiply(const cti_gemm *g, int64_t m, const char *a, const char *b,
     CBLAS_TRANSPOSE tb = g->trans_b ? CblasTrans : CblasNoTrans;
 
     pthread_once(&once, one_thread);
+    if (m == 1 && g->trans_b && !g->trans_a) { /* a row: B times a vector */
+        if (g->dtype == CT_F64)
+            cblas_dgemv(CblasRowMajor, CblasNoTrans, (int)g->n, (int)g->k, g->alpha,
+                        (const double *)b, (int)g->ldb, (const double *)a, 1, g->beta,
+                        (double *)c, 1);
+        else
+            cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)g->n, (int)g->k, (float)g->alpha,
+                        (const float *)b, (int)g->ldb, (const float *)a, 1, (float)g->beta,
+                        (float *)c, 1);
+        return;
+    }
     if (g->dtype == CT_F64)
         cblas_dgemm(CblasRowMajor, ta, tb, (int)m, (int)g->n, (int)g->k, g->alpha,
                     (const double *)a, (int)g->lda, (const double *)b, (int)g->ldb, g->beta,
@@ -177,7 +188,7 @@ static bool run_compiled(const cti_small_gemm *g, const void *a, const void *b, 
 bool cti_small_gemm_init(cti_small_gemm *g)
 {
     g->kernel = NULL;
-    if (g->m > 0 && g->n > 0 && g->k > 0)
+    if (g->m > 0 && g->n > 0 && g->k > 0 && !g->trans_b)
         compile(g);
     return g->kernel != NULL;
 }
@@ -186,7 +197,8 @@ void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, v
 {
     const cti_gemm plain = { .dtype = g->dtype, .m = g->m, .n = g->n, .k = g->k, .batch = 1,
                              .alpha = 1, .beta = g->accumulate ? 1 : 0,
-                             .trans_a = g->trans_a, .lda = g->lda, .ldb = g->ldb, .ldc = g->ldc };
+                             .trans_a = g->trans_a, .trans_b = g->trans_b, .lda = g->lda,
+                             .ldb = g->ldb, .ldc = g->ldc };
 
     if (!run_compiled(g, a, b, c))
         multiply(&plain, plain.m, a, b, c);

@@ -8,6 +8,7 @@
 #include "tensor/parallel.h"
 
 #define TILE 64 /* rows */
+#define FEW 4   /* steps for which W^T is not worth packing */
 
 /* What a tile needs to know; offsets are in elements of size bytes. */
 typedef struct layer {
@@ -60,10 +61,13 @@ static int64_t after(const cti_sequence *s, int64_t t)
     return s->reverse ? t : t + 1;
 }
 
-static cti_small_gemm product(const layer *l, int64_t rows, int64_t n, int64_t k, bool accumulate)
+/* (rows, k) times (k, n), or the transpose of an (n, k). */
+static cti_small_gemm product(const layer *l, int64_t rows, int64_t n, int64_t k, bool transposed,
+                              bool accumulate)
 {
     cti_small_gemm g = { .dtype = l->s->dtype, .m = (int)rows, .n = (int)n, .k = (int)k,
-                         .lda = (int)k, .ldb = (int)n, .ldc = (int)n, .accumulate = accumulate };
+                         .lda = (int)k, .ldb = (int)(transposed ? k : n), .ldc = (int)n,
+                         .trans_b = transposed, .accumulate = accumulate };
 
     cti_small_gemm_init(&g);
     return g;
@@ -83,7 +87,9 @@ static void forward_tile(void *context, int64_t tile)
     const layer *l = context;
     const cti_sequence *s = l->s;
     int64_t row = tile * TILE, rows = tile_rows(s, tile), n = s->hidden, k;
-    cti_small_gemm g = product(l, rows, l->width, n, true);
+    bool few = s->steps < FEW;
+    const void *w = few ? s->w : l->packed;
+    cti_small_gemm g = product(l, rows, l->width, n, few, true);
 
     for (k = 0; k < s->steps; k++) {
         int64_t t = s->reverse ? s->steps - 1 - k : k;
@@ -98,16 +104,16 @@ static void forward_tile(void *context, int64_t tile)
 
             for (r = 0; r < rows; r++) /* the bias, or zeros, under the product */
                 l->loops->start_row(l->width, s->bias, scratch + r * l->width * l->size);
-            cti_small_gemm_run(&g, h0, l->packed, scratch);
+            cti_small_gemm_run(&g, h0, w, scratch);
             l->loops->gru(rows, n, x, scratch, h0, gates, hn, h);
         } else if (s->kind == CTI_CELL_LSTM) {
             l->loops->add_bias(rows, l->width, x, s->bias, gates);
-            cti_small_gemm_run(&g, h0, l->packed, gates);
+            cti_small_gemm_run(&g, h0, w, gates);
             l->loops->lstm(rows, n, gates, at(l, s->c, before(s, t), row, n),
                            at(l, s->c, after(s, t), row, n), h);
         } else {
             l->loops->add_bias(rows, n, x, s->bias, h);
-            cti_small_gemm_run(&g, h0, l->packed, h);
+            cti_small_gemm_run(&g, h0, w, h);
             l->loops->activate(s->kind == CTI_CELL_RELU, rows * n, h);
         }
     }
@@ -117,7 +123,8 @@ void cti_cpu_sequence(const cti_sequence *s)
 {
     layer l = layer_of(s);
 
-    pack(&l);
+    if (s->steps >= FEW)
+        pack(&l);
     cti_parallel((s->batch + TILE - 1) / TILE, forward_tile, &l);
 }
 
@@ -141,7 +148,7 @@ static void backward_tile(void *context, int64_t tile)
     int64_t row = tile * TILE, rows = tile_rows(s, tile), n = s->hidden, k;
     char *dh = (char *)s->dh0 + row * n * l->size;
     char *dc = s->dc0 ? (char *)s->dc0 + row * n * l->size : NULL;
-    cti_small_gemm g = product(l, rows, n, l->width, s->kind == CTI_CELL_GRU);
+    cti_small_gemm g = product(l, rows, n, l->width, false, s->kind == CTI_CELL_GRU);
 
     start(l, dh, s->dh_last, row, rows);
     if (dc)

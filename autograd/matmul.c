@@ -236,6 +236,9 @@ static bool check_linear(const char *me, const ct_tensor *x, const ct_tensor *w,
     return cti_same_dtype(me, "x", x, "bias", b) && cti_same_device(me, "x", x, "bias", b);
 }
 
+/* For fewer rows than this the product costs less than the table W^T + b. */
+#define FEW_ROWS 8
+
 /* Rows of W^T + b, by the indices that x was made from. */
 static ct_tensor *linear_of_one_hot(ct_tensor *indices, ct_tensor *w, ct_tensor *b)
 {
@@ -257,7 +260,7 @@ ct_tensor *ct_linear_apply(ct_tensor *x, ct_tensor *w, ct_tensor *b)
         !check_linear(me, x, w, b) || !fits_blas(me, x, w))
         return NULL;
     indices = cti_one_hot_of(x);
-    if (indices)
+    if (indices && indices->numel >= FEW_ROWS)
         return linear_of_one_hot(indices, w, b);
     shape = x->shape;
     shape.dim[shape.rank - 1] = w->shape.dim[0];

@@ -128,6 +128,32 @@ static bool check(const char *me, const ct_tensor *logits, const ct_tensor *targ
     return true;
 }
 
+/* The order of the axes of logits, the last apart, by falling strides: a transposed view becomes
+ * contiguous again, and no copy of it is made. */
+static void by_stride(const ct_tensor *logits, int *order)
+{
+    int n = logits->shape.rank - 1, i, k;
+
+    for (i = 0; i < n; i++) {
+        for (k = i; k > 0 && logits->stride[order[k - 1]] < logits->stride[i]; k--)
+            order[k] = order[k - 1];
+        order[k] = i;
+    }
+    order[n] = n;
+}
+
+/* Both with the same leading axes in that order, which changes neither sum nor mean. */
+static void reorder(ct_tensor **logits, ct_tensor **targets)
+{
+    int order[CT_MAX_RANK], rank = (*logits)->shape.rank;
+
+    if ((*logits)->contiguous)
+        return;
+    by_stride(*logits, order);
+    *logits = ct_permute(*logits, rank, order);
+    *targets = ct_permute(*targets, rank - 1, order);
+}
+
 ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
                                  ct_cross_entropy_options options)
 {
@@ -143,8 +169,10 @@ ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
         return NULL;
     }
     shape = targets->shape;
-    rows = ct_reshape(logits, CT_SHAPE(targets->numel, ct_dim(logits, -1)));
-    flat = ct_contiguous(ct_reshape(targets, CT_SHAPE(targets->numel)));
+    if (options.reduction != CT_NONE)
+        reorder(&logits, &targets);
+    rows = ct_reshape(logits, CT_SHAPE(ct_numel(targets), ct_dim(logits, -1)));
+    flat = ct_contiguous(ct_reshape(targets, CT_SHAPE(ct_numel(targets))));
     loss = rows && flat ? row_losses(rows, flat, &o) : NULL;
     if (options.reduction == CT_NONE)
         return ct_reshape(loss, shape);
@@ -152,7 +180,7 @@ ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
     if (options.reduction == CT_SUM || !loss)
         return loss;
     if (!options.has_ignore_index)
-        return ct_div_scalar(loss, (double)targets->numel);
+        return ct_div_scalar(loss, (double)ct_numel(targets));
     return ct_div(loss, ct_sum(counted(flat, &o, loss->dtype)));
 }
 

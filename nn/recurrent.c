@@ -156,6 +156,8 @@ static ct_tensor *run_plain(run *r, ct_tensor *x)
     return ct_ok() ? all : NULL;
 }
 
+static bool whole_sequences = true;
+
 static ct_tensor *run_cell(run *r, ct_tensor *x)
 {
     ct_tensor *memory, *y;
@@ -165,6 +167,11 @@ static ct_tensor *run_cell(run *r, ct_tensor *x)
         x = r->cell->project(r->self, x, r->call);
     if (!x)
         return NULL;
+    if (r->cell->sequence && whole_sequences) {
+        y = r->cell->sequence(r->self, x, r->state, r->reverse, r->call);
+        if (y || !ct_ok())
+            return y;
+    }
     if (!records)
         return run_plain(r, x);
     memory = ct_empty(CT_SHAPE(ct_dim(x, 0) * (int64_t)sizeof(ct_tensor *)), CT_BOOL, CT_CPU);

@@ -30,6 +30,9 @@ typedef struct ct_cell {
     /* Optional: the part of all steps that depends on the input alone, at once: x (T, B, in) ->
      * (T, B, anything). */
     ct_tensor *(*project)(void *self, ct_tensor *x, void *call);
+    /* Optional: all steps at once. x as step gets it, but of all steps; state is replaced by the
+     * one after the last. NULL without an error: not for this call, step through it. */
+    ct_tensor *(*sequence)(void *self, ct_tensor *x, ct_tensor **state, bool reverse, void *call);
     void *reserved[4];
 } ct_cell;
 

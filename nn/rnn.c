@@ -1,6 +1,7 @@
 /* rnn.c - the RNN cell and module. */
 #include "tensor/internal.h"
 
+#include "nn/sequence.h"
 #include "tensor/host.h"
 
 #include <cotangent/autograd/elementwise.h>
@@ -58,8 +59,19 @@ static ct_tensor *rnn_step(void *self, ct_tensor *x, ct_tensor *const *state, ct
     return *next;
 }
 
+static ct_tensor *rnn_sequence(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
+                               void *call)
+{
+    rnn_cell *c = self;
+
+    (void)call;
+    return cti_sequence_forward(c->relu ? CTI_CELL_RELU : CTI_CELL_TANH, reverse, x,
+                                ct_param_value(c->w_hh), value_or_none(c->b_hh), state);
+}
+
 static const ct_cell rnn = { .name = "RNN", .states = 1, .state_size = rnn_state_size,
-                             .output_size = rnn_size, .step = rnn_step, .project = rnn_project };
+                             .output_size = rnn_size, .step = rnn_step, .project = rnn_project,
+                             .sequence = rnn_sequence };
 
 /* One parameter of layer k: "weight_ih_l0", "bias_hh_l1_reverse". */
 static ct_param *add(ct_params *mine, const char *what, int k, int direction, ct_shape shape,

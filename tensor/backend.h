@@ -85,6 +85,45 @@ typedef struct cti_update {
     bool nesterov;
 } cti_update;
 
+/* One recurrent layer in one direction over a whole sequence of T steps, B rows, H hidden units; G
+ * gates (RNN 1, LSTM 4: i f g o, GRU 3: r z n, reset after the matmul). All arrays contiguous.
+ * At time t the state before is h[t], the one after h[t + 1] (reverse: h[t + 1] and h[t]). */
+typedef enum cti_cell_kind { CTI_CELL_TANH, CTI_CELL_RELU, CTI_CELL_LSTM, CTI_CELL_GRU } cti_cell_kind;
+
+typedef struct cti_sequence {
+    cti_cell_kind kind;
+    ct_dtype dtype; /* f32 or f64 */
+    bool reverse;
+    int64_t steps, batch, hidden;
+    const void *x;    /* (T, B, G H): what the input adds to the gates */
+    const void *w;    /* (G H, H) */
+    const void *bias; /* (G H), or NULL */
+    void *h;          /* (T + 1, B, H), the initial state in place */
+    void *c;          /* LSTM: the same of the cell state */
+    void *gates;      /* LSTM, GRU: (T, B, G H) after their activations */
+    void *hn;         /* GRU: (T, B, H), h W_n^T + b_n */
+    void *scratch;    /* cti_sequence_scratch elements */
+    /* backward */
+    const void *dy;                /* (T, B, H), or NULL */
+    const void *dh_last, *dc_last; /* (B, H), or NULL */
+    void *dx;                      /* (T, B, G H): of x, and (but for GRU) of h W^T */
+    void *dhx;                     /* GRU: (T, B, G H), of h W^T + bias */
+    void *dh0, *dc0;               /* (B, H) */
+} cti_sequence;
+
+/* Elements of scratch that forward or backward needs. */
+static inline int64_t cti_gates_of(cti_cell_kind kind)
+{
+    return kind == CTI_CELL_LSTM ? 4 : kind == CTI_CELL_GRU ? 3 : 1;
+}
+
+static inline int64_t cti_sequence_scratch(const cti_sequence *s)
+{
+    int64_t width = cti_gates_of(s->kind) * s->hidden;
+
+    return width * s->hidden + s->batch * (width + s->hidden);
+}
+
 typedef struct cti_backend {
     uint32_t version, size; /* of this table, checked when a plug-in is opened */
     const char *name;
@@ -141,6 +180,11 @@ typedef struct cti_backend {
                                    const void *in, const void *target, int64_t ignore,
                                    double smoothing, const void *lse, const void *dloss,
                                    int64_t dloss_step, void *din);
+
+    /* Fills h (and c, gates, hn) from the initial states. */
+    void (*sequence)(const cti_sequence *s);
+    /* Fills dx, dhx, dh0 and dc0 from what the forward left. */
+    void (*sequence_backward)(const cti_sequence *s);
 
     /* The sum of squares of all gradients, in double. */
     double (*norm_squared)(const cti_segment *segments, int count);

@@ -39,6 +39,7 @@ typedef struct ct_storage {
 
 /* A buffer of at least bytes bytes, one reference; NULL with CT_ERR_MEMORY. */
 ct_storage *cti_storage_new(ct_device device, size_t bytes);
+ct_storage *cti_storage_try(ct_device device, size_t bytes); /* the same without the error */
 void cti_storage_ref(ct_storage *s);
 void cti_storage_unref(ct_storage *s);
 

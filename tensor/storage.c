@@ -74,7 +74,7 @@ static ct_storage *from_system(ct_thread *th, ct_device device, size_t bytes)
     return s;
 }
 
-ct_storage *cti_storage_new(ct_device device, size_t bytes)
+ct_storage *cti_storage_try(ct_device device, size_t bytes)
 {
     ct_thread *th = cti_thread();
     size_t rounded;
@@ -94,10 +94,8 @@ ct_storage *cti_storage_new(ct_device device, size_t bytes)
             ct_memory_trim();
             s = from_system(th, device, rounded);
         }
-        if (!s) {
-            cti_out_of_memory("ct_tensor", rounded);
+        if (!s)
             return NULL;
-        }
         s->size_class = c;
     }
     s->next = NULL;
@@ -107,6 +105,15 @@ ct_storage *cti_storage_new(ct_device device, size_t bytes)
     th->memory.live_bytes += s->bytes;
     if (th->memory.live_bytes > th->memory.peak_bytes)
         th->memory.peak_bytes = th->memory.live_bytes;
+    return s;
+}
+
+ct_storage *cti_storage_new(ct_device device, size_t bytes)
+{
+    ct_storage *s = cti_storage_try(device, bytes);
+
+    if (!s)
+        cti_out_of_memory("ct_tensor", bytes);
     return s;
 }
 

@@ -740,21 +740,27 @@ static void cross_entropy_piece(void *context, int64_t piece)
     const row_job *j = context;
     const cti_row_loops *loops = rows_of(j->dtype);
     size_t size = ct_dtype_size(j->dtype);
-    int64_t i;
+    int64_t i, k, end = last_row(j, piece), at;
+    double lse[64], sum[64];
 
-    for (i = piece * j->per_piece; i < last_row(j, piece); i++) {
-        const char *x = j->in + (size_t)(i * j->n) * size;
-        int64_t k = index_at(j->target, j->index_dtype, i);
-        double sum = 0, loss = 0;
-        double lse = loops->log_sum_exp(j->n, x, j->smoothing != 0 ? &sum : NULL);
+    for (at = piece * j->per_piece; at < end; at += 64) {
+        int64_t count = end - at < 64 ? end - at : 64;
+        const char *x = j->in + (size_t)(at * j->n) * size;
 
-        if (k != j->ignore) {
-            loss = lse - (1 - j->smoothing) * load_double(x + (size_t)k * size, j->dtype);
-            if (j->smoothing != 0)
-                loss -= j->smoothing * sum / (double)j->n;
+        loops->log_sum_exp(count, j->n, x, lse, j->smoothing != 0 ? sum : NULL);
+        for (i = 0; i < count; i++) {
+            double loss = 0;
+
+            k = index_at(j->target, j->index_dtype, at + i);
+            if (k != j->ignore) {
+                loss = lse[i] - (1 - j->smoothing) *
+                                    load_double(x + (size_t)(i * j->n + k) * size, j->dtype);
+                if (j->smoothing != 0)
+                    loss -= j->smoothing * sum[i] / (double)j->n;
+            }
+            store_double(j->loss + (size_t)(at + i) * size, j->dtype, loss);
+            store_double(j->lse + (size_t)(at + i) * size, j->dtype, lse[i]);
         }
-        store_double(j->loss + (size_t)i * size, j->dtype, loss);
-        store_double(j->lse + (size_t)i * size, j->dtype, lse);
     }
 }
 
@@ -864,6 +870,8 @@ const cti_backend cti_cpu_backend = {
     .softmax = cpu_softmax,
     .cross_entropy = cpu_cross_entropy,
     .cross_entropy_backward = cpu_cross_entropy_backward,
+    .sequence = cti_cpu_sequence,
+    .sequence_backward = cti_cpu_sequence_backward,
     .norm_squared = cpu_norm_squared,
     .update = cpu_update,
 };

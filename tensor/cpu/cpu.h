@@ -15,11 +15,26 @@ typedef struct cti_row_loops {
     double (*sum)(int64_t n, const void *in);
     double (*sum_squares)(int64_t n, const void *in);
     void (*softmax)(bool logarithm, int64_t n, const void *in, void *out);
-    /* the log of the sum of exponentials of a row, and the sum of the row */
-    double (*log_sum_exp)(int64_t n, const void *in, double *sum);
+    /* of each row the log of the sum of exponentials, and the sum if wanted */
+    void (*log_sum_exp)(int64_t rows, int64_t n, const void *in, double *lse, double *sum);
     /* out = g (exp(in - lse) - base); the target's share is the caller's */
     void (*softmax_minus)(int64_t n, const void *in, double lse, double base, double g, void *out);
     void (*add_row)(int64_t n, void *dst, const void *src);
+
+    /* Recurrent cells, rows (rows, width) at a time; see sequence.c. */
+    void (*add_bias)(int64_t rows, int64_t width, const void *x, const void *bias, void *out);
+    void (*start_row)(int64_t width, const void *bias, void *out);
+    void (*activate)(bool relu, int64_t n, void *h);
+    void (*activate_backward)(bool relu, int64_t n, const void *h, const void *dy, const void *dh,
+                              void *dx);
+    void (*lstm)(int64_t rows, int64_t hidden, void *gates, const void *c_before, void *c, void *h);
+    void (*lstm_backward)(int64_t rows, int64_t hidden, const void *gates, const void *c_before,
+                          const void *c, const void *dy, const void *dh, void *dc, void *dgates);
+    void (*gru)(int64_t rows, int64_t hidden, const void *x, const void *hx, const void *h_before,
+                void *gates, void *hn, void *h);
+    void (*gru_backward)(int64_t rows, int64_t hidden, const void *gates, const void *hn,
+                         const void *h_before, const void *dy, void *dh, void *dx, void *dhx);
+
     void (*sgd)(int64_t n, void *value, const void *grad, void *momentum, double lr, double scale,
                 double weight_decay, double mu, double dampening, bool nesterov);
 } cti_row_loops;
@@ -38,5 +53,21 @@ extern const cti_cpu_path cti_cpu_path_base, cti_cpu_path_avx2, cti_cpu_path_avx
 const cti_cpu_path *cti_cpu_path_get(void);
 
 void cti_cpu_gemm(const cti_gemm *g);
+
+/* A product of fixed small sizes that is repeated: C (m, n) = A (m, k) B (k, n), or A^T B for A (k,
+ * m), added to C where accumulate is set; row-major, leading dimensions as given. */
+typedef struct cti_small_gemm {
+    ct_dtype dtype;
+    int m, n, k, lda, ldb, ldc;
+    bool trans_a, trans_b, accumulate; /* trans_b: B is (n, k), and there is no compiled kernel */
+    void (*kernel)(void); /* LIBXSMM's, or NULL */
+} cti_small_gemm;
+
+/* Completes g, whose other fields are set. True if there is a kernel compiled for it. */
+bool cti_small_gemm_init(cti_small_gemm *g);
+void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, void *c);
+
+void cti_cpu_sequence(const cti_sequence *s);
+void cti_cpu_sequence_backward(const cti_sequence *s);
 
 #endif

@@ -142,7 +142,10 @@ WHERE(where_8, uint64_t)
 
 #define ROW_LOOPS(type)                                                                           \
     { sum_rows_##type, sum_##type, sum_squares_##type, softmax_##type, log_sum_exp_##type,        \
-      softmax_minus_##type, add_row_##type, sgd_##type }
+      softmax_minus_##type, add_row_##type, add_bias_##type, start_row_##type,                    \
+      activate_##type,                                                                            \
+      activate_backward_##type, lstm_##type, lstm_backward_##type, gru_##type,                    \
+      gru_backward_##type, sgd_##type }
 
 const cti_cpu_path PASTE(cti_cpu_path_, CT_CPU_PATH) = {
     .name = NAME(CT_CPU_PATH),

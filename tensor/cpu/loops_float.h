@@ -36,6 +36,7 @@
 
 #define LANES 16
 #define BLOCK 1024
+#define CTI_LSE_BLOCK 512 /* elements that log_sum_exp holds */
 
 /* Sixteen partial sums within a block, blocks in double: the order depends on n alone. */
 static double FN(sum)(int64_t n, const void *in)
@@ -106,17 +107,30 @@ static void FN(sum_rows)(int64_t n, int64_t stride, int64_t width, const void *i
     }
 }
 
+/* The greatest of n, n > 0; NaN if one is. */
 static T FN(row_max)(int64_t n, const T *x)
 {
-    T most = x[0];
-    bool nan = most != most;
-    int64_t i;
+    T lane[LANES], most = x[0], odd = 0;
+    int64_t i = 0;
+    int l;
 
-    for (i = 1; i < n; i++) {
-        most = x[i] > most ? x[i] : most;
-        nan |= x[i] != x[i];
+    if (n >= LANES) {
+        for (l = 0; l < LANES; l++)
+            lane[l] = x[l];
+        for (i = LANES; i + LANES <= n; i += LANES)
+            for (l = 0; l < LANES; l++)
+                lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
+        for (l = 0; l < LANES; l++)
+            most = lane[l] > most ? lane[l] : most;
     }
-    return nan ? K(NAN) : most;
+    for (; i < n; i++)
+        most = x[i] > most ? x[i] : most;
+    for (i = 0; i < n; i++) /* 0, or NaN if there is a NaN or an infinity */
+        odd += x[i] * 0;
+    if (odd != odd)
+        for (i = 0; i < n; i++)
+            most = x[i] != x[i] ? x[i] : most;
+    return most;
 }
 
 static void FN(softmax)(bool logarithm, int64_t n, const void *in, void *out)
@@ -143,26 +157,46 @@ static void FN(softmax)(bool logarithm, int64_t n, const void *in, void *out)
     }
 }
 
-static double FN(log_sum_exp)(int64_t n, const void *in, double *sum)
+/* Rows of n: lse[i], and sum[i] if wanted. Short rows are taken several at a time, so that the
+ * exponentials fill vectors. */
+static void FN(log_sum_exp)(int64_t rows, int64_t n, const void *in, double *lse, double *sum)
 {
     const T *x = in;
-    T most = FN(row_max)(n, x), e[256];
-    double total = 0;
-    int64_t i, j;
+    T e[CTI_LSE_BLOCK];
+    int64_t i, j, at = 0, m, few = n < CTI_LSE_BLOCK ? CTI_LSE_BLOCK / n : 1;
+    T most[CTI_LSE_BLOCK];
+    double total;
 
-    if (sum)
-        *sum = FN(sum)(n, in);
-    if (most == K(-INFINITY) || most == K(INFINITY))
-        return (double)most;
-    for (i = 0; i < n; i += 256) {
-        int64_t m = n - i < 256 ? n - i : 256;
+    for (at = 0; at < rows; at += few) {
+        int64_t count = rows - at < few ? rows - at : few;
 
+        if (n > CTI_LSE_BLOCK) { /* one long row, in blocks */
+            most[0] = FN(row_max)(n, x + at * n);
+            for (total = 0, i = 0; i < n; i += CTI_LSE_BLOCK) {
+                m = n - i < CTI_LSE_BLOCK ? n - i : CTI_LSE_BLOCK;
+                INDEPENDENT
+                for (j = 0; j < m; j++)
+                    e[j] = M(exp)(x[at * n + i + j] - most[0]);
+                total += FN(sum)(m, e);
+            }
+            lse[at] = isinf(most[0]) ? (double)most[0] : (double)most[0] + log(total);
+            continue;
+        }
+        for (i = 0; i < count; i++) {
+            most[i] = FN(row_max)(n, x + (at + i) * n);
+            INDEPENDENT
+            for (j = 0; j < n; j++)
+                e[i * n + j] = x[(at + i) * n + j] - most[i];
+        }
         INDEPENDENT
-        for (j = 0; j < m; j++)
-            e[j] = M(exp)(x[i + j] - most);
-        total += FN(sum)(m, e);
+        for (j = 0; j < count * n; j++)
+            e[j] = M(exp)(e[j]);
+        for (i = 0; i < count; i++)
+            lse[at + i] = isinf(most[i]) ? (double)most[i]
+                                         : (double)most[i] + log(FN(sum)(n, e + i * n));
     }
-    return (double)most + log(total);
+    for (i = 0; sum && i < rows; i++)
+        sum[i] = FN(sum)(n, x + i * n);
 }
 
 static void FN(softmax_minus)(int64_t n, const void *in, double lse, double base, double g,
@@ -211,6 +245,183 @@ static void FN(sgd)(int64_t n, void *value, const void *grad, void *momentum, do
 
         m[i] = u * m[i] + v * t;
         w[i] -= r * (nesterov ? t + u * m[i] : m[i]);
+    }
+}
+
+/* ---- recurrent cells ---- */
+
+static void FN(add_bias)(int64_t rows, int64_t width, const void *x, const void *bias, void *out)
+{
+    const T *b = bias;
+    int64_t r, i;
+
+    for (r = 0; r < rows; r++) {
+        const T *from = (const T *)x + r * width;
+        T *to = (T *)out + r * width;
+
+        INDEPENDENT
+        for (i = 0; i < width; i++)
+            to[i] = b ? from[i] + b[i] : from[i];
+    }
+}
+
+/* a row of bias, or of zeros */
+static void FN(start_row)(int64_t n, const void *bias, void *out)
+{
+    const T *b = bias;
+    T *o = out;
+    int64_t i;
+
+    INDEPENDENT
+    for (i = 0; i < n; i++)
+        o[i] = b ? b[i] : 0;
+}
+
+static void FN(activate)(bool relu, int64_t n, void *inout)
+{
+    T *h = inout;
+    int64_t i;
+
+    if (relu) {
+        INDEPENDENT
+        for (i = 0; i < n; i++)
+            h[i] = h[i] < 0 ? 0 : h[i];
+    } else {
+        INDEPENDENT
+        for (i = 0; i < n; i++)
+            h[i] = M(tanh)(h[i]);
+    }
+}
+
+/* dx = (dy + dh) act'(.) in terms of h */
+static void FN(activate_backward)(bool relu, int64_t n, const void *h_, const void *dy_,
+                                  const void *dh_, void *dx_)
+{
+    const T *h = h_, *dy = dy_, *dh = dh_;
+    T *dx = dx_;
+    int64_t i;
+
+    if (relu) {
+        INDEPENDENT
+        for (i = 0; i < n; i++) {
+            T d = dy ? dy[i] + dh[i] : dh[i];
+
+            dx[i] = h[i] > 0 ? d : 0;
+        }
+    } else {
+        INDEPENDENT
+        for (i = 0; i < n; i++) {
+            T d = dy ? dy[i] + dh[i] : dh[i];
+
+            dx[i] = d * (1 - h[i] * h[i]);
+        }
+    }
+}
+
+/* i f g o;  c' = f c + i g;  h' = o tanh(c') */
+static void FN(lstm)(int64_t rows, int64_t n, void *gates, const void *c_before, void *c_, void *h_)
+{
+    int64_t r, i;
+
+    for (r = 0; r < rows; r++) {
+        T *gi = (T *)gates + r * 4 * n, *gf = gi + n, *gg = gf + n, *go = gg + n;
+        const T *before = (const T *)c_before + r * n;
+        T *c = (T *)c_ + r * n, *h = (T *)h_ + r * n;
+
+        INDEPENDENT
+        for (i = 0; i < n; i++) {
+            T in = M(sigmoid)(gi[i]), forget = M(sigmoid)(gf[i]);
+            T cell = M(tanh)(gg[i]), out = M(sigmoid)(go[i]), next;
+
+            next = forget * before[i] + in * cell;
+            gi[i] = in;
+            gf[i] = forget;
+            gg[i] = cell;
+            go[i] = out;
+            c[i] = next;
+            h[i] = out * M(tanh)(next);
+        }
+    }
+}
+
+static void FN(lstm_backward)(int64_t rows, int64_t n, const void *gates, const void *c_before,
+                              const void *c_, const void *dy_, const void *dh_, void *dc_,
+                              void *dgates)
+{
+    int64_t r, i;
+
+    for (r = 0; r < rows; r++) {
+        const T *gi = (const T *)gates + r * 4 * n, *gf = gi + n, *gg = gf + n, *go = gg + n;
+        const T *before = (const T *)c_before + r * n, *c = (const T *)c_ + r * n;
+        const T *dy = dy_ ? (const T *)dy_ + r * n : NULL, *dh = (const T *)dh_ + r * n;
+        T *dc = (T *)dc_ + r * n;
+        T *di = (T *)dgates + r * 4 * n, *df = di + n, *dg = df + n, *dout = dg + n;
+
+        INDEPENDENT
+        for (i = 0; i < n; i++) {
+            T d = dy ? dy[i] + dh[i] : dh[i], t = M(tanh)(c[i]);
+            T dcell = dc[i] + d * go[i] * (1 - t * t);
+
+            dout[i] = d * t * go[i] * (1 - go[i]);
+            di[i] = dcell * gg[i] * gi[i] * (1 - gi[i]);
+            df[i] = dcell * before[i] * gf[i] * (1 - gf[i]);
+            dg[i] = dcell * gi[i] * (1 - gg[i] * gg[i]);
+            dc[i] = dcell * gf[i];
+        }
+    }
+}
+
+/* r z;  n = tanh(x_n + r hx_n);  h' = (1 - z) n + z h */
+static void FN(gru)(int64_t rows, int64_t n, const void *x_, const void *hx_, const void *h_before,
+                    void *gates, void *hn_, void *h_)
+{
+    int64_t r, i;
+
+    for (r = 0; r < rows; r++) {
+        const T *x = (const T *)x_ + r * 3 * n, *hx = (const T *)hx_ + r * 3 * n;
+        const T *before = (const T *)h_before + r * n;
+        T *g = (T *)gates + r * 3 * n, *hn = (T *)hn_ + r * n, *h = (T *)h_ + r * n;
+
+        INDEPENDENT
+        for (i = 0; i < n; i++) {
+            T reset = M(sigmoid)(x[i] + hx[i]), update = M(sigmoid)(x[n + i] + hx[n + i]);
+            T carry = hx[2 * n + i], fresh = M(tanh)(x[2 * n + i] + reset * carry);
+
+            g[i] = reset;
+            g[n + i] = update;
+            g[2 * n + i] = fresh;
+            hn[i] = carry;
+            h[i] = (1 - update) * fresh + update * before[i];
+        }
+    }
+}
+
+static void FN(gru_backward)(int64_t rows, int64_t n, const void *gates, const void *hn_,
+                             const void *h_before, const void *dy_, void *dh_, void *dx_,
+                             void *dhx_)
+{
+    int64_t r, i;
+
+    for (r = 0; r < rows; r++) {
+        const T *g = (const T *)gates + r * 3 * n, *hn = (const T *)hn_ + r * n;
+        const T *before = (const T *)h_before + r * n;
+        const T *dy = dy_ ? (const T *)dy_ + r * n : NULL;
+        T *dh = (T *)dh_ + r * n, *dx = (T *)dx_ + r * 3 * n, *dhx = (T *)dhx_ + r * 3 * n;
+
+        INDEPENDENT
+        for (i = 0; i < n; i++) {
+            T reset = g[i], update = g[n + i], fresh = g[2 * n + i];
+            T d = dy ? dy[i] + dh[i] : dh[i];
+            T dn = d * (1 - update) * (1 - fresh * fresh);
+            T dz = d * (before[i] - fresh) * update * (1 - update);
+            T dr = dn * hn[i] * reset * (1 - reset);
+
+            dx[i] = dhx[i] = dr;
+            dx[n + i] = dhx[n + i] = dz;
+            dx[2 * n + i] = dn;
+            dhx[2 * n + i] = dn * reset;
+            dh[i] = d * update;
+        }
     }
 }
 

@@ -1,0 +1,169 @@
+/* bench.c - measures one case for some seconds and prints one line: the case and its figure.
+ *
+ *     bench CASE [threads] [seconds]
+ *
+ * Cases: classic-rnn, book-rnn (tokens/s of whole training steps: forward, backward, clip, update;
+ * the sizes of the two protocols), generate (tokens/s, one row, hidden 256), add (microseconds to
+ * record and differentiate one scalar addition). An unknown one is exit status 2. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cotangent.h>
+
+typedef struct sizes {
+    int64_t batch, steps, hidden, vocab;
+} sizes;
+
+static const sizes classic = { 32, 35, 256, 28 }, book = { 1024, 32, 32, 28 };
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+typedef struct model {
+    ct_params *params;
+    ct_recurrent *rnn;
+    ct_linear *linear;
+    ct_optimizer *sgd;
+} model;
+
+static model model_new(const sizes *s)
+{
+    model m;
+
+    m.params = ct_params_new((ct_params_options){ .seed = 1 });
+    m.rnn = ct_rnn(m.params, "rnn",
+                   (ct_rnn_options){ .input_size = s->vocab, .hidden_size = s->hidden });
+    m.linear = ct_linear_module(m.params, "linear",
+                                (ct_linear_options){ .in_features = s->hidden,
+                                                     .out_features = s->vocab });
+    m.sgd = ct_sgd_new(m.params, (ct_sgd_options){ .lr = 0.1 });
+    return m;
+}
+
+static void model_free(model *m)
+{
+    ct_optimizer_free(m->sgd);
+    ct_params_free(m->params);
+}
+
+/* ids (B, T) -> logits (B, T, vocab) */
+static ct_tensor *forward(const model *m, const sizes *s, ct_tensor *ids, const ct_state *state,
+                          ct_state **next)
+{
+    ct_tensor *x = ct_one_hot(ct_transpose(ids, 0, 1), s->vocab);
+    ct_tensor *y = ct_recurrent_forward(m->rnn, x, state, next);
+
+    return ct_transpose(ct_linear_forward(m->linear, y), 0, 1);
+}
+
+static void training_step(const model *m, const sizes *s, const int32_t *ids, ct_state *state)
+{
+    ct_scope step = ct_scope_begin();
+    ct_shape shape = CT_SHAPE(s->batch, s->steps);
+    ct_tensor *x = ct_from_data(ids, shape, CT_I32, CT_CPU);
+    ct_tensor *y = ct_from_data(ids + 1, shape, CT_I32, CT_CPU);
+    ct_state *next;
+
+    ct_backward(ct_cross_entropy(forward(m, s, x, state, &next), y));
+    ct_clip_grad_norm(m->params, 1.0, NULL);
+    ct_optimizer_step(m->sgd);
+    ct_state_carry(state, next);
+    (void)!ct_scope_end(step); /* an error exits */
+}
+
+/* Tokens a second of training. */
+static double train(const sizes *s, double seconds)
+{
+    int64_t n = s->batch * s->steps + 1, i, steps = 0;
+    int32_t *ids = malloc((size_t)n * sizeof *ids);
+    model m = model_new(s);
+    ct_state *state = ct_begin_state(m.rnn, s->batch);
+    double start;
+
+    for (i = 0; i < n; i++)
+        ids[i] = (int32_t)(i * i % s->vocab);
+    for (i = 0; i < 3; i++)
+        training_step(&m, s, ids, state);
+    for (start = now(); now() - start < seconds; steps++)
+        training_step(&m, s, ids, state);
+    start = now() - start;
+    ct_state_free(state);
+    model_free(&m);
+    free(ids);
+    return (double)(steps * s->batch * s->steps) / start;
+}
+
+/* Tokens a second of greedy generation, one row. */
+static double generate(double seconds)
+{
+    const sizes *s = &classic;
+    model m = model_new(s);
+    ct_state *state = ct_begin_state(m.rnn, 1);
+    int64_t tokens = 0;
+    int32_t id = 3;
+    double start;
+
+    for (start = now(); now() - start < seconds; tokens++) {
+        ct_scope step = ct_scope_begin_no_grad();
+        ct_state *next;
+        ct_tensor *x = ct_from_data(&id, CT_SHAPE(1, 1), CT_I32, CT_CPU);
+
+        id = (int32_t)ct_item(ct_argmax(forward(&m, s, x, state, &next), 2, false));
+        ct_state_carry(state, next);
+        (void)!ct_scope_end(step);
+    }
+    start = now() - start;
+    ct_state_free(state);
+    model_free(&m);
+    return (double)tokens / start;
+}
+
+/* Microseconds for each addition of a chain of a hundred, forward and backward. */
+static double scalar_add(double seconds)
+{
+    ct_scope outer = ct_scope_begin();
+    ct_tensor *one = ct_requires_grad(ct_ones(CT_SCALAR, CT_F32, CT_CPU), true);
+    int64_t chains = 0, i;
+    double start;
+
+    for (start = now(); now() - start < seconds; chains++) {
+        ct_scope s = ct_scope_begin();
+        ct_tensor *y = one;
+
+        for (i = 0; i < 100; i++)
+            y = ct_add(y, one);
+        ct_backward(y);
+        (void)!ct_scope_end(s);
+    }
+    start = now() - start;
+    (void)!ct_scope_end(outer);
+    return start * 1e6 / (double)(chains * 100);
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    int threads = argc > 2 ? atoi(argv[2]) : 1;
+    double seconds = argc > 3 ? atof(argv[3]) : 2;
+
+    ct_exit_on_error();
+    (void)ct_set_num_threads(threads);
+    if (strcmp(name, "classic-rnn") == 0)
+        printf("%.0f\n", train(&classic, seconds));
+    else if (strcmp(name, "book-rnn") == 0)
+        printf("%.0f\n", train(&book, seconds));
+    else if (strcmp(name, "generate") == 0)
+        printf("%.0f\n", generate(seconds));
+    else if (strcmp(name, "add") == 0)
+        printf("%.4f\n", scalar_add(seconds));
+    else
+        return fprintf(stderr, "usage: bench classic-rnn|book-rnn|generate|add [threads] [seconds]\n"), 2;
+    return 0;
+}

@@ -1,0 +1,173 @@
+/* sequence.c - recurrent layers over a whole sequence in one op: one kernel forward, one backward,
+ * and one product over all T B rows for the weight gradient.
+ *
+ *     dW = sum over t of dgates_t^T h_(t-1)      db = sum over t, rows of dgates_t */
+#include "nn/sequence.h"
+
+#include <cotangent/autograd/elementwise.h>
+#include <cotangent/autograd/matmul.h>
+#include <cotangent/autograd/reduce.h>
+#include <cotangent/autograd/shape.h>
+
+#include <string.h>
+
+/* Outputs that a node saves beside y and the final states. */
+enum { OUT_Y, OUT_LAST_H, OUT_LAST_C, OUT_H, OUT_C, OUT_GATES, OUT_EXTRA, OUT_COUNT };
+
+typedef struct settings {
+    cti_cell_kind kind;
+    bool reverse;
+} settings;
+
+static ct_tensor *fresh(const ct_tensor *like, ct_shape shape)
+{
+    return cti_new("ct_recurrent_forward", shape, like->dtype, like->device);
+}
+
+static void *data_of(const ct_tensor *t)
+{
+    return t ? cti_ptr(t) : NULL;
+}
+
+/* The layer's sizes and inputs; NULL tensors stay NULL. */
+static cti_sequence describe(const settings *o, const ct_tensor *x, const ct_tensor *w,
+                             const ct_tensor *bias)
+{
+    cti_sequence s;
+
+    memset(&s, 0, sizeof s);
+    s.kind = o->kind;
+    s.dtype = x->dtype;
+    s.reverse = o->reverse;
+    s.steps = x->shape.dim[0];
+    s.batch = x->shape.dim[1];
+    s.hidden = w->shape.dim[1];
+    s.x = data_of(x);
+    s.w = data_of(w);
+    s.bias = data_of(bias);
+    return s;
+}
+
+/* ---- backward ---- */
+
+/* The states before each step, (T, B, H), of a buffer (T + 1, B, H). */
+static ct_tensor *befores(ct_tensor *h, bool reverse)
+{
+    return ct_narrow(h, 0, reverse ? 1 : 0, h->shape.dim[0] - 1);
+}
+
+static ct_tensor *rows_of(ct_tensor *t)
+{
+    return ct_reshape(t, CT_SHAPE(-1, ct_dim(t, -1)));
+}
+
+static void sequence_backward(ct_node *n, ct_tensor *const *dout)
+{
+    const settings *o = ct_attributes(n);
+    ct_tensor *x = ct_input(n, 0), *w = ct_input(n, 1), *dy = dout[OUT_Y], *rows;
+    ct_tensor *dh_last = dout[OUT_LAST_H], *dc_last = dout[OUT_LAST_C];
+    ct_tensor *h = ct_output(n, OUT_H), *c = ct_output(n, OUT_C);
+    ct_tensor *gates = ct_output(n, OUT_GATES), *extra = ct_output(n, OUT_EXTRA);
+    ct_tensor *dx, *dhx, *dh0, *dc0, *scratch;
+    cti_sequence s;
+
+    if (!x || !w || !h || !c || !gates || !extra)
+        return;
+    w = cti_contiguous(w);
+    dy = dy ? cti_contiguous(dy) : NULL;
+    dh_last = dh_last ? cti_contiguous(dh_last) : NULL;
+    dc_last = dc_last ? cti_contiguous(dc_last) : NULL;
+    s = describe(o, x, w, NULL);
+    dx = fresh(x, x->shape);
+    dhx = o->kind == CTI_CELL_GRU ? fresh(x, x->shape) : dx;
+    dh0 = fresh(x, CT_SHAPE(s.batch, s.hidden));
+    dc0 = o->kind == CTI_CELL_LSTM ? fresh(x, CT_SHAPE(s.batch, s.hidden)) : dh0;
+    scratch = fresh(x, CT_SHAPE(cti_sequence_scratch(&s)));
+    if (!w || !dx || !dhx || !dh0 || !dc0 || !scratch)
+        return;
+    s.h = data_of(h);
+    s.c = data_of(c);
+    s.gates = data_of(gates);
+    s.hn = data_of(extra);
+    s.scratch = data_of(scratch);
+    s.dy = data_of(dy);
+    s.dh_last = data_of(dh_last);
+    s.dc_last = data_of(dc_last);
+    s.dx = data_of(dx);
+    s.dhx = data_of(dhx);
+    s.dh0 = data_of(dh0);
+    s.dc0 = o->kind == CTI_CELL_LSTM ? data_of(dc0) : NULL;
+    cti_backend_of(x->device)->sequence_backward(&s);
+    rows = rows_of(dhx);
+    ct_add_grad(n, 0, dx);
+    if (ct_needs_grad(n, 1))
+        ct_add_grad(n, 1, ct_matmul(ct_transpose(rows, 0, 1),
+                                    rows_of(befores(h, o->reverse))));
+    if (ct_needs_grad(n, 2))
+        ct_add_grad(n, 2, ct_sum_to_shape(rows, ct_input_shape(n, 2)));
+    ct_add_grad(n, 3, dh0);
+    if (o->kind == CTI_CELL_LSTM)
+        ct_add_grad(n, 4, dc0);
+}
+
+static const ct_op sequence_op = { .name = "ct_recurrent_forward", .inputs = 5,
+                                   .outputs = OUT_COUNT,
+                                   .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
+                                   .backward = sequence_backward };
+
+/* ---- forward ---- */
+
+/* A buffer (T + 1, B, H) with the initial state in its place. */
+static ct_tensor *state_buffer(const ct_tensor *x, const ct_tensor *initial, bool reverse)
+{
+    int64_t steps = x->shape.dim[0];
+    ct_tensor *h = fresh(x, CT_SHAPE(steps + 1, initial->shape.dim[0], initial->shape.dim[1]));
+    ct_tensor *first = h ? ct_select(h, 0, reverse ? steps : 0) : NULL;
+
+    if (!first)
+        return NULL;
+    cti_copy(first, initial);
+    return h;
+}
+
+ct_tensor *cti_sequence_forward(cti_cell_kind kind, bool reverse, ct_tensor *x, ct_tensor *w,
+                                ct_tensor *bias, ct_tensor **state)
+{
+    const settings o = { kind, reverse };
+    bool lstm = kind == CTI_CELL_LSTM, gru = kind == CTI_CELL_GRU;
+    ct_tensor *in[5] = { x, w, bias, state[0], lstm ? state[1] : NULL };
+    ct_tensor *out[OUT_COUNT], *cx, *cw, *cb = NULL, *scratch;
+    bool keep = cti_will_record(5, in);
+    cti_sequence s;
+    int64_t last;
+
+    cx = cti_contiguous(x);
+    cw = cti_contiguous(w);
+    cb = bias ? cti_contiguous(bias) : NULL;
+    if (!cx || !cw || (bias && !cb))
+        return NULL;
+    s = describe(&o, cx, cw, cb);
+    last = reverse ? 0 : s.steps;
+    scratch = fresh(x, CT_SHAPE(cti_sequence_scratch(&s)));
+    out[OUT_H] = state_buffer(x, state[0], reverse);
+    out[OUT_C] = lstm ? state_buffer(x, state[1], reverse) : fresh(x, CT_SHAPE(0));
+    out[OUT_GATES] = fresh(x, keep && (lstm || gru) ? x->shape : CT_SHAPE(0));
+    out[OUT_EXTRA] = fresh(x, keep && gru ? CT_SHAPE(s.steps, s.batch, s.hidden) : CT_SHAPE(0));
+    if (!scratch || !out[OUT_H] || !out[OUT_C] || !out[OUT_GATES] || !out[OUT_EXTRA])
+        return NULL;
+    s.h = data_of(out[OUT_H]);
+    s.c = lstm ? data_of(out[OUT_C]) : NULL;
+    s.gates = keep && (lstm || gru) ? data_of(out[OUT_GATES]) : NULL;
+    s.hn = keep && gru ? data_of(out[OUT_EXTRA]) : NULL;
+    s.scratch = data_of(scratch);
+    cti_backend_of(x->device)->sequence(&s);
+    out[OUT_Y] = ct_narrow(out[OUT_H], 0, reverse ? 0 : 1, s.steps);
+    out[OUT_LAST_H] = ct_select(out[OUT_H], 0, last);
+    out[OUT_LAST_C] = lstm ? ct_select(out[OUT_C], 0, last) : fresh(x, CT_SHAPE(0));
+    if (!ct_record(&sequence_op, 5, in, OUT_COUNT, out, &o, sizeof o))
+        return NULL;
+    state[0] = out[OUT_LAST_H];
+    if (lstm)
+        state[1] = out[OUT_LAST_C];
+    return out[OUT_Y];
+}

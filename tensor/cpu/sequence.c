@@ -1,0 +1,182 @@
+/* sequence.c - whole-sequence recurrent layers on the CPU.
+ *
+ * The batch is cut into tiles of rows, by its size alone; a tile goes through all time steps by
+ * itself, so that its state stays in cache and tiles need no barrier. W^T is packed once. Each step
+ * is one small product, accumulated on top of what the input adds, and one pass over the gates. */
+#include "tensor/cpu/cpu.h"
+
+#include "tensor/parallel.h"
+
+#define TILE 64 /* rows */
+#define FEW 4   /* steps for which W^T is not worth packing */
+
+/* What a tile needs to know; offsets are in elements of size bytes. */
+typedef struct layer {
+    const cti_sequence *s;
+    const cti_row_loops *loops;
+    int64_t size, width; /* width: G H */
+    char *packed;        /* W^T (H, G H) */
+    char *gates, *dh;    /* scratch: (B, G H), (B, H) */
+} layer;
+
+static layer layer_of(const cti_sequence *s)
+{
+    const cti_cpu_path *path = cti_cpu_path_get();
+    layer l;
+
+    l.s = s;
+    l.loops = s->dtype == CT_F64 ? &path->rows_f64 : &path->rows_f32;
+    l.size = (int64_t)ct_dtype_size(s->dtype);
+    l.width = cti_gates_of(s->kind) * s->hidden;
+    l.packed = s->scratch;
+    l.gates = l.packed + l.width * s->hidden * l.size;
+    l.dh = l.gates + s->batch * l.width * l.size;
+    return l;
+}
+
+static void pack(const layer *l)
+{
+    const cti_sequence *s = l->s;
+    const int64_t dim[2] = { s->hidden, l->width };
+    cti_array to = { l->packed, s->dtype, { l->width, 1 } };
+    cti_array from = { (void *)s->w, s->dtype, { 1, s->hidden } };
+
+    cti_cpu_backend.copy(2, dim, &to, &from);
+}
+
+/* Rows row.. of step t of an array (T, B, width). */
+static char *at(const layer *l, const void *array, int64_t t, int64_t row, int64_t width)
+{
+    return (char *)array + (t * l->s->batch + row) * width * l->size;
+}
+
+/* Where the states before and after time t stand. */
+static int64_t before(const cti_sequence *s, int64_t t)
+{
+    return s->reverse ? t + 1 : t;
+}
+
+static int64_t after(const cti_sequence *s, int64_t t)
+{
+    return s->reverse ? t : t + 1;
+}
+
+/* (rows, k) times (k, n), or the transpose of an (n, k). */
+static cti_small_gemm product(const layer *l, int64_t rows, int64_t n, int64_t k, bool transposed,
+                              bool accumulate)
+{
+    cti_small_gemm g = { .dtype = l->s->dtype, .m = (int)rows, .n = (int)n, .k = (int)k,
+                         .lda = (int)k, .ldb = (int)(transposed ? k : n), .ldc = (int)n,
+                         .trans_b = transposed, .accumulate = accumulate };
+
+    cti_small_gemm_init(&g);
+    return g;
+}
+
+static int64_t tile_rows(const cti_sequence *s, int64_t tile)
+{
+    int64_t left = s->batch - tile * TILE;
+
+    return left < TILE ? left : TILE;
+}
+
+/* ---- forward ---- */
+
+static void forward_tile(void *context, int64_t tile)
+{
+    const layer *l = context;
+    const cti_sequence *s = l->s;
+    int64_t row = tile * TILE, rows = tile_rows(s, tile), n = s->hidden, k;
+    bool few = s->steps < FEW;
+    const void *w = few ? s->w : l->packed;
+    cti_small_gemm g = product(l, rows, l->width, n, few, true);
+
+    for (k = 0; k < s->steps; k++) {
+        int64_t t = s->reverse ? s->steps - 1 - k : k;
+        const char *x = at(l, s->x, t, row, l->width), *h0 = at(l, s->h, before(s, t), row, n);
+        char *h = at(l, s->h, after(s, t), row, n);
+        char *scratch = l->gates + row * l->width * l->size;
+        char *gates = s->gates ? at(l, s->gates, t, row, l->width) : scratch;
+
+        if (s->kind == CTI_CELL_GRU) {
+            char *hn = s->hn ? at(l, s->hn, t, row, n) : l->dh + row * n * l->size;
+            int64_t r;
+
+            for (r = 0; r < rows; r++) /* the bias, or zeros, under the product */
+                l->loops->start_row(l->width, s->bias, scratch + r * l->width * l->size);
+            cti_small_gemm_run(&g, h0, w, scratch);
+            l->loops->gru(rows, n, x, scratch, h0, gates, hn, h);
+        } else if (s->kind == CTI_CELL_LSTM) {
+            l->loops->add_bias(rows, l->width, x, s->bias, gates);
+            cti_small_gemm_run(&g, h0, w, gates);
+            l->loops->lstm(rows, n, gates, at(l, s->c, before(s, t), row, n),
+                           at(l, s->c, after(s, t), row, n), h);
+        } else {
+            l->loops->add_bias(rows, n, x, s->bias, h);
+            cti_small_gemm_run(&g, h0, w, h);
+            l->loops->activate(s->kind == CTI_CELL_RELU, rows * n, h);
+        }
+    }
+}
+
+void cti_cpu_sequence(const cti_sequence *s)
+{
+    layer l = layer_of(s);
+
+    if (s->steps >= FEW)
+        pack(&l);
+    cti_parallel((s->batch + TILE - 1) / TILE, forward_tile, &l);
+}
+
+/* ---- backward ---- */
+
+/* to (rows, n) = from's rows of this tile, or zeros */
+static void start(const layer *l, char *to, const void *from, int64_t row, int64_t rows)
+{
+    int64_t n = l->s->hidden;
+
+    if (from)
+        l->loops->add_bias(rows, n, (const char *)from + row * n * l->size, NULL, to);
+    else
+        cti_cpu_backend.fill(to, l->s->dtype, rows * n, 0);
+}
+
+static void backward_tile(void *context, int64_t tile)
+{
+    const layer *l = context;
+    const cti_sequence *s = l->s;
+    int64_t row = tile * TILE, rows = tile_rows(s, tile), n = s->hidden, k;
+    char *dh = (char *)s->dh0 + row * n * l->size;
+    char *dc = s->dc0 ? (char *)s->dc0 + row * n * l->size : NULL;
+    cti_small_gemm g = product(l, rows, n, l->width, false, s->kind == CTI_CELL_GRU);
+
+    start(l, dh, s->dh_last, row, rows);
+    if (dc)
+        start(l, dc, s->dc_last, row, rows);
+    for (k = s->steps - 1; k >= 0; k--) {
+        int64_t t = s->reverse ? s->steps - 1 - k : k;
+        const char *dy = s->dy ? at(l, s->dy, t, row, n) : NULL;
+        const char *h = at(l, s->h, after(s, t), row, n);
+        const char *gates = s->gates ? at(l, s->gates, t, row, l->width) : NULL;
+        char *dx = at(l, s->dx, t, row, l->width), *dhx = dx;
+
+        if (s->kind == CTI_CELL_GRU) {
+            dhx = at(l, s->dhx, t, row, l->width);
+            l->loops->gru_backward(rows, n, gates, at(l, s->hn, t, row, n),
+                                   at(l, s->h, before(s, t), row, n), dy, dh, dx, dhx);
+        } else if (s->kind == CTI_CELL_LSTM) {
+            l->loops->lstm_backward(rows, n, gates, at(l, s->c, before(s, t), row, n),
+                                    at(l, s->c, after(s, t), row, n), dy, dh, dc, dx);
+        } else {
+            l->loops->activate_backward(s->kind == CTI_CELL_RELU, rows * n, h, dy, dh, dx);
+        }
+        cti_small_gemm_run(&g, dhx, s->w, dh);
+    }
+}
+
+void cti_cpu_sequence_backward(const cti_sequence *s)
+{
+    layer l = layer_of(s);
+
+    cti_parallel((s->batch + TILE - 1) / TILE, backward_tile, &l);
+}

@@ -20,8 +20,8 @@ typedef struct cti_row_loops {
     /* out = g (exp(in - lse) - base); the target's share is the caller's */
     void (*softmax_minus)(int64_t n, const void *in, double lse, double base, double g, void *out);
     void (*add_row)(int64_t n, void *dst, const void *src);
-    void (*sgd)(int64_t n, void *value, const void *grad, void *momentum, double lr, double scale,
-                double weight_decay, double mu, double dampening, bool nesterov);
+    /* elements at .. at + n - 1 of a segment, by rule */
+    void (*update[CTI_RULES])(int64_t at, int64_t n, const cti_update *u, const cti_segment *s);
 } cti_row_loops;
 
 typedef struct cti_cpu_path {

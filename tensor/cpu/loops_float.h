@@ -189,31 +189,6 @@ static void FN(add_row)(int64_t n, void *dst, const void *src)
         d[i] += s[i];
 }
 
-/* PyTorch's SGD: g = scale grad + weight_decay w; m = mu m + (1 - dampening) g; w -= lr (g + mu m)
- * (Nesterov) or lr m */
-static void FN(sgd)(int64_t n, void *value, const void *grad, void *momentum, double lr,
-                    double scale, double weight_decay, double mu, double dampening, bool nesterov)
-{
-    T *w = value, *m = momentum;
-    const T *g = grad;
-    T s = (T)scale, d = (T)weight_decay, r = (T)lr, u = (T)mu, v = (T)(1 - dampening);
-    int64_t i;
-
-    if (!m) {
-        INDEPENDENT
-        for (i = 0; i < n; i++)
-            w[i] -= r * (s * g[i] + d * w[i]);
-        return;
-    }
-    INDEPENDENT
-    for (i = 0; i < n; i++) {
-        T t = s * g[i] + d * w[i];
-
-        m[i] = u * m[i] + v * t;
-        w[i] -= r * (nesterov ? t + u * m[i] : m[i]);
-    }
-}
-
 #undef RUN1
 #undef RUN2
 #undef RUN3

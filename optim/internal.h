@@ -10,8 +10,8 @@
 
 /* ---- segments (segments.c) ---- */
 
-/* The trained parameters of a set that have a gradient, in order, each once however many names it
- * has. Lives in pooled memory. */
+/* The trained parameters of a set that have a gradient, in order; a value of several names is
+ * trained under one of them. Lives in pooled memory. */
 typedef struct cti_table {
     ct_storage *memory;
     cti_segment *segment;

@@ -1,17 +1,6 @@
 /* segments.c - the table of segments that optimisers and clipping hand to the device. */
 #include "optim/internal.h"
 
-/* Tied names share one gradient. */
-static bool has(const cti_table *t, const void *grad)
-{
-    int i;
-
-    for (i = 0; i < t->count; i++)
-        if (t->segment[i].grad == grad)
-            return true;
-    return false;
-}
-
 bool cti_table_make(const char *function, const ct_params *set, cti_table *t)
 {
     int count = ct_params_count(set), i;
@@ -33,7 +22,7 @@ bool cti_table_make(const char *function, const ct_params *set, cti_table *t)
             continue;
         w = ct_param_value(p);
         g = cti_leaf_grad(w);
-        if (!g || has(t, cti_ptr(g)))
+        if (!g)
             continue;
         t->segment[t->count] = (cti_segment){ .value = cti_ptr(w), .grad = cti_ptr(g),
                                               .n = w->numel, .dtype = w->dtype };

@@ -7,7 +7,8 @@
  *            w -= lr m / (sqrt(v) / root + eps), AMSGrad with the greatest v so far
  *   RMSprop  v = alpha v + (1 - alpha) g^2;  d = g / (sqrt(v) + eps), centred sqrt(v - a^2) with
  *            a += (1 - alpha) (g - a);  w -= lr d, with momentum lr b, b = mu b + d
- *   Adagrad  v += g^2;  w -= lr g / (sqrt(v) + eps) */
+ *   Adagrad  v += g^2;  w -= lr g / (sqrt(v) + eps)
+ * New state goes through locals: reading it back from memory costs more than computing it. */
 
 #define UPDATE_ARGS int64_t at, int64_t n, const cti_update *u, const cti_segment *s
 #define STATE(k) ((T *)s->state[k] + at)
@@ -36,16 +37,18 @@ static void FN(sgd)(UPDATE_ARGS)
     if (u->nesterov) {
         INDEPENDENT
         for (i = 0; i < n; i++) {
-            T t = GRADIENT(i);
+            T t = GRADIENT(i), b = mu * m[i] + share * t;
 
-            m[i] = mu * m[i] + share * t;
-            w[i] -= lr * (t + mu * m[i]);
+            m[i] = b;
+            w[i] -= lr * (t + mu * b);
         }
     } else {
         INDEPENDENT
         for (i = 0; i < n; i++) {
-            m[i] = mu * m[i] + share * GRADIENT(i);
-            w[i] -= lr * m[i];
+            T b = mu * m[i] + share * GRADIENT(i);
+
+            m[i] = b;
+            w[i] -= lr * b;
         }
     }
 }
@@ -55,26 +58,27 @@ static void FN(adam)(UPDATE_ARGS)
     UPDATE_BEGIN;
     T *m = STATE(0), *v = STATE(1), *most = s->state[2] ? STATE(2) : NULL;
     T b1 = (T)(1 - u->beta1), keep = (T)u->beta2, b2 = (T)(1 - u->beta2), eps = (T)u->eps;
-    T shrink = (T)s->shrink, root = (T)s->root;
+    T shrink = (T)s->shrink, unroot = (T)(1 / s->root);
 
     if (most) {
         INDEPENDENT
         for (i = 0; i < n; i++) {
-            T t = GRADIENT(i);
+            T t = GRADIENT(i), mean = m[i] + b1 * (t - m[i]), square = keep * v[i] + b2 * t * t;
+            T top = most[i] > square ? most[i] : square;
 
-            m[i] += b1 * (t - m[i]);
-            v[i] = keep * v[i] + b2 * t * t;
-            most[i] = most[i] > v[i] ? most[i] : v[i];
-            w[i] = shrink * w[i] - lr * (m[i] / (M(sqrt)(most[i]) / root + eps));
+            m[i] = mean;
+            v[i] = square;
+            most[i] = top;
+            w[i] = shrink * w[i] - lr * (mean / (M(sqrt)(top) * unroot + eps));
         }
     } else {
         INDEPENDENT
         for (i = 0; i < n; i++) {
-            T t = GRADIENT(i);
+            T t = GRADIENT(i), mean = m[i] + b1 * (t - m[i]), square = keep * v[i] + b2 * t * t;
 
-            m[i] += b1 * (t - m[i]);
-            v[i] = keep * v[i] + b2 * t * t;
-            w[i] = shrink * w[i] - lr * (m[i] / (M(sqrt)(v[i]) / root + eps));
+            m[i] = mean;
+            v[i] = square;
+            w[i] = shrink * w[i] - lr * (mean / (M(sqrt)(square) * unroot + eps));
         }
     }
 }
@@ -92,20 +96,20 @@ static void FN(rmsprop_steps)(int64_t at, int64_t n, const cti_update *u, const 
     if (a) {
         INDEPENDENT
         for (i = 0; i < n; i++) {
-            T t = GRADIENT(i), var;
+            T t = GRADIENT(i), mean = a[i] + b2 * (t - a[i]), square = keep * v[i] + b2 * t * t;
+            T var = square - mean * mean;
 
-            v[i] = keep * v[i] + b2 * t * t;
-            a[i] += b2 * (t - a[i]);
-            var = v[i] - a[i] * a[i];
+            v[i] = square;
+            a[i] = mean;
             d[i] = t / (M(sqrt)(var < 0 ? 0 : var) + eps);
         }
     } else {
         INDEPENDENT
         for (i = 0; i < n; i++) {
-            T t = GRADIENT(i);
+            T t = GRADIENT(i), square = keep * v[i] + b2 * t * t;
 
-            v[i] = keep * v[i] + b2 * t * t;
-            d[i] = t / (M(sqrt)(v[i]) + eps);
+            v[i] = square;
+            d[i] = t / (M(sqrt)(square) + eps);
         }
     }
 }
@@ -123,8 +127,10 @@ static void FN(rmsprop)(UPDATE_ARGS)
         if (b) {
             INDEPENDENT
             for (i = 0; i < m; i++) {
-                b[i] = mu * b[i] + d[i];
-                w[i] -= lr * b[i];
+                T next = mu * b[i] + d[i];
+
+                b[i] = next;
+                w[i] -= lr * next;
             }
         } else {
             INDEPENDENT
@@ -141,10 +147,10 @@ static void FN(adagrad)(UPDATE_ARGS)
 
     INDEPENDENT
     for (i = 0; i < n; i++) {
-        T t = GRADIENT(i);
+        T t = GRADIENT(i), square = v[i] + t * t;
 
-        v[i] += t * t;
-        w[i] -= lr * (t / (M(sqrt)(v[i]) + eps));
+        v[i] = square;
+        w[i] -= lr * (t / (M(sqrt)(square) + eps));
     }
 }
 

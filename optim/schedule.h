@@ -51,7 +51,8 @@ ct_status ct_linear_lr(ct_schedule *s, double start_factor, double end_factor,
  * t_max >= 1, eta_min >= 0. */
 ct_status ct_cosine_lr(ct_schedule *s, int64_t t_max, double eta_min);
 
-/* LambdaLR: lr factor(t, context); a factor below 0 or not finite counts as 0. */
+/* LambdaLR: lr factor(t, context); a factor below 0 or not finite counts as 0. factor is called
+ * whenever a rate is wanted, so it must give the same for the same t. */
 ct_status ct_lambda_lr(ct_schedule *s, double (*factor)(int64_t t, void *context), void *context);
 
 /* ReduceLROnPlateau: lr = max(factor lr, min_lr) each time that more than patience metrics in a row

@@ -27,6 +27,7 @@
 #include <cotangent/nn/loss.h>
 
 #include <cotangent/optim/optimizer.h>
+#include <cotangent/optim/schedule.h>
 #include <cotangent/optim/clip.h>
 
 #include <cotangent/data/text.h>

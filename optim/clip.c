@@ -1,95 +1,107 @@
-/* clip.c - gradient clipping, and the table of segments. */
-#include "optim/segments.h"
-
-#include "tensor/host.h"
+/* clip.c - gradient clipping: by norm, g = g max_norm / norm where norm > max_norm; by value,
+ * g = min(max(g, -c), c). */
+#include "optim/internal.h"
 
 #include <cotangent/optim/clip.h>
 
 #include <math.h>
 
-int cti_segments(const char *function, const ct_params *set, cti_segment **table, int **at)
+/* Every gradient becomes op of itself. */
+static void change_all(const ct_params *set, const cti_table *t, cti_ew_op op, double p, double q)
 {
-    int count = ct_params_count(set), n = 0, i;
-    char *memory = cti_calloc((size_t)count + 1, sizeof **table + sizeof **at);
-
-    *table = (cti_segment *)(void *)memory;
-    if (!memory) {
-        cti_out_of_memory(function, (size_t)count * sizeof **table);
-        return -1;
-    }
-    *at = (int *)(void *)(memory + ((size_t)count + 1) * sizeof **table);
-    for (i = 0; i < count; i++) {
-        ct_param *p = ct_params_at(set, i);
-        ct_tensor *w, *g;
-
-        if (!ct_param_is_trained(p) || !ct_param_is_settled(p))
-            continue;
-        w = ct_param_value(p);
-        g = cti_leaf_grad(w);
-        if (!g)
-            continue;
-        (*table)[n].value = cti_ptr(w);
-        (*table)[n].grad = cti_ptr(g);
-        (*table)[n].n = w->numel;
-        (*table)[n].dtype = w->dtype;
-        (*at)[n++] = i;
-    }
-    return n;
-}
-
-static void scale_all(const ct_params *set, double scale)
-{
-    const double param[2] = { scale, 0 };
+    const double param[2] = { p, q };
     int i;
 
-    for (i = 0; i < ct_params_count(set); i++) {
-        ct_param *p = ct_params_at(set, i);
-        ct_tensor *g =
-            ct_param_is_trained(p) && ct_param_is_settled(p) ? cti_leaf_grad(ct_param_value(p)) : NULL;
+    for (i = 0; i < t->count; i++) {
+        ct_tensor *g = cti_table_grad(set, t, i);
 
-        if (g)
-            cti_elementwise(CTI_EW_affine, g, 1, (const ct_tensor *[]){ g }, param);
+        cti_elementwise(op, g, 1, (const ct_tensor *[]){ g }, param);
     }
 }
 
-static ct_status not_finite(const ct_params *set, const cti_backend *be, const cti_segment *table,
-                            const int *at, int n)
+/* A sum of squares that is finite shows that all elements are; one that is not may have overflowed.
+ * Then the extremes tell (a NaN counts as both). */
+static bool is_finite(const cti_backend *be, const ct_tensor *g, const cti_segment *segment)
+{
+    ct_scope s;
+    ct_tensor *extreme;
+    double most, least;
+
+    if (isfinite(be->norm_squared(segment, 1)) || segment->n == 0)
+        return true;
+    s = cti_scope_push();
+    extreme = cti_new("ct_clip_grad", CT_SCALAR, g->dtype, g->device);
+    if (!extreme) {
+        cti_scope_pop(s);
+        return true; /* the error stands */
+    }
+    be->reduce(CTI_MAX, g->dtype, 1, g->numel, 1, cti_ptr(g), cti_ptr(extreme));
+    most = ct_item(extreme);
+    be->reduce(CTI_MIN, g->dtype, 1, g->numel, 1, cti_ptr(g), cti_ptr(extreme));
+    least = ct_item(extreme);
+    cti_scope_pop(s);
+    return isfinite(most) && isfinite(least);
+}
+
+/* Raises for the first gradient that is not finite. */
+static void check_finite(const char *function, const ct_params *set, const cti_backend *be,
+                         const cti_table *t)
 {
     int i;
 
-    for (i = 0; i < n; i++)
-        if (!isfinite(be->norm_squared(&table[i], 1)))
-            return ct_raise(CT_ERR_NUMERIC, "ct_clip_grad_norm",
-                            "the gradient of %s is not finite",
-                            ct_param_name(ct_params_at(set, at[i])));
-    return ct_raise(CT_ERR_NUMERIC, "ct_clip_grad_norm", "the gradients' norm overflows");
+    for (i = 0; i < t->count && ct_ok(); i++)
+        if (!is_finite(be, cti_table_grad(set, t, i), &t->segment[i]))
+            ct_raise(CT_ERR_NUMERIC, function, "the gradient of %s is not finite",
+                     ct_param_name(ct_params_at(set, t->at[i])));
+}
+
+static bool may_clip(const char *function, const ct_params *set, const char *name, double bound)
+{
+    if (!cti_sink_allowed())
+        return false;
+    if (!set)
+        ct_raise(CT_ERR_ARGUMENT, function, "the set is NULL");
+    else if (!(bound > 0))
+        ct_raise(CT_ERR_ARGUMENT, function, "%s %g is not above 0", name, bound);
+    return ct_ok();
 }
 
 ct_status ct_clip_grad_norm(ct_params *set, double max_norm, double *norm)
 {
+    static const char *const me = "ct_clip_grad_norm";
     const cti_backend *be;
-    cti_segment *table;
+    cti_table t;
     double total;
-    int *at, n;
 
     if (norm)
         *norm = NAN;
-    if (!cti_sink_allowed())
-        return ct_error();
-    if (!set || !(max_norm > 0))
-        return ct_raise(CT_ERR_ARGUMENT, "ct_clip_grad_norm", "max_norm %g is not above 0",
-                        max_norm);
-    n = cti_segments("ct_clip_grad_norm", set, &table, &at);
-    if (n < 0)
+    if (!may_clip(me, set, "max_norm", max_norm) || !cti_table_make(me, set, &t))
         return ct_error();
     be = cti_backend_of(ct_params_device(set));
-    total = sqrt(be->norm_squared(table, n));
-    if (norm)
-        *norm = total;
-    if (!isfinite(total))
-        not_finite(set, be, table, at, n);
-    else if (total > max_norm)
-        scale_all(set, max_norm / total);
-    cti_release(table);
+    total = sqrt(be->norm_squared(t.segment, t.count));
+    if (!isfinite(total)) {
+        check_finite(me, set, be, &t);
+        ct_raise(CT_ERR_NUMERIC, me, "the gradients' norm overflows");
+    } else {
+        if (norm)
+            *norm = total;
+        if (total > max_norm)
+            change_all(set, &t, CTI_EW_affine, max_norm / total, 0);
+    }
+    cti_table_free(&t);
+    return ct_error();
+}
+
+ct_status ct_clip_grad_value(ct_params *set, double clip_value)
+{
+    static const char *const me = "ct_clip_grad_value";
+    cti_table t;
+
+    if (!may_clip(me, set, "clip_value", clip_value) || !cti_table_make(me, set, &t))
+        return ct_error();
+    check_finite(me, set, cti_backend_of(ct_params_device(set)), &t);
+    if (ct_ok())
+        change_all(set, &t, CTI_EW_clamp, -clip_value, clip_value);
+    cti_table_free(&t);
     return ct_error();
 }

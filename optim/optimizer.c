@@ -1,41 +1,119 @@
-/* optimizer.c - SGD. */
-#include "optim/segments.h"
+/* optimizer.c - what all rules share: slots, groups, rates, the step. */
+#include "optim/internal.h"
 
 #include "tensor/host.h"
 
-#include <cotangent/optim/optimizer.h>
-
+#include <fnmatch.h>
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 
-struct ct_optimizer {
-    ct_params *set;
-    ct_sgd_options sgd;
-    ct_tensor **momentum; /* of each parameter of the set; owned, NULL until first used */
-    int room;
-};
+/* ---- slots ---- */
 
-ct_optimizer *ct_sgd_new(ct_params *set, ct_sgd_options o)
+static void slot_forget(cti_slot *slot)
 {
-    ct_optimizer *opt;
+    int k;
 
-    if (!set)
-        return NULL;
-    if (!(o.lr >= 0 && isfinite(o.lr)) || !(o.momentum >= 0 && isfinite(o.momentum)) ||
-        !(o.weight_decay >= 0 && isfinite(o.weight_decay)) || !isfinite(o.dampening) ||
-        (o.nesterov && (o.momentum == 0 || o.dampening != 0))) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_sgd_new",
-                 "lr %g, momentum %g, dampening %g, weight_decay %g%s", o.lr, o.momentum,
-                 o.dampening, o.weight_decay, o.nesterov ? ", nesterov" : "");
-        return NULL;
+    for (k = 0; k < CTI_STATES; k++) {
+        ct_free(slot->state[k]);
+        slot->state[k] = NULL;
     }
-    opt = cti_calloc(1, sizeof *opt);
-    if (!opt) {
-        cti_out_of_memory("ct_sgd_new", sizeof *opt);
-        return NULL;
+    slot->steps = 0;
+}
+
+static void slot_free(cti_slot *slot)
+{
+    int k;
+
+    slot_forget(slot);
+    for (k = 0; k <= CTI_STATES; k++)
+        cti_release(slot->name[k]);
+}
+
+static char *joined(const char *kind, const char *name)
+{
+    size_t n = strlen(kind) + strlen(name) + 2;
+    char *s = cti_calloc(1, n);
+
+    if (s)
+        snprintf(s, n, "%s.%s", kind, name);
+    return s;
+}
+
+static bool slot_new(const char *function, const ct_optimizer *o, ct_param *p, cti_slot *slot)
+{
+    bool good = true;
+    int k;
+
+    *slot = (cti_slot){ .param = p };
+    for (k = 0; k <= CTI_STATES && good; k++) {
+        const char *kind = k < CTI_STATES ? o->rule->state[k] : "step";
+
+        if (k < CTI_STATES ? !o->uses[k] : !o->rule->counts)
+            continue;
+        slot->name[k] = joined(kind, ct_param_name(p));
+        good = slot->name[k] != NULL;
     }
-    opt->set = set;
-    opt->sgd = o;
-    return opt;
+    if (!good) {
+        cti_out_of_memory(function, strlen(ct_param_name(p)) + 1);
+        slot_free(slot);
+    }
+    return good;
+}
+
+/* The last group whose pattern matches, or -1. */
+static int group_of(const ct_optimizer *o, const char *name)
+{
+    int i = o->groups - 1;
+
+    while (i >= 0 && fnmatch(o->group[i].pattern, name, 0) != 0)
+        i--;
+    return i;
+}
+
+bool cti_optimizer_slots(const char *function, ct_optimizer *o)
+{
+    int count = ct_params_count(o->set);
+
+    while (o->count < count) {
+        cti_slot *slot;
+
+        if (!cti_grow((void **)&o->slot, &o->room, (size_t)o->count, sizeof *o->slot))
+            return false;
+        slot = &o->slot[o->count];
+        if (!slot_new(function, o, ct_params_at(o->set, o->count), slot))
+            return false;
+        slot->group = group_of(o, ct_param_name(slot->param));
+        o->count++;
+    }
+    return true;
+}
+
+bool cti_slot_state(const ct_optimizer *o, cti_slot *slot)
+{
+    const ct_tensor *w = ct_param_value(slot->param);
+    int k;
+
+    for (k = 0; k < CTI_STATES && w; k++) {
+        ct_scope s;
+
+        if (!o->uses[k] || slot->state[k])
+            continue;
+        s = cti_scope_push();
+        slot->state[k] = ct_keep(ct_full(w->shape, o->initial, w->dtype, w->device));
+        cti_scope_pop(s);
+        if (!slot->state[k])
+            return false;
+    }
+    return w != NULL;
+}
+
+void ct_optimizer_reset(ct_optimizer *o)
+{
+    int i;
+
+    for (i = 0; o && i < o->count; i++)
+        slot_forget(&o->slot[i]);
 }
 
 void ct_optimizer_free(ct_optimizer *o)
@@ -44,71 +122,151 @@ void ct_optimizer_free(ct_optimizer *o)
 
     if (!o)
         return;
-    for (i = 0; i < o->room; i++)
-        ct_free(o->momentum[i]);
-    cti_release(o->momentum);
+    for (i = 0; i < o->count; i++)
+        slot_free(&o->slot[i]);
+    for (i = 0; i < o->groups; i++)
+        cti_release(o->group[i].pattern);
+    cti_schedule_free(o->schedule);
+    cti_release(o->group);
+    cti_release(o->slot);
     cti_release(o);
+}
+
+/* ---- groups and rates ---- */
+
+/* The group of a pattern, new or known; NULL with an error. */
+static cti_group *group_for(const char *function, ct_optimizer *o, const char *pattern)
+{
+    cti_group *g;
+    int i;
+
+    for (i = 0; i < o->groups; i++)
+        if (strcmp(o->group[i].pattern, pattern) == 0)
+            return &o->group[i];
+    if (!cti_grow((void **)&o->group, &o->group_room, (size_t)o->groups, sizeof *o->group))
+        return NULL;
+    g = &o->group[o->groups];
+    *g = (cti_group){ .pattern = cti_strdup(pattern) };
+    if (!g->pattern) {
+        cti_out_of_memory(function, strlen(pattern) + 1);
+        return NULL;
+    }
+    o->groups++;
+    return g;
+}
+
+static bool is_rate(double v)
+{
+    return v >= 0 && v < INFINITY;
+}
+
+static bool check_group(const char *function, const ct_optimizer *o, const char *pattern,
+                        const ct_group_options *a)
+{
+    int count = ct_params_count(o->set), i = 0;
+
+    while (i < count && fnmatch(pattern, ct_param_name(ct_params_at(o->set, i)), 0) != 0)
+        i++;
+    if (i == count)
+        ct_raise(CT_ERR_ARGUMENT, function, "no parameter matches \"%s\"", pattern);
+    else if (!is_rate(a->lr) || !is_rate(a->weight_decay))
+        ct_raise(CT_ERR_ARGUMENT, function, "\"%s\": lr %g, weight_decay %g: rates are finite and "
+                 "at least 0", pattern, a->lr, a->weight_decay);
+    else if ((a->no_lr && a->lr != 0) || (a->no_weight_decay && a->weight_decay != 0))
+        ct_raise(CT_ERR_ARGUMENT, function, "\"%s\": %s beside no_%s", pattern,
+                 a->no_lr && a->lr != 0 ? "lr" : "weight_decay",
+                 a->no_lr && a->lr != 0 ? "lr" : "weight_decay");
+    else
+        return true;
+    return false;
+}
+
+ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern, ct_group_options a)
+{
+    static const char *const me = "ct_optimizer_group";
+    cti_group *g;
+    int i;
+
+    if (!o || !pattern)
+        return ct_raise(CT_ERR_ARGUMENT, me, "the %s is NULL", o ? "pattern" : "optimiser");
+    if (!check_group(me, o, pattern, &a) || !cti_optimizer_slots(me, o))
+        return ct_error();
+    g = group_for(me, o, pattern);
+    if (!g)
+        return ct_error();
+    g->own_lr = a.lr != 0 || a.no_lr;
+    g->lr = a.lr;
+    g->own_decay = a.weight_decay != 0 || a.no_weight_decay;
+    g->weight_decay = a.weight_decay;
+    for (i = 0; i < o->count; i++)
+        o->slot[i].group = group_of(o, ct_param_name(o->slot[i].param));
+    return CT_OK;
+}
+
+double cti_optimizer_rate(const ct_optimizer *o, int group)
+{
+    double lr = group >= 0 && o->group[group].own_lr ? o->group[group].lr : o->lr;
+
+    return o->schedule ? cti_schedule_rate(o->schedule, lr) : lr;
+}
+
+double cti_optimizer_decay(const ct_optimizer *o, int group)
+{
+    return group >= 0 && o->group[group].own_decay ? o->group[group].weight_decay
+                                                   : o->weight_decay;
 }
 
 double ct_optimizer_lr(const ct_optimizer *o)
 {
-    return o ? o->sgd.lr : NAN;
+    return o ? cti_optimizer_rate(o, -1) : NAN;
+}
+
+double ct_optimizer_lr_of(const ct_optimizer *o, const char *name)
+{
+    int i, count = o && name ? ct_params_count(o->set) : 0;
+
+    for (i = 0; i < count; i++)
+        if (strcmp(ct_param_name(ct_params_at(o->set, i)), name) == 0)
+            return cti_optimizer_rate(o, group_of(o, name));
+    return NAN;
 }
 
 ct_status ct_optimizer_set_lr(ct_optimizer *o, double lr)
 {
-    if (!o || !(lr >= 0 && isfinite(lr)))
-        return ct_raise(CT_ERR_ARGUMENT, "ct_optimizer_set_lr", "lr %g", lr);
-    o->sgd.lr = lr;
+    if (!o || !is_rate(lr))
+        return ct_raise(CT_ERR_ARGUMENT, "ct_optimizer_set_lr",
+                        o ? "lr %g is not finite and at least 0" : "the optimiser is NULL", lr);
+    o->lr = lr;
     return CT_OK;
 }
 
-/* A slot for each parameter that the set has by now. */
-static bool make_room(ct_optimizer *o)
-{
-    int count = ct_params_count(o->set), i;
-    ct_tensor **more;
+/* ---- the step ---- */
 
-    if (count <= o->room)
-        return true;
-    more = cti_calloc((size_t)count, sizeof *more);
-    if (!more) {
-        cti_out_of_memory("ct_optimizer_step", (size_t)count * sizeof *more);
-        return false;
+/* Nothing moves before all memory is there. */
+static bool prepare(ct_optimizer *o, const cti_table *t)
+{
+    int i;
+
+    for (i = 0; i < t->count; i++) {
+        cti_slot *slot = &o->slot[t->at[i]];
+
+        if (!cti_slot_state(o, slot))
+            return false;
+        cti_rule_prepare(o, slot, &t->segment[i]);
     }
-    for (i = 0; i < o->room; i++)
-        more[i] = o->momentum[i];
-    cti_release(o->momentum);
-    o->momentum = more;
-    o->room = count;
     return true;
 }
 
-static ct_tensor *zeros_like_kept(const ct_tensor *w)
+static void apply(ct_optimizer *o, const cti_table *t)
 {
-    ct_scope s = cti_scope_push();
-    ct_tensor *z = ct_keep(ct_zeros(w->shape, w->dtype, w->device));
-
-    cti_scope_pop(s);
-    return z;
-}
-
-static void apply(ct_optimizer *o, cti_segment *table, const int *at, int n)
-{
-    const cti_update u = { .rule = CTI_SGD, .scale = 1, .momentum = o->sgd.momentum,
-                           .dampening = o->sgd.dampening, .nesterov = o->sgd.nesterov };
-    const cti_backend *be = cti_backend_of(ct_params_device(o->set));
     int i;
 
-    for (i = 0; i < n; i++) {
-        table[i].lr = o->sgd.lr;
-        table[i].weight_decay = o->sgd.weight_decay;
-        table[i].state[0] = o->momentum[at[i]] ? cti_ptr(o->momentum[at[i]]) : NULL;
-    }
-    be->update(&u, table, n);
-    for (i = 0; i < n; i++) {
-        ct_tensor *w = ct_param_value(ct_params_at(o->set, at[i]));
+    cti_backend_of(ct_params_device(o->set))->update(&o->update, t->segment, t->count);
+    for (i = 0; i < t->count; i++) {
+        cti_slot *slot = &o->slot[t->at[i]];
+        ct_tensor *w = ct_param_value(slot->param);
 
+        slot->steps++;
         cti_written(w);
         ct_clear_grad(w);
     }
@@ -117,24 +275,16 @@ static void apply(ct_optimizer *o, cti_segment *table, const int *at, int n)
 ct_status ct_optimizer_step(ct_optimizer *o)
 {
     static const char *const me = "ct_optimizer_step";
-    cti_segment *table;
-    int *at, n, i;
+    cti_table t;
 
     if (!cti_sink_allowed())
         return ct_error();
     if (!o)
         return ct_raise(CT_ERR_ARGUMENT, me, "the optimiser is NULL");
-    if (!make_room(o))
+    if (!cti_optimizer_slots(me, o) || !cti_table_make(me, o->set, &t))
         return ct_error();
-    n = cti_segments(me, o->set, &table, &at);
-    for (i = 0; i < n && o->sgd.momentum != 0; i++)
-        if (!o->momentum[at[i]]) {
-            table[i].first = true;
-            o->momentum[at[i]] = zeros_like_kept(ct_param_value(ct_params_at(o->set, at[i])));
-        }
-    if (n >= 0 && ct_ok())
-        apply(o, table, at, n);
-    if (n >= 0)
-        cti_release(table);
+    if (prepare(o, &t))
+        apply(o, &t);
+    cti_table_free(&t);
     return ct_error();
 }

@@ -65,24 +65,41 @@ typedef enum cti_reduce_op {
     CTI_ALL
 } cti_reduce_op;
 
-/* A segment of the optimiser's table: one parameter (or several under one tied name). */
+/* A segment of the optimiser's table: one parameter (or several under one tied name). What depends
+ * on the group or on the number of updates so far is worked out before the call. */
 typedef struct cti_segment {
     void *value;
     const void *grad;
-    void *state[2]; /* momentum and the like; NULL where the rule has none */
+    void *state[3]; /* as the rule has them; NULL where it has none */
     int64_t n;
     ct_dtype dtype;
-    double lr, weight_decay; /* of its group */
-    bool first;              /* its first update: state begins as the gradient */
+    double lr;           /* Adam: over 1 - beta1^t; Adagrad: after its decay */
+    double weight_decay; /* times the value, added to the gradient */
+    double shrink;       /* the value is multiplied by it first: 1, AdamW 1 - lr weight_decay */
+    double root;         /* Adam: sqrt(1 - beta2^t) */
+    bool first;          /* its first update: SGD's momentum begins as the gradient */
 } cti_segment;
 
-typedef enum cti_update_rule { CTI_SGD } cti_update_rule;
+/* g = scale grad + weight_decay value; then, elementwise,
+ * SGD       state 0 momentum_buffer or NULL
+ * ADAM      state 0 exp_avg, 1 exp_avg_sq, 2 max_exp_avg_sq or NULL
+ * RMSPROP   state 0 square_avg, 1 momentum_buffer or NULL, 2 grad_avg or NULL (centred)
+ * ADAGRAD   state 0 sum */
+typedef enum cti_update_rule {
+    CTI_SGD,
+    CTI_ADAM,
+    CTI_RMSPROP,
+    CTI_ADAGRAD,
+    CTI_RULES
+} cti_update_rule;
 
 typedef struct cti_update {
     cti_update_rule rule;
-    double scale; /* gradients are multiplied by it first (the clip) */
-    double momentum, dampening;
     bool nesterov;
+    double scale;               /* gradients are multiplied by it first */
+    double momentum, dampening; /* SGD; RMSprop's momentum */
+    double beta1, beta2;        /* Adam; beta2 is RMSprop's alpha */
+    double eps;
 } cti_update;
 
 /* One recurrent layer in one direction over a whole sequence of T steps, B rows, H hidden units; G

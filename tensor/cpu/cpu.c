@@ -12,7 +12,8 @@
 
 #include <cotangent/tensor/random.h>
 
-#define PIECE 16384 /* elements of one piece of elementwise work */
+#define PIECE 16384  /* elements of one piece of elementwise work */
+#define NORM_RUNS 64 /* partial sums of a norm, at most */
 
 /* ---- code paths ---- */
 
@@ -823,29 +824,87 @@ static void cpu_cross_entropy_backward(ct_dtype dtype, ct_dtype index_dtype, int
 
 /* ---- optimisers ---- */
 
-static double cpu_norm_squared(const cti_segment *segments, int count)
+/* The segments, one after another, are cut into runs of length elements; a run may span several
+ * segments. */
+typedef struct table_job {
+    const cti_segment *segments;
+    int count;
+    int64_t length;
+    const cti_update *update;
+    double partial[NORM_RUNS];
+} table_job;
+
+static int64_t table_total(const cti_segment *segments, int count)
 {
-    double total = 0;
+    int64_t total = 0;
     int i;
 
     for (i = 0; i < count; i++)
-        if (segments[i].grad)
-            total += rows_of(segments[i].dtype)->sum_squares(segments[i].n, segments[i].grad);
+        total += segments[i].n;
     return total;
+}
+
+/* Calls visit for each stretch of a segment that lies in run number run. */
+static void table_run(table_job *j, int64_t run,
+                      void (*visit)(table_job *j, int64_t run, const cti_segment *s, int64_t at,
+                                    int64_t n))
+{
+    int64_t from = run * j->length, to = from + j->length, start = 0;
+    int i;
+
+    for (i = 0; i < j->count && start < to; i++) {
+        const cti_segment *s = &j->segments[i];
+        int64_t at = from > start ? from - start : 0;
+        int64_t end = s->n < to - start ? s->n : to - start;
+
+        if (at < end)
+            visit(j, run, s, at, end - at);
+        start += s->n;
+    }
+}
+
+static void add_squares(table_job *j, int64_t run, const cti_segment *s, int64_t at, int64_t n)
+{
+    const char *g = (const char *)s->grad + (size_t)at * ct_dtype_size(s->dtype);
+
+    j->partial[run] += rows_of(s->dtype)->sum_squares(n, g);
+}
+
+static void norm_piece(void *context, int64_t piece)
+{
+    table_run(context, piece, add_squares);
+}
+
+static double cpu_norm_squared(const cti_segment *segments, int count)
+{
+    table_job j = { .segments = segments, .count = count };
+    int64_t total = table_total(segments, count), i;
+    double sum = 0;
+
+    j.length = (total + NORM_RUNS - 1) / NORM_RUNS;
+    j.length = j.length < PIECE ? PIECE : j.length;
+    cti_parallel((total + j.length - 1) / j.length, norm_piece, &j);
+    for (i = 0; i < NORM_RUNS; i++)
+        sum += j.partial[i];
+    return sum;
+}
+
+static void update_stretch(table_job *j, int64_t run, const cti_segment *s, int64_t at, int64_t n)
+{
+    (void)run;
+    rows_of(s->dtype)->update[j->update->rule](at, n, j->update, s);
+}
+
+static void update_piece(void *context, int64_t piece)
+{
+    table_run(context, piece, update_stretch);
 }
 
 static void cpu_update(const cti_update *u, const cti_segment *segments, int count)
 {
-    int i;
+    table_job j = { .segments = segments, .count = count, .length = PIECE, .update = u };
 
-    for (i = 0; i < count; i++) {
-        const cti_segment *s = &segments[i];
-
-        if (s->grad)
-            rows_of(s->dtype)->sgd(s->n, s->value, s->grad, s->state[0], s->lr, u->scale,
-                                   s->weight_decay, u->momentum, s->first ? 0 : u->dampening,
-                                   u->nesterov);
-    }
+    cti_parallel((table_total(segments, count) + PIECE - 1) / PIECE, update_piece, &j);
 }
 
 const cti_backend cti_cpu_backend = {

@@ -35,8 +35,8 @@ typedef struct cti_row_loops {
     void (*gru_backward)(int64_t rows, int64_t hidden, const void *gates, const void *hn,
                          const void *h_before, const void *dy, void *dh, void *dx, void *dhx);
 
-    void (*sgd)(int64_t n, void *value, const void *grad, void *momentum, double lr, double scale,
-                double weight_decay, double mu, double dampening, bool nesterov);
+    /* elements at .. at + n - 1 of a segment, by rule */
+    void (*update[CTI_RULES])(int64_t at, int64_t n, const cti_update *u, const cti_segment *s);
 } cti_row_loops;
 
 typedef struct cti_cpu_path {

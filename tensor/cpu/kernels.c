@@ -38,6 +38,8 @@
 #define M_f32_pow powf
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
+#include "tensor/cpu/loops_recurrent.h"
+#include "tensor/cpu/loops_optim.h"
 #undef T
 #undef FN
 #undef M
@@ -64,6 +66,8 @@
 #define M_f64_pow pow
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
+#include "tensor/cpu/loops_recurrent.h"
+#include "tensor/cpu/loops_optim.h"
 #undef T
 #undef FN
 #undef M
@@ -143,9 +147,8 @@ WHERE(where_8, uint64_t)
 #define ROW_LOOPS(type)                                                                           \
     { sum_rows_##type, sum_##type, sum_squares_##type, softmax_##type, log_sum_exp_##type,        \
       softmax_minus_##type, add_row_##type, add_bias_##type, start_row_##type,                    \
-      activate_##type,                                                                            \
-      activate_backward_##type, lstm_##type, lstm_backward_##type, gru_##type,                    \
-      gru_backward_##type, sgd_##type }
+      activate_##type, activate_backward_##type, lstm_##type, lstm_backward_##type, gru_##type,   \
+      gru_backward_##type, { sgd_##type, adam_##type, rmsprop_##type, adagrad_##type } }
 
 const cti_cpu_path PASTE(cti_cpu_path_, CT_CPU_PATH) = {
     .name = NAME(CT_CPU_PATH),

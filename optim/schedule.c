@@ -1,0 +1,322 @@
+/* schedule.c - learning rates over time. A schedule is a list of parts, each a function of a rate
+ * and of the steps since its phase began; nothing but the step count and what plateau parts have
+ * seen is kept. */
+#include "optim/internal.h"
+
+#include "tensor/host.h"
+
+#include <math.h>
+
+typedef enum kind { PHASE, STEP, LINEAR, COSINE, LAMBDA, PLATEAU } kind;
+
+typedef struct part {
+    kind kind;
+    int64_t begins; /* its phase's first step */
+    int64_t every;  /* step_size, total_iters, t_max */
+    double a, b;    /* gamma; factors; eta_min */
+    double (*factor)(int64_t t, void *context);
+    void *context;
+    ct_plateau_options plateau;
+    double best; /* of the metrics seen; how many were worse since, pass uncounted, and cuts */
+    int64_t bad, cooling, cuts;
+} part;
+
+struct ct_schedule {
+    int64_t t;
+    int64_t phase; /* where the parts that are added begin */
+    part *part;
+    int count;
+    size_t room;
+};
+
+#define NUMBERS 4 /* that a part remembers */
+
+ct_schedule *ct_optimizer_schedule(ct_optimizer *o)
+{
+    if (!o)
+        return NULL;
+    if (!o->schedule) {
+        o->schedule = cti_calloc(1, sizeof *o->schedule);
+        if (!o->schedule)
+            cti_out_of_memory("ct_optimizer_schedule", sizeof *o->schedule);
+    }
+    return o->schedule;
+}
+
+void cti_schedule_free(ct_schedule *s)
+{
+    if (s)
+        cti_release(s->part);
+    cti_release(s);
+}
+
+/* ---- the rate ---- */
+
+static double after_plateau(const part *p, double lr)
+{
+    int64_t i;
+
+    for (i = 0; i < p->cuts; i++) {
+        double next = fmax(lr * p->plateau.factor, p->plateau.min_lr);
+
+        if (!(lr - next > p->plateau.eps))
+            break;
+        lr = next;
+    }
+    return lr;
+}
+
+static double rate_after(const part *p, double lr, int64_t t)
+{
+    double f;
+
+    switch (p->kind) {
+    case PHASE:
+        return lr;
+    case STEP:
+        return lr * pow(p->a, (double)(t / p->every));
+    case LINEAR:
+        return lr * (p->a + (p->b - p->a) * (double)(t < p->every ? t : p->every) /
+                                (double)p->every);
+    case COSINE:
+        return p->a + (lr - p->a) * (1 + cos(3.14159265358979323846 * (double)t /
+                                             (double)p->every)) / 2;
+    case LAMBDA:
+        f = p->factor(t, p->context);
+        return f >= 0 && f < INFINITY ? lr * f : 0;
+    case PLATEAU:
+        return after_plateau(p, lr);
+    }
+    return lr;
+}
+
+/* Where the phase in force began; parts are in order. */
+static int64_t phase_now(const ct_schedule *s)
+{
+    int64_t phase = 0;
+    int i;
+
+    for (i = 0; i < s->count && s->part[i].begins <= s->t; i++)
+        phase = s->part[i].begins;
+    return phase;
+}
+
+double cti_schedule_rate(const ct_schedule *s, double lr)
+{
+    int64_t phase = phase_now(s);
+    int i;
+
+    for (i = 0; i < s->count; i++)
+        if (s->part[i].begins == phase)
+            lr = rate_after(&s->part[i], lr, s->t - phase);
+    return lr;
+}
+
+/* ---- parts ---- */
+
+static ct_status add(const char *function, ct_schedule *s, part p)
+{
+    if (!cti_grow((void **)&s->part, &s->room, (size_t)s->count, sizeof *s->part)) {
+        ct_raise(CT_ERR_MEMORY, function, "no memory for a part");
+        return ct_error();
+    }
+    p.begins = s->phase;
+    s->part[s->count++] = p;
+    return CT_OK;
+}
+
+static bool there(const char *function, const ct_schedule *s)
+{
+    if (!s && ct_ok()) /* else it is NULL because of the error that stands */
+        ct_raise(CT_ERR_ARGUMENT, function, "the schedule is NULL");
+    return s != NULL;
+}
+
+/* low <= v < INFINITY, or low < v where open */
+static bool bounded(const char *function, const char *name, double v, double low, bool open)
+{
+    if (v < INFINITY && (open ? v > low : v >= low))
+        return true;
+    ct_raise(CT_ERR_ARGUMENT, function, "%s %g is not finite and %s %g", name, v,
+             open ? "above" : "at least", low);
+    return false;
+}
+
+static bool counted(const char *function, const char *name, int64_t v, int64_t low)
+{
+    if (v >= low)
+        return true;
+    ct_raise(CT_ERR_ARGUMENT, function, "%s %lld is below %lld", name, (long long)v,
+             (long long)low);
+    return false;
+}
+
+ct_status ct_step_lr(ct_schedule *s, int64_t step_size, double gamma)
+{
+    static const char *const me = "ct_step_lr";
+
+    if (!there(me, s) || !counted(me, "step_size", step_size, 1) ||
+        !bounded(me, "gamma", gamma, 0, true))
+        return ct_error();
+    return add(me, s, (part){ .kind = STEP, .every = step_size, .a = gamma });
+}
+
+ct_status ct_linear_lr(ct_schedule *s, double start_factor, double end_factor, int64_t total_iters)
+{
+    static const char *const me = "ct_linear_lr";
+
+    if (!there(me, s) || !bounded(me, "start_factor", start_factor, 0, false) ||
+        !bounded(me, "end_factor", end_factor, 0, false) ||
+        !counted(me, "total_iters", total_iters, 1))
+        return ct_error();
+    return add(me, s, (part){ .kind = LINEAR, .every = total_iters, .a = start_factor,
+                              .b = end_factor });
+}
+
+ct_status ct_cosine_lr(ct_schedule *s, int64_t t_max, double eta_min)
+{
+    static const char *const me = "ct_cosine_lr";
+
+    if (!there(me, s) || !counted(me, "t_max", t_max, 1) ||
+        !bounded(me, "eta_min", eta_min, 0, false))
+        return ct_error();
+    return add(me, s, (part){ .kind = COSINE, .every = t_max, .a = eta_min });
+}
+
+ct_status ct_lambda_lr(ct_schedule *s, double (*factor)(int64_t t, void *context), void *context)
+{
+    static const char *const me = "ct_lambda_lr";
+
+    if (!there(me, s))
+        return ct_error();
+    if (!factor)
+        return ct_raise(CT_ERR_ARGUMENT, me, "factor is NULL");
+    return add(me, s, (part){ .kind = LAMBDA, .factor = factor, .context = context });
+}
+
+ct_status ct_plateau_lr(ct_schedule *s, ct_plateau_options a)
+{
+    static const char *const me = "ct_plateau_lr";
+
+    if (!there(me, s))
+        return ct_error();
+    a.factor = a.factor != 0 ? a.factor : 0.1;
+    a.threshold = a.threshold != 0 || a.no_threshold ? a.threshold : 1e-4;
+    a.eps = a.eps != 0 || a.no_eps ? a.eps : 1e-8;
+    a.patience = a.patience != 0 || a.no_patience ? a.patience : 10;
+    if (!(a.factor > 0 && a.factor < 1))
+        return ct_raise(CT_ERR_ARGUMENT, me, "factor %g is not in (0, 1)", a.factor);
+    if (!bounded(me, "threshold", a.threshold, 0, false) ||
+        !bounded(me, "min_lr", a.min_lr, 0, false) || !bounded(me, "eps", a.eps, 0, false) ||
+        !counted(me, "patience", a.patience, 0) || !counted(me, "cooldown", a.cooldown, 0))
+        return ct_error();
+    return add(me, s, (part){ .kind = PLATEAU, .plateau = a,
+                              .best = a.maximize ? -INFINITY : INFINITY });
+}
+
+ct_status ct_schedule_then(ct_schedule *s, int64_t at)
+{
+    static const char *const me = "ct_schedule_then";
+
+    if (!there(me, s) || !counted(me, "at", at, s->phase + 1))
+        return ct_error();
+    s->phase = at;
+    return add(me, s, (part){ .kind = PHASE });
+}
+
+/* ---- time passes ---- */
+
+ct_status ct_schedule_step(ct_schedule *s)
+{
+    if (cti_sink_allowed() && there("ct_schedule_step", s))
+        s->t++;
+    return ct_error();
+}
+
+static bool is_better(const part *p, double metric)
+{
+    double by = p->plateau.threshold;
+
+    if (p->plateau.maximize)
+        return metric > (p->plateau.absolute ? p->best + by : p->best * (1 + by));
+    return metric < (p->plateau.absolute ? p->best - by : p->best * (1 - by));
+}
+
+/* As ReduceLROnPlateau.step */
+static void see(part *p, double metric)
+{
+    if (is_better(p, metric)) {
+        p->best = metric;
+        p->bad = 0;
+    } else {
+        p->bad++;
+    }
+    if (p->cooling > 0) {
+        p->cooling--;
+        p->bad = 0;
+    }
+    if (p->bad > p->plateau.patience) {
+        p->cuts++;
+        p->cooling = p->plateau.cooldown;
+        p->bad = 0;
+    }
+}
+
+ct_status ct_schedule_observe(ct_schedule *s, double metric)
+{
+    int64_t phase;
+    int i;
+
+    if (!cti_sink_allowed() || !there("ct_schedule_observe", s))
+        return ct_error();
+    phase = phase_now(s);
+    for (i = 0; i < s->count; i++)
+        if (s->part[i].kind == PLATEAU && s->part[i].begins == phase)
+            see(&s->part[i], metric);
+    return ct_error();
+}
+
+/* ---- what is remembered ---- */
+
+int cti_schedule_count(const ct_schedule *s)
+{
+    return 1 + s->count * NUMBERS;
+}
+
+void cti_schedule_save(const ct_schedule *s, double *numbers)
+{
+    int i;
+
+    *numbers++ = (double)s->t;
+    for (i = 0; i < s->count; i++) {
+        *numbers++ = s->part[i].best;
+        *numbers++ = (double)s->part[i].bad;
+        *numbers++ = (double)s->part[i].cooling;
+        *numbers++ = (double)s->part[i].cuts;
+    }
+}
+
+static bool is_count(double v)
+{
+    return v >= 0 && v <= 0x1p53 && floor(v) == v;
+}
+
+bool cti_schedule_load(ct_schedule *s, const double *numbers)
+{
+    const double *n = numbers + 1;
+    int i;
+
+    for (i = 0; i < s->count; i++, n += NUMBERS)
+        if (isnan(n[0]) || !is_count(n[1]) || !is_count(n[2]) || !is_count(n[3]))
+            return false;
+    if (!is_count(numbers[0]))
+        return false;
+    s->t = (int64_t)numbers[0];
+    for (i = 0, n = numbers + 1; i < s->count; i++, n += NUMBERS) {
+        s->part[i].best = n[0];
+        s->part[i].bad = (int64_t)n[1];
+        s->part[i].cooling = (int64_t)n[2];
+        s->part[i].cuts = (int64_t)n[3];
+    }
+    return true;
+}

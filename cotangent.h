@@ -7,6 +7,7 @@
 #include <cotangent/tensor/scope.h>
 #include <cotangent/tensor/tensor.h>
 #include <cotangent/tensor/random.h>
+#include <cotangent/tensor/safetensors.h>
 
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/op.h>

@@ -8,6 +8,7 @@
 #include <cotangent/tensor/tensor.h>
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/safetensors.h>
+#include <cotangent/tensor/npy.h>
 
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/op.h>

@@ -19,6 +19,7 @@
 #include <cotangent/autograd/index.h>
 #include <cotangent/autograd/softmax.h>
 #include <cotangent/autograd/params.h>
+#include <cotangent/autograd/state_dict.h>
 #include <cotangent/autograd/gradcheck.h>
 
 #include <cotangent/nn/init.h>

@@ -16,6 +16,7 @@
 static char folder[200], before[4096];
 
 int files_seen, allocations_seen, json_seen;
+char files_log[64];
 size_t largest_seen;
 
 static int fail_file, fail_memory, fail_json;
@@ -101,8 +102,12 @@ char *read_bytes(const char *path, size_t *size)
 
 /* ---- file calls ---- */
 
-static bool file_fails(void)
+static bool file_fails(char initial)
 {
+    size_t n = strlen(files_log);
+
+    if (n + 1 < sizeof files_log && (n == 0 || files_log[n - 1] != initial || initial == 'o'))
+        files_log[n] = initial;
     if (++files_seen != fail_file)
         return false;
     errno = EIO;
@@ -122,38 +127,38 @@ static bool interrupted(void)
 
 static int open_file(const char *path, int flags, int mode)
 {
-    return file_fails() ? -1 : libc_files.open(path, flags, mode);
+    return file_fails('o') ? -1 : libc_files.open(path, flags, mode);
 }
 
 static ssize_t read_file(int fd, void *buffer, size_t bytes)
 {
-    if (interrupted() || file_fails())
+    if (interrupted() || file_fails('r'))
         return -1;
     return libc_files.read(fd, buffer, bytes < 37 ? bytes : 37);
 }
 
 static ssize_t write_file(int fd, const void *buffer, size_t bytes)
 {
-    if (interrupted() || file_fails())
+    if (interrupted() || file_fails('w'))
         return -1;
     return libc_files.write(fd, buffer, bytes < 37 ? bytes : 37);
 }
 
 static int sync_file(int fd)
 {
-    return file_fails() ? -1 : libc_files.fsync(fd);
+    return file_fails('s') ? -1 : libc_files.fsync(fd);
 }
 
 static int close_file(int fd)
 {
     int result = libc_files.close(fd);
 
-    return file_fails() ? -1 : result;
+    return file_fails('c') ? -1 : result;
 }
 
 static int rename_file(const char *from, const char *to)
 {
-    return file_fails() ? -1 : libc_files.rename(from, to);
+    return file_fails('n') ? -1 : libc_files.rename(from, to);
 }
 
 void fail_file_call(int k)
@@ -168,6 +173,7 @@ void fail_file_call(int k)
     cti_file_calls.rename = rename_file;
     fail_file = k;
     files_seen = 0;
+    memset(files_log, 0, sizeof files_log);
 }
 
 /* ---- allocations ---- */

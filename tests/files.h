@@ -24,6 +24,10 @@ int count_files(void);
 void fail_file_call(int k);
 extern int files_seen;
 
+/* Those calls in order, as letters: open, read, write, fsync, close, reName; runs of reads or of
+ * writes as one. */
+extern char files_log[64];
+
 /* The same for the table of memory, and for jansson's. largest_seen: the most bytes asked for. */
 void fail_allocation(int k);
 void fail_json_allocation(int k);

@@ -834,9 +834,14 @@ static void write_failing(void (*arm)(int k), const int *seen, ct_status status,
     ct_tensor *t[] = { ct_ones(CT_SHAPE(9), CT_F32, CT_CPU), ct_zeros(CT_SHAPE(3, 2), CT_I64, CT_CPU) };
     size_t n;
     char *old;
-    int k;
+    int k, calls;
 
     t[1] = ct_transpose(t[1], 0, 1); /* needs memory */
+    ct_memory_trim();
+    arm(0);
+    ck_assert_int_eq(ct_safetensors_write("x", 2, pair, t, NULL), CT_OK);
+    fail_nothing();
+    calls = *seen;
     write_bytes("x", "old", 3);
     old = read_bytes("x", &n);
     for (k = 1;; k++) {
@@ -849,7 +854,8 @@ static void write_failing(void (*arm)(int k), const int *seen, ct_status status,
         if (*seen < k)
             break;
         fail_nothing();
-        if (got == CT_OK) { /* closing the folder: of no import */
+        if (got == CT_OK) { /* closing the folder, the last, is of no import; the pool tries again */
+            ck_assert_msg(k == calls || seen == &allocations_seen, "call %d of %d", k, calls);
             expect_file(old, n, true);
             write_bytes("x", "old", 3);
             continue;
@@ -868,6 +874,19 @@ static void write_failing(void (*arm)(int k), const int *seen, ct_status status,
     free(old);
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
 }
+
+/* The temporary file is whole on disk before it is renamed, the folder after. */
+START_TEST(write_order)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *t = ct_ones(CT_SHAPE(2), CT_F32, CT_CPU);
+
+    fail_file_call(0);
+    ck_assert_int_eq(ct_safetensors_write("x", 1, pair, &t, NULL), CT_OK);
+    ck_assert_str_eq(files_log, "oowscnsc");
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+}
+END_TEST
 
 START_TEST(write_calls_fail)
 {
@@ -943,6 +962,7 @@ int main(void)
     tcase_add_test(tc, mutations);
     tcase_add_test(tc, bad_writes);
     tcase_add_test(tc, replaced);
+    tcase_add_test(tc, write_order);
     tcase_add_test(tc, write_calls_fail);
     tcase_add_test(tc, read_calls_fail);
     return harness_run(suite);

@@ -1,5 +1,5 @@
-/* state_dict.c - parameters to and from safetensors. A load matches names, raises what does not fit,
- * reads everything into tensors of its own, and only then changes the set, which cannot fail. */
+/* state_dict.c - parameters to and from safetensors. A load matches names, raises what does not
+ * fit, reads everything into tensors of its own, and only then changes the set: that cannot fail. */
 #include "autograd/internal.h"
 
 #include "tensor/host.h"

@@ -200,7 +200,8 @@ static bool read_header(parser *p)
         n |= (uint64_t)b[10] << 16 | (uint64_t)b[11] << 24;
     if (size < p->begin || n > size - p->begin || n > HEADER_LIMIT)
         return cti_malformed(&p->file, reading, 8,
-                             "the header's length is %llu, but %llu bytes follow (and %zu is the most)",
+                             "the header's length is %llu, but %llu bytes follow (and %zu is "
+                             "the most)",
                              (unsigned long long)n,
                              (unsigned long long)(size < p->begin ? 0 : size - p->begin),
                              HEADER_LIMIT);
@@ -276,7 +277,8 @@ ct_tensor *ct_npy_read(const char *path, ct_device device)
         return NULL;
     if (read_header(&p) && parse_header(&p) && find_dtype(&p, &dtype) && check_size(&p, dtype))
         t = p.fortran ? read_transposed(&p, dtype, device)
-                      : cti_read_tensor(&p.file, reading, p.begin + p.length, p.shape, dtype, device);
+                      : cti_read_tensor(&p.file, reading, p.begin + p.length, p.shape, dtype,
+                                        device);
     cti_release(p.text);
     cti_read_close(&p.file);
     return t;

@@ -1,5 +1,5 @@
-/* safetensors.c - reading and writing files of named tensors. The header is jansson's to parse; what
- * it says is checked here, before a tensor is made. */
+/* safetensors.c - reading and writing files of named tensors. The header is jansson's to parse;
+ * what it says is checked here, before a tensor is made. */
 #include "tensor/internal.h"
 
 #include "tensor/atomic_file.h"
@@ -255,10 +255,11 @@ static bool parse_metadata(const parser *p, json_t *metadata)
         return cti_malformed(&p->f->file, opening, offset, METADATA " is not an object");
     json_object_foreach(metadata, key, value)
         if (!json_is_string(value))
-            return cti_malformed(&p->f->file, opening, offset, METADATA ": the value of %s is no text",
-                                 cti_quote(key).s);
+            return cti_malformed(&p->f->file, opening, offset,
+                                 METADATA ": the value of %s is no text", cti_quote(key).s);
     if (digest && (strlen(digest) != 64 || strspn(digest, "0123456789abcdef") != 64))
-        return cti_malformed(&p->f->file, opening, offset, DIGEST_KEY " is not 64 digits of 0-9a-f");
+        return cti_malformed(&p->f->file, opening, offset,
+                             DIGEST_KEY " is not 64 digits of 0-9a-f");
     p->f->metadata = metadata;
     return true;
 }
@@ -531,13 +532,14 @@ static ct_tensor *load(ct_safetensors *f, const char *function, int i, ct_device
     const entry *e = &f->entry[i];
 
     if (e->kind->dtype < 0) {
-        ct_raise(CT_ERR_DTYPE, function, "%.400s: tensor %s has the dtype %s, which there is not here",
-                 f->file.path, cti_quote(e->name).s, e->kind->name);
+        ct_raise(CT_ERR_DTYPE, function,
+                 "%.400s: tensor %s has the dtype %s, which there is not here", f->file.path,
+                 cti_quote(e->name).s, e->kind->name);
         return NULL;
     }
     if (e->shape.rank > CT_MAX_RANK) {
-        ct_raise(CT_ERR_SHAPE, function, "%.400s: tensor %s has the rank %d, above %d", f->file.path,
-                 cti_quote(e->name).s, e->shape.rank, CT_MAX_RANK);
+        ct_raise(CT_ERR_SHAPE, function, "%.400s: tensor %s has the rank %d, above %d",
+                 f->file.path, cti_quote(e->name).s, e->shape.rank, CT_MAX_RANK);
         return NULL;
     }
     if (!verify(f, function))

@@ -1,5 +1,5 @@
-/* round_trip.c - this library's half of tests/round_trip.sh: what PyTorch and NumPy wrote is read, and
- * files for them to read are written.
+/* round_trip.c - this library's half of tests/round_trip.sh: what PyTorch and NumPy wrote is read,
+ * and files for them to read are written.
  *
  *     round_trip save FILE SEED              a model, as made from the seed
  *     round_trip predict FILE ID N           load it; ID, N ids more, and the last step's logits
@@ -56,7 +56,8 @@ static int predict(const char *path, int id, int n)
     float logits[VOCAB];
     int t, i;
 
-    if (n < 0 || n > STEPS || ct_params_load(m.params, path, (ct_load_options){ .rename = d2l }) != CT_OK)
+    if (n < 0 || n > STEPS ||
+        ct_params_load(m.params, path, (ct_load_options){ .rename = d2l }) != CT_OK)
         return 1;
     for (t = 1; t <= n + 1; t++) {
         last_logits(&m, ids, t, logits);

@@ -1,4 +1,5 @@
-/* test_npy.c - tests of NumPy's files: round trips, Fortran's order, malformed files, failing calls. */
+/* test_npy.c - tests of NumPy's files: round trips, Fortran's order, malformed files, failing
+ * calls. */
 #include "tensor/internal.h"
 
 #include "tests/files.h"
@@ -113,13 +114,30 @@ START_TEST(variants)
         int rank;
         double want[6];
     } cases[] = {
-        { 1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }   \n", 2, { 1, 2, 3, 4, 5, 6 } },
-        { 2, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n", 2, { 1, 2, 3, 4, 5, 6 } },
-        { 1, "{\"shape\":(6,),\"fortran_order\":False,\"descr\":\"<f4\"}", 1, { 1, 2, 3, 4, 5, 6 } },
-        { 1, "  { 'shape' : ( 1 , 6 , ) , 'descr' : '<f4' ,\n'fortran_order' : False }\n", 2,
+        { 1,
+          "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }   \n",
+          2,
           { 1, 2, 3, 4, 5, 6 } },
-        { 1, "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }", 2, { 1, 3, 5, 2, 4, 6 } },
-        { 2, "{'descr': '<f4', 'fortran_order': True, 'shape': (1, 3, 2), }", 3, { 1, 4, 2, 5, 3, 6 } },
+        { 2,
+          "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n",
+          2,
+          { 1, 2, 3, 4, 5, 6 } },
+        { 1,
+          "{\"shape\":(6,),\"fortran_order\":False,\"descr\":\"<f4\"}",
+          1,
+          { 1, 2, 3, 4, 5, 6 } },
+        { 1,
+          "  { 'shape' : ( 1 , 6 , ) , 'descr' : '<f4' ,\n'fortran_order' : False }\n",
+          2,
+          { 1, 2, 3, 4, 5, 6 } },
+        { 1,
+          "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }",
+          2,
+          { 1, 3, 5, 2, 4, 6 } },
+        { 2,
+          "{'descr': '<f4', 'fortran_order': True, 'shape': (1, 3, 2), }",
+          3,
+          { 1, 4, 2, 5, 3, 6 } },
         { 1, "{'descr': '<f4', 'fortran_order': True, 'shape': (6,), }", 1, { 1, 2, 3, 4, 5, 6 } },
     };
     int i;
@@ -300,7 +318,8 @@ START_TEST(malformed_starts)
         { "\x93NUMPY\2\0\2\0\0\1{}", 14,
           "offset 8: the header's length is 16777218, but 2 bytes follow (and 65536 is the most)" },
         { "\x93NUMPY\2\0\xff\xff\xff\xff{}", 14,
-          "offset 8: the header's length is 4294967295, but 2 bytes follow (and 65536 is the most)" },
+          "offset 8: the header's length is 4294967295, but 2 bytes follow (and 65536 is "
+          "the most)" },
         { "\x93NUMPY\1\0\3\0{}\0", 13, "offset 12: the header goes on after '}'" },
     };
     int i;
@@ -316,7 +335,9 @@ END_TEST
 
 START_TEST(unsupported)
 {
-    static const char *const dtypes[] = { ">f4", "<f2", "|u1", "<c8", "<U3", "|O", "=f4", "<b1", "" };
+    static const char *const dtypes[] = {
+        ">f4", "<f2", "|u1", "<c8", "<U3", "|O", "=f4", "<b1", ""
+    };
     char header[200], message[200];
     int i;
 

@@ -1,4 +1,5 @@
-/* test_safetensors.c - tests of files of named tensors: round trips, malformed files, failing calls. */
+/* test_safetensors.c - tests of files of named tensors: round trips, malformed files, failing
+ * calls. */
 #include "tensor/internal.h"
 
 #include "tests/files.h"
@@ -49,8 +50,10 @@ static void expect_same_bits(const char *what, ct_tensor *a, ct_tensor *b)
 
 START_TEST(round_trip)
 {
-    static const char *const names[] = { "b.bool", "f32", "empty", "rank 0", "\xce\xb8 \"\\/\n\x7f",
-                                         "i32", "f64", "bf16", "i64", "transposed", "expanded", "" };
+    static const char *const names[] = {
+        "b.bool", "f32",        "empty",    "rank 0", "\xce\xb8 \"\\/\n\x7f", "i32", "f64", "bf16",
+        "i64",    "transposed", "expanded", ""
+    };
     static const ct_metadata metadata[] = { { "note", "\xe2\x88\x82 \"x\"" }, { "", "" }, { 0 } };
     ct_scope s = ct_scope_begin();
     ct_generator g = ct_generator_seed(5);
@@ -109,7 +112,8 @@ START_TEST(bytes)
     size_t size;
     char *got;
 
-    ck_assert_int_eq(ct_safetensors_write("x", 2, (const char *const[]){ "b", "w" }, t, NULL), CT_OK);
+    ck_assert_int_eq(ct_safetensors_write("x", 2, (const char *const[]){ "b", "w" }, t, NULL),
+                     CT_OK);
     got = read_bytes("x", &size);
     ck_assert_uint_eq(size, sizeof want - 1);
     ck_assert_int_eq(memcmp(got, want, size), 0);
@@ -131,9 +135,11 @@ START_TEST(peer)
         const char *name;
         ct_dtype dtype;
         int rank, numel;
-    } want[] = { { "f32", CT_F32, 2, 6 },  { "f64", CT_F64, 1, 3 },    { "i32", CT_I32, 1, 4 },
-                 { "i64", CT_I64, 1, 2 },  { "bool", CT_BOOL, 1, 5 },  { "bf16", CT_BF16, 1, 3 },
-                 { "empty", CT_F32, 2, 0 }, { "scalar", CT_F64, 0, 1 }, { "n\xc3\xa4me", CT_F32, 1, 1 } };
+    } want[] = { { "f32", CT_F32, 2, 6 },        { "f64", CT_F64, 1, 3 },
+                 { "i32", CT_I32, 1, 4 },        { "i64", CT_I64, 1, 2 },
+                 { "bool", CT_BOOL, 1, 5 },      { "bf16", CT_BF16, 1, 3 },
+                 { "empty", CT_F32, 2, 0 },      { "scalar", CT_F64, 0, 1 },
+                 { "n\xc3\xa4me", CT_F32, 1, 1 } };
     ct_scope s = ct_scope_begin();
     ct_safetensors *f = ct_safetensors_open(peer_path);
     int i, k;
@@ -456,7 +462,8 @@ START_TEST(malformed_starts)
         { "\3\0\0\0\0\0\0\0{}", 10, "offset 0: the header's length is 3, but 2 bytes follow" },
         { "\0\0\0\0\0\0\0\0", 8, "offset 8: the header does not begin with '{'" },
         { "\0\0\0\0\0\0\0\0{}", 10, "offset 8: the header does not begin with '{'" },
-        { "\1\xe1\xf5\5\0\0\0\0{}", 10, "offset 0: the header's length is 100000001, above 100000000" },
+        { "\1\xe1\xf5\5\0\0\0\0{}", 10,
+          "offset 0: the header's length is 100000001, above 100000000" },
         { "\0\xe1\xf5\5\0\0\0\0{}", 10,
           "offset 0: the header's length is 100000000, but 2 bytes follow" },
         { "\2\0\0\0\0\0\0\x80{}", 10,
@@ -476,7 +483,8 @@ START_TEST(malformed_starts)
     }
     write_bytes("x", "\1\xe1\xf5\5\0\0\0\0{", 9); /* as long as it says: of holes */
     ck_assert_int_eq(truncate("x", 200000000), 0);
-    expect_refused(-1, CT_ERR_FORMAT, "offset 0: the header's length is 100000001, above 100000000");
+    expect_refused(-1, CT_ERR_FORMAT,
+                   "offset 0: the header's length is 100000001, above 100000000");
     ck_assert_uint_lt(largest_seen, 1024);
 }
 END_TEST
@@ -664,18 +672,21 @@ END_TEST
 /* Mutations of good files: each is refused with one line, or what it holds can be read. */
 START_TEST(mutations)
 {
-    static const char *const pieces[] = { "{", "}", "[", "]", ",", ":", "\"", "\\", "-1", "0", "1e9",
-                                          "9223372036854775807", "null", "\"F32\"", "\"a\"", " ",
-                                          "\"__metadata__\":{}", "\xff", "\\u0000" };
+    static const char *const pieces[] = {
+        "{", "}", "[", "]", ",", ":", "\"", "\\", "-1", "0", "1e9", "9223372036854775807", "null",
+        "\"F32\"", "\"a\"", " ", "\"__metadata__\":{}", "\xff", "\\u0000"
+    };
     int count = harness_count(3000, 200000), k;
     ct_generator g = ct_generator_seed(11);
     ct_scope s = ct_scope_begin();
-    ct_tensor *t[] = { ct_ones(CT_SHAPE(2, 3), CT_F32, CT_CPU), ct_ones(CT_SHAPE(3), CT_BOOL, CT_CPU) };
+    ct_tensor *t[] = { ct_ones(CT_SHAPE(2, 3), CT_F32, CT_CPU),
+                       ct_ones(CT_SHAPE(3), CT_BOOL, CT_CPU) };
     size_t n, size;
     char *good;
     int accepted = 0;
 
-    ck_assert_int_eq(ct_safetensors_write("g", 2, (const char *const[]){ "a", "b" }, t, NULL), CT_OK);
+    ck_assert_int_eq(ct_safetensors_write("g", 2, (const char *const[]){ "a", "b" }, t, NULL),
+                     CT_OK);
     good = read_bytes("g", &n);
     fail_allocation(0);
     for (k = 0; k < count; k++) {
@@ -722,7 +733,8 @@ START_TEST(mutations)
         }
         write_bytes("x", b, size);
         f = ct_safetensors_open("x");
-        ck_assert_msg(f != NULL || strncmp(ct_error_message(), "ct_safetensors_open: x: offset ", 31) == 0,
+        ck_assert_msg(f != NULL ||
+                          strncmp(ct_error_message(), "ct_safetensors_open: x: offset ", 31) == 0,
                       "%s", ct_error_message());
         for (i = 0; i < ct_safetensors_count(f); i++) {
             ct_safetensors_load(f, i, CT_CPU);
@@ -763,15 +775,16 @@ START_TEST(bad_writes)
     REFUSED("x", 1, NULL, t, NULL, CT_ERR_ARGUMENT, "names or tensors is NULL");
     REFUSED("x", 1, fine, NULL, NULL, CT_ERR_ARGUMENT, "names or tensors is NULL");
     REFUSED("x", 1, none, t, NULL, CT_ERR_ARGUMENT, "name 0 is NULL");
-    REFUSED("x", 2, fine, ((ct_tensor *const[]){ a, NULL }), NULL, CT_ERR_ARGUMENT, "tensor 1 is NULL");
+    REFUSED("x", 2, fine, ((ct_tensor *const[]){ a, NULL }), NULL, CT_ERR_ARGUMENT,
+            "tensor 1 is NULL");
     REFUSED("x", 2, twice, t, NULL, CT_ERR_ARGUMENT, "the name \"a\" is there twice");
     REFUSED("x", 1, reserved, t, NULL, CT_ERR_ARGUMENT, "the name \"__metadata__\" is reserved");
     REFUSED("x", 1, latin, t, NULL, CT_ERR_ARGUMENT, "the name \"n\xe4me\" is not UTF-8");
     REFUSED("x", 1, surrogate, t, NULL, CT_ERR_ARGUMENT, "the name \"\xed\xa0\x80\" is not UTF-8");
     REFUSED("x", 1, fine, t, ((ct_metadata[]){ { "k", NULL }, { 0 } }), CT_ERR_ARGUMENT,
             "the key \"k\" has no value");
-    REFUSED("x", 1, fine, t, ((ct_metadata[]){ { "k", "1" }, { "k", "2" }, { 0 } }), CT_ERR_ARGUMENT,
-            "the key \"k\" is there twice");
+    REFUSED("x", 1, fine, t, ((ct_metadata[]){ { "k", "1" }, { "k", "2" }, { 0 } }),
+            CT_ERR_ARGUMENT, "the key \"k\" is there twice");
     REFUSED("x", 1, fine, t, ((ct_metadata[]){ { "k", "\xff" }, { 0 } }), CT_ERR_ARGUMENT,
             "the key \"k\" or its value is not UTF-8");
     REFUSED("x", 1, fine, t, ((ct_metadata[]){ { "cotangent.payload_sha256", "" }, { 0 } }),
@@ -831,7 +844,8 @@ static void expect_file(const char *old, size_t old_size, bool whole)
 static void write_failing(void (*arm)(int k), const int *seen, ct_status status, int at_least)
 {
     ct_scope s = ct_scope_begin();
-    ct_tensor *t[] = { ct_ones(CT_SHAPE(9), CT_F32, CT_CPU), ct_zeros(CT_SHAPE(3, 2), CT_I64, CT_CPU) };
+    ct_tensor *t[] = { ct_ones(CT_SHAPE(9), CT_F32, CT_CPU),
+                       ct_zeros(CT_SHAPE(3, 2), CT_I64, CT_CPU) };
     size_t n;
     char *old;
     int k, calls;
@@ -854,7 +868,7 @@ static void write_failing(void (*arm)(int k), const int *seen, ct_status status,
         if (*seen < k)
             break;
         fail_nothing();
-        if (got == CT_OK) { /* closing the folder, the last, is of no import; the pool tries again */
+        if (got == CT_OK) { /* closing the folder is of no import; the pool tries again */
             ck_assert_msg(k == calls || seen == &allocations_seen, "call %d of %d", k, calls);
             expect_file(old, n, true);
             write_bytes("x", "old", 3);

@@ -57,7 +57,8 @@ static bool same_sets(const ct_params *a, const ct_params *b)
         ct_param *p = ct_params_at(a, i), *q = ct_params_at(b, i);
         ct_tensor *x, *y;
 
-        if (strcmp(ct_param_name(p), ct_param_name(q)) || ct_param_is_settled(p) != ct_param_is_settled(q))
+        if (strcmp(ct_param_name(p), ct_param_name(q)) ||
+            ct_param_is_settled(p) != ct_param_is_settled(q))
             return false;
         if (!ct_param_is_settled(p))
             continue;
@@ -204,31 +205,51 @@ START_TEST(does_not_fit)
         const char *message;
     } cases[] = {
         { { { "a.weight", { 2, { 2, 3 } }, CT_F32 }, { "a.bias", { 1, { 2 } }, CT_F32 } },
-          false, CT_ERR_FORMAT, "2 missing: \"b.weight\" [3], \"b.mean\" [3]" },
-        { { { "a.weight", { 2, { 2, 3 } }, CT_F32 }, { "a.bias", { 1, { 2 } }, CT_F32 },
-            { "b.weight", { 1, { 3 } }, CT_F32 }, { "b.mean", { 1, { 3 } }, CT_F32 },
+          false,
+          CT_ERR_FORMAT,
+          "2 missing: \"b.weight\" [3], \"b.mean\" [3]" },
+        { { { "a.weight", { 2, { 2, 3 } }, CT_F32 },
+            { "a.bias", { 1, { 2 } }, CT_F32 },
+            { "b.weight", { 1, { 3 } }, CT_F32 },
+            { "b.mean", { 1, { 3 } }, CT_F32 },
             { "c\nd", { 2, { 7, 0 } }, CT_I64 } },
-          false, CT_ERR_FORMAT, "1 unexpected: \"c?d\" [7,0]" },
-        { { { "a.weight", { 2, { 3, 2 } }, CT_F32 }, { "a.bias", { 0, { 0 } }, CT_F32 },
-            { "b.weight", { 2, { 1, 3 } }, CT_F32 }, { "b.mean", { 1, { 4 } }, CT_F32 } },
-          false, CT_ERR_SHAPE,
-          "4 of another shape: \"a.weight\" [3,2] in the file, [2,3] here, \"a.bias\" [] in the file, "
+          false,
+          CT_ERR_FORMAT,
+          "1 unexpected: \"c?d\" [7,0]" },
+        { { { "a.weight", { 2, { 3, 2 } }, CT_F32 },
+            { "a.bias", { 0, { 0 } }, CT_F32 },
+            { "b.weight", { 2, { 1, 3 } }, CT_F32 },
+            { "b.mean", { 1, { 4 } }, CT_F32 } },
+          false,
+          CT_ERR_SHAPE,
+          "4 of another shape: \"a.weight\" [3,2] in the file, [2,3] here, \"a.bias\" [] in the "
+          "file, "
           "[2] here, \"b.weight\" [1,3] in the file, [3] here and 1 more" },
-        { { { "a.weight", { 2, { 2, 3 } }, CT_F64 }, { "a.bias", { 1, { 2 } }, CT_I32 },
-            { "b.weight", { 1, { 3 } }, CT_BF16 }, { "b.mean", { 1, { 3 } }, CT_F32 } },
-          false, CT_ERR_DTYPE,
-          "3 of another dtype: \"a.weight\" F64 in the file, F32 here, \"a.bias\" I32 in the file, F32 "
+        { { { "a.weight", { 2, { 2, 3 } }, CT_F64 },
+            { "a.bias", { 1, { 2 } }, CT_I32 },
+            { "b.weight", { 1, { 3 } }, CT_BF16 },
+            { "b.mean", { 1, { 3 } }, CT_F32 } },
+          false,
+          CT_ERR_DTYPE,
+          "3 of another dtype: \"a.weight\" F64 in the file, F32 here, \"a.bias\" I32 in the file, "
+          "F32 "
           "here, \"b.weight\" BF16 in the file, F32 here" },
-        { { { "a.weight", { 2, { 2, 4 } }, CT_F32 }, { "a.bias", { 1, { 2 } }, CT_F64 },
+        { { { "a.weight", { 2, { 2, 4 } }, CT_F32 },
+            { "a.bias", { 1, { 2 } }, CT_F64 },
             { "c.weight", { 1, { 3 } }, CT_F32 } },
-          false, CT_ERR_SHAPE,
+          false,
+          CT_ERR_SHAPE,
           "1 of another shape: \"a.weight\" [2,4] in the file, [2,3] here; 1 of another dtype: "
           "\"a.bias\" F64 in the file, F32 here; 2 missing: \"b.weight\" [3], \"b.mean\" [3]; 1 "
           "unexpected: \"c.weight\" [3]" },
         { { { "a.weight", { 2, { 2, 4 } }, CT_F32 }, { "c.weight", { 1, { 3 } }, CT_F32 } },
-          true, CT_ERR_SHAPE, "1 of another shape: \"a.weight\" [2,4] in the file, [2,3] here" },
+          true,
+          CT_ERR_SHAPE,
+          "1 of another shape: \"a.weight\" [2,4] in the file, [2,3] here" },
         { { { "a.bias", { 1, { 2 } }, CT_F64 }, { "c.weight", { 1, { 3 } }, CT_F32 } },
-          true, CT_ERR_DTYPE, "1 of another dtype: \"a.bias\" F64 in the file, F32 here" },
+          true,
+          CT_ERR_DTYPE,
+          "1 of another dtype: \"a.bias\" F64 in the file, F32 here" },
     };
     ct_params *a = small_set(1), *b = small_set(1);
     char message[1024];
@@ -237,8 +258,9 @@ START_TEST(does_not_fit)
     for (i = 0; i < LENGTH(cases); i++) {
         write_ones(cases[i].list);
         snprintf(message, sizeof message, "ct_params_load: x does not fit: %s", cases[i].message);
-        expect_failed(ct_params_load(a, "x", (ct_load_options){ .non_strict = cases[i].non_strict }),
-                      cases[i].status, message);
+        expect_failed(
+            ct_params_load(a, "x", (ct_load_options){ .non_strict = cases[i].non_strict }),
+            cases[i].status, message);
         ck_assert(same_sets(a, b));
     }
     ct_params_free(a);
@@ -282,8 +304,9 @@ START_TEST(report)
 
     write_ones(list);
     for (i = 0; i < 2; i++) { /* a second load begins anew */
-        ck_assert_int_eq(ct_params_load(a, "x", (ct_load_options){ .non_strict = true, .report = r }),
-                         CT_ERR_SHAPE);
+        ck_assert_int_eq(
+            ct_params_load(a, "x", (ct_load_options){ .non_strict = true, .report = r }),
+            CT_ERR_SHAPE);
         ct_error_clear();
         ck_assert_int_eq(ct_load_report_count(r), 4);
     }
@@ -364,8 +387,10 @@ START_TEST(prefixes)
         ct_rnn(set, "rnn", (ct_rnn_options){ .hidden_size = 2 });
         for (i = 0; i < 4; i++) {
             names[i] = theirs[i] + (which ? 4 : 0);
-            t[i] = ct_full(i == 0 ? CT_SHAPE(2, 3) : i == 1 ? CT_SHAPE(2, 2) : CT_SHAPE(2), i, CT_F32,
-                           CT_CPU);
+            t[i] = ct_full(i == 0   ? CT_SHAPE(2, 3)
+                           : i == 1 ? CT_SHAPE(2, 2)
+                                    : CT_SHAPE(2),
+                           i, CT_F32, CT_CPU);
         }
         ck_assert_int_eq(ct_safetensors_write("x", 4, names, t, NULL), CT_OK);
         ck_assert_int_eq(ct_params_load(set, "x", renamed), CT_OK);
@@ -374,7 +399,8 @@ START_TEST(prefixes)
         if (!which) {
             ck_assert_int_eq(ct_params_load(set, "x", STRICT), CT_ERR_FORMAT);
             ck_assert_ptr_nonnull(strstr(ct_error_message(), "4 missing: "));
-            ck_assert_ptr_nonnull(strstr(ct_error_message(), "4 unexpected: \"rnn.rnn.weight_ih_l0\" [2,3]"));
+            ck_assert_ptr_nonnull(
+                strstr(ct_error_message(), "4 unexpected: \"rnn.rnn.weight_ih_l0\" [2,3]"));
             ct_error_clear();
         }
         ck_assert_int_eq(ct_scope_end(s), CT_OK);
@@ -499,8 +525,10 @@ START_TEST(tied_early)
     expect_failed(ct_params_tie(set, "a", "d"), CT_ERR_SHAPE,
                   "ct_params_tie: a has the shape [2,3], d has [3,2]");
     ck_assert(ct_param_is_trained(d));
-    expect_failed(ct_params_tie(set, "a", "e"), CT_ERR_ARGUMENT, "ct_params_tie: e is no parameter");
-    expect_failed(ct_params_tie(set, "x", "a"), CT_ERR_ARGUMENT, "ct_params_tie: x is no parameter");
+    expect_failed(ct_params_tie(set, "a", "e"), CT_ERR_ARGUMENT,
+                  "ct_params_tie: e is no parameter");
+    expect_failed(ct_params_tie(set, "x", "a"), CT_ERR_ARGUMENT,
+                  "ct_params_tie: x is no parameter");
     expect_failed(ct_params_tie(set, "a", NULL), CT_ERR_ARGUMENT,
                   "ct_params_tie: (null) is no parameter");
     expect_failed(ct_params_tie(NULL, "a", "b"), CT_ERR_ARGUMENT, "ct_params_tie: set is NULL");
@@ -511,7 +539,8 @@ START_TEST(tied_early)
     b = ct_params_add(set, "b", CT_SHAPE(-1, 3), one);
     ck_assert_int_eq(ct_params_tie(set, "a", "b"), CT_OK);
     ck_assert(!ct_param_is_settled(b));
-    write_ones((named[]){ { "a", { 2, { 2, 3 } }, CT_F32 }, { "b", { 2, { 2, 3 } }, CT_F32 }, { 0 } });
+    write_ones(
+        (named[]){ { "a", { 2, { 2, 3 } }, CT_F32 }, { "b", { 2, { 2, 3 } }, CT_F32 }, { 0 } });
     ck_assert_int_eq(ct_params_load(set, "x", STRICT), CT_OK);
     ck_assert_ptr_eq(ct_param_value(a), ct_param_value(b));
     ck_assert_ptr_nonnull(ct_param_value(a));
@@ -549,7 +578,8 @@ START_TEST(sinks)
     expect_error(CT_ERR_ARGUMENT, "test: stands");
     ck_assert(same_sets(b, c));
     ck_assert_int_eq(count_files(), 1);
-    expect_failed(ct_params_load(NULL, "x", STRICT), CT_ERR_ARGUMENT, "ct_params_load: set is NULL");
+    expect_failed(ct_params_load(NULL, "x", STRICT), CT_ERR_ARGUMENT,
+                  "ct_params_load: set is NULL");
     expect_failed(ct_params_load(b, NULL, STRICT), CT_ERR_ARGUMENT, "ct_params_load: path is NULL");
     expect_failed(ct_params_save(NULL, "x"), CT_ERR_ARGUMENT, "ct_params_save: set is NULL");
     expect_failed(ct_params_save(b, NULL), CT_ERR_ARGUMENT, "ct_params_save: path is NULL");

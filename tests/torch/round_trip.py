@@ -3,11 +3,11 @@
 
     python3 tests/torch/round_trip.py BUILD/tests/round_trip
 
-- A language model made here, saved by safetensors.torch.save_file, predicts the same ids there; also
-  under d2l's names ("rnn.rnn.weight_ih_l0").
+- A language model made here, saved by safetensors.torch.save_file, predicts the same ids there;
+  also under d2l's names ("rnn.rnn.weight_ih_l0").
 - One made there loads here by load_state_dict(strict=True), and predicts the same ids here.
-- Tensors of every shared dtype, and arrays of NumPy's in C's and Fortran's order, come back with the
-  same bits.
+- Tensors of every shared dtype, and arrays of NumPy's in C's and Fortran's order, come back with
+  the same bits.
 - The metadata's SHA-256 is that of the payload.
 
 Exits with 77, which automake takes for "skipped", where PyTorch, safetensors or NumPy is absent.
@@ -34,7 +34,8 @@ torch.set_num_threads(1)
 
 
 def run(*arguments):
-    return subprocess.run([PROGRAM, *map(str, arguments)], check=True, capture_output=True, text=True)
+    command = [PROGRAM, *map(str, arguments)]
+    return subprocess.run(command, check=True, capture_output=True, text=True)
 
 
 class RNNLM(torch.nn.Module):
@@ -99,7 +100,8 @@ def same_bits(a, b):
 def tensors():
     torch.manual_seed(2)
     wanted = {}
-    for dtype in (torch.float32, torch.float64, torch.int32, torch.int64, torch.bool, torch.bfloat16):
+    for dtype in (torch.float32, torch.float64, torch.int32, torch.int64, torch.bool,
+                  torch.bfloat16):
         for shape in ((), (0,), (3,), (2, 3), (2, 0, 4), (1, 2, 1, 2, 1, 2, 1, 2)):
             t = torch.randn(shape) * 100
             wanted[f"{dtype} \u00e9 {shape}"] = t > 0 if dtype == torch.bool else t.to(dtype)

@@ -7,6 +7,8 @@
 #include <cotangent/tensor/scope.h>
 #include <cotangent/tensor/tensor.h>
 #include <cotangent/tensor/random.h>
+#include <cotangent/tensor/safetensors.h>
+#include <cotangent/tensor/npy.h>
 
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/op.h>
@@ -17,6 +19,7 @@
 #include <cotangent/autograd/index.h>
 #include <cotangent/autograd/softmax.h>
 #include <cotangent/autograd/params.h>
+#include <cotangent/autograd/state_dict.h>
 #include <cotangent/autograd/gradcheck.h>
 
 #include <cotangent/nn/init.h>

@@ -6,6 +6,7 @@
 
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/op.h>
+#include <cotangent/autograd/params.h>
 
 /* A view inside a tensor of a row-major shape: what the gradient of a view is added into. */
 typedef struct cti_window {
@@ -36,5 +37,27 @@ ct_tensor *cti_one_hot_of(const ct_tensor *x);
 
 /* a leaf's gradient itself, contiguous; NULL if there is none */
 ct_tensor *cti_leaf_grad(const ct_tensor *leaf);
+
+/* ---- parameter sets, for loading (params.c) ---- */
+
+/* "" for the whole; "decoder." for a part. */
+const char *cti_params_prefix(const ct_params *set);
+
+/* The entry that holds p's value: p, unless it is tied to another. */
+const ct_param *cti_param_real(const ct_param *p);
+
+/* True if p has, or could be settled to, the shape. */
+bool cti_param_fits(const ct_param *p, const ct_shape *shape);
+
+/* An owned handle on t's storage that can become the value of p; NULL with CT_ERR_MEMORY. */
+ct_tensor *cti_param_leaf(const ct_param *p, ct_tensor *t);
+
+/* Guards settling. */
+void cti_params_lock(ct_params *set);
+void cti_params_unlock(ct_params *set);
+
+/* p's value becomes value, which fits: by a copy, or, if p has none, by taking *leaf (then NULL),
+ * which shares value's storage. Cannot fail. Under the lock. */
+void cti_param_put(ct_param *p, const ct_tensor *value, ct_tensor **leaf);
 
 #endif

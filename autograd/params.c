@@ -16,6 +16,7 @@ struct ct_param {
     ct_init init;
     _Atomic(ct_tensor *) value; /* owned; NULL until settled */
     bool buffer, frozen;
+    struct ct_param *tied; /* another entry, whose value this is a name of; itself not tied */
 };
 
 typedef struct owned {
@@ -178,6 +179,12 @@ ct_status ct_params_own(ct_params *set, void *object, void (*free_object)(void *
 
 /* ---- entries ---- */
 
+/* The entry that holds p's value. */
+static ct_param *real(const ct_param *p)
+{
+    return p->tied ? p->tied : (ct_param *)p;
+}
+
 static bool is_under(const ct_params *set, const ct_param *p)
 {
     return strncmp(p->name, set->prefix, strlen(set->prefix)) == 0;
@@ -249,17 +256,17 @@ const char *ct_param_name(const ct_param *p)
 
 ct_shape ct_param_shape(const ct_param *p)
 {
-    return p ? p->shape : CT_SCALAR;
+    return p ? real(p)->shape : CT_SCALAR;
 }
 
 bool ct_param_is_settled(const ct_param *p)
 {
-    return p && p->value;
+    return p && real(p)->value;
 }
 
 bool ct_param_is_trained(const ct_param *p)
 {
-    return p && !p->buffer && !p->frozen;
+    return p && !p->buffer && !p->frozen && !p->tied;
 }
 
 /* ---- settling ---- */
@@ -303,6 +310,7 @@ ct_status ct_param_settle(ct_param *p, ct_shape shape)
 
     if (!p)
         return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, "ct_param_settle", "p is NULL") : ct_error();
+    p = real(p);
     pthread_mutex_lock(&p->root->lock);
     known = p->shape;
     if (!agrees(&known, &shape)) {
@@ -321,17 +329,134 @@ ct_status ct_param_settle(ct_param *p, ct_shape shape)
 void ct_param_set_init(ct_param *p, ct_init init)
 {
     if (p)
-        p->init = init;
+        real(p)->init = init;
 }
 
 ct_tensor *ct_param_value(ct_param *p)
 {
     if (!p)
         return NULL;
-    if (!p->value)
+    if (!real(p)->value)
         ct_raise(CT_ERR_SHAPE, "ct_param_value", "%s is not settled: its shape is %s", p->name,
-                 cti_shape_text(&p->shape).s);
-    return p->value;
+                 cti_shape_text(&real(p)->shape).s);
+    return real(p)->value;
+}
+
+/* ---- tying ---- */
+
+/* What both shapes know, into a's; false if they do not agree. */
+static bool merge_shapes(ct_shape *a, const ct_shape *b)
+{
+    int i;
+
+    if (a->rank != b->rank)
+        return false;
+    for (i = 0; i < a->rank; i++)
+        if (a->dim[i] != b->dim[i] && a->dim[i] != -1 && b->dim[i] != -1)
+            return false;
+    for (i = 0; i < a->rank; i++)
+        a->dim[i] = a->dim[i] == -1 ? b->dim[i] : a->dim[i];
+    return true;
+}
+
+/* A value that second leaves is kept until the set is freed: someone may hold its handle. */
+static ct_status tie(root *r, ct_param *first, ct_param *second)
+{
+    ct_shape both = first->shape;
+    int i;
+
+    if (first == second)
+        return CT_OK;
+    if (!merge_shapes(&both, &second->shape))
+        return ct_raise(CT_ERR_SHAPE, "ct_params_tie", "%s has the shape %s, %s has %s",
+                        first->name, cti_shape_text(&first->shape).s, second->name,
+                        cti_shape_text(&second->shape).s);
+    first->shape = both;
+    first->frozen |= second->frozen;
+    if (!first->value) { /* a module may count on its own being there */
+        first->value = second->value;
+        second->value = NULL;
+    }
+    if (first->value && first->frozen)
+        ct_requires_grad(first->value, false);
+    if (second->value)
+        ct_clear_grad(second->value);
+    second->tied = first;
+    for (i = 0; i < r->count; i++)
+        if (r->entry[i]->tied == second)
+            r->entry[i]->tied = first;
+    return CT_OK;
+}
+
+ct_status ct_params_tie(ct_params *set, const char *first, const char *second)
+{
+    ct_param *a = ct_params_get(set, first), *b = ct_params_get(set, second);
+    ct_status status;
+
+    if (!set)
+        return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, "ct_params_tie", "set is NULL") : ct_error();
+    if (!a || !b || a->buffer || b->buffer) {
+        const char *name = !a || a->buffer ? first : second;
+
+        return ct_raise(CT_ERR_ARGUMENT, "ct_params_tie", "%s%s is no parameter", set->prefix,
+                        name ? name : "(null)");
+    }
+    pthread_mutex_lock(&set->root->lock);
+    status = tie(set->root, real(a), real(b));
+    pthread_mutex_unlock(&set->root->lock);
+    return status;
+}
+
+/* ---- loading ---- */
+
+const char *cti_params_prefix(const ct_params *set)
+{
+    return set->prefix;
+}
+
+const ct_param *cti_param_real(const ct_param *p)
+{
+    return real(p);
+}
+
+bool cti_param_fits(const ct_param *p, const ct_shape *shape)
+{
+    return agrees(&real(p)->shape, shape);
+}
+
+ct_tensor *cti_param_leaf(const ct_param *p, ct_tensor *t)
+{
+    ct_tensor *leaf = ct_keep(t);
+
+    p = real(p);
+    if (leaf && !p->buffer && !ct_requires_grad(leaf, !p->frozen)) {
+        ct_free(leaf);
+        return NULL;
+    }
+    return leaf;
+}
+
+void cti_params_lock(ct_params *set)
+{
+    pthread_mutex_lock(&set->root->lock);
+}
+
+void cti_params_unlock(ct_params *set)
+{
+    pthread_mutex_unlock(&set->root->lock);
+}
+
+void cti_param_put(ct_param *p, const ct_tensor *value, ct_tensor **leaf)
+{
+    p = real(p);
+    if (p->value) {
+        cti_copy(p->value, value);
+        cti_written(p->value);
+        return;
+    }
+    p->shape = value->shape;
+    p->value = *leaf;
+    *leaf = NULL;
 }
 
 static bool is_whole(const ct_shape *shape)
@@ -414,6 +539,7 @@ int ct_params_freeze(ct_params *set, const char *pattern, bool frozen)
         if (!is_under(set, p) || fnmatch(pattern, p->name + strlen(set->prefix), 0) != 0)
             continue;
         n++;
+        p = real(p);
         p->frozen = frozen;
         if (p->value && !p->buffer) {
             ct_requires_grad(p->value, !frozen);
@@ -428,8 +554,8 @@ void ct_zero_grad(ct_params *set)
     int i;
 
     for (i = 0; set && i < set->root->count; i++)
-        if (is_under(set, set->root->entry[i]) && set->root->entry[i]->value)
-            ct_clear_grad(set->root->entry[i]->value);
+        if (is_under(set, set->root->entry[i]) && real(set->root->entry[i])->value)
+            ct_clear_grad(real(set->root->entry[i])->value);
 }
 
 void ct_params_print(const ct_params *set, FILE *out)
@@ -443,11 +569,14 @@ void ct_params_print(const ct_params *set, FILE *out)
     }
     for (i = 0; i < ct_params_count(set); i++) {
         const ct_param *p = ct_params_at(set, i);
+        const ct_tensor *value = ct_param_is_settled(p) ? real(p)->value : NULL;
+        ct_shape shape = ct_param_shape(p);
 
-        fprintf(out, "%-*s  %-14s %10lld%s\n", width, p->name, cti_shape_text(&p->shape).s,
-                (long long)ct_numel(p->value),
-                !p->value ? "  (settled at the first forward)"
+        fprintf(out, "%-*s  %-14s %10lld%s\n", width, p->name, cti_shape_text(&shape).s,
+                (long long)ct_numel(value),
+                !value      ? "  (settled at the first forward)"
                 : p->buffer ? "  (buffer)"
+                : p->tied   ? "  (tied)"
                 : p->frozen ? "  (frozen)"
                             : "");
     }

@@ -70,7 +70,7 @@ uint64_t ct_params_seed(const ct_params *set) CT_NOSITE;
 const char *ct_param_name(const ct_param *p) CT_NOSITE; /* the whole dotted name */
 ct_shape ct_param_shape(const ct_param *p) CT_NOSITE;   /* -1 for sizes not settled */
 bool ct_param_is_settled(const ct_param *p) CT_NOSITE;
-bool ct_param_is_trained(const ct_param *p) CT_NOSITE;  /* no buffer, not frozen */
+bool ct_param_is_trained(const ct_param *p) CT_NOSITE;  /* no buffer, frozen, or second name */
 
 /* The tensor: a leaf that requires a gradient if it is trained. The same handle until the set is
  * freed. NULL with CT_ERR_SHAPE while its shape is not settled. */
@@ -79,6 +79,15 @@ ct_tensor *ct_param_value(ct_param *p);
 /* Settles the shape, which must agree with what is known, and initialises. Of a settled one:
  * checks the shape. Safe from several threads. */
 ct_status ct_param_settle(ct_param *p, ct_shape shape);
+
+/* Ties two names of set: from now on second is another name of first's value, one segment with one
+ * gradient, as in PyTorch's "second.weight = first.weight". Modules keep working, whichever name
+ * they were made with. second's own values are dropped (or become first's, if that has none yet).
+ * Both names are saved; second counts as not trained, so that nothing counts or updates the value
+ * twice, and freezing either freezes both. Sizes not settled yet are settled together. Tie before
+ * the values are used, by one thread. CT_ERR_ARGUMENT for a name that is not there, or one of a
+ * buffer; CT_ERR_SHAPE for shapes that do not agree. */
+ct_status ct_params_tie(ct_params *set, const char *first, const char *second);
 
 /* Another init, for one that is not settled yet. */
 void ct_param_set_init(ct_param *p, ct_init init) CT_NOSITE;

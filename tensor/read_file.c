@@ -1,0 +1,175 @@
+/* read_file.c - exact reads over the table of file calls. */
+#include "tensor/internal.h"
+
+#include "tensor/host.h"
+#include "tensor/read_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool refuse(const char *function, const char *path, int error)
+{
+    ct_raise(CT_ERR_IO, function, "%.500s: %s", path, strerror(error));
+    return false;
+}
+
+bool cti_read_open(cti_read_file *f, const char *function, const char *path)
+{
+    struct stat st;
+    int error;
+
+    *f = (cti_read_file){ .fd = -1 };
+    if (!path) {
+        ct_raise(CT_ERR_ARGUMENT, function, "path is NULL");
+        return false;
+    }
+    f->path = cti_strdup(path);
+    if (!f->path) {
+        cti_out_of_memory(function, strlen(path) + 1);
+        return false;
+    }
+    /* a FIFO would block the opening, were it not for O_NONBLOCK */
+    f->fd = cti_file_calls.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+    if (f->fd >= 0 && fstat(f->fd, &st) == 0 && S_ISREG(st.st_mode)) {
+        f->size = (uint64_t)st.st_size;
+        return true;
+    }
+    error = errno;
+    if (f->fd >= 0)
+        ct_raise(CT_ERR_IO, function, "%.500s: is not a regular file", path);
+    else
+        refuse(function, path, error);
+    cti_read_close(f);
+    return false;
+}
+
+void cti_read_close(cti_read_file *f)
+{
+    if (f->fd >= 0)
+        cti_file_calls.close(f->fd);
+    cti_release(f->path);
+    *f = (cti_read_file){ .fd = -1 };
+}
+
+bool cti_read_at(cti_read_file *f, const char *function, uint64_t offset, void *buffer,
+                 size_t size)
+{
+    char *at = buffer;
+
+    if (lseek(f->fd, (off_t)offset, SEEK_SET) < 0)
+        return refuse(function, f->path, errno);
+    while (size) {
+        ssize_t n = cti_file_calls.read(f->fd, at, size);
+
+        if (n < 0 && errno != EINTR)
+            return refuse(function, f->path, errno);
+        if (n == 0)
+            return cti_malformed(f, function, offset + (uint64_t)(at - (char *)buffer),
+                                 "the file became shorter while it was read");
+        if (n > 0) {
+            at += n;
+            size -= (size_t)n;
+        }
+    }
+    return true;
+}
+
+static bool check_bools(const cti_read_file *f, const char *function, uint64_t offset,
+                        const uint8_t *b, size_t n)
+{
+    size_t i;
+
+    for (i = 0; i < n; i++)
+        if (b[i] > 1)
+            return cti_malformed(f, function, offset + i, "a bool is %d, neither 0 nor 1", b[i]);
+    return true;
+}
+
+ct_tensor *cti_read_tensor(cti_read_file *f, const char *function, uint64_t offset, ct_shape shape,
+                           ct_dtype dtype, ct_device device)
+{
+    ct_tensor *t = cti_new(function, shape, dtype, device);
+    size_t size = t ? (size_t)t->numel * ct_dtype_size(dtype) : 0;
+    void *host;
+    bool ok;
+
+    if (!size)
+        return t;
+    host = device == CT_CPU ? cti_ptr(t) : cti_calloc(1, size);
+    if (!host) {
+        cti_out_of_memory(function, size);
+        return NULL;
+    }
+    ok = cti_read_at(f, function, offset, host, size) &&
+         (dtype != CT_BOOL || check_bools(f, function, offset, host, size));
+    if (device != CT_CPU) {
+        if (ok)
+            cti_backend_of(device)->upload(cti_ptr(t), host, size);
+        cti_release(host);
+    }
+    return ok ? t : NULL;
+}
+
+bool cti_malformed(const cti_read_file *f, const char *function, uint64_t offset,
+                   const char *format, ...)
+{
+    char reason[480];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(reason, sizeof reason, format, args);
+    va_end(args);
+    ct_raise(CT_ERR_FORMAT, function, "%.400s: offset %llu: %s", f->path,
+             (unsigned long long)offset, reason);
+    return false;
+}
+
+bool cti_each_bytes(ct_tensor *t, bool (*sink)(void *context, const void *bytes, size_t size),
+                    void *context)
+{
+    ct_scope s = cti_scope_push();
+    ct_tensor *c = cti_contiguous(t);
+    size_t size = c ? (size_t)c->numel * ct_dtype_size(c->dtype) : 0;
+    void *host = NULL;
+    bool ok = c && s.id;
+
+    if (ok && size && c->device != CT_CPU) {
+        host = cti_calloc(1, size);
+        if (host)
+            cti_backend_of(c->device)->download(host, cti_ptr(c), size);
+        else
+            cti_out_of_memory("ct_to_host", size);
+        ok = host;
+    }
+    if (ok && size)
+        ok = sink(context, host ? host : cti_ptr(c), size);
+    cti_release(host);
+    cti_scope_pop(s);
+    return ok;
+}
+
+cti_quoted cti_quote(const char *text)
+{
+    cti_quoted q;
+    size_t n = 0, i;
+
+    q.s[n++] = '"';
+    for (i = 0; text[i] && i < 100; i++)
+        q.s[n++] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
+    if (text[i]) { /* cut, but not within a character of UTF-8 */
+        while (i > 0 && ((unsigned char)text[i] & 0xc0) == 0x80) {
+            i--;
+            n--;
+        }
+        memcpy(q.s + n, "...", 3);
+        n += 3;
+    }
+    q.s[n++] = '"';
+    q.s[n] = '\0';
+    return q;
+}

@@ -1,0 +1,815 @@
+/* safetensors.c - reading and writing files of named tensors. The header is jansson's to parse;
+ * what it says is checked here, before a tensor is made. */
+#include "tensor/internal.h"
+
+#include "tensor/atomic_file.h"
+#include "tensor/host.h"
+#include "tensor/read_file.h"
+
+#include <cotangent/tensor/safetensors.h>
+
+#include <jansson.h>
+#include <nettle/sha2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define METADATA "__metadata__"
+#define DIGEST_KEY "cotangent.payload_sha256"
+#define LENGTH_BYTES 8
+#define HEADER_LIMIT 100000000u
+#define KEY_LIMIT 1000000
+#define AXIS_LIMIT 64
+#define DEPTH_LIMIT 3 /* { name: { shape: [ */
+#define PIECE ((size_t)1 << 18)
+
+/* The format's dtypes. One without a size in ours can be listed, not loaded. */
+typedef struct kind {
+    const char *name;
+    unsigned bits;
+    int dtype; /* a ct_dtype, or -1 */
+} kind;
+
+static const kind kinds[] = {
+    { "F32", 32, CT_F32 },   { "F64", 64, CT_F64 },   { "I32", 32, CT_I32 },
+    { "I64", 64, CT_I64 },   { "BOOL", 8, CT_BOOL },  { "BF16", 16, CT_BF16 },
+    { "F16", 16, -1 },       { "I16", 16, -1 },       { "I8", 8, -1 },
+    { "U8", 8, -1 },         { "U16", 16, -1 },       { "U32", 32, -1 },
+    { "U64", 64, -1 },       { "F8_E4M3", 8, -1 },    { "F8_E5M2", 8, -1 },
+    { "F8_E8M0", 8, -1 },    { "F8_E4M3FNUZ", 8, -1 }, { "F8_E5M2FNUZ", 8, -1 },
+    { "F6_E2M3", 6, -1 },    { "F6_E3M2", 6, -1 },    { "F4", 4, -1 },
+    { "C64", 64, -1 },
+};
+
+#define KINDS (sizeof kinds / sizeof *kinds)
+
+typedef struct entry {
+    const char *name; /* the header's */
+    const kind *kind;
+    ct_shape shape;
+    uint64_t begin, end;
+} entry;
+
+struct ct_safetensors {
+    cti_read_file file;
+    json_t *header;
+    const json_t *metadata; /* or NULL */
+    entry *entry;
+    int count;
+    uint64_t payload; /* its offset in the file */
+    bool verified;
+};
+
+static const char *const opening = "ct_safetensors_open";
+
+/* ---- where in the header ---- */
+
+/* The end of the string whose opening quote is at from: past the closing one, or n. */
+static size_t string_end(const char *s, size_t n, size_t from)
+{
+    size_t i;
+
+    for (i = from + 1; i < n && s[i] != '"'; i++)
+        if (s[i] == '\\')
+            i++;
+    return i < n ? i + 1 : n;
+}
+
+/* The offset of a key of the header's object itself, for messages; of the header if it is not
+ * found. */
+static uint64_t key_offset(const char *s, size_t n, const char *key)
+{
+    size_t i, end;
+    int depth = 0;
+
+    for (i = 0; i < n; i++) {
+        if (s[i] == '{' || s[i] == '[')
+            depth++;
+        if (s[i] == '}' || s[i] == ']')
+            depth--;
+        if (s[i] != '"')
+            continue;
+        end = string_end(s, n, i);
+        if (depth == 1) {
+            json_t *text = json_loadb(s + i, end - i, JSON_DECODE_ANY, NULL);
+            bool found = text && strcmp(json_string_value(text), key) == 0;
+
+            json_decref(text);
+            if (found)
+                return LENGTH_BYTES + i;
+        }
+        i = end - 1;
+    }
+    return LENGTH_BYTES;
+}
+
+/* What jansson would need much memory, or depth, for is refused before it runs. */
+static bool scan(const ct_safetensors *f, const char *s, size_t n)
+{
+    int depth = 0, keys = 0, commas = 0;
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        switch (s[i]) {
+        case '"':
+            i = string_end(s, n, i) - 1;
+            break;
+        case '{':
+        case '[':
+            commas = 0;
+            if (++depth > DEPTH_LIMIT)
+                return cti_malformed(&f->file, opening, LENGTH_BYTES + i,
+                                     "the header is nested more than %d deep", DEPTH_LIMIT);
+            break;
+        case '}':
+        case ']':
+            depth--;
+            break;
+        case ':':
+            if (++keys > KEY_LIMIT)
+                return cti_malformed(&f->file, opening, LENGTH_BYTES + i,
+                                     "the header has more than %d keys", KEY_LIMIT);
+            break;
+        case ',':
+            if (depth == DEPTH_LIMIT && ++commas >= AXIS_LIMIT)
+                return cti_malformed(&f->file, opening, LENGTH_BYTES + i,
+                                     "a list of more than %d numbers", AXIS_LIMIT);
+            break;
+        }
+    }
+    return true;
+}
+
+/* ---- one tensor of the header ---- */
+
+typedef struct parser {
+    ct_safetensors *f;
+    const char *text; /* the header */
+    size_t length;
+} parser;
+
+/* Refuses a tensor of the header. */
+static bool refuse(const parser *p, const char *name, const char *why)
+{
+    return cti_malformed(&p->f->file, opening, key_offset(p->text, p->length, name),
+                         "tensor %s: %s", cti_quote(name).s, why);
+}
+
+static const kind *kind_named(const char *name)
+{
+    size_t i;
+
+    for (i = 0; name && i < KINDS; i++)
+        if (strcmp(kinds[i].name, name) == 0)
+            return &kinds[i];
+    return NULL;
+}
+
+/* list: integers that are not negative. */
+static bool is_sizes(const json_t *list)
+{
+    size_t i;
+
+    if (!json_is_array(list))
+        return false;
+    for (i = 0; i < json_array_size(list); i++)
+        if (!json_is_integer(json_array_get(list, i)) ||
+            json_integer_value(json_array_get(list, i)) < 0)
+            return false;
+    return true;
+}
+
+static int64_t size_at(const json_t *list, size_t i)
+{
+    return json_integer_value(json_array_get(list, i));
+}
+
+/* shape and *bytes from the header's list; false if the product overflows (of the other sizes where
+ * one is 0: strides are made of them), or is no whole number of bytes. */
+static bool measure(const json_t *list, const kind *k, ct_shape *shape, uint64_t *bytes)
+{
+    uint64_t bits = k->bits;
+    int64_t dim[AXIS_LIMIT];
+    size_t i, n = json_array_size(list);
+    bool zero = false;
+
+    for (i = 0; i < n; i++) {
+        dim[i] = size_at(list, i);
+        zero |= dim[i] == 0;
+    }
+    *shape = ct_shape_of((int)n, dim);
+    for (i = 0; i < n; i++)
+        if (dim[i] && __builtin_mul_overflow(bits, (uint64_t)dim[i], &bits))
+            return false;
+    *bytes = zero ? 0 : bits / 8;
+    return zero || bits % 8 == 0;
+}
+
+/* Fills in e from the value of name. */
+static bool parse_entry(const parser *p, const char *name, const json_t *value, entry *e)
+{
+    const json_t *dtype = json_object_get(value, "dtype"), *shape = json_object_get(value, "shape"),
+                 *offsets = json_object_get(value, "data_offsets");
+    uint64_t bytes;
+    char why[300];
+
+    if (!json_is_object(value) || !dtype || !shape || !offsets || json_object_size(value) != 3)
+        return refuse(p, name, "is not an object of dtype, shape and data_offsets");
+    e->name = name;
+    e->kind = kind_named(json_string_value(dtype));
+    if (!e->kind) {
+        if (!json_is_string(dtype))
+            return refuse(p, name, "its dtype is no string");
+        snprintf(why, sizeof why, "its dtype %s is none", cti_quote(json_string_value(dtype)).s);
+        return refuse(p, name, why);
+    }
+    if (!is_sizes(shape))
+        return refuse(p, name, "its shape is not a list of integers from 0 up");
+    if (!is_sizes(offsets) || json_array_size(offsets) != 2)
+        return refuse(p, name, "its data_offsets are not two integers from 0 up");
+    if (!measure(shape, e->kind, &e->shape, &bytes)) {
+        snprintf(why, sizeof why, "%s%s takes too many bytes, or no whole number of them",
+                 e->kind->name, cti_shape_text(&e->shape).s);
+        return refuse(p, name, why);
+    }
+    e->begin = (uint64_t)size_at(offsets, 0);
+    e->end = (uint64_t)size_at(offsets, 1);
+    if (e->end < e->begin || e->end - e->begin != bytes) {
+        snprintf(why, sizeof why, "its data_offsets are [%llu,%llu], and %s%s takes %llu bytes",
+                 (unsigned long long)e->begin, (unsigned long long)e->end, e->kind->name,
+                 cti_shape_text(&e->shape).s, (unsigned long long)bytes);
+        return refuse(p, name, why);
+    }
+    return true;
+}
+
+/* ---- the header ---- */
+
+static bool parse_metadata(const parser *p, json_t *metadata)
+{
+    const char *digest = json_string_value(json_object_get(metadata, DIGEST_KEY)), *key;
+    uint64_t offset = key_offset(p->text, p->length, METADATA);
+    json_t *value;
+
+    if (!json_is_object(metadata))
+        return cti_malformed(&p->f->file, opening, offset, METADATA " is not an object");
+    json_object_foreach(metadata, key, value)
+        if (!json_is_string(value))
+            return cti_malformed(&p->f->file, opening, offset,
+                                 METADATA ": the value of %s is no text", cti_quote(key).s);
+    if (digest && (strlen(digest) != 64 || strspn(digest, "0123456789abcdef") != 64))
+        return cti_malformed(&p->f->file, opening, offset,
+                             DIGEST_KEY " is not 64 digits of 0-9a-f");
+    p->f->metadata = metadata;
+    return true;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const entry *x = a, *y = b;
+
+    if (x->begin != y->begin)
+        return x->begin < y->begin ? -1 : 1;
+    if (x->end != y->end)
+        return x->end < y->end ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+/* The tensors, in order of their offsets, must fill the payload. */
+static bool check_layout(const parser *p)
+{
+    ct_safetensors *f = p->f;
+    uint64_t size = f->file.size - f->payload, at = 0;
+    char why[300];
+    int i;
+
+    for (i = 0; i < f->count; i++) {
+        const entry *e = &f->entry[i];
+
+        if (e->begin > at)
+            snprintf(why, sizeof why, "begins at %llu of the payload, which leaves a gap from %llu",
+                     (unsigned long long)e->begin, (unsigned long long)at);
+        else if (e->begin < at)
+            snprintf(why, sizeof why, "begins at %llu of the payload, within tensor %s",
+                     (unsigned long long)e->begin, cti_quote(f->entry[i - 1].name).s);
+        else if (e->end > size)
+            snprintf(why, sizeof why, "ends at %llu of the payload, which has %llu bytes",
+                     (unsigned long long)e->end, (unsigned long long)size);
+        else {
+            at = e->end;
+            continue;
+        }
+        return refuse(p, e->name, why);
+    }
+    if (at < size)
+        return cti_malformed(&f->file, opening, f->payload + at, "%llu bytes belong to no tensor",
+                             (unsigned long long)(size - at));
+    return true;
+}
+
+static bool parse_tensors(const parser *p)
+{
+    ct_safetensors *f = p->f;
+    size_t room = json_object_size(f->header);
+    const char *key;
+    json_t *value;
+
+    f->entry = cti_calloc(room + 1, sizeof *f->entry);
+    if (!f->entry) {
+        cti_out_of_memory(opening, room * sizeof *f->entry);
+        return false;
+    }
+    json_object_foreach(f->header, key, value) {
+        if (strcmp(key, METADATA) == 0 ? !parse_metadata(p, value)
+                                       : !parse_entry(p, key, value, &f->entry[f->count++]))
+            return false;
+    }
+    qsort(f->entry, (size_t)f->count, sizeof *f->entry, by_offset);
+    return check_layout(p);
+}
+
+static bool parse_header(const parser *p)
+{
+    ct_safetensors *f = p->f;
+    json_error_t error;
+
+    if (!p->length || p->text[0] != '{')
+        return cti_malformed(&f->file, opening, LENGTH_BYTES, "the header does not begin with '{'");
+    if (!scan(f, p->text, p->length))
+        return false;
+    error.text[0] = '\0';
+    f->header = json_loadb(p->text, p->length, JSON_REJECT_DUPLICATES, &error);
+    if (!f->header && (!error.text[0] || json_error_code(&error) == json_error_out_of_memory)) {
+        cti_out_of_memory(opening, p->length);
+        return false;
+    }
+    if (!f->header)
+        return cti_malformed(&f->file, opening, LENGTH_BYTES + (uint64_t)error.position,
+                             "the header is not JSON: %s", error.text);
+    return parse_tensors(p);
+}
+
+/* The header's length, checked against the file's; -1 with an error. */
+static int64_t header_length(ct_safetensors *f)
+{
+    uint8_t bytes[LENGTH_BYTES];
+    uint64_t n = 0;
+    int i;
+
+    if (f->file.size < LENGTH_BYTES) {
+        cti_malformed(&f->file, opening, f->file.size,
+                      "the file ends before its header's length (8 bytes)");
+        return -1;
+    }
+    if (!cti_read_at(&f->file, opening, 0, bytes, LENGTH_BYTES))
+        return -1;
+    for (i = LENGTH_BYTES - 1; i >= 0; i--)
+        n = n << 8 | bytes[i];
+    if (n > HEADER_LIMIT)
+        cti_malformed(&f->file, opening, 0, "the header's length is %llu, above %u",
+                      (unsigned long long)n, HEADER_LIMIT);
+    else if (n > f->file.size - LENGTH_BYTES)
+        cti_malformed(&f->file, opening, 0, "the header's length is %llu, but %llu bytes follow",
+                      (unsigned long long)n, (unsigned long long)(f->file.size - LENGTH_BYTES));
+    else
+        return (int64_t)n;
+    return -1;
+}
+
+static bool read_header(ct_safetensors *f)
+{
+    int64_t n = header_length(f);
+    char *text;
+    bool ok;
+
+    if (n < 0)
+        return false;
+    text = cti_calloc(1, (size_t)n + 1);
+    if (!text) {
+        cti_out_of_memory(opening, (size_t)n + 1);
+        return false;
+    }
+    f->payload = LENGTH_BYTES + (uint64_t)n;
+    ok = cti_read_at(&f->file, opening, LENGTH_BYTES, text, (size_t)n) &&
+         parse_header(&(parser){ f, text, (size_t)n });
+    cti_release(text);
+    return ok;
+}
+
+ct_safetensors *ct_safetensors_open(const char *path)
+{
+    ct_safetensors *f = cti_calloc(1, sizeof *f);
+
+    if (!f) {
+        cti_out_of_memory(opening, sizeof *f);
+        return NULL;
+    }
+    if (!cti_read_open(&f->file, opening, path)) {
+        cti_release(f);
+        return NULL;
+    }
+    if (read_header(f))
+        return f;
+    ct_safetensors_close(f);
+    return NULL;
+}
+
+void ct_safetensors_close(ct_safetensors *f)
+{
+    if (!f)
+        return;
+    cti_read_close(&f->file);
+    json_decref(f->header);
+    cti_release(f->entry);
+    cti_release(f);
+}
+
+/* ---- what is in it ---- */
+
+static const entry *entry_at(const ct_safetensors *f, int i)
+{
+    return f && i >= 0 && i < f->count ? &f->entry[i] : NULL;
+}
+
+int ct_safetensors_count(const ct_safetensors *f)
+{
+    return f ? f->count : 0;
+}
+
+const char *ct_safetensors_name(const ct_safetensors *f, int i)
+{
+    const entry *e = entry_at(f, i);
+
+    return e ? e->name : NULL;
+}
+
+ct_shape ct_safetensors_shape(const ct_safetensors *f, int i)
+{
+    const entry *e = entry_at(f, i);
+
+    return e ? e->shape : CT_SCALAR;
+}
+
+const char *ct_safetensors_dtype(const ct_safetensors *f, int i)
+{
+    const entry *e = entry_at(f, i);
+
+    return e ? e->kind->name : NULL;
+}
+
+int ct_safetensors_find(const ct_safetensors *f, const char *name)
+{
+    int i;
+
+    for (i = 0; f && name && i < f->count; i++)
+        if (strcmp(f->entry[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+const char *ct_safetensors_metadata(const ct_safetensors *f, const char *key)
+{
+    return f && key ? json_string_value(json_object_get(f->metadata, key)) : NULL;
+}
+
+/* ---- loading ---- */
+
+static void hex_digest(struct sha256_ctx *sha, char hex[65])
+{
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    int i;
+
+    sha256_digest(sha, sizeof digest, digest);
+    for (i = 0; i < SHA256_DIGEST_SIZE; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+}
+
+/* The payload's SHA-256, read in pieces. */
+static bool payload_digest(ct_safetensors *f, const char *function, char hex[65])
+{
+    uint64_t at = f->payload;
+    uint8_t *piece = cti_calloc(1, PIECE);
+    struct sha256_ctx sha;
+    bool ok = true;
+
+    if (!piece) {
+        cti_out_of_memory(function, PIECE);
+        return false;
+    }
+    sha256_init(&sha);
+    while (ok && at < f->file.size) {
+        size_t n = f->file.size - at < PIECE ? (size_t)(f->file.size - at) : PIECE;
+
+        ok = cti_read_at(&f->file, function, at, piece, n);
+        if (ok)
+            sha256_update(&sha, n, piece);
+        at += n;
+    }
+    hex_digest(&sha, hex);
+    cti_release(piece);
+    return ok;
+}
+
+static bool verify(ct_safetensors *f, const char *function)
+{
+    const char *want = ct_safetensors_metadata(f, DIGEST_KEY);
+    char got[65];
+
+    if (want && !f->verified) {
+        if (!payload_digest(f, function, got))
+            return false;
+        if (strcmp(got, want) != 0)
+            return cti_malformed(&f->file, function, f->payload,
+                                 "the payload's SHA-256 is %s, the metadata's %s: it is damaged",
+                                 got, want);
+    }
+    f->verified = true;
+    return true;
+}
+
+static ct_tensor *load(ct_safetensors *f, const char *function, int i, ct_device device)
+{
+    const entry *e = &f->entry[i];
+
+    if (e->kind->dtype < 0) {
+        ct_raise(CT_ERR_DTYPE, function,
+                 "%.400s: tensor %s has the dtype %s, which there is not here", f->file.path,
+                 cti_quote(e->name).s, e->kind->name);
+        return NULL;
+    }
+    if (e->shape.rank > CT_MAX_RANK) {
+        ct_raise(CT_ERR_SHAPE, function, "%.400s: tensor %s has the rank %d, above %d",
+                 f->file.path, cti_quote(e->name).s, e->shape.rank, CT_MAX_RANK);
+        return NULL;
+    }
+    if (!verify(f, function))
+        return NULL;
+    return cti_read_tensor(&f->file, function, f->payload + e->begin, e->shape,
+                           (ct_dtype)e->kind->dtype, device);
+}
+
+ct_tensor *ct_safetensors_load(ct_safetensors *f, int i, ct_device device)
+{
+    if (!f)
+        return NULL;
+    if (entry_at(f, i))
+        return load(f, "ct_safetensors_load", i, device);
+    ct_raise(CT_ERR_ARGUMENT, "ct_safetensors_load", "%.400s: there is no tensor %d of %d",
+             f->file.path, i, f->count);
+    return NULL;
+}
+
+ct_tensor *ct_safetensors_get(ct_safetensors *f, const char *name, ct_device device)
+{
+    int i = ct_safetensors_find(f, name);
+
+    if (!f)
+        return NULL;
+    if (i >= 0)
+        return load(f, "ct_safetensors_get", i, device);
+    ct_raise(CT_ERR_ARGUMENT, "ct_safetensors_get", "%.400s: there is no tensor %s", f->file.path,
+             name ? cti_quote(name).s : "NULL");
+    return NULL;
+}
+
+/* ---- writing ---- */
+
+static const char *const writing = "ct_safetensors_write";
+
+/* UTF-8 as in RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
+static bool is_utf8(const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+
+    while (*s) {
+        int more = *s < 0x80 ? 0 : *s >= 0xc2 && *s < 0xe0 ? 1 : (*s & 0xf0) == 0xe0 ? 2
+                 : *s >= 0xf0 && *s < 0xf5                 ? 3 : -1;
+
+        if (more < 0 || (*s == 0xe0 && s[1] < 0xa0) || (*s == 0xed && s[1] > 0x9f) ||
+            (*s == 0xf0 && s[1] < 0x90) || (*s == 0xf4 && s[1] > 0x8f))
+            return false;
+        for (s++; more > 0; more--, s++)
+            if ((*s & 0xc0) != 0x80)
+                return false;
+    }
+    return true;
+}
+
+static bool refuse_argument(const char *what, const char *text, const char *why)
+{
+    ct_raise(CT_ERR_ARGUMENT, writing, "%s %s %s", what, cti_quote(text).s, why);
+    return false;
+}
+
+/* object[key] = value, which is stolen; false with an error. */
+static bool put(json_t *object, const char *what, const char *key, json_t *value)
+{
+    bool twice = value && object && json_object_get(object, key);
+
+    if (twice)
+        refuse_argument(what, key, "is there twice");
+    else if (!value || !object || json_object_set_new(object, key, json_incref(value)) != 0)
+        cti_out_of_memory(writing, strlen(key));
+    json_decref(value);
+    return value && ct_ok();
+}
+
+/* The metadata, digest and all; NULL with an error. */
+static json_t *make_metadata(const ct_metadata *m, const char *digest)
+{
+    json_t *object = json_object();
+    bool ok = put(object, "the key", DIGEST_KEY, json_string(digest));
+
+    for (; ok && m && m->key; m++) {
+        if (strcmp(m->key, DIGEST_KEY) == 0)
+            ok = refuse_argument("the key", m->key, "is reserved");
+        else if (!m->value)
+            ok = refuse_argument("the key", m->key, "has no value");
+        else if (!is_utf8(m->key) || !is_utf8(m->value))
+            ok = refuse_argument("the key", m->key, "or its value is not UTF-8");
+        else
+            ok = put(object, "the key", m->key, json_string(m->value));
+    }
+    if (ok && !json_object_get(object, "format"))
+        ok = put(object, "the key", "format", json_string("pt"));
+    if (ok)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+static const char *kind_name(ct_dtype dtype)
+{
+    size_t i;
+
+    for (i = 0; i < KINDS && kinds[i].dtype != (int)dtype; i++)
+        ;
+    return i < KINDS ? kinds[i].name : "?";
+}
+
+static size_t bytes_of(const ct_tensor *t)
+{
+    return (size_t)t->numel * ct_dtype_size(t->dtype);
+}
+
+/* {"dtype", "shape", "data_offsets": [at, at + bytes]} */
+static json_t *make_entry(const ct_tensor *t, uint64_t at)
+{
+    json_t *shape = json_array();
+    int i;
+
+    for (i = 0; shape && i < t->shape.rank; i++)
+        if (json_array_append_new(shape, json_integer(t->shape.dim[i])) != 0) {
+            json_decref(shape);
+            return NULL;
+        }
+    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", kind_name(t->dtype), "shape", shape,
+                     "data_offsets", (json_int_t)at, (json_int_t)(at + bytes_of(t)));
+}
+
+/* What is written: the tensors in an order that aligns each to its elements, as the reference
+ * does: largest elements first, else as given. */
+typedef struct job {
+    int count;
+    const char *const *names;
+    ct_tensor *const *tensors;
+    const ct_metadata *metadata;
+    cti_atomic_file file;
+} job;
+
+/* Calls sink with each tensor's bytes in the payload's order. */
+static bool each_tensor(job *j, bool (*sink)(void *context, const void *bytes, size_t size),
+                        void *context)
+{
+    size_t size;
+    int i;
+
+    for (size = 8; size; size /= 2)
+        for (i = 0; i < j->count; i++)
+            if (ct_dtype_size(j->tensors[i]->dtype) == size &&
+                !cti_each_bytes(j->tensors[i], sink, context))
+                return false;
+    return true;
+}
+
+static bool hash_bytes(void *context, const void *bytes, size_t size)
+{
+    sha256_update(context, size, bytes);
+    return true;
+}
+
+static bool write_bytes(void *context, const void *bytes, size_t size)
+{
+    return cti_atomic_write(context, bytes, size);
+}
+
+/* The header; NULL with an error. */
+static json_t *make_header(job *j)
+{
+    json_t *header = json_object();
+    struct sha256_ctx sha;
+    char digest[65];
+    uint64_t at = 0;
+    size_t size;
+    bool ok;
+    int i;
+
+    sha256_init(&sha);
+    ok = each_tensor(j, hash_bytes, &sha);
+    hex_digest(&sha, digest);
+    ok = ok && put(header, "the name", METADATA, make_metadata(j->metadata, digest));
+    for (size = 8; size; size /= 2)
+        for (i = 0; ok && i < j->count; i++)
+            if (ct_dtype_size(j->tensors[i]->dtype) == size) {
+                ok = put(header, "the name", j->names[i], make_entry(j->tensors[i], at));
+                at += bytes_of(j->tensors[i]);
+            }
+    if (ok)
+        return header;
+    json_decref(header);
+    return NULL;
+}
+
+/* The header's text, ended by spaces so that the payload begins at a multiple of 8; *n is its
+ * length. NULL with an error. */
+static char *header_text(job *j, size_t *n)
+{
+    json_t *header = make_header(j);
+    size_t written;
+    char *text;
+
+    if (!header)
+        return NULL;
+    written = json_dumpb(header, NULL, 0, JSON_COMPACT); /* 0 for want of memory */
+    *n = (written + 7) / 8 * 8;
+    text = written && *n <= HEADER_LIMIT ? cti_calloc(1, *n) : NULL;
+    if (*n > HEADER_LIMIT)
+        ct_raise(CT_ERR_ARGUMENT, writing, "the header would take %zu bytes, above %u", *n,
+                 HEADER_LIMIT);
+    else if (!text || json_dumpb(header, text, *n, JSON_COMPACT) != written) {
+        cti_out_of_memory(writing, *n);
+        cti_release(text);
+        text = NULL;
+    }
+    if (text)
+        memset(text + written, ' ', *n - written);
+    json_decref(header);
+    return text;
+}
+
+static bool check_arguments(const char *path, const job *j)
+{
+    int i;
+
+    if (!path || j->count < 0 || (j->count && (!j->names || !j->tensors))) {
+        ct_raise(CT_ERR_ARGUMENT, writing, "%s",
+                 !path            ? "path is NULL"
+                 : j->count < 0   ? "count is negative"
+                                  : "names or tensors is NULL");
+        return false;
+    }
+    for (i = 0; i < j->count; i++) {
+        if (!j->names[i] || !cti_usable(writing, j->tensors[i])) {
+            ct_raise(CT_ERR_ARGUMENT, writing, "%s %d is NULL", j->names[i] ? "tensor" : "name", i);
+            return false;
+        }
+        if (!is_utf8(j->names[i]))
+            return refuse_argument("the name", j->names[i], "is not UTF-8");
+        if (strcmp(j->names[i], METADATA) == 0)
+            return refuse_argument("the name", j->names[i], "is reserved");
+    }
+    return true;
+}
+
+static bool write_file(job *j, const char *path)
+{
+    size_t n;
+    char *text = header_text(j, &n);
+    uint8_t length[LENGTH_BYTES];
+    bool ok;
+    int i;
+
+    if (!text)
+        return false;
+    for (i = 0; i < LENGTH_BYTES; i++)
+        length[i] = (uint8_t)((uint64_t)n >> 8 * i);
+    ok = cti_atomic_begin(&j->file, writing, path);
+    if (ok && !(cti_atomic_write(&j->file, length, sizeof length) &&
+                cti_atomic_write(&j->file, text, n) &&
+                each_tensor(j, write_bytes, &j->file))) {
+        cti_atomic_abort(&j->file);
+        ok = false;
+    }
+    cti_release(text);
+    return ok && cti_atomic_commit(&j->file);
+}
+
+ct_status ct_safetensors_write(const char *path, int count, const char *const *names,
+                               ct_tensor *const *tensors, const ct_metadata *metadata)
+{
+    job j = { .count = count, .names = names, .tensors = tensors, .metadata = metadata };
+
+    if (!cti_sink_allowed())
+        return ct_error();
+    return check_arguments(path, &j) && write_file(&j, path) ? CT_OK : ct_error();
+}

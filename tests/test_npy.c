@@ -1,0 +1,486 @@
+/* test_npy.c - tests of NumPy's files: round trips, Fortran's order, malformed files, failing
+ * calls. */
+#include "tensor/internal.h"
+
+#include "tests/files.h"
+#include "tests/harness.h"
+
+#include <cotangent/autograd/shape.h>
+#include <cotangent/tensor/npy.h>
+#include <cotangent/tensor/random.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LENGTH(a) ((int)(sizeof(a) / sizeof *(a)))
+
+/* Writes x: magic, version, the header, its length before it, and the payload. */
+static void write_file(int version, const char *header, const void *payload, size_t size)
+{
+    size_t length = strlen(header), begin = version == 1 ? 10 : 12;
+    char *b = calloc(1, begin + length + size);
+
+    memcpy(b, "\x93NUMPY", 6);
+    b[6] = (char)version;
+    b[8] = (char)(length & 0xff);
+    b[9] = (char)(length >> 8 & 0xff);
+    if (version != 1)
+        b[10] = (char)(length >> 16);
+    memcpy(b + begin, header, length);
+    if (size)
+        memcpy(b + begin + length, payload, size);
+    write_bytes("x", b, begin + length + size);
+    free(b);
+}
+
+static const float six[] = { 1, 2, 3, 4, 5, 6 };
+
+/* ---- round trips ---- */
+
+START_TEST(round_trip)
+{
+    static const ct_dtype dtypes[] = { CT_F32, CT_F64, CT_I32, CT_I64, CT_BOOL };
+    ct_shape shapes[] = { CT_SCALAR, CT_SHAPE(3), CT_SHAPE(2, 3), CT_SHAPE(4, 0, 2),
+                          CT_SHAPE(1, 2, 1, 2, 1, 2, 1, 3) };
+    ct_scope s = ct_scope_begin();
+    ct_generator g = ct_generator_seed(3);
+    int d, i, k;
+
+    for (d = 0; d < LENGTH(dtypes); d++)
+        for (i = 0; i < LENGTH(shapes); i++) {
+            ct_tensor *t = ct_empty(shapes[i], dtypes[d], CT_CPU), *u;
+            size_t n = (size_t)ct_numel(t) * ct_dtype_size(dtypes[d]);
+            uint8_t *b = ct_mutable_data(t);
+
+            for (k = 0; k < (int)n; k++)
+                b[k] = (uint8_t)ct_random_below(&g, dtypes[d] == CT_BOOL ? 2 : 256);
+            ck_assert_int_eq(ct_npy_write("x", t), CT_OK);
+            u = ct_npy_read("x", CT_CPU);
+            ck_assert_msg(u != NULL, "%s", ct_error_message());
+            ck_assert_int_eq(ct_dtype_get(u), dtypes[d]);
+            ck_assert(cti_same_shape(&u->shape, &shapes[i]));
+            ck_assert_int_eq(memcmp(ct_data(u), b, n), 0);
+        }
+    ck_assert_int_eq(count_files(), 1);
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+}
+END_TEST
+
+START_TEST(strided)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *t = ct_from_data(six, CT_SHAPE(2, 3), CT_F32, CT_CPU);
+
+    ck_assert_int_eq(ct_npy_write("x", ct_transpose(t, 0, 1)), CT_OK);
+    t = ct_npy_read("x", CT_CPU);
+    ck_assert_int_eq(ct_dim(t, 0), 3);
+    expect_values("transposed", t, (double[]){ 1, 4, 2, 5, 3, 6 }, 6, 0);
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+}
+END_TEST
+
+/* Byte for byte what np.save writes for np.array([[1], [2]], 'f4'). */
+START_TEST(bytes)
+{
+    static const char want[] = "\x93NUMPY\1\0v\0"
+                               "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1), }"
+                               "          "
+                               "          "
+                               "          "
+                               "          "
+                               "          "
+                               "        \n"
+                               "\0\0\x80\x3f\0\0\0\x40";
+    ct_scope s = ct_scope_begin();
+    size_t n;
+    char *got;
+
+    ck_assert_int_eq(ct_npy_write("x", ct_from_data(six, CT_SHAPE(2, 1), CT_F32, CT_CPU)), CT_OK);
+    got = read_bytes("x", &n);
+    ck_assert_uint_eq(n, sizeof want - 1);
+    ck_assert_int_eq(memcmp(got, want, n), 0);
+    free(got);
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+}
+END_TEST
+
+/* What other writers may do: another order of keys, no last comma, version 2.0, Fortran's order. */
+START_TEST(variants)
+{
+    static const struct {
+        int version;
+        const char *header;
+        int rank;
+        double want[6];
+    } cases[] = {
+        { 1,
+          "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }   \n",
+          2,
+          { 1, 2, 3, 4, 5, 6 } },
+        { 2,
+          "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n",
+          2,
+          { 1, 2, 3, 4, 5, 6 } },
+        { 1,
+          "{\"shape\":(6,),\"fortran_order\":False,\"descr\":\"<f4\"}",
+          1,
+          { 1, 2, 3, 4, 5, 6 } },
+        { 1,
+          "  { 'shape' : ( 1 , 6 , ) , 'descr' : '<f4' ,\n'fortran_order' : False }\n",
+          2,
+          { 1, 2, 3, 4, 5, 6 } },
+        { 1,
+          "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }",
+          2,
+          { 1, 3, 5, 2, 4, 6 } },
+        { 2,
+          "{'descr': '<f4', 'fortran_order': True, 'shape': (1, 3, 2), }",
+          3,
+          { 1, 4, 2, 5, 3, 6 } },
+        { 1, "{'descr': '<f4', 'fortran_order': True, 'shape': (6,), }", 1, { 1, 2, 3, 4, 5, 6 } },
+    };
+    int i;
+
+    for (i = 0; i < LENGTH(cases); i++) {
+        ct_scope s = ct_scope_begin();
+        ct_tensor *t;
+
+        write_file(cases[i].version, cases[i].header, six, sizeof six);
+        t = ct_npy_read("x", CT_CPU);
+        ck_assert_msg(t != NULL, "row %d: %s", i, ct_error_message());
+        ck_assert_int_eq(ct_rank(t), cases[i].rank);
+        ck_assert(ct_is_contiguous(t));
+        expect_values(cases[i].header, t, cases[i].want, 6, 0);
+        ck_assert_int_eq(ct_scope_end(s), CT_OK);
+    }
+}
+END_TEST
+
+/* ---- malformed files ---- */
+
+static void expect_refused(int row, ct_status status, const char *message)
+{
+    ct_scope s = ct_scope_begin();
+    char want[600];
+
+    snprintf(want, sizeof want, "ct_npy_read: x: %s", message);
+    ck_assert_msg(ct_npy_read("x", CT_CPU) == NULL, "row %d is accepted: %s", row, want);
+    ck_assert_msg(ct_error() == status && strcmp(ct_error_message(), want) == 0,
+                  "row %d: got %s \"%s\", expected \"%s\"", row, ct_status_name(ct_error()),
+                  ct_error_message(), want);
+    ct_error_clear();
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+}
+
+static const struct {
+    const char *header;
+    size_t payload; /* bytes */
+    const char *message;
+} malformed[] = {
+    { "", 0,
+      "offset 10: '{' is expected" },
+    { " ", 0,
+      "offset 11: '{' is expected" },
+    { "x", 0,
+      "offset 10: '{' is expected" },
+    { "{", 0,
+      "offset 11: a string is expected" },
+    { "{}", 0,
+      "offset 12: the header has not all of descr, fortran_order and shape" },
+    { "[]", 0,
+      "offset 10: '{' is expected" },
+    { "{}x", 0,
+      "offset 12: the header goes on after '}'" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }x", 8,
+      "offset 67: the header goes on after '}'" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), ", 8,
+      "offset 66: a string is expected" },
+    { "{'descr': '<f4', 'fortran_order': False}", 0,
+      "offset 50: the header has not all of descr, fortran_order and shape" },
+    { "{'descr': '<f4', 'shape': ()}", 4,
+      "offset 39: the header has not all of descr, fortran_order and shape" },
+    { "{'shape': (), 'fortran_order': False}", 4,
+      "offset 47: the header has not all of descr, fortran_order and shape" },
+    { "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': ()}", 4,
+      "offset 27: a key is there twice" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (), 'more': 1}", 4,
+      "offset 64: a key that is not descr, fortran_order or shape" },
+    { "{descr: '<f4'}", 4,
+      "offset 11: a string is expected" },
+    { "{'descr' '<f4'}", 4,
+      "offset 19: ':' is expected" },
+    { "{'descr': '<f4' 'shape': ()}", 4,
+      "offset 26: ',' or '}' is expected" },
+    { "{'descr': '<f4',, 'shape': ()}", 4,
+      "offset 26: a string is expected" },
+    { "{'descr': <f4}", 4,
+      "offset 20: a string is expected" },
+    { "{'descr': '<f4}", 4,
+      "offset 20: a string without end, too long, or with a backslash" },
+    { "{'descr': '<\\x664'}", 4,
+      "offset 20: a string without end, too long, or with a backslash" },
+    { "{'descr': '0123456789012345678901234567890123456789'}", 4,
+      "offset 20: a string without end, too long, or with a backslash" },
+    { "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': ()}", 4,
+      "offset 20: a string is expected" },
+    { "{'fortran_order': 0}", 4,
+      "offset 28: True or False is expected" },
+    { "{'fortran_order': true}", 4,
+      "offset 28: True or False is expected" },
+    { "{'fortran_order': 'False'}", 4,
+      "offset 28: True or False is expected" },
+    { "{'shape': 2}", 4,
+      "offset 20: '(' is expected" },
+    { "{'shape': [2]}", 4,
+      "offset 20: '(' is expected" },
+    { "{'shape': (2)}", 4,
+      "offset 23: a tuple of one is written (n,)" },
+    { "{'shape': (2}", 4,
+      "offset 22: ',' or ')' is expected" },
+    { "{'shape': (2,", 4,
+      "offset 23: a size is expected: an integer from 0 up" },
+    { "{'shape': (2 3)}", 4,
+      "offset 23: ',' or ')' is expected" },
+    { "{'shape': (,)}", 4,
+      "offset 21: a size is expected: an integer from 0 up" },
+    { "{'shape': (2,,3)}", 4,
+      "offset 23: a size is expected: an integer from 0 up" },
+    { "{'shape': (-2,)}", 4,
+      "offset 21: a size is expected: an integer from 0 up" },
+    { "{'shape': (2L,)}", 4,
+      "offset 22: ',' or ')' is expected" },
+    { "{'shape': (2.0,)}", 4,
+      "offset 22: ',' or ')' is expected" },
+    { "{'shape': (+2,)}", 4,
+      "offset 21: a size is expected: an integer from 0 up" },
+    { "{'shape': (0x2,)}", 4,
+      "offset 22: ',' or ')' is expected" },
+    { "{'shape': ('2',)}", 4,
+      "offset 21: a size is expected: an integer from 0 up" },
+    { "{'shape': (9223372036854775808,)}", 4,
+      "offset 39: a size too large" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904,), }", 8,
+      "offset 10: the shape [4611686018427387904] is too large" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }", 8,
+      "offset 10: the shape [4294967296,4294967296] is too large" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 4294967296, 4294967296), }", 0,
+      "offset 10: the shape [0,4294967296,4294967296] is too large" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 7,
+      "offset 67: f32[2] takes 8 bytes, but 7 follow" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 9,
+      "offset 67: f32[2] takes 8 bytes, but 9 follow" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 0,
+      "offset 67: f32[2] takes 8 bytes, but 0 follow" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (), }", 0,
+      "offset 65: f32[] takes 4 bytes, but 0 follow" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (), }", 8,
+      "offset 65: f32[] takes 4 bytes, but 8 follow" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (0,), }", 1,
+      "offset 67: f32[0] takes 0 bytes, but 1 follow" },
+    { "{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }", 8,
+      "offset 67: f64[2] takes 16 bytes, but 8 follow" },
+};
+
+START_TEST(malformed_headers)
+{
+    static const char zeros[16];
+    int i;
+
+    for (i = 0; i < LENGTH(malformed); i++) {
+        write_file(1, malformed[i].header, zeros, malformed[i].payload);
+        fail_allocation(0);
+        expect_refused(i, CT_ERR_FORMAT, malformed[i].message);
+        ck_assert_uint_lt(largest_seen, 4096);
+    }
+}
+END_TEST
+
+START_TEST(malformed_starts)
+{
+    static const struct {
+        const char *bytes;
+        size_t size;
+        const char *message;
+    } cases[] = {
+        { "", 0, "offset 0: the file ends before its header's length" },
+        { "\x93NUMPY\1\0\5", 9, "offset 9: the file ends before its header's length" },
+        { "\x93NUMPX\1\0\2\0{}", 12, "offset 0: the file does not begin as a NPY file does" },
+        { "PK\3\4......", 10, "offset 0: the file does not begin as a NPY file does" },
+        { "\x93NUMPY\0\1\2\0{}", 12, "offset 6: the version is 0.1, not 1.0 or 2.0" },
+        { "\x93NUMPY\1\1\2\0{}", 12, "offset 6: the version is 1.1, not 1.0 or 2.0" },
+        { "\x93NUMPY\3\0\2\0\0\0{}", 14, "offset 6: the version is 3.0, not 1.0 or 2.0" },
+        { "\x93NUMPY\xff\xff\2\0{}", 12, "offset 6: the version is 255.255, not 1.0 or 2.0" },
+        { "\x93NUMPY\1\0\3\0{}", 12,
+          "offset 8: the header's length is 3, but 2 bytes follow (and 65536 is the most)" },
+        { "\x93NUMPY\2\0\2\0", 10,
+          "offset 8: the header's length is 2, but 0 bytes follow (and 65536 is the most)" },
+        { "\x93NUMPY\2\0\2\0\0\1{}", 14,
+          "offset 8: the header's length is 16777218, but 2 bytes follow (and 65536 is the most)" },
+        { "\x93NUMPY\2\0\xff\xff\xff\xff{}", 14,
+          "offset 8: the header's length is 4294967295, but 2 bytes follow (and 65536 is "
+          "the most)" },
+        { "\x93NUMPY\1\0\3\0{}\0", 13, "offset 12: the header goes on after '}'" },
+    };
+    int i;
+
+    for (i = 0; i < LENGTH(cases); i++) {
+        write_bytes("x", cases[i].bytes, cases[i].size);
+        fail_allocation(0);
+        expect_refused(i, CT_ERR_FORMAT, cases[i].message);
+        ck_assert_uint_lt(largest_seen, 4096);
+    }
+}
+END_TEST
+
+START_TEST(unsupported)
+{
+    static const char *const dtypes[] = {
+        ">f4", "<f2", "|u1", "<c8", "<U3", "|O", "=f4", "<b1", ""
+    };
+    char header[200], message[200];
+    int i;
+
+    for (i = 0; i < LENGTH(dtypes); i++) {
+        snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': ()}",
+                 dtypes[i]);
+        write_file(1, header, six, 4);
+        snprintf(message, sizeof message,
+                 "has the dtype \"%s\", not <f4, <f8, <i4, <i8 or |b1", dtypes[i]);
+        expect_refused(i, CT_ERR_DTYPE, message);
+    }
+    write_file(1, "{'shape': (1, 1, 1, 1, 1, 1, 1, 1, 1)}", six, 4);
+    expect_refused(-1, CT_ERR_SHAPE, "has a rank above 8");
+    write_file(1, "{'descr': '|b1', 'fortran_order': False, 'shape': (3,)}", "\1\0\2", 3);
+    expect_refused(-2, CT_ERR_FORMAT, "offset 67: a bool is 2, neither 0 nor 1");
+}
+END_TEST
+
+START_TEST(bad_calls)
+{
+    ct_scope s = ct_scope_begin();
+
+    ck_assert_ptr_null(ct_npy_read(NULL, CT_CPU));
+    expect_error(CT_ERR_ARGUMENT, "ct_npy_read: path is NULL");
+    ck_assert_ptr_null(ct_npy_read("none", CT_CPU));
+    expect_error(CT_ERR_IO, "ct_npy_read: none: No such file or directory");
+    ck_assert_int_eq(ct_npy_write("x", NULL), CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_npy_write: t is NULL");
+    ck_assert_int_eq(ct_npy_write(NULL, ct_ones(CT_SHAPE(2), CT_F32, CT_CPU)), CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_npy_write: path is NULL");
+    ck_assert_int_eq(ct_npy_write("x", ct_ones(CT_SHAPE(2), CT_BF16, CT_CPU)), CT_ERR_DTYPE);
+    expect_error(CT_ERR_DTYPE, "ct_npy_write: NumPy has no dtype for t bf16[2] cpu");
+    ck_assert_int_eq(ct_npy_write("none/x", ct_ones(CT_SHAPE(2), CT_F32, CT_CPU)), CT_ERR_IO);
+    expect_error(CT_ERR_IO, "ct_npy_write: none/x: No such file or directory");
+    ct_raise(CT_ERR_ARGUMENT, "test", "stands"); /* a sink */
+    ck_assert_int_eq(ct_npy_write("x", ct_ones(CT_SHAPE(2), CT_F32, CT_CPU)), CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "test: stands");
+    ck_assert_int_eq(count_files(), 0);
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+}
+END_TEST
+
+/* Bytes changed at random: refused in one line, or read. */
+START_TEST(mutations)
+{
+    static const char set[] = "{}()[]<>'\",:|0123456789FalseTrue \n\\\xff";
+    int count = harness_count(3000, 200000), k, accepted = 0;
+    ct_generator g = ct_generator_seed(12);
+    ct_scope s = ct_scope_begin();
+    size_t n;
+    char *good;
+
+    ck_assert_int_eq(ct_npy_write("g", ct_ones(CT_SHAPE(2, 3), CT_F32, CT_CPU)), CT_OK);
+    good = read_bytes("g", &n);
+    fail_allocation(0);
+    for (k = 0; k < count; k++) {
+        char *b = malloc(n);
+        int changes = 1 + (int)ct_random_below(&g, 3), i;
+        ct_scope inner = ct_scope_begin();
+        ct_tensor *t;
+
+        memcpy(b, good, n);
+        for (i = 0; i < changes; i++)
+            b[ct_random_below(&g, 90)] = set[ct_random_below(&g, sizeof set - 1)];
+        write_bytes("x", b, ct_random_below(&g, 8) ? n : (size_t)ct_random_below(&g, n + 1));
+        t = ct_npy_read("x", CT_CPU);
+        ck_assert_msg(t || strncmp(ct_error_message(), "ct_npy_read: x: ", 16) == 0, "%s",
+                      ct_error_message());
+        ck_assert_ptr_null(strchr(ct_error_message(), '\n'));
+        accepted += t != NULL;
+        ct_error_clear();
+        ck_assert_int_eq(ct_scope_end(inner), CT_OK);
+        free(b);
+    }
+    ck_assert_int_gt(accepted, count / 500);
+    ck_assert_int_lt(accepted, count / 2);
+    ck_assert_uint_lt(largest_seen, 1 << 18);
+    free(good);
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+}
+END_TEST
+
+/* ---- failing calls ---- */
+
+/* Writes x, then reads it, failing another call each time, until none fails. */
+static void failing(void (*arm)(int k), const int *seen, ct_status status, int at_least)
+{
+    int k, done = 0;
+
+    for (k = 1; !done; k++) {
+        ct_scope s = ct_scope_begin();
+        ct_tensor *t = ct_transpose(ct_from_data(six, CT_SHAPE(2, 3), CT_F32, CT_CPU), 0, 1);
+        ct_status wrote;
+        char *now;
+        size_t n;
+
+        write_bytes("x", "old", 3);
+        ct_memory_trim();
+        arm(k);
+        wrote = ct_npy_write("x", t);
+        if (wrote == CT_OK)
+            t = ct_npy_read("x", CT_CPU);
+        done = *seen < k;
+        fail_nothing();
+        if (wrote != CT_OK) {
+            now = read_bytes("x", &n);
+            ck_assert((n == 3 && memcmp(now, "old", 3) == 0) ||
+                      (n == 152 && strstr(ct_error_message(), "x: written, but its folder")));
+            free(now);
+        }
+        if (wrote != CT_OK || !t)
+            ck_assert_msg(ct_error() == status, "call %d: %s", k, ct_error_message());
+        else
+            expect_values("x", t, (double[]){ 1, 4, 2, 5, 3, 6 }, 6, 0);
+        ck_assert_int_eq(count_files(), 1);
+        ct_error_clear();
+        ck_assert_int_eq(ct_scope_end(s), CT_OK);
+    }
+    ck_assert_int_ge(k, at_least);
+}
+
+START_TEST(calls_fail)
+{
+    failing(fail_file_call, &files_seen, CT_ERR_IO, 15);
+    failing(fail_allocation, &allocations_seen, CT_ERR_MEMORY, 6);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("npy");
+    TCase *tc = harness_case(suite, "npy");
+
+    tcase_add_checked_fixture(tc, files_setup, files_teardown);
+    tcase_add_test(tc, round_trip);
+    tcase_add_test(tc, strided);
+    tcase_add_test(tc, bytes);
+    tcase_add_test(tc, variants);
+    tcase_add_test(tc, malformed_headers);
+    tcase_add_test(tc, malformed_starts);
+    tcase_add_test(tc, unsupported);
+    tcase_add_test(tc, bad_calls);
+    tcase_add_test(tc, mutations);
+    tcase_add_test(tc, calls_fail);
+    return harness_run(suite);
+}

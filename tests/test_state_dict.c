@@ -1,0 +1,710 @@
+/* test_state_dict.c - tests of saving and loading models: names, shapes, tying, all or nothing. */
+#include "tensor/internal.h"
+
+#include "tests/files.h"
+#include "tests/harness.h"
+
+#include <cotangent/autograd/autograd.h>
+#include <cotangent/autograd/elementwise.h>
+#include <cotangent/autograd/reduce.h>
+#include <cotangent/autograd/state_dict.h>
+#include <cotangent/nn/init.h>
+#include <cotangent/nn/linear.h>
+#include <cotangent/nn/rnn.h>
+#include <cotangent/nn/state.h>
+#include <cotangent/optim/clip.h>
+#include <cotangent/optim/optimizer.h>
+#include <cotangent/tensor/safetensors.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LENGTH(a) ((int)(sizeof(a) / sizeof *(a)))
+#define STRICT ((ct_load_options){ 0 })
+#define NON_STRICT ((ct_load_options){ .non_strict = true })
+
+static ct_params *new_set(uint64_t seed, ct_dtype dtype)
+{
+    ct_params *set = ct_params_new((ct_params_options){ .seed = seed, .dtype = dtype });
+
+    ck_assert_msg(set != NULL, "%s", ct_error_message());
+    return set;
+}
+
+/* a.weight (2, 3), a.bias (2), b.weight (3), and the buffer b.mean (3). */
+static ct_params *small_set(uint64_t seed)
+{
+    ct_params *set = new_set(seed, CT_F32);
+    ct_init normal = ct_init_normal(0, 1);
+
+    ct_params_add(set, "a.weight", CT_SHAPE(2, 3), normal);
+    ct_params_add(set, "a.bias", CT_SHAPE(2), normal);
+    ct_params_add(set, "b.weight", CT_SHAPE(3), normal);
+    ct_params_add_buffer(set, "b.mean", CT_SHAPE(3), normal);
+    expect_ok();
+    return set;
+}
+
+/* True if both sets hold the same names, shapes and bits. */
+static bool same_sets(const ct_params *a, const ct_params *b)
+{
+    int i;
+
+    if (ct_params_count(a) != ct_params_count(b))
+        return false;
+    for (i = 0; i < ct_params_count(a); i++) {
+        ct_param *p = ct_params_at(a, i), *q = ct_params_at(b, i);
+        ct_tensor *x, *y;
+
+        if (strcmp(ct_param_name(p), ct_param_name(q)) ||
+            ct_param_is_settled(p) != ct_param_is_settled(q))
+            return false;
+        if (!ct_param_is_settled(p))
+            continue;
+        x = ct_param_value(p);
+        y = ct_param_value(q);
+        if (!cti_same_shape(&x->shape, &y->shape) || x->dtype != y->dtype ||
+            memcmp(ct_data(x), ct_data(y), (size_t)ct_numel(x) * ct_dtype_size(x->dtype)) != 0)
+            return false;
+    }
+    return true;
+}
+
+static void expect_failed(ct_status got, ct_status status, const char *message)
+{
+    ck_assert_int_eq(got, status);
+    expect_error(status, message);
+}
+
+/* Writes x: ones of the names and shapes given, a NULL name last. */
+typedef struct named {
+    const char *name;
+    ct_shape shape;
+    ct_dtype dtype;
+} named;
+
+static void write_ones(const named *list)
+{
+    const char *names[64];
+    ct_tensor *tensors[64];
+    ct_scope s = ct_scope_begin();
+    int n;
+
+    for (n = 0; list[n].name; n++) {
+        names[n] = list[n].name;
+        tensors[n] = ct_ones(list[n].shape, list[n].dtype, CT_CPU);
+    }
+    ck_assert_int_eq(ct_safetensors_write("x", n, names, tensors, NULL), CT_OK);
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+}
+
+/* ---- round trips ---- */
+
+START_TEST(round_trip)
+{
+    ct_params *a = small_set(1), *b = small_set(2);
+    ct_tensor *handle = ct_param_value(ct_params_get(b, "a.weight"));
+
+    ck_assert(!same_sets(a, b));
+    ct_params_freeze(b, "a.*", true);
+    ck_assert_int_eq(ct_params_save(a, "x"), CT_OK);
+    ck_assert_int_eq(ct_params_load(b, "x", STRICT), CT_OK);
+    ck_assert(same_sets(a, b));
+    ck_assert_ptr_eq(ct_param_value(ct_params_get(b, "a.weight")), handle);
+    ck_assert(!ct_needs_gradient(handle));
+    ck_assert(ct_needs_gradient(ct_param_value(ct_params_get(b, "b.weight"))));
+    ck_assert(!ct_needs_gradient(ct_param_value(ct_params_get(b, "b.mean"))));
+    ck_assert_int_eq(count_files(), 1);
+    ct_params_free(a);
+    ct_params_free(b);
+}
+END_TEST
+
+/* A part is saved and loaded without its prefix, as a submodule is in PyTorch. */
+START_TEST(part)
+{
+    ct_params *a = small_set(1), *b = small_set(2), *c = small_set(2);
+    ct_safetensors *f;
+
+    ck_assert_int_eq(ct_params_save(ct_params_sub(a, "b"), "x"), CT_OK);
+    f = ct_safetensors_open("x");
+    ck_assert_int_eq(ct_safetensors_count(f), 2);
+    ck_assert_int_ge(ct_safetensors_find(f, "weight"), 0);
+    ck_assert_int_ge(ct_safetensors_find(f, "mean"), 0);
+    ct_safetensors_close(f);
+    ck_assert_int_eq(ct_params_load(ct_params_sub(b, "b"), "x", STRICT), CT_OK);
+    ck_assert(same_sets(ct_params_sub(a, "b"), ct_params_sub(b, "b")));
+    ck_assert(same_sets(ct_params_sub(c, "a"), ct_params_sub(b, "a")));
+    ct_params_free(a);
+    ct_params_free(b);
+    ct_params_free(c);
+}
+END_TEST
+
+typedef struct model {
+    ct_params *set;
+    ct_recurrent *rnn;
+    ct_linear *linear;
+} model;
+
+static model new_model(uint64_t seed, ct_dtype dtype, int64_t in)
+{
+    model m = { .set = new_set(seed, dtype) };
+
+    m.rnn = ct_rnn(m.set, "rnn", (ct_rnn_options){ .input_size = in, .hidden_size = 4,
+                                                   .num_layers = 2 });
+    m.linear = ct_linear_module(m.set, "linear", (ct_linear_options){ .in_features = in ? 4 : 0,
+                                                                      .out_features = 3 });
+    expect_ok();
+    return m;
+}
+
+/* x (T, B, in) -> (T, B, 3) */
+static ct_tensor *forward(const model *m, ct_tensor *x)
+{
+    return ct_linear_forward(m->linear, ct_recurrent_forward(m->rnn, x, NULL, NULL));
+}
+
+/* Sizes left open are settled by the file; what is made of them trains. */
+START_TEST(settled_by_file)
+{
+    model a = new_model(1, CT_F64, 5), b = new_model(2, CT_F64, 0);
+    ct_scope s = ct_scope_begin();
+    ct_generator g = ct_generator_seed(1);
+    ct_tensor *x = ct_randn(CT_SHAPE(2, 3, 5), CT_F64, CT_CPU, &g), *y;
+    double *want;
+
+    expect_failed(ct_params_save(b.set, "x"), CT_ERR_SHAPE,
+                  "ct_param_value: rnn.weight_ih_l0 is not settled: its shape is [4,-1]");
+    ck_assert_int_eq(count_files(), 0);
+    ck_assert_int_eq(ct_params_save(a.set, "x"), CT_OK);
+    ck_assert_int_eq(ct_params_load(b.set, "x", STRICT), CT_OK);
+    ck_assert(same_sets(a.set, b.set));
+    ck_assert_int_eq(ct_dim(ct_param_value(ct_params_get(b.set, "rnn.weight_ih_l0")), 1), 5);
+    y = forward(&b, x);
+    want = values_of(forward(&a, x));
+    expect_values("y", y, want, 18, 0);
+    free(want);
+    ck_assert_int_eq(ct_backward(ct_sum(y)), CT_OK);
+    ck_assert_ptr_nonnull(ct_grad_of(ct_param_value(ct_params_get(b.set, "rnn.weight_ih_l0"))));
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+    ct_params_free(a.set);
+    ct_params_free(b.set);
+}
+END_TEST
+
+/* ---- what does not fit ---- */
+
+START_TEST(does_not_fit)
+{
+    static const struct {
+        named list[6];
+        bool non_strict;
+        ct_status status;
+        const char *message;
+    } cases[] = {
+        { { { "a.weight", { 2, { 2, 3 } }, CT_F32 }, { "a.bias", { 1, { 2 } }, CT_F32 } },
+          false,
+          CT_ERR_FORMAT,
+          "2 missing: \"b.weight\" [3], \"b.mean\" [3]" },
+        { { { "a.weight", { 2, { 2, 3 } }, CT_F32 },
+            { "a.bias", { 1, { 2 } }, CT_F32 },
+            { "b.weight", { 1, { 3 } }, CT_F32 },
+            { "b.mean", { 1, { 3 } }, CT_F32 },
+            { "c\nd", { 2, { 7, 0 } }, CT_I64 } },
+          false,
+          CT_ERR_FORMAT,
+          "1 unexpected: \"c?d\" [7,0]" },
+        { { { "a.weight", { 2, { 3, 2 } }, CT_F32 },
+            { "a.bias", { 0, { 0 } }, CT_F32 },
+            { "b.weight", { 2, { 1, 3 } }, CT_F32 },
+            { "b.mean", { 1, { 4 } }, CT_F32 } },
+          false,
+          CT_ERR_SHAPE,
+          "4 of another shape: \"a.weight\" [3,2] in the file, [2,3] here, \"a.bias\" [] in the "
+          "file, "
+          "[2] here, \"b.weight\" [1,3] in the file, [3] here and 1 more" },
+        { { { "a.weight", { 2, { 2, 3 } }, CT_F64 },
+            { "a.bias", { 1, { 2 } }, CT_I32 },
+            { "b.weight", { 1, { 3 } }, CT_BF16 },
+            { "b.mean", { 1, { 3 } }, CT_F32 } },
+          false,
+          CT_ERR_DTYPE,
+          "3 of another dtype: \"a.weight\" F64 in the file, F32 here, \"a.bias\" I32 in the file, "
+          "F32 "
+          "here, \"b.weight\" BF16 in the file, F32 here" },
+        { { { "a.weight", { 2, { 2, 4 } }, CT_F32 },
+            { "a.bias", { 1, { 2 } }, CT_F64 },
+            { "c.weight", { 1, { 3 } }, CT_F32 } },
+          false,
+          CT_ERR_SHAPE,
+          "1 of another shape: \"a.weight\" [2,4] in the file, [2,3] here; 1 of another dtype: "
+          "\"a.bias\" F64 in the file, F32 here; 2 missing: \"b.weight\" [3], \"b.mean\" [3]; 1 "
+          "unexpected: \"c.weight\" [3]" },
+        { { { "a.weight", { 2, { 2, 4 } }, CT_F32 }, { "c.weight", { 1, { 3 } }, CT_F32 } },
+          true,
+          CT_ERR_SHAPE,
+          "1 of another shape: \"a.weight\" [2,4] in the file, [2,3] here" },
+        { { { "a.bias", { 1, { 2 } }, CT_F64 }, { "c.weight", { 1, { 3 } }, CT_F32 } },
+          true,
+          CT_ERR_DTYPE,
+          "1 of another dtype: \"a.bias\" F64 in the file, F32 here" },
+    };
+    ct_params *a = small_set(1), *b = small_set(1);
+    char message[1024];
+    int i;
+
+    for (i = 0; i < LENGTH(cases); i++) {
+        write_ones(cases[i].list);
+        snprintf(message, sizeof message, "ct_params_load: x does not fit: %s", cases[i].message);
+        expect_failed(
+            ct_params_load(a, "x", (ct_load_options){ .non_strict = cases[i].non_strict }),
+            cases[i].status, message);
+        ck_assert(same_sets(a, b));
+    }
+    ct_params_free(a);
+    ct_params_free(b);
+}
+END_TEST
+
+/* Many long names: the message ends in time. */
+START_TEST(many_names)
+{
+    ct_params *set = new_set(1, CT_F32);
+    ct_load_report *r = ct_load_report_new();
+    char name[300];
+    int i;
+
+    for (i = 0; i < 200; i++) {
+        snprintf(name, sizeof name, "%03d%0250d", i, 0);
+        ct_params_add(set, name, CT_SHAPE(2), ct_init_constant(0));
+    }
+    write_ones((named[]){ { NULL, { 0, { 0 } }, CT_F32 } });
+    ck_assert_int_eq(ct_params_load(set, "x", (ct_load_options){ .report = r }), CT_ERR_FORMAT);
+    ck_assert_ptr_nonnull(strstr(ct_error_message(), "x does not fit: 200 missing: \"000000"));
+    ck_assert_ptr_nonnull(strstr(ct_error_message(), "...\" [2] and 197 more"));
+    ct_error_clear();
+    ck_assert_int_eq(ct_load_report_count(r), 200);
+    ck_assert_str_eq(ct_load_report_at(r, 199)->name, name);
+    ct_load_report_free(r);
+    ct_params_free(set);
+}
+END_TEST
+
+START_TEST(report)
+{
+    static const named list[] = { { "a.weight", { 2, { 2, 4 } }, CT_F32 },
+                                  { "a.bias", { 1, { 2 } }, CT_F64 },
+                                  { "b.weight", { 1, { 3 } }, CT_F32 },
+                                  { "c", { 1, { 7 } }, CT_I32 }, { 0 } };
+    ct_params *a = small_set(1);
+    ct_load_report *r = ct_load_report_new();
+    int i, seen[4] = { 0 };
+
+    write_ones(list);
+    for (i = 0; i < 2; i++) { /* a second load begins anew */
+        ck_assert_int_eq(
+            ct_params_load(a, "x", (ct_load_options){ .non_strict = true, .report = r }),
+            CT_ERR_SHAPE);
+        ct_error_clear();
+        ck_assert_int_eq(ct_load_report_count(r), 4);
+    }
+    for (i = 0; i < 4; i++) {
+        const ct_load_item *item = ct_load_report_at(r, i);
+
+        seen[item->problem]++;
+        switch (item->problem) {
+        case CT_LOAD_MISSING:
+            ck_assert_str_eq(item->name, "b.mean");
+            ck_assert_int_eq(item->in_set.dim[0], 3);
+            ck_assert_ptr_null(item->file_dtype);
+            break;
+        case CT_LOAD_UNEXPECTED:
+            ck_assert_str_eq(item->name, "c");
+            ck_assert_int_eq(item->in_file.dim[0], 7);
+            ck_assert_str_eq(item->file_dtype, "I32");
+            break;
+        case CT_LOAD_SHAPE:
+            ck_assert_str_eq(item->name, "a.weight");
+            ck_assert_int_eq(item->in_file.dim[1], 4);
+            ck_assert_int_eq(item->in_set.dim[1], 3);
+            break;
+        case CT_LOAD_DTYPE:
+            ck_assert_str_eq(item->name, "a.bias");
+            ck_assert_str_eq(item->file_dtype, "F64");
+            break;
+        }
+    }
+    for (i = 0; i < 4; i++)
+        ck_assert_int_eq(seen[i], 1);
+    ck_assert_ptr_null(ct_load_report_at(r, 4));
+    ck_assert_ptr_null(ct_load_report_at(r, -1));
+    ck_assert_ptr_null(ct_load_report_at(NULL, 0));
+    ck_assert_int_eq(ct_load_report_count(NULL), 0);
+    ct_load_report_free(NULL);
+    ct_load_report_free(r);
+    ct_params_free(a);
+}
+END_TEST
+
+START_TEST(non_strict)
+{
+    static const named list[] = { { "a.bias", { 1, { 2 } }, CT_F32 },
+                                  { "more", { 1, { 9 } }, CT_I64 }, { 0 } };
+    ct_params *a = small_set(1), *b = small_set(1);
+    ct_load_report *r = ct_load_report_new();
+
+    write_ones(list);
+    ck_assert_int_eq(ct_params_load(a, "x", (ct_load_options){ .non_strict = true, .report = r }),
+                     CT_OK);
+    ck_assert_int_eq(ct_load_report_count(r), 4); /* 3 missing, 1 unexpected */
+    expect_values("a.bias", ct_param_value(ct_params_get(a, "a.bias")), (double[]){ 1, 1 }, 2, 0);
+    ck_assert(same_sets(ct_params_sub(a, "b"), ct_params_sub(b, "b")));
+    ct_load_report_free(r);
+    ct_params_free(a);
+    ct_params_free(b);
+}
+END_TEST
+
+/* ---- names ---- */
+
+/* d2l's names and ours, through one map. */
+START_TEST(prefixes)
+{
+    static const ct_prefix map[] = { { "rnn.rnn.", "rnn." }, { "head.", "linear." }, { 0 } };
+    static const char *const theirs[] = { "rnn.rnn.weight_ih_l0", "rnn.rnn.weight_hh_l0",
+                                          "rnn.rnn.bias_ih_l0", "rnn.rnn.bias_hh_l0" };
+    ct_load_options renamed = { .rename = map };
+    int i, which;
+
+    for (which = 0; which < 2; which++) {
+        ct_params *set = new_set(3, CT_F32);
+        ct_scope s = ct_scope_begin();
+        ct_tensor *t[4];
+        const char *names[4];
+
+        ct_rnn(set, "rnn", (ct_rnn_options){ .hidden_size = 2 });
+        for (i = 0; i < 4; i++) {
+            names[i] = theirs[i] + (which ? 4 : 0);
+            t[i] = ct_full(i == 0   ? CT_SHAPE(2, 3)
+                           : i == 1 ? CT_SHAPE(2, 2)
+                                    : CT_SHAPE(2),
+                           i, CT_F32, CT_CPU);
+        }
+        ck_assert_int_eq(ct_safetensors_write("x", 4, names, t, NULL), CT_OK);
+        ck_assert_int_eq(ct_params_load(set, "x", renamed), CT_OK);
+        expect_values("bias_hh", ct_param_value(ct_params_get(set, "rnn.bias_hh_l0")),
+                      (double[]){ 3, 3 }, 2, 0);
+        if (!which) {
+            ck_assert_int_eq(ct_params_load(set, "x", STRICT), CT_ERR_FORMAT);
+            ck_assert_ptr_nonnull(strstr(ct_error_message(), "4 missing: "));
+            ck_assert_ptr_nonnull(
+                strstr(ct_error_message(), "4 unexpected: \"rnn.rnn.weight_ih_l0\" [2,3]"));
+            ct_error_clear();
+        }
+        ck_assert_int_eq(ct_scope_end(s), CT_OK);
+        ct_params_free(set);
+    }
+}
+END_TEST
+
+START_TEST(collision)
+{
+    static const named list[] = { { "w", { 1, { 2 } }, CT_F32 }, { "old.w", { 1, { 2 } }, CT_F32 },
+                                  { 0 } };
+    static const ct_prefix map[] = { { "old.", "" }, { 0 } };
+    ct_params *set = new_set(1, CT_F32);
+
+    ct_params_add(set, "w", CT_SHAPE(2), ct_init_constant(5));
+    write_ones(list);
+    expect_failed(ct_params_load(set, "x", (ct_load_options){ .rename = map, .non_strict = true }),
+                  CT_ERR_FORMAT, "ct_params_load: x: \"w\" and \"old.w\" both become \"w\"");
+    ck_assert_int_eq(ct_params_load(set, "x", NON_STRICT), CT_OK);
+    ct_params_free(set);
+}
+END_TEST
+
+/* ---- tying ---- */
+
+/* A set of first and second, (2), tied if tie is true. */
+static ct_params *tied_set(bool tie)
+{
+    ct_params *set = new_set(1, CT_F64);
+
+    ct_params_add(set, "first", CT_SHAPE(2), ct_init_normal(0, 1));
+    ct_params_add(set, "second", CT_SHAPE(2), ct_init_normal(0, 1));
+    if (tie)
+        ck_assert_int_eq(ct_params_tie(set, "first", "second"), CT_OK);
+    return set;
+}
+
+START_TEST(tied)
+{
+    ct_params *set = tied_set(true);
+    ct_tensor *a = ct_param_value(ct_params_get(set, "first")),
+              *b = ct_param_value(ct_params_get(set, "second"));
+    ct_optimizer *sgd = ct_sgd_new(set, (ct_sgd_options){ .lr = 0.5 });
+    ct_scope s = ct_scope_begin();
+    double before[2], norm;
+
+    ck_assert_ptr_eq(a, b);
+    ck_assert_int_eq(ct_params_count(set), 2);
+    ck_assert_int_eq(ct_params_numel(set), 2);
+    memcpy(before, ct_data(a), sizeof before);
+    ck_assert_int_eq(ct_backward(ct_sum(ct_mul(a, b))), CT_OK);
+    ck_assert_int_eq(ct_clip_grad_norm(set, 1e9, &norm), CT_OK);
+    expect_close("norm", norm * norm, 4 * (before[0] * before[0] + before[1] * before[1]), 1e-12);
+    ck_assert_int_eq(ct_optimizer_step(sgd), CT_OK); /* w - 0.5 * 2 w, once */
+    expect_values("stepped", a, (double[]){ 0, 0 }, 2, 1e-15);
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+    ck_assert_int_eq(ct_params_freeze(set, "second", true), 1);
+    ck_assert(!ct_needs_gradient(a));
+    ck_assert(!ct_param_is_trained(ct_params_get(set, "first")));
+    ct_optimizer_free(sgd);
+    ct_params_free(set);
+}
+END_TEST
+
+START_TEST(tied_files)
+{
+    ct_params *set = tied_set(true), *loose = tied_set(false);
+    static const char *const names[] = { "first", "second" };
+    ct_scope s = ct_scope_begin();
+    ct_tensor *one = ct_ones(CT_SHAPE(2), CT_F64, CT_CPU);
+    int i;
+
+    ck_assert_int_eq(ct_params_save(set, "x"), CT_OK); /* both names */
+    ck_assert_int_eq(ct_params_load(loose, "x", STRICT), CT_OK);
+    ck_assert(same_sets(set, loose));
+
+    ct_fill(ct_param_value(ct_params_get(loose, "second")), 7); /* recording is on */
+    expect_error(CT_ERR_GRAD, "ct_fill: t f64[2] cpu is a leaf that requires a gradient; write it "
+                              "while recording is off");
+    ct_set_grad_enabled(false);
+    ct_fill(ct_param_value(ct_params_get(loose, "second")), 7);
+    ck_assert_int_eq(ct_params_save(loose, "x"), CT_OK);
+    expect_failed(ct_params_load(set, "x", STRICT), CT_ERR_FORMAT,
+                  "ct_params_load: x: \"first\" and \"second\" are tied, and differ");
+
+    for (i = 0; i < 2; i++) { /* either name is enough */
+        ct_fill(one, i + 3);
+        ck_assert_int_eq(ct_safetensors_write("x", 1, names + i, &one, NULL), CT_OK);
+        ck_assert_int_eq(ct_params_load(set, "x", STRICT), CT_OK);
+        expect_values("loaded", ct_param_value(ct_params_get(set, "second")),
+                      (double[]){ i + 3, i + 3 }, 2, 0);
+    }
+    ck_assert_int_eq(ct_safetensors_write("x", 0, NULL, NULL, NULL), CT_OK);
+    expect_failed(ct_params_load(set, "x", STRICT), CT_ERR_FORMAT,
+                  "ct_params_load: x does not fit: 2 missing: \"first\" [2], \"second\" [2]");
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+    ct_params_free(set);
+    ct_params_free(loose);
+}
+END_TEST
+
+/* Tied before their sizes are known, and chains. */
+START_TEST(tied_early)
+{
+    ct_params *set = new_set(1, CT_F32);
+    ct_init one = ct_init_constant(1);
+    ct_param *a = ct_params_add(set, "a", CT_SHAPE(2, -1), one),
+             *b = ct_params_add(set, "b", CT_SHAPE(-1, 3), one),
+             *c = ct_params_add(set, "c", CT_SHAPE(2, 3), ct_init_constant(5)),
+             *d = ct_params_add(set, "d", CT_SHAPE(3, 2), one);
+
+    ct_params_add_buffer(set, "e", CT_SHAPE(2, 3), one);
+    ck_assert_int_eq(ct_params_tie(set, "b", "c"), CT_OK); /* b takes c's value */
+    ck_assert_ptr_eq(ct_param_value(b), ct_param_value(c));
+    ck_assert_int_eq(ct_params_tie(set, "a", "b"), CT_OK);
+    ck_assert_ptr_eq(ct_param_value(a), ct_param_value(c));
+    ck_assert_int_eq(ct_params_tie(set, "c", "a"), CT_OK); /* they are */
+    ck_assert_int_eq(ct_item(ct_param_value(a)) == 5, 0);  /* not one element */
+    expect_error(CT_ERR_SHAPE, "ct_item: t f32[2,3] cpu has not one element");
+    ck_assert_int_eq(ct_params_numel(set), 12);
+    expect_failed(ct_params_tie(set, "a", "d"), CT_ERR_SHAPE,
+                  "ct_params_tie: a has the shape [2,3], d has [3,2]");
+    ck_assert(ct_param_is_trained(d));
+    expect_failed(ct_params_tie(set, "a", "e"), CT_ERR_ARGUMENT,
+                  "ct_params_tie: e is no parameter");
+    expect_failed(ct_params_tie(set, "x", "a"), CT_ERR_ARGUMENT,
+                  "ct_params_tie: x is no parameter");
+    expect_failed(ct_params_tie(set, "a", NULL), CT_ERR_ARGUMENT,
+                  "ct_params_tie: (null) is no parameter");
+    expect_failed(ct_params_tie(NULL, "a", "b"), CT_ERR_ARGUMENT, "ct_params_tie: set is NULL");
+    ct_params_free(set);
+
+    set = new_set(1, CT_F32); /* neither has a value: a file settles both */
+    a = ct_params_add(set, "a", CT_SHAPE(2, -1), one);
+    b = ct_params_add(set, "b", CT_SHAPE(-1, 3), one);
+    ck_assert_int_eq(ct_params_tie(set, "a", "b"), CT_OK);
+    ck_assert(!ct_param_is_settled(b));
+    write_ones(
+        (named[]){ { "a", { 2, { 2, 3 } }, CT_F32 }, { "b", { 2, { 2, 3 } }, CT_F32 }, { 0 } });
+    ck_assert_int_eq(ct_params_load(set, "x", STRICT), CT_OK);
+    ck_assert_ptr_eq(ct_param_value(a), ct_param_value(b));
+    ck_assert_ptr_nonnull(ct_param_value(a));
+    ct_params_free(set);
+}
+END_TEST
+
+/* ---- all or nothing ---- */
+
+/* A load is an in-place write: history that saved a value notices. */
+START_TEST(history_notices)
+{
+    ct_params *set = tied_set(false);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *w = ct_param_value(ct_params_get(set, "first")), *loss;
+
+    ck_assert_int_eq(ct_params_save(set, "x"), CT_OK);
+    loss = ct_sum(ct_mul(w, w));
+    ck_assert_int_eq(ct_params_load(set, "x", STRICT), CT_OK);
+    ck_assert_int_eq(ct_backward(loss), CT_ERR_GRAD);
+    ct_error_clear();
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+    ct_params_free(set);
+}
+END_TEST
+
+START_TEST(sinks)
+{
+    ct_params *a = small_set(1), *b = small_set(2), *c = small_set(2);
+
+    ck_assert_int_eq(ct_params_save(a, "x"), CT_OK);
+    ct_raise(CT_ERR_ARGUMENT, "test", "stands");
+    ck_assert_int_eq(ct_params_load(b, "x", STRICT), CT_ERR_ARGUMENT);
+    ck_assert_int_eq(ct_params_save(b, "y"), CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "test: stands");
+    ck_assert(same_sets(b, c));
+    ck_assert_int_eq(count_files(), 1);
+    expect_failed(ct_params_load(NULL, "x", STRICT), CT_ERR_ARGUMENT,
+                  "ct_params_load: set is NULL");
+    expect_failed(ct_params_load(b, NULL, STRICT), CT_ERR_ARGUMENT, "ct_params_load: path is NULL");
+    expect_failed(ct_params_save(NULL, "x"), CT_ERR_ARGUMENT, "ct_params_save: set is NULL");
+    expect_failed(ct_params_save(b, NULL), CT_ERR_ARGUMENT, "ct_params_save: path is NULL");
+    expect_failed(ct_params_load(b, "none", STRICT), CT_ERR_IO,
+                  "ct_safetensors_open: none: No such file or directory");
+    ct_params_free(a);
+    ct_params_free(b);
+    ct_params_free(c);
+}
+END_TEST
+
+/* A changed payload, and a file that ends within it, change nothing. */
+START_TEST(damaged)
+{
+    ct_params *a = small_set(1), *b = small_set(2), *c = small_set(2);
+    size_t n;
+    char *bytes;
+
+    ck_assert_int_eq(ct_params_save(a, "x"), CT_OK);
+    bytes = read_bytes("x", &n);
+    bytes[n - 1] ^= 1;
+    write_bytes("x", bytes, n);
+    ck_assert_int_eq(ct_params_load(b, "x", STRICT), CT_ERR_FORMAT);
+    ct_error_clear();
+    write_bytes("x", bytes, n - 1);
+    ck_assert_int_eq(ct_params_load(b, "x", STRICT), CT_ERR_FORMAT);
+    ct_error_clear();
+    ck_assert(same_sets(b, c));
+    free(bytes);
+    ct_params_free(a);
+    ct_params_free(b);
+    ct_params_free(c);
+}
+END_TEST
+
+/* Loads a's file into fresh models, failing another call each time, until none fails. */
+static void load_failing(void (*arm)(int k), const int *seen, ct_status status, int at_least)
+{
+    model a = new_model(1, CT_F32, 5);
+    int k, done = 0;
+
+    ck_assert_int_eq(ct_params_save(a.set, "x"), CT_OK);
+    for (k = 1; !done; k++) {
+        model b = new_model(2, CT_F32, 0), c = new_model(2, CT_F32, 0);
+        ct_status got;
+
+        ct_memory_trim();
+        arm(k);
+        got = ct_params_load(b.set, "x", STRICT);
+        done = *seen < k;
+        fail_nothing();
+        if (got == CT_OK) {
+            ck_assert(same_sets(b.set, a.set));
+        } else {
+            ck_assert_msg(got == status || (got == CT_ERR_FORMAT && seen == &json_seen),
+                          "call %d: %s", k, ct_error_message());
+            ck_assert_msg(same_sets(b.set, c.set), "call %d", k);
+            ct_error_clear();
+        }
+        ct_params_free(b.set);
+        ct_params_free(c.set);
+    }
+    ck_assert_int_ge(k, at_least);
+    ct_params_free(a.set);
+}
+
+START_TEST(load_calls_fail)
+{
+    load_failing(fail_file_call, &files_seen, CT_ERR_IO, 20);
+    load_failing(fail_allocation, &allocations_seen, CT_ERR_MEMORY, 20);
+    load_failing(fail_json_allocation, &json_seen, CT_ERR_MEMORY, 100);
+}
+END_TEST
+
+START_TEST(save_calls_fail)
+{
+    ct_params *a = small_set(1), *b = small_set(2), *c = small_set(2);
+    int k, done = 0, failed = 0;
+
+    ck_assert_int_eq(ct_params_save(a, "x"), CT_OK);
+    for (k = 1; !done; k++) {
+        ct_status got;
+
+        fail_file_call(k);
+        got = ct_params_save(c, "x");
+        done = files_seen < k;
+        fail_nothing();
+        failed += got != CT_OK;
+        ck_assert(got == CT_OK || ct_error() == CT_ERR_IO);
+        ct_error_clear();
+        ck_assert_int_eq(count_files(), 1);
+        ck_assert_int_eq(ct_params_load(b, "x", STRICT), CT_OK); /* the old one or the new one */
+        ck_assert(same_sets(b, a) || same_sets(b, c));
+        ck_assert(got != CT_OK || same_sets(b, c));
+        ck_assert_int_eq(ct_params_save(a, "x"), CT_OK);
+    }
+    ck_assert_int_ge(failed, 15);
+    ct_params_free(a);
+    ct_params_free(b);
+    ct_params_free(c);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("state_dict");
+    TCase *tc = harness_case(suite, "state_dict");
+
+    tcase_add_checked_fixture(tc, files_setup, files_teardown);
+    tcase_add_test(tc, round_trip);
+    tcase_add_test(tc, part);
+    tcase_add_test(tc, settled_by_file);
+    tcase_add_test(tc, does_not_fit);
+    tcase_add_test(tc, many_names);
+    tcase_add_test(tc, report);
+    tcase_add_test(tc, non_strict);
+    tcase_add_test(tc, prefixes);
+    tcase_add_test(tc, collision);
+    tcase_add_test(tc, tied);
+    tcase_add_test(tc, tied_files);
+    tcase_add_test(tc, tied_early);
+    tcase_add_test(tc, history_notices);
+    tcase_add_test(tc, sinks);
+    tcase_add_test(tc, damaged);
+    tcase_add_test(tc, load_calls_fail);
+    tcase_add_test(tc, save_calls_fail);
+    return harness_run(suite);
+}

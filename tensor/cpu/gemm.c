@@ -7,6 +7,7 @@
 
 #ifdef CT_HAVE_BLAS
 #include <cblas.h>
+#include <limits.h>
 #include <pthread.h>
 #endif
 
@@ -16,34 +17,6 @@ typedef struct gemm_job {
     const cti_gemm *g;
     int64_t per_matrix; /* pieces of one matrix */
 } gemm_job;
-
-#ifdef CT_HAVE_BLAS
-
-static void one_thread(void)
-{
-#ifdef HAVE_OPENBLAS_SET_NUM_THREADS
-    openblas_set_num_threads(1);
-#endif
-}
-
-static void multiply(const cti_gemm *g, int64_t m, const char *a, const char *b, char *c)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    CBLAS_TRANSPOSE ta = g->trans_a ? CblasTrans : CblasNoTrans;
-    CBLAS_TRANSPOSE tb = g->trans_b ? CblasTrans : CblasNoTrans;
-
-    pthread_once(&once, one_thread);
-    if (g->dtype == CT_F64)
-        cblas_dgemm(CblasRowMajor, ta, tb, (int)m, (int)g->n, (int)g->k, g->alpha,
-                    (const double *)a, (int)g->lda, (const double *)b, (int)g->ldb, g->beta,
-                    (double *)c, (int)g->ldc);
-    else
-        cblas_sgemm(CblasRowMajor, ta, tb, (int)m, (int)g->n, (int)g->k, (float)g->alpha,
-                    (const float *)a, (int)g->lda, (const float *)b, (int)g->ldb, (float)g->beta,
-                    (float *)c, (int)g->ldc);
-}
-
-#else
 
 #define PLAIN(name, type)                                                                         \
     static void name(const cti_gemm *g, int64_t m, const type *a, const type *b, type *c)         \
@@ -67,12 +40,56 @@ static void multiply(const cti_gemm *g, int64_t m, const char *a, const char *b,
 PLAIN(plain_f32, float)
 PLAIN(plain_f64, double)
 
-static void multiply(const cti_gemm *g, int64_t m, const char *a, const char *b, char *c)
+static void multiply_plainly(const cti_gemm *g, int64_t m, const char *a, const char *b, char *c)
 {
     if (g->dtype == CT_F64)
         plain_f64(g, m, (const double *)a, (const double *)b, (double *)c);
     else
         plain_f32(g, m, (const float *)a, (const float *)b, (float *)c);
+}
+
+#ifdef CT_HAVE_BLAS
+
+static void one_thread(void)
+{
+#ifdef HAVE_OPENBLAS_SET_NUM_THREADS
+    openblas_set_num_threads(1);
+#endif
+}
+
+/* CBLAS counts in int. */
+static bool fits_blas(const cti_gemm *g)
+{
+    return g->n <= INT_MAX && g->k <= INT_MAX && g->lda <= INT_MAX && g->ldb <= INT_MAX &&
+           g->ldc <= INT_MAX;
+}
+
+static void multiply(const cti_gemm *g, int64_t m, const char *a, const char *b, char *c)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    CBLAS_TRANSPOSE ta = g->trans_a ? CblasTrans : CblasNoTrans;
+    CBLAS_TRANSPOSE tb = g->trans_b ? CblasTrans : CblasNoTrans;
+
+    if (!fits_blas(g)) {
+        multiply_plainly(g, m, a, b, c);
+        return;
+    }
+    pthread_once(&once, one_thread);
+    if (g->dtype == CT_F64)
+        cblas_dgemm(CblasRowMajor, ta, tb, (int)m, (int)g->n, (int)g->k, g->alpha,
+                    (const double *)a, (int)g->lda, (const double *)b, (int)g->ldb, g->beta,
+                    (double *)c, (int)g->ldc);
+    else
+        cblas_sgemm(CblasRowMajor, ta, tb, (int)m, (int)g->n, (int)g->k, (float)g->alpha,
+                    (const float *)a, (int)g->lda, (const float *)b, (int)g->ldb, (float)g->beta,
+                    (float *)c, (int)g->ldc);
+}
+
+#else
+
+static void multiply(const cti_gemm *g, int64_t m, const char *a, const char *b, char *c)
+{
+    multiply_plainly(g, m, a, b, c);
 }
 
 #endif

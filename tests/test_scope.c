@@ -498,7 +498,10 @@ START_TEST(steady_state)
     before = calls;
     for (i = 0; i < 20; i++)
         training_step(w, &g);
+#ifndef CT_DEBUG_HANDLES /* which hold handles back */
     ck_assert_int_eq(calls, before);
+#endif
+    (void)before;
     ck_assert_uint_eq(ct_memory().system_allocations, stats.system_allocations);
     ck_assert_uint_eq(ct_memory().live_bytes, stats.live_bytes);
     ck_assert_uint_eq(ct_memory().idle_bytes, stats.idle_bytes);
@@ -809,11 +812,13 @@ static void work_after_fork(void)
 
 START_TEST(forked)
 {
-    char out[200];
+    char out[4000];
+    int status;
 
     ct_set_num_threads(4);
     expected_fingerprint = fingerprint();
-    ck_assert_int_eq(in_child(work_after_fork, out, sizeof out), 0);
+    status = in_child(work_after_fork, out, sizeof out);
+    ck_assert_msg(status == 0, "status %d: %s", status, out);
     ck_assert(fingerprint() == expected_fingerprint);
     ct_set_num_threads(1);
 }

@@ -784,6 +784,7 @@ START_TEST(pieces)
     static tally t;
     int round, i;
 
+    memset(&t, 0, sizeof t);
     if (_i) /* one worker starts, no other */
         cti_thread_create = refuse_thread;
     ct_set_num_threads(4);

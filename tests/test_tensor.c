@@ -307,6 +307,7 @@ static long double element(const void *p, ct_dtype dtype, int64_t i)
 static long double cast_reference(long double v, ct_dtype to)
 {
     uint16_t half;
+    int64_t whole;
 
     switch (to) {
     case CT_F32:
@@ -316,8 +317,8 @@ static long double cast_reference(long double v, ct_dtype to)
     case CT_I32:
         return isnan(v) ? 0 : fminl(fmaxl(truncl(v), INT32_MIN), INT32_MAX);
     case CT_I64:
-        return isnan(v) ? 0 : fminl(fmaxl(truncl(v), (long double)INT64_MIN),
-                                    (long double)INT64_MAX);
+        whole = isnan(v) ? 0 : v >= 0x1p63L ? INT64_MAX : v < -0x1p63L ? INT64_MIN : (int64_t)v;
+        return whole;
     case CT_BOOL:
         return v != 0;
     default:
@@ -410,12 +411,18 @@ static void check_cast(const ct_tensor *x, ct_dtype to, const ct_tensor *y)
 START_TEST(casts)
 {
     ct_generator g = ct_generator_seed(31);
+    volatile long double one = 1;
+    bool wide = one + 0x1p-63L != one; /* not under valgrind: i64 has no reference */
     size_t from, to;
     int64_t i;
 
     for (from = 0; from < 6; from++)
         for (to = 0; to < 6; to++) {
-            ct_tensor *x = edge_tensor(all_dtypes[from]);
+            ct_tensor *x;
+
+            if (!wide && (all_dtypes[from] == CT_I64 || all_dtypes[to] == CT_I64))
+                continue;
+            x = edge_tensor(all_dtypes[from]);
 
             check_cast(x, all_dtypes[to], ct_cast(x, all_dtypes[to]));
             x = ct_slice(x, 0, 0, ct_numel(x), 2); /* strided */

@@ -210,7 +210,8 @@ static bool may_return(const ct_thread *th, ct_scope s, const ct_tensor *t)
     else if (!belongs_to(th, &th->frames[s.depth - 1], t))
         ct_raise(CT_ERR_SCOPE, me, "t %s does not belong to the scope", cti_describe(t).s);
     else if (t->node && t->node_scope >= (int)s.depth)
-        ct_raise(CT_ERR_SCOPE, me, "t %s has history, which cannot leave its scope; detach it first",
+        ct_raise(CT_ERR_SCOPE, me,
+                 "t %s has history, which cannot leave its scope; detach it first",
                  cti_describe(t).s);
     else
         return true;

@@ -423,6 +423,34 @@ START_TEST(elementwise_loops)
 }
 END_TEST
 
+/* Numbers beside integers are clamped to their range, a NaN is 0. */
+START_TEST(integer_parameters)
+{
+    int32_t a = -1, o = 0;
+    int64_t b = 0, q = 0;
+    cti_ew e = { .op = CTI_EW_affine, .dtype = CT_I32, .inputs = 1, .out = &o, .in = { &a },
+                 .param = { 1, 1e12 } };
+
+    cti_cpu_backend.elementwise(&e);
+    ck_assert_int_eq(o, INT32_MAX - 1);
+    e.param[1] = -7.9;
+    cti_cpu_backend.elementwise(&e);
+    ck_assert_int_eq(o, -8);
+    e.dtype = CT_I64;
+    e.out = &q;
+    e.in[0] = &b;
+    e.param[1] = -INFINITY;
+    cti_cpu_backend.elementwise(&e);
+    ck_assert(q == INT64_MIN);
+    e.param[1] = 1e300; /* the largest double below 2^63 */
+    cti_cpu_backend.elementwise(&e);
+    ck_assert(q == INT64_MAX - 1023);
+    e.param[1] = (double)NAN;
+    cti_cpu_backend.elementwise(&e);
+    ck_assert(q == 0);
+}
+END_TEST
+
 START_TEST(integers_wrap)
 {
     int k;
@@ -926,6 +954,7 @@ int main(void)
     tc = harness_case(suite, "elementwise");
     tcase_add_test(tc, elementwise_loops);
     tcase_add_test(tc, integers_wrap);
+    tcase_add_test(tc, integer_parameters);
     tcase_add_test(tc, walks);
     tc = harness_case(suite, "rows");
     tcase_add_test(tc, row_loops);

@@ -379,8 +379,8 @@ static void cpu_elementwise(const cti_ew *e)
 
 /* ---- copies and conversions ---- */
 
-/* One run of n elements, x to y; strides in bytes. Adjacent elements have a loop of their own, which
- * vectorises. */
+/* One run of n elements, x to y; strides in bytes. Adjacent elements have a loop of their own,
+ * which vectorises. */
 #define CONVERT(name, from, to, expr)                                                             \
     static void name(int64_t n, char *d, int64_t ds, const char *s, int64_t ss)                   \
     {                                                                                             \

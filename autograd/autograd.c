@@ -653,6 +653,14 @@ static void take_wanted(pass *p, const ct_node *n)
     }
 }
 
+/* A gradient in a slot outlived the scope in which it came up; what backward functions and hooks
+ * are given is no use after its end (as debug builds would report). */
+static void revive(ct_tensor *g)
+{
+    if (g)
+        g->popped = 0;
+}
+
 static void run_node(pass *p, ct_node *n)
 {
     ct_thread *th = cti_thread();
@@ -664,6 +672,8 @@ static void run_node(pass *p, ct_node *n)
     th->quiet_site++;
     if (!p->create_graph)
         s = cti_scope_push();
+    for (i = 0; i < n->outputs; i++)
+        revive(n->grad[i]);
     if (n->hooks)
         for (i = 0; i < n->outputs; i++) {
             ct_tensor *g = run_hooks(n->hooks, i, n->grad[i]);
@@ -742,7 +752,10 @@ static void settle_leaves(pass *p)
         l->next = NULL;
         l->pending = NULL;
         if (good && g) {
-            ct_tensor *final = run_hooks(l->hooks, 0, g);
+            ct_tensor *final;
+
+            revive(g);
+            final = run_hooks(l->hooks, 0, g);
 
             if (final == g && !l->grad && exclusive(g)) {
                 l->grad = g; /* the reference moves */

@@ -168,8 +168,7 @@ typedef struct cti_backend {
     void (*reduce)(cti_reduce_op op, ct_dtype dtype, int64_t outer, int64_t n, int64_t inner,
                    const void *in, void *out);
 
-    /* out (count, width) <- rows of src (rows, width) by index (count), i32 or i64; an index
-     * below 0 gives a row of zeros when zero_negative is set, else it is an error */
+    /* out (count, width) <- rows of src (rows, width) by index (count), i32 or i64 */
     ct_status (*gather_rows)(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
                              int64_t rows, const void *src, const void *index, void *out,
                              int64_t *bad);

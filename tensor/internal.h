@@ -18,6 +18,7 @@
 #include "tensor/backend.h"
 
 typedef struct ct_node ct_node;
+typedef struct cti_pool cti_pool;
 
 /* What autograd hangs on a leaf (its gradient, hooks); freed with the tensor. */
 typedef struct cti_leaf {
@@ -34,6 +35,7 @@ typedef struct ct_storage {
     size_t bytes;           /* of the buffer: the class's size */
     void *data;
     const char *written_at; /* the place of the last in-place write, for messages */
+    cti_pool *home;         /* of the thread that made it, while it is in use */
     struct ct_storage *next;
 } ct_storage;
 
@@ -105,9 +107,9 @@ bool cti_same_shape(const ct_shape *a, const ct_shape *b);
 /* 0..rank-1 for an axis that may be negative; -1 with CT_ERR_SHAPE. */
 int cti_axis(const char *function, const ct_tensor *t, int axis);
 
-/* Notes an in-place write: bumps the version, forgets one-hot indices. False with an error if
- * the rules forbid the write. */
-bool cti_may_write(const char *function, ct_tensor *t);
+/* False with an error if the rules forbid an in-place write of t. cti_written notes one: bumps the
+ * version, forgets one-hot indices. */
+bool cti_may_write(const char *function, const ct_tensor *t);
 void cti_written(ct_tensor *t);
 
 /* "f32[32,256] cpu" and "[32,256]", for messages. */
@@ -136,8 +138,6 @@ typedef struct cti_frame {
     bool recording;
 } cti_frame;
 
-typedef struct cti_pool cti_pool;
-
 typedef struct ct_thread {
     const char *site; /* the user's call, for messages */
     int quiet_site;   /* > 0 while the library calls back: ct_here does nothing */
@@ -165,7 +165,7 @@ typedef struct ct_thread {
 
     ct_tensor *free_tensors;
     cti_pool *pool;
-    ct_memory_stats memory;
+    ct_memory_stats memory; /* live_bytes: see the pool */
 } ct_thread;
 
 ct_thread *cti_thread(void);
@@ -188,7 +188,8 @@ void cti_scope_pop(ct_scope s);
 bool cti_push_live(const char *function, ct_tensor *t);
 ct_tensor *cti_tensor_alloc(const char *function);
 
-/* A thread's idle buffers, given back at its end. */
+/* A thread's idle handles and buffers, given back at its end. */
+void cti_handles_free(ct_thread *th);
 void cti_pool_free(ct_thread *th);
 
 #endif

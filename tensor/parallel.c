@@ -2,12 +2,14 @@
  *
  * One job at a time: its owner and the workers draw piece numbers from a counter until none is
  * left. The owner never waits for a worker that has not begun, so a worker that gets no processor
- * costs nothing but the piece it holds. Workers are started at first need and joined at exit. */
+ * costs nothing but the piece it holds. Workers are started at first need and joined at exit; with
+ * fewer than wanted, or none, the owner does more itself. A forked child starts with none. */
 #include "tensor/internal.h"
 
 #include "tensor/parallel.h"
 
 #include <pthread.h>
+#include <signal.h>
 
 #define MOST 256
 
@@ -30,6 +32,9 @@ static struct {
 
 static pthread_mutex_t owner = PTHREAD_MUTEX_INITIALIZER; /* who owns the job */
 static atomic_int wanted = 1;
+
+int (*cti_thread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *),
+                         void *) = pthread_create;
 
 static void draw_pieces(int64_t pieces, void (*run)(void *, int64_t), void *context)
 {
@@ -81,11 +86,38 @@ __attribute__((destructor)) static void stop_workers(void)
     pool.started = 0;
 }
 
+/* fork() copies neither the workers nor any other thread that may hold a lock. */
+static void forget_workers(void)
+{
+    pthread_mutex_init(&owner, NULL);
+    pthread_mutex_init(&pool.lock, NULL);
+    pthread_cond_init(&pool.work, NULL);
+    pthread_cond_init(&pool.idle, NULL);
+    pool.started = 0;
+    pool.busy = 0;
+    pool.run = NULL;
+}
+
+static void note_forks(void)
+{
+    pthread_atfork(NULL, NULL, forget_workers);
+}
+
+/* Workers take no signals: those are for the program's own threads. */
 static void start_workers(int count)
 {
-    while (pool.started < count &&
-           pthread_create(&pool.worker[pool.started], NULL, work, (void *)(intptr_t)pool.started) == 0)
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    sigset_t all, before;
+
+    if (pool.started >= count)
+        return;
+    pthread_once(&once, note_forks);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (pool.started < count && cti_thread_create(&pool.worker[pool.started], NULL, work,
+                                                     (void *)(intptr_t)pool.started) == 0)
         pool.started++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static void run_here(int64_t pieces, void (*run)(void *, int64_t), void *context)

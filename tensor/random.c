@@ -118,8 +118,10 @@ static ct_status draw(const char *function, ct_tensor *t, double a, double b, ct
 
     if (!cti_usable(function, t) || !g)
         return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, function, "t or g is NULL") : ct_error();
-    if (!isfinite(a) || !isfinite(b) || (normal && b < 0))
-        return ct_raise(CT_ERR_ARGUMENT, function, "the distribution's parameters %g, %g", a, b);
+    if (normal && !(isfinite(a) && isfinite(b) && b >= 0))
+        return ct_raise(CT_ERR_ARGUMENT, function, "mean %g and std %g: finite, std >= 0", a, b);
+    if (!normal && !(isfinite(a) && isfinite(b - a) && a <= b))
+        return ct_raise(CT_ERR_ARGUMENT, function, "low %g and high %g: finite, low <= high", a, b);
     if (!cti_want_float(function, "t", t) || !cti_may_write(function, t))
         return ct_error();
     s = cti_scope_push();

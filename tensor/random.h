@@ -37,7 +37,7 @@ uint64_t ct_random_below(ct_generator *g, uint64_t n) CT_NOSITE; /* uniform in 0
 double ct_random_uniform(ct_generator *g) CT_NOSITE;             /* 53 bits, in [0, 1) */
 
 /* Fills t, of dtype f32 or f64, with uniforms in [low, high) or with normals (Box-Muller). An
- * in-place write, as ct_fill. */
+ * in-place write, as ct_fill. CT_ERR_ARGUMENT: low > high, std < 0, one that is not finite. */
 ct_status ct_uniform_into(ct_tensor *t, double low, double high, ct_generator *g);
 ct_status ct_normal_into(ct_tensor *t, double mean, double std, ct_generator *g);
 

@@ -21,11 +21,7 @@ static void thread_end(void *unused)
         cti_scope_pop((ct_scope){ th->frames[0].id, th->id, 1 });
     if (th->tape_free)
         th->tape_free(th);
-    while (th->free_tensors) {
-        ct_tensor *t = th->free_tensors;
-        th->free_tensors = t->next_free;
-        cti_release(t);
-    }
+    cti_handles_free(th);
     cti_pool_free(th);
     cti_release(th->frames);
     cti_release(th->live);
@@ -189,41 +185,62 @@ ct_status ct_scope_end(ct_scope s)
     return status;
 }
 
+/* True if t is a live tensor of the scope whose frame is f (or of a forgotten one inside). */
+static bool belongs_to(const ct_thread *th, const cti_frame *f, const ct_tensor *t)
+{
+    size_t i;
+
+    for (i = th->live_count; i > f->live; i--)
+        if (th->live[i - 1] == t)
+            return true;
+    return false;
+}
+
+/* Whether t may go from the scope to the enclosing one; raises if not. */
+static bool may_return(const ct_thread *th, ct_scope s, const ct_tensor *t)
+{
+    static const char *const me = "ct_scope_return";
+
+    if (s.depth == 1)
+        ct_raise(CT_ERR_SCOPE, me, "there is no enclosing scope (ct_keep it)");
+    else if (!t && cti_sink_allowed())
+        ct_raise(CT_ERR_ARGUMENT, me, "t is NULL");
+    else if (!cti_usable(me, t))
+        return false;
+    else if (!belongs_to(th, &th->frames[s.depth - 1], t))
+        ct_raise(CT_ERR_SCOPE, me, "t %s does not belong to the scope", cti_describe(t).s);
+    else if (t->node && t->node_scope >= (int)s.depth)
+        ct_raise(CT_ERR_SCOPE, me,
+                 "t %s has history, which cannot leave its scope; detach it first",
+                 cti_describe(t).s);
+    else
+        return true;
+    return false;
+}
+
 ct_status ct_scope_return(ct_scope s, ct_tensor *t, ct_tensor **out)
 {
     ct_thread *th = cti_thread();
     ct_status status;
-    size_t i;
+    bool good;
 
     *out = NULL;
     if (!is_open(th, s))
         return refuse_end("ct_scope_return", s);
-    if (s.depth == 1) {
-        ct_raise(CT_ERR_SCOPE, "ct_scope_return", "there is no enclosing scope (ct_keep it)");
-    } else if (t && t->node && t->node_scope >= (int)s.depth) {
-        ct_raise(CT_ERR_SCOPE, "ct_scope_return",
-                 "t %s has history, which cannot leave its scope; detach it first",
-                 cti_describe(t).s);
-    } else if (t) {
-        for (i = th->frames[s.depth - 1].live; i < th->live_count && th->live[i] != t; i++)
-            ;
-        if (i == th->live_count)
-            ct_raise(CT_ERR_SCOPE, "ct_scope_return", "t %s does not belong to the scope",
-                     cti_describe(t).s);
-        else
-            cti_ref(t);
-        status = outcome(th, s);
-        if (i < th->live_count) {
-            cti_scope_pop(s);
-            t->popped = 0;
-            if (status == CT_OK && cti_push_live("ct_scope_return", t))
-                *out = t;
-            else
-                cti_unref(t);
-            return status == CT_OK ? ct_error() : status;
-        }
-    }
+    good = may_return(th, s, t);
     status = outcome(th, s);
+    good = good && status == CT_OK;
+    if (good)
+        cti_ref(t);
     cti_scope_pop(s);
-    return status;
+    if (!good)
+        return status;
+    t->popped = 0;
+    if (!cti_push_live("ct_scope_return", t)) {
+        t->popped = 1;
+        cti_unref(t);
+        return ct_error();
+    }
+    *out = t;
+    return CT_OK;
 }

@@ -2,7 +2,8 @@
  *
  * Sizes are rounded up to classes, four to a power of two (64, 80, 96, 112, 128, 160, ... bytes),
  * so that at most a fifth is lost and a training step finds each of its buffers again. The pool is
- * the thread's own: no lock. A buffer freed on another thread joins that thread's pool. */
+ * the thread's own: no lock. A buffer freed on another thread joins that thread's pool; until then
+ * it counts as live on the thread that made it, whose counter therefore outlives the thread. */
 #include "tensor/internal.h"
 
 #include "tensor/host.h"
@@ -12,7 +13,26 @@
 
 struct cti_pool {
     ct_storage *idle[DEVICES][CLASSES];
+    atomic_size_t live; /* bytes that this thread's buffers in use hold, wherever they are freed */
+    atomic_size_t refs; /* the thread, and each buffer in use */
 };
+
+static void pool_unref(cti_pool *pool)
+{
+    if (atomic_fetch_sub_explicit(&pool->refs, 1, memory_order_acq_rel) == 1)
+        cti_release(pool);
+}
+
+/* The thread's pool, made at first need; NULL when there is no memory for it. */
+static cti_pool *pool_of(ct_thread *th)
+{
+    if (!th->pool) {
+        th->pool = cti_calloc(1, sizeof *th->pool);
+        if (th->pool)
+            atomic_store_explicit(&th->pool->refs, 1, memory_order_relaxed);
+    }
+    return th->pool;
+}
 
 static int class_of(size_t bytes, size_t *rounded)
 {
@@ -28,9 +48,8 @@ static int class_of(size_t bytes, size_t *rounded)
     return (shift - 4) * 4 + step;
 }
 
-static void give_back(ct_thread *th, ct_storage *s)
+static void give_back(ct_storage *s)
 {
-    th->memory.idle_bytes -= s->bytes;
     cti_backend_of(s->device)->release(s->data, s->bytes);
     cti_release(s);
 }
@@ -47,14 +66,17 @@ void ct_memory_trim(void)
             while (th->pool->idle[d][c]) {
                 ct_storage *s = th->pool->idle[d][c];
                 th->pool->idle[d][c] = s->next;
-                give_back(th, s);
+                th->memory.idle_bytes -= s->bytes;
+                give_back(s);
             }
 }
 
 void cti_pool_free(ct_thread *th)
 {
+    if (!th->pool)
+        return;
     ct_memory_trim();
-    cti_release(th->pool);
+    pool_unref(th->pool);
     th->pool = NULL;
 }
 
@@ -77,34 +99,33 @@ static ct_storage *from_system(ct_thread *th, ct_device device, size_t bytes)
 ct_storage *cti_storage_try(ct_device device, size_t bytes)
 {
     ct_thread *th = cti_thread();
-    size_t rounded;
+    size_t rounded, live;
     int c = class_of(bytes, &rounded), kind = device & (DEVICES - 1);
-    ct_storage *s = NULL;
+    cti_pool *pool = pool_of(th);
+    ct_storage *s = pool && c < CLASSES ? pool->idle[kind][c] : NULL;
 
-    if (!th->pool)
-        th->pool = cti_calloc(1, sizeof *th->pool);
-    if (th->pool && c < CLASSES)
-        s = th->pool->idle[kind][c];
     if (s) {
-        th->pool->idle[kind][c] = s->next;
+        pool->idle[kind][c] = s->next;
         th->memory.idle_bytes -= s->bytes;
-    } else {
+    } else if (pool) {
         s = from_system(th, device, rounded);
         if (!s) {
             ct_memory_trim();
             s = from_system(th, device, rounded);
         }
-        if (!s)
-            return NULL;
-        s->size_class = c;
     }
+    if (!s)
+        return NULL;
+    s->size_class = c;
     s->next = NULL;
+    s->home = pool;
     s->written_at = NULL;
     atomic_store_explicit(&s->refs, 1, memory_order_relaxed);
     atomic_store_explicit(&s->version, 0, memory_order_relaxed);
-    th->memory.live_bytes += s->bytes;
-    if (th->memory.live_bytes > th->memory.peak_bytes)
-        th->memory.peak_bytes = th->memory.live_bytes;
+    atomic_fetch_add_explicit(&pool->refs, 1, memory_order_relaxed);
+    live = atomic_fetch_add_explicit(&pool->live, s->bytes, memory_order_relaxed) + s->bytes;
+    if (live > th->memory.peak_bytes)
+        th->memory.peak_bytes = live;
     return s;
 }
 
@@ -129,18 +150,25 @@ void cti_storage_unref(ct_storage *s)
     if (atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
         return;
     th = cti_thread();
-    th->memory.live_bytes -= s->bytes;
-    th->memory.idle_bytes += s->bytes;
+    atomic_fetch_sub_explicit(&s->home->live, s->bytes, memory_order_relaxed);
+    pool_unref(s->home);
+    s->home = NULL;
     if (th->pool && s->size_class < CLASSES) {
         ct_storage **idle = &th->pool->idle[s->device & (DEVICES - 1)][s->size_class];
         s->next = *idle;
         *idle = s;
+        th->memory.idle_bytes += s->bytes;
     } else {
-        give_back(th, s);
+        give_back(s);
     }
 }
 
 ct_memory_stats ct_memory(void)
 {
-    return cti_thread()->memory;
+    ct_thread *th = cti_thread();
+    ct_memory_stats stats = th->memory;
+
+    if (th->pool)
+        stats.live_bytes = atomic_load_explicit(&th->pool->live, memory_order_relaxed);
+    return stats;
 }

@@ -112,13 +112,15 @@ int64_t cti_shape_check(const char *function, const ct_shape *shape, ct_dtype dt
         }
         zero |= shape->dim[i] == 0;
     }
-    for (i = 0; i < shape->rank && !zero; i++) {
-        if (n > limit / shape->dim[i]) {
+    for (i = 0; i < shape->rank; i++) { /* a size of 0 counts as 1: strides must not overflow */
+        int64_t size = shape->dim[i] ? shape->dim[i] : 1;
+
+        if (n > limit / size) {
             ct_raise(CT_ERR_SHAPE, function, "shape %s is too large: its size overflows",
                      cti_shape_text(shape).s);
             return -1;
         }
-        n *= shape->dim[i];
+        n *= size;
     }
     return zero ? 0 : n;
 }
@@ -253,31 +255,58 @@ void cti_ref(ct_tensor *t)
     atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
 }
 
-#ifdef CT_DEBUG_HANDLES
-/* Debug builds hold freed handles back for a while, so that their use is noticed. */
-#define QUARANTINE 4096
-static void recycle(ct_thread *th, ct_tensor *t)
-{
-    static _Thread_local ct_tensor *held[QUARANTINE];
-    static _Thread_local unsigned next;
-    ct_tensor *out = held[next];
-
-    if (!th->depth && !t)
-        return;
-    held[next] = t;
-    next = (next + 1) % QUARANTINE;
-    if (out) {
-        out->next_free = th->free_tensors;
-        th->free_tensors = out;
-    }
-}
-#else
 static void recycle(ct_thread *th, ct_tensor *t)
 {
     t->next_free = th->free_tensors;
     th->free_tensors = t;
 }
+
+#ifdef CT_DEBUG_HANDLES
+/* Debug builds hold freed handles back for a while, so that their use is noticed. */
+#define QUARANTINE 4096
+static _Thread_local ct_tensor *held[QUARANTINE];
+static _Thread_local unsigned held_next;
+
+static void retire(ct_thread *th, ct_tensor *t)
+{
+    if (held[held_next])
+        recycle(th, held[held_next]);
+    held[held_next] = t;
+    held_next = (held_next + 1) % QUARANTINE;
+}
+
+static void end_quarantine(ct_thread *th)
+{
+    int i;
+
+    for (i = 0; i < QUARANTINE; i++)
+        if (held[i]) {
+            recycle(th, held[i]);
+            held[i] = NULL;
+        }
+}
+#else
+static void retire(ct_thread *th, ct_tensor *t)
+{
+    recycle(th, t);
+}
+
+static void end_quarantine(ct_thread *th)
+{
+    (void)th;
+}
 #endif
+
+void cti_handles_free(ct_thread *th)
+{
+    end_quarantine(th);
+    while (th->free_tensors) {
+        ct_tensor *t = th->free_tensors;
+
+        th->free_tensors = t->next_free;
+        cti_release(t);
+    }
+}
 
 void cti_unref(ct_tensor *t)
 {
@@ -293,7 +322,7 @@ void cti_unref(ct_tensor *t)
     t->leaf = NULL;
     t->indices = NULL;
     t->popped = 1;
-    recycle(cti_thread(), t);
+    retire(cti_thread(), t);
 }
 
 /* A handle of the innermost scope, its storage not yet set. */
@@ -415,7 +444,8 @@ void ct_free(ct_tensor *t)
     if (!t)
         return;
     if (!t->owned || t->popped) {
-        ct_raise(CT_ERR_SCOPE, "ct_free", "t %s belongs to a scope, which frees it",
+        ct_raise(CT_ERR_SCOPE, "ct_free",
+                 t->owned ? "t %s was freed before" : "t %s belongs to a scope, which frees it",
                  cti_describe(t).s);
         return;
     }
@@ -508,8 +538,18 @@ ct_tensor *ct_arange(double start, double end, double step, ct_dtype dtype, ct_d
 
 ct_tensor *ct_linspace(double start, double end, int64_t n, ct_dtype dtype, ct_device device)
 {
-    return ramp("ct_linspace", (double)n, start, n > 1 ? (end - start) / (double)(n - 1) : 0, dtype,
-                device);
+    double step = n > 1 ? (end - start) / (double)(n - 1) : 0;
+    ct_tensor *t;
+
+    if (n < 0) {
+        ct_raise(CT_ERR_SHAPE, "ct_linspace", "n %lld is negative", (long long)n);
+        return NULL;
+    }
+    t = ramp("ct_linspace", (double)n, start, step, dtype, device);
+    if (t && n > 1) /* which start + (n - 1) step may miss */
+        cti_backend_of(device)->fill(cti_ptr(t) + (n - 1) * (int64_t)dtypes[dtype].size, dtype, 1,
+                                     end);
+    return t;
 }
 
 ct_tensor *ct_eye(int64_t n, ct_dtype dtype, ct_device device)
@@ -644,7 +684,9 @@ ct_status ct_to_host(const ct_tensor *t, void *buffer, size_t bytes)
 
     if (!cti_usable("ct_to_host", t))
         return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, "ct_to_host", "t is NULL") : ct_error();
-    if (bytes != (size_t)t->numel * ct_dtype_size(t->dtype) || (!buffer && bytes))
+    if (!buffer && bytes)
+        return ct_raise(CT_ERR_ARGUMENT, "ct_to_host", "buffer is NULL");
+    if (bytes != (size_t)t->numel * ct_dtype_size(t->dtype))
         return ct_raise(CT_ERR_ARGUMENT, "ct_to_host", "t %s takes %zu bytes, not %zu",
                         cti_describe(t).s, (size_t)t->numel * ct_dtype_size(t->dtype), bytes);
     s = cti_scope_push();
@@ -655,21 +697,37 @@ ct_status ct_to_host(const ct_tensor *t, void *buffer, size_t bytes)
     return c ? CT_OK : ct_error();
 }
 
-const void *ct_data(const ct_tensor *t)
+static void *elements(const char *function, const ct_tensor *t)
 {
-    if (!cti_usable("ct_data", t))
+    if (!cti_usable(function, t))
         return NULL;
     if (t->device != CT_CPU || !t->contiguous) {
-        ct_raise(t->contiguous ? CT_ERR_DEVICE : CT_ERR_SHAPE, "ct_data",
+        ct_raise(t->contiguous ? CT_ERR_DEVICE : CT_ERR_SHAPE, function,
                  "t %s is not a contiguous tensor on the CPU", cti_describe(t).s);
         return NULL;
     }
     return cti_ptr(t);
 }
 
+const void *ct_data(const ct_tensor *t)
+{
+    return elements("ct_data", t);
+}
+
 /* ---- in-place writes ---- */
 
-bool cti_may_write(const char *function, ct_tensor *t)
+/* True if elements lie in one place, as those of an expanded view do. */
+static bool overlaps_itself(const ct_tensor *t)
+{
+    int i;
+
+    for (i = 0; i < t->shape.rank && t->numel; i++)
+        if (t->shape.dim[i] > 1 && t->stride[i] == 0)
+            return true;
+    return false;
+}
+
+bool cti_may_write(const char *function, const ct_tensor *t)
 {
     if (t->node) {
         ct_raise(CT_ERR_GRAD, function, "t %s has history; in-place writes are for leaves",
@@ -679,6 +737,11 @@ bool cti_may_write(const char *function, ct_tensor *t)
     if (t->requires_grad && cti_thread()->recording) {
         ct_raise(CT_ERR_GRAD, function,
                  "t %s is a leaf that requires a gradient; write it while recording is off",
+                 cti_describe(t).s);
+        return false;
+    }
+    if (overlaps_itself(t)) {
+        ct_raise(CT_ERR_SHAPE, function, "t %s is an expanded view: its elements share memory",
                  cti_describe(t).s);
         return false;
     }
@@ -697,10 +760,12 @@ void cti_written(ct_tensor *t)
 
 void *ct_mutable_data(ct_tensor *t)
 {
-    if (!ct_data(t) || !cti_may_write("ct_mutable_data", t))
+    void *p = elements("ct_mutable_data", t);
+
+    if (!p || !cti_may_write("ct_mutable_data", t))
         return NULL;
     cti_written(t);
-    return cti_ptr(t);
+    return p;
 }
 
 ct_status ct_copy_into(ct_tensor *t, const ct_tensor *src)

@@ -100,7 +100,8 @@ void *ct_mutable_data(ct_tensor *t);
 
 /* Overwrites t's elements: with src's (same shape, dtype and device; src may be a view), or with
  * one value. In-place writes are for leaves, buffers and data while recording is off; on a tensor
- * with history they are CT_ERR_GRAD, as on a leaf that requires a gradient while recording. */
+ * with history they are CT_ERR_GRAD, as on a leaf that requires a gradient while recording. An
+ * expanded view, whose elements share memory, is CT_ERR_SHAPE. */
 ct_status ct_copy_into(ct_tensor *t, const ct_tensor *src);
 ct_status ct_fill(ct_tensor *t, double value);
 
@@ -109,8 +110,9 @@ void ct_print(const ct_tensor *t, FILE *out);
 
 /* ---- the pool ---- */
 
-/* Bytes that this thread's open tensors and its idle pool hold, and how often the system was
- * asked for memory. */
+/* Bytes that the tensors made on this thread and still in use hold (those handed to another thread
+ * too), bytes of its idle pool, the most that was ever in use, and how often the system was asked
+ * for a buffer. A buffer freed on another thread joins that one's pool. */
 typedef struct ct_memory_stats {
     size_t live_bytes, idle_bytes, peak_bytes;
     uint64_t system_allocations;

@@ -1002,6 +1002,41 @@ START_TEST(load_errors)
 }
 END_TEST
 
+/* A value of two names gets one update, of the sum of both uses' gradients, whichever name holds it;
+ * the other has no state. */
+START_TEST(tied)
+{
+    ct_params *set = new_set(CT_F64), *alone = new_set(CT_F64);
+    ct_optimizer *o, *want;
+    ct_scope s;
+    int t;
+
+    ct_params_add(set, "tied", CT_SHAPE(37), (ct_init){ .fill = fill, .a = 5 });
+    o = rule_of(set, resumed[_i]);
+    want = rule_of(alone, resumed[_i]);
+    ck_assert(ct_params_tie(set, "a.weight", "tied") == CT_OK);
+    for (t = 1; t < 5; t++) {
+        give(set, 0, t);
+        give(set, 3, t + 1);
+        give(alone, 0, t);
+        s = ct_scope_begin();
+        ct_backward_with(value(alone, 0), made(gradient_at, 3, t + 1, 37, CT_F64));
+        ck_assert(ct_scope_end(s) == CT_OK);
+        ct_clip_grad_norm(set, 1, NULL);
+        ct_clip_grad_norm(alone, 1, NULL);
+        ct_optimizer_step(o);
+        ct_optimizer_step(want);
+        ck_assert(!has_gradient(set, 3));
+    }
+    expect_same("tied", set, alone);
+    ck_assert_int_eq(ct_optimizer_state_count(o), ct_optimizer_state_count(want));
+    ct_optimizer_free(o);
+    ct_optimizer_free(want);
+    ct_params_free(set);
+    ct_params_free(alone);
+}
+END_TEST
+
 /* ---- memory and threads ---- */
 
 static cti_memory_table real_memory;
@@ -1196,6 +1231,7 @@ int main(void)
     tcase_add_test(tc, error_stands);
     tcase_add_test(tc, settled_later);
     tcase_add_test(tc, groups);
+    tcase_add_loop_test(tc, tied, 0, rules);
     tcase_add_test(tc, option_errors);
     tcase_add_test(tc, call_errors);
     tc = harness_case(suite, "checkpoint");

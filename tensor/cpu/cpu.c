@@ -68,6 +68,145 @@ static void cpu_transfer(void *to, const void *from, size_t bytes)
     memcpy(to, from, bytes);
 }
 
+/* ---- one number in another dtype ---- */
+
+static float float_of_bf16(uint16_t half)
+{
+    uint32_t bits = (uint32_t)half << 16;
+    float f;
+
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static double load_double(const char *p, ct_dtype dtype)
+{
+    float f;
+    uint16_t half;
+    double d;
+    int32_t i;
+    int64_t l;
+
+    switch (dtype) {
+    case CT_F32:
+        memcpy(&f, p, sizeof f);
+        return f;
+    case CT_F64:
+        memcpy(&d, p, sizeof d);
+        return d;
+    case CT_I32:
+        memcpy(&i, p, sizeof i);
+        return i;
+    case CT_I64:
+        memcpy(&l, p, sizeof l);
+        return (double)l;
+    case CT_BOOL:
+        return *(const uint8_t *)p;
+    case CT_BF16:
+        memcpy(&half, p, sizeof half);
+        return float_of_bf16(half);
+    }
+    return 0;
+}
+
+/* to nearest even; a NaN stays one */
+static uint16_t bf16_of(float f)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &f, sizeof bits);
+    if (f != f)
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+/* The float below |v| with its last bit set if anything was lost ("to odd"): rounding that once
+ * more, to fewer bits, is as good as rounding v. */
+static float float_to_odd(double v)
+{
+    float f = (float)v;
+    uint32_t bits;
+
+    if (v != v || (double)f == v)
+        return f;
+    memcpy(&bits, &f, sizeof bits);
+    if (fabs((double)f) > fabs(v))
+        bits--;
+    bits |= 1;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static uint16_t bf16_of_double(double v)
+{
+    return bf16_of(float_to_odd(v));
+}
+
+/* The low half of a large integer only tells whether anything is below the upper half. */
+static uint16_t bf16_of_i64(int64_t v)
+{
+    uint64_t magnitude = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+
+    if (magnitude >> 48)
+        magnitude = (magnitude & ~(uint64_t)0xffffffff) | ((magnitude & 0xffffffff) != 0) << 16;
+    return bf16_of_double(v < 0 ? -(double)magnitude : (double)magnitude);
+}
+
+static int64_t clamp_integer(double v, double low, double high, int64_t most, int64_t least)
+{
+    if (v != v)
+        return 0;
+    return v >= high ? most : v <= low ? least : (int64_t)v;
+}
+
+static int32_t i32_of(double v)
+{
+    return (int32_t)clamp_integer(v, INT32_MIN, INT32_MAX, INT32_MAX, INT32_MIN);
+}
+
+static int64_t i64_of(double v)
+{
+    return clamp_integer(v, -0x1p63, 0x1p63, INT64_MAX, INT64_MIN);
+}
+
+static int32_t i32_of_i64(int64_t v)
+{
+    return v > INT32_MAX ? INT32_MAX : v < INT32_MIN ? INT32_MIN : (int32_t)v;
+}
+
+static void store_double(char *p, ct_dtype dtype, double v)
+{
+    float f;
+    int32_t i;
+    int64_t l;
+    uint16_t half;
+
+    switch (dtype) {
+    case CT_F32:
+        f = (float)v;
+        memcpy(p, &f, sizeof f);
+        break;
+    case CT_F64:
+        memcpy(p, &v, sizeof v);
+        break;
+    case CT_I32:
+        i = i32_of(v);
+        memcpy(p, &i, sizeof i);
+        break;
+    case CT_I64:
+        l = i64_of(v);
+        memcpy(p, &l, sizeof l);
+        break;
+    case CT_BOOL:
+        *p = v != 0;
+        break;
+    case CT_BF16:
+        half = bf16_of_double(v);
+        memcpy(p, &half, sizeof half);
+        break;
+    }
+}
+
 /* ---- walking several strided arrays at once ---- */
 
 typedef struct walk {
@@ -132,11 +271,10 @@ typedef struct job {
     int64_t per_piece;           /* units in a piece */
     const cti_ew *e;
     cti_loop loop;
+    double param[2];
     size_t size[4];
     /* copies */
     const cti_array *dst, *src;
-    void (*copy_run)(int64_t n, char *d, int64_t ds, const char *s, int64_t ss, ct_dtype dt,
-                     ct_dtype st);
 } job;
 
 static void job_cut(job *j)
@@ -178,7 +316,7 @@ static void elementwise_piece(void *context, int64_t piece)
         }
         if (n == 1) /* the contiguous loops serve */
             step[0] = step[1] = step[2] = step[3] = 1;
-        j->loop(n, p[0], step[0], p[1], step[1], p[2], step[2], p[3], step[3], j->e->param);
+        j->loop(n, p[0], step[0], p[1], step[1], p[2], step[2], p[3], step[3], j->param);
     }
 }
 
@@ -208,12 +346,22 @@ static cti_loop loop_of(cti_ew_op op, ct_dtype dtype)
     return NULL;
 }
 
+/* A number as an element of dtype: out of its range, the nearest end. */
+static double as_element(double v, ct_dtype dtype)
+{
+    if (dtype != CT_I32 && dtype != CT_I64)
+        return v;
+    return dtype == CT_I32 ? i32_of(v) : v >= 0x1p63 ? 0x1p63 - 1024 : (double)i64_of(v);
+}
+
 static void cpu_elementwise(const cti_ew *e)
 {
     job j;
     int arrays = e->inputs + 1, i, k;
 
     j.e = e;
+    for (i = 0; i < 2; i++)
+        j.param[i] = as_element(e->param[i], e->dtype);
     j.loop = loop_of(e->op, e->dtype);
     j.w.rank = e->rank;
     j.size[0] = gives_bool(e->op) ? 1 : ct_dtype_size(e->dtype);
@@ -232,119 +380,81 @@ static void cpu_elementwise(const cti_ew *e)
 
 /* ---- copies and conversions ---- */
 
-static double load_double(const char *p, ct_dtype dtype)
-{
-    float f;
-    uint32_t bits;
-    uint16_t half;
-    double d;
-    int32_t i;
-    int64_t l;
-
-    switch (dtype) {
-    case CT_F32:
-        memcpy(&f, p, sizeof f);
-        return f;
-    case CT_F64:
-        memcpy(&d, p, sizeof d);
-        return d;
-    case CT_I32:
-        memcpy(&i, p, sizeof i);
-        return i;
-    case CT_I64:
-        memcpy(&l, p, sizeof l);
-        return (double)l;
-    case CT_BOOL:
-        return *(const uint8_t *)p;
-    case CT_BF16:
-        memcpy(&half, p, sizeof half);
-        bits = (uint32_t)half << 16;
-        memcpy(&f, &bits, sizeof f);
-        return f;
+/* One run of n elements, x to y; strides in bytes. Adjacent elements have a loop of their own,
+ * which vectorises. */
+#define CONVERT(name, from, to, expr)                                                             \
+    static void name(int64_t n, char *d, int64_t ds, const char *s, int64_t ss)                   \
+    {                                                                                             \
+        int64_t i;                                                                                \
+        from x;                                                                                   \
+        to y;                                                                                     \
+        if (ds == sizeof(to) && ss == sizeof(from)) {                                             \
+            for (i = 0; i < n; i++) {                                                             \
+                memcpy(&x, s + i * (int64_t)sizeof(from), sizeof x);                              \
+                y = (expr);                                                                       \
+                memcpy(d + i * (int64_t)sizeof(to), &y, sizeof y);                                \
+            }                                                                                     \
+            return;                                                                               \
+        }                                                                                         \
+        for (i = 0; i < n; i++) {                                                                 \
+            memcpy(&x, s + i * ss, sizeof x);                                                     \
+            y = (expr);                                                                           \
+            memcpy(d + i * ds, &y, sizeof y);                                                     \
+        }                                                                                         \
     }
-    return 0;
-}
+CONVERT(f32_to_f64, float, double, x)
+CONVERT(f32_to_i32, float, int32_t, i32_of((double)x))
+CONVERT(f32_to_i64, float, int64_t, i64_of((double)x))
+CONVERT(f32_to_bool, float, uint8_t, x != 0)
+CONVERT(f32_to_bf16, float, uint16_t, bf16_of(x))
+CONVERT(f64_to_f32, double, float, (float)x)
+CONVERT(f64_to_i32, double, int32_t, i32_of(x))
+CONVERT(f64_to_i64, double, int64_t, i64_of(x))
+CONVERT(f64_to_bool, double, uint8_t, x != 0)
+CONVERT(f64_to_bf16, double, uint16_t, bf16_of_double(x))
+CONVERT(i32_to_f32, int32_t, float, (float)x)
+CONVERT(i32_to_f64, int32_t, double, x)
+CONVERT(i32_to_i64, int32_t, int64_t, x)
+CONVERT(i32_to_bool, int32_t, uint8_t, x != 0)
+CONVERT(i32_to_bf16, int32_t, uint16_t, bf16_of_double(x))
+CONVERT(i64_to_f32, int64_t, float, (float)x)
+CONVERT(i64_to_f64, int64_t, double, (double)x)
+CONVERT(i64_to_i32, int64_t, int32_t, i32_of_i64(x))
+CONVERT(i64_to_bool, int64_t, uint8_t, x != 0)
+CONVERT(i64_to_bf16, int64_t, uint16_t, bf16_of_i64(x))
+CONVERT(bool_to_f32, uint8_t, float, x)
+CONVERT(bool_to_f64, uint8_t, double, x)
+CONVERT(bool_to_i32, uint8_t, int32_t, x)
+CONVERT(bool_to_i64, uint8_t, int64_t, x)
+CONVERT(bool_to_bf16, uint8_t, uint16_t, bf16_of((float)x))
+CONVERT(bf16_to_f32, uint16_t, float, float_of_bf16(x))
+CONVERT(bf16_to_f64, uint16_t, double, (double)float_of_bf16(x))
+CONVERT(bf16_to_i32, uint16_t, int32_t, i32_of((double)float_of_bf16(x)))
+CONVERT(bf16_to_i64, uint16_t, int64_t, i64_of((double)float_of_bf16(x)))
+CONVERT(bf16_to_bool, uint16_t, uint8_t, (x & 0x7fff) != 0)
 
-/* to nearest even; a NaN stays one */
-static uint16_t bf16_of(float f)
-{
-    uint32_t bits;
+typedef void (*copy_loop)(int64_t n, char *d, int64_t ds, const char *s, int64_t ss);
 
-    memcpy(&bits, &f, sizeof bits);
-    if (f != f)
-        return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-static int64_t clamp_integer(double v, double low, double high, int64_t most, int64_t least)
-{
-    if (v != v)
-        return 0;
-    return v >= high ? most : v <= low ? least : (int64_t)v;
-}
-
-static void store_double(char *p, ct_dtype dtype, double v)
-{
-    float f = (float)v;
-    int32_t i;
-    int64_t l;
-    uint16_t half;
-
-    switch (dtype) {
-    case CT_F32:
-        memcpy(p, &f, sizeof f);
-        break;
-    case CT_F64:
-        memcpy(p, &v, sizeof v);
-        break;
-    case CT_I32:
-        i = (int32_t)clamp_integer(v, INT32_MIN, INT32_MAX, INT32_MAX, INT32_MIN);
-        memcpy(p, &i, sizeof i);
-        break;
-    case CT_I64:
-        l = clamp_integer(v, -0x1p63, 0x1p63, INT64_MAX, INT64_MIN);
-        memcpy(p, &l, sizeof l);
-        break;
-    case CT_BOOL:
-        *p = v != 0;
-        break;
-    case CT_BF16:
-        half = bf16_of(f);
-        memcpy(p, &half, sizeof half);
-        break;
-    }
-}
-
-static void convert_run(int64_t n, char *d, int64_t ds, const char *s, int64_t ss, ct_dtype dt,
-                        ct_dtype st)
-{
-    int64_t i, l;
-    int32_t v;
-
-    if (st == CT_I64 && dt == CT_I32) { /* exact, which by way of double it would not be */
-        for (i = 0; i < n; i++) {
-            memcpy(&l, s + i * ss, sizeof l);
-            v = l > INT32_MAX ? INT32_MAX : l < INT32_MIN ? INT32_MIN : (int32_t)l;
-            memcpy(d + i * ds, &v, sizeof v);
-        }
-        return;
-    }
-    for (i = 0; i < n; i++)
-        store_double(d + i * ds, dt, load_double(s + i * ss, st));
-}
+/* by source, by destination */
+static const copy_loop conversions[6][6] = {
+    { NULL, f32_to_f64, f32_to_i32, f32_to_i64, f32_to_bool, f32_to_bf16 },
+    { f64_to_f32, NULL, f64_to_i32, f64_to_i64, f64_to_bool, f64_to_bf16 },
+    { i32_to_f32, i32_to_f64, NULL, i32_to_i64, i32_to_bool, i32_to_bf16 },
+    { i64_to_f32, i64_to_f64, i64_to_i32, NULL, i64_to_bool, i64_to_bf16 },
+    { bool_to_f32, bool_to_f64, bool_to_i32, bool_to_i64, NULL, bool_to_bf16 },
+    { bf16_to_f32, bf16_to_f64, bf16_to_i32, bf16_to_i64, bf16_to_bool, NULL },
+};
 
 #define MOVE(type)                                                                                \
     for (i = 0; i < n; i++)                                                                       \
         memcpy(d + i * ds, s + i * ss, sizeof(type));                                             \
     break
 
-static void move_run(int64_t n, char *d, int64_t ds, const char *s, int64_t ss, ct_dtype dt,
-                     ct_dtype st)
+/* The same dtype: n elements of size bytes. */
+static void move_run(int64_t n, char *d, int64_t ds, const char *s, int64_t ss, size_t size)
 {
-    size_t size = ct_dtype_size(dt);
     int64_t i;
 
-    (void)st;
     if (ds == (int64_t)size && ss == ds) {
         memcpy(d, s, (size_t)n * size);
         return;
@@ -366,15 +476,22 @@ static void copy_piece(void *context, int64_t piece)
     const job *j = context;
     int64_t u = piece * j->per_piece, end = u + j->per_piece;
     int last = j->w.rank - 1;
+    copy_loop convert = conversions[j->src->dtype][j->dst->dtype];
 
     for (end = end < j->units ? end : j->units; u < end; u++) {
         int64_t offset[2], first = u % j->split * PIECE, n = j->length - first;
         const int64_t ds = j->w.step[0][last], ss = j->w.step[1][last];
+        const char *s;
+        char *d;
 
         walk_at(&j->w, 2, u / j->split, offset);
-        j->copy_run(n < PIECE ? n : PIECE, (char *)j->dst->data + offset[0] + first * ds, ds,
-                    (const char *)j->src->data + offset[1] + first * ss, ss, j->dst->dtype,
-                    j->src->dtype);
+        d = (char *)j->dst->data + offset[0] + first * ds;
+        s = (const char *)j->src->data + offset[1] + first * ss;
+        n = n < PIECE ? n : PIECE;
+        if (convert)
+            convert(n, d, ds, s, ss);
+        else
+            move_run(n, d, ds, s, ss, ct_dtype_size(j->dst->dtype));
     }
 }
 
@@ -393,7 +510,6 @@ static void cpu_copy(int rank, const int64_t *dim, const cti_array *dst, const c
     }
     if (!walk_simplify(&j.w, 2))
         return;
-    j.copy_run = dst->dtype == src->dtype ? move_run : convert_run;
     job_cut(&j);
     cti_parallel(job_pieces(&j), copy_piece, &j);
 }
@@ -434,13 +550,26 @@ typedef struct draw {
 
 #define DRAW_BLOCKS 1024
 
+/* v as a float in [low, high): rounding, of v or to float, may have reached high. */
+static float below_f32(const draw *d, double v)
+{
+    float f = (float)v;
+
+    return (double)f >= d->b && d->b > d->a ? nextafterf(f, -INFINITY) : f;
+}
+
+static double below_f64(const draw *d, double v)
+{
+    return v >= d->b && d->b > d->a ? nextafter(d->b, -INFINITY) : v;
+}
+
 static void draw_f32(const draw *d, const uint32_t w[4], float out[4])
 {
     int i;
 
     if (!d->normal) {
         for (i = 0; i < 4; i++)
-            out[i] = (float)(d->a + (d->b - d->a) * ((double)(w[i] >> 8) * 0x1p-24));
+            out[i] = below_f32(d, d->a + (d->b - d->a) * ((double)(w[i] >> 8) * 0x1p-24));
         return;
     }
     for (i = 0; i < 4; i += 2) { /* Box-Muller, the first uniform in (0, 1] */
@@ -457,8 +586,8 @@ static void draw_f64(const draw *d, const uint32_t w[4], double out[2])
     uint64_t u = (uint64_t)w[0] << 32 | w[1], v = (uint64_t)w[2] << 32 | w[3];
 
     if (!d->normal) {
-        out[0] = d->a + (d->b - d->a) * ((double)(u >> 11) * 0x1p-53);
-        out[1] = d->a + (d->b - d->a) * ((double)(v >> 11) * 0x1p-53);
+        out[0] = below_f64(d, d->a + (d->b - d->a) * ((double)(u >> 11) * 0x1p-53));
+        out[1] = below_f64(d, d->a + (d->b - d->a) * ((double)(v >> 11) * 0x1p-53));
     } else {
         double r = sqrt(-2 * log((double)((u >> 11) + 1) * 0x1p-53));
         double angle = 6.28318530717958647693 * ((double)(v >> 11) * 0x1p-53);
@@ -528,7 +657,7 @@ typedef struct reduction {
     char *out;
 } reduction;
 
-/* -1, 0 or 1 as a comes before, with or after b; a NaN after all */
+/* Whether a comes after b; a NaN comes after all numbers. */
 #define AFTER(a, b) ((a) > (b) || ((a) != (a) && !((b) != (b))))
 
 #define REDUCE(type, acc_type)                                                                    \

@@ -5,9 +5,9 @@
 
 #include "tensor/parallel.h"
 
-#include <string.h>
-
+#include <limits.h>
 #include <pthread.h>
+#include <string.h>
 
 #ifdef CT_HAVE_BLAS
 #include <cblas.h>
@@ -23,45 +23,6 @@ typedef struct gemm_job {
     const cti_gemm *g;
     int64_t per_matrix; /* pieces of one matrix */
 } gemm_job;
-
-#ifdef CT_HAVE_BLAS
-
-static void one_thread(void)
-{
-#ifdef HAVE_OPENBLAS_SET_NUM_THREADS
-    openblas_set_num_threads(1);
-#endif
-}
-
-static void multiply(const cti_gemm *g, int64_t m, const char *a, const char *b, char *c)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    CBLAS_TRANSPOSE ta = g->trans_a ? CblasTrans : CblasNoTrans;
-    CBLAS_TRANSPOSE tb = g->trans_b ? CblasTrans : CblasNoTrans;
-
-    pthread_once(&once, one_thread);
-    if (m == 1 && g->trans_b && !g->trans_a) { /* a row: B times a vector */
-        if (g->dtype == CT_F64)
-            cblas_dgemv(CblasRowMajor, CblasNoTrans, (int)g->n, (int)g->k, g->alpha,
-                        (const double *)b, (int)g->ldb, (const double *)a, 1, g->beta,
-                        (double *)c, 1);
-        else
-            cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)g->n, (int)g->k, (float)g->alpha,
-                        (const float *)b, (int)g->ldb, (const float *)a, 1, (float)g->beta,
-                        (float *)c, 1);
-        return;
-    }
-    if (g->dtype == CT_F64)
-        cblas_dgemm(CblasRowMajor, ta, tb, (int)m, (int)g->n, (int)g->k, g->alpha,
-                    (const double *)a, (int)g->lda, (const double *)b, (int)g->ldb, g->beta,
-                    (double *)c, (int)g->ldc);
-    else
-        cblas_sgemm(CblasRowMajor, ta, tb, (int)m, (int)g->n, (int)g->k, (float)g->alpha,
-                    (const float *)a, (int)g->lda, (const float *)b, (int)g->ldb, (float)g->beta,
-                    (float *)c, (int)g->ldc);
-}
-
-#else
 
 #define PLAIN(name, type)                                                                         \
     static void name(const cti_gemm *g, int64_t m, const type *a, const type *b, type *c)         \
@@ -85,12 +46,70 @@ static void multiply(const cti_gemm *g, int64_t m, const char *a, const char *b,
 PLAIN(plain_f32, float)
 PLAIN(plain_f64, double)
 
-static void multiply(const cti_gemm *g, int64_t m, const char *a, const char *b, char *c)
+static void multiply_plainly(const cti_gemm *g, int64_t m, const char *a, const char *b, char *c)
 {
     if (g->dtype == CT_F64)
         plain_f64(g, m, (const double *)a, (const double *)b, (double *)c);
     else
         plain_f32(g, m, (const float *)a, (const float *)b, (float *)c);
+}
+
+/* CBLAS and LIBXSMM count in int. */
+static bool fits_int(const cti_gemm *g)
+{
+    return g->n <= INT_MAX && g->k <= INT_MAX && g->lda <= INT_MAX && g->ldb <= INT_MAX &&
+           g->ldc <= INT_MAX;
+}
+
+#ifdef CT_HAVE_BLAS
+
+static void one_thread(void)
+{
+#ifdef HAVE_OPENBLAS_SET_NUM_THREADS
+    openblas_set_num_threads(1);
+#endif
+}
+
+/* One row: B (n, k) times a vector. */
+static void multiply_row(const cti_gemm *g, const char *a, const char *b, char *c)
+{
+    if (g->dtype == CT_F64)
+        cblas_dgemv(CblasRowMajor, CblasNoTrans, (int)g->n, (int)g->k, g->alpha, (const double *)b,
+                    (int)g->ldb, (const double *)a, 1, g->beta, (double *)c, 1);
+    else
+        cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)g->n, (int)g->k, (float)g->alpha,
+                    (const float *)b, (int)g->ldb, (const float *)a, 1, (float)g->beta, (float *)c,
+                    1);
+}
+
+static void multiply(const cti_gemm *g, int64_t m, const char *a, const char *b, char *c)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    CBLAS_TRANSPOSE ta = g->trans_a ? CblasTrans : CblasNoTrans;
+    CBLAS_TRANSPOSE tb = g->trans_b ? CblasTrans : CblasNoTrans;
+
+    if (!fits_int(g)) {
+        multiply_plainly(g, m, a, b, c);
+        return;
+    }
+    pthread_once(&once, one_thread);
+    if (m == 1 && g->trans_b && !g->trans_a)
+        multiply_row(g, a, b, c);
+    else if (g->dtype == CT_F64)
+        cblas_dgemm(CblasRowMajor, ta, tb, (int)m, (int)g->n, (int)g->k, g->alpha,
+                    (const double *)a, (int)g->lda, (const double *)b, (int)g->ldb, g->beta,
+                    (double *)c, (int)g->ldc);
+    else
+        cblas_sgemm(CblasRowMajor, ta, tb, (int)m, (int)g->n, (int)g->k, (float)g->alpha,
+                    (const float *)a, (int)g->lda, (const float *)b, (int)g->ldb, (float)g->beta,
+                    (float *)c, (int)g->ldc);
+}
+
+#else
+
+static void multiply(const cti_gemm *g, int64_t m, const char *a, const char *b, char *c)
+{
+    multiply_plainly(g, m, a, b, c);
 }
 
 #endif
@@ -232,9 +251,9 @@ static bool plan_tiles(const cti_gemm *g, tiled *t)
     int64_t ldb = g->trans_b ? g->n : g->ldb, left = g->m % TILE;
     int64_t chunk = g->trans_a && g->k > CHUNK ? CHUNK : g->k;
 
-    if (g->batch != 1 || g->alpha != 1 || (g->beta != 0 && g->beta != 1) || g->n > MOST_SMALL ||
-        (g->trans_a && g->trans_b) || (g->trans_a ? g->m : g->k) > MOST_SMALL ||
-        (g->trans_b && g->m < TILE))
+    if (!fits_int(g) || g->batch != 1 || g->alpha != 1 || (g->beta != 0 && g->beta != 1) ||
+        g->n > MOST_SMALL || (g->trans_a ? g->m : g->k) > MOST_SMALL ||
+        (g->trans_b && (g->trans_a || g->m < TILE)))
         return false;
     t->g = g;
     return small_of(g, g->m < TILE ? 0 : TILE, chunk, g->trans_a || g->beta == 1, ldb, &t->tile) &&

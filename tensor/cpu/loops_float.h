@@ -145,11 +145,11 @@ static void FN(softmax)(bool logarithm, int64_t n, const void *in, void *out)
         o[i] = M(exp)(x[i] - most);
     total = (T)FN(sum)(n, o);
     if (logarithm) {
-        T shift = most + M(log)(total);
+        T l = M(log)(total);
 
         INDEPENDENT
         for (i = 0; i < n; i++)
-            o[i] = x[i] - shift;
+            o[i] = (x[i] - most) - l; /* most + l would lose the digits of l */
     } else {
         INDEPENDENT
         for (i = 0; i < n; i++)

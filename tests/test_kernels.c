@@ -1,0 +1,990 @@
+/* test_kernels.c - the CPU's kernels, every code path that this processor can run, against plain
+ * loops in long double: odd lengths, strides, constants, in place, special values.
+ *
+ * Check writes to a file at every assertion, so the inner loops have an if instead. */
+#include "tests/harness.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tensor/cpu/cpu.h"
+
+static const cti_cpu_path *paths[3];
+static int path_count;
+
+static void find_paths(void)
+{
+    paths[path_count++] = &cti_cpu_path_base;
+#ifdef CT_HAVE_AVX2_PATH
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        paths[path_count++] = &cti_cpu_path_avx2;
+#endif
+#ifdef CT_HAVE_AVX512_PATH
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+        paths[path_count++] = &cti_cpu_path_avx512;
+#endif
+}
+
+/* The path that the library takes is the wished one, as far as the processor goes. */
+START_TEST(wished_path)
+{
+    const char *wish = getenv("COTANGENT_CPU_PATH");
+    const char *name = cti_cpu_path_get()->name;
+    int i;
+
+    printf("code path: %s of", name);
+    for (i = 0; i < path_count; i++)
+        printf(" %s", paths[i]->name);
+    printf("\n");
+    for (i = 0; i < path_count; i++)
+        if (wish && strcmp(wish, paths[i]->name) == 0)
+            ck_assert_str_eq(name, wish);
+    if (!wish)
+        ck_assert_str_eq(name, paths[path_count - 1]->name);
+}
+END_TEST
+
+/* ---- the functions of math.h, over all floats ---- */
+
+static float float_of(uint32_t bits)
+{
+    float f;
+
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static uint32_t bits_of(float f)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &f, sizeof bits);
+    return bits;
+}
+
+/* |got - want| in units of the last place of a float near want; huge if only one is a NaN. What is
+ * beyond the largest float counts as 2^128. */
+static double ulps(float got, double want)
+{
+    double g = isinf(got) ? copysign(0x1p128, got) : (double)got, diff;
+    int e;
+
+    if (isnan(want) || isnan(got))
+        return isnan(want) && isnan(got) ? 0 : 1e30;
+    if (fabs(want) > 0x1p128)
+        want = copysign(0x1p128, want);
+    diff = fabs(g - want);
+    if (diff == 0)
+        return 0;
+    e = (int)(bits_of((float)want) >> 23 & 255);
+    e = e < 1 ? 1 : e > 254 ? 254 : e;
+    return diff / ((double)float_of((uint32_t)e << 23) * 0x1p-23);
+}
+
+static double sigmoid(double x)
+{
+    return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x));
+}
+
+static const struct {
+    const char *name;
+    cti_ew_op op;
+    double (*reference)(double);
+    double most; /* ulps, as math.h says */
+} functions[] = {
+    { "exp", CTI_EW_exp, exp, 1.1 },
+    { "tanh", CTI_EW_tanh, tanh, 1.34 },
+    { "sigmoid", CTI_EW_sigmoid, sigmoid, 2 },
+};
+
+START_TEST(accuracy)
+{
+    enum { BLOCK = 4096 };
+    static float in[BLOCK], out[BLOCK];
+    static double want[BLOCK];
+    double worst[3] = { 0 };
+    float where[3] = { 0 };
+    uint64_t step = (uint64_t)harness_count(1021, 1), at;
+    int i, k, n;
+
+    for (at = 0; at < 1ull << 32;) {
+        for (n = 0; n < BLOCK && at < 1ull << 32; n++, at += step) {
+            in[n] = float_of((uint32_t)at);
+            want[n] = functions[_i].reference((double)in[n]);
+        }
+        for (k = 0; k < path_count; k++) {
+            paths[k]->f32[functions[_i].op](n, out, 1, in, 1, NULL, 0, NULL, 0, (double[2]){ 0 });
+            for (i = 0; i < n; i++) {
+                double error = ulps(out[i], want[i]);
+
+                if (error > worst[k]) {
+                    worst[k] = error;
+                    where[k] = in[i];
+                }
+            }
+        }
+    }
+    for (k = 0; k < path_count; k++) {
+        printf("%s, %s: at most %.3f ulp, at %a\n", functions[_i].name, paths[k]->name, worst[k],
+               (double)where[k]);
+        ck_assert_msg(worst[k] <= functions[_i].most, "%s, %s: %g ulp at %a", functions[_i].name,
+                      paths[k]->name, worst[k], (double)where[k]);
+    }
+}
+END_TEST
+
+START_TEST(special_values)
+{
+    static const float tiny = 0x1p-149f;
+    int k;
+
+    for (k = 0; k < path_count; k++) {
+        static const float in[] = { 0.0f, -0.0f, INFINITY, -INFINITY, NAN, 0x1p-149f, -0x1p-149f };
+        float e[7], t[7], s[7];
+        const double none[2] = { 0 };
+
+        paths[k]->f32[CTI_EW_exp](7, e, 1, in, 1, NULL, 0, NULL, 0, none);
+        paths[k]->f32[CTI_EW_tanh](7, t, 1, in, 1, NULL, 0, NULL, 0, none);
+        paths[k]->f32[CTI_EW_sigmoid](7, s, 1, in, 1, NULL, 0, NULL, 0, none);
+        ck_assert(e[0] == 1 && e[1] == 1 && e[2] == INFINITY && e[3] == 0 && isnan(e[4]));
+        ck_assert(!signbit(e[3]) && e[5] == 1 && e[6] == 1);
+        ck_assert(t[0] == 0 && !signbit(t[0]) && t[1] == 0 && signbit(t[1]));
+        ck_assert(t[2] == 1 && t[3] == -1 && isnan(t[4]) && t[5] == tiny && t[6] == -tiny);
+        ck_assert(s[0] == 0.5f && s[1] == 0.5f && s[2] == 1 && s[3] == 0 && isnan(s[4]));
+        ck_assert(s[5] == 0.5f && s[6] == 0.5f);
+    }
+}
+END_TEST
+
+/* ---- every elementwise op ---- */
+
+typedef long double real;
+
+/* written here anew, on purpose not from formulas.h */
+static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
+{
+    switch (op) {
+    case CTI_EW_neg: return -x;
+    case CTI_EW_abs: return fabsl(x);
+    case CTI_EW_sign: return isnan(x) ? x : (x > 0) - (x < 0);
+    case CTI_EW_square: return x * x;
+    case CTI_EW_affine: return p * x + q;
+    case CTI_EW_add: return x + y;
+    case CTI_EW_sub: return x - y;
+    case CTI_EW_mul: return x * y;
+    case CTI_EW_maximum: return isnan(x) || isnan(y) ? (real)NAN : fmaxl(x, y);
+    case CTI_EW_minimum: return isnan(x) || isnan(y) ? (real)NAN : fminl(x, y);
+    case CTI_EW_exp: return expl(x);
+    case CTI_EW_expm1: return expm1l(x);
+    case CTI_EW_log: return logl(x);
+    case CTI_EW_log1p: return log1pl(x);
+    case CTI_EW_sqrt: return sqrtl(x);
+    case CTI_EW_rsqrt: return 1 / sqrtl(x);
+    case CTI_EW_reciprocal: return 1 / x;
+    case CTI_EW_sin: return sinl(x);
+    case CTI_EW_cos: return cosl(x);
+    case CTI_EW_tanh: return tanhl(x);
+    case CTI_EW_sigmoid: return 1 / (1 + expl(-x));
+    case CTI_EW_relu: return isnan(x) ? x : fmaxl(x, 0);
+    case CTI_EW_leaky_relu: return signbit(x) ? p * x : x;
+    case CTI_EW_elu: return signbit(x) ? p * expm1l(x) : x;
+    case CTI_EW_gelu: return x * (0.5L * erfcl(-x * sqrtl(0.5L)));
+    case CTI_EW_silu: return x * (1 / (1 + expl(-x)));
+    case CTI_EW_softplus: return isnan(x) ? x : fmaxl(x, 0) + log1pl(expl(-fabsl(x)));
+    case CTI_EW_erf: return erfl(x);
+    case CTI_EW_floor: return floorl(x);
+    case CTI_EW_ceil: return ceill(x);
+    case CTI_EW_round: return nearbyintl(x);
+    case CTI_EW_clamp: return isnan(x) ? x : fminl(fmaxl(x, p), q);
+    case CTI_EW_pow_scalar: return powl(x, p);
+    case CTI_EW_scalar_pow: return powl(p, x);
+    case CTI_EW_scalar_div: return p / x;
+    case CTI_EW_div: return x / y;
+    case CTI_EW_pow: return powl(x, y);
+    case CTI_EW_tanh_backward: return x * (1 - y * y);
+    case CTI_EW_sigmoid_backward: return x * (y * (1 - y));
+    case CTI_EW_relu_backward: return y > 0 ? x : 0;
+    case CTI_EW_leaky_relu_backward: return y > 0 ? x : p * x;
+    case CTI_EW_clamp_backward: return p <= y && y <= q ? x : 0;
+    case CTI_EW_fma: return x * y + z;
+    case CTI_EW_eq: return x == y;
+    case CTI_EW_ne: return !(x == y);
+    case CTI_EW_lt: return isless(x, y);
+    case CTI_EW_le: return islessequal(x, y);
+    case CTI_EW_gt: return isgreater(x, y);
+    case CTI_EW_ge: return isgreaterequal(x, y);
+    case CTI_EW_isfinite: return isfinite(x) != 0;
+    case CTI_EW_isnan: return isnan(x) != 0;
+    case CTI_EW_logical_not: return x == 0;
+    case CTI_EW_logical_and: return x != 0 && y != 0;
+    case CTI_EW_logical_or: return x != 0 || y != 0;
+    case CTI_EW_logical_xor: return (x != 0) != (y != 0);
+    case CTI_EW_where: return x != 0 ? y : z;
+    default: ck_abort_msg("op %d has no reference", op);
+    }
+}
+
+static const char *const op_names[] = {
+#define X(name, expr) #name,
+#include "tensor/formulas.h"
+#undef X
+};
+
+static real load(const void *p, ct_dtype dtype, int64_t i)
+{
+    switch (dtype) {
+    case CT_F32: return ((const float *)p)[i];
+    case CT_F64: return ((const double *)p)[i];
+    case CT_I32: return ((const int32_t *)p)[i];
+    case CT_I64: return ((const int64_t *)p)[i];
+    default: return ((const uint8_t *)p)[i];
+    }
+}
+
+static void store(void *p, ct_dtype dtype, int64_t i, real v)
+{
+    switch (dtype) {
+    case CT_F32: ((float *)p)[i] = (float)v; break;
+    case CT_F64: ((double *)p)[i] = (double)v; break;
+    case CT_I32: ((int32_t *)p)[i] = (int32_t)v; break;
+    case CT_I64: ((int64_t *)p)[i] = (int64_t)v; break;
+    default: ((uint8_t *)p)[i] = v != 0; break;
+    }
+}
+
+static bool gives_bool(cti_ew_op op)
+{
+    return op >= CTI_EW_eq && op <= CTI_EW_logical_xor;
+}
+
+static bool is_select(cti_ew_op op)
+{
+    return op == CTI_EW_where;
+}
+
+static int inputs_of(cti_ew_op op)
+{
+    static const int inputs[] = {
+#define NUMBER1(name, expr) 1,
+#define NUMBER2(name, expr) 2,
+#define FLOAT1(name, expr) 1,
+#define FLOAT2(name, expr) 2,
+#define FLOAT3(name, expr) 3,
+#define COMPARE(name, expr) 2,
+#define TEST(name, expr) 1,
+#define LOGIC1(name, expr) 1,
+#define LOGIC2(name, expr) 2,
+#define SELECT(name, expr) 3,
+#include "tensor/formulas.h"
+    };
+
+    return inputs[op];
+}
+
+/* Differences that steps of the formula may make: a few units of the last place of the result, and
+ * of the largest intermediate. */
+static real tolerance(cti_ew_op op, ct_dtype dtype, const real *in, real want)
+{
+    real eps = dtype == CT_F32 ? 0x1p-23L : 0x1p-52L, scale = fabsl(want);
+
+    if (gives_bool(op) || is_select(op))
+        return 0;
+    if (op == CTI_EW_fma || op == CTI_EW_tanh_backward)
+        scale += fabsl(in[0] * in[1]) + fabsl(in[2]) + fabsl(in[0]);
+    if (op == CTI_EW_affine || op == CTI_EW_gelu || op == CTI_EW_elu)
+        scale += fabsl(in[0]) + 1;
+    return 4 * eps * scale + (dtype == CT_F32 ? 0x1p-147L : 0x1p-1070L);
+}
+
+static void check_element(const char *what, cti_ew_op op, ct_dtype dtype, const real *in, real got,
+                          const double *param)
+{
+    real want = reference(op, in[0], in[1], in[2], param[0], param[1]);
+
+    if (dtype == CT_F32 && !gives_bool(op) && !isnan(want))
+        want = fabsl(want) < 0x1.ffffffp127L ? want : copysignl(INFINITY, want);
+    else if (dtype == CT_F64 && !gives_bool(op) && !isnan(want))
+        want = fabsl(want) < 0x1.fffffffffffff8p1023L ? want : copysignl(INFINITY, want);
+    if ((isnan(want) && isnan(got)) || got == want)
+        return;
+    if (!(fabsl(got - want) <= tolerance(op, dtype, in, want)))
+        ck_abort_msg("%s %s %s(%Lg, %Lg, %Lg; %g, %g): got %.20Lg, expected %.20Lg", what,
+                     ct_dtype_name(dtype), op_names[op], in[0], in[1], in[2], param[0], param[1],
+                     got, want);
+}
+
+/* gelu and silu of -inf are -inf 0, NaN, as in the formula; powers of special values are C's */
+static real draw_value(ct_generator *g, ct_dtype dtype, cti_ew_op op, bool select_condition)
+{
+    static const double special[] = { 0.0, -0.0, INFINITY, -INFINITY, NAN, 0x1p-149, -0x1p-140, 1,
+                                      -1, 0.5, 1.5, 2.5, -0.5, 88.5, -88.5, 1e30, -1e30 };
+    double v = (ct_random_uniform(g) + ct_random_uniform(g) - 1) * 8;
+
+    if (select_condition || dtype == CT_BOOL)
+        return ct_random_below(g, 2);
+    if (dtype == CT_I32 || dtype == CT_I64)
+        return floorl(v * 4);
+    if (ct_random_below(g, 8) == 0 && op != CTI_EW_gelu && op != CTI_EW_silu &&
+        op != CTI_EW_sigmoid_backward && op != CTI_EW_tanh_backward)
+        v = special[ct_random_below(g, sizeof special / sizeof *special)];
+    return dtype == CT_F32 ? (real)(float)v : (real)v;
+}
+
+/* One run of a loop: strides of 0 are constants; in place: out is the first operand. */
+static void run_loop(const char *what, cti_loop loop, cti_ew_op op, ct_dtype dtype, int64_t n,
+                     const int64_t *step, int in_place, ct_generator *g)
+{
+    enum { ROOM = 400 };
+    static _Alignas(64) char data[4][ROOM * 8];
+    static real kept[3][ROOM];
+    double param[2] = { (double)ct_random_below(g, 1 << 18) * 0x1p-17 - 1, 0 }; /* exact in f32 */
+    ct_dtype in_dtype[3] = { dtype, dtype, dtype };
+    ct_dtype out_dtype = gives_bool(op) ? CT_BOOL : dtype;
+    void *out = in_place ? data[in_place] : data[0];
+    int64_t i, out_step = in_place ? step[in_place] : step[0];
+    int k, inputs = inputs_of(op);
+
+    param[1] = param[0] + (double)ct_random_below(g, 1 << 17) * 0x1p-17;
+    if (dtype != CT_F32 && dtype != CT_F64) {
+        param[0] = 3;
+        param[1] = -2;
+    }
+    if (is_select(op))
+        in_dtype[0] = CT_BOOL;
+    for (k = 0; k < 3; k++)
+        for (i = 0; i <= n * step[k + 1]; i++) {
+            kept[k][i] = draw_value(g, in_dtype[k], op, is_select(op) && k == 0);
+            store(data[k + 1], in_dtype[k], i, kept[k][i]);
+        }
+    memset(data[0], 0x5a, sizeof data[0]);
+    loop(n, out, out_step, data[1], step[1], inputs > 1 ? data[2] : NULL, step[2],
+         inputs > 2 ? data[3] : NULL, step[3], param);
+    for (i = 0; i < n; i++) {
+        real in[3] = { 0 };
+
+        for (k = 0; k < inputs; k++)
+            in[k] = kept[k][i * step[k + 1]];
+        check_element(what, op, dtype, in, load(out, out_dtype, i * out_step), param);
+    }
+    if (!in_place) /* nothing is written behind the end, nor between */
+        for (i = 0; i < ROOM; i++)
+            if ((i >= n * out_step || i % out_step) &&
+                ((uint8_t *)out)[(size_t)i * ct_dtype_size(out_dtype)] != 0x5a)
+                ck_abort_msg("%s %s writes where it must not", what, op_names[op]);
+}
+
+static void run_loops(const char *path, cti_loop loop, cti_ew_op op, ct_dtype dtype,
+                      ct_generator *g)
+{
+    static const int64_t lengths[] = { 0, 1, 2, 3, 5, 8, 13, 16, 17, 31, 33, 64, 67, 100 };
+    static const int64_t steps[][4] = { { 1, 1, 1, 1 }, { 1, 1, 0, 1 }, { 1, 0, 1, 1 },
+                                        { 1, 0, 0, 0 }, { 2, 1, 1, 3 }, { 1, 3, 2, 1 },
+                                        { 3, 2, 0, 2 }, { 1, 1, 1, 0 } };
+    size_t i, k;
+
+    ck_assert_msg(loop != NULL, "%s: no loop for %s %s", path, ct_dtype_name(dtype), op_names[op]);
+    for (i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        for (k = 0; k < sizeof steps / sizeof *steps; k++)
+            run_loop(path, loop, op, dtype, lengths[i], steps[k], 0, g);
+        if (!gives_bool(op) && !is_select(op))
+            run_loop(path, loop, op, dtype, lengths[i], steps[0], 1, g);
+        if (!gives_bool(op) && inputs_of(op) > 1)
+            run_loop(path, loop, op, dtype, lengths[i], steps[0], 2, g);
+    }
+}
+
+START_TEST(elementwise_loops)
+{
+    ct_generator g = ct_generator_seed(11);
+    int k, op;
+
+    for (k = 0; k < path_count; k++)
+        for (op = 0; op < CTI_EW_COUNT; op++) {
+            const cti_cpu_path *p = paths[k];
+            bool logic = op >= CTI_EW_logical_not && op <= CTI_EW_logical_xor;
+            bool number = op <= CTI_EW_minimum || (op >= CTI_EW_eq && op <= CTI_EW_ge) ||
+                          is_select((cti_ew_op)op);
+
+            if (!logic) {
+                run_loops(p->name, p->f32[op], (cti_ew_op)op, CT_F32, &g);
+                run_loops(p->name, p->f64[op], (cti_ew_op)op, CT_F64, &g);
+            }
+            if (number) {
+                run_loops(p->name, p->i32[op], (cti_ew_op)op, CT_I32, &g);
+                run_loops(p->name, p->i64[op], (cti_ew_op)op, CT_I64, &g);
+            }
+            if (logic || is_select((cti_ew_op)op))
+                run_loops(p->name, p->b8[op], (cti_ew_op)op, CT_BOOL, &g);
+        }
+}
+END_TEST
+
+/* Numbers beside integers are clamped to their range, a NaN is 0. */
+START_TEST(integer_parameters)
+{
+    int32_t a = -1, o = 0;
+    int64_t b = 0, q = 0;
+    cti_ew e = { .op = CTI_EW_affine, .dtype = CT_I32, .inputs = 1, .out = &o, .in = { &a },
+                 .param = { 1, 1e12 } };
+
+    cti_cpu_backend.elementwise(&e);
+    ck_assert_int_eq(o, INT32_MAX - 1);
+    e.param[1] = -7.9;
+    cti_cpu_backend.elementwise(&e);
+    ck_assert_int_eq(o, -8);
+    e.dtype = CT_I64;
+    e.out = &q;
+    e.in[0] = &b;
+    e.param[1] = -INFINITY;
+    cti_cpu_backend.elementwise(&e);
+    ck_assert(q == INT64_MIN);
+    e.param[1] = 1e300; /* the largest double below 2^63 */
+    cti_cpu_backend.elementwise(&e);
+    ck_assert(q == INT64_MAX - 1023);
+    e.param[1] = (double)NAN;
+    cti_cpu_backend.elementwise(&e);
+    ck_assert(q == 0);
+}
+END_TEST
+
+START_TEST(integers_wrap)
+{
+    int k;
+
+    for (k = 0; k < path_count; k++) {
+        int32_t a[3] = { INT32_MIN, INT32_MAX, -7 }, b[3] = { -1, 1, 3 }, o[3];
+        int64_t c[2] = { INT64_MIN, INT64_MAX }, d[2] = { -1, 2 }, q[2];
+        const double none[2] = { 0 };
+
+        paths[k]->i32[CTI_EW_neg](3, o, 1, a, 1, NULL, 0, NULL, 0, none);
+        ck_assert(o[0] == INT32_MIN && o[1] == -INT32_MAX && o[2] == 7);
+        paths[k]->i32[CTI_EW_add](3, o, 1, a, 1, b, 1, NULL, 0, none);
+        ck_assert(o[0] == INT32_MAX && o[1] == INT32_MIN && o[2] == -4);
+        paths[k]->i32[CTI_EW_mul](3, o, 1, a, 1, b, 1, NULL, 0, none);
+        ck_assert(o[0] == INT32_MIN && o[1] == INT32_MAX && o[2] == -21);
+        paths[k]->i64[CTI_EW_add](2, q, 1, c, 1, d, 1, NULL, 0, none);
+        ck_assert(q[0] == INT64_MAX && q[1] == INT64_MIN + 1);
+        paths[k]->i64[CTI_EW_square](2, q, 1, c, 1, NULL, 0, NULL, 0, none);
+        ck_assert(q[0] == 0 && q[1] == 1);
+    }
+}
+END_TEST
+
+/* ---- walking strides: any rank, broadcast, permuted ---- */
+
+typedef struct strided {
+    int64_t stride[CT_MAX_RANK];
+    int64_t room; /* elements from the first to behind the last */
+} strided;
+
+/* A layout of dim: axes in random order, gaps, and (for inputs) axes of stride 0. */
+static strided random_layout(ct_generator *g, int rank, const int64_t *dim, bool input)
+{
+    strided s = { .room = 1 };
+    int64_t order[CT_MAX_RANK], step = 1 + (int64_t)ct_random_below(g, 2);
+    int i;
+
+    for (i = 0; i < rank; i++)
+        order[i] = i;
+    if (ct_random_below(g, 2))
+        ct_shuffle(order, rank, g);
+    for (i = rank - 1; i >= 0; i--) {
+        int axis = (int)order[i];
+
+        if (input && ct_random_below(g, 4) == 0)
+            continue;
+        s.stride[axis] = step;
+        s.room += step * (dim[axis] > 0 ? dim[axis] - 1 : 0);
+        step *= (dim[axis] > 0 ? dim[axis] : 1) + (int64_t)(ct_random_below(g, 4) == 0);
+    }
+    return s;
+}
+
+static int64_t place(int rank, const int64_t *dim, const int64_t *stride, int64_t at)
+{
+    int64_t offset = 0;
+    int i;
+
+    for (i = rank - 1; i >= 0; i--) {
+        offset += at % dim[i] * stride[i];
+        at /= dim[i];
+    }
+    return offset;
+}
+
+static int64_t random_dims(ct_generator *g, int rank, int64_t most, int64_t *dim)
+{
+    int64_t n = 1;
+    int i;
+
+    for (i = 0; i < rank; i++) {
+        dim[i] = 1 + (int64_t)ct_random_below(g, (uint64_t)most);
+        if (ct_random_below(g, 40) == 0)
+            dim[i] = 0;
+        n *= dim[i];
+    }
+    return n;
+}
+
+static void walk_case(ct_generator *g, int rank, int64_t most)
+{
+    static const cti_ew_op ops[] = { CTI_EW_sub, CTI_EW_fma, CTI_EW_where, CTI_EW_lt, CTI_EW_neg };
+    cti_ew e = { .op = ops[ct_random_below(g, 5)], .dtype = CT_F64, .rank = rank };
+    strided layout[4];
+    void *data[4];
+    int64_t n = random_dims(g, rank, most, e.dim), i;
+    int k;
+
+    e.inputs = inputs_of(e.op);
+    for (k = 0; k <= e.inputs; k++) {
+        ct_dtype dtype = is_select(e.op) && k == 1 ? CT_BOOL : CT_F64;
+
+        layout[k] = random_layout(g, rank, e.dim, k > 0);
+        data[k] = calloc((size_t)layout[k].room, sizeof(double));
+        for (i = 0; k && i < layout[k].room; i++)
+            store(data[k], dtype, i, draw_value(g, dtype, e.op, dtype == CT_BOOL));
+        memcpy(k ? e.in_stride[k - 1] : e.out_stride, layout[k].stride, sizeof e.out_stride);
+        if (k)
+            e.in[k - 1] = data[k];
+        else
+            e.out = data[k];
+    }
+    cti_cpu_backend.elementwise(&e);
+    for (i = 0; i < n; i++) {
+        real in[3] = { 0 };
+
+        for (k = 0; k < e.inputs; k++)
+            in[k] = load(data[k + 1], is_select(e.op) && k == 0 ? CT_BOOL : CT_F64,
+                         place(rank, e.dim, layout[k + 1].stride, i));
+        check_element("walk", e.op, CT_F64, in,
+                      load(data[0], gives_bool(e.op) ? CT_BOOL : CT_F64,
+                           place(rank, e.dim, layout[0].stride, i)), e.param);
+    }
+    for (k = 0; k <= e.inputs; k++)
+        free(data[k]);
+}
+
+START_TEST(walks)
+{
+    ct_generator g = ct_generator_seed(12);
+    int i;
+
+    for (i = 0; i < harness_count(600, 20000); i++)
+        walk_case(&g, (int)ct_random_below(&g, 6), 5);
+    for (i = 0; i < harness_count(4, 40); i++) /* several pieces, one of them short */
+        walk_case(&g, 1 + i % 2, i % 2 ? 300 : 60000);
+}
+END_TEST
+
+/* ---- rows ---- */
+
+typedef struct rows_case {
+    const cti_row_loops *loops;
+    const char *path;
+    ct_dtype dtype;
+    real eps;
+    int64_t n;
+    real x[3000];
+    _Alignas(64) char in[3000 * 8], out[3000 * 8], other[3000 * 8];
+} rows_case;
+
+static void near(const rows_case *c, const char *what, real got, real want, real scale)
+{
+    if ((isnan(got) && isnan(want)) || got == want)
+        return;
+    if (!(fabsl(got - want) <= scale))
+        ck_abort_msg("%s, %s %s of %lld: got %.20Lg, expected %.20Lg", what, c->path,
+                     ct_dtype_name(c->dtype), (long long)c->n, got, want);
+}
+
+static void rows_sums(rows_case *c)
+{
+    real sum = 0, squares = 0, size = 0;
+    int64_t i;
+
+    for (i = 0; i < c->n; i++) {
+        sum += c->x[i];
+        squares += c->x[i] * c->x[i];
+        size += fabsl(c->x[i]);
+    }
+    near(c, "sum", c->loops->sum(c->n, c->in), sum, 8 * c->eps * size);
+    near(c, "sum_squares", c->loops->sum_squares(c->n, c->in), squares, 0x1p-45L * squares);
+}
+
+/* Several rows at once are as each alone. */
+static void rows_several(rows_case *c)
+{
+    int64_t width = 1 + c->n % 61, rows = c->n / width, i;
+    size_t size = ct_dtype_size(c->dtype);
+    double all[4096], one;
+
+    rows = rows < 4096 ? rows : 4096;
+    c->loops->log_sum_exp(rows, width, c->in, all, NULL);
+    for (i = 0; i < rows; i++) {
+        c->loops->log_sum_exp(1, width, (const char *)c->in + (size_t)(i * width) * size, &one, NULL);
+        near(c, "log_sum_exp of several rows", all[i], one, 4 * c->eps * (1 + fabsl((real)one)));
+    }
+}
+
+static void rows_softmax(rows_case *c)
+{
+    real most = c->x[0], total = 0, lse, sum = 0;
+    double got_lse, got_sum;
+    int64_t i;
+
+    for (i = 0; i < c->n; i++)
+        most = fmaxl(most, c->x[i]);
+    for (i = 0; i < c->n; i++) {
+        total += expl(c->x[i] - most);
+        sum += c->x[i];
+    }
+    lse = most + logl(total);
+    c->loops->log_sum_exp(1, c->n, c->in, &got_lse, &got_sum);
+    near(c, "log_sum_exp", got_lse, lse, 8 * c->eps * (1 + fabsl(logl(total))));
+    rows_several(c);
+    near(c, "sum beside it", got_sum, sum, 64 * c->eps * (real)c->n);
+    c->loops->softmax(false, c->n, c->in, c->out);
+    for (i = 0; i < c->n; i++)
+        near(c, "softmax", load(c->out, c->dtype, i), expl(c->x[i] - lse),
+             16 * c->eps * expl(c->x[i] - lse) * (1 + fabsl(c->x[i] - most)) + 1e-44L);
+    c->loops->softmax(true, c->n, c->in, c->out);
+    for (i = 0; i < c->n; i++)
+        near(c, "log_softmax", load(c->out, c->dtype, i), c->x[i] - lse,
+             8 * c->eps * (1 + fabsl(c->x[i] - lse)));
+    c->loops->softmax_minus(c->n, c->in, (double)lse, 0.25, -1.5, c->out);
+    for (i = 0; i < c->n; i++)
+        near(c, "softmax_minus", load(c->out, c->dtype, i), -1.5L * (expl(c->x[i] - lse) - 0.25L),
+             16 * c->eps * (1 + fabsl(lse)));
+}
+
+static void rows_update(rows_case *c, bool momentum, bool nesterov)
+{
+    const double lr = 0.125, scale = 0.5, decay = 0.25, mu = 0.75, dampening = 0.5;
+    const cti_update u = { .rule = CTI_SGD, .nesterov = nesterov, .scale = scale, .momentum = mu,
+                           .dampening = dampening };
+    const cti_segment s = { .value = c->out, .grad = c->in, .state = { momentum ? c->other : NULL },
+                            .n = c->n, .dtype = c->dtype, .lr = lr, .weight_decay = decay,
+                            .shrink = 1 };
+    int64_t i;
+
+    for (i = 0; i < c->n; i++) {
+        store(c->out, c->dtype, i, c->x[c->n - 1 - i]);
+        store(c->other, c->dtype, i, 0.5L * c->x[i]);
+    }
+    c->loops->update[CTI_SGD](0, c->n, &u, &s);
+    for (i = 0; i < c->n; i++) {
+        real w = c->x[c->n - 1 - i], t = scale * c->x[i] + decay * w;
+        real m = mu * (c->dtype == CT_F32 ? (real)(float)(0.5L * c->x[i]) : 0.5L * c->x[i]) +
+                 (1 - dampening) * t;
+        real step = !momentum ? t : nesterov ? t + mu * m : m;
+        real size = fabsl(w) + fabsl(c->x[i]);
+
+        near(c, "sgd", load(c->out, c->dtype, i), w - lr * step, 8 * c->eps * size);
+        if (momentum)
+            near(c, "sgd's momentum", load(c->other, c->dtype, i), m, 8 * c->eps * size);
+    }
+}
+
+static void rows_columns(rows_case *c)
+{
+    int64_t width = 1 + c->n % 150, height = c->n / width, stride = width, i, j;
+
+    c->loops->sum_rows(height, stride, width, c->in, c->out);
+    for (i = 0; i < width; i++) {
+        real sum = 0, size = 0;
+
+        for (j = 0; j < height; j++) {
+            sum += c->x[j * stride + i];
+            size += fabsl(c->x[j * stride + i]);
+        }
+        near(c, "sum_rows", load(c->out, c->dtype, i), sum, 2 * c->eps * (size + fabsl(sum)));
+    }
+    memcpy(c->out, c->in, sizeof c->out);
+    c->loops->add_row(c->n, c->out, c->in);
+    for (i = 0; i < c->n; i++)
+        near(c, "add_row", load(c->out, c->dtype, i), 2 * c->x[i], 0);
+}
+
+START_TEST(row_loops)
+{
+    static const int64_t lengths[] = { 1, 2, 3, 15, 16, 17, 63, 64, 65, 200, 255, 257, 1000, 1024,
+                                       1025, 2999 };
+    static rows_case c;
+    ct_generator g = ct_generator_seed(13);
+    size_t l;
+    int k, d;
+    int64_t i;
+
+    for (k = 0; k < path_count; k++)
+        for (d = 0; d < 2; d++)
+            for (l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+                c.path = paths[k]->name;
+                c.dtype = d ? CT_F64 : CT_F32;
+                c.loops = d ? &paths[k]->rows_f64 : &paths[k]->rows_f32;
+                c.eps = d ? 0x1p-52L : 0x1p-23L;
+                c.n = lengths[l];
+                for (i = 0; i < c.n; i++) {
+                    store(c.in, c.dtype, i, (ct_random_uniform(&g) - 0.5) * 12);
+                    c.x[i] = load(c.in, c.dtype, i);
+                }
+                rows_sums(&c);
+                rows_softmax(&c);
+                rows_columns(&c);
+                rows_update(&c, false, false);
+                rows_update(&c, true, false);
+                rows_update(&c, true, true);
+            }
+}
+END_TEST
+
+/* Large offsets, infinities and NaN go through softmax as the formula has it. */
+START_TEST(softmax_specials)
+{
+    double lse;
+    int k;
+
+    for (k = 0; k < path_count; k++) {
+        const cti_row_loops *l = &paths[k]->rows_f32;
+        float far[3] = { 10000.0f, 10001.0f, 9999.0f }, out[3];
+        float masked[3] = { -INFINITY, 1.0f, 1.0f }, none[2] = { -INFINITY, -INFINITY };
+        float nan[2] = { 1.0f, NAN };
+
+        l->softmax(true, 3, far, out);
+        expect_close("log_softmax far from 0", (double)out[1], -0.40760596444438013, 1e-6);
+        l->softmax(false, 3, masked, out);
+        ck_assert(out[0] == 0 && out[1] == 0.5f && out[2] == 0.5f);
+        l->softmax(true, 3, masked, out);
+        ck_assert(out[0] == -INFINITY);
+        expect_close("log 1/2", (double)out[1], log(0.5), 1e-6);
+        l->softmax(false, 2, none, out);
+        ck_assert(isnan(out[0]) && isnan(out[1]));
+        l->softmax(false, 2, nan, out);
+        ck_assert(isnan(out[0]) && isnan(out[1]));
+        l->log_sum_exp(1, 2, none, &lse, NULL);
+        ck_assert(lse == -INFINITY);
+        l->log_sum_exp(1, 2, nan, &lse, NULL);
+        ck_assert(isnan(lse));
+    }
+}
+END_TEST
+
+/* ---- reductions ---- */
+
+static real reduce_reference(cti_reduce_op op, int64_t n, int64_t step, const void *in,
+                             ct_dtype dtype, int64_t from)
+{
+    real acc = op == CTI_PROD || op == CTI_ALL ? 1 : 0, best = n ? load(in, dtype, from) : 0;
+    int64_t i, at = 0;
+
+    for (i = 0; i < n; i++) {
+        real v = load(in, dtype, from + i * step);
+        bool better = op == CTI_MAX || op == CTI_ARGMAX ? v > best : v < best;
+
+        if (!isnan(best) && (isnan(v) || better)) {
+            best = v;
+            at = i;
+        }
+        acc = op == CTI_PROD ? acc * v : op == CTI_ANY ? acc || v : op == CTI_ALL ? acc && v
+                                                                                  : acc + v;
+    }
+    if (op == CTI_ARGMAX || op == CTI_ARGMIN)
+        return at;
+    return op == CTI_MAX || op == CTI_MIN ? best : acc;
+}
+
+static void reduce_case(cti_reduce_op op, ct_dtype dtype, int64_t outer, int64_t n, int64_t inner,
+                        ct_generator *g)
+{
+    bool index = op == CTI_ARGMAX || op == CTI_ARGMIN, floats = dtype == CT_F32 || dtype == CT_F64;
+    ct_dtype out_dtype = index ? CT_I64 : dtype;
+    int64_t count = outer * n * inner, i;
+    void *in = calloc((size_t)count + 1, 8), *out = calloc((size_t)(outer * inner) + 1, 8);
+
+    for (i = 0; i < count; i++) {
+        real v = dtype == CT_BOOL ? ct_random_below(g, 2) : (real)(ct_random_uniform(g) * 6 - 3);
+
+        if (!floats)
+            v = floorl(v);
+        if (floats && op != CTI_SUM && ct_random_below(g, 60) == 0)
+            v = (real)NAN;
+        store(in, dtype, i, v);
+    }
+    cti_cpu_backend.reduce(op, dtype, outer, n, inner, in, out);
+    for (i = 0; i < outer * inner; i++) {
+        real want = reduce_reference(op, n, inner, in, dtype, i / inner * n * inner + i % inner);
+        real got = load(out, out_dtype, i);
+        real slack = floats && !index ? (fabsl(want) + 3 * (real)n) *
+                                            (dtype == CT_F32 ? 0x1p-22L : 0x1p-50L) : 0;
+
+        if (!(isnan(got) && isnan(want)) && !(fabsl(got - want) <= slack))
+            ck_abort_msg("reduction %d of %s (%lld, %lld, %lld) at %lld: got %Lg, expected %Lg", op,
+                         ct_dtype_name(dtype), (long long)outer, (long long)n, (long long)inner,
+                         (long long)i, got, want);
+    }
+    free(in);
+    free(out);
+}
+
+START_TEST(reductions)
+{
+    static const ct_dtype dtypes[] = { CT_F32, CT_F64, CT_I32, CT_I64 };
+    static const int64_t sizes[][3] = { { 1, 1, 1 },  { 3, 5, 1 },   { 2, 7, 3 }, { 0, 4, 2 },
+                                        { 4, 3, 0 },  { 1, 2500, 1 }, { 2, 40, 65 }, { 5, 1, 64 },
+                                        { 1, 33, 131 } };
+    ct_generator g = ct_generator_seed(14);
+    size_t i, d;
+    int op;
+
+    for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        for (op = CTI_SUM; op <= CTI_ARGMIN; op++)
+            for (d = 0; d < 4; d++)
+                if (op != CTI_PROD || sizes[i][1] < 20)
+                    reduce_case((cti_reduce_op)op, dtypes[d], sizes[i][0], sizes[i][1],
+                                sizes[i][2], &g);
+        reduce_case(CTI_ANY, CT_BOOL, sizes[i][0], sizes[i][1], sizes[i][2], &g);
+        reduce_case(CTI_ALL, CT_BOOL, sizes[i][0], sizes[i][1], sizes[i][2], &g);
+    }
+    reduce_case(CTI_SUM, CT_F32, 3, 0, 2, &g);
+    reduce_case(CTI_PROD, CT_F32, 3, 0, 2, &g);
+    reduce_case(CTI_ALL, CT_BOOL, 3, 0, 2, &g);
+}
+END_TEST
+
+/* ---- gemm ---- */
+
+static void random_matrix(ct_generator *g, void *p, ct_dtype dtype, int64_t n)
+{
+    int64_t i;
+
+    for (i = 0; i < n; i++)
+        store(p, dtype, i, ct_random_uniform(g) * 2 - 1);
+}
+
+/* C = alpha op(A) op(B) + beta C, batch times, in padded rows; what is between rows stays. */
+static void gemm_case(ct_generator *g, ct_dtype dtype, int64_t m, int64_t n, int64_t k,
+                      int64_t batch)
+{
+    static const double scales[] = { 0, 1, -0.5, 2 };
+    cti_gemm p = { .dtype = dtype, .trans_a = ct_random_below(g, 2), .m = m, .n = n, .k = k,
+                   .batch = batch };
+    int64_t rows_a, rows_b, size_a, size_b, size_c, i, j, l, b;
+    real *before, eps = dtype == CT_F32 ? 0x1p-23L : 0x1p-52L;
+    void *pa, *pb;
+
+    p.trans_b = ct_random_below(g, 2);
+    p.alpha = scales[1 + ct_random_below(g, 3)];
+    p.beta = scales[ct_random_below(g, 4)];
+    p.lda = (p.trans_a ? m : k) + (int64_t)ct_random_below(g, 4);
+    p.ldb = (p.trans_b ? k : n) + (int64_t)ct_random_below(g, 4);
+    p.ldc = n + (int64_t)ct_random_below(g, 4);
+    p.lda += !p.lda;
+    p.ldb += !p.ldb;
+    p.ldc += !p.ldc;
+    rows_a = p.trans_a ? k : m;
+    rows_b = p.trans_b ? n : k;
+    p.a_step = ct_random_below(g, 3) ? rows_a * p.lda : 0; /* 0: the same A for all */
+    p.b_step = ct_random_below(g, 3) ? rows_b * p.ldb : 0;
+    p.c_step = m * p.ldc;
+    size_a = batch * rows_a * p.lda + 1;
+    size_b = batch * rows_b * p.ldb + 1;
+    size_c = batch * p.c_step + 1;
+    p.a = pa = malloc((size_t)size_a * 8);
+    p.b = pb = malloc((size_t)size_b * 8);
+    p.c = malloc((size_t)size_c * 8);
+    before = malloc((size_t)size_c * sizeof *before);
+    random_matrix(g, pa, dtype, size_a);
+    random_matrix(g, pb, dtype, size_b);
+    random_matrix(g, p.c, dtype, size_c);
+    if (p.beta == 0) /* C's old values do not count, not even a NaN */
+        store(p.c, dtype, 0, (real)NAN);
+    for (i = 0; i < size_c; i++)
+        before[i] = load(p.c, dtype, i);
+    cti_cpu_gemm(&p);
+    for (b = 0; b < batch; b++)
+        for (i = 0; i < m; i++)
+            for (j = 0; j < p.ldc; j++) {
+                int64_t at = b * p.c_step + i * p.ldc + j;
+                real sum = 0, size = 1, want = before[at], got = load(p.c, dtype, at);
+
+                for (l = 0; l < k && j < n; l++) {
+                    real x = load(p.a, dtype, b * p.a_step +
+                                                  (p.trans_a ? l * p.lda + i : i * p.lda + l));
+                    real y = load(p.b, dtype, b * p.b_step +
+                                                  (p.trans_b ? j * p.ldb + l : l * p.ldb + j));
+
+                    sum += x * y;
+                    size += fabsl(x * y);
+                }
+                if (j < n)
+                    want = p.alpha * sum + (p.beta == 0 ? 0 : p.beta * before[at]);
+                if (j < n ? !(fabsl(got - want) <= 8 * eps * size)
+                          : !(got == want || (isnan(got) && isnan(want))))
+                    ck_abort_msg("gemm %s m %lld n %lld k %lld trans %d %d alpha %g beta %g at "
+                                 "(%lld, %lld): got %Lg, expected %Lg", ct_dtype_name(dtype),
+                                 (long long)m, (long long)n, (long long)k, p.trans_a, p.trans_b,
+                                 p.alpha, p.beta, (long long)i, (long long)j, got, want);
+            }
+    free(pa);
+    free(pb);
+    free(p.c);
+    free(before);
+}
+
+START_TEST(gemm)
+{
+    static const int64_t sizes[][4] = { { 1, 1, 1, 1 }, { 3, 4, 5, 1 },  { 5, 1, 7, 2 },
+                                        { 1, 9, 3, 3 }, { 0, 4, 3, 1 },  { 4, 0, 3, 2 },
+                                        { 4, 3, 0, 2 }, { 4, 3, 2, 0 },  { 17, 31, 33, 1 },
+                                        { 64, 28, 9, 2 }, { 257, 5, 3, 1 }, { 600, 3, 17, 2 } };
+    ct_generator g = ct_generator_seed(15);
+    size_t i;
+    int round;
+
+    for (i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (round = 0; round < harness_count(6, 60); round++) {
+            gemm_case(&g, CT_F32, sizes[i][0], sizes[i][1], sizes[i][2], sizes[i][3]);
+            gemm_case(&g, CT_F64, sizes[i][0], sizes[i][1], sizes[i][2], sizes[i][3]);
+        }
+}
+END_TEST
+
+/* Row strides that no int of a BLAS holds; one row, so that no such memory is needed. */
+START_TEST(gemm_large_stride)
+{
+    float a[4] = { 1, 2, 3, 4 }, b[8] = { 1, 2, 3, 4, 5, 6, 7, 8 }, c[2] = { 0, 0 };
+    cti_gemm p = { .dtype = CT_F32, .m = 1, .n = 2, .k = 4, .batch = 1, .alpha = 1, .a = a, .b = b,
+                   .c = c, .lda = (int64_t)1 << 32, .ldb = 2, .ldc = (int64_t)1 << 33 };
+
+    cti_cpu_gemm(&p);
+    ck_assert(c[0] == 50 && c[1] == 60);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("kernels");
+    TCase *tc;
+
+    find_paths();
+    tc = harness_case(suite, "math");
+    tcase_add_test(tc, wished_path);
+    tcase_add_loop_test(tc, accuracy, 0, 3);
+    tcase_add_test(tc, special_values);
+    tc = harness_case(suite, "elementwise");
+    tcase_add_test(tc, elementwise_loops);
+    tcase_add_test(tc, integers_wrap);
+    tcase_add_test(tc, integer_parameters);
+    tcase_add_test(tc, walks);
+    tc = harness_case(suite, "rows");
+    tcase_add_test(tc, row_loops);
+    tcase_add_test(tc, softmax_specials);
+    tcase_add_test(tc, reductions);
+    tc = harness_case(suite, "gemm");
+    tcase_add_test(tc, gemm);
+    tcase_add_test(tc, gemm_large_stride);
+    return harness_run(suite);
+}

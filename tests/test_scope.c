@@ -1,0 +1,873 @@
+/* test_scope.c - lifetimes and errors: scopes, kept tensors, the pool, failing memory, threads.
+ *
+ * Includes <cotangent.h>, as a program does: messages begin with the FILE:LINE of the call. */
+#include <cotangent.h>
+
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tensor/host.h"
+#include "tensor/internal.h"
+#include "tensor/parallel.h"
+#include "tests/harness.h"
+
+/* ---- scopes ---- */
+
+START_TEST(nesting)
+{
+    size_t live = ct_memory().live_bytes;
+    ct_scope a = ct_scope_begin(), b, c;
+    ct_tensor *x = ct_ones(CT_SHAPE(100), CT_F32, CT_CPU);
+
+    b = ct_scope_begin();
+    ct_ones(CT_SHAPE(100), CT_F32, CT_CPU);
+    c = ct_scope_begin();
+    ct_ones(CT_SHAPE(100), CT_F32, CT_CPU);
+    ck_assert_uint_gt(ct_memory().live_bytes, live + 1200);
+    ck_assert(ct_scope_end(b) == CT_OK); /* c, forgotten, goes too */
+    ck_assert_uint_eq(ct_memory().live_bytes, live + 448);
+    ck_assert(ct_scope_end(c) == CT_ERR_SCOPE);
+    expect_error(CT_ERR_SCOPE, "ct_scope_end: the scope has been ended already");
+    ck_assert(ct_item(ct_sum(x)) == 100);
+    ck_assert(ct_scope_end(a) == CT_OK);
+    ck_assert_uint_eq(ct_memory().live_bytes, live);
+    ck_assert(ct_scope_end(a) == CT_ERR_SCOPE);
+    expect_error(CT_ERR_SCOPE, "ct_scope_end: the scope has been ended already");
+}
+END_TEST
+
+/* An old mark at a depth that a new scope has taken is not that scope's. */
+START_TEST(stale_mark)
+{
+    ct_scope a = ct_scope_begin(), b;
+
+    ck_assert(ct_scope_end(a) == CT_OK);
+    b = ct_scope_begin();
+    ck_assert(ct_scope_end(a) == CT_ERR_SCOPE);
+    expect_error(CT_ERR_SCOPE, "ct_scope_end: the scope has been ended already");
+    ck_assert(ct_zeros(CT_SCALAR, CT_F32, CT_CPU) != NULL);
+    ck_assert(ct_scope_end(b) == CT_OK);
+}
+END_TEST
+
+static void *end_elsewhere(void *scope)
+{
+    ck_assert(ct_scope_end(*(ct_scope *)scope) == CT_ERR_SCOPE);
+    expect_error(CT_ERR_SCOPE, "ct_scope_end: the scope was opened on another thread");
+    return NULL;
+}
+
+START_TEST(wrong_thread)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_ones(CT_SHAPE(3), CT_F32, CT_CPU);
+    pthread_t thread;
+
+    ck_assert(pthread_create(&thread, NULL, end_elsewhere, &s) == 0);
+    pthread_join(thread, NULL);
+    expect_ok(); /* errors are each thread's own */
+    ck_assert(ct_item(ct_sum(x)) == 3);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(no_scope)
+{
+    ck_assert(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU) == NULL);
+    expect_error(CT_ERR_SCOPE, "ct_ones: no scope is open on this thread (ct_scope_begin first)");
+}
+END_TEST
+
+START_TEST(returning)
+{
+    ct_scope outer = ct_scope_begin(), inner = ct_scope_begin(), deep;
+    ct_tensor *t, *out, *kept;
+    size_t live;
+
+    ck_assert(ct_scope_return(inner, ct_full(CT_SHAPE(4), 2, CT_F32, CT_CPU), &out) == CT_OK);
+    ck_assert(ct_item(ct_sum(out)) == 8);
+
+    inner = ct_scope_begin(); /* from a forgotten inner one */
+    deep = ct_scope_begin();
+    t = ct_full(CT_SHAPE(4), 3, CT_F32, CT_CPU);
+    ck_assert(ct_scope_return(inner, t, &out) == CT_OK && out == t);
+    ck_assert(ct_item(ct_sum(out)) == 12);
+    ck_assert(ct_scope_end(deep) == CT_ERR_SCOPE);
+    ct_error_clear();
+
+    inner = ct_scope_begin(); /* of another owner */
+    live = ct_memory().live_bytes;
+    ct_zeros(CT_SHAPE(1000), CT_F32, CT_CPU);
+    ck_assert(ct_scope_return(inner, t, &out) == CT_ERR_SCOPE && !out);
+    expect_error(CT_ERR_SCOPE, "ct_scope_return: t f32[4] cpu does not belong to the scope");
+    ck_assert_uint_eq(ct_memory().live_bytes, live); /* it has ended all the same */
+    inner = ct_scope_begin();
+    kept = ct_keep(ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU));
+    ck_assert(ct_scope_return(inner, kept, &out) == CT_ERR_SCOPE && !out);
+    expect_error(CT_ERR_SCOPE, "ct_scope_return: t f32[2] cpu does not belong to the scope");
+    ct_free(kept);
+
+    inner = ct_scope_begin();
+    ck_assert(ct_scope_return(inner, NULL, &out) == CT_ERR_ARGUMENT && !out);
+    expect_error(CT_ERR_ARGUMENT, "ct_scope_return: t is NULL");
+    ck_assert(ct_scope_return(inner, t, &out) == CT_ERR_SCOPE && !out);
+    expect_error(CT_ERR_SCOPE, "ct_scope_return: the scope has been ended already");
+
+    inner = ct_scope_begin(); /* an error on the way: no handle */
+    t = ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU);
+    ct_zeros(CT_SHAPE(-2), CT_F32, CT_CPU);
+    ck_assert(ct_scope_return(inner, t, &out) == CT_ERR_SHAPE && !out);
+    ct_error_clear();
+    ck_assert(ct_scope_end(outer) == CT_OK);
+
+    outer = ct_scope_begin();
+    t = ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU);
+    ck_assert(ct_scope_return(outer, t, &out) == CT_ERR_SCOPE && !out);
+    expect_error(CT_ERR_SCOPE, "ct_scope_return: there is no enclosing scope (ct_keep it)");
+}
+END_TEST
+
+START_TEST(returning_history)
+{
+    ct_scope outer = ct_scope_begin(), inner = ct_scope_begin();
+    ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), true), *out, *leaf;
+
+    ck_assert(ct_scope_return(inner, ct_tanh(x), &out) == CT_ERR_SCOPE && !out);
+    expect_error(CT_ERR_SCOPE, "ct_scope_return: t f32[2] cpu has history, which cannot leave its "
+                               "scope; detach it first");
+    inner = ct_scope_begin();
+    leaf = ct_requires_grad(ct_full(CT_SHAPE(2), 0.5, CT_F32, CT_CPU), true);
+    ck_assert(ct_backward(ct_sum(ct_square(leaf))) == CT_OK);
+    ck_assert(ct_scope_return(inner, leaf, &out) == CT_OK); /* a leaf takes its gradient along */
+    expect_values("gradient", ct_grad_of(out), (double[]){ 1, 1 }, 2, 0);
+    inner = ct_scope_begin();
+    ck_assert(ct_scope_return(inner, ct_detach(ct_tanh(leaf)), &out) == CT_OK);
+    ck_assert(!ct_needs_gradient(out));
+    expect_close("tanh", ct_item(ct_sum(out)), 2 * tanh(0.5), 1e-6);
+    ck_assert(ct_scope_end(outer) == CT_OK);
+}
+END_TEST
+
+START_TEST(recording_mode)
+{
+    ct_scope a = ct_scope_begin_no_grad(), b;
+
+    ck_assert(!ct_grad_enabled());
+    b = ct_scope_begin();
+    ck_assert(!ct_grad_enabled());
+    ct_set_grad_enabled(true);
+    ck_assert(ct_scope_end(b) == CT_OK);
+    ck_assert(!ct_grad_enabled());
+    ck_assert(ct_scope_end(a) == CT_OK);
+    ck_assert(ct_grad_enabled());
+}
+END_TEST
+
+START_TEST(keep_and_free)
+{
+    size_t live = ct_memory().live_bytes;
+    ct_scope s = ct_scope_begin();
+    ct_tensor *t = ct_full(CT_SHAPE(2, 3), 5, CT_F32, CT_CPU), *k = ct_keep(t);
+    ct_tensor *row = ct_keep(ct_select(t, 0, 1));
+
+    ck_assert(ct_fill(t, 7) == CT_OK);
+    ct_free(NULL);
+    ct_free(t);
+    expect_error(CT_ERR_SCOPE, "ct_free: t f32[2,3] cpu belongs to a scope, which frees it");
+    ck_assert(ct_keep(NULL) == NULL);
+    expect_ok();
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ck_assert_uint_eq(ct_memory().live_bytes, live + 64); /* one buffer for both */
+    ck_assert(((const float *)ct_data(k))[5] == 7);
+    ct_free(k);
+    ck_assert(((const float *)ct_data(row))[2] == 7);
+    ct_free(row);
+    ck_assert_uint_eq(ct_memory().live_bytes, live);
+    ct_free(row);
+    expect_error(CT_ERR_SCOPE, "ct_free: t f32[3] cpu was freed before");
+}
+END_TEST
+
+/* What open history still uses lives until that history ends. */
+START_TEST(freed_under_history)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(3), CT_F32, CT_CPU), true);
+    ct_tensor *k = ct_keep(ct_full(CT_SHAPE(3), 4, CT_F32, CT_CPU)), *loss;
+
+    loss = ct_sum(ct_mul(x, k));
+    ct_free(k);
+    ct_full(CT_SHAPE(3), 9, CT_F32, CT_CPU); /* would take the buffer */
+    ck_assert(ct_backward(loss) == CT_OK);
+    expect_values("gradient", ct_grad_of(x), (double[]){ 4, 4, 4 }, 3, 0);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(use_after_scope)
+{
+#ifdef CT_DEBUG_HANDLES
+    ct_scope s = ct_scope_begin();
+    ct_tensor *t = ct_ones(CT_SHAPE(3), CT_F32, CT_CPU), *k = ct_keep(t);
+
+    ck_assert(ct_scope_end(s) == CT_OK);
+    s = ct_scope_begin();
+    ck_assert(ct_tanh(t) == NULL);
+    expect_error(CT_ERR_SCOPE, "ct_tanh: a tensor is used after its scope ended or it was freed");
+    ck_assert(isnan(ct_item(t)));
+    expect_error(CT_ERR_SCOPE, "ct_item: a tensor is used after its scope ended or it was freed");
+    ck_assert(ct_data(t) == NULL);
+    expect_error(CT_ERR_SCOPE, "ct_data: a tensor is used after its scope ended or it was freed");
+    ct_free(k);
+    ck_assert(ct_fill(k, 1) == CT_ERR_SCOPE);
+    expect_error(CT_ERR_SCOPE, "ct_fill: a tensor is used after its scope ended or it was freed");
+    ck_assert(ct_scope_end(s) == CT_OK);
+#else
+    printf("skipped: use after a scope is reported by builds with --enable-debug\n");
+#endif
+}
+END_TEST
+
+/* ---- errors ---- */
+
+typedef struct seen {
+    int calls;
+    ct_status status;
+    char message[200];
+} seen;
+
+static void see(ct_status status, const char *message, void *context)
+{
+    seen *s = context;
+
+    s->calls++;
+    s->status = status;
+    snprintf(s->message, sizeof s->message, "%s", message);
+}
+
+START_TEST(first_sticks)
+{
+    seen s = { 0 };
+    char site[100];
+    ct_scope scope = ct_scope_begin();
+    int line;
+
+    ct_error_set_handler(see, &s);
+    line = __LINE__ + 1;
+    ct_ones(CT_SHAPE(-1), CT_F32, CT_CPU);
+    ct_ones(CT_SCALAR, CT_F32, 9);
+    ct_error_set_handler(NULL, NULL);
+    snprintf(site, sizeof site, "test_scope.c:%d: ct_ones: shape [-1] has a negative size (axis 0)",
+             line);
+    ck_assert_int_eq(s.calls, 1);
+    ck_assert(s.status == CT_ERR_SHAPE && ct_error() == CT_ERR_SHAPE && !ct_ok());
+    ck_assert_msg(strstr(s.message, site) != NULL, "%s is not in %s", site, s.message);
+    ck_assert_str_eq(ct_error_message(), s.message);
+    ck_assert(ct_scope_end(scope) == CT_ERR_SHAPE);
+    ct_error_clear();
+    ck_assert(ct_ok() && ct_error() == CT_OK);
+    ck_assert_str_eq(ct_error_message(), "");
+}
+END_TEST
+
+START_TEST(scopes_report)
+{
+    ct_scope outer = ct_scope_begin(), s;
+    ct_tensor *x = ct_requires_grad(ct_ones(CT_SCALAR, CT_F32, CT_CPU), true);
+
+    ct_ones(CT_SHAPE(-1), CT_F32, CT_CPU);
+    s = ct_scope_begin(); /* nothing comes up in it */
+    ck_assert(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU) != NULL);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    s = ct_scope_begin(); /* a later error is dropped, but counts */
+    ct_ones(CT_SCALAR, CT_F32, 9);
+    ck_assert(ct_scope_end(s) == CT_ERR_SHAPE);
+    s = ct_scope_begin(); /* a refused sink too */
+    ck_assert(ct_backward(ct_square(x)) == CT_ERR_SHAPE);
+    ck_assert(ct_scope_end(s) == CT_ERR_SHAPE);
+    ck_assert(ct_grad_of(x) == NULL);
+    ct_error_clear();
+    s = ct_scope_begin(); /* one that was cleared does not, the next does */
+    ct_ones(CT_SHAPE(-1), CT_F32, CT_CPU);
+    ct_error_clear();
+    ct_ones(CT_SCALAR, CT_F32, 9);
+    ck_assert(ct_scope_end(s) == CT_ERR_DEVICE);
+    expect_error(CT_ERR_DEVICE, "ct_ones: there is no device 9");
+    s = ct_scope_begin();
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ck_assert(ct_scope_end(outer) == CT_OK);
+}
+END_TEST
+
+START_TEST(raising)
+{
+    char *text = malloc(5000);
+    ct_status s;
+
+    memset(text, 'x', 4999);
+    text[4999] = '\0';
+    ck_assert(ct_raise(CT_OK, "f", "nothing") == CT_OK && ct_ok());
+    ck_assert(ct_raise(CT_ERR_FORMAT, "f", "a %s b", text) == CT_ERR_FORMAT);
+    ck_assert_uint_eq(strlen(ct_error_message()), 1023);
+    ct_error_clear();
+    ct_raise(CT_ERR_FORMAT, text, "too late");
+    ck_assert_uint_eq(strlen(ct_error_message()), 1023);
+    ct_error_clear();
+    free(text);
+    for (s = CT_OK; s <= CT_ERR_NUMERIC; s++)
+        ck_assert_msg(strncmp(ct_status_name(s), "CT_", 3) == 0 && !strchr(ct_status_name(s), '?'),
+                      "status %d", s);
+    ck_assert_str_eq(ct_status_name(CT_ERR_NUMERIC), "CT_ERR_NUMERIC");
+    ck_assert_str_eq(ct_status_name((ct_status)99), "CT_ERR_?");
+    ck_assert_str_eq(ct_status_name((ct_status)-1), "CT_ERR_?");
+}
+END_TEST
+
+/* Runs program in a forked process; its exit status, and what it wrote to stderr. */
+static int in_child(void (*program)(void), char *out, size_t room)
+{
+    int pipes[2], status;
+    size_t n = 0;
+    ssize_t got;
+    pid_t pid;
+
+    fflush(NULL);
+    ck_assert(pipe(pipes) == 0);
+    pid = fork();
+    ck_assert(pid >= 0);
+    if (pid == 0) {
+        close(pipes[0]);
+        dup2(pipes[1], STDERR_FILENO);
+        alarm(60);
+        program();
+        exit(0);
+    }
+    close(pipes[1]);
+    while (n < room - 1 && (got = read(pipes[0], out + n, room - 1 - n)) > 0)
+        n += (size_t)got;
+    out[n] = '\0';
+    close(pipes[0]);
+    ck_assert(waitpid(pid, &status, 0) == pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + status;
+}
+
+static void fail_with_exit(void)
+{
+    ct_scope s = ct_scope_begin();
+
+    ct_exit_on_error();
+    ct_linspace(0, 1, -1, CT_F32, CT_CPU);
+    (void)!ct_scope_end(s);
+    exit(77);
+}
+
+static void fail_with_print(void)
+{
+    ct_scope s = ct_scope_begin();
+
+    ct_error_set_handler(ct_error_print, NULL);
+    ct_linspace(0, 1, -1, CT_F32, CT_CPU);
+    ct_linspace(0, 1, -1, CT_F32, CT_CPU);
+    exit(ct_scope_end(s) == CT_ERR_SHAPE ? 5 : 6);
+}
+
+START_TEST(exit_on_error)
+{
+    char out[2000];
+    const char *text = ": ct_linspace: n -1 is negative\n";
+
+    ck_assert_int_eq(in_child(fail_with_exit, out, sizeof out), 1);
+    ck_assert_msg(strstr(out, text) && strchr(out, '\n') == out + strlen(out) - 1, "%s", out);
+    ck_assert_int_eq(in_child(fail_with_print, out, sizeof out), 5);
+    ck_assert_msg(strstr(out, text) && strchr(out, '\n') == out + strlen(out) - 1, "%s", out);
+}
+END_TEST
+
+/* ---- the pool, and memory that fails ---- */
+
+static cti_memory_table system_calls;
+static long calls, outstanding, fail_from = -1;
+static bool fail_once;
+static size_t budget, used; /* budget 0: no limit */
+#define FRONT 64            /* bytes in front of a block, which hold its size */
+static pthread_mutex_t counting = PTHREAD_MUTEX_INITIALIZER;
+
+static void *counted_allocate(size_t alignment, size_t bytes)
+{
+    bool fails;
+    char *p;
+
+    if (alignment > FRONT)
+        abort();
+    pthread_mutex_lock(&counting);
+    calls++;
+    fails = fail_from >= 0 && (fail_once ? calls == fail_from : calls >= fail_from);
+    fails |= budget && used + bytes > budget;
+    pthread_mutex_unlock(&counting);
+    p = fails ? NULL : system_calls.allocate(FRONT, bytes + FRONT);
+    if (!p)
+        return NULL;
+    memcpy(p, &bytes, sizeof bytes);
+    pthread_mutex_lock(&counting);
+    outstanding++;
+    used += bytes;
+    pthread_mutex_unlock(&counting);
+    return p + FRONT;
+}
+
+static void counted_release(void *block)
+{
+    char *p = (char *)block - FRONT;
+    size_t bytes;
+
+    memcpy(&bytes, p, sizeof bytes);
+    pthread_mutex_lock(&counting);
+    outstanding--;
+    used -= bytes;
+    pthread_mutex_unlock(&counting);
+    system_calls.release(p);
+}
+
+/* For the whole program: a block must come from where it goes. */
+static void count_calls(void)
+{
+    system_calls = cti_memory_calls;
+    cti_memory_calls = (cti_memory_table){ counted_allocate, counted_release };
+}
+
+/* A bit of everything: leaves, views, ops, history, a backward pass, in-place writes, kept tensors.
+ * The value is 0 or NaN after an error. */
+static double program(ct_status *status)
+{
+    ct_generator g = ct_generator_seed(3);
+    ct_scope s = ct_scope_begin(), inner;
+    ct_tensor *w = ct_requires_grad(ct_randn(CT_SHAPE(6, 5), CT_F32, CT_CPU, &g), true);
+    ct_tensor *x = ct_rand(CT_SHAPE(4, 6), CT_F32, CT_CPU, &g), *y, *kept, *moved = NULL, *parts[2];
+    ct_status error;
+    double value;
+
+    y = ct_tanh(ct_matmul(ct_transpose(ct_contiguous(ct_transpose(x, 0, 1)), 0, 1), w));
+    parts[0] = ct_slice(y, 1, 0, 4, 2);
+    parts[1] = ct_narrow(y, 1, 3, 2);
+    y = ct_log_softmax(ct_add(ct_cat(2, parts, 1), ct_full(CT_SHAPE(4), 0.5, CT_F32, CT_CPU)), -1);
+    (void)!ct_backward(ct_mean(y));
+    inner = ct_scope_begin();
+    error = ct_scope_return(inner, ct_cast(ct_grad_of(w), CT_F64), &moved);
+    kept = ct_keep(moved);
+    if (kept && error == CT_OK)
+        (void)!ct_copy_into(ct_select(kept, 0, 0), ct_select(moved, 0, 1));
+    value = ct_item(ct_sum(kept)) + ct_item(ct_sum(ct_eye(3, CT_F64, CT_CPU)));
+    ct_free(kept);
+    *status = ct_scope_end(s);
+    return value;
+}
+
+/* x (8, 6), w (6, 5): w -= 0.1 dw, and the gradient is forgotten */
+static void training_step(ct_tensor *w, ct_generator *g)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_randn(CT_SHAPE(8, 6), CT_F32, CT_CPU, g);
+
+    ck_assert(ct_backward(ct_mean(ct_square(ct_tanh(ct_matmul(x, w))))) == CT_OK);
+    ct_set_grad_enabled(false);
+    ck_assert(ct_copy_into(w, ct_sub(w, ct_mul_scalar(ct_grad_of(w), 0.1))) == CT_OK);
+    ct_clear_grad(w);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+
+/* Once each size has been seen, a step asks the system for nothing. */
+START_TEST(steady_state)
+{
+    ct_generator g = ct_generator_seed(4);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *w = ct_requires_grad(ct_keep(ct_randn(CT_SHAPE(6, 5), CT_F32, CT_CPU, &g)), true);
+    ct_memory_stats stats;
+    long before;
+    int i;
+
+    ck_assert(ct_scope_end(s) == CT_OK);
+    for (i = 0; i < 3; i++)
+        training_step(w, &g);
+    stats = ct_memory();
+    before = calls;
+    for (i = 0; i < 20; i++)
+        training_step(w, &g);
+#ifndef CT_DEBUG_HANDLES /* which hold handles back */
+    ck_assert_int_eq(calls, before);
+#endif
+    (void)before;
+    ck_assert_uint_eq(ct_memory().system_allocations, stats.system_allocations);
+    ck_assert_uint_eq(ct_memory().live_bytes, stats.live_bytes);
+    ck_assert_uint_eq(ct_memory().idle_bytes, stats.idle_bytes);
+    ck_assert_uint_eq(ct_memory().peak_bytes, stats.peak_bytes);
+    ck_assert_uint_gt(stats.peak_bytes, stats.live_bytes);
+    ct_memory_trim();
+    ct_memory_trim();
+    ck_assert_uint_eq(ct_memory().idle_bytes, 0);
+    training_step(w, &g);
+    ck_assert_uint_gt(ct_memory().system_allocations, stats.system_allocations);
+    ct_free(w);
+}
+END_TEST
+
+START_TEST(idle_buffers_released)
+{
+    ct_scope s;
+
+    s = ct_scope_begin();
+    ck_assert(ct_zeros(CT_SHAPE(1 << 20), CT_F32, CT_CPU) != NULL);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    budget = used + (1 << 20); /* 4 MiB idle, 1 MiB left */
+    s = ct_scope_begin();
+    ck_assert_msg(ct_zeros(CT_SHAPE(3 << 18), CT_F32, CT_CPU) != NULL, "%s", ct_error_message());
+    ck_assert_uint_eq(ct_memory().idle_bytes, 0);
+    ck_assert(ct_zeros(CT_SHAPE(1 << 20), CT_F32, CT_CPU) == NULL);
+    expect_error(CT_ERR_MEMORY, "ct_tensor: out of memory (4194304 bytes)");
+    budget = 0;
+    ck_assert(ct_zeros(CT_SHAPE(1 << 20), CT_F32, CT_CPU) != NULL);
+    ck_assert(ct_scope_end(s) == CT_ERR_MEMORY || ct_ok());
+    ct_memory_trim();
+}
+END_TEST
+
+typedef struct sweep {
+    double want;
+    long failed_at;
+    bool failed; /* an allocation was refused */
+} sweep;
+
+/* On a thread of its own, whose pools are empty. */
+static void *sweep_thread(void *context)
+{
+    sweep *w = context;
+    ct_status status;
+    double value;
+
+    pthread_mutex_lock(&counting);
+    calls = 0;
+    fail_from = w->failed_at;
+    pthread_mutex_unlock(&counting);
+    value = program(&status);
+    w->failed = calls >= fail_from;
+    fail_from = -1;
+    if (status != CT_OK || !w->failed)
+        ck_assert_msg(status == (w->failed ? CT_ERR_MEMORY : CT_OK), "call %ld: %s", w->failed_at,
+                      ct_error_message());
+    else /* only a buffer is asked for twice */
+        ck_assert_msg(fail_once && value == w->want, "call %ld failed unnoticed", w->failed_at);
+    if (status != CT_OK)
+        ck_assert_msg(ct_error() == CT_ERR_MEMORY && strstr(ct_error_message(), "out of memory"),
+                      "call %ld: %s", w->failed_at, ct_error_message());
+    ct_error_clear();
+    value = program(&status);
+    ck_assert_msg(status == CT_OK && value == w->want, "after call %ld failed: %g, %s",
+                  w->failed_at, value, ct_error_message());
+    return NULL;
+}
+
+/* Fails the k-th request for memory, or all from the k-th on, for every k. */
+START_TEST(failing_memory)
+{
+    ct_status status;
+    sweep w = { .want = program(&status) };
+    long before;
+
+    ck_assert(status == CT_OK && isfinite(w.want));
+    ct_memory_trim();
+    fail_once = _i == 0;
+    before = outstanding;
+    do {
+        pthread_t thread;
+
+        w.failed_at++;
+        ck_assert(pthread_create(&thread, NULL, sweep_thread, &w) == 0);
+        pthread_join(thread, NULL);
+        ck_assert_msg(outstanding == before, "%ld blocks are lost after call %ld failed",
+                      outstanding - before, w.failed_at);
+    } while (w.failed);
+    ck_assert_int_gt(w.failed_at, 20);
+}
+END_TEST
+
+/* ---- threads ---- */
+
+typedef struct handover {
+    pthread_barrier_t barrier;
+    ct_tensor *kept, *history;
+    ct_memory_stats made, held, freed;
+} handover;
+
+static void *make_and_wait(void *context)
+{
+    handover *h = context;
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_full(CT_SHAPE(1 << 18), 2, CT_F32, CT_CPU);
+
+    h->kept = ct_keep(x);
+    h->history = ct_square(ct_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), true));
+    h->made = ct_memory();
+    pthread_barrier_wait(&h->barrier); /* the other thread looks at both */
+    pthread_barrier_wait(&h->barrier);
+    (void)!ct_scope_end(s);
+    h->held = ct_memory();
+    pthread_barrier_wait(&h->barrier); /* and frees what was kept */
+    pthread_barrier_wait(&h->barrier);
+    h->freed = ct_memory();
+    return NULL;
+}
+
+START_TEST(handed_over)
+{
+    handover h = { 0 };
+    ct_memory_stats before = ct_memory(), after;
+    pthread_t thread;
+    ct_scope s;
+
+    pthread_barrier_init(&h.barrier, NULL, 2);
+    ck_assert(pthread_create(&thread, NULL, make_and_wait, &h) == 0);
+    pthread_barrier_wait(&h.barrier);
+    s = ct_scope_begin();
+    ck_assert(ct_item(ct_sum(h.kept)) == 1 << 19);
+    ck_assert(ct_tanh(h.history) == NULL);
+    expect_error(CT_ERR_SCOPE, "ct_tanh: input 0 f32[2] cpu has history of another thread or of an "
+                               "ended scope; detach it");
+    ck_assert(ct_scope_end(s) == CT_OK || ct_ok());
+    pthread_barrier_wait(&h.barrier);
+    pthread_barrier_wait(&h.barrier);
+    ct_free(h.kept);
+    pthread_barrier_wait(&h.barrier);
+    pthread_join(thread, NULL);
+    after = ct_memory();
+    ck_assert_uint_eq(h.made.live_bytes, (1 << 20) + 2 * 64);
+    ck_assert_uint_eq(h.held.live_bytes, 1 << 20);
+    ck_assert_uint_eq(h.freed.live_bytes, 0);
+    ck_assert_uint_eq(after.live_bytes, before.live_bytes);
+    ck_assert_uint_lt(after.idle_bytes, before.idle_bytes + (1 << 21));
+    pthread_barrier_destroy(&h.barrier);
+}
+END_TEST
+
+/* Made on a thread that has ended; freed where there may be no pool yet. */
+static void *make_and_leave(void *kept)
+{
+    ct_scope s = ct_scope_begin();
+
+    *(ct_tensor **)kept = ct_keep(ct_full(CT_SHAPE(1000), 3, CT_F32, CT_CPU));
+    (void)s; /* forgotten: the end of the thread ends it */
+    return NULL;
+}
+
+static void *just_free(void *kept)
+{
+    ct_free(kept);
+    return NULL;
+}
+
+START_TEST(outlives_its_thread)
+{
+    ct_tensor *kept = NULL;
+    pthread_t thread;
+    long before;
+
+    before = outstanding;
+    ck_assert(pthread_create(&thread, NULL, make_and_leave, &kept) == 0);
+    pthread_join(thread, NULL);
+    ck_assert(((const float *)ct_data(kept))[999] == 3);
+    ck_assert(outstanding > before);
+    ck_assert(pthread_create(&thread, NULL, just_free, kept) == 0);
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(outstanding, before);
+}
+END_TEST
+
+/* One number from the bits of what large ops give. */
+static uint64_t fingerprint(void)
+{
+    ct_generator g = ct_generator_seed(21);
+    ct_scope s = ct_scope_begin();
+    uint64_t hash = 0xcbf29ce484222325u;
+    ct_tensor *a = ct_randn(CT_SHAPE(600, 90), CT_F32, CT_CPU, &g), *out[8];
+    ct_tensor *b = ct_rand(CT_SHAPE(90, 70), CT_F32, CT_CPU, &g);
+    int k;
+
+    out[0] = a;
+    out[1] = ct_tanh(ct_add(a, ct_select(b, 1, 0)));
+    out[2] = ct_sum(a);
+    out[3] = ct_sum_axes(a, 1, (int[]){ 0 }, false);
+    out[4] = ct_matmul(a, b);
+    out[5] = ct_softmax(a, 1);
+    out[6] = ct_contiguous(ct_transpose(a, 0, 1));
+    out[7] = ct_cast(ct_randn(CT_SHAPE(30001), CT_F64, CT_CPU, &g), CT_F32);
+    for (k = 0; k < 8; k++) {
+        const unsigned char *p = ct_data(out[k]);
+        size_t n = (size_t)ct_numel(out[k]) * 4;
+
+        ck_assert_msg(p != NULL, "%s", ct_error_message());
+        while (n--)
+            hash = (hash ^ *p++) * 0x100000001b3u;
+    }
+    ck_assert(ct_scope_end(s) == CT_OK);
+    return hash;
+}
+
+START_TEST(same_bits)
+{
+    static const int threads[] = { 2, 3, 8, 1 };
+    uint64_t one = fingerprint();
+    size_t i;
+
+    for (i = 0; i < 4; i++) {
+        ck_assert(ct_set_num_threads(threads[i]) == CT_OK);
+        ck_assert_int_eq(ct_num_threads(), threads[i]);
+        ck_assert_msg(fingerprint() == one, "other bits with %d threads", threads[i]);
+    }
+    ck_assert(ct_set_num_threads(0) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_set_num_threads: 0 is not in 1..256");
+    ck_assert(ct_set_num_threads(257) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_set_num_threads: 257 is not in 1..256");
+    ck_assert_int_eq(ct_num_threads(), 1);
+}
+END_TEST
+
+static void *fingerprint_thread(void *out)
+{
+    *(uint64_t *)out = fingerprint();
+    return NULL;
+}
+
+/* Several callers share the workers; who finds them busy works alone. */
+START_TEST(callers_share)
+{
+    uint64_t one = fingerprint(), got[4] = { 0 };
+    pthread_t thread[4];
+    int i, round;
+
+    ct_set_num_threads(3);
+    for (round = 0; round < harness_count(3, 50); round++) {
+        for (i = 0; i < 4; i++)
+            ck_assert(pthread_create(&thread[i], NULL, fingerprint_thread, &got[i]) == 0);
+        for (i = 0; i < 4; i++) {
+            pthread_join(thread[i], NULL);
+            ck_assert(got[i] == one);
+        }
+    }
+    ct_set_num_threads(1);
+}
+END_TEST
+
+typedef struct tally {
+    atomic_int seen[1000];
+} tally;
+
+static void tally_piece(void *context, int64_t piece)
+{
+    atomic_fetch_add(&((tally *)context)->seen[piece], 1);
+}
+
+/* A piece that is itself parallel. */
+static void nested_piece(void *context, int64_t piece)
+{
+    (void)piece;
+    cti_parallel(10, tally_piece, context);
+}
+
+static int refuse_thread(pthread_t *thread, const pthread_attr_t *attributes,
+                         void *(*start)(void *), void *argument)
+{
+    static int left = 1;
+
+    return left-- > 0 ? pthread_create(thread, attributes, start, argument) : EAGAIN;
+}
+
+START_TEST(pieces)
+{
+    static tally t;
+    int round, i;
+
+    memset(&t, 0, sizeof t);
+    if (_i) /* one worker starts, no other */
+        cti_thread_create = refuse_thread;
+    ct_set_num_threads(4);
+    for (round = 0; round < harness_count(200, 5000); round++)
+        cti_parallel(1000, tally_piece, &t);
+    for (i = 0; i < 1000; i++)
+        if (t.seen[i] != round)
+            ck_abort_msg("piece %d ran %d times of %d", i, t.seen[i], round);
+    cti_parallel(0, tally_piece, &t);
+    cti_parallel(30, nested_piece, &t);
+    for (i = 0; i < 10; i++)
+        ck_assert_int_eq(t.seen[i], round + 30);
+    ck_assert_int_eq(t.seen[10], round);
+    ct_set_num_threads(1);
+    cti_thread_create = pthread_create;
+}
+END_TEST
+
+static uint64_t expected_fingerprint;
+
+static void work_after_fork(void)
+{
+    if (fingerprint() != expected_fingerprint)
+        _exit(9);
+}
+
+START_TEST(forked)
+{
+#ifdef __SANITIZE_THREAD__
+    printf("skipped: ThreadSanitizer has no threads after a fork\n");
+    (void)work_after_fork;
+#else
+    char out[4000];
+    int status;
+
+    ct_set_num_threads(4);
+    expected_fingerprint = fingerprint();
+    status = in_child(work_after_fork, out, sizeof out);
+    ck_assert_msg(status == 0, "status %d: %s", status, out);
+    ck_assert(fingerprint() == expected_fingerprint);
+    ct_set_num_threads(1);
+#endif
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("scope");
+    TCase *tc;
+
+    count_calls();
+    tc = harness_case(suite, "scopes");
+    tcase_add_test(tc, nesting);
+    tcase_add_test(tc, stale_mark);
+    tcase_add_test(tc, wrong_thread);
+    tcase_add_test(tc, no_scope);
+    tcase_add_test(tc, returning);
+    tcase_add_test(tc, returning_history);
+    tcase_add_test(tc, recording_mode);
+    tcase_add_test(tc, keep_and_free);
+    tcase_add_test(tc, freed_under_history);
+    tcase_add_test(tc, use_after_scope);
+    tc = harness_case(suite, "errors");
+    tcase_add_test(tc, first_sticks);
+    tcase_add_test(tc, scopes_report);
+    tcase_add_test(tc, raising);
+    tcase_add_test(tc, exit_on_error);
+    tc = harness_case(suite, "memory");
+    tcase_add_test(tc, steady_state);
+    tcase_add_test(tc, idle_buffers_released);
+    tcase_add_loop_test(tc, failing_memory, 0, 2);
+    tc = harness_case(suite, "threads");
+    tcase_add_test(tc, handed_over);
+    tcase_add_test(tc, outlives_its_thread);
+    tcase_add_test(tc, same_bits);
+    tcase_add_test(tc, callers_share);
+    tcase_add_loop_test(tc, pieces, 0, 2);
+    tcase_add_test(tc, forked);
+    return harness_run(suite);
+}

@@ -362,6 +362,50 @@ START_TEST(test_unbatched)
 }
 END_TEST
 
+/* Copies are their own; rows are picked; a detached state lets no gradient through. */
+START_TEST(test_states)
+{
+    ct_params *params = set_of(CT_F64);
+    ct_recurrent *r = ct_lstm(params, "m", (ct_lstm_options){ .hidden_size = 1, .num_layers = 2 });
+    ct_state *kept = ct_begin_state(r, 2), *copy, *picked, *next, *other;
+    ct_scope s = ct_scope_begin();
+    ct_tensor *h = ct_requires_grad(
+        ct_from_data((double[]){ 1, 2, 3, 4 }, CT_SHAPE(2, 2, 1), CT_F64, CT_CPU), true);
+    ct_tensor *rows = ct_from_data((int64_t[]){ 1, 1, 0 }, CT_SHAPE(3), CT_I64, CT_CPU);
+    ct_tensor *both[2] = { ct_mul_scalar(h, 2), h };
+
+    next = ct_state_of(2, both);
+    ck_assert(ct_state_carry(kept, next) == CT_OK);
+    copy = ct_state_copy(kept);
+    ck_assert(ct_state_zero(kept) == CT_OK);
+    expect_values("zero", ct_state_get(kept, 0), (double[]){ 0, 0, 0, 0 }, 4, 0);
+    expect_values("copy", ct_state_get(copy, 0), (double[]){ 2, 4, 6, 8 }, 4, 0);
+    picked = ct_state_select(copy, rows);
+    expect_values("rows", ct_state_get(picked, 0), (double[]){ 4, 4, 2, 8, 8, 6 }, 6, 0);
+    ck_assert(ct_needs_gradient(ct_state_get(next, 0)));
+    ck_assert(!ct_needs_gradient(ct_state_get(ct_state_detach(next), 0)));
+    ck_assert(!ct_needs_gradient(ct_state_get(copy, 0)));
+    ct_state_get(kept, 2);
+    expect_error(CT_ERR_INDEX, "ct_state_get: a state of 2 tensors has no number 2");
+    ct_state_free(next);
+    expect_error(CT_ERR_SCOPE, "ct_state_free: the state belongs to a scope, which frees it");
+    ct_state_carry(kept, picked);
+    expect_error(CT_ERR_SHAPE, "ct_state_carry: kept f64[2,2,1] cpu does not take next f64[2,3,1] "
+                               "cpu (tensor 0)");
+    other = ct_state_of(1, both);
+    ct_state_carry(kept, other);
+    expect_error(CT_ERR_ARGUMENT, "ct_state_carry: kept (2 tensors) does not take next (1)");
+    ct_state_select(copy, ct_from_data((int64_t[]){ 2 }, CT_SHAPE(1), CT_I64, CT_CPU));
+    ck_assert_int_eq(ct_error(), CT_ERR_INDEX);
+    ct_error_clear();
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_state_free(kept);
+    ct_state_free(copy);
+    ct_state_free(picked);
+    ct_params_free(params);
+}
+END_TEST
+
 static const maker makers[] = { ct_rnn, ct_lstm, ct_gru, mgu };
 
 /* Steps one after another, the state going from each to the next, are the whole sequence. */
@@ -813,6 +857,7 @@ int main(void)
     tcase_add_test(tc, test_begin_state);
     tcase_add_test(tc, test_learned_begin_state);
     tcase_add_test(tc, test_unbatched);
+    tcase_add_test(tc, test_states);
     tcase_add_loop_test(tc, test_steps, 0, LENGTH(makers));
     tcase_add_loop_test(tc, test_padding_is_inert, 0, LENGTH(makers));
     tc = harness_case(suite, "dropout");

@@ -88,7 +88,7 @@ void ct_param_set_init(ct_param *p, ct_init init) CT_NOSITE;
  * rank of at least init.min_rank by init, the others, and buffers, as they began; all of them so
  * for an init of zeros. From now on they, and for the whole set its later entries and its generator
  * too, draw under this seed. An in-place write; gradients stay. A sink: does nothing while an error
- * stands. */
+ * stands. Stops at the first that init cannot fill: those before it have their new values. */
 ct_status ct_params_init(ct_params *set, ct_init init, uint64_t seed);
 
 /* ---- training ---- */

@@ -237,6 +237,8 @@ static ct_status fill_orthogonal(const ct_init *init, ct_tensor *t, ct_generator
         return ct_raise(CT_ERR_SHAPE, "ct_init_orthogonal",
                         "%s is no matrix of %lld equal parts along axis 0", cti_describe(t).s,
                         (long long)parts);
+    if (!isfinite(init->a))
+        return ct_raise(CT_ERR_ARGUMENT, "ct_init_orthogonal", "the gain is %g", init->a);
     if (!n)
         return CT_OK;
     rows = ct_dim(t, 0) / parts;

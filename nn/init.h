@@ -26,8 +26,8 @@ ct_init ct_init_truncated_normal(double mean, double std, double low, double hig
 ct_init ct_init_xavier_uniform(double gain) CT_NOSITE;
 ct_init ct_init_xavier_normal(double gain) CT_NOSITE;
 
-/* He et al. 2015: variance 2 / ((1 + slope^2) fan), for a leaky ReLU of that slope below 0 (ReLU: 0;
- * sqrt(5) is PyTorch's for Linear); uniform in +-sqrt(3 variance), or normal. */
+/* He et al. 2015: variance 2 / ((1 + slope^2) fan), for a leaky ReLU of that slope below 0 (ReLU:
+ * 0; sqrt(5) is PyTorch's for Linear); uniform in +-sqrt(3 variance), or normal. */
 typedef enum ct_fan { CT_FAN_IN, CT_FAN_OUT } ct_fan;
 ct_init ct_init_kaiming_uniform(double slope, ct_fan fan) CT_NOSITE;
 ct_init ct_init_kaiming_normal(double slope, ct_fan fan) CT_NOSITE;

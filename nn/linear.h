@@ -22,7 +22,8 @@ typedef struct ct_linear_options {
 } ct_linear_options;
 
 /* Registers NAME.weight (out, in) and NAME.bias (out), begun as the dialect has it, in
- * PyTorch U(-1/sqrt(in), 1/sqrt(in)) both. Belongs to the set. CT_ERR_ARGUMENT for sizes below 1 (0 for in). */
+ * PyTorch U(-1/sqrt(in), 1/sqrt(in)) both. Belongs to the set. CT_ERR_ARGUMENT for sizes
+ * below 1 (0 for in). */
 ct_linear *ct_linear_module(ct_params *params, const char *name, ct_linear_options options);
 
 /* x (..., in) -> y (..., out). */

@@ -308,8 +308,8 @@ static ct_tensor *run_recorded(run *c, ct_tensor *x, ct_tensor **out)
     return ct_stack((int)steps, out, 0);
 }
 
-/* Without: a step's temporaries die with it, so that memory stays constant. States alternate between
- * two sets of buffers, as a cell may hand one state on as another. */
+/* Without: a step's temporaries die with it, so that memory stays constant. States alternate
+ * between two sets of buffers, as a cell may hand one state on as another. */
 static ct_tensor *run_plain(run *c, ct_tensor *x)
 {
     int64_t steps = ct_dim(x, 0), k;

@@ -21,8 +21,8 @@ typedef struct ct_recurrent ct_recurrent;
 
 typedef enum ct_nonlinearity { CT_NONLINEARITY_OF_DIALECT, CT_TANH, CT_RELU } ct_nonlinearity;
 
-/* The options of all recurrent modules. Those below the line are for the kinds that are named; given
- * to another kind they are CT_ERR_ARGUMENT. */
+/* The options of all recurrent modules. Those below the line are for the kinds that are named;
+ * given to another kind they are CT_ERR_ARGUMENT. */
 typedef struct ct_recurrent_options {
     int64_t input_size;     /* 0: settled by the first forward */
     int64_t hidden_size;
@@ -31,11 +31,11 @@ typedef struct ct_recurrent_options {
     bool bidirectional;     /* y is (T, B, 2 output), forward half first */
     bool reverse;           /* runs from the last step to the first; y stays in the order of x */
     bool batch_first;       /* x and y are (B, T, size); states are not */
-    bool learn_state;       /* NAME.h_0, NAME.c_0 (layers * directions, 1, size), begun as 0, are the
-                             * initial state where none is given */
+    bool learn_state;       /* NAME.h_0, NAME.c_0 (layers * directions, 1, size), begun as 0, are
+                             * the initial state where none is given */
     double dropout;         /* [0, 1): of each layer's output but the last, while training */
     double recurrent_dropout; /* [0, 1): of h where a step multiplies it with weights, while
-                             * training; the same mask at all steps of a call (Gal, Ghahramani 2016) */
+                             * training; one mask for all steps of a call (Gal, Ghahramani 2016) */
     ct_dialect dialect;     /* whose defaults: CT_TORCH (0), ... */
     /* ---- */
     ct_nonlinearity nonlinearity; /* RNN */
@@ -64,14 +64,15 @@ typedef struct ct_recurrent_call {
  * state: zeros, or what was learned. x (T, in) is a batch of one: y (T, directions * output), and
  * states may leave out their axis 1, as *next does unless state had it. T is at least 1.
  * CT_ERR_SHAPE for an x of another rank or size, a state of other layers, directions, batch or
- * sizes; CT_ERR_DTYPE, CT_ERR_DEVICE for a state unlike x; CT_ERR_INDEX for a length out of range. */
+ * sizes; CT_ERR_DTYPE, CT_ERR_DEVICE for a state unlike x; CT_ERR_INDEX for a length out of
+ * range. */
 ct_tensor *ct_recurrent_forward(ct_recurrent *r, ct_tensor *x, const ct_state *state,
                                 ct_state **next);
 ct_tensor *ct_recurrent_forward_with(ct_recurrent *r, ct_tensor *x, const ct_state *state,
                                      ct_state **next, ct_recurrent_call call);
 
 /* One step of a module that runs forward in time only: x (B, in) -> y (B, output). States are
- * (layers, B, size). */
+ * (layers, B, size). Each step is a call: recurrent dropout draws a mask for each. */
 ct_tensor *ct_recurrent_step(ct_recurrent *r, ct_tensor *x, const ct_state *state, ct_state **next);
 
 /* The initial state for a batch, on the device of r's parameters: h (layers * directions, batch,
@@ -102,8 +103,8 @@ typedef struct ct_step {
     ct_tensor *drop; /* recurrent dropout: (B, size of state 0), to multiply with; NULL: none */
 } ct_step;
 
-/* One kind of cell: a table of functions, static and constant. self is a cell's own data: size bytes
- * that are zero at first and belong to the set. Functions that are left out take the usual. */
+/* One kind of cell: a table of functions, static and constant. self is a cell's own data: size
+ * bytes that are zero at first and belong to the set. What is left out takes the usual. */
 typedef struct ct_cell {
     const char *name;
     size_t size;
@@ -122,9 +123,9 @@ typedef struct ct_cell {
     void *reserved[4];
 } ct_cell;
 
-/* Registers NAME.WHAT_lLAYER, with the suffix _reverse for direction 1: "rnn.weight_ih_l0". One size
- * of a shape may be at->input_size, even if that is not known yet: the first forward, or a loaded
- * file, settles it. */
+/* Registers NAME.WHAT_lLAYER, with the suffix _reverse for direction 1: "rnn.weight_ih_l0". One
+ * size of a shape may be at->input_size, even if that is not known yet: the first forward, or a
+ * loaded file, settles it. */
 ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shape, ct_init init);
 
 /* h, or h * at->drop where there is one: for the product with recurrent weights. */

@@ -1,7 +1,8 @@
 /* sequential.h - modules of one tensor in and one out, and chains of them.
  *
  *     ct_module *net = ct_sequential(params, 3, (ct_module *[]){
- *         ct_embedding_module(params, "embedding", (ct_embedding_options){ .rows = 28, .size = 16 }),
+ *         ct_embedding_module(params, "embedding",
+ *                             (ct_embedding_options){ .rows = 28, .size = 16 }),
  *         ct_dropout_module(params, 0.1),
  *         ct_as_module(params, ct_linear_module(params, "linear", linear_options)) });
  *     ct_tensor *logits = ct_module_forward(net, ids); */

@@ -179,6 +179,11 @@ START_TEST(test_bad_init)
                                      ct_init_truncated_normal(0, 1, 3, 9)));
     expect_error(CT_ERR_ARGUMENT, "ct_init_truncated_normal: less than 1% of the normal of mean 0 "
                                   "and std 1 is in [3, 9]");
+    ck_assert_ptr_null(ct_params_add(params, "e", CT_SHAPE(5, 2), ct_init_orthogonal(NAN)));
+    expect_error(CT_ERR_ARGUMENT, "ct_init_orthogonal: the gain is nan");
+    ck_assert_ptr_null(ct_params_add(params, "f", CT_SHAPE(5, 2), ct_init_xavier_uniform(NAN)));
+    ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
+    ct_error_clear();
     ck_assert_ptr_null(ct_params_add(params, "d", CT_SHAPE(5),
                                      ct_init_truncated_normal(0, NAN, -1, 1)));
     ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
@@ -411,7 +416,8 @@ START_TEST(test_layer_norm)
     ct_module *plain = ct_layer_norm_module(params, "p", (ct_layer_norm_options){
         .no_affine = true });
     ct_scope s = ct_scope_begin_no_grad();
-    ct_tensor *x = ct_from_data((double[]){ 1, 2, 3, 6, 0, 0, 0, 4 }, CT_SHAPE(2, 4), CT_F64, CT_CPU);
+    ct_tensor *x = ct_from_data((double[]){ 1, 2, 3, 6, 0, 0, 0, 4 }, CT_SHAPE(2, 4), CT_F64,
+                                CT_CPU);
     double want[8] = { -2, -1, 0, 3, -1, -1, -1, 3 };
 
     for (int i = 0; i < 8; i++)

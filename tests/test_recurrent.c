@@ -260,12 +260,13 @@ static void check_config(const config *c, const want *wants, int n, ct_dtype dty
     go_back(c, y, next, dtype);
     for (int i = 0; i < n; i++)
         expect_sums(c, &wants[i], result(wants[i].name, &k, y, next, params),
-                    dtype == CT_F64 ? 1e-12 : 1e-5);
+                    dtype == CT_F64 ? 1e-12 : is(c, "layer_norm") ? 1e-4 : 1e-5);
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }
 
-/* Each third in f32 unless all are asked for. */
+/* Each third in f32 unless all are asked for. Normalising numbers that are nearly equal, as the c
+ * of few units may be, multiplies the errors of f32. */
 START_TEST(test_torch)
 {
     FILE *f = fopen(harness_source("tests/torch/recurrent.txt"), "r");
@@ -316,7 +317,8 @@ END_TEST
 START_TEST(test_learned_begin_state)
 {
     ct_params *params = set_of(CT_F64);
-    ct_recurrent *r = ct_gru(params, "m", (ct_gru_options){ .hidden_size = 2, .learn_state = true });
+    ct_recurrent *r = ct_gru(params, "m", (ct_gru_options){ .hidden_size = 2,
+                                                            .learn_state = true });
     ct_scope s = ct_scope_begin_no_grad();
     ct_state *state;
 
@@ -604,7 +606,8 @@ START_TEST(test_delay)
 {
     static const ct_cell cell = { .name = "delay", .states = 2, .step = delay_step };
     ct_params *params = set_of(CT_F64);
-    ct_recurrent *r = ct_recurrent_of(params, "m", &cell, (ct_recurrent_options){ .hidden_size = 1 });
+    ct_recurrent *r = ct_recurrent_of(params, "m", &cell,
+                                      (ct_recurrent_options){ .hidden_size = 1 });
     ct_scope s = _i ? ct_scope_begin() : ct_scope_begin_no_grad();
     ct_tensor *x = ct_reshape(ct_arange(1, 6, 1, CT_F64, CT_CPU), CT_SHAPE(5, 1, 1));
     ct_recurrent_call call = { .data = ct_full(CT_SCALAR, 10, CT_F64, CT_CPU) };
@@ -621,7 +624,8 @@ START_TEST(test_wrong_cell)
 {
     static const ct_cell cell = { .name = "wrong", .states = 1, .step = wrong_step };
     ct_params *params = set_of(CT_F64);
-    ct_recurrent *r = ct_recurrent_of(params, "m", &cell, (ct_recurrent_options){ .hidden_size = 2 });
+    ct_recurrent *r = ct_recurrent_of(params, "m", &cell,
+                                      (ct_recurrent_options){ .hidden_size = 2 });
     ct_scope s = ct_scope_begin();
 
     ck_assert_ptr_null(ct_recurrent_forward(r, ct_zeros(CT_SHAPE(3, 4, 2), CT_F64, CT_CPU), NULL,
@@ -654,7 +658,8 @@ START_TEST(test_bad_options)
           "ct_recurrent_of: dropout nan, recurrent_dropout 0: not in [0, 1)" },
         { { .hidden_size = 2, .reverse = true, .bidirectional = true },
           "ct_recurrent_of: reverse does not go with bidirectional" },
-        { { .hidden_size = 2, .dialect = (ct_dialect)9 }, "ct_recurrent_of: there is no dialect 9" },
+        { { .hidden_size = 2, .dialect = (ct_dialect)9 },
+          "ct_recurrent_of: there is no dialect 9" },
         { { .hidden_size = 2, .proj_size = 1 }, "ct_gru: proj_size is an LSTM's" },
         { { .hidden_size = 2, .nonlinearity = CT_TANH }, "ct_gru: nonlinearity is an RNN's" },
         { { .hidden_size = 2, .has_forget_bias = true }, "ct_gru: forget_bias is an LSTM's" },
@@ -765,8 +770,8 @@ static ct_tensor *lm_forward(const lm *m, ct_tensor *ids, const ct_state *state,
 }
 
 /* Trains on pairs of ids (T + 1, B) or ids and tags (T, B); the loss before the last update. */
-static double train(const lm *m, ct_params *params, ct_tensor *(*batch)(ct_generator *, ct_tensor **),
-                    int steps, double *first)
+static double train(const lm *m, ct_params *params,
+                    ct_tensor *(*batch)(ct_generator *, ct_tensor **), int steps, double *first)
 {
     ct_optimizer *sgd = ct_sgd_new(params, (ct_sgd_options){ .lr = 1 });
     ct_generator g = ct_generator_seed(11);

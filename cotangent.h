@@ -22,11 +22,18 @@
 #include <cotangent/autograd/state_dict.h>
 #include <cotangent/autograd/gradcheck.h>
 
+#include <cotangent/nn/dialect.h>
 #include <cotangent/nn/init.h>
 #include <cotangent/nn/linear.h>
 #include <cotangent/nn/state.h>
 #include <cotangent/nn/recurrent.h>
 #include <cotangent/nn/rnn.h>
+#include <cotangent/nn/lstm.h>
+#include <cotangent/nn/gru.h>
+#include <cotangent/nn/sequential.h>
+#include <cotangent/nn/embedding.h>
+#include <cotangent/nn/dropout.h>
+#include <cotangent/nn/layer_norm.h>
 #include <cotangent/nn/loss.h>
 
 #include <cotangent/optim/optimizer.h>

@@ -14,8 +14,9 @@ struct ct_param {
     char *name;
     ct_shape shape;
     ct_init init;
+    uint64_t seed;
     _Atomic(ct_tensor *) value; /* owned; NULL until settled */
-    bool buffer, frozen;
+    bool buffer, frozen, init_chosen; /* the last: by ct_params_init */
     struct ct_param *tied; /* another entry, whose value this is a name of; itself not tied */
 };
 
@@ -27,6 +28,8 @@ typedef struct owned {
 
 typedef struct root {
     ct_params_options options;
+    ct_generator generator; /* of what training draws */
+    bool evaluating;
     pthread_mutex_t lock; /* settling */
     ct_param **entry;
     int count;
@@ -59,6 +62,12 @@ static ct_params *part_new(root *r, const char *prefix)
     return p;
 }
 
+/* A stream of its own, apart from those of the parameters. */
+static ct_generator training_generator(uint64_t seed)
+{
+    return ct_generator_named(ct_generator_seed(seed), " training ");
+}
+
 ct_params *ct_params_new(ct_params_options options)
 {
     root *r;
@@ -76,6 +85,7 @@ ct_params *ct_params_new(ct_params_options options)
         return NULL;
     }
     r->options = options;
+    r->generator = training_generator(options.seed);
     pthread_mutex_init(&r->lock, NULL);
     p = part_new(r, "");
     if (!p) {
@@ -275,7 +285,7 @@ bool ct_param_is_trained(const ct_param *p)
 static ct_status make_value(ct_param *p)
 {
     root *r = p->root;
-    ct_generator g = ct_generator_named(ct_generator_seed(r->options.seed), p->name);
+    ct_generator g = ct_generator_named(ct_generator_seed(p->seed), p->name);
     ct_scope s = cti_scope_push();
     ct_tensor *t = cti_new("ct_param_settle", p->shape, r->options.dtype, r->options.device);
     ct_tensor *kept = NULL;
@@ -328,7 +338,7 @@ ct_status ct_param_settle(ct_param *p, ct_shape shape)
 
 void ct_param_set_init(ct_param *p, ct_init init)
 {
-    if (p)
+    if (p && !real(p)->init_chosen)
         real(p)->init = init;
 }
 
@@ -507,6 +517,7 @@ static ct_param *entry_new(ct_params *set, const char *name, ct_shape shape, ct_
     p->root = r;
     p->shape = shape;
     p->init = init;
+    p->seed = r->options.seed;
     p->buffer = buffer;
     if (!p->name || (is_whole(&shape) && make_value(p) != CT_OK)) {
         cti_release(p->name);
@@ -528,6 +539,60 @@ ct_param *ct_params_add_buffer(ct_params *set, const char *name, ct_shape shape,
 }
 
 /* ---- the whole set ---- */
+
+/* Fills the value of a settled entry anew. */
+static ct_status refill(ct_param *p)
+{
+    ct_generator g = ct_generator_named(ct_generator_seed(p->seed), p->name);
+    ct_scope s = cti_scope_push();
+    ct_status status = p->init.fill(&p->init, p->value, &g);
+
+    cti_scope_pop(s);
+    return status;
+}
+
+ct_status ct_params_init(ct_params *set, ct_init init, uint64_t seed)
+{
+    int i;
+
+    if (!cti_sink_allowed())
+        return ct_error();
+    if (!set)
+        return ct_raise(CT_ERR_ARGUMENT, "ct_params_init", "set is NULL");
+    if (!set->prefix[0]) {
+        set->root->options.seed = seed;
+        set->root->generator = training_generator(seed);
+    }
+    for (i = 0; i < set->root->count; i++) {
+        ct_param *p = set->root->entry[i];
+        const bool by_init = init.fill && !p->buffer && p->shape.rank >= init.min_rank;
+
+        if (!is_under(set, p))
+            continue;
+        p->seed = seed;
+        p->init = by_init ? init : p->init;
+        p->init_chosen |= by_init;
+        if (p->value && refill(p) != CT_OK)
+            break;
+    }
+    return ct_error();
+}
+
+void ct_params_train(ct_params *set, bool training)
+{
+    if (set)
+        set->root->evaluating = !training;
+}
+
+bool ct_params_is_training(const ct_params *set)
+{
+    return set && !set->root->evaluating;
+}
+
+ct_generator *ct_params_generator(ct_params *set)
+{
+    return set ? &set->root->generator : NULL;
+}
 
 int ct_params_freeze(ct_params *set, const char *pattern, bool frozen)
 {

@@ -26,8 +26,9 @@ typedef struct ct_param ct_param;   /* one entry */
 typedef struct ct_init ct_init;
 struct ct_init {
     ct_status (*fill)(const ct_init *init, ct_tensor *t, ct_generator *g);
-    double a, b;
+    double a, b, c, d;
     const void *context;
+    int min_rank; /* ct_params_init uses it for tensors of at least this rank */
 };
 
 typedef struct ct_params_options {
@@ -89,8 +90,26 @@ ct_status ct_param_settle(ct_param *p, ct_shape shape);
  * buffer; CT_ERR_SHAPE for shapes that do not agree. */
 ct_status ct_params_tie(ct_params *set, const char *first, const char *second);
 
-/* Another init, for one that is not settled yet. */
+/* Another init, for one that is not settled yet; one that ct_params_init chose stays. */
 void ct_param_set_init(ct_param *p, ct_init init) CT_NOSITE;
+
+/* Initialises all entries of set anew, now or, where the shape is not settled, then: those with a
+ * rank of at least init.min_rank by init, the others, and buffers, as they began; all of them so
+ * for an init of zeros. From now on they, and for the whole set its later entries and its generator
+ * too, draw under this seed. An in-place write; gradients stay. A sink: does nothing while an error
+ * stands. Stops at the first that init cannot fill: those before it have their new values. */
+ct_status ct_params_init(ct_params *set, ct_init init, uint64_t seed);
+
+/* ---- training ---- */
+
+/* Switches the whole set between training, in which it begins, and evaluation: dropout acts in the
+ * first only. */
+void ct_params_train(ct_params *set, bool training) CT_NOSITE;
+bool ct_params_is_training(const ct_params *set) CT_NOSITE;
+
+/* The set's own generator, for what is drawn while training: dropout's masks. It begins from the
+ * set's seed; keep its value and put it back to draw the same again. */
+ct_generator *ct_params_generator(ct_params *set) CT_NOSITE;
 
 /* Freezes (or trains again) all entries of set whose name matches a shell pattern: "rnn.*". What is
  * frozen gets no gradient and counts in neither norm nor update. Returns how many matched. */

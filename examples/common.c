@@ -1,5 +1,6 @@
 /* common.c - the command line and the data of the examples. */
 #include "common.h"
+#include "mgu.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -9,10 +10,12 @@
 
 /* Keys of the options; those of whole numbers come first. */
 enum { HIDDEN = 256, LAYERS, EPOCHS, BATCH, STEPS, NUM_TRAIN, NUM_VAL, MAX_TOKENS, LENGTH,
-       LR, CLIP, RANDOM, PREFIX, SEED, THREADS, DEVICE, DATA, PROTOCOL };
+       LR, CLIP, RANDOM, PREFIX, SEED, THREADS, DEVICE, DATA, PROTOCOL, MODEL, DIALECT };
 
 static const struct argp_option table[] = {
     { "protocol", PROTOCOL, "book|classic", 0, "d2l 1.x's or d2l 0.x's (book)", 0 },
+    { "model", MODEL, "rnn|lstm|gru|mgu", 0, "the recurrent module (rnn)", 0 },
+    { "dialect", DIALECT, "torch|gluon|keras|flax", 0, "whose initial values (torch)", 0 },
     { "data", DATA, "FILE", 0, "train on this text (The Time Machine)", 0 },
     { "hidden", HIDDEN, "N", 0, "hidden units (32; classic 256)", 0 },
     { "layers", LAYERS, "N", 0, "recurrent layers (1)", 0 },
@@ -68,6 +71,21 @@ static const char *name_of(int key)
     return o->name;
 }
 
+static void parse_model(options *o, const char *name, struct argp_state *state)
+{
+    static const struct {
+        const char *name;
+        ct_recurrent *(*make)(ct_params *, const char *, ct_recurrent_options);
+    } models[] = { { "rnn", ct_rnn }, { "lstm", ct_lstm }, { "gru", ct_gru }, { "mgu", mgu } };
+
+    o->model = NULL;
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++)
+        if (strcmp(name, models[i].name) == 0)
+            o->model = models[i].make;
+    if (!o->model)
+        argp_error(state, "--model: %s is none of rnn, lstm, gru and mgu", name);
+}
+
 static void parse_text(options *o, int key, char *arg, struct argp_state *state)
 {
     switch (key) {
@@ -90,6 +108,14 @@ static void parse_text(options *o, int key, char *arg, struct argp_state *state)
         if (!ct_ok())
             argp_error(state, "--device: %s", ct_error_message());
         ct_exit_on_error();
+        break;
+    case MODEL:
+        parse_model(o, arg, state);
+        break;
+    case DIALECT:
+        if (ct_dialect_named(arg) < 0)
+            argp_error(state, "--dialect: %s is none of torch, gluon, keras and flax", arg);
+        o->dialect = (ct_dialect)ct_dialect_named(arg);
         break;
     case THREADS:
         (void)ct_set_num_threads((int)integer(arg, 1, 256, state, "threads"));
@@ -126,6 +152,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case PREFIX:
     case DEVICE:
     case THREADS:
+    case MODEL:
+    case DIALECT:
         parse_text(o, key, arg, state);
         return 0;
     case ARGP_KEY_ARG:
@@ -142,7 +170,7 @@ static int64_t or_else(int64_t given, int64_t usual)
 
 options options_parse(int argc, char **argv, const char *about)
 {
-    options o = { .layers = 1, .lr = 1, .clip = 1 };
+    options o = { .layers = 1, .lr = 1, .clip = 1, .model = ct_rnn };
     const struct argp argp = { .options = table, .parser = parse, .doc = about };
 
     ct_exit_on_error();

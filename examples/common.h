@@ -12,6 +12,9 @@ typedef struct options {
     const char *data, *prefix;  /* NULL: the book; the protocol's own */
     uint64_t seed;
     ct_device device;
+    ct_dialect dialect;
+    /* the maker of the recurrent module: ct_rnn, ct_lstm, ct_gru, or our own mgu */
+    ct_recurrent *(*model)(ct_params *, const char *, ct_recurrent_options);
 } options;
 
 /* Reads the command line; exits with status 2 after a wrong one. about: the program, for --help. */

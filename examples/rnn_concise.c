@@ -45,9 +45,7 @@ static ct_tensor *training_step(void *self, const ct_batch *batch)
 
 static ct_tensor *validation_step(void *self, const ct_batch *batch)
 {
-    ct_state *next;
-
-    return ct_cross_entropy(rnnlm_forward(self, batch->x, NULL, &next), batch->y);
+    return ct_cross_entropy(rnnlm_forward(self, batch->x, NULL, NULL), batch->y);
 }
 
 /* Prints prefix and the n characters that the model finds likeliest after it. */
@@ -96,9 +94,10 @@ int main(int argc, char **argv)
     ct_trainer trainer = { .max_epochs = o.epochs, .out = stdout };
     ct_fit_result fit;
 
-    m.rnn = ct_rnn(params, "rnn",
-                   (ct_rnn_options){ .hidden_size = o.hidden, .num_layers = (int)o.layers });
-    m.linear = ct_linear_module(params, "linear", (ct_linear_options){ .out_features = m.vocab });
+    m.rnn = o.model(params, "rnn", (ct_recurrent_options){
+        .hidden_size = o.hidden, .num_layers = (int)o.layers, .dialect = o.dialect });
+    m.linear = ct_linear_module(params, "linear", (ct_linear_options){ .out_features = m.vocab,
+                                                                       .dialect = o.dialect });
     m.sgd = ct_sgd_new(params, (ct_sgd_options){ .lr = o.lr });
     m.state = o.classic && !o.random ? ct_begin_state(m.rnn, o.batch) : NULL;
     trainer.perplexity = o.classic ? CT_PERPLEXITY_OF_TOKENS : CT_PERPLEXITY_OF_BATCHES;

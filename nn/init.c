@@ -1,6 +1,13 @@
 /* init.c - initialisers. */
 #include <cotangent/nn/init.h>
+
+#include "tensor/host.h"
+#include "tensor/internal.h"
+
 #include <cotangent/tensor/random.h>
+
+#include <math.h>
+#include <string.h>
 
 static ct_status fill_constant(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
@@ -31,4 +38,227 @@ ct_init ct_init_uniform(double low, double high)
 ct_init ct_init_normal(double mean, double std)
 {
     return (ct_init){ .fill = fill_normal, .a = mean, .b = std };
+}
+
+/* ---- values made on the host ---- */
+
+/* t <- values, one for each element. */
+static ct_status put(ct_tensor *t, double *values)
+{
+    ct_scope s = cti_scope_push();
+    int64_t i, n = ct_numel(t);
+    ct_tensor *made;
+
+    if (ct_dtype_get(t) == CT_F32)
+        for (i = 0; i < n; i++) { /* each float lies at or before the double it is made from */
+            float f = (float)values[i];
+
+            memcpy((char *)values + i * (int64_t)sizeof f, &f, sizeof f);
+        }
+    made = ct_from_data(values, ct_shape_get(t), ct_dtype_get(t), ct_device_get(t));
+    if (made)
+        ct_copy_into(t, made);
+    cti_scope_pop(s);
+    return ct_error();
+}
+
+static double *room(int64_t count)
+{
+    size_t bytes = (size_t)(count ? count : 1) * sizeof(double);
+    double *values = cti_calloc(1, bytes);
+
+    if (!values)
+        cti_out_of_memory("ct_init", bytes);
+    return values;
+}
+
+/* A standard normal: Box-Muller, one of the pair. */
+static double normal(ct_generator *g)
+{
+    double u = 1 - ct_random_uniform(g), v = ct_random_uniform(g);
+
+    return sqrt(-2 * log(u)) * cos(2 * acos(-1) * v);
+}
+
+static ct_status truncated(ct_tensor *t, double mean, double std, double low, double high,
+                           ct_generator *g)
+{
+    double a = (low - mean) / std, b = (high - mean) / std, x, *values;
+    int64_t i, n = ct_numel(t);
+    ct_status status;
+
+    if (!(std > 0) || !(low < high) || !(erf(b / sqrt(2)) - erf(a / sqrt(2)) >= 0.02))
+        return ct_raise(CT_ERR_ARGUMENT, "ct_init_truncated_normal",
+                        "less than 1%% of the normal of mean %g and std %g is in [%g, %g]", mean,
+                        std, low, high);
+    values = room(n);
+    if (!values)
+        return ct_error();
+    for (i = 0; i < n; i++) {
+        do
+            x = normal(g);
+        while (x < a || x > b);
+        values[i] = mean + std * x;
+    }
+    status = put(t, values);
+    cti_release(values);
+    return status;
+}
+
+static ct_status fill_truncated(const ct_init *init, ct_tensor *t, ct_generator *g)
+{
+    return truncated(t, init->a, init->b, init->c, init->d, g);
+}
+
+ct_init ct_init_truncated_normal(double mean, double std, double low, double high)
+{
+    return (ct_init){ .fill = fill_truncated, .a = mean, .b = std, .c = low, .d = high };
+}
+
+/* ---- scaled by fans ---- */
+
+static bool fans(const char *function, const ct_tensor *t, double *in, double *out)
+{
+    if (ct_rank(t) < 2) {
+        ct_raise(CT_ERR_SHAPE, function, "%s has no fans: its rank is below 2", cti_describe(t).s);
+        return false;
+    }
+    *in = *out = 1;
+    for (int i = 0; i < ct_rank(t); i++) {
+        *in *= i == 0 ? 1 : (double)ct_dim(t, i);
+        *out *= i == 1 ? 1 : (double)ct_dim(t, i);
+    }
+    return true;
+}
+
+/* a: the variance times the fans it is over; b: 0 fan_in + fan_out, 1 fan_in, 2 fan_out; c: 0
+ * uniform, 1 normal, 2 truncated normal */
+static ct_status fill_scaled(const ct_init *init, ct_tensor *t, ct_generator *g)
+{
+    double in, out, fan, std;
+
+    if (!fans("ct_init", t, &in, &out))
+        return ct_error();
+    fan = init->b == 0 ? in + out : init->b == 1 ? in : out;
+    std = fan > 0 ? sqrt(init->a / fan) : 0;
+    if (init->c == 0)
+        return ct_uniform_into(t, -sqrt(3) * std, sqrt(3) * std, g);
+    if (init->c == 1)
+        return ct_normal_into(t, 0, std, g);
+    std /= 0.87962566103423978; /* the deviation of a standard normal cut off at +-2 */
+    return std > 0 ? truncated(t, 0, std, -2 * std, 2 * std, g) : ct_fill(t, 0);
+}
+
+static ct_init scaled(double variance, int fan, int kind)
+{
+    return (ct_init){ .fill = fill_scaled, .a = variance, .b = fan, .c = kind, .min_rank = 2 };
+}
+
+ct_init ct_init_xavier_uniform(double gain)
+{
+    return scaled(2 * gain * gain, 0, 0);
+}
+
+ct_init ct_init_xavier_normal(double gain)
+{
+    return scaled(2 * gain * gain, 0, 1);
+}
+
+ct_init ct_init_kaiming_uniform(double slope, ct_fan fan)
+{
+    return scaled(2 / (1 + slope * slope), fan == CT_FAN_OUT ? 2 : 1, 0);
+}
+
+ct_init ct_init_kaiming_normal(double slope, ct_fan fan)
+{
+    return scaled(2 / (1 + slope * slope), fan == CT_FAN_OUT ? 2 : 1, 1);
+}
+
+ct_init ct_init_lecun_normal(void)
+{
+    return scaled(1, 1, 2);
+}
+
+/* ---- orthogonal ---- */
+
+static double dot(const double *a, const double *b, int64_t n)
+{
+    double sum = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+/* n <= m random orthonormal vectors of m numbers: normals, by Gram-Schmidt, each projection twice.
+ * (As in a QR decomposition whose R has a positive diagonal.) */
+static void orthonormal(double *v, int64_t n, int64_t m, ct_generator *g)
+{
+    for (int64_t i = 0; i < n; i++) {
+        double *x = v + i * m, norm = 0, drawn = 1;
+
+        while (!(norm > 1e-6 * drawn)) { /* else it lay in the span of those before */
+            for (int64_t k = 0; k < m; k++)
+                x[k] = normal(g);
+            drawn = sqrt(dot(x, x, m));
+            for (int64_t j = 0; j < 2 * i; j++) {
+                const double *q = v + j % i * m;
+                double along = dot(q, x, m);
+
+                for (int64_t k = 0; k < m; k++)
+                    x[k] -= along * q[k];
+            }
+            norm = sqrt(dot(x, x, m));
+        }
+        for (int64_t k = 0; k < m; k++)
+            x[k] /= norm;
+    }
+}
+
+/* rows x columns at out, with the fewer of the two orthonormal, times gain; v: as much room */
+static void orthogonal_block(double *out, double *v, int64_t rows, int64_t columns, double gain,
+                             ct_generator *g)
+{
+    int64_t n = rows < columns ? rows : columns, m = rows < columns ? columns : rows;
+
+    orthonormal(v, n, m, g);
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++)
+            out[i * columns + j] = gain * (rows < columns ? v[i * m + j] : v[j * m + i]);
+}
+
+static ct_status fill_orthogonal(const ct_init *init, ct_tensor *t, ct_generator *g)
+{
+    int64_t n = ct_numel(t), parts = (int64_t)init->b, rows, columns;
+    double *values;
+    ct_status status;
+
+    if (ct_rank(t) < 2 || parts < 1 || ct_dim(t, 0) % parts)
+        return ct_raise(CT_ERR_SHAPE, "ct_init_orthogonal",
+                        "%s is no matrix of %lld equal parts along axis 0", cti_describe(t).s,
+                        (long long)parts);
+    if (!isfinite(init->a))
+        return ct_raise(CT_ERR_ARGUMENT, "ct_init_orthogonal", "the gain is %g", init->a);
+    if (!n)
+        return CT_OK;
+    rows = ct_dim(t, 0) / parts;
+    columns = n / ct_dim(t, 0);
+    values = room(2 * n);
+    if (!values)
+        return ct_error();
+    for (int64_t i = 0; i < parts; i++)
+        orthogonal_block(values + i * rows * columns, values + n, rows, columns, init->a, g);
+    status = put(t, values);
+    cti_release(values);
+    return status;
+}
+
+ct_init ct_init_orthogonal_parts(double gain, int parts)
+{
+    return (ct_init){ .fill = fill_orthogonal, .a = gain, .b = parts, .min_rank = 2 };
+}
+
+ct_init ct_init_orthogonal(double gain)
+{
+    return ct_init_orthogonal_parts(gain, 1);
 }

@@ -11,21 +11,36 @@
 
 struct ct_linear {
     int64_t out;
+    ct_dialect dialect;
     ct_param *weight, *bias; /* bias NULL for none */
 };
+
+static ct_init weight_init(ct_dialect dialect, double bound)
+{
+    switch (dialect) {
+    case CT_GLUON:
+        return ct_init_uniform(-0.07, 0.07);
+    case CT_KERAS:
+        return ct_init_xavier_uniform(1);
+    case CT_FLAX:
+        return ct_init_lecun_normal();
+    default:
+        return ct_init_uniform(-bound, bound);
+    }
+}
 
 /* The bounds depend on in, so both wait for it. */
 static ct_status settle(ct_linear *l, int64_t in)
 {
     double bound = in > 0 ? 1 / sqrt((double)in) : 0;
-    ct_init init = ct_init_uniform(-bound, bound);
 
     if (!ct_param_is_settled(l->weight)) {
-        ct_param_set_init(l->weight, init);
+        ct_param_set_init(l->weight, weight_init(l->dialect, bound));
         ct_param_settle(l->weight, CT_SHAPE(l->out, in));
     }
     if (l->bias && !ct_param_is_settled(l->bias)) {
-        ct_param_set_init(l->bias, init);
+        ct_param_set_init(l->bias, l->dialect == CT_TORCH ? ct_init_uniform(-bound, bound)
+                                                          : ct_init_constant(0));
         ct_param_settle(l->bias, CT_SHAPE(l->out));
     }
     return ct_error();
@@ -54,6 +69,7 @@ ct_linear *ct_linear_module(ct_params *params, const char *name, ct_linear_optio
     if (ct_params_own(params, l, cti_release) != CT_OK)
         return NULL;
     l->out = options.out_features;
+    l->dialect = options.dialect;
     l->weight = ct_params_add(mine, "weight", CT_SHAPE(l->out, -1), ct_init_constant(0));
     if (!options.no_bias)
         l->bias = ct_params_add(mine, "bias", CT_SHAPE(-1), ct_init_constant(0));

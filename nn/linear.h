@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include <cotangent/autograd/params.h>
+#include <cotangent/nn/dialect.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -16,11 +17,13 @@ typedef struct ct_linear_options {
     int64_t in_features; /* 0: settled by the first forward */
     int64_t out_features;
     bool no_bias;
+    ct_dialect dialect; /* whose initial values: CT_TORCH (0), ... */
     void *reserved[4];
 } ct_linear_options;
 
-/* Registers NAME.weight (out, in) and NAME.bias (out), begun as in PyTorch: U(-1/sqrt(in),
- * 1/sqrt(in)) both. Belongs to the set. CT_ERR_ARGUMENT for sizes below 1 (0 for in). */
+/* Registers NAME.weight (out, in) and NAME.bias (out), begun as the dialect has it, in
+ * PyTorch U(-1/sqrt(in), 1/sqrt(in)) both. Belongs to the set. CT_ERR_ARGUMENT for sizes
+ * below 1 (0 for in). */
 ct_linear *ct_linear_module(ct_params *params, const char *name, ct_linear_options options);
 
 /* x (..., in) -> y (..., out). */

@@ -1,4 +1,7 @@
-/* rnn.h - the RNN module (Elman): h' = act(x W_ih^T + b_ih + h W_hh^T + b_hh), y = h'. */
+/* rnn.h - the RNN module (Elman 1990): h' = act(x W_ih^T + b_ih + h W_hh^T + b_hh), y = h'.
+ *
+ * With layer_norm each product is normalised over its last axis (eps 1e-5) and scaled:
+ * h' = act(ln_ih n(x W_ih^T) + b_ih + ln_hh n(h W_hh^T) + b_hh), n as in layer_norm.h. */
 #ifndef COTANGENT_NN_RNN_H
 #define COTANGENT_NN_RNN_H
 
@@ -8,23 +11,17 @@
 extern "C" {
 #endif
 
-typedef enum ct_nonlinearity { CT_TANH, CT_RELU } ct_nonlinearity;
-
-typedef struct ct_rnn_options {
-    int64_t input_size;  /* 0: settled by the first forward */
-    int64_t hidden_size;
-    int num_layers;      /* 0: 1 */
-    ct_nonlinearity nonlinearity;
-    bool no_bias;
-    bool bidirectional;
-    void *reserved[8];
-} ct_rnn_options;
+typedef ct_recurrent_options ct_rnn_options;
 
 /* Registers, for each layer k, NAME.weight_ih_lk (hidden, in), NAME.weight_hh_lk (hidden, hidden),
- * NAME.bias_ih_lk and NAME.bias_hh_lk (hidden), with the suffix _reverse for the backward
- * direction, begun as in PyTorch: U(-1/sqrt(hidden), 1/sqrt(hidden)). Its state is one tensor h.
- * Belongs to params. CT_ERR_ARGUMENT for a hidden size below 1 or negative sizes. */
+ * NAME.bias_ih_lk and NAME.bias_hh_lk (hidden), with layer_norm NAME.ln_ih_lk and NAME.ln_hh_lk
+ * (hidden); with the suffix _reverse for the backward direction; begun as the dialect has it, in
+ * PyTorch U(-1/sqrt(hidden), 1/sqrt(hidden)). Its state is one tensor h. Belongs to params.
+ * CT_ERR_ARGUMENT as for ct_recurrent_of, and for options of other kinds. */
 ct_recurrent *ct_rnn(ct_params *params, const char *name, ct_rnn_options options);
+
+/* One cell, for ct_recurrent_step: names without _l0. */
+ct_recurrent *ct_rnn_cell(ct_params *params, const char *name, ct_rnn_options options);
 
 #ifdef __cplusplus
 }

@@ -124,6 +124,18 @@ ct_state *ct_state_of(int count, ct_tensor *const *tensors)
     return s;
 }
 
+ct_state *ct_state_detach(const ct_state *s)
+{
+    ct_tensor *cut[MOST_TENSORS];
+    int i;
+
+    if (!s)
+        return NULL;
+    for (i = 0; i < s->count; i++)
+        cut[i] = ct_detach(s->tensor[i]);
+    return ct_ok() ? ct_state_of(s->count, cut) : NULL;
+}
+
 ct_status ct_state_carry(ct_state *kept, const ct_state *next)
 {
     static const char *const me = "ct_state_carry";

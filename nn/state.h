@@ -25,6 +25,9 @@ void ct_state_free(ct_state *s);
  * modules of one's own. */
 ct_state *ct_state_of(int count, ct_tensor *const *tensors);
 
+/* A state of the innermost scope with s's values, without history; shares them. */
+ct_state *ct_state_detach(const ct_state *s);
+
 /* Copies next into kept's own buffers, detached: truncated backpropagation. A sink: does nothing
  * while an error stands. CT_ERR_SHAPE if they differ. kept must be owned. */
 ct_status ct_state_carry(ct_state *kept, const ct_state *next);

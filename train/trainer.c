@@ -35,6 +35,7 @@ static ct_status run_epoch(const ct_model *model, ct_loader *loader, bool train,
     bool more = status == CT_OK;
 
     *t = (tally){ 0, 0, 0, 0 };
+    ct_params_train(model->params, train);
     while (more && status == CT_OK) {
         ct_scope step = train ? ct_scope_begin() : ct_scope_begin_no_grad();
         ct_batch batch;
@@ -52,6 +53,7 @@ static ct_status run_epoch(const ct_model *model, ct_loader *loader, bool train,
         }
         status = ct_scope_end(step);
     }
+    ct_params_train(model->params, true);
     return status;
 }
 

@@ -16,7 +16,7 @@ extern "C" {
  * loss, the mean over its tokens in nats, in it. */
 typedef struct ct_model {
     void *self;
-    ct_params *params; /* for the summary */
+    ct_params *params; /* for the summary; trains but while validation_step runs */
     ct_tensor *(*training_step)(void *self, const ct_batch *batch);   /* moves the parameters */
     ct_tensor *(*validation_step)(void *self, const ct_batch *batch); /* nothing is recorded */
     void *reserved[4];

@@ -1,0 +1,9 @@
+/* mgu.h - a recurrent module of one's own, which fits wherever the library's do. */
+#ifndef EXAMPLES_MGU_H
+#define EXAMPLES_MGU_H
+
+#include <cotangent.h>
+
+ct_recurrent *mgu(ct_params *params, const char *name, ct_recurrent_options options);
+
+#endif

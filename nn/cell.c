@@ -1,0 +1,209 @@
+/* cell.c - what the cells of RNN, LSTM and GRU share. */
+#include "nn/cell.h"
+
+#include "nn/sequence.h"
+#include "tensor/internal.h"
+
+#include <cotangent/autograd/elementwise.h>
+#include <cotangent/autograd/matmul.h>
+#include <cotangent/autograd/shape.h>
+#include <cotangent/nn/init.h>
+
+#include <math.h>
+
+#define LN_EPS 1e-5
+
+/* ---- initial values ---- */
+
+/* Uniform in [a, b), or 0; but d, the forget gate's, for the second of four parts. */
+static ct_status fill_forget(const ct_init *init, ct_tensor *t, ct_generator *g)
+{
+    ct_status status = init->a < init->b ? ct_uniform_into(t, init->a, init->b, g) : ct_fill(t, 0);
+    int64_t part = ct_dim(t, 0) / 4;
+
+    return status == CT_OK ? ct_fill(ct_narrow(t, 0, part, part), init->d) : status;
+}
+
+static double bound_of(const ct_cell_place *at)
+{
+    return at->options->dialect == CT_TORCH ? 1 / sqrt((double)at->options->hidden_size) : 0;
+}
+
+static ct_init input_init(const ct_cell_place *at)
+{
+    double bound = bound_of(at);
+
+    switch (at->options->dialect) {
+    case CT_GLUON:
+        return ct_init_uniform(-0.07, 0.07);
+    case CT_KERAS:
+        return ct_init_xavier_uniform(1);
+    case CT_FLAX:
+        return ct_init_lecun_normal();
+    default:
+        return ct_init_uniform(-bound, bound);
+    }
+}
+
+static ct_init recurrent_init(const ct_cell_place *at, int gates)
+{
+    switch (at->options->dialect) {
+    case CT_KERAS: /* its (H, G H) is our (G H, H), transposed: orthogonal as a whole */
+        return ct_init_orthogonal(1);
+    case CT_FLAX:
+        return ct_init_orthogonal_parts(1, gates);
+    default:
+        return input_init(at);
+    }
+}
+
+/* first: of the forget gate's two biases the one that holds what it begins as */
+static ct_init bias_init(const ct_cell_place *at, int gates, bool first)
+{
+    const ct_recurrent_options *o = at->options;
+    double bound = bound_of(at), forget = o->has_forget_bias ? o->forget_bias : 1;
+
+    if (gates == 4 && (o->has_forget_bias || o->dialect == CT_KERAS))
+        return (ct_init){ .fill = fill_forget, .a = -bound, .b = bound, .d = first ? forget : 0 };
+    return bound > 0 ? ct_init_uniform(-bound, bound) : ct_init_constant(0);
+}
+
+/* ---- parameters ---- */
+
+/* Which of b_ih, b_hh and b_hn the dialect has. */
+static void biases(const ct_recurrent_options *o, int gates, bool *ih, bool *hh, bool *hn)
+{
+    const bool gru = gates == 3;
+
+    *ih = *hh = *hn = false;
+    if (o->no_bias)
+        return;
+    *ih = !(o->dialect == CT_FLAX && gates == 4);
+    *hh = o->dialect == CT_TORCH || o->dialect == CT_GLUON ||
+          (o->dialect == CT_KERAS && gru && !o->reset_before) ||
+          (o->dialect == CT_FLAX && gates == 4);
+    *hn = o->dialect == CT_FLAX && gru && !o->reset_before;
+}
+
+static void add_norms(cti_cell *c, const ct_cell_place *at)
+{
+    const ct_init one = ct_init_constant(1), zero = ct_init_constant(0);
+    int64_t wide = c->gates * c->hidden;
+
+    c->ln_ih = ct_cell_param(at, "ln_ih", CT_SHAPE(wide), one);
+    c->ln_hh = ct_cell_param(at, "ln_hh", CT_SHAPE(wide), one);
+    if (c->gates == 4) {
+        c->ln_c = ct_cell_param(at, "ln_c", CT_SHAPE(c->hidden), one);
+        c->b_c = ct_cell_param(at, "bias_c", CT_SHAPE(c->hidden), zero);
+    }
+}
+
+ct_status cti_cell_init(cti_cell *c, const ct_cell_place *at, int gates)
+{
+    const ct_recurrent_options *o = at->options;
+    int64_t h = o->hidden_size, r = o->proj_size ? o->proj_size : h, wide = gates * h;
+    bool ih, hh, hn;
+
+    biases(o, gates, &ih, &hh, &hn);
+    c->gates = gates;
+    c->hidden = h;
+    c->proj = o->proj_size;
+    c->reset_before = o->reset_before;
+    c->relu = o->nonlinearity == CT_RELU || (!o->nonlinearity && o->dialect == CT_GLUON);
+    c->w_ih = ct_cell_param(at, "weight_ih", CT_SHAPE(wide, at->input_size), input_init(at));
+    c->w_hh = ct_cell_param(at, "weight_hh", CT_SHAPE(wide, r), recurrent_init(at, gates));
+    if (ih)
+        c->b_ih = ct_cell_param(at, "bias_ih", CT_SHAPE(wide), bias_init(at, gates, true));
+    if (hh)
+        c->b_hh = ct_cell_param(at, "bias_hh", CT_SHAPE(wide), bias_init(at, gates, !ih));
+    if (hn)
+        c->b_hn = ct_cell_param(at, "bias_hn", CT_SHAPE(h), ct_init_constant(0));
+    if (c->proj)
+        c->w_hr = ct_cell_param(at, "weight_hr", CT_SHAPE(r, h), input_init(at));
+    if (o->layer_norm)
+        add_norms(c, at);
+    return ct_error();
+}
+
+/* ---- products ---- */
+
+ct_tensor *cti_value(ct_param *p)
+{
+    return p ? ct_param_value(p) : NULL;
+}
+
+int64_t cti_cell_state_size(const void *self, int i)
+{
+    const cti_cell *c = self;
+
+    return i == 0 && c->proj ? c->proj : c->hidden;
+}
+
+/* x W^T + b, normalised before b is added if there is a gain: (..., in) -> (..., G H) */
+static ct_tensor *product(ct_tensor *x, ct_param *w, ct_param *gain, ct_param *b)
+{
+    if (!gain)
+        return ct_linear_apply(x, ct_param_value(w), cti_value(b));
+    return cti_layer_norm(ct_linear_apply(x, ct_param_value(w), NULL), ct_param_value(gain),
+                          cti_value(b), LN_EPS);
+}
+
+ct_tensor *cti_cell_project(void *self, ct_tensor *x, const ct_step *at)
+{
+    const cti_cell *c = self;
+
+    (void)at;
+    return product(x, c->w_ih, c->ln_ih, c->b_ih);
+}
+
+ct_tensor *cti_cell_recur(const cti_cell *c, ct_tensor *h, const ct_step *at)
+{
+    return product(ct_cell_drop(at, h), c->w_hh, c->ln_hh, c->b_hh);
+}
+
+ct_tensor *cti_cell_sequence(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
+                             const ct_step *at)
+{
+    const cti_cell *c = self;
+    cti_cell_kind kind = c->gates == 4   ? CTI_CELL_LSTM
+                         : c->gates == 3 ? CTI_CELL_GRU
+                         : c->relu       ? CTI_CELL_RELU
+                                         : CTI_CELL_TANH;
+
+    if (at->drop || c->ln_hh || c->w_hr || c->b_hn || c->reset_before)
+        return NULL;
+    return cti_sequence_forward(kind, reverse, x, ct_param_value(c->w_hh), cti_value(c->b_hh),
+                                state);
+}
+
+ct_tensor *cti_gate(const cti_cell *c, ct_tensor *t, int axis, int i)
+{
+    return ct_narrow(t, axis, i * c->hidden, c->hidden);
+}
+
+/* ---- options ---- */
+
+bool cti_options_fit(const char *function, const ct_recurrent_options *o, unsigned allowed)
+{
+    const char *wrong = NULL;
+
+    if (o->nonlinearity && !(allowed & CTI_NONLINEARITY))
+        wrong = "nonlinearity is an RNN's";
+    else if (o->nonlinearity && o->nonlinearity != CT_TANH && o->nonlinearity != CT_RELU)
+        wrong = "nonlinearity is none of the enumeration";
+    else if (o->reset_before && !(allowed & CTI_RESET_BEFORE))
+        wrong = "reset_before is a GRU's";
+    else if (o->reset_before && o->layer_norm)
+        wrong = "reset_before does not go with layer_norm";
+    else if (o->proj_size && !(allowed & CTI_PROJ))
+        wrong = "proj_size is an LSTM's";
+    else if (o->proj_size < 0 || (o->proj_size && o->proj_size >= o->hidden_size))
+        wrong = "proj_size is not in 1..hidden_size - 1";
+    else if ((o->has_forget_bias || o->forget_bias != 0) && !(allowed & CTI_FORGET))
+        wrong = "forget_bias is an LSTM's";
+    else if (!o->has_forget_bias && o->forget_bias != 0)
+        wrong = "forget_bias needs has_forget_bias";
+    if (wrong)
+        ct_raise(CT_ERR_ARGUMENT, function, "%s", wrong);
+    return !wrong;
+}

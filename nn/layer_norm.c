@@ -1,0 +1,62 @@
+/* layer_norm.c - layer normalisation, composed from ops. */
+#include "nn/cell.h"
+
+#include "tensor/host.h"
+#include "tensor/internal.h"
+
+#include <cotangent/autograd/elementwise.h>
+#include <cotangent/autograd/reduce.h>
+#include <cotangent/nn/init.h>
+#include <cotangent/nn/layer_norm.h>
+
+typedef struct layer_norm {
+    ct_param *weight, *bias; /* NULL for none */
+    double eps;
+} layer_norm;
+
+ct_tensor *cti_layer_norm(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, double eps)
+{
+    const int last = -1;
+    ct_tensor *centred = ct_sub(x, ct_mean_axes(x, 1, &last, true));
+    ct_tensor *variance = ct_mean_axes(ct_square(centred), 1, &last, true);
+    ct_tensor *y = ct_mul(centred, ct_rsqrt(ct_add_scalar(variance, eps)));
+
+    y = weight ? ct_mul(y, weight) : y;
+    return bias ? ct_add(y, bias) : y;
+}
+
+static ct_tensor *forward(void *self, ct_tensor *x)
+{
+    layer_norm *l = self;
+
+    if (l->weight && ct_param_settle(l->weight, CT_SHAPE(ct_dim(x, -1))) != CT_OK)
+        return NULL;
+    if (l->bias && ct_param_settle(l->bias, CT_SHAPE(ct_dim(x, -1))) != CT_OK)
+        return NULL;
+    return cti_layer_norm(x, cti_value(l->weight), cti_value(l->bias), l->eps);
+}
+
+ct_module *ct_layer_norm_module(ct_params *params, const char *name, ct_layer_norm_options o)
+{
+    ct_shape shape = CT_SHAPE(o.size ? o.size : -1);
+    ct_params *mine;
+    layer_norm *l;
+
+    if (!params)
+        return NULL;
+    if (o.size < 0 || !(o.eps >= 0)) {
+        ct_raise(CT_ERR_ARGUMENT, "ct_layer_norm_module", "size %lld, eps %g", (long long)o.size,
+                 o.eps);
+        return NULL;
+    }
+    mine = ct_params_sub(params, name);
+    l = mine ? cti_module_data(params, sizeof *l) : NULL;
+    if (!l)
+        return NULL;
+    l->eps = o.eps > 0 ? o.eps : 1e-5;
+    if (!o.no_affine)
+        l->weight = ct_params_add(mine, "weight", shape, ct_init_constant(1));
+    if (!o.no_affine && !o.no_bias)
+        l->bias = ct_params_add(mine, "bias", shape, ct_init_constant(0));
+    return ct_ok() ? ct_module_of(params, l, forward) : NULL;
+}

@@ -1,0 +1,54 @@
+/* lstm.c - the LSTM cell and module. */
+#include "nn/cell.h"
+
+#include <cotangent/autograd/elementwise.h>
+#include <cotangent/autograd/matmul.h>
+#include <cotangent/nn/lstm.h>
+
+#define LN_EPS 1e-5
+
+static ct_status lstm_init(void *self, const ct_cell_place *at)
+{
+    return cti_cell_init(self, at, 4);
+}
+
+/* x (B, 4 hidden) as projected, h (B, R), c (B, hidden) -> h', c' */
+static ct_tensor *lstm_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
+                            const ct_step *at)
+{
+    const cti_cell *cell = self;
+    ct_tensor *gates = ct_add(x, cti_cell_recur(cell, state[0], at));
+    ct_tensor *i = ct_sigmoid(cti_gate(cell, gates, 1, 0));
+    ct_tensor *f = ct_sigmoid(cti_gate(cell, gates, 1, 1));
+    ct_tensor *g = ct_tanh(cti_gate(cell, gates, 1, 2));
+    ct_tensor *o = ct_sigmoid(cti_gate(cell, gates, 1, 3));
+    ct_tensor *c = ct_add(ct_mul(f, state[1]), ct_mul(i, g)), *shown = c, *h;
+
+    if (cell->ln_c)
+        shown = cti_layer_norm(c, ct_param_value(cell->ln_c), ct_param_value(cell->b_c), LN_EPS);
+    h = ct_mul(o, ct_tanh(shown));
+    if (cell->w_hr)
+        h = ct_linear_apply(h, ct_param_value(cell->w_hr), NULL);
+    next[0] = h;
+    next[1] = c;
+    return h;
+}
+
+static const ct_cell lstm = { .name = "LSTM", .size = sizeof(cti_cell), .states = 2,
+                              .init = lstm_init, .state_size = cti_cell_state_size,
+                              .step = lstm_step, .project = cti_cell_project,
+                              .sequence = cti_cell_sequence };
+
+ct_recurrent *ct_lstm(ct_params *params, const char *name, ct_lstm_options options)
+{
+    return cti_options_fit("ct_lstm", &options, CTI_PROJ | CTI_FORGET)
+               ? ct_recurrent_of(params, name, &lstm, options)
+               : NULL;
+}
+
+ct_recurrent *ct_lstm_cell(ct_params *params, const char *name, ct_lstm_options options)
+{
+    return cti_options_fit("ct_lstm_cell", &options, CTI_PROJ | CTI_FORGET)
+               ? ct_recurrent_cell_of(params, name, &lstm, options)
+               : NULL;
+}

@@ -1,0 +1,526 @@
+/* test_init.c - initial values, their dialects, and the small modules. */
+#include <cotangent.h>
+
+#include "tests/harness.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LENGTH(a) ((int)(sizeof(a) / sizeof *(a)))
+
+static ct_params *set_of(uint64_t seed, ct_dtype dtype)
+{
+    return ct_params_new((ct_params_options){ .seed = seed, .dtype = dtype });
+}
+
+/* ---- distributions ---- */
+
+/* A distribution: uniform in [low, high], or the normal cut off there. */
+typedef struct distribution {
+    const char *what;
+    ct_init init;
+    double mean, std, low, high; /* std 0: uniform */
+} distribution;
+
+/* Integral of (x - centre)^k times the density, over [low, high], not divided by the whole. */
+static double moment(const distribution *d, double centre, int k)
+{
+    const int n = 20000;
+    double a = d->std > 0 && !isfinite(d->low) ? d->mean - 12 * d->std : d->low;
+    double b = d->std > 0 && !isfinite(d->high) ? d->mean + 12 * d->std : d->high, sum = 0;
+
+    for (int i = 0; i < n; i++) {
+        double x = a + (b - a) * (i + 0.5) / n, u = d->std > 0 ? (x - d->mean) / d->std : 0;
+
+        sum += pow(x - centre, k) * exp(-u * u / 2);
+    }
+    return sum * (b - a) / n;
+}
+
+/* 100,000 draws: all within bounds, mean and variance within 4 sigma of what they should be. */
+static void check_distribution(const distribution *d, ct_shape shape, ct_dtype dtype)
+{
+    ct_params *params = set_of(5, dtype);
+    ct_scope s = ct_scope_begin_no_grad();
+    ct_tensor *t = ct_param_value(ct_params_add(params, "w", shape, d->init));
+    double n = (double)ct_numel(t), whole = moment(d, 0, 0), mean = moment(d, 0, 1) / whole;
+    double variance = moment(d, mean, 2) / whole, fourth = moment(d, mean, 4) / whole;
+    double got = 0, squares = 0, *v = values_of(t), slack = dtype == CT_F32 ? 1e-6 : 0;
+
+    ck_assert(n == 100000);
+    for (int64_t i = 0; i < ct_numel(t); i++)
+        got += v[i] / n;
+    for (int64_t i = 0; i < ct_numel(t); i++) {
+        ck_assert_msg(v[i] >= d->low - slack && v[i] <= d->high + slack, "%s: %g", d->what, v[i]);
+        squares += (v[i] - mean) * (v[i] - mean) / n;
+    }
+    expect_close(d->what, got, mean, 4 * sqrt(variance / n));
+    expect_close(d->what, squares, variance, 4 * sqrt((fourth - variance * variance) / n));
+    free(v);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(params);
+}
+
+/* Weights are (200, 500): fan_in 500, fan_out 200. */
+START_TEST(test_distributions)
+{
+    const double b = sqrt(6.0 / 700), x = sqrt(2.0 / 700), k = sqrt(2.0 / 500), o = sqrt(2.0 / 200);
+    const double l = sqrt(1.0 / 500) / 0.87962566103423978, inf = INFINITY;
+    const double five = sqrt(6 / (1 + 5.0) / 500);
+    const distribution table[] = {
+        { "uniform", ct_init_uniform(-2, 3), 0, 0, -2, 3 },
+        { "normal", ct_init_normal(1, 2), 1, 2, -inf, inf },
+        { "truncated normal", ct_init_truncated_normal(1, 2, -1, 2), 1, 2, -1, 2 },
+        { "truncated normal, one side", ct_init_truncated_normal(0, 1, 1, 9), 0, 1, 1, 9 },
+        { "xavier uniform", ct_init_xavier_uniform(1), 0, 0, -b, b },
+        { "xavier uniform, gain 3", ct_init_xavier_uniform(3), 0, 0, -3 * b, 3 * b },
+        { "xavier normal", ct_init_xavier_normal(1), 0, x, -inf, inf },
+        { "kaiming normal", ct_init_kaiming_normal(0, CT_FAN_IN), 0, k, -inf, inf },
+        { "kaiming normal, out", ct_init_kaiming_normal(0, CT_FAN_OUT), 0, o, -inf, inf },
+        { "kaiming uniform", ct_init_kaiming_uniform(sqrt(5), CT_FAN_IN), 0, 0, -five, five },
+        { "lecun normal", ct_init_lecun_normal(), 0, l, -2 * l, 2 * l },
+    };
+
+    for (int i = 0; i < LENGTH(table); i++) {
+        check_distribution(&table[i], CT_SHAPE(200, 500), CT_F64);
+        check_distribution(&table[i], CT_SHAPE(200, 500), CT_F32);
+    }
+    /* a convolution's (out, in, height, width): fan_in 250, fan_out 10000 */
+    check_distribution(&(distribution){ "xavier, rank 4", ct_init_xavier_uniform(1), 0, 0,
+                                        -sqrt(6.0 / 10250), sqrt(6.0 / 10250) },
+                       CT_SHAPE(400, 10, 5, 5), CT_F64);
+}
+END_TEST
+
+/* ---- orthogonal ---- */
+
+/* Rows first.. of w (rows in all, columns), count of them: the fewer of rows and columns are
+ * orthogonal, of length gain. */
+static void expect_orthogonal(const double *w, int64_t count, int64_t columns, double gain)
+{
+    const bool by_row = count <= columns;
+    int64_t n = by_row ? count : columns, m = by_row ? columns : count;
+
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j <= i; j++) {
+            double dot = 0;
+
+            for (int64_t k = 0; k < m; k++)
+                dot += by_row ? w[i * columns + k] * w[j * columns + k]
+                              : w[k * columns + i] * w[k * columns + j];
+            expect_close("orthogonal", dot, i == j ? gain * gain : 0, 1e-5);
+        }
+}
+
+START_TEST(test_orthogonal)
+{
+    static const struct {
+        int64_t rows, columns;
+        double gain;
+        int parts;
+    } cases[] = { { 64, 64, 1, 1 }, { 20, 70, 2, 1 }, { 128, 32, 1, 1 }, { 128, 32, 1, 4 },
+                  { 1, 1, 1, 1 }, { 3, 1, 0.5, 1 } };
+
+    for (int i = 0; i < LENGTH(cases); i++) {
+        int64_t rows = cases[i].rows, columns = cases[i].columns;
+        ct_params *params = set_of(3, CT_F32);
+        ct_scope s = ct_scope_begin_no_grad();
+        ct_param *p = ct_params_add(params, "w", CT_SHAPE(rows, columns),
+                                    ct_init_orthogonal_parts(cases[i].gain, cases[i].parts));
+        double *w = values_of(ct_param_value(p));
+
+        for (int k = 0; k < cases[i].parts; k++)
+            expect_orthogonal(w + k * rows / cases[i].parts * columns, rows / cases[i].parts,
+                              columns, cases[i].gain);
+        free(w);
+        ck_assert(ct_scope_end(s) == CT_OK);
+        ct_params_free(params);
+    }
+}
+END_TEST
+
+/* Uniform over the orthogonal matrices: the first entry of one of 2 by 2 is cos of a uniform angle,
+ * the determinant as often 1 as -1. */
+START_TEST(test_orthogonal_is_uniform)
+{
+    const int n = harness_count(2000, 20000);
+    double sum = 0, squares = 0, positive = 0;
+
+    for (int i = 0; i < n; i++) {
+        ct_params *params = set_of((uint64_t)i, CT_F64);
+        ct_scope s = ct_scope_begin_no_grad();
+        double *w = values_of(ct_param_value(
+            ct_params_add(params, "w", CT_SHAPE(2, 2), ct_init_orthogonal(1))));
+
+        sum += w[0] / n;
+        squares += w[0] * w[0] / n;
+        positive += w[0] * w[3] - w[1] * w[2] > 0;
+        free(w);
+        ck_assert(ct_scope_end(s) == CT_OK);
+        ct_params_free(params);
+    }
+    expect_close("mean of cos", sum, 0, 4 * sqrt(0.5 / n));
+    expect_close("mean of cos^2", squares, 0.5, 4 * sqrt(0.125 / n));
+    expect_close("positive determinants", positive / n, 0.5, 4 * sqrt(0.25 / n));
+}
+END_TEST
+
+START_TEST(test_bad_init)
+{
+    ct_params *params = set_of(0, CT_F32);
+
+    ck_assert_ptr_null(ct_params_add(params, "a", CT_SHAPE(4), ct_init_xavier_uniform(1)));
+    expect_error(CT_ERR_SHAPE, "ct_init: f32[4] cpu has no fans: its rank is below 2");
+    ck_assert_ptr_null(ct_params_add(params, "b", CT_SHAPE(5, 2), ct_init_orthogonal_parts(1, 2)));
+    expect_error(CT_ERR_SHAPE,
+                 "ct_init_orthogonal: f32[5,2] cpu is no matrix of 2 equal parts along axis 0");
+    ck_assert_ptr_null(ct_params_add(params, "c", CT_SHAPE(5),
+                                     ct_init_truncated_normal(0, 1, 3, 9)));
+    expect_error(CT_ERR_ARGUMENT, "ct_init_truncated_normal: less than 1% of the normal of mean 0 "
+                                  "and std 1 is in [3, 9]");
+    ck_assert_ptr_null(ct_params_add(params, "e", CT_SHAPE(5, 2), ct_init_orthogonal(NAN)));
+    expect_error(CT_ERR_ARGUMENT, "ct_init_orthogonal: the gain is nan");
+    ck_assert_ptr_null(ct_params_add(params, "f", CT_SHAPE(5, 2), ct_init_xavier_uniform(NAN)));
+    ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
+    ct_error_clear();
+    ck_assert_ptr_null(ct_params_add(params, "d", CT_SHAPE(5),
+                                     ct_init_truncated_normal(0, NAN, -1, 1)));
+    ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
+    ct_error_clear();
+    ct_params_free(params);
+}
+END_TEST
+
+/* ---- ct_params_init ---- */
+
+static double first_of(ct_params *params, const char *name)
+{
+    double *v = values_of(ct_param_value(ct_params_get(params, name))), first = v[0];
+
+    free(v);
+    return first;
+}
+
+/* Before the sizes are known and after, with the same numbers; biases and other parts stay as they
+ * began; zeros begin all anew under another seed. */
+START_TEST(test_init_at_any_time)
+{
+    ct_params *params = set_of(1, CT_F64);
+    ct_linear *a = ct_linear_module(params, "a", (ct_linear_options){ .out_features = 3 });
+    ct_linear *b = ct_linear_module(params, "b", (ct_linear_options){ .out_features = 3 });
+    ct_scope s = ct_scope_begin_no_grad();
+    ct_tensor *x = ct_ones(CT_SHAPE(1, 4), CT_F64, CT_CPU);
+    double weight, bias, other, *values;
+
+    ck_assert(ct_params_init(ct_params_sub(params, "a"), ct_init_orthogonal(1), 9) == CT_OK);
+    ct_linear_forward(a, x);
+    ct_linear_forward(b, x);
+    weight = first_of(params, "a.weight");
+    bias = first_of(params, "a.bias");
+    other = first_of(params, "b.weight");
+    ck_assert(ct_params_seed(params) == 1);
+    values = values_of(ct_param_value(ct_params_get(params, "a.weight")));
+    expect_orthogonal(values, 3, 4, 1);
+    free(values);
+    ck_assert(ct_params_init(ct_params_sub(params, "a"), ct_init_orthogonal(1), 10) == CT_OK);
+    ck_assert(first_of(params, "a.weight") != weight && first_of(params, "a.bias") != bias);
+    ck_assert(fabs(first_of(params, "a.bias")) <= 0.5); /* as Linear begins it */
+    ck_assert(ct_params_init(ct_params_sub(params, "a"), ct_init_orthogonal(1), 9) == CT_OK);
+    ck_assert(first_of(params, "a.weight") == weight && first_of(params, "a.bias") == bias);
+    ck_assert(first_of(params, "b.weight") == other);
+    ck_assert(ct_params_init(params, (ct_init){ 0 }, 2) == CT_OK);
+    ck_assert(ct_params_seed(params) == 2 && first_of(params, "b.weight") != other);
+    ck_assert(ct_params_init(params, (ct_init){ 0 }, 1) == CT_OK);
+    ck_assert(first_of(params, "b.weight") == other);
+    ck_assert(ct_params_init(params, ct_init_constant(0.25), 1) == CT_OK);
+    ck_assert(first_of(params, "b.weight") == 0.25 && first_of(params, "a.bias") == 0.25);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(params);
+}
+END_TEST
+
+/* A buffer begins as it did, and a constant before the size is known is kept. */
+START_TEST(test_init_of_buffers_and_the_unsettled)
+{
+    ct_params *params = set_of(1, CT_F32);
+    ct_linear *a = ct_linear_module(params, "a", (ct_linear_options){ .out_features = 2 });
+    ct_scope s = ct_scope_begin_no_grad();
+
+    ct_params_add_buffer(params, "buffer", CT_SHAPE(2), ct_init_constant(7));
+    ck_assert(ct_params_init(params, ct_init_constant(3), 4) == CT_OK);
+    ct_linear_forward(a, ct_ones(CT_SHAPE(1, 4), CT_F32, CT_CPU));
+    ck_assert(first_of(params, "buffer") == 7);
+    ck_assert(first_of(params, "a.weight") == 3 && first_of(params, "a.bias") == 3);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(params);
+}
+END_TEST
+
+/* ---- dialects ---- */
+
+typedef ct_recurrent *(*maker)(ct_params *, const char *, ct_recurrent_options);
+
+/* All values of a parameter, or NULL if there is none of this name. */
+static double *of(ct_params *params, const char *name)
+{
+    ct_param *p = ct_params_get(params, name);
+
+    return p ? values_of(ct_param_value(p)) : NULL;
+}
+
+/* Within +-bound, and beyond 0.7 of it somewhere; 0 is all 0. */
+static void expect_spread(const char *what, const double *v, int64_t n, double bound)
+{
+    double most = 0;
+
+    ck_assert_msg(v != NULL, "%s is missing", what);
+    for (int64_t i = 0; i < n; i++)
+        most = fmax(most, fabs(v[i]));
+    ck_assert_msg(most <= bound && most >= 0.7 * bound, "%s: %g, bound %g", what, most, bound);
+}
+
+/* hidden 16, in 24 */
+static void check_dialect(maker make, int gates, ct_dialect dialect)
+{
+    static const bool ih[4][5] = { { 0, 1, 0, 1, 1 }, { 0, 1, 0, 1, 1 }, { 0, 1, 0, 1, 1 },
+                                   { 0, 1, 0, 1, 0 } };
+    static const bool hh[4][5] = { { 0, 1, 0, 1, 1 }, { 0, 1, 0, 1, 1 }, { 0, 0, 0, 1, 0 },
+                                   { 0, 0, 0, 0, 1 } };
+    static const bool hn[4][5] = { [CT_FLAX] = { [3] = true } };
+    const double input[] = { 0.25, 0.07, sqrt(6.0 / (24 + 16 * gates)),
+                             2 * sqrt(1.0 / 24) / 0.87962566103423978 };
+    const double forget = dialect == CT_KERAS && gates == 4;
+    ct_params *params = set_of(2, CT_F64);
+    double *w, *u, *b[3];
+
+    make(params, "m", (ct_recurrent_options){ .input_size = 24, .hidden_size = 16,
+                                              .dialect = dialect });
+    expect_ok();
+    w = of(params, "m.weight_ih_l0");
+    u = of(params, "m.weight_hh_l0");
+    b[0] = of(params, "m.bias_ih_l0");
+    b[1] = of(params, "m.bias_hh_l0");
+    b[2] = of(params, "m.bias_hn_l0");
+    expect_spread("input weights", w, 24 * 16 * gates, input[dialect]);
+    if (dialect == CT_KERAS)
+        expect_orthogonal(u, 16 * gates, 16, 1);
+    for (int k = 0; dialect == CT_FLAX && k < gates; k++)
+        expect_orthogonal(u + k * 256, 16, 16, 1);
+    if (dialect < CT_KERAS)
+        expect_spread("recurrent weights", u, 256 * gates, input[dialect]);
+    ck_assert((b[0] != NULL) == ih[dialect][gates] && (b[1] != NULL) == hh[dialect][gates] &&
+              (b[2] != NULL) == hn[dialect][gates]);
+    for (int k = 0; k < 2; k++)
+        for (int gate = 0; b[k] && gate < gates; gate++) {
+            if (gate == 1 && forget != 0)
+                for (int i = 16; i < 32; i++)
+                    ck_assert(b[k][i] == forget);
+            else
+                expect_spread("bias", b[k] + 16 * gate, 16, dialect == CT_TORCH ? 0.25 : 0);
+        }
+    if (b[2])
+        expect_spread("b_hn", b[2], 16, 0);
+    free(w);
+    free(u);
+    for (int k = 0; k < 3; k++)
+        free(b[k]);
+    ct_params_free(params);
+}
+
+START_TEST(test_dialects)
+{
+    for (int d = CT_TORCH; d <= CT_FLAX; d++) {
+        check_dialect(ct_rnn, 1, (ct_dialect)d);
+        check_dialect(ct_gru, 3, (ct_dialect)d);
+        check_dialect(ct_lstm, 4, (ct_dialect)d);
+        ck_assert_int_eq(ct_dialect_named(ct_dialect_name((ct_dialect)d)), d);
+    }
+    ck_assert_int_eq(ct_dialect_named("mxnet"), -1);
+    ck_assert_str_eq(ct_dialect_name((ct_dialect)-1), "?");
+}
+END_TEST
+
+/* Linear (300 to 100): U(1/sqrt(300)) both; U(0.07), glorot, lecun, and no bias to begin with */
+START_TEST(test_linear_dialects)
+{
+    const double bound[] = { 1 / sqrt(300), 0.07, sqrt(6.0 / 400),
+                             2 / sqrt(300) / 0.87962566103423978 };
+
+    for (int d = CT_TORCH; d <= CT_FLAX; d++) {
+        ct_params *params = set_of(2, CT_F64);
+        double *w, *b;
+
+        ct_linear_module(params, "l", (ct_linear_options){ .in_features = 300, .out_features = 100,
+                                                           .dialect = (ct_dialect)d });
+        w = of(params, "l.weight");
+        b = of(params, "l.bias");
+        expect_spread("weight", w, 30000, bound[d]);
+        expect_spread("bias", b, 100, d == CT_TORCH ? bound[0] : 0);
+        free(w);
+        free(b);
+        ct_params_free(params);
+    }
+}
+END_TEST
+
+/* Gluon's RNN is a ReLU's unless told; the others' tanh. */
+START_TEST(test_dialect_activation)
+{
+    for (int d = CT_TORCH; d <= CT_FLAX; d++)
+        for (int told = 0; told < 2; told++) {
+            ct_params *params = set_of(1, CT_F64);
+            ct_recurrent *r = ct_rnn(params, "m", (ct_rnn_options){
+                .input_size = 1, .hidden_size = 1, .dialect = (ct_dialect)d,
+                .nonlinearity = told ? CT_TANH : CT_NONLINEARITY_OF_DIALECT });
+            ct_scope s = ct_scope_begin_no_grad();
+            ct_tensor *x = ct_full(CT_SHAPE(1, 1, 1), 3, CT_F64, CT_CPU);
+
+            ct_params_init(params, ct_init_constant(0), 0);
+            ct_fill(ct_param_value(ct_params_get(params, "m.weight_ih_l0")), 1);
+            expect_close("y", ct_item(ct_recurrent_forward(r, x, NULL, NULL)),
+                         d == CT_GLUON && !told ? 3 : tanh(3), 1e-15);
+            ck_assert(ct_scope_end(s) == CT_OK);
+            ct_params_free(params);
+        }
+}
+END_TEST
+
+/* Of two biases the first has the forget gate's value, the other 0; other gates as ever. */
+START_TEST(test_forget_bias)
+{
+    ct_params *params = set_of(1, CT_F64);
+    double *b;
+
+    ct_lstm(params, "m", (ct_lstm_options){ .input_size = 3, .hidden_size = 16,
+                                            .has_forget_bias = true, .forget_bias = 2.5 });
+    for (int k = 0; k < 2; k++) {
+        b = of(params, k ? "m.bias_hh_l0" : "m.bias_ih_l0");
+        for (int i = 16; i < 32; i++)
+            ck_assert(b[i] == (k ? 0 : 2.5));
+        expect_spread("i", b, 16, 0.25);
+        expect_spread("g, o", b + 32, 32, 0.25);
+        free(b);
+    }
+    ct_params_free(params);
+}
+END_TEST
+
+/* ---- the small modules ---- */
+
+START_TEST(test_layer_norm)
+{
+    ct_generator g = ct_generator_seed(8);
+    ct_params *params = set_of(1, CT_F64);
+    ct_module *m = ct_layer_norm_module(params, "ln", (ct_layer_norm_options){ .eps = 0.5 });
+    ct_module *plain = ct_layer_norm_module(params, "p", (ct_layer_norm_options){
+        .no_affine = true });
+    ct_scope s = ct_scope_begin_no_grad();
+    ct_tensor *x = ct_from_data((double[]){ 1, 2, 3, 6, 0, 0, 0, 4 }, CT_SHAPE(2, 4), CT_F64,
+                                CT_CPU);
+    double want[8] = { -2, -1, 0, 3, -1, -1, -1, 3 };
+
+    for (int i = 0; i < 8; i++)
+        want[i] /= sqrt((i < 4 ? 3.5 : 3) + 0.5);
+    expect_values("y", ct_module_forward(m, x), want, 8, 1e-15);
+    ct_fill(ct_param_value(ct_params_get(params, "ln.weight")), 2);
+    ct_fill(ct_param_value(ct_params_get(params, "ln.bias")), 1);
+    for (int i = 0; i < 8; i++)
+        want[i] = want[i] * 2 + 1;
+    expect_values("scaled", ct_module_forward(m, x), want, 8, 1e-15);
+    ck_assert_int_eq(ct_params_count(params), 2);
+    x = random_normal(&g, CT_SHAPE(2, 1000), CT_F64);
+    x = ct_select(ct_module_forward(plain, x), 0, 1);
+    expect_close("mean", ct_item(ct_mean(x)), 0, 1e-14);
+    expect_close("variance", ct_item(ct_mean(ct_square(x))), 1, 1e-4);
+    ct_module_forward(m, ct_zeros(CT_SHAPE(2, 3), CT_F64, CT_CPU));
+    expect_error(CT_ERR_SHAPE, "ct_param_settle: ln.weight has the shape [4], not [3]");
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(params);
+}
+END_TEST
+
+START_TEST(test_dropout)
+{
+    ct_params *params = set_of(1, CT_F32);
+    ct_module *m = ct_dropout_module(params, 0.25);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_requires_grad(ct_full(CT_SHAPE(40, 50), 3, CT_F32, CT_CPU), true);
+    ct_tensor *y = ct_module_forward(m, x);
+    double *v = values_of(y), *d, kept = 0;
+
+    ck_assert(ct_backward(ct_sum(y)) == CT_OK);
+    d = values_of(ct_grad_of(x));
+    for (int i = 0; i < 2000; i++) {
+        ck_assert(v[i] == 0 || v[i] == 4);
+        expect_close("derivative", d[i], v[i] / 3, 1e-6);
+        kept += v[i] != 0;
+    }
+    expect_close("kept", kept / 2000, 0.75, 4 * sqrt(0.1875 / 2000));
+    free(v);
+    free(d);
+    ct_params_train(params, false);
+    ck_assert_ptr_eq(ct_module_forward(m, x), x);
+    ck_assert_ptr_null(ct_dropout_module(params, 1));
+    expect_error(CT_ERR_ARGUMENT, "ct_dropout_module: p is 1, not in [0, 1)");
+    ck_assert_ptr_null(ct_dropout_module(params, NAN));
+    expect_error(CT_ERR_ARGUMENT, "ct_dropout_module: p is nan, not in [0, 1)");
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(params);
+}
+END_TEST
+
+/* Embedding, an op, Linear, one after another; each row of the table gets its gradient. */
+START_TEST(test_sequential)
+{
+    ct_params *params = set_of(1, CT_F64);
+    ct_module *net = ct_sequential(params, 3, (ct_module *[]){
+        ct_embedding_module(params, "embedding", (ct_embedding_options){ .rows = 3, .size = 2 }),
+        ct_op_module(params, ct_neg),
+        ct_as_module(params, ct_linear_module(params, "linear",
+                                              (ct_linear_options){ .out_features = 1 })) });
+    ct_scope s = ct_scope_begin();
+    ct_tensor *ids = ct_from_data((int32_t[]){ 2, 0, 2 }, CT_SHAPE(3), CT_I32, CT_CPU), *y;
+    ct_param *table = ct_params_get(params, "embedding.weight");
+
+    ct_module_forward(net, ids);
+    ck_assert(ct_params_init(params, ct_init_constant(2), 0) == CT_OK);
+    y = ct_module_forward(net, ids); /* 2 - 2 (2 + 2) */
+    expect_values("y", y, (double[]){ -6, -6, -6 }, 3, 0);
+    ck_assert(ct_backward(ct_sum(y)) == CT_OK);
+    expect_values("table", ct_grad_of(ct_param_value(table)),
+                  (double[]){ -2, -2, 0, 0, -4, -4 }, 6, 0);
+    ck_assert_ptr_null(ct_sequential(params, 1, (ct_module *[]){ NULL }));
+    ck_assert_ptr_null(ct_sequential(params, -1, NULL));
+    expect_error(CT_ERR_ARGUMENT, "ct_sequential: -1 modules");
+    ck_assert_ptr_eq(ct_module_forward(ct_sequential(params, 0, NULL), ids), ids);
+    ck_assert_ptr_null(ct_embedding_module(params, "e", (ct_embedding_options){ .rows = 3 }));
+    expect_error(CT_ERR_ARGUMENT, "ct_embedding_module: rows 3, size 0");
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(params);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("init");
+    TCase *tc = harness_case(suite, "distributions");
+
+    tcase_add_test(tc, test_distributions);
+    tcase_add_test(tc, test_orthogonal);
+    tcase_add_test(tc, test_orthogonal_is_uniform);
+    tcase_add_test(tc, test_bad_init);
+    tc = harness_case(suite, "sets");
+    tcase_add_test(tc, test_init_at_any_time);
+    tcase_add_test(tc, test_init_of_buffers_and_the_unsettled);
+    tc = harness_case(suite, "dialects");
+    tcase_add_test(tc, test_dialects);
+    tcase_add_test(tc, test_linear_dialects);
+    tcase_add_test(tc, test_dialect_activation);
+    tcase_add_test(tc, test_forget_bias);
+    tc = harness_case(suite, "modules");
+    tcase_add_test(tc, test_layer_norm);
+    tcase_add_test(tc, test_dropout);
+    tcase_add_test(tc, test_sequential);
+    return harness_run(suite);
+}

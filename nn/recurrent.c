@@ -126,27 +126,18 @@ static ct_tensor *run_recorded(run *r, ct_tensor *x, ct_tensor **out)
 static ct_tensor *run_plain(run *r, ct_tensor *x)
 {
     int64_t steps = ct_dim(x, 0), k;
-    ct_tensor *all = NULL;
+    ct_tensor *all = ct_empty(CT_SHAPE(steps, ct_dim(x, 1), r->cell->output_size(r->self)),
+                              ct_dtype_get(r->state[0]), ct_device_get(r->state[0]));
     int i;
 
     for (i = 0; i < r->cell->states; i++)
         r->state[i] = ct_clone(r->state[i]);
     for (k = 0; k < steps && ct_ok(); k++) {
-        ct_tensor *next[CT_MAX_CELL_STATES] = { NULL }, *y;
+        ct_tensor *next[CT_MAX_CELL_STATES] = { NULL };
         int64_t t = r->reverse ? steps - 1 - k : k;
         ct_scope s = cti_scope_push();
+        ct_tensor *y = step(r, x, t, next);
 
-        y = step(r, x, t, next);
-        if (y && !all) { /* its shape is known only now: made outside this scope */
-            ct_shape shape = CT_SHAPE(steps, ct_dim(y, 0), ct_dim(y, 1));
-            ct_dtype dtype = ct_dtype_get(y);
-            ct_device device = ct_device_get(y);
-
-            cti_scope_pop(s);
-            all = ct_empty(shape, dtype, device);
-            s = cti_scope_push();
-            y = all ? step(r, x, t, next) : NULL;
-        }
         if (y)
             ct_copy_into(ct_select(all, 0, t), y);
         for (i = 0; y && i < r->cell->states; i++)

@@ -108,8 +108,11 @@ ct_recurrent *ct_rnn(ct_params *params, const char *name, ct_rnn_options o)
         return NULL;
     if (o.hidden_size < 1 || o.input_size < 0 || layers < 1 || layers > 4096 ||
         (o.nonlinearity != CT_TANH && o.nonlinearity != CT_RELU)) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_rnn", "hidden_size %lld, input_size %lld, num_layers %d",
-                 (long long)o.hidden_size, (long long)o.input_size, o.num_layers);
+        ct_raise(CT_ERR_ARGUMENT, "ct_rnn",
+                 "hidden_size %lld (1 or more), input_size %lld (0 or more), num_layers %d (0 to "
+                 "4096) or nonlinearity %d does not do",
+                 (long long)o.hidden_size, (long long)o.input_size, o.num_layers,
+                 (int)o.nonlinearity);
         return NULL;
     }
     mine = ct_params_sub(params, name);

@@ -72,6 +72,10 @@ ct_state *ct_begin_state(const ct_recurrent *r, int64_t batch)
 
     if (!r)
         return NULL;
+    if (batch < 0) {
+        ct_raise(CT_ERR_ARGUMENT, "ct_begin_state", "batch %lld is below 0", (long long)batch);
+        return NULL;
+    }
     s = cti_scope_push();
     for (i = 0; i < r->cell->states; i++)
         zeros[i] = ct_zeros(state_shape(r, i, batch), ct_params_dtype(r->params),

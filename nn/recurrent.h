@@ -48,7 +48,7 @@ ct_tensor *ct_recurrent_forward(ct_recurrent *r, ct_tensor *x, const ct_state *s
 ct_tensor *ct_recurrent_forward_with(ct_recurrent *r, ct_tensor *x, const ct_state *state,
                                      ct_state **next, void *call);
 
-/* A state of zeros for a batch; owned, yours to ct_state_free. */
+/* A state of zeros for a batch of 0 or more; owned, yours to ct_state_free. */
 ct_state *ct_begin_state(const ct_recurrent *r, int64_t batch);
 
 int ct_recurrent_layers(const ct_recurrent *r) CT_NOSITE;

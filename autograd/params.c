@@ -439,7 +439,7 @@ void ct_zero_grad(ct_params *set)
 
 void ct_params_print(const ct_params *set, FILE *out)
 {
-    int i, width = 4;
+    int i, width = (int)strlen("total");
 
     for (i = 0; i < ct_params_count(set); i++) {
         int n = (int)strlen(ct_params_at(set, i)->name);

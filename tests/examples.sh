@@ -93,7 +93,8 @@ if numbers | cmp -s - "$tmp/numbers"; then
 fi
 
 # shellcheck disable=SC2086
-run --protocol classic --epochs 12 --max-tokens 600 --batch 4 --steps 8 --hidden 16 --data "$tmp/text"
+run --protocol classic --epochs 12 --max-tokens 600 --batch 4 --steps 8 --hidden 16 \
+    --data "$tmp/text"
 [ $status -eq 0 ] && [ ! -s "$tmp/err" ] || fail "classic: status $status"
 line_is 2 'untrained: time traveller.{10}' classic
 for epoch in ' 1' ' 2' ' 5' 10 12; do
@@ -103,7 +104,8 @@ done
 line_is '$' 'trained: traveller.{50}' classic
 sed -i '$d' "$tmp/out"
 line_is '$' 'trained: time traveller.{50}' classic
-[ "$(sed '$d' "$tmp/out" | tail -n 1 | grep -Exc "$closing")" -eq 1 ] || fail "classic: closing line"
+[ "$(sed '$d' "$tmp/out" | tail -n 1 | grep -Exc "$closing")" -eq 1 ] ||
+    fail "classic: the line above the texts is not the closing line"
 
 run --protocol classic --random --epochs 1 --max-tokens 600 --batch 4 --steps 8 --layers 2 \
     --prefix the --length 7
@@ -179,9 +181,10 @@ printf '<!DOCTYPE html>\n<html><body>Sign in</body></html>\n' >"$tmp/html/timema
 cp "$tmp/text" "$tmp/other/timemachine.txt"
 COTANGENT_DATA_DIR=$tmp/html
 export COTANGENT_DATA_DIR
-refuses 1 'html/timemachine.txt: SHA-256: got [0-9a-f]{64} expected 8424dbd9[0-9a-f]{56}, looks like HTML'
+sums='SHA-256: got [0-9a-f]{64} expected 8424dbd9[0-9a-f]{56}'
+refuses 1 "html/timemachine.txt: $sums, looks like HTML$"
 COTANGENT_DATA_DIR=$tmp/other
-refuses 1 'other/timemachine.txt: SHA-256: got [0-9a-f]{64} expected 8424dbd9[0-9a-f]{56}$'
+refuses 1 "other/timemachine.txt: $sums$"
 unset COTANGENT_DATA_DIR
 
 for option in hidden layers epochs batch steps num-train num-val max-tokens length; do
@@ -223,6 +226,7 @@ no\ *)
         "$VALGRIND" -q --error-exitcode=9 --leak-check=full \
             --errors-for-leak-kinds=definite,indirect,possible "$program" --protocol $protocol \
             --epochs 2 --num-train 40 --num-val 20 --batch 8 --steps 6 --hidden 8 --max-tokens 300 \
-            --length 3 --data "$tmp/text" >"$tmp/out" 2>"$tmp/err" || fail "$protocol under valgrind"
+            --length 3 --data "$tmp/text" >"$tmp/out" 2>"$tmp/err" ||
+            fail "$protocol under valgrind"
     done ;;
 esac

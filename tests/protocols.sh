@@ -1,7 +1,7 @@
 #!/bin/sh
-# protocols.sh - both protocols at full length, three seeds each: `make protocols` (some minutes; not
-# part of make check). Prints the perplexities and their medians, and fails unless these are in the
-# bands of the chapter and the trained text holds words of the book.
+# protocols.sh - both protocols at full length, three seeds each: `make protocols` (some minutes;
+# not part of make check). Prints the perplexities and their medians, and fails unless these are in
+# the chapter's bands and the trained text holds words of the book.
 
 LC_ALL=C
 export LC_ALL
@@ -25,18 +25,12 @@ bad()       # MESSAGE
     good=no
 }
 
-# Words of the book, of three letters or more, in the text of a line "trained: PREFIX...", between
-# spaces or at its end; neither the prefix nor what grows together with it counts.
-whole_words()   # PREFIX LINE
+# Words of the book, of three letters or more, in the lines "trained: PREFIX...", between spaces or
+# at their ends; neither a prefix nor what grows together with it counts.
+whole_words()
 {
-    text=${2#*: "$1"}
-    case $text in
-    *' '*) ;;
-    *) return ;;
-    esac
-    for word in ${text#* }; do
-        [ ${#word} -lt 3 ] || grep -x "$word" "$tmp/words"
-    done
+    sed -n "s/^trained: \(it has\|time traveller\|traveller\)[^ ]*//p" "$tmp/out" | tr ' ' '\n' |
+        grep '...' | grep -Fx -f "$tmp/words"
 }
 
 median() { sort -n "$1" | sed -n 2p; }
@@ -63,9 +57,11 @@ protocol()  # NAME EPOCHS PREFIX
         rate=$(sed -n 's/^perplexity [0-9.]*, \([0-9]*\).*/\1/p' "$tmp/out")
         before=$(grep "^untrained: $3" "$tmp/out")
         after=$(grep "^trained: $3" "$tmp/out")
-        words=$(whole_words "$3" "$after" | wc -l)
-        echo "    seed $seed: perplexity $train${val:+, validation $val}, $rate tokens/s"
-        echo "        ${before#*: } -> ${after#*: } ($words words)"
+        words=$(whole_words | wc -l)
+        echo "    seed $seed: perplexity $train${val:+, validation $val}, $rate tokens/s," \
+            "$words words of the book"
+        echo "        ${before#*: }"
+        sed -n 's/^trained: /     -> /p' "$tmp/out"
         case $last in "epoch $2/$2 "*) ;; *) bad "the last line is '$last'" ;; esac
         [ "$words" -ge 2 ] || bad "the trained text has not two whole words"
         case ${after#*: } in "${before#*: }"*) bad "the trained text is the untrained one" ;; esac

@@ -1,5 +1,5 @@
 #!/bin/sh
-# readme.sh - the program in README.md is some 40 lines, compiles without a warning, runs, and learns.
+# readme.sh - the program in README.md is some 40 lines, compiles without a warning, and learns.
 
 LC_ALL=C
 export LC_ALL
@@ -19,11 +19,10 @@ sed -n '/^```c$/,/^```$/ { /^```/!p; }' "$srcdir/README.md" >"$tmp/sum.c"
 lines=$(wc -l <"$tmp/sum.c")
 [ "$lines" -ge 20 ] && [ "$lines" -le 45 ] || fail "the program has $lines lines"
 
-case $CFLAGS in
-*-fsanitize=*) unset LD_PRELOAD ;;
-esac
-"$SHELL" ./libtool --silent --tag=CC --mode=link $CC -std=c11 -Wall -Wextra -Werror -I"$top/include" -I"$srcdir" \
-    $CFLAGS -no-install -o "$tmp/sum" "$tmp/sum.c" libcotangent.la -lm || fail "it does not compile"
+# shellcheck disable=SC2086
+"${SHELL-/bin/sh}" ./libtool --silent --tag=CC --mode=link $CC -std=c11 -Wall -Wextra -Werror \
+    -I"$top/include" -I"$srcdir" $CFLAGS -no-install -o "$tmp/sum" "$tmp/sum.c" libcotangent.la \
+    -lm || fail "it does not compile"
 "$tmp/sum" >"$tmp/out" || fail "it exits with status $?"
 cat "$tmp/out"
 [ "$(grep -Exc 'step +[0-9]+: mean squared error [0-9.]+' "$tmp/out")" -eq 5 ] ||

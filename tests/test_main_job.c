@@ -390,7 +390,8 @@ static const struct model_case {
     { "tanh, bidirectional", { .hidden_size = 3, .bidirectional = true }, false, false },
     { "two layers, bidirectional, no bias",
       { .hidden_size = 2, .num_layers = 2, .bidirectional = true, .no_bias = true }, false, false },
-    { "dense input, a first state, two layers", { .hidden_size = 3, .num_layers = 2 }, true, false },
+    { "dense input, a first state, two layers", { .hidden_size = 3, .num_layers = 2 }, true,
+      false },
     { "dense input, a first state, relu, bidirectional",
       { .hidden_size = 3, .nonlinearity = CT_RELU, .bidirectional = true }, true, false },
 };

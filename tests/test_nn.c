@@ -70,7 +70,8 @@ START_TEST(linear_by_hand)
     expect_param(set, 1, "out.bias", CT_SHAPE(2));
     ct_copy_into(ct_param_value(ct_params_at(set, 0)),
                  ct_from_data(w, CT_SHAPE(2, 3), CT_F32, CT_CPU));
-    ct_copy_into(ct_param_value(ct_params_at(set, 1)), ct_from_data(b, CT_SHAPE(2), CT_F32, CT_CPU));
+    ct_copy_into(ct_param_value(ct_params_at(set, 1)),
+                 ct_from_data(b, CT_SHAPE(2), CT_F32, CT_CPU));
     expect_values("(2,3)", ct_linear_forward(l, in), y, 4, 0);
     out = ct_linear_forward(l, ct_reshape(in, CT_SHAPE(2, 1, 3)));
     expect_values("(2,1,3)", out, y, 4, 0);
@@ -198,8 +199,8 @@ static double *param_values(ct_params *set, const char *what, int layer, int dir
 
 /* One cell over time: x (T, B, in) -> its half of y (T, B, width) from column first on; h (B, H)
  * is left as it is after the last step. */
-static void cell_oracle(const rnn_case *c, ct_params *set, int layer, int d, const double *x, int in,
-                        double *h, double *y, int width)
+static void cell_oracle(const rnn_case *c, ct_params *set, int layer, int d, const double *x,
+                        int in, double *h, double *y, int width)
 {
     double *w_ih = param_values(set, "weight_ih", layer, d);
     double *w_hh = param_values(set, "weight_hh", layer, d);

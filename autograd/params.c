@@ -504,6 +504,11 @@ static ct_param *entry_new(ct_params *set, const char *name, ct_shape shape, ct_
         ct_raise(CT_ERR_ARGUMENT, "ct_params_add", "the name %s%s is taken", set->prefix, name);
         return NULL;
     }
+    if (!init.fill) {
+        ct_raise(CT_ERR_ARGUMENT, "ct_params_add", "%s%s has no init", set->prefix,
+                 name ? name : "(null)");
+        return NULL;
+    }
     if (!check_shape(name, &shape) ||
         !cti_grow((void **)&r->entry, &room, (size_t)r->count, sizeof *r->entry))
         return NULL;
@@ -601,7 +606,7 @@ int ct_params_freeze(ct_params *set, const char *pattern, bool frozen)
     for (i = 0; set && i < set->root->count; i++) {
         ct_param *p = set->root->entry[i];
 
-        if (!is_under(set, p) || fnmatch(pattern, p->name + strlen(set->prefix), 0) != 0)
+        if (!pattern || !is_under(set, p) || fnmatch(pattern, p->name + strlen(set->prefix), 0) != 0)
             continue;
         n++;
         p = real(p);
@@ -625,7 +630,7 @@ void ct_zero_grad(ct_params *set)
 
 void ct_params_print(const ct_params *set, FILE *out)
 {
-    int i, width = 4;
+    int i, width = (int)strlen("total");
 
     for (i = 0; i < ct_params_count(set); i++) {
         int n = (int)strlen(ct_params_at(set, i)->name);

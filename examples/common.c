@@ -1,10 +1,12 @@
 /* common.c - the command line and the data of the examples. */
+#define _GNU_SOURCE /* program_invocation_short_name */
 #include "common.h"
 #include "mgu.h"
 
 #include <argp.h>
 #include <errno.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,13 +34,32 @@ static const struct argp_option table[] = {
     { "length", LENGTH, "N", 0, "characters to predict after training (20; classic 50)", 0 },
     { "seed", SEED, "N", 0, "seed of initial weights and batches (0)", 0 },
     { "threads", THREADS, "N", 0, "threads (1)", 0 },
-    { "device", DEVICE, "NAME", 0, "where to train: cpu", 0 },
+    { "device", DEVICE, "NAME", 0, "where to train: cpu, the only one for now", 0 },
     { 0 }
 };
 
+static const char about[] =
+    "Trains a character language model of The Time Machine.\v"
+    "The text is --data's; else $COTANGENT_DATA_DIR/timemachine.txt; else the cached copy; else a "
+    "download; else a sample text that is part of the library. The first line says which.";
+
+/* One line on stderr, and the end with status 2. */
+static void refuse(const char *format, ...) CT_PRINTF(1, 2);
+
+static void refuse(const char *format, ...)
+{
+    va_list args;
+
+    fprintf(stderr, "%s: ", program_invocation_short_name);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, " (see --help)\n");
+    exit(2);
+}
+
 /* A whole number from low to high. */
-static int64_t integer(const char *text, int64_t low, int64_t high, struct argp_state *state,
-                       const char *name)
+static int64_t integer(const char *name, const char *text, int64_t low, int64_t high)
 {
     char *end;
     long long n;
@@ -46,19 +67,19 @@ static int64_t integer(const char *text, int64_t low, int64_t high, struct argp_
     errno = 0;
     n = strtoll(text, &end, 10);
     if (end == text || *end || errno || n < low || n > high)
-        argp_error(state, "--%s: %s is no whole number from %lld to %lld", name, text,
-                   (long long)low, (long long)high);
+        refuse("--%s: \"%s\" is no whole number from %lld to %lld", name, text, (long long)low,
+               (long long)high);
     return n;
 }
 
 /* A number above 0. */
-static double positive(const char *text, struct argp_state *state, const char *name)
+static double positive(const char *name, const char *text)
 {
     char *end;
     double x = strtod(text, &end);
 
     if (end == text || *end || !isfinite(x) || x <= 0)
-        argp_error(state, "--%s: %s is no number above 0", name, text);
+        refuse("--%s: \"%s\" is no number above 0", name, text);
     return x;
 }
 
@@ -71,7 +92,7 @@ static const char *name_of(int key)
     return o->name;
 }
 
-static void parse_model(options *o, const char *name, struct argp_state *state)
+static void parse_model(options *o, const char *name)
 {
     static const struct {
         const char *name;
@@ -83,15 +104,33 @@ static void parse_model(options *o, const char *name, struct argp_state *state)
         if (strcmp(name, models[i].name) == 0)
             o->model = models[i].make;
     if (!o->model)
-        argp_error(state, "--model: %s is none of rnn, lstm, gru and mgu", name);
+        refuse("--model: %s is none of rnn, lstm, gru and mgu", name);
 }
 
-static void parse_text(options *o, int key, char *arg, struct argp_state *state)
+/* The largest whole number that an option takes. */
+static int64_t most(int key)
+{
+    return key == LAYERS ? 4096 : key == LENGTH ? 1000000 : INT32_MAX;
+}
+
+static ct_device device(const char *name)
+{
+    ct_device found;
+
+    ct_error_set_handler(NULL, NULL);
+    found = ct_device_named(name);
+    if (!ct_ok())
+        refuse("--device: there is no \"%s\", only cpu", name);
+    ct_exit_on_error();
+    return found;
+}
+
+static void parse_text(options *o, int key, const char *arg)
 {
     switch (key) {
     case PROTOCOL:
         if (strcmp(arg, "book") != 0 && strcmp(arg, "classic") != 0)
-            argp_error(state, "--protocol: %s is neither book nor classic", arg);
+            refuse("--protocol: \"%s\" is neither book nor classic", arg);
         o->classic = strcmp(arg, "classic") == 0;
         break;
     case DATA:
@@ -99,26 +138,22 @@ static void parse_text(options *o, int key, char *arg, struct argp_state *state)
         break;
     case PREFIX:
         if (!*arg)
-            argp_error(state, "--prefix: the prefix is empty");
+            refuse("--prefix: the prefix is empty");
         o->prefix = arg;
         break;
     case DEVICE:
-        ct_error_set_handler(NULL, NULL);
-        o->device = ct_device_named(arg);
-        if (!ct_ok())
-            argp_error(state, "--device: %s", ct_error_message());
-        ct_exit_on_error();
+        o->device = device(arg);
         break;
     case MODEL:
-        parse_model(o, arg, state);
+        parse_model(o, arg);
         break;
     case DIALECT:
         if (ct_dialect_named(arg) < 0)
-            argp_error(state, "--dialect: %s is none of torch, gluon, keras and flax", arg);
+            refuse("--dialect: %s is none of torch, gluon, keras and flax", arg);
         o->dialect = (ct_dialect)ct_dialect_named(arg);
         break;
     case THREADS:
-        (void)ct_set_num_threads((int)integer(arg, 1, 256, state, "threads"));
+        (void)ct_set_num_threads((int)integer("threads", arg, 1, 256));
         break;
     }
 }
@@ -131,21 +166,21 @@ static error_t parse(int key, char *arg, struct argp_state *state)
                                  &o->num_val,   &o->max_tokens, &o->length };
 
     if (key >= HIDDEN && key <= LENGTH) {
-        *numbers[key - HIDDEN] = integer(arg, 1, INT32_MAX, state, name_of(key));
+        *numbers[key - HIDDEN] = integer(name_of(key), arg, 1, most(key));
         return 0;
     }
     switch (key) {
     case LR:
-        o->lr = positive(arg, state, "lr");
+        o->lr = positive("lr", arg);
         return 0;
     case CLIP:
-        o->clip = positive(arg, state, "clip");
+        o->clip = positive("clip", arg);
         return 0;
     case RANDOM:
         o->random = true;
         return 0;
     case SEED:
-        o->seed = (uint64_t)integer(arg, 0, INT64_MAX, state, "seed");
+        o->seed = (uint64_t)integer("seed", arg, 0, INT64_MAX);
         return 0;
     case PROTOCOL:
     case DATA:
@@ -154,10 +189,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case THREADS:
     case MODEL:
     case DIALECT:
-        parse_text(o, key, arg, state);
+        parse_text(o, key, arg);
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(state, "%s is not an option", arg);
+        refuse("\"%s\" is not an option", arg);
         return 0;
     }
     return ARGP_ERR_UNKNOWN;
@@ -168,7 +203,7 @@ static int64_t or_else(int64_t given, int64_t usual)
     return given ? given : usual;
 }
 
-options options_parse(int argc, char **argv, const char *about)
+options options_parse(int argc, char **argv)
 {
     options o = { .layers = 1, .lr = 1, .clip = 1, .model = ct_rnn };
     const struct argp argp = { .options = table, .parser = parse, .doc = about };
@@ -176,6 +211,11 @@ options options_parse(int argc, char **argv, const char *about)
     ct_exit_on_error();
     argp_err_exit_status = 2;
     argp_parse(&argp, argc, argv, 0, NULL, &o);
+    if (o.random && !o.classic)
+        fprintf(stderr, "note: --random is of --protocol classic; the book's windows are "
+                        "shuffled anyway\n");
+    o.second_prefix = o.classic && !o.prefix ? "traveller" : NULL;
+    o.prefix = o.prefix ? o.prefix : o.classic ? "time traveller" : "it has";
     o.hidden = or_else(o.hidden, o.classic ? 256 : 32);
     o.epochs = or_else(o.epochs, o.classic ? 500 : 100);
     o.batch = or_else(o.batch, o.classic ? 32 : 1024);
@@ -232,4 +272,16 @@ ct_loader *options_train_loader(const options *o, const ct_corpus *corpus)
 ct_loader *options_val_loader(const options *o, const ct_corpus *corpus)
 {
     return o->classic ? NULL : windows(o, corpus, o->num_train, o->num_val, false);
+}
+
+void options_note_prefix(const options *o, const ct_vocab *vocab)
+{
+    const char *c = o->prefix;
+    int32_t id;
+
+    while (*c && ct_vocab_encode(vocab, c, 1, &id) == 0)
+        c++;
+    if (*c)
+        fprintf(stderr, "note: the prefix has characters that the text has not (it is cleaned to "
+                        "a-z and spaces); they count as <unk>\n");
 }

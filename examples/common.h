@@ -9,7 +9,9 @@ typedef struct options {
     bool random;                /* classic: the random iterator */
     int64_t hidden, layers, epochs, batch, steps, num_train, num_val, max_tokens, length;
     double lr, clip;
-    const char *data, *prefix;  /* NULL: the book; the protocol's own */
+    const char *data;           /* a file; NULL: the book */
+    const char *prefix;         /* text to go on from, */
+    const char *second_prefix;  /* and another, or NULL */
     uint64_t seed;
     ct_device device;
     ct_dialect dialect;
@@ -17,14 +19,17 @@ typedef struct options {
     ct_recurrent *(*model)(ct_params *, const char *, ct_recurrent_options);
 } options;
 
-/* Reads the command line; exits with status 2 after a wrong one. about: the program, for --help. */
-options options_parse(int argc, char **argv, const char *about);
+/* Reads the command line; after a wrong one, says so in one line and exits with status 2. */
+options options_parse(int argc, char **argv);
 
-/* The corpus that the options name; prints which text it is. */
+/* The corpus that the options name. Prints which text it is, and notes bytes that are no UTF-8. */
 ct_corpus *options_corpus(const options *o, bool *is_sample);
 
 /* Batches to train on and, in the book protocol, to validate on (else NULL). */
 ct_loader *options_train_loader(const options *o, const ct_corpus *corpus);
 ct_loader *options_val_loader(const options *o, const ct_corpus *corpus);
+
+/* Notes characters of the prefix that the text has not. */
+void options_note_prefix(const options *o, const ct_vocab *vocab);
 
 #endif

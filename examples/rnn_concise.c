@@ -58,9 +58,9 @@ static void predict(const rnnlm *m, const ct_vocab *vocab, const char *label, co
     ct_device device = ct_params_device(m->params);
     char *text;
 
-    if (ct_vocab_encode(vocab, prefix, given, ids) > 0)
-        fprintf(stderr, "note: the prefix has characters that are not in the text: <unk>\n");
-    for (size_t i = 0; i + 1 < count; i++) {
+    if (ids)
+        ct_vocab_encode(vocab, prefix, given, ids);
+    for (size_t i = 0; ids && i + 1 < count; i++) {
         ct_scope step = ct_scope_begin_no_grad();
         ct_state *next;
         ct_tensor *id = ct_from_data(&ids[i], CT_SHAPE(1, 1), CT_I32, device);
@@ -81,8 +81,7 @@ static void predict(const rnnlm *m, const ct_vocab *vocab, const char *label, co
 
 int main(int argc, char **argv)
 {
-    options o = options_parse(argc, argv, "Trains a character RNN on The Time Machine.");
-    const char *prefix = o.prefix ? o.prefix : o.classic ? "time traveller" : "it has";
+    options o = options_parse(argc, argv);
     bool sample;
     ct_corpus *corpus = options_corpus(&o, &sample);
     const ct_vocab *vocab = ct_corpus_vocab(corpus);
@@ -102,13 +101,14 @@ int main(int argc, char **argv)
     m.state = o.classic && !o.random ? ct_begin_state(m.rnn, o.batch) : NULL;
     trainer.perplexity = o.classic ? CT_PERPLEXITY_OF_TOKENS : CT_PERPLEXITY_OF_BATCHES;
 
-    predict(&m, vocab, "untrained", prefix, o.classic && o.length > 10 ? 10 : o.length);
+    options_note_prefix(&o, vocab);
+    predict(&m, vocab, "untrained", o.prefix, o.classic && o.length > 10 ? 10 : o.length);
     ct_fit(&trainer, &model, train, val, &fit);
     printf("perplexity %.1f, %.1f tokens/sec on %s%s\n", fit.perplexity, fit.tokens_per_second,
            ct_device_name(o.device), sample ? ", sample text" : "");
-    predict(&m, vocab, "trained", prefix, o.length);
-    if (o.classic && !o.prefix)
-        predict(&m, vocab, "trained", "traveller", o.length);
+    predict(&m, vocab, "trained", o.prefix, o.length);
+    if (o.second_prefix)
+        predict(&m, vocab, "trained", o.second_prefix, o.length);
     ct_state_free(m.state);
     ct_optimizer_free(m.sgd);
     ct_params_free(params);

@@ -15,8 +15,11 @@ struct ct_linear {
     ct_param *weight, *bias; /* bias NULL for none */
 };
 
-static ct_init weight_init(ct_dialect dialect, double bound)
+/* Of the weight in a dialect; PyTorch's bias is begun like it, the others' as 0. */
+static ct_init init_of(ct_dialect dialect, double bound, bool bias)
 {
+    if (bias && dialect != CT_TORCH)
+        return ct_init_constant(0);
     switch (dialect) {
     case CT_GLUON:
         return ct_init_uniform(-0.07, 0.07);
@@ -29,33 +32,38 @@ static ct_init weight_init(ct_dialect dialect, double bound)
     }
 }
 
-/* The bounds depend on in, so both wait for it. */
+/* PyTorch's bound is 1/sqrt(in), in being the weight's: it may be known only when both are
+ * settled. */
+static ct_status fill(const ct_init *init, ct_tensor *t, ct_generator *g)
+{
+    const ct_linear *l = init->context;
+    bool bias = ct_rank(t) == 1;
+    int64_t in = bias ? ct_param_shape(l->weight).dim[1] : ct_dim(t, 1);
+    ct_init begin = init_of(l->dialect, in > 0 ? 1 / sqrt((double)in) : 0, bias);
+
+    return begin.fill(&begin, t, g);
+}
+
+/* The weight first: the bias begins by its shape. */
 static ct_status settle(ct_linear *l, int64_t in)
 {
-    double bound = in > 0 ? 1 / sqrt((double)in) : 0;
+    ct_status status = ct_param_settle(l->weight, CT_SHAPE(l->out, in));
 
-    if (!ct_param_is_settled(l->weight)) {
-        ct_param_set_init(l->weight, weight_init(l->dialect, bound));
-        ct_param_settle(l->weight, CT_SHAPE(l->out, in));
-    }
-    if (l->bias && !ct_param_is_settled(l->bias)) {
-        ct_param_set_init(l->bias, l->dialect == CT_TORCH ? ct_init_uniform(-bound, bound)
-                                                          : ct_init_constant(0));
-        ct_param_settle(l->bias, CT_SHAPE(l->out));
-    }
-    return ct_error();
+    return status == CT_OK && l->bias ? ct_param_settle(l->bias, CT_SHAPE(l->out)) : status;
 }
 
 ct_linear *ct_linear_module(ct_params *params, const char *name, ct_linear_options options)
 {
     static const char *const me = "ct_linear_module";
+    ct_init init = { .fill = fill };
     ct_params *mine;
     ct_linear *l;
+    int64_t in;
 
     if (!params)
         return NULL;
     if (options.out_features < 1 || options.in_features < 0) {
-        ct_raise(CT_ERR_ARGUMENT, me, "in_features %lld, out_features %lld",
+        ct_raise(CT_ERR_ARGUMENT, me, "in_features %lld is below 0, or out_features %lld below 1",
                  (long long)options.in_features, (long long)options.out_features);
         return NULL;
     }
@@ -70,12 +78,12 @@ ct_linear *ct_linear_module(ct_params *params, const char *name, ct_linear_optio
         return NULL;
     l->out = options.out_features;
     l->dialect = options.dialect;
-    l->weight = ct_params_add(mine, "weight", CT_SHAPE(l->out, -1), ct_init_constant(0));
+    init.context = l;
+    in = options.in_features ? options.in_features : -1;
+    l->weight = ct_params_add(mine, "weight", CT_SHAPE(l->out, in), init);
     if (!options.no_bias)
-        l->bias = ct_params_add(mine, "bias", CT_SHAPE(-1), ct_init_constant(0));
-    if (!l->weight || (!l->bias && !options.no_bias))
-        return NULL;
-    return options.in_features == 0 || settle(l, options.in_features) == CT_OK ? l : NULL;
+        l->bias = ct_params_add(mine, "bias", CT_SHAPE(in > 0 ? l->out : -1), init);
+    return l->weight && (l->bias || options.no_bias) ? l : NULL;
 }
 
 ct_tensor *ct_linear_forward(ct_linear *l, ct_tensor *x)

@@ -80,8 +80,9 @@ static bool check_options(const char *me, const ct_cell *cell, const ct_recurren
         ct_raise(CT_ERR_ARGUMENT, me, "the cell has no step or %d states", cell ? cell->states : 0);
     } else if (o->hidden_size < 1 || o->input_size < 0 || o->num_layers < 0 ||
                o->num_layers > MOST_LAYERS) {
-        ct_raise(CT_ERR_ARGUMENT, me, "hidden_size %lld, input_size %lld, num_layers %d",
-                 (long long)o->hidden_size, (long long)o->input_size, o->num_layers);
+        ct_raise(CT_ERR_ARGUMENT, me, "hidden_size %lld (1 or more), input_size %lld (0 or more) or num_layers %d (0 to "
+                 "%d) does not do",
+                 (long long)o->hidden_size, (long long)o->input_size, o->num_layers, MOST_LAYERS);
     } else if (!is_probability(o->dropout) || !is_probability(o->recurrent_dropout)) {
         ct_raise(CT_ERR_ARGUMENT, me, "dropout %g, recurrent_dropout %g: not in [0, 1)", o->dropout,
                  o->recurrent_dropout);
@@ -209,6 +210,10 @@ ct_state *ct_begin_state(const ct_recurrent *r, int64_t batch)
 
     if (!r)
         return NULL;
+    if (batch < 0) {
+        ct_raise(CT_ERR_ARGUMENT, "ct_begin_state", "batch %lld is below 0", (long long)batch);
+        return NULL;
+    }
     s = cti_scope_push();
     for (i = 0; i < r->cell->states; i++)
         first[i] = initial_state(r, i, batch, ct_params_dtype(r->params),
@@ -352,7 +357,7 @@ static ct_tensor **room_for(int64_t count)
     return memory ? (ct_tensor **)(void *)cti_ptr(memory) : NULL;
 }
 
-static atomic_bool stepwise;
+static atomic_bool stepwise = true;
 
 void ct_set_whole_sequences(bool on)
 {

@@ -82,7 +82,7 @@ ct_tensor *ct_recurrent_step(ct_recurrent *r, ct_tensor *x, const ct_state *stat
 /* The initial state for a batch, on the device of r's parameters: h (layers * directions, batch,
  * hidden or proj), index layer * directions + direction; an LSTM's is (h, c), a user's cell has its
  * own tensors. Owned, yours to ct_state_free; without history: to learn an initial state, hand NULL
- * to forward. CT_ERR_SHAPE for a negative batch. */
+ * to forward. CT_ERR_ARGUMENT for a negative batch. */
 ct_state *ct_begin_state(const ct_recurrent *r, int64_t batch);
 
 int ct_recurrent_layers(const ct_recurrent *r) CT_NOSITE;

@@ -72,9 +72,11 @@ ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *tr
                  ct_loader *val, ct_fit_result *result)
 {
     double begun = cti_now();
+    ct_fit_result unwanted;
     ct_status status;
     int64_t epoch;
 
+    result = result ? result : &unwanted;
     *result = (ct_fit_result){ .loss = NAN, .perplexity = NAN, .validation_perplexity = NAN };
     status = ct_ok() ? check(trainer, model, train, val) : ct_error();
     if (status == CT_OK && trainer->out)

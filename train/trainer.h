@@ -42,8 +42,9 @@ typedef struct ct_fit_result {
     double tokens_per_second;     /* of the last epoch's training */
 } ct_fit_result;
 
-/* Trains for max_epochs epochs. val may be NULL. Stops at the first error and returns it: a
- * standing one, a step's, or CT_ERR_NUMERIC for a loss that is not finite. */
+/* Trains for max_epochs epochs. val and result may be NULL. Stops at the first error and returns
+ * it: a standing one, a step's, or CT_ERR_NUMERIC for a loss that is not finite; result then is of
+ * the last epoch whose training was whole. */
 ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *train,
                  ct_loader *val, ct_fit_result *result);
 

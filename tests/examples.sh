@@ -1,0 +1,232 @@
+#!/bin/sh
+# examples.sh - examples/rnn_concise as a newcomer meets it: what it prints, what it says of bad
+# input (one line on stderr, and its exit status), that it is short, and that it leaks nothing.
+
+LC_ALL=C
+export LC_ALL
+
+srcdir=$(cd "${srcdir-.}" && pwd) || exit 99
+program=$(pwd)/examples/rnn_concise
+tmp=$(mktemp -d) || exit 99
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 99' HUP INT TERM
+
+# No text but what the tests name, and no way out to the network.
+unset COTANGENT_DATA_DIR
+XDG_CACHE_HOME=$tmp/cache
+COTANGENT_TIMEMACHINE_URL=http://127.0.0.1:1/timemachine.txt
+export XDG_CACHE_HOME COTANGENT_TIMEMACHINE_URL
+
+fail()
+{
+    echo "examples.sh: $1"
+    echo "stdout:"
+    sed 's/^/    /' "$tmp/out"
+    echo "stderr:"
+    sed 's/^/    /' "$tmp/err"
+    exit 1
+}
+
+# Runs the program; its status is $status, what it printed is in $tmp/out and $tmp/err.
+run()
+{
+    "$program" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
+    status=$?
+}
+
+prints()    # PATTERN WHERE: an extended pattern that one whole line of stdout matches
+{
+    grep -Exq -- "$1" "$tmp/out" || fail "$2: no line '$1'"
+}
+
+# The lines that predict and close, <unk> as one character.
+line_is()   # SED-ADDRESS PATTERN WHERE
+{
+    sed -n "$1 s/<unk>/?/gp; $1 { /<unk>/!p; }" "$tmp/out" | grep -Exq -- "$2" ||
+        fail "$3: line $1 is not '$2'"
+}
+
+# ---- the program is short ------------------------------------------------------------------
+
+source=$srcdir/examples/rnn_concise.c
+: >"$tmp/out" && : >"$tmp/err"
+[ "$(wc -l <"$source")" -le 120 ] || fail "rnn_concise.c has more than 120 lines"
+if awk 'length > 100' "$source" | grep .; then
+    fail "rnn_concise.c has a line of more than 100 columns"
+fi
+if sed 's,/\*.*,,' "$source" | grep -v '^ *for (' | grep ';.*;'; then
+    fail "rnn_concise.c has two statements in a line"
+fi
+
+# ---- what it prints ------------------------------------------------------------------------
+
+quick='--epochs 2 --num-train 200 --num-val 100 --batch 64 --steps 16 --hidden 16'
+cp "$srcdir/data/sample.txt" "$tmp/text"
+closing='perplexity [0-9]+\.[0-9], [0-9]+\.[0-9] tokens/sec on cpu'
+progress='epoch . *[0-9]*/[0-9]+  perplexity +[0-9.]+'
+rate=' +[0-9]+ tokens/s  [0-9]+ (s|min) left'
+
+# shellcheck disable=SC2086
+run $quick --data "$tmp/text"
+[ $status -eq 0 ] && [ ! -s "$tmp/err" ] || fail "book: status $status"
+line_is 1 "text: $tmp/text \([0-9]+ bytes\)" book
+line_is 2 'untrained: it has.{20}' book
+prints 'rnn\.weight_ih_l0 +\[16,28\] +448' book
+prints 'total +.* 1212' book
+prints "epoch 1/2  perplexity +[0-9.]+  validation +[0-9.]+$rate" book
+prints "epoch 2/2  perplexity +[0-9.]+  validation +[0-9.]+$rate" book
+[ "$(grep -c '^epoch' "$tmp/out")" -eq 2 ] || fail "book: not a line for each of both epochs"
+line_is '$' 'trained: it has.{20}' book
+[ "$(sed '$d' "$tmp/out" | tail -n 1 | grep -Exc "$closing")" -eq 1 ] ||
+    fail "book: the last line but one is not the closing line"
+
+# The same command gives the same numbers, at any number of threads; another seed gives others.
+numbers() { sed 's/  *[0-9.]* tokens.*//' "$tmp/out"; }
+numbers >"$tmp/numbers"
+# shellcheck disable=SC2086
+run $quick --data "$tmp/text" --threads 3
+numbers | cmp -s - "$tmp/numbers" || fail "three threads give other numbers than one"
+# shellcheck disable=SC2086
+run $quick --data "$tmp/text" --seed 1
+if numbers | cmp -s - "$tmp/numbers"; then
+    fail "another seed gives the same numbers"
+fi
+
+# shellcheck disable=SC2086
+run --protocol classic --epochs 12 --max-tokens 600 --batch 4 --steps 8 --hidden 16 \
+    --data "$tmp/text"
+[ $status -eq 0 ] && [ ! -s "$tmp/err" ] || fail "classic: status $status"
+line_is 2 'untrained: time traveller.{10}' classic
+for epoch in ' 1' ' 2' ' 5' 10 12; do
+    prints "epoch $epoch/12  perplexity +[0-9.]+$rate" classic
+done
+[ "$(grep -c '^epoch' "$tmp/out")" -eq 5 ] || fail "classic: other epochs than 1, 2, 5, 10, 12"
+line_is '$' 'trained: traveller.{50}' classic
+sed -i '$d' "$tmp/out"
+line_is '$' 'trained: time traveller.{50}' classic
+[ "$(sed '$d' "$tmp/out" | tail -n 1 | grep -Exc "$closing")" -eq 1 ] ||
+    fail "classic: the line above the texts is not the closing line"
+
+run --protocol classic --random --epochs 1 --max-tokens 600 --batch 4 --steps 8 --layers 2 \
+    --prefix the --length 7
+[ $status -eq 0 ] && [ ! -s "$tmp/err" ] || fail "sample text: status $status"
+line_is 1 'text: sample text \([0-9]+ bytes, part of the library\): .+' "sample text"
+line_is '$' 'trained: the.{7}' "sample text"
+prints "$closing, sample text" "sample text"
+
+run --help
+[ $status -eq 0 ] && [ ! -s "$tmp/err" ] || fail "--help: status $status"
+for option in hidden layers epochs lr clip batch steps random num-train num-val max-tokens prefix \
+    length seed threads device data protocol; do
+    grep -q "^ *--$option" "$tmp/out" || fail "--help does not name --$option"
+done
+
+# ---- notes: one line on stderr, and it goes on ---------------------------------------------
+
+notes()     # PATTERN ARGUMENTS...
+{
+    pattern=$1
+    shift
+    # shellcheck disable=SC2086
+    run $quick "$@"
+    [ $status -eq 0 ] || fail "'$*': status $status"
+    [ "$(wc -l <"$tmp/err")" -eq 1 ] && grep -Exq "note: $pattern" "$tmp/err" ||
+        fail "'$*': stderr is not one line 'note: $pattern'"
+}
+
+notes 'the prefix has characters .* <unk>' --prefix 'It is 9' --data "$tmp/text"
+line_is '$' 'trained: .t is .{21}' "an unknown prefix"
+printf 'caf\351 \377\376 ' | cat - "$tmp/text" >"$tmp/latin"
+notes '3 bytes are not valid UTF-8 .*' --data "$tmp/latin"
+notes '--random is of --protocol classic.*' --random --data "$tmp/text"
+
+# ---- bad input: one line on stderr, status 1 for data and 2 for the command line ------------
+
+refuses()   # STATUS PATTERN ARGUMENTS...
+{
+    want=$1 pattern=$2
+    shift 2
+    run "$@"
+    [ $status -eq "$want" ] || fail "'$*': status $status, not $want"
+    [ "$(wc -l <"$tmp/err")" -eq 1 ] || fail "'$*': not one line on stderr"
+    grep -Eq -- "$pattern" "$tmp/err" || fail "'$*': stderr has no '$pattern'"
+}
+
+mkdir "$tmp/folder"
+: >"$tmp/empty"
+printf '12 34 56\n!?\n' >"$tmp/letterless"
+printf 'some text\0and more\n' >"$tmp/binary"
+printf 'too short\n' >"$tmp/short"
+head -c 150 "$tmp/text" >"$tmp/medium"
+refuses 1 "$tmp/missing: No such file" --data "$tmp/missing"
+refuses 1 "$tmp/empty: is empty" --data "$tmp/empty"
+refuses 1 "$tmp/letterless: holds no letter" --data "$tmp/letterless"
+refuses 1 "$tmp/binary: is binary.* offset 9" --data "$tmp/binary"
+refuses 1 "$tmp/folder: Is a directory" --data "$tmp/folder"
+refuses 1 'an empty path' --data ''
+chmod 0 "$tmp/short"
+[ -r "$tmp/short" ] || refuses 1 "$tmp/short: Permission denied" --data "$tmp/short"
+chmod 644 "$tmp/short"
+refuses 1 'ct_windows_new: [0-9]+ tokens are too short for a window of 32 \+ 1 from token 0' \
+    --data "$tmp/short"
+refuses 1 'ct_windows_new: [0-9]+ tokens are too short for a window of 32 \+ 1 from token 120' \
+    --data "$tmp/medium" --num-train 120
+refuses 1 'ct_sequences_new: [0-9]+ tokens are too short for a batch of 32 x 35' \
+    --data "$tmp/medium" --protocol classic
+refuses 1 'ct_sequences_new: [0-9]+ tokens are too short for a batch of 32 x 35' \
+    --data "$tmp/medium" --protocol classic --random
+
+mkdir "$tmp/html" "$tmp/other"
+printf '<!DOCTYPE html>\n<html><body>Sign in</body></html>\n' >"$tmp/html/timemachine.txt"
+cp "$tmp/text" "$tmp/other/timemachine.txt"
+COTANGENT_DATA_DIR=$tmp/html
+export COTANGENT_DATA_DIR
+sums='SHA-256: got [0-9a-f]{64} expected 8424dbd9[0-9a-f]{56}'
+refuses 1 "html/timemachine.txt: $sums, looks like HTML$"
+COTANGENT_DATA_DIR=$tmp/other
+refuses 1 "other/timemachine.txt: $sums$"
+unset COTANGENT_DATA_DIR
+
+for option in hidden layers epochs batch steps num-train num-val max-tokens length; do
+    refuses 2 "--$option: \"0\" is no whole number from 1 to [0-9]+" --$option 0
+    refuses 2 "--$option: \"-3\" is no whole number" --$option=-3
+    refuses 2 "--$option: \"many\" is no whole number" --$option many
+    refuses 2 "--$option: \"7x\" is no whole number" --$option 7x
+    refuses 2 "--$option: \"\" is no whole number" --$option ''
+    refuses 2 "--$option: \"99999999999999999999\" is no" --$option 99999999999999999999
+done
+for option in lr clip; do
+    for value in fast '' 0.1x nan inf 1e999 0 -1; do
+        refuses 2 "--$option: \"$value\" is no number above 0" --$option="$value"
+    done
+done
+refuses 2 '--seed: "-1" is no whole number' --seed=-1
+refuses 2 '--threads: "0" is no whole number from 1 to 256' --threads 0
+refuses 2 '--prefix: the prefix is empty' --prefix ''
+refuses 2 '--protocol: "new" is neither book nor classic' --protocol new
+refuses 2 '--device: there is no "abacus"' --device abacus
+refuses 2 '"book" is not an option' book
+run --no-such-option
+[ $status -eq 2 ] || fail "--no-such-option: status $status, not 2"
+
+# A learning rate that is a number, but takes the weights out of f32.
+run --lr 1e300 --data "$tmp/text"
+[ $status -eq 1 ] && grep -q 'not finite\|is inf\|is nan\|is -nan' "$tmp/err" &&
+    [ "$(wc -l <"$tmp/err")" -eq 1 ] || fail "--lr 1e300: status $status"
+
+# ---- nothing leaks -------------------------------------------------------------------------
+
+case "${VALGRIND-no} $CFLAGS" in
+no\ *)
+    echo "examples.sh: skipped: valgrind is not there to look for leaks" ;;
+*-fsanitize=*)
+    echo "examples.sh: skipped: no valgrind in a build with sanitizers" ;;
+*)
+    for protocol in book classic; do
+        "$VALGRIND" -q --error-exitcode=9 --leak-check=full \
+            --errors-for-leak-kinds=definite,indirect,possible "$program" --protocol $protocol \
+            --epochs 2 --num-train 40 --num-val 20 --batch 8 --steps 6 --hidden 8 --max-tokens 300 \
+            --length 3 --data "$tmp/text" >"$tmp/out" 2>"$tmp/err" ||
+            fail "$protocol under valgrind"
+    done ;;
+esac

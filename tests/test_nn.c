@@ -1,0 +1,754 @@
+/* test_nn.c - Linear, recurrent modules and their states, losses. */
+#include "tests/harness.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cotangent.h>
+
+static ct_params *new_set(ct_dtype dtype)
+{
+    return ct_params_new((ct_params_options){ .dtype = dtype, .seed = 5 });
+}
+
+static void expect_param(const ct_params *set, int at, const char *name, ct_shape shape)
+{
+    const ct_param *p = ct_params_at(set, at);
+    ct_shape got = ct_param_shape(p);
+    int i;
+
+    ck_assert_str_eq(ct_param_name(p), name);
+    ck_assert_msg(got.rank == shape.rank, "%s has rank %d", name, got.rank);
+    for (i = 0; i < shape.rank; i++)
+        ck_assert_msg(got.dim[i] == shape.dim[i], "%s: size %d is %lld", name, i,
+                      (long long)got.dim[i]);
+}
+
+/* All values of p are in [-bound, bound), and spread over it. */
+static void expect_uniform(ct_params *set, const char *name, double bound)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *t = ct_param_value(ct_params_get(set, name));
+    double *v = values_of(t), low = v[0], high = v[0];
+    int64_t i, n = ct_numel(t);
+
+    for (i = 0; i < n; i++) {
+        low = fmin(low, v[i]);
+        high = fmax(high, v[i]);
+    }
+    ck_assert_msg(low >= -bound && high <= bound && low < -bound / 2 && high > bound / 2,
+                  "%s: values from %g to %g, bound %g", name, low, high, bound);
+    free(v);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+
+static void expect_same(const char *what, ct_tensor *got, ct_tensor *want, double tolerance)
+{
+    double *v = values_of(want);
+
+    expect_values(what, got, v, (size_t)ct_numel(want), tolerance);
+    free(v);
+}
+
+/* ---- Linear ---- */
+
+START_TEST(linear_by_hand)
+{
+    const float w[6] = { 1, 2, 3, -1, 0, 0.5f }, b[2] = { 10, -10 };
+    const float x[6] = { 1, 1, 1, 2, 0, -2 };
+    const double y[4] = { 16, -10.5, 6, -13 };
+    ct_params *set = new_set(CT_F32);
+    ct_linear *l = ct_linear_module(set, "out", (ct_linear_options){ .in_features = 3,
+                                                                     .out_features = 2 });
+    ct_scope s = ct_scope_begin_no_grad();
+    ct_tensor *in = ct_from_data(x, CT_SHAPE(2, 3), CT_F32, CT_CPU), *out;
+
+    ck_assert_int_eq(ct_params_count(set), 2);
+    expect_param(set, 0, "out.weight", CT_SHAPE(2, 3));
+    expect_param(set, 1, "out.bias", CT_SHAPE(2));
+    ct_copy_into(ct_param_value(ct_params_at(set, 0)),
+                 ct_from_data(w, CT_SHAPE(2, 3), CT_F32, CT_CPU));
+    ct_copy_into(ct_param_value(ct_params_at(set, 1)),
+                 ct_from_data(b, CT_SHAPE(2), CT_F32, CT_CPU));
+    expect_values("(2,3)", ct_linear_forward(l, in), y, 4, 0);
+    out = ct_linear_forward(l, ct_reshape(in, CT_SHAPE(2, 1, 3)));
+    expect_values("(2,1,3)", out, y, 4, 0);
+    ck_assert(ct_rank(out) == 3 && ct_dim(out, 1) == 1 && ct_dim(out, 2) == 2);
+    out = ct_linear_forward(l, ct_select(in, 0, 1));
+    expect_values("(3)", out, y + 2, 2, 0);
+    ck_assert_int_eq(ct_rank(out), 1);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(set);
+}
+END_TEST
+
+START_TEST(linear_size_inferred)
+{
+    ct_params *late = new_set(CT_F32), *early = new_set(CT_F32);
+    ct_linear *l = ct_linear_module(late, "l", (ct_linear_options){ .out_features = 40 });
+    ct_generator g = ct_generator_seed(1);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_randn(CT_SHAPE(2, 3, 25), CT_F32, CT_CPU, &g);
+
+    ct_linear_module(early, "l", (ct_linear_options){ .in_features = 25, .out_features = 40 });
+    ck_assert(!ct_param_is_settled(ct_params_at(late, 0)));
+    ck_assert(!ct_param_is_settled(ct_params_at(late, 1)));
+    expect_param(late, 0, "l.weight", CT_SHAPE(40, -1));
+    ck_assert(ct_linear_forward(l, x) != NULL);
+    expect_param(late, 0, "l.weight", CT_SHAPE(40, 25));
+    expect_param(late, 1, "l.bias", CT_SHAPE(40));
+    expect_uniform(late, "l.weight", 0.2);
+    expect_uniform(late, "l.bias", 0.2);
+    expect_same("weight", ct_param_value(ct_params_at(late, 0)),
+                ct_param_value(ct_params_at(early, 0)), 0);
+    expect_same("bias", ct_param_value(ct_params_at(late, 1)),
+                ct_param_value(ct_params_at(early, 1)), 0);
+    ck_assert(ct_linear_forward(l, ct_ones(CT_SHAPE(4, 24), CT_F32, CT_CPU)) == NULL);
+    expect_error(CT_ERR_SHAPE, "ct_linear_apply: x f32[4,24] cpu and weight f32[40,25] cpu (out, "
+                               "in) do not fit");
+    ck_assert(ct_linear_forward(l, ct_ones(CT_SHAPE(4, 25), CT_F64, CT_CPU)) == NULL);
+    expect_error(CT_ERR_DTYPE, "ct_linear_apply: x f64[4,25] cpu and weight f32[40,25] cpu differ "
+                               "in dtype (no promotion: ct_cast one)");
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(late);
+    ct_params_free(early);
+}
+END_TEST
+
+/* Rows gathered by index are what multiplying by the one-hot matrix gives, gradients too. */
+START_TEST(linear_one_hot)
+{
+    const int32_t ids[4] = { 2, 0, 3, 2 };
+    ct_params *set = new_set(CT_F64);
+    ct_linear *l = ct_linear_module(set, "l", (ct_linear_options){ .out_features = 3,
+                                                                   .no_bias = true });
+    ct_generator g = ct_generator_seed(1);
+    ct_tensor *grad[2];
+    ct_scope s = ct_scope_begin();
+    ct_tensor *hot, *dense, *d, *w;
+    int i;
+
+    ck_assert_int_eq(ct_params_count(set), 1);
+    hot = ct_one_hot_as(ct_from_data(ids, CT_SHAPE(2, 2), CT_I32, CT_CPU), 4, CT_F64);
+    dense = ct_clone(hot);
+    d = ct_randn(CT_SHAPE(2, 2, 3), CT_F64, CT_CPU, &g);
+    expect_same("y", ct_linear_forward(l, hot), ct_linear_forward(l, dense), 1e-15);
+    w = ct_param_value(ct_params_at(set, 0));
+    for (i = 0; i < 2; i++) {
+        ct_backward_with(ct_linear_forward(l, i ? dense : hot), d);
+        grad[i] = ct_clone(ct_grad_of(w));
+        ct_zero_grad(set);
+    }
+    expect_same("dweight", grad[0], grad[1], 1e-15);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(set);
+}
+END_TEST
+
+START_TEST(linear_misuse)
+{
+    ct_params *set = new_set(CT_F32);
+
+    ck_assert(ct_linear_module(set, "l", (ct_linear_options){ .in_features = 3 }) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_linear_module: in_features 3 is below 0, or out_features 0 "
+                                  "below 1");
+    ck_assert(ct_linear_module(set, "l", (ct_linear_options){ .in_features = -1,
+                                                              .out_features = 2 }) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_linear_module: in_features -1 is below 0, or out_features 2 "
+                                  "below 1");
+    ck_assert(ct_linear_module(set, "", (ct_linear_options){ .out_features = 2 }) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_params_sub: \"\" is no name");
+    ck_assert(ct_linear_module(NULL, "l", (ct_linear_options){ .out_features = 2 }) == NULL);
+    ck_assert(ct_linear_forward(NULL, NULL) == NULL);
+    ck_assert(ct_linear_module(set, "l", (ct_linear_options){ .out_features = 2 }) != NULL);
+    ck_assert(ct_linear_module(set, "l", (ct_linear_options){ .out_features = 2 }) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add: the name l.weight is taken");
+    ct_params_free(set);
+}
+END_TEST
+
+/* ---- RNN against loops ---- */
+
+#define T 5
+#define B 3
+#define IN 4
+#define H 6
+
+typedef struct rnn_case {
+    int layers, directions;
+    bool relu, no_bias, with_state;
+} rnn_case;
+
+static const rnn_case rnn_cases[] = {
+    { 1, 1, false, false, false }, { 1, 1, true, false, true }, { 1, 2, false, false, true },
+    { 2, 1, false, true, true },   { 3, 2, true, false, true }, { 2, 2, false, false, false },
+};
+
+#define RNN_CASES ((int)(sizeof rnn_cases / sizeof *rnn_cases))
+
+static double *param_values(ct_params *set, const char *what, int layer, int direction)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "rnn.%s_l%d%s", what, layer, direction ? "_reverse" : "");
+    ck_assert_msg(ct_params_get(set, name) != NULL, "there is no %s", name);
+    return values_of(ct_param_value(ct_params_get(set, name)));
+}
+
+/* One cell over time: x (T, B, in) -> its half of y (T, B, width) from column first on; h (B, H)
+ * is left as it is after the last step. */
+static void cell_oracle(const rnn_case *c, ct_params *set, int layer, int d, const double *x,
+                        int in, double *h, double *y, int width)
+{
+    double *w_ih = param_values(set, "weight_ih", layer, d);
+    double *w_hh = param_values(set, "weight_hh", layer, d);
+    double *b_ih = c->no_bias ? NULL : param_values(set, "bias_ih", layer, d);
+    double *b_hh = c->no_bias ? NULL : param_values(set, "bias_hh", layer, d);
+    int k, b, j, i;
+
+    for (k = 0; k < T; k++) {
+        int t = d ? T - 1 - k : k;
+        double next[B][H];
+
+        for (b = 0; b < B; b++)
+            for (j = 0; j < H; j++) {
+                double sum = c->no_bias ? 0 : b_ih[j] + b_hh[j];
+
+                for (i = 0; i < in; i++)
+                    sum += w_ih[j * in + i] * x[(t * B + b) * in + i];
+                for (i = 0; i < H; i++)
+                    sum += w_hh[j * H + i] * h[b * H + i];
+                next[b][j] = c->relu ? fmax(sum, 0) : tanh(sum);
+                y[(t * B + b) * width + d * H + j] = next[b][j];
+            }
+        memcpy(h, next, sizeof next);
+    }
+    free(w_ih);
+    free(w_hh);
+    free(b_ih);
+    free(b_hh);
+}
+
+/* x (T, B, IN), h (layers * directions, B, H), changed -> y (T, B, directions * H), to free */
+static double *rnn_oracle(const rnn_case *c, ct_params *set, const double *x, double *h)
+{
+    int width = c->directions * H, layer, d;
+    double *y = NULL, *below = NULL;
+
+    for (layer = 0; layer < c->layers; layer++) {
+        y = calloc((size_t)(T * B * width), sizeof *y);
+        for (d = 0; d < c->directions; d++)
+            cell_oracle(c, set, layer, d, layer ? below : x, layer ? width : IN,
+                        h + (layer * c->directions + d) * B * H, y, width);
+        free(below);
+        below = y;
+    }
+    return y;
+}
+
+static ct_recurrent *rnn_of(ct_params *set, const rnn_case *c, int64_t input_size)
+{
+    return ct_rnn(set, "rnn", (ct_rnn_options){ .input_size = input_size,
+                                                .hidden_size = H,
+                                                .num_layers = c->layers,
+                                                .nonlinearity = c->relu ? CT_RELU : CT_TANH,
+                                                .no_bias = c->no_bias,
+                                                .bidirectional = c->directions == 2 });
+}
+
+/* Both ways to run: with history, and without. */
+START_TEST(rnn_is_its_formula)
+{
+    const rnn_case *c = &rnn_cases[_i / 4];
+    ct_dtype dtype = _i % 2 ? CT_F32 : CT_F64;
+    bool recorded = _i / 2 % 2;
+    double tolerance = dtype == CT_F32 ? 2e-6 : 1e-14, *x, *h, *y, *before;
+    ct_params *set = new_set(dtype);
+    ct_recurrent *r = rnn_of(set, c, IN);
+    ct_generator g = ct_generator_seed(8);
+    ct_scope s = recorded ? ct_scope_begin() : ct_scope_begin_no_grad();
+    ct_tensor *in = ct_randn(CT_SHAPE(T, B, IN), dtype, CT_CPU, &g), *out;
+    ct_tensor *start = ct_randn(CT_SHAPE(c->layers * c->directions, B, H), dtype, CT_CPU, &g);
+    ct_state *state = ct_state_new(1, &start), *next;
+
+    if (!c->with_state)
+        ct_state_zero(state);
+    x = values_of(in);
+    h = values_of(ct_state_get(state, 0));
+    before = values_of(ct_state_get(state, 0));
+    y = rnn_oracle(c, set, x, h);
+    out = ct_recurrent_forward(r, in, c->with_state ? state : NULL, &next);
+    ck_assert_msg(out != NULL, "%s", ct_error_message());
+    ck_assert(ct_dim(out, 0) == T && ct_dim(out, 1) == B && ct_dim(out, 2) == c->directions * H);
+    ck_assert(ct_needs_gradient(out) == recorded);
+    expect_values("y", out, y, (size_t)ct_numel(out), tolerance);
+    ck_assert_int_eq(ct_state_count(next), 1);
+    expect_values("next", ct_state_get(next, 0), h, (size_t)(c->layers * c->directions * B * H),
+                  tolerance);
+    if (!recorded) /* nothing of the state given is in the state got */
+        ct_fill(ct_state_get(next, 0), 7);
+    expect_values("state", ct_state_get(state, 0), before,
+                  (size_t)(c->layers * c->directions * B * H), 0);
+    free(x);
+    free(h);
+    free(y);
+    free(before);
+    ct_state_free(state);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(set);
+}
+END_TEST
+
+/* A sequence in two halves, the state handed on, is the sequence at once; a one-hot input is its
+ * dense copy. */
+START_TEST(rnn_goes_on)
+{
+    const rnn_case c = { .layers = 2, .directions = 1 };
+    const int32_t ids[T * B] = { 3, 0, 1, 1, 2, 2, 0, 3, 3, 1, 0, 2, 1, 3, 0 };
+    ct_params *set = new_set(CT_F64);
+    ct_recurrent *r = rnn_of(set, &c, 0);
+    ct_scope s = _i ? ct_scope_begin() : ct_scope_begin_no_grad();
+    ct_tensor *hot = ct_one_hot_as(ct_from_data(ids, CT_SHAPE(T, B), CT_I32, CT_CPU), IN, CT_F64);
+    ct_tensor *dense = ct_clone(hot), *whole, *part[2];
+    ct_state *end, *middle, *last;
+
+    whole = ct_recurrent_forward(r, hot, NULL, &end);
+    part[0] = ct_recurrent_forward(r, ct_narrow(dense, 0, 0, 2), NULL, &middle);
+    part[1] = ct_recurrent_forward(r, ct_narrow(dense, 0, 2, 3), middle, &last);
+    expect_same("y", ct_cat(2, part, 0), whole, 1e-14);
+    expect_same("state", ct_state_get(last, 0), ct_state_get(end, 0), 1e-14);
+    ck_assert(ct_recurrent_forward(r, dense, NULL, NULL) != NULL);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(set);
+}
+END_TEST
+
+START_TEST(rnn_names_and_layouts)
+{
+    ct_params *set = new_set(CT_F32);
+    ct_recurrent *r = ct_rnn(ct_params_sub(set, "encoder"), "rnn",
+                             (ct_rnn_options){ .hidden_size = 100, .num_layers = 2,
+                                               .bidirectional = true });
+    ct_state *state = ct_begin_state(r, 3);
+    ct_scope s = ct_scope_begin_no_grad();
+
+    ck_assert_int_eq(ct_recurrent_layers(r), 2);
+    ck_assert_int_eq(ct_recurrent_directions(r), 2);
+    ck_assert_int_eq(ct_recurrent_hidden_size(r), 100);
+    ck_assert_int_eq(ct_params_count(set), 16);
+    expect_param(set, 0, "encoder.rnn.weight_ih_l0", CT_SHAPE(100, -1));
+    expect_param(set, 4, "encoder.rnn.weight_ih_l0_reverse", CT_SHAPE(100, -1));
+    ck_assert(ct_recurrent_forward(r, ct_ones(CT_SHAPE(2, 3, 7), CT_F32, CT_CPU), state, NULL));
+    expect_param(set, 0, "encoder.rnn.weight_ih_l0", CT_SHAPE(100, 7));
+    expect_param(set, 1, "encoder.rnn.weight_hh_l0", CT_SHAPE(100, 100));
+    expect_param(set, 2, "encoder.rnn.bias_ih_l0", CT_SHAPE(100));
+    expect_param(set, 3, "encoder.rnn.bias_hh_l0", CT_SHAPE(100));
+    expect_param(set, 4, "encoder.rnn.weight_ih_l0_reverse", CT_SHAPE(100, 7));
+    expect_param(set, 7, "encoder.rnn.bias_hh_l0_reverse", CT_SHAPE(100));
+    expect_param(set, 8, "encoder.rnn.weight_ih_l1", CT_SHAPE(100, 200));
+    expect_param(set, 13, "encoder.rnn.weight_hh_l1_reverse", CT_SHAPE(100, 100));
+    expect_uniform(set, "encoder.rnn.weight_ih_l0", 0.1);
+    expect_uniform(set, "encoder.rnn.weight_hh_l1", 0.1);
+    expect_uniform(set, "encoder.rnn.bias_hh_l1_reverse", 0.1);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_state_free(state);
+    ct_params_free(set);
+}
+END_TEST
+
+START_TEST(rnn_misuse)
+{
+    const rnn_case c = { .layers = 2, .directions = 1 };
+    ct_params *set = new_set(CT_F32);
+    ct_scope s = ct_scope_begin_no_grad();
+    ct_recurrent *r = rnn_of(set, &c, IN);
+    ct_state *state = ct_begin_state(r, B), *next = state;
+    ct_tensor *x = ct_ones(CT_SHAPE(T, B, IN), CT_F32, CT_CPU), *two[2];
+
+    ck_assert(ct_rnn(set, "bad", (ct_rnn_options){ .input_size = 3 }) == NULL);
+    expect_error(CT_ERR_ARGUMENT,
+                 "ct_recurrent_of: hidden_size 0 (1 or more), input_size 3 (0 or more) or num_layers "
+                 "0 (0 to 4096) does not do");
+    ck_assert(ct_rnn(set, "bad", (ct_rnn_options){ .hidden_size = 3, .num_layers = -1 }) == NULL);
+    expect_error(CT_ERR_ARGUMENT,
+                 "ct_recurrent_of: hidden_size 3 (1 or more), input_size 0 (0 or more) or num_layers "
+                 "-1 (0 to 4096) does not do");
+    ck_assert(ct_rnn(set, "bad", (ct_rnn_options){ .hidden_size = 3,
+                                                   .nonlinearity = (ct_nonlinearity)9 }) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_rnn: nonlinearity is none of the enumeration");
+    ck_assert_int_eq(ct_params_count(set), 8);
+    ck_assert(ct_recurrent_forward(r, ct_unsqueeze(x, 0), state, &next) == NULL);
+    ck_assert(next == NULL);
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[1,5,3,4] cpu is neither (T, B, size) nor "
+                               "(T, size), with T of 1 or more");
+    ck_assert(ct_recurrent_forward(r, ct_narrow(x, 0, 0, 0), state, &next) == NULL);
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[0,3,4] cpu is neither (T, B, size) nor "
+                               "(T, size), with T of 1 or more");
+    ck_assert(ct_recurrent_forward(r, ct_narrow(x, 1, 0, 2), state, &next) == NULL);
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: state 0 f32[2,3,6] cpu should have the shape "
+                               "[2,2,6] for x f32[5,2,4] cpu");
+    ck_assert(ct_recurrent_forward(r, ct_narrow(x, 2, 0, 3), state, &next) == NULL);
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[5,3,3] cpu has 3 features; the module "
+                               "takes 4");
+    two[0] = two[1] = ct_state_get(state, 0);
+    ck_assert(ct_recurrent_forward(r, x, ct_state_of(2, two), &next) == NULL);
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: a state of 2 tensors for a RNN, whose state "
+                               "has 1");
+    ck_assert(ct_recurrent_forward(r, ct_cast(x, CT_F64), state, &next) == NULL);
+    expect_error(CT_ERR_DTYPE, "ct_recurrent_forward: x f64[5,3,4] cpu and state f32[2,3,6] cpu "
+                               "differ in dtype (no promotion: ct_cast one)");
+    ck_assert(ct_begin_state(r, -1) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_begin_state: batch -1 is below 0");
+    next = state;
+    ck_assert(ct_recurrent_forward(r, NULL, state, &next) == NULL && next == NULL);
+    ck_assert(ct_recurrent_forward(NULL, x, state, &next) == NULL);
+    ck_assert(ct_begin_state(NULL, 1) == NULL);
+    ck_assert(ct_recurrent_forward(r, x, state, &next) != NULL);
+    ct_state_free(state);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(set);
+}
+END_TEST
+
+/* Nothing of a step is left after it: a run needs its input's part of all steps and its output, and
+ * little more. */
+START_TEST(inference_in_constant_memory)
+{
+    const int64_t steps = 5000, b = 4, in = 8, h = 32;
+    size_t before, extra, held = (size_t)(2 * steps * b * h) * sizeof(float);
+    ct_params *set = new_set(CT_F32);
+    ct_recurrent *r = ct_rnn(set, "rnn", (ct_rnn_options){ .input_size = in, .hidden_size = h });
+    ct_scope s = ct_scope_begin_no_grad();
+    ct_tensor *x = ct_ones(CT_SHAPE(steps, b, in), CT_F32, CT_CPU);
+    ct_state *next;
+
+    before = ct_memory().live_bytes;
+    ck_assert(ct_recurrent_forward(r, x, NULL, &next) != NULL);
+    extra = ct_memory().peak_bytes - before;
+    ck_assert_msg(extra < held + held / 4, "%zu bytes for %zu", extra, held);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(set);
+}
+END_TEST
+
+/* A step at a time, the state carried, as text is generated: once warm, no memory is asked for. */
+START_TEST(generation_in_constant_memory)
+{
+    ct_params *set = new_set(CT_F32);
+    ct_recurrent *r = ct_rnn(set, "rnn", (ct_rnn_options){ .input_size = 8, .hidden_size = 32,
+                                                           .num_layers = 2 });
+    ct_state *state = ct_begin_state(r, 1);
+    ct_memory_stats warm = { 0 }, now;
+    int k;
+
+    for (k = 0; k < 2000; k++) {
+        ct_scope s = ct_scope_begin_no_grad();
+        ct_state *next;
+
+        ct_recurrent_forward(r, ct_ones(CT_SHAPE(1, 1, 8), CT_F32, CT_CPU), state, &next);
+        ct_state_carry(state, next);
+        ck_assert(ct_scope_end(s) == CT_OK);
+        now = ct_memory();
+        if (k == 10)
+            warm = now;
+        if (k > 10) {
+            ck_assert(now.system_allocations == warm.system_allocations);
+            ck_assert(now.live_bytes == warm.live_bytes && now.peak_bytes == warm.peak_bytes);
+        }
+    }
+    ct_state_free(state);
+    ct_params_free(set);
+}
+END_TEST
+
+/* ---- a cell of one's own ---- */
+
+/* Two states: h' = h + x, c' = c + call's number, of one column more than h; y = 2 h'. */
+static ct_status own_init(void *self, const ct_cell_place *at)
+{
+    *(int64_t *)self = at->options->hidden_size;
+    return CT_OK;
+}
+
+static int64_t own_state_size(const void *self, int i)
+{
+    return *(const int64_t *)self + i;
+}
+
+static int64_t own_output_size(const void *self)
+{
+    return *(const int64_t *)self;
+}
+
+static ct_tensor *own_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
+                           const ct_step *at)
+{
+    (void)self;
+    next[0] = ct_add(state[0], x);
+    next[1] = at->data ? ct_add_scalar(state[1], *(double *)at->data) : NULL;
+    return ct_mul_scalar(next[0], 2);
+}
+
+START_TEST(cell_of_ones_own)
+{
+    static const ct_cell own = { .name = "sum", .size = sizeof(int64_t), .states = 2,
+                                 .init = own_init, .state_size = own_state_size,
+                                 .output_size = own_output_size, .step = own_step };
+    const double y[8] = { 2, 2, 4, 4, 6, 6, 8, 8 }; /* T = 4, B = 1, size 2 */
+    ct_params *set = new_set(CT_F64);
+    double number = 3;
+    ct_recurrent *r = ct_recurrent_of(set, "own", &own, (ct_recurrent_options){ .hidden_size = 2 });
+    ct_state *state = ct_begin_state(r, 1), *next;
+    ct_scope s = _i ? ct_scope_begin() : ct_scope_begin_no_grad();
+    ct_tensor *x = ct_ones(CT_SHAPE(4, 1, 2), CT_F64, CT_CPU);
+
+    if (_i)
+        ct_requires_grad(x, true);
+    ck_assert_int_eq(ct_state_count(state), 2);
+    ck_assert(ct_dim(ct_state_get(state, 0), 2) == 2 && ct_dim(ct_state_get(state, 1), 2) == 3);
+    expect_values("y", ct_recurrent_forward_with(r, x, state, &next,
+                                                 (ct_recurrent_call){ .data = &number }),
+                  y, 8, 0);
+    expect_values("h", ct_state_get(next, 0), (double[]){ 4, 4 }, 2, 0);
+    expect_values("c", ct_state_get(next, 1), (double[]){ 12, 12, 12 }, 3, 0);
+    ck_assert(ct_recurrent_forward(r, x, state, &next) == NULL && next == NULL);
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: a step of the cell sum gave as a next state "
+                               "nothing, where it has the shape [1,3]");
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_state_free(state);
+    ct_params_free(set);
+}
+END_TEST
+
+/* ---- states ---- */
+
+/* An owned state of one tensor (1, 3, 2) with 0..5. */
+static ct_state *counting_state(void)
+{
+    ct_scope s = ct_scope_begin_no_grad();
+    ct_tensor *t = ct_reshape(ct_arange(0, 6, 1, CT_F64, CT_CPU), CT_SHAPE(1, 3, 2));
+    ct_state *state = ct_state_new(1, &t);
+
+    ck_assert(ct_scope_end(s) == CT_OK);
+    return state;
+}
+
+START_TEST(state_copy_select_zero)
+{
+    const int64_t rows[4] = { 2, 0, 0, 1 };
+    const double picked[8] = { 4, 5, 0, 1, 0, 1, 2, 3 }, all[6] = { 0, 1, 2, 3, 4, 5 };
+    ct_state *state = counting_state(), *copy = ct_state_copy(state), *beams;
+    ct_scope s = ct_scope_begin();
+
+    ck_assert(ct_state_zero(state) == CT_OK);
+    expect_values("zeroed", ct_state_get(state, 0), (double[6]){ 0 }, 6, 0);
+    expect_values("copy", ct_state_get(copy, 0), all, 6, 0);
+    beams = ct_state_select(copy, ct_from_data(rows, CT_SHAPE(4), CT_I64, CT_CPU));
+    ck_assert(ct_dim(ct_state_get(beams, 0), 1) == 4);
+    expect_values("selected", ct_state_get(beams, 0), picked, 8, 0);
+    ck_assert(ct_state_zero(copy) == CT_OK);
+    expect_values("selected", ct_state_get(beams, 0), picked, 8, 0);
+    ck_assert(ct_state_select(copy, ct_full(CT_SHAPE(1), 3, CT_I64, CT_CPU)) == NULL);
+    expect_error(CT_ERR_INDEX, "ct_index_select: index 3, number 0 of i64[1] cpu, is not in 0..2");
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_state_free(state);
+    ct_state_free(copy);
+    ct_state_free(beams);
+}
+END_TEST
+
+/* The values move, the history does not, and the buffers stay. */
+START_TEST(state_carry)
+{
+    ct_state *kept = counting_state(), *next;
+    const void *buffer = ct_data(ct_state_get(kept, 0));
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(1, 3, 2), CT_F64, CT_CPU), true), *y;
+
+    y = ct_mul_scalar(x, 5);
+    next = ct_state_of(1, &y);
+    ck_assert(ct_needs_gradient(ct_state_get(next, 0)));
+    ck_assert(ct_state_carry(kept, next) == CT_OK);
+    expect_values("kept", ct_state_get(kept, 0), (double[]){ 5, 5, 5, 5, 5, 5 }, 6, 0);
+    ck_assert(!ct_needs_gradient(ct_state_get(kept, 0)));
+    ck_assert(ct_data(ct_state_get(kept, 0)) == buffer);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_state_free(kept);
+}
+END_TEST
+
+START_TEST(state_misuse)
+{
+    ct_state *kept = counting_state(), *borrowed;
+    ct_scope s = ct_scope_begin();
+    ct_tensor *other = ct_ones(CT_SHAPE(1, 2, 2), CT_F64, CT_CPU);
+    ct_tensor *narrow = ct_ones(CT_SHAPE(1, 3, 2), CT_F32, CT_CPU);
+
+    borrowed = ct_state_of(1, &other);
+    ck_assert(ct_state_carry(kept, borrowed) == CT_ERR_SHAPE);
+    expect_error(CT_ERR_SHAPE, "ct_state_carry: kept f64[1,3,2] cpu does not take next f64[1,2,2] "
+                               "cpu (tensor 0)");
+    ck_assert(ct_state_carry(kept, ct_state_of(1, &narrow)) == CT_ERR_SHAPE);
+    expect_error(CT_ERR_SHAPE, "ct_state_carry: kept f64[1,3,2] cpu does not take next f32[1,3,2] "
+                               "cpu (tensor 0)");
+    ck_assert(ct_state_carry(borrowed, kept) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_state_carry: kept (1 tensors, not owned) does not take next "
+                                  "(1)");
+    ck_assert(ct_state_carry(kept, NULL) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_state_carry: kept (1 tensors) does not take next (0)");
+    ck_assert(ct_state_zero(NULL) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_state_zero: kept is NULL");
+    ct_state_free(borrowed);
+    expect_error(CT_ERR_SCOPE, "ct_state_free: the state belongs to a scope, which frees it");
+    ck_assert(ct_state_get(kept, 1) == NULL);
+    expect_error(CT_ERR_INDEX, "ct_state_get: a state of 1 tensors has no number 1");
+    ck_assert(ct_state_new(0, &other) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_state_new: a state of 0 tensors");
+    ck_assert(ct_state_of(65, &other) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_state_of: a state of 65 tensors");
+    other = NULL;
+    ck_assert(ct_state_new(1, &other) == NULL && ct_state_of(1, &other) == NULL);
+    ck_assert(ct_state_copy(NULL) == NULL && ct_state_get(NULL, 0) == NULL);
+    ck_assert(ct_state_select(NULL, narrow) == NULL && ct_state_select(kept, NULL) == NULL);
+    ct_state_free(NULL);
+
+    other = ct_ones(CT_SHAPE(1, 3, 2), CT_F64, CT_CPU);
+    borrowed = ct_state_of(1, &other);
+    ct_raise(CT_ERR_ARGUMENT, "test", "an error stands"); /* nothing is carried */
+    ck_assert(ct_state_carry(kept, borrowed) == CT_ERR_ARGUMENT);
+    ct_error_clear();
+    expect_values("kept", ct_state_get(kept, 0), (double[]){ 0, 1, 2, 3, 4, 5 }, 6, 0);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_state_free(kept);
+}
+END_TEST
+
+/* ---- cross-entropy ---- */
+
+static const double logits[12] = { 0.5, -1, 2, 0, 3, 3, 3, 3, -2, 0.25, 1, 1.5 };
+static const int32_t targets[3] = { 2, 0, 1 };
+static const ct_cross_entropy_options each = { .reduction = CT_NONE };
+
+/* -log softmax(row)[target], smoothed: (1 - s) of the target's, s of the mean over all classes */
+static double row_loss(const double *row, int target, double smoothing)
+{
+    double sum = 0, mean = 0;
+    int c;
+
+    for (c = 0; c < 4; c++)
+        sum += exp(row[c]);
+    for (c = 0; c < 4; c++)
+        mean += (log(sum) - row[c]) / 4;
+    return (1 - smoothing) * (log(sum) - row[target]) + smoothing * mean;
+}
+
+START_TEST(cross_entropy_by_hand)
+{
+    double l[3], plain[3], grad[12], sum;
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_requires_grad(ct_from_data(logits, CT_SHAPE(3, 4), CT_F64, CT_CPU), true);
+    ct_tensor *y = ct_from_data(targets, CT_SHAPE(3), CT_I32, CT_CPU);
+    int r, c;
+
+    for (r = 0; r < 3; r++) {
+        plain[r] = row_loss(logits + 4 * r, targets[r], 0);
+        l[r] = row_loss(logits + 4 * r, targets[r], 0.3);
+        for (sum = 0, c = 0; c < 4; c++)
+            sum += exp(logits[4 * r + c]);
+        for (c = 0; c < 4; c++)
+            grad[4 * r + c] = (exp(logits[4 * r + c]) / sum - (c == targets[r])) / 3;
+    }
+    ct_backward(ct_cross_entropy(x, y));
+    expect_values("gradient", ct_grad_of(x), grad, 12, 1e-15);
+    expect_close("mean", ct_item(ct_cross_entropy(x, y)), (plain[0] + plain[1] + plain[2]) / 3,
+                 1e-15);
+    expect_values("none", ct_cross_entropy_with(x, y, each), plain, 3, 1e-15);
+    expect_values("smoothed",
+                  ct_cross_entropy_with(x, y, (ct_cross_entropy_options){
+                                                  .reduction = CT_NONE, .label_smoothing = 0.3 }),
+                  l, 3, 1e-15);
+    expect_close("sum",
+                 ct_item(ct_cross_entropy_with(
+                     x, y, (ct_cross_entropy_options){ .reduction = CT_SUM })),
+                 plain[0] + plain[1] + plain[2], 1e-14);
+    expect_close("ignoring",
+                 ct_item(ct_cross_entropy_with(
+                     x, y, (ct_cross_entropy_options){ .has_ignore_index = true,
+                                                       .ignore_index = 0 })),
+                 (plain[0] + plain[2]) / 2, 1e-15);
+    expect_close("f32", ct_item(ct_cross_entropy(ct_cast(x, CT_F32), ct_cast(y, CT_I64))),
+                 (plain[0] + plain[1] + plain[2]) / 3, 1e-6);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* Scores far apart neither overflow nor lose the loss. */
+START_TEST(cross_entropy_of_large_scores)
+{
+    const float far[6] = { 1e4f, 0, -1e4f, -3e38f, 0, 3e38f };
+    const int32_t worst[2] = { 2, 2 };
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_from_data(far, CT_SHAPE(2, 3), CT_F32, CT_CPU);
+    ct_tensor *y = ct_from_data(worst, CT_SHAPE(2), CT_I32, CT_CPU);
+
+    expect_values("loss", ct_cross_entropy_with(x, y, each), (double[]){ 2e4, 0 }, 2, 0);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(cross_entropy_misuse)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_from_data(logits, CT_SHAPE(3, 4), CT_F64, CT_CPU);
+    ct_tensor *y = ct_from_data(targets, CT_SHAPE(3), CT_I32, CT_CPU), *wrong;
+
+    wrong = ct_from_data((int32_t[]){ 1, 4, 0 }, CT_SHAPE(3), CT_I32, CT_CPU);
+    ck_assert(ct_cross_entropy(x, wrong) == NULL);
+    expect_error(CT_ERR_INDEX, "ct_cross_entropy: target 4, number 1, is not in 0..3");
+    wrong = ct_from_data((int32_t[]){ 1, 2, -1 }, CT_SHAPE(3), CT_I32, CT_CPU);
+    ck_assert(ct_cross_entropy(x, wrong) == NULL);
+    expect_error(CT_ERR_INDEX, "ct_cross_entropy: target -1, number 2, is not in 0..3");
+    ck_assert(ct_cross_entropy(x, ct_narrow(y, 0, 0, 2)) == NULL);
+    expect_error(CT_ERR_SHAPE, "ct_cross_entropy: logits f64[3,4] cpu (..., classes) and targets "
+                               "i32[2] cpu do not fit");
+    ck_assert(ct_cross_entropy(x, ct_cast(y, CT_F64)) == NULL);
+    expect_error(CT_ERR_DTYPE, "ct_cross_entropy: targets f64[3] cpu must be i32 or i64");
+    ck_assert(ct_cross_entropy(y, y) == NULL);
+    expect_error(CT_ERR_DTYPE, "ct_cross_entropy: logits i32[3] cpu must be f32 or f64");
+    ck_assert(ct_cross_entropy_with(x, y, (ct_cross_entropy_options){ .label_smoothing = 1.5 }) ==
+              NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_cross_entropy: label_smoothing 1.5 is not in 0..1");
+    ck_assert(ct_cross_entropy(NULL, y) == NULL && ct_cross_entropy(x, NULL) == NULL);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("nn");
+    TCase *tc = harness_case(suite, "linear");
+
+    tcase_add_test(tc, linear_by_hand);
+    tcase_add_test(tc, linear_size_inferred);
+    tcase_add_test(tc, linear_one_hot);
+    tcase_add_test(tc, linear_misuse);
+    tc = harness_case(suite, "rnn");
+    tcase_add_loop_test(tc, rnn_is_its_formula, 0, 4 * RNN_CASES);
+    tcase_add_loop_test(tc, rnn_goes_on, 0, 2);
+    tcase_add_test(tc, rnn_names_and_layouts);
+    tcase_add_test(tc, rnn_misuse);
+    tcase_add_test(tc, inference_in_constant_memory);
+    tcase_add_test(tc, generation_in_constant_memory);
+    tcase_add_loop_test(tc, cell_of_ones_own, 0, 2);
+    tc = harness_case(suite, "state");
+    tcase_add_test(tc, state_copy_select_zero);
+    tcase_add_test(tc, state_carry);
+    tcase_add_test(tc, state_misuse);
+    tc = harness_case(suite, "cross_entropy");
+    tcase_add_test(tc, cross_entropy_by_hand);
+    tcase_add_test(tc, cross_entropy_of_large_scores);
+    tcase_add_test(tc, cross_entropy_misuse);
+    return harness_run(suite);
+}

@@ -1,0 +1,401 @@
+/* test_train.c - the fit loop: its arithmetic, its lines, and what an error stops. */
+#include "tests/harness.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cotangent.h>
+
+/* ---- a model whose losses are known: the k-th batch of training costs k / 4 nats, and the j-th
+ * of validation 2 + j / 8 ---- */
+
+typedef struct script {
+    int trained, validated;
+    int fail_at, bad_at;     /* the training step that raises an error; the one that costs NaN */
+    bool recorded_training, recorded_validation;
+} script;
+
+static ct_tensor *scripted_training(void *self, const ct_batch *batch)
+{
+    script *m = self;
+
+    ck_assert(ct_dim(batch->x, 1) == 5 && batch->tokens == ct_numel(batch->x));
+    m->trained++;
+    m->recorded_training = ct_grad_enabled();
+    if (m->trained == m->fail_at)
+        return ct_reshape(batch->x, CT_SHAPE(7, 7));
+    return ct_scalar(m->trained == m->bad_at ? NAN : m->trained / 4.0, CT_F64);
+}
+
+static ct_tensor *scripted_validation(void *self, const ct_batch *batch)
+{
+    script *m = self;
+
+    (void)batch;
+    m->validated++;
+    m->recorded_validation = ct_grad_enabled();
+    return ct_scalar(2 + m->validated / 8.0, CT_F64);
+}
+
+static ct_corpus *corpus_of(size_t letters)
+{
+    char *s = malloc(letters);
+    ct_text *text;
+    ct_corpus *corpus;
+    size_t i;
+
+    for (i = 0; i < letters; i++)
+        s[i] = (char)('a' + i * i % 7);
+    text = ct_text_from_bytes(s, letters, "test");
+    corpus = ct_corpus_new(text, (ct_corpus_options){ .clean = CT_CLEAN_TEXT });
+    ct_text_free(text);
+    free(s);
+    expect_ok();
+    return corpus;
+}
+
+/* count windows of 5 from first on, in batches of 4, in order */
+static ct_loader *windows(const ct_corpus *corpus, int64_t first, int64_t count)
+{
+    return ct_windows_new(corpus, (ct_windows_options){ .batch_size = 4, .steps = 5, .first = first,
+                                                        .count = count });
+}
+
+typedef struct fixture {
+    ct_corpus *corpus;
+    ct_loader *train, *val; /* batches of 4, 4, 2 windows; of 4, 1 */
+    ct_params *params;
+    script script;
+    ct_model model;
+} fixture;
+
+static void begin(fixture *f)
+{
+    memset(f, 0, sizeof *f);
+    f->corpus = corpus_of(60);
+    f->train = windows(f->corpus, 0, 10);
+    f->val = windows(f->corpus, 10, 5);
+    f->params = ct_params_new((ct_params_options){ .seed = 0 });
+    f->model = (ct_model){ .self = &f->script, .params = f->params,
+                           .training_step = scripted_training,
+                           .validation_step = scripted_validation };
+    expect_ok();
+}
+
+static void end(fixture *f)
+{
+    ct_loader_free(f->train);
+    ct_loader_free(f->val);
+    ct_corpus_free(f->corpus);
+    ct_params_free(f->params);
+}
+
+/* The last of two epochs has the batches 4, 5, 6 of training and 3, 4 of validation. */
+START_TEST(perplexities_by_hand)
+{
+    const double tokens[3] = { 20, 20, 10 };
+    double nats = (tokens[0] * 1 + tokens[1] * 1.25 + tokens[2] * 1.5) / 50;
+    ct_trainer trainer = { .max_epochs = 2, .perplexity = CT_PERPLEXITY_OF_TOKENS };
+    ct_fit_result r;
+    fixture f;
+
+    begin(&f);
+    ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_OK);
+    ck_assert(f.script.trained == 6 && f.script.validated == 4);
+    ck_assert(f.script.recorded_training && !f.script.recorded_validation);
+    ck_assert(r.epochs == 2 && r.tokens == 100);
+    expect_close("loss", r.loss, nats, 1e-15);
+    expect_close("perplexity", r.perplexity, exp(nats), 1e-14);
+    expect_close("validation", r.validation_perplexity, exp((20 * 2.375 + 5 * 2.5) / 25), 1e-13);
+    ck_assert(r.tokens_per_second > 0 && isfinite(r.tokens_per_second));
+
+    f.script = (script){ 0 };
+    trainer.perplexity = CT_PERPLEXITY_OF_BATCHES;
+    ck_assert(ct_fit(&trainer, &f.model, f.train, NULL, &r) == CT_OK);
+    ck_assert(f.script.validated == 0 && isnan(r.validation_perplexity));
+    expect_close("loss", r.loss, nats, 1e-15);
+    expect_close("perplexity", r.perplexity, (exp(1) + exp(1.25) + exp(1.5)) / 3, 1e-14);
+    ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, NULL) == CT_OK);
+    end(&f);
+}
+END_TEST
+
+/* Reads the epoch of each line of out that begins with "epoch". */
+static int epochs_printed(char *text, int *epoch, int most)
+{
+    char *line = strtok(text, "\n");
+    int n = 0;
+
+    for (; line; line = strtok(NULL, "\n"))
+        if (strncmp(line, "epoch", 5) == 0 && n < most)
+            epoch[n++] = atoi(line + 5);
+    return n;
+}
+
+START_TEST(lines)
+{
+    static const char head[] = "w      [2,3]                   6\n"
+                               "total                          6\n"
+                               "epoch  1/43  perplexity   1.57  validation   8.58 ";
+    const int want[8] = { 1, 2, 5, 10, 20, 30, 40, 43 };
+    ct_trainer trainer = { .max_epochs = 43, .perplexity = CT_PERPLEXITY_OF_TOKENS };
+    char *text = NULL, word[64];
+    size_t size = 0;
+    int epoch[20], i, seconds;
+    long rate;
+    fixture f;
+
+    begin(&f);
+    ct_params_add(f.params, "w", CT_SHAPE(2, 3), ct_init_constant(0));
+    trainer.out = open_memstream(&text, &size);
+    ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, NULL) == CT_OK);
+    fclose(trainer.out);
+    ck_assert_msg(strncmp(text, head, sizeof head - 1) == 0, "%s", text);
+    ck_assert_int_eq(sscanf(strstr(text, "validation"), "validation %*f %ld tokens/s %d s %63s",
+                            &rate, &seconds, word), 3);
+    ck_assert_str_eq(word, "left");
+    ck_assert(rate > 0 && seconds >= 0);
+    ck_assert(strstr(text, "epoch 43/43") != NULL);
+    ck_assert_int_eq(epochs_printed(text, epoch, 20), 8);
+    for (i = 0; i < 8; i++)
+        ck_assert_int_eq(epoch[i], want[i]);
+    free(text);
+    end(&f);
+}
+END_TEST
+
+START_TEST(stops_at_an_error)
+{
+    ct_trainer trainer = { .max_epochs = 5, .perplexity = CT_PERPLEXITY_OF_TOKENS };
+    ct_fit_result r;
+    fixture f;
+
+    begin(&f);
+    f.script.fail_at = 5; /* the second batch of the second epoch */
+    ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_SHAPE);
+    expect_error(CT_ERR_SHAPE, "ct_reshape: x i32[4,5] cpu cannot have the shape [7,7]");
+    ck_assert(f.script.trained == 5 && f.script.validated == 2);
+    ck_assert(r.epochs == 1 && r.tokens == 50);
+
+    f.script = (script){ .bad_at = 6 };
+    ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_NUMERIC);
+    expect_error(CT_ERR_NUMERIC, "ct_fit: the training loss is nan in epoch 2, batch 3");
+    ck_assert(f.script.trained == 6 && r.epochs == 1);
+
+    ct_raise(CT_ERR_ARGUMENT, "test", "an error stands");
+    f.script = (script){ 0 };
+    ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
+    ck_assert(f.script.trained == 0 && r.epochs == 0 && isnan(r.perplexity));
+    ct_error_clear();
+    end(&f);
+}
+END_TEST
+
+START_TEST(misuse)
+{
+    static const char none[] = "ct_fit: a trainer (max_epochs 0), a model's steps and a loader are "
+                               "needed";
+    static const char one[] = "ct_fit: a trainer (max_epochs 1), a model's steps and a loader are "
+                              "needed";
+    ct_trainer trainer = { .max_epochs = 0 };
+    ct_fit_result r;
+    fixture f;
+
+    begin(&f);
+    ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, none);
+    ck_assert(ct_fit(NULL, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, none);
+    trainer.max_epochs = 1;
+    ck_assert(ct_fit(&trainer, NULL, f.train, f.val, &r) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, one);
+    ck_assert(ct_fit(&trainer, &f.model, NULL, f.val, &r) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, one);
+    f.model.validation_step = NULL;
+    ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, one);
+    ck_assert(ct_fit(&trainer, &f.model, f.train, NULL, &r) == CT_OK);
+    end(&f);
+}
+END_TEST
+
+/* ---- a model that learns, and what an error in its step leaves alone ---- */
+
+#define HIDDEN 8
+
+typedef enum fault { NOTHING, IN_FORWARD, AFTER_BACKWARD, BEFORE_CLIP, NOT_FINITE } fault;
+
+typedef struct rnnlm {
+    ct_params *params;
+    ct_recurrent *rnn;
+    ct_linear *linear;
+    ct_optimizer *sgd;
+    ct_state *state;
+    int vocab, steps;
+    fault fault; /* of the step with number at */
+    int at;
+} rnnlm;
+
+static ct_tensor *training_step(void *self, const ct_batch *batch)
+{
+    rnnlm *m = self;
+    fault fault = m->steps++ == m->at ? m->fault : NOTHING;
+    ct_tensor *x = ct_one_hot(ct_transpose(batch->x, 0, 1), m->vocab), *y, *loss;
+    ct_state *next;
+
+    if (fault == IN_FORWARD)
+        x = ct_matmul(x, ct_ones(CT_SHAPE(3, 3), CT_F32, CT_CPU));
+    y = ct_transpose(ct_linear_forward(m->linear, ct_recurrent_forward(m->rnn, x, m->state, &next)),
+                     0, 1);
+    loss = ct_cross_entropy(y, batch->y);
+    if (fault == NOT_FINITE)
+        loss = ct_mul_scalar(loss, INFINITY);
+    if (fault == BEFORE_CLIP)
+        ct_raise(CT_ERR_ARGUMENT, "training_step", "before backward");
+    ct_backward(loss);
+    if (fault == AFTER_BACKWARD)
+        ct_raise(CT_ERR_ARGUMENT, "training_step", "after backward");
+    ct_clip_grad_norm(m->params, 1, NULL);
+    ct_optimizer_step(m->sgd);
+    ct_state_carry(m->state, next);
+    return loss;
+}
+
+static rnnlm new_rnnlm(int vocab)
+{
+    rnnlm m = { .params = ct_params_new((ct_params_options){ .seed = 1 }), .vocab = vocab,
+                .at = -1 };
+
+    m.rnn = ct_rnn(m.params, "rnn", (ct_rnn_options){ .input_size = vocab, .hidden_size = HIDDEN });
+    m.linear = ct_linear_module(m.params, "linear", (ct_linear_options){ .in_features = HIDDEN,
+                                                                         .out_features = vocab });
+    m.sgd = ct_sgd_new(m.params, (ct_sgd_options){ .lr = 1, .momentum = 0.5 });
+    m.state = ct_begin_state(m.rnn, 4);
+    expect_ok();
+    return m;
+}
+
+static void free_rnnlm(rnnlm *m)
+{
+    ct_state_free(m->state);
+    ct_optimizer_free(m->sgd);
+    ct_params_free(m->params);
+}
+
+/* All parameters and the state, one after another; to free. */
+static double *all_values(const rnnlm *m, size_t *count)
+{
+    double *all = malloc(((size_t)ct_params_numel(m->params) + 4 * HIDDEN) * sizeof *all), *v;
+    int i;
+
+    *count = 0;
+    for (i = 0; i <= ct_params_count(m->params); i++) {
+        ct_tensor *t = i < ct_params_count(m->params) ? ct_param_value(ct_params_at(m->params, i))
+                                                      : ct_state_get(m->state, 0);
+
+        v = values_of(t);
+        memcpy(all + *count, v, (size_t)ct_numel(t) * sizeof *v);
+        *count += (size_t)ct_numel(t);
+        free(v);
+    }
+    return all;
+}
+
+/* Trains on 8 windows, two batches an epoch; returns the first error. */
+static ct_status fit(rnnlm *m, int epochs, const ct_corpus *corpus, ct_fit_result *r)
+{
+    ct_model model = { .self = m, .params = m->params, .training_step = training_step };
+    ct_trainer trainer = { .max_epochs = epochs };
+    ct_loader *loader = windows(corpus, 0, 8);
+    ct_status status = ct_fit(&trainer, &model, loader, NULL, r);
+
+    ct_loader_free(loader);
+    return status;
+}
+
+static const struct fault_case {
+    fault fault;
+    ct_status status;
+    const char *message;
+} fault_cases[] = {
+    { IN_FORWARD, CT_ERR_SHAPE, "ct_matmul: " },
+    { BEFORE_CLIP, CT_ERR_ARGUMENT, "training_step: before backward" },
+    { AFTER_BACKWARD, CT_ERR_ARGUMENT, "training_step: after backward" },
+    { NOT_FINITE, CT_ERR_NUMERIC, "ct_clip_grad_norm: the gradient of rnn.weight_ih_l0 is not" },
+};
+
+/* A step with an error anywhere moves neither parameter nor state, and the next run goes on as if
+ * it had not been. */
+START_TEST(an_error_moves_nothing)
+{
+    const struct fault_case *c = &fault_cases[_i];
+    ct_corpus *corpus = corpus_of(60);
+    int vocab = ct_vocab_size(ct_corpus_vocab(corpus));
+    rnnlm m = new_rnnlm(vocab), sane = new_rnnlm(vocab);
+    double *before, *after;
+    size_t n, k;
+    ct_fit_result r;
+
+    m.fault = c->fault;
+    m.at = 2; /* the first batch of the second epoch */
+    ck_assert(fit(&sane, 1, corpus, &r) == CT_OK);
+    before = all_values(&sane, &n);
+    ck_assert(fit(&m, 3, corpus, &r) == c->status);
+    ck_assert_msg(strstr(ct_error_message(), c->message) != NULL, "%s", ct_error_message());
+    ck_assert(m.steps == 3 && r.epochs == 1);
+    ct_error_clear();
+    after = all_values(&m, &n);
+    for (k = 0; k < n; k++)
+        ck_assert_msg(after[k] == before[k], "value %zu was %.9g and is %.9g", k, before[k],
+                      after[k]);
+    free(before);
+    free(after);
+
+    ct_zero_grad(m.params); /* what backward added before the error */
+    ck_assert(fit(&m, 2, corpus, &r) == CT_OK);
+    ck_assert(fit(&sane, 2, corpus, &r) == CT_OK);
+    before = all_values(&sane, &n);
+    after = all_values(&m, &n);
+    for (k = 0; k < n; k++)
+        ck_assert_msg(after[k] == before[k], "afterwards: value %zu should be %.9g, is %.9g", k,
+                      before[k], after[k]);
+    free(before);
+    free(after);
+    free_rnnlm(&m);
+    free_rnnlm(&sane);
+    ct_corpus_free(corpus);
+}
+END_TEST
+
+/* The loss falls, and with momentum and clipping it stays finite. */
+START_TEST(it_learns)
+{
+    ct_corpus *corpus = corpus_of(60);
+    rnnlm m = new_rnnlm(ct_vocab_size(ct_corpus_vocab(corpus)));
+    ct_fit_result first, last;
+
+    ck_assert(fit(&m, 1, corpus, &first) == CT_OK);
+    ck_assert(fit(&m, 60, corpus, &last) == CT_OK);
+    ck_assert_msg(last.loss < first.loss / 4, "loss %g, then %g", first.loss, last.loss);
+    free_rnnlm(&m);
+    ct_corpus_free(corpus);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("train");
+    TCase *tc = harness_case(suite, "fit");
+
+    tcase_add_test(tc, perplexities_by_hand);
+    tcase_add_test(tc, lines);
+    tcase_add_test(tc, stops_at_an_error);
+    tcase_add_test(tc, misuse);
+    tc = harness_case(suite, "step");
+    tcase_add_loop_test(tc, an_error_moves_nothing, 0,
+                        (int)(sizeof fault_cases / sizeof *fault_cases));
+    tcase_add_test(tc, it_learns);
+    return harness_run(suite);
+}

@@ -18,6 +18,8 @@
 #include <cotangent/autograd/softmax.h>
 #include <cotangent/autograd/params.h>
 #include <cotangent/autograd/gradcheck.h>
+#include <cotangent/autograd/checkpoint.h>
+#include <cotangent/autograd/graph.h>
 
 #include <cotangent/nn/init.h>
 #include <cotangent/nn/linear.h>

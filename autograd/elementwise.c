@@ -89,7 +89,9 @@ static ct_tensor *unary(const char *function, cti_ew_op op, const ct_op *record,
     if (!y)
         return NULL;
     cti_elementwise(op, y, 1, (const ct_tensor *[]){ x }, param);
-    if (record && !ct_record(record, 1, &x, 1, &y, param, sizeof param))
+    if (!record)
+        cti_not_recorded(function, 1, &x, y);
+    else if (!ct_record(record, 1, &x, 1, &y, param, sizeof param))
         return NULL;
     return y;
 }
@@ -109,7 +111,9 @@ static ct_tensor *binary(const char *function, cti_ew_op op, const ct_op *record
     if (!y)
         return NULL;
     cti_elementwise(op, y, 2, (const ct_tensor *[]){ a, b }, param);
-    if (record && !ct_record(record, 2, in, 1, &y, param, sizeof param))
+    if (!record)
+        cti_not_recorded(function, 2, in, y);
+    else if (!ct_record(record, 2, in, 1, &y, param, sizeof param))
         return NULL;
     return y;
 }

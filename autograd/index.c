@@ -165,6 +165,7 @@ ct_tensor *ct_one_hot_as(ct_tensor *indices, int64_t classes, ct_dtype dtype)
     }
     cti_ref(c);
     y->indices = c;
+    cti_not_recorded(me, 1, &indices, y);
     return y;
 }
 

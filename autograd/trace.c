@@ -81,7 +81,7 @@ static void print_memory(void)
             m.peak_bytes, m.live_bytes, m.idle_bytes, m.system_allocations);
 }
 
-static void at_exit(void)
+static void report(void)
 {
     if (level >= 1)
         print_memory();
@@ -97,7 +97,7 @@ __attribute__((constructor)) static void read_environment(void)
     profiling = profile && atoi(profile) > 0;
     cti_tracing = level >= 2 || profiling;
     if (level >= 1 || profiling)
-        atexit(at_exit);
+        cti_at_end = report;
 }
 
 /* ---- lines ---- */

@@ -173,6 +173,9 @@ ct_thread *cti_thread(void);
 /* True if the environment asks for traces of ops (autograd/trace.h). */
 extern bool cti_tracing;
 
+/* Called when the process ends, before its last thread's memory is given back; or NULL. */
+extern void (*cti_at_end)(void);
+
 /* A clock that only goes forward. */
 uint64_t cti_nanoseconds(void);
 

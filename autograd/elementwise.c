@@ -43,25 +43,41 @@ void cti_elementwise(cti_ew_op op, ct_tensor *out, int inputs, const ct_tensor *
     cti_backend_of(out->device)->elementwise(&e);
 }
 
-bool cti_broadcast(const char *function, const ct_tensor *a, const ct_tensor *b, ct_shape *out)
+int cti_broadcast_shapes(const ct_shape *a, const ct_shape *b, ct_shape *out)
 {
-    int rank = a->shape.rank > b->shape.rank ? a->shape.rank : b->shape.rank, i;
+    int rank = a->rank > b->rank ? a->rank : b->rank, i;
 
     *out = ct_shape_of(0, NULL);
     out->rank = rank;
     for (i = 0; i < rank; i++) {
-        int ai = i - (rank - a->shape.rank), bi = i - (rank - b->shape.rank);
-        int64_t m = ai < 0 ? 1 : a->shape.dim[ai], n = bi < 0 ? 1 : b->shape.dim[bi];
+        int ai = i - (rank - a->rank), bi = i - (rank - b->rank);
+        int64_t m = ai < 0 ? 1 : a->dim[ai], n = bi < 0 ? 1 : b->dim[bi];
 
-        if (m != n && m != 1 && n != 1) {
-            ct_raise(CT_ERR_SHAPE, function,
-                     "a %s and b %s do not broadcast (axis %d: %lld vs %lld)", cti_describe(a).s,
-                     cti_describe(b).s, i, (long long)m, (long long)n);
-            return false;
-        }
+        if (m != n && m != 1 && n != 1)
+            return i;
         out->dim[i] = m == 1 ? n : m;
     }
-    return true;
+    return -1;
+}
+
+void cti_no_broadcast(const char *function, const char *an, const ct_tensor *a, const char *bn,
+                      const ct_tensor *b, int axis)
+{
+    int rank = a->shape.rank > b->shape.rank ? a->shape.rank : b->shape.rank;
+
+    ct_raise(CT_ERR_SHAPE, function, "%s %s and %s %s do not broadcast (axis %d: %lld vs %lld)", an,
+             cti_describe(a).s, bn, cti_describe(b).s, axis,
+             (long long)a->shape.dim[axis - (rank - a->shape.rank)],
+             (long long)b->shape.dim[axis - (rank - b->shape.rank)]);
+}
+
+bool cti_broadcast(const char *function, const ct_tensor *a, const ct_tensor *b, ct_shape *out)
+{
+    int axis = cti_broadcast_shapes(&a->shape, &b->shape, out);
+
+    if (axis >= 0)
+        cti_no_broadcast(function, "a", a, "b", b, axis);
+    return axis < 0;
 }
 
 typedef enum domain { FLOATS, NUMBERS, BOOLS } domain;
@@ -437,21 +453,26 @@ static void where_grad(ct_node *n, ct_tensor *const *dout)
 static const ct_op where_op = { .name = "ct_where", .inputs = 3, .outputs = 1,
                                 .saves = CT_SAVE_INPUTS, .backward = where_grad };
 
-static ct_tensor *where(const char *me, ct_tensor *c, ct_tensor *a, ct_tensor *b)
+/* condition is called name in errors */
+static ct_tensor *where(const char *me, const char *name, ct_tensor *c, ct_tensor *a, ct_tensor *b)
 {
     ct_tensor *in[3] = { c, a, b }, *y;
-    ct_tensor frame;
+    ct_tensor both;
     ct_shape shape;
+    int axis;
 
     if (!cti_usable(me, c) || !cti_usable(me, a) || !cti_usable(me, b) ||
-        !in_domain(me, "condition", c, BOOLS) || !cti_same_dtype(me, "a", a, "b", b) ||
-        !cti_same_device(me, "a", a, "b", b) || !cti_same_device(me, "condition", c, "a", a) ||
+        !in_domain(me, name, c, BOOLS) || !cti_same_dtype(me, "a", a, "b", b) ||
+        !cti_same_device(me, "a", a, "b", b) || !cti_same_device(me, name, c, "a", a) ||
         !cti_broadcast(me, a, b, &shape))
         return NULL;
-    frame = *a; /* a and b together, against the condition */
-    frame.shape = shape;
-    if (!cti_broadcast(me, c, &frame, &shape))
+    both = *a; /* a and b together, against the condition */
+    both.shape = shape;
+    axis = cti_broadcast_shapes(&c->shape, &both.shape, &shape);
+    if (axis >= 0) {
+        cti_no_broadcast(me, name, c, "a with b", &both, axis);
         return NULL;
+    }
     y = cti_new(me, shape, a->dtype, a->device);
     if (!y)
         return NULL;
@@ -461,23 +482,21 @@ static ct_tensor *where(const char *me, ct_tensor *c, ct_tensor *a, ct_tensor *b
 
 ct_tensor *ct_where(ct_tensor *condition, ct_tensor *a, ct_tensor *b)
 {
-    return where("ct_where", condition, a, b);
+    return where("ct_where", "condition", condition, a, b);
 }
 
 ct_tensor *ct_masked_fill(ct_tensor *x, ct_tensor *mask, double value)
 {
+    static const char *const me = "ct_masked_fill";
     ct_shape shape;
-    ct_tensor *v, *y;
 
-    if (!cti_usable("ct_masked_fill", x) || !cti_usable("ct_masked_fill", mask) ||
-        !cti_broadcast("ct_masked_fill", mask, x, &shape))
+    if (!cti_usable(me, x) || !cti_usable(me, mask))
         return NULL;
-    if (!cti_same_shape(&shape, &x->shape)) {
-        ct_raise(CT_ERR_SHAPE, "ct_masked_fill", "mask %s does not broadcast to x %s",
-                 cti_describe(mask).s, cti_describe(x).s);
+    if (cti_broadcast_shapes(&mask->shape, &x->shape, &shape) >= 0 ||
+        !cti_same_shape(&shape, &x->shape)) {
+        ct_raise(CT_ERR_SHAPE, me, "mask %s does not broadcast to x %s", cti_describe(mask).s,
+                 cti_describe(x).s);
         return NULL;
     }
-    v = ct_full(CT_SCALAR, value, x->dtype, x->device);
-    y = v ? where("ct_masked_fill", mask, v, x) : NULL;
-    return y;
+    return where(me, "mask", mask, ct_full(CT_SCALAR, value, x->dtype, x->device), x);
 }

@@ -78,7 +78,13 @@ void cti_not_recorded(const char *name, int inputs_count, ct_tensor *const *inpu
 void cti_elementwise(cti_ew_op op, ct_tensor *out, int inputs, const ct_tensor *const *in,
                      const double *param);
 
-/* The broadcast of two shapes; false with an error that names function, a and b. */
+/* The broadcast of two shapes, and the axis on which they do not fit, or -1; the error that says
+ * so, calling them an and bn. */
+int cti_broadcast_shapes(const ct_shape *a, const ct_shape *b, ct_shape *out);
+void cti_no_broadcast(const char *function, const char *an, const ct_tensor *a, const char *bn,
+                      const ct_tensor *b, int axis);
+
+/* Both at once, for an op of a and b; false with an error. */
 bool cti_broadcast(const char *function, const ct_tensor *a, const ct_tensor *b, ct_shape *out);
 
 /* The indices that ct_one_hot made x from, if x is still what it made; else NULL. */

@@ -80,7 +80,7 @@ ct_tensor *ct_param_value(ct_param *p);
  * checks the shape. Safe from several threads. */
 ct_status ct_param_settle(ct_param *p, ct_shape shape);
 
-/* Another init, for one that is not settled yet. */
+/* Another init, for one that is not settled yet; one without a fill changes nothing. */
 void ct_param_set_init(ct_param *p, ct_init init) CT_NOSITE;
 
 /* Freezes (or trains again) all entries of set whose name matches a shell pattern: "rnn.*". What is

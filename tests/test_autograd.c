@@ -317,6 +317,25 @@ START_TEST(strides_change_no_value)
 }
 END_TEST
 
+/* ---- NULL flows ---- */
+
+START_TEST(null_gives_null_without_an_error)
+{
+    const op_row *row = row_at(_i);
+    ct_tensor *none[OP_INPUTS] = { NULL };
+    op_draw d = op_draw_call(row, 0, 64);
+    ct_scope s = ct_scope_begin();
+
+    d.strided = false;
+    if (row->one || row->two)
+        ck_assert_msg(!(row->one ? row->one(NULL) : row->two(NULL, NULL)), "%s", row->name);
+    else
+        ck_assert_msg(!row->call(none, &d), "%s", row->name);
+    expect_ok();
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 /* ---- the table is whole ---- */
 
 static bool has_row(const char *name)
@@ -420,6 +439,7 @@ int main(void)
     tcase_add_loop_test(tc, the_second_derivative_is_right, 0, n);
     tcase_add_loop_test(tc, backward_twice_gives_the_same_bits, 0, n);
     tcase_add_loop_test(tc, strides_change_no_value, 0, n);
+    tcase_add_loop_test(tc, null_gives_null_without_an_error, 0, n);
     tc = harness_case(suite, "table");
     tcase_add_test(tc, every_op_has_a_row);
     tcase_add_test(tc, opt_outs_are_the_committed_ones);

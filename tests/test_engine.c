@@ -135,9 +135,28 @@ START_TEST(leaf_gradients_never_share_storage)
 }
 END_TEST
 
+/* A view given as a gradient is not added to in place while another gradient shares its storage. */
+START_TEST(gradients_that_are_views_stay_apart)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *a = LEAF(1), *b = LEAF(2), *c = LEAF(3, 4);
+    ct_tensor *more = ct_sum(ct_mul_scalar(a, 10)); /* runs last, after a got a view */
+    ct_tensor *y = ct_add(ct_cat(2, (ct_tensor *[]){ a, b }, 0), c);
+
+    ct_backward(ct_add(ct_sum(ct_mul(y, VECTOR(5, 7))), more));
+    EXPECT(ct_grad_of(a), 15);
+    EXPECT(ct_grad_of(b), 7);
+    EXPECT(ct_grad_of(c), 5, 7);
+    end(s);
+}
+END_TEST
+
+static int hook_failures;
+
 static ct_tensor *fail_hook(ct_tensor *gradient, void *context)
 {
     (void)gradient;
+    hook_failures++;
     ct_raise(CT_ERR_NUMERIC, "fail", "no %s", (const char *)context);
     return NULL;
 }
@@ -156,6 +175,7 @@ static void check_untouched(bool at_leaf)
     ck_assert(ct_backward(y) == CT_ERR_NUMERIC);
     ck_assert(ct_backward(y) == CT_ERR_NUMERIC); /* a sink: refused */
     expect_error(CT_ERR_NUMERIC, "fail: no luck");
+    ck_assert_int_eq(hook_failures, 1); /* no other hook ran after it */
     EXPECT(ct_grad_of(a), 1, 1);
     EXPECT(ct_grad_of(b), 1, 1);
     EXPECT(ct_grad_of(c), 1, 1);
@@ -572,13 +592,17 @@ static void *use_elsewhere(void *y)
 {
     static char message[256];
     ct_scope s = ct_scope_begin();
+    ct_tensor *own = LEAF(1);
 
+    own = ct_sum(ct_square(own)); /* history of this thread's own, at the same places */
     ct_square(y);
     snprintf(message, sizeof message, "%s", ct_error_message());
     ct_error_clear();
     ct_backward(y);
     ck_assert(ct_error() == CT_ERR_SCOPE);
     ct_error_clear();
+    ct_backward(own);
+    ck_assert(ct_ok());
     leave(s);
     return message;
 }
@@ -1087,6 +1111,7 @@ int main(void)
     tcase_add_test(tc, backward_twice_accumulates);
     tcase_add_test(tc, a_leaf_can_be_the_root);
     tcase_add_test(tc, leaf_gradients_never_share_storage);
+    tcase_add_test(tc, gradients_that_are_views_stay_apart);
     tcase_add_loop_test(tc, an_error_midway_leaves_leaves_untouched, 0, 2);
     tcase_add_test(tc, a_leaf_may_be_freed_before_backward);
     tcase_add_test(tc, frozen_inputs_get_none);

@@ -705,6 +705,14 @@ static void call_backward(const pass *p, ct_node *n)
                  n->op->fused_backward ? " of its derivative" : "");
 }
 
+/* A gradient outlives the scope of the node that gave it: its slot owns it now, so that it may be
+ * used (debug builds look at this). */
+static void own_gradient(ct_tensor *g)
+{
+    if (g)
+        g->popped = 0;
+}
+
 static void run_node(pass *p, ct_node *n)
 {
     ct_thread *th = cti_thread();
@@ -717,6 +725,8 @@ static void run_node(pass *p, ct_node *n)
     th->quiet_site++;
     if (!p->create_graph)
         s = cti_scope_push();
+    for (i = 0; i < n->outputs; i++)
+        own_gradient(n->grad[i]);
     if (n->hooks)
         for (i = 0; i < n->outputs; i++) {
             ct_tensor *g = run_hooks(n->hooks, i, n->grad[i]);
@@ -776,8 +786,10 @@ bool cti_creates_graph(void)
  * A leaf's gradient is its own: nothing else shares its storage, so it may be scaled in place. */
 static void prepare_leaf(leaf_state *l)
 {
-    ct_tensor *final = run_hooks(l->hooks, 0, l->pending), *sum;
+    ct_tensor *final, *sum;
 
+    own_gradient(l->pending);
+    final = run_hooks(l->hooks, 0, l->pending);
     replace(&l->pending, final);
     if (!ct_ok() || (l->grad && exclusive(l->grad)))
         return;

@@ -171,8 +171,9 @@ FUSED(clamp_backward, clamp_backward(e, s, p[0], p[1]), no_grad(s))
 
 /* ---- one operand ---- */
 
-/* An op whose derivative is a formula in d, its input x and its parameters p. */
-#define OF_INPUT(id, domain, formula)                                                             \
+/* An op whose derivative is a formula in d, its input x and its parameters p; public is the name
+ * that the user knows. */
+#define OF_INPUT_AS(id, public, domain, formula)                                                  \
     static void id##_grad(ct_node *n, ct_tensor *const *dout)                                     \
     {                                                                                             \
         ct_tensor *d = dout[0], *x = ct_input(n, 0);                                              \
@@ -180,7 +181,7 @@ FUSED(clamp_backward, clamp_backward(e, s, p[0], p[1]), no_grad(s))
         (void)d, (void)x, (void)p;                                                                \
         ct_add_grad(n, 0, formula);                                                               \
     }                                                                                             \
-    static const ct_op id##_op = { .name = "ct_" #id, .inputs = 1, .outputs = 1,                  \
+    static const ct_op id##_op = { .name = "ct_" #public, .inputs = 1, .outputs = 1,              \
                                      .saves = CT_SAVE_INPUTS, .backward = id##_grad };            \
     static ct_tensor *op_##id(const char *function, ct_tensor *x, double p, double q)             \
     {                                                                                             \
@@ -188,7 +189,7 @@ FUSED(clamp_backward, clamp_backward(e, s, p[0], p[1]), no_grad(s))
     }
 
 /* One whose derivative is a formula in d, its output y and its parameters p. */
-#define OF_OUTPUT(id, domain, formula)                                                            \
+#define OF_OUTPUT_AS(id, public, domain, formula)                                                 \
     static void id##_grad(ct_node *n, ct_tensor *const *dout)                                     \
     {                                                                                             \
         ct_tensor *d = dout[0], *y = ct_output(n, 0);                                             \
@@ -196,14 +197,16 @@ FUSED(clamp_backward, clamp_backward(e, s, p[0], p[1]), no_grad(s))
         (void)d, (void)y, (void)p;                                                                \
         ct_add_grad(n, 0, formula);                                                               \
     }                                                                                             \
-    static const ct_op id##_op = { .name = "ct_" #id, .inputs = 1, .outputs = 1,                  \
+    static const ct_op id##_op = { .name = "ct_" #public, .inputs = 1, .outputs = 1,              \
                                      .saves = CT_SAVE_OUTPUTS, .backward = id##_grad };           \
     static ct_tensor *op_##id(const char *function, ct_tensor *x, double p, double q)             \
     {                                                                                             \
         return unary(function, CTI_EW_##id, &id##_op, domain, CT_F32, x, p, q);                   \
     }
 
-OF_OUTPUT(affine, FLOATS, ct_mul_scalar(d, p[0]))
+#define OF_INPUT(id, domain, formula) OF_INPUT_AS(id, id, domain, formula)
+#define OF_OUTPUT(id, domain, formula) OF_OUTPUT_AS(id, id, domain, formula)
+
 OF_OUTPUT(neg, NUMBERS, ct_neg(d))
 OF_INPUT(abs, NUMBERS, ct_mul(d, ct_sign(x)))
 OF_OUTPUT(sign, NUMBERS, no_grad(d))
@@ -230,8 +233,10 @@ OF_OUTPUT(ceil, FLOATS, no_grad(d))
 OF_OUTPUT(round, FLOATS, no_grad(d))
 OF_INPUT(pow_scalar, FLOATS,
          p[0] == 0 ? no_grad(d) : ct_mul(d, ct_mul_scalar(ct_pow_scalar(x, p[0] - 1), p[0])))
-OF_OUTPUT(scalar_pow, FLOATS, ct_mul_scalar(ct_mul(d, y), log(p[0])))
-OF_INPUT(scalar_div, FLOATS, ct_mul(d, ct_rdiv_scalar(ct_square(x), -p[0])))
+OF_OUTPUT_AS(scalar_pow, rpow_scalar, FLOATS,
+             ct_mul_scalar(ct_mul(d, y), log(p[0])))
+OF_INPUT_AS(scalar_div, rdiv_scalar, FLOATS,
+            ct_mul(d, ct_rdiv_scalar(ct_square(x), -p[0])))
 
 /* elu: 1 above 0, alpha exp(x) below */
 OF_INPUT(elu, FLOATS,
@@ -309,32 +314,27 @@ ct_tensor *ct_clamp(ct_tensor *x, double low, double high)
     return op_clamp("ct_clamp", x, low, high);
 }
 
-ct_tensor *ct_add_scalar(ct_tensor *x, double s)
+/* p x + q, under the name of what the user called */
+static void affine_grad(ct_node *n, ct_tensor *const *dout)
 {
-    return op_affine("ct_add_scalar", x, 1, s);
+    const double *p = ct_attributes(n);
+
+    ct_add_grad(n, 0, ct_mul_scalar(dout[0], p[0]));
 }
 
-ct_tensor *ct_sub_scalar(ct_tensor *x, double s)
-{
-    return op_affine("ct_sub_scalar", x, 1, -s);
-}
+#define AFFINE(id, p, q)                                                                          \
+    static const ct_op id##_op = { .name = "ct_" #id, .inputs = 1, .outputs = 1,                  \
+                                     .backward = affine_grad };                                   \
+    ct_tensor *ct_##id(ct_tensor *x, double s)                                                    \
+    {                                                                                             \
+        return unary("ct_" #id, CTI_EW_affine, &id##_op, FLOATS, CT_F32, x, p, q);                \
+    }
 
-ct_tensor *ct_mul_scalar(ct_tensor *x, double s)
-{
-    return op_affine("ct_mul_scalar", x, s, 0);
-}
-
-ct_tensor *ct_div_scalar(ct_tensor *x, double s)
-{
-    if (x && !in_domain("ct_div_scalar", "x", x, FLOATS))
-        return NULL;
-    return op_affine("ct_div_scalar", x, 1 / s, 0);
-}
-
-ct_tensor *ct_rsub_scalar(ct_tensor *x, double s)
-{
-    return op_affine("ct_rsub_scalar", x, -1, s);
-}
+AFFINE(add_scalar, 1, s)
+AFFINE(sub_scalar, 1, -s)
+AFFINE(mul_scalar, s, 0)
+AFFINE(div_scalar, 1 / s, 0)
+AFFINE(rsub_scalar, -1, s)
 
 ct_tensor *ct_pow_scalar(ct_tensor *x, double p)
 {

@@ -205,7 +205,8 @@ static ct_tensor *first_derivatives(int count, ct_tensor *const *inputs, void *c
 bool ct_gradgradcheck(ct_gradcheck_function f, int count, ct_tensor *const *inputs, void *context,
                       ct_generator *g, double eps, double tolerance)
 {
-    weighted first = { f, context, { 0, 0, 0 } }, second = { first_derivatives, &first, { 0, 0, 0 } };
+    weighted first = { f, context, { 0, 0, 0 } };
+    weighted second = { first_derivatives, &first, { 0, 0, 0 } };
     bool good;
 
     if (!ct_ok() || !check_arguments("ct_gradgradcheck", f, count, inputs, g))

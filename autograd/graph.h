@@ -1,4 +1,10 @@
-/* graph.h - a look at recorded history. */
+/* graph.h - a look at recorded history.
+ *
+ * Without a line of code, the environment shows what a program does, on stderr:
+ *     COTANGENT_DEBUG=1    at exit, the memory that its main thread used
+ *     COTANGENT_DEBUG=2    also a line for each op and for each op's backward: place, shapes, time
+ *     COTANGENT_DEBUG=3    also the first value that is not finite, and the op that made it
+ *     COTANGENT_PROFILE=1  at exit, calls and time of each op, forward and backward */
 #ifndef COTANGENT_AUTOGRAD_GRAPH_H
 #define COTANGENT_AUTOGRAD_GRAPH_H
 

@@ -129,8 +129,8 @@ static void put_tensors(line *l, int count, ct_tensor *const *t)
 
 static void print_line(const char *site, const char *name, const char *rest, uint64_t time)
 {
-    fprintf(stderr, "cotangent: %s%s%s%s, %.1f us\n", site ? site : "", site ? ": " : "", name, rest,
-            (double)time / 1e3);
+    fprintf(stderr, "cotangent: %s%s%s%s, %.1f us\n", site ? site : "", site ? ": " : "", name,
+            rest, (double)time / 1e3);
 }
 
 /* ---- values that are not finite ---- */
@@ -168,8 +168,9 @@ static void report_non_finite(const char *site, const char *what, const ct_tenso
         return;
     if (culprit >= 0)
         snprintf(from, sizeof from, " (its input %d holds one already)", culprit);
-    fprintf(stderr, "cotangent: %s%s%s made the first value that is not finite: %g, element %lld of "
-            "%s%s\n", site ? site : "", site ? ": " : "", what, value, (long long)at,
+    fprintf(stderr,
+            "cotangent: %s%s%s made the first value that is not finite: %g, element %lld of %s%s\n",
+            site ? site : "", site ? ": " : "", what, value, (long long)at,
             cti_describe(t).s, from);
 }
 

@@ -59,7 +59,7 @@ static ct_tensor *log_cosh(ct_tensor *x)
     return ct_record(&log_cosh_op, 1, &x, 1, &y, NULL, 0) ? y : NULL;
 }
 
-/* ---- polar: x and y of one shape -> *r and *angle, that shape; made of ops, angle in a loop ---- */
+/* ---- polar: x and y of one shape -> *r and *angle, of that shape ---- */
 
 static void polar_backward(ct_node *n, ct_tensor *const *dout)
 {
@@ -128,7 +128,8 @@ static ct_status check(void)
     for (i = 0; i < 2; i++)
         in[i] = ct_requires_grad(ct_rand(CT_SHAPE(3, 4), CT_F64, CT_CPU, &g), true);
     printf("gradcheck: %s\n", ct_gradcheck(both, 2, in, NULL, &g, 0, 0) ? "right" : "wrong");
-    printf("gradgradcheck: %s\n", ct_gradgradcheck(both, 2, in, NULL, &g, 0, 0) ? "right" : "wrong");
+    printf("gradgradcheck: %s\n",
+           ct_gradgradcheck(both, 2, in, NULL, &g, 0, 0) ? "right" : "wrong");
     return ct_scope_end(s);
 }
 

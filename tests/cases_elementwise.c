@@ -13,9 +13,9 @@ static void away_from_zero(op_draw *d)
 /* away from the integers, where floor and ceil jump, and from the halves, where round does */
 static void between_steps(op_draw *d)
 {
-    int64_t at = op_below(d, 4) - 2;
+    double at = (double)op_below(d, 4) - 2;
 
-    op_kink(op_uniform(d, op_shape(d, 0, 5), (double)at + 0.01, (double)at + 0.99), (double)at + 0.5);
+    op_kink(op_uniform(d, op_shape(d, 0, 5), at + 0.01, at + 0.99), at + 0.5);
 }
 
 static void above_minus_one(op_draw *d)

@@ -19,7 +19,8 @@ static int64_t size(op_draw *d, int64_t high)
 /* (batch, m, k) and (batch, k, n), the batch of either narrower; or a vector on either side */
 static void draw_matmul(op_draw *d)
 {
-    int64_t small = d->most < 64 ? 2 : 4, m = size(d, small), k = size(d, small), n = size(d, small);
+    int64_t small = d->most < 64 ? 2 : 4;
+    int64_t m = size(d, small), k = size(d, small), n = size(d, small);
     int64_t most = d->most;
     ct_shape batch;
     bool left = op_chance(d, 0.5);

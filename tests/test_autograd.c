@@ -282,7 +282,7 @@ START_TEST(backward_twice_gives_the_same_bits)
         w = ct_randn(ct_shape_get(y), CT_F64, CT_CPU, &c.draw.g);
         first = gradients_of(&c, y, w, &first_bytes);
         second = gradients_of(&c, y, w, &second_bytes);
-        ck_assert_msg(first_bytes == second_bytes && first_bytes % sizeof *first == 0, "%s", c.what);
+        ck_assert_msg(first_bytes == second_bytes, "%s", c.what);
         ck_assert_msg(!first_bytes || memcmp(first, second, first_bytes) == 0, "%s: other bits",
                       c.what);
         free(first);

@@ -1,5 +1,9 @@
 /* test_engine.c - recording, backward, gradients of gradients, hooks, versions, lifetimes,
  * checkpointing and the picture of a graph. */
+#ifdef HAVE_CONFIG_H
+#include <config.h>
+#endif
+
 #include "tests/harness.h"
 
 #include <math.h>
@@ -71,8 +75,8 @@ START_TEST(backward_with_takes_an_output_gradient)
     ct_backward_with(y, VECTOR(1, 2));
     expect_error(CT_ERR_SHAPE, "ct_backward_with: the gradient given for f64[3] cpu is f64[2] cpu");
     ct_backward(y);
-    expect_error(CT_ERR_SHAPE, "ct_backward: f64[3] cpu has more than one element: its gradient must "
-                               "be given");
+    expect_error(CT_ERR_SHAPE,
+                 "ct_backward: f64[3] cpu has more than one element: its gradient must be given");
     EXPECT(ct_grad_of(x), 2, -40, 3);
     leave(s);
 }
@@ -168,6 +172,7 @@ static void check_untouched(bool at_leaf)
     ct_tensor *a = LEAF(1, 2), *b = LEAF(3, 4), *c = LEAF(5, 6);
     ct_tensor *deep = ct_square(c), *y = ct_sum(ct_add(ct_mul(a, b), ct_square(deep)));
 
+    hook_failures = 0;
     ct_backward(ct_sum(ct_add(a, ct_add(b, c))));
     ck_assert(ct_register_hook(at_leaf ? c : deep, fail_hook, "luck") == CT_OK);
     if (at_leaf) /* the hooks of leaves run after all nodes */
@@ -415,8 +420,8 @@ START_TEST(backward_inside_a_hook)
     EXPECT(ct_grad_of(z), 8);
     ct_register_hook(y, backward_inside, loss);
     ct_backward(loss);
-    expect_error(CT_ERR_GRAD, "ct_square: a hook or backward function runs backward through history "
-                              "that is being run");
+    expect_error(CT_ERR_GRAD, "ct_square: a hook or backward function runs backward through "
+                              "history that is being run");
     EXPECT(ct_grad_of(x), 2, 4);
     leave(s);
 }
@@ -527,7 +532,8 @@ START_TEST(the_gradient_of_select_touches_its_part)
     enum { STEPS = 512, WIDTH = 64 };
     const size_t whole = STEPS * WIDTH * sizeof(double);
     ct_scope s = ct_scope_begin();
-    ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(STEPS, WIDTH), CT_F64, CT_CPU), true), *y = NULL;
+    ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(STEPS, WIDTH), CT_F64, CT_CPU), true);
+    ct_tensor *y = NULL;
     ct_memory_stats before, after;
     double *g;
     int t;
@@ -619,6 +625,25 @@ START_TEST(history_of_another_thread_is_an_error)
     ck_assert_msg(strstr(message, "ct_square: input 0 f64[] cpu has history of another thread or of "
                                   "an ended scope; detach it") != NULL, "%s", (char *)message);
     end(s);
+}
+END_TEST
+
+/* Debug builds hold popped handles back, and report their use. */
+START_TEST(a_tensor_used_after_its_scope)
+{
+#ifdef CT_DEBUG_HANDLES
+    ct_scope s = ct_scope_begin(), inner = ct_scope_begin();
+    ct_tensor *x = VECTOR(1, 2), *kept = ct_keep(x);
+
+    end(inner);
+    ct_neg(x);
+    expect_error(CT_ERR_SCOPE, "ct_neg: a tensor is used after its scope ended or it was freed");
+    EXPECT(kept, 1, 2);
+    ct_free(kept);
+    ct_neg(kept);
+    expect_error(CT_ERR_SCOPE, "ct_neg: a tensor is used after its scope ended or it was freed");
+    leave(s);
+#endif
 }
 END_TEST
 
@@ -892,6 +917,7 @@ START_TEST(a_fused_backward_runs_where_nothing_is_recorded)
     ct_scope s = ct_scope_begin();
     ct_tensor *x = LEAF(2), *y = cube(x), *g;
 
+    composed_calls = fused_calls = 0;
     ct_backward(y);
     EXPECT(ct_grad_of(x), 12);
     ck_assert(fused_calls == 1 && composed_calls == 0);
@@ -1087,11 +1113,15 @@ START_TEST(a_graph_is_drawn)
     ck_assert_int_eq(occurrences(text, "ct_matmul\\n"), 1);
     ck_assert_int_eq(occurrences(text, "ct_add\\n"), 1);
     ck_assert_int_eq(occurrences(text, "ct_exp"), 0);
-    ck_assert_int_eq(occurrences(text, "test_engine.c:"), 5); /* with two reshapes about the product */
+    ck_assert_int_eq(occurrences(text, "test_engine.c:"), 5); /* and two reshapes */
     ck_assert_int_eq(occurrences(text, "leaf\\nf64[2] cpu"), 1);
     ck_assert_int_eq(occurrences(text, "leaf\\nf64[3,2] cpu"), 1);
     ck_assert_int_eq(occurrences(text, " [label=\"f64[3] cpu\"]"), 3);
     ck_assert_str_eq(text + strlen(text) - 2, "}\n");
+    free(text);
+    text = dot_of(ct_rdiv_scalar(ct_sub_scalar(x, 2), 3)); /* the names that the user knows */
+    ck_assert_int_eq(occurrences(text, "ct_sub_scalar\\n"), 1);
+    ck_assert_int_eq(occurrences(text, "ct_rdiv_scalar\\n"), 1);
     free(text);
     text = dot_of(x);
     ck_assert_int_eq(occurrences(text, "leaf"), 1);
@@ -1138,6 +1168,7 @@ int main(void)
     tcase_add_test(tc, history_of_an_ended_scope_cannot_leave);
     tcase_add_test(tc, an_inner_scope_extends_outer_history);
     tcase_add_test(tc, history_of_another_thread_is_an_error);
+    tcase_add_test(tc, a_tensor_used_after_its_scope);
     tc = harness_case(suite, "one-hot");
     tcase_add_test(tc, linear_of_one_hot_equals_dense);
     tcase_add_test(tc, a_written_one_hot_forgets_its_indices);

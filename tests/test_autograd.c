@@ -391,6 +391,44 @@ START_TEST(every_op_has_a_row)
 }
 END_TEST
 
+/* What the draws promise: shares of strided calls, zero sizes and broadcasts, ranks 0 to 5, and one
+ * tensor twice. */
+START_TEST(draws_take_all_forms)
+{
+    int all = 0, strided = 0, zero = 0, pairs = 0, same = 0, broadcast = 0, rank[6] = { 0 }, i, k, n;
+
+    for (i = 0; i < rows_count(); i++)
+        for (k = 0; k < 200; k++) {
+            op_draw d = op_draw_call(row_at(i), k, 64);
+            bool empty = false, other = false;
+
+            for (n = 0; n < d.count; n++) {
+                int64_t elements = 1;
+                int a;
+
+                for (a = 0; a < d.in[n].shape.rank; a++)
+                    elements *= d.in[n].shape.dim[a];
+                ck_assert_msg(elements <= 64, "%s", op_describe(row_at(i), k, &d));
+                empty |= elements == 0;
+                other |= memcmp(&d.in[n].shape, &d.in[0].shape, sizeof d.in[n].shape) != 0;
+                same += d.in[n].same_as >= 0;
+            }
+            all++;
+            strided += d.strided;
+            zero += empty;
+            rank[d.in[0].shape.rank]++;
+            pairs += row_at(i)->two != NULL;
+            broadcast += row_at(i)->two != NULL && other;
+        }
+    ck_assert(strided > 0.2 * all && strided < 0.3 * all);
+    ck_assert(zero > 0.05 * all && zero < 0.15 * all);
+    ck_assert(broadcast > 0.15 * pairs);
+    ck_assert(same > 0.03 * pairs);
+    for (k = 0; k < 6; k++)
+        ck_assert_msg(rank[k] > 0.05 * all, "rank %d: %d of %d", k, rank[k], all);
+}
+END_TEST
+
 /* ---- opt-outs ---- */
 
 static void add_line(char *text, size_t size, const char *name, const char *check,
@@ -442,6 +480,7 @@ int main(void)
     tcase_add_loop_test(tc, null_gives_null_without_an_error, 0, n);
     tc = harness_case(suite, "table");
     tcase_add_test(tc, every_op_has_a_row);
+    tcase_add_test(tc, draws_take_all_forms);
     tcase_add_test(tc, opt_outs_are_the_committed_ones);
     return harness_run(suite);
 }

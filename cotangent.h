@@ -21,6 +21,8 @@
 #include <cotangent/autograd/params.h>
 #include <cotangent/autograd/state_dict.h>
 #include <cotangent/autograd/gradcheck.h>
+#include <cotangent/autograd/checkpoint.h>
+#include <cotangent/autograd/graph.h>
 
 #include <cotangent/nn/dialect.h>
 #include <cotangent/nn/init.h>

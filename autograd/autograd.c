@@ -5,6 +5,7 @@
  * each output; leaves collect theirs in a pending slot that is added to the leaf only when the
  * whole pass went well. */
 #include "autograd/internal.h"
+#include "autograd/trace.h"
 
 #include "tensor/host.h"
 
@@ -14,52 +15,28 @@
 
 #define MOST_INPUTS 65536
 
-typedef struct hook {
-    ct_grad_hook call;
-    void *context;
-    int output;
-    struct hook *next;
-} hook;
-
 /* What hangs on a leaf. */
 typedef struct leaf_state {
     cti_leaf base;
     ct_tensor *grad;    /* a reference, contiguous; NULL for none */
     ct_tensor *pending; /* of the pass that is running */
-    ct_tensor *next;    /* leaves touched by it */
-    hook *hooks;
+    ct_tensor *next;    /* leaves touched by it, */
+    struct cti_pass *pass; /* which it is */
+    ct_tensor *sum;     /* what replaces grad when the pass went well; NULL: pending is added */
+    cti_hook *hooks;
 } leaf_state;
 
-typedef struct edge {
-    ct_tensor *tensor; /* a reference: saved, or wanted for its place in history; or NULL */
-    unsigned version;
-    bool wants;        /* a gradient */
-} edge;
-
-struct ct_node {
-    const ct_op *op;
-    const char *site;
-    size_t bytes; /* of the whole node */
-    int inputs, outputs;
-    edge *in, *out;     /* out: saved outputs */
-    ct_tensor **grad;   /* a slot an output: references */
-    int pending;        /* slots filled */
-    bool marked;        /* leads to a wanted input (ct_grad) */
-    hook *hooks;
-    void *attributes;
-    ct_node *next_free;
-};
-
-/* The pass that is running, if any. */
-typedef struct pass {
+/* The pass that is running, if any. It meets nodes from number bottom of the tape on. */
+typedef struct cti_pass {
     bool create_graph;
     bool to_leaves;         /* ct_backward; else ct_grad */
     ct_tensor *leaves;      /* touched */
     int wanted;             /* ct_grad: inputs and where their gradients go */
     ct_tensor *const *want;
     ct_tensor **found;
+    size_t bottom;
     int open;               /* nodes with pending slots */
-    struct pass *outer;
+    struct cti_pass *outer;
 } pass;
 
 static _Thread_local pass *running;
@@ -73,10 +50,10 @@ typedef struct node_pool {
     ct_node *idle[NODE_CLASSES];
 } node_pool;
 
-static void free_hooks(hook *h)
+static void free_hooks(cti_hook *h)
 {
     while (h) {
-        hook *next = h->next;
+        cti_hook *next = h->next;
 
         cti_release(h);
         h = next;
@@ -148,8 +125,8 @@ static ct_node *node_new(int inputs, int outputs, size_t attributes)
 {
     ct_thread *th = cti_thread();
     node_pool *pool = th->node_pool;
-    size_t head = align8(sizeof(ct_node)), ins = align8((size_t)inputs * sizeof(edge));
-    size_t outs = align8((size_t)outputs * sizeof(edge));
+    size_t head = align8(sizeof(ct_node)), ins = align8((size_t)inputs * sizeof(cti_edge));
+    size_t outs = align8((size_t)outputs * sizeof(cti_edge));
     size_t grads = align8((size_t)outputs * sizeof(ct_tensor *));
     size_t bytes = head + ins + outs + grads + align8(attributes), c;
     ct_node *n = NULL;
@@ -177,8 +154,8 @@ static ct_node *node_new(int inputs, int outputs, size_t attributes)
     n->bytes = bytes;
     n->inputs = inputs;
     n->outputs = outputs;
-    n->in = (edge *)(p + head);
-    n->out = (edge *)(p + head + ins);
+    n->in = (cti_edge *)(p + head);
+    n->out = (cti_edge *)(p + head + ins);
     n->grad = (ct_tensor **)(p + head + ins + outs);
     n->attributes = p + head + ins + outs + grads;
     return n;
@@ -227,7 +204,7 @@ static unsigned version_of(const ct_tensor *t)
     return atomic_load_explicit(&t->storage->version, memory_order_relaxed);
 }
 
-static void hold(edge *e, ct_tensor *t)
+static void hold(cti_edge *e, ct_tensor *t)
 {
     cti_ref(t);
     e->tensor = t;
@@ -252,15 +229,18 @@ static bool check_record(const ct_op *op, int inputs_count, ct_tensor *const *in
     const ct_thread *th = cti_thread();
     int i;
 
-    if ((op->inputs >= 0 && op->inputs != inputs_count) || op->outputs != outputs_count ||
-        inputs_count < 0 || inputs_count > MOST_INPUTS) {
+    if ((op->inputs >= 0 && op->inputs != inputs_count) ||
+        (op->outputs >= 0 && op->outputs != outputs_count) || inputs_count < 0 ||
+        inputs_count > MOST_INPUTS || outputs_count < 1 || outputs_count > MOST_INPUTS) {
         ct_raise(CT_ERR_ARGUMENT, op->name, "%d inputs and %d outputs recorded for an op of %d, %d",
                  inputs_count, outputs_count, op->inputs, op->outputs);
         return false;
     }
     for (i = 0; i < outputs_count; i++)
-        if (outputs[i]->node) {
-            ct_raise(CT_ERR_ARGUMENT, op->name, "output %d has history already", i);
+        if (outputs[i]->node || outputs[i]->requires_grad || outputs[i]->owned) {
+            ct_raise(CT_ERR_ARGUMENT, op->name,
+                     "output %d %s is no fresh result: it has history, is a leaf or is owned", i,
+                     cti_describe(outputs[i]).s);
             return false;
         }
     for (i = 0; i < inputs_count; i++)
@@ -283,6 +263,8 @@ bool ct_record(const ct_op *op, int inputs_count, ct_tensor *const *inputs, int 
     for (i = 0; i < outputs_count; i++)
         if (!outputs[i])
             return false;
+    if (cti_tracing)
+        cti_trace_op(op->name, inputs_count, inputs, outputs_count, outputs);
     if (!cti_will_record(inputs_count, inputs))
         return true;
     if (!check_record(op, inputs_count, inputs, outputs_count, outputs) ||
@@ -317,10 +299,23 @@ bool ct_record(const ct_op *op, int inputs_count, ct_tensor *const *inputs, int 
     return true;
 }
 
+void cti_not_recorded(const char *name, int inputs_count, ct_tensor *const *inputs, ct_tensor *y)
+{
+    if (cti_tracing)
+        cti_trace_op(name, inputs_count, inputs, 1, &y);
+}
+
 /* ---- what backward functions ask ---- */
 
-static ct_tensor *saved(ct_node *n, const edge *e, bool allowed, const char *what, int i)
+static ct_tensor *saved(ct_node *n, const cti_edge *edges, int count, bool allowed,
+                        const char *what, int i)
 {
+    const cti_edge *e = &edges[i];
+
+    if (i < 0 || i >= count) {
+        ct_raise(CT_ERR_ARGUMENT, n->op->name, "there is no %s %d for backward", what, i);
+        return NULL;
+    }
     if (!e->tensor || !allowed) {
         ct_raise(CT_ERR_GRAD, n->op->name, "%s %d was not saved for backward", what, i);
         return NULL;
@@ -338,17 +333,17 @@ static ct_tensor *saved(ct_node *n, const edge *e, bool allowed, const char *wha
 
 ct_tensor *ct_input(ct_node *n, int i)
 {
-    return saved(n, &n->in[i], n->op->saves & CT_SAVE_INPUTS, "input", i);
+    return saved(n, n->in, n->inputs, n->op->saves & CT_SAVE_INPUTS, "input", i);
 }
 
 ct_tensor *ct_output(ct_node *n, int i)
 {
-    return saved(n, &n->out[i], n->op->saves & CT_SAVE_OUTPUTS, "output", i);
+    return saved(n, n->out, n->outputs, n->op->saves & CT_SAVE_OUTPUTS, "output", i);
 }
 
 ct_shape ct_input_shape(const ct_node *n, int i)
 {
-    return n->in[i].tensor ? n->in[i].tensor->shape : CT_SCALAR;
+    return i >= 0 && i < n->inputs && n->in[i].tensor ? n->in[i].tensor->shape : CT_SCALAR;
 }
 
 int ct_inputs_count(const ct_node *n)
@@ -361,23 +356,31 @@ const void *ct_attributes(const ct_node *n)
     return n->attributes;
 }
 
+/* The number of t among what ct_grad wants, from k on; the count of them if it is not there. */
+static int wanted_from(const pass *p, const ct_tensor *t, int k)
+{
+    for (; k < p->wanted; k++) {
+        const ct_tensor *w = p->want[k];
+
+        if (t->node ? w->node == t->node && w->output == t->output : w->leaf && w->leaf == t->leaf)
+            break;
+    }
+    return k;
+}
+
 bool ct_needs_grad(const ct_node *n, int i)
 {
-    const ct_tensor *t = n->in[i].tensor;
+    const pass *p = running;
+    const ct_tensor *t;
 
-    if (!n->in[i].wants)
+    if (i < 0 || i >= n->inputs || !n->in[i].wants)
         return false;
-    if (running && !running->to_leaves && t->node)
+    t = n->in[i].tensor;
+    if (!p || p->to_leaves)
+        return true;
+    if (t->node && t->node_at >= p->bottom)
         return t->node->marked;
-    if (running && !running->to_leaves) {
-        int k;
-
-        for (k = 0; k < running->wanted; k++)
-            if (running->want[k]->leaf && running->want[k]->leaf == t->leaf)
-                return true;
-        return false;
-    }
-    return true;
+    return wanted_from(p, t, 0) < p->wanted;
 }
 
 /* ---- leaves ---- */
@@ -447,12 +450,12 @@ void ct_clear_grad(ct_tensor *leaf)
 
 ct_status ct_register_hook(ct_tensor *t, ct_grad_hook call, void *context)
 {
-    hook *h, **end;
+    cti_hook *h, **end;
 
     if (!cti_usable("ct_register_hook", t) || !call)
         return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, "ct_register_hook", "t or hook is NULL")
                        : ct_error();
-    if (!t->requires_grad)
+    if (!t->requires_grad || (!t->node && !t->leaf))
         return ct_raise(CT_ERR_GRAD, "ct_register_hook", "t %s requires no gradient",
                         cti_describe(t).s);
     h = cti_calloc(1, sizeof *h);
@@ -517,37 +520,55 @@ static void accumulate(ct_tensor **slot, ct_tensor *g)
     }
 }
 
+/* One pass at a time may fill the slots of a node or a leaf. */
+static ct_tensor **refuse_nested(const char *function)
+{
+    ct_raise(CT_ERR_GRAD, function,
+             "a hook or backward function runs backward through history that is being run");
+    return NULL;
+}
+
+/* The slot of a result with history. */
+static ct_tensor **node_slot(pass *p, const ct_tensor *t)
+{
+    ct_node *n = t->node;
+
+    if (!p->to_leaves && !n->marked)
+        return NULL;
+    if (n->pending && n->pass != p)
+        return refuse_nested(n->op->name);
+    if (!n->grad[t->output] && n->pending++ == 0) {
+        n->pass = p;
+        p->open++;
+    }
+    return &n->grad[t->output];
+}
+
 /* Where the gradient of t is gathered during this pass; NULL if nobody wants it. */
 static ct_tensor **slot_of(ct_tensor *t)
 {
     pass *p = running;
     int k;
 
-    if (t->node) {
-        ct_node *n = t->node;
-
-        if (!p->to_leaves && !n->marked)
-            return NULL;
-        if (!n->grad[t->output] && n->pending++ == 0)
-            p->open++;
-        return &n->grad[t->output];
-    }
-    if (!t->leaf || !t->requires_grad)
+    if (t->node && t->node_at >= p->bottom)
+        return node_slot(p, t);
+    if (!t->node && (!t->leaf || !t->requires_grad))
         return NULL;
     if (p->to_leaves) {
         leaf_state *l = leaf_of(t);
 
-        if (!l->pending) {
+        if (l->pass && l->pass != p)
+            return refuse_nested("ct_backward");
+        if (!l->pass) {
             cti_ref(t);
+            l->pass = p;
             l->next = p->leaves;
             p->leaves = t;
         }
         return &l->pending;
     }
-    for (k = 0; k < p->wanted; k++)
-        if (p->want[k]->leaf == t->leaf)
-            return &p->found[k];
-    return NULL;
+    k = wanted_from(p, t, 0);
+    return k < p->wanted ? &p->found[k] : NULL;
 }
 
 /* A slot that stays empty must not count as filled. */
@@ -564,15 +585,23 @@ static void give(ct_tensor *t, ct_tensor *g)
 
 void ct_add_grad(ct_node *n, int i, ct_tensor *g)
 {
-    const ct_tensor *t = n->in[i].tensor;
+    const ct_tensor *t;
 
+    if (i < 0 || i >= n->inputs) {
+        ct_raise(CT_ERR_ARGUMENT, n->op->name, "backward gave a gradient of input %d of %d", i,
+                 n->inputs);
+        return;
+    }
     if (!g || !ct_needs_grad(n, i))
         return;
+    t = n->in[i].tensor;
     if (!cti_same_shape(&g->shape, &t->shape) || g->dtype != t->dtype || g->device != t->device) {
         ct_raise(CT_ERR_SHAPE, n->op->name, "backward gave %s as the gradient of input %d %s",
                  cti_describe(g).s, i, cti_describe(t).s);
         return;
     }
+    if (cti_tracing)
+        cti_trace_gradient(n, i, g);
     give(n->in[i].tensor, g);
 }
 
@@ -619,7 +648,7 @@ void cti_add_grad_window(ct_node *n, int i, const cti_window *w, ct_tensor *d,
 
 /* ---- the pass ---- */
 
-static ct_tensor *run_hooks(hook *h, int output, ct_tensor *g)
+static ct_tensor *run_hooks(cti_hook *h, int output, ct_tensor *g)
 {
     for (; h && g; h = h->next) {
         ct_tensor *r;
@@ -653,9 +682,32 @@ static void take_wanted(pass *p, const ct_node *n)
     }
 }
 
-/* A gradient in a slot outlived the scope in which it came up; what backward functions and hooks
- * are given is no use after its end (as debug builds would report). */
-static void revive(ct_tensor *g)
+static bool needs_any(const ct_node *n)
+{
+    int i;
+
+    for (i = 0; i < n->inputs; i++)
+        if (ct_needs_grad(n, i))
+            return true;
+    return false;
+}
+
+static void call_backward(const pass *p, ct_node *n)
+{
+    if (!ct_ok() || !needs_any(n))
+        return;
+    if (!p->create_graph && n->op->fused_backward)
+        n->op->fused_backward(n, n->grad);
+    else if (n->op->backward)
+        n->op->backward(n, n->grad);
+    else
+        ct_raise(CT_ERR_GRAD, n->op->name, "has no derivative%s",
+                 n->op->fused_backward ? " of its derivative" : "");
+}
+
+/* A gradient outlives the scope of the node that gave it: its slot owns it now, so that it may be
+ * used (debug builds look at this). */
+static void own_gradient(ct_tensor *g)
 {
     if (g)
         g->popped = 0;
@@ -666,6 +718,7 @@ static void run_node(pass *p, ct_node *n)
     ct_thread *th = cti_thread();
     const char *site = th->site;
     ct_scope s = { 0, 0, 0 };
+    uint64_t began = cti_tracing ? cti_nanoseconds() : 0;
     int i;
 
     th->site = n->site;
@@ -673,7 +726,7 @@ static void run_node(pass *p, ct_node *n)
     if (!p->create_graph)
         s = cti_scope_push();
     for (i = 0; i < n->outputs; i++)
-        revive(n->grad[i]);
+        own_gradient(n->grad[i]);
     if (n->hooks)
         for (i = 0; i < n->outputs; i++) {
             ct_tensor *g = run_hooks(n->hooks, i, n->grad[i]);
@@ -682,10 +735,9 @@ static void run_node(pass *p, ct_node *n)
                 replace(&n->grad[i], g);
         }
     take_wanted(p, n);
-    if (!n->op->backward)
-        ct_raise(CT_ERR_GRAD, n->op->name, "has no derivative");
-    else if (ct_ok())
-        n->op->backward(n, n->grad);
+    call_backward(p, n);
+    if (cti_tracing && !p->outer)
+        cti_trace_backward(n, began);
     if (!p->create_graph)
         cti_scope_pop(s);
     th->quiet_site--;
@@ -709,7 +761,6 @@ static void walk_tape(pass *p, size_t top)
     }
 }
 
-/* With create_graph the gradients given to nodes stay reachable by history. */
 static void begin_pass(pass *p)
 {
     p->outer = running;
@@ -721,51 +772,72 @@ static void end_pass(pass *p)
     running = p->outer;
 }
 
-/* A leaf's gradient is its own: nothing else shares its storage, so it may be scaled in place. */
-static void add_to_leaf(ct_tensor **grad, ct_tensor *g)
+bool cti_in_pass(void)
 {
-    ct_tensor *own;
-
-    if (*grad) {
-        accumulate(grad, g);
-        return;
-    }
-    own = cti_new("ct_backward", g->shape, g->dtype, g->device);
-    if (own) {
-        cti_copy(own, g);
-        replace(grad, own);
-    }
+    return running != NULL;
 }
 
-/* Adds what leaves have gathered to their gradients, or drops it all. */
+bool cti_creates_graph(void)
+{
+    return running && running->create_graph;
+}
+
+/* Makes all that adding l->pending to l->grad needs: it must not fail half way through the leaves.
+ * A leaf's gradient is its own: nothing else shares its storage, so it may be scaled in place. */
+static void prepare_leaf(leaf_state *l)
+{
+    ct_tensor *final, *sum;
+
+    own_gradient(l->pending);
+    final = run_hooks(l->hooks, 0, l->pending);
+    replace(&l->pending, final);
+    if (!ct_ok() || (l->grad && exclusive(l->grad)))
+        return;
+    if (!l->grad && exclusive(final)) {
+        l->sum = l->pending; /* the reference moves */
+        l->pending = NULL;
+        return;
+    }
+    sum = cti_new("ct_backward", final->shape, final->dtype, final->device);
+    if (!sum)
+        return;
+    if (l->grad)
+        cti_elementwise(CTI_EW_add, sum, 2, (const ct_tensor *[]){ l->grad, final }, NULL);
+    else
+        cti_copy(sum, final);
+    replace(&l->sum, sum);
+}
+
+/* Cannot fail. */
+static void commit_leaf(leaf_state *l)
+{
+    if (l->sum)
+        replace(&l->grad, l->sum);
+    else if (l->pending)
+        cti_elementwise(CTI_EW_add, l->grad, 2, (const ct_tensor *[]){ l->grad, l->pending }, NULL);
+}
+
+/* Adds what leaves have gathered to their gradients: to all of them, or after an error to none. */
 static void settle_leaves(pass *p)
 {
-    bool good = ct_ok();
     ct_scope s = cti_scope_push();
+    ct_tensor *t;
+    bool good;
 
+    for (t = p->leaves; t && ct_ok(); t = leaf_of(t)->next)
+        if (leaf_of(t)->pending)
+            prepare_leaf(leaf_of(t));
+    good = ct_ok();
     while (p->leaves) {
-        ct_tensor *t = p->leaves;
-        leaf_state *l = leaf_of(t);
-        ct_tensor *g = l->pending;
+        leaf_state *l = leaf_of(t = p->leaves);
 
+        if (good)
+            commit_leaf(l);
+        replace(&l->pending, NULL);
+        replace(&l->sum, NULL);
         p->leaves = l->next;
         l->next = NULL;
-        l->pending = NULL;
-        if (good && g) {
-            ct_tensor *final;
-
-            revive(g);
-            final = run_hooks(l->hooks, 0, g);
-
-            if (final == g && !l->grad && exclusive(g)) {
-                l->grad = g; /* the reference moves */
-                g = NULL;
-            } else {
-                add_to_leaf(&l->grad, final);
-            }
-        }
-        if (g)
-            cti_unref(g);
+        l->pass = NULL;
         cti_unref(t);
     }
     cti_scope_pop(s);
@@ -791,7 +863,7 @@ static ct_tensor *root_gradient(const char *function, const ct_tensor *t, ct_ten
     return given;
 }
 
-static bool check_root(const char *function, const ct_tensor *t)
+bool cti_check_history(const char *function, const ct_tensor *t)
 {
     if (!cti_usable(function, t)) {
         if (ct_ok())
@@ -814,20 +886,19 @@ static bool check_root(const char *function, const ct_tensor *t)
 static ct_status backward(const char *function, ct_tensor *t, ct_tensor *given)
 {
     pass p = { .to_leaves = true };
-    size_t top = cti_thread()->tape_count;
     ct_scope s;
     ct_tensor *g;
 
     if (!cti_sink_allowed())
         return ct_error();
-    if (!check_root(function, t))
+    if (!cti_check_history(function, t))
         return ct_error();
     s = cti_scope_push();
     g = root_gradient(function, t, given);
     if (g) {
         begin_pass(&p);
         give(t, g);
-        walk_tape(&p, top);
+        walk_tape(&p, t->node ? t->node_at + 1 : 0);
         settle_leaves(&p);
         end_pass(&p);
     }
@@ -854,7 +925,7 @@ static void mark_paths(const pass *p, size_t top)
     size_t at;
     int i, k;
 
-    for (at = 0; at < top; at++) {
+    for (at = p->bottom; at < top; at++) {
         ct_node *n = th->tape[at];
 
         n->marked = false;
@@ -868,35 +939,65 @@ static void mark_paths(const pass *p, size_t top)
 static bool check_grad_arguments(int outputs_count, ct_tensor *const *outputs, int inputs_count,
                                  ct_tensor *const *inputs)
 {
+    const pass *p;
     int i;
 
+    if (outputs_count < 1 || inputs_count < 1) {
+        ct_raise(CT_ERR_ARGUMENT, "ct_grad", "%d outputs and %d inputs", outputs_count,
+                 inputs_count);
+        return false;
+    }
+    for (p = running; p; p = p->outer)
+        if (!p->to_leaves) {
+            ct_raise(CT_ERR_GRAD, "ct_grad", "called from a hook or backward function of ct_grad");
+            return false;
+        }
     for (i = 0; i < outputs_count; i++)
-        if (!check_root("ct_grad", outputs[i]))
+        if (!cti_check_history("ct_grad", outputs[i]))
             return false;
     for (i = 0; i < inputs_count; i++)
-        if (!check_root("ct_grad", inputs[i]))
+        if (!cti_check_history("ct_grad", inputs[i]))
             return false;
     return true;
 }
 
-ct_status ct_grad(int outputs_count, ct_tensor *const *outputs, int inputs_count,
-                  ct_tensor *const *inputs, ct_tensor *const *grad_outputs, bool create_graph,
-                  ct_tensor **grads)
+/* The places after the last output on the tape. */
+static size_t top_of(int count, ct_tensor *const *outputs)
 {
-    ct_thread *th = cti_thread();
-    pass p = { .create_graph = create_graph, .wanted = inputs_count, .want = inputs,
-               .found = grads };
-    size_t top = th->tape_count;
-    bool was = th->recording;
+    size_t top = 0;
     int i;
 
-    for (i = 0; i < inputs_count; i++)
-        grads[i] = NULL;
-    if (!cti_sink_allowed())
-        return ct_error();
-    if (!check_grad_arguments(outputs_count, outputs, inputs_count, inputs))
-        return ct_error();
-    th->recording = create_graph;
+    for (i = 0; i < count; i++)
+        if (outputs[i]->node && outputs[i]->node_at >= top)
+            top = outputs[i]->node_at + 1;
+    return top;
+}
+
+/* A handle of the innermost scope for a gradient that was found; takes the reference to it. */
+static ct_tensor *hand_out(ct_tensor *g)
+{
+    ct_tensor *out;
+
+    if (g->node)
+        out = cti_alias(g);
+    else if (g->requires_grad)
+        out = g; /* a leaf given as the gradient of an output */
+    else
+        out = cti_view("ct_grad", g, g->shape, g->stride, g->offset);
+    cti_unref(g);
+    return out;
+}
+
+void cti_grad(size_t bottom, int outputs_count, ct_tensor *const *outputs, int inputs_count,
+              ct_tensor *const *inputs, ct_tensor *const *grad_outputs, bool create_graph,
+              ct_tensor **grads)
+{
+    pass p = { .create_graph = create_graph, .wanted = inputs_count, .want = inputs,
+               .found = grads, .bottom = bottom };
+    size_t top = top_of(outputs_count, outputs);
+    bool was = ct_set_grad_enabled(create_graph);
+    int i;
+
     begin_pass(&p);
     mark_paths(&p, top);
     for (i = 0; i < outputs_count; i++) {
@@ -906,24 +1007,48 @@ ct_status ct_grad(int outputs_count, ct_tensor *const *outputs, int inputs_count
             give(outputs[i], g);
     }
     walk_tape(&p, top);
-    for (i = 0; i < inputs_count; i++) {
-        ct_tensor *g = grads[i];
-
-        if (g && !g->node && !g->requires_grad) {
-            grads[i] = cti_view("ct_grad", g, g->shape, g->stride, g->offset);
-            cti_unref(g);
-        } else if (g) {
-            grads[i] = cti_alias(g);
-            if (grads[i] && !g->node)
-                grads[i] = g; /* a leaf given as the gradient of an output */
-            cti_unref(g);
-        } else if (ct_ok()) {
-            grads[i] = ct_zeros(inputs[i]->shape, inputs[i]->dtype, inputs[i]->device);
-        }
-    }
+    for (i = 0; i < inputs_count; i++)
+        if (grads[i])
+            grads[i] = hand_out(grads[i]);
     end_pass(&p);
-    th->recording = was;
-    for (i = 0; i < inputs_count && !ct_ok(); i++)
-        grads[i] = NULL;
+    ct_set_grad_enabled(was);
+}
+
+/* Inputs that nothing reached: zeros, or what the same leaf got where it was listed before. */
+static void fill_in(int count, ct_tensor *const *inputs, ct_tensor **found)
+{
+    int i, k;
+
+    for (i = 0; i < count && ct_ok(); i++) {
+        if (found[i])
+            continue;
+        for (k = 0; k < i && !(inputs[i]->leaf && inputs[k]->leaf == inputs[i]->leaf); k++)
+            ;
+        found[i] = k < i ? found[k]
+                         : ct_zeros(inputs[i]->shape, inputs[i]->dtype, inputs[i]->device);
+    }
+}
+
+ct_status ct_grad(int outputs_count, ct_tensor *const *outputs, int inputs_count,
+                  ct_tensor *const *inputs, ct_tensor *const *grad_outputs, bool create_graph,
+                  ct_tensor **grads)
+{
+    ct_tensor **found = NULL; /* not grads itself, which may be one array with outputs */
+    int i;
+
+    if (cti_sink_allowed() &&
+        check_grad_arguments(outputs_count, outputs, inputs_count, inputs)) {
+        found = cti_calloc((size_t)inputs_count, sizeof *found);
+        if (!found)
+            cti_out_of_memory("ct_grad", (size_t)inputs_count * sizeof *found);
+    }
+    if (found) {
+        cti_grad(0, outputs_count, outputs, inputs_count, inputs, grad_outputs, create_graph,
+                 found);
+        fill_in(inputs_count, inputs, found);
+    }
+    for (i = 0; i < inputs_count; i++)
+        grads[i] = found && ct_ok() ? found[i] : NULL;
+    cti_release(found);
     return ct_error();
 }

@@ -42,7 +42,9 @@ ct_status ct_backward_with(ct_tensor *t, ct_tensor *gradient);
 
 /* grads[i] = the gradient of sum over j of <outputs[j], grad_outputs[j]> with respect to inputs[i];
  * leaves' own gradients stay as they are. grad_outputs, or an entry of it, may be NULL for outputs
- * of one element: 1. An input that no output depends on gives zeros. With create_graph the results
+ * of one element: 1. An input that no output depends on gives zeros. grads may be the array of the
+ * outputs. CT_ERR_GRAD for an output or input without history that requires no gradient, and for a
+ * call from a hook or backward function that ct_grad runs. With create_graph the results
  * have history, so that they can be differentiated again. */
 ct_status ct_grad(int outputs_count, ct_tensor *const *outputs, int inputs_count,
                   ct_tensor *const *inputs, ct_tensor *const *grad_outputs, bool create_graph,

@@ -43,25 +43,41 @@ void cti_elementwise(cti_ew_op op, ct_tensor *out, int inputs, const ct_tensor *
     cti_backend_of(out->device)->elementwise(&e);
 }
 
-bool cti_broadcast(const char *function, const ct_tensor *a, const ct_tensor *b, ct_shape *out)
+int cti_broadcast_shapes(const ct_shape *a, const ct_shape *b, ct_shape *out)
 {
-    int rank = a->shape.rank > b->shape.rank ? a->shape.rank : b->shape.rank, i;
+    int rank = a->rank > b->rank ? a->rank : b->rank, i;
 
     *out = ct_shape_of(0, NULL);
     out->rank = rank;
     for (i = 0; i < rank; i++) {
-        int ai = i - (rank - a->shape.rank), bi = i - (rank - b->shape.rank);
-        int64_t m = ai < 0 ? 1 : a->shape.dim[ai], n = bi < 0 ? 1 : b->shape.dim[bi];
+        int ai = i - (rank - a->rank), bi = i - (rank - b->rank);
+        int64_t m = ai < 0 ? 1 : a->dim[ai], n = bi < 0 ? 1 : b->dim[bi];
 
-        if (m != n && m != 1 && n != 1) {
-            ct_raise(CT_ERR_SHAPE, function,
-                     "a %s and b %s do not broadcast (axis %d: %lld vs %lld)", cti_describe(a).s,
-                     cti_describe(b).s, i, (long long)m, (long long)n);
-            return false;
-        }
+        if (m != n && m != 1 && n != 1)
+            return i;
         out->dim[i] = m == 1 ? n : m;
     }
-    return true;
+    return -1;
+}
+
+void cti_no_broadcast(const char *function, const char *an, const ct_tensor *a, const char *bn,
+                      const ct_tensor *b, int axis)
+{
+    int rank = a->shape.rank > b->shape.rank ? a->shape.rank : b->shape.rank;
+
+    ct_raise(CT_ERR_SHAPE, function, "%s %s and %s %s do not broadcast (axis %d: %lld vs %lld)", an,
+             cti_describe(a).s, bn, cti_describe(b).s, axis,
+             (long long)a->shape.dim[axis - (rank - a->shape.rank)],
+             (long long)b->shape.dim[axis - (rank - b->shape.rank)]);
+}
+
+bool cti_broadcast(const char *function, const ct_tensor *a, const ct_tensor *b, ct_shape *out)
+{
+    int axis = cti_broadcast_shapes(&a->shape, &b->shape, out);
+
+    if (axis >= 0)
+        cti_no_broadcast(function, "a", a, "b", b, axis);
+    return axis < 0;
 }
 
 typedef enum domain { FLOATS, NUMBERS, BOOLS } domain;
@@ -89,7 +105,9 @@ static ct_tensor *unary(const char *function, cti_ew_op op, const ct_op *record,
     if (!y)
         return NULL;
     cti_elementwise(op, y, 1, (const ct_tensor *[]){ x }, param);
-    if (record && !ct_record(record, 1, &x, 1, &y, param, sizeof param))
+    if (!record)
+        cti_not_recorded(function, 1, &x, y);
+    else if (!ct_record(record, 1, &x, 1, &y, param, sizeof param))
         return NULL;
     return y;
 }
@@ -109,15 +127,17 @@ static ct_tensor *binary(const char *function, cti_ew_op op, const ct_op *record
     if (!y)
         return NULL;
     cti_elementwise(op, y, 2, (const ct_tensor *[]){ a, b }, param);
-    if (record && !ct_record(record, 2, in, 1, &y, param, sizeof param))
+    if (!record)
+        cti_not_recorded(function, 2, in, y);
+    else if (!ct_record(record, 2, in, 1, &y, param, sizeof param))
         return NULL;
     return y;
 }
 
-/* nothing flows; 0 even where d is not finite */
+/* nothing flows; 0 even where d is not finite. NULL for NULL: a saved tensor that was modified. */
 static ct_tensor *no_grad(ct_tensor *d)
 {
-    return ct_zeros(d->shape, d->dtype, d->device);
+    return d ? ct_zeros(d->shape, d->dtype, d->device) : NULL;
 }
 
 /* ---- fused derivatives, ops themselves ---- */
@@ -151,8 +171,9 @@ FUSED(clamp_backward, clamp_backward(e, s, p[0], p[1]), no_grad(s))
 
 /* ---- one operand ---- */
 
-/* An op whose derivative is a formula in d, its input x and its parameters p. */
-#define OF_INPUT(id, domain, formula)                                                             \
+/* An op whose derivative is a formula in d, its input x and its parameters p; public is the name
+ * that the user knows. */
+#define OF_INPUT_AS(id, public, domain, formula)                                                  \
     static void id##_grad(ct_node *n, ct_tensor *const *dout)                                     \
     {                                                                                             \
         ct_tensor *d = dout[0], *x = ct_input(n, 0);                                              \
@@ -160,7 +181,7 @@ FUSED(clamp_backward, clamp_backward(e, s, p[0], p[1]), no_grad(s))
         (void)d, (void)x, (void)p;                                                                \
         ct_add_grad(n, 0, formula);                                                               \
     }                                                                                             \
-    static const ct_op id##_op = { .name = "ct_" #id, .inputs = 1, .outputs = 1,                  \
+    static const ct_op id##_op = { .name = "ct_" #public, .inputs = 1, .outputs = 1,              \
                                      .saves = CT_SAVE_INPUTS, .backward = id##_grad };            \
     static ct_tensor *op_##id(const char *function, ct_tensor *x, double p, double q)             \
     {                                                                                             \
@@ -168,7 +189,7 @@ FUSED(clamp_backward, clamp_backward(e, s, p[0], p[1]), no_grad(s))
     }
 
 /* One whose derivative is a formula in d, its output y and its parameters p. */
-#define OF_OUTPUT(id, domain, formula)                                                            \
+#define OF_OUTPUT_AS(id, public, domain, formula)                                                 \
     static void id##_grad(ct_node *n, ct_tensor *const *dout)                                     \
     {                                                                                             \
         ct_tensor *d = dout[0], *y = ct_output(n, 0);                                             \
@@ -176,14 +197,16 @@ FUSED(clamp_backward, clamp_backward(e, s, p[0], p[1]), no_grad(s))
         (void)d, (void)y, (void)p;                                                                \
         ct_add_grad(n, 0, formula);                                                               \
     }                                                                                             \
-    static const ct_op id##_op = { .name = "ct_" #id, .inputs = 1, .outputs = 1,                  \
+    static const ct_op id##_op = { .name = "ct_" #public, .inputs = 1, .outputs = 1,              \
                                      .saves = CT_SAVE_OUTPUTS, .backward = id##_grad };           \
     static ct_tensor *op_##id(const char *function, ct_tensor *x, double p, double q)             \
     {                                                                                             \
         return unary(function, CTI_EW_##id, &id##_op, domain, CT_F32, x, p, q);                   \
     }
 
-OF_OUTPUT(affine, FLOATS, ct_mul_scalar(d, p[0]))
+#define OF_INPUT(id, domain, formula) OF_INPUT_AS(id, id, domain, formula)
+#define OF_OUTPUT(id, domain, formula) OF_OUTPUT_AS(id, id, domain, formula)
+
 OF_OUTPUT(neg, NUMBERS, ct_neg(d))
 OF_INPUT(abs, NUMBERS, ct_mul(d, ct_sign(x)))
 OF_OUTPUT(sign, NUMBERS, no_grad(d))
@@ -210,8 +233,10 @@ OF_OUTPUT(ceil, FLOATS, no_grad(d))
 OF_OUTPUT(round, FLOATS, no_grad(d))
 OF_INPUT(pow_scalar, FLOATS,
          p[0] == 0 ? no_grad(d) : ct_mul(d, ct_mul_scalar(ct_pow_scalar(x, p[0] - 1), p[0])))
-OF_OUTPUT(scalar_pow, FLOATS, ct_mul_scalar(ct_mul(d, y), log(p[0])))
-OF_INPUT(scalar_div, FLOATS, ct_mul(d, ct_rdiv_scalar(ct_square(x), -p[0])))
+OF_OUTPUT_AS(scalar_pow, rpow_scalar, FLOATS,
+             ct_mul_scalar(ct_mul(d, y), log(p[0])))
+OF_INPUT_AS(scalar_div, rdiv_scalar, FLOATS,
+            ct_mul(d, ct_rdiv_scalar(ct_square(x), -p[0])))
 
 /* elu: 1 above 0, alpha exp(x) below */
 OF_INPUT(elu, FLOATS,
@@ -289,32 +314,27 @@ ct_tensor *ct_clamp(ct_tensor *x, double low, double high)
     return op_clamp("ct_clamp", x, low, high);
 }
 
-ct_tensor *ct_add_scalar(ct_tensor *x, double s)
+/* p x + q, under the name of what the user called */
+static void affine_grad(ct_node *n, ct_tensor *const *dout)
 {
-    return op_affine("ct_add_scalar", x, 1, s);
+    const double *p = ct_attributes(n);
+
+    ct_add_grad(n, 0, ct_mul_scalar(dout[0], p[0]));
 }
 
-ct_tensor *ct_sub_scalar(ct_tensor *x, double s)
-{
-    return op_affine("ct_sub_scalar", x, 1, -s);
-}
+#define AFFINE(id, p, q)                                                                          \
+    static const ct_op id##_op = { .name = "ct_" #id, .inputs = 1, .outputs = 1,                  \
+                                     .backward = affine_grad };                                   \
+    ct_tensor *ct_##id(ct_tensor *x, double s)                                                    \
+    {                                                                                             \
+        return unary("ct_" #id, CTI_EW_affine, &id##_op, FLOATS, CT_F32, x, p, q);                \
+    }
 
-ct_tensor *ct_mul_scalar(ct_tensor *x, double s)
-{
-    return op_affine("ct_mul_scalar", x, s, 0);
-}
-
-ct_tensor *ct_div_scalar(ct_tensor *x, double s)
-{
-    if (x && !in_domain("ct_div_scalar", "x", x, FLOATS))
-        return NULL;
-    return op_affine("ct_div_scalar", x, 1 / s, 0);
-}
-
-ct_tensor *ct_rsub_scalar(ct_tensor *x, double s)
-{
-    return op_affine("ct_rsub_scalar", x, -1, s);
-}
+AFFINE(add_scalar, 1, s)
+AFFINE(sub_scalar, 1, -s)
+AFFINE(mul_scalar, s, 0)
+AFFINE(div_scalar, 1 / s, 0)
+AFFINE(rsub_scalar, -1, s)
 
 ct_tensor *ct_pow_scalar(ct_tensor *x, double p)
 {
@@ -433,21 +453,26 @@ static void where_grad(ct_node *n, ct_tensor *const *dout)
 static const ct_op where_op = { .name = "ct_where", .inputs = 3, .outputs = 1,
                                 .saves = CT_SAVE_INPUTS, .backward = where_grad };
 
-static ct_tensor *where(const char *me, ct_tensor *c, ct_tensor *a, ct_tensor *b)
+/* condition is called name in errors */
+static ct_tensor *where(const char *me, const char *name, ct_tensor *c, ct_tensor *a, ct_tensor *b)
 {
     ct_tensor *in[3] = { c, a, b }, *y;
-    ct_tensor frame;
+    ct_tensor both;
     ct_shape shape;
+    int axis;
 
     if (!cti_usable(me, c) || !cti_usable(me, a) || !cti_usable(me, b) ||
-        !in_domain(me, "condition", c, BOOLS) || !cti_same_dtype(me, "a", a, "b", b) ||
-        !cti_same_device(me, "a", a, "b", b) || !cti_same_device(me, "condition", c, "a", a) ||
+        !in_domain(me, name, c, BOOLS) || !cti_same_dtype(me, "a", a, "b", b) ||
+        !cti_same_device(me, "a", a, "b", b) || !cti_same_device(me, name, c, "a", a) ||
         !cti_broadcast(me, a, b, &shape))
         return NULL;
-    frame = *a; /* a and b together, against the condition */
-    frame.shape = shape;
-    if (!cti_broadcast(me, c, &frame, &shape))
+    both = *a; /* a and b together, against the condition */
+    both.shape = shape;
+    axis = cti_broadcast_shapes(&c->shape, &both.shape, &shape);
+    if (axis >= 0) {
+        cti_no_broadcast(me, name, c, "a with b", &both, axis);
         return NULL;
+    }
     y = cti_new(me, shape, a->dtype, a->device);
     if (!y)
         return NULL;
@@ -457,23 +482,21 @@ static ct_tensor *where(const char *me, ct_tensor *c, ct_tensor *a, ct_tensor *b
 
 ct_tensor *ct_where(ct_tensor *condition, ct_tensor *a, ct_tensor *b)
 {
-    return where("ct_where", condition, a, b);
+    return where("ct_where", "condition", condition, a, b);
 }
 
 ct_tensor *ct_masked_fill(ct_tensor *x, ct_tensor *mask, double value)
 {
+    static const char *const me = "ct_masked_fill";
     ct_shape shape;
-    ct_tensor *v, *y;
 
-    if (!cti_usable("ct_masked_fill", x) || !cti_usable("ct_masked_fill", mask) ||
-        !cti_broadcast("ct_masked_fill", mask, x, &shape))
+    if (!cti_usable(me, x) || !cti_usable(me, mask))
         return NULL;
-    if (!cti_same_shape(&shape, &x->shape)) {
-        ct_raise(CT_ERR_SHAPE, "ct_masked_fill", "mask %s does not broadcast to x %s",
-                 cti_describe(mask).s, cti_describe(x).s);
+    if (cti_broadcast_shapes(&mask->shape, &x->shape, &shape) >= 0 ||
+        !cti_same_shape(&shape, &x->shape)) {
+        ct_raise(CT_ERR_SHAPE, me, "mask %s does not broadcast to x %s", cti_describe(mask).s,
+                 cti_describe(x).s);
         return NULL;
     }
-    v = ct_full(CT_SCALAR, value, x->dtype, x->device);
-    y = v ? where("ct_masked_fill", mask, v, x) : NULL;
-    return y;
+    return where(me, "mask", mask, ct_full(CT_SCALAR, value, x->dtype, x->device), x);
 }

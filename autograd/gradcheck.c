@@ -27,15 +27,22 @@ static ct_tensor *weighted_sum(const weighted *w, int count, ct_tensor *const *i
     return ct_sum(ct_mul(y, ct_randn(ct_shape_get(y), ct_dtype_get(y), ct_device_get(y), &g)));
 }
 
-static bool check_inputs(const char *me, int count, ct_tensor *const *inputs)
+static bool check_arguments(const char *me, ct_gradcheck_function f, int count,
+                            ct_tensor *const *inputs, const ct_generator *g)
 {
     int i;
 
+    if (!f || !g) {
+        ct_raise(CT_ERR_ARGUMENT, me, "the function or the generator is NULL");
+        return false;
+    }
     if (count < 1 || count > MOST) {
-        ct_raise(CT_ERR_ARGUMENT, me, "%d inputs", count);
+        ct_raise(CT_ERR_ARGUMENT, me, "%d inputs: 1 to %d are checked", count, MOST);
         return false;
     }
     for (i = 0; i < count; i++) {
+        if (!inputs[i])
+            ct_raise(CT_ERR_ARGUMENT, me, "input %d is NULL", i);
         if (!cti_usable(me, inputs[i]))
             return false;
         if (inputs[i]->requires_grad && (inputs[i]->dtype != CT_F64 || !inputs[i]->contiguous)) {
@@ -51,14 +58,27 @@ static bool check_inputs(const char *me, int count, ct_tensor *const *inputs)
 static double moved(const weighted *w, int count, ct_tensor *const *inputs, ct_tensor *x,
                     int64_t at, double delta)
 {
+    const cti_backend *be = cti_backend_of(x->device);
+    char *place = cti_ptr(x) + at * (int64_t)sizeof(double);
     ct_scope s = ct_scope_begin();
-    double *value = (double *)(void *)cti_ptr(x) + at, was = *value, out;
+    double was, there, out;
 
-    *value = was + delta;
+    be->download(&was, place, sizeof was);
+    there = was + delta;
+    be->upload(place, &there, sizeof there);
     out = ct_item(weighted_sum(w, count, inputs));
-    *value = was;
+    be->upload(place, &was, sizeof was);
     cti_scope_pop(s);
     return out;
+}
+
+static double element(const ct_tensor *contiguous, int64_t at)
+{
+    double v;
+
+    cti_backend_of(contiguous->device)
+        ->download(&v, cti_ptr(contiguous) + at * (int64_t)sizeof v, sizeof v);
+    return v;
 }
 
 /* The worst entry so far. */
@@ -76,7 +96,6 @@ static bool compare(const weighted *w, int count, ct_tensor *const *inputs, ct_t
 
     for (i = 0; i < count; i++) {
         double largest = 1;
-        const double *a;
         ct_tensor *c;
 
         if (!inputs[i]->requires_grad)
@@ -84,17 +103,17 @@ static bool compare(const weighted *w, int count, ct_tensor *const *inputs, ct_t
         c = cti_contiguous(grads[i]);
         if (!c)
             return false;
-        a = (const double *)(const void *)cti_ptr(c);
         for (k = 0; k < c->numel; k++)
-            largest = fabs(a[k]) > largest ? fabs(a[k]) : largest;
+            largest = fmax(largest, fabs(element(c, k)));
         for (k = 0; k < c->numel; k++) {
+            double a = element(c, k);
             double n = (moved(w, count, inputs, inputs[i], k, eps) -
                         moved(w, count, inputs, inputs[i], k, -eps)) /
                        (2 * eps);
-            double excess = fabs(n - a[k]) / largest - tolerance;
+            double excess = fabs(n - a) / largest - tolerance;
 
             if (!(excess <= bad->excess))
-                *bad = (worst){ excess, n, a[k], i, k };
+                *bad = (worst){ excess, n, a, i, k };
         }
     }
     return true;
@@ -132,8 +151,6 @@ static bool run(const char *me, const weighted *w, int count, ct_tensor *const *
     bool good, was;
     ct_scope s;
 
-    if (!ct_ok() || !check_inputs(me, count, inputs))
-        return false;
     eps = eps > 0 ? eps : 1e-6;
     tolerance = tolerance > 0 ? tolerance : 1e-6;
     s = ct_scope_begin();
@@ -153,9 +170,13 @@ static bool run(const char *me, const weighted *w, int count, ct_tensor *const *
 bool ct_gradcheck(ct_gradcheck_function f, int count, ct_tensor *const *inputs, void *context,
                   ct_generator *g, double eps, double tolerance)
 {
-    weighted w = { f, context, *g };
-    bool good = run("ct_gradcheck", &w, count, inputs, eps, tolerance);
+    weighted w = { f, context, { 0, 0, 0 } };
+    bool good;
 
+    if (!ct_ok() || !check_arguments("ct_gradcheck", f, count, inputs, g))
+        return false;
+    w.draw = *g;
+    good = run("ct_gradcheck", &w, count, inputs, eps, tolerance);
     ct_random_u32(g); /* the next check draws other weights */
     return good;
 }
@@ -184,10 +205,15 @@ static ct_tensor *first_derivatives(int count, ct_tensor *const *inputs, void *c
 bool ct_gradgradcheck(ct_gradcheck_function f, int count, ct_tensor *const *inputs, void *context,
                       ct_generator *g, double eps, double tolerance)
 {
-    weighted first = { f, context, *g };
-    weighted second = { first_derivatives, &first, ct_generator_named(*g, "outer") };
-    bool good = run("ct_gradgradcheck", &second, count, inputs, eps, tolerance);
+    weighted first = { f, context, { 0, 0, 0 } };
+    weighted second = { first_derivatives, &first, { 0, 0, 0 } };
+    bool good;
 
+    if (!ct_ok() || !check_arguments("ct_gradgradcheck", f, count, inputs, g))
+        return false;
+    first.draw = *g;
+    second.draw = ct_generator_named(*g, "outer");
+    good = run("ct_gradgradcheck", &second, count, inputs, eps, tolerance);
     ct_random_u32(g);
     return good;
 }

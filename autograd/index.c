@@ -137,9 +137,8 @@ static ct_tensor *scatter_rows(ct_tensor *d, ct_tensor *indices, ct_shape shape)
 
 /* ---- one-hot ---- */
 
-ct_tensor *ct_one_hot_as(ct_tensor *indices, int64_t classes, ct_dtype dtype)
+static ct_tensor *one_hot(const char *me, ct_tensor *indices, int64_t classes, ct_dtype dtype)
 {
-    static const char *const me = "ct_one_hot";
     ct_tensor *y, *c;
     ct_shape shape;
     int64_t bad = 0;
@@ -149,6 +148,10 @@ ct_tensor *ct_one_hot_as(ct_tensor *indices, int64_t classes, ct_dtype dtype)
     if (classes < 1 || indices->shape.rank == CT_MAX_RANK) {
         ct_raise(classes < 1 ? CT_ERR_ARGUMENT : CT_ERR_SHAPE, me, "%lld classes for indices %s",
                  (long long)classes, cti_describe(indices).s);
+        return NULL;
+    }
+    if (dtype == CT_BF16) {
+        ct_raise(CT_ERR_DTYPE, me, "dtype bf16 has no one-hot");
         return NULL;
     }
     shape = indices->shape;
@@ -165,12 +168,18 @@ ct_tensor *ct_one_hot_as(ct_tensor *indices, int64_t classes, ct_dtype dtype)
     }
     cti_ref(c);
     y->indices = c;
+    cti_not_recorded(me, 1, &indices, y);
     return y;
 }
 
 ct_tensor *ct_one_hot(ct_tensor *indices, int64_t classes)
 {
-    return ct_one_hot_as(indices, classes, CT_F32);
+    return one_hot("ct_one_hot", indices, classes, CT_F32);
+}
+
+ct_tensor *ct_one_hot_as(ct_tensor *indices, int64_t classes, ct_dtype dtype)
+{
+    return one_hot("ct_one_hot_as", indices, classes, dtype);
 }
 
 ct_tensor *cti_one_hot_of(const ct_tensor *x)

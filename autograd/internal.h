@@ -8,6 +8,52 @@
 #include <cotangent/autograd/op.h>
 #include <cotangent/autograd/params.h>
 
+/* ---- the tape (autograd.c) ---- */
+
+typedef struct cti_hook {
+    ct_grad_hook call;
+    void *context;
+    int output;
+    struct cti_hook *next;
+} cti_hook;
+
+typedef struct cti_edge {
+    ct_tensor *tensor; /* a reference: saved, or wanted for its place in history; or NULL */
+    unsigned version;
+    bool wants;        /* a gradient */
+} cti_edge;
+
+struct ct_node {
+    const ct_op *op;
+    const char *site;
+    size_t bytes;           /* of the whole node */
+    int inputs, outputs;
+    cti_edge *in, *out;     /* out: saved outputs */
+    ct_tensor **grad;       /* a slot an output: references */
+    int pending;            /* slots filled, */
+    struct cti_pass *pass;  /* by this pass */
+    bool marked;            /* leads to a wanted input (ct_grad) */
+    cti_hook *hooks;
+    void *attributes;
+    ct_node *next_free;
+};
+
+/* ct_grad without its checks, over history from number bottom of the tape on: what is older counts
+ * as a leaf. grads (all NULL before) stay NULL where nothing came. */
+void cti_grad(size_t bottom, int outputs_count, ct_tensor *const *outputs, int inputs_count,
+              ct_tensor *const *inputs, ct_tensor *const *grad_outputs, bool create_graph,
+              ct_tensor **grads);
+
+/* True for a leaf that requires a gradient and for a result whose history is on this thread's tape;
+ * else false with an error. */
+bool cti_check_history(const char *function, const ct_tensor *t);
+
+/* True while a pass runs; while one runs whose results have history. */
+bool cti_in_pass(void);
+bool cti_creates_graph(void);
+
+/* ---- for ops ---- */
+
 /* A view inside a tensor of a row-major shape: what the gradient of a view is added into. */
 typedef struct cti_window {
     ct_shape shape;
@@ -25,11 +71,21 @@ void cti_add_grad_window(ct_node *n, int i, const cti_window *w, ct_tensor *d,
  * only backward uses. */
 bool cti_will_record(int inputs_count, ct_tensor *const *inputs);
 
+/* For an op that is never recorded (its result is bool, an index...): shows it to those who trace.
+ * Others call ct_record, which does so. */
+void cti_not_recorded(const char *name, int inputs_count, ct_tensor *const *inputs, ct_tensor *y);
+
 /* out = op(in...; param) over out's shape, inputs broadcast to it; no history, no checks. */
 void cti_elementwise(cti_ew_op op, ct_tensor *out, int inputs, const ct_tensor *const *in,
                      const double *param);
 
-/* The broadcast of two shapes; false with an error that names function, a and b. */
+/* The broadcast of two shapes, and the axis on which they do not fit, or -1; the error that says
+ * so, calling them an and bn. */
+int cti_broadcast_shapes(const ct_shape *a, const ct_shape *b, ct_shape *out);
+void cti_no_broadcast(const char *function, const char *an, const ct_tensor *a, const char *bn,
+                      const ct_tensor *b, int axis);
+
+/* Both at once, for an op of a and b; false with an error. */
 bool cti_broadcast(const char *function, const ct_tensor *a, const ct_tensor *b, ct_shape *out);
 
 /* The indices that ct_one_hot made x from, if x is still what it made; else NULL. */

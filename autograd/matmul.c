@@ -132,22 +132,19 @@ static void multiply(const matrix *a, const matrix *b, ct_tensor *c)
     }
 }
 
-/* The product's shape; false with an error. */
+/* The product's shape, for a whose columns are as many as b's rows; false with an error. */
 static bool product_shape(const char *me, const ct_tensor *a, const ct_tensor *b, ct_shape *out)
 {
-    ct_tensor left = *a, right = *b;
-    int ar = a->shape.rank, br = b->shape.rank;
+    ct_shape left = a->shape, right = b->shape;
+    int ar = left.rank, br = right.rank, axis;
 
-    if (a->shape.dim[ar - 1] != b->shape.dim[br - 2]) {
-        ct_raise(CT_ERR_SHAPE, me, "a %s and b %s do not multiply (%lld columns vs %lld rows)",
-                 cti_describe(a).s, cti_describe(b).s, (long long)a->shape.dim[ar - 1],
-                 (long long)b->shape.dim[br - 2]);
+    left.dim[ar - 2] = left.dim[ar - 1] = 1;
+    right.dim[br - 2] = right.dim[br - 1] = 1;
+    axis = cti_broadcast_shapes(&left, &right, out);
+    if (axis >= 0) {
+        cti_no_broadcast(me, "a", a, "b", b, axis);
         return false;
     }
-    left.shape.dim[ar - 2] = left.shape.dim[ar - 1] = 1;
-    right.shape.dim[br - 2] = right.shape.dim[br - 1] = 1;
-    if (!cti_broadcast(me, &left, &right, out))
-        return false;
     out->dim[out->rank - 2] = a->shape.dim[ar - 2];
     out->dim[out->rank - 1] = b->shape.dim[br - 1];
     return true;
@@ -184,6 +181,13 @@ ct_tensor *ct_matmul(ct_tensor *a, ct_tensor *b)
                  cti_describe(a).s, cti_describe(b).s);
         return NULL;
     }
+    if (a->shape.dim[a->shape.rank - 1] != b->shape.dim[column ? 0 : b->shape.rank - 2]) {
+        ct_raise(CT_ERR_SHAPE, me, "a %s and b %s do not multiply (%lld columns vs %lld rows)",
+                 cti_describe(a).s, cti_describe(b).s,
+                 (long long)a->shape.dim[a->shape.rank - 1],
+                 (long long)b->shape.dim[column ? 0 : b->shape.rank - 2]);
+        return NULL;
+    }
     a = row ? ct_unsqueeze(a, 0) : a;
     b = column ? ct_unsqueeze(b, 1) : b;
     if (!a || !b)
@@ -198,15 +202,20 @@ ct_tensor *ct_matmul(ct_tensor *a, ct_tensor *b)
 static void linear_backward(ct_node *n, ct_tensor *const *dout)
 {
     ct_tensor *x = ct_input(n, 0), *w = ct_input(n, 1), *dy = dout[0], *rows;
+    int64_t count;
+    int i;
 
     if (!x || !w)
         return;
-    rows = ct_reshape(dy, CT_SHAPE(-1, w->shape.dim[0]));
+    count = 1; /* of rows; no size can be left to follow from the others if one is 0 */
+    for (i = 0; i < x->shape.rank - 1; i++)
+        count *= x->shape.dim[i];
+    rows = ct_reshape(dy, CT_SHAPE(count, w->shape.dim[0]));
     if (ct_needs_grad(n, 0))
         ct_add_grad(n, 0, ct_matmul(dy, w));
     if (ct_needs_grad(n, 1))
         ct_add_grad(n, 1, ct_matmul(ct_transpose(rows, 0, 1),
-                                    ct_reshape(x, CT_SHAPE(-1, w->shape.dim[1]))));
+                                    ct_reshape(x, CT_SHAPE(count, w->shape.dim[1]))));
     if (ct_inputs_count(n) == 3 && ct_needs_grad(n, 2))
         ct_add_grad(n, 2, ct_sum_to_shape(rows, ct_input_shape(n, 2)));
 }

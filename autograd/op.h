@@ -45,20 +45,23 @@ enum {
 /* One op; static and constant. */
 typedef struct ct_op {
     const char *name;
-    int inputs; /* their number; -1 for any */
-    int outputs;
+    int inputs;  /* their number; -1 for any */
+    int outputs; /* the same */
     unsigned saves;
     /* Gives each wanted input its gradient by ct_add_grad. dout[i] is the gradient of output i,
      * NULL if none came (one of them is not NULL). NULL for an op that has no derivative. */
     void (*backward)(ct_node *n, ct_tensor *const *dout);
-    void *reserved[2];
+    /* Optional: the same, but faster and with no history of its own; called instead where nothing
+     * is recorded, that is by all but a ct_grad with create_graph. */
+    void (*fused_backward)(ct_node *n, ct_tensor *const *dout);
+    void *reserved[1];
 } ct_op;
 
-/* Records that outputs, fresh tensors of this scope without history (a view of an input is fresh),
- * came from inputs by op. attributes (bytes of them, copied) are for backward. Does nothing if
- * recording is off or no input requires a gradient. An input may be NULL where the op has an
- * optional one. False with an error: a NULL output, too many of either, wrong counts, history of
- * another thread (CT_ERR_SCOPE), memory. */
+/* Records that outputs, fresh tensors of this scope without history (a view of an input is fresh;
+ * an input itself, a leaf or a tensor of ct_keep is not), came from inputs by op. attributes (bytes
+ * of them, copied) are for backward. Does nothing if recording is off or no input requires a
+ * gradient. An input may be NULL where the op has an optional one. False with an error: a NULL
+ * output, too many of either, wrong counts, history of another thread (CT_ERR_SCOPE), memory. */
 bool ct_record(const ct_op *op, int inputs_count, ct_tensor *const *inputs, int outputs_count,
                ct_tensor *const *outputs, const void *attributes, size_t bytes);
 

@@ -338,7 +338,7 @@ ct_status ct_param_settle(ct_param *p, ct_shape shape)
 
 void ct_param_set_init(ct_param *p, ct_init init)
 {
-    if (p && !real(p)->init_chosen)
+    if (p && init.fill && !real(p)->init_chosen)
         real(p)->init = init;
 }
 
@@ -479,7 +479,7 @@ static bool is_whole(const ct_shape *shape)
     return true;
 }
 
-static bool check_shape(const char *name, const ct_shape *shape)
+static bool check_shape(const char *function, const char *name, const ct_shape *shape)
 {
     int i;
 
@@ -488,37 +488,36 @@ static bool check_shape(const char *name, const ct_shape *shape)
             break;
     if (i == shape->rank)
         return true;
-    ct_raise(CT_ERR_SHAPE, "ct_params_add", "%s cannot have the shape %s", name,
+    ct_raise(CT_ERR_SHAPE, function, "%s cannot have the shape %s", name,
              cti_shape_text(shape).s);
     return false;
 }
 
-static ct_param *entry_new(ct_params *set, const char *name, ct_shape shape, ct_init init,
-                           bool buffer)
+static ct_param *entry_new(const char *function, ct_params *set, const char *name, ct_shape shape,
+                           ct_init init, bool buffer)
 {
     root *r = set->root;
     size_t room = r->room;
     ct_param *p;
 
     if (ct_params_get(set, name)) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_params_add", "the name %s%s is taken", set->prefix, name);
+        ct_raise(CT_ERR_ARGUMENT, function, "the name %s%s is taken", set->prefix, name);
         return NULL;
     }
     if (!init.fill) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_params_add", "%s%s has no init", set->prefix,
-                 name ? name : "(null)");
+        ct_raise(CT_ERR_ARGUMENT, function, "%s has no init", name ? name : "(null)");
         return NULL;
     }
-    if (!check_shape(name, &shape) ||
+    if (!check_shape(function, name, &shape) ||
         !cti_grow((void **)&r->entry, &room, (size_t)r->count, sizeof *r->entry))
         return NULL;
     r->room = room;
     p = cti_calloc(1, sizeof *p);
     if (!p) {
-        cti_out_of_memory("ct_params_add", sizeof *p);
+        cti_out_of_memory(function, sizeof *p);
         return NULL;
     }
-    p->name = full_name("ct_params_add", set, name, "");
+    p->name = full_name(function, set, name, "");
     p->root = r;
     p->shape = shape;
     p->init = init;
@@ -535,12 +534,12 @@ static ct_param *entry_new(ct_params *set, const char *name, ct_shape shape, ct_
 
 ct_param *ct_params_add(ct_params *set, const char *name, ct_shape shape, ct_init init)
 {
-    return set ? entry_new(set, name, shape, init, false) : NULL;
+    return set ? entry_new("ct_params_add", set, name, shape, init, false) : NULL;
 }
 
 ct_param *ct_params_add_buffer(ct_params *set, const char *name, ct_shape shape, ct_init init)
 {
-    return set ? entry_new(set, name, shape, init, true) : NULL;
+    return set ? entry_new("ct_params_add_buffer", set, name, shape, init, true) : NULL;
 }
 
 /* ---- the whole set ---- */

@@ -90,7 +90,8 @@ ct_status ct_param_settle(ct_param *p, ct_shape shape);
  * buffer; CT_ERR_SHAPE for shapes that do not agree. */
 ct_status ct_params_tie(ct_params *set, const char *first, const char *second);
 
-/* Another init, for one that is not settled yet; one that ct_params_init chose stays. */
+/* Another init, for one that is not settled yet. One without a fill changes nothing, and one that
+ * ct_params_init chose stays. */
 void ct_param_set_init(ct_param *p, ct_init init) CT_NOSITE;
 
 /* Initialises all entries of set anew, now or, where the shape is not settled, then: those with a

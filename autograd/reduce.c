@@ -203,6 +203,8 @@ ct_tensor *ct_sum_to_shape(ct_tensor *x, ct_shape shape)
 static ct_tensor *arg_extreme(const char *function, cti_reduce_op op, ct_tensor *x, int axis,
                               bool keepdim)
 {
+    ct_tensor *y;
+
     if (!cti_usable(function, x))
         return NULL;
     axis = cti_axis(function, x, axis);
@@ -212,7 +214,10 @@ static ct_tensor *arg_extreme(const char *function, cti_reduce_op op, ct_tensor 
         ct_raise(CT_ERR_SHAPE, function, "axis %d of x %s has size 0", axis, cti_describe(x).s);
         return NULL;
     }
-    return reduce(function, op, x, 1 << axis, reduced_shape(&x->shape, 1 << axis, keepdim), CT_I64);
+    y = reduce(function, op, x, 1 << axis, reduced_shape(&x->shape, 1 << axis, keepdim), CT_I64);
+    if (y)
+        cti_not_recorded(function, 1, &x, y);
+    return y;
 }
 
 ct_tensor *ct_argmax(ct_tensor *x, int axis, bool keepdim)

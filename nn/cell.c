@@ -1,7 +1,6 @@
 /* cell.c - what the cells of RNN, LSTM and GRU share. */
 #include "nn/cell.h"
 
-#include "nn/sequence.h"
 #include "tensor/internal.h"
 
 #include <cotangent/autograd/elementwise.h>
@@ -161,10 +160,9 @@ ct_tensor *cti_cell_recur(const cti_cell *c, ct_tensor *h, const ct_step *at)
     return product(ct_cell_drop(at, h), c->w_hh, c->ln_hh, c->b_hh);
 }
 
-ct_tensor *cti_cell_sequence(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
-                             const ct_step *at)
+ct_tensor *cti_cell_sequence(cti_cell *c, ct_tensor *x, ct_tensor **state, bool reverse,
+                             const ct_step *at, cti_cell_step step)
 {
-    const cti_cell *c = self;
     cti_cell_kind kind = c->gates == 4   ? CTI_CELL_LSTM
                          : c->gates == 3 ? CTI_CELL_GRU
                          : c->relu       ? CTI_CELL_RELU
@@ -173,7 +171,7 @@ ct_tensor *cti_cell_sequence(void *self, ct_tensor *x, ct_tensor **state, bool r
     if (at->drop || c->ln_hh || c->w_hr || c->b_hn || c->reset_before)
         return NULL;
     return cti_sequence_forward(kind, reverse, x, ct_param_value(c->w_hh), cti_value(c->b_hh),
-                                state);
+                                state, step, c);
 }
 
 ct_tensor *cti_gate(const cti_cell *c, ct_tensor *t, int axis, int i)

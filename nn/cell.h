@@ -2,6 +2,8 @@
 #ifndef COTANGENT_NN_CELL_H
 #define COTANGENT_NN_CELL_H
 
+#include "nn/sequence.h"
+
 #include <cotangent/nn/recurrent.h>
 
 /* The data of one cell; what it has not is NULL. G gates of H hidden units; h is (B, R): R is
@@ -25,9 +27,10 @@ ct_status cti_cell_init(cti_cell *c, const ct_cell_place *at, int gates);
 int64_t cti_cell_state_size(const void *self, int i);
 ct_tensor *cti_cell_project(void *self, ct_tensor *x, const ct_step *at);
 
-/* ct_cell's sequence, for a cell without dropout, norms, projection or other extras; else NULL. */
-ct_tensor *cti_cell_sequence(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
-                             const ct_step *at);
+/* ct_cell's sequence, for a cell without dropout, norms, projection or other extras; else NULL.
+ * step is the cell's own. */
+ct_tensor *cti_cell_sequence(cti_cell *c, ct_tensor *x, ct_tensor **state, bool reverse,
+                             const ct_step *at, cti_cell_step step);
 
 /* h (B, R) -> (B, G H): dropped, times W_hh, normalised, with b_hh */
 ct_tensor *cti_cell_recur(const cti_cell *c, ct_tensor *h, const ct_step *at);

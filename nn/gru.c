@@ -59,10 +59,16 @@ static ct_tensor *gru_step(void *self, ct_tensor *x, ct_tensor *const *state, ct
     return *next = (c->reset_before ? reset_before : reset_after)(c, x, state[0], at);
 }
 
+static ct_tensor *gru_sequence(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
+                               const ct_step *at)
+{
+    return cti_cell_sequence(self, x, state, reverse, at, gru_step);
+}
+
 static const ct_cell gru = { .name = "GRU", .size = sizeof(cti_cell), .states = 1,
                              .init = gru_init, .state_size = cti_cell_state_size,
                              .step = gru_step, .project = cti_cell_project,
-                             .sequence = cti_cell_sequence };
+                             .sequence = gru_sequence };
 
 ct_recurrent *ct_gru(ct_params *params, const char *name, ct_gru_options options)
 {

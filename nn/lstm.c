@@ -34,10 +34,16 @@ static ct_tensor *lstm_step(void *self, ct_tensor *x, ct_tensor *const *state, c
     return h;
 }
 
+static ct_tensor *lstm_sequence(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
+                               const ct_step *at)
+{
+    return cti_cell_sequence(self, x, state, reverse, at, lstm_step);
+}
+
 static const ct_cell lstm = { .name = "LSTM", .size = sizeof(cti_cell), .states = 2,
                               .init = lstm_init, .state_size = cti_cell_state_size,
                               .step = lstm_step, .project = cti_cell_project,
-                              .sequence = cti_cell_sequence };
+                              .sequence = lstm_sequence };
 
 ct_recurrent *ct_lstm(ct_params *params, const char *name, ct_lstm_options options)
 {

@@ -357,7 +357,7 @@ static ct_tensor **room_for(int64_t count)
     return memory ? (ct_tensor **)(void *)cti_ptr(memory) : NULL;
 }
 
-static atomic_bool stepwise = true;
+static atomic_bool stepwise;
 
 void ct_set_whole_sequences(bool on)
 {

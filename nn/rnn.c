@@ -19,10 +19,16 @@ static ct_tensor *rnn_step(void *self, ct_tensor *x, ct_tensor *const *state, ct
     return *next = c->relu ? ct_relu(sum) : ct_tanh(sum);
 }
 
+static ct_tensor *rnn_sequence(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
+                               const ct_step *at)
+{
+    return cti_cell_sequence(self, x, state, reverse, at, rnn_step);
+}
+
 static const ct_cell rnn = { .name = "RNN", .size = sizeof(cti_cell), .states = 1,
                              .init = rnn_init, .state_size = cti_cell_state_size,
                              .step = rnn_step, .project = cti_cell_project,
-                             .sequence = cti_cell_sequence };
+                             .sequence = rnn_sequence };
 
 ct_recurrent *ct_rnn(ct_params *params, const char *name, ct_rnn_options options)
 {

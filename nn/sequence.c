@@ -17,6 +17,8 @@ enum { OUT_Y, OUT_LAST_H, OUT_LAST_C, OUT_H, OUT_C, OUT_GATES, OUT_EXTRA, OUT_CO
 typedef struct settings {
     cti_cell_kind kind;
     bool reverse;
+    cti_cell_step step; /* of self, for second derivatives */
+    void *self;
 } settings;
 
 static ct_tensor *fresh(const ct_tensor *like, ct_shape shape)
@@ -59,6 +61,59 @@ static ct_tensor *befores(ct_tensor *h, bool reverse)
 static ct_tensor *rows_of(ct_tensor *t)
 {
     return ct_reshape(t, CT_SHAPE(-1, ct_dim(t, -1)));
+}
+
+/* The steps again by ordinary ops: outputs y, h and, for an LSTM, c after the last step. */
+static bool steps_again(const settings *o, ct_tensor *x, ct_tensor **state, ct_tensor **outputs)
+{
+    const ct_step at = { NULL, NULL };
+    int64_t steps = x->shape.dim[0], k;
+    ct_tensor *memory = ct_empty(CT_SHAPE(steps * (int64_t)sizeof(ct_tensor *)), CT_BOOL, CT_CPU);
+    ct_tensor **y = memory ? (ct_tensor **)(void *)cti_ptr(memory) : NULL;
+
+    for (k = 0; y && k < steps; k++) {
+        int64_t t = o->reverse ? steps - 1 - k : k;
+        ct_tensor *next[2] = { NULL, NULL };
+
+        y[t] = o->step(o->self, ct_select(x, 0, t), state, next, &at);
+        if (!y[t])
+            return false;
+        state[0] = next[0];
+        state[1] = next[1];
+    }
+    outputs[OUT_Y] = y ? ct_stack((int)steps, y, 0) : NULL;
+    outputs[OUT_LAST_H] = state[0];
+    outputs[OUT_LAST_C] = state[1];
+    return outputs[OUT_Y] != NULL;
+}
+
+/* Gradients with a history of their own: those of the steps made again. */
+static void stepwise_backward(ct_node *n, ct_tensor *const *dout)
+{
+    const settings *o = ct_attributes(n);
+    int states = o->kind == CTI_CELL_LSTM ? 2 : 1, count = 0, wanted = 0, i, which[5];
+    ct_tensor *in[5] = { NULL }, *out[3], *outputs[3], *douts[3], *want[5], *found[5] = { NULL }, *state[2];
+    size_t bottom = cti_thread()->tape_count;
+
+    for (i = 0; i < 3 + states; i++)
+        in[i] = i == 2 && !ct_needs_grad(n, 2) ? NULL : ct_input(n, i);
+    state[0] = in[3];
+    state[1] = in[4];
+    if (!ct_ok() || !steps_again(o, in[0], state, out))
+        return;
+    for (i = OUT_Y; i <= OUT_LAST_H + states - 1; i++)
+        if (dout[i]) {
+            outputs[count] = out[i];
+            douts[count++] = dout[i];
+        }
+    for (i = 0; i < 3 + states; i++)
+        if (ct_needs_grad(n, i)) {
+            which[wanted] = i;
+            want[wanted++] = in[i];
+        }
+    cti_grad(bottom, count, outputs, wanted, want, douts, true, found);
+    for (i = 0; i < wanted && ct_ok(); i++)
+        ct_add_grad(n, which[i], found[i]);
 }
 
 static void sequence_backward(ct_node *n, ct_tensor *const *dout)
@@ -113,7 +168,8 @@ static void sequence_backward(ct_node *n, ct_tensor *const *dout)
 static const ct_op sequence_op = { .name = "ct_recurrent_forward", .inputs = 5,
                                    .outputs = OUT_COUNT,
                                    .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-                                   .backward = sequence_backward };
+                                   .backward = stepwise_backward,
+                                   .fused_backward = sequence_backward };
 
 /* ---- forward ---- */
 
@@ -131,9 +187,9 @@ static ct_tensor *state_buffer(const ct_tensor *x, const ct_tensor *initial, boo
 }
 
 ct_tensor *cti_sequence_forward(cti_cell_kind kind, bool reverse, ct_tensor *x, ct_tensor *w,
-                                ct_tensor *bias, ct_tensor **state)
+                                ct_tensor *bias, ct_tensor **state, cti_cell_step step, void *self)
 {
-    const settings o = { kind, reverse };
+    const settings o = { kind, reverse, step, self };
     bool lstm = kind == CTI_CELL_LSTM, gru = kind == CTI_CELL_GRU;
     ct_tensor *in[5] = { x, w, bias, state[0], lstm ? state[1] : NULL };
     ct_tensor *out[OUT_COUNT], *cx, *cw, *cb = NULL, *scratch;

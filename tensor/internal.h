@@ -141,6 +141,7 @@ typedef struct cti_frame {
 typedef struct ct_thread {
     const char *site; /* the user's call, for messages */
     int quiet_site;   /* > 0 while the library calls back: ct_here does nothing */
+    uint64_t op_began; /* while cti_tracing: the time of the call, or of the op before */
 
     ct_status error;
     unsigned error_serial; /* counts errors and refused sinks */
@@ -169,6 +170,15 @@ typedef struct ct_thread {
 } ct_thread;
 
 ct_thread *cti_thread(void);
+
+/* True if the environment asks for traces of ops (autograd/trace.h). */
+extern bool cti_tracing;
+
+/* Called when the process ends, before its last thread's memory is given back; or NULL. */
+extern void (*cti_at_end)(void);
+
+/* A clock that only goes forward. */
+uint64_t cti_nanoseconds(void);
 
 /* True while no error stands; otherwise notes that a sink was refused. */
 bool cti_sink_allowed(void);

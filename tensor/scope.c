@@ -30,9 +30,13 @@ static void thread_end(void *unused)
     th->recording = true;
 }
 
+void (*cti_at_end)(void);
+
 /* The main thread runs no key destructors when the program ends by returning from main. */
 __attribute__((destructor)) static void process_end(void)
 {
+    if (cti_at_end)
+        cti_at_end();
     if (self.started)
         thread_end(NULL);
 }

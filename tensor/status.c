@@ -5,18 +5,32 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static _Thread_local char message[1024];
 
 static ct_error_handler handler = ct_error_print;
 static void *handler_context;
 
+bool cti_tracing;
+
+uint64_t cti_nanoseconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 void ct_here(const char *where)
 {
     ct_thread *th = cti_thread();
 
-    if (!th->quiet_site)
-        th->site = where;
+    if (th->quiet_site)
+        return;
+    th->site = where;
+    if (cti_tracing)
+        th->op_began = cti_nanoseconds();
 }
 
 ct_status ct_raise(ct_status status, const char *function, const char *format, ...)

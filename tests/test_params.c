@@ -72,7 +72,7 @@ START_TEST(misuse)
     ck_assert(ct_params_add(set, "rnn.w", CT_SHAPE(1), zero) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_params_add: the name rnn.w is taken");
     ck_assert(ct_params_add_buffer(part, "w", CT_SHAPE(1), zero) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add: the name rnn.w is taken");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add_buffer: the name rnn.w is taken");
     ck_assert(ct_params_add(set, "", CT_SHAPE(1), zero) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_params_add: \"\" is no name");
     ck_assert(ct_params_add(set, NULL, CT_SHAPE(1), zero) == NULL);

@@ -1,0 +1,93 @@
+/* graph.c - history as a picture: the tape from a tensor down, in DOT. */
+#include "autograd/internal.h"
+
+#include "tensor/host.h"
+
+#include <cotangent/autograd/graph.h>
+
+/* A string as a part of a DOT label. */
+static void put_quoted(FILE *out, const char *s)
+{
+    for (; s && *s; s++) {
+        if (*s == '"' || *s == '\\')
+            putc('\\', out);
+        putc(*s, out);
+    }
+}
+
+static void put_node(FILE *out, size_t at, const ct_node *n)
+{
+    fprintf(out, "    n%zu [shape=box, label=\"", at);
+    put_quoted(out, n->op->name);
+    if (n->site)
+        fputs("\\n", out);
+    put_quoted(out, n->site);
+    fputs("\"];\n", out);
+}
+
+/* An edge from where t comes from, a leaf being a vertex of its own. */
+static void put_edge(FILE *out, const ct_tensor *t, size_t to)
+{
+    if (t->node) {
+        fprintf(out, "    n%zu -> n%zu [label=\"%s\"];\n", t->node_at, to, cti_describe(t).s);
+        return;
+    }
+    fprintf(out, "    l%p [label=\"leaf\\n%s\"];\n", (const void *)t->leaf, cti_describe(t).s);
+    fprintf(out, "    l%p -> n%zu;\n", (const void *)t->leaf, to);
+}
+
+/* Nodes below top that lead to those in use, from the last to the first. */
+static void put_history(FILE *out, size_t top, unsigned char *in_use)
+{
+    const ct_thread *th = cti_thread();
+    int i;
+
+    while (top-- > 0) {
+        const ct_node *n = th->tape[top];
+
+        if (!in_use[top])
+            continue;
+        put_node(out, top, n);
+        for (i = 0; i < n->inputs; i++) {
+            const ct_tensor *t = n->in[i].tensor;
+
+            if (!n->in[i].wants || (!t->node && !t->leaf))
+                continue;
+            if (t->node)
+                in_use[t->node_at] = 1;
+            put_edge(out, t, top);
+        }
+    }
+}
+
+ct_status ct_graph_dot(ct_tensor *t, FILE *out)
+{
+    static const char *const me = "ct_graph_dot";
+    size_t top;
+    unsigned char *in_use;
+
+    if (!ct_ok())
+        return ct_error();
+    if (!cti_check_history(me, t))
+        return ct_error();
+    top = t->node ? t->node_at + 1 : 0;
+    in_use = cti_calloc(top + 1, 1);
+    if (!in_use) {
+        cti_out_of_memory(me, top + 1);
+        return CT_ERR_MEMORY;
+    }
+    fputs("digraph history {\n    rankdir=BT;\n", out);
+    if (t->node) {
+        in_use[t->node_at] = 1;
+        put_history(out, top, in_use);
+        fprintf(out, "    result [shape=plaintext, label=\"%s\"];\n    n%zu -> result;\n",
+                cti_describe(t).s, t->node_at);
+    } else {
+        fprintf(out, "    l%p [label=\"leaf\\n%s\"];\n", (const void *)t->leaf, cti_describe(t).s);
+    }
+    fputs("}\n", out);
+    cti_release(in_use);
+    if (fflush(out) != 0 || ferror(out))
+        return ct_raise(CT_ERR_IO, me, "the graph cannot be written");
+    return CT_OK;
+}

@@ -1,0 +1,251 @@
+/* trace.c - lines, totals and checks for COTANGENT_DEBUG and COTANGENT_PROFILE. */
+#include "autograd/trace.h"
+
+#include "tensor/host.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int level; /* COTANGENT_DEBUG */
+static bool profiling;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* ---- totals ---- */
+
+#define MOST_OPS 512
+
+typedef struct total {
+    const char *name;
+    uint64_t calls[2], time[2]; /* forward, backward; in ns */
+} total;
+
+static total totals[MOST_OPS];
+static int totals_count;
+
+static void add_total(const char *name, bool backward, uint64_t time)
+{
+    int i;
+
+    pthread_mutex_lock(&lock);
+    for (i = 0; i < totals_count && strcmp(totals[i].name, name) != 0; i++)
+        ;
+    if (i < MOST_OPS) {
+        totals[i].name = name;
+        totals[i].calls[backward]++;
+        totals[i].time[backward] += time;
+        totals_count = i < totals_count ? totals_count : i + 1;
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const total *x = a, *y = b;
+    uint64_t s = x->time[0] + x->time[1], t = y->time[0] + y->time[1];
+
+    return s < t ? 1 : s > t ? -1 : strcmp(x->name, y->name);
+}
+
+static void print_profile(void)
+{
+    uint64_t all = 0;
+    int i;
+
+    qsort(totals, (size_t)totals_count, sizeof *totals, by_time);
+    for (i = 0; i < totals_count; i++)
+        all += totals[i].time[0] + totals[i].time[1];
+    fprintf(stderr, "cotangent: profile: %-28s %10s %12s %10s %12s %7s\n", "op", "forward", "ms",
+            "backward", "ms", "share");
+    for (i = 0; i < totals_count; i++) {
+        const total *t = &totals[i];
+
+        fprintf(stderr,
+                "cotangent: profile: %-28s %10" PRIu64 " %12.3f %10" PRIu64 " %12.3f %6.1f%%\n",
+                t->name, t->calls[0], (double)t->time[0] / 1e6, t->calls[1],
+                (double)t->time[1] / 1e6,
+                all ? 100 * (double)(t->time[0] + t->time[1]) / (double)all : 0);
+    }
+}
+
+static void print_memory(void)
+{
+    ct_memory_stats m = ct_memory();
+
+    fprintf(stderr,
+            "cotangent: memory: peak %zu bytes, open %zu, idle %zu, %" PRIu64
+            " requests to the system\n",
+            m.peak_bytes, m.live_bytes, m.idle_bytes, m.system_allocations);
+}
+
+static void report(void)
+{
+    if (level >= 1)
+        print_memory();
+    if (profiling)
+        print_profile();
+}
+
+__attribute__((constructor)) static void read_environment(void)
+{
+    const char *debug = getenv("COTANGENT_DEBUG"), *profile = getenv("COTANGENT_PROFILE");
+
+    level = debug ? atoi(debug) : 0;
+    profiling = profile && atoi(profile) > 0;
+    cti_tracing = level >= 2 || profiling;
+    if (level >= 1 || profiling)
+        cti_at_end = report;
+}
+
+/* ---- lines ---- */
+
+/* A buffer that cuts off what does not fit. */
+typedef struct line {
+    char s[1024];
+    size_t n;
+} line;
+
+static void put(line *l, const char *s)
+{
+    while (*s && l->n + 1 < sizeof l->s)
+        l->s[l->n++] = *s++;
+    l->s[l->n] = '\0';
+}
+
+static void put_tensors(line *l, int count, ct_tensor *const *t)
+{
+    int i;
+
+    for (i = 0; i < count && i < 8; i++) {
+        put(l, i ? ", " : " ");
+        put(l, t[i] ? cti_describe(t[i]).s : "none");
+    }
+    if (count > 8)
+        put(l, ", ...");
+}
+
+static void print_line(const char *site, const char *name, const char *rest, uint64_t time)
+{
+    fprintf(stderr, "cotangent: %s%s%s%s, %.1f us\n", site ? site : "", site ? ": " : "", name,
+            rest, (double)time / 1e3);
+}
+
+/* ---- values that are not finite ---- */
+
+/* The first such element of t, row-major; -1 if there is none. */
+static int64_t find_non_finite(const ct_tensor *t, double *value)
+{
+    ct_scope s = cti_scope_push();
+    size_t size = ct_dtype_size(t->dtype);
+    char *host = cti_is_float(t->dtype) ? cti_calloc((size_t)t->numel + 1, size) : NULL;
+    const ct_tensor *c = host ? cti_contiguous(t) : NULL;
+    int64_t i, found = -1;
+
+    if (c)
+        cti_backend_of(t->device)->download(host, cti_ptr(c), (size_t)t->numel * size);
+    for (i = 0; c && i < t->numel && found < 0; i++) {
+        *value = t->dtype == CT_F32 ? (double)((float *)(void *)host)[i]
+                                    : ((double *)(void *)host)[i];
+        if (!isfinite(*value))
+            found = i;
+    }
+    cti_release(host);
+    cti_scope_pop(s);
+    return found;
+}
+
+static atomic_bool reported;
+
+static void report_non_finite(const char *site, const char *what, const ct_tensor *t, int64_t at,
+                              double value, int culprit)
+{
+    char from[64] = "";
+
+    if (atomic_exchange(&reported, true))
+        return;
+    if (culprit >= 0)
+        snprintf(from, sizeof from, " (its input %d holds one already)", culprit);
+    fprintf(stderr,
+            "cotangent: %s%s%s made the first value that is not finite: %g, element %lld of %s%s\n",
+            site ? site : "", site ? ": " : "", what, value, (long long)at,
+            cti_describe(t).s, from);
+}
+
+/* ---- what ops and the engine report ---- */
+
+static uint64_t since(uint64_t began, uint64_t now)
+{
+    return began && now > began ? now - began : 0;
+}
+
+void cti_trace_op(const char *name, int inputs_count, ct_tensor *const *inputs, int outputs_count,
+                  ct_tensor *const *outputs)
+{
+    ct_thread *th = cti_thread();
+    uint64_t time = since(th->op_began, cti_nanoseconds());
+    line l = { "", 0 };
+    double value;
+    int i, k;
+
+    if (cti_in_pass())
+        return;
+    if (profiling)
+        add_total(name, false, time);
+    if (level >= 2) {
+        put_tensors(&l, inputs_count, inputs);
+        put(&l, " ->");
+        put_tensors(&l, outputs_count, outputs);
+        print_line(th->site, name, l.s, time);
+    }
+    for (i = 0; i < outputs_count && level >= 3 && !atomic_load(&reported); i++) {
+        int64_t at = find_non_finite(outputs[i], &value);
+        double other;
+
+        if (at < 0)
+            continue;
+        for (k = 0; k < inputs_count; k++)
+            if (inputs[k] && find_non_finite(inputs[k], &other) >= 0)
+                break;
+        report_non_finite(th->site, name, outputs[i], at, value, k < inputs_count ? k : -1);
+    }
+    th->op_began = cti_nanoseconds();
+}
+
+void cti_trace_backward(const ct_node *n, uint64_t began)
+{
+    ct_thread *th = cti_thread();
+    uint64_t time = since(began, cti_nanoseconds());
+    line l = { "", 0 };
+    int i;
+
+    if (profiling)
+        add_total(n->op->name, true, time);
+    if (level >= 2) {
+        put(&l, " backward");
+        for (i = 0; i < n->outputs && i < 8; i++)
+            put_tensors(&l, 1, &n->grad[i]);
+        print_line(n->site, n->op->name, l.s, time);
+    }
+    th->op_began = cti_nanoseconds();
+}
+
+void cti_trace_gradient(const ct_node *n, int i, const ct_tensor *g)
+{
+    line l = { "", 0 };
+    char of[32];
+    double value;
+    int64_t at;
+
+    if (level < 3 || atomic_load(&reported))
+        return;
+    at = find_non_finite(g, &value);
+    if (at < 0)
+        return;
+    snprintf(of, sizeof of, ", gradient of input %d,", i);
+    put(&l, n->op->name);
+    put(&l, of);
+    report_non_finite(n->site, l.s, g, at, value, -1);
+}

@@ -1,0 +1,1189 @@
+/* test_engine.c - recording, backward, gradients of gradients, hooks, versions, lifetimes,
+ * checkpointing and the picture of a graph. */
+#ifdef HAVE_CONFIG_H
+#include <config.h>
+#endif
+
+#include "tests/harness.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cotangent.h>
+
+/* ---- helpers ---- */
+
+/* A leaf of the innermost scope, f64. */
+static ct_tensor *leaf_of(int count, const double *values)
+{
+    return ct_requires_grad(ct_from_data(values, CT_SHAPE(count), CT_F64, CT_CPU), true);
+}
+
+#define LEAF(...) \
+    leaf_of((int)(sizeof((double[]){ __VA_ARGS__ }) / sizeof(double)), (double[]){ __VA_ARGS__ })
+
+static ct_tensor *vector(int count, const double *values)
+{
+    return ct_from_data(values, CT_SHAPE(count), CT_F64, CT_CPU);
+}
+
+#define VECTOR(...) \
+    vector((int)(sizeof((double[]){ __VA_ARGS__ }) / sizeof(double)), (double[]){ __VA_ARGS__ })
+
+#define EXPECT(t, ...)                                                                            \
+    expect_values(#t, t, (double[]){ __VA_ARGS__ },                                               \
+                  sizeof((double[]){ __VA_ARGS__ }) / sizeof(double), 1e-12)
+
+static void end(ct_scope s)
+{
+    ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
+}
+
+/* After errors that were looked at and cleared. */
+static void leave(ct_scope s)
+{
+    ck_assert(ct_scope_end(s) == ct_error());
+}
+
+static ct_tensor *random_leaf(ct_generator *g, ct_shape shape)
+{
+    return ct_requires_grad(ct_randn(shape, CT_F64, CT_CPU, g), true);
+}
+
+static void expect_same_bits(const char *what, ct_tensor *a, ct_tensor *b)
+{
+    double *x = values_of(a), *y = values_of(b);
+
+    ck_assert_msg(ct_numel(a) == ct_numel(b), "%s: other shapes", what);
+    ck_assert_msg(memcmp(x, y, (size_t)ct_numel(a) * sizeof *x) == 0, "%s: other bits", what);
+    free(x);
+    free(y);
+}
+
+/* ---- backward ---- */
+
+START_TEST(backward_with_takes_an_output_gradient)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2, 3), *y = ct_square(x);
+
+    ck_assert(ct_backward_with(y, VECTOR(1, -10, 0.5)) == CT_OK);
+    EXPECT(ct_grad_of(x), 2, -40, 3);
+    ct_backward_with(y, VECTOR(1, 2));
+    expect_error(CT_ERR_SHAPE, "ct_backward_with: the gradient given for f64[3] cpu is f64[2] cpu");
+    ct_backward(y);
+    expect_error(CT_ERR_SHAPE,
+                 "ct_backward: f64[3] cpu has more than one element: its gradient must be given");
+    EXPECT(ct_grad_of(x), 2, -40, 3);
+    leave(s);
+}
+END_TEST
+
+START_TEST(backward_twice_accumulates)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2, 3), *loss = ct_sum(ct_square(x));
+
+    ct_backward(loss);
+    EXPECT(ct_grad_of(x), 2, 4, 6);
+    ct_backward(loss);
+    EXPECT(ct_grad_of(x), 4, 8, 12);
+    ct_backward(ct_sum(ct_mul_scalar(x, 100)));
+    EXPECT(ct_grad_of(x), 104, 108, 112);
+    ct_clear_grad(x);
+    ck_assert_ptr_null(ct_grad_of(x));
+    end(s);
+}
+END_TEST
+
+START_TEST(a_leaf_can_be_the_root)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *g = VECTOR(5, 7);
+
+    ct_backward_with(x, g);
+    EXPECT(ct_grad_of(x), 5, 7);
+    ct_fill(g, 0); /* the leaf's gradient is its own */
+    EXPECT(ct_grad_of(x), 5, 7);
+    end(s);
+}
+END_TEST
+
+/* Sums and views hand one tensor to several inputs: no gradient may be written through another. */
+START_TEST(leaf_gradients_never_share_storage)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *a = LEAF(1, 2), *b = LEAF(3, 4), *c = LEAF(5, 6);
+    ct_tensor *y = ct_add(ct_add(a, b), ct_reshape(c, CT_SHAPE(2)));
+    ct_tensor *grads[3];
+    const void *data[3];
+    int i, k;
+
+    ct_backward_with(y, VECTOR(1, 2));
+    ct_backward_with(ct_cat(2, (ct_tensor *[]){ a, b }, 0), VECTOR(1, 1, 2, 2));
+    grads[0] = ct_grad_of(a);
+    grads[1] = ct_grad_of(b);
+    grads[2] = ct_grad_of(c);
+    for (i = 0; i < 3; i++)
+        data[i] = ct_data(grads[i]);
+    for (i = 0; i < 3; i++)
+        for (k = 0; k < i; k++)
+            ck_assert_msg(data[i] != data[k], "gradients %d and %d share storage", i, k);
+    ct_fill(grads[0], 100);
+    EXPECT(grads[1], 3, 4);
+    EXPECT(grads[2], 1, 2);
+    end(s);
+}
+END_TEST
+
+/* A view given as a gradient is not added to in place while another gradient shares its storage. */
+START_TEST(gradients_that_are_views_stay_apart)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *a = LEAF(1), *b = LEAF(2), *c = LEAF(3, 4);
+    ct_tensor *more = ct_sum(ct_mul_scalar(a, 10)); /* runs last, after a got a view */
+    ct_tensor *y = ct_add(ct_cat(2, (ct_tensor *[]){ a, b }, 0), c);
+
+    ct_backward(ct_add(ct_sum(ct_mul(y, VECTOR(5, 7))), more));
+    EXPECT(ct_grad_of(a), 15);
+    EXPECT(ct_grad_of(b), 7);
+    EXPECT(ct_grad_of(c), 5, 7);
+    end(s);
+}
+END_TEST
+
+static int hook_failures;
+
+static ct_tensor *fail_hook(ct_tensor *gradient, void *context)
+{
+    (void)gradient;
+    hook_failures++;
+    ct_raise(CT_ERR_NUMERIC, "fail", "no %s", (const char *)context);
+    return NULL;
+}
+
+/* a and b are reached before the error, in either order; none moves. */
+static void check_untouched(bool at_leaf)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *a = LEAF(1, 2), *b = LEAF(3, 4), *c = LEAF(5, 6);
+    ct_tensor *deep = ct_square(c), *y = ct_sum(ct_add(ct_mul(a, b), ct_square(deep)));
+
+    hook_failures = 0;
+    ct_backward(ct_sum(ct_add(a, ct_add(b, c))));
+    ck_assert(ct_register_hook(at_leaf ? c : deep, fail_hook, "luck") == CT_OK);
+    if (at_leaf) /* the hooks of leaves run after all nodes */
+        ct_register_hook(a, fail_hook, "luck");
+    ck_assert(ct_backward(y) == CT_ERR_NUMERIC);
+    ck_assert(ct_backward(y) == CT_ERR_NUMERIC); /* a sink: refused */
+    expect_error(CT_ERR_NUMERIC, "fail: no luck");
+    ck_assert_int_eq(hook_failures, 1); /* no other hook ran after it */
+    EXPECT(ct_grad_of(a), 1, 1);
+    EXPECT(ct_grad_of(b), 1, 1);
+    EXPECT(ct_grad_of(c), 1, 1);
+    leave(s);
+}
+
+START_TEST(an_error_midway_leaves_leaves_untouched)
+{
+    check_untouched(_i != 0);
+}
+END_TEST
+
+START_TEST(a_leaf_may_be_freed_before_backward)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_requires_grad(ct_keep(VECTOR(1, 2)), true), *w = LEAF(3, 4);
+    ct_tensor *y = ct_sum(ct_mul(x, w));
+
+    ct_free(x);
+    ct_backward(y);
+    EXPECT(ct_grad_of(w), 1, 2);
+    end(s);
+}
+END_TEST
+
+START_TEST(frozen_inputs_get_none)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = VECTOR(1, 2), *w = LEAF(3, 4), *y = ct_sum(ct_mul(x, w));
+
+    ct_backward(y);
+    ck_assert_ptr_null(ct_grad_of(x));
+    EXPECT(ct_grad_of(w), 1, 2);
+    ck_assert(!ct_needs_gradient(ct_detach(y)) && ct_needs_gradient(y));
+    end(s);
+}
+END_TEST
+
+/* ---- no recording ---- */
+
+START_TEST(nothing_is_recorded_in_no_grad_scopes)
+{
+    ct_scope s = ct_scope_begin(), inner;
+    ct_tensor *x = LEAF(1, 2), *y;
+
+    inner = ct_scope_begin_no_grad();
+    ck_assert(!ct_grad_enabled());
+    y = ct_square(x);
+    ck_assert(!ct_needs_gradient(y));
+    ct_backward(ct_sum(y));
+    expect_error(CT_ERR_GRAD, "ct_backward: f64[] cpu has no history and requires no gradient");
+    ck_assert(ct_scope_end(inner) == CT_OK);
+    ck_assert(ct_grad_enabled());
+    ck_assert(ct_set_grad_enabled(false));
+    ck_assert(!ct_needs_gradient(ct_square(x)));
+    inner = ct_scope_begin(); /* takes the mode, */
+    ck_assert(!ct_set_grad_enabled(true));
+    ck_assert(ct_needs_gradient(ct_square(x)));
+    ck_assert(ct_scope_end(inner) == CT_OK);
+    ck_assert(!ct_grad_enabled()); /* and gives it back */
+    leave(s);
+    ck_assert(ct_grad_enabled());
+}
+END_TEST
+
+/* ---- ct_grad ---- */
+
+START_TEST(grad_gives_gradients_and_leaves_leaves_alone)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *w = LEAF(3, 4), *unused = LEAF(5);
+    ct_tensor *m = ct_mul(x, w), *y = ct_square(m), *z = ct_sum(ct_exp(ct_neg(w)));
+    ct_tensor *outputs[] = { y, z }, *weights[] = { VECTOR(1, 10), NULL }, *g[5];
+    ct_tensor *inputs[] = { x, m, unused, x, w };
+
+    ck_assert(ct_grad(2, outputs, 5, inputs, weights, false, g) == CT_OK);
+    EXPECT(g[0], 2 * 3 * 3, 10 * 2 * 8 * 4);
+    EXPECT(g[1], 6, 160);
+    EXPECT(g[2], 0);
+    EXPECT(g[3], 2 * 3 * 3, 10 * 2 * 8 * 4); /* listed twice */
+    EXPECT(g[4], 6 * 1 - exp(-3), 160 * 2 - exp(-4));
+    ck_assert(!ct_needs_gradient(g[0]));
+    ck_assert_ptr_null(ct_grad_of(x));
+    ck_assert_ptr_null(ct_grad_of(w));
+    end(s);
+}
+END_TEST
+
+/* An input that is itself an output, and one whose own op has no derivative. */
+START_TEST(grad_of_an_output_is_what_is_given)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(2, 3), *y = ct_square(x), *g[2];
+    ct_tensor *inputs[] = { y, x };
+
+    ck_assert(ct_grad(1, &y, 2, inputs, (ct_tensor *[]){ VECTOR(1, -1) }, false, g) == CT_OK);
+    EXPECT(g[0], 1, -1);
+    EXPECT(g[1], 4, -6);
+    end(s);
+}
+END_TEST
+
+START_TEST(derivatives_up_to_the_third)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(0.3, -1.2), *y = ct_sum(ct_mul(ct_square(ct_square(x)), ct_sin(x)));
+    ct_tensor *d1, *d2, *d3;
+
+    ct_grad(1, &y, 1, &x, NULL, true, &d1);
+    ck_assert(ct_needs_gradient(d1));
+    d1 = ct_sum(d1);
+    ct_grad(1, &d1, 1, &x, NULL, true, &d2);
+    d2 = ct_sum(d2);
+    ct_grad(1, &d2, 1, &x, NULL, false, &d3);
+    ck_assert(!ct_needs_gradient(d3));
+#define THIRD(v)                                                                                  \
+    (24 * (v) * sin(v) + 36 * (v) * (v) * cos(v) - 12 * (v) * (v) * (v) * sin(v) -                \
+     (v) * (v) * (v) * (v) * cos(v))
+    EXPECT(d3, THIRD(0.3), THIRD(-1.2));
+    ct_backward(d2); /* to leaves, through history made by ct_grad */
+    EXPECT(ct_grad_of(x), THIRD(0.3), THIRD(-1.2));
+    end(s);
+}
+END_TEST
+
+/* The penalty of a gradient: backward through a gradient adds to the weights. */
+START_TEST(a_gradient_penalty_trains)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *w = LEAF(3, 4), *y = ct_sum(ct_mul(ct_square(x), w)), *g;
+
+    ct_grad(1, &y, 1, &x, NULL, true, &g);
+    ct_backward(ct_sum(ct_square(g))); /* sum (2 x w)^2 */
+    EXPECT(ct_grad_of(w), 8 * 1 * 3, 8 * 4 * 4);
+    EXPECT(ct_grad_of(x), 8 * 1 * 9, 8 * 2 * 16);
+    end(s);
+}
+END_TEST
+
+START_TEST(grad_refuses)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *c = VECTOR(1, 2), *y = ct_square(x), *g = x;
+
+    ct_grad(1, &y, 1, &x, NULL, false, &g);
+    expect_error(CT_ERR_SHAPE,
+                 "ct_grad: f64[2] cpu has more than one element: its gradient must be given");
+    ck_assert_ptr_null(g);
+    ct_grad(1, &y, 1, &c, NULL, false, &g);
+    expect_error(CT_ERR_GRAD, "ct_grad: f64[2] cpu has no history and requires no gradient");
+    ct_grad(0, &y, 1, &x, NULL, false, &g);
+    expect_error(CT_ERR_ARGUMENT, "ct_grad: 0 outputs and 1 inputs");
+    ct_grad(1, &y, 1, &x, (ct_tensor *[]){ ct_cast(c, CT_F32) }, false, &g);
+    expect_error(CT_ERR_SHAPE, "ct_grad: the gradient given for f64[2] cpu is f32[2] cpu");
+    leave(s);
+}
+END_TEST
+
+/* ---- hooks ---- */
+
+static ct_tensor *count_calls(ct_tensor *gradient, void *context)
+{
+    (void)gradient;
+    ++*(int *)context;
+    return NULL;
+}
+
+static ct_tensor *times(ct_tensor *gradient, void *context)
+{
+    return ct_mul_scalar(gradient, *(double *)context);
+}
+
+static ct_tensor *wrong_shape(ct_tensor *gradient, void *context)
+{
+    (void)context;
+    return ct_sum(gradient);
+}
+
+START_TEST(hooks_see_and_replace_gradients)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *y = ct_square(x), *a = ct_mul_scalar(y, 3), *b = ct_neg(y);
+    ct_tensor *loss = ct_sum(ct_add(a, b));
+    double ten = 10, half = 0.5;
+    int at_leaf = 0, inside = 0;
+
+    ct_register_hook(y, count_calls, &inside);
+    ct_register_hook(y, times, &ten);
+    ct_register_hook(x, count_calls, &at_leaf);
+    ct_register_hook(x, times, &half);
+    ct_register_hook(x, times, &half);
+    ct_backward(loss);
+    ck_assert_int_eq(inside, 1); /* once, when complete, not for a and for b */
+    ck_assert_int_eq(at_leaf, 1);
+    EXPECT(ct_grad_of(x), 2 * 2 * 1 * 2.5, 2 * 2 * 2 * 2.5);
+    ct_backward(loss); /* hooks see what comes, not what was there */
+    EXPECT(ct_grad_of(x), 2 * 2 * 2 * 1 * 2.5, 2 * 2 * 2 * 2 * 2.5);
+    end(s);
+}
+END_TEST
+
+START_TEST(hooks_are_checked)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *y = ct_square(x);
+    int n = 0;
+
+    ct_register_hook(y, wrong_shape, NULL);
+    ct_backward(ct_sum(y));
+    expect_error(CT_ERR_SHAPE, "ct_register_hook: a hook gave f64[] cpu for a gradient f64[2] cpu");
+    ck_assert_ptr_null(ct_grad_of(x));
+    ct_register_hook(VECTOR(1), count_calls, &n);
+    expect_error(CT_ERR_GRAD, "ct_register_hook: t f64[1] cpu requires no gradient");
+    ct_register_hook(x, NULL, &n);
+    expect_error(CT_ERR_ARGUMENT, "ct_register_hook: t or hook is NULL");
+    leave(s);
+}
+END_TEST
+
+static ct_tensor *backward_inside(ct_tensor *gradient, void *context)
+{
+    (void)gradient;
+    ct_backward(context);
+    return NULL;
+}
+
+/* A hook that goes through the history that is being run is refused; through other history, not. */
+START_TEST(backward_inside_a_hook)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *z = LEAF(4), *y = ct_square(x), *loss = ct_sum(y);
+    ct_tensor *other = ct_sum(ct_square(z));
+
+    ct_register_hook(y, backward_inside, other);
+    ct_backward(loss);
+    EXPECT(ct_grad_of(x), 2, 4);
+    EXPECT(ct_grad_of(z), 8);
+    ct_register_hook(y, backward_inside, loss);
+    ct_backward(loss);
+    expect_error(CT_ERR_GRAD, "ct_square: a hook or backward function runs backward through "
+                              "history that is being run");
+    EXPECT(ct_grad_of(x), 2, 4);
+    leave(s);
+}
+END_TEST
+
+/* ---- version counters ---- */
+
+START_TEST(a_saved_tensor_modified_later_is_an_error)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *data = VECTOR(3, 4), *y, *row;
+    char made[64], wrote[64];
+
+    y = ct_sum(ct_mul(x, data)); snprintf(made, sizeof made, "%s", CT_HERE);
+    row = ct_slice(data, 0, 0, 1, 1);
+    ct_fill(row, 7); snprintf(wrote, sizeof wrote, "%s", CT_HERE); /* through a view */
+    ct_backward(y);
+    ck_assert(ct_error() == CT_ERR_GRAD);
+    ck_assert_msg(strncmp(ct_error_message(), made, strlen(made)) == 0, "%s", ct_error_message());
+    ck_assert_msg(strstr(ct_error_message(), wrote) != NULL, "%s", ct_error_message());
+    ck_assert_msg(strstr(ct_error_message(), ": ct_mul: input 1 f64[2] cpu was needed by backward but "
+                                             "was modified in place at ") != NULL,
+                  "%s", ct_error_message());
+    ct_error_clear();
+    ck_assert_ptr_null(ct_grad_of(x));
+    leave(s);
+}
+END_TEST
+
+/* What is not saved may be overwritten. */
+START_TEST(an_unsaved_tensor_may_be_modified)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *data = VECTOR(3, 4), *y = ct_sum(ct_add(x, data));
+
+    ct_fill(data, 0);
+    ct_backward(y);
+    EXPECT(ct_grad_of(x), 1, 1);
+    end(s);
+}
+END_TEST
+
+START_TEST(in_place_writes_are_for_leaves_and_data)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *y = ct_square(x), *detached = ct_detach(y);
+
+    ct_fill(y, 0);
+    expect_error(CT_ERR_GRAD, "ct_fill: t f64[2] cpu has history; in-place writes are for leaves");
+    ct_fill(x, 0);
+    expect_error(CT_ERR_GRAD, "ct_fill: t f64[2] cpu is a leaf that requires a gradient; write it "
+                              "while recording is off");
+    ct_set_grad_enabled(false);
+    ck_assert(ct_fill(x, 5) == CT_OK);
+    ct_set_grad_enabled(true);
+    EXPECT(x, 5, 5);
+    ct_backward(ct_sum(y)); /* y saved x */
+    ck_assert(ct_error() == CT_ERR_GRAD);
+    ct_error_clear();
+    EXPECT(detached, 1, 4);
+    leave(s);
+}
+END_TEST
+
+/* ---- large graphs ---- */
+
+#define LARGE 100000
+
+START_TEST(a_chain_of_100000_nodes)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *y = x, *g;
+    int i;
+
+    for (i = 0; i < LARGE; i++)
+        y = ct_add_scalar(y, 0.5);
+    y = ct_sum(ct_square(y));
+    ck_assert(ct_backward(y) == CT_OK);
+    EXPECT(ct_grad_of(x), 2 * (1 + 0.5 * LARGE), 2 * (2 + 0.5 * LARGE));
+    ck_assert(ct_grad(1, &y, 1, &x, NULL, false, &g) == CT_OK);
+    EXPECT(g, 2 * (1 + 0.5 * LARGE), 2 * (2 + 0.5 * LARGE));
+    end(s);
+}
+END_TEST
+
+START_TEST(a_graph_100000_wide)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(3), **parts = malloc(sizeof *parts * 50000), *y[2];
+    int i, k;
+
+    for (k = 0; k < 2; k++) {
+        for (i = 0; i < 50000; i++)
+            parts[i] = ct_mul_scalar(x, i % 7);
+        y[k] = ct_sum(ct_cat(50000, parts, 0));
+    }
+    ck_assert(ct_backward(ct_add(y[0], y[1])) == CT_OK);
+    EXPECT(ct_grad_of(x), 2.0 * (7142 * 21 + 15));
+    free(parts);
+    end(s);
+}
+END_TEST
+
+/* T selects from one tensor: the gradient of each touches its own part only. Counted in bytes asked
+ * of the pool: T copies of the whole would be T times as many. */
+START_TEST(the_gradient_of_select_touches_its_part)
+{
+    enum { STEPS = 512, WIDTH = 64 };
+    const size_t whole = STEPS * WIDTH * sizeof(double);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(STEPS, WIDTH), CT_F64, CT_CPU), true);
+    ct_tensor *y = NULL;
+    ct_memory_stats before, after;
+    double *g;
+    int t;
+
+    for (t = 0; t < STEPS; t++) {
+        ct_tensor *part = ct_mul_scalar(ct_sum(ct_square(ct_select(x, 0, t))), t);
+
+        y = y ? ct_add(y, part) : part;
+    }
+    ct_memory_trim();
+    before = ct_memory();
+    ct_backward(y);
+    after = ct_memory();
+    ck_assert_msg(after.peak_bytes <= before.peak_bytes + 2 * whole,
+                  "backward took %zu bytes for a gradient of %zu",
+                  after.peak_bytes - before.peak_bytes, whole);
+    ck_assert_msg(after.system_allocations - before.system_allocations < 64,
+                  "%llu requests to the system",
+                  (unsigned long long)(after.system_allocations - before.system_allocations));
+    g = values_of(ct_grad_of(x));
+    for (t = 0; t < STEPS; t++)
+        expect_close("element", g[t * WIDTH + 3], 2.0 * t, 0);
+    free(g);
+    end(s);
+}
+END_TEST
+
+/* ---- history stays in its scope and thread ---- */
+
+START_TEST(history_of_an_ended_scope_cannot_leave)
+{
+    ct_scope s = ct_scope_begin(), inner = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *out;
+
+    ck_assert(ct_scope_return(inner, ct_square(x), &out) == CT_ERR_SCOPE);
+    expect_error(CT_ERR_SCOPE, "ct_scope_return: t f64[2] cpu has history, which cannot leave its "
+                               "scope; detach it first");
+    ck_assert_ptr_null(out);
+    leave(s);
+}
+END_TEST
+
+/* A result of the outer scope used in an inner one: its history is still there. */
+START_TEST(an_inner_scope_extends_outer_history)
+{
+    ct_scope s = ct_scope_begin(), inner;
+    ct_tensor *x = LEAF(1, 2), *y = ct_square(x);
+
+    inner = ct_scope_begin();
+    ct_backward(ct_sum(ct_mul(y, y)));
+    end(inner);
+    EXPECT(ct_grad_of(x), 4, 32);
+    inner = ct_scope_begin();
+    ct_backward(ct_sum(y));
+    end(inner);
+    EXPECT(ct_grad_of(x), 6, 36);
+    end(s);
+}
+END_TEST
+
+static void *use_elsewhere(void *y)
+{
+    static char message[256];
+    ct_scope s = ct_scope_begin();
+    ct_tensor *own = LEAF(1);
+
+    own = ct_sum(ct_square(own)); /* history of this thread's own, at the same places */
+    ct_square(y);
+    snprintf(message, sizeof message, "%s", ct_error_message());
+    ct_error_clear();
+    ct_backward(y);
+    ck_assert(ct_error() == CT_ERR_SCOPE);
+    ct_error_clear();
+    ct_backward(own);
+    ck_assert(ct_ok());
+    leave(s);
+    return message;
+}
+
+START_TEST(history_of_another_thread_is_an_error)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *y = ct_sum(x);
+    pthread_t thread;
+    void *message;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, use_elsewhere, y), 0);
+    pthread_join(thread, &message);
+    ck_assert_msg(strstr(message, "ct_square: input 0 f64[] cpu has history of another thread or of "
+                                  "an ended scope; detach it") != NULL, "%s", (char *)message);
+    end(s);
+}
+END_TEST
+
+/* Debug builds hold popped handles back, and report their use. */
+START_TEST(a_tensor_used_after_its_scope)
+{
+#ifdef CT_DEBUG_HANDLES
+    ct_scope s = ct_scope_begin(), inner = ct_scope_begin();
+    ct_tensor *x = VECTOR(1, 2), *kept = ct_keep(x);
+
+    end(inner);
+    ct_neg(x);
+    expect_error(CT_ERR_SCOPE, "ct_neg: a tensor is used after its scope ended or it was freed");
+    EXPECT(kept, 1, 2);
+    ct_free(kept);
+    ct_neg(kept);
+    expect_error(CT_ERR_SCOPE, "ct_neg: a tensor is used after its scope ended or it was freed");
+    leave(s);
+#endif
+}
+END_TEST
+
+/* ---- one-hot tensors and their indices ---- */
+
+/* y = x W^T + b of a remembered one-hot x, and the gradients, against a dense copy of x. */
+START_TEST(linear_of_one_hot_equals_dense)
+{
+    ct_generator g = ct_generator_seed(3);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *ids = ct_from_data((int32_t[]){ 1, 3, 1, 0, 4, 4 }, CT_SHAPE(2, 3), CT_I32, CT_CPU);
+    ct_tensor *hot = ct_one_hot_as(ids, 5, CT_F64), *dense = ct_clone(hot);
+    ct_tensor *w = random_leaf(&g, CT_SHAPE(4, 5)), *b = random_leaf(&g, CT_SHAPE(4));
+    ct_tensor *upon = ct_randn(CT_SHAPE(2, 3, 4), CT_F64, CT_CPU, &g);
+    double *want_y = values_of(ct_linear_apply(dense, w, b)), *want_w, *want_b;
+
+    ct_backward_with(ct_linear_apply(dense, w, b), upon);
+    want_w = values_of(ct_grad_of(w));
+    want_b = values_of(ct_grad_of(b));
+    ct_clear_grad(w);
+    ct_clear_grad(b);
+    ct_backward_with(ct_linear_apply(hot, w, b), upon);
+    expect_values("y", ct_linear_apply(hot, w, b), want_y, 24, 1e-12);
+    expect_values("dw", ct_grad_of(w), want_w, 20, 1e-12);
+    expect_values("db", ct_grad_of(b), want_b, 4, 1e-12);
+    free(want_y);
+    free(want_w);
+    free(want_b);
+    end(s);
+}
+END_TEST
+
+/* A write makes it an ordinary tensor: the product sees what was written, also through a view. */
+START_TEST(a_written_one_hot_forgets_its_indices)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *ids = ct_from_data((int32_t[]){ 1, 0 }, CT_SHAPE(2), CT_I32, CT_CPU);
+    ct_tensor *w = ct_from_data((double[]){ 1, 10, 100 }, CT_SHAPE(1, 3), CT_F64, CT_CPU);
+    ct_tensor *x = ct_one_hot_as(ids, 3, CT_F64), *z = ct_one_hot_as(ids, 3, CT_F64);
+
+    EXPECT(ct_linear_apply(x, w, NULL), 10, 1);
+    ct_fill(ids, 2); /* it remembers a copy */
+    EXPECT(ct_linear_apply(x, w, NULL), 10, 1);
+    ct_fill(ct_select(x, 0, 0), 2);
+    EXPECT(ct_linear_apply(x, w, NULL), 222, 1);
+    ((double *)ct_mutable_data(z))[5] = 3;
+    EXPECT(ct_linear_apply(z, w, NULL), 10, 301);
+    EXPECT(ct_linear_apply(ct_mul_scalar(ct_one_hot_as(ct_argmax(z, 1, false), 3, CT_F64), 2), w,
+                           NULL), 20, 200);
+    end(s);
+}
+END_TEST
+
+/* ---- checkpointing ---- */
+
+typedef struct layer {
+    ct_tensor *w;
+    ct_generator *g;
+    int runs;
+    bool other; /* gives another shape the next time */
+} layer;
+
+/* h (4, 6), scale (1) -> tanh(h W) with noise, and its square */
+static bool run_layer(void *context, int inputs_count, ct_tensor *const *inputs, int outputs_count,
+                      ct_tensor **outputs)
+{
+    layer *l = context;
+    ct_tensor *noise = ct_randn(CT_SHAPE(4, 6), CT_F64, CT_CPU, l->g);
+
+    ck_assert_int_eq(inputs_count, 2);
+    l->runs++;
+    outputs[0] = ct_tanh(ct_add(ct_matmul(inputs[0], l->w), ct_mul(noise, inputs[1])));
+    if (outputs_count > 1)
+        outputs[1] = ct_square(outputs[0]);
+    if (l->other)
+        outputs[0] = ct_sum(outputs[0]);
+    return true;
+}
+
+/* The loss after three layers, with checkpoints or without. */
+static ct_tensor *three_layers(layer *l, ct_tensor *h, ct_tensor *scale, bool checkpoint)
+{
+    ct_tensor *loss = NULL;
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        ct_tensor *in[] = { h, scale }, *out[2], *part;
+
+        if (checkpoint)
+            ct_checkpoint(run_layer, l, l->g, 2, in, 2, out);
+        else
+            run_layer(l, 2, in, 2, out);
+        h = out[0];
+        part = ct_mean(out[1]);
+        loss = loss ? ct_add(loss, part) : part;
+    }
+    return ct_add(loss, ct_sum(h));
+}
+
+START_TEST(a_checkpoint_gives_the_same_bits)
+{
+    ct_generator init = ct_generator_seed(5), draws[2];
+    ct_scope s = ct_scope_begin();
+    ct_tensor *w = random_leaf(&init, CT_SHAPE(6, 6)), *h = random_leaf(&init, CT_SHAPE(4, 6));
+    ct_tensor *scale = LEAF(0.3), *leaves[] = { w, h, scale }, *loss[2], *grads[2][3];
+    int k, i;
+
+    for (k = 0; k < 2; k++) {
+        layer l = { .w = w, .g = &draws[k] };
+
+        draws[k] = ct_generator_seed(9);
+        loss[k] = three_layers(&l, h, scale, k == 1);
+        ck_assert(ct_backward(loss[k]) == CT_OK);
+        ck_assert_int_eq(l.runs, k ? 6 : 3);
+        for (i = 0; i < 3; i++) {
+            grads[k][i] = ct_clone(ct_grad_of(leaves[i]));
+            ct_clear_grad(leaves[i]);
+        }
+    }
+    ck_assert_msg(draws[0].position == draws[1].position, "the generator stands elsewhere");
+    expect_same_bits("loss", loss[0], loss[1]);
+    for (i = 0; i < 3; i++)
+        expect_same_bits("gradient", grads[0][i], grads[1][i]);
+    end(s);
+}
+END_TEST
+
+/* Parameters that only the segment knows are reached by ct_grad too, and in second order. */
+START_TEST(a_checkpoint_under_grad)
+{
+    ct_generator init = ct_generator_seed(6), draws;
+    ct_scope s = ct_scope_begin();
+    ct_tensor *w = random_leaf(&init, CT_SHAPE(6, 6)), *h = random_leaf(&init, CT_SHAPE(4, 6));
+    ct_tensor *scale = LEAF(0.2), *inputs[] = { w, h }, *first[2][2], *second[2][2];
+    layer l = { .w = w, .g = &draws };
+    int k, i;
+
+    for (k = 0; k < 2; k++) {
+        ct_tensor *loss, *norm;
+
+        draws = ct_generator_seed(9);
+        loss = three_layers(&l, h, scale, k == 1);
+        ck_assert(ct_grad(1, &loss, 2, inputs, NULL, true, first[k]) == CT_OK);
+        norm = ct_add(ct_sum(ct_square(first[k][0])), ct_sum(ct_square(first[k][1])));
+        ck_assert(ct_grad(1, &norm, 2, inputs, NULL, false, second[k]) == CT_OK);
+    }
+    for (i = 0; i < 2; i++) {
+        double *a = values_of(first[0][i]), *b = values_of(second[0][i]);
+
+        expect_values("first", first[1][i], a, (size_t)ct_numel(first[0][i]), 1e-12);
+        expect_values("second", second[1][i], b, (size_t)ct_numel(second[0][i]), 1e-10);
+        free(a);
+        free(b);
+    }
+    end(s);
+}
+END_TEST
+
+/* Sixteen wide layers: with checkpoints, the history of one at a time. */
+static bool run_wide(void *context, int inputs_count, ct_tensor *const *inputs, int outputs_count,
+                     ct_tensor **outputs)
+{
+    ct_tensor *y = inputs[0];
+    int i;
+
+    (void)context, (void)inputs_count, (void)outputs_count;
+    for (i = 0; i < 8; i++)
+        y = ct_tanh(ct_square(y));
+    outputs[0] = y;
+    return y != NULL;
+}
+
+static size_t wide_memory(bool checkpoint)
+{
+    size_t before = ct_memory().live_bytes, most;
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(1 << 16), CT_F32, CT_CPU), true), *y = x;
+    int i;
+
+    for (i = 0; i < 16; i++)
+        if (checkpoint)
+            ct_checkpoint(run_wide, NULL, NULL, 1, (ct_tensor *[]){ y }, 1, &y);
+        else
+            run_wide(NULL, 1, (ct_tensor *[]){ y }, 1, &y);
+    most = ct_memory().live_bytes - before;
+    ck_assert(ct_backward(ct_sum(y)) == CT_OK);
+    end(s);
+    return most;
+}
+
+START_TEST(a_checkpoint_saves_memory)
+{
+    size_t with = wide_memory(true), without = wide_memory(false);
+
+    ck_assert_msg(with * 10 < without, "%zu bytes with checkpoints, %zu without", with, without);
+}
+END_TEST
+
+START_TEST(checkpoints_are_checked)
+{
+    ct_generator init = ct_generator_seed(6), draws = ct_generator_seed(7);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *w = random_leaf(&init, CT_SHAPE(6, 6)), *h = random_leaf(&init, CT_SHAPE(4, 6));
+    ct_tensor *in[] = { h, VECTOR(1) }, *out[1];
+    layer l = { .w = w, .g = &draws };
+
+    ct_checkpoint(run_layer, &l, &draws, 2, in, 0, out);
+    expect_error(CT_ERR_ARGUMENT, "ct_checkpoint: a segment, 2 inputs, 0 outputs");
+    ct_checkpoint(NULL, &l, &draws, 2, in, 1, out);
+    expect_error(CT_ERR_ARGUMENT, "ct_checkpoint: no segment, 2 inputs, 1 outputs");
+    ck_assert(ct_checkpoint(run_layer, &l, &draws, 2, in, 1, out) == CT_OK);
+    l.other = true;
+    ct_backward_with(out[0], ct_ones(CT_SHAPE(4, 6), CT_F64, CT_CPU));
+    expect_error(CT_ERR_GRAD, "ct_checkpoint: the second run gave f64[] cpu for output 0, the first "
+                              "f64[4,6] cpu");
+    ck_assert_ptr_null(ct_grad_of(w));
+    l.other = false;
+    ct_set_grad_enabled(false);
+    ct_fill(w, 1);
+    ct_set_grad_enabled(true);
+    ct_backward_with(out[0], ct_ones(CT_SHAPE(4, 6), CT_F64, CT_CPU));
+    ck_assert_msg(strstr(ct_error_message(), "ct_checkpoint: input 2 f64[6,6] cpu was needed by "
+                                             "backward but was modified in place at ") != NULL,
+                  "%s", ct_error_message());
+    ct_error_clear();
+    leave(s);
+}
+END_TEST
+
+START_TEST(a_checkpoint_without_recording_records_nothing)
+{
+    ct_scope s = ct_scope_begin_no_grad();
+    ct_tensor *x = LEAF(1, 2), *y;
+
+    ck_assert(ct_checkpoint(run_wide, NULL, NULL, 1, &x, 1, &y) == CT_OK);
+    ck_assert(y && !ct_needs_gradient(y));
+    end(s);
+}
+END_TEST
+
+/* ---- ops of one's own ---- */
+
+static int composed_calls, fused_calls;
+
+static void cube_backward(ct_node *n, ct_tensor *const *dout)
+{
+    composed_calls++;
+    ct_add_grad(n, 0, ct_mul(dout[0], ct_mul_scalar(ct_square(ct_input(n, 0)), 3)));
+}
+
+static void cube_fused(ct_node *n, ct_tensor *const *dout)
+{
+    fused_calls++;
+    ct_add_grad(n, 0, ct_mul(dout[0], ct_mul_scalar(ct_square(ct_input(n, 0)), 3)));
+}
+
+static const ct_op cube_op = { .name = "cube", .inputs = 1, .outputs = 1, .saves = CT_SAVE_INPUTS,
+                               .backward = cube_backward, .fused_backward = cube_fused };
+
+static ct_tensor *cube(ct_tensor *x)
+{
+    bool was = ct_set_grad_enabled(false);
+    ct_tensor *y = ct_pow_scalar(x, 3);
+
+    ct_set_grad_enabled(was);
+    return ct_record(&cube_op, 1, &x, 1, &y, NULL, 0) ? y : NULL;
+}
+
+START_TEST(a_fused_backward_runs_where_nothing_is_recorded)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(2), *y = cube(x), *g;
+
+    composed_calls = fused_calls = 0;
+    ct_backward(y);
+    EXPECT(ct_grad_of(x), 12);
+    ck_assert(fused_calls == 1 && composed_calls == 0);
+    ct_grad(1, &y, 1, &x, NULL, true, &g);
+    ck_assert(fused_calls == 1 && composed_calls == 1);
+    ct_grad(1, &g, 1, &x, NULL, false, &g);
+    EXPECT(g, 12);
+    end(s);
+}
+END_TEST
+
+static void bad_backward(ct_node *n, ct_tensor *const *dout)
+{
+    switch (*(const int *)ct_attributes(n)) {
+    case 0:
+        ct_add_grad(n, 0, ct_sum(dout[0]));
+        break;
+    case 1:
+        ct_add_grad(n, 1, dout[0]);
+        break;
+    case 2:
+        ct_input(n, 0);
+        break;
+    case 3:
+        ct_output(n, 3);
+        break;
+    default:
+        ck_assert(!ct_needs_grad(n, -1) && !ct_needs_grad(n, 1) && ct_needs_grad(n, 0));
+        ck_assert_int_eq(ct_input_shape(n, 5).rank, 0);
+        ct_add_grad(n, 0, NULL);
+    }
+}
+
+START_TEST(bad_ops_are_errors)
+{
+    static const struct {
+        ct_status status;
+        const char *text;
+    } want[] = {
+        { CT_ERR_SHAPE, "bad: backward gave f64[] cpu as the gradient of input 0 f64[2] cpu" },
+        { CT_ERR_ARGUMENT, "bad: backward gave a gradient of input 1 of 1" },
+        { CT_ERR_GRAD, "bad: input 0 was not saved for backward" },
+        { CT_ERR_ARGUMENT, "bad: there is no output 3 for backward" },
+    };
+    static const ct_op bad = { .name = "bad", .inputs = 1, .outputs = 1, .backward = bad_backward };
+    static const ct_op none = { .name = "none", .inputs = 1, .outputs = 1 };
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *two[] = { x, x }, *y;
+    int i;
+
+    for (i = 0; i < 5; i++) {
+        y = ct_detach(x);
+        ck_assert(ct_record(&bad, 1, &x, 1, &y, &i, sizeof i));
+        ct_backward(ct_sum(y));
+        if (i < 4)
+            expect_error(want[i].status, want[i].text);
+        ck_assert_ptr_null(ct_grad_of(x));
+    }
+    ck_assert(!ct_record(&bad, 2, two, 1, &y, &i, sizeof i));
+    expect_error(CT_ERR_ARGUMENT, "bad: 2 inputs and 1 outputs recorded for an op of 1, 1");
+    ck_assert(!ct_record(&bad, 1, &x, 1, &x, &i, sizeof i));
+    expect_error(CT_ERR_ARGUMENT, "bad: output 0 f64[2] cpu is no fresh result: it has history, is a "
+                                  "leaf or is owned");
+    y = ct_detach(x);
+    ck_assert(ct_record(&none, 1, &x, 1, &y, NULL, 0));
+    ct_backward(ct_sum(y));
+    expect_error(CT_ERR_GRAD, "none: has no derivative");
+    leave(s);
+}
+END_TEST
+
+/* ---- gradcheck finds what is wrong ---- */
+
+static void wrong_backward(ct_node *n, ct_tensor *const *dout)
+{
+    ct_add_grad(n, 0, ct_mul_scalar(ct_mul(dout[0], ct_input(n, 0)), 2.00001));
+}
+
+static const ct_op wrong_op = { .name = "wrong", .inputs = 1, .outputs = 1,
+                                .saves = CT_SAVE_INPUTS, .backward = wrong_backward };
+
+static ct_tensor *wrong_square(int count, ct_tensor *const *inputs, void *context)
+{
+    bool was = ct_set_grad_enabled(false);
+    ct_tensor *y = ct_square(inputs[0]);
+
+    (void)count, (void)context;
+    ct_set_grad_enabled(was);
+    return ct_record(&wrong_op, 1, inputs, 1, &y, NULL, 0) ? y : NULL;
+}
+
+/* right, but its derivative is not recorded: the second order is missing */
+static void flat_backward(ct_node *n, ct_tensor *const *dout)
+{
+    ct_add_grad(n, 0, ct_mul(dout[0], ct_mul_scalar(ct_detach(ct_input(n, 0)), 2)));
+}
+
+static const ct_op flat_op = { .name = "flat", .inputs = 1, .outputs = 1, .saves = CT_SAVE_INPUTS,
+                               .backward = flat_backward };
+
+static ct_tensor *flat_square(int count, ct_tensor *const *inputs, void *context)
+{
+    bool was = ct_set_grad_enabled(false);
+    ct_tensor *y = ct_square(inputs[0]);
+
+    (void)count, (void)context;
+    ct_set_grad_enabled(was);
+    return ct_record(&flat_op, 1, inputs, 1, &y, NULL, 0) ? y : NULL;
+}
+
+static ct_tensor *product(int count, ct_tensor *const *inputs, void *context)
+{
+    (void)count, (void)context;
+    return ct_mul(inputs[0], ct_exp(inputs[1]));
+}
+
+START_TEST(gradcheck_tells_right_from_wrong)
+{
+    ct_generator g = ct_generator_seed(1);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *in[] = { LEAF(1, 2, -1), LEAF(0.5, 0.1, 0.2) };
+
+    ck_assert(ct_gradcheck(product, 2, in, NULL, &g, 0, 0));
+    ck_assert(ct_gradgradcheck(product, 2, in, NULL, &g, 0, 0));
+    EXPECT(in[0], 1, 2, -1); /* put back */
+    ck_assert(!ct_gradcheck(wrong_square, 1, in, NULL, &g, 0, 0));
+    ck_assert(ct_error() == CT_ERR_NUMERIC);
+    ct_error_clear();
+    ck_assert(ct_gradcheck(wrong_square, 1, in, NULL, &g, 0, 1e-3));
+    ck_assert(ct_gradcheck(flat_square, 1, in, NULL, &g, 0, 0));
+    ck_assert(!ct_gradgradcheck(flat_square, 1, in, NULL, &g, 0, 0));
+    ck_assert(ct_error() == CT_ERR_NUMERIC);
+    ct_error_clear();
+    leave(s);
+}
+END_TEST
+
+START_TEST(gradcheck_is_checked)
+{
+    ct_generator g = ct_generator_seed(1);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *none = NULL;
+    ct_tensor *single = ct_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), true);
+
+    ct_gradcheck(product, 0, &x, NULL, &g, 0, 0);
+    expect_error(CT_ERR_ARGUMENT, "ct_gradcheck: 0 inputs: 1 to 16 are checked");
+    ct_gradcheck(NULL, 1, &x, NULL, &g, 0, 0);
+    expect_error(CT_ERR_ARGUMENT, "ct_gradcheck: the function or the generator is NULL");
+    ct_gradgradcheck(product, 1, &x, NULL, NULL, 0, 0);
+    expect_error(CT_ERR_ARGUMENT, "ct_gradgradcheck: the function or the generator is NULL");
+    ct_gradcheck(product, 1, &none, NULL, &g, 0, 0);
+    expect_error(CT_ERR_ARGUMENT, "ct_gradcheck: input 0 is NULL");
+    ct_gradcheck(product, 1, &single, NULL, &g, 0, 0);
+    expect_error(CT_ERR_DTYPE, "ct_gradcheck: input 0 f32[2] cpu must be contiguous f64");
+    leave(s);
+}
+END_TEST
+
+/* ---- the picture of a graph ---- */
+
+static char *dot_of(ct_tensor *t)
+{
+    char *text = calloc(1, 65536);
+    FILE *f = tmpfile();
+
+    ct_graph_dot(t, f);
+    rewind(f);
+    ck_assert_int_lt(fread(text, 1, 65535, f), 65535);
+    fclose(f);
+    return text;
+}
+
+static int occurrences(const char *text, const char *what)
+{
+    int n = 0;
+
+    for (text = strstr(text, what); text; text = strstr(text + 1, what))
+        n++;
+    return n;
+}
+
+START_TEST(a_graph_is_drawn)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *w = ct_requires_grad(ct_ones(CT_SHAPE(3, 2), CT_F64, CT_CPU), true);
+    ct_tensor *y = ct_tanh(ct_matmul(w, x));
+    char *text;
+
+    ct_exp(x); /* not in y's history */
+    text = dot_of(ct_add(y, y));
+    ck_assert_msg(strncmp(text, "digraph history {\n", 18) == 0, "%s", text);
+    ck_assert_int_eq(occurrences(text, "ct_tanh\\n"), 1);
+    ck_assert_int_eq(occurrences(text, "ct_matmul\\n"), 1);
+    ck_assert_int_eq(occurrences(text, "ct_add\\n"), 1);
+    ck_assert_int_eq(occurrences(text, "ct_exp"), 0);
+    ck_assert_int_eq(occurrences(text, "test_engine.c:"), 5); /* and two reshapes */
+    ck_assert_int_eq(occurrences(text, "leaf\\nf64[2] cpu"), 1);
+    ck_assert_int_eq(occurrences(text, "leaf\\nf64[3,2] cpu"), 1);
+    ck_assert_int_eq(occurrences(text, " [label=\"f64[3] cpu\"]"), 3);
+    ck_assert_str_eq(text + strlen(text) - 2, "}\n");
+    free(text);
+    text = dot_of(ct_rdiv_scalar(ct_sub_scalar(x, 2), 3)); /* the names that the user knows */
+    ck_assert_int_eq(occurrences(text, "ct_sub_scalar\\n"), 1);
+    ck_assert_int_eq(occurrences(text, "ct_rdiv_scalar\\n"), 1);
+    free(text);
+    text = dot_of(x);
+    ck_assert_int_eq(occurrences(text, "leaf"), 1);
+    free(text);
+    free(dot_of(VECTOR(1)));
+    expect_error(CT_ERR_GRAD, "ct_graph_dot: f64[1] cpu has no history and requires no gradient");
+    leave(s);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("engine");
+    TCase *tc = harness_case(suite, "backward");
+
+    tcase_add_test(tc, backward_with_takes_an_output_gradient);
+    tcase_add_test(tc, backward_twice_accumulates);
+    tcase_add_test(tc, a_leaf_can_be_the_root);
+    tcase_add_test(tc, leaf_gradients_never_share_storage);
+    tcase_add_test(tc, gradients_that_are_views_stay_apart);
+    tcase_add_loop_test(tc, an_error_midway_leaves_leaves_untouched, 0, 2);
+    tcase_add_test(tc, a_leaf_may_be_freed_before_backward);
+    tcase_add_test(tc, frozen_inputs_get_none);
+    tcase_add_test(tc, nothing_is_recorded_in_no_grad_scopes);
+    tc = harness_case(suite, "grad");
+    tcase_add_test(tc, grad_gives_gradients_and_leaves_leaves_alone);
+    tcase_add_test(tc, grad_of_an_output_is_what_is_given);
+    tcase_add_test(tc, derivatives_up_to_the_third);
+    tcase_add_test(tc, a_gradient_penalty_trains);
+    tcase_add_test(tc, grad_refuses);
+    tc = harness_case(suite, "hooks");
+    tcase_add_test(tc, hooks_see_and_replace_gradients);
+    tcase_add_test(tc, hooks_are_checked);
+    tcase_add_test(tc, backward_inside_a_hook);
+    tc = harness_case(suite, "versions");
+    tcase_add_test(tc, a_saved_tensor_modified_later_is_an_error);
+    tcase_add_test(tc, an_unsaved_tensor_may_be_modified);
+    tcase_add_test(tc, in_place_writes_are_for_leaves_and_data);
+    tc = harness_case(suite, "large");
+    tcase_add_test(tc, a_chain_of_100000_nodes);
+    tcase_add_test(tc, a_graph_100000_wide);
+    tcase_add_test(tc, the_gradient_of_select_touches_its_part);
+    tc = harness_case(suite, "lifetimes");
+    tcase_add_test(tc, history_of_an_ended_scope_cannot_leave);
+    tcase_add_test(tc, an_inner_scope_extends_outer_history);
+    tcase_add_test(tc, history_of_another_thread_is_an_error);
+    tcase_add_test(tc, a_tensor_used_after_its_scope);
+    tc = harness_case(suite, "one-hot");
+    tcase_add_test(tc, linear_of_one_hot_equals_dense);
+    tcase_add_test(tc, a_written_one_hot_forgets_its_indices);
+    tc = harness_case(suite, "checkpoint");
+    tcase_add_test(tc, a_checkpoint_gives_the_same_bits);
+    tcase_add_test(tc, a_checkpoint_under_grad);
+    tcase_add_test(tc, a_checkpoint_saves_memory);
+    tcase_add_test(tc, checkpoints_are_checked);
+    tcase_add_test(tc, a_checkpoint_without_recording_records_nothing);
+    tc = harness_case(suite, "own ops");
+    tcase_add_test(tc, a_fused_backward_runs_where_nothing_is_recorded);
+    tcase_add_test(tc, bad_ops_are_errors);
+    tc = harness_case(suite, "tools");
+    tcase_add_test(tc, gradcheck_tells_right_from_wrong);
+    tcase_add_test(tc, gradcheck_is_checked);
+    tcase_add_test(tc, a_graph_is_drawn);
+    return harness_run(suite);
+}

@@ -1,0 +1,65 @@
+#!/bin/sh
+# trace.sh - COTANGENT_DEBUG=1, 2, 3 and COTANGENT_PROFILE=1 say what they should, and nothing is
+# said without them.
+
+LC_ALL=C
+export LC_ALL
+unset COTANGENT_DEBUG COTANGENT_PROFILE
+
+tmp=$(mktemp -d) || exit 99
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 99' HUP INT TERM
+
+fail()
+{
+    echo "trace.sh: $1"
+    cat "$tmp/out"
+    exit 1
+}
+
+traced()    # WHAT...: runs tests/traced under the settings WHAT
+{
+    env "$@" tests/traced >"$tmp/out" 2>&1 || fail "$*: tests/traced failed"
+}
+
+has()       # COUNT PATTERN
+{
+    n=$(grep -c -e "$2" "$tmp/out")
+    [ "$n" -eq "$1" ] || fail "$n lines, not $1, match: $2"
+}
+
+traced WHAT=nothing
+[ ! -s "$tmp/out" ] || fail 'it says something without being asked'
+
+traced COTANGENT_DEBUG=1
+has 1 '^cotangent: memory: peak [1-9][0-9]* bytes, open [0-9]*, idle [1-9][0-9]*, [1-9][0-9]* requests'
+has 1 .
+
+traced COTANGENT_DEBUG=2
+has 1 '^cotangent: .*traced\.c:[0-9]*: ct_log f32\[2\] cpu -> f32\[2\] cpu, [0-9.]* us$'
+has 1 '^cotangent: .*traced\.c:[0-9]*: ct_mul f32\[2\] cpu, f32\[3,2\] cpu -> f32\[3,2\] cpu, [0-9.]* us$'
+has 1 '^cotangent: .*traced\.c:[0-9]*: ct_mul backward f32\[3,2\] cpu, [0-9.]* us$'
+has 1 '^cotangent: .*traced\.c:[0-9]*: ct_gt f32\[2\] cpu, f32\[2\] cpu -> bool\[2\] cpu, '
+has 1 '^cotangent: .*traced\.c:[0-9]*: ct_argmax f32\[2\] cpu -> i64\[\] cpu, '
+has 0 'not finite'
+has 1 'memory'
+
+# The log of 0 is the first; what follows from it is not reported.
+traced COTANGENT_DEBUG=3
+has 1 'not finite'
+has 1 '^cotangent: .*traced\.c:[0-9]*: ct_log made the first value that is not finite: -inf, element 1 of f32\[2\] cpu$'
+
+# The forward is finite: the derivative of sqrt at 0 is not.
+traced COTANGENT_DEBUG=3 TRACED=backward
+has 1 'not finite'
+has 1 '^cotangent: .*traced\.c:[0-9]*: ct_sqrt, gradient of input 0, made the first value that is not finite: inf, element 1 of f32\[2\] cpu$'
+
+# Data that came with it: the op that met it says so.
+traced COTANGENT_DEBUG=3 TRACED=data
+has 1 '^cotangent: .*traced\.c:[0-9]*: ct_square made the first value that is not finite: nan, element 0 of f32\[2\] cpu (its input 0 holds one already)$'
+
+traced COTANGENT_PROFILE=1
+has 1 '^cotangent: profile: op  *forward  *ms  *backward  *ms  *share$'
+has 1 '^cotangent: profile: ct_mul  *1  *[0-9.]*  *1  *[0-9.]*  *[0-9.]*%$'
+has 1 '^cotangent: profile: ct_square  *3  *[0-9.]*  *0  *0.000  *[0-9.]*%$'
+has 0 memory

@@ -1,0 +1,30 @@
+/* traced.c - a few ops for trace.sh to look at. TRACED=backward: the forward is finite, a
+ * derivative is not. TRACED=data: the data is not finite. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cotangent.h>
+
+int main(void)
+{
+    const char *what = getenv("TRACED");
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_from_data((float[]){ 1, 0 }, CT_SHAPE(2), CT_F32, CT_CPU);
+    ct_tensor *w = ct_ones(CT_SHAPE(3, 2), CT_F32, CT_CPU);
+    int i;
+
+    ct_requires_grad(x, true);
+    if (what && strcmp(what, "backward") == 0) {
+        ct_backward(ct_sum(ct_sqrt(x)));
+    } else if (what && strcmp(what, "data") == 0) {
+        ct_square(ct_from_data((float[]){ NAN, 0 }, CT_SHAPE(2), CT_F32, CT_CPU));
+    } else {
+        ct_backward(ct_sum(ct_mul(ct_log(x), w)));
+        ct_gt(x, x);
+        ct_argmax(x, 0, false);
+        for (i = 0; i < 3; i++)
+            ct_square(w);
+    }
+    return ct_scope_end(s) != CT_OK;
+}

@@ -114,10 +114,10 @@ static ct_tensor *binary(const char *function, cti_ew_op op, const ct_op *record
     return y;
 }
 
-/* nothing flows; 0 even where d is not finite */
+/* nothing flows; 0 even where d is not finite. NULL for NULL: a saved tensor that was modified. */
 static ct_tensor *no_grad(ct_tensor *d)
 {
-    return ct_zeros(d->shape, d->dtype, d->device);
+    return d ? ct_zeros(d->shape, d->dtype, d->device) : NULL;
 }
 
 /* ---- fused derivatives, ops themselves ---- */

@@ -198,15 +198,20 @@ ct_tensor *ct_matmul(ct_tensor *a, ct_tensor *b)
 static void linear_backward(ct_node *n, ct_tensor *const *dout)
 {
     ct_tensor *x = ct_input(n, 0), *w = ct_input(n, 1), *dy = dout[0], *rows;
+    int64_t count;
+    int i;
 
     if (!x || !w)
         return;
-    rows = ct_reshape(dy, CT_SHAPE(-1, w->shape.dim[0]));
+    count = 1; /* of rows; no size can be left to follow from the others if one is 0 */
+    for (i = 0; i < x->shape.rank - 1; i++)
+        count *= x->shape.dim[i];
+    rows = ct_reshape(dy, CT_SHAPE(count, w->shape.dim[0]));
     if (ct_needs_grad(n, 0))
         ct_add_grad(n, 0, ct_matmul(dy, w));
     if (ct_needs_grad(n, 1))
         ct_add_grad(n, 1, ct_matmul(ct_transpose(rows, 0, 1),
-                                    ct_reshape(x, CT_SHAPE(-1, w->shape.dim[1]))));
+                                    ct_reshape(x, CT_SHAPE(count, w->shape.dim[1]))));
     if (ct_inputs_count(n) == 3 && ct_needs_grad(n, 2))
         ct_add_grad(n, 2, ct_sum_to_shape(rows, ct_input_shape(n, 2)));
 }

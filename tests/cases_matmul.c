@@ -1,0 +1,70 @@
+/* cases_matmul.c - rows for autograd/matmul.h. */
+#include "tests/cases.h"
+
+#include <cotangent.h>
+
+static ct_shape with_last(ct_shape batch, int64_t rows, int64_t columns)
+{
+    batch.dim[batch.rank++] = rows;
+    batch.dim[batch.rank++] = columns;
+    return batch;
+}
+
+/* A size of a matrix: 0 now and then, if the draw asks for one. */
+static int64_t size(op_draw *d, int64_t high)
+{
+    return d->zero && op_chance(d, 0.4) ? 0 : 1 + op_below(d, high);
+}
+
+/* (batch, m, k) and (batch, k, n), the batch of either narrower; or a vector on either side */
+static void draw_matmul(op_draw *d)
+{
+    int64_t small = d->most < 64 ? 2 : 4, m = size(d, small), k = size(d, small), n = size(d, small);
+    int64_t most = d->most;
+    ct_shape batch;
+    bool left = op_chance(d, 0.5);
+
+    if (op_chance(d, 0.2)) { /* square, maybe one tensor */
+        m = n = k;
+    }
+    d->most = small;
+    batch = op_shape(d, 0, 3);
+    d->most = most;
+    op_uniform(d, with_last(left ? batch : op_narrower(d, batch), m, k), -2, 2);
+    op_uniform(d, with_last(left ? op_narrower(d, batch) : batch, k, n), -2, 2);
+    if (op_chance(d, 0.15))
+        d->in[0].shape = CT_SHAPE(k);
+    if (op_chance(d, 0.15))
+        d->in[1].shape = CT_SHAPE(k);
+    if (d->same && m == k && k == n && !d->broadcast &&
+        d->in[0].shape.rank == d->in[1].shape.rank)
+        d->in[1].same_as = 0;
+}
+
+/* x (..., in), weight (out, in), bias (out) or none */
+static void draw_linear(op_draw *d)
+{
+    int64_t small = d->most < 64 ? 3 : 5, in = size(d, small), out = size(d, small);
+    int64_t most = d->most;
+    ct_shape x;
+
+    d->most = small;
+    x = op_shape(d, 0, 4);
+    d->most = most;
+    x.dim[x.rank++] = in;
+    op_uniform(d, x, -2, 2);
+    op_uniform(d, CT_SHAPE(out, in), -2, 2);
+    if (op_chance(d, 0.5))
+        op_uniform(d, CT_SHAPE(out), -2, 2);
+}
+
+static ct_tensor *call_linear(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_linear_apply(in[0], in[1], d->count == 3 ? in[2] : NULL);
+}
+
+const op_row matmul_rows[] = {
+    { "ct_matmul", draw_matmul, .two = ct_matmul },
+    { "ct_linear_apply", draw_linear, .call = call_linear },
+    { 0 },
+};

@@ -10,7 +10,8 @@
 #include <cotangent.h>
 
 const op_row *const op_tables[] = {
-    elementwise_rows, shape_rows, reduce_rows, matmul_rows, index_rows, loss_rows, NULL,
+    elementwise_rows, shape_rows, reduce_rows, matmul_rows, index_rows,
+    arrange_rows, sort_rows, random_rows, loss_rows, NULL,
 };
 
 /* ---- drawing ---- */

@@ -85,6 +85,9 @@ extern const op_row shape_rows[];
 extern const op_row reduce_rows[];
 extern const op_row matmul_rows[];
 extern const op_row index_rows[];
+extern const op_row arrange_rows[];
+extern const op_row sort_rows[];
+extern const op_row random_rows[];
 extern const op_row loss_rows[];
 
 /* ---- for draw functions ---- */

@@ -241,7 +241,7 @@ static ct_tensor *leading(ct_tensor *t, const ct_tensor *index, int axis)
     return t;
 }
 
-static ct_tensor *gather(ct_tensor *x, int axis, ct_tensor *index);
+static ct_tensor *gather(const char *me, ct_tensor *x, int axis, ct_tensor *index);
 static ct_tensor *scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src);
 
 static void gather_grad(ct_node *n, ct_tensor *const *dout)
@@ -259,12 +259,12 @@ static const ct_op gather_op = { .name = "ct_gather", .inputs = 2, .outputs = 1,
                                  .saves = CT_SAVE_INPUTS, .backward = gather_grad };
 
 /* x and index agree but for axis. */
-static ct_tensor *gather(ct_tensor *x, int axis, ct_tensor *index)
+static ct_tensor *gather(const char *me, ct_tensor *x, int axis, ct_tensor *index)
 {
     ct_tensor *in[2] = { x, index }, *y, *c, *k;
     int64_t outer, inner, bad = 0;
 
-    y = x ? cti_new("ct_gather", index->shape, x->dtype, x->device) : NULL;
+    y = x ? cti_new(me, index->shape, x->dtype, x->device) : NULL;
     c = y ? cti_contiguous(x) : NULL;
     k = c ? cti_contiguous(index) : NULL;
     if (!k)
@@ -273,16 +273,14 @@ static ct_tensor *gather(ct_tensor *x, int axis, ct_tensor *index)
     if (cti_backend_of(y->device)->gather(y->dtype, k->dtype, outer, x->shape.dim[axis],
                                           k->shape.dim[axis], inner, cti_ptr(c), cti_ptr(k),
                                           cti_ptr(y), &bad) != CT_OK) {
-        bad_index("ct_gather", k, bad, x->shape.dim[axis]);
+        bad_index(me, k, bad, x->shape.dim[axis]);
         return NULL;
     }
     return ct_record(&gather_op, 2, in, 1, &y, &axis, sizeof axis) ? y : NULL;
 }
 
-ct_tensor *ct_gather(ct_tensor *x, int axis, ct_tensor *index)
+ct_tensor *cti_gather(const char *me, ct_tensor *x, int axis, ct_tensor *index)
 {
-    static const char *const me = "ct_gather";
-
     if (!cti_usable(me, x) || !cti_usable(me, index) || !cti_want_index(me, "index", index) ||
         !cti_same_device(me, "x", x, "index", index))
         return NULL;
@@ -294,7 +292,12 @@ ct_tensor *ct_gather(ct_tensor *x, int axis, ct_tensor *index)
                  cti_describe(x).s, axis);
         return NULL;
     }
-    return gather(leading(x, index, axis), axis, index);
+    return gather(me, leading(x, index, axis), axis, index);
+}
+
+ct_tensor *ct_gather(ct_tensor *x, int axis, ct_tensor *index)
+{
+    return cti_gather("ct_gather", x, axis, index);
 }
 
 static void scatter_add_grad(ct_node *n, ct_tensor *const *dout)
@@ -304,7 +307,7 @@ static void scatter_add_grad(ct_node *n, ct_tensor *const *dout)
 
     ct_add_grad(n, 0, dout[0]);
     if (index && ct_needs_grad(n, 2))
-        ct_add_grad(n, 2, gather(leading(dout[0], index, *axis), *axis, index));
+        ct_add_grad(n, 2, gather("ct_gather", leading(dout[0], index, *axis), *axis, index));
 }
 
 static const ct_op scatter_add_op = { .name = "ct_scatter_add", .inputs = 3, .outputs = 1,

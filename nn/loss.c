@@ -111,18 +111,20 @@ static ct_tensor *row_losses(ct_tensor *logits, ct_tensor *targets, const ce *o)
     return ct_record(&rows_op, 2, in, 2, out, o, sizeof *o) ? out[0] : NULL;
 }
 
-static bool check(const char *me, const ct_tensor *logits, const ct_tensor *targets)
+/* logits, or what name calls them, and targets that are indices. */
+static bool check(const char *me, const char *name, const ct_tensor *logits,
+                  const ct_tensor *targets)
 {
     ct_shape shape;
 
-    if (!cti_want_float(me, "logits", logits) || !cti_want_index(me, "targets", targets) ||
-        !cti_same_device(me, "logits", logits, "targets", targets))
+    if (!cti_want_float(me, name, logits) || !cti_want_index(me, "targets", targets) ||
+        !cti_same_device(me, name, logits, "targets", targets))
         return false;
     shape = logits->shape;
     shape.rank--;
     if (logits->shape.rank < 1 || !cti_same_shape(&shape, &targets->shape) ||
         logits->shape.dim[shape.rank] < 1) {
-        ct_raise(CT_ERR_SHAPE, me, "logits %s (..., classes) and targets %s do not fit",
+        ct_raise(CT_ERR_SHAPE, me, "%s %s (..., classes) and targets %s do not fit", name,
                  cti_describe(logits).s, cti_describe(targets).s);
         return false;
     }
@@ -194,7 +196,7 @@ ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
         return NULL;
     if (cti_is_float(targets->dtype))
         return reduced(probability_losses(logits, targets, &options), options.reduction);
-    if (!check(me, logits, targets))
+    if (!check(me, "logits", logits, targets))
         return NULL;
     shape = targets->shape;
     rows = ct_reshape(logits, CT_SHAPE(targets->numel, ct_dim(logits, -1)));
@@ -225,11 +227,11 @@ static ct_tensor *nll_rows(ct_tensor *log_probs, ct_tensor *targets,
     ct_tensor *index = ct_unsqueeze(targets, -1), *counts, *rows;
 
     if (!options->has_ignore_index)
-        return ct_neg(ct_squeeze(ct_gather(log_probs, -1, index), -1));
+        return ct_neg(ct_squeeze(cti_gather("ct_nll_loss", log_probs, -1, index), -1));
     counts = counted(targets, &o, log_probs->dtype); /* (..., 1) */
     *count = ct_sum(counts);
     index = ct_mul(index, ct_cast(counts, targets->dtype)); /* class 0 where ignored */
-    rows = ct_gather(log_probs, -1, index);
+    rows = cti_gather("ct_nll_loss", log_probs, -1, index);
     counts = ct_cast(counts, CT_BOOL);
     rows = rows ? ct_where(counts, rows, ct_zeros(CT_SCALAR, rows->dtype, rows->device)) : NULL;
     return ct_neg(ct_squeeze(rows, -1));
@@ -241,7 +243,7 @@ ct_tensor *ct_nll_loss(ct_tensor *log_probs, ct_tensor *targets, ct_cross_entrop
     ct_tensor *rows, *count = NULL;
 
     if (!cti_usable(me, log_probs) || !cti_usable(me, targets) ||
-        !good_reduction(me, options.reduction) || !check(me, log_probs, targets))
+        !good_reduction(me, options.reduction) || !check(me, "log_probs", log_probs, targets))
         return NULL;
     if (options.label_smoothing != 0) {
         ct_raise(CT_ERR_ARGUMENT, me, "label_smoothing %g: nll has none", options.label_smoothing);

@@ -579,6 +579,26 @@ START_TEST(multinomial_follows_the_weights)
 }
 END_TEST
 
+START_TEST(multinomial_draws_are_independent)
+{
+    const int n = 8000;
+    ct_generator g = ct_generator_seed(9);
+    ct_scope s = ct_scope_begin();
+    double *v = values_of(ct_multinomial(ct_ones(CT_SHAPE(16), CT_F64, CT_CPU), n, true, &g));
+    int gap, i;
+
+    for (gap = 1; gap <= 4; gap++) { /* pairs of which both are the same: 1 in 16 */
+        double same = 0;
+
+        for (i = 0; i + gap < n; i++)
+            same += v[i] == v[i + gap];
+        expect_close("pairs", same, n / 16.0, 6 * sqrt(n * 15 / 256.0));
+    }
+    free(v);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 START_TEST(multinomial_without_replacement_repeats_none)
 {
     ct_generator g = ct_generator_seed(6);
@@ -977,6 +997,7 @@ int main(void)
     tcase_add_test(tc, dropout_drops_and_scales);
     tcase_add_test(tc, dropout_of_f32_takes_the_same_places);
     tcase_add_test(tc, multinomial_follows_the_weights);
+    tcase_add_test(tc, multinomial_draws_are_independent);
     tcase_add_test(tc, multinomial_without_replacement_repeats_none);
     tcase_add_test(tc, losses_stay_finite);
     tc = harness_case(suite, "misuse");

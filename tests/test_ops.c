@@ -446,6 +446,28 @@ START_TEST(long_rows_are_sorted)
 }
 END_TEST
 
+/* |x| by way of a root, whose derivative at 0 is no number: 0 / 0 */
+static ct_tensor *bad_abs(int count, ct_tensor *const *in, void *context)
+{
+    (void)count;
+    (void)context;
+    return ct_sqrt(ct_square(in[0]));
+}
+
+START_TEST(gradcheck_sees_a_nan_among_right_derivatives)
+{
+    ct_generator g = ct_generator_seed(1);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *good = leaf(F64(1, -2)), *bad = leaf(F64(0, 1, -2));
+
+    ck_assert(ct_gradcheck(bad_abs, 1, &good, NULL, &g, 0, 0));
+    ck_assert(!ct_gradcheck(bad_abs, 1, &bad, NULL, &g, 0, 0));
+    ck_assert_int_eq(ct_error(), CT_ERR_NUMERIC);
+    ct_error_clear();
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 /* ---- arrangements of other dtypes, and views ---- */
 
 START_TEST(arrangements_take_any_dtype)
@@ -991,6 +1013,7 @@ int main(void)
     tcase_add_test(tc, any_and_all);
     tcase_add_test(tc, sorting_is_stable);
     tcase_add_loop_test(tc, long_rows_are_sorted, 0, harness_count(8, 100));
+    tcase_add_test(tc, gradcheck_sees_a_nan_among_right_derivatives);
     tcase_add_test(tc, arrangements_take_any_dtype);
     tcase_add_test(tc, a_repeat_is_no_view);
     tcase_add_test(tc, parts_of_a_split_are_views);

@@ -147,7 +147,7 @@ static ct_tensor *sum_mask(const char *function, ct_tensor *x, int mask, bool ke
 {
     ct_tensor *y;
 
-    if (mask < 0 || !want_numbers(function, x))
+    if (!x || mask < 0 || !want_numbers(function, x))
         return NULL;
     y = reduce(function, CTI_SUM, x, mask, reduced_shape(&x->shape, mask, keepdim), x->dtype);
     return y && ct_record(&sum_op, 1, &x, 1, &y, &mask, sizeof mask) ? y : NULL;
@@ -307,7 +307,7 @@ static ct_tensor *prod_mask(const char *function, ct_tensor *x, int mask, bool k
 {
     ct_tensor *y;
 
-    if (mask < 0 || !want_numbers(function, x))
+    if (!x || mask < 0 || !want_numbers(function, x))
         return NULL;
     y = reduce(function, CTI_PROD, x, mask, reduced_shape(&x->shape, mask, keepdim), x->dtype);
     return y && ct_record(&prod_op, 1, &x, 1, &y, &mask, sizeof mask) ? y : NULL;
@@ -363,7 +363,7 @@ static ct_tensor *extreme_mask(const char *function, cti_reduce_op op, ct_tensor
 {
     ct_tensor *y;
 
-    if (mask < 0 || !want_numbers(function, x) || !has_elements(function, x, mask))
+    if (!x || mask < 0 || !want_numbers(function, x) || !has_elements(function, x, mask))
         return NULL;
     y = reduce(function, op, x, mask, reduced_shape(&x->shape, mask, keepdim), x->dtype);
     return y && ct_record(&extreme_op, 1, &x, 1, &y, &mask, sizeof mask) ? y : NULL;
@@ -428,10 +428,13 @@ ct_tensor *ct_min_axis(ct_tensor *x, int axis, bool keepdim, ct_tensor **indices
 /* d / y, and 0 where y is 0; so in every order of derivative. */
 static ct_tensor *divide_or_zero(ct_tensor *d, ct_tensor *y)
 {
-    ct_tensor *zero = ct_zeros(CT_SCALAR, d->dtype, d->device);
-    ct_tensor *one = ct_ones(CT_SCALAR, d->dtype, d->device);
-    ct_tensor *flat = ct_eq(y, zero);
+    ct_tensor *zero, *one, *flat;
 
+    if (!d)
+        return NULL;
+    zero = ct_zeros(CT_SCALAR, d->dtype, d->device);
+    one = ct_ones(CT_SCALAR, d->dtype, d->device);
+    flat = ct_eq(y, zero);
     return ct_where(flat, zero, ct_div(d, ct_where(flat, one, y)));
 }
 
@@ -469,9 +472,8 @@ static ct_tensor *centred(ct_tensor *x, int mask)
 
 static ct_tensor *var_of(ct_tensor *x, const reducing *r)
 {
-    ct_tensor *c = centred(x, r->mask);
-    ct_tensor *sum = c ? sum_mask("ct_var", ct_square(c), r->mask, false) : NULL;
-    ct_tensor *y = ct_div_scalar(sum, r->number);
+    ct_tensor *squares = ct_square(centred(x, r->mask));
+    ct_tensor *y = ct_div_scalar(sum_mask("ct_var", squares, r->mask, false), r->number);
 
     return r->root ? ct_sqrt(y) : y;
 }
@@ -548,7 +550,7 @@ static ct_tensor *norm_of(ct_tensor *x, const reducing *r)
 
     if (p != 1 && p != 2)
         terms = ct_pow_scalar(terms, p);
-    sum = terms ? sum_mask("ct_norm", terms, r->mask, false) : NULL;
+    sum = sum_mask("ct_norm", terms, r->mask, false);
     return p == 1 ? sum : p == 2 ? ct_sqrt(sum) : ct_pow_scalar(sum, 1 / p);
 }
 
@@ -617,7 +619,7 @@ static ct_tensor *logsumexp_of(ct_tensor *x, const reducing *r)
 
     most = finite_or_zero(most);
     e = ct_exp(ct_sub(x, most));
-    return e ? ct_add(ct_log(sum_mask("ct_logsumexp", e, r->mask, true)), most) : NULL;
+    return ct_add(ct_log(sum_mask("ct_logsumexp", e, r->mask, true)), most);
 }
 
 static void logsumexp_grad(ct_node *n, ct_tensor *const *dout)

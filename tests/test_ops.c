@@ -1,7 +1,10 @@
 /* test_ops.c - every op against PyTorch's numbers (tests/torch/ops_parity.txt, whose format is in
- * ops_parity.py), what has no derivative to check, and misuse: the whole message. */
+ * ops_parity.py), what has no derivative to check, misuse (the whole message), and memory that runs
+ * out. */
 #include "tests/cases.h"
 #include "tests/harness.h"
+
+#include "tensor/host.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -999,6 +1002,82 @@ START_TEST(messages_name_the_call)
 }
 END_TEST
 
+/* ---- out of memory: the k-th allocation fails, for every k, in every op and its derivatives ---- */
+
+static struct {
+    void *(*allocate)(size_t alignment, size_t bytes);
+    int64_t left; /* until one fails; -1: none does */
+    bool failed;
+} memory;
+
+static void *failing(size_t alignment, size_t bytes)
+{
+    if (memory.left == 0) {
+        memory.failed = true;
+        return NULL;
+    }
+    memory.left -= memory.left > 0;
+    return memory.allocate(alignment, bytes);
+}
+
+/* The op, its gradient and the gradient of that, of the first input. */
+static void run_to_second_order(const op_row *row, const op_draw *d, ct_tensor *const *in)
+{
+    ct_tensor *y = op_call(row, d, in), *w, *x = NULL, *g, *h;
+    int i;
+
+    for (i = d->count - 1; i >= 0; i--)
+        x = ct_needs_gradient(in[i]) ? in[i] : x;
+    if (!y || !x || !ct_needs_gradient(y))
+        return;
+    w = ct_ones_like(y);
+    if (!w || ct_grad(1, &y, 1, &x, &w, true, &g) != CT_OK || !ct_needs_gradient(g))
+        return;
+    w = ct_ones_like(g);
+    if (w)
+        ct_grad(1, &g, 1, &x, &w, false, &h);
+}
+
+/* False when no allocation failed any more. */
+static bool with_failure(const op_row *row, int number, int64_t at)
+{
+    ct_scope s = ct_scope_begin();
+    op_draw d = op_draw_call(row, number, 12);
+    ct_tensor *in[OP_INPUTS];
+
+    op_make_inputs(&d, in);
+    ct_memory_trim(); /* nothing lies ready */
+    memory.failed = false;
+    memory.left = at;
+    run_to_second_order(row, &d, in);
+    memory.left = -1;
+    ck_assert_msg((ct_scope_end(s) == CT_ERR_MEMORY) == memory.failed, "%s #%d, allocation %d: %s",
+                  row->name, number, (int)at, ct_error_message());
+    ct_error_clear();
+    return memory.failed;
+}
+
+START_TEST(every_op_bears_failing_allocations)
+{
+    int numbers = harness_count(2, 20), t, r, k, failures = 0;
+
+    memory.allocate = cti_memory_calls.allocate;
+    memory.left = -1;
+    cti_memory_calls.allocate = failing;
+    for (t = 0; op_tables[t]; t++)
+        for (r = 0; op_tables[t][r].name; r++)
+            for (k = 0; k < numbers; k++) {
+                int64_t at = 0;
+
+                while (with_failure(&op_tables[t][r], k, at))
+                    at++;
+                failures += (int)at;
+            }
+    cti_memory_calls.allocate = memory.allocate;
+    ck_assert_int_gt(failures, 1000);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("ops");
@@ -1031,5 +1110,7 @@ int main(void)
     tcase_add_test(tc, sorting_and_draws_refuse);
     tcase_add_test(tc, losses_refuse);
     tcase_add_test(tc, messages_name_the_call);
+    tc = harness_case(suite, "memory");
+    tcase_add_test(tc, every_op_bears_failing_allocations);
     return harness_run(suite);
 }

@@ -6,20 +6,25 @@
 #include <cotangent/autograd/shape.h>
 #include <cotangent/autograd/sort.h>
 
-/* The positions along axis in order; axis is 0..rank-1. */
-static ct_tensor *order_of(const char *me, ct_tensor *x, int axis, bool descending)
+/* The first k positions along axis in order; axis is 0..rank-1. */
+static ct_tensor *order_of(const char *me, ct_tensor *x, int axis, bool descending, int64_t k)
 {
     int last = x->shape.rank - 1;
     ct_tensor *rows = ct_transpose(ct_detach(x), axis, last), *c, *order, *scratch;
     int64_t n = x->shape.dim[axis];
+    ct_shape shape;
 
     c = rows ? cti_contiguous(rows) : NULL;
-    order = c ? cti_new(me, c->shape, CT_I64, c->device) : NULL;
-    scratch = order ? cti_new(me, c->shape, CT_I64, c->device) : NULL;
+    if (!c)
+        return NULL;
+    shape = c->shape;
+    shape.dim[last] = k;
+    order = cti_new(me, shape, CT_I64, c->device);
+    scratch = order ? cti_new(me, CT_SHAPE(c->numel, 2), CT_I64, c->device) : NULL;
     if (!scratch)
         return NULL;
     if (c->numel)
-        cti_backend_of(c->device)->sort(c->dtype, descending, c->numel / n, n, cti_ptr(c),
+        cti_backend_of(c->device)->sort(c->dtype, descending, c->numel / n, n, k, cti_ptr(c),
                                         (int64_t *)(void *)cti_ptr(order),
                                         (int64_t *)(void *)cti_ptr(scratch));
     return ct_transpose(order, axis, last);
@@ -50,8 +55,7 @@ static ct_tensor *first_sorted(const char *me, ct_tensor *x, int axis, bool desc
     if (!at)
         return NULL;
     s = cti_scope_push();
-    order = order_of(me, x, axis, descending);
-    order = order ? ct_narrow(order, axis, 0, k) : NULL;
+    order = order_of(me, x, axis, descending, k);
     if (order)
         cti_copy(at, order);
     cti_scope_pop(s);
@@ -73,7 +77,7 @@ ct_tensor *ct_sort(ct_tensor *x, int axis, bool descending, ct_tensor **indices)
 ct_tensor *ct_argsort(ct_tensor *x, int axis, bool descending)
 {
     axis = check("ct_argsort", x, axis);
-    return axis >= 0 ? order_of("ct_argsort", x, axis, descending) : NULL;
+    return axis >= 0 ? order_of("ct_argsort", x, axis, descending, x->shape.dim[axis]) : NULL;
 }
 
 ct_tensor *ct_topk(ct_tensor *x, int64_t k, int axis, bool largest, ct_tensor **indices)

@@ -137,10 +137,11 @@ typedef struct cti_backend {
     ct_status (*scatter_add)(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n,
                              int64_t m, int64_t inner, void *dst, const void *index,
                              const void *src, int64_t *bad);
-    /* order (rows, n): the positions in each row of in (rows, n), of numbers, that sort it;
-     * equal elements keep their order, a NaN is the greatest. scratch is another (rows, n). */
-    void (*sort)(ct_dtype dtype, bool descending, int64_t rows, int64_t n, const void *in,
-                 int64_t *order, int64_t *scratch);
+    /* order (rows, k): the positions of the first k, 0 to n, when each row of in (rows, n), of
+     * numbers, is sorted; equal elements keep their order, a NaN is the greatest. scratch has
+     * room for (rows, 2 n). */
+    void (*sort)(ct_dtype dtype, bool descending, int64_t rows, int64_t n, int64_t k,
+                 const void *in, int64_t *order, int64_t *scratch);
 
     /* out[i] = 0 where word i, counted from the start of block, is below p 2^32, else
      * in[i] / (1 - p); n elements, f32 or f64 */

@@ -88,16 +88,30 @@ static int64_t target(const along *a, int64_t at, int64_t j, int64_t i)
     return (at * a->n + k) * a->inner + i;
 }
 
+#define GATHER(type)                                                                              \
+    for (j = 0; j < a->m; j++)                                                                    \
+        for (i = 0; i < a->inner; i++)                                                            \
+            ((type *)(void *)a->out)[(at * a->m + j) * a->inner + i] =                            \
+                ((const type *)(const void *)a->in)[target(a, at, j, i)]
+
 static void gather_piece(void *context, int64_t at)
 {
     const along *a = context;
-    size_t size = ct_dtype_size(a->dtype);
     int64_t i, j;
 
-    for (j = 0; j < a->m; j++)
-        for (i = 0; i < a->inner; i++)
-            memcpy(a->out + (size_t)((at * a->m + j) * a->inner + i) * size,
-                   a->in + (size_t)target(a, at, j, i) * size, size);
+    switch (ct_dtype_size(a->dtype)) {
+    case 1:
+        GATHER(uint8_t);
+        break;
+    case 2:
+        GATHER(uint16_t);
+        break;
+    case 4:
+        GATHER(uint32_t);
+        break;
+    default:
+        GATHER(uint64_t);
+    }
 }
 
 ct_status cti_cpu_gather(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n, int64_t m,
@@ -199,15 +213,36 @@ static void merge(const along *a, const void *row, const int64_t *from, int64_t 
             to[k] = from[i++];
 }
 
+/* Few of many: each element that belongs among the first m so far is put in its place there. */
+static void first_few(const along *a, const void *row, int64_t *order)
+{
+    int64_t count = 0, i, p;
+
+    for (i = 0; i < a->n; i++) {
+        if (count == a->m && !before(a->dtype, a->flag, row, i, order[count - 1]))
+            continue;
+        count += count < a->m;
+        for (p = count - 1; p > 0 && before(a->dtype, a->flag, row, i, order[p - 1]); p--)
+            order[p] = order[p - 1];
+        order[p] = i;
+    }
+}
+
+#define FEW 32
+
 static void sort_piece(void *context, int64_t at)
 {
     const along *a = context;
     const char *row = a->in + (size_t)(at * a->n) * ct_dtype_size(a->dtype);
-    int64_t *order = a->order + at * a->n, *from = order, *to = a->scratch + at * a->n;
+    int64_t *from = a->scratch + at * 2 * a->n, *to = from + a->n;
     int64_t width, low;
 
+    if (a->m <= FEW) {
+        first_few(a, row, a->order + at * a->m);
+        return;
+    }
     for (low = 0; low < a->n; low++)
-        order[low] = low;
+        from[low] = low;
     for (width = 1; width < a->n; width *= 2) {
         int64_t *swap = from;
 
@@ -220,15 +255,15 @@ static void sort_piece(void *context, int64_t at)
         from = to;
         to = swap;
     }
-    if (from != order)
-        memcpy(order, from, (size_t)a->n * sizeof *order);
+    memcpy(a->order + at * a->m, from, (size_t)a->m * sizeof *from);
 }
 
-void cti_cpu_sort(ct_dtype dtype, bool descending, int64_t rows, int64_t n, const void *in,
-                  int64_t *order, int64_t *scratch)
+void cti_cpu_sort(ct_dtype dtype, bool descending, int64_t rows, int64_t n, int64_t k,
+                  const void *in, int64_t *order, int64_t *scratch)
 {
-    along a = { .dtype = dtype, .n = n, .flag = descending, .in = in, .order = order,
+    along a = { .dtype = dtype, .n = n, .m = k, .flag = descending, .in = in, .order = order,
                 .scratch = scratch };
 
-    cti_parallel(rows, sort_piece, &a);
+    if (k > 0)
+        cti_parallel(rows, sort_piece, &a);
 }

@@ -54,8 +54,8 @@ ct_status cti_cpu_gather(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, in
 ct_status cti_cpu_scatter_add(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n,
                               int64_t m, int64_t inner, void *dst, const void *index,
                               const void *src, int64_t *bad);
-void cti_cpu_sort(ct_dtype dtype, bool descending, int64_t rows, int64_t n, const void *in,
-                  int64_t *order, int64_t *scratch);
+void cti_cpu_sort(ct_dtype dtype, bool descending, int64_t rows, int64_t n, int64_t k,
+                  const void *in, int64_t *order, int64_t *scratch);
 
 /* sample.c */
 void cti_cpu_dropout(ct_dtype dtype, int64_t n, double p, uint64_t seed, uint64_t stream,

@@ -1005,7 +1005,7 @@ START_TEST(messages_name_the_call)
 }
 END_TEST
 
-/* ---- out of memory: the k-th allocation fails, for every k, in every op and its derivatives ---- */
+/* ---- out of memory: the k-th allocation fails, each k, in every op and its derivatives ---- */
 
 static struct {
     void *(*allocate)(size_t alignment, size_t bytes);

@@ -18,6 +18,9 @@
 #include <cotangent/autograd/shape.h>
 #include <cotangent/autograd/index.h>
 #include <cotangent/autograd/softmax.h>
+#include <cotangent/autograd/arrange.h>
+#include <cotangent/autograd/sort.h>
+#include <cotangent/autograd/random_ops.h>
 #include <cotangent/autograd/params.h>
 #include <cotangent/autograd/state_dict.h>
 #include <cotangent/autograd/gradcheck.h>

@@ -112,7 +112,7 @@ static bool compare(const weighted *w, int count, ct_tensor *const *inputs, ct_t
                        (2 * eps);
             double excess = fabs(n - a) / largest - tolerance;
 
-            if (!(excess <= bad->excess))
+            if (!(excess <= bad->excess) && !isnan(bad->excess)) /* a NaN is the worst */
                 *bad = (worst){ excess, n, a, i, k };
         }
     }

@@ -299,3 +299,40 @@ ct_tensor *ct_linear_apply(ct_tensor *x, ct_tensor *w, ct_tensor *b)
     be->gemm(&g);
     return ct_record(&linear_op, b ? 3 : 2, in, 1, &y, NULL, 0) ? y : NULL;
 }
+
+/* ---- vectors ---- */
+
+static bool are_vectors(const char *me, const ct_tensor *a, const ct_tensor *b)
+{
+    if (a->shape.rank == 1 && b->shape.rank == 1)
+        return true;
+    ct_raise(CT_ERR_SHAPE, me, "a %s and b %s must have rank 1", cti_describe(a).s,
+             cti_describe(b).s);
+    return false;
+}
+
+ct_tensor *ct_dot(ct_tensor *a, ct_tensor *b)
+{
+    static const char *const me = "ct_dot";
+
+    if (!cti_usable(me, a) || !cti_usable(me, b) || !cti_want_float(me, "a", a) ||
+        !cti_same_dtype(me, "a", a, "b", b) || !cti_same_device(me, "a", a, "b", b) ||
+        !are_vectors(me, a, b))
+        return NULL;
+    if (a->numel != b->numel) {
+        ct_raise(CT_ERR_SHAPE, me, "a %s and b %s differ in length", cti_describe(a).s,
+                 cti_describe(b).s);
+        return NULL;
+    }
+    return ct_sum(ct_mul(a, b));
+}
+
+ct_tensor *ct_outer(ct_tensor *a, ct_tensor *b)
+{
+    static const char *const me = "ct_outer";
+
+    if (!cti_usable(me, a) || !cti_usable(me, b) || !cti_same_dtype(me, "a", a, "b", b) ||
+        !cti_same_device(me, "a", a, "b", b) || !are_vectors(me, a, b))
+        return NULL;
+    return ct_mul(ct_unsqueeze(a, 1), b);
+}

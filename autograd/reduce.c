@@ -1,9 +1,14 @@
-/* reduce.c - reductions: axes are brought together, then one kernel runs over (outer, n, inner). */
+/* reduce.c - reductions: axes are brought together, then one kernel runs over (outer, n, inner).
+ * Derivatives are beside each. */
 #include "autograd/internal.h"
 
 #include <cotangent/autograd/elementwise.h>
+#include <cotangent/autograd/index.h>
 #include <cotangent/autograd/reduce.h>
 #include <cotangent/autograd/shape.h>
+
+#include <math.h>
+#include <string.h>
 
 /* ---- which axes ---- */
 
@@ -25,6 +30,23 @@ static int axes_mask(const char *function, const ct_tensor *x, int count, const 
         mask |= 1 << axis;
     }
     return mask;
+}
+
+static int all_axes(const ct_tensor *x)
+{
+    return (1 << x->shape.rank) - 1;
+}
+
+/* How many elements of the shape come together in one. */
+static int64_t reduced_count(const ct_shape *shape, int mask)
+{
+    int64_t n = 1;
+    int i;
+
+    for (i = 0; i < shape->rank; i++)
+        if (mask & 1 << i)
+            n *= shape->dim[i];
+    return n;
 }
 
 static ct_shape reduced_shape(const ct_shape *shape, int mask, bool keepdim)
@@ -125,15 +147,10 @@ static ct_tensor *sum_mask(const char *function, ct_tensor *x, int mask, bool ke
 {
     ct_tensor *y;
 
-    if (mask < 0 || !want_numbers(function, x))
+    if (!x || mask < 0 || !want_numbers(function, x))
         return NULL;
     y = reduce(function, CTI_SUM, x, mask, reduced_shape(&x->shape, mask, keepdim), x->dtype);
     return y && ct_record(&sum_op, 1, &x, 1, &y, &mask, sizeof mask) ? y : NULL;
-}
-
-static int all_axes(const ct_tensor *x)
-{
-    return (1 << x->shape.rank) - 1;
 }
 
 ct_tensor *ct_sum(ct_tensor *x)
@@ -150,15 +167,10 @@ ct_tensor *ct_sum_axes(ct_tensor *x, int count, const int *axes, bool keepdim)
 
 static ct_tensor *mean_mask(const char *function, ct_tensor *x, int mask, bool keepdim)
 {
-    int64_t n = 1;
-    int i;
-
     if (mask < 0 || !cti_want_float(function, "x", x))
         return NULL;
-    for (i = 0; i < x->shape.rank; i++)
-        if (mask & 1 << i)
-            n *= x->shape.dim[i];
-    return ct_div_scalar(sum_mask(function, x, mask, keepdim), (double)n);
+    return ct_div_scalar(sum_mask(function, x, mask, keepdim),
+                         (double)reduced_count(&x->shape, mask));
 }
 
 ct_tensor *ct_mean(ct_tensor *x)
@@ -228,4 +240,508 @@ ct_tensor *ct_argmax(ct_tensor *x, int axis, bool keepdim)
 ct_tensor *ct_argmin(ct_tensor *x, int axis, bool keepdim)
 {
     return arg_extreme("ct_argmin", CTI_ARGMIN, x, axis, keepdim);
+}
+
+/* ---- product: dx = d times the other elements ---- */
+
+/* The product of the other elements of each row of x (rows, n): products of pairs up a tree, then
+ * down it again, each half times what stands beside it and above. It divides by nothing, so zeros
+ * are no exception, and derivatives of any order are right. */
+static ct_tensor *others(ct_tensor *x)
+{
+    ct_tensor *level[64], *above, *parts[3];
+    int depth = 0;
+
+    for (level[0] = x; level[depth] && level[depth]->shape.dim[1] > 1; depth++) {
+        ct_tensor *t = level[depth];
+        int64_t half = t->shape.dim[1] / 2;
+
+        parts[0] = ct_mul(ct_narrow(t, 1, 0, half), ct_narrow(t, 1, half, half));
+        parts[1] = t->shape.dim[1] % 2 ? ct_narrow(t, 1, 2 * half, 1) : NULL;
+        level[depth + 1] = parts[1] ? ct_cat(2, parts, 1) : parts[0];
+    }
+    above = level[depth] ? ct_ones(level[depth]->shape, x->dtype, x->device) : NULL;
+    while (above && depth-- > 0) {
+        ct_tensor *t = level[depth], *g;
+        int64_t half = t->shape.dim[1] / 2, odd = t->shape.dim[1] % 2;
+
+        g = ct_narrow(above, 1, 0, half);
+        parts[0] = ct_mul(g, ct_narrow(t, 1, half, half));
+        parts[1] = ct_mul(g, ct_narrow(t, 1, 0, half));
+        parts[2] = odd ? ct_narrow(above, 1, half, 1) : NULL;
+        above = ct_cat(odd ? 3 : 2, parts, 1);
+    }
+    return above;
+}
+
+/* The axes of a shape, the masked ones last. */
+static void masked_last_order(int rank, int mask, int *order)
+{
+    int n = 0, pass, i;
+
+    for (pass = 0; pass < 2; pass++)
+        for (i = 0; i < rank; i++)
+            if (!(mask & 1 << i) == !pass)
+                order[n++] = i;
+}
+
+static void prod_grad(ct_node *n, ct_tensor *const *dout)
+{
+    const int mask = *(const int *)ct_attributes(n);
+    ct_tensor *x = ct_input(n, 0), *moved, *dx;
+    int order[CT_MAX_RANK], inverse[CT_MAX_RANK], i;
+    int64_t count, rows;
+
+    if (!x)
+        return;
+    masked_last_order(x->shape.rank, mask, order);
+    for (i = 0; i < x->shape.rank; i++)
+        inverse[order[i]] = i;
+    count = reduced_count(&x->shape, mask);
+    rows = dout[0]->numel;
+    moved = ct_permute(x, x->shape.rank, order);
+    dx = ct_mul(ct_reshape(dout[0], CT_SHAPE(rows, 1)),
+                others(ct_reshape(moved, CT_SHAPE(rows, count))));
+    ct_add_grad(n, 0, ct_permute(ct_reshape(dx, ct_shape_get(moved)), x->shape.rank, inverse));
+}
+
+static const ct_op prod_op = { .name = "ct_prod", .inputs = 1, .outputs = 1,
+                               .saves = CT_SAVE_INPUTS, .backward = prod_grad };
+
+static ct_tensor *prod_mask(const char *function, ct_tensor *x, int mask, bool keepdim)
+{
+    ct_tensor *y;
+
+    if (!x || mask < 0 || !want_numbers(function, x))
+        return NULL;
+    y = reduce(function, CTI_PROD, x, mask, reduced_shape(&x->shape, mask, keepdim), x->dtype);
+    return y && ct_record(&prod_op, 1, &x, 1, &y, &mask, sizeof mask) ? y : NULL;
+}
+
+ct_tensor *ct_prod(ct_tensor *x)
+{
+    return cti_usable("ct_prod", x) ? prod_mask("ct_prod", x, all_axes(x), false) : NULL;
+}
+
+ct_tensor *ct_prod_axes(ct_tensor *x, int count, const int *axes, bool keepdim)
+{
+    static const char *const me = "ct_prod_axes";
+
+    return cti_usable(me, x) ? prod_mask(me, x, axes_mask(me, x, count, axes), keepdim) : NULL;
+}
+
+/* ---- extremes: dx = d, shared by all elements that equal y ---- */
+
+static void extreme_grad(ct_node *n, ct_tensor *const *dout)
+{
+    const int mask = *(const int *)ct_attributes(n);
+    ct_tensor *x = ct_input(n, 0), *y = ct_output(n, 0), *d = dout[0], *equal, *count, *none;
+
+    if (!x || !y)
+        return;
+    equal = ct_eq(x, spread(ct_detach(y), x->shape, mask));
+    count = sum_mask("ct_amax", ct_cast(equal, d->dtype), mask, false);
+    none = ct_zeros(CT_SCALAR, d->dtype, d->device);
+    d = ct_div(d, ct_reshape(count, d->shape));
+    ct_add_grad(n, 0, ct_where(equal, spread(d, x->shape, mask), none));
+}
+
+static const ct_op extreme_op = { .name = "ct_amax", .inputs = 1, .outputs = 1,
+                                  .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
+                                  .backward = extreme_grad };
+
+/* False with an error if a masked axis has size 0. */
+static bool has_elements(const char *function, const ct_tensor *x, int mask)
+{
+    int i;
+
+    for (i = 0; i < x->shape.rank; i++)
+        if (mask & 1 << i && x->shape.dim[i] == 0) {
+            ct_raise(CT_ERR_SHAPE, function, "axis %d of x %s has size 0", i, cti_describe(x).s);
+            return false;
+        }
+    return true;
+}
+
+static ct_tensor *extreme_mask(const char *function, cti_reduce_op op, ct_tensor *x, int mask,
+                               bool keepdim)
+{
+    ct_tensor *y;
+
+    if (!x || mask < 0 || !want_numbers(function, x) || !has_elements(function, x, mask))
+        return NULL;
+    y = reduce(function, op, x, mask, reduced_shape(&x->shape, mask, keepdim), x->dtype);
+    return y && ct_record(&extreme_op, 1, &x, 1, &y, &mask, sizeof mask) ? y : NULL;
+}
+
+ct_tensor *ct_max(ct_tensor *x)
+{
+    return cti_usable("ct_max", x) ? extreme_mask("ct_max", CTI_MAX, x, all_axes(x), false) : NULL;
+}
+
+ct_tensor *ct_min(ct_tensor *x)
+{
+    return cti_usable("ct_min", x) ? extreme_mask("ct_min", CTI_MIN, x, all_axes(x), false) : NULL;
+}
+
+ct_tensor *ct_amax(ct_tensor *x, int count, const int *axes, bool keepdim)
+{
+    static const char *const me = "ct_amax";
+
+    return cti_usable(me, x)
+               ? extreme_mask(me, CTI_MAX, x, axes_mask(me, x, count, axes), keepdim)
+               : NULL;
+}
+
+ct_tensor *ct_amin(ct_tensor *x, int count, const int *axes, bool keepdim)
+{
+    static const char *const me = "ct_amin";
+
+    return cti_usable(me, x)
+               ? extreme_mask(me, CTI_MIN, x, axes_mask(me, x, count, axes), keepdim)
+               : NULL;
+}
+
+/* The positions, and what is gathered there: the derivative is the gather's. */
+static ct_tensor *extreme_axis(const char *function, cti_reduce_op op, ct_tensor *x, int axis,
+                               bool keepdim, ct_tensor **indices)
+{
+    ct_tensor *at = arg_extreme(function, op, x, axis, true);
+    ct_tensor *y = at ? ct_gather(x, axis, at) : NULL;
+
+    if (!keepdim) {
+        y = y ? ct_squeeze(y, axis) : NULL;
+        at = y ? ct_squeeze(at, axis) : NULL;
+    }
+    if (indices)
+        *indices = y ? at : NULL;
+    return y;
+}
+
+ct_tensor *ct_max_axis(ct_tensor *x, int axis, bool keepdim, ct_tensor **indices)
+{
+    return extreme_axis("ct_max_axis", CTI_ARGMAX, x, axis, keepdim, indices);
+}
+
+ct_tensor *ct_min_axis(ct_tensor *x, int axis, bool keepdim, ct_tensor **indices)
+{
+    return extreme_axis("ct_min_axis", CTI_ARGMIN, x, axis, keepdim, indices);
+}
+
+/* ---- forwards made of ops, of which only the result is kept ---- */
+
+/* d / y, and 0 where y is 0; so in every order of derivative. */
+static ct_tensor *divide_or_zero(ct_tensor *d, ct_tensor *y)
+{
+    ct_tensor *zero, *one, *flat;
+
+    if (!d)
+        return NULL;
+    zero = ct_zeros(CT_SCALAR, d->dtype, d->device);
+    one = ct_ones(CT_SCALAR, d->dtype, d->device);
+    flat = ct_eq(y, zero);
+    return ct_where(flat, zero, ct_div(d, ct_where(flat, one, y)));
+}
+
+typedef struct reducing {
+    int mask;
+    bool root;     /* var: std */
+    double number; /* var: the divisor; norm: p */
+} reducing;
+
+/* y = f(x, r), computed in a scope of its own and recorded under op. */
+static ct_tensor *composed(const char *function, const ct_op *op, ct_tensor *x, reducing r,
+                           bool keepdim, ct_tensor *(*f)(ct_tensor *x, const reducing *r))
+{
+    ct_shape shape = reduced_shape(&x->shape, r.mask, keepdim);
+    ct_tensor *y = cti_new(function, shape, x->dtype, x->device), *v;
+    ct_scope s;
+
+    if (!y)
+        return NULL;
+    s = cti_scope_push(); /* nothing is recorded in it */
+    v = ct_reshape(f(x, &r), y->shape);
+    if (v)
+        cti_copy(y, v);
+    cti_scope_pop(s);
+    return v && ct_record(op, 1, &x, 1, &y, &r, sizeof r) ? y : NULL;
+}
+
+/* x with its mean taken away. */
+static ct_tensor *centred(ct_tensor *x, int mask)
+{
+    return ct_sub(x, mean_mask("ct_var", x, mask, true));
+}
+
+/* ---- var and std: dx = 2 d (x - mean) / divisor; of the root d (x - mean) / (divisor y) ---- */
+
+static ct_tensor *var_of(ct_tensor *x, const reducing *r)
+{
+    ct_tensor *squares = ct_square(centred(x, r->mask));
+    ct_tensor *y = ct_div_scalar(sum_mask("ct_var", squares, r->mask, false), r->number);
+
+    return r->root ? ct_sqrt(y) : y;
+}
+
+static void var_grad(ct_node *n, ct_tensor *const *dout)
+{
+    const reducing *r = ct_attributes(n);
+    ct_tensor *x = ct_input(n, 0), *y = ct_output(n, 0), *d = dout[0];
+
+    if (!x || !y)
+        return;
+    d = r->root ? divide_or_zero(d, y) : ct_mul_scalar(d, 2);
+    ct_add_grad(n, 0, ct_mul(spread(ct_div_scalar(d, r->number), x->shape, r->mask),
+                             centred(x, r->mask)));
+}
+
+static const ct_op var_op = { .name = "ct_var", .inputs = 1, .outputs = 1,
+                              .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS, .backward = var_grad };
+static const ct_op std_op = { .name = "ct_std", .inputs = 1, .outputs = 1,
+                              .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS, .backward = var_grad };
+
+static ct_tensor *var_mask(const char *function, bool root, ct_tensor *x, int mask,
+                           double correction, bool keepdim)
+{
+    reducing r;
+
+    if (mask < 0 || !cti_want_float(function, "x", x))
+        return NULL;
+    if (!isfinite(correction)) {
+        ct_raise(CT_ERR_ARGUMENT, function, "correction %g is not finite", correction);
+        return NULL;
+    }
+    memset(&r, 0, sizeof r);
+    r.mask = mask;
+    r.root = root;
+    r.number = fmax(0, (double)reduced_count(&x->shape, mask) - correction);
+    return composed(function, root ? &std_op : &var_op, x, r, keepdim, var_of);
+}
+
+ct_tensor *ct_var(ct_tensor *x)
+{
+    return cti_usable("ct_var", x) ? var_mask("ct_var", false, x, all_axes(x), 1, false) : NULL;
+}
+
+ct_tensor *ct_std(ct_tensor *x)
+{
+    return cti_usable("ct_std", x) ? var_mask("ct_std", true, x, all_axes(x), 1, false) : NULL;
+}
+
+ct_tensor *ct_var_axes(ct_tensor *x, int count, const int *axes, double correction, bool keepdim)
+{
+    static const char *const me = "ct_var_axes";
+
+    return cti_usable(me, x)
+               ? var_mask(me, false, x, axes_mask(me, x, count, axes), correction, keepdim)
+               : NULL;
+}
+
+ct_tensor *ct_std_axes(ct_tensor *x, int count, const int *axes, double correction, bool keepdim)
+{
+    static const char *const me = "ct_std_axes";
+
+    return cti_usable(me, x)
+               ? var_mask(me, true, x, axes_mask(me, x, count, axes), correction, keepdim)
+               : NULL;
+}
+
+/* ---- norm: dx = d sign(x) (|x| / y)^(p - 1); of 2 d x / y ---- */
+
+static ct_tensor *norm_of(ct_tensor *x, const reducing *r)
+{
+    double p = r->number;
+    ct_tensor *terms = p == 2 ? ct_square(x) : ct_abs(x), *sum;
+
+    if (p != 1 && p != 2)
+        terms = ct_pow_scalar(terms, p);
+    sum = sum_mask("ct_norm", terms, r->mask, false);
+    return p == 1 ? sum : p == 2 ? ct_sqrt(sum) : ct_pow_scalar(sum, 1 / p);
+}
+
+static void norm_grad(ct_node *n, ct_tensor *const *dout)
+{
+    const reducing *r = ct_attributes(n);
+    ct_tensor *x = ct_input(n, 0), *y = ct_output(n, 0), *d = dout[0], *slope;
+
+    if (!x || !y)
+        return;
+    if (r->number == 2) {
+        ct_add_grad(n, 0, ct_mul(x, spread(divide_or_zero(d, y), x->shape, r->mask)));
+        return;
+    }
+    slope = ct_sign(x);
+    if (r->number != 1)
+        slope = ct_mul(slope, ct_pow_scalar(divide_or_zero(ct_abs(x), spread(y, x->shape, r->mask)),
+                                            r->number - 1));
+    ct_add_grad(n, 0, ct_mul(spread(d, x->shape, r->mask), slope));
+}
+
+static const ct_op norm_op = { .name = "ct_norm", .inputs = 1, .outputs = 1,
+                               .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS, .backward = norm_grad };
+
+static ct_tensor *norm_mask(const char *function, ct_tensor *x, double p, int mask, bool keepdim)
+{
+    reducing r;
+
+    if (mask < 0 || !cti_want_float(function, "x", x))
+        return NULL;
+    if (!(p >= 1)) {
+        ct_raise(CT_ERR_ARGUMENT, function, "p %g is below 1", p);
+        return NULL;
+    }
+    if (isinf(p))
+        return extreme_mask(function, CTI_MAX, ct_abs(x), mask, keepdim);
+    memset(&r, 0, sizeof r);
+    r.mask = mask;
+    r.number = p;
+    return composed(function, &norm_op, x, r, keepdim, norm_of);
+}
+
+ct_tensor *ct_norm(ct_tensor *x, double p)
+{
+    return cti_usable("ct_norm", x) ? norm_mask("ct_norm", x, p, all_axes(x), false) : NULL;
+}
+
+ct_tensor *ct_norm_axes(ct_tensor *x, double p, int count, const int *axes, bool keepdim)
+{
+    static const char *const me = "ct_norm_axes";
+
+    return cti_usable(me, x) ? norm_mask(me, x, p, axes_mask(me, x, count, axes), keepdim) : NULL;
+}
+
+/* ---- logsumexp: dx = d exp(x - y) ---- */
+
+/* t, and 0 where it is not finite. */
+static ct_tensor *finite_or_zero(ct_tensor *t)
+{
+    return t ? ct_where(ct_isfinite(t), t, ct_zeros(CT_SCALAR, t->dtype, t->device)) : NULL;
+}
+
+static ct_tensor *logsumexp_of(ct_tensor *x, const reducing *r)
+{
+    ct_tensor *most = extreme_mask("ct_logsumexp", CTI_MAX, x, r->mask, true), *e;
+
+    most = finite_or_zero(most);
+    e = ct_exp(ct_sub(x, most));
+    return ct_add(ct_log(sum_mask("ct_logsumexp", e, r->mask, true)), most);
+}
+
+static void logsumexp_grad(ct_node *n, ct_tensor *const *dout)
+{
+    const reducing *r = ct_attributes(n);
+    ct_tensor *x = ct_input(n, 0), *y = ct_output(n, 0), *none;
+
+    if (!x || !y)
+        return;
+    none = ct_eq(y, ct_full(CT_SCALAR, -INFINITY, y->dtype, y->device)); /* all x are -inf: 0 */
+    y = ct_where(none, ct_zeros(CT_SCALAR, y->dtype, y->device), y);
+    y = spread(y, x->shape, r->mask);
+    ct_add_grad(n, 0, ct_mul(spread(dout[0], x->shape, r->mask), ct_exp(ct_sub(x, y))));
+}
+
+static const ct_op logsumexp_op = { .name = "ct_logsumexp", .inputs = 1, .outputs = 1,
+                                    .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
+                                    .backward = logsumexp_grad };
+
+ct_tensor *ct_logsumexp(ct_tensor *x, int count, const int *axes, bool keepdim)
+{
+    static const char *const me = "ct_logsumexp";
+    reducing r;
+
+    if (!cti_usable(me, x) || !cti_want_float(me, "x", x))
+        return NULL;
+    memset(&r, 0, sizeof r);
+    r.mask = axes_mask(me, x, count, axes);
+    if (r.mask < 0 || !has_elements(me, x, r.mask))
+        return NULL;
+    return composed(me, &logsumexp_op, x, r, keepdim, logsumexp_of);
+}
+
+/* ---- any and all ---- */
+
+static ct_tensor *bool_mask(const char *function, cti_reduce_op op, ct_tensor *x, int mask,
+                            bool keepdim)
+{
+    if (mask < 0)
+        return NULL;
+    if (x->dtype != CT_BOOL) {
+        ct_raise(CT_ERR_DTYPE, function, "x %s must be bool", cti_describe(x).s);
+        return NULL;
+    }
+    return reduce(function, op, x, mask, reduced_shape(&x->shape, mask, keepdim), CT_BOOL);
+}
+
+ct_tensor *ct_any(ct_tensor *x)
+{
+    return cti_usable("ct_any", x) ? bool_mask("ct_any", CTI_ANY, x, all_axes(x), false) : NULL;
+}
+
+ct_tensor *ct_all(ct_tensor *x)
+{
+    return cti_usable("ct_all", x) ? bool_mask("ct_all", CTI_ALL, x, all_axes(x), false) : NULL;
+}
+
+ct_tensor *ct_any_axes(ct_tensor *x, int count, const int *axes, bool keepdim)
+{
+    static const char *const me = "ct_any_axes";
+
+    return cti_usable(me, x) ? bool_mask(me, CTI_ANY, x, axes_mask(me, x, count, axes), keepdim)
+                             : NULL;
+}
+
+ct_tensor *ct_all_axes(ct_tensor *x, int count, const int *axes, bool keepdim)
+{
+    static const char *const me = "ct_all_axes";
+
+    return cti_usable(me, x) ? bool_mask(me, CTI_ALL, x, axes_mask(me, x, count, axes), keepdim)
+                             : NULL;
+}
+
+/* ---- cumsum: dx = running sums of d from the end ---- */
+
+typedef struct running {
+    int axis;
+    bool reverse;
+} running;
+
+static ct_tensor *cumsum(ct_tensor *x, running r);
+
+static void cumsum_grad(ct_node *n, ct_tensor *const *dout)
+{
+    running r = *(const running *)ct_attributes(n);
+
+    r.reverse = !r.reverse;
+    ct_add_grad(n, 0, cumsum(dout[0], r));
+}
+
+static const ct_op cumsum_op = { .name = "ct_cumsum", .inputs = 1, .outputs = 1,
+                                 .backward = cumsum_grad };
+
+static ct_tensor *cumsum(ct_tensor *x, running r)
+{
+    ct_tensor *y = cti_new("ct_cumsum", x->shape, x->dtype, x->device);
+    ct_tensor *c = y ? cti_contiguous(x) : NULL;
+    int64_t outer = 1, inner = 1;
+    int i;
+
+    if (!c)
+        return NULL;
+    for (i = 0; i < x->shape.rank; i++)
+        if (i != r.axis)
+            *(i < r.axis ? &outer : &inner) *= x->shape.dim[i];
+    cti_backend_of(x->device)->cumsum(x->dtype, r.reverse, outer, x->shape.dim[r.axis], inner,
+                                      cti_ptr(c), cti_ptr(y));
+    return ct_record(&cumsum_op, 1, &x, 1, &y, &r, sizeof r) ? y : NULL;
+}
+
+ct_tensor *ct_cumsum(ct_tensor *x, int axis)
+{
+    running r;
+
+    if (!cti_usable("ct_cumsum", x) || !want_numbers("ct_cumsum", x))
+        return NULL;
+    memset(&r, 0, sizeof r);
+    r.axis = cti_axis("ct_cumsum", x, axis);
+    return r.axis < 0 ? NULL : cumsum(x, r);
 }

@@ -1,4 +1,5 @@
-/* loss.c - cross-entropy, fused: one kernel forward, one backward. */
+/* loss.c - losses. Cross-entropy of class indices is fused, one kernel forward and one backward;
+ * the others are made of ops, whose derivatives serve. */
 #include "autograd/internal.h"
 
 #include <cotangent/autograd/elementwise.h>
@@ -110,18 +111,20 @@ static ct_tensor *row_losses(ct_tensor *logits, ct_tensor *targets, const ce *o)
     return ct_record(&rows_op, 2, in, 2, out, o, sizeof *o) ? out[0] : NULL;
 }
 
-static bool check(const char *me, const ct_tensor *logits, const ct_tensor *targets)
+/* logits, or what name calls them, and targets that are indices. */
+static bool check(const char *me, const char *name, const ct_tensor *logits,
+                  const ct_tensor *targets)
 {
     ct_shape shape;
 
-    if (!cti_want_float(me, "logits", logits) || !cti_want_index(me, "targets", targets) ||
-        !cti_same_device(me, "logits", logits, "targets", targets))
+    if (!cti_want_float(me, name, logits) || !cti_want_index(me, "targets", targets) ||
+        !cti_same_device(me, name, logits, "targets", targets))
         return false;
     shape = logits->shape;
     shape.rank--;
     if (logits->shape.rank < 1 || !cti_same_shape(&shape, &targets->shape) ||
         logits->shape.dim[shape.rank] < 1) {
-        ct_raise(CT_ERR_SHAPE, me, "logits %s (..., classes) and targets %s do not fit",
+        ct_raise(CT_ERR_SHAPE, me, "%s %s (..., classes) and targets %s do not fit", name,
                  cti_describe(logits).s, cti_describe(targets).s);
         return false;
     }
@@ -154,6 +157,58 @@ static void reorder(ct_tensor **logits, ct_tensor **targets)
     *targets = ct_permute(*targets, rank - 1, order);
 }
 
+/* loss reduced over all its elements. */
+static ct_tensor *reduced(ct_tensor *loss, ct_reduction reduction)
+{
+    if (reduction == CT_NONE)
+        return loss;
+    return reduction == CT_SUM ? ct_sum(loss) : ct_mean(loss);
+}
+
+static bool good_reduction(const char *me, ct_reduction reduction)
+{
+    if (reduction == CT_MEAN || reduction == CT_SUM || reduction == CT_NONE)
+        return true;
+    ct_raise(CT_ERR_ARGUMENT, me, "there is no reduction %d", (int)reduction);
+    return false;
+}
+
+static bool good_smoothing(const char *me, double smoothing)
+{
+    if (smoothing >= 0 && smoothing <= 1)
+        return true;
+    ct_raise(CT_ERR_ARGUMENT, me, "label_smoothing %g is not in 0..1", smoothing);
+    return false;
+}
+
+/* loss = -sum over classes of ((1 - s) target + s / C) log_softmax(logits) */
+static ct_tensor *probability_losses(ct_tensor *logits, ct_tensor *targets,
+                                     const ct_cross_entropy_options *o)
+{
+    static const char *const me = "ct_cross_entropy";
+    const int last = -1;
+    double s = o->label_smoothing;
+
+    if (!cti_same_dtype(me, "logits", logits, "targets", targets) ||
+        !cti_same_device(me, "logits", logits, "targets", targets) ||
+        !cti_want_float(me, "logits", logits))
+        return NULL;
+    if (logits->shape.rank < 1 || ct_dim(logits, -1) < 1 ||
+        !cti_same_shape(&logits->shape, &targets->shape)) {
+        ct_raise(CT_ERR_SHAPE, me, "logits %s (..., classes) and targets %s do not fit",
+                 cti_describe(logits).s, cti_describe(targets).s);
+        return NULL;
+    }
+    if (o->has_ignore_index) {
+        ct_raise(CT_ERR_ARGUMENT, me, "ignore_index %lld for targets %s, which are probabilities",
+                 (long long)o->ignore_index, cti_describe(targets).s);
+        return NULL;
+    }
+    if (s != 0)
+        targets = ct_add_scalar(ct_mul_scalar(targets, 1 - s), s / (double)ct_dim(logits, -1));
+    return ct_neg(ct_sum_axes(ct_mul(targets, ct_log_softmax(logits, -1)), 1, &last, false));
+}
+
 ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
                                  ct_cross_entropy_options options)
 {
@@ -162,12 +217,13 @@ ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
     ct_tensor *rows, *flat, *loss;
     ct_shape shape;
 
-    if (!cti_usable(me, logits) || !cti_usable(me, targets) || !check(me, logits, targets))
+    if (!cti_usable(me, logits) || !cti_usable(me, targets) ||
+        !good_reduction(me, options.reduction) || !good_smoothing(me, o.smoothing))
         return NULL;
-    if (!(o.smoothing >= 0 && o.smoothing <= 1)) {
-        ct_raise(CT_ERR_ARGUMENT, me, "label_smoothing %g is not in 0..1", o.smoothing);
+    if (cti_is_float(targets->dtype))
+        return reduced(probability_losses(logits, targets, &options), options.reduction);
+    if (!check(me, "logits", logits, targets))
         return NULL;
-    }
     shape = targets->shape;
     if (options.reduction != CT_NONE)
         reorder(&logits, &targets);
@@ -187,4 +243,97 @@ ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
 ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *targets)
 {
     return ct_cross_entropy_with(logits, targets, (ct_cross_entropy_options){ .reduction = CT_MEAN });
+}
+
+/* ---- nll ---- */
+
+/* -log_probs[target] of each row, 0 where ignored; *count becomes the mean's divisor. */
+static ct_tensor *nll_rows(ct_tensor *log_probs, ct_tensor *targets,
+                           const ct_cross_entropy_options *options, ct_tensor **count)
+{
+    ce o = { 0, options->ignore_index };
+    ct_tensor *index = ct_unsqueeze(targets, -1), *counts, *rows;
+
+    if (!options->has_ignore_index)
+        return ct_neg(ct_squeeze(cti_gather("ct_nll_loss", log_probs, -1, index), -1));
+    counts = counted(targets, &o, log_probs->dtype); /* (..., 1) */
+    *count = ct_sum(counts);
+    index = ct_mul(index, ct_cast(counts, targets->dtype)); /* class 0 where ignored */
+    rows = cti_gather("ct_nll_loss", log_probs, -1, index);
+    counts = ct_cast(counts, CT_BOOL);
+    rows = rows ? ct_where(counts, rows, ct_zeros(CT_SCALAR, rows->dtype, rows->device)) : NULL;
+    return ct_neg(ct_squeeze(rows, -1));
+}
+
+ct_tensor *ct_nll_loss(ct_tensor *log_probs, ct_tensor *targets, ct_cross_entropy_options options)
+{
+    static const char *const me = "ct_nll_loss";
+    ct_tensor *rows, *count = NULL;
+
+    if (!cti_usable(me, log_probs) || !cti_usable(me, targets) ||
+        !good_reduction(me, options.reduction) || !check(me, "log_probs", log_probs, targets))
+        return NULL;
+    if (options.label_smoothing != 0) {
+        ct_raise(CT_ERR_ARGUMENT, me, "label_smoothing %g: nll has none", options.label_smoothing);
+        return NULL;
+    }
+    rows = nll_rows(log_probs, targets, &options, &count);
+    if (count && options.reduction == CT_MEAN)
+        return ct_div(ct_sum(rows), count);
+    return reduced(rows, options.reduction);
+}
+
+/* ---- losses of a difference ---- */
+
+static bool same_form(const char *me, const char *name, const ct_tensor *x, const ct_tensor *target,
+                      ct_reduction reduction)
+{
+    if (!cti_usable(me, x) || !cti_usable(me, target) || !good_reduction(me, reduction) ||
+        !cti_want_float(me, name, x) || !cti_same_dtype(me, name, x, "target", target) ||
+        !cti_same_device(me, name, x, "target", target))
+        return false;
+    if (cti_same_shape(&x->shape, &target->shape))
+        return true;
+    ct_raise(CT_ERR_SHAPE, me, "%s %s and target %s differ in shape", name, cti_describe(x).s,
+             cti_describe(target).s);
+    return false;
+}
+
+ct_tensor *ct_mse_loss(ct_tensor *x, ct_tensor *target, ct_reduction reduction)
+{
+    if (!same_form("ct_mse_loss", "x", x, target, reduction))
+        return NULL;
+    return reduced(ct_square(ct_sub(x, target)), reduction);
+}
+
+ct_tensor *ct_l1_loss(ct_tensor *x, ct_tensor *target, ct_reduction reduction)
+{
+    if (!same_form("ct_l1_loss", "x", x, target, reduction))
+        return NULL;
+    return reduced(ct_abs(ct_sub(x, target)), reduction);
+}
+
+/* c (e - c / 2) with c = clamp(e, -delta, delta), which is both branches in one. */
+ct_tensor *ct_huber_loss(ct_tensor *x, ct_tensor *target, double delta, ct_reduction reduction)
+{
+    ct_tensor *e, *c;
+
+    if (!same_form("ct_huber_loss", "x", x, target, reduction))
+        return NULL;
+    if (!(delta > 0)) {
+        ct_raise(CT_ERR_ARGUMENT, "ct_huber_loss", "delta %g is not above 0", delta);
+        return NULL;
+    }
+    e = ct_sub(x, target);
+    c = ct_clamp(e, -delta, delta);
+    return reduced(ct_mul(c, ct_sub(e, ct_mul_scalar(c, 0.5))), reduction);
+}
+
+/* (1 - target) x + log(1 + exp(-x)) */
+ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *target, ct_reduction reduction)
+{
+    if (!same_form("ct_bce_with_logits", "logits", logits, target, reduction))
+        return NULL;
+    return reduced(ct_add(ct_mul(ct_rsub_scalar(target, 1), logits), ct_softplus(ct_neg(logits))),
+                   reduction);
 }

@@ -1,9 +1,10 @@
 /* backend.h - a device is a table of kernels. (internal)
  *
- * Ops are written once, device-free, over this table. Copy and elementwise kernels take strides;
- * gemm takes transpositions and leading dimensions; every other kernel gets contiguous data.
- * Sizes and strides count elements, 0 sizes are allowed everywhere and do nothing. A kernel
- * returns CT_OK, or CT_ERR_INDEX with *bad set to the first offending position. */
+ * Ops are written once, device-free, over this table. Copy and elementwise kernels take strides
+ * (those of copies may be negative); gemm takes transpositions and leading dimensions; every other
+ * kernel gets contiguous data. Sizes and strides count elements, 0 sizes are allowed everywhere
+ * and do nothing. A kernel returns CT_OK, or CT_ERR_INDEX with *bad set to the first offending
+ * position. */
 #ifndef COTANGENT_TENSOR_BACKEND_H
 #define COTANGENT_TENSOR_BACKEND_H
 
@@ -179,6 +180,35 @@ typedef struct cti_backend {
     /* out (count, width) bool, i32, i64, f32 or f64, all 0 but for a 1 at each row's index */
     ct_status (*one_hot)(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
                          const void *index, void *out, int64_t *bad);
+
+    /* out = running sums of in along n, both (outer, n, inner), from the end if reverse */
+    void (*cumsum)(ct_dtype dtype, bool reverse, int64_t outer, int64_t n, int64_t inner,
+                   const void *in, void *out);
+    /* out (outer, m, inner) <- src (outer, n, inner), of any dtype: out[o,j,i] is
+     * src[o,index[o,j,i],i]. bad is a position in index. */
+    ct_status (*gather)(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n, int64_t m,
+                        int64_t inner, const void *src, const void *index, void *out, int64_t *bad);
+    /* dst (outer, n, inner) += src (outer, m, inner) of numbers, its reverse; in order of m */
+    ct_status (*scatter_add)(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n,
+                             int64_t m, int64_t inner, void *dst, const void *index,
+                             const void *src, int64_t *bad);
+    /* order (rows, k): the positions of the first k, 0 to n, when each row of in (rows, n), of
+     * numbers, is sorted; equal elements keep their order, a NaN is the greatest. scratch has
+     * room for (rows, 2 n). */
+    void (*sort)(ct_dtype dtype, bool descending, int64_t rows, int64_t n, int64_t k,
+                 const void *in, int64_t *order, int64_t *scratch);
+
+    /* out[i] = 0 where word i, counted from the start of block, is below p 2^32, else
+     * in[i] / (1 - p); n elements, f32 or f64 */
+    void (*dropout)(ct_dtype dtype, int64_t n, double p, uint64_t seed, uint64_t stream,
+                    uint64_t block, const void *in, void *out);
+    /* out (rows, k): positions drawn by weights (rows, n), which need not sum to 1; without
+     * replacement weights are overwritten. Draw number d, of rows k, takes words 2 d and 2 d + 1.
+     * CT_ERR_NUMERIC, and bad the row, for a weight that is negative or not finite, and where
+     * fewer positive ones are left than are asked for. */
+    ct_status (*multinomial)(int64_t rows, int64_t n, int64_t k, bool replacement, double *weights,
+                             uint64_t seed, uint64_t stream, uint64_t block, int64_t *out,
+                             int64_t *bad);
 
     /* softmax or log-softmax of each of rows rows of n */
     void (*softmax)(ct_dtype dtype, bool logarithm, int64_t rows, int64_t n, const void *in,

@@ -10,7 +10,8 @@
 #include <cotangent.h>
 
 const op_row *const op_tables[] = {
-    elementwise_rows, shape_rows, reduce_rows, matmul_rows, index_rows, loss_rows, NULL,
+    elementwise_rows, shape_rows, reduce_rows, matmul_rows, index_rows,
+    arrange_rows, sort_rows, random_rows, loss_rows, NULL,
 };
 
 /* ---- drawing ---- */
@@ -50,6 +51,17 @@ ct_shape op_shape(op_draw *d, int low, int high)
     }
     if (d->zero && s.rank)
         s.dim[op_below(d, s.rank)] = 0;
+    return s;
+}
+
+ct_shape op_shape_share(op_draw *d, int low, int high, int share)
+{
+    int64_t most = d->most;
+    ct_shape s;
+
+    d->most = most / share > 0 ? most / share : 1;
+    s = op_shape(d, low, high);
+    d->most = most;
     return s;
 }
 

@@ -85,6 +85,9 @@ extern const op_row shape_rows[];
 extern const op_row reduce_rows[];
 extern const op_row matmul_rows[];
 extern const op_row index_rows[];
+extern const op_row arrange_rows[];
+extern const op_row sort_rows[];
+extern const op_row random_rows[];
 extern const op_row loss_rows[];
 
 /* ---- for draw functions ---- */
@@ -96,6 +99,9 @@ bool op_chance(op_draw *d, double p);
 
 /* A shape of rank low..high with at most d->most elements; with a size of 0 if the draw asks. */
 ct_shape op_shape(op_draw *d, int low, int high);
+
+/* The same with a share of those elements at most: for a draw that makes sizes larger after it. */
+ct_shape op_shape_share(op_draw *d, int low, int high, int share);
 
 /* One that broadcasts to shape: leading axes left out, sizes made 1; shape if the draw asks for
  * none. */

@@ -37,6 +37,93 @@ static ct_tensor *call_index_select(ct_tensor *const *in, const op_draw *d)
     return ct_index_select(in[0], (int)d->i[0], in[1]);
 }
 
+/* An index for each element: no larger than s but along axis i[0], which has some n positions; it
+ * is empty there if s is. */
+static ct_shape index_shape(op_draw *d, ct_shape s)
+{
+    int64_t axis = op_below(d, s.rank);
+    int k;
+
+    d->i[0] = op_chance(d, 0.5) ? axis - s.rank : axis;
+    for (k = 0; k < s.rank; k++)
+        if (k == axis)
+            s.dim[k] = s.dim[k] ? op_below(d, 4) : 0;
+        else if (op_chance(d, 0.3))
+            s.dim[k] = op_below(d, s.dim[k] + 1);
+    return s;
+}
+
+static int64_t axis_size(const op_draw *d, ct_shape s)
+{
+    return s.dim[d->i[0] < 0 ? d->i[0] + s.rank : d->i[0]];
+}
+
+static void draw_gather(op_draw *d)
+{
+    ct_shape s = op_shape_share(d, 1, 4, 3), index = index_shape(d, s);
+
+    op_uniform(d, s, -2, 2);
+    op_index(d, index, axis_size(d, s));
+}
+
+static ct_tensor *call_gather(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_gather(in[0], (int)d->i[0], in[1]);
+}
+
+static void draw_scatter_add(op_draw *d)
+{
+    ct_shape s = op_shape_share(d, 1, 4, 4), index = index_shape(d, s), src = index;
+    int64_t axis = d->i[0] < 0 ? d->i[0] + s.rank : d->i[0];
+    int k;
+
+    for (k = 0; k < src.rank; k++)
+        if (op_chance(d, 0.3))
+            src.dim[k] = k == axis ? src.dim[k] + 1 : s.dim[k];
+    op_uniform(d, s, -2, 2);
+    op_index(d, index, axis_size(d, s));
+    op_uniform(d, src, -2, 2);
+}
+
+static ct_tensor *call_scatter_add(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_scatter_add(in[0], (int)d->i[0], in[1], in[2]);
+}
+
+static void draw_take(op_draw *d)
+{
+    ct_shape s = op_shape(d, 0, 5), indices;
+    int64_t n = 1, most = d->most;
+    int k;
+
+    for (k = 0; k < s.rank; k++)
+        n *= s.dim[k];
+    d->most = 8;
+    d->zero = n == 0;
+    indices = op_shape(d, n == 0, 3);
+    d->most = most;
+    op_uniform(d, s, -2, 2);
+    op_index(d, indices, n);
+}
+
+static void draw_index_add(op_draw *d)
+{
+    int64_t most = d->most;
+    ct_shape s;
+
+    d->most = most > 4 ? most / 4 : 1; /* room for an axis that grows */
+    draw_index_select(d);
+    d->most = most;
+    s = d->in[0].shape;
+    s.dim[d->i[0] < 0 ? d->i[0] + s.rank : d->i[0]] = d->in[1].shape.dim[0];
+    op_uniform(d, s, -2, 2);
+}
+
+static ct_tensor *call_index_add(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_index_add(in[0], (int)d->i[0], in[1], in[2]);
+}
+
 static void draw_one_hot(op_draw *d)
 {
     ct_shape s = op_shape(d, 0, 5);
@@ -60,6 +147,10 @@ static ct_tensor *call_one_hot_as(ct_tensor *const *in, const op_draw *d)
 const op_row index_rows[] = {
     { "ct_embedding", draw_embedding, .two = ct_embedding },
     { "ct_index_select", draw_index_select, .call = call_index_select },
+    { "ct_gather", draw_gather, .call = call_gather },
+    { "ct_scatter_add", draw_scatter_add, .call = call_scatter_add },
+    { "ct_take", draw_take, .two = ct_take },
+    { "ct_index_add", draw_index_add, .call = call_index_add },
     { "ct_one_hot", draw_one_hot, .call = call_one_hot, OF_INDICES },
     { "ct_one_hot_as", draw_one_hot, .call = call_one_hot_as, OF_INDICES },
     { 0 },

@@ -35,8 +35,75 @@ static ct_tensor *call_cross_entropy_with(ct_tensor *const *in, const op_draw *d
     return ct_cross_entropy_with(in[0], in[1], o);
 }
 
+/* targets that are probabilities, with gradients of their own */
+static void draw_probabilities(op_draw *d)
+{
+    ct_shape s;
+
+    d->i[0] = op_below(d, 3);
+    d->zero &= d->i[0] != CT_MEAN;
+    s = op_shape(d, 1, 4);
+    s.dim[s.rank - 1] += s.dim[s.rank - 1] == 0;
+    op_uniform(d, s, -2, 2);
+    op_uniform(d, s, 0, 1);
+    d->p[0] = op_chance(d, 0.5) ? op_between(d, 0, 1) : 0;
+}
+
+static void draw_nll(op_draw *d)
+{
+    draw_cross_entropy(d);
+    d->p[0] = 0;
+}
+
+static ct_tensor *call_nll(ct_tensor *const *in, const op_draw *d)
+{
+    ct_cross_entropy_options o = { .reduction = (ct_reduction)d->i[0],
+                                   .has_ignore_index = d->i[1] != 0, .ignore_index = d->i[2] };
+
+    return ct_nll_loss(in[0], in[1], o);
+}
+
+/* two of one shape, of which no two elements are equal; i[0]: reduction; p[0]: delta */
+static void draw_difference(op_draw *d)
+{
+    ct_shape s;
+
+    d->i[0] = op_below(d, 3);
+    d->zero &= d->i[0] != CT_MEAN;
+    s = op_shape(d, 0, 5);
+    op_distinct(d, s);
+    op_distinct(d, s);
+    d->p[0] = op_between(d, 0.2, 2);
+}
+
+static ct_tensor *call_mse(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_mse_loss(in[0], in[1], (ct_reduction)d->i[0]);
+}
+
+static ct_tensor *call_l1(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_l1_loss(in[0], in[1], (ct_reduction)d->i[0]);
+}
+
+static ct_tensor *call_huber(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_huber_loss(in[0], in[1], d->p[0], (ct_reduction)d->i[0]);
+}
+
+static ct_tensor *call_bce(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_bce_with_logits(in[0], in[1], (ct_reduction)d->i[0]);
+}
+
 const op_row loss_rows[] = {
     { "ct_cross_entropy", draw_cross_entropy, .call = call_cross_entropy },
     { "ct_cross_entropy_with", draw_cross_entropy, .call = call_cross_entropy_with },
+    { "ct_cross_entropy_with", draw_probabilities, .call = call_cross_entropy_with },
+    { "ct_nll_loss", draw_nll, .call = call_nll },
+    { "ct_mse_loss", draw_difference, .call = call_mse },
+    { "ct_l1_loss", draw_difference, .call = call_l1 },
+    { "ct_huber_loss", draw_difference, .call = call_huber },
+    { "ct_bce_with_logits", draw_difference, .call = call_bce },
     { 0 },
 };

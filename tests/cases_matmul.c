@@ -64,8 +64,27 @@ static ct_tensor *call_linear(ct_tensor *const *in, const op_draw *d)
     return ct_linear_apply(in[0], in[1], d->count == 3 ? in[2] : NULL);
 }
 
+/* two vectors: of one length for dot; of any for outer */
+static void draw_dot(op_draw *d)
+{
+    ct_shape s = op_shape(d, 1, 1);
+
+    op_uniform(d, s, -2, 2);
+    op_uniform(d, s, -2, 2);
+    if (d->same)
+        d->in[1].same_as = 0;
+}
+
+static void draw_outer(op_draw *d)
+{
+    op_uniform(d, op_shape(d, 1, 1), -2, 2);
+    op_uniform(d, op_shape(d, 1, 1), -2, 2);
+}
+
 const op_row matmul_rows[] = {
     { "ct_matmul", draw_matmul, .two = ct_matmul },
     { "ct_linear_apply", draw_linear, .call = call_linear },
+    { "ct_dot", draw_dot, .two = ct_dot },
+    { "ct_outer", draw_outer, .two = ct_outer },
     { 0 },
 };

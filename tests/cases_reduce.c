@@ -1,24 +1,46 @@
 /* cases_reduce.c - rows for autograd/reduce.h and autograd/softmax.h. */
 #include "tests/cases.h"
 
+#include <math.h>
+
 #include <cotangent.h>
 
 /* ---- several axes: i[0] how many, i[1...] which, i[7] keepdim ---- */
 
-static void draw_axes(op_draw *d)
+/* Some axes of s, in any order; none of size 0 unless empty ones may be among them. */
+static void some_axes(op_draw *d, ct_shape s, bool empty)
 {
-    ct_shape s = op_shape(d, 0, 5);
     int64_t order[CT_MAX_RANK];
-    int k;
+    int n = 0, k;
 
-    op_uniform(d, s, -2, 2);
     for (k = 0; k < s.rank; k++)
-        order[k] = k;
-    ct_shuffle(order, s.rank, &d->g);
-    d->i[0] = op_below(d, s.rank + 1);
+        if (empty || s.dim[k])
+            order[n++] = k;
+    ct_shuffle(order, n, &d->g);
+    d->i[0] = op_below(d, n + 1);
     for (k = 0; k < d->i[0]; k++)
         d->i[1 + k] = op_chance(d, 0.5) ? order[k] - s.rank : order[k];
     d->i[7] = op_chance(d, 0.5);
+}
+
+static void draw_axes(op_draw *d)
+{
+    ct_shape s = op_shape(d, 0, 5);
+
+    op_uniform(d, s, -2, 2);
+    some_axes(d, s, true);
+}
+
+/* How many elements come together. */
+static int64_t together(const op_draw *d)
+{
+    const ct_shape *s = &d->in[0].shape;
+    int64_t n = 1;
+    int k;
+
+    for (k = 0; k < d->i[0]; k++)
+        n *= s->dim[d->i[1 + k] < 0 ? d->i[1 + k] + s->rank : d->i[1 + k]];
+    return n;
 }
 
 #define OVER_AXES(name)                                                                           \
@@ -33,6 +55,117 @@ static void draw_axes(op_draw *d)
 
 OVER_AXES(sum_axes)
 OVER_AXES(mean_axes)
+
+OVER_AXES(prod_axes)
+OVER_AXES(amax)
+OVER_AXES(amin)
+OVER_AXES(logsumexp)
+OVER_AXES(any_axes)
+OVER_AXES(all_axes)
+
+/* axes with elements, and no ties */
+static void draw_extreme(op_draw *d)
+{
+    ct_shape s = op_shape(d, 0, 5);
+
+    op_distinct(d, s);
+    some_axes(d, s, false);
+}
+
+static void draw_logsumexp(op_draw *d)
+{
+    ct_shape s = op_shape(d, 0, 5);
+
+    op_uniform(d, s, -2, 2);
+    some_axes(d, s, false);
+}
+
+static void draw_extreme_of_all(op_draw *d)
+{
+    d->zero = false;
+    op_distinct(d, op_shape(d, 0, 5));
+}
+
+static void draw_bools(op_draw *d)
+{
+    ct_shape s = op_shape(d, 0, 5);
+
+    op_bool(d, s);
+    some_axes(d, s, true);
+}
+
+/* p[0]: the correction, below the number of elements; std is 0, and flat, where that is 1 */
+static void draw_var_axes(op_draw *d)
+{
+    static const double corrections[] = { 0, 1, 0.5 };
+
+    d->zero = false;
+    draw_extreme(d);
+    d->p[0] = together(d) > 1 ? corrections[op_below(d, 3)] : 0;
+}
+
+static void draw_var(op_draw *d)
+{
+    ct_shape s;
+
+    d->zero = false;
+    s = op_shape_share(d, 1, 5, 2);
+    s.dim[0] += s.dim[0] == 1;
+    op_distinct(d, s);
+}
+
+#define VAR_AXES(name)                                                                            \
+    static ct_tensor *call_##name(ct_tensor *const *in, const op_draw *d)                         \
+    {                                                                                             \
+        int axes[CT_MAX_RANK], k;                                                                 \
+                                                                                                  \
+        for (k = 0; k < d->i[0]; k++)                                                             \
+            axes[k] = (int)d->i[1 + k];                                                           \
+        return ct_##name(in[0], (int)d->i[0], axes, d->p[0], d->i[7] != 0);                       \
+    }
+
+VAR_AXES(var_axes)
+VAR_AXES(std_axes)
+
+/* p[0]: p, p[1]: added to x, so that no two |x| tie where p is infinite */
+static void draw_norm(op_draw *d)
+{
+    static const double p[] = { 1, 2, 2, 3, 1.5, INFINITY };
+    ct_shape s;
+
+    d->p[0] = p[op_below(d, 6)];
+    if (isinf(d->p[0])) {
+        draw_extreme_of_all(d);
+        d->p[1] = op_chance(d, 0.5) ? 3 : -3;
+        some_axes(d, d->in[0].shape, false);
+        return;
+    }
+    s = op_shape(d, 0, 5);
+    if (d->p[0] < 2 && d->p[0] > 1) /* far from 0: the second derivative is infinite there */
+        op_uniform(d, s, 0.2, 2);
+    else
+        op_kink(op_uniform(d, s, -2, 2), 0);
+    some_axes(d, s, true);
+}
+
+static ct_tensor *norm_input(ct_tensor *x, const op_draw *d)
+{
+    return d->p[1] != 0 ? ct_add_scalar(x, d->p[1]) : x;
+}
+
+static ct_tensor *call_norm(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_norm(norm_input(in[0], d), d->p[0]);
+}
+
+static ct_tensor *call_norm_axes(ct_tensor *const *in, const op_draw *d)
+{
+    int axes[CT_MAX_RANK], k;
+
+    for (k = 0; k < d->i[0]; k++)
+        axes[k] = (int)d->i[1 + k];
+    return ct_norm_axes(norm_input(in[0], d), d->p[0], (int)d->i[0], axes, d->i[7] != 0);
+}
 
 /* the mean of nothing is no number */
 static void draw_mean_axes(op_draw *d)
@@ -65,6 +198,34 @@ static void draw_axis(op_draw *d)
     ct_shape s = shape_with_axis(d);
 
     op_uniform(d, s, -2, 2);
+}
+
+static void draw_axis_distinct(op_draw *d)
+{
+    op_distinct(d, shape_with_axis(d));
+}
+
+static ct_tensor *call_max_axis(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_max_axis(in[0], (int)d->i[0], d->i[1] != 0, NULL);
+}
+
+static ct_tensor *call_min_axis(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_min_axis(in[0], (int)d->i[0], d->i[1] != 0, NULL);
+}
+
+static void draw_cumsum(op_draw *d)
+{
+    ct_shape s = op_shape(d, 1, 5);
+
+    op_uniform(d, s, -2, 2);
+    d->i[0] = op_below(d, 2 * s.rank) - s.rank;
+}
+
+static ct_tensor *call_cumsum(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_cumsum(in[0], (int)d->i[0]);
 }
 
 static ct_tensor *call_argmax(ct_tensor *const *in, const op_draw *d)
@@ -108,12 +269,33 @@ static ct_tensor *call_sum_to_shape(ct_tensor *const *in, const op_draw *d)
 }
 
 #define A_POSITION .no_gradient = "its result is a position"
+#define A_BOOL .no_gradient = "its result is bool"
 
 const op_row reduce_rows[] = {
     { "ct_sum", op_draw_any, .one = ct_sum },
     { "ct_mean", draw_mean, .one = ct_mean },
     { "ct_sum_axes", draw_axes, .call = call_sum_axes },
     { "ct_mean_axes", draw_mean_axes, .call = call_mean_axes },
+    { "ct_prod", op_draw_any, .one = ct_prod },
+    { "ct_prod_axes", draw_axes, .call = call_prod_axes },
+    { "ct_max", draw_extreme_of_all, .one = ct_max },
+    { "ct_min", draw_extreme_of_all, .one = ct_min },
+    { "ct_amax", draw_extreme, .call = call_amax },
+    { "ct_amin", draw_extreme, .call = call_amin },
+    { "ct_max_axis", draw_axis_distinct, .call = call_max_axis },
+    { "ct_min_axis", draw_axis_distinct, .call = call_min_axis },
+    { "ct_var", draw_var, .one = ct_var },
+    { "ct_std", draw_var, .one = ct_std },
+    { "ct_var_axes", draw_var_axes, .call = call_var_axes },
+    { "ct_std_axes", draw_var_axes, .call = call_std_axes },
+    { "ct_norm", draw_norm, .call = call_norm },
+    { "ct_norm_axes", draw_norm, .call = call_norm_axes },
+    { "ct_logsumexp", draw_logsumexp, .call = call_logsumexp },
+    { "ct_any", draw_bools, .one = ct_any, A_BOOL },
+    { "ct_all", draw_bools, .one = ct_all, A_BOOL },
+    { "ct_any_axes", draw_bools, .call = call_any_axes, A_BOOL },
+    { "ct_all_axes", draw_bools, .call = call_all_axes, A_BOOL },
+    { "ct_cumsum", draw_cumsum, .call = call_cumsum },
     { "ct_argmax", draw_axis, .call = call_argmax, A_POSITION },
     { "ct_argmin", draw_axis, .call = call_argmin, A_POSITION },
     { "ct_sum_to_shape", draw_sum_to_shape, .call = call_sum_to_shape },

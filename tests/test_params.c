@@ -84,7 +84,7 @@ START_TEST(misuse)
     ck_assert(ct_params_add(set, "b", CT_SHAPE(2, -2), zero) == NULL);
     expect_error(CT_ERR_SHAPE, "ct_params_add: b cannot have the shape [2,-2]");
     ck_assert(ct_params_add(part, "b", CT_SHAPE(2), (ct_init){ .fill = NULL }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add: rnn.b has no init");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add: b has no init");
     ck_assert(ct_param_value(open) == NULL);
     expect_error(CT_ERR_SHAPE, "ct_param_value: rnn.w is not settled: its shape is [3,-1]");
     ck_assert(ct_param_settle(open, CT_SHAPE(4, 2)) == CT_ERR_SHAPE);

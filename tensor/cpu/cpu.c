@@ -746,18 +746,13 @@ static void cpu_reduce(cti_reduce_op op, ct_dtype dtype, int64_t outer, int64_t 
 
 /* ---- rows by index ---- */
 
-static int64_t index_at(const void *index, ct_dtype dtype, int64_t i)
-{
-    return dtype == CT_I64 ? ((const int64_t *)index)[i] : ((const int32_t *)index)[i];
-}
-
 static ct_status check_indices(ct_dtype index_dtype, int64_t count, int64_t rows,
                                const void *index, int64_t *bad)
 {
     int64_t i;
 
     for (i = 0; i < count; i++) {
-        int64_t k = index_at(index, index_dtype, i);
+        int64_t k = cti_cpu_index_at(index, index_dtype, i);
 
         if (k < 0 || k >= rows) {
             *bad = i;
@@ -778,7 +773,7 @@ static ct_status cpu_gather_rows(ct_dtype dtype, ct_dtype index_dtype, int64_t c
         return CT_ERR_INDEX;
     for (i = 0; i < count; i++)
         memcpy((char *)out + (size_t)i * bytes,
-               (const char *)src + (size_t)index_at(index, index_dtype, i) * bytes, bytes);
+               (const char *)src + (size_t)cti_cpu_index_at(index, index_dtype, i) * bytes, bytes);
     return CT_OK;
 }
 
@@ -793,7 +788,7 @@ static ct_status cpu_scatter_add_rows(ct_dtype dtype, ct_dtype index_dtype, int6
     if (check_indices(index_dtype, count, rows, index, bad) != CT_OK)
         return CT_ERR_INDEX;
     for (i = 0; i < count; i++)
-        loops->add_row(width, (char *)dst + (size_t)index_at(index, index_dtype, i) * bytes,
+        loops->add_row(width, (char *)dst + (size_t)cti_cpu_index_at(index, index_dtype, i) * bytes,
                        (const char *)src + (size_t)i * bytes);
     return CT_OK;
 }
@@ -807,9 +802,11 @@ static ct_status cpu_one_hot(ct_dtype dtype, ct_dtype index_dtype, int64_t count
     if (check_indices(index_dtype, count, width, index, bad) != CT_OK)
         return CT_ERR_INDEX;
     memset(out, 0, (size_t)count * (size_t)width * size);
-    for (i = 0; i < count; i++)
-        store_double((char *)out + (size_t)(i * width + index_at(index, index_dtype, i)) * size,
-                     dtype, 1);
+    for (i = 0; i < count; i++) {
+        int64_t at = i * width + cti_cpu_index_at(index, index_dtype, i);
+
+        store_double((char *)out + (size_t)at * size, dtype, 1);
+    }
     return CT_OK;
 }
 
@@ -881,7 +878,7 @@ static void cross_entropy_piece(void *context, int64_t piece)
         for (i = 0; i < count; i++) {
             double loss = 0;
 
-            k = index_at(j->target, j->index_dtype, at + i);
+            k = cti_cpu_index_at(j->target, j->index_dtype, at + i);
             if (k != j->ignore) {
                 loss = lse[i] - (1 - j->smoothing) *
                                     load_double(x + (size_t)(i * j->n + k) * size, j->dtype);
@@ -904,7 +901,7 @@ static ct_status cpu_cross_entropy(ct_dtype dtype, ct_dtype index_dtype, int64_t
     int64_t i;
 
     for (i = 0; i < rows; i++) {
-        int64_t k = index_at(target, index_dtype, i);
+        int64_t k = cti_cpu_index_at(target, index_dtype, i);
 
         if (k != ignore && (k < 0 || k >= n)) {
             *bad = i;
@@ -924,7 +921,7 @@ static void cross_entropy_backward_piece(void *context, int64_t piece)
 
     for (i = piece * j->per_piece; i < last_row(j, piece); i++) {
         char *out = j->out + (size_t)(i * j->n) * size, *at;
-        int64_t k = index_at(j->target, j->index_dtype, i);
+        int64_t k = cti_cpu_index_at(j->target, j->index_dtype, i);
         double g = load_double(j->dloss + (size_t)(i * j->dloss_step) * size, j->dtype);
 
         if (k == j->ignore) {
@@ -1055,6 +1052,12 @@ const cti_backend cti_cpu_backend = {
     .gather_rows = cpu_gather_rows,
     .scatter_add_rows = cpu_scatter_add_rows,
     .one_hot = cpu_one_hot,
+    .cumsum = cti_cpu_cumsum,
+    .gather = cti_cpu_gather,
+    .scatter_add = cti_cpu_scatter_add,
+    .sort = cti_cpu_sort,
+    .dropout = cti_cpu_dropout,
+    .multinomial = cti_cpu_multinomial,
     .softmax = cpu_softmax,
     .cross_entropy = cpu_cross_entropy,
     .cross_entropy_backward = cpu_cross_entropy_backward,

@@ -70,4 +70,29 @@ void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, v
 void cti_cpu_sequence(const cti_sequence *s);
 void cti_cpu_sequence_backward(const cti_sequence *s);
 
+/* Element i of an array of indices. */
+static inline int64_t cti_cpu_index_at(const void *index, ct_dtype dtype, int64_t i)
+{
+    return dtype == CT_I64 ? ((const int64_t *)index)[i] : ((const int32_t *)index)[i];
+}
+
+/* along.c */
+void cti_cpu_cumsum(ct_dtype dtype, bool reverse, int64_t outer, int64_t n, int64_t inner,
+                    const void *in, void *out);
+ct_status cti_cpu_gather(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n, int64_t m,
+                         int64_t inner, const void *src, const void *index, void *out,
+                         int64_t *bad);
+ct_status cti_cpu_scatter_add(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n,
+                              int64_t m, int64_t inner, void *dst, const void *index,
+                              const void *src, int64_t *bad);
+void cti_cpu_sort(ct_dtype dtype, bool descending, int64_t rows, int64_t n, int64_t k,
+                  const void *in, int64_t *order, int64_t *scratch);
+
+/* sample.c */
+void cti_cpu_dropout(ct_dtype dtype, int64_t n, double p, uint64_t seed, uint64_t stream,
+                     uint64_t block, const void *in, void *out);
+ct_status cti_cpu_multinomial(int64_t rows, int64_t n, int64_t k, bool replacement,
+                              double *weights, uint64_t seed, uint64_t stream, uint64_t block,
+                              int64_t *out, int64_t *bad);
+
 #endif

@@ -1,0 +1,1119 @@
+/* test_ops.c - every op against PyTorch's numbers (tests/torch/ops_parity.txt, whose format is in
+ * ops_parity.py), what has no derivative to check, misuse (the whole message), and memory that runs
+ * out. */
+#include "tests/cases.h"
+#include "tests/harness.h"
+
+#include "tensor/host.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cotangent.h>
+
+/* ---- PyTorch's numbers ---- */
+
+#define MOST_NUMBERS 256
+#define LEAST_PER_OP 5
+
+/* Ops with no cases there, and why. */
+static const char *const not_there[] = {
+    "ct_dropout",     /* draws from another generator */
+    "ct_multinomial", /* the same */
+};
+
+typedef struct numbers {
+    int count;
+    double at[MOST_NUMBERS];
+} numbers;
+
+typedef struct parity_case {
+    int number; /* from 1, of the whole file */
+    const op_row *row;
+    op_draw draw; /* the row's options */
+    char kind[OP_INPUTS];
+    numbers in[OP_INPUTS], dy;
+    ct_shape y_shape;
+    numbers y[2], g[2][OP_INPUTS]; /* f64, f32 */
+    int gradients[2];
+} parity_case;
+
+static const op_row *row_named(const char *name)
+{
+    int t, r;
+
+    for (t = 0; op_tables[t]; t++)
+        for (r = 0; op_tables[t][r].name; r++)
+            if (strcmp(op_tables[t][r].name, name) == 0)
+                return &op_tables[t][r];
+    ck_abort_msg("ops_parity.txt has %s, the tables have not", name);
+    return NULL;
+}
+
+static numbers read_numbers(char *text)
+{
+    numbers n = { 0 };
+    char *word;
+
+    for (word = strtok(text, " \n"); word; word = strtok(NULL, " \n")) {
+        ck_assert_int_lt(n.count, MOST_NUMBERS);
+        n.at[n.count++] = strtod(word, NULL);
+    }
+    return n;
+}
+
+/* Takes "2,3" or "-" from *text. */
+static ct_shape read_shape(char **text)
+{
+    ct_shape s = ct_shape_of(0, NULL);
+
+    if (**text == '-') {
+        ++*text;
+        return s;
+    }
+    for (;;) {
+        s.dim[s.rank++] = strtoll(*text, text, 10);
+        if (**text != ',')
+            return s;
+        ++*text;
+    }
+}
+
+static void read_line(parity_case *c, char *line)
+{
+    char *space = strchr(line, ' '), *rest = space ? space + 1 : line + strlen(line) - 1;
+    int f32 = line[0] == 'Y' || line[0] == 'G', k;
+    numbers n;
+
+    if (strncmp(line, "in ", 3) == 0) {
+        k = c->draw.count++;
+        ck_assert_int_lt(k, OP_INPUTS);
+        c->kind[k] = line[3];
+        rest = line + 5;
+        c->draw.in[k].shape = read_shape(&rest);
+        c->in[k] = read_numbers(rest);
+        return;
+    }
+    if (line[0] == 'y')
+        c->y_shape = read_shape(&rest);
+    n = read_numbers(rest);
+    for (k = 0; line[0] == 'i' && k < n.count; k++)
+        c->draw.i[k] = (int64_t)n.at[k];
+    for (k = 0; line[0] == 'p' && k < n.count; k++)
+        c->draw.p[k] = n.at[k];
+    if (line[0] == 'd')
+        c->dy = n;
+    else if (line[0] == 'y' || line[0] == 'Y')
+        c->y[f32] = n;
+    else if (line[0] == 'g' || line[0] == 'G')
+        c->g[f32][c->gradients[f32]++] = n;
+}
+
+static ct_tensor *parity_input(const parity_case *c, int k, ct_dtype dtype)
+{
+    double scaled[MOST_NUMBERS];
+    bool real = c->kind[k] == 'f';
+    ct_tensor *t;
+    int j;
+
+    for (j = 0; j < c->in[k].count; j++)
+        scaled[j] = real ? c->in[k].at[j] / 256 : c->in[k].at[j];
+    t = ct_from_data(scaled, c->draw.in[k].shape, CT_F64, CT_CPU);
+    if (!real)
+        return ct_cast(t, c->kind[k] == 'i' ? CT_I64 : c->kind[k] == 'j' ? CT_I32 : CT_BOOL);
+    return ct_requires_grad(ct_cast(t, dtype), true);
+}
+
+/* |got - want| <= relative times the sum of the magnitudes. */
+static void compare(const parity_case *c, const char *what, ct_dtype dtype, ct_tensor *t,
+                    const numbers *want)
+{
+    double sum = 0;
+    char text[160];
+    int j;
+
+    for (j = 0; j < want->count; j++)
+        sum += isfinite(want->at[j]) ? fabs(want->at[j]) : 0;
+    snprintf(text, sizeof text, "case %d, %s %s, %s", c->number, c->row->name,
+             ct_dtype_name(dtype), what);
+    expect_values(text, t, want->at, (size_t)want->count, sum * (dtype == CT_F64 ? 1e-12 : 1e-5));
+}
+
+static bool same_shape(ct_shape a, ct_shape b)
+{
+    int k;
+
+    for (k = 0; k < a.rank && a.rank == b.rank; k++)
+        if (a.dim[k] != b.dim[k])
+            return false;
+    return a.rank == b.rank;
+}
+
+static void compare_gradients(const parity_case *c, ct_dtype dtype, ct_tensor *y, ct_tensor **in)
+{
+    double scaled[MOST_NUMBERS];
+    int f32 = dtype == CT_F32, n = 0, k;
+    ct_tensor *dy;
+
+    ck_assert_int_eq(c->dy.count, ct_numel(y));
+    for (k = 0; k < c->dy.count; k++)
+        scaled[k] = c->dy.at[k] / 256;
+    dy = ct_cast(ct_from_data(scaled, ct_shape_get(y), CT_F64, CT_CPU), ct_dtype_get(y));
+    ck_assert_msg(ct_backward_with(y, dy) == CT_OK, "case %d, %s: %s", c->number, c->row->name,
+                  ct_error_message());
+    for (k = 0; k < c->draw.count; k++) {
+        ct_tensor *g;
+
+        if (c->kind[k] != 'f')
+            continue;
+        ck_assert_int_lt(n, c->gradients[f32]);
+        g = ct_grad_of(in[k]);
+        compare(c, "gradient", dtype, g ? g : ct_zeros_like(in[k]), &c->g[f32][n++]);
+    }
+    ck_assert_int_eq(n, c->gradients[f32]);
+}
+
+static void check_case(const parity_case *c, ct_dtype dtype)
+{
+    int f32 = dtype == CT_F32, k;
+    ct_tensor *in[OP_INPUTS], *y;
+    ct_scope s = ct_scope_begin();
+
+    for (k = 0; k < c->draw.count; k++)
+        in[k] = parity_input(c, k, dtype);
+    y = op_call(c->row, &c->draw, in);
+    ck_assert_msg(y != NULL, "case %d, %s: %s", c->number, c->row->name, ct_error_message());
+    ck_assert_msg(same_shape(ct_shape_get(y), c->y_shape), "case %d, %s: another shape", c->number,
+                  c->row->name);
+    compare(c, "result", dtype, y, &c->y[f32 && c->y[1].count]);
+    if (c->gradients[0])
+        compare_gradients(c, dtype, y, in);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+
+/* The next case of the file into *c; false at its end. The line after it waits in line. */
+static bool next_case(FILE *f, parity_case *c, char *line, int size)
+{
+    static int number;
+
+    while (line[0] == '#' || line[0] == '\0')
+        if (!fgets(line, size, f))
+            return false;
+    if (strncmp(line, "op ", 3) != 0)
+        return false;
+    line[strcspn(line, "\n")] = '\0';
+    memset(c, 0, sizeof *c);
+    c->number = ++number;
+    c->row = row_named(line + 3);
+    while (fgets(line, size, f)) {
+        if (strncmp(line, "op ", 3) == 0)
+            return true;
+        read_line(c, line);
+    }
+    line[0] = '\0';
+    return true;
+}
+
+static bool is_there(const char *name)
+{
+    size_t k;
+
+    for (k = 0; k < sizeof not_there / sizeof *not_there; k++)
+        if (strcmp(not_there[k], name) == 0)
+            return false;
+    return true;
+}
+
+/* How many cases a row has had, by its name. */
+static int *count_of(const op_row *row)
+{
+    static int counts[512];
+    int t, r, n = 0;
+
+    for (t = 0; op_tables[t]; t++)
+        for (r = 0; op_tables[t][r].name; r++, n++)
+            if (strcmp(op_tables[t][r].name, row->name) == 0)
+                return &counts[n];
+    return NULL;
+}
+
+START_TEST(pytorch_gives_the_same)
+{
+    FILE *f = fopen(harness_source("tests/torch/ops_parity.txt"), "r");
+    static parity_case c;
+    char line[8192] = "";
+    int cases = 0, t, r;
+
+    ck_assert_msg(f != NULL, "cannot open tests/torch/ops_parity.txt");
+    while (next_case(f, &c, line, sizeof line)) {
+        check_case(&c, CT_F64);
+        check_case(&c, CT_F32);
+        ++*count_of(c.row);
+        cases++;
+    }
+    fclose(f);
+    for (t = 0; op_tables[t]; t++)
+        for (r = 0; op_tables[t][r].name; r++)
+            if (is_there(op_tables[t][r].name))
+                ck_assert_msg(*count_of(&op_tables[t][r]) >= LEAST_PER_OP, "%s has %d cases",
+                              op_tables[t][r].name, *count_of(&op_tables[t][r]));
+    ck_assert_int_ge(cases, 1000);
+}
+END_TEST
+
+/* ---- values that no derivative shows ---- */
+
+#define F64(...)                                                                                  \
+    ct_from_data((double[]){ __VA_ARGS__ },                                                       \
+                 CT_SHAPE((int64_t)(sizeof((double[]){ __VA_ARGS__ }) / sizeof(double))), CT_F64, \
+                 CT_CPU)
+#define I64(...)                                                                                  \
+    ct_from_data((int64_t[]){ __VA_ARGS__ },                                                      \
+                 CT_SHAPE((int64_t)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t))),       \
+                 CT_I64, CT_CPU)
+
+/* Fails unless t's elements are exactly these. */
+#define EXPECT(t, ...)                                                                            \
+    expect_values(#t, t, (double[]){ __VA_ARGS__ },                                               \
+                  sizeof((double[]){ __VA_ARGS__ }) / sizeof(double), 0)
+
+static ct_tensor *leaf(ct_tensor *t)
+{
+    return ct_requires_grad(t, true);
+}
+
+/* The gradient of <y, dy> with respect to x. */
+static ct_tensor *gradient(ct_tensor *y, ct_tensor *x, ct_tensor *dy)
+{
+    ct_tensor *g = NULL;
+
+    ck_assert_msg(ct_grad(1, &y, 1, &x, dy ? &dy : NULL, false, &g) == CT_OK, "%s",
+                  ct_error_message());
+    return g;
+}
+
+START_TEST(extremes_give_values_and_indices)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = leaf(ct_reshape(F64(3, 7, 7, 5, 5, -1), CT_SHAPE(2, 3))), *k, *y;
+    const int both[] = { 0, 1 };
+
+    EXPECT(ct_max_axis(x, 1, false, &k), 7, 5);
+    EXPECT(k, 1, 0); /* the first of equals */
+    ck_assert_int_eq(ct_dtype_get(k), CT_I64);
+    y = ct_max_axis(x, -1, true, &k);
+    ck_assert(same_shape(ct_shape_get(y), CT_SHAPE(2, 1)));
+    ck_assert(same_shape(ct_shape_get(k), CT_SHAPE(2, 1)));
+    EXPECT(gradient(y, x, ct_ones_like(y)), 0, 1, 0, 1, 0, 0);
+    EXPECT(ct_min_axis(x, 0, false, &k), 3, 5, -1);
+    EXPECT(k, 0, 1, 1);
+    /* without positions the gradient is shared by equals */
+    EXPECT(gradient(ct_max(x), x, NULL), 0, 0.5, 0.5, 0, 0, 0);
+    y = ct_amax(x, 1, both + 1, false);
+    EXPECT(y, 7, 5);
+    EXPECT(gradient(y, x, F64(2, 6)), 0, 1, 1, 3, 3, 0);
+    EXPECT(ct_amin(x, 2, both, true), -1);
+    EXPECT(ct_max(F64(1, NAN, 2)), NAN);
+    EXPECT(ct_max_axis(F64(1, NAN, NAN), 0, false, &k), NAN);
+    EXPECT(k, 1);
+    EXPECT(ct_max(I64(-3, 4, 2)), 4);
+    EXPECT(ct_min_axis(I64(-3, 4, -5), 0, false, NULL), -5);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(products_have_derivatives_at_zero)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = leaf(F64(2, 0, 3)), *z = leaf(F64(0, 5, 0)), *y, *g, *h;
+    ct_tensor *one = leaf(F64(4)), *five = leaf(F64(1, 2, 0, 4, 5));
+
+    EXPECT(gradient(ct_prod(x), x, NULL), 0, 6, 0);
+    EXPECT(gradient(ct_prod(z), z, NULL), 0, 0, 0);
+    EXPECT(gradient(ct_prod(one), one, NULL), 1);
+    EXPECT(gradient(ct_prod(five), five, NULL), 0, 0, 40, 0, 0);
+    y = ct_prod(z); /* d2 y / dz0 dz2 = z1 */
+    ck_assert(ct_grad(1, &y, 1, &z, NULL, true, &g) == CT_OK);
+    h = gradient(g, z, F64(1, 0, 0));
+    EXPECT(h, 0, 0, 5);
+    EXPECT(ct_prod(ct_zeros(CT_SHAPE(0), CT_F32, CT_CPU)), 1);
+    EXPECT(ct_prod(I64(3, -4)), -12);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(roots_are_flat_where_they_are_zero)
+{
+    static const double norms[] = { 1, 2, 1.5, 3 };
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = leaf(ct_zeros(CT_SHAPE(3), CT_F64, CT_CPU)), *same = leaf(F64(2, 2, 2));
+    int k;
+
+    for (k = 0; k < 4; k++) {
+        EXPECT(ct_norm(x, norms[k]), 0);
+        EXPECT(gradient(ct_norm(x, norms[k]), x, NULL), 0, 0, 0);
+    }
+    EXPECT(ct_std(same), 0);
+    EXPECT(gradient(ct_std(same), same, NULL), 0, 0, 0);
+    EXPECT(ct_var(F64(1)), NAN); /* 0 / 0, as in PyTorch */
+    EXPECT(ct_var_axes(F64(1, 3), 1, (int[]){ 0 }, 5, false), INFINITY);
+    EXPECT(ct_norm(F64(3, -4, 0), INFINITY), 4);
+    EXPECT(ct_norm(ct_zeros(CT_SHAPE(0), CT_F64, CT_CPU), 2), 0);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(logsumexp_does_not_overflow)
+{
+    const int axis = 0;
+    ct_scope s = ct_scope_begin();
+    ct_tensor *none = leaf(F64(-INFINITY, -INFINITY)), *y = ct_logsumexp(none, 1, &axis, false);
+    ct_tensor *some = leaf(F64(0, -INFINITY));
+
+    EXPECT(y, -INFINITY);
+    EXPECT(gradient(y, none, NULL), 0, 0);
+    EXPECT(gradient(ct_logsumexp(some, 1, &axis, false), some, NULL), 1, 0);
+    expect_close("large", ct_item(ct_logsumexp(F64(1000, 1000), 1, &axis, false)),
+                 1000 + log(2), 1e-12);
+    expect_close("small", ct_item(ct_logsumexp(F64(-1000, -1000), 1, &axis, false)),
+                 -1000 + log(2), 1e-12);
+    EXPECT(ct_logsumexp(F64(1, INFINITY), 1, &axis, false), INFINITY);
+    EXPECT(ct_logsumexp(F64(1, NAN), 1, &axis, false), NAN);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(any_and_all)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *b = ct_reshape(ct_cast(I64(0, 1, 1, 0, 0, 0), CT_BOOL), CT_SHAPE(3, 2));
+    ct_tensor *none = ct_zeros(CT_SHAPE(2, 0), CT_BOOL, CT_CPU);
+    const int axes[] = { 1, 0 };
+
+    EXPECT(ct_any(b), 1);
+    EXPECT(ct_all(b), 0);
+    EXPECT(ct_any_axes(b, 1, axes, false), 1, 1, 0);
+    EXPECT(ct_all_axes(ct_slice(b, 0, 0, 2, 1), 1, axes + 1, false), 0, 0);
+    EXPECT(ct_all_axes(b, 2, axes, true), 0);
+    EXPECT(ct_any_axes(none, 1, axes, false), 0, 0);
+    EXPECT(ct_all_axes(none, 1, axes, false), 1, 1);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(sorting_is_stable)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = F64(2, NAN, 1, 2, -0.0, 0, NAN, 1), *k;
+
+    EXPECT(ct_sort(x, 0, false, &k), 0, 0, 1, 1, 2, 2, NAN, NAN);
+    EXPECT(k, 4, 5, 2, 7, 0, 3, 1, 6);
+    EXPECT(ct_argsort(x, 0, true), 1, 6, 0, 3, 2, 7, 4, 5);
+    EXPECT(ct_topk(x, 3, 0, true, &k), NAN, NAN, 2);
+    EXPECT(k, 1, 6, 0);
+    EXPECT(ct_topk(x, 3, 0, false, &k), 0, 0, 1);
+    EXPECT(k, 4, 5, 2);
+    ck_assert_int_eq(ct_numel(ct_topk(x, 0, 0, false, &k)), 0);
+    EXPECT(ct_sort(ct_cast(I64(3, -1, 3, 2), CT_I32), -1, true, &k), 3, 3, 2, -1);
+    EXPECT(k, 0, 2, 3, 1);
+    EXPECT(ct_sort(I64(INT64_C(1) << 40, -(INT64_C(1) << 40)), 0, false, NULL), -0x1p40, 0x1p40);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(long_rows_are_sorted)
+{
+    ct_generator g = ct_generator_seed(_i);
+    ct_scope s = ct_scope_begin();
+    int64_t n = 1 + (int64_t)ct_random_below(&g, 1000), i, last = -1;
+    ct_tensor *x = ct_floor(ct_mul_scalar(ct_rand(CT_SHAPE(n), CT_F32, CT_CPU, &g), 50)), *k;
+    double *v = values_of(ct_sort(x, 0, _i % 2, &k)), *at = values_of(k), *was = values_of(x);
+    int64_t most = (int64_t)ct_random_below(&g, (uint64_t)(n < 64 ? n : 64) + 1);
+    char *seen = calloc((size_t)n, 1);
+
+    for (i = 0; i < n; i++) {
+        bool tie = i > 0 && v[i] == v[i - 1];
+
+        ck_assert(i == 0 || tie || (v[i] < v[i - 1]) == (_i % 2));
+        ck_assert(!tie || at[i] > (double)last);
+        last = (int64_t)at[i];
+        ck_assert(!seen[last]++);
+        ck_assert(was[last] == v[i]);
+    }
+    ck_assert_ptr_nonnull(ct_topk(x, most, 0, _i % 2, &k)); /* few are chosen another way */
+    expect_values("topk", k, at, (size_t)most, 0);
+    free(v);
+    free(at);
+    free(was);
+    free(seen);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* |x| by way of a root, whose derivative at 0 is no number: 0 / 0 */
+static ct_tensor *bad_abs(int count, ct_tensor *const *in, void *context)
+{
+    (void)count;
+    (void)context;
+    return ct_sqrt(ct_square(in[0]));
+}
+
+START_TEST(gradcheck_sees_a_nan_among_right_derivatives)
+{
+    ct_generator g = ct_generator_seed(1);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *good = leaf(F64(1, -2)), *bad = leaf(F64(0, 1, -2));
+
+    ck_assert(ct_gradcheck(bad_abs, 1, &good, NULL, &g, 0, 0));
+    ck_assert(!ct_gradcheck(bad_abs, 1, &bad, NULL, &g, 0, 0));
+    ck_assert_int_eq(ct_error(), CT_ERR_NUMERIC);
+    ct_error_clear();
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* ---- arrangements of other dtypes, and views ---- */
+
+START_TEST(arrangements_take_any_dtype)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *b = ct_cast(I64(1, 0, 0), CT_BOOL), *h = ct_cast(F64(1, 2, 3), CT_BF16);
+    ct_tensor *m = ct_reshape(ct_arange(1, 7, 1, CT_I32, CT_CPU), CT_SHAPE(2, 3));
+    const int axes[] = { 0, -1 };
+
+    EXPECT(ct_flip(b, 1, axes), 0, 0, 1);
+    EXPECT(ct_cast(ct_flip(h, 1, axes), CT_F32), 3, 2, 1);
+    EXPECT(ct_flip(m, 2, axes), 6, 5, 4, 3, 2, 1);
+    EXPECT(ct_flip(m, 0, NULL), 1, 2, 3, 4, 5, 6);
+    EXPECT(ct_roll(m, -4, 1), 2, 3, 1, 5, 6, 4);
+    EXPECT(ct_tril(m, 0), 1, 0, 0, 4, 5, 0);
+    EXPECT(ct_triu(m, INT64_MAX), 0, 0, 0, 0, 0, 0);
+    EXPECT(ct_triu(m, INT64_MIN), 1, 2, 3, 4, 5, 6);
+    EXPECT(ct_pad(b, 2, (int64_t[]){ 1, 2 }, 1), 1, 1, 0, 0, 1, 1);
+    EXPECT(ct_repeat(I64(1, 2), 2, (int64_t[]){ 2, 2 }), 1, 2, 1, 2, 1, 2, 1, 2);
+    EXPECT(ct_gather(b, 0, I64(0, 0, 2, 0)), 1, 1, 0, 1);
+    EXPECT(ct_take(m, I64(5, 0)), 6, 1);
+    EXPECT(ct_scatter_add(I64(1, 1), 0, I64(1, 1, 0), I64(5, 6, 7)), 8, 12);
+    EXPECT(ct_cumsum(m, 0), 1, 2, 3, 5, 7, 9);
+    EXPECT(ct_outer(I64(1, 2), I64(3, 4)), 3, 4, 6, 8);
+    EXPECT(ct_full_like(m, 7), 7, 7, 7, 7, 7, 7);
+    ck_assert_int_eq(ct_dtype_get(ct_zeros_like(b)), CT_BOOL);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(a_repeat_is_no_view)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = F64(1, 2), *y = ct_repeat(x, 1, (int64_t[]){ 1 });
+
+    ck_assert(ct_fill(x, 9) == CT_OK);
+    EXPECT(y, 1, 2);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(parts_of_a_split_are_views)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = F64(1, 2, 3, 4, 5, 6), *parts[3];
+
+    ck_assert(ct_split(x, 3, NULL, 0, parts) == CT_OK);
+    EXPECT(parts[2], 5, 6);
+    ck_assert(ct_split(x, 3, (int64_t[]){ 1, 0, 5 }, -1, parts) == CT_OK);
+    ck_assert_int_eq(ct_numel(parts[1]), 0);
+    ck_assert(ct_fill(parts[0], 9) == CT_OK);
+    EXPECT(x, 9, 2, 3, 4, 5, 6);
+    ck_assert(ct_to(x, CT_CPU) == x);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* ---- draws ---- */
+
+START_TEST(dropout_drops_and_scales)
+{
+    const int64_t n = 40001;
+    const double p = 0.3;
+    ct_generator g = ct_generator_seed(7), again = g, later;
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = leaf(ct_ones(CT_SHAPE(n), CT_F64, CT_CPU)), *y = ct_dropout(x, p, &g);
+    double *v = values_of(y), *w, *d;
+    int64_t dropped = 0, i;
+
+    later = g;
+    ck_assert_int_eq(g.position, (uint64_t)(n + 3) / 4 * 4);
+    for (i = 0; i < n; i++) {
+        ck_assert(v[i] == 0 || v[i] == 1 / (1 - p));
+        dropped += v[i] == 0;
+    }
+    /* 5 standard deviations */
+    expect_close("share", (double)dropped, p * (double)n, 5 * sqrt((double)n * p * (1 - p)));
+    ck_assert(ct_set_num_threads(3) == CT_OK);
+    w = values_of(ct_dropout(x, p, &again));
+    ck_assert(ct_set_num_threads(1) == CT_OK);
+    ck_assert_mem_eq(v, w, (size_t)n * sizeof *v); /* the same places */
+    d = values_of(gradient(y, x, ct_ones_like(x)));
+    ck_assert_mem_eq(v, d, (size_t)n * sizeof *v);
+    free(w);
+    w = values_of(ct_dropout(x, p, &later));
+    ck_assert_mem_ne(v, w, (size_t)n * sizeof *v);
+    free(v);
+    free(w);
+    free(d);
+    EXPECT(ct_dropout(F64(1, 2, 3), 0, &g), 1, 2, 3);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(dropout_of_f32_takes_the_same_places)
+{
+    ct_generator g = ct_generator_seed(3), again = g;
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_full(CT_SHAPE(5, 7), 3, CT_F32, CT_CPU);
+    double *v = values_of(ct_dropout(x, 0.5, &g));
+    double *w = values_of(ct_dropout(ct_cast(x, CT_F64), 0.5, &again));
+
+    ck_assert_mem_eq(v, w, 35 * sizeof *v);
+    free(v);
+    free(w);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(multinomial_follows_the_weights)
+{
+    const int64_t n = 20000;
+    const double share[] = { 0.1, 0, 0.6, 0.3 };
+    ct_generator g = ct_generator_seed(5), again = g;
+    ct_scope s = ct_scope_begin();
+    ct_tensor *w = ct_cast(F64(1, 0, 6, 3), CT_F32);
+    double *v = values_of(ct_multinomial(w, n, true, &g)), count[4] = { 0 };
+    double *u = values_of(ct_multinomial(w, n, true, &again));
+    int64_t i;
+
+    ck_assert_mem_eq(u, v, (size_t)n * sizeof *v);
+    ck_assert_int_eq(g.position, 2 * (uint64_t)n);
+    for (i = 0; i < n; i++)
+        count[(int)v[i]]++;
+    for (i = 0; i < 4; i++)
+        expect_close("share", count[i], share[i] * (double)n,
+                     5 * sqrt((double)n * share[i] * (1 - share[i])));
+    free(v);
+    free(u);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(multinomial_draws_are_independent)
+{
+    const int n = 8000;
+    ct_generator g = ct_generator_seed(9);
+    ct_scope s = ct_scope_begin();
+    double *v = values_of(ct_multinomial(ct_ones(CT_SHAPE(16), CT_F64, CT_CPU), n, true, &g));
+    int gap, i;
+
+    for (gap = 1; gap <= 4; gap++) { /* pairs of which both are the same: 1 in 16 */
+        double same = 0;
+
+        for (i = 0; i + gap < n; i++)
+            same += v[i] == v[i + gap];
+        expect_close("pairs", same, n / 16.0, 6 * sqrt(n * 15 / 256.0));
+    }
+    free(v);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(multinomial_without_replacement_repeats_none)
+{
+    ct_generator g = ct_generator_seed(6);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *w = F64(1, 0, 6, 3, 1), *rows = ct_expand(w, CT_SHAPE(500, 5));
+    double *v = values_of(ct_multinomial(rows, 4, false, &g)), first = 0;
+    int i, j;
+
+    for (i = 0; i < 500; i++) {
+        int seen = 0;
+
+        for (j = 0; j < 4; j++)
+            seen |= 1 << (int)v[4 * i + j];
+        ck_assert_int_eq(seen, 1 | 4 | 8 | 16);
+        first += v[4 * i] == 2;
+    }
+    expect_close("first", first, 500 * 6 / 11.0, 5 * sqrt(500 * 6 * 5 / 121.0));
+    free(v);
+    EXPECT(w, 1, 0, 6, 3, 1); /* not written */
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* ---- losses at their edges ---- */
+
+START_TEST(losses_stay_finite)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = leaf(F64(1000, -1000, 1000, -1000, 0)), *t = F64(1, 0, 0, 1, 1);
+    ct_tensor *y = ct_bce_with_logits(x, t, CT_NONE), *g, *two, *last;
+    ct_cross_entropy_options skip = { .has_ignore_index = true, .ignore_index = -100 };
+
+    expect_values("bce", y, (double[]){ 0, 0, 1000, 1000, log(2) }, 5, 1e-12);
+    g = gradient(y, x, ct_ones_like(x));
+    EXPECT(g, 0, 0, 1, -1, -0.5);
+    two = leaf(ct_reshape(F64(-1, -2, -3, -4), CT_SHAPE(2, 2)));
+    last = ct_nll_loss(two, I64(-100, 1), skip);
+    EXPECT(last, 4);
+    EXPECT(gradient(last, two, NULL), 0, 0, 0, -1);
+    EXPECT(ct_nll_loss(two, I64(-100, -100), skip), NAN); /* the mean of nothing */
+    skip.reduction = CT_SUM;
+    EXPECT(ct_nll_loss(two, I64(-100, -100), skip), 0);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* ---- misuse ---- */
+
+/* The call gives NULL, and this whole message. */
+#define REFUSED(status, text, call)                                                               \
+    do {                                                                                          \
+        ck_assert_msg((call) == NULL, "%s is not refused", #call);                                \
+        expect_error(status, text);                                                               \
+    } while (0)
+
+/* A NULL gives NULL without an error. */
+#define SILENT(call)                                                                              \
+    do {                                                                                          \
+        ck_assert_msg((call) == NULL, "%s is not NULL", #call);                                   \
+        expect_ok();                                                                              \
+    } while (0)
+
+static const int no_axis[] = { 0, 5 }, twice[] = { 1, -1 }, first[] = { 0 };
+
+START_TEST(reductions_refuse)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_ones(CT_SHAPE(2, 3), CT_F32, CT_CPU), *i = ct_cast(x, CT_I64), *k = x;
+    ct_tensor *b = ct_cast(x, CT_BOOL), *none = ct_ones(CT_SHAPE(2, 0), CT_F64, CT_CPU);
+
+    REFUSED(CT_ERR_SHAPE, "ct_prod_axes: axis 5 is not an axis of f32[2,3] cpu",
+            ct_prod_axes(x, 2, no_axis, false));
+    REFUSED(CT_ERR_SHAPE, "ct_prod_axes: axis -1 of f32[2,3] cpu is listed twice",
+            ct_prod_axes(x, 2, twice, false));
+    REFUSED(CT_ERR_DTYPE, "ct_prod: x bool[2,3] cpu must be of numbers", ct_prod(b));
+    REFUSED(CT_ERR_DTYPE, "ct_max: x bool[2,3] cpu must be of numbers", ct_max(b));
+    REFUSED(CT_ERR_SHAPE, "ct_max: axis 1 of x f64[2,0] cpu has size 0", ct_max(none));
+    REFUSED(CT_ERR_SHAPE, "ct_min: axis 1 of x f64[2,0] cpu has size 0", ct_min(none));
+    REFUSED(CT_ERR_SHAPE, "ct_amax: axis 5 is not an axis of f32[2,3] cpu",
+            ct_amax(x, 2, no_axis, true));
+    REFUSED(CT_ERR_SHAPE, "ct_amin: axis 1 of x f64[2,0] cpu has size 0",
+            ct_amin(none, 1, twice, true));
+    REFUSED(CT_ERR_SHAPE, "ct_max_axis: axis 2 is not an axis of f32[2,3] cpu",
+            ct_max_axis(x, 2, false, &k));
+    ck_assert_ptr_null(k);
+    REFUSED(CT_ERR_SHAPE, "ct_min_axis: axis 1 of x f64[2,0] cpu has size 0",
+            ct_min_axis(none, 1, false, NULL));
+    REFUSED(CT_ERR_DTYPE, "ct_var: x i64[2,3] cpu must be f32 or f64", ct_var(i));
+    REFUSED(CT_ERR_DTYPE, "ct_std: x i64[2,3] cpu must be f32 or f64", ct_std(i));
+    REFUSED(CT_ERR_ARGUMENT, "ct_var_axes: correction nan is not finite",
+            ct_var_axes(x, 1, first, (double)NAN, false));
+    REFUSED(CT_ERR_SHAPE, "ct_std_axes: axis -1 of f32[2,3] cpu is listed twice",
+            ct_std_axes(x, 2, twice, 1, false));
+    REFUSED(CT_ERR_ARGUMENT, "ct_norm: p 0.5 is below 1", ct_norm(x, 0.5));
+    REFUSED(CT_ERR_DTYPE, "ct_norm: x bool[2,3] cpu must be f32 or f64", ct_norm(b, 2));
+    REFUSED(CT_ERR_ARGUMENT, "ct_norm_axes: p nan is below 1",
+            ct_norm_axes(x, (double)NAN, 1, first, false));
+    REFUSED(CT_ERR_SHAPE, "ct_norm_axes: axis 1 of x f64[2,0] cpu has size 0",
+            ct_norm_axes(none, INFINITY, 1, twice, false));
+    REFUSED(CT_ERR_SHAPE, "ct_logsumexp: axis 1 of x f64[2,0] cpu has size 0",
+            ct_logsumexp(none, 1, twice, false));
+    REFUSED(CT_ERR_DTYPE, "ct_logsumexp: x i64[2,3] cpu must be f32 or f64",
+            ct_logsumexp(i, 1, first, false));
+    REFUSED(CT_ERR_DTYPE, "ct_any: x f32[2,3] cpu must be bool", ct_any(x));
+    REFUSED(CT_ERR_DTYPE, "ct_all: x i64[2,3] cpu must be bool", ct_all(i));
+    REFUSED(CT_ERR_SHAPE, "ct_any_axes: axis 5 is not an axis of bool[2,3] cpu",
+            ct_any_axes(b, 2, no_axis, false));
+    REFUSED(CT_ERR_SHAPE, "ct_all_axes: axis -1 of bool[2,3] cpu is listed twice",
+            ct_all_axes(b, 2, twice, false));
+    REFUSED(CT_ERR_SHAPE, "ct_cumsum: axis -3 is not an axis of f32[2,3] cpu", ct_cumsum(x, -3));
+    REFUSED(CT_ERR_DTYPE, "ct_cumsum: x bool[2,3] cpu must be of numbers", ct_cumsum(b, 0));
+    SILENT(ct_prod(NULL));
+    SILENT(ct_amax(NULL, 0, NULL, false));
+    SILENT(ct_var_axes(NULL, 0, NULL, 1, false));
+    SILENT(ct_norm(NULL, 0));
+    SILENT(ct_logsumexp(NULL, 0, NULL, false));
+    SILENT(ct_any(NULL));
+    SILENT(ct_cumsum(NULL, 0));
+    k = x;
+    SILENT(ct_max_axis(NULL, 0, false, &k));
+    ck_assert_ptr_null(k);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(vectors_refuse)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *a = ct_ones(CT_SHAPE(3), CT_F32, CT_CPU), *b = ct_ones(CT_SHAPE(4), CT_F32, CT_CPU);
+    ct_tensor *m = ct_ones(CT_SHAPE(2, 3), CT_F32, CT_CPU), *d = ct_cast(a, CT_F64);
+
+    REFUSED(CT_ERR_SHAPE, "ct_dot: a f32[3] cpu and b f32[4] cpu differ in length", ct_dot(a, b));
+    REFUSED(CT_ERR_SHAPE, "ct_dot: a f32[2,3] cpu and b f32[3] cpu must have rank 1", ct_dot(m, a));
+    REFUSED(CT_ERR_DTYPE,
+            "ct_dot: a f32[3] cpu and b f64[3] cpu differ in dtype (no promotion: ct_cast one)",
+            ct_dot(a, d));
+    REFUSED(CT_ERR_DTYPE, "ct_dot: a i32[3] cpu must be f32 or f64",
+            ct_dot(ct_cast(a, CT_I32), ct_cast(a, CT_I32)));
+    REFUSED(CT_ERR_SHAPE, "ct_outer: a f32[3] cpu and b f32[2,3] cpu must have rank 1",
+            ct_outer(a, m));
+    REFUSED(CT_ERR_DTYPE,
+            "ct_outer: a f64[3] cpu and b f32[3] cpu differ in dtype (no promotion: ct_cast one)",
+            ct_outer(d, a));
+    SILENT(ct_dot(NULL, a));
+    SILENT(ct_outer(a, NULL));
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(arrangements_refuse)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_ones(CT_SHAPE(2, 3), CT_F32, CT_CPU), *parts[3] = { x, x, x };
+    ct_tensor *v = ct_ones(CT_SHAPE(3), CT_F32, CT_CPU);
+
+    ck_assert(ct_split(x, 2, NULL, 1, parts) == CT_ERR_SHAPE);
+    ck_assert(!parts[0] && !parts[1] && parts[2] == x);
+    expect_error(CT_ERR_SHAPE,
+                 "ct_split: axis 1 of x f32[2,3] cpu does not split into 2 equal parts");
+    ck_assert(ct_split(x, 3, (int64_t[]){ 1, 1, 2 }, -1, parts) == CT_ERR_SHAPE);
+    expect_error(CT_ERR_SHAPE,
+                 "ct_split: axis 1 of x f32[2,3] cpu does not split into 3 such parts");
+    ck_assert(ct_split(x, 3, (int64_t[]){ 4, -1, 0 }, 1, parts) == CT_ERR_SHAPE);
+    expect_error(CT_ERR_SHAPE,
+                 "ct_split: axis 1 of x f32[2,3] cpu does not split into 3 such parts");
+    ck_assert(ct_split(x, 0, NULL, 1, parts) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_split: 0 parts");
+    ck_assert(ct_split(x, 1, NULL, 1, NULL) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_split: parts is NULL");
+    ck_assert(ct_split(NULL, 1, NULL, 1, parts) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_split: x is NULL");
+    ck_assert(ct_split(x, 1, NULL, 2, parts) == CT_ERR_SHAPE);
+    expect_error(CT_ERR_SHAPE, "ct_split: axis 2 is not an axis of f32[2,3] cpu");
+    REFUSED(CT_ERR_SHAPE, "ct_flip: axis -1 of x f32[2,3] cpu is listed twice",
+            ct_flip(x, 2, twice));
+    REFUSED(CT_ERR_SHAPE, "ct_flip: axis 5 is not an axis of f32[2,3] cpu", ct_flip(x, 2, no_axis));
+    REFUSED(CT_ERR_SHAPE, "ct_roll: axis 2 is not an axis of f32[2,3] cpu", ct_roll(x, 1, 2));
+    REFUSED(CT_ERR_SHAPE, "ct_pad: 3 sizes for x f32[2,3] cpu",
+            ct_pad(x, 3, (int64_t[]){ 1, 1, 1 }, 0));
+    REFUSED(CT_ERR_SHAPE, "ct_pad: 4 sizes for x f32[3] cpu",
+            ct_pad(v, 4, (int64_t[]){ 1, 1, 1, 1 }, 0));
+    REFUSED(CT_ERR_ARGUMENT, "ct_pad: size -1 (number 1) for x f32[3] cpu is negative",
+            ct_pad(v, 2, (int64_t[]){ 1, -1 }, 0));
+    REFUSED(CT_ERR_ARGUMENT,
+            "ct_pad: size 9223372036854775807 (number 0) for x f32[3] cpu is too large",
+            ct_pad(v, 2, (int64_t[]){ INT64_MAX, 0 }, 0));
+    REFUSED(CT_ERR_SHAPE, "ct_repeat: 1 times for x f32[2,3] cpu (there may be 2 to 8)",
+            ct_repeat(x, 1, (int64_t[]){ 2 }));
+    REFUSED(CT_ERR_ARGUMENT, "ct_repeat: -2 times (number 1) for x f32[2,3] cpu is negative",
+            ct_repeat(x, 2, (int64_t[]){ 1, -2 }));
+    REFUSED(CT_ERR_ARGUMENT,
+            "ct_repeat: 9223372036854775807 times (number 0) for x f32[2,3] cpu is too large",
+            ct_repeat(x, 2, (int64_t[]){ INT64_MAX, 1 }));
+    REFUSED(CT_ERR_SHAPE,
+            "ct_repeat: shape [2305843009213693952,9] is too large: its size overflows",
+            ct_repeat(x, 2, (int64_t[]){ INT64_C(1) << 60, 3 }));
+    REFUSED(CT_ERR_SHAPE, "ct_tril: x f32[3] cpu has no rows and columns", ct_tril(v, 0));
+    REFUSED(CT_ERR_SHAPE, "ct_triu: x f32[3] cpu has no rows and columns", ct_triu(v, 0));
+    REFUSED(CT_ERR_DEVICE, "ct_to: x f32[2,3] cpu: there is no device 77", ct_to(x, 77));
+    SILENT(ct_flip(NULL, 0, NULL));
+    SILENT(ct_roll(NULL, 0, 0));
+    SILENT(ct_pad(NULL, 0, NULL, 0));
+    SILENT(ct_repeat(NULL, 0, NULL));
+    SILENT(ct_tril(NULL, 0));
+    SILENT(ct_to(NULL, 77));
+    SILENT(ct_full_like(NULL, 0));
+    SILENT(ct_zeros_like(NULL));
+    SILENT(ct_ones_like(NULL));
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(indexing_refuses)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_ones(CT_SHAPE(2, 3), CT_F32, CT_CPU), *k = I64(0, 2, 1), *v = F64(1, 2);
+    ct_tensor *kk = ct_reshape(k, CT_SHAPE(1, 3)), *b = ct_cast(x, CT_BOOL);
+
+    REFUSED(CT_ERR_INDEX, "ct_gather: index 2, number 1 of i64[3] cpu, is not in 0..1",
+            ct_gather(v, 0, k));
+    REFUSED(CT_ERR_INDEX, "ct_gather: index -1, number 0 of i64[1] cpu, is not in 0..1",
+            ct_gather(v, 0, I64(-1)));
+    REFUSED(CT_ERR_SHAPE, "ct_gather: index i64[3] cpu does not fit x f32[2,3] cpu (axis 1)",
+            ct_gather(x, -1, k));
+    REFUSED(CT_ERR_SHAPE, "ct_gather: index i64[3,1] cpu does not fit x f32[2,3] cpu (axis 1)",
+            ct_gather(x, 1, ct_reshape(k, CT_SHAPE(3, 1))));
+    REFUSED(CT_ERR_DTYPE, "ct_gather: index f64[2] cpu must be i32 or i64", ct_gather(v, 0, v));
+    REFUSED(CT_ERR_SHAPE, "ct_gather: axis 2 is not an axis of f32[2,3] cpu", ct_gather(x, 2, kk));
+    REFUSED(CT_ERR_INDEX, "ct_scatter_add: index 2, number 1 of i64[1,3] cpu, is not in 0..1",
+            ct_scatter_add(x, 0, kk, x));
+    REFUSED(CT_ERR_SHAPE,
+            "ct_scatter_add: index i64[1,3] cpu does not fit x f32[2,3] cpu and src f32[2,2] cpu "
+            "(axis 1)",
+            ct_scatter_add(x, 1, kk, ct_narrow(x, 1, 0, 2)));
+    REFUSED(CT_ERR_DTYPE,
+            "ct_scatter_add: x f32[2,3] cpu and src f64[2,3] cpu differ in dtype (no promotion: "
+            "ct_cast one)",
+            ct_scatter_add(x, 1, kk, ct_cast(x, CT_F64)));
+    REFUSED(CT_ERR_DTYPE, "ct_scatter_add: x bool[2,3] cpu must be of numbers",
+            ct_scatter_add(b, 1, kk, b));
+    REFUSED(CT_ERR_INDEX, "ct_take: index 2, number 1 of i64[3] cpu, is not in 0..1",
+            ct_take(v, k));
+    REFUSED(CT_ERR_DTYPE, "ct_take: indices f64[2] cpu must be i32 or i64", ct_take(x, v));
+    REFUSED(CT_ERR_INDEX, "ct_index_add: index 2, number 1 of i64[3] cpu, is not in 0..1",
+            ct_index_add(v, 0, k, F64(1, 2, 3)));
+    REFUSED(CT_ERR_SHAPE,
+            "ct_index_add: x f64[2] cpu, indices i64[3] cpu and source f64[2] cpu do not fit "
+            "(axis 0)",
+            ct_index_add(v, 0, k, v));
+    REFUSED(CT_ERR_DTYPE, "ct_index_add: x i64[3] cpu must be f32 or f64",
+            ct_index_add(k, 0, k, k));
+    SILENT(ct_gather(NULL, 0, k));
+    SILENT(ct_scatter_add(x, 0, kk, NULL));
+    SILENT(ct_take(x, NULL));
+    SILENT(ct_index_add(NULL, 0, k, x));
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(sorting_and_draws_refuse)
+{
+    ct_generator g = ct_generator_seed(1);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_ones(CT_SHAPE(2, 3), CT_F32, CT_CPU), *b = ct_cast(x, CT_BOOL), *k = x;
+    ct_tensor *w = ct_reshape(F64(1, 2, 0, 3, -1, 1), CT_SHAPE(2, 3));
+
+    REFUSED(CT_ERR_DTYPE, "ct_sort: x bool[2,3] cpu must be of numbers", ct_sort(b, 0, false, &k));
+    ck_assert_ptr_null(k);
+    REFUSED(CT_ERR_SHAPE, "ct_sort: axis 2 is not an axis of f32[2,3] cpu",
+            ct_sort(x, 2, false, NULL));
+    REFUSED(CT_ERR_SHAPE, "ct_argsort: axis -3 is not an axis of f32[2,3] cpu",
+            ct_argsort(x, -3, false));
+    REFUSED(CT_ERR_ARGUMENT, "ct_topk: k 4 is not in 0..3, axis 1 of x f32[2,3] cpu",
+            ct_topk(x, 4, -1, true, NULL));
+    REFUSED(CT_ERR_ARGUMENT, "ct_topk: k -1 is not in 0..2, axis 0 of x f32[2,3] cpu",
+            ct_topk(x, -1, 0, true, NULL));
+    REFUSED(CT_ERR_ARGUMENT, "ct_dropout: p 1 is not in [0, 1)", ct_dropout(x, 1, &g));
+    REFUSED(CT_ERR_ARGUMENT, "ct_dropout: p nan is not in [0, 1)", ct_dropout(x, (double)NAN, &g));
+    REFUSED(CT_ERR_ARGUMENT, "ct_dropout: g is NULL", ct_dropout(x, 0.5, NULL));
+    REFUSED(CT_ERR_DTYPE, "ct_dropout: x bool[2,3] cpu must be f32 or f64", ct_dropout(b, 0.5, &g));
+    ck_assert_int_eq(g.position, 0); /* nothing was drawn */
+    REFUSED(CT_ERR_ARGUMENT, "ct_multinomial: k 0 for weights f64[2,3] cpu",
+            ct_multinomial(w, 0, true, &g));
+    REFUSED(CT_ERR_ARGUMENT, "ct_multinomial: g is NULL", ct_multinomial(w, 1, true, NULL));
+    REFUSED(CT_ERR_SHAPE, "ct_multinomial: k 1 for weights f64[] cpu",
+            ct_multinomial(ct_scalar(1, CT_F64), 1, true, &g));
+    REFUSED(CT_ERR_NUMERIC,
+            "ct_multinomial: row 1 of weights f64[2,3] cpu: one is negative or not finite, or "
+            "fewer than 1 are positive",
+            ct_multinomial(w, 1, true, &g));
+    REFUSED(CT_ERR_NUMERIC,
+            "ct_multinomial: row 0 of weights f64[1,3] cpu: one is negative or not finite, or "
+            "fewer than 3 are positive",
+            ct_multinomial(ct_narrow(w, 0, 0, 1), 3, false, &g));
+    REFUSED(CT_ERR_NUMERIC,
+            "ct_multinomial: row 0 of weights f64[2] cpu: one is negative or not finite, or "
+            "fewer than 1 are positive",
+            ct_multinomial(F64(0, 0), 1, true, &g));
+    REFUSED(CT_ERR_DTYPE, "ct_multinomial: weights bool[2,3] cpu must be f32 or f64",
+            ct_multinomial(b, 1, true, &g));
+    k = x;
+    SILENT(ct_sort(NULL, 0, false, &k));
+    ck_assert_ptr_null(k);
+    SILENT(ct_argsort(NULL, 0, false));
+    SILENT(ct_topk(NULL, 1, 0, true, NULL));
+    SILENT(ct_dropout(NULL, 0.5, &g));
+    SILENT(ct_multinomial(NULL, 1, true, &g));
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(losses_refuse)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_ones(CT_SHAPE(2, 3), CT_F32, CT_CPU), *d = ct_cast(x, CT_F64);
+    ct_tensor *v = ct_ones(CT_SHAPE(3), CT_F32, CT_CPU), *t = I64(0, 3);
+    ct_cross_entropy_options plain = { 0 }, smooth = { .label_smoothing = 0.1 };
+    ct_cross_entropy_options skip = { .has_ignore_index = true, .ignore_index = 1 };
+    ct_cross_entropy_options wrong = { .reduction = (ct_reduction)7 };
+
+    REFUSED(CT_ERR_SHAPE, "ct_mse_loss: x f32[2,3] cpu and target f32[3] cpu differ in shape",
+            ct_mse_loss(x, v, CT_MEAN));
+    REFUSED(CT_ERR_DTYPE,
+            "ct_l1_loss: x f32[2,3] cpu and target f64[2,3] cpu differ in dtype (no promotion: "
+            "ct_cast one)",
+            ct_l1_loss(x, d, CT_MEAN));
+    REFUSED(CT_ERR_ARGUMENT, "ct_huber_loss: delta 0 is not above 0",
+            ct_huber_loss(x, x, 0, CT_SUM));
+    REFUSED(CT_ERR_ARGUMENT, "ct_mse_loss: there is no reduction 7",
+            ct_mse_loss(x, x, (ct_reduction)7));
+    REFUSED(CT_ERR_SHAPE,
+            "ct_bce_with_logits: logits f32[2,3] cpu and target f32[3] cpu differ in shape",
+            ct_bce_with_logits(x, v, CT_NONE));
+    REFUSED(CT_ERR_DTYPE, "ct_l1_loss: x i64[2] cpu must be f32 or f64", ct_l1_loss(t, t, CT_SUM));
+    REFUSED(CT_ERR_SHAPE,
+            "ct_cross_entropy: logits f32[2,3] cpu (..., classes) and targets f32[3] cpu do not "
+            "fit",
+            ct_cross_entropy(x, v));
+    REFUSED(CT_ERR_DTYPE,
+            "ct_cross_entropy: logits f32[2,3] cpu and targets f64[2,3] cpu differ in dtype (no "
+            "promotion: ct_cast one)",
+            ct_cross_entropy(x, d));
+    REFUSED(CT_ERR_ARGUMENT,
+            "ct_cross_entropy: ignore_index 1 for targets f32[2,3] cpu, which are probabilities",
+            ct_cross_entropy_with(x, x, skip));
+    REFUSED(CT_ERR_ARGUMENT, "ct_cross_entropy: there is no reduction 7",
+            ct_cross_entropy_with(x, x, wrong));
+    REFUSED(CT_ERR_ARGUMENT, "ct_nll_loss: label_smoothing 0.1: nll has none",
+            ct_nll_loss(x, t, smooth));
+    REFUSED(CT_ERR_ARGUMENT, "ct_nll_loss: there is no reduction 7", ct_nll_loss(x, t, wrong));
+    REFUSED(CT_ERR_INDEX, "ct_nll_loss: index 3, number 1 of i64[2,1] cpu, is not in 0..2",
+            ct_nll_loss(x, t, plain));
+    REFUSED(CT_ERR_SHAPE,
+            "ct_nll_loss: log_probs f32[2,3] cpu (..., classes) and targets i64[1] cpu do not fit",
+            ct_nll_loss(x, I64(1), plain));
+    SILENT(ct_mse_loss(NULL, x, CT_MEAN));
+    SILENT(ct_huber_loss(x, NULL, -1, CT_MEAN));
+    SILENT(ct_nll_loss(NULL, t, plain));
+    SILENT(ct_bce_with_logits(NULL, x, CT_SUM));
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(messages_name_the_call)
+{
+    char want[256];
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_ones(CT_SHAPE(3), CT_F32, CT_CPU);
+
+    snprintf(want, sizeof want, "%s:%d: ct_topk: k 9 is not in 0..3, axis 0 of x f32[3] cpu",
+             __FILE__, __LINE__ + 1);
+    ck_assert_ptr_null(ct_topk(x, 9, 0, true, NULL));
+    ck_assert_str_eq(ct_error_message(), want);
+    ct_error_clear();
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* ---- out of memory: the k-th allocation fails, each k, in every op and its derivatives ---- */
+
+static struct {
+    void *(*allocate)(size_t alignment, size_t bytes);
+    int64_t left; /* until one fails; -1: none does */
+    bool failed;
+} memory;
+
+static void *failing(size_t alignment, size_t bytes)
+{
+    if (memory.left == 0) {
+        memory.failed = true;
+        return NULL;
+    }
+    memory.left -= memory.left > 0;
+    return memory.allocate(alignment, bytes);
+}
+
+/* The op, its gradient and the gradient of that, of the first input. */
+static void run_to_second_order(const op_row *row, const op_draw *d, ct_tensor *const *in)
+{
+    ct_tensor *y = op_call(row, d, in), *w, *x = NULL, *g, *h;
+    int i;
+
+    for (i = d->count - 1; i >= 0; i--)
+        x = ct_needs_gradient(in[i]) ? in[i] : x;
+    if (!y || !x || !ct_needs_gradient(y))
+        return;
+    w = ct_ones_like(y);
+    if (!w || ct_grad(1, &y, 1, &x, &w, true, &g) != CT_OK || !ct_needs_gradient(g))
+        return;
+    w = ct_ones_like(g);
+    if (w)
+        ct_grad(1, &g, 1, &x, &w, false, &h);
+}
+
+/* False when no allocation failed any more. */
+static bool with_failure(const op_row *row, int number, int64_t at)
+{
+    ct_scope s = ct_scope_begin();
+    op_draw d = op_draw_call(row, number, 12);
+    ct_tensor *in[OP_INPUTS];
+
+    op_make_inputs(&d, in);
+    ct_memory_trim(); /* nothing lies ready */
+    memory.failed = false;
+    memory.left = at;
+    run_to_second_order(row, &d, in);
+    memory.left = -1;
+    ck_assert_msg((ct_scope_end(s) == CT_ERR_MEMORY) == memory.failed, "%s #%d, allocation %d: %s",
+                  row->name, number, (int)at, ct_error_message());
+    ct_error_clear();
+    return memory.failed;
+}
+
+START_TEST(every_op_bears_failing_allocations)
+{
+    int numbers = harness_count(2, 20), t, r, k, failures = 0;
+
+    memory.allocate = cti_memory_calls.allocate;
+    memory.left = -1;
+    cti_memory_calls.allocate = failing;
+    for (t = 0; op_tables[t]; t++)
+        for (r = 0; op_tables[t][r].name; r++)
+            for (k = 0; k < numbers; k++) {
+                int64_t at = 0;
+
+                while (with_failure(&op_tables[t][r], k, at))
+                    at++;
+                failures += (int)at;
+            }
+    cti_memory_calls.allocate = memory.allocate;
+    ck_assert_int_gt(failures, 1000);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("ops");
+    TCase *tc = harness_case(suite, "parity");
+
+    tcase_add_test(tc, pytorch_gives_the_same);
+    tc = harness_case(suite, "values");
+    tcase_add_test(tc, extremes_give_values_and_indices);
+    tcase_add_test(tc, products_have_derivatives_at_zero);
+    tcase_add_test(tc, roots_are_flat_where_they_are_zero);
+    tcase_add_test(tc, logsumexp_does_not_overflow);
+    tcase_add_test(tc, any_and_all);
+    tcase_add_test(tc, sorting_is_stable);
+    tcase_add_loop_test(tc, long_rows_are_sorted, 0, harness_count(8, 100));
+    tcase_add_test(tc, gradcheck_sees_a_nan_among_right_derivatives);
+    tcase_add_test(tc, arrangements_take_any_dtype);
+    tcase_add_test(tc, a_repeat_is_no_view);
+    tcase_add_test(tc, parts_of_a_split_are_views);
+    tcase_add_test(tc, dropout_drops_and_scales);
+    tcase_add_test(tc, dropout_of_f32_takes_the_same_places);
+    tcase_add_test(tc, multinomial_follows_the_weights);
+    tcase_add_test(tc, multinomial_draws_are_independent);
+    tcase_add_test(tc, multinomial_without_replacement_repeats_none);
+    tcase_add_test(tc, losses_stay_finite);
+    tc = harness_case(suite, "misuse");
+    tcase_add_test(tc, reductions_refuse);
+    tcase_add_test(tc, vectors_refuse);
+    tcase_add_test(tc, arrangements_refuse);
+    tcase_add_test(tc, indexing_refuses);
+    tcase_add_test(tc, sorting_and_draws_refuse);
+    tcase_add_test(tc, losses_refuse);
+    tcase_add_test(tc, messages_name_the_call);
+    tc = harness_case(suite, "memory");
+    tcase_add_test(tc, every_op_bears_failing_allocations);
+    return harness_run(suite);
+}

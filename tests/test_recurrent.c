@@ -265,7 +265,8 @@ static void check_config(const config *c, const want *wants, int n, ct_dtype dty
     ct_params_free(params);
 }
 
-/* Each third in f32 unless all are asked for. Normalising numbers that are nearly equal, as the c
+/* By whole sequences where that is possible (0), and a step at a time (1). Each third in f32 unless
+ * all are asked for. Normalising numbers that are nearly equal, as the c
  * of few units may be, multiplies the errors of f32. */
 START_TEST(test_torch)
 {
@@ -275,13 +276,127 @@ START_TEST(test_torch)
     int n;
 
     ck_assert_msg(f != NULL, "no tests/torch/recurrent.txt");
+    ct_set_whole_sequences(_i == 0);
     while ((n = read_config(f, &c, wants)) > 0) {
         check_config(&c, wants, n, CT_F64);
         if (harness_full() || c.number % 3 == 0)
             check_config(&c, wants, n, CT_F32);
     }
     fclose(f);
+    ct_set_whole_sequences(true);
     ck_assert_int_eq(c.number + 1, 464);
+}
+END_TEST
+
+/* ---- whole sequences against steps ---- */
+
+/* One of four kinds of module: tanh, relu, LSTM, GRU. */
+static ct_recurrent *plain_module(int kind, ct_params *params, ct_recurrent_options o)
+{
+    o.nonlinearity = kind == 1 ? CT_RELU : CT_NONLINEARITY_OF_DIALECT;
+    return kind == 2 ? ct_lstm(params, "m", o) : kind == 3 ? ct_gru(params, "m", o)
+                                                           : ct_rnn(params, "m", o);
+}
+
+#define MOST_RESULTS 24
+
+/* y, the last states and all gradients of one run, copied out. */
+typedef struct results {
+    double *at[MOST_RESULTS];
+    size_t size[MOST_RESULTS];
+    int count;
+} results;
+
+static void take(results *r, ct_tensor *t)
+{
+    ck_assert_int_lt(r->count, MOST_RESULTS);
+    r->at[r->count] = values_of(t);
+    r->size[r->count++] = (size_t)ct_numel(t);
+}
+
+/* Batches of one row to more than two tiles, few and many steps; x and dy transposed views. */
+static results run_plain_module(int kind, int form, ct_recurrent_options o)
+{
+    const int64_t batch = (int64_t[]){ 1, 5, 64, 150 }[form % 4], steps = form < 4 ? 3 : 9;
+    ct_generator g = ct_generator_seed(50 + (uint64_t)form);
+    ct_params *params = ct_params_new((ct_params_options){ .seed = 3, .dtype = CT_F64 });
+    ct_recurrent *r = plain_module(kind, params, o);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = random_normal(&g, CT_SHAPE(batch, steps, o.input_size), CT_F64), *y, *loss;
+    ct_state *begin = ct_begin_state(r, batch), *next;
+    results out = { .count = 0 };
+    int i;
+
+    ct_requires_grad(x, true);
+    for (i = 0; i < ct_state_count(begin); i++) {
+        ck_assert(ct_normal_into(ct_state_get(begin, i), 0, 1, &g) == CT_OK);
+        ct_requires_grad(ct_state_get(begin, i), true);
+    }
+    y = ct_recurrent_forward(r, ct_transpose(x, 0, 1), begin, &next);
+    take(&out, y);
+    loss = ct_sum(ct_mul(ct_transpose(y, 0, 1), random_normal(&g, CT_SHAPE(batch, steps,
+                                                                           ct_dim(y, 2)), CT_F64)));
+    for (i = 0; i < ct_state_count(next); i++) {
+        ct_tensor *t = ct_state_get(next, i);
+
+        take(&out, t);
+        loss = ct_add(loss, ct_sum(ct_mul(t, random_normal(&g, ct_shape_get(t), CT_F64))));
+    }
+    ct_backward(loss);
+    expect_ok();
+    take(&out, ct_grad_of(x));
+    for (i = 0; i < ct_state_count(begin); i++)
+        take(&out, ct_grad_of(ct_state_get(begin, i)));
+    for (i = 0; i < ct_params_count(params); i++)
+        take(&out, ct_grad_of(ct_param_value(ct_params_at(params, i))));
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_state_free(begin);
+    ct_params_free(params);
+    return out;
+}
+
+static void free_results(results *r)
+{
+    while (r->count)
+        free(r->at[--r->count]);
+}
+
+/* The composed path is the oracle of the whole-sequence op; and its bits are the same at any number
+ * of threads. */
+START_TEST(test_whole_sequences)
+{
+    const int kind = _i / 8, form = _i % 8;
+    const ct_recurrent_options o = { .input_size = 4, .hidden_size = form % 3 ? 7 : 16,
+                                     .num_layers = form % 2 ? 2 : 1, .reverse = form == 4,
+                                     .bidirectional = form == 3 || form == 6,
+                                     .no_bias = form == 5 };
+    results whole, steps, threads;
+    int i;
+    size_t k;
+
+    whole = run_plain_module(kind, form, o);
+    ck_assert(ct_set_num_threads(3) == CT_OK);
+    threads = run_plain_module(kind, form, o);
+    ck_assert(ct_set_num_threads(1) == CT_OK);
+    ct_set_whole_sequences(false);
+    steps = run_plain_module(kind, form, o);
+    ct_set_whole_sequences(true);
+    ck_assert(whole.count == steps.count && whole.count == threads.count);
+    for (i = 0; i < whole.count; i++) {
+        double size = 0;
+
+        ck_assert(whole.size[i] == steps.size[i] && whole.size[i] == threads.size[i]);
+        ck_assert(memcmp(whole.at[i], threads.at[i], whole.size[i] * sizeof(double)) == 0);
+        for (k = 0; k < whole.size[i]; k++)
+            size = fmax(size, fabs(steps.at[i][k]));
+        for (k = 0; k < whole.size[i]; k++)
+            if (!(fabs(whole.at[i][k] - steps.at[i][k]) <= 1e-12 * (1 + size)))
+                ck_abort_msg("result %d, element %zu: %.17g, by steps %.17g", i, k, whole.at[i][k],
+                             steps.at[i][k]);
+    }
+    free_results(&whole);
+    free_results(&threads);
+    free_results(&steps);
 }
 END_TEST
 
@@ -581,6 +696,39 @@ START_TEST(test_gradcheck)
 }
 END_TEST
 
+static ct_tensor *sequence_of(int count, ct_tensor *const *inputs, void *context)
+{
+    ct_state *next, *state = ct_state_of(count - 1, inputs + 1);
+    ct_tensor *y = ct_recurrent_forward(context, inputs[0], state, &next);
+
+    return ct_add(ct_sum(ct_square(y)), ct_sum(ct_state_get(next, count - 2)));
+}
+
+/* The whole-sequence op's derivatives, and theirs, with respect to inputs and states; those
+ * with respect to parameters are in test_main_job. */
+START_TEST(test_gradcheck_of_sequences)
+{
+    const int kind = _i / 2, states = kind == 2 ? 2 : 1;
+    ct_generator g = ct_generator_seed(60 + (uint64_t)_i);
+    ct_params *params = set_of(CT_F64);
+    ct_recurrent *r = plain_module(kind, params, (ct_recurrent_options){
+        .input_size = 2, .hidden_size = 3, .num_layers = 1 + _i % 2, .reverse = _i % 2 == 1 });
+    ct_scope s = ct_scope_begin();
+    ct_tensor *in[3];
+    int i;
+
+    in[0] = ct_requires_grad(random_normal(&g, CT_SHAPE(4, 2, 2), CT_F64), true);
+    for (i = 1; i <= states; i++)
+        in[i] = ct_requires_grad(random_normal(&g, CT_SHAPE(1 + _i % 2, 2, 3), CT_F64), true);
+    ck_assert_msg(ct_gradcheck(sequence_of, 1 + states, in, r, &g, 0, 0), "%s",
+                  ct_error_message());
+    ck_assert_msg(ct_gradgradcheck(sequence_of, 1 + states, in, r, &g, 0, 1e-5), "%s",
+                  ct_error_message());
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(params);
+}
+END_TEST
+
 /* ---- cells of one's own ---- */
 
 /* y = x + data; the states are a delay line: next = (x, h_0) */
@@ -860,7 +1008,8 @@ int main(void)
     Suite *suite = suite_create("recurrent");
     TCase *tc = harness_case(suite, "parity");
 
-    tcase_add_test(tc, test_torch);
+    tcase_add_loop_test(tc, test_torch, 0, 2);
+    tcase_add_loop_test(tc, test_whole_sequences, 0, 32);
     tc = harness_case(suite, "states");
     tcase_add_test(tc, test_begin_state);
     tcase_add_test(tc, test_learned_begin_state);
@@ -873,6 +1022,7 @@ int main(void)
     tcase_add_test(tc, test_recurrent_dropout);
     tc = harness_case(suite, "derivatives");
     tcase_add_loop_test(tc, test_gradcheck, 0, LENGTH(makers));
+    tcase_add_loop_test(tc, test_gradcheck_of_sequences, 0, 8);
     tc = harness_case(suite, "cells");
     tcase_add_loop_test(tc, test_delay, 0, 2);
     tcase_add_test(tc, test_wrong_cell);

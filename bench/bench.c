@@ -2,7 +2,7 @@
  *
  *     bench CASE [threads] [seconds]
  *
- * Cases: classic-rnn, book-rnn (tokens/s of whole training steps: forward, backward, clip, update;
+ * Cases: classic-rnn, classic-lstm, classic-gru, book-rnn (tokens/s of whole training steps: forward, backward, clip, update;
  * the sizes of the two protocols), generate (tokens/s, one row, hidden 256), add (microseconds to
  * record and differentiate one scalar addition). An unknown one is exit status 2. */
 #include <stdio.h>
@@ -33,13 +33,15 @@ typedef struct model {
     ct_optimizer *sgd;
 } model;
 
-static model model_new(const sizes *s)
+typedef ct_recurrent *(*maker)(ct_params *, const char *, ct_recurrent_options);
+
+static model model_new(const sizes *s, maker make)
 {
     model m;
 
     m.params = ct_params_new((ct_params_options){ .seed = 1 });
-    m.rnn = ct_rnn(m.params, "rnn",
-                   (ct_rnn_options){ .input_size = s->vocab, .hidden_size = s->hidden });
+    m.rnn = make(m.params, "rnn",
+                 (ct_recurrent_options){ .input_size = s->vocab, .hidden_size = s->hidden });
     m.linear = ct_linear_module(m.params, "linear",
                                 (ct_linear_options){ .in_features = s->hidden,
                                                      .out_features = s->vocab });
@@ -79,11 +81,11 @@ static void training_step(const model *m, const sizes *s, const int32_t *ids, ct
 }
 
 /* Tokens a second of training. */
-static double train(const sizes *s, double seconds)
+static double train(const sizes *s, maker make, double seconds)
 {
     int64_t n = s->batch * s->steps + 1, i, steps = 0;
     int32_t *ids = malloc((size_t)n * sizeof *ids);
-    model m = model_new(s);
+    model m = model_new(s, make);
     ct_state *state = ct_begin_state(m.rnn, s->batch);
     double start;
 
@@ -104,7 +106,7 @@ static double train(const sizes *s, double seconds)
 static double generate(double seconds)
 {
     const sizes *s = &classic;
-    model m = model_new(s);
+    model m = model_new(s, ct_rnn);
     ct_state *state = ct_begin_state(m.rnn, 1);
     int64_t tokens = 0;
     int32_t id = 3;
@@ -149,21 +151,32 @@ static double scalar_add(double seconds)
 
 int main(int argc, char **argv)
 {
+    static const struct {
+        const char *name;
+        const sizes *sizes;
+        maker make;
+    } cases[] = { { "classic-rnn", &classic, ct_rnn },
+                  { "classic-lstm", &classic, ct_lstm },
+                  { "classic-gru", &classic, ct_gru },
+                  { "book-rnn", &book, ct_rnn } };
     const char *name = argc > 1 ? argv[1] : "";
     int threads = argc > 2 ? atoi(argv[2]) : 1;
     double seconds = argc > 3 ? atof(argv[3]) : 2;
 
     ct_exit_on_error();
     (void)ct_set_num_threads(threads);
-    if (strcmp(name, "classic-rnn") == 0)
-        printf("%.0f\n", train(&classic, seconds));
-    else if (strcmp(name, "book-rnn") == 0)
-        printf("%.0f\n", train(&book, seconds));
-    else if (strcmp(name, "generate") == 0)
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (strcmp(name, cases[i].name) == 0) {
+            printf("%.0f\n", train(cases[i].sizes, cases[i].make, seconds));
+            return 0;
+        }
+    if (strcmp(name, "generate") == 0) {
         printf("%.0f\n", generate(seconds));
-    else if (strcmp(name, "add") == 0)
+    } else if (strcmp(name, "add") == 0) {
         printf("%.4f\n", scalar_add(seconds));
-    else
-        return fprintf(stderr, "usage: bench classic-rnn|book-rnn|generate|add [threads] [seconds]\n"), 2;
+    } else {
+        fprintf(stderr, "usage: bench CASE [threads] [seconds]; the cases are in bench.c\n");
+        return 2;
+    }
     return 0;
 }

@@ -605,7 +605,8 @@ int ct_params_freeze(ct_params *set, const char *pattern, bool frozen)
     for (i = 0; set && i < set->root->count; i++) {
         ct_param *p = set->root->entry[i];
 
-        if (!pattern || !is_under(set, p) || fnmatch(pattern, p->name + strlen(set->prefix), 0) != 0)
+        if (!pattern || !is_under(set, p) ||
+            fnmatch(pattern, p->name + strlen(set->prefix), 0) != 0)
             continue;
         n++;
         p = real(p);

@@ -549,8 +549,8 @@ static bool fits(const char *function, const ct_tensor *first, const ct_tensor *
     if (axis >= 0 && axis < shape.rank)
         shape.dim[axis] = first->shape.dim[axis];
     if (!cti_same_shape(&first->shape, &shape)) {
-        ct_raise(CT_ERR_SHAPE, function, "part 0 %s and part %d %s do not fit", cti_describe(first).s,
-                 i, cti_describe(t).s);
+        ct_raise(CT_ERR_SHAPE, function, "part 0 %s and part %d %s do not fit",
+                 cti_describe(first).s, i, cti_describe(t).s);
         return false;
     }
     if (first->dtype != t->dtype || first->device != t->device) {

@@ -19,9 +19,11 @@ ct_tensor *ct_reshape(ct_tensor *x, ct_shape shape);
 ct_tensor *ct_flatten(ct_tensor *x, int start, int end);
 
 ct_tensor *ct_transpose(ct_tensor *x, int a, int b);         /* two axes exchanged; view */
-ct_tensor *ct_permute(ct_tensor *x, int count, const int *axes); /* y's axis i is x's axes[i]; view */
-ct_tensor *ct_squeeze(ct_tensor *x, int axis);   /* an axis of size 1 removed; view */
-ct_tensor *ct_unsqueeze(ct_tensor *x, int axis); /* one inserted before axis (-1: at the end); view */
+/* y's axis i is x's axes[i]; view */
+ct_tensor *ct_permute(ct_tensor *x, int count, const int *axes);
+ct_tensor *ct_squeeze(ct_tensor *x, int axis); /* an axis of size 1 removed; view */
+/* one of size 1 inserted before axis (-1: at the end); view */
+ct_tensor *ct_unsqueeze(ct_tensor *x, int axis);
 
 /* x broadcast to shape (-1: as in x); view. dx = d summed over the broadcast axes. */
 ct_tensor *ct_expand(ct_tensor *x, ct_shape shape);
@@ -29,8 +31,10 @@ ct_tensor *ct_expand(ct_tensor *x, ct_shape shape);
 /* Elements start, start + step, ... below end along an axis; view. Negative start and end count
  * from the end, both are clamped to the axis (as in Python). step < 0 is CT_ERR_ARGUMENT: flip. */
 ct_tensor *ct_slice(ct_tensor *x, int axis, int64_t start, int64_t end, int64_t step);
-ct_tensor *ct_narrow(ct_tensor *x, int axis, int64_t start, int64_t length); /* CT_ERR_INDEX; view */
-ct_tensor *ct_select(ct_tensor *x, int axis, int64_t index); /* the axis removed; CT_ERR_INDEX; view */
+/* length elements from start on; a view. select: one, the axis removed; a view. CT_ERR_INDEX for
+ * what is outside the axis. */
+ct_tensor *ct_narrow(ct_tensor *x, int axis, int64_t start, int64_t length);
+ct_tensor *ct_select(ct_tensor *x, int axis, int64_t index);
 
 /* x itself if contiguous, else a copy. */
 ct_tensor *ct_contiguous(ct_tensor *x);

@@ -34,7 +34,7 @@ typedef enum ct_load_problem {
     CT_LOAD_DTYPE       /* in both, of different dtypes */
 } ct_load_problem;
 
-/* What a load found: a list that the caller makes, hands in and reads, whatever the load returns. */
+/* What a load found: a list that the caller makes, hands in and reads, whatever it returns. */
 typedef struct ct_load_report ct_load_report;
 
 typedef struct ct_load_item {

@@ -2,9 +2,10 @@
  *
  *     bench CASE [threads] [seconds]
  *
- * Cases: classic-rnn, classic-lstm, classic-gru, book-rnn (tokens/s of whole training steps: forward, backward, clip, update;
- * the sizes of the two protocols), generate (tokens/s, one row, hidden 256), add (microseconds to
- * record and differentiate one scalar addition). An unknown one is exit status 2. */
+ * Cases: classic-rnn, classic-lstm, classic-gru, book-rnn (tokens/s of whole training steps:
+ * forward, backward, clip, update; the sizes of the two protocols), generate (tokens/s, one row,
+ * hidden 256), add (microseconds to record and differentiate one scalar addition). An unknown one
+ * is exit status 2. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

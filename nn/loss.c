@@ -242,7 +242,8 @@ ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
 
 ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *targets)
 {
-    return ct_cross_entropy_with(logits, targets, (ct_cross_entropy_options){ .reduction = CT_MEAN });
+    return ct_cross_entropy_with(logits, targets,
+                                 (ct_cross_entropy_options){ .reduction = CT_MEAN });
 }
 
 /* ---- nll ---- */

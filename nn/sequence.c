@@ -92,7 +92,8 @@ static void stepwise_backward(ct_node *n, ct_tensor *const *dout)
 {
     const settings *o = ct_attributes(n);
     int states = o->kind == CTI_CELL_LSTM ? 2 : 1, count = 0, wanted = 0, i, which[5];
-    ct_tensor *in[5] = { NULL }, *out[3], *outputs[3], *douts[3], *want[5], *found[5] = { NULL }, *state[2];
+    ct_tensor *in[5] = { NULL }, *out[3], *outputs[3], *douts[3], *state[2];
+    ct_tensor *want[5], *found[5] = { NULL };
     size_t bottom = cti_thread()->tape_count;
 
     for (i = 0; i < 3 + states; i++)

@@ -106,7 +106,12 @@ typedef struct cti_update {
 /* One recurrent layer in one direction over a whole sequence of T steps, B rows, H hidden units; G
  * gates (RNN 1, LSTM 4: i f g o, GRU 3: r z n, reset after the matmul). All arrays contiguous.
  * At time t the state before is h[t], the one after h[t + 1] (reverse: h[t + 1] and h[t]). */
-typedef enum cti_cell_kind { CTI_CELL_TANH, CTI_CELL_RELU, CTI_CELL_LSTM, CTI_CELL_GRU } cti_cell_kind;
+typedef enum cti_cell_kind {
+    CTI_CELL_TANH,
+    CTI_CELL_RELU,
+    CTI_CELL_LSTM,
+    CTI_CELL_GRU
+} cti_cell_kind;
 
 typedef struct cti_sequence {
     cti_cell_kind kind;

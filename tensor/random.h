@@ -33,7 +33,7 @@ void ct_philox(uint64_t seed, uint64_t stream, uint64_t block, uint32_t out[4]) 
 
 /* Draws, each of which advances g. */
 uint32_t ct_random_u32(ct_generator *g) CT_NOSITE;
-uint64_t ct_random_below(ct_generator *g, uint64_t n) CT_NOSITE; /* uniform in 0..n-1; 0 for n = 0 */
+uint64_t ct_random_below(ct_generator *g, uint64_t n) CT_NOSITE; /* in 0..n-1; 0 for n = 0 */
 double ct_random_uniform(ct_generator *g) CT_NOSITE;             /* 53 bits, in [0, 1) */
 
 /* Fills t, of dtype f32 or f64, with uniforms in [low, high) or with normals (Box-Muller). An

@@ -33,12 +33,12 @@ extern "C" {
 
 typedef enum ct_status {
     CT_OK = 0,
-    CT_ERR_ARGUMENT, /* a value outside its domain: a NULL, a negative size, a rate that is no number */
+    CT_ERR_ARGUMENT, /* a value outside its domain: a NULL, a rate that is no number */
     CT_ERR_SHAPE,    /* shapes, ranks or axes that do not fit */
     CT_ERR_DTYPE,    /* dtypes that do not fit */
     CT_ERR_DEVICE,   /* devices that do not fit, or a device that is not there */
     CT_ERR_INDEX,    /* an index out of range */
-    CT_ERR_SCOPE,    /* a lifetime broken: no scope, double end, wrong thread, history that leaves */
+    CT_ERR_SCOPE,    /* a lifetime broken: no scope, double end, history that leaves */
     CT_ERR_GRAD,     /* backward without history, a saved tensor modified, no derivative */
     CT_ERR_MEMORY,   /* out of memory */
     CT_ERR_IO,       /* the system refused to open, read or write */

@@ -1,6 +1,6 @@
 #!/bin/sh
 # readme.sh - the program in README.md is some 40 lines, compiles without a warning, and learns; the
-# snippets in docs/*.md compile without a warning.
+# snippets in docs/*.md compile without a warning, and every ct_ name in any of them is there.
 
 LC_ALL=C
 export LC_ALL
@@ -12,7 +12,7 @@ trap 'exit 99' HUP INT TERM
 
 fail()
 {
-    echo "readme.sh: $1"
+    echo "readme.sh: $*"
     exit 1
 }
 
@@ -68,3 +68,12 @@ for doc in "$srcdir"/docs/*.md; do
 done
 [ "$count" -ge 20 ] || fail "only $count snippets were found"
 echo "$count snippets compile"
+
+cat "$srcdir/README.md" "$srcdir/CHANGELOG.md" "$srcdir"/docs/*.md | tr -c '[:alnum:]_' '\n' |
+    grep -E '^(ct|CT)_[[:alnum:]_]+$' | sort -u >"$tmp/names"
+# shellcheck disable=SC2086
+(cd "$srcdir" && cat cotangent.h $public_headers) | tr -c '[:alnum:]_' '\n' | sort -u >"$tmp/there"
+missing=$(comm -23 "$tmp/names" "$tmp/there")
+# shellcheck disable=SC2086
+[ -z "$missing" ] || fail "no header has" $missing
+echo "$(wc -l <"$tmp/names") names are there"

@@ -24,10 +24,11 @@ typedef bool (*ct_segment)(void *context, int inputs_count, ct_tensor *const *in
 /* Runs segment, and in backward runs it again. Gradients reach its inputs and every other tensor
  * it uses (parameters, what context refers to). context, and what it refers to, must live until
  * the history ends. The second run draws the same numbers from g, if it draws any: g is put back
- * to where it was for it, and forward again after; NULL for none. inputs may hold NULLs. Works
- * under ct_grad with create_graph too. Outputs are NULL after an error: the segment's own;
- * CT_ERR_ARGUMENT for counts below 0 (outputs: 1) or an output that is NULL; and in backward
- * CT_ERR_GRAD if the second run gives other shapes, or a tensor it used was modified since. */
+ * to where it was for it, and forward again after; NULL for none. inputs may hold NULLs; outputs
+ * must be another array. Works under ct_grad with create_graph too. Outputs are NULL after an
+ * error: the segment's own; CT_ERR_ARGUMENT for counts below 0 (outputs: 1) or an output that is
+ * NULL; and in backward CT_ERR_GRAD if the second run gives other shapes, or a tensor it used was
+ * modified since. */
 ct_status ct_checkpoint(ct_segment segment, void *context, ct_generator *g, int inputs_count,
                         ct_tensor *const *inputs, int outputs_count, ct_tensor **outputs);
 

@@ -1,6 +1,6 @@
 /* trace.h - what COTANGENT_DEBUG and COTANGENT_PROFILE show. (internal)
  *
- *     COTANGENT_DEBUG=1    at exit, the memory that the thread used
+ *     COTANGENT_DEBUG=1    at exit, the memory that its main thread used
  *     COTANGENT_DEBUG=2    also a line for each op and each node's backward: place, shapes, time
  *     COTANGENT_DEBUG=3    also the first value that is not finite, and the op that made it
  *     COTANGENT_PROFILE=1  at exit, calls and time of each op, forward and backward

@@ -1,5 +1,6 @@
 #!/bin/sh
-# readme.sh - the program in README.md is some 40 lines, compiles without a warning, and learns.
+# readme.sh - the program in README.md is some 40 lines, compiles without a warning, and learns; the
+# snippets in docs/*.md compile without a warning, and every ct_ name in any of them is there.
 
 LC_ALL=C
 export LC_ALL
@@ -11,7 +12,7 @@ trap 'exit 99' HUP INT TERM
 
 fail()
 {
-    echo "readme.sh: $1"
+    echo "readme.sh: $*"
     exit 1
 }
 
@@ -29,3 +30,50 @@ cat "$tmp/out"
     fail "it does not print five lines"
 awk 'NR == 1 { first = $NF } END { exit !($NF < 0.1 && $NF < first / 20) }' "$tmp/out" ||
     fail "it does not learn"
+
+# Snippets are the blocks that begin with ```c. Those with a function, a type or an #include are at
+# file scope; the others are statements, each block a function's. Later ones see earlier ones'
+# functions and types, and these names:
+prelude='#include <math.h>
+#include <stdio.h>
+#include <cotangent.h>
+extern ct_tensor *x, *w, *b, *ids, *targets, *lengths;
+extern ct_params *params;
+extern ct_optimizer *optimizer;
+extern ct_state *state, *next;
+extern void *m;
+ct_tensor *training_step(void *self, const ct_batch *batch);'
+
+count=0
+for doc in "$srcdir"/docs/*.md; do
+    {
+        echo "$prelude"
+        awk -v name="${doc##*/}" '
+            /^```c$/ { inside = 1; file = 0; body = ""; start = NR + 1; next }
+            inside && /^```$/ {
+                inside = 0
+                printf "#line %d \"%s\"\n", start, name
+                if (file)
+                    printf "%s", body
+                else
+                    printf "int snippet_%d(void) { \n#line %d\n%s return 0; }\n", start, start, body
+                next
+            }
+            inside { body = body $0 "\n"; if (/^([{]$|typedef |#include )/) file = 1 }' "$doc"
+    } >"$tmp/doc.c"
+    count=$((count + $(grep -c '^#line [0-9]* "' "$tmp/doc.c")))
+    # shellcheck disable=SC2086
+    $CC -std=c11 -Wall -Wextra -Werror -Wno-unused -I"$top/include" -I"$srcdir" $CFLAGS \
+        -c -o "$tmp/doc.o" "$tmp/doc.c" || fail "the snippets of ${doc##*/} do not compile"
+done
+[ "$count" -ge 20 ] || fail "only $count snippets were found"
+echo "$count snippets compile"
+
+cat "$srcdir/README.md" "$srcdir/CHANGELOG.md" "$srcdir"/docs/*.md | tr -c '[:alnum:]_' '\n' |
+    grep -E '^(ct|CT)_[[:alnum:]_]+$' | sort -u >"$tmp/names"
+# shellcheck disable=SC2086
+(cd "$srcdir" && cat cotangent.h $public_headers) | tr -c '[:alnum:]_' '\n' | sort -u >"$tmp/there"
+missing=$(comm -23 "$tmp/names" "$tmp/there")
+# shellcheck disable=SC2086
+[ -z "$missing" ] || fail "no header has" $missing
+echo "$(wc -l <"$tmp/names") names are there"

@@ -1,5 +1,9 @@
 /* test_optim.c - optimisers, clipping and schedules: PyTorch's numbers (tests/torch/optim.py says
  * what both sides compute), errors, memory, checkpoints. */
+#ifdef HAVE_CONFIG_H
+#include <config.h>
+#endif
+
 #include "tests/harness.h"
 
 #include "tensor/host.h"
@@ -1087,7 +1091,9 @@ START_TEST(no_allocation)
         ct_optimizer_step(o);
     }
     restore_memory();
+#ifndef CT_DEBUG_HANDLES /* which hold handles back */
     ck_assert_int_eq(calls, 0);
+#endif
     ck_assert(ct_memory().system_allocations == before);
     ct_optimizer_free(o);
     ct_params_free(set);

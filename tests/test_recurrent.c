@@ -877,8 +877,8 @@ START_TEST(test_bad_calls)
             "state 1 f32[1,3,2] cpu should have the shape [2,3,2] for x f32[4,3,5] cpu",
             "state 1 f32[2,4,2] cpu should have the shape [2,3,2] for x f32[4,3,5] cpu",
             "state 1 f32[2,3,1] cpu should have the shape [2,3,2] for x f32[4,3,5] cpu",
-            "x f32[4,3,5] cpu and state f64[2,3,2] cpu differ in dtype (no promotion: "
-            "ct_cast one)"
+            ("x f32[4,3,5] cpu and state f64[2,3,2] cpu differ in dtype (no promotion: "
+             "ct_cast one)")
         };
         char text[200];
 

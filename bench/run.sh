@@ -64,8 +64,7 @@ END {
         split(key, k, " ")
         m = median(key)
         b = k[1] " " k[2]
-        better = k[1] == "add" ? m < best[b] : m > best[b]
-        if (!(b in best) || better) {
+        if (!(b in best) || (k[1] == "add" ? m < best[b] : m > best[b])) {
             best[b] = m
             threads[b] = k[3]
         }

@@ -7,7 +7,8 @@
 
 #include "tensor/parallel.h"
 
-#define TILE 64 /* rows */
+#define MOST_ROWS 64  /* of a tile */
+#define SMALL_ROWS 16 /* of one of a small batch */
 #define FEW 4   /* steps for which W^T is not worth packing */
 
 /* What a tile needs to know; offsets are in elements of size bytes. */
@@ -73,11 +74,22 @@ static cti_small_gemm product(const layer *l, int64_t rows, int64_t n, int64_t k
     return g;
 }
 
+/* Rows of a tile: fewer for a small batch, so that two threads have work. By shape alone. */
+static int64_t tile_size(const cti_sequence *s)
+{
+    return s->batch > 2 * MOST_ROWS ? MOST_ROWS : SMALL_ROWS;
+}
+
+static int64_t tiles_of(const cti_sequence *s)
+{
+    return (s->batch + tile_size(s) - 1) / tile_size(s);
+}
+
 static int64_t tile_rows(const cti_sequence *s, int64_t tile)
 {
-    int64_t left = s->batch - tile * TILE;
+    int64_t left = s->batch - tile * tile_size(s);
 
-    return left < TILE ? left : TILE;
+    return left < tile_size(s) ? left : tile_size(s);
 }
 
 /* ---- forward ---- */
@@ -86,7 +98,7 @@ static void forward_tile(void *context, int64_t tile)
 {
     const layer *l = context;
     const cti_sequence *s = l->s;
-    int64_t row = tile * TILE, rows = tile_rows(s, tile), n = s->hidden, k;
+    int64_t row = tile * tile_size(s), rows = tile_rows(s, tile), n = s->hidden, k;
     bool few = s->steps < FEW;
     const void *w = few ? s->w : l->packed;
     cti_small_gemm g = product(l, rows, l->width, n, few, true);
@@ -125,7 +137,7 @@ void cti_cpu_sequence(const cti_sequence *s)
 
     if (s->steps >= FEW)
         pack(&l);
-    cti_parallel((s->batch + TILE - 1) / TILE, forward_tile, &l);
+    cti_parallel(tiles_of(s), forward_tile, &l);
 }
 
 /* ---- backward ---- */
@@ -145,7 +157,7 @@ static void backward_tile(void *context, int64_t tile)
 {
     const layer *l = context;
     const cti_sequence *s = l->s;
-    int64_t row = tile * TILE, rows = tile_rows(s, tile), n = s->hidden, k;
+    int64_t row = tile * tile_size(s), rows = tile_rows(s, tile), n = s->hidden, k;
     char *dh = (char *)s->dh0 + row * n * l->size;
     char *dc = s->dc0 ? (char *)s->dc0 + row * n * l->size : NULL;
     cti_small_gemm g = product(l, rows, n, l->width, false, s->kind == CTI_CELL_GRU);
@@ -178,5 +190,5 @@ void cti_cpu_sequence_backward(const cti_sequence *s)
 {
     layer l = layer_of(s);
 
-    cti_parallel((s->batch + TILE - 1) / TILE, backward_tile, &l);
+    cti_parallel(tiles_of(s), backward_tile, &l);
 }

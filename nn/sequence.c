@@ -124,7 +124,7 @@ static void sequence_backward(ct_node *n, ct_tensor *const *dout)
     ct_tensor *dh_last = dout[OUT_LAST_H], *dc_last = dout[OUT_LAST_C];
     ct_tensor *h = ct_output(n, OUT_H), *c = ct_output(n, OUT_C);
     ct_tensor *gates = ct_output(n, OUT_GATES), *extra = ct_output(n, OUT_EXTRA);
-    ct_tensor *dx, *dhx, *dh0, *dc0, *scratch;
+    ct_tensor *dx, *dhx, *dh0, *dc0;
     cti_sequence s;
 
     if (!x || !w || !h || !c || !gates || !extra)
@@ -138,14 +138,12 @@ static void sequence_backward(ct_node *n, ct_tensor *const *dout)
     dhx = o->kind == CTI_CELL_GRU ? fresh(x, x->shape) : dx;
     dh0 = fresh(x, CT_SHAPE(s.batch, s.hidden));
     dc0 = o->kind == CTI_CELL_LSTM ? fresh(x, CT_SHAPE(s.batch, s.hidden)) : dh0;
-    scratch = fresh(x, CT_SHAPE(cti_sequence_scratch(&s)));
-    if (!w || !dx || !dhx || !dh0 || !dc0 || !scratch)
+    if (!w || !dx || !dhx || !dh0 || !dc0)
         return;
     s.h = data_of(h);
     s.c = data_of(c);
     s.gates = data_of(gates);
     s.hn = data_of(extra);
-    s.scratch = data_of(scratch);
     s.dy = data_of(dy);
     s.dh_last = data_of(dh_last);
     s.dc_last = data_of(dc_last);

@@ -125,7 +125,7 @@ typedef struct cti_sequence {
     void *c;          /* LSTM: the same of the cell state */
     void *gates;      /* LSTM, GRU: (T, B, G H) after their activations */
     void *hn;         /* GRU: (T, B, H), h W_n^T + b_n */
-    void *scratch;    /* cti_sequence_scratch elements */
+    void *scratch;    /* forward: cti_sequence_scratch elements */
     /* backward */
     const void *dy;                /* (T, B, H), or NULL */
     const void *dh_last, *dc_last; /* (B, H), or NULL */
@@ -134,7 +134,7 @@ typedef struct cti_sequence {
     void *dh0, *dc0;               /* (B, H) */
 } cti_sequence;
 
-/* Elements of scratch that forward or backward needs. */
+/* Elements of scratch that forward needs. */
 static inline int64_t cti_gates_of(cti_cell_kind kind)
 {
     return kind == CTI_CELL_LSTM ? 4 : kind == CTI_CELL_GRU ? 3 : 1;

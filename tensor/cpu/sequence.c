@@ -16,8 +16,8 @@ typedef struct layer {
     const cti_sequence *s;
     const cti_row_loops *loops;
     int64_t size, width; /* width: G H */
-    char *packed;        /* W^T (H, G H) */
-    char *gates, *dh;    /* scratch: (B, G H), (B, H) */
+    char *packed;        /* forward's scratch: W^T (H, G H), */
+    char *gates, *hn;    /* (B, G H), (B, H) */
 } layer;
 
 static layer layer_of(const cti_sequence *s)
@@ -29,9 +29,7 @@ static layer layer_of(const cti_sequence *s)
     l.loops = s->dtype == CT_F64 ? &path->rows_f64 : &path->rows_f32;
     l.size = (int64_t)ct_dtype_size(s->dtype);
     l.width = cti_gates_of(s->kind) * s->hidden;
-    l.packed = s->scratch;
-    l.gates = l.packed + l.width * s->hidden * l.size;
-    l.dh = l.gates + s->batch * l.width * l.size;
+    l.packed = l.gates = l.hn = NULL;
     return l;
 }
 
@@ -111,7 +109,7 @@ static void forward_tile(void *context, int64_t tile)
         char *gates = s->gates ? at(l, s->gates, t, row, l->width) : scratch;
 
         if (s->kind == CTI_CELL_GRU) {
-            char *hn = s->hn ? at(l, s->hn, t, row, n) : l->dh + row * n * l->size;
+            char *hn = s->hn ? at(l, s->hn, t, row, n) : l->hn + row * n * l->size;
             int64_t r;
 
             for (r = 0; r < rows; r++) /* the bias, or zeros, under the product */
@@ -135,6 +133,9 @@ void cti_cpu_sequence(const cti_sequence *s)
 {
     layer l = layer_of(s);
 
+    l.packed = s->scratch;
+    l.gates = l.packed + l.width * s->hidden * l.size;
+    l.hn = l.gates + s->batch * l.width * l.size;
     if (s->steps >= FEW)
         pack(&l);
     cti_parallel(tiles_of(s), forward_tile, &l);

@@ -213,6 +213,8 @@ ct_param *ct_params_at(const ct_params *set, int at)
 {
     int i;
 
+    if (set && !set->prefix[0]) /* the whole set: a step of an optimiser asks for each entry */
+        return at >= 0 && at < set->root->count ? set->root->entry[at] : NULL;
     for (i = 0; set && i < set->root->count; i++)
         if (is_under(set, set->root->entry[i]) && at-- == 0)
             return set->root->entry[i];

@@ -3,6 +3,7 @@
 #include "autograd/internal.h"
 
 #include <cotangent/autograd/elementwise.h>
+#include <cotangent/autograd/arrange.h>
 #include <cotangent/autograd/index.h>
 #include <cotangent/autograd/reduce.h>
 #include <cotangent/autograd/shape.h>
@@ -546,17 +547,32 @@ ct_tensor *ct_std_axes(ct_tensor *x, int count, const int *axes, double correcti
                : NULL;
 }
 
-/* ---- norm: dx = d sign(x) (|x| / y)^(p - 1); of 2 d x / y ---- */
+/* ---- norm: dx = d sign(x) (|x| / y)^(p - 1); of 2 d x / y; of 0 nothing ---- */
 
 static ct_tensor *norm_of(ct_tensor *x, const reducing *r)
 {
     double p = r->number;
-    ct_tensor *terms = p == 2 ? ct_square(x) : ct_abs(x), *sum;
+    ct_tensor *terms, *sum;
 
-    if (p != 1 && p != 2)
+    if (p == 0)
+        terms = ct_cast(ct_ne(x, ct_zeros_like(x)), x->dtype);
+    else
+        terms = p == 2 ? ct_square(x) : ct_abs(x);
+    if (p != 0 && p != 1 && p != 2)
         terms = ct_pow_scalar(terms, p);
     sum = sum_mask("ct_norm", terms, r->mask, false);
-    return p == 1 ? sum : p == 2 ? ct_sqrt(sum) : ct_pow_scalar(sum, 1 / p);
+    return p == 0 || p == 1 ? sum : p == 2 ? ct_sqrt(sum) : ct_pow_scalar(sum, 1 / p);
+}
+
+/* (|x| / y)^(p - 1), but 1 where x is 0 (its sign makes it 0) and 0 where y is. */
+static ct_tensor *norm_slope(ct_tensor *x, ct_tensor *y, double p)
+{
+    ct_tensor *one = ct_ones(CT_SCALAR, x->dtype, x->device);
+    ct_tensor *zero = ct_zeros(CT_SCALAR, x->dtype, x->device);
+    ct_tensor *flat = ct_eq(y, zero), *none = ct_logical_or(ct_eq(x, zero), flat);
+    ct_tensor *ratio = ct_div(ct_where(none, one, ct_abs(x)), ct_where(none, one, y));
+
+    return ct_where(flat, zero, ct_pow_scalar(ratio, p - 1));
 }
 
 static void norm_grad(ct_node *n, ct_tensor *const *dout)
@@ -566,15 +582,16 @@ static void norm_grad(ct_node *n, ct_tensor *const *dout)
 
     if (!x || !y)
         return;
-    if (r->number == 2) {
+    if (r->number == 0) {
+        ct_add_grad(n, 0, ct_zeros_like(x));
+    } else if (r->number == 2) {
         ct_add_grad(n, 0, ct_mul(x, spread(divide_or_zero(d, y), x->shape, r->mask)));
-        return;
+    } else {
+        slope = ct_sign(x);
+        if (r->number != 1)
+            slope = ct_mul(slope, norm_slope(x, spread(y, x->shape, r->mask), r->number));
+        ct_add_grad(n, 0, ct_mul(spread(d, x->shape, r->mask), slope));
     }
-    slope = ct_sign(x);
-    if (r->number != 1)
-        slope = ct_mul(slope, ct_pow_scalar(divide_or_zero(ct_abs(x), spread(y, x->shape, r->mask)),
-                                            r->number - 1));
-    ct_add_grad(n, 0, ct_mul(spread(d, x->shape, r->mask), slope));
 }
 
 static const ct_op norm_op = { .name = "ct_norm", .inputs = 1, .outputs = 1,
@@ -586,12 +603,14 @@ static ct_tensor *norm_mask(const char *function, ct_tensor *x, double p, int ma
 
     if (mask < 0 || !cti_want_float(function, "x", x))
         return NULL;
-    if (!(p >= 1)) {
-        ct_raise(CT_ERR_ARGUMENT, function, "p %g is below 1", p);
+    if (isnan(p)) {
+        ct_raise(CT_ERR_ARGUMENT, function, "p is not a number");
         return NULL;
     }
     if (isinf(p))
-        return extreme_mask(function, CTI_MAX, ct_abs(x), mask, keepdim);
+        return extreme_mask(function, p > 0 ? CTI_MAX : CTI_MIN, ct_abs(x), mask, keepdim);
+    if (p < 0 && !has_elements(function, x, mask))
+        return NULL;
     memset(&r, 0, sizeof r);
     r.mask = mask;
     r.number = p;

@@ -42,8 +42,9 @@ ct_tensor *ct_std(ct_tensor *x);
 ct_tensor *ct_var_axes(ct_tensor *x, int count, const int *axes, double correction, bool keepdim);
 ct_tensor *ct_std_axes(ct_tensor *x, int count, const int *axes, double correction, bool keepdim);
 
-/* (sum |x|^p)^(1/p) for p >= 1, the greatest |x| for p = INFINITY; CT_ERR_ARGUMENT for any other p.
- * dx = d sign(x) (|x| / y)^(p - 1), and 0 where y is 0. */
+/* (sum |x|^p)^(1/p); the greatest |x| for p = INFINITY, the smallest for -INFINITY, how many are not
+ * 0 for p = 0. CT_ERR_ARGUMENT for a NaN; CT_ERR_SHAPE for an axis of size 0 where p is below 0 or
+ * infinite. dx = d sign(x) (|x| / y)^(p - 1), and 0 where x or y is 0, or p. */
 ct_tensor *ct_norm(ct_tensor *x, double p);
 ct_tensor *ct_norm_axes(ct_tensor *x, double p, int count, const int *axes, bool keepdim);
 

@@ -181,13 +181,43 @@ static bool good_smoothing(const char *me, double smoothing)
     return false;
 }
 
-/* loss = -sum over classes of ((1 - s) target + s / C) log_softmax(logits) */
+/* A weight of each class, where there is one, as a constant: it fits, or an error is raised. */
+static bool good_weight(const char *me, const char *name, const ct_tensor *scores,
+                        ct_tensor **weight)
+{
+    const ct_tensor *w = *weight;
+
+    if (!w)
+        return true;
+    if (!cti_usable(me, w) || !cti_same_dtype(me, name, scores, "weight", w) ||
+        !cti_same_device(me, name, scores, "weight", w))
+        return false;
+    if (w->shape.rank != 1 || w->shape.dim[0] != scores->shape.dim[scores->shape.rank - 1]) {
+        ct_raise(CT_ERR_SHAPE, me, "weight %s is not one number for each class of %s %s",
+                 cti_describe(w).s, name, cti_describe(scores).s);
+        return false;
+    }
+    *weight = ct_detach(*weight);
+    return *weight != NULL;
+}
+
+/* The weight (...) of each target (...), 0 where it is ignored. */
+static ct_tensor *target_weights(ct_tensor *weight, ct_tensor *targets, const ce *o)
+{
+    ct_tensor *counts = ct_squeeze(counted(targets, o, weight->dtype), -1);
+    ct_tensor *index = ct_mul(targets, ct_cast(counts, targets->dtype)); /* class 0 if ignored */
+
+    return ct_mul(ct_index_select(weight, 0, index), counts);
+}
+
+/* loss = -sum over classes of w ((1 - s) target + s / C) log_softmax(logits) */
 static ct_tensor *probability_losses(ct_tensor *logits, ct_tensor *targets,
                                      const ct_cross_entropy_options *o)
 {
     static const char *const me = "ct_cross_entropy";
     const int last = -1;
     double s = o->label_smoothing;
+    ct_tensor *weight = o->weight;
 
     if (!cti_same_dtype(me, "logits", logits, "targets", targets) ||
         !cti_same_device(me, "logits", logits, "targets", targets) ||
@@ -199,6 +229,8 @@ static ct_tensor *probability_losses(ct_tensor *logits, ct_tensor *targets,
                  cti_describe(logits).s, cti_describe(targets).s);
         return NULL;
     }
+    if (!good_weight(me, "logits", logits, &weight))
+        return NULL;
     if (o->has_ignore_index) {
         ct_raise(CT_ERR_ARGUMENT, me, "ignore_index %lld for targets %s, which are probabilities",
                  (long long)o->ignore_index, cti_describe(targets).s);
@@ -206,7 +238,26 @@ static ct_tensor *probability_losses(ct_tensor *logits, ct_tensor *targets,
     }
     if (s != 0)
         targets = ct_add_scalar(ct_mul_scalar(targets, 1 - s), s / (double)ct_dim(logits, -1));
+    if (weight)
+        targets = ct_mul(targets, weight);
     return ct_neg(ct_sum_axes(ct_mul(targets, ct_log_softmax(logits, -1)), 1, &last, false));
+}
+
+/* loss, of rows (rows, C) and flat (rows) without smoothing, times each target's weight (0 where it
+ * is ignored); the smoothed share is -s / C sum w log_softmax. */
+static ct_tensor *weighted(ct_tensor *loss, ct_tensor *rows, ct_tensor *flat, ct_tensor *weight,
+                           ct_tensor *each, const ce *o)
+{
+    const int last = -1;
+    double s = o->smoothing;
+    ct_tensor *all;
+
+    loss = ct_mul(loss, each);
+    if (s == 0 || !loss)
+        return loss;
+    all = ct_sum_axes(ct_mul(ct_log_softmax(rows, -1), weight), 1, &last, false);
+    all = ct_mul(all, ct_squeeze(counted(flat, o, rows->dtype), -1));
+    return ct_sub(ct_mul_scalar(loss, 1 - s), ct_mul_scalar(all, s / (double)ct_dim(rows, -1)));
 }
 
 ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
@@ -214,7 +265,8 @@ ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
 {
     static const char *const me = "ct_cross_entropy";
     ce o = { options.label_smoothing, options.has_ignore_index ? options.ignore_index : INT64_MIN };
-    ct_tensor *rows, *flat, *loss;
+    ce sharp = { 0, o.ignore };
+    ct_tensor *rows, *flat, *loss, *each = NULL;
     ct_shape shape;
 
     if (!cti_usable(me, logits) || !cti_usable(me, targets) ||
@@ -222,19 +274,26 @@ ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
         return NULL;
     if (cti_is_float(targets->dtype))
         return reduced(probability_losses(logits, targets, &options), options.reduction);
-    if (!check(me, "logits", logits, targets))
+    if (!check(me, "logits", logits, targets) ||
+        !good_weight(me, "logits", logits, &options.weight))
         return NULL;
     shape = targets->shape;
     if (options.reduction != CT_NONE)
         reorder(&logits, &targets);
     rows = ct_reshape(logits, CT_SHAPE(ct_numel(targets), ct_dim(logits, -1)));
     flat = ct_contiguous(ct_reshape(targets, CT_SHAPE(ct_numel(targets))));
-    loss = rows && flat ? row_losses(rows, flat, &o) : NULL;
+    loss = rows && flat ? row_losses(rows, flat, options.weight ? &sharp : &o) : NULL;
+    if (loss && options.weight) {
+        each = target_weights(options.weight, flat, &o);
+        loss = weighted(loss, rows, flat, options.weight, each, &o);
+    }
     if (options.reduction == CT_NONE)
         return ct_reshape(loss, shape);
     loss = ct_sum(loss);
     if (options.reduction == CT_SUM || !loss)
         return loss;
+    if (each)
+        return ct_div(loss, ct_sum(each));
     if (!options.has_ignore_index)
         return ct_div_scalar(loss, (double)ct_numel(targets));
     return ct_div(loss, ct_sum(counted(flat, &o, loss->dtype)));
@@ -248,31 +307,41 @@ ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *targets)
 
 /* ---- nll ---- */
 
-/* -log_probs[target] of each row, 0 where ignored; *count becomes the mean's divisor. */
+/* -log_probs[target] of each row, 0 where ignored, times its weight; *count becomes the mean's
+ * divisor, or NULL for the number of rows. */
 static ct_tensor *nll_rows(ct_tensor *log_probs, ct_tensor *targets,
                            const ct_cross_entropy_options *options, ct_tensor **count)
 {
-    ce o = { 0, options->ignore_index };
+    ce o = { 0, options->has_ignore_index ? options->ignore_index : INT64_MIN };
     ct_tensor *index = ct_unsqueeze(targets, -1), *counts, *rows;
 
-    if (!options->has_ignore_index)
+    *count = NULL;
+    if (!options->has_ignore_index && !options->weight)
         return ct_neg(ct_squeeze(cti_gather("ct_nll_loss", log_probs, -1, index), -1));
-    counts = counted(targets, &o, log_probs->dtype); /* (..., 1) */
-    *count = ct_sum(counts);
+    counts = counted(targets, &o, log_probs->dtype);      /* (..., 1) */
     index = ct_mul(index, ct_cast(counts, targets->dtype)); /* class 0 where ignored */
     rows = cti_gather("ct_nll_loss", log_probs, -1, index);
-    counts = ct_cast(counts, CT_BOOL);
-    rows = rows ? ct_where(counts, rows, ct_zeros(CT_SCALAR, rows->dtype, rows->device)) : NULL;
+    if (!rows)
+        return NULL;
+    rows = ct_where(ct_cast(counts, CT_BOOL), rows, ct_zeros(CT_SCALAR, rows->dtype, rows->device));
+    if (options->weight) {
+        index = ct_reshape(index, CT_SHAPE(ct_numel(index)));
+        counts = ct_mul(counts, ct_reshape(ct_index_select(options->weight, 0, index),
+                                           ct_shape_get(counts)));
+        rows = ct_mul(rows, counts);
+    }
+    *count = ct_sum(counts);
     return ct_neg(ct_squeeze(rows, -1));
 }
 
 ct_tensor *ct_nll_loss(ct_tensor *log_probs, ct_tensor *targets, ct_cross_entropy_options options)
 {
     static const char *const me = "ct_nll_loss";
-    ct_tensor *rows, *count = NULL;
+    ct_tensor *rows, *count;
 
     if (!cti_usable(me, log_probs) || !cti_usable(me, targets) ||
-        !good_reduction(me, options.reduction) || !check(me, "log_probs", log_probs, targets))
+        !good_reduction(me, options.reduction) || !check(me, "log_probs", log_probs, targets) ||
+        !good_weight(me, "log_probs", log_probs, &options.weight))
         return NULL;
     if (options.label_smoothing != 0) {
         ct_raise(CT_ERR_ARGUMENT, me, "label_smoothing %g: nll has none", options.label_smoothing);
@@ -330,11 +399,49 @@ ct_tensor *ct_huber_loss(ct_tensor *x, ct_tensor *target, double delta, ct_reduc
     return reduced(ct_mul(c, ct_sub(e, ct_mul_scalar(c, 0.5))), reduction);
 }
 
-/* (1 - target) x + log(1 + exp(-x)) */
+/* A weight that broadcasts to logits, where there is one, as a constant. */
+static bool good_share(const char *me, const char *name, const ct_tensor *logits,
+                       ct_tensor **weight)
+{
+    const ct_tensor *w = *weight;
+    ct_shape shape;
+
+    if (!w)
+        return true;
+    if (!cti_usable(me, w) || !cti_same_dtype(me, "logits", logits, name, w) ||
+        !cti_same_device(me, "logits", logits, name, w))
+        return false;
+    if (cti_broadcast_shapes(&logits->shape, &w->shape, &shape) >= 0 ||
+        !cti_same_shape(&shape, &logits->shape)) {
+        ct_raise(CT_ERR_SHAPE, me, "%s %s does not broadcast to logits %s", name,
+                 cti_describe(w).s, cti_describe(logits).s);
+        return false;
+    }
+    *weight = ct_detach(*weight);
+    return *weight != NULL;
+}
+
+/* w ((1 - target) x + (1 + (p - 1) target) log(1 + exp(-x))) */
+ct_tensor *ct_bce_with_logits_with(ct_tensor *logits, ct_tensor *target, ct_bce_options options)
+{
+    static const char *const me = "ct_bce_with_logits";
+    ct_tensor *log_plus, *loss;
+
+    if (!same_form(me, "logits", logits, target, options.reduction) ||
+        !good_share(me, "weight", logits, &options.weight) ||
+        !good_share(me, "pos_weight", logits, &options.pos_weight))
+        return NULL;
+    log_plus = ct_softplus(ct_neg(logits));
+    if (options.pos_weight)
+        log_plus = ct_mul(log_plus, ct_add_scalar(
+            ct_mul(ct_add_scalar(options.pos_weight, -1), target), 1));
+    loss = ct_add(ct_mul(ct_rsub_scalar(target, 1), logits), log_plus);
+    if (options.weight)
+        loss = ct_mul(loss, options.weight);
+    return reduced(loss, options.reduction);
+}
+
 ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *target, ct_reduction reduction)
 {
-    if (!same_form("ct_bce_with_logits", "logits", logits, target, reduction))
-        return NULL;
-    return reduced(ct_add(ct_mul(ct_rsub_scalar(target, 1), logits), ct_softplus(ct_neg(logits))),
-                   reduction);
+    return ct_bce_with_logits_with(logits, target, (ct_bce_options){ .reduction = reduction });
 }

@@ -18,7 +18,8 @@ typedef struct ct_cross_entropy_options {
     double label_smoothing;  /* 0..1: this share of each target is spread over all classes */
     bool has_ignore_index;   /* targets equal to ignore_index count 0; without it none is */
     int64_t ignore_index;    /* ignored (PyTorch ignores -100) */
-    void *reserved[4];
+    ct_tensor *weight;       /* (C): what a row of each class counts; NULL: 1. Gets no gradient */
+    void *reserved[3];
 } ct_cross_entropy_options;
 
 /* Minus the log of softmax(logits)[target], in nats: logits (..., C) f32 or f64, targets (...) i32
@@ -45,9 +46,19 @@ ct_tensor *ct_mse_loss(ct_tensor *x, ct_tensor *target, ct_reduction reduction);
 ct_tensor *ct_l1_loss(ct_tensor *x, ct_tensor *target, ct_reduction reduction);
 ct_tensor *ct_huber_loss(ct_tensor *x, ct_tensor *target, double delta, ct_reduction reduction);
 
-/* binary_cross_entropy_with_logits: minus target log s(x) + (1 - target) log(1 - s(x)), s the
- * sigmoid, without overflow; shapes as above. dx = d (s(x) - target), dtarget = -d x. */
+typedef struct ct_bce_options {
+    ct_reduction reduction; /* the mean is over all elements, whatever they count */
+    ct_tensor *weight;      /* what an element counts; NULL: 1 */
+    ct_tensor *pos_weight;  /* what a positive answer counts beside a negative one; NULL: 1 */
+    void *reserved[4];
+} ct_bce_options;
+
+/* binary_cross_entropy_with_logits: minus w (p target log s(x) + (1 - target) log(1 - s(x))), s the
+ * sigmoid, without overflow; shapes as above. weight w and pos_weight p broadcast to logits (else
+ * CT_ERR_SHAPE), are of its dtype and get no gradient. Without them dx = d (s(x) - target),
+ * dtarget = -d x. */
 ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *target, ct_reduction reduction);
+ct_tensor *ct_bce_with_logits_with(ct_tensor *logits, ct_tensor *target, ct_bce_options options);
 
 #ifdef __cplusplus
 }

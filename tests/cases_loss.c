@@ -21,6 +21,13 @@ static void draw_cross_entropy(op_draw *d)
     d->p[0] = op_chance(d, 0.5) ? op_between(d, 0, 1) : 0;
 }
 
+/* The same, and a weight for each class, all of them above 0. */
+static void draw_weighted(op_draw *d)
+{
+    draw_cross_entropy(d);
+    op_uniform(d, CT_SHAPE(d->in[0].shape.dim[d->in[0].shape.rank - 1]), 0.5, 2)->constant = true;
+}
+
 static ct_tensor *call_cross_entropy(ct_tensor *const *in, const op_draw *d)
 {
     (void)d;
@@ -30,7 +37,8 @@ static ct_tensor *call_cross_entropy(ct_tensor *const *in, const op_draw *d)
 static ct_tensor *call_cross_entropy_with(ct_tensor *const *in, const op_draw *d)
 {
     ct_cross_entropy_options o = { .reduction = (ct_reduction)d->i[0], .label_smoothing = d->p[0],
-                                   .has_ignore_index = d->i[1] != 0, .ignore_index = d->i[2] };
+                                   .has_ignore_index = d->i[1] != 0, .ignore_index = d->i[2],
+                                   .weight = d->count > 2 ? in[2] : NULL };
 
     return ct_cross_entropy_with(in[0], in[1], o);
 }
@@ -49,16 +57,29 @@ static void draw_probabilities(op_draw *d)
     d->p[0] = op_chance(d, 0.5) ? op_between(d, 0, 1) : 0;
 }
 
+static void draw_weighted_probabilities(op_draw *d)
+{
+    draw_probabilities(d);
+    op_uniform(d, CT_SHAPE(d->in[0].shape.dim[d->in[0].shape.rank - 1]), 0.5, 2)->constant = true;
+}
+
 static void draw_nll(op_draw *d)
 {
     draw_cross_entropy(d);
     d->p[0] = 0;
 }
 
+static void draw_weighted_nll(op_draw *d)
+{
+    draw_weighted(d);
+    d->p[0] = 0;
+}
+
 static ct_tensor *call_nll(ct_tensor *const *in, const op_draw *d)
 {
     ct_cross_entropy_options o = { .reduction = (ct_reduction)d->i[0],
-                                   .has_ignore_index = d->i[1] != 0, .ignore_index = d->i[2] };
+                                   .has_ignore_index = d->i[1] != 0, .ignore_index = d->i[2],
+                                   .weight = d->count > 2 ? in[2] : NULL };
 
     return ct_nll_loss(in[0], in[1], o);
 }
@@ -96,14 +117,37 @@ static ct_tensor *call_bce(ct_tensor *const *in, const op_draw *d)
     return ct_bce_with_logits(in[0], in[1], (ct_reduction)d->i[0]);
 }
 
+/* also weight and pos_weight, either of which may be narrower; i[1], i[2]: left out */
+static void draw_bce(op_draw *d)
+{
+    draw_difference(d);
+    d->i[1] = op_chance(d, 0.3);
+    d->i[2] = op_chance(d, 0.3);
+    op_uniform(d, op_narrower(d, d->in[0].shape), 0.5, 2)->constant = true;
+    op_uniform(d, op_narrower(d, d->in[0].shape), 0.5, 2)->constant = true;
+}
+
+static ct_tensor *call_bce_with(ct_tensor *const *in, const op_draw *d)
+{
+    ct_bce_options o = { .reduction = (ct_reduction)d->i[0],
+                         .weight = d->i[1] ? NULL : in[2],
+                         .pos_weight = d->i[2] ? NULL : in[3] };
+
+    return ct_bce_with_logits_with(in[0], in[1], o);
+}
+
 const op_row loss_rows[] = {
     { "ct_cross_entropy", draw_cross_entropy, .call = call_cross_entropy },
     { "ct_cross_entropy_with", draw_cross_entropy, .call = call_cross_entropy_with },
     { "ct_cross_entropy_with", draw_probabilities, .call = call_cross_entropy_with },
+    { "ct_cross_entropy_with", draw_weighted, .call = call_cross_entropy_with },
+    { "ct_cross_entropy_with", draw_weighted_probabilities, .call = call_cross_entropy_with },
     { "ct_nll_loss", draw_nll, .call = call_nll },
+    { "ct_nll_loss", draw_weighted_nll, .call = call_nll },
     { "ct_mse_loss", draw_difference, .call = call_mse },
     { "ct_l1_loss", draw_difference, .call = call_l1 },
     { "ct_huber_loss", draw_difference, .call = call_huber },
     { "ct_bce_with_logits", draw_difference, .call = call_bce },
+    { "ct_bce_with_logits_with", draw_bce, .call = call_bce_with },
     { 0 },
 };

@@ -130,10 +130,11 @@ VAR_AXES(std_axes)
 /* p[0]: p, p[1]: added to x, so that no two |x| tie where p is infinite */
 static void draw_norm(op_draw *d)
 {
-    static const double p[] = { 1, 2, 2, 3, 1.5, INFINITY };
+    static const double p[] = { 1, 2, 2, 3, 1.5, INFINITY, -INFINITY, 0, 0.5, -1.5 };
     ct_shape s;
 
-    d->p[0] = p[op_below(d, 6)];
+    d->p[0] = p[op_below(d, 10)];
+    d->zero &= d->p[0] >= 0;
     if (isinf(d->p[0])) {
         draw_extreme_of_all(d);
         d->p[1] = op_chance(d, 0.5) ? 3 : -3;
@@ -141,7 +142,7 @@ static void draw_norm(op_draw *d)
         return;
     }
     s = op_shape(d, 0, 5);
-    if (d->p[0] < 2 && d->p[0] > 1) /* far from 0: the second derivative is infinite there */
+    if (d->p[0] < 2 && d->p[0] != 1) /* far from 0: the second derivative is infinite there */
         op_uniform(d, s, 0.2, 2);
     else
         op_kink(op_uniform(d, s, -2, 2), 0);

@@ -346,15 +346,24 @@ END_TEST
 
 START_TEST(roots_are_flat_where_they_are_zero)
 {
-    static const double norms[] = { 1, 2, 1.5, 3 };
+    static const double norms[] = { 1, 2, 1.5, 3, 0.5, 0, -1 };
     ct_scope s = ct_scope_begin();
     ct_tensor *x = leaf(ct_zeros(CT_SHAPE(3), CT_F64, CT_CPU)), *same = leaf(F64(2, 2, 2));
+    ct_tensor *some = leaf(F64(0, -4, 0, 9));
     int k;
 
-    for (k = 0; k < 4; k++) {
+    for (k = 0; k < 7; k++) {
         EXPECT(ct_norm(x, norms[k]), 0);
         EXPECT(gradient(ct_norm(x, norms[k]), x, NULL), 0, 0, 0);
     }
+    EXPECT(ct_norm(some, 0), 2);
+    EXPECT(gradient(ct_norm(some, 0), some, NULL), 0, 0, 0, 0);
+    EXPECT(ct_norm(some, 0.5), 25);
+    EXPECT(gradient(ct_norm(some, 0.5), some, NULL), 0, -2.5, 0, 5.0 / 3);
+    EXPECT(ct_norm(some, -1), 0);
+    EXPECT(gradient(ct_norm(some, -1), some, NULL), 0, 0, 0, 0);
+    EXPECT(ct_norm(F64(3, -1, 2), -INFINITY), 1);
+    EXPECT(ct_norm(F64((double)NAN, 1, 0), 0), 2); /* a NaN is not 0 */
     EXPECT(ct_std(same), 0);
     EXPECT(gradient(ct_std(same), same, NULL), 0, 0, 0);
     EXPECT(ct_var(F64(1)), NAN); /* 0 / 0, as in PyTorch */
@@ -720,9 +729,10 @@ START_TEST(reductions_refuse)
             ct_var_axes(x, 1, first, (double)NAN, false));
     REFUSED(CT_ERR_SHAPE, "ct_std_axes: axis -1 of f32[2,3] cpu is listed twice",
             ct_std_axes(x, 2, twice, 1, false));
-    REFUSED(CT_ERR_ARGUMENT, "ct_norm: p 0.5 is below 1", ct_norm(x, 0.5));
+    REFUSED(CT_ERR_ARGUMENT, "ct_norm: p is not a number", ct_norm(x, (double)NAN));
+    REFUSED(CT_ERR_SHAPE, "ct_norm: axis 1 of x f64[2,0] cpu has size 0", ct_norm(none, -0.5));
     REFUSED(CT_ERR_DTYPE, "ct_norm: x bool[2,3] cpu must be f32 or f64", ct_norm(b, 2));
-    REFUSED(CT_ERR_ARGUMENT, "ct_norm_axes: p nan is below 1",
+    REFUSED(CT_ERR_ARGUMENT, "ct_norm_axes: p is not a number",
             ct_norm_axes(x, (double)NAN, 1, first, false));
     REFUSED(CT_ERR_SHAPE, "ct_norm_axes: axis 1 of x f64[2,0] cpu has size 0",
             ct_norm_axes(none, INFINITY, 1, twice, false));
@@ -946,6 +956,9 @@ START_TEST(losses_refuse)
     ct_cross_entropy_options plain = { 0 }, smooth = { .label_smoothing = 0.1 };
     ct_cross_entropy_options skip = { .has_ignore_index = true, .ignore_index = 1 };
     ct_cross_entropy_options wrong = { .reduction = (ct_reduction)7 };
+    ct_cross_entropy_options short_weight = { .weight = ct_ones(CT_SHAPE(2), CT_F32, CT_CPU) };
+    ct_cross_entropy_options double_weight = { .weight = ct_cast(v, CT_F64) };
+    ct_cross_entropy_options weight = { .weight = v };
 
     REFUSED(CT_ERR_SHAPE, "ct_mse_loss: x f32[2,3] cpu and target f32[3] cpu differ in shape",
             ct_mse_loss(x, v, CT_MEAN));
@@ -982,6 +995,28 @@ START_TEST(losses_refuse)
     REFUSED(CT_ERR_SHAPE,
             "ct_nll_loss: log_probs f32[2,3] cpu (..., classes) and targets i64[1] cpu do not fit",
             ct_nll_loss(x, I64(1), plain));
+    REFUSED(CT_ERR_SHAPE,
+            "ct_cross_entropy: weight f32[2] cpu is not one number for each class of logits "
+            "f32[2,3] cpu",
+            ct_cross_entropy_with(x, I64(0, 1), short_weight));
+    REFUSED(CT_ERR_SHAPE,
+            "ct_cross_entropy: weight f32[2] cpu is not one number for each class of logits "
+            "f32[2,3] cpu",
+            ct_cross_entropy_with(x, x, short_weight));
+    REFUSED(CT_ERR_DTYPE,
+            "ct_nll_loss: log_probs f32[2,3] cpu and weight f64[3] cpu differ in dtype (no "
+            "promotion: ct_cast one)",
+            ct_nll_loss(x, I64(0, 1), double_weight));
+    REFUSED(CT_ERR_INDEX, "ct_cross_entropy: target 3, number 1, is not in 0..2",
+            ct_cross_entropy_with(x, t, weight));
+    REFUSED(CT_ERR_SHAPE,
+            "ct_bce_with_logits: pos_weight f32[2] cpu does not broadcast to logits f32[2,3] cpu",
+            ct_bce_with_logits_with(x, x, (ct_bce_options){ .pos_weight = short_weight.weight }));
+    REFUSED(CT_ERR_DTYPE,
+            "ct_bce_with_logits: logits f32[2,3] cpu and weight f64[3] cpu differ in dtype (no "
+            "promotion: ct_cast one)",
+            ct_bce_with_logits_with(x, x, (ct_bce_options){ .weight = double_weight.weight }));
+    SILENT(ct_bce_with_logits_with(x, NULL, (ct_bce_options){ .reduction = CT_SUM }));
     SILENT(ct_mse_loss(NULL, x, CT_MEAN));
     SILENT(ct_huber_loss(x, NULL, -1, CT_MEAN));
     SILENT(ct_nll_loss(NULL, t, plain));

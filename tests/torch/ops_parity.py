@@ -480,8 +480,8 @@ spread("std", torch.std)
 
 
 def norm_of(d):
-    d.p = [[1.0, 2.0, 3.0, 1.5, math.inf][d.number % 5], 0.0]
-    if d.p[0] == math.inf:
+    d.p = [[1.0, 2.0, 3.0, 1.5, math.inf, -math.inf, 0.0, 0.5, -1.0, 2.5][d.number % 10], 0.0]
+    if abs(d.p[0]) == math.inf:
         d.p[1] = 3.0
 
 
@@ -713,23 +713,37 @@ def _(d):
     return lambda x, t: class_loss(F.cross_entropy, x, t.reshape(-1), d)
 
 
-@op("ct_cross_entropy_with", 40)
+def class_weights(d, shape, first):
+    """A third input, the weights of the classes, in cases from number first on."""
+    if d.number >= first:
+        d.floats([shape[-1]], 0.1, 3)
+
+
+def weight(w):
+    return {"weight": w[0].detach()} if w else {}
+
+
+@op("ct_cross_entropy_with", 80)
 def _(d):
     shape = class_options(d, True)
     options = {"label_smoothing": d.p[0]}
     if d.number % 2:
         d.floats(shape, 0, 1)
         d.i[1] = 0
-        return lambda x, t: class_loss(F.cross_entropy, x, t.reshape(-1, shape[-1]), d, **options)
+        class_weights(d, shape, 40)
+        return lambda x, t, *w: class_loss(F.cross_entropy, x, t.reshape(-1, shape[-1]), d,
+                                           **options, **weight(w))
     options |= index_targets(d, shape)
-    return lambda x, t: class_loss(F.cross_entropy, x, t.reshape(-1), d, **options)
+    class_weights(d, shape, 40)
+    return lambda x, t, *w: class_loss(F.cross_entropy, x, t.reshape(-1), d, **options, **weight(w))
 
 
-@op("ct_nll_loss", 18)
+@op("ct_nll_loss", 36)
 def _(d):
     shape = class_options(d, False)
     options = index_targets(d, shape)
-    return lambda x, t: class_loss(F.nll_loss, x, t.reshape(-1), d, **options)
+    class_weights(d, shape, 18)
+    return lambda x, t, *w: class_loss(F.nll_loss, x, t.reshape(-1), d, **options, **weight(w))
 
 
 def pair_loss(name, function, delta=False):
@@ -750,6 +764,19 @@ pair_loss("mse_loss", F.mse_loss)
 pair_loss("l1_loss", F.l1_loss)
 pair_loss("huber_loss", F.huber_loss, True)
 pair_loss("bce_with_logits", F.binary_cross_entropy_with_logits)
+
+
+@op("ct_bce_with_logits_with", 24)
+def _(d):
+    shape = d.shape()
+    d.i = [d.number % 3, d.number // 3 % 2, d.number // 6 % 2]
+    d.floats(shape)
+    d.floats(shape)
+    d.floats(d.narrower(shape), 0.1, 3)
+    d.floats(d.narrower(shape), 0.1, 3)
+    return lambda x, t, w, p: F.binary_cross_entropy_with_logits(
+        x, t, None if d.i[1] else w.detach(), reduction=REDUCTIONS[d.i[0]],
+        pos_weight=None if d.i[2] else p.detach())
 
 
 # ---- running and writing ----

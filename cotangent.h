@@ -48,6 +48,7 @@
 #include <cotangent/data/text.h>
 #include <cotangent/data/vocab.h>
 #include <cotangent/data/loader.h>
+#include <cotangent/data/series.h>
 
 #include <cotangent/train/trainer.h>
 

@@ -1,47 +1,26 @@
-/* loader.c - windows, the sequential and the random iterator.
+/* loader.c - windows, the sequential and the random iterator; series.c has those of numbers.
  *
- * All three cut a batch the same way: row r of x is T ids from some place on, row r of y the T
- * that begin one later. They differ in the place (row_start) and in what an epoch draws. */
+ * All cut a batch the same way: row r of x is a piece of the data from some index on, row r of y
+ * another that begins a fixed way from it: of a corpus, T ids and the T that begin one later. They
+ * differ in the index (row_start) and in what an epoch draws. */
 #include "tensor/internal.h"
 
-#include <cotangent/data/loader.h>
-
+#include "data/internal.h"
 #include "tensor/host.h"
 
 #include <stdio.h>
 #include <string.h>
-
-typedef enum kind { WINDOWS, SEQUENTIAL, RANDOM } kind;
-
-struct ct_loader {
-    const ct_corpus *corpus;
-    kind kind;
-    int64_t batch, steps;
-    int64_t first;         /* windows: number of the part's first */
-    ct_device device;
-    ct_generator stream;   /* the loader's own; an epoch draws from a stream below it */
-    int64_t fixed;         /* the offset set, or -1 */
-
-    int64_t epoch;         /* begun so far */
-    int64_t offset;        /* of the current epoch */
-    int64_t rows;          /* in all batches of an epoch; sequential: columns of a row */
-    int64_t batches, next; /* of an epoch; the number of the one to give */
-    int64_t *order;        /* of the rows, for those that shuffle; else NULL */
-    int32_t *x, *y;        /* a batch on its way to the device */
-};
-
-static const char *const names[] = { "ct_windows_new", "ct_sequences_new", "ct_sequences_new" };
 
 /* ---- an epoch ---- */
 
 /* Rows and batches at the loader's offset. */
 static void measure(ct_loader *l)
 {
-    int64_t tokens = ct_corpus_size(l->corpus) - l->offset - 1;
+    int64_t tokens = l->size - l->offset - 1;
 
-    if (l->kind == WINDOWS) {
+    if (l->cut == CTI_WINDOWS) {
         l->batches = (l->rows - 1) / l->batch + 1;
-    } else if (l->kind == SEQUENTIAL) {
+    } else if (l->cut == CTI_SEQUENTIAL) {
         l->rows = tokens / l->batch;
         l->batches = l->rows / l->steps;
     } else {
@@ -53,7 +32,7 @@ static void measure(ct_loader *l)
 /* Offsets that an epoch chooses from: 0 .. offsets - 1. */
 static int64_t offsets(const ct_loader *l)
 {
-    return l->kind == SEQUENTIAL ? l->steps + 1 : l->kind == RANDOM ? l->steps : 1;
+    return l->cut == CTI_SEQUENTIAL ? l->steps + 1 : l->cut == CTI_RANDOM ? l->steps : 1;
 }
 
 /* Each epoch has a stream of its own, so that none depends on what the ones before drew. */
@@ -95,11 +74,11 @@ static int64_t row_start(const ct_loader *l, int64_t r)
 {
     int64_t row = l->next * l->batch + r;
 
-    if (l->kind == SEQUENTIAL)
+    if (l->cut == CTI_SEQUENTIAL)
         return l->offset + r * l->rows + l->next * l->steps;
     if (l->order)
         row = l->order[row];
-    return l->kind == WINDOWS ? l->first + row : l->offset + row * l->steps;
+    return l->cut == CTI_WINDOWS ? l->first + row : l->offset + row * l->steps;
 }
 
 /* Rows of the next batch: the last one of windows may be smaller. */
@@ -107,13 +86,24 @@ static int64_t batch_rows(const ct_loader *l)
 {
     int64_t left = l->rows - l->next * l->batch;
 
-    return l->kind == WINDOWS && left < l->batch ? left : l->batch;
+    return l->cut == CTI_WINDOWS && left < l->batch ? left : l->batch;
+}
+
+/* x or y of the next batch, (rows, ...) */
+static ct_tensor *side_of(const ct_loader *l, cti_side *side, int64_t rows)
+{
+    int64_t r;
+
+    for (r = 0; r < rows; r++)
+        memcpy(side->buffer + (size_t)r * side->row_bytes,
+               side->from + (size_t)row_start(l, r) * side->unit, side->row_bytes);
+    side->shape.dim[0] = rows;
+    return ct_from_data(side->buffer, side->shape, side->dtype, l->device);
 }
 
 bool ct_loader_next(ct_loader *l, ct_batch *batch)
 {
-    int64_t rows, r;
-    ct_shape shape;
+    int64_t rows;
 
     if (batch)
         memset(batch, 0, sizeof *batch);
@@ -127,20 +117,12 @@ bool ct_loader_next(ct_loader *l, ct_batch *batch)
     if (l->next == l->batches)
         return false;
     rows = batch_rows(l);
-    for (r = 0; r < rows; r++) {
-        const int32_t *ids = ct_corpus_ids(l->corpus) + row_start(l, r);
-        size_t bytes = (size_t)l->steps * sizeof *ids;
-
-        memcpy(l->x + r * l->steps, ids, bytes);
-        memcpy(l->y + r * l->steps, ids + 1, bytes);
-    }
-    shape = CT_SHAPE(rows, l->steps);
-    batch->x = ct_from_data(l->x, shape, CT_I32, l->device);
-    batch->y = ct_from_data(l->y, shape, CT_I32, l->device);
+    batch->x = side_of(l, &l->x, rows);
+    batch->y = side_of(l, &l->y, rows);
     if (!batch->x || !batch->y)
         return false;
-    batch->tokens = rows * l->steps;
-    batch->continues = l->kind == SEQUENTIAL && l->next > 0;
+    batch->tokens = rows * l->row_tokens;
+    batch->continues = l->cut == CTI_SEQUENTIAL && l->next > 0;
     l->next++;
     return true;
 }
@@ -152,10 +134,49 @@ void ct_loader_free(ct_loader *l)
     if (!l)
         return;
     cti_release(l->order);
-    cti_release(l->x);
-    cti_release(l->y);
+    cti_release(l->x.buffer);
+    cti_release(l->y.buffer);
+    cti_release(l->values[0]);
+    cti_release(l->values[1]);
     cti_release(l);
 }
+
+static bool buffer(cti_side *side, int64_t rows)
+{
+    if (side->row_bytes && (size_t)rows > SIZE_MAX / side->row_bytes)
+        return false;
+    side->buffer = cti_calloc((size_t)rows, side->row_bytes ? side->row_bytes : 1);
+    return side->buffer != NULL;
+}
+
+ct_loader *cti_loader_new(const ct_loader *draft, int64_t order_rows)
+{
+    ct_loader *l = cti_calloc(1, sizeof *l);
+    int64_t rows = draft->batch;
+
+    if (draft->cut == CTI_WINDOWS && draft->rows < rows)
+        rows = draft->rows;
+    if (l) {
+        *l = *draft;
+        l->x.buffer = l->y.buffer = NULL;
+        if (order_rows)
+            l->order = cti_calloc((size_t)order_rows, sizeof *l->order);
+    } else {
+        cti_release(draft->values[0]);
+        cti_release(draft->values[1]);
+    }
+    if (!l || (order_rows && !l->order) || !buffer(&l->x, rows) || !buffer(&l->y, rows)) {
+        ct_raise(CT_ERR_MEMORY, draft->function, "out of memory (batches of %lld x %lld)",
+                 (long long)rows, (long long)draft->steps);
+        ct_loader_free(l);
+        return NULL;
+    }
+    l->fixed = -1;
+    measure(l);
+    return l;
+}
+
+/* ---- of a corpus ---- */
 
 static bool check_sizes(const char *function, const ct_corpus *corpus, int64_t batch, int64_t steps)
 {
@@ -171,83 +192,69 @@ static bool check_sizes(const char *function, const ct_corpus *corpus, int64_t b
     return false;
 }
 
-/* A copy of draft, whose sizes fit the corpus, with its buffers: order for so many rows. */
-static ct_loader *new_loader(const ct_loader *draft, int64_t order_rows)
+/* A loader of a corpus's ids: x and y are (B, T), y one id on. */
+static ct_loader *of_corpus(ct_loader *draft, const ct_corpus *corpus, uint64_t seed,
+                            const char *stream, int64_t order_rows)
 {
-    const char *function = names[draft->kind];
-    size_t rows = (size_t)draft->batch;
-    ct_loader *l = cti_calloc(1, sizeof *l);
+    const int32_t *ids = ct_corpus_ids(corpus);
 
-    if (draft->kind == WINDOWS && draft->rows < draft->batch)
-        rows = (size_t)draft->rows;
-    if (l) {
-        *l = *draft;
-        if (rows <= SIZE_MAX / (size_t)l->steps) {
-            l->x = cti_calloc(rows * (size_t)l->steps, sizeof *l->x);
-            l->y = cti_calloc(rows * (size_t)l->steps, sizeof *l->y);
-        }
-        if (order_rows)
-            l->order = cti_calloc((size_t)order_rows, sizeof *l->order);
-    }
-    if (!l || !l->x || !l->y || (order_rows && !l->order)) {
-        ct_raise(CT_ERR_MEMORY, function, "out of memory (batches of %zu x %lld)", rows,
-                 (long long)draft->steps);
-        ct_loader_free(l);
-        return NULL;
-    }
-    l->fixed = -1;
-    measure(l);
-    return l;
+    draft->size = ct_corpus_size(corpus);
+    draft->row_tokens = draft->steps;
+    draft->stream = ct_generator_named(ct_generator_seed(seed), stream);
+    draft->x = (cti_side){ .from = (const char *)ids, .unit = sizeof *ids,
+                           .row_bytes = (size_t)draft->steps * sizeof *ids,
+                           .shape = CT_SHAPE(0, draft->steps), .dtype = CT_I32 };
+    draft->y = draft->x;
+    draft->y.from = (const char *)(ids + 1);
+    return cti_loader_new(draft, order_rows);
 }
 
 ct_loader *ct_windows_new(const ct_corpus *corpus, ct_windows_options o)
 {
-    ct_loader draft = { .corpus = corpus, .kind = WINDOWS, .batch = o.batch_size, .steps = o.steps,
-                        .first = o.first, .rows = o.count, .device = o.device };
-    const char *function = names[WINDOWS];
+    ct_loader draft = { .function = "ct_windows_new", .cut = CTI_WINDOWS, .batch = o.batch_size,
+                        .steps = o.steps, .first = o.first, .rows = o.count, .device = o.device };
     int64_t windows;
 
-    if (!check_sizes(function, corpus, o.batch_size, o.steps))
+    if (!check_sizes(draft.function, corpus, o.batch_size, o.steps))
         return NULL;
     if (o.first < 0 || o.count < 1) {
-        ct_raise(CT_ERR_ARGUMENT, function, "first %lld is below 0, or count %lld below 1",
+        ct_raise(CT_ERR_ARGUMENT, draft.function, "first %lld is below 0, or count %lld below 1",
                  (long long)o.first, (long long)o.count);
         return NULL;
     }
     windows = ct_corpus_size(corpus) - o.steps; /* one starts at each token that has a last one */
     if (o.first >= windows) {
-        ct_raise(CT_ERR_SHAPE, function,
+        ct_raise(CT_ERR_SHAPE, draft.function,
                  "%lld tokens are too short for a window of %lld + 1 from token %lld on",
                  (long long)ct_corpus_size(corpus), (long long)o.steps, (long long)o.first);
         return NULL;
     }
     if (draft.rows > windows - o.first)
         draft.rows = windows - o.first;
-    draft.stream = ct_generator_named(ct_generator_seed(o.seed), "loader.windows");
-    return new_loader(&draft, o.shuffle ? draft.rows : 0);
+    return of_corpus(&draft, corpus, o.seed, "loader.windows", o.shuffle ? draft.rows : 0);
 }
 
 ct_loader *ct_sequences_new(const ct_corpus *corpus, ct_sequences_options o)
 {
-    ct_loader draft = { .corpus = corpus, .kind = o.random ? RANDOM : SEQUENTIAL,
-                        .batch = o.batch_size, .steps = o.steps, .device = o.device };
+    ct_loader draft = { .function = "ct_sequences_new",
+                        .cut = o.random ? CTI_RANDOM : CTI_SEQUENTIAL, .batch = o.batch_size,
+                        .steps = o.steps, .device = o.device };
     int64_t size = ct_corpus_size(corpus);
     double need;
 
-    if (!check_sizes(names[draft.kind], corpus, o.batch_size, o.steps))
+    if (!check_sizes(draft.function, corpus, o.batch_size, o.steps))
         return NULL;
     /* a batch, its last row's one token more, and the largest offset; as a double, since the sizes
      * may be absurd */
     need = (double)o.batch_size * (double)o.steps + 1 + (double)o.steps - (o.random ? 1 : 0);
     if ((double)size < need) {
-        ct_raise(CT_ERR_SHAPE, names[draft.kind],
+        ct_raise(CT_ERR_SHAPE, draft.function,
                  "%lld tokens are too short for a batch of %lld x %lld: it takes %.0f",
                  (long long)size, (long long)o.batch_size, (long long)o.steps, need);
         return NULL;
     }
-    draft.stream = ct_generator_named(ct_generator_seed(o.seed),
-                                      o.random ? "loader.random" : "loader.sequential");
-    return new_loader(&draft, o.random ? (size - 1) / o.steps : 0);
+    return of_corpus(&draft, corpus, o.seed, o.random ? "loader.random" : "loader.sequential",
+                     o.random ? (size - 1) / o.steps : 0);
 }
 
 /* ---- access ---- */
@@ -261,7 +268,7 @@ int64_t ct_loader_tokens(const ct_loader *l)
 {
     if (!l)
         return 0;
-    return l->steps * (l->kind == WINDOWS ? l->rows : l->batches * l->batch);
+    return l->row_tokens * (l->cut == CTI_WINDOWS ? l->rows : l->batches * l->batch);
 }
 
 ct_status ct_loader_set_offset(ct_loader *l, int64_t offset)
@@ -270,7 +277,7 @@ ct_status ct_loader_set_offset(ct_loader *l, int64_t offset)
         return ct_error();
     if (!l)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset", "l is NULL");
-    if (l->kind == WINDOWS)
+    if (l->cut == CTI_WINDOWS)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset", "windows have no offset");
     if (offset < -1 || offset >= offsets(l))
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset", "offset %lld is not in 0..%lld",

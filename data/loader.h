@@ -1,4 +1,5 @@
-/* loader.h - batches of token windows. x is what a model reads, y the same moved on by one. */
+/* loader.h - batches of token windows. x is what a model reads, y the same moved on by one.
+ * series.h has batches of numbers. */
 #ifndef COTANGENT_DATA_LOADER_H
 #define COTANGENT_DATA_LOADER_H
 
@@ -14,12 +15,12 @@ extern "C" {
 #endif
 
 typedef struct ct_batch {
-    ct_tensor *x, *y; /* (B, T) i32; of the innermost scope */
+    ct_tensor *x, *y; /* of tokens (B, T) i32; of numbers as in series.h; of the innermost scope */
     int64_t tokens;   /* B T */
     bool continues;   /* row i goes on where row i of the batch before ended: carry the state */
 } ct_batch;
 
-/* Batches of a corpus, epoch by epoch. The corpus must outlive it. */
+/* Batches of data, epoch by epoch. A corpus must outlive it. */
 typedef struct ct_loader ct_loader;
 
 /* Windows of one part of the corpus (d2l 1.x): of all windows of steps + 1 tokens, one starting

@@ -1,0 +1,43 @@
+/* internal.h - what a loader is. (internal) */
+#ifndef COTANGENT_DATA_INTERNAL_H
+#define COTANGENT_DATA_INTERNAL_H
+
+#include <cotangent/data/loader.h>
+
+/* Where rows come from: windows and rows of tensors, the sequential and the random iterator. */
+typedef enum cti_cut { CTI_WINDOWS, CTI_SEQUENTIAL, CTI_RANDOM } cti_cut;
+
+/* x or y of a batch. A row is row_bytes in one piece; that of index i begins at from + i unit. */
+typedef struct cti_side {
+    const char *from;
+    size_t unit, row_bytes;
+    ct_shape shape; /* of a batch; its axis 0 is set for each */
+    ct_dtype dtype;
+    char *buffer;   /* a batch on its way to the device */
+} cti_side;
+
+struct ct_loader {
+    const char *function;  /* that made it, for messages */
+    cti_cut cut;
+    int64_t batch, steps;
+    int64_t size;          /* ids of the corpus */
+    int64_t first;         /* windows: number of the part's first */
+    int64_t row_tokens;    /* what a row counts as */
+    ct_device device;
+    ct_generator stream;   /* the loader's own; an epoch draws from a stream below it */
+    int64_t fixed;         /* the offset set, or -1 */
+    cti_side x, y;
+    void *values[2];       /* the numbers that the loader owns, if not a corpus's */
+
+    int64_t epoch;         /* begun so far */
+    int64_t offset;        /* of the current epoch */
+    int64_t rows;          /* in all batches of an epoch; sequential: columns of a row */
+    int64_t batches, next; /* of an epoch; the number of the one to give */
+    int64_t *order;        /* of the rows, for those that shuffle; else NULL */
+};
+
+/* A copy of draft, whose sizes fit its data, with its buffers; order is for so many rows, 0 for
+ * none. Owns draft's values, and frees them if it fails. */
+ct_loader *cti_loader_new(const ct_loader *draft, int64_t order_rows);
+
+#endif

@@ -50,6 +50,7 @@
 #include <cotangent/data/loader.h>
 #include <cotangent/data/series.h>
 
+#include <cotangent/train/plot.h>
 #include <cotangent/train/trainer.h>
 
 /* Wrappers that note the caller's file and line for messages. */

@@ -50,4 +50,7 @@ typedef struct cti_quoted {
 } cti_quoted;
 cti_quoted cti_quote(const char *text);
 
+/* UTF-8 as in RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
+bool cti_is_utf8(const char *text);
+
 #endif

@@ -576,25 +576,6 @@ ct_tensor *ct_safetensors_get(ct_safetensors *f, const char *name, ct_device dev
 
 static const char *const writing = "ct_safetensors_write";
 
-/* UTF-8 as in RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
-static bool is_utf8(const char *text)
-{
-    const unsigned char *s = (const unsigned char *)text;
-
-    while (*s) {
-        int more = *s < 0x80 ? 0 : *s >= 0xc2 && *s < 0xe0 ? 1 : (*s & 0xf0) == 0xe0 ? 2
-                 : *s >= 0xf0 && *s < 0xf5                 ? 3 : -1;
-
-        if (more < 0 || (*s == 0xe0 && s[1] < 0xa0) || (*s == 0xed && s[1] > 0x9f) ||
-            (*s == 0xf0 && s[1] < 0x90) || (*s == 0xf4 && s[1] > 0x8f))
-            return false;
-        for (s++; more > 0; more--, s++)
-            if ((*s & 0xc0) != 0x80)
-                return false;
-    }
-    return true;
-}
-
 static bool refuse_argument(const char *what, const char *text, const char *why)
 {
     ct_raise(CT_ERR_ARGUMENT, writing, "%s %s %s", what, cti_quote(text).s, why);
@@ -625,7 +606,7 @@ static json_t *make_metadata(const ct_metadata *m, const char *digest)
             ok = refuse_argument("the key", m->key, "is reserved");
         else if (!m->value)
             ok = refuse_argument("the key", m->key, "has no value");
-        else if (!is_utf8(m->key) || !is_utf8(m->value))
+        else if (!cti_is_utf8(m->key) || !cti_is_utf8(m->value))
             ok = refuse_argument("the key", m->key, "or its value is not UTF-8");
         else
             ok = put(object, "the key", m->key, json_string(m->value));
@@ -773,7 +754,7 @@ static bool check_arguments(const char *path, const job *j)
             ct_raise(CT_ERR_ARGUMENT, writing, "%s %d is NULL", j->names[i] ? "tensor" : "name", i);
             return false;
         }
-        if (!is_utf8(j->names[i]))
+        if (!cti_is_utf8(j->names[i]))
             return refuse_argument("the name", j->names[i], "is not UTF-8");
         if (strcmp(j->names[i], METADATA) == 0)
             return refuse_argument("the name", j->names[i], "is reserved");

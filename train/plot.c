@@ -1,0 +1,412 @@
+/* plot.c - line plots as SVG files: ranges, ticks, and the elements in the order they are drawn. */
+#include "tensor/internal.h"
+
+#include "tensor/read_file.h"
+#include "train/buffer.h"
+
+#include <cotangent/train/plot.h>
+
+#include <math.h>
+#include <string.h>
+
+static const char *const me = "ct_plot_save";
+
+/* An axis maps values, or their logarithms to base 10, from low..high to pixels begin..end. */
+typedef struct axis {
+    bool log;
+    double low, high, begin, end;
+} axis;
+
+typedef struct picture {
+    const ct_plot_options *o;
+    int width, height, count;
+    const ct_plot_series *series;
+    axis x, y;
+    cti_buffer out;
+} picture;
+
+static bool usable(const axis *a, double v)
+{
+    return isfinite(v) && fabs(v) <= 1e300 && !(a->log && v <= 0);
+}
+
+static double scaled(const axis *a, double v)
+{
+    return a->log ? log10(v) : v;
+}
+
+static double pixel(const axis *a, double v)
+{
+    return a->begin + (scaled(a, v) - a->low) / (a->high - a->low) * (a->end - a->begin);
+}
+
+static bool has_point(const picture *p, const ct_plot_series *s, int64_t i)
+{
+    return usable(&p->x, s->x[i]) && usable(&p->y, s->y[i]);
+}
+
+/* ---- ranges ---- */
+
+static void include(axis *a, double v)
+{
+    v = scaled(a, v);
+    a->low = v < a->low ? v : a->low;
+    a->high = v > a->high ? v : a->high;
+}
+
+/* A margin, and some width where all values are one; 0 to 1 where there are none. */
+static void widen(axis *a, double part)
+{
+    double most = fmax(fabs(a->low), fabs(a->high)), margin;
+
+    if (a->low > a->high) {
+        a->low = 0;
+        a->high = 1;
+    } else if (a->high - a->low <= most * 1e-12) {
+        margin = most > 0 ? most / 10 : 1;
+        a->low -= margin;
+        a->high += margin;
+    } else {
+        margin = (a->high - a->low) * part;
+        a->low -= margin;
+        a->high += margin;
+    }
+}
+
+static void measure(picture *p)
+{
+    p->x = (axis){ p->o->log_x, INFINITY, -INFINITY, 64, p->width - 20 };
+    p->y = (axis){ p->o->log_y, INFINITY, -INFINITY, p->height - 52, p->o->title ? 40 : 18 };
+    for (int k = 0; k < p->count; k++)
+        for (int64_t i = 0; i < p->series[k].count; i++)
+            if (has_point(p, &p->series[k], i)) {
+                include(&p->x, p->series[k].x[i]);
+                include(&p->y, p->series[k].y[i]);
+            }
+    widen(&p->x, 0.02);
+    widen(&p->y, 0.05);
+}
+
+/* ---- text ---- */
+
+/* As XML, which has neither control characters nor U+FFFE and U+FFFF. */
+static void escaped(cti_buffer *b, const char *text)
+{
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+
+        if (c == '&' || c == '<' || c == '>' || c == '"')
+            cti_buffer_print(b, "&#%d;", c);
+        else if (c < 0x20 || c == 0x7f)
+            cti_buffer_add(b, " ", 1);
+        else if (!strncmp(text, "\xef\xbf\xbe", 3) || !strncmp(text, "\xef\xbf\xbf", 3))
+            text += 2;
+        else
+            cti_buffer_add(b, text, 1);
+    }
+}
+
+static void attribute(cti_buffer *b, const char *name, double pixels)
+{
+    cti_buffer_print(b, " %s=\"", name);
+    cti_buffer_fixed(b, pixels, 2);
+    cti_buffer_add(b, "\"", 1);
+}
+
+/* attributes ends the tag's list of them. */
+static void text_at(picture *p, double x, double y, const char *attributes, const char *text)
+{
+    cti_buffer_print(&p->out, "<text");
+    attribute(&p->out, "x", x);
+    attribute(&p->out, "y", y);
+    cti_buffer_print(&p->out, "%s>", attributes);
+    escaped(&p->out, text);
+    cti_buffer_print(&p->out, "</text>\n");
+}
+
+/* ---- ticks ---- */
+
+/* 1, 2 or 5 times a power of ten: about wanted of them make the range. */
+static double nice_step(double range, int wanted)
+{
+    double raw = range / wanted, power = pow(10, floor(log10(raw))), times = raw / power;
+
+    return (times < 1.5 ? 1 : times < 3.5 ? 2 : times < 7.5 ? 5 : 10) * power;
+}
+
+static void tick(picture *p, const axis *a, double v, int digits)
+{
+    bool is_x = a == &p->x;
+    cti_buffer *b = &p->out;
+    double at = pixel(a, v);
+
+    cti_buffer_print(b, "<g class=\"%s\" data-value=\"", is_x ? "tick-x" : "tick-y");
+    cti_buffer_number(b, v);
+    cti_buffer_print(b, "\"><line stroke=\"#ddd\"");
+    attribute(b, "x1", is_x ? at : p->x.begin);
+    attribute(b, "x2", is_x ? at : p->x.end);
+    attribute(b, "y1", is_x ? p->y.begin : at);
+    attribute(b, "y2", is_x ? p->y.end : at);
+    cti_buffer_print(b, "/><text");
+    attribute(b, "x", is_x ? at : p->x.begin - 6);
+    attribute(b, "y", is_x ? p->y.begin + 17 : at + 4);
+    cti_buffer_print(b, " text-anchor=\"%s\">", is_x ? "middle" : "end");
+    cti_buffer_digits(b, v, digits);
+    cti_buffer_print(b, "</text></g>\n");
+}
+
+/* Multiples of a step from low to high, which are values. */
+static void even_ticks(picture *p, const axis *a, double low, double high, int wanted)
+{
+    double step = nice_step(high - low, wanted), k = ceil(low / step);
+    double digits = ceil(log10(fmax(fabs(low), fabs(high)) / step)) + 1;
+
+    digits = !(digits >= 3) ? 3 : digits > 15 ? 15 : digits;
+    for (int n = 0; k * step <= high && n < 4 * wanted; k++, n++)
+        tick(p, a, k == 0 ? 0 : k * step, (int)digits);
+}
+
+static void log_ticks(picture *p, const axis *a, int wanted)
+{
+    static const double times[3] = { 1, 2, 5 };
+    double span = a->high - a->low, stride = ceil(span / wanted), power = floor(a->low);
+    int each = span < 3 ? 3 : 1;
+
+    if (span < 1) {
+        even_ticks(p, a, pow(10, a->low), pow(10, a->high), wanted);
+        return;
+    }
+    for (power = floor(power / stride) * stride; power <= a->high; power += stride)
+        for (int i = 0; i < each; i++) {
+            double at = power + log10(times[i]);
+
+            if (at >= a->low && at <= a->high)
+                tick(p, a, times[i] * pow(10, power), 3);
+        }
+}
+
+static void ticks(picture *p, const axis *a)
+{
+    int wanted = (int)(fabs(a->end - a->begin) / (a == &p->x ? 80 : 50));
+
+    wanted = wanted < 2 ? 2 : wanted;
+    if (a->log)
+        log_ticks(p, a, wanted);
+    else
+        even_ticks(p, a, a->low, a->high, wanted);
+}
+
+/* ---- what is drawn ---- */
+
+static void frame(picture *p)
+{
+    cti_buffer *b = &p->out;
+    char turned[80];
+    double middle = (p->y.begin + p->y.end) / 2;
+
+    cti_buffer_print(b,
+                     "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+                     "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
+                     "viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" font-size=\"12\">\n"
+                     "<rect width=\"%d\" height=\"%d\" fill=\"white\"/>\n",
+                     p->width, p->height, p->width, p->height, p->width, p->height);
+    ticks(p, &p->x);
+    ticks(p, &p->y);
+    cti_buffer_print(b, "<rect fill=\"none\" stroke=\"black\"");
+    attribute(b, "x", p->x.begin);
+    attribute(b, "y", p->y.end);
+    attribute(b, "width", p->x.end - p->x.begin);
+    attribute(b, "height", p->y.begin - p->y.end);
+    cti_buffer_print(b, "/>\n");
+    if (p->o->title)
+        text_at(p, p->width / 2.0, 24, " class=\"title\" text-anchor=\"middle\" font-size=\"15\"",
+                p->o->title);
+    if (p->o->x_label)
+        text_at(p, (p->x.begin + p->x.end) / 2, p->height - 14,
+                " class=\"label-x\" text-anchor=\"middle\"", p->o->x_label);
+    if (p->o->y_label) {
+        snprintf(turned, sizeof turned,
+                 " class=\"label-y\" text-anchor=\"middle\" transform=\"rotate(-90 16 %d)\"",
+                 (int)middle);
+        text_at(p, 16, (int)middle, turned, p->o->y_label);
+    }
+}
+
+/* Colour and dashes of series k. */
+static void stroke(cti_buffer *b, int k)
+{
+    static const char *const colors[8] = { "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728",
+                                           "#9467bd", "#8c564b", "#e377c2", "#17becf" };
+    static const char *const dashes[4] = { "", " stroke-dasharray=\"6 3\"",
+                                           " stroke-dasharray=\"7 3 2 3\"",
+                                           " stroke-dasharray=\"2 3\"" };
+
+    cti_buffer_print(b, " fill=\"none\" stroke=\"%s\" stroke-width=\"1.8\"%s", colors[k % 8],
+                     dashes[k % 4]);
+}
+
+/* ATTRIBUTE="1 2 3": the values of the points that are drawn. */
+static void list(picture *p, const ct_plot_series *s, const char *name, const double *values)
+{
+    const char *space = "";
+
+    cti_buffer_print(&p->out, " %s=\"", name);
+    for (int64_t i = 0; i < s->count; i++)
+        if (has_point(p, s, i)) {
+            cti_buffer_print(&p->out, "%s", space);
+            cti_buffer_number(&p->out, values[i]);
+            space = " ";
+        }
+    cti_buffer_print(&p->out, "\"");
+}
+
+static void dots(picture *p, const ct_plot_series *s)
+{
+    for (int64_t i = 0; i < s->count; i++)
+        if (has_point(p, s, i)) {
+            cti_buffer_print(&p->out, "<circle r=\"2\"");
+            attribute(&p->out, "cx", pixel(&p->x, s->x[i]));
+            attribute(&p->out, "cy", pixel(&p->y, s->y[i]));
+            cti_buffer_print(&p->out, "/>\n");
+        }
+}
+
+static void line(picture *p, const ct_plot_series *s)
+{
+    cti_buffer_print(&p->out, " points=\"");
+    for (int64_t i = 0; i < s->count; i++)
+        if (has_point(p, s, i)) {
+            cti_buffer_fixed(&p->out, pixel(&p->x, s->x[i]), 2);
+            cti_buffer_add(&p->out, ",", 1);
+            cti_buffer_fixed(&p->out, pixel(&p->y, s->y[i]), 2);
+            cti_buffer_add(&p->out, " ", 1);
+        }
+    cti_buffer_print(&p->out, "\"/>\n");
+}
+
+static bool draws_dots(const picture *p, const ct_plot_series *s)
+{
+    int64_t i, points = 0;
+
+    for (i = 0; i < s->count && points < 2; i++)
+        points += has_point(p, s, i);
+    return s->points || points == 1;
+}
+
+static void draw(picture *p, int k)
+{
+    const ct_plot_series *s = &p->series[k];
+    bool is_dots = draws_dots(p, s);
+
+    cti_buffer_print(&p->out, is_dots ? "<g class=\"series\"" : "<polyline class=\"series\"");
+    stroke(&p->out, k);
+    if (s->name) {
+        cti_buffer_print(&p->out, " data-name=\"");
+        escaped(&p->out, s->name);
+        cti_buffer_print(&p->out, "\"");
+    }
+    list(p, s, "data-x", s->x);
+    list(p, s, "data-y", s->y);
+    if (is_dots) {
+        cti_buffer_print(&p->out, ">\n");
+        dots(p, s);
+        cti_buffer_print(&p->out, "</g>\n");
+    } else {
+        line(p, s);
+    }
+}
+
+/* In the upper right corner, where falling curves leave room. */
+static void legend(picture *p)
+{
+    size_t longest = 0;
+    int k, rows = 0;
+    double width, x, y = p->y.end + 8;
+
+    for (k = 0; k < p->count; k++)
+        if (p->series[k].name) {
+            size_t n = strlen(p->series[k].name);
+
+            longest = n > longest ? n : longest;
+            rows++;
+        }
+    if (!rows)
+        return;
+    width = 50 + 7.0 * (double)longest;
+    x = fmax(p->x.begin, p->x.end - 8 - width);
+    cti_buffer_print(&p->out, "<rect fill=\"white\" fill-opacity=\"0.8\" stroke=\"#ccc\"");
+    attribute(&p->out, "x", x);
+    attribute(&p->out, "y", y);
+    attribute(&p->out, "width", width);
+    attribute(&p->out, "height", 18.0 * rows + 4);
+    cti_buffer_print(&p->out, "/>\n");
+    for (k = 0; k < p->count; k++)
+        if (p->series[k].name) {
+            cti_buffer_print(&p->out, "<line");
+            attribute(&p->out, "x1", x + 6);
+            attribute(&p->out, "x2", x + 36);
+            attribute(&p->out, "y1", y + 11);
+            attribute(&p->out, "y2", y + 11);
+            stroke(&p->out, k);
+            cti_buffer_print(&p->out, "/>\n");
+            text_at(p, x + 42, y + 15, " class=\"legend\"", p->series[k].name);
+            y += 18;
+        }
+}
+
+/* ---- the whole ---- */
+
+static bool is_text(const char *what, const char *text)
+{
+    if (!text || cti_is_utf8(text))
+        return true;
+    ct_raise(CT_ERR_ARGUMENT, me, "the %s %s is not UTF-8", what, cti_quote(text).s);
+    return false;
+}
+
+static bool check(const char *path, const ct_plot_options *o, int count,
+                  const ct_plot_series *series)
+{
+    if (!path || count < 0 || (count && !series)) {
+        ct_raise(CT_ERR_ARGUMENT, me, !path       ? "path is NULL"
+                                      : count < 0 ? "the count of series is negative"
+                                                  : "series is NULL");
+        return false;
+    }
+    if ((o->width && (o->width < 200 || o->width > 10000)) ||
+        (o->height && (o->height < 200 || o->height > 10000))) {
+        ct_raise(CT_ERR_ARGUMENT, me, "%d by %d pixels: not in 200..10000", o->width, o->height);
+        return false;
+    }
+    for (int k = 0; k < count; k++) {
+        const ct_plot_series *s = &series[k];
+
+        if (s->count < 0 || (s->count && (!s->x || !s->y))) {
+            ct_raise(CT_ERR_ARGUMENT, me, "series %d: %s", k,
+                     s->count < 0 ? "its count is negative" : "x or y is NULL");
+            return false;
+        }
+        if (!is_text("name", s->name))
+            return false;
+    }
+    return is_text("title", o->title) && is_text("label", o->x_label) &&
+           is_text("label", o->y_label);
+}
+
+ct_status ct_plot_save(const char *path, ct_plot_options o, int count, const ct_plot_series *series)
+{
+    picture p = { .o = &o, .width = o.width ? o.width : 640, .height = o.height ? o.height : 400,
+                  .count = count, .series = series };
+
+    if (!cti_sink_allowed() || !check(path, &o, count, series))
+        return ct_error();
+    measure(&p);
+    frame(&p);
+    for (int k = 0; k < count; k++)
+        draw(&p, k);
+    legend(&p);
+    cti_buffer_print(&p.out, "</svg>\n");
+    cti_buffer_save(&p.out, me, path);
+    cti_buffer_free(&p.out);
+    return ct_error();
+}

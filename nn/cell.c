@@ -171,7 +171,7 @@ ct_tensor *cti_cell_sequence(cti_cell *c, ct_tensor *x, ct_tensor **state, bool 
     if (at->drop || c->ln_hh || c->w_hr || c->b_hn || c->reset_before)
         return NULL;
     return cti_sequence_forward(kind, reverse, x, ct_param_value(c->w_hh), cti_value(c->b_hh),
-                                state, step, c);
+                                at->lengths, state, step, c);
 }
 
 ct_tensor *cti_gate(const cti_cell *c, ct_tensor *t, int axis, int i)

@@ -43,7 +43,7 @@ static ct_tensor *lstm_sequence(void *self, ct_tensor *x, ct_tensor **state, boo
 static const ct_cell lstm = { .name = "LSTM", .size = sizeof(cti_cell), .states = 2,
                               .init = lstm_init, .state_size = cti_cell_state_size,
                               .step = lstm_step, .project = cti_cell_project,
-                              .sequence = lstm_sequence };
+                              .sequence = lstm_sequence, .lengths = true };
 
 ct_recurrent *ct_lstm(ct_params *params, const char *name, ct_lstm_options options)
 {

@@ -230,6 +230,7 @@ ct_state *ct_begin_state(const ct_recurrent *r, int64_t batch)
 typedef struct extent {
     int64_t shortest, longest; /* of all rows; T and T without lengths */
     ct_tensor *active;         /* (T, B, 1) bool; NULL if all do */
+    ct_tensor *lengths;        /* (B) i64; NULL likewise */
 } extent;
 
 typedef struct run {
@@ -364,6 +365,19 @@ void ct_set_whole_sequences(bool on)
     atomic_store(&stepwise, !on);
 }
 
+/* All steps by the cell's sequence; NULL, without an error, where it does not serve. */
+static ct_tensor *run_sequence(run *c, ct_tensor *x)
+{
+    ct_tensor *active = c->extent->active, *y;
+
+    if (!c->r->cell->sequence || (active && !c->r->cell->lengths) || atomic_load(&stepwise))
+        return NULL;
+    c->at.lengths = c->extent->lengths;
+    y = c->r->cell->sequence(c->self, x, c->state, c->reverse, &c->at);
+    c->at.lengths = NULL;
+    return y && active ? ct_where(active, y, ct_full(CT_SCALAR, 0, y->dtype, y->device)) : y;
+}
+
 static ct_tensor *run_cell(run *c, ct_tensor *x)
 {
     ct_tensor **out, *y;
@@ -372,11 +386,9 @@ static ct_tensor *run_cell(run *c, ct_tensor *x)
         x = c->r->cell->project(c->self, x, &c->at);
     if (!x)
         return NULL;
-    if (c->r->cell->sequence && c->extent->shortest == ct_dim(x, 0) && !atomic_load(&stepwise)) {
-        y = c->r->cell->sequence(c->self, x, c->state, c->reverse, &c->at);
-        if (y || !ct_ok())
-            return y;
-    }
+    y = run_sequence(c, x);
+    if (y || !ct_ok())
+        return y;
     if (!ct_grad_enabled())
         return run_plain(c, x);
     out = room_for(ct_dim(x, 0));
@@ -471,7 +483,7 @@ static bool measure(const char *me, const ct_tensor *x, ct_tensor *lengths, exte
     const int64_t *length;
     uint8_t *on;
 
-    *e = (extent){ steps, steps, NULL };
+    *e = (extent){ steps, steps, NULL, NULL };
     if (!lengths)
         return true;
     if (!cti_want_index(me, "lengths", lengths))
@@ -504,7 +516,8 @@ static bool measure(const char *me, const ct_tensor *x, ct_tensor *lengths, exte
     if (e->shortest == steps)
         return true;
     e->active = ct_from_data(on, CT_SHAPE(steps, batch, 1), CT_BOOL, x->device);
-    return e->active != NULL;
+    e->lengths = ct_from_data(length, rows, CT_I64, x->device);
+    return e->active && e->lengths;
 }
 
 /* ---- forward ---- */

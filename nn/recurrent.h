@@ -105,6 +105,8 @@ typedef struct ct_cell_place {
 typedef struct ct_step {
     void *data;      /* ct_recurrent_call's */
     ct_tensor *drop; /* recurrent dropout: (B, size of state 0), to multiply with; NULL: none */
+    ct_tensor *lengths; /* for sequence: (B) i64, steps of each row; NULL: all have all. A step is
+                         * not asked for less than the whole batch: the driver holds rows back. */
 } ct_step;
 
 /* One kind of cell: a table of functions, static and constant. self is a cell's own data: size
@@ -125,10 +127,12 @@ typedef struct ct_cell {
      * (T, B, anything). */
     ct_tensor *(*project)(void *self, ct_tensor *x, const ct_step *at);
     /* Optional: all steps at once. x (T, B, ...) as step gets it a step at a time; state is replaced
-     * by the one after the last. NULL without an error: not here, make the steps. Not asked where
-     * rows have different lengths. */
+     * by the one after the last. NULL without an error: not here, make the steps. Where rows have
+     * different lengths it is asked only if lengths is set; then a row's state stays as it is from
+     * its length on, and y there may be anything finite, without effect. */
     ct_tensor *(*sequence)(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
                            const ct_step *at);
+    bool lengths; /* sequence heeds at->lengths */
     void *reserved[4];
 } ct_cell;
 

@@ -16,7 +16,7 @@ enum { OUT_Y, OUT_LAST_H, OUT_LAST_C, OUT_H, OUT_C, OUT_GATES, OUT_EXTRA, OUT_CO
 
 typedef struct settings {
     cti_cell_kind kind;
-    bool reverse;
+    bool reverse, lengths; /* lengths: they are input 5 */
     cti_cell_step step; /* of self, for second derivatives */
     void *self;
 } settings;
@@ -33,7 +33,7 @@ static void *data_of(const ct_tensor *t)
 
 /* The layer's sizes and inputs; NULL tensors stay NULL. */
 static cti_sequence describe(const settings *o, const ct_tensor *x, const ct_tensor *w,
-                             const ct_tensor *bias)
+                             const ct_tensor *bias, const ct_tensor *lengths)
 {
     cti_sequence s;
 
@@ -47,6 +47,7 @@ static cti_sequence describe(const settings *o, const ct_tensor *x, const ct_ten
     s.x = data_of(x);
     s.w = data_of(w);
     s.bias = data_of(bias);
+    s.length = data_of(lengths);
     return s;
 }
 
@@ -63,10 +64,23 @@ static ct_tensor *rows_of(ct_tensor *t)
     return ct_reshape(t, CT_SHAPE(-1, ct_dim(t, -1)));
 }
 
-/* The steps again by ordinary ops: outputs y, h and, for an LSTM, c after the last step. */
-static bool steps_again(const settings *o, ct_tensor *x, ct_tensor **state, ct_tensor **outputs)
+/* next is state where rows have ended at time t. */
+static void hold_ended(const settings *o, ct_tensor *lengths, int64_t t, ct_tensor *const *state,
+                       ct_tensor **next)
 {
-    const ct_step at = { NULL, NULL };
+    ct_tensor *now = ct_full(CT_SCALAR, (double)t, CT_I64, lengths->device);
+    ct_tensor *active = ct_unsqueeze(ct_gt(lengths, now), 1); /* (B, 1) */
+
+    next[0] = ct_where(active, next[0], state[0]);
+    if (o->kind == CTI_CELL_LSTM)
+        next[1] = ct_where(active, next[1], state[1]);
+}
+
+/* The steps again by ordinary ops: outputs y, h and, for an LSTM, c after the last step. */
+static bool steps_again(const settings *o, ct_tensor *x, ct_tensor *lengths, ct_tensor **state,
+                        ct_tensor **outputs)
+{
+    const ct_step at = { .lengths = NULL };
     int64_t steps = x->shape.dim[0], k;
     ct_tensor *memory = ct_empty(CT_SHAPE(steps * (int64_t)sizeof(ct_tensor *)), CT_BOOL, CT_CPU);
     ct_tensor **y = memory ? (ct_tensor **)(void *)cti_ptr(memory) : NULL;
@@ -75,10 +89,11 @@ static bool steps_again(const settings *o, ct_tensor *x, ct_tensor **state, ct_t
         int64_t t = o->reverse ? steps - 1 - k : k;
         ct_tensor *next[2] = { NULL, NULL };
 
-        y[t] = o->step(o->self, ct_select(x, 0, t), state, next, &at);
-        if (!y[t])
+        if (!o->step(o->self, ct_select(x, 0, t), state, next, &at))
             return false;
-        state[0] = next[0];
+        if (lengths)
+            hold_ended(o, lengths, t, state, next);
+        y[t] = state[0] = next[0];
         state[1] = next[1];
     }
     outputs[OUT_Y] = y ? ct_stack((int)steps, y, 0) : NULL;
@@ -92,6 +107,7 @@ static void stepwise_backward(ct_node *n, ct_tensor *const *dout)
 {
     const settings *o = ct_attributes(n);
     int states = o->kind == CTI_CELL_LSTM ? 2 : 1, count = 0, wanted = 0, i, which[5];
+    ct_tensor *lengths = o->lengths ? ct_input(n, 5) : NULL;
     ct_tensor *in[5] = { NULL }, *out[3], *outputs[3], *douts[3], *state[2];
     ct_tensor *want[5], *found[5] = { NULL };
     size_t bottom = cti_thread()->tape_count;
@@ -100,7 +116,7 @@ static void stepwise_backward(ct_node *n, ct_tensor *const *dout)
         in[i] = i == 2 && !ct_needs_grad(n, 2) ? NULL : ct_input(n, i);
     state[0] = in[3];
     state[1] = in[4];
-    if (!ct_ok() || !steps_again(o, in[0], state, out))
+    if (!ct_ok() || !steps_again(o, in[0], lengths, state, out))
         return;
     for (i = OUT_Y; i <= OUT_LAST_H + states - 1; i++)
         if (dout[i]) {
@@ -124,16 +140,17 @@ static void sequence_backward(ct_node *n, ct_tensor *const *dout)
     ct_tensor *dh_last = dout[OUT_LAST_H], *dc_last = dout[OUT_LAST_C];
     ct_tensor *h = ct_output(n, OUT_H), *c = ct_output(n, OUT_C);
     ct_tensor *gates = ct_output(n, OUT_GATES), *extra = ct_output(n, OUT_EXTRA);
+    ct_tensor *lengths = o->lengths ? ct_input(n, 5) : NULL;
     ct_tensor *dx, *dhx, *dh0, *dc0;
     cti_sequence s;
 
-    if (!x || !w || !h || !c || !gates || !extra)
+    if (!x || !w || !h || !c || !gates || !extra || (o->lengths && !lengths))
         return;
     w = cti_contiguous(w);
     dy = dy ? cti_contiguous(dy) : NULL;
     dh_last = dh_last ? cti_contiguous(dh_last) : NULL;
     dc_last = dc_last ? cti_contiguous(dc_last) : NULL;
-    s = describe(o, x, w, NULL);
+    s = describe(o, x, w, NULL, lengths);
     dx = fresh(x, x->shape);
     dhx = o->kind == CTI_CELL_GRU ? fresh(x, x->shape) : dx;
     dh0 = fresh(x, CT_SHAPE(s.batch, s.hidden));
@@ -164,7 +181,7 @@ static void sequence_backward(ct_node *n, ct_tensor *const *dout)
         ct_add_grad(n, 4, dc0);
 }
 
-static const ct_op sequence_op = { .name = "ct_recurrent_forward", .inputs = 5,
+static const ct_op sequence_op = { .name = "ct_recurrent_forward", .inputs = 6,
                                    .outputs = OUT_COUNT,
                                    .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
                                    .backward = stepwise_backward,
@@ -186,13 +203,14 @@ static ct_tensor *state_buffer(const ct_tensor *x, const ct_tensor *initial, boo
 }
 
 ct_tensor *cti_sequence_forward(cti_cell_kind kind, bool reverse, ct_tensor *x, ct_tensor *w,
-                                ct_tensor *bias, ct_tensor **state, cti_cell_step step, void *self)
+                                ct_tensor *bias, ct_tensor *lengths, ct_tensor **state,
+                                cti_cell_step step, void *self)
 {
-    const settings o = { kind, reverse, step, self };
+    const settings o = { kind, reverse, lengths != NULL, step, self };
     bool lstm = kind == CTI_CELL_LSTM, gru = kind == CTI_CELL_GRU;
-    ct_tensor *in[5] = { x, w, bias, state[0], lstm ? state[1] : NULL };
+    ct_tensor *in[6] = { x, w, bias, state[0], lstm ? state[1] : NULL, lengths };
     ct_tensor *out[OUT_COUNT], *cx, *cw, *cb = NULL, *scratch;
-    bool keep = cti_will_record(5, in);
+    bool keep = cti_will_record(6, in);
     cti_sequence s;
     int64_t last;
 
@@ -201,7 +219,7 @@ ct_tensor *cti_sequence_forward(cti_cell_kind kind, bool reverse, ct_tensor *x, 
     cb = bias ? cti_contiguous(bias) : NULL;
     if (!cx || !cw || (bias && !cb))
         return NULL;
-    s = describe(&o, cx, cw, cb);
+    s = describe(&o, cx, cw, cb, lengths);
     last = reverse ? 0 : s.steps;
     scratch = fresh(x, CT_SHAPE(cti_sequence_scratch(&s)));
     out[OUT_H] = state_buffer(x, state[0], reverse);
@@ -219,7 +237,7 @@ ct_tensor *cti_sequence_forward(cti_cell_kind kind, bool reverse, ct_tensor *x, 
     out[OUT_Y] = ct_narrow(out[OUT_H], 0, reverse ? 0 : 1, s.steps);
     out[OUT_LAST_H] = ct_select(out[OUT_H], 0, last);
     out[OUT_LAST_C] = lstm ? ct_select(out[OUT_C], 0, last) : fresh(x, CT_SHAPE(0));
-    if (!ct_record(&sequence_op, 5, in, OUT_COUNT, out, &o, sizeof o))
+    if (!ct_record(&sequence_op, 6, in, OUT_COUNT, out, &o, sizeof o))
         return NULL;
     state[0] = out[OUT_LAST_H];
     if (lstm)

@@ -11,10 +11,11 @@ typedef ct_tensor *(*cti_cell_step)(void *self, ct_tensor *x, ct_tensor *const *
                                     ct_tensor **next, const ct_step *at);
 
 /* One layer in one direction: x (T, B, G H), what the input adds to the gates; w (G H, H), bias
- * (G H) or NULL; state[0] h (B, H) and, for an LSTM, state[1] c. Returns y (T, B, H) and puts the
- * state after the last step into state. The same values and derivatives as making the steps one by
+ * (G H) or NULL; lengths (B) i64 or NULL; state[0] h (B, H) and, for an LSTM, state[1] c. Returns y
+ * (T, B, H), the state after each step, and puts that after the last step into state. The same values and derivatives as making the steps one by
  * one by step, of the cell self, which second derivatives do. */
 ct_tensor *cti_sequence_forward(cti_cell_kind kind, bool reverse, ct_tensor *x, ct_tensor *w,
-                                ct_tensor *bias, ct_tensor **state, cti_cell_step step, void *self);
+                                ct_tensor *bias, ct_tensor *lengths, ct_tensor **state,
+                                cti_cell_step step, void *self);
 
 #endif

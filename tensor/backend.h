@@ -121,6 +121,10 @@ typedef struct cti_sequence {
     const void *x;    /* (T, B, G H): what the input adds to the gates */
     const void *w;    /* (G H, H) */
     const void *bias; /* (G H), or NULL */
+    /* (B), each 0..T, or NULL: T for all rows. At times from length[b] on row b stays as it is: the
+     * state after is the state before, gates and hn are anything; backward, dx and dhx are 0
+     * there, dy is added to what goes on to the state before, and dh, dc pass unchanged. */
+    const int64_t *length;
     void *h;          /* (T + 1, B, H), the initial state in place */
     void *c;          /* LSTM: the same of the cell state */
     void *gates;      /* LSTM, GRU: (T, B, G H) after their activations */

@@ -314,8 +314,20 @@ static void take(results *r, ct_tensor *t)
     r->size[r->count++] = (size_t)ct_numel(t);
 }
 
+/* Of each row of a batch: 0 to all steps, in any order; the first row of an odd form has all. */
+static ct_tensor *some_lengths(ct_generator *g, int form, int64_t batch, int64_t steps)
+{
+    ct_tensor *t = ct_zeros(CT_SHAPE(batch), CT_I64, CT_CPU);
+    int64_t *length = ct_mutable_data(t), b;
+
+    for (b = 0; b < batch; b++)
+        length[b] = b == 0 && form % 2 ? steps
+                                       : (int64_t)(ct_random_uniform(g) * (double)(steps + 1));
+    return t;
+}
+
 /* Batches of one row to more than two tiles, few and many steps; x and dy transposed views. */
-static results run_plain_module(int kind, int form, ct_recurrent_options o)
+static results run_plain_module(int kind, int form, bool ragged, ct_recurrent_options o)
 {
     const int64_t batch = (int64_t[]){ 1, 5, 64, 150 }[form % 4], steps = form < 4 ? 3 : 9;
     ct_generator g = ct_generator_seed(50 + (uint64_t)form);
@@ -324,6 +336,7 @@ static results run_plain_module(int kind, int form, ct_recurrent_options o)
     ct_scope s = ct_scope_begin();
     ct_tensor *x = random_normal(&g, CT_SHAPE(batch, steps, o.input_size), CT_F64), *y, *loss;
     ct_state *begin = ct_begin_state(r, batch), *next;
+    ct_recurrent_call call = { .lengths = NULL };
     results out = { .count = 0 };
     int i;
 
@@ -332,7 +345,9 @@ static results run_plain_module(int kind, int form, ct_recurrent_options o)
         ck_assert(ct_normal_into(ct_state_get(begin, i), 0, 1, &g) == CT_OK);
         ct_requires_grad(ct_state_get(begin, i), true);
     }
-    y = ct_recurrent_forward(r, ct_transpose(x, 0, 1), begin, &next);
+    if (ragged)
+        call.lengths = some_lengths(&g, form, batch, steps);
+    y = ct_recurrent_forward_with(r, ct_transpose(x, 0, 1), begin, &next, call);
     take(&out, y);
     loss = ct_sum(ct_mul(ct_transpose(y, 0, 1), random_normal(&g, CT_SHAPE(batch, steps,
                                                                            ct_dim(y, 2)), CT_F64)));
@@ -361,11 +376,12 @@ static void free_results(results *r)
         free(r->at[--r->count]);
 }
 
-/* The composed path is the oracle of the whole-sequence op; and its bits are the same at any number
- * of threads. */
+/* The composed path is the oracle of the whole-sequence op, with and without lengths; and its bits
+ * are the same at any number of threads. */
 START_TEST(test_whole_sequences)
 {
-    const int kind = _i / 8, form = _i % 8;
+    const int kind = _i / 16, form = _i / 2 % 8;
+    const bool ragged = _i % 2;
     const ct_recurrent_options o = { .input_size = 4, .hidden_size = form % 3 ? 7 : 16,
                                      .num_layers = form % 2 ? 2 : 1, .reverse = form == 4,
                                      .bidirectional = form == 3 || form == 6,
@@ -374,12 +390,12 @@ START_TEST(test_whole_sequences)
     int i;
     size_t k;
 
-    whole = run_plain_module(kind, form, o);
+    whole = run_plain_module(kind, form, ragged, o);
     ck_assert(ct_set_num_threads(3) == CT_OK);
-    threads = run_plain_module(kind, form, o);
+    threads = run_plain_module(kind, form, ragged, o);
     ck_assert(ct_set_num_threads(1) == CT_OK);
     ct_set_whole_sequences(false);
-    steps = run_plain_module(kind, form, o);
+    steps = run_plain_module(kind, form, ragged, o);
     ct_set_whole_sequences(true);
     ck_assert(whole.count == steps.count && whole.count == threads.count);
     for (i = 0; i < whole.count; i++) {
@@ -696,33 +712,37 @@ START_TEST(test_gradcheck)
 }
 END_TEST
 
+/* inputs: x, lengths, states */
 static ct_tensor *sequence_of(int count, ct_tensor *const *inputs, void *context)
 {
-    ct_state *next, *state = ct_state_of(count - 1, inputs + 1);
-    ct_tensor *y = ct_recurrent_forward(context, inputs[0], state, &next);
+    ct_state *next, *state = ct_state_of(count - 2, inputs + 2);
+    ct_recurrent_call call = { .lengths = inputs[1] };
+    ct_tensor *y = ct_recurrent_forward_with(context, inputs[0], state, &next, call);
 
-    return ct_add(ct_sum(ct_square(y)), ct_sum(ct_state_get(next, count - 2)));
+    return ct_add(ct_sum(ct_square(y)), ct_sum(ct_square(ct_state_get(next, count - 3))));
 }
 
 /* The whole-sequence op's derivatives, and theirs, with respect to inputs and states; those
  * with respect to parameters are in test_main_job. */
 START_TEST(test_gradcheck_of_sequences)
 {
-    const int kind = _i / 2, states = kind == 2 ? 2 : 1;
+    const int kind = _i / 4, states = kind == 2 ? 2 : 1;
+    const int64_t lengths[2][2] = { { 4, 4 }, { 1, 3 } };
     ct_generator g = ct_generator_seed(60 + (uint64_t)_i);
     ct_params *params = set_of(CT_F64);
     ct_recurrent *r = plain_module(kind, params, (ct_recurrent_options){
         .input_size = 2, .hidden_size = 3, .num_layers = 1 + _i % 2, .reverse = _i % 2 == 1 });
     ct_scope s = ct_scope_begin();
-    ct_tensor *in[3];
+    ct_tensor *in[4];
     int i;
 
     in[0] = ct_requires_grad(random_normal(&g, CT_SHAPE(4, 2, 2), CT_F64), true);
-    for (i = 1; i <= states; i++)
+    in[1] = ct_from_data(lengths[_i / 2 % 2], CT_SHAPE(2), CT_I64, CT_CPU);
+    for (i = 2; i < 2 + states; i++)
         in[i] = ct_requires_grad(random_normal(&g, CT_SHAPE(1 + _i % 2, 2, 3), CT_F64), true);
-    ck_assert_msg(ct_gradcheck(sequence_of, 1 + states, in, r, &g, 0, 0), "%s",
+    ck_assert_msg(ct_gradcheck(sequence_of, 2 + states, in, r, &g, 0, 0), "%s",
                   ct_error_message());
-    ck_assert_msg(ct_gradgradcheck(sequence_of, 1 + states, in, r, &g, 0, 1e-5), "%s",
+    ck_assert_msg(ct_gradgradcheck(sequence_of, 2 + states, in, r, &g, 0, 1e-5), "%s",
                   ct_error_message());
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
@@ -1009,7 +1029,7 @@ int main(void)
     TCase *tc = harness_case(suite, "parity");
 
     tcase_add_loop_test(tc, test_torch, 0, 2);
-    tcase_add_loop_test(tc, test_whole_sequences, 0, 32);
+    tcase_add_loop_test(tc, test_whole_sequences, 0, 64);
     tc = harness_case(suite, "states");
     tcase_add_test(tc, test_begin_state);
     tcase_add_test(tc, test_learned_begin_state);
@@ -1022,7 +1042,7 @@ int main(void)
     tcase_add_test(tc, test_recurrent_dropout);
     tc = harness_case(suite, "derivatives");
     tcase_add_loop_test(tc, test_gradcheck, 0, LENGTH(makers));
-    tcase_add_loop_test(tc, test_gradcheck_of_sequences, 0, 8);
+    tcase_add_loop_test(tc, test_gradcheck_of_sequences, 0, 16);
     tc = harness_case(suite, "cells");
     tcase_add_loop_test(tc, test_delay, 0, 2);
     tcase_add_test(tc, test_wrong_cell);

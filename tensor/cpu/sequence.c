@@ -7,6 +7,8 @@
 
 #include "tensor/parallel.h"
 
+#include <string.h>
+
 #define MOST_ROWS 64  /* of a tile */
 #define SMALL_ROWS 16 /* of one of a small batch */
 #define FEW 4   /* steps for which W^T is not worth packing */
@@ -90,7 +92,58 @@ static int64_t tile_rows(const cti_sequence *s, int64_t tile)
     return left < tile_size(s) ? left : tile_size(s);
 }
 
+/* How many rows of a tile have not ended at time t. */
+static int64_t active_rows(const cti_sequence *s, int64_t row, int64_t rows, int64_t t)
+{
+    int64_t active = rows, r;
+
+    for (r = 0; s->length && r < rows; r++)
+        active -= s->length[row + r] <= t;
+    return active;
+}
+
 /* ---- forward ---- */
+
+/* Rows of an array (T + 1, B, H) that have ended at time t stay as they are. */
+static void hold_ended(const layer *l, void *array, int64_t t, int64_t row, int64_t rows)
+{
+    const cti_sequence *s = l->s;
+    int64_t r;
+
+    for (r = row; r < row + rows; r++)
+        if (s->length[r] <= t)
+            memcpy(at(l, array, after(s, t), r, s->hidden), at(l, array, before(s, t), r, s->hidden),
+                   (size_t)(s->hidden * l->size));
+}
+
+static void forward_step(const layer *l, const cti_small_gemm *g, const void *w, int64_t t,
+                         int64_t row, int64_t rows)
+{
+    const cti_sequence *s = l->s;
+    int64_t n = s->hidden, r;
+    const char *x = at(l, s->x, t, row, l->width), *h0 = at(l, s->h, before(s, t), row, n);
+    char *h = at(l, s->h, after(s, t), row, n);
+    char *scratch = l->gates + row * l->width * l->size;
+    char *gates = s->gates ? at(l, s->gates, t, row, l->width) : scratch;
+
+    if (s->kind == CTI_CELL_GRU) {
+        char *hn = s->hn ? at(l, s->hn, t, row, n) : l->hn + row * n * l->size;
+
+        for (r = 0; r < rows; r++) /* the bias, or zeros, under the product */
+            l->loops->start_row(l->width, s->bias, scratch + r * l->width * l->size);
+        cti_small_gemm_run(g, h0, w, scratch);
+        l->loops->gru(rows, n, x, scratch, h0, gates, hn, h);
+    } else if (s->kind == CTI_CELL_LSTM) {
+        l->loops->add_bias(rows, l->width, x, s->bias, gates);
+        cti_small_gemm_run(g, h0, w, gates);
+        l->loops->lstm(rows, n, gates, at(l, s->c, before(s, t), row, n),
+                       at(l, s->c, after(s, t), row, n), h);
+    } else {
+        l->loops->add_bias(rows, n, x, s->bias, h);
+        cti_small_gemm_run(g, h0, w, h);
+        l->loops->activate(s->kind == CTI_CELL_RELU, rows * n, h);
+    }
+}
 
 static void forward_tile(void *context, int64_t tile)
 {
@@ -102,29 +155,14 @@ static void forward_tile(void *context, int64_t tile)
     cti_small_gemm g = product(l, rows, l->width, n, few, true);
 
     for (k = 0; k < s->steps; k++) {
-        int64_t t = s->reverse ? s->steps - 1 - k : k;
-        const char *x = at(l, s->x, t, row, l->width), *h0 = at(l, s->h, before(s, t), row, n);
-        char *h = at(l, s->h, after(s, t), row, n);
-        char *scratch = l->gates + row * l->width * l->size;
-        char *gates = s->gates ? at(l, s->gates, t, row, l->width) : scratch;
+        int64_t t = s->reverse ? s->steps - 1 - k : k, active = active_rows(s, row, rows, t);
 
-        if (s->kind == CTI_CELL_GRU) {
-            char *hn = s->hn ? at(l, s->hn, t, row, n) : l->hn + row * n * l->size;
-            int64_t r;
-
-            for (r = 0; r < rows; r++) /* the bias, or zeros, under the product */
-                l->loops->start_row(l->width, s->bias, scratch + r * l->width * l->size);
-            cti_small_gemm_run(&g, h0, w, scratch);
-            l->loops->gru(rows, n, x, scratch, h0, gates, hn, h);
-        } else if (s->kind == CTI_CELL_LSTM) {
-            l->loops->add_bias(rows, l->width, x, s->bias, gates);
-            cti_small_gemm_run(&g, h0, w, gates);
-            l->loops->lstm(rows, n, gates, at(l, s->c, before(s, t), row, n),
-                           at(l, s->c, after(s, t), row, n), h);
-        } else {
-            l->loops->add_bias(rows, n, x, s->bias, h);
-            cti_small_gemm_run(&g, h0, w, h);
-            l->loops->activate(s->kind == CTI_CELL_RELU, rows * n, h);
+        if (active)
+            forward_step(l, &g, w, t, row, rows);
+        if (active < rows) {
+            hold_ended(l, s->h, t, row, rows);
+            if (s->kind == CTI_CELL_LSTM)
+                hold_ended(l, s->c, t, row, rows);
         }
     }
 }
@@ -154,36 +192,79 @@ static void start(const layer *l, char *to, const void *from, int64_t row, int64
         cti_cpu_backend.fill(to, l->s->dtype, rows * n, 0);
 }
 
+/* Through the gates at time t, for rows that have not ended. */
+static void gates_backward(const layer *l, int64_t t, int64_t row, int64_t rows)
+{
+    const cti_sequence *s = l->s;
+    int64_t n = s->hidden;
+    const char *dy = s->dy ? at(l, s->dy, t, row, n) : NULL;
+    const char *h = at(l, s->h, after(s, t), row, n);
+    const char *gates = s->gates ? at(l, s->gates, t, row, l->width) : NULL;
+    char *dh = at(l, s->dh0, 0, row, n), *dx = at(l, s->dx, t, row, l->width);
+
+    if (s->kind == CTI_CELL_GRU)
+        l->loops->gru_backward(rows, n, gates, at(l, s->hn, t, row, n),
+                               at(l, s->h, before(s, t), row, n), dy, dh, dx,
+                               at(l, s->dhx, t, row, l->width));
+    else if (s->kind == CTI_CELL_LSTM)
+        l->loops->lstm_backward(rows, n, gates, at(l, s->c, before(s, t), row, n),
+                                at(l, s->c, after(s, t), row, n), dy, dh,
+                                at(l, s->dc0, 0, row, n), dx);
+    else
+        l->loops->activate_backward(s->kind == CTI_CELL_RELU, rows * n, h, dy, dh, dx);
+}
+
+/* A row that has ended at time t. */
+static void ended_backward(const layer *l, int64_t t, int64_t row)
+{
+    const cti_sequence *s = l->s;
+
+    cti_cpu_backend.fill(at(l, s->dx, t, row, l->width), s->dtype, l->width, 0);
+    if (s->kind == CTI_CELL_GRU)
+        cti_cpu_backend.fill(at(l, s->dhx, t, row, l->width), s->dtype, l->width, 0);
+    if (s->dy)
+        l->loops->add_row(s->hidden, at(l, s->dh0, 0, row, s->hidden),
+                          at(l, s->dy, t, row, s->hidden));
+}
+
+/* The gates at time t where rows may have ended; leaves in dh what the product is added to. */
+static void some_gates_backward(const layer *l, int64_t t, int64_t row, int64_t rows)
+{
+    const cti_sequence *s = l->s;
+    int64_t r;
+
+    for (r = row; r < row + rows; r++) {
+        if (s->length[r] <= t) {
+            ended_backward(l, t, r);
+            continue;
+        }
+        gates_backward(l, t, r, 1);
+        if (s->kind != CTI_CELL_GRU)
+            cti_cpu_backend.fill(at(l, s->dh0, 0, r, s->hidden), s->dtype, s->hidden, 0);
+    }
+}
+
 static void backward_tile(void *context, int64_t tile)
 {
     const layer *l = context;
     const cti_sequence *s = l->s;
     int64_t row = tile * tile_size(s), rows = tile_rows(s, tile), n = s->hidden, k;
-    char *dh = (char *)s->dh0 + row * n * l->size;
-    char *dc = s->dc0 ? (char *)s->dc0 + row * n * l->size : NULL;
-    cti_small_gemm g = product(l, rows, n, l->width, false, s->kind == CTI_CELL_GRU);
+    bool gru = s->kind == CTI_CELL_GRU;
+    char *dh = at(l, s->dh0, 0, row, n);
+    cti_small_gemm g = product(l, rows, n, l->width, false, gru || s->length);
 
     start(l, dh, s->dh_last, row, rows);
-    if (dc)
-        start(l, dc, s->dc_last, row, rows);
+    if (s->dc0)
+        start(l, at(l, s->dc0, 0, row, n), s->dc_last, row, rows);
     for (k = s->steps - 1; k >= 0; k--) {
         int64_t t = s->reverse ? s->steps - 1 - k : k;
-        const char *dy = s->dy ? at(l, s->dy, t, row, n) : NULL;
-        const char *h = at(l, s->h, after(s, t), row, n);
-        const char *gates = s->gates ? at(l, s->gates, t, row, l->width) : NULL;
-        char *dx = at(l, s->dx, t, row, l->width), *dhx = dx;
 
-        if (s->kind == CTI_CELL_GRU) {
-            dhx = at(l, s->dhx, t, row, l->width);
-            l->loops->gru_backward(rows, n, gates, at(l, s->hn, t, row, n),
-                                   at(l, s->h, before(s, t), row, n), dy, dh, dx, dhx);
-        } else if (s->kind == CTI_CELL_LSTM) {
-            l->loops->lstm_backward(rows, n, gates, at(l, s->c, before(s, t), row, n),
-                                    at(l, s->c, after(s, t), row, n), dy, dh, dc, dx);
-        } else {
-            l->loops->activate_backward(s->kind == CTI_CELL_RELU, rows * n, h, dy, dh, dx);
-        }
-        cti_small_gemm_run(&g, dhx, s->w, dh);
+        if (s->length)
+            some_gates_backward(l, t, row, rows);
+        else
+            gates_backward(l, t, row, rows);
+        if (active_rows(s, row, rows, t))
+            cti_small_gemm_run(&g, at(l, gru ? s->dhx : s->dx, t, row, l->width), s->w, dh);
     }
 }
 

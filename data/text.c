@@ -4,6 +4,7 @@
 #include <cotangent/data/text.h>
 
 #include "data/fetch.h"
+#include "data/utf8.h"
 #include "tensor/host.h"
 
 #include <errno.h>
@@ -106,13 +107,16 @@ static void raise_errno(const char *function, const char *path)
         ct_raise(CT_ERR_IO, function, "%s: %s", path, strerror(errno));
 }
 
+/* Of any script: a character beyond ASCII counts as one. */
 static bool holds_letter(const char *s, size_t size)
 {
-    size_t i;
+    size_t i, n;
 
-    for (i = 0; i < size; i++)
-        if ((unsigned char)((s[i] | 0x20) - 'a') < 26)
+    for (i = 0; i < size; i += n) {
+        n = cti_utf8_step(s + i, size - i);
+        if (n > 1 || (unsigned char)((s[i] | 0x20) - 'a') < 26)
             return true;
+    }
     return false;
 }
 
@@ -127,7 +131,7 @@ static bool check(const char *function, const char *name, const char *bytes, siz
         ct_raise(CT_ERR_FORMAT, function, "%s: is binary, not text (a NUL byte at offset %td)",
                  name, nul - bytes);
     else if (!holds_letter(bytes, size))
-        ct_raise(CT_ERR_FORMAT, function, "%s: holds no letter (a to z)", name);
+        ct_raise(CT_ERR_FORMAT, function, "%s: holds no letter", name);
     else
         return true;
     return false;
@@ -151,6 +155,11 @@ void ct_text_free(ct_text *t)
     cti_release(t);
 }
 
+static void note_source(ct_text *t, const char *name)
+{
+    snprintf(t->source, sizeof t->source, "text: %s (%zu bytes)", name, t->size);
+}
+
 /* t if its bytes pass the check, with the source line; else NULL, and t is freed. */
 static ct_text *checked(const char *function, ct_text *t, const char *name)
 {
@@ -158,28 +167,50 @@ static ct_text *checked(const char *function, ct_text *t, const char *name)
         ct_text_free(t);
         return NULL;
     }
-    snprintf(t->source, sizeof t->source, "text: %s (%zu bytes)", name, t->size);
+    note_source(t, name);
+    return t;
+}
+
+/* A file, not checked yet. */
+static ct_text *read_text(const char *function, const char *path)
+{
+    ct_text *t;
+
+    if (!path) {
+        ct_raise(CT_ERR_ARGUMENT, function, "path is NULL");
+        return NULL;
+    }
+    t = new_text(function);
+    if (!t)
+        return NULL;
+    t->bytes = read_file(path, &t->size);
+    if (!t->bytes) {
+        raise_errno(function, path[0] ? path : "(an empty path)");
+        ct_text_free(t);
+        return NULL;
+    }
     return t;
 }
 
 ct_text *ct_text_read(const char *path)
 {
-    ct_text *t;
+    ct_text *t = read_text("ct_text_read", path);
 
-    if (!path) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_text_read", "path is NULL");
-        return NULL;
-    }
-    t = new_text("ct_text_read");
-    if (!t)
-        return NULL;
-    t->bytes = read_file(path, &t->size);
-    if (!t->bytes) {
-        raise_errno("ct_text_read", path[0] ? path : "(an empty path)");
+    return t ? checked("ct_text_read", t, path) : NULL;
+}
+
+ct_text *ct_text_read_bytes(const char *path)
+{
+    ct_text *t = read_text("ct_text_read_bytes", path);
+
+    if (t && t->size == 0) {
+        ct_raise(CT_ERR_FORMAT, "ct_text_read_bytes", "%s: is empty", path);
         ct_text_free(t);
         return NULL;
     }
-    return checked("ct_text_read", t, path);
+    if (t)
+        note_source(t, path);
+    return t;
 }
 
 ct_text *ct_text_from_bytes(const void *bytes, size_t size, const char *name)

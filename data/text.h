@@ -14,9 +14,13 @@ extern "C" {
 /* The bytes of a text, and where they came from. */
 typedef struct ct_text ct_text;
 
-/* A text from a file, of any content: CT_ERR_IO for one that is missing, a directory or unreadable;
- * CT_ERR_FORMAT for one that is empty, holds a NUL byte (is binary) or no letter. */
+/* A text from a file: CT_ERR_IO for one that is missing, a directory or unreadable;
+ * CT_ERR_FORMAT for one that is empty, holds a NUL byte (is binary) or no letter (of any script:
+ * a character beyond ASCII counts as one). */
 ct_text *ct_text_read(const char *path);
+
+/* The same, but binary or without letters it may be: for tokens that are bytes. */
+ct_text *ct_text_read_bytes(const char *path);
 
 /* A text from memory; the bytes are copied. Checked as above. name is what messages call it. */
 ct_text *ct_text_from_bytes(const void *bytes, size_t size, const char *name);

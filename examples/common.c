@@ -276,12 +276,14 @@ ct_loader *options_val_loader(const options *o, const ct_corpus *corpus)
 
 void options_note_prefix(const options *o, const ct_vocab *vocab)
 {
-    const char *c = o->prefix;
-    int32_t id;
+    size_t size = strlen(o->prefix);
+    int32_t *ids = calloc(size, sizeof *ids);
+    int64_t unknown = 0;
 
-    while (*c && ct_vocab_encode(vocab, c, 1, &id) == 0)
-        c++;
-    if (*c)
+    if (ids)
+        ct_vocab_encode(vocab, o->prefix, size, ids, &unknown);
+    free(ids);
+    if (unknown)
         fprintf(stderr, "note: the prefix has characters that the text has not (it is cleaned to "
                         "a-z and spaces); they count as <unk>\n");
 }

@@ -52,14 +52,15 @@ static ct_tensor *validation_step(void *self, const ct_batch *batch)
 static void predict(const rnnlm *m, const ct_vocab *vocab, const char *label, const char *prefix,
                     int64_t n)
 {
-    size_t given = strlen(prefix), count = given + (size_t)n;
-    int32_t *ids = calloc(count, sizeof *ids);
+    size_t size = strlen(prefix), given = 0, count = 0;
+    int32_t *ids = calloc(size + (size_t)n, sizeof *ids);
     ct_state *state = ct_begin_state(m->rnn, 1);
     ct_device device = ct_params_device(m->params);
     char *text;
 
     if (ids)
-        ct_vocab_encode(vocab, prefix, given, ids);
+        given = (size_t)ct_vocab_encode(vocab, prefix, size, ids, NULL);
+    count = given + (size_t)n;
     for (size_t i = 0; ids && i + 1 < count; i++) {
         ct_scope step = ct_scope_begin_no_grad();
         ct_state *next;

@@ -1,4 +1,4 @@
-/* fetch.h - what test_data.c and fetch.c share: a folder for each test, and expectations. */
+/* fetch.h - what test_data.c, fetch.c and tokens.c share: a folder for each test, expectations. */
 #ifndef COTANGENT_TESTS_FETCH_H
 #define COTANGENT_TESTS_FETCH_H
 
@@ -17,6 +17,9 @@
 
 /* The tests of texts: reading, checking, and where The Time Machine comes from. */
 TCase *text_cases(void);
+
+/* The tests of tokens and of cleaning by Unicode. */
+TCase *token_cases(void);
 
 /* The corpus, from the COTANGENT_DATA_DIR of whoever runs the tests; NULL without it. */
 extern const char *known_path;

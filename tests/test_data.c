@@ -1,4 +1,5 @@
-/* test_data.c - cleaning, vocabularies, corpora and loaders; fetch.c has the tests of texts. */
+/* test_data.c - cleaning, vocabularies, corpora and loaders; fetch.c has the tests of texts,
+ * tokens.c those of other tokens than characters of ASCII. */
 #include "tensor/internal.h"
 
 #include "tensor/host.h"
@@ -261,13 +262,17 @@ START_TEST(vocab_encode)
     static const char *const reserved[] = { "<pad>" };
     ct_vocab *v = ct_vocab_new("hello", 5, (ct_vocab_options)RESERVING(CT_ORDER_FREQUENCY, 0, 1));
     int32_t ids[8], all[] = { 3, 0, 99, 1, -1, 2 };
+    int64_t unknown;
     char *s;
 
     ck_assert_ptr_nonnull(v); /* <unk> <pad> l h e o */
-    ck_assert_int_eq(ct_vocab_encode(v, "hole\xff\0h", 7, ids), 2);
+    ck_assert_int_eq(ct_vocab_encode(v, "hole\xff\0h", 7, ids, &unknown), 7);
+    ck_assert_int_eq(unknown, 2);
     ck_assert_int_eq(memcmp(ids, (int32_t[]){ 3, 5, 2, 4, 0, 0, 3 }, 7 * sizeof *ids), 0);
-    ck_assert_int_eq(ct_vocab_encode(v, "", 0, NULL), 0);
-    ck_assert_int_eq(ct_vocab_encode(NULL, "h", 1, ids), 0);
+    ck_assert_int_eq(ct_vocab_encode(v, "", 0, NULL, &unknown), 0);
+    ck_assert_int_eq(unknown, 0);
+    ck_assert_int_eq(ct_vocab_encode(v, "hole", 4, ids, NULL), 4);
+    ck_assert_int_eq(ct_vocab_encode(NULL, "h", 1, ids, NULL), 0);
     ck_assert_int_eq(ct_vocab_id(v, "<pad>"), 1);
     ck_assert_int_eq(ct_vocab_id(v, "h"), 3);
     ck_assert_int_eq(ct_vocab_id(v, "he"), 0);
@@ -318,7 +323,7 @@ START_TEST(vocab_bad)
         EXPECT_ERROR(CT_ERR_ARGUMENT, cases[i].said);
     }
     ck_assert_ptr_null(ct_vocab_new(NULL, 3, (ct_vocab_options){ 0 }));
-    EXPECT_ERROR(CT_ERR_ARGUMENT, "characters is NULL");
+    EXPECT_ERROR(CT_ERR_ARGUMENT, "text is NULL");
     ck_assert_ptr_null(ct_corpus_new(t, (ct_corpus_options){ .max_tokens = -5 }));
     EXPECT_ERROR(CT_ERR_ARGUMENT, "max_tokens -5");
     ck_assert_ptr_null(ct_corpus_new(t, (ct_corpus_options){ .clean = (ct_clean)9 }));
@@ -933,6 +938,7 @@ static ct_status whole_way(const char *s)
     ct_text *t = ct_text_from_bytes(s, strlen(s), "test");
     ct_corpus_options options = { .vocab = RESERVING(CT_ORDER_FREQUENCY, 0, 1) };
     ct_corpus *c = ct_corpus_new(t, options);
+    ct_corpus *words = ct_corpus_new(t, (ct_corpus_options){ .vocab.tokens = CT_TOKEN_WORD });
     ct_loader *loaders[] = {
         ct_windows_new(c, (ct_windows_options){ .batch_size = 8, .steps = 5, .count = 100,
                                                 .shuffle = true }),
@@ -960,6 +966,7 @@ static ct_status whole_way(const char *s)
     ck_assert(status == ct_error());
     ck_assert_int_eq(decoded != NULL && status == CT_OK, ct_ok());
     cti_memory_calls.release(decoded);
+    ct_corpus_free(words);
     ct_corpus_free(c);
     ct_text_free(t);
     return status;
@@ -1058,6 +1065,7 @@ static Suite *data_suite(void)
     TCase *vocab = tcase_create("vocab"), *loader = tcase_create("loader");
 
     suite_add_tcase(suite, text_cases());
+    suite_add_tcase(suite, token_cases());
 
     tcase_add_checked_fixture(vocab, setup, teardown);
     tcase_add_test(vocab, cleaning);

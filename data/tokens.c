@@ -1,0 +1,156 @@
+/* tokens.c - where tokens end, and a hash table of them (FNV-1a, linear probing). */
+#include "tensor/internal.h"
+
+#include "data/tokens.h"
+
+#include "data/utf8.h"
+#include "tensor/host.h"
+
+#include <limits.h>
+#include <string.h>
+
+/* ---- cutting ---- */
+
+static size_t next_word(const char *s, size_t size, size_t *at)
+{
+    size_t i = *at, n;
+
+    for (; i < size; i += n) {
+        n = cti_utf8_step(s + i, size - i);
+        if (!cti_utf8_is_space(s + i, n))
+            break;
+    }
+    for (*at = i; i < size; i += n) {
+        n = cti_utf8_step(s + i, size - i);
+        if (cti_utf8_is_space(s + i, n))
+            break;
+    }
+    return i - *at;
+}
+
+size_t cti_next_token(ct_token_kind kind, const char *s, size_t size, size_t *at)
+{
+    if (*at >= size)
+        return 0;
+    switch (kind) {
+    case CT_TOKEN_BYTE:
+        return 1;
+    case CT_TOKEN_WORD:
+        return next_word(s, size, at);
+    case CT_TOKEN_GRAPHEME:
+        return cti_grapheme_length(s + *at, size - *at);
+    case CT_TOKEN_CHAR:
+        break;
+    }
+    return cti_utf8_step(s + *at, size - *at);
+}
+
+/* ---- the table ---- */
+
+static uint64_t hash(const char *s, size_t n)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    size_t i;
+
+    for (i = 0; i < n; i++)
+        h = (h ^ (unsigned char)s[i]) * 0x100000001b3u;
+    return h ^ h >> 32;
+}
+
+/* The slot of a token of several bytes: its own, or the free one where it would be. */
+static size_t slot_of(const cti_table *t, const char *token, size_t size)
+{
+    size_t i = hash(token, size) & (t->slot_count - 1);
+
+    for (; t->slots[i]; i = (i + 1) & (t->slot_count - 1)) {
+        const cti_entry *e = &t->entries[t->slots[i] - 1];
+
+        if (e->size == size && memcmp(e->token, token, size) == 0)
+            break;
+    }
+    return i;
+}
+
+int cti_table_find(const cti_table *t, const char *token, size_t size)
+{
+    if (size == 1)
+        return t->of_byte[(unsigned char)token[0]] - 1;
+    return t->slot_count && size ? t->slots[slot_of(t, token, size)] - 1 : -1;
+}
+
+/* Enters number i of the table into the index. */
+static void enter(cti_table *t, int i)
+{
+    const cti_entry *e = &t->entries[i];
+
+    if (e->size == 1)
+        t->of_byte[(unsigned char)e->token[0]] = i + 1;
+    else
+        t->slots[slot_of(t, e->token, e->size)] = i + 1;
+}
+
+void cti_table_renumber(cti_table *t)
+{
+    int i;
+
+    memset(t->of_byte, 0, sizeof t->of_byte);
+    if (t->slots)
+        memset(t->slots, 0, t->slot_count * sizeof *t->slots);
+    for (i = 0; i < t->size; i++)
+        enter(t, i);
+}
+
+/* Room for one more entry, the slots at most half full. */
+static bool make_room(cti_table *t)
+{
+    size_t room = t->room ? (size_t)t->room * 2 : 64;
+    cti_entry *entries;
+    int32_t *slots;
+
+    if (t->size < t->room)
+        return true;
+    if (room > INT_MAX / 2)
+        return false;
+    entries = cti_realloc(t->entries, (size_t)t->room * sizeof *entries, room * sizeof *entries);
+    if (!entries)
+        return false;
+    t->entries = entries;
+    slots = cti_calloc(2 * room, sizeof *slots);
+    if (!slots)
+        return false;
+    cti_release(t->slots);
+    t->slots = slots;
+    t->slot_count = 2 * room;
+    t->room = (int)room;
+    cti_table_renumber(t);
+    return true;
+}
+
+int cti_table_add(cti_table *t, const char *token, size_t size)
+{
+    int found = cti_table_find(t, token, size);
+    cti_entry *e;
+
+    if (found >= 0)
+        return found;
+    if (!make_room(t))
+        return -1;
+    e = &t->entries[t->size];
+    *e = (cti_entry){ .token = cti_calloc(size + 1, 1), .size = size };
+    if (!e->token)
+        return -1;
+    memcpy(e->token, token, size);
+    enter(t, t->size);
+    return t->size++;
+}
+
+void cti_table_clear(cti_table *t)
+{
+    int i;
+
+    for (i = 0; i < t->size; i++)
+        cti_release(t->entries[i].token);
+    cti_release(t->entries);
+    cti_release(t->slots);
+    memset(t, 0, sizeof *t);
+}

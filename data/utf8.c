@@ -1,0 +1,229 @@
+/* utf8.c - UTF-8 by hand, the rest of Unicode by libutf8proc. */
+#include "tensor/internal.h"
+
+#include "data/utf8.h"
+#include "tensor/host.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+size_t cti_utf8_length(const char *text, size_t size)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    unsigned char low = 0x80, high = 0xBF; /* of the second byte */
+    size_t n = 1, i;
+
+    if (s[0] < 0x80)
+        return 1;
+    if (s[0] >= 0xC2 && s[0] <= 0xDF)
+        n = 2;
+    else if (s[0] >= 0xE0 && s[0] <= 0xEF)
+        n = 3;
+    else if (s[0] >= 0xF0 && s[0] <= 0xF4)
+        n = 4;
+    if (n == 1 || n > size)
+        return 0;
+    if (s[0] == 0xE0)
+        low = 0xA0; /* below: more bytes than it takes */
+    else if (s[0] == 0xED)
+        high = 0x9F; /* above: surrogates */
+    else if (s[0] == 0xF0)
+        low = 0x90;
+    else if (s[0] == 0xF4)
+        high = 0x8F; /* above: beyond U+10FFFF */
+    if (s[1] < low || s[1] > high)
+        return 0;
+    for (i = 2; i < n; i++)
+        if ((s[i] & 0xC0) != 0x80)
+            return 0;
+    return n;
+}
+
+size_t cti_utf8_step(const char *s, size_t size)
+{
+    size_t n = cti_utf8_length(s, size);
+
+    return n ? n : 1;
+}
+
+int64_t cti_utf8_count(const char *s, size_t size)
+{
+    int64_t count = 0;
+    size_t i;
+
+    for (i = 0; i < size; i += cti_utf8_step(s + i, size - i))
+        count++;
+    return count;
+}
+
+int64_t cti_utf8_invalid(const char *s, size_t size)
+{
+    int64_t invalid = 0;
+    size_t i;
+
+    for (i = 0; i < size; i += cti_utf8_step(s + i, size - i))
+        invalid += cti_utf8_length(s + i, size - i) == 0;
+    return invalid;
+}
+
+/* The code point of a character of n bytes; -1 for a byte that is none. */
+static int32_t code_point(const char *text, size_t n)
+{
+    static const unsigned char bits[] = { 0, 0x7F, 0x1F, 0x0F, 0x07 };
+    const unsigned char *s = (const unsigned char *)text;
+    int32_t c = s[0] & bits[n];
+    size_t i;
+
+    if (n == 1 && s[0] >= 0x80)
+        return -1;
+    for (i = 1; i < n; i++)
+        c = c << 6 | (s[i] & 0x3F);
+    return c;
+}
+
+bool cti_utf8_is_space(const char *s, size_t n)
+{
+    int32_t c = code_point(s, n);
+
+    return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
+           c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
+           c == 0x202F || c == 0x205F || c == 0x3000;
+}
+
+#ifdef CT_HAVE_UTF8PROC
+
+#include <utf8proc.h>
+
+bool cti_has_unicode(void)
+{
+    return true;
+}
+
+size_t cti_grapheme_length(const char *s, size_t size)
+{
+    size_t at = cti_utf8_length(s, size), n;
+    utf8proc_int32_t state = 0;
+    int32_t before, c;
+
+    if (at == 0)
+        return 1;
+    for (before = code_point(s, at); at < size; at += n, before = c) {
+        n = cti_utf8_length(s + at, size - at);
+        if (n == 0)
+            break;
+        c = code_point(s + at, n);
+        if (utf8proc_grapheme_break_stateful(before, c, &state))
+            break;
+    }
+    return at;
+}
+
+/* Bytes that grow; s is NULL once memory was out. */
+typedef struct buffer {
+    char *s;
+    size_t size, room;
+} buffer;
+
+static void append(buffer *b, const void *bytes, size_t n)
+{
+    if (b->s && b->size + n >= b->room) {
+        size_t room = (b->room + n) * 2;
+        char *grown = cti_realloc(b->s, b->size, room);
+
+        if (!grown)
+            cti_release(b->s);
+        b->s = grown;
+        b->room = room;
+    }
+    if (!b->s)
+        return;
+    memcpy(b->s + b->size, bytes, n);
+    b->size += n;
+    b->s[b->size] = '\0';
+}
+
+static void append_folded(buffer *b, const char *s, size_t n)
+{
+    const utf8proc_option_t how = UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_CASEFOLD;
+    utf8proc_uint8_t *folded;
+    utf8proc_ssize_t length =
+        utf8proc_map((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)n, &folded, how);
+
+    if (length >= 0) {
+        append(b, folded, (size_t)length);
+        free(folded);
+    } else {
+        cti_release(b->s);
+        b->s = NULL;
+    }
+}
+
+/* Whether to keep a character of n bytes that comes after another letter, or after none. */
+static bool is_letter(const char *s, size_t n, bool inside)
+{
+    int32_t c = code_point(s, n);
+    utf8proc_category_t kind = c < 0 ? UTF8PROC_CATEGORY_CN : utf8proc_category(c);
+
+    return (kind >= UTF8PROC_CATEGORY_LU && kind <= UTF8PROC_CATEGORY_LO) ||
+           (inside && kind >= UTF8PROC_CATEGORY_MN && kind <= UTF8PROC_CATEGORY_ME);
+}
+
+/* In place. */
+static size_t keep_letters(char *s, size_t size)
+{
+    size_t n = 0, i, step;
+    bool inside = false;
+
+    for (i = 0; i < size; i += step) {
+        step = cti_utf8_step(s + i, size - i);
+        inside = is_letter(s + i, step, inside);
+        if (inside) {
+            memmove(s + n, s + i, step);
+            n += step;
+        } else if (n == 0 || s[n - 1] != ' ') {
+            s[n++] = ' ';
+        }
+    }
+    s[n] = '\0';
+    return n;
+}
+
+char *cti_utf8_fold(const char *s, size_t size, bool letters_only, size_t *folded_size)
+{
+    buffer b = { .s = cti_calloc(size + 1, 1), .room = size + 1 };
+    size_t i = 0, end, n;
+
+    while (b.s && i < size) { /* valid bytes, then others */
+        for (end = i; end < size && (n = cti_utf8_length(s + end, size - end)); end += n)
+            ;
+        if (end > i)
+            append_folded(&b, s + i, end - i);
+        for (i = end; end < size && !cti_utf8_length(s + end, size - end); end++)
+            ;
+        append(&b, s + i, end - i);
+        i = end;
+    }
+    *folded_size = b.s && letters_only ? keep_letters(b.s, b.size) : b.size;
+    return b.s;
+}
+
+#else
+
+bool cti_has_unicode(void)
+{
+    return false;
+}
+
+size_t cti_grapheme_length(const char *s, size_t size)
+{
+    return cti_utf8_step(s, size);
+}
+
+char *cti_utf8_fold(const char *s, size_t size, bool letters_only, size_t *folded_size)
+{
+    (void)s, (void)size, (void)letters_only;
+    *folded_size = 0;
+    return NULL;
+}
+
+#endif

@@ -1,8 +1,8 @@
 /* launch.h - how kernels are launched and share memory, for both of their compilers. (internal)
  *
  * The same .cu files are built by nvcc for a GPU and by the host's C++ compiler for the emulated
- * one of cuda/emu. They include this file and nothing else of CUDA's language but keywords, built-in
- * variables and intrinsics: no <<< >>>, no raw __shared__, no default stream.
+ * one of cuda/emu. They include this file, and use nothing of CUDA's language but keywords,
+ * built-in variables and intrinsics: no <<< >>>, no raw __shared__, no default stream.
  *
  *     __global__ void __launch_bounds__(256) scale(int n, float factor, float *x) { ... }
  *

@@ -7,6 +7,7 @@
 #ifndef COTANGENT_CUDA_EMU_EMU_H
 #define COTANGENT_CUDA_EMU_EMU_H
 
+#include <cublas_v2.h>
 #include <math.h>
 #include <string.h>
 #include <tuple>

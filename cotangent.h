@@ -6,6 +6,7 @@
 #include <cotangent/tensor/status.h>
 #include <cotangent/tensor/scope.h>
 #include <cotangent/tensor/tensor.h>
+#include <cotangent/tensor/device.h>
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/safetensors.h>
 #include <cotangent/tensor/npy.h>

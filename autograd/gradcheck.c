@@ -58,16 +58,16 @@ static bool check_arguments(const char *me, ct_gradcheck_function f, int count,
 static double moved(const weighted *w, int count, ct_tensor *const *inputs, ct_tensor *x,
                     int64_t at, double delta)
 {
-    const cti_backend *be = cti_backend_of(x->device);
     char *place = cti_ptr(x) + at * (int64_t)sizeof(double);
     ct_scope s = ct_scope_begin();
     double was, there, out;
 
-    be->download(&was, place, sizeof was);
+    if (!cti_to_host(x->device, &was, place, sizeof was))
+        was = NAN;
     there = was + delta;
-    be->upload(place, &there, sizeof there);
+    cti_backend_of(x->device)->upload(place, &there, sizeof there);
     out = ct_item(weighted_sum(w, count, inputs));
-    be->upload(place, &was, sizeof was);
+    cti_backend_of(x->device)->upload(place, &was, sizeof was);
     cti_scope_pop(s);
     return out;
 }
@@ -76,9 +76,10 @@ static double element(const ct_tensor *contiguous, int64_t at)
 {
     double v;
 
-    cti_backend_of(contiguous->device)
-        ->download(&v, cti_ptr(contiguous) + at * (int64_t)sizeof v, sizeof v);
-    return v;
+    return cti_to_host(contiguous->device, &v, cti_ptr(contiguous) + at * (int64_t)sizeof v,
+                       sizeof v)
+               ? v
+               : NAN;
 }
 
 /* The worst entry so far. */

@@ -48,7 +48,7 @@ static ct_tensor *gather_rows(const char *me, ct_tensor *weight, ct_tensor *indi
 {
     ct_tensor *in[2] = { weight, indices }, *y, *w, *c;
     ct_shape shape;
-    int64_t bad = 0;
+    cti_fault fault;
     int i;
 
     if (!cti_usable(me, weight) || !cti_usable(me, indices) ||
@@ -68,10 +68,11 @@ static ct_tensor *gather_rows(const char *me, ct_tensor *weight, ct_tensor *indi
     c = w ? cti_contiguous(indices) : NULL;
     if (!c)
         return NULL;
+    fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, weight->shape.dim[0]);
     if (cti_backend_of(y->device)->gather_rows(y->dtype, c->dtype, c->numel, row_width(weight),
                                                weight->shape.dim[0], cti_ptr(w), cti_ptr(c),
-                                               cti_ptr(y), &bad) != CT_OK) {
-        bad_index(me, c, bad, weight->shape.dim[0]);
+                                               cti_ptr(y), &fault) != CT_OK) {
+        bad_index(me, c, fault.position, weight->shape.dim[0]);
         return NULL;
     }
     return ct_record(&embedding_op, 2, in, 1, &y, NULL, 0) ? y : NULL;
@@ -119,17 +120,18 @@ static ct_tensor *scatter_rows(ct_tensor *d, ct_tensor *indices, ct_shape shape)
 {
     static const char *const me = "ct_embedding_backward";
     ct_tensor *in[2] = { d, indices }, *y, *c, *rows;
-    int64_t bad = 0;
+    cti_fault fault;
 
     y = ct_zeros(shape, d->dtype, d->device);
     rows = y ? cti_contiguous(d) : NULL;
     c = rows ? cti_contiguous(indices) : NULL;
     if (!c)
         return NULL;
+    fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, shape.dim[0]);
     if (cti_backend_of(y->device)->scatter_add_rows(y->dtype, c->dtype, c->numel, row_width(y),
                                                     shape.dim[0], cti_ptr(y), cti_ptr(c),
-                                                    cti_ptr(rows), &bad) != CT_OK) {
-        bad_index(me, c, bad, shape.dim[0]);
+                                                    cti_ptr(rows), &fault) != CT_OK) {
+        bad_index(me, c, fault.position, shape.dim[0]);
         return NULL;
     }
     return ct_record(&scatter_rows_op, 2, in, 1, &y, NULL, 0) ? y : NULL;
@@ -161,7 +163,7 @@ static ct_tensor *add_rows(ct_tensor *x, ct_tensor *indices, ct_tensor *source)
 {
     static const char *const me = "ct_index_add";
     ct_tensor *in[3] = { x, indices, source }, *y, *rows, *c;
-    int64_t bad = 0;
+    cti_fault fault;
 
     y = x && source ? cti_new(me, x->shape, x->dtype, x->device) : NULL;
     rows = y ? cti_contiguous(source) : NULL;
@@ -169,10 +171,11 @@ static ct_tensor *add_rows(ct_tensor *x, ct_tensor *indices, ct_tensor *source)
     if (!c)
         return NULL;
     cti_copy(y, x);
+    fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, y->shape.dim[0]);
     if (cti_backend_of(y->device)->scatter_add_rows(y->dtype, c->dtype, c->numel, row_width(y),
                                                     y->shape.dim[0], cti_ptr(y), cti_ptr(c),
-                                                    cti_ptr(rows), &bad) != CT_OK) {
-        bad_index(me, c, bad, y->shape.dim[0]);
+                                                    cti_ptr(rows), &fault) != CT_OK) {
+        bad_index(me, c, fault.position, y->shape.dim[0]);
         return NULL;
     }
     return ct_record(&index_add_op, 3, in, 1, &y, NULL, 0) ? y : NULL;
@@ -262,7 +265,8 @@ static const ct_op gather_op = { .name = "ct_gather", .inputs = 2, .outputs = 1,
 static ct_tensor *gather(const char *me, ct_tensor *x, int axis, ct_tensor *index)
 {
     ct_tensor *in[2] = { x, index }, *y, *c, *k;
-    int64_t outer, inner, bad = 0;
+    int64_t outer, inner;
+    cti_fault fault;
 
     y = x ? cti_new(me, index->shape, x->dtype, x->device) : NULL;
     c = y ? cti_contiguous(x) : NULL;
@@ -270,10 +274,11 @@ static ct_tensor *gather(const char *me, ct_tensor *x, int axis, ct_tensor *inde
     if (!k)
         return NULL;
     around(&index->shape, axis, &outer, &inner);
+    fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, x->shape.dim[axis]);
     if (cti_backend_of(y->device)->gather(y->dtype, k->dtype, outer, x->shape.dim[axis],
                                           k->shape.dim[axis], inner, cti_ptr(c), cti_ptr(k),
-                                          cti_ptr(y), &bad) != CT_OK) {
-        bad_index(me, k, bad, x->shape.dim[axis]);
+                                          cti_ptr(y), &fault) != CT_OK) {
+        bad_index(me, k, fault.position, x->shape.dim[axis]);
         return NULL;
     }
     return ct_record(&gather_op, 2, in, 1, &y, &axis, sizeof axis) ? y : NULL;
@@ -318,7 +323,8 @@ static bool add_into(ct_tensor *y, int axis, ct_tensor *k, ct_tensor *c)
 {
     ct_shape shape = k->shape;
     ct_tensor *part, *own;
-    int64_t outer, inner, bad = 0;
+    int64_t outer, inner;
+    cti_fault fault;
 
     shape.dim[axis] = y->shape.dim[axis];
     part = cti_view("ct_scatter_add", y, shape, y->stride, y->offset);
@@ -326,10 +332,11 @@ static bool add_into(ct_tensor *y, int axis, ct_tensor *k, ct_tensor *c)
     if (!own)
         return false;
     around(&k->shape, axis, &outer, &inner);
+    fault = cti_fault_at(y->device, CTI_FAULT_INDEX, "ct_scatter_add", shape.dim[axis]);
     if (cti_backend_of(y->device)->scatter_add(y->dtype, k->dtype, outer, shape.dim[axis],
                                                k->shape.dim[axis], inner, cti_ptr(own), cti_ptr(k),
-                                               cti_ptr(c), &bad) != CT_OK) {
-        bad_index("ct_scatter_add", k, bad, shape.dim[axis]);
+                                               cti_ptr(c), &fault) != CT_OK) {
+        bad_index("ct_scatter_add", k, fault.position, shape.dim[axis]);
         return false;
     }
     if (own != part)
@@ -382,7 +389,7 @@ static ct_tensor *one_hot(const char *me, ct_tensor *indices, int64_t classes, c
 {
     ct_tensor *y, *c;
     ct_shape shape;
-    int64_t bad = 0;
+    cti_fault fault;
 
     if (!cti_usable(me, indices) || !cti_want_index(me, "indices", indices))
         return NULL;
@@ -402,9 +409,10 @@ static ct_tensor *one_hot(const char *me, ct_tensor *indices, int64_t classes, c
     if (!c)
         return NULL;
     cti_copy(c, indices); /* its own copy, which nobody else can write */
+    fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, classes);
     if (cti_backend_of(y->device)->one_hot(dtype, c->dtype, c->numel, classes, cti_ptr(c),
-                                           cti_ptr(y), &bad) != CT_OK) {
-        bad_index(me, c, bad, classes);
+                                           cti_ptr(y), &fault) != CT_OK) {
+        bad_index(me, c, fault.position, classes);
         return NULL;
     }
     cti_ref(c);

@@ -74,17 +74,19 @@ ct_tensor *ct_dropout(ct_tensor *x, double p, ct_generator *g)
 static bool draw(ct_tensor *weights, const ct_tensor *copy, int64_t k, bool replacement,
                  ct_generator *g, ct_tensor *out)
 {
-    int64_t n = ct_dim(weights, -1), rows = k ? out->numel / k : 0, bad = 0;
+    int64_t n = ct_dim(weights, -1), rows = k ? out->numel / k : 0;
     uint64_t block = take_blocks(g, (uint64_t)out->numel * 2);
+    cti_fault fault = cti_fault_at(out->device, CTI_FAULT_WEIGHTS, "ct_multinomial",
+                                   replacement ? 1 : k);
 
-    if (cti_backend_of(out->device)->multinomial(rows, n, k, replacement,
-                                                 (double *)(void *)cti_ptr(copy), g->seed,
-                                                 g->stream, block,
-                                                 (int64_t *)(void *)cti_ptr(out), &bad) == CT_OK)
+    if (cti_backend_of(out->device)
+            ->multinomial(rows, n, k, replacement, (double *)(void *)cti_ptr(copy), g->seed,
+                          g->stream, block, (int64_t *)(void *)cti_ptr(out), &fault) == CT_OK)
         return true;
     ct_raise(CT_ERR_NUMERIC, "ct_multinomial",
              "row %lld of weights %s: one is negative or not finite, or fewer than %lld are "
-             "positive", (long long)bad, cti_describe(weights).s, (long long)(replacement ? 1 : k));
+             "positive", (long long)fault.position, cti_describe(weights).s,
+             (long long)(replacement ? 1 : k));
     return false;
 }
 

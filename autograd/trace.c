@@ -144,8 +144,8 @@ static int64_t find_non_finite(const ct_tensor *t, double *value)
     const ct_tensor *c = host ? cti_contiguous(t) : NULL;
     int64_t i, found = -1;
 
-    if (c)
-        cti_backend_of(t->device)->download(host, cti_ptr(c), (size_t)t->numel * size);
+    if (c && !cti_to_host(t->device, host, cti_ptr(c), (size_t)t->numel * size))
+        c = NULL;
     for (i = 0; c && i < t->numel && found < 0; i++) {
         *value = t->dtype == CT_F32 ? (double)((float *)(void *)host)[i]
                                     : ((double *)(void *)host)[i];

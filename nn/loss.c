@@ -93,19 +93,22 @@ static const ct_op rows_op = { .name = "ct_cross_entropy", .inputs = 2, .outputs
 static ct_tensor *row_losses(ct_tensor *logits, ct_tensor *targets, const ce *o)
 {
     ct_tensor *in[2] = { logits, targets }, *out[2], *x;
-    int64_t rows = logits->shape.dim[0], classes = logits->shape.dim[1], bad = 0;
+    int64_t rows = logits->shape.dim[0], classes = logits->shape.dim[1];
+    cti_fault fault;
 
     out[0] = cti_new(rows_op.name, CT_SHAPE(rows), logits->dtype, logits->device);
     out[1] = cti_new(rows_op.name, CT_SHAPE(rows), logits->dtype, logits->device);
     x = cti_contiguous(logits);
     if (!out[0] || !out[1] || !x)
         return NULL;
+    fault = cti_fault_at(x->device, CTI_FAULT_TARGET, rows_op.name, classes);
     if (cti_backend_of(x->device)->cross_entropy(x->dtype, targets->dtype, rows, classes,
                                                  cti_ptr(x), cti_ptr(targets), o->ignore,
                                                  o->smoothing, cti_ptr(out[0]), cti_ptr(out[1]),
-                                                 &bad) != CT_OK) {
+                                                 &fault) != CT_OK) {
         ct_raise(CT_ERR_INDEX, rows_op.name, "target %.0f, number %lld, is not in 0..%lld",
-                 ct_item(ct_select(targets, 0, bad)), (long long)bad, (long long)classes - 1);
+                 ct_item(ct_select(targets, 0, fault.position)), (long long)fault.position,
+                 (long long)classes - 1);
         return NULL;
     }
     return ct_record(&rows_op, 2, in, 2, out, o, sizeof *o) ? out[0] : NULL;

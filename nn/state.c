@@ -155,7 +155,7 @@ ct_status ct_state_carry(ct_state *kept, const ct_state *next)
                             cti_describe(kept->tensor[i]).s, cti_describe(next->tensor[i]).s, i);
     was = ct_set_grad_enabled(false);
     for (i = 0; i < kept->count; i++)
-        ct_copy_into(kept->tensor[i], next->tensor[i]);
+        cti_carry_into(me, kept->tensor[i], next->tensor[i]);
     ct_set_grad_enabled(was);
     return ct_error();
 }

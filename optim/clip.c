@@ -6,51 +6,54 @@
 
 #include <math.h>
 
-/* Every gradient becomes op of itself. */
-static void change_all(const ct_params *set, const cti_table *t, cti_ew_op op, double p, double q)
+/* Every gradient is brought into [-bound, bound]. */
+static void clamp_all(const ct_params *set, const cti_table *t, double bound)
 {
-    const double param[2] = { p, q };
+    const double param[2] = { -bound, bound };
     int i;
 
     for (i = 0; i < t->count; i++) {
         ct_tensor *g = cti_table_grad(set, t, i);
 
-        cti_elementwise(op, g, 1, (const ct_tensor *[]){ g }, param);
+        cti_elementwise(CTI_EW_clamp, g, 1, (const ct_tensor *[]){ g }, param);
     }
+}
+
+/* A number on the device, made by op: of the elements of g, or (no op) the sum of their squares. */
+static double measure(const ct_tensor *g, const cti_segment *segment, const cti_reduce_op *op)
+{
+    ct_scope s = cti_scope_push();
+    ct_tensor *out = cti_new("ct_clip_grad", CT_SCALAR, op ? g->dtype : CT_F64, g->device);
+    const cti_backend *be = cti_backend_of(g->device);
+    double v = 0; /* if there is no memory: that error stands */
+
+    if (out && op)
+        be->reduce(*op, g->dtype, 1, g->numel, 1, cti_ptr(g), cti_ptr(out));
+    else if (out)
+        be->norm_squared(segment, 1, (double *)(void *)cti_ptr(out));
+    if (out)
+        v = ct_item(out);
+    cti_scope_pop(s);
+    return v;
 }
 
 /* A sum of squares that is finite shows that all elements are; one that is not may have overflowed.
  * Then the extremes tell (a NaN counts as both). */
-static bool is_finite(const cti_backend *be, const ct_tensor *g, const cti_segment *segment)
+static bool is_finite(const ct_tensor *g, const cti_segment *segment)
 {
-    ct_scope s;
-    ct_tensor *extreme;
-    double most, least;
+    const cti_reduce_op most = CTI_MAX, least = CTI_MIN;
 
-    if (isfinite(be->norm_squared(segment, 1)) || segment->n == 0)
-        return true;
-    s = cti_scope_push();
-    extreme = cti_new("ct_clip_grad", CT_SCALAR, g->dtype, g->device);
-    if (!extreme) {
-        cti_scope_pop(s);
-        return true; /* the error stands */
-    }
-    be->reduce(CTI_MAX, g->dtype, 1, g->numel, 1, cti_ptr(g), cti_ptr(extreme));
-    most = ct_item(extreme);
-    be->reduce(CTI_MIN, g->dtype, 1, g->numel, 1, cti_ptr(g), cti_ptr(extreme));
-    least = ct_item(extreme);
-    cti_scope_pop(s);
-    return isfinite(most) && isfinite(least);
+    return segment->n == 0 || isfinite(measure(g, segment, NULL)) ||
+           (isfinite(measure(g, segment, &most)) && isfinite(measure(g, segment, &least)));
 }
 
 /* Raises for the first gradient that is not finite. */
-static void check_finite(const char *function, const ct_params *set, const cti_backend *be,
-                         const cti_table *t)
+static void check_finite(const char *function, const ct_params *set, const cti_table *t)
 {
     int i;
 
     for (i = 0; i < t->count && ct_ok(); i++)
-        if (!is_finite(be, cti_table_grad(set, t, i), &t->segment[i]))
+        if (!is_finite(cti_table_grad(set, t, i), &t->segment[i]))
             ct_raise(CT_ERR_NUMERIC, function, "the gradient of %s is not finite",
                      ct_param_name(ct_params_at(set, t->at[i])));
 }
@@ -66,28 +69,37 @@ static bool may_clip(const char *function, const ct_params *set, const char *nam
     return ct_ok();
 }
 
+/* The device's clipping: the norm is measured and used there. An asynchronous one tells later of a
+ * norm that is not finite. *norm, unless NULL, is waited for. */
+static void clip_norm(const char *me, const ct_params *set, const cti_table *t, double max_norm,
+                      double *norm)
+{
+    ct_device device = ct_params_device(set);
+    ct_scope s = cti_scope_push();
+    ct_tensor *total = norm ? cti_new(me, CT_SCALAR, CT_F64, device) : NULL;
+    cti_fault fault = cti_fault_at(device, CTI_FAULT_NORM, me, 0);
+
+    if (ct_ok() && cti_backend_of(device)->clip_norm(
+                       t->segment, t->count, max_norm,
+                       total ? (double *)(void *)cti_ptr(total) : NULL, &fault) != CT_OK) {
+        check_finite(me, set, t);
+        ct_raise(CT_ERR_NUMERIC, me, "the gradients' norm overflows");
+    } else if (total) {
+        *norm = ct_item(total);
+    }
+    cti_scope_pop(s);
+}
+
 ct_status ct_clip_grad_norm(ct_params *set, double max_norm, double *norm)
 {
     static const char *const me = "ct_clip_grad_norm";
-    const cti_backend *be;
     cti_table t;
-    double total;
 
     if (norm)
         *norm = NAN;
     if (!may_clip(me, set, "max_norm", max_norm) || !cti_table_make(me, set, &t))
         return ct_error();
-    be = cti_backend_of(ct_params_device(set));
-    total = sqrt(be->norm_squared(t.segment, t.count));
-    if (!isfinite(total)) {
-        check_finite(me, set, be, &t);
-        ct_raise(CT_ERR_NUMERIC, me, "the gradients' norm overflows");
-    } else {
-        if (norm)
-            *norm = total;
-        if (total > max_norm)
-            change_all(set, &t, CTI_EW_affine, max_norm / total, 0);
-    }
+    clip_norm(me, set, &t, max_norm, norm);
     cti_table_free(&t);
     return ct_error();
 }
@@ -99,9 +111,12 @@ ct_status ct_clip_grad_value(ct_params *set, double clip_value)
 
     if (!may_clip(me, set, "clip_value", clip_value) || !cti_table_make(me, set, &t))
         return ct_error();
-    check_finite(me, set, cti_backend_of(ct_params_device(set)), &t);
+    if (cti_backend_of(ct_params_device(set))->async)
+        clip_norm(me, set, &t, INFINITY, NULL); /* which faults a gradient that is not finite */
+    else
+        check_finite(me, set, &t);
     if (ct_ok())
-        change_all(set, &t, CTI_EW_clamp, -clip_value, clip_value);
+        clamp_all(set, &t, clip_value);
     cti_table_free(&t);
     return ct_error();
 }

@@ -3,7 +3,8 @@
  * Both are sinks: they do nothing while an error stands. Frozen parameters, and those without a
  * gradient, count in nothing. CT_ERR_ARGUMENT for a bound that is not above 0. CT_ERR_NUMERIC,
  * naming the first such parameter, for a gradient that is not finite: no gradient changes, and the
- * error keeps the step from being taken. */
+ * error keeps the step from being taken. On a GPU it comes with the next wait (tensor/device.h),
+ * names no parameter, and gradients may have been brought into the range. */
 #ifndef COTANGENT_OPTIM_CLIP_H
 #define COTANGENT_OPTIM_CLIP_H
 

@@ -3,8 +3,19 @@
  * Ops are written once, device-free, over this table. Copy and elementwise kernels take strides
  * (those of copies may be negative); gemm takes transpositions and leading dimensions; every other
  * kernel gets contiguous data. Sizes and strides count elements, 0 sizes are allowed everywhere
- * and do nothing. A kernel returns CT_OK, or CT_ERR_INDEX with *bad set to the first offending
- * position. */
+ * and do nothing.
+ *
+ * A device is synchronous (async is NULL: a kernel has run when it returns) or not: its kernels
+ * run later, in the order of the calls. A kernel that can find fault with its data takes a
+ * cti_fault. On a synchronous device it returns what is wrong, and the first offending position.
+ * On an asynchronous one it returns CT_OK and, when it runs, notes ticket and position in the
+ * thread's fault word, where the first ticket's first position wins; carry, clip_norm and update
+ * kernels read the word and do nothing while it is set. The host learns of it, and clears it, when
+ * it next waits for the device (download, synchronise).
+ *
+ * A device other than the CPU is a plug-in: a module that exports cti_plugin_open and binds to no
+ * symbol of ours. What a kernel cannot do (a failed launch, no memory for scratch) it raises
+ * through the host's table. */
 #ifndef COTANGENT_TENSOR_BACKEND_H
 #define COTANGENT_TENSOR_BACKEND_H
 
@@ -12,6 +23,10 @@
 #include <stdint.h>
 
 #include <cotangent/tensor/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* Elementwise ops. Their formulas are in tensor/formulas.h. */
 typedef enum cti_ew_op {
@@ -151,19 +166,71 @@ static inline int64_t cti_sequence_scratch(const cti_sequence *s)
     return width * s->hidden + s->batch * (width + s->hidden);
 }
 
+typedef struct cti_fault {
+    uint32_t ticket;  /* in: who asks; increases from call to call of a thread */
+    int64_t position; /* out */
+} cti_fault;
+
+/* What a device did since the process began. */
+typedef struct cti_counters {
+    uint64_t launches;         /* of kernels, of the vendor's routines and of graphs */
+    uint64_t synchronisations; /* the host waited for the device */
+    uint64_t uploads, downloads;
+    uint64_t upload_bytes, download_bytes;
+    uint64_t allocations;
+} cti_counters;
+
+/* The two queues of an asynchronous device: what is in one runs in order. */
+typedef enum cti_queue {
+    CTI_COMPUTE, /* all kernels, upload and download */
+    CTI_COPIES   /* upload_ahead */
+} cti_queue;
+
+/* What only an asynchronous device has. */
+typedef struct cti_async {
+    /* Waits for all of the device's work. CT_OK, or not with *fault as the fault word has it; the
+     * device's own errors are raised. */
+    ct_status (*synchronise)(cti_fault *fault);
+
+    /* A mark in a queue, and a queue that goes on only when the mark has been passed. */
+    void *(*event_new)(void); /* NULL with an error raised */
+    void (*event_free)(void *event);
+    void (*event_record)(void *event, cti_queue queue);
+    void (*event_wait)(void *event, cti_queue queue);
+
+    /* upload, in the queue of copies; host may change at once. */
+    void (*upload_ahead)(void *device, const void *host, size_t bytes);
+
+    /* Between begin and end the thread's kernels are noted, not run; replay runs them again, with
+     * the same addresses and numbers. false and NULL with an error raised. */
+    bool (*capture_begin)(void);
+    void *(*capture_end)(void);
+    void (*replay)(void *graph);
+    void (*graph_free)(void *graph);
+
+    void (*counters)(cti_counters *counters);
+} cti_async;
+
 typedef struct cti_backend {
     uint32_t version, size; /* of this table, checked when a plug-in is opened */
     const char *name;
+    const cti_async *async; /* NULL: synchronous */
 
-    void *(*allocate)(size_t bytes);
+    /* The calls of this thread that follow are for device ordinal. */
+    void (*select)(int ordinal);
+
+    void *(*allocate)(size_t bytes); /* NULL without an error: the caller may try again */
     void (*release)(void *data, size_t bytes);
-    /* device <- host and host <- device, contiguous bytes */
+    /* device <- host and host <- device, contiguous bytes; host may change, or is there, at once.
+     * download: CT_OK, or not with *fault as cti_async's synchronise has it. */
     void (*upload)(void *device, const void *host, size_t bytes);
-    void (*download)(void *host, const void *device, size_t bytes);
+    ct_status (*download)(void *host, const void *device, size_t bytes, cti_fault *fault);
 
     /* dst <- src over a common shape, converting between any two dtypes. Float to integer
      * truncates; what does not fit gives the smallest or largest value, NaN gives 0. */
     void (*copy)(int rank, const int64_t *dim, const cti_array *dst, const cti_array *src);
+    /* copy, but nothing while the fault word is set */
+    void (*carry)(int rank, const int64_t *dim, const cti_array *dst, const cti_array *src);
     void (*fill)(void *data, ct_dtype dtype, int64_t n, double value);
     void (*arange)(void *data, ct_dtype dtype, int64_t n, double start, double step);
     void (*uniform)(void *data, ct_dtype dtype, int64_t n, double low, double high, uint64_t seed,
@@ -181,26 +248,27 @@ typedef struct cti_backend {
     /* out (count, width) <- rows of src (rows, width) by index (count), i32 or i64 */
     ct_status (*gather_rows)(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
                              int64_t rows, const void *src, const void *index, void *out,
-                             int64_t *bad);
+                             cti_fault *fault);
     /* dst (rows, width) += src (count, width) by index, in order of the rows of src */
     ct_status (*scatter_add_rows)(ct_dtype dtype, ct_dtype index_dtype, int64_t count,
                                   int64_t width, int64_t rows, void *dst, const void *index,
-                                  const void *src, int64_t *bad);
+                                  const void *src, cti_fault *fault);
     /* out (count, width) bool, i32, i64, f32 or f64, all 0 but for a 1 at each row's index */
     ct_status (*one_hot)(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
-                         const void *index, void *out, int64_t *bad);
+                         const void *index, void *out, cti_fault *fault);
 
     /* out = running sums of in along n, both (outer, n, inner), from the end if reverse */
     void (*cumsum)(ct_dtype dtype, bool reverse, int64_t outer, int64_t n, int64_t inner,
                    const void *in, void *out);
     /* out (outer, m, inner) <- src (outer, n, inner), of any dtype: out[o,j,i] is
-     * src[o,index[o,j,i],i]. bad is a position in index. */
+     * src[o,index[o,j,i],i]. The position is one in index. */
     ct_status (*gather)(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n, int64_t m,
-                        int64_t inner, const void *src, const void *index, void *out, int64_t *bad);
+                        int64_t inner, const void *src, const void *index, void *out,
+                        cti_fault *fault);
     /* dst (outer, n, inner) += src (outer, m, inner) of numbers, its reverse; in order of m */
     ct_status (*scatter_add)(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n,
                              int64_t m, int64_t inner, void *dst, const void *index,
-                             const void *src, int64_t *bad);
+                             const void *src, cti_fault *fault);
     /* order (rows, k): the positions of the first k, 0 to n, when each row of in (rows, n), of
      * numbers, is sorted; equal elements keep their order, a NaN is the greatest. scratch has
      * room for (rows, 2 n). */
@@ -213,11 +281,11 @@ typedef struct cti_backend {
                     uint64_t block, const void *in, void *out);
     /* out (rows, k): positions drawn by weights (rows, n), which need not sum to 1; without
      * replacement weights are overwritten. Draw number d, of rows k, takes words 2 d and 2 d + 1.
-     * CT_ERR_NUMERIC, and bad the row, for a weight that is negative or not finite, and where
+     * CT_ERR_NUMERIC, the row its position, for a weight that is negative or not finite, and where
      * fewer positive ones are left than are asked for. */
     ct_status (*multinomial)(int64_t rows, int64_t n, int64_t k, bool replacement, double *weights,
                              uint64_t seed, uint64_t stream, uint64_t block, int64_t *out,
-                             int64_t *bad);
+                             cti_fault *fault);
 
     /* softmax or log-softmax of each of rows rows of n */
     void (*softmax)(ct_dtype dtype, bool logarithm, int64_t rows, int64_t n, const void *in,
@@ -228,7 +296,7 @@ typedef struct cti_backend {
      * log of the sum of exponentials. */
     ct_status (*cross_entropy)(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
                                const void *in, const void *target, int64_t ignore,
-                               double smoothing, void *loss, void *lse, int64_t *bad);
+                               double smoothing, void *loss, void *lse, cti_fault *fault);
     /* din (rows, n) = dloss[row] (softmax(in) - smoothed target); 0 where ignored. dloss has
      * rows elements, or 1 for all rows when dloss_step is 0. */
     void (*cross_entropy_backward)(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
@@ -241,17 +309,72 @@ typedef struct cti_backend {
     /* Fills dx, dhx, dh0 and dc0 from what the forward left. */
     void (*sequence_backward)(const cti_sequence *s);
 
-    /* The sum of squares of all gradients, in double. */
-    double (*norm_squared)(const cti_segment *segments, int count);
+    /* *out, on the device: the sum of squares of all gradients. */
+    void (*norm_squared)(const cti_segment *segments, int count, double *out);
+    /* Scales all gradients by max_norm / norm where norm, of all of them together, is above
+     * max_norm. *norm, on the device, unless NULL: the norm before. CT_ERR_NUMERIC, and no
+     * gradient changes, where it is not finite. */
+    ct_status (*clip_norm)(const cti_segment *segments, int count, double max_norm, double *norm,
+                           cti_fault *fault);
     void (*update)(const cti_update *u, const cti_segment *segments, int count);
 } cti_backend;
 
-#define CTI_BACKEND_VERSION 1
+#define CTI_BACKEND_VERSION 2
 
-/* The table of a device, or NULL. */
+/* ---- plug-ins ---- */
+
+/* What the library gives a plug-in. */
+typedef struct cti_host {
+    uint32_t version, size; /* CTI_BACKEND_VERSION, and of this table */
+
+    void *(*allocate)(size_t bytes); /* host memory; NULL when there is none */
+    void (*release)(void *p);
+    /* ct_raise: the thread's first error stands; function is what the message names */
+    ct_status (*raise)(ct_status status, const char *function, const char *format, ...)
+        CT_PRINTF(3, 4);
+    bool (*ok)(void); /* no error stands */
+} cti_host;
+
+/* What a plug-in gives. */
+typedef struct cti_plugin {
+    uint32_t version, size;     /* CTI_BACKEND_VERSION, and of this table */
+    int devices;                /* 0: reason says why, "driver missing" */
+    char reason[128];
+    const cti_backend *backend; /* of all its devices */
+} cti_plugin;
+
+/* The one function that a plug-in exports, called once; false if host is of another version. */
+typedef bool (*cti_plugin_open_function)(const cti_host *host, cti_plugin *plugin);
+#define CTI_PLUGIN_SYMBOL "cti_plugin_open"
+
+/* ---- for the library (device.c) ---- */
+
+#define CTI_DEVICES 32 /* the most, the CPU among them */
+
+/* The table of a device, which is current on this thread from now on; or NULL. */
 const cti_backend *cti_backend_of(ct_device device);
+
+/* What a kernel finds fault with. */
+typedef enum cti_fault_kind {
+    CTI_FAULT_INDEX,   /* an index that is not in 0..limit-1 */
+    CTI_FAULT_TARGET,  /* a class, the same */
+    CTI_FAULT_WEIGHTS, /* a row of weights of which limit must be positive */
+    CTI_FAULT_NORM     /* a norm that is not finite */
+} cti_fault_kind;
+
+/* For a call of a kernel of device. Its ticket keeps what a message needs: the public function, the
+ * user's place, the limit. */
+cti_fault cti_fault_at(ct_device device, cti_fault_kind kind, const char *function, int64_t limit);
+
+/* Host <- device, and waiting for a device; false with the error of a fault raised. */
+bool cti_to_host(ct_device device, void *host, const void *data, size_t bytes);
+bool cti_synchronise(ct_device device);
 
 /* The CPU's own, for the dispatch and for tests of it. */
 extern const cti_backend cti_cpu_backend;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

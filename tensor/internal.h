@@ -98,6 +98,9 @@ ct_tensor *cti_contiguous(const ct_tensor *t);
 /* dst <- src, any strides and dtypes, same shape and device; no checks, no version. */
 void cti_copy(ct_tensor *dst, const ct_tensor *src);
 
+/* ct_copy_into, but nothing where the device has found fault with an earlier op. */
+ct_status cti_carry_into(const char *function, ct_tensor *t, const ct_tensor *src);
+
 /* Strides of a fresh tensor. Returns the number of elements, or -1 (with the error raised) for a
  * bad shape. */
 int64_t cti_shape_check(const char *function, const ct_shape *shape, ct_dtype dtype);
@@ -165,6 +168,7 @@ typedef struct ct_thread {
     void *node_pool;
 
     ct_tensor *free_tensors;
+    struct cti_tickets *tickets; /* of calls that an asynchronous device may find fault with */
     cti_pool *pool;
     ct_memory_stats memory; /* live_bytes: see the pool */
 } ct_thread;

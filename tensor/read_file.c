@@ -140,11 +140,9 @@ bool cti_each_bytes(ct_tensor *t, bool (*sink)(void *context, const void *bytes,
 
     if (ok && size && c->device != CT_CPU) {
         host = cti_calloc(1, size);
-        if (host)
-            cti_backend_of(c->device)->download(host, cti_ptr(c), size);
-        else
+        if (!host)
             cti_out_of_memory("ct_to_host", size);
-        ok = host;
+        ok = host && cti_to_host(c->device, host, cti_ptr(c), size);
     }
     if (ok && size)
         ok = sink(context, host ? host : cti_ptr(c), size);

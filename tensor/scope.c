@@ -23,6 +23,7 @@ static void thread_end(void *unused)
         th->tape_free(th);
     cti_handles_free(th);
     cti_pool_free(th);
+    cti_release(th->tickets);
     cti_release(th->frames);
     cti_release(th->live);
     cti_release(th->tape);

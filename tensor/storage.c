@@ -3,16 +3,22 @@
  * Sizes are rounded up to classes, four to a power of two (64, 80, 96, 112, 128, 160, ... bytes),
  * so that at most a fifth is lost and a training step finds each of its buffers again. The pool is
  * the thread's own: no lock. A buffer freed on another thread joins that thread's pool; until then
- * it counts as live on the thread that made it, whose counter therefore outlives the thread. */
+ * it counts as live on the thread that made it, whose counter therefore outlives the thread. What
+ * an asynchronous device still works on may be popped and found again: its work is in order.
+ *
+ * COTANGENT_POOL=0 keeps nothing idle, so that tools see each buffer's own life. */
 #include "tensor/internal.h"
 
 #include "tensor/host.h"
 
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
 #define CLASSES 160
-#define DEVICES 4 /* kinds of device that pool */
 
 struct cti_pool {
-    ct_storage *idle[DEVICES][CLASSES];
+    ct_storage **idle[CTI_DEVICES]; /* of a device that was used: a list for each class */
     atomic_size_t live; /* bytes that this thread's buffers in use hold, wherever they are freed */
     atomic_size_t refs; /* the thread, and each buffer in use */
 };
@@ -32,6 +38,27 @@ static cti_pool *pool_of(ct_thread *th)
             atomic_store_explicit(&th->pool->refs, 1, memory_order_relaxed);
     }
     return th->pool;
+}
+
+static pthread_once_t keeping_once = PTHREAD_ONCE_INIT;
+static bool keeping = true;
+
+static void find_keeping(void)
+{
+    const char *pool = getenv("COTANGENT_POOL");
+
+    keeping = !pool || strcmp(pool, "0") != 0;
+}
+
+/* The lists of a device's idle buffers; NULL if none are to be kept, or there is no memory. */
+static ct_storage **idle_of(cti_pool *pool, ct_device device)
+{
+    if (!pool->idle[device]) {
+        pthread_once(&keeping_once, find_keeping);
+        if (keeping)
+            pool->idle[device] = cti_calloc(CLASSES, sizeof *pool->idle[device]);
+    }
+    return pool->idle[device];
 }
 
 static int class_of(size_t bytes, size_t *rounded)
@@ -61,8 +88,8 @@ void ct_memory_trim(void)
 
     if (!th->pool)
         return;
-    for (d = 0; d < DEVICES; d++)
-        for (c = 0; c < CLASSES; c++)
+    for (d = 0; d < CTI_DEVICES; d++)
+        for (c = 0; th->pool->idle[d] && c < CLASSES; c++)
             while (th->pool->idle[d][c]) {
                 ct_storage *s = th->pool->idle[d][c];
                 th->pool->idle[d][c] = s->next;
@@ -73,9 +100,14 @@ void ct_memory_trim(void)
 
 void cti_pool_free(ct_thread *th)
 {
+    int d;
+
     if (!th->pool)
         return;
     ct_memory_trim();
+    for (d = 0; d < CTI_DEVICES; d++)
+        cti_release(th->pool->idle[d]);
+    memset(th->pool->idle, 0, sizeof th->pool->idle);
     pool_unref(th->pool);
     th->pool = NULL;
 }
@@ -99,24 +131,26 @@ static ct_storage *from_system(ct_thread *th, ct_device device, size_t bytes)
 ct_storage *cti_storage_try(ct_device device, size_t bytes)
 {
     ct_thread *th = cti_thread();
-    size_t rounded, live;
-    int c = class_of(bytes, &rounded), kind = device & (DEVICES - 1);
+    size_t rounded, size, live;
+    int c = class_of(bytes, &rounded);
     cti_pool *pool = pool_of(th);
-    ct_storage *s = pool && c < CLASSES ? pool->idle[kind][c] : NULL;
+    ct_storage **idle = pool && c < CLASSES ? idle_of(pool, device) : NULL;
+    ct_storage *s = idle ? idle[c] : NULL;
 
     if (s) {
-        pool->idle[kind][c] = s->next;
+        idle[c] = s->next;
         th->memory.idle_bytes -= s->bytes;
     } else if (pool) {
-        s = from_system(th, device, rounded);
+        size = idle ? rounded : bytes;
+        s = from_system(th, device, size);
         if (!s) {
             ct_memory_trim();
-            s = from_system(th, device, rounded);
+            s = from_system(th, device, size);
         }
     }
     if (!s)
         return NULL;
-    s->size_class = c;
+    s->size_class = s->bytes == rounded ? c : CLASSES;
     s->next = NULL;
     s->home = pool;
     s->written_at = NULL;
@@ -145,6 +179,7 @@ void cti_storage_ref(ct_storage *s)
 
 void cti_storage_unref(ct_storage *s)
 {
+    ct_storage **idle;
     ct_thread *th;
 
     if (atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
@@ -153,10 +188,10 @@ void cti_storage_unref(ct_storage *s)
     atomic_fetch_sub_explicit(&s->home->live, s->bytes, memory_order_relaxed);
     pool_unref(s->home);
     s->home = NULL;
-    if (th->pool && s->size_class < CLASSES) {
-        ct_storage **idle = &th->pool->idle[s->device & (DEVICES - 1)][s->size_class];
-        s->next = *idle;
-        *idle = s;
+    idle = th->pool && s->size_class < CLASSES ? idle_of(th->pool, s->device) : NULL;
+    if (idle) {
+        s->next = idle[s->size_class];
+        idle[s->size_class] = s;
         th->memory.idle_bytes += s->bytes;
     } else {
         give_back(s);

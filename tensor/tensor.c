@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <cotangent/tensor/device.h>
 #include <cotangent/tensor/random.h>
 
 static const struct {
@@ -25,29 +26,6 @@ const char *ct_dtype_name(ct_dtype dtype)
 size_t ct_dtype_size(ct_dtype dtype)
 {
     return (unsigned)dtype < DTYPES ? dtypes[dtype].size : 0;
-}
-
-/* ---- devices ---- */
-
-const cti_backend *cti_backend_of(ct_device device)
-{
-    return device == CT_CPU ? &cti_cpu_backend : NULL;
-}
-
-const char *ct_device_name(ct_device device)
-{
-    const cti_backend *b = cti_backend_of(device);
-
-    return b ? b->name : "?";
-}
-
-ct_device ct_device_named(const char *name)
-{
-    if (name && strcmp(name, "cpu") == 0)
-        return CT_CPU;
-    ct_raise(CT_ERR_DEVICE, "ct_device_named", "there is no device \"%s\" (this build has: cpu)",
-             name ? name : "(null)");
-    return -1;
 }
 
 /* ---- shapes ---- */
@@ -617,13 +595,19 @@ int64_t ct_stride(const ct_tensor *t, int axis)
     return t->stride[axis < 0 ? axis + t->shape.rank : axis];
 }
 
-void cti_copy(ct_tensor *dst, const ct_tensor *src)
+static void copy_by(ct_tensor *dst, const ct_tensor *src, bool carry)
 {
+    const cti_backend *be = cti_backend_of(dst->device);
     cti_array d = { cti_ptr(dst), dst->dtype, { 0 } }, s = { cti_ptr(src), src->dtype, { 0 } };
 
     memcpy(d.stride, dst->stride, sizeof d.stride);
     memcpy(s.stride, src->stride, sizeof s.stride);
-    cti_backend_of(dst->device)->copy(dst->shape.rank, dst->shape.dim, &d, &s);
+    (carry ? be->carry : be->copy)(dst->shape.rank, dst->shape.dim, &d, &s);
+}
+
+void cti_copy(ct_tensor *dst, const ct_tensor *src)
+{
+    copy_by(dst, src, false);
 }
 
 ct_tensor *cti_contiguous(const ct_tensor *t)
@@ -655,7 +639,8 @@ double ct_item(const ct_tensor *t)
         ct_raise(CT_ERR_SHAPE, "ct_item", "t %s has not one element", cti_describe(t).s);
         return NAN;
     }
-    cti_backend_of(t->device)->download(&v, cti_ptr(t), ct_dtype_size(t->dtype));
+    if (!cti_to_host(t->device, &v, cti_ptr(t), ct_dtype_size(t->dtype)))
+        return NAN;
     switch (t->dtype) {
     case CT_F32:
         return v.f32;
@@ -682,6 +667,7 @@ ct_status ct_to_host(const ct_tensor *t, void *buffer, size_t bytes)
 {
     ct_scope s;
     ct_tensor *c;
+    bool good;
 
     if (!cti_usable("ct_to_host", t))
         return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, "ct_to_host", "t is NULL") : ct_error();
@@ -692,10 +678,9 @@ ct_status ct_to_host(const ct_tensor *t, void *buffer, size_t bytes)
                         cti_describe(t).s, (size_t)t->numel * ct_dtype_size(t->dtype), bytes);
     s = cti_scope_push();
     c = cti_contiguous(t);
-    if (c && bytes)
-        cti_backend_of(t->device)->download(buffer, cti_ptr(c), bytes);
+    good = c && (!bytes || cti_to_host(t->device, buffer, cti_ptr(c), bytes));
     cti_scope_pop(s);
-    return c ? CT_OK : ct_error();
+    return good ? CT_OK : ct_error();
 }
 
 static void *elements(const char *function, const ct_tensor *t)
@@ -769,9 +754,8 @@ void *ct_mutable_data(ct_tensor *t)
     return p;
 }
 
-ct_status ct_copy_into(ct_tensor *t, const ct_tensor *src)
+static ct_status copy_into(const char *me, ct_tensor *t, const ct_tensor *src, bool carry)
 {
-    static const char *const me = "ct_copy_into";
     ct_scope s;
 
     if (!cti_usable(me, t) || !cti_usable(me, src))
@@ -791,12 +775,22 @@ ct_status ct_copy_into(ct_tensor *t, const ct_tensor *src)
         src = c;
     }
     if (src && t != src)
-        cti_copy(t, src);
+        copy_by(t, src, carry);
     cti_scope_pop(s);
     if (!src)
         return ct_error();
     cti_written(t);
     return CT_OK;
+}
+
+ct_status ct_copy_into(ct_tensor *t, const ct_tensor *src)
+{
+    return copy_into("ct_copy_into", t, src, false);
+}
+
+ct_status cti_carry_into(const char *function, ct_tensor *t, const ct_tensor *src)
+{
+    return copy_into(function, t, src, true);
 }
 
 ct_status ct_fill(ct_tensor *t, double value)

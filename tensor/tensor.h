@@ -33,14 +33,9 @@ typedef enum ct_dtype {
 const char *ct_dtype_name(ct_dtype dtype) CT_NOSITE; /* "f32"; "?" for what is none */
 size_t ct_dtype_size(ct_dtype dtype) CT_NOSITE;      /* bytes an element; 0 for what is none */
 
-/* Where a tensor lives. CT_CPU is always there. */
+/* Where a tensor lives: a number that device.h gives a name. CT_CPU is always there. */
 typedef int ct_device;
 #define CT_CPU 0
-
-const char *ct_device_name(ct_device device) CT_NOSITE; /* "cpu"; "?" for what is none */
-
-/* The device of a name ("cpu"), or -1 with CT_ERR_DEVICE. */
-ct_device ct_device_named(const char *name);
 
 #define CT_MAX_RANK 8
 

@@ -116,12 +116,12 @@ static void gather_piece(void *context, int64_t at)
 
 ct_status cti_cpu_gather(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n, int64_t m,
                          int64_t inner, const void *src, const void *index, void *out,
-                         int64_t *bad)
+                         cti_fault *fault)
 {
     along a = { .dtype = dtype, .index_dtype = index_dtype, .outer = outer, .n = n, .m = m,
                 .inner = inner, .in = src, .out = out, .index = index };
 
-    if (!indices_fit(&a, bad))
+    if (!indices_fit(&a, &fault->position))
         return CT_ERR_INDEX;
     cti_parallel(outer, gather_piece, &a);
     return CT_OK;
@@ -160,12 +160,12 @@ static void scatter_add_piece(void *context, int64_t at)
 
 ct_status cti_cpu_scatter_add(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n,
                               int64_t m, int64_t inner, void *dst, const void *index,
-                              const void *src, int64_t *bad)
+                              const void *src, cti_fault *fault)
 {
     along a = { .dtype = dtype, .index_dtype = index_dtype, .outer = outer, .n = n, .m = m,
                 .inner = inner, .in = src, .out = dst, .index = index };
 
-    if (!indices_fit(&a, bad))
+    if (!indices_fit(&a, &fault->position))
         return CT_ERR_INDEX;
     cti_parallel(outer, scatter_add_piece, &a);
     return CT_OK;

@@ -63,9 +63,21 @@ static void cpu_release(void *data, size_t bytes)
     cti_memory_calls.release(data);
 }
 
-static void cpu_transfer(void *to, const void *from, size_t bytes)
+static void cpu_upload(void *to, const void *from, size_t bytes)
 {
     memcpy(to, from, bytes);
+}
+
+static ct_status cpu_download(void *to, const void *from, size_t bytes, cti_fault *fault)
+{
+    (void)fault;
+    memcpy(to, from, bytes);
+    return CT_OK;
+}
+
+static void cpu_select(int ordinal)
+{
+    (void)ordinal;
 }
 
 /* ---- one number in another dtype ---- */
@@ -764,12 +776,12 @@ static ct_status check_indices(ct_dtype index_dtype, int64_t count, int64_t rows
 
 static ct_status cpu_gather_rows(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
                                  int64_t rows, const void *src, const void *index, void *out,
-                                 int64_t *bad)
+                                 cti_fault *fault)
 {
     size_t bytes = (size_t)width * ct_dtype_size(dtype);
     int64_t i;
 
-    if (check_indices(index_dtype, count, rows, index, bad) != CT_OK)
+    if (check_indices(index_dtype, count, rows, index, &fault->position) != CT_OK)
         return CT_ERR_INDEX;
     for (i = 0; i < count; i++)
         memcpy((char *)out + (size_t)i * bytes,
@@ -779,13 +791,13 @@ static ct_status cpu_gather_rows(ct_dtype dtype, ct_dtype index_dtype, int64_t c
 
 static ct_status cpu_scatter_add_rows(ct_dtype dtype, ct_dtype index_dtype, int64_t count,
                                       int64_t width, int64_t rows, void *dst, const void *index,
-                                      const void *src, int64_t *bad)
+                                      const void *src, cti_fault *fault)
 {
     const cti_row_loops *loops = rows_of(dtype);
     size_t bytes = (size_t)width * ct_dtype_size(dtype);
     int64_t i;
 
-    if (check_indices(index_dtype, count, rows, index, bad) != CT_OK)
+    if (check_indices(index_dtype, count, rows, index, &fault->position) != CT_OK)
         return CT_ERR_INDEX;
     for (i = 0; i < count; i++)
         loops->add_row(width, (char *)dst + (size_t)cti_cpu_index_at(index, index_dtype, i) * bytes,
@@ -794,12 +806,12 @@ static ct_status cpu_scatter_add_rows(ct_dtype dtype, ct_dtype index_dtype, int6
 }
 
 static ct_status cpu_one_hot(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
-                             const void *index, void *out, int64_t *bad)
+                             const void *index, void *out, cti_fault *fault)
 {
     size_t size = ct_dtype_size(dtype);
     int64_t i;
 
-    if (check_indices(index_dtype, count, width, index, bad) != CT_OK)
+    if (check_indices(index_dtype, count, width, index, &fault->position) != CT_OK)
         return CT_ERR_INDEX;
     memset(out, 0, (size_t)count * (size_t)width * size);
     for (i = 0; i < count; i++) {
@@ -893,7 +905,7 @@ static void cross_entropy_piece(void *context, int64_t piece)
 
 static ct_status cpu_cross_entropy(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
                                    const void *in, const void *target, int64_t ignore,
-                                   double smoothing, void *loss, void *lse, int64_t *bad)
+                                   double smoothing, void *loss, void *lse, cti_fault *fault)
 {
     row_job j = { .dtype = dtype, .index_dtype = index_dtype, .rows = rows, .n = n, .in = in,
                   .target = target, .ignore = ignore, .smoothing = smoothing, .loss = loss,
@@ -904,7 +916,7 @@ static ct_status cpu_cross_entropy(ct_dtype dtype, ct_dtype index_dtype, int64_t
         int64_t k = cti_cpu_index_at(target, index_dtype, i);
 
         if (k != ignore && (k < 0 || k >= n)) {
-            *bad = i;
+            fault->position = i;
             return CT_ERR_INDEX;
         }
     }
@@ -1001,7 +1013,7 @@ static void norm_piece(void *context, int64_t piece)
     table_run(context, piece, add_squares);
 }
 
-static double cpu_norm_squared(const cti_segment *segments, int count)
+static void cpu_norm_squared(const cti_segment *segments, int count, double *out)
 {
     table_job j = { .segments = segments, .count = count };
     int64_t total = table_total(segments, count), i;
@@ -1012,7 +1024,34 @@ static double cpu_norm_squared(const cti_segment *segments, int count)
     cti_parallel((total + j.length - 1) / j.length, norm_piece, &j);
     for (i = 0; i < NORM_RUNS; i++)
         sum += j.partial[i];
-    return sum;
+    *out = sum;
+}
+
+static void scale(const cti_segment *s, double factor)
+{
+    cti_ew e = { .op = CTI_EW_affine, .dtype = s->dtype, .inputs = 1, .rank = 1, .dim = { s->n },
+                 .out = (void *)s->grad, .out_stride = { 1 }, .in = { s->grad },
+                 .in_stride = { { 1 } }, .param = { factor, 0 } };
+
+    cpu_elementwise(&e);
+}
+
+static ct_status cpu_clip_norm(const cti_segment *segments, int count, double max_norm,
+                               double *norm, cti_fault *fault)
+{
+    double total;
+    int i;
+
+    cpu_norm_squared(segments, count, &total);
+    total = sqrt(total);
+    if (norm)
+        *norm = total;
+    fault->position = 0;
+    if (!isfinite(total))
+        return CT_ERR_NUMERIC;
+    for (i = 0; i < count && total > max_norm; i++)
+        scale(&segments[i], max_norm / total);
+    return CT_OK;
 }
 
 static void update_stretch(table_job *j, int64_t run, const cti_segment *s, int64_t at, int64_t n)
@@ -1037,11 +1076,13 @@ const cti_backend cti_cpu_backend = {
     .version = CTI_BACKEND_VERSION,
     .size = sizeof(cti_backend),
     .name = "cpu",
+    .select = cpu_select,
     .allocate = cpu_allocate,
     .release = cpu_release,
-    .upload = cpu_transfer,
-    .download = cpu_transfer,
+    .upload = cpu_upload,
+    .download = cpu_download,
     .copy = cpu_copy,
+    .carry = cpu_copy,
     .fill = cpu_fill,
     .arange = cpu_arange,
     .uniform = cpu_uniform,
@@ -1064,5 +1105,6 @@ const cti_backend cti_cpu_backend = {
     .sequence = cti_cpu_sequence,
     .sequence_backward = cti_cpu_sequence_backward,
     .norm_squared = cpu_norm_squared,
+    .clip_norm = cpu_clip_norm,
     .update = cpu_update,
 };

@@ -81,10 +81,10 @@ void cti_cpu_cumsum(ct_dtype dtype, bool reverse, int64_t outer, int64_t n, int6
                     const void *in, void *out);
 ct_status cti_cpu_gather(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n, int64_t m,
                          int64_t inner, const void *src, const void *index, void *out,
-                         int64_t *bad);
+                         cti_fault *fault);
 ct_status cti_cpu_scatter_add(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n,
                               int64_t m, int64_t inner, void *dst, const void *index,
-                              const void *src, int64_t *bad);
+                              const void *src, cti_fault *fault);
 void cti_cpu_sort(ct_dtype dtype, bool descending, int64_t rows, int64_t n, int64_t k,
                   const void *in, int64_t *order, int64_t *scratch);
 
@@ -93,6 +93,6 @@ void cti_cpu_dropout(ct_dtype dtype, int64_t n, double p, uint64_t seed, uint64_
                      uint64_t block, const void *in, void *out);
 ct_status cti_cpu_multinomial(int64_t rows, int64_t n, int64_t k, bool replacement,
                               double *weights, uint64_t seed, uint64_t stream, uint64_t block,
-                              int64_t *out, int64_t *bad);
+                              int64_t *out, cti_fault *fault);
 
 #endif

@@ -82,14 +82,14 @@ static int64_t pick(const double *weight, int64_t n, double u)
 
 ct_status cti_cpu_multinomial(int64_t rows, int64_t n, int64_t k, bool replacement,
                               double *weights, uint64_t seed, uint64_t stream, uint64_t block,
-                              int64_t *out, int64_t *bad)
+                              int64_t *out, cti_fault *fault)
 {
     int64_t r, i, j;
 
     for (r = 0; r < rows; r++) {
         double *row = weights + r * n;
 
-        *bad = r;
+        fault->position = r;
         for (i = 0; i < n; i++)
             if (!(row[i] >= 0 && isfinite(row[i])))
                 return CT_ERR_NUMERIC;

@@ -1,0 +1,361 @@
+/* device.c - devices by name, plug-ins, and the faults that asynchronous devices find.
+ *
+ * A plug-in's devices get the next free numbers when it is opened, and keep them: nothing is ever
+ * closed. Numbers below the count are valid and never change, so looking one up takes no lock. */
+#include "tensor/internal.h"
+
+#include "tensor/host.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cotangent/tensor/device.h>
+
+typedef struct device {
+    const cti_backend *backend;
+    int ordinal; /* within its plug-in */
+    char name[24];
+} device;
+
+/* Kinds of device that are plug-ins. */
+typedef struct kind {
+    const char *name, *title;
+    bool tried;
+    int first, count; /* of its devices */
+    char reason[256]; /* why there is none */
+} kind;
+
+static kind kinds[] = { { .name = "cuda", .title = "CUDA device" },
+                        { .name = "cuda-emu", .title = "emulated CUDA device" } };
+
+#define KINDS (int)(sizeof kinds / sizeof *kinds)
+
+static device devices[CTI_DEVICES] = { { &cti_cpu_backend, 0, "cpu" } };
+static atomic_int device_count = 1;
+static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
+
+static const device *device_at(ct_device d)
+{
+    if (d == CT_CPU)
+        return &devices[CT_CPU];
+    return d > 0 && d < atomic_load_explicit(&device_count, memory_order_acquire) ? &devices[d]
+                                                                                  : NULL;
+}
+
+const cti_backend *cti_backend_of(ct_device d)
+{
+    const device *found = device_at(d);
+
+    if (!found)
+        return NULL;
+    found->backend->select(found->ordinal);
+    return found->backend;
+}
+
+const char *ct_device_name(ct_device d)
+{
+    const device *found = device_at(d);
+
+    return found ? found->name : "?";
+}
+
+/* ---- opening a plug-in ---- */
+
+static void *host_allocate(size_t bytes)
+{
+    return cti_calloc(1, bytes);
+}
+
+static bool host_ok(void)
+{
+    return ct_ok();
+}
+
+static const cti_host host = { CTI_BACKEND_VERSION, sizeof(cti_host), host_allocate, cti_release,
+                               ct_raise, host_ok };
+
+/* Adds the devices that a plug-in gives; false with k->reason. */
+static bool enter(kind *k, const cti_plugin *p)
+{
+    int first = atomic_load_explicit(&device_count, memory_order_relaxed), i;
+
+    if (p->version != CTI_BACKEND_VERSION || p->size != sizeof *p) {
+        snprintf(k->reason, sizeof k->reason, "the plug-in is of another version");
+        return false;
+    }
+    if (p->devices < 1) {
+        snprintf(k->reason, sizeof k->reason, "%.*s", (int)sizeof p->reason - 1, p->reason);
+        return false;
+    }
+    if (!p->backend || p->backend->version != CTI_BACKEND_VERSION ||
+        p->backend->size != sizeof *p->backend) {
+        snprintf(k->reason, sizeof k->reason, "the plug-in's table is of another version");
+        return false;
+    }
+    k->first = first;
+    for (i = 0; i < p->devices && first + i < CTI_DEVICES; i++) {
+        device *d = &devices[first + i];
+
+        d->backend = p->backend;
+        d->ordinal = i;
+        if (i == 0)
+            snprintf(d->name, sizeof d->name, "%s", k->name);
+        else
+            snprintf(d->name, sizeof d->name, "%s:%d", k->name, i);
+    }
+    k->count = i;
+    atomic_store_explicit(&device_count, first + i, memory_order_release);
+    return true;
+}
+
+/* Opens DIR/KIND.so. False with k->reason; *missing if it is because there is no such file. */
+static bool open_at(kind *k, const char *dir, bool *missing)
+{
+    cti_plugin plugin = { .devices = 0 };
+    cti_plugin_open_function start = NULL;
+    char path[4096];
+    void *module, *symbol;
+
+    *missing = true;
+    if ((size_t)snprintf(path, sizeof path, "%s/%s.so", dir, k->name) >= sizeof path ||
+        access(path, F_OK) != 0) {
+        snprintf(k->reason, sizeof k->reason, "no plug-in %.200s", path);
+        return false;
+    }
+    *missing = false;
+    module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    symbol = module ? dlsym(module, CTI_PLUGIN_SYMBOL) : NULL;
+    if (!symbol) {
+        const char *why = dlerror();
+
+        snprintf(k->reason, sizeof k->reason, "%.250s", why ? why : "the plug-in exports nothing");
+        return false;
+    }
+    memcpy(&start, &symbol, sizeof start);
+    if (!start(&host, &plugin)) {
+        snprintf(k->reason, sizeof k->reason, "the plug-in is of another version");
+        return false;
+    }
+    return enter(k, &plugin);
+}
+
+/* The plug-in's devices, opened at first need; NULL if there are none. */
+static const kind *open_kind(kind *k)
+{
+    const char *dir = secure_getenv("COTANGENT_PLUGIN_DIR");
+    bool missing = true;
+
+    pthread_mutex_lock(&opening);
+    if (!k->tried) {
+        k->tried = true;
+        if (dir && *dir)
+            open_at(k, dir, &missing);
+        if (missing)
+            open_at(k, CT_PLUGIN_DIR, &missing);
+    }
+    pthread_mutex_unlock(&opening);
+    return k->count ? k : NULL;
+}
+
+/* ---- by name ---- */
+
+/* The kind and number in "KIND" or "KIND:NUMBER"; NULL for what is none. */
+static kind *parse(const char *name, int *number)
+{
+    size_t n = strcspn(name, ":");
+    int i;
+
+    *number = 0;
+    if (name[n]) {
+        const char *digits = name + n + 1;
+
+        if (!digits[0] || strspn(digits, "0123456789") != strlen(digits) || strlen(digits) > 6)
+            return NULL;
+        *number = atoi(digits);
+    }
+    for (i = 0; i < KINDS; i++)
+        if (strlen(kinds[i].name) == n && memcmp(kinds[i].name, name, n) == 0)
+            return &kinds[i];
+    return NULL;
+}
+
+/* Device number of a kind, or -1 with why. */
+static ct_device find(kind *k, int number, char *why, size_t size)
+{
+    if (!open_kind(k))
+        snprintf(why, size, "no %s: %s", k->title, k->reason);
+    else if (number >= k->count)
+        snprintf(why, size, "no %s %d: there %s %d", k->title, number,
+                 k->count == 1 ? "is" : "are", k->count);
+    else
+        return k->first + number;
+    return -1;
+}
+
+ct_device ct_device_named(const char *name)
+{
+    static const char *const me = "ct_device_named";
+    char why[320];
+    kind *k;
+    ct_device d;
+    int number;
+
+    if (name && strcmp(name, "cpu") == 0)
+        return CT_CPU;
+    k = name ? parse(name, &number) : NULL;
+    if (!k) {
+        ct_raise(CT_ERR_DEVICE, me, "there is no device \"%s\" (there are: cpu, cuda, cuda:1, "
+                 "cuda-emu)", name ? name : "(null)");
+        return -1;
+    }
+    d = find(k, number, why, sizeof why);
+    if (d < 0)
+        ct_raise(CT_ERR_DEVICE, me, "%s", why);
+    return d;
+}
+
+int ct_device_count(const char *name)
+{
+    int number;
+    kind *k;
+
+    if (name && strcmp(name, "cpu") == 0)
+        return 1;
+    k = name ? parse(name, &number) : NULL;
+    return k && open_kind(k) ? k->count : 0;
+}
+
+ct_device ct_try_gpu(int i)
+{
+    char why[320];
+    ct_device d = find(&kinds[0], i < 0 ? 0 : i, why, sizeof why);
+
+    if (d >= 0)
+        return d;
+    fprintf(stderr, "%s; using the CPU\n", why);
+    return CT_CPU;
+}
+
+/* ---- waiting, and faults ---- */
+
+/* What the messages of a thread's last tickets need. The thread waits for the device each time
+ * that half of the ring is used up, so that no fault is ever without its name. */
+#define TICKETS 2048
+
+typedef struct ticket {
+    uint32_t number;
+    cti_fault_kind kind;
+    const char *function, *site;
+    int64_t limit;
+} ticket;
+
+struct cti_tickets {
+    uint32_t next;
+    ticket ring[TICKETS];
+};
+
+cti_fault cti_fault_at(ct_device d, cti_fault_kind fault, const char *function, int64_t limit)
+{
+    const device *found = device_at(d);
+    ct_thread *th = cti_thread();
+    cti_fault f = { 0, 0 };
+    ticket *t;
+
+    if (!found || !found->backend->async)
+        return f;
+    if (!th->tickets)
+        th->tickets = cti_calloc(1, sizeof *th->tickets);
+    if (!th->tickets)
+        return f;
+    f.ticket = ++th->tickets->next;
+    if (f.ticket % (TICKETS / 2) == 0)
+        cti_synchronise(d);
+    t = &th->tickets->ring[f.ticket % TICKETS];
+    *t = (ticket){ f.ticket, fault, function, th->site, limit };
+    return f;
+}
+
+static void raise_fault(const char *function, const cti_fault *f, const ticket *t)
+{
+    long long at = (long long)f->position, limit = t ? (long long)t->limit : 0;
+
+    if (!t) {
+        ct_raise(CT_ERR_INDEX, "ct_device", "an earlier op found an index out of range");
+        return;
+    }
+    switch (t->kind) {
+    case CTI_FAULT_INDEX:
+        ct_raise(CT_ERR_INDEX, function, "index number %lld is not in 0..%lld", at, limit - 1);
+        break;
+    case CTI_FAULT_TARGET:
+        ct_raise(CT_ERR_INDEX, function, "target number %lld is not in 0..%lld", at, limit - 1);
+        break;
+    case CTI_FAULT_WEIGHTS:
+        ct_raise(CT_ERR_NUMERIC, function, "row %lld of weights: one is negative or not finite, "
+                 "or fewer than %lld are positive", at, limit);
+        break;
+    case CTI_FAULT_NORM:
+        ct_raise(CT_ERR_NUMERIC, function, "the gradients' norm is not finite");
+        break;
+    }
+}
+
+/* Raises a fault at the place of the op that found it. */
+static void report(const cti_fault *f)
+{
+    ct_thread *th = cti_thread();
+    const ticket *t = th->tickets ? &th->tickets->ring[f->ticket % TICKETS] : NULL;
+    const char *site = th->site;
+
+    if (t && t->number != f->ticket)
+        t = NULL;
+    if (t)
+        th->site = t->site;
+    raise_fault(t ? t->function : "", f, t);
+    th->site = site;
+}
+
+bool cti_to_host(ct_device d, void *to, const void *data, size_t bytes)
+{
+    cti_fault f = { 0, 0 };
+
+    if (cti_backend_of(d)->download(to, data, bytes, &f) == CT_OK)
+        return true;
+    report(&f);
+    return false;
+}
+
+bool cti_synchronise(ct_device d)
+{
+    const cti_backend *be = cti_backend_of(d);
+    cti_fault f = { 0, 0 };
+
+    if (!be->async || be->async->synchronise(&f) == CT_OK)
+        return true;
+    report(&f);
+    return false;
+}
+
+ct_status ct_device_synchronize(ct_device d)
+{
+    if (!device_at(d))
+        return ct_raise(CT_ERR_DEVICE, "ct_device_synchronize", "there is no device %d", d);
+    return cti_synchronise(d) ? CT_OK : ct_error();
+}
+
+ct_device_stats ct_device_stats_get(ct_device d)
+{
+    const cti_backend *be = cti_backend_of(d);
+    cti_counters c = { 0 };
+
+    if (be && be->async)
+        be->async->counters(&c);
+    return (ct_device_stats){ .launches = c.launches, .synchronisations = c.synchronisations,
+                              .uploads = c.uploads, .downloads = c.downloads,
+                              .upload_bytes = c.upload_bytes, .download_bytes = c.download_bytes,
+                              .allocations = c.allocations };
+}

@@ -1,0 +1,101 @@
+dnl CT_CUDA: the CUDA toolkit, for the plug-ins of cuda/. Its headers and a C++ compiler suffice for
+dnl cuda-emu; nvcc and the libraries make cuda. Neither is looked at --without-cuda.
+dnl
+dnl Sets CUDA_CPPFLAGS, CUDA_LIBS, CT_CUDA_WERROR; the variables NVCC, NVCCFLAGS and CXX, CUDA_CXXFLAGS
+dnl can be given; conditionals CUDA and CUDA_EMU; $ct_summary_cuda, $ct_summary_emu.
+AC_DEFUN([CT_CUDA],
+[AC_ARG_WITH([cuda],
+    [AS_HELP_STRING([--with-cuda=DIR|yes|no|check], [the CUDA toolkit, for the device cuda @<:@check@:>@])],
+    [], [with_cuda=check])
+AC_ARG_VAR([NVCC], [CUDA's compiler])
+AC_ARG_VAR([NVCCFLAGS], [its flags @<:@-O3 -arch=all-major@:>@; one -arch=sm_80 builds faster])
+AC_ARG_VAR([CXX], [C++ compiler, for the device cuda-emu alone])
+AC_ARG_VAR([CUDA_CXXFLAGS], [its flags @<:@-O2 -g@:>@])
+ct_cuda=no
+ct_emu=no
+ct_summary_cuda='no (--without-cuda)'
+ct_summary_emu=$ct_summary_cuda
+AS_IF([test "x$with_cuda" = xno], [],
+    [test "$enable_shared" != yes],
+    [ct_summary_cuda='no (--disable-shared: plug-ins are shared)' ct_summary_emu=$ct_summary_cuda],
+    [CT_CUDA_FIND])
+AS_IF([test "x$with_cuda" != xno && test "x$with_cuda" != xcheck && test $ct_cuda$ct_emu = nono],
+    [AC_MSG_ERROR([--with-cuda was given, but: $ct_summary_cuda])])
+AC_SUBST([CUDA_CPPFLAGS])
+AC_SUBST([CUDA_LIBS])
+AC_SUBST([CT_CUDA_WERROR])
+AC_SUBST([CT_CXX_WERROR])
+AM_CONDITIONAL([CUDA], [test $ct_cuda = yes])
+AM_CONDITIONAL([CUDA_EMU], [test $ct_emu = yes])
+])
+
+dnl Where the toolkit is: the folder given, $CUDA_HOME, $CUDA_PATH, nvcc's own, the usual places.
+AC_DEFUN([CT_CUDA_FIND],
+[AC_MSG_CHECKING([for the CUDA toolkit])
+ct_nvcc_path=`command -v ${NVCC-nvcc} 2>/dev/null`
+AS_CASE([$with_cuda],
+    [yes | check],
+        [ct_nvcc_home=
+         AS_IF([test -n "$ct_nvcc_path"],
+            [ct_nvcc_home=`dirname "$ct_nvcc_path"`/..])
+         ct_cuda_places="$CUDA_HOME $CUDA_PATH $ct_nvcc_home /usr/local/cuda /opt/cuda /usr/lib/cuda /usr"],
+    [ct_cuda_places=$with_cuda])
+ct_cuda_home=
+for ct_dir in $ct_cuda_places; do
+    AS_IF([test -f "$ct_dir/include/cuda_runtime.h" && test -f "$ct_dir/include/cublas_v2.h"],
+        [ct_cuda_home=`cd "$ct_dir" && pwd`
+         break])
+done
+AC_MSG_RESULT([${ct_cuda_home:-no}])
+AS_IF([test -z "$ct_cuda_home"],
+    [ct_summary_cuda="no (cuda_runtime.h and cublas_v2.h are in none of: `echo $ct_cuda_places`)"
+     ct_summary_emu=$ct_summary_cuda],
+    [AS_CASE([$ct_cuda_home], [/usr], [CUDA_CPPFLAGS=], [CUDA_CPPFLAGS="-isystem $ct_cuda_home/include"])
+     CT_CUDA_EMU
+     CT_CUDA_NVCC])])
+
+dnl The toolkit's headers under a C++ compiler.
+AC_DEFUN([CT_CUDA_EMU],
+[AC_CHECK_PROGS([CXX], [g++ c++ clang++], [no])
+AS_IF([test "${CUDA_CXXFLAGS+set}" != set], [CUDA_CXXFLAGS='-O2 -g'])
+AC_MSG_CHECKING([whether $CXX compiles CUDA's headers])
+cat >conftest.cc <<'CT_END'
+#include <cuda_runtime.h>
+#include <cublas_v2.h>
+static_assert(CUDART_VERSION >= 12000, "too old");
+template <typename... P> void f(void (*g)(P...), P... p) { (g(p), ...); }
+CT_END
+AS_IF([test "$CXX" != no &&
+       $CXX -std=c++17 $CUDA_CXXFLAGS $CUDA_CPPFLAGS -fPIC -c conftest.cc -o conftest.$ac_objext >&AS_MESSAGE_LOG_FD 2>&1],
+    [ct_emu=yes ct_summary_emu="$CXX, headers of $ct_cuda_home"],
+    [ct_summary_emu="no ($CXX does not compile the headers of $ct_cuda_home, CUDA 12 or newer)"])
+rm -f conftest.*
+AC_MSG_RESULT([$ct_emu])
+AS_IF([test $enable_werror = yes], [CT_CXX_WERROR=-Werror], [CT_CXX_WERROR=])])
+
+dnl nvcc, and libraries to link with.
+AC_DEFUN([CT_CUDA_NVCC],
+[AC_PATH_PROGS([NVCC], [nvcc], [no], [$ct_cuda_home/bin$PATH_SEPARATOR$PATH])
+AS_IF([test "${NVCCFLAGS+set}" != set], [NVCCFLAGS='-O3 -arch=all-major'])
+AS_IF([test $enable_werror = yes], [CT_CUDA_WERROR='-Werror all-warnings'], [CT_CUDA_WERROR=])
+AS_IF([test "$NVCC" = no], [ct_summary_cuda='no (no nvcc)'],
+    [AC_MSG_CHECKING([whether $NVCC and cuBLAS make a module])
+     CUDA_LIBS=
+     for ct_dir in lib64 lib targets/$host_cpu-linux/lib; do
+         AS_IF([test -f "$ct_cuda_home/$ct_dir/libcublas.so"],
+             [CUDA_LIBS="-L$ct_cuda_home/$ct_dir -R$ct_cuda_home/$ct_dir"
+              break])
+     done
+     CUDA_LIBS="$CUDA_LIBS -lcublas -lcudart -lstdc++"
+     cat >conftest.cu <<'CT_END'
+#include <cublas_v2.h>
+__global__ void k(int *p) { *p = 1; }
+int f(int *p) { cublasHandle_t h; k<<<1, 1>>>(p); return (int)cublasCreate(&h); }
+CT_END
+     ct_link=`echo "$CUDA_LIBS" | $SED 's/-R[[^ ]]*//g'`
+     AS_IF([$NVCC -std=c++17 $NVCCFLAGS --compiler-options=-fPIC -shared conftest.cu -o conftest.so $ct_link >&AS_MESSAGE_LOG_FD 2>&1],
+         [ct_cuda=yes
+          ct_summary_cuda="`$NVCC --version | $SED -n 's/.*release \([[^,]]*\),.*/\1/p'`, $NVCC $NVCCFLAGS"],
+         [ct_summary_cuda="no ($NVCC does not build a module that links with cuBLAS: see config.log)"])
+     rm -f conftest.*
+     AC_MSG_RESULT([$ct_cuda])])])

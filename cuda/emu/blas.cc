@@ -1,9 +1,9 @@
 /* blas.cc - cuBLAS: handles, workspaces and matrix products, with the library's own meaning.
  *
- * Column-major, alpha and beta read from the host at the call, C not read where beta is 0, arguments
- * checked in its order. Sums run over k in order, in the type of the computation; real cuBLAS sums in
- * another order. A workspace is scratch that every product on the handle may overwrite: products on
- * two streams that share one race, and its contents are lost. */
+ * Column-major, alpha and beta read from the host at the call, C not read where beta is 0,
+ * arguments checked in its order. Sums run over k in order, in the type of the computation; real
+ * cuBLAS sums in another order. A workspace is scratch that every product on the handle may
+ * overwrite: products on two streams that share one race, and its contents are lost. */
 #include "cuda/emu/internal.h"
 
 #include <cuda_bf16.h>
@@ -132,9 +132,9 @@ bool touch(const char *what, const void *matrix, cudaDataType type, int64_t rows
     for (int64_t j = 0; checking && j < columns; j++) {
         const char *column = c + static_cast<size_t>(j * leading) * size;
         if (read)
-            check_bulk(what, column, static_cast<size_t>(rows) * size, false);
+            check_bulk(what, column, static_cast<size_t>(rows) * size, BULK_READ);
         if (write)
-            check_bulk(what, column, static_cast<size_t>(rows) * size, true);
+            check_bulk(what, column, static_cast<size_t>(rows) * size, BULK_WRITE);
     }
     return true;
 }
@@ -152,7 +152,7 @@ void run_product(const product &p, bool tf32)
     if (p.workspace_bytes) {
         if (!check_range("cuBLAS's workspace", p.workspace, p.workspace_bytes, true))
             return;
-        check_bulk("cuBLAS's workspace", p.workspace, p.workspace_bytes, true);
+        check_bulk("cuBLAS's workspace", p.workspace, p.workspace_bytes, BULK_WRITE);
         fill_poison(p.workspace, p.workspace_bytes, POISON_FRESH);
     }
     for (int64_t i = 0; i < p.batch; i++) {

@@ -225,14 +225,14 @@ T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32,
 /* ---- atomics ------------------------------------------------------------------------------- */
 
 /* Called before the access: it is no race with other atomics. */
-void emu_atomic(void *address, size_t bytes);
+void emu_atomic(void *address, size_t bytes, const void *code);
 
-/* Kept out of line so that only emu_atomic tells the checker of the access. */
+/* Kept out of line so that only emu_atomic tells the checker of the access, and from where. */
 #define EMU_ATOMIC(name, type, expression)                                                        \
     __attribute__((noinline, no_sanitize("thread"))) static inline type name(type *address,       \
                                                                              type value)         \
     {                                                                                             \
-        emu_atomic(address, sizeof *address);                                                     \
+        emu_atomic(address, sizeof *address, __builtin_return_address(0));                        \
         type old = *address;                                                                      \
         *address = expression;                                                                    \
         return old;                                                                               \
@@ -248,7 +248,7 @@ void emu_atomic(void *address, size_t bytes);
     __attribute__((noinline, no_sanitize("thread"))) static inline type atomicCAS(                \
         type *address, type compare, type value)                                                  \
     {                                                                                             \
-        emu_atomic(address, sizeof *address);                                                     \
+        emu_atomic(address, sizeof *address, __builtin_return_address(0));                        \
         type old = *address;                                                                      \
         if (old == compare)                                                                       \
             *address = value;                                                                     \

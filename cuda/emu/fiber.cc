@@ -1,7 +1,7 @@
 /* fiber.cc - a stack for each thread that waits, and the switch between it and the scheduler.
  *
- * On x86-64 a switch saves the registers that a call must keep; elsewhere it is swapcontext. ASan is
- * told of each, valgrind of each stack. */
+ * On x86-64 a switch saves the registers that a call must keep; elsewhere it is swapcontext. ASan
+ * is told of each, valgrind of each stack. */
 #include "cuda/emu/internal.h"
 
 #include <stdio.h>

@@ -69,6 +69,7 @@ struct place {
     int line;
 };
 place place_of(const void *code);
+std::vector<place> places_of(const std::vector<const void *> &codes);
 std::string text_of(const void *code); /* file:line */
 
 /* ---- memory.cc ----------------------------------------------------------------------------- */
@@ -239,7 +240,7 @@ void drop_work();
 /* Whether kernels are instrumented; all else does nothing unless they are. */
 extern bool checking;
 void check_begin_launch(unsigned threads);
-void check_begin_block();
+void check_begin_block(unsigned threads);
 void check_warp_sync(unsigned warp, unsigned mask);
 void check_end_block();
 
@@ -247,9 +248,11 @@ void check_live(allocation *a);
 void check_freed(allocation *a);
 void check_forgotten(allocation *a);
 
-/* Work that is no kernel reads or writes these bytes, which are within live memory. */
-void check_bulk(const char *what, const void *p, size_t bytes, bool write);
-/* ... and to is as initialised as from. */
+/* Work that is no kernel reads, copies (initialised or not) or writes these bytes, which are within
+ * live memory. */
+enum bulk { BULK_READ, BULK_COPY, BULK_WRITE };
+void check_bulk(const char *what, const void *p, size_t bytes, bulk kind);
+/* Then to is as initialised as from. */
 void check_copied(void *to, const void *from, size_t bytes);
 
 } // namespace emu

@@ -1,10 +1,10 @@
 /* kernel.cc - runs the blocks and threads of a launch.
  *
- * Blocks run one after another, in an order drawn by the seed. The threads of a block take turns on
- * fibers: in a round each thread that can go on does, in an order drawn anew, until it ends or waits.
- * A thread that ended leaves its fiber to the next. When nobody can go on, barriers and warps whose
- * members have all arrived are released; when there are none, the kernel is stuck, and it is reported
- * who waits where. */
+ * Blocks run one after another, in an order drawn by the seed. The threads of a block take turns
+ * on fibers: in a round each thread that can go on does, in an order drawn anew, until it ends or
+ * waits. A thread that ended leaves its fiber to the next. When nobody can go on, barriers and
+ * warps whose members have all arrived are released; when there are none, the kernel is stuck,
+ * and it is reported who waits where. */
 #include "cuda/emu/internal.h"
 
 #include <stdarg.h>
@@ -19,8 +19,10 @@
 #define VALGRIND_ENABLE_ERROR_REPORTING
 #endif
 
-uint3 threadIdx, blockIdx;
-dim3 blockDim, gridDim;
+/* Together, so that the checker knows them. */
+#define BUILTIN __attribute__((section("emu_builtins")))
+BUILTIN uint3 threadIdx, blockIdx;
+BUILTIN dim3 blockDim, gridDim;
 
 namespace emu
 {
@@ -287,8 +289,8 @@ void report_stuck()
             continue;
         const thread &o = threads[other];
         if (o.state == AT_WARP)
-            stuck("shuffle mask: thread %u waits at %s:%d with mask 0x%08x, thread %u at %s:%d with "
-                  "0x%08x",
+            stuck("shuffle mask: thread %u waits at %s:%d with mask 0x%08x, thread %u at %s:%d "
+                  "with 0x%08x",
                   i, t.file, t.line, t.mask, other, o.file, o.line, o.mask);
         else
             stuck("deadlock: thread %u waits at %s:%d for thread %u (mask 0x%08x), which waits at "
@@ -329,7 +331,7 @@ void run_block(uint64_t block)
         threads[i].state = READY;
         threads[i].on = NULL;
     }
-    check_begin_block();
+    check_begin_block(thread_count);
     for (;;) {
         unsigned alive = 0;
         run_round();
@@ -378,8 +380,8 @@ cudaError_t check_launch(const emu_launch &l)
     if (fits && l.shmem <= STATIC_MOST)
         return cudaSuccess;
     report(fits ? cudaErrorInvalidValue : cudaErrorInvalidConfiguration,
-           "launch too large: %s:%d launches %u x %u x %u blocks of %u x %u x %u threads, %zu bytes "
-           "of shared memory",
+           "launch too large: %s:%d launches %u x %u x %u blocks of %u x %u x %u threads, %zu "
+           "bytes of shared memory",
            l.stream.file, l.stream.line, g.x, g.y, g.z, b.x, b.y, b.z, l.shmem);
     return standing();
 }

@@ -1,8 +1,9 @@
 /* memory.cc - device memory that the host cannot touch, and pinned memory.
  *
- * One stretch of addresses, PROT_NONE but while work runs. Each allocation lies between two redzones
- * and is aligned to 256 bytes; what is fresh, freed or a redzone holds NaNs of its own pattern. Freed
- * memory rests in a queue before it is used again, so that a late use meets NaNs (or the checker). */
+ * One stretch of addresses, PROT_NONE but while work runs. Each allocation lies between two
+ * redzones and is aligned to 256 bytes; what is fresh, freed or a redzone holds NaNs of its own
+ * pattern. Freed memory rests in a queue before it is used again, so that a late use meets NaNs
+ * (or the checker). */
 #include "cuda/emu/internal.h"
 
 #include <signal.h>

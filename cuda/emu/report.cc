@@ -167,45 +167,81 @@ permutation::permutation(uint64_t count) : n(count), a(1), b(random_below(count)
 
 /* ---- names of places ----------------------------------------------------------------------- */
 
-/* binutils' addr2line reads what -g left: its last line is the outermost inlined one, its first the
- * innermost. Helpers of this folder's headers are not what the reader looks for. */
+namespace
+{
+
+/* The name of a file from its last cuda/ or tests/ on. */
+std::string shortened(std::string file)
+{
+    for (const char *folder : { "/cuda/", "/tests/" }) {
+        size_t at = file.rfind(folder);
+        if (at != std::string::npos)
+            return file.substr(at + 1);
+    }
+    return file;
+}
+
+/* One answer of addr2line -i: pairs of lines, function and file:line, the innermost inlined one
+ * first. Helpers of emu.h are not what the reader looks for. */
+void read_place(const std::vector<std::string> &lines, place &found)
+{
+    for (size_t i = 0; i + 1 < lines.size(); i += 2) {
+        std::string file = lines[i + 1];
+        size_t colon = file.rfind(':');
+        if (colon == std::string::npos || file.find("cuda/emu/emu.h") != std::string::npos ||
+            file.find("??") == 0)
+            continue;
+        found = { lines[i], shortened(file.substr(0, colon)), atoi(file.c_str() + colon + 1) };
+        return;
+    }
+}
+
+} // namespace
+
+/* binutils' addr2line reads what -g left. */
+std::vector<place> places_of(const std::vector<const void *> &codes)
+{
+    std::vector<place> found(codes.size(), place{ "", "", 0 });
+    Dl_info module;
+    char text[1024];
+
+    for (size_t begin = 0; begin < codes.size(); begin += 500) {
+        if (!dladdr(codes[begin], &module) || !module.dli_fname)
+            return found;
+        const char *base = static_cast<const char *>(module.dli_fbase);
+        std::string command = "addr2line -afCie '" + std::string(module.dli_fname) + "'";
+        for (size_t i = begin; i < codes.size() && i < begin + 500; i++) {
+            snprintf(text, sizeof text, " 0x%llx",
+                     static_cast<unsigned long long>(static_cast<const char *>(codes[i]) - base));
+            command += text;
+        }
+        FILE *pipe = popen((command + " 2>/dev/null").c_str(), "r");
+        if (!pipe)
+            return found;
+        std::vector<std::string> lines;
+        size_t answer = begin;
+        bool first = true;
+        while (fgets(text, sizeof text, pipe)) {
+            text[strcspn(text, "\n")] = 0;
+            if (text[0] == '0' && text[1] == 'x') { /* an answer begins with its address */
+                if (!first)
+                    read_place(lines, found[answer++]);
+                first = false;
+                lines.clear();
+            } else {
+                lines.push_back(text);
+            }
+        }
+        if (!first && answer < found.size())
+            read_place(lines, found[answer]);
+        pclose(pipe);
+    }
+    return found;
+}
+
 place place_of(const void *code)
 {
-    place found = { "", "", 0 };
-    Dl_info module;
-    char command[1024], line[1024];
-
-    if (!code || !dladdr(code, &module) || !module.dli_fname)
-        return found;
-    snprintf(command, sizeof command, "addr2line -fCie '%s' 0x%llx 2>/dev/null", module.dli_fname,
-             static_cast<unsigned long long>(static_cast<const char *>(code) -
-                                             static_cast<const char *>(module.dli_fbase)));
-    FILE *pipe = popen(command, "r");
-    if (!pipe)
-        return found;
-    while (fgets(line, sizeof line, pipe)) {
-        std::string function(line, strcspn(line, "\n"));
-        if (!fgets(line, sizeof line, pipe))
-            break;
-        std::string file(line, strcspn(line, "\n"));
-        size_t colon = file.rfind(':');
-        if (colon == std::string::npos || !(found.file.empty()))
-            continue;
-        int number = atoi(file.c_str() + colon + 1);
-        file.resize(colon);
-        if (file.find("cuda/emu/emu.h") != std::string::npos || file.find("??") == 0)
-            continue;
-        found.function = function;
-        size_t cuda = file.rfind("/cuda/"), tests = file.rfind("/tests/");
-        if (cuda != std::string::npos)
-            file.erase(0, cuda + 1);
-        else if (tests != std::string::npos)
-            file.erase(0, tests + 1);
-        found.file = file;
-        found.line = number;
-    }
-    pclose(pipe);
-    return found;
+    return places_of({ code })[0];
 }
 
 std::string text_of(const void *code)

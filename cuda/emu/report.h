@@ -1,9 +1,9 @@
 /* report.h - what an emulated GPU found and counted, for tests. (internal)
  *
- * A fault of the program that uses the GPU (a race, an access out of bounds, ...) makes a report: one
- * line on stderr, kept here too, and an error that every later call of CUDA returns, as a GPU's
- * would. The kernel at fault is stopped. These functions are exported by the modules built on the
- * emulator; a test finds them with dlsym or links libemu.la.
+ * A fault of the program that uses the GPU (a race, an access out of bounds, ...) makes a report:
+ * one line on stderr, kept here too, and an error that every later call of CUDA returns, as a
+ * GPU's would. The kernel at fault is stopped. These functions are exported by the modules built
+ * on the emulator; a test finds them with dlsym, or links the emulator.
  *
  * Environment, read at first use:
  *     COTANGENT_EMU_SEED     of the schedule of blocks, threads and streams; default 1

@@ -317,9 +317,9 @@ void run_copy(const copy &c, cudaMemcpyKind kind)
         char *to = c.to + i * c.to_pitch;
         const char *from = c.from + i * c.from_pitch;
         if (from_device)
-            check_bulk("cudaMemcpyAsync", from, c.width, false);
+            check_bulk("cudaMemcpyAsync", from, c.width, to_device ? BULK_COPY : BULK_READ);
         if (to_device)
-            check_bulk("cudaMemcpyAsync", to, c.width, true);
+            check_bulk("cudaMemcpyAsync", to, c.width, BULK_WRITE);
         memmove(to, from, c.width);
         if (from_device && to_device)
             check_copied(to, from, c.width);
@@ -394,7 +394,7 @@ cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t handl
     enqueue(s, [p, value, bytes] {
         if (!bytes || !check_range("cudaMemsetAsync", p, bytes, true))
             return;
-        check_bulk("cudaMemsetAsync", p, bytes, true);
+        check_bulk("cudaMemsetAsync", p, bytes, BULK_WRITE);
         memset(p, value, bytes);
         counters.copies++;
     });

@@ -1,9 +1,9 @@
 /* stream.cc - queues of work, events and graphs.
  *
- * Streams are lazy: work runs when the host waits for it, on the thread that waits, in any order that
- * streams and events allow, drawn by the seed. How early other work runs depends on the seed modulo
- * 3: 1 as late as can be, 2 now and then as it is enqueued, 0 mostly at once. So a wait that was
- * forgotten gives wrong data, at one seed or another. */
+ * Streams are lazy: work runs when the host waits for it, on the thread that waits, in any order
+ * that streams and events allow, drawn by the seed. How early other work runs depends on the seed
+ * modulo 3: 1 as late as can be, 2 now and then as it is enqueued, 0 mostly at once. So a wait
+ * that was forgotten gives wrong data, at one seed or another. */
 #include "cuda/emu/internal.h"
 
 #include <time.h>
@@ -221,9 +221,10 @@ void run_graph(graph *g)
         size_t n = 0, chosen = 0;
         for (size_t i = 0; i < g->nodes.size(); i++) {
             const std::vector<int> &after = g->nodes[i].after;
-            if (!done[i] && std::all_of(after.begin(), after.end(),
-                                        [&](int j) { return bool(done[static_cast<size_t>(j)]); }) &&
-                random_below(++n) == 0)
+            bool ready = std::all_of(after.begin(), after.end(), [&](int j) {
+                return bool(done[static_cast<size_t>(j)]);
+            });
+            if (!done[i] && ready && random_below(++n) == 0)
                 chosen = i;
         }
         node &next = g->nodes[chosen];

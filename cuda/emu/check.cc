@@ -222,8 +222,9 @@ void stop_for_race(const char *memory, bool write, const access &other, bool oth
     access a = other; /* the cell may change */
 
     stop_kernel(cudaErrorLaunchFailure,
-                "race: %s of %s memory at %s, not in order with the %s at %s", write ? "write" : "read", memory, where(me).c_str(), other_wrote ? "write" : "read",
-                where(a).c_str());
+                "race: %s of %s memory at %s, not in order with the %s at %s",
+                write ? "write" : "read", memory, where(me).c_str(),
+                other_wrote ? "write" : "read", where(a).c_str());
 }
 
 bool is_write(const shadow &s, const access *other)

@@ -21,6 +21,10 @@ AS_IF([test "x$with_cuda" = xno], [],
     [CT_CUDA_FIND])
 AS_IF([test "x$with_cuda" != xno && test "x$with_cuda" != xcheck && test $ct_cuda$ct_emu = nono],
     [AC_MSG_ERROR([--with-cuda was given, but: $ct_summary_cuda])])
+dnl Where the C compiler goes through ccache, these do.
+AS_CASE([$CC], [ccache\ *], [ct_ccache='ccache '], [ct_ccache=])
+AC_SUBST([CT_NVCC], ["$ct_ccache$NVCC"])
+AC_SUBST([CT_CXX], ["$ct_ccache$CXX"])
 AC_SUBST([CUDA_CPPFLAGS])
 AC_SUBST([CUDA_LIBS])
 AC_SUBST([CT_CUDA_WERROR])

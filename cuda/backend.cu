@@ -1,0 +1,512 @@
+/* backend.cu - the plug-in: what it exports, its devices, their queues and memory.
+ *
+ * A device has two streams for the whole process: one for all that is computed, so that a buffer
+ * may pass from thread to thread and be used again without waiting, and one for copies ahead. Bytes
+ * from the host go through a ring of pinned memory, so that the host need not wait for them; each
+ * quarter of it is used again when an event says that its copies are done. */
+#include "cuda/cuda.h"
+
+#include <atomic>
+#include <mutex>
+
+#include <stdio.h>
+#include <string.h>
+
+#ifdef __CUDACC__
+#define NAME "cuda"
+#else
+#define NAME "cuda-emu"
+#endif
+
+#define DEVICES (CTI_DEVICES / 2)
+#define FAULT_WORDS 64 /* of threads; more share them */
+#define QUARTER ((size_t)1 << 20)
+
+static const cti_host *host;
+
+/* Pinned memory that a stream's uploads go through, in turn. */
+struct ring {
+    char *base;
+    size_t at;
+    cudaEvent_t done[4]; /* the last copy from each quarter */
+    bool used[4];
+};
+
+/* Pinned memory of uploads that a graph replays. */
+struct held {
+    struct held *next;
+    void *pinned;
+};
+
+struct graph {
+    cudaGraphExec_t exec;
+    held *uploads;
+};
+
+struct device {
+    bool tried, ready;
+    cudaStream_t stream[2]; /* by cti_queue */
+    ring staging[2];
+    std::mutex lock; /* of the rings */
+    unsigned long long *fault; /* FAULT_WORDS of them, on the device */
+    unsigned long long *seen;  /* their copies here, pinned */
+    graph *capturing;
+    std::atomic<uint64_t> launches, synchronisations, uploads, downloads, upload_bytes,
+        download_bytes, allocations;
+};
+
+static device devices[DEVICES];
+static device none; /* current after a failure: it is not ready */
+static std::mutex starting;
+static std::atomic<unsigned> thread_count;
+
+static thread_local device *current;
+static thread_local unsigned my_word, met; /* this thread's fault word; devices it has used */
+static thread_local bool numbered;
+
+/* ---- errors ---- */
+
+bool cu_check(cudaError_t error, const char *slot)
+{
+    if (error == cudaSuccess)
+        return true;
+    host->raise(error == cudaErrorMemoryAllocation ? CT_ERR_MEMORY : CT_ERR_DEVICE, slot,
+                NAME ": %s (%s)", cudaGetErrorString(error), cudaGetErrorName(error));
+    return false;
+}
+
+void cu_raise(ct_status status, const char *slot, const char *what)
+{
+    host->raise(status, slot, NAME ": %s", what);
+}
+
+/* ---- devices ---- */
+
+/* Memory of the device that stays. */
+static bool start(device *d)
+{
+    static const char *const me = "start";
+    void *fault = NULL, *seen = NULL;
+    size_t bytes = FAULT_WORDS * sizeof *d->fault;
+    int i;
+
+    for (i = 0; i < 2; i++)
+        if (!cu_check(cudaStreamCreateWithFlags(&d->stream[i], cudaStreamNonBlocking), me))
+            return false;
+    if (!cu_check(cudaMallocAsync(&fault, bytes, d->stream[CTI_COMPUTE]), me) ||
+        !cu_check(cudaHostAlloc(&seen, bytes, cudaHostAllocDefault), me) ||
+        !cu_check(cudaMemsetAsync(fault, 0xff, bytes, d->stream[CTI_COMPUTE]), me))
+        return false;
+    d->fault = (unsigned long long *)fault;
+    d->seen = (unsigned long long *)seen;
+    return true;
+}
+
+static void select(int ordinal)
+{
+    device *d = &devices[ordinal];
+
+    if (d == current)
+        return;
+    if (!cu_check(cudaSetDevice(ordinal), "select")) {
+        current = &none;
+        return;
+    }
+    if (!numbered) {
+        numbered = true;
+        my_word = thread_count.fetch_add(1) % FAULT_WORDS;
+    }
+    {
+        std::lock_guard<std::mutex> guard(starting);
+
+        if (!d->tried) {
+            d->tried = true;
+            d->ready = start(d);
+        }
+    }
+    current = d;
+    if (d->ready && !(met & 1u << ordinal)) {
+        met |= 1u << ordinal; /* a thread that has ended may have left a fault there */
+        cu_check(cudaMemsetAsync(d->fault + my_word, 0xff, sizeof *d->fault,
+                                 d->stream[CTI_COMPUTE]), "select");
+    }
+}
+
+cudaStream_t cu_stream()
+{
+    return current->stream[CTI_COMPUTE];
+}
+
+unsigned long long *cu_fault_word()
+{
+    return current->fault + my_word;
+}
+
+void cu_count_launch()
+{
+    current->launches++;
+}
+
+/* ---- memory ---- */
+
+static void *allocate(size_t bytes)
+{
+    void *p = NULL;
+
+    if (!current->ready)
+        return NULL;
+    cudaError_t error = cudaMallocAsync(&p, bytes ? bytes : 1, cu_stream());
+
+    current->allocations++;
+    if (error == cudaErrorMemoryAllocation)
+        return NULL;
+    return cu_check(error, "allocate") ? p : NULL;
+}
+
+static void release(void *data, size_t bytes)
+{
+    (void)bytes;
+    cu_check(cudaFreeAsync(data, cu_stream()), "release");
+}
+
+void *cu_scratch(size_t bytes, const char *slot)
+{
+    void *p = NULL;
+
+    return cu_check(cudaMallocAsync(&p, bytes ? bytes : 1, cu_stream()), slot) ? p : NULL;
+}
+
+void cu_scratch_free(void *p)
+{
+    if (p)
+        cu_check(cudaFreeAsync(p, cu_stream()), "release");
+}
+
+/* ---- from and to the host ---- */
+
+static bool wait_for(cudaStream_t stream, const char *slot)
+{
+    current->synchronisations++;
+    return cu_check(cudaStreamSynchronize(stream), slot);
+}
+
+static bool make_ring(ring *r)
+{
+    void *base = NULL;
+    int i;
+
+    for (i = 0; i < 4; i++)
+        if (!r->done[i] &&
+            !cu_check(cudaEventCreateWithFlags(&r->done[i], cudaEventDisableTiming), "upload"))
+            return false;
+    if (!cu_check(cudaHostAlloc(&base, 4 * QUARTER, cudaHostAllocDefault), "upload"))
+        return false;
+    r->base = (char *)base;
+    return true;
+}
+
+/* Copies what still fits into the ring's quarter; how many bytes, 0 after an error. */
+static size_t push(ring *r, cudaStream_t stream, char *to, const char *from, size_t bytes)
+{
+    size_t quarter = r->at / QUARTER, room = QUARTER - r->at % QUARTER;
+    size_t n = bytes < room ? bytes : room;
+
+    if (r->at % QUARTER == 0 && r->used[quarter]) {
+        cudaError_t state = cudaEventQuery(r->done[quarter]);
+
+        if (state == cudaErrorNotReady) {
+            current->synchronisations++;
+            state = cudaEventSynchronize(r->done[quarter]);
+        }
+        if (!cu_check(state, "upload"))
+            return 0;
+    }
+    memcpy(r->base + r->at, from, n);
+    if (!cu_check(cudaMemcpyAsync(to, r->base + r->at, n, cudaMemcpyHostToDevice, stream),
+                  "upload"))
+        return 0;
+    r->at = (r->at + n + 15) / 16 * 16 % (4 * QUARTER);
+    if (r->at % QUARTER == 0) {
+        if (!cu_check(cudaEventRecord(r->done[quarter], stream), "upload"))
+            return 0;
+        r->used[quarter] = true;
+    }
+    return n;
+}
+
+/* In a captured step: from memory that the graph keeps. */
+static void upload_captured(graph *g, void *to, const void *from, size_t bytes)
+{
+    held *h = (held *)host->allocate(sizeof *h);
+
+    if (!h || !cu_check(cudaHostAlloc(&h->pinned, bytes, cudaHostAllocDefault), "upload")) {
+        host->release(h);
+        return;
+    }
+    h->next = g->uploads;
+    g->uploads = h;
+    memcpy(h->pinned, from, bytes);
+    cu_check(cudaMemcpyAsync(to, h->pinned, bytes, cudaMemcpyHostToDevice, cu_stream()), "upload");
+}
+
+static void upload_by(cti_queue queue, void *to, const void *from, size_t bytes)
+{
+    device *d = current;
+    ring *r = &d->staging[queue];
+    char *at = (char *)to;
+    const char *source = (const char *)from;
+
+    d->uploads++;
+    d->upload_bytes += bytes;
+    std::lock_guard<std::mutex> guard(d->lock);
+
+    if (d->capturing) {
+        upload_captured(d->capturing, to, from, bytes);
+        return;
+    }
+    if (!r->base && !make_ring(r))
+        return;
+    while (bytes) {
+        size_t n = push(r, d->stream[queue], at, source, bytes);
+
+        if (!n)
+            return;
+        at += n;
+        source += n;
+        bytes -= n;
+    }
+}
+
+void cu_upload(void *to, const void *from, size_t bytes)
+{
+    upload_by(CTI_COMPUTE, to, from, bytes);
+}
+
+static void upload_ahead(void *to, const void *from, size_t bytes)
+{
+    upload_by(CTI_COPIES, to, from, bytes);
+}
+
+/* Waits for the stream of kernels, and reads this thread's fault word on the way. */
+static ct_status wait_and_see(cti_fault *fault, const char *slot)
+{
+    device *d = current;
+    unsigned long long *word = &d->seen[my_word], found;
+
+    if (d->capturing) {
+        cu_raise(CT_ERR_DEVICE, slot, "a captured step may not read the device");
+        return CT_OK;
+    }
+    if (!cu_check(cudaMemcpyAsync(word, cu_fault_word(), sizeof *word, cudaMemcpyDeviceToHost,
+                                  cu_stream()), slot) ||
+        !wait_for(cu_stream(), slot))
+        return CT_OK; /* raised */
+    found = *word;
+    if (found == ~0ull)
+        return CT_OK;
+    cu_check(cudaMemsetAsync(cu_fault_word(), 0xff, sizeof *word, cu_stream()), slot);
+    fault->ticket = (uint32_t)(found >> 32);
+    fault->position = (int64_t)(found & 0xffffffff);
+    return CT_ERR_INDEX;
+}
+
+static ct_status download(void *to, const void *data, size_t bytes, cti_fault *fault)
+{
+    current->downloads++;
+    current->download_bytes += bytes;
+    memset(to, 0, bytes); /* whatever happens: no rubbish */
+    if (!current->capturing &&
+        !cu_check(cudaMemcpyAsync(to, data, bytes, cudaMemcpyDeviceToHost, cu_stream()),
+                  "download"))
+        return CT_OK;
+    return wait_and_see(fault, "download");
+}
+
+static ct_status synchronise(cti_fault *fault)
+{
+    ct_status status = wait_and_see(fault, "synchronise");
+
+    wait_for(current->stream[CTI_COPIES], "synchronise");
+    return status;
+}
+
+/* ---- events ---- */
+
+static void *event_new(void)
+{
+    cudaEvent_t event = NULL;
+
+    return cu_check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "event") ? event
+                                                                                       : NULL;
+}
+
+static void event_free(void *event)
+{
+    if (event)
+        cu_check(cudaEventDestroy((cudaEvent_t)event), "event");
+}
+
+static void event_record(void *event, cti_queue queue)
+{
+    cu_check(cudaEventRecord((cudaEvent_t)event, current->stream[queue]), "event");
+}
+
+static void event_wait(void *event, cti_queue queue)
+{
+    cu_check(cudaStreamWaitEvent(current->stream[queue], (cudaEvent_t)event, 0), "event");
+}
+
+/* ---- captured steps ---- */
+
+static void free_uploads(held *h)
+{
+    while (h) {
+        held *next = h->next;
+
+        cu_check(cudaFreeHost(h->pinned), "graph");
+        host->release(h);
+        h = next;
+    }
+}
+
+static bool capture_begin(void)
+{
+    graph *g = (graph *)host->allocate(sizeof *g);
+
+    if (!g) {
+        cu_raise(CT_ERR_MEMORY, "capture", "out of memory");
+        return false;
+    }
+    if (!cu_check(cudaStreamBeginCapture(cu_stream(), cudaStreamCaptureModeThreadLocal),
+                  "capture")) {
+        host->release(g);
+        return false;
+    }
+    current->capturing = g;
+    return true;
+}
+
+static void *capture_end(void)
+{
+    graph *g = current->capturing;
+    cudaGraph_t noted = NULL;
+    bool good;
+
+    current->capturing = NULL;
+    good = cu_check(cudaStreamEndCapture(cu_stream(), &noted), "capture") &&
+           cu_check(cudaGraphInstantiate(&g->exec, noted, 0ull), "capture");
+    if (noted)
+        good = cu_check(cudaGraphDestroy(noted), "capture") && good;
+    if (good)
+        return g;
+    free_uploads(g->uploads);
+    host->release(g);
+    return NULL;
+}
+
+static void replay(void *p)
+{
+    current->launches++;
+    cu_check(cudaGraphLaunch(((graph *)p)->exec, cu_stream()), "replay");
+}
+
+static void graph_free(void *p)
+{
+    graph *g = (graph *)p;
+
+    if (!g)
+        return;
+    wait_for(cu_stream(), "graph"); /* its uploads may be under way */
+    cu_check(cudaGraphExecDestroy(g->exec), "graph");
+    free_uploads(g->uploads);
+    host->release(g);
+}
+
+static void counters(cti_counters *c)
+{
+    const device *d = current;
+
+    c->launches = d->launches;
+    c->synchronisations = d->synchronisations;
+    c->uploads = d->uploads;
+    c->downloads = d->downloads;
+    c->upload_bytes = d->upload_bytes;
+    c->download_bytes = d->download_bytes;
+    c->allocations = d->allocations;
+}
+
+/* ---- the tables ---- */
+
+static cti_async make_async()
+{
+    cti_async a = {};
+
+    a.synchronise = synchronise;
+    a.event_new = event_new;
+    a.event_free = event_free;
+    a.event_record = event_record;
+    a.event_wait = event_wait;
+    a.upload_ahead = upload_ahead;
+    a.capture_begin = capture_begin;
+    a.capture_end = capture_end;
+    a.replay = replay;
+    a.graph_free = graph_free;
+    a.counters = counters;
+    return a;
+}
+
+static const cti_async async = make_async();
+
+static cti_backend make_backend()
+{
+    cti_backend b = {};
+
+    b.version = CTI_BACKEND_VERSION;
+    b.size = sizeof b;
+    b.name = NAME;
+    b.async = &async;
+    b.select = select;
+    b.allocate = allocate;
+    b.release = release;
+    b.upload = cu_upload;
+    b.download = download;
+    b.fill = cu_fill;
+    return b;
+}
+
+static const cti_backend backend = make_backend();
+
+/* How many GPUs there are; 0 with the reason. */
+static int count_devices(char *reason, size_t size)
+{
+    int count = 0, driver = 0;
+    cudaError_t error = cudaGetDeviceCount(&count);
+
+    if (error == cudaSuccess && count > 0)
+        return count < DEVICES ? count : DEVICES;
+    if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0)
+        snprintf(reason, size, "driver missing");
+    else if (error == cudaErrorNoDevice || error == cudaSuccess)
+        snprintf(reason, size, "the driver finds no GPU");
+    else if (error == cudaErrorInsufficientDriver)
+        snprintf(reason, size, "the driver is for CUDA %d.%d, and too old", driver / 1000,
+                 driver % 1000 / 10);
+    else
+        snprintf(reason, size, "%s (%s)", cudaGetErrorString(error), cudaGetErrorName(error));
+    return 0;
+}
+
+extern "C" __attribute__((visibility("default"))) bool cti_plugin_open(const cti_host *h,
+                                                                        cti_plugin *plugin);
+
+extern "C" bool cti_plugin_open(const cti_host *h, cti_plugin *plugin)
+{
+    if (h->version != CTI_BACKEND_VERSION || h->size != sizeof *h)
+        return false;
+    host = h;
+    plugin->version = CTI_BACKEND_VERSION;
+    plugin->size = sizeof *plugin;
+    plugin->devices = count_devices(plugin->reason, sizeof plugin->reason);
+    plugin->backend = &backend;
+    return true;
+}

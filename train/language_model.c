@@ -1,0 +1,516 @@
+/* language_model.c - the model, generating from it, and how well it predicts. */
+#include "tensor/internal.h"
+
+#include "train/language_model_internal.h"
+
+#include "tensor/host.h"
+
+#include <cotangent/autograd/autograd.h>
+#include <cotangent/autograd/elementwise.h>
+#include <cotangent/autograd/index.h>
+#include <cotangent/autograd/random_ops.h>
+#include <cotangent/autograd/reduce.h>
+#include <cotangent/autograd/shape.h>
+#include <cotangent/autograd/softmax.h>
+#include <cotangent/autograd/sort.h>
+#include <cotangent/nn/gru.h>
+#include <cotangent/nn/loss.h>
+#include <cotangent/nn/lstm.h>
+#include <cotangent/nn/rnn.h>
+
+#include <math.h>
+#include <string.h>
+
+#define CHUNK 256 /* steps of a call, where a long text is read */
+
+static const struct {
+    const char *name;
+    ct_recurrent *(*make)(ct_params *, const char *, ct_recurrent_options);
+} cells[] = {
+    [CT_LM_RNN] = { "rnn", ct_rnn }, [CT_LM_LSTM] = { "lstm", ct_lstm },
+    [CT_LM_GRU] = { "gru", ct_gru },
+};
+enum { CELLS = sizeof cells / sizeof *cells };
+
+const char *ct_lm_cell_name(ct_lm_cell cell)
+{
+    return (unsigned)cell < CELLS ? cells[cell].name : "?";
+}
+
+int ct_lm_cell_named(const char *name)
+{
+    int i;
+
+    for (i = 0; i < CELLS; i++)
+        if (name && strcmp(name, cells[i].name) == 0)
+            return i;
+    return -1;
+}
+
+/* ---- making one ---- */
+
+bool cti_lm_check(const char *function, ct_lm_options *o)
+{
+    o->hidden_size = o->hidden_size ? o->hidden_size : 256;
+    o->num_layers = o->num_layers ? o->num_layers : 1;
+    if ((unsigned)o->cell >= CELLS)
+        ct_raise(CT_ERR_ARGUMENT, function, "there is no cell %d", (int)o->cell);
+    else if (o->hidden_size < 1 || o->num_layers < 1 || o->embedding_size < 0)
+        ct_raise(CT_ERR_ARGUMENT, function, "hidden_size %lld, num_layers %d, embedding_size %lld: "
+                 "negative", (long long)o->hidden_size, o->num_layers,
+                 (long long)o->embedding_size);
+    else if (o->tied && o->embedding_size != o->hidden_size)
+        ct_raise(CT_ERR_ARGUMENT, function, "tied weights need embedding_size %lld to be "
+                 "hidden_size %lld", (long long)o->embedding_size, (long long)o->hidden_size);
+    else if (!(o->dropout >= 0 && o->dropout < 1))
+        ct_raise(CT_ERR_ARGUMENT, function, "dropout %g is not in [0, 1)", o->dropout);
+    else
+        return true;
+    return false;
+}
+
+static void make_modules(ct_lm *m)
+{
+    const ct_lm_options *o = &m->options;
+    const int64_t vocab = ct_vocab_size(m->vocab);
+
+    if (o->embedding_size)
+        m->embedding = ct_embedding_module(m->params, "embedding",
+            (ct_embedding_options){ .rows = vocab, .size = o->embedding_size });
+    if (o->dropout > 0)
+        m->dropout = ct_dropout_module(m->params, o->dropout);
+    m->rnn = cells[o->cell].make(m->params, "rnn", (ct_recurrent_options){
+        .input_size = o->embedding_size ? o->embedding_size : vocab,
+        .hidden_size = o->hidden_size, .num_layers = o->num_layers, .dropout = o->dropout,
+        .recurrent_dropout = o->recurrent_dropout, .layer_norm = o->layer_norm,
+        .nonlinearity = o->nonlinearity, .dialect = o->dialect });
+    m->linear = ct_linear_module(m->params, "linear", (ct_linear_options){
+        .in_features = o->hidden_size, .out_features = vocab, .dialect = o->dialect });
+    if (o->tied && ct_ok())
+        ct_params_tie(m->params, "embedding.weight", "linear.weight");
+}
+
+ct_lm *cti_lm_make(const char *function, const ct_lm_options *o, ct_vocab *vocab)
+{
+    ct_lm *m = vocab ? cti_calloc(1, sizeof *m) : NULL;
+
+    if (!m) {
+        if (vocab)
+            cti_out_of_memory(function, sizeof *m);
+        ct_vocab_free(vocab);
+        return NULL;
+    }
+    m->options = *o;
+    m->vocab = vocab;
+    m->notes = json_object();
+    if (!m->notes)
+        cti_out_of_memory(function, sizeof *m);
+    m->params = ct_params_new((ct_params_options){ .seed = o->seed, .device = o->device });
+    if (m->params && ct_ok())
+        make_modules(m);
+    if (ct_ok())
+        return m;
+    ct_lm_free(m);
+    return NULL;
+}
+
+ct_vocab *cti_vocab_copy(const ct_vocab *v)
+{
+    int first = ct_vocab_kind(v) == CT_TOKEN_BYTE ? 256 : 0, count = ct_vocab_size(v) - first, i;
+    const char **tokens = cti_calloc((size_t)count + 1, sizeof *tokens);
+    ct_vocab *copy;
+
+    if (!tokens) {
+        cti_out_of_memory("ct_lm_new", (size_t)count * sizeof *tokens);
+        return NULL;
+    }
+    for (i = 0; i < count; i++)
+        tokens[i] = ct_vocab_token(v, first + i);
+    copy = ct_vocab_of(ct_vocab_kind(v), count, tokens);
+    cti_release(tokens);
+    return copy;
+}
+
+ct_lm *ct_lm_new(const ct_corpus *corpus, ct_lm_options options)
+{
+    ct_lm *m;
+
+    if (!corpus) {
+        if (ct_ok())
+            ct_raise(CT_ERR_ARGUMENT, "ct_lm_new", "corpus is NULL");
+        return NULL;
+    }
+    if (!ct_ok() || !cti_lm_check("ct_lm_new", &options))
+        return NULL;
+    m = cti_lm_make("ct_lm_new", &options, cti_vocab_copy(ct_corpus_vocab(corpus)));
+    if (m) {
+        m->clean = ct_corpus_clean(corpus);
+        m->corpus_tokens = ct_corpus_size(corpus);
+        strcpy(m->sha256, ct_corpus_sha256(corpus));
+    }
+    return m;
+}
+
+void ct_lm_free(ct_lm *m)
+{
+    if (!m)
+        return;
+    ct_params_free(m->params);
+    ct_vocab_free(m->vocab);
+    json_decref(m->notes);
+    cti_release(m);
+}
+
+ct_params *ct_lm_params(const ct_lm *m)
+{
+    return m ? m->params : NULL;
+}
+
+ct_recurrent *ct_lm_recurrent(const ct_lm *m)
+{
+    return m ? m->rnn : NULL;
+}
+
+const ct_vocab *ct_lm_vocab(const ct_lm *m)
+{
+    return m ? m->vocab : NULL;
+}
+
+ct_clean ct_lm_clean(const ct_lm *m)
+{
+    return m ? m->clean : CT_CLEAN_TEXT;
+}
+
+ct_lm_options ct_lm_options_of(const ct_lm *m)
+{
+    return m ? m->options : (ct_lm_options){ 0 };
+}
+
+const char *ct_lm_corpus_sha256(const ct_lm *m)
+{
+    return m ? m->sha256 : "";
+}
+
+/* ---- forward ---- */
+
+static ct_tensor *drop(ct_lm *m, ct_tensor *x)
+{
+    return m->dropout ? ct_module_forward(m->dropout, x) : x;
+}
+
+/* ids S -> what the recurrent layers read, S + (in) */
+static ct_tensor *inputs(ct_lm *m, ct_tensor *ids)
+{
+    if (m->embedding)
+        return drop(m, ct_module_forward(m->embedding, ids));
+    return ct_one_hot(ids, ct_vocab_size(m->vocab));
+}
+
+static bool given(const char *function, const ct_lm *m)
+{
+    if (!m && ct_ok())
+        ct_raise(CT_ERR_ARGUMENT, function, "m is NULL");
+    return m && ct_ok();
+}
+
+ct_tensor *ct_lm_forward(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
+{
+    ct_tensor *y;
+
+    if (!given("ct_lm_forward", m))
+        return NULL;
+    y = ct_recurrent_forward(m->rnn, inputs(m, ct_transpose(ids, 0, 1)), state, next); /* (T,B,H) */
+    return ct_transpose(ct_linear_forward(m->linear, drop(m, y)), 0, 1);
+}
+
+ct_tensor *ct_lm_step(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
+{
+    if (!given("ct_lm_step", m))
+        return NULL;
+    return ct_linear_forward(m->linear,
+                             drop(m, ct_recurrent_step(m->rnn, inputs(m, ids), state, next)));
+}
+
+/* ---- reading ---- */
+
+int32_t *ct_lm_encode(const ct_lm *m, const char *text, size_t size, int64_t *count,
+                      int64_t *unknown)
+{
+    ct_clean how = ct_lm_clean(m) == CT_CLEAN_LINES ? CT_CLEAN_TEXT : ct_lm_clean(m);
+    int32_t *ids = NULL;
+    char *cleaned;
+    size_t n;
+
+    *count = 0;
+    if (unknown)
+        *unknown = 0;
+    cleaned = given("ct_lm_encode", m) ? ct_clean_apply(how, text, size, &n) : NULL;
+    if (cleaned) {
+        ids = cti_calloc(n + 1, sizeof *ids);
+        if (ids)
+            *count = ct_vocab_encode(m->vocab, cleaned, n, ids, unknown);
+        else
+            cti_out_of_memory("ct_lm_encode", (n + 1) * sizeof *ids);
+    }
+    cti_release(cleaned);
+    return ids;
+}
+
+/* ids (n) on m's device. */
+static ct_tensor *upload(const ct_lm *m, const int32_t *ids, ct_shape shape)
+{
+    return ct_from_data(ids, shape, CT_I32, ct_params_device(m->params));
+}
+
+/* What runs without dropout, and sets training as it was. */
+static bool stop_training(ct_lm *m)
+{
+    bool was = ct_params_is_training(m->params);
+
+    if (was)
+        ct_params_train(m->params, false);
+    return was;
+}
+
+static void go_on_training(ct_lm *m, bool was)
+{
+    if (was)
+        ct_params_train(m->params, true);
+}
+
+/* ---- generating ---- */
+
+typedef struct stream {
+    ct_lm *m;
+    const ct_lm_generate_options *o;
+    ct_generator g;
+    ct_state *state;
+    int32_t id; /* the last one, not read yet */
+} stream;
+
+/* logits (1, vocab) -> the next id */
+static int32_t choose(stream *s, ct_tensor *logits)
+{
+    const ct_lm_generate_options *o = s->o;
+    const double temperature = o->temperature == 0 ? 1 : fmax(o->temperature, 1e-30);
+    int64_t vocab = ct_vocab_size(s->m->vocab), k = o->top_k;
+    ct_tensor *kept = logits, *which = NULL, *at;
+
+    if (ct_ok() && !isfinite(ct_item(ct_sum(logits)))) {
+        if (ct_ok())
+            ct_raise(CT_ERR_NUMERIC, "ct_lm_generate", "the model's logits are not finite");
+        return 0;
+    }
+    if (o->temperature == 0 && k == 0)
+        return (int32_t)ct_item(ct_argmax(logits, 1, false));
+    if (k > 0 && k < vocab)
+        kept = ct_topk(logits, k, 1, true, &which);
+    kept = ct_sub(kept, ct_amax(kept, 1, (int[]){ 1 }, true)); /* the greatest is 0, whatever */
+    at = ct_multinomial(ct_softmax(ct_mul_scalar(kept, 1 / temperature), 1), 1, true, &s->g);
+    return (int32_t)ct_item(which ? ct_gather(which, 1, at) : at);
+}
+
+/* Reads the prefix but for its last token, which is the first that is not read. */
+static bool read_prefix(stream *s, const int32_t *ids, int64_t count)
+{
+    int64_t at, n;
+
+    for (at = 0; at + 1 < count && ct_ok(); at += n) {
+        ct_scope scope = ct_scope_begin_no_grad();
+        ct_state *next;
+
+        n = count - 1 - at < CHUNK ? count - 1 - at : CHUNK;
+        ct_recurrent_forward(s->m->rnn, inputs(s->m, upload(s->m, ids + at, CT_SHAPE(n, 1))),
+                             s->state, &next);
+        ct_state_carry(s->state, next);
+        if (ct_scope_end(scope) != CT_OK)
+            return false;
+    }
+    s->id = ids[count - 1];
+    return ct_ok();
+}
+
+/* Reads the last token and chooses the next. */
+static bool step(stream *s)
+{
+    ct_scope scope = ct_scope_begin_no_grad();
+    ct_state *next;
+
+    s->id = choose(s, ct_lm_step(s->m, upload(s->m, &s->id, CT_SHAPE(1)), s->state, &next));
+    ct_state_carry(s->state, next);
+    return ct_scope_end(scope) == CT_OK;
+}
+
+/* Hands out a token: the bytes that it stands for. False: stop. */
+static bool emit_token(const stream *s, int32_t id, bool first)
+{
+    const ct_vocab *v = s->m->vocab;
+    const char *token = ct_vocab_token(v, id);
+    bool is_byte = ct_vocab_kind(v) == CT_TOKEN_BYTE && id < 256;
+    size_t size = is_byte ? 1 : strlen(token);
+
+    if (!s->o->emit)
+        return true;
+    if (ct_vocab_kind(v) == CT_TOKEN_WORD && !first && !s->o->emit(s->o->context, " ", 1))
+        return false;
+    return s->o->emit(s->o->context, token, size);
+}
+
+static bool check_generate(const ct_lm_generate_options *o)
+{
+    if (!o->prefix)
+        ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate", "prefix is NULL");
+    else if (o->count < 0 || o->top_k < 0)
+        ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate", "count %lld, top_k %lld: negative",
+                 (long long)o->count, (long long)o->top_k);
+    else if (!(o->temperature >= 0 && isfinite(o->temperature)))
+        ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate", "temperature %g is no number above 0",
+                 o->temperature);
+    else
+        return true;
+    return false;
+}
+
+static void run(stream *s, const int32_t *ids, int64_t count)
+{
+    bool on = true;
+    int64_t i;
+
+    for (i = 0; i < count && on; i++)
+        on = emit_token(s, ids[i], i == 0);
+    if (!on || s->o->count == 0 || !read_prefix(s, ids, count))
+        return;
+    for (i = 0; i < s->o->count && on; i++)
+        on = step(s) && emit_token(s, s->id, false);
+}
+
+ct_status ct_lm_generate(ct_lm *m, ct_lm_generate_options options)
+{
+    stream s = { .m = m, .o = &options };
+    int64_t count;
+    int32_t *ids;
+    bool was;
+
+    if (!given("ct_lm_generate", m) || !check_generate(&options))
+        return ct_error();
+    ids = ct_lm_encode(m, options.prefix, strlen(options.prefix), &count, NULL);
+    if (ids && count == 0)
+        ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate", "the prefix holds no token");
+    s.g = ct_generator_named(ct_generator_seed(options.seed), "generate");
+    s.state = ct_begin_state(m->rnn, 1);
+    was = stop_training(m);
+    if (ct_ok())
+        run(&s, ids, count);
+    go_on_training(m, was);
+    ct_state_free(s.state);
+    cti_release(ids);
+    return ct_error();
+}
+
+typedef struct collected {
+    char *s;
+    size_t size, room;
+} collected;
+
+static bool collect(void *context, const char *bytes, size_t size)
+{
+    collected *c = context;
+
+    if (c->size + size >= c->room) {
+        size_t room = 2 * (c->room + size) + 64;
+        char *grown = cti_realloc(c->s, c->size, room);
+
+        if (!grown) {
+            cti_out_of_memory("ct_lm_generate_text", room);
+            return false;
+        }
+        c->s = grown;
+        c->room = room;
+    }
+    memcpy(c->s + c->size, bytes, size);
+    c->size += size;
+    c->s[c->size] = '\0';
+    return true;
+}
+
+char *ct_lm_generate_text(ct_lm *m, ct_lm_generate_options options)
+{
+    collected c = { 0 };
+
+    options.emit = collect;
+    options.context = &c;
+    if (ct_lm_generate(m, options) == CT_OK)
+        return c.s;
+    cti_release(c.s);
+    return NULL;
+}
+
+/* ---- evaluating ---- */
+
+/* Adds up the losses of tokens 1 .. size - 1, read in chunks; false after an error. */
+static bool add_losses(ct_lm *m, const int32_t *ids, int64_t size, ct_state *state, double *nats)
+{
+    int64_t at, n;
+
+    for (at = 0; at + 1 < size && ct_ok(); at += n) {
+        ct_scope scope = ct_scope_begin_no_grad();
+        ct_state *next;
+        ct_tensor *logits, *target;
+
+        n = size - 1 - at < CHUNK ? size - 1 - at : CHUNK;
+        logits = ct_lm_forward(m, upload(m, ids + at, CT_SHAPE(1, n)), state, &next);
+        target = upload(m, ids + at + 1, CT_SHAPE(1, n));
+        *nats += ct_item(ct_cross_entropy(logits, target)) * (double)n;
+        ct_state_carry(state, next);
+        if (ct_scope_end(scope) != CT_OK)
+            return false;
+    }
+    return ct_ok();
+}
+
+/* c is the text, first its first token. */
+static ct_status score_corpus(ct_lm *m, const ct_corpus *c, const ct_corpus *first,
+                              ct_lm_score *score)
+{
+    const int64_t tokens = ct_corpus_size(c) - 1;
+    const int64_t characters = ct_corpus_characters(c) - ct_corpus_characters(first);
+    const int64_t bytes = ct_corpus_bytes(c) - ct_corpus_bytes(first);
+    ct_state *state = ct_begin_state(m->rnn, 1);
+    bool was = stop_training(m);
+    double nats = 0;
+
+    if (ct_ok() && tokens < 1)
+        ct_raise(CT_ERR_SHAPE, "ct_lm_evaluate", "a text of one token has none to predict");
+    if (ct_ok() && add_losses(m, ct_corpus_ids(c), tokens + 1, state, &nats) && !isfinite(nats))
+        ct_raise(CT_ERR_NUMERIC, "ct_lm_evaluate", "the loss is %g", nats);
+    go_on_training(m, was);
+    ct_state_free(state);
+    if (!ct_ok())
+        return ct_error();
+    *score = (ct_lm_score){
+        .tokens = tokens, .unknown = ct_corpus_unknown(c) - ct_corpus_unknown(first),
+        .characters = characters, .bytes = bytes, .loss = nats / (double)tokens,
+        .perplexity = exp(nats / (double)tokens),
+        .bits_per_character = nats / log(2) / (double)characters,
+        .bits_per_byte = nats / log(2) / (double)bytes };
+    return CT_OK;
+}
+
+ct_status ct_lm_evaluate(ct_lm *m, const ct_text *text, ct_lm_score *score)
+{
+    ct_corpus_options how = { .clean = ct_lm_clean(m), .known = ct_lm_vocab(m) };
+    ct_corpus *c, *first;
+    ct_status status;
+
+    if (!given("ct_lm_evaluate", m))
+        return ct_error();
+    if (!score)
+        return ct_raise(CT_ERR_ARGUMENT, "ct_lm_evaluate", "score is NULL");
+    c = ct_corpus_new(text, how);
+    how.max_tokens = 1;
+    first = c ? ct_corpus_new(text, how) : NULL;
+    status = first ? score_corpus(m, c, first, score) : ct_error();
+    ct_corpus_free(first);
+    ct_corpus_free(c);
+    return status;
+}

@@ -1,0 +1,540 @@
+/* model_file.c - a language model's description in JSON, and its file.
+ *
+ *     {"type": "language_model", "version": 1,
+ *      "model": {"cell": "lstm", "hidden_size": 256, "num_layers": 1, "embedding_size": 0,
+ *                "tied": false, "dropout": 0.0, "recurrent_dropout": 0.0, "layer_norm": false,
+ *                "nonlinearity": "default", "dialect": "torch"},
+ *      "tokens": "char", "clean": "lines", "vocabulary": ["<unk>", " ", "e", ...],
+ *      "corpus": {"sha256": "...", "tokens": 10000},
+ *      "training": {"perplexity": 1.3, ...}}
+ *
+ * A token that is not UTF-8 is a list of its bytes; of tokens that are bytes, the vocabulary lists
+ * those after the first 256. */
+#include "tensor/internal.h"
+
+#include "data/utf8.h"
+#include "tensor/host.h"
+#include "tensor/read_file.h"
+#include "train/language_model_internal.h"
+
+#include <cotangent/autograd/state_dict.h>
+#include <cotangent/tensor/safetensors.h>
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEY "cotangent.model"
+#define TYPE "language_model"
+#define FORMAT 1
+#define MOST_LAYERS 4096
+#define MOST_NOTES 1000
+
+static const char *const nonlinearities[] = {
+    [CT_NONLINEARITY_OF_DIALECT] = "default", [CT_TANH] = "tanh", [CT_RELU] = "relu",
+};
+
+/* ---- notes ---- */
+
+static ct_status note(const char *function, ct_lm *m, const char *what, json_t *value)
+{
+    if (!ct_ok()) {
+        json_decref(value);
+        return ct_error();
+    }
+    if (!m || !what || !value) {
+        json_decref(value);
+        return ct_raise(CT_ERR_ARGUMENT, function, "%s", !m ? "m is NULL" : !what ? "what is NULL"
+                        : "the value is neither a finite number nor UTF-8");
+    }
+    if (json_object_set_new(m->notes, what, value) != 0)
+        return ct_raise(CT_ERR_ARGUMENT, function, "what is not UTF-8, or memory is out");
+    return CT_OK;
+}
+
+ct_status ct_lm_note(ct_lm *m, const char *what, double value)
+{
+    return note("ct_lm_note", m, what, json_real(value));
+}
+
+ct_status ct_lm_note_text(ct_lm *m, const char *what, const char *text)
+{
+    return note("ct_lm_note_text", m, what, json_string(text));
+}
+
+/* ---- writing ---- */
+
+static json_t *token_to_json(const char *token)
+{
+    size_t n = strlen(token), i;
+    json_t *bytes;
+
+    if (cti_utf8_invalid(token, n) == 0)
+        return json_stringn(token, n);
+    bytes = json_array();
+    for (i = 0; bytes && i < n; i++)
+        json_array_append_new(bytes, json_integer((unsigned char)token[i]));
+    return bytes;
+}
+
+static json_t *vocabulary_to_json(const ct_vocab *v)
+{
+    json_t *list = json_array();
+    int id = ct_vocab_kind(v) == CT_TOKEN_BYTE ? 256 : 0;
+
+    for (; list && id < ct_vocab_size(v); id++)
+        if (json_array_append_new(list, token_to_json(ct_vocab_token(v, id))) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    return list;
+}
+
+static json_t *options_to_json(const ct_lm_options *o)
+{
+    return json_pack("{s:s, s:I, s:i, s:I, s:b, s:f, s:f, s:b, s:s, s:s}",
+                     "cell", ct_lm_cell_name(o->cell),
+                     "hidden_size", (json_int_t)o->hidden_size, "num_layers", o->num_layers,
+                     "embedding_size", (json_int_t)o->embedding_size, "tied", (int)o->tied,
+                     "dropout", o->dropout, "recurrent_dropout", o->recurrent_dropout,
+                     "layer_norm", (int)o->layer_norm,
+                     "nonlinearity", nonlinearities[o->nonlinearity],
+                     "dialect", ct_dialect_name(o->dialect));
+}
+
+char *ct_lm_describe(const ct_lm *m)
+{
+    json_t *all;
+    char *text = NULL;
+
+    if (!m) {
+        if (ct_ok())
+            ct_raise(CT_ERR_ARGUMENT, "ct_lm_describe", "m is NULL");
+        return NULL;
+    }
+    all = json_pack("{s:s, s:i, s:o, s:s, s:s, s:o, s:{s:s, s:I}, s:O}", "type", TYPE,
+                    "version", FORMAT, "model", options_to_json(&m->options),
+                    "tokens", ct_token_kind_name(ct_vocab_kind(m->vocab)),
+                    "clean", ct_clean_name(m->clean), "vocabulary", vocabulary_to_json(m->vocab),
+                    "corpus", "sha256", m->sha256, "tokens", (json_int_t)m->corpus_tokens,
+                    "training", m->notes);
+    if (all)
+        text = json_dumps(all, JSON_COMPACT);
+    json_decref(all);
+    if (!text)
+        ct_raise(CT_ERR_MEMORY, "ct_lm_describe", "out of memory");
+    return text;
+}
+
+static ct_status write(ct_lm *m, const char *path, const char *description)
+{
+    int count = ct_params_count(m->params), i;
+    const char **names = cti_calloc((size_t)count, sizeof *names);
+    ct_tensor **values = cti_calloc((size_t)count, sizeof *values);
+    ct_status status = CT_OK;
+
+    for (i = 0; names && values && i < count; i++) {
+        ct_param *p = ct_params_at(m->params, i);
+
+        names[i] = ct_param_name(p);
+        values[i] = ct_param_value(p);
+    }
+    if (names && values)
+        status = ct_safetensors_write(path, count, names, values,
+                                      (ct_metadata[]){ { KEY, description }, { NULL, NULL } });
+    else
+        cti_out_of_memory("ct_lm_save", (size_t)count * sizeof *names);
+    cti_release(names);
+    cti_release(values);
+    return status == CT_OK ? ct_error() : status;
+}
+
+ct_status ct_lm_save(ct_lm *m, const char *path)
+{
+    ct_status status;
+    char *description;
+
+    if (!cti_sink_allowed())
+        return ct_error();
+    description = ct_lm_describe(m);
+    status = description ? write(m, path, description) : ct_error();
+    free(description);
+    return status;
+}
+
+/* ---- reading: what a file says of itself ---- */
+
+/* Raises CT_ERR_FORMAT: "PATH: what is wrong". Returns false. */
+static bool wrong(const char *path, const char *format, ...) CT_PRINTF(2, 3);
+
+static bool wrong(const char *path, const char *format, ...)
+{
+    char what[300];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    ct_raise(CT_ERR_FORMAT, "ct_lm_load", "%s: %s", path, what);
+    return false;
+}
+
+/* A field of an object of the description, of the type that is wanted; NULL with the error. */
+static const json_t *field(const char *path, const json_t *object, const char *name, json_type type)
+{
+    static const char *const types[] = { [JSON_OBJECT] = "object", [JSON_ARRAY] = "array",
+                                         [JSON_STRING] = "string", [JSON_INTEGER] = "whole number",
+                                         [JSON_REAL] = "number", [JSON_TRUE] = "true or false" };
+    const json_t *f = json_object_get(object, name);
+
+    if (!f)
+        wrong(path, "its description has no \"%s\"", name);
+    else if (type == JSON_TRUE ? !json_is_boolean(f) : type == JSON_REAL ? !json_is_number(f)
+             : json_typeof(f) != type)
+        wrong(path, "\"%s\" of its description is no %s", name, types[type]);
+    else
+        return f;
+    return NULL;
+}
+
+/* A whole number from low to high. */
+static bool get_integer(const char *path, const json_t *object, const char *name, int64_t low,
+                        int64_t high, int64_t *n)
+{
+    const json_t *f = field(path, object, name, JSON_INTEGER);
+
+    *n = f ? json_integer_value(f) : 0;
+    if (f && (*n < low || *n > high))
+        return wrong(path, "\"%s\" of its description is %lld, not from %lld to %lld", name,
+                     (long long)*n, (long long)low, (long long)high);
+    return f != NULL;
+}
+
+static bool get_bool(const char *path, const json_t *object, const char *name, bool *b)
+{
+    const json_t *f = field(path, object, name, JSON_TRUE);
+
+    *b = json_is_true(f);
+    return f != NULL;
+}
+
+static bool get_fraction(const char *path, const json_t *object, const char *name, double *x)
+{
+    const json_t *f = field(path, object, name, JSON_REAL);
+
+    *x = f ? json_number_value(f) : 0;
+    if (f && !(*x >= 0 && *x < 1))
+        return wrong(path, "\"%s\" of its description is %g, not in [0, 1)", name, *x);
+    return f != NULL;
+}
+
+/* A name that named knows. */
+static bool get_name(const char *path, const json_t *object, const char *name,
+                     int (*named)(const char *), int *found)
+{
+    const json_t *f = field(path, object, name, JSON_STRING);
+
+    *found = f ? named(json_string_value(f)) : -1;
+    if (f && *found < 0)
+        return wrong(path, "\"%s\" of its description is %s, which is not known here", name,
+                     cti_quote(json_string_value(f)).s);
+    return f != NULL;
+}
+
+static int nonlinearity_named(const char *name)
+{
+    int i;
+
+    for (i = 0; i < (int)(sizeof nonlinearities / sizeof *nonlinearities); i++)
+        if (strcmp(name, nonlinearities[i]) == 0)
+            return i;
+    return -1;
+}
+
+static bool get_options(const char *path, const json_t *d, ct_lm_options *o)
+{
+    const json_t *model = field(path, d, "model", JSON_OBJECT);
+    int cell, nonlinearity, dialect;
+    int64_t layers;
+
+    if (!model || !get_name(path, model, "cell", ct_lm_cell_named, &cell) ||
+        !get_integer(path, model, "hidden_size", 1, INT32_MAX, &o->hidden_size) ||
+        !get_integer(path, model, "num_layers", 1, MOST_LAYERS, &layers) ||
+        !get_integer(path, model, "embedding_size", 0, INT32_MAX, &o->embedding_size) ||
+        !get_bool(path, model, "tied", &o->tied) ||
+        !get_fraction(path, model, "dropout", &o->dropout) ||
+        !get_fraction(path, model, "recurrent_dropout", &o->recurrent_dropout) ||
+        !get_bool(path, model, "layer_norm", &o->layer_norm) ||
+        !get_name(path, model, "nonlinearity", nonlinearity_named, &nonlinearity) ||
+        !get_name(path, model, "dialect", ct_dialect_named, &dialect))
+        return false;
+    o->cell = (ct_lm_cell)cell;
+    o->num_layers = (int)layers;
+    o->nonlinearity = (ct_nonlinearity)nonlinearity;
+    o->dialect = (ct_dialect)dialect;
+    if (o->nonlinearity != CT_NONLINEARITY_OF_DIALECT && o->cell != CT_LM_RNN)
+        return wrong(path, "its description has a nonlinearity for a cell that has none");
+    if (o->tied && o->embedding_size != o->hidden_size)
+        return wrong(path, "its description ties weights of different sizes");
+    return true;
+}
+
+/* A token of the vocabulary as a new string, to cti_release. */
+static char *token_of(const char *path, const json_t *item, size_t at)
+{
+    size_t n = json_is_array(item) ? json_array_size(item) : 0, i;
+    char *token;
+
+    if (json_is_string(item) && json_string_length(item) > 0)
+        return cti_strdup(json_string_value(item));
+    token = cti_calloc(n + 1, 1);
+    for (i = 0; token && i < n; i++) {
+        json_int_t byte = json_integer_value(json_array_get(item, i)); /* 0 for what is none */
+
+        if (byte < 1 || byte > 255)
+            break;
+        token[i] = (char)byte;
+    }
+    if (token && n > 0 && i == n)
+        return token;
+    if (token)
+        wrong(path, "token %zu of its vocabulary is neither text nor bytes", at);
+    cti_release(token);
+    return NULL;
+}
+
+/* Whether the description's first tokens are ones of its kind is nobody's concern: a token that
+ * never comes is merely of no use. */
+static ct_vocab *get_vocabulary(const char *path, const json_t *d)
+{
+    const json_t *list;
+    ct_vocab *v = NULL;
+    char **tokens;
+    size_t n, i;
+    int kind;
+
+    list = field(path, d, "vocabulary", JSON_ARRAY);
+    if (!list || !get_name(path, d, "tokens", ct_token_kind_named, &kind))
+        return NULL;
+    n = json_array_size(list);
+    tokens = n <= INT32_MAX / 2 ? cti_calloc(n + 1, sizeof *tokens) : NULL;
+    for (i = 0; tokens && i < n; i++) {
+        tokens[i] = token_of(path, json_array_get(list, i), i);
+        if (!tokens[i])
+            break;
+    }
+    if (tokens && i == n)
+        v = ct_vocab_of((ct_token_kind)kind, (int)n, (const char *const *)tokens);
+    for (i = 0; tokens && i < n; i++)
+        cti_release(tokens[i]);
+    cti_release(tokens);
+    if (!v && ct_ok())
+        cti_out_of_memory("ct_lm_load", n * sizeof *tokens);
+    return v;
+}
+
+static bool is_sha256(const char *s)
+{
+    return strlen(s) == 64 && strspn(s, "0123456789abcdef") == 64;
+}
+
+/* What the description says beside architecture and vocabulary. */
+static bool get_rest(const char *path, const json_t *d, ct_lm *m)
+{
+    const json_t *corpus = field(path, d, "corpus", JSON_OBJECT), *sha, *notes, *value;
+    const char *key;
+    int clean;
+
+    if (!corpus || !(sha = field(path, corpus, "sha256", JSON_STRING)) ||
+        !get_integer(path, corpus, "tokens", 0, INT64_MAX, &m->corpus_tokens) ||
+        !get_name(path, d, "clean", ct_clean_named, &clean) ||
+        !(notes = field(path, d, "training", JSON_OBJECT)))
+        return false;
+    if (!is_sha256(json_string_value(sha)))
+        return wrong(path, "the SHA-256 of its corpus is none");
+    if (json_object_size(notes) > MOST_NOTES)
+        return wrong(path, "its description has more than %d notes", MOST_NOTES);
+    strcpy(m->sha256, json_string_value(sha));
+    m->clean = (ct_clean)clean;
+    json_object_foreach((json_t *)notes, key, value)
+        if (!json_is_number(value) && !json_is_string(value))
+            return wrong(path, "note %s of its description is neither number nor text",
+                         cti_quote(key).s);
+    json_decref(m->notes);
+    m->notes = json_deep_copy(notes);
+    if (!m->notes)
+        cti_out_of_memory("ct_lm_load", 0);
+    return m->notes != NULL;
+}
+
+/* The description of an open file; NULL with the error. */
+static json_t *read_description(const char *path, const ct_safetensors *f)
+{
+    const char *text = ct_safetensors_metadata(f, KEY);
+    json_t *d = NULL;
+    json_error_t error;
+    int64_t version;
+    const json_t *type;
+
+    if (!text)
+        wrong(path, "is no model file (its metadata have no \"" KEY "\")");
+    else if (!(d = json_loads(text, JSON_REJECT_DUPLICATES, &error)) || !json_is_object(d))
+        wrong(path, "\"" KEY "\" of its metadata is no object of JSON%s%s", d ? "" : ": ",
+              d ? "" : cti_quote(error.text).s);
+    else if ((type = field(path, d, "type", JSON_STRING)) &&
+             strcmp(json_string_value(type), TYPE) != 0)
+        wrong(path, "is a model of type %s, not \"" TYPE "\"", cti_quote(json_string_value(type)).s);
+    else if (type && get_integer(path, d, "version", 1, FORMAT, &version))
+        return d;
+    json_decref(d);
+    return NULL;
+}
+
+/* ---- reading: its tensors ---- */
+
+/* True if the file has a matrix of this name and shape. */
+static bool has_matrix(const char *path, const ct_safetensors *f, const char *name, int64_t rows,
+                       int64_t columns)
+{
+    int i = ct_safetensors_find(f, name);
+    ct_shape shape = ct_safetensors_shape(f, i);
+
+    if (i < 0)
+        return wrong(path, "its description wants a tensor %s, which it has not", name);
+    if (shape.rank != 2 || shape.dim[0] != rows || shape.dim[1] != columns)
+        return wrong(path, "its description wants %s to be [%lld,%lld], it is %s", name,
+                     (long long)rows, (long long)columns, cti_shape_text(&shape).s);
+    return true;
+}
+
+/* Whether the sizes of the description are those of the tensors: no memory is asked for before. */
+static bool sizes_agree(const char *path, const ct_safetensors *f, const ct_lm_options *o,
+                        int64_t vocab)
+{
+    static const int gates[] = { [CT_LM_RNN] = 1, [CT_LM_LSTM] = 4, [CT_LM_GRU] = 3 };
+    const int64_t rows = gates[o->cell] * o->hidden_size;
+    int64_t in = o->embedding_size ? o->embedding_size : vocab;
+    char name[60];
+    int k;
+
+    if (o->embedding_size && !has_matrix(path, f, "embedding.weight", vocab, o->embedding_size))
+        return false;
+    for (k = 0; k < o->num_layers; k++, in = o->hidden_size) {
+        snprintf(name, sizeof name, "rnn.weight_ih_l%d", k);
+        if (!has_matrix(path, f, name, rows, in))
+            return false;
+        snprintf(name, sizeof name, "rnn.weight_hh_l%d", k);
+        if (!has_matrix(path, f, name, rows, o->hidden_size))
+            return false;
+    }
+    return has_matrix(path, f, "linear.weight", vocab, o->hidden_size);
+}
+
+/* Loads the weights; of what the file has more, only "training." is allowed. */
+static bool load_weights(const char *path, ct_params *params)
+{
+    ct_load_report *report = ct_load_report_new();
+    bool ok = report && ct_params_load(params, path, (ct_load_options){
+        .non_strict = true, .report = report }) == CT_OK;
+    int i;
+
+    for (i = 0; ok && i < ct_load_report_count(report); i++) {
+        const ct_load_item *item = ct_load_report_at(report, i);
+
+        if (item->problem == CT_LOAD_MISSING)
+            ok = wrong(path, "its description wants a tensor %s, which it has not", item->name);
+        else if (strncmp(item->name, "training.", 9) != 0)
+            ok = wrong(path, "it has a tensor %s, which its description does not know",
+                       cti_quote(item->name).s);
+    }
+    ct_load_report_free(report);
+    return ok;
+}
+
+static ct_lm *load(const char *path, const ct_safetensors *f, ct_device device)
+{
+    json_t *d = read_description(path, f);
+    ct_lm_options o = { .device = device };
+    ct_vocab *v = d && get_options(path, d, &o) ? get_vocabulary(path, d) : NULL;
+    ct_lm *m = NULL;
+
+    if (v && sizes_agree(path, f, &o, ct_vocab_size(v)))
+        m = cti_lm_make("ct_lm_load", &o, v);
+    else
+        ct_vocab_free(v);
+    if (m && (!get_rest(path, d, m) || !load_weights(path, m->params))) {
+        ct_lm_free(m);
+        m = NULL;
+    }
+    json_decref(d);
+    return m;
+}
+
+ct_lm *ct_lm_load(const char *path, ct_device device)
+{
+    ct_safetensors *f;
+    ct_lm *m;
+
+    if (!ct_ok())
+        return NULL;
+    f = ct_safetensors_open(path);
+    m = f ? load(path, f, device) : NULL;
+    ct_safetensors_close(f);
+    return m;
+}
+
+/* ---- the model card ---- */
+
+/* Text of a file: no control characters on a terminal. */
+static void print_text(FILE *out, const char *text)
+{
+    for (; *text; text++)
+        fputc(iscntrl((unsigned char)*text) ? '?' : *text, out);
+}
+
+static void print_notes(const ct_lm *m, FILE *out)
+{
+    const json_t *value;
+    const char *key;
+
+    json_object_foreach(m->notes, key, value) {
+        fprintf(out, "  ");
+        print_text(out, key);
+        if (json_is_string(value)) {
+            fprintf(out, ": ");
+            print_text(out, json_string_value(value));
+            fputc('\n', out);
+        } else {
+            fprintf(out, ": %.6g\n", json_number_value(value));
+        }
+    }
+}
+
+void ct_lm_print(const ct_lm *m, FILE *out)
+{
+    const ct_lm_options *o;
+
+    if (!m || !out)
+        return;
+    o = &m->options;
+    fprintf(out, "language model: %s, %lld hidden units, %d layer%s, ", ct_lm_cell_name(o->cell),
+            (long long)o->hidden_size, o->num_layers, o->num_layers == 1 ? "" : "s");
+    if (o->embedding_size)
+        fprintf(out, "embedding of %lld%s\n", (long long)o->embedding_size,
+                o->tied ? ", tied to the output" : "");
+    else
+        fprintf(out, "one-hot input\n");
+    fprintf(out, "parameters: %lld", (long long)ct_params_numel(m->params));
+    fprintf(out, "; dialect %s", ct_dialect_name(o->dialect));
+    if (o->layer_norm)
+        fprintf(out, "; layer norm");
+    if (o->dropout > 0 || o->recurrent_dropout > 0)
+        fprintf(out, "; dropout %g, recurrent %g", o->dropout, o->recurrent_dropout);
+    fprintf(out, "\ntokens: %s, %d in the vocabulary; cleaning: %s\n",
+            ct_token_kind_name(ct_vocab_kind(m->vocab)), ct_vocab_size(m->vocab),
+            ct_clean_name(m->clean));
+    fprintf(out, "trained on %lld tokens of a text with SHA-256 %s\n", (long long)m->corpus_tokens,
+            m->sha256);
+    print_notes(m, out);
+}

@@ -57,7 +57,8 @@ START_TEST(cutting)
         { CT_TOKEN_BYTE, "n\xc3\xa9\xff", "n|\xc3|\xa9|\xff|" },
         { CT_TOKEN_WORD, "the  time\tmachine\n", "the|time|machine|" },
         { CT_TOKEN_WORD, " \r\n\v\f\x1c ", "" },
-        { CT_TOKEN_WORD, "a\xc2\xa0" "b\xe2\x80\xa8" "c\xe3\x80\x80" "d\xc2\x85" "e\xe2\x80\x8b" "f",
+        { CT_TOKEN_WORD, "a\xc2\xa0" "b\xe2\x80\xa8" "c\xe3\x80\x80" "d\xc2\x85"
+          "e\xe2\x80\x8b" "f",
           "a|b|c|d|e\xe2\x80\x8b" "f|" }, /* U+200B is no white space */
         { CT_TOKEN_WORD, "\xff \x85 \xc2", "\xff|\x85|\xc2|" },
         { CT_TOKEN_WORD, "the <unk> x", "the|<unk>|x|" },
@@ -117,7 +118,7 @@ START_TEST(unicode_cleaning)
         { "\xd0\x9c\xd0\xb8\xd1\x80, \xe4\xb8\x96\xe7\x95\x8c\xe3\x80\x82",
           "\xd0\xbc\xd0\xb8\xd1\x80 \xe4\xb8\x96\xe7\x95\x8c ",
           "\xd0\xbc\xd0\xb8\xd1\x80, \xe4\xb8\x96\xe7\x95\x8c\xe3\x80\x82" },
-        { "q\xcc\x87!\xcc\x87", "q\xcc\x87 ", "q\xcc\x87!\xcc\x87" }, /* a mark on a letter, or not */
+        { "q\xcc\x87!\xcc\x87", "q\xcc\x87 ", "q\xcc\x87!\xcc\x87" }, /* marks */
         { "A\xff\xfe" "B\xc3", "a b ", "a\xff\xfe" "b\xc3" },
         { "\xff\xff", " ", "\xff\xff" },
         { "", "", "" },

@@ -189,10 +189,10 @@ static const json_t *field(const char *path, const json_t *object, const char *n
     const json_t *f = json_object_get(object, name);
 
     if (!f)
-        wrong(path, "its description has no \"%s\"", name);
+        wrong(path, "description: no \"%s\"", name);
     else if (type == JSON_TRUE ? !json_is_boolean(f) : type == JSON_REAL ? !json_is_number(f)
              : json_typeof(f) != type)
-        wrong(path, "\"%s\" of its description is no %s", name, types[type]);
+        wrong(path, "description: \"%s\" is no %s", name, types[type]);
     else
         return f;
     return NULL;
@@ -206,7 +206,7 @@ static bool get_integer(const char *path, const json_t *object, const char *name
 
     *n = f ? json_integer_value(f) : 0;
     if (f && (*n < low || *n > high))
-        return wrong(path, "\"%s\" of its description is %lld, not from %lld to %lld", name,
+        return wrong(path, "description: \"%s\" is %lld, not from %lld to %lld", name,
                      (long long)*n, (long long)low, (long long)high);
     return f != NULL;
 }
@@ -225,7 +225,7 @@ static bool get_fraction(const char *path, const json_t *object, const char *nam
 
     *x = f ? json_number_value(f) : 0;
     if (f && !(*x >= 0 && *x < 1))
-        return wrong(path, "\"%s\" of its description is %g, not in [0, 1)", name, *x);
+        return wrong(path, "description: \"%s\" is %g, not in [0, 1)", name, *x);
     return f != NULL;
 }
 
@@ -237,7 +237,7 @@ static bool get_name(const char *path, const json_t *object, const char *name,
 
     *found = f ? named(json_string_value(f)) : -1;
     if (f && *found < 0)
-        return wrong(path, "\"%s\" of its description is %s, which is not known here", name,
+        return wrong(path, "description: \"%s\" is %s, which is not known here", name,
                      cti_quote(json_string_value(f)).s);
     return f != NULL;
 }
@@ -274,9 +274,9 @@ static bool get_options(const char *path, const json_t *d, ct_lm_options *o)
     o->nonlinearity = (ct_nonlinearity)nonlinearity;
     o->dialect = (ct_dialect)dialect;
     if (o->nonlinearity != CT_NONLINEARITY_OF_DIALECT && o->cell != CT_LM_RNN)
-        return wrong(path, "its description has a nonlinearity for a cell that has none");
+        return wrong(path, "description: a nonlinearity for a cell that has none");
     if (o->tied && o->embedding_size != o->hidden_size)
-        return wrong(path, "its description ties weights of different sizes");
+        return wrong(path, "description: ties weights of different sizes");
     return true;
 }
 
@@ -299,7 +299,7 @@ static char *token_of(const char *path, const json_t *item, size_t at)
     if (token && n > 0 && i == n)
         return token;
     if (token)
-        wrong(path, "token %zu of its vocabulary is neither text nor bytes", at);
+        wrong(path, "description: token %zu is neither text nor bytes", at);
     cti_release(token);
     return NULL;
 }
@@ -352,14 +352,14 @@ static bool get_rest(const char *path, const json_t *d, ct_lm *m)
         !(notes = field(path, d, "training", JSON_OBJECT)))
         return false;
     if (!is_sha256(json_string_value(sha)))
-        return wrong(path, "the SHA-256 of its corpus is none");
+        return wrong(path, "description: the SHA-256 of the corpus is none");
     if (json_object_size(notes) > MOST_NOTES)
-        return wrong(path, "its description has more than %d notes", MOST_NOTES);
+        return wrong(path, "description: more than %d notes", MOST_NOTES);
     strcpy(m->sha256, json_string_value(sha));
     m->clean = (ct_clean)clean;
     json_object_foreach((json_t *)notes, key, value)
         if (!json_is_number(value) && !json_is_string(value))
-            return wrong(path, "note %s of its description is neither number nor text",
+            return wrong(path, "description: note %s is neither number nor text",
                          cti_quote(key).s);
     json_decref(m->notes);
     m->notes = json_deep_copy(notes);
@@ -384,7 +384,8 @@ static json_t *read_description(const char *path, const ct_safetensors *f)
               d ? "" : cti_quote(error.text).s);
     else if ((type = field(path, d, "type", JSON_STRING)) &&
              strcmp(json_string_value(type), TYPE) != 0)
-        wrong(path, "is a model of type %s, not \"" TYPE "\"", cti_quote(json_string_value(type)).s);
+        wrong(path, "is a model of type %s, not \"" TYPE "\"",
+              cti_quote(json_string_value(type)).s);
     else if (type && get_integer(path, d, "version", 1, FORMAT, &version))
         return d;
     json_decref(d);
@@ -401,9 +402,9 @@ static bool has_matrix(const char *path, const ct_safetensors *f, const char *na
     ct_shape shape = ct_safetensors_shape(f, i);
 
     if (i < 0)
-        return wrong(path, "its description wants a tensor %s, which it has not", name);
+        return wrong(path, "description: wants a tensor %s, which it has not", name);
     if (shape.rank != 2 || shape.dim[0] != rows || shape.dim[1] != columns)
-        return wrong(path, "its description wants %s to be [%lld,%lld], it is %s", name,
+        return wrong(path, "description: wants %s to be [%lld,%lld], it is %s", name,
                      (long long)rows, (long long)columns, cti_shape_text(&shape).s);
     return true;
 }
@@ -443,9 +444,9 @@ static bool load_weights(const char *path, ct_params *params)
         const ct_load_item *item = ct_load_report_at(report, i);
 
         if (item->problem == CT_LOAD_MISSING)
-            ok = wrong(path, "its description wants a tensor %s, which it has not", item->name);
+            ok = wrong(path, "description: wants a tensor %s, which it has not", item->name);
         else if (strncmp(item->name, "training.", 9) != 0)
-            ok = wrong(path, "it has a tensor %s, which its description does not know",
+            ok = wrong(path, "has a tensor %s that its description does not know",
                        cti_quote(item->name).s);
     }
     ct_load_report_free(report);

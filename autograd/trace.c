@@ -135,8 +135,7 @@ static void print_line(const char *site, const char *name, const char *rest, uin
 
 /* ---- values that are not finite ---- */
 
-/* The first such element of t, row-major; -1 if there is none. */
-static int64_t find_non_finite(const ct_tensor *t, double *value)
+int64_t cti_find_non_finite(const ct_tensor *t, double *value)
 {
     ct_scope s = cti_scope_push();
     size_t size = ct_dtype_size(t->dtype);
@@ -201,13 +200,13 @@ void cti_trace_op(const char *name, int inputs_count, ct_tensor *const *inputs, 
         print_line(th->site, name, l.s, time);
     }
     for (i = 0; i < outputs_count && level >= 3 && !atomic_load(&reported); i++) {
-        int64_t at = find_non_finite(outputs[i], &value);
+        int64_t at = cti_find_non_finite(outputs[i], &value);
         double other;
 
         if (at < 0)
             continue;
         for (k = 0; k < inputs_count; k++)
-            if (inputs[k] && find_non_finite(inputs[k], &other) >= 0)
+            if (inputs[k] && cti_find_non_finite(inputs[k], &other) >= 0)
                 break;
         report_non_finite(th->site, name, outputs[i], at, value, k < inputs_count ? k : -1);
     }
@@ -241,7 +240,7 @@ void cti_trace_gradient(const ct_node *n, int i, const ct_tensor *g)
 
     if (level < 3 || atomic_load(&reported))
         return;
-    at = find_non_finite(g, &value);
+    at = cti_find_non_finite(g, &value);
     if (at < 0)
         return;
     snprintf(of, sizeof of, ", gradient of input %d,", i);

@@ -23,4 +23,7 @@ void cti_trace_backward(const ct_node *n, uint64_t began);
 /* It gave g as the gradient of input i. */
 void cti_trace_gradient(const ct_node *n, int i, const ct_tensor *g);
 
+/* The first element of t, row-major, that is not finite, and its value; -1 if there is none. */
+int64_t cti_find_non_finite(const ct_tensor *t, double *value);
+
 #endif

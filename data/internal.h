@@ -40,4 +40,10 @@ struct ct_loader {
  * none. Owns draft's values, and frees them if it fails. */
 ct_loader *cti_loader_new(const ct_loader *draft, int64_t order_rows);
 
+/* What a loader cuts its batches from, as a SHA-256, and how it does so; for resuming runs. */
+typedef struct cti_identity {
+    char data[65], how[240];
+} cti_identity;
+void cti_loader_identity(const ct_loader *l, cti_identity *id);
+
 #endif

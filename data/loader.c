@@ -35,8 +35,9 @@ static int64_t offsets(const ct_loader *l)
     return l->cut == CTI_SEQUENTIAL ? l->steps + 1 : l->cut == CTI_RANDOM ? l->steps : 1;
 }
 
-/* Each epoch has a stream of its own, so that none depends on what the ones before drew. */
-static void draw(ct_loader *l)
+/* Each epoch has a stream of its own, so that none depends on what the ones before drew. The offset
+ * is drawn, too, unless one is given that is not below 0. */
+static void draw(ct_loader *l, int64_t offset)
 {
     ct_generator g;
     char name[40];
@@ -45,8 +46,8 @@ static void draw(ct_loader *l)
     snprintf(name, sizeof name, "epoch %lld", (long long)l->epoch);
     g = ct_generator_named(l->stream, name);
     l->offset = (int64_t)ct_random_below(&g, (uint64_t)offsets(l));
-    if (l->fixed >= 0)
-        l->offset = l->fixed;
+    if (offset >= 0)
+        l->offset = offset;
     measure(l);
     if (!l->order)
         return;
@@ -61,7 +62,7 @@ ct_status ct_loader_begin(ct_loader *l)
         return ct_error();
     if (!l)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_begin", "l is NULL");
-    draw(l);
+    draw(l, l->fixed);
     l->epoch++;
     l->next = 0;
     return CT_OK;
@@ -269,6 +270,80 @@ int64_t ct_loader_tokens(const ct_loader *l)
     if (!l)
         return 0;
     return l->row_tokens * (l->cut == CTI_WINDOWS ? l->rows : l->batches * l->batch);
+}
+
+bool ct_loader_continues(const ct_loader *l)
+{
+    return l && l->cut == CTI_SEQUENTIAL;
+}
+
+/* ---- for checkpoints ---- */
+
+ct_cursor ct_loader_tell(const ct_loader *l)
+{
+    return l ? (ct_cursor){ l->epoch, l->next, l->offset } : (ct_cursor){ 0, 0, 0 };
+}
+
+ct_status ct_loader_seek(ct_loader *l, ct_cursor at)
+{
+    static const char *const me = "ct_loader_seek";
+    ct_loader there;
+
+    if (!cti_sink_allowed())
+        return ct_error();
+    if (!l)
+        return ct_raise(CT_ERR_ARGUMENT, me, "l is NULL");
+    there = *l;
+    there.offset = at.offset;
+    if (at.epoch >= 0 && at.offset >= 0 && at.offset < offsets(l))
+        measure(&there);
+    else
+        there.batches = -1;
+    if (at.batch < 0 || at.batch > (at.epoch ? there.batches : 0) || there.batches < 0)
+        return ct_raise(CT_ERR_ARGUMENT, me,
+                        "epoch %lld, batch %lld, offset %lld: this loader has no such place",
+                        (long long)at.epoch, (long long)at.batch, (long long)at.offset);
+    l->epoch = at.epoch;
+    if (at.epoch) {
+        l->epoch--;
+        draw(l, at.offset);
+        l->epoch++;
+    }
+    l->next = at.batch;
+    return CT_OK;
+}
+
+/* The bytes that one side's rows are cut from. */
+static size_t extent(const ct_loader *l, const cti_side *side, const char **from)
+{
+    *from = side->from;
+    if (l->cut != CTI_WINDOWS)
+        return (size_t)(l->size - (side == &l->y)) * side->unit;
+    *from += (size_t)l->first * side->unit;
+    return (size_t)(l->rows - 1) * side->unit + side->row_bytes;
+}
+
+void cti_loader_identity(const ct_loader *l, cti_identity *id)
+{
+    static const char *const cuts[] = { "windows", "the sequential iterator",
+                                        "the random iterator" };
+    char hex[2][65];
+
+    for (int i = 0; i < 2; i++) {
+        const char *from;
+        size_t bytes = extent(l, i ? &l->y : &l->x, &from);
+
+        ct_sha256_hex(from, bytes, hex[i]);
+    }
+    snprintf(id->data, sizeof id->data, "%s", hex[0]);
+    if (strcmp(hex[0], hex[1]) != 0)
+        ct_sha256_hex(hex, sizeof hex, id->data);
+    snprintf(id->how, sizeof id->how,
+             "%s, batch size %lld, steps %lld, rows of %zu and %zu bytes%s, stream %016llx of seed "
+             "%llu",
+             cuts[l->cut], (long long)l->batch, (long long)l->steps, l->x.row_bytes,
+             l->y.row_bytes, l->order ? ", shuffled" : "", (unsigned long long)l->stream.stream,
+             (unsigned long long)l->stream.seed);
 }
 
 ct_status ct_loader_set_offset(ct_loader *l, int64_t offset)

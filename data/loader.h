@@ -69,6 +69,25 @@ bool ct_loader_next(ct_loader *l, ct_batch *batch);
 int64_t ct_loader_batches(const ct_loader *l) CT_NOSITE;
 int64_t ct_loader_tokens(const ct_loader *l) CT_NOSITE;
 
+/* True if each batch of an epoch goes on where the one before ended. */
+bool ct_loader_continues(const ct_loader *l) CT_NOSITE;
+
+/* ---- for checkpoints ---- */
+
+/* Where a loader stands. */
+typedef struct ct_cursor {
+    int64_t epoch;  /* epochs begun */
+    int64_t batch;  /* batches given of the current one */
+    int64_t offset; /* of it */
+} ct_cursor;
+
+ct_cursor ct_loader_tell(const ct_loader *l) CT_NOSITE;
+
+/* Goes where a loader made in the same way stood: the batches from here on are those that it would
+ * have given. A sink. CT_ERR_ARGUMENT for a cursor that this loader cannot have; then it stays where
+ * it is. */
+ct_status ct_loader_seek(ct_loader *l, ct_cursor at);
+
 /* For tests and for repeating a published run: fixes the sequential or random iterator's offset
  * from the next epoch on; -1 draws again. */
 ct_status ct_loader_set_offset(ct_loader *l, int64_t offset);

@@ -9,10 +9,12 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Keys of the options; those of whole numbers come first. */
 enum { HIDDEN = 256, LAYERS, EPOCHS, BATCH, STEPS, NUM_TRAIN, NUM_VAL, MAX_TOKENS, LENGTH,
-       LR, CLIP, RANDOM, PREFIX, SEED, THREADS, DEVICE, DATA, PROTOCOL, MODEL, DIALECT };
+       LR, CLIP, RANDOM, PREFIX, SEED, THREADS, DEVICE, DATA, PROTOCOL, MODEL, DIALECT,
+       CSV, SVG, TENSORBOARD, CHECKPOINT, RESUME };
 
 static const struct argp_option table[] = {
     { "protocol", PROTOCOL, "book|classic", 0, "d2l 1.x's or d2l 0.x's (book)", 0 },
@@ -32,6 +34,11 @@ static const struct argp_option table[] = {
     { "max-tokens", MAX_TOKENS, "N", 0, "keep this many characters (all; classic 10000)", 0 },
     { "prefix", PREFIX, "TEXT", 0, "text to go on from", 0 },
     { "length", LENGTH, "N", 0, "characters to predict after training (20; classic 50)", 0 },
+    { "csv", CSV, "FILE", 0, "write a line for each epoch to this file", 0 },
+    { "svg", SVG, "FILE", 0, "draw the curves into this file", 0 },
+    { "tensorboard", TENSORBOARD, "FOLDER", 0, "write events for TensorBoard into this folder", 0 },
+    { "checkpoint", CHECKPOINT, "FILE", 0, "keep the run in this file", 0 },
+    { "resume", RESUME, NULL, 0, "go on from the checkpoint, if it is there", 0 },
     { "seed", SEED, "N", 0, "seed of initial weights and batches (0)", 0 },
     { "threads", THREADS, "N", 0, "threads (1)", 0 },
     { "device", DEVICE, "NAME", 0, "where to train: cpu, the only one for now", 0 },
@@ -92,13 +99,23 @@ static const char *name_of(int key)
     return o->name;
 }
 
+static const struct {
+    const char *name;
+    ct_recurrent *(*make)(ct_params *, const char *, ct_recurrent_options);
+} models[] = { { "rnn", ct_rnn }, { "lstm", ct_lstm }, { "gru", ct_gru }, { "mgu", mgu } };
+
+static const char *name_of_model(ct_recurrent *(*make)(ct_params *, const char *,
+                                                       ct_recurrent_options))
+{
+    size_t i = 0;
+
+    while (models[i].make != make)
+        i++;
+    return models[i].name;
+}
+
 static void parse_model(options *o, const char *name)
 {
-    static const struct {
-        const char *name;
-        ct_recurrent *(*make)(ct_params *, const char *, ct_recurrent_options);
-    } models[] = { { "rnn", ct_rnn }, { "lstm", ct_lstm }, { "gru", ct_gru }, { "mgu", mgu } };
-
     o->model = NULL;
     for (size_t i = 0; i < sizeof models / sizeof *models; i++)
         if (strcmp(name, models[i].name) == 0)
@@ -123,6 +140,15 @@ static ct_device device(const char *name)
         refuse("--device: there is no \"%s\", only cpu", name);
     ct_exit_on_error();
     return found;
+}
+
+static void parse_file(options *o, int key, const char *arg)
+{
+    const char **const files[] = { &o->csv, &o->svg, &o->tensorboard, &o->checkpoint };
+
+    if (!*arg)
+        refuse("--%s: the name is empty", name_of(key));
+    *files[key - CSV] = arg;
 }
 
 static void parse_text(options *o, int key, const char *arg)
@@ -179,6 +205,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case RANDOM:
         o->random = true;
         return 0;
+    case RESUME:
+        o->resume = true;
+        return 0;
+    case CSV:
+    case SVG:
+    case TENSORBOARD:
+    case CHECKPOINT:
+        parse_file(o, key, arg);
+        return 0;
     case SEED:
         o->seed = (uint64_t)integer("seed", arg, 0, INT64_MAX);
         return 0;
@@ -214,6 +249,8 @@ options options_parse(int argc, char **argv)
     if (o.random && !o.classic)
         fprintf(stderr, "note: --random is of --protocol classic; the book's windows are "
                         "shuffled anyway\n");
+    if (o.resume && !o.checkpoint)
+        refuse("--resume: from which --checkpoint?");
     o.second_prefix = o.classic && !o.prefix ? "traveller" : NULL;
     o.prefix = o.prefix ? o.prefix : o.classic ? "time traveller" : "it has";
     o.hidden = or_else(o.hidden, o.classic ? 256 : 32);
@@ -272,6 +309,49 @@ ct_loader *options_train_loader(const options *o, const ct_corpus *corpus)
 ct_loader *options_val_loader(const options *o, const ct_corpus *corpus)
 {
     return o->classic ? NULL : windows(o, corpus, o->num_train, o->num_val, false);
+}
+
+/* The chapter's save_hyperparameters: what makes a run this run, as pairs of texts. */
+static const ct_metadata *hyperparameters(const options *o, const ct_corpus *corpus)
+{
+    static char number[4][32], vocabulary[1000];
+    static ct_metadata pairs[10];
+    const ct_vocab *vocab = ct_corpus_vocab(corpus);
+    const ct_metadata all[] = {
+        { "text", ct_corpus_sha256(corpus) },
+        { "vocabulary", vocabulary },
+        { "protocol", o->classic ? "classic" : "book" },
+        { "model", name_of_model(o->model) },
+        { "hidden", number[0] },
+        { "layers", number[1] },
+        { "lr", number[2] },
+        { "seed", number[3] },
+        { "dialect", ct_dialect_name(o->dialect) },
+        { NULL, NULL }
+    };
+
+    snprintf(number[0], sizeof number[0], "%lld", (long long)o->hidden);
+    snprintf(number[1], sizeof number[1], "%lld", (long long)o->layers);
+    snprintf(number[2], sizeof number[2], "%.15g", o->lr);
+    snprintf(number[3], sizeof number[3], "%llu", (unsigned long long)o->seed);
+    vocabulary[0] = '\0';
+    for (int i = 0; i < ct_vocab_size(vocab); i++)
+        strncat(vocabulary, ct_vocab_token(vocab, i), sizeof vocabulary - strlen(vocabulary) - 1);
+    memcpy(pairs, all, sizeof all);
+    return pairs;
+}
+
+ct_trainer options_trainer(const options *o, const ct_corpus *corpus)
+{
+    ct_trainer t = { .max_epochs = o->epochs, .gradient_clip_val = o->clip, .device = o->device,
+                     .out = stdout, .csv = o->csv, .svg = o->svg, .tensorboard = o->tensorboard,
+                     .checkpoint = o->checkpoint };
+
+    t.perplexity = o->classic ? CT_PERPLEXITY_OF_TOKENS : CT_PERPLEXITY_OF_BATCHES;
+    t.hyperparameters = hyperparameters(o, corpus);
+    if (o->resume && access(o->checkpoint, F_OK) == 0)
+        t.resume = o->checkpoint;
+    return t;
 }
 
 void options_note_prefix(const options *o, const ct_vocab *vocab)

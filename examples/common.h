@@ -12,6 +12,9 @@ typedef struct options {
     const char *data;           /* a file; NULL: the book */
     const char *prefix;         /* text to go on from, */
     const char *second_prefix;  /* and another, or NULL */
+    const char *csv, *svg, *tensorboard; /* files that show the run, or NULL */
+    const char *checkpoint;     /* the run's file, or NULL */
+    bool resume;                /* go on from it, if it is there */
     uint64_t seed;
     ct_device device;
     ct_dialect dialect;
@@ -28,6 +31,9 @@ ct_corpus *options_corpus(const options *o, bool *is_sample);
 /* Batches to train on and, in the book protocol, to validate on (else NULL). */
 ct_loader *options_train_loader(const options *o, const ct_corpus *corpus);
 ct_loader *options_val_loader(const options *o, const ct_corpus *corpus);
+
+/* The trainer that the options describe, which prints to stdout; for one run at a time. */
+ct_trainer options_trainer(const options *o, const ct_corpus *corpus);
 
 /* Notes characters of the prefix that the text has not. */
 void options_note_prefix(const options *o, const ct_vocab *vocab);

@@ -12,9 +12,7 @@ typedef struct rnnlm {
     ct_params *params;
     ct_recurrent *rnn;
     ct_linear *linear;
-    ct_optimizer *sgd;
-    ct_state *state; /* carried from batch to batch, if batches continue; else NULL */
-    double clip;
+    double lr;
     int vocab;
 } rnnlm;
 
@@ -28,24 +26,16 @@ static ct_tensor *rnnlm_forward(const rnnlm *m, ct_tensor *ids, const ct_state *
     return ct_transpose(ct_linear_forward(m->linear, y), 0, 1);
 }
 
-static ct_tensor *training_step(void *self, const ct_batch *batch)
+static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state, ct_state **next)
 {
-    rnnlm *m = self;
-    ct_state *next;
-    const ct_state *state = batch->continues ? m->state : NULL;
-    ct_tensor *loss = ct_cross_entropy(rnnlm_forward(m, batch->x, state, &next), batch->y);
-
-    ct_backward(loss);
-    ct_clip_grad_norm(m->params, m->clip, NULL);
-    ct_optimizer_step(m->sgd);
-    if (m->state)
-        ct_state_carry(m->state, next);
-    return loss;
+    return ct_cross_entropy(rnnlm_forward(self, batch->x, state, next), batch->y);
 }
 
-static ct_tensor *validation_step(void *self, const ct_batch *batch)
+static ct_optimizer *configure_optimizers(void *self)
 {
-    return ct_cross_entropy(rnnlm_forward(self, batch->x, NULL, NULL), batch->y);
+    const rnnlm *m = self;
+
+    return ct_sgd_new(m->params, (ct_sgd_options){ .lr = m->lr });
 }
 
 /* Prints prefix and the n characters that the model finds likeliest after it. */
@@ -88,33 +78,30 @@ int main(int argc, char **argv)
     const ct_vocab *vocab = ct_corpus_vocab(corpus);
     ct_loader *train = options_train_loader(&o, corpus), *val = options_val_loader(&o, corpus);
     ct_params *params = ct_params_new((ct_params_options){ .seed = o.seed, .device = o.device });
-    rnnlm m = { .params = params, .clip = o.clip, .vocab = ct_vocab_size(vocab) };
-    ct_model model = { .self = &m, .params = params, .training_step = training_step,
-                       .validation_step = validation_step };
-    ct_trainer trainer = { .max_epochs = o.epochs, .out = stdout };
+    rnnlm m = { .params = params, .lr = o.lr, .vocab = ct_vocab_size(vocab) };
+    ct_model model = { .self = &m, .params = params, .training_step = step,
+                       .configure_optimizers = configure_optimizers };
+    ct_trainer trainer = options_trainer(&o, corpus);
     ct_fit_result fit;
 
     m.rnn = o.model(params, "rnn", (ct_recurrent_options){
         .hidden_size = o.hidden, .num_layers = (int)o.layers, .dialect = o.dialect });
     m.linear = ct_linear_module(params, "linear", (ct_linear_options){ .out_features = m.vocab,
                                                                        .dialect = o.dialect });
-    m.sgd = ct_sgd_new(params, (ct_sgd_options){ .lr = o.lr });
-    m.state = o.classic && !o.random ? ct_begin_state(m.rnn, o.batch) : NULL;
-    trainer.perplexity = o.classic ? CT_PERPLEXITY_OF_TOKENS : CT_PERPLEXITY_OF_BATCHES;
-
     options_note_prefix(&o, vocab);
     predict(&m, vocab, "untrained", o.prefix, o.classic && o.length > 10 ? 10 : o.length);
+    ct_trainer_stop_on_signals();
     ct_fit(&trainer, &model, train, val, &fit);
-    printf("perplexity %.1f, %.1f tokens/sec on %s%s\n", fit.perplexity, fit.tokens_per_second,
-           ct_device_name(o.device), sample ? ", sample text" : "");
-    predict(&m, vocab, "trained", o.prefix, o.length);
-    if (o.second_prefix)
-        predict(&m, vocab, "trained", o.second_prefix, o.length);
-    ct_state_free(m.state);
-    ct_optimizer_free(m.sgd);
+    if (fit.end != CT_FIT_STOPPED) {
+        printf("perplexity %.1f, %.1f tokens/sec on %s%s\n", fit.perplexity, fit.tokens_per_second,
+               ct_device_name(o.device), sample ? ", sample text" : "");
+        predict(&m, vocab, "trained", o.prefix, o.length);
+        if (o.second_prefix)
+            predict(&m, vocab, "trained", o.second_prefix, o.length);
+    }
     ct_params_free(params);
     ct_loader_free(train);
     ct_loader_free(val);
     ct_corpus_free(corpus);
-    return 0;
+    return ct_trainer_signal() ? 128 + ct_trainer_signal() : 0;
 }

@@ -47,15 +47,21 @@ static bool is_finite(const ct_tensor *g, const cti_segment *segment)
            (isfinite(measure(g, segment, &most)) && isfinite(measure(g, segment, &least)));
 }
 
-/* Raises for the first gradient that is not finite. */
-static void check_finite(const char *function, const ct_params *set, const cti_table *t)
+/* The first parameter whose gradient is not finite, or NULL. */
+static const ct_param *first_not_finite(const ct_params *set, const cti_table *t)
 {
     int i;
 
     for (i = 0; i < t->count && ct_ok(); i++)
         if (!is_finite(cti_table_grad(set, t, i), &t->segment[i]))
-            ct_raise(CT_ERR_NUMERIC, function, "the gradient of %s is not finite",
-                     ct_param_name(ct_params_at(set, t->at[i])));
+            return ct_params_at(set, t->at[i]);
+    return NULL;
+}
+
+static void check_finite(const char *function, const ct_param *bad)
+{
+    if (bad)
+        ct_raise(CT_ERR_NUMERIC, function, "the gradient of %s is not finite", ct_param_name(bad));
 }
 
 static bool may_clip(const char *function, const ct_params *set, const char *name, double bound)
@@ -70,10 +76,12 @@ static bool may_clip(const char *function, const ct_params *set, const char *nam
 }
 
 /* The device's clipping: the norm is measured and used there. An asynchronous one tells later of a
- * norm that is not finite. *norm, unless NULL, is waited for. */
-static void clip_norm(const char *me, const ct_params *set, const cti_table *t, double max_norm,
-                      double *norm)
+ * norm that is not finite; else the parameter to blame is returned. *norm, unless NULL, is waited
+ * for. */
+static const ct_param *clip_norm(const char *me, const ct_params *set, const cti_table *t,
+                                 double max_norm, double *norm)
 {
+    const ct_param *bad = NULL;
     ct_device device = ct_params_device(set);
     ct_scope s = cti_scope_push();
     ct_tensor *total = norm ? cti_new(me, CT_SCALAR, CT_F64, device) : NULL;
@@ -82,25 +90,36 @@ static void clip_norm(const char *me, const ct_params *set, const cti_table *t, 
     if (ct_ok() && cti_backend_of(device)->clip_norm(
                        t->segment, t->count, max_norm,
                        total ? (double *)(void *)cti_ptr(total) : NULL, &fault) != CT_OK) {
-        check_finite(me, set, t);
-        ct_raise(CT_ERR_NUMERIC, me, "the gradients' norm overflows");
+        bad = first_not_finite(set, t);
+        if (!bad)
+            ct_raise(CT_ERR_NUMERIC, me, "the gradients' norm overflows");
     } else if (total) {
         *norm = ct_item(total);
     }
     cti_scope_pop(s);
+    return bad;
+}
+
+const ct_param *cti_clip_grad_norm(const char *function, ct_params *set, double max_norm,
+                                   double *norm)
+{
+    const ct_param *bad;
+    cti_table t;
+
+    if (norm)
+        *norm = NAN;
+    if (!may_clip(function, set, "max_norm", max_norm) || !cti_table_make(function, set, &t))
+        return NULL;
+    bad = clip_norm(function, set, &t, max_norm, norm);
+    cti_table_free(&t);
+    return bad;
 }
 
 ct_status ct_clip_grad_norm(ct_params *set, double max_norm, double *norm)
 {
     static const char *const me = "ct_clip_grad_norm";
-    cti_table t;
 
-    if (norm)
-        *norm = NAN;
-    if (!may_clip(me, set, "max_norm", max_norm) || !cti_table_make(me, set, &t))
-        return ct_error();
-    clip_norm(me, set, &t, max_norm, norm);
-    cti_table_free(&t);
+    check_finite(me, cti_clip_grad_norm(me, set, max_norm, norm));
     return ct_error();
 }
 
@@ -114,7 +133,7 @@ ct_status ct_clip_grad_value(ct_params *set, double clip_value)
     if (cti_backend_of(ct_params_device(set))->async)
         clip_norm(me, set, &t, INFINITY, NULL); /* which faults a gradient that is not finite */
     else
-        check_finite(me, set, &t);
+        check_finite(me, first_not_finite(set, &t));
     if (ct_ok())
         clamp_all(set, &t, clip_value);
     cti_table_free(&t);

@@ -42,8 +42,7 @@ extern ct_params *params;
 extern ct_optimizer *optimizer;
 extern ct_state *state, *next;
 extern void *m;
-extern ct_text *text;
-ct_tensor *training_step(void *self, const ct_batch *batch);'
+extern ct_text *text;'
 
 count=0
 for doc in "$srcdir"/docs/*.md; do

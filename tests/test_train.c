@@ -12,31 +12,52 @@
  * of validation 2 + j / 8 ---- */
 
 typedef struct script {
+    ct_params *params;
     int trained, validated;
     int fail_at, bad_at;     /* the training step that raises an error; the one that costs NaN */
     bool recorded_training, recorded_validation;
 } script;
 
-static ct_tensor *scripted_training(void *self, const ct_batch *batch)
+/* value, with a history that moves nothing. */
+static ct_tensor *cost(const script *m, double value)
+{
+    ct_tensor *w = ct_param_value(ct_params_get(m->params, "w"));
+
+    return ct_add_scalar(ct_mul_scalar(ct_sum(w), 0), value);
+}
+
+static ct_tensor *scripted_training(void *self, const ct_batch *batch, const ct_state *state,
+                                    ct_state **next)
 {
     script *m = self;
 
+    ck_assert(!state && !next); /* windows do not go on */
     ck_assert(ct_dim(batch->x, 1) == 5 && batch->tokens == ct_numel(batch->x));
+    ck_assert(ct_params_is_training(m->params));
     m->trained++;
     m->recorded_training = ct_grad_enabled();
     if (m->trained == m->fail_at)
         return ct_reshape(batch->x, CT_SHAPE(7, 7));
-    return ct_scalar(m->trained == m->bad_at ? NAN : m->trained / 4.0, CT_F64);
+    return cost(m, m->trained == m->bad_at ? NAN : m->trained / 4.0);
 }
 
-static ct_tensor *scripted_validation(void *self, const ct_batch *batch)
+static ct_tensor *scripted_validation(void *self, const ct_batch *batch, const ct_state *state,
+                                      ct_state **next)
 {
     script *m = self;
 
-    (void)batch;
+    (void)batch, (void)state, (void)next;
+    ck_assert(!ct_params_is_training(m->params));
     m->validated++;
     m->recorded_validation = ct_grad_enabled();
-    return ct_scalar(2 + m->validated / 8.0, CT_F64);
+    return cost(m, 2 + m->validated / 8.0);
+}
+
+static ct_optimizer *plain_sgd(void *self)
+{
+    const script *m = self;
+
+    return ct_sgd_new(m->params, (ct_sgd_options){ .lr = 0.5 });
 }
 
 static ct_corpus *corpus_of(size_t letters)
@@ -77,10 +98,12 @@ static void begin(fixture *f)
     f->corpus = corpus_of(60);
     f->train = windows(f->corpus, 0, 10);
     f->val = windows(f->corpus, 10, 5);
-    f->params = ct_params_new((ct_params_options){ .seed = 0 });
+    f->script.params = f->params = ct_params_new((ct_params_options){ .seed = 0 });
+    ct_params_add(f->params, "w", CT_SHAPE(2, 3), ct_init_constant(0));
     f->model = (ct_model){ .self = &f->script, .params = f->params,
                            .training_step = scripted_training,
-                           .validation_step = scripted_validation };
+                           .validation_step = scripted_validation,
+                           .configure_optimizers = plain_sgd };
     expect_ok();
 }
 
@@ -111,7 +134,7 @@ START_TEST(perplexities_by_hand)
     expect_close("validation", r.validation_perplexity, exp((20 * 2.375 + 5 * 2.5) / 25), 1e-13);
     ck_assert(r.tokens_per_second > 0 && isfinite(r.tokens_per_second));
 
-    f.script = (script){ 0 };
+    f.script = (script){ .params = f.params };
     trainer.perplexity = CT_PERPLEXITY_OF_BATCHES;
     ck_assert(ct_fit(&trainer, &f.model, f.train, NULL, &r) == CT_OK);
     ck_assert(f.script.validated == 0 && isnan(r.validation_perplexity));
@@ -148,7 +171,6 @@ START_TEST(lines)
     fixture f;
 
     begin(&f);
-    ct_params_add(f.params, "w", CT_SHAPE(2, 3), ct_init_constant(0));
     trainer.out = open_memstream(&text, &size);
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, NULL) == CT_OK);
     fclose(trainer.out);
@@ -177,15 +199,19 @@ START_TEST(stops_at_an_error)
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_SHAPE);
     expect_error(CT_ERR_SHAPE, "ct_reshape: x i32[4,5] cpu cannot have the shape [7,7]");
     ck_assert(f.script.trained == 5 && f.script.validated == 2);
-    ck_assert(r.epochs == 1 && r.tokens == 50);
+    ck_assert(r.epochs == 1 && r.steps == 4 && r.tokens == 70);
+    ck_assert(r.perplexity > 1 && isfinite(r.perplexity));
 
-    f.script = (script){ .bad_at = 6 };
+    f.script = (script){ .params = f.params, .bad_at = 6 };
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_NUMERIC);
-    expect_error(CT_ERR_NUMERIC, "ct_fit: the training loss is nan in epoch 2, batch 3");
+    ck_assert_msg(strstr(ct_error_message(), "ct_fit: the training loss is nan in epoch 2, batch 3 "
+                                             "(step 6); first in ct_add_scalar (") != NULL,
+                  "%s", ct_error_message());
+    ct_error_clear();
     ck_assert(f.script.trained == 6 && r.epochs == 1);
 
     ct_raise(CT_ERR_ARGUMENT, "test", "an error stands");
-    f.script = (script){ 0 };
+    f.script = (script){ .params = f.params };
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
     ck_assert(f.script.trained == 0 && r.epochs == 0 && isnan(r.perplexity));
     ct_error_clear();
@@ -195,10 +221,10 @@ END_TEST
 
 START_TEST(misuse)
 {
-    static const char none[] = "ct_fit: a trainer (max_epochs 0), a model's steps and a loader are "
-                               "needed";
-    static const char one[] = "ct_fit: a trainer (max_epochs 1), a model's steps and a loader are "
-                              "needed";
+    static const char none[] = "ct_fit: a trainer (max_epochs 0), a model (parameters, "
+                               "training_step, configure_optimizers) and a loader are needed";
+    static const char one[] = "ct_fit: a trainer (max_epochs 1), a model (parameters, "
+                              "training_step, configure_optimizers) and a loader are needed";
     ct_trainer trainer = { .max_epochs = 0 };
     ct_fit_result r;
     fixture f;
@@ -213,10 +239,13 @@ START_TEST(misuse)
     expect_error(CT_ERR_ARGUMENT, one);
     ck_assert(ct_fit(&trainer, &f.model, NULL, f.val, &r) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, one);
-    f.model.validation_step = NULL;
+    f.model.configure_optimizers = NULL;
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, one);
-    ck_assert(ct_fit(&trainer, &f.model, f.train, NULL, &r) == CT_OK);
+    f.model.configure_optimizers = plain_sgd;
+    trainer.gradient_clip_val = -1;
+    ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_fit: gradient_clip_val -1 or min_delta 0 is below 0");
     end(&f);
 }
 END_TEST
@@ -225,42 +254,53 @@ END_TEST
 
 #define HIDDEN 8
 
-typedef enum fault { NOTHING, IN_FORWARD, AFTER_BACKWARD, BEFORE_CLIP, NOT_FINITE } fault;
+typedef enum fault { NOTHING, IN_FORWARD, IN_STEP, IN_BACKWARD, LOSS, GRADIENT } fault;
 
 typedef struct rnnlm {
     ct_params *params;
     ct_recurrent *rnn;
     ct_linear *linear;
-    ct_optimizer *sgd;
-    ct_state *state;
     int vocab, steps;
     fault fault; /* of the step with number at */
     int at;
 } rnnlm;
 
-static ct_tensor *training_step(void *self, const ct_batch *batch)
+static ct_tensor *raise_in_backward(ct_tensor *gradient, void *context)
+{
+    (void)gradient, (void)context;
+    ct_raise(CT_ERR_ARGUMENT, "hook", "in backward");
+    return NULL;
+}
+
+static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_state *state,
+                                ct_state **next)
 {
     rnnlm *m = self;
     fault fault = m->steps++ == m->at ? m->fault : NOTHING;
     ct_tensor *x = ct_one_hot(ct_transpose(batch->x, 0, 1), m->vocab), *y, *loss;
-    ct_state *next;
 
     if (fault == IN_FORWARD)
         x = ct_matmul(x, ct_ones(CT_SHAPE(3, 3), CT_F32, CT_CPU));
-    y = ct_transpose(ct_linear_forward(m->linear, ct_recurrent_forward(m->rnn, x, m->state, &next)),
+    y = ct_transpose(ct_linear_forward(m->linear, ct_recurrent_forward(m->rnn, x, state, next)),
                      0, 1);
     loss = ct_cross_entropy(y, batch->y);
-    if (fault == NOT_FINITE)
-        loss = ct_mul_scalar(loss, INFINITY);
-    if (fault == BEFORE_CLIP)
+    if (fault == LOSS)
+        loss = ct_exp(ct_mul_scalar(loss, INFINITY));
+    if (fault == GRADIENT) /* 0, with a slope of infinity times 0 */
+        loss = ct_add(loss, ct_sqrt(ct_mul_scalar(
+            ct_sum(ct_param_value(ct_params_get(m->params, "linear.weight"))), 0)));
+    if (fault == IN_STEP)
         ct_raise(CT_ERR_ARGUMENT, "training_step", "before backward");
-    ct_backward(loss);
-    if (fault == AFTER_BACKWARD)
-        ct_raise(CT_ERR_ARGUMENT, "training_step", "after backward");
-    ct_clip_grad_norm(m->params, 1, NULL);
-    ct_optimizer_step(m->sgd);
-    ct_state_carry(m->state, next);
+    if (fault == IN_BACKWARD)
+        ct_register_hook(y, raise_in_backward, NULL);
     return loss;
+}
+
+static ct_optimizer *momentum_sgd(void *self)
+{
+    const rnnlm *m = self;
+
+    return ct_sgd_new(m->params, (ct_sgd_options){ .lr = 1, .momentum = 0.5 });
 }
 
 static rnnlm new_rnnlm(int vocab)
@@ -271,29 +311,18 @@ static rnnlm new_rnnlm(int vocab)
     m.rnn = ct_rnn(m.params, "rnn", (ct_rnn_options){ .input_size = vocab, .hidden_size = HIDDEN });
     m.linear = ct_linear_module(m.params, "linear", (ct_linear_options){ .in_features = HIDDEN,
                                                                          .out_features = vocab });
-    m.sgd = ct_sgd_new(m.params, (ct_sgd_options){ .lr = 1, .momentum = 0.5 });
-    m.state = ct_begin_state(m.rnn, 4);
     expect_ok();
     return m;
 }
 
-static void free_rnnlm(rnnlm *m)
-{
-    ct_state_free(m->state);
-    ct_optimizer_free(m->sgd);
-    ct_params_free(m->params);
-}
-
-/* All parameters and the state, one after another; to free. */
+/* All parameters, one after another; to free. */
 static double *all_values(const rnnlm *m, size_t *count)
 {
-    double *all = malloc(((size_t)ct_params_numel(m->params) + 4 * HIDDEN) * sizeof *all), *v;
-    int i;
+    double *all = malloc((size_t)ct_params_numel(m->params) * sizeof *all), *v;
 
     *count = 0;
-    for (i = 0; i <= ct_params_count(m->params); i++) {
-        ct_tensor *t = i < ct_params_count(m->params) ? ct_param_value(ct_params_at(m->params, i))
-                                                      : ct_state_get(m->state, 0);
+    for (int i = 0; i < ct_params_count(m->params); i++) {
+        ct_tensor *t = ct_param_value(ct_params_at(m->params, i));
 
         v = values_of(t);
         memcpy(all + *count, v, (size_t)ct_numel(t) * sizeof *v);
@@ -306,8 +335,9 @@ static double *all_values(const rnnlm *m, size_t *count)
 /* Trains on 8 windows, two batches an epoch; returns the first error. */
 static ct_status fit(rnnlm *m, int epochs, const ct_corpus *corpus, ct_fit_result *r)
 {
-    ct_model model = { .self = m, .params = m->params, .training_step = training_step };
-    ct_trainer trainer = { .max_epochs = epochs };
+    ct_model model = { .self = m, .params = m->params, .training_step = training_step,
+                       .configure_optimizers = momentum_sgd };
+    ct_trainer trainer = { .max_epochs = epochs, .gradient_clip_val = 1 };
     ct_loader *loader = windows(corpus, 0, 8);
     ct_status status = ct_fit(&trainer, &model, loader, NULL, r);
 
@@ -321,9 +351,14 @@ static const struct fault_case {
     const char *message;
 } fault_cases[] = {
     { IN_FORWARD, CT_ERR_SHAPE, "ct_matmul: " },
-    { BEFORE_CLIP, CT_ERR_ARGUMENT, "training_step: before backward" },
-    { AFTER_BACKWARD, CT_ERR_ARGUMENT, "training_step: after backward" },
-    { NOT_FINITE, CT_ERR_NUMERIC, "ct_clip_grad_norm: the gradient of rnn.weight_ih_l0 is not" },
+    { IN_STEP, CT_ERR_ARGUMENT, "training_step: before backward" },
+    { IN_BACKWARD, CT_ERR_ARGUMENT, "hook: in backward" },
+    { LOSS, CT_ERR_NUMERIC,
+      "ct_fit: the training loss is inf in epoch 2, batch 1 (step 3); first in "
+      "ct_mul_scalar (" },
+    { GRADIENT, CT_ERR_NUMERIC,
+      "ct_fit: the gradient of linear.weight is not finite in epoch 2, batch 1 (step 3); first in "
+      "the backward of ct_sqrt (" },
 };
 
 /* A step with an error anywhere moves neither parameter nor state, and the next run goes on as if
@@ -353,7 +388,6 @@ START_TEST(an_error_moves_nothing)
     free(before);
     free(after);
 
-    ct_zero_grad(m.params); /* what backward added before the error */
     ck_assert(fit(&m, 2, corpus, &r) == CT_OK);
     ck_assert(fit(&sane, 2, corpus, &r) == CT_OK);
     before = all_values(&sane, &n);
@@ -363,8 +397,8 @@ START_TEST(an_error_moves_nothing)
                       before[k], after[k]);
     free(before);
     free(after);
-    free_rnnlm(&m);
-    free_rnnlm(&sane);
+    ct_params_free(m.params);
+    ct_params_free(sane.params);
     ct_corpus_free(corpus);
 }
 END_TEST
@@ -379,7 +413,7 @@ START_TEST(it_learns)
     ck_assert(fit(&m, 1, corpus, &first) == CT_OK);
     ck_assert(fit(&m, 60, corpus, &last) == CT_OK);
     ck_assert_msg(last.loss < first.loss / 4, "loss %g, then %g", first.loss, last.loss);
-    free_rnnlm(&m);
+    ct_params_free(m.params);
     ct_corpus_free(corpus);
 }
 END_TEST

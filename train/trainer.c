@@ -1,25 +1,27 @@
-/* trainer.c - the fit loop. */
+/* trainer.c - the fit loop: steps, epochs, and when a run ends. */
 #include "tensor/internal.h"
-#include "train/board.h"
 
+#include "optim/internal.h"
+#include "train/internal.h"
+
+#include <cotangent/autograd/arrange.h>
 #include <cotangent/autograd/autograd.h>
-#include <cotangent/train/trainer.h>
+#include <cotangent/nn/state.h>
+#include <cotangent/tensor/device.h>
 
 #include <math.h>
+#include <stdio.h>
 
-/* What an epoch adds up to. */
-typedef struct tally {
-    double nats, exps, tokens;
-    int64_t batches;
-} tally;
+static const char *const me = "ct_fit";
 
-static double perplexity(const tally *t, ct_perplexity kind)
+/* ---- what a step counts ---- */
+
+static double perplexity(const cti_tally *t, ct_perplexity kind)
 {
-    return kind == CT_PERPLEXITY_OF_BATCHES ? t->exps / (double)t->batches
-                                            : exp(t->nats / t->tokens);
+    return kind == CT_PERPLEXITY_OF_BATCHES ? t->exps / t->batches : exp(t->nats / t->tokens);
 }
 
-static void count(tally *t, double loss, const ct_batch *batch)
+static void count(cti_tally *t, double loss, const ct_batch *batch)
 {
     t->nats += loss * (double)batch->tokens;
     t->exps += exp(loss);
@@ -27,81 +29,399 @@ static void count(tally *t, double loss, const ct_batch *batch)
     t->batches++;
 }
 
-/* One pass over a loader, each step in a scope of its own. */
-static ct_status run_epoch(const ct_model *model, ct_loader *loader, bool train, int64_t epoch,
-                           tally *t)
+/* "epoch 2, batch 3 (step 8)" */
+typedef struct moment {
+    char s[100];
+} moment;
+
+static moment now_at(const cti_run *r, const cti_tally *t, bool training)
 {
-    ct_status status = ct_loader_begin(loader);
-    bool more = status == CT_OK;
+    moment m;
+    int n = snprintf(m.s, sizeof m.s, "epoch %lld, batch %.0f", (long long)r->result.epochs + 1,
+                     t->batches + 1);
 
-    *t = (tally){ 0, 0, 0, 0 };
-    ct_params_train(model->params, train);
-    while (more && status == CT_OK) {
-        ct_scope step = train ? ct_scope_begin() : ct_scope_begin_no_grad();
-        ct_batch batch;
-
-        more = ct_loader_next(loader, &batch);
-        if (more) {
-            double loss = ct_item((train ? model->training_step : model->validation_step)(
-                model->self, &batch));
-
-            if (ct_ok() && !isfinite(loss))
-                ct_raise(CT_ERR_NUMERIC, "ct_fit", "the %s loss is %g in epoch %lld, batch %lld",
-                         train ? "training" : "validation", loss, (long long)epoch,
-                         (long long)t->batches + 1);
-            count(t, loss, &batch);
-        }
-        status = ct_scope_end(step);
-    }
-    ct_params_train(model->params, true);
-    return status;
+    if (training)
+        snprintf(m.s + n, sizeof m.s - (size_t)n, " (step %lld)", (long long)r->result.steps + 1);
+    return m;
 }
 
-static ct_status check(const ct_trainer *trainer, const ct_model *model, const ct_loader *train,
-                       const ct_loader *val)
+/* ---- a step ---- */
+
+/* The batch, where the model is. */
+static void move(const cti_run *r, ct_batch *batch)
 {
-    if (!trainer || !model || !model->training_step || !train ||
-        (val && !model->validation_step) || trainer->max_epochs < 1)
-        return ct_raise(CT_ERR_ARGUMENT, "ct_fit",
-                        "a trainer (max_epochs %lld), a model's steps and a loader are needed",
+    ct_device device = ct_params_device(r->model->params);
+
+    if (batch->x && ct_device_get(batch->x) != device) {
+        batch->x = ct_to(batch->x, device);
+        batch->y = ct_to(batch->y, device);
+    }
+}
+
+/* Keeps next for the next step, in *state. */
+static void carry(ct_state **state, const ct_state *next, bool continues)
+{
+    if (!next || !ct_ok())
+        return;
+    if (continues && *state) {
+        ct_state_carry(*state, next);
+        return;
+    }
+    ct_state_free(*state);
+    *state = ct_state_copy(next);
+}
+
+/* Moves the parameters along the gradients of loss. The norm of these; NaN after an error. */
+static double update(cti_run *r, ct_tensor *loss, const char *when)
+{
+    const ct_trainer *trainer = r->trainer;
+    double bound = trainer->gradient_clip_val > 0 ? trainer->gradient_clip_val : INFINITY, norm;
+    const ct_param *bad;
+
+    ct_backward(loss);
+    bad = cti_clip_grad_norm(me, r->model->params, bound, &norm);
+    if (bad)
+        cti_raise_gradient(loss, bad, when);
+    if (ct_ok())
+        r->result.lr = ct_optimizer_lr(r->optimizer);
+    ct_optimizer_step(r->optimizer);
+    if (r->optimizer->schedule && trainer->schedule_interval == CT_EACH_STEP)
+        ct_schedule_step(r->optimizer->schedule);
+    return norm;
+}
+
+/* The loss of a batch as a number; what it is not finite is an error. */
+static ct_tensor *loss_of(cti_run *r, ct_model_step step, const ct_batch *batch,
+                          const ct_state *state, ct_state **next, const char *when, double *value)
+{
+    ct_tensor *loss = step(r->model->self, batch, batch->continues ? state : NULL, next);
+
+    if (!loss && ct_ok())
+        ct_raise(CT_ERR_ARGUMENT, me, "the model's step returned NULL in %s", when);
+    *value = ct_item(loss);
+    if (ct_ok() && !isfinite(*value))
+        cti_raise_loss(r->model->params, step == r->model->training_step && ct_grad_enabled(),
+                       *value, when);
+    return loss;
+}
+
+static void training_step(cti_run *r, ct_batch *batch, double *value, double *norm)
+{
+    moment when = now_at(r, &r->tally, true);
+    ct_state *next = NULL, **wanted = ct_loader_continues(r->train) ? &next : NULL;
+    ct_tensor *loss;
+
+    move(r, batch);
+    loss = loss_of(r, r->model->training_step, batch, r->state, wanted, when.s, value);
+    *norm = update(r, loss, when.s);
+    carry(&r->state, next, batch->continues);
+    if (!ct_ok())
+        return;
+    count(&r->tally, *value, batch);
+    r->tally.norms += *norm;
+    r->tally.clipped += r->trainer->gradient_clip_val > 0 && *norm > r->trainer->gradient_clip_val;
+    r->timed += (double)batch->tokens;
+    r->result.steps++;
+    r->result.tokens += batch->tokens;
+    r->saved = false;
+}
+
+/* ---- an epoch ---- */
+
+/* Epochs so far, with the part of the one at work. */
+static double epochs_done(const cti_run *r)
+{
+    double part = r->underway ? r->tally.batches / (double)ct_loader_batches(r->train) : 0;
+
+    return (double)r->result.epochs + part;
+}
+
+/* Into result, as after the epoch's last step. */
+static void sum_up(const cti_run *r, ct_fit_result *result)
+{
+    const cti_tally *t = &r->tally;
+
+    result->loss = t->nats / t->tokens;
+    result->bits = result->loss / log(2);
+    result->perplexity = perplexity(t, r->trainer->perplexity);
+    result->gradient_norm = t->norms / t->batches;
+    result->clipped = t->clipped / t->batches;
+    result->seconds = r->seconds;
+    result->tokens_per_second = r->timed / (r->seconds > 0 ? r->seconds : 1e-9);
+}
+
+static void show_step(cti_run *r, double loss, double norm)
+{
+    const ct_fit_step step = { .epoch = r->result.epochs + 1, .step = r->result.steps,
+                               .batch = (int64_t)r->tally.batches,
+                               .batches = ct_loader_batches(r->train), .loss = loss,
+                               .gradient_norm = norm, .lr = r->result.lr };
+    ct_fit_result so_far = r->result;
+
+    for (int i = 0; i < r->trainer->callback_count && ct_ok(); i++) {
+        const ct_callback *c = &r->trainer->callbacks[i];
+
+        if (c->step && !c->step(c->context, &step))
+            r->stopped = true;
+    }
+    if (r->board.live) {
+        sum_up(r, &so_far);
+        cti_board_step(&r->board, epochs_done(r), &so_far, &r->history);
+    }
+}
+
+static void save_step(cti_run *r)
+{
+    const ct_trainer *t = r->trainer;
+
+    if (ct_ok() && t->checkpoint && t->checkpoint_steps > 0 &&
+        r->result.steps % t->checkpoint_steps == 0)
+        cti_checkpoint_write(r, t->checkpoint);
+}
+
+/* One more step of the epoch; false at its end, at a stop and after an error. */
+static bool next_step(cti_run *r)
+{
+    double began = cti_now(), loss, norm;
+    ct_scope step = ct_scope_begin();
+    ct_batch batch;
+    bool more = ct_loader_next(r->train, &batch);
+
+    if (more)
+        training_step(r, &batch, &loss, &norm);
+    if (ct_scope_end(step) != CT_OK)
+        ct_zero_grad(r->model->params); /* what backward added before the error */
+    r->seconds += cti_now() - began;
+    if (!more || !ct_ok())
+        return false;
+    show_step(r, loss, norm);
+    save_step(r);
+    r->stopped = r->stopped || cti_stop_asked();
+    return ct_ok() && !r->stopped;
+}
+
+/* Trains for an epoch, or for what is left of one. */
+static void run_training(cti_run *r)
+{
+    if (!r->underway) {
+        r->tally = (cti_tally){ 0 };
+        r->seconds = r->timed = 0;
+        ct_loader_begin(r->train);
+        r->underway = ct_ok();
+    }
+    ct_params_train(r->model->params, true);
+    while (ct_ok() && next_step(r))
+        ;
+}
+
+/* One more step of validation; false at its end, at a stop and after an error. */
+static bool next_validation_step(cti_run *r, cti_tally *t, ct_state **state)
+{
+    ct_model_step step = r->model->validation_step ? r->model->validation_step
+                                                   : r->model->training_step;
+    ct_scope scope = ct_scope_begin_no_grad();
+    ct_state *next = NULL, **wanted = ct_loader_continues(r->val) ? &next : NULL;
+    ct_batch batch;
+    bool more = ct_loader_next(r->val, &batch);
+
+    if (more) {
+        moment when = now_at(r, t, false);
+        double loss;
+
+        move(r, &batch);
+        loss_of(r, step, &batch, *state, wanted, when.s, &loss);
+        carry(state, next, batch.continues);
+        count(t, loss, &batch);
+    }
+    r->stopped = r->stopped || cti_stop_asked();
+    return ct_scope_end(scope) == CT_OK && more && !r->stopped;
+}
+
+/* A pass over val. One that is stopped leaves no trace: it is to be made again. */
+static void run_validation(cti_run *r)
+{
+    ct_generator *g = ct_params_generator(r->model->params), before = *g;
+    cti_tally t = { 0 };
+    ct_state *state = NULL;
+
+    if (!r->val)
+        return;
+    ct_params_train(r->model->params, false);
+    if (ct_loader_begin(r->val) == CT_OK)
+        while (next_validation_step(r, &t, &state))
+            ;
+    ct_params_train(r->model->params, true);
+    ct_state_free(state);
+    if (r->stopped || !ct_ok()) {
+        *g = before;
+        ct_loader_seek(r->val, r->val_cursor);
+        return;
+    }
+    r->val_cursor = ct_loader_tell(r->val);
+    r->result.validation_loss = t.nats / t.tokens;
+    r->result.validation_bits = r->result.validation_loss / log(2);
+    r->result.validation_perplexity = perplexity(&t, r->trainer->perplexity);
+}
+
+/* ---- after an epoch ---- */
+
+/* Notes whether the epoch was the best; writes it if so. */
+static void compare(cti_run *r)
+{
+    double p = r->val ? r->result.validation_perplexity : r->result.perplexity;
+    bool best = !(p >= r->result.best_perplexity); /* the first is: that is NaN before it */
+
+    if (best) {
+        r->result.best_perplexity = p;
+        r->result.best_epoch = r->result.epochs;
+    }
+    if (!(p >= r->awaited - r->trainer->min_delta)) {
+        r->awaited = p;
+        r->waited = 0;
+    } else {
+        r->waited++;
+    }
+    if (r->optimizer->schedule) {
+        ct_schedule_observe(r->optimizer->schedule, p);
+        if (r->trainer->schedule_interval == CT_EACH_EPOCH)
+            ct_schedule_step(r->optimizer->schedule);
+    }
+    if (best && r->trainer->best && ct_ok())
+        cti_checkpoint_write(r, r->trainer->best);
+}
+
+static bool is_over(const cti_run *r)
+{
+    return r->result.epochs >= r->trainer->max_epochs ||
+           (r->trainer->patience > 0 && r->waited >= r->trainer->patience);
+}
+
+/* The files that show the run, and the checkpoint. */
+static void record(cti_run *r)
+{
+    const ct_trainer *t = r->trainer;
+    int64_t every = t->checkpoint_epochs > 0 ? t->checkpoint_epochs : 1;
+
+    if (!ct_ok() || !cti_history_add(&r->history, &r->result))
+        return;
+    compare(r);
+    if (!ct_ok() || cti_csv_add(&r->csv, &r->history) != CT_OK ||
+        cti_events_add(&r->events, &r->history) != CT_OK)
+        return;
+    if (t->svg && cti_board_due(r->result.epochs, t->max_epochs))
+        cti_history_plot(&r->history, t->svg);
+    r->saved = false;
+    if (t->checkpoint && r->result.epochs % every == 0 && ct_ok())
+        r->saved = cti_checkpoint_write(r, t->checkpoint) == CT_OK;
+}
+
+static void finish_epoch(cti_run *r)
+{
+    r->result.epochs++;
+    sum_up(r, &r->result);
+    r->underway = false;
+    record(r);
+    for (int i = 0; i < r->trainer->callback_count && ct_ok(); i++) {
+        const ct_callback *c = &r->trainer->callbacks[i];
+
+        if (c->epoch && !c->epoch(c->context, &r->result))
+            r->stopped = true;
+    }
+    if (ct_ok())
+        cti_board_epoch(&r->board, &r->result, is_over(r) || r->stopped);
+}
+
+/* ---- a run ---- */
+
+static ct_status check(const ct_trainer *trainer, const ct_model *model, const ct_loader *train)
+{
+    if (!trainer || !model || !model->params || !model->training_step ||
+        !model->configure_optimizers || !train || trainer->max_epochs < 1)
+        return ct_raise(CT_ERR_ARGUMENT, me,
+                        "a trainer (max_epochs %lld), a model (parameters, training_step, "
+                        "configure_optimizers) and a loader are needed",
                         trainer ? (long long)trainer->max_epochs : 0);
+    if (!(trainer->gradient_clip_val >= 0) || !(trainer->min_delta >= 0))
+        return ct_raise(CT_ERR_ARGUMENT, me, "gradient_clip_val %g or min_delta %g is below 0",
+                        trainer->gradient_clip_val, trainer->min_delta);
+    if (trainer->device != CT_CPU && trainer->device != ct_params_device(model->params))
+        return ct_raise(CT_ERR_DEVICE, me, "the model is on %s, the trainer's device is %s",
+                        ct_device_name(ct_params_device(model->params)),
+                        ct_device_name(trainer->device));
     return CT_OK;
+}
+
+/* False with an error. */
+static bool begin(cti_run *r)
+{
+    const ct_trainer *t = r->trainer;
+    bool resumed = t->resume != NULL;
+
+    r->optimizer = r->model->configure_optimizers(r->model->self);
+    if (!r->optimizer && ct_ok())
+        ct_raise(CT_ERR_ARGUMENT, me, "configure_optimizers returned NULL");
+    ct_zero_grad(r->model->params);
+    r->val_cursor = ct_loader_tell(r->val);
+    if (!ct_ok() || (resumed && cti_checkpoint_read(r, t->resume) != CT_OK) ||
+        cti_csv_open(&r->csv, t->csv, &r->history, resumed) != CT_OK ||
+        cti_events_open(&r->events, t->tensorboard, &r->history, resumed) != CT_OK)
+        return false;
+    if (t->out)
+        ct_params_print(r->model->params, t->out);
+    cti_board_begin(&r->board, t->out, t->plain, t->max_epochs, epochs_done(r));
+    return true;
+}
+
+/* Until it ends, stops or fails. */
+static void run(cti_run *r)
+{
+    r->stopped = cti_stop_asked();
+    while (ct_ok() && !r->stopped && !is_over(r)) {
+        run_training(r);
+        if (ct_ok() && !r->stopped)
+            run_validation(r);
+        if (ct_ok() && !r->stopped)
+            finish_epoch(r);
+    }
+}
+
+/* The last checkpoint and curve, and what the run held. */
+static void end(cti_run *r)
+{
+    cti_board_end(&r->board);
+    if (ct_ok()) {
+        r->result.end = r->stopped ? CT_FIT_STOPPED
+                        : r->result.epochs < r->trainer->max_epochs ? CT_FIT_PATIENCE
+                                                                    : CT_FIT_FINISHED;
+        if (r->trainer->checkpoint && !r->saved && r->result.steps > 0)
+            cti_checkpoint_write(r, r->trainer->checkpoint);
+        if (r->trainer->svg && ct_ok())
+            cti_history_plot(&r->history, r->trainer->svg);
+    }
+    cti_csv_close(&r->csv);
+    cti_events_close(&r->events);
+    cti_history_free(&r->history);
+    ct_state_free(r->state);
+    ct_optimizer_free(r->optimizer);
 }
 
 ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *train,
                  ct_loader *val, ct_fit_result *result)
 {
-    double begun = cti_now();
-    ct_fit_result unwanted;
-    ct_status status;
-    int64_t epoch;
+    cti_run r = { .trainer = trainer, .model = model, .train = train, .val = val,
+                  .awaited = NAN, .csv = { .fd = -1 }, .events = { .fd = -1 } };
 
-    result = result ? result : &unwanted;
-    *result = (ct_fit_result){ .loss = NAN, .perplexity = NAN, .validation_perplexity = NAN };
-    status = ct_ok() ? check(trainer, model, train, val) : ct_error();
-    if (status == CT_OK && trainer->out)
-        ct_params_print(model->params, trainer->out);
-    for (epoch = 1; status == CT_OK && epoch <= trainer->max_epochs; epoch++) {
-        double start = cti_now(), spent;
-        tally t;
-
-        status = run_epoch(model, train, true, epoch, &t);
-        spent = cti_now() - start;
-        if (status != CT_OK)
-            break;
-        result->epochs = epoch;
-        result->tokens += (int64_t)t.tokens;
-        result->loss = t.nats / t.tokens;
-        result->perplexity = perplexity(&t, trainer->perplexity);
-        result->tokens_per_second = t.tokens / (spent > 0 ? spent : 1e-9);
-        if (val)
-            status = run_epoch(model, val, false, epoch, &t);
-        if (val && status == CT_OK)
-            result->validation_perplexity = perplexity(&t, trainer->perplexity);
-        if (status == CT_OK && trainer->out && cti_board_due(epoch, trainer->max_epochs))
-            cti_board_line(trainer->out, epoch, trainer->max_epochs, result,
-                           (cti_now() - begun) / (double)epoch *
-                               (double)(trainer->max_epochs - epoch));
+    r.result = (ct_fit_result){ .loss = NAN, .perplexity = NAN, .bits = NAN,
+                                .validation_loss = NAN, .validation_perplexity = NAN,
+                                .validation_bits = NAN, .gradient_norm = NAN, .clipped = NAN,
+                                .lr = NAN, .tokens_per_second = NAN, .seconds = NAN,
+                                .best_perplexity = NAN };
+    if (ct_ok() && check(trainer, model, train) == CT_OK) {
+        if (begin(&r))
+            run(&r);
+        end(&r);
     }
-    return status;
+    if (result)
+        *result = r.result;
+    return ct_error();
 }

@@ -54,6 +54,9 @@ const cti_cpu_path *cti_cpu_path_get(void);
 
 void cti_cpu_gemm(const cti_gemm *g);
 
+/* The BLAS it uses, with what that says of itself: "OpenBLAS 0.3.21 ... Haswell ...". */
+const char *cti_blas_name(void);
+
 /* A product of fixed small sizes that is repeated: C (m, n) = A (m, k) B (k, n), or A^T B for A (k,
  * m), added to C where accumulate is set; row-major, leading dimensions as given. */
 typedef struct cti_small_gemm {

@@ -332,3 +332,13 @@ void cti_cpu_gemm(const cti_gemm *g)
         cti_parallel(g->batch * j.per_matrix, gemm_piece, &j);
 }
 
+const char *cti_blas_name(void)
+{
+#if defined(HAVE_OPENBLAS_GET_CONFIG)
+    return openblas_get_config();
+#elif defined(CT_HAVE_BLAS)
+    return "BLAS";
+#else
+    return "built-in GEMM";
+#endif
+}

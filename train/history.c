@@ -1,0 +1,167 @@
+/* history.c - what the epochs of a run came to, its CSV file and its curve. */
+#include "tensor/internal.h"
+
+#include "tensor/host.h"
+#include "tensor/read_file.h"
+#include "train/appended.h"
+#include "train/buffer.h"
+#include "train/history.h"
+
+#include <cotangent/train/plot.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const cti_column_names[CTI_COLUMNS] = {
+    "epoch", "step", "tokens", "train_loss", "train_perplexity", "train_bits", "val_loss",
+    "val_perplexity", "val_bits", "grad_norm", "clipped", "lr", "tokens_per_second", "seconds"
+};
+
+static const char *const me = "ct_fit";
+
+bool cti_history_add(cti_history *h, const ct_fit_result *r)
+{
+    const double row[CTI_COLUMNS] = {
+        (double)r->epochs, (double)r->steps, (double)r->tokens, r->loss, r->perplexity, r->bits,
+        r->validation_loss, r->validation_perplexity, r->validation_bits, r->gradient_norm,
+        r->clipped, r->lr, r->tokens_per_second, r->seconds
+    };
+
+    if (h->count == h->room) {
+        int64_t room = 2 * h->room + 16;
+        size_t bytes = sizeof *h->row;
+        void *more = cti_realloc(h->row, (size_t)h->count * bytes, (size_t)room * bytes);
+
+        if (!more) {
+            cti_out_of_memory(me, (size_t)room * bytes);
+            return false;
+        }
+        h->row = more;
+        h->room = room;
+    }
+    memcpy(h->row[h->count++], row, sizeof row);
+    return true;
+}
+
+void cti_history_free(cti_history *h)
+{
+    cti_release(h->row);
+    *h = (cti_history){ 0 };
+}
+
+double *cti_history_column(const cti_history *h, int column)
+{
+    double *values = cti_calloc((size_t)h->count + 1, sizeof *values);
+
+    if (!values)
+        cti_out_of_memory(me, (size_t)h->count * sizeof *values);
+    for (int64_t i = 0; values && i < h->count; i++)
+        values[i] = h->row[i][column];
+    return values;
+}
+
+ct_status cti_history_plot(const cti_history *h, const char *path)
+{
+    const ct_plot_options o = { .x_label = "epoch", .y_label = "perplexity" };
+    double *x = cti_history_column(h, CTI_EPOCH), *y = cti_history_column(h, CTI_PERPLEXITY);
+    double *val = cti_history_column(h, CTI_VAL_PERPLEXITY);
+    const ct_plot_series series[2] = {
+        { .name = "train", .count = h->count, .x = x, .y = y },
+        { .name = "validation", .count = h->count, .x = x, .y = val }
+    };
+    bool validated = val && h->count > 0 && !isnan(val[h->count - 1]);
+    ct_status status = ct_ok() ? ct_plot_save(path, o, 1 + validated, series) : ct_error();
+
+    cti_release(x);
+    cti_release(y);
+    cti_release(val);
+    return status;
+}
+
+/* ---- the CSV file ---- */
+
+static void print_names(cti_buffer *b)
+{
+    for (int c = 0; c < CTI_COLUMNS; c++)
+        cti_buffer_print(b, "%s%s", c ? "," : "", cti_column_names[c]);
+    cti_buffer_print(b, "\n");
+}
+
+static void print_row(cti_buffer *b, const double *row)
+{
+    for (int c = 0; c < CTI_COLUMNS; c++) {
+        if (c)
+            cti_buffer_print(b, ",");
+        if (!isnan(row[c]))
+            cti_buffer_number(b, row[c]);
+    }
+    cti_buffer_print(b, "\n");
+}
+
+/* The length of the line at s, its newline included; 0 for one that does not end. */
+static size_t line_length(const char *s)
+{
+    const char *end = strchr(s, '\n');
+
+    return end ? (size_t)(end - s) + 1 : 0;
+}
+
+/* The old file's line for a row, if it begins with the same numbers: it has the clock's, too. */
+static const char *old_line(const char *old, const double *row)
+{
+    cti_buffer b = { 0 };
+    size_t same = 0;
+
+    print_row(&b, row);
+    for (int commas = 0; !b.failed && commas < CTI_CLOCK; same++)
+        commas += b.bytes[same] == ',';
+    while (!b.failed && line_length(old) && strncmp(old, b.bytes, same) != 0)
+        old += line_length(old);
+    cti_buffer_free(&b);
+    return line_length(old) ? old : NULL;
+}
+
+ct_status cti_csv_open(cti_csv *f, const char *path, const cti_history *h, bool resumed)
+{
+    cti_buffer b = { 0 };
+    char *old = NULL;
+
+    *f = (cti_csv){ path, -1 };
+    if (!path)
+        return CT_OK;
+    if (resumed)
+        old = cti_read_old(me, path, NULL);
+    print_names(&b);
+    for (int64_t i = 0; i < h->count; i++) {
+        const char *line = old ? old_line(old, h->row[i]) : NULL;
+
+        if (line)
+            cti_buffer_add(&b, line, line_length(line));
+        else
+            print_row(&b, h->row[i]);
+    }
+    if (ct_ok() && cti_buffer_save(&b, me, path) == CT_OK)
+        f->fd = cti_append_open(me, path);
+    cti_buffer_free(&b);
+    cti_release(old);
+    return ct_error();
+}
+
+ct_status cti_csv_add(cti_csv *f, const cti_history *h)
+{
+    cti_buffer b = { 0 };
+
+    if (f->fd < 0)
+        return CT_OK;
+    print_row(&b, h->row[h->count - 1]);
+    cti_append(me, f->path, f->fd, &b);
+    cti_buffer_free(&b);
+    return ct_error();
+}
+
+void cti_csv_close(cti_csv *f)
+{
+    cti_append_close(f->fd);
+    f->fd = -1;
+}

@@ -1,0 +1,52 @@
+/* history.h - what the epochs of a run came to, its CSV file and its curve. (internal)
+ *
+ * The CSV file has a line of names and one for each epoch, numbers in the fewest digits that read
+ * back the same, nothing where there is none (no validation, no clock):
+ *
+ *     epoch,step,tokens,train_loss,train_perplexity,train_bits,val_loss,val_perplexity,val_bits,
+ *     grad_norm,clipped,lr,tokens_per_second,seconds
+ */
+#ifndef COTANGENT_TRAIN_HISTORY_H
+#define COTANGENT_TRAIN_HISTORY_H
+
+#include <cotangent/train/trainer.h>
+
+/* The columns of numbers; those up to CTI_CLOCK are the same in every run of the same steps. */
+enum {
+    CTI_EPOCH, CTI_STEP, CTI_TOKENS, CTI_LOSS, CTI_PERPLEXITY, CTI_BITS, CTI_VAL_LOSS,
+    CTI_VAL_PERPLEXITY, CTI_VAL_BITS, CTI_NORM, CTI_CLIPPED, CTI_LR,
+    CTI_CLOCK, CTI_RATE = CTI_CLOCK, CTI_SECONDS, CTI_COLUMNS
+};
+extern const char *const cti_column_names[CTI_COLUMNS];
+
+typedef struct cti_history {
+    double (*row)[CTI_COLUMNS];
+    int64_t count, room;
+} cti_history;
+
+/* Adds the epoch that result is after; false with CT_ERR_MEMORY. */
+bool cti_history_add(cti_history *h, const ct_fit_result *result);
+void cti_history_free(cti_history *h);
+
+/* One column of all rows, to cti_release; NULL with CT_ERR_MEMORY. */
+double *cti_history_column(const cti_history *h, int column);
+
+/* The curve: perplexities over epochs. */
+ct_status cti_history_plot(const cti_history *h, const char *path);
+
+/* ---- the CSV file ---- */
+
+typedef struct cti_csv {
+    const char *path;
+    int fd; /* -1: none */
+} cti_csv;
+
+/* Opens path with h's lines in it, those of an older file where it has them (they know the clock).
+ * path NULL: none. */
+ct_status cti_csv_open(cti_csv *f, const char *path, const cti_history *h, bool resumed);
+
+/* Adds h's last line. */
+ct_status cti_csv_add(cti_csv *f, const cti_history *h);
+void cti_csv_close(cti_csv *f);
+
+#endif

@@ -1,0 +1,58 @@
+/* internal.h - a run of ct_fit, and what its parts do with it. (internal) */
+#ifndef COTANGENT_TRAIN_INTERNAL_H
+#define COTANGENT_TRAIN_INTERNAL_H
+
+#include <cotangent/train/trainer.h>
+
+#include "train/board.h"
+#include "train/events.h"
+#include "train/history.h"
+
+/* What an epoch's batches add up to. */
+typedef struct cti_tally {
+    double nats, exps, tokens, norms, clipped, batches;
+} cti_tally;
+
+typedef struct cti_run {
+    const ct_trainer *trainer;
+    const ct_model *model;
+    ct_loader *train, *val;
+    ct_optimizer *optimizer;
+    ct_state *state;         /* carried from batch to batch; NULL before there is one */
+    ct_cursor val_cursor;    /* where val stood after its last whole pass */
+    bool underway;           /* an epoch was begun and is not finished: */
+    cti_tally tally;         /* what its training came to so far, */
+    double seconds;          /* and how long it took, */
+    double timed;            /* for so many of its tokens (those of this process) */
+    int64_t waited;          /* epochs since the last that was better, for patience: */
+    double awaited;          /* better than this */
+    bool stopped;
+    bool saved;              /* the checkpoint is of this moment */
+    cti_history history;     /* of whole epochs */
+    ct_fit_result result;
+    cti_board board;
+    cti_csv csv;
+    cti_events events;
+} cti_run;
+
+/* ---- checkpoints (checkpoint.c) ---- */
+
+/* Writes the run to path. */
+ct_status cti_checkpoint_write(cti_run *run, const char *path);
+
+/* Puts a run that has not begun where path's was. Nothing moves if path is of another run. */
+ct_status cti_checkpoint_read(cti_run *run, const char *path);
+
+/* ---- values that are not finite (nonfinite.c) ---- */
+
+/* Raise CT_ERR_NUMERIC for the step at hand, whose scope is the innermost: for its loss, and for the
+ * gradient of p that loss has. when is "epoch 2, batch 3 (step 8)". */
+void cti_raise_loss(const ct_params *params, bool training, double loss, const char *when);
+void cti_raise_gradient(ct_tensor *loss, const ct_param *p, const char *when);
+
+/* ---- stopping (signals.c) ---- */
+
+/* True if a stop was asked for; and it is taken: the next run may begin. */
+bool cti_stop_asked(void);
+
+#endif

@@ -864,11 +864,12 @@ static void random_matrix(ct_generator *g, void *p, ct_dtype dtype, int64_t n)
         store(p, dtype, i, ct_random_uniform(g) * 2 - 1);
 }
 
-/* C = alpha op(A) op(B) + beta C, batch times, in padded rows; what is between rows stays. */
-static void gemm_case(ct_generator *g, ct_dtype dtype, int64_t m, int64_t n, int64_t k,
-                      int64_t batch)
+/* C = alpha op(A) op(B) + beta C, batch times, in padded rows; what is between rows stays. bare:
+ * alpha is 1, beta 0 or 1, and A has no padding. */
+static void gemm_case(ct_generator *g, ct_dtype dtype, const int64_t *size_of, bool bare)
 {
     static const double scales[] = { 0, 1, -0.5, 2 };
+    const int64_t m = size_of[0], n = size_of[1], k = size_of[2], batch = size_of[3];
     cti_gemm p = { .dtype = dtype, .trans_a = ct_random_below(g, 2), .m = m, .n = n, .k = k,
                    .batch = batch };
     int64_t rows_a, rows_b, size_a, size_b, size_c, i, j, l, b;
@@ -876,9 +877,9 @@ static void gemm_case(ct_generator *g, ct_dtype dtype, int64_t m, int64_t n, int
     void *pa, *pb;
 
     p.trans_b = ct_random_below(g, 2);
-    p.alpha = scales[1 + ct_random_below(g, 3)];
-    p.beta = scales[ct_random_below(g, 4)];
-    p.lda = (p.trans_a ? m : k) + (int64_t)ct_random_below(g, 4);
+    p.alpha = scales[1 + ct_random_below(g, bare ? 1 : 3)];
+    p.beta = scales[ct_random_below(g, bare ? 2 : 4)];
+    p.lda = (p.trans_a ? m : k) + (int64_t)ct_random_below(g, bare ? 1 : 4);
     p.ldb = (p.trans_b ? k : n) + (int64_t)ct_random_below(g, 4);
     p.ldc = n + (int64_t)ct_random_below(g, 4);
     p.lda += !p.lda;
@@ -946,8 +947,26 @@ START_TEST(gemm)
 
     for (i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (round = 0; round < harness_count(6, 60); round++) {
-            gemm_case(&g, CT_F32, sizes[i][0], sizes[i][1], sizes[i][2], sizes[i][3]);
-            gemm_case(&g, CT_F64, sizes[i][0], sizes[i][1], sizes[i][2], sizes[i][3]);
+            gemm_case(&g, CT_F32, sizes[i], false);
+            gemm_case(&g, CT_F64, sizes[i], false);
+        }
+}
+END_TEST
+
+/* Whole and partial tiles of rows, panels of columns and chunks of k; rows a page apart. */
+START_TEST(gemm_packed)
+{
+    static const int64_t sizes[][4] = { { 64, 32, 128, 1 }, { 65, 33, 129, 1 }, { 130, 100, 70, 1 },
+                                        { 1024, 40, 150, 1 }, { 63, 70, 300, 1 },
+                                        { 20, 300, 20, 1 }, { 300, 1, 257, 1 }, { 70, 64, 1, 1 } };
+    ct_generator g = ct_generator_seed(16);
+    size_t i;
+    int round;
+
+    for (i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (round = 0; round < harness_count(4, 40); round++) {
+            gemm_case(&g, CT_F32, sizes[i], true);
+            gemm_case(&g, CT_F64, sizes[i], true);
         }
 }
 END_TEST
@@ -985,6 +1004,7 @@ int main(void)
     tcase_add_test(tc, reductions);
     tc = harness_case(suite, "gemm");
     tcase_add_test(tc, gemm);
+    tcase_add_test(tc, gemm_packed);
     tcase_add_test(tc, gemm_large_stride);
     return harness_run(suite);
 }

@@ -57,6 +57,12 @@ void cti_cpu_gemm(const cti_gemm *g);
 /* The BLAS it uses, with what that says of itself: "OpenBLAS 0.3.21 ... Haswell ...". */
 const char *cti_blas_name(void);
 
+/* The first m rows of one matrix of g, by BLAS or plain loops, on this thread. */
+void cti_multiply(const cti_gemm *g, int64_t m, const void *a, const void *b, void *c);
+
+/* All of g by compiled kernels, or false: not this way. (packed.c) */
+bool cti_gemm_packed(const cti_gemm *g);
+
 /* A product of fixed small sizes that is repeated: C (m, n) = A (m, k) B (k, n), or A^T B for A (k,
  * m), added to C where accumulate is set; row-major, leading dimensions as given. */
 typedef struct cti_small_gemm {
@@ -69,6 +75,34 @@ typedef struct cti_small_gemm {
 /* Completes g, whose other fields are set. True if there is a kernel compiled for it. */
 bool cti_small_gemm_init(cti_small_gemm *g);
 void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, void *c);
+
+/* A matrix B (k, n) for many products, packed: chunks of k, each of panels of columns, each
+ * contiguous (rows of the chunk, columns of the panel). One chunk and one panel, B as it is, where
+ * nothing is compiled. */
+typedef struct cti_packed {
+    ct_dtype dtype;
+    int64_t k, n;
+    int64_t chunk, width; /* of a chunk and of a panel; the last of each may be less */
+    const void *data;     /* k * n elements */
+} cti_packed;
+
+/* How B is to be packed, data being NULL; then from b (k, n), or (n, k) if trans, into room. */
+cti_packed cti_packed_layout(ct_dtype dtype, int64_t k, int64_t n, int64_t chunk);
+void cti_pack(cti_packed *p, bool trans, const void *b, int64_t ldb, void *room);
+
+/* C (m, n) = A B, or A^T B for A (k, m), added to C where accumulate is set. */
+#define CTI_PRODUCT_ROWS 64   /* rows of C at a time, where there are many */
+#define CTI_PRODUCT_CHUNK 128 /* of k at a time, where A is transposed */
+typedef struct cti_product {
+    const cti_packed *b;
+    int64_t m, lda, ldc;
+    bool trans_a, accumulate, gather;
+    cti_small_gemm part[2][2]; /* a whole or the last chunk, by a whole or the last panel */
+} cti_product;
+
+cti_product cti_product_of(const cti_packed *b, int64_t m, int64_t lda, int64_t ldc, bool trans_a,
+                           bool accumulate);
+void cti_product_run(const cti_product *p, const void *a, void *c);
 
 void cti_cpu_sequence(const cti_sequence *s);
 void cti_cpu_sequence_backward(const cti_sequence *s);

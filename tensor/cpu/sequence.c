@@ -1,7 +1,7 @@
 /* sequence.c - whole-sequence recurrent layers on the CPU.
  *
  * The batch is cut into tiles of rows, by its size alone; a tile goes through all time steps by
- * itself, so that its state stays in cache and tiles need no barrier. W^T is packed once. Each step
+ * itself, so that its state stays in cache and tiles need no barrier. W is packed once. Each step
  * is one small product, accumulated on top of what the input adds, and one pass over the gates. */
 #include "tensor/cpu/cpu.h"
 
@@ -18,8 +18,8 @@ typedef struct layer {
     const cti_sequence *s;
     const cti_row_loops *loops;
     int64_t size, width; /* width: G H */
-    char *packed;        /* forward's scratch: W^T (H, G H), */
-    char *gates, *hn;    /* (B, G H), (B, H) */
+    cti_packed w;        /* W^T (H, G H); backward W (G H, H) */
+    char *gates, *hn;    /* forward's scratch: (B, G H), (B, H) */
 } layer;
 
 static layer layer_of(const cti_sequence *s)
@@ -31,18 +31,8 @@ static layer layer_of(const cti_sequence *s)
     l.loops = s->dtype == CT_F64 ? &path->rows_f64 : &path->rows_f32;
     l.size = (int64_t)ct_dtype_size(s->dtype);
     l.width = cti_gates_of(s->kind) * s->hidden;
-    l.packed = l.gates = l.hn = NULL;
+    l.gates = l.hn = NULL;
     return l;
-}
-
-static void pack(const layer *l)
-{
-    const cti_sequence *s = l->s;
-    const int64_t dim[2] = { s->hidden, l->width };
-    cti_array to = { l->packed, s->dtype, { l->width, 1 } };
-    cti_array from = { (void *)s->w, s->dtype, { 1, s->hidden } };
-
-    cti_cpu_backend.copy(2, dim, &to, &from);
 }
 
 /* Rows row.. of step t of an array (T, B, width). */
@@ -60,18 +50,6 @@ static int64_t before(const cti_sequence *s, int64_t t)
 static int64_t after(const cti_sequence *s, int64_t t)
 {
     return s->reverse ? t : t + 1;
-}
-
-/* (rows, k) times (k, n), or the transpose of an (n, k). */
-static cti_small_gemm product(const layer *l, int64_t rows, int64_t n, int64_t k, bool transposed,
-                              bool accumulate)
-{
-    cti_small_gemm g = { .dtype = l->s->dtype, .m = (int)rows, .n = (int)n, .k = (int)k,
-                         .lda = (int)k, .ldb = (int)(transposed ? k : n), .ldc = (int)n,
-                         .trans_b = transposed, .accumulate = accumulate };
-
-    cti_small_gemm_init(&g);
-    return g;
 }
 
 /* Rows of a tile: fewer for a small batch, so that two threads have work. By shape alone. */
@@ -116,8 +94,21 @@ static void hold_ended(const layer *l, void *array, int64_t t, int64_t row, int6
                    (size_t)(s->hidden * l->size));
 }
 
-static void forward_step(const layer *l, const cti_small_gemm *g, const void *w, int64_t t,
-                         int64_t row, int64_t rows)
+/* gates (rows, G H) += h (rows, H) W^T */
+static void recur(const layer *l, const cti_product *p, const char *h, int64_t rows, char *gates)
+{
+    const cti_sequence *s = l->s;
+    const cti_gemm g = { .dtype = s->dtype, .trans_b = true, .n = l->width, .k = s->hidden,
+                         .batch = 1, .alpha = 1, .beta = 1, .lda = s->hidden, .ldb = s->hidden,
+                         .ldc = l->width };
+
+    if (l->w.data)
+        cti_product_run(p, h, gates);
+    else
+        cti_multiply(&g, rows, h, s->w, gates);
+}
+
+static void forward_step(const layer *l, const cti_product *p, int64_t t, int64_t row, int64_t rows)
 {
     const cti_sequence *s = l->s;
     int64_t n = s->hidden, r;
@@ -131,16 +122,16 @@ static void forward_step(const layer *l, const cti_small_gemm *g, const void *w,
 
         for (r = 0; r < rows; r++) /* the bias, or zeros, under the product */
             l->loops->start_row(l->width, s->bias, scratch + r * l->width * l->size);
-        cti_small_gemm_run(g, h0, w, scratch);
+        recur(l, p, h0, rows, scratch);
         l->loops->gru(rows, n, x, scratch, h0, gates, hn, h);
     } else if (s->kind == CTI_CELL_LSTM) {
         l->loops->add_bias(rows, l->width, x, s->bias, gates);
-        cti_small_gemm_run(g, h0, w, gates);
+        recur(l, p, h0, rows, gates);
         l->loops->lstm(rows, n, gates, at(l, s->c, before(s, t), row, n),
                        at(l, s->c, after(s, t), row, n), h);
     } else {
         l->loops->add_bias(rows, n, x, s->bias, h);
-        cti_small_gemm_run(g, h0, w, h);
+        recur(l, p, h0, rows, h);
         l->loops->activate(s->kind == CTI_CELL_RELU, rows * n, h);
     }
 }
@@ -149,16 +140,14 @@ static void forward_tile(void *context, int64_t tile)
 {
     const layer *l = context;
     const cti_sequence *s = l->s;
-    int64_t row = tile * tile_size(s), rows = tile_rows(s, tile), n = s->hidden, k;
-    bool few = s->steps < FEW;
-    const void *w = few ? s->w : l->packed;
-    cti_small_gemm g = product(l, rows, l->width, n, few, true);
+    int64_t row = tile * tile_size(s), rows = tile_rows(s, tile), k;
+    cti_product p = cti_product_of(&l->w, rows, s->hidden, l->width, false, true);
 
     for (k = 0; k < s->steps; k++) {
         int64_t t = s->reverse ? s->steps - 1 - k : k, active = active_rows(s, row, rows, t);
 
         if (active)
-            forward_step(l, &g, w, t, row, rows);
+            forward_step(l, &p, t, row, rows);
         if (active < rows) {
             hold_ended(l, s->h, t, row, rows);
             if (s->kind == CTI_CELL_LSTM)
@@ -171,11 +160,11 @@ void cti_cpu_sequence(const cti_sequence *s)
 {
     layer l = layer_of(s);
 
-    l.packed = s->scratch;
-    l.gates = l.packed + l.width * s->hidden * l.size;
+    l.gates = (char *)s->scratch + l.width * s->hidden * l.size;
     l.hn = l.gates + s->batch * l.width * l.size;
+    l.w = cti_packed_layout(s->dtype, s->hidden, l.width, s->hidden);
     if (s->steps >= FEW)
-        pack(&l);
+        cti_pack(&l.w, true, s->w, s->hidden, s->scratch);
     cti_parallel(tiles_of(s), forward_tile, &l);
 }
 
@@ -251,7 +240,7 @@ static void backward_tile(void *context, int64_t tile)
     int64_t row = tile * tile_size(s), rows = tile_rows(s, tile), n = s->hidden, k;
     bool gru = s->kind == CTI_CELL_GRU;
     char *dh = at(l, s->dh0, 0, row, n);
-    cti_small_gemm g = product(l, rows, n, l->width, false, gru || s->length);
+    cti_product p = cti_product_of(&l->w, rows, l->width, n, false, gru || s->length);
 
     start(l, dh, s->dh_last, row, rows);
     if (s->dc0)
@@ -264,13 +253,24 @@ static void backward_tile(void *context, int64_t tile)
         else
             gates_backward(l, t, row, rows);
         if (active_rows(s, row, rows, t))
-            cti_small_gemm_run(&g, at(l, gru ? s->dhx : s->dx, t, row, l->width), s->w, dh);
+            cti_product_run(&p, at(l, gru ? s->dhx : s->dx, t, row, l->width), dh);
     }
 }
 
 void cti_cpu_sequence_backward(const cti_sequence *s)
 {
     layer l = layer_of(s);
+    ct_storage *room = NULL;
 
+    if (s->steps >= FEW)
+        room = cti_storage_try(CT_CPU, (size_t)(l.width * s->hidden * l.size));
+    if (room) {
+        l.w = cti_packed_layout(s->dtype, l.width, s->hidden, l.width);
+        cti_pack(&l.w, false, s->w, s->hidden, room->data);
+    } else {
+        l.w = (cti_packed){ s->dtype, l.width, s->hidden, l.width, s->hidden, s->w };
+    }
     cti_parallel(tiles_of(s), backward_tile, &l);
+    if (room)
+        cti_storage_unref(room);
 }

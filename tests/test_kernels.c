@@ -99,6 +99,7 @@ static const struct {
     { "exp", CTI_EW_exp, exp, 1.1 },
     { "tanh", CTI_EW_tanh, tanh, 1.34 },
     { "sigmoid", CTI_EW_sigmoid, sigmoid, 2 },
+    { "log", CTI_EW_log, log, 1 },
 };
 
 START_TEST(accuracy)
@@ -144,12 +145,15 @@ START_TEST(special_values)
 
     for (k = 0; k < path_count; k++) {
         static const float in[] = { 0.0f, -0.0f, INFINITY, -INFINITY, NAN, 0x1p-149f, -0x1p-149f };
-        float e[7], t[7], s[7];
+        float e[7], t[7], s[7], l[7];
         const double none[2] = { 0 };
 
         paths[k]->f32[CTI_EW_exp](7, e, 1, in, 1, NULL, 0, NULL, 0, none);
         paths[k]->f32[CTI_EW_tanh](7, t, 1, in, 1, NULL, 0, NULL, 0, none);
         paths[k]->f32[CTI_EW_sigmoid](7, s, 1, in, 1, NULL, 0, NULL, 0, none);
+        paths[k]->f32[CTI_EW_log](7, l, 1, in, 1, NULL, 0, NULL, 0, none);
+        ck_assert(l[0] == -INFINITY && l[1] == -INFINITY && l[2] == INFINITY && isnan(l[3]));
+        ck_assert(isnan(l[4]) && isnan(l[6]) && fabsf(l[5] + 103.278929f) < 1e-5f);
         ck_assert(e[0] == 1 && e[1] == 1 && e[2] == INFINITY && e[3] == 0 && isnan(e[4]));
         ck_assert(!signbit(e[3]) && e[5] == 1 && e[6] == 1);
         ck_assert(t[0] == 0 && !signbit(t[0]) && t[1] == 0 && signbit(t[1]));
@@ -615,38 +619,76 @@ static void rows_sums(rows_case *c)
     near(c, "sum_squares", c->loops->sum_squares(c->n, c->in), squares, 0x1p-45L * squares);
 }
 
+/* Loss and gradient of rows with targets, one of them ignored, by their formulas. */
+static void rows_loss(rows_case *c, double smoothing, int64_t g_step)
+{
+    int64_t width = 1 + c->n % 61, rows = c->n / width, target[64] = { 0 }, i, k;
+    double loss[64], lse[64], g[64];
+
+    rows = rows < 64 ? rows : 64;
+    for (i = 0; i < rows; i++) {
+        target[i] = i % 5 == 3 ? -1 : i * 7 % width;
+        store(g, c->dtype, i, 0.5L + (real)i / 8);
+    }
+    c->loops->cross_entropy(rows, width, c->in, target, smoothing, loss, lse);
+    c->loops->cross_entropy_backward(rows, width, c->in, target, smoothing, lse, g, g_step, c->out);
+    for (i = 0; i < rows; i++) {
+        const real *x = c->x + i * width, dloss = load(g, c->dtype, i * g_step);
+        real total = 0, sum = 0, want_lse, want = 0;
+
+        for (k = 0; k < width; k++) {
+            total += expl(x[k]);
+            sum += x[k];
+        }
+        want_lse = logl(total);
+        if (target[i] >= 0)
+            want = want_lse - (1 - (real)smoothing) * x[target[i]] - smoothing * sum / width;
+        near(c, "lse", load(lse, c->dtype, i), want_lse, 16 * c->eps);
+        near(c, "loss", load(loss, c->dtype, i), want, 32 * c->eps);
+        for (k = 0; k < width; k++) {
+            want = expl(x[k] - want_lse) - smoothing / width - (k == target[i]) * (1 - smoothing);
+            near(c, "dx", load(c->out, c->dtype, i * width + k), target[i] < 0 ? 0 : dloss * want,
+                 64 * c->eps * dloss);
+        }
+    }
+}
+
 /* Several rows at once are as each alone. */
 static void rows_several(rows_case *c)
 {
     int64_t width = 1 + c->n % 61, rows = c->n / width, i;
     size_t size = ct_dtype_size(c->dtype);
-    double all[4096], one;
+    double most[4096], all[4096], one_most, one;
 
     rows = rows < 4096 ? rows : 4096;
-    c->loops->log_sum_exp(rows, width, c->in, all, NULL);
+    c->loops->log_sum_exp(rows, width, c->in, most, all);
     for (i = 0; i < rows; i++) {
-        c->loops->log_sum_exp(1, width, (const char *)c->in + (size_t)(i * width) * size, &one, NULL);
-        near(c, "log_sum_exp of several rows", all[i], one, 4 * c->eps * (1 + fabsl((real)one)));
+        c->loops->log_sum_exp(1, width, (const char *)c->in + (size_t)(i * width) * size, &one_most,
+                              &one);
+        near(c, "most of several rows", load(most, c->dtype, i), load(&one_most, c->dtype, 0), 0);
+        near(c, "log_sum_exp of several rows", load(all, c->dtype, i), load(&one, c->dtype, 0), 0);
     }
 }
 
 static void rows_softmax(rows_case *c)
 {
-    real most = c->x[0], total = 0, lse, sum = 0;
-    double got_lse, got_sum;
+    real most = c->x[0], total = 0, lse;
+    double got_most, got;
     int64_t i;
 
     for (i = 0; i < c->n; i++)
         most = fmaxl(most, c->x[i]);
-    for (i = 0; i < c->n; i++) {
+    for (i = 0; i < c->n; i++)
         total += expl(c->x[i] - most);
-        sum += c->x[i];
-    }
     lse = most + logl(total);
-    c->loops->log_sum_exp(1, c->n, c->in, &got_lse, &got_sum);
-    near(c, "log_sum_exp", got_lse, lse, 8 * c->eps * (1 + fabsl(logl(total))));
+    c->loops->log_sum_exp(1, c->n, c->in, &got_most, &got);
+    near(c, "most", load(&got_most, c->dtype, 0), most, 0);
+    near(c, "log_sum_exp", load(&got, c->dtype, 0), logl(total),
+         8 * c->eps * (1 + fabsl(logl(total))));
     rows_several(c);
-    near(c, "sum beside it", got_sum, sum, 64 * c->eps * (real)c->n);
+    rows_loss(c, 0, 0);
+    rows_loss(c, 0, 1);
+    rows_loss(c, 0.125, 1);
     c->loops->softmax(false, c->n, c->in, c->out);
     for (i = 0; i < c->n; i++)
         near(c, "softmax", load(c->out, c->dtype, i), expl(c->x[i] - lse),
@@ -655,10 +697,6 @@ static void rows_softmax(rows_case *c)
     for (i = 0; i < c->n; i++)
         near(c, "log_softmax", load(c->out, c->dtype, i), c->x[i] - lse,
              8 * c->eps * (1 + fabsl(c->x[i] - lse)));
-    c->loops->softmax_minus(c->n, c->in, (double)lse, 0.25, -1.5, c->out);
-    for (i = 0; i < c->n; i++)
-        near(c, "softmax_minus", load(c->out, c->dtype, i), -1.5L * (expl(c->x[i] - lse) - 0.25L),
-             16 * c->eps * (1 + fabsl(lse)));
 }
 
 static void rows_update(rows_case *c, bool momentum, bool nesterov)
@@ -744,7 +782,7 @@ END_TEST
 /* Large offsets, infinities and NaN go through softmax as the formula has it. */
 START_TEST(softmax_specials)
 {
-    double lse;
+    float most, lse;
     int k;
 
     for (k = 0; k < path_count; k++) {
@@ -764,10 +802,10 @@ START_TEST(softmax_specials)
         ck_assert(isnan(out[0]) && isnan(out[1]));
         l->softmax(false, 2, nan, out);
         ck_assert(isnan(out[0]) && isnan(out[1]));
-        l->log_sum_exp(1, 2, none, &lse, NULL);
-        ck_assert(lse == -INFINITY);
-        l->log_sum_exp(1, 2, nan, &lse, NULL);
-        ck_assert(isnan(lse));
+        l->log_sum_exp(1, 2, none, &most, &lse);
+        ck_assert(most + lse == -INFINITY);
+        l->log_sum_exp(1, 2, nan, &most, &lse);
+        ck_assert(isnan(most + lse));
     }
 }
 END_TEST
@@ -991,7 +1029,7 @@ int main(void)
     find_paths();
     tc = harness_case(suite, "math");
     tcase_add_test(tc, wished_path);
-    tcase_add_loop_test(tc, accuracy, 0, 3);
+    tcase_add_loop_test(tc, accuracy, 0, 4);
     tcase_add_test(tc, special_values);
     tc = harness_case(suite, "elementwise");
     tcase_add_test(tc, elementwise_loops);

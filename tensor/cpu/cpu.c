@@ -91,36 +91,6 @@ static float float_of_bf16(uint16_t half)
     return f;
 }
 
-static double load_double(const char *p, ct_dtype dtype)
-{
-    float f;
-    uint16_t half;
-    double d;
-    int32_t i;
-    int64_t l;
-
-    switch (dtype) {
-    case CT_F32:
-        memcpy(&f, p, sizeof f);
-        return f;
-    case CT_F64:
-        memcpy(&d, p, sizeof d);
-        return d;
-    case CT_I32:
-        memcpy(&i, p, sizeof i);
-        return i;
-    case CT_I64:
-        memcpy(&l, p, sizeof l);
-        return (double)l;
-    case CT_BOOL:
-        return *(const uint8_t *)p;
-    case CT_BF16:
-        memcpy(&half, p, sizeof half);
-        return float_of_bf16(half);
-    }
-    return 0;
-}
-
 /* to nearest even; a NaN stays one */
 static uint16_t bf16_of(float f)
 {
@@ -873,33 +843,33 @@ static void cpu_softmax(ct_dtype dtype, bool logarithm, int64_t rows, int64_t n,
     run_rows(&j, softmax_piece);
 }
 
-/* loss = lse - (1 - s) x[target] - s mean(x) */
+#define LOSS_ROWS 64
+
+/* Targets at .. at + count - 1, -1 for those that are ignored. */
+static void targets_at(const row_job *j, int64_t at, int64_t count, int64_t *target)
+{
+    int64_t i;
+
+    for (i = 0; i < count; i++) {
+        target[i] = cti_cpu_index_at(j->target, j->index_dtype, at + i);
+        if (target[i] == j->ignore)
+            target[i] = -1;
+    }
+}
+
 static void cross_entropy_piece(void *context, int64_t piece)
 {
     const row_job *j = context;
-    const cti_row_loops *loops = rows_of(j->dtype);
     size_t size = ct_dtype_size(j->dtype);
-    int64_t i, k, end = last_row(j, piece), at;
-    double lse[64], sum[64];
+    int64_t end = last_row(j, piece), target[LOSS_ROWS], at;
 
-    for (at = piece * j->per_piece; at < end; at += 64) {
-        int64_t count = end - at < 64 ? end - at : 64;
-        const char *x = j->in + (size_t)(at * j->n) * size;
+    for (at = piece * j->per_piece; at < end; at += LOSS_ROWS) {
+        int64_t count = end - at < LOSS_ROWS ? end - at : LOSS_ROWS;
 
-        loops->log_sum_exp(count, j->n, x, lse, j->smoothing != 0 ? sum : NULL);
-        for (i = 0; i < count; i++) {
-            double loss = 0;
-
-            k = cti_cpu_index_at(j->target, j->index_dtype, at + i);
-            if (k != j->ignore) {
-                loss = lse[i] - (1 - j->smoothing) *
-                                    load_double(x + (size_t)(i * j->n + k) * size, j->dtype);
-                if (j->smoothing != 0)
-                    loss -= j->smoothing * sum[i] / (double)j->n;
-            }
-            store_double(j->loss + (size_t)(at + i) * size, j->dtype, loss);
-            store_double(j->lse + (size_t)(at + i) * size, j->dtype, lse[i]);
-        }
+        targets_at(j, at, count, target);
+        rows_of(j->dtype)->cross_entropy(count, j->n, j->in + (size_t)(at * j->n) * size, target,
+                                         j->smoothing, j->loss + (size_t)at * size,
+                                         j->lse + (size_t)at * size);
     }
 }
 
@@ -927,24 +897,17 @@ static ct_status cpu_cross_entropy(ct_dtype dtype, ct_dtype index_dtype, int64_t
 static void cross_entropy_backward_piece(void *context, int64_t piece)
 {
     const row_job *j = context;
-    const cti_row_loops *loops = rows_of(j->dtype);
     size_t size = ct_dtype_size(j->dtype);
-    int64_t i;
+    int64_t end = last_row(j, piece), target[LOSS_ROWS], at;
 
-    for (i = piece * j->per_piece; i < last_row(j, piece); i++) {
-        char *out = j->out + (size_t)(i * j->n) * size, *at;
-        int64_t k = cti_cpu_index_at(j->target, j->index_dtype, i);
-        double g = load_double(j->dloss + (size_t)(i * j->dloss_step) * size, j->dtype);
+    for (at = piece * j->per_piece; at < end; at += LOSS_ROWS) {
+        int64_t count = end - at < LOSS_ROWS ? end - at : LOSS_ROWS;
 
-        if (k == j->ignore) {
-            memset(out, 0, (size_t)j->n * size);
-            continue;
-        }
-        loops->softmax_minus(j->n, j->in + (size_t)(i * j->n) * size,
-                             load_double(j->lse + (size_t)i * size, j->dtype),
-                             j->smoothing / (double)j->n, g, out);
-        at = out + (size_t)k * size;
-        store_double(at, j->dtype, load_double(at, j->dtype) - g * (1 - j->smoothing));
+        targets_at(j, at, count, target);
+        rows_of(j->dtype)->cross_entropy_backward(
+            count, j->n, j->in + (size_t)(at * j->n) * size, target, j->smoothing,
+            j->lse + (size_t)at * size, j->dloss + (size_t)(at * j->dloss_step) * size,
+            j->dloss_step, j->out + (size_t)(at * j->n) * size);
     }
 }
 

@@ -15,10 +15,14 @@ typedef struct cti_row_loops {
     double (*sum)(int64_t n, const void *in);
     double (*sum_squares)(int64_t n, const void *in);
     void (*softmax)(bool logarithm, int64_t n, const void *in, void *out);
-    /* of each row the log of the sum of exponentials, and the sum if wanted */
-    void (*log_sum_exp)(int64_t rows, int64_t n, const void *in, double *lse, double *sum);
-    /* out = g (exp(in - lse) - base); the target's share is the caller's */
-    void (*softmax_minus)(int64_t n, const void *in, double lse, double base, double g, void *out);
+    /* of each row the greatest element and the log of the sum of exp(x - most) */
+    void (*log_sum_exp)(int64_t rows, int64_t n, const void *in, void *most, void *log_sum);
+    /* of rows up to 64; target -1: ignored. See loops_loss.h. */
+    void (*cross_entropy)(int64_t rows, int64_t n, const void *in, const int64_t *target,
+                          double smoothing, void *loss, void *lse);
+    void (*cross_entropy_backward)(int64_t rows, int64_t n, const void *in, const int64_t *target,
+                                   double smoothing, const void *lse, const void *dloss,
+                                   int64_t dloss_step, void *din);
     void (*add_row)(int64_t n, void *dst, const void *src);
 
     /* Recurrent cells, rows (rows, width) at a time; see sequence.c. */

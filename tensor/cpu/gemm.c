@@ -120,8 +120,8 @@ static void gemm_piece(void *context, int64_t piece)
     const char *b = (const char *)g->b + matrix * g->b_step * size;
     char *c = (char *)g->c + matrix * g->c_step * size;
 
-    cti_multiply(g, g->m - row < ROWS ? g->m - row : ROWS, a + row * (g->trans_a ? 1 : g->lda) * size,
-             b, c + row * g->ldc * size);
+    cti_multiply(g, g->m - row < ROWS ? g->m - row : ROWS,
+                 a + row * (g->trans_a ? 1 : g->lda) * size, b, c + row * g->ldc * size);
 }
 
 /* beta C alone, for k = 0 */

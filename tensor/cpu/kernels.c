@@ -26,7 +26,7 @@
 #define M_f32_tanh cti_tanhf
 #define M_f32_sigmoid cti_sigmoidf
 #define M_f32_expm1 expm1f
-#define M_f32_log logf
+#define M_f32_log cti_logf
 #define M_f32_log1p log1pf
 #define M_f32_sqrt sqrtf
 #define M_f32_sin sinf
@@ -38,6 +38,7 @@
 #define M_f32_pow powf
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
+#include "tensor/cpu/loops_loss.h"
 #include "tensor/cpu/loops_recurrent.h"
 #include "tensor/cpu/loops_optim.h"
 #undef T
@@ -66,6 +67,7 @@
 #define M_f64_pow pow
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
+#include "tensor/cpu/loops_loss.h"
 #include "tensor/cpu/loops_recurrent.h"
 #include "tensor/cpu/loops_optim.h"
 #undef T
@@ -146,7 +148,8 @@ WHERE(where_8, uint64_t)
 
 #define ROW_LOOPS(type)                                                                           \
     { sum_rows_##type, sum_##type, sum_squares_##type, softmax_##type, log_sum_exp_##type,        \
-      softmax_minus_##type, add_row_##type, add_bias_##type, start_row_##type,                    \
+      cross_entropy_##type, cross_entropy_backward_##type, add_row_##type, add_bias_##type,       \
+      start_row_##type,                                                                           \
       activate_##type, activate_backward_##type, lstm_##type, lstm_backward_##type, gru_##type,   \
       gru_backward_##type, { sgd_##type, adam_##type, rmsprop_##type, adagrad_##type } }
 

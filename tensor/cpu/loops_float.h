@@ -36,7 +36,6 @@
 
 #define LANES 16
 #define BLOCK 1024
-#define CTI_LSE_BLOCK 512 /* elements that log_sum_exp holds */
 
 /* Sixteen partial sums within a block, blocks in double: the order depends on n alone. */
 static double FN(sum)(int64_t n, const void *in)
@@ -81,56 +80,65 @@ static double FN(sum_squares)(int64_t n, const void *in)
     return total;
 }
 
-/* Columns are taken 64 at a time, each with a sum in double. */
+/* The sums of WIDTH columns, in double. */
+#define SUM_COLUMNS(name, WIDTH)                                                                  \
+    static void name(int64_t n, int64_t stride, const T *x, T *o)                                 \
+    {                                                                                             \
+        double total[WIDTH] = { 0 };                                                              \
+        int64_t j;                                                                                \
+        int k;                                                                                    \
+        for (j = 0; j < n; j++)                                                                   \
+            for (k = 0; k < WIDTH; k++)                                                           \
+                total[k] += (double)x[j * stride + k];                                            \
+        for (k = 0; k < WIDTH; k++)                                                               \
+            o[k] = (T)total[k];                                                                   \
+    }
+SUM_COLUMNS(FN(sum_64_columns), 64)
+SUM_COLUMNS(FN(sum_16_columns), 16)
+SUM_COLUMNS(FN(sum_4_columns), 4)
+SUM_COLUMNS(FN(sum_column), 1)
+#undef SUM_COLUMNS
+
 static void FN(sum_rows)(int64_t n, int64_t stride, int64_t width, const void *in, void *out)
 {
     const T *x = in;
     T *o = out;
-    int64_t i, j, k;
+    int64_t i = 0;
 
-    for (i = 0; i < width; i += 64) {
-        double total[64] = { 0 };
-        int64_t m = width - i < 64 ? width - i : 64;
-
-        for (j = 0; j < n; j++) {
-            const T *row = x + j * stride + i;
-
-            if (m == 64)
-                for (k = 0; k < 64; k++)
-                    total[k] += (double)row[k];
-            else
-                for (k = 0; k < m; k++)
-                    total[k] += (double)row[k];
-        }
-        for (k = 0; k < m; k++)
-            o[i + k] = (T)total[k];
-    }
+    for (; i + 64 <= width; i += 64)
+        FN(sum_64_columns)(n, stride, x + i, o + i);
+    for (; i + 16 <= width; i += 16)
+        FN(sum_16_columns)(n, stride, x + i, o + i);
+    for (; i + 4 <= width; i += 4)
+        FN(sum_4_columns)(n, stride, x + i, o + i);
+    for (; i < width; i++)
+        FN(sum_column)(n, stride, x + i, o + i);
 }
 
 /* The greatest of n, n > 0; NaN if one is. */
 static T FN(row_max)(int64_t n, const T *x)
 {
-    T lane[LANES], most = x[0], odd = 0;
-    int64_t i = 0;
-    int l;
+    T lane[LANES], most = x[0];
+    int64_t i;
+    int l, half, odd = 0;
 
     if (n >= LANES) {
-        for (l = 0; l < LANES; l++)
-            lane[l] = x[l];
-        for (i = LANES; i + LANES <= n; i += LANES)
+        for (l = 0; l < LANES; l++) /* the last ones, some of which may come again */
+            lane[l] = x[n - LANES + l];
+        for (i = 0; i + LANES <= n; i += LANES)
             for (l = 0; l < LANES; l++)
                 lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
-        for (l = 0; l < LANES; l++)
-            most = lane[l] > most ? lane[l] : most;
+        for (half = LANES / 2; half > 0; half /= 2)
+            for (l = 0; l < half; l++)
+                lane[l] = lane[l + half] > lane[l] ? lane[l + half] : lane[l];
+        most = lane[0];
+    } else {
+        for (i = 1; i < n; i++)
+            most = x[i] > most ? x[i] : most;
     }
-    for (; i < n; i++)
-        most = x[i] > most ? x[i] : most;
-    for (i = 0; i < n; i++) /* 0, or NaN if there is a NaN or an infinity */
-        odd += x[i] * 0;
-    if (odd != odd)
-        for (i = 0; i < n; i++)
-            most = x[i] != x[i] ? x[i] : most;
-    return most;
+    for (i = 0; i < n; i++)
+        odd |= x[i] != x[i];
+    return odd ? (T)NAN : most;
 }
 
 static void FN(softmax)(bool logarithm, int64_t n, const void *in, void *out)
@@ -155,61 +163,6 @@ static void FN(softmax)(bool logarithm, int64_t n, const void *in, void *out)
         for (i = 0; i < n; i++)
             o[i] = o[i] / total;
     }
-}
-
-/* Rows of n: lse[i], and sum[i] if wanted. Short rows are taken several at a time, so that the
- * exponentials fill vectors. */
-static void FN(log_sum_exp)(int64_t rows, int64_t n, const void *in, double *lse, double *sum)
-{
-    const T *x = in;
-    T e[CTI_LSE_BLOCK];
-    int64_t i, j, at = 0, m, few = n < CTI_LSE_BLOCK ? CTI_LSE_BLOCK / n : 1;
-    T most[CTI_LSE_BLOCK];
-    double total;
-
-    for (at = 0; at < rows; at += few) {
-        int64_t count = rows - at < few ? rows - at : few;
-
-        if (n > CTI_LSE_BLOCK) { /* one long row, in blocks */
-            most[0] = FN(row_max)(n, x + at * n);
-            for (total = 0, i = 0; i < n; i += CTI_LSE_BLOCK) {
-                m = n - i < CTI_LSE_BLOCK ? n - i : CTI_LSE_BLOCK;
-                INDEPENDENT
-                for (j = 0; j < m; j++)
-                    e[j] = M(exp)(x[at * n + i + j] - most[0]);
-                total += FN(sum)(m, e);
-            }
-            lse[at] = isinf(most[0]) ? (double)most[0] : (double)most[0] + log(total);
-            continue;
-        }
-        for (i = 0; i < count; i++) {
-            most[i] = FN(row_max)(n, x + (at + i) * n);
-            INDEPENDENT
-            for (j = 0; j < n; j++)
-                e[i * n + j] = x[(at + i) * n + j] - most[i];
-        }
-        INDEPENDENT
-        for (j = 0; j < count * n; j++)
-            e[j] = M(exp)(e[j]);
-        for (i = 0; i < count; i++)
-            lse[at + i] = isinf(most[i]) ? (double)most[i]
-                                         : (double)most[i] + log(FN(sum)(n, e + i * n));
-    }
-    for (i = 0; sum && i < rows; i++)
-        sum[i] = FN(sum)(n, x + i * n);
-}
-
-static void FN(softmax_minus)(int64_t n, const void *in, double lse, double base, double g,
-                              void *out)
-{
-    const T *x = in;
-    T *o = out;
-    T l = (T)lse, shift = (T)base, scale = (T)g;
-    int64_t i;
-
-    INDEPENDENT
-    for (i = 0; i < n; i++)
-        o[i] = scale * (M(exp)(x[i] - l) - shift);
 }
 
 static void FN(add_row)(int64_t n, void *dst, const void *src)

@@ -90,8 +90,8 @@ static void hold_ended(const layer *l, void *array, int64_t t, int64_t row, int6
 
     for (r = row; r < row + rows; r++)
         if (s->length[r] <= t)
-            memcpy(at(l, array, after(s, t), r, s->hidden), at(l, array, before(s, t), r, s->hidden),
-                   (size_t)(s->hidden * l->size));
+            memcpy(at(l, array, after(s, t), r, s->hidden),
+                   at(l, array, before(s, t), r, s->hidden), (size_t)(s->hidden * l->size));
 }
 
 /* gates (rows, G H) += h (rows, H) W^T */

@@ -2,60 +2,165 @@
  *
  * One job at a time: its owner and the workers draw piece numbers from a counter until none is
  * left. The owner never waits for a worker that has not begun, so a worker that gets no processor
- * costs nothing but the piece it holds. Workers are started at first need and joined at exit; with
- * fewer than wanted, or none, the owner does more itself. A forked child starts with none. */
+ * costs nothing but the piece it holds. Where even that costs much (another process has the worker's
+ * processor), the owner works alone for a while, twice as long each time it happens again: who runs
+ * a piece changes no bit. Who waits spins a little before it sleeps. Workers are started at first
+ * need and joined at exit; with fewer than wanted, or none, the owner does more itself. A forked
+ * child starts with none. */
+#ifdef HAVE_CONFIG_H
+#include <config.h>
+#endif
+
 #include "tensor/internal.h"
 
 #include "tensor/parallel.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #define MOST 256
+#define MOST_BY_DEFAULT 8
+#define SPINS 2000           /* looks before sleep: some 20 to 50 microseconds */
+#define LATE 20000           /* ns that a worker may keep the owner waiting for nothing, and */
+#define FIRST_REST 1000000   /* how long the owner then works alone: this at first, */
+#define LONGEST_REST 500000000 /* and at most */
 
 static struct {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t work, idle;
     pthread_t worker[MOST];
-    int started;
+    int started, asleep;
     bool stop;
     /* the job */
-    uint64_t serial;
+    atomic_uint serial;
     void (*run)(void *, int64_t);
     void *context;
     int64_t pieces;
-    int busy; /* workers inside the job */
+    atomic_int busy; /* workers inside the job */
     atomic_llong next;
 } pool = { .lock = PTHREAD_MUTEX_INITIALIZER,
            .work = PTHREAD_COND_INITIALIZER,
            .idle = PTHREAD_COND_INITIALIZER };
 
-static pthread_mutex_t owner = PTHREAD_MUTEX_INITIALIZER; /* who owns the job */
-static atomic_int wanted = 1;
+static pthread_mutex_t owner = PTHREAD_MUTEX_INITIALIZER; /* who owns the job, and this: */
+static uint64_t alone_until, rest; /* the clock; how long the last rest was */
+
+static atomic_int wanted; /* 0: not yet asked */
 
 int (*cti_thread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *),
                          void *) = pthread_create;
 
-static void draw_pieces(int64_t pieces, void (*run)(void *, int64_t), void *context)
-{
-    int64_t i;
+/* ---- how many threads ---- */
 
-    while ((i = atomic_fetch_add_explicit(&pool.next, 1, memory_order_relaxed)) < pieces)
+/* Processors that a control group's quota grants, rounded up; MOST without one. */
+static int quota(void)
+{
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
+    long long granted, period;
+    int n = MOST;
+
+    if (!f)
+        return n;
+    if (fscanf(f, "%lld %lld", &granted, &period) == 2 && granted > 0 && period > 0 &&
+        granted / period < MOST)
+        n = (int)((granted + period - 1) / period);
+    fclose(f);
+    return n;
+}
+
+/* Processors that this process may use. */
+static int usable(void)
+{
+    int n = 1;
+#ifdef CPU_COUNT
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        n = CPU_COUNT(&set);
+#endif
+    return n < quota() ? n : quota();
+}
+
+static int threads_by_default(void)
+{
+    const char *wish = getenv("COTANGENT_NUM_THREADS");
+    int n = wish ? atoi(wish) : 0;
+
+    if (n < 1 || n > MOST)
+        n = usable() < MOST_BY_DEFAULT ? usable() : MOST_BY_DEFAULT;
+    return n < 1 ? 1 : n;
+}
+
+int ct_num_threads(void)
+{
+    int n = atomic_load_explicit(&wanted, memory_order_relaxed), none = 0;
+
+    if (n == 0) {
+        n = threads_by_default();
+        if (!atomic_compare_exchange_strong(&wanted, &none, n))
+            n = none; /* another thread was first */
+    }
+    return n;
+}
+
+ct_status ct_set_num_threads(int threads)
+{
+    if (threads < 1 || threads > MOST)
+        return ct_raise(CT_ERR_ARGUMENT, "ct_set_num_threads", "%d is not in 1..%d", threads, MOST);
+    atomic_store(&wanted, threads);
+    return CT_OK;
+}
+
+/* ---- workers ---- */
+
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* How many of the pieces it ran. */
+static int64_t draw_pieces(int64_t pieces, void (*run)(void *, int64_t), void *context)
+{
+    int64_t i, count = 0;
+
+    while ((i = atomic_fetch_add_explicit(&pool.next, 1, memory_order_relaxed)) < pieces) {
         run(context, i);
+        count++;
+    }
+    return count;
+}
+
+/* Until there is a job after number seen, or some time has passed. */
+static void look_for_job(unsigned seen)
+{
+    int i;
+
+    for (i = 0; i < SPINS && atomic_load_explicit(&pool.serial, memory_order_relaxed) == seen; i++)
+        relax();
 }
 
 static void *work(void *number)
 {
-    uint64_t seen = 0;
+    unsigned seen = 0;
 
-    pthread_mutex_lock(&pool.lock);
     for (;;) {
-        while (!pool.stop && (pool.serial == seen || !pool.run ||
+        look_for_job(seen);
+        pthread_mutex_lock(&pool.lock);
+        pool.asleep++;
+        while (!pool.stop && (atomic_load(&pool.serial) == seen || !pool.run ||
                               (int)(intptr_t)number + 1 >= atomic_load(&wanted)))
             pthread_cond_wait(&pool.work, &pool.lock);
+        pool.asleep--;
         if (pool.stop)
             break;
-        seen = pool.serial;
+        seen = atomic_load(&pool.serial);
         pool.busy++;
         {
             int64_t pieces = pool.pieces;
@@ -68,6 +173,7 @@ static void *work(void *number)
         }
         if (--pool.busy == 0)
             pthread_cond_signal(&pool.idle);
+        pthread_mutex_unlock(&pool.lock);
     }
     pthread_mutex_unlock(&pool.lock);
     return NULL;
@@ -94,6 +200,7 @@ static void forget_workers(void)
     pthread_cond_init(&pool.work, NULL);
     pthread_cond_init(&pool.idle, NULL);
     pool.started = 0;
+    pool.asleep = 0;
     pool.busy = 0;
     pool.run = NULL;
 }
@@ -128,43 +235,71 @@ static void run_here(int64_t pieces, void (*run)(void *, int64_t), void *context
         run(context, i);
 }
 
-void cti_parallel(int64_t pieces, void (*run)(void *context, int64_t piece), void *context)
-{
-    int threads = atomic_load_explicit(&wanted, memory_order_relaxed);
+/* ---- jobs ---- */
 
-    if (pieces < 2 || threads < 2 || pthread_mutex_trylock(&owner) != 0) {
-        run_here(pieces, run, context);
-        return;
-    }
+static void begin_job(int64_t pieces, void (*run)(void *, int64_t), void *context)
+{
     pthread_mutex_lock(&pool.lock);
-    start_workers(threads - 1);
+    start_workers(ct_num_threads() - 1);
     pool.run = run;
     pool.context = context;
     pool.pieces = pieces;
     atomic_store(&pool.next, 0);
-    pool.serial++;
-    pthread_cond_broadcast(&pool.work);
+    atomic_fetch_add(&pool.serial, 1);
+    if (pool.asleep)
+        pthread_cond_broadcast(&pool.work);
     pthread_mutex_unlock(&pool.lock);
+}
 
-    draw_pieces(pieces, run, context);
+/* No piece is left to draw: who has not begun no longer will, and who has is waited for. */
+static void end_job(void)
+{
+    int i;
 
     pthread_mutex_lock(&pool.lock);
-    pool.run = NULL; /* who has not begun no longer will */
+    pool.run = NULL;
+    pthread_mutex_unlock(&pool.lock);
+    for (i = 0; i < SPINS && atomic_load_explicit(&pool.busy, memory_order_relaxed); i++)
+        relax();
+    pthread_mutex_lock(&pool.lock);
     while (pool.busy)
         pthread_cond_wait(&pool.idle, &pool.lock);
     pthread_mutex_unlock(&pool.lock);
+}
+
+/* After a job of which the owner worked for some time and waited for the workers. */
+static void consider_rest(uint64_t now, uint64_t worked, uint64_t waited)
+{
+    if (waited > worked / 2 + LATE) {
+        rest = rest < FIRST_REST ? FIRST_REST : 2 * rest;
+        rest = rest < LONGEST_REST ? rest : LONGEST_REST;
+        alone_until = now + rest;
+    } else {
+        rest -= rest / 8;
+    }
+}
+
+void cti_parallel(int64_t pieces, void (*run)(void *context, int64_t piece), void *context)
+{
+    uint64_t begun, drawn, ended;
+    int64_t mine;
+
+    if (pieces < 2 || ct_num_threads() < 2 || pthread_mutex_trylock(&owner) != 0) {
+        run_here(pieces, run, context);
+        return;
+    }
+    begun = cti_nanoseconds();
+    if (begun < alone_until) {
+        pthread_mutex_unlock(&owner);
+        run_here(pieces, run, context);
+        return;
+    }
+    begin_job(pieces, run, context);
+    mine = draw_pieces(pieces, run, context);
+    drawn = cti_nanoseconds();
+    end_job();
+    ended = cti_nanoseconds();
+    if (mine < pieces)
+        consider_rest(ended, drawn - begun, ended - drawn);
     pthread_mutex_unlock(&owner);
-}
-
-ct_status ct_set_num_threads(int threads)
-{
-    if (threads < 1 || threads > MOST)
-        return ct_raise(CT_ERR_ARGUMENT, "ct_set_num_threads", "%d is not in 1..%d", threads, MOST);
-    atomic_store(&wanted, threads);
-    return CT_OK;
-}
-
-int ct_num_threads(void)
-{
-    return atomic_load(&wanted);
 }

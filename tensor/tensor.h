@@ -119,8 +119,11 @@ void ct_memory_trim(void) CT_NOSITE;
 
 /* ---- threads ---- */
 
-/* How many threads work on one op, from now on; at least 1, at most 256. The results are the same
- * bits at any number. OpenBLAS is set to one thread for the whole process at first use. */
+/* How many threads work on one op, from now on; at least 1, at most 256. At first it is what the
+ * environment's COTANGENT_NUM_THREADS says, or else the number of processors that this process may
+ * use (affinity, and the control group's quota), at most 8. A thread whose processor others keep
+ * busy is left out for a while, so that a loaded machine costs little. The results are the same bits
+ * at any number. OpenBLAS is set to one thread for the whole process at first use. */
 ct_status ct_set_num_threads(int threads);
 int ct_num_threads(void) CT_NOSITE;
 

@@ -735,6 +735,24 @@ START_TEST(same_bits)
 }
 END_TEST
 
+/* Each in a process of its own, as the environment is asked once. */
+START_TEST(threads_of_environment)
+{
+    static const char *const wish[] = { "3", "256", "0", "257", "many", NULL };
+
+    if (wish[_i])
+        setenv("COTANGENT_NUM_THREADS", wish[_i], 1);
+    else
+        unsetenv("COTANGENT_NUM_THREADS");
+    if (_i < 2)
+        ck_assert_int_eq(ct_num_threads(), atoi(wish[_i]));
+    else
+        ck_assert(ct_num_threads() >= 1 && ct_num_threads() <= 8);
+    ck_assert(ct_set_num_threads(2) == CT_OK);
+    ck_assert_int_eq(ct_num_threads(), 2);
+}
+END_TEST
+
 static void *fingerprint_thread(void *out)
 {
     *(uint64_t *)out = fingerprint();
@@ -866,6 +884,7 @@ int main(void)
     tcase_add_test(tc, handed_over);
     tcase_add_test(tc, outlives_its_thread);
     tcase_add_test(tc, same_bits);
+    tcase_add_loop_test(tc, threads_of_environment, 0, 6);
     tcase_add_test(tc, callers_share);
     tcase_add_loop_test(tc, pieces, 0, 2);
     tcase_add_test(tc, forked);

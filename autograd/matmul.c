@@ -7,6 +7,7 @@
 #include <cotangent/autograd/matmul.h>
 #include <cotangent/autograd/reduce.h>
 #include <cotangent/autograd/shape.h>
+#include <cotangent/tensor/precision.h>
 
 #include <limits.h>
 
@@ -108,7 +109,8 @@ static void multiply(const matrix *a, const matrix *b, ct_tensor *c)
                    .m = c->shape.dim[r - 2], .n = c->shape.dim[r - 1],
                    .k = a->t->shape.dim[ar - 1], .batch = 1, .alpha = 1, .beta = 0,
                    .a = cti_ptr(a->t), .b = cti_ptr(b->t), .c = cti_ptr(c), .lda = a->ld,
-                   .ldb = b->ld, .ldc = c->shape.dim[r - 1] };
+                   .ldb = b->ld, .ldc = c->shape.dim[r - 1],
+                   .bf16 = ct_matmul_precision() == CT_BF16 };
     const cti_backend *be = cti_backend_of(c->device);
 
     for (i = 0; i < r - 2; i++)
@@ -282,7 +284,7 @@ ct_tensor *ct_linear_apply(ct_tensor *x, ct_tensor *w, ct_tensor *b)
                     .n = w->shape.dim[0], .k = w->shape.dim[1], .batch = 1, .alpha = 1,
                     .beta = b ? 1 : 0, .a = cti_ptr(c), .b = cti_ptr(mw.t), .c = cti_ptr(y),
                     .lda = w->shape.dim[1] ? w->shape.dim[1] : 1, .ldb = mw.ld,
-                    .ldc = w->shape.dim[0] };
+                    .ldc = w->shape.dim[0], .bf16 = ct_matmul_precision() == CT_BF16 };
     g.m = g.n ? y->numel / g.n : 0;
     if (b) { /* the sums start from the bias */
         ct_scope s = cti_scope_push();

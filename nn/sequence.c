@@ -8,6 +8,7 @@
 #include <cotangent/autograd/matmul.h>
 #include <cotangent/autograd/reduce.h>
 #include <cotangent/autograd/shape.h>
+#include <cotangent/tensor/precision.h>
 
 #include <string.h>
 
@@ -48,6 +49,7 @@ static cti_sequence describe(const settings *o, const ct_tensor *x, const ct_ten
     s.w = data_of(w);
     s.bias = data_of(bias);
     s.length = data_of(lengths);
+    s.bf16 = ct_matmul_precision() == CT_BF16;
     return s;
 }
 

@@ -68,6 +68,7 @@ typedef struct cti_gemm {
     void *c;
     int64_t lda, ldb, ldc;
     int64_t a_step, b_step, c_step;
+    bool bf16; /* f32: operands are rounded to bf16 first, sums stay f32 */
 } cti_gemm;
 
 typedef enum cti_reduce_op {
@@ -151,6 +152,7 @@ typedef struct cti_sequence {
     void *dx;                      /* (T, B, G H): of x, and (but for GRU) of h W^T */
     void *dhx;                     /* GRU: (T, B, G H), of h W^T + bias */
     void *dh0, *dc0;               /* (B, H) */
+    bool bf16; /* as in cti_gemm, for the products with w */
 } cti_sequence;
 
 /* Elements of scratch that forward needs. */

@@ -12,6 +12,8 @@
 
 #include "tensor/cpu/cpu.h"
 
+#include <cotangent/tensor/precision.h>
+
 static const cti_cpu_path *paths[3];
 static int path_count;
 
@@ -1009,6 +1011,86 @@ START_TEST(gemm_packed)
 }
 END_TEST
 
+static double bf16_of(double v)
+{
+    uint32_t bits = bits_of((float)v);
+
+    bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
+    return (double)float_of(bits);
+}
+
+/* In bf16 a product is that of the rounded operands, in f32. */
+static void gemm_bf16_case(ct_generator *g, int64_t m, int64_t n, int64_t k, int64_t batch)
+{
+    cti_gemm p = { .dtype = CT_F32, .trans_a = ct_random_below(g, 2), .m = m, .n = n, .k = k,
+                   .batch = batch, .alpha = 1, .c_step = m * n, .ldc = n, .bf16 = true };
+    int64_t b, i, j, l;
+    float *x, *y;
+
+    p.trans_b = ct_random_below(g, 2);
+    p.lda = (p.trans_a ? m : k) + (int64_t)ct_random_below(g, 4);
+    p.ldb = (p.trans_b ? k : n) + (int64_t)ct_random_below(g, 4);
+    p.a_step = ct_random_below(g, 2) ? (p.trans_a ? k : m) * p.lda : 0;
+    p.b_step = ct_random_below(g, 2) ? (p.trans_b ? n : k) * p.ldb : 0;
+    p.a = x = malloc((size_t)(batch * (p.trans_a ? k : m) * p.lda) * sizeof *x);
+    p.b = y = malloc((size_t)(batch * (p.trans_b ? n : k) * p.ldb) * sizeof *y);
+    p.c = malloc((size_t)(batch * m * n) * sizeof(float));
+    random_matrix(g, x, CT_F32, batch * (p.trans_a ? k : m) * p.lda);
+    random_matrix(g, y, CT_F32, batch * (p.trans_b ? n : k) * p.ldb);
+    cti_cpu_gemm(&p);
+    for (b = 0; b < batch; b++)
+        for (i = 0; i < m; i++)
+            for (j = 0; j < n; j++) {
+                double want = 0, got = (double)((float *)p.c)[(b * m + i) * n + j];
+
+                for (l = 0; l < k; l++)
+                    want += bf16_of((double)x[b * p.a_step +
+                                              (p.trans_a ? l * p.lda + i : i * p.lda + l)]) *
+                            bf16_of((double)y[b * p.b_step +
+                                              (p.trans_b ? j * p.ldb + l : l * p.ldb + j)]);
+                if (!(fabs(got - want) <= 1e-6 * (double)(k + 1)))
+                    ck_abort_msg("m %lld n %lld k %lld: got %g, expected %g", (long long)m,
+                                 (long long)n, (long long)k, got, want);
+            }
+    free(x);
+    free(y);
+    free(p.c);
+}
+
+START_TEST(gemm_bf16)
+{
+    ct_generator g = ct_generator_seed(17);
+    int round;
+
+    for (round = 0; round < harness_count(6, 60); round++) {
+        gemm_bf16_case(&g, 3, 4, 5, 2);
+        gemm_bf16_case(&g, 70, 40, 33, 1);
+        gemm_bf16_case(&g, 1, 20, 30, 3);
+    }
+}
+END_TEST
+
+/* bf16 is refused until emulation is asked for, and says so. */
+START_TEST(precision)
+{
+    ck_assert(ct_matmul_precision() == CT_F32);
+    ck_assert(ct_set_matmul_precision(CT_BF16) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_set_matmul_precision: products in bf16 are only emulated "
+                                  "here (ct_emulate_bf16 allows that)");
+    ct_error_clear();
+    ck_assert(ct_set_matmul_precision(CT_I32) == CT_ERR_DTYPE);
+    expect_error(CT_ERR_DTYPE, "ct_set_matmul_precision: i32 is neither f32 nor bf16");
+    ct_error_clear();
+    ct_emulate_bf16(true);
+    ck_assert(ct_set_matmul_precision(CT_BF16) == CT_OK);
+    ck_assert(ct_matmul_precision() == CT_BF16);
+    ck_assert(strstr(ct_cpu_info(), "bf16 (emulated)"));
+    ct_emulate_bf16(false);
+    ck_assert(ct_matmul_precision() == CT_F32);
+    ck_assert(strstr(ct_cpu_info(), cti_cpu_path_get()->name));
+}
+END_TEST
+
 /* Row strides that no int of a BLAS holds; one row, so that no such memory is needed. */
 START_TEST(gemm_large_stride)
 {
@@ -1043,6 +1125,8 @@ int main(void)
     tc = harness_case(suite, "gemm");
     tcase_add_test(tc, gemm);
     tcase_add_test(tc, gemm_packed);
+    tcase_add_test(tc, gemm_bf16);
+    tcase_add_test(tc, precision);
     tcase_add_test(tc, gemm_large_stride);
     return harness_run(suite);
 }

@@ -564,6 +564,74 @@ START_TEST(test_steps)
 }
 END_TEST
 
+/* y and gradients of one f32 run, its products in a precision. */
+static results run_f32(int kind, int64_t steps, ct_dtype precision)
+{
+    ct_generator g = ct_generator_seed(70);
+    ct_params *params = ct_params_new((ct_params_options){ .seed = 4 });
+    ct_recurrent *r = plain_module(kind, params, (ct_recurrent_options){ .input_size = 5,
+                                                                         .hidden_size = 40 });
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = random_normal(&g, CT_SHAPE(steps, 20, 5), CT_F32), *y;
+    results out = { .count = 0 };
+    int i;
+
+    ct_emulate_bf16(true);
+    ck_assert(ct_set_matmul_precision(precision) == CT_OK);
+    ct_requires_grad(x, true);
+    y = ct_recurrent_forward(r, x, NULL, NULL);
+    ct_backward(ct_sum(ct_mul(y, random_normal(&g, ct_shape_get(y), CT_F32))));
+    expect_ok();
+    take(&out, y);
+    take(&out, ct_grad_of(x));
+    for (i = 0; i < ct_params_count(params); i++)
+        take(&out, ct_grad_of(ct_param_value(ct_params_at(params, i))));
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(params);
+    ct_emulate_bf16(false);
+    return out;
+}
+
+static double distance(const results *a, const results *b, int i)
+{
+    double most = 0, size = 0;
+    size_t k;
+
+    ck_assert(a->size[i] == b->size[i]);
+    for (k = 0; k < a->size[i]; k++) {
+        double d = fabs(a->at[i][k] - b->at[i][k]);
+
+        most = d > most || isnan(d) ? d : most;
+        size = fmax(size, fabs(b->at[i][k]));
+    }
+    return most / size;
+}
+
+/* In bf16 too whole sequences are as steps are, up to roundings that fall the other way; and both
+ * differ from f32 by no more than bf16's digits, and ReLU's slopes that flip at 0. */
+START_TEST(test_bf16_sequences)
+{
+    const int kind = _i / 2;
+    const int64_t steps = _i % 2 ? 2 : 6;
+    results full = run_f32(kind, steps, CT_F32), whole = run_f32(kind, steps, CT_BF16), by_steps;
+    int i;
+
+    ct_set_whole_sequences(false);
+    by_steps = run_f32(kind, steps, CT_BF16);
+    ct_set_whole_sequences(true);
+    for (i = 0; i < full.count; i++) {
+        double rounding = distance(&whole, &full, i), order = distance(&whole, &by_steps, i);
+
+        ck_assert_msg(order <= 0.01, "result %d: by steps %g", i, order);
+        ck_assert_msg(rounding <= (kind == 1 ? 0.2 : 0.05), "result %d: f32 %g", i, rounding);
+        ck_assert_msg(rounding >= 1e-5 || i > 1, "result %d was not rounded", i);
+    }
+    free_results(&full);
+    free_results(&whole);
+    free_results(&by_steps);
+}
+END_TEST
+
 /* What stands past a row's length changes nothing, not even NaN, and gets the gradient 0. */
 START_TEST(test_padding_is_inert)
 {
@@ -1030,6 +1098,7 @@ int main(void)
 
     tcase_add_loop_test(tc, test_torch, 0, 2);
     tcase_add_loop_test(tc, test_whole_sequences, 0, 64);
+    tcase_add_loop_test(tc, test_bf16_sequences, 0, 8);
     tc = harness_case(suite, "states");
     tcase_add_test(tc, test_begin_state);
     tcase_add_test(tc, test_learned_begin_state);

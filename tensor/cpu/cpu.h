@@ -61,8 +61,17 @@ void cti_cpu_gemm(const cti_gemm *g);
 /* The BLAS it uses, with what that says of itself: "OpenBLAS 0.3.21 ... Haswell ...". */
 const char *cti_blas_name(void);
 
+/* "1.17", or why nothing is compiled at run time. (packed.c) */
+const char *cti_compiler_state(void);
+
+/* Rounds n floats to bf16, in place or not. */
+void cti_round_bf16(int64_t n, const float *in, float *out);
+
 /* The first m rows of one matrix of g, by BLAS or plain loops, on this thread. */
 void cti_multiply(const cti_gemm *g, int64_t m, const void *a, const void *b, void *c);
+
+/* All of g with its operands rounded to bf16; false if there is no memory for their copies. */
+bool cti_gemm_bf16(const cti_gemm *g);
 
 /* All of g by compiled kernels, or false: not this way. (packed.c) */
 bool cti_gemm_packed(const cti_gemm *g);

@@ -154,6 +154,8 @@ void cti_cpu_gemm(const cti_gemm *g)
         scale_only(g);
         return;
     }
+    if (g->bf16 && g->dtype == CT_F32 && cti_gemm_bf16(g))
+        return;
     if (!cti_gemm_packed(g))
         cti_parallel(g->batch * j.per_matrix, gemm_piece, &j);
 }

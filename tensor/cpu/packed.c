@@ -11,6 +11,8 @@
 
 #ifdef CT_HAVE_LIBXSMM
 #include <libxsmm.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 #define MOST_FLOPS (128 * 1024 * 1024) /* of a compiled kernel, by half */
@@ -26,16 +28,51 @@ static void set_target(void)
     libxsmm_init();
 }
 
+/* NULL, or why nothing is compiled. */
+static const char *obstacle;
+
+/* Systems that forbid a process to make code (seccomp, SELinux) refuse one of these. */
+static bool may_make_code(void)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    void *p = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *q = mmap(NULL, page, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bool may = p != MAP_FAILED && q != MAP_FAILED && mprotect(p, page, PROT_READ | PROT_EXEC) == 0;
+
+    if (p != MAP_FAILED)
+        munmap(p, page);
+    if (q != MAP_FAILED)
+        munmap(q, page);
+    return may;
+}
+
+static void set_up(void)
+{
+    if (cti_cpu_path_get() == &cti_cpu_path_base)
+        obstacle = "off: it has no kernels for this code path";
+    else if (!may_make_code())
+        obstacle = "off: the system does not let code be made at run time";
+    else
+        set_target();
+}
+
 static bool may_compile(void)
 {
-    return cti_cpu_path_get() != &cti_cpu_path_base;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, set_up);
+    return !obstacle;
+}
+
+const char *cti_compiler_state(void)
+{
+    return may_compile() ? LIBXSMM_VERSION : obstacle;
 }
 
 /* LIBXSMM is column-major: C^T = B^T A^T. It compiles for what the processor has, which must not be
  * more than the code path in use. */
 static void compile(cti_small_gemm *g)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     const int m = g->n, n = g->m, k = g->k, lda = g->ldb, ldb = g->lda, ldc = g->ldc;
     const int flags = g->trans_a ? LIBXSMM_GEMM_FLAG_TRANS_B : 0;
     const double one = 1, beta = g->accumulate ? 1 : 0;
@@ -43,7 +80,6 @@ static void compile(cti_small_gemm *g)
 
     if (!may_compile() || (int64_t)m * n * k > MOST_FLOPS)
         return;
-    pthread_once(&once, set_target);
     if (g->dtype == CT_F64)
         g->kernel = (void (*)(void))libxsmm_dmmdispatch(m, n, k, &lda, &ldb, &ldc, &one, &beta,
                                                         &flags, NULL);
@@ -68,6 +104,11 @@ static bool run_compiled(const cti_small_gemm *g, const void *a, const void *b, 
 static bool may_compile(void)
 {
     return false;
+}
+
+const char *cti_compiler_state(void)
+{
+    return "is not in this build";
 }
 
 static void compile(cti_small_gemm *g)
@@ -270,6 +311,60 @@ static bool few_rows(const cti_gemm *g)
         return false;
     cti_small_gemm_run(&s, g->a, g->b, g->c);
     return true;
+}
+
+/* Copies of the operands of g in bf16, and g of them. */
+static ct_storage *rounded(const void *x, int64_t matrices, int64_t rows, int64_t columns,
+                           int64_t ld, int64_t step)
+{
+    ct_storage *s = cti_storage_try(CT_CPU, (size_t)(matrices * rows * columns) * sizeof(float));
+    int64_t i, j;
+
+    for (i = 0; s && i < matrices; i++)
+        for (j = 0; j < rows; j++)
+            cti_round_bf16(columns, (const float *)x + i * step + j * ld,
+                           (float *)s->data + (i * rows + j) * columns);
+    return s;
+}
+
+void cti_round_bf16(int64_t n, const float *in, float *out)
+{
+    int64_t i;
+
+    for (i = 0; i < n; i++) {
+        uint32_t bits;
+
+        memcpy(&bits, &in[i], sizeof bits);
+        bits = in[i] != in[i] ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1);
+        bits &= 0xffff0000u;
+        memcpy(&out[i], &bits, sizeof bits);
+    }
+}
+
+bool cti_gemm_bf16(const cti_gemm *g)
+{
+    int64_t matrices_a = g->a_step ? g->batch : 1, matrices_b = g->b_step ? g->batch : 1;
+    int64_t rows_a = g->trans_a ? g->k : g->m, rows_b = g->trans_b ? g->n : g->k;
+    cti_gemm of = *g;
+    ct_storage *a, *b;
+
+    of.bf16 = false;
+    of.lda = g->trans_a ? g->m : g->k;
+    of.ldb = g->trans_b ? g->k : g->n;
+    of.a_step = g->a_step ? g->m * g->k : 0;
+    of.b_step = g->b_step ? g->k * g->n : 0;
+    a = rounded(g->a, matrices_a, rows_a, of.lda, g->lda, g->a_step);
+    b = rounded(g->b, matrices_b, rows_b, of.ldb, g->ldb, g->b_step);
+    if (a && b) {
+        of.a = a->data;
+        of.b = b->data;
+        cti_cpu_gemm(&of);
+    }
+    if (a)
+        cti_storage_unref(a);
+    if (b)
+        cti_storage_unref(b);
+    return a && b;
 }
 
 bool cti_gemm_packed(const cti_gemm *g)

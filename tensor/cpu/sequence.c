@@ -20,6 +20,7 @@ typedef struct layer {
     int64_t size, width; /* width: G H */
     cti_packed w;        /* W^T (H, G H); backward W (G H, H) */
     char *gates, *hn;    /* forward's scratch: (B, G H), (B, H) */
+    float *rounded;      /* bf16: what is multiplied by w, (B, G H) or (B, H); else NULL */
 } layer;
 
 static layer layer_of(const cti_sequence *s)
@@ -32,6 +33,7 @@ static layer layer_of(const cti_sequence *s)
     l.size = (int64_t)ct_dtype_size(s->dtype);
     l.width = cti_gates_of(s->kind) * s->hidden;
     l.gates = l.hn = NULL;
+    l.rounded = NULL;
     return l;
 }
 
@@ -50,6 +52,37 @@ static int64_t before(const cti_sequence *s, int64_t t)
 static int64_t after(const cti_sequence *s, int64_t t)
 {
     return s->reverse ? t : t + 1;
+}
+
+/* rows of width elements, the first of all rows being row, as the product wants them */
+static const void *operand(const layer *l, const void *a, int64_t row, int64_t rows, int64_t width)
+{
+    if (!l->rounded)
+        return a;
+    cti_round_bf16(rows * width, a, l->rounded + row * width);
+    return l->rounded + row * width;
+}
+
+/* W packed in room; in bf16 room goes on with (B, k) for operands. */
+static void pack(layer *l, bool transposed, int64_t k, int64_t n, void *room, bool bf16)
+{
+    const cti_sequence *s = l->s;
+
+    l->w = cti_packed_layout(s->dtype, k, n, k);
+    cti_pack(&l->w, transposed, s->w, s->hidden, room);
+    if (bf16) {
+        cti_round_bf16(k * n, room, room);
+        l->rounded = (float *)room + k * n;
+    }
+}
+
+/* Room of the pool for W and, in bf16, operands (B, k); NULL, without an error, if there is none. */
+static ct_storage *room_for(const layer *l, int64_t k, bool bf16)
+{
+    const cti_sequence *s = l->s;
+
+    return cti_storage_try(CT_CPU, (size_t)((l->width * s->hidden + (bf16 ? s->batch * k : 0)) *
+                                            l->size));
 }
 
 /* Rows of a tile: fewer for a small batch, so that two threads have work. By shape alone. */
@@ -94,8 +127,9 @@ static void hold_ended(const layer *l, void *array, int64_t t, int64_t row, int6
                    at(l, array, before(s, t), r, s->hidden), (size_t)(s->hidden * l->size));
 }
 
-/* gates (rows, G H) += h (rows, H) W^T */
-static void recur(const layer *l, const cti_product *p, const char *h, int64_t rows, char *gates)
+/* gates (rows, G H) += h (rows, H) W^T; row: the first of all rows */
+static void recur(const layer *l, const cti_product *p, const char *h, int64_t row, int64_t rows,
+                  char *gates)
 {
     const cti_sequence *s = l->s;
     const cti_gemm g = { .dtype = s->dtype, .trans_b = true, .n = l->width, .k = s->hidden,
@@ -103,7 +137,7 @@ static void recur(const layer *l, const cti_product *p, const char *h, int64_t r
                          .ldc = l->width };
 
     if (l->w.data)
-        cti_product_run(p, h, gates);
+        cti_product_run(p, operand(l, h, row, rows, s->hidden), gates);
     else
         cti_multiply(&g, rows, h, s->w, gates);
 }
@@ -122,16 +156,16 @@ static void forward_step(const layer *l, const cti_product *p, int64_t t, int64_
 
         for (r = 0; r < rows; r++) /* the bias, or zeros, under the product */
             l->loops->start_row(l->width, s->bias, scratch + r * l->width * l->size);
-        recur(l, p, h0, rows, scratch);
+        recur(l, p, h0, row, rows, scratch);
         l->loops->gru(rows, n, x, scratch, h0, gates, hn, h);
     } else if (s->kind == CTI_CELL_LSTM) {
         l->loops->add_bias(rows, l->width, x, s->bias, gates);
-        recur(l, p, h0, rows, gates);
+        recur(l, p, h0, row, rows, gates);
         l->loops->lstm(rows, n, gates, at(l, s->c, before(s, t), row, n),
                        at(l, s->c, after(s, t), row, n), h);
     } else {
         l->loops->add_bias(rows, n, x, s->bias, h);
-        recur(l, p, h0, rows, h);
+        recur(l, p, h0, row, rows, h);
         l->loops->activate(s->kind == CTI_CELL_RELU, rows * n, h);
     }
 }
@@ -158,14 +192,20 @@ static void forward_tile(void *context, int64_t tile)
 
 void cti_cpu_sequence(const cti_sequence *s)
 {
+    bool bf16 = s->bf16 && s->dtype == CT_F32;
     layer l = layer_of(s);
+    ct_storage *room = bf16 ? room_for(&l, s->hidden, true) : NULL;
 
     l.gates = (char *)s->scratch + l.width * s->hidden * l.size;
     l.hn = l.gates + s->batch * l.width * l.size;
     l.w = cti_packed_layout(s->dtype, s->hidden, l.width, s->hidden);
-    if (s->steps >= FEW)
-        cti_pack(&l.w, true, s->w, s->hidden, s->scratch);
+    if (room)
+        pack(&l, true, s->hidden, l.width, room->data, true);
+    else if (s->steps >= FEW)
+        pack(&l, true, s->hidden, l.width, s->scratch, false);
     cti_parallel(tiles_of(s), forward_tile, &l);
+    if (room)
+        cti_storage_unref(room);
 }
 
 /* ---- backward ---- */
@@ -253,23 +293,20 @@ static void backward_tile(void *context, int64_t tile)
         else
             gates_backward(l, t, row, rows);
         if (active_rows(s, row, rows, t))
-            cti_product_run(&p, at(l, gru ? s->dhx : s->dx, t, row, l->width), dh);
+            cti_product_run(&p, operand(l, at(l, gru ? s->dhx : s->dx, t, row, l->width), row,
+                                        rows, l->width), dh);
     }
 }
 
 void cti_cpu_sequence_backward(const cti_sequence *s)
 {
+    bool bf16 = s->bf16 && s->dtype == CT_F32;
     layer l = layer_of(s);
-    ct_storage *room = NULL;
+    ct_storage *room = s->steps >= FEW || bf16 ? room_for(&l, l.width, bf16) : NULL;
 
-    if (s->steps >= FEW)
-        room = cti_storage_try(CT_CPU, (size_t)(l.width * s->hidden * l.size));
-    if (room) {
-        l.w = cti_packed_layout(s->dtype, l.width, s->hidden, l.width);
-        cti_pack(&l.w, false, s->w, s->hidden, room->data);
-    } else {
-        l.w = (cti_packed){ s->dtype, l.width, s->hidden, l.width, s->hidden, s->w };
-    }
+    l.w = (cti_packed){ s->dtype, l.width, s->hidden, l.width, s->hidden, s->w };
+    if (room)
+        pack(&l, false, l.width, s->hidden, room->data, bf16);
     cti_parallel(tiles_of(s), backward_tile, &l);
     if (room)
         cti_storage_unref(room);

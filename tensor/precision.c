@@ -1,0 +1,45 @@
+/* precision.c - settings of matrix products, and what the CPU uses for them. */
+#include "tensor/internal.h"
+
+#include "tensor/cpu/cpu.h"
+
+#include <cotangent/tensor/precision.h>
+
+#include <stdio.h>
+
+static atomic_bool bf16, emulate;
+
+ct_status ct_set_matmul_precision(ct_dtype precision)
+{
+    static const char *const me = "ct_set_matmul_precision";
+
+    if (precision != CT_F32 && precision != CT_BF16)
+        return ct_raise(CT_ERR_DTYPE, me, "%s is neither f32 nor bf16", ct_dtype_name(precision));
+    if (precision == CT_BF16 && !atomic_load(&emulate))
+        return ct_raise(CT_ERR_ARGUMENT, me,
+                        "products in bf16 are only emulated here (ct_emulate_bf16 allows that)");
+    atomic_store(&bf16, precision == CT_BF16);
+    return CT_OK;
+}
+
+ct_dtype ct_matmul_precision(void)
+{
+    return atomic_load_explicit(&bf16, memory_order_relaxed) ? CT_BF16 : CT_F32;
+}
+
+void ct_emulate_bf16(bool on)
+{
+    atomic_store(&emulate, on);
+    if (!on)
+        atomic_store(&bf16, false);
+}
+
+const char *ct_cpu_info(void)
+{
+    static _Thread_local char line[400];
+
+    snprintf(line, sizeof line, "code path %s; %s; LIBXSMM %s; threads %d; products in %s",
+             cti_cpu_path_get()->name, cti_blas_name(), cti_compiler_state(), ct_num_threads(),
+             ct_matmul_precision() == CT_BF16 ? "bf16 (emulated)" : "f32");
+    return line;
+}

@@ -46,10 +46,14 @@ std::vector<allocation *> &live = *new std::vector<allocation *>;
 
 struct sigaction other_handler;
 
-/* Says what the host did, then lets the signal take its course. */
+/* A kernel's fault ends its launch, as on a GPU. One of the host: says what it did, then lets the
+ * signal take its course. */
 void on_fault(int number, siginfo_t *info, void *more)
 {
     (void)more;
+    if (in_kernel())
+        stop_kernel(cudaErrorIllegalAddress, "out of bounds: an access to address %p",
+                    info->si_addr);
     if (in_arena(info->si_addr)) {
         static const char text[] = "cuda-emu: host pointer: the host touches device memory\n";
         if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
@@ -72,7 +76,7 @@ bool map_arena()
 
     struct sigaction action = {};
     action.sa_sigaction = on_fault;
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    action.sa_flags = SA_SIGINFO | SA_NODEFER; /* stop_kernel does not return */
     sigaction(SIGSEGV, &action, &other_handler);
     return true;
 }

@@ -35,6 +35,9 @@ typedef struct cti_row_loops {
     void (*gru_backward)(int64_t rows, int64_t hidden, const void *gates, const void *hn,
                          const void *h_before, const void *dy, void *dh, void *dx, void *dhx);
 
+    /* m rows of a product: the plain way, in the order of k; see loops_gemm.h */
+    void (*gemm)(const cti_gemm *g, int64_t m, const void *a, const void *b, void *c);
+
     /* elements at .. at + n - 1 of a segment, by rule */
     void (*update[CTI_RULES])(int64_t at, int64_t n, const cti_update *u, const cti_segment *s);
 } cti_row_loops;
@@ -49,7 +52,7 @@ typedef struct cti_cpu_path {
 
 extern const cti_cpu_path cti_cpu_path_base, cti_cpu_path_avx2, cti_cpu_path_avx512;
 
-/* The path in use: the best that this processor has. */
+/* The path in use: the best that this processor has, or base where ct_set_portable asks for it. */
 const cti_cpu_path *cti_cpu_path_get(void);
 
 void cti_cpu_gemm(const cti_gemm *g);

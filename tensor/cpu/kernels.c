@@ -26,7 +26,7 @@
 #define M_f32_tanh cti_tanhf
 #define M_f32_sigmoid cti_sigmoidf
 #define M_f32_expm1 expm1f
-#define M_f32_log logf
+#define M_f32_log (float)cti_log
 #define M_f32_log1p log1pf
 #define M_f32_sqrt sqrtf
 #define M_f32_sin sinf
@@ -40,6 +40,7 @@
 #include "tensor/cpu/loops_float.h"
 #include "tensor/cpu/loops_recurrent.h"
 #include "tensor/cpu/loops_optim.h"
+#include "tensor/cpu/loops_gemm.h"
 #undef T
 #undef FN
 #undef M
@@ -50,11 +51,11 @@
 #define FN(name) name##_f64
 #define M(name) M_f64_##name
 #define K(x) (x)
-#define M_f64_exp exp
+#define M_f64_exp cti_exp
 #define M_f64_tanh tanh
 #define M_f64_sigmoid cti_sigmoid
 #define M_f64_expm1 expm1
-#define M_f64_log log
+#define M_f64_log cti_log
 #define M_f64_log1p log1p
 #define M_f64_sqrt sqrt
 #define M_f64_sin sin
@@ -68,6 +69,7 @@
 #include "tensor/cpu/loops_float.h"
 #include "tensor/cpu/loops_recurrent.h"
 #include "tensor/cpu/loops_optim.h"
+#include "tensor/cpu/loops_gemm.h"
 #undef T
 #undef FN
 #undef M
@@ -148,7 +150,7 @@ WHERE(where_8, uint64_t)
     { sum_rows_##type, sum_##type, sum_squares_##type, softmax_##type, log_sum_exp_##type,        \
       softmax_minus_##type, add_row_##type, add_bias_##type, start_row_##type,                    \
       activate_##type, activate_backward_##type, lstm_##type, lstm_backward_##type, gru_##type,   \
-      gru_backward_##type, { sgd_##type, adam_##type, rmsprop_##type, adagrad_##type } }
+      gru_backward_##type, gemm_##type, { sgd_##type, adam_##type, rmsprop_##type, adagrad_##type } }
 
 const cti_cpu_path PASTE(cti_cpu_path_, CT_CPU_PATH) = {
     .name = NAME(CT_CPU_PATH),

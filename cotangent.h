@@ -41,6 +41,7 @@
 #include <cotangent/nn/dropout.h>
 #include <cotangent/nn/layer_norm.h>
 #include <cotangent/nn/loss.h>
+#include <cotangent/nn/convert.h>
 
 #include <cotangent/optim/optimizer.h>
 #include <cotangent/optim/schedule.h>

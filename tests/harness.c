@@ -7,11 +7,16 @@
 #include <string.h>
 #include <unistd.h>
 
+static char source_folder[4096]; /* absolute: a test may run in a folder of its own */
+
 int harness_run(Suite *suite)
 {
+    const char *srcdir = getenv("srcdir");
     SRunner *runner = srunner_create(suite);
     int failed;
 
+    if (!realpath(srcdir ? srcdir : ".", source_folder))
+        return EXIT_FAILURE;
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);
     srunner_free(runner);
@@ -71,10 +76,9 @@ const char *harness_data(const char *file)
 
 const char *harness_source(const char *file)
 {
-    static char path[4096];
-    const char *srcdir = getenv("srcdir");
+    static char path[sizeof source_folder + 256];
 
-    snprintf(path, sizeof path, "%s/%s", srcdir ? srcdir : ".", file);
+    snprintf(path, sizeof path, "%s/%s", source_folder, file);
     return path;
 }
 

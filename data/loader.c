@@ -329,6 +329,7 @@ ct_status ct_loader_seek(ct_loader *l, ct_cursor at)
         l->epoch++;
     }
     l->next = at.batch;
+    l->ahead[0].batch = l->ahead[1].batch = -1;
     return CT_OK;
 }
 

@@ -331,6 +331,11 @@ START_TEST(grad_refuses)
     ck_assert_ptr_null(g);
     ct_grad(1, &y, 1, &c, NULL, false, &g);
     expect_error(CT_ERR_GRAD, "ct_grad: f64[2] cpu has no history and requires no gradient");
+    ct_grad(1, &y, 1, (ct_tensor *[]){ NULL }, NULL, false, &g);
+    expect_error(CT_ERR_ARGUMENT, "ct_grad: the tensor is NULL");
+    ct_grad(1, (ct_tensor *[]){ NULL }, 1, &x, NULL, false, &g);
+    expect_error(CT_ERR_ARGUMENT, "ct_grad: the tensor is NULL");
+    ck_assert_ptr_null(g);
     ct_grad(0, &y, 1, &x, NULL, false, &g);
     expect_error(CT_ERR_ARGUMENT, "ct_grad: 0 outputs and 1 inputs");
     ct_grad(1, &y, 1, &x, (ct_tensor *[]){ ct_cast(c, CT_F32) }, false, &g);
@@ -1037,10 +1042,13 @@ static ct_tensor *product(int count, ct_tensor *const *inputs, void *context)
 START_TEST(gradcheck_tells_right_from_wrong)
 {
     ct_generator g = ct_generator_seed(1);
+    uint64_t before;
     ct_scope s = ct_scope_begin();
     ct_tensor *in[] = { LEAF(1, 2, -1), LEAF(0.5, 0.1, 0.2) };
 
+    before = g.position;
     ck_assert(ct_gradcheck(product, 2, in, NULL, &g, 0, 0));
+    ck_assert(g.position != before); /* the next check draws other weights */
     ck_assert(ct_gradgradcheck(product, 2, in, NULL, &g, 0, 0));
     EXPECT(in[0], 1, 2, -1); /* put back */
     ck_assert(!ct_gradcheck(wrong_square, 1, in, NULL, &g, 0, 0));

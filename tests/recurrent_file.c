@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <cotangent/autograd/arrange.h>
+
 static uint32_t fnv(const char *name)
 {
     uint32_t h = 2166136261u;
@@ -35,7 +37,7 @@ ct_tensor *made(int config, const char *name, ct_shape shape, ct_dtype dtype, do
 
     for (int64_t i = 0; i < ct_numel(t); i++)
         v[i] = scale * formula(config, name, i);
-    return ct_cast(t, dtype);
+    return ct_to(ct_cast(t, dtype), DEVICE);
 }
 
 config_file open_configs(const char *path)
@@ -97,9 +99,9 @@ call call_of(const config *c, ct_dtype dtype)
         reset[b] = formula(c->number, "reset", b) < 0;
     }
     if (c->lengths)
-        k.more.lengths = ct_from_data(length, CT_SHAPE(c->B), CT_I64, CT_CPU);
+        k.more.lengths = ct_from_data(length, CT_SHAPE(c->B), CT_I64, DEVICE);
     if (is_variant(c, "reset"))
-        k.more.reset = ct_from_data(reset, CT_SHAPE(c->B), CT_BOOL, CT_CPU);
+        k.more.reset = ct_from_data(reset, CT_SHAPE(c->B), CT_BOOL, DEVICE);
     return k;
 }
 
@@ -143,7 +145,7 @@ ct_tensor *gradient_of(ct_tensor *leaf)
 {
     ct_tensor *grad = ct_grad_of(leaf);
 
-    return grad ? grad : ct_zeros(ct_shape_get(leaf), ct_dtype_get(leaf), CT_CPU);
+    return grad ? grad : ct_zeros(ct_shape_get(leaf), ct_dtype_get(leaf), DEVICE);
 }
 
 ct_tensor *result_of(const char *name, const call *k, ct_tensor *y, ct_state *next)

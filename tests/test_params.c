@@ -13,7 +13,7 @@
 
 static ct_params *new_set(uint64_t seed)
 {
-    return ct_params_new((ct_params_options){ .seed = seed });
+    return ct_params_new((ct_params_options){ .device = DEVICE, .seed = seed });
 }
 
 static ct_tensor *value(ct_params *set, const char *name)
@@ -207,7 +207,7 @@ END_TEST
 
 START_TEST(initialisers)
 {
-    ct_params *set = ct_params_new((ct_params_options){ .dtype = CT_F64 });
+    ct_params *set = ct_params_new((ct_params_options){ .device = DEVICE, .dtype = CT_F64 });
     double *v, mean = 0, square = 0;
     int i, n = 20000;
 
@@ -270,7 +270,7 @@ static void *first_forward(void *context)
     const runner *me = context;
     race *r = me->race;
     ct_scope s = ct_scope_begin_no_grad();
-    ct_tensor *x = ct_ones(CT_SHAPE(2, 16), CT_F32, CT_CPU), *y;
+    ct_tensor *x = ct_ones(CT_SHAPE(2, 16), CT_F32, DEVICE), *y;
 
     pthread_barrier_wait(&r->start);
     y = ct_linear_forward(r->linear, x);

@@ -100,7 +100,7 @@ static void expect_same_unrecorded(const config *c, ct_params *params, ct_recurr
 
 static void check_config(const config *c, const want *wants, int n, ct_dtype dtype)
 {
-    ct_params *params = ct_params_new((ct_params_options){ .dtype = dtype });
+    ct_params *params = ct_params_new((ct_params_options){ .device = DEVICE, .dtype = dtype });
     ct_recurrent *r = module_of(c, params);
     ct_scope s = ct_scope_begin();
     call k = call_of(c, dtype);
@@ -173,7 +173,7 @@ static void take(results *r, ct_tensor *t)
 /* Of each row of a batch: 0 to all steps, in any order; the first row of an odd form has all. */
 static ct_tensor *some_lengths(ct_generator *g, int form, int64_t batch, int64_t steps)
 {
-    ct_tensor *t = ct_zeros(CT_SHAPE(batch), CT_I64, CT_CPU);
+    ct_tensor *t = ct_zeros(CT_SHAPE(batch), CT_I64, DEVICE);
     int64_t *length = ct_mutable_data(t), b;
 
     for (b = 0; b < batch; b++)
@@ -187,7 +187,8 @@ static results run_plain_module(int kind, int form, bool ragged, ct_recurrent_op
 {
     const int64_t batch = (int64_t[]){ 1, 5, 64, 150 }[form % 4], steps = form < 4 ? 3 : 9;
     ct_generator g = ct_generator_seed(50 + (uint64_t)form);
-    ct_params *params = ct_params_new((ct_params_options){ .seed = 3, .dtype = CT_F64 });
+    ct_params *params = ct_params_new((ct_params_options){ .seed = 3, .dtype = CT_F64,
+                                                           .device = DEVICE });
     ct_recurrent *r = plain_module(kind, params, o);
     ct_scope s = ct_scope_begin();
     ct_tensor *x = random_normal(&g, CT_SHAPE(batch, steps, o.input_size), CT_F64), *y, *loss;
@@ -276,7 +277,7 @@ END_TEST
 
 static ct_params *set_of(ct_dtype dtype)
 {
-    return ct_params_new((ct_params_options){ .seed = 7, .dtype = dtype });
+    return ct_params_new((ct_params_options){ .device = DEVICE, .seed = 7, .dtype = dtype });
 }
 
 START_TEST(test_begin_state)
@@ -359,8 +360,8 @@ START_TEST(test_states)
     ct_state *kept = ct_begin_state(r, 2), *copy, *picked, *next, *other;
     ct_scope s = ct_scope_begin();
     ct_tensor *h = ct_requires_grad(
-        ct_from_data((double[]){ 1, 2, 3, 4 }, CT_SHAPE(2, 2, 1), CT_F64, CT_CPU), true);
-    ct_tensor *rows = ct_from_data((int64_t[]){ 1, 1, 0 }, CT_SHAPE(3), CT_I64, CT_CPU);
+        ct_from_data((double[]){ 1, 2, 3, 4 }, CT_SHAPE(2, 2, 1), CT_F64, DEVICE), true);
+    ct_tensor *rows = ct_from_data((int64_t[]){ 1, 1, 0 }, CT_SHAPE(3), CT_I64, DEVICE);
     ct_tensor *both[2] = { ct_mul_scalar(h, 2), h };
 
     next = ct_state_of(2, both);
@@ -384,7 +385,7 @@ START_TEST(test_states)
     other = ct_state_of(1, both);
     ct_state_carry(kept, other);
     expect_error(CT_ERR_ARGUMENT, "ct_state_carry: kept (2 tensors) does not take next (1)");
-    ct_state_select(copy, ct_from_data((int64_t[]){ 2 }, CT_SHAPE(1), CT_I64, CT_CPU));
+    ct_state_select(copy, ct_from_data((int64_t[]){ 2 }, CT_SHAPE(1), CT_I64, DEVICE));
     ck_assert_int_eq(ct_error(), CT_ERR_INDEX);
     ct_error_clear();
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -430,7 +431,7 @@ START_TEST(test_padding_is_inert)
     ct_scope s = ct_scope_begin();
     ct_tensor *x = random_normal(&g, CT_SHAPE(4, 3, 2), CT_F64);
     ct_recurrent_call call = {
-        .lengths = ct_from_data((int32_t[]){ 2, 0, 3 }, CT_SHAPE(3), CT_I32, CT_CPU) };
+        .lengths = ct_from_data((int32_t[]){ 2, 0, 3 }, CT_SHAPE(3), CT_I32, DEVICE) };
     static const int length[] = { 2, 0, 3 };
     ct_state *next;
     ct_tensor *y;
@@ -473,7 +474,7 @@ START_TEST(test_dropout_between_layers)
                                                             .dropout = 0.3 });
     ct_scope s = ct_scope_begin_no_grad();
     ct_generator start = *ct_params_generator(params);
-    ct_tensor *x = ct_ones(CT_SHAPE(2000, 1, 1), CT_F64, CT_CPU);
+    ct_tensor *x = ct_ones(CT_SHAPE(2000, 1, 1), CT_F64, DEVICE);
     double *v, *again, kept = 0;
 
     ct_params_init(ct_params_sub(params, "m"), ct_init_constant(1), 1);
@@ -513,7 +514,7 @@ START_TEST(test_recurrent_dropout)
                                                             .nonlinearity = CT_RELU,
                                                             .recurrent_dropout = 0.5 });
     ct_scope s = ct_scope_begin_no_grad();
-    ct_tensor *x = ct_ones(CT_SHAPE(3, 40, 1), CT_F64, CT_CPU);
+    ct_tensor *x = ct_ones(CT_SHAPE(3, 40, 1), CT_F64, DEVICE);
     int dropped = 0;
     double *v;
 
@@ -559,7 +560,7 @@ START_TEST(test_gradcheck)
     in[0] = ct_requires_grad(random_normal(&g, CT_SHAPE(2, 3, 2), CT_F64), true);
     in[1] = ct_requires_grad(random_normal(&g, CT_SHAPE(4, 2, 3), CT_F64), true);
     in[2] = ct_requires_grad(random_normal(&g, CT_SHAPE(4, 2, 3), CT_F64), true);
-    in[lstm ? 3 : 2] = ct_from_data((int64_t[]){ 3, 2 }, CT_SHAPE(2), CT_I64, CT_CPU);
+    in[lstm ? 3 : 2] = ct_from_data((int64_t[]){ 3, 2 }, CT_SHAPE(2), CT_I64, DEVICE);
     ck_assert_msg(ct_gradcheck(y_of, lstm ? 4 : 3, in, r, &g, 0, 0), "%s", ct_error_message());
     ck_assert_msg(ct_gradgradcheck(y_of, lstm ? 4 : 3, in, r, &g, 0, 1e-5), "%s",
                   ct_error_message());
@@ -593,7 +594,7 @@ START_TEST(test_gradcheck_of_sequences)
     int i;
 
     in[0] = ct_requires_grad(random_normal(&g, CT_SHAPE(4, 2, 2), CT_F64), true);
-    in[1] = ct_from_data(lengths[_i / 2 % 2], CT_SHAPE(2), CT_I64, CT_CPU);
+    in[1] = ct_from_data(lengths[_i / 2 % 2], CT_SHAPE(2), CT_I64, DEVICE);
     for (i = 2; i < 2 + states; i++)
         in[i] = ct_requires_grad(random_normal(&g, CT_SHAPE(1 + _i % 2, 2, 3), CT_F64), true);
     ck_assert_msg(ct_gradcheck(sequence_of, 2 + states, in, r, &g, 0, 0), "%s",
@@ -633,8 +634,8 @@ START_TEST(test_delay)
     ct_recurrent *r = ct_recurrent_of(params, "m", &cell,
                                       (ct_recurrent_options){ .hidden_size = 1 });
     ct_scope s = _i ? ct_scope_begin() : ct_scope_begin_no_grad();
-    ct_tensor *x = ct_reshape(ct_arange(1, 6, 1, CT_F64, CT_CPU), CT_SHAPE(5, 1, 1));
-    ct_recurrent_call call = { .data = ct_full(CT_SCALAR, 10, CT_F64, CT_CPU) };
+    ct_tensor *x = ct_reshape(ct_arange(1, 6, 1, CT_F64, DEVICE), CT_SHAPE(5, 1, 1));
+    ct_recurrent_call call = { .data = ct_full(CT_SCALAR, 10, CT_F64, DEVICE) };
 
     expect_values("y", ct_recurrent_forward(r, x, NULL, NULL), (double[]){ 0, 0, 1, 2, 3 }, 5, 0);
     expect_values("y", ct_recurrent_forward_with(r, x, NULL, NULL, call),
@@ -652,7 +653,7 @@ START_TEST(test_wrong_cell)
                                       (ct_recurrent_options){ .hidden_size = 2 });
     ct_scope s = ct_scope_begin();
 
-    ck_assert_ptr_null(ct_recurrent_forward(r, ct_zeros(CT_SHAPE(3, 4, 2), CT_F64, CT_CPU), NULL,
+    ck_assert_ptr_null(ct_recurrent_forward(r, ct_zeros(CT_SHAPE(3, 4, 2), CT_F64, DEVICE), NULL,
                                             NULL));
     expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: a step of the cell wrong gave as y "
                                "f64[4,4] cpu, where it has the shape [4,2]");
@@ -729,20 +730,20 @@ START_TEST(test_bad_calls)
     ct_params *params = set_of(CT_F32);
     ct_recurrent *r = ct_lstm(params, "m", (ct_lstm_options){ .hidden_size = 2, .num_layers = 2 });
     ct_scope s = ct_scope_begin();
-    ct_tensor *x = ct_zeros(CT_SHAPE(4, 3, 5), CT_F32, CT_CPU), *good, *bad, *two[2];
-    ct_tensor *lengths = ct_from_data((int64_t[]){ 4, 5, 1 }, CT_SHAPE(3), CT_I64, CT_CPU);
+    ct_tensor *x = ct_zeros(CT_SHAPE(4, 3, 5), CT_F32, DEVICE), *good, *bad, *two[2];
+    ct_tensor *lengths = ct_from_data((int64_t[]){ 4, 5, 1 }, CT_SHAPE(3), CT_I64, DEVICE);
 
     ck_assert_ptr_nonnull(ct_recurrent_forward(r, x, NULL, NULL));
-    ct_recurrent_forward(r, ct_zeros(CT_SHAPE(4), CT_F32, CT_CPU), NULL, NULL);
+    ct_recurrent_forward(r, ct_zeros(CT_SHAPE(4), CT_F32, DEVICE), NULL, NULL);
     expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[4] cpu is neither (T, B, size) nor "
                                "(T, size), with T of 1 or more");
-    ct_recurrent_forward(r, ct_zeros(CT_SHAPE(0, 3, 5), CT_F32, CT_CPU), NULL, NULL);
+    ct_recurrent_forward(r, ct_zeros(CT_SHAPE(0, 3, 5), CT_F32, DEVICE), NULL, NULL);
     expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[0,3,5] cpu is neither (T, B, size) nor "
                                "(T, size), with T of 1 or more");
-    ct_recurrent_forward(r, ct_zeros(CT_SHAPE(4, 3, 6), CT_F32, CT_CPU), NULL, NULL);
+    ct_recurrent_forward(r, ct_zeros(CT_SHAPE(4, 3, 6), CT_F32, DEVICE), NULL, NULL);
     expect_error(CT_ERR_SHAPE,
                  "ct_param_settle: m.weight_ih_l0 has the shape [8,5], not [8,6]");
-    good = ct_zeros(CT_SHAPE(2, 3, 2), CT_F32, CT_CPU);
+    good = ct_zeros(CT_SHAPE(2, 3, 2), CT_F32, DEVICE);
     ct_recurrent_forward(r, x, ct_state_of(1, &good), NULL);
     expect_error(CT_ERR_SHAPE,
                  "ct_recurrent_forward: a state of 1 tensors for a LSTM, whose state has 2");
@@ -758,7 +759,7 @@ START_TEST(test_bad_calls)
         char text[200];
 
         two[1] = bad = ct_zeros(CT_SHAPE(i == 0 ? 1 : 2, i == 1 ? 4 : 3, i == 2 ? 1 : 2),
-                                i == 3 ? CT_F64 : CT_F32, CT_CPU);
+                                i == 3 ? CT_F64 : CT_F32, DEVICE);
         ct_recurrent_forward(r, x, ct_state_of(2, two), NULL);
         snprintf(text, sizeof text, "ct_recurrent_forward: %s", message[i]);
         expect_error(i == 3 ? CT_ERR_DTYPE : CT_ERR_SHAPE, text);
@@ -829,8 +830,8 @@ static ct_tensor *fibonacci(ct_generator *g, ct_tensor **y)
         for (int t = 2; t < 9; t++)
             x[t][b] = (x[t - 1][b] + x[t - 2][b]) % 5;
     }
-    *y = ct_from_data(x[1], CT_SHAPE(8, 16), CT_I32, CT_CPU);
-    return ct_from_data(x[0], CT_SHAPE(8, 16), CT_I32, CT_CPU);
+    *y = ct_from_data(x[1], CT_SHAPE(8, 16), CT_I32, DEVICE);
+    return ct_from_data(x[0], CT_SHAPE(8, 16), CT_I32, DEVICE);
 }
 
 /* The tag of a token is the token after it: only a look ahead finds it. (T = 6, B = 16) */
@@ -841,8 +842,8 @@ static ct_tensor *look_ahead(ct_generator *g, ct_tensor **y)
     for (int t = 0; t < 7; t++)
         for (int b = 0; b < 16; b++)
             x[t][b] = t < 6 ? (int32_t)ct_random_below(g, 4) : 0;
-    *y = ct_from_data(x[1], CT_SHAPE(6, 16), CT_I32, CT_CPU);
-    return ct_from_data(x[0], CT_SHAPE(6, 16), CT_I32, CT_CPU);
+    *y = ct_from_data(x[1], CT_SHAPE(6, 16), CT_I32, DEVICE);
+    return ct_from_data(x[0], CT_SHAPE(6, 16), CT_I32, DEVICE);
 }
 
 /* RNN, LSTM, GRU, a GRU of two layers and a user's own learn under the same code. A bigram model

@@ -84,7 +84,7 @@ static ct_corpus *corpus_of(size_t letters)
 static ct_loader *windows(const ct_corpus *corpus, int64_t first, int64_t count)
 {
     return ct_windows_new(corpus, (ct_windows_options){ .batch_size = 4, .steps = 5, .first = first,
-                                                        .count = count });
+                                                        .count = count, .device = DEVICE });
 }
 
 typedef struct fixture {
@@ -101,7 +101,7 @@ static void begin(fixture *f)
     f->corpus = corpus_of(60);
     f->train = windows(f->corpus, 0, 10);
     f->val = windows(f->corpus, 10, 5);
-    f->script.params = f->params = ct_params_new((ct_params_options){ .seed = 0 });
+    f->script.params = f->params = ct_params_new((ct_params_options){ .device = DEVICE });
     ct_params_add(f->params, "w", CT_SHAPE(2, 3), ct_init_constant(0));
     f->model = (ct_model){ .self = &f->script, .params = f->params,
                            .training_step = scripted_training,
@@ -283,7 +283,7 @@ static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_stat
     ct_tensor *x = ct_one_hot(ct_transpose(batch->x, 0, 1), m->vocab), *y, *loss;
 
     if (fault == IN_FORWARD)
-        x = ct_matmul(x, ct_ones(CT_SHAPE(3, 3), CT_F32, CT_CPU));
+        x = ct_matmul(x, ct_ones(CT_SHAPE(3, 3), CT_F32, DEVICE));
     y = ct_transpose(ct_linear_forward(m->linear, ct_recurrent_forward(m->rnn, x, state, next)),
                      0, 1);
     loss = ct_cross_entropy(y, batch->y);
@@ -308,7 +308,8 @@ static ct_optimizer *momentum_sgd(void *self)
 
 static rnnlm new_rnnlm(int vocab)
 {
-    rnnlm m = { .params = ct_params_new((ct_params_options){ .seed = 1 }), .vocab = vocab,
+    rnnlm m = { .params = ct_params_new((ct_params_options){ .device = DEVICE, .seed = 1 }),
+                .vocab = vocab,
                 .at = -1 };
 
     m.rnn = ct_rnn(m.params, "rnn", (ct_rnn_options){ .input_size = vocab, .hidden_size = HIDDEN });

@@ -1,6 +1,6 @@
 /* clipping.c - what gradient clipping does: an RNN of ReLUs at a bold learning rate. Left alone,
- * the gradients of some batch explode, and the run ends at the first that is not finite; a bound
- * keeps it alive, and the right one lets it learn fast.
+ * the gradients of some batch explode, and the run ends at the first loss that is not finite; a
+ * bound keeps it alive, and the right one lets it learn fast.
  *
  *     bound perplexity    norm  clipped
  *     none  ends in epoch 2: ... the training loss is -nan in epoch 2, batch 2 (step 10); ...

@@ -1,4 +1,4 @@
-/* one_hot.c - a table of vectors, one for each character, read in three ways that give the same
+/* one_hot.c - a table of vectors, one for each token, read in three ways that give the same
  * numbers from the same weights: a one-hot vector times the table; the same through Linear, which
  * remembers what the vector was made from and takes the row instead of multiplying; and the row by
  * its number, an embedding.

@@ -218,7 +218,7 @@ bool check_redzones(allocation *a, const char *what)
             report(cudaErrorIllegalAddress,
                    "out of bounds: found after %s: byte %ld of an allocation of %zu bytes was "
                    "written",
-                   what, at, a->bytes);
+                   what ? what : kernel_name(), at, a->bytes);
             fill_poison(a->data - REDZONE, REDZONE, POISON_REDZONE);
             for (size_t j = REDZONE + a->bytes; j < a->room; j++)
                 a->data[j - REDZONE] = static_cast<char>(POISON_REDZONE >> (8 * (j % 4)));

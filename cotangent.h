@@ -10,6 +10,7 @@
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/safetensors.h>
 #include <cotangent/tensor/npy.h>
+#include <cotangent/tensor/about.h>
 
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/op.h>

@@ -60,6 +60,10 @@ void cti_cpu_gemm(const cti_gemm *g);
 /* The BLAS it uses, with what that says of itself: "OpenBLAS 0.3.21 ... Haswell ...". */
 const char *cti_blas_name(void);
 
+/* Whether memory may be made executable. Hardened systems refuse it (SELinux's execmem, prctl's
+ * PR_SET_MDWE), and LIBXSMM 1.17 crashes there: it is left alone then. */
+bool cti_may_generate_code(void);
+
 /* A product of fixed small sizes that is repeated: C (m, n) = A (m, k) B (k, n), or A^T B for A (k,
  * m), added to C where accumulate is set; row-major, leading dimensions as given. */
 typedef struct cti_small_gemm {

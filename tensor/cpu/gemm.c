@@ -145,7 +145,8 @@ static void compile(cti_small_gemm *g)
     const double one = 1, beta = g->accumulate ? 1 : 0;
     const float one_f32 = 1, beta_f32 = (float)beta;
 
-    if (cti_cpu_path_get() == &cti_cpu_path_base || (int64_t)m * n * k > 128 * 1024 * 1024)
+    if (cti_cpu_path_get() == &cti_cpu_path_base || (int64_t)m * n * k > 128 * 1024 * 1024 ||
+        !cti_may_generate_code())
         return;
     pthread_once(&once, set_target);
     if (g->dtype == CT_F64)

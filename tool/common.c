@@ -46,6 +46,17 @@ void tool_note(const char *format, ...)
     va_end(args);
 }
 
+void tool_print_error(ct_status status, const char *message, void *context)
+{
+    const char *function = strstr(message, ": ct_"), *reason = NULL;
+
+    (void)status, (void)context;
+    if (function)
+        reason = strstr(function + 2, ": ");
+    fflush(stdout);
+    fprintf(stderr, "cotangent: %s\n", reason ? reason + 2 : message);
+}
+
 int tool_status(void)
 {
     if (fflush(stdout) != 0 || ferror(stdout))
@@ -111,6 +122,7 @@ static ct_device device(const char *name)
     ct_error_set_handler(NULL, NULL);
     found = ct_device_named(name);
     snprintf(reason, sizeof reason, "%s", ct_error_message());
+    ct_error_set_handler(tool_print_error, NULL);
     if (!ct_ok())
         tool_refuse("--device: %s", strstr(reason, "named: ") ? strstr(reason, "named: ") + 7
                                                               : reason);

@@ -66,18 +66,6 @@ static void print_version(FILE *out, struct argp_state *state)
     fprintf(out, "cotangent %s\n", ct_version());
 }
 
-/* The reason alone: not which call of ours the library blames. */
-static void print_error(ct_status status, const char *message, void *context)
-{
-    const char *function = strstr(message, ": ct_"), *reason = NULL;
-
-    (void)status, (void)context;
-    if (function)
-        reason = strstr(function + 2, ": ");
-    fflush(stdout);
-    fprintf(stderr, "cotangent: %s\n", reason ? reason + 2 : message);
-}
-
 int main(int argc, char **argv)
 {
     static char name[64];
@@ -89,7 +77,7 @@ int main(int argc, char **argv)
 
     argp_err_exit_status = TOOL_USAGE;
     argp_program_version_hook = print_version;
-    ct_error_set_handler(print_error, NULL);
+    ct_error_set_handler(tool_print_error, NULL);
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &in);
     snprintf(name, sizeof name, "cotangent %s", in.command->name);
     argv[in.at] = name;

@@ -34,6 +34,9 @@ int tool_fail(const char *format, ...) CT_PRINTF(1, 2);
 /* One line on stderr, "note: ...". */
 void tool_note(const char *format, ...) CT_PRINTF(1, 2);
 
+/* The library's handler: the reason alone, not which call of ours it blames. */
+void tool_print_error(ct_status status, const char *message, void *context);
+
 /* TOOL_OK, or TOOL_FAILED if an error of the library stands (its line was printed when it came), or
  * what was printed did not all reach stdout (a line says why). */
 int tool_status(void);

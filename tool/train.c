@@ -379,7 +379,9 @@ static void fit(const options *o, ct_lm *m, const ct_corpus *corpus, ct_loader *
     if (ct_fit(&trainer, &model, train, val, &result) == CT_OK) {
         note_run(o, m, &result);
         if (ct_lm_save(m, o->output) == CT_OK && !o->quiet)
-            printf("perplexity %.2f; the model is in %s\n", result.perplexity, o->output);
+            printf("%s after %lld epochs: perplexity %.2f; the model is in %s\n",
+                   result.end == CT_FIT_STOPPED ? "stopped" : "done", (long long)result.epochs,
+                   result.perplexity, o->output);
     }
     free(description);
 }

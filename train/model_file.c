@@ -319,8 +319,7 @@ static char *token_of(const char *path, const json_t *item, size_t at)
     return NULL;
 }
 
-/* Whether the description's first tokens are ones of its kind is nobody's concern: a token that
- * never comes is merely of no use. */
+/* A token that no text of its kind can have is not refused: it is merely of no use. */
 static ct_vocab *get_vocabulary(const char *path, const json_t *d)
 {
     const json_t *list;

@@ -11,6 +11,7 @@
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/safetensors.h>
 #include <cotangent/tensor/npy.h>
+#include <cotangent/tensor/about.h>
 
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/op.h>
@@ -42,6 +43,7 @@
 #include <cotangent/nn/dropout.h>
 #include <cotangent/nn/layer_norm.h>
 #include <cotangent/nn/loss.h>
+#include <cotangent/nn/convert.h>
 
 #include <cotangent/optim/optimizer.h>
 #include <cotangent/optim/schedule.h>

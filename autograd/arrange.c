@@ -356,12 +356,29 @@ ct_tensor *ct_ones_like(const ct_tensor *x)
 
 /* ---- devices ---- */
 
+static void to_grad(ct_node *n, ct_tensor *const *dout)
+{
+    const ct_device *from = ct_attributes(n);
+
+    ct_add_grad(n, 0, ct_to(dout[0], *from));
+}
+
+static const ct_op to_op = { .name = "ct_to", .inputs = 1, .outputs = 1, .backward = to_grad };
+
 ct_tensor *ct_to(ct_tensor *x, ct_device device)
 {
+    ct_tensor *y;
+
     if (!cti_usable("ct_to", x))
         return NULL;
     if (device == x->device)
         return x;
-    ct_raise(CT_ERR_DEVICE, "ct_to", "x %s: there is no device %d", cti_describe(x).s, device);
-    return NULL;
+    if (!cti_backend_of(device)) {
+        ct_raise(CT_ERR_DEVICE, "ct_to", "x %s: there is no device %d", cti_describe(x).s, device);
+        return NULL;
+    }
+    y = cti_new("ct_to", x->shape, x->dtype, device);
+    if (!y || !cti_copy_across("ct_to", y, x))
+        return NULL;
+    return ct_record(&to_op, 1, &x, 1, &y, &x->device, sizeof x->device) ? y : NULL;
 }

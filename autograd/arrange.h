@@ -39,7 +39,8 @@ ct_tensor *ct_full_like(const ct_tensor *x, double value);
 ct_tensor *ct_zeros_like(const ct_tensor *x);
 ct_tensor *ct_ones_like(const ct_tensor *x);
 
-/* x on a device: x itself if it is there. CT_ERR_DEVICE for one that does not exist. */
+/* x on a device: x itself if it is there, else a copy, whose gradient goes back to x's. What is on
+ * an asynchronous device is waited for (tensor/device.h). CT_ERR_DEVICE for one that does not exist. */
 ct_tensor *ct_to(ct_tensor *x, ct_device device);
 
 #ifdef __cplusplus

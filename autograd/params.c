@@ -584,6 +584,81 @@ ct_status ct_params_init(ct_params *set, ct_init init, uint64_t seed)
     return ct_error();
 }
 
+/* ---- to a device ---- */
+
+/* A copy on the device, of the innermost scope; NULL for NULL, and with an error. */
+static ct_tensor *moved(const ct_tensor *t, ct_device device)
+{
+    ct_tensor *y = t ? cti_new("ct_params_to", t->shape, t->dtype, device) : NULL;
+
+    return y && cti_copy_across("ct_params_to", y, t) ? y : NULL;
+}
+
+/* t gets y's memory, and y t's: the handle stays. What was saved of t for backward is out of date. */
+static void trade(ct_tensor *t, ct_tensor *y)
+{
+    ct_storage *mine = t->storage;
+    unsigned version = atomic_load(&mine->version) + 1;
+
+    t->storage = y->storage;
+    y->storage = mine;
+    y->device = t->device;
+    y->offset = t->offset;
+    t->offset = 0;
+    memcpy(t->stride, y->stride, sizeof t->stride);
+    t->contiguous = 1;
+    t->device = t->storage->device;
+    atomic_store(&t->storage->version, version);
+}
+
+/* All copies before the first trade: it is all or nothing. */
+static void move_all(root *r, ct_device device, ct_tensor **copy)
+{
+    int i;
+
+    for (i = 0; i < r->count && ct_ok(); i++) {
+        copy[2 * i] = moved(r->entry[i]->value, device);
+        copy[2 * i + 1] = moved(cti_leaf_grad(r->entry[i]->value), device);
+    }
+    for (i = 0; i < r->count && ct_ok(); i++) {
+        if (copy[2 * i])
+            trade(r->entry[i]->value, copy[2 * i]);
+        if (copy[2 * i + 1])
+            trade(cti_leaf_grad(r->entry[i]->value), copy[2 * i + 1]);
+    }
+    if (ct_ok())
+        r->options.device = device;
+}
+
+ct_status ct_params_to(ct_params *set, ct_device device)
+{
+    static const char *const me = "ct_params_to";
+    ct_tensor **copy;
+    ct_scope s;
+
+    if (!cti_sink_allowed())
+        return ct_error();
+    if (!set || set->prefix[0])
+        return ct_raise(CT_ERR_ARGUMENT, me, "%s", set ? "a set moves as a whole, not in parts"
+                                                       : "set is NULL");
+    if (!cti_backend_of(device))
+        return ct_raise(CT_ERR_DEVICE, me, "there is no device %d", device);
+    if (device == set->root->options.device)
+        return CT_OK;
+    copy = cti_calloc((size_t)set->root->count * 2 + 1, sizeof *copy);
+    if (!copy) {
+        cti_out_of_memory(me, sizeof *copy);
+        return ct_error();
+    }
+    pthread_mutex_lock(&set->root->lock);
+    s = cti_scope_push();
+    move_all(set->root, device, copy);
+    cti_scope_pop(s);
+    pthread_mutex_unlock(&set->root->lock);
+    cti_release(copy);
+    return ct_error();
+}
+
 void ct_params_train(ct_params *set, bool training)
 {
     if (set)

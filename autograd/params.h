@@ -101,6 +101,13 @@ void ct_param_set_init(ct_param *p, ct_init init) CT_NOSITE;
  * stands. Stops at the first that init cannot fill: those before it have their new values. */
 ct_status ct_params_init(ct_params *set, ct_init init, uint64_t seed);
 
+/* Moves all values of a whole set, its gradients and what modules keep in it to a device; what is
+ * made or loaded later is there, too. Handles stay what they were; an optimiser's state follows at
+ * its next step, a recurrent state does not (ct_state_to). Not while history of the values is open:
+ * backward finds them changed. CT_ERR_DEVICE, CT_ERR_MEMORY; CT_ERR_ARGUMENT for a part of a set.
+ * After an error the set is where it was. A sink: does nothing while an error stands. */
+ct_status ct_params_to(ct_params *set, ct_device device);
+
 /* ---- training ---- */
 
 /* Switches the whole set between training, in which it begins, and evaluation: dropout acts in the

@@ -2,6 +2,7 @@
 #include "tensor/internal.h"
 
 #include "data/fetch.h"
+#include "tensor/atomic_file.h"
 #include "tensor/host.h"
 
 #include <errno.h>
@@ -69,71 +70,21 @@ static void make_parents(char *path)
     }
 }
 
-static bool write_all(int fd, const char *bytes, size_t size)
-{
-    while (size) {
-        ssize_t n = cti_file_calls.write(fd, bytes, size);
-
-        if (n < 0 && errno != EINTR)
-            return false;
-        if (n > 0) {
-            bytes += n;
-            size -= (size_t)n;
-        }
-    }
-    return true;
-}
-
-/* Opens a file that was not there, named path.PID-N.tmp in temp; -1 and errno on failure. */
-static int open_temp(const char *path, char *temp, size_t room)
-{
-    int n, fd = -1;
-
-    for (n = 0; n < 100; n++) {
-        snprintf(temp, room, "%s.%ld-%d.tmp", path, (long)getpid(), n);
-        fd = cti_file_calls.open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-        if (fd >= 0 || errno != EEXIST)
-            break;
-    }
-    return fd;
-}
-
-/* As cti_cache_write, with errno as the reason; temp is room for the temporary file's name. */
-static bool write_whole(const char *path, char *temp, size_t room, const void *bytes, size_t size)
-{
-    int fd = open_temp(path, temp, room), error;
-    bool done;
-
-    if (fd < 0)
-        return false;
-    done = write_all(fd, bytes, size) && cti_file_calls.fsync(fd) == 0;
-    error = errno;
-    if (cti_file_calls.close(fd) != 0 && done) {
-        done = false;
-        error = errno;
-    }
-    if (done && cti_file_calls.rename(temp, path) == 0)
-        return true;
-    if (done)
-        error = errno;
-    cti_file_calls.unlink(temp);
-    errno = error;
-    return false;
-}
-
 bool cti_cache_write(char *path, const void *bytes, size_t size, cti_reasons *why)
 {
-    size_t room = strlen(path) + 48;
-    char *temp = cti_calloc(room, 1);
+    cti_atomic_file f;
     bool done;
 
     make_parents(path);
-    if (!temp)
-        errno = ENOMEM;
-    done = temp && write_whole(path, temp, room, bytes, size);
+    done = cti_atomic_begin(&f, NULL, path);
+    if (done && cti_atomic_write(&f, bytes, size)) {
+        done = cti_atomic_commit(&f);
+    } else if (done) {
+        cti_atomic_abort(&f);
+        done = false;
+    }
     if (!done)
-        cti_because(why, "not cached: %s", strerror(errno));
-    cti_release(temp);
+        cti_because(why, "not cached: %s", strerror(f.error));
     return done;
 }
 

@@ -16,6 +16,13 @@ typedef struct cti_side {
     char *buffer;   /* a batch on its way to the device */
 } cti_side;
 
+/* A batch on its way to an asynchronous device (ahead.c). */
+typedef struct cti_ahead {
+    ct_tensor *place[2]; /* owned: x, y */
+    void *used, *there;  /* events: what was there has been read; the batch is there */
+    int64_t batch;       /* its number in the epoch, -1 for none */
+} cti_ahead;
+
 struct ct_loader {
     const char *function;  /* that made it, for messages */
     cti_cut cut;
@@ -34,7 +41,21 @@ struct ct_loader {
     int64_t rows;          /* in all batches of an epoch; sequential: columns of a row */
     int64_t batches, next; /* of an epoch; the number of the one to give */
     int64_t *order;        /* of the rows, for those that shuffle; else NULL */
+
+    int64_t most_rows;     /* of a batch */
+    cti_ahead ahead[2];    /* in turn, */
+    int turn;              /* whose it is */
 };
+
+/* Rows of a batch of the epoch; and its x or y, (rows, ...), into the side's buffer. */
+int64_t cti_loader_rows(const ct_loader *l, int64_t batch);
+void cti_loader_gather(const ct_loader *l, cti_side *side, int64_t batch, int64_t rows);
+
+/* On an asynchronous device: sends a batch on its way; gives batch number l->next, and sends the
+ * one after it; frees both places. false with an error. */
+bool cti_ahead_send(ct_loader *l, cti_ahead *a, int64_t batch);
+bool cti_ahead_next(ct_loader *l, ct_batch *batch);
+void cti_ahead_free(ct_loader *l);
 
 /* A copy of draft, whose sizes fit its data, with its buffers; order is for so many rows, 0 for
  * none. Owns draft's values, and frees them if it fails. */

@@ -65,45 +65,59 @@ ct_status ct_loader_begin(ct_loader *l)
     draw(l, l->fixed);
     l->epoch++;
     l->next = 0;
+    l->ahead[0].batch = l->ahead[1].batch = -1;
     return CT_OK;
 }
 
 /* ---- a batch ---- */
 
-/* Where row r of the next batch begins, as an index into the ids. */
-static int64_t row_start(const ct_loader *l, int64_t r)
+/* Where row r of a batch begins, as an index into the ids. */
+static int64_t row_start(const ct_loader *l, int64_t batch, int64_t r)
 {
-    int64_t row = l->next * l->batch + r;
+    int64_t row = batch * l->batch + r;
 
     if (l->cut == CTI_SEQUENTIAL)
-        return l->offset + r * l->rows + l->next * l->steps;
+        return l->offset + r * l->rows + batch * l->steps;
     if (l->order)
         row = l->order[row];
     return l->cut == CTI_WINDOWS ? l->first + row : l->offset + row * l->steps;
 }
 
-/* Rows of the next batch: the last one of windows may be smaller. */
-static int64_t batch_rows(const ct_loader *l)
+/* The last one of windows may be smaller. */
+int64_t cti_loader_rows(const ct_loader *l, int64_t batch)
 {
-    int64_t left = l->rows - l->next * l->batch;
+    int64_t left = l->rows - batch * l->batch;
 
     return l->cut == CTI_WINDOWS && left < l->batch ? left : l->batch;
 }
 
-/* x or y of the next batch, (rows, ...) */
-static ct_tensor *side_of(const ct_loader *l, cti_side *side, int64_t rows)
+void cti_loader_gather(const ct_loader *l, cti_side *side, int64_t batch, int64_t rows)
 {
     int64_t r;
 
     for (r = 0; r < rows; r++)
         memcpy(side->buffer + (size_t)r * side->row_bytes,
-               side->from + (size_t)row_start(l, r) * side->unit, side->row_bytes);
+               side->from + (size_t)row_start(l, batch, r) * side->unit, side->row_bytes);
+}
+
+/* x or y of the next batch, (rows, ...) */
+static ct_tensor *side_of(const ct_loader *l, cti_side *side, int64_t rows)
+{
+    cti_loader_gather(l, side, l->next, rows);
     side->shape.dim[0] = rows;
     return ct_from_data(side->buffer, side->shape, side->dtype, l->device);
 }
 
+static bool next_here(ct_loader *l, ct_batch *batch, int64_t rows)
+{
+    batch->x = side_of(l, &l->x, rows);
+    batch->y = side_of(l, &l->y, rows);
+    return batch->x && batch->y;
+}
+
 bool ct_loader_next(ct_loader *l, ct_batch *batch)
 {
+    const cti_backend *be;
     int64_t rows;
 
     if (batch)
@@ -117,10 +131,13 @@ bool ct_loader_next(ct_loader *l, ct_batch *batch)
     }
     if (l->next == l->batches)
         return false;
-    rows = batch_rows(l);
-    batch->x = side_of(l, &l->x, rows);
-    batch->y = side_of(l, &l->y, rows);
-    if (!batch->x || !batch->y)
+    be = cti_backend_of(l->device);
+    if (!be) {
+        ct_raise(CT_ERR_DEVICE, "ct_loader_next", "there is no device %d", l->device);
+        return false;
+    }
+    rows = cti_loader_rows(l, l->next);
+    if (be->async ? !cti_ahead_next(l, batch) : !next_here(l, batch, rows))
         return false;
     batch->tokens = rows * l->row_tokens;
     batch->continues = l->cut == CTI_SEQUENTIAL && l->next > 0;
@@ -134,6 +151,7 @@ void ct_loader_free(ct_loader *l)
 {
     if (!l)
         return;
+    cti_ahead_free(l);
     cti_release(l->order);
     cti_release(l->x.buffer);
     cti_release(l->y.buffer);
@@ -160,6 +178,7 @@ ct_loader *cti_loader_new(const ct_loader *draft, int64_t order_rows)
     if (l) {
         *l = *draft;
         l->x.buffer = l->y.buffer = NULL;
+        l->most_rows = rows;
         if (order_rows)
             l->order = cti_calloc((size_t)order_rows, sizeof *l->order);
     } else {
@@ -310,6 +329,7 @@ ct_status ct_loader_seek(ct_loader *l, ct_cursor at)
         l->epoch++;
     }
     l->next = at.batch;
+    l->ahead[0].batch = l->ahead[1].batch = -1;
     return CT_OK;
 }
 

@@ -13,27 +13,29 @@
 
 /* Keys of the options; those of whole numbers come first. */
 enum { HIDDEN = 256, LAYERS, EPOCHS, BATCH, STEPS, NUM_TRAIN, NUM_VAL, MAX_TOKENS, LENGTH,
-       LR, CLIP, RANDOM, PREFIX, SEED, THREADS, DEVICE, DATA, PROTOCOL, MODEL, DIALECT,
+       LR, CLIP, RANDOM, PREFIX, SEED, THREADS, DEVICE, DATA, PROTOCOL, MODEL, DIALECT, TOKENS,
        CSV, SVG, TENSORBOARD, CHECKPOINT, RESUME };
 
+/* What follows a bar is the usual value of the chapter's two protocols. */
 static const struct argp_option table[] = {
     { "protocol", PROTOCOL, "book|classic", 0, "d2l 1.x's or d2l 0.x's (book)", 0 },
     { "model", MODEL, "rnn|lstm|gru|mgu", 0, "the recurrent module (rnn)", 0 },
     { "dialect", DIALECT, "torch|gluon|keras|flax", 0, "whose initial values (torch)", 0 },
+    { "tokens", TOKENS, "char|word", 0, "what the text is cut into", 0 },
     { "data", DATA, "FILE", 0, "train on this text (The Time Machine)", 0 },
-    { "hidden", HIDDEN, "N", 0, "hidden units (32; classic 256)", 0 },
-    { "layers", LAYERS, "N", 0, "recurrent layers (1)", 0 },
-    { "epochs", EPOCHS, "N", 0, "epochs (100; classic 500)", 0 },
-    { "lr", LR, "X", 0, "learning rate (1)", 0 },
-    { "clip", CLIP, "X", 0, "largest gradient norm (1)", 0 },
-    { "batch", BATCH, "N", 0, "rows in a batch (1024; classic 32)", 0 },
-    { "steps", STEPS, "N", 0, "time steps in a batch (32; classic 35)", 0 },
+    { "hidden", HIDDEN, "N", 0, "hidden units|32; classic 256", 0 },
+    { "layers", LAYERS, "N", 0, "recurrent layers|1", 0 },
+    { "epochs", EPOCHS, "N", 0, "epochs|100; classic 500", 0 },
+    { "lr", LR, "X", 0, "learning rate|1", 0 },
+    { "clip", CLIP, "X", 0, "largest gradient norm|1", 0 },
+    { "batch", BATCH, "N", 0, "rows in a batch|1024; classic 32", 0 },
+    { "steps", STEPS, "N", 0, "time steps in a batch|32; classic 35", 0 },
     { "random", RANDOM, NULL, 0, "classic: the random iterator, not the sequential one", 0 },
-    { "num-train", NUM_TRAIN, "N", 0, "book: windows to train on (10000)", 0 },
-    { "num-val", NUM_VAL, "N", 0, "book: windows to validate on (5000)", 0 },
-    { "max-tokens", MAX_TOKENS, "N", 0, "keep this many characters (all; classic 10000)", 0 },
+    { "num-train", NUM_TRAIN, "N", 0, "book: windows to train on|10000", 0 },
+    { "num-val", NUM_VAL, "N", 0, "book: windows to validate on|5000", 0 },
+    { "max-tokens", MAX_TOKENS, "N", 0, "keep this many characters|all; classic 10000", 0 },
     { "prefix", PREFIX, "TEXT", 0, "text to go on from", 0 },
-    { "length", LENGTH, "N", 0, "characters to predict after training (20; classic 50)", 0 },
+    { "length", LENGTH, "N", 0, "characters to predict after training|20; classic 50", 0 },
     { "csv", CSV, "FILE", 0, "write a line for each epoch to this file", 0 },
     { "svg", SVG, "FILE", 0, "draw the curves into this file", 0 },
     { "tensorboard", TENSORBOARD, "FOLDER", 0, "write events for TensorBoard into this folder", 0 },
@@ -45,15 +47,11 @@ static const struct argp_option table[] = {
     { 0 }
 };
 
-static const char about[] =
-    "Trains a character language model of The Time Machine.\v"
+static const char about_text[] =
     "The text is --data's; else $COTANGENT_DATA_DIR/timemachine.txt; else the cached copy; else a "
     "download; else a sample text that is part of the library. The first line says which.";
 
-/* One line on stderr, and the end with status 2. */
-static void refuse(const char *format, ...) CT_PRINTF(1, 2);
-
-static void refuse(const char *format, ...)
+void options_refuse(const char *format, ...)
 {
     va_list args;
 
@@ -74,8 +72,8 @@ static int64_t integer(const char *name, const char *text, int64_t low, int64_t 
     errno = 0;
     n = strtoll(text, &end, 10);
     if (end == text || *end || errno || n < low || n > high)
-        refuse("--%s: \"%s\" is no whole number from %lld to %lld", name, text, (long long)low,
-               (long long)high);
+        options_refuse("--%s: \"%s\" is no whole number from %lld to %lld", name, text,
+                       (long long)low, (long long)high);
     return n;
 }
 
@@ -86,7 +84,7 @@ static double positive(const char *name, const char *text)
     double x = strtod(text, &end);
 
     if (end == text || *end || !isfinite(x) || x <= 0)
-        refuse("--%s: \"%s\" is no number above 0", name, text);
+        options_refuse("--%s: \"%s\" is no number above 0", name, text);
     return x;
 }
 
@@ -121,7 +119,7 @@ static void parse_model(options *o, const char *name)
         if (strcmp(name, models[i].name) == 0)
             o->model = models[i].make;
     if (!o->model)
-        refuse("--model: %s is none of rnn, lstm, gru and mgu", name);
+        options_refuse("--model: %s is none of rnn, lstm, gru and mgu", name);
 }
 
 /* The largest whole number that an option takes. */
@@ -137,7 +135,7 @@ static ct_device device(const char *name)
     ct_error_set_handler(NULL, NULL);
     found = ct_device_named(name);
     if (!ct_ok())
-        refuse("--device: there is no \"%s\", only cpu", name);
+        options_refuse("--device: there is no \"%s\", only cpu", name);
     ct_exit_on_error();
     return found;
 }
@@ -147,7 +145,7 @@ static void parse_file(options *o, int key, const char *arg)
     const char **const files[] = { &o->csv, &o->svg, &o->tensorboard, &o->checkpoint };
 
     if (!*arg)
-        refuse("--%s: the name is empty", name_of(key));
+        options_refuse("--%s: the name is empty", name_of(key));
     *files[key - CSV] = arg;
 }
 
@@ -156,7 +154,7 @@ static void parse_text(options *o, int key, const char *arg)
     switch (key) {
     case PROTOCOL:
         if (strcmp(arg, "book") != 0 && strcmp(arg, "classic") != 0)
-            refuse("--protocol: \"%s\" is neither book nor classic", arg);
+            options_refuse("--protocol: \"%s\" is neither book nor classic", arg);
         o->classic = strcmp(arg, "classic") == 0;
         break;
     case DATA:
@@ -164,7 +162,7 @@ static void parse_text(options *o, int key, const char *arg)
         break;
     case PREFIX:
         if (!*arg)
-            refuse("--prefix: the prefix is empty");
+            options_refuse("--prefix: the prefix is empty");
         o->prefix = arg;
         break;
     case DEVICE:
@@ -175,8 +173,13 @@ static void parse_text(options *o, int key, const char *arg)
         break;
     case DIALECT:
         if (ct_dialect_named(arg) < 0)
-            refuse("--dialect: %s is none of torch, gluon, keras and flax", arg);
+            options_refuse("--dialect: %s is none of torch, gluon, keras and flax", arg);
         o->dialect = (ct_dialect)ct_dialect_named(arg);
+        break;
+    case TOKENS:
+        if (strcmp(arg, "char") != 0 && strcmp(arg, "word") != 0)
+            options_refuse("--tokens: \"%s\" is neither char nor word", arg);
+        o->tokens = strcmp(arg, "word") == 0 ? CT_TOKEN_WORD : CT_TOKEN_CHAR;
         break;
     case THREADS:
         (void)ct_set_num_threads((int)integer("threads", arg, 1, 256));
@@ -184,15 +187,22 @@ static void parse_text(options *o, int key, const char *arg)
     }
 }
 
+/* The whole number of a key from HIDDEN to LENGTH. */
+static int64_t *number(options *o, int key)
+{
+    int64_t *const numbers[] = { &o->hidden,  &o->layers,     &o->epochs,
+                                 &o->batch,   &o->steps,      &o->num_train,
+                                 &o->num_val, &o->max_tokens, &o->length };
+
+    return numbers[key - HIDDEN];
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     options *o = state->input;
-    int64_t *const numbers[] = { &o->hidden,    &o->layers,  &o->epochs,
-                                 &o->batch,     &o->steps,   &o->num_train,
-                                 &o->num_val,   &o->max_tokens, &o->length };
 
     if (key >= HIDDEN && key <= LENGTH) {
-        *numbers[key - HIDDEN] = integer(name_of(key), arg, 1, most(key));
+        *number(o, key) = integer(name_of(key), arg, 1, most(key));
         return 0;
     }
     switch (key) {
@@ -224,13 +234,73 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case THREADS:
     case MODEL:
     case DIALECT:
+    case TOKENS:
         parse_text(o, key, arg);
         return 0;
     case ARGP_KEY_ARG:
-        refuse("\"%s\" is not an option", arg);
+        options_refuse("\"%s\" is not an option", arg);
         return 0;
     }
     return ARGP_ERR_UNKNOWN;
+}
+
+/* ---- which options a program takes ---- */
+
+static bool is_word_of(const char *list, const char *word)
+{
+    size_t length = strlen(word);
+    const char *at = list;
+
+    while ((at = strstr(at, word)) != NULL) {
+        if ((at == list || at[-1] == ' ') && (at[length] == ' ' || !at[length]))
+            return true;
+        at += length;
+    }
+    return false;
+}
+
+/* What --help says of an option: the value behind the bar, or the program's own usual one. */
+static void describe(char *text, size_t size, const struct argp_option *of, options *usual)
+{
+    const char *bar = strchr(of->doc, '|');
+    int words = bar ? (int)(bar - of->doc) : (int)strlen(of->doc);
+
+    if (bar && !usual)
+        snprintf(text, size, "%.*s (%s)", words, of->doc, bar + 1);
+    else if (bar && of->key <= LENGTH)
+        snprintf(text, size, "%.*s (%lld)", words, of->doc, (long long)*number(usual, of->key));
+    else if (bar)
+        snprintf(text, size, "%.*s (%g)", words, of->doc, of->key == LR ? usual->lr : usual->clip);
+    else
+        snprintf(text, size, "%s", of->doc);
+}
+
+/* usual: what is not given is as in *o now, and --help says so; else it says the chapter's. */
+static void parse_into(options *o, int argc, char **argv, const char *doc, const char *takes,
+                       bool usual)
+{
+    static struct argp_option taken[sizeof table / sizeof *table];
+    static char words[sizeof table / sizeof *table][100];
+    const struct argp argp = { .options = taken, .parser = parse, .doc = doc };
+    int count = 0;
+
+    for (const struct argp_option *from = table; from->name; from++)
+        if (is_word_of(takes, from->name)) {
+            taken[count] = *from;
+            describe(words[count], sizeof words[count], from, usual ? o : NULL);
+            taken[count].doc = words[count];
+            count++;
+        }
+    ct_exit_on_error();
+    argp_err_exit_status = 2;
+    argp_parse(&argp, argc, argv, 0, NULL, o);
+}
+
+options options_parse_for(int argc, char **argv, const char *doc, const char *takes, options usual)
+{
+    usual.model = usual.model ? usual.model : ct_rnn;
+    parse_into(&usual, argc, argv, doc, takes, true);
+    return usual;
 }
 
 static int64_t or_else(int64_t given, int64_t usual)
@@ -238,19 +308,18 @@ static int64_t or_else(int64_t given, int64_t usual)
     return given ? given : usual;
 }
 
-options options_parse(int argc, char **argv)
+options options_parse_chapter(int argc, char **argv, const char *doc, const char *takes)
 {
     options o = { .layers = 1, .lr = 1, .clip = 1, .model = ct_rnn };
-    const struct argp argp = { .options = table, .parser = parse, .doc = about };
+    char text[1000];
 
-    ct_exit_on_error();
-    argp_err_exit_status = 2;
-    argp_parse(&argp, argc, argv, 0, NULL, &o);
+    snprintf(text, sizeof text, "%s\v%s", doc, about_text);
+    parse_into(&o, argc, argv, text, takes, false);
     if (o.random && !o.classic)
         fprintf(stderr, "note: --random is of --protocol classic; the book's windows are "
                         "shuffled anyway\n");
     if (o.resume && !o.checkpoint)
-        refuse("--resume: from which --checkpoint?");
+        options_refuse("--resume: from which --checkpoint?");
     o.second_prefix = o.classic && !o.prefix ? "traveller" : NULL;
     o.prefix = o.prefix ? o.prefix : o.classic ? "time traveller" : "it has";
     o.hidden = or_else(o.hidden, o.classic ? 256 : 32);
@@ -264,11 +333,21 @@ options options_parse(int argc, char **argv)
     return o;
 }
 
+options options_parse(int argc, char **argv)
+{
+    return options_parse_chapter(argc, argv,
+                                 "Trains a character language model of The Time Machine.",
+                                 "protocol model dialect data hidden layers epochs lr clip batch "
+                                 "steps random num-train num-val max-tokens prefix length seed "
+                                 "csv svg tensorboard checkpoint resume threads device");
+}
+
 ct_corpus *options_corpus(const options *o, bool *is_sample)
 {
     const ct_corpus_options how = {
         .clean = o->classic ? CT_CLEAN_LINES : CT_CLEAN_TEXT,
-        .vocab = { .order = o->classic ? CT_ORDER_FREQUENCY : CT_ORDER_SORTED },
+        .vocab = { .order = o->classic ? CT_ORDER_FREQUENCY : CT_ORDER_SORTED,
+                   .tokens = o->tokens },
         .max_tokens = o->max_tokens,
     };
     ct_text *text = ct_text_timemachine(o->data);
@@ -278,7 +357,8 @@ ct_corpus *options_corpus(const options *o, bool *is_sample)
     if (ct_corpus_invalid_bytes(corpus))
         fprintf(stderr, "note: %lld bytes are not valid UTF-8 and count as separators\n",
                 (long long)ct_corpus_invalid_bytes(corpus));
-    *is_sample = ct_text_is_sample(text);
+    if (is_sample)
+        *is_sample = ct_text_is_sample(text);
     ct_text_free(text);
     return corpus;
 }
@@ -308,7 +388,9 @@ ct_loader *options_train_loader(const options *o, const ct_corpus *corpus)
 
 ct_loader *options_val_loader(const options *o, const ct_corpus *corpus)
 {
-    return o->classic ? NULL : windows(o, corpus, o->num_train, o->num_val, false);
+    int64_t first = o->first_val ? o->first_val : o->num_train;
+
+    return o->classic ? NULL : windows(o, corpus, first, o->num_val, false);
 }
 
 /* The chapter's save_hyperparameters: what makes a run this run, as pairs of texts. */

@@ -16,7 +16,8 @@ AS_IF([test "x$with_$1" != xno],
     [PKG_CHECK_MODULES([$2], [$3],
         [ct_have_$2=yes
          ct_summary_$2=`$PKG_CONFIG --modversion "$3"`
-         AC_DEFINE([CT_HAVE_$2], [1], [$3 is there, for $4.])],
+         AC_DEFINE([CT_HAVE_$2], [1], [$3 is there, for $4.])
+         AC_DEFINE_UNQUOTED([CT_$2_VERSION], ["$ct_summary_$2"], [The version of $3.])],
         [ct_summary_$2='no (not found: $4 left out)'
          AS_IF([test "x$with_$1" = xyes],
             [AC_MSG_ERROR([--with-$1 was given, but pkg-config does not find $3 (Debian: apt-get install $5)])])])])

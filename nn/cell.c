@@ -10,8 +10,6 @@
 
 #include <math.h>
 
-#define LN_EPS 1e-5
-
 /* ---- initial values ---- */
 
 /* Uniform in [a, b), or 0; but d, the forget gate's, for the second of four parts. */
@@ -69,19 +67,15 @@ static ct_init bias_init(const ct_cell_place *at, int gates, bool first)
 
 /* ---- parameters ---- */
 
-/* Which of b_ih, b_hh and b_hn the dialect has. */
-static void biases(const ct_recurrent_options *o, int gates, bool *ih, bool *hh, bool *hn)
+cti_biases cti_biases_of(ct_dialect dialect, int gates, bool reset_before)
 {
-    const bool gru = gates == 3;
+    const bool gru = gates == 3, flax = dialect == CT_FLAX;
+    cti_biases has = { .ih = !(flax && gates == 4) };
 
-    *ih = *hh = *hn = false;
-    if (o->no_bias)
-        return;
-    *ih = !(o->dialect == CT_FLAX && gates == 4);
-    *hh = o->dialect == CT_TORCH || o->dialect == CT_GLUON ||
-          (o->dialect == CT_KERAS && gru && !o->reset_before) ||
-          (o->dialect == CT_FLAX && gates == 4);
-    *hn = o->dialect == CT_FLAX && gru && !o->reset_before;
+    has.hh = dialect == CT_TORCH || dialect == CT_GLUON ||
+             (dialect == CT_KERAS && gru && !reset_before) || (flax && gates == 4);
+    has.hn = flax && gru && !reset_before;
+    return has;
 }
 
 static void add_norms(cti_cell *c, const ct_cell_place *at)
@@ -101,9 +95,10 @@ ct_status cti_cell_init(cti_cell *c, const ct_cell_place *at, int gates)
 {
     const ct_recurrent_options *o = at->options;
     int64_t h = o->hidden_size, r = o->proj_size ? o->proj_size : h, wide = gates * h;
-    bool ih, hh, hn;
+    cti_biases has = { false, false, false };
 
-    biases(o, gates, &ih, &hh, &hn);
+    if (!o->no_bias)
+        has = cti_biases_of(o->dialect, gates, o->reset_before);
     c->gates = gates;
     c->hidden = h;
     c->proj = o->proj_size;
@@ -111,11 +106,11 @@ ct_status cti_cell_init(cti_cell *c, const ct_cell_place *at, int gates)
     c->relu = o->nonlinearity == CT_RELU || (!o->nonlinearity && o->dialect == CT_GLUON);
     c->w_ih = ct_cell_param(at, "weight_ih", CT_SHAPE(wide, at->input_size), input_init(at));
     c->w_hh = ct_cell_param(at, "weight_hh", CT_SHAPE(wide, r), recurrent_init(at, gates));
-    if (ih)
+    if (has.ih)
         c->b_ih = ct_cell_param(at, "bias_ih", CT_SHAPE(wide), bias_init(at, gates, true));
-    if (hh)
-        c->b_hh = ct_cell_param(at, "bias_hh", CT_SHAPE(wide), bias_init(at, gates, !ih));
-    if (hn)
+    if (has.hh)
+        c->b_hh = ct_cell_param(at, "bias_hh", CT_SHAPE(wide), bias_init(at, gates, !has.ih));
+    if (has.hn)
         c->b_hn = ct_cell_param(at, "bias_hn", CT_SHAPE(h), ct_init_constant(0));
     if (c->proj)
         c->w_hr = ct_cell_param(at, "weight_hr", CT_SHAPE(r, h), input_init(at));
@@ -144,7 +139,7 @@ static ct_tensor *product(ct_tensor *x, ct_param *w, ct_param *gain, ct_param *b
     if (!gain)
         return ct_linear_apply(x, ct_param_value(w), cti_value(b));
     return cti_layer_norm(ct_linear_apply(x, ct_param_value(w), NULL), ct_param_value(gain),
-                          cti_value(b), LN_EPS);
+                          cti_value(b), CTI_LN_EPS);
 }
 
 ct_tensor *cti_cell_project(void *self, ct_tensor *x, const ct_step *at)
@@ -191,8 +186,6 @@ bool cti_options_fit(const char *function, const ct_recurrent_options *o, unsign
         wrong = "nonlinearity is none of the enumeration";
     else if (o->reset_before && !(allowed & CTI_RESET_BEFORE))
         wrong = "reset_before is a GRU's";
-    else if (o->reset_before && o->layer_norm)
-        wrong = "reset_before does not go with layer_norm";
     else if (o->proj_size && !(allowed & CTI_PROJ))
         wrong = "proj_size is an LSTM's";
     else if (o->proj_size < 0 || (o->proj_size && o->proj_size >= o->hidden_size))

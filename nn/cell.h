@@ -20,6 +20,12 @@ typedef struct cti_cell {
     ct_param *ln_c, *b_c;  /* (H): LSTM */
 } cti_cell;
 
+/* Which of b_ih, b_hh and b_hn a cell with biases has in a dialect. */
+typedef struct cti_biases {
+    bool ih, hh, hn;
+} cti_biases;
+cti_biases cti_biases_of(ct_dialect dialect, int gates, bool reset_before);
+
 /* Registers the parameters of a cell of G gates, as its dialect begins them. */
 ct_status cti_cell_init(cti_cell *c, const ct_cell_place *at, int gates);
 
@@ -44,6 +50,8 @@ ct_tensor *cti_value(ct_param *p);
 /* True if no option is set that is another kind's; else CT_ERR_ARGUMENT. */
 enum { CTI_NONLINEARITY = 1, CTI_RESET_BEFORE = 2, CTI_PROJ = 4, CTI_FORGET = 8 };
 bool cti_options_fit(const char *function, const ct_recurrent_options *o, unsigned allowed);
+
+#define CTI_LN_EPS 1e-5 /* of the cells' layer norms */
 
 /* x (..., n) normalised over its last axis, times weight (n) plus bias (n), either NULL for none:
  * (x - mean) / sqrt(variance + eps) */

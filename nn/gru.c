@@ -11,15 +11,24 @@ static ct_status gru_init(void *self, const ct_cell_place *at)
     return cti_cell_init(self, at, 3);
 }
 
-/* Rows of W_hh and b_hh from the gate first on, times h: (B, R) -> (B, count hidden) */
+/* The rows of a parameter for count gates from the gate first on; NULL for none. */
+static ct_tensor *rows(const cti_cell *c, ct_param *p, int first, int count)
+{
+    return p ? ct_narrow(ct_param_value(p), 0, first * c->hidden, count * c->hidden) : NULL;
+}
+
+/* h times the rows of W_hh for some gates, normalised, with those of b_hh: (B, R) -> (B, count
+ * hidden) */
 static ct_tensor *recur_gates(const cti_cell *c, ct_tensor *h, int first, int count,
                               const ct_step *at)
 {
-    int64_t start = first * c->hidden, length = count * c->hidden;
-    ct_tensor *w = ct_narrow(ct_param_value(c->w_hh), 0, start, length);
-    ct_tensor *b = c->b_hh ? ct_narrow(ct_param_value(c->b_hh), 0, start, length) : NULL;
+    ct_tensor *w = rows(c, c->w_hh, first, count), *b = rows(c, c->b_hh, first, count);
 
-    return ct_linear_apply(ct_cell_drop(at, h), w, b);
+    h = ct_cell_drop(at, h);
+    if (!c->ln_hh)
+        return ct_linear_apply(h, w, b);
+    return cti_layer_norm(ct_linear_apply(h, w, NULL), rows(c, c->ln_hh, first, count), b,
+                          CTI_LN_EPS);
 }
 
 /* h' = (1 - z) n + z h = n + z (h - n) */

@@ -7,7 +7,8 @@
  *     h' = (1 - z) n + z h;   y = h'
  *
  * Weights and biases hold the gates r, z, n one after another. With layer_norm each product is
- * normalised over all three gates and scaled, as in rnn.h; not together with reset_before. */
+ * normalised over all three gates and scaled, as in rnn.h; with reset_before the two of h, for r
+ * and z, and of r h, for n, are normalised each by itself, and scaled by its rows of ln_hh. */
 #ifndef COTANGENT_NN_GRU_H
 #define COTANGENT_NN_GRU_H
 

@@ -5,8 +5,6 @@
 #include <cotangent/autograd/matmul.h>
 #include <cotangent/nn/lstm.h>
 
-#define LN_EPS 1e-5
-
 static ct_status lstm_init(void *self, const ct_cell_place *at)
 {
     return cti_cell_init(self, at, 4);
@@ -25,7 +23,8 @@ static ct_tensor *lstm_step(void *self, ct_tensor *x, ct_tensor *const *state, c
     ct_tensor *c = ct_add(ct_mul(f, state[1]), ct_mul(i, g)), *shown = c, *h;
 
     if (cell->ln_c)
-        shown = cti_layer_norm(c, ct_param_value(cell->ln_c), ct_param_value(cell->b_c), LN_EPS);
+        shown = cti_layer_norm(c, ct_param_value(cell->ln_c), ct_param_value(cell->b_c),
+                               CTI_LN_EPS);
     h = ct_mul(o, ct_tanh(shown));
     if (cell->w_hr)
         h = ct_linear_apply(h, ct_param_value(cell->w_hr), NULL);

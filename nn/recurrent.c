@@ -80,7 +80,8 @@ static bool check_options(const char *me, const ct_cell *cell, const ct_recurren
         ct_raise(CT_ERR_ARGUMENT, me, "the cell has no step or %d states", cell ? cell->states : 0);
     } else if (o->hidden_size < 1 || o->input_size < 0 || o->num_layers < 0 ||
                o->num_layers > MOST_LAYERS) {
-        ct_raise(CT_ERR_ARGUMENT, me, "hidden_size %lld (1 or more), input_size %lld (0 or more) or num_layers %d "
+        ct_raise(CT_ERR_ARGUMENT, me,
+                 "hidden_size %lld (1 or more), input_size %lld (0 or more) or num_layers %d "
                  "(0 to %d) does not do",
                  (long long)o->hidden_size, (long long)o->input_size, o->num_layers, MOST_LAYERS);
     } else if (!is_probability(o->dropout) || !is_probability(o->recurrent_dropout)) {

@@ -126,10 +126,10 @@ typedef struct ct_cell {
     /* Optional: the part of all steps that depends on the input alone, at once: x (T, B, in) ->
      * (T, B, anything). */
     ct_tensor *(*project)(void *self, ct_tensor *x, const ct_step *at);
-    /* Optional: all steps at once. x (T, B, ...) as step gets it a step at a time; state is replaced
-     * by the one after the last. NULL without an error: not here, make the steps. Where rows have
-     * different lengths it is asked only if lengths is set; then a row's state stays as it is from
-     * its length on, and y there may be anything finite, without effect. */
+    /* Optional: all steps at once. x (T, B, ...) as step gets it a step at a time; state is
+     * replaced by the one after the last. NULL without an error: not here, make the steps. Where
+     * rows have different lengths it is asked only if lengths is set; then a row's state stays as
+     * it is from its length on, and y there may be anything finite, without effect. */
     ct_tensor *(*sequence)(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
                            const ct_step *at);
     bool lengths; /* sequence heeds at->lengths */

@@ -3,6 +3,7 @@
 
 #include "tensor/host.h"
 
+#include <cotangent/autograd/arrange.h>
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/index.h>
 #include <cotangent/nn/state.h>
@@ -169,6 +170,18 @@ ct_status ct_state_zero(ct_state *kept)
     for (i = 0; i < kept->count; i++)
         ct_fill(kept->tensor[i], 0);
     return ct_error();
+}
+
+ct_state *ct_state_to(const ct_state *s, ct_device device)
+{
+    ct_tensor *there[MOST_TENSORS];
+    int i;
+
+    if (!s)
+        return NULL;
+    for (i = 0; i < s->count; i++)
+        there[i] = ct_to(s->tensor[i], device);
+    return ct_ok() ? ct_state_of(s->count, there) : NULL;
 }
 
 ct_state *ct_state_select(const ct_state *s, ct_tensor *rows)

@@ -35,6 +35,9 @@ ct_status ct_state_carry(ct_state *kept, const ct_state *next);
 /* All zeros again. */
 ct_status ct_state_zero(ct_state *kept);
 
+/* s on a device, as a state of the innermost scope (ct_to's copies): to be kept, ct_state_copy. */
+ct_state *ct_state_to(const ct_state *s, ct_device device);
+
 /* An owned state of rows (n, i32 or i64) of s, in this order: the beams of a beam search, say. */
 ct_state *ct_state_select(const ct_state *s, ct_tensor *rows);
 

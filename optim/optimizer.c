@@ -3,6 +3,8 @@
 
 #include "tensor/host.h"
 
+#include <cotangent/autograd/arrange.h>
+
 #include <fnmatch.h>
 #include <math.h>
 #include <stdio.h>
@@ -95,15 +97,19 @@ bool cti_slot_state(const ct_optimizer *o, cti_slot *slot)
     int k;
 
     for (k = 0; k < CTI_STATES && w; k++) {
+        ct_tensor *there;
         ct_scope s;
 
-        if (!o->uses[k] || slot->state[k])
+        if (!o->uses[k] || (slot->state[k] && slot->state[k]->device == w->device))
             continue;
         s = cti_scope_push();
-        slot->state[k] = ct_keep(ct_full(w->shape, o->initial, w->dtype, w->device));
+        there = slot->state[k] ? ct_keep(ct_to(slot->state[k], w->device)) /* the set has moved */
+                               : ct_keep(ct_full(w->shape, o->initial, w->dtype, w->device));
         cti_scope_pop(s);
-        if (!slot->state[k])
+        if (!there)
             return false;
+        ct_free(slot->state[k]);
+        slot->state[k] = there;
     }
     return w != NULL;
 }

@@ -179,6 +179,16 @@ static void load_numbers(ct_optimizer *o, const char *name, const ct_tensor *t)
     cti_release(numbers);
 }
 
+/* state becomes t, which may be on another device. */
+static bool take(ct_tensor *state, const ct_tensor *t)
+{
+    bool good = cti_copy_across("ct_optimizer_state_load", state, t);
+
+    if (good)
+        cti_written(state);
+    return good;
+}
+
 static void load_slot(const ct_optimizer *o, cti_slot *slot, int k, const ct_tensor *t)
 {
     const char *name = slot->name[k];
@@ -196,7 +206,7 @@ static void load_slot(const ct_optimizer *o, cti_slot *slot, int k, const ct_ten
         else
             slot->steps = steps;
     } else if (fits(name, t, ct_param_shape(slot->param), ct_params_dtype(o->set)) &&
-               cti_slot_state(o, slot) && ct_copy_into(slot->state[k], t) == CT_OK &&
+               cti_slot_state(o, slot) && take(slot->state[k], t) &&
                slot->steps == 0) {
         slot->steps = 1; /* until "step" is loaded, which SGD has not */
     }

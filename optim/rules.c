@@ -143,6 +143,17 @@ ct_optimizer *ct_adagrad_new(ct_params *set, ct_adagrad_options a)
     return optimizer_new(me, set, o);
 }
 
+/* b^n by squaring: the same bits on any processor, as pow need not give. */
+static double power(double b, int64_t n)
+{
+    double result = 1;
+
+    for (; n > 0; n /= 2, b *= b)
+        if (n % 2)
+            result *= b;
+    return result;
+}
+
 void cti_rule_prepare(const ct_optimizer *o, const cti_slot *slot, cti_segment *s)
 {
     double lr = cti_optimizer_rate(o, slot->group), t = (double)slot->steps + 1;
@@ -160,8 +171,8 @@ void cti_rule_prepare(const ct_optimizer *o, const cti_slot *slot, cti_segment *
         s->weight_decay = 0;
     }
     if (o->update.rule == CTI_ADAM) {
-        s->lr = lr / (1 - pow(o->update.beta1, t));
-        s->root = sqrt(1 - pow(o->update.beta2, t));
+        s->lr = lr / (1 - power(o->update.beta1, slot->steps + 1));
+        s->root = sqrt(1 - power(o->update.beta2, slot->steps + 1));
     } else if (o->update.rule == CTI_ADAGRAD) {
         s->lr = lr / (1 + (t - 1) * o->lr_decay);
     }

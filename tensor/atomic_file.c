@@ -12,8 +12,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool refuse(const cti_atomic_file *f, const char *path, int error)
+static bool refuse(cti_atomic_file *f, const char *path, int error)
 {
+    f->error = error;
+    if (!f->function)
+        return false;
     if (error == ENOMEM)
         ct_raise(CT_ERR_MEMORY, f->function, "%.500s: out of memory", path);
     else
@@ -87,7 +90,9 @@ bool cti_atomic_begin(cti_atomic_file *f, const char *function, const char *path
 
     *f = (cti_atomic_file){ .function = function, .fd = -1, .folder = -1 };
     if (there && !S_ISREG(old.st_mode)) {
-        ct_raise(CT_ERR_IO, function, "%.500s: is not a regular file", path);
+        f->error = EISDIR;
+        if (function)
+            ct_raise(CT_ERR_IO, function, "%.500s: is not a regular file", path);
         return false;
     }
     f->path = resolve(path);
@@ -160,7 +165,9 @@ bool cti_atomic_commit(cti_atomic_file *f)
         refuse(f, f->path, error);
     } else if (!sync_folder(f)) {
         done = false;
-        ct_raise(CT_ERR_IO, f->function, "%.500s: written, but its folder could not be synced: %s",
+        f->error = errno;
+        if (f->function)
+            ct_raise(CT_ERR_IO, f->function, "%.500s: written, but its folder could not be synced: %s",
                  f->path, strerror(errno));
     }
     release(f);

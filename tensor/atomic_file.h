@@ -3,7 +3,8 @@
  * The bytes go to a temporary file beside the path, which is synced and then renamed onto it; the
  * folder is synced last. Whatever fails, the path holds all of the old file or all of the new one,
  * and no temporary file is left. Errors are raised in the name of function: CT_ERR_IO with the
- * path and the system's reason, CT_ERR_MEMORY. */
+ * path and the system's reason, CT_ERR_MEMORY. Where function is NULL nothing is raised: the reason is
+ * in error. */
 #ifndef COTANGENT_TENSOR_ATOMIC_FILE_H
 #define COTANGENT_TENSOR_ATOMIC_FILE_H
 
@@ -15,6 +16,7 @@ typedef struct cti_atomic_file {
     char *path; /* with symbolic links resolved: the link stays, its target is replaced */
     char *temp;
     int fd, folder;
+    int error;  /* the system's reason (errno), after a failure */
 } cti_atomic_file;
 
 /* Opens the temporary file. A path that is there but no regular file (a folder, a device) is

@@ -98,6 +98,9 @@ ct_tensor *cti_contiguous(const ct_tensor *t);
 /* dst <- src, any strides and dtypes, same shape and device; no checks, no version. */
 void cti_copy(ct_tensor *dst, const ct_tensor *src);
 
+/* dst, contiguous, <- src of any strides and device; same shape and dtype. False with an error. */
+bool cti_copy_across(const char *function, ct_tensor *dst, const ct_tensor *src);
+
 /* ct_copy_into, but nothing where the device has found fault with an earlier op. */
 ct_status cti_carry_into(const char *function, ct_tensor *t, const ct_tensor *src);
 

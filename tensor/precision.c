@@ -1,11 +1,7 @@
-/* precision.c - settings of matrix products, and what the CPU uses for them. */
+/* precision.c - the precision of matrix products. */
 #include "tensor/internal.h"
 
-#include "tensor/cpu/cpu.h"
-
 #include <cotangent/tensor/precision.h>
-
-#include <stdio.h>
 
 static atomic_bool bf16, emulate;
 
@@ -32,14 +28,4 @@ void ct_emulate_bf16(bool on)
     atomic_store(&emulate, on);
     if (!on)
         atomic_store(&bf16, false);
-}
-
-const char *ct_cpu_info(void)
-{
-    static _Thread_local char line[400];
-
-    snprintf(line, sizeof line, "code path %s; %s; LIBXSMM %s; threads %d; products in %s",
-             cti_cpu_path_get()->name, cti_blas_name(), cti_compiler_state(), ct_num_threads(),
-             ct_matmul_precision() == CT_BF16 ? "bf16 (emulated)" : "f32");
-    return line;
 }

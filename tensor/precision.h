@@ -1,4 +1,4 @@
-/* precision.h - how the CPU takes products of matrices: their precision, and what computes them. */
+/* precision.h - the precision in which the CPU takes products of matrices. */
 #ifndef COTANGENT_TENSOR_PRECISION_H
 #define COTANGENT_TENSOR_PRECISION_H
 
@@ -25,10 +25,6 @@ ct_dtype ct_matmul_precision(void) CT_NOSITE;
 
 /* Whether CT_BF16 may be emulated; at first it may not. Off sets the precision back to CT_F32. */
 void ct_emulate_bf16(bool on) CT_NOSITE;
-
-/* One line: the code path in use, the BLAS, LIBXSMM or why it is off, threads, precision. Valid
- * until the thread's next call. */
-const char *ct_cpu_info(void) CT_NOSITE;
 
 #ifdef __cplusplus
 }

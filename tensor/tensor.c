@@ -622,6 +622,47 @@ ct_tensor *cti_contiguous(const ct_tensor *t)
     return c;
 }
 
+/* By way of the host; src and dst are contiguous, neither on the CPU. */
+static bool by_host(const char *function, ct_tensor *dst, const ct_tensor *src, size_t bytes)
+{
+    void *host = cti_calloc(1, bytes);
+    bool good;
+
+    if (!host)
+        cti_out_of_memory(function, bytes);
+    good = host && cti_to_host(src->device, host, cti_ptr(src), bytes);
+    if (good)
+        cti_backend_of(dst->device)->upload(cti_ptr(dst), host, bytes);
+    cti_release(host);
+    return good;
+}
+
+bool cti_copy_across(const char *function, ct_tensor *dst, const ct_tensor *src)
+{
+    size_t bytes = (size_t)src->numel * ct_dtype_size(src->dtype);
+    ct_scope s;
+    const ct_tensor *c;
+    bool good = true;
+
+    if (dst->device == src->device || !bytes) {
+        if (bytes)
+            cti_copy(dst, src);
+        return true;
+    }
+    s = cti_scope_push();
+    c = cti_contiguous(src);
+    if (!c)
+        good = false;
+    else if (c->device == CT_CPU)
+        cti_backend_of(dst->device)->upload(cti_ptr(dst), cti_ptr(c), bytes);
+    else if (dst->device == CT_CPU)
+        good = cti_to_host(c->device, cti_ptr(dst), cti_ptr(c), bytes);
+    else
+        good = by_host(function, dst, c, bytes);
+    cti_scope_pop(s);
+    return good;
+}
+
 double ct_item(const ct_tensor *t)
 {
     union {

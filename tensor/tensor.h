@@ -127,6 +127,19 @@ void ct_memory_trim(void) CT_NOSITE;
 ct_status ct_set_num_threads(int threads);
 int ct_num_threads(void) CT_NOSITE;
 
+/* ---- the same bits on any processor ---- */
+
+/* While set, for the whole process, the CPU's ops run in plain loops of a fixed order of operations
+ * that every processor has, several times slower: no FMA, BLAS or code made at run time. What a
+ * program computes from the same numbers then has the same bits on any processor (and does not
+ * depend on OpenBLAS's choice of kernels), so that what one machine compressed another can
+ * decompress. Ops that call the C library, whose last digits may differ from processor to
+ * processor, are excepted: expm1, log1p, sin, cos, erf, pow and what is made of them (gelu,
+ * softplus, bce_with_logits, norm), tanh of f64, and normal random numbers. Set it while no op
+ * runs. */
+void ct_set_portable(bool portable) CT_NOSITE;
+bool ct_portable(void) CT_NOSITE;
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,5 +1,6 @@
 /* cases.c - what the tables of cases share: drawing shapes, values and strides. */
 #include "tests/cases.h"
+#include "tests/harness.h"
 
 #include <check.h>
 #include <math.h>
@@ -222,7 +223,7 @@ static ct_tensor *make_input(const op_input *in, ct_generator *g, grid *places)
             f[k] = (double)ct_random_below(g, (uint64_t)in->high);
         else
             f[k] = (double)ct_random_below(g, 2);
-    t = ct_from_data(f, in->shape, CT_F64, CT_CPU);
+    t = ct_from_data(f, in->shape, CT_F64, DEVICE);
     free(f);
     if (in->dtype != CT_F64)
         return ct_cast(t, in->dtype);
@@ -266,7 +267,7 @@ static ct_tensor *gapped(const ct_tensor *x, ct_generator *g)
     ct_tensor *t;
 
     if (!shape.rank)
-        return ct_select(ct_full(CT_SHAPE(3), gap(ct_dtype_get(x)), ct_dtype_get(x), CT_CPU), 0, 1);
+        return ct_select(ct_full(CT_SHAPE(3), gap(ct_dtype_get(x)), ct_dtype_get(x), DEVICE), 0, 1);
     for (i = 0; i < shape.rank; i++)
         order[i] = i;
     ct_shuffle(order, shape.rank, g);

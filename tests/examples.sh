@@ -117,9 +117,48 @@ prints "$closing, sample text" "sample text"
 run --help
 [ $status -eq 0 ] && [ ! -s "$tmp/err" ] || fail "--help: status $status"
 for option in hidden layers epochs lr clip batch steps random num-train num-val max-tokens prefix \
-    length seed threads device data protocol; do
+    length seed threads device data protocol checkpoint resume csv svg tensorboard; do
     grep -q "^ *--$option" "$tmp/out" || fail "--help does not name --$option"
 done
+
+# ---- runs that stop and go on --------------------------------------------------------------
+
+# A signal ends the step, the run's file is written, and the status says which signal it was; the
+# resumed run ends as one that was not stopped.
+more="$quick --epochs 40 --model lstm --data $tmp/text"
+stop_by()   # SIGNAL STATUS
+{
+    rm -f "$tmp/run" "$tmp/run.csv"
+    # In the background a shell has programs ignore SIGINT.
+    # shellcheck disable=SC2086
+    env --default-signal=INT "$program" $more --epochs 100000 --checkpoint "$tmp/run" \
+        --csv "$tmp/run.csv" >"$tmp/out" 2>"$tmp/err" </dev/null &
+    until [ -s "$tmp/run" ] || ! kill -0 $! 2>/dev/null; do
+        sleep 0.05
+    done
+    kill -s "$1" $!
+    wait $!
+    status=$?
+    [ $status -eq "$2" ] && [ ! -s "$tmp/err" ] || fail "SIG$1: status $status, not $2"
+    ! grep -q '^trained' "$tmp/out" || fail "SIG$1: it went on to predict"
+    # shellcheck disable=SC2086
+    run $more --checkpoint "$tmp/run" --csv "$tmp/run.csv" --resume
+    [ $status -eq 0 ] && [ ! -s "$tmp/err" ] || fail "--resume: status $status"
+    cmp -s "$tmp/run" "$tmp/whole" || fail "SIG$1: the resumed run ends otherwise"
+    [ "$(cut -d, -f1-12 "$tmp/run.csv")" = "$(cut -d, -f1-12 "$tmp/whole.csv")" ] ||
+        fail "SIG$1: the resumed run has another history"
+}
+# shellcheck disable=SC2086
+run $more --checkpoint "$tmp/whole" --csv "$tmp/whole.csv" --svg "$tmp/whole.svg"
+[ $status -eq 0 ] && [ ! -s "$tmp/err" ] || fail "--checkpoint: status $status"
+[ "$(wc -l <"$tmp/whole.csv")" -eq 41 ] || fail "--csv: not a line for each epoch"
+grep -q '^<polyline class="series"' "$tmp/whole.svg" || fail "--svg: no curve"
+if env --default-signal=INT true 2>/dev/null; then
+    stop_by INT 130
+    stop_by TERM 143
+else
+    echo "examples.sh: skipped: env has no --default-signal, to test signals with"
+fi
 
 # ---- notes: one line on stderr, and it goes on ---------------------------------------------
 
@@ -175,6 +214,23 @@ refuses 1 'ct_sequences_new: [0-9]+ tokens are too short for a batch of 32 x 35'
     --data "$tmp/medium" --protocol classic
 refuses 1 'ct_sequences_new: [0-9]+ tokens are too short for a batch of 32 x 35' \
     --data "$tmp/medium" --protocol classic --random
+
+cat "$tmp/text" "$tmp/text" >"$tmp/longer"
+# shellcheck disable=SC2086
+refuses 1 'whole is of another run: lr is 1 there, 0.5 here' $more --lr 0.5 --resume \
+    --checkpoint "$tmp/whole"
+# shellcheck disable=SC2086
+refuses 1 'whole is of another run: .*model is lstm there, gru here' $quick --model gru --resume \
+    --data "$tmp/text" --checkpoint "$tmp/whole"
+# shellcheck disable=SC2086
+refuses 1 'whole is of another run: text is [0-9a-f]* there, [0-9a-f]* here$' $more --resume \
+    --data "$tmp/longer" --checkpoint "$tmp/whole"
+# shellcheck disable=SC2086
+refuses 1 "$tmp/text: .*" $more --resume --checkpoint "$tmp/text"
+# shellcheck disable=SC2086
+refuses 1 "$tmp/folder: is not a regular file" $more --checkpoint "$tmp/folder"
+refuses 2 '--resume: from which --checkpoint' --resume
+refuses 2 '--csv: the name is empty' --csv ''
 
 mkdir "$tmp/html" "$tmp/other"
 printf '<!DOCTYPE html>\n<html><body>Sign in</body></html>\n' >"$tmp/html/timemachine.txt"

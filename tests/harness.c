@@ -7,11 +7,16 @@
 #include <string.h>
 #include <unistd.h>
 
+static char source_folder[4096]; /* absolute: a test may run in a folder of its own */
+
 int harness_run(Suite *suite)
 {
+    const char *srcdir = getenv("srcdir");
     SRunner *runner = srunner_create(suite);
     int failed;
 
+    if (!realpath(srcdir ? srcdir : ".", source_folder))
+        return EXIT_FAILURE;
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);
     srunner_free(runner);
@@ -50,6 +55,28 @@ bool harness_full(void)
     return full && *full;
 }
 
+ct_device harness_device(void)
+{
+    static ct_device device = CT_CPU;
+    static bool looked;
+    const char *name = getenv("COTANGENT_TEST_DEVICE");
+
+    if (!looked && name && *name) {
+        device = ct_device_named(name);
+        if (device < 0) { /* not a failure of each test: of this program */
+            fprintf(stderr, "COTANGENT_TEST_DEVICE: %s\n", ct_error_message());
+            _exit(99);
+        }
+    }
+    looked = true;
+    return device;
+}
+
+int harness_rounds(int emulated, int usual)
+{
+    return strncmp(ct_device_name(DEVICE), "cuda-emu", 8) == 0 && !harness_full() ? emulated : usual;
+}
+
 int harness_count(int thin, int whole)
 {
     return harness_full() ? whole : thin;
@@ -71,10 +98,9 @@ const char *harness_data(const char *file)
 
 const char *harness_source(const char *file)
 {
-    static char path[4096];
-    const char *srcdir = getenv("srcdir");
+    static char path[sizeof source_folder + 256];
 
-    snprintf(path, sizeof path, "%s/%s", srcdir ? srcdir : ".", file);
+    snprintf(path, sizeof path, "%s/%s", source_folder, file);
     return path;
 }
 
@@ -149,11 +175,42 @@ static const char *without_site(const char *message)
     return message;
 }
 
+const char *harness_message(void)
+{
+    static char text[2048];
+    const char *message = ct_error_message();
+    const char *name = ct_device_name(DEVICE), *at;
+    size_t n = strlen(name);
+
+    if (DEVICE == CT_CPU)
+        return message;
+    text[0] = '\0';
+    while ((at = strstr(message, name)) != NULL) {
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%.*scpu", (int)(at - message),
+                 message);
+        message = at + n;
+    }
+    snprintf(text + strlen(text), sizeof text - strlen(text), "%s", message);
+    return text;
+}
+
 void expect_error(ct_status status, const char *text)
 {
     ck_assert_msg(ct_error() == status, "expected %s, got %s \"%s\"", ct_status_name(status),
                   ct_status_name(ct_error()), ct_error_message());
-    ck_assert_str_eq(without_site(ct_error_message()), text);
+    ck_assert_str_eq(without_site(harness_message()), text);
+    ct_error_clear();
+}
+
+void expect_fault(const char *call, ct_tensor *result, ct_status status, const char *text)
+{
+    if (!result) {
+        expect_error(status, text);
+        return;
+    }
+    ck_assert_msg(DEVICE != CT_CPU && (status == CT_ERR_INDEX || status == CT_ERR_NUMERIC),
+                  "%s is not refused", call);
+    ck_assert_msg(ct_device_synchronize(DEVICE) == status, "%s is not refused later", call);
     ct_error_clear();
 }
 
@@ -164,5 +221,5 @@ void expect_ok(void)
 
 ct_tensor *random_normal(ct_generator *g, ct_shape shape, ct_dtype dtype)
 {
-    return ct_randn(shape, dtype, CT_CPU, g);
+    return ct_randn(shape, dtype, DEVICE, g);
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <cotangent/tensor/device.h>
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/tensor.h>
 
@@ -24,6 +25,18 @@ TCase *harness_case(Suite *suite, const char *name);
 
 /* True for the full counts (COTANGENT_TEST_FULL). */
 bool harness_full(void);
+
+/* Where the tests run: COTANGENT_TEST_DEVICE, else the CPU. A test that is about the CPU's memory
+ * itself says CT_CPU. */
+#define DEVICE harness_device()
+ct_device harness_device(void);
+
+/* An emulated device is some hundred times slower: how many rounds of a long test, there and on
+ * others. */
+int harness_rounds(int emulated, int usual);
+
+/* The standing error's message, with "cpu" for the name of the tests' device. */
+const char *harness_message(void);
 
 /* How many random cases: thin in make check, whole in make check-full. */
 int harness_count(int thin, int whole);
@@ -45,8 +58,12 @@ void expect_values(const char *what, ct_tensor *t, const double *want, size_t co
 double *values_of(ct_tensor *t);
 
 /* Fails unless an error of this status stands whose message is text, word for word but for a
- * "FILE:LINE: " in front; then clears it. */
+ * "FILE:LINE: " in front, and for "cpu" where the tests' device is another; then clears it. */
 void expect_error(ct_status status, const char *text);
+
+/* Fails unless the call whose result is given was refused with this error: at once (NULL), or, of
+ * indices and the like on a device that works later, when it is waited for. Then clears it. */
+void expect_fault(const char *call, ct_tensor *result, ct_status status, const char *text);
 
 /* Fails with the message if an error stands. */
 void expect_ok(void);

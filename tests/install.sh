@@ -1,6 +1,6 @@
 #!/bin/sh
 # install.sh - installs into an empty directory and builds programs against that, outside the tree,
-# with the flags that pkg-config gives there: shared and static.
+# with the flags that pkg-config gives there: shared and static; runs the tool that it installed.
 
 LC_ALL=C
 MAKEFLAGS=
@@ -65,3 +65,10 @@ if [ -f "$root$libdir/libcotangent.a" ]; then
     run $CC $CFLAGS -Wall -Wextra -Werror $cflags -o hello-static hello.c $static_libs -lm
     run ./hello-static
 fi
+
+# The tool, and its page of the manual.
+run env LD_LIBRARY_PATH="$root$libdir" "$root$bindir/cotangent" info
+[ -f "$root$mandir/man1/cotangent.1" ] || {
+    echo "install.sh: there is no cotangent.1"
+    exit 1
+}

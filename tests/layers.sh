@@ -1,9 +1,10 @@
 #!/bin/sh
 # layers.sh - fails on an #include that points the wrong way, and on a CUDA conditional outside cuda/.
 #
-#     examples ──> train ──> nn, optim, data ──> autograd ──> tensor <·· cuda (nobody includes it)
+#     examples, tool ──> train ──> nn, optim, data ──> autograd ──> tensor <·· cuda (nobody includes it)
 #
-# nn, optim and data do not see each other; <cotangent.h> is for users: examples, tests, bench.
+# nn, optim and data do not see each other; <cotangent.h> is for users: examples, tool,
+# tests, bench.
 
 LC_ALL=C
 export LC_ALL
@@ -11,13 +12,13 @@ export LC_ALL
 # Prints a line for each fault in the tree at $1.
 faults()
 {
-    (cd "$1" && find cotangent.h tensor autograd nn optim data train cuda examples tests bench \
+    (cd "$1" && find cotangent.h tensor autograd nn optim data train cuda examples tool tests bench \
         -type f \( -name '*.[ch]' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh' \) \
         2>/dev/null | sort) |
     (cd "$1" && while read -r file; do
         awk '
         BEGIN {
-            all = " tensor autograd nn optim data train examples tests bench cotangent "
+            all = " tensor autograd nn optim data train examples tool tests bench cotangent "
             may["tensor"] = " tensor "
             may["autograd"] = " tensor autograd "
             may["nn"] = " tensor autograd nn "
@@ -26,6 +27,7 @@ faults()
             may["train"] = " tensor autograd nn optim data train "
             may["cuda"] = " tensor cuda "
             may["examples"] = may["train"] "examples cotangent "
+            may["tool"] = may["train"] "tool cotangent "
             may["tests"] = may["bench"] = all
             may["cotangent.h"] = may["train"] "cotangent "
         }
@@ -79,6 +81,7 @@ plant autograd/good.c '#include <cotangent/tensor/tensor.h>'
 plant nn/good.c '#include <cotangent/autograd/op.h>'
 plant train/good.c '#include "data/fetch.h"'
 plant examples/good.c '#include <cotangent.h>'
+plant tool/good.c '#include <cotangent.h>'
 plant tests/good.c '#include "tensor/internal.h"'
 plant cuda/good.cu '#ifdef __CUDACC__'
 if [ -n "$(faults "$tree")" ]; then
@@ -108,6 +111,9 @@ optim/bad9.c #include "nn/state.h"
 data/bad10.c #include "train/board.h"
 train/bad11.c #include "examples/common.h"
 train/bad12.c #include "cuda/cuda.h"
+tool/bad18.c #include "examples/common.h"
+train/bad19.c #include "tool/tool.h"
+examples/bad20.c #include "tool/tool.h"
 tests/bad13.c #include "cuda/emu/launch.h"
 examples/bad14.c #include <cotangent/cuda/cuda.h>
 cuda/bad15.cu #include "nn/rnn.h"

@@ -1,8 +1,8 @@
 /* round_trip.c - this library's half of tests/round_trip.sh: what PyTorch and NumPy wrote is read,
  * and files for them to read are written.
  *
- *     round_trip save FILE SEED              a model, as made from the seed
- *     round_trip predict FILE ID N           load it; ID, N ids more, and the last step's logits
+ *     round_trip save KIND FILE SEED X       a model of rnn, lstm or gru, of normal values times X
+ *     round_trip predict KIND FILE ID N      load it; ID, N ids more, and the last step's logits
  *     round_trip copy FROM TO                all tensors of a safetensors file
  *     round_trip npy FROM TO                 a NPY file */
 #include <stdio.h>
@@ -23,13 +23,15 @@ typedef struct rnnlm {
 } rnnlm;
 
 /* sized false: all input sizes are left to the file */
-static rnnlm rnnlm_new(uint64_t seed, bool sized)
+static rnnlm rnnlm_new(const char *kind, uint64_t seed, bool sized)
 {
     rnnlm m = { .params = ct_params_new((ct_params_options){ .seed = seed }) };
+    const ct_recurrent_options o = { .input_size = sized ? VOCAB : 0, .hidden_size = HIDDEN,
+                                     .num_layers = 2 };
 
-    m.rnn = ct_rnn(m.params, "rnn",
-                   (ct_rnn_options){ .input_size = sized ? VOCAB : 0, .hidden_size = HIDDEN,
-                                     .num_layers = 2 });
+    m.rnn = strcmp(kind, "lstm") == 0  ? ct_lstm(m.params, "rnn", o)
+            : strcmp(kind, "gru") == 0 ? ct_gru(m.params, "rnn", o)
+                                       : ct_rnn(m.params, "rnn", o);
     m.linear = ct_linear_module(m.params, "linear",
                                 (ct_linear_options){ .in_features = sized ? HIDDEN : 0,
                                                      .out_features = VOCAB });
@@ -48,10 +50,10 @@ static void last_logits(const rnnlm *m, const int32_t *ids, int t, float *logits
         exit(1);
 }
 
-static int predict(const char *path, int id, int n)
+static int predict(const char *kind, const char *path, int id, int n)
 {
     static const ct_prefix d2l[] = { { "rnn.rnn.", "rnn." }, { NULL, NULL } };
-    rnnlm m = rnnlm_new(0, false);
+    rnnlm m = rnnlm_new(kind, 0, false);
     int32_t ids[STEPS + 1] = { id };
     float logits[VOCAB];
     int t, i;
@@ -72,10 +74,11 @@ static int predict(const char *path, int id, int n)
     return 0;
 }
 
-static int save(const char *path, uint64_t seed)
+static int save(const char *kind, const char *path, uint64_t seed, double spread)
 {
-    rnnlm m = rnnlm_new(seed, true);
-    int failed = ct_params_save(m.params, path) != CT_OK;
+    rnnlm m = rnnlm_new(kind, seed, true);
+    int failed = ct_params_init(m.params, ct_init_normal(0, spread), seed) != CT_OK ||
+                 ct_params_save(m.params, path) != CT_OK;
 
     ct_params_free(m.params);
     return failed;
@@ -109,10 +112,10 @@ static int npy(const char *from, const char *to)
 int main(int argc, char **argv)
 {
     ct_exit_on_error();
-    if (argc == 4 && strcmp(argv[1], "save") == 0)
-        return save(argv[2], strtoull(argv[3], NULL, 10));
-    if (argc == 5 && strcmp(argv[1], "predict") == 0)
-        return predict(argv[2], atoi(argv[3]), atoi(argv[4]));
+    if (argc == 6 && strcmp(argv[1], "save") == 0)
+        return save(argv[2], argv[3], strtoull(argv[4], NULL, 10), atof(argv[5]));
+    if (argc == 6 && strcmp(argv[1], "predict") == 0)
+        return predict(argv[2], argv[3], atoi(argv[4]), atoi(argv[5]));
     if (argc == 4 && strcmp(argv[1], "copy") == 0)
         return copy(argv[2], argv[3]);
     if (argc == 4 && strcmp(argv[1], "npy") == 0)

@@ -139,7 +139,7 @@ static void compare_row(const checked *c, ct_tensor *y, const double *w, const d
                         int64_t inputs)
 {
     ct_scope s = ct_scope_begin();
-    ct_tensor *gradient = ct_from_data(w, ct_shape_get(y), CT_F64, CT_CPU), *got[OP_INPUTS];
+    ct_tensor *gradient = ct_from_data(w, ct_shape_get(y), CT_F64, DEVICE), *got[OP_INPUTS];
     int64_t outputs = ct_numel(y), i = 0, k, o;
     double largest = 1;
     int l;
@@ -279,7 +279,7 @@ START_TEST(backward_twice_gives_the_same_bits)
 
         begin(&c, row, k, 64);
         y = call(&c);
-        w = ct_randn(ct_shape_get(y), CT_F64, CT_CPU, &c.draw.g);
+        w = ct_randn(ct_shape_get(y), CT_F64, DEVICE, &c.draw.g);
         first = gradients_of(&c, y, w, &first_bytes);
         second = gradients_of(&c, y, w, &second_bytes);
         ck_assert_msg(first_bytes == second_bytes, "%s", c.what);

@@ -11,7 +11,7 @@
 
 static ct_params *set_of(uint64_t seed, ct_dtype dtype)
 {
-    return ct_params_new((ct_params_options){ .seed = seed, .dtype = dtype });
+    return ct_params_new((ct_params_options){ .device = DEVICE, .seed = seed, .dtype = dtype });
 }
 
 /* ---- distributions ---- */
@@ -210,7 +210,7 @@ START_TEST(test_init_at_any_time)
     ct_linear *a = ct_linear_module(params, "a", (ct_linear_options){ .out_features = 3 });
     ct_linear *b = ct_linear_module(params, "b", (ct_linear_options){ .out_features = 3 });
     ct_scope s = ct_scope_begin_no_grad();
-    ct_tensor *x = ct_ones(CT_SHAPE(1, 4), CT_F64, CT_CPU);
+    ct_tensor *x = ct_ones(CT_SHAPE(1, 4), CT_F64, DEVICE);
     double weight, bias, other, *values;
 
     ck_assert(ct_params_init(ct_params_sub(params, "a"), ct_init_orthogonal(1), 9) == CT_OK);
@@ -249,7 +249,7 @@ START_TEST(test_init_of_buffers_and_the_unsettled)
 
     ct_params_add_buffer(params, "buffer", CT_SHAPE(2), ct_init_constant(7));
     ck_assert(ct_params_init(params, ct_init_constant(3), 4) == CT_OK);
-    ct_linear_forward(a, ct_ones(CT_SHAPE(1, 4), CT_F32, CT_CPU));
+    ct_linear_forward(a, ct_ones(CT_SHAPE(1, 4), CT_F32, DEVICE));
     ck_assert(first_of(params, "buffer") == 7);
     ck_assert(first_of(params, "a.weight") == 3 && first_of(params, "a.bias") == 3);
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -374,7 +374,7 @@ START_TEST(test_dialect_activation)
                 .input_size = 1, .hidden_size = 1, .dialect = (ct_dialect)d,
                 .nonlinearity = told ? CT_TANH : CT_NONLINEARITY_OF_DIALECT });
             ct_scope s = ct_scope_begin_no_grad();
-            ct_tensor *x = ct_full(CT_SHAPE(1, 1, 1), 3, CT_F64, CT_CPU);
+            ct_tensor *x = ct_full(CT_SHAPE(1, 1, 1), 3, CT_F64, DEVICE);
 
             ct_params_init(params, ct_init_constant(0), 0);
             ct_fill(ct_param_value(ct_params_get(params, "m.weight_ih_l0")), 1);
@@ -417,7 +417,7 @@ START_TEST(test_layer_norm)
         .no_affine = true });
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *x = ct_from_data((double[]){ 1, 2, 3, 6, 0, 0, 0, 4 }, CT_SHAPE(2, 4), CT_F64,
-                                CT_CPU);
+                                DEVICE);
     double want[8] = { -2, -1, 0, 3, -1, -1, -1, 3 };
 
     for (int i = 0; i < 8; i++)
@@ -433,7 +433,7 @@ START_TEST(test_layer_norm)
     x = ct_select(ct_module_forward(plain, x), 0, 1);
     expect_close("mean", ct_item(ct_mean(x)), 0, 1e-14);
     expect_close("variance", ct_item(ct_mean(ct_square(x))), 1, 1e-4);
-    ct_module_forward(m, ct_zeros(CT_SHAPE(2, 3), CT_F64, CT_CPU));
+    ct_module_forward(m, ct_zeros(CT_SHAPE(2, 3), CT_F64, DEVICE));
     expect_error(CT_ERR_SHAPE, "ct_param_settle: ln.weight has the shape [4], not [3]");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
@@ -445,7 +445,7 @@ START_TEST(test_dropout)
     ct_params *params = set_of(1, CT_F32);
     ct_module *m = ct_dropout_module(params, 0.25);
     ct_scope s = ct_scope_begin();
-    ct_tensor *x = ct_requires_grad(ct_full(CT_SHAPE(40, 50), 3, CT_F32, CT_CPU), true);
+    ct_tensor *x = ct_requires_grad(ct_full(CT_SHAPE(40, 50), 3, CT_F32, DEVICE), true);
     ct_tensor *y = ct_module_forward(m, x);
     double *v = values_of(y), *d, kept = 0;
 
@@ -480,7 +480,7 @@ START_TEST(test_sequential)
         ct_as_module(params, ct_linear_module(params, "linear",
                                               (ct_linear_options){ .out_features = 1 })) });
     ct_scope s = ct_scope_begin();
-    ct_tensor *ids = ct_from_data((int32_t[]){ 2, 0, 2 }, CT_SHAPE(3), CT_I32, CT_CPU), *y;
+    ct_tensor *ids = ct_from_data((int32_t[]){ 2, 0, 2 }, CT_SHAPE(3), CT_I32, DEVICE), *y;
     ct_param *table = ct_params_get(params, "embedding.weight");
 
     ct_module_forward(net, ids);

@@ -140,6 +140,70 @@ START_TEST(accuracy)
 }
 END_TEST
 
+/* exp and log of doubles, against long double, in ulps */
+START_TEST(double_accuracy)
+{
+    ct_generator g = ct_generator_seed(3);
+    int k, i, n = harness_count(20000, 5000000);
+
+    for (k = 0; k < path_count; k++)
+        for (i = 0; i < n; i++) {
+            double u = ct_random_uniform(&g), in[2] = { 1455 * u - 745, 0 }, out[2];
+            long double want[2];
+            int j;
+
+            in[1] = i % 2 ? exp(1400 * u - 700) : 0.5 + u;
+            want[0] = expl((long double)in[0]);
+            want[1] = logl((long double)in[1]);
+            paths[k]->f64[CTI_EW_exp](1, &out[0], 1, &in[0], 1, NULL, 0, NULL, 0, in);
+            paths[k]->f64[CTI_EW_log](1, &out[1], 1, &in[1], 1, NULL, 0, NULL, 0, in);
+            for (j = 0; j < 2; j++) {
+                double near_want = fabs((double)want[j]);
+                long double ulp = nextafter(near_want, INFINITY) - near_want;
+
+                if (!(isinf(near_want) || fabsl(out[j] - want[j]) <= 1.05L * ulp))
+                    ck_abort_msg("%s, %s of %a: %a, expected %La", paths[k]->name,
+                                 j ? "log" : "exp", in[j], out[j], want[j]);
+            }
+        }
+}
+END_TEST
+
+START_TEST(double_specials)
+{
+    static const double exps[][2] = { { INFINITY, INFINITY }, { -INFINITY, 0 }, { 0, 1 },
+                                      { 710, INFINITY }, { -746, 0 } };
+    static const double logs[][2] = { { INFINITY, INFINITY }, { 0, -INFINITY }, { 1, 0 } };
+    double nan = NAN, out, in;
+    size_t i;
+    int k;
+
+    for (k = 0; k < path_count; k++) {
+        cti_loop e = paths[k]->f64[CTI_EW_exp], l = paths[k]->f64[CTI_EW_log];
+
+        for (i = 0; i < sizeof exps / sizeof *exps; i++) {
+            e(1, &out, 1, &exps[i][0], 1, NULL, 0, NULL, 0, &nan);
+            ck_assert_msg(out == exps[i][1], "exp %g = %g", exps[i][0], out);
+        }
+        for (i = 0; i < sizeof logs / sizeof *logs; i++) {
+            l(1, &out, 1, &logs[i][0], 1, NULL, 0, NULL, 0, &nan);
+            ck_assert_msg(out == logs[i][1], "log %g = %g", logs[i][0], out);
+        }
+        for (in = 5e-324; in < 1e-300; in *= 37) { /* subnormal ones too */
+            l(1, &out, 1, &in, 1, NULL, 0, NULL, 0, &nan);
+            expect_close("log", out, (double)logl((long double)in), 2e-13);
+        }
+        e(1, &out, 1, &nan, 1, NULL, 0, NULL, 0, &nan);
+        ck_assert(isnan(out));
+        l(1, &out, 1, &nan, 1, NULL, 0, NULL, 0, &nan);
+        ck_assert(isnan(out));
+        in = -1;
+        l(1, &out, 1, &in, 1, NULL, 0, NULL, 0, &nan);
+        ck_assert(isnan(out));
+    }
+}
+END_TEST
+
 START_TEST(special_values)
 {
     static const float tiny = 0x1p-149f;
@@ -987,8 +1051,40 @@ START_TEST(gemm)
 
     for (i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (round = 0; round < harness_count(6, 60); round++) {
+            ct_set_portable(round % 2);
             gemm_case(&g, CT_F32, sizes[i], false);
             gemm_case(&g, CT_F64, sizes[i], false);
+        }
+    ct_set_portable(false);
+}
+END_TEST
+
+/* The portable product adds in the order of k, to the last bit. */
+START_TEST(portable_gemm)
+{
+    enum { M = 7, N = 19, K = 300 };
+    static float a[M * K], b[K * N], c[M * N];
+    ct_generator g = ct_generator_seed(16);
+    cti_gemm p = { .dtype = CT_F32, .m = M, .n = N, .k = K, .batch = 1, .alpha = 0.75, .a = a,
+                   .b = b, .c = c, .lda = K, .ldb = N, .ldc = N };
+    int i, j, k;
+
+    random_matrix(&g, a, CT_F32, M * K);
+    random_matrix(&g, b, CT_F32, K * N);
+    ct_set_portable(true);
+    cti_cpu_gemm(&p);
+    ct_set_portable(false);
+    for (i = 0; i < M; i++)
+        for (j = 0; j < N; j++) {
+            volatile float sum = 0, term; /* volatile: rounded at each step */
+
+            for (k = 0; k < K; k++) {
+                term = 0.75f * a[i * K + k];
+                term = term * b[k * N + j];
+                sum = sum + term;
+            }
+            ck_assert_msg(c[i * N + j] == sum, "(%d, %d): %a, expected %a", i, j,
+                          (double)c[i * N + j], (double)sum);
         }
 }
 END_TEST
@@ -1084,10 +1180,8 @@ START_TEST(precision)
     ct_emulate_bf16(true);
     ck_assert(ct_set_matmul_precision(CT_BF16) == CT_OK);
     ck_assert(ct_matmul_precision() == CT_BF16);
-    ck_assert(strstr(ct_cpu_info(), "bf16 (emulated)"));
     ct_emulate_bf16(false);
     ck_assert(ct_matmul_precision() == CT_F32);
-    ck_assert(strstr(ct_cpu_info(), cti_cpu_path_get()->name));
 }
 END_TEST
 
@@ -1112,6 +1206,8 @@ int main(void)
     tc = harness_case(suite, "math");
     tcase_add_test(tc, wished_path);
     tcase_add_loop_test(tc, accuracy, 0, 4);
+    tcase_add_test(tc, double_accuracy);
+    tcase_add_test(tc, double_specials);
     tcase_add_test(tc, special_values);
     tc = harness_case(suite, "elementwise");
     tcase_add_test(tc, elementwise_loops);
@@ -1127,6 +1223,7 @@ int main(void)
     tcase_add_test(tc, gemm_packed);
     tcase_add_test(tc, gemm_bf16);
     tcase_add_test(tc, precision);
+    tcase_add_test(tc, portable_gemm);
     tcase_add_test(tc, gemm_large_stride);
     return harness_run(suite);
 }

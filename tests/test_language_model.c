@@ -530,10 +530,13 @@ START_TEST(notes)
     free(text);
     ck_assert(ct_lm_note(m, "loss", NAN) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT,
-                 "ct_lm_note: the value is neither a finite number nor UTF-8");
-    ck_assert(ct_lm_note_text(m, "name", "\xff") == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_lm_note_text: the value is neither a finite number nor UTF-8");
+                 "ct_lm_note: the value is neither a finite number nor text");
+    ck_assert(ct_lm_note_text(m, "name", NULL) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_lm_note_text: the value is neither a finite number nor text");
+    ck_assert(ct_lm_note_text(m, "name", "caf\xe9 \xc3\xa9") == CT_OK);
+    text = ct_lm_describe(m);
+    ck_assert_msg(strstr(text, "\"name\":\"caf? \xc3\xa9\"}") != NULL, "%s", text);
+    free(text);
     ck_assert(ct_lm_note(m, NULL, 1) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_lm_note: what is NULL");
     ck_assert(ct_lm_note(NULL, "x", 1) == CT_ERR_ARGUMENT);

@@ -86,7 +86,7 @@ static void set_weights(ct_params *params, int64_t hidden)
 
         for (i = 0; i < n; i++)
             values[i] = initial_weight(i, k, hidden);
-        ct_copy_into(w, ct_cast(ct_from_data(values, ct_shape_get(w), CT_F32, CT_CPU),
+        ct_copy_into(w, ct_cast(ct_from_data(values, ct_shape_get(w), CT_F32, DEVICE),
                                 ct_dtype_get(w)));
         free(values);
     }
@@ -99,7 +99,7 @@ static rnnlm new_model(const block *b)
     int64_t hidden = classic ? 256 : 32;
     rnnlm m = { .dtype = strcmp(b->dtype, "f64") == 0 ? CT_F64 : CT_F32 };
 
-    m.params = ct_params_new((ct_params_options){ .dtype = m.dtype });
+    m.params = ct_params_new((ct_params_options){ .device = DEVICE, .dtype = m.dtype });
     m.rnn = ct_rnn(m.params, "rnn", (ct_rnn_options){ .input_size = VOCAB, .hidden_size = hidden });
     m.linear = ct_linear_module(
         m.params, "linear", (ct_linear_options){ .in_features = hidden, .out_features = VOCAB });
@@ -146,9 +146,10 @@ static ct_corpus *read_corpus(const char *path, const block *b)
 static ct_loader *new_loader(const ct_corpus *corpus, const block *b)
 {
     if (strcmp(b->protocol, "classic") == 0)
-        return ct_sequences_new(corpus, (ct_sequences_options){ .batch_size = 32, .steps = 35 });
+        return ct_sequences_new(corpus, (ct_sequences_options){ .batch_size = 32, .steps = 35,
+                                                                .device = DEVICE });
     return ct_windows_new(corpus, (ct_windows_options){ .batch_size = 1024, .steps = 32,
-                                                        .count = 10000 });
+                                                        .count = 10000, .device = DEVICE });
 }
 
 /* The epoch of step 0 and, in the classic protocol, of step 8: offsets 3 and 17. */
@@ -238,7 +239,7 @@ static ct_tensor *f_linear(int count, ct_tensor *const *in, void *context)
 static ct_tensor *f_linear_one_hot(int count, ct_tensor *const *in, void *context)
 {
     const int32_t ids[6] = { 4, 0, 2, 2, 1, 4 };
-    ct_tensor *x = ct_one_hot_as(ct_from_data(ids, CT_SHAPE(2, 3), CT_I32, CT_CPU), 5, CT_F64);
+    ct_tensor *x = ct_one_hot_as(ct_from_data(ids, CT_SHAPE(2, 3), CT_I32, DEVICE), 5, CT_F64);
 
     (void)context;
     return ct_linear_apply(x, in[0], count > 1 ? in[1] : NULL);
@@ -278,7 +279,7 @@ static ct_tensor *f_reshape(int count, ct_tensor *const *in, void *context)
 static ct_tensor *f_cross_entropy(int count, ct_tensor *const *in, void *context)
 {
     const int32_t ids[6] = { 3, 0, 1, 1, 2, 3 };
-    ct_tensor *targets = ct_from_data(ids, CT_SHAPE(3, 2), CT_I32, CT_CPU);
+    ct_tensor *targets = ct_from_data(ids, CT_SHAPE(3, 2), CT_I32, DEVICE);
 
     (void)count;
     return ct_cross_entropy_with(ct_transpose(in[0], 0, 1), targets,
@@ -329,7 +330,7 @@ START_TEST(ops_of_the_job)
     int i;
 
     for (i = 0; i < c->count; i++)
-        in[i] = ct_requires_grad(ct_randn(c->shape[i], CT_F64, CT_CPU, &g), true);
+        in[i] = ct_requires_grad(ct_randn(c->shape[i], CT_F64, DEVICE, &g), true);
     ck_assert_msg(ct_gradcheck(c->f, c->count, in, c->context, &g, 0, 0), "%s: %s", c->name,
                   ct_error_message());
     ck_assert_msg(ct_gradgradcheck(c->f, c->count, in, c->context, &g, 0, 0), "%s: %s", c->name,
@@ -358,8 +359,8 @@ static const int32_t y_ids[B * T] = { 4, 0, 2, 2, 3, 1, 1, 0, 0, 4, 3, 1 };
 static ct_tensor *f_model(int count, ct_tensor *const *in, void *context)
 {
     const whole *w = context;
-    ct_tensor *ids = ct_from_data(x_ids, CT_SHAPE(B, T), CT_I32, CT_CPU);
-    ct_tensor *targets = ct_from_data(y_ids, CT_SHAPE(B, T), CT_I32, CT_CPU), *x, *y, *logits;
+    ct_tensor *ids = ct_from_data(x_ids, CT_SHAPE(B, T), CT_I32, DEVICE);
+    ct_tensor *targets = ct_from_data(y_ids, CT_SHAPE(B, T), CT_I32, DEVICE), *x, *y, *logits;
     ct_state *next, *state = NULL;
 
     (void)count;
@@ -402,7 +403,8 @@ START_TEST(whole_model)
 {
     const struct model_case *c = &model_cases[_i];
     ct_generator g = ct_generator_named(ct_generator_seed(12), c->name);
-    ct_params *params = ct_params_new((ct_params_options){ .dtype = CT_F64, .seed = 3 });
+    ct_params *params = ct_params_new((ct_params_options){ .dtype = CT_F64, .device = DEVICE,
+                                                           .seed = 3 });
     whole w = { .dense = c->dense, .loss = c->loss };
     ct_rnn_options options = c->rnn;
     ct_scope s = ct_scope_begin();
@@ -417,9 +419,9 @@ START_TEST(whole_model)
         (ct_linear_options){ .in_features = c->rnn.hidden_size * (c->rnn.bidirectional ? 2 : 1),
                              .out_features = CLASSES });
     if (c->dense) {
-        in[count++] = ct_requires_grad(ct_randn(CT_SHAPE(T, B, CLASSES), CT_F64, CT_CPU, &g), true);
+        in[count++] = ct_requires_grad(ct_randn(CT_SHAPE(T, B, CLASSES), CT_F64, DEVICE, &g), true);
         in[count++] = ct_requires_grad(
-            ct_randn(CT_SHAPE(states, B, c->rnn.hidden_size), CT_F64, CT_CPU, &g), true);
+            ct_randn(CT_SHAPE(states, B, c->rnn.hidden_size), CT_F64, DEVICE, &g), true);
     }
     for (i = 0; i < ct_params_count(params); i++)
         in[count++] = ct_param_value(ct_params_at(params, i));

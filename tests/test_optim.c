@@ -53,7 +53,7 @@ static ct_tensor *made(double (*f)(int k, int64_t i, int t), int k, int t, int64
 
     for (i = 0; i < n; i++)
         s[i] = (float)(d[i] = f(k, i, t));
-    out = ct_from_data(dtype == CT_F64 ? (void *)d : (void *)s, CT_SHAPE(n), dtype, CT_CPU);
+    out = ct_from_data(dtype == CT_F64 ? (void *)d : (void *)s, CT_SHAPE(n), dtype, DEVICE);
     free(d);
     free(s);
     return out;
@@ -73,7 +73,7 @@ static ct_status fill(const ct_init *init, ct_tensor *t, ct_generator *g)
 
 static ct_params *new_set(ct_dtype dtype)
 {
-    ct_params *set = ct_params_new((ct_params_options){ .dtype = dtype });
+    ct_params *set = ct_params_new((ct_params_options){ .device = DEVICE, .dtype = dtype });
     int k;
 
     for (k = 0; k < 3; k++)
@@ -112,7 +112,7 @@ static void give_constant(ct_params *set, int k, double v)
     ct_scope s = ct_scope_begin();
     ct_tensor *w = value(set, k);
 
-    ct_backward_with(w, ct_full(ct_shape_get(w), v, ct_dtype_get(w), CT_CPU));
+    ct_backward_with(w, ct_full(ct_shape_get(w), v, ct_dtype_get(w), DEVICE));
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 
@@ -616,7 +616,7 @@ START_TEST(error_stands)
     ck_assert(ct_schedule_observe(s, 2) == CT_ERR_ARGUMENT);
     ck_assert(ct_optimizer_step(NULL) == CT_ERR_ARGUMENT);
     ck_assert(ct_schedule_step(NULL) == CT_ERR_ARGUMENT);
-    ck_assert(ct_optimizer_state_load(o, "lr", ct_full(CT_SHAPE(1), 5, CT_F64, CT_CPU)) ==
+    ck_assert(ct_optimizer_state_load(o, "lr", ct_full(CT_SHAPE(1), 5, CT_F64, DEVICE)) ==
               CT_ERR_ARGUMENT);
     expect_close("the rate", ct_optimizer_lr(o), 0.1, 0);
     ck_assert(ct_scope_end(scope) == CT_ERR_ARGUMENT);
@@ -635,7 +635,8 @@ END_TEST
 START_TEST(settled_later)
 {
     static const char line[] = "run adam lr=0.05 weight_decay=0.2 bias_lr=0.1";
-    ct_params *whole = new_set(CT_F32), *set = ct_params_new((ct_params_options){ .seed = 0 });
+    ct_params *whole = new_set(CT_F32);
+    ct_params *set = ct_params_new((ct_params_options){ .device = DEVICE });
     ct_optimizer *want = optimizer_of(whole, line), *o;
     int k, t;
 
@@ -961,10 +962,10 @@ START_TEST(load_errors)
     ct_params *set = new_set(CT_F32);
     ct_optimizer *o = ct_adam_new(set, (ct_adam_options){ .lr = 0.5 });
     ct_scope s = ct_scope_begin();
-    ct_tensor *one = ct_ones(CT_SHAPE(5), CT_F32, CT_CPU), *zero;
+    ct_tensor *one = ct_ones(CT_SHAPE(5), CT_F32, DEVICE), *zero;
     int i;
 
-    zero = ct_zeros(CT_SCALAR, CT_I64, CT_CPU);
+    zero = ct_zeros(CT_SCALAR, CT_I64, DEVICE);
     ct_params_add(set, "c", CT_SHAPE(-1), (ct_init){ .fill = fill });
     expect_refused(NULL, "lr", one, CT_ERR_ARGUMENT,
                    "the optimiser is NULL");
@@ -980,22 +981,22 @@ START_TEST(load_errors)
                    "exp_avg.a.weight has the shape [37], not [5]");
     expect_refused(o, "exp_avg.c", one, CT_ERR_SHAPE,
                    "exp_avg.c: c is not settled");
-    expect_refused(o, "exp_avg.a.bias", ct_ones(CT_SHAPE(5), CT_F64, CT_CPU), CT_ERR_DTYPE,
+    expect_refused(o, "exp_avg.a.bias", ct_ones(CT_SHAPE(5), CT_F64, DEVICE), CT_ERR_DTYPE,
                    "exp_avg.a.bias is f32, not f64");
     expect_refused(o, "step.a.bias", one, CT_ERR_SHAPE,
                    "step.a.bias has the shape [], not [5]");
     expect_refused(o, "step.a.bias", zero, CT_ERR_FORMAT,
                    "step.a.bias holds numbers that no optimiser has");
-    expect_refused(o, "lr", ct_full(CT_SHAPE(1), -1, CT_F64, CT_CPU), CT_ERR_FORMAT,
+    expect_refused(o, "lr", ct_full(CT_SHAPE(1), -1, CT_F64, DEVICE), CT_ERR_FORMAT,
                    "lr holds numbers that no optimiser has");
-    expect_refused(o, "lr", ct_ones(CT_SHAPE(2), CT_F64, CT_CPU), CT_ERR_SHAPE,
+    expect_refused(o, "lr", ct_ones(CT_SHAPE(2), CT_F64, DEVICE), CT_ERR_SHAPE,
                    "lr has the shape [1], not [2]");
     ct_plateau_lr(ct_optimizer_schedule(o), (ct_plateau_options){ .factor = 0.5 });
     for (i = 0; i < 5; i++) {
         double n[5] = { 1, 0.5, 1, 1, 1 };
 
         n[i] = i == 1 ? NAN : 0.5;
-        expect_refused(o, "schedule", ct_from_data(n, CT_SHAPE(5), CT_F64, CT_CPU), CT_ERR_FORMAT,
+        expect_refused(o, "schedule", ct_from_data(n, CT_SHAPE(5), CT_F64, DEVICE), CT_ERR_FORMAT,
                        "schedule holds numbers that no optimiser has");
     }
     ck_assert_int_eq(ct_optimizer_state_count(o), 2);
@@ -1181,7 +1182,7 @@ START_TEST(threads)
     int c, t;
 
     for (c = 0; c < 3; c++) {
-        ct_params *set = ct_params_new((ct_params_options){ .seed = 0 });
+        ct_params *set = ct_params_new((ct_params_options){ .device = DEVICE, .seed = 0 });
         ct_optimizer *o;
         double norm;
 

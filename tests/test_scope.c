@@ -77,6 +77,49 @@ START_TEST(wrong_thread)
 }
 END_TEST
 
+static pthread_key_t late;
+static bool late_worked;
+
+/* Runs when a thread ends; the second time the library's own data of the thread are gone. */
+static void work_late(void *round)
+{
+    ct_scope s;
+    ct_tensor *x;
+
+    if (!strcmp(round, "first")) {
+        pthread_setspecific(late, "second");
+        return;
+    }
+    s = ct_scope_begin();
+    x = ct_requires_grad(ct_ones(CT_SHAPE(3), CT_F32, CT_CPU), true);
+    ct_backward(ct_sum(x));
+    late_worked = ct_grad_of(x) != NULL;
+    late_worked &= ct_scope_end(s) == CT_OK;
+}
+
+static void *leave_work(void *unused)
+{
+    ct_scope s = ct_scope_begin();
+
+    ct_ones(CT_SHAPE(3), CT_F32, CT_CPU);
+    pthread_setspecific(late, "first");
+    return ct_scope_end(s) == CT_OK ? unused : NULL;
+}
+
+/* A destructor of a thread's data may use the library after the library's has run. */
+START_TEST(work_at_a_threads_end)
+{
+    pthread_t thread;
+
+    late_worked = false;
+    ck_assert(pthread_key_create(&late, work_late) == 0);
+    ck_assert(pthread_create(&thread, NULL, leave_work, NULL) == 0);
+    pthread_join(thread, NULL);
+    ck_assert(late_worked);
+    pthread_key_delete(late);
+}
+END_TEST
+
 START_TEST(no_scope)
 {
     ck_assert(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU) == NULL);
@@ -864,6 +907,7 @@ int main(void)
     tcase_add_test(tc, nesting);
     tcase_add_test(tc, stale_mark);
     tcase_add_test(tc, wrong_thread);
+    tcase_add_test(tc, work_at_a_threads_end);
     tcase_add_test(tc, no_scope);
     tcase_add_test(tc, returning);
     tcase_add_test(tc, returning_history);

@@ -22,7 +22,7 @@ static ct_tensor *counted(ct_shape shape, ct_dtype dtype, bool strided)
 
     for (i = 0; i < shape.rank; i++)
         n *= shape.dim[i];
-    t = ct_arange(0, (double)n, 1, dtype, CT_CPU);
+    t = ct_arange(0, (double)n, 1, dtype, DEVICE);
     if (strided) /* every second element of twice as many */
         t = ct_select(ct_stack(2, (ct_tensor *[]){ t, ct_neg(t) }, 1), 1, 0);
     t = ct_reshape(t, shape);
@@ -185,8 +185,9 @@ END_TEST
 START_TEST(autoregressive)
 {
     ct_scope s = ct_scope_begin();
-    ct_tensor *series = ct_from_data((float[]){ 3, 1, 4, 1, 5, 9, 2 }, CT_SHAPE(7), CT_F32, CT_CPU);
-    ct_loader *l = ct_series_new(series, (ct_series_options){ .batch_size = 2, .steps = 4 });
+    ct_tensor *series = ct_from_data((float[]){ 3, 1, 4, 1, 5, 9, 2 }, CT_SHAPE(7), CT_F32, DEVICE);
+    ct_loader *l = ct_series_new(series, (ct_series_options){ .batch_size = 2, .steps = 4,
+                                                              .device = DEVICE });
     ct_batch b;
 
     ck_assert_int_eq(ct_loader_batches(l), 2);
@@ -264,7 +265,7 @@ START_TEST(bad_rows)
     const ct_rows_options o = { .batch_size = 2 };
     ct_scope s = ct_scope_begin();
     ct_tensor *x = counted(CT_SHAPE(5, 2), CT_F32, false), *y = counted(CT_SHAPE(5), CT_F32, false);
-    ct_tensor *none = ct_empty(CT_SHAPE(0, 2), CT_F32, CT_CPU), *empty, *failed;
+    ct_tensor *none = ct_empty(CT_SHAPE(0, 2), CT_F32, DEVICE), *empty, *failed;
     ct_loader *l;
     ct_batch b;
 
@@ -282,12 +283,12 @@ START_TEST(bad_rows)
     expect_error(CT_ERR_SHAPE, "ct_rows_new: there is no number 0 of 0");
     ck_assert_ptr_null(ct_rows_new(x, y, (ct_rows_options){ .batch_size = 2, .first = 5 }));
     expect_error(CT_ERR_SHAPE, "ct_rows_new: there is no number 5 of 5");
-    ck_assert_ptr_null(ct_rows_new(x, y, (ct_rows_options){ .batch_size = -2 }));
+    ck_assert_ptr_null(ct_rows_new(x, y, (ct_rows_options){ .device = DEVICE, .batch_size = -2 }));
     expect_error(CT_ERR_ARGUMENT,
                  "ct_rows_new: batch_size -2 is below 1, or first 0 or count 0 below 0");
 
     /* rows without elements are rows */
-    empty = ct_empty(CT_SHAPE(5, 0), CT_F32, CT_CPU);
+    empty = ct_empty(CT_SHAPE(5, 0), CT_F32, DEVICE);
     l = ct_rows_new(empty, y, o);
     ck_assert(ct_loader_begin(l) == CT_OK && ct_loader_next(l, &b));
     ck_assert(ct_dim(b.x, 0) == 2 && ct_dim(b.x, 1) == 0);
@@ -307,8 +308,9 @@ static ct_status whole_way(void)
     ct_scope s = ct_scope_begin();
     ct_tensor *t = counted(CT_SHAPE(40), CT_F32, false);
     ct_loader *loaders[] = {
-        ct_series_new(t, (ct_series_options){ .batch_size = 8, .steps = 4, .shuffle = true }),
-        ct_rows_new(t, t, (ct_rows_options){ .batch_size = 8, .shuffle = true }),
+        ct_series_new(t, (ct_series_options){ .batch_size = 8, .steps = 4, .shuffle = true,
+                                             .device = DEVICE }),
+        ct_rows_new(t, t, (ct_rows_options){ .device = DEVICE, .batch_size = 8, .shuffle = true }),
     };
     ct_batch b;
     int i;

@@ -26,7 +26,8 @@
 
 static ct_params *new_set(uint64_t seed, ct_dtype dtype)
 {
-    ct_params *set = ct_params_new((ct_params_options){ .seed = seed, .dtype = dtype });
+    ct_params *set = ct_params_new((ct_params_options){ .seed = seed, .dtype = dtype,
+                                                        .device = DEVICE });
 
     ck_assert_msg(set != NULL, "%s", ct_error_message());
     return set;
@@ -93,7 +94,7 @@ static void write_ones(const named *list)
 
     for (n = 0; list[n].name; n++) {
         names[n] = list[n].name;
-        tensors[n] = ct_ones(list[n].shape, list[n].dtype, CT_CPU);
+        tensors[n] = ct_ones(list[n].shape, list[n].dtype, DEVICE);
     }
     ck_assert_int_eq(ct_safetensors_write("x", n, names, tensors, NULL), CT_OK);
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
@@ -172,7 +173,7 @@ START_TEST(settled_by_file)
     model a = new_model(1, CT_F64, 5), b = new_model(2, CT_F64, 0);
     ct_scope s = ct_scope_begin();
     ct_generator g = ct_generator_seed(1);
-    ct_tensor *x = ct_randn(CT_SHAPE(2, 3, 5), CT_F64, CT_CPU, &g), *y;
+    ct_tensor *x = ct_randn(CT_SHAPE(2, 3, 5), CT_F64, DEVICE, &g), *y;
     double *want;
 
     expect_failed(ct_params_save(b.set, "x"), CT_ERR_SHAPE,
@@ -390,7 +391,7 @@ START_TEST(prefixes)
             t[i] = ct_full(i == 0   ? CT_SHAPE(2, 3)
                            : i == 1 ? CT_SHAPE(2, 2)
                                     : CT_SHAPE(2),
-                           i, CT_F32, CT_CPU);
+                           i, CT_F32, DEVICE);
         }
         ck_assert_int_eq(ct_safetensors_write("x", 4, names, t, NULL), CT_OK);
         ck_assert_int_eq(ct_params_load(set, "x", renamed), CT_OK);
@@ -471,7 +472,7 @@ START_TEST(tied_files)
     ct_params *set = tied_set(true), *loose = tied_set(false);
     static const char *const names[] = { "first", "second" };
     ct_scope s = ct_scope_begin();
-    ct_tensor *one = ct_ones(CT_SHAPE(2), CT_F64, CT_CPU);
+    ct_tensor *one = ct_ones(CT_SHAPE(2), CT_F64, DEVICE);
     int i;
 
     ck_assert_int_eq(ct_params_save(set, "x"), CT_OK); /* both names */

@@ -2,9 +2,12 @@
 #include "tests/harness.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cotangent.h>
 
@@ -81,7 +84,7 @@ static ct_corpus *corpus_of(size_t letters)
 static ct_loader *windows(const ct_corpus *corpus, int64_t first, int64_t count)
 {
     return ct_windows_new(corpus, (ct_windows_options){ .batch_size = 4, .steps = 5, .first = first,
-                                                        .count = count });
+                                                        .count = count, .device = DEVICE });
 }
 
 typedef struct fixture {
@@ -98,7 +101,7 @@ static void begin(fixture *f)
     f->corpus = corpus_of(60);
     f->train = windows(f->corpus, 0, 10);
     f->val = windows(f->corpus, 10, 5);
-    f->script.params = f->params = ct_params_new((ct_params_options){ .seed = 0 });
+    f->script.params = f->params = ct_params_new((ct_params_options){ .device = DEVICE });
     ct_params_add(f->params, "w", CT_SHAPE(2, 3), ct_init_constant(0));
     f->model = (ct_model){ .self = &f->script, .params = f->params,
                            .training_step = scripted_training,
@@ -280,7 +283,7 @@ static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_stat
     ct_tensor *x = ct_one_hot(ct_transpose(batch->x, 0, 1), m->vocab), *y, *loss;
 
     if (fault == IN_FORWARD)
-        x = ct_matmul(x, ct_ones(CT_SHAPE(3, 3), CT_F32, CT_CPU));
+        x = ct_matmul(x, ct_ones(CT_SHAPE(3, 3), CT_F32, DEVICE));
     y = ct_transpose(ct_linear_forward(m->linear, ct_recurrent_forward(m->rnn, x, state, next)),
                      0, 1);
     loss = ct_cross_entropy(y, batch->y);
@@ -305,7 +308,8 @@ static ct_optimizer *momentum_sgd(void *self)
 
 static rnnlm new_rnnlm(int vocab)
 {
-    rnnlm m = { .params = ct_params_new((ct_params_options){ .seed = 1 }), .vocab = vocab,
+    rnnlm m = { .params = ct_params_new((ct_params_options){ .device = DEVICE, .seed = 1 }),
+                .vocab = vocab,
                 .at = -1 };
 
     m.rnn = ct_rnn(m.params, "rnn", (ct_rnn_options){ .input_size = vocab, .hidden_size = HIDDEN });
@@ -418,6 +422,294 @@ START_TEST(it_learns)
 }
 END_TEST
 
+/* ---- when a run ends ---- */
+
+/* Validation costs these nats, epoch by epoch. */
+typedef struct course {
+    script script;
+    const double *nats;
+    int epoch;
+} course;
+
+static ct_tensor *course_training(void *self, const ct_batch *batch, const ct_state *state,
+                                  ct_state **next)
+{
+    (void)batch, (void)state, (void)next;
+    return cost(self, 1);
+}
+
+static ct_tensor *course_validation(void *self, const ct_batch *batch, const ct_state *state,
+                                    ct_state **next)
+{
+    course *c = self;
+    int epoch = c->epoch;
+
+    (void)state, (void)next;
+    c->epoch += ct_dim(batch->x, 0) == 1; /* the last batch */
+    return cost(&c->script, c->nats[epoch]);
+}
+
+static const struct patience_case {
+    int64_t patience;
+    double min_delta;
+    double nats[8];
+    int64_t epochs, best;
+    ct_fit_end end;
+} patience_cases[] = {
+    { 0, 0, { 1, 2, 3, 4, 5, 6, 7, 8 }, 8, 1, CT_FIT_FINISHED },
+    { 1, 0, { 1, 2, 0, 0, 0, 0, 0, 0 }, 2, 1, CT_FIT_PATIENCE },
+    { 2, 0, { 2, 3, 1, 1.5, 1, 0, 0, 0 }, 5, 3, CT_FIT_PATIENCE },
+    { 3, 0, { 8, 7, 6, 5, 4, 3, 2, 1 }, 8, 8, CT_FIT_FINISHED },
+    /* perplexities 2.72, 2.46, 2.23, 2.01, 1.82, ...: by more than 0.4 better than 2.72 is the third,
+     * than that the fifth */
+    { 2, 0.4, { 1, 0.9, 0.8, 0.7, 0.6, 0.55, 0.5, 0 }, 7, 7, CT_FIT_PATIENCE },
+    { 2, 0, { 1, 1, 1, 0, 0, 0, 0, 0 }, 3, 1, CT_FIT_PATIENCE },
+};
+
+START_TEST(patience)
+{
+    const struct patience_case *k = &patience_cases[_i];
+    ct_trainer trainer = { .max_epochs = 8, .patience = k->patience, .min_delta = k->min_delta };
+    ct_fit_result r;
+    fixture f;
+    course c;
+
+    begin(&f);
+    c = (course){ .script = f.script, .nats = k->nats };
+    f.model.self = &c;
+    f.model.training_step = course_training;
+    f.model.validation_step = course_validation;
+    ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_OK);
+    ck_assert_msg(r.epochs == k->epochs && r.best_epoch == k->best && r.end == k->end,
+                  "%lld epochs, the best %lld, end %d", (long long)r.epochs,
+                  (long long)r.best_epoch, (int)r.end);
+    expect_close("best", r.best_perplexity, exp(k->nats[r.best_epoch - 1]), 1e-6);
+    end(&f);
+}
+END_TEST
+
+/* Counts its calls; says no at the call with number stop_at. */
+typedef struct witness {
+    int steps, epochs, stop_at;
+    int64_t last_step, last_batch, batches;
+    double norm, lr;
+    int raise_at;
+} witness;
+
+static bool see_step(void *context, const ct_fit_step *s)
+{
+    witness *w = context;
+
+    ck_assert(s->step == w->last_step + 1);
+    w->last_step = s->step;
+    w->last_batch = s->batch;
+    w->batches = s->batches;
+    w->norm = s->gradient_norm;
+    w->lr = s->lr;
+    if (++w->steps == w->raise_at)
+        ct_raise(CT_ERR_ARGUMENT, "callback", "enough");
+    return w->steps != w->stop_at;
+}
+
+static bool see_epoch(void *context, const ct_fit_result *r)
+{
+    witness *w = context;
+
+    ck_assert(r->epochs == ++w->epochs && r->steps == w->last_step);
+    return true;
+}
+
+START_TEST(callbacks_see_and_stop)
+{
+    witness w = { 0 }, other = { 0 };
+    ct_callback callbacks[2] = { { .context = &w, .step = see_step, .epoch = see_epoch },
+                                 { .context = &other, .step = see_step } };
+    ct_trainer trainer = { .max_epochs = 3, .callbacks = callbacks, .callback_count = 2 };
+    ct_fit_result r;
+    fixture f;
+
+    begin(&f);
+    ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_OK);
+    ck_assert(w.steps == 9 && w.epochs == 3 && w.last_batch == 3 && w.batches == 3);
+    ck_assert(other.steps == 9 && other.epochs == 0);
+    ck_assert(w.norm == 0 && w.lr == 0.5 && r.lr == 0.5 && r.end == CT_FIT_FINISHED);
+
+    w = (witness){ .stop_at = 5 };
+    other = (witness){ 0 };
+    f.script = (script){ .params = f.params };
+    ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_OK);
+    ck_assert(r.end == CT_FIT_STOPPED && r.epochs == 1 && r.steps == 5 && f.script.trained == 5);
+    ck_assert(other.steps == 5 && f.script.validated == 2);
+
+    w = (witness){ .raise_at = 2 };
+    other = (witness){ 0 };
+    ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "callback: enough");
+    ck_assert(w.steps == 2 && other.steps == 1);
+    end(&f);
+}
+END_TEST
+
+static bool ask_to_stop(void *context, const ct_fit_step *s)
+{
+    if (s->step == *(int64_t *)context)
+        ct_trainer_stop();
+    return true;
+}
+
+static bool signal_itself(void *context, const ct_fit_step *s)
+{
+    if (s->step == *(int64_t *)context)
+        raise(SIGTERM);
+    return true;
+}
+
+/* A stop, by whom ever, ends the step at hand, and the run; the next run is not stopped. One that is
+ * asked for beforehand stops the run before its first step. */
+START_TEST(stops_when_asked)
+{
+    int64_t at = 4;
+    ct_callback callback = { .context = &at, .step = _i ? signal_itself : ask_to_stop };
+    ct_trainer trainer = { .max_epochs = 3, .callbacks = &callback, .callback_count = 1 };
+    ct_fit_result r;
+    fixture f;
+
+    begin(&f);
+    if (_i)
+        ct_trainer_stop_on_signals();
+    ck_assert(ct_trainer_signal() == 0);
+    ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_OK);
+    ck_assert(r.end == CT_FIT_STOPPED && r.epochs == 1 && r.steps == 4);
+    ck_assert_int_eq(ct_trainer_signal(), _i ? SIGTERM : 0);
+    at = 0;
+    ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_OK);
+    ck_assert(r.end == CT_FIT_FINISHED && r.epochs == 3);
+    ct_trainer_stop();
+    ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_OK);
+    ck_assert(r.end == CT_FIT_STOPPED && r.steps == 0 && isnan(r.perplexity));
+    end(&f);
+}
+END_TEST
+
+/* The second signal kills, whichever of the two it is; one that was ignored stays so. */
+START_TEST(second_signal)
+{
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        signal(SIGINT, _i == 2 ? SIG_IGN : SIG_DFL);
+        ct_trainer_stop_on_signals();
+        raise(SIGINT);
+        if (ct_trainer_signal() != (_i == 2 ? 0 : SIGINT))
+            _exit(9);
+        raise(_i == 1 ? SIGTERM : SIGINT);
+        _exit(8);
+    }
+    ck_assert(waitpid(child, &status, 0) == child);
+    if (_i == 2)
+        ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 8);
+    else
+        ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == (_i == 1 ? SIGTERM : SIGINT));
+}
+END_TEST
+
+/* ---- what the trainer does for the model ---- */
+
+/* The sum over a row's steps so far, in its state: only carried right does it count on. */
+typedef struct counter {
+    script script;
+    int calls, begun;
+} counter;
+
+static ct_tensor *count_on(void *self, const ct_batch *batch, const ct_state *state,
+                           ct_state **next)
+{
+    counter *c = self;
+    ct_tensor *w = ct_param_value(ct_params_get(c->script.params, "w")), *h;
+
+    ck_assert(next && batch->continues == (state != NULL));
+    c->begun += !state;
+    h = state ? ct_state_get(state, 0) : ct_zeros(CT_SHAPE(1, 4, 1), CT_F32, CT_CPU);
+    ck_assert(!ct_needs_gradient(h));
+    expect_close("the state", ct_item(ct_max(h)), state ? c->calls : 0, 0);
+    c->calls = state ? c->calls + 1 : 1;
+    h = ct_add_scalar(h, 1);
+    *next = ct_state_of(1, &h);
+    return ct_sum(w);
+}
+
+START_TEST(carries_the_state)
+{
+    ct_corpus *corpus = corpus_of(200);
+    ct_loader *train = ct_sequences_new(corpus, (ct_sequences_options){ .batch_size = 4,
+                                                                        .steps = 5 });
+    ct_params *params = ct_params_new((ct_params_options){ .seed = 0 });
+    counter c = { .script = { .params = params } };
+    ct_model model = { .self = &c, .params = params, .training_step = count_on,
+                       .configure_optimizers = plain_sgd };
+    ct_trainer trainer = { .max_epochs = 3, .gradient_clip_val = 1 };
+    ct_fit_result r;
+
+    ct_params_add(params, "w", CT_SHAPE(4), ct_init_constant(0));
+    ck_assert(ct_fit(&trainer, &model, train, NULL, &r) == CT_OK);
+    ck_assert_int_eq(c.begun, 3);
+    expect_close("norm", r.gradient_norm, 2, 1e-6); /* of four ones, clipped to 1 */
+    ck_assert(r.clipped == 1);
+    expect_values("w", ct_param_value(ct_params_get(params, "w")),
+                  (double[]){ -0.25 * r.steps, -0.25 * r.steps, -0.25 * r.steps,
+                              -0.25 * r.steps }, 4, 1e-4);
+    ct_loader_free(train);
+    ct_corpus_free(corpus);
+    ct_params_free(params);
+}
+END_TEST
+
+static ct_optimizer *halving_sgd(void *self)
+{
+    const script *m = self;
+    ct_optimizer *o = ct_sgd_new(m->params, (ct_sgd_options){ .lr = 1 });
+
+    ct_step_lr(ct_optimizer_schedule(o), 1, 0.5);
+    return o;
+}
+
+static ct_optimizer *plateau_sgd(void *self)
+{
+    const course *c = self;
+    ct_optimizer *o = ct_sgd_new(c->script.params, (ct_sgd_options){ .lr = 1 });
+
+    ct_plateau_lr(ct_optimizer_schedule(o), (ct_plateau_options){ .factor = 0.5,
+                                                                  .no_patience = true });
+    return o;
+}
+
+START_TEST(steps_the_schedule)
+{
+    const double nats[4] = { 1, 2, 3, 0.5 };
+    ct_trainer trainer = { .max_epochs = 3 };
+    ct_fit_result r;
+    fixture f;
+    course c;
+
+    begin(&f);
+    f.model.configure_optimizers = halving_sgd;
+    ck_assert(ct_fit(&trainer, &f.model, f.train, NULL, &r) == CT_OK);
+    expect_close("each epoch", r.lr, 0.25, 0);
+    trainer.schedule_interval = CT_EACH_STEP;
+    ck_assert(ct_fit(&trainer, &f.model, f.train, NULL, &r) == CT_OK);
+    expect_close("each step", r.lr, pow(0.5, 8), 0);
+    c = (course){ .script = f.script, .nats = nats };
+    f.model = (ct_model){ .self = &c, .params = f.params, .training_step = course_training,
+                          .validation_step = course_validation,
+                          .configure_optimizers = plateau_sgd };
+    trainer.max_epochs = 4;
+    ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_OK);
+    expect_close("at a plateau", r.lr, 0.25, 0); /* the second and third epoch were no better */
+    end(&f);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("train");
@@ -427,6 +719,12 @@ int main(void)
     tcase_add_test(tc, lines);
     tcase_add_test(tc, stops_at_an_error);
     tcase_add_test(tc, misuse);
+    tcase_add_loop_test(tc, patience, 0, (int)(sizeof patience_cases / sizeof *patience_cases));
+    tcase_add_test(tc, callbacks_see_and_stop);
+    tcase_add_loop_test(tc, stops_when_asked, 0, 2);
+    tcase_add_loop_test(tc, second_signal, 0, 3);
+    tcase_add_test(tc, carries_the_state);
+    tcase_add_test(tc, steps_the_schedule);
     tc = harness_case(suite, "step");
     tcase_add_loop_test(tc, an_error_moves_nothing, 0,
                         (int)(sizeof fault_cases / sizeof *fault_cases));

@@ -322,7 +322,7 @@ static void differs(cti_buffer *b, const char *what, const char *there, const ch
                      there ? there : "nothing", here ? here : "nothing");
 }
 
-/* Each text of a is that of b; once says whether those are left out that b has and a has not. */
+/* Notes the texts of here that are others there. */
 static void compare_texts(cti_buffer *why, const json_t *there, json_t *here)
 {
     const char *key;
@@ -388,9 +388,9 @@ static ct_status compare(const cti_run *r, const ct_safetensors *f, const char *
     if (!json_is_object(there)) {
         ct_raise(CT_ERR_FORMAT, me, "%.300s: holds no run to go on with", path);
     } else {
-        compare_texts(&why, there, here);
         compare_hyperparameters(&why, json_object_get(there, "hyperparameters"),
                                 json_object_get(here, "hyperparameters"));
+        compare_texts(&why, there, here);
         if (strcmp(model ? model : "", own ? own : "") != 0)
             differs(&why, "the model", model, own);
         compare_parameters(&why, f, r->model->params);

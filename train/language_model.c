@@ -114,7 +114,8 @@ ct_lm *cti_lm_make(const char *function, const ct_lm_options *o, ct_vocab *vocab
     return NULL;
 }
 
-ct_vocab *cti_vocab_copy(const ct_vocab *v)
+/* Another vocabulary with the same tokens. */
+static ct_vocab *copy_of(const ct_vocab *v)
 {
     int first = ct_vocab_kind(v) == CT_TOKEN_BYTE ? 256 : 0, count = ct_vocab_size(v) - first, i;
     const char **tokens = cti_calloc((size_t)count + 1, sizeof *tokens);
@@ -142,7 +143,7 @@ ct_lm *ct_lm_new(const ct_corpus *corpus, ct_lm_options options)
     }
     if (!ct_ok() || !cti_lm_check("ct_lm_new", &options))
         return NULL;
-    m = cti_lm_make("ct_lm_new", &options, cti_vocab_copy(ct_corpus_vocab(corpus)));
+    m = cti_lm_make("ct_lm_new", &options, copy_of(ct_corpus_vocab(corpus)));
     if (m) {
         m->clean = ct_corpus_clean(corpus);
         m->corpus_tokens = ct_corpus_size(corpus);

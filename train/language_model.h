@@ -122,7 +122,8 @@ ct_status ct_lm_evaluate(ct_lm *m, const ct_text *text, ct_lm_score *score);
 /* ---- files ---- */
 
 /* What the model card says of how it was trained: "perplexity", 1.3; "optimizer", "sgd". One given
- * again replaces what it was. CT_ERR_ARGUMENT for a NULL and for text that is not UTF-8. */
+ * again replaces what it was. In a text, bytes that are no UTF-8 become question marks.
+ * CT_ERR_ARGUMENT for a NULL, a value that is not finite, a what that is not UTF-8. */
 ct_status ct_lm_note(ct_lm *m, const char *what, double value);
 ct_status ct_lm_note_text(ct_lm *m, const char *what, const char *text);
 

@@ -29,7 +29,4 @@ bool cti_lm_check(const char *function, ct_lm_options *o);
 /* A model that takes vocab over, whatever comes of it. */
 ct_lm *cti_lm_make(const char *function, const ct_lm_options *o, ct_vocab *vocab);
 
-/* Another vocabulary with the same tokens. */
-ct_vocab *cti_vocab_copy(const ct_vocab *v);
-
 #endif

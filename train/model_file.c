@@ -46,7 +46,7 @@ static ct_status note(const char *function, ct_lm *m, const char *what, json_t *
     if (!m || !what || !value) {
         json_decref(value);
         return ct_raise(CT_ERR_ARGUMENT, function, "%s", !m ? "m is NULL" : !what ? "what is NULL"
-                        : "the value is neither a finite number nor UTF-8");
+                        : "the value is neither a finite number nor text");
     }
     if (json_object_set_new(m->notes, what, value) != 0)
         return ct_raise(CT_ERR_ARGUMENT, function, "what is not UTF-8, or memory is out");
@@ -58,9 +58,24 @@ ct_status ct_lm_note(ct_lm *m, const char *what, double value)
     return note("ct_lm_note", m, what, json_real(value));
 }
 
+/* Text as JSON; bytes that are no UTF-8 (of a file's name, say) are question marks. NULL for NULL. */
+static json_t *readable(const char *text)
+{
+    char *copy = text ? cti_strdup(text) : NULL;
+    size_t size = copy ? strlen(copy) : 0, i;
+    json_t *value;
+
+    for (i = 0; i < size; i += cti_utf8_step(copy + i, size - i))
+        if (cti_utf8_length(copy + i, size - i) == 0)
+            copy[i] = '?';
+    value = copy ? json_string(copy) : NULL;
+    cti_release(copy);
+    return value;
+}
+
 ct_status ct_lm_note_text(ct_lm *m, const char *what, const char *text)
 {
-    return note("ct_lm_note_text", m, what, json_string(text));
+    return note("ct_lm_note_text", m, what, readable(text));
 }
 
 /* ---- writing ---- */
@@ -304,8 +319,7 @@ static char *token_of(const char *path, const json_t *item, size_t at)
     return NULL;
 }
 
-/* Whether the description's first tokens are ones of its kind is nobody's concern: a token that
- * never comes is merely of no use. */
+/* A token that no text of its kind can have is not refused: it is merely of no use. */
 static ct_vocab *get_vocabulary(const char *path, const json_t *d)
 {
     const json_t *list;

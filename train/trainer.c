@@ -7,7 +7,6 @@
 #include <cotangent/autograd/arrange.h>
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/nn/state.h>
-#include <cotangent/tensor/device.h>
 
 #include <math.h>
 #include <stdio.h>
@@ -333,6 +332,7 @@ static void finish_epoch(cti_run *r)
 
 /* ---- a run ---- */
 
+/* Checks the arguments, and moves the model to the trainer's device. */
 static ct_status check(const ct_trainer *trainer, const ct_model *model, const ct_loader *train)
 {
     if (!trainer || !model || !model->params || !model->training_step ||
@@ -345,9 +345,7 @@ static ct_status check(const ct_trainer *trainer, const ct_model *model, const c
         return ct_raise(CT_ERR_ARGUMENT, me, "gradient_clip_val %g or min_delta %g is below 0",
                         trainer->gradient_clip_val, trainer->min_delta);
     if (trainer->device != CT_CPU && trainer->device != ct_params_device(model->params))
-        return ct_raise(CT_ERR_DEVICE, me, "the model is on %s, the trainer's device is %s",
-                        ct_device_name(ct_params_device(model->params)),
-                        ct_device_name(trainer->device));
+        return ct_params_to(model->params, trainer->device);
     return CT_OK;
 }
 

@@ -111,7 +111,7 @@ typedef enum ct_interval { CT_EACH_EPOCH, CT_EACH_STEP } ct_interval;
 typedef struct ct_trainer {
     int64_t max_epochs;
     double gradient_clip_val;      /* the greatest norm of the gradients; 0: they are measured only */
-    ct_device device;              /* where batches go and the model must be; CT_CPU (0): where it is */
+    ct_device device;              /* the model is moved there (ct_params_to); CT_CPU (0): it stays */
     ct_perplexity perplexity;
     ct_interval schedule_interval; /* when the optimiser's schedule steps; its plateau parts see the
                                     * perplexity each epoch */

@@ -44,7 +44,7 @@ struct access {
 };
 
 struct cell {
-    access write, read;
+    access write, read, other; /* a read of other work, that neither is in order with */
 };
 
 /* Pages that are zero until they are used. */
@@ -133,7 +133,7 @@ bool ordered(const access &a)
 /* Makes a stand for me too. */
 void merge(access &a)
 {
-    if (!a.work || ordered(a) || a.work != me.work) {
+    if (!a.work || a.work != me.work || ordered(a)) {
         a = me;
         return;
     }
@@ -159,6 +159,8 @@ const access *take(cell &c, bool write)
             return NULL;
         if (c.write.work && !ordered(c.write))
             return &c.write;
+        if (c.read.work && c.read.work != me.work && !ordered(c.read))
+            c.other = c.read;
         merge(c.read);
         return NULL;
     }
@@ -167,11 +169,13 @@ const access *take(cell &c, bool write)
         return &c.write;
     if (c.read.work && !ordered(c.read))
         return &c.read;
+    if (c.other.work && !ordered(c.other))
+        return &c.other;
     if (atomics)
         merge(c.write);
     else
         c.write = me;
-    c.read.work = 0;
+    c.read.work = c.other.work = 0;
     return NULL;
 }
 

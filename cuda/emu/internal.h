@@ -114,7 +114,7 @@ bool memory_is_open();
 /* Whether the bytes lie within live memory; reports otherwise, in the name of what. */
 bool check_range(const char *what, const void *p, size_t bytes, bool write);
 
-/* The redzones of a are whole; reports otherwise. */
+/* The redzones of a are whole; reports otherwise. what is NULL: the kernel that ran. */
 bool check_redzones(allocation *a, const char *what);
 
 /* Of all that is live. */
@@ -172,6 +172,7 @@ void stop_kernel(cudaError_t error, const char *format, ...)
     __attribute__((noreturn, format(printf, 2, 3)));
 
 bool in_kernel();
+const char *kernel_name();
 bool in_parameters(const void *p); /* of the running launch */
 
 /* Shared memory of the running block: whether p is in it, and where; whether a variable or the

@@ -53,7 +53,7 @@ struct thread {
 
 thread threads[THREADS_MOST];
 unsigned thread_count;
-unsigned order[THREADS_MOST], turn; /* of this round; the next to go on */
+unsigned order[THREADS_MOST], order_count, turn; /* of this round; the next to go on */
 unsigned current_thread;
 
 const queued_launch *launch;
@@ -69,6 +69,9 @@ int variable_count;
 size_t shared_used;
 alignas(1024) char shared[SHARED_ROOM];
 
+} // namespace
+
+/* Looked up when something is to be said: it takes another program to tell. */
 const char *kernel_name()
 {
     static std::map<const void *, std::string> &names = *new std::map<const void *, std::string>;
@@ -81,6 +84,9 @@ const char *kernel_name()
     }
     return name.c_str();
 }
+
+namespace
+{
 
 void report_launch(cudaError_t error, const char *text)
 {
@@ -123,35 +129,43 @@ void fiber_body(void *)
         launch->launch.run(const_cast<uint64_t *>(launch->call.data()));
         t.state = DONE;
         t.on = NULL;
-        if (aborted || turn == thread_count || threads[order[turn]].state != READY ||
-            threads[order[turn]].on)
+        if (aborted || turn == order_count || threads[order[turn]].on)
             break;
         become(order[turn++]);
     }
     suspend();
 }
 
-void draw_order()
+/* Those that can go on, warp by warp; some warps are left out, to fall behind the others. */
+bool draw_order()
 {
-    unsigned warps = (thread_count + WARP - 1) / WARP, n = 0;
+    unsigned warps = (thread_count + WARP - 1) / WARP;
     permutation of_warps(warps), of_lanes(WARP);
+    bool left_out = false;
 
-    for (unsigned w = 0; w < warps; w++)
+    order_count = 0;
+    for (unsigned w = 0; w < warps; w++) {
+        unsigned first = static_cast<unsigned>(of_warps(w)) * WARP;
+        bool leave = w > 0 && random_below(4) == 0;
         for (unsigned l = 0; l < WARP; l++) {
-            unsigned t = static_cast<unsigned>(of_warps(w) * WARP + of_lanes(l));
-            if (t < thread_count)
-                order[n++] = t;
+            unsigned t = first + static_cast<unsigned>(of_lanes(l));
+            if (t >= thread_count || threads[t].state != READY)
+                continue;
+            left_out = left_out || leave;
+            if (!leave)
+                order[order_count++] = t;
         }
+    }
+    return left_out;
 }
 
-/* Each thread that can go on does. */
-void run_round()
+/* Each thread of the order goes on; whether some were left out that could. */
+bool run_round()
 {
-    draw_order();
-    for (turn = 0; turn < thread_count && !aborted;) {
+    bool left_out = draw_order();
+
+    for (turn = 0; turn < order_count && !aborted;) {
         unsigned t = order[turn++];
-        if (threads[t].state != READY)
-            continue;
         fiber *f = threads[t].on;
         become(t);
         if (!f)
@@ -161,6 +175,7 @@ void run_round()
         if (threads[current_thread].state == DONE)
             give_fiber(f);
     }
+    return left_out;
 }
 
 /* ---- waiting ------------------------------------------------------------------------------- */
@@ -334,12 +349,12 @@ void run_block(uint64_t block)
     check_begin_block(thread_count);
     for (;;) {
         unsigned alive = 0;
-        run_round();
+        bool left_out = run_round();
         for (unsigned i = 0; i < thread_count; i++)
             alive += threads[i].state != DONE;
         if (!alive || aborted)
             break;
-        if (release_warps() || aborted)
+        if (release_warps() || aborted || left_out)
             continue;
         if (!release_barrier() && !aborted)
             report_stuck();
@@ -362,7 +377,7 @@ void check_edges()
     for (uint64_t word : launch->call)
         if (allocation *a = find(reinterpret_cast<const void *>(word)))
             if (a->state == LIVE)
-                check_redzones(a, kernel_name());
+                check_redzones(a, NULL);
     VALGRIND_ENABLE_ERROR_REPORTING;
 }
 

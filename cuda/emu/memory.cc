@@ -15,6 +15,12 @@
 #include <deque>
 #include <map>
 
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#endif
+
 namespace emu
 {
 
@@ -46,10 +52,14 @@ std::vector<allocation *> &live = *new std::vector<allocation *>;
 
 struct sigaction other_handler;
 
-/* Says what the host did, then lets the signal take its course. */
+/* A kernel's fault ends its launch, as on a GPU. One of the host: says what it did, then lets the
+ * signal take its course. */
 void on_fault(int number, siginfo_t *info, void *more)
 {
     (void)more;
+    if (in_kernel())
+        stop_kernel(cudaErrorIllegalAddress, "out of bounds: an access to address %p",
+                    info->si_addr);
     if (in_arena(info->si_addr)) {
         static const char text[] = "cuda-emu: host pointer: the host touches device memory\n";
         if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
@@ -70,9 +80,11 @@ bool map_arena()
     arena = static_cast<char *>(p);
     table = static_cast<allocation **>(t);
 
+    if (RUNNING_ON_VALGRIND) /* which does not follow stop_kernel out of a handler */
+        return true;
     struct sigaction action = {};
     action.sa_sigaction = on_fault;
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    action.sa_flags = SA_SIGINFO | SA_NODEFER; /* stop_kernel does not return */
     sigaction(SIGSEGV, &action, &other_handler);
     return true;
 }
@@ -206,7 +218,7 @@ bool check_redzones(allocation *a, const char *what)
             report(cudaErrorIllegalAddress,
                    "out of bounds: found after %s: byte %ld of an allocation of %zu bytes was "
                    "written",
-                   what, at, a->bytes);
+                   what ? what : kernel_name(), at, a->bytes);
             fill_poison(a->data - REDZONE, REDZONE, POISON_REDZONE);
             for (size_t j = REDZONE + a->bytes; j < a->room; j++)
                 a->data[j - REDZONE] = static_cast<char>(POISON_REDZONE >> (8 * (j % 4)));

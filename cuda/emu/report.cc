@@ -2,6 +2,7 @@
 #include "cuda/emu/internal.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -209,6 +210,8 @@ std::vector<place> places_of(const std::vector<const void *> &codes)
         if (!dladdr(codes[begin], &module) || !module.dli_fname)
             return found;
         const char *base = static_cast<const char *>(module.dli_fbase);
+        if (reinterpret_cast<const ElfW(Ehdr) *>(base)->e_type == ET_EXEC)
+            base = NULL; /* its addresses are absolute */
         std::string command = "addr2line -afCie '" + std::string(module.dli_fname) + "'";
         for (size_t i = begin; i < codes.size() && i < begin + 500; i++) {
             snprintf(text, sizeof text, " 0x%llx",

@@ -17,12 +17,26 @@
 
 /* ---- code paths ---- */
 
+static atomic_bool portable;
+
+void ct_set_portable(bool wanted)
+{
+    atomic_store_explicit(&portable, wanted, memory_order_relaxed);
+}
+
+bool ct_portable(void)
+{
+    return atomic_load_explicit(&portable, memory_order_relaxed);
+}
+
 const cti_cpu_path *cti_cpu_path_get(void)
 {
     static _Atomic(const cti_cpu_path *) chosen;
     const cti_cpu_path *path = atomic_load_explicit(&chosen, memory_order_acquire);
     const char *wish;
 
+    if (ct_portable())
+        return &cti_cpu_path_base;
     if (path)
         return path;
     wish = getenv("COTANGENT_CPU_PATH");

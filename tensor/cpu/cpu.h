@@ -39,6 +39,9 @@ typedef struct cti_row_loops {
     void (*gru_backward)(int64_t rows, int64_t hidden, const void *gates, const void *hn,
                          const void *h_before, const void *dy, void *dh, void *dx, void *dhx);
 
+    /* m rows of a product: the plain way, in the order of k; see loops_gemm.h */
+    void (*gemm)(const cti_gemm *g, int64_t m, const void *a, const void *b, void *c);
+
     /* elements at .. at + n - 1 of a segment, by rule */
     void (*update[CTI_RULES])(int64_t at, int64_t n, const cti_update *u, const cti_segment *s);
 } cti_row_loops;
@@ -53,16 +56,13 @@ typedef struct cti_cpu_path {
 
 extern const cti_cpu_path cti_cpu_path_base, cti_cpu_path_avx2, cti_cpu_path_avx512;
 
-/* The path in use: the best that this processor has. */
+/* The path in use: the best that this processor has, or base where ct_set_portable asks for it. */
 const cti_cpu_path *cti_cpu_path_get(void);
 
 void cti_cpu_gemm(const cti_gemm *g);
 
 /* The BLAS it uses, with what that says of itself: "OpenBLAS 0.3.21 ... Haswell ...". */
 const char *cti_blas_name(void);
-
-/* "1.17", or why nothing is compiled at run time. (packed.c) */
-const char *cti_compiler_state(void);
 
 /* Rounds n floats to bf16, in place or not. */
 void cti_round_bf16(int64_t n, const float *in, float *out);
@@ -75,6 +75,10 @@ bool cti_gemm_bf16(const cti_gemm *g);
 
 /* All of g by compiled kernels, or false: not this way. (packed.c) */
 bool cti_gemm_packed(const cti_gemm *g);
+
+/* Whether memory may be made executable. Hardened systems refuse it (SELinux's execmem, prctl's
+ * PR_SET_MDWE), and LIBXSMM 1.17 crashes there: it is left alone then. */
+bool cti_may_generate_code(void);
 
 /* A product of fixed small sizes that is repeated: C (m, n) = A (m, k) B (k, n), or A^T B for A (k,
  * m), added to C where accumulate is set; row-major, leading dimensions as given. */

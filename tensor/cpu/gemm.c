@@ -1,4 +1,5 @@
-/* gemm.c - matrix products by OpenBLAS (any CBLAS), or by plain loops where there is none.
+/* gemm.c - matrix products by OpenBLAS (any CBLAS), or by plain loops where there is none and where
+ * ct_set_portable asks for them.
  *
  * Rows of C are cut into pieces by shape; BLAS runs one thread a piece. */
 #include "tensor/cpu/cpu.h"
@@ -20,34 +21,11 @@ typedef struct gemm_job {
     int64_t per_matrix; /* pieces of one matrix */
 } gemm_job;
 
-#define PLAIN(name, type)                                                                         \
-    static void name(const cti_gemm *g, int64_t m, const type *a, const type *b, type *c)         \
-    {                                                                                             \
-        int64_t i, j, k;                                                                          \
-        for (i = 0; i < m; i++) {                                                                 \
-            type *row = c + i * g->ldc;                                                           \
-            for (j = 0; j < g->n; j++)                                                            \
-                row[j] = g->beta == 0 ? 0 : (type)(g->beta * (double)row[j]);                     \
-            for (k = 0; k < g->k; k++) {                                                          \
-                type x = (type)g->alpha * (g->trans_a ? a[k * g->lda + i] : a[i * g->lda + k]);   \
-                if (g->trans_b)                                                                   \
-                    for (j = 0; j < g->n; j++)                                                    \
-                        row[j] += x * b[j * g->ldb + k];                                          \
-                else                                                                              \
-                    for (j = 0; j < g->n; j++)                                                    \
-                        row[j] += x * b[k * g->ldb + j];                                          \
-            }                                                                                     \
-        }                                                                                         \
-    }
-PLAIN(plain_f32, float)
-PLAIN(plain_f64, double)
-
 static void multiply_plainly(const cti_gemm *g, int64_t m, const char *a, const char *b, char *c)
 {
-    if (g->dtype == CT_F64)
-        plain_f64(g, m, (const double *)a, (const double *)b, (double *)c);
-    else
-        plain_f32(g, m, (const float *)a, (const float *)b, (float *)c);
+    const cti_cpu_path *path = cti_cpu_path_get();
+
+    (g->dtype == CT_F64 ? path->rows_f64.gemm : path->rows_f32.gemm)(g, m, a, b, c);
 }
 
 /* CBLAS and LIBXSMM count in int. */
@@ -84,7 +62,7 @@ void cti_multiply(const cti_gemm *g, int64_t m, const void *a, const void *b, vo
     CBLAS_TRANSPOSE ta = g->trans_a ? CblasTrans : CblasNoTrans;
     CBLAS_TRANSPOSE tb = g->trans_b ? CblasTrans : CblasNoTrans;
 
-    if (!fits_int(g)) {
+    if (ct_portable() || !fits_int(g)) {
         multiply_plainly(g, m, a, b, c);
         return;
     }

@@ -41,6 +41,7 @@
 #include "tensor/cpu/loops_loss.h"
 #include "tensor/cpu/loops_recurrent.h"
 #include "tensor/cpu/loops_optim.h"
+#include "tensor/cpu/loops_gemm.h"
 #undef T
 #undef FN
 #undef M
@@ -51,11 +52,11 @@
 #define FN(name) name##_f64
 #define M(name) M_f64_##name
 #define K(x) (x)
-#define M_f64_exp exp
+#define M_f64_exp cti_exp
 #define M_f64_tanh tanh
 #define M_f64_sigmoid cti_sigmoid
 #define M_f64_expm1 expm1
-#define M_f64_log log
+#define M_f64_log cti_log
 #define M_f64_log1p log1p
 #define M_f64_sqrt sqrt
 #define M_f64_sin sin
@@ -70,6 +71,7 @@
 #include "tensor/cpu/loops_loss.h"
 #include "tensor/cpu/loops_recurrent.h"
 #include "tensor/cpu/loops_optim.h"
+#include "tensor/cpu/loops_gemm.h"
 #undef T
 #undef FN
 #undef M
@@ -151,7 +153,7 @@ WHERE(where_8, uint64_t)
       cross_entropy_##type, cross_entropy_backward_##type, add_row_##type, add_bias_##type,       \
       start_row_##type,                                                                           \
       activate_##type, activate_backward_##type, lstm_##type, lstm_backward_##type, gru_##type,   \
-      gru_backward_##type, { sgd_##type, adam_##type, rmsprop_##type, adagrad_##type } }
+      gru_backward_##type, gemm_##type, { sgd_##type, adam_##type, rmsprop_##type, adagrad_##type } }
 
 const cti_cpu_path PASTE(cti_cpu_path_, CT_CPU_PATH) = {
     .name = NAME(CT_CPU_PATH),

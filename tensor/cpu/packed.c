@@ -11,8 +11,6 @@
 
 #ifdef CT_HAVE_LIBXSMM
 #include <libxsmm.h>
-#include <sys/mman.h>
-#include <unistd.h>
 #endif
 
 #define MOST_FLOPS (128 * 1024 * 1024) /* of a compiled kernel, by half */
@@ -28,51 +26,16 @@ static void set_target(void)
     libxsmm_init();
 }
 
-/* NULL, or why nothing is compiled. */
-static const char *obstacle;
-
-/* Systems that forbid a process to make code (seccomp, SELinux) refuse one of these. */
-static bool may_make_code(void)
-{
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    void *p = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    void *q = mmap(NULL, page, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    bool may = p != MAP_FAILED && q != MAP_FAILED && mprotect(p, page, PROT_READ | PROT_EXEC) == 0;
-
-    if (p != MAP_FAILED)
-        munmap(p, page);
-    if (q != MAP_FAILED)
-        munmap(q, page);
-    return may;
-}
-
-static void set_up(void)
-{
-    if (cti_cpu_path_get() == &cti_cpu_path_base)
-        obstacle = "off: it has no kernels for this code path";
-    else if (!may_make_code())
-        obstacle = "off: the system does not let code be made at run time";
-    else
-        set_target();
-}
-
 static bool may_compile(void)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-    pthread_once(&once, set_up);
-    return !obstacle;
-}
-
-const char *cti_compiler_state(void)
-{
-    return may_compile() ? LIBXSMM_VERSION : obstacle;
+    return cti_cpu_path_get() != &cti_cpu_path_base && !ct_portable() && cti_may_generate_code();
 }
 
 /* LIBXSMM is column-major: C^T = B^T A^T. It compiles for what the processor has, which must not be
  * more than the code path in use. */
 static void compile(cti_small_gemm *g)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     const int m = g->n, n = g->m, k = g->k, lda = g->ldb, ldb = g->lda, ldc = g->ldc;
     const int flags = g->trans_a ? LIBXSMM_GEMM_FLAG_TRANS_B : 0;
     const double one = 1, beta = g->accumulate ? 1 : 0;
@@ -80,6 +43,7 @@ static void compile(cti_small_gemm *g)
 
     if (!may_compile() || (int64_t)m * n * k > MOST_FLOPS)
         return;
+    pthread_once(&once, set_target);
     if (g->dtype == CT_F64)
         g->kernel = (void (*)(void))libxsmm_dmmdispatch(m, n, k, &lda, &ldb, &ldc, &one, &beta,
                                                         &flags, NULL);
@@ -104,11 +68,6 @@ static bool run_compiled(const cti_small_gemm *g, const void *a, const void *b, 
 static bool may_compile(void)
 {
     return false;
-}
-
-const char *cti_compiler_state(void)
-{
-    return "is not in this build";
 }
 
 static void compile(cti_small_gemm *g)

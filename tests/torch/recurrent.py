@@ -6,22 +6,8 @@
 Run once by hand (README.md beside it), never by `make check`. OUTPUT is recurrent.txt beside this
 script. A C test reads it and computes the same from the formulas below; nothing is random.
 
-Values. Element i (flat, row-major, from 0) of the tensor NAME in configuration number c; integers
-modulo 2^32, fnv the 32-bit FNV-1a of the bytes of NAME:
-    x  = fnv(NAME) + c * 2654435761 + i * 2246822519
-    x ^= x >> 16;  x = x * 2146121005;  x ^= x >> 15;  x = x * 2221713035;  x ^= x >> 16
-    v  = (x >> 9) / 2^22 - 1           in [-1, 1), exact in f32 too
-Parameters go by their names in the module ("weight_ih_l0"), the input is x, the initial states h0
-and c0, the gradients that come dy, dh and dc. Row b has 1 + floor((v + 1) T / 2) steps, v element b
-of "lengths"; row b begins anew where element b of "reset" is below 0. Parameters are halved.
-
-A configuration. One line
-    config MODE LAYERS DIRECTIONS BIAS BATCH_FIRST PROJ LENGTHS STATE T B IN HIDDEN VARIANT
-(MODE rnn_tanh, rnn_relu, lstm or gru; BIAS, BATCH_FIRST, LENGTHS, STATE 0 or 1; PROJ a size, 0 for
-none), then a line for each tensor
-    NAME P0 P1
-whose P0 and P1 are its sums weighted by the values of "NAME#0" and "NAME#1", in f64. NAME is y, hn
-and cn, or dNAME, the gradient of x, h0, c0 or a parameter. VARIANT is
+Values and file are those of ../peers/formula.py; row b begins anew where element b of "reset" is
+below 0. PROJ is a size, 0 for none. VARIANT is
     torch         nn.RNN, nn.LSTM, nn.GRU, with LENGTHS over packed sequences (enforce_sorted=False)
     cell          nn.RNNCell and kin for one step; y is h', T is 1
 and, against the plain loop below, which is checked here against PyTorch first,
@@ -30,6 +16,9 @@ and, against the plain loop below, which is checked here against PyTorch first,
     reverse       from the last step to the first
     learn         no state is given, h_0 and c_0 are parameters
     reset         rows that begin anew, from zeros, where the state is given
+    norm_before   reset_before and layer_norm, the products of h and of r h normalised each by its rows of ln_hh
+    dropout       0.25 between layers, 0.5 of h in the recurrent product: masks, in f64, of Philox
+                  4x32-10 (seed: the configuration's number, stream 0), drawn in the order of use
 """
 
 import argparse
@@ -41,31 +30,45 @@ import sys
 import numpy as np
 import torch
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "peers"))
+import formula  # noqa: E402
+from formula import FIELDS, sizes  # noqa: E402
+
 GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3}
-FIELDS = "mode layers dirs bias batch_first proj lengths state T B I H variant"
-
-
-def fnv(name):
-    h = 2166136261
-    for byte in name.encode():
-        h = (h ^ byte) * 16777619 & 0xFFFFFFFF
-    return h
 
 
 def values(config, name, shape):
-    n = int(np.prod(shape))
-    x = np.arange(n, dtype=np.uint64) * 2246822519 + fnv(name) + config * 2654435761
-    x &= 0xFFFFFFFF
-    x ^= x >> np.uint64(16)
-    x = x * 2146121005 & 0xFFFFFFFF
-    x ^= x >> np.uint64(15)
-    x = x * 2221713035 & 0xFFFFFFFF
-    x ^= x >> np.uint64(16)
-    return torch.tensor(((x >> np.uint64(9)) / 2.0**22 - 1).reshape(shape), dtype=torch.float64)
+    return torch.tensor(formula.values(config, name, shape), dtype=torch.float64)
 
 
 def leaf(config, name, shape, scale=1.0):
     return (values(config, name, shape) * scale).requires_grad_()
+
+
+class Philox:
+    """Uniforms of f64 in [0, 1) from Philox 4x32-10 (Salmon et al. 2011), two to a block."""
+
+    def __init__(self, seed):
+        self.seed, self.block = seed, 0
+
+    def words(self):
+        c, k = [self.block, 0, 0, 0], [self.seed, 0]
+        self.block += 1
+        for _ in range(10):
+            a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+            c = [b >> 32 ^ c[1] ^ k[0], b & 0xFFFFFFFF, a >> 32 ^ c[3] ^ k[1], a & 0xFFFFFFFF]
+            k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
+        return c
+
+    def mask(self, p, shape):
+        """Zeros with probability p, else 1 / (1 - p)."""
+        n, u = int(np.prod(shape)), []
+        while len(u) < n:
+            w = self.words()
+            u += [(w[i] << 32 | w[i + 1]) >> 11 for i in (0, 2)]
+        kept = torch.tensor([v * 2.0**-53 >= p for v in u[:n]], dtype=torch.float64)
+        return kept.reshape(shape) / (1 - p)
 
 
 class Case:
@@ -98,7 +101,7 @@ class Case:
                 yield "bias_hh" + end, (wide,)
             if c["proj"]:
                 yield "weight_hr" + end, (self.R, c["H"])
-            if c["variant"] == "layer_norm":
+            if c["variant"] in ("layer_norm", "norm_before"):
                 yield "ln_ih" + end, (wide,)
                 yield "ln_hh" + end, (wide,)
                 if self.lstm:
@@ -149,23 +152,29 @@ def norm(x):
     return (x - mean) / torch.sqrt(((x - mean) ** 2).mean(-1, keepdim=True) + 1e-5)
 
 
-def step(case, end, x, h, cell):
+def step(case, end, x, h, cell, drop):
     """One step of the plain loop: x (B, in), h (B, R), cell (B, H) -> h', cell'."""
     c, p, H = case.c, case.params, case.c["H"]
     zero = torch.zeros((), dtype=torch.float64)
     b_ih, b_hh = p.get("bias_ih" + end, zero), p.get("bias_hh" + end, zero)
     w_hh = p["weight_hh" + end]
-    ih, hh = x @ p["weight_ih" + end].T, h @ w_hh.T
+    ih, hh = x @ p["weight_ih" + end].T, (h * drop) @ w_hh.T
     if c["variant"] == "layer_norm":
         ih, hh = norm(ih) * p["ln_ih" + end], norm(hh) * p["ln_hh" + end]
+    elif c["variant"] == "norm_before":
+        ih, hh = norm(ih) * p["ln_ih" + end], norm(hh[:, : 2 * H]) * p["ln_hh" + end][: 2 * H]
+        hh = torch.cat((hh, torch.zeros_like(hh[:, :H])), 1)
     ih, hh = ih + b_ih, hh + b_hh
     if case.G == 1:
         return (torch.tanh if c["mode"] == "rnn_tanh" else torch.relu)(ih + hh), cell
     if case.G == 3:
         r, z = torch.sigmoid(ih + hh)[:, : 2 * H].chunk(2, 1)
         inner = r * hh[:, 2 * H:]
-        if c["variant"] == "reset_before":
-            inner = (r * h) @ w_hh[2 * H:].T + (b_hh[2 * H:] if c["bias"] else 0)
+        if c["variant"] in ("reset_before", "norm_before"):
+            inner = (r * h * drop) @ w_hh[2 * H:].T
+            if c["variant"] == "norm_before":
+                inner = norm(inner) * p["ln_hh" + end][2 * H:]
+            inner = inner + (b_hh[2 * H:] if c["bias"] else 0)
         n = torch.tanh(ih[:, 2 * H:] + inner)
         return (1 - z) * n + z * h, cell
     i, f, g, o = (ih + hh).chunk(4, 1)
@@ -191,16 +200,20 @@ def with_loop(case):
         anew = case.reset[None, :, None]
         h0, c0 = torch.where(anew, 0, h0), torch.where(anew, 0, c0)
     lengths = case.lengths if c["lengths"] else torch.full((B,), c["T"])
-    hn, cn = [], []
+    hn, cn, random, drop = [], [], Philox(case.number), 1
     for layer in range(c["layers"]):
         halves = []
+        if layer and c["variant"] == "dropout":
+            x = x * random.mask(0.25, x.shape)
         for d in range(c["dirs"]):
             k, end = layer * c["dirs"] + d, f"_l{layer}" + ("_reverse" if d else "")
             h, cell, out = h0[k], c0[k], [None] * c["T"]
+            if c["variant"] == "dropout":
+                drop = random.mask(0.5, (B, case.R))
             back = d == 1 or c["variant"] == "reverse"
             for t in reversed(range(c["T"])) if back else range(c["T"]):
                 on = (t < lengths)[:, None]
-                h2, cell2 = step(case, end, x[t], h, cell)
+                h2, cell2 = step(case, end, x[t], h, cell, drop)
                 h, cell = torch.where(on, h2, h), torch.where(on, cell2, cell)
                 out[t] = torch.where(on, h, 0)
             hn.append(h)
@@ -226,24 +239,6 @@ def results(case, run):
     return named
 
 
-def sizes(number):
-    """T, B, in, hidden and proj, pairwise different; T or B is 1 in one configuration of four."""
-    pool = [2, 3, 4, 5, 6, 7]
-    at = number
-    picked = []
-    for _ in range(5):
-        picked.append(pool.pop(at % len(pool)))
-        at = at // 3 + 1
-    T, B, I, H, P = picked
-    if H < P:
-        H, P = P, H
-    if number % 8 == 3:
-        T = 1
-    if number % 8 == 6:
-        B = 1
-    return T, B, I, H, P
-
-
 def configs():
     both = (0, 1)
     for mode in GATES:
@@ -263,6 +258,11 @@ def configs():
         for proj, dirs in itertools.product(projs, (1, 2)):
             yield mode, 2, dirs, 1, 0, proj, 0, 0, "learn"
             yield mode, 2, dirs, 1, 1, proj, 1, 1, "reset"
+    for mode in GATES:
+        for proj, dirs, lengths in itertools.product(both if mode == "lstm" else (0,), (1, 2), both):
+            yield mode, 2, dirs, 1, 0, proj, lengths, 1, "dropout"
+    for layers, dirs, bias, lengths in itertools.product((1, 2), (1, 2), both, both):
+        yield "gru", layers, dirs, bias, 0, 0, lengths, 1, "norm_before"
 
 
 def check_loop(number, c, got):
@@ -274,9 +274,8 @@ def check_loop(number, c, got):
 
 
 def main():
-    here = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("-o", default=os.path.join(here, "recurrent.txt"))
+    parser.add_argument("-o", default=os.path.join(HERE, "recurrent.txt"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
@@ -288,17 +287,14 @@ def main():
     for number, chosen in enumerate(configs()):
         T, B, I, H, P = sizes(number)
         mode, layers, dirs, bias, bf, proj, lengths, state, variant = chosen
-        c = dict(zip(FIELDS.split(), (mode, layers, dirs, bias, bf, P if proj else 0, lengths,
+        c = dict(zip(FIELDS, (mode, layers, dirs, bias, bf, P if proj else 0, lengths,
                                       state, 1 if variant == "cell" else T, B, I, H, variant)))
         run = {"torch": with_torch, "cell": with_torch_cell}.get(variant, with_loop)
         got = results(Case(number, c), run)
         if variant == "torch":
             check_loop(number, c, got)
-        lines.append("config " + " ".join(str(c[k]) for k in FIELDS.split()))
-        for name, v in got.items():
-            v = v.detach().numpy()
-            sums = [(v * values(number, f"{name}#{k}", v.shape).numpy()).sum() for k in (0, 1)]
-            lines.append(f"{name} {sums[0]:.17g} {sums[1]:.17g}")
+        lines += formula.lines(number, [c[k] for k in FIELDS],
+                               {name: v.detach().numpy() for name, v in got.items()})
         count += 1
     with open(args.o, "w") as out:
         out.write("\n".join(lines) + "\n")

@@ -3,8 +3,8 @@
 
     python3 tests/torch/round_trip.py BUILD/tests/round_trip
 
-- A language model made here, saved by safetensors.torch.save_file, predicts the same ids there;
-  also under d2l's names ("rnn.rnn.weight_ih_l0").
+- A language model (RNN, LSTM, GRU) made here, saved by safetensors.torch.save_file, predicts the
+  same ids there; also under d2l's names ("rnn.rnn.weight_ih_l0").
 - One made there loads here by load_state_dict(strict=True), and predicts the same ids here.
 - Tensors of every shared dtype, and arrays of NumPy's in C's and Fortran's order, come back with
   the same bits.
@@ -30,6 +30,7 @@ except ImportError as error:
 
 PROGRAM = os.path.abspath(sys.argv[1])
 VOCAB, HIDDEN, STEPS = 28, 16, 100
+SPREAD = {"rnn": 0.7, "lstm": 1.3, "gru": 0.9}
 torch.set_num_threads(1)
 
 
@@ -39,9 +40,10 @@ def run(*arguments):
 
 
 class RNNLM(torch.nn.Module):
-    def __init__(self):
+    def __init__(self, kind):
         super().__init__()
-        self.rnn = torch.nn.RNN(VOCAB, HIDDEN, num_layers=2)
+        self.kind = kind
+        self.rnn = getattr(torch.nn, kind.upper())(VOCAB, HIDDEN, num_layers=2)
         self.linear = torch.nn.Linear(HIDDEN, VOCAB)
 
     def predict(self, first, n):
@@ -60,21 +62,21 @@ class RNNLM(torch.nn.Module):
 
 
 def compare_predictions(what, model, path):
-    words = run("predict", path, 3, STEPS).stdout.split()
+    words = run("predict", model.kind, path, 3, STEPS).stdout.split()
     ids, logits, sizes = model.predict(3, STEPS)
     assert [int(w) for w in words[: STEPS + 1]] == ids, f"{what}: other ids"
     theirs = torch.tensor([float(w) for w in words[STEPS + 1 :]])
     worst = ((theirs - logits).abs() / sizes).max().item()
     assert worst <= 1e-5, f"{what}: logits differ by {worst} of their sums of magnitudes"
-    print(f"{what}: {len(set(ids))} different ids of {len(ids)}, logits within {worst:.1e}")
+    print(f"{model.kind} {what}: {len(set(ids))} different ids of {len(ids)}, logits within {worst:.1e}")
 
 
-def model_from_here():
+def model_from_here(kind):
     torch.manual_seed(1)
-    model = RNNLM()
+    model = RNNLM(kind)
     with torch.no_grad():
         for p in model.parameters():
-            p.normal_(0, 0.7)  # so that the text does not settle on one id
+            p.normal_(0, SPREAD[kind])  # so that the text does not settle on one id
     save_file(model.state_dict(), "here.safetensors")
     compare_predictions("from PyTorch", model, "here.safetensors")
     renamed = {k.replace("rnn.", "rnn.rnn."): v for k, v in model.state_dict().items()}
@@ -82,9 +84,9 @@ def model_from_here():
     compare_predictions("from PyTorch, d2l's names", model, "d2l.safetensors")
 
 
-def model_from_there():
-    run("save", "there.safetensors", 7)
-    model = RNNLM()
+def model_from_there(kind):
+    run("save", kind, "there.safetensors", 7, SPREAD[kind])
+    model = RNNLM(kind)
     model.load_state_dict(load_file("there.safetensors"), strict=True)
     compare_predictions("to PyTorch", model, "there.safetensors")
     with open("there.safetensors", "rb") as f:
@@ -149,8 +151,9 @@ def npy_bytes(a):
 
 with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
-    model_from_here()
-    model_from_there()
+    for kind in ("rnn", "lstm", "gru"):
+        model_from_here(kind)
+        model_from_there(kind)
     tensors()
     arrays()
     os.chdir("/")

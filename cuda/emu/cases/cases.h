@@ -1,0 +1,42 @@
+/* cases.h - small programs for the emulated GPU, wrong and right, and what is to be found in each.
+ * (internal)
+ *
+ * Every case runs with several seeds, in two programs: tests/test_emulator has its kernels built
+ * plainly, tests/test_checker has them instrumented. */
+#ifndef COTANGENT_CUDA_EMU_CASES_H
+#define COTANGENT_CUDA_EMU_CASES_H
+
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum emu_finding {
+    EMU_RIGHT, /* no report, the right results */
+    EMU_FOUND, /* a report, whatever the seed */
+    EMU_WRONG  /* a report or wrong results, with one seed at least */
+} emu_finding;
+
+typedef struct emu_case {
+    const char *name;
+    emu_finding plain, checked; /* how it shows in either program */
+    const char *report;         /* what the report of a finding begins with */
+    bool (*run)(void);          /* whether its results were right */
+} emu_case;
+
+extern const emu_case emu_wrong_barriers[], emu_wrong_races[], emu_wrong_memory[],
+    emu_wrong_streams[], emu_wrong_calls[], emu_right[]; /* each ends with a NULL name */
+
+/* Reads device memory as if it were the host's. */
+float emu_touch_device_memory(void);
+
+/* 3 launches, a product, 2 synchronisations; copies of 256 bytes to the device, 128 from it, 64
+ * within it; 2 allocations. */
+void emu_counted_program(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

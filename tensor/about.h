@@ -1,0 +1,34 @@
+/* about.h - what this build of the library is, and what it found on this machine. */
+#ifndef COTANGENT_TENSOR_ABOUT_H
+#define COTANGENT_TENSOR_ABOUT_H
+
+#include <stdio.h>
+
+#include <cotangent/tensor/status.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+const char *ct_version(void) CT_NOSITE; /* "0.1.0" */
+
+/* What multiplies matrices, large and small, and what else depends on the build and the machine;
+ * one line each, without a newline. */
+typedef struct ct_about {
+    const char *blas;       /* "OpenBLAS 0.3.21 ... Haswell", or that there is none */
+    const char *libxsmm;    /* its version, or why it is off: not built in, not on this code path,
+                             * or code may not be generated at run time here */
+    const char *code_path;  /* of the CPU's kernels, in use: "avx2" */
+    const char *code_paths; /* all that were built: "base avx2 avx512" */
+    const char *unicode;    /* libutf8proc's version, or that there is none */
+    void *reserved[8];
+} ct_about;
+ct_about ct_about_this(void) CT_NOSITE;
+
+/* The same, the version and the devices, for readers. */
+void ct_about_print(FILE *out) CT_NOSITE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,110 @@
+/* loops_gemm.h - the plain matrix product; included by kernels.c with T and FN defined. (internal,
+ * no guard)
+ *
+ * Each element of C begins as beta C and gets alpha A[i,k] B[k,j] added for k = 0, 1, ... in that
+ * order, whatever the tiling: on the base path the bits depend on nothing but the numbers. */
+
+#define GEMM_ROWS 4
+#define GEMM_DEPTH 256 /* of k: a panel of B of this many rows stays in the first cache */
+#define GEMM_COLUMNS ((int)(sizeof(FN(columns)) / sizeof(T)))
+
+/* A row of a panel; each element's own sum, whatever vectors the processor has. */
+typedef T FN(columns) __attribute__((vector_size(32)));
+
+/* B[k0.., j0..] as (depth, GEMM_COLUMNS), zeros beyond column n. */
+static void FN(pack_panel)(const cti_gemm *g, const T *b, int64_t k0, int64_t depth, int64_t j0,
+                           FN(columns) *panel)
+{
+    int64_t width = g->n - j0 < GEMM_COLUMNS ? g->n - j0 : GEMM_COLUMNS, k, j;
+
+    for (k = 0; k < depth; k++)
+        for (j = 0; j < GEMM_COLUMNS; j++) {
+            int64_t at = g->trans_b ? (j0 + j) * g->ldb + k0 + k : (k0 + k) * g->ldb + j0 + j;
+
+            panel[k][j] = j < width ? b[at] : 0;
+        }
+}
+
+/* sum (GEMM_ROWS, GEMM_COLUMNS) += A's rows, steps apart in i and in k, times the panel */
+static void FN(multiply_panel)(const T *a, int64_t step_i, int64_t step_k, int64_t depth, T alpha,
+                               const FN(columns) *panel, FN(columns) *sum)
+{
+    FN(columns) s0 = sum[0], s1 = sum[1], s2 = sum[2], s3 = sum[3];
+    int64_t k;
+
+    for (k = 0; k < depth; k++, a += step_k) {
+        FN(columns) b = panel[k];
+
+        s0 += alpha * a[0] * b;
+        s1 += alpha * a[step_i] * b;
+        s2 += alpha * a[2 * step_i] * b;
+        s3 += alpha * a[3 * step_i] * b;
+    }
+    sum[0] = s0;
+    sum[1] = s1;
+    sum[2] = s2;
+    sum[3] = s3;
+}
+
+/* The same for one row. */
+static void FN(multiply_panel_row)(const T *a, int64_t step_k, int64_t depth, T alpha,
+                                   const FN(columns) *panel, FN(columns) *sum)
+{
+    FN(columns) total = *sum;
+    int64_t k;
+
+    for (k = 0; k < depth; k++)
+        total += alpha * a[k * step_k] * panel[k];
+    *sum = total;
+}
+
+/* Rows i.. (count of them, at most GEMM_ROWS) of columns j0.. of C; first: begin with beta C. */
+static void FN(multiply_rows)(const cti_gemm *g, const T *a, int64_t count, int64_t depth,
+                              const FN(columns) *panel, int64_t width, bool first, T *c)
+{
+    int64_t step_i = g->trans_a ? 1 : g->lda, step_k = g->trans_a ? g->lda : 1, i, j;
+    FN(columns) sum[GEMM_ROWS] = { { 0 } };
+    T alpha = (T)g->alpha;
+
+    for (i = 0; i < count; i++)
+        for (j = 0; j < width; j++) {
+            T begun = c[i * g->ldc + j];
+
+            if (first)
+                begun = g->beta == 0 ? 0 : (T)(g->beta * (double)begun);
+            sum[i][j] = begun;
+        }
+    if (count == GEMM_ROWS)
+        FN(multiply_panel)(a, step_i, step_k, depth, alpha, panel, sum);
+    else
+        for (i = 0; i < count; i++)
+            FN(multiply_panel_row)(a + i * step_i, step_k, depth, alpha, panel, sum + i);
+    for (i = 0; i < count; i++)
+        for (j = 0; j < width; j++)
+            c[i * g->ldc + j] = sum[i][j];
+}
+
+/* m rows of C (m, n); k is above 0. */
+static void FN(gemm)(const cti_gemm *g, int64_t m, const void *a_, const void *b_, void *c_)
+{
+    FN(columns) panel[GEMM_DEPTH];
+    const T *a = a_;
+    T *c = c_;
+    int64_t i, j, k;
+
+    for (j = 0; j < g->n; j += GEMM_COLUMNS)
+        for (k = 0; k < g->k; k += GEMM_DEPTH) {
+            int64_t depth = g->k - k < GEMM_DEPTH ? g->k - k : GEMM_DEPTH;
+            int64_t width = g->n - j < GEMM_COLUMNS ? g->n - j : GEMM_COLUMNS;
+
+            FN(pack_panel)(g, b_, k, depth, j, panel);
+            for (i = 0; i < m; i += GEMM_ROWS)
+                FN(multiply_rows)(g, a + i * (g->trans_a ? 1 : g->lda) + k * (g->trans_a ? g->lda : 1),
+                                  m - i < GEMM_ROWS ? m - i : GEMM_ROWS, depth, panel, width,
+                                  k == 0, c + i * g->ldc + j);
+        }
+}
+
+#undef GEMM_ROWS
+#undef GEMM_DEPTH
+#undef GEMM_COLUMNS

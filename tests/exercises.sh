@@ -1,0 +1,216 @@
+#!/bin/sh
+# exercises.sh - the examples beside the chapter's program, in short: each prints what its head
+# comment says it does, answers bad input as examples/rnn_concise does, and leaks nothing.
+
+LC_ALL=C
+export LC_ALL
+
+srcdir=$(cd "${srcdir-.}" && pwd) || exit 99
+tmp=$(mktemp -d) || exit 99
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 99' HUP INT TERM
+
+# No text but the sample, and no way out to the network.
+unset COTANGENT_DATA_DIR
+XDG_CACHE_HOME=$tmp/cache
+COTANGENT_TIMEMACHINE_URL=http://127.0.0.1:1/timemachine.txt
+export XDG_CACHE_HOME COTANGENT_TIMEMACHINE_URL
+text=$srcdir/data/sample.txt
+
+fail()
+{
+    echo "exercises.sh: $1"
+    echo "stdout:"
+    sed 's/^/    /' "$tmp/out"
+    echo "stderr:"
+    sed 's/^/    /' "$tmp/err"
+    exit 1
+}
+
+# runs PROGRAM OPTIONS...: it must succeed without a word on stderr; $tmp/out is what it printed.
+runs()
+{
+    what=$*
+    program=$1
+    shift
+    "examples/$program" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null || fail "$what: status $?"
+    [ ! -s "$tmp/err" ] || fail "$what: something on stderr"
+}
+
+# row PATTERN COLUMN: the number in this column (of words) of the one line that the pattern begins.
+row()
+{
+    [ "$(grep -Ec -- "^ *$1" "$tmp/out")" -eq 1 ] || fail "$what: not one line '$1'"
+    grep -E -- "^ *$1" "$tmp/out" | awk -v column="$2" '{ sub(/,$/, "", $column); print $column }'
+}
+
+# holds CONDITION: of awk
+holds()
+{
+    awk "BEGIN { exit !($1) }" || fail "$what: it does not hold that $1"
+}
+
+# svg FILE LINES: it is well-formed, where xmllint is there to say so, and has so many curves.
+svg()
+{
+    [ "$(grep -c '<polyline' "$1")" -eq "$2" ] || fail "$what: $1 has not $2 curves"
+    if command -v xmllint >/dev/null 2>&1; then
+        xmllint --noout "$1" >"$tmp/out" 2>&1 || fail "$what: $1 is not well-formed"
+    fi
+}
+
+# ---- what they print -----------------------------------------------------------------------
+
+# From plain ops and from modules: with one bias (Keras) all numbers are the same.
+tiny='--num-train 300 --num-val 100 --batch 50 --steps 12 --hidden 16'
+for protocol in book classic; do
+    # shellcheck disable=SC2086
+    runs rnn_scratch --data "$text" --protocol $protocol --epochs 2 --max-tokens 2000 $tiny \
+        --dialect keras
+    scratch=$(row 'from scratch:' 4)
+    concise=$(row 'concise:' 3)
+    holds "$scratch > 1 && $scratch < 40"
+    holds "$scratch - $concise <= 0.01 && $concise - $scratch <= 0.01"
+done
+# shellcheck disable=SC2086
+runs rnn_scratch --data "$text" --protocol classic --random --epochs 1 --max-tokens 2000 $tiny
+
+# shellcheck disable=SC2086
+runs overfit --data "$text" --epochs 12 --num-train 100 --num-val 100 --batch 20 --hidden 32 \
+    --steps 16 --svg "$tmp/overfit.svg"
+train=$(row '\+ more epochs' 7)
+val=$(row '\+ more epochs' 8)
+holds "$val > 2 * $train && $val > $(row '\+ more epochs' 9)"
+holds "$train < $(row '\+ more units' 7)"
+svg "$tmp/overfit.svg" 2
+
+runs deep --data "$text" --layers 4 --epochs 2 --num-train 500 --num-val 100 --batch 50 --steps 16
+holds "$(row 4 4) > 1 && $(row 4 4) < $(row 4 2) - 1"
+
+runs clipping --data "$text" --epochs 5 --max-tokens 4000 --hidden 64 --lr 20 \
+    --svg "$tmp/clipping.svg"
+row none 2 >/dev/null
+grep -Eq '^none +ends in epoch [0-9]+: .*(not finite|nan|inf)' "$tmp/out" ||
+    fail "clipping: the run without a bound does not diverge"
+holds "$(row 0\\.1 2) > 1 && $(row 0\\.1 2) < 20"
+svg "$tmp/clipping.svg" "$(grep -Ec '^[0-9.]+ ' "$tmp/out")"
+
+for tokens in char word; do
+    # shellcheck disable=SC2086
+    runs one_hot --data "$text" --tokens $tokens --epochs 2 $tiny
+    for column in 1 2; do
+        one=$(row 'one-hot times table' $((3 + column)))
+        two=$(row 'one-hot through Linear' $((3 + column)))
+        three=$(row embedding $((1 + column)))
+        holds "$one > 1 && $one - $two <= 0.01 && $two - $one <= 0.01"
+        holds "$one - $three <= 0.01 && $three - $one <= 0.01"
+    done
+done
+
+runs autoregressive --svg "$tmp/autoregressive.svg"
+for model in linear mlp rnn; do
+    holds "$(row $model 2) >= 0.18 && $(row $model 2) < 0.25 && $(row $model 3) < 0.28"
+    holds "$(row $model 4) < 0.5 && $(row $model 5) > $(row $model 2) + 0.1"
+done
+svg "$tmp/autoregressive.svg" 5
+
+runs linear_regression
+holds "$(row 'epoch 3:' 6) < 0.01 && $(row 'epoch 3:' 10) < $(row 'epoch 3:' 6)"
+grep -Eq '^w \([12]\.[09][0-9]*, -3\.[34][0-9]*\), b 4\.[12][0-9]*;' "$tmp/out" ||
+    fail "linear_regression: another line"
+
+runs mlp
+holds "$(row 'epoch 100:' 6) > 0.95"
+
+# The same command gives the same numbers, at any number of threads; another seed gives others.
+for program in autoregressive linear_regression mlp; do
+    runs $program
+    cp "$tmp/out" "$tmp/one"
+    runs $program --threads 3
+    cmp -s "$tmp/out" "$tmp/one" || fail "$program: three threads give other numbers"
+    runs $program --seed 1
+    if cmp -s "$tmp/out" "$tmp/one"; then
+        fail "$program: another seed gives the same numbers"
+    fi
+done
+
+# ---- bad input: one line on stderr, status 1 for data and 2 for the command line ------------
+
+refuses()   # STATUS PATTERN PROGRAM OPTIONS...
+{
+    want=$1 pattern=$2
+    shift 2
+    what=$*
+    program=$1
+    shift
+    "examples/$program" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
+    status=$?
+    [ $status -eq "$want" ] || fail "$what: status $status, not $want"
+    [ "$(wc -l <"$tmp/err")" -eq 1 ] || fail "$what: not one line on stderr"
+    grep -Eq -- "$pattern" "$tmp/err" || fail "$what: stderr has no '$pattern'"
+}
+
+programs='rnn_scratch overfit deep clipping one_hot autoregressive linear_regression mlp'
+: >"$tmp/empty"
+for program in $programs; do
+    refuses 2 '--epochs: "0" is no whole number from 1' $program --epochs 0
+    refuses 2 '--lr: "fast" is no number above 0' $program --lr fast
+    refuses 2 '"book" is not an option' $program book
+    "examples/$program" --help >"$tmp/out" 2>"$tmp/err" || fail "$program --help: status $?"
+    grep -q '^ *--epochs=N *epochs ([0-9;a-z ]*)$' "$tmp/out" ||
+        fail "$program --help does not say how many epochs there are"
+    if "examples/$program" --length 5 >"$tmp/out" 2>"$tmp/err"; then
+        fail "$program takes an option that is not its own"
+    fi
+    case $program in
+    rnn_scratch | overfit | deep | clipping | one_hot)
+        refuses 1 "$tmp/missing: No such file" $program --data "$tmp/missing"
+        refuses 1 "$tmp/empty: is empty" $program --data "$tmp/empty" ;;
+    esac
+done
+refuses 2 '--num-train: 950 of 1000 points leave too few' autoregressive --num-train 950
+refuses 2 '--tokens: "vowel" is neither char nor word' one_hot --tokens vowel
+refuses 2 '--svg: the name is empty' overfit --svg ''
+refuses 1 "$tmp/none/a.svg: No such file" autoregressive --svg "$tmp/none/a.svg"
+
+# A learning rate that is a number, but takes the weights out of f32.
+for program in autoregressive linear_regression; do
+    refuses 1 'not finite|inf|nan' $program --lr 1e30
+done
+
+# ---- nothing leaks -------------------------------------------------------------------------
+
+case "${VALGRIND-no} $CFLAGS" in
+no\ *)
+    echo "exercises.sh: skipped: valgrind is not there to look for leaks" ;;
+*-fsanitize=*)
+    echo "exercises.sh: skipped: no valgrind in a build with sanitizers" ;;
+*)
+    "$VALGRIND" -q examples/mlp --usage >"$tmp/out" 2>&1 || {
+        echo "exercises.sh: skipped: valgrind does not run this compiler's programs"
+        exit 0
+    }
+    leaks()     # PROGRAM OPTIONS...
+    {
+        what=$*
+        program=$1
+        shift
+        "$VALGRIND" -q --error-exitcode=9 --leak-check=full \
+            --errors-for-leak-kinds=definite,indirect,possible "examples/$program" --epochs 1 "$@" \
+            >"$tmp/out" 2>"$tmp/err" || fail "$what under valgrind"
+    }
+    small="--data $text --batch 8 --steps 4 --hidden 4"
+    windows='--num-train 16 --num-val 8'
+    # shellcheck disable=SC2086
+    {
+        leaks rnn_scratch $small $windows
+        leaks rnn_scratch $small --protocol classic --max-tokens 100
+        leaks overfit $small $windows --svg "$tmp/leak.svg"
+        leaks deep $small $windows --layers 2
+        leaks clipping $small --max-tokens 100 --lr 1e6 --svg "$tmp/leak.svg"
+        leaks one_hot $small $windows --tokens char
+    }
+    leaks autoregressive --num-train 32 --svg "$tmp/leak.svg"
+    leaks linear_regression --num-train 64
+    leaks mlp --num-train 10 ;;
+esac

@@ -1,0 +1,366 @@
+#!/usr/bin/env python3
+"""mutants.py - do the tests notice a wrong line? (make mutants)
+
+    mutants.py [--seed N] [--count N] [--jobs N] [--only FILE:LINE] [--list] SOURCE WORK [FOLDER...]
+
+Draws count mutants from the lines of the C sources below each FOLDER (tensor, autograd and nn by
+default), changes one line of a copy of the tree, rebuilds that file and runs the folder's quick
+suite until a program fails. A mutant is killed when one does, survives when none does, and is not
+counted when it does not build or when mutants.txt, beside this script, explains why no test can
+tell it from the original. WORK holds the copies and their builds; a second run finds them there.
+
+A draw takes a line first, each with equal chance, then one of the changes that the line allows:
+    sign        + for -, += for -=, a sign dropped, * for /
+    transpose   a true for a false and the reverse, lda for ldb, the call of ct_transpose dropped
+    accumulate  = for +=, a statement that only calls or adds dropped
+    bound       the condition of an if made false or true, half of an && or || dropped
+    off by one  < for <=, > for >=, a number plus 1, a -1 or +1 dropped
+    comparison  == for !=, && for ||
+The same seed draws the same mutants from the same tree. Exit status 1 if a counted mutant survives
+beyond the share that --allow allows (5%)."""
+
+import argparse
+import concurrent.futures
+import os
+import queue
+import random
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import time
+
+# What kills the mutants of a folder, quickest first.
+SUITES = {
+    "tensor": ["test_misuse", "test_tensor", "test_optim", "test_scope", "test_kernels",
+               "test_ops", "test_state_dict", "test_safetensors", "test_npy", "test_engine",
+               "test_recurrent", "test_autograd", "test_init"],
+    "autograd": ["test_misuse", "test_params", "test_ops", "test_engine", "test_state_dict",
+                 "test_main_job", "test_autograd", "trace.sh", "custom_op.sh"],
+    "nn": ["test_misuse", "test_main_job", "test_nn", "test_ops", "test_recurrent", "test_init"],
+    "optim": ["test_optim", "test_main_job"],
+    "data": ["test_data"],
+}
+CPU_SECONDS = 60    # of one program; an endless loop is a failure
+
+
+# ---- what may be changed on a line ----
+
+def code_of(text):
+    """Text with comments, strings and characters blanked, so that columns stay."""
+    blank = lambda m: re.sub(r"[^\n]", " ", m.group())
+    return re.sub(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', blank, text,
+                  flags=re.S)
+
+
+def swap(pattern, replacement, kind):
+    return lambda line: [(kind, m.start(), m.end(), m.expand(replacement))
+                         for m in re.finditer(pattern, line)]
+
+
+def drop_statement(line):
+    """A line that is one whole statement: a call, an assignment with an operator, ++ or --."""
+    m = re.match(r"^\s+((?:[\w>.\[\]-]+\s*)(?:\(.*\)|[-+*/|&]?=\s*[^=].*|\+\+|--));$", line)
+    if not m or line.count("(") != line.count(")") or re.match(r"\s*return\b", line):
+        return []
+    if re.match(r"\s*[\w>.\[\]-]+\s*=", line) and "+=" not in line:
+        return []       # a plain assignment: most leave a variable without a value
+    return [("accumulate", m.start(1), m.end(1), "(void)0")]
+
+
+def conditions(line):
+    found = []
+    m = re.match(r"^\s*(?:\} else )?if \((.*)\)( \{)?$", line)
+    if m and m.group(1).count("(") == m.group(1).count(")"):
+        found += [("bound", m.start(1), m.end(1), "0"), ("bound", m.start(1), m.end(1), "1")]
+    for m in re.finditer(r"(&&|\|\|) (\w[\w.>-]*(?:\([\w, .>-]*\))? (?:[<>]=?|[!=]=) [\w.>-]+)"
+                         r"(?=\)|$| [&|])", line):
+        found.append(("bound", m.start(), m.end(), ""))
+    return found
+
+
+def plus_one(line):
+    return [("off by one", m.start(), m.end(), str(int(m.group()) + 1))
+            for m in re.finditer(r"(?<=[\[(, =])[0-9](?=[\]),; ])", line)]
+
+
+CHANGES = [
+    swap(r"(?<=[\w\])]) \+ (?=[\w(*&])", " - ", "sign"),
+    swap(r"(?<=[\w\])]) - (?=[\w(*&])", " + ", "sign"),
+    swap(r"(?<=[(=,?:] )-(?=[\w(])|(?<=\()-(?=[\w(])", "", "sign"),
+    swap(r" \+= ", " -= ", "sign"),
+    swap(r" -= ", " += ", "sign"),
+    swap(r"(?<=[\w\])]) \* (?=[\w(])", " / ", "sign"),
+    swap(r"(?<=[\w\])]) / (?=[\w(])", " * ", "sign"),
+    swap(r"\btrue\b", "false", "transpose"),
+    swap(r"\bfalse\b", "true", "transpose"),
+    swap(r"\blda\b", "ldb", "transpose"),
+    swap(r"\bldb\b", "lda", "transpose"),
+    swap(r"\bct_transpose\((\w+), -?\w+, -?\w+\)", r"\1", "transpose"),
+    swap(r" \+= ", " = ", "accumulate"),
+    drop_statement,
+    conditions,
+    swap(r"(?<= )< (?=\w)", "<= ", "off by one"),
+    swap(r"(?<= )<= (?=\w)", "< ", "off by one"),
+    swap(r"(?<= )> (?=\w)", ">= ", "off by one"),
+    swap(r"(?<= )>= (?=\w)", "> ", "off by one"),
+    swap(r"(?<=[\w\])]) [-+] 1(?=[;,)\] ])", "", "off by one"),
+    plus_one,
+    swap(r" == ", " != ", "comparison"),
+    swap(r" != ", " == ", "comparison"),
+    swap(r" && ", " || ", "comparison"),
+    swap(r" \|\| ", " && ", "comparison"),
+]
+
+
+def changes_of(line):
+    """All (kind, begin, end, text) that a line of code allows."""
+    if re.match(r"^\s*#", line) or re.match(r"^[A-Za-z].*[^;]$", line) or "assert" in line:
+        return []       # preprocessor, the head of a function
+    if re.match(r"^\s*(static |extern |typedef |const )", line) and "=" not in line:
+        return []       # a declaration
+    return [c for change in CHANGES for c in change(line)]
+
+
+def sites_of(source, folders):
+    """(file, line number, changes) of each line that can be changed."""
+    sites = []
+    for folder in folders:
+        for base, _, names in sorted(os.walk(os.path.join(source, folder))):
+            for name in sorted(names):
+                path = os.path.relpath(os.path.join(base, name), source)
+                if not name.endswith((".c", ".h", ".cu", ".cuh")):
+                    continue
+                with open(os.path.join(source, path)) as f:
+                    lines = code_of(f.read()).split("\n")
+                for number, line in enumerate(lines, 1):
+                    changes = changes_of(line.rstrip())
+                    if changes:
+                        sites.append((path, number, changes))
+    return sites
+
+
+class Mutant:
+    def __init__(self, source, path, number, change):
+        self.path, self.number = path, number
+        self.kind, begin, end, text = change
+        with open(os.path.join(source, path)) as f:
+            self.before = f.read().split("\n")[number - 1]
+        self.after = self.before[:begin] + text + self.before[end:]
+        self.outcome = self.detail = ""
+
+    def folder(self):
+        return self.path.split("/")[0]
+
+    def key(self):
+        return f"{self.path}: {self.before.strip()} => {self.after.strip()}"
+
+
+def draw(source, folders, seed, count):
+    rng = random.Random(seed)
+    sites = sites_of(source, folders)
+    rng.shuffle(sites)
+    return [Mutant(source, path, number, rng.choice(changes))
+            for path, number, changes in sites[:count]]
+
+
+# ---- trying one ----
+
+def limits():
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.setsid()
+
+
+def targets(programs):
+    return " ".join(p for p in programs if not p.endswith(".sh"))
+
+
+class Tree:
+    """A copy of the sources with a build of its own."""
+
+    def __init__(self, source, work, number):
+        self.root = os.path.join(work, f"tree{number}")
+        self.build = os.path.join(self.root, "build")
+        self.copy(source)
+
+    def copy(self, source):
+        """Brings in what differs from source; files keep their times, so make rebuilds just it."""
+        names = subprocess.run(["git", "ls-files"], cwd=source, capture_output=True, text=True,
+                               check=True).stdout.split("\n")
+        for name in filter(None, names):
+            here, there = os.path.join(self.root, name), os.path.join(source, name)
+            if not os.path.isfile(there):
+                continue
+            with open(there, "rb") as f:
+                content = f.read()
+            if os.path.isfile(here) and open(here, "rb").read() == content:
+                continue
+            os.makedirs(os.path.dirname(here), exist_ok=True)
+            with open(here, "wb") as f:
+                f.write(content)
+            shutil.copymode(there, here)
+
+    def shell(self, command, **more):
+        return subprocess.run(command, shell=True, cwd=self.build, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              errors="replace", **more)
+
+    def prepare(self, programs):
+        os.makedirs(self.build, exist_ok=True)
+        cc = "ccache gcc" if shutil.which("ccache") else "gcc"
+        if not os.path.exists(os.path.join(self.build, "Makefile")):
+            done = self.shell(f"(cd .. && autoreconf -fi) && CC='{cc}' CFLAGS='-g -O1' "
+                              "../configure -q --disable-shared")
+            if done.returncode:
+                sys.exit(f"mutants: configure failed:\n{done.stdout[-2000:]}")
+        done = self.shell("make -s all " + targets(programs))
+        if done.returncode:
+            sys.exit(f"mutants: the original does not build:\n{done.stdout[-2000:]}")
+        done = self.shell("printf 'mutants-headers:\\n\\t@echo $(public_headers)\\n' |"
+                          " make -s -f Makefile -f - mutants-headers")
+        self.headers = done.stdout.strip()
+        for program in programs:
+            done = self.run(program)
+            if done:
+                sys.exit(f"mutants: the original fails {program}: {done}")
+
+    def run(self, program):
+        """Why it failed, or "" if it did not."""
+        command = [os.path.join(self.build, program)]
+        if program.endswith(".sh"):
+            command = ["make", "-s", "check", "TESTS=" + program]
+        child = subprocess.Popen(command, cwd=self.build,
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, preexec_fn=limits,
+                                 env=dict(os.environ, srcdir="..", public_headers=self.headers,
+                                          CK_DEFAULT_TIMEOUT="120"))
+        try:
+            output, _ = child.communicate(timeout=600)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, 9)
+            child.communicate()
+            return "timed out"
+        if child.returncode == 0:
+            return ""
+        failed = re.findall(r"^[^\n]*:[FE]:[^\n]*", output.decode(errors="replace"), re.M)
+        return failed[0][-150:] if failed else f"exit status {child.returncode}"
+
+    def attempt(self, m, programs):
+        path = os.path.join(self.root, m.path)
+        with open(path) as f:
+            original = f.read()
+        lines = original.split("\n")
+        assert lines[m.number - 1] == m.before
+        lines[m.number - 1] = m.after
+        self.write(path, "\n".join(lines))
+        try:
+            done = self.shell("make -s " + targets(programs))
+            if done.returncode:
+                m.outcome, m.detail = "no build", done.stdout.strip()[-150:]
+                return
+            for program in programs:
+                why = self.run(program)
+                if why:
+                    m.outcome, m.detail = "killed", f"{program}: {why}"
+                    return
+            m.outcome = "SURVIVED"
+        finally:
+            self.write(path, original)
+
+    @staticmethod
+    def write(path, text):
+        time.sleep(0.02)        # a time stamp of its own
+        with open(path, "w") as f:
+            f.write(text)
+
+
+# ---- the run ----
+
+def explained(here):
+    """Keys of mutants that no test can kill, with the reason, from mutants.txt: lines of a key,
+    each followed by an indented reason."""
+    reasons, key = {}, None
+    path = os.path.join(here, "mutants.txt")
+    for line in open(path) if os.path.exists(path) else []:
+        if line.startswith("#") or not line.strip():
+            continue
+        if line[0] != " ":
+            key = line.rstrip("\n")
+            reasons[key] = ""
+        else:
+            reasons[key] = (reasons[key] + " " + line.strip()).strip()
+    return reasons
+
+
+def report(mutants, reasons, allow):
+    counted = [m for m in mutants if m.outcome in ("killed", "SURVIVED")]
+    same = [m for m in counted if m.outcome == "SURVIVED" and m.key() in reasons]
+    left = [m for m in counted if m.outcome == "SURVIVED" and m.key() not in reasons]
+    total = len(counted) - len(same)
+    for m in same:
+        print(f"equivalent: {m.path}:{m.number}: {reasons[m.key()]}")
+    for m in left:
+        print(f"survived: {m.path}:{m.number} ({m.kind})\n{m.key()}")
+    for kind in sorted({m.kind for m in counted}):
+        of_kind = [m for m in counted if m.kind == kind and m not in same]
+        print(f"    {kind:12} {sum(m.outcome == 'killed' for m in of_kind)} of {len(of_kind)}")
+    print(f"{total - len(left)} of {total} mutants killed"
+          f" ({100 * (total - len(left)) / max(1, total):.1f}%);"
+          f" {len(same)} equivalent, {len(mutants) - len(counted)} did not build")
+    return 1 if len(left) > allow * total else 0
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--allow", type=float, default=0.05)
+    parser.add_argument("--only", help="FILE:LINE: all changes of that line instead of a draw")
+    parser.add_argument("--list", action="store_true", help="print the draw, try nothing")
+    parser.add_argument("source")
+    parser.add_argument("work")
+    parser.add_argument("folders", nargs="*")
+    args = parser.parse_args()
+    source = os.path.abspath(args.source)
+    folders = args.folders or ["tensor", "autograd", "nn"]
+    if args.only:
+        path, number = args.only.rsplit(":", 1)
+        folders = [path.split("/")[0]]
+        mutants = [Mutant(source, p, n, c) for p, n, changes in sites_of(source, folders)
+                   if p == path and n == int(number) for c in changes]
+    else:
+        mutants = draw(source, folders, args.seed, args.count)
+    if args.list:
+        for m in mutants:
+            print(f"{m.path}:{m.number} ({m.kind})\n    {m.before.strip()}\n    {m.after.strip()}")
+        return 0
+
+    begun = time.monotonic()
+    suites = {f: ["tests/" + p for p in SUITES[f]] for f in folders}
+    everything = sorted({p for suite in suites.values() for p in suite})
+    trees = queue.Queue()
+    for k in range(args.jobs):
+        trees.put(Tree(source, os.path.abspath(args.work), k))
+    for tree in list(trees.queue):
+        tree.prepare(everything)
+
+    def attempt(m):
+        tree = trees.get()
+        try:
+            tree.attempt(m, suites[m.folder()])
+        finally:
+            trees.put(tree)
+        print(f"{m.outcome:9} {m.path}:{m.number} ({m.kind}) {m.detail}", flush=True)
+
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        list(pool.map(attempt, mutants))
+    status = report(mutants, explained(os.path.dirname(os.path.abspath(__file__))), args.allow)
+    print(f"{(time.monotonic() - begun) / 60:.0f} minutes, seed {args.seed}, {args.jobs} jobs")
+    return status
+
+
+sys.exit(main())

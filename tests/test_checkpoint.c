@@ -1,0 +1,732 @@
+/* test_checkpoint.c - runs that are killed, stopped, refused or fail to write, and the files that
+ * show them. */
+#include "tests/files.h"
+#include "tests/harness.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cotangent.h>
+
+/* ---- a run ---- */
+
+/* Everything that makes a run; zeros are a run, too. */
+typedef struct run {
+    int cell;            /* RNN, LSTM, GRU */
+    bool random, adam, val, text_b;
+    int layers, hidden, batch;
+    double dropout, clip, momentum;
+    uint64_t seed;
+    int64_t epochs, checkpoint_steps, stop_at;
+    int threads;
+    const char *csv, *svg, *tensorboard, *checkpoint, *best, *resume, *model_json;
+    const ct_metadata *hyperparameters;
+    int report;          /* a pipe that gets an s after each step, an e after each epoch; 0: none */
+} run;
+
+typedef struct lm {
+    const run *how;
+    ct_params *params;
+    ct_recurrent *rnn;
+    ct_linear *linear;
+    int vocab;
+} lm;
+
+static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state, ct_state **next)
+{
+    lm *m = self;
+    ct_tensor *x = ct_one_hot(ct_transpose(batch->x, 0, 1), m->vocab);
+    ct_tensor *y = ct_linear_forward(m->linear, ct_recurrent_forward(m->rnn, x, state, next));
+
+    return ct_cross_entropy(ct_transpose(y, 0, 1), batch->y);
+}
+
+static ct_optimizer *optimizer(void *self)
+{
+    lm *m = self;
+    ct_optimizer *o = m->how->adam
+        ? ct_adam_new(m->params, (ct_adam_options){ .lr = 0.01 })
+        : ct_sgd_new(m->params, (ct_sgd_options){ .lr = 0.5, .momentum = m->how->momentum });
+
+    ct_step_lr(ct_optimizer_schedule(o), 2, 0.7);
+    return o;
+}
+
+static bool report_step(void *context, const ct_fit_step *s)
+{
+    const run *r = context;
+
+    if (r->report && write(r->report, "s", 1) != 1)
+        _exit(7);
+    return s->step != r->stop_at;
+}
+
+static bool report_epoch(void *context, const ct_fit_result *so_far)
+{
+    const run *r = context;
+
+    (void)so_far;
+    return !r->report || write(r->report, "e", 1) == 1;
+}
+
+static ct_corpus *corpus_of(bool other)
+{
+    char s[400];
+    ct_text *text;
+    ct_corpus *corpus;
+
+    for (size_t i = 0; i < sizeof s; i++)
+        s[i] = (char)('a' + (i * i + i / 7 + (other && i == 150)) % 11);
+    text = ct_text_from_bytes(s, sizeof s, "test");
+    corpus = ct_corpus_new(text, (ct_corpus_options){ .clean = CT_CLEAN_TEXT });
+    ct_text_free(text);
+    return corpus;
+}
+
+static lm model_of(const run *how, int vocab)
+{
+    static ct_recurrent *(*const kinds[3])(ct_params *, const char *, ct_recurrent_options) = {
+        ct_rnn, ct_lstm, ct_gru
+    };
+    lm m = { .how = how, .params = ct_params_new((ct_params_options){ .seed = how->seed }),
+             .vocab = vocab };
+
+    m.rnn = kinds[how->cell](m.params, "rnn", (ct_recurrent_options){
+        .hidden_size = how->hidden ? how->hidden : 6, .num_layers = how->layers,
+        .dropout = how->dropout, .recurrent_dropout = how->dropout / 2 });
+    m.linear = ct_linear_module(m.params, "linear", (ct_linear_options){ .out_features = vocab });
+    return m;
+}
+
+/* Trains; *weights, if wanted, is the sum of squares of the weights it ends with. */
+static ct_status train(const run *how, ct_fit_result *result, double *weights)
+{
+    ct_corpus *corpus = corpus_of(how->text_b);
+    ct_loader *loader = ct_sequences_new(corpus, (ct_sequences_options){
+        .batch_size = how->batch ? how->batch : 4, .steps = 7, .random = how->random,
+        .seed = how->seed });
+    ct_loader *val = how->val ? ct_windows_new(corpus, (ct_windows_options){
+        .batch_size = 8, .steps = 7, .first = 300, .count = 30, .shuffle = true }) : NULL;
+    lm m = model_of(how, ct_vocab_size(ct_corpus_vocab(corpus)));
+    ct_callback callback = { (void *)how, report_step, report_epoch, { NULL } };
+    ct_trainer trainer = {
+        .max_epochs = how->epochs ? how->epochs : 4, .gradient_clip_val = how->clip,
+        .csv = how->csv, .svg = how->svg, .tensorboard = how->tensorboard,
+        .checkpoint = how->checkpoint, .best = how->best, .resume = how->resume,
+        .checkpoint_steps = how->checkpoint_steps, .model_json = how->model_json,
+        .hyperparameters = how->hyperparameters, .callbacks = &callback, .callback_count = 1 };
+    ct_model model = { .self = &m, .params = m.params, .training_step = step,
+                       .configure_optimizers = optimizer };
+    ct_status status;
+
+    ck_assert(ct_set_num_threads(how->threads ? how->threads : 1) == CT_OK);
+    status = ct_fit(&trainer, &model, loader, val, result);
+    if (weights) {
+        ct_scope s = ct_scope_begin_no_grad();
+
+        *weights = 0;
+        for (int i = 0; i < ct_params_count(m.params); i++)
+            if (ct_param_is_settled(ct_params_at(m.params, i)))
+                *weights += ct_item(ct_sum(ct_square(ct_param_value(ct_params_at(m.params, i)))));
+        status = ct_scope_end(s) == CT_OK ? status : ct_error();
+    }
+    ct_params_free(m.params);
+    ct_loader_free(loader);
+    ct_loader_free(val);
+    ct_corpus_free(corpus);
+    ct_set_num_threads(1);
+    return status;
+}
+
+static void trains(run how)
+{
+    if (train(&how, NULL, NULL) != CT_OK)
+        ck_abort_msg("%s", ct_error_message());
+}
+
+/* The SHA-256 of a file, in one of a few buffers. */
+static const char *hash_of(const char *path)
+{
+    static char hex[4][65];
+    static int turn;
+    size_t size;
+    char *bytes = read_bytes(path, &size), *to = hex[turn++ % 4];
+
+    ct_sha256_hex(bytes, size, to);
+    free(bytes);
+    return to;
+}
+
+/* The CSV file without its clock; to free(). */
+static char *steps_of(const char *path)
+{
+    size_t size, n = 0;
+    char *bytes = read_bytes(path, &size);
+    int commas = 0;
+
+    for (size_t i = 0; i < size; i++) {
+        commas = bytes[i] == '\n' ? 0 : commas + (bytes[i] == ',');
+        if (commas < 12)
+            bytes[n++] = bytes[i];
+    }
+    bytes = realloc(bytes, n + 1);
+    bytes[n] = '\0';
+    return bytes;
+}
+
+static int size_of(const char *path)
+{
+    size_t size;
+
+    free(read_bytes(path, &size));
+    return (int)size;
+}
+
+/* True if the run of the file is within an epoch. */
+static bool is_underway(const char *path)
+{
+    ct_safetensors *f = ct_safetensors_open(path);
+    ct_scope s = ct_scope_begin_no_grad();
+    ct_tensor *counts = ct_safetensors_get(f, "training.counts", CT_CPU);
+    bool yes = counts && ((const int64_t *)ct_data(counts))[5];
+
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_safetensors_close(f);
+    return yes;
+}
+
+/* ---- SIGKILL from outside ---- */
+
+/* Runs in a process of its own until it has reported so many steps and epochs, and kills it. False
+ * if it ended before. */
+static bool run_and_kill(run how, int steps, int epochs)
+{
+    int ends[2], status;
+    pid_t child;
+    char c;
+
+    ck_assert(pipe(ends) == 0);
+    child = fork();
+    if (child == 0) {
+        close(ends[0]);
+        how.report = ends[1];
+        _exit(train(&how, NULL, NULL) == CT_OK ? 0 : 1);
+    }
+    close(ends[1]);
+    while ((steps > 0 || epochs > 0) && read(ends[0], &c, 1) == 1) {
+        steps -= c == 's';
+        epochs -= c == 'e';
+    }
+    kill(child, SIGKILL);
+    close(ends[0]);
+    ck_assert(waitpid(child, &status, 0) == child);
+    ck_assert_msg(!WIFEXITED(status) || WEXITSTATUS(status) == 0, "the run failed");
+    return WIFSIGNALED(status);
+}
+
+/* What a process of its own does to the end. */
+static void run_apart(run how)
+{
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        status = train(&how, NULL, NULL);
+        if (status != CT_OK)
+            fprintf(stderr, "%s\n", ct_error_message());
+        _exit(status != CT_OK);
+    }
+    ck_assert(waitpid(child, &status, 0) == child);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* Pairs of runs, one of them killed (some twice) and resumed, at other numbers of threads. */
+START_TEST(killed)
+{
+    ct_generator g = ct_generator_named(ct_generator_seed(11), "killed");
+    int pairs = harness_count(5, 50), killed = 0, underway = 0;
+
+    for (int i = 0; i < pairs; i++) {
+        bool within = i % 2 == 0;
+        run how = { .cell = i % 3, .random = i / 2 % 2, .adam = i / 3 % 2, .val = i % 5 != 0,
+                    .layers = 2, .dropout = 0.3, .clip = 0.5, .momentum = 0.9,
+                    .seed = (uint64_t)i, .epochs = 4, .checkpoint = "a", .csv = "a.csv",
+                    .tensorboard = "ta", .best = "a.best", .threads = 1 + i % 2 };
+        run again = how;
+        char *a, *b;
+
+        run_apart(how);
+        again.checkpoint = "b";
+        again.csv = "b.csv";
+        again.tensorboard = "tb";
+        again.best = "b.best";
+        again.threads = 3 - how.threads;
+        again.checkpoint_steps = within ? 1 + (int64_t)ct_random_below(&g, 3) : 0;
+        for (int k = 0; k < 1 + (i % 4 == 3); k++) {
+            /* 12 or 13 batches an epoch; random: 13 */
+            int steps = within ? 5 + (int)ct_random_below(&g, 25) : 0;
+
+            killed += run_and_kill(again, steps, within ? 0 : 1 + (int)ct_random_below(&g, 2));
+            again.resume = access("b", F_OK) == 0 ? "b" : NULL;
+            underway += within && again.resume && is_underway("b");
+        }
+        run_apart(again);
+        ck_assert_msg(strcmp(hash_of("a"), hash_of("b")) == 0, "pair %d: other files", i);
+        ck_assert_msg(strcmp(hash_of("a.best"), hash_of("b.best")) == 0, "pair %d: best", i);
+        a = steps_of("a.csv");
+        b = steps_of("b.csv");
+        ck_assert_str_eq(a, b);
+        free(a);
+        free(b);
+        ck_assert_int_eq(size_of("ta/events.out.tfevents.cotangent"),
+                         size_of("tb/events.out.tfevents.cotangent"));
+        ck_assert(system("rm -rf a a.csv a.best ta b b.csv b.best tb *.tmp") == 0);
+    }
+    ck_assert_msg(killed >= pairs - pairs / 10 && underway >= pairs / 3,
+                  "of %d runs only %d were killed, %d within an epoch", pairs, killed, underway);
+}
+END_TEST
+
+/* ---- stopping and going on in one process ---- */
+
+START_TEST(stopped)
+{
+    for (int at = 1; at < 40; at += 1 + at / 4) {
+        run how = { .cell = 1, .val = true, .layers = 1, .momentum = 0.5, .checkpoint = "a",
+                    .csv = "a.csv" };
+        run again = how;
+        ct_fit_result r;
+        char *a, *b;
+
+        trains(how);
+        again.checkpoint = "b";
+        again.csv = "b.csv";
+        again.stop_at = at;
+        ck_assert(train(&again, &r, NULL) == CT_OK);
+        ck_assert(r.end == CT_FIT_STOPPED && r.steps == at);
+        again.resume = "b";
+        again.stop_at = 0;
+        ck_assert(train(&again, &r, NULL) == CT_OK);
+        ck_assert(r.end == CT_FIT_FINISHED && r.epochs == 4);
+        ck_assert_str_eq(hash_of("a"), hash_of("b"));
+        a = steps_of("a.csv");
+        b = steps_of("b.csv");
+        ck_assert_str_eq(a, b);
+        free(a);
+        free(b);
+    }
+}
+END_TEST
+
+/* A run that has ended has nothing to do, and says what it came to; with more epochs it goes on as
+ * one that had them from the beginning. Files that it finds ahead, behind or gone are mended. */
+START_TEST(longer)
+{
+    run how = { .val = true, .layers = 1, .checkpoint = "a", .csv = "a.csv", .epochs = 6 };
+    run again = { .val = true, .layers = 1, .checkpoint = "b", .csv = "b.csv", .epochs = 3 };
+    ct_fit_result first, r;
+    char *a, *b;
+
+    trains(how);
+    ck_assert(train(&again, &first, NULL) == CT_OK);
+    again.resume = "b";
+    ck_assert(train(&again, &r, NULL) == CT_OK);
+    ck_assert(r.epochs == 3 && r.steps == first.steps && r.tokens == first.tokens);
+    ck_assert(r.loss == first.loss && r.perplexity == first.perplexity && r.bits == first.bits);
+    ck_assert(r.validation_perplexity == first.validation_perplexity && r.lr == first.lr);
+    ck_assert(r.best_epoch == first.best_epoch && r.best_perplexity == first.best_perplexity);
+    ck_assert(isnan(r.seconds) && r.end == CT_FIT_FINISHED);
+    for (int k = 0; k < 3; k++) {
+        size_t size;
+        char *csv = read_bytes("b.csv", &size), *old = read_bytes("b", &size);
+
+        if (k == 0)
+            write_bytes("b.csv", csv, strlen("epoch,step") + 200); /* cut within a line */
+        if (k == 1)
+            ck_assert(remove("b.csv") == 0);
+        if (k == 2)
+            write_bytes("b.csv", "1,2,3\nnot ours\n", 15);
+        again.epochs = 6;
+        trains(again);
+        ck_assert_str_eq(hash_of("a"), hash_of("b"));
+        a = steps_of("a.csv");
+        b = steps_of("b.csv");
+        ck_assert_str_eq(a, b);
+        write_bytes("b", old, size);
+        free(old);
+        free(csv);
+        free(a);
+        free(b);
+    }
+}
+END_TEST
+
+/* The checkpoint is also a model's file. */
+START_TEST(weights_load)
+{
+    run how = { .cell = 2, .layers = 2, .checkpoint = "a", .model_json = "{\"any\": \"text\"}" };
+    double trained, loaded = 0;
+    ct_safetensors *f;
+    ct_scope s;
+    lm m;
+
+    ck_assert(train(&how, NULL, &trained) == CT_OK);
+    m = model_of(&how, 13);
+    ck_assert(ct_params_load(m.params, "a", (ct_load_options){ .non_strict = true }) ==
+              CT_ERR_SHAPE); /* this text has another vocabulary */
+    ct_error_clear();
+    ct_params_free(m.params);
+    m = model_of(&how, 12);
+    ck_assert(ct_params_load(m.params, "a", (ct_load_options){ .non_strict = true }) == CT_OK);
+    s = ct_scope_begin_no_grad();
+    for (int i = 0; i < ct_params_count(m.params); i++)
+        loaded += ct_item(ct_sum(ct_square(ct_param_value(ct_params_at(m.params, i)))));
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ck_assert(loaded == trained);
+    f = ct_safetensors_open("a");
+    ck_assert_str_eq(ct_safetensors_metadata(f, "cotangent.model"), "{\"any\": \"text\"}");
+    ck_assert_ptr_nonnull(strstr(ct_safetensors_metadata(f, "cotangent.training"),
+                                 "\"version\": \""));
+    ct_safetensors_close(f);
+    ct_params_free(m.params);
+}
+END_TEST
+
+/* ---- runs that do not fit ---- */
+
+static const ct_metadata own[] = { { "lr", "1" }, { "text", "abc" }, { NULL, NULL } };
+static const ct_metadata other[] = { { "lr", "2" }, { "text", "abc" }, { NULL, NULL } };
+static const ct_metadata more[] = { { "lr", "1" }, { "text", "abc" }, { "x", "y" },
+                                    { NULL, NULL } };
+static const ct_metadata fewer[] = { { "lr", "1" }, { NULL, NULL } };
+
+#define RUN .layers = 1, .momentum = 0.5, .val = true, .model_json = "{}"
+
+static const struct misfit {
+    run how;
+    const char *message; /* a part of it */
+} misfits[] = {
+    { { RUN, .hyperparameters = other }, "a is of another run: lr is 1 there, 2 here" },
+    { { RUN, .hyperparameters = more }, "a is of another run: x is nothing there, y here" },
+    { { RUN, .hyperparameters = fewer }, "a is of another run: text is abc there, nothing here" },
+    { { RUN, .hyperparameters = own, .text_b = true }, "a is of another run: train data is " },
+    { { RUN, .hyperparameters = own, .batch = 3 }, "train loader is the sequential iterator, ba" },
+    { { RUN, .hyperparameters = own, .random = true }, "train loader is the sequential iterator" },
+    { { RUN, .hyperparameters = own, .seed = 5 }, "train loader is " },
+    { { RUN, .hyperparameters = own, .adam = true }, "optimizer is SGD" },
+    { { RUN, .hyperparameters = own, .clip = 1 }, "trainer is gradient_clip_val 0" },
+    { { RUN, .hyperparameters = own, .hidden = 7 }, "rnn.weight_hh_l0 is [6,6] there, [7,7] here" },
+    { { RUN, .hyperparameters = own, .cell = 1 },
+      "a is of another run: rnn.weight_ih_l0 is [6,12] there, [24,-1] here; rnn.weight_hh_l0" },
+    { { .momentum = 0.5, .val = true, .model_json = "{}", .hyperparameters = own, .layers = 2 },
+      "rnn.weight_ih_l1 is nothing there, [6,6] here" },
+    { { .momentum = 0.5, .layers = 1, .model_json = "{}", .hyperparameters = own },
+      "validation data is " },
+    { { .momentum = 0.5, .layers = 1, .val = true, .model_json = "[]", .hyperparameters = own },
+      "a is of another run: the model is {} there, [] here" },
+    { { .momentum = 0.6, .layers = 1, .val = true, .model_json = "{}", .hyperparameters = own },
+      "optimizer is SGD, scale 1, momentum 0.5, " },
+};
+
+/* Refused, with the difference; and the model is as it would have begun. */
+START_TEST(refused)
+{
+    const struct misfit *c = &misfits[_i];
+    run how = c->how, first = { RUN, .hyperparameters = own, .checkpoint = "a" };
+    const char *before;
+    double weights;
+
+    trains(first);
+    before = hash_of("a");
+    how.checkpoint = how.resume = "a";
+    how.csv = "none.csv";
+    ck_assert(train(&how, NULL, &weights) == CT_ERR_FORMAT);
+    ck_assert_msg(strstr(ct_error_message(), c->message) != NULL, "%s", ct_error_message());
+    ct_error_clear();
+    ck_assert_str_eq(hash_of("a"), before);
+    ck_assert_int_eq(count_files(), 1);
+}
+END_TEST
+
+/* Every text from in the file becomes to, of the same length. */
+static void edit(const char *path, const char *from, const char *to)
+{
+    size_t size, n = strlen(from);
+    char *bytes = read_bytes(path, &size);
+    int found = 0;
+
+    ck_assert(strlen(to) == n);
+    for (size_t i = 0; i + n <= size; i++)
+        if (memcmp(bytes + i, from, n) == 0) {
+            memcpy(bytes + i, to, n);
+            found++;
+        }
+    ck_assert_msg(found > 0, "no %s in %s", from, path);
+    write_bytes(path, bytes, size);
+    free(bytes);
+}
+
+START_TEST(damaged)
+{
+    static const struct {
+        const char *from, *to, *message;
+    } edits[] = {
+        { "\\\"version\\\": \\\"0", "\\\"version\\\": \\\"9", "version is 9" },
+        { "\\\"version\\\": \\\"", "\\\"Version\\\": \\\"", "version is nothing there" },
+        { "cotangent.training", "cotangent.trainink", "holds no run to go on with" },
+        { "{\\\"hyper", "[\\\"hyper", "holds no run to go on with" },
+        { "training.history", "training.mystery", "no tensor \"training.history\"" },
+        { "training.cursor", "training.cursed", "no tensor \"training.cursor\"" },
+    };
+    run how = { RUN, .checkpoint = "a" };
+    size_t size;
+    char *bytes;
+
+    trains(how);
+    bytes = read_bytes("a", &size);
+    how.resume = "a";
+    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
+        write_bytes("a", bytes, size);
+        edit("a", edits[i].from, edits[i].to);
+        ck_assert(train(&how, NULL, NULL) != CT_OK);
+        ck_assert_msg(strstr(ct_error_message(), edits[i].message) != NULL, "%s",
+                      ct_error_message());
+        ct_error_clear();
+    }
+    bytes[size - 3] ^= 1;
+    write_bytes("a", bytes, size);
+    ck_assert(train(&how, NULL, NULL) == CT_ERR_FORMAT);
+    ct_error_clear();
+    for (size_t cut = 0; cut < size; cut += 1 + size / 20) {
+        write_bytes("a", bytes, cut);
+        ck_assert(train(&how, NULL, NULL) == CT_ERR_FORMAT);
+        ct_error_clear();
+    }
+    how.resume = "not there";
+    ck_assert(train(&how, NULL, NULL) == CT_ERR_IO);
+    ct_error_clear();
+    free(bytes);
+}
+END_TEST
+
+/* ---- writes that fail ---- */
+
+/* Whatever call fails, the checkpoint is a whole one, and a run goes on from it to the same end. */
+START_TEST(failing_calls)
+{
+    run how = { RUN, .clip = 1, .checkpoint = "a", .epochs = 2 };
+    run failing = how;
+    int k, failed = 0;
+
+    trains(how);
+    failing.checkpoint = "b";
+    failing.best = "best";
+    failing.csv = "b.csv";
+    failing.svg = "b.svg";
+    failing.tensorboard = "t";
+    failing.checkpoint_steps = 5;
+    for (k = 1;; k += 1 + (harness_full() ? k / 40 : k / 6)) {
+        ct_status status;
+        run again = failing;
+
+        ck_assert(system("rm -rf b best b.csv b.svg t") == 0);
+        fail_file_call(k);
+        status = train(&failing, NULL, NULL);
+        fail_nothing();
+        if (status == CT_OK)
+            break;
+        failed++;
+        ck_assert_msg(status == CT_ERR_IO && strstr(ct_error_message(), "Input/output error"), "%s",
+                      ct_error_message());
+        ct_error_clear();
+        ck_assert(system("ls | grep -q tmp") != 0);
+        again.resume = access("b", F_OK) == 0 ? "b" : NULL;
+        trains(again);
+        ck_assert_str_eq(hash_of("a"), hash_of("b"));
+    }
+    ck_assert_msg(failed > 10, "only %d calls failed", failed);
+    ck_assert_str_eq(hash_of("a"), hash_of("b"));
+    ck_assert(system("rm -r t") == 0);
+}
+END_TEST
+
+static ct_tensor *turns_bad(void *self, const ct_batch *batch, const ct_state *state,
+                            ct_state **next)
+{
+    int *left = self;
+
+    (void)batch, (void)state, (void)next;
+    return ct_log(ct_sum(ct_mul_scalar(ct_param_value(ct_params_get(
+        *(ct_params **)(void *)(left + 2), "w")), (*left)-- > 0 ? 1 : 0)));
+}
+
+static ct_optimizer *small_sgd(void *self)
+{
+    int *left = self;
+
+    return ct_sgd_new(*(ct_params **)(void *)(left + 2), (ct_sgd_options){ .lr = 0.001 });
+}
+
+/* A loss that is not finite leaves the last good checkpoint alone. */
+START_TEST(not_finite)
+{
+    struct {
+        int left, unused;
+        ct_params *params;
+    } m = { .left = 5, .params = ct_params_new((ct_params_options){ .seed = 0 }) };
+    ct_corpus *corpus = corpus_of(false);
+    ct_loader *loader = ct_windows_new(corpus, (ct_windows_options){ .batch_size = 8, .steps = 4,
+                                                                     .count = 64 });
+    ct_model model = { .self = &m, .params = m.params, .training_step = turns_bad,
+                       .configure_optimizers = small_sgd };
+    ct_trainer trainer = { .max_epochs = 2, .checkpoint = "a", .checkpoint_steps = 4 };
+    ct_safetensors *f;
+    ct_scope s;
+
+    ct_params_add(m.params, "w", CT_SHAPE(4), ct_init_constant(1));
+    ck_assert(ct_fit(&trainer, &model, loader, NULL, NULL) == CT_ERR_NUMERIC);
+    ck_assert_msg(strstr(ct_error_message(), "ct_fit: the training loss is -inf in epoch 1, batch 6 "
+                                             "(step 6); first in ct_log (") != NULL,
+                  "%s", ct_error_message());
+    ct_error_clear();
+    s = ct_scope_begin();
+    f = ct_safetensors_open("a");
+    ck_assert(((const int64_t *)ct_data(ct_safetensors_get(f, "training.counts", CT_CPU)))[1] == 4);
+    ct_safetensors_close(f);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_loader_free(loader);
+    ct_corpus_free(corpus);
+    ct_params_free(m.params);
+}
+END_TEST
+
+/* ---- the files that show a run ---- */
+
+/* Column number c (from 0) of a CSV file's rows, with a space after each. */
+static void column(const char *csv, int c, char *to)
+{
+    *to = '\0';
+    for (csv = strchr(csv, '\n') + 1; *csv; csv = strchr(csv, '\n') + 1) {
+        const char *at = csv;
+
+        for (int i = 0; i < c; i++)
+            at = strchr(at, ',') + 1;
+        strncat(to, at, strcspn(at, ",\n"));
+        strcat(to, " ");
+    }
+}
+
+/* The curve's points are the CSV's numbers, digit for digit. */
+START_TEST(curve)
+{
+    run how = { RUN, .csv = "a.csv", .svg = "a.svg", .epochs = 12 };
+    size_t size;
+    char *svg, *csv, list[2000], attribute[2100];
+
+    trains(how);
+    csv = read_bytes("a.csv", &size);
+    csv = realloc(csv, size + 1);
+    csv[size] = '\0';
+    svg = read_bytes("a.svg", &size);
+    svg = realloc(svg, size + 1);
+    svg[size] = '\0';
+    ck_assert(strncmp(csv, "epoch,step,tokens,train_loss,train_perplexity,", 45) == 0);
+    for (int c = 4; c <= 7; c += 3) { /* train_perplexity, val_perplexity */
+        column(csv, c, list);
+        list[strlen(list) - 1] = '\0';
+        snprintf(attribute, sizeof attribute, " data-y=\"%s\"", list);
+        ck_assert_msg(strstr(svg, attribute) != NULL, "no %s in\n%s", attribute, svg);
+    }
+    ck_assert_ptr_nonnull(strstr(svg, " data-x=\"1 2 3 4 5 6 7 8 9 10 11 12\""));
+    ck_assert_ptr_nonnull(strstr(svg, "class=\"legend\">train</text>"));
+    ck_assert_ptr_nonnull(strstr(svg, "class=\"legend\">validation</text>"));
+    ck_assert_ptr_nonnull(strstr(svg, "class=\"label-x\" text-anchor=\"middle\">epoch</text>"));
+    free(svg);
+    free(csv);
+}
+END_TEST
+
+/* CRC-32C another way: a division bit by bit, the data first mirrored. */
+static uint32_t crc_by_division(const unsigned char *s, size_t size)
+{
+    uint64_t rest = 0;
+    uint32_t mirrored = 0;
+
+    for (size_t i = 0; i < 8 * (size + 4); i++) {
+        unsigned bit = i < 8 * size ? s[i / 8] >> i % 8 & 1 : 0;
+
+        rest = rest << 1 | (bit ^ (i < 32));
+        if (rest >> 32 & 1)
+            rest ^= 0x11edc6f41;
+    }
+    for (int i = 0; i < 32; i++)
+        mirrored |= (uint32_t)(rest >> i & 1) << (31 - i);
+    return ~mirrored;
+}
+
+static uint32_t masked(const unsigned char *s, size_t size)
+{
+    uint32_t crc = crc_by_division(s, size);
+
+    return (crc >> 15 | crc << 17) + 0xa282ead8;
+}
+
+static uint32_t word(const unsigned char *s)
+{
+    return s[0] | (uint32_t)s[1] << 8 | (uint32_t)s[2] << 16 | (uint32_t)s[3] << 24;
+}
+
+/* A record of the version and one for each epoch, with the right sums. */
+START_TEST(records)
+{
+    run how = { RUN, .tensorboard = "runs/one", .epochs = 3 };
+    size_t size, at = 0;
+    unsigned char *bytes;
+    int count = 0;
+
+    ck_assert(crc_by_division((const unsigned char *)"123456789", 9) == 0xe3069283);
+    trains(how);
+    bytes = (unsigned char *)read_bytes("runs/one/events.out.tfevents.cotangent", &size);
+    while (at < size) {
+        uint32_t n = word(bytes + at);
+
+        ck_assert(at + 16 <= size && word(bytes + at + 4) == 0 && n <= size - at - 16);
+        ck_assert(word(bytes + at + 8) == masked(bytes + at, 8));
+        ck_assert(word(bytes + at + 12 + n) == masked(bytes + at + 12, n));
+        ck_assert(bytes[at + 12] == 0x09); /* wall_time */
+        if (count == 0)
+            ck_assert(n == 24 && memcmp(bytes + at + 21, "\x1a\x0d""brain.Event:2", 15) == 0);
+        at += 16 + n;
+        count++;
+    }
+    ck_assert_int_eq(count, 4);
+    free(bytes);
+    ck_assert(system("rm -r runs") == 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("checkpoint");
+    TCase *tc = harness_case(suite, "resume");
+
+    tcase_add_checked_fixture(tc, files_setup, files_teardown);
+    tcase_add_test(tc, killed);
+    tcase_add_test(tc, stopped);
+    tcase_add_test(tc, longer);
+    tcase_add_test(tc, weights_load);
+    tcase_add_loop_test(tc, refused, 0, (int)(sizeof misfits / sizeof *misfits));
+    tcase_add_test(tc, damaged);
+    tcase_add_test(tc, failing_calls);
+    tcase_add_test(tc, not_finite);
+    tc = harness_case(suite, "shown");
+    tcase_add_checked_fixture(tc, files_setup, files_teardown);
+    tcase_add_test(tc, curve);
+    tcase_add_test(tc, records);
+    return harness_run(suite);
+}

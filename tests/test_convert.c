@@ -1,0 +1,655 @@
+/* test_convert.c - the other frameworks' weights: Keras's, Flax's and Gluon's numbers from modules
+ * here whose weights were converted; conversions there and back; what is refused. */
+#include <cotangent.h>
+
+#include "tests/files.h"
+#include "tests/harness.h"
+#include "tests/recurrent_file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LENGTH(a) ((int)(sizeof(a) / sizeof *(a)))
+#define MOST_TENSORS 64
+
+static const ct_dialect dialects[] = { CT_TORCH, CT_GLUON, CT_KERAS, CT_FLAX };
+
+static void expect_saved(ct_status status)
+{
+    ck_assert_msg(status == CT_OK, "%s", ct_error_message());
+}
+
+static void convert(const char *from, const char *to, ct_convert_options o)
+{
+    expect_saved(ct_convert(from, to, o));
+}
+
+/* ---- other frameworks' numbers ---- */
+
+static ct_recurrent *module_of(const config *c, ct_dialect dialect, ct_params *params)
+{
+    ct_recurrent_options o = {
+        .input_size = c->in, .hidden_size = c->H, .num_layers = c->layers, .no_bias = !c->bias,
+        .bidirectional = c->dirs == 2, .batch_first = c->batch_first, .dialect = dialect,
+        .reset_before = is_variant(c, "reset_before"), .reverse = is_variant(c, "reverse"),
+    };
+    const bool cell = is_variant(c, "cell");
+
+    if (strcmp(c->mode, "lstm") == 0)
+        return (cell ? ct_lstm_cell : ct_lstm)(params, "m", o);
+    if (strcmp(c->mode, "gru") == 0)
+        return (cell ? ct_gru_cell : ct_gru)(params, "m", o);
+    o.nonlinearity = strcmp(c->mode, "rnn_relu") == 0 ? CT_RELU : CT_TANH;
+    return (cell ? ct_rnn_cell : ct_rnn)(params, "m", o);
+}
+
+/* Their file of a module's weights, with the formula's values. */
+static void write_theirs(const config *c, ct_dialect theirs, ct_params *params, const char *path)
+{
+    ct_scope s = ct_scope_begin();
+    const char *names[MOST_TENSORS];
+    ct_tensor *tensors[MOST_TENSORS];
+    ct_safetensors *f;
+    int i, n;
+
+    expect_saved(ct_params_save(params, "shapes"));
+    convert("shapes", path, (ct_convert_options){ .to = theirs,
+                                                  .reset_before = is_variant(c, "reset_before") });
+    f = ct_safetensors_open(path);
+    n = ct_safetensors_count(f);
+    ck_assert_int_le(n, MOST_TENSORS);
+    for (i = 0; i < n; i++) {
+        names[i] = ct_safetensors_name(f, i);
+        tensors[i] = made(c->number, names[i] + 2, ct_safetensors_shape(f, i),
+                          ct_params_dtype(params), 0.5);
+    }
+    expect_saved(ct_safetensors_write(path, n, names, tensors, NULL));
+    ct_safetensors_close(f);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+
+static void load_converted(const config *c, ct_dialect theirs, ct_dialect biases, ct_params *params)
+{
+    convert("theirs", "ours", (ct_convert_options){
+        .from = theirs, .biases = biases, .reset_before = is_variant(c, "reset_before") });
+    expect_saved(ct_params_load(params, "ours", (ct_load_options){ .report = NULL }));
+}
+
+/* y, as the configuration has it; a cell goes over all steps. */
+static ct_tensor *run(const config *c, ct_recurrent *r, const call *k, ct_state **next)
+{
+    ct_tensor *y[16];
+    const ct_state *state = k->given;
+    int t;
+
+    if (!is_variant(c, "cell"))
+        return ct_recurrent_forward_with(r, k->x, k->given, next, k->more);
+    for (t = 0; t < c->T; t++, state = *next)
+        y[t] = ct_recurrent_step(r, ct_select(k->x, 0, t), state, next);
+    return ct_stack((int)c->T, y, 0);
+}
+
+/* The gradients, in their layout: as many as the configuration has, and each the same. */
+static void expect_gradients(const config *c, ct_dialect theirs, ct_params *params,
+                             const want *wants, int n, double tolerance)
+{
+    const char *names[MOST_TENSORS];
+    ct_tensor *tensors[MOST_TENSORS];
+    ct_safetensors *f;
+    int i, count = ct_params_count(params), found = 0;
+    char name[80];
+
+    for (i = 0; i < count; i++) {
+        names[i] = ct_param_name(ct_params_at(params, i));
+        tensors[i] = gradient_of(ct_param_value(ct_params_at(params, i)));
+    }
+    expect_saved(ct_safetensors_write("gradients", count, names, tensors, NULL));
+    convert("gradients", "gradients", (ct_convert_options){
+        .to = theirs, .reset_before = is_variant(c, "reset_before") });
+    f = ct_safetensors_open("gradients");
+    for (i = 0; i < n; i++) {
+        snprintf(name, sizeof name, "m.%s", wants[i].name + 1);
+        if (ct_safetensors_find(f, name) < 0)
+            continue;
+        expect_sums(c, &wants[i], ct_safetensors_get(f, name, CT_CPU), tolerance);
+        found++;
+    }
+    ck_assert_int_eq(found, ct_safetensors_count(f));
+    ct_safetensors_close(f);
+}
+
+/* MXNet's op of whole sequences computes relu in f32, its cell does not. */
+static double tolerance_of(const config *c, ct_dtype dtype)
+{
+    if (dtype == CT_F32)
+        return 1e-5;
+    return is_variant(c, "gluon") && strcmp(c->mode, "rnn_relu") == 0 ? 1e-6 : 1e-12;
+}
+
+static void check_config(const config *c, ct_dialect theirs, const want *wants, int n,
+                         ct_dtype dtype)
+{
+    const double tolerance = tolerance_of(c, dtype);
+    ct_params *params = ct_params_new((ct_params_options){ .dtype = dtype });
+    ct_recurrent *r = module_of(c, theirs, params);
+    ct_scope s = ct_scope_begin();
+    call k = call_of(c, dtype);
+    int i, others = 0;
+    ct_state *next;
+    ct_tensor *y;
+
+    write_theirs(c, theirs, params, "theirs");
+    load_converted(c, theirs, theirs, params);
+    y = run(c, r, &k, &next);
+    expect_ok();
+    go_back(c, y, next, dtype);
+    for (i = 0; i < n; i++) {
+        ct_tensor *t = result_of(wants[i].name, &k, y, next);
+
+        if (t)
+            expect_sums(c, &wants[i], t, tolerance);
+        others += t != NULL;
+    }
+    ck_assert_int_eq(others, 2 + ct_state_count(next) * (c->state ? 2 : 1));
+    expect_gradients(c, theirs, params, wants, n, tolerance);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(params);
+}
+
+/* A module of PyTorch's dialect, with its two biases, gives the same outputs. */
+static void check_two_biases(const config *c, ct_dialect theirs, const want *wants)
+{
+    ct_params *params = ct_params_new((ct_params_options){ .dtype = CT_F64 });
+    ct_recurrent *r = module_of(c, CT_TORCH, params);
+    ct_scope s = ct_scope_begin();
+    call k = call_of(c, CT_F64);
+    ct_state *next;
+
+    load_converted(c, theirs, CT_TORCH, params);
+    ck_assert_str_eq(wants[0].name, "y");
+    expect_sums(c, &wants[0], run(c, r, &k, &next), tolerance_of(c, CT_F64));
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(params);
+}
+
+/* Each third in f32, unless all are asked for. */
+START_TEST(test_numbers)
+{
+    static const struct {
+        const char *path;
+        ct_dialect dialect;
+        int count;
+    } peers[] = { { "tests/peers/gluon.txt", CT_GLUON, 68 },
+                  { "tests/peers/keras.txt", CT_KERAS, 89 },
+                  { "tests/peers/flax.txt", CT_FLAX, 80 } };
+    config_file f = open_configs(peers[_i].path);
+    config c = { .number = -1 };
+    want wants[MOST_WANTS];
+    int n;
+
+    while ((n = read_config(&f, &c, wants)) > 0) {
+        check_config(&c, peers[_i].dialect, wants, n, CT_F64);
+        check_two_biases(&c, peers[_i].dialect, wants);
+        if (harness_full() || c.number % 3 == 0)
+            check_config(&c, peers[_i].dialect, wants, n, CT_F32);
+    }
+    fclose(f.f);
+    ck_assert_int_eq(c.number + 1, peers[_i].count);
+}
+END_TEST
+
+/* ---- there and back ---- */
+
+typedef struct kind {
+    ct_recurrent *(*make)(ct_params *, const char *, ct_recurrent_options);
+    bool reset_before;
+} kind;
+
+static const kind kinds[] = { { ct_rnn, false }, { ct_lstm, false }, { ct_gru, false },
+                              { ct_gru, true } };
+
+/* Whether a layout has such a module. */
+static bool fits(const kind *k, ct_dialect layout)
+{
+    return !k->reset_before || layout == CT_TORCH || layout == CT_KERAS;
+}
+
+typedef struct model {
+    ct_params *params;
+    ct_recurrent *rnn;
+} model;
+
+/* rnn, of two layers and directions, and linear; all values random, biases too. */
+static model new_model(const kind *k, ct_dialect dialect, bool no_bias)
+{
+    ct_generator g = ct_generator_seed(8);
+    model m = { .params = ct_params_new((ct_params_options){ .dtype = CT_F64 }) };
+    ct_scope s;
+    int i;
+
+    m.rnn = k->make(m.params, "rnn", (ct_recurrent_options){
+        .input_size = 3, .hidden_size = 4, .num_layers = 2, .bidirectional = true,
+        .no_bias = no_bias, .dialect = dialect, .reset_before = k->reset_before,
+        .nonlinearity = k->make == ct_rnn ? CT_TANH : CT_NONLINEARITY_OF_DIALECT });
+    ct_linear_module(m.params, "linear", (ct_linear_options){ .in_features = 8,
+                                                              .out_features = 5 });
+    s = ct_scope_begin_no_grad();
+    for (i = 0; i < ct_params_count(m.params); i++)
+        ck_assert(ct_normal_into(ct_param_value(ct_params_at(m.params, i)), 0, 0.5, &g) == CT_OK);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    return m;
+}
+
+/* y over the same x for every model; to free() */
+static double *outputs(const model *m)
+{
+    ct_scope s = ct_scope_begin_no_grad();
+    ct_generator g = ct_generator_seed(9);
+    ct_tensor *x = random_normal(&g, CT_SHAPE(4, 3, 3), CT_F64);
+    double *y = values_of(ct_recurrent_forward(m->rnn, x, NULL, NULL));
+
+    ck_assert(ct_scope_end(s) == CT_OK);
+    return y;
+}
+
+/* The same names, shapes and bits, in any order. */
+static void expect_same_tensors(const char *a, const char *b)
+{
+    ct_scope s = ct_scope_begin();
+    ct_safetensors *f = ct_safetensors_open(a), *g = ct_safetensors_open(b);
+
+    ck_assert_int_eq(ct_safetensors_count(f), ct_safetensors_count(g));
+    for (int i = 0; i < ct_safetensors_count(f); i++) {
+        ct_tensor *x = ct_safetensors_load(f, i, CT_CPU);
+        ct_tensor *y = ct_safetensors_get(g, ct_safetensors_name(f, i), CT_CPU);
+
+        expect_ok();
+        ck_assert(ct_rank(x) == ct_rank(y) && ct_dim(x, 0) == ct_dim(y, 0));
+        ck_assert(ct_numel(x) == ct_numel(y) && ct_dtype_get(y) == CT_F64);
+        ck_assert(memcmp(ct_data(x), ct_data(y), (size_t)ct_numel(x) * sizeof(double)) == 0);
+    }
+    ct_safetensors_close(f);
+    ct_safetensors_close(g);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+
+/* A module's own file goes into its dialect's layout and comes back with the same bits; through the
+ * layouts that have all its biases, too. */
+START_TEST(test_there_and_back)
+{
+    const kind *k = &kinds[_i / 4];
+    const ct_dialect dialect = dialects[_i % 4];
+    model m = new_model(k, dialect, false);
+    int i;
+
+    expect_saved(ct_params_save(m.params, "a"));
+    for (i = 0; i < LENGTH(dialects); i++) {
+        const ct_dialect layout = dialects[i];
+
+        if (!fits(k, layout) || (layout != dialect && layout != CT_GLUON && layout != CT_TORCH))
+            continue;
+        convert("a", "b", (ct_convert_options){
+            .to = layout, .biases = layout == CT_TORCH ? dialect : CT_TORCH,
+            .reset_before = k->reset_before });
+        convert("b", "c", (ct_convert_options){ .from = layout, .biases = dialect,
+                                                .reset_before = k->reset_before });
+        expect_same_tensors("a", "c");
+    }
+    ct_params_free(m.params);
+}
+END_TEST
+
+/* From any dialect's module by any layout to any dialect's: other biases, the same outputs. */
+START_TEST(test_bias_counts)
+{
+    const kind *k = &kinds[_i / 4];
+    int a, b;
+
+    for (a = 0; a < LENGTH(dialects); a++) {
+        const ct_dialect by = dialects[_i % 4];
+        model m = new_model(k, dialects[a], false);
+        double *want = outputs(&m);
+
+        if (!fits(k, by)) {
+            free(want);
+            ct_params_free(m.params);
+            continue;
+        }
+        expect_saved(ct_params_save(m.params, "a"));
+        convert("a", "b", (ct_convert_options){ .to = by, .reset_before = k->reset_before });
+        for (b = 0; b < LENGTH(dialects); b++) {
+            model other = new_model(k, dialects[b], false);
+            ct_scope s = ct_scope_begin();
+            double *got;
+
+            convert("b", "c", (ct_convert_options){ .from = by, .biases = dialects[b],
+                                                    .reset_before = k->reset_before });
+            expect_saved(ct_params_load(other.params, "c", (ct_load_options){ .report = NULL }));
+            got = outputs(&other);
+            expect_values("y", ct_from_data(got, CT_SHAPE(4, 3, 8), CT_F64, CT_CPU), want, 96,
+                          1e-13);
+            free(got);
+            ck_assert(ct_scope_end(s) == CT_OK);
+            ct_params_free(other.params);
+        }
+        free(want);
+        ct_params_free(m.params);
+    }
+}
+END_TEST
+
+/* Keras has modules without biases; Gluon and Flax have zeros. */
+START_TEST(test_no_bias)
+{
+    const kind *k = &kinds[_i / 4];
+    const ct_dialect by = dialects[_i % 4];
+    const bool zeros = by == CT_GLUON || by == CT_FLAX;
+    model m = new_model(k, CT_TORCH, true), other = new_model(k, CT_TORCH, !zeros);
+    double *want = outputs(&m), *got;
+    ct_scope s = ct_scope_begin();
+
+    if (fits(k, by)) {
+        expect_saved(ct_params_save(m.params, "a"));
+        convert("a", "b", (ct_convert_options){ .to = by, .reset_before = k->reset_before });
+        convert("b", "c", (ct_convert_options){ .from = by, .reset_before = k->reset_before });
+        expect_saved(ct_params_load(other.params, "c", (ct_load_options){ .report = NULL }));
+        got = outputs(&other);
+        expect_values("y", ct_from_data(got, CT_SHAPE(4, 3, 8), CT_F64, CT_CPU), want, 96, 1e-13);
+        free(got);
+    }
+    free(want);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(m.params);
+    ct_params_free(other.params);
+}
+END_TEST
+
+/* ---- names ---- */
+
+/* Writes the tensors that text describes: "kernel 3x8 bias 8 step -", - a scalar. Element i of
+ * tensor k is 100 k + i. */
+static void write_file(const char *path, const char *text)
+{
+    ct_scope s = ct_scope_begin();
+    char name[MOST_TENSORS][64], shape[64];
+    const char *names[MOST_TENSORS];
+    ct_tensor *t[MOST_TENSORS];
+    int n, used;
+
+    for (n = 0; sscanf(text, "%63s %63s%n", name[n], shape, &used) == 2; n++, text += used) {
+        long rows = 1, columns = 1;
+        int rank = sscanf(shape, "%ldx%ld", &rows, &columns);
+
+        names[n] = name[n];
+        t[n] = ct_reshape(ct_arange(100 * n, 100 * n + (double)(rows * columns), 1, CT_F64, CT_CPU),
+                          rank == 2   ? CT_SHAPE(rows, columns)
+                          : rank == 1 ? CT_SHAPE(rows)
+                                      : CT_SCALAR);
+    }
+    expect_saved(ct_safetensors_write(path, n, names, t, NULL));
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+
+static void expect_names(const char *path, const char *text)
+{
+    ct_safetensors *f = ct_safetensors_open(path);
+    char name[64];
+    int n, used;
+
+    for (n = 0; sscanf(text, "%63s%n", name, &used) == 1; n++, text += used)
+        ck_assert_msg(ct_safetensors_find(f, name) >= 0, "no %s", name);
+    ck_assert_int_eq(ct_safetensors_count(f), n);
+    ct_safetensors_close(f);
+}
+
+/* What is a cell's, a Linear's, or neither, by its name. */
+START_TEST(test_names)
+{
+    static const struct {
+        ct_dialect from, to;
+        const char *keep, *in, *out;
+    } cases[] = {
+        { CT_KERAS, CT_TORCH, NULL, /* cells alone, without a prefix; a Dense; a norm */
+          "kernel 3x8 recurrent_kernel 2x8 dense.kernel 2x5 dense.bias 5 norm.gamma 2",
+          "weight_ih weight_hh dense.weight dense.bias norm.gamma" },
+        { CT_KERAS, CT_GLUON, NULL, /* layers; l01 is no layer */
+          "a.l12.kernel 3x2 a.l12.recurrent_kernel 2x2 a.r0.kernel 3x2 a.r0.recurrent_kernel 2x2 "
+          "a.l01.kernel 3x2 a.l01.recurrent_kernel 2x2",
+          "a.l12_i2h_weight a.l12_h2h_weight a.l12_i2h_bias a.l12_h2h_bias a.r0_i2h_weight "
+          "a.r0_h2h_weight a.r0_i2h_bias a.r0_h2h_bias a.l01.i2h_weight a.l01.h2h_weight "
+          "a.l01.i2h_bias a.l01.h2h_bias" },
+        { CT_GLUON, CT_KERAS, "embed.*",
+          "r.l0_i2h_weight 2x3 r.l0_h2h_weight 2x2 r.l0_i2h_bias 2 r.l0_h2h_bias 2 "
+          "embed.weight 9x3 out.weight 9x2 out.bias 9 step -",
+          "r.l0.kernel r.l0.recurrent_kernel r.l0.bias embed.weight out.kernel out.bias step" },
+        { CT_TORCH, CT_FLAX, NULL,
+          "weight_ih_l0_reverse 6x3 weight_hh_l0_reverse 6x2 h_0 2x2",
+          "r0.ir.kernel r0.iz.kernel r0.in.kernel r0.hr.kernel r0.hz.kernel r0.hn.kernel "
+          "r0.ir.bias r0.iz.bias r0.in.bias r0.hn.bias h_0" },
+        { CT_FLAX, CT_TORCH, NULL, /* Denses that are called h and hi */
+          "a.h.kernel 2x2 a.h.bias 2 hi.kernel 3x2 c.l0.i.kernel 3x2 c.l0.h.kernel 2x2 "
+          "c.l0.i.bias 2",
+          "a.h.weight a.h.bias hi.weight c.weight_ih_l0 c.weight_hh_l0 c.bias_ih_l0 c.bias_hh_l0" },
+        { CT_TORCH, CT_TORCH, NULL, /* names that only look like a cell's */
+          "xweight_hh_l0 2x2 weight_hh_l 2x2 weight_hh_l0_back 2x2 weight_hh_l5000 2x2",
+          "xweight_hh_l0 weight_hh_l weight_hh_l0_back weight_hh_l5000" },
+        { CT_TORCH, CT_TORCH, NULL, "", "" },
+    };
+
+    write_file("a", cases[_i].in);
+    convert("a", "b", (ct_convert_options){ .from = cases[_i].from, .to = cases[_i].to,
+                                            .keep = cases[_i].keep });
+    expect_names("b", cases[_i].out);
+}
+END_TEST
+
+/* The paths of a Keras model, as nn/convert.h has them; and a Linear's weight is transposed. */
+START_TEST(test_rename)
+{
+    static const ct_prefix map[] = { { "lstm/lstm_cell/", "rnn.l0." }, { "dense/", "linear." },
+                                     { NULL, NULL } };
+    ct_params *params = ct_params_new((ct_params_options){ .dtype = CT_F64 });
+    ct_scope s = ct_scope_begin();
+
+    ct_lstm(params, "rnn", (ct_lstm_options){ .hidden_size = 2, .dialect = CT_KERAS });
+    ct_linear_module(params, "linear", (ct_linear_options){ .out_features = 2 });
+    write_file("a", "lstm/lstm_cell/kernel 3x8 lstm/lstm_cell/recurrent_kernel 2x8 "
+                    "lstm/lstm_cell/bias 8 dense/kernel 2x2 dense/bias 2");
+    convert("a", "a", (ct_convert_options){ .from = CT_KERAS, .biases = CT_KERAS, .rename = map });
+    expect_saved(ct_params_load(params, "a", (ct_load_options){ .report = NULL }));
+    expect_values("linear.weight", ct_param_value(ct_params_get(params, "linear.weight")),
+                  (double[]){ 300, 302, 301, 303 }, 4, 0);
+    expect_values("rnn.bias_ih_l0", ct_param_value(ct_params_get(params, "rnn.bias_ih_l0")),
+                  (double[]){ 200, 201, 202, 203, 204, 205, 206, 207 }, 8, 0);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(params);
+}
+END_TEST
+
+/* ---- refusals ---- */
+
+#define GRU_OF_TORCH "r.weight_ih_l0 6x3 r.weight_hh_l0 6x2 r.bias_ih_l0 6 r.bias_hh_l0 6"
+#define REFUSALS 24 /* cases */
+#define BEFORE "the GRU resets after the matmul, so that its two biases have no sum"
+
+START_TEST(test_refusals)
+{
+    static const ct_prefix clash[] = { { "a.", "b." }, { NULL, NULL } };
+    static const struct {
+        ct_convert_options o;
+        const char *in;
+        ct_status status;
+        const char *message;
+    } cases[] = {
+        { { .from = CT_KERAS, .reset_before = true },
+          "r.l0.kernel 3x6 r.l0.recurrent_kernel 2x6 r.l0.bias 2x6",
+          CT_ERR_ARGUMENT, "the cell of \"r.l0.recurrent_kernel\" (keras to torch): " BEFORE },
+        { { .from = CT_KERAS },
+          "r.l0.kernel 3x6 r.l0.recurrent_kernel 2x6 r.l0.bias 6",
+          CT_ERR_ARGUMENT, "the cell of \"r.l0.recurrent_kernel\" (keras to torch): the GRU has "
+                           "one bias, so it resets before the matmul (.reset_before)" },
+        { { .from = CT_GLUON, .to = CT_KERAS, .reset_before = true },
+          "l0_i2h_weight 6x3 l0_h2h_weight 6x2",
+          CT_ERR_ARGUMENT, "the cell of \"l0_h2h_weight\" (gluon to keras): " BEFORE },
+        { { .biases = CT_KERAS, .reset_before = true },
+          "weight_ih 6x3 weight_hh 6x2 bias_ih 6 bias_hn 2",
+          CT_ERR_ARGUMENT, "the cell of \"weight_hh\" (torch to torch): " BEFORE },
+        { { .from = CT_FLAX, .to = CT_KERAS, .reset_before = true },
+          "ir.kernel 3x2 iz.kernel 3x2 in.kernel 3x2 hr.kernel 2x2 hz.kernel 2x2 hn.kernel 2x2",
+          CT_ERR_ARGUMENT, "the cell of \"hr.kernel\" (flax to keras): " BEFORE },
+        { { .to = CT_GLUON, .reset_before = true }, GRU_OF_TORCH,
+          CT_ERR_ARGUMENT, "the cell of \"r.weight_hh_l0\" (torch to gluon): it has no GRU that "
+                           "resets before the matmul" },
+        { { .to = CT_FLAX, .reset_before = true }, GRU_OF_TORCH,
+          CT_ERR_ARGUMENT, "the cell of \"r.weight_hh_l0\" (torch to flax): it has no GRU that "
+                           "resets before the matmul" },
+        { { .to = CT_KERAS },
+          "weight_ih_l0 16x3 weight_hh_l0 16x2 weight_hr_l0 2x4",
+          CT_ERR_ARGUMENT, "the cell of \"weight_hh_l0\" (torch to keras): it has no place for a "
+                           "projection or layer norm" },
+        { { .to = CT_GLUON },
+          "weight_ih_l0 2x3 weight_hh_l0 2x2 ln_ih_l0 2 ln_hh_l0 2",
+          CT_ERR_ARGUMENT, "the cell of \"weight_hh_l0\" (torch to gluon): it has no place for a "
+                           "projection or layer norm" },
+        { { .to = CT_KERAS }, "r.weight_hh_l0 6x2",
+          CT_ERR_FORMAT, "the cell of \"r.weight_hh_l0\" (torch to keras): there are no input "
+                         "weights" },
+        { { .from = CT_KERAS }, "r.recurrent_kernel 2x6",
+          CT_ERR_FORMAT, "the cell of \"r.recurrent_kernel\" (keras to torch): there are no input "
+                         "weights" },
+        { { .from = CT_FLAX },
+          "l0.ii.kernel 3x2 l0.hi.kernel 2x2 l0.if.kernel 3x2 l0.ig.kernel 3x2",
+          CT_ERR_FORMAT, "the cell of \"l0.hi.kernel\" (flax to torch): a gate is missing" },
+        { { .from = CT_FLAX },
+          "l0.ii.kernel 3 l0.hi.kernel 2",
+          CT_ERR_FORMAT, "the cell of \"l0.hi.kernel\" (flax to torch): a gate is missing" },
+        { { .from = CT_FLAX },
+          "l0.i.kernel 3 l0.h.kernel 2",
+          CT_ERR_SHAPE, "the cell of \"l0.h.kernel\" (flax to torch): weights are not of rank 2" },
+        { { .to = CT_KERAS },
+          "weight_ih_l0 4x3 weight_hh_l0 4x2",
+          CT_ERR_SHAPE, "the cell of \"weight_hh_l0\" (torch to keras): the recurrent weights are "
+                        "not of 1, 3 or 4 gates" },
+        { { .to = CT_KERAS },
+          "weight_ih_l0 0x3 weight_hh_l0 0x0",
+          CT_ERR_SHAPE, "the cell of \"weight_hh_l0\" (torch to keras): the recurrent weights are "
+                        "not of 1, 3 or 4 gates" },
+        { { .to = CT_KERAS },
+          "weight_ih_l0 6x3 weight_hh_l0 12",
+          CT_ERR_SHAPE, "the cell of \"weight_hh_l0\" (torch to keras): weights are not of rank "
+                        "2" },
+        { { .from = CT_KERAS },
+          "kernel 6 recurrent_kernel 2x6",
+          CT_ERR_SHAPE, "the cell of \"recurrent_kernel\" (keras to torch): weights are not of "
+                        "rank 2" },
+        { { .from = CT_KERAS },
+          "kernel 3x6 recurrent_kernel 2x6 bias 3x6",
+          CT_ERR_SHAPE, "the cell of \"recurrent_kernel\" (keras to torch): the parts' shapes do "
+                        "not fit together" },
+        { { .from = CT_GLUON },
+          "i2h_weight 6x3 h2h_weight 6x2 i2h_bias 5",
+          CT_ERR_SHAPE, "the cell of \"h2h_weight\" (gluon to torch): the parts' shapes do not fit "
+                        "together" },
+        { { .rename = clash }, "a.x 1 b.x 1",
+          CT_ERR_FORMAT, "a: two names become \"b.x\"" },
+        { { .from = CT_KERAS }, "d.kernel 2x2 d.weight 2x2",
+          CT_ERR_ARGUMENT, NULL },
+        { { .to = CT_KERAS, .biases = CT_FLAX }, GRU_OF_TORCH,
+          CT_ERR_ARGUMENT, "biases of flax in the layout of keras: the layout has its own" },
+        { { .from = (ct_dialect)7 }, GRU_OF_TORCH,
+          CT_ERR_ARGUMENT, "there is no dialect 7, 0 or 0" },
+    };
+    char text[300], *left;
+    size_t n;
+
+    ck_assert_int_eq(LENGTH(cases), REFUSALS);
+    write_bytes("b", "old", 3);
+    write_file("a", cases[_i].in);
+    ck_assert_int_eq(ct_convert("a", "b", cases[_i].o), cases[_i].status);
+    if (cases[_i].message) {
+        snprintf(text, sizeof text, "ct_convert: %s", cases[_i].message);
+        expect_error(cases[_i].status, text);
+    }
+    ct_error_clear();
+    left = read_bytes("b", &n);
+    ck_assert(n == 3 && memcmp(left, "old", 3) == 0);
+    free(left);
+    ck_assert_int_eq(count_files(), 2);
+}
+END_TEST
+
+START_TEST(test_bad_files)
+{
+    ct_convert_options o = { .from = CT_KERAS };
+
+    ck_assert_int_eq(ct_convert(NULL, "b", o), CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_convert: from is NULL");
+    ck_assert_int_eq(ct_convert("a", NULL, o), CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_convert: to is NULL");
+    ck_assert_int_eq(ct_convert("a", "b", o), CT_ERR_IO);
+    ct_error_clear();
+    write_bytes("a", "no safetensors", 14);
+    ck_assert_int_eq(ct_convert("a", "b", o), CT_ERR_FORMAT);
+    ck_assert_int_eq(ct_convert("a", "b", o), CT_ERR_FORMAT); /* the first error stands */
+    ct_error_clear();
+    ck_assert_int_eq(count_files(), 1);
+}
+END_TEST
+
+/* Fails another call each time: an error, no file, and no leak. */
+static void fail_each(void (*arm)(int k), const int *seen, ct_status status, int at_least)
+{
+    int k, done = 0;
+
+    for (k = 1; !done; k++) {
+        ct_status got;
+
+        ct_memory_trim();
+        arm(k);
+        got = ct_convert("a", "b", (ct_convert_options){ .to = CT_FLAX });
+        done = *seen < k;
+        fail_nothing();
+        if (got != CT_OK)
+            ck_assert_msg(got == status, "call %d: %s", k, ct_error_message());
+        ct_error_clear();
+        if (got == CT_OK) {
+            ck_assert_int_eq(count_files(), 2);
+            remove("b");
+        }
+        ck_assert_int_le(count_files(), status == CT_ERR_IO ? 2 : 1);
+        remove("b");
+    }
+    ck_assert_int_ge(k, at_least);
+}
+
+START_TEST(test_calls_fail)
+{
+    write_file("a", GRU_OF_TORCH);
+    fail_each(fail_file_call, &files_seen, CT_ERR_IO, 10);
+    fail_each(fail_allocation, &allocations_seen, CT_ERR_MEMORY, 20);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("convert");
+    TCase *tc = harness_case(suite, "numbers");
+
+    tcase_add_checked_fixture(tc, files_setup, files_teardown);
+    tcase_add_loop_test(tc, test_numbers, 0, 2);
+    tc = harness_case(suite, "there and back");
+    tcase_add_checked_fixture(tc, files_setup, files_teardown);
+    tcase_add_loop_test(tc, test_there_and_back, 0, 16);
+    tcase_add_loop_test(tc, test_bias_counts, 0, 16);
+    tcase_add_loop_test(tc, test_no_bias, 0, 16);
+    tc = harness_case(suite, "names");
+    tcase_add_checked_fixture(tc, files_setup, files_teardown);
+    tcase_add_loop_test(tc, test_names, 0, 7);
+    tcase_add_test(tc, test_rename);
+    tc = harness_case(suite, "errors");
+    tcase_add_checked_fixture(tc, files_setup, files_teardown);
+    tcase_add_loop_test(tc, test_refusals, 0, REFUSALS);
+    tcase_add_test(tc, test_bad_files);
+    tcase_add_test(tc, test_calls_fail);
+    return harness_run(suite);
+}

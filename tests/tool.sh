@@ -1,0 +1,370 @@
+#!/bin/sh
+# tool.sh - the tool cotangent as its users meet it: trains, generates (as the tokens come), tells
+# perplexities, describes files; what it says of bad input (one line on stderr, and the documented
+# exit status); and that it leaks nothing.
+
+LC_ALL=C
+export LC_ALL
+
+srcdir=$(cd "${srcdir-.}" && pwd) || exit 99
+build=$(pwd)
+tool=$build/tool/cotangent
+tmp=$(mktemp -d) || exit 99
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 99' HUP INT TERM
+
+fail()
+{
+    echo "tool.sh: $1"
+    echo "stdout:"
+    head -c 4000 "$tmp/out" | sed 's/^/    /'
+    echo "stderr:"
+    head -c 4000 "$tmp/err" | sed 's/^/    /'
+    exit 1
+}
+
+# Runs the tool; its status is $status, what it printed is in $tmp/out and $tmp/err.
+run()
+{
+    "$tool" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
+    status=$?
+}
+
+succeeds()  # ARGUMENTS...: with nothing on stderr
+{
+    run "$@"
+    [ $status -eq 0 ] && [ ! -s "$tmp/err" ] || fail "'$*': status $status"
+}
+
+prints()    # PATTERN WHERE: an extended pattern that one whole line of stdout matches
+{
+    grep -Exq -- "$1" "$tmp/out" || fail "$2: no line '$1'"
+}
+
+refuses()   # STATUS PATTERN ARGUMENTS...
+{
+    want=$1 pattern=$2
+    shift 2
+    run "$@"
+    [ $status -eq "$want" ] || fail "'$*': status $status, not $want"
+    [ "$(wc -l <"$tmp/err")" -eq 1 ] || fail "'$*': not one line on stderr"
+    grep -Eq -- "^cotangent: $pattern" "$tmp/err" || fail "'$*': stderr has no '$pattern'"
+}
+
+cd "$tmp" || exit 99
+cp "$srcdir/data/sample.txt" text
+: >out && : >err
+
+# ---- help ----------------------------------------------------------------------------------
+
+for command in train generate eval info; do
+    succeeds --help
+    prints "  $command  +.*" "--help"
+    succeeds $command --help
+    prints "Usage: cotangent $command .*" "$command --help"
+done
+succeeds --version
+prints 'cotangent [0-9.]+' "--version"
+
+# ---- train, generate, eval, info -----------------------------------------------------------
+
+quick='--hidden 12 --batch 4 --steps 8 --epochs 2 --max-tokens 900'
+for model in rnn lstm gru; do
+    # shellcheck disable=SC2086
+    succeeds train text $quick --model $model --clean lines -o $model.safetensors
+    prints 'text: text \([0-9]+ bytes\): 900 tokens, 28 in the vocabulary' "train"
+    prints 'epoch 2/2  perplexity .*' "train"
+    prints "done after 2 epochs: perplexity [0-9.]+; the model is in $model.safetensors" "train"
+    succeeds info $model.safetensors
+    prints "language model: $model, 12 hidden units, 1 layer, one-hot input" "info"
+    prints 'tokens: char, 28 in the vocabulary; cleaning: lines' "info"
+    prints 'trained on 900 tokens of a text with SHA-256 [0-9a-f]{64}' "info"
+    prints '  text: text' "info"
+    prints '  perplexity: [0-9.]+' "info"
+    prints 'linear.weight  F32 \[28,12\]' "info"
+    succeeds generate $model.safetensors --prefix 'Time traveller' -n 30
+    prints 'time traveller(.|<unk>){30}' "generate"
+    succeeds eval $model.safetensors text
+    prints 'perplexity: [0-9]+\.[0-9]+' "eval"
+    prints 'bits per character: [0-9]\.[0-9]+' "eval"
+done
+
+# Other tokens, and what else a model may have.
+train()     # KIND OPTIONS...: trains kind.safetensors
+{
+    kind=$1
+    shift
+    # shellcheck disable=SC2086
+    succeeds train text $quick --tokens "$kind" "$@" -q -o "$kind.safetensors"
+    [ ! -s out ] || fail "train -q prints"
+    succeeds info "$kind.safetensors"
+}
+train byte --layers 2 --dropout 0.1 --optimizer sgd --lr 0.5 --momentum 0.5
+prints 'tokens: byte, 256 in the vocabulary; cleaning: none' "bytes"
+train word --min-freq 2 --embedding 12 --tied --optimizer rmsprop --clean text --random
+prints 'language model: lstm, 12 hidden units, 1 layer, embedding of 12, tied to the output' "words"
+train char --embedding 5 --layer-norm --dialect keras --optimizer adagrad --validate text
+prints '  validation_perplexity: [0-9.]+' "validation"
+succeeds generate word.safetensors --prefix 'the time' -n 5
+[ "$(wc -w <out)" -eq 7 ] || fail "two words and five more are not seven"
+succeeds eval byte.safetensors text
+prints 'tokens: [0-9]+ \(byte\)' "bytes"
+"$tool" eval byte.safetensors - <text >out2 2>err || fail "eval does not read stdin"
+cmp -s out out2 || fail "eval of stdin gives other numbers"
+
+# The same seed, the same text; greedy is the likeliest; stdin is a prefix.
+same()      # COUNT ARGUMENTS...: the outputs of COUNT runs, in $tmp/runs, are one
+{
+    : >runs
+    for i in $(seq "$1"); do
+        shift
+        # shellcheck disable=SC2086
+        succeeds generate gru.safetensors --prefix 'the time' -n 60 $1
+        cat out >>runs
+    done
+    sort -u runs | wc -l
+}
+[ "$(same 3 '--temperature 1.5 --seed 3' '--temperature 1.5 --seed 3' \
+    '--temperature 1.5 --seed 3 --threads 3')" -eq 1 ] || fail "one seed gives several texts"
+[ "$(same 3 '--temperature 1.5 --seed 3' '--temperature 1.5 --seed 4' '')" -eq 3 ] ||
+    fail "other seeds give the same text"
+[ "$(same 4 '' '--top-k 1' '--top-k 1 --temperature 7 --seed 5' '--temperature 1e-9')" -eq 1 ] ||
+    fail "greedy text is not the likeliest"
+for ending in '' '\n' '\r\n'; do
+    printf "the time$ending" | "$tool" generate gru.safetensors -n 60 >out2 2>err ||
+        fail "generate does not read stdin"
+    cmp -s out out2 || fail "a prefix from stdin gives another text"
+done
+printf 'the time' | "$tool" generate gru.safetensors -n 60 -p - | cmp -s out || fail "-p -"
+
+run generate gru.safetensors --prefix 'caf\303\251 9' -n 1
+[ $status -eq 0 ] && grep -q '^note: [0-9]* of' err && fail "cleaned away, but noted: $(cat err)"
+run generate char.safetensors --prefix "$(printf 'the \303\251')" -n 1
+[ $status -eq 0 ] && [ "$(wc -l <err)" -eq 1 ] &&
+    grep -q "^note: 1 of the prefix's 5 tokens are not in the model's vocabulary" err ||
+    fail "an unknown character is not noted"
+
+# ---- it streams: the first tokens of a text that would take hours --------------------------
+
+# What fails in a pipe's left part is not seen: head gets its 400 bytes, or the test's time is up.
+{ "$tool" generate gru.safetensors -p the -n 1000000000000 -t 1 & echo $! >pid; wait; } 2>err |
+    head -c 400 >out
+[ "$(wc -c <out)" -eq 400 ] || fail "no 400 bytes of an endless text"
+for i in 1 2 3 4 5 6 7 8 9 10; do       # its next write ends it: SIGPIPE
+    kill -0 "$(cat pid)" 2>/dev/null || break
+    sleep 1
+done
+if kill -0 "$(cat pid)" 2>/dev/null; then
+    kill -9 "$(cat pid)"
+    fail "a closed pipe does not end it"
+fi
+
+# ---- checkpoints and signals ---------------------------------------------------------------
+
+slow='--hidden 12 --batch 4 --steps 8 --max-tokens 2000 --model gru --clean text --seed 2'
+# shellcheck disable=SC2086
+succeeds train text $slow --epochs 6 --checkpoint whole -o whole.model -q
+# shellcheck disable=SC2086
+succeeds train text $slow --epochs 3 --checkpoint part -o part.model -q
+# shellcheck disable=SC2086
+succeeds train text $slow --epochs 6 --checkpoint part --resume -o part.model --csv part.csv
+prints 'epoch 6/6 .*' "resume"
+cmp -s whole part || fail "a run that was resumed ends in another checkpoint"
+cmp -s whole.model part.model || fail "a run that was resumed ends in another model"
+succeeds generate part -p the -n 10
+cp out out2
+succeeds generate part.model -p the -n 10
+cmp -s out out2 || fail "checkpoint and model give different texts"
+succeeds info part
+prints 'a checkpoint: cotangent train --resume goes on from it' "info"
+# shellcheck disable=SC2086
+refuses 1 'part is of another run: optimizer is .* there, .* here$' train text $slow --lr 0.5 --epochs 8 --checkpoint part --resume
+head -c 30000 text >other
+# shellcheck disable=SC2086
+refuses 1 'part is of another run: .*text is ' train other $slow --epochs 8 --checkpoint part --resume
+
+# Sends the signal once there is a checkpoint; the tool must not be a background command, which
+# would ignore SIGINT.
+interrupted()   # SIGNAL STATUS
+{
+    rm -f long long.model
+    (
+        for i in $(seq 300); do
+            [ ! -s long ] || break
+            sleep 0.2
+        done
+        kill "-$1" "$(cat pid)"
+    ) &
+    # shellcheck disable=SC2086,SC2016
+    sh -c 'echo $$ >pid; exec "$0" "$@"' "$tool" train text $slow --epochs 1000000 \
+        --checkpoint long -o long.model >out 2>err
+    status=$?
+    wait
+    [ $status -eq "$2" ] && [ ! -s err ] || fail "SIG$1: status $status"
+    [ -s long.model ] || fail "SIG$1: no model was written"
+    succeeds generate long.model -p the -n 5
+    succeeds generate long -p the -n 5
+}
+interrupted TERM 143
+if grep -q '^SigIgn:.*[2367abef]$' /proc/self/status 2>/dev/null; then      # bit 1: SIGINT
+    echo "tool.sh: skipped: SIGINT is ignored by whoever runs this test"
+else
+    interrupted INT 130
+fi
+
+# ---- info ----------------------------------------------------------------------------------
+
+succeeds info
+for line in 'cotangent [0-9.]+' 'BLAS: .+' 'LIBXSMM: .+' 'code path: (base|avx2|avx512) \(of .*\)' \
+    'libutf8proc: .+' 'devices: cpu.*'; do
+    prints "$line" "info"
+done
+succeeds info "$srcdir/tests/torch/peer.safetensors"
+prints '[a-z_.0-9]+  [A-Z0-9]+ \[[0-9,]*\]' "info of PyTorch's file"
+prints '[0-9]+ tensors?' "info of PyTorch's file"
+
+# Where memory may not be made executable, LIBXSMM is off: info says so, and training goes on.
+cat >no_exec.c <<'END'
+#include <sys/prctl.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+#ifdef PR_SET_MDWE
+    if (argc > 1 && prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) == 0)
+        execv(argv[1], argv + 1);
+#else
+    if (argc > 1 && prctl(65, 1, 0, 0, 0) == 0)
+        execv(argv[1], argv + 1);
+#endif
+    return 77;
+}
+END
+# shellcheck disable=SC2086
+if $CC -o no_exec no_exec.c 2>err && ./no_exec "$tool" --version >out 2>>err; then
+    ./no_exec "$tool" info >out 2>err || fail "info without run-time code"
+    grep -q '^LIBXSMM: none' out || [ "$(grep -c '^LIBXSMM: .*, off: ' out)" -eq 1 ] ||
+        fail "info does not say that LIBXSMM is off"
+    # shellcheck disable=SC2086
+    ./no_exec "$tool" train text $quick -q -o no_exec.model >out 2>err ||
+        fail "training without run-time code"
+else
+    echo "tool.sh: skipped: this system does not refuse executable memory"
+fi
+
+# ---- bad input -----------------------------------------------------------------------------
+
+refuses 2 'a command is missing'
+refuses 2 'there is no command "compose"' compose
+refuses 2 'which text\?' train
+refuses 2 'one text, not "more" too' train text more
+refuses 2 'which model file\?' generate
+refuses 2 'one model file, not "b" too' generate a b
+refuses 2 'which model file\?' eval
+refuses 2 'which text\?' eval gru.safetensors
+refuses 2 'one model file and one text, not "c" too' eval a b c
+refuses 2 'one file, not "b" too' info a b
+for value in 0 -1 nan inf 1e999 warm '' 0.5x; do
+    refuses 2 "--temperature: \"$value\" is no number above 0" \
+        generate gru.safetensors -p the --temperature="$value"
+done
+for value in 0 -1 many '' 99999999999999999999; do
+    refuses 2 "--top-k: \"$value\" is no whole number from 1 to" \
+        generate gru.safetensors -p the --top-k="$value"
+done
+refuses 2 '--length: "-1" is no whole number' generate gru.safetensors -p the --length=-1
+refuses 2 '--seed: "x" is no whole number' generate gru.safetensors -p the --seed x
+refuses 2 '--prefix: the prefix is empty' generate gru.safetensors --prefix ''
+refuses 1 'missing: No such file' generate missing -p the --device cpu
+refuses 2 '--device: .*abacus' generate gru.safetensors -p the --device abacus
+refuses 2 '--threads: "0" is no whole number from 1 to 256' generate gru.safetensors --threads 0
+for option in hidden layers batch steps epochs max-tokens patience; do
+    for value in 0 -3 many 7x '' 99999999999999999999; do
+        refuses 2 "--$option: \"$value\" is no whole number from 1 to" train text --$option="$value"
+    done
+done
+for option in lr clip weight-decay; do
+    for value in 0 -1 fast nan inf ''; do
+        refuses 2 "--$option: \"$value\" is no number above 0" train text --$option="$value"
+    done
+done
+for option in dropout momentum; do
+    refuses 2 "--$option: \"1\" is no number from 0 to less than 1" train text --$option 1
+done
+refuses 2 '--model: "mgu" is none of rnn, lstm and gru' train text --model mgu
+refuses 2 '--tokens: "letter" is none of char, byte, word and grapheme' train text --tokens letter
+refuses 2 '--clean: "soap" is none of' train text --clean soap
+refuses 2 '--dialect: "latin" is none of' train text --dialect latin
+refuses 2 '--optimizer: "lbfgs" is none of' train text --optimizer lbfgs
+refuses 2 '--tied: --embedding 8 is not --hidden 256' train text --embedding 8 --tied
+refuses 2 '--min-freq: bytes are all in the vocabulary' train text --tokens byte --min-freq 2
+refuses 2 '--resume: from which --checkpoint\?' train text --resume
+refuses 2 '--every: of which --checkpoint\?' train text --every 5
+refuses 2 '--output: an empty name' train text -o ''
+for command in train generate eval info; do
+    run $command --no-such-option
+    [ $status -eq 2 ] || fail "$command --no-such-option: status $status, not 2"
+done
+
+printf 'some text\n' >short
+printf '12 34 56\n' >letterless
+printf 'some\0text' >binary
+: >empty
+refuses 1 'short: |.*too short' train short
+refuses 1 'missing: No such file' train missing
+refuses 1 'letterless: holds no letter' train letterless
+refuses 1 'binary: is binary' train binary
+refuses 1 'empty: is empty' train empty --tokens byte
+refuses 1 '\.: Is a directory' train .
+refuses 1 'missing: No such file' generate missing -p the
+refuses 1 'short: ' generate short -p the
+refuses 1 "$srcdir/tests/torch/peer.safetensors: is no model file" \
+    generate "$srcdir/tests/torch/peer.safetensors" -p the
+refuses 1 "$srcdir/tests/torch/peer.safetensors: is no model file" \
+    eval "$srcdir/tests/torch/peer.safetensors" text
+refuses 1 'stdin: the prefix is empty' generate gru.safetensors
+refuses 1 'missing: No such file' info missing
+refuses 1 'text: ' info text
+refuses 1 'missing: No such file' eval gru.safetensors missing
+refuses 1 'letterless: holds no letter' eval gru.safetensors letterless
+# shellcheck disable=SC2086
+refuses 1 'no/such/folder' train text $quick -o no/such/folder/model
+# shellcheck disable=SC2086
+refuses 1 '.*(not finite|is inf|is nan|is -nan)' train text $quick --optimizer sgd --lr 1e300 -q
+head -c 3000 gru.safetensors >cut
+refuses 1 'cut: ' generate cut -p the
+if [ -c /dev/full ]; then
+    "$tool" generate gru.safetensors -p the -n 5 >/dev/full 2>err
+    status=$?
+    [ $status -eq 1 ] && [ "$(cat err)" = "cotangent: stdout: No space left on device" ] ||
+        fail "generate on a full disk: status $status"
+    "$tool" info >/dev/full 2>err
+    [ $? -eq 1 ] || fail "info on a full disk: status $?"
+fi
+
+# ---- nothing leaks -------------------------------------------------------------------------
+
+case "${VALGRIND-no} $CFLAGS" in
+no\ *)
+    echo "tool.sh: skipped: valgrind is not there to look for leaks" ;;
+*-fsanitize=*)
+    echo "tool.sh: skipped: no valgrind in a build with sanitizers" ;;
+*)
+    checked()   # ARGUMENTS...
+    {
+        (cd "$build" && ./libtool --mode=execute "$VALGRIND" -q --error-exitcode=9 \
+            --leak-check=full --errors-for-leak-kinds=definite,indirect,possible "$tool" "$@") \
+            >"$tmp/out" 2>"$tmp/err" </dev/null
+    }
+    # Not every valgrind reads what every compiler writes for debuggers.
+    if checked --version; then
+        # shellcheck disable=SC2086
+        checked train "$tmp/text" --hidden 6 --batch 2 --steps 5 --epochs 1 --max-tokens 60 \
+            -o "$tmp/v.model" --checkpoint "$tmp/v.run" || fail "train under valgrind"
+        checked generate "$tmp/v.model" -p the -n 5 -t 1 -k 3 || fail "generate under valgrind"
+        checked eval "$tmp/word.safetensors" "$tmp/other" || fail "eval under valgrind"
+        checked info "$tmp/v.run" || fail "info under valgrind"
+        checked info || fail "info without a file under valgrind"
+    else
+        echo "tool.sh: skipped: valgrind does not run this compiler's programs"
+    fi ;;
+esac

@@ -1,0 +1,74 @@
+/* info.c - cotangent info: a model's card, a file's tensors, or what this build is. */
+#include "tool.h"
+
+#include <ctype.h>
+
+/* Text of a file: no control characters on a terminal. */
+static void print_name(const char *name)
+{
+    for (; *name; name++)
+        putchar(iscntrl((unsigned char)*name) ? '?' : *name);
+}
+
+static void print_tensors(const ct_safetensors *f)
+{
+    int i, axis;
+
+    for (i = 0; i < ct_safetensors_count(f); i++) {
+        ct_shape shape = ct_safetensors_shape(f, i);
+
+        print_name(ct_safetensors_name(f, i));
+        printf("  %s [", ct_safetensors_dtype(f, i));
+        for (axis = 0; axis < shape.rank && axis < CT_MAX_RANK; axis++)
+            printf("%s%lld", axis ? "," : "", (long long)shape.dim[axis]);
+        printf("%s]\n", shape.rank > CT_MAX_RANK ? ",..." : "");
+    }
+    printf("%d tensor%s\n", ct_safetensors_count(f), ct_safetensors_count(f) == 1 ? "" : "s");
+}
+
+static int describe(const char *path)
+{
+    ct_safetensors *f = ct_safetensors_open(path);
+    bool checkpoint = f && ct_safetensors_metadata(f, "cotangent.training");
+    ct_lm *m = NULL;
+
+    if (f && ct_safetensors_metadata(f, "cotangent.model")) {
+        m = ct_lm_load(path, CT_CPU);
+        ct_lm_print(m, stdout);
+        if (m && checkpoint)
+            printf("a checkpoint: cotangent train --resume goes on from it\n");
+    }
+    if (f && ct_ok())
+        print_tensors(f);
+    ct_lm_free(m);
+    ct_safetensors_close(f);
+    return tool_status();
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    const char **path = state->input;
+
+    if (key != ARGP_KEY_ARG)
+        return ARGP_ERR_UNKNOWN;
+    if (*path)
+        tool_refuse("one file, not \"%s\" too", arg);
+    *path = arg;
+    return 0;
+}
+
+int tool_info(int argc, char **argv)
+{
+    const struct argp argp = {
+        .parser = parse, .args_doc = "[FILE]",
+        .doc = "Prints the card of a model file of cotangent train, and the tensors of that or any "
+               "other safetensors file. Without a file: version, BLAS, LIBXSMM, code paths, devices."
+    };
+    const char *path = NULL;
+
+    tool_parse(&argp, argc, argv, &path);
+    if (path)
+        return describe(path);
+    ct_about_print(stdout);
+    return tool_status();
+}

@@ -1,0 +1,85 @@
+/* main.c - cotangent: trains language models, and uses them. */
+#include "tool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct command {
+    const char *name, *summary;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    { "train", "train a language model on a text", tool_train },
+    { "generate", "go on from a text", tool_generate },
+    { "eval", "tell how well a model predicts a text", tool_eval },
+    { "info", "describe a file of tensors, or this build", tool_info },
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+typedef struct invocation {
+    const struct command *command;
+    int at; /* of the command in argv */
+} invocation;
+
+/* Adds the commands to what --help says after the options. */
+static char *list_commands(int key, const char *text, void *input)
+{
+    char *list = NULL;
+    size_t size;
+    FILE *out;
+
+    (void)input;
+    if (key != ARGP_KEY_HELP_POST_DOC || !(out = open_memstream(&list, &size)))
+        return (char *)text;
+    fprintf(out, "Commands:\n");
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fprintf(out, "\n'cotangent COMMAND --help' tells more. The exit status is 0; 1 where a file or "
+                 "the system refused; 2 for a wrong command line; 128 + the signal that ended "
+                 "training.");
+    fclose(out);
+    return list;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    invocation *in = state->input;
+
+    switch (key) {
+    case ARGP_KEY_ARG:
+        for (int i = 0; i < COMMANDS; i++)
+            if (strcmp(arg, commands[i].name) == 0)
+                in->command = &commands[i];
+        if (!in->command)
+            tool_refuse("there is no command \"%s\" (see cotangent --help)", arg);
+        in->at = state->next - 1;
+        state->next = state->argc; /* the rest is the command's */
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        tool_refuse("a command is missing (see cotangent --help)");
+    }
+    return ARGP_ERR_UNKNOWN;
+}
+
+static void print_version(FILE *out, struct argp_state *state)
+{
+    (void)state;
+    fprintf(out, "cotangent %s\n", ct_version());
+}
+
+int main(int argc, char **argv)
+{
+    static char name[64];
+    const struct argp argp = {
+        .parser = parse, .args_doc = "COMMAND ...", .help_filter = list_commands,
+        .doc = "Trains language models of characters, bytes or words, and uses them.\v"
+    };
+    invocation in = { 0 };
+
+    argp_err_exit_status = TOOL_USAGE;
+    argp_program_version_hook = print_version;
+    ct_error_set_handler(tool_print_error, NULL);
+    argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &in);
+    snprintf(name, sizeof name, "cotangent %s", in.command->name);
+    argv[in.at] = name;
+    return in.command->run(argc - in.at, argv + in.at);
+}

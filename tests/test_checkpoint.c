@@ -341,9 +341,9 @@ START_TEST(longer)
     ck_assert(r.validation_perplexity == first.validation_perplexity && r.lr == first.lr);
     ck_assert(r.best_epoch == first.best_epoch && r.best_perplexity == first.best_perplexity);
     ck_assert(isnan(r.seconds) && r.end == CT_FIT_FINISHED);
-    for (int k = 0; k < 3; k++) {
-        size_t size;
-        char *csv = read_bytes("b.csv", &size), *old = read_bytes("b", &size);
+    for (int k = 0; k < 4; k++) {
+        size_t size, lines, after;
+        char *csv = read_bytes("b.csv", &lines), *old = read_bytes("b", &size), *now;
 
         if (k == 0)
             write_bytes("b.csv", csv, strlen("epoch,step") + 200); /* cut within a line */
@@ -353,6 +353,11 @@ START_TEST(longer)
             write_bytes("b.csv", "1,2,3\nnot ours\n", 15);
         again.epochs = 6;
         trains(again);
+        if (k == 3) { /* its lines stay, with the times they had, up to where the run goes on */
+            now = read_bytes("b.csv", &after);
+            ck_assert(after >= lines / 2 && memcmp(now, csv, lines / 2) == 0);
+            free(now);
+        }
         ck_assert_str_eq(hash_of("a"), hash_of("b"));
         a = steps_of("a.csv");
         b = steps_of("b.csv");

@@ -128,9 +128,10 @@ typedef struct ct_trainer {
     FILE *out;
     bool plain;                    /* no live line, whatever out is */
 
-    /* Files; NULL: none. csv gets a line an epoch (train/history.h names its columns) as the run
-     * goes on; svg is the curve of perplexities; tensorboard is a folder, made if it is not there,
-     * for one file of events. */
+    /* Files; NULL: none. csv gets a line an epoch as the run goes on: epoch, step, tokens (so far),
+     * train_loss, train_perplexity, train_bits, val_loss, val_perplexity, val_bits, grad_norm,
+     * clipped, lr, tokens_per_second, seconds. svg is the curve of perplexities. tensorboard is a
+     * folder, made if it is not there, for one file of events. */
     const char *csv, *svg, *tensorboard;
 
     /* The run's checkpoint, written whole or not at all: after every checkpoint_epochs epochs (0:

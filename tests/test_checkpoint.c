@@ -595,8 +595,8 @@ START_TEST(not_finite)
 
     ct_params_add(m.params, "w", CT_SHAPE(4), ct_init_constant(1));
     ck_assert(ct_fit(&trainer, &model, loader, NULL, NULL) == CT_ERR_NUMERIC);
-    ck_assert_msg(strstr(ct_error_message(), "ct_fit: the training loss is -inf in epoch 1, batch 6 "
-                                             "(step 6); first in ct_log (") != NULL,
+    ck_assert_msg(strstr(ct_error_message(), "ct_fit: the training loss is -inf in epoch 1, batch "
+                                             "6 (step 6); first in ct_log (") != NULL,
                   "%s", ct_error_message());
     ct_error_clear();
     s = ct_scope_begin();

@@ -210,7 +210,8 @@ START_TEST(points)
             series[k] = (ct_plot_series){ .name = k ? "b" : NULL, .count = n, .x = x[k],
                                           .y = y[k], .points = ct_random_below(&g, 4) == 0 };
         }
-        expect_drawn((ct_plot_options){ .log_x = log_x, .log_y = log_y, .y_label = "y" }, series, 2);
+        expect_drawn((ct_plot_options){ .log_x = log_x, .log_y = log_y, .y_label = "y" }, series,
+                     2);
     }
 }
 END_TEST

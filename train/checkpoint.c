@@ -10,9 +10,9 @@
  *     training.history          f64 (epochs, columns): of history.h, those without a clock
  *
  * and in the metadata "cotangent.training", a JSON object: what a run that goes on must have in
- * common with this one, and "processor", which gives the same bits; "cotangent.model", as the trainer
- * was given it. No time of day and no number of threads is in it: the same steps give the same
- * bytes. */
+ * common with this one, and "processor", which gives the same bits; and "cotangent.model", as the
+ * trainer was given it. No time of day and no number of threads is in it: the same steps give the
+ * same bytes. */
 #include "tensor/internal.h"
 
 #include "autograd/internal.h"
@@ -86,7 +86,8 @@ static void describe_optimizer(const ct_optimizer *o, cti_buffer *b)
         if (o->uses[k])
             cti_buffer_print(b, ", %s", o->rule->state[k]);
     for (int i = 0; i < o->groups; i++) {
-        cti_buffer_print(b, ", group %.200s", o->group[i].pattern);
+        cti_buffer_print(b, ", group ");
+        cti_buffer_add(b, o->group[i].pattern, strlen(o->group[i].pattern));
         if (o->group[i].own_decay) {
             cti_buffer_print(b, " weight_decay ");
             cti_buffer_number(b, o->group[i].weight_decay);
@@ -282,23 +283,31 @@ static void add_run(list *l, const cti_run *r)
     add(l, PREFIX "history", history_tensor(&r->history));
 }
 
+static int add_json(const char *bytes, size_t size, void *buffer)
+{
+    cti_buffer_add(buffer, bytes, size);
+    return 0;
+}
+
 static void write_list(cti_run *r, const char *path, const list *l)
 {
     json_t *description = identity(r);
-    char *json = description ? json_dumps(description, JSON_SORT_KEYS) : NULL;
-    const ct_metadata metadata[3] = {
-        { "cotangent.training", json },
-        { r->trainer->model_json ? "cotangent.model" : NULL, r->trainer->model_json },
-        { NULL, NULL }
-    };
+    cti_buffer json = { 0 };
+    ct_metadata metadata[3] = { { "cotangent.training", NULL } };
+    ct_status status = ct_error();
 
-    ct_status status;
-
-    if (description && !json)
-        cti_out_of_memory(me, 1000);
-    status = json ? ct_safetensors_write(path, l->count, l->name, l->tensor, metadata) : ct_error();
-    (void)status; /* the error stands */
-    free(json);
+    if (!description)
+        return;
+    if (json_dump_callback(description, add_json, &json, JSON_SORT_KEYS) != 0 || json.failed) {
+        cti_out_of_memory(me, json.size);
+    } else {
+        metadata[0].value = json.bytes;
+        if (r->trainer->model_json)
+            metadata[1] = (ct_metadata){ "cotangent.model", r->trainer->model_json };
+        status = ct_safetensors_write(path, l->count, l->name, l->tensor, metadata);
+    }
+    (void)status; /* an error stands */
+    cti_buffer_free(&json);
 }
 
 ct_status cti_checkpoint_write(cti_run *r, const char *path)
@@ -351,7 +360,8 @@ static excerpt excerpt_of(const char *text)
 static void differs(cti_buffer *b, const char *what, const char *there, const char *here)
 {
     cti_buffer_print(b, "%s%s is %s there, %s here", b->size ? "; " : "", excerpt_of(what).s,
-                     there ? excerpt_of(there).s : "nothing", here ? excerpt_of(here).s : "nothing");
+                     excerpt_of(there ? there : "nothing").s,
+                     excerpt_of(here ? here : "nothing").s);
 }
 
 /* Notes the texts of here that are others there. */
@@ -456,8 +466,8 @@ static ct_status malformed(const char *path, const char *what)
     return ct_raise(CT_ERR_FORMAT, me, "%.300s: %s cannot be a run's", path, what);
 }
 
-/* The tensor of a name, with this shape (its first size -1: any) and dtype, on the CPU; NULL with an
- * error. */
+/* The tensor of a name, with this shape (its first size -1: any) and dtype, on the CPU; NULL with
+ * an error. */
 static const ct_tensor *numbers(ct_safetensors *f, const char *path, const char *name,
                                 ct_shape shape, ct_dtype dtype)
 {

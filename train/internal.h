@@ -49,8 +49,8 @@ void cti_checkpoint_end(cti_run *run);
 
 /* ---- values that are not finite (nonfinite.c) ---- */
 
-/* Raise CT_ERR_NUMERIC for the step at hand, whose scope is the innermost: for its loss, and for the
- * gradient of p that loss has. when is "epoch 2, batch 3 (step 8)". */
+/* Raise CT_ERR_NUMERIC for the step at hand, whose scope is the innermost: for its loss, and for
+ * the gradient of p that loss has. when is "epoch 2, batch 3 (step 8)". */
 void cti_raise_loss(const ct_params *params, bool training, double loss, const char *when);
 void cti_raise_gradient(ct_tensor *loss, const ct_param *p, const char *when);
 

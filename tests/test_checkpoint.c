@@ -23,6 +23,7 @@ typedef struct run {
     double dropout, clip, momentum;
     uint64_t seed;
     int64_t epochs, checkpoint_steps, stop_at;
+    int stop_val;        /* stops at this batch of validation */
     int threads;
     const char *csv, *svg, *tensorboard, *checkpoint, *best, *resume, *model_json;
     const ct_metadata *hyperparameters;
@@ -34,7 +35,7 @@ typedef struct lm {
     ct_params *params;
     ct_recurrent *rnn;
     ct_linear *linear;
-    int vocab;
+    int vocab, validated;
 } lm;
 
 static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state, ct_state **next)
@@ -43,6 +44,8 @@ static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state,
     ct_tensor *x = ct_one_hot(ct_transpose(batch->x, 0, 1), m->vocab);
     ct_tensor *y = ct_linear_forward(m->linear, ct_recurrent_forward(m->rnn, x, state, next));
 
+    if (!ct_grad_enabled() && ++m->validated == m->how->stop_val)
+        ct_trainer_stop();
     return ct_cross_entropy(ct_transpose(y, 0, 1), batch->y);
 }
 
@@ -320,6 +323,105 @@ START_TEST(stopped)
         free(a);
         free(b);
     }
+}
+END_TEST
+
+/* Validation that was broken off is made again. */
+START_TEST(stopped_in_validation)
+{
+    for (int at = 1; at <= 9; at += 2) { /* 4 batches an epoch */
+        run how = { .cell = 2, .val = true, .layers = 2, .dropout = 0.2, .checkpoint = "a" };
+        run again = how;
+        ct_fit_result r;
+
+        trains(how);
+        again.checkpoint = "b";
+        again.stop_val = at;
+        ck_assert(train(&again, &r, NULL) == CT_OK);
+        ck_assert(r.end == CT_FIT_STOPPED && r.epochs == (at - 1) / 4);
+        ck_assert(is_underway("b"));
+        again.resume = "b";
+        again.stop_val = 0;
+        trains(again);
+        ck_assert_str_eq(hash_of("a"), hash_of("b"));
+    }
+}
+END_TEST
+
+/* ---- loaders that go to a place ---- */
+
+static ct_loader *loader_of(const ct_corpus *corpus, int kind)
+{
+    if (kind == 0)
+        return ct_windows_new(corpus, (ct_windows_options){ .batch_size = 16, .steps = 7,
+                                                            .count = 90, .shuffle = true });
+    return ct_sequences_new(corpus, (ct_sequences_options){ .batch_size = 4, .steps = 7,
+                                                            .random = kind == 2 });
+}
+
+/* A sum that tells batches apart; -1 at an epoch's end, which begins the next. */
+static double next_sum(ct_loader *l)
+{
+    ct_scope s = ct_scope_begin_no_grad();
+    ct_batch batch;
+    double sum = -1;
+
+    if (ct_loader_next(l, &batch)) {
+        ct_tensor *place = ct_arange(1, (double)ct_numel(batch.x) + 1, 1, CT_F64, CT_CPU);
+
+        sum = ct_item(ct_dot(ct_cast(ct_reshape(batch.x, CT_SHAPE(-1)), CT_F64), place)) +
+              (batch.continues ? 0.5 : 0);
+    } else {
+        ck_assert(ct_loader_begin(l) == CT_OK);
+    }
+    ck_assert(ct_scope_end(s) == CT_OK);
+    return sum;
+}
+
+START_TEST(seek)
+{
+    enum { MOST = 80 };
+    ct_corpus *corpus = corpus_of(false);
+    ct_loader *l = loader_of(corpus, _i), *other;
+    ct_cursor at[MOST], here;
+    double sum[MOST];
+
+    for (int i = 0; i < MOST; i++) {
+        at[i] = ct_loader_tell(l);
+        if (at[i].epoch == 0)
+            ck_assert(ct_loader_begin(l) == CT_OK);
+        sum[i] = at[i].epoch ? next_sum(l) : 0;
+    }
+    ck_assert(at[0].epoch == 0 && at[MOST - 1].epoch > 3);
+    ck_assert(ct_loader_continues(l) == (_i == 1) && !ct_loader_continues(NULL));
+    other = loader_of(corpus, _i);
+    for (int i = MOST - 1; i > 0; i -= 7) {
+        ck_assert(ct_loader_seek(other, at[i]) == CT_OK);
+        for (int k = i; k < MOST && k < i + 20; k++)
+            ck_assert_msg(next_sum(other) == sum[k], "kind %d, from %d: batch %d", _i, i, k);
+    }
+    ck_assert(ct_loader_seek(other, at[0]) == CT_OK);
+    ck_assert(ct_loader_begin(other) == CT_OK && next_sum(other) == sum[1]);
+
+    here = ct_loader_tell(other);
+    for (int k = 0; k < 6; k++) {
+        const ct_cursor bad[6] = { { -1, 0, 0 }, { 1, -1, 0 }, { 1, 1000, 0 }, { 1, 0, -1 },
+                                   { 1, 0, 8 }, { 0, 1, 0 } };
+        char message[200];
+
+        ck_assert(ct_loader_seek(other, bad[k]) == CT_ERR_ARGUMENT);
+        snprintf(message, sizeof message,
+                 "ct_loader_seek: epoch %lld, batch %lld, offset %lld: this loader has no such "
+                 "place",
+                 (long long)bad[k].epoch, (long long)bad[k].batch, (long long)bad[k].offset);
+        expect_error(CT_ERR_ARGUMENT, message);
+    }
+    ck_assert(ct_loader_seek(NULL, here) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_seek: l is NULL");
+    ck_assert(next_sum(other) == sum[2]);
+    ct_loader_free(l);
+    ct_loader_free(other);
+    ct_corpus_free(corpus);
 }
 END_TEST
 
@@ -723,7 +825,9 @@ int main(void)
     tcase_add_checked_fixture(tc, files_setup, files_teardown);
     tcase_add_test(tc, killed);
     tcase_add_test(tc, stopped);
+    tcase_add_test(tc, stopped_in_validation);
     tcase_add_test(tc, longer);
+    tcase_add_loop_test(tc, seek, 0, 3);
     tcase_add_test(tc, weights_load);
     tcase_add_loop_test(tc, refused, 0, (int)(sizeof misfits / sizeof *misfits));
     tcase_add_test(tc, damaged);

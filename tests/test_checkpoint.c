@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,7 +28,8 @@ typedef struct run {
     int threads;
     const char *csv, *svg, *tensorboard, *checkpoint, *best, *resume, *model_json;
     const ct_metadata *hyperparameters;
-    int report;          /* a pipe that gets an s after each step, an e after each epoch; 0: none */
+    int report;          /* a socket that gets an s after each step, an e after each epoch, and
+                          * answers each; 0: none */
 } run;
 
 typedef struct lm {
@@ -60,12 +62,17 @@ static ct_optimizer *optimizer(void *self)
     return o;
 }
 
+static void report_to(int fd, char what)
+{
+    if (fd && (write(fd, &what, 1) != 1 || read(fd, &what, 1) != 1))
+        _exit(7);
+}
+
 static bool report_step(void *context, const ct_fit_step *s)
 {
     const run *r = context;
 
-    if (r->report && write(r->report, "s", 1) != 1)
-        _exit(7);
+    report_to(r->report, 's');
     return s->step != r->stop_at;
 }
 
@@ -74,7 +81,8 @@ static bool report_epoch(void *context, const ct_fit_result *so_far)
     const run *r = context;
 
     (void)so_far;
-    return !r->report || write(r->report, "e", 1) == 1;
+    report_to(r->report, 'e');
+    return true;
 }
 
 static ct_corpus *corpus_of(bool other)
@@ -205,15 +213,15 @@ static bool is_underway(const char *path)
 
 /* ---- SIGKILL from outside ---- */
 
-/* Runs in a process of its own until it has reported so many steps and epochs, and kills it. False
- * if it ended before. */
-static bool run_and_kill(run how, int steps, int epochs)
+/* Runs in a process of its own until it has reported so many steps and epochs, and kills it some
+ * microseconds after, at the latest when it waits for its next answer. False if it ended before. */
+static bool run_and_kill(run how, int steps, int epochs, unsigned delay)
 {
     int ends[2], status;
     pid_t child;
     char c;
 
-    ck_assert(pipe(ends) == 0);
+    ck_assert(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
     child = fork();
     if (child == 0) {
         close(ends[0]);
@@ -224,7 +232,9 @@ static bool run_and_kill(run how, int steps, int epochs)
     while ((steps > 0 || epochs > 0) && read(ends[0], &c, 1) == 1) {
         steps -= c == 's';
         epochs -= c == 'e';
+        ck_assert(write(ends[0], &c, 1) == 1);
     }
+    usleep(delay);
     kill(child, SIGKILL);
     close(ends[0]);
     ck_assert(waitpid(child, &status, 0) == child);
@@ -252,7 +262,7 @@ static void run_apart(run how)
 START_TEST(killed)
 {
     ct_generator g = ct_generator_named(ct_generator_seed(11), "killed");
-    int pairs = harness_count(5, 50), killed = 0, underway = 0;
+    int pairs = harness_count(5, 50), kills = 0, killed = 0, underway = 0;
 
     for (int i = 0; i < pairs; i++) {
         bool within = i % 2 == 0;
@@ -274,7 +284,11 @@ START_TEST(killed)
             /* 12 or 13 batches an epoch; random: 13 */
             int steps = within ? 5 + (int)ct_random_below(&g, 25) : 0;
 
-            killed += run_and_kill(again, steps, within ? 0 : 1 + (int)ct_random_below(&g, 2));
+            int epochs = within ? 0 : k ? 1 : 1 + (int)ct_random_below(&g, 2);
+            unsigned delay = (unsigned)ct_random_below(&g, 3000);
+
+            killed += run_and_kill(again, steps, epochs, delay);
+            kills++;
             again.resume = access("b", F_OK) == 0 ? "b" : NULL;
             underway += within && again.resume && is_underway("b");
         }
@@ -290,8 +304,8 @@ START_TEST(killed)
                          size_of("tb/events.out.tfevents.cotangent"));
         ck_assert(system("rm -rf a a.csv a.best ta b b.csv b.best tb *.tmp") == 0);
     }
-    ck_assert_msg(killed >= pairs - pairs / 10 && underway >= pairs / 3,
-                  "of %d runs only %d were killed, %d within an epoch", pairs, killed, underway);
+    ck_assert_msg(killed == kills && underway >= pairs / 3,
+                  "of %d runs only %d were killed, %d within an epoch", kills, killed, underway);
 }
 END_TEST
 

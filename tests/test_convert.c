@@ -472,7 +472,7 @@ END_TEST
 /* ---- refusals ---- */
 
 #define GRU_OF_TORCH "r.weight_ih_l0 6x3 r.weight_hh_l0 6x2 r.bias_ih_l0 6 r.bias_hh_l0 6"
-#define REFUSALS 24 /* cases */
+#define REFUSALS 25 /* cases */
 #define BEFORE "the GRU resets after the matmul, so that its two biases have no sum"
 
 START_TEST(test_refusals)
@@ -529,6 +529,9 @@ START_TEST(test_refusals)
         { { .from = CT_FLAX },
           "l0.i.kernel 3 l0.h.kernel 2",
           CT_ERR_SHAPE, "the cell of \"l0.h.kernel\" (flax to torch): weights are not of rank 2" },
+        { { .from = CT_FLAX }, "l0.i.kernel 3x6 l0.h.kernel 2x6",
+          CT_ERR_SHAPE, "the cell of \"l0.h.kernel\" (flax to torch): the kernels are not of one "
+                        "gate each" },
         { { .to = CT_KERAS },
           "weight_ih_l0 4x3 weight_hh_l0 4x2",
           CT_ERR_SHAPE, "the cell of \"weight_hh_l0\" (torch to keras): the recurrent weights are "

@@ -191,8 +191,8 @@ allocation *reserve(size_t bytes, int device)
     return a;
 }
 
-/* All of it, or both ends of what is large: opening and closing memory takes time for each page that
- * was ever touched. */
+/* All of it, or both ends of what is large: opening and closing memory takes time for each page
+ * that was ever touched. */
 static void poison(allocation *a, uint32_t word)
 {
     if (a->bytes <= LARGE) {

@@ -84,8 +84,8 @@ typedef struct ct_cursor {
 ct_cursor ct_loader_tell(const ct_loader *l) CT_NOSITE;
 
 /* Goes where a loader made in the same way stood: the batches from here on are those that it would
- * have given. A sink. CT_ERR_ARGUMENT for a cursor that this loader cannot have; then it stays where
- * it is. */
+ * have given. A sink. CT_ERR_ARGUMENT for a cursor that this loader cannot have; then it stays
+ * where it is. */
 ct_status ct_loader_seek(ct_loader *l, ct_cursor at);
 
 /* For tests and for repeating a published run: fixes the sequential or random iterator's offset

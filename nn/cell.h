@@ -20,6 +20,8 @@ typedef struct cti_cell {
     ct_param *ln_c, *b_c;  /* (H): LSTM */
 } cti_cell;
 
+#define CTI_MOST_LAYERS 4096
+
 /* Which of b_ih, b_hh and b_hn a cell with biases has in a dialect. */
 typedef struct cti_biases {
     bool ih, hh, hn;

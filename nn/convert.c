@@ -16,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_LAYERS 4096
-
 static const char *const me = "ct_convert";
 
 /* ---- lists of named tensors ---- */
@@ -176,18 +174,18 @@ static char *name_of(ct_dialect layout, const place *p, const char *what)
     return name;
 }
 
-/* The number that *s begins with, below MOST_LAYERS and without a leading zero, or -1; *s goes past
- * it. */
+/* The number that *s begins with, below CTI_MOST_LAYERS and without a leading zero, or -1; *s goes
+ * past it. */
 static int layer_number(const char **s)
 {
     int n = 0, digits = 0;
 
-    for (; **s >= '0' && **s <= '9' && n < MOST_LAYERS; digits++, ++*s)
+    for (; **s >= '0' && **s <= '9' && n < CTI_MOST_LAYERS; digits++, ++*s)
         if (digits && n == 0)
             return -1;
         else
             n = 10 * n + (**s - '0');
-    return digits && n < MOST_LAYERS ? n : -1;
+    return digits && n < CTI_MOST_LAYERS ? n : -1;
 }
 
 static int last_part(const char *name, int length)
@@ -302,9 +300,9 @@ static bool measure(const job *j, cell *c)
     r = ct_dim(p[W_HH], 1);
     h = c->hidden = p[W_HR] ? ct_dim(p[W_HR], 1) : r;
     gates = h && wide % h == 0 ? wide / h : 0;
-    c->gates = (int)gates;
     if (gates != 1 && gates != 3 && gates != 4)
         return refuse(j, c, CT_ERR_SHAPE, "the recurrent weights are not of 1, 3 or 4 gates");
+    c->gates = (int)gates;
     if (ct_dim(p[W_IH], 0) != wide || !is(p[W_HR], CT_SHAPE(r, h)) ||
         !is(p[B_IH], CT_SHAPE(wide)) || !is(p[B_HH], CT_SHAPE(wide)) ||
         !is(p[B_HN], CT_SHAPE(h)) || (p[B_HN] && gates != 3))
@@ -398,6 +396,8 @@ static ct_tensor *take_gates(job *j, const cell *c, char half, const char *what)
 
 static bool from_flax(job *j, cell *c)
 {
+    const int gates = c->gates;
+
     c->part[W_IH] = take_gates(j, c, 'i', "kernel");
     c->part[W_HH] = take_gates(j, c, 'h', "kernel");
     if (c->gates == 4)
@@ -406,7 +406,9 @@ static bool from_flax(job *j, cell *c)
         c->part[B_IH] = take_gates(j, c, 'i', "bias");
     if (c->gates == 3)
         c->part[B_HN] = take(j, &c->place, "hn.bias");
-    return ct_ok() && c->part[W_HH] && measure(j, c);
+    if (!ct_ok() || !c->part[W_HH] || !measure(j, c))
+        return false;
+    return c->gates == gates || refuse(j, c, CT_ERR_SHAPE, "the kernels are not of one gate each");
 }
 
 static bool put_gates(job *j, cell *c, char half, const char *what, int part)
@@ -560,7 +562,7 @@ static bool convert_cell(job *j, cell *c)
 }
 
 /* True if the file has the tensor. */
-static bool has(const job *j, const place *p, const char *what)
+static bool is_there(const job *j, const place *p, const char *what)
 {
     char *name = name_of(j->o.from, p, what);
     bool found = name && find(&j->in, name);
@@ -585,7 +587,7 @@ static bool begins_cell(const job *j, const char *name, cell *c)
         if (!parse(CT_FLAX, name, what, &c->place))
             continue;
         gate_name(what, 'i', kinds[i], 0, "kernel");
-        return has(j, &c->place, what);
+        return is_there(j, &c->place, what);
     }
     return false;
 }

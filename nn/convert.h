@@ -2,7 +2,8 @@
  *
  *     ct_convert("keras.safetensors", "ours.safetensors", (ct_convert_options){
  *         .from = CT_KERAS, .biases = CT_KERAS, .rename = (ct_prefix[]){
- *             { "lstm/lstm_cell/", "rnn.l0." }, { "dense/", "linear." }, { NULL, NULL } } });
+ *             { "sequential/lstm/lstm_cell/", "rnn.l0." },
+ *             { "sequential/dense/", "linear." }, { NULL, NULL } } });
  *
  * makes of Keras's weights what ct_params_load takes for a model with ct_lstm(params, "rnn",
  * { .dialect = CT_KERAS, ... }) and ct_linear_module(params, "linear", ...). Files are safetensors

@@ -12,7 +12,6 @@
 #include <stdio.h>
 
 #define MOST_OPEN 16 /* parameters whose shape has the input size in it */
-#define MOST_LAYERS 4096
 
 struct ct_recurrent {
     const ct_cell *cell;
@@ -79,11 +78,12 @@ static bool check_options(const char *me, const ct_cell *cell, const ct_recurren
     if (!cell || !cell->step || cell->states < 1 || cell->states > CT_MAX_CELL_STATES) {
         ct_raise(CT_ERR_ARGUMENT, me, "the cell has no step or %d states", cell ? cell->states : 0);
     } else if (o->hidden_size < 1 || o->input_size < 0 || o->num_layers < 0 ||
-               o->num_layers > MOST_LAYERS) {
+               o->num_layers > CTI_MOST_LAYERS) {
         ct_raise(CT_ERR_ARGUMENT, me,
                  "hidden_size %lld (1 or more), input_size %lld (0 or more) or num_layers %d "
                  "(0 to %d) does not do",
-                 (long long)o->hidden_size, (long long)o->input_size, o->num_layers, MOST_LAYERS);
+                 (long long)o->hidden_size, (long long)o->input_size, o->num_layers,
+                 CTI_MOST_LAYERS);
     } else if (!is_probability(o->dropout) || !is_probability(o->recurrent_dropout)) {
         ct_raise(CT_ERR_ARGUMENT, me, "dropout %g, recurrent_dropout %g: not in [0, 1)", o->dropout,
                  o->recurrent_dropout);

@@ -79,10 +79,11 @@ void ct_set_whole_sequences(bool on) CT_NOSITE;
  * (layers, B, size). Each step is a call: recurrent dropout draws a mask for each. */
 ct_tensor *ct_recurrent_step(ct_recurrent *r, ct_tensor *x, const ct_state *state, ct_state **next);
 
-/* The initial state for a batch, on the device of r's parameters: h (layers * directions, batch,
- * hidden or proj), index layer * directions + direction; an LSTM's is (h, c), a user's cell has its
- * own tensors. Owned, yours to ct_state_free; without history: to learn an initial state, hand NULL
- * to forward. CT_ERR_ARGUMENT for a negative batch. */
+/* The initial state for a batch: h (layers * directions, batch, hidden or proj), index layer *
+ * directions + direction; an LSTM's is (h, c), a user's cell has its own tensors. It is on the
+ * device of r's parameters, the only one where a forward takes it; after ct_params_to, begin
+ * another or move it with ct_state_to. Owned, yours to ct_state_free; without history: to learn an
+ * initial state, hand NULL to forward. CT_ERR_ARGUMENT for a negative batch. */
 ct_state *ct_begin_state(const ct_recurrent *r, int64_t batch);
 
 int ct_recurrent_layers(const ct_recurrent *r) CT_NOSITE;

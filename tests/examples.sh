@@ -114,6 +114,21 @@ line_is 1 'text: sample text \([0-9]+ bytes, part of the library\): .+' "sample 
 line_is '$' 'trained: the.{7}' "sample text"
 prints "$closing, sample text" "sample text"
 
+# A cell of one's own (mgu.c) trains as the others do, and is saved and loaded.
+mgu="--model mgu --epochs 40 --num-train 256 --num-val 64 --batch 32 --steps 16 --hidden 16"
+# shellcheck disable=SC2086
+run $mgu --data "$tmp/text" --checkpoint "$tmp/mgu.safetensors"
+[ $status -eq 0 ] && [ ! -s "$tmp/err" ] || fail "mgu: status $status"
+trained=$(tail -n 1 "$tmp/out")
+[ "$trained" != "trained: it has                    " ] || fail "mgu: it predicts spaces"
+# shellcheck disable=SC2086
+run $mgu --data "$tmp/text" --checkpoint "$tmp/mgu.safetensors" --resume --seed 0
+[ $status -eq 0 ] && [ ! -s "$tmp/err" ] || fail "mgu, loaded: status $status"
+[ "$(tail -n 1 "$tmp/out")" = "$trained" ] || fail "mgu, loaded: not '$trained'"
+if grep -q '^epoch' "$tmp/out"; then
+    fail "mgu, loaded: it trains again"
+fi
+
 run --help
 [ $status -eq 0 ] && [ ! -s "$tmp/err" ] || fail "--help: status $status"
 for option in hidden layers epochs lr clip batch steps random num-train num-val max-tokens prefix \

@@ -31,6 +31,20 @@ cat "$tmp/out"
 awk 'NR == 1 { first = $NF } END { exit !($NF < 0.1 && $NF < first / 20) }' "$tmp/out" ||
     fail "it does not learn"
 
+# The cell of docs/recurrent_module.md is examples/mgu.c, line by line, in at most 60 lines that
+# include no header but public ones.
+awk '/^## Using it/ { exit } /^```/ { inside = !inside; next } inside && NF' \
+    "$srcdir/docs/recurrent_module.md" >"$tmp/cell"
+[ "$(wc -l <"$tmp/cell")" -ge 30 ] || fail "recurrent_module.md shows no cell"
+if grep -Fvxf "$srcdir/examples/mgu.c" "$tmp/cell"; then
+    fail "recurrent_module.md has these lines, examples/mgu.c has not"
+fi
+[ "$(wc -l <"$srcdir/examples/mgu.c")" -le 60 ] || fail "examples/mgu.c has more than 60 lines"
+if grep -h '^#include' "$srcdir"/examples/mgu.[ch] | grep -v '<cotangent\.h>\|"mgu\.h"\|<math\.h>'
+then
+    fail "examples/mgu.[ch] include more than public headers"
+fi
+
 # Snippets are the blocks that begin with ```c. Those with a function, a type or an #include are at
 # file scope; the others are statements, each block a function's. Later ones see earlier ones'
 # functions and types, and these names:

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,10 +24,12 @@ typedef struct run {
     double dropout, clip, momentum;
     uint64_t seed;
     int64_t epochs, checkpoint_steps, stop_at;
+    int stop_val;        /* stops at this batch of validation */
     int threads;
     const char *csv, *svg, *tensorboard, *checkpoint, *best, *resume, *model_json;
     const ct_metadata *hyperparameters;
-    int report;          /* a pipe that gets an s after each step, an e after each epoch; 0: none */
+    int report;          /* a socket that gets an s after each step, an e after each epoch, and
+                          * answers each; 0: none */
 } run;
 
 typedef struct lm {
@@ -34,7 +37,7 @@ typedef struct lm {
     ct_params *params;
     ct_recurrent *rnn;
     ct_linear *linear;
-    int vocab;
+    int vocab, validated;
 } lm;
 
 static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state, ct_state **next)
@@ -43,6 +46,8 @@ static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state,
     ct_tensor *x = ct_one_hot(ct_transpose(batch->x, 0, 1), m->vocab);
     ct_tensor *y = ct_linear_forward(m->linear, ct_recurrent_forward(m->rnn, x, state, next));
 
+    if (!ct_grad_enabled() && ++m->validated == m->how->stop_val)
+        ct_trainer_stop();
     return ct_cross_entropy(ct_transpose(y, 0, 1), batch->y);
 }
 
@@ -57,12 +62,17 @@ static ct_optimizer *optimizer(void *self)
     return o;
 }
 
+static void report_to(int fd, char what)
+{
+    if (fd && (write(fd, &what, 1) != 1 || read(fd, &what, 1) != 1))
+        _exit(7);
+}
+
 static bool report_step(void *context, const ct_fit_step *s)
 {
     const run *r = context;
 
-    if (r->report && write(r->report, "s", 1) != 1)
-        _exit(7);
+    report_to(r->report, 's');
     return s->step != r->stop_at;
 }
 
@@ -71,7 +81,8 @@ static bool report_epoch(void *context, const ct_fit_result *so_far)
     const run *r = context;
 
     (void)so_far;
-    return !r->report || write(r->report, "e", 1) == 1;
+    report_to(r->report, 'e');
+    return true;
 }
 
 static ct_corpus *corpus_of(bool other)
@@ -202,15 +213,15 @@ static bool is_underway(const char *path)
 
 /* ---- SIGKILL from outside ---- */
 
-/* Runs in a process of its own until it has reported so many steps and epochs, and kills it. False
- * if it ended before. */
-static bool run_and_kill(run how, int steps, int epochs)
+/* Runs in a process of its own until it has reported so many steps and epochs, and kills it some
+ * microseconds after, at the latest when it waits for its next answer. False if it ended before. */
+static bool run_and_kill(run how, int steps, int epochs, unsigned delay)
 {
     int ends[2], status;
     pid_t child;
     char c;
 
-    ck_assert(pipe(ends) == 0);
+    ck_assert(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
     child = fork();
     if (child == 0) {
         close(ends[0]);
@@ -221,7 +232,9 @@ static bool run_and_kill(run how, int steps, int epochs)
     while ((steps > 0 || epochs > 0) && read(ends[0], &c, 1) == 1) {
         steps -= c == 's';
         epochs -= c == 'e';
+        ck_assert(write(ends[0], &c, 1) == 1);
     }
+    usleep(delay);
     kill(child, SIGKILL);
     close(ends[0]);
     ck_assert(waitpid(child, &status, 0) == child);
@@ -249,7 +262,7 @@ static void run_apart(run how)
 START_TEST(killed)
 {
     ct_generator g = ct_generator_named(ct_generator_seed(11), "killed");
-    int pairs = harness_count(5, 50), killed = 0, underway = 0;
+    int pairs = harness_count(5, 50), kills = 0, killed = 0, underway = 0;
 
     for (int i = 0; i < pairs; i++) {
         bool within = i % 2 == 0;
@@ -271,7 +284,11 @@ START_TEST(killed)
             /* 12 or 13 batches an epoch; random: 13 */
             int steps = within ? 5 + (int)ct_random_below(&g, 25) : 0;
 
-            killed += run_and_kill(again, steps, within ? 0 : 1 + (int)ct_random_below(&g, 2));
+            int epochs = within ? 0 : k ? 1 : 1 + (int)ct_random_below(&g, 2);
+            unsigned delay = (unsigned)ct_random_below(&g, 3000);
+
+            killed += run_and_kill(again, steps, epochs, delay);
+            kills++;
             again.resume = access("b", F_OK) == 0 ? "b" : NULL;
             underway += within && again.resume && is_underway("b");
         }
@@ -287,8 +304,8 @@ START_TEST(killed)
                          size_of("tb/events.out.tfevents.cotangent"));
         ck_assert(system("rm -rf a a.csv a.best ta b b.csv b.best tb *.tmp") == 0);
     }
-    ck_assert_msg(killed >= pairs - pairs / 10 && underway >= pairs / 3,
-                  "of %d runs only %d were killed, %d within an epoch", pairs, killed, underway);
+    ck_assert_msg(killed == kills && underway >= pairs / 3,
+                  "of %d runs only %d were killed, %d within an epoch", kills, killed, underway);
 }
 END_TEST
 
@@ -323,6 +340,105 @@ START_TEST(stopped)
 }
 END_TEST
 
+/* Validation that was broken off is made again. */
+START_TEST(stopped_in_validation)
+{
+    for (int at = 1; at <= 9; at += 2) { /* 4 batches an epoch */
+        run how = { .cell = 2, .val = true, .layers = 2, .dropout = 0.2, .checkpoint = "a" };
+        run again = how;
+        ct_fit_result r;
+
+        trains(how);
+        again.checkpoint = "b";
+        again.stop_val = at;
+        ck_assert(train(&again, &r, NULL) == CT_OK);
+        ck_assert(r.end == CT_FIT_STOPPED && r.epochs == (at - 1) / 4);
+        ck_assert(is_underway("b"));
+        again.resume = "b";
+        again.stop_val = 0;
+        trains(again);
+        ck_assert_str_eq(hash_of("a"), hash_of("b"));
+    }
+}
+END_TEST
+
+/* ---- loaders that go to a place ---- */
+
+static ct_loader *loader_of(const ct_corpus *corpus, int kind)
+{
+    if (kind == 0)
+        return ct_windows_new(corpus, (ct_windows_options){ .batch_size = 16, .steps = 7,
+                                                            .count = 90, .shuffle = true });
+    return ct_sequences_new(corpus, (ct_sequences_options){ .batch_size = 4, .steps = 7,
+                                                            .random = kind == 2 });
+}
+
+/* A sum that tells batches apart; -1 at an epoch's end, which begins the next. */
+static double next_sum(ct_loader *l)
+{
+    ct_scope s = ct_scope_begin_no_grad();
+    ct_batch batch;
+    double sum = -1;
+
+    if (ct_loader_next(l, &batch)) {
+        ct_tensor *place = ct_arange(1, (double)ct_numel(batch.x) + 1, 1, CT_F64, CT_CPU);
+
+        sum = ct_item(ct_dot(ct_cast(ct_reshape(batch.x, CT_SHAPE(-1)), CT_F64), place)) +
+              (batch.continues ? 0.5 : 0);
+    } else {
+        ck_assert(ct_loader_begin(l) == CT_OK);
+    }
+    ck_assert(ct_scope_end(s) == CT_OK);
+    return sum;
+}
+
+START_TEST(seek)
+{
+    enum { MOST = 80 };
+    ct_corpus *corpus = corpus_of(false);
+    ct_loader *l = loader_of(corpus, _i), *other;
+    ct_cursor at[MOST], here;
+    double sum[MOST];
+
+    for (int i = 0; i < MOST; i++) {
+        at[i] = ct_loader_tell(l);
+        if (at[i].epoch == 0)
+            ck_assert(ct_loader_begin(l) == CT_OK);
+        sum[i] = at[i].epoch ? next_sum(l) : 0;
+    }
+    ck_assert(at[0].epoch == 0 && at[MOST - 1].epoch > 3);
+    ck_assert(ct_loader_continues(l) == (_i == 1) && !ct_loader_continues(NULL));
+    other = loader_of(corpus, _i);
+    for (int i = MOST - 1; i > 0; i -= 7) {
+        ck_assert(ct_loader_seek(other, at[i]) == CT_OK);
+        for (int k = i; k < MOST && k < i + 20; k++)
+            ck_assert_msg(next_sum(other) == sum[k], "kind %d, from %d: batch %d", _i, i, k);
+    }
+    ck_assert(ct_loader_seek(other, at[0]) == CT_OK);
+    ck_assert(ct_loader_begin(other) == CT_OK && next_sum(other) == sum[1]);
+
+    here = ct_loader_tell(other);
+    for (int k = 0; k < 6; k++) {
+        const ct_cursor bad[6] = { { -1, 0, 0 }, { 1, -1, 0 }, { 1, 1000, 0 }, { 1, 0, -1 },
+                                   { 1, 0, 8 }, { 0, 1, 0 } };
+        char message[200];
+
+        ck_assert(ct_loader_seek(other, bad[k]) == CT_ERR_ARGUMENT);
+        snprintf(message, sizeof message,
+                 "ct_loader_seek: epoch %lld, batch %lld, offset %lld: this loader has no such "
+                 "place",
+                 (long long)bad[k].epoch, (long long)bad[k].batch, (long long)bad[k].offset);
+        expect_error(CT_ERR_ARGUMENT, message);
+    }
+    ck_assert(ct_loader_seek(NULL, here) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_seek: l is NULL");
+    ck_assert(next_sum(other) == sum[2]);
+    ct_loader_free(l);
+    ct_loader_free(other);
+    ct_corpus_free(corpus);
+}
+END_TEST
+
 /* A run that has ended has nothing to do, and says what it came to; with more epochs it goes on as
  * one that had them from the beginning. Files that it finds ahead, behind or gone are mended. */
 START_TEST(longer)
@@ -341,9 +457,9 @@ START_TEST(longer)
     ck_assert(r.validation_perplexity == first.validation_perplexity && r.lr == first.lr);
     ck_assert(r.best_epoch == first.best_epoch && r.best_perplexity == first.best_perplexity);
     ck_assert(isnan(r.seconds) && r.end == CT_FIT_FINISHED);
-    for (int k = 0; k < 3; k++) {
-        size_t size;
-        char *csv = read_bytes("b.csv", &size), *old = read_bytes("b", &size);
+    for (int k = 0; k < 4; k++) {
+        size_t size, lines, after;
+        char *csv = read_bytes("b.csv", &lines), *old = read_bytes("b", &size), *now;
 
         if (k == 0)
             write_bytes("b.csv", csv, strlen("epoch,step") + 200); /* cut within a line */
@@ -353,6 +469,11 @@ START_TEST(longer)
             write_bytes("b.csv", "1,2,3\nnot ours\n", 15);
         again.epochs = 6;
         trains(again);
+        if (k == 3) { /* its lines stay, with the times they had, up to where the run goes on */
+            now = read_bytes("b.csv", &after);
+            ck_assert(after >= lines / 2 && memcmp(now, csv, lines / 2) == 0);
+            free(now);
+        }
         ck_assert_str_eq(hash_of("a"), hash_of("b"));
         a = steps_of("a.csv");
         b = steps_of("b.csv");
@@ -590,8 +711,8 @@ START_TEST(not_finite)
 
     ct_params_add(m.params, "w", CT_SHAPE(4), ct_init_constant(1));
     ck_assert(ct_fit(&trainer, &model, loader, NULL, NULL) == CT_ERR_NUMERIC);
-    ck_assert_msg(strstr(ct_error_message(), "ct_fit: the training loss is -inf in epoch 1, batch 6 "
-                                             "(step 6); first in ct_log (") != NULL,
+    ck_assert_msg(strstr(ct_error_message(), "ct_fit: the training loss is -inf in epoch 1, batch "
+                                             "6 (step 6); first in ct_log (") != NULL,
                   "%s", ct_error_message());
     ct_error_clear();
     s = ct_scope_begin();
@@ -718,7 +839,9 @@ int main(void)
     tcase_add_checked_fixture(tc, files_setup, files_teardown);
     tcase_add_test(tc, killed);
     tcase_add_test(tc, stopped);
+    tcase_add_test(tc, stopped_in_validation);
     tcase_add_test(tc, longer);
+    tcase_add_loop_test(tc, seek, 0, 3);
     tcase_add_test(tc, weights_load);
     tcase_add_loop_test(tc, refused, 0, (int)(sizeof misfits / sizeof *misfits));
     tcase_add_test(tc, damaged);

@@ -27,6 +27,7 @@ static char *text_of(const char *path)
 static bool nests(const char *s)
 {
     char open[20][20];
+    const char *tag;
     int depth = 0;
 
     for (; *s; s++) {
@@ -44,11 +45,12 @@ static bool nests(const char *s)
             s += n + 2;
             continue;
         }
+        tag = s;
         sscanf(s + 1, "%19[a-z?]", open[depth < 19 ? depth : 19]);
         while (*s && *s != '>') {
             if (*s == '"')
                 s += 1 + strcspn(s + 1, "\"<");
-            if (*s == '<' && s[-1] == '"')
+            if (*s == '<' && s > tag)
                 return false;
             s += *s != '\0';
         }
@@ -210,7 +212,8 @@ START_TEST(points)
             series[k] = (ct_plot_series){ .name = k ? "b" : NULL, .count = n, .x = x[k],
                                           .y = y[k], .points = ct_random_below(&g, 4) == 0 };
         }
-        expect_drawn((ct_plot_options){ .log_x = log_x, .log_y = log_y, .y_label = "y" }, series, 2);
+        expect_drawn((ct_plot_options){ .log_x = log_x, .log_y = log_y, .y_label = "y" }, series,
+                     2);
     }
 }
 END_TEST

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LENGTH(a) ((int)(sizeof(a) / sizeof *(a)))
 
@@ -834,6 +835,9 @@ START_TEST(test_bad_calls)
     }
     ct_recurrent_forward_with(r, x, NULL, NULL, (ct_recurrent_call){ .lengths = lengths });
     expect_error(CT_ERR_INDEX, "ct_recurrent_forward_with: lengths[1] is 5, not in 0..4");
+    lengths = ct_from_data((int32_t[]){ 4, 0, -1 }, CT_SHAPE(3), CT_I32, DEVICE);
+    ct_recurrent_forward_with(r, x, NULL, NULL, (ct_recurrent_call){ .lengths = lengths });
+    expect_error(CT_ERR_INDEX, "ct_recurrent_forward_with: lengths[2] is -1, not in 0..4");
     ct_recurrent_forward_with(r, x, NULL, NULL, (ct_recurrent_call){ .lengths = good });
     ck_assert_int_eq(ct_error(), CT_ERR_DTYPE);
     ct_error_clear();
@@ -843,6 +847,24 @@ START_TEST(test_bad_calls)
     ck_assert_ptr_null(ct_begin_state(r, -1));
     ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
     ct_error_clear();
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(params);
+}
+END_TEST
+
+/* A state of one direction for a module of two. */
+START_TEST(test_bad_directions)
+{
+    ct_params *params = set_of(CT_F32);
+    ct_recurrent *r = ct_gru(params, "m", (ct_gru_options){ .hidden_size = 2,
+                                                            .bidirectional = true });
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_zeros(CT_SHAPE(4, 3, 5), CT_F32, DEVICE);
+    ct_tensor *h = ct_zeros(CT_SHAPE(1, 3, 2), CT_F32, DEVICE);
+
+    ck_assert_ptr_null(ct_recurrent_forward(r, x, ct_state_of(1, &h), NULL));
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: state 0 f32[1,3,2] cpu should have the shape "
+                               "[2,3,2] for x f32[4,3,5] cpu");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }
@@ -914,20 +936,56 @@ static ct_tensor *look_ahead(ct_generator *g, ct_tensor **y)
     return ct_from_data(x[0], CT_SHAPE(6, 16), CT_I32, DEVICE);
 }
 
-/* RNN, LSTM, GRU, a GRU of two layers and a user's own learn under the same code. A bigram model
- * would stay at log 5 = 1.61. */
-START_TEST(test_language_models)
+static void make_lm(lm *m, ct_params *params, int kind)
 {
     static const maker kinds[] = { ct_rnn, ct_lstm, ct_gru, ct_gru, mgu };
-    ct_params *params = set_of(CT_F32);
-    lm m = { .vocab = 5 };
-    double first = 0, last;
 
-    m.rnn = kinds[_i](params, "rnn", (ct_recurrent_options){ .hidden_size = 24,
-                                                             .num_layers = _i == 3 ? 2 : 1 });
-    m.linear = ct_linear_module(params, "linear", (ct_linear_options){ .out_features = 5 });
+    m->vocab = 5;
+    m->rnn = kinds[kind](params, "rnn", (ct_recurrent_options){ .hidden_size = 24,
+                                                                .num_layers = kind == 3 ? 2 : 1 });
+    m->linear = ct_linear_module(params, "linear", (ct_linear_options){ .out_features = 5 });
+}
+
+static double loss_of(const lm *m)
+{
+    ct_scope s = ct_scope_begin_no_grad();
+    ct_generator g = ct_generator_seed(12);
+    ct_tensor *y, *x = fibonacci(&g, &y);
+    double loss = ct_item(ct_cross_entropy(lm_forward(m, x, NULL, NULL), y));
+
+    ck_assert(ct_scope_end(s) == CT_OK);
+    return loss;
+}
+
+/* Saved, and loaded into a model that knows no sizes, it is the same. */
+static void expect_saved(const lm *m, ct_params *params, int kind)
+{
+    char path[] = "/tmp/cotangent-lm-XXXXXX";
+    ct_params *fresh = ct_params_new((ct_params_options){ .seed = 99, .device = DEVICE });
+    lm other;
+
+    ck_assert_int_ge(mkstemp(path), 0);
+    make_lm(&other, fresh, kind);
+    ck_assert_msg(ct_params_save(params, path) == CT_OK, "%s", ct_error_message());
+    ck_assert_msg(ct_params_load(fresh, path, (ct_load_options){ .report = NULL }) == CT_OK, "%s",
+                  ct_error_message());
+    ck_assert(loss_of(&other) == loss_of(m));
+    unlink(path);
+    ct_params_free(fresh);
+}
+
+/* RNN, LSTM, GRU, a GRU of two layers and a user's own learn under the same code, are saved and
+ * loaded. A bigram model would stay at log 5 = 1.61. */
+START_TEST(test_language_models)
+{
+    ct_params *params = set_of(CT_F32);
+    double first = 0, last;
+    lm m;
+
+    make_lm(&m, params, _i);
     last = train(&m, params, fibonacci, 400, &first);
     ck_assert_msg(first > 1.4 && last < 0.9, "loss %g, then %g", first, last);
+    expect_saved(&m, params, _i);
     ct_params_free(params);
 }
 END_TEST
@@ -975,6 +1033,7 @@ int main(void)
     tcase_add_test(tc, test_bad_options);
     tcase_add_test(tc, test_bad_lstm_options);
     tcase_add_test(tc, test_bad_calls);
+    tcase_add_test(tc, test_bad_directions);
     tc = harness_case(suite, "training");
     tcase_add_loop_test(tc, test_language_models, 0, 5);
     tcase_add_loop_test(tc, test_tagger, 0, 2);

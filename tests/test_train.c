@@ -460,7 +460,7 @@ static const struct patience_case {
     { 1, 0, { 1, 2, 0, 0, 0, 0, 0, 0 }, 2, 1, CT_FIT_PATIENCE },
     { 2, 0, { 2, 3, 1, 1.5, 1, 0, 0, 0 }, 5, 3, CT_FIT_PATIENCE },
     { 3, 0, { 8, 7, 6, 5, 4, 3, 2, 1 }, 8, 8, CT_FIT_FINISHED },
-    /* perplexities 2.72, 2.46, 2.23, 2.01, 1.82, ...: by more than 0.4 better than 2.72 is the third,
+    /* perplexities 2.72, 2.46, 2.23, 2.01, 1.82, ...: better than 2.72 by more than 0.4 is the third,
      * than that the fifth */
     { 2, 0.4, { 1, 0.9, 0.8, 0.7, 0.6, 0.55, 0.5, 0 }, 7, 7, CT_FIT_PATIENCE },
     { 2, 0, { 1, 1, 1, 0, 0, 0, 0, 0 }, 3, 1, CT_FIT_PATIENCE },
@@ -564,8 +564,8 @@ static bool signal_itself(void *context, const ct_fit_step *s)
     return true;
 }
 
-/* A stop, by whom ever, ends the step at hand, and the run; the next run is not stopped. One that is
- * asked for beforehand stops the run before its first step. */
+/* A stop, by whom ever, ends the step at hand, and the run; the next run is not stopped. One that
+ * is asked for beforehand stops the run before its first step. */
 START_TEST(stops_when_asked)
 {
     int64_t at = 4;

@@ -10,9 +10,9 @@
  *     training.history          f64 (epochs, columns): of history.h, those without a clock
  *
  * and in the metadata "cotangent.training", a JSON object: what a run that goes on must have in
- * common with this one, and "processor", which gives the same bits; "cotangent.model", as the trainer
- * was given it. No time of day and no number of threads is in it: the same steps give the same
- * bytes. */
+ * common with this one, and "processor", which gives the same bits; and "cotangent.model", as the
+ * trainer was given it. No time of day and no number of threads is in it: the same steps give the
+ * same bytes. */
 #include "tensor/internal.h"
 
 #include "autograd/internal.h"
@@ -86,7 +86,8 @@ static void describe_optimizer(const ct_optimizer *o, cti_buffer *b)
         if (o->uses[k])
             cti_buffer_print(b, ", %s", o->rule->state[k]);
     for (int i = 0; i < o->groups; i++) {
-        cti_buffer_print(b, ", group %.200s", o->group[i].pattern);
+        cti_buffer_print(b, ", group ");
+        cti_buffer_add(b, o->group[i].pattern, strlen(o->group[i].pattern));
         if (o->group[i].own_decay) {
             cti_buffer_print(b, " weight_decay ");
             cti_buffer_number(b, o->group[i].weight_decay);
@@ -140,8 +141,8 @@ static bool set_loader(json_t *object, const ct_loader *l, const char *data, con
     return set(object, data, id.data) && set(object, how, id.how);
 }
 
-/* What must be the same in a run that goes on, as an object of texts; NULL with an error. */
-static json_t *identity(const cti_run *r)
+/* What must be the same in a run that goes on, as a new object of texts; NULL with an error. */
+static json_t *describe(const cti_run *r)
 {
     const ct_metadata *h = r->trainer->hyperparameters;
     json_t *o = json_object(), *pairs = json_object();
@@ -168,9 +169,35 @@ static json_t *identity(const cti_run *r)
     return NULL;
 }
 
+/* What decides a run's last bits. */
 static void processor(char text[200])
 {
-    snprintf(text, 200, "%s, %.150s", cti_cpu_path_get()->name, cti_blas_name());
+    if (ct_portable())
+        snprintf(text, 200, "portable");
+    else
+        snprintf(text, 200, "%s, %.150s", cti_cpu_path_get()->name, cti_blas_name());
+}
+
+/* The description, made once, since the data may be long; NULL with an error. */
+static json_t *identity(cti_run *r)
+{
+    char where[200];
+
+    if (r->identity)
+        return r->identity;
+    r->identity = describe(r);
+    processor(where);
+    if (r->identity && !set(r->identity, "processor", where)) {
+        json_decref(r->identity);
+        r->identity = NULL;
+    }
+    return r->identity;
+}
+
+void cti_checkpoint_end(cti_run *r)
+{
+    json_decref(r->identity);
+    r->identity = NULL;
 }
 
 /* ---- writing ---- */
@@ -256,35 +283,31 @@ static void add_run(list *l, const cti_run *r)
     add(l, PREFIX "history", history_tensor(&r->history));
 }
 
-/* The JSON text of "cotangent.training", to free(); NULL with an error. */
-static char *training_json(const cti_run *r)
+static int add_json(const char *bytes, size_t size, void *buffer)
 {
-    json_t *o = identity(r);
-    char where[200], *text = NULL;
-
-    processor(where);
-    if (o && set(o, "processor", where)) {
-        text = json_dumps(o, JSON_SORT_KEYS);
-        if (!text)
-            cti_out_of_memory(me, 1000);
-    }
-    json_decref(o);
-    return text;
+    cti_buffer_add(buffer, bytes, size);
+    return 0;
 }
 
-static void write_list(const cti_run *r, const char *path, const list *l)
+static void write_list(cti_run *r, const char *path, const list *l)
 {
-    char *json = training_json(r);
-    const ct_metadata metadata[3] = {
-        { "cotangent.training", json },
-        { r->trainer->model_json ? "cotangent.model" : NULL, r->trainer->model_json },
-        { NULL, NULL }
-    };
+    json_t *description = identity(r);
+    cti_buffer json = { 0 };
+    ct_metadata metadata[3] = { { "cotangent.training", NULL } };
+    ct_status status = ct_error();
 
-    if (json && ct_safetensors_write(path, l->count, l->name, l->tensor, metadata) != CT_OK &&
-        ct_ok()) /* never */
-        ct_raise(CT_ERR_IO, me, "%.500s was not written", path);
-    free(json);
+    if (!description)
+        return;
+    if (json_dump_callback(description, add_json, &json, JSON_SORT_KEYS) != 0 || json.failed) {
+        cti_out_of_memory(me, json.size);
+    } else {
+        metadata[0].value = json.bytes;
+        if (r->trainer->model_json)
+            metadata[1] = (ct_metadata){ "cotangent.model", r->trainer->model_json };
+        status = ct_safetensors_write(path, l->count, l->name, l->tensor, metadata);
+    }
+    (void)status; /* an error stands */
+    cti_buffer_free(&json);
 }
 
 ct_status cti_checkpoint_write(cti_run *r, const char *path)
@@ -316,10 +339,29 @@ ct_status cti_checkpoint_write(cti_run *r, const char *path)
 
 /* ---- reading: does the file fit? ---- */
 
+/* A text of the file or the caller, for a message: its first bytes, without control characters. */
+typedef struct excerpt {
+    char s[64];
+} excerpt;
+
+static excerpt excerpt_of(const char *text)
+{
+    excerpt e;
+    size_t n = 0;
+
+    for (; text && text[n] && n < sizeof e.s - 1; n++)
+        e.s[n] = (unsigned char)text[n] < 0x20 || text[n] == 0x7f ? '?' : text[n];
+    while (text && text[n] && n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80)
+        n--; /* not within a character of UTF-8 */
+    e.s[n] = '\0';
+    return e;
+}
+
 static void differs(cti_buffer *b, const char *what, const char *there, const char *here)
 {
-    cti_buffer_print(b, "%s%.60s is %.60s there, %.60s here", b->size ? "; " : "", what,
-                     there ? there : "nothing", here ? here : "nothing");
+    cti_buffer_print(b, "%s%s is %s there, %s here", b->size ? "; " : "", excerpt_of(what).s,
+                     excerpt_of(there ? there : "nothing").s,
+                     excerpt_of(here ? here : "nothing").s);
 }
 
 /* Notes the texts of here that are others there. */
@@ -332,7 +374,8 @@ static void compare_texts(cti_buffer *why, const json_t *there, json_t *here)
     {
         const char *old = json_string_value(json_object_get(there, key));
 
-        if (json_is_string(value) && (!old || strcmp(old, json_string_value(value)) != 0))
+        if (json_is_string(value) && strcmp(key, "processor") != 0 &&
+            (!old || strcmp(old, json_string_value(value)) != 0))
             differs(why, key, old, json_string_value(value));
     }
 }
@@ -372,7 +415,7 @@ static void compare_parameters(cti_buffer *why, const ct_safetensors *f, const c
 }
 
 /* Raises with all that differs; CT_OK if nothing does. */
-static ct_status compare(const cti_run *r, const ct_safetensors *f, const char *path)
+static ct_status compare(cti_run *r, const ct_safetensors *f, const char *path)
 {
     const char *text = ct_safetensors_metadata(f, "cotangent.training");
     const char *model = ct_safetensors_metadata(f, "cotangent.model");
@@ -399,7 +442,6 @@ static ct_status compare(const cti_run *r, const ct_safetensors *f, const char *
     }
     cti_buffer_free(&why);
     json_decref(there);
-    json_decref(here);
     return ct_error();
 }
 
@@ -424,8 +466,8 @@ static ct_status malformed(const char *path, const char *what)
     return ct_raise(CT_ERR_FORMAT, me, "%.300s: %s cannot be a run's", path, what);
 }
 
-/* The tensor of a name, with this shape (its first size -1: any) and dtype, on the CPU; NULL with an
- * error. */
+/* The tensor of a name, with this shape (its first size -1: any) and dtype, on the CPU; NULL with
+ * an error. */
 static const ct_tensor *numbers(ct_safetensors *f, const char *path, const char *name,
                                 ct_shape shape, ct_dtype dtype)
 {

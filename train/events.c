@@ -223,35 +223,49 @@ static void make_folders(char *path)
     }
 }
 
-/* Adds the old file's record of a row, which knows the time; false if it has none. */
-static bool put_old(cti_buffer *file, const char *old, size_t size, const double *row)
+/* What is left of the old file. */
+typedef struct rest {
+    const unsigned char *at;
+    size_t size;
+} rest;
+
+/* Adds the old file's record of a row, which knows the time; false if it has none. Those of earlier
+ * steps are passed for good. */
+static bool put_old(cti_buffer *file, rest *old, const double *row)
 {
-    const unsigned char *s = (const unsigned char *)old;
-    uint64_t step;
+    uint64_t step, wanted = (uint64_t)row[CTI_STEP];
     size_t n;
 
-    for (; (n = record_size(s, size)) > 0; s += n, size -= n)
-        if (get_step(s + 12, n - 16, &step) && step > 0 && step == (uint64_t)row[CTI_STEP]) {
-            cti_buffer_add(file, s, n);
+    while ((n = record_size(old->at, old->size)) > 0) {
+        bool message = get_step(old->at + 12, n - 16, &step);
+
+        if (message && step > wanted)
+            return false;
+        if (message && step == wanted)
+            cti_buffer_add(file, old->at, n);
+        old->at += n;
+        old->size -= n;
+        if (message && step == wanted)
             return true;
-        }
+    }
     return false;
 }
 
 static ct_status write_rows(cti_events *e, const cti_history *h, bool resumed)
 {
-    size_t size = 0;
-    char *old = resumed ? cti_read_old(me, e->path, &size) : NULL;
+    rest old = { NULL, 0 };
+    char *bytes = resumed ? cti_read_old(me, e->path, &old.size) : NULL;
     cti_buffer b = { 0 };
 
+    old.at = (const unsigned char *)bytes;
     put_version(&b);
     for (int64_t i = 0; i < h->count; i++)
-        if (!old || !put_old(&b, old, size, h->row[i]))
+        if (!put_old(&b, &old, h->row[i]))
             put_row(&b, h->row[i]);
     if (ct_ok() && cti_buffer_save(&b, me, e->path) == CT_OK)
         e->fd = cti_append_open(me, e->path);
     cti_buffer_free(&b);
-    cti_release(old);
+    cti_release(bytes);
     return ct_error();
 }
 

@@ -107,34 +107,39 @@ static size_t line_length(const char *s)
     return end ? (size_t)(end - s) + 1 : 0;
 }
 
-/* The old file's line for a row, if it begins with the same numbers: it has the clock's, too. */
-static const char *old_line(const char *old, const double *row)
+/* The old file's line for a row, from *old on, if it begins with the same numbers: it has the
+ * clock's, too. Lines of earlier epochs are passed for good. */
+static const char *old_line(const char **old, const double *row)
 {
     cti_buffer b = { 0 };
     size_t same = 0;
 
+    while (line_length(*old) && !(strtod(*old, NULL) >= row[CTI_EPOCH]))
+        *old += line_length(*old);
     print_row(&b, row);
     for (int commas = 0; !b.failed && commas < CTI_CLOCK; same++)
         commas += b.bytes[same] == ',';
-    while (!b.failed && line_length(old) && strncmp(old, b.bytes, same) != 0)
-        old += line_length(old);
+    if (b.failed || !line_length(*old) || strncmp(*old, b.bytes, same) != 0)
+        same = 0;
     cti_buffer_free(&b);
-    return line_length(old) ? old : NULL;
+    return same ? *old : NULL;
 }
 
 ct_status cti_csv_open(cti_csv *f, const char *path, const cti_history *h, bool resumed)
 {
     cti_buffer b = { 0 };
     char *old = NULL;
+    const char *at;
 
     *f = (cti_csv){ path, -1 };
     if (!path)
         return CT_OK;
     if (resumed)
         old = cti_read_old(me, path, NULL);
+    at = old;
     print_names(&b);
     for (int64_t i = 0; i < h->count; i++) {
-        const char *line = old ? old_line(old, h->row[i]) : NULL;
+        const char *line = old ? old_line(&at, h->row[i]) : NULL;
 
         if (line)
             cti_buffer_add(&b, line, line_length(line));

@@ -29,6 +29,7 @@ typedef struct cti_run {
     bool stopped;
     bool saved;              /* the checkpoint is of this moment */
     cti_history history;     /* of whole epochs */
+    struct json_t *identity; /* checkpoint.c's; NULL until it is wanted */
     ct_fit_result result;
     cti_board board;
     cti_csv csv;
@@ -43,10 +44,13 @@ ct_status cti_checkpoint_write(cti_run *run, const char *path);
 /* Puts a run that has not begun where path's was. Nothing moves if path is of another run. */
 ct_status cti_checkpoint_read(cti_run *run, const char *path);
 
+/* Frees what these keep with the run. */
+void cti_checkpoint_end(cti_run *run);
+
 /* ---- values that are not finite (nonfinite.c) ---- */
 
-/* Raise CT_ERR_NUMERIC for the step at hand, whose scope is the innermost: for its loss, and for the
- * gradient of p that loss has. when is "epoch 2, batch 3 (step 8)". */
+/* Raise CT_ERR_NUMERIC for the step at hand, whose scope is the innermost: for its loss, and for
+ * the gradient of p that loss has. when is "epoch 2, batch 3 (step 8)". */
 void cti_raise_loss(const ct_params *params, bool training, double loss, const char *when);
 void cti_raise_gradient(ct_tensor *loss, const ct_param *p, const char *when);
 

@@ -1,6 +1,6 @@
-/* nonfinite.c - which op first gave a value that is not finite. All results of a step are on the
- * thread's stack of live tensors until its scope ends, in the order they were made; so are the nodes
- * on its tape. */
+/* nonfinite.c - which op first gave a value that is not finite. Until the scope of a step ends, all
+ * its results are on the thread's stack of live tensors, in the order they were made; so are the
+ * nodes on its tape. */
 #include "autograd/trace.h"
 #include "tensor/host.h"
 #include "train/internal.h"

@@ -2,8 +2,7 @@
  *
  *     ct_plot_series lines[] = { { .name = "train", .count = n, .x = epoch, .y = train },
  *                                { .name = "validation", .count = n, .x = epoch, .y = val } };
- *     if (ct_plot_save("curve.svg", (ct_plot_options){ .x_label = "epoch",
- *                                                      .y_label = "perplexity" }, 2, lines) != CT_OK)
+ *     if (ct_plot_save("curve.svg", (ct_plot_options){ .x_label = "epoch" }, 2, lines) != CT_OK)
  *         ...
  */
 #ifndef COTANGENT_TRAIN_PLOT_H
@@ -39,8 +38,8 @@ typedef struct ct_plot_options {
  * those of the chapter's figures: solid blue, dashed orange...
  *
  * Each series is one element of class "series" (<polyline>, or <g> of dots) whose attributes data-x
- * and data-y list its points as they were given, in the fewest digits that read back the same, those
- * that were left out excepted. An axis's tick is a <g> of class "tick-x" or "tick-y" with its value
+ * and data-y list its points as they were given, in the fewest digits that read back the same, but
+ * for those that were left out. An axis's tick is a <g> of class "tick-x" or "tick-y" with its value
  * as data-value, holding a <line> at its place.
  *
  * A sink: does nothing while an error stands. CT_ERR_ARGUMENT for a negative count, a NULL, a size

@@ -398,6 +398,7 @@ static void end(cti_run *r)
     }
     cti_csv_close(&r->csv);
     cti_events_close(&r->events);
+    cti_checkpoint_end(r);
     cti_history_free(&r->history);
     ct_state_free(r->state);
     ct_optimizer_free(r->optimizer);

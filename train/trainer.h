@@ -49,7 +49,7 @@ typedef struct ct_model {
     ct_params *params;             /* switched to evaluation while validation_step runs */
     ct_model_step training_step;
     ct_model_step validation_step; /* nothing is recorded; NULL: training_step */
-    /* The optimiser of the run, with its groups and schedule; ct_fit calls this once, and frees it. */
+    /* The run's optimiser, with its groups and schedule; ct_fit calls this once, and frees it. */
     ct_optimizer *(*configure_optimizers)(void *self);
     void *reserved[4];
 } ct_model;
@@ -71,7 +71,7 @@ typedef enum ct_fit_end {
 /* After the last whole epoch; NaN for what there is not. Losses are in nats and in bits a token (a
  * character, where tokens are those). */
 typedef struct ct_fit_result {
-    int64_t epochs, steps, tokens;  /* whole epochs run; updates made and tokens trained on in all */
+    int64_t epochs, steps, tokens;  /* whole epochs run; updates, tokens trained on, in all */
     double loss, perplexity, bits;  /* of the last epoch's training, each batch before its update */
     double validation_loss, validation_perplexity, validation_bits;
     double gradient_norm;           /* the mean over the last epoch's steps, before clipping */
@@ -110,8 +110,8 @@ typedef enum ct_interval { CT_EACH_EPOCH, CT_EACH_STEP } ct_interval;
 
 typedef struct ct_trainer {
     int64_t max_epochs;
-    double gradient_clip_val;      /* the greatest norm of the gradients; 0: they are measured only */
-    ct_device device;              /* the model is moved there (ct_params_to); CT_CPU (0): it stays */
+    double gradient_clip_val;      /* the greatest norm of the gradients; 0: it is only measured */
+    ct_device device;              /* the model is moved there (ct_params_to); CT_CPU: it stays */
     ct_perplexity perplexity;
     ct_interval schedule_interval; /* when the optimiser's schedule steps; its plateau parts see the
                                     * perplexity each epoch */
@@ -123,14 +123,15 @@ typedef struct ct_trainer {
     int64_t patience;
     double min_delta;
 
-    /* The model's summary and progress: on a terminal a live line, and a plain line for epochs 1, 2,
-     * 5, 10, every tenth and the last; NULL: silence. */
+    /* The model's summary and progress: on a terminal a live line, and a plain line for epochs 1,
+     * 2, 5, 10, every tenth and the last; NULL: silence. */
     FILE *out;
     bool plain;                    /* no live line, whatever out is */
 
-    /* Files; NULL: none. csv gets a line an epoch (train/history.h names its columns) as the run
-     * goes on; svg is the curve of perplexities; tensorboard is a folder, made if it is not there,
-     * for one file of events. */
+    /* Files; NULL: none. csv gets a line an epoch as the run goes on: epoch, step, tokens (so far),
+     * train_loss, train_perplexity, train_bits, val_loss, val_perplexity, val_bits, grad_norm,
+     * clipped, lr, tokens_per_second, seconds. svg is the curve of perplexities. tensorboard is a
+     * folder, made if it is not there, for one file of events. */
     const char *csv, *svg, *tensorboard;
 
     /* The run's checkpoint, written whole or not at all: after every checkpoint_epochs epochs (0:

@@ -29,7 +29,8 @@ namespace
 
 const size_t ARENA = size_t(16) << 30;
 const size_t PAGE = 256; /* of the table */
-const size_t REST = size_t(32) << 20, REST_COUNT = 2048;
+const size_t REST = size_t(4) << 20, REST_COUNT = 512;
+const size_t LARGE = size_t(4) << 20, POISONED = size_t(256) << 10;
 
 char *arena;
 size_t arena_used;
@@ -190,13 +191,26 @@ allocation *reserve(size_t bytes, int device)
     return a;
 }
 
+/* All of it, or both ends of what is large: opening and closing memory takes time for each page
+ * that was ever touched. */
+static void poison(allocation *a, uint32_t word)
+{
+    if (a->bytes <= LARGE) {
+        fill_poison(a->data, a->bytes, word);
+        return;
+    }
+    size_t last = (a->bytes - POISONED) / 4 * 4;
+    fill_poison(a->data, POISONED, word);
+    fill_poison(a->data + last, a->bytes - last, word);
+}
+
 void live_now(allocation *a)
 {
     char *begin = a->data - REDZONE;
     size_t end = a->room - REDZONE - a->bytes;
 
     fill_poison(begin, REDZONE, POISON_REDZONE);
-    fill_poison(a->data, a->bytes, POISON_FRESH);
+    poison(a, POISON_FRESH);
     /* the tail's pattern goes on from word to word, whatever the size */
     size_t tail = REDZONE + a->bytes;
     for (size_t i = 0; i < end; i++)
@@ -240,7 +254,7 @@ void freed_now(allocation *a)
 {
     check_redzones(a, "its free");
     check_freed(a);
-    fill_poison(a->data, a->bytes, POISON_FREED);
+    poison(a, POISON_FREED);
     a->state = FREED;
     for (size_t i = 0; i < live.size(); i++) {
         if (live[i] == a) {

@@ -178,10 +178,12 @@ cmp -s out out2 || fail "checkpoint and model give different texts"
 succeeds info part
 prints 'a checkpoint: cotangent train --resume goes on from it' "info"
 # shellcheck disable=SC2086
-refuses 1 'part is of another run: optimizer is .* there, .* here$' train text $slow --lr 0.5 --epochs 8 --checkpoint part --resume
+refuses 1 'part is of another run: optimizer is .* there, .* here$' \
+    train text $slow --lr 0.5 --epochs 8 --checkpoint part --resume
 head -c 30000 text >other
 # shellcheck disable=SC2086
-refuses 1 'part is of another run: .*text is ' train other $slow --epochs 8 --checkpoint part --resume
+refuses 1 'part is of another run: .*text is ' \
+    train other $slow --epochs 8 --checkpoint part --resume
 
 # Sends the signal once there is a checkpoint; the tool must not be a background command, which
 # would ignore SIGINT.

@@ -331,8 +331,8 @@ static ct_corpus *read_corpus(const options *o, const char *path, const ct_vocab
         printf("%s: %lld tokens, %d in the vocabulary\n", ct_text_source(text),
                (long long)ct_corpus_size(corpus), ct_vocab_size(ct_corpus_vocab(corpus)));
     if (corpus && how.vocab.tokens != CT_TOKEN_BYTE && ct_corpus_invalid_bytes(corpus))
-        tool_note("%lld bytes of %s are not valid UTF-8", (long long)ct_corpus_invalid_bytes(corpus),
-                  path);
+        tool_note("%lld bytes of %s are not valid UTF-8",
+                  (long long)ct_corpus_invalid_bytes(corpus), path);
     ct_text_free(text);
     return corpus;
 }

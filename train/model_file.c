@@ -58,7 +58,7 @@ ct_status ct_lm_note(ct_lm *m, const char *what, double value)
     return note("ct_lm_note", m, what, json_real(value));
 }
 
-/* Text as JSON; bytes that are no UTF-8 (of a file's name, say) are question marks. NULL for NULL. */
+/* Text as JSON, NULL for NULL; bytes that are no UTF-8 (of a file name, say) are question marks. */
 static json_t *readable(const char *text)
 {
     char *copy = text ? cti_strdup(text) : NULL;

@@ -642,7 +642,7 @@ START_TEST(failing_calls)
 {
     run how = { RUN, .clip = 1, .checkpoint = "a", .epochs = 2 };
     run failing = how;
-    int k, failed = 0;
+    int k, seen, failed = 0;
 
     trains(how);
     failing.checkpoint = "b";
@@ -658,9 +658,14 @@ START_TEST(failing_calls)
         ck_assert(system("rm -rf b best b.csv b.svg t") == 0);
         fail_file_call(k);
         status = train(&failing, NULL, NULL);
+        seen = files_seen;
         fail_nothing();
-        if (status == CT_OK)
-            break;
+        if (status == CT_OK) { /* there is no such call, or it was a close of no import */
+            ck_assert_str_eq(hash_of("a"), hash_of("b"));
+            if (seen < k)
+                break;
+            continue;
+        }
         failed++;
         ck_assert_msg(status == CT_ERR_IO && strstr(ct_error_message(), "Input/output error"), "%s",
                       ct_error_message());
@@ -671,7 +676,6 @@ START_TEST(failing_calls)
         ck_assert_str_eq(hash_of("a"), hash_of("b"));
     }
     ck_assert_msg(failed > 10, "only %d calls failed", failed);
-    ck_assert_str_eq(hash_of("a"), hash_of("b"));
     ck_assert(system("rm -r t") == 0);
 }
 END_TEST

@@ -41,6 +41,7 @@ SUITES = {
     "nn": ["test_misuse", "test_main_job", "test_nn", "test_ops", "test_recurrent", "test_init"],
     "optim": ["test_optim", "test_main_job"],
     "data": ["test_data"],
+    "cuda": ["test_cuda_kernels", "checked.sh"],    # on cuda-emu, plain and with its checker
 }
 CPU_SECONDS = 60    # of one program; an endless loop is a failure
 
@@ -130,7 +131,7 @@ def sites_of(source, folders):
         for base, _, names in sorted(os.walk(os.path.join(source, folder))):
             for name in sorted(names):
                 path = os.path.relpath(os.path.join(base, name), source)
-                if not name.endswith((".c", ".h", ".cu", ".cuh")):
+                if not name.endswith((".c", ".h", ".cu", ".cuh")) or path.startswith("cuda/emu/"):
                     continue
                 with open(os.path.join(source, path)) as f:
                     lines = code_of(f.read()).split("\n")
@@ -175,7 +176,8 @@ def limits():
 
 
 def targets(programs):
-    return " ".join(p for p in programs if not p.endswith(".sh"))
+    modules = "cuda/cuda-emu.la cuda/checked/cuda-emu.la" if "tests/checked.sh" in programs else ""
+    return " ".join([p for p in programs if not p.endswith(".sh")] + [modules])
 
 
 class Tree:
@@ -213,7 +215,9 @@ class Tree:
         cc = "ccache gcc" if shutil.which("ccache") else "gcc"
         if not os.path.exists(os.path.join(self.build, "Makefile")):
             done = self.shell(f"(cd .. && autoreconf -fi) && CC='{cc}' CFLAGS='-g -O1' "
-                              "../configure -q --disable-shared")
+                              "../configure -q NVCC=no " +
+                              ("--disable-static" if "tests/checked.sh" in programs
+                               else "--disable-shared --without-cuda"))
             if done.returncode:
                 sys.exit(f"mutants: configure failed:\n{done.stdout[-2000:]}")
         done = self.shell("make -s all " + targets(programs))
@@ -236,6 +240,7 @@ class Tree:
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                  stderr=subprocess.STDOUT, preexec_fn=limits,
                                  env=dict(os.environ, srcdir="..", public_headers=self.headers,
+                                          COTANGENT_PLUGIN_DIR=self.build + "/cuda/.libs",
                                           CK_DEFAULT_TIMEOUT="120"))
         try:
             output, _ = child.communicate(timeout=600)

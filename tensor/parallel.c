@@ -2,15 +2,11 @@
  *
  * One job at a time: its owner and the workers draw piece numbers from a counter until none is
  * left. The owner never waits for a worker that has not begun, so a worker that gets no processor
- * costs nothing but the piece it holds. Where even that costs much (another process has the worker's
- * processor), the owner works alone for a while, twice as long each time it happens again: who runs
- * a piece changes no bit. Who waits spins a little before it sleeps. Workers are started at first
- * need and joined at exit; with fewer than wanted, or none, the owner does more itself. A forked
- * child starts with none. */
-#ifdef HAVE_CONFIG_H
-#include <config.h>
-#endif
-
+ * costs nothing but the piece it holds. Where even that costs much (another process has that
+ * worker's processor), the owner works alone for a while, twice as long each time it happens again:
+ * who runs a piece changes no bit. Who waits spins a little before it sleeps. Workers are started at
+ * first need and joined at exit; with fewer than wanted, or none, the owner does more itself. A
+ * forked child starts with none. */
 #include "tensor/internal.h"
 
 #include "tensor/parallel.h"

@@ -1,41 +1,15 @@
 /* random.c - Philox 4x32-10, streams, and draws on the host. */
 #include "tensor/internal.h"
 
+#include "tensor/draws.h"
+
 #include <cotangent/tensor/random.h>
 
 #include <math.h>
 
-static void mul_hi_lo(uint32_t a, uint32_t b, uint32_t *hi, uint32_t *lo)
-{
-    uint64_t p = (uint64_t)a * b;
-
-    *hi = (uint32_t)(p >> 32);
-    *lo = (uint32_t)p;
-}
-
 void ct_philox(uint64_t seed, uint64_t stream, uint64_t block, uint32_t out[4])
 {
-    uint32_t c0 = (uint32_t)block, c1 = (uint32_t)(block >> 32);
-    uint32_t c2 = (uint32_t)stream, c3 = (uint32_t)(stream >> 32);
-    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-    int round;
-
-    for (round = 0; round < 10; round++) {
-        uint32_t h0, l0, h1, l1;
-
-        mul_hi_lo(0xD2511F53u, c0, &h0, &l0);
-        mul_hi_lo(0xCD9E8D57u, c2, &h1, &l1);
-        c0 = h1 ^ c1 ^ k0;
-        c1 = l1;
-        c2 = h0 ^ c3 ^ k1;
-        c3 = l0;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    out[0] = c0;
-    out[1] = c1;
-    out[2] = c2;
-    out[3] = c3;
+    cti_philox(seed, stream, block, out);
 }
 
 ct_generator ct_generator_seed(uint64_t seed)
@@ -82,7 +56,9 @@ uint64_t ct_random_below(ct_generator *g, uint64_t n)
 
 double ct_random_uniform(ct_generator *g)
 {
-    return (double)(random_u64(g) >> 11) * 0x1p-53;
+    uint32_t high = ct_random_u32(g);
+
+    return cti_uniform_of_words(high, ct_random_u32(g));
 }
 
 void ct_shuffle(int64_t *order, int64_t n, ct_generator *g)

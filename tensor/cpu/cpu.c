@@ -3,14 +3,14 @@
  * Pieces depend on shapes alone, never on the number of threads. */
 #include "tensor/cpu/cpu.h"
 
+#include "tensor/convert.h"
+#include "tensor/draws.h"
 #include "tensor/host.h"
 #include "tensor/parallel.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cotangent/tensor/random.h>
 
 #define PIECE 16384  /* elements of one piece of elementwise work */
 #define NORM_RUNS 64 /* partial sums of a norm, at most */
@@ -96,80 +96,6 @@ static void cpu_select(int ordinal)
 
 /* ---- one number in another dtype ---- */
 
-static float float_of_bf16(uint16_t half)
-{
-    uint32_t bits = (uint32_t)half << 16;
-    float f;
-
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
-/* to nearest even; a NaN stays one */
-static uint16_t bf16_of(float f)
-{
-    uint32_t bits;
-
-    memcpy(&bits, &f, sizeof bits);
-    if (f != f)
-        return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-/* The float below |v| with its last bit set if anything was lost ("to odd"): rounding that once
- * more, to fewer bits, is as good as rounding v. */
-static float float_to_odd(double v)
-{
-    float f = (float)v;
-    uint32_t bits;
-
-    if (v != v || (double)f == v)
-        return f;
-    memcpy(&bits, &f, sizeof bits);
-    if (fabs((double)f) > fabs(v))
-        bits--;
-    bits |= 1;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
-static uint16_t bf16_of_double(double v)
-{
-    return bf16_of(float_to_odd(v));
-}
-
-/* The low half of a large integer only tells whether anything is below the upper half. */
-static uint16_t bf16_of_i64(int64_t v)
-{
-    uint64_t magnitude = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
-
-    if (magnitude >> 48)
-        magnitude = (magnitude & ~(uint64_t)0xffffffff) | ((magnitude & 0xffffffff) != 0) << 16;
-    return bf16_of_double(v < 0 ? -(double)magnitude : (double)magnitude);
-}
-
-static int64_t clamp_integer(double v, double low, double high, int64_t most, int64_t least)
-{
-    if (v != v)
-        return 0;
-    return v >= high ? most : v <= low ? least : (int64_t)v;
-}
-
-static int32_t i32_of(double v)
-{
-    return (int32_t)clamp_integer(v, INT32_MIN, INT32_MAX, INT32_MAX, INT32_MIN);
-}
-
-static int64_t i64_of(double v)
-{
-    return clamp_integer(v, -0x1p63, 0x1p63, INT64_MAX, INT64_MIN);
-}
-
-static int32_t i32_of_i64(int64_t v)
-{
-    return v > INT32_MAX ? INT32_MAX : v < INT32_MIN ? INT32_MIN : (int32_t)v;
-}
-
 static void store_double(char *p, ct_dtype dtype, double v)
 {
     float f;
@@ -186,18 +112,18 @@ static void store_double(char *p, ct_dtype dtype, double v)
         memcpy(p, &v, sizeof v);
         break;
     case CT_I32:
-        i = i32_of(v);
+        i = cti_i32_of(v);
         memcpy(p, &i, sizeof i);
         break;
     case CT_I64:
-        l = i64_of(v);
+        l = cti_i64_of(v);
         memcpy(p, &l, sizeof l);
         break;
     case CT_BOOL:
         *p = v != 0;
         break;
     case CT_BF16:
-        half = bf16_of_double(v);
+        half = cti_bf16_of_double(v);
         memcpy(p, &half, sizeof half);
         break;
     }
@@ -347,7 +273,7 @@ static double as_element(double v, ct_dtype dtype)
 {
     if (dtype != CT_I32 && dtype != CT_I64)
         return v;
-    return dtype == CT_I32 ? i32_of(v) : v >= 0x1p63 ? 0x1p63 - 1024 : (double)i64_of(v);
+    return dtype == CT_I32 ? cti_i32_of(v) : v >= 0x1p63 ? 0x1p63 - 1024 : (double)cti_i64_of(v);
 }
 
 static void cpu_elementwise(const cti_ew *e)
@@ -399,34 +325,34 @@ static void cpu_elementwise(const cti_ew *e)
         }                                                                                         \
     }
 CONVERT(f32_to_f64, float, double, x)
-CONVERT(f32_to_i32, float, int32_t, i32_of((double)x))
-CONVERT(f32_to_i64, float, int64_t, i64_of((double)x))
+CONVERT(f32_to_i32, float, int32_t, cti_i32_of((double)x))
+CONVERT(f32_to_i64, float, int64_t, cti_i64_of((double)x))
 CONVERT(f32_to_bool, float, uint8_t, x != 0)
-CONVERT(f32_to_bf16, float, uint16_t, bf16_of(x))
+CONVERT(f32_to_bf16, float, uint16_t, cti_bf16_of(x))
 CONVERT(f64_to_f32, double, float, (float)x)
-CONVERT(f64_to_i32, double, int32_t, i32_of(x))
-CONVERT(f64_to_i64, double, int64_t, i64_of(x))
+CONVERT(f64_to_i32, double, int32_t, cti_i32_of(x))
+CONVERT(f64_to_i64, double, int64_t, cti_i64_of(x))
 CONVERT(f64_to_bool, double, uint8_t, x != 0)
-CONVERT(f64_to_bf16, double, uint16_t, bf16_of_double(x))
+CONVERT(f64_to_bf16, double, uint16_t, cti_bf16_of_double(x))
 CONVERT(i32_to_f32, int32_t, float, (float)x)
 CONVERT(i32_to_f64, int32_t, double, x)
 CONVERT(i32_to_i64, int32_t, int64_t, x)
 CONVERT(i32_to_bool, int32_t, uint8_t, x != 0)
-CONVERT(i32_to_bf16, int32_t, uint16_t, bf16_of_double(x))
+CONVERT(i32_to_bf16, int32_t, uint16_t, cti_bf16_of_double(x))
 CONVERT(i64_to_f32, int64_t, float, (float)x)
 CONVERT(i64_to_f64, int64_t, double, (double)x)
-CONVERT(i64_to_i32, int64_t, int32_t, i32_of_i64(x))
+CONVERT(i64_to_i32, int64_t, int32_t, cti_i32_of_i64(x))
 CONVERT(i64_to_bool, int64_t, uint8_t, x != 0)
-CONVERT(i64_to_bf16, int64_t, uint16_t, bf16_of_i64(x))
+CONVERT(i64_to_bf16, int64_t, uint16_t, cti_bf16_of_i64(x))
 CONVERT(bool_to_f32, uint8_t, float, x)
 CONVERT(bool_to_f64, uint8_t, double, x)
 CONVERT(bool_to_i32, uint8_t, int32_t, x)
 CONVERT(bool_to_i64, uint8_t, int64_t, x)
-CONVERT(bool_to_bf16, uint8_t, uint16_t, bf16_of((float)x))
-CONVERT(bf16_to_f32, uint16_t, float, float_of_bf16(x))
-CONVERT(bf16_to_f64, uint16_t, double, (double)float_of_bf16(x))
-CONVERT(bf16_to_i32, uint16_t, int32_t, i32_of((double)float_of_bf16(x)))
-CONVERT(bf16_to_i64, uint16_t, int64_t, i64_of((double)float_of_bf16(x)))
+CONVERT(bool_to_bf16, uint8_t, uint16_t, cti_bf16_of((float)x))
+CONVERT(bf16_to_f32, uint16_t, float, cti_float_of_bf16(x))
+CONVERT(bf16_to_f64, uint16_t, double, (double)cti_float_of_bf16(x))
+CONVERT(bf16_to_i32, uint16_t, int32_t, cti_i32_of((double)cti_float_of_bf16(x)))
+CONVERT(bf16_to_i64, uint16_t, int64_t, cti_i64_of((double)cti_float_of_bf16(x)))
 CONVERT(bf16_to_bool, uint16_t, uint8_t, (x & 0x7fff) != 0)
 
 typedef void (*copy_loop)(int64_t n, char *d, int64_t ds, const char *s, int64_t ss);
@@ -546,53 +472,6 @@ typedef struct draw {
 
 #define DRAW_BLOCKS 1024
 
-/* v as a float in [low, high): rounding, of v or to float, may have reached high. */
-static float below_f32(const draw *d, double v)
-{
-    float f = (float)v;
-
-    return (double)f >= d->b && d->b > d->a ? nextafterf(f, -INFINITY) : f;
-}
-
-static double below_f64(const draw *d, double v)
-{
-    return v >= d->b && d->b > d->a ? nextafter(d->b, -INFINITY) : v;
-}
-
-static void draw_f32(const draw *d, const uint32_t w[4], float out[4])
-{
-    int i;
-
-    if (!d->normal) {
-        for (i = 0; i < 4; i++)
-            out[i] = below_f32(d, d->a + (d->b - d->a) * ((double)(w[i] >> 8) * 0x1p-24));
-        return;
-    }
-    for (i = 0; i < 4; i += 2) { /* Box-Muller, the first uniform in (0, 1] */
-        double r = sqrt(-2 * log((double)((w[i] >> 8) + 1) * 0x1p-24));
-        double angle = 6.28318530717958647693 * ((double)(w[i + 1] >> 8) * 0x1p-24);
-
-        out[i] = (float)(d->a + d->b * (r * cos(angle)));
-        out[i + 1] = (float)(d->a + d->b * (r * sin(angle)));
-    }
-}
-
-static void draw_f64(const draw *d, const uint32_t w[4], double out[2])
-{
-    uint64_t u = (uint64_t)w[0] << 32 | w[1], v = (uint64_t)w[2] << 32 | w[3];
-
-    if (!d->normal) {
-        out[0] = below_f64(d, d->a + (d->b - d->a) * ((double)(u >> 11) * 0x1p-53));
-        out[1] = below_f64(d, d->a + (d->b - d->a) * ((double)(v >> 11) * 0x1p-53));
-    } else {
-        double r = sqrt(-2 * log((double)((u >> 11) + 1) * 0x1p-53));
-        double angle = 6.28318530717958647693 * ((double)(v >> 11) * 0x1p-53);
-
-        out[0] = d->a + d->b * (r * cos(angle));
-        out[1] = d->a + d->b * (r * sin(angle));
-    }
-}
-
 static void draw_piece(void *context, int64_t piece)
 {
     const draw *d = context;
@@ -603,17 +482,17 @@ static void draw_piece(void *context, int64_t piece)
         uint32_t w[4];
         int64_t m = end - i < per ? end - i : per;
 
-        ct_philox(d->seed, d->stream, d->block + (uint64_t)(i / per), w);
+        cti_philox(d->seed, d->stream, d->block + (uint64_t)(i / per), w);
         if (d->dtype == CT_F64) {
             double out[2];
 
-            draw_f64(d, w, out);
+            cti_draw_f64(d->normal, d->a, d->b, w, out);
             for (k = 0; k < m; k++)
                 ((double *)d->data)[i + k] = out[k];
         } else {
             float out[4];
 
-            draw_f32(d, w, out);
+            cti_draw_f32(d->normal, d->a, d->b, w, out);
             for (k = 0; k < m; k++)
                 ((float *)d->data)[i + k] = out[k];
         }

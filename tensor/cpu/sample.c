@@ -1,11 +1,10 @@
 /* sample.c - the CPU's kernels that draw: dropout and multinomial. */
 #include "tensor/cpu/cpu.h"
 
+#include "tensor/draws.h"
 #include "tensor/parallel.h"
 
 #include <math.h>
-
-#include <cotangent/tensor/random.h>
 
 /* ---- dropout: element i takes word i, counted from the start of the block ---- */
 
@@ -29,7 +28,7 @@ static void dropout_piece(void *context, int64_t piece)
     for (end = end < d->n ? end : d->n; i < end; i += 4) {
         uint32_t w[4];
 
-        ct_philox(d->seed, d->stream, d->block + (uint64_t)(i / 4), w);
+        cti_philox(d->seed, d->stream, d->block + (uint64_t)(i / 4), w);
         for (k = i; k < end && k < i + 4; k++)
             if (d->dtype == CT_F64)
                 ((double *)d->out)[k] =
@@ -56,8 +55,8 @@ static double uniform_at(uint64_t seed, uint64_t stream, uint64_t block, int64_t
     uint32_t w[4];
     int half = (int)(at % 2) * 2;
 
-    ct_philox(seed, stream, block + (uint64_t)(at / 2), w);
-    return (double)(((uint64_t)w[half] << 32 | w[half + 1]) >> 11) * 0x1p-53;
+    cti_philox(seed, stream, block + (uint64_t)(at / 2), w);
+    return cti_uniform_of_words(w[half], w[half + 1]);
 }
 
 /* Position at which the running sum of the weights passes u of their total; -1 if there is no

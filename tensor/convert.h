@@ -1,0 +1,94 @@
+/* convert.h - one number as another dtype, for every device. (internal)
+ *
+ * Float to integer truncates; what does not fit gives the smallest or largest value, NaN gives 0.
+ * To bf16, and to f32, rounds once, to nearest even. A device's compiler defines CTI_INLINE as it
+ * must. */
+#ifndef COTANGENT_TENSOR_CONVERT_H
+#define COTANGENT_TENSOR_CONVERT_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifndef CTI_INLINE
+#define CTI_INLINE static inline
+#endif
+
+CTI_INLINE float cti_float_of_bf16(uint16_t half)
+{
+    uint32_t bits = (uint32_t)half << 16;
+    float f;
+
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+/* to nearest even; a NaN stays one */
+CTI_INLINE uint16_t cti_bf16_of(float f)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &f, sizeof bits);
+    if (f != f)
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+/* The float below |v| with its last bit set if anything was lost ("to odd"): rounding that once
+ * more, to fewer bits, is as good as rounding v. */
+CTI_INLINE float cti_float_to_odd(double v)
+{
+    float f = (float)v;
+    uint32_t bits;
+
+    if (v != v || (double)f == v)
+        return f;
+    memcpy(&bits, &f, sizeof bits);
+    if (fabs((double)f) > fabs(v))
+        bits--;
+    bits |= 1;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+CTI_INLINE uint16_t cti_bf16_of_double(double v)
+{
+    return cti_bf16_of(cti_float_to_odd(v));
+}
+
+/* The low half of a large integer only tells whether anything is below the upper half. */
+CTI_INLINE uint16_t cti_bf16_of_i64(int64_t v)
+{
+    uint64_t magnitude = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+
+    if (magnitude >> 48)
+        magnitude = (magnitude & ~(uint64_t)0xffffffff) |
+                    (uint64_t)((magnitude & 0xffffffff) != 0) << 16;
+    return cti_bf16_of_double(v < 0 ? -(double)magnitude : (double)magnitude);
+}
+
+CTI_INLINE int64_t cti_clamp_integer(double v, double low, double high, int64_t most,
+                                     int64_t least)
+{
+    if (v != v)
+        return 0;
+    return v >= high ? most : v <= low ? least : (int64_t)v;
+}
+
+CTI_INLINE int32_t cti_i32_of(double v)
+{
+    return (int32_t)cti_clamp_integer(v, INT32_MIN, INT32_MAX, INT32_MAX, INT32_MIN);
+}
+
+CTI_INLINE int64_t cti_i64_of(double v)
+{
+    return cti_clamp_integer(v, -9223372036854775808.0, 9223372036854775808.0, INT64_MAX,
+                             INT64_MIN);
+}
+
+CTI_INLINE int32_t cti_i32_of_i64(int64_t v)
+{
+    return v > INT32_MAX ? INT32_MAX : v < INT32_MIN ? INT32_MIN : (int32_t)v;
+}
+
+#endif

@@ -1,0 +1,299 @@
+/* elementwise.cu - the ops of tensor/formulas.h as functors, and two kernels for each: over
+ * contiguous arrays, 16 bytes at a time, and over any strides. */
+#include "cuda/cuda.h"
+#include "cuda/walk.h"
+
+/* ---- functors: R f(x, y, z; p, q) ---- */
+
+template <typename T> __device__ inline T cu_sigmoid(T x)
+{
+    T e = exp(x < 0 ? x : -x);
+
+    return (x < 0 ? e : T(1)) / (T(1) + e);
+}
+
+#define M(name) M_##name
+#define K(c) (T(c))
+#define M_exp exp
+#define M_expm1 expm1
+#define M_log log
+#define M_log1p log1p
+#define M_sqrt sqrt
+#define M_sin sin
+#define M_cos cos
+#define M_tanh tanh
+#define M_sigmoid cu_sigmoid
+#define M_erf erf
+#define M_floor floor
+#define M_ceil ceil
+#define M_rint rint
+#define M_pow pow
+
+#define FUNCTOR(type, count, ...)                                                                 \
+    struct type {                                                                                 \
+        static const int inputs = count;                                                          \
+        template <typename R, typename T> static __device__ R at(T x, T y, T z, T p, T q)         \
+        {                                                                                         \
+            (void)y, (void)z, (void)p, (void)q;                                                   \
+            return static_cast<R>(__VA_ARGS__);                                                   \
+        }                                                                                         \
+    };
+#define NUMBER1(name, ...) FUNCTOR(f_##name, 1, __VA_ARGS__)
+#define NUMBER2(name, ...) FUNCTOR(f_##name, 2, __VA_ARGS__)
+#define FLOAT1(name, ...) FUNCTOR(f_##name, 1, __VA_ARGS__)
+#define FLOAT2(name, ...) FUNCTOR(f_##name, 2, __VA_ARGS__)
+#define FLOAT3(name, ...) FUNCTOR(f_##name, 3, __VA_ARGS__)
+#define COMPARE(name, ...) FUNCTOR(f_##name, 2, __VA_ARGS__)
+#define TEST(name, ...) FUNCTOR(f_##name, 1, __VA_ARGS__)
+#define LOGIC1(name, ...) FUNCTOR(f_##name, 1, __VA_ARGS__)
+#define LOGIC2(name, ...) FUNCTOR(f_##name, 2, __VA_ARGS__)
+#define SELECT(name, ...) /* below: its first operand is a bool */
+#include "tensor/formulas.h"
+
+#define NONE(name, ...)
+#define NUMBER1 NONE
+#define NUMBER2 NONE
+#define FLOAT1 NONE
+#define FLOAT2 NONE
+#define FLOAT3 NONE
+#define COMPARE NONE
+#define TEST NONE
+#define LOGIC1 NONE
+#define LOGIC2 NONE
+#define SELECT(name, ...)                                                                         \
+    struct f_##name {                                                                             \
+        static const int inputs = 3;                                                              \
+        template <typename R, typename T>                                                         \
+        static __device__ R at(uint8_t c, T x, T y, T p, T q)                                     \
+        {                                                                                         \
+            (void)p, (void)q;                                                                     \
+            return __VA_ARGS__;                                                                   \
+        }                                                                                         \
+    };
+#include "tensor/formulas.h"
+
+/* ---- kernels: A is the type of the first operand, T of the others, R of the result ---- */
+
+/* One element; what F does not take is not read. */
+template <typename F, typename R, typename A, typename T>
+__device__ inline R apply(const A *x, const T *y, const T *z, T p, T q)
+{
+    return F::template at<R, T>(*x, F::inputs > 1 ? *y : T(0), F::inputs > 2 ? *z : T(0), p, q);
+}
+
+/* Contiguous (step 1) or one element (step 0); V elements at a time. */
+template <typename F, typename R, typename A, typename T, int V>
+__global__ void __launch_bounds__(CU_BLOCK)
+packed(int64_t n, R *out, const A *x, const T *y, const T *z, int64_t sx, int64_t sy, int64_t sz,
+       T p, T q)
+{
+    int64_t packs = n / V, i;
+    int k;
+
+    for (i = cu_thread(); i < packs; i += cu_threads()) {
+        cu_pack<A, V> a = cu_load_pack<V>(x, sx, i);
+        cu_pack<T, V> b = {}, c = {};
+        cu_pack<R, V> o;
+
+        if (F::inputs > 1)
+            b = cu_load_pack<V>(y, sy, i);
+        if (F::inputs > 2)
+            c = cu_load_pack<V>(z, sz, i);
+        for (k = 0; k < V; k++)
+            o.v[k] = F::template at<R, T>(a.v[k], b.v[k], c.v[k], p, q);
+        reinterpret_cast<cu_pack<R, V> *>(out)[i] = o;
+    }
+    i = packs * V + cu_thread();
+    if (i < n)
+        out[i] = apply<F, R, A, T>(x + i * sx, y + i * sy, z + i * sz, p, q);
+}
+
+/* step[0] is out's. */
+template <typename F, typename R, typename A, typename T>
+__global__ void __launch_bounds__(CU_BLOCK)
+strided(cu_walk<4> w, R *out, const A *x, const T *y, const T *z, T p, T q)
+{
+    int64_t i, at[4];
+
+    for (i = cu_thread(); i < w.count; i += cu_threads()) {
+        cu_walk_at(w, i, at);
+        out[at[0]] = apply<F, R, A, T>(x + at[1], y + at[2], z + at[3], p, q);
+    }
+}
+
+/* ---- the choice ---- */
+
+static const char *const slot = "elementwise";
+
+/* What is left of e once its shape is simplified. */
+struct ew_call {
+    const cti_ew *e;
+    cu_walk<4> w;
+    double p, q;
+};
+
+static bool fits_packs(const ew_call *c, size_t out, size_t first, size_t others, int pack)
+{
+    const cu_walk<4> *w = &c->w;
+    int k;
+
+    if (w->rank != 1 || w->step[0][0] != 1 || !cu_aligned(c->e->out, out * (size_t)pack))
+        return false;
+    for (k = 0; k < c->e->inputs; k++) {
+        int64_t step = w->step[k + 1][0];
+        size_t size = k ? others : first;
+
+        if (step != 0 && (step != 1 || !cu_aligned(c->e->in[k], size * (size_t)pack)))
+            return false;
+    }
+    return true;
+}
+
+template <typename F, typename R, typename A, typename T> static void start(const ew_call *c)
+{
+    const int pack = 16 / (sizeof(T) > sizeof(R) ? sizeof(T) : sizeof(R));
+    const int64_t n = c->w.count;
+    R *out = static_cast<R *>(c->e->out);
+    const A *x = static_cast<const A *>(c->e->in[0]);
+    const T *y = static_cast<const T *>(c->e->in[F::inputs > 1 ? 1 : 0]);
+    const T *z = static_cast<const T *>(c->e->in[F::inputs > 2 ? 2 : 0]);
+    T p = static_cast<T>(c->p), q = static_cast<T>(c->q);
+
+    if (fits_packs(c, sizeof(R), sizeof(A), sizeof(T), pack))
+        cu_run(slot, packed<F, R, A, T, pack>, cu_blocks((n + pack - 1) / pack, CU_BLOCK), CU_BLOCK,
+               n, out, x, y, z, c->w.step[1][0], c->w.step[2][0], c->w.step[3][0], p, q);
+    else
+        cu_run(slot, strided<F, R, A, T>, cu_blocks(n, CU_BLOCK), CU_BLOCK, c->w, out, x, y, z, p,
+               q);
+}
+
+/* Of floats: all but the ops of bools. */
+template <typename T> static void start_float(const ew_call *c)
+{
+    switch (c->e->op) {
+#define SAME(name, ...)                                                                           \
+    case CTI_EW_##name:                                                                           \
+        start<f_##name, T, T, T>(c);                                                              \
+        break;
+#define TO_BOOL(name, ...)                                                                        \
+    case CTI_EW_##name:                                                                           \
+        start<f_##name, uint8_t, T, T>(c);                                                        \
+        break;
+#define NUMBER1 SAME
+#define NUMBER2 SAME
+#define FLOAT1 SAME
+#define FLOAT2 SAME
+#define FLOAT3 SAME
+#define COMPARE TO_BOOL
+#define TEST TO_BOOL
+#define LOGIC1 NONE
+#define LOGIC2 NONE
+#define SELECT NONE
+#include "tensor/formulas.h"
+    default:
+        break;
+    }
+}
+
+template <typename T> static void start_integer(const ew_call *c)
+{
+    switch (c->e->op) {
+#define NUMBER1 SAME
+#define NUMBER2 SAME
+#define FLOAT1 NONE
+#define FLOAT2 NONE
+#define FLOAT3 NONE
+#define COMPARE TO_BOOL
+#define TEST NONE
+#define LOGIC1 NONE
+#define LOGIC2 NONE
+#define SELECT NONE
+#include "tensor/formulas.h"
+    default:
+        break;
+    }
+}
+
+static void start_bool(const ew_call *c)
+{
+    typedef uint8_t T;
+
+    switch (c->e->op) {
+#define NUMBER1 NONE
+#define NUMBER2 NONE
+#define FLOAT1 NONE
+#define FLOAT2 NONE
+#define FLOAT3 NONE
+#define COMPARE NONE
+#define TEST NONE
+#define LOGIC1 SAME
+#define LOGIC2 SAME
+#define SELECT NONE
+#include "tensor/formulas.h"
+    default:
+        break;
+    }
+}
+
+/* where moves elements of 1, 2, 4 or 8 bytes */
+static void start_where(const ew_call *c)
+{
+    switch (cu_size_of(c->e->dtype)) {
+    case 1:
+        start<f_where, uint8_t, uint8_t, uint8_t>(c);
+        break;
+    case 2:
+        start<f_where, uint16_t, uint8_t, uint16_t>(c);
+        break;
+    case 4:
+        start<f_where, uint32_t, uint8_t, uint32_t>(c);
+        break;
+    default:
+        start<f_where, uint64_t, uint8_t, uint64_t>(c);
+    }
+}
+
+/* A parameter as an element of dtype: out of its range, the nearest end. */
+static double as_element(double v, ct_dtype dtype)
+{
+    if (dtype == CT_I32)
+        return cti_i32_of(v);
+    if (dtype == CT_I64)
+        return v >= 9223372036854775808.0 ? 9223372036854774784.0
+                                          : static_cast<double>(cti_i64_of(v));
+    return v;
+}
+
+void cu_elementwise(const cti_ew *e)
+{
+    ew_call c = {};
+    int i, k;
+
+    c.e = e;
+    c.p = as_element(e->param[0], e->dtype);
+    c.q = as_element(e->param[1], e->dtype);
+    c.w.rank = e->rank;
+    for (i = 0; i < e->rank; i++) {
+        c.w.dim[i] = e->dim[i];
+        c.w.step[0][i] = e->out_stride[i];
+        for (k = 0; k < e->inputs; k++)
+            c.w.step[k + 1][i] = e->in_stride[k][i];
+        for (; k < 3; k++) /* as out, so as not to keep axes apart */
+            c.w.step[k + 1][i] = e->out_stride[i];
+    }
+    cu_walk_simplify(&c.w);
+    if (c.w.count == 0)
+        return;
+    if (e->op == CTI_EW_where)
+        start_where(&c);
+    else if (e->dtype == CT_F32)
+        start_float<float>(&c);
+    else if (e->dtype == CT_F64)
+        start_float<double>(&c);
+    else if (e->dtype == CT_I32)
+        start_integer<int32_t>(&c);
+    else if (e->dtype == CT_I64)
+        start_integer<int64_t>(&c);
+    else
+        start_bool(&c);
+}

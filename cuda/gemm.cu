@@ -1,0 +1,139 @@
+/* gemm.cu - matrix products by cuBLAS, which is column-major: C^T = B^T A^T, the operands swapped.
+ *
+ * A handle for each device's stream, with a workspace of its own; TF32 is off. */
+#include "cuda/cuda.h"
+#include "cuda/device.h"
+
+#include <cublas_v2.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#define DEVICES 16
+#define WORKSPACE (32u << 20) /* bytes; what cuBLAS asks for on the largest devices */
+
+static const char *const slot = "gemm";
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a handle serves one thread at a time */
+static cublasHandle_t handles[DEVICES];
+
+static bool check_blas(cublasStatus_t status)
+{
+    char what[40];
+
+    if (status == CUBLAS_STATUS_SUCCESS)
+        return true;
+    snprintf(what, sizeof what, "cuBLAS fails (status %d)", (int)status);
+    cu_raise(status == CUBLAS_STATUS_ALLOC_FAILED ? CT_ERR_MEMORY : CT_ERR_DEVICE, slot, what);
+    return false;
+}
+
+/* The workspace is the handle's until the process ends. */
+static bool make_handle(cublasHandle_t *handle)
+{
+    void *workspace = cu_scratch(WORKSPACE, slot);
+
+    if (!workspace)
+        return false;
+    if (!check_blas(cublasCreate(handle))) {
+        cu_scratch_free(workspace);
+        return false;
+    }
+    if (check_blas(cublasSetStream(*handle, cu_stream())) &&
+        check_blas(cublasSetWorkspace(*handle, workspace, WORKSPACE)) &&
+        check_blas(cublasSetMathMode(*handle, CUBLAS_DEFAULT_MATH)))
+        return true;
+    check_blas(cublasDestroy(*handle));
+    cu_scratch_free(workspace);
+    return false;
+}
+
+/* The current device's; NULL with an error. */
+static cublasHandle_t handle_of_device()
+{
+    int device = 0;
+
+    if (!cu_check(cudaGetDevice(&device), slot))
+        return NULL;
+    device %= DEVICES;
+    if (!handles[device] && !make_handle(&handles[device]))
+        handles[device] = NULL;
+    return handles[device];
+}
+
+static cublasStatus_t multiply_f32(cublasHandle_t handle, cublasOperation_t ta,
+                                   cublasOperation_t tb, const cti_gemm *g)
+{
+    const float *a = static_cast<const float *>(g->a), *b = static_cast<const float *>(g->b);
+    float *c = static_cast<float *>(g->c), alpha = (float)g->alpha, beta = (float)g->beta;
+    int m = (int)g->m, n = (int)g->n, k = (int)g->k;
+
+    if (g->batch == 1)
+        return cublasSgemm(handle, tb, ta, n, m, k, &alpha, b, (int)g->ldb, a, (int)g->lda, &beta,
+                           c, (int)g->ldc);
+    return cublasSgemmStridedBatched(handle, tb, ta, n, m, k, &alpha, b, (int)g->ldb, g->b_step, a,
+                                     (int)g->lda, g->a_step, &beta, c, (int)g->ldc, g->c_step,
+                                     (int)g->batch);
+}
+
+static cublasStatus_t multiply_f64(cublasHandle_t handle, cublasOperation_t ta,
+                                   cublasOperation_t tb, const cti_gemm *g)
+{
+    const double *a = static_cast<const double *>(g->a), *b = static_cast<const double *>(g->b);
+    double *c = static_cast<double *>(g->c);
+    int m = (int)g->m, n = (int)g->n, k = (int)g->k;
+
+    if (g->batch == 1)
+        return cublasDgemm(handle, tb, ta, n, m, k, &g->alpha, b, (int)g->ldb, a, (int)g->lda,
+                           &g->beta, c, (int)g->ldc);
+    return cublasDgemmStridedBatched(handle, tb, ta, n, m, k, &g->alpha, b, (int)g->ldb, g->b_step,
+                                     a, (int)g->lda, g->a_step, &g->beta, c, (int)g->ldc,
+                                     g->c_step, (int)g->batch);
+}
+
+/* ---- C = beta C, for k = 0 ---- */
+
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK)
+scale(int64_t batch, int64_t m, int64_t n, int64_t ldc, int64_t c_step, double beta, T *c)
+{
+    int64_t i;
+
+    for (i = cu_thread(); i < batch * m * n; i += cu_threads()) {
+        int64_t row = i, column = cu_split(&row, n), matrix = row;
+        T *at;
+
+        row = cu_split(&matrix, m);
+        at = c + matrix * c_step + row * ldc + column;
+        *at = beta == 0 ? T(0) : static_cast<T>(beta) * *at;
+    }
+}
+
+template <typename T> static void start_scale(const cti_gemm *g)
+{
+    cu_run(slot, scale<T>, cu_blocks(g->batch * g->m * g->n, CU_BLOCK), CU_BLOCK, g->batch, g->m,
+           g->n, g->ldc, g->c_step, g->beta, static_cast<T *>(g->c));
+}
+
+void cu_gemm(const cti_gemm *g)
+{
+    cublasOperation_t ta = g->trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasOperation_t tb = g->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasHandle_t handle;
+
+    if (g->m == 0 || g->n == 0 || g->batch == 0)
+        return;
+    if (g->k == 0) {
+        if (g->dtype == CT_F64)
+            start_scale<double>(g);
+        else
+            start_scale<float>(g);
+        return;
+    }
+    pthread_mutex_lock(&lock);
+    handle = handle_of_device();
+    if (handle) {
+        cu_count_launch();
+        check_blas(g->dtype == CT_F64 ? multiply_f64(handle, ta, tb, g)
+                                      : multiply_f32(handle, ta, tb, g));
+    }
+    pthread_mutex_unlock(&lock);
+}

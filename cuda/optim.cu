@@ -1,0 +1,326 @@
+/* optim.cu - norms and updates of all parameters of a set at once.
+ *
+ * Segments go to kernels as arguments, up to MOST at a time, and are cut into chunks: one for each
+ * block. So nothing is uploaded, and results depend on shapes alone. The rules are those of
+ * tensor/cpu/loops_optim.h. */
+#include "cuda/cuda.h"
+#include "cuda/device.h"
+
+#define MOST 24    /* segments of a launch: kernels take 4 KiB of arguments */
+#define CHUNK 4096 /* elements */
+
+struct table {
+    int count;
+    int64_t chunks;
+    int64_t first[MOST]; /* the number of a segment's first chunk */
+    cti_segment segment[MOST];
+};
+
+/* The segment of a chunk. */
+__device__ inline int segment_of(const table &t, int64_t chunk)
+{
+    int i = t.count - 1;
+
+    while (t.first[i] > chunk)
+        i--;
+    return i;
+}
+
+/* The elements of a chunk that this thread has: from *i to *end by steps of the block's threads. */
+__device__ inline void elements_of(const table &t, int segment, int64_t chunk, int64_t *i,
+                                   int64_t *end)
+{
+    int64_t start = (chunk - t.first[segment]) * CHUNK, n = t.segment[segment].n;
+
+    *i = start + threadIdx.x;
+    *end = start + CHUNK < n ? start + CHUNK : n;
+}
+
+/* Up to MOST segments of dtype from *at on, without those of no elements; *at goes past them. */
+static table next_table(ct_dtype dtype, const cti_segment *segments, int count, int *at)
+{
+    table t = {};
+
+    for (; *at < count && t.count < MOST; ++*at) {
+        const cti_segment *s = &segments[*at];
+
+        if (s->n == 0 || s->dtype != dtype)
+            continue;
+        t.first[t.count] = t.chunks;
+        t.segment[t.count++] = *s;
+        t.chunks += (s->n + CHUNK - 1) / CHUNK;
+    }
+    return t;
+}
+
+/* ---- the sum of squares of all gradients ---- */
+
+struct sum_of_two {
+    static __device__ double combine(double a, double b) { return a + b; }
+};
+
+/* partial (chunks) */
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK) chunk_squares(table t, double *partial)
+{
+    CU_SHARED(double, lane, [CU_BLOCK]);
+    int64_t chunk, i, end;
+
+    for (chunk = blockIdx.x; chunk < t.chunks; chunk += gridDim.x) {
+        int k = segment_of(t, chunk);
+        const T *g = static_cast<const T *>(t.segment[k].grad);
+        double total = 0;
+
+        for (elements_of(t, k, chunk, &i, &end); i < end; i += CU_BLOCK)
+            total += static_cast<double>(g[i]) * static_cast<double>(g[i]);
+        lane[threadIdx.x] = total;
+        cu_combine_lanes<sum_of_two>(lane, CU_BLOCK);
+        if (threadIdx.x == 0)
+            partial[chunk] = lane[0];
+        __syncthreads();
+    }
+}
+
+/* Returns how many chunks there were. */
+template <typename T>
+static int64_t start_squares(ct_dtype dtype, const cti_segment *segments, int count,
+                             double *partial)
+{
+    int64_t chunks = 0;
+    int at = 0;
+
+    while (at < count) {
+        table t = next_table(dtype, segments, count, &at);
+
+        cu_run("norm_squared", chunk_squares<T>, cu_blocks(t.chunks, 1), CU_BLOCK, t,
+               partial + chunks);
+        chunks += t.chunks;
+    }
+    return chunks;
+}
+
+static int64_t chunks_of(const cti_segment *segments, int count)
+{
+    int64_t chunks = 0;
+    int i;
+
+    for (i = 0; i < count; i++)
+        chunks += (segments[i].n + CHUNK - 1) / CHUNK;
+    return chunks;
+}
+
+void cu_norm_squared(const cti_segment *segments, int count, double *out)
+{
+    int64_t chunks = chunks_of(segments, count);
+    double *partial =
+        static_cast<double *>(cu_scratch((size_t)(chunks + 1) * sizeof *partial, "norm_squared"));
+
+    if (!partial)
+        return;
+    start_squares<double>(CT_F64, segments, count,
+                          partial + start_squares<float>(CT_F32, segments, count, partial));
+    cu_reduce(CTI_SUM, CT_F64, 1, chunks, 1, partial, out);
+    cu_scratch_free(partial);
+}
+
+/* ---- clipping ---- */
+
+/* total is the norm squared; becomes what gradients are to be multiplied by. */
+__global__ void __launch_bounds__(32)
+find_scale(double *total, double max_norm, double *norm, unsigned long long *fault, uint32_t ticket)
+{
+    double length = sqrt(*total);
+
+    if (cu_thread() != 0)
+        return;
+    if (norm)
+        *norm = length;
+    if (!isfinite(length))
+        cu_fault(fault, ticket, 0);
+    *total = length > max_norm ? max_norm / length : 1;
+}
+
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK)
+scale_gradients(table t, const double *scale, const unsigned long long *fault)
+{
+    int64_t chunk, i, end;
+
+    if (*fault != CU_NO_FAULT || *scale == 1)
+        return;
+    for (chunk = blockIdx.x; chunk < t.chunks; chunk += gridDim.x) {
+        int k = segment_of(t, chunk);
+        T *g = static_cast<T *>(const_cast<void *>(t.segment[k].grad));
+
+        for (elements_of(t, k, chunk, &i, &end); i < end; i += CU_BLOCK)
+            g[i] *= static_cast<T>(*scale);
+    }
+}
+
+template <typename T>
+static void start_scaling(ct_dtype dtype, const cti_segment *segments, int count,
+                          const double *scale)
+{
+    int at = 0;
+
+    while (at < count) {
+        table t = next_table(dtype, segments, count, &at);
+
+        cu_run("clip_norm", scale_gradients<T>, cu_blocks(t.chunks, 1), CU_BLOCK, t, scale,
+               cu_fault_word());
+    }
+}
+
+ct_status cu_clip_norm(const cti_segment *segments, int count, double max_norm, double *norm,
+                       cti_fault *fault)
+{
+    static const char *const slot = "clip_norm";
+    double *total = static_cast<double *>(cu_scratch(sizeof *total, slot));
+
+    if (!total)
+        return CT_OK;
+    cu_norm_squared(segments, count, total);
+    cu_run(slot, find_scale, 1, 1, total, max_norm, norm, cu_fault_word(), fault->ticket);
+    start_scaling<float>(CT_F32, segments, count, total);
+    start_scaling<double>(CT_F64, segments, count, total);
+    cu_scratch_free(total);
+    return CT_OK;
+}
+
+/* ---- updates: one element of a segment each ---- */
+
+/* State k of element i. */
+template <typename T> __device__ inline T *state(const cti_segment &s, int k, int64_t i)
+{
+    return static_cast<T *>(s.state[k]) + i;
+}
+
+template <typename T> __device__ inline T *value(const cti_segment &s, int64_t i)
+{
+    return static_cast<T *>(s.value) + i;
+}
+
+template <typename T>
+__device__ inline T gradient(const cti_update &u, const cti_segment &s, int64_t i)
+{
+    return static_cast<T>(u.scale) * static_cast<const T *>(s.grad)[i] +
+           static_cast<T>(s.weight_decay) * *value<T>(s, i);
+}
+
+struct sgd {
+    template <typename T>
+    static __device__ void step(const cti_update &u, const cti_segment &s, int64_t i)
+    {
+        T g = gradient<T>(u, s, i), lr = static_cast<T>(s.lr), mu = static_cast<T>(u.momentum);
+        T share = static_cast<T>(s.first ? 1 : 1 - u.dampening), d = g;
+
+        if (s.state[0]) {
+            T *m = state<T>(s, 0, i), next = mu * *m + share * g;
+
+            *m = next;
+            d = u.nesterov ? g + mu * next : next;
+        }
+        *value<T>(s, i) -= lr * d;
+    }
+};
+
+struct adam {
+    template <typename T>
+    static __device__ void step(const cti_update &u, const cti_segment &s, int64_t i)
+    {
+        T g = gradient<T>(u, s, i), *m = state<T>(s, 0, i), *v = state<T>(s, 1, i);
+        T mean = *m + static_cast<T>(1 - u.beta1) * (g - *m);
+        T square = static_cast<T>(u.beta2) * *v + static_cast<T>(1 - u.beta2) * g * g;
+        T top = square, *w = value<T>(s, i);
+
+        *m = mean;
+        *v = square;
+        if (s.state[2]) {
+            T *most = state<T>(s, 2, i);
+
+            top = *most > square ? *most : square;
+            *most = top;
+        }
+        *w = static_cast<T>(s.shrink) * *w -
+             static_cast<T>(s.lr) *
+                 (mean / (sqrt(top) * static_cast<T>(s.root) + static_cast<T>(u.eps)));
+    }
+};
+
+struct rmsprop {
+    template <typename T>
+    static __device__ void step(const cti_update &u, const cti_segment &s, int64_t i)
+    {
+        T g = gradient<T>(u, s, i), *v = state<T>(s, 0, i), b2 = static_cast<T>(1 - u.beta2);
+        T square = static_cast<T>(u.beta2) * *v + b2 * g * g, variance = square, d;
+
+        *v = square;
+        if (s.state[2]) {
+            T *a = state<T>(s, 2, i), mean = *a + b2 * (g - *a);
+
+            *a = mean;
+            variance = square - mean * mean; /* rounding may make it negative */
+            variance = variance < 0 ? T(0) : variance;
+        }
+        d = g / (sqrt(variance) + static_cast<T>(u.eps));
+        if (s.state[1]) {
+            T *b = state<T>(s, 1, i);
+
+            d = static_cast<T>(u.momentum) * *b + d;
+            *b = d;
+        }
+        *value<T>(s, i) -= static_cast<T>(s.lr) * d;
+    }
+};
+
+struct adagrad {
+    template <typename T>
+    static __device__ void step(const cti_update &u, const cti_segment &s, int64_t i)
+    {
+        T g = gradient<T>(u, s, i), *v = state<T>(s, 0, i), square = *v + g * g;
+
+        *v = square;
+        *value<T>(s, i) -= static_cast<T>(s.lr) * (g / (sqrt(square) + static_cast<T>(u.eps)));
+    }
+};
+
+template <typename Rule, typename T>
+__global__ void __launch_bounds__(CU_BLOCK)
+update(cti_update u, table t, const unsigned long long *fault)
+{
+    int64_t chunk, i, end;
+
+    if (*fault != CU_NO_FAULT)
+        return;
+    for (chunk = blockIdx.x; chunk < t.chunks; chunk += gridDim.x) {
+        int k = segment_of(t, chunk);
+
+        for (elements_of(t, k, chunk, &i, &end); i < end; i += CU_BLOCK)
+            Rule::template step<T>(u, t.segment[k], i);
+    }
+}
+
+template <typename T>
+static void start_updates(ct_dtype dtype, const cti_update *u, const cti_segment *segments,
+                          int count)
+{
+    static void (*const kernels[CTI_RULES])(cti_update, table, const unsigned long long *) = {
+        update<sgd, T>, update<adam, T>, update<rmsprop, T>, update<adagrad, T>
+    };
+    int at = 0, i;
+
+    while (at < count) {
+        table t = next_table(dtype, segments, count, &at);
+
+        for (i = 0; i < t.count; i++)
+            t.segment[i].root = 1 / t.segment[i].root; /* kernels multiply */
+        cu_run("update", kernels[u->rule], cu_blocks(t.chunks, 1), CU_BLOCK, *u, t,
+               cu_fault_word());
+    }
+}
+
+void cu_update(const cti_update *u, const cti_segment *segments, int count)
+{
+    start_updates<float>(CT_F32, u, segments, count);
+    start_updates<double>(CT_F64, u, segments, count);
+}

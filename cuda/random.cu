@@ -1,0 +1,192 @@
+/* random.cu - uniforms, normals, dropout and multinomial draws from Philox (tensor/draws.h): a
+ * block of four words each thread. */
+#include "cuda/cuda.h"
+#include "cuda/device.h"
+
+#undef CTI_INLINE
+#define CTI_INLINE static __device__ inline
+#include "tensor/draws.h"
+
+struct generator {
+    uint64_t seed, stream, block;
+};
+
+/* ---- element i of an f32 takes word i, of an f64 words 2 i and 2 i + 1 ---- */
+
+__global__ void __launch_bounds__(CU_BLOCK)
+draw_f32(int64_t n, float *out, bool normal, double a, double b, generator g)
+{
+    int64_t block, k;
+
+    for (block = cu_thread(); block * 4 < n; block += cu_threads()) {
+        uint32_t w[4];
+        float v[4];
+
+        cti_philox(g.seed, g.stream, g.block + (uint64_t)block, w);
+        cti_draw_f32(normal, a, b, w, v);
+        for (k = 0; k < 4; k++)
+            if (block * 4 + k < n)
+                out[block * 4 + k] = v[k];
+    }
+}
+
+__global__ void __launch_bounds__(CU_BLOCK)
+draw_f64(int64_t n, double *out, bool normal, double a, double b, generator g)
+{
+    int64_t block, k;
+
+    for (block = cu_thread(); block * 2 < n; block += cu_threads()) {
+        uint32_t w[4];
+        double v[2];
+
+        cti_philox(g.seed, g.stream, g.block + (uint64_t)block, w);
+        cti_draw_f64(normal, a, b, w, v);
+        for (k = 0; k < 2; k++)
+            if (block * 2 + k < n)
+                out[block * 2 + k] = v[k];
+    }
+}
+
+static void start(const char *slot, bool normal, void *data, ct_dtype dtype, int64_t n, double a,
+                  double b, generator g)
+{
+    if (dtype == CT_F64)
+        cu_run(slot, draw_f64, cu_blocks((n + 1) / 2, CU_BLOCK), CU_BLOCK, n,
+               static_cast<double *>(data), normal, a, b, g);
+    else
+        cu_run(slot, draw_f32, cu_blocks((n + 3) / 4, CU_BLOCK), CU_BLOCK, n,
+               static_cast<float *>(data), normal, a, b, g);
+}
+
+void cu_uniform(void *data, ct_dtype dtype, int64_t n, double low, double high, uint64_t seed,
+                uint64_t stream, uint64_t block)
+{
+    start("uniform", false, data, dtype, n, low, high, { seed, stream, block });
+}
+
+void cu_normal(void *data, ct_dtype dtype, int64_t n, double mean, double std, uint64_t seed,
+               uint64_t stream, uint64_t block)
+{
+    start("normal", true, data, dtype, n, mean, std, { seed, stream, block });
+}
+
+/* ---- dropout: element i takes word i; a word below drops it ---- */
+
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK)
+dropout(int64_t n, uint64_t below, T scale, generator g, const T *in, T *out)
+{
+    int64_t block, k;
+
+    for (block = cu_thread(); block * 4 < n; block += cu_threads()) {
+        uint32_t w[4];
+
+        cti_philox(g.seed, g.stream, g.block + (uint64_t)block, w);
+        for (k = 0; k < 4; k++) {
+            int64_t i = block * 4 + k;
+
+            if (i < n)
+                out[i] = w[k] < below ? T(0) : in[i] * scale;
+        }
+    }
+}
+
+void cu_dropout(ct_dtype dtype, int64_t n, double p, uint64_t seed, uint64_t stream,
+                uint64_t block, const void *in, void *out)
+{
+    generator g = { seed, stream, block };
+    uint64_t below = (uint64_t)(p * 4294967296.0);
+    double scale = 1 / (1 - p);
+    int64_t blocks = cu_blocks((n + 3) / 4, CU_BLOCK);
+
+    if (dtype == CT_F64)
+        cu_run("dropout", dropout<double>, blocks, CU_BLOCK, n, below, scale, g,
+               static_cast<const double *>(in), static_cast<double *>(out));
+    else
+        cu_run("dropout", dropout<float>, blocks, CU_BLOCK, n, below, static_cast<float>(scale), g,
+               static_cast<const float *>(in), static_cast<float *>(out));
+}
+
+/* ---- multinomial: a row each thread, summed in order, so that draws are the CPU's ---- */
+
+struct choice {
+    int64_t rows, n, k;
+    bool replacement;
+};
+
+__device__ inline double total_of(const double *weight, int64_t n)
+{
+    double total = 0;
+    int64_t i;
+
+    for (i = 0; i < n; i++)
+        total += weight[i];
+    return total;
+}
+
+/* Where the running sum of the weights passes `most`; else the last positive one, or -1. */
+__device__ inline int64_t position_of(const double *weight, int64_t n, double most)
+{
+    double sum = 0;
+    int64_t i, last = -1;
+
+    for (i = 0; i < n; i++) {
+        sum += weight[i];
+        if (weight[i] > 0) {
+            last = i;
+            if (sum > most)
+                break;
+        }
+    }
+    return last;
+}
+
+/* Draw number d takes words 2 d and 2 d + 1. */
+__device__ inline double uniform_of_draw(generator g, int64_t d)
+{
+    uint32_t w[4];
+
+    cti_philox(g.seed, g.stream, g.block + (uint64_t)(d / 2), w);
+    return d % 2 ? cti_uniform_of_words(w[2], w[3]) : cti_uniform_of_words(w[0], w[1]);
+}
+
+__global__ void __launch_bounds__(CU_BLOCK)
+multinomial(choice c, double *weights, generator g, int64_t *out, unsigned long long *fault,
+            uint32_t ticket)
+{
+    int64_t row, i, d;
+
+    for (row = cu_thread(); row < c.rows; row += cu_threads()) {
+        double *weight = weights + row * c.n, total = 0;
+        bool good = true;
+
+        for (i = 0; i < c.n; i++)
+            good = good && weight[i] >= 0 && isfinite(weight[i]);
+        for (d = row * c.k; d < row * c.k + c.k; d++) {
+            int64_t at = -1;
+
+            if (!c.replacement || d == row * c.k)
+                total = total_of(weight, c.n);
+            if (good)
+                at = position_of(weight, c.n, CTI_MUL(uniform_of_draw(g, d), total));
+            good = at >= 0;
+            out[d] = good ? at : 0;
+            if (good && !c.replacement)
+                weight[at] = 0;
+        }
+        if (!good)
+            cu_fault(fault, ticket, row);
+    }
+}
+
+ct_status cu_multinomial(int64_t rows, int64_t n, int64_t k, bool replacement, double *weights,
+                         uint64_t seed, uint64_t stream, uint64_t block, int64_t *out,
+                         cti_fault *fault)
+{
+    choice c = { rows, n, k, replacement };
+    generator g = { seed, stream, block };
+
+    cu_run("multinomial", multinomial, cu_blocks(rows, CU_BLOCK), CU_BLOCK, c, weights, g, out,
+           cu_fault_word(), fault->ticket);
+    return CT_OK;
+}

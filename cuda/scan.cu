@@ -1,0 +1,136 @@
+/* scan.cu - running sums along n of (outer, n, inner).
+ *
+ * n is cut into chunks, by shape alone: the sum of each, the running sum of these, then the running
+ * sums within each chunk from there on. f32 adds in double; integers wrap. */
+#include "cuda/cuda.h"
+#include "cuda/device.h"
+
+template <typename T> struct scan_wide {
+    typedef double type;
+};
+template <> struct scan_wide<int32_t> {
+    typedef uint32_t type;
+};
+template <> struct scan_wide<int64_t> {
+    typedef uint64_t type;
+};
+
+struct columns {
+    int64_t outer, n, inner, chunks, length;
+    bool reverse; /* element j of a column is then the one n - 1 - j */
+};
+
+/* The place of element j of column i of outer index o. */
+__device__ inline int64_t place(const columns &c, int64_t o, int64_t j, int64_t i)
+{
+    return (o * c.n + (c.reverse ? c.n - 1 - j : j)) * c.inner + i;
+}
+
+__device__ inline int64_t chunk_end(const columns &c, int64_t chunk)
+{
+    int64_t end = (chunk + 1) * c.length;
+
+    return end < c.n ? end : c.n;
+}
+
+/* sum (outer, chunks, inner) */
+template <typename T, typename W>
+__global__ void __launch_bounds__(CU_BLOCK) chunk_sums(columns c, const T *in, W *sum)
+{
+    int64_t at, j;
+
+    for (at = cu_thread(); at < c.outer * c.chunks * c.inner; at += cu_threads()) {
+        int64_t o = at, i = cu_split(&o, c.inner), chunk = cu_split(&o, c.chunks);
+        W total = 0;
+
+        for (j = chunk * c.length; j < chunk_end(c, chunk); j++)
+            total += static_cast<W>(in[place(c, o, j, i)]);
+        sum[at] = total;
+    }
+}
+
+/* Each sum becomes that of the chunks before. */
+template <typename W>
+__global__ void __launch_bounds__(CU_BLOCK) sums_before(columns c, W *sum)
+{
+    int64_t at, chunk;
+
+    for (at = cu_thread(); at < c.outer * c.inner; at += cu_threads()) {
+        int64_t o = at, i = cu_split(&o, c.inner);
+        W total = 0;
+
+        for (chunk = 0; chunk < c.chunks; chunk++) {
+            W *s = sum + (o * c.chunks + chunk) * c.inner + i, own = *s;
+
+            *s = total;
+            total += own;
+        }
+    }
+}
+
+/* before (outer, chunks, inner), or NULL for one chunk */
+template <typename T, typename W>
+__global__ void __launch_bounds__(CU_BLOCK)
+running_sums(columns c, const T *in, const W *before, T *out)
+{
+    int64_t at, j;
+
+    for (at = cu_thread(); at < c.outer * c.chunks * c.inner; at += cu_threads()) {
+        int64_t o = at, i = cu_split(&o, c.inner), chunk = cu_split(&o, c.chunks);
+        W total = before ? before[at] : W(0);
+
+        for (j = chunk * c.length; j < chunk_end(c, chunk); j++) {
+            int64_t k = place(c, o, j, i);
+
+            total += static_cast<W>(in[k]);
+            out[k] = static_cast<T>(total);
+        }
+    }
+}
+
+#define SHORT 64        /* elements of a chunk, at least */
+#define MANY_SCANS 16384 /* columns that are work enough */
+
+template <typename T> static void start(columns c, const void *data, void *result)
+{
+    typedef typename scan_wide<T>::type W;
+    const T *in = static_cast<const T *>(data);
+    T *out = static_cast<T *>(result);
+    int64_t columns_count = c.outer * c.inner, blocks;
+    W *sum = NULL;
+
+    c.length = c.n;
+    if (c.n > SHORT && columns_count < MANY_SCANS)
+        for (c.length = SHORT; c.length * c.length < c.n;) /* about the root of n */
+            c.length *= 2;
+    c.chunks = (c.n + c.length - 1) / c.length;
+    blocks = cu_blocks(columns_count * c.chunks, CU_BLOCK);
+    if (c.chunks > 1) {
+        sum = static_cast<W *>(
+            cu_scratch((size_t)(columns_count * c.chunks) * sizeof *sum, "cumsum"));
+        if (!sum)
+            return;
+        cu_run("cumsum", chunk_sums<T, W>, blocks, CU_BLOCK, c, in, sum);
+        cu_run("cumsum", sums_before<W>, cu_blocks(columns_count, CU_BLOCK), CU_BLOCK, c, sum);
+    }
+    cu_run("cumsum", running_sums<T, W>, blocks, CU_BLOCK, c, in, sum, out);
+    if (sum)
+        cu_scratch_free(sum);
+}
+
+void cu_cumsum(ct_dtype dtype, bool reverse, int64_t outer, int64_t n, int64_t inner,
+               const void *in, void *out)
+{
+    columns c = { outer, n, inner, 1, n, reverse };
+
+    if (outer == 0 || n == 0 || inner == 0)
+        return;
+    if (dtype == CT_F32)
+        start<float>(c, in, out);
+    else if (dtype == CT_F64)
+        start<double>(c, in, out);
+    else if (dtype == CT_I32)
+        start<int32_t>(c, in, out);
+    else
+        start<int64_t>(c, in, out);
+}

@@ -1,0 +1,361 @@
+/* sequence.cu - whole-sequence recurrent layers: a product and one kernel for each step, a thread
+ * for each row and hidden unit.
+ *
+ * Forward, hw = h W^T (B, G H), then the gates. Backward, the gates give dx (and dhx) of a step,
+ * then dh (B, H), which lives in dh0, becomes dhx W plus what passes the gates by. Rows that have
+ * ended stay as they are. */
+#include "cuda/cuda.h"
+#include "cuda/device.h"
+
+template <typename T> __device__ inline T gate(T x)
+{
+    T e = exp(x < 0 ? x : -x);
+
+    return (x < 0 ? e : T(1)) / (T(1) + e);
+}
+
+/* What a step's kernels know: its arrays, (B, G H) or (B, H); NULL for what is not there. */
+template <typename T> struct moment {
+    int64_t batch, hidden, t;
+    const int64_t *length;
+    const T *bias; /* (G H) */
+    const T *x, *hw;
+    const T *h_before, *c_before;
+    T *h, *c, *gates, *hn;
+    const T *dy;
+    T *dx, *dhx, *dh, *dc;
+};
+
+template <typename T> __device__ inline bool has_ended(const moment<T> &m, int64_t row)
+{
+    return m.length && m.length[row] <= m.t;
+}
+
+/* What gate g of unit i gets from the step's product, and from the input. */
+template <typename T>
+__device__ inline T from_state(const moment<T> &m, int64_t g, int64_t gates, int64_t row, int64_t i)
+{
+    T v = m.hw[(row * gates + g) * m.hidden + i];
+
+    return m.bias ? v + m.bias[g * m.hidden + i] : v;
+}
+
+template <typename T>
+__device__ inline T from_input(const moment<T> &m, int64_t g, int64_t gates, int64_t row, int64_t i)
+{
+    return m.x[(row * gates + g) * m.hidden + i];
+}
+
+/* ---- forward ---- */
+
+struct relu {
+    template <typename T> static __device__ T of(T x) { return x < 0 ? T(0) : x; }
+    template <typename T> static __device__ T back(T d, T y) { return y > 0 ? d : T(0); }
+};
+
+struct hyperbolic {
+    template <typename T> static __device__ T of(T x) { return tanh(x); }
+    template <typename T> static __device__ T back(T d, T y) { return d * (1 - y * y); }
+};
+
+template <typename T, typename F>
+__global__ void __launch_bounds__(CU_BLOCK) rnn_step(moment<T> m)
+{
+    int64_t at;
+
+    for (at = cu_thread(); at < m.batch * m.hidden; at += cu_threads()) {
+        int64_t row = at, i = cu_split(&row, m.hidden);
+
+        m.h[at] = has_ended(m, row)
+                      ? m.h_before[at]
+                      : F::of(from_input(m, 0, 1, row, i) + from_state(m, 0, 1, row, i));
+    }
+}
+
+/* i f g o;  c' = f c + i g;  h' = o tanh(c') */
+template <typename T> __global__ void __launch_bounds__(CU_BLOCK) lstm_step(moment<T> m)
+{
+    int64_t at;
+    int k;
+
+    for (at = cu_thread(); at < m.batch * m.hidden; at += cu_threads()) {
+        int64_t row = at, i = cu_split(&row, m.hidden);
+        T g[4], next;
+
+        if (has_ended(m, row)) {
+            m.h[at] = m.h_before[at];
+            m.c[at] = m.c_before[at];
+            continue;
+        }
+        for (k = 0; k < 4; k++) {
+            g[k] = from_input(m, k, 4, row, i) + from_state(m, k, 4, row, i);
+            g[k] = k == 2 ? tanh(g[k]) : gate(g[k]);
+            if (m.gates)
+                m.gates[(row * 4 + k) * m.hidden + i] = g[k];
+        }
+        next = g[1] * m.c_before[at] + g[0] * g[2];
+        m.c[at] = next;
+        m.h[at] = g[3] * tanh(next);
+    }
+}
+
+/* r z;  n = tanh(x_n + r hx_n);  h' = (1 - z) n + z h */
+template <typename T> __global__ void __launch_bounds__(CU_BLOCK) gru_step(moment<T> m)
+{
+    int64_t at;
+
+    for (at = cu_thread(); at < m.batch * m.hidden; at += cu_threads()) {
+        int64_t row = at, i = cu_split(&row, m.hidden);
+        T reset, update, carry, fresh;
+
+        if (has_ended(m, row)) {
+            m.h[at] = m.h_before[at];
+            continue;
+        }
+        reset = gate(from_input(m, 0, 3, row, i) + from_state(m, 0, 3, row, i));
+        update = gate(from_input(m, 1, 3, row, i) + from_state(m, 1, 3, row, i));
+        carry = from_state(m, 2, 3, row, i);
+        fresh = tanh(from_input(m, 2, 3, row, i) + reset * carry);
+        if (m.gates) {
+            T *g = m.gates + row * 3 * m.hidden + i;
+
+            g[0] = reset;
+            g[m.hidden] = update;
+            g[2 * m.hidden] = fresh;
+        }
+        if (m.hn)
+            m.hn[at] = carry;
+        m.h[at] = (1 - update) * fresh + update * m.h_before[at];
+    }
+}
+
+/* ---- backward ---- */
+
+/* What comes to h after the step. */
+template <typename T> __device__ inline T incoming(const moment<T> &m, int64_t at)
+{
+    return m.dy ? m.dy[at] + m.dh[at] : m.dh[at];
+}
+
+/* A row that has ended: nothing for the gates, and what came goes on. */
+template <typename T>
+__device__ inline void pass_by(const moment<T> &m, int gates, int64_t row, int64_t i)
+{
+    int64_t at = row * m.hidden + i;
+    int k;
+
+    for (k = 0; k < gates; k++) {
+        m.dx[(row * gates + k) * m.hidden + i] = 0;
+        if (m.dhx)
+            m.dhx[(row * gates + k) * m.hidden + i] = 0;
+    }
+    m.dh[at] = incoming(m, at);
+}
+
+template <typename T, typename F>
+__global__ void __launch_bounds__(CU_BLOCK) rnn_back(moment<T> m)
+{
+    int64_t at;
+
+    for (at = cu_thread(); at < m.batch * m.hidden; at += cu_threads()) {
+        int64_t row = at, i = cu_split(&row, m.hidden);
+
+        if (has_ended(m, row)) {
+            pass_by(m, 1, row, i);
+            continue;
+        }
+        m.dx[at] = F::back(incoming(m, at), m.h[at]);
+        m.dh[at] = 0;
+    }
+}
+
+template <typename T> __global__ void __launch_bounds__(CU_BLOCK) lstm_back(moment<T> m)
+{
+    int64_t at;
+
+    for (at = cu_thread(); at < m.batch * m.hidden; at += cu_threads()) {
+        int64_t row = at, i = cu_split(&row, m.hidden), first = row * 4 * m.hidden + i;
+        T in, forget, cell, out, d, t, dcell;
+
+        if (has_ended(m, row)) {
+            pass_by(m, 4, row, i);
+            continue;
+        }
+        in = m.gates[first];
+        forget = m.gates[first + m.hidden];
+        cell = m.gates[first + 2 * m.hidden];
+        out = m.gates[first + 3 * m.hidden];
+        d = incoming(m, at);
+        t = tanh(m.c[at]);
+        dcell = m.dc[at] + d * out * (1 - t * t);
+        m.dx[first] = dcell * cell * in * (1 - in);
+        m.dx[first + m.hidden] = dcell * m.c_before[at] * forget * (1 - forget);
+        m.dx[first + 2 * m.hidden] = dcell * in * (1 - cell * cell);
+        m.dx[first + 3 * m.hidden] = d * t * out * (1 - out);
+        m.dc[at] = dcell * forget;
+        m.dh[at] = 0;
+    }
+}
+
+template <typename T> __global__ void __launch_bounds__(CU_BLOCK) gru_back(moment<T> m)
+{
+    int64_t at;
+
+    for (at = cu_thread(); at < m.batch * m.hidden; at += cu_threads()) {
+        int64_t row = at, i = cu_split(&row, m.hidden), first = row * 3 * m.hidden + i;
+        T reset, update, fresh, d, dn, dz, dr;
+
+        if (has_ended(m, row)) {
+            pass_by(m, 3, row, i);
+            continue;
+        }
+        reset = m.gates[first];
+        update = m.gates[first + m.hidden];
+        fresh = m.gates[first + 2 * m.hidden];
+        d = incoming(m, at);
+        dn = d * (1 - update) * (1 - fresh * fresh);
+        dz = d * (m.h_before[at] - fresh) * update * (1 - update);
+        dr = dn * m.hn[at] * reset * (1 - reset);
+        m.dx[first] = m.dhx[first] = dr;
+        m.dx[first + m.hidden] = m.dhx[first + m.hidden] = dz;
+        m.dx[first + 2 * m.hidden] = dn;
+        m.dhx[first + 2 * m.hidden] = dn * reset;
+        m.dh[at] = d * update;
+    }
+}
+
+/* ---- the steps ---- */
+
+/* Step t of an array (T or T + 1, B, width); NULL stays NULL. */
+template <typename T>
+static T *at(const cti_sequence *s, const void *array, int64_t t, int64_t width)
+{
+    return array ? static_cast<T *>(const_cast<void *>(array)) + t * s->batch * width : NULL;
+}
+
+template <typename T> static moment<T> moment_of(const cti_sequence *s, int64_t t)
+{
+    int64_t n = s->hidden, width = cti_gates_of(s->kind) * n;
+    int64_t before = s->reverse ? t + 1 : t, after = s->reverse ? t : t + 1;
+    moment<T> m = {};
+
+    m.batch = s->batch;
+    m.hidden = n;
+    m.t = t;
+    m.length = s->length;
+    m.bias = at<T>(s, s->bias, 0, width);
+    m.x = at<T>(s, s->x, t, width);
+    m.hw = at<T>(s, s->scratch, 0, width);
+    m.h_before = at<T>(s, s->h, before, n);
+    m.c_before = at<T>(s, s->c, before, n);
+    m.h = at<T>(s, s->h, after, n);
+    m.c = at<T>(s, s->c, after, n);
+    m.gates = at<T>(s, s->gates, t, width);
+    m.hn = at<T>(s, s->hn, t, n);
+    m.dy = at<T>(s, s->dy, t, n);
+    m.dx = at<T>(s, s->dx, t, width);
+    m.dhx = s->kind == CTI_CELL_GRU ? at<T>(s, s->dhx, t, width) : NULL;
+    m.dh = at<T>(s, s->dh0, 0, n);
+    m.dc = at<T>(s, s->dc0, 0, n);
+    return m;
+}
+
+/* c (B, width) = a (B, k) times W or W^T, plus beta c */
+static void multiply(const cti_sequence *s, const void *a, bool transposed, double beta, void *c)
+{
+    int64_t width = cti_gates_of(s->kind) * s->hidden, n = s->hidden;
+    cti_gemm g = {};
+
+    g.dtype = s->dtype;
+    g.trans_b = transposed;
+    g.m = s->batch;
+    g.n = transposed ? width : n;
+    g.k = transposed ? n : width;
+    g.batch = 1;
+    g.alpha = 1;
+    g.beta = beta;
+    g.a = a;
+    g.b = s->w;
+    g.c = c;
+    g.lda = g.k;
+    g.ldb = n;
+    g.ldc = g.n;
+    cu_gemm(&g);
+}
+
+template <typename T> static void run(const char *slot, void (*kernel)(moment<T>), moment<T> m)
+{
+    cu_run(slot, kernel, cu_blocks(m.batch * m.hidden, CU_BLOCK), CU_BLOCK, m);
+}
+
+template <typename T> static void forward(const cti_sequence *s)
+{
+    static const char *const slot = "sequence";
+    int64_t k;
+
+    for (k = 0; k < s->steps; k++) {
+        moment<T> m = moment_of<T>(s, s->reverse ? s->steps - 1 - k : k);
+
+        multiply(s, m.h_before, true, 0, s->scratch);
+        if (s->kind == CTI_CELL_LSTM)
+            run(slot, lstm_step<T>, m);
+        else if (s->kind == CTI_CELL_GRU)
+            run(slot, gru_step<T>, m);
+        else if (s->kind == CTI_CELL_RELU)
+            run(slot, rnn_step<T, relu>, m);
+        else
+            run(slot, rnn_step<T, hyperbolic>, m);
+    }
+}
+
+void cu_sequence(const cti_sequence *s)
+{
+    if (s->dtype == CT_F64)
+        forward<double>(s);
+    else
+        forward<float>(s);
+}
+
+/* to (B, H) = from, or zeros */
+static void begin(const cti_sequence *s, void *to, const void *from)
+{
+    const int64_t dim[1] = { s->batch * s->hidden };
+    cti_array dst = { to, s->dtype, { 1 } }, src = { const_cast<void *>(from), s->dtype, { 1 } };
+
+    if (from)
+        cu_copy(1, dim, &dst, &src);
+    else
+        cu_fill(to, s->dtype, dim[0], 0);
+}
+
+template <typename T> static void backward(const cti_sequence *s)
+{
+    static const char *const slot = "sequence_backward";
+    double beta = s->kind == CTI_CELL_GRU || s->length ? 1 : 0; /* else dh is 0 */
+    int64_t k;
+
+    begin(s, s->dh0, s->dh_last);
+    if (s->dc0)
+        begin(s, s->dc0, s->dc_last);
+    for (k = s->steps - 1; k >= 0; k--) {
+        moment<T> m = moment_of<T>(s, s->reverse ? s->steps - 1 - k : k);
+
+        if (s->kind == CTI_CELL_LSTM)
+            run(slot, lstm_back<T>, m);
+        else if (s->kind == CTI_CELL_GRU)
+            run(slot, gru_back<T>, m);
+        else if (s->kind == CTI_CELL_RELU)
+            run(slot, rnn_back<T, relu>, m);
+        else
+            run(slot, rnn_back<T, hyperbolic>, m);
+        multiply(s, m.dhx ? m.dhx : m.dx, false, beta, m.dh);
+    }
+}
+
+void cu_sequence_backward(const cti_sequence *s)
+{
+    if (s->dtype == CT_F64)
+        backward<double>(s);
+    else
+        backward<float>(s);
+}

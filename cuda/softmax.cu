@@ -1,0 +1,220 @@
+/* softmax.cu - softmax, log-softmax and cross-entropy of rows (rows, n).
+ *
+ * A row has `lanes` lanes of a block, by n alone; a short one has one thread, which never waits. */
+#include "cuda/cuda.h"
+#include "cuda/device.h"
+
+/* ---- what lanes do together ---- */
+
+struct row_max { /* a NaN is the greatest */
+    template <typename T> static __device__ T combine(T a, T b) { return cu_after(b, a) ? b : a; }
+};
+
+struct row_sum {
+    static __device__ double combine(double a, double b) { return a + b; }
+};
+
+/* value of all lanes of this thread's row, which all get. room: one for each thread. */
+template <typename R, typename T> __device__ inline T of_row(T value, int lanes, T *room)
+{
+    if (lanes == 1)
+        return value;
+    room[threadIdx.x] = value;
+    cu_combine_lanes<R>(room, lanes);
+    value = room[threadIdx.x / lanes * lanes];
+    __syncthreads(); /* before room is used again */
+    return value;
+}
+
+/* The greatest of a row x of n, of which this lane has every lanes-th element; -inf of none. */
+template <typename T>
+__device__ inline T row_greatest(const T *x, int64_t n, int lane, int lanes, T *room)
+{
+    T most = -INFINITY;
+    int64_t j;
+
+    for (j = lane; j < n; j += lanes)
+        most = row_max::combine(most, x[j]);
+    return of_row<row_max>(most, lanes, room);
+}
+
+/* The sum of exp(x - most). */
+template <typename T>
+__device__ inline double row_exponentials(const T *x, T most, int64_t n, int lane, int lanes,
+                                          double *room)
+{
+    double total = 0;
+    int64_t j;
+
+    for (j = lane; j < n; j += lanes)
+        total += static_cast<double>(exp(x[j] - most));
+    return of_row<row_sum>(total, lanes, room);
+}
+
+/* ---- softmax: exp(x - most) / total; its logarithm: (x - most) - log(total) ---- */
+
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK)
+softmax(bool logarithm, int64_t rows, int64_t n, int lanes, const T *in, T *out)
+{
+    CU_SHARED(T, values, [CU_BLOCK]);
+    CU_SHARED(double, totals, [CU_BLOCK]);
+    int lane = threadIdx.x % lanes, per_block = CU_BLOCK / lanes;
+    int64_t first = (int64_t)blockIdx.x * per_block, row, j;
+
+    for (; first < rows; first += (int64_t)gridDim.x * per_block) {
+        row = first + threadIdx.x / lanes;
+        int64_t length = row < rows ? n : 0; /* threads without a row wait with the others */
+        const T *x = in + row * n;
+        T *y = out + row * n;
+        T most = row_greatest(x, length, lane, lanes, values);
+        T total = static_cast<T>(row_exponentials(x, most, length, lane, lanes, totals));
+        T log_total = logarithm ? log(total) : T(0);
+
+        for (j = lane; j < length; j += lanes)
+            y[j] = logarithm ? (x[j] - most) - log_total : exp(x[j] - most) / total;
+    }
+}
+
+static int lanes_of(int64_t n)
+{
+    int lanes = 1;
+
+    if (n > 32)
+        while (lanes < CU_BLOCK && (int64_t)lanes * 16 < n)
+            lanes *= 2;
+    return lanes;
+}
+
+template <typename T>
+static void start_softmax(bool logarithm, int64_t rows, int64_t n, const void *in, void *out)
+{
+    int lanes = lanes_of(n);
+
+    cu_run("softmax", softmax<T>, cu_blocks(rows, CU_BLOCK / lanes), CU_BLOCK, logarithm, rows, n,
+           lanes, static_cast<const T *>(in), static_cast<T *>(out));
+}
+
+void cu_softmax(ct_dtype dtype, bool logarithm, int64_t rows, int64_t n, const void *in, void *out)
+{
+    if (n == 0)
+        return;
+    if (dtype == CT_F64)
+        start_softmax<double>(logarithm, rows, n, in, out);
+    else
+        start_softmax<float>(logarithm, rows, n, in, out);
+}
+
+/* ---- cross-entropy: loss = lse - (1 - s) x[target] - s mean(x), s being the smoothing ---- */
+
+struct targets {
+    const void *index;
+    ct_dtype dtype;
+    int64_t ignore;
+    double smoothing;
+};
+
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK)
+cross_entropy(int64_t rows, int64_t n, int lanes, const T *in, targets t, T *loss, T *lse,
+              unsigned long long *fault, uint32_t ticket)
+{
+    CU_SHARED(T, values, [CU_BLOCK]);
+    CU_SHARED(double, totals, [CU_BLOCK]);
+    int lane = threadIdx.x % lanes, per_block = CU_BLOCK / lanes;
+    int64_t first = (int64_t)blockIdx.x * per_block, row, j;
+
+    for (; first < rows; first += (int64_t)gridDim.x * per_block) {
+        row = first + threadIdx.x / lanes;
+        int64_t length = row < rows ? n : 0;
+        const T *x = in + row * n;
+        T most = row_greatest(x, length, lane, lanes, values);
+        double total = row_exponentials(x, most, length, lane, lanes, totals), mean = 0, l;
+
+        if (t.smoothing != 0) {
+            for (j = lane; j < length; j += lanes)
+                mean += static_cast<double>(x[j]);
+            mean = of_row<row_sum>(mean, lanes, totals) / static_cast<double>(n);
+        }
+        if (lane != 0 || row >= rows)
+            continue;
+        l = isinf(most) ? static_cast<double>(most) : static_cast<double>(most) + log(total);
+        lse[row] = static_cast<T>(l);
+        j = cu_index_at(t.index, t.dtype, row);
+        if (j != t.ignore && (j < 0 || j >= n)) {
+            cu_fault(fault, ticket, row);
+            j = t.ignore;
+        }
+        loss[row] = j == t.ignore
+                        ? T(0)
+                        : static_cast<T>(l - (1 - t.smoothing) * static_cast<double>(x[j]) -
+                                         t.smoothing * mean);
+    }
+}
+
+template <typename T>
+static void start_cross_entropy(int64_t rows, int64_t n, const void *in, const targets *t,
+                                void *loss, void *lse, uint32_t ticket)
+{
+    int lanes = lanes_of(n);
+
+    cu_run("cross_entropy", cross_entropy<T>, cu_blocks(rows, CU_BLOCK / lanes), CU_BLOCK, rows, n,
+           lanes, static_cast<const T *>(in), *t, static_cast<T *>(loss), static_cast<T *>(lse),
+           cu_fault_word(), ticket);
+}
+
+ct_status cu_cross_entropy(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
+                           const void *in, const void *target, int64_t ignore, double smoothing,
+                           void *loss, void *lse, cti_fault *fault)
+{
+    targets t = { target, index_dtype, ignore, smoothing };
+
+    if (dtype == CT_F64)
+        start_cross_entropy<double>(rows, n, in, &t, loss, lse, fault->ticket);
+    else
+        start_cross_entropy<float>(rows, n, in, &t, loss, lse, fault->ticket);
+    return CT_OK;
+}
+
+/* ---- its derivative: din = dloss (softmax - smoothed target), an element a thread ---- */
+
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK)
+cross_entropy_backward(int64_t rows, int64_t n, const T *in, targets t, const T *lse,
+                       const T *dloss, int64_t dloss_step, T *din)
+{
+    T shift = static_cast<T>(t.smoothing / static_cast<double>(n));
+    int64_t i;
+
+    for (i = cu_thread(); i < rows * n; i += cu_threads()) {
+        int64_t row = i, j = cu_split(&row, n), k = cu_index_at(t.index, t.dtype, row);
+        T g = dloss[row * dloss_step], d = g * (exp(in[i] - lse[row]) - shift);
+
+        if (j == k)
+            d = static_cast<T>(static_cast<double>(d) -
+                               static_cast<double>(g) * (1 - t.smoothing));
+        din[i] = k == t.ignore ? T(0) : d;
+    }
+}
+
+template <typename T>
+static void start_backward(int64_t rows, int64_t n, const void *in, const targets *t,
+                           const void *lse, const void *dloss, int64_t dloss_step, void *din)
+{
+    cu_run("cross_entropy_backward", cross_entropy_backward<T>, cu_blocks(rows * n, CU_BLOCK),
+           CU_BLOCK, rows, n, static_cast<const T *>(in), *t, static_cast<const T *>(lse),
+           static_cast<const T *>(dloss), dloss_step, static_cast<T *>(din));
+}
+
+void cu_cross_entropy_backward(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
+                               const void *in, const void *target, int64_t ignore,
+                               double smoothing, const void *lse, const void *dloss,
+                               int64_t dloss_step, void *din)
+{
+    targets t = { target, index_dtype, ignore, smoothing };
+
+    if (dtype == CT_F64)
+        start_backward<double>(rows, n, in, &t, lse, dloss, dloss_step, din);
+    else
+        start_backward<float>(rows, n, in, &t, lse, dloss, dloss_step, din);
+}

@@ -1,0 +1,147 @@
+/* sort.cu - the order of the first k of each row of n, stable: first within tiles, then merging
+ * pairs of runs, of which no more than k elements are kept.
+ *
+ * Every element finds its place in the merged run by itself, by a binary search in the other run,
+ * so that no thread waits for another. */
+#include "cuda/cuda.h"
+#include "cuda/device.h"
+
+#define TILE 32
+
+struct rows {
+    int64_t count, n;
+    bool descending;
+};
+
+/* Whether p stands before q, if q came first. A NaN is the greatest. */
+template <typename T> __device__ inline bool before(bool descending, T p, T q)
+{
+    return descending ? cu_after(p, q) : cu_after(q, p);
+}
+
+/* Runs of a row: run number r has the first of up to span elements from r span on, `kept` of them
+ * at most; they stand at r kept. */
+struct runs {
+    int64_t span, kept;
+    int64_t stride; /* from row to row */
+};
+
+__device__ inline int64_t run_length(const runs &u, int64_t n, int64_t run)
+{
+    int64_t left = n - run * u.span;
+
+    left = left < u.span ? left : u.span;
+    return left < 0 ? 0 : left < u.kept ? left : u.kept;
+}
+
+/* The place of each element among the TILE around it. */
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK)
+sort_tiles(rows s, const T *in, runs to, int64_t *order)
+{
+    int64_t i;
+
+    for (i = cu_thread(); i < s.count * s.n; i += cu_threads()) {
+        int64_t row = i, at = cu_split(&row, s.n), first = at / TILE * TILE, j, place = 0;
+        int64_t end = first + TILE < s.n ? first + TILE : s.n;
+        const T *x = in + row * s.n;
+
+        for (j = first; j < at; j++)
+            place += !before(s.descending, x[at], x[j]);
+        for (j = at + 1; j < end; j++)
+            place += before(s.descending, x[j], x[at]);
+        if (place < to.kept)
+            order[row * to.stride + first / TILE * to.kept + place] = at;
+    }
+}
+
+/* How many of a sorted run stand before v; among equals the left run's stand first. */
+template <typename T>
+__device__ inline int64_t count_before(bool descending, const T *x, const int64_t *run,
+                                       int64_t length, bool run_is_left, T v)
+{
+    int64_t low = 0, high = length;
+
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        T w = x[run[middle]];
+        bool stands = run_is_left ? !before(descending, v, w) : before(descending, w, v);
+
+        if (stands)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Runs 2 r and 2 r + 1 become run r. */
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK)
+merge_runs(rows s, const T *in, runs from, const int64_t *order, runs to, int64_t *merged)
+{
+    int64_t per_row = (s.n + from.span - 1) / from.span * from.kept, i;
+
+    for (i = cu_thread(); i < s.count * per_row; i += cu_threads()) {
+        int64_t row = i, at = cu_split(&row, per_row), run = at, place = cu_split(&run, from.kept);
+        int64_t other = run ^ 1;
+        const int64_t *mine = order + row * from.stride;
+        const T *x = in + row * s.n;
+
+        if (place >= run_length(from, s.n, run))
+            continue;
+        at = mine[run * from.kept + place];
+        place += count_before(s.descending, x, mine + other * from.kept,
+                              run_length(from, s.n, other), other < run, x[at]);
+        if (place < to.kept)
+            merged[row * to.stride + run / 2 * to.kept + place] = at;
+    }
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* scratch has two halves, (rows, n) each; the last pass writes to order. */
+template <typename T>
+static void start(const rows *s, int64_t k, const void *data, int64_t *order, int64_t *scratch)
+{
+    const T *in = static_cast<const T *>(data);
+    int64_t *half[2] = { scratch, scratch + s->count * s->n }, *at;
+    runs now = { TILE, least(TILE, k), s->n <= TILE ? k : s->n }, next;
+    int pass;
+
+    at = s->n <= TILE ? order : half[0];
+    cu_run("sort", sort_tiles<T>, cu_blocks(s->count * s->n, CU_BLOCK), CU_BLOCK, *s, in, now, at);
+    for (pass = 1; now.span < s->n; pass++) {
+        int64_t runs_left = (s->n + now.span - 1) / now.span, *to = half[pass % 2];
+
+        next = { now.span * 2, least(now.span * 2, k), s->n };
+        if (next.span >= s->n) {
+            next.stride = k;
+            to = order;
+        }
+        cu_run("sort", merge_runs<T>, cu_blocks(s->count * runs_left * now.kept, CU_BLOCK),
+               CU_BLOCK, *s, in, now, at, next, to);
+        now = next;
+        at = to;
+    }
+}
+
+void cu_sort(ct_dtype dtype, bool descending, int64_t count, int64_t n, int64_t k, const void *in,
+             int64_t *order, int64_t *scratch)
+{
+    rows s = { count, n, descending };
+
+    if (k == 0 || count == 0)
+        return;
+    if (dtype == CT_F32)
+        start<float>(&s, k, in, order, scratch);
+    else if (dtype == CT_F64)
+        start<double>(&s, k, in, order, scratch);
+    else if (dtype == CT_I32)
+        start<int32_t>(&s, k, in, order, scratch);
+    else
+        start<int64_t>(&s, k, in, order, scratch);
+}

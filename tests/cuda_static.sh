@@ -1,0 +1,114 @@
+#!/bin/sh
+# cuda_static.sh - what can be said of the CUDA kernels without a GPU: they keep to the launch header
+# and to launch bounds; nvcc warns of nothing; no kernel spills, none has more registers than a
+# multiprocessor or more static shared memory than 48 KiB for its block.
+#
+# Compiles for one architecture, $COTANGENT_CUDA_ARCH (sm_80).
+
+LC_ALL=C
+export LC_ALL
+srcdir=${srcdir:-.}
+arch=${COTANGENT_CUDA_ARCH:-sm_80}
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+
+# Prints a line for each fault in the source of the files given. A kernel's bounds stand on the line
+# of __global__ or on the next.
+source_faults()
+{
+    awk '
+    FNR == 1 { want = 0 }
+    {
+        code = $0
+        sub(/\/\/.*/, "", code)
+        gsub(/"[^"]*"/, "", code)
+        if (code ~ /^[ ]*\/?\*/)
+            next
+        if (code ~ /<<<|[^_]__shared__|^__shared__|cudaMallocManaged|cooperative_groups|tex[12]D/ ||
+            code ~ /[^_a-z]asm[^_a-z]|cudaStreamPerThread|cudaStreamLegacy|__expf|__logf|__sinf/)
+            print FILENAME ":" FNR ": not by the launch header: " $0
+        if (want && code !~ /__launch_bounds__/)
+            print FILENAME ":" FNR ": a kernel without launch bounds"
+        want = code ~ /__global__/ && code !~ /__launch_bounds__/
+    }' "$@"
+}
+
+# Of nvcc -Xptxas -v ($1) and PTX ($2): a line for each kernel that asks for too much.
+resource_faults()
+{
+    awk '
+    FNR == NR {
+        if (/\.entry/) { name = $0; sub(/.*\.entry */, "", name); sub(/[ (].*/, "", name) }
+        if (/\.maxntid/) { block[name] = $2 + 0 }
+        next
+    }
+    /Compiling entry function/ { name = $0; sub(/^[^\047]*\047/, "", name); sub(/\047.*/, "", name) }
+    /bytes spill stores/ && !/ 0 bytes spill stores, 0 bytes spill loads/ {
+        print name ": spills: " $0
+    }
+    /Used [0-9]+ registers/ {
+        registers = $0; sub(/.*Used /, "", registers); sub(/ .*/, "", registers)
+        shared = 0
+        if (match($0, /[0-9]+ bytes smem/))
+            shared = substr($0, RSTART) + 0
+        if (!(block[name] > 0))
+            print name ": no launch bounds in its PTX"
+        else if (registers * block[name] > 65536)
+            print name ": " registers " registers for each of " block[name] " threads"
+        if (shared > 49152)
+            print name ": " shared " bytes of static shared memory"
+        kernels++
+    }
+    END { if (!kernels) print "no kernel found" }' "$2" "$1"
+}
+
+# The checks themselves must find what is wrong.
+cat > "$work/wrong.cu" <<'END'
+__global__ void unbounded(float *p)
+{
+    __shared__ float s[2];
+}
+void start() { unbounded<<<1, 2>>>(0); }
+END
+if [ "$(source_faults "$work/wrong.cu" | wc -l)" -ne 3 ]; then
+    echo "cuda_static.sh: its own checks of the source fail"
+    exit 1
+fi
+printf '.entry a(\n.maxntid 256, 1, 1\n.entry b(\n.maxntid 256, 1, 1\n' > "$work/wrong.ptx"
+cat > "$work/wrong.log" <<'END'
+ptxas info    : Compiling entry function 'a' for 'sm_80'
+    8 bytes stack frame, 8 bytes spill stores, 8 bytes spill loads
+ptxas info    : Used 257 registers, used 0 barriers, 49153 bytes smem
+ptxas info    : Compiling entry function 'c' for 'sm_80'
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 20 registers, used 0 barriers
+END
+if [ "$(resource_faults "$work/wrong.log" "$work/wrong.ptx" | wc -l)" -ne 4 ]; then
+    echo "cuda_static.sh: its own checks of resources fail"
+    exit 1
+fi
+
+source_faults "$srcdir"/cuda/*.cu "$srcdir"/cuda/device.h "$srcdir"/cuda/walk.h > "$work/faults"
+
+nvcc=${NVCC:-nvcc}
+if ! command -v $nvcc > "$work/where" 2>&1; then
+    nvcc=${CUDA_HOME:-/usr/local/cuda}/bin/nvcc
+fi
+if ! command -v $nvcc > "$work/where" 2>&1; then
+    cat "$work/faults"
+    [ -s "$work/faults" ] && exit 1
+    echo "cuda_static.sh: no nvcc, so only the source was checked"
+    exit 77
+fi
+for file in "$srcdir"/cuda/*.cu; do
+    name=$(basename "$file" .cu)
+    mkdir "$work/$name" &&
+    $nvcc -std=c++17 -arch="$arch" -Werror all-warnings -Xptxas -v -I. -Iinclude -I"$srcdir" \
+        --keep --keep-dir "$work/$name" -cubin -o "$work/$name.cubin" "$file" \
+        > "$work/$name.log" 2>&1 || { echo "$file: does not compile" >> "$work/faults"
+                                      cat "$work/$name.log" >> "$work/faults"; }
+    grep -q '__global__' "$file" &&
+        resource_faults "$work/$name.log" "$work/$name/$name.ptx" >> "$work/faults"
+done
+cat "$work/faults"
+[ ! -s "$work/faults" ]

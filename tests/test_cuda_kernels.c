@@ -1,0 +1,1196 @@
+/* test_cuda_kernels.c - every slot of a GPU's table against the CPU's: one table of cases, each run on
+ * both, and what comes out compared.
+ *
+ * Sizes around those of warps and blocks, buffers of exactly the bytes needed, strided, broadcast and
+ * misaligned operands. The device is cuda-emu, or that of COTANGENT_TEST_DEVICE. */
+#include "tests/harness.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cotangent/tensor/device.h>
+
+#include "tensor/backend.h"
+
+/* ---- numbers of a case, the same for both devices ---- */
+
+typedef struct rng {
+    uint64_t at;
+} rng;
+
+static uint64_t draw_bits(rng *r)
+{
+    uint32_t w[4];
+
+    ct_philox(7, 0, r->at++, w);
+    return (uint64_t)w[0] << 32 | w[1];
+}
+
+static int64_t draw_below(rng *r, int64_t n)
+{
+    return n > 0 ? (int64_t)(draw_bits(r) % (uint64_t)n) : 0;
+}
+
+static double draw_real(rng *r) /* in (-3, 3) */
+{
+    return ((double)(draw_bits(r) >> 11) * 0x1p-53 - 0.5) * 6;
+}
+
+static size_t size_of(ct_dtype dtype)
+{
+    return ct_dtype_size(dtype);
+}
+
+static void store(void *p, int64_t i, ct_dtype dtype, double v)
+{
+    switch (dtype) {
+    case CT_F32: ((float *)p)[i] = (float)v; break;
+    case CT_F64: ((double *)p)[i] = v; break;
+    case CT_I32: ((int32_t *)p)[i] = (int32_t)v; break;
+    case CT_I64: ((int64_t *)p)[i] = (int64_t)v; break;
+    case CT_BOOL: ((uint8_t *)p)[i] = v > 0; break;
+    case CT_BF16: {
+        float f = (float)v;
+        uint32_t bits;
+
+        memcpy(&bits, &f, sizeof bits);
+        ((uint16_t *)p)[i] = (uint16_t)(bits >> 16);
+        break;
+    }
+    }
+}
+
+static double load(const void *p, int64_t i, ct_dtype dtype)
+{
+    float f;
+    uint32_t bits;
+
+    switch (dtype) {
+    case CT_F32: return (double)((const float *)p)[i];
+    case CT_F64: return ((const double *)p)[i];
+    case CT_I32: return ((const int32_t *)p)[i];
+    case CT_I64: return (double)((const int64_t *)p)[i];
+    case CT_BOOL: return ((const uint8_t *)p)[i];
+    case CT_BF16:
+        bits = (uint32_t)((const uint16_t *)p)[i] << 16;
+        memcpy(&f, &bits, sizeof f);
+        return (double)f;
+    }
+    return NAN;
+}
+
+/* ---- a run of a case on one device: its buffers, and what is compared ---- */
+
+#define BUFFERS 24
+
+typedef struct output {
+    char name[40];
+    ct_dtype dtype;
+    int64_t n;
+    void *host;
+    double tolerance; /* relative to 1 + |want|; 0: the same bits; below 0: that many ulps */
+} output;
+
+typedef struct run {
+    const cti_backend *be;
+    rng r;
+    struct {
+        void *data;
+        size_t bytes;
+    } buffer[BUFFERS];
+    int buffers;
+    output out[BUFFERS];
+    int outputs;
+    ct_status status;
+    cti_fault fault;
+} run;
+
+static double tolerance_of(ct_dtype dtype)
+{
+    return dtype == CT_F64 ? 1e-12 : dtype == CT_F32 ? 1e-5 : 0;
+}
+
+/* bytes of the device's memory, with what host has. */
+static void *put_bytes(run *t, const void *host, size_t bytes)
+{
+    void *p = t->be->allocate(bytes ? bytes : 1);
+
+    ck_assert(p && t->buffers < BUFFERS);
+    t->buffer[t->buffers].data = p;
+    t->buffer[t->buffers++].bytes = bytes ? bytes : 1;
+    if (bytes)
+        t->be->upload(p, host, bytes);
+    return p;
+}
+
+/* n random numbers: reals in (-3, 3), integers of -4..4 (so that there are equal ones), bools. */
+static void *put(run *t, ct_dtype dtype, int64_t n)
+{
+    void *host = calloc((size_t)n + 1, 8), *p;
+    int64_t i;
+
+    for (i = 0; i < n; i++)
+        store(host, i, dtype, dtype == CT_I32 || dtype == CT_I64 ? (double)draw_below(&t->r, 9) - 4
+                                                                 : draw_real(&t->r));
+    p = put_bytes(t, host, (size_t)n * size_of(dtype));
+    free(host);
+    return p;
+}
+
+/* The same with values that are no numbers among them, and the ends of ranges. */
+static void *put_odd(run *t, ct_dtype dtype, int64_t n)
+{
+    static const double odd[] = { 0, -0.0, INFINITY, -INFINITY, NAN, 1e30, -1e30, 1e-40, 2147483647,
+                                  -2147483648.0, 3e9, 0.5, 1.5, 2.5, -0.5, 1, -1, 88, -104 };
+    void *host = calloc((size_t)n + 1, 8), *p;
+    int64_t i;
+
+    for (i = 0; i < n; i++) {
+        uint64_t bits = draw_bits(&t->r);
+        double v = bits % 4 ? draw_real(&t->r) : odd[bits / 4 % 19];
+
+        if (dtype == CT_I32 || dtype == CT_I64) {
+            if (bits % 4 == 0) /* any bits at all */
+                bits = draw_bits(&t->r);
+            else
+                bits = bits / 4 % 9 - 4;
+            if (dtype == CT_I32)
+                ((int32_t *)host)[i] = (int32_t)(uint32_t)bits;
+            else
+                ((int64_t *)host)[i] = (int64_t)bits;
+        } else {
+            store(host, i, dtype, v);
+        }
+    }
+    p = put_bytes(t, host, (size_t)n * size_of(dtype));
+    free(host);
+    return p;
+}
+
+/* Indices 0..limit-1. */
+static void *put_index(run *t, ct_dtype dtype, int64_t n, int64_t limit)
+{
+    void *host = calloc((size_t)n + 1, 8), *p;
+    int64_t i;
+
+    for (i = 0; i < n; i++)
+        store(host, i, dtype, (double)draw_below(&t->r, limit));
+    p = put_bytes(t, host, (size_t)n * size_of(dtype));
+    free(host);
+    return p;
+}
+
+/* Downloads n elements to be compared. */
+static void get(run *t, const char *name, const void *data, ct_dtype dtype, int64_t n,
+                double tolerance)
+{
+    output *o = &t->out[t->outputs++];
+    cti_fault f = { 0, 0 };
+    ct_status status;
+
+    ck_assert(t->outputs <= BUFFERS);
+    snprintf(o->name, sizeof o->name, "%s", name);
+    o->dtype = dtype;
+    o->n = n;
+    o->tolerance = tolerance;
+    o->host = calloc((size_t)n + 1, 8);
+    status = t->be->download(o->host, data, (size_t)n * size_of(dtype), &f);
+    if (status != CT_OK && t->status == CT_OK) {
+        t->status = status;
+        t->fault = f;
+    }
+}
+
+static void finish(run *t)
+{
+    int i;
+
+    for (i = 0; i < t->buffers; i++)
+        t->be->release(t->buffer[i].data, t->buffer[i].bytes);
+    for (i = 0; i < t->outputs; i++)
+        free(t->out[i].host);
+}
+
+/* A fault of ticket 1: what a slot returned, or what the device has noted. */
+static void note(run *t, ct_status status, const cti_fault *f)
+{
+    if (status != CT_OK) {
+        t->status = status;
+        t->fault = *f;
+    }
+}
+
+/* ---- the comparison ---- */
+
+static double ulps_apart(double a, double b, ct_dtype dtype)
+{
+    int64_t x, y;
+
+    if (dtype == CT_F32) {
+        float fa = (float)a, fb = (float)b;
+        int32_t ix, iy;
+
+        memcpy(&ix, &fa, sizeof ix);
+        memcpy(&iy, &fb, sizeof iy);
+        x = ix < 0 ? INT32_MIN - (int64_t)ix : ix;
+        y = iy < 0 ? INT32_MIN - (int64_t)iy : iy;
+    } else {
+        memcpy(&x, &a, sizeof x);
+        memcpy(&y, &b, sizeof y);
+        x = x < 0 ? INT64_MIN - x : x;
+        y = y < 0 ? INT64_MIN - y : y;
+    }
+    return fabs((double)x - (double)y);
+}
+
+static bool close_enough(const output *want, const output *got, int64_t i)
+{
+    double a = load(want->host, i, want->dtype), b = load(got->host, i, got->dtype);
+    size_t size = size_of(want->dtype);
+
+    if (isnan(a) || isnan(b))
+        return isnan(a) && isnan(b);
+    if (memcmp((char *)want->host + (size_t)i * size, (char *)got->host + (size_t)i * size, size) == 0)
+        return true;
+    if (want->tolerance == 0)
+        return a == 0 && b == 0 && want->dtype != CT_BF16 ? signbit(a) == signbit(b) : false;
+    if (want->tolerance < 0)
+        return ulps_apart(a, b, want->dtype) <= -want->tolerance;
+    return isinf(a) || isinf(b) ? a == b : fabs(a - b) <= want->tolerance * (1 + fabs(a));
+}
+
+static void compare(const char *what, const run *want, const run *got)
+{
+    int k;
+    int64_t i;
+
+    ck_assert_msg(want->status == got->status, "%s: %s on the CPU, %s", what,
+                  ct_status_name(want->status), ct_status_name(got->status));
+    if (want->status != CT_OK) {
+        ck_assert_msg(want->fault.position == got->fault.position, "%s: fault at %lld, not %lld",
+                      what, (long long)got->fault.position, (long long)want->fault.position);
+        ck_assert_msg(got->fault.ticket == 1, "%s: the fault of ticket %u", what,
+                      got->fault.ticket);
+        return;
+    }
+    for (k = 0; k < want->outputs; k++)
+        for (i = 0; i < want->out[k].n; i++)
+            if (!close_enough(&want->out[k], &got->out[k], i))
+                ck_abort_msg("%s: %s[%lld] is %.17g, not %.17g", what, want->out[k].name,
+                             (long long)i, load(got->out[k].host, i, got->out[k].dtype),
+                             load(want->out[k].host, i, want->out[k].dtype));
+}
+
+/* ---- cases ---- */
+
+static const cti_backend *device;
+static uint64_t seed;
+
+/* Runs the case on both and compares. text says which. */
+#define BOTH(text, body)                                                                          \
+    do {                                                                                          \
+        run cpu_run = { .be = &cti_cpu_backend }, device_run = { .be = device }, *t;              \
+        int which;                                                                                \
+        seed++;                                                                                   \
+        for (which = 0; which < 2; which++) {                                                     \
+            t = which ? &device_run : &cpu_run;                                                   \
+            t->r.at = seed << 32;                                                                 \
+            body                                                                                  \
+        }                                                                                         \
+        if (!ct_ok())                                                                             \
+            ck_abort_msg("%s: %s", text, ct_error_message());                                     \
+        compare(text, &cpu_run, &device_run);                                                     \
+        finish(&cpu_run);                                                                         \
+        finish(&device_run);                                                                      \
+    } while (0)
+
+static const int64_t sizes[] = { 0, 1, 2, 31, 32, 33, 63, 255, 256, 257, 1000 };
+#define SIZES (int)(sizeof sizes / sizeof *sizes)
+static const ct_dtype floats[] = { CT_F32, CT_F64 };
+static const ct_dtype numbers[] = { CT_F32, CT_F64, CT_I32, CT_I64 };
+static const ct_dtype indices[] = { CT_I32, CT_I64 };
+
+static char text[200];
+#define SAY(...) (snprintf(text, sizeof text, __VA_ARGS__), text)
+
+/* ---- elementwise ---- */
+
+typedef struct ew_row {
+    cti_ew_op op;
+    const char *name;
+    int inputs;
+    bool floats, integers, bools, to_bool;
+} ew_row;
+
+static const ew_row ew_rows[] = {
+#define NUMBER1(name, ...) { CTI_EW_##name, #name, 1, true, true, false, false },
+#define NUMBER2(name, ...) { CTI_EW_##name, #name, 2, true, true, false, false },
+#define FLOAT1(name, ...) { CTI_EW_##name, #name, 1, true, false, false, false },
+#define FLOAT2(name, ...) { CTI_EW_##name, #name, 2, true, false, false, false },
+#define FLOAT3(name, ...) { CTI_EW_##name, #name, 3, true, false, false, false },
+#define COMPARE(name, ...) { CTI_EW_##name, #name, 2, true, true, false, true },
+#define TEST(name, ...) { CTI_EW_##name, #name, 1, true, false, false, true },
+#define LOGIC1(name, ...) { CTI_EW_##name, #name, 1, false, false, true, true },
+#define LOGIC2(name, ...) { CTI_EW_##name, #name, 2, false, false, true, true },
+#define SELECT(name, ...) { CTI_EW_##name, #name, 3, true, true, true, false },
+#include "tensor/formulas.h"
+};
+
+/* Layouts of (3, n): all contiguous; the second operand one number; the base one element off; every
+ * second element; transposed; the first operand a broadcast row; in place. */
+enum { CONTIGUOUS, SCALAR, OFF, SPREAD, TRANSPOSED, ROW, IN_PLACE, LAYOUTS };
+
+static void *shifted(const void *p, int64_t elements, ct_dtype dtype)
+{
+    return (char *)(uintptr_t)p + elements * (int64_t)size_of(dtype);
+}
+
+static void lay_out(int layout, bool out, int k, int64_t n, int64_t *stride)
+{
+    stride[0] = n;
+    stride[1] = 1;
+    if (layout == SPREAD || (layout == TRANSPOSED && out)) {
+        stride[0] = layout == SPREAD ? 2 * n : 1;
+        stride[1] = layout == SPREAD ? 2 : 3;
+    }
+    if (!out && ((layout == SCALAR && k == 1) || (layout == ROW && k == 0)))
+        stride[0] = 0;
+    if (!out && layout == SCALAR && k == 1)
+        stride[1] = 0;
+}
+
+static void ew_case(run *t, const ew_row *row, ct_dtype dtype, int layout, int64_t n)
+{
+    ct_dtype out_dtype = row->to_bool ? CT_BOOL : dtype;
+    int64_t room = layout == SPREAD ? 6 * n : 3 * n + 1, off = layout == OFF ? 1 : 0;
+    cti_ew e = { .op = row->op, .dtype = dtype, .inputs = row->inputs, .rank = 2, .dim = { 3, n },
+                 .param = { 0.75, 1.5 } };
+    void *out = put(t, out_dtype, room);
+    int k;
+
+    if (dtype == CT_I32 || dtype == CT_I64)
+        e.param[0] = 3, e.param[1] = -2;
+    for (k = 0; k < row->inputs; k++) {
+        ct_dtype in = row->op == CTI_EW_where && k == 0 ? CT_BOOL : dtype;
+        void *p = layout == IN_PLACE && k == 0 && in == out_dtype ? NULL : put_odd(t, in, room);
+
+        e.in[k] = p ? shifted(p, off, in) : out;
+        lay_out(layout, false, k, n, e.in_stride[k]);
+    }
+    e.out = shifted(out, off, out_dtype);
+    lay_out(layout, true, 0, n, e.out_stride);
+    t->be->elementwise(&e);
+    get(t, "out", out, out_dtype, room, tolerance_of(out_dtype));
+}
+
+START_TEST(elementwise)
+{
+    static const ct_dtype all[] = { CT_F32, CT_F64, CT_I32, CT_I64, CT_BOOL, CT_BF16 };
+    static const int64_t lengths[] = { 0, 1, 33, 257 };
+    const ew_row *row = &ew_rows[_i];
+    int d, layout, s;
+
+    for (d = 0; d < 6; d++) {
+        if (d < 2 ? !row->floats : d < 4 ? !row->integers : d == 4 ? !row->bools
+                                                                   : row->op != CTI_EW_where)
+            continue;
+        for (layout = 0; layout < LAYOUTS; layout++)
+            for (s = 0; s < 4; s++)
+                BOTH(SAY("%s %s, layout %d, n %lld", row->name, ct_dtype_name(all[d]), layout,
+                         (long long)lengths[s]),
+                     { ew_case(t, row, all[d], layout, lengths[s]); });
+    }
+}
+END_TEST
+
+/* ---- copies ---- */
+
+static void copy_case(run *t, ct_dtype to, ct_dtype from, int layout, int64_t n, bool carry)
+{
+    int64_t dim[3] = { 2, 33, n }, count = 66 * n, k;
+    cti_array dst = { NULL, to, { 33 * n, n, 1 } }, src = { NULL, from, { 33 * n, n, 1 } };
+    void *out = put(t, to, count + 1), *in = put_odd(t, from, count + 1);
+
+    dst.data = out;
+    src.data = in;
+    if (layout == 1) { /* transposed matrices */
+        src.stride[1] = 1;
+        src.stride[2] = 33;
+    } else if (layout == 2) { /* backwards */
+        src.stride[2] = -1;
+        src.data = shifted(in, n ? n - 1 : 0, from);
+    } else if (layout == 3) { /* one row for all, off its alignment */
+        src.stride[0] = src.stride[1] = 0;
+        src.data = shifted(in, 1, from);
+        dst.data = shifted(out, 1, to);
+    } else if (layout == 4) { /* all axes the other way round */
+        for (k = 0; k < 3; k++)
+            src.stride[k] = k == 0 ? 1 : k == 1 ? 2 : 66;
+    } else if (layout == 5) { /* one number */
+        src.stride[0] = src.stride[1] = src.stride[2] = 0;
+    }
+    (carry ? t->be->carry : t->be->copy)(3, dim, &dst, &src);
+    get(t, "out", out, to, count + 1, 0);
+}
+
+START_TEST(copies)
+{
+    int to, from, layout, s;
+
+    for (to = 0; to < 6; to++)
+        for (from = 0; from < 6; from++)
+            for (layout = 0; layout < 6; layout++)
+                for (s = 0; s < 4; s++) {
+                    static const int64_t lengths[] = { 0, 1, 17, 40 };
+
+                    BOTH(SAY("copy %s <- %s, layout %d, n %lld", ct_dtype_name((ct_dtype)to),
+                             ct_dtype_name((ct_dtype)from), layout, (long long)lengths[s]),
+                         { copy_case(t, (ct_dtype)to, (ct_dtype)from, layout, lengths[s], false); });
+                    if (to == from)
+                        BOTH(SAY("carry %s, layout %d", ct_dtype_name((ct_dtype)to), layout),
+                             { copy_case(t, (ct_dtype)to, (ct_dtype)from, layout, lengths[s],
+                                         true); });
+                }
+}
+END_TEST
+
+START_TEST(fills)
+{
+    static const double values[] = { 0, -0.0, 1.25, -3, 1e10, -1e10, INFINITY, NAN, 9.3e18 };
+    int d, s, v;
+
+    for (d = 0; d < 6; d++)
+        for (s = 0; s < SIZES; s++) {
+            int64_t n = sizes[s];
+
+            for (v = 0; v < 9; v++)
+                BOTH(SAY("fill %s with %g, n %lld", ct_dtype_name((ct_dtype)d), values[v],
+                         (long long)n),
+                     {
+                         void *p = put(t, (ct_dtype)d, n);
+
+                         t->be->fill(p, (ct_dtype)d, n, values[v]);
+                         get(t, "out", p, (ct_dtype)d, n, 0);
+                     });
+            BOTH(SAY("arange %s, n %lld", ct_dtype_name((ct_dtype)d), (long long)n), {
+                void *p = put(t, (ct_dtype)d, n);
+
+                t->be->arange(p, (ct_dtype)d, n, -1.1, 0.1);
+                get(t, "out", p, (ct_dtype)d, n, 0);
+            });
+        }
+}
+END_TEST
+
+/* ---- reductions ---- */
+
+static const struct {
+    int64_t outer, n, inner;
+} blocks[] = { { 1, 0, 1 }, { 3, 1, 1 }, { 0, 5, 3 }, { 1, 31, 1 }, { 33, 17, 1 }, { 2, 257, 1 },
+               { 1, 5000, 1 }, { 1, 40000, 1 }, { 3, 33, 2 }, { 1, 300, 5 }, { 2, 33, 31 },
+               { 1, 257, 33 }, { 1, 3000, 40 }, { 2, 7, 257 }, { 257, 3, 1 }, { 40, 28, 1 } };
+#define BLOCKS (int)(sizeof blocks / sizeof *blocks)
+
+START_TEST(reductions)
+{
+    int op = _i, d, b;
+
+    for (d = 0; d < 4; d++)
+        for (b = 0; b < BLOCKS; b++) {
+            int64_t outer = blocks[b].outer, n = blocks[b].n, inner = blocks[b].inner;
+            bool logic = op == CTI_ANY || op == CTI_ALL;
+            bool adds = op == CTI_SUM || op == CTI_PROD;
+            ct_dtype dtype = logic ? CT_BOOL : numbers[d];
+            ct_dtype out = op == CTI_ARGMAX || op == CTI_ARGMIN ? CT_I64 : dtype;
+            double tolerance = adds ? tolerance_of(dtype) * (op == CTI_SUM ? 100 : 1) : 0;
+
+            if (logic && d > 0)
+                continue;
+            BOTH(SAY("reduce %d %s (%lld, %lld, %lld)", op, ct_dtype_name(dtype),
+                     (long long)outer, (long long)n, (long long)inner),
+                 {
+                     void *in = adds ? put(t, dtype, outer * n * inner)
+                                     : put_odd(t, dtype, outer * n * inner);
+                     void *y = put(t, out, outer * inner);
+
+                     t->be->reduce((cti_reduce_op)op, dtype, outer, n, inner, in, y);
+                     get(t, "out", y, out, outer * inner, tolerance);
+                 });
+        }
+}
+END_TEST
+
+START_TEST(running_sums)
+{
+    int d, b, reverse;
+
+    for (d = 0; d < 4; d++)
+        for (b = 0; b < BLOCKS; b++)
+            for (reverse = 0; reverse < 2; reverse++) {
+                int64_t outer = blocks[b].outer, n = blocks[b].n, inner = blocks[b].inner;
+
+                BOTH(SAY("cumsum %s (%lld, %lld, %lld) %d", ct_dtype_name(numbers[d]),
+                         (long long)outer, (long long)n, (long long)inner, reverse),
+                     {
+                         int64_t count = outer * n * inner;
+                         void *in = put(t, numbers[d], count), *y = put(t, numbers[d], count);
+
+                         t->be->cumsum(numbers[d], reverse, outer, n, inner, in, y);
+                         get(t, "out", y, numbers[d], count, tolerance_of(numbers[d]));
+                     });
+            }
+}
+END_TEST
+
+START_TEST(softmaxes)
+{
+    static const int64_t shapes[][2] = { { 0, 5 }, { 3, 0 }, { 1, 1 }, { 5, 28 }, { 257, 32 },
+                                         { 3, 33 }, { 9, 257 }, { 2, 5000 } };
+    int d, s, logarithm, odd;
+
+    for (d = 0; d < 2; d++)
+        for (s = 0; s < 8; s++)
+            for (logarithm = 0; logarithm < 2; logarithm++)
+                for (odd = 0; odd < 2; odd++)
+                    BOTH(SAY("softmax %s (%lld, %lld) %d %d", ct_dtype_name(floats[d]),
+                             (long long)shapes[s][0], (long long)shapes[s][1], logarithm, odd),
+                         {
+                             int64_t count = shapes[s][0] * shapes[s][1];
+                             void *in = odd ? put_odd(t, floats[d], count)
+                                            : put(t, floats[d], count);
+                             void *y = put(t, floats[d], count);
+
+                             t->be->softmax(floats[d], logarithm, shapes[s][0], shapes[s][1], in,
+                                            y);
+                             get(t, "out", y, floats[d], count, tolerance_of(floats[d]));
+                         });
+}
+END_TEST
+
+/* ---- cross-entropy ---- */
+
+/* Of targets, every seventh is ignored (-100); one is out of range where bad says so. */
+static void *put_targets(run *t, ct_dtype dtype, int64_t rows, int64_t classes, int64_t bad)
+{
+    void *host = calloc((size_t)rows + 1, 8), *p;
+    int64_t i;
+
+    for (i = 0; i < rows; i++)
+        store(host, i, dtype, i % 7 == 3 ? -100 : i == bad ? (double)classes
+                                                           : (double)draw_below(&t->r, classes));
+    p = put_bytes(t, host, (size_t)rows * size_of(dtype));
+    free(host);
+    return p;
+}
+
+static void cross_entropy_case(run *t, ct_dtype dtype, ct_dtype index, int64_t rows, int64_t n,
+                               double smoothing, int64_t bad)
+{
+    void *in = put(t, dtype, rows * n), *target = put_targets(t, index, rows, n, bad);
+    void *loss = put(t, dtype, rows), *lse = put(t, dtype, rows), *dloss = put(t, dtype, rows);
+    void *din = put(t, dtype, rows * n), *din_same = put(t, dtype, rows * n);
+    double tolerance = tolerance_of(dtype);
+    cti_fault f = { 1, 0 };
+
+    note(t, t->be->cross_entropy(dtype, index, rows, n, in, target, -100, smoothing, loss, lse, &f),
+         &f);
+    get(t, "loss", loss, dtype, rows, tolerance);
+    get(t, "lse", lse, dtype, rows, tolerance);
+    if (bad >= 0)
+        return;
+    t->be->cross_entropy_backward(dtype, index, rows, n, in, target, -100, smoothing, lse, dloss, 1,
+                                  din);
+    get(t, "din", din, dtype, rows * n, tolerance);
+    if (rows == 0)
+        return;
+    t->be->cross_entropy_backward(dtype, index, rows, n, in, target, -100, smoothing, lse, dloss, 0,
+                                  din_same);
+    get(t, "din of one dloss", din_same, dtype, rows * n, tolerance);
+}
+
+START_TEST(cross_entropies)
+{
+    static const int64_t shapes[][2] = { { 0, 5 }, { 1, 1 }, { 6, 28 }, { 257, 32 }, { 9, 33 },
+                                         { 3, 600 }, { 2, 5000 } };
+    int d, s, i, smooth;
+
+    for (d = 0; d < 2; d++)
+        for (i = 0; i < 2; i++)
+            for (s = 0; s < 7; s++)
+                for (smooth = 0; smooth < 2; smooth++)
+                    BOTH(SAY("cross_entropy %s %s (%lld, %lld) %d", ct_dtype_name(floats[d]),
+                             ct_dtype_name(indices[i]), (long long)shapes[s][0],
+                             (long long)shapes[s][1], smooth),
+                         { cross_entropy_case(t, floats[d], indices[i], shapes[s][0],
+                                              shapes[s][1], smooth ? 0.1 : 0, -1); });
+    BOTH("cross_entropy, a target out of range",
+         { cross_entropy_case(t, CT_F32, CT_I64, 100, 28, 0, 77); });
+    BOTH("cross_entropy, a target out of range, long rows",
+         { cross_entropy_case(t, CT_F64, CT_I32, 40, 100, 0.1, 33); });
+}
+END_TEST
+
+/* ---- by index ---- */
+
+static void rows_case(run *t, ct_dtype dtype, ct_dtype index, int64_t count, int64_t width,
+                      int64_t rows, bool off, bool bad)
+{
+    void *src = put(t, dtype, rows * width + 1), *at = put_index(t, index, count, rows);
+    void *out = put(t, dtype, count * width + 1);
+    cti_fault f = { 1, 0 };
+
+    if (bad)
+        t->be->fill(shifted(at, count / 2, index), index, count - count / 2, (double)rows);
+    note(t, t->be->gather_rows(dtype, index, count, width, rows, shifted(src, off, dtype), at,
+                               shifted(out, off, dtype), &f), &f);
+    get(t, "out", out, dtype, count * width + 1, 0);
+}
+
+static void add_rows_case(run *t, ct_dtype dtype, ct_dtype index, int64_t count, int64_t width,
+                          int64_t rows, bool bad)
+{
+    void *dst = put(t, dtype, rows * width), *at = put_index(t, index, count, rows);
+    void *src = put(t, dtype, count * width);
+    cti_fault f = { 1, 0 };
+
+    if (bad)
+        t->be->fill(shifted(at, count / 2, index), index, count - count / 2, -1);
+    note(t, t->be->scatter_add_rows(dtype, index, count, width, rows, dst, at, src, &f), &f);
+    get(t, "dst", dst, dtype, rows * width, 0);
+}
+
+START_TEST(rows_by_index)
+{
+    static const int64_t shapes[][3] = { { 0, 4, 3 }, { 1, 1, 1 }, { 33, 5, 28 }, { 257, 32, 28 },
+                                         { 40, 0, 7 }, { 100, 3, 200 }, { 300, 8, 2 } };
+    int d, i, s, off;
+
+    for (i = 0; i < 2; i++)
+        for (s = 0; s < 7; s++) {
+            int64_t count = shapes[s][0], width = shapes[s][1], rows = shapes[s][2];
+
+            for (d = 0; d < 6; d++)
+                for (off = 0; off < 2; off++)
+                    BOTH(SAY("gather_rows %s %s shape %d %d", ct_dtype_name((ct_dtype)d),
+                             ct_dtype_name(indices[i]), s, off),
+                         { rows_case(t, (ct_dtype)d, indices[i], count, width, rows, off, false); });
+            for (d = 0; d < 2; d++)
+                BOTH(SAY("scatter_add_rows %s %s shape %d", ct_dtype_name(floats[d]),
+                         ct_dtype_name(indices[i]), s),
+                     { add_rows_case(t, floats[d], indices[i], count, width, rows, false); });
+            if (count == 0)
+                continue;
+            BOTH(SAY("gather_rows, bad, shape %d", s),
+                 { rows_case(t, CT_F32, indices[i], count, width, rows, false, true); });
+            BOTH(SAY("scatter_add_rows, bad, shape %d", s),
+                 { add_rows_case(t, CT_F32, indices[i], count, width, rows, true); });
+        }
+}
+END_TEST
+
+static void one_hot_case(run *t, ct_dtype dtype, ct_dtype index, int64_t count, int64_t width,
+                         bool bad)
+{
+    void *at = put_index(t, index, count, width), *out = put(t, dtype, count * width);
+    cti_fault f = { 1, 0 };
+
+    if (bad)
+        t->be->fill(shifted(at, count - 1, index), index, 1, (double)width);
+    note(t, t->be->one_hot(dtype, index, count, width, at, out, &f), &f);
+    get(t, "out", out, dtype, count * width, 0);
+}
+
+START_TEST(one_hots)
+{
+    static const ct_dtype to[] = { CT_BOOL, CT_I32, CT_I64, CT_F32, CT_F64 };
+    static const int64_t shapes[][2] = { { 0, 3 }, { 1, 1 }, { 33, 28 }, { 257, 5 } };
+    int d, i, s;
+
+    for (d = 0; d < 5; d++)
+        for (i = 0; i < 2; i++)
+            for (s = 0; s < 4; s++)
+                BOTH(SAY("one_hot %s shape %d", ct_dtype_name(to[d]), s),
+                     { one_hot_case(t, to[d], indices[i], shapes[s][0], shapes[s][1], false); });
+    BOTH("one_hot, bad", { one_hot_case(t, CT_F32, CT_I64, 50, 28, true); });
+    BOTH("one_hot of nothing", { one_hot_case(t, CT_F32, CT_I64, 3, 0, true); });
+}
+END_TEST
+
+static void along_case(run *t, ct_dtype dtype, ct_dtype index, const int64_t *s, bool scatter,
+                       bool bad)
+{
+    int64_t outer = s[0], n = s[1], m = s[2], inner = s[3], many = outer * m * inner;
+    void *at = put_index(t, index, many, n), *big = put(t, dtype, outer * n * inner);
+    void *small = put(t, dtype, many);
+    cti_fault f = { 1, 0 };
+
+    if (bad)
+        t->be->fill(shifted(at, many * 2 / 3, index), index, 1, (double)n);
+    if (scatter)
+        note(t, t->be->scatter_add(dtype, index, outer, n, m, inner, big, at, small, &f), &f);
+    else
+        note(t, t->be->gather(dtype, index, outer, n, m, inner, big, at, small, &f), &f);
+    get(t, "big", big, dtype, outer * n * inner, 0);
+    get(t, "small", small, dtype, many, 0);
+}
+
+START_TEST(along_an_axis)
+{
+    static const int64_t shapes[][4] = { { 0, 3, 2, 1 }, { 1, 1, 1, 1 }, { 33, 28, 1, 1 },
+                                         { 2, 5, 33, 3 }, { 3, 17, 257, 1 }, { 1, 9, 70, 31 },
+                                         { 1, 50, 600, 1 } };
+    int d, i, s;
+
+    for (i = 0; i < 2; i++)
+        for (s = 0; s < 7; s++) {
+            for (d = 0; d < 6; d++) {
+                BOTH(SAY("gather %s shape %d", ct_dtype_name((ct_dtype)d), s),
+                     { along_case(t, (ct_dtype)d, indices[i], shapes[s], false, false); });
+                if (d < 4)
+                    BOTH(SAY("scatter_add %s shape %d", ct_dtype_name((ct_dtype)d), s),
+                         { along_case(t, (ct_dtype)d, indices[i], shapes[s], true, false); });
+            }
+            if (s == 0)
+                continue;
+            BOTH(SAY("gather, bad, shape %d", s),
+                 { along_case(t, CT_F32, indices[i], shapes[s], false, true); });
+            BOTH(SAY("scatter_add, bad, shape %d", s),
+                 { along_case(t, CT_F32, indices[i], shapes[s], true, true); });
+        }
+}
+END_TEST
+
+START_TEST(sorts)
+{
+    static const int64_t shapes[][2] = { { 1, 1 }, { 3, 2 }, { 2, 31 }, { 2, 32 }, { 3, 33 },
+                                         { 2, 65 }, { 1, 257 }, { 2, 1000 } };
+    int d, s, descending, c;
+
+    for (d = 0; d < 4; d++)
+        for (s = 0; s < 8; s++)
+            for (descending = 0; descending < 2; descending++)
+                for (c = 0; c < 5; c++) {
+                    int64_t rows = shapes[s][0], n = shapes[s][1];
+                    int64_t k = c == 0 ? 0 : c == 1 ? 1 : c == 2 ? n / 2 : c == 3 ? n : 40;
+
+                    if (k > n)
+                        continue;
+                    BOTH(SAY("sort %s (%lld, %lld) the first %lld, %d", ct_dtype_name(numbers[d]),
+                             (long long)rows, (long long)n, (long long)k, descending),
+                         {
+                             void *in = put_odd(t, numbers[d], rows * n);
+                             void *order = put(t, CT_I64, rows * k);
+                             void *scratch = put(t, CT_I64, rows * 2 * n);
+
+                             t->be->sort(numbers[d], descending, rows, n, k, in, order, scratch);
+                             get(t, "order", order, CT_I64, rows * k, 0);
+                         });
+                }
+}
+END_TEST
+
+/* ---- random numbers ---- */
+
+START_TEST(draws)
+{
+    int d, s, c;
+
+    for (d = 0; d < 2; d++)
+        for (s = 0; s < SIZES; s++)
+            for (c = 0; c < 4; c++) {
+                int64_t n = sizes[s];
+                double a = c == 0 ? 0 : c == 1 ? -1 : c == 2 ? 16777216 : 1e-3;
+                double b = c == 0 ? 1 : c == 1 ? 1e-30 : c == 2 ? 16777218 : 1e-3;
+
+                BOTH(SAY("uniform %s n %lld in %g %g", ct_dtype_name(floats[d]), (long long)n, a,
+                         b),
+                     {
+                         void *p = put(t, floats[d], n);
+
+                         t->be->uniform(p, floats[d], n, a, b, 12345678901234u, 3, 1ull << 40);
+                         get(t, "out", p, floats[d], n, 0);
+                     });
+                BOTH(SAY("normal %s n %lld", ct_dtype_name(floats[d]), (long long)n), {
+                    void *p = put(t, floats[d], n);
+
+                    t->be->normal(p, floats[d], n, 0, c ? 3 : 1, 99, 1ull << 50, 5);
+                    get(t, "out", p, floats[d], n, -2);
+                });
+                BOTH(SAY("dropout %s n %lld", ct_dtype_name(floats[d]), (long long)n), {
+                    void *in = put(t, floats[d], n), *p = put(t, floats[d], n);
+
+                    t->be->dropout(floats[d], n, c * 0.3, 1, 2, 3, in, p);
+                    get(t, "out", p, floats[d], n, 0);
+                });
+            }
+}
+END_TEST
+
+/* Weights in [0, 3), every fifth 0; row bad has one that is negative. */
+static void multinomial_case(run *t, int64_t rows, int64_t n, int64_t k, bool replacement,
+                             int64_t bad)
+{
+    double *host = calloc((size_t)(rows * n) + 1, sizeof *host);
+    void *weights, *out = put(t, CT_I64, rows * k);
+    cti_fault f = { 1, 0 };
+    int64_t i;
+
+    for (i = 0; i < rows * n; i++)
+        host[i] = i % 5 == 4 ? 0 : fabs(draw_real(&t->r));
+    if (bad >= 0)
+        host[bad * n + n / 2] = -1;
+    weights = put_bytes(t, host, (size_t)(rows * n) * sizeof *host);
+    free(host);
+    note(t, t->be->multinomial(rows, n, k, replacement, weights, 5, 6, 7, out, &f), &f);
+    get(t, "out", out, CT_I64, rows * k, 0);
+}
+
+START_TEST(multinomials)
+{
+    int replacement;
+
+    for (replacement = 0; replacement < 2; replacement++) {
+        BOTH("multinomial 1", { multinomial_case(t, 1, 4, 1, replacement, -1); });
+        BOTH("multinomial 33", { multinomial_case(t, 33, 28, 3, replacement, -1); });
+        BOTH("multinomial 2", { multinomial_case(t, 2, 1000, 50, replacement, -1); });
+        BOTH("multinomial, none", { multinomial_case(t, 0, 5, 2, replacement, -1); });
+        BOTH("multinomial, negative", { multinomial_case(t, 40, 9, 2, replacement, 31); });
+    }
+    BOTH("multinomial, too few", { multinomial_case(t, 2, 5, 5, false, -1); });
+}
+END_TEST
+
+/* ---- products ---- */
+
+static void gemm_case(run *t, ct_dtype dtype, const int64_t *s, int way, double beta)
+{
+    int64_t m = s[0], n = s[1], k = s[2], batch = s[3];
+    bool ta = way & 1, tb = way & 2, apart = way & 4;
+    cti_gemm g = { .dtype = dtype, .trans_a = ta, .trans_b = tb, .m = m, .n = n, .k = k,
+                   .batch = batch, .alpha = apart ? 1.5 : 1, .beta = beta };
+    int64_t extra = apart ? 3 : 0, rows_a = ta ? k : m, rows_b = tb ? n : k;
+    void *c;
+
+    g.lda = (ta ? m : k) + extra;
+    g.ldb = (tb ? k : n) + extra;
+    g.ldc = n + extra;
+    g.lda += g.lda == 0;
+    g.ldb += g.ldb == 0;
+    g.ldc += g.ldc == 0;
+    g.a_step = rows_a * g.lda;
+    g.b_step = apart ? 0 : rows_b * g.ldb;
+    g.c_step = m * g.ldc;
+    g.a = put(t, dtype, batch * g.a_step);
+    g.b = put(t, dtype, apart ? rows_b * g.ldb : batch * g.b_step);
+    g.c = c = put(t, dtype, batch * g.c_step);
+    t->be->gemm(&g);
+    get(t, "c", c, dtype, batch * g.c_step, tolerance_of(dtype) * 10);
+}
+
+START_TEST(products)
+{
+    static const int64_t shapes[][4] = { { 0, 3, 2, 1 }, { 3, 0, 2, 1 }, { 3, 2, 0, 2 },
+                                         { 1, 1, 1, 1 }, { 1, 33, 31, 1 }, { 33, 1, 32, 1 },
+                                         { 33, 28, 17, 1 }, { 5, 7, 3, 4 }, { 2, 3, 4, 0 },
+                                         { 65, 40, 33, 2 } };
+    int d, s, way, b;
+
+    for (d = 0; d < 2; d++)
+        for (s = 0; s < 10; s++)
+            for (way = 0; way < 8; way++)
+                for (b = 0; b < 3; b++)
+                    BOTH(SAY("gemm %s shape %d way %d beta %g", ct_dtype_name(floats[d]), s, way,
+                             b * 0.5),
+                         { gemm_case(t, floats[d], shapes[s], way, b * 0.5); });
+}
+END_TEST
+
+/* ---- sequences ---- */
+
+/* Bits of way: reverse, no bias, rows of different lengths, no dy, no last gradients, nothing kept. */
+static void sequence_case(run *t, ct_dtype dtype, cti_cell_kind kind, const int64_t *shape, int way)
+{
+    int64_t steps = shape[0], batch = shape[1], n = shape[2], gates = cti_gates_of(kind), b, k;
+    int64_t state = batch * n, first = way & 1 ? steps * state : 0, lengths[64];
+    double tolerance = tolerance_of(dtype) * 10;
+    bool lstm = kind == CTI_CELL_LSTM, gru = kind == CTI_CELL_GRU, keep = !(way & 32);
+    cti_sequence s = { .kind = kind, .dtype = dtype, .reverse = way & 1, .steps = steps,
+                       .batch = batch, .hidden = n };
+
+    s.x = put(t, dtype, steps * batch * gates * n);
+    s.w = put(t, dtype, gates * n * n);
+    s.bias = way & 2 ? NULL : put(t, dtype, gates * n);
+    for (b = 0; b < batch; b++)
+        lengths[b] = draw_below(&t->r, steps + 1);
+    if (way & 4)
+        s.length = put_bytes(t, lengths, (size_t)batch * sizeof *lengths);
+    s.h = put(t, dtype, (steps + 1) * state);
+    s.c = lstm ? put(t, dtype, (steps + 1) * state) : NULL;
+    s.gates = keep && (lstm || gru) ? put(t, dtype, steps * batch * gates * n) : NULL;
+    s.hn = keep && gru ? put(t, dtype, steps * state) : NULL;
+    s.scratch = put(t, dtype, cti_sequence_scratch(&s));
+    t->be->sequence(&s);
+    get(t, "h", s.h, dtype, (steps + 1) * state, tolerance);
+    if (lstm)
+        get(t, "c", s.c, dtype, (steps + 1) * state, tolerance);
+    (void)first, (void)k;
+    if (!keep && (lstm || gru))
+        return;
+    s.dy = way & 8 ? NULL : put(t, dtype, steps * state);
+    s.dh_last = way & 16 ? NULL : put(t, dtype, state);
+    s.dc_last = way & 16 || !lstm ? NULL : put(t, dtype, state);
+    s.dx = put(t, dtype, steps * batch * gates * n);
+    s.dhx = gru ? put(t, dtype, steps * batch * gates * n) : NULL;
+    s.dh0 = put(t, dtype, state);
+    s.dc0 = lstm ? put(t, dtype, state) : NULL;
+    t->be->sequence_backward(&s);
+    get(t, "dx", s.dx, dtype, steps * batch * gates * n, tolerance);
+    if (gru)
+        get(t, "dhx", s.dhx, dtype, steps * batch * gates * n, tolerance);
+    get(t, "dh0", s.dh0, dtype, state, tolerance);
+    if (lstm)
+        get(t, "dc0", s.dc0, dtype, state, tolerance);
+}
+
+START_TEST(sequences)
+{
+    static const int64_t shapes[][3] = { { 0, 2, 3 }, { 1, 1, 1 }, { 5, 33, 7 }, { 3, 2, 33 } };
+    int kind = _i, d, s, way;
+
+    for (d = 0; d < 2; d++)
+        for (s = 0; s < 4; s++)
+            for (way = 0; way < 64; way++) {
+                if (!harness_full() && s == 2 && way % 5)
+                    continue;
+                BOTH(SAY("sequence %d %s shape %d way %d", kind, ct_dtype_name(floats[d]), s, way),
+                     { sequence_case(t, floats[d], (cti_cell_kind)kind, shapes[s], way); });
+            }
+}
+END_TEST
+
+/* ---- optimisers ---- */
+
+#define SEGMENTS 30 /* more than one launch takes */
+
+static const int64_t segment_sizes[] = { 1, 0, 33, 256, 4097, 7, 31 };
+
+/* Segments of random values, gradients and the states that wanted (a bit each) says. */
+static void put_segments(run *t, cti_segment *s, int count, ct_dtype dtype, int wanted)
+{
+    int i, k;
+
+    for (i = 0; i < count; i++) {
+        int64_t n = segment_sizes[i % 7];
+        char *all = put(t, dtype, 5 * n); /* value, gradient, states */
+
+        s[i] = (cti_segment){ .value = all, .grad = all + n * (int64_t)size_of(dtype), .n = n,
+                              .dtype = dtype, .lr = 0.1 + 0.01 * i, .weight_decay = i % 2 * 0.1,
+                              .shrink = i % 3 ? 1 : 0.9, .root = 0.5, .first = i % 4 == 0 };
+        for (k = 0; k < 3; k++)
+            if (wanted >> k & 1) {
+                s[i].state[k] = all + (2 + k) * n * (int64_t)size_of(dtype);
+                if (n) { /* squares are not negative */
+                    cti_ew e = { .op = CTI_EW_square, .dtype = dtype, .inputs = 1, .rank = 1,
+                                 .dim = { n }, .out = s[i].state[k], .out_stride = { 1 },
+                                 .in = { s[i].state[k] }, .in_stride = { { 1 } } };
+                    t->be->elementwise(&e);
+                }
+            }
+    }
+}
+
+static void get_segments(run *t, const cti_segment *s, int count, double tolerance)
+{
+    int i;
+
+    for (i = 0; i < count; i++)
+        get(t, SAY("segment %d", i), s[i].value, s[i].dtype, 5 * s[i].n, tolerance);
+}
+
+static void update_case(run *t, const cti_update *u, ct_dtype dtype, int wanted, int count)
+{
+    cti_segment s[SEGMENTS];
+
+    put_segments(t, s, count, dtype, wanted);
+    t->be->update(u, s, count);
+    get_segments(t, s, count, tolerance_of(dtype));
+}
+
+START_TEST(updates)
+{
+    int d, rule, wanted, nesterov;
+
+    for (d = 0; d < 2; d++)
+        for (rule = 0; rule < CTI_RULES; rule++)
+            for (wanted = 0; wanted < 8; wanted++)
+                for (nesterov = 0; nesterov < 2; nesterov++) {
+                    cti_update u = { .rule = (cti_update_rule)rule, .nesterov = nesterov,
+                                     .scale = 0.5, .momentum = 0.9, .dampening = 0.1,
+                                     .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-3 };
+                    int must = rule == CTI_SGD ? 0 : rule == CTI_ADAM ? 3 : 1;
+                    int may = rule == CTI_SGD || rule == CTI_ADAGRAD ? 1 : 7;
+
+                    if ((wanted & must) != must || (wanted & ~may) || (nesterov && rule))
+                        continue;
+                    BOTH(SAY("update %d %s states %d", rule, ct_dtype_name(floats[d]), wanted),
+                         { update_case(t, &u, floats[d], wanted, 7); });
+                }
+}
+END_TEST
+
+/* More segments than a launch takes, of both dtypes. */
+static void many_segments(run *t, cti_segment *s)
+{
+    int i;
+
+    t->r.at = seed << 32;
+    for (i = 0; i < SEGMENTS; i++) {
+        ct_dtype dtype = i % 3 ? CT_F32 : CT_F64;
+        int64_t n = i % 5 ? 3 : 300;
+
+        s[i] = (cti_segment){ .n = n, .dtype = dtype };
+        if (t->buffers < 3) { /* values; gradients f32, f64 */
+            put(t, CT_F64, SEGMENTS * 300);
+            put(t, CT_F32, SEGMENTS * 300);
+            put(t, CT_F64, SEGMENTS * 300);
+        }
+        s[i].value = t->buffer[0].data;
+        s[i].grad = (char *)t->buffer[dtype == CT_F32 ? 1 : 2].data + i * 300 * (int64_t)size_of(dtype);
+    }
+}
+
+static void clip_case(run *t, double max_norm, bool bad)
+{
+    cti_segment s[SEGMENTS];
+    void *norm = put(t, CT_F64, 1), *squared = put(t, CT_F64, 1);
+    cti_fault f = { 1, 0 };
+
+    t->buffers = 0; /* many_segments looks at the first three */
+    (void)norm, (void)squared;
+    many_segments(t, s);
+    norm = put(t, CT_F64, 1);
+    squared = put(t, CT_F64, 1);
+    if (bad)
+        t->be->fill((void *)(uintptr_t)s[17].grad, s[17].dtype, 1, NAN);
+    t->be->norm_squared(s, SEGMENTS, squared);
+    note(t, t->be->clip_norm(s, SEGMENTS, max_norm, norm, &f), &f);
+    get(t, "squared", squared, CT_F64, 1, 1e-12);
+    get(t, "norm", norm, CT_F64, 1, 1e-12);
+    get(t, "f32", t->buffer[1].data, CT_F32, SEGMENTS * 300, 1e-6);
+    get(t, "f64", t->buffer[2].data, CT_F64, SEGMENTS * 300, 1e-12);
+}
+
+START_TEST(clipping)
+{
+    BOTH("clip above", { clip_case(t, 1e9, false); });
+    BOTH("clip below", { clip_case(t, 1.5, false); });
+    BOTH("clip NaN", { clip_case(t, 1.5, true); });
+}
+END_TEST
+
+/* Nothing moves while a fault stands, and all does again once the host knows of it. */
+START_TEST(faults)
+{
+    cti_update u = { .rule = CTI_SGD, .scale = 1 };
+    run r = { .be = device }, *t = &r;
+    cti_fault f = { 5, 0 }, got = { 0, 0 };
+    int64_t bad = 9, dim[1] = { 4 };
+    void *index = put_bytes(t, &bad, sizeof bad), *one = put(t, CT_F32, 4), *other = put(t, CT_F32, 4);
+    float before[4], after[4], carried[4];
+    cti_segment s = { .value = one, .grad = one, .n = 4, .dtype = CT_F32, .lr = 1, .shrink = 1 };
+    cti_array dst = { other, CT_F32, { 1 } }, src = { one, CT_F32, { 1 } };
+
+    if (!device->async) {
+        finish(t);
+        return;
+    }
+    ck_assert(device->download(before, other, sizeof before, &got) == CT_OK);
+    ck_assert(device->gather_rows(CT_F32, CT_I64, 1, 4, 3, one, index, other, &f) == CT_OK);
+    device->upload(other, before, sizeof before);
+    device->update(&u, &s, 1);
+    device->carry(1, dim, &dst, &src);
+    ck_assert(device->download(carried, other, sizeof carried, &got) == CT_ERR_INDEX);
+    ck_assert(got.ticket == 5 && got.position == 0);
+    ck_assert_mem_eq(carried, before, sizeof before);
+    ck_assert(device->download(before, one, sizeof before, &got) == CT_OK);
+    device->carry(1, dim, &dst, &src);
+    device->update(&u, &s, 1);
+    ck_assert(device->download(carried, other, sizeof carried, &got) == CT_OK);
+    ck_assert(device->download(after, one, sizeof after, &got) == CT_OK);
+    ck_assert_mem_eq(carried, before, sizeof before);
+    ck_assert(after[0] == 0 && after[3] == 0); /* w -= w */
+    finish(t);
+}
+END_TEST
+
+/* ---- the table ---- */
+
+START_TEST(no_empty_slot)
+{
+    const char *from = (const char *)&device->select, *to = (const char *)(device + 1);
+    void (*slot)(void);
+
+    for (; from < to; from += sizeof slot) {
+        memcpy(&slot, from, sizeof slot);
+        ck_assert_msg(slot != NULL, "slot at byte %d is empty",
+                      (int)(from - (const char *)device));
+    }
+}
+END_TEST
+
+static bool find_device(void)
+{
+    const char *name = getenv("COTANGENT_TEST_DEVICE");
+    ct_device d = ct_device_named(name && strcmp(name, "cpu") != 0 ? name : "cuda-emu");
+
+    ct_error_clear();
+    device = d < 0 ? NULL : cti_backend_of(d);
+    return device != NULL;
+}
+
+/* The device is found before each test: Check runs them in processes of their own. */
+static void setup(void)
+{
+    harness_setup();
+    ck_assert(find_device());
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("cuda kernels");
+    TCase *tc = tcase_create("against the CPU");
+    int rows = (int)(sizeof ew_rows / sizeof *ew_rows);
+
+    ct_error_set_handler(NULL, NULL);
+    if (ct_device_count(getenv("COTANGENT_TEST_DEVICE") ? getenv("COTANGENT_TEST_DEVICE")
+                                                        : "cuda-emu") == 0) {
+        printf("no GPU, and no emulated one: skipped\n");
+        return 77;
+    }
+    tcase_add_checked_fixture(tc, setup, harness_teardown);
+    tcase_set_timeout(tc, 600);
+    tcase_add_test(tc, no_empty_slot);
+    tcase_add_loop_test(tc, elementwise, 0, rows);
+    tcase_add_test(tc, copies);
+    tcase_add_test(tc, fills);
+    tcase_add_loop_test(tc, reductions, 0, CTI_ALL + 1);
+    tcase_add_test(tc, running_sums);
+    tcase_add_test(tc, softmaxes);
+    tcase_add_test(tc, cross_entropies);
+    tcase_add_test(tc, rows_by_index);
+    tcase_add_test(tc, one_hots);
+    tcase_add_test(tc, along_an_axis);
+    tcase_add_test(tc, sorts);
+    tcase_add_test(tc, draws);
+    tcase_add_test(tc, multinomials);
+    tcase_add_test(tc, products);
+    tcase_add_loop_test(tc, sequences, 0, CTI_CELL_GRU + 1);
+    tcase_add_test(tc, updates);
+    tcase_add_test(tc, clipping);
+    tcase_add_test(tc, faults);
+    suite_add_tcase(suite, tc);
+    return harness_run(suite);
+}

@@ -470,7 +470,32 @@ static cti_backend make_backend()
     b.release = release;
     b.upload = cu_upload;
     b.download = download;
+    b.copy = cu_copy;
+    b.carry = cu_carry;
     b.fill = cu_fill;
+    b.arange = cu_arange;
+    b.uniform = cu_uniform;
+    b.normal = cu_normal;
+    b.elementwise = cu_elementwise;
+    b.gemm = cu_gemm;
+    b.reduce = cu_reduce;
+    b.gather_rows = cu_gather_rows;
+    b.scatter_add_rows = cu_scatter_add_rows;
+    b.one_hot = cu_one_hot;
+    b.cumsum = cu_cumsum;
+    b.gather = cu_gather;
+    b.scatter_add = cu_scatter_add;
+    b.sort = cu_sort;
+    b.dropout = cu_dropout;
+    b.multinomial = cu_multinomial;
+    b.softmax = cu_softmax;
+    b.cross_entropy = cu_cross_entropy;
+    b.cross_entropy_backward = cu_cross_entropy_backward;
+    b.sequence = cu_sequence;
+    b.sequence_backward = cu_sequence_backward;
+    b.norm_squared = cu_norm_squared;
+    b.clip_norm = cu_clip_norm;
+    b.update = cu_update;
     return b;
 }
 

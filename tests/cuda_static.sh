@@ -1,7 +1,7 @@
 #!/bin/sh
-# cuda_static.sh - what can be said of the CUDA kernels without a GPU: they keep to the launch header
-# and to launch bounds; nvcc warns of nothing; no kernel spills, none has more registers than a
-# multiprocessor or more static shared memory than 48 KiB for its block.
+# cuda_static.sh - what can be said of the CUDA kernels without a GPU: they keep to the launch
+# header and to launch bounds; nvcc warns of nothing; no kernel spills, none has more registers than
+# a multiprocessor or more static shared memory than 48 KiB for its block.
 #
 # Compiles for one architecture, $COTANGENT_CUDA_ARCH (sm_80).
 
@@ -42,7 +42,9 @@ resource_faults()
         if (/\.maxntid/) { block[name] = $2 + 0 }
         next
     }
-    /Compiling entry function/ { name = $0; sub(/^[^\047]*\047/, "", name); sub(/\047.*/, "", name) }
+    /Compiling entry function/ {
+        name = $0; sub(/^[^\047]*\047/, "", name); sub(/\047.*/, "", name)
+    }
     /bytes spill stores/ && !/ 0 bytes spill stores, 0 bytes spill loads/ {
         print name ": spills: " $0
     }

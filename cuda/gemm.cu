@@ -9,7 +9,6 @@
 #include <stdio.h>
 
 #define DEVICES 16
-#define WORKSPACE (32u << 20) /* bytes; what cuBLAS asks for on the largest devices */
 
 static const char *const slot = "gemm";
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a handle serves one thread at a time */
@@ -26,10 +25,22 @@ static bool check_blas(cublasStatus_t status)
     return false;
 }
 
+/* Bytes of workspace, as cuBLAS advises: more from compute capability 9 on. */
+static size_t workspace_bytes()
+{
+    int device = 0, major = 0;
+
+    if (!cu_check(cudaGetDevice(&device), slot) ||
+        !cu_check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), slot))
+        return 0;
+    return (size_t)(major >= 9 ? 32 : 4) << 20;
+}
+
 /* The workspace is the handle's until the process ends. */
 static bool make_handle(cublasHandle_t *handle)
 {
-    void *workspace = cu_scratch(WORKSPACE, slot);
+    size_t bytes = workspace_bytes();
+    void *workspace = bytes ? cu_scratch(bytes, slot) : NULL;
 
     if (!workspace)
         return false;
@@ -38,7 +49,7 @@ static bool make_handle(cublasHandle_t *handle)
         return false;
     }
     if (check_blas(cublasSetStream(*handle, cu_stream())) &&
-        check_blas(cublasSetWorkspace(*handle, workspace, WORKSPACE)) &&
+        check_blas(cublasSetWorkspace(*handle, workspace, bytes)) &&
         check_blas(cublasSetMathMode(*handle, CUBLAS_DEFAULT_MATH)))
         return true;
     check_blas(cublasDestroy(*handle));

@@ -11,12 +11,32 @@ struct generator {
     uint64_t seed, stream, block;
 };
 
+/* N numbers to elements N block.. of n: in one access where all are there and out is aligned. */
+template <typename T, int N>
+__device__ inline void store_block(T *out, int64_t n, int64_t block, const T *v)
+{
+    int64_t i = block * N;
+    int k;
+
+    if (i + N <= n && reinterpret_cast<uintptr_t>(out) % (N * sizeof(T)) == 0) {
+        cu_pack<T, N> pack;
+
+        for (k = 0; k < N; k++)
+            pack.v[k] = v[k];
+        reinterpret_cast<cu_pack<T, N> *>(out)[block] = pack;
+        return;
+    }
+    for (k = 0; k < N; k++)
+        if (i + k < n)
+            out[i + k] = v[k];
+}
+
 /* ---- element i of an f32 takes word i, of an f64 words 2 i and 2 i + 1 ---- */
 
 __global__ void __launch_bounds__(CU_BLOCK)
 draw_f32(int64_t n, float *out, bool normal, double a, double b, generator g)
 {
-    int64_t block, k;
+    int64_t block;
 
     for (block = cu_thread(); block * 4 < n; block += cu_threads()) {
         uint32_t w[4];
@@ -24,16 +44,14 @@ draw_f32(int64_t n, float *out, bool normal, double a, double b, generator g)
 
         cti_philox(g.seed, g.stream, g.block + (uint64_t)block, w);
         cti_draw_f32(normal, a, b, w, v);
-        for (k = 0; k < 4; k++)
-            if (block * 4 + k < n)
-                out[block * 4 + k] = v[k];
+        store_block<float, 4>(out, n, block, v);
     }
 }
 
 __global__ void __launch_bounds__(CU_BLOCK)
 draw_f64(int64_t n, double *out, bool normal, double a, double b, generator g)
 {
-    int64_t block, k;
+    int64_t block;
 
     for (block = cu_thread(); block * 2 < n; block += cu_threads()) {
         uint32_t w[4];
@@ -41,9 +59,7 @@ draw_f64(int64_t n, double *out, bool normal, double a, double b, generator g)
 
         cti_philox(g.seed, g.stream, g.block + (uint64_t)block, w);
         cti_draw_f64(normal, a, b, w, v);
-        for (k = 0; k < 2; k++)
-            if (block * 2 + k < n)
-                out[block * 2 + k] = v[k];
+        store_block<double, 2>(out, n, block, v);
     }
 }
 

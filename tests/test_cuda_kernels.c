@@ -1219,39 +1219,44 @@ static void setup(void)
     find_emulator();
 }
 
+static void add(Suite *suite, const char *name, const TTest *test, int count)
+{
+    TCase *tc = tcase_create(name);
+
+    tcase_add_checked_fixture(tc, setup, harness_teardown);
+    tcase_set_timeout(tc, 1200);
+    tcase_add_loop_test(tc, test, 0, count);
+    suite_add_tcase(suite, tc);
+}
+
 int main(void)
 {
+    const char *name = getenv("COTANGENT_TEST_DEVICE");
     Suite *suite = suite_create("cuda kernels");
-    TCase *tc = tcase_create("against the CPU");
-    int rows = (int)(sizeof ew_rows / sizeof *ew_rows);
 
     ct_error_set_handler(NULL, NULL);
-    if (ct_device_count(getenv("COTANGENT_TEST_DEVICE") ? getenv("COTANGENT_TEST_DEVICE")
-                                                        : "cuda-emu") == 0) {
+    if (ct_device_count(name && strcmp(name, "cpu") != 0 ? name : "cuda-emu") == 0) {
         printf("no GPU, and no emulated one: skipped\n");
         return 77;
     }
-    tcase_add_checked_fixture(tc, setup, harness_teardown);
-    tcase_set_timeout(tc, 600);
-    tcase_add_test(tc, no_empty_slot);
-    tcase_add_loop_test(tc, elementwise, 0, rows);
-    tcase_add_test(tc, copies);
-    tcase_add_test(tc, fills);
-    tcase_add_loop_test(tc, reductions, 0, CTI_ALL + 1);
-    tcase_add_test(tc, running_sums);
-    tcase_add_test(tc, softmaxes);
-    tcase_add_test(tc, cross_entropies);
-    tcase_add_test(tc, rows_by_index);
-    tcase_add_test(tc, one_hots);
-    tcase_add_test(tc, along_an_axis);
-    tcase_add_test(tc, sorts);
-    tcase_add_test(tc, draws);
-    tcase_add_test(tc, multinomials);
-    tcase_add_test(tc, products);
-    tcase_add_loop_test(tc, sequences, 0, CTI_CELL_GRU + 1);
-    tcase_add_test(tc, updates);
-    tcase_add_test(tc, clipping);
-    tcase_add_test(tc, faults);
-    suite_add_tcase(suite, tc);
+    add(suite, "no empty slot", no_empty_slot, 1);
+    add(suite, "elementwise", elementwise, (int)(sizeof ew_rows / sizeof *ew_rows));
+    add(suite, "copies", copies, 1);
+    add(suite, "fills", fills, 1);
+    add(suite, "reductions", reductions, CTI_ALL + 1);
+    add(suite, "running sums", running_sums, 1);
+    add(suite, "softmax", softmaxes, 1);
+    add(suite, "cross-entropy", cross_entropies, 1);
+    add(suite, "rows by index", rows_by_index, 1);
+    add(suite, "one-hot", one_hots, 1);
+    add(suite, "along an axis", along_an_axis, 1);
+    add(suite, "sorts", sorts, 1);
+    add(suite, "draws", draws, 1);
+    add(suite, "multinomial", multinomials, 1);
+    add(suite, "products", products, 1);
+    add(suite, "sequences", sequences, CTI_CELL_GRU + 1);
+    add(suite, "updates", updates, 1);
+    add(suite, "clipping", clipping, 1);
+    add(suite, "faults", faults, 1);
     return harness_run(suite);
 }

@@ -76,38 +76,31 @@ static bool may_clip(const char *function, const ct_params *set, const char *nam
 }
 
 /* The device's clipping: the norm is measured and used there. An asynchronous one tells later of a
- * norm that is not finite; else the parameter to blame is returned. *norm, unless NULL, is waited
- * for. */
+ * norm that is not finite; else the parameter to blame is returned. norm, unless NULL, is written
+ * there. */
 static const ct_param *clip_norm(const char *me, const ct_params *set, const cti_table *t,
-                                 double max_norm, double *norm)
+                                 double max_norm, ct_tensor *norm)
 {
     const ct_param *bad = NULL;
     ct_device device = ct_params_device(set);
-    ct_scope s = cti_scope_push();
-    ct_tensor *total = norm ? cti_new(me, CT_SCALAR, CT_F64, device) : NULL;
     cti_fault fault = cti_fault_at(device, CTI_FAULT_NORM, me, 0);
 
     if (ct_ok() && cti_backend_of(device)->clip_norm(
                        t->segment, t->count, max_norm,
-                       total ? (double *)(void *)cti_ptr(total) : NULL, &fault) != CT_OK) {
+                       norm ? (double *)(void *)cti_ptr(norm) : NULL, &fault) != CT_OK) {
         bad = first_not_finite(set, t);
         if (!bad)
             ct_raise(CT_ERR_NUMERIC, me, "the gradients' norm overflows");
-    } else if (total) {
-        *norm = ct_item(total);
     }
-    cti_scope_pop(s);
     return bad;
 }
 
 const ct_param *cti_clip_grad_norm(const char *function, ct_params *set, double max_norm,
-                                   double *norm)
+                                   ct_tensor *norm)
 {
     const ct_param *bad;
     cti_table t;
 
-    if (norm)
-        *norm = NAN;
     if (!may_clip(function, set, "max_norm", max_norm) || !cti_table_make(function, set, &t))
         return NULL;
     bad = clip_norm(function, set, &t, max_norm, norm);
@@ -118,8 +111,13 @@ const ct_param *cti_clip_grad_norm(const char *function, ct_params *set, double 
 ct_status ct_clip_grad_norm(ct_params *set, double max_norm, double *norm)
 {
     static const char *const me = "ct_clip_grad_norm";
+    ct_scope s = cti_scope_push();
+    ct_tensor *there = norm && set ? cti_new(me, CT_SCALAR, CT_F64, ct_params_device(set)) : NULL;
 
-    check_finite(me, cti_clip_grad_norm(me, set, max_norm, norm));
+    check_finite(me, cti_clip_grad_norm(me, set, max_norm, there));
+    if (norm)
+        *norm = there && ct_ok() ? ct_item(there) : NAN;
+    cti_scope_pop(s);
     return ct_error();
 }
 

@@ -267,7 +267,8 @@ static ct_tensor *gapped(const ct_tensor *x, ct_generator *g)
     ct_tensor *t;
 
     if (!shape.rank)
-        return ct_select(ct_full(CT_SHAPE(3), gap(ct_dtype_get(x)), ct_dtype_get(x), DEVICE), 0, 1);
+        return ct_select(ct_full(CT_SHAPE(3), gap(ct_dtype_get(x)), ct_dtype_get(x),
+                                 ct_device_get(x)), 0, 1);
     for (i = 0; i < shape.rank; i++)
         order[i] = i;
     ct_shuffle(order, shape.rank, g);

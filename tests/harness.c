@@ -74,7 +74,9 @@ ct_device harness_device(void)
 
 int harness_rounds(int emulated, int usual)
 {
-    return strncmp(ct_device_name(DEVICE), "cuda-emu", 8) == 0 && !harness_full() ? emulated : usual;
+    bool slow = strncmp(ct_device_name(DEVICE), "cuda-emu", 8) == 0;
+
+    return slow && !harness_full() ? emulated : usual;
 }
 
 int harness_count(int thin, int whole)

@@ -13,6 +13,15 @@ typedef struct cti_tally {
     double nats, exps, tokens, norms, clipped, batches;
 } cti_tally;
 
+/* Steps whose loss and norm an asynchronous device has not been asked for yet. */
+#define CTI_LATER 50
+
+typedef struct cti_later {
+    ct_tensor *loss[CTI_LATER], *norm[CTI_LATER]; /* owned */
+    double tokens[CTI_LATER];
+    int count;
+} cti_later;
+
 typedef struct cti_run {
     const ct_trainer *trainer;
     const ct_model *model;
@@ -22,6 +31,7 @@ typedef struct cti_run {
     ct_cursor val_cursor;    /* where val stood after its last whole pass */
     bool underway;           /* an epoch was begun and is not finished: */
     cti_tally tally;         /* what its training came to so far, */
+    cti_later later;         /* what is not in the tally yet, */
     double seconds;          /* and how long it took, */
     double timed;            /* for so many of its tokens (those of this process) */
     int64_t waited;          /* epochs since the last that was better, for patience: */
@@ -35,6 +45,18 @@ typedef struct cti_run {
     cti_csv csv;
     cti_events events;
 } cti_run;
+
+/* ---- losses read later (later.c) ---- */
+
+/* Whether the run's device works on while its losses wait, and nobody asks for each. */
+bool cti_later_wanted(const cti_run *run);
+
+/* Keeps a step's; nothing while an error stands. */
+void cti_later_add(cti_later *l, ct_tensor *loss, ct_tensor *norm, double tokens);
+
+/* Waits for them: how many there are, 0 with an error; none is left. */
+int cti_later_read(cti_later *l, double *losses, double *norms);
+void cti_later_drop(cti_later *l);
 
 /* ---- checkpoints (checkpoint.c) ---- */
 

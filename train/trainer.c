@@ -20,12 +20,18 @@ static double perplexity(const cti_tally *t, ct_perplexity kind)
     return kind == CT_PERPLEXITY_OF_BATCHES ? t->exps / t->batches : exp(t->nats / t->tokens);
 }
 
-static void count(cti_tally *t, double loss, const ct_batch *batch)
+static void count(cti_tally *t, double loss, double tokens)
 {
-    t->nats += loss * (double)batch->tokens;
+    t->nats += loss * tokens;
     t->exps += exp(loss);
-    t->tokens += (double)batch->tokens;
+    t->tokens += tokens;
     t->batches++;
+}
+
+static void count_norm(cti_run *r, double norm)
+{
+    r->tally.norms += norm;
+    r->tally.clipped += r->trainer->gradient_clip_val > 0 && norm > r->trainer->gradient_clip_val;
 }
 
 /* "epoch 2, batch 3 (step 8)" */
@@ -70,15 +76,17 @@ static void carry(ct_state **state, const ct_state *next, bool continues)
     *state = ct_state_copy(next);
 }
 
-/* Moves the parameters along the gradients of loss. The norm of these; NaN after an error. */
-static double update(cti_run *r, ct_tensor *loss, const char *when)
+/* Moves the parameters along the gradients of loss. The norm of these, on their device; NULL after
+ * an error. */
+static ct_tensor *update(cti_run *r, ct_tensor *loss, const char *when)
 {
     const ct_trainer *trainer = r->trainer;
-    double bound = trainer->gradient_clip_val > 0 ? trainer->gradient_clip_val : INFINITY, norm;
+    double bound = trainer->gradient_clip_val > 0 ? trainer->gradient_clip_val : INFINITY;
+    ct_tensor *norm = ct_zeros(CT_SCALAR, CT_F64, ct_params_device(r->model->params));
     const ct_param *bad;
 
     ct_backward(loss);
-    bad = cti_clip_grad_norm(me, r->model->params, bound, &norm);
+    bad = cti_clip_grad_norm(me, r->model->params, bound, norm);
     if (bad)
         cti_raise_gradient(loss, bad, when);
     if (ct_ok())
@@ -86,10 +94,10 @@ static double update(cti_run *r, ct_tensor *loss, const char *when)
     ct_optimizer_step(r->optimizer);
     if (r->optimizer->schedule && trainer->schedule_interval == CT_EACH_STEP)
         ct_schedule_step(r->optimizer->schedule);
-    return norm;
+    return ct_ok() ? norm : NULL;
 }
 
-/* The loss of a batch as a number; what it is not finite is an error. */
+/* The loss of a batch, as a number too unless value is NULL; one that is not finite is an error. */
 static ct_tensor *loss_of(cti_run *r, ct_model_step step, const ct_batch *batch,
                           const ct_state *state, ct_state **next, const char *when, double *value)
 {
@@ -97,6 +105,8 @@ static ct_tensor *loss_of(cti_run *r, ct_model_step step, const ct_batch *batch,
 
     if (!loss && ct_ok())
         ct_raise(CT_ERR_ARGUMENT, me, "the model's step returned NULL in %s", when);
+    if (!value)
+        return loss;
     *value = ct_item(loss);
     if (ct_ok() && !isfinite(*value))
         cti_raise_loss(r->model->params, step == r->model->training_step && ct_grad_enabled(),
@@ -108,21 +118,47 @@ static void training_step(cti_run *r, ct_batch *batch, double *value, double *no
 {
     moment when = now_at(r, &r->tally, true);
     ct_state *next = NULL, **wanted = ct_loader_continues(r->train) ? &next : NULL;
-    ct_tensor *loss;
+    bool later = cti_later_wanted(r);
+    ct_tensor *loss, *there;
 
     move(r, batch);
-    loss = loss_of(r, r->model->training_step, batch, r->state, wanted, when.s, value);
-    *norm = update(r, loss, when.s);
+    loss = loss_of(r, r->model->training_step, batch, r->state, wanted, when.s,
+                   later ? NULL : value);
+    there = update(r, loss, when.s);
     carry(&r->state, next, batch->continues);
+    if (later)
+        cti_later_add(&r->later, loss, there, (double)batch->tokens);
+    else
+        *norm = ct_item(there);
     if (!ct_ok())
         return;
-    count(&r->tally, *value, batch);
-    r->tally.norms += *norm;
-    r->tally.clipped += r->trainer->gradient_clip_val > 0 && *norm > r->trainer->gradient_clip_val;
+    if (!later) {
+        count(&r->tally, *value, (double)batch->tokens);
+        count_norm(r, *norm);
+    }
     r->timed += (double)batch->tokens;
     r->result.steps++;
     r->result.tokens += batch->tokens;
     r->saved = false;
+}
+
+/* Waits for the losses that were not asked for yet, and counts them. */
+static void catch_up(cti_run *r)
+{
+    double losses[CTI_LATER], norms[CTI_LATER], tokens[CTI_LATER];
+    int count_of = r->later.count, i;
+
+    for (i = 0; i < count_of; i++)
+        tokens[i] = r->later.tokens[i];
+    count_of = cti_later_read(&r->later, losses, norms);
+    for (i = 0; i < count_of && ct_ok(); i++) {
+        moment when = now_at(r, &r->tally, false);
+
+        if (!isfinite(losses[i]))
+            cti_raise_loss(r->model->params, false, losses[i], when.s);
+        count(&r->tally, losses[i], tokens[i]);
+        count_norm(r, norms[i]);
+    }
 }
 
 /* ---- an epoch ---- */
@@ -130,7 +166,8 @@ static void training_step(cti_run *r, ct_batch *batch, double *value, double *no
 /* Epochs so far, with the part of the one at work. */
 static double epochs_done(const cti_run *r)
 {
-    double part = r->underway ? r->tally.batches / (double)ct_loader_batches(r->train) : 0;
+    double batches = r->tally.batches + r->later.count;
+    double part = r->underway ? batches / (double)ct_loader_batches(r->train) : 0;
 
     return (double)r->result.epochs + part;
 }
@@ -169,19 +206,18 @@ static void show_step(cti_run *r, double loss, double norm)
     }
 }
 
-static void save_step(cti_run *r)
+static bool save_due(const cti_run *r)
 {
     const ct_trainer *t = r->trainer;
 
-    if (ct_ok() && t->checkpoint && t->checkpoint_steps > 0 &&
-        r->result.steps % t->checkpoint_steps == 0)
-        cti_checkpoint_write(r, t->checkpoint);
+    return ct_ok() && t->checkpoint && t->checkpoint_steps > 0 &&
+           r->result.steps % t->checkpoint_steps == 0;
 }
 
 /* One more step of the epoch; false at its end, at a stop and after an error. */
 static bool next_step(cti_run *r)
 {
-    double began = cti_now(), loss, norm;
+    double began = cti_now(), loss = NAN, norm = NAN;
     ct_scope step = ct_scope_begin();
     ct_batch batch;
     bool more = ct_loader_next(r->train, &batch);
@@ -190,12 +226,18 @@ static bool next_step(cti_run *r)
         training_step(r, &batch, &loss, &norm);
     if (ct_scope_end(step) != CT_OK)
         ct_zero_grad(r->model->params); /* what backward added before the error */
+    if (!more || r->later.count == CTI_LATER || save_due(r))
+        catch_up(r);
     r->seconds += cti_now() - began;
     if (!more || !ct_ok())
         return false;
-    show_step(r, loss, norm);
-    save_step(r);
+    if (!r->later.count)
+        show_step(r, loss, norm);
     r->stopped = r->stopped || cti_stop_asked();
+    if (r->stopped)
+        catch_up(r);
+    if (save_due(r))
+        cti_checkpoint_write(r, r->trainer->checkpoint);
     return ct_ok() && !r->stopped;
 }
 
@@ -230,7 +272,7 @@ static bool next_validation_step(cti_run *r, cti_tally *t, ct_state **state)
         move(r, &batch);
         loss_of(r, step, &batch, *state, wanted, when.s, &loss);
         carry(state, next, batch.continues);
-        count(t, loss, &batch);
+        count(t, loss, (double)batch.tokens);
     }
     r->stopped = r->stopped || cti_stop_asked();
     return ct_scope_end(scope) == CT_OK && more && !r->stopped;
@@ -400,6 +442,7 @@ static void end(cti_run *r)
     cti_events_close(&r->events);
     cti_checkpoint_end(r);
     cti_history_free(&r->history);
+    cti_later_drop(&r->later);
     ct_state_free(r->state);
     ct_optimizer_free(r->optimizer);
 }

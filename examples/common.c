@@ -43,7 +43,8 @@ static const struct argp_option table[] = {
     { "resume", RESUME, NULL, 0, "go on from the checkpoint, if it is there", 0 },
     { "seed", SEED, "N", 0, "seed of initial weights and batches (0)", 0 },
     { "threads", THREADS, "N", 0, "threads (1)", 0 },
-    { "device", DEVICE, "NAME", 0, "where to train: cpu, the only one for now", 0 },
+    { "device", DEVICE, "NAME", 0, "where to train: cpu, cuda, cuda:1, cuda-emu, or auto: a GPU if "
+                                   "there is one (cpu)", 0 },
     { 0 }
 };
 
@@ -130,12 +131,15 @@ static int64_t most(int key)
 
 static ct_device device(const char *name)
 {
+    static const char me[] = "ct_device_named: ";
+    const char *why;
     ct_device found;
 
     ct_error_set_handler(NULL, NULL);
     found = ct_device_named(name);
+    why = strstr(ct_error_message(), me);
     if (!ct_ok())
-        options_refuse("--device: there is no \"%s\", only cpu", name);
+        options_refuse("--device: %s", why ? why + strlen(me) : ct_error_message());
     ct_exit_on_error();
     return found;
 }

@@ -206,6 +206,8 @@ ct_device ct_device_named(const char *name)
 
     if (name && strcmp(name, "cpu") == 0)
         return CT_CPU;
+    if (name && strcmp(name, "auto") == 0)
+        return ct_try_gpu(0);
     k = name ? parse(name, &number) : NULL;
     if (!k) {
         ct_raise(CT_ERR_DEVICE, me, "there is no device \"%s\" (there are: cpu, cuda, cuda:1, "

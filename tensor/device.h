@@ -26,7 +26,8 @@ extern "C" {
 #endif
 
 /* The device of a name ("cpu", "cuda", "cuda:1", "cuda-emu"), or -1 with CT_ERR_DEVICE, which says
- * why it is not there: "no CUDA device: driver missing". "cuda" is "cuda:0". */
+ * why it is not there: "no CUDA device: driver missing". "cuda" is "cuda:0"; "auto" is ct_try_gpu's
+ * first. */
 ct_device ct_device_named(const char *name);
 
 /* The name of a device: "cpu", "cuda", "cuda:1"; "?" for what is none. */

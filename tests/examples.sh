@@ -275,7 +275,8 @@ refuses 2 '--seed: "-1" is no whole number' --seed=-1
 refuses 2 '--threads: "0" is no whole number from 1 to 256' --threads 0
 refuses 2 '--prefix: the prefix is empty' --prefix ''
 refuses 2 '--protocol: "new" is neither book nor classic' --protocol new
-refuses 2 '--device: there is no "abacus"' --device abacus
+refuses 2 '--device: there is no device "abacus"' --device abacus
+refuses 2 "--device: no CUDA device" --device cuda:99
 refuses 2 '"book" is not an option' book
 run --no-such-option
 [ $status -eq 2 ] || fail "--no-such-option: status $status, not 2"

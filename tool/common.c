@@ -145,7 +145,7 @@ static error_t parse_machine(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option machine_options[] = {
-    { "device", TOOL_DEVICE, "NAME", 0, "where to compute (cpu)", 90 },
+    { "device", TOOL_DEVICE, "NAME", 0, "where to compute: cpu, cuda, cuda-emu, auto (cpu)", 90 },
     { "threads", TOOL_THREADS, "N", 0, "threads (as many as are free)", 90 },
     { 0 }
 };

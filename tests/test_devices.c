@@ -79,7 +79,7 @@ static void leaves(const op_draw *d, ct_tensor *const *in, ct_dtype dtype, ct_de
             out[k] = out[d->in[k].same_as];
             continue;
         }
-        t = ct_add_scalar(ct_to(ct_contiguous(ct_detach(t)), device), 0);
+        t = ct_to(ct_contiguous(ct_detach(t)), device);
         out[k] = real && ct_needs_gradient(in[k]) ? ct_requires_grad(ct_detach(t), true) : t;
     }
 }

@@ -575,7 +575,7 @@ static int devices(void)
 int main(void)
 {
     Suite *suite = suite_create("devices");
-    TCase *tc = harness_case(suite, "devices");
+    TCase *tc = harness_case(suite, "ops");
     int rounds = devices() * SEEDS;
 
     if (!rounds) {
@@ -583,6 +583,7 @@ int main(void)
         return 77;
     }
     tcase_add_loop_test(tc, every_op_gives_what_the_cpu_gives, 0, rounds);
+    tc = harness_case(suite, "library");
     tcase_add_loop_test(tc, modules_give_what_the_cpu_gives, 0, rounds);
     tcase_add_loop_test(tc, optimisers_give_what_the_cpu_gives, 0, rounds);
     tcase_add_loop_test(tc, protocols_give_the_cpu_s_first_ten_losses, 0, rounds);

@@ -1,0 +1,400 @@
+/* compress.c - a text compressor: a GRU says how likely each byte is, a range coder spends as many
+ * bits as it was unlikely.
+ *
+ *     compress IN OUT                 adaptive: both sides learn while coding; no model is stored
+ *     compress --embed IN OUT         the model is trained on IN first, and stored in OUT
+ *     compress --train -m MODEL IN    trains a model into a file of its own, and
+ *     compress -m MODEL IN OUT        codes with it: the decoder needs the same file
+ *     compress -d [-m MODEL] IN OUT   gives back the bytes
+ *
+ * All of it computes in portable mode and codes integer frequencies, so that what one processor
+ * wrote another reads. Exit status: 0; 1 for files, 2 for arguments. A file that is not whole, was
+ * changed, or was made with another version or model is refused, and OUT is not written. */
+#include <argp.h>
+#include <errno.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <nettle/sha2.h>
+
+#include "byte_model.h"
+#include "range_coder.h"
+
+#define CHUNK 256 /* bytes coded between two lessons */
+
+typedef enum mode { ADAPTIVE, EMBEDDED, GIVEN } mode;
+
+typedef struct options {
+    bool decompress, embed, train;
+    const char *model, *in, *out;
+    int hidden, passes;
+} options;
+
+/* What stands before the coded bytes; all but digest is hashed into it, and the content. */
+typedef struct header {
+    char magic[4];
+    uint8_t mode, hidden, passes;
+    char version[9];
+    uint8_t model[SHA256_DIGEST_SIZE]; /* of the model file; zeros without one */
+    uint8_t occurs[32];                /* a bit for each byte value */
+    uint8_t size[8];                   /* of the content; lowest byte first */
+    uint8_t digest[SHA256_DIGEST_SIZE];
+} header;
+
+static void fail(const char *what, const char *why)
+{
+    fprintf(stderr, "compress: %s: %s\n", what, why);
+    exit(1);
+}
+
+/* ---- files ---- */
+
+static bytes read_whole(const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    bytes b = { 0 };
+    int c;
+
+    if (!f)
+        fail(path, strerror(errno));
+    while ((c = getc(f)) != EOF && !b.failed)
+        bytes_put(&b, (uint8_t)c);
+    if (b.failed || ferror(f))
+        fail(path, b.failed ? "out of memory" : strerror(errno));
+    fclose(f);
+    return b;
+}
+
+/* Beside path, then renamed: path is whole or what it was. */
+static void write_whole(const char *path, const bytes *b)
+{
+    char *beside = malloc(strlen(path) + 8);
+    FILE *f;
+
+    if (!beside)
+        fail(path, "out of memory");
+    sprintf(beside, "%s.part", path);
+    f = fopen(beside, "wb");
+    if (!f || fwrite(b->at, 1, b->size, f) != b->size || fflush(f) || fsync(fileno(f)) ||
+        fclose(f) || rename(beside, path)) {
+        int why = errno;
+
+        remove(beside);
+        fail(path, strerror(why));
+    }
+    free(beside);
+}
+
+static void hash_file(const char *path, uint8_t digest[SHA256_DIGEST_SIZE])
+{
+    bytes b = read_whole(path);
+    struct sha256_ctx sha;
+
+    sha256_init(&sha);
+    sha256_update(&sha, b.size, b.at);
+    sha256_digest(&sha, SHA256_DIGEST_SIZE, digest);
+    free(b.at);
+}
+
+/* ---- the header ---- */
+
+static void digest_of(const header *h, const bytes *content, uint8_t digest[SHA256_DIGEST_SIZE])
+{
+    struct sha256_ctx sha;
+
+    sha256_init(&sha);
+    sha256_update(&sha, offsetof(header, digest), (const uint8_t *)h);
+    sha256_update(&sha, content->size, content->at);
+    sha256_digest(&sha, SHA256_DIGEST_SIZE, digest);
+}
+
+static uint64_t size_of(const header *h)
+{
+    uint64_t size = 0;
+    int i;
+
+    for (i = 7; i >= 0; i--)
+        size = size << 8 | h->size[i];
+    return size;
+}
+
+static header header_of(const options *o, mode mode, const bytes *content)
+{
+    header h = { .magic = "CTZ1", .mode = (uint8_t)mode, .hidden = (uint8_t)o->hidden,
+                 .passes = (uint8_t)o->passes };
+    size_t i;
+
+    snprintf(h.version, sizeof h.version, "%s", ct_version());
+    if (mode == GIVEN)
+        hash_file(o->model, h.model);
+    for (i = 0; i < content->size; i++)
+        h.occurs[content->at[i] / 8] |= (uint8_t)(1 << content->at[i] % 8);
+    for (i = 0; i < 8; i++)
+        h.size[i] = (uint8_t)((uint64_t)content->size >> 8 * i);
+    digest_of(&h, content, h.digest);
+    return h;
+}
+
+/* Checks what can be checked before decoding. */
+static void check_header(const options *o, const header *h)
+{
+    header expected = { 0 };
+
+    if (memcmp(h->magic, "CTZ1", 4) != 0 || h->mode > GIVEN || h->hidden == 0)
+        fail(o->in, "is not a file that compress wrote");
+    snprintf(expected.version, sizeof expected.version, "%s", ct_version());
+    if (memcmp(h->version, expected.version, sizeof h->version) != 0)
+        fail(o->in, "was written by another version");
+    if (h->mode == GIVEN && !o->model)
+        fail(o->in, "needs the model that it was written with (-m)");
+    if (h->mode == GIVEN)
+        hash_file(o->model, expected.model);
+    if (memcmp(h->model, expected.model, sizeof h->model) != 0)
+        fail(o->in, "was written with another model");
+}
+
+/* ---- models ---- */
+
+static void new_model(byte_model *m, const header *h)
+{
+    uint8_t occurs[256];
+    int b;
+
+    for (b = 0; b < 256; b++)
+        occurs[b] = h->mode == GIVEN || h->occurs[b / 8] >> b % 8 & 1;
+    byte_model_new(m, occurs, h->hidden, 0.3);
+}
+
+/* Many passes over the whole content, ever slower. */
+static void train_on(byte_model *m, const bytes *content, int passes)
+{
+    int pass;
+
+    for (pass = 0; pass < passes; pass++)
+        byte_model_learn(m, content->at, content->size, content->size, content->size,
+                         0.004 * (1 - (double)pass / passes));
+}
+
+/* Each weight as the upper half of its float: written to, or taken from, stream. */
+static void code_weights(byte_model *m, bytes *stream, bool write)
+{
+    int i;
+
+    for (i = 0; i < ct_params_count(m->params); i++) {
+        ct_scope s = ct_scope_begin_no_grad();
+        ct_tensor *value = ct_param_value(ct_params_at(m->params, i));
+        size_t n = (size_t)ct_numel(value), k;
+        uint16_t *half = calloc(n, sizeof *half);
+
+        if (!half)
+            fail("weights", "out of memory");
+        if (write)
+            ct_to_host(ct_cast(value, CT_BF16), half, n * sizeof *half);
+        for (k = 0; k < n; k++) {
+            if (write) {
+                bytes_put(stream, (uint8_t)half[k]);
+                bytes_put(stream, (uint8_t)(half[k] >> 8));
+            } else {
+                half[k] = bytes_take(stream);
+                half[k] = (uint16_t)(half[k] | bytes_take(stream) << 8);
+            }
+        }
+        ct_copy_into(value, ct_cast(ct_from_data(half, ct_shape_get(value), CT_BF16, CT_CPU),
+                                    CT_F32));
+        free(half);
+        if (ct_scope_end(s) != CT_OK)
+            exit(1);
+    }
+}
+
+/* ---- coding ---- */
+
+/* Codes number at of content, whose bytes before it are known; decoding finds it. */
+static void code_byte(byte_model *m, range_coder *c, bytes *content, size_t at, bool decode)
+{
+    uint32_t frequency[256], below = 0;
+    uint32_t total = byte_model_next(m, at ? content->at[at - 1] : -1, frequency);
+    uint32_t target = decode && total ? range_peek(c, total) : 0;
+    int symbol = decode ? 0 : m->symbol[content->at[at]], k;
+
+    if (!total)
+        exit(1);
+    for (k = 0; decode ? below + frequency[k] <= target : k < symbol; k++)
+        below += frequency[k];
+    if (decode) {
+        range_skip(c, below, frequency[k], total);
+        content->at[at] = m->byte[k];
+    } else {
+        range_encode(c, below, frequency[k], total);
+    }
+}
+
+static void code_content(byte_model *m, const header *h, range_coder *c, bytes *content,
+                         uint64_t size, bool decode)
+{
+    uint64_t at;
+
+    for (at = 0; at < size; at++) {
+        if (decode)
+            bytes_put(content, 0);
+        if (content->failed)
+            fail("content", "out of memory");
+        if (decode && c->stream->read > c->stream->size + 8)
+            return; /* more than was coded: the size is wrong */
+        code_byte(m, c, content, at, decode);
+        if (h->mode == ADAPTIVE && (at + 1) % CHUNK == 0)
+            byte_model_learn(m, content->at, at + 1, 4 * CHUNK, (size_t)h->passes * CHUNK,
+                             0.003 / sqrt(1 + (double)at / 20000));
+    }
+}
+
+static void compress(const options *o)
+{
+    bytes content = read_whole(o->in), out = { 0 };
+    header h = header_of(o, o->model ? GIVEN : o->embed ? EMBEDDED : ADAPTIVE, &content);
+    range_coder c;
+    byte_model m;
+    size_t i;
+
+    for (i = 0; i < sizeof h; i++)
+        bytes_put(&out, ((const uint8_t *)&h)[i]);
+    if (content.size) {
+        new_model(&m, &h);
+        if (h.mode == GIVEN && ct_params_load(m.params, o->model, (ct_load_options){ 0 }) != CT_OK)
+            exit(1);
+        if (h.mode == EMBEDDED) {
+            train_on(&m, &content, o->passes);
+            code_weights(&m, &out, true);
+        }
+        range_encoder_begin(&c, &out);
+        code_content(&m, &h, &c, &content, content.size, false);
+        range_encoder_end(&c);
+        byte_model_free(&m);
+    }
+    if (out.failed)
+        fail(o->out, "out of memory");
+    write_whole(o->out, &out);
+    printf("%zu bytes to %zu, %.3f bits a byte\n", content.size, out.size,
+           content.size ? 8.0 * (double)out.size / (double)content.size : 0);
+    free(content.at);
+    free(out.at);
+}
+
+static void decompress(const options *o)
+{
+    bytes in = read_whole(o->in), content = { 0 };
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    range_coder c;
+    byte_model m;
+    header h;
+
+    if (in.size < sizeof h)
+        fail(o->in, "is not a file that compress wrote");
+    memcpy(&h, in.at, sizeof h);
+    in.read = sizeof h;
+    check_header(o, &h);
+    if (size_of(&h)) {
+        new_model(&m, &h);
+        if (h.mode == GIVEN && ct_params_load(m.params, o->model, (ct_load_options){ 0 }) != CT_OK)
+            exit(1);
+        if (h.mode == EMBEDDED)
+            code_weights(&m, &in, false);
+        range_decoder_begin(&c, &in);
+        code_content(&m, &h, &c, &content, size_of(&h), true);
+        byte_model_free(&m);
+    }
+    digest_of(&h, &content, digest);
+    if (content.size != size_of(&h) || memcmp(digest, h.digest, sizeof digest) != 0)
+        fail(o->in, "is damaged: what it gives is not what was compressed");
+    write_whole(o->out, &content);
+    free(in.at);
+    free(content.at);
+}
+
+static void train_model(const options *o)
+{
+    bytes content = read_whole(o->in);
+    header h = { .mode = GIVEN, .hidden = (uint8_t)o->hidden };
+    byte_model m;
+
+    if (content.size < 2)
+        fail(o->in, "is too short to train on");
+    new_model(&m, &h);
+    train_on(&m, &content, o->passes);
+    if (ct_params_save(m.params, o->model) != CT_OK)
+        exit(1);
+    byte_model_free(&m);
+    free(content.at);
+}
+
+/* ---- arguments ---- */
+
+static int number(const char *text, int most, struct argp_state *state)
+{
+    char *end;
+    long n = strtol(text, &end, 10);
+
+    if (end == text || *end || n < 1 || n > most)
+        argp_error(state, "%s is not a number in 1..%d", text, most);
+    return (int)n;
+}
+
+static error_t take(int key, char *text, struct argp_state *state)
+{
+    options *o = state->input;
+
+    switch (key) {
+    case 'd': o->decompress = true; break;
+    case 'e': o->embed = true; break;
+    case 't': o->train = true; break;
+    case 'm': o->model = text; break;
+    case 'H': o->hidden = number(text, 255, state); break;
+    case 'p': o->passes = number(text, 255, state); break;
+    case ARGP_KEY_ARG:
+        if (o->out || (o->in && o->train))
+            argp_error(state, "too many arguments");
+        *(o->in ? &o->out : &o->in) = text;
+        break;
+    case ARGP_KEY_END:
+        if (!o->in || (!o->out && !o->train))
+            argp_error(state, "files are missing");
+        if ((o->train && !o->model) || o->train + o->embed + o->decompress > 1 ||
+            (o->embed && o->model))
+            argp_error(state, "these options do not go together");
+        break;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct argp_option known[] = {
+        { "decompress", 'd', NULL, 0, "give back what was compressed", 0 },
+        { "embed", 'e', NULL, 0, "train a model on IN first and store it", 0 },
+        { "train", 't', NULL, 0, "train a model on IN, write it to --model", 0 },
+        { "model", 'm', "FILE", 0, "the model, which both sides have", 0 },
+        { "hidden", 'H', "N", 0, "hidden units, 1..255", 0 },
+        { "passes", 'p', "N", 0, "how often each byte is trained on, 1..255", 0 },
+        { 0 },
+    };
+    static const struct argp parser = { known, take, "IN [OUT]", "Compresses a text.", NULL, NULL,
+                                        NULL };
+    options o = { .hidden = 128, .passes = 12 };
+
+    argp_err_exit_status = 2;
+    argp_parse(&parser, argc, argv, 0, NULL, &o);
+    ct_exit_on_error();
+    ct_set_portable(true);
+    if (o.train)
+        train_model(&o);
+    else if (o.decompress)
+        decompress(&o);
+    else
+        compress(&o);
+    return 0;
+}

@@ -1,25 +1,26 @@
-/* bench.c - measures one case for some seconds and prints one line: the case and its figure.
+/* bench.c - measures one case for some seconds and prints one line: its figure, and the greatest
+ * resident memory of this process in MiB.
  *
  *     bench CASE [threads] [seconds]
  *
  * Cases: classic-rnn, classic-lstm, classic-gru, book-rnn (tokens/s of whole training steps:
  * forward, backward, clip, update; the sizes of the two protocols), generate (tokens/s, one row,
- * hidden 256), add (microseconds to record and differentiate one scalar addition). An unknown one
- * is exit status 2. */
+ * hidden 256), add (microseconds to record and differentiate one scalar addition), start
+ * (milliseconds of a whole process that makes a layer and runs it), bandwidth (ct_add of 32 MiB
+ * over memcpy), linear (the speed of Linear, 1,120 rows, 256 to 256, over that of cblas_sgemm, one
+ * thread each), peak (GFLOP/s of fused multiply-adds in registers, one thread). `profile` and
+ * `scaling` print tables. An unknown one is exit status 2. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
-#include <cotangent.h>
+#include "bench/bench.h"
 
-typedef struct sizes {
-    int64_t batch, steps, hidden, vocab;
-} sizes;
+const sizes classic = { 32, 35, 256, 28, 1 }, book = { 1024, 32, 32, 28, 1 };
 
-static const sizes classic = { 32, 35, 256, 28 }, book = { 1024, 32, 32, 28 };
-
-static double now(void)
+double now(void)
 {
     struct timespec t;
 
@@ -27,22 +28,14 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-typedef struct model {
-    ct_params *params;
-    ct_recurrent *rnn;
-    ct_linear *linear;
-    ct_optimizer *sgd;
-} model;
-
-typedef ct_recurrent *(*maker)(ct_params *, const char *, ct_recurrent_options);
-
-static model model_new(const sizes *s, maker make)
+model model_new(const sizes *s, maker make)
 {
     model m;
 
     m.params = ct_params_new((ct_params_options){ .seed = 1 });
     m.rnn = make(m.params, "rnn",
-                 (ct_recurrent_options){ .input_size = s->vocab, .hidden_size = s->hidden });
+                 (ct_recurrent_options){ .input_size = s->vocab, .hidden_size = s->hidden,
+                                         .num_layers = s->layers });
     m.linear = ct_linear_module(m.params, "linear",
                                 (ct_linear_options){ .in_features = s->hidden,
                                                      .out_features = s->vocab });
@@ -50,7 +43,7 @@ static model model_new(const sizes *s, maker make)
     return m;
 }
 
-static void model_free(model *m)
+void model_free(model *m)
 {
     ct_optimizer_free(m->sgd);
     ct_params_free(m->params);
@@ -81,17 +74,31 @@ static void training_step(const model *m, const sizes *s, const int32_t *ids, ct
     (void)!ct_scope_end(step); /* an error exits */
 }
 
-/* Tokens a second of training. */
-static double train(const sizes *s, maker make, double seconds)
+int32_t *ids_of(const sizes *s)
 {
-    int64_t n = s->batch * s->steps + 1, i, steps = 0;
+    int64_t n = s->batch * s->steps + 1, i;
     int32_t *ids = malloc((size_t)n * sizeof *ids);
+
+    for (i = 0; i < n; i++)
+        ids[i] = (int32_t)(i * i % s->vocab);
+    return ids;
+}
+
+double flops_of(const sizes *s, int gates)
+{
+    double h = (double)s->hidden, layers = s->layers;
+
+    return 3 * 2 * (gates * h * h * (2 * layers - 1) + h * (double)s->vocab);
+}
+
+double train(const sizes *s, maker make, double seconds)
+{
+    int64_t i, steps = 0;
+    int32_t *ids = ids_of(s);
     model m = model_new(s, make);
     ct_state *state = ct_begin_state(m.rnn, s->batch);
     double start;
 
-    for (i = 0; i < n; i++)
-        ids[i] = (int32_t)(i * i % s->vocab);
     for (i = 0; i < 3; i++)
         training_step(&m, s, ids, state);
     for (start = now(); now() - start < seconds; steps++)
@@ -150,6 +157,37 @@ static double scalar_add(double seconds)
     return start * 1e6 / (double)(chains * 100);
 }
 
+/* The process of case start. */
+static void nothing(void)
+{
+    model m = model_new(&classic, ct_rnn);
+    ct_scope s = ct_scope_begin_no_grad();
+
+    ct_linear_forward(m.linear, ct_ones(CT_SHAPE(1, classic.hidden), CT_F32, CT_CPU));
+    (void)!ct_scope_end(s);
+    model_free(&m);
+}
+
+/* A figure of a case other than training; -1 for an unknown one. */
+static double figure_of(const char *name, const char *program, double seconds)
+{
+    const char *vectors;
+
+    if (strcmp(name, "generate") == 0)
+        return generate(seconds);
+    if (strcmp(name, "add") == 0)
+        return scalar_add(seconds);
+    if (strcmp(name, "start") == 0)
+        return start_up(program);
+    if (strcmp(name, "bandwidth") == 0)
+        return bandwidth(seconds);
+    if (strcmp(name, "linear") == 0)
+        return linear_share(seconds);
+    if (strcmp(name, "peak") == 0)
+        return peak(seconds, &vectors);
+    return -1;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -162,19 +200,27 @@ int main(int argc, char **argv)
                   { "book-rnn", &book, ct_rnn } };
     const char *name = argc > 1 ? argv[1] : "";
     int threads = argc > 2 ? atoi(argv[2]) : 1;
-    double seconds = argc > 3 ? atof(argv[3]) : 2;
+    double seconds = argc > 3 ? atof(argv[3]) : 2, figure = -1;
+    struct rusage used;
 
     ct_exit_on_error();
     (void)ct_set_num_threads(threads);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        if (strcmp(name, cases[i].name) == 0) {
-            printf("%.0f\n", train(cases[i].sizes, cases[i].make, seconds));
-            return 0;
-        }
-    if (strcmp(name, "generate") == 0) {
-        printf("%.0f\n", generate(seconds));
-    } else if (strcmp(name, "add") == 0) {
-        printf("%.4f\n", scalar_add(seconds));
+        if (strcmp(name, cases[i].name) == 0)
+            figure = train(cases[i].sizes, cases[i].make, seconds);
+    if (figure < 0)
+        figure = figure_of(name, argv[0], seconds);
+    if (figure >= 0) {
+        getrusage(RUSAGE_SELF, &used);
+        printf("%.6g %ld\n", figure, used.ru_maxrss / 1024);
+    } else if (strcmp(name, "profile") == 0) {
+        profile(seconds);
+    } else if (strcmp(name, "scaling") == 0) {
+        scaling(seconds);
+    } else if (strcmp(name, "nothing") == 0) {
+        nothing();
+    } else if (strcmp(name, "about") == 0) {
+        ct_about_print(stdout);
     } else {
         fprintf(stderr, "usage: bench CASE [threads] [seconds]; the cases are in bench.c\n");
         return 2;

@@ -3,10 +3,11 @@
 #
 #     run.sh BENCH PEERS RESULT.json
 #
-# BENCH is the built bench program; PEERS a folder of Python environments (torch, jax, tf; see make
-# bench-peers), those that are missing being left out. COTANGENT_BENCH_ROUNDS (5) and
-# COTANGENT_BENCH_SECONDS (2) say how long it takes. Each contestant is taken at its best thread
-# count, 1 or 2, by median. Figures are of this machine and this run: only ratios travel.
+# BENCH is the built bench program; PEERS a folder of Python environments (torch, jax, tf, mxnet:
+# see make bench-peers), those that are missing being left out. COTANGENT_BENCH_ROUNDS (5) and
+# COTANGENT_BENCH_SECONDS (2) say how long it takes. Each contestant is taken at its best of 1 and 2
+# threads, eager and compiled, by median. Figures are of this machine and this run: only ratios
+# travel.
 
 bench=$1
 peers=$2
@@ -14,83 +15,103 @@ json=$3
 here=$(dirname "$0")
 rounds=${COTANGENT_BENCH_ROUNDS:-5}
 seconds=${COTANGENT_BENCH_SECONDS:-2}
-lines=$(mktemp)
-trap 'rm -f "$lines"' EXIT
+tmp=$(mktemp -d) || exit 99
+alive=
+trap 'for p in $alive; do kill $p; done 2>/dev/null; rm -rf "$tmp"' EXIT
+trap 'exit 99' HUP INT TERM
 
-# one CONTESTANT CASE THREADS: prints the figure, or nothing
-one()
+# start WHO MODE: a process for each number of threads, that waits for cases on a pipe.
+start()
 {
-    case $1 in
-    cotangent)
-        "$bench" "$2" "$3" "$seconds" ;;
-    *)
-        python=$peers/$1/bin/python
-        test -x "$python" && "$python" "$here/peers/$1_peer.py" "$2" "$3" "$seconds" 2>/dev/null ;;
-    esac
+    python=$peers/$1/bin/python
+    [ -x "$python" ] || return
+    for threads in 1 2; do
+        pipe=$tmp/$1.$2.$threads
+        mkfifo "$pipe.in" "$pipe.out"
+        "$python" "$here/peers/$1_peer.py" $threads $2 <>"$pipe.in" 1<>"$pipe.out" \
+            2>"$pipe.err" &
+        alive="$alive $!"
+    done
+    contestants="$contestants $1.$2"
+    # Versions of all that the environment holds of these.
+    for name in torch jax jaxlib flax optax tensorflow_cpu keras mxnet numpy; do
+        for info in "$peers/$1"/lib/python3*/site-packages/$name-*.dist-info; do
+            [ -d "$info" ] && info=${info##*/} && echo "$1 ${info%.dist-info}" >>"$tmp/versions"
+        done
+    done
 }
+
+# ask WHO.MODE CASE THREADS: prints a figure and the memory, or nothing
+ask()
+{
+    echo "$2 $seconds" 1<>"$tmp/$1.$3.in"
+    timeout 300 sh -c 'read -r line <"$0" && case $line in -*) ;; *) echo "$line" ;; esac' \
+        "$tmp/$1.$3.out"
+}
+
+# note CASE WHO MODE THREADS FIGURE MIB
+note()
+{
+    [ -z "$5" ] || echo "$*" >>"$tmp/lines"
+}
+
+: >"$tmp/versions"
+contestants=
+start torch eager
+start torch compiled
+start jax compiled
+start tf compiled
+start mxnet eager
+start mxnet compiled
+
+# Until all have started: what one has cost is no part of another's figures.
+for who in $contestants; do
+    for threads in 1 2; do
+        ask $who start $threads >"$tmp/started"
+    done
+done
 
 round=0
 while [ "$round" -lt "$rounds" ]; do
+    for case in start bandwidth linear peak; do
+        note $case cotangent - 1 $("$bench" $case 1 "$seconds")
+    done
+    for who in $contestants; do
+        case $who in torch.compiled | mxnet.compiled) continue ;; esac
+        note start ${who%.*} ${who#*.} 1 $(ask $who start 1)
+    done
     for case in classic-rnn classic-lstm classic-gru book-rnn generate add; do
         for threads in 1 2; do
-            for who in cotangent torch jax tf; do
-                case $case:$who in generate:jax | generate:tf | add:jax | add:tf) continue ;; esac
-                case $case:$threads in generate:2 | add:2) continue ;; esac
-                figure=$(one $who $case $threads) && [ -n "$figure" ] &&
-                    echo "$case $who $threads $figure" >> "$lines"
+            case $case:$threads in generate:2 | add:2) continue ;; esac
+            note $case cotangent - $threads $("$bench" $case $threads "$seconds")
+            for who in $contestants; do
+                case $case:$who in
+                generate:torch.eager | add:torch.eager) ;;
+                generate:* | add:*) continue ;;
+                esac
+                note $case ${who%.*} ${who#*.} $threads $(ask $who $case $threads)
             done
         done
     done
+    # Two threads while a loop keeps a processor busy.
+    sh -c 'while :; do :; done' &
+    loop=$!
+    note busy cotangent - 2 $("$bench" classic-rnn 2 "$seconds")
+    kill $loop
+    wait $loop 2>/dev/null
     round=$((round + 1))
     echo "round $round of $rounds" >&2
 done
+for who in $contestants; do
+    for threads in 1 2; do
+        echo quit 1<>"$tmp/$who.$threads.in"
+    done
+done
 
-sort "$lines" | awk -v json="$json" -v rounds="$rounds" -v seconds="$seconds" \
+"$bench" about
+sort -u "$tmp/versions" | awk '{ printf "%s%s", (NR > 1 ? ", " : ""), $2 } END { if (NR) print "" }'
+awk -v json="$json" -v rounds="$rounds" -v seconds="$seconds" \
+    -v versions="$(sort -u "$tmp/versions" | awk '{ print $2 }' | tr '\n' ' ')" \
+    -v about="$("$bench" about | tr '\n' ';' | tr -d '"\\')" \
     -v processor="$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" \
-    -v processors="$(getconf _NPROCESSORS_ONLN)" '
-function median(key,   n, i, j, t, v) {
-    n = split(all[key], v, " ")
-    for (i = 2; i <= n; i++)
-        for (j = i; j > 1 && v[j - 1] + 0 > v[j] + 0; j--) {
-            t = v[j]; v[j] = v[j - 1]; v[j - 1] = t
-        }
-    return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
-}
-{
-    all[$1 " " $2 " " $3] = all[$1 " " $2 " " $3] " " $4
-}
-END {
-    for (key in all) {
-        split(key, k, " ")
-        m = median(key)
-        b = k[1] " " k[2]
-        if (!(b in best) || (k[1] == "add" ? m < best[b] : m > best[b])) {
-            best[b] = m
-            threads[b] = k[3]
-        }
-    }
-    n = split("classic-rnn classic-lstm classic-gru book-rnn generate add", cases, " ")
-    p = split("cotangent torch jax tf", who, " ")
-    printf "{\"processor\": \"%s\", \"processors\": %d, \"rounds\": %d, \"seconds\": %s, \"cases\": [", \
-        processor, processors, rounds, seconds > json
-    printf "%-13s %-10s %8s %13s %18s\n", "case", "who", "threads", "figure", "ours / theirs"
-    for (i = 1; i <= n; i++)
-        for (j = 1; j <= p; j++) {
-            b = cases[i] " " who[j]
-            if (!(b in best))
-                continue
-            ours = best[cases[i] " cotangent"]
-            ratio = cases[i] == "add" ? best[b] / ours : ours / best[b]
-            printf "%-13s %-10s %8d %13.6g %18.2f\n", cases[i], who[j], threads[b], best[b], ratio
-            printf "%s\n  {\"case\": \"%s\", \"who\": \"%s\", \"threads\": %d, \"median\": %.6g, \"all\": [%s]}", \
-                comma, cases[i], who[j], threads[b], best[b], \
-                joined(all[b " " threads[b]]) > json
-            comma = ","
-        }
-    print "\n]}" > json
-}
-function joined(list) {
-    sub(/^ /, "", list)
-    gsub(/ /, ", ", list)
-    return list
-}'
+    -v processors="$(getconf _NPROCESSORS_ONLN)" -f "$here/table.awk" "$tmp/lines"

@@ -1,17 +1,18 @@
-"""PyTorch on the benchmark's cases: torch_peer.py CASE THREADS SECONDS prints one figure.
+"""PyTorch on the benchmark's cases (see serve.py); torch_peer.py THREADS [compiled].
 
 The same work as bench.c's: one-hot input, nn.RNN, Linear, cross-entropy, backward, clipping,
 SGD, the state carried; greedy generation one token at a time; one scalar addition recorded and
 differentiated."""
 import sys
-import time
+
+from serve import SIZES, THREADS, VOCAB, serve
 
 import torch
 from torch import nn
 import torch.nn.functional as F
 
-SIZES, VOCAB = {"classic": (32, 35, 256), "book": (1024, 32, 32)}, 28
 KINDS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+COMPILED = sys.argv[2:] == ["compiled"]
 
 
 class Model(nn.Module):
@@ -25,7 +26,7 @@ class Model(nn.Module):
         return self.linear(y).transpose(0, 1), state
 
 
-def train(protocol, kind, seconds):
+def train(protocol, kind):
     batch, steps, hidden = SIZES[protocol]
     model = Model(kind, hidden)
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -34,53 +35,55 @@ def train(protocol, kind, seconds):
     zero = torch.zeros(1, batch, hidden)
     state = (zero, zero) if kind == "lstm" else zero
 
-    def step(state):
+    def loss_of(state):
         logits, state = model(x, state)
-        loss = F.cross_entropy(logits.reshape(-1, VOCAB), y.reshape(-1))
+        return F.cross_entropy(logits.reshape(-1, VOCAB), y.reshape(-1)), state
+
+    if COMPILED:
+        loss_of = torch.compile(loss_of)
+
+    def step():
+        nonlocal state
+        loss, after = loss_of(state)
         sgd.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         sgd.step()
-        return tuple(s.detach() for s in state) if kind == "lstm" else state.detach()
+        state = tuple(s.detach() for s in after) if kind == "lstm" else after.detach()
 
-    for _ in range(3):
-        state = step(state)
-    count, start = 0, time.monotonic()
-    while time.monotonic() - start < seconds:
-        state = step(state)
-        count += 1
-    return count * batch * steps / (time.monotonic() - start)
+    return step, batch * steps
 
 
-@torch.no_grad()
-def generate(seconds):
-    model, state = Model("rnn", 256), torch.zeros(1, 1, 256)
-    x, count, start = torch.zeros(1, 1, dtype=torch.long), 0, time.monotonic()
-    while time.monotonic() - start < seconds:
+def generate():
+    model, state, x = Model("rnn", 256), torch.zeros(1, 1, 256), torch.zeros(1, 1, dtype=torch.long)
+
+    @torch.no_grad()
+    def step():
+        nonlocal state, x
         logits, state = model(x, state)
         x = logits.argmax(2)
         int(x)
-        count += 1
-    return count / (time.monotonic() - start)
+
+    return step, 1
 
 
-def add(seconds):
+def add():
     one = torch.ones((), requires_grad=True)
-    count, start = 0, time.monotonic()
-    while time.monotonic() - start < seconds:
+
+    def step():
         y = one
         for _ in range(100):
             y = y + one
         y.backward()
-        count += 100
-    return (time.monotonic() - start) * 1e6 / count
+
+    return step, 100
 
 
-case, threads, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-torch.set_num_threads(threads)
-if case == "generate":
-    print(round(generate(seconds)))
-elif case == "add":
-    print(round(add(seconds), 4))
-else:
-    print(round(train(*case.split("-"), seconds)))
+def make(case):
+    if case == "generate":
+        return generate()
+    return add() if case == "add" else train(*case.split("-"))
+
+
+torch.set_num_threads(THREADS)
+serve(make)

@@ -28,14 +28,14 @@ static void multiply_plainly(const cti_gemm *g, int64_t m, const char *a, const 
     (g->dtype == CT_F64 ? path->rows_f64.gemm : path->rows_f32.gemm)(g, m, a, b, c);
 }
 
-/* CBLAS and LIBXSMM count in int. */
+#ifdef CT_HAVE_BLAS
+
+/* CBLAS counts in int. */
 static bool fits_int(const cti_gemm *g)
 {
     return g->n <= INT_MAX && g->k <= INT_MAX && g->lda <= INT_MAX && g->ldb <= INT_MAX &&
            g->ldc <= INT_MAX;
 }
-
-#ifdef CT_HAVE_BLAS
 
 static void one_thread(void)
 {

@@ -162,7 +162,8 @@ static bool run(const char *me, const weighted *w, int count, ct_tensor *const *
     cti_scope_pop(s);
     if (good && !(bad.excess <= 0)) {
         ct_raise(CT_ERR_NUMERIC, me, "input %d, element %lld: numeric %.12g, analytic %.12g",
-                 bad.input, (long long)bad.at, bad.numeric, bad.analytic);
+                 bad.input, (long long)bad.at, isnan(bad.numeric) ? NAN : bad.numeric,
+                 isnan(bad.analytic) ? NAN : bad.analytic);
         return false;
     }
     return good;

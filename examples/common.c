@@ -42,7 +42,7 @@ static const struct argp_option table[] = {
     { "checkpoint", CHECKPOINT, "FILE", 0, "keep the run in this file", 0 },
     { "resume", RESUME, NULL, 0, "go on from the checkpoint, if it is there", 0 },
     { "seed", SEED, "N", 0, "seed of initial weights and batches (0)", 0 },
-    { "threads", THREADS, "N", 0, "threads (1)", 0 },
+    { "threads", THREADS, "N", 0, "threads (as many as are free)", 0 },
     { "device", DEVICE, "NAME", 0, "where to train: cpu, cuda, cuda:1, cuda-emu, or auto: a GPU if "
                                    "there is one (cpu)", 0 },
     { 0 }

@@ -1,5 +1,6 @@
 /* rnn_concise.c - a character language model of The Time Machine: d2l.ai's chapter "Concise
  * Implementation of Recurrent Neural Networks". */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,8 +94,10 @@ int main(int argc, char **argv)
     ct_trainer_stop_on_signals();
     ct_fit(&trainer, &model, train, val, &fit);
     if (fit.end != CT_FIT_STOPPED) {
-        printf("perplexity %.1f, %.1f tokens/sec on %s%s\n", fit.perplexity, fit.tokens_per_second,
-               ct_device_name(o.device), sample ? ", sample text" : "");
+        printf("perplexity %.1f", fit.perplexity);
+        if (!isnan(fit.tokens_per_second)) /* a finished run that is resumed trains no more */
+            printf(", %.1f tokens/sec", fit.tokens_per_second);
+        printf(" on %s%s\n", ct_device_name(o.device), sample ? ", sample text" : "");
         predict(&m, vocab, "trained", o.prefix, o.length);
         if (o.second_prefix)
             predict(&m, vocab, "trained", o.second_prefix, o.length);

@@ -168,6 +168,12 @@ run $more --checkpoint "$tmp/whole" --csv "$tmp/whole.csv" --svg "$tmp/whole.svg
 [ $status -eq 0 ] && [ ! -s "$tmp/err" ] || fail "--checkpoint: status $status"
 [ "$(wc -l <"$tmp/whole.csv")" -eq 41 ] || fail "--csv: not a line for each epoch"
 grep -q '^<polyline class="series"' "$tmp/whole.svg" || fail "--svg: no curve"
+perplexity=$(sed -n 's/^\(perplexity [0-9.]*\),.*/\1/p' "$tmp/out")
+# A finished run trains no more, so it has no tokens a second.
+# shellcheck disable=SC2086
+run $more --checkpoint "$tmp/whole" --csv "$tmp/whole.csv" --resume
+[ $status -eq 0 ] && [ ! -s "$tmp/err" ] || fail "a finished run, resumed: status $status"
+[ -n "$perplexity" ] && prints "$perplexity on cpu" "a finished run, resumed"
 if env --default-signal=INT true 2>/dev/null; then
     stop_by INT 130
     stop_by TERM 143
@@ -283,7 +289,7 @@ run --no-such-option
 
 # A learning rate that is a number, but takes the weights out of f32.
 run --lr 1e300 --data "$tmp/text"
-[ $status -eq 1 ] && grep -q 'not finite\|is inf\|is nan\|is -nan' "$tmp/err" &&
+[ $status -eq 1 ] && grep -q 'not finite\|is inf\|is nan' "$tmp/err" &&
     [ "$(wc -l <"$tmp/err")" -eq 1 ] || fail "--lr 1e300: status $status"
 
 # ---- nothing leaks -------------------------------------------------------------------------

@@ -41,7 +41,7 @@ static ct_tensor *scripted_training(void *self, const ct_batch *batch, const ct_
     m->recorded_training = ct_grad_enabled();
     if (m->trained == m->fail_at)
         return ct_reshape(batch->x, CT_SHAPE(7, 7));
-    return cost(m, m->trained == m->bad_at ? NAN : m->trained / 4.0);
+    return cost(m, m->trained == m->bad_at ? -NAN : m->trained / 4.0);
 }
 
 static ct_tensor *scripted_validation(void *self, const ct_batch *batch, const ct_state *state,

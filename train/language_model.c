@@ -483,7 +483,7 @@ static ct_status score_corpus(ct_lm *m, const ct_corpus *c, const ct_corpus *fir
     if (ct_ok() && tokens < 1)
         ct_raise(CT_ERR_SHAPE, "ct_lm_evaluate", "a text of one token has none to predict");
     if (ct_ok() && add_losses(m, ct_corpus_ids(c), tokens + 1, state, &nats) && !isfinite(nats))
-        ct_raise(CT_ERR_NUMERIC, "ct_lm_evaluate", "the loss is %g", nats);
+        ct_raise(CT_ERR_NUMERIC, "ct_lm_evaluate", "the loss is %g", isnan(nats) ? NAN : nats);
     go_on_training(m, was);
     ct_state_free(state);
     if (!ct_ok())

@@ -76,7 +76,7 @@ void cti_raise_loss(const ct_params *params, bool training, double loss, const c
     else
         o = forward_origin();
     ct_raise(CT_ERR_NUMERIC, "ct_fit", "the %s loss is %g in %s%s",
-             training ? "training" : "validation", loss, when, o.s);
+             training ? "training" : "validation", isnan(loss) ? NAN : loss, when, o.s);
 }
 
 /* ---- gradients: backward runs once more, watched ---- */

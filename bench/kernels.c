@@ -11,9 +11,6 @@
 #ifdef CT_HAVE_BLAS
 #include <cblas.h>
 #endif
-#ifdef CT_HAVE_OPENBLAS
-void openblas_set_num_threads(int);
-#endif
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -181,7 +178,7 @@ double linear_share(double seconds)
     float *b = a + rows * size, *c = b + size * size;
     double ours = 1e9, theirs = 1e9, start, spent, end = now() + seconds;
 
-#ifdef CT_HAVE_OPENBLAS
+#ifdef HAVE_OPENBLAS_SET_NUM_THREADS
     openblas_set_num_threads(1);
 #endif
     do {

@@ -71,6 +71,7 @@ void cu_arange(void *data, ct_dtype dtype, int64_t n, double start, double step)
 void cu_elementwise(const cti_ew *e);
 
 void cu_gemm(const cti_gemm *g);
+bool cu_refuses_bf16(bool bf16, const char *what); /* true, with an error raised, if so */
 
 void cu_reduce(cti_reduce_op op, ct_dtype dtype, int64_t outer, int64_t n, int64_t inner,
                const void *in, void *out);

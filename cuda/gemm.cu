@@ -124,13 +124,21 @@ template <typename T> static void start_scale(const cti_gemm *g)
            g->n, g->ldc, g->c_step, g->beta, static_cast<T *>(g->c));
 }
 
+bool cu_refuses_bf16(bool bf16, const char *what)
+{
+    if (bf16)
+        cu_raise(CT_ERR_ARGUMENT, what,
+                 "products in bf16 are not on this device (ct_set_matmul_precision)");
+    return bf16;
+}
+
 void cu_gemm(const cti_gemm *g)
 {
     cublasOperation_t ta = g->trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t tb = g->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasHandle_t handle;
 
-    if (g->m == 0 || g->n == 0 || g->batch == 0)
+    if (cu_refuses_bf16(g->bf16, slot) || g->m == 0 || g->n == 0 || g->batch == 0)
         return;
     if (g->k == 0) {
         if (g->dtype == CT_F64)

@@ -310,6 +310,8 @@ template <typename T> static void forward(const cti_sequence *s)
 
 void cu_sequence(const cti_sequence *s)
 {
+    if (cu_refuses_bf16(s->bf16, "sequence"))
+        return;
     if (s->dtype == CT_F64)
         forward<double>(s);
     else
@@ -354,6 +356,8 @@ template <typename T> static void backward(const cti_sequence *s)
 
 void cu_sequence_backward(const cti_sequence *s)
 {
+    if (cu_refuses_bf16(s->bf16, "sequence_backward"))
+        return;
     if (s->dtype == CT_F64)
         backward<double>(s);
     else

@@ -19,7 +19,8 @@ extern "C" {
  *
  * No processor's own bf16 instructions are used in this version, so CT_BF16 is CT_ERR_ARGUMENT until
  * emulation is asked for: the same numbers as such instructions give, but for the order of the sums,
- * and slower than f32. CT_ERR_DTYPE for any other dtype. */
+ * and slower than f32. CT_ERR_DTYPE for any other dtype. Only the CPU has such products: on another
+ * device they are CT_ERR_ARGUMENT. */
 ct_status ct_set_matmul_precision(ct_dtype precision);
 ct_dtype ct_matmul_precision(void) CT_NOSITE;
 

@@ -1013,6 +1013,28 @@ START_TEST(sequences)
 }
 END_TEST
 
+/* No product in bf16 here: that is said, not done in f32. */
+START_TEST(bf16_is_refused)
+{
+    const cti_gemm g = { .dtype = CT_F32, .m = 1, .n = 1, .k = 1, .batch = 1, .lda = 1, .ldb = 1,
+                         .ldc = 1, .bf16 = true };
+    const cti_sequence s = { .dtype = CT_F32, .steps = 1, .batch = 1, .hidden = 1, .bf16 = true };
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        if (i == 0)
+            device->gemm(&g);
+        else if (i == 1)
+            device->sequence(&s);
+        else
+            device->sequence_backward(&s);
+        ck_assert(ct_error() == CT_ERR_ARGUMENT);
+        ck_assert(strstr(ct_error_message(), "products in bf16 are not on this device") != NULL);
+        ct_error_clear();
+    }
+}
+END_TEST
+
 /* ---- optimisers ---- */
 
 #define SEGMENTS 30 /* more than one launch takes */
@@ -1235,6 +1257,8 @@ int main(void)
     Suite *suite = suite_create("cuda kernels");
 
     ct_error_set_handler(NULL, NULL);
+    if (name && strncmp(name, "cuda", 4) == 0 && strncmp(name, "cuda-emu", 8) != 0)
+        setenv("CK_FORK", "no", 1); /* CUDA, once begun, does not survive a fork */
     if (ct_device_count(name && strcmp(name, "cpu") != 0 ? name : "cuda-emu") == 0) {
         printf("no GPU, and no emulated one: skipped\n");
         return 77;
@@ -1255,6 +1279,7 @@ int main(void)
     add(suite, "multinomial", multinomials, 1);
     add(suite, "products", products, 1);
     add(suite, "sequences", sequences, CTI_CELL_GRU + 1);
+    add(suite, "bf16", bf16_is_refused, 1);
     add(suite, "updates", updates, 1);
     add(suite, "clipping", clipping, 1);
     add(suite, "faults", faults, 1);

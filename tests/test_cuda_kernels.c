@@ -1254,7 +1254,7 @@ static void add(Suite *suite, const char *name, const TTest *test, int count)
 int main(void)
 {
     const char *name = getenv("COTANGENT_TEST_DEVICE");
-    Suite *suite = suite_create("cuda kernels");
+    Suite *suite;
 
     ct_error_set_handler(NULL, NULL);
     if (name && strncmp(name, "cuda", 4) == 0 && strncmp(name, "cuda-emu", 8) != 0)
@@ -1263,6 +1263,7 @@ int main(void)
         printf("no GPU, and no emulated one: skipped\n");
         return 77;
     }
+    suite = suite_create("cuda kernels");
     add(suite, "no empty slot", no_empty_slot, 1);
     add(suite, "elementwise", elementwise, (int)(sizeof ew_rows / sizeof *ew_rows));
     add(suite, "copies", copies, 1);

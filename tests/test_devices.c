@@ -574,14 +574,16 @@ static int devices(void)
 
 int main(void)
 {
-    Suite *suite = suite_create("devices");
-    TCase *tc = harness_case(suite, "ops");
     int rounds = devices() * SEEDS;
+    Suite *suite;
+    TCase *tc;
 
     if (!rounds) {
         printf("skipped: there is no cuda-emu (built without CUDA's headers)\n");
         return 77;
     }
+    suite = suite_create("devices");
+    tc = harness_case(suite, "ops");
     tcase_add_loop_test(tc, every_op_gives_what_the_cpu_gives, 0, rounds);
     tc = harness_case(suite, "library");
     tcase_add_loop_test(tc, modules_give_what_the_cpu_gives, 0, rounds);

@@ -220,7 +220,7 @@ class Tree:
                                else "--disable-shared --without-cuda"))
             if done.returncode:
                 sys.exit(f"mutants: configure failed:\n{done.stdout[-2000:]}")
-        done = self.shell("make -s all " + targets(programs))
+        done = self.shell("make -s -j2 all && make -s -j2 " + targets(programs))
         if done.returncode:
             sys.exit(f"mutants: the original does not build:\n{done.stdout[-2000:]}")
         done = self.shell("printf 'mutants-headers:\\n\\t@echo $(public_headers)\\n' |"

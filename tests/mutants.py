@@ -38,7 +38,8 @@ SUITES = {
                "test_recurrent", "test_autograd", "test_init"],
     "autograd": ["test_misuse", "test_params", "test_ops", "test_engine", "test_state_dict",
                  "test_main_job", "test_autograd", "trace.sh", "custom_op.sh"],
-    "nn": ["test_misuse", "test_main_job", "test_nn", "test_ops", "test_recurrent", "test_init"],
+    "nn": ["test_misuse", "test_main_job", "test_nn", "test_ops", "test_recurrent", "test_init",
+           "test_convert"],
     "optim": ["test_optim", "test_main_job"],
     "data": ["test_data"],
     "cuda": ["test_cuda_kernels", "checked.sh"],    # on cuda-emu, plain and with its checker

@@ -209,8 +209,9 @@ static ct_tensor *target_weights(ct_tensor *weight, ct_tensor *targets, const ce
 {
     ct_tensor *counts = ct_squeeze(counted(targets, o, weight->dtype), -1);
     ct_tensor *index = ct_mul(targets, ct_cast(counts, targets->dtype)); /* class 0 if ignored */
+    ct_tensor *each = ct_index_select(weight, 0, ct_reshape(index, CT_SHAPE(ct_numel(targets))));
 
-    return ct_mul(ct_index_select(weight, 0, index), counts);
+    return ct_mul(ct_reshape(each, targets->shape), counts);
 }
 
 /* loss = -sum over classes of w ((1 - s) target + s / C) log_softmax(logits) */
@@ -328,9 +329,7 @@ static ct_tensor *nll_rows(ct_tensor *log_probs, ct_tensor *targets,
         return NULL;
     rows = ct_where(ct_cast(counts, CT_BOOL), rows, ct_zeros(CT_SCALAR, rows->dtype, rows->device));
     if (options->weight) {
-        index = ct_reshape(index, CT_SHAPE(ct_numel(index)));
-        counts = ct_mul(counts, ct_reshape(ct_index_select(options->weight, 0, index),
-                                           ct_shape_get(counts)));
+        counts = ct_unsqueeze(target_weights(options->weight, targets, &o), -1);
         rows = ct_mul(rows, counts);
     }
     *count = ct_sum(counts);

@@ -204,6 +204,19 @@ static ct_tensor *state_buffer(const ct_tensor *x, const ct_tensor *initial, boo
     return h;
 }
 
+/* Runs the kernel. Its scratch, part of which it may never fill, is gone when it returns. */
+static bool run(const ct_tensor *x, cti_sequence *s)
+{
+    ct_scope inner = cti_scope_push();
+    ct_tensor *scratch = inner.id ? fresh(x, CT_SHAPE(cti_sequence_scratch(s))) : NULL;
+
+    s->scratch = data_of(scratch);
+    if (scratch)
+        cti_backend_of(x->device)->sequence(s);
+    cti_scope_pop(inner);
+    return scratch != NULL;
+}
+
 ct_tensor *cti_sequence_forward(cti_cell_kind kind, bool reverse, ct_tensor *x, ct_tensor *w,
                                 ct_tensor *bias, ct_tensor *lengths, ct_tensor **state,
                                 cti_cell_step step, void *self)
@@ -211,7 +224,7 @@ ct_tensor *cti_sequence_forward(cti_cell_kind kind, bool reverse, ct_tensor *x, 
     const settings o = { kind, reverse, lengths != NULL, step, self };
     bool lstm = kind == CTI_CELL_LSTM, gru = kind == CTI_CELL_GRU;
     ct_tensor *in[6] = { x, w, bias, state[0], lstm ? state[1] : NULL, lengths };
-    ct_tensor *out[OUT_COUNT], *cx, *cw, *cb = NULL, *scratch;
+    ct_tensor *out[OUT_COUNT], *cx, *cw, *cb = NULL;
     bool keep = cti_will_record(6, in);
     cti_sequence s;
     int64_t last;
@@ -223,19 +236,18 @@ ct_tensor *cti_sequence_forward(cti_cell_kind kind, bool reverse, ct_tensor *x, 
         return NULL;
     s = describe(&o, cx, cw, cb, lengths);
     last = reverse ? 0 : s.steps;
-    scratch = fresh(x, CT_SHAPE(cti_sequence_scratch(&s)));
     out[OUT_H] = state_buffer(x, state[0], reverse);
     out[OUT_C] = lstm ? state_buffer(x, state[1], reverse) : fresh(x, CT_SHAPE(0));
     out[OUT_GATES] = fresh(x, keep && (lstm || gru) ? x->shape : CT_SHAPE(0));
     out[OUT_EXTRA] = fresh(x, keep && gru ? CT_SHAPE(s.steps, s.batch, s.hidden) : CT_SHAPE(0));
-    if (!scratch || !out[OUT_H] || !out[OUT_C] || !out[OUT_GATES] || !out[OUT_EXTRA])
+    if (!out[OUT_H] || !out[OUT_C] || !out[OUT_GATES] || !out[OUT_EXTRA])
         return NULL;
     s.h = data_of(out[OUT_H]);
     s.c = lstm ? data_of(out[OUT_C]) : NULL;
     s.gates = keep && (lstm || gru) ? data_of(out[OUT_GATES]) : NULL;
     s.hn = keep && gru ? data_of(out[OUT_EXTRA]) : NULL;
-    s.scratch = data_of(scratch);
-    cti_backend_of(x->device)->sequence(&s);
+    if (!run(x, &s))
+        return NULL;
     out[OUT_Y] = ct_narrow(out[OUT_H], 0, reverse ? 0 : 1, s.steps);
     out[OUT_LAST_H] = ct_select(out[OUT_H], 0, last);
     out[OUT_LAST_C] = lstm ? ct_select(out[OUT_C], 0, last) : fresh(x, CT_SHAPE(0));

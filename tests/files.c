@@ -21,8 +21,10 @@ size_t largest_seen;
 
 static int fail_file, fail_memory, fail_json;
 static bool interrupt;
-static cti_file_table libc_files;
-static cti_memory_table libc_memory;
+static cti_file_table usual_files;
+static cti_memory_table usual_memory;
+static json_malloc_t usual_json;
+static json_free_t usual_json_free;
 
 void files_setup(void)
 {
@@ -127,44 +129,44 @@ static bool interrupted(void)
 
 static int open_file(const char *path, int flags, int mode)
 {
-    return file_fails('o') ? -1 : libc_files.open(path, flags, mode);
+    return file_fails('o') ? -1 : usual_files.open(path, flags, mode);
 }
 
 static ssize_t read_file(int fd, void *buffer, size_t bytes)
 {
     if (interrupted() || file_fails('r'))
         return -1;
-    return libc_files.read(fd, buffer, bytes < 37 ? bytes : 37);
+    return usual_files.read(fd, buffer, bytes < 37 ? bytes : 37);
 }
 
 static ssize_t write_file(int fd, const void *buffer, size_t bytes)
 {
     if (interrupted() || file_fails('w'))
         return -1;
-    return libc_files.write(fd, buffer, bytes < 37 ? bytes : 37);
+    return usual_files.write(fd, buffer, bytes < 37 ? bytes : 37);
 }
 
 static int sync_file(int fd)
 {
-    return file_fails('s') ? -1 : libc_files.fsync(fd);
+    return file_fails('s') ? -1 : usual_files.fsync(fd);
 }
 
 static int close_file(int fd)
 {
-    int result = libc_files.close(fd);
+    int result = usual_files.close(fd);
 
     return file_fails('c') ? -1 : result;
 }
 
 static int rename_file(const char *from, const char *to)
 {
-    return file_fails('n') ? -1 : libc_files.rename(from, to);
+    return file_fails('n') ? -1 : usual_files.rename(from, to);
 }
 
 void fail_file_call(int k)
 {
-    if (!libc_files.open)
-        libc_files = cti_file_calls;
+    if (!usual_files.open)
+        usual_files = cti_file_calls;
     cti_file_calls.open = open_file;
     cti_file_calls.read = read_file;
     cti_file_calls.write = write_file;
@@ -181,13 +183,13 @@ void fail_file_call(int k)
 static void *allocate(size_t alignment, size_t bytes)
 {
     largest_seen = bytes > largest_seen ? bytes : largest_seen;
-    return ++allocations_seen == fail_memory ? NULL : libc_memory.allocate(alignment, bytes);
+    return ++allocations_seen == fail_memory ? NULL : usual_memory.allocate(alignment, bytes);
 }
 
 void fail_allocation(int k)
 {
-    if (!libc_memory.allocate)
-        libc_memory = cti_memory_calls;
+    if (!usual_memory.allocate)
+        usual_memory = cti_memory_calls;
     cti_memory_calls.allocate = allocate;
     fail_memory = k;
     allocations_seen = 0;
@@ -196,21 +198,24 @@ void fail_allocation(int k)
 
 static void *json_allocate(size_t bytes)
 {
-    return ++json_seen == fail_json ? NULL : malloc(bytes);
+    return ++json_seen == fail_json ? NULL : usual_json(bytes);
 }
 
 void fail_json_allocation(int k)
 {
-    json_set_alloc_funcs(json_allocate, free);
+    if (!usual_json)
+        json_get_alloc_funcs(&usual_json, &usual_json_free);
+    json_set_alloc_funcs(json_allocate, usual_json_free);
     fail_json = k;
     json_seen = 0;
 }
 
 void fail_nothing(void)
 {
-    if (libc_files.open)
-        cti_file_calls = libc_files;
-    if (libc_memory.allocate)
-        cti_memory_calls = libc_memory;
-    json_set_alloc_funcs(malloc, free);
+    if (usual_files.open)
+        cti_file_calls = usual_files;
+    if (usual_memory.allocate)
+        cti_memory_calls = usual_memory;
+    if (usual_json)
+        json_set_alloc_funcs(usual_json, usual_json_free);
 }

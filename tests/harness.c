@@ -1,6 +1,10 @@
 /* harness.c - what the test programs share. */
 #include "tests/harness.h"
 
+#include "tensor/host.h"
+#include "tensor/internal.h"
+
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +12,128 @@
 #include <unistd.h>
 
 static char source_folder[4096]; /* absolute: a test may run in a folder of its own */
+
+/* ---- what is not given back ---- */
+
+static cti_memory_table libc_memory;
+static cti_file_table libc_files;
+static atomic_long blocks, files;
+static bool passed;
+
+/* Bytes around each block: the size in front, and DIRT behind. Blocks come full of DIRT (NaNs, -1),
+ * and go so. AddressSanitizer sees more without; COTANGENT_TEST_GUARDS=0 is for valgrind. */
+#define GUARD 64
+#define DIRT 0xff
+#ifdef __SANITIZE_ADDRESS__
+static bool guards;
+#else
+static bool guards = true;
+#endif
+
+static void *count_allocate(size_t alignment, size_t bytes)
+{
+    char *p = NULL;
+
+    if (!guards)
+        p = libc_memory.allocate(alignment, bytes);
+    else if (alignment <= GUARD && bytes <= SIZE_MAX - 2 * GUARD)
+        p = libc_memory.allocate(GUARD, bytes + 2 * GUARD);
+    atomic_fetch_add(&blocks, p != NULL);
+    if (!p || !guards)
+        return p;
+    memset(p, DIRT, bytes + 2 * GUARD);
+    memcpy(p, &bytes, sizeof bytes);
+    return p + GUARD;
+}
+
+static void damaged(const char *where, size_t bytes)
+{
+    fprintf(stderr, "a write %s a block of %zu bytes\n", where, bytes);
+    abort();
+}
+
+static void count_release(void *block)
+{
+    unsigned char *p = block;
+    size_t bytes, i;
+
+    atomic_fetch_sub(&blocks, p != NULL);
+    if (p && guards) {
+        p -= GUARD;
+        memcpy(&bytes, p, sizeof bytes);
+        for (i = sizeof bytes; i < GUARD; i++)
+            if (p[i] != DIRT)
+                damaged("before", bytes);
+        for (i = 0; i < GUARD; i++)
+            if (p[GUARD + bytes + i] != DIRT)
+                damaged("behind", bytes);
+        memset(p, DIRT, bytes + 2 * GUARD);
+    }
+    libc_memory.release(p);
+}
+
+static int count_open(const char *path, int flags, int mode)
+{
+    int fd = libc_files.open(path, flags, mode);
+
+    atomic_fetch_add(&files, fd >= 0);
+    return fd;
+}
+
+static int count_close(int fd)
+{
+    atomic_fetch_sub(&files, 1);
+    return libc_files.close(fd);
+}
+
+static void *count_json(size_t bytes)
+{
+    return count_allocate(sizeof(max_align_t), bytes);
+}
+
+void harness_free(void *p)
+{
+    count_release(p);
+}
+
+static void count_all(void)
+{
+    const char *wish = getenv("COTANGENT_TEST_GUARDS");
+
+    guards = guards && !(wish && strcmp(wish, "0") == 0);
+    libc_memory = cti_memory_calls;
+    libc_files = cti_file_calls;
+    cti_memory_calls = (cti_memory_table){ count_allocate, count_release };
+    cti_file_calls.open = count_open;
+    cti_file_calls.close = count_close;
+    json_set_alloc_funcs(count_json, count_release);
+}
+
+/* Each test is a process. When one that passed ends, after the library's own end, nothing may be
+ * left. */
+__attribute__((destructor(101))) static void expect_nothing_left(void)
+{
+    if (!passed || (!blocks && !files))
+        return;
+    fprintf(stderr, "not given back: %ld blocks of memory, %ld files\n", blocks, files);
+    _exit(EXIT_FAILURE);
+}
+
+/* An outer scope's end pops inner ones that were forgotten: only a test about that may. */
+bool harness_forgets;
+ct_status __real_ct_scope_end(ct_scope s);
+ct_status __wrap_ct_scope_end(ct_scope s);
+
+ct_status __wrap_ct_scope_end(ct_scope s)
+{
+    uint32_t depth = (uint32_t)cti_thread()->depth;
+
+    ck_assert_msg(harness_forgets || !s.id || s.thread != cti_thread()->id || s.depth >= depth,
+                  "%u scopes are open within the one that ends", depth - s.depth);
+    return __real_ct_scope_end(s);
+}
+
+/* ---- running ---- */
 
 int harness_run(Suite *suite)
 {
@@ -17,6 +143,7 @@ int harness_run(Suite *suite)
 
     if (!realpath(srcdir ? srcdir : ".", source_folder))
         return EXIT_FAILURE;
+    count_all();
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);
     srunner_free(runner);
@@ -37,6 +164,7 @@ void harness_teardown(void)
     s = ct_scope_begin(); /* the outermost: every test ended its own */
     ck_assert_msg(s.depth == 1, "%u scopes are still open", s.depth - 1);
     ck_assert(ct_scope_end(s) == CT_OK);
+    passed = true;
 }
 
 TCase *harness_case(Suite *suite, const char *name)

@@ -15,10 +15,17 @@
 int harness_run(Suite *suite);
 
 /* A checked fixture for every case: no error stands, the handler is quiet, one thread. Add with
- * tcase_add_checked_fixture(tc, harness_setup, harness_teardown). The teardown fails the test if
- * tensors are still open. */
+ * tcase_add_checked_fixture(tc, harness_setup, harness_teardown). A test fails, too, that leaves a
+ * scope open or ends one with another open inside (unless it says harness_forgets), or does not
+ * give back, by its process's end, all memory and files that the library asked for, or writes
+ * outside a block of that memory. */
 void harness_setup(void);
 void harness_teardown(void);
+extern bool harness_forgets;
+
+/* free() for what a header says is yours to free(), and for texts of jansson's: in tests the memory
+ * of neither is libc's alone. */
+void harness_free(void *p);
 
 /* A test case of suite with the fixture. */
 TCase *harness_case(Suite *suite, const char *name);

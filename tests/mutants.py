@@ -7,7 +7,8 @@ Draws count mutants from the lines of the C sources below each FOLDER (tensor, a
 default), changes one line of a copy of the tree, rebuilds that file and runs the folder's quick
 suite until a program fails. A mutant is killed when one does, survives when none does, and is not
 counted when it does not build or when mutants.txt, beside this script, explains why no test can
-tell it from the original. WORK holds the copies and their builds; a second run finds them there.
+tell it from the original. (A reason there that begins with "Untested:" explains a survivor, which
+counts.) WORK holds the copies and their builds; a second run finds them there.
 
 A draw takes a line first, each with equal chance, then one of the changes that the line allows:
     sign        + for -, += for -=, a sign dropped, * for /
@@ -251,7 +252,7 @@ class Tree:
             return "timed out"
         if child.returncode == 0:
             return ""
-        failed = re.findall(r"^[^\n]*:[FE]:[^\n]*", output.decode(errors="replace"), re.M)
+        failed = re.findall(r"^[^\n]*:[FES]:[^\n]*", output.decode(errors="replace"), re.M)
         return failed[0][-150:] if failed else f"exit status {child.returncode}"
 
     def attempt(self, m, programs):
@@ -303,13 +304,14 @@ def explained(here):
 
 def report(mutants, reasons, allow):
     counted = [m for m in mutants if m.outcome in ("killed", "SURVIVED")]
-    same = [m for m in counted if m.outcome == "SURVIVED" and m.key() in reasons]
-    left = [m for m in counted if m.outcome == "SURVIVED" and m.key() not in reasons]
+    survived = [m for m in counted if m.outcome == "SURVIVED"]
+    same = [m for m in survived if not reasons.get(m.key(), "Untested:").startswith("Untested:")]
+    left = [m for m in survived if m not in same]
     total = len(counted) - len(same)
     for m in same:
         print(f"equivalent: {m.path}:{m.number}: {reasons[m.key()]}")
     for m in left:
-        print(f"survived: {m.path}:{m.number} ({m.kind})\n{m.key()}")
+        print(f"survived: {m.path}:{m.number} ({m.kind})\n{m.key()}\n  {reasons.get(m.key(), '')}")
     for kind in sorted({m.kind for m in counted}):
         of_kind = [m for m in counted if m.kind == kind and m not in same]
         print(f"    {kind:12} {sum(m.outcome == 'killed' for m in of_kind)} of {len(of_kind)}")

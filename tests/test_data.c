@@ -53,7 +53,7 @@ static void cleans_to(ct_clean how, const char *text, const char *expected)
 
     ck_assert_msg(got != NULL, "'%s': %s", text, ct_error_message());
     ck_assert_msg(strcmp(got, expected) == 0, "'%s' gives '%s', not '%s'", text, got, expected);
-    free(got);
+    harness_free(got);
     ct_corpus_free(c);
     ct_text_free(t);
 }
@@ -192,7 +192,7 @@ START_TEST(protocols)
         if (cases[i].sha256)
             ck_assert_str_eq(hex, cases[i].sha256);
         free(bytes);
-        free(tokens);
+        harness_free(tokens);
         ct_corpus_free(c);
     }
     ct_text_free(t);
@@ -285,10 +285,10 @@ START_TEST(vocab_encode)
 
     s = ct_vocab_decode(v, all, 6);
     ck_assert_str_eq(s, "h<unk><unk><pad><unk>l");
-    free(s);
+    harness_free(s);
     s = ct_vocab_decode(v, NULL, 0);
     ck_assert_str_eq(s, "");
-    free(s);
+    harness_free(s);
     expect_ok();
     ck_assert_ptr_null(ct_vocab_decode(v, NULL, 1));
     EXPECT_ERROR(CT_ERR_ARGUMENT, "ids is NULL");

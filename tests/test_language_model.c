@@ -188,8 +188,8 @@ static char *generate(ct_lm *m, ct_lm_generate_options o)
 static void expect_same(char *got, char *want, bool same)
 {
     ck_assert_msg((strcmp(got, want) == 0) == same, "'%s' and '%s'", got, want);
-    free(got);
-    free(want);
+    harness_free(got);
+    harness_free(want);
 }
 
 START_TEST(greedy)
@@ -210,7 +210,7 @@ START_TEST(greedy)
                 greedy_by_forward(m, "the time", 40), true);
     text = ct_lm_generate_text(m, (ct_lm_generate_options){ .prefix = "x" });
     ck_assert_str_eq(text, "x");
-    free(text);
+    harness_free(text);
     ck_assert(ct_params_is_training(ct_lm_params(m)));
     ct_lm_free(m);
 }
@@ -273,7 +273,7 @@ static void frequencies(double temperature, int64_t top_k)
             .seed = (uint64_t)i });
 
         seen[ct_vocab_id(v, text + 3)]++;
-        free(text);
+        harness_free(text);
     }
     for (i = 0; i < n; i++) {
         double want = DRAWS * expected[i] / total;
@@ -333,7 +333,7 @@ START_TEST(streams)
     ck_assert_str_eq(text, l.all);
     if (a->tokens != CT_TOKEN_WORD)
         ck_assert_int_eq(l.calls, 14 + 30);
-    free(text);
+    harness_free(text);
     l = (listener){ .stop_after = 20 };
     ck_assert(ct_lm_generate(m, o) == CT_OK);
     ck_assert_int_eq(l.calls, 20);
@@ -426,7 +426,7 @@ START_TEST(evaluation)
         expect_close("bits", score.bits_per_character,
                      nats / log(2) / (double)cases[i].characters, 1e-4);
         expect_close("bits", score.bits_per_byte, nats / log(2) / (double)cases[i].bytes, 1e-4);
-        free(ids);
+        harness_free(ids);
         ct_text_free(text);
         ct_lm_free(m);
     }
@@ -459,7 +459,7 @@ START_TEST(long_evaluation)
         ct_from_data(ids + 1, CT_SHAPE(1, 1998), CT_I32, CT_CPU)));
     ck_assert(ct_scope_end(s) == CT_OK);
     expect_close("loss", score.loss, want, 1e-5);
-    free(ids);
+    harness_free(ids);
     free(long_text);
     ct_text_free(text);
     text = ct_text_from_bytes("a", 1, "test");
@@ -511,8 +511,8 @@ START_TEST(round_trip)
     ck_assert(ct_lm_clean(back) == a->clean);
     ck_assert(ct_vocab_kind(ct_lm_vocab(back)) == a->tokens);
     expect_same_logits(m, back);
-    free(before);
-    free(after);
+    harness_free(before);
+    harness_free(after);
     ck_assert_int_eq(ct_params_numel(ct_lm_params(m)), ct_params_numel(ct_lm_params(back)));
     ct_lm_free(back);
     ct_lm_free(m);
@@ -527,7 +527,7 @@ START_TEST(notes)
     ck_assert(ct_lm_note(m, "epochs", 3) == CT_OK && ct_lm_note(m, "epochs", 4) == CT_OK);
     text = ct_lm_describe(m);
     ck_assert_msg(strstr(text, "\"training\":{\"epochs\":4.0}") != NULL, "%s", text);
-    free(text);
+    harness_free(text);
     ck_assert(ct_lm_note(m, "loss", NAN) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT,
                  "ct_lm_note: the value is neither a finite number nor text");
@@ -536,7 +536,7 @@ START_TEST(notes)
     ck_assert(ct_lm_note_text(m, "name", "caf\xe9 \xc3\xa9") == CT_OK);
     text = ct_lm_describe(m);
     ck_assert_msg(strstr(text, "\"name\":\"caf? \xc3\xa9\"}") != NULL, "%s", text);
-    free(text);
+    harness_free(text);
     ck_assert(ct_lm_note(m, NULL, 1) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_lm_note: what is NULL");
     ck_assert(ct_lm_note(NULL, "x", 1) == CT_ERR_ARGUMENT);
@@ -681,13 +681,13 @@ START_TEST(malformed_descriptions)
         bad = json_dumps(d, 0);
         json_decref(d);
         write_model(m, bad, NULL, NULL);
-        free(bad);
+        harness_free(bad);
         fail_allocation(0); /* counts */
         expect_refused(cases[i].message);
         ck_assert_msg(largest_seen < 1000000, "case %d asked for %zu bytes", i, largest_seen);
         fail_nothing();
     }
-    free(good);
+    harness_free(good);
     ct_lm_free(m);
 }
 END_TEST
@@ -734,7 +734,7 @@ START_TEST(malformed_files)
     ck_assert_ptr_null(ct_lm_load("absent", CT_CPU));
     ck_assert(ct_error() == CT_ERR_IO);
     ct_error_clear();
-    free(good);
+    harness_free(good);
     ct_lm_free(m);
 }
 END_TEST

@@ -136,8 +136,8 @@ START_TEST(unicode_cleaning)
                       letters);
         ck_assert_uint_eq(size, strlen(letters));
         ck_assert_msg(fold && strcmp(fold, cases[i].fold) == 0, "case %d: '%s'", i, fold);
-        free(letters);
-        free(fold);
+        harness_free(letters);
+        harness_free(fold);
     }
 }
 END_TEST
@@ -224,7 +224,7 @@ START_TEST(many_words)
     ck_assert_int_eq(ct_vocab_encode(v, text, strlen(text), ids, NULL), n);
     back = ct_vocab_decode(v, ids, (size_t)n);
     ck_assert_str_eq(back, text);
-    free(back);
+    harness_free(back);
     ct_vocab_free(v);
     free(ids);
     free(text);
@@ -315,7 +315,7 @@ START_TEST(corpora_of_words)
     char hex[65];
 
     ck_assert_str_eq(s, "the time machine the time"); /* lines do not run into one another */
-    free(s);
+    harness_free(s);
     ck_assert_int_eq(ct_corpus_characters(c), 25);
     ck_assert_int_eq(ct_corpus_bytes(c), 25);
     ck_assert(ct_corpus_clean(c) == CT_CLEAN_LINES);
@@ -403,11 +403,11 @@ START_TEST(malformed)
                 if (kind != CT_TOKEN_WORD)
                     ck_assert_msg(strcmp(back, cleaned) == 0, "round %d, cleaning %d, kind %d",
                                   round, clean, kind);
-                free(back);
+                harness_free(back);
                 ct_vocab_free(v);
             }
             free(ids);
-            free(cleaned);
+            harness_free(cleaned);
         }
     }
 }

@@ -118,10 +118,23 @@ static json_t *options_to_json(const ct_lm_options *o)
                      "dialect", ct_dialect_name(o->dialect));
 }
 
+/* In one line, in our memory; NULL when there is none. */
+static char *text_of(const json_t *value)
+{
+    size_t n = value ? json_dumpb(value, NULL, 0, JSON_COMPACT) : 0;
+    char *text = n ? cti_calloc(1, n + 1) : NULL;
+
+    if (text && json_dumpb(value, text, n, JSON_COMPACT) != n) {
+        cti_release(text);
+        text = NULL;
+    }
+    return text;
+}
+
 char *ct_lm_describe(const ct_lm *m)
 {
     json_t *all;
-    char *text = NULL;
+    char *text;
 
     if (!m) {
         if (ct_ok())
@@ -134,8 +147,7 @@ char *ct_lm_describe(const ct_lm *m)
                     "clean", ct_clean_name(m->clean), "vocabulary", vocabulary_to_json(m->vocab),
                     "corpus", "sha256", m->sha256, "tokens", (json_int_t)m->corpus_tokens,
                     "training", m->notes);
-    if (all)
-        text = json_dumps(all, JSON_COMPACT);
+    text = text_of(all);
     json_decref(all);
     if (!text)
         ct_raise(CT_ERR_MEMORY, "ct_lm_describe", "out of memory");
@@ -174,7 +186,7 @@ ct_status ct_lm_save(ct_lm *m, const char *path)
         return ct_error();
     description = ct_lm_describe(m);
     status = description ? write(m, path, description) : ct_error();
-    free(description);
+    cti_release(description);
     return status;
 }
 

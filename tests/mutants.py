@@ -34,9 +34,9 @@ import time
 
 # What kills the mutants of a folder, quickest first.
 SUITES = {
-    "tensor": ["test_misuse", "test_tensor", "test_optim", "test_scope", "test_kernels",
-               "test_ops", "test_state_dict", "test_safetensors", "test_npy", "test_engine",
-               "test_recurrent", "test_autograd", "test_init"],
+    "tensor": ["test_misuse", "test_tensor", "test_plugin", "test_optim", "test_scope",
+               "test_kernels", "test_ops", "test_state_dict", "test_safetensors", "test_npy",
+               "test_engine", "test_recurrent", "test_autograd", "test_init"],
     "autograd": ["test_misuse", "test_params", "test_ops", "test_engine", "test_state_dict",
                  "test_main_job", "test_autograd", "trace.sh", "custom_op.sh"],
     "nn": ["test_misuse", "test_main_job", "test_nn", "test_ops", "test_recurrent", "test_init",
@@ -327,7 +327,8 @@ def main():
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--allow", type=float, default=0.05)
-    parser.add_argument("--only", help="FILE:LINE: all changes of that line instead of a draw")
+    parser.add_argument("--only", action="append",
+                        help="FILE:LINE: all changes of that line (of those) instead of a draw")
     parser.add_argument("--list", action="store_true", help="print the draw, try nothing")
     parser.add_argument("source")
     parser.add_argument("work")
@@ -336,10 +337,10 @@ def main():
     source = os.path.abspath(args.source)
     folders = args.folders or ["tensor", "autograd", "nn"]
     if args.only:
-        path, number = args.only.rsplit(":", 1)
-        folders = [path.split("/")[0]]
-        mutants = [Mutant(source, p, n, c) for p, n, changes in sites_of(source, folders)
-                   if p == path and n == int(number) for c in changes]
+        folders = sorted({place.split("/")[0] for place in args.only})
+        mutants = [Mutant(source, path, number, c)
+                   for path, number, changes in sites_of(source, folders)
+                   if f"{path}:{number}" in args.only for c in changes]
     else:
         mutants = draw(source, folders, args.seed, args.count)
     if args.list:

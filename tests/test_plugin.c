@@ -1,0 +1,528 @@
+/* test_plugin.c - plug-ins, good and bad, by name; and the faults of an asynchronous device. The
+ * plug-in is here: the program's own dlopen and dlsym give it (see Makefile.am), its kernels are
+ * the CPU's. */
+#include "tests/files.h"
+#include "tests/harness.h"
+
+#include "tensor/host.h"
+#include "tensor/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cotangent.h>
+
+/* ---- the plug-in ---- */
+
+static const cti_host *host;
+static cti_plugin given; /* what it gives */
+static cti_backend table;
+static bool opens = true, exports = true, starts = true;
+static const char *loader_says;
+static int opened, selected, synchronised;
+static char opened_path[4200];
+static cti_fault fault;       /* of the next wait, */
+static ct_status fault_found; /* if it is not CT_OK */
+
+static void note_ordinal(int ordinal)
+{
+    selected = ordinal;
+}
+
+static ct_status wait_for_it(cti_fault *f)
+{
+    ct_status status = fault_found;
+
+    synchronised++;
+    if (status != CT_OK)
+        *f = fault;
+    fault_found = CT_OK;
+    return status;
+}
+
+static ct_status download(void *to, const void *from, size_t bytes, cti_fault *f)
+{
+    memcpy(to, from, bytes);
+    return wait_for_it(f);
+}
+
+static void count_things(cti_counters *c)
+{
+    *c = (cti_counters){ 1, 2, 3, 4, 5, 6, 7 };
+}
+
+static const cti_async async = { .synchronise = wait_for_it, .counters = count_things };
+
+static bool start(const cti_host *h, cti_plugin *plugin)
+{
+    host = h;
+    *plugin = given;
+    return starts;
+}
+
+/* A good one. */
+static void plugin_setup(void)
+{
+    table = cti_cpu_backend;
+    table.async = &async;
+    table.select = note_ordinal;
+    table.download = download;
+    given = (cti_plugin){ CTI_BACKEND_VERSION, sizeof given, 1, "the reason", &table };
+    write_bytes("cuda.so", "", 0);
+    write_bytes("cuda-emu.so", "", 0);
+    setenv("COTANGENT_PLUGIN_DIR", ".", 1);
+}
+
+void *__real_dlopen(const char *path, int flags);
+void *__wrap_dlopen(const char *path, int flags);
+void *__real_dlsym(void *module, const char *symbol);
+void *__wrap_dlsym(void *module, const char *symbol);
+char *__wrap_dlerror(void);
+
+void *__wrap_dlopen(const char *path, int flags)
+{
+    if (!path || !strstr(path, "cuda"))
+        return __real_dlopen(path, flags);
+    opened++;
+    snprintf(opened_path, sizeof opened_path, "%s", path);
+    return opens ? &given : NULL;
+}
+
+void *__wrap_dlsym(void *module, const char *symbol)
+{
+    cti_plugin_open_function function = start;
+    void *found = NULL;
+
+    if (module != &given)
+        return __real_dlsym(module, symbol);
+    if (exports && strcmp(symbol, CTI_PLUGIN_SYMBOL) == 0)
+        memcpy(&found, &function, sizeof found);
+    return found;
+}
+
+char *__wrap_dlerror(void)
+{
+    return (char *)loader_says;
+}
+
+/* ---- plug-ins that are refused ---- */
+
+static void refuse_to_open(void)
+{
+    opens = false;
+    loader_says = "no ELF file";
+}
+
+static void export_nothing(void)
+{
+    exports = false;
+}
+
+static void not_start(void)
+{
+    starts = false;
+}
+
+static void other_version(void)
+{
+    given.version++;
+}
+
+static void other_size(void)
+{
+    given.size++;
+}
+
+static void no_devices(void)
+{
+    given.devices = 0;
+}
+
+static void no_table(void)
+{
+    given.backend = NULL;
+}
+
+static void table_version(void)
+{
+    table.version++;
+}
+
+static void table_size(void)
+{
+    table.size--;
+}
+
+static const struct bad_plugin {
+    void (*make)(void);
+    const char *why;
+} bad_plugins[] = {
+    { refuse_to_open, "no ELF file" },
+    { export_nothing, "the plug-in exports nothing" },
+    { not_start, "the plug-in is of another version" },
+    { other_version, "the plug-in is of another version" },
+    { other_size, "the plug-in is of another version" },
+    { no_devices, "the reason" },
+    { no_table, "the plug-in's table is of another version" },
+    { table_version, "the plug-in's table is of another version" },
+    { table_size, "the plug-in's table is of another version" },
+};
+
+START_TEST(refused)
+{
+    const struct bad_plugin *c = &bad_plugins[_i];
+    char message[200];
+    int k;
+
+    c->make();
+    snprintf(message, sizeof message, "ct_device_named: no emulated CUDA device: %s", c->why);
+    for (k = 0; k < 3; k++) { /* it is looked at once */
+        ck_assert_int_eq(ct_device_named("cuda-emu"), -1);
+        expect_error(CT_ERR_DEVICE, message);
+        ck_assert_int_eq(ct_device_count("cuda-emu"), 0);
+    }
+    ck_assert_int_eq(opened, 1);
+    ck_assert_str_eq(opened_path, "./cuda-emu.so");
+    ck_assert_ptr_null(cti_backend_of(1));
+    ck_assert_str_eq(ct_device_name(1), "?");
+}
+END_TEST
+
+/* ---- where they are looked for ---- */
+
+START_TEST(places)
+{
+    int i;
+
+    /* no file in the folder, or no folder said: the one of the installation */
+    for (i = 0; i < 2; i++) {
+        char message[5000];
+
+        remove(i ? "cuda.so" : "cuda-emu.so");
+        setenv("COTANGENT_PLUGIN_DIR", i ? "" : ".", 1);
+        snprintf(message, sizeof message, "ct_device_named: no %s: no plug-in %.200s",
+                 i ? "CUDA device" : "emulated CUDA device",
+                 i ? CT_PLUGIN_DIR "/cuda.so" : CT_PLUGIN_DIR "/cuda-emu.so");
+        if (access(i ? CT_PLUGIN_DIR "/cuda.so" : CT_PLUGIN_DIR "/cuda-emu.so", F_OK) == 0) {
+            printf("places: skipped, since a plug-in is installed\n");
+            continue;
+        }
+        ck_assert_int_eq(ct_device_named(i ? "cuda" : "cuda-emu"), -1);
+        expect_error(CT_ERR_DEVICE, message);
+        ck_assert_int_eq(opened, 0);
+    }
+}
+END_TEST
+
+START_TEST(long_place)
+{
+    char *place = malloc(5001);
+
+    memset(place, 'x', 5000);
+    place[5000] = '\0';
+    setenv("COTANGENT_PLUGIN_DIR", place, 1);
+    ck_assert_int_eq(ct_device_count("cuda"), 0); /* and the usual place has none */
+    ck_assert_int_eq(opened, 0);
+    free(place);
+}
+END_TEST
+
+/* ---- names and numbers ---- */
+
+START_TEST(names)
+{
+    static const char *const none[] = { "", "cud", "cudax", "cuda:", "cuda:x", "cuda:1x", "cuda:-1",
+                                        "cuda:1234567", "cpu:0", "CUDA", "cuda-emu:", ":0", "auto:1",
+                                        "cuda-em", NULL };
+    char message[200];
+    int i;
+
+    for (i = 0; i < (int)(sizeof none / sizeof *none); i++) {
+        snprintf(message, sizeof message,
+                 "ct_device_named: there is no device \"%s\" (there are: cpu, cuda, cuda:1, "
+                 "cuda-emu)", none[i] ? none[i] : "(null)");
+        ck_assert_int_eq(ct_device_named(none[i]), -1);
+        expect_error(CT_ERR_DEVICE, message);
+        ck_assert_int_eq(ct_device_count(none[i]), 0);
+    }
+    ck_assert_int_eq(opened, 0);
+    ck_assert_int_eq(ct_device_named("cpu"), CT_CPU);
+    ck_assert_int_eq(ct_device_count("cpu"), 1);
+
+    given.devices = 3;
+    ck_assert_int_eq(ct_device_named("cuda-emu:2"), 3);
+    ck_assert_int_eq(ct_device_named("cuda-emu"), 1);
+    ck_assert_int_eq(ct_device_named("cuda-emu:0"), 1);
+    ck_assert_int_eq(ct_device_named("cuda-emu:000001"), 2);
+    ck_assert_int_eq(ct_device_named("cuda-emu:3"), -1);
+    expect_error(CT_ERR_DEVICE, "ct_device_named: no emulated CUDA device 3: there are 3");
+    ck_assert_int_eq(ct_device_count("cuda-emu"), 3);
+    ck_assert_int_eq(opened, 1);
+    given.devices = 1; /* the other kind's come behind */
+    ck_assert_int_eq(ct_device_named("cuda"), 4);
+    ck_assert_int_eq(ct_device_named("cuda:1"), -1);
+    expect_error(CT_ERR_DEVICE, "ct_device_named: no CUDA device 1: there is 1");
+    ck_assert_int_eq(ct_device_count("cuda"), 1);
+    ck_assert_str_eq(ct_device_name(0), "cpu");
+    ck_assert_str_eq(ct_device_name(1), "cuda-emu");
+    ck_assert_str_eq(ct_device_name(2), "cuda-emu:1");
+    ck_assert_str_eq(ct_device_name(3), "cuda-emu:2");
+    ck_assert_str_eq(ct_device_name(4), "cuda");
+    ck_assert_str_eq(ct_device_name(5), "?");
+    ck_assert_str_eq(ct_device_name(-1), "?");
+    for (i = 1; i < 5; i++) {
+        ck_assert_ptr_eq(cti_backend_of(i), &table);
+        ck_assert_int_eq(selected, i < 4 ? i - 1 : 0);
+    }
+    ck_assert_ptr_eq(cti_backend_of(0), &cti_cpu_backend);
+    ck_assert_ptr_null(cti_backend_of(5));
+    ck_assert_ptr_null(cti_backend_of(-1));
+}
+END_TEST
+
+/* As many as there is room for, the CPU among them. */
+START_TEST(many)
+{
+    given.devices = 100;
+    ck_assert_int_eq(ct_device_count("cuda"), CTI_DEVICES - 1);
+    ck_assert_int_eq(ct_device_named("cuda:30"), CTI_DEVICES - 1);
+    ck_assert_str_eq(ct_device_name(CTI_DEVICES - 1), "cuda:30");
+    ck_assert_str_eq(ct_device_name(CTI_DEVICES), "?");
+    ck_assert_int_eq(ct_device_count("cuda-emu"), 0);
+    ck_assert_ptr_eq(cti_backend_of(CTI_DEVICES - 1), &table);
+    ck_assert_int_eq(selected, CTI_DEVICES - 2);
+    ck_assert_ptr_null(cti_backend_of(CTI_DEVICES));
+}
+END_TEST
+
+/* What ct_try_gpu says on stderr; *d is what it gives. */
+static const char *said(int i, const char *name, ct_device *d)
+{
+    static char text[400];
+    int kept = dup(STDERR_FILENO);
+    char *bytes;
+    size_t n;
+
+    ck_assert_ptr_nonnull(freopen("said", "w", stderr));
+    *d = name ? ct_device_named(name) : ct_try_gpu(i);
+    fflush(stderr);
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+    bytes = read_bytes("said", &n);
+    snprintf(text, sizeof text, "%.*s", (int)n, bytes);
+    free(bytes);
+    return text;
+}
+
+START_TEST(try_gpu)
+{
+    ct_device d;
+
+    given.devices = 2;
+    ck_assert_str_eq(said(1, NULL, &d), "");
+    ck_assert_int_eq(d, 2);
+    ck_assert_str_eq(said(-1, NULL, &d), "");
+    ck_assert_int_eq(d, 1);
+    ck_assert_str_eq(said(0, "auto", &d), "");
+    ck_assert_int_eq(d, 1);
+    ck_assert_str_eq(said(2, NULL, &d), "no CUDA device 2: there are 2; using the CPU\n");
+    ck_assert_int_eq(d, CT_CPU);
+    expect_ok();
+}
+END_TEST
+
+START_TEST(try_no_gpu)
+{
+    ct_device d;
+
+    given.devices = 0;
+    ck_assert_str_eq(said(0, NULL, &d), "no CUDA device: the reason; using the CPU\n");
+    ck_assert_int_eq(d, CT_CPU);
+    ck_assert_str_eq(said(0, "auto", &d), "no CUDA device: the reason; using the CPU\n");
+    ck_assert_int_eq(d, CT_CPU);
+    expect_ok();
+}
+END_TEST
+
+/* ---- what the library gives a plug-in ---- */
+
+START_TEST(host_table)
+{
+    char *p;
+    int i;
+
+    ck_assert_int_eq(ct_device_count("cuda"), 1);
+    ck_assert_uint_eq(host->version, CTI_BACKEND_VERSION);
+    ck_assert_uint_eq(host->size, sizeof *host);
+    p = host->allocate(100);
+    for (i = 0; i < 100; i++)
+        ck_assert_int_eq(p[i], 0);
+    host->release(p);
+    ck_assert(host->ok());
+    ck_assert(host->raise(CT_ERR_DEVICE, "plugin", "number %d", 7) == CT_ERR_DEVICE);
+    ck_assert(!host->ok());
+    expect_error(CT_ERR_DEVICE, "plugin: number 7");
+    fail_allocation(1);
+    ck_assert_ptr_null(host->allocate(100));
+    fail_nothing();
+}
+END_TEST
+
+/* ---- faults ---- */
+
+/* The next wait finds this, of a ticket and a position. */
+static void let_fault(ct_status status, uint32_t ticket, int64_t position)
+{
+    fault = (cti_fault){ ticket, position };
+    fault_found = status;
+}
+
+START_TEST(faults)
+{
+    static const struct {
+        cti_fault_kind kind;
+        ct_status status;
+        const char *message;
+    } cases[] = {
+        { CTI_FAULT_INDEX, CT_ERR_INDEX, "ct_some: index number 5 is not in 0..8" },
+        { CTI_FAULT_TARGET, CT_ERR_INDEX, "ct_some: target number 5 is not in 0..8" },
+        { CTI_FAULT_WEIGHTS, CT_ERR_NUMERIC,
+          "ct_some: row 5 of weights: one is negative or not finite, or fewer than 9 are positive" },
+        { CTI_FAULT_NORM, CT_ERR_NUMERIC, "ct_some: the gradients' norm is not finite" },
+    };
+    ct_device d = ct_device_named("cuda");
+    double number;
+    int i;
+
+    for (i = 0; i < 4; i++) {
+        cti_fault f;
+
+        ct_here("there.c:12");
+        f = cti_fault_at(d, cases[i].kind, "ct_some", 9);
+        ck_assert_uint_eq(f.ticket, i + 1);
+        ct_here("elsewhere.c:99");
+        let_fault(cases[i].status, f.ticket, 5);
+        if (i % 2)
+            ck_assert((ct_device_synchronize)(d) == cases[i].status);
+        else
+            ck_assert(!cti_to_host(d, &number, &number, sizeof number));
+        ck_assert_msg(strncmp(ct_error_message(), "there.c:12: ", 12) == 0, "%s",
+                      ct_error_message());
+        expect_error(cases[i].status, cases[i].message);
+        ct_raise(CT_ERR_ARGUMENT, "me", "next"); /* the site is the call's again */
+        ck_assert_str_eq(ct_error_message(), "elsewhere.c:99: me: next");
+        ct_error_clear();
+    }
+    ck_assert_int_eq(synchronised, 4);
+    ck_assert(ct_device_synchronize(d) == CT_OK);
+    ck_assert(cti_to_host(d, &number, &number, sizeof number));
+    ck_assert(ct_device_synchronize(17) == CT_ERR_DEVICE);
+    expect_error(CT_ERR_DEVICE, "ct_device_synchronize: there is no device 17");
+    ck_assert(ct_device_synchronize(CT_CPU) == CT_OK);
+}
+END_TEST
+
+/* Each half of the ring of tickets is waited for before it is used again; a ticket that it holds no
+ * more has no name. */
+START_TEST(ring_of_tickets)
+{
+    ct_device d = ct_device_named("cuda");
+    uint32_t last = 0;
+    int i;
+
+    ck_assert_uint_eq(cti_fault_at(CT_CPU, CTI_FAULT_INDEX, "ct_some", 9).ticket, 0);
+    ck_assert_uint_eq(cti_fault_at(17, CTI_FAULT_INDEX, "ct_some", 9).ticket, 0);
+    let_fault(CT_ERR_INDEX, 7, 5); /* before any ticket */
+    ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
+    expect_error(CT_ERR_INDEX, "ct_device: an earlier op found an index out of range");
+    synchronised = 0;
+    for (i = 1; i <= 5000; i++) {
+        last = cti_fault_at(d, CTI_FAULT_INDEX, i % 2 ? "ct_odd" : "ct_even", i).ticket;
+        ck_assert_uint_eq(last, i);
+        ck_assert_int_eq(synchronised, i / 1024);
+    }
+    let_fault(CT_ERR_INDEX, last - 2047, 1); /* the oldest that is known */
+    ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
+    expect_error(CT_ERR_INDEX, "ct_odd: index number 1 is not in 0..2952");
+    let_fault(CT_ERR_INDEX, last - 2048, 1);
+    ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
+    expect_error(CT_ERR_INDEX, "ct_device: an earlier op found an index out of range");
+    let_fault(CT_ERR_INDEX, last, 2);
+    ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
+    expect_error(CT_ERR_INDEX, "ct_even: index number 2 is not in 0..4999");
+}
+END_TEST
+
+START_TEST(no_ticket_without_memory)
+{
+    ct_device d = ct_device_named("cuda");
+
+    fail_allocation(1);
+    ck_assert_uint_eq(cti_fault_at(d, CTI_FAULT_INDEX, "ct_some", 9).ticket, 0);
+    fail_nothing();
+    ck_assert_uint_eq(cti_fault_at(d, CTI_FAULT_INDEX, "ct_some", 9).ticket, 1);
+}
+END_TEST
+
+START_TEST(counters)
+{
+    ct_device d = ct_device_named("cuda");
+    ct_device_stats s = ct_device_stats_get(d);
+
+    ck_assert(s.launches == 1 && s.synchronisations == 2 && s.uploads == 3 && s.downloads == 4 &&
+              s.upload_bytes == 5 && s.download_bytes == 6 && s.allocations == 7);
+    s = ct_device_stats_get(CT_CPU);
+    ck_assert(s.launches == 0 && s.allocations == 0);
+    s = ct_device_stats_get(17);
+    ck_assert(s.launches == 0 && s.allocations == 0);
+}
+END_TEST
+
+/* Storages of two devices do not mix, and go back to their own pools. */
+START_TEST(storages)
+{
+    ct_device d;
+    ct_scope s = ct_scope_begin();
+    ct_tensor *a, *b;
+    double value[3];
+
+    given.devices = 2;
+    d = ct_device_named("cuda:1");
+    a = ct_from_data((double[]){ 1, 2, 3 }, CT_SHAPE(3), CT_F64, d);
+    b = ct_add(a, a);
+    ck_assert(b && ct_device_get(b) == d && selected == 1);
+    ck_assert(ct_to_host(b, value, sizeof value) == CT_OK && value[2] == 6);
+    ck_assert(ct_add(b, ct_ones(CT_SHAPE(3), CT_F64, CT_CPU)) == NULL);
+    expect_error(CT_ERR_DEVICE, "ct_add: a f64[3] cuda:1 and b f64[3] cpu are on different devices");
+    b = ct_to(b, CT_CPU);
+    ck_assert(b && ct_item(ct_sum(b)) == 12);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_memory_trim();
+    ck_assert_uint_eq(ct_memory().idle_bytes, 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("plugin");
+    TCase *tc = harness_case(suite, "names");
+
+    tcase_add_checked_fixture(tc, files_setup, files_teardown);
+    tcase_add_checked_fixture(tc, plugin_setup, NULL);
+    tcase_add_loop_test(tc, refused, 0, (int)(sizeof bad_plugins / sizeof *bad_plugins));
+    tcase_add_test(tc, places);
+    tcase_add_test(tc, long_place);
+    tcase_add_test(tc, names);
+    tcase_add_test(tc, many);
+    tcase_add_test(tc, try_gpu);
+    tcase_add_test(tc, try_no_gpu);
+    tcase_add_test(tc, host_table);
+    tcase_add_test(tc, faults);
+    tcase_add_test(tc, ring_of_tickets);
+    tcase_add_test(tc, no_ticket_without_memory);
+    tcase_add_test(tc, counters);
+    tcase_add_test(tc, storages);
+    return harness_run(suite);
+}

@@ -86,7 +86,7 @@ static void node_free(ct_thread *th, ct_node *n)
             cti_unref(n->out[i].tensor);
     drop_grads(n);
     free_hooks(n->hooks);
-    if (pool && c < NODE_CLASSES) {
+    if (pool && c < NODE_CLASSES && th->keeps_idle) {
         n->next_free = pool->idle[c];
         pool->idle[c] = n;
     } else {

@@ -356,8 +356,9 @@ static bool same_bytes(void *context, const void *p, size_t n)
     return other->n == n && memcmp(other->p, p, n) == 0;
 }
 
-/* a and b, of the same shape and dtype, hold the same bytes; *failed for want of memory. */
-static bool same_values(ct_tensor *a, ct_tensor *b, bool *failed)
+/* a and b, of the same shape and dtype, hold the same bytes; false with an error for want of
+ * memory. */
+static bool same_values(ct_tensor *a, ct_tensor *b)
 {
     bytes of_a = { NULL, (size_t)a->numel * ct_dtype_size(a->dtype) };
     bool same;
@@ -365,21 +366,18 @@ static bool same_values(ct_tensor *a, ct_tensor *b, bool *failed)
     if (!of_a.n)
         return true;
     of_a.p = cti_calloc(1, of_a.n);
-    *failed = !of_a.p;
-    if (*failed) {
+    if (!of_a.p) {
         cti_out_of_memory(loading, of_a.n);
         return false;
     }
     same = ct_to_host(a, of_a.p, of_a.n) == CT_OK && cti_each_bytes(b, same_bytes, &of_a);
-    *failed = !ct_ok();
     cti_release(of_a.p);
     return same;
 }
 
-/* Tied names must agree; the first is used. */
+/* Tied names must agree; the first is used. (An error that stands already stays.) */
 static bool check_tied(loader *l)
 {
-    bool failed = false;
     int i, j;
 
     for (i = 0; i < l->count; i++)
@@ -389,11 +387,10 @@ static bool check_tied(loader *l)
             if (!a->value || cti_param_real(a->param) != cti_param_real(b->param))
                 continue;
             if (!cti_same_shape(&a->value->shape, &b->value->shape) ||
-                !same_values(a->value, b->value, &failed)) {
-                if (!failed)
-                    ct_raise(CT_ERR_FORMAT, loading, "%.400s: %s and %s are tied, and differ",
-                             l->path, cti_quote(name_in(l->set, a->param)).s,
-                             cti_quote(name_in(l->set, b->param)).s);
+                !same_values(a->value, b->value)) {
+                ct_raise(CT_ERR_FORMAT, loading, "%.400s: %s and %s are tied, and differ", l->path,
+                         cti_quote(name_in(l->set, a->param)).s,
+                         cti_quote(name_in(l->set, b->param)).s);
                 return false;
             }
             b->value = NULL;

@@ -155,6 +155,7 @@ typedef struct ct_thread {
 
     bool recording;
     bool started;
+    bool keeps_idle; /* buffers, handles and nodes, for the next that is asked for */
     uint32_t id;
 
     cti_frame *frames;

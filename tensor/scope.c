@@ -4,6 +4,7 @@
 #include "tensor/host.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 static _Thread_local ct_thread self = { .recording = true };
@@ -42,8 +43,13 @@ __attribute__((destructor)) static void process_end(void)
         thread_end(NULL);
 }
 
+static bool keeps_idle;
+
 static void make_key(void)
 {
+    const char *pool = getenv("COTANGENT_POOL");
+
+    keeps_idle = !pool || strcmp(pool, "0") != 0;
     pthread_key_create(&thread_key, thread_end);
 }
 
@@ -53,6 +59,7 @@ static void thread_start(ct_thread *th)
     th->id = atomic_fetch_add(&thread_count, 1) + 1;
     pthread_once(&thread_once, make_key);
     pthread_setspecific(thread_key, th);
+    th->keeps_idle = keeps_idle;
 }
 
 ct_thread *cti_thread(void)

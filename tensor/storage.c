@@ -6,13 +6,12 @@
  * it counts as live on the thread that made it, whose counter therefore outlives the thread. What
  * an asynchronous device still works on may be popped and found again: its work is in order.
  *
- * COTANGENT_POOL=0 keeps nothing idle, so that tools see each buffer's own life. */
+ * COTANGENT_POOL=0 keeps nothing idle, nor handles and nodes, so that tools see each one's own
+ * life. */
 #include "tensor/internal.h"
 
 #include "tensor/host.h"
 
-#include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define CLASSES 160
@@ -40,25 +39,14 @@ static cti_pool *pool_of(ct_thread *th)
     return th->pool;
 }
 
-static pthread_once_t keeping_once = PTHREAD_ONCE_INIT;
-static bool keeping = true;
-
-static void find_keeping(void)
-{
-    const char *pool = getenv("COTANGENT_POOL");
-
-    keeping = !pool || strcmp(pool, "0") != 0;
-}
-
 /* The lists of a device's idle buffers; NULL if none are to be kept, or there is no memory. */
-static ct_storage **idle_of(cti_pool *pool, ct_device device)
+static ct_storage **idle_of(const ct_thread *th, ct_device device)
 {
-    if (!pool->idle[device]) {
-        pthread_once(&keeping_once, find_keeping);
-        if (keeping)
-            pool->idle[device] = cti_calloc(CLASSES, sizeof *pool->idle[device]);
-    }
-    return pool->idle[device];
+    ct_storage ***idle = &th->pool->idle[device];
+
+    if (!*idle && th->keeps_idle)
+        *idle = cti_calloc(CLASSES, sizeof **idle);
+    return *idle;
 }
 
 static int class_of(size_t bytes, size_t *rounded)
@@ -134,7 +122,7 @@ ct_storage *cti_storage_try(ct_device device, size_t bytes)
     size_t rounded, size, live;
     int c = class_of(bytes, &rounded);
     cti_pool *pool = pool_of(th);
-    ct_storage **idle = pool && c < CLASSES ? idle_of(pool, device) : NULL;
+    ct_storage **idle = pool && c < CLASSES ? idle_of(th, device) : NULL;
     ct_storage *s = idle ? idle[c] : NULL;
 
     if (s) {
@@ -188,7 +176,7 @@ void cti_storage_unref(ct_storage *s)
     atomic_fetch_sub_explicit(&s->home->live, s->bytes, memory_order_relaxed);
     pool_unref(s->home);
     s->home = NULL;
-    idle = th->pool && s->size_class < CLASSES ? idle_of(th->pool, s->device) : NULL;
+    idle = th->pool && s->size_class < CLASSES ? idle_of(th, s->device) : NULL;
     if (idle) {
         s->next = idle[s->size_class];
         idle[s->size_class] = s;

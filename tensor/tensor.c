@@ -236,6 +236,10 @@ void cti_ref(ct_tensor *t)
 
 static void recycle(ct_thread *th, ct_tensor *t)
 {
+    if (!th->keeps_idle) {
+        cti_release(t);
+        return;
+    }
     t->next_free = th->free_tensors;
     th->free_tensors = t;
 }

@@ -47,6 +47,7 @@ typedef struct op_input {
     double low, high, kink[OP_KINKS];
     int kinks;
     bool constant; /* requires no gradient */
+    bool unused;   /* the call leaves it out */
     int same_as;   /* the input whose tensor it is, or -1 */
 } op_input;
 
@@ -71,6 +72,7 @@ typedef struct op_row {
     ct_tensor *(*call)(ct_tensor *const *in, const op_draw *d);
     ct_tensor *(*one)(ct_tensor *x);
     ct_tensor *(*two)(ct_tensor *a, ct_tensor *b);
+    int optional; /* inputs from this one on may be NULL; 0: none may */
     /* opt-outs: why a check does not hold for the op; NULL where it does. tests/opt_outs.txt lists
      * all of them. */
     const char *no_gradient; /* none is checked, nor what follows */

@@ -120,11 +120,17 @@ static ct_tensor *call_bce(ct_tensor *const *in, const op_draw *d)
 /* also weight and pos_weight, either of which may be narrower; i[1], i[2]: left out */
 static void draw_bce(op_draw *d)
 {
+    int k;
+
     draw_difference(d);
     d->i[1] = op_chance(d, 0.3);
     d->i[2] = op_chance(d, 0.3);
-    op_uniform(d, op_narrower(d, d->in[0].shape), 0.5, 2)->constant = true;
-    op_uniform(d, op_narrower(d, d->in[0].shape), 0.5, 2)->constant = true;
+    for (k = 1; k <= 2; k++) {
+        op_input *weight = op_uniform(d, op_narrower(d, d->in[0].shape), 0.5, 2);
+
+        weight->constant = true;
+        weight->unused = d->i[k];
+    }
 }
 
 static ct_tensor *call_bce_with(ct_tensor *const *in, const op_draw *d)
@@ -140,14 +146,15 @@ const op_row loss_rows[] = {
     { "ct_cross_entropy", draw_cross_entropy, .call = call_cross_entropy },
     { "ct_cross_entropy_with", draw_cross_entropy, .call = call_cross_entropy_with },
     { "ct_cross_entropy_with", draw_probabilities, .call = call_cross_entropy_with },
-    { "ct_cross_entropy_with", draw_weighted, .call = call_cross_entropy_with },
-    { "ct_cross_entropy_with", draw_weighted_probabilities, .call = call_cross_entropy_with },
+    { "ct_cross_entropy_with", draw_weighted, .call = call_cross_entropy_with, .optional = 2 },
+    { "ct_cross_entropy_with", draw_weighted_probabilities, .call = call_cross_entropy_with,
+      .optional = 2 },
     { "ct_nll_loss", draw_nll, .call = call_nll },
-    { "ct_nll_loss", draw_weighted_nll, .call = call_nll },
+    { "ct_nll_loss", draw_weighted_nll, .call = call_nll, .optional = 2 },
     { "ct_mse_loss", draw_difference, .call = call_mse },
     { "ct_l1_loss", draw_difference, .call = call_l1 },
     { "ct_huber_loss", draw_difference, .call = call_huber },
     { "ct_bce_with_logits", draw_difference, .call = call_bce },
-    { "ct_bce_with_logits_with", draw_bce, .call = call_bce_with },
+    { "ct_bce_with_logits_with", draw_bce, .call = call_bce_with, .optional = 2 },
     { 0 },
 };

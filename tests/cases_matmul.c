@@ -83,7 +83,7 @@ static void draw_outer(op_draw *d)
 
 const op_row matmul_rows[] = {
     { "ct_matmul", draw_matmul, .two = ct_matmul },
-    { "ct_linear_apply", draw_linear, .call = call_linear },
+    { "ct_linear_apply", draw_linear, .call = call_linear, .optional = 2 },
     { "ct_dot", draw_dot, .two = ct_dot },
     { "ct_outer", draw_outer, .two = ct_outer },
     { 0 },

@@ -21,7 +21,7 @@ static atomic_long blocks, files;
 static bool passed;
 
 /* Bytes around each block: the size in front, and DIRT behind. Blocks come full of DIRT (NaNs, -1),
- * and go so. AddressSanitizer sees more without; COTANGENT_TEST_GUARDS=0 is for valgrind. */
+ * and go so. COTANGENT_TEST_GUARDS=0 is for valgrind; AddressSanitizer has its own. */
 #define GUARD 64
 #define DIRT 0xff
 #ifdef __SANITIZE_ADDRESS__
@@ -29,6 +29,7 @@ static bool guards;
 #else
 static bool guards = true;
 #endif
+static bool dirty = true;
 
 static void *count_allocate(size_t alignment, size_t bytes)
 {
@@ -39,9 +40,10 @@ static void *count_allocate(size_t alignment, size_t bytes)
     else if (alignment <= GUARD && bytes <= SIZE_MAX - 2 * GUARD)
         p = libc_memory.allocate(GUARD, bytes + 2 * GUARD);
     atomic_fetch_add(&blocks, p != NULL);
+    if (p && dirty)
+        memset(p, DIRT, bytes + (guards ? 2 * GUARD : 0));
     if (!p || !guards)
         return p;
-    memset(p, DIRT, bytes + 2 * GUARD);
     memcpy(p, &bytes, sizeof bytes);
     return p + GUARD;
 }
@@ -100,7 +102,8 @@ static void count_all(void)
 {
     const char *wish = getenv("COTANGENT_TEST_GUARDS");
 
-    guards = guards && !(wish && strcmp(wish, "0") == 0);
+    dirty = !(wish && strcmp(wish, "0") == 0);
+    guards = guards && dirty;
     libc_memory = cti_memory_calls;
     libc_files = cti_file_calls;
     cti_memory_calls = (cti_memory_table){ count_allocate, count_release };
@@ -135,6 +138,8 @@ ct_status __wrap_ct_scope_end(ct_scope s)
 
 /* ---- running ---- */
 
+bool harness_pooled;
+
 int harness_run(Suite *suite)
 {
     const char *srcdir = getenv("srcdir");
@@ -144,6 +149,8 @@ int harness_run(Suite *suite)
     if (!realpath(srcdir ? srcdir : ".", source_folder))
         return EXIT_FAILURE;
     count_all();
+    if (!harness_pooled)
+        setenv("COTANGENT_POOL", "0", 0);
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);
     srunner_free(runner);
@@ -171,6 +178,21 @@ TCase *harness_case(Suite *suite, const char *name)
 {
     TCase *tc = tcase_create(name);
 
+    tcase_add_checked_fixture(tc, harness_setup, harness_teardown);
+    suite_add_tcase(suite, tc);
+    return tc;
+}
+
+static void use_pool(void)
+{
+    setenv("COTANGENT_POOL", "1", 1);
+}
+
+TCase *harness_pooled_case(Suite *suite, const char *name)
+{
+    TCase *tc = tcase_create(name);
+
+    tcase_add_checked_fixture(tc, use_pool, NULL);
     tcase_add_checked_fixture(tc, harness_setup, harness_teardown);
     suite_add_tcase(suite, tc);
     return tc;

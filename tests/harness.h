@@ -14,6 +14,11 @@
  * all passed. */
 int harness_run(Suite *suite);
 
+/* Tests run with COTANGENT_POOL=0: each buffer has its own size and life, and memory that fails
+ * fails everywhere. Not so where the pool matters: in a program that says harness_pooled before
+ * harness_run, and in a harness_pooled_case. */
+extern bool harness_pooled;
+
 /* A checked fixture for every case: no error stands, the handler is quiet, one thread. Add with
  * tcase_add_checked_fixture(tc, harness_setup, harness_teardown). A test fails, too, that leaves a
  * scope open or ends one with another open inside (unless it says harness_forgets), or does not
@@ -29,6 +34,7 @@ void harness_free(void *p);
 
 /* A test case of suite with the fixture. */
 TCase *harness_case(Suite *suite, const char *name);
+TCase *harness_pooled_case(Suite *suite, const char *name);
 
 /* True for the full counts (COTANGENT_TEST_FULL). */
 bool harness_full(void);

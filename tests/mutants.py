@@ -5,7 +5,8 @@
 
 Draws count mutants from the lines of the C sources below each FOLDER (tensor, autograd and nn by
 default), changes one line of a copy of the tree, rebuilds that file and runs the folder's quick
-suite until a program fails. A mutant is killed when one does, survives when none does, and is not
+suite until a program fails: built as usual and, if all pass, built with the sanitizers and with
+checks of handles. A mutant is killed when one does, survives when none does, and is not
 counted when it does not build or when mutants.txt, beside this script, explains why no test can
 tell it from the original. (A reason there that begins with "Untested:" explains a survivor, which
 counts.) WORK holds the copies and their builds; a second run finds them there.
@@ -45,6 +46,12 @@ SUITES = {
     "data": ["test_data"],
     "cuda": ["test_cuda_kernels", "checked.sh"],    # on cuda-emu, plain and with its checker
 }
+SLOW = {"test_autograd", "test_init"}   # with the sanitizers, which are not for them
+
+# The builds of a tree: folder, flags of configure, programs left out.
+USUAL = ("build", "--disable-shared --without-cuda", set())
+CHECKED = ("checked", "--disable-shared --without-cuda --enable-sanitize --enable-debug", SLOW)
+DEVICES = ("build", "--disable-static", set())
 CPU_SECONDS = 60    # of one program; an endless loop is a failure
 
 
@@ -84,6 +91,10 @@ def conditions(line):
 
 
 def plus_one(line):
+    """But in the sizes of arrays that are declared: more room changes nothing."""
+    m = re.match(r"\s+(?:(?:static|const|unsigned) )*(?!return )\w+ \*?\w+[\[\]\w, *]*(?=;| =)", line)
+    if m:
+        line = " " * m.end() + line[m.end():]
     return [("off by one", m.start(), m.end(), str(int(m.group()) + 1))
             for m in re.finditer(r"(?<=[\[(, =])[0-9](?=[\]),; ])", line)]
 
@@ -170,9 +181,10 @@ def draw(source, folders, seed, count):
 
 # ---- trying one ----
 
-def limits():
+def limits(space):
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+    if space:
+        resource.setrlimit(resource.RLIMIT_AS, (space, space))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.setsid()
 
@@ -185,10 +197,19 @@ def targets(programs):
 class Tree:
     """A copy of the sources with a build of its own."""
 
-    def __init__(self, source, work, number):
+    def __init__(self, source, work, number, builds):
         self.root = os.path.join(work, f"tree{number}")
-        self.build = os.path.join(self.root, "build")
+        self.builds = builds
+        self.use(builds[0])
         self.copy(source)
+
+    def use(self, build):
+        """What follows is about this build."""
+        self.build = os.path.join(self.root, build[0])
+        self.flags, self.left_out = build[1:]
+
+    def chosen(self, programs):
+        return [p for p in programs if os.path.basename(p) not in self.left_out]
 
     def copy(self, source):
         """Brings in what differs from source; files keep their times, so make rebuilds just it."""
@@ -213,13 +234,16 @@ class Tree:
                               errors="replace", **more)
 
     def prepare(self, programs):
+        for build in self.builds:
+            self.use(build)
+            self.prepare_build(self.chosen(programs))
+
+    def prepare_build(self, programs):
         os.makedirs(self.build, exist_ok=True)
         cc = "ccache gcc" if shutil.which("ccache") else "gcc"
         if not os.path.exists(os.path.join(self.build, "Makefile")):
-            done = self.shell(f"(cd .. && autoreconf -fi) && CC='{cc}' CFLAGS='-g -O1' "
-                              "../configure -q NVCC=no " +
-                              ("--disable-static" if "tests/checked.sh" in programs
-                               else "--disable-shared --without-cuda"))
+            done = self.shell(f"(cd .. && test -f configure || autoreconf -fi) && CC='{cc}' "
+                              f"CFLAGS='-g -O1' ../configure -q NVCC=no {self.flags}")
             if done.returncode:
                 sys.exit(f"mutants: configure failed:\n{done.stdout[-2000:]}")
         done = self.shell("make -s -j2 all && make -s -j2 " + targets(programs))
@@ -238,9 +262,10 @@ class Tree:
         command = [os.path.join(self.build, program)]
         if program.endswith(".sh"):
             command = ["make", "-s", "check", "TESTS=" + program]
+        space = 0 if "sanitize" in self.flags else 8 << 30
         child = subprocess.Popen(command, cwd=self.build,
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                 stderr=subprocess.STDOUT, preexec_fn=limits,
+                                 stderr=subprocess.STDOUT, preexec_fn=lambda: limits(space),
                                  env=dict(os.environ, srcdir="..", public_headers=self.headers,
                                           COTANGENT_PLUGIN_DIR=self.build + "/cuda/.libs",
                                           CK_DEFAULT_TIMEOUT="120"))
@@ -264,18 +289,25 @@ class Tree:
         lines[m.number - 1] = m.after
         self.write(path, "\n".join(lines))
         try:
-            done = self.shell("make -s " + targets(programs))
-            if done.returncode:
-                m.outcome, m.detail = "no build", done.stdout.strip()[-150:]
-                return
-            for program in programs:
-                why = self.run(program)
-                if why:
-                    m.outcome, m.detail = "killed", f"{program}: {why}"
-                    return
             m.outcome = "SURVIVED"
+            for build in self.builds:
+                self.use(build)
+                self.try_build(m, self.chosen(programs))
+                if m.outcome != "SURVIVED":
+                    return
         finally:
             self.write(path, original)
+
+    def try_build(self, m, programs):
+        done = self.shell("make -s " + targets(programs))
+        if done.returncode:
+            m.outcome, m.detail = "no build", done.stdout.strip()[-150:]
+            return
+        for program in programs:
+            why = self.run(program)
+            if why:
+                m.outcome, m.detail = "killed", f"{program}: {why}"
+                return
 
     @staticmethod
     def write(path, text):
@@ -353,7 +385,8 @@ def main():
     everything = sorted({p for suite in suites.values() for p in suite})
     trees = queue.Queue()
     for k in range(args.jobs):
-        trees.put(Tree(source, os.path.abspath(args.work), k))
+        builds = [DEVICES] if "cuda" in folders else [USUAL, CHECKED]
+        trees.put(Tree(source, os.path.abspath(args.work), k, builds))
     for tree in list(trees.queue):
         tree.prepare(everything)
 

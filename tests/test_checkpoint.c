@@ -855,5 +855,6 @@ int main(void)
     tcase_add_checked_fixture(tc, files_setup, files_teardown);
     tcase_add_test(tc, curve);
     tcase_add_test(tc, records);
+    harness_pooled = true;
     return harness_run(suite);
 }

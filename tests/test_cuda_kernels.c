@@ -1284,5 +1284,6 @@ int main(void)
     add(suite, "updates", updates, 1);
     add(suite, "clipping", clipping, 1);
     add(suite, "faults", faults, 1);
+    harness_pooled = true;
     return harness_run(suite);
 }

@@ -593,5 +593,6 @@ int main(void)
     tcase_add_loop_test(tc, loaders_give_the_cpu_s_batches, 0, rounds);
     tcase_add_loop_test(tc, a_fault_stops_all_updates, 0, rounds);
     tcase_add_loop_test(tc, other_faults_are_told, 0, rounds);
+    harness_pooled = true;
     return harness_run(suite);
 }

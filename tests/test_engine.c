@@ -387,11 +387,22 @@ START_TEST(hooks_see_and_replace_gradients)
 }
 END_TEST
 
+static ct_tensor *wrong_dtype(ct_tensor *gradient, void *context)
+{
+    (void)context;
+    return ct_cast(gradient, CT_F32);
+}
+
 START_TEST(hooks_are_checked)
 {
     ct_scope s = ct_scope_begin();
-    ct_tensor *x = LEAF(1, 2), *y = ct_square(x);
+    ct_tensor *x = LEAF(1, 2), *y = ct_square(x), *z = ct_square(x);
     int n = 0;
+
+    ct_register_hook(z, wrong_dtype, NULL);
+    ct_backward(ct_sum(z));
+    expect_error(CT_ERR_SHAPE, "ct_register_hook: a hook gave f32[2] cpu for a gradient f64[2] cpu");
+    ck_assert_ptr_null(ct_grad_of(x));
 
     ct_register_hook(y, wrong_shape, NULL);
     ct_backward(ct_sum(y));
@@ -1171,6 +1182,7 @@ int main(void)
     tc = harness_case(suite, "large");
     tcase_add_test(tc, a_chain_of_100000_nodes);
     tcase_add_test(tc, a_graph_100000_wide);
+    tc = harness_pooled_case(suite, "pool");
     tcase_add_test(tc, the_gradient_of_select_touches_its_part);
     tc = harness_case(suite, "lifetimes");
     tcase_add_test(tc, history_of_an_ended_scope_cannot_leave);

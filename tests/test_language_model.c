@@ -865,5 +865,6 @@ int main(void)
     tcase_add_test(tc, damaged_files);
     tcase_add_test(tc, memory_fails);
     tcase_add_test(tc, card);
+    harness_pooled = true;
     return harness_run(suite);
 }

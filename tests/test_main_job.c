@@ -443,5 +443,6 @@ int main(void)
     tc = harness_case(suite, "derivatives");
     tcase_add_loop_test(tc, ops_of_the_job, 0, OP_CASES);
     tcase_add_loop_test(tc, whole_model, 0, MODEL_CASES);
+    harness_pooled = true;
     return harness_run(suite);
 }

@@ -742,8 +742,9 @@ int main(void)
     tcase_add_test(tc, rnn_names_and_layouts);
     tcase_add_test(tc, rnn_misuse);
     tcase_add_test(tc, inference_in_constant_memory);
-    tcase_add_test(tc, generation_in_constant_memory);
     tcase_add_loop_test(tc, cell_of_ones_own, 0, 2);
+    tc = harness_pooled_case(suite, "pool");
+    tcase_add_test(tc, generation_in_constant_memory);
     tc = harness_case(suite, "state");
     tcase_add_test(tc, state_copy_select_zero);
     tcase_add_test(tc, state_carry);

@@ -1024,6 +1024,57 @@ START_TEST(losses_refuse)
 }
 END_TEST
 
+/* Input k of another dtype: of f64 and the like among several, f32; for an index, bool; for a bool,
+ * i64. NULL where any dtype would do. */
+static ct_tensor *of_another_dtype(const op_draw *d, int k, ct_tensor *t)
+{
+    switch (d->in[k].values) {
+    case OP_INDEX:
+        return ct_cast(t, CT_BOOL);
+    case OP_BOOL:
+        return ct_cast(t, CT_I64);
+    default:
+        return k ? ct_cast(ct_detach(t), CT_F32) : NULL;
+    }
+}
+
+/* Every input, in turn: NULL gives NULL without an error, another dtype is refused. */
+START_TEST(every_op_looks_at_each_input)
+{
+    int numbers = harness_count(6, 60), t, r, n, k;
+
+    for (t = 0; op_tables[t]; t++)
+        for (r = 0; op_tables[t][r].name; r++)
+            for (n = 0; n < numbers; n++) {
+                const op_row *row = &op_tables[t][r];
+                op_draw d = op_draw_call(row, n, 12);
+                ct_scope s = ct_scope_begin();
+                ct_tensor *in[OP_INPUTS], *kept, *other;
+
+                d.strided = false;
+                op_make_inputs(&d, in);
+                for (k = 0; k < d.count; k++) {
+                    if (d.in[k].same_as >= 0 || d.in[k].unused)
+                        continue;
+                    kept = in[k];
+                    in[k] = NULL;
+                    ck_assert_msg((op_call(row, &d, in) == NULL) ==
+                                      (!row->optional || k < row->optional) && ct_ok(),
+                                  "%s: input %d is NULL: %s", op_describe(row, n, &d), k,
+                                  ct_error_message());
+                    other = in[k] = of_another_dtype(&d, k, kept);
+                    if (other)
+                        ck_assert_msg(op_call(row, &d, in) == NULL && ct_error() == CT_ERR_DTYPE,
+                                      "%s: input %d is %s: %s", op_describe(row, n, &d), k,
+                                      ct_dtype_name(ct_dtype_get(other)), ct_error_message());
+                    ct_error_clear();
+                    in[k] = kept;
+                }
+                ck_assert(ct_scope_end(s) == CT_OK);
+            }
+}
+END_TEST
+
 START_TEST(messages_name_the_call)
 {
     char want[256];
@@ -1075,7 +1126,7 @@ static void run_to_second_order(const op_row *row, const op_draw *d, ct_tensor *
         ct_grad(1, &g, 1, &x, &w, false, &h);
 }
 
-/* False when no allocation failed any more. */
+/* Allocation number at fails; false when there was none. */
 static bool with_failure(const op_row *row, int number, int64_t at)
 {
     ct_scope s = ct_scope_begin();
@@ -1083,7 +1134,6 @@ static bool with_failure(const op_row *row, int number, int64_t at)
     ct_tensor *in[OP_INPUTS];
 
     op_make_inputs(&d, in);
-    ct_memory_trim(); /* nothing lies ready */
     memory.failed = false;
     memory.left = at;
     run_to_second_order(row, &d, in);
@@ -1096,7 +1146,7 @@ static bool with_failure(const op_row *row, int number, int64_t at)
 
 START_TEST(every_op_bears_failing_allocations)
 {
-    int numbers = harness_count(2, 20), t, r, k, failures = 0;
+    int numbers = harness_count(6, 20), t, r, k, failures = 0;
 
     memory.allocate = cti_memory_calls.allocate;
     memory.left = -1;
@@ -1146,6 +1196,7 @@ int main(void)
     tcase_add_test(tc, indexing_refuses);
     tcase_add_test(tc, sorting_and_draws_refuse);
     tcase_add_test(tc, losses_refuse);
+    tcase_add_test(tc, every_op_looks_at_each_input);
     tcase_add_test(tc, messages_name_the_call);
     tc = harness_case(suite, "memory");
     tcase_add_test(tc, every_op_bears_failing_allocations);

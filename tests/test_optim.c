@@ -1246,8 +1246,9 @@ int main(void)
     tcase_add_test(tc, state_names);
     tcase_add_test(tc, load_errors);
     tc = harness_case(suite, "memory");
-    tcase_add_loop_test(tc, no_allocation, 0, rules);
     tcase_add_loop_test(tc, allocation_failures, 0, 2 * rules);
     tcase_add_loop_test(tc, threads, 0, rules);
+    tc = harness_pooled_case(suite, "pool");
+    tcase_add_loop_test(tc, no_allocation, 0, rules);
     return harness_run(suite);
 }

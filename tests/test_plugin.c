@@ -1,6 +1,7 @@
 /* test_plugin.c - plug-ins, good and bad, by name; and the faults of an asynchronous device. The
  * plug-in is here: the program's own dlopen and dlsym give it (see Makefile.am), its kernels are
  * the CPU's. */
+#include "tests/cases.h"
 #include "tests/files.h"
 #include "tests/harness.h"
 
@@ -504,6 +505,187 @@ START_TEST(storages)
 }
 END_TEST
 
+/* ---- every op on another device: the same kernels, so the same bits ---- */
+
+static void expect_same(const char *what, ct_tensor *got, ct_tensor *want, ct_device d)
+{
+    double *a, *b;
+    int64_t i;
+
+    ck_assert_msg(got && ct_device_get(got) == d, "%s: %s", what, ct_error_message());
+    ck_assert_msg(cti_same_shape(&got->shape, &want->shape) && got->dtype == want->dtype, "%s", what);
+    a = values_of(got);
+    b = values_of(want);
+    for (i = 0; i < ct_numel(want); i++)
+        expect_close(what, a[i], b[i], 0);
+    free(a);
+    free(b);
+}
+
+/* in, on device d. */
+static void move_inputs(const op_draw *o, ct_tensor *const *in, ct_device d, ct_tensor **there)
+{
+    int k;
+
+    for (k = 0; k < o->count; k++) {
+        if (o->in[k].same_as >= 0)
+            there[k] = there[o->in[k].same_as];
+        else
+            there[k] = ct_to(ct_detach(in[k]), d);
+        if (in[k]->requires_grad)
+            ct_requires_grad(there[k], true);
+    }
+}
+
+static void check_op(const op_row *row, int number, ct_device d)
+{
+    op_draw o = op_draw_call(row, number, 24);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *here[OP_INPUTS], *there[OP_INPUTS], *want, *got;
+    const char *what = op_describe(row, number, &o);
+    int k;
+
+    o.strided = false; /* its copies are made on the CPU */
+    op_make_inputs(&o, here);
+    move_inputs(&o, here, d, there);
+    want = op_call(row, &o, here);
+    got = op_call(row, &o, there);
+    if (got && got->device == CT_CPU && o.count == 0) { /* made of nothing */
+        ck_assert(ct_scope_end(s) == CT_OK);
+        return;
+    }
+    expect_same(what, got, want, d);
+    if (!row->no_gradient && want->requires_grad) {
+        ct_generator g = ct_generator_seed(5);
+        ct_tensor *dy = ct_randn(want->shape, want->dtype, CT_CPU, &g);
+
+        ck_assert_msg(ct_backward_with(want, dy) == CT_OK && got->requires_grad &&
+                      ct_backward_with(got, ct_to(dy, got->device)) == CT_OK, "%s: %s", what,
+                      ct_error_message());
+        for (k = 0; k < o.count; k++)
+            if (ct_grad_of(here[k]))
+                expect_same(what, ct_grad_of(there[k]), ct_grad_of(here[k]), d);
+    }
+    /* and one input elsewhere is refused */
+    for (k = 1; k < o.count; k++) {
+        if (o.in[k].same_as >= 0 || o.in[k].unused)
+            continue;
+        got = there[k];
+        there[k] = here[k];
+        ck_assert_msg(op_call(row, &o, there) == NULL && ct_error() == CT_ERR_DEVICE,
+                      "%s, input %d elsewhere: %s", what, k, ct_error_message());
+        ct_error_clear();
+        there[k] = got;
+    }
+    ck_assert_msg(ct_scope_end(s) == CT_OK, "%s: %s", what, ct_error_message());
+}
+
+START_TEST(every_op)
+{
+    ct_device d;
+    int t, r, n;
+
+    given.devices = 2;
+    d = ct_device_named("cuda:1");
+    for (t = 0; op_tables[t]; t++)
+        for (r = 0; op_tables[t][r].name; r++)
+            for (n = 0; n < harness_count(8, 60); n++)
+                check_op(&op_tables[t][r], n, d);
+}
+END_TEST
+
+/* A set moves as a whole, gradients and all, there and back; or not at all. */
+START_TEST(sets_move)
+{
+    ct_scope s = ct_scope_begin();
+    ct_params *set = ct_params_new((ct_params_options){ .seed = 1 }), *other;
+    ct_tensor *w, *b, *frozen, *dw;
+    double value[6], grad[6], now[6];
+    ct_device d;
+    bool done = false;
+    int k, failed = 0;
+
+    given.devices = 2;
+    d = ct_device_named("cuda:1");
+    ct_params_add(set, "w", CT_SHAPE(2, 3), ct_init_normal(0, 1));
+    ct_params_add(set, "frozen", CT_SHAPE(2), ct_init_constant(4));
+    ct_params_add_buffer(set, "buffer", CT_SHAPE(3), ct_init_constant(5));
+    ct_params_add(set, "open", CT_SHAPE(-1), ct_init_constant(6));
+    ct_params_add(set, "b", CT_SHAPE(3), ct_init_normal(0, 1));
+    ct_params_freeze(set, "frozen", true);
+    w = ct_param_value(ct_params_get(set, "w"));
+    b = ct_param_value(ct_params_get(set, "b"));
+    frozen = ct_param_value(ct_params_get(set, "frozen"));
+    ck_assert(ct_backward(ct_sum(ct_square(ct_add(w, ct_mul_scalar(b, 2))))) == CT_OK);
+    dw = ct_cast(w, CT_F64);
+    ck_assert(ct_to_host(dw, value, sizeof value) == CT_OK);
+    ck_assert(ct_to_host(ct_cast(ct_grad_of(w), CT_F64), grad, sizeof grad) == CT_OK);
+
+    ck_assert(ct_params_to(set, 17) == CT_ERR_DEVICE);
+    expect_error(CT_ERR_DEVICE, "ct_params_to: there is no device 17");
+    for (k = 1; !done; k++) { /* all or nothing */
+        ct_status got;
+        ct_device now;
+
+        fail_allocation(k);
+        got = ct_params_to(set, d);
+        done = allocations_seen < k;
+        fail_nothing();
+        now = got == CT_OK ? d : CT_CPU;
+        failed += got != CT_OK; /* but a buffer is asked for twice */
+        ck_assert(got == CT_OK || got == CT_ERR_MEMORY);
+        ct_error_clear();
+        ck_assert(ct_params_device(set) == now && w->device == now && b->device == now &&
+                  ct_grad_of(w)->device == now && ct_grad_of(b)->device == now);
+        ck_assert(done || ct_params_to(set, CT_CPU) == CT_OK);
+    }
+    ck_assert_int_gt(failed, 6);
+    ck_assert(ct_params_device(set) == d && w->device == d && b->device == d &&
+              frozen->device == d && ct_grad_of(w)->device == d && ct_grad_of(b)->device == d);
+    ck_assert(ct_params_to(set, d) == CT_OK);
+    ck_assert(ct_to_host(ct_cast(w, CT_F64), now, sizeof now) == CT_OK);
+    ck_assert_mem_eq(now, value, sizeof value);
+    ck_assert(ct_to_host(ct_cast(ct_grad_of(w), CT_F64), now, sizeof now) == CT_OK);
+    ck_assert_mem_eq(now, grad, sizeof grad);
+    ck_assert(ct_param_settle(ct_params_get(set, "open"), CT_SHAPE(2)) == CT_OK);
+    ck_assert(ct_param_value(ct_params_get(set, "open"))->device == d);
+    ck_assert(ct_backward(ct_sum(ct_mul(ct_transpose(w, 0, 1), frozen))) == CT_OK);
+    ck_assert(ct_params_to(ct_params_sub(set, "part"), CT_CPU) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_params_to: a set moves as a whole, not in parts");
+    ck_assert(ct_params_to(set, CT_CPU) == CT_OK);
+    ck_assert(w->device == CT_CPU && ct_grad_of(w)->device == CT_CPU);
+    expect_close("gradient", ct_item(ct_select(ct_select(ct_grad_of(w), 0, 1), 0, 2)),
+                 (double)((float)grad[5] + 4), 1e-6);
+    other = ct_params_new((ct_params_options){ .seed = 1, .device = d });
+    ct_params_add(other, "w", CT_SHAPE(2, 3), ct_init_normal(0, 1));
+    ck_assert(ct_params_device(other) == d);
+    ck_assert(ct_param_value(ct_params_get(other, "w"))->device == d);
+    ct_params_free(other);
+    ct_params_free(set);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* A backward function or a hook that answers with a gradient of another device. */
+static ct_tensor *carry_off(ct_tensor *gradient, void *context)
+{
+    (void)context;
+    return ct_to(gradient, CT_CPU);
+}
+
+START_TEST(hooks_stay)
+{
+    ct_device d = ct_device_named("cuda");
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(2), CT_F64, d), true), *y = ct_square(x);
+
+    ct_register_hook(y, carry_off, NULL);
+    ck_assert(ct_backward(ct_sum(y)) == CT_ERR_SHAPE);
+    expect_error(CT_ERR_SHAPE, "ct_register_hook: a hook gave f64[2] cpu for a gradient f64[2] cuda");
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("plugin");
@@ -524,5 +706,8 @@ int main(void)
     tcase_add_test(tc, no_ticket_without_memory);
     tcase_add_test(tc, counters);
     tcase_add_test(tc, storages);
+    tcase_add_test(tc, every_op);
+    tcase_add_test(tc, sets_move);
+    tcase_add_test(tc, hooks_stay);
     return harness_run(suite);
 }

@@ -934,5 +934,6 @@ int main(void)
     tcase_add_test(tc, callers_share);
     tcase_add_loop_test(tc, pieces, 0, 2);
     tcase_add_test(tc, forked);
+    harness_pooled = true;
     return harness_run(suite);
 }

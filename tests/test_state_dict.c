@@ -551,6 +551,39 @@ END_TEST
 
 /* ---- all or nothing ---- */
 
+/* Whichever allocation fails, a load of tied names, with a report, changes nothing. */
+START_TEST(tied_load_out_of_memory)
+{
+    ct_params *a = tied_set(true);
+    bool done = false;
+    int k, failed = 0;
+
+    ct_set_grad_enabled(false);
+    ck_assert(ct_params_init(a, ct_init_constant(3), 1) == CT_OK);
+    ck_assert(ct_params_save(a, "x") == CT_OK);
+    for (k = 1; !done; k++) {
+        ct_params *b = tied_set(true), *before = tied_set(true);
+        ct_load_report *report = ct_load_report_new();
+        ct_status got;
+
+        fail_allocation(k);
+        got = ct_params_load(b, "x", (ct_load_options){ .report = report });
+        done = allocations_seen < k;
+        fail_nothing();
+        failed += got != CT_OK; /* but a buffer is asked for twice */
+        ck_assert_msg(got == ct_error() && (got == CT_OK || got == CT_ERR_MEMORY),
+                      "allocation %d: %s", k, ct_error_message());
+        ck_assert_msg(same_sets(b, got == CT_OK ? a : before), "allocation %d", k);
+        ct_error_clear();
+        ct_load_report_free(report);
+        ct_params_free(before);
+        ct_params_free(b);
+    }
+    ck_assert_int_ge(failed, 10);
+    ct_params_free(a);
+}
+END_TEST
+
 /* A load is an in-place write: history that saved a value notices. */
 START_TEST(history_notices)
 {
@@ -702,6 +735,7 @@ int main(void)
     tcase_add_test(tc, tied);
     tcase_add_test(tc, tied_files);
     tcase_add_test(tc, tied_early);
+    tcase_add_test(tc, tied_load_out_of_memory);
     tcase_add_test(tc, history_notices);
     tcase_add_test(tc, sinks);
     tcase_add_test(tc, damaged);

@@ -729,5 +729,6 @@ int main(void)
     tcase_add_loop_test(tc, an_error_moves_nothing, 0,
                         (int)(sizeof fault_cases / sizeof *fault_cases));
     tcase_add_test(tc, it_learns);
+    harness_pooled = true;
     return harness_run(suite);
 }

@@ -92,7 +92,8 @@ def conditions(line):
 
 def plus_one(line):
     """But in the sizes of arrays that are declared: more room changes nothing."""
-    m = re.match(r"\s+(?:(?:static|const|unsigned) )*(?!return )\w+ \*?\w+[\[\]\w, *]*(?=;| =)", line)
+    m = re.match(r"\s+(?:(?:static|const|unsigned) )*(?!return )\w+ \*?\w+[][\w, *]*(?=;| =)",
+                 line)
     if m:
         line = " " * m.end() + line[m.end():]
     return [("off by one", m.start(), m.end(), str(int(m.group()) + 1))
@@ -160,7 +161,10 @@ class Mutant:
         self.path, self.number = path, number
         self.kind, begin, end, text = change
         with open(os.path.join(source, path)) as f:
-            self.before = f.read().split("\n")[number - 1]
+            lines = f.read().split("\n")
+        self.before = lines[number - 1]
+        heads = [re.match(r"[A-Za-z][^;]*?(\w+)\(", line) for line in lines[:number]]
+        self.function = ([""] + [head.group(1) for head in heads if head])[-1]
         self.after = self.before[:begin] + text + self.before[end:]
         self.outcome = self.detail = ""
 
@@ -168,7 +172,8 @@ class Mutant:
         return self.path.split("/")[0]
 
     def key(self):
-        return f"{self.path}: {self.before.strip()} => {self.after.strip()}"
+        """Its name in mutants.txt, where line numbers would not last."""
+        return f"{self.path}, {self.function}: {self.before.strip()} => {self.after.strip()}"
 
 
 def draw(source, folders, seed, count):
@@ -361,6 +366,7 @@ def main():
     parser.add_argument("--allow", type=float, default=0.05)
     parser.add_argument("--only", action="append",
                         help="FILE:LINE: all changes of that line (of those) instead of a draw")
+    parser.add_argument("--again", help="a file: the mutants whose names it has, each a line")
     parser.add_argument("--list", action="store_true", help="print the draw, try nothing")
     parser.add_argument("source")
     parser.add_argument("work")
@@ -373,6 +379,12 @@ def main():
         mutants = [Mutant(source, path, number, c)
                    for path, number, changes in sites_of(source, folders)
                    if f"{path}:{number}" in args.only for c in changes]
+    elif args.again:
+        with open(args.again) as f:
+            keys = set(f.read().split("\n"))
+        mutants = [m for m in (Mutant(source, path, number, c)
+                               for path, number, changes in sites_of(source, folders)
+                               for c in changes) if m.key() in keys]
     else:
         mutants = draw(source, folders, args.seed, args.count)
     if args.list:

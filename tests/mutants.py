@@ -7,8 +7,8 @@ Draws count mutants from the lines of the C sources below each FOLDER (tensor, a
 default), changes one line of a copy of the tree, rebuilds that file and runs the folder's quick
 suite until a program fails: built as usual and, if all pass, built with the sanitizers and with
 checks of handles. A mutant is killed when one does, survives when none does, and is not
-counted when it does not build or when mutants.txt, beside this script, explains why no test can
-tell it from the original. (A reason there that begins with "Untested:" explains a survivor, which
+counted when it does not build, when the machine's code is the same (as in an #else that is left
+out) or when mutants.txt, beside this script, explains why no test can tell it from the original. (A reason there that begins with "Untested:" explains a survivor, which
 counts.) WORK holds the copies and their builds; a second run finds them there.
 
 A draw takes a line first, each with equal chance, then one of the changes that the line allows:
@@ -205,6 +205,7 @@ class Tree:
     def __init__(self, source, work, number, builds):
         self.root = os.path.join(work, f"tree{number}")
         self.builds = builds
+        self.original = {}      # of each build: its code
         self.use(builds[0])
         self.copy(source)
 
@@ -257,6 +258,7 @@ class Tree:
         done = self.shell("printf 'mutants-headers:\\n\\t@echo $(public_headers)\\n' |"
                           " make -s -f Makefile -f - mutants-headers")
         self.headers = done.stdout.strip()
+        self.original[self.build] = self.code(programs)
         for program in programs:
             done = self.run(program)
             if done:
@@ -303,10 +305,20 @@ class Tree:
         finally:
             self.write(path, original)
 
+    def code(self, programs):
+        """A digest of the machine's code; all of the library is in each program."""
+        whole = "cuda/.libs/cuda-emu.so" if "tests/checked.sh" in programs else programs[0]
+        done = self.shell("objcopy --strip-all --remove-section .note.gnu.build-id "
+                          f"{whole} mutant.code && sha256sum <mutant.code")
+        return done.stdout if done.returncode == 0 else None
+
     def try_build(self, m, programs):
         done = self.shell("make -s " + targets(programs))
         if done.returncode:
             m.outcome, m.detail = "no build", done.stdout.strip()[-150:]
+            return
+        if self.code(programs) == self.original[self.build] is not None:
+            m.outcome = "same code"
             return
         for program in programs:
             why = self.run(program)
@@ -344,6 +356,7 @@ def report(mutants, reasons, allow):
     survived = [m for m in counted if m.outcome == "SURVIVED"]
     same = [m for m in survived if not reasons.get(m.key(), "Untested:").startswith("Untested:")]
     left = [m for m in survived if m not in same]
+    same_code = sum(m.outcome == "same code" for m in mutants)
     total = len(counted) - len(same)
     for m in same:
         print(f"equivalent: {m.path}:{m.number}: {reasons[m.key()]}")
@@ -354,7 +367,8 @@ def report(mutants, reasons, allow):
         print(f"    {kind:12} {sum(m.outcome == 'killed' for m in of_kind)} of {len(of_kind)}")
     print(f"{total - len(left)} of {total} mutants killed"
           f" ({100 * (total - len(left)) / max(1, total):.1f}%);"
-          f" {len(same)} equivalent, {len(mutants) - len(counted)} did not build")
+          f" {len(same)} equivalent, {same_code} of the same code,"
+          f" {len(mutants) - len(counted) - same_code} did not build")
     return 1 if len(left) > allow * total else 0
 
 

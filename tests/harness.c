@@ -6,9 +6,11 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static char source_folder[4096]; /* absolute: a test may run in a folder of its own */
@@ -134,6 +136,36 @@ ct_status __wrap_ct_scope_end(ct_scope s)
     ck_assert_msg(harness_forgets || !s.id || s.thread != cti_thread()->id || s.depth >= depth,
                   "%u scopes are open within the one that ends", depth - s.depth);
     return __real_ct_scope_end(s);
+}
+
+/* A thread unlocks, and waits with, what it has locked. (glibc notes the owner of any mutex.) */
+int __real_pthread_mutex_unlock(pthread_mutex_t *m);
+int __wrap_pthread_mutex_unlock(pthread_mutex_t *m);
+int __real_pthread_cond_wait(pthread_cond_t *c, pthread_mutex_t *m);
+int __wrap_pthread_cond_wait(pthread_cond_t *c, pthread_mutex_t *m);
+
+static void expect_mine(const pthread_mutex_t *m)
+{
+#ifdef __GLIBC__
+    if (m->__data.__owner == (int)syscall(SYS_gettid))
+        return;
+    fprintf(stderr, "a mutex is unlocked by a thread that has not locked it\n");
+    abort();
+#else
+    (void)m;
+#endif
+}
+
+int __wrap_pthread_mutex_unlock(pthread_mutex_t *m)
+{
+    expect_mine(m);
+    return __real_pthread_mutex_unlock(m);
+}
+
+int __wrap_pthread_cond_wait(pthread_cond_t *c, pthread_mutex_t *m)
+{
+    expect_mine(m);
+    return __real_pthread_cond_wait(c, m);
 }
 
 /* ---- running ---- */

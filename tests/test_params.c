@@ -443,6 +443,123 @@ START_TEST(no_memory)
 }
 END_TEST
 
+/* Each recurrent module, with what else reads and ends its output, is its own small program. */
+static const struct {
+    const char *name;
+    ct_recurrent *(*make)(ct_params *params, const char *name, ct_recurrent_options o);
+    ct_recurrent_options o;
+    bool steps, lengths, second;
+} programs[] = {
+    { "rnn", ct_rnn, { .num_layers = 2 }, .lengths = true },
+    { "relu, by steps", ct_rnn, { .nonlinearity = CT_RELU, .learn_state = true }, .steps = true },
+    { "rnn, normed", ct_rnn, { .layer_norm = true, .bidirectional = true }, .steps = false },
+    { "lstm", ct_lstm, { .bidirectional = true, .has_forget_bias = true, .forget_bias = 1 },
+      .steps = false },
+    { "lstm, second order", ct_lstm, { .no_bias = true }, .second = true },
+    { "lstm, projected", ct_lstm, { .proj_size = 2, .recurrent_dropout = 0.25 }, .lengths = true },
+    { "lstm, normed", ct_lstm, { .layer_norm = true, .dropout = 0.25, .num_layers = 2 },
+      .steps = false },
+    { "gru", ct_gru, { .reverse = true }, .lengths = true },
+    { "gru, reset before", ct_gru, { .reset_before = true, .batch_first = true }, .steps = false },
+    { "gru, Keras", ct_gru, { .dialect = CT_KERAS }, .steps = true },
+    { "gru, Flax", ct_gru, { .dialect = CT_FLAX }, .second = true },
+};
+
+/* ids (3, 2) -> the loss and all gradients, in one number. */
+static double run_program(int which, ct_status *status)
+{
+    ct_scope s = ct_scope_begin();
+    ct_params *set = new_set(1);
+    ct_recurrent_options o = programs[which].o;
+    ct_recurrent_call call = { .lengths = NULL };
+    ct_recurrent *r;
+    ct_module *embed, *parts[3], *chain;
+    ct_linear *linear = ct_linear_module(set, "out", (ct_linear_options){ .out_features = 5 });
+    ct_state *state = NULL, *kept, *rows, *next = NULL;
+    ct_tensor *ids, *x, *y, *loss, *g = NULL, *weight, *b;
+    double value = 0;
+    int i;
+
+    o.hidden_size = 3;
+    r = programs[which].make(set, "r", o);
+    embed = ct_embedding_module(set, "embed", (ct_embedding_options){ .rows = 5, .size = 4 });
+    parts[0] = ct_layer_norm_module(set, "norm", (ct_layer_norm_options){ 0 });
+    parts[1] = ct_op_module(set, ct_relu);
+    parts[2] = ct_dropout_module(set, 0.25);
+    chain = parts[0] && parts[1] && parts[2] ? ct_sequential(set, 3, parts) : NULL;
+    ids = ct_from_data((int64_t[]){ 0, 4, 1, 1, 2, 3 }, CT_SHAPE(3, 2), CT_I64, DEVICE);
+    b = ct_from_data((int64_t[]){ 1, 0 }, CT_SHAPE(2), CT_I64, DEVICE);
+    x = chain ? ct_module_forward(chain, ct_module_forward(embed, ids)) : NULL;
+    if (o.batch_first)
+        x = ct_contiguous(ct_transpose(x, 0, 1));
+    if (programs[which].lengths) {
+        call.lengths = ct_from_data((int64_t[]){ 3, 1 }, CT_SHAPE(2), CT_I64, DEVICE);
+        call.reset = ct_eq(b, ct_zeros_like(b));
+    }
+    y = programs[which].steps && r ? ct_recurrent_step(r, ct_select(x, 0, 0), NULL, &next)
+        : r                        ? ct_recurrent_forward_with(r, x, NULL, &next, call)
+                                   : NULL;
+    kept = next ? ct_state_copy(next) : NULL;
+    rows = kept ? ct_state_select(kept, b) : NULL;
+    if (rows)
+        state = ct_state_detach(rows);
+    if (state && !programs[which].steps)
+        y = ct_add(y, ct_recurrent_forward(r, x, state, &next));
+    y = ct_linear_forward(linear, y);
+    weight = ct_rand(CT_SHAPE(5), CT_F32, DEVICE, ct_params_generator(set));
+    if (programs[which].steps)
+        ids = ct_select(ids, 0, 0);
+    else if (o.batch_first)
+        ids = ct_transpose(ids, 0, 1);
+    loss = ct_add(
+        ct_cross_entropy_with(y, ids, (ct_cross_entropy_options){ .label_smoothing = 0.1,
+                                                                  .weight = weight }),
+        ct_add(ct_nll_loss(ct_log_softmax(y, -1), ids, (ct_cross_entropy_options){ 0 }),
+               ct_huber_loss(y, ct_zeros_like(y), 0.1, CT_MEAN)));
+    if (programs[which].second && loss && ct_grad(1, &loss, 1, &x, NULL, true, &g) == CT_OK)
+        loss = ct_add(loss, ct_sum(ct_square(g)));
+    ct_backward(loss);
+    ct_state_carry(kept, next);
+    for (i = 0; i < ct_params_count(set); i++)
+        if (ct_ok() && ct_grad_of(ct_param_value(ct_params_at(set, i))))
+            value += ct_item(ct_sum(ct_square(ct_grad_of(ct_param_value(ct_params_at(set, i))))));
+    value += ct_item(loss);
+    if (kept)
+        value += ct_item(ct_sum(ct_state_get(kept, 0)));
+    ct_state_free(rows);
+    ct_state_free(kept);
+    ct_params_free(set);
+    *status = ct_scope_end(s);
+    return value;
+}
+
+/* Whichever allocation fails: an error, or the same number. */
+START_TEST(modules_without_memory)
+{
+    ct_status status;
+    double want = run_program(_i, &status), got;
+    int k, failed = 0;
+    bool done = false;
+
+    ck_assert_msg(status == CT_OK && want == want, "%s: %s", programs[_i].name, ct_error_message());
+    for (k = 1; !done; k += harness_count(1 + k / 24, 1)) {
+        fail_allocation(k);
+        got = run_program(_i, &status);
+        done = allocations_seen < k;
+        fail_nothing();
+        failed += status != CT_OK;
+        if (status == CT_OK)
+            ck_assert_msg(got == want, "%s, allocation %d: %.9g, not %.9g", programs[_i].name, k, got,
+                          want);
+        else
+            ck_assert_msg(status == CT_ERR_MEMORY, "%s, allocation %d: %s", programs[_i].name, k,
+                          ct_error_message());
+        ct_error_clear();
+    }
+    ck_assert_int_gt(failed, 50);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("params");
@@ -457,5 +574,6 @@ int main(void)
     tcase_add_test(tc, settled_once);
     tcase_add_test(tc, freezing);
     tcase_add_test(tc, no_memory);
+    tcase_add_loop_test(tc, modules_without_memory, 0, (int)(sizeof programs / sizeof *programs));
     return harness_run(suite);
 }

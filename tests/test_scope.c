@@ -640,6 +640,55 @@ START_TEST(failing_memory)
 }
 END_TEST
 
+/* A scope that could not begin is none: its end says why, and ends no other. */
+static void *begin_without_memory(void *unused)
+{
+    ct_scope open[65];
+    ct_tensor *out;
+    int k;
+
+    (void)unused;
+    pthread_mutex_lock(&counting);
+    calls = 0;
+    fail_once = false;
+    fail_from = 1;
+    pthread_mutex_unlock(&counting);
+    open[0] = ct_scope_begin();
+    fail_from = -1;
+    ck_assert(open[0].id == 0 && open[0].depth == 0);
+    ck_assert(ct_scope_return(open[0], NULL, &out) == CT_ERR_MEMORY && !out);
+    ck_assert(ct_scope_end(open[0]) == CT_ERR_MEMORY);
+    ck_assert_msg(strstr(ct_error_message(), "ct_scope: out of memory (") != NULL, "%s",
+                  ct_error_message());
+    ct_error_clear();
+    for (k = 0; k < 64; k++)
+        open[k] = ct_scope_begin();
+    ck_assert(ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU) != NULL);
+    pthread_mutex_lock(&counting);
+    fail_from = calls;
+    pthread_mutex_unlock(&counting);
+    open[64] = ct_scope_begin(); /* the list of scopes is full */
+    fail_from = -1;
+    ck_assert(open[64].id == 0 && open[64].depth == 0);
+    ck_assert(ct_error() == CT_ERR_MEMORY);
+    ct_error_clear();
+    ck_assert(ct_scope_end(open[64]) == CT_ERR_MEMORY && ct_ok()); /* after the error, too */
+    for (k = 63; k >= 0; k--) {
+        ck_assert_uint_eq(open[k].depth, k + 1);
+        ck_assert(ct_scope_end(open[k]) == CT_OK);
+    }
+    return NULL;
+}
+
+START_TEST(scopes_that_do_not_begin)
+{
+    pthread_t thread;
+
+    ck_assert(pthread_create(&thread, NULL, begin_without_memory, NULL) == 0);
+    pthread_join(thread, NULL);
+}
+END_TEST
+
 /* ---- threads ---- */
 
 typedef struct handover {
@@ -926,6 +975,7 @@ int main(void)
     tcase_add_test(tc, steady_state);
     tcase_add_test(tc, idle_buffers_released);
     tcase_add_loop_test(tc, failing_memory, 0, 2);
+    tcase_add_test(tc, scopes_that_do_not_begin);
     tc = harness_case(suite, "threads");
     tcase_add_test(tc, handed_over);
     tcase_add_test(tc, outlives_its_thread);

@@ -1127,12 +1127,10 @@ static void many_segments(run *t, cti_segment *s)
 static void clip_case(run *t, double max_norm, bool bad)
 {
     cti_segment s[SEGMENTS];
-    void *norm = put(t, CT_F64, 1), *squared = put(t, CT_F64, 1);
+    void *norm, *squared;
     cti_fault f = { 1, 0 };
 
-    t->buffers = 0; /* many_segments looks at the first three */
-    (void)norm, (void)squared;
-    many_segments(t, s);
+    many_segments(t, s); /* which are the first three buffers */
     norm = put(t, CT_F64, 1);
     squared = put(t, CT_F64, 1);
     if (bad)

@@ -261,7 +261,7 @@ static ct_tensor *linear_of_one_hot(ct_tensor *indices, ct_tensor *w, ct_tensor 
 ct_tensor *ct_linear_apply(ct_tensor *x, ct_tensor *w, ct_tensor *b)
 {
     static const char *const me = "ct_linear_apply";
-    ct_tensor *in[3] = { x, w, b }, *y, *c, *start, *indices;
+    ct_tensor *in[3] = { x, w, b }, *y, *c, *row, *indices;
     const cti_backend *be;
     ct_shape shape;
     matrix mw;
@@ -277,27 +277,17 @@ ct_tensor *ct_linear_apply(ct_tensor *x, ct_tensor *w, ct_tensor *b)
     shape.dim[shape.rank - 1] = w->shape.dim[0];
     y = cti_new(me, shape, x->dtype, x->device);
     c = y ? cti_contiguous(x) : NULL;
-    if (!c || !as_matrix(w, &mw))
+    row = b ? cti_contiguous(b) : NULL;
+    if (!c || (b && !row) || !as_matrix(w, &mw))
         return NULL;
     be = cti_backend_of(x->device);
     g = (cti_gemm){ .dtype = x->dtype, .trans_a = false, .trans_b = !mw.transposed,
                     .n = w->shape.dim[0], .k = w->shape.dim[1], .batch = 1, .alpha = 1,
-                    .beta = b ? 1 : 0, .a = cti_ptr(c), .b = cti_ptr(mw.t), .c = cti_ptr(y),
+                    .a = cti_ptr(c), .b = cti_ptr(mw.t), .c = cti_ptr(y),
+                    .bias = row ? cti_ptr(row) : NULL,
                     .lda = w->shape.dim[1] ? w->shape.dim[1] : 1, .ldb = mw.ld,
                     .ldc = w->shape.dim[0], .bf16 = ct_matmul_precision() == CT_BF16 };
     g.m = g.n ? y->numel / g.n : 0;
-    if (b) { /* the sums start from the bias */
-        ct_scope s = cti_scope_push();
-        int64_t stride[CT_MAX_RANK] = { 0 };
-
-        stride[shape.rank - 1] = b->stride[0];
-        start = cti_view(me, b, shape, stride, b->offset);
-        if (start)
-            cti_copy(y, start);
-        cti_scope_pop(s);
-        if (!start)
-            return NULL;
-    }
     be->gemm(&g);
     return ct_record(&linear_op, b ? 3 : 2, in, 1, &y, NULL, 0) ? y : NULL;
 }

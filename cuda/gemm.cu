@@ -100,7 +100,7 @@ static cublasStatus_t multiply_f64(cublasHandle_t handle, cublasOperation_t ta,
                                      g->c_step, (int)g->batch);
 }
 
-/* ---- C = beta C, for k = 0 ---- */
+/* ---- C = beta C, for k = 0; every row of C = bias ---- */
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
@@ -124,6 +124,25 @@ template <typename T> static void start_scale(const cti_gemm *g)
            g->n, g->ldc, g->c_step, g->beta, static_cast<T *>(g->c));
 }
 
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK)
+begin(int64_t m, int64_t n, int64_t ldc, const T *bias, T *c)
+{
+    int64_t i;
+
+    for (i = cu_thread(); i < m * n; i += cu_threads()) {
+        int64_t row = i, column = cu_split(&row, n);
+
+        c[row * ldc + column] = bias[column];
+    }
+}
+
+template <typename T> static void start_begin(const cti_gemm *g)
+{
+    cu_run(slot, begin<T>, cu_blocks(g->m * g->n, CU_BLOCK), CU_BLOCK, g->m, g->n, g->ldc,
+           static_cast<const T *>(g->bias), static_cast<T *>(g->c));
+}
+
 bool cu_refuses_bf16(bool bf16, const char *what)
 {
     if (bf16)
@@ -132,21 +151,13 @@ bool cu_refuses_bf16(bool bf16, const char *what)
     return bf16;
 }
 
-void cu_gemm(const cti_gemm *g)
+/* C = alpha A B + beta C, k > 0 */
+static void multiply(const cti_gemm *g)
 {
     cublasOperation_t ta = g->trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t tb = g->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasHandle_t handle;
 
-    if (cu_refuses_bf16(g->bf16, slot) || g->m == 0 || g->n == 0 || g->batch == 0)
-        return;
-    if (g->k == 0) {
-        if (g->dtype == CT_F64)
-            start_scale<double>(g);
-        else
-            start_scale<float>(g);
-        return;
-    }
     pthread_mutex_lock(&lock);
     handle = handle_of_device();
     if (handle) {
@@ -155,4 +166,21 @@ void cu_gemm(const cti_gemm *g)
                                       : multiply_f32(handle, ta, tb, g));
     }
     pthread_mutex_unlock(&lock);
+}
+
+void cu_gemm(const cti_gemm *g)
+{
+    bool f64 = g->dtype == CT_F64;
+    cti_gemm on = *g;
+
+    if (cu_refuses_bf16(g->bf16, slot) || g->m == 0 || g->n == 0 || g->batch == 0)
+        return;
+    if (g->bias) {
+        f64 ? start_begin<double>(g) : start_begin<float>(g);
+        on.beta = 1;
+    }
+    if (g->k > 0)
+        multiply(&on);
+    else if (!g->bias)
+        f64 ? start_scale<double>(g) : start_scale<float>(g);
 }

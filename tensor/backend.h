@@ -58,13 +58,14 @@ typedef struct cti_array {
 } cti_array;
 
 /* C (m, n) = alpha op(A) op(B) + beta C, batch times; row-major, leading dimension = row stride;
- * *_step is the distance between consecutive matrices (0: the same one). */
+ * *_step is the distance between consecutive matrices (0: the same one). With a bias (n), which goes
+ * with batch 1 and beta 0, every row of C begins as that. */
 typedef struct cti_gemm {
     ct_dtype dtype; /* f32 or f64 */
     bool trans_a, trans_b;
     int64_t m, n, k, batch;
     double alpha, beta;
-    const void *a, *b;
+    const void *a, *b, *bias; /* bias: or NULL */
     void *c;
     int64_t lda, ldb, ldc;
     int64_t a_step, b_step, c_step;

@@ -927,6 +927,7 @@ static void gemm_case(run *t, ct_dtype dtype, const int64_t *s, int way, double 
     g.a = put(t, dtype, batch * g.a_step);
     g.b = put(t, dtype, apart ? rows_b * g.ldb : batch * g.b_step);
     g.c = c = put(t, dtype, batch * g.c_step);
+    g.bias = batch == 1 && beta == 0 && apart ? put(t, dtype, n) : NULL;
     t->be->gemm(&g);
     get(t, "c", c, dtype, batch * g.c_step, tolerance_of(dtype) * 10);
 }

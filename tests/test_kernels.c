@@ -970,8 +970,8 @@ static void random_matrix(ct_generator *g, void *p, ct_dtype dtype, int64_t n)
         store(p, dtype, i, ct_random_uniform(g) * 2 - 1);
 }
 
-/* C = alpha op(A) op(B) + beta C, batch times, in padded rows; what is between rows stays. bare:
- * alpha is 1, beta 0 or 1, and A has no padding. */
+/* C = alpha op(A) op(B) + beta C, batch times, in padded rows; what is between rows stays; in some, a
+ * bias in the place of C. bare: alpha is 1, beta 0 or 1, and A has no padding. */
 static void gemm_case(ct_generator *g, ct_dtype dtype, const int64_t *size_of, bool bare)
 {
     static const double scales[] = { 0, 1, -0.5, 2 };
@@ -980,6 +980,7 @@ static void gemm_case(ct_generator *g, ct_dtype dtype, const int64_t *size_of, b
                    .batch = batch };
     int64_t rows_a, rows_b, size_a, size_b, size_c, i, j, l, b;
     real *before, eps = dtype == CT_F32 ? 0x1p-23L : 0x1p-52L;
+    double bias[512];
     void *pa, *pb;
 
     p.trans_b = ct_random_below(g, 2);
@@ -991,6 +992,10 @@ static void gemm_case(ct_generator *g, ct_dtype dtype, const int64_t *size_of, b
     p.lda += !p.lda;
     p.ldb += !p.ldb;
     p.ldc += !p.ldc;
+    if (batch == 1 && p.beta == 0 && ct_random_below(g, 2)) {
+        random_matrix(g, bias, dtype, n);
+        p.bias = bias;
+    }
     rows_a = p.trans_a ? k : m;
     rows_b = p.trans_b ? n : k;
     p.a_step = ct_random_below(g, 3) ? rows_a * p.lda : 0; /* 0: the same A for all */
@@ -1027,13 +1032,16 @@ static void gemm_case(ct_generator *g, ct_dtype dtype, const int64_t *size_of, b
                     size += fabsl(x * y);
                 }
                 if (j < n)
-                    want = p.alpha * sum + (p.beta == 0 ? 0 : p.beta * before[at]);
+                    want = p.alpha * sum + (p.bias      ? load(bias, dtype, j)
+                                            : p.beta == 0 ? 0
+                                                          : p.beta * before[at]);
                 if (j < n ? !(fabsl(got - want) <= 8 * eps * size)
                           : !(got == want || (isnan(got) && isnan(want))))
-                    ck_abort_msg("gemm %s m %lld n %lld k %lld trans %d %d alpha %g beta %g at "
+                    ck_abort_msg("gemm %s m %lld n %lld k %lld trans %d %d alpha %g beta %g%s at "
                                  "(%lld, %lld): got %Lg, expected %Lg", ct_dtype_name(dtype),
                                  (long long)m, (long long)n, (long long)k, p.trans_a, p.trans_b,
-                                 p.alpha, p.beta, (long long)i, (long long)j, got, want);
+                                 p.alpha, p.beta, p.bias ? " bias" : "", (long long)i,
+                                 (long long)j, got, want);
             }
     free(pa);
     free(pb);
@@ -1096,7 +1104,8 @@ START_TEST(gemm_packed)
 {
     static const int64_t sizes[][4] = { { 64, 32, 128, 1 }, { 65, 33, 129, 1 }, { 130, 100, 70, 1 },
                                         { 1024, 40, 150, 1 }, { 63, 70, 300, 1 },
-                                        { 20, 300, 20, 1 }, { 300, 1, 257, 1 }, { 70, 64, 1, 1 } };
+                                        { 20, 300, 20, 1 }, { 300, 1, 257, 1 }, { 70, 64, 1, 1 },
+                                        { 129, 28, 40, 1 } };
     ct_generator g = ct_generator_seed(16);
     size_t i;
     int round;

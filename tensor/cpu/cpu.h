@@ -25,9 +25,13 @@ typedef struct cti_row_loops {
                                    int64_t dloss_step, void *din);
     void (*add_row)(int64_t n, void *dst, const void *src);
 
+    /* rows of width elements, ldx and ldo apart: out = x + bias (NULL: x, bias is 0). start_rows:
+     * of bias alone. */
+    void (*add_bias)(int64_t rows, int64_t width, const void *x, int64_t ldx, const void *bias,
+                     void *out, int64_t ldo);
+    void (*start_rows)(int64_t rows, int64_t width, const void *bias, void *out, int64_t ldo);
+
     /* Recurrent cells, rows (rows, width) at a time; see sequence.c. */
-    void (*add_bias)(int64_t rows, int64_t width, const void *x, const void *bias, void *out);
-    void (*start_row)(int64_t width, const void *bias, void *out);
     void (*activate)(bool relu, int64_t n, void *h);
     void (*activate_backward)(bool relu, int64_t n, const void *h, const void *dy, const void *dh,
                               void *dx);
@@ -70,6 +74,9 @@ void cti_round_bf16(int64_t n, const float *in, float *out);
 /* The first m rows of one matrix of g, by BLAS or plain loops, on this thread. */
 void cti_multiply(const cti_gemm *g, int64_t m, const void *a, const void *b, void *c);
 
+/* m rows of C as g's bias. */
+void cti_start_from_bias(const cti_gemm *g, int64_t m, void *c);
+
 /* All of g with its operands rounded to bf16; false if there is no memory for their copies. */
 bool cti_gemm_bf16(const cti_gemm *g);
 
@@ -99,26 +106,34 @@ void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, v
 typedef struct cti_packed {
     ct_dtype dtype;
     int64_t k, n;
-    int64_t chunk, width; /* of a chunk and of a panel; the last of each may be less */
-    const void *data;     /* k * n elements */
+    int64_t chunk, width; /* of a chunk and of a panel; the last chunk may be less */
+    int64_t last;         /* of the last panel: what is left of n, and padding of zeros */
+    const void *data;     /* k * cti_packed_columns elements */
 } cti_packed;
 
-/* How B is to be packed, data being NULL; then from b (k, n), or (n, k) if trans, into room. */
+int64_t cti_packed_columns(const cti_packed *p);
+
+/* How B is to be packed, data being NULL; then from b (k, n), or (n, k) if trans, into room.
+ * cti_packed_pad makes the last panel, of one chunk, whole vectors wide: kernels write parts of
+ * vectors slowly. */
 cti_packed cti_packed_layout(ct_dtype dtype, int64_t k, int64_t n, int64_t chunk);
+void cti_packed_pad(cti_packed *p);
 void cti_pack(cti_packed *p, bool trans, const void *b, int64_t ldb, void *room);
 
-/* C (m, n) = A B, or A^T B for A (k, m), added to C where accumulate is set. */
+/* C (m, n) = A B, or A^T B for A (k, m), added to C where accumulate is set, or to the bias (n) in
+ * every row; with padding it is not accumulated. */
 #define CTI_PRODUCT_ROWS 64   /* rows of C at a time, where there are many */
 #define CTI_PRODUCT_CHUNK 128 /* of k at a time, where A is transposed */
 typedef struct cti_product {
     const cti_packed *b;
     int64_t m, lda, ldc;
+    const void *bias; /* or NULL */
     bool trans_a, accumulate, gather;
     cti_small_gemm part[2][2]; /* a whole or the last chunk, by a whole or the last panel */
 } cti_product;
 
 cti_product cti_product_of(const cti_packed *b, int64_t m, int64_t lda, int64_t ldc, bool trans_a,
-                           bool accumulate);
+                           bool accumulate, const void *bias);
 void cti_product_run(const cti_product *p, const void *a, void *c);
 
 void cti_cpu_sequence(const cti_sequence *s);

@@ -17,7 +17,7 @@
 #define ROWS 256 /* rows of C in a piece */
 
 typedef struct gemm_job {
-    const cti_gemm *g;
+    cti_gemm g; /* beta is 1 where there is a bias */
     int64_t per_matrix; /* pieces of one matrix */
 } gemm_job;
 
@@ -88,18 +88,31 @@ void cti_multiply(const cti_gemm *g, int64_t m, const void *a, const void *b, vo
 
 #endif
 
+void cti_start_from_bias(const cti_gemm *g, int64_t m, void *c)
+{
+    const cti_cpu_path *path = cti_cpu_path_get();
+
+    (g->dtype == CT_F64 ? &path->rows_f64 : &path->rows_f32)->start_rows(m, g->n, g->bias, c,
+                                                                         g->ldc);
+}
+
 static void gemm_piece(void *context, int64_t piece)
 {
     const gemm_job *j = context;
-    const cti_gemm *g = j->g;
+    const cti_gemm *g = &j->g;
     int64_t matrix = piece / j->per_matrix, row = piece % j->per_matrix * ROWS;
     int64_t size = (int64_t)ct_dtype_size(g->dtype);
     const char *a = (const char *)g->a + matrix * g->a_step * size;
     const char *b = (const char *)g->b + matrix * g->b_step * size;
     char *c = (char *)g->c + matrix * g->c_step * size;
 
-    cti_multiply(g, g->m - row < ROWS ? g->m - row : ROWS,
-                 a + row * (g->trans_a ? 1 : g->lda) * size, b, c + row * g->ldc * size);
+    int64_t rows = g->m - row < ROWS ? g->m - row : ROWS;
+
+    a += row * (g->trans_a ? 1 : g->lda) * size;
+    c += row * g->ldc * size;
+    if (g->bias)
+        cti_start_from_bias(g, rows, c);
+    cti_multiply(g, rows, a, b, c);
 }
 
 /* beta C alone, for k = 0 */
@@ -124,14 +137,18 @@ static void scale_only(const cti_gemm *g)
 
 void cti_cpu_gemm(const cti_gemm *g)
 {
-    gemm_job j = { g, (g->m + ROWS - 1) / ROWS };
+    gemm_job j = { *g, (g->m + ROWS - 1) / ROWS };
 
     if (g->m == 0 || g->n == 0 || g->batch == 0)
         return;
-    if (g->k == 0) {
+    if (g->k == 0 && g->bias)
+        cti_start_from_bias(g, g->m, g->c);
+    else if (g->k == 0)
         scale_only(g);
+    if (g->k == 0)
         return;
-    }
+    if (g->bias)
+        j.g.beta = 1;
     if (g->bf16 && g->dtype == CT_F32 && cti_gemm_bf16(g))
         return;
     if (!cti_gemm_packed(g))

@@ -12,6 +12,15 @@
 #define INDEPENDENT _Pragma("GCC ivdep")
 #endif
 
+/* of a vector register; wider vectors compile to scalar code */
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+
 #define LOOP_ARGS                                                                                 \
     int64_t n, void *out, int64_t so, const void *a, int64_t sa, const void *b, int64_t sb,       \
         const void *c, int64_t sc, const double *param
@@ -151,7 +160,7 @@ WHERE(where_8, uint64_t)
 #define ROW_LOOPS(type)                                                                           \
     { sum_rows_##type, sum_##type, sum_squares_##type, softmax_##type, log_sum_exp_##type,        \
       cross_entropy_##type, cross_entropy_backward_##type, add_row_##type, add_bias_##type,       \
-      start_row_##type,                                                                           \
+      start_rows_##type,                                                                          \
       activate_##type, activate_backward_##type, lstm_##type, lstm_backward_##type, gru_##type,   \
       gru_backward_##type, gemm_##type, { sgd_##type, adam_##type, rmsprop_##type, adagrad_##type } }
 

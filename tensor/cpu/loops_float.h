@@ -176,6 +176,40 @@ static void FN(add_row)(int64_t n, void *dst, const void *src)
         d[i] += s[i];
 }
 
+static void FN(add_bias)(int64_t rows, int64_t width, const void *x, int64_t ldx, const void *bias,
+                         void *out, int64_t ldo)
+{
+    const T *b = bias;
+    int64_t r, i;
+
+    for (r = 0; r < rows; r++) {
+        const T *from = (const T *)x + r * ldx;
+        T *to = (T *)out + r * ldo;
+
+        if (b) {
+            INDEPENDENT
+            for (i = 0; i < width; i++)
+                to[i] = from[i] + b[i];
+        } else {
+            memcpy(to, from, (size_t)width * sizeof(T));
+        }
+    }
+}
+
+static void FN(start_rows)(int64_t rows, int64_t width, const void *bias, void *out, int64_t ldo)
+{
+    int64_t r;
+
+    for (r = 0; r < rows; r++) {
+        T *to = (T *)out + r * ldo;
+
+        if (bias)
+            memcpy(to, bias, (size_t)width * sizeof(T));
+        else
+            memset(to, 0, (size_t)width * sizeof(T));
+    }
+}
+
 #undef RUN1
 #undef RUN2
 #undef RUN3

@@ -5,34 +5,21 @@
  *     loss = lse - (1 - s) x[target] - s mean(x)  s the label smoothing
  *     dx = dloss (exp(x - lse) - s / n - (1 - s) [target])
  *
- * Rows are short as a rule (an alphabet): several go through exp and log together, so that both
- * fill vectors, each row begun at a whole vector and filled up with what exp makes 0. */
+ * Rows are short as a rule (an alphabet): as many as a vector has elements stand side by side then, so
+ * that greatest elements, exponentials and sums are each taken of all of them at once. */
 
 #define LOSS_BLOCK 2048 /* elements at a time */
 #define LOSS_ROWS 64    /* rows at a time, at most */
+#define SHORT_ROW 128   /* of a row that stands beside others, at most */
+#define BESIDE ((int)(sizeof(FN(vector)) / sizeof(T)))
 
-/* The sum of n elements, n a multiple of LANES. */
-static T FN(lanes_sum)(int64_t n, const T *e)
+typedef T FN(vector) __attribute__((vector_size(VECTOR_BYTES)));
+typedef __typeof__((FN(vector)){ 0 } > (FN(vector)){ 0 }) FN(mask);
+
+/* The greatest element of a row of any length, and the sum of exp(x - most). */
+static void FN(long_exp_sum)(int64_t n, const T *x, T *most_, T *sum)
 {
-    T lane[LANES];
-    int64_t i;
-    int l, half;
-
-    for (l = 0; l < LANES; l++)
-        lane[l] = e[l];
-    for (i = LANES; i < n; i += LANES)
-        for (l = 0; l < LANES; l++)
-            lane[l] += e[i + l];
-    for (half = LANES / 2; half > 0; half /= 2)
-        for (l = 0; l < half; l++)
-            lane[l] += lane[l + half];
-    return lane[0];
-}
-
-/* The sum of exp(x - most) of a row of any length. */
-static T FN(long_exp_sum)(int64_t n, const T *x, T most)
-{
-    T e[LOSS_BLOCK];
+    T e[LOSS_BLOCK], most = FN(row_max)(n, x);
     double total = 0;
     int64_t at, i;
 
@@ -44,30 +31,49 @@ static T FN(long_exp_sum)(int64_t n, const T *x, T most)
             e[i] = M(exp)(x[at + i] - most);
         total += FN(sum)(m, e);
     }
-    return (T)total;
+    *most_ = most;
+    *sum = (T)total;
 }
 
-/* The same of rows of width <= LOSS_BLOCK / rows elements with their filling. */
-static void FN(exp_sums)(int64_t rows, int64_t n, int64_t width, const T *x, const T *most,
-                         T *total)
+/* (rows, n) -> (n, BESIDE), zeros beyond the rows. */
+static void FN(side_by_side)(int64_t rows, int64_t n, const T *x, T *e)
 {
-    T e[LOSS_BLOCK];
-    int64_t r, i;
+    int64_t i;
+    int r;
 
-    for (r = 0; r < rows; r++) {
-        T m = most[r];
-
-        INDEPENDENT
+    if (rows == BESIDE) {
         for (i = 0; i < n; i++)
-            e[r * width + i] = x[r * n + i] - m;
-        for (; i < width; i++)
-            e[r * width + i] = -(T)INFINITY;
+            for (r = 0; r < BESIDE; r++)
+                e[i * BESIDE + r] = x[r * n + i];
+        return;
     }
+    for (i = 0; i < n; i++)
+        for (r = 0; r < BESIDE; r++)
+            e[i * BESIDE + r] = r < rows ? x[r * n + i] : 0;
+}
+
+/* The same of rows up to BESIDE, (rows, n); a NaN is the greatest. */
+static void FN(short_exp_sums)(int64_t rows, int64_t n, const T *x, T *most, T *sum)
+{
+    FN(vector) e[SHORT_ROW], total = { 0 }, top = total - (T)INFINITY;
+    T *each = (T *)e;
+    int64_t i;
+
+    FN(side_by_side)(rows, n, x, each);
+    for (i = 0; i < n; i++) {
+        FN(mask) greater = (e[i] > top) | (e[i] != e[i]);
+
+        top = (FN(vector))(((FN(mask))e[i] & greater) | ((FN(mask))top & ~greater));
+    }
+    for (i = 0; i < n; i++)
+        e[i] -= top;
     INDEPENDENT
-    for (i = 0; i < rows * width; i++)
-        e[i] = M(exp)(e[i]);
-    for (r = 0; r < rows; r++)
-        total[r] = FN(lanes_sum)(width, e + r * width);
+    for (i = 0; i < n * BESIDE; i++)
+        each[i] = M(exp)(each[i]);
+    for (i = 0; i < n; i++)
+        total += e[i];
+    memcpy(most, &top, (size_t)rows * sizeof(T));
+    memcpy(sum, &total, (size_t)rows * sizeof(T));
 }
 
 /* Of each row its greatest element and the log of the sum of exp(x - most). */
@@ -75,18 +81,14 @@ static void FN(log_sum_exp)(int64_t rows, int64_t n, const void *in, void *most_
 {
     const T *x = in;
     T *most = most_, *log_sum = log_sum_;
-    int64_t width = (n + LANES - 1) / LANES * LANES, r;
-    int64_t few = width < LOSS_BLOCK ? LOSS_BLOCK / width : 1;
+    int64_t few = n <= SHORT_ROW ? BESIDE : 1, r;
 
-    for (r = 0; r < rows; r++)
-        most[r] = FN(row_max)(n, x + r * n);
     for (r = 0; r < rows; r += few) {
-        int64_t count = rows - r < few ? rows - r : few;
-
-        if (width > LOSS_BLOCK)
-            log_sum[r] = FN(long_exp_sum)(n, x + r * n, most[r]);
+        if (n <= SHORT_ROW)
+            FN(short_exp_sums)(rows - r < few ? rows - r : few, n, x + r * n, most + r,
+                               log_sum + r);
         else
-            FN(exp_sums)(count, n, width, x + r * n, most + r, log_sum + r);
+            FN(long_exp_sum)(n, x + r * n, most + r, log_sum + r);
     }
     INDEPENDENT
     for (r = 0; r < rows; r++) { /* infinite scores have no sum */
@@ -117,33 +119,42 @@ static void FN(cross_entropy)(int64_t rows, int64_t n, const void *in, const int
     }
 }
 
-/* rows of a block: out = g (exp(in - lse) - base), g of each row or one for all (g_step 0) */
+/* v in n elements and up to LANES - 1 more */
+static void FN(spread)(int64_t n, T v, T *to)
+{
+    int64_t i;
+    int l;
+
+    for (i = 0; i < n; i += LANES)
+        for (l = 0; l < LANES; l++)
+            to[i + l] = v;
+}
+
+/* out = g (exp(in - lse) - base) of rows, g of each or one for all (g_step 0); rows n <= LOSS_BLOCK.
+ * What belongs to a row is spread over its elements first. */
 static void FN(softmax_minus)(int64_t rows, int64_t n, const T *x, const T *lse, T base, const T *g,
                               int64_t g_step, T *out)
 {
+    T from[LOSS_BLOCK + LANES], scale[LOSS_BLOCK + LANES];
     int64_t r, i;
 
     for (r = 0; r < rows; r++) {
-        T l = lse[r];
-
-        INDEPENDENT
-        for (i = 0; i < n; i++)
-            out[r * n + i] = x[r * n + i] - l;
-    }
-    if (g_step == 0) {
-        T scale = g[0];
-
-        INDEPENDENT
-        for (i = 0; i < rows * n; i++)
-            out[i] = scale * (M(exp)(out[i]) - base);
-        return;
+        FN(spread)(n, lse[r], from + r * n);
+        FN(spread)(n, g[r * g_step], scale + r * n);
     }
     INDEPENDENT
     for (i = 0; i < rows * n; i++)
-        out[i] = M(exp)(out[i]) - base;
-    for (r = 0; r < rows; r++)
-        for (i = 0; i < n; i++)
-            out[r * n + i] *= g[r * g_step];
+        out[i] = scale[i] * (M(exp)(x[i] - from[i]) - base);
+}
+
+/* The same of one row of any length. */
+static void FN(long_softmax_minus)(int64_t n, const T *x, T lse, T base, T g, T *out)
+{
+    int64_t i;
+
+    INDEPENDENT
+    for (i = 0; i < n; i++)
+        out[i] = g * (M(exp)(x[i] - lse) - base);
 }
 
 /* rows up to LOSS_ROWS */
@@ -152,12 +163,16 @@ static void FN(cross_entropy_backward)(int64_t rows, int64_t n, const void *in,
                                        const void *g_, int64_t g_step, void *out_)
 {
     const T *x = in, *lse = lse_, *g = g_;
-    T *out = out_;
-    int64_t few = n < LOSS_BLOCK ? LOSS_BLOCK / n : 1, r, i;
+    T *out = out_, base = (T)(smoothing / (double)n);
+    int64_t few = n <= SHORT_ROW ? LOSS_BLOCK / n : 1, r, i;
 
-    for (r = 0; r < rows; r += few)
-        FN(softmax_minus)(rows - r < few ? rows - r : few, n, x + r * n, lse + r,
-                          (T)(smoothing / (double)n), g + r * g_step, g_step, out + r * n);
+    for (r = 0; r < rows; r += few) {
+        if (n <= SHORT_ROW)
+            FN(softmax_minus)(rows - r < few ? rows - r : few, n, x + r * n, lse + r, base,
+                              g + r * g_step, g_step, out + r * n);
+        else
+            FN(long_softmax_minus)(n, x + r * n, lse[r], base, g[r * g_step], out + r * n);
+    }
     for (r = 0; r < rows; r++) {
         if (target[r] >= 0)
             out[r * n + target[r]] -= g[r * g_step] * (T)(1 - smoothing);

@@ -1,33 +1,6 @@
 /* loops_recurrent.h - the gates of recurrent cells, rows at a time; included by kernels.c after
  * loops_float.h, with T, FN and M defined. (internal, no guard) */
 
-static void FN(add_bias)(int64_t rows, int64_t width, const void *x, const void *bias, void *out)
-{
-    const T *b = bias;
-    int64_t r, i;
-
-    for (r = 0; r < rows; r++) {
-        const T *from = (const T *)x + r * width;
-        T *to = (T *)out + r * width;
-
-        INDEPENDENT
-        for (i = 0; i < width; i++)
-            to[i] = b ? from[i] + b[i] : from[i];
-    }
-}
-
-/* a row of bias, or of zeros */
-static void FN(start_row)(int64_t n, const void *bias, void *out)
-{
-    const T *b = bias;
-    T *o = out;
-    int64_t i;
-
-    INDEPENDENT
-    for (i = 0; i < n; i++)
-        o[i] = b ? b[i] : 0;
-}
-
 static void FN(activate)(bool relu, int64_t n, void *inout)
 {
     T *h = inout;

@@ -104,43 +104,78 @@ void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, v
 
 /* ---- B in panels ---- */
 
+#define MOST_WIDTH 256 /* bytes of a panel, at most */
+
+static const cti_row_loops *loops_of(ct_dtype dtype)
+{
+    const cti_cpu_path *path = cti_cpu_path_get();
+
+    return dtype == CT_F64 ? &path->rows_f64 : &path->rows_f32;
+}
+
 /* Four vectors: with rows of C these fill the registers. */
 static int64_t panel_width(ct_dtype dtype)
 {
-    int64_t bytes = cti_cpu_path_get() == &cti_cpu_path_avx512 ? 256 : 128;
+    int64_t bytes = cti_cpu_path_get() == &cti_cpu_path_avx512 ? MOST_WIDTH : MOST_WIDTH / 2;
 
     return bytes / (int64_t)ct_dtype_size(dtype);
 }
 
 cti_packed cti_packed_layout(ct_dtype dtype, int64_t k, int64_t n, int64_t chunk)
 {
-    cti_packed p = { .dtype = dtype, .k = k, .n = n, .width = n, .chunk = k };
+    cti_packed p = { .dtype = dtype, .k = k, .n = n, .width = n, .chunk = k, .last = n };
 
     if (!may_compile())
         return p;
     if (panel_width(dtype) < n)
         p.width = panel_width(dtype);
+    if (p.width && n % p.width)
+        p.last = n % p.width;
+    else
+        p.last = p.width;
     if (chunk < k)
         p.chunk = chunk;
     return p;
 }
 
-/* (k, n) -> (k, width) panels; of a B^T the rows are read 64 bytes at a time. */
+void cti_packed_pad(cti_packed *p)
+{
+    int64_t vector = panel_width(p->dtype) / 4;
+
+    if (may_compile() && p->chunk == p->k)
+        p->last = (p->last + vector - 1) / vector * vector;
+}
+
+/* Columns of the last panel that are B's. */
+static int64_t columns_left(const cti_packed *p)
+{
+    return p->width && p->n % p->width ? p->n % p->width : p->width;
+}
+
+int64_t cti_packed_columns(const cti_packed *p)
+{
+    return p->n - columns_left(p) + p->last;
+}
+
+/* (k, n) -> (k, width), zeros beyond n; of a B^T the rows are read 64 bytes at a time. */
 #define PACK(name, type)                                                                          \
-    static void name(type *to, const type *b, int64_t k, int64_t n, int64_t ldb, bool trans)      \
+    static void name(type *to, int64_t width, const type *b, int64_t k, int64_t n, int64_t ldb,   \
+                     bool trans)                                                                  \
     {                                                                                             \
         const int64_t step = 64 / (int64_t)sizeof(type);                                          \
         int64_t at, j, i, end;                                                                    \
+        if (width > n)                                                                            \
+            memset(to, 0, (size_t)(k * width) * sizeof(type));                                    \
         if (!trans) {                                                                             \
             for (i = 0; i < k; i++)                                                               \
-                memcpy(to + i * n, b + i * ldb, (size_t)n * sizeof(type));                        \
+                memcpy(to + i * width, b + i * ldb, (size_t)n * sizeof(type));                    \
             return;                                                                               \
         }                                                                                         \
         for (at = 0; at < k; at += step) {                                                        \
             end = at + step < k ? at + step : k;                                                  \
             for (j = 0; j < n; j++)                                                               \
                 for (i = at; i < end; i++)                                                        \
-                    to[i * n + j] = b[j * ldb + i];                                               \
+                    to[i * width + j] = b[j * ldb + i];                                           \
         }                                                                                         \
     }
 PACK(pack_f32, float)
@@ -154,13 +189,14 @@ void cti_pack(cti_packed *p, bool trans, const void *b, int64_t ldb, void *room)
     for (k = 0; k < p->k; k += p->chunk)
         for (n = 0; n < p->n; n += p->width) {
             int64_t rows = p->k - k < p->chunk ? p->k - k : p->chunk;
-            int64_t width = p->n - n < p->width ? p->n - n : p->width;
+            int64_t left = p->n - n < p->width ? p->n - n : p->width;
+            int64_t width = p->n - n <= p->width ? p->last : p->width;
             const char *from = (const char *)b + (trans ? n * ldb + k : k * ldb + n) * size;
 
             if (p->dtype == CT_F64)
-                pack_f64((double *)to, (const double *)from, rows, width, ldb, trans);
+                pack_f64((double *)to, width, (const double *)from, rows, left, ldb, trans);
             else
-                pack_f32((float *)to, (const float *)from, rows, width, ldb, trans);
+                pack_f32((float *)to, width, (const float *)from, rows, left, ldb, trans);
             to += rows * width * size;
         }
     p->data = room;
@@ -168,13 +204,19 @@ void cti_pack(cti_packed *p, bool trans, const void *b, int64_t ldb, void *room)
 
 /* ---- A times a packed B ---- */
 
-cti_product cti_product_of(const cti_packed *b, int64_t m, int64_t lda, int64_t ldc, bool trans_a,
-                           bool accumulate)
+/* Whether the last panel's product is made aside, its padding being no part of C. */
+static bool padded(const cti_packed *b)
 {
-    cti_product p = { .b = b, .m = m, .lda = lda, .ldc = ldc, .trans_a = trans_a,
+    return b->last != columns_left(b);
+}
+
+cti_product cti_product_of(const cti_packed *b, int64_t m, int64_t lda, int64_t ldc, bool trans_a,
+                           bool accumulate, const void *bias)
+{
+    cti_product p = { .b = b, .m = m, .lda = lda, .ldc = ldc, .bias = bias, .trans_a = trans_a,
                       .accumulate = accumulate };
     int64_t k[2] = { b->chunk, b->chunk ? b->k % b->chunk : 0 };
-    int64_t n[2] = { b->width, b->width ? b->n % b->width : 0 };
+    int64_t n[2] = { b->width, b->last };
     int i, j;
 
     /* rows of A a multiple of a page apart are copied together first */
@@ -182,10 +224,13 @@ cti_product cti_product_of(const cti_packed *b, int64_t m, int64_t lda, int64_t 
                lda * (int64_t)ct_dtype_size(b->dtype) % 4096 == 0 && may_compile();
     for (i = 0; i < 2; i++)
         for (j = 0; j < 2; j++) {
+            bool aside = j && padded(b);
+
             p.part[i][j] = (cti_small_gemm){
                 .dtype = b->dtype, .m = (int)m, .n = (int)n[j], .k = (int)k[i],
-                .lda = (int)(p.gather ? m : lda), .ldb = (int)n[j], .ldc = (int)ldc,
-                .trans_a = trans_a, .accumulate = accumulate || b->chunk < b->k };
+                .lda = (int)(p.gather ? m : lda), .ldb = (int)n[j],
+                .ldc = (int)(aside ? n[j] : ldc), .trans_a = trans_a,
+                .accumulate = !aside && (accumulate || bias || b->chunk < b->k) };
             if (m && n[j] && k[i])
                 cti_small_gemm_init(&p.part[i][j]);
         }
@@ -202,15 +247,37 @@ static const char *gather_rows(const cti_product *p, const char *a, int64_t k, c
     return room;
 }
 
+/* What C begins as: the bias, or zeros where chunks are added up; not of a panel made aside. */
+static void start_product(const cti_product *p, const cti_row_loops *loops, void *c)
+{
+    const cti_packed *b = p->b;
+
+    if (p->bias || (!p->accumulate && b->chunk < b->k))
+        loops->start_rows(p->m, padded(b) ? b->n - columns_left(b) : b->n, p->bias, c, p->ldc);
+}
+
+/* The last panel's columns of C, by way of whole vectors. */
+static void run_aside(const cti_product *p, const cti_row_loops *loops, const void *rows,
+                      const void *panel, char *c)
+{
+    const cti_packed *b = p->b;
+    int64_t size = (int64_t)ct_dtype_size(b->dtype), left = columns_left(b), n = b->n - left;
+    double room[CTI_PRODUCT_ROWS * MOST_WIDTH / sizeof(double)];
+
+    cti_small_gemm_run(&p->part[0][1], rows, panel, room);
+    loops->add_bias(p->m, left, room, b->last, p->bias ? (const char *)p->bias + n * size : NULL,
+                    c + n * size, p->ldc);
+}
+
 void cti_product_run(const cti_product *p, const void *a, void *c)
 {
     const cti_packed *b = p->b;
-    int64_t size = (int64_t)ct_dtype_size(b->dtype), k, n, i;
+    const cti_row_loops *loops = loops_of(b->dtype);
+    int64_t size = (int64_t)ct_dtype_size(b->dtype), k, n;
     const char *panel = b->data;
     char room[CTI_PRODUCT_ROWS * CTI_PRODUCT_CHUNK * sizeof(double)];
 
-    for (i = 0; i < p->m && !p->accumulate && b->chunk < b->k; i++)
-        memset((char *)c + i * p->ldc * size, 0, (size_t)(b->n * size));
+    start_product(p, loops, c);
     for (k = 0; k < b->k; k += b->chunk) {
         const char *rows = (const char *)a + k * (p->trans_a ? p->lda : 1) * size;
         int tail = b->k - k < b->chunk;
@@ -218,9 +285,13 @@ void cti_product_run(const cti_product *p, const void *a, void *c)
         if (p->gather)
             rows = gather_rows(p, rows, tail ? b->k - k : b->chunk, room);
         for (n = 0; n < b->n; n += b->width) {
-            const cti_small_gemm *g = &p->part[tail][b->n - n < b->width];
+            bool last = b->n - n <= b->width;
+            const cti_small_gemm *g = &p->part[tail][last];
 
-            cti_small_gemm_run(g, rows, panel, (char *)c + n * size);
+            if (last && padded(b))
+                run_aside(p, loops, rows, panel, c);
+            else
+                cti_small_gemm_run(g, rows, panel, (char *)c + n * size);
             panel += (int64_t)g->k * g->n * size;
         }
     }
@@ -264,10 +335,12 @@ static bool few_rows(const cti_gemm *g)
 {
     cti_small_gemm s = { .dtype = g->dtype, .m = (int)g->m, .n = (int)g->n, .k = (int)g->k,
                          .lda = (int)g->lda, .ldb = (int)g->ldb, .ldc = (int)g->ldc,
-                         .trans_a = g->trans_a, .accumulate = g->beta == 1 };
+                         .trans_a = g->trans_a, .accumulate = g->beta == 1 || g->bias };
 
     if (g->trans_b || g->n > FEW_COLUMNS || !cti_small_gemm_init(&s))
         return false;
+    if (g->bias)
+        cti_start_from_bias(g, g->m, g->c);
     cti_small_gemm_run(&s, g->a, g->b, g->c);
     return true;
 }
@@ -338,17 +411,21 @@ bool cti_gemm_packed(const cti_gemm *g)
     if (g->m < CTI_PRODUCT_ROWS && g->k <= CTI_PRODUCT_CHUNK)
         return few_rows(g);
     b = cti_packed_layout(g->dtype, g->k, g->n, g->trans_a ? CTI_PRODUCT_CHUNK : g->k);
-    if (b.width == b.n && g->ldb == g->n && !g->trans_b) {
+    if (!accumulate)
+        cti_packed_pad(&b);
+    if (b.width == b.n && b.last == b.n && g->ldb == g->n && !g->trans_b) {
         b.data = g->b; /* it is one panel */
     } else {
-        room = cti_storage_try(CT_CPU, (size_t)(g->k * g->n) * ct_dtype_size(g->dtype));
+        room = cti_storage_try(CT_CPU, (size_t)(g->k * cti_packed_columns(&b)) *
+                                           ct_dtype_size(g->dtype));
         if (!room)
             return false;
         cti_pack(&b, g->trans_b, g->b, g->ldb, room->data);
     }
     t.tile = cti_product_of(&b, g->m < CTI_PRODUCT_ROWS ? 0 : CTI_PRODUCT_ROWS, g->lda, g->ldc,
-                            g->trans_a, accumulate);
-    t.last = cti_product_of(&b, g->m % CTI_PRODUCT_ROWS, g->lda, g->ldc, g->trans_a, accumulate);
+                            g->trans_a, accumulate, g->bias);
+    t.last = cti_product_of(&b, g->m % CTI_PRODUCT_ROWS, g->lda, g->ldc, g->trans_a, accumulate,
+                            g->bias);
     cti_parallel((g->m + CTI_PRODUCT_ROWS - 1) / CTI_PRODUCT_ROWS, tiled_piece, &t);
     if (room)
         cti_storage_unref(room);

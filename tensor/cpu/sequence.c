@@ -145,7 +145,7 @@ static void recur(const layer *l, const cti_product *p, const char *h, int64_t r
 static void forward_step(const layer *l, const cti_product *p, int64_t t, int64_t row, int64_t rows)
 {
     const cti_sequence *s = l->s;
-    int64_t n = s->hidden, r;
+    int64_t n = s->hidden;
     const char *x = at(l, s->x, t, row, l->width), *h0 = at(l, s->h, before(s, t), row, n);
     char *h = at(l, s->h, after(s, t), row, n);
     char *scratch = l->gates + row * l->width * l->size;
@@ -154,17 +154,16 @@ static void forward_step(const layer *l, const cti_product *p, int64_t t, int64_
     if (s->kind == CTI_CELL_GRU) {
         char *hn = s->hn ? at(l, s->hn, t, row, n) : l->hn + row * n * l->size;
 
-        for (r = 0; r < rows; r++) /* the bias, or zeros, under the product */
-            l->loops->start_row(l->width, s->bias, scratch + r * l->width * l->size);
+        l->loops->start_rows(rows, l->width, s->bias, scratch, l->width);
         recur(l, p, h0, row, rows, scratch);
         l->loops->gru(rows, n, x, scratch, h0, gates, hn, h);
     } else if (s->kind == CTI_CELL_LSTM) {
-        l->loops->add_bias(rows, l->width, x, s->bias, gates);
+        l->loops->add_bias(rows, l->width, x, l->width, s->bias, gates, l->width);
         recur(l, p, h0, row, rows, gates);
         l->loops->lstm(rows, n, gates, at(l, s->c, before(s, t), row, n),
                        at(l, s->c, after(s, t), row, n), h);
     } else {
-        l->loops->add_bias(rows, n, x, s->bias, h);
+        l->loops->add_bias(rows, n, x, n, s->bias, h, n);
         recur(l, p, h0, row, rows, h);
         l->loops->activate(s->kind == CTI_CELL_RELU, rows * n, h);
     }
@@ -175,7 +174,8 @@ static void forward_tile(void *context, int64_t tile)
     const layer *l = context;
     const cti_sequence *s = l->s;
     int64_t row = tile * tile_size(s), rows = tile_rows(s, tile), k;
-    cti_product p = cti_product_of(&l->w, rows, s->hidden, l->width, false, true);
+    cti_product p = cti_product_of(&l->w, rows, s->hidden, l->width, false, true,
+                                   NULL);
 
     for (k = 0; k < s->steps; k++) {
         int64_t t = s->reverse ? s->steps - 1 - k : k, active = active_rows(s, row, rows, t);
@@ -216,7 +216,7 @@ static void start(const layer *l, char *to, const void *from, int64_t row, int64
     int64_t n = l->s->hidden;
 
     if (from)
-        l->loops->add_bias(rows, n, (const char *)from + row * n * l->size, NULL, to);
+        memcpy(to, (const char *)from + row * n * l->size, (size_t)(rows * n * l->size));
     else
         cti_cpu_backend.fill(to, l->s->dtype, rows * n, 0);
 }
@@ -280,7 +280,7 @@ static void backward_tile(void *context, int64_t tile)
     int64_t row = tile * tile_size(s), rows = tile_rows(s, tile), n = s->hidden, k;
     bool gru = s->kind == CTI_CELL_GRU;
     char *dh = at(l, s->dh0, 0, row, n);
-    cti_product p = cti_product_of(&l->w, rows, l->width, n, false, gru || s->length);
+    cti_product p = cti_product_of(&l->w, rows, l->width, n, false, gru || s->length, NULL);
 
     start(l, dh, s->dh_last, row, rows);
     if (s->dc0)
@@ -304,7 +304,7 @@ void cti_cpu_sequence_backward(const cti_sequence *s)
     layer l = layer_of(s);
     ct_storage *room = s->steps >= FEW || bf16 ? room_for(&l, l.width, bf16) : NULL;
 
-    l.w = (cti_packed){ s->dtype, l.width, s->hidden, l.width, s->hidden, s->w };
+    l.w = (cti_packed){ s->dtype, l.width, s->hidden, l.width, s->hidden, s->hidden, s->w };
     if (room)
         pack(&l, false, l.width, s->hidden, room->data, bf16);
     cti_parallel(tiles_of(s), backward_tile, &l);

@@ -80,40 +80,55 @@ static double FN(sum_squares)(int64_t n, const void *in)
     return total;
 }
 
-/* The sums of WIDTH columns, in double. */
-#define SUM_COLUMNS(name, WIDTH)                                                                  \
-    static void name(int64_t n, int64_t stride, const T *x, T *o)                                 \
-    {                                                                                             \
-        double total[WIDTH] = { 0 };                                                              \
-        int64_t j;                                                                                \
-        int k;                                                                                    \
-        for (j = 0; j < n; j++)                                                                   \
-            for (k = 0; k < WIDTH; k++)                                                           \
-                total[k] += (double)x[j * stride + k];                                            \
-        for (k = 0; k < WIDTH; k++)                                                               \
-            o[k] = (T)total[k];                                                                   \
-    }
-SUM_COLUMNS(FN(sum_64_columns), 64)
-SUM_COLUMNS(FN(sum_16_columns), 16)
-SUM_COLUMNS(FN(sum_4_columns), 4)
-SUM_COLUMNS(FN(sum_column), 1)
-#undef SUM_COLUMNS
+#define FEW_ROWS 8
 
+/* As many elements as fill a register, anywhere in memory. */
+typedef T FN(vector) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias));
+#define IN_VECTOR ((int)(sizeof(FN(vector)) / sizeof(T)))
+
+/* The sums of the columns of four vectors, which begin at columns at[]: of a few rows at a time, then
+ * in double. */
+static void FN(sum_vectors)(int64_t n, int64_t stride, const T *x, const int64_t *at, T *o)
+{
+    double total[4 * IN_VECTOR] = { 0 };
+    int64_t j, end;
+    int k;
+
+    for (j = 0; j < n;) {
+        FN(vector) few[4] = { { 0 } };
+
+        for (end = j + FEW_ROWS < n ? j + FEW_ROWS : n; j < end; j++)
+            for (k = 0; k < 4; k++)
+                few[k] += *(const FN(vector) *)(x + j * stride + at[k]);
+        for (k = 0; k < 4 * IN_VECTOR; k++)
+            total[k] += (double)((const T *)few)[k];
+    }
+    for (k = 0; k < 4 * IN_VECTOR; k++)
+        o[at[k / IN_VECTOR] + k % IN_VECTOR] = (T)total[k];
+}
+
+/* The last vectors of columns go over some again rather than beyond the row. */
 static void FN(sum_rows)(int64_t n, int64_t stride, int64_t width, const void *in, void *out)
 {
     const T *x = in;
     T *o = out;
-    int64_t i = 0;
+    int64_t i, j, at[4];
+    int k;
 
-    for (; i + 64 <= width; i += 64)
-        FN(sum_64_columns)(n, stride, x + i, o + i);
-    for (; i + 16 <= width; i += 16)
-        FN(sum_16_columns)(n, stride, x + i, o + i);
-    for (; i + 4 <= width; i += 4)
-        FN(sum_4_columns)(n, stride, x + i, o + i);
-    for (; i < width; i++)
-        FN(sum_column)(n, stride, x + i, o + i);
+    for (i = 0; i < width && width >= IN_VECTOR; i += 4 * IN_VECTOR) {
+        for (k = 0; k < 4; k++)
+            at[k] = i + (k + 1) * IN_VECTOR <= width ? i + k * IN_VECTOR : width - IN_VECTOR;
+        FN(sum_vectors)(n, stride, x, at, o);
+    }
+    for (; i < width; i++) {
+        double total = 0;
+
+        for (j = 0; j < n; j++)
+            total += (double)x[j * stride + i];
+        o[i] = (T)total;
+    }
 }
+#undef FEW_ROWS
 
 /* The greatest of n, n > 0; NaN if one is. */
 static T FN(row_max)(int64_t n, const T *x)

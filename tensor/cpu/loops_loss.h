@@ -11,9 +11,7 @@
 #define LOSS_BLOCK 2048 /* elements at a time */
 #define LOSS_ROWS 64    /* rows at a time, at most */
 #define SHORT_ROW 128   /* of a row that stands beside others, at most */
-#define BESIDE ((int)(sizeof(FN(vector)) / sizeof(T)))
 
-typedef T FN(vector) __attribute__((vector_size(VECTOR_BYTES)));
 typedef __typeof__((FN(vector)){ 0 } > (FN(vector)){ 0 }) FN(mask);
 
 /* The greatest element of a row of any length, and the sum of exp(x - most). */
@@ -35,24 +33,24 @@ static void FN(long_exp_sum)(int64_t n, const T *x, T *most_, T *sum)
     *sum = (T)total;
 }
 
-/* (rows, n) -> (n, BESIDE), zeros beyond the rows. */
+/* (rows, n) -> (n, IN_VECTOR), zeros beyond the rows. */
 static void FN(side_by_side)(int64_t rows, int64_t n, const T *x, T *e)
 {
     int64_t i;
     int r;
 
-    if (rows == BESIDE) {
+    if (rows == IN_VECTOR) {
         for (i = 0; i < n; i++)
-            for (r = 0; r < BESIDE; r++)
-                e[i * BESIDE + r] = x[r * n + i];
+            for (r = 0; r < IN_VECTOR; r++)
+                e[i * IN_VECTOR + r] = x[r * n + i];
         return;
     }
     for (i = 0; i < n; i++)
-        for (r = 0; r < BESIDE; r++)
-            e[i * BESIDE + r] = r < rows ? x[r * n + i] : 0;
+        for (r = 0; r < IN_VECTOR; r++)
+            e[i * IN_VECTOR + r] = r < rows ? x[r * n + i] : 0;
 }
 
-/* The same of rows up to BESIDE, (rows, n); a NaN is the greatest. */
+/* The same of rows up to IN_VECTOR, (rows, n); a NaN is the greatest. */
 static void FN(short_exp_sums)(int64_t rows, int64_t n, const T *x, T *most, T *sum)
 {
     FN(vector) e[SHORT_ROW], total = { 0 }, top = total - (T)INFINITY;
@@ -68,7 +66,7 @@ static void FN(short_exp_sums)(int64_t rows, int64_t n, const T *x, T *most, T *
     for (i = 0; i < n; i++)
         e[i] -= top;
     INDEPENDENT
-    for (i = 0; i < n * BESIDE; i++)
+    for (i = 0; i < n * IN_VECTOR; i++)
         each[i] = M(exp)(each[i]);
     for (i = 0; i < n; i++)
         total += e[i];
@@ -81,7 +79,7 @@ static void FN(log_sum_exp)(int64_t rows, int64_t n, const void *in, void *most_
 {
     const T *x = in;
     T *most = most_, *log_sum = log_sum_;
-    int64_t few = n <= SHORT_ROW ? BESIDE : 1, r;
+    int64_t few = n <= SHORT_ROW ? IN_VECTOR : 1, r;
 
     for (r = 0; r < rows; r += few) {
         if (n <= SHORT_ROW)

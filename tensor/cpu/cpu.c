@@ -668,19 +668,32 @@ static ct_status cpu_scatter_add_rows(ct_dtype dtype, ct_dtype index_dtype, int6
     return CT_OK;
 }
 
+#define PUT_ONES(type)                                                                            \
+    for (i = 0; i < count; i++)                                                                   \
+        memcpy(o + (i * width + cti_cpu_index_at(index, index_dtype, i)) * (int64_t)sizeof(type), \
+               one, sizeof(type));                                                                \
+    break
+
 static ct_status cpu_one_hot(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
                              const void *index, void *out, cti_fault *fault)
 {
     size_t size = ct_dtype_size(dtype);
+    char one[8], *o = out;
     int64_t i;
 
     if (check_indices(index_dtype, count, width, index, &fault->position) != CT_OK)
         return CT_ERR_INDEX;
+    store_double(one, dtype, 1);
     memset(out, 0, (size_t)count * (size_t)width * size);
-    for (i = 0; i < count; i++) {
-        int64_t at = i * width + cti_cpu_index_at(index, index_dtype, i);
-
-        store_double((char *)out + (size_t)at * size, dtype, 1);
+    switch (size) {
+    case 1:
+        PUT_ONES(uint8_t);
+    case 2:
+        PUT_ONES(uint16_t);
+    case 4:
+        PUT_ONES(uint32_t);
+    default:
+        PUT_ONES(uint64_t);
     }
     return CT_OK;
 }

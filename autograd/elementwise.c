@@ -21,22 +21,41 @@ static void broadcast_strides(const ct_shape *shape, const ct_tensor *t, int64_t
         stride[i] = i < lead || t->shape.dim[i - lead] == 1 ? 0 : t->stride[i - lead];
 }
 
+/* Whether element number i of all of them stands at place i. */
+static bool are_flat(const ct_tensor *out, int inputs, const ct_tensor *const *in)
+{
+    int i;
+
+    for (i = 0; i < inputs; i++)
+        if (in[i]->numel != out->numel || !in[i]->contiguous ||
+            !cti_same_shape(&in[i]->shape, &out->shape))
+            return false;
+    return out->contiguous;
+}
+
 void cti_elementwise(cti_ew_op op, ct_tensor *out, int inputs, const ct_tensor *const *in,
                      const double *param)
 {
+    bool flat = are_flat(out, inputs, in);
     cti_ew e;
     int i;
 
     e.op = op;
     e.inputs = inputs;
     e.dtype = in[inputs - 1]->dtype;
-    e.rank = out->shape.rank;
-    memcpy(e.dim, out->shape.dim, sizeof e.dim);
-    memcpy(e.out_stride, out->stride, sizeof e.out_stride);
+    e.rank = flat ? 1 : out->shape.rank;
+    e.dim[0] = out->numel;
+    e.out_stride[0] = 1;
     e.out = cti_ptr(out);
     for (i = 0; i < inputs; i++) {
         e.in[i] = cti_ptr(in[i]);
-        broadcast_strides(&out->shape, in[i], e.in_stride[i]);
+        e.in_stride[i][0] = 1;
+        if (!flat)
+            broadcast_strides(&out->shape, in[i], e.in_stride[i]);
+    }
+    if (!flat) {
+        memcpy(e.dim, out->shape.dim, sizeof e.dim);
+        memcpy(e.out_stride, out->stride, sizeof e.out_stride);
     }
     e.param[0] = param ? param[0] : 0;
     e.param[1] = param ? param[1] : 0;

@@ -276,15 +276,33 @@ static double as_element(double v, ct_dtype dtype)
     return dtype == CT_I32 ? cti_i32_of(v) : v >= 0x1p63 ? 0x1p63 - 1024 : (double)cti_i64_of(v);
 }
 
+/* One piece of adjacent elements: nothing to walk. */
+static bool is_one_run(const cti_ew *e)
+{
+    int k;
+
+    if (e->rank != 1 || e->dim[0] > PIECE || e->out_stride[0] != 1)
+        return false;
+    for (k = 0; k < e->inputs; k++)
+        if (e->in_stride[k][0] != 1)
+            return false;
+    return true;
+}
+
 static void cpu_elementwise(const cti_ew *e)
 {
     job j;
     int arrays = e->inputs + 1, i, k;
 
-    j.e = e;
     for (i = 0; i < 2; i++)
         j.param[i] = as_element(e->param[i], e->dtype);
     j.loop = loop_of(e->op, e->dtype);
+    if (is_one_run(e)) {
+        j.loop(e->dim[0], e->out, 1, e->in[0], 1, e->inputs > 1 ? e->in[1] : NULL, 1,
+               e->inputs > 2 ? e->in[2] : NULL, 1, j.param);
+        return;
+    }
+    j.e = e;
     j.w.rank = e->rank;
     j.size[0] = gives_bool(e->op) ? 1 : ct_dtype_size(e->dtype);
     for (k = 1; k < arrays; k++)

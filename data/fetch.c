@@ -15,7 +15,9 @@
 #include <unistd.h>
 
 #ifdef CT_HAVE_LIBCURL
+#define CURL_DISABLE_TYPECHECK
 #include <curl/curl.h>
+#include <dlfcn.h>
 #include <pthread.h>
 #endif
 
@@ -113,40 +115,78 @@ static size_t receive(char *bytes, size_t size, size_t count, void *context)
     return n;
 }
 
+/* libcurl, opened when the first download wants it: it brings some thirty libraries with it, which
+ * every program would else load at its start. Never closed. */
+static struct curl {
+    CURLcode (*global_init)(long);
+    CURL *(*easy_init)(void);
+    CURLcode (*easy_setopt)(CURL *, CURLoption, ...);
+    CURLcode (*easy_perform)(CURL *);
+    void (*easy_cleanup)(CURL *);
+    const char *(*easy_strerror)(CURLcode);
+    char missing[256]; /* why it is not there; else empty */
+} lib;
+
+static void find(void *library, const char *name, void *function)
+{
+    void *found = library ? dlsym(library, name) : NULL;
+
+    if (!found && !lib.missing[0]) {
+        const char *why = dlerror();
+
+        snprintf(lib.missing, sizeof lib.missing, "%s", why ? why : name);
+    }
+    memcpy(function, &found, sizeof found);
+}
+
+static void open_curl(void)
+{
+#ifdef __APPLE__
+    static const char name[] = "libcurl.4.dylib";
+#else
+    static const char name[] = "libcurl.so.4"; /* of 7.16 and later */
+#endif
+    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+
+    find(library, "curl_global_init", &lib.global_init);
+    find(library, "curl_easy_init", &lib.easy_init);
+    find(library, "curl_easy_setopt", &lib.easy_setopt);
+    find(library, "curl_easy_perform", &lib.easy_perform);
+    find(library, "curl_easy_cleanup", &lib.easy_cleanup);
+    find(library, "curl_easy_strerror", &lib.easy_strerror);
+    if (!lib.missing[0])
+        lib.global_init(CURL_GLOBAL_DEFAULT);
+}
+
 static void set_protocols(CURL *curl, bool plain)
 {
 #if LIBCURL_VERSION_NUM >= 0x075500
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, plain ? "http,https" : "https");
-    curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, plain ? "http,https" : "https");
+    lib.easy_setopt(curl, CURLOPT_PROTOCOLS_STR, plain ? "http,https" : "https");
+    lib.easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, plain ? "http,https" : "https");
 #else
     long allowed = plain ? CURLPROTO_HTTP | CURLPROTO_HTTPS : CURLPROTO_HTTPS;
 
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS, allowed);
-    curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS, allowed);
+    lib.easy_setopt(curl, CURLOPT_PROTOCOLS, allowed);
+    lib.easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS, allowed);
 #endif
 }
 
 static void set_options(CURL *curl, const char *url, bool plain, buffer *b, char *error)
 {
-    curl_easy_setopt(curl, CURLOPT_URL, url);
+    lib.easy_setopt(curl, CURLOPT_URL, url);
     set_protocols(curl, plain);
-    curl_easy_setopt(curl, CURLOPT_USERAGENT, "cotangent");
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L); /* the program may have threads */
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 5L);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1000L); /* bytes/s, for this many seconds: */
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, 10L);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, 120L);
-    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
-    curl_easy_setopt(curl, CURLOPT_MAXREDIRS, 3L);
-    curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, b);
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
-}
-
-static void start_curl(void)
-{
-    curl_global_init(CURL_GLOBAL_DEFAULT);
+    lib.easy_setopt(curl, CURLOPT_USERAGENT, "cotangent");
+    lib.easy_setopt(curl, CURLOPT_NOSIGNAL, 1L); /* the program may have threads */
+    lib.easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 5L);
+    lib.easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1000L); /* bytes/s, for this many seconds: */
+    lib.easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, 10L);
+    lib.easy_setopt(curl, CURLOPT_TIMEOUT, 120L);
+    lib.easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
+    lib.easy_setopt(curl, CURLOPT_MAXREDIRS, 3L);
+    lib.easy_setopt(curl, CURLOPT_FAILONERROR, 1L);
+    lib.easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
+    lib.easy_setopt(curl, CURLOPT_WRITEDATA, b);
+    lib.easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
 }
 
 /* True with the bytes in b; else false with a reason. */
@@ -157,17 +197,21 @@ static bool perform(const char *url, bool plain, buffer *b, cti_reasons *why)
     CURLcode code = CURLE_FAILED_INIT;
     CURL *curl;
 
-    pthread_once(&once, start_curl);
-    curl = curl_easy_init();
+    pthread_once(&once, open_curl);
+    if (lib.missing[0]) {
+        cti_because(why, "no download: %s", lib.missing);
+        return false;
+    }
+    curl = lib.easy_init();
     if (curl) {
         set_options(curl, url, plain, b, error);
-        code = curl_easy_perform(curl);
-        curl_easy_cleanup(curl);
+        code = lib.easy_perform(curl);
+        lib.easy_cleanup(curl);
     }
     if (b->full)
         cti_because(why, "no download: more than %zu bytes", b->limit);
     else if (code != CURLE_OK)
-        cti_because(why, "no download: %s", error[0] ? error : curl_easy_strerror(code));
+        cti_because(why, "no download: %s", error[0] ? error : lib.easy_strerror(code));
     return code == CURLE_OK;
 }
 

@@ -44,9 +44,11 @@ static void embedding_grad(ct_node *n, ct_tensor *const *dout)
 static const ct_op embedding_op = { .name = "ct_embedding", .inputs = 2, .outputs = 1,
                                     .saves = CT_SAVE_INPUTS, .backward = embedding_grad };
 
-static ct_tensor *gather_rows(const char *me, ct_tensor *weight, ct_tensor *indices)
+/* later: the values may be put off, nobody else writing weight */
+static ct_tensor *gather_rows(const char *me, ct_tensor *weight, ct_tensor *indices, bool later)
 {
     ct_tensor *in[2] = { weight, indices }, *y, *w, *c;
+    ct_status status;
     ct_shape shape;
     cti_fault fault;
     int i;
@@ -69,9 +71,13 @@ static ct_tensor *gather_rows(const char *me, ct_tensor *weight, ct_tensor *indi
     if (!c)
         return NULL;
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, weight->shape.dim[0]);
-    if (cti_backend_of(y->device)->gather_rows(y->dtype, c->dtype, c->numel, row_width(weight),
-                                               weight->shape.dim[0], cti_ptr(w), cti_ptr(c),
-                                               cti_ptr(y), &fault) != CT_OK) {
+    if (later)
+        status = cti_put_off(y, w, c, &fault);
+    else
+        status = cti_backend_of(y->device)->gather_rows(y->dtype, c->dtype, c->numel,
+                                                        row_width(weight), weight->shape.dim[0],
+                                                        cti_ptr(w), cti_ptr(c), cti_ptr(y), &fault);
+    if (status != CT_OK) {
         bad_index(me, c, fault.position, weight->shape.dim[0]);
         return NULL;
     }
@@ -80,7 +86,12 @@ static ct_tensor *gather_rows(const char *me, ct_tensor *weight, ct_tensor *indi
 
 ct_tensor *ct_embedding(ct_tensor *weight, ct_tensor *indices)
 {
-    return gather_rows("ct_embedding", weight, indices);
+    return gather_rows("ct_embedding", weight, indices, false);
+}
+
+ct_tensor *cti_rows_later(ct_tensor *table, ct_tensor *indices)
+{
+    return gather_rows("ct_embedding", table, indices, true);
 }
 
 ct_tensor *ct_index_select(ct_tensor *x, int axis, ct_tensor *indices)
@@ -98,8 +109,8 @@ ct_tensor *ct_index_select(ct_tensor *x, int axis, ct_tensor *indices)
     if (axis < 0)
         return NULL;
     if (axis == 0)
-        return gather_rows(me, x, indices);
-    y = gather_rows(me, ct_transpose(x, 0, axis), indices);
+        return gather_rows(me, x, indices, false);
+    y = gather_rows(me, ct_transpose(x, 0, axis), indices, false);
     return ct_transpose(y, 0, axis);
 }
 
@@ -143,7 +154,7 @@ ct_tensor *ct_take(ct_tensor *x, ct_tensor *indices)
 {
     if (!cti_usable("ct_take", x) || !cti_usable("ct_take", indices))
         return NULL;
-    return gather_rows("ct_take", ct_reshape(x, CT_SHAPE(x->numel)), indices);
+    return gather_rows("ct_take", ct_reshape(x, CT_SHAPE(x->numel)), indices, false);
 }
 
 static void index_add_grad(ct_node *n, ct_tensor *const *dout)
@@ -410,8 +421,7 @@ static ct_tensor *one_hot(const char *me, ct_tensor *indices, int64_t classes, c
         return NULL;
     cti_copy(c, indices); /* its own copy, which nobody else can write */
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, classes);
-    if (cti_backend_of(y->device)->one_hot(dtype, c->dtype, c->numel, classes, cti_ptr(c),
-                                           cti_ptr(y), &fault) != CT_OK) {
+    if (cti_put_off(y, NULL, c, &fault) != CT_OK) {
         bad_index(me, c, fault.position, classes);
         return NULL;
     }

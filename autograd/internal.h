@@ -91,6 +91,9 @@ bool cti_broadcast(const char *function, const ct_tensor *a, const ct_tensor *b,
 /* The indices that ct_one_hot made x from, if x is still what it made; else NULL. */
 ct_tensor *cti_one_hot_of(const ct_tensor *x);
 
+/* ct_embedding of a table and indices that nobody else writes: the rows may be put off. */
+ct_tensor *cti_rows_later(ct_tensor *table, ct_tensor *indices);
+
 /* ct_gather, with the name of the function that errors show. */
 ct_tensor *cti_gather(const char *function, ct_tensor *x, int axis, ct_tensor *index);
 

@@ -255,7 +255,8 @@ static ct_tensor *linear_of_one_hot(ct_tensor *indices, ct_tensor *w, ct_tensor 
 {
     ct_tensor *table = ct_transpose(w, 0, 1);
 
-    return ct_embedding(b ? ct_add(table, b) : table, indices);
+    table = table && b ? ct_add(table, b) : ct_clone(table);
+    return table ? cti_rows_later(table, indices) : NULL;
 }
 
 ct_tensor *ct_linear_apply(ct_tensor *x, ct_tensor *w, ct_tensor *b)

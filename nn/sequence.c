@@ -45,7 +45,6 @@ static cti_sequence describe(const settings *o, const ct_tensor *x, const ct_ten
     s.steps = x->shape.dim[0];
     s.batch = x->shape.dim[1];
     s.hidden = w->shape.dim[1];
-    s.x = data_of(x);
     s.w = data_of(w);
     s.bias = data_of(bias);
     s.length = data_of(lengths);
@@ -191,6 +190,24 @@ static const ct_op sequence_op = { .name = "ct_recurrent_forward", .inputs = 6,
 
 /* ---- forward ---- */
 
+/* Where x is, or rows of a table by index that stand for it. False without memory. */
+static bool take_input(cti_sequence *s, ct_tensor *x)
+{
+    ct_tensor *table, *indices;
+
+    if (cti_is_put_off(x, &table, &indices)) {
+        s->x = cti_ptr(table);
+        s->index = cti_ptr(indices);
+        s->index_dtype = indices->dtype;
+        return true;
+    }
+    x = ct_ok() ? cti_contiguous(x) : NULL;
+    if (!x)
+        return false;
+    s->x = cti_ptr(x);
+    return true;
+}
+
 /* A buffer (T + 1, B, H) with the initial state in its place. */
 static ct_tensor *state_buffer(const ct_tensor *x, const ct_tensor *initial, bool reverse)
 {
@@ -224,17 +241,18 @@ ct_tensor *cti_sequence_forward(cti_cell_kind kind, bool reverse, ct_tensor *x, 
     const settings o = { kind, reverse, lengths != NULL, step, self };
     bool lstm = kind == CTI_CELL_LSTM, gru = kind == CTI_CELL_GRU;
     ct_tensor *in[6] = { x, w, bias, state[0], lstm ? state[1] : NULL, lengths };
-    ct_tensor *out[OUT_COUNT], *cx, *cw, *cb = NULL;
+    ct_tensor *out[OUT_COUNT], *cw, *cb = NULL;
     bool keep = cti_will_record(6, in);
     cti_sequence s;
     int64_t last;
 
-    cx = cti_contiguous(x);
     cw = cti_contiguous(w);
     cb = bias ? cti_contiguous(bias) : NULL;
-    if (!cx || !cw || (bias && !cb))
+    if (!cw || (bias && !cb))
         return NULL;
-    s = describe(&o, cx, cw, cb, lengths);
+    s = describe(&o, x, cw, cb, lengths);
+    if (!take_input(&s, x))
+        return NULL;
     last = reverse ? 0 : s.steps;
     out[OUT_H] = state_buffer(x, state[0], reverse);
     out[OUT_C] = lstm ? state_buffer(x, state[1], reverse) : fresh(x, CT_SHAPE(0));

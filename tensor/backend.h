@@ -135,7 +135,10 @@ typedef struct cti_sequence {
     ct_dtype dtype; /* f32 or f64 */
     bool reverse;
     int64_t steps, batch, hidden;
-    const void *x;    /* (T, B, G H): what the input adds to the gates */
+    const void *x;    /* (T, B, G H): what the input adds to the gates; with an index, on the CPU
+                       * alone, a table of rows of it, those being chosen by (T, B) numbers */
+    const void *index;
+    ct_dtype index_dtype; /* i32 or i64 */
     const void *w;    /* (G H, H) */
     const void *bias; /* (G H), or NULL */
     /* (B), each 0..T, or NULL: T for all rows. At times from length[b] on row b stays as it is: the
@@ -166,7 +169,7 @@ static inline int64_t cti_sequence_scratch(const cti_sequence *s)
 {
     int64_t width = cti_gates_of(s->kind) * s->hidden;
 
-    return width * s->hidden + s->batch * (width + s->hidden);
+    return width * s->hidden + s->batch * ((s->index ? 2 : 1) * width + s->hidden);
 }
 
 typedef struct cti_fault {

@@ -37,6 +37,11 @@ typedef struct ct_storage {
     const char *written_at; /* the place of the last in-place write, for messages */
     cti_pool *home;         /* of the thread that made it, while it is in use */
     struct ct_storage *next;
+    /* values put off (later.c): by these indices, references; NULL once they are there */
+    _Atomic(struct ct_tensor *) indices;
+    struct ct_tensor *table; /* whose rows they are; NULL: one-hot rows */
+    ct_dtype row_dtype;
+    int64_t row_width;
 } ct_storage;
 
 /* A buffer of at least bytes bytes, one reference; NULL with CT_ERR_MEMORY. */
@@ -87,10 +92,25 @@ void cti_unref(ct_tensor *t);
 /* True for a handle that may be used: not NULL, and in debug builds not popped (an error). */
 bool cti_usable(const char *function, const ct_tensor *t);
 
+/* The values of a storage that were put off. */
+void cti_make_values(ct_storage *s);
+void cti_forget_put_off(ct_storage *s);
+
 static inline char *cti_ptr(const ct_tensor *t)
 {
+    if (atomic_load_explicit(&t->storage->indices, memory_order_acquire))
+        cti_make_values(t->storage);
     return (char *)t->storage->data + t->offset * (int64_t)ct_dtype_size(t->dtype);
 }
+
+/* y, new and contiguous, is the rows of table, which nobody else writes, that indices choose, or
+ * rows of y's last size with a 1 there if table is NULL. On the CPU its memory is filled when somebody
+ * looks (cti_ptr), which RNN and Linear need not do. CT_ERR_INDEX if an index is not one of a row. */
+ct_status cti_put_off(ct_tensor *y, ct_tensor *table, ct_tensor *indices, cti_fault *fault);
+
+/* Handles of the innermost scope on the table and the indices of x, if its values, all of them, are
+ * still put off. */
+bool cti_is_put_off(const ct_tensor *x, ct_tensor **table, ct_tensor **indices);
 
 /* t itself if contiguous, else a copy without history. */
 ct_tensor *cti_contiguous(const ct_tensor *t);

@@ -172,6 +172,7 @@ void cti_storage_unref(ct_storage *s)
 
     if (atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
         return;
+    cti_forget_put_off(s);
     th = cti_thread();
     atomic_fetch_sub_explicit(&s->home->live, s->bytes, memory_order_relaxed);
     pool_unref(s->home);

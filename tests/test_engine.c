@@ -713,6 +713,74 @@ START_TEST(a_written_one_hot_forgets_its_indices)
 }
 END_TEST
 
+enum { LATER_ROWS = 12, LATER_CLASSES = 3 };
+
+static double later_index(int row)
+{
+    return row * 2 % LATER_CLASSES;
+}
+
+static void expect_hot(ct_tensor *hot)
+{
+    double *got = values_of(hot);
+    int i;
+
+    for (i = 0; i < LATER_ROWS * LATER_CLASSES; i++)
+        ck_assert(got[i] == (later_index(i / LATER_CLASSES) == i % LATER_CLASSES));
+    free(got);
+}
+
+static void *look(void *kept)
+{
+    ct_scope s = ct_scope_begin();
+
+    expect_hot(kept);
+    leave(s);
+    return NULL;
+}
+
+/* The values of one-hot rows, and of a product with them, are made when somebody looks: they are
+ * those of the time when they were asked for, whoever looks first and through whatever view. */
+START_TEST(values_put_off)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *ids = ct_empty(CT_SHAPE(LATER_ROWS), CT_I64, DEVICE), *x, *y, *z, *kept;
+    ct_tensor *w = ct_from_data((double[]){ 1, 10, 100 }, CT_SHAPE(1, 3), CT_F64, DEVICE);
+    pthread_t thread[4];
+    ct_scope inner;
+    int i;
+
+    for (i = 0; i < LATER_ROWS; i++)
+        ct_fill(ct_select(ids, 0, i), later_index(i));
+    x = ct_one_hot_as(ids, LATER_CLASSES, CT_F64);
+    y = ct_linear_apply(x, w, NULL);
+    z = ct_linear_apply(x, w, ct_ones(CT_SHAPE(1), CT_F64, DEVICE));
+    ct_fill(ids, 0);
+    ct_fill(w, 7);
+    EXPECT(ct_narrow(y, 0, 1, 2), 100, 10);
+    EXPECT(ct_slice(z, 0, 0, 3, 1), 2, 101, 11);
+    expect_hot(x);
+    EXPECT(ct_select(ct_one_hot_as(ct_argmax(x, 1, false), LATER_CLASSES, CT_F64), 0, 1), 0, 0, 1);
+
+    inner = ct_scope_begin(); /* kept beyond the scope of its indices, freed without a look */
+    kept = ct_keep(ct_one_hot_as(ct_argmax(x, 1, false), LATER_CLASSES, CT_F64));
+    ct_free(ct_keep(ct_linear_apply(kept, w, NULL)));
+    end(inner);
+    ct_fill(x, 5);
+    for (i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_create(&thread[i], NULL, look, kept), 0);
+    for (i = 0; i < 4; i++)
+        pthread_join(thread[i], NULL);
+    ct_free(kept);
+
+    x = ct_one_hot_as(ct_argmax(ct_neg(z), 1, false), 1, CT_F32); /* written before any look */
+    ct_fill(ct_select(x, 0, 2), 9);
+    EXPECT(ct_narrow(x, 0, 1, 3), 1, 9, 1);
+    ck_assert_int_eq(ct_numel(ct_one_hot(ct_zeros(CT_SHAPE(0), CT_I64, DEVICE), 4)), 0);
+    end(s);
+}
+END_TEST
+
 /* ---- checkpointing ---- */
 
 typedef struct layer {
@@ -1192,6 +1260,7 @@ int main(void)
     tc = harness_case(suite, "one-hot");
     tcase_add_test(tc, linear_of_one_hot_equals_dense);
     tcase_add_test(tc, a_written_one_hot_forgets_its_indices);
+    tcase_add_test(tc, values_put_off);
     tc = harness_case(suite, "checkpoint");
     tcase_add_test(tc, a_checkpoint_gives_the_same_bits);
     tcase_add_test(tc, a_checkpoint_under_grad);

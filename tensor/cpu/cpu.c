@@ -639,20 +639,20 @@ static void cpu_reduce(cti_reduce_op op, ct_dtype dtype, int64_t outer, int64_t 
 
 /* ---- rows by index ---- */
 
-static ct_status check_indices(ct_dtype index_dtype, int64_t count, int64_t rows,
-                               const void *index, int64_t *bad)
+bool cti_cpu_are_indices(ct_dtype dtype, int64_t count, int64_t rows, const void *index,
+                         int64_t *bad)
 {
     int64_t i;
 
     for (i = 0; i < count; i++) {
-        int64_t k = cti_cpu_index_at(index, index_dtype, i);
+        int64_t k = cti_cpu_index_at(index, dtype, i);
 
         if (k < 0 || k >= rows) {
             *bad = i;
-            return CT_ERR_INDEX;
+            return false;
         }
     }
-    return CT_OK;
+    return true;
 }
 
 static ct_status cpu_gather_rows(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
@@ -662,7 +662,7 @@ static ct_status cpu_gather_rows(ct_dtype dtype, ct_dtype index_dtype, int64_t c
     size_t bytes = (size_t)width * ct_dtype_size(dtype);
     int64_t i;
 
-    if (check_indices(index_dtype, count, rows, index, &fault->position) != CT_OK)
+    if (!cti_cpu_are_indices(index_dtype, count, rows, index, &fault->position))
         return CT_ERR_INDEX;
     for (i = 0; i < count; i++)
         memcpy((char *)out + (size_t)i * bytes,
@@ -678,7 +678,7 @@ static ct_status cpu_scatter_add_rows(ct_dtype dtype, ct_dtype index_dtype, int6
     size_t bytes = (size_t)width * ct_dtype_size(dtype);
     int64_t i;
 
-    if (check_indices(index_dtype, count, rows, index, &fault->position) != CT_OK)
+    if (!cti_cpu_are_indices(index_dtype, count, rows, index, &fault->position))
         return CT_ERR_INDEX;
     for (i = 0; i < count; i++)
         loops->add_row(width, (char *)dst + (size_t)cti_cpu_index_at(index, index_dtype, i) * bytes,
@@ -699,7 +699,7 @@ static ct_status cpu_one_hot(ct_dtype dtype, ct_dtype index_dtype, int64_t count
     char one[8], *o = out;
     int64_t i;
 
-    if (check_indices(index_dtype, count, width, index, &fault->position) != CT_OK)
+    if (!cti_cpu_are_indices(index_dtype, count, width, index, &fault->position))
         return CT_ERR_INDEX;
     store_double(one, dtype, 1);
     memset(out, 0, (size_t)count * (size_t)width * size);

@@ -29,6 +29,9 @@ typedef struct cti_row_loops {
      * of bias alone. */
     void (*add_bias)(int64_t rows, int64_t width, const void *x, int64_t ldx, const void *bias,
                      void *out, int64_t ldo);
+    /* rows by number of a table, with a bias or NULL */
+    void (*gather_rows)(int64_t rows, int64_t width, const void *table, const int64_t *row,
+                        const void *bias, void *out);
     void (*start_rows)(int64_t rows, int64_t width, const void *bias, void *out, int64_t ldo);
 
     /* Recurrent cells, rows (rows, width) at a time; see sequence.c. */
@@ -144,6 +147,10 @@ static inline int64_t cti_cpu_index_at(const void *index, ct_dtype dtype, int64_
 {
     return dtype == CT_I64 ? ((const int64_t *)index)[i] : ((const int32_t *)index)[i];
 }
+
+/* Whether each of count indices is in 0 .. rows - 1; *bad is the first place where not. */
+bool cti_cpu_are_indices(ct_dtype dtype, int64_t count, int64_t rows, const void *index,
+                         int64_t *bad);
 
 /* along.c */
 void cti_cpu_cumsum(ct_dtype dtype, bool reverse, int64_t outer, int64_t n, int64_t inner,

@@ -160,7 +160,7 @@ WHERE(where_8, uint64_t)
 #define ROW_LOOPS(type)                                                                           \
     { sum_rows_##type, sum_##type, sum_squares_##type, softmax_##type, log_sum_exp_##type,        \
       cross_entropy_##type, cross_entropy_backward_##type, add_row_##type, add_bias_##type,       \
-      start_rows_##type,                                                                          \
+      gather_rows_##type, start_rows_##type,                                                      \
       activate_##type, activate_backward_##type, lstm_##type, lstm_backward_##type, gru_##type,   \
       gru_backward_##type, gemm_##type, { sgd_##type, adam_##type, rmsprop_##type, adagrad_##type } }
 

@@ -211,6 +211,16 @@ static void FN(add_bias)(int64_t rows, int64_t width, const void *x, int64_t ldx
     }
 }
 
+static void FN(gather_rows)(int64_t rows, int64_t width, const void *table, const int64_t *row,
+                            const void *bias, void *out)
+{
+    int64_t r;
+
+    for (r = 0; r < rows; r++)
+        FN(add_bias)(1, width, (const T *)table + row[r] * width, width, bias,
+                     (T *)out + r * width, width);
+}
+
 static void FN(start_rows)(int64_t rows, int64_t width, const void *bias, void *out, int64_t ldo)
 {
     int64_t r;

@@ -19,7 +19,7 @@ typedef struct layer {
     const cti_row_loops *loops;
     int64_t size, width; /* width: G H */
     cti_packed w;        /* W^T (H, G H); backward W (G H, H) */
-    char *gates, *hn;    /* forward's scratch: (B, G H), (B, H) */
+    char *gates, *hn, *x; /* forward's scratch: (B, G H), (B, H), with an index (B, G H) */
     float *rounded;      /* bf16: what is multiplied by w, (B, G H) or (B, H); else NULL */
 } layer;
 
@@ -32,7 +32,7 @@ static layer layer_of(const cti_sequence *s)
     l.loops = s->dtype == CT_F64 ? &path->rows_f64 : &path->rows_f32;
     l.size = (int64_t)ct_dtype_size(s->dtype);
     l.width = cti_gates_of(s->kind) * s->hidden;
-    l.gates = l.hn = NULL;
+    l.gates = l.hn = l.x = NULL;
     l.rounded = NULL;
     return l;
 }
@@ -142,11 +142,28 @@ static void recur(const layer *l, const cti_product *p, const char *h, int64_t r
         cti_multiply(&g, rows, h, s->w, gates);
 }
 
+/* to (rows, G H) = what the input adds at time t, and bias if it is not NULL */
+static void take_input(const layer *l, int64_t t, int64_t row, int64_t rows, const void *bias,
+                       char *to)
+{
+    const cti_sequence *s = l->s;
+    int64_t number[MOST_ROWS], r;
+
+    if (!s->index) {
+        l->loops->add_bias(rows, l->width, at(l, s->x, t, row, l->width), l->width, bias, to,
+                           l->width);
+        return;
+    }
+    for (r = 0; r < rows; r++)
+        number[r] = cti_cpu_index_at(s->index, s->index_dtype, t * s->batch + row + r);
+    l->loops->gather_rows(rows, l->width, s->x, number, bias, to);
+}
+
 static void forward_step(const layer *l, const cti_product *p, int64_t t, int64_t row, int64_t rows)
 {
     const cti_sequence *s = l->s;
     int64_t n = s->hidden;
-    const char *x = at(l, s->x, t, row, l->width), *h0 = at(l, s->h, before(s, t), row, n);
+    const char *x = NULL, *h0 = at(l, s->h, before(s, t), row, n);
     char *h = at(l, s->h, after(s, t), row, n);
     char *scratch = l->gates + row * l->width * l->size;
     char *gates = s->gates ? at(l, s->gates, t, row, l->width) : scratch;
@@ -156,14 +173,18 @@ static void forward_step(const layer *l, const cti_product *p, int64_t t, int64_
 
         l->loops->start_rows(rows, l->width, s->bias, scratch, l->width);
         recur(l, p, h0, row, rows, scratch);
-        l->loops->gru(rows, n, x, scratch, h0, gates, hn, h);
+        if (!s->index)
+            x = at(l, s->x, t, row, l->width);
+        else
+            take_input(l, t, row, rows, NULL, l->x + row * l->width * l->size);
+        l->loops->gru(rows, n, x ? x : l->x + row * l->width * l->size, scratch, h0, gates, hn, h);
     } else if (s->kind == CTI_CELL_LSTM) {
-        l->loops->add_bias(rows, l->width, x, l->width, s->bias, gates, l->width);
+        take_input(l, t, row, rows, s->bias, gates);
         recur(l, p, h0, row, rows, gates);
         l->loops->lstm(rows, n, gates, at(l, s->c, before(s, t), row, n),
                        at(l, s->c, after(s, t), row, n), h);
     } else {
-        l->loops->add_bias(rows, n, x, n, s->bias, h, n);
+        take_input(l, t, row, rows, s->bias, h);
         recur(l, p, h0, row, rows, h);
         l->loops->activate(s->kind == CTI_CELL_RELU, rows * n, h);
     }
@@ -198,6 +219,7 @@ void cti_cpu_sequence(const cti_sequence *s)
 
     l.gates = (char *)s->scratch + l.width * s->hidden * l.size;
     l.hn = l.gates + s->batch * l.width * l.size;
+    l.x = l.hn + s->batch * s->hidden * l.size;
     l.w = cti_packed_layout(s->dtype, s->hidden, l.width, s->hidden);
     if (room)
         pack(&l, true, s->hidden, l.width, room->data, true);

@@ -46,6 +46,10 @@ SUITES = {
     "data": ["test_data"],
     "cuda": ["test_cuda_kernels", "checked.sh"],    # on cuda-emu, plain and with its checker
 }
+# What they need beside themselves.
+NEEDS = {"tests/trace.sh": "tests/traced", "tests/custom_op.sh": "examples/custom_op",
+         "tests/test_cuda_kernels": "cuda/cuda-emu.la",
+         "tests/checked.sh": "tests/test_cuda_kernels cuda/checked/cuda-emu.la"}
 SLOW = {"test_autograd", "test_init"}   # with the sanitizers, which are not for them
 
 # The builds of a tree: folder, flags of configure, programs left out.
@@ -195,8 +199,8 @@ def limits(space):
 
 
 def targets(programs):
-    modules = "cuda/cuda-emu.la cuda/checked/cuda-emu.la" if "tests/checked.sh" in programs else ""
-    return " ".join([p for p in programs if not p.endswith(".sh")] + [modules])
+    return " ".join([p for p in programs if not p.endswith(".sh")] +
+                    [NEEDS[p] for p in programs if p in NEEDS])
 
 
 class Tree:
@@ -268,7 +272,8 @@ class Tree:
         """Why it failed, or "" if it did not."""
         command = [os.path.join(self.build, program)]
         if program.endswith(".sh"):
-            command = ["make", "-s", "check", "TESTS=" + program]
+            command = ["make", "-s", "check-TESTS", "TESTS=" + program, "check_LTLIBRARIES=",
+                       "check_PROGRAMS=" + NEEDS[program].split(" ")[0]]
         space = 0 if "sanitize" in self.flags else 8 << 30
         child = subprocess.Popen(command, cwd=self.build,
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -306,21 +311,22 @@ class Tree:
             self.write(path, original)
 
     def code(self, programs):
-        """A digest of the machine's code; all of the library is in each program."""
-        whole = "cuda/.libs/cuda-emu.so" if "tests/checked.sh" in programs else programs[0]
+        """A digest of the machine's code, all of which is in each program, or in the module."""
+        whole = programs[0] if self.builds[0] is USUAL else "cuda/.libs/cuda-emu.so"
         done = self.shell("objcopy --strip-all --remove-section .note.gnu.build-id "
                           f"{whole} mutant.code && sha256sum <mutant.code")
-        return done.stdout if done.returncode == 0 else None
+        return done.stdout if done.returncode == 0 else time.monotonic()    # like no other
 
     def try_build(self, m, programs):
-        done = self.shell("make -s " + targets(programs))
-        if done.returncode:
-            m.outcome, m.detail = "no build", done.stdout.strip()[-150:]
-            return
-        if self.code(programs) == self.original[self.build] is not None:
-            m.outcome = "same code"
-            return
+        """Each program is linked when its turn comes: most mutants need few."""
         for program in programs:
+            done = self.shell("make -s " + targets([program]))
+            if done.returncode:
+                m.outcome, m.detail = "no build", done.stdout.strip()[-150:]
+                return
+            if program == programs[0] and self.code(programs) == self.original[self.build]:
+                m.outcome = "same code"
+                return
             why = self.run(program)
             if why:
                 m.outcome, m.detail = "killed", f"{program}: {why}"

@@ -1048,6 +1048,9 @@ START_TEST(bad_ops_are_errors)
     };
     static const ct_op bad = { .name = "bad", .inputs = 1, .outputs = 1, .backward = bad_backward };
     static const ct_op none = { .name = "none", .inputs = 1, .outputs = 1 };
+    static const ct_op source = { .name = "source", .inputs = 0, .outputs = 1 };
+    static const ct_op sink = { .name = "sink", .inputs = 1, .outputs = 0 };
+    static const ct_op many = { .name = "many", .inputs = -1, .outputs = -1 };
     ct_scope s = ct_scope_begin();
     ct_tensor *x = LEAF(1, 2), *two[] = { x, x }, *y;
     int i;
@@ -1062,6 +1065,14 @@ START_TEST(bad_ops_are_errors)
     }
     ck_assert(!ct_record(&bad, 2, two, 1, &y, &i, sizeof i));
     expect_error(CT_ERR_ARGUMENT, "bad: 2 inputs and 1 outputs recorded for an op of 1, 1");
+    y = ct_detach(x);
+    ck_assert(!ct_record(&source, 1, &x, 1, &y, NULL, 0));
+    expect_error(CT_ERR_ARGUMENT, "source: 1 inputs and 1 outputs recorded for an op of 0, 1");
+    ck_assert(!ct_record(&sink, 1, &x, 1, &y, NULL, 0));
+    expect_error(CT_ERR_ARGUMENT, "sink: 1 inputs and 1 outputs recorded for an op of 1, 0");
+    ck_assert(!ct_record(&many, 1, &x, 0, &y, NULL, 0));
+    expect_error(CT_ERR_ARGUMENT, "many: 1 inputs and 0 outputs recorded for an op of -1, -1");
+    ck_assert(ct_record(&many, 1, &x, 1, &y, NULL, 0));
     ck_assert(!ct_record(&bad, 1, &x, 1, &x, &i, sizeof i));
     expect_error(CT_ERR_ARGUMENT, "bad: output 0 f64[2] cpu is no fresh result: it has history, is a "
                                   "leaf or is owned");
@@ -1118,6 +1129,13 @@ static ct_tensor *product(int count, ct_tensor *const *inputs, void *context)
     return ct_mul(inputs[0], ct_exp(inputs[1]));
 }
 
+/* Of the first input alone. */
+static ct_tensor *cube_of_first(int count, ct_tensor *const *inputs, void *context)
+{
+    (void)count, (void)context;
+    return ct_mul(inputs[0], ct_square(inputs[0]));
+}
+
 START_TEST(gradcheck_tells_right_from_wrong)
 {
     ct_generator g = ct_generator_seed(1);
@@ -1129,6 +1147,8 @@ START_TEST(gradcheck_tells_right_from_wrong)
     ck_assert(ct_gradcheck(product, 2, in, NULL, &g, 0, 0));
     ck_assert(g.position != before); /* the next check draws other weights */
     ck_assert(ct_gradgradcheck(product, 2, in, NULL, &g, 0, 0));
+    ck_assert(ct_gradcheck(cube_of_first, 2, in, NULL, &g, 0, 0)); /* the other's gradient is 0 */
+    ck_assert(ct_gradgradcheck(cube_of_first, 2, in, NULL, &g, 0, 0));
     EXPECT(in[0], 1, 2, -1); /* put back */
     ck_assert(!ct_gradcheck(wrong_square, 1, in, NULL, &g, 0, 0));
     ck_assert(ct_error() == CT_ERR_NUMERIC);

@@ -75,6 +75,45 @@ START_TEST(shapes)
 }
 END_TEST
 
+/* What is contiguous is known as such, and not copied. */
+START_TEST(contiguity)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_arange(0, 24, 1, CT_F32, CT_CPU), *t = ct_reshape(x, CT_SHAPE(2, 3, 4));
+    const struct {
+        ct_tensor *t;
+        bool contiguous;
+    } cases[] = {
+        { t, true },
+        { ct_narrow(t, 0, 1, 1), true },
+        { ct_narrow(ct_reshape(x, CT_SHAPE(6, 4)), 0, 2, 3), true },
+        { ct_select(t, 0, 1), true },
+        { ct_select(t, 1, 1), false },
+        { ct_narrow(t, 1, 0, 2), false },
+        { ct_narrow(t, 2, 0, 3), false },
+        { ct_narrow(ct_select(t, 0, 0), 0, 1, 2), true },
+        { ct_unsqueeze(t, 1), true },
+        { ct_transpose(t, 0, 1), false },
+        { ct_transpose(ct_reshape(x, CT_SHAPE(1, 24)), 0, 1), true },
+        { ct_transpose(ct_unsqueeze(t, 1), 0, 1), true },
+        { ct_expand(ct_narrow(x, 0, 0, 1), CT_SHAPE(3)), false },
+        { ct_slice(x, 0, 0, 24, 2), false },
+        { ct_reshape(x, CT_SHAPE(24, 1)), true },
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ct_tensor *c = ct_contiguous(cases[i].t);
+
+        ck_assert_msg(ct_is_contiguous(cases[i].t) == cases[i].contiguous, "view %zu", i);
+        ck_assert_msg(ct_is_contiguous(c) && (c == cases[i].t) == cases[i].contiguous,
+                      "view %zu is copied, or not", i);
+    }
+    expect_ok();
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 START_TEST(of_null)
 {
     ck_assert(ct_rank(NULL) == 0 && ct_dim(NULL, 0) == 0 && ct_numel(NULL) == 0);
@@ -788,6 +827,7 @@ int main(void)
     tc = scoped_case(suite, "handles");
     tcase_add_test(tc, shapes);
     tcase_add_test(tc, of_null);
+    tcase_add_test(tc, contiguity);
     tcase_add_test(tc, dtypes);
     tcase_add_test(tc, ranges);
     tcase_add_test(tc, fills);

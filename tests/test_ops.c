@@ -344,6 +344,22 @@ START_TEST(products_have_derivatives_at_zero)
 }
 END_TEST
 
+/* d/da a^b = b a^(b-1), 0 where b is; d/db a^b = a^b log a, 0 where a is and b >= 0. */
+START_TEST(powers_have_derivatives_at_zero)
+{
+    static const double a[] = { 0, 0, 0, 0, 2, 1 }, b[] = { 0, 1, 2, 0.5, 0, 0 };
+    static const double da[] = { 0, 1, 0, INFINITY, 0, 0 };
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_requires_grad(ct_from_data(a, CT_SHAPE(6), CT_F64, DEVICE), true);
+    ct_tensor *y = ct_requires_grad(ct_from_data(b, CT_SHAPE(6), CT_F64, DEVICE), true);
+
+    ck_assert(ct_backward(ct_sum(ct_pow(x, y))) == CT_OK);
+    expect_values("da", ct_grad_of(x), da, 6, 1e-15);
+    expect_values("db", ct_grad_of(y), (double[]){ 0, 0, 0, 0, 0.69314718055994531, 0 }, 6, 1e-15);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 START_TEST(roots_are_flat_where_they_are_zero)
 {
     static const double norms[] = { 1, 2, 1.5, 3, 0.5, 0, -1 };
@@ -1174,6 +1190,7 @@ int main(void)
     tc = harness_case(suite, "values");
     tcase_add_test(tc, extremes_give_values_and_indices);
     tcase_add_test(tc, products_have_derivatives_at_zero);
+    tcase_add_test(tc, powers_have_derivatives_at_zero);
     tcase_add_test(tc, roots_are_flat_where_they_are_zero);
     tcase_add_test(tc, logsumexp_does_not_overflow);
     tcase_add_test(tc, any_and_all);

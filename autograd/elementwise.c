@@ -402,6 +402,16 @@ static ct_tensor *share(ct_tensor *d, ct_tensor *beyond, ct_tensor *equal)
     return ct_where(beyond, d, ct_where(equal, ct_mul_scalar(d, 0.5), none));
 }
 
+/* d b a^(b - 1), 0 where b = 0, even where a is 0 as well */
+static ct_tensor *pow_base_grad(ct_tensor *d, ct_tensor *a, ct_tensor *b)
+{
+    ct_tensor *zero_a = no_grad(a), *zero_b = no_grad(b);
+    ct_tensor *both = ct_logical_and(ct_eq(a, zero_a), ct_eq(b, zero_b));
+    ct_tensor *base = ct_where(both, ct_add_scalar(zero_a, 1), a);
+
+    return ct_mul(d, ct_mul(b, ct_pow(base, ct_sub_scalar(b, 1))));
+}
+
 /* d log(a) y, 0 where a = 0 and b >= 0 */
 static ct_tensor *pow_exponent_grad(ct_tensor *d, ct_tensor *a, ct_tensor *b, ct_tensor *y)
 {
@@ -418,7 +428,7 @@ OF_TWO(mul, NUMBERS, CT_SAVE_INPUTS, ct_mul(d, b), ct_mul(d, a))
 OF_TWO(div, FLOATS, CT_SAVE_INPUTS, ct_div(d, b),
        ct_neg(ct_mul(d, ct_div(ct_div(a, b), b))))
 OF_TWO(pow, FLOATS, CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-       ct_mul(d, ct_mul(b, ct_pow(a, ct_sub_scalar(b, 1)))), pow_exponent_grad(d, a, b, y))
+       pow_base_grad(d, a, b), pow_exponent_grad(d, a, b, y))
 OF_TWO(maximum, NUMBERS, CT_SAVE_INPUTS, share(d, ct_gt(a, b), ct_eq(a, b)),
        share(d, ct_lt(a, b), ct_eq(a, b)))
 OF_TWO(minimum, NUMBERS, CT_SAVE_INPUTS, share(d, ct_lt(a, b), ct_eq(a, b)),

@@ -52,7 +52,7 @@ ct_tensor *ct_add(ct_tensor *a, ct_tensor *b); /* numbers */
 ct_tensor *ct_sub(ct_tensor *a, ct_tensor *b); /* numbers */
 ct_tensor *ct_mul(ct_tensor *a, ct_tensor *b); /* numbers; da = d b, db = d a */
 ct_tensor *ct_div(ct_tensor *a, ct_tensor *b); /* da = d / b, db = -d y / b */
-/* a^b; da = d b a^(b - 1), db = d y log(a), 0 where a = 0 and b >= 0 */
+/* a^b; da = d b a^(b - 1), 0 where b = 0; db = d y log(a), 0 where a = 0 and b >= 0 */
 ct_tensor *ct_pow(ct_tensor *a, ct_tensor *b);
 /* numbers; NaN if either is; the gradient goes to the greater (smaller), half to each of equals */
 ct_tensor *ct_maximum(ct_tensor *a, ct_tensor *b);

@@ -52,43 +52,37 @@ static bool settle_shape(const char *function, const ct_tensor *x, ct_shape *sha
     return true;
 }
 
-/* Strides that show x under shape without a copy; false if there are none. Runs of x's axes that
- * are contiguous among themselves are matched with runs of the new ones of the same size. */
+/* Strides that show x under shape without a copy; false if there are none. x's axes are runs of
+ * adjacent ones, those of size 1 left out; each new axis must divide what is left of a run. */
 static bool reshape_strides(const ct_tensor *x, const ct_shape *shape, int64_t *stride)
 {
-    int i = 0, j = 0;
+    int64_t size[CT_MAX_RANK], run_step[CT_MAX_RANK], left = 1, step = 1;
+    int runs = 0, r = 0, k;
 
     if (x->numel == 0 || x->contiguous) {
         cti_row_major(shape, stride);
         return true;
     }
-    while (i < x->shape.rank || j < shape->rank) {
-        int i1 = i, j1 = j, k;
-        int64_t a = i < x->shape.rank ? x->shape.dim[i1++] : 1;
-        int64_t b = j < shape->rank ? shape->dim[j1++] : 1, step;
-
-        while (a != b)
-            if (a < b)
-                a *= x->shape.dim[i1++];
-            else
-                b *= shape->dim[j1++];
-        for (k = i; k + 1 < i1; k++)
-            if (x->shape.dim[k + 1] != 1 && x->shape.dim[k] != 1 &&
-                x->stride[k] != x->stride[k + 1] * x->shape.dim[k + 1])
-                return false;
-        step = 1;
-        for (k = i; k < i1; k++)
-            if (x->shape.dim[k] != 1)
-                step = x->stride[k];
-        for (k = i; k < i1; k++)
-            if (x->shape.dim[k] == 1 && i1 - i > 2)
-                return false; /* rare: a copy is simpler than proving it */
-        for (k = j1 - 1; k >= j; k--) {
-            stride[k] = step;
-            step *= shape->dim[k];
+    for (k = x->shape.rank - 1; k >= 0; k--) {
+        if (x->shape.dim[k] == 1)
+            continue;
+        if (runs && x->stride[k] == run_step[runs - 1] * size[runs - 1]) {
+            size[runs - 1] *= x->shape.dim[k];
+        } else {
+            size[runs] = x->shape.dim[k];
+            run_step[runs++] = x->stride[k];
         }
-        i = i1;
-        j = j1;
+    }
+    for (k = shape->rank - 1; k >= 0; k--) {
+        if (left == 1 && shape->dim[k] != 1) {
+            left = size[r];
+            step = run_step[r++];
+        }
+        if (left % shape->dim[k] != 0)
+            return false;
+        stride[k] = step;
+        step *= shape->dim[k];
+        left /= shape->dim[k];
     }
     return true;
 }

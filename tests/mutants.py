@@ -94,6 +94,21 @@ def conditions(line):
     return found
 
 
+def off_by_one(pattern, replacement):
+    """But in A < B ? A : B: where they are equal, either will do."""
+    def change(line):
+        for m in re.finditer(pattern, line):
+            left = re.search(r"([\w>.\[\]() -]*?)$", line[:m.start()]).group(1)
+            right = re.match(r"([\w>.\[\]() -]+?) \? (.+?) : ([\w>.\[\]() -]+)", line[m.end():])
+            if right:
+                a, b = left.split("= ")[-1].strip(), right.group(1).strip()
+                c, d = right.group(2).strip(), right.group(3).strip()
+                if (a, b) in ((c, d), (d, c)):
+                    continue
+            yield ("off by one", m.start(), m.end(), m.expand(replacement))
+    return lambda line: list(change(line))
+
+
 def plus_one(line):
     """But in the sizes of arrays that are declared: more room changes nothing."""
     m = re.match(r"\s+(?:(?:static|const|unsigned) )*(?!return )\w+ \*?\w+[][\w, *]*(?=;| =)",
@@ -120,10 +135,10 @@ CHANGES = [
     swap(r" \+= ", " = ", "accumulate"),
     drop_statement,
     conditions,
-    swap(r"(?<= )< (?=\w)", "<= ", "off by one"),
-    swap(r"(?<= )<= (?=\w)", "< ", "off by one"),
-    swap(r"(?<= )> (?=\w)", ">= ", "off by one"),
-    swap(r"(?<= )>= (?=\w)", "> ", "off by one"),
+    off_by_one(r"(?<= )< (?=\w)", "<= "),
+    off_by_one(r"(?<= )<= (?=\w)", "< "),
+    off_by_one(r"(?<= )> (?=\w)", ">= "),
+    off_by_one(r"(?<= )>= (?=\w)", "> "),
     swap(r"(?<=[\w\])]) [-+] 1(?=[;,)\] ])", "", "off by one"),
     plus_one,
     swap(r" == ", " != ", "comparison"),

@@ -5,6 +5,7 @@
 #include "tests/harness.h"
 
 #include "tensor/host.h"
+#include "tensor/internal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -537,6 +538,111 @@ START_TEST(a_repeat_is_no_view)
     ck_assert(ct_fill(x, 9) == CT_OK);
     EXPECT(y, 1, 2);
     ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* A view of (4, 6, 4) with strides of any kind. */
+static ct_tensor *strange_view(ct_generator *g)
+{
+    ct_tensor *x = ct_randn(CT_SHAPE(4, 6, 4), CT_F64, DEVICE, g);
+    int k;
+
+    for (k = 0; k < 3; k++) {
+        int axis = (int)ct_random_below(g, (uint64_t)ct_rank(x));
+
+        switch (ct_random_below(g, 6)) {
+        case 0:
+            x = ct_transpose(x, axis, 0);
+            break;
+        case 1:
+            x = ct_narrow(x, axis, 0, 1 + ct_dim(x, axis) / 2);
+            break;
+        case 2:
+            x = ct_slice(x, axis, 0, ct_dim(x, axis), 2);
+            break;
+        case 3:
+            x = ct_rank(x) < 5 ? ct_unsqueeze(x, axis) : x;
+            break;
+        case 4:
+            x = ct_rank(x) > 1 ? ct_select(x, axis, 0) : x;
+            break;
+        default:
+            break;
+        }
+    }
+    return x;
+}
+
+/* A random shape of n elements. */
+static ct_shape random_factors(int64_t n, ct_generator *g)
+{
+    ct_shape shape = CT_SCALAR;
+
+    while (shape.rank < 5 && (n > 1 || ct_random_below(g, 2))) {
+        int64_t d = 1 + (int64_t)ct_random_below(g, (uint64_t)n);
+
+        d = shape.rank == 4 ? n : d;
+        while (n % d)
+            d--;
+        shape.dim[shape.rank++] = d;
+        n /= d;
+    }
+    return shape;
+}
+
+/* Where element number i of t lies, by its strides; strides NULL: row-major ones. */
+static int64_t place_of(const ct_shape *shape, const int64_t *stride, int64_t i)
+{
+    int64_t at = 0;
+    int k;
+
+    for (k = shape->rank - 1; k >= 0; k--) {
+        at += i % shape->dim[k] * stride[k];
+        i /= shape->dim[k];
+    }
+    return at;
+}
+
+/* Whether strides exist for shape that give x's elements in order: those of a step along each axis,
+ * then, must do. */
+static bool can_be_view(const ct_tensor *x, const ct_shape *shape)
+{
+    int64_t stride[CT_MAX_RANK], step = 1, i;
+    int k;
+
+    for (k = shape->rank - 1; k >= 0; k--) {
+        stride[k] = shape->dim[k] > 1 ? place_of(&x->shape, x->stride, step) : 0;
+        step *= shape->dim[k];
+    }
+    for (i = 0; i < x->numel; i++)
+        if (place_of(shape, stride, i) != place_of(&x->shape, x->stride, i))
+            return false;
+    return true;
+}
+
+START_TEST(a_reshape_is_a_view_where_it_can_be)
+{
+    ct_generator g = ct_generator_seed(8);
+    int rounds = harness_count(2000, 50000), views = 0, copies = 0, round;
+
+    for (round = 0; round < rounds; round++) {
+        ct_scope s = ct_scope_begin();
+        ct_tensor *x = strange_view(&g), *y = ct_reshape(x, random_factors(ct_numel(x), &g));
+        bool view = y && y->storage == x->storage;
+        double *a, *b;
+
+        ck_assert_msg(y && view == can_be_view(x, &y->shape), "round %d: %s is %s: %s", round,
+                      cti_describe(x).s, view ? "a view" : "copied", ct_error_message());
+        views += view;
+        copies += !view;
+        a = values_of(ct_contiguous(x));
+        b = values_of(ct_contiguous(y));
+        ck_assert_mem_eq(a, b, (size_t)ct_numel(x) * sizeof *a);
+        free(a);
+        free(b);
+        ck_assert(ct_scope_end(s) == CT_OK);
+    }
+    ck_assert(views > rounds / 5 && copies > rounds / 5);
 }
 END_TEST
 
@@ -1199,6 +1305,7 @@ int main(void)
     tcase_add_test(tc, gradcheck_sees_a_nan_among_right_derivatives);
     tcase_add_test(tc, arrangements_take_any_dtype);
     tcase_add_test(tc, a_repeat_is_no_view);
+    tcase_add_test(tc, a_reshape_is_a_view_where_it_can_be);
     tcase_add_test(tc, parts_of_a_split_are_views);
     tcase_add_test(tc, dropout_drops_and_scales);
     tcase_add_test(tc, dropout_of_f32_takes_the_same_places);

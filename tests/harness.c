@@ -138,7 +138,10 @@ ct_status __wrap_ct_scope_end(ct_scope s)
     return __real_ct_scope_end(s);
 }
 
-/* A thread unlocks, and waits with, what it has locked. (glibc notes the owner of any mutex.) */
+/* A thread unlocks, and waits with, what it has locked (glibc notes the owner of any mutex), and
+ * joins what has begun. */
+int __real_pthread_join(pthread_t thread, void **result);
+int __wrap_pthread_join(pthread_t thread, void **result);
 int __real_pthread_mutex_unlock(pthread_mutex_t *m);
 int __wrap_pthread_mutex_unlock(pthread_mutex_t *m);
 int __real_pthread_cond_wait(pthread_cond_t *c, pthread_mutex_t *m);
@@ -160,6 +163,16 @@ int __wrap_pthread_mutex_unlock(pthread_mutex_t *m)
 {
     expect_mine(m);
     return __real_pthread_mutex_unlock(m);
+}
+
+int __wrap_pthread_join(pthread_t thread, void **result)
+{
+    int error = __real_pthread_join(thread, result);
+
+    if (!error)
+        return 0;
+    fprintf(stderr, "a thread is joined that is none: %s\n", strerror(error));
+    abort();
 }
 
 int __wrap_pthread_cond_wait(pthread_cond_t *c, pthread_mutex_t *m)

@@ -3,13 +3,14 @@
 
     mutants.py [--seed N] [--count N] [--jobs N] [--only FILE:LINE] [--list] SOURCE WORK [FOLDER...]
 
-Draws count mutants from the lines of the C sources below each FOLDER (tensor, autograd and nn by
-default), changes one line of a copy of the tree, rebuilds that file and runs the folder's quick
-suite until a program fails: built as usual and, if all pass, built with the sanitizers and with
-checks of handles. A mutant is killed when one does, survives when none does, and is not
-counted when it does not build, when the machine's code is the same (as in an #else that is left
-out) or when mutants.txt, beside this script, explains why no test can tell it from the original. (A reason there that begins with "Untested:" explains a survivor, which
-counts.) WORK holds the copies and their builds; a second run finds them there.
+Draws mutants from the lines of the C sources below each FOLDER (tensor, autograd and nn by default)
+until COUNT of them count. Each changes one line of a copy of the tree, rebuilds that file and runs
+the folder's quick suite until a program fails: built as usual and, if all pass, built with the
+sanitizers and with checks of handles. A mutant is killed when a program fails, survives when none
+does. It does not count when it does not build, when the machine's code is the same (as in an #else
+that is left out) or when mutants.txt, beside this script, explains why no test can tell it from the
+original. (A reason there that begins with "Untested:" explains a survivor, which counts.) WORK
+holds the copies and their builds; a second run finds them there.
 
 A draw takes a line first, each with equal chance, then one of the changes that the line allows:
     sign        + for -, += for -=, a sign dropped, * for /
@@ -316,12 +317,12 @@ class Tree:
         lines[m.number - 1] = m.after
         self.write(path, "\n".join(lines))
         try:
-            m.outcome = "SURVIVED"
             for build in self.builds:
                 self.use(build)
                 self.try_build(m, self.chosen(programs))
-                if m.outcome != "SURVIVED":
+                if m.outcome:
                     return
+            m.outcome = "SURVIVED"
         finally:
             self.write(path, original)
 
@@ -372,31 +373,38 @@ def explained(here):
     return reasons
 
 
+def counts(m, reasons):
+    """Killed, or a survivor that is not explained as equivalent."""
+    if m.outcome == "SURVIVED":
+        return reasons.get(m.key(), "Untested:").startswith("Untested:")
+    return m.outcome == "killed"
+
+
 def report(mutants, reasons, allow):
-    counted = [m for m in mutants if m.outcome in ("killed", "SURVIVED")]
-    survived = [m for m in counted if m.outcome == "SURVIVED"]
-    same = [m for m in survived if not reasons.get(m.key(), "Untested:").startswith("Untested:")]
-    left = [m for m in survived if m not in same]
+    counted = [m for m in mutants if counts(m, reasons)]
+    left = [m for m in counted if m.outcome == "SURVIVED"]
+    same = [m for m in mutants if m.outcome == "SURVIVED" and m not in left]
     same_code = sum(m.outcome == "same code" for m in mutants)
-    total = len(counted) - len(same)
+    no_build = sum(m.outcome == "no build" for m in mutants)
+    total = len(counted)
     for m in same:
         print(f"equivalent: {m.path}:{m.number}: {reasons[m.key()]}")
     for m in left:
         print(f"survived: {m.path}:{m.number} ({m.kind})\n{m.key()}\n  {reasons.get(m.key(), '')}")
     for kind in sorted({m.kind for m in counted}):
-        of_kind = [m for m in counted if m.kind == kind and m not in same]
+        of_kind = [m for m in counted if m.kind == kind]
         print(f"    {kind:12} {sum(m.outcome == 'killed' for m in of_kind)} of {len(of_kind)}")
     print(f"{total - len(left)} of {total} mutants killed"
           f" ({100 * (total - len(left)) / max(1, total):.1f}%);"
           f" {len(same)} equivalent, {same_code} of the same code,"
-          f" {len(mutants) - len(counted) - same_code} did not build")
+          f" {no_build} did not build")
     return 1 if len(left) > allow * total else 0
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--allow", type=float, default=0.05)
     parser.add_argument("--only", action="append",
@@ -421,13 +429,14 @@ def main():
                                for path, number, changes in sites_of(source, folders)
                                for c in changes) if m.key() in keys]
     else:
-        mutants = draw(source, folders, args.seed, args.count)
+        mutants = draw(source, folders, args.seed, 2 * args.count)  # not all of them count
     if args.list:
-        for m in mutants:
+        for m in mutants if args.only or args.again else mutants[:args.count]:
             print(f"{m.path}:{m.number} ({m.kind})\n    {m.before.strip()}\n    {m.after.strip()}")
         return 0
 
     begun = time.monotonic()
+    reasons = explained(os.path.dirname(os.path.abspath(__file__)))
     suites = {f: ["tests/" + p for p in SUITES[f]] for f in folders}
     everything = sorted({p for suite in suites.values() for p in suite})
     trees = queue.Queue()
@@ -437,8 +446,13 @@ def main():
     for tree in list(trees.queue):
         tree.prepare(everything)
 
+    drawn = not (args.only or args.again)
+
     def attempt(m):
         tree = trees.get()
+        if drawn and sum(counts(other, reasons) for other in mutants) >= args.count:
+            trees.put(tree)
+            return
         try:
             tree.attempt(m, suites[m.folder()])
         finally:
@@ -447,7 +461,7 @@ def main():
 
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(attempt, mutants))
-    status = report(mutants, explained(os.path.dirname(os.path.abspath(__file__))), args.allow)
+    status = report([m for m in mutants if m.outcome], reasons, args.allow)
     print(f"{(time.monotonic() - begun) / 60:.0f} minutes, seed {args.seed}, {args.jobs} jobs")
     return status
 

@@ -79,6 +79,8 @@ def drop_statement(line):
     m = re.match(r"^\s+((?:[\w>.\[\]-]+\s*)(?:\(.*\)|[-+*/|&]?=\s*[^=].*|\+\+|--));$", line)
     if not m or line.count("(") != line.count(")") or re.match(r"\s*return\b", line):
         return []
+    if re.match(r"\s+(?:const )?\w+ \*?\(\*\w+\)\(", line):
+        return []       # a pointer to a function is declared
     if re.match(r"\s*[\w>.\[\]-]+\s*=", line) and "+=" not in line:
         return []       # a plain assignment: most leave a variable without a value
     return [("accumulate", m.start(1), m.end(1), "(void)0")]

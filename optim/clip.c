@@ -76,14 +76,15 @@ static bool may_clip(const char *function, const ct_params *set, const char *nam
 }
 
 /* The device's clipping: the norm is measured and used there. An asynchronous one tells later of a
- * norm that is not finite; else the parameter to blame is returned. norm, unless NULL, is written
- * there. */
+ * norm that is not finite, by a fault of this kind; else the parameter to blame is returned. norm,
+ * unless NULL, is written there. */
 static const ct_param *clip_norm(const char *me, const ct_params *set, const cti_table *t,
-                                 double max_norm, ct_tensor *norm)
+                                 double max_norm, ct_tensor *norm, cti_fault_kind kind,
+                                 int64_t step)
 {
     const ct_param *bad = NULL;
     ct_device device = ct_params_device(set);
-    cti_fault fault = cti_fault_at(device, CTI_FAULT_NORM, me, 0);
+    cti_fault fault = cti_fault_at(device, kind, me, step);
 
     if (ct_ok() && cti_backend_of(device)->clip_norm(
                        t->segment, t->count, max_norm,
@@ -96,14 +97,14 @@ static const ct_param *clip_norm(const char *me, const ct_params *set, const cti
 }
 
 const ct_param *cti_clip_grad_norm(const char *function, ct_params *set, double max_norm,
-                                   ct_tensor *norm)
+                                   ct_tensor *norm, int64_t step)
 {
     const ct_param *bad;
     cti_table t;
 
     if (!may_clip(function, set, "max_norm", max_norm) || !cti_table_make(function, set, &t))
         return NULL;
-    bad = clip_norm(function, set, &t, max_norm, norm);
+    bad = clip_norm(function, set, &t, max_norm, norm, CTI_FAULT_NORM, step);
     cti_table_free(&t);
     return bad;
 }
@@ -114,11 +115,33 @@ ct_status ct_clip_grad_norm(ct_params *set, double max_norm, double *norm)
     ct_scope s = cti_scope_push();
     ct_tensor *there = norm && set ? cti_new(me, CT_SCALAR, CT_F64, ct_params_device(set)) : NULL;
 
-    check_finite(me, cti_clip_grad_norm(me, set, max_norm, there));
+    check_finite(me, cti_clip_grad_norm(me, set, max_norm, there, 0));
     if (norm)
         *norm = there && ct_ok() ? ct_item(there) : NAN;
     cti_scope_pop(s);
     return ct_error();
+}
+
+/* On an asynchronous device: a fault where an element is not finite. The norm is that of 0 times
+ * each gradient: 0, or NaN; of the gradients themselves it might overflow. */
+static void fault_not_finite(const char *me, const ct_params *set, cti_table *t)
+{
+    const double nothing[2] = { 0, 0 };
+    ct_scope s = cti_scope_push();
+    int i;
+
+    for (i = 0; i < t->count && ct_ok(); i++) {
+        const ct_tensor *g = cti_table_grad(set, t, i);
+        ct_tensor *zeros = cti_new(me, g->shape, g->dtype, g->device);
+
+        if (!zeros)
+            break; /* that error stands */
+        cti_elementwise(CTI_EW_affine, zeros, 1, &g, nothing);
+        t->segment[i].grad = cti_ptr(zeros);
+    }
+    if (ct_ok())
+        clip_norm(me, set, t, INFINITY, NULL, CTI_FAULT_VALUE, 0);
+    cti_scope_pop(s);
 }
 
 ct_status ct_clip_grad_value(ct_params *set, double clip_value)
@@ -129,7 +152,7 @@ ct_status ct_clip_grad_value(ct_params *set, double clip_value)
     if (!may_clip(me, set, "clip_value", clip_value) || !cti_table_make(me, set, &t))
         return ct_error();
     if (cti_backend_of(ct_params_device(set))->async)
-        clip_norm(me, set, &t, INFINITY, NULL); /* which faults a gradient that is not finite */
+        fault_not_finite(me, set, &t);
     else
         check_finite(me, first_not_finite(set, &t));
     if (ct_ok())

@@ -28,9 +28,10 @@ ct_tensor *cti_table_grad(const ct_params *set, const cti_table *t, int i);
 
 /* ct_clip_grad_norm, which leaves it to the caller to raise for a gradient that is not finite:
  * returns its parameter. NULL with an error for what else may be wrong. norm, f64 of one element on
- * the set's device, or NULL, is written there: nothing waits for it. */
+ * the set's device, or NULL, is written there: nothing waits for it. step, or 0: what an
+ * asynchronous device's message says later. */
 const ct_param *cti_clip_grad_norm(const char *function, ct_params *set, double max_norm,
-                                   ct_tensor *norm);
+                                   ct_tensor *norm, int64_t step);
 
 /* ---- optimisers ---- */
 

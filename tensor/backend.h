@@ -365,7 +365,8 @@ typedef enum cti_fault_kind {
     CTI_FAULT_INDEX,   /* an index that is not in 0..limit-1 */
     CTI_FAULT_TARGET,  /* a class, the same */
     CTI_FAULT_WEIGHTS, /* a row of weights of which limit must be positive */
-    CTI_FAULT_NORM     /* a norm that is not finite */
+    CTI_FAULT_NORM,    /* a norm that is not finite; limit is the number of the step, or 0 */
+    CTI_FAULT_VALUE    /* a gradient that is not finite */
 } cti_fault_kind;
 
 /* For a call of a kernel of device. Its ticket keeps what a message needs: the public function, the

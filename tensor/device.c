@@ -301,7 +301,14 @@ static void raise_fault(const char *function, const cti_fault *f, const ticket *
                  "or fewer than %lld are positive", at, limit);
         break;
     case CTI_FAULT_NORM:
-        ct_raise(CT_ERR_NUMERIC, function, "the gradients' norm is not finite");
+        if (limit)
+            ct_raise(CT_ERR_NUMERIC, function, "the gradients' norm is not finite in step %lld",
+                     limit);
+        else
+            ct_raise(CT_ERR_NUMERIC, function, "the gradients' norm is not finite");
+        break;
+    case CTI_FAULT_VALUE:
+        ct_raise(CT_ERR_NUMERIC, function, "a gradient is not finite");
         break;
     }
 }

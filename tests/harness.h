@@ -51,6 +51,9 @@ int harness_rounds(int emulated, int usual);
 /* The standing error's message, with "cpu" for the name of the tests' device. */
 const char *harness_message(void);
 
+/* True if the tests' device works later: what it finds is told by what waits for it. */
+bool harness_later(void);
+
 /* How many random cases: thin in make check, whole in make check-full. */
 int harness_count(int thin, int whole);
 
@@ -70,8 +73,14 @@ void expect_values(const char *what, ct_tensor *t, const double *want, size_t co
 /* The elements of any tensor as doubles, row-major; yours to free(). */
 double *values_of(ct_tensor *t);
 
+/* Writes element at, row-major, of a contiguous tensor on any device; recording may be on. */
+void put_value(ct_tensor *t, int64_t at, double value);
+
+/* True if both have the same number of bytes, and the same ones. */
+bool same_bytes(ct_tensor *a, ct_tensor *b);
+
 /* Fails unless an error of this status stands whose message is text, word for word but for a
- * "FILE:LINE: " in front, and for "cpu" where the tests' device is another; then clears it. */
+ * "FILE:LINE: " in front, and for the tests' device where text has "cpu"; then clears it. */
 void expect_error(ct_status status, const char *text);
 
 /* Fails unless the call whose result is given was refused with this error: at once (NULL), or, of

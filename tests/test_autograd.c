@@ -95,11 +95,12 @@ static void end(const checked *c, ct_scope s)
 static double *moved(const checked *c, ct_tensor *leaf, int64_t at, double delta)
 {
     ct_scope s = ct_scope_begin_no_grad();
-    double *x = ct_mutable_data(leaf), was = x[at], *y;
+    double *x = values_of(leaf), *y;
 
-    x[at] = was + delta;
+    put_value(leaf, at, x[at] + delta);
     y = values_of(call(c));
-    x[at] = was;
+    put_value(leaf, at, x[at]);
+    free(x);
     ck_assert(ct_scope_end(s) == CT_OK);
     return y;
 }

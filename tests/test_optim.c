@@ -518,15 +518,25 @@ START_TEST(clip_value)
         expect_close("great", grad_item(set, 1, 0), 0.5, 0);
         give_constant(set, 1, 1e300);
         ct_clip_grad_norm(set, 1, NULL);
-        expect_error(CT_ERR_NUMERIC, "ct_clip_grad_norm: the gradients' norm overflows");
+        ct_device_synchronize(DEVICE);
+        expect_error(CT_ERR_NUMERIC, harness_later()
+                                         ? "ct_clip_grad_norm: the gradients' norm is not finite"
+                                         : "ct_clip_grad_norm: the gradients' norm overflows");
     }
     ct_params_free(set);
 }
 END_TEST
 
-/* The first parameter whose gradient is not finite is named; nothing moves, then or in the step. */
+/* The first parameter whose gradient is not finite is named, but not by a device that works later;
+ * nothing moves, then or in the step. */
 START_TEST(not_finite)
 {
+    static const char *const messages[2][2] = {
+        { "ct_clip_grad_norm: the gradient of a.bias is not finite",
+          "ct_clip_grad_value: the gradient of a.bias is not finite" },
+        { "ct_clip_grad_norm: the gradients' norm is not finite",
+          "ct_clip_grad_value: a gradient is not finite" },
+    };
     const double bad[3] = { NAN, INFINITY, -INFINITY };
     ct_dtype dtype = _i % 2 ? CT_F64 : CT_F32;
     ct_params *set = new_set(dtype), *still = new_set(dtype);
@@ -543,13 +553,13 @@ START_TEST(not_finite)
             ct_clip_grad_norm(set, 1, &norm);
         else
             ct_clip_grad_value(set, 1);
-        ck_assert(ct_optimizer_step(o) == CT_ERR_NUMERIC);
-        expect_error(CT_ERR_NUMERIC,
-                     round == 0 ? "ct_clip_grad_norm: the gradient of a.bias is not finite"
-                                : "ct_clip_grad_value: the gradient of a.bias is not finite");
+        if (ct_optimizer_step(o) == CT_OK)
+            ck_assert(harness_later() && round && ct_device_synchronize(DEVICE) == CT_ERR_NUMERIC);
+        expect_error(CT_ERR_NUMERIC, messages[harness_later()][round]);
         ck_assert(isnan(norm));
         expect_same("not finite", set, still);
-        expect_close("unclipped", grad_item(set, 0, 3), 2, 0);
+        if (!harness_later()) /* else they may be in the range already */
+            expect_close("unclipped", grad_item(set, 0, 3), 2, 0);
     }
     ct_optimizer_free(o);
     ct_params_free(set);
@@ -1070,27 +1080,29 @@ static void restore_memory(void)
     cti_memory_calls = real_memory;
 }
 
-START_TEST(no_allocation)
+static void clipped_steps(ct_params *set, ct_optimizer *o, int t, int end)
 {
-    const char *line = resumed[_i];
-    ct_params *set = new_set(CT_F32);
-    ct_optimizer *o = optimizer_of(set, line);
-    uint64_t before;
-    int t;
+    int k;
 
-    for (t = 20; t < 22; t++)
-        one_step(set, o, line, t);
-    before = ct_memory().system_allocations;
-    count_memory(0, false);
-    for (; t < 30; t++) {
-        int k;
-
+    for (; t < end; t++) {
         for (k = 0; k < 3; k++)
             give(set, k, t);
         ct_clip_grad_norm(set, 0.1, NULL);
         ct_clip_grad_value(set, 0.01);
         ct_optimizer_step(o);
     }
+}
+
+START_TEST(no_allocation)
+{
+    ct_params *set = new_set(CT_F32);
+    ct_optimizer *o = optimizer_of(set, resumed[_i]);
+    uint64_t before;
+
+    clipped_steps(set, o, 20, 22);
+    before = ct_memory().system_allocations;
+    count_memory(0, false);
+    clipped_steps(set, o, 22, 30);
     restore_memory();
 #ifndef CT_DEBUG_HANDLES /* which hold handles back */
     ck_assert_int_eq(calls, 0);

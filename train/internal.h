@@ -13,11 +13,11 @@ typedef struct cti_tally {
     double nats, exps, tokens, norms, clipped, batches;
 } cti_tally;
 
-/* Steps whose loss and norm an asynchronous device has not been asked for yet. */
+/* Steps whose loss, and norm in training, an asynchronous device has not been asked for yet. */
 #define CTI_LATER 50
 
 typedef struct cti_later {
-    ct_tensor *loss[CTI_LATER], *norm[CTI_LATER]; /* owned */
+    ct_tensor *loss[CTI_LATER], *norm[CTI_LATER]; /* owned; no norms in validation */
     double tokens[CTI_LATER];
     int count;
 } cti_later;
@@ -49,12 +49,13 @@ typedef struct cti_run {
 /* ---- losses read later (later.c) ---- */
 
 /* Whether the run's device works on while its losses wait, and nobody asks for each. */
-bool cti_later_wanted(const cti_run *run);
+bool cti_later_wanted(const cti_run *run, bool training);
 
-/* Keeps a step's; nothing while an error stands. */
+/* Keeps a step's, norm or NULL with it; nothing while an error stands. */
 void cti_later_add(cti_later *l, ct_tensor *loss, ct_tensor *norm, double tokens);
 
-/* Waits for them: how many there are, 0 with an error; none is left. */
+/* Waits for them: how many there are, 0 with an error; none is left, but their tokens are. norms:
+ * NULL if they have none. */
 int cti_later_read(cti_later *l, double *losses, double *norms);
 void cti_later_drop(cti_later *l);
 
@@ -71,9 +72,11 @@ void cti_checkpoint_end(cti_run *run);
 
 /* ---- values that are not finite (nonfinite.c) ---- */
 
-/* Raise CT_ERR_NUMERIC for the step at hand, whose scope is the innermost: for its loss, and for
- * the gradient of p that loss has. when is "epoch 2, batch 3 (step 8)". */
-void cti_raise_loss(const ct_params *params, bool training, double loss, const char *when);
+/* Raise CT_ERR_NUMERIC: for a loss, of the step at hand (whose scope is the innermost) or of one
+ * that is over, and for the gradient of p that the loss at hand has. when is "epoch 2, batch 3
+ * (step 8)". */
+void cti_raise_loss(const ct_params *params, bool training, bool at_hand, double loss,
+                    const char *when);
 void cti_raise_gradient(ct_tensor *loss, const ct_param *p, const char *when);
 
 /* ---- stopping (signals.c) ---- */

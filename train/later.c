@@ -9,11 +9,11 @@
 
 #include <math.h>
 
-bool cti_later_wanted(const cti_run *r)
+bool cti_later_wanted(const cti_run *r, bool training)
 {
     int i;
 
-    for (i = 0; i < r->trainer->callback_count; i++)
+    for (i = 0; training && i < r->trainer->callback_count; i++)
         if (r->trainer->callbacks[i].step)
             return false; /* which is told of each loss */
     return cti_backend_of(ct_params_device(r->model->params))->async != NULL;
@@ -21,9 +21,10 @@ bool cti_later_wanted(const cti_run *r)
 
 void cti_later_add(cti_later *l, ct_tensor *loss, ct_tensor *norm, double tokens)
 {
-    ct_tensor *kept = ct_ok() ? ct_keep(loss) : NULL, *kept_norm = kept ? ct_keep(norm) : NULL;
+    ct_tensor *kept = ct_ok() ? ct_keep(loss) : NULL;
+    ct_tensor *kept_norm = kept && norm ? ct_keep(norm) : NULL;
 
-    if (!kept_norm) {
+    if (!kept || (norm && !kept_norm)) {
         ct_free(kept);
         return;
     }
@@ -52,7 +53,7 @@ int cti_later_read(cti_later *l, double *losses, double *norms)
     int count = l->count;
 
     if (!count || !ct_ok() || !read_all(l->loss, count, losses) ||
-        !read_all(l->norm, count, norms))
+        (norms && !read_all(l->norm, count, norms)))
         count = 0;
     cti_later_drop(l);
     return count;

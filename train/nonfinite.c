@@ -66,14 +66,15 @@ static origin forward_origin(void)
     return o;
 }
 
-void cti_raise_loss(const ct_params *params, bool training, double loss, const char *when)
+void cti_raise_loss(const ct_params *params, bool training, bool at_hand, double loss,
+                    const char *when)
 {
     const ct_param *p = bad_parameter(params);
     origin o = { "" };
 
     if (p)
         snprintf(o.s, sizeof o.s, "; %.200s is not finite", ct_param_name(p));
-    else
+    else if (at_hand)
         o = forward_origin();
     ct_raise(CT_ERR_NUMERIC, "ct_fit", "the %s loss is %g in %s%s",
              training ? "training" : "validation", isnan(loss) ? NAN : loss, when, o.s);

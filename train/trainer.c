@@ -39,14 +39,15 @@ typedef struct moment {
     char s[100];
 } moment;
 
-static moment now_at(const cti_run *r, const cti_tally *t, bool training)
+/* Of a batch of the epoch at work; step: 0 in validation. */
+static moment at(const cti_run *r, double batch, int64_t step)
 {
     moment m;
     int n = snprintf(m.s, sizeof m.s, "epoch %lld, batch %.0f", (long long)r->result.epochs + 1,
-                     t->batches + 1);
+                     batch);
 
-    if (training)
-        snprintf(m.s + n, sizeof m.s - (size_t)n, " (step %lld)", (long long)r->result.steps + 1);
+    if (step)
+        snprintf(m.s + n, sizeof m.s - (size_t)n, " (step %lld)", (long long)step);
     return m;
 }
 
@@ -86,7 +87,7 @@ static ct_tensor *update(cti_run *r, ct_tensor *loss, const char *when)
     const ct_param *bad;
 
     ct_backward(loss);
-    bad = cti_clip_grad_norm(me, r->model->params, bound, norm);
+    bad = cti_clip_grad_norm(me, r->model->params, bound, norm, r->result.steps + 1);
     if (bad)
         cti_raise_gradient(loss, bad, when);
     if (ct_ok())
@@ -110,15 +111,15 @@ static ct_tensor *loss_of(cti_run *r, ct_model_step step, const ct_batch *batch,
     *value = ct_item(loss);
     if (ct_ok() && !isfinite(*value))
         cti_raise_loss(r->model->params, step == r->model->training_step && ct_grad_enabled(),
-                       *value, when);
+                       true, *value, when);
     return loss;
 }
 
 static void training_step(cti_run *r, ct_batch *batch, double *value, double *norm)
 {
-    moment when = now_at(r, &r->tally, true);
+    moment when = at(r, r->tally.batches + r->later.count + 1, r->result.steps + 1);
     ct_state *next = NULL, **wanted = ct_loader_continues(r->train) ? &next : NULL;
-    bool later = cti_later_wanted(r);
+    bool later = cti_later_wanted(r, true);
     ct_tensor *loss, *there;
 
     move(r, batch);
@@ -142,23 +143,36 @@ static void training_step(cti_run *r, ct_batch *batch, double *value, double *no
     r->saved = false;
 }
 
+/* Counts the loss of a step that is over; one that is not finite is an error. */
+static void count_later(const cti_run *r, cti_tally *t, int64_t step, double loss, double tokens)
+{
+    moment when = at(r, t->batches + 1, step);
+
+    if (isfinite(loss))
+        count(t, loss, tokens);
+    else
+        cti_raise_loss(r->model->params, step > 0, false, loss, when.s);
+}
+
 /* Waits for the losses that were not asked for yet, and counts them. */
 static void catch_up(cti_run *r)
 {
-    double losses[CTI_LATER], norms[CTI_LATER], tokens[CTI_LATER];
-    int count_of = r->later.count, i;
+    double losses[CTI_LATER], norms[CTI_LATER];
+    int n = cti_later_read(&r->later, losses, norms), i;
 
-    for (i = 0; i < count_of; i++)
-        tokens[i] = r->later.tokens[i];
-    count_of = cti_later_read(&r->later, losses, norms);
-    for (i = 0; i < count_of && ct_ok(); i++) {
-        moment when = now_at(r, &r->tally, false);
-
-        if (!isfinite(losses[i]))
-            cti_raise_loss(r->model->params, false, losses[i], when.s);
-        count(&r->tally, losses[i], tokens[i]);
+    for (i = 0; i < n && ct_ok(); i++) {
+        count_later(r, &r->tally, r->result.steps - n + 1 + i, losses[i], r->later.tokens[i]);
         count_norm(r, norms[i]);
     }
+}
+
+static void catch_up_validation(const cti_run *r, cti_later *l, cti_tally *t)
+{
+    double losses[CTI_LATER];
+    int n = cti_later_read(l, losses, NULL), i;
+
+    for (i = 0; i < n && ct_ok(); i++)
+        count_later(r, t, 0, losses[i], l->tokens[i]);
 }
 
 /* ---- an epoch ---- */
@@ -255,53 +269,72 @@ static void run_training(cti_run *r)
         ;
 }
 
-/* One more step of validation; false at its end, at a stop and after an error. */
-static bool next_validation_step(cti_run *r, cti_tally *t, ct_state **state)
+/* A pass over val that is under way. */
+typedef struct validation {
+    cti_tally tally;
+    cti_later later;
+    ct_state *state;
+} validation;
+
+static void validation_step(cti_run *r, validation *v, ct_batch *batch)
 {
     ct_model_step step = r->model->validation_step ? r->model->validation_step
                                                    : r->model->training_step;
-    ct_scope scope = ct_scope_begin_no_grad();
+    moment when = at(r, v->tally.batches + v->later.count + 1, 0);
     ct_state *next = NULL, **wanted = ct_loader_continues(r->val) ? &next : NULL;
+    bool later = cti_later_wanted(r, false);
+    ct_tensor *loss;
+    double value = NAN;
+
+    move(r, batch);
+    loss = loss_of(r, step, batch, v->state, wanted, when.s, later ? NULL : &value);
+    carry(&v->state, next, batch->continues);
+    if (later)
+        cti_later_add(&v->later, loss, NULL, (double)batch->tokens);
+    else
+        count(&v->tally, value, (double)batch->tokens);
+}
+
+/* One more step of validation; false at its end, at a stop and after an error. */
+static bool next_validation_step(cti_run *r, validation *v)
+{
+    ct_scope scope = ct_scope_begin_no_grad();
     ct_batch batch;
-    bool more = ct_loader_next(r->val, &batch);
+    bool more = ct_loader_next(r->val, &batch), good;
 
-    if (more) {
-        moment when = now_at(r, t, false);
-        double loss;
-
-        move(r, &batch);
-        loss_of(r, step, &batch, *state, wanted, when.s, &loss);
-        carry(state, next, batch.continues);
-        count(t, loss, (double)batch.tokens);
-    }
+    if (more)
+        validation_step(r, v, &batch);
     r->stopped = r->stopped || cti_stop_asked();
-    return ct_scope_end(scope) == CT_OK && more && !r->stopped;
+    good = ct_scope_end(scope) == CT_OK && !r->stopped;
+    if (good && (!more || v->later.count == CTI_LATER))
+        catch_up_validation(r, &v->later, &v->tally);
+    return good && more && ct_ok();
 }
 
 /* A pass over val. One that is stopped leaves no trace: it is to be made again. */
 static void run_validation(cti_run *r)
 {
     ct_generator *g = ct_params_generator(r->model->params), before = *g;
-    cti_tally t = { 0 };
-    ct_state *state = NULL;
+    validation v = { .state = NULL };
 
     if (!r->val)
         return;
     ct_params_train(r->model->params, false);
     if (ct_loader_begin(r->val) == CT_OK)
-        while (next_validation_step(r, &t, &state))
+        while (next_validation_step(r, &v))
             ;
     ct_params_train(r->model->params, true);
-    ct_state_free(state);
+    ct_state_free(v.state);
+    cti_later_drop(&v.later);
     if (r->stopped || !ct_ok()) {
         *g = before;
         ct_loader_seek(r->val, r->val_cursor);
         return;
     }
     r->val_cursor = ct_loader_tell(r->val);
-    r->result.validation_loss = t.nats / t.tokens;
+    r->result.validation_loss = v.tally.nats / v.tally.tokens;
     r->result.validation_bits = r->result.validation_loss / log(2);
-    r->result.validation_perplexity = perplexity(&t, r->trainer->perplexity);
+    r->result.validation_perplexity = perplexity(&v.tally, r->trainer->perplexity);
 }
 
 /* ---- after an epoch ---- */

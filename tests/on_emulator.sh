@@ -1,0 +1,54 @@
+#!/bin/sh
+# on_emulator.sh - the test programs of the library, on the emulated GPU: what they want of the CPU,
+# and no report of the emulator. Three seeds of its schedule (as late as can be, now and then, at
+# once); with the second one each tensor's memory is its own (no pool), but for programs that are
+# about the pool. The long ones run under one seed in make check, under all in make check-full.
+
+short='test_tensor test_params test_state_dict test_safetensors test_misuse test_series test_ops
+    test_train test_init'
+pooled='test_scope test_nn test_optim test_engine'
+long='test_autograd test_recurrent test_main_job test_convert'
+
+if [ ! -f "$COTANGENT_PLUGIN_DIR/cuda-emu.so" ]; then
+    echo "on_emulator.sh: skipped, there is no cuda-emu (built without CUDA's headers)"
+    exit 77
+fi
+if [ ! -x tests/test_tensor ]; then
+    echo 'on_emulator.sh: skipped, there are no test programs (Check is not installed)'
+    exit 77
+fi
+
+COTANGENT_TEST_DEVICE=cuda-emu
+export COTANGENT_TEST_DEVICE
+log=$(mktemp) || exit 99
+trap 'rm -f "$log"' EXIT
+trap 'exit 99' HUP INT TERM
+status=0
+
+run()    # PROGRAM SEED POOL
+{
+    COTANGENT_EMU_SEED=$2 COTANGENT_POOL=$3 tests/"$1" >"$log" 2>&1 ||
+        { echo "$1, schedule $2:"; tail -n 20 "$log"; status=1; }
+    if grep '^cuda-emu: ' "$log"; then
+        echo "$1, schedule $2: reports"
+        status=1
+    fi
+}
+
+seeds=2
+[ -z "$COTANGENT_TEST_FULL" ] || seeds='1 2 3'
+for program in $short; do
+    run "$program" 1 1
+    run "$program" 2 0
+    run "$program" 3 1
+done
+for program in $pooled; do
+    run "$program" 1 1
+    run "$program" 3 1
+done
+for program in $long; do
+    for seed in $seeds; do
+        run "$program" "$seed" $((seed != 2))
+    done
+done
+exit $status

@@ -1,10 +1,16 @@
 #!/bin/sh
 # checked.sh - every kernel of cuda/ under the emulated GPU's checker, with several seeds: the same
-# results, and no race, access out of bounds or read of what was never written.
+# results, and no race, access out of bounds or read of what was never written. First alone, on sizes
+# around those of warps and blocks; then as the library's ops, modules, optimisers and protocols call
+# them (tests/test_devices, three seeds of its own, no pool); in check-full as all tests do.
 
-programs=${CHECKED_PROGRAMS-"tests/test_cuda_kernels"}
+programs=${CHECKED_PROGRAMS-"tests/test_cuda_kernels tests/test_devices"}
 seeds=1
 test -z "$COTANGENT_TEST_FULL" || seeds='1 2 3 4 5 6'
+rest=
+test -z "$COTANGENT_TEST_FULL" || rest='tests/test_params tests/test_state_dict tests/test_ops
+    tests/test_nn tests/test_init tests/test_series tests/test_train tests/test_optim
+    tests/test_engine tests/test_autograd tests/test_recurrent'
 
 COTANGENT_PLUGIN_DIR=$(pwd)/cuda/checked/.libs
 COTANGENT_TEST_DEVICE=cuda-emu
@@ -19,17 +25,29 @@ trap 'rm -f "$log"' EXIT
 trap 'exit 99' HUP INT TERM
 ran=no
 status=0
+
+run()    # PROGRAM SEED
+{
+    test -x "$1" || return
+    ran=yes
+    COTANGENT_EMU_SEED=$2 "$1" >"$log" 2>&1 ||
+        { echo "$1, seed $2:"; tail -n 20 "$log"; status=1; }
+    if grep '^cuda-emu: ' "$log"; then
+        echo "$1, seed $2: reports"
+        status=1
+    fi
+}
+
 for program in $programs; do
-    test -x "$program" || continue
     for seed in $seeds; do
-        ran=yes
-        COTANGENT_EMU_SEED=$seed "$program" >"$log" 2>&1 ||
-            { echo "$program, seed $seed:"; tail -n 20 "$log"; status=1; }
-        if grep '^cuda-emu: ' "$log"; then
-            echo "$program, seed $seed: reports"
-            status=1
-        fi
+        run "$program" "$seed"
     done
+done
+# What these draw is thinned, as in make check: the checker takes its time.
+COTANGENT_TEST_FULL=
+export COTANGENT_TEST_FULL
+for program in $rest; do
+    run "$program" 2
 done
 test $ran = yes || { echo 'skipped: no test program of kernels'; exit 77; }
 exit $status

@@ -7,7 +7,7 @@
 short='test_tensor test_params test_state_dict test_safetensors test_misuse test_series test_ops
     test_train test_init'
 pooled='test_scope test_nn test_optim test_engine'
-long='test_autograd test_recurrent test_main_job test_convert'
+long='test_autograd test_recurrent test_main_job'
 
 if [ ! -f "$COTANGENT_PLUGIN_DIR/cuda-emu.so" ]; then
     echo "on_emulator.sh: skipped, there is no cuda-emu (built without CUDA's headers)"
@@ -36,7 +36,7 @@ run()    # PROGRAM SEED POOL
 }
 
 seeds=2
-[ -z "$COTANGENT_TEST_FULL" ] || seeds='1 2 3'
+[ -z "$COTANGENT_TEST_FULL" ] || { seeds='1 2 3'; long="$long test_convert"; }
 for program in $short; do
     run "$program" 1 1
     run "$program" 2 0

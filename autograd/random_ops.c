@@ -15,11 +15,11 @@ static uint64_t take_blocks(ct_generator *g, uint64_t words)
     return block;
 }
 
-static bool has_generator(const char *me, const ct_generator *g)
+static bool may_draw(const char *me, const ct_tensor *t, const ct_generator *g)
 {
     if (!g)
         ct_raise(CT_ERR_ARGUMENT, me, "g is NULL");
-    return g != NULL;
+    return g && cti_capture_allows(t->device, me, "draw random numbers");
 }
 
 /* ---- dropout ---- */
@@ -58,7 +58,7 @@ ct_tensor *ct_dropout(ct_tensor *x, double p, ct_generator *g)
 
     if (!cti_usable(me, x) || !cti_want_float(me, "x", x))
         return NULL;
-    if (!has_generator(me, g))
+    if (!may_draw(me, x, g))
         return NULL;
     if (!(p >= 0 && p < 1)) {
         ct_raise(CT_ERR_ARGUMENT, me, "p %g is not in [0, 1)", p);
@@ -100,7 +100,7 @@ ct_tensor *ct_multinomial(ct_tensor *weights, int64_t k, bool replacement, ct_ge
 
     if (!cti_usable(me, weights) || !cti_want_float(me, "weights", weights))
         return NULL;
-    if (!has_generator(me, g))
+    if (!may_draw(me, weights, g))
         return NULL;
     if (k < 1 || weights->shape.rank < 1) {
         ct_raise(k < 1 ? CT_ERR_ARGUMENT : CT_ERR_SHAPE, me, "k %lld for weights %s", (long long)k,

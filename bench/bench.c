@@ -9,7 +9,8 @@
  * (milliseconds of a whole process that makes a layer and runs it), bandwidth (ct_add of 32 MiB
  * over memcpy), linear (the speed of Linear, 1,120 rows, 256 to 256, over that of cblas_sgemm, one
  * thread each), peak (GFLOP/s of fused multiply-adds in registers, one thread). `profile` and
- * `scaling` print tables. An unknown one is exit status 2. */
+ * `scaling` print tables; `gpu [device] [seconds]` a line, of training on a GPU. An unknown one is
+ * exit status 2. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,9 +50,8 @@ void model_free(model *m)
     ct_params_free(m->params);
 }
 
-/* ids (B, T) -> logits (B, T, vocab) */
-static ct_tensor *forward(const model *m, const sizes *s, ct_tensor *ids, const ct_state *state,
-                          ct_state **next)
+ct_tensor *forward(const model *m, const sizes *s, ct_tensor *ids, const ct_state *state,
+                   ct_state **next)
 {
     ct_tensor *x = ct_one_hot(ct_transpose(ids, 0, 1), s->vocab);
     ct_tensor *y = ct_recurrent_forward(m->rnn, x, state, next);
@@ -199,7 +199,7 @@ int main(int argc, char **argv)
                   { "classic-gru", &classic, ct_gru },
                   { "book-rnn", &book, ct_rnn } };
     const char *name = argc > 1 ? argv[1] : "";
-    int threads = argc > 2 ? atoi(argv[2]) : 1;
+    int threads = argc > 2 && strcmp(name, "gpu") != 0 ? atoi(argv[2]) : 1;
     double seconds = argc > 3 ? atof(argv[3]) : 2, figure = -1;
     struct rusage used;
 
@@ -215,6 +215,8 @@ int main(int argc, char **argv)
         printf("%.6g %ld\n", figure, used.ru_maxrss / 1024);
     } else if (strcmp(name, "profile") == 0) {
         profile(seconds);
+    } else if (strcmp(name, "gpu") == 0) {
+        gpu_line(argc > 2 ? argv[2] : "cuda", seconds);
     } else if (strcmp(name, "scaling") == 0) {
         scaling(seconds);
     } else if (strcmp(name, "nothing") == 0) {

@@ -23,6 +23,10 @@ typedef struct model {
 model model_new(const sizes *s, maker make);
 void model_free(model *m);
 
+/* ids (B, T) -> logits (B, T, vocab) */
+ct_tensor *forward(const model *m, const sizes *s, ct_tensor *ids, const ct_state *state,
+                   ct_state **next);
+
 /* batch * steps + 1 ids, to be freed. */
 int32_t *ids_of(const sizes *s);
 
@@ -43,8 +47,9 @@ double start_up(const char *program);   /* milliseconds */
 double bandwidth(double seconds);       /* of ct_add, over that of memcpy, bytes moved alike */
 double linear_share(double seconds);    /* speed of Linear over that of cblas_sgemm; 0: no BLAS */
 
-/* profile.c, scaling.c: print their tables. */
+/* profile.c, scaling.c: print their tables; gpu.c its line. */
 void profile(double seconds);
 void scaling(double seconds);
+void gpu_line(const char *device, double seconds);
 
 #endif

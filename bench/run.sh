@@ -109,6 +109,7 @@ for who in $contestants; do
 done
 
 "$bench" about
+"$bench" gpu cuda "$seconds"
 sort -u "$tmp/versions" | awk '{ printf "%s%s", (NR > 1 ? ", " : ""), $2 } END { if (NR) print "" }'
 awk -v json="$json" -v rounds="$rounds" -v seconds="$seconds" \
     -v versions="$(sort -u "$tmp/versions" | awk '{ print $2 }' | tr '\n' ' ')" \

@@ -13,6 +13,7 @@ struct table {
     int count;
     int64_t chunks;
     int64_t first[MOST]; /* the number of a segment's first chunk */
+    int number[MOST];    /* of the segment among all */
     cti_segment segment[MOST];
 };
 
@@ -47,6 +48,7 @@ static table next_table(ct_dtype dtype, const cti_segment *segments, int count, 
         if (s->n == 0 || s->dtype != dtype)
             continue;
         t.first[t.count] = t.chunks;
+        t.number[t.count] = *at;
         t.segment[t.count++] = *s;
         t.chunks += (s->n + CHUNK - 1) / CHUNK;
     }
@@ -189,6 +191,12 @@ ct_status cu_clip_norm(const cti_segment *segments, int count, double max_norm, 
 
 /* ---- updates: one element of a segment each ---- */
 
+/* cti_rates in the type of the numbers; kernels multiply by 1 / root. */
+template <typename T> struct rates {
+    T lr, weight_decay, shrink, root;
+    bool first;
+};
+
 /* State k of element i. */
 template <typename T> __device__ inline T *state(const cti_segment &s, int k, int64_t i)
 {
@@ -201,18 +209,20 @@ template <typename T> __device__ inline T *value(const cti_segment &s, int64_t i
 }
 
 template <typename T>
-__device__ inline T gradient(const cti_update &u, const cti_segment &s, int64_t i)
+__device__ inline T gradient(const cti_update &u, const cti_segment &s, const rates<T> &r,
+                             int64_t i)
 {
     return static_cast<T>(u.scale) * static_cast<const T *>(s.grad)[i] +
-           static_cast<T>(s.weight_decay) * *value<T>(s, i);
+           r.weight_decay * *value<T>(s, i);
 }
 
 struct sgd {
     template <typename T>
-    static __device__ void step(const cti_update &u, const cti_segment &s, int64_t i)
+    static __device__ void step(const cti_update &u, const cti_segment &s, const rates<T> &r,
+                                int64_t i)
     {
-        T g = gradient<T>(u, s, i), lr = static_cast<T>(s.lr), mu = static_cast<T>(u.momentum);
-        T share = static_cast<T>(s.first ? 1 : 1 - u.dampening), d = g;
+        T g = gradient<T>(u, s, r, i), lr = r.lr, mu = static_cast<T>(u.momentum);
+        T share = static_cast<T>(r.first ? 1 : 1 - u.dampening), d = g;
 
         if (s.state[0]) {
             T *m = state<T>(s, 0, i), next = mu * *m + share * g;
@@ -226,9 +236,10 @@ struct sgd {
 
 struct adam {
     template <typename T>
-    static __device__ void step(const cti_update &u, const cti_segment &s, int64_t i)
+    static __device__ void step(const cti_update &u, const cti_segment &s, const rates<T> &r,
+                                int64_t i)
     {
-        T g = gradient<T>(u, s, i), *m = state<T>(s, 0, i), *v = state<T>(s, 1, i);
+        T g = gradient<T>(u, s, r, i), *m = state<T>(s, 0, i), *v = state<T>(s, 1, i);
         T mean = *m + static_cast<T>(1 - u.beta1) * (g - *m);
         T square = static_cast<T>(u.beta2) * *v + static_cast<T>(1 - u.beta2) * g * g;
         T top = square, *w = value<T>(s, i);
@@ -241,17 +252,18 @@ struct adam {
             top = *most > square ? *most : square;
             *most = top;
         }
-        *w = static_cast<T>(s.shrink) * *w -
-             static_cast<T>(s.lr) *
-                 (mean / (sqrt(top) * static_cast<T>(s.root) + static_cast<T>(u.eps)));
+        *w = r.shrink * *w -
+             r.lr *
+                 (mean / (sqrt(top) * r.root + static_cast<T>(u.eps)));
     }
 };
 
 struct rmsprop {
     template <typename T>
-    static __device__ void step(const cti_update &u, const cti_segment &s, int64_t i)
+    static __device__ void step(const cti_update &u, const cti_segment &s, const rates<T> &r,
+                                int64_t i)
     {
-        T g = gradient<T>(u, s, i), *v = state<T>(s, 0, i), b2 = static_cast<T>(1 - u.beta2);
+        T g = gradient<T>(u, s, r, i), *v = state<T>(s, 0, i), b2 = static_cast<T>(1 - u.beta2);
         T square = static_cast<T>(u.beta2) * *v + b2 * g * g, variance = square, d;
 
         *v = square;
@@ -269,20 +281,37 @@ struct rmsprop {
             d = static_cast<T>(u.momentum) * *b + d;
             *b = d;
         }
-        *value<T>(s, i) -= static_cast<T>(s.lr) * d;
+        *value<T>(s, i) -= r.lr * d;
     }
 };
 
 struct adagrad {
     template <typename T>
-    static __device__ void step(const cti_update &u, const cti_segment &s, int64_t i)
+    static __device__ void step(const cti_update &u, const cti_segment &s, const rates<T> &r,
+                                int64_t i)
     {
-        T g = gradient<T>(u, s, i), *v = state<T>(s, 0, i), square = *v + g * g;
+        T g = gradient<T>(u, s, r, i), *v = state<T>(s, 0, i), square = *v + g * g;
 
         *v = square;
-        *value<T>(s, i) -= static_cast<T>(s.lr) * (g / (sqrt(square) + static_cast<T>(u.eps)));
+        *value<T>(s, i) -= r.lr * (g / (sqrt(square) + static_cast<T>(u.eps)));
     }
 };
+
+/* What segment k says of its rates, or what is on the device. */
+template <typename T>
+__device__ inline rates<T> rates_of(const table &t, int k, const cti_rates *there)
+{
+    const cti_segment &s = t.segment[k];
+
+    if (there) {
+        const cti_rates &r = there[t.number[k]];
+
+        return { static_cast<T>(r.lr), static_cast<T>(r.weight_decay), static_cast<T>(r.shrink),
+                 static_cast<T>(1 / r.root), r.first != 0 };
+    }
+    return { static_cast<T>(s.lr), static_cast<T>(s.weight_decay), static_cast<T>(s.shrink),
+             static_cast<T>(s.root), s.first };
+}
 
 template <typename Rule, typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
@@ -294,9 +323,10 @@ update(cti_update u, table t, const unsigned long long *fault)
         return;
     for (chunk = blockIdx.x; chunk < t.chunks; chunk += gridDim.x) {
         int k = segment_of(t, chunk);
+        const rates<T> r = rates_of<T>(t, k, u.rates);
 
         for (elements_of(t, k, chunk, &i, &end); i < end; i += CU_BLOCK)
-            Rule::template step<T>(u, t.segment[k], i);
+            Rule::template step<T>(u, t.segment[k], r, i);
     }
 }
 

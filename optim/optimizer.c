@@ -263,16 +263,102 @@ static bool prepare(ct_optimizer *o, const cti_table *t)
     return true;
 }
 
-static void apply(ct_optimizer *o, const cti_table *t)
+/* ---- in a captured step (tensor/capture.h) ---- */
+
+/* The step as it was noted. */
+typedef struct noted_step {
+    ct_optimizer *o;
+    int count;
+    struct {
+        int slot;
+        void *value, *state[CTI_STATES];
+    } at[];
+} noted_step;
+
+/* Whether a slot's arrays are where they were. */
+static bool is_as_noted(const noted_step *n, int i, const cti_segment *now)
 {
+    const cti_slot *slot = &n->o->slot[n->at[i].slot];
+    int k;
+
+    for (k = 0; k < CTI_STATES; k++)
+        if (now->state[k] != n->at[i].state[k])
+            return false;
+    return ct_param_is_trained(slot->param) &&
+           cti_ptr(ct_param_value(slot->param)) == n->at[i].value;
+}
+
+static bool renew_rates(void *context, double *numbers)
+{
+    const noted_step *n = context;
+    cti_rates *rates = (cti_rates *)(void *)numbers;
     int i;
 
-    cti_backend_of(ct_params_device(o->set))->update(&o->update, t->segment, t->count);
+    for (i = 0; i < n->count; i++) {
+        const cti_slot *slot = &n->o->slot[n->at[i].slot];
+        cti_segment s = { .n = 0 };
+
+        cti_rule_prepare(n->o, slot, &s);
+        if (!is_as_noted(n, i, &s)) {
+            ct_raise(CT_ERR_ARGUMENT, "ct_captured_run", "%s or its optimiser's state was moved or "
+                     "frozen after the step was captured", ct_param_name(slot->param));
+            return false;
+        }
+        rates[i] = (cti_rates){ s.lr, s.weight_decay, s.shrink, s.root, s.first };
+    }
+    for (i = 0; i < n->count; i++) {
+        n->o->slot[n->at[i].slot].steps++;
+        cti_written(ct_param_value(n->o->slot[n->at[i].slot].param));
+    }
+    return true;
+}
+
+/* The rates on the device, written anew for each repetition; NULL if nothing is noted, or with an
+ * error. */
+static const cti_rates *renewed_rates(ct_optimizer *o, const cti_table *t)
+{
+    size_t bytes = sizeof(noted_step) + (size_t)t->count * sizeof *((noted_step *)0)->at;
+    noted_step *n;
+    const double *there;
+    int i, k;
+
+    if (!cti_thread()->capturing)
+        return NULL;
+    n = cti_calloc(1, bytes);
+    if (!n) {
+        cti_out_of_memory("ct_optimizer_step", bytes);
+        return NULL;
+    }
+    n->o = o;
+    n->count = t->count;
+    for (i = 0; i < t->count; i++) {
+        n->at[i].slot = t->at[i];
+        n->at[i].value = t->segment[i].value;
+        for (k = 0; k < CTI_STATES; k++)
+            n->at[i].state[k] = t->segment[i].state[k];
+    }
+    there = cti_capture_numbers((size_t)t->count * sizeof(cti_rates) / sizeof *there, renew_rates,
+                                n, bytes);
+    cti_release(n);
+    return (const cti_rates *)(const void *)there;
+}
+
+static void apply(ct_optimizer *o, const cti_table *t)
+{
+    bool noted = cti_capture_noting(); /* not run: each repetition counts its step */
+    cti_update update = o->update;
+    int i;
+
+    update.rates = renewed_rates(o, t);
+    if (!ct_ok())
+        return;
+    cti_backend_of(ct_params_device(o->set))->update(&update, t->segment, t->count);
     for (i = 0; i < t->count; i++) {
         cti_slot *slot = &o->slot[t->at[i]];
         ct_tensor *w = ct_param_value(slot->param);
 
-        slot->steps++;
+        if (!noted)
+            slot->steps++;
         cti_written(w);
         ct_clear_grad(w);
     }

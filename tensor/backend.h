@@ -98,6 +98,12 @@ typedef struct cti_segment {
     bool first;          /* its first update: SGD's momentum begins as the gradient */
 } cti_segment;
 
+/* What changes from update to update, for a captured step. */
+typedef struct cti_rates {
+    double lr, weight_decay, shrink, root;
+    double first; /* 0 or 1 */
+} cti_rates;
+
 /* g = scale grad + weight_decay value; then, elementwise,
  * SGD       state 0 momentum_buffer or NULL
  * ADAM      state 0 exp_avg, 1 exp_avg_sq, 2 max_exp_avg_sq or NULL
@@ -118,6 +124,9 @@ typedef struct cti_update {
     double momentum, dampening; /* SGD; RMSprop's momentum */
     double beta1, beta2;        /* Adam; beta2 is RMSprop's alpha */
     double eps;
+    /* one for each segment, on the device: what the segments say of these is not read then. NULL on
+     * a synchronous device. */
+    const cti_rates *rates;
 } cti_update;
 
 /* One recurrent layer in one direction over a whole sequence of T steps, B rows, H hidden units; G
@@ -325,7 +334,7 @@ typedef struct cti_backend {
     void (*update)(const cti_update *u, const cti_segment *segments, int count);
 } cti_backend;
 
-#define CTI_BACKEND_VERSION 2
+#define CTI_BACKEND_VERSION 3
 
 /* ---- plug-ins ---- */
 

@@ -248,16 +248,9 @@ ct_device ct_try_gpu(int i)
  * that half of the ring is used up, so that no fault is ever without its name. */
 #define TICKETS 2048
 
-typedef struct ticket {
-    uint32_t number;
-    cti_fault_kind kind;
-    const char *function, *site;
-    int64_t limit;
-} ticket;
-
 struct cti_tickets {
     uint32_t next;
-    ticket ring[TICKETS];
+    cti_ticket ring[TICKETS];
 };
 
 cti_fault cti_fault_at(ct_device d, cti_fault_kind fault, const char *function, int64_t limit)
@@ -265,23 +258,25 @@ cti_fault cti_fault_at(ct_device d, cti_fault_kind fault, const char *function, 
     const device *found = device_at(d);
     ct_thread *th = cti_thread();
     cti_fault f = { 0, 0 };
-    ticket *t;
 
     if (!found || !found->backend->async)
         return f;
+    if (cti_capture_noting())
+        return cti_capture_fault(&(cti_ticket){ 0, fault, function, th->site, limit });
     if (!th->tickets)
         th->tickets = cti_calloc(1, sizeof *th->tickets);
     if (!th->tickets)
         return f;
-    f.ticket = ++th->tickets->next;
+    th->tickets->next = (th->tickets->next + 1) % CTI_CAPTURED_TICKET;
+    f.ticket = th->tickets->next;
     if (f.ticket % (TICKETS / 2) == 0)
         cti_synchronise(d);
-    t = &th->tickets->ring[f.ticket % TICKETS];
-    *t = (ticket){ f.ticket, fault, function, th->site, limit };
+    th->tickets->ring[f.ticket % TICKETS] =
+        (cti_ticket){ f.ticket, fault, function, th->site, limit };
     return f;
 }
 
-static void raise_fault(const char *function, const cti_fault *f, const ticket *t)
+static void raise_fault(const char *function, const cti_fault *f, const cti_ticket *t)
 {
     long long at = (long long)f->position, limit = t ? (long long)t->limit : 0;
 
@@ -317,9 +312,11 @@ static void raise_fault(const char *function, const cti_fault *f, const ticket *
 static void report(const cti_fault *f)
 {
     ct_thread *th = cti_thread();
-    const ticket *t = th->tickets ? &th->tickets->ring[f->ticket % TICKETS] : NULL;
+    const cti_ticket *t = th->tickets ? &th->tickets->ring[f->ticket % TICKETS] : NULL;
     const char *site = th->site;
 
+    if (f->ticket & CTI_CAPTURED_TICKET)
+        t = cti_captured_ticket(f->ticket);
     if (t && t->number != f->ticket)
         t = NULL;
     if (t)
@@ -332,6 +329,8 @@ bool cti_to_host(ct_device d, void *to, const void *data, size_t bytes)
 {
     cti_fault f = { 0, 0 };
 
+    if (!cti_capture_allows(d, "ct_captured_run", "read a value"))
+        return false;
     if (cti_backend_of(d)->download(to, data, bytes, &f) == CT_OK)
         return true;
     report(&f);
@@ -343,6 +342,8 @@ bool cti_synchronise(ct_device d)
     const cti_backend *be = cti_backend_of(d);
     cti_fault f = { 0, 0 };
 
+    if (!cti_capture_allows(d, "ct_captured_run", "wait"))
+        return false;
     if (!be->async || be->async->synchronise(&f) == CT_OK)
         return true;
     report(&f);

@@ -50,6 +50,12 @@ ct_storage *cti_storage_try(ct_device device, size_t bytes); /* the same without
 void cti_storage_ref(ct_storage *s);
 void cti_storage_unref(ct_storage *s);
 
+/* A pool of one's own on this thread, whose buffers come back to it alone, in place of th->pool for
+ * a while; NULL with an error. It keeps what it has until it is closed. */
+cti_pool *cti_pool_own(void);
+void cti_pool_close(cti_pool *pool);
+size_t cti_pool_live(const cti_pool *pool); /* bytes in use */
+
 /* ---- tensors (tensor.c) ---- */
 
 /* Counted inside the library: the live stack (or the owner) holds one reference, a node that
@@ -193,6 +199,8 @@ typedef struct ct_thread {
 
     ct_tensor *free_tensors;
     struct cti_tickets *tickets; /* of calls that an asynchronous device may find fault with */
+    struct ct_captured *capturing, *captured; /* the step at hand; all of the thread's */
+    uint32_t captured_tickets;
     cti_pool *pool;
     ct_memory_stats memory; /* live_bytes: see the pool */
 } ct_thread;
@@ -216,6 +224,35 @@ void cti_out_of_memory(const char *function, size_t bytes);
 
 /* Makes room for one more entry in an array of the thread's; false with CT_ERR_MEMORY. */
 bool cti_grow(void **array, size_t *room, size_t count, size_t entry);
+
+/* ---- captured steps (capture.c) ---- */
+
+/* False with an error where a captured step is at hand on device, which cannot do what is said:
+ * "read a value". */
+bool cti_capture_allows(ct_device device, const char *function, const char *what);
+
+/* Whether kernels are noted, not run. */
+bool cti_capture_noting(void);
+
+/* For what changes from one repetition to the next: count numbers on the device, written by
+ * renew(context, numbers) before each, the first one too; context is copied. renew returns false
+ * with an error. NULL where nothing is noted: then the caller does the work itself, as always (but
+ * it asks each time: the step before is what room is made for). */
+const double *cti_capture_numbers(size_t count, bool (*renew)(void *context, double *numbers),
+                                  const void *context, size_t bytes);
+
+/* What the message of a fault needs (device.c). */
+typedef struct cti_ticket {
+    uint32_t number;
+    cti_fault_kind kind;
+    const char *function, *site;
+    int64_t limit;
+} cti_ticket;
+
+/* Tickets of noted calls, kept with their step. */
+#define CTI_CAPTURED_TICKET 0x80000000u
+cti_fault cti_capture_fault(const cti_ticket *t);
+const cti_ticket *cti_captured_ticket(uint32_t number); /* or NULL */
 
 /* Inner scopes of the library itself: no history leaves, nothing is reported. cti_scope_pop ends
  * the frame without touching the error state. */

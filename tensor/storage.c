@@ -6,6 +6,9 @@
  * it counts as live on the thread that made it, whose counter therefore outlives the thread. What
  * an asynchronous device still works on may be popped and found again: its work is in order.
  *
+ * A captured step has a pool of its own (cti_pool_own): what comes from that goes back to it, since
+ * the step is repeated on the same addresses; and what is freed while it is in use stays in it.
+ *
  * COTANGENT_POOL=0 keeps nothing idle, nor handles and nodes, so that tools see each one's own
  * life. */
 #include "tensor/internal.h"
@@ -20,6 +23,7 @@ struct cti_pool {
     ct_storage **idle[CTI_DEVICES]; /* of a device that was used: a list for each class */
     atomic_size_t live; /* bytes that this thread's buffers in use hold, wherever they are freed */
     atomic_size_t refs; /* the thread, and each buffer in use */
+    uint32_t owner;     /* of a captured step, until it is closed: its thread; else 0 */
 };
 
 static void pool_unref(cti_pool *pool)
@@ -40,12 +44,12 @@ static cti_pool *pool_of(ct_thread *th)
 }
 
 /* The lists of a device's idle buffers; NULL if none are to be kept, or there is no memory. */
-static ct_storage **idle_of(const ct_thread *th, ct_device device)
+static ct_storage **idle_of(const ct_thread *th, cti_pool *pool, ct_device device)
 {
-    ct_storage ***idle = &th->pool->idle[device];
+    ct_storage ***idle = &pool->idle[device];
 
-    if (!*idle && th->keeps_idle)
-        *idle = cti_calloc(CLASSES, sizeof **idle);
+    if (!*idle && (th->keeps_idle || pool->owner)) /* the last list: of no class */
+        *idle = cti_calloc(CLASSES + 1, sizeof **idle);
     return *idle;
 }
 
@@ -69,41 +73,78 @@ static void give_back(ct_storage *s)
     cti_release(s);
 }
 
-void ct_memory_trim(void)
+static void trim(ct_thread *th, cti_pool *pool)
 {
-    ct_thread *th = cti_thread();
     int d, c;
 
-    if (!th->pool)
-        return;
     for (d = 0; d < CTI_DEVICES; d++)
-        for (c = 0; th->pool->idle[d] && c < CLASSES; c++)
-            while (th->pool->idle[d][c]) {
-                ct_storage *s = th->pool->idle[d][c];
-                th->pool->idle[d][c] = s->next;
+        for (c = 0; pool->idle[d] && c <= CLASSES; c++)
+            while (pool->idle[d][c]) {
+                ct_storage *s = pool->idle[d][c];
+                pool->idle[d][c] = s->next;
                 th->memory.idle_bytes -= s->bytes;
                 give_back(s);
             }
 }
 
-void cti_pool_free(ct_thread *th)
+void ct_memory_trim(void)
+{
+    ct_thread *th = cti_thread();
+
+    if (th->pool && !th->pool->owner)
+        trim(th, th->pool);
+}
+
+static void pool_free(ct_thread *th, cti_pool *pool)
 {
     int d;
 
-    if (!th->pool)
-        return;
-    ct_memory_trim();
+    trim(th, pool);
     for (d = 0; d < CTI_DEVICES; d++)
-        cti_release(th->pool->idle[d]);
-    memset(th->pool->idle, 0, sizeof th->pool->idle);
-    pool_unref(th->pool);
+        cti_release(pool->idle[d]);
+    memset(pool->idle, 0, sizeof pool->idle);
+    pool_unref(pool);
+}
+
+void cti_pool_free(ct_thread *th)
+{
+    if (th->pool)
+        pool_free(th, th->pool);
     th->pool = NULL;
+}
+
+cti_pool *cti_pool_own(void)
+{
+    cti_pool *pool = cti_calloc(1, sizeof *pool);
+
+    if (!pool) {
+        cti_out_of_memory("ct_captured_run", sizeof *pool);
+        return NULL;
+    }
+    pool->owner = cti_thread()->id;
+    atomic_store_explicit(&pool->refs, 1, memory_order_relaxed);
+    return pool;
+}
+
+void cti_pool_close(cti_pool *pool)
+{
+    pool->owner = 0;
+    pool_free(cti_thread(), pool);
+}
+
+size_t cti_pool_live(const cti_pool *pool)
+{
+    return atomic_load_explicit(&pool->live, memory_order_relaxed);
 }
 
 static ct_storage *from_system(ct_thread *th, ct_device device, size_t bytes)
 {
-    ct_storage *s = cti_calloc(1, sizeof *s);
+    ct_storage *s;
 
+    if (cti_capture_noting() &&
+        !cti_capture_allows(device, "ct_captured_run", "allocate what it did not in the run before"))
+        return NULL;
+    s = cti_calloc(1, sizeof *s);
     if (s)
         s->data = cti_backend_of(device)->allocate(bytes);
     if (!s || !s->data) {
@@ -122,7 +163,7 @@ ct_storage *cti_storage_try(ct_device device, size_t bytes)
     size_t rounded, size, live;
     int c = class_of(bytes, &rounded);
     cti_pool *pool = pool_of(th);
-    ct_storage **idle = pool && c < CLASSES ? idle_of(th, device) : NULL;
+    ct_storage **idle = pool && c < CLASSES ? idle_of(th, pool, device) : NULL;
     ct_storage *s = idle ? idle[c] : NULL;
 
     if (s) {
@@ -168,16 +209,18 @@ void cti_storage_ref(ct_storage *s)
 void cti_storage_unref(ct_storage *s)
 {
     ct_storage **idle;
+    cti_pool *home = s->home, *to;
     ct_thread *th;
 
     if (atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
         return;
     cti_forget_put_off(s);
     th = cti_thread();
-    atomic_fetch_sub_explicit(&s->home->live, s->bytes, memory_order_relaxed);
-    pool_unref(s->home);
+    atomic_fetch_sub_explicit(&home->live, s->bytes, memory_order_relaxed);
+    to = home->owner == th->id ? home : th->pool;
+    idle = to && (s->size_class < CLASSES || to->owner) ? idle_of(th, to, s->device) : NULL;
     s->home = NULL;
-    idle = th->pool && s->size_class < CLASSES ? idle_of(th, s->device) : NULL;
+    pool_unref(home);
     if (idle) {
         s->next = idle[s->size_class];
         idle[s->size_class] = s;

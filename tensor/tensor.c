@@ -483,6 +483,8 @@ ct_tensor *ct_from_data(const void *data, ct_shape shape, ct_dtype dtype, ct_dev
         ct_raise(CT_ERR_ARGUMENT, "ct_from_data", "data is NULL");
         return NULL;
     }
+    if (!cti_capture_allows(device, "ct_from_data", "take data from the host"))
+        return NULL;
     if (t->numel)
         cti_backend_of(device)->upload(cti_ptr(t), data, (size_t)t->numel * dtypes[dtype].size);
     return t;
@@ -653,6 +655,8 @@ bool cti_copy_across(const char *function, ct_tensor *dst, const ct_tensor *src)
             cti_copy(dst, src);
         return true;
     }
+    if (!cti_capture_allows(dst->device, function, "take data from the host"))
+        return false;
     s = cti_scope_push();
     c = cti_contiguous(src);
     if (!c)

@@ -547,6 +547,430 @@ START_TEST(other_faults_are_told)
 }
 END_TEST
 
+/* ---- captured steps ---- */
+
+typedef struct job {
+    ct_params *set;
+    ct_recurrent *rnn;
+    ct_linear *linear;
+    ct_optimizer *o;
+    ct_tensor *x, *y, *loss; /* what a step reads and writes */
+    ct_state *state;         /* NULL: none is carried */
+    int64_t classes;
+    int calls;
+    bool scheduled;
+    /* what a step may not do, done at a call of this number */
+    enum { NOTHING, READ, SEND, DRAW, KEEP, LEAVE_GRADIENTS, NEST, RAISE, GROW } misdeed;
+    int at;
+    ct_tensor *kept;
+    struct ct_captured *self;
+} job;
+
+static void misbehave(job *j, ct_tensor *loss)
+{
+    static const float two[2] = { 1, 2 };
+    ct_generator *g = ct_params_generator(j->set);
+
+    if (j->misdeed == READ)
+        ct_item(loss);
+    if (j->misdeed == SEND)
+        ct_from_data(two, CT_SHAPE(2), CT_F32, gpu);
+    if (j->misdeed == DRAW)
+        ct_dropout(loss, 0.5, g);
+    if (j->misdeed == KEEP)
+        j->kept = ct_keep(ct_add_scalar(ct_detach(loss), 1));
+    if (j->misdeed == NEST)
+        ct_captured_run(j->self);
+    if (j->misdeed == RAISE)
+        ct_raise(CT_ERR_ARGUMENT, "step", "enough");
+    if (j->misdeed == GROW)
+        ct_zeros(CT_SHAPE(1 << 20), CT_F32, gpu);
+}
+
+static void job_step(void *context)
+{
+    job *j = context;
+    ct_state *next = NULL;
+    ct_tensor *x = ct_one_hot_as(ct_transpose(j->x, 0, 1), j->classes, ct_params_dtype(j->set));
+    ct_tensor *y = ct_recurrent_forward(j->rnn, x, j->state, j->state ? &next : NULL);
+    ct_tensor *loss = ct_cross_entropy(ct_transpose(ct_linear_forward(j->linear, y), 0, 1), j->y);
+
+    if (j->calls++ == j->at)
+        misbehave(j, loss);
+    ct_backward(loss);
+    ct_clip_grad_norm(j->set, 0.5, NULL);
+    if (j->misdeed != LEAVE_GRADIENTS || j->calls - 1 != j->at)
+        ct_optimizer_step(j->o);
+    if (j->scheduled)
+        ct_schedule_step(ct_optimizer_schedule(j->o));
+    if (j->state)
+        ct_state_carry(j->state, next);
+    ct_copy_into(j->loss, loss);
+}
+
+typedef struct captured_case {
+    const char *name;
+    ct_optimizer *(*make)(ct_params *set);
+    bool carries, scheduled, adapts; /* a rate set between steps */
+    ct_dtype dtype;
+} captured_case;
+
+static job job_new(const captured_case *c, ct_device device)
+{
+    job j = { .classes = 7, .scheduled = c->scheduled, .at = -1 };
+    ct_scope s = ct_scope_begin();
+
+    j.set = ct_params_new((ct_params_options){ .seed = 4, .dtype = c->dtype, .device = device });
+    j.rnn = ct_lstm(j.set, "rnn", (ct_lstm_options){ .hidden_size = 9, .num_layers = 2 });
+    j.linear = ct_linear_module(j.set, "linear", (ct_linear_options){ .out_features = j.classes });
+    j.o = c->make(j.set);
+    if (c->scheduled)
+        ct_step_lr(ct_optimizer_schedule(j.o), 2, 0.7);
+    j.x = ct_keep(ct_zeros(CT_SHAPE(5, 4), CT_I32, device));
+    j.y = ct_keep(ct_zeros(CT_SHAPE(5, 4), CT_I32, device));
+    j.loss = ct_keep(ct_zeros(CT_SCALAR, c->dtype, device));
+    j.state = c->carries ? ct_begin_state(j.rnn, 5) : NULL;
+    ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
+    return j;
+}
+
+static void job_free(job *j)
+{
+    ct_optimizer_free(j->o);
+    ct_params_free(j->set);
+    ct_state_free(j->state);
+    ct_free(j->x);
+    ct_free(j->y);
+    ct_free(j->loss);
+    ct_free(j->kept);
+}
+
+/* Ids of step i; one is out of range at the step bad_at. */
+static void give_batch(job *j, int i, int bad_at)
+{
+    ct_scope s = ct_scope_begin();
+    int32_t ids[2][20];
+    int k;
+
+    for (k = 0; k < 40; k++)
+        ids[k / 20][k % 20] = (i * 31 + k * k) % 7;
+    if (i == bad_at)
+        ids[1][13] = 7;
+    ct_copy_into(j->x, ct_from_data(ids[0], CT_SHAPE(5, 4), CT_I32, ct_device_get(j->x)));
+    ct_copy_into(j->y, ct_from_data(ids[1], CT_SHAPE(5, 4), CT_I32, ct_device_get(j->x)));
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+
+/* Steps first..last - 1, each by itself or by what was captured; the losses. */
+static void job_steps(job *j, const captured_case *c, ct_captured *captured, int first, int last,
+                      int bad_at, double *losses)
+{
+    int i;
+
+    for (i = first; i < last; i++) {
+        give_batch(j, i, bad_at);
+        if (c->adapts)
+            ct_optimizer_set_lr(j->o, 0.1 / (1 + i));
+        if (captured) {
+            ct_captured_run(captured);
+        } else {
+            ct_scope s = ct_scope_begin();
+
+            job_step(j);
+            ck_assert(ct_scope_end(s) == CT_OK || !ct_ok());
+        }
+        if (losses)
+            losses[i] = ct_item(j->loss);
+    }
+}
+
+static void expect_same_jobs(const char *name, job *a, job *b)
+{
+    int k;
+
+    for (k = 0; k < ct_params_count(a->set); k++)
+        ck_assert_msg(same_bytes(ct_param_value(ct_params_at(a->set, k)),
+                                 ct_param_value(ct_params_at(b->set, k))),
+                      "%s: %s has other bits", name, ct_param_name(ct_params_at(a->set, k)));
+    ck_assert_int_eq(ct_optimizer_state_count(a->o), ct_optimizer_state_count(b->o));
+    for (k = 0; k < ct_optimizer_state_count(a->o); k++) {
+        ct_scope s = ct_scope_begin();
+
+        ck_assert_msg(same_bytes(ct_optimizer_state_tensor(a->o, k),
+                                 ct_optimizer_state_tensor(b->o, k)),
+                      "%s: %s has other bits", name, ct_optimizer_state_name(a->o, k));
+        ck_assert(ct_scope_end(s) == CT_OK);
+    }
+    for (k = 0; a->state && k < ct_state_count(a->state); k++)
+        ck_assert_msg(same_bytes(ct_state_get(a->state, k), ct_state_get(b->state, k)),
+                      "%s: state %d has other bits", name, k);
+}
+
+static ct_optimizer *plain_sgd(ct_params *set)
+{
+    return ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
+}
+
+static ct_optimizer *damped_sgd(ct_params *set)
+{
+    return ct_sgd_new(set, (ct_sgd_options){ .lr = 0.5, .momentum = 0.9, .dampening = 0.3 });
+}
+
+static ct_optimizer *adamw(ct_params *set)
+{
+    ct_optimizer *o = ct_adamw_new(set, (ct_adam_options){ .lr = 0.05, .weight_decay = 0.1 });
+
+    ct_optimizer_group(o, "*.bias*", (ct_group_options){ .lr = 0.01, .no_weight_decay = true });
+    return o;
+}
+
+static ct_optimizer *decaying_adagrad(ct_params *set)
+{
+    return ct_adagrad_new(set, (ct_adagrad_options){ .lr = 0.1, .lr_decay = 0.1 });
+}
+
+static const captured_case captured_cases[] = {
+    { "sgd, carried", plain_sgd, true, false, false, CT_F32 },
+    { "sgd, fresh", plain_sgd, false, false, false, CT_F64 },
+    { "momentum, a schedule in the step", damped_sgd, true, true, false, CT_F32 },
+    { "adam, rates between steps", adam, true, false, true, CT_F64 },
+    { "adamw, groups and a schedule", adamw, false, true, false, CT_F32 },
+    { "rmsprop", rmsprop, true, false, true, CT_F32 },
+    { "adagrad", decaying_adagrad, false, true, false, CT_F64 },
+};
+
+#define STEPS 14
+
+/* Noted in the third run, repeated then: each is one launch, and what comes of it has the bits of
+ * steps that are not captured. */
+START_TEST(captured_steps_give_the_same_bits)
+{
+    size_t k;
+
+    begin(_i);
+    for (k = 0; k < sizeof captured_cases / sizeof *captured_cases; k++) {
+        const captured_case *c = &captured_cases[k];
+        job a = job_new(c, gpu), b = job_new(c, gpu);
+        ct_captured *captured = ct_captured_new(gpu, job_step, &b);
+        double want[STEPS], got[STEPS];
+        ct_device_stats before, after;
+        int i;
+
+        job_steps(&a, c, NULL, 0, STEPS, -1, want);
+        job_steps(&b, c, captured, 0, 2, -1, got);
+        ck_assert(!ct_captured_is_noted(captured));
+        job_steps(&b, c, captured, 2, 3, -1, got);
+        ck_assert_msg(ct_captured_is_noted(captured), "%s: %s", c->name, ct_error_message());
+        job_steps(&b, c, captured, 3, STEPS - 1, -1, got);
+        before = ct_device_stats_get(gpu);
+        give_batch(&b, STEPS - 1, -1);
+        after = ct_device_stats_get(gpu);
+        job_steps(&b, c, captured, STEPS - 1, STEPS, -1, NULL);
+        ck_assert_int_eq(ct_device_stats_get(gpu).launches - after.launches,
+                         1 + after.launches - before.launches);
+        ck_assert_int_eq(ct_device_stats_get(gpu).synchronisations, after.synchronisations);
+        got[STEPS - 1] = ct_item(b.loss);
+        for (i = 0; i < STEPS; i++)
+            ck_assert_msg(got[i] == want[i], "%s: loss %d is %.17g, not %.17g", c->name, i, got[i],
+                          want[i]);
+        ck_assert_int_eq(b.calls, 3);
+        expect_same_jobs(c->name, &a, &b);
+        ct_captured_free(captured);
+        job_steps(&a, c, NULL, STEPS, STEPS + 2, -1, NULL); /* and goes on without it */
+        job_steps(&b, c, NULL, STEPS, STEPS + 2, -1, NULL);
+        expect_same_jobs(c->name, &a, &b);
+        job_free(&a);
+        job_free(&b);
+    }
+}
+END_TEST
+
+/* Of two that take turns each has its own buffers, and others' stay what they are. */
+START_TEST(captured_steps_keep_to_their_own)
+{
+    const captured_case *c = &captured_cases[3];
+    job a, b, alone;
+    ct_captured *first, *second;
+    ct_tensor *others[40];
+    ct_scope s;
+    int i;
+
+    begin(_i);
+    s = ct_scope_begin();
+    a = job_new(c, gpu);
+    b = job_new(c, gpu);
+    alone = job_new(c, gpu);
+    first = ct_captured_new(gpu, job_step, &a);
+    second = ct_captured_new(gpu, job_step, &b);
+    for (i = 0; i < 40; i++) {
+        job_steps(&a, c, first, i, i + 1, -1, NULL);
+        job_steps(&b, c, second, i, i + 1, -1, NULL);
+        others[i] = ct_full(CT_SHAPE(1 + i * i), i, CT_F32, gpu);
+    }
+    job_steps(&alone, c, NULL, 0, 40, -1, NULL);
+    expect_same_jobs("first", &a, &alone);
+    expect_same_jobs("second", &b, &alone);
+    for (i = 0; i < 40; i++)
+        expect_close("others", ct_item(ct_sum(others[i])), i * (1 + i * i), 0);
+    ct_captured_free(second);
+    ct_captured_free(first);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    job_free(&a);
+    job_free(&b);
+    job_free(&alone);
+}
+END_TEST
+
+/* A fault in a repeated step: nothing moves from then on, and the message has the op's place. */
+START_TEST(a_fault_in_a_captured_step)
+{
+    const captured_case *c = &captured_cases[0];
+    char message[256];
+    job a, b;
+    ct_captured *captured;
+    int i;
+
+    begin(_i);
+    a = job_new(c, gpu);
+    b = job_new(c, gpu);
+    captured = ct_captured_new(gpu, job_step, &b);
+    job_steps(&a, c, NULL, 0, 9, 6, NULL);
+    ck_assert(ct_device_synchronize(gpu) == CT_ERR_INDEX);
+    snprintf(message, sizeof message, "%s", ct_error_message());
+    ck_assert_msg(strstr(message, "test_devices.c:") && strstr(message, "is not in 0..6"), "%s",
+                  message);
+    ct_error_clear();
+    job_steps(&b, c, captured, 0, 9, 6, NULL);
+    for (i = 0; i < 3000; i++) { /* more tickets than are kept */
+        ct_scope s = ct_scope_begin();
+
+        ct_one_hot(ct_zeros(CT_SHAPE(1), CT_I32, gpu), 2);
+        if (ct_scope_end(s) != CT_OK)
+            break;
+    }
+    ck_assert(i < 3000 || ct_device_synchronize(gpu) != CT_OK);
+    ck_assert_int_eq(ct_error(), CT_ERR_INDEX);
+    ck_assert_str_eq(ct_error_message(), message);
+    ct_error_clear();
+    expect_same_jobs("at the fault", &a, &b);
+    ct_captured_free(captured);
+    job_free(&a);
+    job_free(&b);
+}
+END_TEST
+
+/* What a captured step cannot do is refused, in the second run or the third; the next three capture
+ * it after all. */
+START_TEST(captured_steps_refuse)
+{
+    static const struct {
+        int misdeed, at;
+        ct_status status;
+        const char *message;
+    } cases[] = {
+        { READ, 1, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot read a value" },
+        { READ, 2, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot read a value" },
+        { SEND, 1, CT_ERR_DEVICE, "ct_from_data: a captured step cannot take data from the host" },
+        { DRAW, 1, CT_ERR_DEVICE, "ct_dropout: a captured step cannot draw random numbers" },
+        { KEEP, 1, CT_ERR_SCOPE, "ct_captured_run: the step leaves 64 bytes behind: what a "
+                                 "captured step makes must end with it" },
+        { LEAVE_GRADIENTS, 1, CT_ERR_SCOPE, "bytes behind: what a captured step makes must end "
+                                            "with it" },
+        { LEAVE_GRADIENTS, 2, CT_ERR_SCOPE, "bytes behind" },
+        { NEST, 0, CT_ERR_ARGUMENT, "ct_captured_run: a captured step cannot run in another" },
+        { RAISE, 2, CT_ERR_ARGUMENT, "step: enough" },
+        { GROW, 2, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot allocate what it did "
+                                  "not in the run before" },
+    };
+    const captured_case *c = &captured_cases[0];
+    size_t k;
+
+    begin(_i);
+    for (k = 0; k < sizeof cases / sizeof *cases; k++) {
+        job j = job_new(c, gpu);
+        ct_captured *captured = ct_captured_new(gpu, job_step, &j);
+
+        j.self = captured;
+        j.misdeed = cases[k].misdeed;
+        j.at = cases[k].at;
+        job_steps(&j, c, captured, 0, cases[k].at, -1, NULL);
+        expect_ok();
+        ck_assert_msg(ct_captured_run(captured) == cases[k].status, "case %zu: %s", k,
+                      ct_error_message());
+        ck_assert_msg(strstr(ct_error_message(), cases[k].message) != NULL, "%s",
+                      ct_error_message());
+        ct_error_clear();
+        ct_zero_grad(j.set);
+        ct_free(j.kept);
+        j.kept = NULL;
+        job_steps(&j, c, captured, 0, 5, -1, NULL);
+        ck_assert_msg(ct_captured_is_noted(captured), "%s", ct_error_message());
+        ct_captured_free(captured);
+        job_free(&j);
+    }
+}
+END_TEST
+
+/* What it stands on was moved, frozen, or is looked at. */
+START_TEST(captured_steps_need_what_they_use)
+{
+    const captured_case *c = &captured_cases[2];
+    ct_captured *captured;
+    ct_scope s;
+    job j;
+
+    begin(_i);
+    ck_assert(!ct_captured_new(gpu, NULL, &j));
+    expect_error(CT_ERR_ARGUMENT, "ct_captured_new: the function is NULL");
+    ck_assert(!ct_captured_new(999, job_step, &j));
+    expect_error(CT_ERR_DEVICE, "ct_captured_new: there is no device 999");
+    ck_assert(ct_captured_run(NULL) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_captured_run: the step is NULL");
+    ct_captured_free(NULL);
+    ck_assert(!ct_captured_is_noted(NULL));
+    j = job_new(c, gpu);
+    captured = ct_captured_new(gpu, job_step, &j);
+    job_steps(&j, c, captured, 0, 5, -1, NULL);
+    s = ct_scope_begin();
+    ct_square(ct_param_value(ct_params_at(j.set, 0)));
+    ck_assert(ct_captured_run(captured) == CT_ERR_GRAD);
+    expect_error(CT_ERR_GRAD, "ct_captured_run: history is open: end its scope first");
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_freeze(j.set, "linear.bias", true);
+    job_steps(&j, c, captured, 5, 6, -1, NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_captured_run: linear.bias or its optimiser's state was moved "
+                                  "or frozen after the step was captured");
+    job_steps(&j, c, captured, 6, 12, -1, NULL); /* captured anew, without it */
+    ck_assert(ct_captured_is_noted(captured));
+    ct_params_to(j.set, CT_CPU);
+    ct_captured_run(captured);
+    ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
+    ct_error_clear();
+    ct_captured_free(captured);
+    job_free(&j);
+}
+END_TEST
+
+/* The CPU calls the function each time, whatever it does. */
+START_TEST(on_the_cpu_a_captured_step_is_a_call)
+{
+    const captured_case *c = &captured_cases[2];
+    job a = job_new(c, CT_CPU), b = job_new(c, CT_CPU);
+    ct_captured *captured = ct_captured_new(CT_CPU, job_step, &b);
+
+    begin(_i);
+    b.misdeed = READ;
+    b.at = 4;
+    job_steps(&a, c, NULL, 0, STEPS, -1, NULL);
+    job_steps(&b, c, captured, 0, STEPS, -1, NULL);
+    ck_assert(b.calls == STEPS && !ct_captured_is_noted(captured));
+    expect_same_jobs("on the CPU", &a, &b);
+    ct_captured_free(captured);
+    job_free(&a);
+    job_free(&b);
+}
+END_TEST
+
 /* ---- the program ---- */
 
 /* Whether there is a device of this kind. Asked in a process of its own: a GPU that was opened
@@ -593,6 +1017,13 @@ int main(void)
     tcase_add_loop_test(tc, loaders_give_the_cpu_s_batches, 0, rounds);
     tcase_add_loop_test(tc, a_fault_stops_all_updates, 0, rounds);
     tcase_add_loop_test(tc, other_faults_are_told, 0, rounds);
+    tc = harness_case(suite, "captured");
+    tcase_add_loop_test(tc, captured_steps_give_the_same_bits, 0, rounds);
+    tcase_add_loop_test(tc, captured_steps_keep_to_their_own, 0, rounds);
+    tcase_add_loop_test(tc, a_fault_in_a_captured_step, 0, rounds);
+    tcase_add_loop_test(tc, captured_steps_refuse, 0, rounds);
+    tcase_add_loop_test(tc, captured_steps_need_what_they_use, 0, rounds);
+    tcase_add_loop_test(tc, on_the_cpu_a_captured_step_is_a_call, 0, rounds);
     harness_pooled = true;
     return harness_run(suite);
 }

@@ -384,24 +384,28 @@ START_TEST(faults)
 {
     static const struct {
         cti_fault_kind kind;
+        int64_t limit;
         ct_status status;
         const char *message;
     } cases[] = {
-        { CTI_FAULT_INDEX, CT_ERR_INDEX, "ct_some: index number 5 is not in 0..8" },
-        { CTI_FAULT_TARGET, CT_ERR_INDEX, "ct_some: target number 5 is not in 0..8" },
-        { CTI_FAULT_WEIGHTS, CT_ERR_NUMERIC,
+        { CTI_FAULT_INDEX, 9, CT_ERR_INDEX, "ct_some: index number 5 is not in 0..8" },
+        { CTI_FAULT_TARGET, 9, CT_ERR_INDEX, "ct_some: target number 5 is not in 0..8" },
+        { CTI_FAULT_WEIGHTS, 9, CT_ERR_NUMERIC,
           "ct_some: row 5 of weights: one is negative or not finite, or fewer than 9 are positive" },
-        { CTI_FAULT_NORM, CT_ERR_NUMERIC, "ct_some: the gradients' norm is not finite" },
+        { CTI_FAULT_NORM, 0, CT_ERR_NUMERIC, "ct_some: the gradients' norm is not finite" },
+        { CTI_FAULT_NORM, 9, CT_ERR_NUMERIC,
+          "ct_some: the gradients' norm is not finite in step 9" },
+        { CTI_FAULT_VALUE, 0, CT_ERR_NUMERIC, "ct_some: a gradient is not finite" },
     };
     ct_device d = ct_device_named("cuda");
     double number;
     int i;
 
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < 6; i++) {
         cti_fault f;
 
         ct_here("there.c:12");
-        f = cti_fault_at(d, cases[i].kind, "ct_some", 9);
+        f = cti_fault_at(d, cases[i].kind, "ct_some", cases[i].limit);
         ck_assert_uint_eq(f.ticket, i + 1);
         ct_here("elsewhere.c:99");
         let_fault(cases[i].status, f.ticket, 5);
@@ -416,7 +420,7 @@ START_TEST(faults)
         ck_assert_str_eq(ct_error_message(), "elsewhere.c:99: me: next");
         ct_error_clear();
     }
-    ck_assert_int_eq(synchronised, 4);
+    ck_assert_int_eq(synchronised, 6);
     ck_assert(ct_device_synchronize(d) == CT_OK);
     ck_assert(cti_to_host(d, &number, &number, sizeof number));
     ck_assert(ct_device_synchronize(17) == CT_ERR_DEVICE);

@@ -1,0 +1,290 @@
+/* capture.c - steps that a device notes once and repeats.
+ *
+ * What a noted step allocates must be its own for as long as it is repeated, so the step runs on a
+ * pool of its own. The run before the noted one (the rehearsal) fills that pool: while kernels are
+ * noted nothing is asked of the system. Numbers that change from run to run lie in one buffer on the
+ * device (the area), which is written before each repetition; its size is known from the rehearsal
+ * too. */
+#include "tensor/internal.h"
+
+#include "tensor/host.h"
+
+#include <cotangent/tensor/capture.h>
+
+#include <string.h>
+
+static const char *const me = "ct_captured_run";
+
+/* What is done on the host before each repetition. */
+typedef struct renewal {
+    bool (*renew)(void *context, double *numbers);
+    void *context; /* owned */
+    size_t at;     /* of its numbers, in the area */
+} renewal;
+
+typedef enum phase { FIRST, REHEARSAL, NOTING } phase;
+
+struct ct_captured {
+    ct_device device;
+    ct_captured_function function;
+    void *context;
+    uint32_t thread;
+    phase next;
+    cti_pool *pool;
+    void *graph; /* NULL until it is noted */
+
+    ct_storage *area;
+    double *numbers; /* the area's, here */
+    size_t reserved, used;
+    renewal *renewals;
+    size_t renewal_count, renewal_room;
+
+    cti_ticket *tickets; /* in order of their numbers, without gaps */
+    size_t ticket_count, ticket_room;
+    struct ct_captured *other; /* of the thread */
+};
+
+/* ---- for the library, while a step runs ---- */
+
+/* The step at hand, if it is in this phase. */
+static ct_captured *at_hand(phase from)
+{
+    ct_captured *c = cti_thread()->capturing;
+
+    return c && c->next >= from ? c : NULL;
+}
+
+bool cti_capture_allows(ct_device device, const char *function, const char *what)
+{
+    ct_captured *c = at_hand(REHEARSAL);
+
+    if (!c || c->device != device)
+        return true;
+    ct_raise(CT_ERR_DEVICE, function, "a captured step cannot %s", what);
+    return false;
+}
+
+bool cti_capture_noting(void)
+{
+    return at_hand(NOTING) != NULL;
+}
+
+const double *cti_capture_numbers(size_t count, bool (*renew)(void *context, double *numbers),
+                                  const void *context, size_t bytes)
+{
+    ct_captured *c = at_hand(REHEARSAL);
+    renewal *r;
+
+    if (c && c->next == REHEARSAL)
+        c->reserved += count;
+    if (!cti_capture_noting())
+        return NULL;
+    if (c->used + count > c->reserved) {
+        ct_raise(CT_ERR_DEVICE, me, "the step is not the one before");
+        return NULL;
+    }
+    if (!cti_grow((void **)&c->renewals, &c->renewal_room, c->renewal_count, sizeof *r))
+        return NULL;
+    r = &c->renewals[c->renewal_count];
+    *r = (renewal){ renew, cti_calloc(1, bytes), c->used };
+    if (!r->context) {
+        cti_out_of_memory(me, bytes);
+        return NULL;
+    }
+    memcpy(r->context, context, bytes);
+    c->renewal_count++;
+    c->used += count;
+    return c->area ? (const double *)c->area->data + r->at : NULL;
+}
+
+cti_fault cti_capture_fault(const cti_ticket *t)
+{
+    ct_thread *th = cti_thread();
+    ct_captured *c = th->capturing;
+    cti_fault f = { 0, 0 };
+
+    if (!cti_grow((void **)&c->tickets, &c->ticket_room, c->ticket_count, sizeof *t))
+        return f;
+    f.ticket = CTI_CAPTURED_TICKET | th->captured_tickets++;
+    c->tickets[c->ticket_count] = *t;
+    c->tickets[c->ticket_count++].number = f.ticket;
+    return f;
+}
+
+const cti_ticket *cti_captured_ticket(uint32_t number)
+{
+    const ct_captured *c;
+
+    for (c = cti_thread()->captured; c; c = c->other)
+        if (c->ticket_count && number - c->tickets[0].number < c->ticket_count)
+            return &c->tickets[number - c->tickets[0].number];
+    return NULL;
+}
+
+/* ---- a run ---- */
+
+/* What was noted, and what is to be for the next attempt. */
+static void forget(ct_captured *c)
+{
+    if (c->graph)
+        cti_backend_of(c->device)->async->graph_free(c->graph);
+    c->graph = NULL;
+    while (c->renewal_count)
+        cti_release(c->renewals[--c->renewal_count].context);
+    if (c->area)
+        cti_storage_unref(c->area);
+    c->area = NULL;
+    cti_release(c->numbers);
+    c->numbers = NULL;
+    c->reserved = c->used = c->ticket_count = 0;
+    c->next = FIRST;
+}
+
+/* Calls the function, with the step's own pool from the rehearsal on. */
+static void call(ct_captured *c)
+{
+    ct_thread *th = cti_thread();
+    cti_pool *pool = th->pool;
+    bool own = c->next >= REHEARSAL;
+    ct_scope s = ct_scope_begin();
+
+    th->capturing = c;
+    th->pool = own ? c->pool : pool;
+    c->function(c->context);
+    th->pool = own ? pool : th->pool;
+    th->capturing = NULL;
+    if (ct_scope_end(s) == CT_OK && own && cti_pool_live(c->pool))
+        ct_raise(CT_ERR_SCOPE, me, "the step leaves %zu bytes behind: what a captured step makes "
+                 "must end with it", cti_pool_live(c->pool));
+}
+
+static void rehearse(ct_captured *c)
+{
+    c->pool = c->pool ? c->pool : cti_pool_own();
+    if (c->pool)
+        call(c);
+    if (!ct_ok() || !c->reserved)
+        return;
+    c->area = cti_storage_new(c->device, c->reserved * sizeof *c->numbers);
+    c->numbers = cti_calloc(c->reserved, sizeof *c->numbers);
+    if (!c->numbers)
+        cti_out_of_memory(me, c->reserved * sizeof *c->numbers);
+}
+
+static void repeat(ct_captured *c)
+{
+    const cti_backend *be = cti_backend_of(c->device);
+    size_t i;
+
+    for (i = 0; i < c->renewal_count && ct_ok(); i++)
+        c->renewals[i].renew(c->renewals[i].context, c->numbers + c->renewals[i].at);
+    if (ct_ok() && c->used)
+        be->upload(c->area->data, c->numbers, c->used * sizeof *c->numbers);
+    if (ct_ok())
+        be->async->replay(c->graph);
+}
+
+static void note(ct_captured *c)
+{
+    const cti_async *async = cti_backend_of(c->device)->async;
+
+    if (async->capture_begin()) {
+        call(c);
+        cti_backend_of(c->device);
+        c->graph = async->capture_end();
+    }
+    if (ct_ok())
+        repeat(c);
+}
+
+static bool may_run(const ct_captured *c)
+{
+    const ct_thread *th = cti_thread();
+
+    if (!cti_sink_allowed())
+        return false;
+    if (!c)
+        ct_raise(CT_ERR_ARGUMENT, me, "the step is NULL");
+    else if (c->thread != th->id)
+        ct_raise(CT_ERR_ARGUMENT, me, "the step is another thread's");
+    else if (th->capturing)
+        ct_raise(CT_ERR_ARGUMENT, me, "a captured step cannot run in another");
+    else if (th->tape_count)
+        ct_raise(CT_ERR_GRAD, me, "history is open: end its scope first");
+    return ct_ok();
+}
+
+ct_status ct_captured_run(ct_captured *c)
+{
+    if (!may_run(c))
+        return ct_error();
+    if (!cti_backend_of(c->device)->async)
+        call(c); /* always the first */
+    else if (c->graph)
+        repeat(c);
+    else if (c->next == FIRST)
+        call(c);
+    else if (c->next == REHEARSAL)
+        rehearse(c);
+    else
+        note(c);
+    if (!ct_ok())
+        forget(c);
+    else if (cti_backend_of(c->device)->async && c->next < NOTING)
+        c->next++;
+    return ct_error();
+}
+
+bool ct_captured_is_noted(const ct_captured *c)
+{
+    return c && c->graph;
+}
+
+/* ---- its life ---- */
+
+ct_captured *ct_captured_new(ct_device device, ct_captured_function function, void *context)
+{
+    static const char *const maker = "ct_captured_new";
+    ct_thread *th = cti_thread();
+    ct_captured *c;
+
+    if (!function || !cti_backend_of(device)) {
+        if (function)
+            ct_raise(CT_ERR_DEVICE, maker, "there is no device %d", device);
+        else
+            ct_raise(CT_ERR_ARGUMENT, maker, "the function is NULL");
+        return NULL;
+    }
+    c = cti_calloc(1, sizeof *c);
+    if (!c) {
+        cti_out_of_memory(maker, sizeof *c);
+        return NULL;
+    }
+    *c = (ct_captured){ .device = device, .function = function, .context = context,
+                        .thread = th->id, .other = th->captured };
+    th->captured = c;
+    return c;
+}
+
+void ct_captured_free(ct_captured *c)
+{
+    ct_thread *th = cti_thread();
+    ct_captured **at = &th->captured;
+
+    if (!c)
+        return;
+    while (*at && *at != c)
+        at = &(*at)->other;
+    if (!*at || th->capturing == c) {
+        ct_raise(CT_ERR_ARGUMENT, "ct_captured_free", *at ? "the step is running"
+                                                          : "the step is another thread's");
+        return;
+    }
+    *at = c->other;
+    forget(c);
+    if (c->pool)
+        cti_pool_close(c->pool);
+    cti_release(c->renewals);
+    cti_release(c->tickets);
+    cti_release(c);
+}

@@ -1,0 +1,76 @@
+/* capture.h - a whole training step as one launch.
+ *
+ * A GPU is started some hundred times for a step, and where its kernels are short, starting them is
+ * what takes the time. What they are, and on which addresses, is the same in each step; so the
+ * device can note it once and repeat it (a CUDA graph). The results have the same bits.
+ *
+ *     static void step(void *context)
+ *     {
+ *         job *j = context;
+ *         ct_state *next;
+ *         ct_tensor *loss = ct_cross_entropy(forward(j, j->x, j->state, &next), j->y);
+ *
+ *         ct_backward(loss);
+ *         ct_clip_grad_norm(j->params, 1, NULL);
+ *         ct_optimizer_step(j->sgd);
+ *         ct_state_carry(j->state, next);
+ *         ct_copy_into(j->loss, loss);
+ *     }
+ *
+ *     ct_captured *captured = ct_captured_new(device, step, &job);
+ *     while (ct_loader_next(loader, &batch)) {
+ *         ct_copy_into(job.x, batch.x);
+ *         ct_copy_into(job.y, batch.y);
+ *         if (ct_captured_run(captured) != CT_OK)
+ *             break;
+ *     }
+ *     ct_captured_free(captured);
+ *
+ * The step reads and writes tensors made before it (x, y, the state, the loss, parameters) and is
+ * the same each time: one that decides anything by a value, by a count of its own, or by a batch of
+ * another size cannot be captured. What it does on the host (but for the library's optimisers and
+ * schedules, which go on as they should: steps counted, rates as they then are) is done in its first
+ * three runs and never again. */
+#ifndef COTANGENT_TENSOR_CAPTURE_H
+#define COTANGENT_TENSOR_CAPTURE_H
+
+#include <cotangent/tensor/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ct_captured ct_captured;
+typedef void (*ct_captured_function)(void *context);
+
+/* A step that calls function(context), for a device. NULL with CT_ERR_ARGUMENT or CT_ERR_DEVICE. */
+ct_captured *ct_captured_new(ct_device device, ct_captured_function function, void *context);
+
+/* One step, in a scope of its own. The first two runs call function, on a device that can capture
+ * the third calls it while its kernels are noted, and repeats them, as all that follow do. On the
+ * CPU each run calls function. A sink: does nothing while an error stands.
+ *
+ * From the second run on these are refused (CT_ERR_DEVICE), on a device that can capture: reading a
+ * value (ct_item, a norm, lengths, ct_print), taking data from the host (ct_from_data, ct_to from
+ * the CPU), and drawing random numbers (dropout). CT_ERR_SCOPE, in the third, for a step that leaves
+ * something behind: what it makes must end with it, gradients too, so it ends with an optimiser's
+ * step or ct_zero_grad. CT_ERR_GRAD while history is open, whose tensors the step would overwrite
+ * unseen. CT_ERR_ARGUMENT for parameters that have been moved or frozen since they were captured.
+ * After an error the next run calls function again, as the first did.
+ *
+ * It runs on the thread that made it, and while it is captured (in the third run) no other thread
+ * may use the device. An index out of range or a norm that is not finite is told as usual, by
+ * whatever waits for the device, at the place of its op. */
+ct_status ct_captured_run(ct_captured *captured);
+
+/* Whether the next run repeats what was noted, and calls nothing. */
+bool ct_captured_is_noted(const ct_captured *captured) CT_NOSITE;
+
+/* Frees it, and the buffers of its step. Before the optimisers and schedules that it uses are
+ * freed it must not run again. */
+void ct_captured_free(ct_captured *captured) CT_NOSITE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

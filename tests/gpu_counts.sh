@@ -1,0 +1,41 @@
+#!/bin/sh
+# gpu_counts.sh - what one warm training step of each protocol asks of a GPU, counted on the emulated
+# one (docs/cuda.md has the figures): launches, waits, bytes, and by the checker, for each line of a
+# kernel that touches global memory, the requests of warps and the sectors of 32 bytes that they
+# cover. From the build folder:  sh ../tests/gpu_counts.sh [book|classic]
+
+LC_ALL=C
+export LC_ALL
+folder=$(mktemp -d) || exit 99
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 99' HUP INT TERM
+
+# What two epochs do and one does not, over the steps of an epoch. The book's protocol validates on
+# one window, which is seen in the figures after their point.
+count()    # PLUG-IN FOLDER, PROTOCOL, STEPS
+{
+    for epochs in 1 2; do
+        COTANGENT_PLUGIN_DIR=$1 COTANGENT_EMU_STATS=$folder/$epochs COTANGENT_EMU_SECTORS=1 \
+            examples/rnn_concise --device cuda-emu --protocol "$2" --epochs $epochs --length 1 \
+            --num-val 1 >/dev/null || exit 1
+    done
+    awk -v steps="$3" '
+        $1 == "sectors" { name = $2 " " $3; n = $5; s = $7; b = $11 }
+        $1 != "sectors" { name = $1; n = $2; s = 0; b = 0 }
+        NR == FNR { n0[name] = n; s0[name] = s; b0[name] = b; next }
+        $1 != "sectors" { printf "%-20s %12.1f\n", name, (n - n0[name]) / steps; next }
+        n > n0[name] {
+            printf "%-28s %10.0f requests %10.0f sectors %6.2f a request %12.0f bytes\n", name,
+                   (n - n0[name]) / steps, (s - s0[name]) / steps,
+                   (s - s0[name]) / (n - n0[name]), (b - b0[name]) / steps
+        }' "$folder/1" "$folder/2"
+    rm -f "$folder/1" "$folder/2"
+}
+
+for protocol in ${1-book classic}; do
+    steps=10
+    test "$protocol" = book || steps=8
+    echo "$protocol:"
+    count cuda/.libs "$protocol" "$steps"
+    count cuda/checked/.libs "$protocol" "$steps" | grep requests
+done

@@ -397,6 +397,7 @@ START_TEST(test_states)
     ct_state_free(kept);
     ct_state_free(copy);
     ct_state_free(picked);
+    ct_state_free(bad);
     ct_params_free(params);
 }
 END_TEST

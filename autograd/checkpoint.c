@@ -95,6 +95,8 @@ static bool run_again(ct_node *n, const segment *s, ct_tensor **outputs)
     if (s->g)
         *s->g = now;
     cti_release(given.at);
+    if (!good && ct_ok())
+        ct_raise(CT_ERR_GRAD, me, "the segment failed without an error in its second run");
     return good && ct_ok();
 }
 

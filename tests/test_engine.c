@@ -792,6 +792,7 @@ typedef struct layer {
     ct_generator *g;
     int runs;
     bool other; /* gives another shape the next time */
+    bool fails;
 } layer;
 
 /* h (4, 6), scale (1) -> tanh(h W) with noise, and its square */
@@ -808,7 +809,7 @@ static bool run_layer(void *context, int inputs_count, ct_tensor *const *inputs,
         outputs[1] = ct_square(outputs[0]);
     if (l->other)
         outputs[0] = ct_sum(outputs[0]);
-    return true;
+    return !l->fails;
 }
 
 /* The loss after three layers, with checkpoints or without. */
@@ -949,6 +950,11 @@ START_TEST(checkpoints_are_checked)
                               "f64[4,6] cpu");
     ck_assert_ptr_null(ct_grad_of(w));
     l.other = false;
+    l.fails = true;
+    ct_backward_with(out[0], ct_ones(CT_SHAPE(4, 6), CT_F64, DEVICE));
+    expect_error(CT_ERR_GRAD, "ct_checkpoint: the segment failed without an error in its second run");
+    ck_assert_ptr_null(ct_grad_of(w));
+    l.fails = false;
     ct_set_grad_enabled(false);
     ct_fill(w, 1);
     ct_set_grad_enabled(true);

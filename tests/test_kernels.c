@@ -1177,6 +1177,41 @@ START_TEST(gemm_bf16)
 }
 END_TEST
 
+/* A ReLU layer's step in bf16, and back, rounds the state, the gradient and the weights. */
+START_TEST(sequence_bf16)
+{
+    enum { B = 5, H = 37 };
+    static float x[B * H], w[H * H], h[2 * B * H], dy[B * H], dx[B * H], dh0[B * H];
+    static float scratch[H * H + B * (H + H)];
+    cti_sequence s = { .kind = CTI_CELL_RELU, .dtype = CT_F32, .steps = 1, .batch = B, .hidden = H,
+                       .x = x, .w = w, .h = h, .scratch = scratch, .dy = dy, .dx = dx,
+                       .dh0 = dh0, .bf16 = true };
+    ct_generator g = ct_generator_seed(18);
+    int b, i, j;
+
+    ck_assert(sizeof scratch == (size_t)cti_sequence_scratch(&s) * sizeof *scratch);
+    random_matrix(&g, x, CT_F32, B * H);
+    random_matrix(&g, w, CT_F32, H * H);
+    random_matrix(&g, h, CT_F32, B * H);
+    random_matrix(&g, dy, CT_F32, B * H);
+    cti_cpu_sequence(&s);
+    cti_cpu_sequence_backward(&s);
+    for (b = 0; b < B; b++)
+        for (i = 0; i < H; i++) {
+            double sum = (double)x[b * H + i], back = 0;
+
+            for (j = 0; j < H; j++) {
+                double d = h[(B + b) * H + j] > 0 ? (double)dy[b * H + j] : 0;
+
+                sum += bf16_of((double)h[b * H + j]) * bf16_of((double)w[i * H + j]);
+                back += bf16_of(d) * bf16_of((double)w[j * H + i]);
+            }
+            expect_close("h", (double)h[(B + b) * H + i], sum > 0 ? sum : 0, 1e-4);
+            expect_close("dh0", (double)dh0[b * H + i], back, 1e-4);
+        }
+}
+END_TEST
+
 /* bf16 is refused until emulation is asked for, and says so. */
 START_TEST(precision)
 {
@@ -1233,6 +1268,7 @@ int main(void)
     tcase_add_test(tc, gemm);
     tcase_add_test(tc, gemm_packed);
     tcase_add_test(tc, gemm_bf16);
+    tcase_add_test(tc, sequence_bf16);
     tcase_add_test(tc, precision);
     tcase_add_test(tc, portable_gemm);
     tcase_add_test(tc, gemm_large_stride);

@@ -1,6 +1,7 @@
 /* test_safetensors.c - tests of files of named tensors: round trips, malformed files, failing
  * calls. */
 #include "tensor/internal.h"
+#include "tensor/read_file.h"
 
 #include "tests/files.h"
 #include "tests/harness.h"
@@ -953,10 +954,35 @@ START_TEST(read_calls_fail)
 }
 END_TEST
 
+/* RFC 3629: nothing overlong, no surrogates, nothing above U+10FFFF. */
+START_TEST(utf8)
+{
+    static const struct {
+        const char *text;
+        bool good;
+    } texts[] = {
+        { "", true }, { "a\xc3\xa9", true }, { "\xdf\xbf~", true }, { "\xc2\x80", true },
+        { "\xc1\x80", false }, { "\x80", false }, { "\xff\x80", false }, { "\xc3", false },
+        { "\xc3(", false }, { "\xe1\x80", false }, { "\xe1\x80\xc0", false },
+        { "\xe0\xa0\x80", true }, { "\xe0\x9f\x80", false }, { "\xed\x9f\xbf", true },
+        { "\xed\xa0\x80", false }, { "\xef\xbf\xbf", true }, { "\xf0\x90\x80\x80", true },
+        { "\xf0\x8f\x80\x80", false }, { "\xf4\x8f\xbf\xbf", true },
+        { "\xf4\x90\x80\x80", false }, { "\xf5\x80\x80\x80", false },
+        { "\xf1\x80\x80", false },
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof texts / sizeof *texts; i++)
+        ck_assert_msg(cti_is_utf8(texts[i].text) == texts[i].good, "text %zu", i);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("safetensors");
     TCase *tc = harness_case(suite, "safetensors");
+
+    tcase_add_test(tc, utf8);
 
     tcase_add_checked_fixture(tc, files_setup, files_teardown);
     tcase_add_test(tc, round_trip);

@@ -2,13 +2,14 @@
 # on_emulator.sh - the test programs of the library, on the emulated GPU: what they want of the CPU,
 # and no report of the emulator. Three seeds of its schedule (as late as can be, now and then, at
 # once). Under the second one each tensor's memory is its own (no pool), under the others it comes
-# from the pool, but for programs that say themselves which they want. The long ones run under one
-# seed in make check, with the pool (a buffer's own memory takes the system's time), and under all in
-# make check-full.
+# from the pool, but for programs that say themselves which they want. Two of the long ones run in make
+# check, under one seed and with the pool (a buffer's own memory takes the system's time); all of
+# them, under all seeds, in make check-full.
 
 short='test_tensor test_state_dict test_safetensors test_misuse test_series test_train test_init'
 choosing='test_scope test_nn test_optim test_engine'
-long='test_params test_ops test_autograd test_recurrent test_main_job'
+long='test_ops test_main_job'
+longest='test_params test_autograd test_recurrent test_convert'
 
 if [ ! -f "$COTANGENT_PLUGIN_DIR/cuda-emu.so" ]; then
     echo "on_emulator.sh: skipped, there is no cuda-emu (built without CUDA's headers)"
@@ -38,7 +39,7 @@ run()    # PROGRAM SEED [POOL]
 }
 
 seeds=3
-[ -z "$COTANGENT_TEST_FULL" ] || { seeds='1 2 3'; long="$long test_convert"; }
+[ -z "$COTANGENT_TEST_FULL" ] || { seeds='1 2 3'; long="$long $longest"; }
 for program in $short; do
     run "$program" 1 1
     run "$program" 2 0

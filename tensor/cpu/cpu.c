@@ -57,13 +57,6 @@ const cti_cpu_path *cti_cpu_path_get(void)
     return path;
 }
 
-static const cti_row_loops *rows_of(ct_dtype dtype)
-{
-    const cti_cpu_path *path = cti_cpu_path_get();
-
-    return dtype == CT_F64 ? &path->rows_f64 : &path->rows_f32;
-}
-
 /* ---- memory ---- */
 
 static void *cpu_allocate(size_t bytes)
@@ -614,7 +607,7 @@ static void reduce_piece(void *context, int64_t piece)
 
     end = end < r->inner ? end : r->inner;
     if (r->op == CTI_SUM && cti_is_float(r->dtype)) {
-        const cti_row_loops *rows = rows_of(r->dtype);
+        const cti_row_loops *rows = cti_cpu_rows_of(r->dtype);
         const char *in = r->in + (size_t)(at * r->n * r->inner + column) * size;
         char *out = r->out + (size_t)(at * r->inner + column) * size;
 
@@ -674,7 +667,7 @@ static ct_status cpu_scatter_add_rows(ct_dtype dtype, ct_dtype index_dtype, int6
                                       int64_t width, int64_t rows, void *dst, const void *index,
                                       const void *src, cti_fault *fault)
 {
-    const cti_row_loops *loops = rows_of(dtype);
+    const cti_row_loops *loops = cti_cpu_rows_of(dtype);
     size_t bytes = (size_t)width * ct_dtype_size(dtype);
     int64_t i;
 
@@ -750,7 +743,7 @@ static int64_t last_row(const row_job *j, int64_t piece)
 static void softmax_piece(void *context, int64_t piece)
 {
     const row_job *j = context;
-    const cti_row_loops *loops = rows_of(j->dtype);
+    const cti_row_loops *loops = cti_cpu_rows_of(j->dtype);
     size_t bytes = (size_t)j->n * ct_dtype_size(j->dtype);
     int64_t i;
 
@@ -791,7 +784,7 @@ static void cross_entropy_piece(void *context, int64_t piece)
         int64_t count = end - at < LOSS_ROWS ? end - at : LOSS_ROWS;
 
         targets_at(j, at, count, target);
-        rows_of(j->dtype)->cross_entropy(count, j->n, j->in + (size_t)(at * j->n) * size, target,
+        cti_cpu_rows_of(j->dtype)->cross_entropy(count, j->n, j->in + (size_t)(at * j->n) * size, target,
                                          j->smoothing, j->loss + (size_t)at * size,
                                          j->lse + (size_t)at * size);
     }
@@ -828,7 +821,7 @@ static void cross_entropy_backward_piece(void *context, int64_t piece)
         int64_t count = end - at < LOSS_ROWS ? end - at : LOSS_ROWS;
 
         targets_at(j, at, count, target);
-        rows_of(j->dtype)->cross_entropy_backward(
+        cti_cpu_rows_of(j->dtype)->cross_entropy_backward(
             count, j->n, j->in + (size_t)(at * j->n) * size, target, j->smoothing,
             j->lse + (size_t)at * size, j->dloss + (size_t)(at * j->dloss_step) * size,
             j->dloss_step, j->out + (size_t)(at * j->n) * size);
@@ -892,7 +885,7 @@ static void add_squares(table_job *j, int64_t run, const cti_segment *s, int64_t
 {
     const char *g = (const char *)s->grad + (size_t)at * ct_dtype_size(s->dtype);
 
-    j->partial[run] += rows_of(s->dtype)->sum_squares(n, g);
+    j->partial[run] += cti_cpu_rows_of(s->dtype)->sum_squares(n, g);
 }
 
 static void norm_piece(void *context, int64_t piece)
@@ -944,7 +937,7 @@ static ct_status cpu_clip_norm(const cti_segment *segments, int count, double ma
 static void update_stretch(table_job *j, int64_t run, const cti_segment *s, int64_t at, int64_t n)
 {
     (void)run;
-    rows_of(s->dtype)->update[j->update->rule](at, n, j->update, s);
+    cti_cpu_rows_of(s->dtype)->update[j->update->rule](at, n, j->update, s);
 }
 
 static void update_piece(void *context, int64_t piece)

@@ -66,6 +66,14 @@ extern const cti_cpu_path cti_cpu_path_base, cti_cpu_path_avx2, cti_cpu_path_avx
 /* The path in use: the best that this processor has, or base where ct_set_portable asks for it. */
 const cti_cpu_path *cti_cpu_path_get(void);
 
+/* Its loops over rows of a float dtype. */
+static inline const cti_row_loops *cti_cpu_rows_of(ct_dtype dtype)
+{
+    const cti_cpu_path *path = cti_cpu_path_get();
+
+    return dtype == CT_F64 ? &path->rows_f64 : &path->rows_f32;
+}
+
 void cti_cpu_gemm(const cti_gemm *g);
 
 /* The BLAS it uses, with what that says of itself: "OpenBLAS 0.3.21 ... Haswell ...". */

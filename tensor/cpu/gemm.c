@@ -23,9 +23,7 @@ typedef struct gemm_job {
 
 static void multiply_plainly(const cti_gemm *g, int64_t m, const char *a, const char *b, char *c)
 {
-    const cti_cpu_path *path = cti_cpu_path_get();
-
-    (g->dtype == CT_F64 ? path->rows_f64.gemm : path->rows_f32.gemm)(g, m, a, b, c);
+    cti_cpu_rows_of(g->dtype)->gemm(g, m, a, b, c);
 }
 
 #ifdef CT_HAVE_BLAS
@@ -90,10 +88,7 @@ void cti_multiply(const cti_gemm *g, int64_t m, const void *a, const void *b, vo
 
 void cti_start_from_bias(const cti_gemm *g, int64_t m, void *c)
 {
-    const cti_cpu_path *path = cti_cpu_path_get();
-
-    (g->dtype == CT_F64 ? &path->rows_f64 : &path->rows_f32)->start_rows(m, g->n, g->bias, c,
-                                                                         g->ldc);
+    cti_cpu_rows_of(g->dtype)->start_rows(m, g->n, g->bias, c, g->ldc);
 }
 
 static void gemm_piece(void *context, int64_t piece)
@@ -101,12 +96,10 @@ static void gemm_piece(void *context, int64_t piece)
     const gemm_job *j = context;
     const cti_gemm *g = &j->g;
     int64_t matrix = piece / j->per_matrix, row = piece % j->per_matrix * ROWS;
-    int64_t size = (int64_t)ct_dtype_size(g->dtype);
+    int64_t size = (int64_t)ct_dtype_size(g->dtype), rows = g->m - row < ROWS ? g->m - row : ROWS;
     const char *a = (const char *)g->a + matrix * g->a_step * size;
     const char *b = (const char *)g->b + matrix * g->b_step * size;
     char *c = (char *)g->c + matrix * g->c_step * size;
-
-    int64_t rows = g->m - row < ROWS ? g->m - row : ROWS;
 
     a += row * (g->trans_a ? 1 : g->lda) * size;
     c += row * g->ldc * size;
@@ -141,12 +134,13 @@ void cti_cpu_gemm(const cti_gemm *g)
 
     if (g->m == 0 || g->n == 0 || g->batch == 0)
         return;
-    if (g->k == 0 && g->bias)
-        cti_start_from_bias(g, g->m, g->c);
-    else if (g->k == 0)
-        scale_only(g);
-    if (g->k == 0)
+    if (g->k == 0) {
+        if (g->bias)
+            cti_start_from_bias(g, g->m, g->c);
+        else
+            scale_only(g);
         return;
+    }
     if (g->bias)
         j.g.beta = 1;
     if (g->bf16 && g->dtype == CT_F32 && cti_gemm_bf16(g))

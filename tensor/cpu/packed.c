@@ -106,13 +106,6 @@ void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, v
 
 #define MOST_WIDTH 256 /* bytes of a panel, at most */
 
-static const cti_row_loops *loops_of(ct_dtype dtype)
-{
-    const cti_cpu_path *path = cti_cpu_path_get();
-
-    return dtype == CT_F64 ? &path->rows_f64 : &path->rows_f32;
-}
-
 /* Four vectors: with rows of C these fill the registers. */
 static int64_t panel_width(ct_dtype dtype)
 {
@@ -272,7 +265,7 @@ static void run_aside(const cti_product *p, const cti_row_loops *loops, const vo
 void cti_product_run(const cti_product *p, const void *a, void *c)
 {
     const cti_packed *b = p->b;
-    const cti_row_loops *loops = loops_of(b->dtype);
+    const cti_row_loops *loops = cti_cpu_rows_of(b->dtype);
     int64_t size = (int64_t)ct_dtype_size(b->dtype), k, n;
     const char *panel = b->data;
     char room[CTI_PRODUCT_ROWS * CTI_PRODUCT_CHUNK * sizeof(double)];

@@ -25,11 +25,10 @@ typedef struct layer {
 
 static layer layer_of(const cti_sequence *s)
 {
-    const cti_cpu_path *path = cti_cpu_path_get();
     layer l;
 
     l.s = s;
-    l.loops = s->dtype == CT_F64 ? &path->rows_f64 : &path->rows_f32;
+    l.loops = cti_cpu_rows_of(s->dtype);
     l.size = (int64_t)ct_dtype_size(s->dtype);
     l.width = cti_gates_of(s->kind) * s->hidden;
     l.gates = l.hn = l.x = NULL;
@@ -159,11 +158,23 @@ static void take_input(const layer *l, int64_t t, int64_t row, int64_t rows, con
     l->loops->gather_rows(rows, l->width, s->x, number, bias, to);
 }
 
+/* The same (rows, G H) without a bias, where it lies or gathered. */
+static const char *input_at(const layer *l, int64_t t, int64_t row, int64_t rows)
+{
+    char *own;
+
+    if (!l->s->index)
+        return at(l, l->s->x, t, row, l->width);
+    own = l->x + row * l->width * l->size;
+    take_input(l, t, row, rows, NULL, own);
+    return own;
+}
+
 static void forward_step(const layer *l, const cti_product *p, int64_t t, int64_t row, int64_t rows)
 {
     const cti_sequence *s = l->s;
     int64_t n = s->hidden;
-    const char *x = NULL, *h0 = at(l, s->h, before(s, t), row, n);
+    const char *h0 = at(l, s->h, before(s, t), row, n);
     char *h = at(l, s->h, after(s, t), row, n);
     char *scratch = l->gates + row * l->width * l->size;
     char *gates = s->gates ? at(l, s->gates, t, row, l->width) : scratch;
@@ -173,11 +184,7 @@ static void forward_step(const layer *l, const cti_product *p, int64_t t, int64_
 
         l->loops->start_rows(rows, l->width, s->bias, scratch, l->width);
         recur(l, p, h0, row, rows, scratch);
-        if (!s->index)
-            x = at(l, s->x, t, row, l->width);
-        else
-            take_input(l, t, row, rows, NULL, l->x + row * l->width * l->size);
-        l->loops->gru(rows, n, x ? x : l->x + row * l->width * l->size, scratch, h0, gates, hn, h);
+        l->loops->gru(rows, n, input_at(l, t, row, rows), scratch, h0, gates, hn, h);
     } else if (s->kind == CTI_CELL_LSTM) {
         take_input(l, t, row, rows, s->bias, gates);
         recur(l, p, h0, row, rows, gates);

@@ -51,7 +51,8 @@ ct_about ct_about_this(void)
 
     return (ct_about){ .blas = cti_blas_name(), .libxsmm = libxsmm(),
                        .code_path = cti_cpu_path_get()->name, .code_paths = paths,
-                       .unicode = unicode() };
+                       .unicode = unicode(),
+                       .bf16 = cti_bf16_path_get() ? "AVX512-BF16" : "emulated where allowed" };
 }
 
 void ct_about_print(FILE *out)
@@ -63,6 +64,7 @@ void ct_about_print(FILE *out)
     fprintf(out, "cotangent %s\n", ct_version());
     fprintf(out, "BLAS: %s\nLIBXSMM: %s\n", a.blas, a.libxsmm);
     fprintf(out, "code path: %s (of %s)\n", a.code_path, a.code_paths);
+    fprintf(out, "products in bf16: %s\n", a.bf16);
     fprintf(out, "libutf8proc: %s\n", a.unicode);
     fprintf(out, "devices: cpu");
     for (kind = 0; kind < 2; kind++)

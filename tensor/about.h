@@ -21,7 +21,8 @@ typedef struct ct_about {
     const char *code_path;  /* of the CPU's kernels, in use: "avx2" */
     const char *code_paths; /* all that were built: "base avx2 avx512" */
     const char *unicode;    /* libutf8proc's version, or that there is none */
-    void *reserved[8];
+    const char *bf16;       /* what multiplies in bf16: "AVX512-BF16", or that it is emulated */
+    void *reserved[7];
 } ct_about;
 ct_about ct_about_this(void) CT_NOSITE;
 

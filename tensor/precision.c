@@ -1,5 +1,5 @@
 /* precision.c - the precision of matrix products. */
-#include "tensor/internal.h"
+#include "tensor/cpu/cpu.h"
 
 #include <cotangent/tensor/precision.h>
 
@@ -11,7 +11,7 @@ ct_status ct_set_matmul_precision(ct_dtype precision)
 
     if (precision != CT_F32 && precision != CT_BF16)
         return ct_raise(CT_ERR_DTYPE, me, "%s is neither f32 nor bf16", ct_dtype_name(precision));
-    if (precision == CT_BF16 && !atomic_load(&emulate))
+    if (precision == CT_BF16 && !cti_bf16_path_get() && !atomic_load(&emulate))
         return ct_raise(CT_ERR_ARGUMENT, me,
                         "products in bf16 are only emulated here (ct_emulate_bf16 allows that)");
     atomic_store(&bf16, precision == CT_BF16);
@@ -26,6 +26,6 @@ ct_dtype ct_matmul_precision(void)
 void ct_emulate_bf16(bool on)
 {
     atomic_store(&emulate, on);
-    if (!on)
+    if (!on && !cti_bf16_path_get())
         atomic_store(&bf16, false);
 }

@@ -17,14 +17,16 @@ extern "C" {
  * the recurrent modules (whole sequences or steps) and their derivatives; rows of a weight that a
  * one-hot input only picks out are no product.
  *
- * No processor's own bf16 instructions are used in this version, so CT_BF16 is CT_ERR_ARGUMENT until
- * emulation is asked for: the same numbers as such instructions give, but for the order of the sums,
- * and slower than f32. CT_ERR_DTYPE for any other dtype. Only the CPU has such products: on another
- * device they are CT_ERR_ARGUMENT. */
+ * A processor with AVX512-BF16 has instructions for that (which take subnormal numbers as 0); they
+ * serve on the code path avx512. Elsewhere CT_BF16 is CT_ERR_ARGUMENT until emulation is asked for:
+ * the same numbers as such instructions give, but for the order of the sums, and slower than f32.
+ * CT_ERR_DTYPE for any other dtype. Only the CPU has such products: on another device they are
+ * CT_ERR_ARGUMENT. */
 ct_status ct_set_matmul_precision(ct_dtype precision);
 ct_dtype ct_matmul_precision(void) CT_NOSITE;
 
-/* Whether CT_BF16 may be emulated; at first it may not. Off sets the precision back to CT_F32. */
+/* Whether CT_BF16 may be emulated where the processor has no such instructions; at first it may not.
+ * Off sets the precision back to CT_F32 there. */
 void ct_emulate_bf16(bool on) CT_NOSITE;
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
 #!/bin/sh
-# purity.sh - outside the AVX2 and AVX-512 code paths no object holds an AVX instruction, so the
+# purity.sh - outside the AVX2, AVX-512 and bf16 code paths no object holds an AVX instruction, so the
 # library runs on any x86-64; and those paths do use the registers they are for.
 
 LC_ALL=C
@@ -33,6 +33,9 @@ for object in $(find tensor autograd nn optim data train -name '*.o' | sort); do
     */libcpu_avx2_la-*)
         [ "$(count '%ymm' "$object")" -gt 0 ] || { echo "no %ymm in $object"; status=1; }
         [ "$(count '%zmm' "$object")" -eq 0 ] || { echo "%zmm in $object"; status=1; }
+        ;;
+    */libcpu_bf16_la-*)
+        [ "$(count 'vdpbf16ps.*%zmm' "$object")" -gt 0 ] || { echo "no vdpbf16ps in $object"; status=1; }
         ;;
     */libcpu_avx512_la-*)
         [ "$(count '%zmm' "$object")" -gt 0 ] || { echo "no %zmm in $object"; status=1; }

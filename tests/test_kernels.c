@@ -12,6 +12,7 @@
 
 #include "tensor/cpu/cpu.h"
 
+#include <cotangent/tensor/about.h>
 #include <cotangent/tensor/precision.h>
 
 static const cti_cpu_path *paths[3];
@@ -1126,13 +1127,15 @@ static double bf16_of(double v)
     return (double)float_of(bits);
 }
 
-/* In bf16 a product is that of the rounded operands, in f32. */
+/* In bf16 a product is that of the rounded operands, in f32; by the processor's instructions where
+ * it has them. What C was before, or a bias, is not rounded. */
 static void gemm_bf16_case(ct_generator *g, int64_t m, int64_t n, int64_t k, int64_t batch)
 {
     cti_gemm p = { .dtype = CT_F32, .trans_a = ct_random_below(g, 2), .m = m, .n = n, .k = k,
-                   .batch = batch, .alpha = 1, .c_step = m * n, .ldc = n, .bf16 = true };
+                   .batch = batch, .alpha = 1, .beta = (double)ct_random_below(g, 2), .ldc = n + 3,
+                   .bf16 = true };
     int64_t b, i, j, l;
-    float *x, *y;
+    float *x, *y, *c, *bias = malloc((size_t)n * sizeof *bias);
 
     p.trans_b = ct_random_below(g, 2);
     p.lda = (p.trans_a ? m : k) + (int64_t)ct_random_below(g, 4);
@@ -1141,14 +1144,28 @@ static void gemm_bf16_case(ct_generator *g, int64_t m, int64_t n, int64_t k, int
     p.b_step = ct_random_below(g, 2) ? (p.trans_b ? n : k) * p.ldb : 0;
     p.a = x = malloc((size_t)(batch * (p.trans_a ? k : m) * p.lda) * sizeof *x);
     p.b = y = malloc((size_t)(batch * (p.trans_b ? n : k) * p.ldb) * sizeof *y);
-    p.c = malloc((size_t)(batch * m * n) * sizeof(float));
+    p.c_step = m * p.ldc;
+    p.c = malloc((size_t)(batch * p.c_step) * sizeof(float));
+    c = malloc((size_t)(batch * p.c_step) * sizeof(float));
     random_matrix(g, x, CT_F32, batch * (p.trans_a ? k : m) * p.lda);
     random_matrix(g, y, CT_F32, batch * (p.trans_b ? n : k) * p.ldb);
+    random_matrix(g, c, CT_F32, batch * p.c_step);
+    random_matrix(g, bias, CT_F32, n);
+    memcpy(p.c, c, (size_t)(batch * p.c_step) * sizeof(float));
+    if (p.beta == 0 && ct_random_below(g, 2))
+        p.bias = bias;
     cti_cpu_gemm(&p);
     for (b = 0; b < batch; b++)
         for (i = 0; i < m; i++)
-            for (j = 0; j < n; j++) {
-                double want = 0, got = (double)((float *)p.c)[(b * m + i) * n + j];
+            for (j = 0; j < p.ldc; j++) {
+                double before = (double)c[b * p.c_step + i * p.ldc + j];
+                double got = (double)((float *)p.c)[b * p.c_step + i * p.ldc + j];
+                double want = p.beta * before + (p.bias && j < n ? (double)bias[j] : 0);
+
+                if (j >= n) {
+                    ck_assert(got == before);
+                    continue;
+                }
 
                 for (l = 0; l < k; l++)
                     want += bf16_of((double)x[b * p.a_step +
@@ -1161,6 +1178,8 @@ static void gemm_bf16_case(ct_generator *g, int64_t m, int64_t n, int64_t k, int
             }
     free(x);
     free(y);
+    free(c);
+    free(bias);
     free(p.c);
 }
 
@@ -1173,7 +1192,11 @@ START_TEST(gemm_bf16)
         gemm_bf16_case(&g, 3, 4, 5, 2);
         gemm_bf16_case(&g, 70, 40, 33, 1);
         gemm_bf16_case(&g, 1, 20, 30, 3);
+        gemm_bf16_case(&g, 6 + (int64_t)ct_random_below(&g, 7), 64, 1 + 2 * round, 1);
+        gemm_bf16_case(&g, 67, 65 + (int64_t)ct_random_below(&g, 70), 16, 2);
     }
+    gemm_bf16_case(&g, 5, 33, 1025, 1);
+    gemm_bf16_case(&g, 14, 16, 2050, 1);
 }
 END_TEST
 
@@ -1212,13 +1235,22 @@ START_TEST(sequence_bf16)
 }
 END_TEST
 
-/* bf16 is refused until emulation is asked for, and says so. */
+/* bf16 is refused until emulation is asked for, and says so, where no instructions do it. */
 START_TEST(precision)
 {
+    ct_dtype left = cti_bf16_path_get() ? CT_BF16 : CT_F32;
+
     ck_assert(ct_matmul_precision() == CT_F32);
-    ck_assert(ct_set_matmul_precision(CT_BF16) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_set_matmul_precision: products in bf16 are only emulated "
-                                  "here (ct_emulate_bf16 allows that)");
+    if (cti_bf16_path_get()) {
+        ck_assert(ct_set_matmul_precision(CT_BF16) == CT_OK);
+        ck_assert(ct_set_matmul_precision(CT_F32) == CT_OK);
+        ck_assert_str_eq(ct_about_this().bf16, "AVX512-BF16");
+    } else {
+        ck_assert(ct_set_matmul_precision(CT_BF16) == CT_ERR_ARGUMENT);
+        expect_error(CT_ERR_ARGUMENT, "ct_set_matmul_precision: products in bf16 are only "
+                                      "emulated here (ct_emulate_bf16 allows that)");
+        ck_assert_str_eq(ct_about_this().bf16, "emulated where allowed");
+    }
     ct_error_clear();
     ck_assert(ct_set_matmul_precision(CT_I32) == CT_ERR_DTYPE);
     expect_error(CT_ERR_DTYPE, "ct_set_matmul_precision: i32 is neither f32 nor bf16");
@@ -1227,7 +1259,7 @@ START_TEST(precision)
     ck_assert(ct_set_matmul_precision(CT_BF16) == CT_OK);
     ck_assert(ct_matmul_precision() == CT_BF16);
     ct_emulate_bf16(false);
-    ck_assert(ct_matmul_precision() == CT_F32);
+    ck_assert(ct_matmul_precision() == left);
 }
 END_TEST
 

@@ -57,6 +57,26 @@ const cti_cpu_path *cti_cpu_path_get(void)
     return path;
 }
 
+const cti_bf16_path *cti_bf16_path_get(void)
+{
+#ifdef CT_HAVE_BF16_PATH
+    enum { UNKNOWN, HAS, HAS_NOT };
+    static atomic_int known;
+    int it = atomic_load_explicit(&known, memory_order_relaxed);
+
+    if (it == UNKNOWN) {
+        const char *wish = getenv("COTANGENT_CPU_PATH");
+        bool unwanted = wish && strcmp(wish, "avx512") == 0;
+
+        it = __builtin_cpu_supports("avx512bf16") && !unwanted ? HAS : HAS_NOT;
+        atomic_store_explicit(&known, it, memory_order_relaxed);
+    }
+    if (it == HAS && cti_cpu_path_get() == &cti_cpu_path_avx512)
+        return &cti_bf16_path_avx512;
+#endif
+    return NULL;
+}
+
 /* ---- memory ---- */
 
 static void *cpu_allocate(size_t bytes)

@@ -79,6 +79,32 @@ void cti_cpu_gemm(const cti_gemm *g);
 /* The BLAS it uses, with what that says of itself: "OpenBLAS 0.3.21 ... Haswell ...". */
 const char *cti_blas_name(void);
 
+/* C (m, n) = A (m, k) B (k, n), or added to C, of operands in bf16 by the processor's own
+ * instructions: A in pairs of k, step_i apart by rows and step_p by pairs; B packed. */
+typedef struct cti_bf16_product {
+    int64_t m, n, k, step_i, step_p, ldc;
+    bool accumulate;
+} cti_bf16_product;
+
+static inline int64_t cti_bf16_pairs(int64_t k)
+{
+    return (k + 1) / 2;
+}
+
+/* pack_a: A (m, k) to (m, pairs), or if trans A (k, m) to (pairs, m). pack_b: B (k, n), or (n, k)
+ * if trans, to words_of_b(k, n) words. See bf16_avx512.c. */
+typedef struct cti_bf16_path {
+    void (*pack_a)(bool trans, int64_t m, int64_t k, const float *a, int64_t lda, uint32_t *out);
+    int64_t (*words_of_b)(int64_t k, int64_t n);
+    void (*pack_b)(bool trans, int64_t k, int64_t n, const float *b, int64_t ldb, uint32_t *out);
+    void (*multiply)(const cti_bf16_product *p, const uint32_t *a, const uint32_t *b, float *c);
+} cti_bf16_path;
+
+extern const cti_bf16_path cti_bf16_path_avx512;
+
+/* The one in use; NULL where the processor has none. */
+const cti_bf16_path *cti_bf16_path_get(void);
+
 /* Rounds n floats to bf16, in place or not. */
 void cti_round_bf16(int64_t n, const float *in, float *out);
 
@@ -88,7 +114,8 @@ void cti_multiply(const cti_gemm *g, int64_t m, const void *a, const void *b, vo
 /* m rows of C as g's bias. */
 void cti_start_from_bias(const cti_gemm *g, int64_t m, void *c);
 
-/* All of g with its operands rounded to bf16; false if there is no memory for their copies. */
+/* All of g with its operands rounded to bf16; false if there is no memory for their copies.
+ * (bf16.c) */
 bool cti_gemm_bf16(const cti_gemm *g);
 
 /* All of g by compiled kernels, or false: not this way. (packed.c) */

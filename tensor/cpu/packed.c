@@ -338,60 +338,6 @@ static bool few_rows(const cti_gemm *g)
     return true;
 }
 
-/* Copies of the operands of g in bf16, and g of them. */
-static ct_storage *rounded(const void *x, int64_t matrices, int64_t rows, int64_t columns,
-                           int64_t ld, int64_t step)
-{
-    ct_storage *s = cti_storage_try(CT_CPU, (size_t)(matrices * rows * columns) * sizeof(float));
-    int64_t i, j;
-
-    for (i = 0; s && i < matrices; i++)
-        for (j = 0; j < rows; j++)
-            cti_round_bf16(columns, (const float *)x + i * step + j * ld,
-                           (float *)s->data + (i * rows + j) * columns);
-    return s;
-}
-
-void cti_round_bf16(int64_t n, const float *in, float *out)
-{
-    int64_t i;
-
-    for (i = 0; i < n; i++) {
-        uint32_t bits;
-
-        memcpy(&bits, &in[i], sizeof bits);
-        bits = in[i] != in[i] ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1);
-        bits &= 0xffff0000u;
-        memcpy(&out[i], &bits, sizeof bits);
-    }
-}
-
-bool cti_gemm_bf16(const cti_gemm *g)
-{
-    int64_t matrices_a = g->a_step ? g->batch : 1, matrices_b = g->b_step ? g->batch : 1;
-    int64_t rows_a = g->trans_a ? g->k : g->m, rows_b = g->trans_b ? g->n : g->k;
-    cti_gemm of = *g;
-    ct_storage *a, *b;
-
-    of.bf16 = false;
-    of.lda = g->trans_a ? g->m : g->k;
-    of.ldb = g->trans_b ? g->k : g->n;
-    of.a_step = g->a_step ? g->m * g->k : 0;
-    of.b_step = g->b_step ? g->k * g->n : 0;
-    a = rounded(g->a, matrices_a, rows_a, of.lda, g->lda, g->a_step);
-    b = rounded(g->b, matrices_b, rows_b, of.ldb, g->ldb, g->b_step);
-    if (a && b) {
-        of.a = a->data;
-        of.b = b->data;
-        cti_cpu_gemm(&of);
-    }
-    if (a)
-        cti_storage_unref(a);
-    if (b)
-        cti_storage_unref(b);
-    return a && b;
-}
-
 bool cti_gemm_packed(const cti_gemm *g)
 {
     bool accumulate = g->beta == 1;

@@ -21,6 +21,8 @@ typedef struct layer {
     cti_packed w;        /* W^T (H, G H); backward W (G H, H) */
     char *gates, *hn, *x; /* forward's scratch: (B, G H), (B, H), with an index (B, G H) */
     float *rounded;      /* bf16: what is multiplied by w, (B, G H) or (B, H); else NULL */
+    const cti_bf16_path *native; /* bf16 by the processor's own instructions; else NULL */
+    uint32_t *pairs_w, *pairs;   /* then: W, and what is multiplied by it */
 } layer;
 
 static layer layer_of(const cti_sequence *s)
@@ -33,6 +35,8 @@ static layer layer_of(const cti_sequence *s)
     l.width = cti_gates_of(s->kind) * s->hidden;
     l.gates = l.hn = l.x = NULL;
     l.rounded = NULL;
+    l.native = NULL;
+    l.pairs_w = l.pairs = NULL;
     return l;
 }
 
@@ -53,35 +57,58 @@ static int64_t after(const cti_sequence *s, int64_t t)
     return s->reverse ? t : t + 1;
 }
 
-/* rows of width elements, the first of all rows being row, as the product wants them */
-static const void *operand(const layer *l, const void *a, int64_t row, int64_t rows, int64_t width)
+/* C (rows, n) = or += a (rows, k) by the packed W (k, n), as p says; row: the first of all rows */
+static void multiply(const layer *l, const cti_product *p, const char *a, int64_t row, char *c)
 {
-    if (!l->rounded)
-        return a;
-    cti_round_bf16(rows * width, a, l->rounded + row * width);
-    return l->rounded + row * width;
-}
+    int64_t k = p->b->k;
 
-/* W packed in room; in bf16 room goes on with (B, k) for operands. */
-static void pack(layer *l, bool transposed, int64_t k, int64_t n, void *room, bool bf16)
-{
-    const cti_sequence *s = l->s;
+    if (l->native) {
+        const cti_bf16_product native = { .m = p->m, .n = p->b->n, .k = k, .ldc = p->ldc,
+                                          .step_i = cti_bf16_pairs(k), .step_p = 1,
+                                          .accumulate = p->accumulate };
+        uint32_t *pairs = l->pairs + row * native.step_i;
 
-    l->w = cti_packed_layout(s->dtype, k, n, k);
-    cti_pack(&l->w, transposed, s->w, s->hidden, room);
-    if (bf16) {
-        cti_round_bf16(k * n, room, room);
-        l->rounded = (float *)room + k * n;
+        l->native->pack_a(false, p->m, k, (const float *)a, p->lda, pairs);
+        l->native->multiply(&native, pairs, l->pairs_w, (float *)c);
+    } else if (l->rounded) {
+        cti_round_bf16(p->m * k, (const float *)a, l->rounded + row * k);
+        cti_product_run(p, l->rounded + row * k, c);
+    } else {
+        cti_product_run(p, a, c);
     }
 }
 
-/* Room of the pool for W and, in bf16, operands (B, k); NULL, without an error, if there is none. */
-static ct_storage *room_for(const layer *l, int64_t k, bool bf16)
+/* W, or if transposed W^T, packed in room. */
+static void pack(layer *l, bool transposed, int64_t k, int64_t n, void *room)
+{
+    l->w = cti_packed_layout(l->s->dtype, k, n, k);
+    cti_pack(&l->w, transposed, l->s->w, l->s->hidden, room);
+}
+
+/* The same in bf16, in room of the pool, with room for operands; NULL, without an error, if there
+ * is none. */
+static ct_storage *pack_bf16(layer *l, bool transposed, int64_t k, int64_t n)
 {
     const cti_sequence *s = l->s;
+    const cti_bf16_path *native = cti_bf16_path_get();
+    int64_t operands = s->batch * (native ? cti_bf16_pairs(k) : k);
+    int64_t words = native ? native->words_of_b(k, n) : k * n;
+    ct_storage *room = cti_storage_try(CT_CPU, (size_t)(words + operands) * sizeof(uint32_t));
 
-    return cti_storage_try(CT_CPU, (size_t)((l->width * s->hidden + (bf16 ? s->batch * k : 0)) *
-                                            l->size));
+    if (!room)
+        return NULL;
+    if (native) {
+        l->native = native;
+        l->pairs_w = room->data;
+        l->pairs = l->pairs_w + words;
+        l->w = cti_packed_layout(s->dtype, k, n, k);
+        native->pack_b(transposed, k, n, s->w, s->hidden, l->pairs_w);
+    } else {
+        pack(l, transposed, k, n, room->data);
+        cti_round_bf16(k * n, room->data, room->data);
+        l->rounded = (float *)room->data + words;
+    }
+    return room;
 }
 
 /* Rows of a tile: fewer for a small batch, so that two threads have work. By shape alone. */
@@ -135,8 +162,8 @@ static void recur(const layer *l, const cti_product *p, const char *h, int64_t r
                          .batch = 1, .alpha = 1, .beta = 1, .lda = s->hidden, .ldb = s->hidden,
                          .ldc = l->width };
 
-    if (l->w.data)
-        cti_product_run(p, operand(l, h, row, rows, s->hidden), gates);
+    if (l->native || l->w.data)
+        multiply(l, p, h, row, gates);
     else
         cti_multiply(&g, rows, h, s->w, gates);
 }
@@ -222,16 +249,15 @@ void cti_cpu_sequence(const cti_sequence *s)
 {
     bool bf16 = s->bf16 && s->dtype == CT_F32;
     layer l = layer_of(s);
-    ct_storage *room = bf16 ? room_for(&l, s->hidden, true) : NULL;
+    ct_storage *room;
 
     l.gates = (char *)s->scratch + l.width * s->hidden * l.size;
     l.hn = l.gates + s->batch * l.width * l.size;
     l.x = l.hn + s->batch * s->hidden * l.size;
     l.w = cti_packed_layout(s->dtype, s->hidden, l.width, s->hidden);
-    if (room)
-        pack(&l, true, s->hidden, l.width, room->data, true);
-    else if (s->steps >= FEW)
-        pack(&l, true, s->hidden, l.width, s->scratch, false);
+    room = bf16 ? pack_bf16(&l, true, s->hidden, l.width) : NULL;
+    if (!room && s->steps >= FEW)
+        pack(&l, true, s->hidden, l.width, s->scratch);
     cti_parallel(tiles_of(s), forward_tile, &l);
     if (room)
         cti_storage_unref(room);
@@ -322,8 +348,7 @@ static void backward_tile(void *context, int64_t tile)
         else
             gates_backward(l, t, row, rows);
         if (active_rows(s, row, rows, t))
-            cti_product_run(&p, operand(l, at(l, gru ? s->dhx : s->dx, t, row, l->width), row,
-                                        rows, l->width), dh);
+            multiply(l, &p, at(l, gru ? s->dhx : s->dx, t, row, l->width), row, dh);
     }
 }
 
@@ -331,11 +356,16 @@ void cti_cpu_sequence_backward(const cti_sequence *s)
 {
     bool bf16 = s->bf16 && s->dtype == CT_F32;
     layer l = layer_of(s);
-    ct_storage *room = s->steps >= FEW || bf16 ? room_for(&l, l.width, bf16) : NULL;
+    ct_storage *room = NULL;
 
     l.w = (cti_packed){ s->dtype, l.width, s->hidden, l.width, s->hidden, s->hidden, s->w };
-    if (room)
-        pack(&l, false, l.width, s->hidden, room->data, bf16);
+    if (bf16) {
+        room = pack_bf16(&l, false, l.width, s->hidden);
+    } else if (s->steps >= FEW) {
+        room = cti_storage_try(CT_CPU, (size_t)(l.width * s->hidden * l.size));
+        if (room)
+            pack(&l, false, l.width, s->hidden, room->data);
+    }
     cti_parallel(tiles_of(s), backward_tile, &l);
     if (room)
         cti_storage_unref(room);

@@ -13,7 +13,7 @@ struct ct_param {
     struct root *root;
     char *name;
     ct_shape shape;
-    ct_init init;
+    ct_init own, init; /* as it began; in use */
     uint64_t seed;
     _Atomic(ct_tensor *) value; /* owned; NULL until settled */
     bool buffer, frozen, init_chosen; /* the last: by ct_params_init */
@@ -340,8 +340,8 @@ ct_status ct_param_settle(ct_param *p, ct_shape shape)
 
 void ct_param_set_init(ct_param *p, ct_init init)
 {
-    if (p && init.fill && !real(p)->init_chosen)
-        real(p)->init = init;
+    if (p && init.fill && !real(p)->value && !real(p)->init_chosen)
+        real(p)->own = real(p)->init = init;
 }
 
 ct_tensor *ct_param_value(ct_param *p)
@@ -522,7 +522,7 @@ static ct_param *entry_new(const char *function, ct_params *set, const char *nam
     p->name = full_name(function, set, name, "");
     p->root = r;
     p->shape = shape;
-    p->init = init;
+    p->own = p->init = init;
     p->seed = r->options.seed;
     p->buffer = buffer;
     if (!p->name || (is_whole(&shape) && make_value(p) != CT_OK)) {
@@ -576,8 +576,8 @@ ct_status ct_params_init(ct_params *set, ct_init init, uint64_t seed)
         if (!is_under(set, p))
             continue;
         p->seed = seed;
-        p->init = by_init ? init : p->init;
-        p->init_chosen |= by_init;
+        p->init = by_init ? init : p->own;
+        p->init_chosen = by_init;
         if (p->value && refill(p) != CT_OK)
             break;
     }

@@ -6,10 +6,11 @@
 Draws mutants from the lines of the C sources below each FOLDER (tensor, autograd and nn by default)
 until COUNT of them count. Each changes one line of a copy of the tree, rebuilds that file and runs
 the folder's quick suite until a program fails: built as usual and, if all pass, built with the
-sanitizers and with checks of handles. A mutant is killed when a program fails, survives when none
-does. It does not count when it does not build, when the machine's code is the same (as in an #else
-that is left out) or when mutants.txt, beside this script, explains why no test can tell it from the
-original. (A reason there that begins with "Untested:" explains a survivor, which counts.) WORK
+sanitizers and with checks of handles. Of a draw, programs that never execute the line are left out
+(all are run where none does, or where that is not known), and the quickest go first. A mutant is
+killed when a program fails, survives when none does. It does not count when it does not build, when
+the machine's code is the same (as in an #else that is left out) or when mutants.txt, beside this
+script, explains why no test can tell it from the original. (A reason there that begins with "Untested:" explains a survivor, which counts.) WORK
 holds the copies and their builds; a second run finds them there.
 
 A draw takes a line first, each with equal chance, then one of the changes that the line allows:
@@ -24,6 +25,7 @@ beyond the share that --allow allows (5%)."""
 
 import argparse
 import concurrent.futures
+import json
 import os
 import queue
 import random
@@ -34,15 +36,15 @@ import subprocess
 import sys
 import time
 
-# What kills the mutants of a folder, quickest first.
+# What kills the mutants of a folder.
 SUITES = {
     "tensor": ["test_misuse", "test_tensor", "test_plugin", "test_optim", "test_scope",
                "test_kernels", "test_ops", "test_state_dict", "test_safetensors", "test_npy",
                "test_engine", "test_recurrent", "test_autograd", "test_init"],
     "autograd": ["test_misuse", "test_params", "test_ops", "test_engine", "test_state_dict",
-                 "test_main_job", "test_autograd", "trace.sh", "custom_op.sh"],
+                 "test_main_job", "test_plugin", "test_autograd", "trace.sh", "custom_op.sh"],
     "nn": ["test_misuse", "test_params", "test_main_job", "test_nn", "test_ops",
-           "test_recurrent", "test_init", "test_convert"],
+           "test_recurrent", "test_init", "test_convert", "test_plugin"],
     "optim": ["test_optim", "test_main_job"],
     "data": ["test_data"],
     "cuda": ["test_cuda_kernels", "checked.sh"],    # on cuda-emu, plain and with its checker
@@ -57,6 +59,7 @@ SLOW = {"test_autograd", "test_init"}   # with the sanitizers, which are not for
 USUAL = ("build", "--disable-shared --without-cuda", set())
 CHECKED = ("checked", "--disable-shared --without-cuda --enable-sanitize --enable-debug", SLOW)
 DEVICES = ("build", "--disable-static", set())
+COVERED = ("covered", "--disable-shared --without-cuda", set())   # tells which lines are executed
 CPU_SECONDS = 60    # of one program; an endless loop is a failure
 
 
@@ -228,6 +231,9 @@ class Tree:
         self.root = os.path.join(work, f"tree{number}")
         self.builds = builds
         self.original = {}      # of each build: its code
+        self.seconds = {}       # of each program, in the first build
+        self.executed = {}      # by each program: lines as FILE:LINE
+        self.known = set()      # lines of which that is known
         self.use(builds[0])
         self.copy(source)
 
@@ -261,17 +267,18 @@ class Tree:
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               errors="replace", **more)
 
-    def prepare(self, programs):
-        for build in self.builds:
+    def prepare(self, programs, covered):
+        for build in self.builds + ([COVERED] if covered else []):
             self.use(build)
             self.prepare_build(self.chosen(programs))
 
     def prepare_build(self, programs):
         os.makedirs(self.build, exist_ok=True)
         cc = "ccache gcc" if shutil.which("ccache") else "gcc"
+        flags = "-O0 --coverage" if self.build.endswith(COVERED[0]) else "-g -O1"
         if not os.path.exists(os.path.join(self.build, "Makefile")):
             done = self.shell(f"(cd .. && test -f configure || autoreconf -fi) && CC='{cc}' "
-                              f"CFLAGS='-g -O1' ../configure -q NVCC=/bin/false {self.flags}")
+                              f"CFLAGS='{flags}' ../configure -q NVCC=/bin/false {self.flags}")
             if done.returncode:
                 sys.exit(f"mutants: configure failed:\n{done.stdout[-2000:]}")
         done = self.shell("make -s -j2 all && make -s -j2 " + targets(programs))
@@ -280,11 +287,36 @@ class Tree:
         done = self.shell("printf 'mutants-headers:\\n\\t@echo $(public_headers)\\n' |"
                           " make -s -f Makefile -f - mutants-headers")
         self.headers = done.stdout.strip()
-        self.original[self.build] = self.code(programs)
+        self.original[self.build] = self.code()
         for program in programs:
+            begun = time.monotonic()
             done = self.run(program)
             if done:
                 sys.exit(f"mutants: the original fails {program}: {done}")
+            self.seconds.setdefault(program, time.monotonic() - begun)
+            if self.build.endswith(COVERED[0]):
+                self.note_executed(program)
+
+    def note_executed(self, program):
+        """Reads what the program has written, and removes it."""
+        done = self.shell("find . -name '*.gcda' -size +0 | xargs -r gcov --json-format --stdout"
+                          " 2>/dev/null; find . -name '*.gcda' -delete")
+        lines = self.executed[program] = set()
+        for record in done.stdout.split("\n"):
+            for file in json.loads(record)["files"] if record else []:
+                path = os.path.relpath(os.path.join(self.build, file["file"]), self.root)
+                for line in file["lines"]:
+                    place = f"{path}:{line['line_number']}"
+                    self.known.add(place)
+                    if line["count"]:
+                        lines.add(place)
+
+    def order(self, programs, m):
+        """Those that may notice m, the quickest first."""
+        place = f"{m.path}:{m.number}"
+        if place in self.known:
+            programs = [p for p in programs if place in self.executed[p]] or programs
+        return sorted(programs, key=self.seconds.get)
 
     def run(self, program):
         """Why it failed, or "" if it did not."""
@@ -321,18 +353,18 @@ class Tree:
         try:
             for build in self.builds:
                 self.use(build)
-                self.try_build(m, self.chosen(programs))
+                self.try_build(m, self.chosen(self.order(programs, m)))
                 if m.outcome:
                     return
             m.outcome = "SURVIVED"
         finally:
             self.write(path, original)
 
-    def code(self, programs):
-        """A digest of the machine's code, all of which is in each program, or in the module."""
-        whole = programs[0] if self.builds[0] is USUAL else "cuda/.libs/cuda-emu.so"
-        done = self.shell("objcopy --strip-all --remove-section .note.gnu.build-id "
-                          f"{whole} mutant.code && sha256sum <mutant.code")
+    def code(self):
+        """A digest of the machine's code."""
+        whole = ".libs/libcore.a" if self.builds[0] is USUAL else "cuda/.libs/cuda-emu.so"
+        done = self.shell(f"objcopy --enable-deterministic-archives --strip-debug {whole} "
+                          "mutant.code && sha256sum <mutant.code")
         return done.stdout if done.returncode == 0 else time.monotonic()    # like no other
 
     def try_build(self, m, programs):
@@ -342,7 +374,7 @@ class Tree:
             if done.returncode:
                 m.outcome, m.detail = "no build", done.stdout.strip()[-150:]
                 return
-            if program == programs[0] and self.code(programs) == self.original[self.build]:
+            if program == programs[0] and self.code() == self.original[self.build]:
                 m.outcome = "same code"
                 return
             why = self.run(program)
@@ -445,10 +477,9 @@ def main():
     for k in range(args.jobs):
         builds = [DEVICES] if "cuda" in folders else [USUAL, CHECKED]
         trees.put(Tree(source, os.path.abspath(args.work), k, builds))
-    for tree in list(trees.queue):
-        tree.prepare(everything)
-
     drawn = not (args.only or args.again)
+    for tree in list(trees.queue):
+        tree.prepare(everything, drawn and "cuda" not in folders)
 
     def attempt(m):
         tree = trees.get()

@@ -4,6 +4,7 @@
 #include <config.h>
 #endif
 
+#include "tests/files.h"
 #include "tests/harness.h"
 
 #include <math.h>
@@ -151,6 +152,30 @@ START_TEST(gradients_that_are_views_stay_apart)
     EXPECT(ct_grad_of(a), 15);
     EXPECT(ct_grad_of(b), 7);
     EXPECT(ct_grad_of(c), 5, 7);
+    end(s);
+}
+END_TEST
+
+/* The part of a gradient that a view's backward adds to is not that of another tensor. */
+START_TEST(gradients_of_views_are_not_written_through)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2, 3), *w = LEAF(4, 5, 6), *first = ct_select(x, 0, 0), *z, *c, *other;
+
+    z = ct_add(x, w); /* hands one gradient to both, before the view's comes */
+    ct_backward(ct_add(ct_sum(ct_mul(z, VECTOR(1, 10, 100))), ct_mul_scalar(first, 7)));
+    EXPECT(ct_grad_of(x), 8, 10, 100);
+    EXPECT(ct_grad_of(w), 1, 10, 100);
+
+    c = ct_mul_scalar(x, 2); /* the same of results */
+    other = ct_mul_scalar(w, 3);
+    first = ct_select(c, 0, 2);
+    z = ct_add(c, other);
+    ct_clear_grad(x);
+    ct_clear_grad(w);
+    ct_backward(ct_add(ct_sum(ct_mul(z, VECTOR(1, 10, 100))), ct_mul_scalar(first, 7)));
+    EXPECT(ct_grad_of(x), 2, 20, 214);
+    EXPECT(ct_grad_of(w), 3, 30, 300);
     end(s);
 }
 END_TEST
@@ -416,6 +441,79 @@ START_TEST(hooks_are_checked)
 }
 END_TEST
 
+/* Two results of one op: x doubled, and tripled. */
+static void both_backward(ct_node *n, ct_tensor *const *dout)
+{
+    if (dout[0])
+        ct_add_grad(n, 0, ct_mul_scalar(dout[0], 2));
+    if (dout[1])
+        ct_add_grad(n, 0, ct_mul_scalar(dout[1], 3));
+}
+
+static const ct_op both_op = { .name = "both", .inputs = 1, .outputs = 2,
+                               .backward = both_backward };
+
+static void both(ct_tensor *x, ct_tensor *y[2])
+{
+    ct_tensor *d = ct_detach(x);
+
+    y[0] = ct_mul_scalar(d, 2);
+    y[1] = ct_mul_scalar(d, 3);
+    ct_record(&both_op, 1, &x, 2, y, NULL, 0);
+}
+
+START_TEST(hooks_are_of_one_output)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *y[2], *none[2], *in[3], *g[3];
+    double ten = 10;
+    int first = 0, second = 0;
+
+    both(x, y);
+    ct_register_hook(y[0], count_calls, &first);
+    ct_register_hook(y[1], times, &ten);
+    ct_register_hook(y[1], count_calls, &second);
+    ct_backward(ct_sum(ct_add(y[0], ct_mul(y[1], VECTOR(1, -1)))));
+    EXPECT(ct_grad_of(x), 2 + 30, 2 - 30);
+    ck_assert(first == 1 && second == 1);
+    ct_clear_grad(x);
+    ct_backward_with(y[0], VECTOR(1, 5)); /* the other has no gradient, and no hook is run */
+    EXPECT(ct_grad_of(x), 2, 10);
+    ck_assert(first == 2 && second == 1);
+    in[0] = y[1];
+    in[1] = x;
+    in[2] = y[0];
+    ck_assert(ct_grad(2, y, 3, in, (ct_tensor *[]){ VECTOR(1, 1), VECTOR(2, 3) }, false, g) ==
+              CT_OK);
+    EXPECT(g[0], 20, 30);
+    EXPECT(g[1], 2 + 60, 2 + 90);
+    EXPECT(g[2], 1, 1);
+    none[0] = none[1] = NULL; /* what could not be made is not recorded */
+    ck_assert(!ct_record(&both_op, 1, &x, 2, none, NULL, 0));
+    none[0] = ct_detach(x);
+    ck_assert(!ct_record(&both_op, 1, &x, 2, none, NULL, 0));
+    ck_assert(!ct_needs_gradient(none[0]));
+    end(s);
+}
+END_TEST
+
+START_TEST(no_hook_without_memory)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2);
+    int calls = 0;
+
+    fail_allocation(1);
+    ck_assert(ct_register_hook(x, count_calls, &calls) == CT_ERR_MEMORY);
+    fail_nothing();
+    ck_assert_int_eq(ct_error(), CT_ERR_MEMORY);
+    ct_error_clear();
+    ct_backward(ct_sum(x));
+    ck_assert_int_eq(calls, 0);
+    leave(s);
+}
+END_TEST
+
 static ct_tensor *backward_inside(ct_tensor *gradient, void *context)
 {
     (void)gradient;
@@ -439,6 +537,147 @@ START_TEST(backward_inside_a_hook)
     expect_error(CT_ERR_GRAD, "ct_square: a hook or backward function runs backward through "
                               "history that is being run");
     EXPECT(ct_grad_of(x), 2, 4);
+    leave(s);
+}
+END_TEST
+
+/* The same of a leaf that has got a part of its gradient. */
+START_TEST(backward_inside_to_the_same_leaf)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *other = ct_sum(ct_square(x)), *y = ct_square(x);
+    ct_tensor *loss = ct_add(ct_sum(y), ct_sum(ct_mul(x, VECTOR(3, 4))));
+
+    ct_register_hook(y, backward_inside, other);
+    ct_backward(loss);
+    expect_error(CT_ERR_GRAD, "ct_backward: a hook or backward function runs backward through "
+                              "history that is being run");
+    ck_assert_ptr_null(ct_grad_of(x));
+    ct_backward(other); /* and nothing is left of it */
+    EXPECT(ct_grad_of(x), 2, 4);
+    leave(s);
+}
+END_TEST
+
+static ct_tensor *grad_inside(ct_tensor *gradient, void *context)
+{
+    ct_tensor **of = context, *g; /* a result and its leaf */
+
+    ct_grad(1, &of[0], 1, &of[1], NULL, false, &g);
+    return g ? ct_mul(gradient, g) : NULL;
+}
+
+/* ct_grad may run in a hook of ct_backward, not in one of ct_grad. */
+START_TEST(grad_inside_a_hook)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *z = LEAF(4, 5), *x = LEAF(1, 2), *of[2] = { ct_sum(ct_square(z)), z };
+    ct_tensor *y = ct_square(x), *loss = ct_sum(y), *g;
+
+    ct_register_hook(y, grad_inside, of);
+    ct_backward(loss);
+    EXPECT(ct_grad_of(x), 2 * 8, 4 * 10);
+    ck_assert_ptr_null(ct_grad_of(z));
+    ct_grad(1, &loss, 1, &x, NULL, false, &g);
+    expect_error(CT_ERR_GRAD, "ct_grad: called from a hook or backward function of ct_grad");
+    ck_assert_ptr_null(g);
+    leave(s);
+}
+END_TEST
+
+/* A leaf given as the gradient of an output that is wanted comes back as it is. */
+START_TEST(a_leaf_as_a_gradient)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *y = ct_square(x), *given = LEAF(5, 7), *in[] = { y, x }, *g[2];
+    ct_tensor *h;
+
+    ck_assert(ct_grad(1, &y, 2, in, &given, true, g) == CT_OK);
+    EXPECT(g[0], 5, 7);
+    EXPECT(g[1], 10, 28);
+    h = ct_sum(ct_mul(g[0], g[1])); /* 2 given^2 x */
+    ct_backward(h);
+    EXPECT(ct_grad_of(given), 2 * 10, 2 * 28);
+    EXPECT(ct_grad_of(x), 50, 98);
+    end(s);
+}
+END_TEST
+
+/* ---- without memory ---- */
+
+static bool square_twice(void *context, int inputs_count, ct_tensor *const *inputs,
+                         int outputs_count, ct_tensor **outputs)
+{
+    (void)inputs_count, (void)outputs_count;
+    outputs[0] = ct_add(ct_square(inputs[0]), context);
+    outputs[1] = ct_select(outputs[0], 0, 0);
+    return true;
+}
+
+/* Shared gradients, windows, hooks, two outputs, a checkpoint; x (3), w (3). */
+static ct_tensor *all_of_it(ct_tensor *x, ct_tensor *w)
+{
+    static double two = 2;
+    ct_tensor *first = ct_select(x, 0, 0), *z = ct_add(x, w), *y[2], *out[2], *g, *loss;
+
+    both(z, y);
+    if (y[1])
+        ct_register_hook(y[1], times, &two);
+    ct_checkpoint(square_twice, w, NULL, 1, &y[1], 2, out);
+    loss = ct_add(ct_sum(ct_mul(out[0], y[0])), ct_mul(out[1], first));
+    ct_grad(1, &loss, 1, &w, NULL, true, &g);
+    return ct_add(loss, ct_sum(ct_mul(g, ct_slice(z, 0, 0, 3, 1))));
+}
+
+/* Each allocation in turn fails: that is the error, no gradient moves, and the next pass is as good
+ * as ever. */
+START_TEST(each_allocation_may_fail)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2, 3), *w = LEAF(0.5, -1, 4), *gx, *gw;
+    double *want_x, *want_w;
+    bool done = false;
+    int k, failed = 0;
+
+    ct_backward(all_of_it(x, w));
+    want_x = values_of(ct_grad_of(x));
+    want_w = values_of(ct_grad_of(w));
+    for (k = 1; !done; k++) {
+        ct_scope inner = ct_scope_begin();
+        ct_tensor *loss;
+
+        if (_i == 0) { /* a sum with what is there, or a gradient of its own */
+            ct_clear_grad(x);
+            ct_clear_grad(w);
+        }
+        gx = ct_grad_of(x) ? ct_clone(ct_grad_of(x)) : NULL;
+        gw = ct_grad_of(w) ? ct_clone(ct_grad_of(w)) : NULL;
+        fail_allocation(k);
+        loss = all_of_it(x, w);
+        ct_backward(loss);
+        done = allocations_seen < k;
+        fail_nothing();
+        if (!ct_ok()) {
+            ck_assert_msg(ct_error() == CT_ERR_MEMORY, "%d: %s", k, ct_error_message());
+            failed++;
+            ct_error_clear();
+            if (!gx)
+                ck_assert(!ct_grad_of(x) && !ct_grad_of(w));
+            else
+                ck_assert(same_bytes(gx, ct_grad_of(x)) && same_bytes(gw, ct_grad_of(w)));
+        }
+        leave(inner);
+        ct_clear_grad(x);
+        ct_clear_grad(w);
+        inner = ct_scope_begin();
+        ct_backward(all_of_it(x, w));
+        expect_values("x", ct_grad_of(x), want_x, 3, 0);
+        expect_values("w", ct_grad_of(w), want_w, 3, 0);
+        end(inner);
+    }
+    ck_assert_int_gt(failed, 100);
+    free(want_x);
+    free(want_w);
     leave(s);
 }
 END_TEST
@@ -793,6 +1032,8 @@ typedef struct layer {
     int runs;
     bool other; /* gives another shape the next time */
     bool fails;
+    bool forgets;  /* the last output */
+    bool detaches; /* the last output */
 } layer;
 
 /* h (4, 6), scale (1) -> tanh(h W) with noise, and its square */
@@ -806,7 +1047,9 @@ static bool run_layer(void *context, int inputs_count, ct_tensor *const *inputs,
     l->runs++;
     outputs[0] = ct_tanh(ct_add(ct_matmul(inputs[0], l->w), ct_mul(noise, inputs[1])));
     if (outputs_count > 1)
-        outputs[1] = ct_square(outputs[0]);
+        outputs[1] = l->detaches ? ct_detach(outputs[0]) : ct_square(outputs[0]);
+    if (l->forgets)
+        outputs[outputs_count - 1] = NULL;
     if (l->other)
         outputs[0] = ct_sum(outputs[0]);
     return !l->fails;
@@ -963,6 +1206,45 @@ START_TEST(checkpoints_are_checked)
                                              "backward but was modified in place at ") != NULL,
                   "%s", ct_error_message());
     ct_error_clear();
+    leave(s);
+}
+END_TEST
+
+/* The first run: no output may be left out, nor fail without an error. The second: as many have
+ * history as had. */
+START_TEST(checkpoints_give_all_outputs)
+{
+    ct_generator init = ct_generator_seed(6), draws = ct_generator_seed(7);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *w = random_leaf(&init, CT_SHAPE(6, 6)), *h = random_leaf(&init, CT_SHAPE(4, 6));
+    ct_tensor *in[] = { h, VECTOR(1) }, *out[2], *ones = ct_ones(CT_SHAPE(4, 6), CT_F64, DEVICE);
+    layer l = { .w = w, .g = &draws };
+
+    l.forgets = true;
+    ck_assert(ct_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_checkpoint: the segment left output 1 NULL");
+    ck_assert(!out[0] && !out[1]);
+    l.forgets = false;
+    l.fails = true;
+    ck_assert(ct_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_checkpoint: the segment failed without an error");
+    ck_assert(!out[0] && !out[1]);
+    l.fails = false;
+    ck_assert(ct_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_OK);
+    l.detaches = true;
+    ct_backward_with(out[0], ones);
+    expect_error(CT_ERR_GRAD, "ct_checkpoint: the second run gave 1 outputs with history, the "
+                              "first 2");
+    ck_assert_ptr_null(ct_grad_of(w));
+    ck_assert(ct_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_OK);
+    ck_assert(ct_needs_gradient(out[0]) && !ct_needs_gradient(out[1]));
+    ck_assert(ct_backward_with(out[0], ones) == CT_OK && ct_grad_of(w) && ct_grad_of(h));
+    l.detaches = false;
+    ct_clear_grad(w);
+    ct_backward_with(out[0], ones);
+    expect_error(CT_ERR_GRAD, "ct_checkpoint: the second run gave 2 outputs with history, the "
+                              "first 1");
+    ck_assert_ptr_null(ct_grad_of(w));
     leave(s);
 }
 END_TEST
@@ -1249,6 +1531,43 @@ START_TEST(a_graph_is_drawn)
 }
 END_TEST
 
+/* A site and a name with what DOT has uses for; and a file that cannot be written. */
+START_TEST(a_graph_is_quoted)
+{
+    static const ct_op odd = { .name = "o\"d\\d", .inputs = 1, .outputs = 1,
+                               .backward = cube_backward };
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *y = ct_detach(x), *z;
+    char *text;
+    FILE *full;
+
+    ct_here("C:\\\"a\".c:3");
+    ck_assert((ct_record)(&odd, 1, &x, 1, &y, NULL, 0));
+    text = dot_of(y);
+    ck_assert_msg(strstr(text, "label=\"o\\\"d\\\\d\\nC:\\\\\\\"a\\\".c:3\"];\n") != NULL, "%s",
+                  text);
+    free(text);
+    z = ct_mul(VECTOR(1, 2), x); /* what wants no gradient is no part of it */
+    text = dot_of(z);
+    ck_assert_int_eq(occurrences(text, "leaf"), 1);
+    ck_assert_int_eq(occurrences(text, " -> "), 2);
+    free(text);
+    full = fopen("/dev/full", "w");
+    if (full) {
+        ck_assert(ct_graph_dot(y, full) == CT_ERR_IO);
+        expect_error(CT_ERR_IO, "ct_graph_dot: the graph cannot be written");
+        fclose(full);
+    }
+    fail_allocation(1);
+    ck_assert(ct_graph_dot(y, stdout) == CT_ERR_MEMORY);
+    ck_assert(ct_graph_dot(y, stdout) == CT_ERR_MEMORY); /* a sink */
+    fail_nothing();
+    ck_assert_int_eq(ct_error(), CT_ERR_MEMORY);
+    ct_error_clear();
+    leave(s);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("engine");
@@ -1259,6 +1578,7 @@ int main(void)
     tcase_add_test(tc, a_leaf_can_be_the_root);
     tcase_add_test(tc, leaf_gradients_never_share_storage);
     tcase_add_test(tc, gradients_that_are_views_stay_apart);
+    tcase_add_test(tc, gradients_of_views_are_not_written_through);
     tcase_add_loop_test(tc, an_error_midway_leaves_leaves_untouched, 0, 2);
     tcase_add_test(tc, a_leaf_may_be_freed_before_backward);
     tcase_add_test(tc, frozen_inputs_get_none);
@@ -1269,10 +1589,16 @@ int main(void)
     tcase_add_test(tc, derivatives_up_to_the_third);
     tcase_add_test(tc, a_gradient_penalty_trains);
     tcase_add_test(tc, grad_refuses);
+    tcase_add_test(tc, a_leaf_as_a_gradient);
+    tcase_add_loop_test(tc, each_allocation_may_fail, 0, 2);
     tc = harness_case(suite, "hooks");
     tcase_add_test(tc, hooks_see_and_replace_gradients);
     tcase_add_test(tc, hooks_are_checked);
+    tcase_add_test(tc, hooks_are_of_one_output);
+    tcase_add_test(tc, no_hook_without_memory);
     tcase_add_test(tc, backward_inside_a_hook);
+    tcase_add_test(tc, backward_inside_to_the_same_leaf);
+    tcase_add_test(tc, grad_inside_a_hook);
     tc = harness_case(suite, "versions");
     tcase_add_test(tc, a_saved_tensor_modified_later_is_an_error);
     tcase_add_test(tc, an_unsaved_tensor_may_be_modified);
@@ -1296,6 +1622,7 @@ int main(void)
     tcase_add_test(tc, a_checkpoint_under_grad);
     tcase_add_test(tc, a_checkpoint_saves_memory);
     tcase_add_test(tc, checkpoints_are_checked);
+    tcase_add_test(tc, checkpoints_give_all_outputs);
     tcase_add_test(tc, a_checkpoint_without_recording_records_nothing);
     tc = harness_case(suite, "own ops");
     tcase_add_test(tc, a_fused_backward_runs_where_nothing_is_recorded);
@@ -1304,5 +1631,6 @@ int main(void)
     tcase_add_test(tc, gradcheck_tells_right_from_wrong);
     tcase_add_test(tc, gradcheck_is_checked);
     tcase_add_test(tc, a_graph_is_drawn);
+    tcase_add_test(tc, a_graph_is_quoted);
     return harness_run(suite);
 }

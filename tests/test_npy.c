@@ -1,6 +1,7 @@
 /* test_npy.c - tests of NumPy's files: round trips, Fortran's order, malformed files, failing
  * calls. */
 #include "tensor/internal.h"
+#include "tensor/read_file.h"
 
 #include "tests/files.h"
 #include "tests/harness.h"
@@ -296,6 +297,48 @@ START_TEST(malformed_headers)
 }
 END_TEST
 
+/* Names in messages: whole up to 100 bytes, cut between characters, nothing that moves a cursor. */
+START_TEST(quoted_names)
+{
+    static const struct {
+        int fill; /* of the letter a, before: */
+        const char *end, *want; /* what follows the quoted letters; kept: how many of them are */
+        int kept;
+    } cases[] = {
+        { 0, "", "\"", 0 },
+        { 0, "a\1\x1f \x7f~\xc3\xa9", "a?? ?~\xc3\xa9\"", 0 },
+        { 99, "", "\"", 99 },
+        { 100, "", "\"", 100 },
+        { 101, "", "...\"", 100 },
+        { 98, "\xc3\xa9", "\xc3\xa9\"", 98 },
+        { 99, "\xc3\xa9", "...\"", 99 },
+        { 98, "\xc3\xa9x", "\xc3\xa9...\"", 98 },
+        { 97, "\xe2\x82\xac!", "\xe2\x82\xac...\"", 97 },
+        { 98, "\xe2\x82\xac", "...\"", 98 },
+        { 97, "\xf0\x9f\x98\x80", "...\"", 97 },
+    };
+    int i;
+
+    for (i = 0; i < LENGTH(cases); i++) {
+        char text[200], want[200];
+
+        memset(text, 'a', sizeof text);
+        strcpy(text + cases[i].fill, cases[i].end);
+        memset(want, 'a', sizeof want);
+        want[0] = '"';
+        strcpy(want + 1 + cases[i].kept, cases[i].want);
+        ck_assert_str_eq(cti_quote(text).s, want);
+    }
+    {
+        char bytes[151]; /* no text at all */
+
+        memset(bytes, 0x80, 150);
+        bytes[150] = '\0';
+        ck_assert_str_eq(cti_quote(bytes).s, "\"...\"");
+    }
+}
+END_TEST
+
 START_TEST(malformed_starts)
 {
     static const struct {
@@ -478,6 +521,7 @@ int main(void)
     tcase_add_test(tc, variants);
     tcase_add_test(tc, malformed_headers);
     tcase_add_test(tc, malformed_starts);
+    tcase_add_test(tc, quoted_names);
     tcase_add_test(tc, unsupported);
     tcase_add_test(tc, bad_calls);
     tcase_add_test(tc, mutations);

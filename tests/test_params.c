@@ -2,6 +2,7 @@
 #include "tests/files.h"
 #include "tests/harness.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -560,6 +561,81 @@ START_TEST(modules_without_memory)
 }
 END_TEST
 
+/* What a parameter begins with may be said before it is settled, but not after ct_params_init. */
+START_TEST(initialisers_of_later)
+{
+    ct_scope s = ct_scope_begin();
+    ct_params *set = new_set(5), *part = ct_params_sub(set, "part");
+    ct_param *a = ct_params_add(part, "a", CT_SHAPE(-1), ct_init_constant(1));
+    ct_param *b = ct_params_add(set, "b", CT_SHAPE(-1), ct_init_constant(2));
+    ct_param *c = ct_params_add(set, "c", CT_SHAPE(2), ct_init_constant(3));
+
+    ck_assert(ct_params_seed(set) == 5 && ct_params_seed(part) == 5 && ct_params_seed(NULL) == 0);
+    ct_param_set_init(NULL, ct_init_constant(7));
+    ct_param_set_init(a, ct_init_constant(7));
+    ct_param_set_init(a, (ct_init){ .fill = NULL });
+    ct_param_set_init(c, ct_init_constant(7)); /* its value is there */
+    ck_assert(ct_params_init(part, ct_init_constant(8), 6) == CT_OK);
+    ck_assert_uint_eq(ct_params_seed(set), 5);
+    ct_param_set_init(a, ct_init_constant(9)); /* too late */
+    ct_param_set_init(b, ct_init_constant(9));
+    ck_assert(ct_param_settle(a, CT_SHAPE(2)) == CT_OK && ct_param_settle(b, CT_SHAPE(2)) == CT_OK);
+    expect_values("a", ct_param_value(a), (double[]){ 8, 8 }, 2, 0);
+    expect_values("b", ct_param_value(b), (double[]){ 9, 9 }, 2, 0);
+    expect_values("c", ct_param_value(c), (double[]){ 3, 3 }, 2, 0);
+    ck_assert(ct_params_init(set, (ct_init){ .fill = NULL }, 7) == CT_OK); /* each as it began */
+    ck_assert_uint_eq(ct_params_seed(set), 7);
+    expect_values("a", ct_param_value(a), (double[]){ 7, 7 }, 2, 0);
+    expect_values("b", ct_param_value(b), (double[]){ 9, 9 }, 2, 0);
+    expect_values("c", ct_param_value(c), (double[]){ 3, 3 }, 2, 0);
+    ck_assert(ct_params_init(part, ct_init_normal(NAN, 1), 7) == CT_ERR_ARGUMENT);
+    ct_error_clear();
+    expect_values("a", ct_param_value(a), (double[]){ 7, 7 }, 2, 0);
+    ck_assert(ct_params_init(NULL, ct_init_constant(1), 7) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_params_init: set is NULL");
+
+    ck_assert(ct_params_is_training(set) && ct_params_is_training(part));
+    ct_params_train(part, false);
+    ck_assert(!ct_params_is_training(set) && !ct_params_is_training(part));
+    ct_params_train(set, true);
+    ck_assert(ct_params_is_training(part));
+    ct_params_train(NULL, true);
+    ct_params_free(set);
+    ck_assert(ct_scope_end(s) == ct_error());
+}
+END_TEST
+
+/* Of two tied names, what was frozen stays so, whichever it was, and whichever had the value. */
+START_TEST(tied_and_frozen)
+{
+    ct_scope s = ct_scope_begin();
+    ct_params *set = new_set(5);
+    ct_param *a = ct_params_add(set, "a", _i & 2 ? CT_SHAPE(-1, 3) : CT_SHAPE(2, 3),
+                                ct_init_constant(1));
+    ct_param *b = ct_params_add(set, "b", CT_SHAPE(2, -1), ct_init_constant(2));
+    ct_param *c = ct_params_add(set, "c", CT_SHAPE(2, 3), ct_init_constant(3));
+
+    ct_params_freeze(set, _i & 1 ? "a" : "b", true);
+    ck_assert(ct_params_tie(set, "a", "b") == CT_OK && ct_params_tie(set, "a", "b") == CT_OK);
+    ck_assert(ct_param_shape(b).dim[1] == 3 && ct_param_shape(a).dim[0] == 2);
+    ck_assert(ct_param_is_settled(a) == !(_i & 2));
+    ck_assert(!ct_param_is_trained(a) && !ct_param_is_trained(b) && ct_param_is_trained(c));
+    ck_assert(ct_params_tie(set, "a", "c") == CT_OK);
+    ck_assert(ct_param_is_settled(a) && ct_param_value(a) == ct_param_value(b) &&
+              ct_param_value(b) == ct_param_value(c));
+    ck_assert(ct_item(ct_select(ct_select(ct_param_value(b), 0, 1), 0, 2)) == (_i & 2 ? 3 : 1));
+    ck_assert(!ct_needs_gradient(ct_param_value(a)));
+    ck_assert_int_eq(ct_params_numel(set), 0);
+    ct_params_freeze(set, "*", false);
+    ck_assert(ct_needs_gradient(ct_param_value(c)));
+    ck_assert_int_eq(ct_params_numel(set), 6);
+    ck_assert(ct_backward(ct_sum(ct_mul(ct_param_value(b), ct_param_value(c)))) == CT_OK);
+    ck_assert(ct_grad_of(ct_param_value(a)) != NULL);
+    ct_params_free(set);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("params");
@@ -573,6 +649,8 @@ int main(void)
     tcase_add_test(tc, initialisers);
     tcase_add_test(tc, settled_once);
     tcase_add_test(tc, freezing);
+    tcase_add_test(tc, initialisers_of_later);
+    tcase_add_loop_test(tc, tied_and_frozen, 0, 4);
     tcase_add_test(tc, no_memory);
     tcase_add_loop_test(tc, modules_without_memory, 0, (int)(sizeof programs / sizeof *programs));
     return harness_run(suite);

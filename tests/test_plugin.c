@@ -8,6 +8,7 @@
 #include "tensor/host.h"
 #include "tensor/internal.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +55,39 @@ static void count_things(cti_counters *c)
     *c = (cti_counters){ 1, 2, 3, 4, 5, 6, 7 };
 }
 
-static const cti_async async = { .synchronise = wait_for_it, .counters = count_things };
+/* Of captured steps: a graph is a number; what is replayed is looked at by the tests. */
+static bool captures = true; /* else it fails */
+static int begun, ended, replayed, freed, graphs[8];
+static void *replayed_graph;
+
+static bool begin_capture(void)
+{
+    begun++;
+    if (!captures)
+        host->raise(CT_ERR_DEVICE, "plugin", "no capture today");
+    return captures;
+}
+
+static void *end_capture(void)
+{
+    return &graphs[ended++ % 8];
+}
+
+static void replay(void *graph)
+{
+    replayed++;
+    replayed_graph = graph;
+}
+
+static void graph_free(void *graph)
+{
+    ck_assert(graph >= (void *)graphs && graph < (void *)(graphs + 8));
+    freed++;
+}
+
+static const cti_async async = { .synchronise = wait_for_it, .counters = count_things,
+                                 .capture_begin = begin_capture, .capture_end = end_capture,
+                                 .replay = replay, .graph_free = graph_free };
 
 static bool start(const cti_host *h, cti_plugin *plugin)
 {
@@ -690,6 +723,512 @@ START_TEST(hooks_stay)
 }
 END_TEST
 
+/* ---- from device to device, to files and back ---- */
+
+/* Ways to x's values on device d; NULL with an error. */
+static ct_tensor *move_it(ct_tensor *x, ct_device d)
+{
+    return (ct_to)(x, d);
+}
+
+static ct_tensor *by_npy(ct_tensor *x, ct_device d)
+{
+    return ct_npy_write("x.npy", x) == CT_OK ? ct_npy_read("x.npy", d) : NULL;
+}
+
+static ct_tensor *by_safetensors(ct_tensor *x, ct_device d)
+{
+    ct_safetensors *f;
+    ct_tensor *y = NULL;
+
+    if (ct_safetensors_write("x", 1, (const char *const[]){ "x" }, &x, NULL) == CT_OK) {
+        f = ct_safetensors_open("x");
+        y = f ? ct_safetensors_load(f, 0, d) : NULL;
+        ct_safetensors_close(f);
+    }
+    return y;
+}
+
+static ct_tensor *by_state(ct_tensor *x, ct_device d)
+{
+    ct_tensor *two[2] = { x, x };
+    ct_state *s = ct_state_to(ct_state_of(2, two), d);
+
+    if (!s)
+        return NULL;
+    ck_assert_int_eq(ct_state_count(s), 2);
+    return ct_state_get(s, 1);
+}
+
+static ct_tensor *with_gradient(ct_tensor *x, ct_device d)
+{
+    ct_tensor *leaf = ct_requires_grad(ct_clone(x), true), *y = ct_to(leaf, d), *g;
+
+    if (!y || ct_backward_with(y, ct_mul_scalar(ct_detach(y), 2)) != CT_OK)
+        return NULL;
+    g = ct_grad_of(leaf);
+    ck_assert(!g || ct_device_get(g) == ct_device_get(x));
+    return ct_to(ct_mul_scalar(g, 0.5), d);
+}
+
+static const struct way {
+    const char *name;
+    ct_tensor *(*go)(ct_tensor *x, ct_device d);
+    bool floats;
+} ways[] = {
+    { "ct_to", move_it, false },       { "NPY", by_npy, false },
+    { "a state", by_state, false },    { "safetensors", by_safetensors, false },
+    { "backward", with_gradient, true },
+};
+
+static void expect_moved(const struct way *w, ct_tensor *y, ct_device d, const double *want)
+{
+    double *v;
+    int i;
+
+    ck_assert_msg(y && ct_device_get(y) == d, "%s: %s", w->name, ct_error_message());
+    v = values_of(ct_cast(ct_to(y, CT_CPU), CT_F64));
+    for (i = 0; i < 6; i++)
+        expect_close(w->name, v[i], want[i], 0);
+    free(v);
+}
+
+/* Of each kind of tensor, strided ones too, between any two of three devices; and with each call
+ * for memory failing in its turn, and a fault found on the way. */
+START_TEST(goes_anywhere)
+{
+    static const double values[6] = { 1, 0, 0, 1, 1, 0 }, turned[6] = { 1, 1, 0, 1, 0, 0 };
+    static const ct_dtype dtypes[] = { CT_F32, CT_BOOL, CT_I64 };
+    const struct way *w = &ways[_i];
+    ct_device from, to;
+    size_t k;
+
+    given.devices = 2;
+    ck_assert_int_eq(ct_device_named("cuda:1"), 2);
+    for (from = 0; from < 3; from++)
+        for (to = 0; to < 3; to++)
+            for (k = 0; k < (w->floats ? 1 : 3); k++) {
+                ct_scope s = ct_scope_begin();
+                ct_tensor *x, *y;
+                bool done = k != 0 || from == to || from + to == 2;
+                int fail;
+
+                x = ct_to(ct_cast(ct_from_data(values, CT_SHAPE(2, 3), CT_F64, CT_CPU), dtypes[k]),
+                          from);
+                expect_moved(w, w->go(x, to), to, values);
+                expect_moved(w, w->go(ct_transpose(x, 0, 1), to), to, turned);
+                y = w->floats ? NULL : w->go(ct_narrow(x, 0, 0, 0), to);
+                ck_assert_msg(w->floats || (y && ct_numel(y) == 0 && ct_device_get(y) == to), "%s",
+                              ct_error_message());
+                for (fail = 1; !done; fail++) {
+                    fail_allocation(fail);
+                    y = w->go(ct_transpose(x, 0, 1), to);
+                    done = allocations_seen < fail;
+                    fail_nothing();
+                    ck_assert_msg(y ? ct_ok() : ct_error() == CT_ERR_MEMORY, "%s, failure %d: %s",
+                                  w->name, fail, ct_error_message());
+                    ct_error_clear();
+                    if (y)
+                        expect_moved(w, y, to, turned);
+                }
+                ck_assert_msg(ct_scope_end(s) == CT_OK || ct_ok(), "%s", ct_error_message());
+            }
+    if (w->go == move_it || w->go == by_npy)
+        for (from = 1; from < 3; from++) {
+            ct_scope s = ct_scope_begin();
+            ct_tensor *x = ct_ones(CT_SHAPE(2), CT_F32, from);
+            cti_fault f = cti_fault_at(from, CTI_FAULT_INDEX, "ct_some", 9);
+
+            let_fault(CT_ERR_INDEX, f.ticket, 5);
+            ck_assert_ptr_null(w->go(x, from == 1 ? 2 : CT_CPU));
+            expect_error(CT_ERR_INDEX, "ct_some: index number 5 is not in 0..8");
+            ck_assert(ct_scope_end(s) == CT_OK || ct_ok());
+        }
+}
+END_TEST
+
+START_TEST(printed)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    ct_device d = ct_device_named("cuda");
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_ones(CT_SHAPE(2), CT_F32, d);
+
+    ct_print(x, f);
+    let_fault(CT_ERR_INDEX, 7, 5);
+    ct_print(x, f);
+    expect_error(CT_ERR_INDEX, "ct_device: an earlier op found an index out of range");
+    fail_allocation(1);
+    ct_print(x, f);
+    fail_nothing();
+    ck_assert_int_eq(ct_error(), CT_ERR_MEMORY);
+    ct_error_clear();
+    fclose(f);
+    ck_assert_str_eq(text, "f32[2] cuda [1, 1]\nf32[2] cuda\nf32[2] cuda\n");
+    free(text);
+    ck_assert(ct_scope_end(s) == CT_OK || ct_ok());
+
+    given.devices = 3; /* the emulated ones */
+    f = open_memstream(&text, &size);
+    ct_about_print(f);
+    fclose(f);
+    ck_assert_ptr_nonnull(strstr(text, "\ndevices: cpu cuda cuda-emu cuda-emu:1 cuda-emu:2\n"));
+    free(text);
+}
+END_TEST
+
+/* ---- captured steps ---- */
+
+enum misdeed { NOTHING, READ, READ_ELSEWHERE, SEND, WAIT, KEEP, GROW, NEST, FREE, RAISE, ASK_MORE,
+               RENEWS_NOT, NO_CAPTURE };
+
+typedef struct noted_step {
+    ct_device device;
+    ct_captured *self;
+    int calls, renewed;
+    enum misdeed misdeed;
+    int at; /* the call of this number misbehaves */
+    ct_tensor *kept;
+    const double *area[3]; /* what the last call was given */
+    cti_fault fault[3];
+    void *data[2];
+} noted_step;
+
+static bool renew_two(void *context, double *numbers)
+{
+    noted_step *s = *(noted_step **)context;
+
+    s->renewed++;
+    numbers[0] = s->renewed;
+    numbers[1] = -s->renewed;
+    if (s->misdeed == RENEWS_NOT)
+        ct_raise(CT_ERR_ARGUMENT, "renew", "not again");
+    return s->misdeed != RENEWS_NOT;
+}
+
+static bool renew_one(void *context, double *numbers)
+{
+    numbers[0] = *(double *)context += 10;
+    return true;
+}
+
+static bool renew_none(void *context, double *numbers)
+{
+    (void)numbers;
+    (*(noted_step **)context)->renewed += 100;
+    return true;
+}
+
+static void misbehave(noted_step *s, ct_tensor *x)
+{
+    static const float two[2] = { 1, 2 };
+    double hundred = 100;
+    float got[40];
+
+    if (s->misdeed == READ)
+        ck_assert((ct_to_host)(x, got, sizeof got) == CT_OK || !ct_ok());
+    if (s->misdeed == READ_ELSEWHERE)
+        ck_assert(ct_item(ct_sum(ct_from_data(two, CT_SHAPE(2), CT_F32, CT_CPU))) == 3);
+    if (s->misdeed == SEND)
+        ct_from_data(two, CT_SHAPE(2), CT_F32, s->device);
+    if (s->misdeed == WAIT)
+        (ct_device_synchronize)(s->device);
+    if (s->misdeed == KEEP)
+        s->kept = ct_keep(x);
+    if (s->misdeed == GROW)
+        ct_zeros(CT_SHAPE(1000), CT_F32, s->device);
+    if (s->misdeed == NEST)
+        (ct_captured_run)(s->self);
+    if (s->misdeed == FREE)
+        ct_captured_free(s->self);
+    if (s->misdeed == RAISE)
+        ct_raise(CT_ERR_ARGUMENT, "step", "enough");
+    if (s->misdeed == ASK_MORE)
+        cti_capture_numbers(1, renew_one, &hundred, sizeof hundred);
+}
+
+static void step(void *context)
+{
+    noted_step *s = context;
+    double hundred = 100;
+    ct_tensor *x = ct_zeros(CT_SHAPE(40), CT_F32, s->device);
+    ct_tensor *y = ct_zeros(CT_SHAPE(70), CT_F64, s->device);
+
+    s->data[0] = x ? x->storage->data : NULL;
+    s->data[1] = y ? y->storage->data : NULL;
+    s->area[0] = cti_capture_numbers(2, renew_two, &s, sizeof s);
+    s->area[1] = cti_capture_numbers(0, renew_none, &s, sizeof s);
+    s->area[2] = cti_capture_numbers(1, renew_one, &hundred, sizeof hundred);
+    ct_here("first.c:1");
+    s->fault[0] = cti_fault_at(s->device, CTI_FAULT_INDEX, "ct_first", 10);
+    ct_here("second.c:2");
+    s->fault[1] = cti_fault_at(s->device, CTI_FAULT_TARGET, "ct_second", 20);
+    s->fault[2] = cti_fault_at(s->device, CTI_FAULT_NORM, "ct_third", 0);
+    if (s->calls++ == s->at)
+        misbehave(s, x);
+}
+
+static noted_step step_new(void)
+{
+    return (noted_step){ .device = ct_device_named("cuda"), .at = -1 };
+}
+
+/* The first two runs are calls, the third is noted and repeated, and so are all that follow. */
+START_TEST(captured)
+{
+    noted_step s = step_new();
+    ct_captured *c;
+    uint64_t asked;
+    void *graph;
+    int i;
+
+    ck_assert(ct_captured_new(999, step, &s) == NULL);
+    expect_error(CT_ERR_DEVICE, "ct_captured_new: there is no device 999");
+    ck_assert(ct_captured_new(s.device, NULL, &s) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_captured_new: the function is NULL");
+    ck_assert(!ct_captured_is_noted(NULL));
+    ct_captured_free(NULL);
+    c = ct_captured_new(s.device, step, &s);
+    for (i = 1; i <= 2; i++) {
+        ck_assert(ct_captured_run(c) == CT_OK);
+        ck_assert(!ct_captured_is_noted(c) && s.calls == i && s.renewed == 0);
+        ck_assert(!s.area[0] && !s.area[1] && !s.area[2]);
+        ck_assert_uint_eq(s.fault[0].ticket, i * 3 - 2); /* as ever */
+    }
+    ck_assert(begun == 0 && replayed == 0);
+    asked = ct_memory().system_allocations;
+    for (i = 1; i <= 5; i++) {
+        ck_assert_msg(ct_captured_run(c) == CT_OK, "%s", ct_error_message());
+        ck_assert(ct_captured_is_noted(c) && s.calls == 3 && begun == 1 && ended == 1);
+        ck_assert(replayed == i && replayed_graph == graphs && freed == 0);
+        ck_assert_int_eq(s.renewed, i * 101);
+        ck_assert(s.area[1] == s.area[0] + 2 && s.area[2] == s.area[0] + 2);
+        expect_close("number 0", s.area[0][0], i * 101 - 100, 0);
+        expect_close("number 1", s.area[0][1], 100 - i * 101, 0);
+        expect_close("number 2", s.area[0][2], 100 + 10 * i, 0);
+    }
+    ck_assert_uint_eq(ct_memory().system_allocations, asked);
+    graph = replayed_graph;
+    ct_captured_free(c);
+    ck_assert(freed == 1 && graph == graphs);
+}
+END_TEST
+
+/* Buffers of a step are its own, and come back to it. */
+START_TEST(captured_memory)
+{
+    noted_step s = step_new();
+    ct_captured *c = ct_captured_new(s.device, step, &s);
+    ct_tensor *t;
+    void *data[2];
+    ct_scope scope;
+    size_t live;
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        ck_assert(ct_captured_run(c) == CT_OK);
+        if (i == 1)
+            memcpy(data, s.data, sizeof data);
+    }
+    ck_assert(s.data[0] == data[0] && s.data[1] == data[1] && data[0] != data[1]);
+    ct_memory_trim(); /* not the step's */
+    scope = ct_scope_begin();
+    live = ct_memory().live_bytes;
+    for (i = 0; i < 50; i++) { /* nobody else gets them */
+        t = ct_zeros(CT_SHAPE(i % 2 ? 40 : 80), CT_F32, s.device);
+        ck_assert(t->storage->data != data[0] && t->storage->data != data[1]);
+    }
+    ck_assert_uint_gt(ct_memory().live_bytes, live);
+    ck_assert(ct_scope_end(scope) == CT_OK);
+    ck_assert_uint_eq(ct_memory().live_bytes, live);
+    ct_captured_free(c);
+    ct_memory_trim();
+    ck_assert_uint_eq(ct_memory().idle_bytes, 0);
+}
+END_TEST
+
+static const struct misdeed_case {
+    enum misdeed misdeed;
+    int at;
+    ct_status status;
+    const char *message;
+} misdeeds[] = {
+    { READ, 0, CT_OK, "" },
+    { READ, 1, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot read a value" },
+    { READ, 2, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot read a value" },
+    { READ_ELSEWHERE, 1, CT_OK, "" },
+    { READ_ELSEWHERE, 2, CT_OK, "" },
+    { SEND, 1, CT_ERR_DEVICE, "ct_from_data: a captured step cannot take data from the host" },
+    { WAIT, 0, CT_OK, "" },
+    { WAIT, 1, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot wait" },
+    { WAIT, 2, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot wait" },
+    { KEEP, 0, CT_OK, "" },
+    { KEEP, 1, CT_ERR_SCOPE, "ct_captured_run: the step leaves 160 bytes behind: what a captured "
+                             "step makes must end with it" },
+    { KEEP, 2, CT_ERR_SCOPE, "ct_captured_run: the step leaves 160 bytes behind: what a captured "
+                             "step makes must end with it" },
+    { GROW, 1, CT_OK, "" },
+    { GROW, 2, CT_ERR_DEVICE,
+      "ct_captured_run: a captured step cannot allocate what it did not in the run before" },
+    { NEST, 0, CT_ERR_ARGUMENT, "ct_captured_run: a captured step cannot run in another" },
+    { FREE, 0, CT_ERR_ARGUMENT, "ct_captured_free: the step is running" },
+    { FREE, 2, CT_ERR_ARGUMENT, "ct_captured_free: the step is running" },
+    { RAISE, 0, CT_ERR_ARGUMENT, "step: enough" },
+    { RAISE, 1, CT_ERR_ARGUMENT, "step: enough" },
+    { RAISE, 2, CT_ERR_ARGUMENT, "step: enough" },
+    { ASK_MORE, 2, CT_ERR_DEVICE, "ct_captured_run: the step is not the one before" },
+    { RENEWS_NOT, 2, CT_ERR_ARGUMENT, "renew: not again" },
+    { RENEWS_NOT, 3, CT_ERR_ARGUMENT, "renew: not again" },
+    { NO_CAPTURE, 2, CT_ERR_DEVICE, "plugin: no capture today" },
+};
+
+/* What a step may not do is told by its run; the next three begin anew. */
+START_TEST(captured_misdeeds)
+{
+    const struct misdeed_case *m = &misdeeds[_i];
+    noted_step s = step_new();
+    ct_captured *c = ct_captured_new(s.device, step, &s);
+    int i, before;
+
+    s.self = c;
+    s.at = m->at;
+    s.misdeed = m->misdeed != RENEWS_NOT ? m->misdeed : NOTHING;
+    for (i = 0; i < m->at; i++)
+        ck_assert_msg(ct_captured_run(c) == CT_OK, "%s", ct_error_message());
+    before = replayed;
+    s.misdeed = m->misdeed;
+    captures = m->misdeed != NO_CAPTURE;
+    ck_assert(ct_captured_run(c) == m->status);
+    if (m->status != CT_OK) {
+        ck_assert_int_eq(replayed, before);
+        ck_assert(ct_captured_run(c) == m->status); /* a sink */
+        expect_error(m->status, m->message);
+        ck_assert(!ct_captured_is_noted(c));
+        ck_assert_int_eq(freed, ended);
+        s.misdeed = NOTHING;
+        captures = true;
+        ct_free(s.kept);
+        s.kept = NULL;
+        s.calls = s.renewed = replayed = 0;
+        for (i = 0; i < 3; i++)
+            ck_assert_msg(ct_captured_run(c) == CT_OK, "%s", ct_error_message());
+        ck_assert(ct_captured_is_noted(c) && s.calls == 3 && replayed == 1 && s.renewed == 101);
+        expect_close("number 0", s.area[0][0], 1, 0);
+        expect_close("number 1", s.area[0][1], -1, 0);
+        expect_close("number 2", s.area[0][2], 110, 0);
+    }
+    ct_captured_free(c);
+    ct_free(s.kept);
+}
+END_TEST
+
+/* A fault in a repetition is told with its op's name and place, of whichever step. */
+START_TEST(captured_faults)
+{
+    noted_step s[2] = { step_new(), step_new() };
+    ct_captured *c[2];
+    static const char *const messages[3] = {
+        "first.c:1: ct_first: index number 4 is not in 0..9",
+        "second.c:2: ct_second: target number 4 is not in 0..19",
+        "second.c:2: ct_third: the gradients' norm is not finite"
+    };
+    int i, k;
+
+    for (k = 0; k < 2; k++) {
+        c[k] = ct_captured_new(s[k].device, step, &s[k]);
+        for (i = 0; i < 4; i++)
+            ck_assert(ct_captured_run(c[k]) == CT_OK);
+    }
+    for (i = 0; i < 6; i++) {
+        ck_assert_uint_eq(s[i / 3].fault[i % 3].ticket, 0x80000000u + (unsigned)i);
+        let_fault(CT_ERR_INDEX, s[i / 3].fault[i % 3].ticket, 4);
+        ck_assert((ct_device_synchronize)(s[0].device) != CT_OK);
+        ck_assert_str_eq(ct_error_message(), messages[i % 3]);
+        ct_error_clear();
+    }
+    let_fault(CT_ERR_INDEX, 0x80000006u, 4); /* of no step */
+    ck_assert((ct_device_synchronize)(s[0].device) == CT_ERR_INDEX);
+    expect_error(CT_ERR_INDEX, "ct_device: an earlier op found an index out of range");
+    ct_captured_free(c[1]);
+    let_fault(CT_ERR_INDEX, s[1].fault[0].ticket, 4); /* of one that is no more */
+    ck_assert((ct_device_synchronize)(s[0].device) == CT_ERR_INDEX);
+    expect_error(CT_ERR_INDEX, "ct_device: an earlier op found an index out of range");
+    let_fault(CT_ERR_INDEX, s[0].fault[2].ticket, 4);
+    ck_assert((ct_device_synchronize)(s[0].device) == CT_ERR_NUMERIC);
+    ct_error_clear();
+    ct_captured_free(c[0]);
+}
+END_TEST
+
+static void *run_elsewhere(void *step_at_hand)
+{
+    ct_error_set_handler(NULL, NULL);
+    ct_captured_run(step_at_hand);
+    expect_error(CT_ERR_ARGUMENT, "ct_captured_run: the step is another thread's");
+    ct_captured_free(step_at_hand);
+    expect_error(CT_ERR_ARGUMENT, "ct_captured_free: the step is another thread's");
+    return NULL;
+}
+
+START_TEST(captured_misuse)
+{
+    noted_step s = step_new(), cpu = { .device = CT_CPU, .at = 4, .misdeed = READ };
+    ct_captured *c = ct_captured_new(s.device, step, &s), *on_cpu;
+    pthread_t thread;
+    ct_scope scope;
+    int i;
+
+    ck_assert((ct_captured_run)(NULL) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_captured_run: the step is NULL");
+    ck_assert(pthread_create(&thread, NULL, run_elsewhere, c) == 0);
+    pthread_join(thread, NULL);
+    scope = ct_scope_begin();
+    ct_square(ct_requires_grad(ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU), true));
+    ck_assert(ct_captured_run(c) == CT_ERR_GRAD);
+    expect_error(CT_ERR_GRAD, "ct_captured_run: history is open: end its scope first");
+    ck_assert(ct_scope_end(scope) == CT_OK);
+    ck_assert_int_eq(s.calls, 0);
+    on_cpu = ct_captured_new(CT_CPU, step, &cpu);
+    for (i = 1; i <= 6; i++) { /* always a call */
+        ck_assert(ct_captured_run(on_cpu) == CT_OK && ct_captured_run(c) == CT_OK);
+        ck_assert(cpu.calls == i && !ct_captured_is_noted(on_cpu) && !cpu.area[0]);
+    }
+    ck_assert(ct_captured_is_noted(c));
+    ct_captured_free(c);
+    ct_captured_free(on_cpu);
+}
+END_TEST
+
+/* Each allocation of four runs fails in its turn; then the step begins anew. */
+START_TEST(captured_without_memory)
+{
+    int k, i, failed = 0;
+    bool done = false;
+
+    for (k = 1; !done; k++) {
+        noted_step s = step_new();
+        ct_captured *c;
+
+        fail_allocation(k);
+        c = ct_captured_new(s.device, step, &s);
+        for (i = 0; i < 4 && ct_ok(); i++)
+            ct_captured_run(c);
+        done = allocations_seen < k;
+        fail_nothing();
+        failed += !ct_ok();
+        ck_assert(ct_ok() || ct_error() == CT_ERR_MEMORY);
+        ct_error_clear();
+        for (i = 0; c && i < 3; i++)
+            ck_assert_msg(ct_captured_run(c) == CT_OK, "%d: %s", k, ct_error_message());
+        ck_assert(!c || ct_captured_is_noted(c));
+        ct_captured_free(c);
+    }
+    ck_assert_int_gt(failed, 10);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("plugin");
@@ -713,5 +1252,13 @@ int main(void)
     tcase_add_test(tc, every_op);
     tcase_add_test(tc, sets_move);
     tcase_add_test(tc, hooks_stay);
+    tcase_add_loop_test(tc, goes_anywhere, 0, (int)(sizeof ways / sizeof *ways));
+    tcase_add_test(tc, printed);
+    tcase_add_test(tc, captured);
+    tcase_add_test(tc, captured_memory);
+    tcase_add_loop_test(tc, captured_misdeeds, 0, (int)(sizeof misdeeds / sizeof *misdeeds));
+    tcase_add_test(tc, captured_faults);
+    tcase_add_test(tc, captured_misuse);
+    tcase_add_test(tc, captured_without_memory);
     return harness_run(suite);
 }

@@ -389,7 +389,7 @@ static int in_child(void (*program)(void), char *out, size_t room)
     if (pid == 0) {
         close(pipes[0]);
         dup2(pipes[1], STDERR_FILENO);
-        alarm(60);
+        alarm(20);
         program();
         exit(0);
     }
@@ -948,6 +948,101 @@ START_TEST(forked)
 }
 END_TEST
 
+/* A process that forks at any time: its child has no workers, no job and no lock; it starts anew. */
+
+static atomic_int created;
+
+static int count_thread(pthread_t *thread, const pthread_attr_t *attributes,
+                        void *(*start)(void *), void *argument)
+{
+    atomic_fetch_add(&created, 1);
+    return pthread_create(thread, attributes, start, argument);
+}
+
+static void slow_piece(void *context, int64_t piece)
+{
+    usleep(2000);
+    tally_piece(context, piece);
+}
+
+static void work_anew(void)
+{
+    static tally t;
+    int round, i;
+
+    memset(&t, 0, sizeof t);
+    created = 0;
+    cti_thread_create = count_thread;
+    for (round = 1; round <= 6; round++) {
+        cti_parallel(5, slow_piece, &t);
+        for (i = 0; i < 5; i++)
+            if (t.seen[i] != round)
+                _exit(9);
+        usleep(2000); /* workers fall asleep */
+    }
+    if (created != 2)
+        _exit(10);
+}
+
+static char child_said[4000];
+static int child_status;
+static pthread_t caller;
+
+static int fork_in_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*start)(void *), void *argument)
+{
+    if (child_status < 0)
+        child_status = in_child(work_anew, child_said, sizeof child_said);
+    return pthread_create(thread, attributes, start, argument);
+}
+
+static void fork_in_worker(void *context, int64_t piece)
+{
+    static atomic_int one;
+
+    (void)context;
+    (void)piece;
+    if (pthread_equal(pthread_self(), caller) || atomic_exchange(&one, 1)) {
+        usleep(5000);
+        return;
+    }
+    usleep(20000); /* the caller waits */
+    child_status = in_child(work_anew, child_said, sizeof child_said);
+}
+
+START_TEST(forked_at_any_time)
+{
+#ifdef __SANITIZE_THREAD__
+    printf("skipped: ThreadSanitizer has no threads after a fork\n");
+    (void)fork_in_create, (void)fork_in_worker, (void)caller;
+#else
+    static tally t;
+    int i;
+
+    memset(&t, 0, sizeof t);
+    caller = pthread_self();
+    child_status = -1;
+    ct_set_num_threads(3);
+    if (_i == 1) /* the pool is locked */
+        cti_thread_create = fork_in_create;
+    for (i = 0; i < 3; i++) {
+        cti_parallel(10, slow_piece, &t);
+        usleep(2000);
+    }
+    if (_i == 0) /* workers sleep */
+        child_status = in_child(work_anew, child_said, sizeof child_said);
+    for (i = 0; i < 100 && child_status < 0; i++) /* the owner waits, one works */
+        cti_parallel(3, fork_in_worker, NULL);
+    ck_assert_msg(child_status == 0, "status %d: %s", child_status, child_said);
+    cti_parallel(10, slow_piece, &t);
+    for (i = 0; i < 10; i++)
+        ck_assert_int_eq(t.seen[i], 4);
+    cti_thread_create = pthread_create;
+    ct_set_num_threads(1);
+#endif
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("scope");
@@ -984,6 +1079,7 @@ int main(void)
     tcase_add_test(tc, callers_share);
     tcase_add_loop_test(tc, pieces, 0, 2);
     tcase_add_test(tc, forked);
+    tcase_add_loop_test(tc, forked_at_any_time, 0, 3);
     harness_pooled = true;
     return harness_run(suite);
 }

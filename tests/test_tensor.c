@@ -8,12 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <cotangent/autograd/arrange.h>
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/elementwise.h>
+#include <cotangent/autograd/index.h>
 #include <cotangent/autograd/shape.h>
+#include <cotangent/tensor/about.h>
 #include <cotangent/tensor/device.h>
 
-#include "tensor/internal.h"
+#include "tensor/cpu/cpu.h"
 
 static const ct_dtype all_dtypes[] = { CT_F32, CT_F64, CT_I32, CT_I64, CT_BOOL, CT_BF16 };
 
@@ -678,6 +681,153 @@ START_TEST(distributions)
 }
 END_TEST
 
+/* No draw reaches the upper bound, whatever its sign: between neighbours all draws are the lower
+ * one, and where the interval is a few numbers wide all of those come. */
+START_TEST(draws_stay_below)
+{
+    static const struct {
+        ct_dtype dtype;
+        double low, high, below; /* the greatest number of the dtype below high */
+    } cases[] = {
+        { CT_F64, 1, 1 + 0x1p-52, 1 },
+        { CT_F64, -1 - 0x1p-52, -1, -1 - 0x1p-52 },
+        { CT_F64, 1, 1 + 0x1p-50, 1 + 0x3p-52 },
+        { CT_F64, -1 - 0x1p-50, -1, -1 - 0x1p-52 },
+        { CT_F64, -0x1p-1074, 0, -0x1p-1074 },
+        { CT_F64, 0, 0x1p-1074, 0 },
+        { CT_F32, -1 - 0x1p-23, -1, -1 - 0x1p-23 },
+        { CT_F32, -1 - 0x1p-21, -1, -1 - 0x1p-23 },
+        { CT_F32, -0x1p-149, 0, -0x1p-149 },
+        { CT_F32, 0, 0x1p-149, 0 },
+        { CT_F32, 2, 2 + 0x1p-21, 2 + 0x1p-22 },
+    };
+    ct_generator g = ct_generator_seed(37);
+    ct_tensor *t;
+    size_t k;
+    int i;
+
+    for (k = 0; k < sizeof cases / sizeof *cases; k++) {
+        bool reached = false;
+        double *v;
+
+        t = ct_empty(CT_SHAPE(500), cases[k].dtype, CT_CPU);
+        ck_assert(ct_uniform_into(t, cases[k].low, cases[k].high, &g) == CT_OK);
+        v = values_of(t);
+        for (i = 0; i < 500; i++) {
+            if (!(v[i] >= cases[k].low && v[i] <= cases[k].below))
+                ck_abort_msg("case %zu: uniform %a", k, v[i]);
+            reached |= v[i] == cases[k].below;
+        }
+        ck_assert_msg(reached, "case %zu", k);
+        free(v);
+    }
+}
+END_TEST
+
+/* Moving elements about is for every dtype: the same as of their f64 values. */
+START_TEST(moves_of_any_dtype)
+{
+    static const int64_t at[] = { 3, 0, 1, 3, 2, 2, 0, 1 };
+    ct_generator g = ct_generator_seed(38);
+    ct_tensor *index = ct_from_data(at, CT_SHAPE(4, 2), CT_I64, CT_CPU), *x = ct_mul_scalar(
+        ct_randn(CT_SHAPE(4, 2), CT_F64, CT_CPU, &g), 3), *mask, *rows;
+    size_t d;
+    int axis;
+
+    mask = ct_gt(x, ct_zeros(CT_SHAPE(4, 2), CT_F64, CT_CPU));
+    rows = ct_select(index, 1, 0);
+    for (d = 0; d < 6; d++) {
+        ct_dtype dtype = all_dtypes[d];
+        ct_tensor *a = ct_cast(x, dtype), *b = ct_flip(a, 1, (int[]){ 0 });
+        ct_tensor *wide = ct_cast(a, CT_F64), *wide_b = ct_cast(b, CT_F64);
+        const struct {
+            const char *what;
+            ct_tensor *got, *want;
+        } cases[] = {
+            { "where", ct_where(mask, a, b), ct_where(mask, wide, wide_b) },
+            { "gather", ct_gather(a, 0, index), ct_gather(wide, 0, index) },
+            { "rows", ct_index_select(a, 0, rows), ct_index_select(wide, 0, rows) },
+            { "take", ct_take(a, index), ct_take(wide, index) },
+            { "strided", ct_contiguous(ct_transpose(a, 0, 1)),
+              ct_contiguous(ct_transpose(wide, 0, 1)) },
+            { "one-hot", dtype == CT_BF16 ? a : ct_one_hot_as(index, 5, dtype),
+              dtype == CT_BF16 ? wide : ct_one_hot_as(index, 5, CT_F64) }, /* it has none */
+        };
+        size_t k;
+
+        for (k = 0; k < sizeof cases / sizeof *cases; k++) {
+            double *want = values_of(cases[k].want);
+
+            ck_assert_msg(cases[k].got && ct_dtype_get(cases[k].got) == dtype, "%s of %s: %s",
+                          cases[k].what, ct_dtype_name(dtype), ct_error_message());
+            expect_values(cases[k].what, ct_cast(cases[k].got, CT_F64), want,
+                          (size_t)ct_numel(cases[k].want), 0);
+            free(want);
+        }
+        if (dtype == CT_BOOL || dtype == CT_BF16)
+            continue;
+        for (axis = 0; axis < 2; axis++) { /* sums of integers are exact, as of few floats' bits */
+            ct_tensor *i = axis ? ct_cast(mask, CT_I64) : index;
+            ct_tensor *to = ct_scatter_add(b, axis, i, a), *want = ct_cast(
+                ct_scatter_add(wide_b, axis, i, wide), dtype);
+            double *v = values_of(want);
+
+            expect_values("scatter_add", to, v, 8, dtype == CT_F32 ? 1e-5 : 0);
+            free(v);
+        }
+    }
+}
+END_TEST
+
+static char *about_text(void)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+
+    ct_about_print(f);
+    fclose(f);
+    return text;
+}
+
+START_TEST(about)
+{
+    static const char *const paths[] = { "base", "avx2", "avx512" };
+    ct_about a;
+    char want[2000];
+    char *text;
+
+    setenv("COTANGENT_CPU_PATH", paths[_i], 1);
+    setenv("COTANGENT_PLUGIN_DIR", "/nowhere", 1);
+    a = ct_about_this();
+    if (_i == 0)
+        ck_assert_str_eq(a.code_path, "base");
+#if defined(__x86_64__) && defined(CT_HAVE_AVX2_PATH)
+    if (_i == 1 && !ct_portable())
+        ck_assert_str_eq(a.code_path, __builtin_cpu_supports("avx2") ? "avx2" : "base");
+#endif
+    ck_assert(strstr(a.code_paths, "base") == a.code_paths && strstr(a.code_paths, a.code_path));
+    ck_assert_str_eq(ct_version(), PACKAGE_VERSION);
+    ck_assert(strlen(a.blas) > 5);
+#ifdef CT_HAVE_LIBXSMM
+    ck_assert(strncmp(a.libxsmm, CT_LIBXSMM_VERSION, strlen(CT_LIBXSMM_VERSION)) == 0);
+    ck_assert_str_eq(a.libxsmm + strlen(CT_LIBXSMM_VERSION),
+                     strcmp(a.code_path, "base") == 0 ? ", off: not used on the code path base"
+                     : cti_may_generate_code()        ? ""
+                               : ", off: code may not be generated at run time here");
+#else
+    ck_assert_str_eq(a.libxsmm, "none");
+#endif
+    snprintf(want, sizeof want, "cotangent %s\nBLAS: %s\nLIBXSMM: %s\ncode path: %s (of %s)\n"
+             "libutf8proc: %s\ndevices: cpu", ct_version(), a.blas, a.libxsmm, a.code_path,
+             a.code_paths, a.unicode);
+    text = about_text();
+    ck_assert_msg(strncmp(text, want, strlen(want)) == 0, "%s", text);
+    ck_assert_int_eq(text[strlen(text) - 1], '\n');
+    free(text);
+}
+END_TEST
+
 START_TEST(parameters)
 {
     ct_generator g = ct_generator_seed(34), before;
@@ -834,14 +984,17 @@ int main(void)
     tcase_add_test(tc, reading);
     tcase_add_test(tc, writing);
     tcase_add_test(tc, printing);
+    tcase_add_loop_test(tc, about, 0, 3);
     tc = scoped_case(suite, "casts");
     tcase_add_test(tc, casts);
     tcase_add_test(tc, bf16_round_trip);
     tcase_add_test(tc, strided_copies);
+    tcase_add_test(tc, moves_of_any_dtype);
     tc = scoped_case(suite, "random");
     tcase_add_test(tc, philox);
     tcase_add_loop_test(tc, distributions, 0, 2);
     tcase_add_test(tc, parameters);
+    tcase_add_test(tc, draws_stay_below);
     tcase_add_test(tc, streams);
     tcase_add_test(tc, host_draws);
     return harness_run(suite);

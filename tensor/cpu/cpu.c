@@ -719,8 +719,6 @@ static ct_status cpu_one_hot(ct_dtype dtype, ct_dtype index_dtype, int64_t count
     switch (size) {
     case 1:
         PUT_ONES(uint8_t);
-    case 2:
-        PUT_ONES(uint16_t);
     case 4:
         PUT_ONES(uint32_t);
     default:

@@ -522,6 +522,154 @@ START_TEST(cell_of_ones_own)
 }
 END_TEST
 
+/* Parameters of the input's size, as many as there is room for; data says how many. */
+static int own_parameters;
+
+static ct_status many_init(void *self, const ct_cell_place *at)
+{
+    int i;
+
+    (void)self;
+    for (i = 0; i < own_parameters; i++) {
+        char what[16];
+
+        snprintf(what, sizeof what, "w%d", i);
+        ct_cell_param(at, what, i % 2 ? CT_SHAPE(3, at->input_size) : CT_SHAPE(at->input_size),
+                      ct_init_constant(1));
+    }
+    ct_cell_param(at, "known", CT_SHAPE(2), ct_init_constant(1)); /* does not count */
+    return ct_error();
+}
+
+START_TEST(cells_are_checked)
+{
+    static const ct_cell many = { .name = "many", .size = 8, .states = 1, .init = many_init,
+                                  .step = own_step };
+    static const ct_cell no_step = { .name = "none", .size = 8, .states = 1 };
+    static const ct_cell no_state = { .name = "none", .size = 8, .step = own_step };
+    static const ct_cell states = { .name = "none", .size = 8, .states = CT_MAX_CELL_STATES + 1,
+                                    .step = own_step };
+    const ct_recurrent_options o = { .hidden_size = 2 };
+    ct_params *set = new_set(CT_F64);
+
+    ck_assert(ct_recurrent_of(set, "a", NULL, o) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_recurrent_of: the cell has no step or 0 states");
+    ck_assert(ct_recurrent_of(set, "a", &no_step, o) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_recurrent_of: the cell has no step or 1 states");
+    ck_assert(ct_recurrent_of(set, "a", &no_state, o) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_recurrent_of: the cell has no step or 0 states");
+    ck_assert(ct_recurrent_of(set, "a", &states, o) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_recurrent_of: the cell has no step or 9 states");
+    ck_assert_int_eq(ct_params_count(set), 0);
+    own_parameters = 16;
+    ck_assert(ct_recurrent_of(set, "b", &many, o) != NULL);
+    expect_param(set, 15, "b.w15_l0", CT_SHAPE(3, -1));
+    expect_param(set, 16, "b.known_l0", CT_SHAPE(2));
+    own_parameters = 17;
+    ck_assert(ct_recurrent_of(set, "c", &many, o) == NULL);
+    expect_error(CT_ERR_ARGUMENT,
+                 "ct_cell_param: more than 16 parameters have the input size");
+    ck_assert(ct_recurrent_of(set, "d", &many, (ct_recurrent_options){ .hidden_size = 2,
+                                                                       .input_size = 5 }) != NULL);
+    ct_params_free(set);
+}
+END_TEST
+
+/* Steps are of one direction, forward; lengths are whole numbers, one a row, in 0..T. */
+START_TEST(steps_and_lengths_are_checked)
+{
+    ct_scope s = ct_scope_begin();
+    ct_params *set = new_set(CT_F32);
+    ct_recurrent *r = ct_rnn(set, "r", (ct_rnn_options){ .hidden_size = 2 }), *two, *back;
+    ct_tensor *x = ct_ones(CT_SHAPE(4, 3, 5), CT_F32, DEVICE), *row = ct_select(x, 0, 0);
+    const struct {
+        ct_tensor *lengths;
+        ct_status status;
+        const char *message;
+    } cases[] = {
+        { ct_ones(CT_SHAPE(3), CT_F32, DEVICE), CT_ERR_DTYPE,
+          "ct_recurrent_forward_with: lengths f32[3] cpu must be i32 or i64" },
+        { ct_ones(CT_SHAPE(4), CT_I32, DEVICE), CT_ERR_SHAPE, "ct_recurrent_forward_with: "
+          "lengths i32[4] cpu should have the shape [3] for x f32[4,3,5] cpu" },
+        { ct_ones(CT_SHAPE(3, 1), CT_I64, DEVICE), CT_ERR_SHAPE, "ct_recurrent_forward_with: "
+          "lengths i64[3,1] cpu should have the shape [3] for x f32[4,3,5] cpu" },
+        { ct_from_data((int32_t[]){ 4, 5, 0 }, CT_SHAPE(3), CT_I32, DEVICE), CT_ERR_INDEX,
+          "ct_recurrent_forward_with: lengths[1] is 5, not in 0..4" },
+        { ct_from_data((int64_t[]){ 4, 0, -1 }, CT_SHAPE(3), CT_I64, DEVICE), CT_ERR_INDEX,
+          "ct_recurrent_forward_with: lengths[2] is -1, not in 0..4" },
+        { ct_from_data((int64_t[]){ 4, 0, 4 }, CT_SHAPE(3), CT_I64, DEVICE), CT_OK, "" },
+    };
+    ct_state *next;
+    size_t i;
+
+    two = ct_rnn(set, "two", (ct_rnn_options){ .hidden_size = 2, .bidirectional = true });
+    back = ct_rnn(set, "back", (ct_rnn_options){ .hidden_size = 2, .reverse = true });
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ct_tensor *y = ct_recurrent_forward_with(
+            r, x, NULL, &next, (ct_recurrent_call){ .lengths = cases[i].lengths });
+
+        ck_assert_msg(!y == (cases[i].status != CT_OK) && !next == !y, "case %zu", i);
+        if (!y)
+            expect_error(cases[i].status, cases[i].message);
+    }
+    ck_assert(ct_recurrent_step(r, x, NULL, &next) == NULL && next == NULL);
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_step: x f32[4,3,5] cpu should be (B, size), the module "
+                               "of one direction, forward");
+    ck_assert(ct_recurrent_step(two, row, NULL, &next) == NULL);
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_step: x f32[3,5] cpu should be (B, size), the module "
+                               "of one direction, forward");
+    ck_assert(ct_recurrent_step(back, row, NULL, NULL) == NULL);
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_step: x f32[3,5] cpu should be (B, size), the module "
+                               "of one direction, forward");
+    ck_assert(ct_recurrent_step(NULL, row, NULL, &next) == NULL);
+    ck_assert(ct_recurrent_step(r, NULL, NULL, &next) == NULL);
+    ck_assert(ct_recurrent_step(r, row, NULL, &next) != NULL && next != NULL);
+    ck_assert(ct_scope_end(s) == ct_error());
+    ct_params_free(set);
+}
+END_TEST
+
+static ct_tensor *twice(void *self, ct_tensor *x)
+{
+    return ct_mul_scalar(x, *(double *)self);
+}
+
+START_TEST(modules_are_checked)
+{
+    ct_scope s = ct_scope_begin();
+    ct_params *set = new_set(CT_F64);
+    ct_tensor *x = ct_ones(CT_SHAPE(2), CT_F64, DEVICE);
+    double two = 2;
+    ct_module *m = ct_module_of(set, &two, twice), *both[2] = { m, NULL };
+
+    ck_assert(ct_module_of(set, &two, NULL) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_module_of: forward is NULL");
+    ck_assert(ct_op_module(set, NULL) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_op_module: op is NULL");
+    ck_assert(ct_sequential(set, -1, both) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_sequential: -1 modules");
+    ck_assert(ct_sequential(set, 2, both) == NULL && ct_module_of(NULL, &two, twice) == NULL &&
+              ct_op_module(NULL, (ct_neg)) == NULL && ct_sequential(NULL, 1, both) == NULL);
+    expect_ok(); /* NULL flows */
+    ck_assert(ct_module_forward(NULL, x) == NULL && ct_module_forward(m, NULL) == NULL);
+    both[1] = ct_op_module(set, (ct_neg));
+    expect_values("-2 x", ct_module_forward(ct_sequential(set, 2, both), x), (double[]){ -2, -2 },
+                  2, 0);
+    ck_assert(ct_module_forward(ct_sequential(set, 0, both), x) == x);
+    ck_assert(ct_layer_norm_module(set, "n", (ct_layer_norm_options){ .size = -1 }) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_layer_norm_module: size -1, eps 0");
+    ck_assert(ct_layer_norm_module(set, "n", (ct_layer_norm_options){ .eps = -0.5 }) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_layer_norm_module: size 0, eps -0.5");
+    ck_assert(ct_layer_norm_module(set, "n", (ct_layer_norm_options){ .eps = NAN }) == NULL);
+    ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
+    ct_error_clear();
+    ck_assert_int_eq(ct_params_count(set), 0);
+    ck_assert(ct_layer_norm_module(NULL, "n", (ct_layer_norm_options){ .size = 2 }) == NULL);
+    ck_assert(ct_scope_end(s) == ct_error());
+    ct_params_free(set);
+}
+END_TEST
+
 /* ---- states ---- */
 
 /* An owned state of one tensor (1, 3, 2) with 0..5. */
@@ -700,6 +848,107 @@ START_TEST(cross_entropy_of_large_scores)
 }
 END_TEST
 
+/* Short rows and long ones, few and many, against the formula. */
+START_TEST(cross_entropy_of_any_width)
+{
+    static const int widths[] = { 1, 2, 7, 8, 9, 28, 63, 64, 65, 127, 129, 256, 257, 1000, 2049 };
+    ct_dtype dtype = _i ? CT_F64 : CT_F32;
+    ct_generator g = ct_generator_seed(14);
+    size_t w;
+
+    for (w = 0; w < sizeof widths / sizeof *widths; w++) {
+        int C = widths[w], rows = 1 + (int)ct_random_below(&g, C < 100 ? 150 : 9), r, c;
+        double smoothing = w % 3 ? 0.3 : 0, *x, *d, *want, *grad;
+        ct_scope s = ct_scope_begin();
+        ct_tensor *logits = ct_randn(CT_SHAPE(rows, C), dtype, DEVICE, &g), *loss, *given;
+        int64_t *target = malloc((size_t)rows * sizeof *target);
+
+        logits = ct_requires_grad(ct_mul_scalar(logits, 3), true);
+        given = ct_randn(CT_SHAPE(rows), dtype, DEVICE, &g);
+        x = values_of(logits);
+        d = values_of(given);
+        want = calloc((size_t)rows, sizeof *want);
+        grad = calloc((size_t)rows * (size_t)C, sizeof *grad);
+        for (r = 0; r < rows; r++) {
+            const double *row = x + r * C;
+            double sum = 0, lse;
+
+            target[r] = ct_random_below(&g, 5) ? (int64_t)ct_random_below(&g, (uint64_t)C) : -7;
+            for (c = 0; c < C; c++)
+                sum += exp(row[c]);
+            lse = log(sum);
+            for (c = 0; c < C && target[r] >= 0; c++) {
+                double q = smoothing / C + (c == target[r] ? 1 - smoothing : 0);
+
+                want[r] += q * (lse - row[c]);
+                grad[r * C + c] = d[r] * (exp(row[c] - lse) - q);
+            }
+        }
+        loss = ct_cross_entropy_with(
+            logits, ct_from_data(target, CT_SHAPE(rows), CT_I64, DEVICE),
+            (ct_cross_entropy_options){ .reduction = CT_NONE, .label_smoothing = smoothing,
+                                        .has_ignore_index = true, .ignore_index = -7 });
+        expect_values("loss", loss, want, (size_t)rows, _i ? 1e-12 : 2e-5);
+        ck_assert(ct_backward_with(loss, given) == CT_OK);
+        expect_values("gradient", ct_grad_of(logits), grad, (size_t)(rows * C), _i ? 1e-13 : 1e-5);
+        ct_clear_grad(logits); /* and with one gradient for all rows */
+        for (r = 0; r < rows * C; r++)
+            grad[r] = d[r / C] ? grad[r] / d[r / C] : 0;
+        ck_assert(ct_backward(ct_sum(ct_cross_entropy_with(
+            logits, ct_from_data(target, CT_SHAPE(rows), CT_I64, DEVICE),
+            (ct_cross_entropy_options){ .reduction = CT_SUM, .label_smoothing = smoothing,
+                                        .has_ignore_index = true, .ignore_index = -7 }))) == CT_OK);
+        expect_values("gradient of the sum", ct_grad_of(logits), grad, (size_t)(rows * C),
+                      _i ? 1e-11 : 1e-5);
+        free(target);
+        free(x);
+        free(d);
+        free(want);
+        free(grad);
+        ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
+    }
+}
+END_TEST
+
+/* The loss may be a part of what is differentiated: its gradient comes from further on, and has
+ * derivatives of its own. */
+static const struct further {
+    ct_reduction reduction;
+    bool ignores;
+    double smoothing;
+} furthers[] = {
+    { CT_NONE, false, 0 },   { CT_NONE, true, 0.1 }, { CT_MEAN, true, 0 },
+    { CT_SUM, false, 0.25 }, { CT_MEAN, false, 0.1 },
+};
+
+static ct_tensor *further_on(int count, ct_tensor *const *inputs, void *context)
+{
+    const struct further *f = context;
+    ct_tensor *y = ct_from_data(targets, CT_SHAPE(3), CT_I32, DEVICE);
+    ct_tensor *loss = ct_cross_entropy_with(inputs[0], y, (ct_cross_entropy_options){
+        .reduction = f->reduction, .label_smoothing = f->smoothing,
+        .has_ignore_index = f->ignores, .ignore_index = targets[1] });
+
+    (void)count;
+    return ct_mul(ct_square(loss), inputs[1]);
+}
+
+START_TEST(cross_entropy_of_second_order)
+{
+    ct_scope s = ct_scope_begin();
+    ct_generator g = ct_generator_seed(4);
+    ct_tensor *in[2] = { ct_from_data(logits, CT_SHAPE(3, 4), CT_F64, DEVICE),
+                         ct_from_data((double[]){ 0.5, -1, 2 }, CT_SHAPE(3), CT_F64, DEVICE) };
+
+    ct_requires_grad(in[0], true);
+    ct_requires_grad(in[1], true);
+    ck_assert_msg(ct_gradcheck(further_on, 2, in, (void *)&furthers[_i], &g, 0, 0) &&
+                  ct_gradgradcheck(further_on, 2, in, (void *)&furthers[_i], &g, 0, 0), "%s",
+                  ct_error_message());
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 START_TEST(cross_entropy_misuse)
 {
     ct_scope s = ct_scope_begin();
@@ -743,6 +992,9 @@ int main(void)
     tcase_add_test(tc, rnn_misuse);
     tcase_add_test(tc, inference_in_constant_memory);
     tcase_add_loop_test(tc, cell_of_ones_own, 0, 2);
+    tcase_add_test(tc, cells_are_checked);
+    tcase_add_test(tc, steps_and_lengths_are_checked);
+    tcase_add_test(tc, modules_are_checked);
     tc = harness_pooled_case(suite, "pool");
     tcase_add_test(tc, generation_in_constant_memory);
     tc = harness_case(suite, "state");
@@ -752,6 +1004,9 @@ int main(void)
     tc = harness_case(suite, "cross_entropy");
     tcase_add_test(tc, cross_entropy_by_hand);
     tcase_add_test(tc, cross_entropy_of_large_scores);
+    tcase_add_loop_test(tc, cross_entropy_of_any_width, 0, 2);
+    tcase_add_loop_test(tc, cross_entropy_of_second_order, 0,
+                        (int)(sizeof furthers / sizeof *furthers));
     tcase_add_test(tc, cross_entropy_misuse);
     return harness_run(suite);
 }

@@ -502,6 +502,91 @@ END_TEST
 
 /* ---- arrangements of other dtypes, and views ---- */
 
+/* A batch of matrices (.., rows, columns) whose axes may be 1, missing, expanded, out of order and
+ * with steps; *values are those of the whole batch, each axis broadcast. */
+static ct_tensor *some_matrices(ct_generator *g, ct_shape batch, int64_t rows, int64_t columns,
+                                double **values)
+{
+    ct_shape own = batch, whole = batch;
+    int i, lead = (int)ct_random_below(g, (uint64_t)batch.rank + 1);
+    ct_tensor *t;
+
+    for (i = 0; i < batch.rank; i++)
+        if (ct_random_below(g, 3) == 0)
+            own.dim[i] = 1;
+    for (i = 0; i < batch.rank - lead; i++)
+        own.dim[i] = own.dim[i + lead];
+    own.rank -= lead;
+    own.dim[own.rank++] = ct_random_below(g, 2) ? rows : -rows;
+    own.dim[own.rank++] = columns;
+    i = own.rank - 2;
+    if (own.dim[i] < 0) { /* transposed */
+        own.dim[i] = columns;
+        own.dim[i + 1] = rows;
+        t = ct_transpose(ct_randn(own, CT_F64, DEVICE, g), -1, -2);
+    } else {
+        own.dim[i] = 2 * rows; /* every second row */
+        t = ct_slice(ct_randn(own, CT_F64, DEVICE, g), i, 0, 2 * rows, 2);
+    }
+    if (own.rank > 3 && ct_random_below(g, 2)) {
+        own = ct_shape_get(t);
+        t = ct_clone(ct_transpose(t, 0, 1));
+        t = ct_transpose(t, 0, 1);
+    }
+    whole.dim[whole.rank++] = rows;
+    whole.dim[whole.rank++] = columns;
+    *values = values_of(ct_contiguous(ct_expand(t, whole)));
+    if (ct_random_below(g, 3) == 0) { /* an axis that is expanded, not 1 */
+        own = ct_shape_get(t);
+        for (i = 1; i <= own.rank - 2; i++)
+            own.dim[own.rank - 2 - i] = batch.dim[batch.rank - i];
+        t = ct_expand(t, own);
+    }
+    return t;
+}
+
+START_TEST(products_of_any_batches)
+{
+    ct_generator g = ct_generator_seed(12);
+    int round, i;
+
+    for (round = 0; round < harness_count(harness_rounds(10, 120), 2000); round++) {
+        ct_scope s = ct_scope_begin();
+        ct_shape batch = { .rank = 1 + (int)ct_random_below(&g, 3) };
+        int64_t m = 1 + (int64_t)ct_random_below(&g, 4), n = 1 + (int64_t)ct_random_below(&g, 4);
+        int64_t k = (int64_t)ct_random_below(&g, 5), count = 1, r, c, l;
+        double *a, *b, *want, sum;
+        ct_tensor *x, *y, *z;
+
+        for (i = 0; i < batch.rank; i++) {
+            batch.dim[i] = 1 + (int64_t)ct_random_below(&g, 3);
+            count *= batch.dim[i];
+        }
+        k += round % 11 != 0;
+        x = some_matrices(&g, batch, m, k, &a);
+        y = some_matrices(&g, batch, k, n, &b);
+        want = calloc((size_t)(count * m * n) + 1, sizeof *want);
+        for (i = 0; i < count; i++)
+            for (r = 0; r < m; r++)
+                for (c = 0; c < n; c++) {
+                    for (l = 0, sum = 0; l < k; l++)
+                        sum += a[(i * m + r) * k + l] * b[(i * k + l) * n + c];
+                    want[(i * m + r) * n + c] = sum;
+                }
+        z = ct_matmul(x, y);
+        ck_assert_msg(z != NULL, "%s", ct_error_message());
+        batch.dim[batch.rank++] = m;
+        batch.dim[batch.rank++] = n;
+        z = ct_expand(z, batch); /* where both are narrower */
+        expect_values("product", z, want, (size_t)(count * m * n), 1e-12);
+        free(a);
+        free(b);
+        free(want);
+        ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
+    }
+}
+END_TEST
+
 START_TEST(arrangements_take_any_dtype)
 {
     ct_scope s = ct_scope_begin();
@@ -1303,6 +1388,7 @@ int main(void)
     tcase_add_test(tc, sorting_is_stable);
     tcase_add_loop_test(tc, long_rows_are_sorted, 0, harness_count(8, 100));
     tcase_add_test(tc, gradcheck_sees_a_nan_among_right_derivatives);
+    tcase_add_test(tc, products_of_any_batches);
     tcase_add_test(tc, arrangements_take_any_dtype);
     tcase_add_test(tc, a_repeat_is_no_view);
     tcase_add_test(tc, a_reshape_is_a_view_where_it_can_be);

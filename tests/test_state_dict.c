@@ -368,6 +368,44 @@ START_TEST(non_strict)
 }
 END_TEST
 
+/* What a report tells of needs memory: nothing is loaded without it. */
+START_TEST(reports_without_memory)
+{
+    static const named list[] = { { "a.bias", { 1, { 2 } }, CT_F32 },
+                                  { "more", { 1, { 9 } }, CT_I64 },
+                                  { "b.weight", { 1, { 4 } }, CT_F32 }, { 0 } };
+    bool done = false;
+    int k, failed = 0;
+
+    write_ones(list);
+    for (k = 1; !done; k++) {
+        ct_params *a = small_set(1), *b = small_set(1);
+        ct_load_report *r = ct_load_report_new();
+        ct_status got;
+
+        fail_allocation(k);
+        got = ct_params_load(a, "x", (ct_load_options){ .non_strict = true, .report = r });
+        done = allocations_seen < k;
+        fail_nothing();
+        failed += got == CT_ERR_MEMORY;
+        ck_assert_msg(got == CT_ERR_MEMORY || got == CT_ERR_SHAPE, "%d: %s", k, ct_error_message());
+        ck_assert_int_le(ct_load_report_count(r), 4); /* 2 missing, 1 unexpected, 1 of a shape */
+        ck_assert(got == CT_ERR_MEMORY || ct_load_report_count(r) == 4);
+        ct_error_clear();
+        ck_assert(same_sets(a, b));
+        ct_load_report_free(r);
+        ct_params_free(a);
+        ct_params_free(b);
+    }
+    ck_assert_int_ge(failed, 6);
+    fail_allocation(1);
+    ck_assert_ptr_null(ct_load_report_new());
+    fail_nothing();
+    ck_assert_int_eq(ct_error(), CT_ERR_MEMORY);
+    ct_error_clear();
+}
+END_TEST
+
 /* ---- names ---- */
 
 /* d2l's names and ours, through one map. */
@@ -711,6 +749,19 @@ START_TEST(save_calls_fail)
         ck_assert_int_eq(ct_params_save(a, "x"), CT_OK);
     }
     ck_assert_int_ge(failed, 15);
+    for (k = 1, done = 0; !done; k++) {
+        ct_status got;
+
+        fail_allocation(k);
+        got = ct_params_save(c, "x");
+        done = allocations_seen < k;
+        fail_nothing();
+        ck_assert(got == (done ? CT_OK : CT_ERR_MEMORY) && got == ct_error());
+        ct_error_clear();
+        ck_assert_int_eq(count_files(), 1);
+        ck_assert_int_eq(ct_params_load(b, "x", STRICT), CT_OK);
+        ck_assert(same_sets(b, done ? c : a));
+    }
     ct_params_free(a);
     ct_params_free(b);
     ct_params_free(c);
@@ -730,6 +781,7 @@ int main(void)
     tcase_add_test(tc, many_names);
     tcase_add_test(tc, report);
     tcase_add_test(tc, non_strict);
+    tcase_add_test(tc, reports_without_memory);
     tcase_add_test(tc, prefixes);
     tcase_add_test(tc, collision);
     tcase_add_test(tc, tied);

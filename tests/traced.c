@@ -11,7 +11,7 @@ int main(void)
     const char *what = getenv("TRACED");
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_from_data((float[]){ 1, 0 }, CT_SHAPE(2), CT_F32, CT_CPU);
-    ct_tensor *w = ct_ones(CT_SHAPE(3, 2), CT_F32, CT_CPU);
+    ct_tensor *w = ct_ones(CT_SHAPE(3, 2), CT_F32, CT_CPU), *nine[9];
     int i;
 
     ct_requires_grad(x, true);
@@ -25,6 +25,10 @@ int main(void)
         ct_argmax(x, 0, false);
         for (i = 0; i < 3; i++)
             ct_square(w);
+        for (i = 0; i < 9; i++)
+            nine[i] = w;
+        ct_cat(8, nine, 0);
+        ct_stack(9, nine, 0);
     }
     return ct_scope_end(s) != CT_OK;
 }

@@ -681,6 +681,79 @@ START_TEST(distributions)
 }
 END_TEST
 
+/* What a draw is, word for word: f32 takes a word each, f64 two; of each four words two normals of
+ * f32, two words each, or two of f64. */
+static void drawn_by_formula(bool normal, bool f64, double a, double b, const uint32_t w[4],
+                             double out[4])
+{
+    const double two_pi = 6.28318530717958647693;
+    double u[4];
+    int i;
+
+    for (i = 0; i < 4; i++)
+        u[i] = f64 ? (double)(((uint64_t)w[i & 2] << 32 | w[i | 1]) >> 11) * 0x1p-53
+                   : (double)(w[i] >> 8) * 0x1p-24;
+    if (f64) {
+        u[1] = u[2];
+        u[0] += normal ? 0x1p-53 : 0;
+        out[0] = normal ? a + b * sqrt(-2 * log(u[0])) * cos(two_pi * u[1]) : a + (b - a) * u[0];
+        out[1] = normal ? a + b * sqrt(-2 * log(u[0])) * sin(two_pi * u[1]) : a + (b - a) * u[1];
+        return;
+    }
+    for (i = 0; i < 4; i += 2) {
+        double r = sqrt(-2 * log(u[i] + 0x1p-24));
+
+        out[i] = normal ? a + b * r * cos(two_pi * u[i + 1]) : a + (b - a) * u[i];
+        out[i + 1] = normal ? a + b * r * sin(two_pi * u[i + 1]) : a + (b - a) * u[i + 1];
+    }
+}
+
+START_TEST(draws_word_for_word)
+{
+    const bool normal = _i & 1, f64 = _i & 2;
+    const int per = f64 ? 2 : 4, counts[] = { 1, 2, 3, 4, 5, 7, 8, 1023, 5000 };
+    size_t k;
+    int i;
+
+    for (k = 0; k < sizeof counts / sizeof *counts; k++) {
+        ct_generator g = { 0x123456789abcdef0u + k, 0xfedcba9876543210u, 4 * 77 };
+        ct_tensor *t = ct_empty(CT_SHAPE(counts[k]), f64 ? CT_F64 : CT_F32, CT_CPU);
+        double *v, want[4];
+        uint32_t w[4];
+
+        if (normal)
+            ck_assert(ct_normal_into(t, 3, 2, &g) == CT_OK);
+        else
+            ck_assert(ct_uniform_into(t, -3, 2, &g) == CT_OK);
+        v = values_of(t);
+        for (i = 0; i < counts[k]; i++) {
+            if (i % per == 0) {
+                ct_philox(g.seed, g.stream, 77 + (uint64_t)(i / per), w);
+                drawn_by_formula(normal, f64, normal ? 3 : -3, 2, w, want);
+            }
+            expect_close("draw", v[i], want[i % per], f64 ? 1e-14 : 1e-6);
+        }
+        ck_assert_uint_eq(g.position, 4 * (77 + (uint64_t)(counts[k] + per - 1) / (unsigned)per));
+        free(v);
+    }
+    { /* and of one's own */
+        ct_generator g = { 1, 2, 5 };
+        uint32_t w[4], next[4];
+
+        ct_philox(1, 2, 1, w);
+        ct_philox(1, 2, 2, next);
+        ck_assert(ct_random_uniform(&g) ==
+                  (double)(((uint64_t)w[1] << 32 | w[2]) >> 11) * 0x1p-53);
+        ck_assert(ct_random_uniform(&g) ==
+                  (double)(((uint64_t)w[3] << 32 | next[0]) >> 11) * 0x1p-53);
+        ck_assert_uint_eq(ct_random_below(&g, 1000003),
+                          ((uint64_t)next[1] << 32 | next[2]) % 1000003);
+        g = ct_generator_named((ct_generator){ 9, 0, 6 }, "foobar"); /* as FNV-1a is published */
+        ck_assert(g.seed == 9 && g.stream == 0x85944171f73967e8u && g.position == 0);
+    }
+}
+END_TEST
+
 /* No draw reaches the upper bound, whatever its sign: between neighbours all draws are the lower
  * one, and where the interval is a few numbers wide all of those come. */
 START_TEST(draws_stay_below)
@@ -994,6 +1067,7 @@ int main(void)
     tcase_add_test(tc, philox);
     tcase_add_loop_test(tc, distributions, 0, 2);
     tcase_add_test(tc, parameters);
+    tcase_add_loop_test(tc, draws_word_for_word, 0, 4);
     tcase_add_test(tc, draws_stay_below);
     tcase_add_test(tc, streams);
     tcase_add_test(tc, host_draws);

@@ -623,6 +623,12 @@ START_TEST(steps_and_lengths_are_checked)
                                "of one direction, forward");
     ck_assert(ct_recurrent_step(NULL, row, NULL, &next) == NULL);
     ck_assert(ct_recurrent_step(r, NULL, NULL, &next) == NULL);
+    ck_assert(ct_recurrent_forward(NULL, x, NULL, &next) == NULL && next == NULL);
+    ck_assert(ct_recurrent_forward(r, NULL, NULL, &next) == NULL);
+    ck_assert(ct_recurrent_layers(NULL) == 0 && ct_recurrent_directions(NULL) == 0 &&
+              ct_recurrent_hidden_size(NULL) == 0);
+    ck_assert(ct_begin_state(NULL, 3) == NULL && ct_state_count(NULL) == 0);
+    expect_ok();
     ck_assert(ct_recurrent_step(r, row, NULL, &next) != NULL && next != NULL);
     ck_assert(ct_scope_end(s) == ct_error());
     ct_params_free(set);

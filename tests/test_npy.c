@@ -68,6 +68,44 @@ START_TEST(round_trip)
 }
 END_TEST
 
+/* A header of any length: ended by a newline, at a multiple of 64, with no more spaces than that
+ * takes. */
+START_TEST(header_lengths)
+{
+    ct_scope s = ct_scope_begin();
+    bool seen[64] = { false };
+    int64_t a, b;
+    int i, rank, ways = 0;
+
+    for (rank = 1; rank <= 5; rank++)
+        for (a = 1; a < 10000000000; a *= 10)
+            for (b = 1; b < 1000000; b *= 10) {
+                ct_shape shape = { .rank = rank, .dim = { 0, a, b, 1, 1 } };
+                ct_tensor *t = ct_empty(shape, CT_BOOL, CT_CPU), *u;
+                size_t n, end;
+                char *bytes;
+
+                if ((rank < 2 && a > 1) || (rank < 3 && b > 1))
+                    continue;
+                ck_assert_int_eq(ct_npy_write("x", t), CT_OK);
+                bytes = read_bytes("x", &n);
+                ck_assert(n % 64 == 0 && bytes[n - 1] == '\n');
+                ck_assert_int_eq((unsigned char)bytes[8] + 256 * (unsigned char)bytes[9], n - 10);
+                for (end = n - 1; bytes[end - 1] == ' '; end--)
+                    ;
+                ck_assert(bytes[end - 1] == '}' && n - 1 - end < 64);
+                seen[n - 1 - end] = true;
+                u = ct_npy_read("x", CT_CPU);
+                ck_assert_msg(u && cti_same_shape(&u->shape, &shape), "%s", ct_error_message());
+                free(bytes);
+            }
+    for (i = 0; i < 64; i++)
+        ways += seen[i];
+    ck_assert_int_gt(ways, 20);
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+}
+END_TEST
+
 START_TEST(strided)
 {
     ct_scope s = ct_scope_begin();
@@ -516,6 +554,7 @@ int main(void)
 
     tcase_add_checked_fixture(tc, files_setup, files_teardown);
     tcase_add_test(tc, round_trip);
+    tcase_add_test(tc, header_lengths);
     tcase_add_test(tc, strided);
     tcase_add_test(tc, bytes);
     tcase_add_test(tc, variants);

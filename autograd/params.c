@@ -52,8 +52,8 @@ static ct_params *part_new(root *r, const char *prefix)
     if (p)
         p->prefix = cti_strdup(prefix);
     if (!p || !p->prefix) {
+        cti_out_of_memory("ct_params", p ? strlen(prefix) + 1 : sizeof *p);
         cti_release(p);
-        cti_out_of_memory("ct_params", sizeof *p);
         return NULL;
     }
     p->root = r;
@@ -634,6 +634,7 @@ ct_status ct_params_to(ct_params *set, ct_device device)
 {
     static const char *const me = "ct_params_to";
     ct_tensor **copy;
+    size_t copies;
     ct_scope s;
 
     if (!cti_sink_allowed())
@@ -645,9 +646,10 @@ ct_status ct_params_to(ct_params *set, ct_device device)
         return ct_raise(CT_ERR_DEVICE, me, "there is no device %d", device);
     if (device == set->root->options.device)
         return CT_OK;
-    copy = cti_calloc((size_t)set->root->count * 2 + 1, sizeof *copy);
+    copies = (size_t)set->root->count * 2 + 1;
+    copy = cti_calloc(copies, sizeof *copy);
     if (!copy) {
-        cti_out_of_memory(me, sizeof *copy);
+        cti_out_of_memory(me, copies * sizeof *copy);
         return ct_error();
     }
     pthread_mutex_lock(&set->root->lock);

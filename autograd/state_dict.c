@@ -24,6 +24,7 @@ ct_status ct_params_save(ct_params *set, const char *path)
 {
     static const char *const me = "ct_params_save";
     int count = ct_params_count(set), i;
+    size_t room = (size_t)count + 1;
     const char **names;
     ct_tensor **tensors;
     ct_status status;
@@ -32,12 +33,12 @@ ct_status ct_params_save(ct_params *set, const char *path)
         return ct_error();
     if (!set || !path)
         return ct_raise(CT_ERR_ARGUMENT, me, "%s is NULL", set ? "path" : "set");
-    names = cti_calloc((size_t)count + 1, sizeof *names + sizeof *tensors);
+    names = cti_calloc(room, sizeof *names + sizeof *tensors);
     if (!names) {
-        cti_out_of_memory(me, (size_t)count * (sizeof *names + sizeof *tensors));
+        cti_out_of_memory(me, room * (sizeof *names + sizeof *tensors));
         return ct_error();
     }
-    tensors = (ct_tensor **)(void *)(names + count + 1);
+    tensors = (ct_tensor **)(void *)(names + room);
     for (i = 0; i < count; i++) {
         ct_param *p = ct_params_at(set, i);
 
@@ -438,12 +439,14 @@ static bool run(loader *l)
 
 static bool make_slots(loader *l)
 {
+    size_t room;
     int i;
 
     l->count = ct_params_count(l->set);
-    l->slot = cti_calloc((size_t)l->count + 1, sizeof *l->slot);
+    room = (size_t)l->count + 1;
+    l->slot = cti_calloc(room, sizeof *l->slot);
     if (!l->slot) {
-        cti_out_of_memory(loading, (size_t)l->count * sizeof *l->slot);
+        cti_out_of_memory(loading, room * sizeof *l->slot);
         return false;
     }
     for (i = 0; i < l->count; i++)

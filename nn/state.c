@@ -79,13 +79,15 @@ static ct_tensor *copy_kept(const char *function, const ct_tensor *t)
 ct_state *ct_state_new(int count, ct_tensor *const *tensors)
 {
     ct_state *s;
+    size_t bytes;
     int i;
 
     if (!usable("ct_state_new", count, tensors))
         return NULL;
-    s = cti_calloc(1, sizeof *s + (size_t)count * sizeof *s->tensor);
+    bytes = sizeof *s + (size_t)count * sizeof *s->tensor;
+    s = cti_calloc(1, bytes);
     if (!s) {
-        cti_out_of_memory("ct_state_new", sizeof *s);
+        cti_out_of_memory("ct_state_new", bytes);
         return NULL;
     }
     s->owned = true;

@@ -44,6 +44,7 @@ static char *joined(const char *kind, const char *name)
 
 static bool slot_new(const char *function, const ct_optimizer *o, ct_param *p, cti_slot *slot)
 {
+    size_t bytes = 0;
     bool good = true;
     int k;
 
@@ -53,11 +54,12 @@ static bool slot_new(const char *function, const ct_optimizer *o, ct_param *p, c
 
         if (k < CTI_STATES ? !o->uses[k] : !o->rule->counts)
             continue;
+        bytes = strlen(kind) + strlen(ct_param_name(p)) + 2;
         slot->name[k] = joined(kind, ct_param_name(p));
         good = slot->name[k] != NULL;
     }
     if (!good) {
-        cti_out_of_memory(function, strlen(ct_param_name(p)) + 1);
+        cti_out_of_memory(function, bytes);
         slot_free(slot);
     }
     return good;

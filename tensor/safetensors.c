@@ -310,11 +310,11 @@ static bool check_layout(const parser *p)
 static bool parse_tensors(const parser *p)
 {
     ct_safetensors *f = p->f;
-    size_t room = json_object_size(f->header);
+    size_t room = json_object_size(f->header) + 1;
     const char *key;
     json_t *value;
 
-    f->entry = cti_calloc(room + 1, sizeof *f->entry);
+    f->entry = cti_calloc(room, sizeof *f->entry);
     if (!f->entry) {
         cti_out_of_memory(opening, room * sizeof *f->entry);
         return false;

@@ -1,5 +1,6 @@
 /* files.c - a folder for each test, and tables of calls whose k-th fails. */
 #include "tests/files.h"
+#include "tests/harness.h"
 
 #include "tensor/host.h"
 
@@ -183,7 +184,10 @@ void fail_file_call(int k)
 static void *allocate(size_t alignment, size_t bytes)
 {
     largest_seen = bytes > largest_seen ? bytes : largest_seen;
-    return ++allocations_seen == fail_memory ? NULL : usual_memory.allocate(alignment, bytes);
+    if (++allocations_seen != fail_memory)
+        return usual_memory.allocate(alignment, bytes);
+    harness_refused = bytes;
+    return NULL;
 }
 
 void fail_allocation(int k)
@@ -192,6 +196,7 @@ void fail_allocation(int k)
         usual_memory = cti_memory_calls;
     cti_memory_calls.allocate = allocate;
     fail_memory = k;
+    harness_refused = SIZE_MAX;
     allocations_seen = 0;
     largest_seen = 0;
 }
@@ -216,6 +221,7 @@ void fail_nothing(void)
         cti_file_calls = usual_files;
     if (usual_memory.allocate)
         cti_memory_calls = usual_memory;
+    harness_refused = SIZE_MAX;
     if (usual_json)
         json_set_alloc_funcs(usual_json, usual_json_free);
 }

@@ -28,6 +28,10 @@ void harness_setup(void);
 void harness_teardown(void);
 extern bool harness_forgets;
 
+/* A request for memory that failed on purpose, SIZE_MAX for none: the message about it must tell as
+ * many bytes (but a tensor's, which tells those of its values). */
+extern _Thread_local size_t harness_refused;
+
 /* free() for what a header says is yours to free(), and for texts of jansson's: in tests the memory
  * of neither is libc's alone. */
 void harness_free(void *p);

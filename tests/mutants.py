@@ -6,8 +6,8 @@
 Draws mutants from the lines of the C sources below each FOLDER (tensor, autograd and nn by default)
 until COUNT of them count. Each changes one line of a copy of the tree, rebuilds that file and runs
 the folder's quick suite until a program fails: built as usual and, if all pass, built with the
-sanitizers and with checks of handles. Of a draw, programs that never execute the line are left out
-(all are run where none does, or where that is not known), and the quickest go first. A mutant is
+sanitizers and with checks of handles. Of a draw, quick programs that never execute the line are left
+out (all are run where none of those does), and the quickest go first. A mutant is
 killed when a program fails, survives when none does. It does not count when it does not build, when
 the machine's code is the same (as in an #else that is left out) or when mutants.txt, beside this
 script, explains why no test can tell it from the original. (A reason there that begins with "Untested:" explains a survivor, which counts.) WORK
@@ -61,6 +61,7 @@ CHECKED = ("checked", "--disable-shared --without-cuda --enable-sanitize --enabl
 DEVICES = ("build", "--disable-static", set())
 COVERED = ("covered", "--disable-shared --without-cuda", set())   # tells which lines are executed
 CPU_SECONDS = 60    # of one program; an endless loop is a failure
+QUICK = 3           # seconds of a program of which it is asked which lines it executes
 
 
 # ---- what may be changed on a line ----
@@ -232,8 +233,8 @@ class Tree:
         self.builds = builds
         self.original = {}      # of each build: its code
         self.seconds = {}       # of each program, in the first build
-        self.executed = {}      # by each program: lines as FILE:LINE
-        self.known = set()      # lines of which that is known
+        self.executed = {}      # by each quick program: lines as FILE:LINE
+        self.tried = set()      # builds' programs that pass with the original
         self.use(builds[0])
         self.copy(source)
 
@@ -288,14 +289,25 @@ class Tree:
                           " make -s -f Makefile -f - mutants-headers")
         self.headers = done.stdout.strip()
         self.original[self.build] = self.code()
-        for program in programs:
-            begun = time.monotonic()
-            done = self.run(program)
-            if done:
-                sys.exit(f"mutants: the original fails {program}: {done}")
-            self.seconds.setdefault(program, time.monotonic() - begun)
+        for program in programs if self.flags != CHECKED[1] else []:
             if self.build.endswith(COVERED[0]):
+                if self.seconds[program] > QUICK:
+                    continue
+                self.try_original(program)
                 self.note_executed(program)
+            else:
+                begun = time.monotonic()
+                self.try_original(program)
+                self.seconds[program] = time.monotonic() - begun
+
+    def try_original(self, program):
+        """Once for each build: with the sanitizers when a mutant is killed there."""
+        if (self.build, program) in self.tried:
+            return
+        done = self.shell("make -s " + targets([program])).returncode or self.run(program)
+        if done:
+            sys.exit(f"mutants: the original fails {program}: {done}")
+        self.tried.add((self.build, program))
 
     def note_executed(self, program):
         """Reads what the program has written, and removes it."""
@@ -306,16 +318,14 @@ class Tree:
             for file in json.loads(record)["files"] if record else []:
                 path = os.path.relpath(os.path.join(self.build, file["file"]), self.root)
                 for line in file["lines"]:
-                    place = f"{path}:{line['line_number']}"
-                    self.known.add(place)
                     if line["count"]:
-                        lines.add(place)
+                        lines.add(f"{path}:{line['line_number']}")
 
     def order(self, programs, m):
         """Those that may notice m, the quickest first."""
         place = f"{m.path}:{m.number}"
-        if place in self.known:
-            programs = [p for p in programs if place in self.executed[p]] or programs
+        if any(place in self.executed.get(p, ()) for p in programs):
+            programs = [p for p in programs if place in self.executed.get(p, (place,))]
         return sorted(programs, key=self.seconds.get)
 
     def run(self, program):
@@ -359,6 +369,8 @@ class Tree:
             m.outcome = "SURVIVED"
         finally:
             self.write(path, original)
+            if m.outcome == "killed":
+                self.try_original(m.killer)
 
     def code(self):
         """A digest of the machine's code."""
@@ -379,7 +391,7 @@ class Tree:
                 return
             why = self.run(program)
             if why:
-                m.outcome, m.detail = "killed", f"{program}: {why}"
+                m.outcome, m.killer, m.detail = "killed", program, f"{program}: {why}"
                 return
 
     @staticmethod

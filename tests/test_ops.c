@@ -906,6 +906,41 @@ END_TEST
 
 static const int no_axis[] = { 0, 5 }, twice[] = { 1, -1 }, first[] = { 0 };
 
+/* Shapes that differ in one axis, wherever it is and whichever has more axes. */
+START_TEST(broadcasts_refuse)
+{
+    static const int64_t whole[] = { 2, 3, 4, 5 };
+    int rank, less, axis;
+
+    for (rank = 1; rank <= 4; rank++)
+        for (less = 0; less < rank; less++)
+            for (axis = less; axis < rank; axis++) {
+                ct_scope s = ct_scope_begin();
+                ct_shape a = ct_shape_of(rank, whole), b = ct_shape_of(rank - less, whole + less);
+                ct_tensor *x, *y;
+                char message[500];
+
+                b.dim[axis - less] = 7;
+                x = ct_zeros(a, CT_F32, DEVICE);
+                y = ct_zeros(b, CT_F32, DEVICE);
+                snprintf(message, sizeof message, "ct_add: a f32%s cpu and b f32%s cpu do not "
+                         "broadcast (axis %d: %d vs 7)", cti_shape_text(&a).s,
+                         cti_shape_text(&b).s, axis, (int)whole[axis]);
+                ck_assert(ct_add(x, y) == NULL);
+                expect_error(CT_ERR_SHAPE, message);
+                snprintf(message, sizeof message, "ct_maximum: a f32%s cpu and b f32%s cpu do not "
+                         "broadcast (axis %d: 7 vs %d)", cti_shape_text(&b).s,
+                         cti_shape_text(&a).s, axis, (int)whole[axis]);
+                ck_assert(ct_maximum(y, x) == NULL);
+                expect_error(CT_ERR_SHAPE, message);
+                ck_assert(ct_where(ct_ones(CT_SCALAR, CT_BOOL, DEVICE), x, y) == NULL);
+                ck_assert_int_eq(ct_error(), CT_ERR_SHAPE);
+                ct_error_clear();
+                ck_assert(ct_scope_end(s) == CT_OK || ct_ok());
+            }
+}
+END_TEST
+
 START_TEST(reductions_refuse)
 {
     ct_scope s = ct_scope_begin();
@@ -1309,6 +1344,7 @@ static void *failing(size_t alignment, size_t bytes)
 {
     if (memory.left == 0) {
         memory.failed = true;
+        harness_refused = bytes;
         return NULL;
     }
     memory.left -= memory.left > 0;
@@ -1400,6 +1436,7 @@ int main(void)
     tcase_add_test(tc, multinomial_without_replacement_repeats_none);
     tcase_add_test(tc, losses_stay_finite);
     tc = harness_case(suite, "misuse");
+    tcase_add_test(tc, broadcasts_refuse);
     tcase_add_test(tc, reductions_refuse);
     tcase_add_test(tc, vectors_refuse);
     tcase_add_test(tc, arrangements_refuse);

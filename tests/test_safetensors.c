@@ -800,6 +800,41 @@ START_TEST(bad_writes)
 END_TEST
 
 /* A file that is replaced keeps its mode, a link to it stays a link. */
+/* The longest header that is read is also the longest that is written. */
+START_TEST(largest_header)
+{
+    static const size_t limit = 100000000;
+    char *text = malloc(limit + 9), message[200], *bytes;
+    ct_metadata metadata[] = { { "x", "" }, { NULL, NULL } };
+    size_t n, used;
+    ct_safetensors *f;
+
+    ck_assert_int_eq(ct_safetensors_write("x", 0, NULL, NULL, metadata), CT_OK);
+    bytes = read_bytes("x", &n);
+    for (used = n; bytes[used - 1] == ' '; used--)
+        ;
+    free(bytes);
+    used -= 8; /* of the header, without spaces */
+    memset(text, 'a', limit + 9);
+    metadata[0].value = text;
+    text[limit - used + 1] = '\0';
+    ck_assert_int_eq(ct_safetensors_write("y", 0, NULL, NULL, metadata), CT_ERR_ARGUMENT);
+    snprintf(message, sizeof message, "ct_safetensors_write: the header would take %zu bytes, above "
+             "%zu", limit + 8, limit);
+    expect_error(CT_ERR_ARGUMENT, message);
+    ck_assert_int_eq(count_files(), 1);
+    text[limit - used] = '\0';
+    ck_assert_int_eq(ct_safetensors_write("y", 0, NULL, NULL, metadata), CT_OK);
+    if (harness_full()) { /* some seconds */
+        f = ct_safetensors_open("y");
+        ck_assert_msg(f != NULL, "%s", ct_error_message());
+        ck_assert_uint_eq(strlen(ct_safetensors_metadata(f, "x")), limit - used);
+        ct_safetensors_close(f);
+    }
+    free(text);
+}
+END_TEST
+
 START_TEST(replaced)
 {
     ct_scope s = ct_scope_begin();
@@ -997,6 +1032,7 @@ int main(void)
     tcase_add_test(tc, damaged);
     tcase_add_test(tc, mutations);
     tcase_add_test(tc, bad_writes);
+    tcase_add_test(tc, largest_header);
     tcase_add_test(tc, replaced);
     tcase_add_test(tc, write_order);
     tcase_add_test(tc, write_calls_fail);

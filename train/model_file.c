@@ -311,11 +311,14 @@ static bool get_options(const char *path, const json_t *d, ct_lm_options *o)
 static char *token_of(const char *path, const json_t *item, size_t at)
 {
     size_t n = json_is_array(item) ? json_array_size(item) : 0, i;
-    char *token;
+    const char *text = json_is_string(item) && json_string_length(item) > 0
+                           ? json_string_value(item) : NULL;
+    char *token = text ? cti_strdup(text) : cti_calloc(n + 1, 1);
 
-    if (json_is_string(item) && json_string_length(item) > 0)
-        return cti_strdup(json_string_value(item));
-    token = cti_calloc(n + 1, 1);
+    if (!token)
+        cti_out_of_memory("ct_lm_load", text ? strlen(text) + 1 : n + 1);
+    if (text)
+        return token;
     for (i = 0; token && i < n; i++) {
         json_int_t byte = json_integer_value(json_array_get(item, i)); /* 0 for what is none */
 
@@ -355,8 +358,8 @@ static ct_vocab *get_vocabulary(const char *path, const json_t *d)
     for (i = 0; tokens && i < n; i++)
         cti_release(tokens[i]);
     cti_release(tokens);
-    if (!v && ct_ok())
-        cti_out_of_memory("ct_lm_load", n * sizeof *tokens);
+    if (!tokens)
+        cti_out_of_memory("ct_lm_load", (n + 1) * sizeof *tokens);
     return v;
 }
 

@@ -502,6 +502,72 @@ END_TEST
 
 /* ---- arrangements of other dtypes, and views ---- */
 
+/* One element more than whole pieces of work: what is cut into pieces has its last. */
+START_TEST(one_more_than_whole_pieces)
+{
+    static const int64_t pieces[] = { 1, 64, 256, 512, 1024, 4096, 8192, 16384, 32768 };
+    ct_generator g = ct_generator_seed(15);
+    size_t k;
+    int64_t i;
+
+    for (k = 0; k < sizeof pieces / sizeof *pieces; k++) {
+        const int64_t n = pieces[k] + 1;
+        ct_scope s = ct_scope_begin();
+        ct_tensor *x = ct_randn(CT_SHAPE(n), CT_F64, DEVICE, &g), *two, *m;
+        double *v = values_of(x), *w, sum = 0, squares = 0, norm;
+        ct_params *set = ct_params_new((ct_params_options){ .dtype = CT_F64, .device = DEVICE });
+        ct_optimizer *sgd;
+
+        for (i = 0; i < n; i++) {
+            sum += v[i];
+            squares += v[i] * v[i];
+        }
+        expect_close("sum", ct_item(ct_sum(x)), sum, 1e-9);
+        expect_close("least", ct_item(ct_min(ct_slice(ct_cat(2, (ct_tensor *[]){ x, ct_full(
+            CT_SHAPE(1), -99, CT_F64, DEVICE) }, 0), 0, 0, n + 1, 1))), -99, 0);
+        w = values_of(ct_mul_scalar(ct_add(x, x), 0.5)); /* elementwise */
+        ck_assert(memcmp(v, w, (size_t)n * sizeof *v) == 0);
+        free(w);
+        two = ct_stack(2, (ct_tensor *[]){ x, ct_neg(x) }, 1); /* (n, 2): rows, and a wide product */
+        w = values_of(ct_contiguous(ct_transpose(two, 0, 1)));
+        ck_assert(memcmp(v, w, (size_t)n * sizeof *v) == 0);
+        free(w);
+        expect_close("softmax of the last row",
+                     ct_item(ct_select(ct_select(ct_softmax(two, 1), 0, n - 1), 0, 0)),
+                     1 / (1 + exp(-2 * v[n - 1])), 1e-12);
+        expect_close("sum of the last row", ct_item(ct_select(ct_sum_axes(two, 1, (int[]){ 1 },
+                                                                          false), 0, n - 1)), 0, 0);
+        expect_close("column", ct_item(ct_select(ct_sum_axes(two, 1, (int[]){ 0 }, false), 0, 1)),
+                     -sum, 1e-9);
+        m = ct_matmul(two, ct_from_data((double[]){ 2, 3, 1, 1 }, CT_SHAPE(2, 2), CT_F64, DEVICE));
+        for (i = 0; i < n; i += i < n - 3 ? n / 3 + 1 : 1)
+            expect_close("product", ct_item(ct_select(ct_select(m, 0, i), 0, 1)), 2 * v[i], 1e-12);
+        expect_close("the last product", ct_item(ct_select(ct_select(m, 0, n - 1), 0, 0)), v[n - 1],
+                     1e-12);
+
+        ct_params_add(set, "x", CT_SHAPE(n), ct_init_constant(0)); /* the norm and the update */
+        sgd = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
+        ct_backward_with(ct_param_value(ct_params_get(set, "x")), x);
+        ck_assert(ct_clip_grad_norm(set, 1e30, &norm) == CT_OK);
+        expect_close("norm", norm, sqrt(squares), 1e-9);
+        ck_assert(ct_optimizer_step(sgd) == CT_OK);
+        w = values_of(ct_neg(ct_param_value(ct_params_get(set, "x"))));
+        ck_assert(memcmp(v, w, (size_t)n * sizeof *v) == 0);
+        free(w);
+        ct_optimizer_free(sgd);
+        ct_params_free(set);
+        w = values_of(ct_dropout(ct_ones(CT_SHAPE(n), CT_F32, DEVICE), 0.5, &g));
+        for (i = 0; i < n; i++)
+            if (w[i] != 0 && w[i] != 2)
+                ck_abort_msg("dropout made %g of element %lld of %lld", w[i], (long long)i,
+                             (long long)n);
+        free(w);
+        free(v);
+        ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
+    }
+}
+END_TEST
+
 /* A batch of matrices (.., rows, columns) whose axes may be 1, missing, expanded, out of order and
  * with steps; *values are those of the whole batch, each axis broadcast. */
 static ct_tensor *some_matrices(ct_generator *g, ct_shape batch, int64_t rows, int64_t columns,
@@ -1425,6 +1491,7 @@ int main(void)
     tcase_add_loop_test(tc, long_rows_are_sorted, 0, harness_count(8, 100));
     tcase_add_test(tc, gradcheck_sees_a_nan_among_right_derivatives);
     tcase_add_test(tc, products_of_any_batches);
+    tcase_add_test(tc, one_more_than_whole_pieces);
     tcase_add_test(tc, arrangements_take_any_dtype);
     tcase_add_test(tc, a_repeat_is_no_view);
     tcase_add_test(tc, a_reshape_is_a_view_where_it_can_be);

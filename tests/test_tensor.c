@@ -711,7 +711,7 @@ static void drawn_by_formula(bool normal, bool f64, double a, double b, const ui
 START_TEST(draws_word_for_word)
 {
     const bool normal = _i & 1, f64 = _i & 2;
-    const int per = f64 ? 2 : 4, counts[] = { 1, 2, 3, 4, 5, 7, 8, 1023, 5000 };
+    const int per = f64 ? 2 : 4, counts[] = { 1, 2, 3, 4, 5, 7, 8, 1023, 2049, 4097 };
     size_t k;
     int i;
 

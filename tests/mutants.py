@@ -60,7 +60,9 @@ USUAL = ("build", "--disable-shared --without-cuda", set())
 CHECKED = ("checked", "--disable-shared --without-cuda --enable-sanitize --enable-debug", SLOW)
 DEVICES = ("build", "--disable-static", set())
 COVERED = ("covered", "--disable-shared --without-cuda", set())   # tells which lines are executed
-CPU_SECONDS = 60    # of one program; an endless loop is a failure
+CPU_SECONDS = 60    # of a process of the original's
+PATIENCE = 5        # times as long as the original takes, and 10 s: an endless loop is a failure
+SLOWER = 5          # with the sanitizers
 QUICK = 3           # seconds of a program of which it is asked which lines it executes
 
 
@@ -212,8 +214,8 @@ def draw(source, folders, seed, count):
 
 # ---- trying one ----
 
-def limits(space):
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+def limits(space, seconds):
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     if space:
         resource.setrlimit(resource.RLIMIT_AS, (space, space))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -334,13 +336,17 @@ class Tree:
         if program.endswith(".sh"):
             command = ["make", "-s", "check-TESTS", "TESTS=" + program, "check_LTLIBRARIES=",
                        "check_PROGRAMS=" + NEEDS[program].split(" ")[0]]
-        space = 0 if "sanitize" in self.flags else 8 << 30
+        checked = "sanitize" in self.flags
+        space = 0 if checked else 8 << 30
+        seconds = CPU_SECONDS
+        if program in self.seconds:
+            seconds = 10 + int(PATIENCE * self.seconds[program] * (SLOWER if checked else 1))
         child = subprocess.Popen(command, cwd=self.build,
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                 stderr=subprocess.STDOUT, preexec_fn=lambda: limits(space),
+                                 stderr=subprocess.STDOUT, preexec_fn=lambda: limits(space, seconds),
                                  env=dict(os.environ, srcdir="..", public_headers=self.headers,
                                           COTANGENT_PLUGIN_DIR=self.build + "/cuda/.libs",
-                                          CK_DEFAULT_TIMEOUT="120"))
+                                          CK_DEFAULT_TIMEOUT=str(2 * seconds)))
         try:
             output, _ = child.communicate(timeout=600)
         except subprocess.TimeoutExpired:

@@ -502,6 +502,27 @@ END_TEST
 
 /* ---- arrangements of other dtypes, and views ---- */
 
+/* More matrices than are looked through for a common step: 70 x 70, either factor repeated. */
+START_TEST(products_of_many_matrices)
+{
+    ct_generator g = ct_generator_seed(13);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *few = ct_randn(CT_SHAPE(70, 1, 1, 2), CT_F64, DEVICE, &g);
+    ct_tensor *many = ct_randn(CT_SHAPE(70, 70, 2, 1), CT_F64, DEVICE, &g);
+    double *a = values_of(few), *b = values_of(many), want[4900];
+    int i;
+
+    for (i = 0; i < 4900; i++)
+        want[i] = a[i / 70 * 2] * b[2 * i] + a[i / 70 * 2 + 1] * b[2 * i + 1];
+    expect_values("repeated on the left", ct_matmul(few, many), want, 4900, 1e-12);
+    expect_values("on the right", ct_matmul(ct_transpose(many, 2, 3), ct_transpose(few, 2, 3)), want,
+                  4900, 1e-12);
+    free(a);
+    free(b);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 /* One element more than whole pieces of work: what is cut into pieces has its last. */
 START_TEST(one_more_than_whole_pieces)
 {
@@ -1491,6 +1512,7 @@ int main(void)
     tcase_add_loop_test(tc, long_rows_are_sorted, 0, harness_count(8, 100));
     tcase_add_test(tc, gradcheck_sees_a_nan_among_right_derivatives);
     tcase_add_test(tc, products_of_any_batches);
+    tcase_add_test(tc, products_of_many_matrices);
     tcase_add_test(tc, one_more_than_whole_pieces);
     tcase_add_test(tc, arrangements_take_any_dtype);
     tcase_add_test(tc, a_repeat_is_no_view);

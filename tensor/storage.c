@@ -15,6 +15,7 @@
 
 #include "tensor/host.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define CLASSES 160
@@ -211,8 +212,10 @@ void cti_storage_unref(ct_storage *s)
     ct_storage **idle;
     cti_pool *home = s->home, *to;
     ct_thread *th;
+    int refs = atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel);
 
-    if (atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+    assert(refs > 0);
+    if (refs != 1)
         return;
     cti_forget_put_off(s);
     th = cti_thread();

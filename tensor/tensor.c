@@ -3,6 +3,7 @@
 
 #include "tensor/host.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -293,7 +294,10 @@ void cti_handles_free(ct_thread *th)
 
 void cti_unref(ct_tensor *t)
 {
-    if (atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)
+    int refs = atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel);
+
+    assert(refs > 0);
+    if (refs != 1)
         return;
     if (t->storage)
         cti_storage_unref(t->storage);

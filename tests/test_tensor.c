@@ -913,8 +913,8 @@ START_TEST(about)
     ck_assert_str_eq(a.libxsmm, "none");
 #endif
     snprintf(want, sizeof want, "cotangent %s\nBLAS: %s\nLIBXSMM: %s\ncode path: %s (of %s)\n"
-             "libutf8proc: %s\ndevices: cpu", ct_version(), a.blas, a.libxsmm, a.code_path,
-             a.code_paths, a.unicode);
+             "products in bf16: %s\nlibutf8proc: %s\ndevices: cpu", ct_version(), a.blas, a.libxsmm,
+             a.code_path, a.code_paths, a.bf16, a.unicode);
     text = about_text();
     ck_assert_msg(strncmp(text, want, strlen(want)) == 0, "%s", text);
     ck_assert_int_eq(text[strlen(text) - 1], '\n');

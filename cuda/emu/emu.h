@@ -29,7 +29,7 @@
 #define __constant__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
-#define __launch_bounds__(...)
+#define __launch_bounds__(threads) __attribute__((patchable_function_entry((threads), (threads))))
 
 /* Not const: each thread sees its own, set as it is resumed. */
 extern uint3 threadIdx, blockIdx;

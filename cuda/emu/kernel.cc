@@ -385,6 +385,47 @@ void check_edges()
 
 /* ---- launches ------------------------------------------------------------------------------ */
 
+/* Of functions with __launch_bounds__, that many bytes before each. */
+extern "C" const uintptr_t __start___patchable_function_entries[]
+    __attribute__((weak, visibility("hidden")));
+extern "C" const uintptr_t __stop___patchable_function_entries[]
+    __attribute__((weak, visibility("hidden")));
+
+/* The most threads of a block that the kernel was compiled for. Its bounds are as many instructions
+ * that do nothing, of a byte each on x86-64, before it, and the compiler notes where they begin. 0
+ * for a kernel without. */
+static uint64_t bounds_of(const void *kernel)
+{
+    uintptr_t at = reinterpret_cast<uintptr_t>(kernel), begin = 0;
+
+#if defined(__x86_64__)
+    for (const uintptr_t *p = __start___patchable_function_entries;
+         p < __stop___patchable_function_entries; p++)
+        if (*p <= at && *p > begin)
+            begin = *p;
+    for (uintptr_t i = begin; i < at; i++)
+        if (*reinterpret_cast<const unsigned char *>(i) != 0x90)
+            return 0; /* another function's */
+#endif
+    return begin ? at - begin : 0;
+}
+
+/* Whether the block has no more threads than the kernel was compiled for. */
+static bool within_bounds(const emu_launch &l)
+{
+    uint64_t threads = static_cast<uint64_t>(l.block.x) * l.block.y * l.block.z;
+    uint64_t bounds = bounds_of(l.kernel);
+
+    if (bounds == 0 || threads <= bounds)
+        return true;
+    report(cudaErrorInvalidValue,
+           "launch too large: a block of %llu threads, of a kernel of __launch_bounds__(%llu), at "
+           "%s:%d",
+           static_cast<unsigned long long>(threads), static_cast<unsigned long long>(bounds),
+           l.stream.file, l.stream.line);
+    return false;
+}
+
 cudaError_t check_launch(const emu_launch &l)
 {
     const dim3 &g = l.grid, &b = l.block;
@@ -393,7 +434,7 @@ cudaError_t check_launch(const emu_launch &l)
                 b.z <= 64 && static_cast<uint64_t>(b.x) * b.y * b.z <= THREADS_MOST;
 
     if (fits && l.shmem <= STATIC_MOST)
-        return cudaSuccess;
+        return within_bounds(l) ? cudaSuccess : standing();
     report(fits ? cudaErrorInvalidValue : cudaErrorInvalidConfiguration,
            "launch too large: %s:%d launches %u x %u x %u blocks of %u x %u x %u threads, %zu "
            "bytes of shared memory",

@@ -18,6 +18,21 @@ static bool block_too_large()
     return launches(1, 1025, 0);
 }
 
+template <typename T> __global__ void __launch_bounds__(2 * 32) two_warps(T *out)
+{
+    out[threadIdx.x] = 1;
+}
+
+static bool block_beyond_its_bounds()
+{
+    bench b;
+    int *out = b.filled<int>(65);
+
+    LAUNCH(b, two_warps<int>, 1, 64, 0, b.stream, out);
+    LAUNCH(b, two_warps<int>, 1, dim3(13, 5), 0, b.stream, out);
+    return b.done();
+}
+
 static bool block_too_deep()
 {
     return launches(1, dim3(1, 1, 65), 0);
@@ -132,6 +147,9 @@ static bool recorded_work_left_alone()
 
 const emu_case emu_wrong_calls[] = {
     { "block too large", EMU_FOUND, EMU_FOUND, "launch too large: ", block_too_large },
+    { "block beyond its bounds", EMU_FOUND, EMU_FOUND,
+      "launch too large: a block of 65 threads, of a kernel of __launch_bounds__(64), at ",
+      block_beyond_its_bounds },
     { "block too deep", EMU_FOUND, EMU_FOUND, "launch too large: ", block_too_deep },
     { "grid too high", EMU_FOUND, EMU_FOUND, "launch too large: ", grid_too_high },
     { "grid of nothing", EMU_FOUND, EMU_FOUND, "launch too large: ", grid_of_nothing },

@@ -356,8 +356,9 @@ class Tree:
             return "timed out"
         if child.returncode == 0:
             return ""
-        failed = re.findall(r"^[^\n]*:[FES]:[^\n]*", output.decode(errors="replace"), re.M)
-        return failed[0][-150:] if failed else f"exit status {child.returncode}"
+        output = output.decode(errors="replace")
+        failed = re.findall(r"^[^\n]*:[FES]:[^\n]*|^cuda-emu: [^\n]*", output, re.M)
+        return failed[0][-150:] if failed else f"exit status {child.returncode}: {output[-150:]}"
 
     def attempt(self, m, programs):
         path = os.path.join(self.root, m.path)

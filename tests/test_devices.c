@@ -308,6 +308,9 @@ typedef struct protocol {
     int64_t batch, steps, hidden;
 } protocol;
 
+static const protocol thin[] = { { false, 64, 9, 16 }, { true, 8, 11, 32 } };
+static const protocol whole[] = { { false, 1024, 32, 32 }, { true, 32, 35, 256 } };
+
 /* Ten losses of one protocol on a device, and how often the host waited while it made them. */
 static uint64_t ten_losses(const protocol *p, ct_dtype dtype, ct_device device, double *losses)
 {
@@ -373,8 +376,6 @@ static uint64_t ten_losses(const protocol *p, ct_dtype dtype, ct_device device, 
 
 START_TEST(protocols_give_the_cpu_s_first_ten_losses)
 {
-    const protocol thin[] = { { false, 64, 9, 16 }, { true, 8, 11, 32 } };
-    const protocol whole[] = { { false, 1024, 32, 32 }, { true, 32, 35, 256 } };
     const protocol *p = harness_full() ? whole : thin;
     const ct_dtype dtypes[] = { CT_F64, CT_F32 };
     double want[10], got[10];
@@ -421,6 +422,67 @@ START_TEST(tensors_move_there_and_back)
     ck_assert(ct_numel(ct_to(ct_zeros(CT_SHAPE(0, 4), CT_F32, CT_CPU), gpu)) == 0);
     expect_close("item", ct_item(ct_full(CT_SCALAR, 2.5, CT_F32, gpu)), 2.5, 0);
     ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* The error that stands is of the line of place, a CT_HERE, and its whole message is text, where %s
+ * is the device's name. */
+static void expect_refusal(const char *place, const char *text)
+{
+    const char *name = ct_device_name(gpu);
+    char want[300], said[250];
+
+    snprintf(said, sizeof said, text, name, name);
+    snprintf(want, sizeof want, "%s: %s", place, said);
+    ck_assert_msg(ct_error() == CT_ERR_DEVICE && strcmp(ct_error_message(), want) == 0,
+                  "expected %s\n     got %s %s", want, ct_status_name(ct_error()),
+                  ct_error_message());
+    ct_error_clear();
+}
+
+#define REFUSED(text, call)                                                                       \
+    do {                                                                                          \
+        ck_assert(!(call));                                                                       \
+        expect_refusal(CT_HERE, text);                                                            \
+    } while (0)
+
+/* A module, its input and its state are on one device. */
+START_TEST(states_elsewhere_are_refused)
+{
+    ct_params *set;
+    ct_recurrent *r;
+    ct_state *here, *there, *kept, *mixed, *next;
+    ct_tensor *x, *y, *row;
+    ct_scope s;
+
+    begin(_i);
+    s = ct_scope_begin();
+    set = ct_params_new((ct_params_options){ .device = gpu });
+    r = ct_lstm(set, "rnn", (ct_lstm_options){ .input_size = 2, .hidden_size = 3 });
+    there = ct_begin_state(r, 2);
+    here = ct_state_to(there, CT_CPU);
+    kept = ct_state_copy(here);
+    mixed = ct_state_of(2, (ct_tensor *[]){ ct_state_get(there, 0), ct_state_get(here, 1) });
+    x = ct_ones(CT_SHAPE(4, 2, 2), CT_F32, gpu);
+    y = ct_to(x, CT_CPU);
+    row = ct_ones(CT_SHAPE(2, 2), CT_F32, gpu);
+    expect_ok();
+    REFUSED("ct_recurrent_forward: x f32[4,2,2] %s and state f32[1,2,3] cpu are on different devices", ct_recurrent_forward(r, x, here, &next));
+    REFUSED("ct_recurrent_forward: x f32[4,2,2] %s and state f32[1,2,3] cpu are on different devices", ct_recurrent_forward(r, x, mixed, &next));
+    REFUSED("ct_recurrent_forward: x f32[4,2,2] cpu and state f32[1,2,3] %s are on different devices", ct_recurrent_forward(r, y, there, &next));
+    REFUSED("ct_linear_apply: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices", ct_recurrent_forward(r, y, here, &next));
+    REFUSED("ct_recurrent_step: x f32[1,2,2] %s and state f32[1,2,3] cpu are on different devices", ct_recurrent_step(r, row, here, &next));
+    ct_set_whole_sequences(false);
+    REFUSED("ct_linear_apply: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices", ct_recurrent_forward(r, y, here, &next));
+    ct_set_whole_sequences(true);
+    REFUSED("ct_state_carry: t f32[1,2,3] %s and src f32[1,2,3] cpu are on different devices", ct_state_carry(there, here) == CT_OK);
+    REFUSED("ct_state_carry: t f32[1,2,3] cpu and src f32[1,2,3] %s are on different devices", ct_state_carry(kept, ct_state_of(2, (ct_tensor *[]){ ct_state_get(there, 0), ct_state_get(there, 1) })) == CT_OK);
+    REFUSED("ct_index_select: weight f32[2,1,3] %s and indices i64[1] cpu are on different devices", ct_state_select(there, ct_zeros(CT_SHAPE(1), CT_I64, CT_CPU)));
+    ck_assert(ct_recurrent_forward(r, x, there, &next) != NULL);
+    ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
+    ct_state_free(there);
+    ct_state_free(kept);
+    ct_params_free(set);
 }
 END_TEST
 
@@ -613,23 +675,27 @@ typedef struct captured_case {
     ct_optimizer *(*make)(ct_params *set);
     bool carries, scheduled, adapts; /* a rate set between steps */
     ct_dtype dtype;
+    const protocol *protocol; /* whose model and sizes; NULL: a small one of two layers */
 } captured_case;
 
 static job job_new(const captured_case *c, ct_device device)
 {
-    job j = { .classes = 7, .scheduled = c->scheduled, .at = -1 };
+    const protocol *p = c->protocol;
+    job j = { .classes = p ? 28 : 7, .scheduled = c->scheduled, .at = -1 };
+    ct_shape shape = p ? CT_SHAPE(p->batch, p->steps) : CT_SHAPE(5, 4);
     ct_scope s = ct_scope_begin();
 
     j.set = ct_params_new((ct_params_options){ .seed = 4, .dtype = c->dtype, .device = device });
-    j.rnn = ct_lstm(j.set, "rnn", (ct_lstm_options){ .hidden_size = 9, .num_layers = 2 });
+    j.rnn = p ? ct_rnn(j.set, "rnn", (ct_rnn_options){ .hidden_size = p->hidden })
+              : ct_lstm(j.set, "rnn", (ct_lstm_options){ .hidden_size = 9, .num_layers = 2 });
     j.linear = ct_linear_module(j.set, "linear", (ct_linear_options){ .out_features = j.classes });
     j.o = c->make(j.set);
     if (c->scheduled)
         ct_step_lr(ct_optimizer_schedule(j.o), 2, 0.7);
-    j.x = ct_keep(ct_zeros(CT_SHAPE(5, 4), CT_I32, device));
-    j.y = ct_keep(ct_zeros(CT_SHAPE(5, 4), CT_I32, device));
+    j.x = ct_keep(ct_zeros(shape, CT_I32, device));
+    j.y = ct_keep(ct_zeros(shape, CT_I32, device));
     j.loss = ct_keep(ct_zeros(CT_SCALAR, c->dtype, device));
-    j.state = c->carries ? ct_begin_state(j.rnn, 5) : NULL;
+    j.state = c->carries ? ct_begin_state(j.rnn, shape.dim[0]) : NULL;
     ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
     return j;
 }
@@ -649,16 +715,18 @@ static void job_free(job *j)
 static void give_batch(job *j, int i, int bad_at)
 {
     ct_scope s = ct_scope_begin();
-    int32_t ids[2][20];
-    int k;
+    ct_device device = ct_device_get(j->x);
+    int64_t n = ct_numel(j->x), k;
+    int32_t *ids = malloc((size_t)(2 * n) * sizeof *ids);
 
-    for (k = 0; k < 40; k++)
-        ids[k / 20][k % 20] = (i * 31 + k * k) % 7;
+    for (k = 0; k < 2 * n; k++)
+        ids[k] = (int32_t)((i * 31 + k * k) % j->classes);
     if (i == bad_at)
-        ids[1][13] = 7;
-    ct_copy_into(j->x, ct_from_data(ids[0], CT_SHAPE(5, 4), CT_I32, ct_device_get(j->x)));
-    ct_copy_into(j->y, ct_from_data(ids[1], CT_SHAPE(5, 4), CT_I32, ct_device_get(j->x)));
+        ids[n + 13] = (int32_t)j->classes;
+    ct_copy_into(j->x, ct_from_data(ids, ct_shape_get(j->x), CT_I32, device));
+    ct_copy_into(j->y, ct_from_data(ids + n, ct_shape_get(j->y), CT_I32, device));
     ck_assert(ct_scope_end(s) == CT_OK);
+    free(ids);
 }
 
 /* Steps first..last - 1, each by itself or by what was captured; the losses. */
@@ -730,57 +798,76 @@ static ct_optimizer *decaying_adagrad(ct_params *set)
 }
 
 static const captured_case captured_cases[] = {
-    { "sgd, carried", plain_sgd, true, false, false, CT_F32 },
-    { "sgd, fresh", plain_sgd, false, false, false, CT_F64 },
-    { "momentum, a schedule in the step", damped_sgd, true, true, false, CT_F32 },
-    { "adam, rates between steps", adam, true, false, true, CT_F64 },
-    { "adamw, groups and a schedule", adamw, false, true, false, CT_F32 },
-    { "rmsprop", rmsprop, true, false, true, CT_F32 },
-    { "adagrad", decaying_adagrad, false, true, false, CT_F64 },
+    { "sgd, carried", plain_sgd, true, false, false, CT_F32, NULL },
+    { "sgd, fresh", plain_sgd, false, false, false, CT_F64, NULL },
+    { "momentum, a schedule in the step", damped_sgd, true, true, false, CT_F32, NULL },
+    { "adam, rates between steps", adam, true, false, true, CT_F64, NULL },
+    { "adamw, groups and a schedule", adamw, false, true, false, CT_F32, NULL },
+    { "rmsprop", rmsprop, true, false, true, CT_F32, NULL },
+    { "adagrad", decaying_adagrad, false, true, false, CT_F64, NULL },
 };
 
 #define STEPS 14
 
 /* Noted in the third run, repeated then: each is one launch, and what comes of it has the bits of
  * steps that are not captured. */
+static void check_captured(const captured_case *c, int steps)
+{
+    job a = job_new(c, gpu), b = job_new(c, gpu);
+    ct_captured *captured = ct_captured_new(gpu, job_step, &b);
+    double want[STEPS], got[STEPS];
+    ct_device_stats before, after;
+    int i;
+
+    job_steps(&a, c, NULL, 0, steps, -1, want);
+    job_steps(&b, c, captured, 0, 2, -1, got);
+    ck_assert(!ct_captured_is_noted(captured));
+    job_steps(&b, c, captured, 2, 3, -1, got);
+    ck_assert_msg(ct_captured_is_noted(captured), "%s: %s", c->name, ct_error_message());
+    job_steps(&b, c, captured, 3, steps - 1, -1, got);
+    before = ct_device_stats_get(gpu);
+    give_batch(&b, steps - 1, -1);
+    after = ct_device_stats_get(gpu);
+    job_steps(&b, c, captured, steps - 1, steps, -1, NULL);
+    ck_assert_int_eq(ct_device_stats_get(gpu).launches - after.launches,
+                     1 + after.launches - before.launches);
+    ck_assert_int_eq(ct_device_stats_get(gpu).synchronisations, after.synchronisations);
+    got[steps - 1] = ct_item(b.loss);
+    for (i = 0; i < steps; i++)
+        ck_assert_msg(got[i] == want[i], "%s: loss %d is %.17g, not %.17g", c->name, i, got[i],
+                      want[i]);
+    ck_assert_int_eq(b.calls, 3);
+    expect_same_jobs(c->name, &a, &b);
+    ct_captured_free(captured);
+    job_steps(&a, c, NULL, steps, steps + 2, -1, NULL); /* and goes on without it */
+    job_steps(&b, c, NULL, steps, steps + 2, -1, NULL);
+    expect_same_jobs(c->name, &a, &b);
+    job_free(&a);
+    job_free(&b);
+}
+
 START_TEST(captured_steps_give_the_same_bits)
 {
     size_t k;
 
     begin(_i);
-    for (k = 0; k < sizeof captured_cases / sizeof *captured_cases; k++) {
-        const captured_case *c = &captured_cases[k];
-        job a = job_new(c, gpu), b = job_new(c, gpu);
-        ct_captured *captured = ct_captured_new(gpu, job_step, &b);
-        double want[STEPS], got[STEPS];
-        ct_device_stats before, after;
-        int i;
+    for (k = 0; k < sizeof captured_cases / sizeof *captured_cases; k++)
+        check_captured(&captured_cases[k], STEPS);
+}
+END_TEST
 
-        job_steps(&a, c, NULL, 0, STEPS, -1, want);
-        job_steps(&b, c, captured, 0, 2, -1, got);
-        ck_assert(!ct_captured_is_noted(captured));
-        job_steps(&b, c, captured, 2, 3, -1, got);
-        ck_assert_msg(ct_captured_is_noted(captured), "%s: %s", c->name, ct_error_message());
-        job_steps(&b, c, captured, 3, STEPS - 1, -1, got);
-        before = ct_device_stats_get(gpu);
-        give_batch(&b, STEPS - 1, -1);
-        after = ct_device_stats_get(gpu);
-        job_steps(&b, c, captured, STEPS - 1, STEPS, -1, NULL);
-        ck_assert_int_eq(ct_device_stats_get(gpu).launches - after.launches,
-                         1 + after.launches - before.launches);
-        ck_assert_int_eq(ct_device_stats_get(gpu).synchronisations, after.synchronisations);
-        got[STEPS - 1] = ct_item(b.loss);
-        for (i = 0; i < STEPS; i++)
-            ck_assert_msg(got[i] == want[i], "%s: loss %d is %.17g, not %.17g", c->name, i, got[i],
-                          want[i]);
-        ck_assert_int_eq(b.calls, 3);
-        expect_same_jobs(c->name, &a, &b);
-        ct_captured_free(captured);
-        job_steps(&a, c, NULL, STEPS, STEPS + 2, -1, NULL); /* and goes on without it */
-        job_steps(&b, c, NULL, STEPS, STEPS + 2, -1, NULL);
-        expect_same_jobs(c->name, &a, &b);
-        job_free(&a);
-        job_free(&b);
+/* The models of both protocols, with their sizes in check-full. */
+START_TEST(captured_protocols_give_the_same_bits)
+{
+    int k;
+
+    begin(_i);
+    for (k = 0; k < 2; k++) {
+        const protocol *p = &(harness_full() ? whole : thin)[k];
+        const captured_case c = { p->classic ? "classic" : "book", plain_sgd, p->classic, false,
+                                  false, CT_F32, p };
+
+        check_captured(&c, 6);
     }
 }
 END_TEST
@@ -1014,11 +1101,13 @@ int main(void)
     tcase_add_loop_test(tc, optimisers_give_what_the_cpu_gives, 0, rounds);
     tcase_add_loop_test(tc, protocols_give_the_cpu_s_first_ten_losses, 0, rounds);
     tcase_add_loop_test(tc, tensors_move_there_and_back, 0, rounds);
+    tcase_add_loop_test(tc, states_elsewhere_are_refused, 0, rounds);
     tcase_add_loop_test(tc, loaders_give_the_cpu_s_batches, 0, rounds);
     tcase_add_loop_test(tc, a_fault_stops_all_updates, 0, rounds);
     tcase_add_loop_test(tc, other_faults_are_told, 0, rounds);
     tc = harness_case(suite, "captured");
     tcase_add_loop_test(tc, captured_steps_give_the_same_bits, 0, rounds);
+    tcase_add_loop_test(tc, captured_protocols_give_the_same_bits, 0, rounds);
     tcase_add_loop_test(tc, captured_steps_keep_to_their_own, 0, rounds);
     tcase_add_loop_test(tc, a_fault_in_a_captured_step, 0, rounds);
     tcase_add_loop_test(tc, captured_steps_refuse, 0, rounds);

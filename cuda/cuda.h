@@ -41,11 +41,11 @@ unsigned long long *cu_fault_word();
 void cu_upload(void *device, const void *host, size_t bytes);
 
 /* Blocks for n threads of work in blocks of block threads; kernels go on by grid strides. Few on the
- * emulated GPU, which has no use for more, so that tests of some thousand elements go on. */
+ * emulated GPU, which has no use for more, so that tests of a thousand elements go on. */
 #ifdef __CUDACC__
 #define CU_MOST_BLOCKS (1 << 20)
 #else
-#define CU_MOST_BLOCKS 5
+#define CU_MOST_BLOCKS 2
 #endif
 
 inline int64_t cu_blocks(int64_t n, int block)

@@ -4,14 +4,15 @@
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 
+#include <mutex>
+
 #include <cublas_v2.h>
-#include <pthread.h>
 #include <stdio.h>
 
 #define DEVICES 16
 
 static const char *const slot = "gemm";
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a handle serves one thread at a time */
+static std::mutex lock; /* a handle serves one thread at a time */
 static cublasHandle_t handles[DEVICES];
 
 static bool check_blas(cublasStatus_t status)
@@ -156,16 +157,14 @@ static void multiply(const cti_gemm *g)
 {
     cublasOperation_t ta = g->trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t tb = g->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
-    cublasHandle_t handle;
+    std::lock_guard<std::mutex> guard(lock);
+    cublasHandle_t handle = handle_of_device();
 
-    pthread_mutex_lock(&lock);
-    handle = handle_of_device();
-    if (handle) {
-        cu_count_launch();
-        check_blas(g->dtype == CT_F64 ? multiply_f64(handle, ta, tb, g)
-                                      : multiply_f32(handle, ta, tb, g));
-    }
-    pthread_mutex_unlock(&lock);
+    if (!handle)
+        return;
+    cu_count_launch();
+    check_blas(g->dtype == CT_F64 ? multiply_f64(handle, ta, tb, g)
+                                  : multiply_f32(handle, ta, tb, g));
 }
 
 void cu_gemm(const cti_gemm *g)

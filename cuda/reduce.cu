@@ -146,7 +146,6 @@ reduce(plan p, const typename R::In *in, typename R::Out *out)
 #define ELEMENTS 16       /* at least, of a lane, before there are more */
 #define ENOUGH_BLOCKS 512 /* before n is cut into parts */
 #define MOST_PARTS 1024
-#define MOST_BLOCKS (1 << 20)
 
 static int64_t ceiling(int64_t a, int64_t b)
 {
@@ -180,7 +179,7 @@ static plan plan_of(int64_t outer, int64_t n, int64_t inner, int64_t most_parts)
 
 template <typename R> static void start_pass(const plan *p, const void *in, void *out)
 {
-    int64_t most = MOST_BLOCKS / p->parts, groups = groups_of(p);
+    int64_t most = CU_MOST_BLOCKS / p->parts + 1, groups = groups_of(p);
 
     cu_run("reduce", reduce<R>, (groups < most ? groups : most) * p->parts, CU_BLOCK, *p,
            static_cast<const typename R::In *>(in), static_cast<typename R::Out *>(out));

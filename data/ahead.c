@@ -56,13 +56,19 @@ bool cti_ahead_send(ct_loader *l, cti_ahead *a, int64_t batch)
     async = cti_backend_of(l->device)->async;
     async->event_record(a->used, CTI_COMPUTE);
     async->event_wait(a->used, CTI_COPIES);
+    if (!ct_ok()) /* the copies would not wait for their turn */
+        return false;
     cti_loader_gather(l, &l->x, batch, rows);
     async->upload_ahead(cti_ptr(a->place[0]), l->x.buffer, (size_t)rows * l->x.row_bytes);
     cti_loader_gather(l, &l->y, batch, rows);
     async->upload_ahead(cti_ptr(a->place[1]), l->y.buffer, (size_t)rows * l->y.row_bytes);
     async->event_record(a->there, CTI_COPIES);
+    if (!ct_ok()) { /* nothing else tells when the copies are done */
+        cti_synchronise(l->device);
+        return false;
+    }
     a->batch = batch;
-    return ct_ok();
+    return true;
 }
 
 /* The first rows of a place. */
@@ -82,6 +88,8 @@ bool cti_ahead_next(ct_loader *l, ct_batch *batch)
     if (now->batch != l->next && !cti_ahead_send(l, now, l->next))
         return false;
     cti_backend_of(l->device)->async->event_wait(now->there, CTI_COMPUTE);
+    if (!ct_ok())
+        return false;
     batch->x = rows_of(now->place[0], rows);
     batch->y = rows_of(now->place[1], rows);
     l->turn = !l->turn;
@@ -100,6 +108,8 @@ void cti_ahead_free(ct_loader *l)
 
         if (async) { /* a copy may be under way into what is freed here */
             async->event_wait(a->there, CTI_COMPUTE);
+            if (!ct_ok())
+                cti_synchronise(l->device);
             async->event_free(a->there);
         }
         if (a->used)

@@ -5,6 +5,7 @@
 #include "tensor/internal.h"
 
 #include <jansson.h>
+#include <dlfcn.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -283,6 +284,17 @@ ct_device harness_device(void)
     }
     looked = true;
     return device;
+}
+
+void *harness_emulator(const char *device, const char *function)
+{
+    const char *folder = getenv("COTANGENT_PLUGIN_DIR");
+    char path[4096];
+    void *module;
+
+    snprintf(path, sizeof path, "%s/%s.so", folder ? folder : CT_PLUGIN_DIR, device);
+    module = dlopen(path, RTLD_NOW | RTLD_NOLOAD);
+    return module ? dlsym(module, function) : NULL;
 }
 
 int harness_rounds(int emulated, int usual)

@@ -48,6 +48,10 @@ bool harness_full(void);
 #define DEVICE harness_device()
 ct_device harness_device(void);
 
+/* A function of the emulated GPU (cuda/emu/report.h), by the name of its device, which is in use; NULL
+ * for another device. */
+void *harness_emulator(const char *device, const char *function);
+
 /* An emulated device is some hundred times slower: how many rounds of a long test, there and on
  * others. */
 int harness_rounds(int emulated, int usual);

@@ -5,8 +5,8 @@
  * and misaligned operands. The device is cuda-emu, or that of COTANGENT_TEST_DEVICE. */
 #include "tests/harness.h"
 
-#include <dlfcn.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +14,7 @@
 
 #include <cotangent/tensor/device.h>
 
+#include "cuda/emu/report.h"
 #include "tensor/backend.h"
 
 /* ---- numbers of a case, the same for both devices ---- */
@@ -303,6 +304,11 @@ static uint64_t seed;
 static void (*set_seed)(uint64_t);   /* of the emulated GPU's schedule; NULL on a GPU */
 static int (*reports)(void);         /* what it found wrong */
 static const char *(*report)(int i);
+static bool (*checking)(void);
+static void (*count_sectors)(bool on);
+static void (*each_sector)(emu_sector_visitor *visit, void *context);
+static ct_device device_id;
+static void *index_of_threads; /* on the device: one that is out of range */
 
 /* Before a case: its schedule, and its numbers. */
 static void next_case(void)
@@ -425,7 +431,7 @@ static void ew_case(run *t, const ew_row *row, ct_dtype dtype, int layout, int64
 START_TEST(elementwise)
 {
     static const ct_dtype all[] = { CT_F32, CT_F64, CT_I32, CT_I64, CT_BOOL, CT_BF16 };
-    static const int64_t lengths[] = { 0, 1, 33, 257 };
+    static const int64_t lengths[] = { 0, 1, 33, 257, 3001 };
     const ew_row *row = &ew_rows[_i];
     int d, layout, s;
 
@@ -434,8 +440,8 @@ START_TEST(elementwise)
                                                                    : row->op != CTI_EW_where)
             continue;
         for (layout = 0; layout < LAYOUTS; layout++)
-            for (s = 0; s < 4; s++)
-                if (chosen(_i + d + layout + s))
+            for (s = 0; s < 5; s++)
+                if (chosen(_i + d + layout + s) && (s < 4 || (_i + d) % 7 == 0))
                     BOTH(SAY("%s %s, layout %d, n %lld", row->name, ct_dtype_name(all[d]), layout,
                          (long long)lengths[s]),
                      { ew_case(t, row, all[d], layout, lengths[s]); });
@@ -531,7 +537,8 @@ static const struct {
     int64_t outer, n, inner;
 } blocks[] = { { 1, 0, 1 }, { 3, 1, 1 }, { 0, 5, 3 }, { 1, 31, 1 }, { 33, 17, 1 }, { 2, 257, 1 },
                { 1, 5000, 1 }, { 1, 40000, 1 }, { 3, 33, 2 }, { 1, 300, 5 }, { 2, 33, 31 },
-               { 1, 257, 33 }, { 1, 3000, 40 }, { 2, 7, 257 }, { 257, 3, 1 }, { 40, 28, 1 } };
+               { 1, 257, 33 }, { 1, 3000, 40 }, { 2, 7, 257 }, { 257, 3, 1 }, { 40, 28, 1 },
+               { 2, 100, 3 } };
 #define BLOCKS (int)(sizeof blocks / sizeof *blocks)
 
 START_TEST(reductions)
@@ -937,11 +944,11 @@ START_TEST(products)
     static const int64_t shapes[][4] = { { 0, 3, 2, 1 }, { 3, 0, 2, 1 }, { 3, 2, 0, 2 },
                                          { 1, 1, 1, 1 }, { 1, 33, 31, 1 }, { 33, 1, 32, 1 },
                                          { 33, 28, 17, 1 }, { 5, 7, 3, 4 }, { 2, 3, 4, 0 },
-                                         { 65, 40, 33, 2 } };
+                                         { 65, 40, 33, 2 }, { 65, 40, 0, 1 }, { 31, 20, 0, 2 } };
     int d, s, way, b;
 
     for (d = 0; d < 2; d++)
-        for (s = 0; s < 10; s++)
+        for (s = 0; s < 12; s++)
             for (way = 0; way < 8; way++)
                 for (b = 0; b < 3; b++)
                     BOTH(SAY("gemm %s shape %d way %d beta %g", ct_dtype_name(floats[d]), s, way,
@@ -1188,6 +1195,235 @@ START_TEST(faults)
 }
 END_TEST
 
+/* ---- bytes from the host, threads ---- */
+
+#define PIECES 9
+#define PIECE 700001 /* bytes: 9 are more than the ring of pinned memory */
+
+static void fill_piece(unsigned char *bytes, int k)
+{
+    size_t i;
+
+    for (i = 0; i < PIECE; i++)
+        bytes[i] = (unsigned char)(i * 7 + i / 251 + (size_t)k * 31);
+}
+
+/* Uploads of more than the pinned memory, one after another without waiting: no piece is overwritten
+ * before its copy's turn. By the queue of kernels and by that of copies. */
+START_TEST(uploads)
+{
+    unsigned char *host = malloc(PIECE), *back = malloc(PIECE);
+    void *piece[PIECES];
+    cti_fault f = { 0, 0 };
+    int k, ahead = _i % 2;
+
+    if (checking && checking() && _i > 1)
+        return; /* the same again, slowly */
+    if (set_seed)
+        set_seed((uint64_t)_i / 2 + 1);
+    for (k = 0; k < PIECES; k++)
+        piece[k] = device->allocate(PIECE);
+    if (ahead && device->async) /* memory is there when the queue of kernels gets there */
+        ck_assert(device->async->synchronise(&f) == CT_OK);
+    for (k = 0; k < PIECES; k++) {
+        fill_piece(host, k);
+        if (ahead && device->async)
+            device->async->upload_ahead(piece[k], host, PIECE);
+        else
+            device->upload(piece[k], host, PIECE);
+        memset(host, 0xee, PIECE); /* which may be changed at once */
+    }
+    if (device->async)
+        ck_assert(device->async->synchronise(&f) == CT_OK);
+    for (k = 0; k < PIECES; k++) {
+        ck_assert(device->download(back, piece[k], PIECE, &f) == CT_OK);
+        fill_piece(host, k);
+        ck_assert_msg(memcmp(back, host, PIECE) == 0, "piece %d is another", k);
+        device->release(piece[k], PIECE);
+    }
+    no_reports("uploads");
+    free(host);
+    free(back);
+}
+END_TEST
+
+/* A thread finds no fault of another, even of one whose word it has got, and leaves one. */
+static void *find_no_fault(void *context)
+{
+    const cti_backend *be = cti_backend_of(device_id);
+    cti_fault f = { 3, 0 }, got = { 0, 0 };
+    ct_status *status = context;
+
+    *status = be->async->synchronise(&got);
+    be->one_hot(CT_F32, CT_I64, 1, 0, index_of_threads, NULL, &f);
+    return NULL;
+}
+
+START_TEST(threads_have_faults_of_their_own)
+{
+    int64_t bad = 5;
+    cti_fault f = { 1, 0 }, got = { 0, 0 };
+    int i;
+
+    if (!device->async)
+        return;
+    index_of_threads = device->allocate(sizeof bad);
+    device->upload(index_of_threads, &bad, sizeof bad);
+    device->one_hot(CT_F32, CT_I64, 1, 0, index_of_threads, NULL, &f);
+    for (i = 0; i < 70; i++) {
+        ct_status status = CT_ERR_IO;
+        pthread_t thread;
+
+        ck_assert(pthread_create(&thread, NULL, find_no_fault, &status) == 0);
+        ck_assert(pthread_join(thread, NULL) == 0);
+        ck_assert_msg(status == CT_OK, "thread %d: %s", i, ct_status_name(status));
+        if (i == 30) {
+            ck_assert(device->async->synchronise(&got) == CT_ERR_INDEX && got.ticket == 1);
+            ck_assert(device->async->synchronise(&got) == CT_OK);
+        }
+    }
+    device->release(index_of_threads, sizeof bad);
+    no_reports("threads");
+}
+END_TEST
+
+/* ---- how memory is touched ---- */
+
+typedef struct touched {
+    uint64_t requests, sectors;
+} touched;
+
+static void add_touched(void *context, const char *file, int line, bool write, uint64_t requests,
+                        uint64_t sectors, uint64_t lanes, uint64_t bytes)
+{
+    touched *t = context;
+
+    (void)file, (void)line, (void)write, (void)lanes, (void)bytes;
+    t->requests += requests;
+    t->sectors += sectors;
+}
+
+static void add_4096(run *t)
+{
+    cti_ew e = { .op = CTI_EW_add, .dtype = CT_F32, .inputs = 2, .rank = 2, .dim = { 2, 2048 },
+                 .out_stride = { 2048, 1 }, .in_stride = { { 2048, 1 }, { 2048, 1 } } };
+
+    e.out = put(t, CT_F32, 4096);
+    e.in[0] = put(t, CT_F32, 4096);
+    e.in[1] = put(t, CT_F32, 4096);
+    t->be->elementwise(&e);
+}
+
+static void copy_4096(run *t, ct_dtype to, bool transposed)
+{
+    const int64_t dim[3] = { 1, 64, 64 };
+    cti_array dst = { put(t, to, 4096), to, { 4096, 64, 1 } };
+    cti_array src = { put(t, CT_F32, 4096), CT_F32, { 4096, 64, 1 } };
+
+    if (transposed) {
+        src.stride[1] = 1;
+        src.stride[2] = 64;
+    }
+    t->be->copy(3, dim, &dst, &src);
+}
+
+static void copy_f32(run *t)
+{
+    copy_4096(t, CT_F32, false);
+}
+
+static void convert_f32(run *t)
+{
+    copy_4096(t, CT_F64, false);
+}
+
+static void transpose_f32(run *t)
+{
+    copy_4096(t, CT_F32, true);
+}
+
+static void fill_4096(run *t)
+{
+    t->be->fill(put(t, CT_F32, 4096), CT_F32, 4096, 1);
+}
+
+static void draw_4096(run *t)
+{
+    t->be->uniform(put(t, CT_F32, 4096), CT_F32, 4096, 0, 1, 1, 2, 3);
+}
+
+static void softmax_rows(run *t)
+{
+    t->be->softmax(CT_F32, false, 8, 512, put(t, CT_F32, 4096), put(t, CT_F32, 4096));
+}
+
+static void sum_all(run *t)
+{
+    t->be->reduce(CTI_SUM, CT_F32, 1, 4096, 1, put(t, CT_F32, 4096), put(t, CT_F32, 1));
+}
+
+static void sum_rows(run *t)
+{
+    t->be->reduce(CTI_SUM, CT_F32, 8, 512, 1, put(t, CT_F32, 4096), put(t, CT_F32, 8));
+}
+
+static void sum_columns(run *t)
+{
+    t->be->reduce(CTI_SUM, CT_F32, 1, 64, 64, put(t, CT_F32, 4096), put(t, CT_F32, 64));
+}
+
+static void gather_64(run *t)
+{
+    cti_fault f = { 1, 0 };
+
+    t->be->gather_rows(CT_F32, CT_I64, 64, 64, 64, put(t, CT_F32, 4096),
+                       put_index(t, CT_I64, 64, 64), put(t, CT_F32, 4096), &f);
+}
+
+/* Requests of warps to memory and sectors of 32 bytes that they cover, for 4,096 floats, at most: by
+ * the kernel that is meant for them, and in its order. (What g++ reads of 16 bytes by parts counts
+ * as so many requests.) */
+START_TEST(memory_is_touched_in_order)
+{
+    static const struct {
+        const char *name;
+        void (*call)(run *t);
+        uint64_t requests, sectors;
+    } cases[] = {
+        { "add", add_4096, 288, 4608 },
+        { "copy", copy_f32, 160, 2560 },
+        { "convert to f64", convert_f32, 192, 2048 },
+        { "transpose", transpose_f32, 256, 1024 },
+        { "fill", fill_4096, 128, 512 },
+        { "uniform", draw_4096, 32, 512 },
+        { "softmax", softmax_rows, 512, 2048 },
+        { "sum", sum_all, 129, 513 },
+        { "sums of rows", sum_rows, 136, 520 },
+        { "sums of columns", sum_columns, 130, 520 },
+        { "gather rows", gather_64, 288, 4096 },
+    };
+    size_t k;
+
+    if (!count_sectors || !checking())
+        return;
+    for (k = 0; k < sizeof cases / sizeof *cases; k++) {
+        run r = { .be = device };
+        cti_fault f = { 0, 0 };
+        touched got = { 0, 0 };
+
+        count_sectors(true);
+        cases[k].call(&r);
+        ck_assert(device->async->synchronise(&f) == CT_OK);
+        each_sector(add_touched, &got);
+        count_sectors(false);
+        ck_assert_msg(got.requests <= cases[k].requests && got.sectors <= cases[k].sectors,
+                      "%s: %d requests, %d sectors", cases[k].name, (int)got.requests,
+                      (int)got.sectors);
+        finish(&r);
+    }
+}
+END_TEST
+
 /* ---- the table ---- */
 
 START_TEST(no_empty_slot)
@@ -1209,6 +1445,7 @@ static bool find_device(void)
     ct_device d = ct_device_named(name && strcmp(name, "cpu") != 0 ? name : "cuda-emu");
 
     ct_error_clear();
+    device_id = d;
     device = d < 0 ? NULL : cti_backend_of(d);
     return device != NULL;
 }
@@ -1216,20 +1453,19 @@ static bool find_device(void)
 /* The emulator's own functions, where the device is one. */
 static void find_emulator(void)
 {
-    const char *folder = getenv("COTANGENT_PLUGIN_DIR");
-    char path[4096];
-    void *module, *symbol;
+    void *symbol = harness_emulator(device->name, "emu_set_seed");
 
-    snprintf(path, sizeof path, "%s/%s.so", folder ? folder : CT_PLUGIN_DIR, device->name);
-    module = dlopen(path, RTLD_NOW | RTLD_NOLOAD);
-    if (!module || !dlsym(module, "emu_set_seed"))
-        return;
-    symbol = dlsym(module, "emu_set_seed");
     memcpy(&set_seed, &symbol, sizeof symbol);
-    symbol = dlsym(module, "emu_reports");
+    symbol = harness_emulator(device->name, "emu_reports");
     memcpy(&reports, &symbol, sizeof symbol);
-    symbol = dlsym(module, "emu_report_text");
+    symbol = harness_emulator(device->name, "emu_report_text");
     memcpy(&report, &symbol, sizeof symbol);
+    symbol = harness_emulator(device->name, "emu_checking");
+    memcpy(&checking, &symbol, sizeof symbol);
+    symbol = harness_emulator(device->name, "emu_count_sectors");
+    memcpy(&count_sectors, &symbol, sizeof symbol);
+    symbol = harness_emulator(device->name, "emu_each_sector");
+    memcpy(&each_sector, &symbol, sizeof symbol);
 }
 
 /* The device is found before each test: Check runs them in processes of their own. */
@@ -1283,6 +1519,9 @@ int main(void)
     add(suite, "updates", updates, 1);
     add(suite, "clipping", clipping, 1);
     add(suite, "faults", faults, 1);
+    add(suite, "uploads", uploads, 6);
+    add(suite, "threads", threads_have_faults_of_their_own, 1);
+    add(suite, "memory", memory_is_touched_in_order, 1);
     harness_pooled = true;
     return harness_run(suite);
 }

@@ -7,8 +7,10 @@
 #include "tests/cases.h"
 #include "tests/harness.h"
 
+#include "cuda/emu/report.h"
 #include "tensor/internal.h"
 
+#include <fnmatch.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -609,6 +611,40 @@ START_TEST(other_faults_are_told)
 }
 END_TEST
 
+/* Why there is no device, as a program is told: this one, which then does nothing but ask. */
+START_TEST(why_there_is_no_device)
+{
+    static const struct {
+        const char *variable, *message;
+    } cases[] = {
+        { "COTANGENT_EMU_DEVICES=0", "*: ct_device_named: no emulated CUDA device: the driver finds no GPU" },
+        { "COTANGENT_EMU_FAIL=1", "*: ct_device_named: no emulated CUDA device: the driver is for CUDA "
+                                "1[2-9].[0-9], and too old" },
+        { "COTANGENT_EMU_DEVICES=2", "2" },
+        { "COTANGENT_EMU_DEVICES=99", "8" },
+    };
+    char program[4096], command[5000], line[300] = "";
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    size_t k;
+
+    begin(_i);
+    if (_i % SEEDS || !harness_emulator(ct_device_name(gpu), "emu_fail"))
+        return;
+    ck_assert(n > 0);
+    program[n] = '\0';
+    for (k = 0; k < sizeof cases / sizeof *cases; k++) {
+        FILE *f;
+
+        snprintf(command, sizeof command, "%s '%s' %s", cases[k].variable, program, "cuda-emu");
+        f = popen(command, "r");
+        ck_assert(f && fgets(line, sizeof line, f));
+        pclose(f);
+        line[strcspn(line, "\n")] = '\0';
+        ck_assert_msg(fnmatch(cases[k].message, line, 0) == 0, "%s: %s", cases[k].variable, line);
+    }
+}
+END_TEST
+
 /* ---- captured steps ---- */
 
 typedef struct job {
@@ -678,7 +714,8 @@ typedef struct captured_case {
     const protocol *protocol; /* whose model and sizes; NULL: a small one of two layers */
 } captured_case;
 
-static job job_new(const captured_case *c, ct_device device)
+/* NULLs in it, and an error, where something fails. */
+static job job_make(const captured_case *c, ct_device device)
 {
     const protocol *p = c->protocol;
     job j = { .classes = p ? 28 : 7, .scheduled = c->scheduled, .at = -1 };
@@ -696,7 +733,15 @@ static job job_new(const captured_case *c, ct_device device)
     j.y = ct_keep(ct_zeros(shape, CT_I32, device));
     j.loss = ct_keep(ct_zeros(CT_SCALAR, c->dtype, device));
     j.state = c->carries ? ct_begin_state(j.rnn, shape.dim[0]) : NULL;
-    ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
+    ck_assert(ct_scope_end(s) == CT_OK || !ct_ok());
+    return j;
+}
+
+static job job_new(const captured_case *c, ct_device device)
+{
+    job j = job_make(c, device);
+
+    ck_assert_msg(ct_ok(), "%s", ct_error_message());
     return j;
 }
 
@@ -725,7 +770,7 @@ static void give_batch(job *j, int i, int bad_at)
         ids[n + 13] = (int32_t)j->classes;
     ct_copy_into(j->x, ct_from_data(ids, ct_shape_get(j->x), CT_I32, device));
     ct_copy_into(j->y, ct_from_data(ids + n, ct_shape_get(j->y), CT_I32, device));
-    ck_assert(ct_scope_end(s) == CT_OK);
+    ck_assert(ct_scope_end(s) == CT_OK || !ct_ok());
     free(ids);
 }
 
@@ -869,6 +914,128 @@ START_TEST(captured_protocols_give_the_same_bits)
 
         check_captured(&c, 6);
     }
+}
+END_TEST
+
+/* ---- every call of CUDA fails once ---- */
+
+typedef struct emulator {
+    emu_counters (*count)(void);
+    int (*reports)(void);
+    void (*fail_at)(uint64_t k);
+    bool (*checking)(void);
+} emulator;
+
+static void emulator_symbol(const char *name, void *function)
+{
+    void *symbol = harness_emulator(ct_device_name(gpu), name);
+
+    memcpy(function, &symbol, sizeof symbol);
+}
+
+/* Batches sent ahead, then steps that are captured; the last loss. */
+static double work(ct_corpus *corpus)
+{
+    static const protocol tiny = { true, 2, 2, 3 };
+    static const captured_case c = { "", plain_sgd, true, false, false, CT_F32, &tiny };
+    ct_loader *l = ct_windows_new(corpus, (ct_windows_options){
+                                      .batch_size = 2, .steps = 2, .count = 8, .device = gpu });
+    job j = job_make(&c, gpu);
+    ct_captured *captured = ct_captured_new(gpu, job_step, &j);
+    ct_scope s = ct_scope_begin();
+    ct_batch b;
+    double loss;
+
+    ct_loader_begin(l);
+    while (ct_loader_next(l, &b)) {
+        ct_copy_into(j.x, b.x);
+        ct_copy_into(j.y, b.y);
+        ct_captured_run(captured);
+    }
+    loss = ct_item(j.loss);
+    ck_assert(ct_scope_end(s) == CT_OK || !ct_ok());
+    ct_captured_free(captured);
+    job_free(&j);
+    ct_loader_free(l);
+    return loss;
+}
+
+/* In a process of its own: call number k fails (0: none does); what comes of it is told, or made good
+ * by another call, and the same work is done after it as without. 2 where there are fewer calls; 0
+ * if all is well. */
+static int try_call(ct_corpus *corpus, const emulator *e, uint64_t k)
+{
+    uint64_t before = e->count().calls, alive;
+    double first, second, third;
+    bool told, survived, begun;
+
+    e->fail_at(k);
+    first = work(corpus);
+    if (k && e->count().calls - before < k)
+        return 2;
+    e->fail_at(0);
+    told = !ct_ok() && (ct_error() == CT_ERR_DEVICE || ct_error() == CT_ERR_MEMORY);
+    survived = ct_ok(); /* memory is asked for again */
+    if (k && !told && !survived) {
+        printf("call %d fails: %s\n", (int)k, ct_error_message());
+        return 1;
+    }
+    ct_error_clear();
+    second = work(corpus);
+    begun = ct_ok(); /* a device that could not be started stays so */
+    if (!begun && (ct_error() != CT_ERR_MEMORY || k > 10)) {
+        printf("after the failure of call %d: %s\n", (int)k, ct_error_message());
+        return 1;
+    }
+    ct_error_clear();
+    alive = e->count().alive;
+    third = work(corpus);
+    if (begun && (isnan(second) || second != third || (survived && first != second) ||
+                  e->count().alive != alive)) {
+        printf("call %d: losses %g %g %g, %d objects, then %d\n", (int)k, first, second, third,
+               (int)alive, (int)e->count().alive);
+        return 1;
+    }
+    ct_error_clear();
+    return e->reports() > 0;
+}
+
+START_TEST(any_call_of_cuda_may_fail)
+{
+    ct_text *text;
+    ct_corpus *corpus;
+    emulator e = { NULL, NULL, NULL, NULL };
+    uint64_t k;
+    int status = 0;
+
+    setenv("COTANGENT_POOL", "1", 1);
+    begin(_i);
+    emulator_symbol("emu_count", &e.count);
+    emulator_symbol("emu_reports", &e.reports);
+    emulator_symbol("emu_fail", &e.fail_at);
+    emulator_symbol("emu_checking", &e.checking);
+    if (!e.count || e.checking()) /* a GPU, which fails when it likes; or the same again, slowly */
+        return;
+    text = ct_text_read(harness_source("data/sample.txt"));
+    corpus = ct_corpus_new(text, (ct_corpus_options){ .clean = CT_CLEAN_TEXT });
+    for (k = 0; status == 0; k += k ? SEEDS : 1 + (uint64_t)_i % SEEDS) {
+        pid_t child;
+
+        fflush(stdout);
+        child = fork();
+        if (child == 0) {
+            int found = try_call(corpus, &e, k);
+
+            fflush(stdout);
+            _exit(found);
+        }
+        ck_assert(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
+        status = WEXITSTATUS(status);
+        ck_assert_msg(status != 1, "call %d", (int)k);
+    }
+    ck_assert_msg(k > 100, "only %d calls", (int)k);
+    ct_corpus_free(corpus);
+    ct_text_free(text);
 }
 END_TEST
 
@@ -1083,12 +1250,21 @@ static int devices(void)
     return is_there("cuda-emu") ? 1 + is_there("cuda") : 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    int rounds = devices() * SEEDS;
+    int rounds;
     Suite *suite;
     TCase *tc;
 
+    if (argc > 1) { /* why_there_is_no_device */
+        ct_error_set_handler(NULL, NULL);
+        if (ct_device_named(argv[1]) < 0)
+            printf("%s\n", ct_error_message());
+        else
+            printf("%d\n", ct_device_count(argv[1]));
+        return 0;
+    }
+    rounds = devices() * SEEDS;
     if (!rounds) {
         printf("skipped: there is no cuda-emu (built without CUDA's headers)\n");
         return 77;
@@ -1105,11 +1281,13 @@ int main(void)
     tcase_add_loop_test(tc, loaders_give_the_cpu_s_batches, 0, rounds);
     tcase_add_loop_test(tc, a_fault_stops_all_updates, 0, rounds);
     tcase_add_loop_test(tc, other_faults_are_told, 0, rounds);
+    tcase_add_loop_test(tc, why_there_is_no_device, 0, rounds);
     tc = harness_case(suite, "captured");
     tcase_add_loop_test(tc, captured_steps_give_the_same_bits, 0, rounds);
     tcase_add_loop_test(tc, captured_protocols_give_the_same_bits, 0, rounds);
     tcase_add_loop_test(tc, captured_steps_keep_to_their_own, 0, rounds);
     tcase_add_loop_test(tc, a_fault_in_a_captured_step, 0, rounds);
+    tcase_add_loop_test(tc, any_call_of_cuda_may_fail, 0, rounds);
     tcase_add_loop_test(tc, captured_steps_refuse, 0, rounds);
     tcase_add_loop_test(tc, captured_steps_need_what_they_use, 0, rounds);
     tcase_add_loop_test(tc, on_the_cpu_a_captured_step_is_a_call, 0, rounds);

@@ -224,6 +224,7 @@ cublasStatus_t cublasCreate_v2(cublasHandle_t *out)
         return CUBLAS_STATUS_NOT_INITIALIZED;
     *out = new cublasContext();
     handles.push_back(*out);
+    counters.alive++;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -236,6 +237,7 @@ cublasStatus_t cublasDestroy_v2(cublasHandle_t h)
     if (!is_handle(h))
         return CUBLAS_STATUS_NOT_INITIALIZED;
     handles.erase(std::find(handles.begin(), handles.end(), h));
+    counters.alive--;
     delete h;
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -352,6 +352,7 @@ void *pin(size_t bytes)
     }
     fill_poison(data, inner, POISON_FRESH);
     all_pinned[data] = { bytes, mapping, mapped };
+    counters.alive++;
     return data;
 }
 
@@ -363,6 +364,7 @@ bool unpin(void *p)
         return false;
     munmap(found->second.mapping, found->second.mapped);
     all_pinned.erase(found);
+    counters.alive--;
     return true;
 }
 

@@ -196,6 +196,7 @@ void release(graph *g)
         forget(a);
     }
     drop(graphs, g);
+    counters.alive--;
     delete g;
 }
 
@@ -353,6 +354,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags)
     stream *s = new stream();
     s->device = current_device;
     s->lane = free_lane();
+    counters.alive++;
     streams.push_back(s);
     *out = reinterpret_cast<cudaStream_t>(s);
     return cudaSuccess;
@@ -369,6 +371,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t handle)
         return unsupported_while_recording(s->recording);
     run_until(s, [s] { return s->queue.empty(); });
     drop(streams, s);
+    counters.alive--;
     delete s;
     return standing();
 }
@@ -451,6 +454,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags)
     (void)flags;
     event *e = new event();
     events.push_back(e);
+    counters.alive++;
     *out = reinterpret_cast<cudaEvent_t>(e);
     return cudaSuccess;
 }
@@ -462,6 +466,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t handle)
         return cudaErrorUnknown;
     EVENT(e, handle)
     drop(events, e);
+    counters.alive--;
     delete e;
     return standing();
 }
@@ -561,6 +566,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode mo
     g->mode = mode;
     g->users = 1;
     graphs.push_back(g);
+    counters.alive++;
     s->recording = g;
     s->tails.clear();
     return cudaSuccess;

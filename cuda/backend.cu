@@ -32,17 +32,6 @@ struct ring {
     bool used[4];
 };
 
-/* Pinned memory of uploads that a graph replays. */
-struct held {
-    struct held *next;
-    void *pinned;
-};
-
-struct graph {
-    cudaGraphExec_t exec;
-    held *uploads;
-};
-
 struct device {
     bool tried, ready;
     cudaStream_t stream[2]; /* by cti_queue */
@@ -50,7 +39,7 @@ struct device {
     std::mutex lock; /* of the rings */
     unsigned long long *fault; /* FAULT_WORDS of them, on the device */
     unsigned long long *seen;  /* their copies here, pinned */
-    graph *capturing;
+    bool capturing; /* a step is being noted */
     std::atomic<uint64_t> launches, synchronisations, uploads, downloads, upload_bytes,
         download_bytes, allocations;
 };
@@ -234,21 +223,6 @@ static size_t push(ring *r, cudaStream_t stream, char *to, const char *from, siz
     return n;
 }
 
-/* In a captured step: from memory that the graph keeps. */
-static void upload_captured(graph *g, void *to, const void *from, size_t bytes)
-{
-    held *h = (held *)host->allocate(sizeof *h);
-
-    if (!h || !cu_check(cudaHostAlloc(&h->pinned, bytes, cudaHostAllocDefault), "upload")) {
-        host->release(h);
-        return;
-    }
-    h->next = g->uploads;
-    g->uploads = h;
-    memcpy(h->pinned, from, bytes);
-    cu_check(cudaMemcpyAsync(to, h->pinned, bytes, cudaMemcpyHostToDevice, cu_stream()), "upload");
-}
-
 static void upload_by(cti_queue queue, void *to, const void *from, size_t bytes)
 {
     device *d = current;
@@ -260,8 +234,8 @@ static void upload_by(cti_queue queue, void *to, const void *from, size_t bytes)
     d->upload_bytes += bytes;
     std::lock_guard<std::mutex> guard(d->lock);
 
-    if (d->capturing) {
-        upload_captured(d->capturing, to, from, bytes);
+    if (d->capturing) { /* the ring would have other bytes when it is repeated */
+        cu_raise(CT_ERR_DEVICE, "upload", "a captured step may not take data from the host");
         return;
     }
     if (!r->base && !make_ring(r))
@@ -358,68 +332,37 @@ static void event_wait(void *event, cti_queue queue)
 
 /* ---- captured steps ---- */
 
-static void free_uploads(held *h)
-{
-    while (h) {
-        held *next = h->next;
-
-        cu_check(cudaFreeHost(h->pinned), "graph");
-        host->release(h);
-        h = next;
-    }
-}
-
 static bool capture_begin(void)
 {
-    graph *g = (graph *)host->allocate(sizeof *g);
-
-    if (!g) {
-        cu_raise(CT_ERR_MEMORY, "capture", "out of memory");
-        return false;
-    }
-    if (!cu_check(cudaStreamBeginCapture(cu_stream(), cudaStreamCaptureModeThreadLocal),
-                  "capture")) {
-        host->release(g);
-        return false;
-    }
-    current->capturing = g;
-    return true;
+    current->capturing = cu_check(
+        cudaStreamBeginCapture(cu_stream(), cudaStreamCaptureModeThreadLocal), "capture");
+    return current->capturing;
 }
 
+/* What is to be repeated; NULL with an error. */
 static void *capture_end(void)
 {
-    graph *g = current->capturing;
     cudaGraph_t noted = NULL;
-    bool good;
+    cudaGraphExec_t graph = NULL;
 
-    current->capturing = NULL;
-    good = cu_check(cudaStreamEndCapture(cu_stream(), &noted), "capture") &&
-           cu_check(cudaGraphInstantiate(&g->exec, noted, 0ull), "capture");
+    current->capturing = false;
+    if (cu_check(cudaStreamEndCapture(cu_stream(), &noted), "capture"))
+        cu_check(cudaGraphInstantiate(&graph, noted, 0ull), "capture");
     if (noted)
-        good = cu_check(cudaGraphDestroy(noted), "capture") && good;
-    if (good)
-        return g;
-    free_uploads(g->uploads);
-    host->release(g);
-    return NULL;
+        cu_check(cudaGraphDestroy(noted), "capture");
+    return graph;
 }
 
-static void replay(void *p)
+static void replay(void *graph)
 {
     current->launches++;
-    cu_check(cudaGraphLaunch(((graph *)p)->exec, cu_stream()), "replay");
+    cu_check(cudaGraphLaunch((cudaGraphExec_t)graph, cu_stream()), "replay");
 }
 
-static void graph_free(void *p)
+static void graph_free(void *graph)
 {
-    graph *g = (graph *)p;
-
-    if (!g)
-        return;
-    wait_for(cu_stream(), "graph"); /* its uploads may be under way */
-    cu_check(cudaGraphExecDestroy(g->exec), "graph");
-    free_uploads(g->uploads);
-    host->release(g);
+    if (graph)
+        cu_check(cudaGraphExecDestroy((cudaGraphExec_t)graph), "graph");
 }
 
 static void counters(cti_counters *c)

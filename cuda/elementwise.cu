@@ -167,67 +167,27 @@ template <typename F, typename R, typename A, typename T> static void start(cons
                q);
 }
 
-/* Of floats: all but the ops of bools. */
-template <typename T> static void start_float(const ew_call *c)
+/* The op among those that elements of type T have; where aside. */
+template <typename T> static void start_op(const ew_call *c)
 {
-    switch (c->e->op) {
-#define SAME(name, ...)                                                                           \
-    case CTI_EW_##name:                                                                           \
-        start<f_##name, T, T, T>(c);                                                              \
-        break;
-#define TO_BOOL(name, ...)                                                                        \
-    case CTI_EW_##name:                                                                           \
-        start<f_##name, uint8_t, T, T>(c);                                                        \
-        break;
-#define NUMBER1 SAME
-#define NUMBER2 SAME
-#define FLOAT1 SAME
-#define FLOAT2 SAME
-#define FLOAT3 SAME
-#define COMPARE TO_BOOL
-#define TEST TO_BOOL
-#define LOGIC1 NONE
-#define LOGIC2 NONE
-#define SELECT NONE
-#include "tensor/formulas.h"
-    default:
-        break;
-    }
-}
-
-template <typename T> static void start_integer(const ew_call *c)
-{
-    switch (c->e->op) {
-#define NUMBER1 SAME
-#define NUMBER2 SAME
-#define FLOAT1 NONE
-#define FLOAT2 NONE
-#define FLOAT3 NONE
-#define COMPARE TO_BOOL
-#define TEST NONE
-#define LOGIC1 NONE
-#define LOGIC2 NONE
-#define SELECT NONE
-#include "tensor/formulas.h"
-    default:
-        break;
-    }
-}
-
-static void start_bool(const ew_call *c)
-{
-    typedef uint8_t T;
+    const bool is_bool = std::is_same<T, uint8_t>::value;
+    const bool is_float = std::is_floating_point<T>::value;
 
     switch (c->e->op) {
-#define NUMBER1 NONE
-#define NUMBER2 NONE
-#define FLOAT1 NONE
-#define FLOAT2 NONE
-#define FLOAT3 NONE
-#define COMPARE NONE
-#define TEST NONE
-#define LOGIC1 SAME
-#define LOGIC2 SAME
+#define CASE(op, F, R, there)                                                                     \
+    case op:                                                                                      \
+        if constexpr (there)                                                                      \
+            start<F, R, T, T>(c);                                                                 \
+        break;
+#define NUMBER1(name, ...) CASE(CTI_EW_##name, f_##name, T, !is_bool)
+#define NUMBER2(name, ...) CASE(CTI_EW_##name, f_##name, T, !is_bool)
+#define FLOAT1(name, ...) CASE(CTI_EW_##name, f_##name, T, is_float)
+#define FLOAT2(name, ...) CASE(CTI_EW_##name, f_##name, T, is_float)
+#define FLOAT3(name, ...) CASE(CTI_EW_##name, f_##name, T, is_float)
+#define COMPARE(name, ...) CASE(CTI_EW_##name, f_##name, uint8_t, !is_bool)
+#define TEST(name, ...) CASE(CTI_EW_##name, f_##name, uint8_t, is_float)
+#define LOGIC1(name, ...) CASE(CTI_EW_##name, f_##name, T, is_bool)
+#define LOGIC2(name, ...) CASE(CTI_EW_##name, f_##name, T, is_bool)
 #define SELECT NONE
 #include "tensor/formulas.h"
     default:
@@ -287,13 +247,13 @@ void cu_elementwise(const cti_ew *e)
     if (e->op == CTI_EW_where)
         start_where(&c);
     else if (e->dtype == CT_F32)
-        start_float<float>(&c);
+        start_op<float>(&c);
     else if (e->dtype == CT_F64)
-        start_float<double>(&c);
+        start_op<double>(&c);
     else if (e->dtype == CT_I32)
-        start_integer<int32_t>(&c);
+        start_op<int32_t>(&c);
     else if (e->dtype == CT_I64)
-        start_integer<int64_t>(&c);
+        start_op<int64_t>(&c);
     else
-        start_bool(&c);
+        start_op<uint8_t>(&c);
 }

@@ -33,33 +33,30 @@ __device__ inline void store_block(T *out, int64_t n, int64_t block, const T *v)
 
 /* ---- element i of an f32 takes word i, of an f64 words 2 i and 2 i + 1 ---- */
 
-__global__ void __launch_bounds__(CU_BLOCK)
-draw_f32(int64_t n, float *out, bool normal, double a, double b, generator g)
+__device__ inline void draw_block(bool normal, double a, double b, const uint32_t w[4], float *v)
 {
-    int64_t block;
-
-    for (block = cu_thread(); block * 4 < n; block += cu_threads()) {
-        uint32_t w[4];
-        float v[4];
-
-        cti_philox(g.seed, g.stream, g.block + (uint64_t)block, w);
-        cti_draw_f32(normal, a, b, w, v);
-        store_block<float, 4>(out, n, block, v);
-    }
+    cti_draw_f32(normal, a, b, w, v);
 }
 
-__global__ void __launch_bounds__(CU_BLOCK)
-draw_f64(int64_t n, double *out, bool normal, double a, double b, generator g)
+__device__ inline void draw_block(bool normal, double a, double b, const uint32_t w[4], double *v)
 {
+    cti_draw_f64(normal, a, b, w, v);
+}
+
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK)
+draw(int64_t n, T *out, bool normal, double a, double b, generator g)
+{
+    const int each = 16 / sizeof(T);
     int64_t block;
 
-    for (block = cu_thread(); block * 2 < n; block += cu_threads()) {
+    for (block = cu_thread(); block * each < n; block += cu_threads()) {
         uint32_t w[4];
-        double v[2];
+        T v[each];
 
         cti_philox(g.seed, g.stream, g.block + (uint64_t)block, w);
-        cti_draw_f64(normal, a, b, w, v);
-        store_block<double, 2>(out, n, block, v);
+        draw_block(normal, a, b, w, v);
+        store_block<T, each>(out, n, block, v);
     }
 }
 
@@ -67,10 +64,10 @@ static void start(const char *slot, bool normal, void *data, ct_dtype dtype, int
                   double b, generator g)
 {
     if (dtype == CT_F64)
-        cu_run(slot, draw_f64, cu_blocks((n + 1) / 2, CU_BLOCK), CU_BLOCK, n,
+        cu_run(slot, draw<double>, cu_blocks((n + 1) / 2, CU_BLOCK), CU_BLOCK, n,
                static_cast<double *>(data), normal, a, b, g);
     else
-        cu_run(slot, draw_f32, cu_blocks((n + 3) / 4, CU_BLOCK), CU_BLOCK, n,
+        cu_run(slot, draw<float>, cu_blocks((n + 3) / 4, CU_BLOCK), CU_BLOCK, n,
                static_cast<float *>(data), normal, a, b, g);
 }
 

@@ -46,7 +46,13 @@ __device__ inline T from_input(const moment<T> &m, int64_t g, int64_t gates, int
     return m.x[(row * gates + g) * m.hidden + i];
 }
 
-/* ---- forward ---- */
+/* What comes to h after the step. */
+template <typename T> __device__ inline T incoming(const moment<T> &m, int64_t at)
+{
+    return m.dy ? m.dy[at] + m.dh[at] : m.dh[at];
+}
+
+/* ---- cells: unit i of a row, which is element `at` of (B, H), one step on, and back ---- */
 
 struct relu {
     template <typename T> static __device__ T of(T x) { return x < 0 ? T(0) : x; }
@@ -58,35 +64,33 @@ struct hyperbolic {
     template <typename T> static __device__ T back(T d, T y) { return d * (1 - y * y); }
 };
 
-template <typename T, typename F>
-__global__ void __launch_bounds__(CU_BLOCK) rnn_step(moment<T> m)
-{
-    int64_t at;
+template <typename F> struct rnn {
+    static const int gates = 1;
 
-    for (at = cu_thread(); at < m.batch * m.hidden; at += cu_threads()) {
-        int64_t row = at, i = cu_split(&row, m.hidden);
-
-        m.h[at] = has_ended(m, row)
-                      ? m.h_before[at]
-                      : F::of(from_input(m, 0, 1, row, i) + from_state(m, 0, 1, row, i));
+    template <typename T>
+    static __device__ void step(const moment<T> &m, int64_t at, int64_t row, int64_t i)
+    {
+        m.h[at] = F::of(from_input(m, 0, 1, row, i) + from_state(m, 0, 1, row, i));
     }
-}
+
+    template <typename T>
+    static __device__ void back(const moment<T> &m, int64_t at, int64_t, int64_t)
+    {
+        m.dx[at] = F::back(incoming(m, at), m.h[at]);
+        m.dh[at] = 0;
+    }
+};
 
 /* i f g o;  c' = f c + i g;  h' = o tanh(c') */
-template <typename T> __global__ void __launch_bounds__(CU_BLOCK) lstm_step(moment<T> m)
-{
-    int64_t at;
-    int k;
+struct lstm {
+    static const int gates = 4;
 
-    for (at = cu_thread(); at < m.batch * m.hidden; at += cu_threads()) {
-        int64_t row = at, i = cu_split(&row, m.hidden);
+    template <typename T>
+    static __device__ void step(const moment<T> &m, int64_t at, int64_t row, int64_t i)
+    {
         T g[4], next;
+        int k;
 
-        if (has_ended(m, row)) {
-            m.h[at] = m.h_before[at];
-            m.c[at] = m.c_before[at];
-            continue;
-        }
         for (k = 0; k < 4; k++) {
             g[k] = from_input(m, k, 4, row, i) + from_state(m, k, 4, row, i);
             g[k] = k == 2 ? tanh(g[k]) : gate(g[k]);
@@ -97,25 +101,37 @@ template <typename T> __global__ void __launch_bounds__(CU_BLOCK) lstm_step(mome
         m.c[at] = next;
         m.h[at] = g[3] * tanh(next);
     }
-}
+
+    template <typename T>
+    static __device__ void back(const moment<T> &m, int64_t at, int64_t row, int64_t i)
+    {
+        int64_t first = row * 4 * m.hidden + i;
+        T in = m.gates[first], forget = m.gates[first + m.hidden];
+        T cell = m.gates[first + 2 * m.hidden], out = m.gates[first + 3 * m.hidden];
+        T d = incoming(m, at), t = tanh(m.c[at]);
+        T dcell = m.dc[at] + d * out * (1 - t * t);
+
+        m.dx[first] = dcell * cell * in * (1 - in);
+        m.dx[first + m.hidden] = dcell * m.c_before[at] * forget * (1 - forget);
+        m.dx[first + 2 * m.hidden] = dcell * in * (1 - cell * cell);
+        m.dx[first + 3 * m.hidden] = d * t * out * (1 - out);
+        m.dc[at] = dcell * forget;
+        m.dh[at] = 0;
+    }
+};
 
 /* r z;  n = tanh(x_n + r hx_n);  h' = (1 - z) n + z h */
-template <typename T> __global__ void __launch_bounds__(CU_BLOCK) gru_step(moment<T> m)
-{
-    int64_t at;
+struct gru {
+    static const int gates = 3;
 
-    for (at = cu_thread(); at < m.batch * m.hidden; at += cu_threads()) {
-        int64_t row = at, i = cu_split(&row, m.hidden);
-        T reset, update, carry, fresh;
+    template <typename T>
+    static __device__ void step(const moment<T> &m, int64_t at, int64_t row, int64_t i)
+    {
+        T reset = gate(from_input(m, 0, 3, row, i) + from_state(m, 0, 3, row, i));
+        T update = gate(from_input(m, 1, 3, row, i) + from_state(m, 1, 3, row, i));
+        T carry = from_state(m, 2, 3, row, i);
+        T fresh = tanh(from_input(m, 2, 3, row, i) + reset * carry);
 
-        if (has_ended(m, row)) {
-            m.h[at] = m.h_before[at];
-            continue;
-        }
-        reset = gate(from_input(m, 0, 3, row, i) + from_state(m, 0, 3, row, i));
-        update = gate(from_input(m, 1, 3, row, i) + from_state(m, 1, 3, row, i));
-        carry = from_state(m, 2, 3, row, i);
-        fresh = tanh(from_input(m, 2, 3, row, i) + reset * carry);
         if (m.gates) {
             T *g = m.gates + row * 3 * m.hidden + i;
 
@@ -127,100 +143,63 @@ template <typename T> __global__ void __launch_bounds__(CU_BLOCK) gru_step(momen
             m.hn[at] = carry;
         m.h[at] = (1 - update) * fresh + update * m.h_before[at];
     }
-}
 
-/* ---- backward ---- */
+    template <typename T>
+    static __device__ void back(const moment<T> &m, int64_t at, int64_t row, int64_t i)
+    {
+        int64_t first = row * 3 * m.hidden + i;
+        T reset = m.gates[first], update = m.gates[first + m.hidden];
+        T fresh = m.gates[first + 2 * m.hidden], d = incoming(m, at);
+        T dn = d * (1 - update) * (1 - fresh * fresh);
+        T dz = d * (m.h_before[at] - fresh) * update * (1 - update);
+        T dr = dn * m.hn[at] * reset * (1 - reset);
 
-/* What comes to h after the step. */
-template <typename T> __device__ inline T incoming(const moment<T> &m, int64_t at)
-{
-    return m.dy ? m.dy[at] + m.dh[at] : m.dh[at];
-}
-
-/* A row that has ended: nothing for the gates, and what came goes on. */
-template <typename T>
-__device__ inline void pass_by(const moment<T> &m, int gates, int64_t row, int64_t i)
-{
-    int64_t at = row * m.hidden + i;
-    int k;
-
-    for (k = 0; k < gates; k++) {
-        m.dx[(row * gates + k) * m.hidden + i] = 0;
-        if (m.dhx)
-            m.dhx[(row * gates + k) * m.hidden + i] = 0;
+        m.dx[first] = m.dhx[first] = dr;
+        m.dx[first + m.hidden] = m.dhx[first + m.hidden] = dz;
+        m.dx[first + 2 * m.hidden] = dn;
+        m.dhx[first + 2 * m.hidden] = dn * reset;
+        m.dh[at] = d * update;
     }
-    m.dh[at] = incoming(m, at);
-}
+};
 
-template <typename T, typename F>
-__global__ void __launch_bounds__(CU_BLOCK) rnn_back(moment<T> m)
+/* ---- kernels: a row that has ended stays as it is ---- */
+
+template <typename T, typename Cell> __global__ void __launch_bounds__(CU_BLOCK) step(moment<T> m)
 {
     int64_t at;
 
     for (at = cu_thread(); at < m.batch * m.hidden; at += cu_threads()) {
         int64_t row = at, i = cu_split(&row, m.hidden);
 
-        if (has_ended(m, row)) {
-            pass_by(m, 1, row, i);
+        if (!has_ended(m, row)) {
+            Cell::step(m, at, row, i);
             continue;
         }
-        m.dx[at] = F::back(incoming(m, at), m.h[at]);
-        m.dh[at] = 0;
+        m.h[at] = m.h_before[at];
+        if (m.c)
+            m.c[at] = m.c_before[at];
     }
 }
 
-template <typename T> __global__ void __launch_bounds__(CU_BLOCK) lstm_back(moment<T> m)
+/* Then its gates get nothing, and what came goes on. */
+template <typename T, typename Cell> __global__ void __launch_bounds__(CU_BLOCK) back(moment<T> m)
 {
     int64_t at;
+    int k;
 
     for (at = cu_thread(); at < m.batch * m.hidden; at += cu_threads()) {
-        int64_t row = at, i = cu_split(&row, m.hidden), first = row * 4 * m.hidden + i;
-        T in, forget, cell, out, d, t, dcell;
+        int64_t row = at, i = cu_split(&row, m.hidden);
 
-        if (has_ended(m, row)) {
-            pass_by(m, 4, row, i);
+        if (!has_ended(m, row)) {
+            Cell::back(m, at, row, i);
             continue;
         }
-        in = m.gates[first];
-        forget = m.gates[first + m.hidden];
-        cell = m.gates[first + 2 * m.hidden];
-        out = m.gates[first + 3 * m.hidden];
-        d = incoming(m, at);
-        t = tanh(m.c[at]);
-        dcell = m.dc[at] + d * out * (1 - t * t);
-        m.dx[first] = dcell * cell * in * (1 - in);
-        m.dx[first + m.hidden] = dcell * m.c_before[at] * forget * (1 - forget);
-        m.dx[first + 2 * m.hidden] = dcell * in * (1 - cell * cell);
-        m.dx[first + 3 * m.hidden] = d * t * out * (1 - out);
-        m.dc[at] = dcell * forget;
-        m.dh[at] = 0;
-    }
-}
-
-template <typename T> __global__ void __launch_bounds__(CU_BLOCK) gru_back(moment<T> m)
-{
-    int64_t at;
-
-    for (at = cu_thread(); at < m.batch * m.hidden; at += cu_threads()) {
-        int64_t row = at, i = cu_split(&row, m.hidden), first = row * 3 * m.hidden + i;
-        T reset, update, fresh, d, dn, dz, dr;
-
-        if (has_ended(m, row)) {
-            pass_by(m, 3, row, i);
-            continue;
+        for (k = 0; k < Cell::gates; k++) {
+            m.dx[(row * Cell::gates + k) * m.hidden + i] = 0;
+            if (m.dhx)
+                m.dhx[(row * Cell::gates + k) * m.hidden + i] = 0;
         }
-        reset = m.gates[first];
-        update = m.gates[first + m.hidden];
-        fresh = m.gates[first + 2 * m.hidden];
-        d = incoming(m, at);
-        dn = d * (1 - update) * (1 - fresh * fresh);
-        dz = d * (m.h_before[at] - fresh) * update * (1 - update);
-        dr = dn * m.hn[at] * reset * (1 - reset);
-        m.dx[first] = m.dhx[first] = dr;
-        m.dx[first + m.hidden] = m.dhx[first + m.hidden] = dz;
-        m.dx[first + 2 * m.hidden] = dn;
-        m.dhx[first + 2 * m.hidden] = dn * reset;
-        m.dh[at] = d * update;
+        m.dh[at] = incoming(m, at);
     }
 }
 
@@ -283,6 +262,30 @@ static void multiply(const cti_sequence *s, const void *a, bool transposed, doub
     cu_gemm(&g);
 }
 
+/* The kernels of a cell. */
+template <typename T> struct of_cell {
+    void (*step)(moment<T>), (*back)(moment<T>);
+};
+
+template <typename T, typename Cell> static of_cell<T> kernels_of()
+{
+    return { step<T, Cell>, back<T, Cell> };
+}
+
+template <typename T> static of_cell<T> cell_of(const cti_sequence *s)
+{
+    switch (s->kind) {
+    case CTI_CELL_LSTM:
+        return kernels_of<T, lstm>();
+    case CTI_CELL_GRU:
+        return kernels_of<T, gru>();
+    case CTI_CELL_RELU:
+        return kernels_of<T, rnn<relu>>();
+    default:
+        return kernels_of<T, rnn<hyperbolic>>();
+    }
+}
+
 template <typename T> static void run(const char *slot, void (*kernel)(moment<T>), moment<T> m)
 {
     cu_run(slot, kernel, cu_blocks(m.batch * m.hidden, CU_BLOCK), CU_BLOCK, m);
@@ -290,21 +293,14 @@ template <typename T> static void run(const char *slot, void (*kernel)(moment<T>
 
 template <typename T> static void forward(const cti_sequence *s)
 {
-    static const char *const slot = "sequence";
+    const of_cell<T> cell = cell_of<T>(s);
     int64_t k;
 
     for (k = 0; k < s->steps; k++) {
         moment<T> m = moment_of<T>(s, s->reverse ? s->steps - 1 - k : k);
 
         multiply(s, m.h_before, true, 0, s->scratch);
-        if (s->kind == CTI_CELL_LSTM)
-            run(slot, lstm_step<T>, m);
-        else if (s->kind == CTI_CELL_GRU)
-            run(slot, gru_step<T>, m);
-        else if (s->kind == CTI_CELL_RELU)
-            run(slot, rnn_step<T, relu>, m);
-        else
-            run(slot, rnn_step<T, hyperbolic>, m);
+        run("sequence", cell.step, m);
     }
 }
 
@@ -332,7 +328,7 @@ static void begin(const cti_sequence *s, void *to, const void *from)
 
 template <typename T> static void backward(const cti_sequence *s)
 {
-    static const char *const slot = "sequence_backward";
+    const of_cell<T> cell = cell_of<T>(s);
     double beta = s->kind == CTI_CELL_GRU || s->length ? 1 : 0; /* else dh is 0 */
     int64_t k;
 
@@ -342,14 +338,7 @@ template <typename T> static void backward(const cti_sequence *s)
     for (k = s->steps - 1; k >= 0; k--) {
         moment<T> m = moment_of<T>(s, s->reverse ? s->steps - 1 - k : k);
 
-        if (s->kind == CTI_CELL_LSTM)
-            run(slot, lstm_back<T>, m);
-        else if (s->kind == CTI_CELL_GRU)
-            run(slot, gru_back<T>, m);
-        else if (s->kind == CTI_CELL_RELU)
-            run(slot, rnn_back<T, relu>, m);
-        else
-            run(slot, rnn_back<T, hyperbolic>, m);
+        run("sequence_backward", cell.back, m);
         multiply(s, m.dhx ? m.dhx : m.dx, false, beta, m.dh);
     }
 }

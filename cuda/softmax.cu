@@ -1,6 +1,6 @@
 /* softmax.cu - softmax, log-softmax and cross-entropy of rows (rows, n).
  *
- * A row has `lanes` lanes of a block, by n alone; a short one has one thread, which never waits. */
+ * A row has `lanes` lanes of a block, by n alone: neighbours, which read it together. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 
@@ -76,13 +76,13 @@ softmax(bool logarithm, int64_t rows, int64_t n, int lanes, const T *in, T *out)
     }
 }
 
+/* 8 for a row of 17 to 128, so that a warp reads a sector of each of four rows at a time. */
 static int lanes_of(int64_t n)
 {
     int lanes = 1;
 
-    if (n > 32)
-        while (lanes < CU_BLOCK && (int64_t)lanes * 16 < n)
-            lanes *= 2;
+    while (lanes < CU_BLOCK && (int64_t)lanes * (lanes < 8 ? 4 : 16) < n)
+        lanes *= 2;
     return lanes;
 }
 

@@ -100,6 +100,8 @@ ct_tensor *cti_read_tensor(cti_read_file *f, const char *function, uint64_t offs
 
     if (!size)
         return t;
+    if (!cti_capture_allows(device, function, "take data from the host"))
+        return NULL;
     host = device == CT_CPU ? cti_ptr(t) : cti_calloc(1, size);
     if (!host) {
         cti_out_of_memory(function, size);

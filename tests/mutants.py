@@ -111,7 +111,7 @@ def off_by_one(pattern, replacement):
             left = re.search(r"([\w>.\[\]() -]*?)$", line[:m.start()]).group(1)
             right = re.match(r"([\w>.\[\]() -]+?) \? (.+?) : ([\w>.\[\]() -]+)", line[m.end():])
             if right:
-                a, b = left.split("= ")[-1].strip(), right.group(1).strip()
+                a, b = re.split(r"= |return ", left)[-1].strip(), right.group(1).strip()
                 c, d = right.group(2).strip(), right.group(3).strip()
                 if (a, b) in ((c, d), (d, c)):
                     continue

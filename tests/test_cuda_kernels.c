@@ -944,11 +944,12 @@ START_TEST(products)
     static const int64_t shapes[][4] = { { 0, 3, 2, 1 }, { 3, 0, 2, 1 }, { 3, 2, 0, 2 },
                                          { 1, 1, 1, 1 }, { 1, 33, 31, 1 }, { 33, 1, 32, 1 },
                                          { 33, 28, 17, 1 }, { 5, 7, 3, 4 }, { 2, 3, 4, 0 },
-                                         { 65, 40, 33, 2 }, { 65, 40, 0, 1 }, { 31, 20, 0, 2 } };
+                                         { 65, 40, 33, 2 }, { 65, 40, 0, 1 }, { 31, 20, 0, 2 },
+                                         { 2, 40, 0, 1 } };
     int d, s, way, b;
 
     for (d = 0; d < 2; d++)
-        for (s = 0; s < 12; s++)
+        for (s = 0; s < 13; s++)
             for (way = 0; way < 8; way++)
                 for (b = 0; b < 3; b++)
                     BOTH(SAY("gemm %s shape %d way %d beta %g", ct_dtype_name(floats[d]), s, way,
@@ -1357,6 +1358,25 @@ static void softmax_rows(run *t)
     t->be->softmax(CT_F32, false, 8, 512, put(t, CT_F32, 4096), put(t, CT_F32, 4096));
 }
 
+/* Three matrices, none of whose axes join. */
+static void transpose_some(run *t)
+{
+    const int64_t dim[3] = { 2, 64, 32 };
+    cti_array dst = { put(t, CT_F32, 4096), CT_F32, { 2048, 32, 1 } };
+    cti_array src = { put(t, CT_F32, 4096), CT_F32, { 2048, 1, 64 } };
+
+    t->be->copy(3, dim, &dst, &src);
+}
+
+static void cross_entropy_rows(run *t)
+{
+    cti_fault f = { 1, 0 };
+
+    t->be->cross_entropy(CT_F32, CT_I64, 128, 32, put(t, CT_F32, 4096),
+                         put_index(t, CT_I64, 128, 32), -1, 0, put(t, CT_F32, 128),
+                         put(t, CT_F32, 128), &f);
+}
+
 static void sum_all(run *t)
 {
     t->be->reduce(CTI_SUM, CT_F32, 1, 4096, 1, put(t, CT_F32, 4096), put(t, CT_F32, 1));
@@ -1396,7 +1416,9 @@ START_TEST(memory_is_touched_in_order)
         { "transpose", transpose_f32, 256, 1024 },
         { "fill", fill_4096, 128, 512 },
         { "uniform", draw_4096, 32, 512 },
+        { "transpose some", transpose_some, 256, 1024 },
         { "softmax", softmax_rows, 512, 2048 },
+        { "cross entropy", cross_entropy_rows, 384, 1248 },
         { "sum", sum_all, 129, 513 },
         { "sums of rows", sum_rows, 136, 520 },
         { "sums of columns", sum_columns, 130, 520 },
@@ -1424,7 +1446,102 @@ START_TEST(memory_is_touched_in_order)
 }
 END_TEST
 
+/* ---- captured work ---- */
+
+START_TEST(captured_work)
+{
+    run r = { .be = device }, *t = &r;
+    const cti_async *async = device->async;
+    cti_fault f = { 0, 0 };
+    void *x = put(t, CT_F32, 300), *graph;
+    float before[300], after[300];
+    int i, k;
+
+    if (!async)
+        return;
+    ck_assert(device->download(before, x, sizeof before, &f) == CT_OK);
+    ck_assert(async->capture_begin());
+    change(t, CTI_EW_affine, CT_F32, 300, x, 2);
+    device->upload(x, before, sizeof before); /* would be other bytes each time */
+    ck_assert(ct_error() == CT_ERR_DEVICE);
+    ck_assert(strstr(ct_error_message(), "may not take data from the host") != NULL);
+    ct_error_clear();
+    ck_assert(device->download(after, x, sizeof after, &f) == CT_OK && !ct_ok());
+    ck_assert(strstr(ct_error_message(), "may not read the device") != NULL && after[7] == 0);
+    ct_error_clear();
+    graph = async->capture_end();
+    ck_assert_msg(graph != NULL, "%s", ct_error_message());
+    ck_assert(device->download(after, x, sizeof after, &f) == CT_OK);
+    ck_assert_mem_eq(after, before, sizeof before); /* noted, not run */
+    for (k = 0; k < 3; k++)
+        async->replay(graph);
+    async->graph_free(graph); /* while it may be under way */
+    async->graph_free(NULL);
+    ck_assert(device->download(after, x, sizeof after, &f) == CT_OK);
+    for (i = 0; i < 300; i++)
+        ck_assert_msg(after[i] == 8 * before[i], "element %d", i);
+    finish(t);
+    ck_assert_msg(ct_ok(), "%s", ct_error_message());
+    no_reports("captured work");
+}
+END_TEST
+
 /* ---- the table ---- */
+
+/* Of sizes of 0 nothing is asked. */
+START_TEST(nothing_is_launched_for_nothing)
+{
+    run r = { .be = device }, *t = &r;
+    const cti_gemm none[] = {
+        { .dtype = CT_F32, .m = 0, .n = 2, .k = 2, .batch = 1, .lda = 2, .ldb = 2, .ldc = 2 },
+        { .dtype = CT_F32, .m = 2, .n = 0, .k = 2, .batch = 1, .lda = 2, .ldb = 1, .ldc = 1 },
+        { .dtype = CT_F32, .m = 2, .n = 2, .k = 2, .batch = 0, .lda = 2, .ldb = 2, .ldc = 2 },
+    };
+    cti_counters before, after;
+    void *x = put(t, CT_F64, 8);
+    cti_array a = { x, CT_F32, { 0 } };
+    int i;
+
+    if (!device->async)
+        return;
+    device->async->counters(&before);
+    for (i = 0; i < 3; i++) {
+        cti_gemm g = none[i];
+
+        g.a = g.b = g.c = x;
+        device->gemm(&g);
+    }
+    device->fill(x, CT_F32, 0, 1);
+    device->copy(1, (const int64_t[]){ 0 }, &a, &a);
+    device->carry(1, (const int64_t[]){ 0 }, &a, &a);
+    change(t, CTI_EW_neg, CT_F32, 0, x, 0);
+    device->reduce(CTI_SUM, CT_F32, 0, 3, 1, x, x);
+    device->cumsum(CT_F32, false, 1, 0, 1, x, x);
+    device->softmax(CT_F32, false, 3, 0, x, x);
+    device->sort(CT_F32, false, 0, 3, 3, x, x, x);
+    device->update(&(cti_update){ .rule = CTI_SGD }, NULL, 0);
+    device->async->counters(&after);
+    ck_assert(after.launches == before.launches && ct_ok());
+    finish(t);
+}
+END_TEST
+
+START_TEST(another_version_is_refused)
+{
+    cti_plugin_open_function open;
+    cti_host host = { CTI_BACKEND_VERSION + 1, sizeof host, NULL, NULL, NULL, NULL };
+    cti_plugin plugin = { 0, 0, 0, "", NULL };
+    void *symbol = harness_emulator(device->name, "cti_plugin_open");
+
+    if (!symbol)
+        return;
+    memcpy(&open, &symbol, sizeof open);
+    ck_assert(!open(&host, &plugin));
+    host.version--;
+    host.size++;
+    ck_assert(!open(&host, &plugin) && plugin.backend == NULL);
+}
+END_TEST
 
 START_TEST(no_empty_slot)
 {
@@ -1521,6 +1638,9 @@ int main(void)
     add(suite, "faults", faults, 1);
     add(suite, "uploads", uploads, 6);
     add(suite, "threads", threads_have_faults_of_their_own, 1);
+    add(suite, "captured", captured_work, 1);
+    add(suite, "nothing", nothing_is_launched_for_nothing, 1);
+    add(suite, "version", another_version_is_refused, 1);
     add(suite, "memory", memory_is_touched_in_order, 1);
     harness_pooled = true;
     return harness_run(suite);

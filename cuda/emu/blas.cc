@@ -232,7 +232,7 @@ cublasStatus_t cublasDestroy_v2(cublasHandle_t h)
 {
     guard g(lock);
 
-    if (fails())
+    if (destruction_fails())
         return CUBLAS_STATUS_INTERNAL_ERROR;
     if (!is_handle(h))
         return CUBLAS_STATUS_NOT_INITIALIZED;

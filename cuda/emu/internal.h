@@ -43,6 +43,7 @@ cudaError_t standing();
 
 /* Whether this call is the one that is to fail; counts it. */
 bool fails();
+bool destruction_fails(); /* of an object, which is lost then */
 
 /* The value of an environment variable that is a number, or otherwise. */
 uint64_t setting(const char *name, uint64_t otherwise);

@@ -139,6 +139,14 @@ bool fails()
     return fail_at && --fail_at == 0;
 }
 
+bool destruction_fails()
+{
+    bool fail = fails();
+
+    counters.alive -= fail;
+    return fail;
+}
+
 uint64_t schedule_seed()
 {
     read_settings();

@@ -364,7 +364,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags)
 cudaError_t cudaStreamDestroy(cudaStream_t handle)
 {
     guard g_(lock);
-    if (fails())
+    if (destruction_fails())
         return cudaErrorUnknown;
     STREAM(s, handle)
     if (s->recording)
@@ -462,7 +462,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags)
 cudaError_t cudaEventDestroy(cudaEvent_t handle)
 {
     guard g_(lock);
-    if (fails())
+    if (destruction_fails())
         return cudaErrorUnknown;
     EVENT(e, handle)
     drop(events, e);
@@ -663,7 +663,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t handle, cudaStream_t stream_handle)
 static cudaError_t destroy_graph(const void *handle)
 {
     guard g_(lock);
-    if (fails())
+    if (destruction_fails())
         return cudaErrorUnknown;
     graph *g = graph_of(handle);
     if (!g)

@@ -10,16 +10,16 @@ folder=$(mktemp -d) || exit 99
 trap 'rm -rf "$folder"' EXIT
 trap 'exit 99' HUP INT TERM
 
-# What two epochs do and one does not, over the steps of an epoch. The book's protocol validates on
-# one window, which is seen in the figures after their point.
-count()    # PLUG-IN FOLDER, PROTOCOL, STEPS
+# What an epoch of more steps does beyond one of fewer, over the steps that it has more: what begins
+# and ends an epoch is in both.
+count()    # PLUG-IN FOLDER, PROTOCOL, OPTION, FEWER, MORE, STEPS
 {
-    for epochs in 1 2; do
-        COTANGENT_PLUGIN_DIR=$1 COTANGENT_EMU_STATS=$folder/$epochs COTANGENT_EMU_SECTORS=1 \
-            examples/rnn_concise --device cuda-emu --protocol "$2" --epochs $epochs --length 1 \
-            --num-val 1 >/dev/null || exit 1
+    for n in "$4" "$5"; do
+        COTANGENT_PLUGIN_DIR=$1 COTANGENT_EMU_STATS=$folder/$n COTANGENT_EMU_SECTORS=1 \
+            examples/rnn_concise --device cuda-emu --protocol "$2" --epochs 1 --length 1 \
+            --num-val 1 "$3" "$n" >/dev/null || exit 1
     done
-    awk -v steps="$3" '
+    awk -v steps="$6" '
         $1 == "sectors" { name = $2 " " $3; n = $5; s = $7; b = $11 }
         $1 != "sectors" { name = $1; n = $2; s = 0; b = 0 }
         NR == FNR { n0[name] = n; s0[name] = s; b0[name] = b; next }
@@ -28,14 +28,16 @@ count()    # PLUG-IN FOLDER, PROTOCOL, STEPS
             printf "%-28s %10.0f requests %10.0f sectors %6.2f a request %12.0f bytes\n", name,
                    (n - n0[name]) / steps, (s - s0[name]) / steps,
                    (s - s0[name]) / (n - n0[name]), (b - b0[name]) / steps
-        }' "$folder/1" "$folder/2"
-    rm -f "$folder/1" "$folder/2"
+        }' "$folder/$4" "$folder/$5"
+    rm -f "$folder/$4" "$folder/$5"
 }
 
 for protocol in ${1-book classic}; do
-    steps=10
-    test "$protocol" = book || steps=8
+    steps='--num-train 2048 4096 2' # batches of 1,024 windows
+    test "$protocol" = book || steps='--max-tokens 5600 10000 4' # of 32 x 35 tokens
     echo "$protocol:"
-    count cuda/.libs "$protocol" "$steps"
-    count cuda/checked/.libs "$protocol" "$steps" | grep requests
+    # shellcheck disable=SC2086
+    count cuda/.libs "$protocol" $steps
+    # shellcheck disable=SC2086
+    count cuda/checked/.libs "$protocol" $steps | grep requests
 done

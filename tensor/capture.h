@@ -53,10 +53,10 @@ ct_captured *ct_captured_new(ct_device device, ct_captured_function function, vo
  * From the second run on these are refused (CT_ERR_DEVICE), on a device that can capture: reading a
  * value (ct_item, a norm, lengths, ct_print), taking data from the host (ct_from_data, ct_to from the
  * CPU, a file), and drawing random numbers (dropout). CT_ERR_SCOPE, in the third, for a step that
- * leaves
- * something behind: what it makes must end with it, gradients too, so it ends with an optimiser's
- * step or ct_zero_grad. CT_ERR_GRAD while history is open, whose tensors the step would overwrite
- * unseen. CT_ERR_ARGUMENT for parameters that have been moved or frozen since they were captured.
+ * leaves something behind: what it makes must end with it, gradients too, so it ends with an
+ * optimiser's step or ct_zero_grad. CT_ERR_GRAD while history is open, whose tensors the step would
+ * overwrite unseen. CT_ERR_ARGUMENT for parameters that have been moved or frozen since they were
+ * captured.
  * After an error the next run calls function again, as the first did.
  *
  * It runs on the thread that made it, and while it is captured (in the third run) no other thread

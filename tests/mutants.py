@@ -48,11 +48,12 @@ SUITES = {
     "optim": ["test_optim", "test_main_job"],
     "data": ["test_data"],
     "cuda": ["test_cuda_kernels", "test_devices",   # on cuda-emu, plain and with its checker
-             "checked.sh"],
+             "launches.sh", "checked.sh"],
 }
 # What they need beside themselves.
 NEEDS = {"tests/trace.sh": "tests/traced", "tests/custom_op.sh": "examples/custom_op",
          "tests/test_cuda_kernels": "cuda/cuda-emu.la", "tests/test_devices": "cuda/cuda-emu.la",
+         "tests/launches.sh": "cuda/cuda-emu.la",
          "tests/checked.sh": "tests/test_cuda_kernels tests/test_devices cuda/checked/cuda-emu.la"}
 SLOW = {"test_autograd", "test_init"}   # with the sanitizers, which are not for them
 

@@ -305,6 +305,7 @@ static void (*set_seed)(uint64_t);   /* of the emulated GPU's schedule; NULL on 
 static int (*reports)(void);         /* what it found wrong */
 static const char *(*report)(int i);
 static bool (*checking)(void);
+static emu_counters (*count)(void);
 static void (*count_sectors)(bool on);
 static void (*each_sector)(emu_sector_visitor *visit, void *context);
 static ct_device device_id;
@@ -324,10 +325,17 @@ static void no_reports(const char *what)
         ck_abort_msg("%s: %s", what, report(0));
 }
 
+/* Of device memory, that are there. */
+static uint64_t buffers(void)
+{
+    return count ? count().buffers : 0;
+}
+
 /* Runs the case on both and compares. text says which. */
 #define BOTH(text, ...)                                                                           \
     do {                                                                                          \
         run cpu_run = { .be = &cti_cpu_backend }, device_run = { .be = device }, *t;              \
+        uint64_t held = buffers();                                                                \
         int which;                                                                                \
         next_case();                                                                              \
         for (which = 0; which < 2; which++) {                                                     \
@@ -341,6 +349,7 @@ static void no_reports(const char *what)
         compare(text, &cpu_run, &device_run);                                                     \
         finish(&cpu_run);                                                                         \
         finish(&device_run);                                                                      \
+        ck_assert_msg(buffers() == held, "%s: memory is not freed", text);                        \
     } while (0)
 
 static const int64_t sizes[] = { 0, 1, 2, 31, 32, 33, 63, 255, 256, 257, 1000 };
@@ -1306,8 +1315,8 @@ static void add_touched(void *context, const char *file, int line, bool write, u
 
 static void add_4096(run *t)
 {
-    cti_ew e = { .op = CTI_EW_add, .dtype = CT_F32, .inputs = 2, .rank = 2, .dim = { 2, 2048 },
-                 .out_stride = { 2048, 1 }, .in_stride = { { 2048, 1 }, { 2048, 1 } } };
+    cti_ew e = { .op = CTI_EW_add, .dtype = CT_F32, .inputs = 2, .rank = 3, .dim = { 2, 1, 2048 },
+                 .out_stride = { 2048, 7, 1 }, .in_stride = { { 2048, 0, 1 }, { 2048, 9, 1 } } };
 
     e.out = put(t, CT_F32, 4096);
     e.in[0] = put(t, CT_F32, 4096);
@@ -1522,6 +1531,10 @@ START_TEST(nothing_is_launched_for_nothing)
     device->update(&(cti_update){ .rule = CTI_SGD }, NULL, 0);
     device->async->counters(&after);
     ck_assert(after.launches == before.launches && ct_ok());
+    device->cumsum(CT_F32, false, 1, 8, 1, x, x); /* one chunk, one launch */
+    device->reduce(CTI_SUM, CT_F32, 1, 8, 1, x, x);
+    device->async->counters(&after);
+    ck_assert(after.launches == before.launches + 2 && ct_ok());
     finish(t);
 }
 END_TEST
@@ -1577,6 +1590,8 @@ static void find_emulator(void)
     memcpy(&reports, &symbol, sizeof symbol);
     symbol = harness_emulator(device->name, "emu_report_text");
     memcpy(&report, &symbol, sizeof symbol);
+    symbol = harness_emulator(device->name, "emu_count");
+    memcpy(&count, &symbol, sizeof symbol);
     symbol = harness_emulator(device->name, "emu_checking");
     memcpy(&checking, &symbol, sizeof symbol);
     symbol = harness_emulator(device->name, "emu_count_sectors");
@@ -1588,9 +1603,19 @@ static void find_emulator(void)
 /* The device is found before each test: Check runs them in processes of their own. */
 static void setup(void)
 {
+    run r = { 0 };
+    cti_gemm one = { .dtype = CT_F64, .m = 1, .n = 1, .k = 1, .batch = 1, .lda = 1, .ldb = 1,
+                     .ldc = 1 };
+
     harness_setup();
     ck_assert(find_device());
     find_emulator();
+    r.be = device;
+    one.a = put(&r, CT_F64, 1);
+    one.b = put(&r, CT_F64, 1);
+    one.c = put(&r, CT_F64, 1);
+    device->gemm(&one); /* cuBLAS has its workspace from now on */
+    finish(&r);
 }
 
 static void add(Suite *suite, const char *name, const TTest *test, int count)

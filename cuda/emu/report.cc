@@ -82,6 +82,7 @@ void write_stats()
                 { "allocations", counters.allocations },
                 { "allocated_bytes", counters.allocated_bytes },
                 { "calls", counters.calls },
+                { "buffers", counters.buffers },
                 { "alive", counters.alive },
                 { "reports", reports.size() } };
 

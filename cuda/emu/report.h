@@ -33,7 +33,8 @@ typedef struct emu_counters {
     uint64_t host_to_device, device_to_host, device_to_device; /* bytes */
     uint64_t allocations, allocated_bytes;                     /* of device memory */
     uint64_t calls;                                            /* of CUDA, all */
-    uint64_t alive; /* streams, events, graphs, handles of cuBLAS, pinned buffers: there now */
+    uint64_t buffers; /* of device memory, that nobody has freed; those of graphs aside */
+    uint64_t alive;   /* streams, events, graphs, handles of cuBLAS, pinned buffers: there now */
 } emu_counters;
 
 EMU_EXPORT emu_counters emu_count(void);

@@ -235,6 +235,8 @@ cudaError_t cudaMallocAsync(void **out, size_t bytes, cudaStream_t handle)
         return failed(cudaErrorMemoryAllocation);
     if (recorded_by(s))
         keep_with(recorded_by(s), a);
+    else
+        counters.buffers++;
     *out = a->data;
     enqueue(s, [a] { live_now(a); });
     return cudaSuccess;
@@ -254,6 +256,7 @@ cudaError_t cudaFreeAsync(void *p, cudaStream_t handle)
         return failed(cudaErrorInvalidValue);
     }
     a->freeing = !recorded_by(s);
+    counters.buffers -= a->freeing;
     enqueue(s, [a] { freed_now(a); });
     return cudaSuccess;
 }

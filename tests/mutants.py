@@ -193,7 +193,7 @@ class Mutant:
         with open(os.path.join(source, path)) as f:
             lines = f.read().split("\n")
         self.before = lines[number - 1]
-        heads = [re.match(r"[A-Za-z][^;]*?(\w+)\(", line) for line in lines[:number]]
+        heads = [re.match(r"(?=[A-Za-z])[^;]*?(\w+)\(", line) for line in lines[:number]]
         self.function = ([""] + [head.group(1) for head in heads if head])[-1]
         self.after = self.before[:begin] + text + self.before[end:]
         self.outcome = self.detail = ""

@@ -492,7 +492,7 @@ def main():
         return 0
 
     begun = time.monotonic()
-    reasons = explained(os.path.dirname(os.path.abspath(__file__)))
+    here = os.path.dirname(os.path.abspath(__file__))
     suites = {f: ["tests/" + p for p in SUITES[f]] for f in folders}
     everything = sorted({p for suite in suites.values() for p in suite})
     trees = queue.Queue()
@@ -505,6 +505,7 @@ def main():
 
     def attempt(m):
         tree = trees.get()
+        reasons = explained(here)       # which may grow meanwhile
         if drawn and sum(counts(other, reasons) for other in mutants) >= args.count:
             trees.put(tree)
             return
@@ -516,7 +517,7 @@ def main():
 
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(attempt, mutants))
-    status = report([m for m in mutants if m.outcome], reasons, args.allow)
+    status = report([m for m in mutants if m.outcome], explained(here), args.allow)
     print(f"{(time.monotonic() - begun) / 60:.0f} minutes, seed {args.seed}, {args.jobs} jobs")
     return status
 

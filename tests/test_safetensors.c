@@ -958,6 +958,7 @@ static void read_failing(void (*arm)(int k), const int *seen, ct_status status, 
         ct_memory_trim();
         arm(k);
         f = ct_safetensors_open("x");
+        ck_assert_msg((f != NULL) == (ct_ok() != 0), "call %d: %s", k, ct_error_message());
         if (f)
             t = ct_safetensors_get(f, "a", CT_CPU);
         ct_safetensors_close(f);

@@ -702,6 +702,12 @@ START_TEST(sets_move)
     ck_assert(w->device == CT_CPU && ct_grad_of(w)->device == CT_CPU);
     expect_close("gradient", ct_item(ct_select(ct_select(ct_grad_of(w), 0, 1), 0, 2)),
                  (double)((float)grad[5] + 4), 1e-6);
+    b = ct_sum(ct_square(w)); /* open history finds the values changed */
+    ck_assert(ct_params_to(set, d) == CT_OK);
+    ck_assert(ct_backward(b) == CT_ERR_GRAD);
+    ck_assert_ptr_nonnull(strstr(ct_error_message(), "was needed by backward but was modified"));
+    ct_error_clear();
+    ck_assert(ct_params_to(set, CT_CPU) == CT_OK);
     other = ct_params_new((ct_params_options){ .seed = 1, .device = d });
     ct_params_add(other, "w", CT_SHAPE(2, 3), ct_init_normal(0, 1));
     ck_assert(ct_params_device(other) == d);

@@ -519,6 +519,13 @@ START_TEST(products_of_many_matrices)
                   4900, 1e-12);
     free(a);
     free(b);
+    few = ct_randn(CT_SHAPE(2, 3), CT_F64, DEVICE, &g); /* of as many axes as there can be */
+    many = ct_randn(CT_SHAPE(3, 2), CT_F64, DEVICE, &g);
+    a = values_of(ct_matmul(few, many));
+    expect_values("of rank 8", ct_matmul(ct_reshape(few, CT_SHAPE(1, 1, 1, 1, 1, 1, 2, 3)),
+                                         ct_reshape(many, CT_SHAPE(1, 1, 1, 1, 1, 1, 3, 2))),
+                  a, 4, 1e-15);
+    free(a);
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 END_TEST

@@ -294,6 +294,11 @@ void cti_product_run(const cti_product *p, const void *a, void *c)
 
 #define MOST_SMALL 1024 /* of n and k (or m): what stays in cache */
 #define FEW_COLUMNS 256 /* of B as it is, for fewer rows than a tile */
+#ifdef CT_HAVE_BLAS
+#define FEW_ROWS CTI_PRODUCT_ROWS /* for which packing a B^T takes longer than BLAS's product */
+#else
+#define FEW_ROWS 4
+#endif
 
 typedef struct tiled {
     const cti_gemm *g;
@@ -349,6 +354,8 @@ bool cti_gemm_packed(const cti_gemm *g)
         return false;
     if (g->m < CTI_PRODUCT_ROWS && g->k <= CTI_PRODUCT_CHUNK)
         return few_rows(g);
+    if (g->trans_b && g->m < FEW_ROWS)
+        return false;
     b = cti_packed_layout(g->dtype, g->k, g->n, g->trans_a ? CTI_PRODUCT_CHUNK : g->k);
     if (!accumulate)
         cti_packed_pad(&b);

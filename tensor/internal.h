@@ -6,6 +6,7 @@
 #include <config.h>
 #endif
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,6 +20,20 @@
 
 typedef struct ct_node ct_node;
 typedef struct cti_pool cti_pool;
+
+/* Drops a reference; true if it was the last. The one who holds the last one is alone with it, so
+ * needs no locked operation. */
+static inline bool cti_last_ref(atomic_int *refs)
+{
+    int before = atomic_load_explicit(refs, memory_order_acquire);
+
+    if (before == 1)
+        atomic_store_explicit(refs, 0, memory_order_relaxed);
+    else
+        before = atomic_fetch_sub_explicit(refs, 1, memory_order_acq_rel);
+    assert(before > 0);
+    return before == 1;
+}
 
 /* What autograd hangs on a leaf (its gradient, hooks); freed with the tensor. */
 typedef struct cti_leaf {
@@ -205,7 +220,17 @@ typedef struct ct_thread {
     ct_memory_stats memory; /* live_bytes: see the pool */
 } ct_thread;
 
-ct_thread *cti_thread(void);
+extern _Thread_local ct_thread cti_self __attribute__((visibility("hidden")));
+void cti_thread_start(void);
+
+static inline ct_thread *cti_thread(void)
+{
+    ct_thread *th = &cti_self;
+
+    if (!th->started)
+        cti_thread_start();
+    return th;
+}
 
 /* True if the environment asks for traces of ops (autograd/trace.h). */
 extern bool cti_tracing;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static _Thread_local ct_thread self = { .recording = true };
+_Thread_local ct_thread cti_self = { .recording = true };
 static atomic_uint thread_count;
 static pthread_key_t thread_key;
 static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
@@ -15,7 +15,7 @@ static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
 /* A thread's end frees what is its own: open scopes, idle handles and buffers. */
 static void thread_end(void *unused)
 {
-    ct_thread *th = &self;
+    ct_thread *th = &cti_self;
 
     (void)unused;
     while (th->depth)
@@ -39,7 +39,7 @@ __attribute__((destructor)) static void process_end(void)
 {
     if (cti_at_end)
         cti_at_end();
-    if (self.started)
+    if (cti_self.started)
         thread_end(NULL);
 }
 
@@ -53,22 +53,15 @@ static void make_key(void)
     pthread_key_create(&thread_key, thread_end);
 }
 
-static void thread_start(ct_thread *th)
+void cti_thread_start(void)
 {
+    ct_thread *th = &cti_self;
+
     th->started = true;
     th->id = atomic_fetch_add(&thread_count, 1) + 1;
     pthread_once(&thread_once, make_key);
     pthread_setspecific(thread_key, th);
     th->keeps_idle = keeps_idle;
-}
-
-ct_thread *cti_thread(void)
-{
-    ct_thread *th = &self;
-
-    if (!th->started)
-        thread_start(th);
-    return th;
 }
 
 bool cti_grow(void **array, size_t *room, size_t count, size_t entry)

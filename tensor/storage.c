@@ -3,8 +3,9 @@
  * Sizes are rounded up to classes, four to a power of two (64, 80, 96, 112, 128, 160, ... bytes),
  * so that at most a fifth is lost and a training step finds each of its buffers again. The pool is
  * the thread's own: no lock. A buffer freed on another thread joins that thread's pool; until then
- * it counts as live on the thread that made it, whose counter therefore outlives the thread. What
- * an asynchronous device still works on may be popped and found again: its work is in order.
+ * it counts as live on the thread that made it, whose counters therefore outlive the thread. Its own
+ * thread counts without atomic operations, others count what they free apart. What an asynchronous
+ * device still works on may be popped and found again: its work is in order.
  *
  * A captured step has a pool of its own (cti_pool_own): what comes from that goes back to it, since
  * the step is repeated on the same addresses; and what is freed while it is in use stays in it.
@@ -15,32 +16,68 @@
 
 #include "tensor/host.h"
 
-#include <assert.h>
 #include <string.h>
 
 #define CLASSES 160
 
+#define OPEN (SIZE_MAX / 2 + 1)
+
 struct cti_pool {
     ct_storage **idle[CTI_DEVICES]; /* of a device that was used: a list for each class */
-    atomic_size_t live; /* bytes that this thread's buffers in use hold, wherever they are freed */
-    atomic_size_t refs; /* the thread, and each buffer in use */
+    atomic_uint thread; /* whose it is; 0 when that has closed it */
     uint32_t owner;     /* of a captured step, until it is closed: its thread; else 0 */
+
+    /* Buffers in use and their bytes: what the thread made less what it freed, and, from OPEN and 0
+     * downwards, what others freed. */
+    size_t count, bytes;
+    atomic_size_t count_elsewhere, bytes_elsewhere;
 };
 
-static void pool_unref(cti_pool *pool)
+static cti_pool *pool_new(ct_thread *th)
 {
-    if (atomic_fetch_sub_explicit(&pool->refs, 1, memory_order_acq_rel) == 1)
+    cti_pool *pool = cti_calloc(1, sizeof *pool);
+
+    if (pool) {
+        atomic_store_explicit(&pool->thread, th->id, memory_order_relaxed);
+        atomic_store_explicit(&pool->count_elsewhere, OPEN, memory_order_relaxed);
+    }
+    return pool;
+}
+
+static size_t live_bytes(const cti_pool *pool)
+{
+    return pool->bytes + atomic_load_explicit(&pool->bytes_elsewhere, memory_order_relaxed);
+}
+
+/* A buffer of the pool is no longer in use. The last one of a closed pool frees it. */
+static void count_out(const ct_thread *th, cti_pool *pool, size_t bytes)
+{
+    if (atomic_load_explicit(&pool->thread, memory_order_relaxed) == th->id) {
+        pool->count--;
+        pool->bytes -= bytes;
+        return;
+    }
+    atomic_fetch_sub_explicit(&pool->bytes_elsewhere, bytes, memory_order_relaxed);
+    if (atomic_fetch_sub_explicit(&pool->count_elsewhere, 1, memory_order_acq_rel) == 1)
+        cti_release(pool);
+}
+
+/* From now on others alone count. */
+static void close_counts(cti_pool *pool)
+{
+    size_t change = pool->count - OPEN;
+
+    atomic_store_explicit(&pool->thread, 0, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&pool->count_elsewhere, change, memory_order_acq_rel) + change ==
+        0)
         cti_release(pool);
 }
 
 /* The thread's pool, made at first need; NULL when there is no memory for it. */
 static cti_pool *pool_of(ct_thread *th)
 {
-    if (!th->pool) {
-        th->pool = cti_calloc(1, sizeof *th->pool);
-        if (th->pool)
-            atomic_store_explicit(&th->pool->refs, 1, memory_order_relaxed);
-    }
+    if (!th->pool)
+        th->pool = pool_new(th);
     return th->pool;
 }
 
@@ -104,7 +141,7 @@ static void pool_free(ct_thread *th, cti_pool *pool)
     for (d = 0; d < CTI_DEVICES; d++)
         cti_release(pool->idle[d]);
     memset(pool->idle, 0, sizeof pool->idle);
-    pool_unref(pool);
+    close_counts(pool);
 }
 
 void cti_pool_free(ct_thread *th)
@@ -116,14 +153,14 @@ void cti_pool_free(ct_thread *th)
 
 cti_pool *cti_pool_own(void)
 {
-    cti_pool *pool = cti_calloc(1, sizeof *pool);
+    ct_thread *th = cti_thread();
+    cti_pool *pool = pool_new(th);
 
     if (!pool) {
         cti_out_of_memory("ct_captured_run", sizeof *pool);
         return NULL;
     }
-    pool->owner = cti_thread()->id;
-    atomic_store_explicit(&pool->refs, 1, memory_order_relaxed);
+    pool->owner = th->id;
     return pool;
 }
 
@@ -135,7 +172,7 @@ void cti_pool_close(cti_pool *pool)
 
 size_t cti_pool_live(const cti_pool *pool)
 {
-    return atomic_load_explicit(&pool->live, memory_order_relaxed);
+    return live_bytes(pool);
 }
 
 static ct_storage *from_system(ct_thread *th, ct_device device, size_t bytes)
@@ -161,7 +198,7 @@ static ct_storage *from_system(ct_thread *th, ct_device device, size_t bytes)
 ct_storage *cti_storage_try(ct_device device, size_t bytes)
 {
     ct_thread *th = cti_thread();
-    size_t rounded, size, live;
+    size_t rounded, size;
     int c = class_of(bytes, &rounded);
     cti_pool *pool = pool_of(th);
     ct_storage **idle = pool && c < CLASSES ? idle_of(th, pool, device) : NULL;
@@ -186,10 +223,10 @@ ct_storage *cti_storage_try(ct_device device, size_t bytes)
     s->written_at = NULL;
     atomic_store_explicit(&s->refs, 1, memory_order_relaxed);
     atomic_store_explicit(&s->version, 0, memory_order_relaxed);
-    atomic_fetch_add_explicit(&pool->refs, 1, memory_order_relaxed);
-    live = atomic_fetch_add_explicit(&pool->live, s->bytes, memory_order_relaxed) + s->bytes;
-    if (live > th->memory.peak_bytes)
-        th->memory.peak_bytes = live;
+    pool->count++;
+    pool->bytes += s->bytes;
+    if (live_bytes(pool) > th->memory.peak_bytes)
+        th->memory.peak_bytes = live_bytes(pool);
     return s;
 }
 
@@ -212,18 +249,15 @@ void cti_storage_unref(ct_storage *s)
     ct_storage **idle;
     cti_pool *home = s->home, *to;
     ct_thread *th;
-    int refs = atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel);
 
-    assert(refs > 0);
-    if (refs != 1)
+    if (!cti_last_ref(&s->refs))
         return;
     cti_forget_put_off(s);
     th = cti_thread();
-    atomic_fetch_sub_explicit(&home->live, s->bytes, memory_order_relaxed);
     to = home->owner == th->id ? home : th->pool;
     idle = to && (s->size_class < CLASSES || to->owner) ? idle_of(th, to, s->device) : NULL;
     s->home = NULL;
-    pool_unref(home);
+    count_out(th, home, s->bytes);
     if (idle) {
         s->next = idle[s->size_class];
         idle[s->size_class] = s;
@@ -239,6 +273,6 @@ ct_memory_stats ct_memory(void)
     ct_memory_stats stats = th->memory;
 
     if (th->pool)
-        stats.live_bytes = atomic_load_explicit(&th->pool->live, memory_order_relaxed);
+        stats.live_bytes = live_bytes(th->pool);
     return stats;
 }

@@ -3,7 +3,6 @@
 
 #include "tensor/host.h"
 
-#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -294,10 +293,7 @@ void cti_handles_free(ct_thread *th)
 
 void cti_unref(ct_tensor *t)
 {
-    int refs = atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel);
-
-    assert(refs > 0);
-    if (refs != 1)
+    if (!cti_last_ref(&t->refs))
         return;
     if (t->storage)
         cti_storage_unref(t->storage);

@@ -1411,6 +1411,49 @@ START_TEST(every_op_looks_at_each_input)
 }
 END_TEST
 
+/* Writes into input k between y and its backward: an error where it was saved, else none. */
+static bool written_to(const op_row *row, const op_draw *d, int n, int k)
+{
+    ct_scope s = ct_scope_begin(), off;
+    ct_tensor *in[OP_INPUTS], *y;
+    bool refused;
+
+    op_make_inputs(d, in);
+    y = op_call(row, d, in);
+    ck_assert_msg(y != NULL, "%s: %s", op_describe(row, n, d), ct_error_message());
+    off = ct_scope_begin_no_grad();
+    ck_assert(ct_fill(in[k], 0) == CT_OK);
+    ck_assert(ct_scope_end(off) == CT_OK);
+    refused = y->requires_grad &&
+              ct_backward_with(y, ct_ones(y->shape, y->dtype, CT_CPU)) != CT_OK;
+    ck_assert_msg(!refused || (ct_error() == CT_ERR_GRAD &&
+                               strstr(ct_error_message(), "was needed by backward but was modified")),
+                  "%s: input %d: %s", op_describe(row, n, d), k, ct_error_message());
+    ct_error_clear();
+    ck_assert(ct_scope_end(s) == CT_OK);
+    return refused;
+}
+
+/* What an op has saved is not to change; every other input may. */
+START_TEST(every_op_sees_writes_to_what_it_saved)
+{
+    int t, r, n, k, refused = 0;
+
+    for (t = 0; op_tables[t]; t++)
+        for (r = 0; op_tables[t][r].name; r++)
+            for (n = 0; n < 3; n++) {
+                const op_row *row = &op_tables[t][r];
+                op_draw d = op_draw_call(row, n, 12);
+
+                d.strided = false;
+                for (k = 0; k < d.count; k++)
+                    if (d.in[k].same_as < 0 && !d.in[k].unused)
+                        refused += written_to(row, &d, n, k);
+            }
+    ck_assert_int_gt(refused, 150);
+}
+END_TEST
+
 START_TEST(messages_name_the_call)
 {
     char want[256];
@@ -1540,6 +1583,7 @@ int main(void)
     tcase_add_test(tc, sorting_and_draws_refuse);
     tcase_add_test(tc, losses_refuse);
     tcase_add_test(tc, every_op_looks_at_each_input);
+    tcase_add_test(tc, every_op_sees_writes_to_what_it_saved);
     tcase_add_test(tc, messages_name_the_call);
     tc = harness_case(suite, "memory");
     tcase_add_test(tc, every_op_bears_failing_allocations);

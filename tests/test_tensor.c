@@ -59,6 +59,9 @@ START_TEST(shapes)
                                "large: its size overflows");
     ck_assert(ct_zeros(CT_SCALAR, (ct_dtype)17, CT_CPU) == NULL);
     expect_error(CT_ERR_DTYPE, "ct_zeros: there is no dtype 17");
+    ct_error_clear();
+    ck_assert_ptr_null(ct_zeros(CT_SHAPE(1), (ct_dtype)(CT_BF16 + 1), CT_CPU));
+    expect_error(CT_ERR_DTYPE, "ct_zeros: there is no dtype 6");
     ck_assert(ct_zeros(CT_SCALAR, CT_F32, 3) == NULL);
     expect_error(CT_ERR_DEVICE, "ct_zeros: there is no device 3");
     ck_assert(ct_device_named("abacus") == -1);

@@ -244,6 +244,19 @@ START_TEST(frozen_inputs_get_none)
 }
 END_TEST
 
+START_TEST(a_leaf_frozen_after_the_op_gets_none)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *w = LEAF(3, 4), *y = ct_sum(ct_mul(x, w));
+
+    ct_requires_grad(x, false);
+    ct_backward(y);
+    ck_assert_ptr_null(ct_grad_of(x));
+    EXPECT(ct_grad_of(w), 1, 2);
+    end(s);
+}
+END_TEST
+
 /* ---- no recording ---- */
 
 START_TEST(nothing_is_recorded_in_no_grad_scopes)
@@ -1583,6 +1596,7 @@ int main(void)
     tcase_add_loop_test(tc, an_error_midway_leaves_leaves_untouched, 0, 2);
     tcase_add_test(tc, a_leaf_may_be_freed_before_backward);
     tcase_add_test(tc, frozen_inputs_get_none);
+    tcase_add_test(tc, a_leaf_frozen_after_the_op_gets_none);
     tcase_add_test(tc, nothing_is_recorded_in_no_grad_scopes);
     tc = harness_case(suite, "grad");
     tcase_add_test(tc, grad_gives_gradients_and_leaves_leaves_alone);

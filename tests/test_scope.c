@@ -151,6 +151,7 @@ START_TEST(returning)
     ck_assert(ct_scope_end(deep) == CT_ERR_SCOPE);
     ct_error_clear();
 
+    t = ct_full(CT_SHAPE(4), 3, CT_F32, CT_CPU);
     inner = ct_scope_begin(); /* of another owner */
     live = ct_memory().live_bytes;
     ct_zeros(CT_SHAPE(1000), CT_F32, CT_CPU);

@@ -1425,9 +1425,10 @@ static bool written_to(const op_row *row, const op_draw *d, int n, int k)
     ck_assert(ct_fill(in[k], 0) == CT_OK);
     ck_assert(ct_scope_end(off) == CT_OK);
     refused = y->requires_grad &&
-              ct_backward_with(y, ct_ones(y->shape, y->dtype, CT_CPU)) != CT_OK;
-    ck_assert_msg(!refused || (ct_error() == CT_ERR_GRAD &&
-                               strstr(ct_error_message(), "was needed by backward but was modified")),
+              ct_backward_with(y, ct_ones(y->shape, y->dtype, y->device)) != CT_OK;
+    ck_assert_msg(!refused ||
+                      (ct_error() == CT_ERR_GRAD &&
+                       strstr(ct_error_message(), "was needed by backward but was modified")),
                   "%s: input %d: %s", op_describe(row, n, d), k, ct_error_message());
     ct_error_clear();
     ck_assert(ct_scope_end(s) == CT_OK);

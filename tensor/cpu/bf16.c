@@ -2,9 +2,8 @@
  * f32 products of rounded copies. */
 #include "tensor/cpu/cpu.h"
 
+#include "tensor/convert.h"
 #include "tensor/parallel.h"
-
-#include <string.h>
 
 #define PIECE 64 /* rows of A and C, columns of B, for a thread at a time */
 
@@ -14,14 +13,8 @@ void cti_round_bf16(int64_t n, const float *in, float *out)
 {
     int64_t i;
 
-    for (i = 0; i < n; i++) {
-        uint32_t bits;
-
-        memcpy(&bits, &in[i], sizeof bits);
-        bits = in[i] != in[i] ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1);
-        bits &= 0xffff0000u;
-        memcpy(&out[i], &bits, sizeof bits);
-    }
+    for (i = 0; i < n; i++)
+        out[i] = cti_float_of_bf16(cti_bf16_of(in[i]));
 }
 
 static ct_storage *rounded(const void *x, int64_t matrices, int64_t rows, int64_t columns,

@@ -37,25 +37,24 @@ static size_t workspace_bytes()
     return (size_t)(major >= 9 ? 32 : 4) << 20;
 }
 
-/* The workspace is the handle's until the process ends. */
-static bool make_handle(cublasHandle_t *handle)
+/* NULL with an error. The workspace is the handle's until the process ends. */
+static cublasHandle_t make_handle()
 {
     size_t bytes = workspace_bytes();
     void *workspace = bytes ? cu_scratch(bytes, slot) : NULL;
+    cublasHandle_t handle = NULL;
 
     if (!workspace)
-        return false;
-    if (!check_blas(cublasCreate(handle))) {
-        cu_scratch_free(workspace);
-        return false;
+        return NULL;
+    if (check_blas(cublasCreate(&handle))) {
+        if (check_blas(cublasSetStream(handle, cu_stream())) &&
+            check_blas(cublasSetWorkspace(handle, workspace, bytes)) &&
+            check_blas(cublasSetMathMode(handle, CUBLAS_DEFAULT_MATH)))
+            return handle;
+        check_blas(cublasDestroy(handle));
     }
-    if (check_blas(cublasSetStream(*handle, cu_stream())) &&
-        check_blas(cublasSetWorkspace(*handle, workspace, bytes)) &&
-        check_blas(cublasSetMathMode(*handle, CUBLAS_DEFAULT_MATH)))
-        return true;
-    check_blas(cublasDestroy(*handle));
     cu_scratch_free(workspace);
-    return false;
+    return NULL;
 }
 
 /* The current device's; NULL with an error. */
@@ -66,8 +65,8 @@ static cublasHandle_t handle_of_device()
     if (!cu_check(cudaGetDevice(&device), slot))
         return NULL;
     device %= DEVICES;
-    if (!handles[device] && !make_handle(&handles[device]))
-        handles[device] = NULL;
+    if (!handles[device])
+        handles[device] = make_handle();
     return handles[device];
 }
 

@@ -115,7 +115,7 @@ void cu_norm_squared(const cti_segment *segments, int count, double *out)
 {
     int64_t chunks = chunks_of(segments, count);
     double *partial =
-        static_cast<double *>(cu_scratch((size_t)(chunks + 1) * sizeof *partial, "norm_squared"));
+        static_cast<double *>(cu_scratch((size_t)chunks * sizeof *partial, "norm_squared"));
 
     if (!partial)
         return;

@@ -145,7 +145,6 @@ reduce(plan p, const typename R::In *in, typename R::Out *out)
 
 #define ELEMENTS 16       /* at least, of a lane, before there are more */
 #define ENOUGH_BLOCKS 512 /* before n is cut into parts */
-#define MOST_PARTS 1024
 
 static int64_t ceiling(int64_t a, int64_t b)
 {
@@ -157,24 +156,25 @@ static int64_t groups_of(const plan *p)
     return ceiling(p->outer * p->inner, CU_BLOCK / p->lanes);
 }
 
-static plan plan_of(int64_t outer, int64_t n, int64_t inner, int64_t most_parts)
+static plan plan_of(int64_t outer, int64_t n, int64_t inner)
 {
     plan p = { outer, n, inner, n, 1, 1 };
     int most = CU_BLOCK;
-    int64_t parts;
 
     while (most > 8 && CU_BLOCK / most < inner) /* up to 32 neighbouring columns */
         most /= 2;
     while (p.lanes < most && p.lanes * ELEMENTS < n)
         p.lanes *= 2;
-    parts = ceiling(ENOUGH_BLOCKS, groups_of(&p));
-    if (parts > ceiling(n, (int64_t)p.lanes * ELEMENTS))
-        parts = ceiling(n, (int64_t)p.lanes * ELEMENTS);
-    if (parts > most_parts)
-        parts = most_parts;
-    p.parts = parts < 1 ? 1 : (int)parts;
-    p.length = ceiling(n, p.parts);
     return p;
+}
+
+static void cut(plan *p)
+{
+    int64_t blocks = ceiling(ENOUGH_BLOCKS, groups_of(p));
+    int64_t rounds = ceiling(p->n, (int64_t)p->lanes * ELEMENTS);
+
+    p->parts = rounds < 1 ? 1 : (int)(rounds < blocks ? rounds : blocks);
+    p->length = ceiling(p->n, p->parts);
 }
 
 template <typename R> static void start_pass(const plan *p, const void *in, void *out)
@@ -188,9 +188,10 @@ template <typename R> static void start_pass(const plan *p, const void *in, void
 template <typename R>
 static void start(int64_t outer, int64_t n, int64_t inner, const void *in, void *out)
 {
-    plan p = plan_of(outer, n, inner, MOST_PARTS), second;
+    plan p = plan_of(outer, n, inner), second;
     void *partials;
 
+    cut(&p);
     if (p.parts == 1) {
         start_pass<R>(&p, in, out);
         return;
@@ -198,7 +199,7 @@ static void start(int64_t outer, int64_t n, int64_t inner, const void *in, void 
     partials = cu_scratch((size_t)(outer * p.parts * inner) * sizeof(typename R::Acc), "reduce");
     if (!partials)
         return;
-    second = plan_of(outer, p.parts, inner, 1);
+    second = plan_of(outer, p.parts, inner);
     start_pass<partial<R>>(&p, in, partials);
     start_pass<again<R>>(&second, partials, out);
     cu_scratch_free(partials);

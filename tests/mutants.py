@@ -3,7 +3,8 @@
 
     mutants.py [--seed N] [--count N] [--jobs N] [--only FILE:LINE] [--list] SOURCE WORK [FOLDER...]
 
-Draws mutants from the lines of the C sources below each FOLDER (tensor, autograd and nn by default)
+Draws mutants from the lines of the C sources below each FOLDER (tensor, autograd and nn by default;
+of cuda without cuda/emu, which is not tested here but tests: it has wrong kernels of its own to find)
 until COUNT of them count. Each changes one line of a copy of the tree, rebuilds that file and runs
 the folder's quick suite until a program fails: built as usual and, if all pass, built with the
 sanitizers and with checks of handles. Of a draw, quick programs that never execute the line are left
@@ -351,7 +352,7 @@ class Tree:
                                           COTANGENT_PLUGIN_DIR=self.build + "/cuda/.libs",
                                           CK_DEFAULT_TIMEOUT=str(2 * seconds)))
         try:
-            output, _ = child.communicate(timeout=600)
+            output, _ = child.communicate(timeout=min(600, 3 * seconds))
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, 9)
             child.communicate()

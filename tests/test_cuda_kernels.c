@@ -115,14 +115,22 @@ static double tolerance_of(ct_dtype dtype)
     return dtype == CT_F64 ? 1e-12 : dtype == CT_F32 ? 1e-5 : 0;
 }
 
-/* bytes of the device's memory, with what host has. */
-static void *put_bytes(run *t, const void *host, size_t bytes)
+/* bytes of the device's memory. */
+static void *room_for(run *t, size_t bytes)
 {
     void *p = t->be->allocate(bytes ? bytes : 1);
 
     ck_assert(p && t->buffers < BUFFERS);
     t->buffer[t->buffers].data = p;
     t->buffer[t->buffers++].bytes = bytes ? bytes : 1;
+    return p;
+}
+
+/* The same, with what host has. */
+static void *put_bytes(run *t, const void *host, size_t bytes)
+{
+    void *p = room_for(t, bytes);
+
     if (bytes)
         t->be->upload(p, host, bytes);
     return p;
@@ -191,6 +199,14 @@ static void *put_index(run *t, ct_dtype dtype, int64_t n, int64_t limit)
         store(host, i, dtype, (double)draw_below(&t->r, limit));
     p = put_bytes(t, host, (size_t)n * size_of(dtype));
     free(host);
+    return p;
+}
+
+static void *put_zeros(run *t, ct_dtype dtype, int64_t n)
+{
+    void *p = room_for(t, (size_t)n * size_of(dtype));
+
+    t->be->fill(p, dtype, n, 0);
     return p;
 }
 
@@ -303,6 +319,9 @@ static const cti_backend *device;
 static uint64_t seed;
 static void (*set_seed)(uint64_t);   /* of the emulated GPU's schedule; NULL on a GPU */
 static int (*reports)(void);         /* what it found wrong */
+static void (*reset)(void);
+static void (*set_quiet)(bool);
+static void (*fail_call)(uint64_t);
 static const char *(*report)(int i);
 static bool (*checking)(void);
 static emu_counters (*count)(void);
@@ -905,6 +924,23 @@ static void multinomial_case(run *t, int64_t rows, int64_t n, int64_t k, bool re
     get(t, "out", out, CT_I64, rows * k, 0);
 }
 
+/* The first draw is u: of weights u and 1 - u, whose sum is 1, that of the second. */
+static void multinomial_between(run *t)
+{
+    uint32_t w[4];
+    double weight[2];
+    void *weights, *out = put(t, CT_I64, 1);
+    cti_fault f = { 1, 0 };
+
+    ct_philox(5, 6, 7, w);
+    weight[0] = (double)(((uint64_t)w[0] << 32 | w[1]) >> 11) * 0x1p-53;
+    weight[1] = 1 - weight[0];
+    weights = put_bytes(t, weight, sizeof weight);
+    note(t, t->be->multinomial(1, 2, 1, true, weights, 5, 6, 7, out, &f), &f);
+    get(t, "out", out, CT_I64, 1, 0);
+    ck_assert(*(int64_t *)t->out[0].host == 1);
+}
+
 START_TEST(multinomials)
 {
     int replacement;
@@ -916,6 +952,7 @@ START_TEST(multinomials)
         BOTH("multinomial, none", { multinomial_case(t, 0, 5, 2, replacement, -1); });
         BOTH("multinomial, negative", { multinomial_case(t, 40, 9, 2, replacement, 31); });
     }
+    BOTH("multinomial, between two", { multinomial_between(t); });
     BOTH("multinomial, too few", { multinomial_case(t, 2, 5, 5, false, -1); });
 }
 END_TEST
@@ -1226,11 +1263,15 @@ START_TEST(uploads)
     void *piece[PIECES];
     cti_fault f = { 0, 0 };
     int k, ahead = _i % 2;
+    cti_counters before, after;
+    uint64_t waits = count ? count().synchronises : 0;
 
     if (checking && checking() && _i > 1)
         return; /* the same again, slowly */
     if (set_seed)
         set_seed((uint64_t)_i / 2 + 1);
+    if (count)
+        device->async->counters(&before);
     for (k = 0; k < PIECES; k++)
         piece[k] = device->allocate(PIECE);
     if (ahead && device->async) /* memory is there when the queue of kernels gets there */
@@ -1252,6 +1293,11 @@ START_TEST(uploads)
         device->release(piece[k], PIECE);
     }
     no_reports("uploads");
+    if (count) { /* a download to memory that is not pinned waits by itself, too */
+        device->async->counters(&after);
+        ck_assert_int_eq((int)(after.synchronisations - before.synchronisations) + PIECES,
+                         (int)(count().synchronises - waits));
+    }
     free(host);
     free(back);
 }
@@ -1455,6 +1501,260 @@ START_TEST(memory_is_touched_in_order)
 }
 END_TEST
 
+/* ---- what calls cost ---- */
+
+static emu_counters begun; /* by a call of what_it_costs, once its operands are there */
+
+static void begin(run *t)
+{
+    cti_fault f = { 0, 0 };
+
+    ck_assert(t->be->async->synchronise(&f) == CT_OK);
+    begun = count();
+}
+
+static void sum_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t inner)
+{
+    void *in = put_zeros(t, dtype, outer * n * inner), *out = put_zeros(t, dtype, outer * inner);
+
+    begin(t);
+    t->be->reduce(CTI_SUM, dtype, outer, n, inner, in, out);
+}
+
+static void cumsum_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t inner)
+{
+    void *in = put_zeros(t, dtype, outer * n * inner);
+
+    begin(t);
+    t->be->cumsum(dtype, false, outer, n, inner, in, in);
+}
+
+static void sort_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t k)
+{
+    void *in = put_zeros(t, dtype, outer * n), *order = put_zeros(t, CT_I64, outer * k);
+    void *scratch = put_zeros(t, CT_I64, outer * 2 * n);
+
+    begin(t);
+    t->be->sort(dtype, false, outer, n, k, in, order, scratch);
+}
+
+/* count rows of width, into one of as many. */
+static void scatter_rows_of(run *t, ct_dtype dtype, int64_t count, int64_t width, int64_t rows)
+{
+    void *to = put_zeros(t, dtype, rows * width), *from = put_zeros(t, dtype, count * width);
+    void *index = put_zeros(t, CT_I64, count);
+    cti_fault f = { 1, 0 };
+
+    begin(t);
+    t->be->scatter_add_rows(dtype, CT_I64, count, width, rows, to, index, from, &f);
+}
+
+static void scatter_of(run *t, ct_dtype dtype, int64_t outer, int64_t m, int64_t inner)
+{
+    void *to = put_zeros(t, dtype, outer * inner), *from = put_zeros(t, dtype, outer * m * inner);
+    void *index = put_zeros(t, CT_I64, outer * m * inner);
+    cti_fault f = { 1, 0 };
+
+    begin(t);
+    t->be->scatter_add(dtype, CT_I64, outer, 1, m, inner, to, index, from, &f);
+}
+
+/* count segments of n, behind some of no elements and one of the other dtype. */
+static int segments_of(run *t, cti_segment *s, ct_dtype dtype, int64_t count, int64_t n)
+{
+    double *all = put_zeros(t, CT_F64, (count + 3) * n);
+    int i;
+
+    for (i = 0; i < count + 3; i++)
+        s[i] = (cti_segment){ .value = all + i * n, .grad = all + i * n, .n = i < 2 ? 0 : n,
+                              .dtype = dtype, .lr = 1, .shrink = 1, .root = 1 };
+    s[2].dtype = dtype == CT_F32 ? CT_F64 : CT_F32;
+    return (int)count + 3;
+}
+
+static void update_of(run *t, ct_dtype dtype, int64_t segments, int64_t n, int64_t unused)
+{
+    cti_segment s[60];
+    int many = segments_of(t, s, dtype, segments, n);
+
+    (void)unused;
+    begin(t);
+    t->be->update(&(cti_update){ .rule = CTI_SGD, .scale = 1 }, s, many);
+}
+
+static void norm_of(run *t, ct_dtype dtype, int64_t segments, int64_t n, int64_t unused)
+{
+    cti_segment s[60];
+    int many = segments_of(t, s, dtype, segments, n);
+    double *out = put_zeros(t, CT_F64, 1);
+
+    (void)unused;
+    begin(t);
+    t->be->norm_squared(s, many, out);
+}
+
+static void clip_of(run *t, ct_dtype dtype, int64_t segments, int64_t n, int64_t unused)
+{
+    cti_segment s[60];
+    int many = segments_of(t, s, dtype, segments, n);
+    cti_fault f = { 1, 0 };
+
+    (void)unused;
+    begin(t);
+    t->be->clip_norm(s, many, 1, NULL, &f);
+}
+
+/* With a bias, or without. */
+static void gemm_of(run *t, ct_dtype dtype, int64_t m, int64_t k, int64_t bias)
+{
+    cti_gemm g = { .dtype = dtype, .m = m, .n = 4, .k = k, .batch = 1, .alpha = 1,
+                   .lda = k + !k, .ldb = 4, .ldc = 4 };
+
+    g.a = put_zeros(t, dtype, m * k);
+    g.b = put_zeros(t, dtype, k * 4);
+    g.c = put_zeros(t, dtype, m * 4);
+    g.bias = bias ? put_zeros(t, dtype, 4) : NULL;
+    begin(t);
+    t->be->gemm(&g);
+}
+
+static void sequence_of(run *t, ct_dtype dtype, int64_t kind, int64_t steps, int64_t back)
+{
+    int64_t gates = cti_gates_of((cti_cell_kind)kind);
+    cti_sequence s = { .kind = (cti_cell_kind)kind, .dtype = dtype, .steps = steps, .batch = 2,
+                       .hidden = 3 };
+
+    s.x = s.dx = s.dhx = s.gates = put_zeros(t, dtype, steps * 2 * gates * 3);
+    s.w = put_zeros(t, dtype, gates * 9);
+    s.h = s.c = s.hn = put_zeros(t, dtype, (steps + 1) * 6);
+    s.dh0 = put_zeros(t, dtype, 6);
+    s.dc0 = kind == CTI_CELL_LSTM ? put_zeros(t, dtype, 6) : NULL;
+    s.dh_last = s.dh0;
+    s.scratch = put_zeros(t, dtype, cti_sequence_scratch(&s));
+    begin(t);
+    if (back)
+        t->be->sequence_backward(&s);
+    else
+        t->be->sequence(&s);
+}
+
+static void upload_of(run *t, ct_dtype dtype, int64_t bytes, int64_t times, int64_t unused)
+{
+    void *to = put_zeros(t, dtype, bytes), *from = calloc(1, (size_t)bytes);
+
+    (void)unused;
+    begin(t);
+    while (times-- > 0)
+        t->be->upload(to, from, (size_t)bytes);
+    free(from);
+}
+
+static void allocate_of(run *t, ct_dtype dtype, int64_t bytes, int64_t scratch, int64_t unused)
+{
+    (void)dtype, (void)scratch, (void)unused;
+    begin(t);
+    t->be->release(t->be->allocate((size_t)bytes), (size_t)bytes);
+}
+
+/* Kernels, products, buffers and their bytes, copies of a call, exactly: so that no kernel that is
+ * meant for a shape is left out, and nothing is done that need not be. */
+START_TEST(what_calls_cost)
+{
+    static const struct {
+        const char *name;
+        void (*call)(run *t, ct_dtype dtype, int64_t a, int64_t b, int64_t c);
+        ct_dtype dtype;
+        int64_t a, b, c;
+        uint64_t launches, gemms, allocations, bytes, copies;
+    } cases[] = {
+        /* one pass, or two where a block's lanes would have more than 16 elements each */
+        { "sum", sum_of, CT_F32, 1, 4096, 1, 1, 0, 0, 0, 0 },
+        { "sum", sum_of, CT_F32, 1, 4097, 1, 2, 0, 1, 2 * 8, 0 },
+        { "sum", sum_of, CT_I32, 3, 12289, 1, 2, 0, 1, 3 * 4 * 4, 0 },
+        { "sum of columns", sum_of, CT_F64, 2, 2048, 2, 1, 0, 0, 0, 0 },
+        { "sum of columns", sum_of, CT_F64, 2, 2049, 2, 2, 0, 1, 2 * 2 * 2 * 8, 0 },
+        { "sum of columns", sum_of, CT_F32, 1, 128, 100, 1, 0, 0, 0, 0 },
+        { "sum of columns", sum_of, CT_F32, 1, 129, 100, 2, 0, 1, 2 * 100 * 8, 0 },
+        { "sum, enough blocks", sum_of, CT_I32, 1, 129, 511 * 32, 2, 0, 1, 2 * 511 * 32 * 4, 0 },
+        { "sum, enough blocks", sum_of, CT_I32, 1, 129, 512 * 32, 1, 0, 0, 0, 0 },
+        /* in chunks of 64, or of about the root of n */
+        { "cumsum", cumsum_of, CT_F32, 1, 64, 1, 1, 0, 0, 0, 0 },
+        { "cumsum", cumsum_of, CT_F32, 2, 65, 3, 3, 0, 1, 2 * 2 * 3 * 8, 0 },
+        { "cumsum", cumsum_of, CT_I32, 1, 4096, 1, 3, 0, 1, 64 * 4, 0 },
+        { "cumsum", cumsum_of, CT_I64, 1, 4097, 1, 3, 0, 1, 33 * 8, 0 },
+        { "cumsum, enough columns", cumsum_of, CT_F32, 2, 65, 8192, 1, 0, 0, 0, 0 },
+        { "cumsum, not enough", cumsum_of, CT_F32, 1, 65, 16383, 3, 0, 1, 2 * 16383 * 8, 0 },
+        /* tiles of 32, which are merged two by two */
+        { "sort", sort_of, CT_F32, 3, 32, 32, 1, 0, 0, 0, 0 },
+        { "sort", sort_of, CT_F32, 3, 33, 33, 2, 0, 0, 0, 0 },
+        { "sort", sort_of, CT_I64, 3, 64, 5, 2, 0, 0, 0, 0 },
+        { "sort", sort_of, CT_I64, 3, 65, 5, 3, 0, 0, 0, 0 },
+        { "sort", sort_of, CT_F64, 1, 129, 129, 4, 0, 0, 0, 0 },
+        /* a sort, and sums */
+        { "scatter_add_rows", scatter_rows_of, CT_F32, 33, 2, 4, 3, 0, 1, 33 * 3 * 8, 0 },
+        { "scatter_add_rows", scatter_rows_of, CT_F64, 32, 0, 4, 1, 0, 0, 0, 0 },
+        { "scatter_add_rows", scatter_rows_of, CT_F64, 0, 2, 4, 0, 0, 0, 0, 0 },
+        /* columns, or keys with a sort and sums */
+        { "scatter_add", scatter_of, CT_F32, 2, 64, 3, 1, 0, 0, 0, 0 },
+        { "scatter_add", scatter_of, CT_I32, 1, 65, 1, 5, 0, 2, 65 * 4 * 8, 0 },
+        { "scatter_add", scatter_of, CT_F32, 0, 65, 1, 0, 0, 0, 0, 0 },
+        { "scatter_add, enough columns", scatter_of, CT_F32, 2, 65, 4096, 1, 0, 0, 0, 0 },
+        /* 24 segments a launch, and the one of the other dtype */
+        { "update", update_of, CT_F32, 24, 2, 0, 2, 0, 0, 0, 0 },
+        { "update", update_of, CT_F64, 25, 2, 0, 3, 0, 0, 0, 0 },
+        { "norm_squared", norm_of, CT_F32, 24, 2, 0, 3, 0, 1, 25 * 8, 0 },
+        { "norm_squared", norm_of, CT_F64, 1, 4096, 0, 3, 0, 1, 2 * 8, 0 },
+        { "norm_squared", norm_of, CT_F64, 49, 4097, 0, 5, 0, 1, 100 * 8, 0 },
+        { "clip_norm", clip_of, CT_F32, 25, 2, 0, 8, 0, 2, 8 + 26 * 8, 0 },
+        { "gemm", gemm_of, CT_F32, 3, 5, 0, 0, 1, 0, 0, 0 },
+        { "gemm with a bias", gemm_of, CT_F64, 3, 5, 1, 1, 1, 0, 0, 0 },
+        { "gemm of nothing", gemm_of, CT_F64, 3, 0, 0, 1, 0, 0, 0, 0 },
+        { "gemm of nothing with a bias", gemm_of, CT_F32, 3, 0, 1, 1, 0, 0, 0, 0 },
+        { "RNN", sequence_of, CT_F32, CTI_CELL_TANH, 4, 0, 4, 4, 0, 0, 0 },
+        { "RNN, back", sequence_of, CT_F32, CTI_CELL_RELU, 4, 1, 5, 4, 0, 0, 0 },
+        { "LSTM", sequence_of, CT_F64, CTI_CELL_LSTM, 2, 0, 2, 2, 0, 0, 0 },
+        { "LSTM, back", sequence_of, CT_F64, CTI_CELL_LSTM, 2, 1, 4, 2, 0, 0, 0 },
+        { "GRU, back", sequence_of, CT_F64, CTI_CELL_GRU, 2, 1, 3, 2, 0, 0, 0 },
+        /* by pieces of a quarter of the ring, a MiB, of which setup took 48 bytes */
+        { "upload", upload_of, CT_F32, 1 << 20, 1, 0, 0, 0, 0, 0, 2 },
+        { "upload", upload_of, CT_F32, 100, 10, 0, 0, 0, 0, 0, 10 },
+        { "upload", upload_of, CT_F32, 4 << 20, 1, 0, 0, 0, 0, 0, 5 },
+        { "allocate", allocate_of, CT_F32, 12, 0, 0, 0, 0, 1, 12, 0 },
+        { "allocate nothing", allocate_of, CT_F32, 0, 0, 0, 0, 0, 1, 1, 0 },
+    };
+    size_t k;
+
+    if (!count)
+        return;
+    for (k = 0; k < sizeof cases / sizeof *cases; k++) {
+        run r = { .be = device };
+        emu_counters now;
+        cti_fault f = { 0, 0 };
+
+        if (checking() && cases[k].a * cases[k].b * cases[k].c > 100000)
+            continue; /* many threads, which the checker watches slowly */
+        cases[k].call(&r, cases[k].dtype, cases[k].a, cases[k].b, cases[k].c);
+        ck_assert(device->async->synchronise(&f) == CT_OK);
+        now = count();
+        ck_assert_msg(now.launches - begun.launches == cases[k].launches &&
+                          now.gemms - begun.gemms == cases[k].gemms,
+                      "%s, row %d: %d launches, %d products", cases[k].name, (int)k,
+                      (int)(now.launches - begun.launches), (int)(now.gemms - begun.gemms));
+        ck_assert_msg(now.allocations - begun.allocations == cases[k].allocations &&
+                          now.allocated_bytes - begun.allocated_bytes == cases[k].bytes,
+                      "%s, row %d: %d buffers of %d bytes", cases[k].name, (int)k,
+                      (int)(now.allocations - begun.allocations),
+                      (int)(now.allocated_bytes - begun.allocated_bytes));
+        now.copies--; /* synchronise's own */
+        ck_assert_msg(now.copies - begun.copies == cases[k].copies, "%s, row %d: %d copies",
+                      cases[k].name, (int)k, (int)(now.copies - begun.copies));
+        finish(&r);
+        ck_assert_msg(ct_ok(), "%s: %s", cases[k].name, ct_error_message());
+    }
+    no_reports("what calls cost");
+}
+END_TEST
+
 /* ---- captured work ---- */
 
 START_TEST(captured_work)
@@ -1539,6 +1839,26 @@ START_TEST(nothing_is_launched_for_nothing)
 }
 END_TEST
 
+/* What a kernel broke is told by the next call, whichever it is: by allocate too, which keeps
+ * silent of want of memory, as that may be met by giving back what the pool holds. */
+START_TEST(a_broken_device_says_so)
+{
+    cti_fault f = { 0, 0 };
+
+    if (!reset)
+        return;
+    set_quiet(true);
+    device->fill((void *)64, CT_F32, 1, 1);
+    ck_assert(device->async->synchronise(&f) == CT_OK && ct_error() == CT_ERR_DEVICE);
+    ct_error_clear();
+    ck_assert(device->allocate(8) == NULL && ct_error() == CT_ERR_DEVICE);
+    ct_error_clear();
+    reset();
+    fail_call(1);
+    ck_assert(device->allocate(8) == NULL && ct_ok());
+}
+END_TEST
+
 START_TEST(another_version_is_refused)
 {
     cti_plugin_open_function open;
@@ -1588,6 +1908,12 @@ static void find_emulator(void)
     memcpy(&set_seed, &symbol, sizeof symbol);
     symbol = harness_emulator(device->name, "emu_reports");
     memcpy(&reports, &symbol, sizeof symbol);
+    symbol = harness_emulator(device->name, "emu_reset");
+    memcpy(&reset, &symbol, sizeof symbol);
+    symbol = harness_emulator(device->name, "emu_set_quiet");
+    memcpy(&set_quiet, &symbol, sizeof symbol);
+    symbol = harness_emulator(device->name, "emu_fail");
+    memcpy(&fail_call, &symbol, sizeof symbol);
     symbol = harness_emulator(device->name, "emu_report_text");
     memcpy(&report, &symbol, sizeof symbol);
     symbol = harness_emulator(device->name, "emu_count");
@@ -1665,8 +1991,10 @@ int main(void)
     add(suite, "threads", threads_have_faults_of_their_own, 1);
     add(suite, "captured", captured_work, 1);
     add(suite, "nothing", nothing_is_launched_for_nothing, 1);
+    add(suite, "broken", a_broken_device_says_so, 1);
     add(suite, "version", another_version_is_refused, 1);
     add(suite, "memory", memory_is_touched_in_order, 1);
+    add(suite, "costs", what_calls_cost, 1);
     harness_pooled = true;
     return harness_run(suite);
 }

@@ -646,8 +646,11 @@ START_TEST(why_there_is_no_device)
         const char *variable, *message;
     } cases[] = {
         { "COTANGENT_EMU_DEVICES=0", "*: ct_device_named: no emulated CUDA device: the driver finds no GPU" },
-        { "COTANGENT_EMU_FAIL=1", "*: ct_device_named: no emulated CUDA device: the driver is for CUDA "
-                                "1[2-9].[0-9], and too old" },
+        { "COTANGENT_EMU_DRIVER=0", "*: ct_device_named: no emulated CUDA device: driver missing" },
+        { "COTANGENT_EMU_DRIVER=11040", "*: ct_device_named: no emulated CUDA device: the driver is for "
+                                        "CUDA 11.4, and too old" },
+        { "COTANGENT_EMU_FAIL=1", "*: ct_device_named: no emulated CUDA device: unknown error "
+                                  "(cudaErrorUnknown)" },
         { "COTANGENT_EMU_DEVICES=1", "1" },
         { "COTANGENT_EMU_DEVICES=99", "8" },
         { "COTANGENT_EMU_SEED=1 COTANGENT_EMU_DEVICES=2",

@@ -24,6 +24,14 @@ int device_count()
     return count < 0 ? 0 : count > 8 ? 8 : count;
 }
 
+/* Of what CUDA the driver is; 0: there is none. */
+int driver()
+{
+    static const int version = static_cast<int>(setting("COTANGENT_EMU_DRIVER", CUDART_VERSION));
+
+    return version;
+}
+
 cudaError_t failed(cudaError_t error)
 {
     if (error != cudaSuccess && error != cudaErrorNotReady)
@@ -53,6 +61,8 @@ cudaError_t cudaGetDeviceCount(int *count)
 
     *count = 0;
     if (fails())
+        return failed(cudaErrorUnknown);
+    if (driver() < CUDART_VERSION)
         return failed(cudaErrorInsufficientDriver);
     if (!device_count())
         return failed(cudaErrorNoDevice);
@@ -109,7 +119,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int dev
 cudaError_t cudaDriverGetVersion(int *version)
 {
     ENTER(cudaErrorUnknown)
-    *version = CUDART_VERSION;
+    *version = driver();
     return cudaSuccess;
 }
 

@@ -6,27 +6,11 @@
 
 #include <cotangent/autograd/random_ops.h>
 
-/* The first whole block from g's position on; g moves past words of them. */
-static uint64_t take_blocks(ct_generator *g, uint64_t words)
-{
-    uint64_t block = (g->position + 3) / 4;
-
-    g->position = (block + (words + 3) / 4) * 4;
-    return block;
-}
-
-static bool may_draw(const char *me, const ct_tensor *t, const ct_generator *g)
-{
-    if (!g)
-        ct_raise(CT_ERR_ARGUMENT, me, "g is NULL");
-    return g && cti_capture_allows(t->device, me, "draw random numbers");
-}
-
 /* ---- dropout ---- */
 
 typedef struct drawn {
     double p;
-    uint64_t seed, stream, block;
+    cti_position from;
 } drawn;
 
 static ct_tensor *dropout(ct_tensor *x, const drawn *w);
@@ -46,8 +30,8 @@ static ct_tensor *dropout(ct_tensor *x, const drawn *w)
 
     if (!c)
         return NULL;
-    cti_backend_of(x->device)->dropout(x->dtype, x->numel, w->p, w->seed, w->stream, w->block,
-                                       cti_ptr(c), cti_ptr(y));
+    cti_backend_of(x->device)->dropout(x->dtype, x->numel, w->p, &w->from, cti_ptr(c),
+                                       cti_ptr(y));
     return ct_record(&dropout_op, 1, &x, 1, &y, w, sizeof *w) ? y : NULL;
 }
 
@@ -58,13 +42,15 @@ ct_tensor *ct_dropout(ct_tensor *x, double p, ct_generator *g)
 
     if (!cti_usable(me, x) || !cti_want_float(me, "x", x))
         return NULL;
-    if (!may_draw(me, x, g))
+    if (!g) {
+        ct_raise(CT_ERR_ARGUMENT, me, "g is NULL");
         return NULL;
+    }
     if (!(p >= 0 && p < 1)) {
         ct_raise(CT_ERR_ARGUMENT, me, "p %g is not in [0, 1)", p);
         return NULL;
     }
-    w = (drawn){ p, g->seed, g->stream, take_blocks(g, (uint64_t)x->numel) };
+    w = (drawn){ p, cti_take_words(g, (uint64_t)x->numel, x->device) };
     return dropout(x, &w);
 }
 
@@ -75,13 +61,13 @@ static bool draw(ct_tensor *weights, const ct_tensor *copy, int64_t k, bool repl
                  ct_generator *g, ct_tensor *out)
 {
     int64_t n = ct_dim(weights, -1), rows = k ? out->numel / k : 0;
-    uint64_t block = take_blocks(g, (uint64_t)out->numel * 2);
+    cti_position from = cti_take_words(g, (uint64_t)out->numel * 2, out->device);
     cti_fault fault = cti_fault_at(out->device, CTI_FAULT_WEIGHTS, "ct_multinomial",
                                    replacement ? 1 : k);
 
     if (cti_backend_of(out->device)
-            ->multinomial(rows, n, k, replacement, (double *)(void *)cti_ptr(copy), g->seed,
-                          g->stream, block, (int64_t *)(void *)cti_ptr(out), &fault) == CT_OK)
+            ->multinomial(rows, n, k, replacement, (double *)(void *)cti_ptr(copy), &from,
+                          (int64_t *)(void *)cti_ptr(out), &fault) == CT_OK)
         return true;
     ct_raise(CT_ERR_NUMERIC, "ct_multinomial",
              "row %lld of weights %s: one is negative or not finite, or fewer than %lld are "
@@ -100,8 +86,10 @@ ct_tensor *ct_multinomial(ct_tensor *weights, int64_t k, bool replacement, ct_ge
 
     if (!cti_usable(me, weights) || !cti_want_float(me, "weights", weights))
         return NULL;
-    if (!may_draw(me, weights, g))
+    if (!g) {
+        ct_raise(CT_ERR_ARGUMENT, me, "g is NULL");
         return NULL;
+    }
     if (k < 1 || weights->shape.rank < 1) {
         ct_raise(k < 1 ? CT_ERR_ARGUMENT : CT_ERR_SHAPE, me, "k %lld for weights %s", (long long)k,
                  cti_describe(weights).s);

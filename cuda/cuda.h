@@ -102,15 +102,14 @@ ct_status cu_scatter_add(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, in
 void cu_sort(ct_dtype dtype, bool descending, int64_t rows, int64_t n, int64_t k, const void *in,
              int64_t *order, int64_t *scratch);
 
-void cu_uniform(void *data, ct_dtype dtype, int64_t n, double low, double high, uint64_t seed,
-                uint64_t stream, uint64_t block);
-void cu_normal(void *data, ct_dtype dtype, int64_t n, double mean, double std, uint64_t seed,
-               uint64_t stream, uint64_t block);
-void cu_dropout(ct_dtype dtype, int64_t n, double p, uint64_t seed, uint64_t stream,
-                uint64_t block, const void *in, void *out);
+void cu_uniform(void *data, ct_dtype dtype, int64_t n, double low, double high,
+                const cti_position *from);
+void cu_normal(void *data, ct_dtype dtype, int64_t n, double mean, double std,
+               const cti_position *from);
+void cu_dropout(ct_dtype dtype, int64_t n, double p, const cti_position *from, const void *in,
+                void *out);
 ct_status cu_multinomial(int64_t rows, int64_t n, int64_t k, bool replacement, double *weights,
-                         uint64_t seed, uint64_t stream, uint64_t block, int64_t *out,
-                         cti_fault *fault);
+                         const cti_position *from, int64_t *out, cti_fault *fault);
 
 void cu_softmax(ct_dtype dtype, bool logarithm, int64_t rows, int64_t n, const void *in,
                 void *out);

@@ -7,10 +7,6 @@
 #define CTI_INLINE static __device__ inline
 #include "tensor/draws.h"
 
-struct generator {
-    uint64_t seed, stream, block;
-};
-
 /* N numbers to elements N block.. of n: in one access where all are there and out is aligned. */
 template <typename T, int N>
 __device__ inline void store_block(T *out, int64_t n, int64_t block, const T *v)
@@ -45,8 +41,9 @@ __device__ inline void draw_block(bool normal, double a, double b, const uint32_
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-draw(int64_t n, T *out, bool normal, double a, double b, generator g)
+draw(int64_t n, T *out, bool normal, double a, double b, cti_position from)
 {
+    const uint64_t first = cti_first_block(&from);
     const int each = 16 / sizeof(T);
     int64_t block;
 
@@ -54,47 +51,48 @@ draw(int64_t n, T *out, bool normal, double a, double b, generator g)
         uint32_t w[4];
         T v[each];
 
-        cti_philox(g.seed, g.stream, g.block + (uint64_t)block, w);
+        cti_philox(from.seed, from.stream, first + (uint64_t)block, w);
         draw_block(normal, a, b, w, v);
         store_block<T, each>(out, n, block, v);
     }
 }
 
 static void start(const char *slot, bool normal, void *data, ct_dtype dtype, int64_t n, double a,
-                  double b, generator g)
+                  double b, const cti_position *from)
 {
     if (dtype == CT_F64)
         cu_run(slot, draw<double>, cu_blocks((n + 1) / 2, CU_BLOCK), CU_BLOCK, n,
-               static_cast<double *>(data), normal, a, b, g);
+               static_cast<double *>(data), normal, a, b, *from);
     else
         cu_run(slot, draw<float>, cu_blocks((n + 3) / 4, CU_BLOCK), CU_BLOCK, n,
-               static_cast<float *>(data), normal, a, b, g);
+               static_cast<float *>(data), normal, a, b, *from);
 }
 
-void cu_uniform(void *data, ct_dtype dtype, int64_t n, double low, double high, uint64_t seed,
-                uint64_t stream, uint64_t block)
+void cu_uniform(void *data, ct_dtype dtype, int64_t n, double low, double high,
+                const cti_position *from)
 {
-    start("uniform", false, data, dtype, n, low, high, { seed, stream, block });
+    start("uniform", false, data, dtype, n, low, high, from);
 }
 
-void cu_normal(void *data, ct_dtype dtype, int64_t n, double mean, double std, uint64_t seed,
-               uint64_t stream, uint64_t block)
+void cu_normal(void *data, ct_dtype dtype, int64_t n, double mean, double std,
+               const cti_position *from)
 {
-    start("normal", true, data, dtype, n, mean, std, { seed, stream, block });
+    start("normal", true, data, dtype, n, mean, std, from);
 }
 
 /* ---- dropout: element i takes word i; a word below drops it ---- */
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-dropout(int64_t n, uint64_t below, T scale, generator g, const T *in, T *out)
+dropout(int64_t n, uint64_t below, T scale, cti_position from, const T *in, T *out)
 {
+    const uint64_t first = cti_first_block(&from);
     int64_t block, k;
 
     for (block = cu_thread(); block * 4 < n; block += cu_threads()) {
         uint32_t w[4];
 
-        cti_philox(g.seed, g.stream, g.block + (uint64_t)block, w);
+        cti_philox(from.seed, from.stream, first + (uint64_t)block, w);
         for (k = 0; k < 4; k++) {
             int64_t i = block * 4 + k;
 
@@ -104,19 +102,18 @@ dropout(int64_t n, uint64_t below, T scale, generator g, const T *in, T *out)
     }
 }
 
-void cu_dropout(ct_dtype dtype, int64_t n, double p, uint64_t seed, uint64_t stream,
-                uint64_t block, const void *in, void *out)
+void cu_dropout(ct_dtype dtype, int64_t n, double p, const cti_position *from, const void *in,
+                void *out)
 {
-    generator g = { seed, stream, block };
     uint64_t below = (uint64_t)(p * 4294967296.0);
     double scale = 1 / (1 - p);
     int64_t blocks = cu_blocks((n + 3) / 4, CU_BLOCK);
 
     if (dtype == CT_F64)
-        cu_run("dropout", dropout<double>, blocks, CU_BLOCK, n, below, scale, g,
+        cu_run("dropout", dropout<double>, blocks, CU_BLOCK, n, below, scale, *from,
                static_cast<const double *>(in), static_cast<double *>(out));
     else
-        cu_run("dropout", dropout<float>, blocks, CU_BLOCK, n, below, static_cast<float>(scale), g,
+        cu_run("dropout", dropout<float>, blocks, CU_BLOCK, n, below, static_cast<float>(scale), *from,
                static_cast<const float *>(in), static_cast<float *>(out));
 }
 
@@ -155,16 +152,16 @@ __device__ inline int64_t position_of(const double *weight, int64_t n, double mo
 }
 
 /* Draw number d takes words 2 d and 2 d + 1. */
-__device__ inline double uniform_of_draw(generator g, int64_t d)
+__device__ inline double uniform_of_draw(const cti_position &from, int64_t d)
 {
     uint32_t w[4];
 
-    cti_philox(g.seed, g.stream, g.block + (uint64_t)(d / 2), w);
+    cti_philox(from.seed, from.stream, cti_first_block(&from) + (uint64_t)(d / 2), w);
     return d % 2 ? cti_uniform_of_words(w[2], w[3]) : cti_uniform_of_words(w[0], w[1]);
 }
 
 __global__ void __launch_bounds__(CU_BLOCK)
-multinomial(choice c, double *weights, generator g, int64_t *out, unsigned long long *fault,
+multinomial(choice c, double *weights, cti_position from, int64_t *out, unsigned long long *fault,
             uint32_t ticket)
 {
     int64_t row, i, d;
@@ -181,7 +178,7 @@ multinomial(choice c, double *weights, generator g, int64_t *out, unsigned long 
             if (!c.replacement || d == row * c.k)
                 total = total_of(weight, c.n);
             if (good)
-                at = position_of(weight, c.n, CTI_MUL(uniform_of_draw(g, d), total));
+                at = position_of(weight, c.n, CTI_MUL(uniform_of_draw(from, d), total));
             good = at >= 0;
             out[d] = good ? at : 0;
             if (good && !c.replacement)
@@ -193,13 +190,11 @@ multinomial(choice c, double *weights, generator g, int64_t *out, unsigned long 
 }
 
 ct_status cu_multinomial(int64_t rows, int64_t n, int64_t k, bool replacement, double *weights,
-                         uint64_t seed, uint64_t stream, uint64_t block, int64_t *out,
-                         cti_fault *fault)
+                         const cti_position *from, int64_t *out, cti_fault *fault)
 {
     choice c = { rows, n, k, replacement };
-    generator g = { seed, stream, block };
 
-    cu_run("multinomial", multinomial, cu_blocks(rows, CU_BLOCK), CU_BLOCK, c, weights, g, out,
+    cu_run("multinomial", multinomial, cu_blocks(rows, CU_BLOCK), CU_BLOCK, c, weights, *from, out,
            cu_fault_word(), fault->ticket);
     return CT_OK;
 }

@@ -226,6 +226,13 @@ typedef struct cti_async {
     void (*counters)(cti_counters *counters);
 } cti_async;
 
+/* Where draws begin in a stream of Philox: with a block of four words. A captured step draws on from
+ * repetition to repetition: then blocks are counted from *base on, on the device. */
+typedef struct cti_position {
+    uint64_t seed, stream, block;
+    const uint64_t *base; /* NULL: from 0 on */
+} cti_position;
+
 typedef struct cti_backend {
     uint32_t version, size; /* of this table, checked when a plug-in is opened */
     const char *name;
@@ -248,10 +255,10 @@ typedef struct cti_backend {
     void (*carry)(int rank, const int64_t *dim, const cti_array *dst, const cti_array *src);
     void (*fill)(void *data, ct_dtype dtype, int64_t n, double value);
     void (*arange)(void *data, ct_dtype dtype, int64_t n, double start, double step);
-    void (*uniform)(void *data, ct_dtype dtype, int64_t n, double low, double high, uint64_t seed,
-                    uint64_t stream, uint64_t block);
-    void (*normal)(void *data, ct_dtype dtype, int64_t n, double mean, double std, uint64_t seed,
-                   uint64_t stream, uint64_t block);
+    void (*uniform)(void *data, ct_dtype dtype, int64_t n, double low, double high,
+                    const cti_position *from);
+    void (*normal)(void *data, ct_dtype dtype, int64_t n, double mean, double std,
+                   const cti_position *from);
 
     void (*elementwise)(const cti_ew *e);
     void (*gemm)(const cti_gemm *g);
@@ -290,17 +297,16 @@ typedef struct cti_backend {
     void (*sort)(ct_dtype dtype, bool descending, int64_t rows, int64_t n, int64_t k,
                  const void *in, int64_t *order, int64_t *scratch);
 
-    /* out[i] = 0 where word i, counted from the start of block, is below p 2^32, else
-     * in[i] / (1 - p); n elements, f32 or f64 */
-    void (*dropout)(ct_dtype dtype, int64_t n, double p, uint64_t seed, uint64_t stream,
-                    uint64_t block, const void *in, void *out);
+    /* out[i] = 0 where word i from there on is below p 2^32, else in[i] / (1 - p); n elements, f32
+     * or f64 */
+    void (*dropout)(ct_dtype dtype, int64_t n, double p, const cti_position *from, const void *in,
+                    void *out);
     /* out (rows, k): positions drawn by weights (rows, n), which need not sum to 1; without
      * replacement weights are overwritten. Draw number d, of rows k, takes words 2 d and 2 d + 1.
      * CT_ERR_NUMERIC, the row its position, for a weight that is negative or not finite, and where
      * fewer positive ones are left than are asked for. */
     ct_status (*multinomial)(int64_t rows, int64_t n, int64_t k, bool replacement, double *weights,
-                             uint64_t seed, uint64_t stream, uint64_t block, int64_t *out,
-                             cti_fault *fault);
+                             const cti_position *from, int64_t *out, cti_fault *fault);
 
     /* softmax or log-softmax of each of rows rows of n */
     void (*softmax)(ct_dtype dtype, bool logarithm, int64_t rows, int64_t n, const void *in,
@@ -334,7 +340,7 @@ typedef struct cti_backend {
     void (*update)(const cti_update *u, const cti_segment *segments, int count);
 } cti_backend;
 
-#define CTI_BACKEND_VERSION 3
+#define CTI_BACKEND_VERSION 4
 
 /* ---- plug-ins ---- */
 

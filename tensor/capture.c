@@ -39,6 +39,7 @@ struct ct_captured {
     renewal *renewals;
     size_t renewal_count, renewal_room;
 
+    uintptr_t stack; /* the step's is below */
     cti_ticket *tickets; /* in order of their numbers, without gaps */
     size_t ticket_count, ticket_room;
     struct ct_captured *other; /* of the thread */
@@ -97,6 +98,77 @@ const double *cti_capture_numbers(size_t count, bool (*renew)(void *context, dou
     return c->area ? (const double *)c->area->data + r->at : NULL;
 }
 
+/* A generator that the step draws from: where it was before the noting, and the words that the step
+ * takes, from a whole block on. */
+typedef struct drawing {
+    ct_generator *g;
+    uint64_t began, words;
+} drawing;
+
+static bool renew_position(void *context, double *numbers)
+{
+    const drawing *d = context;
+    uint64_t block = (d->g->position + 3) / 4;
+
+    memcpy(numbers, &block, sizeof block);
+    d->g->position = block * 4 + d->words;
+    return true;
+}
+
+/* Its number on the device; NULL with an error. */
+static const double *base_of(ct_captured *c, ct_generator *g, uint64_t *began)
+{
+    drawing d = { g, g->position, 0 };
+    size_t i;
+
+    for (i = 0; i < c->renewal_count; i++) {
+        const renewal *r = &c->renewals[i];
+        const drawing *known = r->context;
+
+        if (r->renew == renew_position && known->g == g) {
+            *began = known->began;
+            return (const double *)c->area->data + r->at;
+        }
+    }
+    *began = d.began;
+    return cti_capture_numbers(1, renew_position, &d, sizeof d);
+}
+
+void cti_capture_draws(ct_generator *g, ct_device device, cti_position *from)
+{
+    ct_captured *c = at_hand(REHEARSAL);
+    char here;
+    uint64_t began;
+
+    if (!c || c->device != device)
+        return;
+    if (c->next == REHEARSAL) {
+        c->reserved++;
+        return;
+    }
+    if ((uintptr_t)g > (uintptr_t)&here && (uintptr_t)g < c->stack) {
+        ct_raise(CT_ERR_ARGUMENT, me, "a generator ends with the step, which is to draw on from it");
+        return;
+    }
+    from->base = (const uint64_t *)(const void *)base_of(c, g, &began);
+    from->block -= (began + 3) / 4;
+}
+
+/* What was noted was not run: each repetition draws on. */
+static void settle_draws(ct_captured *c)
+{
+    size_t i;
+
+    for (i = 0; i < c->renewal_count; i++) {
+        drawing *d = c->renewals[i].context;
+
+        if (c->renewals[i].renew != renew_position)
+            continue;
+        d->words = d->g->position - (d->began + 3) / 4 * 4;
+        d->g->position = d->began;
+    }
+}
+
 cti_fault cti_capture_fault(const cti_ticket *t)
 {
     ct_thread *th = cti_thread();
@@ -148,6 +220,7 @@ static void call(ct_captured *c)
     bool own = c->next >= REHEARSAL;
     ct_scope s = ct_scope_begin();
 
+    c->stack = (uintptr_t)&s;
     th->capturing = c;
     th->pool = own ? c->pool : pool;
     c->function(c->context);
@@ -192,6 +265,7 @@ static void note(ct_captured *c)
         call(c);
         cti_backend_of(c->device);
         c->graph = async->capture_end();
+        settle_draws(c);
     }
     if (ct_ok())
         repeat(c);

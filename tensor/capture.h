@@ -28,9 +28,9 @@
  *
  * The step reads and writes tensors made before it (x, y, the state, the loss, parameters) and is
  * the same each time: one that decides anything by a value, by a count of its own, or by a batch of
- * another size cannot be captured. What it does on the host (but for the library's optimisers and
- * schedules, which go on as they should: steps counted, rates as they then are) is done in its first
- * three runs and never again. */
+ * another size cannot be captured. What it does on the host is done in its first three runs and
+ * never again, but for what the library does: optimisers and schedules go on as they should, steps
+ * counted, rates as they then are, and so do the generators that it draws from. */
 #ifndef COTANGENT_TENSOR_CAPTURE_H
 #define COTANGENT_TENSOR_CAPTURE_H
 
@@ -51,12 +51,12 @@ ct_captured *ct_captured_new(ct_device device, ct_captured_function function, vo
  * CPU each run calls function. A sink: does nothing while an error stands.
  *
  * From the second run on these are refused (CT_ERR_DEVICE), on a device that can capture: reading a
- * value (ct_item, a norm, lengths, ct_print), taking data from the host (ct_from_data, ct_to from the
- * CPU, a file), and drawing random numbers (dropout). CT_ERR_SCOPE, in the third, for a step that
- * leaves something behind: what it makes must end with it, gradients too, so it ends with an
- * optimiser's step or ct_zero_grad. CT_ERR_GRAD while history is open, whose tensors the step would
- * overwrite unseen. CT_ERR_ARGUMENT for parameters that have been moved or frozen since they were
- * captured.
+ * value (ct_item, a norm, lengths, ct_print) and taking data from the host (ct_from_data, ct_to from
+ * the CPU, a file). CT_ERR_SCOPE, in the third, for a step that leaves something behind: what it
+ * makes must end with it, gradients too, so it ends with an optimiser's step or ct_zero_grad.
+ * CT_ERR_GRAD while history is open, whose tensors the step would overwrite unseen. CT_ERR_ARGUMENT
+ * for parameters that have been moved or frozen since they were captured, and for a generator that
+ * is a variable of the step.
  * After an error the next run calls function again, as the first did.
  *
  * It runs on the thread that made it, and while it is captured (in the third run) no other thread
@@ -67,8 +67,8 @@ ct_status ct_captured_run(ct_captured *captured);
 /* Whether the next run repeats what was noted, and calls nothing. */
 bool ct_captured_is_noted(const ct_captured *captured) CT_NOSITE;
 
-/* Frees it, and the buffers of its step. Before the optimisers and schedules that it uses are
- * freed it must not run again. */
+/* Frees it, and the buffers of its step. Once the optimisers, schedules and generators that it uses
+ * are gone it must not run again. */
 void ct_captured_free(ct_captured *captured) CT_NOSITE;
 
 #ifdef __cplusplus

@@ -5,6 +5,8 @@
 #ifndef COTANGENT_TENSOR_DRAWS_H
 #define COTANGENT_TENSOR_DRAWS_H
 
+#include "tensor/backend.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -54,6 +56,12 @@ CTI_INLINE double cti_uniform_of_word(uint32_t w)
 CTI_INLINE double cti_uniform_of_words(uint32_t high, uint32_t low)
 {
     return (double)(((uint64_t)high << 32 | low) >> 11) * CTI_2_TO_MINUS_53;
+}
+
+/* The block that draws begin with. */
+CTI_INLINE uint64_t cti_first_block(const cti_position *from)
+{
+    return from->block + (from->base ? *from->base : 0);
 }
 
 /* The number next to b below. */

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <cotangent/tensor/random.h>
 #include <cotangent/tensor/scope.h>
 #include <cotangent/tensor/status.h>
 #include <cotangent/tensor/tensor.h>
@@ -265,6 +266,12 @@ bool cti_capture_noting(void);
  * it asks each time: the step before is what room is made for). */
 const double *cti_capture_numbers(size_t count, bool (*renew)(void *context, double *numbers),
                                   const void *context, size_t bytes);
+
+/* The first whole block of four words from g's position on; g moves past words of them (random.c). */
+cti_position cti_take_words(ct_generator *g, uint64_t words, ct_device device);
+
+/* While kernels are noted on device: *from counts from where g is before a repetition. */
+void cti_capture_draws(ct_generator *g, ct_device device, cti_position *from);
 
 /* What the message of a fault needs (device.c). */
 typedef struct cti_ticket {

@@ -74,14 +74,13 @@ void ct_shuffle(int64_t *order, int64_t n, ct_generator *g)
     }
 }
 
-/* The first whole block from g's position on; g moves past what n elements of t take. */
-static uint64_t take_blocks(ct_generator *g, const ct_tensor *t)
+cti_position cti_take_words(ct_generator *g, uint64_t words, ct_device device)
 {
-    uint64_t block = (g->position + 3) / 4;
-    uint64_t words = (uint64_t)t->numel * (t->dtype == CT_F64 ? 2 : 1);
+    cti_position from = { g->seed, g->stream, (g->position + 3) / 4, NULL };
 
-    g->position = (block + (words + 3) / 4) * 4;
-    return block;
+    cti_capture_draws(g, device, &from);
+    g->position = ((g->position + 3) / 4 + (words + 3) / 4) * 4;
+    return from;
 }
 
 static ct_status draw(const char *function, ct_tensor *t, double a, double b, ct_generator *g,
@@ -90,12 +89,10 @@ static ct_status draw(const char *function, ct_tensor *t, double a, double b, ct
     const cti_backend *be;
     ct_scope s;
     ct_tensor *c;
-    uint64_t block;
+    cti_position from;
 
     if (!cti_usable(function, t) || !g)
         return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, function, "t or g is NULL") : ct_error();
-    if (!cti_capture_allows(t->device, function, "draw random numbers"))
-        return ct_error();
     if (normal && !(isfinite(a) && isfinite(b) && b >= 0))
         return ct_raise(CT_ERR_ARGUMENT, function, "mean %g and std %g: finite, std >= 0", a, b);
     if (!normal && !(isfinite(a) && isfinite(b - a) && a <= b))
@@ -106,9 +103,8 @@ static ct_status draw(const char *function, ct_tensor *t, double a, double b, ct
     c = t->contiguous ? t : cti_new(function, t->shape, t->dtype, t->device);
     if (c) {
         be = cti_backend_of(t->device);
-        block = take_blocks(g, t);
-        (normal ? be->normal : be->uniform)(cti_ptr(c), t->dtype, t->numel, a, b, g->seed,
-                                            g->stream, block);
+        from = cti_take_words(g, (uint64_t)t->numel * (t->dtype == CT_F64 ? 2 : 1), t->device);
+        (normal ? be->normal : be->uniform)(cti_ptr(c), t->dtype, t->numel, a, b, &from);
         if (c != t)
             cti_copy(t, c);
         cti_written(t);

@@ -870,6 +870,14 @@ END_TEST
 
 /* ---- random numbers ---- */
 
+/* A position's base: 5, on the device. */
+static const uint64_t *at_5(run *t)
+{
+    uint64_t five = 5;
+
+    return put_bytes(t, &five, sizeof five);
+}
+
 START_TEST(draws)
 {
     int d, s, c;
@@ -886,19 +894,22 @@ START_TEST(draws)
                      {
                          void *p = put(t, floats[d], n);
 
-                         t->be->uniform(p, floats[d], n, a, b, 12345678901234u, 3, 1ull << 40);
+                         t->be->uniform(p, floats[d], n, a, b,
+                                        &(cti_position){ 12345678901234u, 3, 1ull << 40, NULL });
                          get(t, "out", p, floats[d], n, 0);
                      });
                 BOTH(SAY("normal %s n %lld", ct_dtype_name(floats[d]), (long long)n), {
                     void *p = put(t, floats[d], n);
 
-                    t->be->normal(p, floats[d], n, 0, c ? 3 : 1, 99, 1ull << 50, 5);
+                    t->be->normal(p, floats[d], n, 0, c ? 3 : 1,
+                                  &(cti_position){ 99, 1ull << 50, 5, at_5(t) });
                     get(t, "out", p, floats[d], n, -2);
                 });
                 BOTH(SAY("dropout %s n %lld", ct_dtype_name(floats[d]), (long long)n), {
                     void *in = put(t, floats[d], n), *p = put(t, floats[d], n);
 
-                    t->be->dropout(floats[d], n, c * 0.3, 1, 2, 3, in, p);
+                    t->be->dropout(floats[d], n, c * 0.3,
+                                   &(cti_position){ 1, 2, 3, c % 2 ? at_5(t) : NULL }, in, p);
                     get(t, "out", p, floats[d], n, 0);
                 });
             }
@@ -920,7 +931,8 @@ static void multinomial_case(run *t, int64_t rows, int64_t n, int64_t k, bool re
         host[bad * n + n / 2] = -1;
     weights = put_bytes(t, host, (size_t)(rows * n) * sizeof *host);
     free(host);
-    note(t, t->be->multinomial(rows, n, k, replacement, weights, 5, 6, 7, out, &f), &f);
+    note(t, t->be->multinomial(rows, n, k, replacement, weights,
+                             &(cti_position){ 5, 6, 2, at_5(t) }, out, &f), &f);
     get(t, "out", out, CT_I64, rows * k, 0);
 }
 
@@ -936,7 +948,8 @@ static void multinomial_between(run *t)
     weight[0] = (double)(((uint64_t)w[0] << 32 | w[1]) >> 11) * 0x1p-53;
     weight[1] = 1 - weight[0];
     weights = put_bytes(t, weight, sizeof weight);
-    note(t, t->be->multinomial(1, 2, 1, true, weights, 5, 6, 7, out, &f), &f);
+    note(t, t->be->multinomial(1, 2, 1, true, weights, &(cti_position){ 5, 6, 7, NULL }, out, &f),
+         &f);
     get(t, "out", out, CT_I64, 1, 0);
     ck_assert(*(int64_t *)t->out[0].host == 1);
 }
@@ -1405,7 +1418,8 @@ static void fill_4096(run *t)
 
 static void draw_4096(run *t)
 {
-    t->be->uniform(put(t, CT_F32, 4096), CT_F32, 4096, 0, 1, 1, 2, 3);
+    t->be->uniform(put(t, CT_F32, 4096), CT_F32, 4096, 0, 1,
+                   &(cti_position){ 1, 2, 3, NULL });
 }
 
 static void softmax_rows(run *t)

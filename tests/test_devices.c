@@ -689,7 +689,9 @@ typedef struct job {
     ct_state *state;         /* NULL: none is carried */
     int64_t classes;
     int calls;
-    bool scheduled;
+    bool scheduled, draws;
+    ct_generator g;
+    ct_tensor *drawn;
     /* what a step may not do, done at a call of this number */
     enum { NOTHING, READ, SEND, DRAW, KEEP, LEAVE_GRADIENTS, NEST, RAISE, GROW, LOAD } misdeed;
     int at;
@@ -702,14 +704,14 @@ static const char *const file_of_two = "test_devices.npy";
 static void misbehave(job *j, ct_tensor *loss)
 {
     static const float two[2] = { 1, 2 };
-    ct_generator *g = ct_params_generator(j->set);
+    ct_generator g = ct_generator_seed(1);
 
     if (j->misdeed == READ)
         ct_item(loss);
     if (j->misdeed == SEND)
         ct_from_data(two, CT_SHAPE(2), CT_F32, gpu);
     if (j->misdeed == DRAW)
-        ct_dropout(loss, 0.5, g);
+        ct_dropout(loss, 0.5, &g);
     if (j->misdeed == LOAD)
         ct_npy_read(file_of_two, gpu);
     if (j->misdeed == KEEP)
@@ -722,12 +724,36 @@ static void misbehave(job *j, ct_tensor *loss)
         ct_zeros(CT_SHAPE(1 << 20), CT_F32, gpu);
 }
 
+static bool drop_two(void *context, int given, ct_tensor *const *x, int outputs, ct_tensor **y)
+{
+    job *j = context;
+
+    (void)given, (void)outputs;
+    y[0] = ct_dropout(ct_dropout(x[0], 0.1, &j->g), 0.2, &j->g);
+    return y[0] != NULL;
+}
+
+/* x changed by all that draws, by a segment that is run again, and by a sample. */
+static ct_tensor *shaken(job *j, ct_tensor *x)
+{
+    ct_tensor *u = ct_rand(ct_shape_get(x), ct_dtype_get(x), gpu, &j->g);
+    ct_tensor *sample = ct_multinomial(ct_exp(ct_detach(ct_select(x, 0, 0))), 3, false, &j->g);
+    ct_tensor *y;
+
+    x = ct_add(x, ct_randn(ct_shape_get(x), ct_dtype_get(x), gpu, ct_params_generator(j->set)));
+    x = ct_mul(ct_dropout(x, 0.3, &j->g), u);
+    ct_checkpoint(drop_two, j, &j->g, 1, &x, 1, &y);
+    ct_copy_into(j->drawn, ct_sum(ct_cast(sample, CT_F64)));
+    return ct_add(y, ct_cast(j->drawn, ct_dtype_get(x)));
+}
+
 static void job_step(void *context)
 {
     job *j = context;
     ct_state *next = NULL;
     ct_tensor *x = ct_one_hot_as(ct_transpose(j->x, 0, 1), j->classes, ct_params_dtype(j->set));
-    ct_tensor *y = ct_recurrent_forward(j->rnn, x, j->state, j->state ? &next : NULL);
+    ct_tensor *y = ct_recurrent_forward(j->rnn, j->draws ? shaken(j, x) : x, j->state,
+                                        j->state ? &next : NULL);
     ct_tensor *loss = ct_cross_entropy(ct_transpose(ct_linear_forward(j->linear, y), 0, 1), j->y);
 
     if (j->calls++ == j->at)
@@ -749,19 +775,23 @@ typedef struct captured_case {
     bool carries, scheduled, adapts; /* a rate set between steps */
     ct_dtype dtype;
     const protocol *protocol; /* whose model and sizes; NULL: a small one of two layers */
+    bool draws;
 } captured_case;
 
 /* NULLs in it, and an error, where something fails. */
 static job job_make(const captured_case *c, ct_device device)
 {
     const protocol *p = c->protocol;
-    job j = { .classes = p ? 28 : 7, .scheduled = c->scheduled, .at = -1 };
+    job j = { .classes = p ? 28 : 7, .scheduled = c->scheduled, .draws = c->draws, .at = -1,
+              .g = { 5, 6, 7 } };
     ct_shape shape = p ? CT_SHAPE(p->batch, p->steps) : CT_SHAPE(5, 4);
     ct_scope s = ct_scope_begin();
 
     j.set = ct_params_new((ct_params_options){ .seed = 4, .dtype = c->dtype, .device = device });
     j.rnn = p ? ct_rnn(j.set, "rnn", (ct_rnn_options){ .hidden_size = p->hidden })
-              : ct_lstm(j.set, "rnn", (ct_lstm_options){ .hidden_size = 9, .num_layers = 2 });
+              : ct_lstm(j.set, "rnn", (ct_lstm_options){ .hidden_size = 9, .num_layers = 2,
+                                                 .dropout = c->draws ? 0.2 : 0,
+                                                 .recurrent_dropout = c->draws ? 0.1 : 0 });
     j.linear = ct_linear_module(j.set, "linear", (ct_linear_options){ .out_features = j.classes });
     j.o = c->make(j.set);
     if (c->scheduled)
@@ -769,6 +799,7 @@ static job job_make(const captured_case *c, ct_device device)
     j.x = ct_keep(ct_zeros(shape, CT_I32, device));
     j.y = ct_keep(ct_zeros(shape, CT_I32, device));
     j.loss = ct_keep(ct_zeros(CT_SCALAR, c->dtype, device));
+    j.drawn = ct_keep(ct_zeros(CT_SCALAR, CT_F64, device));
     j.state = c->carries ? ct_begin_state(j.rnn, shape.dim[0]) : NULL;
     ck_assert(ct_scope_end(s) == CT_OK || !ct_ok());
     return j;
@@ -790,6 +821,7 @@ static void job_free(job *j)
     ct_free(j->x);
     ct_free(j->y);
     ct_free(j->loss);
+    ct_free(j->drawn);
     ct_free(j->kept);
 }
 
@@ -842,6 +874,10 @@ static void expect_same_jobs(const char *name, job *a, job *b)
         ck_assert_msg(same_bytes(ct_param_value(ct_params_at(a->set, k)),
                                  ct_param_value(ct_params_at(b->set, k))),
                       "%s: %s has other bits", name, ct_param_name(ct_params_at(a->set, k)));
+    ck_assert_msg(a->g.position == b->g.position && same_bytes(a->drawn, b->drawn),
+                  "%s: what was drawn last is another", name);
+    ck_assert_uint_eq(ct_params_generator(a->set)->position,
+                      ct_params_generator(b->set)->position);
     ck_assert_int_eq(ct_optimizer_state_count(a->o), ct_optimizer_state_count(b->o));
     for (k = 0; k < ct_optimizer_state_count(a->o); k++) {
         ct_scope s = ct_scope_begin();
@@ -880,13 +916,15 @@ static ct_optimizer *decaying_adagrad(ct_params *set)
 }
 
 static const captured_case captured_cases[] = {
-    { "sgd, carried", plain_sgd, true, false, false, CT_F32, NULL },
-    { "sgd, fresh", plain_sgd, false, false, false, CT_F64, NULL },
-    { "momentum, a schedule in the step", damped_sgd, true, true, false, CT_F32, NULL },
-    { "adam, rates between steps", adam, true, false, true, CT_F64, NULL },
-    { "adamw, groups and a schedule", adamw, false, true, false, CT_F32, NULL },
-    { "rmsprop", rmsprop, true, false, true, CT_F32, NULL },
-    { "adagrad", decaying_adagrad, false, true, false, CT_F64, NULL },
+    { "sgd, carried", plain_sgd, true, false, false, CT_F32, NULL, false },
+    { "sgd, fresh", plain_sgd, false, false, false, CT_F64, NULL, false },
+    { "momentum, a schedule in the step", damped_sgd, true, true, false, CT_F32, NULL, false },
+    { "adam, rates between steps", adam, true, false, true, CT_F64, NULL, false },
+    { "adamw, groups and a schedule", adamw, false, true, false, CT_F32, NULL, false },
+    { "rmsprop", rmsprop, true, false, true, CT_F32, NULL, false },
+    { "adagrad", decaying_adagrad, false, true, false, CT_F64, NULL, false },
+    { "draws", adam, true, false, false, CT_F32, NULL, true },
+    { "draws", plain_sgd, false, false, false, CT_F64, NULL, true },
 };
 
 #define STEPS 14
@@ -947,7 +985,7 @@ START_TEST(captured_protocols_give_the_same_bits)
     for (k = 0; k < 2; k++) {
         const protocol *p = &(harness_full() ? whole : thin)[k];
         const captured_case c = { p->classic ? "classic" : "book", plain_sgd, p->classic, false,
-                                  false, CT_F32, p };
+                                  false, CT_F32, p, false };
 
         check_captured(&c, 6);
     }
@@ -974,7 +1012,8 @@ static void emulator_symbol(const char *name, void *function)
 static double work(ct_corpus *corpus)
 {
     static const protocol tiny = { true, 2, 2, 3 };
-    static const captured_case c = { "", plain_sgd, true, false, false, CT_F32, &tiny };
+    static const captured_case c = { "", plain_sgd, true, false, false, CT_F32, &tiny,
+                                     false };
     ct_loader *l = ct_windows_new(corpus, (ct_windows_options){
                                       .batch_size = 2, .steps = 2, .count = 8, .device = gpu });
     job j = job_make(&c, gpu);
@@ -1165,7 +1204,8 @@ START_TEST(captured_steps_refuse)
         { READ, 1, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot read a value" },
         { READ, 2, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot read a value" },
         { SEND, 1, CT_ERR_DEVICE, "ct_from_data: a captured step cannot take data from the host" },
-        { DRAW, 1, CT_ERR_DEVICE, "ct_dropout: a captured step cannot draw random numbers" },
+        { DRAW, 2, CT_ERR_ARGUMENT, "ct_captured_run: a generator ends with the step, which is to "
+                                    "draw on from it" },
         { KEEP, 1, CT_ERR_SCOPE, "ct_captured_run: the step leaves 64 bytes behind: what a "
                                  "captured step makes must end with it" },
         { LEAVE_GRADIENTS, 1, CT_ERR_SCOPE, "bytes behind: what a captured step makes must end "

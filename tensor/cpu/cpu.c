@@ -497,7 +497,8 @@ typedef struct draw {
     ct_dtype dtype;
     int64_t n;
     double a, b;
-    uint64_t seed, stream, block;
+    const cti_position *from;
+    uint64_t block;
     bool normal;
 } draw;
 
@@ -513,7 +514,7 @@ static void draw_piece(void *context, int64_t piece)
         uint32_t w[4];
         int64_t m = end - i < per ? end - i : per;
 
-        cti_philox(d->seed, d->stream, d->block + (uint64_t)(i / per), w);
+        cti_philox(d->from->seed, d->from->stream, d->block + (uint64_t)(i / per), w);
         if (d->dtype == CT_F64) {
             double out[2];
 
@@ -538,17 +539,17 @@ static void run_draw(draw *d)
 }
 
 static void cpu_uniform(void *data, ct_dtype dtype, int64_t n, double low, double high,
-                        uint64_t seed, uint64_t stream, uint64_t block)
+                        const cti_position *from)
 {
-    draw d = { data, dtype, n, low, high, seed, stream, block, false };
+    draw d = { data, dtype, n, low, high, from, cti_first_block(from), false };
 
     run_draw(&d);
 }
 
 static void cpu_normal(void *data, ct_dtype dtype, int64_t n, double mean, double std,
-                       uint64_t seed, uint64_t stream, uint64_t block)
+                       const cti_position *from)
 {
-    draw d = { data, dtype, n, mean, std, seed, stream, block, true };
+    draw d = { data, dtype, n, mean, std, from, cti_first_block(from), true };
 
     run_draw(&d);
 }

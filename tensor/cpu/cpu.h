@@ -200,10 +200,10 @@ void cti_cpu_sort(ct_dtype dtype, bool descending, int64_t rows, int64_t n, int6
                   const void *in, int64_t *order, int64_t *scratch);
 
 /* sample.c */
-void cti_cpu_dropout(ct_dtype dtype, int64_t n, double p, uint64_t seed, uint64_t stream,
-                     uint64_t block, const void *in, void *out);
+void cti_cpu_dropout(ct_dtype dtype, int64_t n, double p, const cti_position *from, const void *in,
+                     void *out);
 ct_status cti_cpu_multinomial(int64_t rows, int64_t n, int64_t k, bool replacement,
-                              double *weights, uint64_t seed, uint64_t stream, uint64_t block,
-                              int64_t *out, cti_fault *fault);
+                              double *weights, const cti_position *from, int64_t *out,
+                              cti_fault *fault);
 
 #endif

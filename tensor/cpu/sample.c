@@ -15,7 +15,8 @@ typedef struct dropping {
     int64_t n;
     uint64_t below; /* a word below it drops its element */
     double scale;
-    uint64_t seed, stream, block;
+    const cti_position *from;
+    uint64_t block;
     const void *in;
     void *out;
 } dropping;
@@ -28,7 +29,7 @@ static void dropout_piece(void *context, int64_t piece)
     for (end = end < d->n ? end : d->n; i < end; i += 4) {
         uint32_t w[4];
 
-        cti_philox(d->seed, d->stream, d->block + (uint64_t)(i / 4), w);
+        cti_philox(d->from->seed, d->from->stream, d->block + (uint64_t)(i / 4), w);
         for (k = i; k < end && k < i + 4; k++)
             if (d->dtype == CT_F64)
                 ((double *)d->out)[k] =
@@ -39,10 +40,11 @@ static void dropout_piece(void *context, int64_t piece)
     }
 }
 
-void cti_cpu_dropout(ct_dtype dtype, int64_t n, double p, uint64_t seed, uint64_t stream,
-                     uint64_t block, const void *in, void *out)
+void cti_cpu_dropout(ct_dtype dtype, int64_t n, double p, const cti_position *from, const void *in,
+                     void *out)
 {
-    dropping d = { dtype, n, (uint64_t)(p * 0x1p32), 1 / (1 - p), seed, stream, block, in, out };
+    dropping d = { dtype, n, (uint64_t)(p * 0x1p32), 1 / (1 - p), from, cti_first_block(from), in,
+                   out };
 
     cti_parallel((n + DROP_BLOCKS * 4 - 1) / (DROP_BLOCKS * 4), dropout_piece, &d);
 }
@@ -50,12 +52,12 @@ void cti_cpu_dropout(ct_dtype dtype, int64_t n, double p, uint64_t seed, uint64_
 /* ---- multinomial: draw number j of row r takes words 2 (r k + j) and the next ---- */
 
 /* A uniform in [0, 1) from word 2 at on. */
-static double uniform_at(uint64_t seed, uint64_t stream, uint64_t block, int64_t at)
+static double uniform_at(const cti_position *from, int64_t at)
 {
     uint32_t w[4];
     int half = (int)(at % 2) * 2;
 
-    cti_philox(seed, stream, block + (uint64_t)(at / 2), w);
+    cti_philox(from->seed, from->stream, cti_first_block(from) + (uint64_t)(at / 2), w);
     return cti_uniform_of_words(w[half], w[half + 1]);
 }
 
@@ -80,8 +82,8 @@ static int64_t pick(const double *weight, int64_t n, double u)
 }
 
 ct_status cti_cpu_multinomial(int64_t rows, int64_t n, int64_t k, bool replacement,
-                              double *weights, uint64_t seed, uint64_t stream, uint64_t block,
-                              int64_t *out, cti_fault *fault)
+                              double *weights, const cti_position *from, int64_t *out,
+                              cti_fault *fault)
 {
     int64_t r, i, j;
 
@@ -93,7 +95,7 @@ ct_status cti_cpu_multinomial(int64_t rows, int64_t n, int64_t k, bool replaceme
             if (!(row[i] >= 0 && isfinite(row[i])))
                 return CT_ERR_NUMERIC;
         for (j = 0; j < k; j++) {
-            int64_t at = pick(row, n, uniform_at(seed, stream, block, r * k + j));
+            int64_t at = pick(row, n, uniform_at(from, r * k + j));
 
             if (at < 0)
                 return CT_ERR_NUMERIC;

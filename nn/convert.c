@@ -18,6 +18,9 @@
 
 static const char *const me = "ct_convert";
 
+/* Functions that return nothing do nothing more once an error stands: callers go on to the next
+ * ct_ok(). */
+
 /* ---- lists of named tensors ---- */
 
 typedef struct entry {
@@ -38,14 +41,12 @@ typedef struct job {
 } job;
 
 /* Takes name over, whatever happens. */
-static bool append(list *l, char *name, ct_tensor *value)
+static void append(list *l, char *name, ct_tensor *value)
 {
-    if (!name || !value || !cti_grow((void **)&l->at, &l->room, (size_t)l->count, sizeof *l->at)) {
+    if (name && value && cti_grow((void **)&l->at, &l->room, (size_t)l->count, sizeof *l->at))
+        l->at[l->count++] = (entry){ .name = name, .value = value };
+    else
         cti_release(name);
-        return false;
-    }
-    l->at[l->count++] = (entry){ .name = name, .value = value };
-    return true;
 }
 
 static void free_list(list *l)
@@ -95,22 +96,19 @@ static bool read_all(job *j, const char *path)
     ct_safetensors *f = ct_safetensors_open(path);
     int i;
 
-    for (i = 0; i < ct_safetensors_count(f); i++)
-        if (!append(&j->in, renamed(j->o.rename, ct_safetensors_name(f, i)),
-                    ct_safetensors_load(f, i, CT_CPU)))
-            break;
+    for (i = 0; i < ct_safetensors_count(f) && ct_ok(); i++)
+        append(&j->in, renamed(j->o.rename, ct_safetensors_name(f, i)),
+               ct_safetensors_load(f, i, CT_CPU));
     ct_safetensors_close(f);
     if (!ct_ok())
         return false;
     if (j->in.count)
         qsort(j->in.at, (size_t)j->in.count, sizeof *j->in.at, by_name);
     for (i = 1; i < j->in.count; i++)
-        if (by_name(&j->in.at[i - 1], &j->in.at[i]) == 0) {
+        if (by_name(&j->in.at[i - 1], &j->in.at[i]) == 0)
             ct_raise(CT_ERR_FORMAT, me, "%.400s: two names become %s", path,
                      cti_quote(j->in.at[i].name).s);
-            return false;
-        }
-    return true;
+    return ct_ok();
 }
 
 static bool write_all(const job *j, const char *path)
@@ -269,9 +267,9 @@ static ct_tensor *take(job *j, const place *p, const char *what)
     return e->value;
 }
 
-static bool put(job *j, const place *p, const char *what, ct_tensor *t)
+static void put(job *j, const place *p, const char *what, ct_tensor *t)
 {
-    return t && append(&j->out, name_of(j->o.to, p, what), t);
+    append(&j->out, name_of(j->o.to, p, what), t);
 }
 
 static bool refuse(const job *j, const cell *c, ct_status status, const char *why)
@@ -411,7 +409,7 @@ static bool from_flax(job *j, cell *c)
     return c->gates == gates || refuse(j, c, CT_ERR_SHAPE, "the kernels are not of one gate each");
 }
 
-static bool put_gates(job *j, cell *c, char half, const char *what, int part)
+static void put_gates(job *j, cell *c, char half, const char *what, int part)
 {
     ct_tensor *all = c->part[part];
     char name[16];
@@ -422,20 +420,23 @@ static bool put_gates(job *j, cell *c, char half, const char *what, int part)
         ct_tensor *gate = ct_narrow(all, 0, g * c->hidden, c->hidden);
 
         gate_name(name, half, c->gates, g, what);
-        if (!put(j, &c->place, name, *what == 'k' ? ct_transpose(gate, 0, 1) : gate))
-            return false;
+        put(j, &c->place, name, *what == 'k' ? ct_transpose(gate, 0, 1) : gate);
     }
-    return true;
 }
 
-static bool to_flax(job *j, cell *c)
+static void to_flax(job *j, cell *c)
 {
     ct_tensor *hn = c->part[B_HN];
 
     c->part[B_HN] = NULL;
-    return put_gates(j, c, 'i', "kernel", W_IH) && put_gates(j, c, 'h', "kernel", W_HH) &&
-           put_gates(j, c, c->gates == 4 ? 'h' : 'i', "bias", c->gates == 4 ? B_HH : B_IH) &&
-           (c->gates != 3 || put(j, &c->place, "hn.bias", hn));
+    put_gates(j, c, 'i', "kernel", W_IH);
+    put_gates(j, c, 'h', "kernel", W_HH);
+    if (c->gates == 4)
+        put_gates(j, c, 'h', "bias", B_HH);
+    else
+        put_gates(j, c, 'i', "bias", B_IH);
+    if (c->gates == 3)
+        put(j, &c->place, "hn.bias", hn);
 }
 
 /* ---- biases ---- */
@@ -525,7 +526,7 @@ static void fit_biases(const job *j, cell *c)
 
 /* ---- cells ---- */
 
-static bool write_cell(job *j, cell *c)
+static void write_cell(job *j, cell *c)
 {
     const char *const *names = part_names[j->o.to];
     int i;
@@ -533,32 +534,25 @@ static bool write_cell(job *j, cell *c)
     fit_biases(j, c);
     if (j->o.to == CT_KERAS)
         to_keras(c);
-    if (!ct_ok() || (j->o.to == CT_FLAX && !to_flax(j, c)))
-        return false;
-    for (i = 0; i < PARTS; i++) {
-        if (c->part[i] && !names[i])
-            return refuse(j, c, CT_ERR_ARGUMENT, "it has no place for a projection or layer norm");
-        if (c->part[i] && !put(j, &c->place, names[i], c->part[i]))
-            return false;
-    }
-    return true;
+    if (j->o.to == CT_FLAX)
+        to_flax(j, c);
+    for (i = 0; i < PARTS; i++)
+        if (c->part[i] && names[i])
+            put(j, &c->place, names[i], c->part[i]);
+        else if (c->part[i])
+            refuse(j, c, CT_ERR_ARGUMENT, "it has no place for a projection or layer norm");
 }
 
-static bool convert_cell(job *j, cell *c)
+/* The file's parts of a cell, in the form of cell.h. */
+static bool read_cell(job *j, cell *c)
 {
     int i;
 
-    if (j->o.from == CT_FLAX) {
-        if (!from_flax(j, c))
-            return false;
-    } else {
-        for (i = 0; i < PARTS; i++)
-            c->part[i] = part_names[j->o.from][i] ? take(j, &c->place, part_names[j->o.from][i])
-                                                  : NULL;
-        if (!ct_ok() || !(j->o.from == CT_KERAS ? from_keras(j, c) : measure(j, c)))
-            return false;
-    }
-    return check_reset(j, c) && write_cell(j, c);
+    if (j->o.from == CT_FLAX)
+        return from_flax(j, c);
+    for (i = 0; i < PARTS; i++)
+        c->part[i] = part_names[j->o.from][i] ? take(j, &c->place, part_names[j->o.from][i]) : NULL;
+    return ct_ok() && (j->o.from == CT_KERAS ? from_keras(j, c) : measure(j, c));
 }
 
 /* True if the file has the tensor. */
@@ -605,8 +599,8 @@ static bool convert_cells(job *j)
         cell c = { .gates = 0 };
 
         if (!is_kept(j, j->in.at[i].name) && begins_cell(j, j->in.at[i].name, &c) &&
-            !convert_cell(j, &c))
-            return false;
+            read_cell(j, &c) && check_reset(j, &c))
+            write_cell(j, &c);
     }
     return ct_ok();
 }
@@ -619,7 +613,7 @@ static const char *linear_name(ct_dialect layout)
 }
 
 /* A Linear's weight, in its place, or anything else as it is. */
-static bool convert_other(job *j, const entry *e)
+static void convert_other(job *j, const entry *e)
 {
     const char *from = linear_name(j->o.from), *to = linear_name(j->o.to);
     int start = last_part(e->name, (int)strlen(e->name));
@@ -627,8 +621,9 @@ static bool convert_other(job *j, const entry *e)
 
     if (is_kept(j, e->name) || from == to || strcmp(e->name + start, from) != 0 ||
         ct_rank(e->value) != 2)
-        return append(&j->out, joined(e->name, ""), e->value);
-    return put(j, &p, to, ct_transpose(e->value, 0, 1));
+        append(&j->out, joined(e->name, ""), e->value);
+    else
+        put(j, &p, to, ct_transpose(e->value, 0, 1));
 }
 
 static bool convert_others(job *j)
@@ -636,8 +631,8 @@ static bool convert_others(job *j)
     int i;
 
     for (i = 0; i < j->in.count; i++)
-        if (!j->in.at[i].taken && !convert_other(j, &j->in.at[i]))
-            return false;
+        if (!j->in.at[i].taken)
+            convert_other(j, &j->in.at[i]);
     return ct_ok();
 }
 
@@ -652,9 +647,7 @@ static bool check_options(const char *from, const char *to, const ct_convert_opt
     else if (o->to != CT_TORCH && o->biases != CT_TORCH)
         ct_raise(CT_ERR_ARGUMENT, me, "biases of %s in the layout of %s: the layout has its own",
                  ct_dialect_name(o->biases), ct_dialect_name(o->to));
-    else
-        return true;
-    return false;
+    return ct_ok();
 }
 
 ct_status ct_convert(const char *from, const char *to, ct_convert_options options)

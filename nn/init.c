@@ -47,7 +47,6 @@ static ct_status put(ct_tensor *t, double *values)
 {
     ct_scope s = cti_scope_push();
     int64_t i, n = ct_numel(t);
-    ct_tensor *made;
 
     if (ct_dtype_get(t) == CT_F32)
         for (i = 0; i < n; i++) { /* each float lies at or before the double it is made from */
@@ -55,9 +54,7 @@ static ct_status put(ct_tensor *t, double *values)
 
             memcpy((char *)values + i * (int64_t)sizeof f, &f, sizeof f);
         }
-    made = ct_from_data(values, ct_shape_get(t), ct_dtype_get(t), ct_device_get(t));
-    if (made)
-        ct_copy_into(t, made);
+    ct_copy_into(t, ct_from_data(values, ct_shape_get(t), ct_dtype_get(t), ct_device_get(t)));
     cti_scope_pop(s);
     return ct_error();
 }

@@ -33,7 +33,7 @@ static void backward_grad(ct_node *n, ct_tensor *const *dout)
     const ce *o = ct_attributes(n);
     ct_tensor *logits = ct_input(n, 0), *targets = ct_input(n, 1), *lse = ct_input(n, 2);
     ct_tensor *dloss = ct_input(n, 3), *e = dout[0], *p, *inner;
-    const int last = -1;
+    const int classes = 1; /* their axis */
 
     if (!logits || !targets || !dloss)
         return;
@@ -41,12 +41,12 @@ static void backward_grad(ct_node *n, ct_tensor *const *dout)
         ct_tensor *ones = ct_ones(dloss->shape, dloss->dtype, dloss->device);
         ct_tensor *slope = cross_entropy_backward(logits, targets, lse, ones, o);
 
-        ct_add_grad(n, 3, ct_sum_axes(ct_mul(e, slope), 1, &last, false));
+        ct_add_grad(n, 3, ct_sum_axes(ct_mul(e, slope), 1, &classes, false));
     }
     if (ct_needs_grad(n, 0)) {
-        p = ct_softmax(logits, -1);
-        inner = ct_sum_axes(ct_mul(e, p), 1, &last, true);
-        ct_add_grad(n, 0, ct_mul(ct_mul(ct_unsqueeze(dloss, -1), counted(targets, o, e->dtype)),
+        p = ct_softmax(logits, classes);
+        inner = ct_sum_axes(ct_mul(e, p), 1, &classes, true);
+        ct_add_grad(n, 0, ct_mul(ct_mul(ct_unsqueeze(dloss, classes), counted(targets, o, e->dtype)),
                                  ct_mul(p, ct_sub(e, inner))));
     }
 }
@@ -252,16 +252,17 @@ static ct_tensor *probability_losses(ct_tensor *logits, ct_tensor *targets,
 static ct_tensor *weighted(ct_tensor *loss, ct_tensor *rows, ct_tensor *flat, ct_tensor *weight,
                            ct_tensor *each, const ce *o)
 {
-    const int last = -1;
+    const int classes = 1; /* their axis */
     double s = o->smoothing;
     ct_tensor *all;
 
     loss = ct_mul(loss, each);
     if (s == 0 || !loss)
         return loss;
-    all = ct_sum_axes(ct_mul(ct_log_softmax(rows, -1), weight), 1, &last, false);
-    all = ct_mul(all, ct_squeeze(counted(flat, o, rows->dtype), -1));
-    return ct_sub(ct_mul_scalar(loss, 1 - s), ct_mul_scalar(all, s / (double)ct_dim(rows, -1)));
+    all = ct_sum_axes(ct_mul(ct_log_softmax(rows, classes), weight), 1, &classes, false);
+    all = ct_mul(all, ct_squeeze(counted(flat, o, rows->dtype), classes));
+    return ct_sub(ct_mul_scalar(loss, 1 - s),
+                  ct_mul_scalar(all, s / (double)ct_dim(rows, classes)));
 }
 
 ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
@@ -333,7 +334,7 @@ static ct_tensor *nll_rows(ct_tensor *log_probs, ct_tensor *targets,
         rows = ct_mul(rows, counts);
     }
     *count = ct_sum(counts);
-    return ct_neg(ct_squeeze(rows, -1));
+    return *count ? ct_neg(ct_squeeze(rows, -1)) : NULL;
 }
 
 ct_tensor *ct_nll_loss(ct_tensor *log_probs, ct_tensor *targets, ct_cross_entropy_options options)

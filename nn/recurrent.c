@@ -91,10 +91,8 @@ static bool check_options(const char *me, const ct_cell *cell, const ct_recurren
         ct_raise(CT_ERR_ARGUMENT, me, "reverse does not go with bidirectional");
     } else if ((unsigned)o->dialect > CT_FLAX) {
         ct_raise(CT_ERR_ARGUMENT, me, "there is no dialect %d", (int)o->dialect);
-    } else {
-        return true;
     }
-    return false;
+    return ct_ok();
 }
 
 /* A cell's own data, and its parameters. */
@@ -205,7 +203,7 @@ static ct_tensor *initial_state(const ct_recurrent *r, int i, int64_t batch, ct_
 ct_state *ct_begin_state(const ct_recurrent *r, int64_t batch)
 {
     ct_tensor *first[CT_MAX_CELL_STATES] = { NULL };
-    ct_state *state = NULL;
+    ct_state *state;
     ct_scope s;
     int i;
 
@@ -219,8 +217,7 @@ ct_state *ct_begin_state(const ct_recurrent *r, int64_t batch)
     for (i = 0; i < r->cell->states; i++)
         first[i] = initial_state(r, i, batch, ct_params_dtype(r->params),
                                  ct_params_device(r->params));
-    if (ct_ok())
-        state = ct_state_new(r->cell->states, first);
+    state = ct_ok() ? ct_state_new(r->cell->states, first) : NULL;
     cti_scope_pop(s);
     return state;
 }
@@ -398,69 +395,60 @@ static ct_tensor *run_cell(run *c, ct_tensor *x)
 
 /* ---- what a call is given ---- */
 
-static bool check_input(const char *me, const ct_recurrent *r, const ct_tensor *x)
+static ct_status check_input(const char *me, const ct_recurrent *r, const ct_tensor *x)
 {
     int time = r->options.batch_first && ct_rank(x) == 3 ? 1 : 0, i;
 
-    if ((ct_rank(x) != 3 && ct_rank(x) != 2) || ct_dim(x, time) < 1) {
-        ct_raise(CT_ERR_SHAPE, me, "x %s is neither %s nor (T, size), with T of 1 or more",
-                 cti_describe(x).s, r->options.batch_first ? "(B, T, size)" : "(T, B, size)");
-        return false;
-    }
-    if (r->options.input_size && ct_dim(x, -1) != r->options.input_size) {
-        ct_raise(CT_ERR_SHAPE, me, "x %s has %lld features; the module takes %lld",
-                 cti_describe(x).s, (long long)ct_dim(x, -1), (long long)r->options.input_size);
-        return false;
-    }
+    if ((ct_rank(x) != 3 && ct_rank(x) != 2) || ct_dim(x, time) < 1)
+        return ct_raise(CT_ERR_SHAPE, me, "x %s is neither %s nor (T, size), with T of 1 or more",
+                        cti_describe(x).s,
+                        r->options.batch_first ? "(B, T, size)" : "(T, B, size)");
+    if (r->options.input_size && ct_dim(x, -1) != r->options.input_size)
+        return ct_raise(CT_ERR_SHAPE, me, "x %s has %lld features; the module takes %lld",
+                        cti_describe(x).s, (long long)ct_dim(x, -1),
+                        (long long)r->options.input_size);
     for (i = 0; i < r->open_count; i++) {
         ct_shape shape = ct_param_shape(r->open[i]);
 
         shape.dim[r->open_axis[i]] = ct_dim(x, -1);
-        if (ct_param_settle(r->open[i], shape) != CT_OK)
-            return false;
+        ct_param_settle(r->open[i], shape);
     }
-    return true;
+    return ct_error();
 }
 
 /* batched: x (T, B, in) now; the caller's state may lack the batch if single */
-static bool check_state(const char *me, const ct_recurrent *r, const ct_tensor *x, bool single,
-                        const ct_state *state)
+static ct_status check_state(const char *me, const ct_recurrent *r, const ct_tensor *x, bool single,
+                             const ct_state *state)
 {
     int i;
 
-    if (state && ct_state_count(state) != r->cell->states) {
-        ct_raise(CT_ERR_SHAPE, me, "a state of %d tensors for a %s, whose state has %d",
-                 ct_state_count(state), r->cell->name, r->cell->states);
-        return false;
-    }
+    if (state && ct_state_count(state) != r->cell->states)
+        return ct_raise(CT_ERR_SHAPE, me, "a state of %d tensors for a %s, whose state has %d",
+                        ct_state_count(state), r->cell->name, r->cell->states);
     for (i = 0; state && i < r->cell->states; i++) {
         const ct_tensor *t = ct_state_get(state, i);
         ct_shape want = state_shape(r, i, ct_dim(x, 1));
         ct_shape flat = CT_SHAPE(want.dim[0], want.dim[2]);
 
-        if (!cti_same_shape(&t->shape, &want) && !(single && cti_same_shape(&t->shape, &flat))) {
-            ct_raise(CT_ERR_SHAPE, me, "state %d %s should have the shape %s for x %s", i,
-                     cti_describe(t).s, cti_shape_text(&want).s, cti_describe(x).s);
-            return false;
-        }
+        if (!cti_same_shape(&t->shape, &want) && !(single && cti_same_shape(&t->shape, &flat)))
+            return ct_raise(CT_ERR_SHAPE, me, "state %d %s should have the shape %s for x %s", i,
+                            cti_describe(t).s, cti_shape_text(&want).s, cti_describe(x).s);
         if (!cti_same_dtype(me, "x", x, "state", t) || !cti_same_device(me, "x", x, "state", t))
-            return false;
+            break;
     }
-    return true;
+    return ct_error();
 }
 
 /* first[i]: state i of all cells before the first step, (layers * directions, B, size) */
-static bool start(const char *me, const ct_recurrent *r, const ct_tensor *x, const ct_state *state,
-                  ct_tensor *reset, ct_tensor **first)
+static ct_status start(const char *me, const ct_recurrent *r, const ct_tensor *x,
+                       const ct_state *state, ct_tensor *reset, ct_tensor **first)
 {
     ct_shape rows = CT_SHAPE(ct_dim(x, 1));
     int i;
 
-    if (reset && (ct_dtype_get(reset) != CT_BOOL || !cti_same_shape(&reset->shape, &rows))) {
-        ct_raise(CT_ERR_SHAPE, me, "reset %s should be bool%s", cti_describe(reset).s,
-                 cti_shape_text(&rows).s);
-        return false;
-    }
+    if (reset && (ct_dtype_get(reset) != CT_BOOL || !cti_same_shape(&reset->shape, &rows)))
+        return ct_raise(CT_ERR_SHAPE, me, "reset %s should be bool%s", cti_describe(reset).s,
+                        cti_shape_text(&rows).s);
     for (i = 0; i < r->cell->states; i++) {
         ct_tensor *given = state ? ct_state_get(state, i) : NULL, *begun = NULL;
 
@@ -469,14 +457,12 @@ static bool start(const char *me, const ct_recurrent *r, const ct_tensor *x, con
         if (!given || reset)
             begun = initial_state(r, i, ct_dim(x, 1), x->dtype, x->device);
         first[i] = !given ? begun : !reset ? given : ct_where(ct_unsqueeze(reset, 1), begun, given);
-        if (!first[i])
-            return false;
     }
-    return true;
+    return ct_error();
 }
 
 /* Reads lengths (B); x is (T, B, in). */
-static bool measure(const char *me, const ct_tensor *x, ct_tensor *lengths, extent *e)
+static ct_status measure(const char *me, const ct_tensor *x, ct_tensor *lengths, extent *e)
 {
     int64_t steps = ct_dim(x, 0), batch = ct_dim(x, 1), b, t;
     ct_shape rows = CT_SHAPE(batch);
@@ -486,39 +472,35 @@ static bool measure(const char *me, const ct_tensor *x, ct_tensor *lengths, exte
 
     *e = (extent){ steps, steps, NULL, NULL };
     if (!lengths)
-        return true;
+        return CT_OK;
     if (!cti_want_index(me, "lengths", lengths))
-        return false;
-    if (!cti_same_shape(&lengths->shape, &rows)) {
-        ct_raise(CT_ERR_SHAPE, me, "lengths %s should have the shape %s for x %s",
-                 cti_describe(lengths).s, cti_shape_text(&rows).s, cti_describe(x).s);
-        return false;
-    }
+        return ct_error();
+    if (!cti_same_shape(&lengths->shape, &rows))
+        return ct_raise(CT_ERR_SHAPE, me, "lengths %s should have the shape %s for x %s",
+                        cti_describe(lengths).s, cti_shape_text(&rows).s, cti_describe(x).s);
     host = ct_empty(rows, CT_I64, CT_CPU);
     table = ct_empty(CT_SHAPE(steps, batch, 1), CT_BOOL, CT_CPU);
     lengths = ct_cast(lengths, CT_I64);
-    if (!host || !table || !lengths ||
+    if (!host || !table ||
         ct_to_host(lengths, cti_ptr(host), (size_t)batch * sizeof *length) != CT_OK)
-        return false;
+        return ct_error();
     length = (const int64_t *)(const void *)cti_ptr(host);
     on = (uint8_t *)cti_ptr(table);
-    e->longest = 0;
+    e->longest = 1; /* of the first step y has its history, if no row has any */
     for (b = 0; b < batch; b++) {
-        if (length[b] < 0 || length[b] > steps) {
-            ct_raise(CT_ERR_INDEX, me, "lengths[%lld] is %lld, not in 0..%lld", (long long)b,
-                     (long long)length[b], (long long)steps);
-            return false;
-        }
+        if (length[b] < 0 || length[b] > steps)
+            return ct_raise(CT_ERR_INDEX, me, "lengths[%lld] is %lld, not in 0..%lld",
+                            (long long)b, (long long)length[b], (long long)steps);
         e->shortest = length[b] < e->shortest ? length[b] : e->shortest;
         e->longest = length[b] > e->longest ? length[b] : e->longest;
         for (t = 0; t < steps; t++)
             on[t * batch + b] = t < length[b];
     }
     if (e->shortest == steps)
-        return true;
+        return CT_OK;
     e->active = ct_from_data(on, CT_SHAPE(steps, batch, 1), CT_BOOL, x->device);
     e->lengths = ct_from_data(length, rows, CT_I64, x->device);
-    return e->active && e->lengths;
+    return ct_error();
 }
 
 /* ---- forward ---- */
@@ -607,14 +589,14 @@ static ct_tensor *forward(const char *me, ct_recurrent *r, ct_tensor *x, const c
 
     if (next)
         *next = NULL;
-    if (!r || !cti_usable(me, x) || !check_input(me, r, x))
+    if (!r || !cti_usable(me, x) || check_input(me, r, x) != CT_OK)
         return NULL;
     single = ct_rank(x) == 2;
     flat = single && !(state && ct_rank(ct_state_get(state, 0)) == 3);
     x = single ? ct_unsqueeze(x, 1) : r->options.batch_first ? ct_transpose(x, 0, 1) : x;
-    if (!x || !check_state(me, r, x, single, state) ||
-        !measure(me, x, call ? call->lengths : NULL, &j.extent) ||
-        !start(me, r, x, state, call ? call->reset : NULL, j.first))
+    if (!x || check_state(me, r, x, single, state) != CT_OK ||
+        measure(me, x, call ? call->lengths : NULL, &j.extent) != CT_OK ||
+        start(me, r, x, state, call ? call->reset : NULL, j.first) != CT_OK)
         return NULL;
     if (j.extent.active) /* so that nothing comes from what stands there, nor goes to it */
         x = ct_where(j.extent.active, x, ct_full(CT_SCALAR, 0, x->dtype, x->device));

@@ -27,6 +27,12 @@ static ct_tensor *fresh(const ct_tensor *like, ct_shape shape)
     return cti_new("ct_recurrent_forward", shape, like->dtype, like->device);
 }
 
+/* Stands for an output that is not wanted. */
+static ct_tensor *nothing(const ct_tensor *like)
+{
+    return fresh(like, CT_SHAPE(0));
+}
+
 static void *data_of(const ct_tensor *t)
 {
     return t ? cti_ptr(t) : NULL;
@@ -255,9 +261,9 @@ ct_tensor *cti_sequence_forward(cti_cell_kind kind, bool reverse, ct_tensor *x, 
         return NULL;
     last = reverse ? 0 : s.steps;
     out[OUT_H] = state_buffer(x, state[0], reverse);
-    out[OUT_C] = lstm ? state_buffer(x, state[1], reverse) : fresh(x, CT_SHAPE(0));
-    out[OUT_GATES] = fresh(x, keep && (lstm || gru) ? x->shape : CT_SHAPE(0));
-    out[OUT_EXTRA] = fresh(x, keep && gru ? CT_SHAPE(s.steps, s.batch, s.hidden) : CT_SHAPE(0));
+    out[OUT_C] = lstm ? state_buffer(x, state[1], reverse) : nothing(x);
+    out[OUT_GATES] = keep && (lstm || gru) ? fresh(x, x->shape) : nothing(x);
+    out[OUT_EXTRA] = keep && gru ? fresh(x, CT_SHAPE(s.steps, s.batch, s.hidden)) : nothing(x);
     if (!out[OUT_H] || !out[OUT_C] || !out[OUT_GATES] || !out[OUT_EXTRA])
         return NULL;
     s.h = data_of(out[OUT_H]);
@@ -268,7 +274,7 @@ ct_tensor *cti_sequence_forward(cti_cell_kind kind, bool reverse, ct_tensor *x, 
         return NULL;
     out[OUT_Y] = ct_narrow(out[OUT_H], 0, reverse ? 0 : 1, s.steps);
     out[OUT_LAST_H] = ct_select(out[OUT_H], 0, last);
-    out[OUT_LAST_C] = lstm ? ct_select(out[OUT_C], 0, last) : fresh(x, CT_SHAPE(0));
+    out[OUT_LAST_C] = lstm ? ct_select(out[OUT_C], 0, last) : nothing(x);
     if (!ct_record(&sequence_op, 6, in, OUT_COUNT, out, &o, sizeof o))
         return NULL;
     state[0] = out[OUT_LAST_H];

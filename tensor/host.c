@@ -11,11 +11,12 @@
 
 static void *libc_allocate(size_t alignment, size_t bytes)
 {
+    size_t some = bytes ? bytes : 1; /* NULL is for want of memory */
     void *p = NULL;
 
     if (alignment <= sizeof(void *) * 2)
-        return malloc(bytes ? bytes : 1);
-    return posix_memalign(&p, alignment, bytes ? bytes : 1) ? NULL : p;
+        return malloc(some);
+    return posix_memalign(&p, alignment, some) ? NULL : p;
 }
 
 static int libc_open(const char *path, int flags, int mode)

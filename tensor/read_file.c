@@ -18,34 +18,34 @@ static bool refuse(const char *function, const char *path, int error)
     return false;
 }
 
-bool cti_read_open(cti_read_file *f, const char *function, const char *path)
+/* Opens f->path; with an error f->fd stays -1. */
+static void open_path(cti_read_file *f, const char *function)
 {
     struct stat st;
-    int error;
 
-    *f = (cti_read_file){ .fd = -1 };
-    if (!path) {
-        ct_raise(CT_ERR_ARGUMENT, function, "path is NULL");
-        return false;
-    }
-    f->path = cti_strdup(path);
-    if (!f->path) {
-        cti_out_of_memory(function, strlen(path) + 1);
-        return false;
-    }
     /* a FIFO would block the opening, were it not for O_NONBLOCK */
-    f->fd = cti_file_calls.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
-    if (f->fd >= 0 && fstat(f->fd, &st) == 0 && S_ISREG(st.st_mode)) {
+    f->fd = cti_file_calls.open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+    if (f->fd < 0) {
+        refuse(function, f->path, errno);
+    } else if (fstat(f->fd, &st) == 0 && S_ISREG(st.st_mode)) {
         f->size = (uint64_t)st.st_size;
-        return true;
+        return;
+    } else {
+        ct_raise(CT_ERR_IO, function, "%.500s: is not a regular file", f->path);
     }
-    error = errno;
-    if (f->fd >= 0)
-        ct_raise(CT_ERR_IO, function, "%.500s: is not a regular file", path);
-    else
-        refuse(function, path, error);
     cti_read_close(f);
-    return false;
+}
+
+bool cti_read_open(cti_read_file *f, const char *function, const char *path)
+{
+    *f = (cti_read_file){ .fd = -1, .path = path ? cti_strdup(path) : NULL };
+    if (!path)
+        ct_raise(CT_ERR_ARGUMENT, function, "path is NULL");
+    else if (!f->path)
+        cti_out_of_memory(function, strlen(path) + 1);
+    else
+        open_path(f, function);
+    return f->fd >= 0;
 }
 
 void cti_read_close(cti_read_file *f)

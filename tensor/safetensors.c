@@ -23,7 +23,7 @@
 #define DEPTH_LIMIT 3 /* { name: { shape: [ */
 #define PIECE ((size_t)1 << 18)
 
-/* The format's dtypes. One without a size in ours can be listed, not loaded. */
+/* The format's dtypes, ours first. Another can be listed, not loaded. */
 typedef struct kind {
     const char *name;
     unsigned bits;
@@ -31,8 +31,12 @@ typedef struct kind {
 } kind;
 
 static const kind kinds[] = {
-    { "F32", 32, CT_F32 },   { "F64", 64, CT_F64 },   { "I32", 32, CT_I32 },
-    { "I64", 64, CT_I64 },   { "BOOL", 8, CT_BOOL },  { "BF16", 16, CT_BF16 },
+    [CT_F32] = { "F32", 32, CT_F32 },
+    [CT_F64] = { "F64", 64, CT_F64 },
+    [CT_I32] = { "I32", 32, CT_I32 },
+    [CT_I64] = { "I64", 64, CT_I64 },
+    [CT_BOOL] = { "BOOL", 8, CT_BOOL },
+    [CT_BF16] = { "BF16", 16, CT_BF16 },
     { "F16", 16, -1 },       { "I16", 16, -1 },       { "I8", 8, -1 },
     { "U8", 8, -1 },         { "U16", 16, -1 },       { "U32", 32, -1 },
     { "U64", 64, -1 },       { "F8_E4M3", 8, -1 },    { "F8_E5M2", 8, -1 },
@@ -595,7 +599,7 @@ static bool put(json_t *object, const char *what, const char *key, json_t *value
     return value && ct_ok();
 }
 
-/* The metadata, digest and all; NULL with an error. */
+/* The metadata, digest and all; what is there so far with an error, NULL for want of memory. */
 static json_t *make_metadata(const ct_metadata *m, const char *digest)
 {
     json_t *object = json_object();
@@ -612,20 +616,8 @@ static json_t *make_metadata(const ct_metadata *m, const char *digest)
             ok = put(object, "the key", m->key, json_string(m->value));
     }
     if (ok && !json_object_get(object, "format"))
-        ok = put(object, "the key", "format", json_string("pt"));
-    if (ok)
-        return object;
-    json_decref(object);
-    return NULL;
-}
-
-static const char *kind_name(ct_dtype dtype)
-{
-    size_t i;
-
-    for (i = 0; i < KINDS && kinds[i].dtype != (int)dtype; i++)
-        ;
-    return i < KINDS ? kinds[i].name : "?";
+        put(object, "the key", "format", json_string("pt"));
+    return object;
 }
 
 static size_t bytes_of(const ct_tensor *t)
@@ -644,7 +636,7 @@ static json_t *make_entry(const ct_tensor *t, uint64_t at)
             json_decref(shape);
             return NULL;
         }
-    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", kind_name(t->dtype), "shape", shape,
+    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", kinds[t->dtype].name, "shape", shape,
                      "data_offsets", (json_int_t)at, (json_int_t)(at + bytes_of(t)));
 }
 

@@ -402,6 +402,8 @@ static void expect_names(const char *path, const char *text)
     ct_safetensors_close(f);
 }
 
+#define NAMES 11 /* cases */
+
 /* What is a cell's, a Linear's, or neither, by its name. */
 START_TEST(test_names)
 {
@@ -433,9 +435,21 @@ START_TEST(test_names)
         { CT_TORCH, CT_TORCH, NULL, /* names that only look like a cell's */
           "xweight_hh_l0 2x2 weight_hh_l 2x2 weight_hh_l0_back 2x2 weight_hh_l5000 2x2",
           "xweight_hh_l0 weight_hh_l weight_hh_l0_back weight_hh_l5000" },
+        { CT_GLUON, CT_TORCH, NULL, /* and in the other layouts */
+          "xh2h_weight 2x2 a.xh2h_weight 2x2 q0_h2h_weight 2x2 a.l_h2h_weight 2x2 "
+          "a.l0xh2h_weight 2x2",
+          "xh2h_weight a.xh2h_weight q0_h2h_weight a.l_h2h_weight a.l0xh2h_weight" },
+        { CT_KERAS, CT_TORCH, NULL, "xrecurrent_kernel 2x2 a.xrecurrent_kernel 2x2",
+          "xrecurrent_kernel a.xrecurrent_kernel" },
+        { CT_FLAX, CT_TORCH, NULL, "xhr.kernel 2x2 xir.kernel 2x2 a.h.kernels 2x2",
+          "xhr.weight xir.weight a.h.kernels" },
+        { CT_KERAS, CT_TORCH, NULL, /* tensors of other ranks; a state; what no cell has */
+          "kernel 3 a.kernel 3x3 a.r1.dense.kernel 1x2 l0.state -",
+          "kernel a.weight a.r1.dense.weight l0.state" },
         { CT_TORCH, CT_TORCH, NULL, "", "" },
     };
 
+    ck_assert_int_eq(LENGTH(cases), NAMES);
     write_file("a", cases[_i].in);
     convert("a", "b", (ct_convert_options){ .from = cases[_i].from, .to = cases[_i].to,
                                             .keep = cases[_i].keep });
@@ -630,7 +644,7 @@ static void fail_each(void (*arm)(int k), const int *seen, ct_status status, int
 
 START_TEST(test_calls_fail)
 {
-    write_file("a", GRU_OF_TORCH);
+    write_file("a", GRU_OF_TORCH " out.weight 5x2 out.bias 5 step -");
     fail_each(fail_file_call, &files_seen, CT_ERR_IO, 10);
     fail_each(fail_allocation, &allocations_seen, CT_ERR_MEMORY, 20);
 }
@@ -650,7 +664,7 @@ int main(void)
     tcase_add_loop_test(tc, test_no_bias, 0, 16);
     tc = harness_case(suite, "names");
     tcase_add_checked_fixture(tc, files_setup, files_teardown);
-    tcase_add_loop_test(tc, test_names, 0, 7);
+    tcase_add_loop_test(tc, test_names, 0, NAMES);
     tcase_add_test(tc, test_rename);
     tc = harness_case(suite, "errors");
     tcase_add_checked_fixture(tc, files_setup, files_teardown);

@@ -1,5 +1,9 @@
 /* test_nn.c - Linear, recurrent modules and their states, losses. */
+#include "tests/files.h"
 #include "tests/harness.h"
+
+#include "nn/sequence.h"
+#include "tensor/internal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -389,8 +393,8 @@ START_TEST(rnn_misuse)
     ck_assert(ct_recurrent_forward(r, ct_narrow(x, 1, 0, 2), state, &next) == NULL);
     expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: state 0 f32[2,3,6] cpu should have the shape "
                                "[2,2,6] for x f32[5,2,4] cpu");
-    ck_assert(ct_recurrent_forward(r, ct_narrow(x, 2, 0, 3), state, &next) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[5,3,3] cpu has 3 features; the module "
+    ck_assert(ct_recurrent_forward(r, ct_narrow(x, 2, 0, 2), state, &next) == NULL);
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[5,3,2] cpu has 2 features; the module "
                                "takes 4");
     two[0] = two[1] = ct_state_get(state, 0);
     ck_assert(ct_recurrent_forward(r, x, ct_state_of(2, two), &next) == NULL);
@@ -413,10 +417,10 @@ START_TEST(rnn_misuse)
 END_TEST
 
 /* Nothing of a step is left after it: a run needs its input's part of all steps and its output, and
- * little more. */
+ * little more, be it by whole sequences or by steps. */
 START_TEST(inference_in_constant_memory)
 {
-    const int64_t steps = harness_rounds(200, 5000), b = 4, in = 8, h = 32;
+    const int64_t steps = harness_rounds(200, _i ? 1000 : 5000), b = 4, in = 8, h = 32;
     size_t before, extra, held = (size_t)(2 * steps * b * h) * sizeof(float);
     ct_params *set = new_set(CT_F32);
     ct_recurrent *r = ct_rnn(set, "rnn", (ct_rnn_options){ .input_size = in, .hidden_size = h });
@@ -424,12 +428,37 @@ START_TEST(inference_in_constant_memory)
     ct_tensor *x = ct_ones(CT_SHAPE(steps, b, in), CT_F32, DEVICE);
     ct_state *next;
 
+    ct_set_whole_sequences(_i == 0);
     before = ct_memory().live_bytes;
     ck_assert(ct_recurrent_forward(r, x, NULL, &next) != NULL);
     extra = ct_memory().peak_bytes - before;
+    ct_set_whole_sequences(true);
     ck_assert_msg(extra < held + held / 4, "%zu bytes for %zu", extra, held);
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(set);
+}
+END_TEST
+
+/* Rows of a table that stand for the input are taken from the table: nobody writes them down. */
+START_TEST(rows_by_index)
+{
+    const int32_t ids[6] = { 1, 0, 3, 3, 2, 1 };
+    ct_generator g = ct_generator_seed(2);
+    ct_scope s = ct_scope_begin_no_grad();
+    ct_tensor *table = ct_randn(CT_SHAPE(4, 2), CT_F64, CT_CPU, &g), *rows, *indices;
+    ct_tensor *x = cti_rows_later(table, ct_from_data(ids, CT_SHAPE(3, 2), CT_I32, CT_CPU));
+    ct_tensor *w = ct_randn(CT_SHAPE(2, 2), CT_F64, CT_CPU, &g), *y, *again;
+    ct_tensor *state = ct_zeros(CT_SHAPE(2, 2), CT_F64, CT_CPU), *other = state;
+
+    ck_assert(cti_is_put_off(x, &rows, &indices));
+    y = cti_sequence_forward(CTI_CELL_TANH, false, x, w, NULL, NULL, &state, NULL, NULL);
+    ck_assert(cti_is_put_off(x, &rows, &indices));
+    again = cti_sequence_forward(CTI_CELL_TANH, false, ct_clone(x), w, NULL, NULL, &other, NULL,
+                                 NULL);
+    ck_assert(!cti_is_put_off(x, &rows, &indices));
+    expect_same("y", y, again, 0);
+    expect_same("state", state, other, 0);
+    ck_assert(ct_scope_end(s) == CT_OK);
 }
 END_TEST
 
@@ -518,6 +547,101 @@ START_TEST(cell_of_ones_own)
                                "nothing, where it has the shape [1,3]");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_state_free(state);
+    ct_params_free(set);
+}
+END_TEST
+
+/* As many states as there can be; state i grows by i + 1 a step. */
+static ct_tensor *growing_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
+                               const ct_step *at)
+{
+    int i;
+
+    (void)self, (void)at;
+    for (i = 0; i < CT_MAX_CELL_STATES; i++)
+        next[i] = ct_add_scalar(state[i], i + 1);
+    return ct_add(x, next[CT_MAX_CELL_STATES - 1]);
+}
+
+static const ct_cell growing = { .name = "growing", .states = CT_MAX_CELL_STATES,
+                                 .step = growing_step };
+
+START_TEST(cell_of_most_states)
+{
+    static const char *const names[] = { "h_0", "c_0", "s2_0", "s3_0",
+                                         "s4_0", "s5_0", "s6_0", "s7_0" };
+    const int64_t lengths[2] = { 1, 3 };
+    ct_params *set = new_set(CT_F64);
+    ct_recurrent *r = ct_recurrent_of(set, "g", &growing,
+                                      (ct_recurrent_options){ .input_size = 1, .hidden_size = 1,
+                                                              .learn_state = true });
+    ct_state *state = ct_begin_state(r, 2), *next;
+    ct_scope s = _i ? ct_scope_begin() : ct_scope_begin_no_grad();
+    ct_tensor *x = ct_ones(CT_SHAPE(3, 2, 1), CT_F64, DEVICE), *y;
+    char name[16];
+    int i;
+
+    ck_assert_int_eq(ct_state_count(state), CT_MAX_CELL_STATES);
+    for (i = 0; i < CT_MAX_CELL_STATES; i++) {
+        snprintf(name, sizeof name, "g.%s", names[i]);
+        expect_param(set, i, name, CT_SHAPE(1, 1, 1));
+        expect_values("begin", ct_state_get(state, i), (double[]){ 0, 0 }, 2, 0);
+    }
+    y = ct_recurrent_forward_with(r, x, _i ? NULL : state, &next, (ct_recurrent_call){
+        .lengths = ct_from_data(lengths, CT_SHAPE(2), CT_I64, DEVICE) });
+    expect_values("y", y, (double[]){ 9, 9, 0, 17, 0, 25 }, 6, 0);
+    for (i = 0; i < CT_MAX_CELL_STATES; i++)
+        expect_values("next", ct_state_get(next, i), (double[]){ i + 1, 3 * (i + 1) }, 2, 0);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_state_free(state);
+    ct_params_free(set);
+}
+END_TEST
+
+/* A batch of no rows, by every way: results of the right shapes, and gradients. */
+START_TEST(empty_batches)
+{
+    const bool recorded = _i % 2, ragged = _i / 2 % 2;
+    ct_params *set = new_set(CT_F32);
+    ct_recurrent *r = ct_lstm(set, "r", (ct_lstm_options){ .hidden_size = 2, .num_layers = 3 });
+    ct_state *state = ct_begin_state(r, 0), *next;
+    ct_scope s = recorded ? ct_scope_begin() : ct_scope_begin_no_grad();
+    ct_tensor *x = ct_ones(CT_SHAPE(4, 0, 5), CT_F32, DEVICE), *y;
+    ct_recurrent_call call = { .lengths = NULL };
+    int i;
+
+    ct_set_whole_sequences(_i / 4);
+    ck_assert(ct_dim(ct_state_get(state, 1), 0) == 3 && ct_dim(ct_state_get(state, 1), 1) == 0 &&
+              ct_dim(ct_state_get(state, 1), 2) == 2);
+    if (ragged)
+        call.lengths = ct_zeros(CT_SHAPE(0), CT_I64, DEVICE);
+    y = ct_recurrent_forward_with(r, x, state, &next, call);
+    expect_ok();
+    ck_assert(ct_dim(y, 0) == 4 && ct_dim(y, 1) == 0 && ct_dim(y, 2) == 2);
+    for (i = 0; i < 2; i++)
+        ck_assert(ct_dim(ct_state_get(next, i), 0) == 3 && ct_dim(ct_state_get(next, i), 1) == 0);
+    if (recorded) {
+        ck_assert(ct_backward(ct_sum(y)) == CT_OK);
+        expect_values("db", ct_grad_of(ct_param_value(ct_params_get(set, "r.bias_ih_l0"))),
+                      (double[8]){ 0 }, 8, 0);
+    }
+    ct_set_whole_sequences(true);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_state_free(state);
+    ct_params_free(set);
+}
+END_TEST
+
+START_TEST(most_layers)
+{
+    ct_params *set = new_set(CT_F32);
+    ct_recurrent_options o = { .input_size = 1, .hidden_size = 1, .num_layers = 4096 };
+
+    ck_assert_int_eq(ct_recurrent_layers(ct_recurrent_of(set, "a", &growing, o)), 4096);
+    o.num_layers++;
+    ck_assert(ct_recurrent_of(set, "b", &growing, o) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_recurrent_of: hidden_size 1 (1 or more), input_size 1 (0 or "
+                                  "more) or num_layers 4097 (0 to 4096) does not do");
     ct_params_free(set);
 }
 END_TEST
@@ -715,7 +839,7 @@ START_TEST(state_copy_select_zero)
 }
 END_TEST
 
-/* The values move, the history does not, and the buffers stay. */
+/* The values move, the history does not, and the buffers stay; also of a state that is learned. */
 START_TEST(state_carry)
 {
     ct_state *kept = counting_state(), *next;
@@ -730,6 +854,11 @@ START_TEST(state_carry)
     expect_values("kept", ct_state_get(kept, 0), (double[]){ 5, 5, 5, 5, 5, 5 }, 6, 0);
     ck_assert(!ct_needs_gradient(ct_state_get(kept, 0)));
     ck_assert(!buffer || ct_data(ct_state_get(kept, 0)) == buffer);
+    ct_requires_grad(ct_state_get(kept, 0), true);
+    ck_assert(ct_grad_enabled() && ct_state_carry(kept, next) == CT_OK && ct_grad_enabled());
+    ck_assert(ct_scope_end(s) == CT_OK);
+    s = ct_scope_begin_no_grad();
+    ck_assert(ct_state_carry(kept, kept) == CT_OK && !ct_grad_enabled());
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_state_free(kept);
 }
@@ -850,6 +979,28 @@ START_TEST(cross_entropy_of_large_scores)
     ct_tensor *y = ct_from_data(worst, CT_SHAPE(2), CT_I32, DEVICE);
 
     expect_values("loss", ct_cross_entropy_with(x, y, each), (double[]){ 2e4, 0 }, 2, 0);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* A class that is ruled out by a score of -inf leaves the losses of the others finite. */
+START_TEST(cross_entropy_without_a_class)
+{
+    const double scores[8] = { 1, -INFINITY, 2, 0, 0, 3, -INFINITY, 1 };
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_requires_grad(ct_from_data(scores, CT_SHAPE(2, 4), CT_F64, DEVICE), true);
+    ct_tensor *y = ct_from_data((int64_t[]){ 2, 1 }, CT_SHAPE(2), CT_I64, DEVICE);
+    ct_tensor *weight = ct_from_data((double[]){ 1, 2, 3, 4 }, CT_SHAPE(4), CT_F64, DEVICE);
+    const double plain[2] = { log(exp(1) + exp(2) + 1) - 2, log(1 + exp(3) + exp(1)) - 3 };
+    const double weighted[2] = { 3 * plain[0], 2 * plain[1] };
+
+    expect_values("loss", ct_cross_entropy_with(x, y, each), plain, 2, 1e-15);
+    expect_values("weighted",
+                  ct_cross_entropy_with(x, y, (ct_cross_entropy_options){ .reduction = CT_NONE,
+                                                                          .weight = weight }),
+                  weighted, 2, 1e-14);
+    ck_assert(ct_backward(ct_cross_entropy(x, y)) == CT_OK);
+    ck_assert(isfinite(ct_item(ct_sum(ct_grad_of(x)))));
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 END_TEST
@@ -982,6 +1133,183 @@ START_TEST(cross_entropy_misuse)
 }
 END_TEST
 
+/* ---- want of memory ---- */
+
+#define THINGS 9 /* that are tried */
+
+/* Unless an error stood before, there is a state or an error now. */
+static ct_state *expect_state(bool fine, ct_state *s)
+{
+    ck_assert(!fine || (s != NULL) == (ct_ok() != 0));
+    return s;
+}
+
+/* y of a module over (2, 2, 4), with everything that a call can have. */
+static ct_tensor *call_all(ct_recurrent *r)
+{
+    ct_tensor *x = ct_ones(CT_SHAPE(2, 2, 4), CT_F64, CT_CPU), *y = NULL;
+    ct_state *begin = expect_state(ct_ok(), ct_begin_state(r, 2)), *next, *more;
+    ct_recurrent_call call = {
+        .lengths = ct_from_data((int32_t[]){ 2, 1 }, CT_SHAPE(2), CT_I32, CT_CPU),
+        .reset = ct_from_data((bool[]){ true, false }, CT_SHAPE(2), CT_BOOL, CT_CPU) };
+    ct_tensor *rows = ct_ones(CT_SHAPE(3), CT_I64, CT_CPU);
+
+    if (ct_ok()) {
+        y = ct_recurrent_forward_with(r, x, begin, &next, call);
+        ck_assert((y != NULL) == (ct_ok() != 0) && (next != NULL) == (y != NULL));
+        more = expect_state(ct_ok(), ct_state_copy(next));
+        ct_state_free(more);
+        more = expect_state(ct_ok(), ct_state_select(next, rows));
+        ct_state_free(more);
+        more = expect_state(ct_ok(), ct_state_detach(next));
+        more = expect_state(ct_ok(), ct_state_to(more, CT_CPU));
+        ck_assert((ct_state_carry(begin, more) == CT_OK) == (ct_ok() != 0));
+    }
+    ct_state_free(begin);
+    return ct_ok() ? y : NULL;
+}
+
+static ct_tensor *m_plain(ct_params *set)
+{
+    return call_all(ct_rnn(set, "r", (ct_rnn_options){ .hidden_size = 2, .bidirectional = true }));
+}
+
+static ct_tensor *m_steps(ct_params *set)
+{
+    ct_tensor *y;
+
+    ct_set_whole_sequences(false);
+    y = call_all(ct_lstm(set, "r", (ct_lstm_options){ .hidden_size = 2 }));
+    ct_set_whole_sequences(true);
+    return y;
+}
+
+static ct_tensor *m_dropout(ct_params *set)
+{
+    return call_all(ct_gru(set, "r", (ct_gru_options){ .hidden_size = 2, .num_layers = 2,
+                                                       .dropout = 0.5, .recurrent_dropout = 0.5 }));
+}
+
+static ct_tensor *m_all(ct_params *set)
+{
+    return call_all(ct_lstm(set, "r", (ct_lstm_options){
+        .input_size = 4, .hidden_size = 3, .proj_size = 2, .layer_norm = true, .learn_state = true,
+        .has_forget_bias = true, .forget_bias = 1 }));
+}
+
+static ct_tensor *m_lstm(ct_params *set)
+{
+    return call_all(ct_lstm(set, "r", (ct_lstm_options){ .hidden_size = 2, .reverse = true }));
+}
+
+static ct_tensor *m_one_hot(ct_params *set)
+{
+    ct_recurrent *r = ct_gru(set, "r", (ct_gru_options){ .hidden_size = 2 });
+    ct_tensor *ids = ct_zeros(CT_SHAPE(3, 2), CT_I64, CT_CPU);
+
+    return ct_recurrent_forward(r, ct_one_hot_as(ids, 4, CT_F64), NULL, NULL);
+}
+
+static ct_tensor *m_inits(ct_params *set)
+{
+    const ct_init inits[] = { ct_init_constant(1), ct_init_uniform(-1, 1), ct_init_normal(0, 1),
+                              ct_init_truncated_normal(0, 1, -1, 1), ct_init_orthogonal(1),
+                              ct_init_orthogonal_parts(1, 3), ct_init_xavier_uniform(1),
+                              ct_init_kaiming_normal(0, CT_FAN_IN), ct_init_lecun_normal() };
+    ct_tensor *t = NULL;
+    size_t i;
+
+    for (i = 0; i < sizeof inits / sizeof *inits && ct_ok(); i++) {
+        char name[8];
+
+        snprintf(name, sizeof name, "p%zu", i);
+        t = ct_param_value(ct_params_add(set, name, CT_SHAPE(3, 2), inits[i]));
+        ck_assert((t != NULL) == (ct_ok() != 0));
+    }
+    return t;
+}
+
+static ct_tensor *m_modules(ct_params *set)
+{
+    ct_module *net = ct_sequential(set, 5, (ct_module *[]){
+        ct_embedding_module(set, "e", (ct_embedding_options){ .rows = 3, .size = 4 }),
+        ct_layer_norm_module(set, "n", (ct_layer_norm_options){ .size = 0 }),
+        ct_dropout_module(set, 0.5), ct_op_module(set, (ct_neg)),
+        ct_as_module(set, ct_linear_module(set, "l", (ct_linear_options){ .out_features = 2 })) });
+
+    return ct_module_forward(net, ct_ones(CT_SHAPE(2, 2), CT_I64, CT_CPU));
+}
+
+static ct_tensor *m_losses(ct_params *set)
+{
+    ct_param *p = ct_params_add(set, "p", CT_SHAPE(3, 4), ct_init_uniform(-1, 1));
+    ct_tensor *x = ct_param_value(p), *y = ct_from_data(targets, CT_SHAPE(3), CT_I32, CT_CPU);
+    ct_tensor *one = ct_ones(CT_SHAPE(3, 4), CT_F64, CT_CPU), *all[9];
+    ct_tensor *weight = ct_ones(CT_SHAPE(4), CT_F64, CT_CPU);
+    ct_cross_entropy_options o = { .weight = weight, .label_smoothing = 0.1,
+                                   .has_ignore_index = true, .ignore_index = targets[0] };
+
+    if (!ct_ok())
+        return NULL;
+    all[0] = ct_cross_entropy(x, y);
+    all[1] = ct_cross_entropy_with(x, y, o);
+    o.has_ignore_index = false;
+    all[2] = ct_cross_entropy_with(x, one, o);
+    o.label_smoothing = 0;
+    all[3] = ct_nll_loss(ct_log_softmax(x, 1), y, o);
+    all[4] = ct_mse_loss(x, one, CT_MEAN);
+    all[5] = ct_l1_loss(x, one, CT_SUM);
+    all[6] = ct_huber_loss(x, one, 1, CT_MEAN);
+    all[7] = ct_bce_with_logits(x, one, CT_MEAN);
+    all[8] = ct_bce_with_logits_with(x, one, (ct_bce_options){ .weight = weight,
+                                                               .pos_weight = weight });
+    return ct_stack(9, all, 0);
+}
+
+/* Each request for memory fails once: that is the error, and there is no result. Without history,
+ * with it and backward, and what comes after the forward pass in backward twice. */
+START_TEST(memory_fails)
+{
+    static ct_tensor *(*const what[])(ct_params *) = { m_plain,   m_steps, m_dropout, m_all, m_lstm,
+                                                       m_one_hot, m_inits, m_modules, m_losses };
+    const bool recorded = _i % 3 > 0, twice = _i % 3 == 2;
+    const int step = twice && !harness_full() ? 7 : 1;
+    int k, done, forward = 0;
+
+    ck_assert_int_eq(sizeof what / sizeof *what, THINGS);
+    for (k = 0, done = 0; !done; k = twice && k < forward ? forward : k + step) {
+        ct_params *set;
+        ct_tensor *y = NULL, *of, *grad;
+        ct_scope s;
+
+        ct_memory_trim();
+        set = ct_params_new((ct_params_options){ .dtype = CT_F64, .seed = 5 });
+        s = recorded ? ct_scope_begin() : ct_scope_begin_no_grad();
+        fail_allocation(k);
+        y = what[_i / 3](set);
+        forward = k ? forward : allocations_seen;
+        ck_assert_msg((y != NULL) == (ct_ok() != 0), "request %d: %s", k, ct_error_message());
+        if (y && recorded && ct_needs_gradient(y)) {
+            y = ct_sum(y);
+            of = ct_param_value(ct_params_at(set, 0));
+            if (!twice)
+                ct_backward(y);
+            else if (ct_grad(1, &y, 1, &of, NULL, true, &grad) == CT_OK && ct_needs_gradient(grad))
+                ct_backward(ct_sum(ct_square(grad)));
+        }
+        done = k && allocations_seen < k;
+        fail_nothing();
+        ck_assert_msg(ct_ok() || ct_error() == CT_ERR_MEMORY, "request %d: %s", k,
+                      ct_error_message());
+        ck_assert((k && !done) || ct_ok());
+        ct_error_clear();
+        ck_assert(ct_scope_end(s) == CT_OK);
+        ct_params_free(set);
+    }
+    ck_assert_int_gt(k, 10);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("nn");
@@ -996,8 +1324,12 @@ int main(void)
     tcase_add_loop_test(tc, rnn_goes_on, 0, 2);
     tcase_add_test(tc, rnn_names_and_layouts);
     tcase_add_test(tc, rnn_misuse);
-    tcase_add_test(tc, inference_in_constant_memory);
+    tcase_add_loop_test(tc, inference_in_constant_memory, 0, 2);
+    tcase_add_test(tc, rows_by_index);
     tcase_add_loop_test(tc, cell_of_ones_own, 0, 2);
+    tcase_add_loop_test(tc, cell_of_most_states, 0, 2);
+    tcase_add_loop_test(tc, empty_batches, 0, 8);
+    tcase_add_test(tc, most_layers);
     tcase_add_test(tc, cells_are_checked);
     tcase_add_test(tc, steps_and_lengths_are_checked);
     tcase_add_test(tc, modules_are_checked);
@@ -1010,9 +1342,12 @@ int main(void)
     tc = harness_case(suite, "cross_entropy");
     tcase_add_test(tc, cross_entropy_by_hand);
     tcase_add_test(tc, cross_entropy_of_large_scores);
+    tcase_add_test(tc, cross_entropy_without_a_class);
     tcase_add_loop_test(tc, cross_entropy_of_any_width, 0, 2);
     tcase_add_loop_test(tc, cross_entropy_of_second_order, 0,
                         (int)(sizeof furthers / sizeof *furthers));
     tcase_add_test(tc, cross_entropy_misuse);
+    tc = harness_case(suite, "memory");
+    tcase_add_loop_test(tc, memory_fails, 0, 3 * THINGS);
     return harness_run(suite);
 }

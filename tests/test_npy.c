@@ -178,6 +178,10 @@ START_TEST(variants)
           3,
           { 1, 4, 2, 5, 3, 6 } },
         { 1, "{'descr': '<f4', 'fortran_order': True, 'shape': (6,), }", 1, { 1, 2, 3, 4, 5, 6 } },
+        { 1,
+          "{'descr': '<f4', 'fortran_order': True, 'shape': (1, 2, 1, 1, 1, 1, 3, 1), }",
+          8,
+          { 1, 3, 5, 2, 4, 6 } },
     };
     int i;
 
@@ -434,6 +438,8 @@ START_TEST(unsupported)
     expect_refused(-1, CT_ERR_SHAPE, "has a rank above 8");
     write_file(1, "{'descr': '|b1', 'fortran_order': False, 'shape': (3,)}", "\1\0\2", 3);
     expect_refused(-2, CT_ERR_FORMAT, "offset 67: a bool is 2, neither 0 nor 1");
+    write_file(1, "{'descr': '|b1', 'fortran_order': True, 'shape': (3,)}", "\3\0\1", 3);
+    expect_refused(-3, CT_ERR_FORMAT, "offset 64: a bool is 3, neither 0 nor 1");
 }
 END_TEST
 

@@ -653,6 +653,24 @@ static ct_tensor *sequence_of(int count, ct_tensor *const *inputs, void *context
     return ct_add(ct_sum(ct_square(y)), ct_sum(ct_square(ct_state_get(next, count - 3))));
 }
 
+/* Gradients are the same whether they are to have a history of their own or not. */
+static void expect_same_with_history(ct_tensor *loss, int count, ct_tensor *const *of)
+{
+    ct_tensor *plain[16], *recorded[16];
+    double size = 0;
+
+    ck_assert(ct_grad(1, &loss, count, of, NULL, false, plain) == CT_OK);
+    ck_assert(ct_grad(1, &loss, count, of, NULL, true, recorded) == CT_OK);
+    for (int i = 0; i < count; i++) {
+        double *v = values_of(plain[i]);
+
+        expect_values("gradient", recorded[i], v, (size_t)ct_numel(plain[i]), 1e-13);
+        size += ct_item(ct_sum(ct_abs(plain[i])));
+        free(v);
+    }
+    ck_assert(size > 0);
+}
+
 /* The whole-sequence op's derivatives, and theirs, with respect to inputs and states; those
  * with respect to parameters are in test_main_job. */
 START_TEST(test_gradcheck_of_sequences)
@@ -664,13 +682,17 @@ START_TEST(test_gradcheck_of_sequences)
     ct_recurrent *r = plain_module(kind, params, (ct_recurrent_options){
         .input_size = 2, .hidden_size = 3, .num_layers = 1 + _i % 2, .reverse = _i % 2 == 1 });
     ct_scope s = ct_scope_begin();
-    ct_tensor *in[4];
-    int i;
+    ct_tensor *in[4], *of[16];
+    int i, count = 0;
 
-    in[0] = ct_requires_grad(random_normal(&g, CT_SHAPE(4, 2, 2), CT_F64), true);
+    in[0] = of[count++] = ct_requires_grad(random_normal(&g, CT_SHAPE(4, 2, 2), CT_F64), true);
     in[1] = ct_from_data(lengths[_i / 2 % 2], CT_SHAPE(2), CT_I64, DEVICE);
     for (i = 2; i < 2 + states; i++)
-        in[i] = ct_requires_grad(random_normal(&g, CT_SHAPE(1 + _i % 2, 2, 3), CT_F64), true);
+        in[i] = of[count++] = ct_requires_grad(
+            random_normal(&g, CT_SHAPE(1 + _i % 2, 2, 3), CT_F64), true);
+    for (i = 0; i < ct_params_count(params); i++)
+        of[count++] = ct_param_value(ct_params_at(params, i));
+    expect_same_with_history(sequence_of(2 + states, in, r), count, of);
     ck_assert_msg(ct_gradcheck(sequence_of, 2 + states, in, r, &g, 0, 0), "%s",
                   ct_error_message());
     if (_i % harness_rounds(3, 1) == 0)

@@ -575,6 +575,78 @@ START_TEST(odd_files)
 }
 END_TEST
 
+/* The format's dtypes: each can be listed, and ours loaded. */
+START_TEST(dtypes)
+{
+    static const struct {
+        const char *name;
+        int bits, dtype; /* or -1 */
+    } kinds[] = {
+        { "F32", 32, CT_F32 },  { "F64", 64, CT_F64 },  { "I32", 32, CT_I32 },
+        { "I64", 64, CT_I64 },  { "BOOL", 8, CT_BOOL }, { "BF16", 16, CT_BF16 },
+        { "F16", 16, -1 },      { "I16", 16, -1 },      { "I8", 8, -1 },
+        { "U8", 8, -1 },        { "U16", 16, -1 },      { "U32", 32, -1 },
+        { "U64", 64, -1 },      { "F8_E4M3", 8, -1 },   { "F8_E5M2", 8, -1 },
+        { "F8_E8M0", 8, -1 },   { "F8_E4M3FNUZ", 8, -1 }, { "F8_E5M2FNUZ", 8, -1 },
+        { "F6_E2M3", 6, -1 },   { "F6_E3M2", 6, -1 },   { "F4", 4, -1 },
+        { "C64", 64, -1 },
+    };
+    ct_scope s = ct_scope_begin();
+    char header[200];
+    int i;
+
+    for (i = 0; i < LENGTH(kinds); i++) {
+        ct_safetensors *f;
+        ct_tensor *t;
+
+        snprintf(header, sizeof header, "{'a':{'dtype':'%s','shape':[8],'data_offsets':[0,%d]}}",
+                 kinds[i].name, kinds[i].bits);
+        write_file(header, strlen(header), (size_t)kinds[i].bits);
+        f = ct_safetensors_open("x");
+        ck_assert_msg(f != NULL, "%s: %s", kinds[i].name, ct_error_message());
+        ck_assert_str_eq(ct_safetensors_dtype(f, 0), kinds[i].name);
+        t = ct_safetensors_load(f, 0, CT_CPU);
+        ck_assert_int_eq(t != NULL, kinds[i].dtype >= 0);
+        if (t)
+            ck_assert_int_eq(ct_dtype_get(t), kinds[i].dtype);
+        else
+            ck_assert_int_eq(ct_error(), CT_ERR_DTYPE);
+        ct_error_clear();
+        ct_safetensors_close(f);
+    }
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+}
+END_TEST
+
+/* A bool that is none, wherever it stands. */
+START_TEST(bad_bools)
+{
+    ct_scope s = ct_scope_begin();
+    char header[100], message[100];
+    ct_safetensors *f;
+    char *bytes;
+    size_t n;
+    int at;
+
+    for (at = 0; at < 5; at++) {
+        snprintf(header, sizeof header, "{'a':{'dtype':'BOOL','shape':[5],'data_offsets':[0,5]}}");
+        write_file(header, strlen(header), 5);
+        bytes = read_bytes("x", &n);
+        bytes[n - 5 + (size_t)at] = (char)(at % 2 ? 2 : 255);
+        write_bytes("x", bytes, n);
+        free(bytes);
+        f = ct_safetensors_open("x");
+        ck_assert_ptr_null(ct_safetensors_load(f, 0, CT_CPU));
+        snprintf(message, sizeof message,
+                 "ct_safetensors_load: x: offset %d: a bool is %d, neither 0 nor 1",
+                 8 + (int)strlen(header) + at, at % 2 ? 2 : 255);
+        expect_error(CT_ERR_FORMAT, message);
+        ct_safetensors_close(f);
+    }
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+}
+END_TEST
+
 START_TEST(bad_loads)
 {
     static const char three[] = "{'half':{'dtype':'F16','shape':[1],'data_offsets':[0,2]},"
@@ -1034,6 +1106,8 @@ int main(void)
     tcase_add_test(tc, bombs);
     tcase_add_test(tc, not_files);
     tcase_add_test(tc, odd_files);
+    tcase_add_test(tc, dtypes);
+    tcase_add_test(tc, bad_bools);
     tcase_add_test(tc, bad_loads);
     tcase_add_test(tc, damaged);
     tcase_add_test(tc, mutations);

@@ -524,18 +524,12 @@ static ct_tensor *run_one(job *j, ct_tensor *x, int k)
               .batch = ct_dim(x, 1), .output = output_size(r) };
     ct_tensor *y;
 
-    for (i = 0; i < r->cell->states; i++) {
+    for (i = 0; i < r->cell->states; i++)
         c.state[i] = ct_select(j->first[i], 0, k);
-        if (!c.state[i])
-            return NULL;
-    }
-    if (r->options.recurrent_dropout > 0 && ct_params_is_training(r->params)) {
+    if (r->options.recurrent_dropout > 0 && ct_params_is_training(r->params))
         c.at.drop = cti_dropout_mask(CT_SHAPE(c.batch, state_size(r, 0)), x->dtype, x->device,
                                      r->options.recurrent_dropout, ct_params_generator(r->params));
-        if (!c.at.drop)
-            return NULL;
-    }
-    y = run_cell(&c, x);
+    y = ct_ok() ? run_cell(&c, x) : NULL;
     for (i = 0; y && i < r->cell->states; i++)
         j->finals[i * n + k] = c.state[i];
     return y;

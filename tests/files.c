@@ -21,7 +21,7 @@ char files_log[64];
 size_t largest_seen;
 
 static int fail_file, fail_memory, fail_json;
-static bool interrupt;
+static bool interrupt, fail_on;
 static cti_file_table usual_files;
 static cti_memory_table usual_memory;
 static json_malloc_t usual_json;
@@ -184,9 +184,9 @@ void fail_file_call(int k)
 static void *allocate(size_t alignment, size_t bytes)
 {
     largest_seen = bytes > largest_seen ? bytes : largest_seen;
-    if (++allocations_seen != fail_memory)
+    if (++allocations_seen < fail_memory || (allocations_seen > fail_memory && !fail_on))
         return usual_memory.allocate(alignment, bytes);
-    harness_refused = bytes;
+    harness_refused = fail_on ? SIZE_MAX : bytes;
     return NULL;
 }
 
@@ -196,9 +196,16 @@ void fail_allocation(int k)
         usual_memory = cti_memory_calls;
     cti_memory_calls.allocate = allocate;
     fail_memory = k;
+    fail_on = false;
     harness_refused = SIZE_MAX;
     allocations_seen = 0;
     largest_seen = 0;
+}
+
+void fail_allocations_from(int k)
+{
+    fail_allocation(k);
+    fail_on = true;
 }
 
 static void *json_allocate(size_t bytes)

@@ -32,6 +32,9 @@ extern char files_log[64];
 void fail_allocation(int k);
 void fail_json_allocation(int k);
 extern int allocations_seen, json_seen;
+
+/* From now on the k-th request of the table of memory fails, and so do all after it. */
+void fail_allocations_from(int k);
 extern size_t largest_seen;
 
 /* Back to the default tables. */

@@ -1218,6 +1218,7 @@ static ct_tensor *m_inits(ct_params *set)
                               ct_init_kaiming_normal(0, CT_FAN_IN), ct_init_lecun_normal() };
     ct_tensor *t = NULL;
     size_t i;
+    int k;
 
     for (i = 0; i < sizeof inits / sizeof *inits && ct_ok(); i++) {
         char name[8];
@@ -1225,6 +1226,14 @@ static ct_tensor *m_inits(ct_params *set)
         snprintf(name, sizeof name, "p%zu", i);
         t = ct_param_value(ct_params_add(set, name, CT_SHAPE(3, 2), inits[i]));
         ck_assert((t != NULL) == (ct_ok() != 0));
+        if (t) {
+            double *v = values_of(t), size = 0;
+
+            for (k = 0; k < 6; k++)
+                size = !(fabs(v[k]) <= size) ? fabs(v[k]) : size;
+            ck_assert_msg(size > 0 && size < 6, "init %zu: %g", i, size);
+            free(v);
+        }
     }
     return t;
 }

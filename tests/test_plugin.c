@@ -894,6 +894,40 @@ START_TEST(printed)
 }
 END_TEST
 
+/* A tensor of a device goes by way of the host into a file and back, unless a request for memory
+ * fails: it alone (0), or with all after it (1). */
+START_TEST(files_without_memory)
+{
+    int k, done = 0;
+
+    for (k = 1; !done; k++) {
+        ct_scope s = ct_scope_begin();
+        ct_tensor *x = ct_full(CT_SHAPE(3), 2, CT_F32, ct_device_named("cuda")), *y = NULL;
+        ct_safetensors *f = NULL;
+        const char *name = "a";
+
+        ct_memory_trim();
+        (_i ? fail_allocations_from : fail_allocation)(k);
+        if (ct_npy_write("x", x) == CT_OK)
+            y = ct_npy_read("x", ct_device_get(x));
+        ck_assert((y != NULL) == (ct_ok() != 0));
+        if (y && ct_safetensors_write("y", 1, &name, &y, NULL) == CT_OK)
+            f = ct_safetensors_open("y");
+        y = f ? ct_safetensors_load(f, 0, ct_device_get(x)) : NULL;
+        done = allocations_seen < k;
+        fail_nothing();
+        ck_assert((y != NULL) == (ct_ok() != 0) && (!_i || done == (ct_ok() != 0)));
+        ck_assert_msg(y || ct_error() == CT_ERR_MEMORY, "request %d: %s", k, ct_error_message());
+        if (y)
+            expect_values("y", y, (double[]){ 2, 2, 2 }, 3, 0);
+        ct_safetensors_close(f);
+        ct_error_clear();
+        ck_assert(ct_scope_end(s) == CT_OK);
+    }
+    ck_assert_int_gt(k, 15);
+}
+END_TEST
+
 /* ---- captured steps ---- */
 
 enum misdeed { NOTHING, READ, READ_ELSEWHERE, SEND, WAIT, KEEP, GROW, NEST, FREE, RAISE, ASK_MORE,
@@ -1269,6 +1303,7 @@ int main(void)
     tcase_add_test(tc, hooks_stay);
     tcase_add_loop_test(tc, goes_anywhere, 0, (int)(sizeof ways / sizeof *ways));
     tcase_add_test(tc, printed);
+    tcase_add_loop_test(tc, files_without_memory, 0, 2);
     tcase_add_test(tc, captured);
     tcase_add_test(tc, captured_memory);
     tcase_add_loop_test(tc, captured_misdeeds, 0, (int)(sizeof misdeeds / sizeof *misdeeds));

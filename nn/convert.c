@@ -384,7 +384,7 @@ static ct_tensor *take_gates(job *j, const cell *c, char half, const char *what)
         gate_name(name, half, c->gates, g, what);
         gate[g] = take(j, &c->place, name);
         there += gate[g] != NULL;
-        if (gate[g] && *what == 'k' && ct_rank(gate[g]) == 2)
+        if (ct_rank(gate[g]) == 2)
             gate[g] = ct_transpose(gate[g], 0, 1);
     }
     if (there && there < c->gates)
@@ -404,7 +404,7 @@ static bool from_flax(job *j, cell *c)
         c->part[B_IH] = take_gates(j, c, 'i', "bias");
     if (c->gates == 3)
         c->part[B_HN] = take(j, &c->place, "hn.bias");
-    if (!ct_ok() || !c->part[W_HH] || !measure(j, c))
+    if (!ct_ok() || !measure(j, c))
         return false;
     return c->gates == gates || refuse(j, c, CT_ERR_SHAPE, "the kernels are not of one gate each");
 }

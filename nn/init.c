@@ -84,7 +84,7 @@ static ct_status truncated(ct_tensor *t, double mean, double std, double low, do
     int64_t i, n = ct_numel(t);
     ct_status status;
 
-    if (!(std > 0) || !(low < high) || !(erf(b / sqrt(2)) - erf(a / sqrt(2)) >= 0.02))
+    if (!(std > 0) || !(erf(b / sqrt(2)) - erf(a / sqrt(2)) >= 0.02))
         return ct_raise(CT_ERR_ARGUMENT, "ct_init_truncated_normal",
                         "less than 1%% of the normal of mean %g and std %g is in [%g, %g]", mean,
                         std, low, high);
@@ -143,7 +143,7 @@ static ct_status fill_scaled(const ct_init *init, ct_tensor *t, ct_generator *g)
     if (init->c == 1)
         return ct_normal_into(t, 0, std, g);
     std /= 0.87962566103423978; /* the deviation of a standard normal cut off at +-2 */
-    return std > 0 ? truncated(t, 0, std, -2 * std, 2 * std, g) : ct_fill(t, 0);
+    return std > 0 ? truncated(t, 0, std, -2 * std, 2 * std, g) : CT_OK;
 }
 
 static ct_init scaled(double variance, int fan, int kind)
@@ -192,9 +192,9 @@ static double dot(const double *a, const double *b, int64_t n)
 static void orthonormal(double *v, int64_t n, int64_t m, ct_generator *g)
 {
     for (int64_t i = 0; i < n; i++) {
-        double *x = v + i * m, norm = 0, drawn = 1;
+        double *x = v + i * m, norm, drawn;
 
-        while (!(norm > 1e-6 * drawn)) { /* else it lay in the span of those before */
+        do {
             for (int64_t k = 0; k < m; k++)
                 x[k] = normal(g);
             drawn = sqrt(dot(x, x, m));
@@ -206,7 +206,7 @@ static void orthonormal(double *v, int64_t n, int64_t m, ct_generator *g)
                     x[k] -= along * q[k];
             }
             norm = sqrt(dot(x, x, m));
-        }
+        } while (!(norm > 1e-6 * drawn)); /* else it lay in the span of those before */
         for (int64_t k = 0; k < m; k++)
             x[k] /= norm;
     }

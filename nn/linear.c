@@ -1,7 +1,7 @@
 /* linear.c - the Linear module. */
-#include "tensor/internal.h"
+#include "nn/cell.h"
 
-#include "tensor/host.h"
+#include "tensor/internal.h"
 
 #include <cotangent/autograd/matmul.h>
 #include <cotangent/nn/init.h>
@@ -68,13 +68,8 @@ ct_linear *ct_linear_module(ct_params *params, const char *name, ct_linear_optio
         return NULL;
     }
     mine = ct_params_sub(params, name);
-    l = mine ? cti_calloc(1, sizeof *l) : NULL;
-    if (!l) {
-        if (mine)
-            cti_out_of_memory(me, sizeof *l);
-        return NULL;
-    }
-    if (ct_params_own(params, l, cti_release) != CT_OK)
+    l = mine ? cti_module_data(params, sizeof *l) : NULL;
+    if (!l)
         return NULL;
     l->out = options.out_features;
     l->dialect = options.dialect;
@@ -82,7 +77,7 @@ ct_linear *ct_linear_module(ct_params *params, const char *name, ct_linear_optio
     in = options.in_features ? options.in_features : -1;
     l->weight = ct_params_add(mine, "weight", CT_SHAPE(l->out, in), init);
     if (!options.no_bias)
-        l->bias = ct_params_add(mine, "bias", CT_SHAPE(in > 0 ? l->out : -1), init);
+        l->bias = ct_params_add(mine, "bias", CT_SHAPE(options.in_features ? l->out : -1), init);
     return l->weight && (l->bias || options.no_bias) ? l : NULL;
 }
 

@@ -101,7 +101,7 @@ static ct_status add_cell(ct_recurrent *r, int layer, int direction)
     int64_t known = r->options.input_size ? r->options.input_size : -1;
     ct_cell_place at = { .module = r, .options = &r->options, .layer = layer,
                          .direction = direction };
-    void *self = cti_module_data(r->params, r->cell->size ? r->cell->size : 1);
+    void *self = cti_module_data(r->params, r->cell->size);
 
     if (!self)
         return ct_error();
@@ -146,7 +146,7 @@ static ct_recurrent *make(const char *me, ct_params *params, const char *name, c
     for (k = 0; k < (int)n && ct_ok(); k++)
         if (add_cell(r, k / directions, k % directions) != CT_OK)
             return NULL;
-    return ct_ok() && add_initial(r) == CT_OK ? r : NULL;
+    return add_initial(r) == CT_OK ? r : NULL;
 }
 
 ct_recurrent *ct_recurrent_of(ct_params *params, const char *name, const ct_cell *cell,
@@ -334,8 +334,7 @@ static ct_tensor *run_plain(run *c, ct_tensor *x)
             continue;
         s = cti_scope_push();
         y = step(c, x, t, next);
-        if (y)
-            ct_copy_into(ct_select(all, 0, t), y);
+        ct_copy_into(ct_select(all, 0, t), y);
         for (i = 0; y && i < c->r->cell->states; i++) {
             ct_tensor *old = c->state[i];
 
@@ -568,8 +567,6 @@ static bool gather_state(const job *j, bool flat, ct_state **next)
         whole[i] = ct_stack(n, j->finals + i * n, 0);
         if (flat)
             whole[i] = ct_squeeze(whole[i], 1);
-        if (!whole[i])
-            return false;
     }
     *next = ct_state_of(j->r->cell->states, whole);
     return *next != NULL;

@@ -84,7 +84,7 @@ void ct_print(const ct_tensor *t, FILE *out)
         return;
     }
     bytes = (size_t)t->numel * ct_dtype_size(t->dtype);
-    host = cti_calloc(1, bytes ? bytes : 1);
+    host = cti_calloc(1, bytes);
     if (!host) {
         cti_out_of_memory("ct_print", bytes);
     } else if (ct_to_host(t, host, bytes) == CT_OK) {

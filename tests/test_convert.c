@@ -402,7 +402,7 @@ static void expect_names(const char *path, const char *text)
     ct_safetensors_close(f);
 }
 
-#define NAMES 11 /* cases */
+#define NAMES 14 /* cases */
 
 /* What is a cell's, a Linear's, or neither, by its name. */
 START_TEST(test_names)
@@ -446,6 +446,12 @@ START_TEST(test_names)
         { CT_KERAS, CT_TORCH, NULL, /* tensors of other ranks; a state; what no cell has */
           "kernel 3 a.kernel 3x3 a.r1.dense.kernel 1x2 l0.state -",
           "kernel a.weight a.r1.dense.weight l0.state" },
+        { CT_GLUON, CT_TORCH, NULL, "a.l0x_h2h_weight 2x2", "a.l0x_h2h_weight" },
+        { CT_KERAS, CT_GLUON, NULL, "a.l0x.kernel 3x2 a.l0x.recurrent_kernel 2x2",
+          "a.l0x.i2h_weight a.l0x.h2h_weight a.l0x.i2h_bias a.l0x.h2h_bias" },
+        { CT_TORCH, CT_KERAS, NULL, /* the last layer that there can be, and one too many */
+          "weight_ih_l4095 3x2 weight_hh_l4095 3x3 weight_hh_l4096 3x3",
+          "l4095.kernel l4095.recurrent_kernel weight_hh_l4096" },
         { CT_TORCH, CT_TORCH, NULL, "", "" },
     };
 
@@ -486,7 +492,7 @@ END_TEST
 /* ---- refusals ---- */
 
 #define GRU_OF_TORCH "r.weight_ih_l0 6x3 r.weight_hh_l0 6x2 r.bias_ih_l0 6 r.bias_hh_l0 6"
-#define REFUSALS 25 /* cases */
+#define REFUSALS 35 /* cases */
 #define BEFORE "the GRU resets after the matmul, so that its two biases have no sum"
 
 START_TEST(test_refusals)
@@ -570,6 +576,40 @@ START_TEST(test_refusals)
           "i2h_weight 6x3 h2h_weight 6x2 i2h_bias 5",
           CT_ERR_SHAPE, "the cell of \"h2h_weight\" (gluon to torch): the parts' shapes do not fit "
                         "together" },
+        { { .from = CT_KERAS },
+          "kernel 3x6 recurrent_kernel 12",
+          CT_ERR_SHAPE, "the cell of \"recurrent_kernel\" (keras to torch): weights are not of "
+                        "rank 2" },
+        { { .to = CT_KERAS },
+          "weight_ih 6 weight_hh 6x2",
+          CT_ERR_SHAPE, "the cell of \"weight_hh\" (torch to keras): weights are not of rank 2" },
+        { { .to = CT_KERAS },
+          "weight_ih 8x3 weight_hh 8x1 weight_hr 2",
+          CT_ERR_SHAPE, "the cell of \"weight_hh\" (torch to keras): weights are not of rank 2" },
+        { { .to = CT_KERAS },
+          "weight_ih 4x3 weight_hh 6x2",
+          CT_ERR_SHAPE, "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
+                        "together" },
+        { { .to = CT_KERAS },
+          "weight_ih 8x3 weight_hh 8x1 weight_hr 3x2",
+          CT_ERR_SHAPE, "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
+                        "together" },
+        { { .to = CT_KERAS },
+          "weight_ih 6x3 weight_hh 6x2 bias_hh 3",
+          CT_ERR_SHAPE, "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
+                        "together" },
+        { { .to = CT_KERAS },
+          "weight_ih 6x3 weight_hh 6x2 bias_hn 6",
+          CT_ERR_SHAPE, "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
+                        "together" },
+        { { .to = CT_KERAS },
+          "weight_ih 8x3 weight_hh 8x2 bias_hn 2",
+          CT_ERR_SHAPE, "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
+                        "together" },
+        { { .to = (ct_dialect)4 }, GRU_OF_TORCH,
+          CT_ERR_ARGUMENT, "there is no dialect 0, 4 or 0" },
+        { { .biases = (ct_dialect)-1 }, GRU_OF_TORCH,
+          CT_ERR_ARGUMENT, "there is no dialect 0, 0 or -1" },
         { { .rename = clash }, "a.x 1 b.x 1",
           CT_ERR_FORMAT, "a: two names become \"b.x\"" },
         { { .from = CT_KERAS }, "d.kernel 2x2 d.weight 2x2",
@@ -619,6 +659,7 @@ END_TEST
 /* Fails another call each time: an error, no file, and no leak. */
 static void fail_each(void (*arm)(int k), const int *seen, ct_status status, int at_least)
 {
+    static const ct_prefix map[] = { { "r.", "another." }, { NULL, NULL } };
     int k, done = 0;
 
     for (k = 1; !done; k++) {
@@ -626,7 +667,7 @@ static void fail_each(void (*arm)(int k), const int *seen, ct_status status, int
 
         ct_memory_trim();
         arm(k);
-        got = ct_convert("a", "b", (ct_convert_options){ .to = CT_FLAX });
+        got = ct_convert("a", "b", (ct_convert_options){ .to = CT_FLAX, .rename = map });
         done = *seen < k;
         fail_nothing();
         if (got != CT_OK)

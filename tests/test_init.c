@@ -78,6 +78,11 @@ START_TEST(test_distributions)
         { "xavier normal", ct_init_xavier_normal(1), 0, x, -inf, inf },
         { "kaiming normal", ct_init_kaiming_normal(0, CT_FAN_IN), 0, k, -inf, inf },
         { "kaiming normal, out", ct_init_kaiming_normal(0, CT_FAN_OUT), 0, o, -inf, inf },
+        { "xavier normal, gain 3", ct_init_xavier_normal(3), 0, 3 * x, -inf, inf },
+        { "kaiming normal, slope 2", ct_init_kaiming_normal(2, CT_FAN_IN), 0, k / sqrt(5), -inf,
+          inf },
+        { "kaiming uniform, out", ct_init_kaiming_uniform(0, CT_FAN_OUT), 0, 0, -sqrt(3) * o,
+          sqrt(3) * o },
         { "kaiming uniform", ct_init_kaiming_uniform(sqrt(5), CT_FAN_IN), 0, 0, -five, five },
         { "lecun normal", ct_init_lecun_normal(), 0, l, -2 * l, 2 * l },
     };
@@ -166,6 +171,62 @@ START_TEST(test_orthogonal_is_uniform)
 }
 END_TEST
 
+/* Fans of 1, and of no element at all. */
+START_TEST(test_small_fans)
+{
+    const ct_init inits[] = {
+        ct_init_xavier_uniform(1), ct_init_xavier_normal(1), ct_init_kaiming_uniform(0, CT_FAN_IN),
+        ct_init_kaiming_normal(0, CT_FAN_OUT), ct_init_lecun_normal(), ct_init_orthogonal(1),
+        ct_init_truncated_normal(0, 1, -1, 1) };
+    const ct_shape shapes[] = { CT_SHAPE(1, 1), CT_SHAPE(1, 5), CT_SHAPE(5, 1), CT_SHAPE(0, 3),
+                                CT_SHAPE(3, 0), CT_SHAPE(0, 0) };
+    ct_params *params = set_of(4, CT_F64);
+    char name[16];
+
+    for (int i = 0; i < LENGTH(inits); i++)
+        for (int k = 0; k < LENGTH(shapes); k++) {
+            ct_param *p;
+            double *v;
+
+            snprintf(name, sizeof name, "w%d_%d", i, k);
+            p = ct_params_add(params, name, shapes[k], inits[i]);
+            ck_assert_msg(p != NULL, "%s: %s", name, ct_error_message());
+            v = values_of(ct_param_value(p));
+            for (int64_t n = ct_numel(ct_param_value(p)) - 1; n >= 0; n--)
+                ck_assert_msg(v[n] != 0 && fabs(v[n]) < 10, "%s: %g", name, v[n]);
+            free(v);
+        }
+    ct_params_free(params);
+}
+END_TEST
+
+/* A truncated normal has room for at least 1% of the normal. */
+START_TEST(test_narrow_normals)
+{
+    static const struct {
+        double std, low, high; /* of the mean 3 */
+        bool fits;
+    } cases[] = {
+        { 1, 5.25, 12, true },  { 1, 5.4, 12, false },  { 2, -9, -1.5, true },
+        { 2, -9, -1.8, false }, { 1, 3, 3.03, true },   { 1, 3, 3.02, false },
+        { 0, 2, 4, false },     { -1, 2, 4, false },    { 1, 3.5, 2.5, false },
+        { 1, 3, 3, false },     { 1, NAN, 4, false },   { 1, 2, NAN, false },
+    };
+
+    for (int i = 0; i < LENGTH(cases); i++) {
+        ct_params *params = set_of(0, CT_F64);
+        ct_param *p = ct_params_add(params, "w", CT_SHAPE(4),
+                                    ct_init_truncated_normal(3, cases[i].std, cases[i].low,
+                                                             cases[i].high));
+
+        ck_assert_msg((p != NULL) == cases[i].fits, "row %d", i);
+        ck_assert_int_eq(ct_error(), p ? CT_OK : CT_ERR_ARGUMENT);
+        ct_error_clear();
+        ct_params_free(params);
+    }
+}
+END_TEST
+
 START_TEST(test_bad_init)
 {
     ct_params *params = set_of(0, CT_F32);
@@ -175,6 +236,17 @@ START_TEST(test_bad_init)
     ck_assert_ptr_null(ct_params_add(params, "b", CT_SHAPE(5, 2), ct_init_orthogonal_parts(1, 2)));
     expect_error(CT_ERR_SHAPE,
                  "ct_init_orthogonal: f32[5,2] cpu is no matrix of 2 equal parts along axis 0");
+    for (int parts = -1; parts < 1; parts++) {
+        ck_assert_ptr_null(ct_params_add(params, "b", CT_SHAPE(4, 2),
+                                         ct_init_orthogonal_parts(1, parts)));
+        expect_error(CT_ERR_SHAPE, parts ? "ct_init_orthogonal: f32[4,2] cpu is no matrix of -1 "
+                                           "equal parts along axis 0"
+                                         : "ct_init_orthogonal: f32[4,2] cpu is no matrix of 0 "
+                                           "equal parts along axis 0");
+    }
+    ck_assert_ptr_null(ct_params_add(params, "b", CT_SHAPE(4), ct_init_orthogonal(1)));
+    expect_error(CT_ERR_SHAPE,
+                 "ct_init_orthogonal: f32[4] cpu is no matrix of 1 equal parts along axis 0");
     ck_assert_ptr_null(ct_params_add(params, "c", CT_SHAPE(5),
                                      ct_init_truncated_normal(0, 1, 3, 9)));
     expect_error(CT_ERR_ARGUMENT, "ct_init_truncated_normal: less than 1% of the normal of mean 0 "
@@ -340,7 +412,9 @@ START_TEST(test_dialects)
         ck_assert_int_eq(ct_dialect_named(ct_dialect_name((ct_dialect)d)), d);
     }
     ck_assert_int_eq(ct_dialect_named("mxnet"), -1);
+    ck_assert_int_eq(ct_dialect_named(NULL), -1);
     ck_assert_str_eq(ct_dialect_name((ct_dialect)-1), "?");
+    ck_assert_str_eq(ct_dialect_name((ct_dialect)(CT_FLAX + 1)), "?");
 }
 END_TEST
 
@@ -436,8 +510,17 @@ START_TEST(test_layer_norm)
     x = ct_select(ct_module_forward(plain, x), 0, 1);
     expect_close("mean", ct_item(ct_mean(x)), 0, 1e-14);
     expect_close("variance", ct_item(ct_mean(ct_square(x))), 1, 1e-4);
+    x = ct_from_data((double[]){ 0, 0.02 }, CT_SHAPE(1, 1, 2), CT_F64, DEVICE); /* eps is 1e-5 */
+    expect_values("eps", ct_module_forward(plain, x),
+                  (double[]){ -0.01 / sqrt(1.1e-4), 0.01 / sqrt(1.1e-4) }, 2, 1e-13);
+    m = ct_layer_norm_module(params, "w", (ct_layer_norm_options){ .no_bias = true });
+    expect_values("rank 3", ct_module_forward(m, ct_reshape(ct_from_data(
+                      (double[]){ -1e4, 1e4, 1e4, -1e4, -1e4, 1e4 }, CT_SHAPE(6), CT_F64, DEVICE),
+                      CT_SHAPE(1, 3, 2))), (double[]){ -1, 1, 1, -1, -1, 1 }, 6, 1e-12);
+    ck_assert_int_eq(ct_params_count(params), 3);
+    m = ct_layer_norm_module(params, "ln2", (ct_layer_norm_options){ .size = 4 });
     ct_module_forward(m, ct_zeros(CT_SHAPE(2, 3), CT_F64, DEVICE));
-    expect_error(CT_ERR_SHAPE, "ct_param_settle: ln.weight has the shape [4], not [3]");
+    expect_error(CT_ERR_SHAPE, "ct_param_settle: ln2.weight has the shape [4], not [3]");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }
@@ -462,8 +545,11 @@ START_TEST(test_dropout)
     expect_close("kept", kept / 2000, 0.75, 4 * sqrt(0.1875 / 2000));
     free(v);
     free(d);
+    ck_assert_ptr_eq(ct_module_forward(ct_dropout_module(params, 0), x), x);
     ct_params_train(params, false);
     ck_assert_ptr_eq(ct_module_forward(m, x), x);
+    ck_assert_ptr_null(ct_dropout_module(params, -0.1));
+    expect_error(CT_ERR_ARGUMENT, "ct_dropout_module: p is -0.1, not in [0, 1)");
     ck_assert_ptr_null(ct_dropout_module(params, 1));
     expect_error(CT_ERR_ARGUMENT, "ct_dropout_module: p is 1, not in [0, 1)");
     ck_assert_ptr_null(ct_dropout_module(params, NAN));
@@ -499,6 +585,10 @@ START_TEST(test_sequential)
     ck_assert_ptr_eq(ct_module_forward(ct_sequential(params, 0, NULL), ids), ids);
     ck_assert_ptr_null(ct_embedding_module(params, "e", (ct_embedding_options){ .rows = 3 }));
     expect_error(CT_ERR_ARGUMENT, "ct_embedding_module: rows 3, size 0");
+    ck_assert_ptr_null(ct_embedding_module(params, "e", (ct_embedding_options){ .size = 3 }));
+    expect_error(CT_ERR_ARGUMENT, "ct_embedding_module: rows 0, size 3");
+    ck_assert_ptr_nonnull(ct_embedding_module(params, "e", (ct_embedding_options){ .rows = 1,
+                                                                                   .size = 1 }));
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }
@@ -512,6 +602,8 @@ int main(void)
     tcase_add_test(tc, test_distributions);
     tcase_add_test(tc, test_orthogonal);
     tcase_add_test(tc, test_orthogonal_is_uniform);
+    tcase_add_test(tc, test_small_fans);
+    tcase_add_test(tc, test_narrow_normals);
     tcase_add_test(tc, test_bad_init);
     tc = harness_case(suite, "sets");
     tcase_add_test(tc, test_init_at_any_time);

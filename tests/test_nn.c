@@ -151,6 +151,20 @@ START_TEST(linear_one_hot)
 }
 END_TEST
 
+/* Of no features y is the bias, which begins as 0. */
+START_TEST(linear_of_no_features)
+{
+    ct_params *set = new_set(CT_F64);
+    ct_linear *l = ct_linear_module(set, "l", (ct_linear_options){ .out_features = 2 });
+    ct_scope s = ct_scope_begin();
+
+    expect_values("y", ct_linear_forward(l, ct_ones(CT_SHAPE(1, 0), CT_F64, DEVICE)),
+                  (double[]){ 0, 0 }, 2, 0);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(set);
+}
+END_TEST
+
 START_TEST(linear_misuse)
 {
     ct_params *set = new_set(CT_F32);
@@ -646,6 +660,186 @@ START_TEST(most_layers)
 }
 END_TEST
 
+/* A cell that counts its steps, and one whose sequences know no lengths. */
+static int steps_taken, sequences_taken;
+
+static ct_tensor *counted_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
+                               const ct_step *at)
+{
+    (void)self, (void)at;
+    steps_taken++;
+    return next[0] = ct_add(state[0], x);
+}
+
+static ct_tensor *counted_sequence(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
+                                   const ct_step *at)
+{
+    (void)self, (void)state, (void)reverse, (void)at;
+    sequences_taken++;
+    return ct_mul_scalar(x, 1);
+}
+
+/* Steps that no row has are left out, but for the first. */
+START_TEST(steps_are_left_out)
+{
+    static const struct {
+        int64_t lengths[2];
+        int steps;
+    } cases[] = { { { 2, 1 }, 2 }, { { 0, 3 }, 3 }, { { 4, 4 }, 4 }, { { 4, 0 }, 4 },
+                  { { 0, 0 }, 1 }, { { 1, 1 }, 1 } };
+    static const ct_cell counted = { .name = "counted", .states = 1, .step = counted_step };
+    ct_params *set = new_set(CT_F64);
+    ct_recurrent *r = ct_recurrent_of(set, "r", &counted, (ct_recurrent_options){
+        .hidden_size = 1, .reverse = _i / 2 });
+    size_t i;
+    int t, b;
+
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int64_t *lengths = cases[i].lengths;
+        ct_scope s = _i % 2 ? ct_scope_begin() : ct_scope_begin_no_grad();
+        ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(4, 2, 1), CT_F64, DEVICE), true), *y;
+        ct_state *next;
+        double want[8], last[2] = { (double)lengths[0], (double)lengths[1] };
+
+        for (t = 0; t < 4; t++)
+            for (b = 0; b < 2; b++)
+                want[2 * t + b] = t >= lengths[b] ? 0 : _i / 2 ? (double)(lengths[b] - t) : t + 1;
+        steps_taken = 0;
+        y = ct_recurrent_forward_with(r, x, NULL, &next, (ct_recurrent_call){
+            .lengths = ct_from_data(lengths, CT_SHAPE(2), CT_I64, DEVICE) });
+        ck_assert_int_eq(steps_taken, cases[i].steps);
+        expect_values("y", y, want, 8, 0);
+        expect_values("next", ct_state_get(next, 0), last, 2, 0);
+        if (_i % 2)
+            ck_assert(ct_backward(ct_sum(y)) == CT_OK);
+        ck_assert(ct_scope_end(s) == CT_OK);
+    }
+    ct_params_free(set);
+}
+END_TEST
+
+/* A cell's sequence serves where it may. */
+START_TEST(sequences_where_they_serve)
+{
+    static const ct_cell counted = { .name = "counted", .states = 1, .step = counted_step,
+                                     .sequence = counted_sequence };
+    ct_params *set = new_set(CT_F64);
+    ct_recurrent *r = ct_recurrent_of(set, "r", &counted, (ct_recurrent_options){
+        .hidden_size = 1 });
+    int i;
+
+    for (i = 0; i < 4; i++) { /* plain, all rows whole, some not, not wanted */
+        ct_scope s = _i ? ct_scope_begin() : ct_scope_begin_no_grad();
+        ct_tensor *x = ct_ones(CT_SHAPE(2, 2, 1), CT_F64, DEVICE);
+        int64_t lengths[2] = { 2, i == 2 ? 1 : 2 };
+        ct_recurrent_call call = { .lengths = NULL };
+
+        if (i > 0)
+            call.lengths = ct_from_data(lengths, CT_SHAPE(2), CT_I64, DEVICE);
+        ct_set_whole_sequences(i != 3);
+        steps_taken = sequences_taken = 0;
+        ck_assert(ct_recurrent_forward_with(r, x, NULL, NULL, call) != NULL);
+        ck_assert_int_eq(steps_taken, i < 2 ? 0 : 2);
+        ck_assert_int_eq(sequences_taken, i < 2);
+        ct_set_whole_sequences(true);
+        ck_assert(ct_scope_end(s) == CT_OK);
+    }
+    ct_params_free(set);
+}
+END_TEST
+
+/* A step of a module of batches first is as that of one of time first; T is 1 or more there, too. */
+START_TEST(batches_first)
+{
+    ct_params *sets[2] = { new_set(CT_F64), new_set(CT_F64) };
+    ct_generator g = ct_generator_seed(6);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_randn(CT_SHAPE(3, 5), CT_F64, DEVICE, &g), *y[2];
+    ct_recurrent *r = NULL;
+    ct_state *next;
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        r = ct_gru(sets[i], "r", (ct_gru_options){ .hidden_size = 2, .batch_first = i });
+        y[i] = ct_recurrent_step(r, x, NULL, &next);
+        expect_ok();
+        ck_assert(ct_rank(y[i]) == 2 && ct_dim(ct_state_get(next, 0), 1) == 3);
+    }
+    expect_same("y", y[1], y[0], 0);
+    ck_assert(ct_recurrent_forward(r, ct_ones(CT_SHAPE(0, 4, 5), CT_F64, DEVICE), NULL, NULL));
+    ck_assert(ct_recurrent_forward(r, ct_ones(CT_SHAPE(4, 0, 5), CT_F64, DEVICE), NULL, NULL) ==
+              NULL);
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f64[4,0,5] cpu is neither (B, T, size) nor "
+                               "(T, size), with T of 1 or more");
+    ck_assert(ct_recurrent_forward(r, ct_ones(CT_SHAPE(0, 5), CT_F64, DEVICE), NULL, NULL) == NULL);
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f64[0,5] cpu is neither (B, T, size) nor "
+                               "(T, size), with T of 1 or more");
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(sets[0]);
+    ct_params_free(sets[1]);
+}
+END_TEST
+
+/* Options that a module has no use for, by its names. */
+START_TEST(options_of_others)
+{
+    static ct_recurrent *(*const makers[])(ct_params *, const char *, ct_recurrent_options) = {
+        ct_rnn, ct_rnn_cell, ct_gru, ct_gru_cell, ct_lstm, ct_lstm_cell };
+    static const char *const names[] = { "ct_rnn",      "ct_rnn_cell", "ct_gru",
+                                         "ct_gru_cell", "ct_lstm",     "ct_lstm_cell" };
+    static const struct {
+        ct_recurrent_options o;
+        int fits; /* the maker's number / 2, or -1 */
+        const char *message;
+    } cases[] = {
+        { { .hidden_size = 3, .nonlinearity = CT_RELU }, 0, "nonlinearity is an RNN's" },
+        { { .hidden_size = 3, .reset_before = true }, 1, "reset_before is a GRU's" },
+        { { .hidden_size = 3, .proj_size = 2 }, 2, "proj_size is an LSTM's" },
+        { { .hidden_size = 3, .has_forget_bias = true }, 2, "forget_bias is an LSTM's" },
+        { { .hidden_size = 3, .forget_bias = 1 }, -1, "forget_bias is an LSTM's" },
+        { { .hidden_size = 3, .has_forget_bias = true, .forget_bias = 1 }, 2,
+          "forget_bias is an LSTM's" },
+    };
+    ct_params *set = new_set(CT_F64);
+    char name[16], message[100];
+    int i, k;
+
+    for (i = 0; i < 6; i++)
+        for (k = 0; k < (int)(sizeof cases / sizeof *cases); k++) {
+            ct_recurrent *r;
+
+            snprintf(name, sizeof name, "r%d_%d", i, k);
+            r = makers[i](set, name, cases[k].o);
+            ck_assert_msg((r != NULL) == (cases[k].fits == i / 2), "%s, row %d", names[i], k);
+            if (r)
+                continue;
+            snprintf(message, sizeof message, "%s: %s", names[i],
+                     i > 3 ? "forget_bias needs has_forget_bias" : cases[k].message);
+            if (i <= 3 || cases[k].fits == -1)
+                expect_error(CT_ERR_ARGUMENT, message);
+            ck_assert_int_eq(ct_error(), i <= 3 || cases[k].fits == -1 ? CT_OK : CT_ERR_ARGUMENT);
+            ct_error_clear();
+        }
+    ck_assert(ct_rnn(set, "a", (ct_rnn_options){ .hidden_size = 1,
+                                                 .nonlinearity = (ct_nonlinearity)7 }) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_rnn: nonlinearity is none of the enumeration");
+    ck_assert(ct_lstm(set, "a", (ct_lstm_options){ .hidden_size = 2, .proj_size = -1 }) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_lstm: proj_size is not in 1..hidden_size - 1");
+    for (i = 0; i < 5; i++) {
+        const ct_recurrent_options more[] = {
+            { .hidden_size = 1, .num_layers = 2 },    { .hidden_size = 1, .bidirectional = true },
+            { .hidden_size = 1, .reverse = true },    { .hidden_size = 1, .batch_first = true },
+            { .hidden_size = 1, .dropout = 0.5 } };
+
+        ck_assert(ct_gru_cell(set, "a", more[i]) == NULL);
+        expect_error(CT_ERR_ARGUMENT, "ct_recurrent_cell_of: a cell alone has one layer, one "
+                                      "direction and no dropout");
+    }
+    ck_assert(ct_gru_cell(set, "a", (ct_gru_options){ .hidden_size = 1, .num_layers = 1 }) != NULL);
+    ct_params_free(set);
+}
+END_TEST
+
 /* Parameters of the input's size, as many as there is room for; data says how many. */
 static int own_parameters;
 
@@ -866,10 +1060,11 @@ END_TEST
 
 START_TEST(state_misuse)
 {
-    ct_state *kept = counting_state(), *borrowed;
+    ct_state *kept = counting_state(), *borrowed, *many;
     ct_scope s = ct_scope_begin();
     ct_tensor *other = ct_ones(CT_SHAPE(1, 2, 2), CT_F64, DEVICE);
-    ct_tensor *narrow = ct_ones(CT_SHAPE(1, 3, 2), CT_F32, DEVICE);
+    ct_tensor *narrow = ct_ones(CT_SHAPE(1, 3, 2), CT_F32, DEVICE), *most[64];
+    int i;
 
     borrowed = ct_state_of(1, &other);
     ck_assert(ct_state_carry(kept, borrowed) == CT_ERR_SHAPE);
@@ -893,6 +1088,14 @@ START_TEST(state_misuse)
     expect_error(CT_ERR_ARGUMENT, "ct_state_new: a state of 0 tensors");
     ck_assert(ct_state_of(65, &other) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_state_of: a state of 65 tensors");
+    for (i = 0; i < 64; i++)
+        most[i] = narrow;
+    many = ct_state_new(64, most);
+    ck_assert(ct_state_count(many) == 64 && ct_state_get(many, 63) != narrow);
+    ck_assert(ct_state_get(ct_state_of(64, most), 63) == narrow);
+    ck_assert(ct_state_count(ct_state_detach(many)) == 64);
+    ct_state_free(many);
+    expect_ok();
     other = NULL;
     ck_assert(ct_state_new(1, &other) == NULL && ct_state_of(1, &other) == NULL);
     ck_assert(ct_state_copy(NULL) == NULL && ct_state_get(NULL, 0) == NULL);
@@ -1329,6 +1532,7 @@ int main(void)
     tcase_add_test(tc, linear_by_hand);
     tcase_add_test(tc, linear_size_inferred);
     tcase_add_test(tc, linear_one_hot);
+    tcase_add_test(tc, linear_of_no_features);
     tcase_add_test(tc, linear_misuse);
     tc = harness_case(suite, "rnn");
     tcase_add_loop_test(tc, rnn_is_its_formula, 0, 4 * RNN_CASES);
@@ -1341,6 +1545,10 @@ int main(void)
     tcase_add_loop_test(tc, cell_of_most_states, 0, 2);
     tcase_add_loop_test(tc, empty_batches, 0, 8);
     tcase_add_test(tc, most_layers);
+    tcase_add_loop_test(tc, steps_are_left_out, 0, 4);
+    tcase_add_loop_test(tc, sequences_where_they_serve, 0, 2);
+    tcase_add_test(tc, batches_first);
+    tcase_add_test(tc, options_of_others);
     tcase_add_test(tc, cells_are_checked);
     tcase_add_test(tc, steps_and_lengths_are_checked);
     tcase_add_test(tc, modules_are_checked);

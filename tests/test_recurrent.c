@@ -872,6 +872,16 @@ START_TEST(test_bad_calls)
     ct_recurrent_forward_with(r, x, NULL, NULL, (ct_recurrent_call){ .reset = good });
     expect_error(CT_ERR_SHAPE,
                  "ct_recurrent_forward_with: reset f32[2,3,2] cpu should be bool[3]");
+    ct_recurrent_forward_with(r, x, NULL, NULL, (ct_recurrent_call){
+        .reset = ct_zeros(CT_SHAPE(3), CT_F32, DEVICE) });
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with: reset f32[3] cpu should be bool[3]");
+    ct_recurrent_forward_with(r, x, NULL, NULL, (ct_recurrent_call){
+        .reset = ct_zeros(CT_SHAPE(4), CT_BOOL, DEVICE) });
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with: reset bool[4] cpu should be bool[3]");
+    two[0] = two[1] = ct_zeros(CT_SHAPE(2, 2), CT_F32, DEVICE); /* only where x has no batch */
+    ck_assert_ptr_null(ct_recurrent_forward(r, ct_narrow(x, 1, 0, 1), ct_state_of(2, two), NULL));
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: state 0 f32[2,2] cpu should have the shape "
+                               "[2,1,2] for x f32[4,1,5] cpu");
     ck_assert_ptr_null(ct_begin_state(r, -1));
     ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
     ct_error_clear();

@@ -1,6 +1,7 @@
 /* test_safetensors.c - tests of files of named tensors: round trips, malformed files, failing
  * calls. */
 #include "tensor/internal.h"
+#include "tensor/host.h"
 #include "tensor/read_file.h"
 
 #include "tests/files.h"
@@ -10,6 +11,8 @@
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/safetensors.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -427,6 +430,8 @@ static const struct {
       "offset 9: tensor \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
       "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...\": is not an object of dtype, shape a"
       "nd data_offsets" },
+    { "{'a':{'shape':[2],'data_offsets':[0,8],'dtype':'F32'},'b':1}", 8,
+      "offset 62: tensor \"b\": is not an object of dtype, shape and data_offsets" },
     { "{'b':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},'\\u0061':1}", 8,
       "offset 62: tensor \"a\": is not an object of dtype, shape and data_offsets" },
 };
@@ -1013,6 +1018,122 @@ START_TEST(write_order)
 }
 END_TEST
 
+/* Calls that find what is asked for elsewhere: an error, or 0 bytes written. */
+static char folder_opened[200];
+static int folder_error, sync_error, sync_calls, zero_writes;
+static cti_file_table before;
+
+static int open_noted(const char *path, int flags, int mode)
+{
+    if (!(flags & O_DIRECTORY))
+        return strncmp(path, "/x.", 3) == 0 ? (errno = EROFS, -1)
+                                             : before.open(path, flags, mode);
+    snprintf(folder_opened, sizeof folder_opened, "%s", path);
+    errno = folder_error;
+    return folder_error ? -1 : before.open(path, flags, mode);
+}
+
+static int sync_noted(int fd)
+{
+    (void)fd;
+    if (++sync_calls == 1)
+        return 0;
+    errno = sync_error;
+    return sync_error ? -1 : 0;
+}
+
+static ssize_t write_nothing(int fd, const void *bytes, size_t n)
+{
+    errno = EINTR;
+    return zero_writes ? 0 : before.write(fd, bytes, n);
+}
+
+static ct_status write_noted(const char *path)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *t = ct_ones(CT_SHAPE(2), CT_F32, CT_CPU);
+    ct_status status;
+
+    sync_calls = 0;
+    before = cti_file_calls;
+    cti_file_calls.open = open_noted;
+    cti_file_calls.fsync = sync_noted;
+    cti_file_calls.write = write_nothing;
+    status = ct_safetensors_write(path, 1, pair, &t, NULL);
+    cti_file_calls = before;
+    folder_error = sync_error = zero_writes = 0;
+    ck_assert_int_eq(ct_error(), status);
+    (void)!ct_scope_end(s);
+    return status;
+}
+
+/* The folder that is synced is the file's; one that cannot be read, or synced, does not matter. */
+START_TEST(folders)
+{
+    char here[200], want[400];
+    int i;
+
+    ck_assert_ptr_nonnull(getcwd(here, sizeof here));
+    ck_assert_int_eq(write_noted("x"), CT_OK);
+    ck_assert_str_eq(folder_opened, ".");
+    ck_assert_int_eq(write_noted("x"), CT_OK); /* which is there by now */
+    ck_assert_str_eq(folder_opened, here);
+    snprintf(want, sizeof want, "%s/y", here);
+    ck_assert_int_eq(write_noted(want), CT_OK);
+    ck_assert_str_eq(folder_opened, here);
+    ck_assert_int_eq(write_noted("./z"), CT_OK);
+    ck_assert_str_eq(folder_opened, ".");
+    ck_assert_int_eq(write_noted("/x.safetensors"), CT_ERR_IO);
+    ck_assert_str_eq(folder_opened, "/");
+    expect_error(CT_ERR_IO, "ct_safetensors_write: /x.safetensors: Read-only file system");
+    for (i = 0; i < 2; i++) {
+        sync_error = i ? EINVAL : ENOTSUP;
+        ck_assert_int_eq(write_noted("x"), CT_OK);
+        ck_assert_int_eq(sync_calls, 2);
+    }
+    sync_error = EROFS;
+    ck_assert_int_eq(write_noted("x"), CT_ERR_IO);
+    snprintf(want, sizeof want, "ct_safetensors_write: %s/x: written, but its folder could not be "
+             "synced: Read-only file system", here);
+    expect_error(CT_ERR_IO, want);
+    folder_error = EACCES;
+    ck_assert_int_eq(write_noted("x"), CT_OK);
+    ck_assert_int_eq(sync_calls, 1);
+    folder_error = EROFS;
+    ck_assert_int_eq(write_noted("x"), CT_ERR_IO);
+    expect_error(CT_ERR_IO, "ct_safetensors_write: x: Read-only file system");
+    zero_writes = 1;
+    ck_assert_int_eq(write_noted("x"), CT_ERR_IO);
+    snprintf(want, sizeof want, "ct_safetensors_write: %s/x: Input/output error", here);
+    expect_error(CT_ERR_IO, want);
+    ck_assert_int_eq(count_files(), 3);
+}
+END_TEST
+
+/* Temporary files that are left from before do no harm, unless there are a hundred. */
+START_TEST(left_behind)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *t = ct_ones(CT_SHAPE(2), CT_F32, CT_CPU);
+    char name[100];
+    int i;
+
+    for (i = 0; i < 100; i++) {
+        if (i == 1 || i == 99) {
+            ck_assert_int_eq(ct_safetensors_write("x", 1, pair, &t, NULL), CT_OK);
+            ck_assert_int_eq(count_files(), i + 1);
+            remove("x");
+        }
+        snprintf(name, sizeof name, "x.%ld-%d.tmp", (long)getpid(), i);
+        write_bytes(name, "", 0);
+    }
+    ck_assert_int_eq(ct_safetensors_write("x", 1, pair, &t, NULL), CT_ERR_IO);
+    expect_error(CT_ERR_IO, "ct_safetensors_write: x: File exists");
+    ck_assert_int_eq(count_files(), 100);
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+}
+END_TEST
+
 START_TEST(write_calls_fail)
 {
     write_failing(fail_file_call, &files_seen, CT_ERR_IO, 15);
@@ -1115,6 +1236,8 @@ int main(void)
     tcase_add_test(tc, largest_header);
     tcase_add_test(tc, replaced);
     tcase_add_test(tc, write_order);
+    tcase_add_test(tc, folders);
+    tcase_add_test(tc, left_behind);
     tcase_add_test(tc, write_calls_fail);
     tcase_add_test(tc, read_calls_fail);
     return harness_run(suite);

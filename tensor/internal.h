@@ -85,10 +85,10 @@ struct ct_tensor {
     int64_t stride[CT_MAX_RANK];
     ct_dtype dtype;
     ct_device device;
-    uint8_t contiguous;
-    uint8_t owned;         /* by the user, not by a scope */
-    uint8_t popped;        /* its owner let go of it; only nodes hold it now */
-    uint8_t requires_grad; /* a leaf that does, or any result with history */
+    bool contiguous;
+    bool owned;            /* by the user, not by a scope */
+    bool popped;           /* its owner let go of it; only nodes hold it now */
+    bool requires_grad;    /* a leaf that does, or any result with history */
     /* history: the node that made it and which of its outputs it is; NULL for leaves */
     ct_node *node;
     int output;

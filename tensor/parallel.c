@@ -48,13 +48,13 @@ static atomic_int wanted; /* 0: not yet asked */
 
 int (*cti_thread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *),
                          void *) = pthread_create;
+uint64_t (*cti_parallel_clock)(void) = cti_nanoseconds;
 
 /* ---- how many threads ---- */
 
-/* Processors that a control group's quota grants, rounded up; MOST without one. */
-static int quota(void)
+int cti_processors_granted(const char *path)
 {
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
+    FILE *f = fopen(path, "r");
     long long granted, period;
     int n = MOST;
 
@@ -70,14 +70,14 @@ static int quota(void)
 /* Processors that this process may use. */
 static int usable(void)
 {
-    int n = 1;
+    int n = 1, granted = cti_processors_granted("/sys/fs/cgroup/cpu.max");
 #ifdef CPU_COUNT
     cpu_set_t set;
 
     if (sched_getaffinity(0, sizeof set, &set) == 0)
         n = CPU_COUNT(&set);
 #endif
-    return n < quota() ? n : quota();
+    return n < granted ? n : granted;
 }
 
 static int threads_by_default(void)
@@ -87,7 +87,7 @@ static int threads_by_default(void)
 
     if (n < 1 || n > MOST)
         n = usable() < MOST_BY_DEFAULT ? usable() : MOST_BY_DEFAULT;
-    return n < 1 ? 1 : n;
+    return n;
 }
 
 int ct_num_threads(void)
@@ -185,7 +185,6 @@ __attribute__((destructor)) static void stop_workers(void)
     pthread_mutex_unlock(&pool.lock);
     for (i = 0; i < pool.started; i++)
         pthread_join(pool.worker[i], NULL);
-    pool.started = 0;
 }
 
 /* fork() copies neither the workers nor any other thread that may hold a lock. */
@@ -284,7 +283,7 @@ void cti_parallel(int64_t pieces, void (*run)(void *context, int64_t piece), voi
         run_here(pieces, run, context);
         return;
     }
-    begun = cti_nanoseconds();
+    begun = cti_parallel_clock();
     if (begun < alone_until) {
         pthread_mutex_unlock(&owner);
         run_here(pieces, run, context);
@@ -292,9 +291,9 @@ void cti_parallel(int64_t pieces, void (*run)(void *context, int64_t piece), voi
     }
     begin_job(pieces, run, context);
     mine = draw_pieces(pieces, run, context);
-    drawn = cti_nanoseconds();
+    drawn = cti_parallel_clock();
     end_job();
-    ended = cti_nanoseconds();
+    ended = cti_parallel_clock();
     if (mine < pieces)
         consider_rest(ended, drawn - begun, ended - drawn);
     pthread_mutex_unlock(&owner);

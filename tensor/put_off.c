@@ -44,13 +44,13 @@ void cti_make_values(ct_storage *s)
 {
     static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
     ct_tensor *indices, *table = NULL;
-    cti_fault fault = { 0, 0 };
+    cti_fault none; /* which the indices are known not to have */
 
     pthread_mutex_lock(&making);
     indices = atomic_load_explicit(&s->indices, memory_order_relaxed);
     if (indices) {
         table = s->table;
-        (void)fill(s->row_dtype, s->row_width, s->data, table, indices, &fault);
+        (void)fill(s->row_dtype, s->row_width, s->data, table, indices, &none);
         s->table = NULL;
         atomic_store_explicit(&s->indices, NULL, memory_order_release);
     }

@@ -39,8 +39,7 @@ __attribute__((destructor)) static void process_end(void)
 {
     if (cti_at_end)
         cti_at_end();
-    if (cti_self.started)
-        thread_end(NULL);
+    thread_end(NULL);
 }
 
 static bool keeps_idle;
@@ -154,7 +153,7 @@ void cti_scope_pop(ct_scope s)
     while (th->live_count > f->live) {
         ct_tensor *t = th->live[--th->live_count];
 
-        t->popped = 1;
+        t->popped = true;
         cti_unref(t);
     }
     th->recording = f->recording;
@@ -201,8 +200,8 @@ static bool belongs_to(const ct_thread *th, const cti_frame *f, const ct_tensor 
     return false;
 }
 
-/* Whether t may go from the scope to the enclosing one; raises if not. */
-static bool may_return(const ct_thread *th, ct_scope s, const ct_tensor *t)
+/* Raises if t may not go from the scope to the enclosing one. */
+static void check_return(const ct_thread *th, ct_scope s, const ct_tensor *t)
 {
     static const char *const me = "ct_scope_return";
 
@@ -210,42 +209,31 @@ static bool may_return(const ct_thread *th, ct_scope s, const ct_tensor *t)
         ct_raise(CT_ERR_SCOPE, me, "there is no enclosing scope (ct_keep it)");
     else if (!t && cti_sink_allowed())
         ct_raise(CT_ERR_ARGUMENT, me, "t is NULL");
-    else if (!cti_usable(me, t))
-        return false;
-    else if (!belongs_to(th, &th->frames[s.depth - 1], t))
+    else if (cti_usable(me, t) && !belongs_to(th, &th->frames[s.depth - 1], t))
         ct_raise(CT_ERR_SCOPE, me, "t %s does not belong to the scope", cti_describe(t).s);
-    else if (t->node && t->node_scope >= (int)s.depth)
+    else if (t && t->node && t->node_scope >= (int)s.depth)
         ct_raise(CT_ERR_SCOPE, me,
                  "t %s has history, which cannot leave its scope; detach it first",
                  cti_describe(t).s);
-    else
-        return true;
-    return false;
 }
 
 ct_status ct_scope_return(ct_scope s, ct_tensor *t, ct_tensor **out)
 {
     ct_thread *th = cti_thread();
     ct_status status;
-    bool good;
 
     *out = NULL;
     if (!is_open(th, s))
         return refuse_end("ct_scope_return", s);
-    good = may_return(th, s, t);
+    check_return(th, s, t);
     status = outcome(th, s);
-    good = good && status == CT_OK;
-    if (good)
+    if (status == CT_OK)
         cti_ref(t);
     cti_scope_pop(s);
-    if (!good)
+    if (status != CT_OK)
         return status;
-    t->popped = 0;
-    if (!cti_push_live("ct_scope_return", t)) {
-        t->popped = 1;
-        cti_unref(t);
-        return ct_error();
-    }
+    t->popped = false;
+    th->live[th->live_count++] = t; /* it had a place there before */
     *out = t;
     return CT_OK;
 }

@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 static _Thread_local char message[1024];
@@ -37,7 +36,7 @@ ct_status ct_raise(ct_status status, const char *function, const char *format, .
 {
     ct_thread *th = cti_thread();
     va_list args;
-    int n = 0;
+    size_t n;
 
     if (status == CT_OK)
         return CT_OK;
@@ -46,14 +45,13 @@ ct_status ct_raise(ct_status status, const char *function, const char *format, .
         return status;
     th->error = status;
     if (th->site)
-        n = snprintf(message, sizeof message, "%s: %s: ", th->site, function);
+        n = (size_t)snprintf(message, sizeof message, "%s: %s: ", th->site, function);
     else
-        n = snprintf(message, sizeof message, "%s: ", function);
-    if (n >= 0 && (size_t)n < sizeof message) {
-        va_start(args, format);
-        vsnprintf(message + n, sizeof message - (size_t)n, format, args);
-        va_end(args);
-    }
+        n = (size_t)snprintf(message, sizeof message, "%s: ", function);
+    n = n < sizeof message ? n : sizeof message;
+    va_start(args, format);
+    vsnprintf(message + n, sizeof message - n, format, args);
+    va_end(args);
     if (handler)
         handler(status, message, handler_context);
     return status;
@@ -92,7 +90,6 @@ const char *ct_error_message(void)
 void ct_error_clear(void)
 {
     cti_thread()->error = CT_OK;
-    message[0] = '\0';
 }
 
 const char *ct_status_name(ct_status status)

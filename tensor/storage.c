@@ -16,8 +16,6 @@
 
 #include "tensor/host.h"
 
-#include <string.h>
-
 #define CLASSES 160
 
 #define OPEN (SIZE_MAX / 2 + 1)
@@ -140,7 +138,6 @@ static void pool_free(ct_thread *th, cti_pool *pool)
     trim(th, pool);
     for (d = 0; d < CTI_DEVICES; d++)
         cti_release(pool->idle[d]);
-    memset(pool->idle, 0, sizeof pool->idle);
     close_counts(pool);
 }
 
@@ -198,7 +195,7 @@ static ct_storage *from_system(ct_thread *th, ct_device device, size_t bytes)
 ct_storage *cti_storage_try(ct_device device, size_t bytes)
 {
     ct_thread *th = cti_thread();
-    size_t rounded, size;
+    size_t rounded, size, live;
     int c = class_of(bytes, &rounded);
     cti_pool *pool = pool_of(th);
     ct_storage **idle = pool && c < CLASSES ? idle_of(th, pool, device) : NULL;
@@ -225,8 +222,8 @@ ct_storage *cti_storage_try(ct_device device, size_t bytes)
     atomic_store_explicit(&s->version, 0, memory_order_relaxed);
     pool->count++;
     pool->bytes += s->bytes;
-    if (live_bytes(pool) > th->memory.peak_bytes)
-        th->memory.peak_bytes = live_bytes(pool);
+    live = live_bytes(pool);
+    th->memory.peak_bytes = live > th->memory.peak_bytes ? live : th->memory.peak_bytes;
     return s;
 }
 

@@ -218,11 +218,8 @@ ct_tensor *cti_tensor_alloc(const char *function)
     atomic_store_explicit(&t->refs, 1, memory_order_relaxed);
     t->storage = NULL;
     t->offset = 0;
-    t->owned = t->popped = t->requires_grad = 0;
-    t->node = NULL;
-    t->output = 0;
-    t->node_scope = 0;
-    t->node_at = 0;
+    t->owned = t->popped = t->requires_grad = false;
+    t->node = NULL; /* without which what goes with it means nothing */
     t->leaf = NULL;
     t->indices = NULL;
     t->next_free = NULL;
@@ -304,7 +301,6 @@ void cti_unref(ct_tensor *t)
     t->storage = NULL;
     t->leaf = NULL;
     t->indices = NULL;
-    t->popped = 1;
     retire(cti_thread(), t);
 }
 
@@ -345,7 +341,7 @@ ct_tensor *cti_new(const char *function, ct_shape shape, ct_dtype dtype, ct_devi
     t->numel = n;
     t->dtype = dtype;
     t->device = device;
-    t->contiguous = 1;
+    t->contiguous = true;
     cti_row_major(&shape, t->stride);
     return t;
 }
@@ -418,7 +414,7 @@ ct_tensor *ct_keep(ct_tensor *t)
     k->dtype = t->dtype;
     k->device = t->device;
     k->contiguous = t->contiguous;
-    k->owned = 1;
+    k->owned = true;
     return k;
 }
 
@@ -432,7 +428,7 @@ void ct_free(ct_tensor *t)
                  cti_describe(t).s);
         return;
     }
-    t->popped = 1;
+    t->popped = true;
     cti_unref(t);
 }
 
@@ -496,7 +492,7 @@ static ct_tensor *ramp(const char *function, double n, double start, double step
 {
     ct_tensor *t;
 
-    if (!(n >= 0 && n < 9e18) || !isfinite(start) || !isfinite(step)) {
+    if (!(n < 9e18) || !isfinite(start) || !isfinite(step)) {
         ct_raise(CT_ERR_ARGUMENT, function, "start, end and step do not give a finite range");
         return NULL;
     }
@@ -518,7 +514,7 @@ ct_tensor *ct_arange(double start, double end, double step, ct_dtype dtype, ct_d
         ct_raise(CT_ERR_ARGUMENT, "ct_arange", "step is 0");
         return NULL;
     }
-    return ramp("ct_arange", n > 0 || isnan(n) ? n : 0, start, step, dtype, device);
+    return ramp("ct_arange", n < 0 ? 0 : n, start, step, dtype, device);
 }
 
 ct_tensor *ct_linspace(double start, double end, int64_t n, ct_dtype dtype, ct_device device)
@@ -651,8 +647,7 @@ bool cti_copy_across(const char *function, ct_tensor *dst, const ct_tensor *src)
     bool good = true;
 
     if (dst->device == src->device || !bytes) {
-        if (bytes)
-            cti_copy(dst, src);
+        cti_copy(dst, src);
         return true;
     }
     if (!cti_capture_allows(dst->device, function, "take data from the host"))

@@ -518,6 +518,12 @@ START_TEST(integer_parameters)
     e.param[1] = 1e300; /* the largest double below 2^63 */
     cti_cpu_backend.elementwise(&e);
     ck_assert(q == INT64_MAX - 1023);
+    e.param[1] = 0x1p63;
+    cti_cpu_backend.elementwise(&e);
+    ck_assert(q == INT64_MAX - 1023);
+    e.param[1] = 0x1p63 - 1024;
+    cti_cpu_backend.elementwise(&e);
+    ck_assert(q == INT64_MAX - 1023);
     e.param[1] = (double)NAN;
     cti_cpu_backend.elementwise(&e);
     ck_assert(q == 0);
@@ -1257,6 +1263,8 @@ START_TEST(precision)
     ct_error_clear();
     ct_emulate_bf16(true);
     ck_assert(ct_set_matmul_precision(CT_BF16) == CT_OK);
+    ck_assert(ct_matmul_precision() == CT_BF16);
+    ct_emulate_bf16(true); /* once more changes nothing */
     ck_assert(ct_matmul_precision() == CT_BF16);
     ct_emulate_bf16(false);
     ck_assert(ct_matmul_precision() == left);

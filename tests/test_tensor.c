@@ -41,6 +41,7 @@ START_TEST(shapes)
 {
     ct_shape nine = ct_shape_of(9, (int64_t[]){ 1, 1, 1, 1, 1, 1, 1, 1, 1 });
     ct_tensor *t;
+    int axis;
 
     ck_assert(ct_zeros(nine, CT_F32, CT_CPU) == NULL);
     expect_error(CT_ERR_SHAPE, "ct_zeros: rank 9 is not in 0..8");
@@ -78,6 +79,40 @@ START_TEST(shapes)
     t = ct_zeros(ct_shape_of(8, (int64_t[]){ 1, 2, 1, 2, 1, 2, 1, 2 }), CT_I32, CT_CPU);
     ck_assert(ct_numel(t) == 16 && ct_stride(t, 1) == 8 && ct_stride(t, -1) == 1);
     ck_assert(ct_dim(t, 8) == -1 && ct_dim(t, -9) == -1 && ct_stride(t, 8) == 0);
+    ck_assert(ct_stride(t, -9) == 0 && ct_fill(t, 3) == CT_OK);
+    for (axis = 0; axis < 8; axis++) {
+        ck_assert(ct_dim(t, axis) == 1 + axis % 2 && ct_dim(t, axis - 8) == 1 + axis % 2);
+        ck_assert(ct_stride(t, axis) == 16 >> (axis + 1) / 2 &&
+                  ct_stride(t, axis - 8) == ct_stride(t, axis));
+    }
+}
+END_TEST
+
+/* A message holds some 140 characters of a shape, whole sizes: so many digits of seven of them, and
+ * the eighth only if there is one more character. */
+START_TEST(long_shapes)
+{
+    static const struct {
+        int64_t seventh;
+        const char *text;
+    } cases[] = {
+        { INT64_MAX, "9223372036854775807]" },
+        { 100000000000000, "100000000000000]" },
+        { 99999999999999, "99999999999999,3]" },
+    };
+    const int64_t most = INT64_MAX;
+    char want[300];
+    size_t i;
+
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ct_shape s = { 8, { most, most, most, most, most, most, cases[i].seventh, 3 } };
+
+        ck_assert_ptr_null(ct_zeros(s, CT_F32, CT_CPU));
+        snprintf(want, sizeof want, "ct_zeros: shape [%lld,%lld,%lld,%lld,%lld,%lld,%s is too "
+                 "large: its size overflows", (long long)most, (long long)most, (long long)most,
+                 (long long)most, (long long)most, (long long)most, cases[i].text);
+        expect_error(CT_ERR_SHAPE, want);
+    }
 }
 END_TEST
 
@@ -105,6 +140,8 @@ START_TEST(contiguity)
         { ct_expand(ct_narrow(x, 0, 0, 1), CT_SHAPE(3)), false },
         { ct_slice(x, 0, 0, 24, 2), false },
         { ct_reshape(x, CT_SHAPE(24, 1)), true },
+        { ct_narrow(ct_transpose(t, 0, 1), 0, 0, 0), true },
+        { ct_narrow(ct_transpose(t, 1, 2), 2, 3, 0), true },
     };
     size_t i;
 
@@ -159,19 +196,30 @@ END_TEST
 
 START_TEST(ranges)
 {
+    static const double endless[][3] = {
+        { 0, INFINITY, 1 },  { NAN, 1, 1 },       { 0, 1, INFINITY }, { 0, -1, INFINITY },
+        { INFINITY, 0, 1 },  { -INFINITY, 0, 1 }, { 0, NAN, 1 },      { 0, 1, NAN },
+        { -INFINITY, 0, -1 }, { 0, 9e18, 1 },
+    };
     ct_tensor *t;
+    size_t i;
 
     expect_values("arange", ct_arange(1, 2.5, 0.5, CT_F32, CT_CPU), (double[]){ 1, 1.5, 2 }, 3, 0);
     expect_values("arange down", ct_arange(3, 0, -1, CT_I64, CT_CPU), (double[]){ 3, 2, 1 }, 3, 0);
     ck_assert(ct_numel(ct_arange(0, 5, -1, CT_I32, CT_CPU)) == 0);
     ck_assert(ct_arange(0, 5, 0, CT_F32, CT_CPU) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_arange: step is 0");
-    ck_assert(ct_arange(0, INFINITY, 1, CT_F32, CT_CPU) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_arange: start, end and step do not give a finite range");
-    ck_assert(ct_arange(NAN, 1, 1, CT_F32, CT_CPU) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_arange: start, end and step do not give a finite range");
+    for (i = 0; i < sizeof endless / sizeof *endless; i++) {
+        ck_assert_msg(!ct_arange(endless[i][0], endless[i][1], endless[i][2], CT_F32, CT_CPU),
+                      "range %zu", i);
+        expect_error(CT_ERR_ARGUMENT, "ct_arange: start, end and step do not give a finite range");
+    }
+    ck_assert(ct_linspace(0, INFINITY, 2, CT_F32, CT_CPU) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_linspace: start, end and step do not give a finite range");
     ck_assert(ct_arange(0, 3, 1, CT_BOOL, CT_CPU) == NULL);
     expect_error(CT_ERR_DTYPE, "ct_arange: dtype bool has no ranges");
+    ck_assert(ct_arange(0, 3, 1, CT_BF16, CT_CPU) == NULL);
+    expect_error(CT_ERR_DTYPE, "ct_arange: dtype bf16 has no ranges");
 
     expect_values("linspace", ct_linspace(-1, 1, 5, CT_F64, CT_CPU),
                   (double[]){ -1, -0.5, 0, 0.5, 1 }, 5, 0);
@@ -264,6 +312,9 @@ START_TEST(writing)
     expect_error(CT_ERR_DTYPE, "ct_copy_into: t i32[2,2] cpu and src i64[2,2] cpu differ in dtype "
                                "(no promotion: ct_cast one)");
     t = ct_expand(ct_zeros(CT_SHAPE(1, 3), CT_F32, CT_CPU), CT_SHAPE(4, 3));
+    ck_assert(ct_fill(ct_narrow(t, 0, 1, 1), 2) == CT_OK); /* one of them, or none */
+    ck_assert(ct_fill(ct_narrow(t, 1, 1, 0), 2) == CT_OK);
+    expect_values("all of them", ct_narrow(t, 0, 3, 1), (double[]){ 2, 2, 2 }, 3, 0);
     ck_assert(ct_fill(t, 1) == CT_ERR_SHAPE);
     expect_error(CT_ERR_SHAPE, "ct_fill: t f32[4,3] cpu is an expanded view: its elements share "
                                "memory");
@@ -927,6 +978,8 @@ END_TEST
 
 START_TEST(parameters)
 {
+    static const double ends[][2] = { { -DBL_MAX, DBL_MAX }, { -INFINITY, 0 }, { 0, INFINITY },
+                                      { INFINITY, INFINITY }, { NAN, 1 }, { 0, NAN } };
     ct_generator g = ct_generator_seed(34), before;
     ct_tensor *t = ct_empty(CT_SHAPE(4000), CT_F32, CT_CPU), *m;
     double *v;
@@ -943,12 +996,19 @@ START_TEST(parameters)
     before = g;
     ck_assert(ct_uniform_into(t, 1, 0, &g) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_uniform_into: low 1 and high 0: finite, low <= high");
-    ck_assert(ct_uniform_into(t, -DBL_MAX, DBL_MAX, &g) == CT_ERR_ARGUMENT);
-    ct_error_clear();
+    for (i = 0; i < (int)(sizeof ends / sizeof *ends); i++) {
+        ck_assert_msg(ct_uniform_into(t, ends[i][0], ends[i][1], &g) == CT_ERR_ARGUMENT,
+                      "low %g, high %g", ends[i][0], ends[i][1]);
+        ct_error_clear();
+    }
     ck_assert(ct_normal_into(t, 0, -1, &g) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_normal_into: mean 0 and std -1: finite, std >= 0");
     ck_assert(ct_normal_into(t, NAN, 1, &g) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_normal_into: mean nan and std 1: finite, std >= 0");
+    ck_assert(ct_normal_into(t, 0, INFINITY, &g) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_normal_into: mean 0 and std inf: finite, std >= 0");
+    ck_assert(ct_normal_into(NULL, 0, 1, &g) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_normal_into: t or g is NULL");
     ck_assert(ct_normal_into(t, 0, 1, NULL) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_normal_into: t or g is NULL");
     ck_assert(ct_rand(CT_SHAPE(2), CT_I32, CT_CPU, &g) == NULL);
@@ -973,6 +1033,7 @@ START_TEST(streams)
     uint32_t block[4];
     int i;
 
+    ck_assert(root.seed == 35 && root.stream == 0 && root.position == 0);
     b = ct_generator_named(root, "b.weight");
     ck_assert(a.stream != b.stream && a.stream != root.stream && a.position == 0);
     ck_assert(ct_generator_named(a, "x").stream != ct_generator_named(b, "x").stream);
@@ -1004,7 +1065,7 @@ END_TEST
 START_TEST(host_draws)
 {
     enum { N = 60000, WAYS = 6 };
-    ct_generator g = ct_generator_seed(36);
+    ct_generator g = ct_generator_seed(36), before;
     int64_t order[500];
     int count[WAYS] = { 0 }, i, places[4] = { 0 };
     bool seen[500] = { false };
@@ -1052,8 +1113,37 @@ START_TEST(host_draws)
     for (i = 0; i < WAYS; i++)
         chi += (count[i] - N / WAYS) * (double)(count[i] - N / WAYS) / (N / WAYS);
     ck_assert_msg(chi < 25.7, "chi squared of shuffles: %g", chi);
+    before = g;
     ct_shuffle(order, 0, &g);
     ct_shuffle(order, 1, &g);
+    ck_assert(memcmp(&g, &before, sizeof g) == 0);
+    ct_shuffle(order, 500, &g);
+    ck_assert_uint_eq(g.position, before.position + 2 * 499); /* two words for each but the first */
+}
+END_TEST
+
+/* What a remainder would favour is drawn again: n itself, where n is above half of all. */
+START_TEST(drawn_again)
+{
+    int seed, again = 0;
+
+    for (seed = 0; seed < 20; seed++) {
+        ct_generator g = ct_generator_seed((uint64_t)seed);
+        uint32_t w[4];
+        uint64_t first, second;
+
+        ct_philox(g.seed, 0, 0, w);
+        first = (uint64_t)w[0] << 32 | w[1];
+        second = (uint64_t)w[2] << 32 | w[3];
+        if (first < (uint64_t)1 << 63 || second >= first)
+            continue;
+        ck_assert_uint_eq(ct_random_below(&g, first), second);
+        ck_assert_uint_eq(g.position, 4);
+        g = ct_generator_seed((uint64_t)seed);
+        ck_assert_uint_eq(ct_random_below(&g, first + 1), first);
+        again++;
+    }
+    ck_assert_int_gt(again, 2);
 }
 END_TEST
 
@@ -1073,6 +1163,7 @@ int main(void)
 
     tc = scoped_case(suite, "handles");
     tcase_add_test(tc, shapes);
+    tcase_add_test(tc, long_shapes);
     tcase_add_test(tc, of_null);
     tcase_add_test(tc, contiguity);
     tcase_add_test(tc, dtypes);
@@ -1095,5 +1186,6 @@ int main(void)
     tcase_add_test(tc, draws_stay_below);
     tcase_add_test(tc, streams);
     tcase_add_test(tc, host_draws);
+    tcase_add_test(tc, drawn_again);
     return harness_run(suite);
 }

@@ -11,10 +11,12 @@
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tensor/host.h"
@@ -254,6 +256,8 @@ START_TEST(freed_under_history)
 
     loss = ct_sum(ct_mul(x, k));
     ct_free(k);
+    ct_free(k);
+    expect_error(CT_ERR_SCOPE, "ct_free: t f32[3] cpu was freed before");
     ct_full(CT_SHAPE(3), 9, CT_F32, CT_CPU); /* would take the buffer */
     ck_assert(ct_backward(loss) == CT_OK);
     expect_values("gradient", ct_grad_of(x), (double[]){ 4, 4, 4 }, 3, 0);
@@ -375,6 +379,7 @@ START_TEST(raising)
         ck_assert_msg(strncmp(ct_status_name(s), "CT_", 3) == 0 && !strchr(ct_status_name(s), '?'),
                       "status %d", s);
     ck_assert_str_eq(ct_status_name(CT_ERR_NUMERIC), "CT_ERR_NUMERIC");
+    ck_assert_str_eq(ct_status_name((ct_status)(CT_ERR_NUMERIC + 1)), "CT_ERR_?");
     ck_assert_str_eq(ct_status_name((ct_status)99), "CT_ERR_?");
     ck_assert_str_eq(ct_status_name((ct_status)-1), "CT_ERR_?");
 }
@@ -628,6 +633,112 @@ START_TEST(idle_buffers_released)
     ck_assert(ct_zeros(CT_SHAPE(1 << 20), CT_F32, CT_CPU) != NULL);
     ck_assert(ct_scope_end(s) == CT_ERR_MEMORY || ct_ok());
     ct_memory_trim();
+}
+END_TEST
+
+/* The largest sizes that do not overflow are asked for, in vain; one element more overflows. */
+START_TEST(largest_sizes)
+{
+    static const ct_dtype dtypes[] = { CT_F32, CT_F64, CT_BOOL, CT_BF16 };
+    ct_scope s = ct_scope_begin();
+    size_t i;
+
+    budget = used + (1 << 20);
+    for (i = 0; i < 4; i++) {
+        int64_t most = (int64_t)(PTRDIFF_MAX / ct_dtype_size(dtypes[i]));
+        const ct_shape fit[] = { CT_SHAPE(most), CT_SHAPE(most / 7, 7), CT_SHAPE(1, most, 1) };
+        const ct_shape large[] = { CT_SHAPE(most + (i != 2), 1 + (i == 2)),
+                                   CT_SHAPE(most / 7 + 1, 7), CT_SHAPE(2, 1, most) };
+        int k;
+
+        for (k = 0; k < 3; k++) {
+            ck_assert_ptr_null(ct_empty(fit[k], dtypes[i], CT_CPU));
+            ck_assert_int_eq(ct_error(), CT_ERR_MEMORY);
+            ct_error_clear();
+            ck_assert_ptr_null(ct_empty(large[k], dtypes[i], CT_CPU));
+            ck_assert_int_eq(ct_error(), CT_ERR_SHAPE);
+            ct_error_clear();
+        }
+    }
+    budget = 0;
+    ck_assert(ct_scope_end(s) == CT_OK || ct_ok());
+}
+END_TEST
+
+static void refuse_memory(void)
+{
+    fail_once = false;
+    fail_from = 0;
+}
+
+/* Writes in place ask for memory only where they must, and write nothing where there is none. */
+START_TEST(writes_without_memory)
+{
+    static const double values[] = { 0, 1, 2, 3, 4, 5 };
+    ct_generator g = ct_generator_seed(5), before = g;
+    ct_scope s = ct_scope_begin();
+    ct_tensor *t = ct_reshape(ct_arange(0, 6, 1, CT_F32, CT_CPU), CT_SHAPE(2, 3)), *other, *turned;
+    ct_status all, self, apart, drawn;
+
+    other = ct_reshape(ct_arange(6, 12, 1, CT_F32, CT_CPU), CT_SHAPE(3, 2));
+    turned = ct_transpose(t, 0, 1);
+    ct_memory_trim();
+    refuse_memory();
+    all = ct_fill(other, 7);
+    self = ct_copy_into(turned, turned);
+    apart = ct_copy_into(other, turned);
+    fail_from = -1;
+    ck_assert(all == CT_OK && self == CT_OK && apart == CT_OK);
+    expect_values("apart", other, (double[]){ 0, 3, 1, 4, 2, 5 }, 6, 0);
+
+    other = ct_narrow(t, 1, 0, 2);
+    refuse_memory();
+    all = ct_fill(turned, 7);
+    ct_error_clear();
+    self = ct_copy_into(other, ct_narrow(t, 1, 1, 2));
+    ct_error_clear();
+    drawn = ct_uniform_into(turned, 0, 1, &g);
+    fail_from = -1;
+    ct_error_clear();
+    ck_assert(all == CT_ERR_MEMORY && self == CT_ERR_MEMORY && drawn == CT_ERR_MEMORY);
+    expect_values("untouched", t, values, 6, 0);
+    ck_assert(memcmp(&g, &before, sizeof g) == 0);
+    ck_assert(ct_scope_end(s) == CT_OK || ct_ok());
+}
+END_TEST
+
+/* On a thread that has none yet: without memory for the pool's lists a buffer is of its own size, and
+ * goes back at once, but for one whose size is that of its class. */
+static void *take_without_lists(void *unused)
+{
+    static const int64_t sizes[] = { 64, 65, 80, 81 };
+    long k;
+
+    ct_memory_trim(); /* of nothing */
+    for (k = 0; k < 4; k++) {
+        bool whole = sizes[k] % 16 == 0;
+        ct_scope s = ct_scope_begin();
+
+        cti_pool_free(cti_thread());
+        calls = 0;
+        fail_once = true;
+        fail_from = 2; /* behind the pool itself */
+        ck_assert(ct_empty(CT_SHAPE(sizes[k]), CT_BOOL, CT_CPU) != NULL);
+        fail_from = -1;
+        ck_assert_uint_eq(ct_memory().live_bytes, sizes[k]);
+        ck_assert(ct_scope_end(s) == CT_OK);
+        ck_assert_uint_eq(ct_memory().live_bytes, 0);
+        ck_assert_uint_eq(ct_memory().idle_bytes, whole ? sizes[k] : 0);
+    }
+    return unused;
+}
+
+START_TEST(lists_without_memory)
+{
+    pthread_t thread;
+
+    ck_assert(pthread_create(&thread, NULL, take_without_lists, NULL) == 0);
+    pthread_join(thread, NULL);
 }
 END_TEST
 
@@ -904,18 +1015,55 @@ static int usual_threads(void)
 /* Each in a process of its own, as the environment is asked once. */
 START_TEST(threads_of_environment)
 {
-    static const char *const wish[] = { "3", "256", "0", "257", "many", NULL };
+    static const char *const wish[] = { "3", "256", "1", "0", "257", "many", NULL };
 
     if (wish[_i])
         setenv("COTANGENT_NUM_THREADS", wish[_i], 1);
     else
         unsetenv("COTANGENT_NUM_THREADS");
-    if (_i < 2)
+    if (_i < 3)
         ck_assert_int_eq(ct_num_threads(), atoi(wish[_i]));
     else
         ck_assert_int_eq(ct_num_threads(), usual_threads());
     ck_assert(ct_set_num_threads(2) == CT_OK);
     ck_assert_int_eq(ct_num_threads(), 2);
+}
+END_TEST
+
+START_TEST(processors_granted)
+{
+    static const struct {
+        const char *text;
+        int granted;
+    } cases[] = {
+        { "max 100000", 256 },       { "100000 100000", 1 },     { "100001 100000", 2 },
+        { "200000 100000", 2 },      { "1 100000", 1 },          { "0 100000", 256 },
+        { "-5 100000", 256 },        { "100000 0", 256 },        { "100000 -1", 256 },
+        { "100000", 256 },           { "", 256 },                { "25500000 100000", 255 },
+        { "25500001 100000", 256 },  { "25600000 100000", 256 }, { "99900000 100000", 256 },
+        { "3 1", 3 },                { "1 1", 1 },
+    };
+    char path[] = "/tmp/cotangent-quota-XXXXXX";
+    int fd = mkstemp(path);
+    size_t i;
+
+    ck_assert(fd >= 0);
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t n = strlen(cases[i].text);
+        int before, after;
+
+        ck_assert(ftruncate(fd, 0) == 0 && pwrite(fd, cases[i].text, n, 0) == (ssize_t)n);
+        before = dup(0);
+        ck_assert_msg(cti_processors_granted(path) == cases[i].granted, "\"%s\": %d",
+                      cases[i].text, cti_processors_granted(path));
+        after = dup(0);
+        ck_assert_int_eq(after, before + 1); /* the file was closed */
+        close(before);
+        close(after);
+    }
+    close(fd);
+    unlink(path);
+    ck_assert_int_eq(cti_processors_granted(path), 256);
 }
 END_TEST
 
@@ -990,6 +1138,229 @@ START_TEST(pieces)
     ck_assert_int_eq(t.seen[10], round);
     ct_set_num_threads(1);
     cti_thread_create = pthread_create;
+}
+END_TEST
+
+/* ---- who takes part, and when ---- */
+
+#define TEAM 4
+
+/* Pieces that wait until so many of them are at hand, each on a thread of its own. */
+typedef struct meeting {
+    int expected;
+    atomic_int here, others; /* of them not on the owner's thread */
+    atomic_int open_signals; /* on those: signals that they would take */
+    pthread_t owner;
+} meeting;
+
+static void meet(void *context, int64_t piece)
+{
+    meeting *m = context;
+    sigset_t mask;
+    int i;
+
+    (void)piece;
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
+    if (!pthread_equal(pthread_self(), m->owner)) {
+        atomic_fetch_add(&m->others, 1);
+        m->open_signals += !sigismember(&mask, SIGINT) + !sigismember(&mask, SIGUSR1);
+    }
+    atomic_fetch_add(&m->here, 1);
+    for (i = 0; i < 5000 && atomic_load(&m->here) < m->expected; i++)
+        usleep(1000);
+}
+
+/* All the threads that are wanted join, whether they look for work or sleep, and no other. */
+START_TEST(all_join)
+{
+    static const int threads[] = { 2, 3, TEAM, 3, 2 };
+    sigset_t before, after;
+    size_t i;
+    int round;
+
+    pthread_sigmask(SIG_SETMASK, NULL, &before);
+    for (i = 0; i < sizeof threads / sizeof *threads; i++)
+        for (round = 0; round < 3; round++) {
+            meeting m = { .expected = threads[i], .owner = pthread_self() };
+
+            ct_set_num_threads(threads[i]);
+            cti_parallel(threads[i], meet, &m);
+            ck_assert_int_eq(m.here, threads[i]);
+            ck_assert_msg(m.others == threads[i] - 1, "%d of %d joined", m.others, threads[i] - 1);
+            ck_assert_int_eq(m.open_signals, 0); /* those are for the program's threads */
+            if (round)
+                usleep(3000); /* they sleep */
+        }
+    pthread_sigmask(SIG_SETMASK, NULL, &after);
+    for (round = 1; round < 32; round++)
+        ck_assert_int_eq(sigismember(&after, round), sigismember(&before, round));
+    ct_set_num_threads(1);
+    { /* of one piece, or by one thread, the owner runs all */
+        meeting m = { .expected = 1, .owner = pthread_self() };
+
+        cti_parallel(5, meet, &m);
+        ct_set_num_threads(2);
+        cti_parallel(1, meet, &m);
+        ck_assert(m.here == 6 && m.others == 0);
+    }
+    ck_assert(ct_set_num_threads(256) == CT_OK && ct_num_threads() == 256);
+    ct_set_num_threads(1);
+}
+END_TEST
+
+static atomic_int workers_seen;
+
+static void note_worker(void *context, int64_t piece)
+{
+    static _Thread_local bool noted;
+
+    (void)piece;
+    if (!pthread_equal(pthread_self(), *(pthread_t *)context) && !noted) {
+        noted = true;
+        atomic_fetch_add(&workers_seen, 1);
+    }
+    usleep(1000);
+}
+
+/* Workers of a time when more were wanted stay away. */
+START_TEST(no_more_join)
+{
+    pthread_t owner = pthread_self();
+    meeting m = { .expected = TEAM, .owner = owner };
+
+    ct_set_num_threads(TEAM);
+    cti_parallel(TEAM, meet, &m);
+    ck_assert_int_eq(m.others, TEAM - 1);
+    ct_set_num_threads(2);
+    cti_parallel(20, note_worker, &owner);
+    ck_assert_int_le(workers_seen, 1);
+    ct_set_num_threads(1);
+}
+END_TEST
+
+static uint64_t clock_at[3];
+static int clock_asked;
+
+static uint64_t told_clock(void)
+{
+    ck_assert_int_lt(clock_asked, 3);
+    return clock_at[clock_asked++];
+}
+
+/* A job of two threads that begins, has its last piece drawn, and ends at these times. True if it was
+ * the owner's alone: then nobody asks what time it is at its end. */
+static bool runs_alone(uint64_t begun, uint64_t worked, uint64_t waited)
+{
+    /* where both are to run pieces, they meet */
+    meeting m = { .expected = worked + waited ? 2 : 1, .owner = pthread_self() };
+
+    clock_at[0] = begun;
+    clock_at[1] = begun + worked;
+    clock_at[2] = begun + worked + waited;
+    clock_asked = 0;
+    ct_set_num_threads(2);
+    cti_parallel(2, meet, &m);
+    ct_set_num_threads(1);
+    ck_assert(clock_asked == 1 || clock_asked == 3);
+    ck_assert_int_eq(m.here, 2);
+    return clock_asked == 1;
+}
+
+/* Where the owner waits for a worker much longer than the work takes, it works alone for a while. */
+START_TEST(rests)
+{
+    enum { LATE = 20000, FIRST = 1000000, LONGEST = 500000000 };
+    uint64_t now = 1000, rest = FIRST;
+    int i;
+
+    cti_parallel_clock = told_clock;
+    ck_assert(!runs_alone(now, 5000, LATE + 2500)); /* not late yet */
+    now += LATE + 7500;
+    ck_assert(!runs_alone(now, 5000, LATE + 2500));
+    now += LATE + 7500;
+    for (i = 0; i < 12; i++) { /* late again and again */
+        ck_assert(!runs_alone(now, 7000, LATE + 3501));
+        now += LATE + 10501;
+        ck_assert_msg(runs_alone(now + rest / 2, 0, 0), "rest %d", i);
+        ck_assert_msg(runs_alone(now + rest - 1, 0, 0), "rest %d", i);
+        now += rest;
+        rest = 2 * rest < LONGEST ? 2 * rest : LONGEST;
+    }
+    ck_assert_uint_eq(rest, LONGEST);
+    for (i = 0; i < 3; i++) { /* an eighth less for each job that is in time */
+        ck_assert(!runs_alone(now, 7000, 0));
+        now += 7000;
+        rest -= rest / 8;
+    }
+    ck_assert(!runs_alone(now, 0, LATE + 1));
+    now += LATE + 1;
+    rest = 2 * rest < LONGEST ? 2 * rest : LONGEST;
+    ck_assert(runs_alone(now + rest - 1, 0, 0));
+    now += rest;
+    for (i = 0; i < 60; i++) { /* until it is as at first */
+        ck_assert(!runs_alone(now, 7000, 0));
+        now += 7000;
+        rest -= rest / 8;
+    }
+    ck_assert_uint_lt(rest, FIRST);
+    ck_assert(!runs_alone(now, 0, LATE + 1));
+    now += LATE + 1;
+    ck_assert(runs_alone(now + FIRST - 1, 0, 0));
+    ck_assert(!runs_alone(now + FIRST, 1, 0));
+    cti_parallel_clock = cti_nanoseconds;
+}
+END_TEST
+
+static void nothing_much(void *context, int64_t piece)
+{
+    (void)context;
+    (void)piece;
+}
+
+static int refuse_threads(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*start)(void *), void *argument)
+{
+    (void)thread, (void)attributes, (void)start, (void)argument;
+    return EAGAIN;
+}
+
+/* Nobody is late where the owner ran all pieces. */
+START_TEST(rests_for_nobody)
+{
+    int i;
+
+    cti_thread_create = refuse_threads;
+    cti_parallel_clock = told_clock;
+    ct_set_num_threads(2);
+    for (i = 0; i < 3; i++) {
+        clock_at[0] = 1000 + (uint64_t)i;
+        clock_at[1] = clock_at[0];
+        clock_at[2] = clock_at[0] + 1000000;
+        clock_asked = 0;
+        cti_parallel(2, nothing_much, NULL);
+        ck_assert_int_eq(clock_asked, 3);
+    }
+    ct_set_num_threads(1);
+    cti_parallel_clock = cti_nanoseconds;
+    cti_thread_create = pthread_create;
+}
+END_TEST
+
+START_TEST(clock_goes_on)
+{
+    struct timespec t[2];
+    uint64_t before, now, after;
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        clock_gettime(CLOCK_MONOTONIC, &t[0]);
+        now = cti_nanoseconds();
+        clock_gettime(CLOCK_MONOTONIC, &t[1]);
+        before = (uint64_t)t[0].tv_sec * 1000000000u + (uint64_t)t[0].tv_nsec;
+        after = (uint64_t)t[1].tv_sec * 1000000000u + (uint64_t)t[1].tv_nsec;
+        ck_assert(before <= now && now <= after);
+        usleep(100);
+    }
 }
 END_TEST
 
@@ -1145,15 +1516,24 @@ int main(void)
     tcase_add_test(tc, sizes_of_buffers);
     tcase_add_test(tc, steady_state);
     tcase_add_test(tc, idle_buffers_released);
+    tcase_add_test(tc, largest_sizes);
+    tcase_add_test(tc, writes_without_memory);
+    tcase_add_test(tc, lists_without_memory);
     tcase_add_loop_test(tc, failing_memory, 0, 2);
     tcase_add_test(tc, scopes_that_do_not_begin);
     tc = harness_case(suite, "threads");
     tcase_add_test(tc, handed_over);
     tcase_add_test(tc, outlives_its_thread);
     tcase_add_test(tc, same_bits);
-    tcase_add_loop_test(tc, threads_of_environment, 0, 6);
+    tcase_add_loop_test(tc, threads_of_environment, 0, 7);
+    tcase_add_test(tc, processors_granted);
     tcase_add_test(tc, callers_share);
     tcase_add_loop_test(tc, pieces, 0, 2);
+    tcase_add_test(tc, all_join);
+    tcase_add_test(tc, no_more_join);
+    tcase_add_test(tc, rests);
+    tcase_add_test(tc, rests_for_nobody);
+    tcase_add_test(tc, clock_goes_on);
     tcase_add_test(tc, forked);
     tcase_add_loop_test(tc, forked_at_any_time, 0, 3);
     harness_pooled = true;

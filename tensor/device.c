@@ -78,23 +78,23 @@ static bool host_ok(void)
 static const cti_host host = { CTI_BACKEND_VERSION, sizeof(cti_host), host_allocate, cti_release,
                                ct_raise, host_ok };
 
-/* Adds the devices that a plug-in gives; false with k->reason. */
-static bool enter(kind *k, const cti_plugin *p)
+/* Adds the devices that a plug-in gives, or says in k->reason why not. */
+static void enter(kind *k, const cti_plugin *p)
 {
     int first = atomic_load_explicit(&device_count, memory_order_relaxed), i;
 
     if (p->version != CTI_BACKEND_VERSION || p->size != sizeof *p) {
         snprintf(k->reason, sizeof k->reason, "the plug-in is of another version");
-        return false;
+        return;
     }
     if (p->devices < 1) {
         snprintf(k->reason, sizeof k->reason, "%.*s", (int)sizeof p->reason - 1, p->reason);
-        return false;
+        return;
     }
     if (!p->backend || p->backend->version != CTI_BACKEND_VERSION ||
         p->backend->size != sizeof *p->backend) {
         snprintf(k->reason, sizeof k->reason, "the plug-in's table is of another version");
-        return false;
+        return;
     }
     k->first = first;
     for (i = 0; i < p->devices && first + i < CTI_DEVICES; i++) {
@@ -109,11 +109,10 @@ static bool enter(kind *k, const cti_plugin *p)
     }
     k->count = i;
     atomic_store_explicit(&device_count, first + i, memory_order_release);
-    return true;
 }
 
-/* Opens DIR/KIND.so. False with k->reason; *missing if it is because there is no such file. */
-static bool open_at(kind *k, const char *dir, bool *missing)
+/* Opens DIR/KIND.so, or says in k->reason why not; *missing if there is no such file. */
+static void open_at(kind *k, const char *dir, bool *missing)
 {
     cti_plugin plugin = { .devices = 0 };
     cti_plugin_open_function start = NULL;
@@ -124,7 +123,7 @@ static bool open_at(kind *k, const char *dir, bool *missing)
     if ((size_t)snprintf(path, sizeof path, "%s/%s.so", dir, k->name) >= sizeof path ||
         access(path, F_OK) != 0) {
         snprintf(k->reason, sizeof k->reason, "no plug-in %.200s", path);
-        return false;
+        return;
     }
     *missing = false;
     module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -133,14 +132,13 @@ static bool open_at(kind *k, const char *dir, bool *missing)
         const char *why = dlerror();
 
         snprintf(k->reason, sizeof k->reason, "%.250s", why ? why : "the plug-in exports nothing");
-        return false;
+        return;
     }
     memcpy(&start, &symbol, sizeof start);
-    if (!start(&host, &plugin)) {
+    if (start(&host, &plugin))
+        enter(k, &plugin);
+    else
         snprintf(k->reason, sizeof k->reason, "the plug-in is of another version");
-        return false;
-    }
-    return enter(k, &plugin);
 }
 
 /* The plug-in's devices, opened at first need; NULL if there are none. */
@@ -215,7 +213,7 @@ ct_device ct_device_named(const char *name)
         return -1;
     }
     d = find(k, number, why, sizeof why);
-    if (d < 0)
+    if (d == -1)
         ct_raise(CT_ERR_DEVICE, me, "%s", why);
     return d;
 }
@@ -236,7 +234,7 @@ ct_device ct_try_gpu(int i)
     char why[320];
     ct_device d = find(&kinds[0], i < 0 ? 0 : i, why, sizeof why);
 
-    if (d >= 0)
+    if (d != -1)
         return d;
     fprintf(stderr, "%s; using the CPU\n", why);
     return CT_CPU;

@@ -23,7 +23,7 @@ static cti_plugin given; /* what it gives */
 static cti_backend table;
 static bool opens = true, exports = true, starts = true;
 static const char *loader_says;
-static int opened, selected, synchronised;
+static int opened, selected, synchronised, uploads, downloads;
 static char opened_path[4200];
 static cti_fault fault;       /* of the next wait, */
 static ct_status fault_found; /* if it is not CT_OK */
@@ -37,6 +37,7 @@ static ct_status wait_for_it(cti_fault *f)
 {
     ct_status status = fault_found;
 
+    ck_assert(f->ticket == 0 && f->position == 0);
     synchronised++;
     if (status != CT_OK)
         *f = fault;
@@ -44,8 +45,15 @@ static ct_status wait_for_it(cti_fault *f)
     return status;
 }
 
+static void upload(void *to, const void *from, size_t bytes)
+{
+    uploads++;
+    memcpy(to, from, bytes);
+}
+
 static ct_status download(void *to, const void *from, size_t bytes, cti_fault *f)
 {
+    downloads++;
     memcpy(to, from, bytes);
     return wait_for_it(f);
 }
@@ -59,9 +67,11 @@ static void count_things(cti_counters *c)
 static bool captures = true; /* else it fails */
 static int begun, ended, replayed, freed, graphs[8];
 static void *replayed_graph;
+static int selected_of_async; /* the device that was selected when one of these was called */
 
 static bool begin_capture(void)
 {
+    selected_of_async = selected;
     begun++;
     if (!captures)
         host->raise(CT_ERR_DEVICE, "plugin", "no capture today");
@@ -70,11 +80,13 @@ static bool begin_capture(void)
 
 static void *end_capture(void)
 {
+    ck_assert_int_eq(selected, selected_of_async);
     return &graphs[ended++ % 8];
 }
 
 static void replay(void *graph)
 {
+    selected_of_async = selected;
     replayed++;
     replayed_graph = graph;
 }
@@ -82,6 +94,7 @@ static void replay(void *graph)
 static void graph_free(void *graph)
 {
     ck_assert(graph >= (void *)graphs && graph < (void *)(graphs + 8));
+    selected_of_async = selected;
     freed++;
 }
 
@@ -91,6 +104,7 @@ static const cti_async async = { .synchronise = wait_for_it, .counters = count_t
 
 static bool start(const cti_host *h, cti_plugin *plugin)
 {
+    ck_assert(!plugin->version && !plugin->size && !plugin->devices && !plugin->backend);
     host = h;
     *plugin = given;
     return starts;
@@ -102,6 +116,7 @@ static void plugin_setup(void)
     table = cti_cpu_backend;
     table.async = &async;
     table.select = note_ordinal;
+    table.upload = upload;
     table.download = download;
     given = (cti_plugin){ CTI_BACKEND_VERSION, sizeof given, 1, "the reason", &table };
     write_bytes("cuda.so", "", 0);
@@ -470,13 +485,17 @@ START_TEST(ring_of_tickets)
     uint32_t last = 0;
     int i;
 
-    ck_assert_uint_eq(cti_fault_at(CT_CPU, CTI_FAULT_INDEX, "ct_some", 9).ticket, 0);
-    ck_assert_uint_eq(cti_fault_at(17, CTI_FAULT_INDEX, "ct_some", 9).ticket, 0);
-    let_fault(CT_ERR_INDEX, 7, 5); /* before any ticket */
+    for (i = 0; i < 3; i++) {
+        cti_fault f = cti_fault_at(i == 0 ? CT_CPU : i == 1 ? 17 : d, CTI_FAULT_INDEX, "ct_some", 9);
+
+        ck_assert_uint_eq(f.ticket, i == 2);
+        ck_assert_int_eq(f.position, 0);
+    }
+    let_fault(CT_ERR_INDEX, 7, 5); /* of no ticket yet */
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
     expect_error(CT_ERR_INDEX, "ct_device: an earlier op found an index out of range");
     synchronised = 0;
-    for (i = 1; i <= 5000; i++) {
+    for (i = 2; i <= 5000; i++) {
         last = cti_fault_at(d, CTI_FAULT_INDEX, i % 2 ? "ct_odd" : "ct_even", i).ticket;
         ck_assert_uint_eq(last, i);
         ck_assert_int_eq(synchronised, i / 1024);
@@ -497,6 +516,9 @@ START_TEST(no_ticket_without_memory)
 {
     ct_device d = ct_device_named("cuda");
 
+    let_fault(CT_ERR_INDEX, 7, 5); /* before any ticket */
+    ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
+    expect_error(CT_ERR_INDEX, "ct_device: an earlier op found an index out of range");
     fail_allocation(1);
     ck_assert_uint_eq(cti_fault_at(d, CTI_FAULT_INDEX, "ct_some", 9).ticket, 0);
     fail_nothing();
@@ -539,6 +561,45 @@ START_TEST(storages)
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_memory_trim();
     ck_assert_uint_eq(ct_memory().idle_bytes, 0);
+}
+END_TEST
+
+/* Values go from one memory to another by one transfer, and by two where both are a device's. */
+START_TEST(transfers)
+{
+    static const int wanted[3][3][2] = { /* uploads, downloads; from, to */
+        { { 0, 0 }, { 1, 0 }, { 1, 0 } },
+        { { 0, 1 }, { 0, 0 }, { 1, 1 } },
+        { { 0, 1 }, { 1, 1 }, { 0, 0 } },
+    };
+    ct_device from, to;
+
+    given.devices = 2;
+    ck_assert_int_eq(ct_device_named("cuda:1"), 2);
+    for (from = 0; from < 3; from++)
+        for (to = 0; to < 3; to++) {
+            ct_scope s = ct_scope_begin();
+            ct_tensor *x = ct_ones(CT_SHAPE(2, 3), CT_F32, from), *y, *none;
+
+            uploads = downloads = 0;
+            y = ct_to(ct_transpose(x, 0, 1), to);
+            none = ct_to(ct_narrow(x, 0, 1, 0), to);
+            ck_assert_msg(uploads == wanted[from][to][0] && downloads == wanted[from][to][1],
+                          "from %d to %d: %d uploads, %d downloads", from, to, uploads, downloads);
+            ck_assert(y && none && ct_device_get(none) == to);
+            uploads = downloads = 0;
+            ct_memory_trim();
+            if (from) {
+                ck_assert_ptr_null(ct_data(x));
+                ck_assert_ptr_null(ct_mutable_data(x));
+                ck_assert_int_eq(ct_error(), CT_ERR_DEVICE);
+                ck_assert_ptr_nonnull(strstr(ct_error_message(), from == 1
+                    ? "ct_data: t f32[2,3] cuda is not a contiguous tensor on the CPU"
+                    : "ct_data: t f32[2,3] cuda:1 is not a contiguous tensor on the CPU"));
+                ct_error_clear();
+            }
+            ck_assert(ct_scope_end(s) == CT_OK || ct_ok());
+        }
 }
 END_TEST
 
@@ -930,7 +991,7 @@ END_TEST
 
 /* ---- captured steps ---- */
 
-enum misdeed { NOTHING, READ, READ_ELSEWHERE, SEND, WAIT, KEEP, GROW, NEST, FREE, RAISE, ASK_MORE,
+enum misdeed { NOTHING, READ, READ_ELSEWHERE, SEND, SEND_TENSOR, DRAW, TRIM, WAIT, KEEP, GROW, NEST, FREE, RAISE, ASK_MORE,
                RENEWS_NOT, NO_CAPTURE };
 
 typedef struct noted_step {
@@ -982,6 +1043,21 @@ static void misbehave(noted_step *s, ct_tensor *x)
         ck_assert(ct_item(ct_sum(ct_from_data(two, CT_SHAPE(2), CT_F32, CT_CPU))) == 3);
     if (s->misdeed == SEND)
         ct_from_data(two, CT_SHAPE(2), CT_F32, s->device);
+    if (s->misdeed == SEND_TENSOR)
+        (ct_to)(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), s->device);
+    if (s->misdeed == DRAW) {
+        ct_generator g = ct_generator_seed(1);
+
+        ct_uniform_into(x, 0, 1, &g);
+    }
+    if (s->misdeed == TRIM) {
+        ct_scope inner = ct_scope_begin();
+
+        ct_zeros(CT_SHAPE(100), CT_F32, s->device);
+        ck_assert(ct_scope_end(inner) == CT_OK || !ct_ok());
+        ct_memory_trim(); /* not of the step's memory */
+        ct_zeros(CT_SHAPE(100), CT_F32, s->device);
+    }
     if (s->misdeed == WAIT)
         (ct_device_synchronize)(s->device);
     if (s->misdeed == KEEP)
@@ -1054,6 +1130,7 @@ START_TEST(captured)
         ck_assert(replayed == i && replayed_graph == graphs && freed == 0);
         ck_assert_int_eq(s.renewed, i * 101);
         ck_assert(s.area[1] == s.area[0] + 2 && s.area[2] == s.area[0] + 2);
+        ck_assert(!s.fault[0].position && !s.fault[1].position && !s.fault[2].position);
         expect_close("number 0", s.area[0][0], i * 101 - 100, 0);
         expect_close("number 1", s.area[0][1], 100 - i * 101, 0);
         expect_close("number 2", s.area[0][2], 100 + 10 * i, 0);
@@ -1098,6 +1175,94 @@ START_TEST(captured_memory)
 }
 END_TEST
 
+/* What outlives its step's memory is the thread's to free, or another's. */
+static void *free_elsewhere(void *kept)
+{
+    ct_free(kept);
+    return NULL;
+}
+
+START_TEST(captured_outlived)
+{
+    noted_step s = step_new();
+    ct_captured *c = ct_captured_new(s.device, step, &s);
+    float got[40];
+    pthread_t thread;
+
+    s.misdeed = KEEP;
+    s.at = _i ? 1 : 2;
+    while (ct_captured_run(c) == CT_OK)
+        ;
+    expect_error(CT_ERR_SCOPE, "ct_captured_run: the step leaves 160 bytes behind: what a captured "
+                               "step makes must end with it");
+    ct_captured_free(c);
+    ck_assert((ct_to_host)(s.kept, got, sizeof got) == CT_OK && got[0] == 0 && got[39] == 0);
+    if (_i) {
+        ck_assert(pthread_create(&thread, NULL, free_elsewhere, s.kept) == 0);
+        pthread_join(thread, NULL);
+    } else {
+        ct_free(s.kept);
+    }
+    ct_memory_trim();
+    ck_assert_uint_eq(ct_memory().idle_bytes, 0);
+}
+END_TEST
+
+/* A step without numbers has no area, and asks for nothing. */
+static void plain_step(void *made)
+{
+    ct_tensor *x = ct_zeros(CT_SHAPE(40), CT_F32, *(ct_device *)made);
+
+    ck_assert(x || !ct_ok());
+}
+
+START_TEST(captured_plain)
+{
+    ct_device d = ct_device_named("cuda");
+    ct_captured *c = ct_captured_new(d, plain_step, &d);
+    uint64_t asked;
+    int i;
+
+    ck_assert(ct_captured_run(c) == CT_OK);
+    asked = ct_memory().system_allocations;
+    for (i = 0; i < 5; i++)
+        ck_assert(ct_captured_run(c) == CT_OK);
+    ck_assert(ct_captured_is_noted(c) && replayed == 4 && uploads == 0);
+    ck_assert_uint_eq(ct_memory().system_allocations, asked + 1); /* in the rehearsal, its own */
+    ct_captured_free(c);
+}
+END_TEST
+
+/* A step may use another device; it is noted and repeated on its own. */
+static void wandering_step(void *at)
+{
+    const ct_device *d = at;
+
+    ct_zeros(CT_SHAPE(40), CT_F32, d[0]);
+    ct_zeros(CT_SHAPE(40), CT_F32, d[1]);
+}
+
+START_TEST(captured_on_its_device)
+{
+    ct_device d[2];
+    ct_captured *c;
+    int i;
+
+    given.devices = 3;
+    d[0] = ct_device_named("cuda:1");
+    d[1] = ct_device_named("cuda:2");
+    c = ct_captured_new(d[0], wandering_step, d);
+    for (i = 0; i < 5; i++) {
+        selected_of_async = -1;
+        ck_assert(ct_captured_run(c) == CT_OK);
+        ck_assert_int_eq(selected_of_async, i < 2 ? -1 : 1);
+        cti_backend_of(d[1]);
+    }
+    ct_captured_free(c);
+    ck_assert_int_eq(selected_of_async, 1);
+}
+END_TEST
+
 static const struct misdeed_case {
     enum misdeed misdeed;
     int at;
@@ -1110,6 +1275,11 @@ static const struct misdeed_case {
     { READ_ELSEWHERE, 1, CT_OK, "" },
     { READ_ELSEWHERE, 2, CT_OK, "" },
     { SEND, 1, CT_ERR_DEVICE, "ct_from_data: a captured step cannot take data from the host" },
+    { SEND_TENSOR, 0, CT_OK, "" },
+    { SEND_TENSOR, 1, CT_ERR_DEVICE, "ct_to: a captured step cannot take data from the host" },
+    { DRAW, 0, CT_OK, "" },
+    { DRAW, 1, CT_ERR_DEVICE, "ct_uniform_into: a captured step cannot draw random numbers" },
+    { TRIM, 1, CT_OK, "" },
     { WAIT, 0, CT_OK, "" },
     { WAIT, 1, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot wait" },
     { WAIT, 2, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot wait" },
@@ -1147,12 +1317,19 @@ START_TEST(captured_misdeeds)
     for (i = 0; i < m->at; i++)
         ck_assert_msg(ct_captured_run(c) == CT_OK, "%s", ct_error_message());
     before = replayed;
+    uploads = downloads = synchronised = 0;
     s.misdeed = m->misdeed;
     captures = m->misdeed != NO_CAPTURE;
     ck_assert(ct_captured_run(c) == m->status);
     if (m->status != CT_OK) {
+        int calls = s.calls, renewed = s.renewed;
+
         ck_assert_int_eq(replayed, before);
+        ck_assert(m->misdeed != RENEWS_NOT || renewed == (m->at - 2) * 101 + 1);
         ck_assert(ct_captured_run(c) == m->status); /* a sink */
+        ck_assert(s.calls == calls && s.renewed == renewed);
+        if (strstr(m->message, "a captured step cannot")) /* and has not */
+            ck_assert(uploads == 0 && downloads == 0 && synchronised == 0);
         expect_error(m->status, m->message);
         ck_assert(!ct_captured_is_noted(c));
         ck_assert_int_eq(freed, ended);
@@ -1167,6 +1344,14 @@ START_TEST(captured_misdeeds)
         expect_close("number 0", s.area[0][0], 1, 0);
         expect_close("number 1", s.area[0][1], -1, 0);
         expect_close("number 2", s.area[0][2], 110, 0);
+        for (i = 0; i < 3; i++) { /* faults are found again */
+            let_fault(CT_ERR_INDEX, s.fault[i].ticket, 4);
+            ck_assert((ct_device_synchronize)(s.device) != CT_OK);
+            ck_assert_ptr_nonnull(strstr(ct_error_message(), i == 0   ? "ct_first"
+                                                             : i == 1 ? "ct_second"
+                                                                      : "ct_third"));
+            ct_error_clear();
+        }
     }
     ct_captured_free(c);
     ct_free(s.kept);
@@ -1267,7 +1452,7 @@ START_TEST(captured_without_memory)
         done = allocations_seen < k;
         fail_nothing();
         failed += !ct_ok();
-        ck_assert(ct_ok() || ct_error() == CT_ERR_MEMORY);
+        ck_assert(ct_ok() ? s.renewed == 2 * 101 : ct_error() == CT_ERR_MEMORY);
         ct_error_clear();
         for (i = 0; c && i < 3; i++)
             ck_assert_msg(ct_captured_run(c) == CT_OK, "%d: %s", k, ct_error_message());
@@ -1298,6 +1483,7 @@ int main(void)
     tcase_add_test(tc, no_ticket_without_memory);
     tcase_add_test(tc, counters);
     tcase_add_test(tc, storages);
+    tcase_add_test(tc, transfers);
     tcase_add_test(tc, every_op);
     tcase_add_test(tc, sets_move);
     tcase_add_test(tc, hooks_stay);
@@ -1307,6 +1493,9 @@ int main(void)
     tcase_add_test(tc, captured);
     tcase_add_test(tc, captured_memory);
     tcase_add_loop_test(tc, captured_misdeeds, 0, (int)(sizeof misdeeds / sizeof *misdeeds));
+    tcase_add_loop_test(tc, captured_outlived, 0, 2);
+    tcase_add_test(tc, captured_plain);
+    tcase_add_test(tc, captured_on_its_device);
     tcase_add_test(tc, captured_faults);
     tcase_add_test(tc, captured_misuse);
     tcase_add_test(tc, captured_without_memory);

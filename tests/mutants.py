@@ -110,8 +110,8 @@ def off_by_one(pattern, replacement):
     """But in A < B ? A : B: where they are equal, either will do."""
     def change(line):
         for m in re.finditer(pattern, line):
-            left = re.search(r"([\w>.\[\]() -]*?)$", line[:m.start()]).group(1)
-            right = re.match(r"([\w>.\[\]() -]+?) \? (.+?) : ([\w>.\[\]() -]+)", line[m.end():])
+            left = re.search(r"([\w>.\[\]()*+ -]*?)$", line[:m.start()]).group(1)
+            right = re.match(r"([\w>.\[\]()*+ -]+?) \? (.+?) : ([\w>.\[\]()*+ -]+)", line[m.end():])
             if right:
                 a, b = re.split(r"= |return ", left)[-1].strip(), right.group(1).strip()
                 c, d = right.group(2).strip(), right.group(3).strip()

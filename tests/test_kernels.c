@@ -11,9 +11,14 @@
 #include <string.h>
 
 #include "tensor/cpu/cpu.h"
+#include "tensor/host.h"
 
 #include <cotangent/tensor/about.h>
 #include <cotangent/tensor/precision.h>
+
+#ifdef HAVE_OPENBLAS_SET_NUM_THREADS
+#include <cblas.h>
+#endif
 
 static const cti_cpu_path *paths[3];
 static int path_count;
@@ -1133,6 +1138,81 @@ static double bf16_of(double v)
     return (double)float_of(bits);
 }
 
+/* ---- the processor's own products in bf16, played by plain loops where the tests say so ---- */
+
+static bool plays_bf16;
+
+static uint32_t pair_of(float even, float odd)
+{
+    return bits_of((float)bf16_of((double)even)) >> 16 |
+           (bits_of((float)bf16_of((double)odd)) & 0xffff0000u);
+}
+
+/* (m, pairs), or of A^T (pairs, m) */
+static void plain_pack_a(bool trans, int64_t m, int64_t k, const float *a, int64_t lda,
+                         uint32_t *out)
+{
+    int64_t i, p, pairs = cti_bf16_pairs(k), along = trans ? lda : 1, across = trans ? 1 : lda;
+
+    for (i = 0; i < m; i++)
+        for (p = 0; p < pairs; p++) {
+            const float *x = a + i * across + 2 * p * along;
+
+            out[trans ? p * m + i : i * pairs + p] = pair_of(*x, 2 * p + 1 < k ? x[along] : 0);
+        }
+}
+
+static int64_t plain_words_of_b(int64_t k, int64_t n)
+{
+    return n * cti_bf16_pairs(k);
+}
+
+/* (n, pairs) */
+static void plain_pack_b(bool trans, int64_t k, int64_t n, const float *b, int64_t ldb,
+                         uint32_t *out)
+{
+    plain_pack_a(!trans, n, k, b, ldb, out);
+    if (!trans) { /* that was (pairs, n) */
+        int64_t j, p, pairs = cti_bf16_pairs(k);
+        uint32_t *turned = malloc((size_t)(n * pairs) * sizeof *turned);
+
+        for (j = 0; j < n; j++)
+            for (p = 0; p < pairs; p++)
+                turned[j * pairs + p] = out[p * n + j];
+        memcpy(out, turned, (size_t)(n * pairs) * sizeof *turned);
+        free(turned);
+    }
+}
+
+static void plain_multiply(const cti_bf16_product *m, const uint32_t *a, const uint32_t *b, float *c)
+{
+    int64_t i, j, p, pairs = cti_bf16_pairs(m->k);
+
+    for (i = 0; i < m->m; i++)
+        for (j = 0; j < m->n; j++) {
+            double sum = m->accumulate ? (double)c[i * m->ldc + j] : 0;
+
+            for (p = 0; p < pairs; p++) {
+                uint32_t x = a[i * m->step_i + p * m->step_p], y = b[j * pairs + p];
+
+                sum += (double)float_of(x << 16) * (double)float_of(y << 16) +
+                       (double)float_of(x & 0xffff0000u) * (double)float_of(y & 0xffff0000u);
+            }
+            c[i * m->ldc + j] = (float)sum;
+        }
+}
+
+static const cti_bf16_path plain_bf16 = { plain_pack_a, plain_words_of_b, plain_pack_b,
+                                          plain_multiply };
+
+const cti_bf16_path *__real_cti_bf16_path_get(void);
+const cti_bf16_path *__wrap_cti_bf16_path_get(void);
+
+const cti_bf16_path *__wrap_cti_bf16_path_get(void)
+{
+    return plays_bf16 ? &plain_bf16 : __real_cti_bf16_path_get();
+}
+
 /* In bf16 a product is that of the rounded operands, in f32; by the processor's instructions where
  * it has them. What C was before, or a bias, is not rounded. */
 static void gemm_bf16_case(ct_generator *g, int64_t m, int64_t n, int64_t k, int64_t batch)
@@ -1194,6 +1274,7 @@ START_TEST(gemm_bf16)
     ct_generator g = ct_generator_seed(17);
     int round;
 
+    plays_bf16 = _i;
     for (round = 0; round < harness_count(6, 60); round++) {
         gemm_bf16_case(&g, 3, 4, 5, 2);
         gemm_bf16_case(&g, 70, 40, 33, 1);
@@ -1203,13 +1284,16 @@ START_TEST(gemm_bf16)
     }
     gemm_bf16_case(&g, 5, 33, 1025, 1);
     gemm_bf16_case(&g, 14, 16, 2050, 1);
+    gemm_bf16_case(&g, 130, 129, 67, 2); /* three pieces of each, the last short */
+    gemm_bf16_case(&g, 64, 64, 64, 3);
+    gemm_bf16_case(&g, 128, 2, 131, 1);
 }
 END_TEST
 
 /* A ReLU layer's step in bf16, and back, rounds the state, the gradient and the weights. */
 START_TEST(sequence_bf16)
 {
-    enum { B = 5, H = 37 };
+    enum { B = 37, H = 37 }; /* three tiles of rows, the last short */
     static float x[B * H], w[H * H], h[2 * B * H], dy[B * H], dx[B * H], dh0[B * H];
     static float scratch[H * H + B * (H + H)];
     cti_sequence s = { .kind = CTI_CELL_RELU, .dtype = CT_F32, .steps = 1, .batch = B, .hidden = H,
@@ -1218,6 +1302,7 @@ START_TEST(sequence_bf16)
     ct_generator g = ct_generator_seed(18);
     int b, i, j;
 
+    plays_bf16 = _i;
     ck_assert(sizeof scratch == (size_t)cti_sequence_scratch(&s) * sizeof *scratch);
     random_matrix(&g, x, CT_F32, B * H);
     random_matrix(&g, w, CT_F32, H * H);
@@ -1238,6 +1323,99 @@ START_TEST(sequence_bf16)
             expect_close("h", (double)h[(B + b) * H + i], sum > 0 ? sum : 0, 1e-4);
             expect_close("dh0", (double)dh0[b * H + i], back, 1e-4);
         }
+}
+END_TEST
+
+static cti_memory_table usual_memory;
+static long asked, refused_at;
+
+static void *refuse_one(size_t alignment, size_t bytes)
+{
+    return ++asked == refused_at ? NULL : usual_memory.allocate(alignment, bytes);
+}
+
+enum { ROOM_M = 70, ROOM_N = 40, ROOM_K = 90, ROOM_STEPS = 5 };
+
+/* C = A B^T or A^T B, by the way that the number says. */
+static void product_of_way(int way, const float *a, const float *b, float *c)
+{
+    bool trans = way & 1;
+    cti_gemm p = { .dtype = CT_F32, .trans_a = !trans, .trans_b = trans, .m = ROOM_M, .n = ROOM_N,
+                   .k = ROOM_K, .batch = 1, .alpha = 1, .a = a, .b = b, .c = c,
+                   .lda = trans ? ROOM_K : ROOM_M, .ldb = trans ? ROOM_K : ROOM_N,
+                   .ldc = ROOM_N, .bf16 = way >= 2 };
+
+    plays_bf16 = way >= 4;
+    cti_cpu_gemm(&p);
+    plays_bf16 = false;
+}
+
+/* Where there is no memory for a copy of an operand, the product is made without it. */
+START_TEST(products_without_memory)
+{
+    static float a[ROOM_M * ROOM_K], b[ROOM_N * ROOM_K], c[ROOM_M * ROOM_N];
+    ct_generator g = ct_generator_seed(19);
+    int i, j, k;
+
+    random_matrix(&g, a, CT_F32, ROOM_M * ROOM_K);
+    random_matrix(&g, b, CT_F32, ROOM_N * ROOM_K);
+    usual_memory = cti_memory_calls;
+    cti_memory_calls.allocate = refuse_one;
+    for (refused_at = 1; refused_at == 1 || asked >= refused_at; refused_at++) {
+        for (i = 0; i < ROOM_M * ROOM_N; i++)
+            c[i] = NAN;
+        asked = 0;
+        product_of_way(_i, a, b, c);
+        for (i = 0; i < ROOM_M; i++)
+            for (j = 0; j < ROOM_N; j++) {
+                double want = 0;
+
+                for (k = 0; k < ROOM_K; k++)
+                    want += _i & 1 ? (double)a[i * ROOM_K + k] * (double)b[j * ROOM_K + k]
+                                   : (double)a[k * ROOM_M + i] * (double)b[k * ROOM_N + j];
+                expect_close("product", (double)c[i * ROOM_N + j], want, _i >= 2 ? 0.1 : 1e-4);
+            }
+    }
+    cti_memory_calls = usual_memory;
+    ck_assert(_i < 2 || refused_at > 2);
+}
+END_TEST
+
+/* The same of whole sequences: their weights are not packed then. */
+START_TEST(sequences_without_memory)
+{
+    enum { B = 20, H = 12 };
+    static float x[ROOM_STEPS * B * H], w[H * H], h[(ROOM_STEPS + 1) * B * H];
+    static float dx[ROOM_STEPS * B * H], dh0[B * H], kept[2][B * H], scratch[H * H + B * (H + H)];
+    cti_sequence s = { .kind = CTI_CELL_TANH, .dtype = CT_F32, .steps = ROOM_STEPS, .batch = B,
+                       .hidden = H, .x = x, .w = w, .h = h, .scratch = scratch, .dy = x, .dx = dx,
+                       .dh0 = dh0, .bf16 = _i > 0 };
+    ct_generator g = ct_generator_seed(20);
+    int i;
+
+    plays_bf16 = _i == 2;
+    random_matrix(&g, x, CT_F32, ROOM_STEPS * B * H);
+    random_matrix(&g, w, CT_F32, H * H);
+    random_matrix(&g, h, CT_F32, B * H);
+    usual_memory = cti_memory_calls;
+    cti_memory_calls.allocate = refuse_one;
+    for (refused_at = 0; refused_at == 0 || asked >= refused_at; refused_at++) {
+        asked = 0;
+        cti_cpu_sequence(&s);
+        cti_cpu_sequence_backward(&s);
+        if (refused_at == 0) {
+            memcpy(kept[0], h + ROOM_STEPS * B * H, sizeof kept[0]);
+            memcpy(kept[1], dh0, sizeof kept[1]);
+        }
+        for (i = 0; i < B * H; i++) {
+            double tolerance = _i ? 0.2 : 1e-4;
+
+            expect_close("h", (double)h[ROOM_STEPS * B * H + i], (double)kept[0][i], tolerance);
+            expect_close("dh0", (double)dh0[i], (double)kept[1][i], tolerance);
+        }
+    }
+    cti_memory_calls = usual_memory;
+    ck_assert_int_gt(refused_at, 2);
 }
 END_TEST
 
@@ -1274,12 +1452,361 @@ END_TEST
 /* Row strides that no int of a BLAS holds; one row, so that no such memory is needed. */
 START_TEST(gemm_large_stride)
 {
-    float a[4] = { 1, 2, 3, 4 }, b[8] = { 1, 2, 3, 4, 5, 6, 7, 8 }, c[2] = { 0, 0 };
-    cti_gemm p = { .dtype = CT_F32, .m = 1, .n = 2, .k = 4, .batch = 1, .alpha = 1, .a = a, .b = b,
-                   .c = c, .lda = (int64_t)1 << 32, .ldb = 2, .ldc = (int64_t)1 << 33 };
+    const int64_t large = (int64_t)1 << 32;
+    float a[4] = { 1, 2, 3, 4 }, b[8] = { 1, 2, 3, 4, 5, 6, 7, 8 }, c[2];
+    int i;
 
-    cti_cpu_gemm(&p);
-    ck_assert(c[0] == 50 && c[1] == 60);
+    for (i = 0; i < 8; i++) {
+        bool one = i & 4; /* one row of B, as well */
+        cti_gemm p = { .dtype = CT_F32, .m = 1, .n = 2, .k = one ? 1 : 4, .batch = 1, .alpha = 1,
+                       .a = a, .b = b, .c = c, .lda = i & 1 ? large : 4, .ldb = one ? large : 2,
+                       .ldc = i & 2 ? large : 2 };
+
+        c[0] = c[1] = 0;
+        cti_cpu_gemm(&p);
+        ck_assert_msg(c[0] == (one ? 1.0f : 50.0f) && c[1] == (one ? 2.0f : 60.0f), "case %d: %g, %g",
+                      i, (double)c[0], (double)c[1]);
+    }
+#ifdef HAVE_OPENBLAS_SET_NUM_THREADS
+    { /* and where one was used, it is left with one thread */
+        cti_gemm p = { .dtype = CT_F32, .m = 1, .n = 2, .k = 4, .batch = 1, .alpha = 1, .a = a,
+                       .b = b, .c = c, .lda = 4, .ldb = 2, .ldc = 2 };
+
+        openblas_set_num_threads(2);
+        cti_multiply(&p, 1, a, b, c);
+        ck_assert(c[0] == 50 && c[1] == 60);
+        ck_assert_int_eq(openblas_get_num_threads(), ct_portable() ? 2 : 1);
+    }
+#endif
+}
+END_TEST
+
+/* ---- packed operands ---- */
+
+static bool compiles(void)
+{
+    cti_small_gemm g = { .dtype = CT_F32, .m = 8, .n = 8, .k = 8, .lda = 8, .ldb = 8, .ldc = 8 };
+
+    return cti_small_gemm_init(&g);
+}
+
+/* What has a kernel of its own: products of all sizes but 0 and those too large, not of B^T. */
+START_TEST(small_products)
+{
+    static const struct {
+        int m, n, k;
+        bool trans_b, kernel;
+    } cases[] = {
+        { 1, 1, 1, false, true }, { 0, 8, 8, false, false }, { 8, 0, 8, false, false },
+        { 8, 8, 0, false, false }, { 8, 8, 8, true, false }, { 64, 32, 70, false, true },
+        { 512, 512, 512, false, true }, { 512, 513, 512, false, false },
+        { 513, 512, 512, false, false }, { 512, 512, 513, false, false },
+    };
+    double a[12], b[20], c[15], want;
+    size_t i;
+    int way, r, s, k;
+
+    for (i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        cti_small_gemm g = { .dtype = i % 2 ? CT_F64 : CT_F32, .m = cases[i / 2].m,
+                             .n = cases[i / 2].n, .k = cases[i / 2].k, .lda = 1024, .ldb = 1024,
+                             .ldc = 1024, .trans_b = cases[i / 2].trans_b };
+        bool kernel = cases[i / 2].kernel && compiles();
+
+        ck_assert_msg(cti_small_gemm_init(&g) == kernel && !g.kernel == !kernel, "case %zu", i);
+        ct_set_portable(true);
+        ck_assert(!cti_small_gemm_init(&g) && !g.kernel);
+        ct_set_portable(false);
+    }
+    for (way = 0; way < 32; way++) { /* with and without one: (3, 4) by (4, 5) */
+        ct_dtype dtype = way & 1 ? CT_F64 : CT_F32;
+        bool trans_a = way & 2, trans_b = way & 4, add = way & 8;
+        cti_small_gemm g = { .dtype = dtype, .m = 3, .n = 5, .k = 4, .lda = trans_a ? 3 : 4,
+                             .ldb = trans_b ? 4 : 5, .ldc = 5, .trans_a = trans_a,
+                             .trans_b = trans_b, .accumulate = add };
+
+        if (way & 16)
+            cti_small_gemm_init(&g);
+        for (k = 0; k < 20; k++) {
+            if (k < 12)
+                store(a, dtype, k, k - 5);
+            store(b, dtype, k, 2 * k - 11);
+            if (k < 15)
+                store(c, dtype, k, k);
+        }
+        cti_small_gemm_run(&g, a, b, c);
+        for (r = 0; r < 3; r++)
+            for (s = 0; s < 5; s++) {
+                want = add ? r * 5 + s : 0;
+                for (k = 0; k < 4; k++)
+                    want += ((trans_a ? k * 3 + r : r * 4 + k) - 5) *
+                            (2 * (trans_b ? s * 4 + k : k * 5 + s) - 11);
+                expect_close("small product", (double)load(c, dtype, r * 5 + s), want, 0);
+            }
+    }
+}
+END_TEST
+
+/* Element (i, j) of B where it lies among the packed: chunks of rows, of panels of columns. */
+static int64_t packed_at(const cti_packed *p, int64_t i, int64_t j)
+{
+    int64_t columns = cti_packed_columns(p), chunk = i / p->chunk, panel = j / p->width;
+    int64_t rows = p->k - chunk * p->chunk < p->chunk ? p->k - chunk * p->chunk : p->chunk;
+    int64_t width = p->n - panel * p->width <= p->width ? p->last : p->width;
+
+    return chunk * p->chunk * columns + panel * p->width * rows + i % p->chunk * width +
+           j % p->width;
+}
+
+static void pack_case(ct_dtype dtype, int64_t k, int64_t n, int64_t chunk, bool pad, bool trans)
+{
+    int64_t size = (int64_t)ct_dtype_size(dtype), ld = (trans ? k : n) + 3, i, j, used;
+    int64_t panel = (cti_cpu_path_get() == &cti_cpu_path_avx512 ? 256 : 128) / size;
+    int64_t width = compiles() && panel < n ? panel : n, left = width && n % width ? n % width : width;
+    int64_t last = pad && compiles() && chunk >= k ? (left + panel / 4 - 1) / (panel / 4) * (panel / 4)
+                                                   : left;
+    cti_packed p = cti_packed_layout(dtype, k, n, chunk);
+    char *b = malloc((size_t)((trans ? n : k) * ld * size + 1)), *room, *seen;
+
+    if (pad)
+        cti_packed_pad(&p);
+    ck_assert_msg(p.dtype == dtype && p.k == k && p.n == n && p.width == width && p.last == last &&
+                      p.chunk == (compiles() && chunk < k ? chunk : k) && !p.data,
+                  "layout of %lld by %lld", (long long)k, (long long)n);
+    ck_assert_int_eq(cti_packed_columns(&p), n - left + last);
+    used = k * cti_packed_columns(&p);
+    room = malloc((size_t)(used * size) + 8);
+    seen = calloc((size_t)used + 1, 1);
+    memset(room, 0x5a, (size_t)(used * size) + 8);
+    for (i = 0; i < (trans ? n : k) * ld; i++)
+        store(b, dtype, i, i + 1);
+    cti_pack(&p, trans, b, ld, room);
+    ck_assert_ptr_eq(p.data, room);
+    for (i = 0; i < k; i++)
+        for (j = 0; j < n; j++) {
+            int64_t at = packed_at(&p, i, j);
+
+            if (load(room, dtype, at) != (trans ? j * ld + i : i * ld + j) + 1)
+                ck_abort_msg("(%lld, %lld) of %lld by %lld", (long long)i, (long long)j,
+                             (long long)k, (long long)n);
+            seen[at] = 1;
+        }
+    for (i = 0; i < used; i++)
+        ck_assert(seen[i] || load(room, dtype, i) == 0);
+    for (i = used * size; i < used * size + 8; i++)
+        ck_assert_int_eq(room[i], 0x5a);
+    free(b);
+    free(room);
+    free(seen);
+}
+
+START_TEST(packing)
+{
+    static const int64_t sizes[][3] = { { 5, 7, 5 },    { 16, 32, 16 },  { 17, 33, 17 },
+                                        { 33, 100, 16 }, { 64, 16, 32 },  { 130, 15, 128 },
+                                        { 3, 70, 128 },  { 128, 65, 128 }, { 1, 1, 1 },
+                                        { 0, 5, 8 },     { 5, 0, 8 } };
+    size_t i;
+    int way;
+
+    for (i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (way = 0; way < 16; way++) {
+            ct_set_portable(way & 8);
+            pack_case(way & 1 ? CT_F64 : CT_F32, sizes[i][0], sizes[i][1], sizes[i][2], way & 2,
+                      way & 4);
+        }
+    ct_set_portable(false);
+}
+END_TEST
+
+/* The parts of a product, each with its kernel; and rows of A that are a page apart are gathered. */
+static void product_case(const int64_t *c, ct_dtype dtype, bool trans, bool add, bool bias)
+{
+    int64_t k = c[0], n = c[1], chunk = c[2], m = c[3], lda = c[4], ldc = n + 1;
+    cti_packed b = cti_packed_layout(dtype, k, n, chunk);
+    cti_product p;
+    int i, j;
+
+    if (!add)
+        cti_packed_pad(&b);
+    p = cti_product_of(&b, m, lda, ldc, trans, add, bias ? &b : NULL);
+    ck_assert(p.b == &b && p.m == m && p.lda == lda && p.ldc == ldc && p.trans_a == trans &&
+              p.accumulate == add && !p.bias == !bias);
+    ck_assert_int_eq(p.gather, compiles() && trans && m <= 64 && b.chunk <= 128 &&
+                                   lda * (int64_t)ct_dtype_size(dtype) % 4096 == 0);
+    for (i = 0; i < 2; i++)
+        for (j = 0; j < 2; j++) {
+            const cti_small_gemm *g = &p.part[i][j];
+            int64_t left = b.width && n % b.width ? n % b.width : b.width;
+            bool aside = j && b.last != left;
+
+            ck_assert(g->dtype == dtype && g->m == m && g->n == (j ? b.last : b.width));
+            ck_assert_int_eq(g->k, i == 0 ? b.chunk : b.chunk ? k % b.chunk : 0);
+            ck_assert_int_eq(g->lda, p.gather ? m : lda);
+            ck_assert(g->ldb == g->n && g->ldc == (aside ? g->n : ldc));
+            ck_assert(g->trans_a == trans && !g->trans_b);
+            ck_assert_int_eq(g->accumulate, !aside && (add || bias || b.chunk < k));
+            ck_assert_int_eq(g->kernel != NULL, compiles() && g->m && g->n && g->k);
+        }
+}
+
+START_TEST(products)
+{
+    static const int64_t cases[][5] = { /* k, n, chunk, m, lda */
+        { 130, 70, 128, 64, 1024 }, { 130, 70, 128, 64, 512 },  { 130, 70, 128, 64, 1025 },
+        { 130, 70, 128, 65, 1024 }, { 128, 32, 128, 64, 2048 }, { 129, 33, 129, 64, 1024 },
+        { 127, 33, 128, 3, 1024 },  { 40, 40, 20, 0, 1024 },    { 0, 40, 128, 8, 1024 },
+    };
+    size_t i;
+    int way;
+
+    for (i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (way = 0; way < 32; way++) {
+            ct_set_portable(way & 16);
+            product_case(cases[i], way & 1 ? CT_F64 : CT_F32, way & 2, way & 4, way & 8);
+        }
+    ct_set_portable(false);
+}
+END_TEST
+
+/* Which products are made of packed operands: those of a size for which that is quicker. */
+START_TEST(packed_or_not)
+{
+#ifdef CT_HAVE_BLAS
+    enum { FEW = 64 };
+#else
+    enum { FEW = 4 };
+#endif
+    const int64_t large = (int64_t)1 << 32;
+    const struct {
+        bool yes;
+        int64_t m, n, k;
+        bool trans_a, trans_b;
+        cti_gemm but; /* what else is special: 0 where it is as usual */
+    } cases[] = {
+        { true, 64, 40, 70, false, false, { 0 } },    { true, 64, 40, 70, true, true, { 0 } },
+        { true, 64, 1024, 3, false, false, { 0 } },   { false, 64, 1025, 3, false, false, { 0 } },
+        { true, 64, 3, 1024, false, false, { 0 } },   { false, 64, 3, 1025, false, false, { 0 } },
+        { true, 64, 3, 1025, true, false, { 0 } },    { true, 1024, 3, 3, true, false, { 0 } },
+        { false, 1025, 3, 3, true, false, { 0 } },    { true, 1025, 3, 3, false, false, { 0 } },
+        { true, 63, 256, 128, false, false, { 0 } },  { false, 63, 257, 128, false, false, { 0 } },
+        { true, 63, 257, 129, false, false, { 0 } },  { true, 64, 257, 128, false, false, { 0 } },
+        { false, 1, 20, 20, false, true, { 0 } },     { FEW < 63, 63, 20, 129, false, true, { 0 } },
+        { true, FEW, 20, 129, false, true, { 0 } },   { false, FEW - 1, 20, 129, false, true, { 0 } },
+        { true, 1, 20, 20, false, false, { 0 } },     { true, 5, 20, 20, true, false, { 0 } },
+        { false, 64, 40, 70, false, false, { .batch = 2 } },
+        { false, 64, 40, 70, false, false, { .alpha = 2 } },
+        { false, 64, 40, 70, false, false, { .beta = 0.5 } },
+        { true, 64, 40, 70, false, false, { .beta = 1 } },
+        { true, 20, 40, 70, false, false, { .beta = 1 } },
+        { false, 1, 40, 70, false, false, { .lda = large } },
+        { false, 64, 40, 1, false, false, { .ldb = large } },
+        { false, 1, 40, 70, false, false, { .ldc = large } },
+    };
+    static float a[70 * 1200], b[70 * 1200], c[1200 * 1200];
+    ct_generator g = ct_generator_seed(21);
+    size_t i;
+    int way;
+
+    random_matrix(&g, a, CT_F32, 70 * 1200);
+    random_matrix(&g, b, CT_F32, 70 * 1200);
+    for (i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (way = 0; way < 2; way++) {
+            cti_gemm p = cases[i].but;
+            int64_t at, l;
+
+            p.dtype = CT_F32;
+            p.m = cases[i].m;
+            p.n = cases[i].n;
+            p.k = cases[i].k;
+            p.trans_a = cases[i].trans_a;
+            p.trans_b = cases[i].trans_b;
+            p.batch += !p.batch;
+            p.alpha += !p.alpha;
+            p.lda += p.lda ? 0 : p.trans_a ? p.m : p.k;
+            p.ldb += p.ldb ? 0 : p.trans_b ? p.k : p.n;
+            p.ldc += p.ldc ? 0 : p.n;
+            p.a = a;
+            p.b = b;
+            p.c = c;
+            memset(c, 0, sizeof c);
+            ct_set_portable(way);
+            ck_assert_msg(cti_gemm_packed(&p) == (cases[i].yes && compiles() && !way), "case %zu", i);
+            if (!cases[i].yes || !compiles())
+                continue;
+            for (at = 0; at < p.m * p.n; at++) {
+                double want = 0;
+
+                for (l = 0; l < p.k; l++)
+                    want += (double)a[p.trans_a ? l * p.lda + at / p.n : at / p.n * p.lda + l] *
+                            (double)b[p.trans_b ? at % p.n * p.ldb + l : l * p.ldb + at % p.n];
+                if (!(fabs((double)c[at] - want) <= 1e-4))
+                    ck_abort_msg("case %zu: %g, expected %g", i, (double)c[at], want);
+            }
+        }
+    ct_set_portable(false);
+}
+END_TEST
+
+/* ---- tables of segments: norms and updates, by runs that cross from segment to segment ---- */
+
+START_TEST(segments)
+{
+    enum { MOST = 1100003 };
+    static const int64_t cuts[][4] = { { 1, 0, 0, 0 },           { 16384, 0, 0, 0 },
+                                       { 16383, 2, 0, 0 },       { 5, 16379, 1, 32768 },
+                                       { 1, 700000, 3, 400000 }, { 1048576, 1, 0, 0 } };
+    static float value[MOST], grad[MOST];
+    static double wide_value[MOST], wide_grad[MOST];
+    const cti_update u = { .rule = CTI_SGD, .scale = 1 };
+    ct_generator g = ct_generator_seed(22);
+    size_t i;
+    int64_t k;
+
+    for (i = 0; i < 2 * sizeof cuts / sizeof *cuts; i++) { /* f32 and f64 by turns */
+        cti_segment s[4];
+        int64_t at = 0;
+        double want = 0, norm = -1, squared;
+        cti_fault fault = { 0, 7 };
+        int j;
+
+        for (j = 0; j < 4; j++) {
+            bool wide = (j + i) % 2;
+
+            s[j] = (cti_segment){ .value = wide ? (void *)(wide_value + at) : value + at,
+                                  .grad = wide ? (void *)(wide_grad + at) : grad + at,
+                                  .n = cuts[i / 2][j], .dtype = wide ? CT_F64 : CT_F32, .lr = 0.5,
+                                  .shrink = 1 };
+            for (k = at; k < at + s[j].n; k++) {
+                double v = ct_random_uniform(&g) + 0.5;
+
+                value[k] = 1;
+                wide_value[k] = 1;
+                grad[k] = (float)v;
+                wide_grad[k] = v;
+                want += wide ? v * v : (double)grad[k] * (double)grad[k];
+            }
+            at += s[j].n;
+        }
+        cti_cpu_backend.norm_squared(s, 4, &squared);
+        expect_close("norm squared", squared, want, 1e-9 * want);
+        ck_assert(cti_cpu_backend.clip_norm(s, 4, 2 * sqrt(want), &norm, &fault) == CT_OK);
+        expect_close("norm", norm, sqrt(want), 1e-9 * want);
+        ck_assert_int_eq(fault.position, 0);
+        cti_cpu_backend.norm_squared(s, 4, &squared);
+        expect_close("not clipped", squared, want, 1e-9 * want);
+        ck_assert(cti_cpu_backend.clip_norm(s, 4, sqrt(want) / 4, NULL, &fault) == CT_OK);
+        cti_cpu_backend.norm_squared(s, 4, &squared);
+        expect_close("clipped", squared, want / 16, 1e-6 * want);
+        cti_cpu_backend.update(&u, s, 4);
+        for (j = 0, at = 0; j < 4; at += s[j++].n)
+            for (k = at; k < at + s[j].n; k++) {
+                double v = s[j].dtype == CT_F32 ? (double)value[k] : wide_value[k];
+                double d = s[j].dtype == CT_F32 ? (double)grad[k] : wide_grad[k];
+
+                if (!(fabs(v - (1 - 0.5 * d)) <= 1e-6))
+                    ck_abort_msg("element %lld of table %zu: %g", (long long)k, i, v);
+            }
+    }
 }
 END_TEST
 
@@ -1307,10 +1834,19 @@ int main(void)
     tc = harness_case(suite, "gemm");
     tcase_add_test(tc, gemm);
     tcase_add_test(tc, gemm_packed);
-    tcase_add_test(tc, gemm_bf16);
-    tcase_add_test(tc, sequence_bf16);
+    tcase_add_loop_test(tc, gemm_bf16, 0, 2);
+    tcase_add_loop_test(tc, sequence_bf16, 0, 2);
+    tcase_add_loop_test(tc, products_without_memory, 0, 6);
+    tcase_add_loop_test(tc, sequences_without_memory, 0, 3);
     tcase_add_test(tc, precision);
     tcase_add_test(tc, portable_gemm);
     tcase_add_test(tc, gemm_large_stride);
+    tc = harness_case(suite, "packed");
+    tcase_add_test(tc, small_products);
+    tcase_add_test(tc, packing);
+    tcase_add_test(tc, products);
+    tcase_add_test(tc, packed_or_not);
+    tc = harness_case(suite, "segments");
+    tcase_add_test(tc, segments);
     return harness_run(suite);
 }

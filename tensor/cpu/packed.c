@@ -93,8 +93,8 @@ bool cti_small_gemm_init(cti_small_gemm *g)
 
 void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, void *c)
 {
-    const cti_gemm plain = { .dtype = g->dtype, .m = g->m, .n = g->n, .k = g->k, .batch = 1,
-                             .alpha = 1, .beta = g->accumulate ? 1 : 0,
+    const cti_gemm plain = { .dtype = g->dtype, .m = g->m, .n = g->n, .k = g->k, .alpha = 1,
+                             .beta = g->accumulate ? 1 : 0,
                              .trans_a = g->trans_a, .trans_b = g->trans_b, .lda = g->lda,
                              .ldb = g->ldb, .ldc = g->ldc };
 

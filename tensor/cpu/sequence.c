@@ -159,7 +159,7 @@ static void recur(const layer *l, const cti_product *p, const char *h, int64_t r
 {
     const cti_sequence *s = l->s;
     const cti_gemm g = { .dtype = s->dtype, .trans_b = true, .n = l->width, .k = s->hidden,
-                         .batch = 1, .alpha = 1, .beta = 1, .lda = s->hidden, .ldb = s->hidden,
+                         .alpha = 1, .beta = 1, .lda = s->hidden, .ldb = s->hidden,
                          .ldc = l->width };
 
     if (l->native || l->w.data)

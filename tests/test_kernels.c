@@ -1218,8 +1218,8 @@ const cti_bf16_path *__wrap_cti_bf16_path_get(void)
 static void gemm_bf16_case(ct_generator *g, int64_t m, int64_t n, int64_t k, int64_t batch)
 {
     cti_gemm p = { .dtype = CT_F32, .trans_a = ct_random_below(g, 2), .m = m, .n = n, .k = k,
-                   .batch = batch, .alpha = 1, .beta = (double)ct_random_below(g, 2), .ldc = n + 3,
-                   .bf16 = true };
+                   .batch = batch, .alpha = ct_random_below(g, 4) ? 1 : -0.5,
+                   .beta = (double)ct_random_below(g, 3) / 2, .ldc = n + 3, .bf16 = true };
     int64_t b, i, j, l;
     float *x, *y, *c, *bias = malloc((size_t)n * sizeof *bias);
 
@@ -1246,7 +1246,7 @@ static void gemm_bf16_case(ct_generator *g, int64_t m, int64_t n, int64_t k, int
             for (j = 0; j < p.ldc; j++) {
                 double before = (double)c[b * p.c_step + i * p.ldc + j];
                 double got = (double)((float *)p.c)[b * p.c_step + i * p.ldc + j];
-                double want = p.beta * before + (p.bias && j < n ? (double)bias[j] : 0);
+                double want = p.beta * before + (p.bias && j < n ? (double)bias[j] : 0), sum = 0;
 
                 if (j >= n) {
                     ck_assert(got == before);
@@ -1254,10 +1254,11 @@ static void gemm_bf16_case(ct_generator *g, int64_t m, int64_t n, int64_t k, int
                 }
 
                 for (l = 0; l < k; l++)
-                    want += bf16_of((double)x[b * p.a_step +
-                                              (p.trans_a ? l * p.lda + i : i * p.lda + l)]) *
-                            bf16_of((double)y[b * p.b_step +
-                                              (p.trans_b ? j * p.ldb + l : l * p.ldb + j)]);
+                    sum += bf16_of((double)x[b * p.a_step +
+                                             (p.trans_a ? l * p.lda + i : i * p.lda + l)]) *
+                           bf16_of((double)y[b * p.b_step +
+                                             (p.trans_b ? j * p.ldb + l : l * p.ldb + j)]);
+                want += p.alpha * sum;
                 if (!(fabs(got - want) <= 1e-6 * (double)(k + 1)))
                     ck_abort_msg("m %lld n %lld k %lld: got %g, expected %g", (long long)m,
                                  (long long)n, (long long)k, got, want);

@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "autograd/internal.h"
 #include "tensor/host.h"
 #include "tensor/internal.h"
 #include "tensor/parallel.h"
@@ -247,6 +248,39 @@ START_TEST(keep_and_free)
 }
 END_TEST
 
+/* Rows by index are not written before somebody looks; until then it is known which they are. */
+START_TEST(rows_put_off)
+{
+    static const int64_t at[] = { 2, 0, 2 };
+    ct_scope s = ct_scope_begin();
+    ct_tensor *index = ct_from_data(at, CT_SHAPE(3), CT_I64, CT_CPU), *rows[3], *got[2], *table;
+    ct_tensor *none = ct_from_data(NULL, CT_SHAPE(0), CT_I64, CT_CPU);
+    int i;
+
+    table = ct_reshape(ct_arange(0, 12, 1, CT_F32, CT_CPU), CT_SHAPE(3, 4));
+    for (i = 0; i < 3; i++) {
+        rows[i] = i == 2 ? ct_one_hot(index, 4) : cti_rows_later(table, index);
+        ck_assert(rows[i] && atomic_load(&rows[i]->storage->indices) != NULL);
+        ck_assert_int_eq(cti_is_put_off(rows[i], &got[0], &got[1]), i < 2);
+    }
+    ck_assert(ct_item(ct_select(ct_select(got[0], 0, 2), 0, 1)) == 9);
+    ck_assert(ct_item(ct_select(got[1], 0, 0)) == 2 && ct_numel(got[1]) == 3);
+    ck_assert(!cti_is_put_off(ct_narrow(rows[0], 0, 0, 2), &got[0], &got[1]));
+    ck_assert(!cti_is_put_off(ct_transpose(rows[0], 0, 1), &got[0], &got[1]));
+    ck_assert(cti_is_put_off(ct_unsqueeze(rows[0], 0), &got[0], &got[1]));
+    expect_values("rows", rows[0], (double[]){ 8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11 }, 12, 0);
+    expect_values("one-hot", rows[2], (double[]){ 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 1, 0 }, 12, 0);
+    for (i = 0; i < 3; i++) /* looked at, or not */
+        ck_assert_int_eq(atomic_load(&rows[i]->storage->indices) != NULL, i == 1);
+    ck_assert(!cti_is_put_off(rows[0], &got[0], &got[1]));
+    for (i = 0; i < 2; i++) { /* of nothing there is nothing to put off */
+        rows[i] = i ? ct_one_hot(none, 4) : cti_rows_later(table, none);
+        ck_assert(rows[i] && ct_numel(rows[i]) == 0 && !atomic_load(&rows[i]->storage->indices));
+    }
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 /* What open history still uses lives until that history ends. */
 START_TEST(freed_under_history)
 {
@@ -328,6 +362,31 @@ START_TEST(first_sticks)
     ct_error_clear();
     ck_assert(ct_ok() && ct_error() == CT_OK);
     ck_assert_str_eq(ct_error_message(), "");
+}
+END_TEST
+
+static ct_tensor *fail_in_hook(ct_tensor *gradient, void *context)
+{
+    (void)context;
+    return ct_add(gradient, ct_ones(CT_SHAPE(7), CT_F32, CT_CPU));
+}
+
+/* What the library calls back in backward is not the user's place: that is the op whose turn it is. */
+START_TEST(place_in_backward)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), true), *y;
+    char site[100];
+    int line = __LINE__ + 2;
+
+    y = ct_square(x);
+    ct_register_hook(y, fail_in_hook, NULL);
+    ck_assert(ct_backward(ct_sum(y)) == CT_ERR_SHAPE);
+    snprintf(site, sizeof site, "test_scope.c:%d: ct_add: ", line);
+    ck_assert_msg(strstr(ct_error_message(), site) != NULL, "%s is not in %s", site,
+                  ct_error_message());
+    ct_error_clear();
+    ck_assert(ct_scope_end(s) == CT_OK || ct_ok());
 }
 END_TEST
 
@@ -1505,10 +1564,12 @@ int main(void)
     tcase_add_test(tc, returning_history);
     tcase_add_test(tc, recording_mode);
     tcase_add_test(tc, keep_and_free);
+    tcase_add_test(tc, rows_put_off);
     tcase_add_test(tc, freed_under_history);
     tcase_add_test(tc, use_after_scope);
     tc = harness_case(suite, "errors");
     tcase_add_test(tc, first_sticks);
+    tcase_add_test(tc, place_in_backward);
     tcase_add_test(tc, scopes_report);
     tcase_add_test(tc, raising);
     tcase_add_test(tc, exit_on_error);

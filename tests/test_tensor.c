@@ -72,6 +72,9 @@ START_TEST(shapes)
     ck_assert_str_eq(ct_device_name(CT_CPU), "cpu");
     ck_assert_str_eq(ct_device_name(7), "?");
 
+    nine = ct_shape_of(2, (int64_t[]){ 4, 5, 6 });
+    for (axis = 0; axis < 8; axis++) /* the others are 0 */
+        ck_assert_int_eq(nine.dim[axis], axis < 2 ? 4 + axis : 0);
     t = ct_zeros(CT_SHAPE(3, 0, 5), CT_F64, CT_CPU);
     ck_assert(ct_numel(t) == 0 && ct_rank(t) == 3 && ct_dim(t, -1) == 5 && ct_is_contiguous(t));
     ck_assert(ct_to_host(t, NULL, 0) == CT_OK);

@@ -79,8 +79,7 @@ bool cti_is_put_off(const ct_tensor *x, ct_tensor **table, ct_tensor **indices)
     ct_storage *s = x->storage;
     ct_tensor *by = atomic_load_explicit(&s->indices, memory_order_acquire);
 
-    if (!by || !s->table || !x->contiguous || x->dtype != s->row_dtype ||
-        x->numel != by->numel * s->row_width)
+    if (!by || !s->table || !x->contiguous || x->numel != by->numel * s->row_width)
         return false;
     *table = cti_alias(s->table);
     *indices = cti_alias(by);

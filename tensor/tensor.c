@@ -600,7 +600,8 @@ int64_t ct_stride(const ct_tensor *t, int axis)
 static void copy_by(ct_tensor *dst, const ct_tensor *src, bool carry)
 {
     const cti_backend *be = cti_backend_of(dst->device);
-    cti_array d = { cti_ptr(dst), dst->dtype, { 0 } }, s = { cti_ptr(src), src->dtype, { 0 } };
+    cti_array d = { .data = cti_ptr(dst), .dtype = dst->dtype };
+    cti_array s = { .data = cti_ptr(src), .dtype = src->dtype };
 
     memcpy(d.stride, dst->stride, sizeof d.stride);
     memcpy(s.stride, src->stride, sizeof s.stride);

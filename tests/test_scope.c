@@ -675,6 +675,54 @@ START_TEST(steady_state)
 }
 END_TEST
 
+static const char *pool_wish;
+
+static void wish_pool(void)
+{
+    if (pool_wish)
+        setenv("COTANGENT_POOL", pool_wish, 1);
+    else
+        unsetenv("COTANGENT_POOL");
+}
+
+static void wish_none(void)
+{
+    pool_wish = "0";
+    wish_pool();
+}
+
+static void wish_other(void)
+{
+    pool_wish = "00";
+    wish_pool();
+}
+
+/* COTANGENT_POOL=0 keeps nothing that is idle; another value, or none, all. */
+START_TEST(kept_idle)
+{
+    bool keeps = !pool_wish || strcmp(pool_wish, "0") != 0;
+    ct_scope s;
+    long before = 0, asked = 0;
+    int round;
+
+    for (round = 0; round < 4; round++) {
+        s = ct_scope_begin();
+        ct_ones(CT_SHAPE(100), CT_F32, CT_CPU);
+        ct_tanh(ct_requires_grad(ct_ones(CT_SHAPE(50), CT_F32, CT_CPU), true));
+        ck_assert(ct_scope_end(s) == CT_OK);
+        if (round > 1) {
+            ck_assert_int_eq(outstanding, before);
+#ifndef CT_DEBUG_HANDLES
+            ck_assert_int_eq(calls - asked > 1, !keeps); /* but for what a leaf has */
+#endif
+            ck_assert_int_eq(ct_memory().idle_bytes > 0, keeps);
+        }
+        before = outstanding;
+        asked = calls;
+    }
+}
+END_TEST
+
 START_TEST(idle_buffers_released)
 {
     ct_scope s;
@@ -1229,6 +1277,12 @@ static void meet(void *context, int64_t piece)
         usleep(1000);
 }
 
+/* Nobody is ever late by it. */
+static uint64_t stopped_clock(void)
+{
+    return 0;
+}
+
 /* All the threads that are wanted join, whether they look for work or sleep, and no other. */
 START_TEST(all_join)
 {
@@ -1237,6 +1291,7 @@ START_TEST(all_join)
     size_t i;
     int round;
 
+    cti_parallel_clock = stopped_clock;
     pthread_sigmask(SIG_SETMASK, NULL, &before);
     for (i = 0; i < sizeof threads / sizeof *threads; i++)
         for (round = 0; round < 3; round++) {
@@ -1264,6 +1319,7 @@ START_TEST(all_join)
     }
     ck_assert(ct_set_num_threads(256) == CT_OK && ct_num_threads() == 256);
     ct_set_num_threads(1);
+    cti_parallel_clock = cti_nanoseconds;
 }
 END_TEST
 
@@ -1287,6 +1343,7 @@ START_TEST(no_more_join)
     pthread_t owner = pthread_self();
     meeting m = { .expected = TEAM, .owner = owner };
 
+    cti_parallel_clock = stopped_clock;
     ct_set_num_threads(TEAM);
     cti_parallel(TEAM, meet, &m);
     ck_assert_int_eq(m.others, TEAM - 1);
@@ -1294,6 +1351,7 @@ START_TEST(no_more_join)
     cti_parallel(20, note_worker, &owner);
     ck_assert_int_le(workers_seen, 1);
     ct_set_num_threads(1);
+    cti_parallel_clock = cti_nanoseconds;
 }
 END_TEST
 
@@ -1548,6 +1606,16 @@ START_TEST(forked_at_any_time)
 }
 END_TEST
 
+static void idle_case(Suite *suite, const char *name, void (*wish)(void))
+{
+    TCase *tc = tcase_create(name);
+
+    tcase_add_checked_fixture(tc, wish, NULL);
+    tcase_add_checked_fixture(tc, harness_setup, harness_teardown);
+    tcase_add_test(tc, kept_idle);
+    suite_add_tcase(suite, tc);
+}
+
 int main(void)
 {
     Suite *suite = suite_create("scope");
@@ -1582,6 +1650,9 @@ int main(void)
     tcase_add_test(tc, lists_without_memory);
     tcase_add_loop_test(tc, failing_memory, 0, 2);
     tcase_add_test(tc, scopes_that_do_not_begin);
+    idle_case(suite, "pool", wish_pool);
+    idle_case(suite, "pool", wish_other);
+    idle_case(suite, "pool", wish_none);
     tc = harness_case(suite, "threads");
     tcase_add_test(tc, handed_over);
     tcase_add_test(tc, outlives_its_thread);

@@ -249,8 +249,6 @@ static void elementwise_piece(void *context, int64_t piece)
             p[k] = base + offset[k] + first * j->w.step[k][last];
             step[k] = j->w.step[k][last] / (int64_t)j->size[k];
         }
-        if (n == 1) /* the contiguous loops serve */
-            step[0] = step[1] = step[2] = step[3] = 1;
         j->loop(n, p[0], step[0], p[1], step[1], p[2], step[2], p[3], step[3], j->param);
     }
 }

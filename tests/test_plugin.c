@@ -991,7 +991,7 @@ END_TEST
 
 /* ---- captured steps ---- */
 
-enum misdeed { NOTHING, READ, READ_ELSEWHERE, SEND, SEND_TENSOR, DRAW, TRIM, WAIT, KEEP, GROW, NEST, FREE, RAISE, ASK_MORE,
+enum misdeed { NOTHING, READ, READ_ELSEWHERE, SEND, SEND_TENSOR, TRIM, WAIT, KEEP, GROW, NEST, FREE, RAISE, ASK_MORE,
                RENEWS_NOT, NO_CAPTURE };
 
 typedef struct noted_step {
@@ -1045,11 +1045,6 @@ static void misbehave(noted_step *s, ct_tensor *x)
         ct_from_data(two, CT_SHAPE(2), CT_F32, s->device);
     if (s->misdeed == SEND_TENSOR)
         (ct_to)(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), s->device);
-    if (s->misdeed == DRAW) {
-        ct_generator g = ct_generator_seed(1);
-
-        ct_uniform_into(x, 0, 1, &g);
-    }
     if (s->misdeed == TRIM) {
         ct_scope inner = ct_scope_begin();
 
@@ -1277,8 +1272,6 @@ static const struct misdeed_case {
     { SEND, 1, CT_ERR_DEVICE, "ct_from_data: a captured step cannot take data from the host" },
     { SEND_TENSOR, 0, CT_OK, "" },
     { SEND_TENSOR, 1, CT_ERR_DEVICE, "ct_to: a captured step cannot take data from the host" },
-    { DRAW, 0, CT_OK, "" },
-    { DRAW, 1, CT_ERR_DEVICE, "ct_uniform_into: a captured step cannot draw random numbers" },
     { TRIM, 1, CT_OK, "" },
     { WAIT, 0, CT_OK, "" },
     { WAIT, 1, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot wait" },

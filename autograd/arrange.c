@@ -163,7 +163,6 @@ static ct_tensor *roll(ct_tensor *x, rolling r)
 
 ct_tensor *ct_roll(ct_tensor *x, int64_t shift, int axis)
 {
-    rolling r;
     int64_t n;
 
     if (!cti_usable("ct_roll", x))
@@ -171,11 +170,8 @@ ct_tensor *ct_roll(ct_tensor *x, int64_t shift, int axis)
     axis = cti_axis("ct_roll", x, axis);
     if (axis < 0)
         return NULL;
-    memset(&r, 0, sizeof r);
     n = x->shape.dim[axis];
-    r.axis = axis;
-    r.shift = n ? (shift % n + n) % n : 0;
-    return roll(x, r);
+    return roll(x, (rolling){ .shift = n ? (shift % n + n) % n : 0, .axis = axis });
 }
 
 /* ---- pad ---- */

@@ -60,18 +60,7 @@ static void free_hooks(cti_hook *h)
     }
 }
 
-static void drop_grads(ct_node *n)
-{
-    int i;
-
-    for (i = 0; i < n->outputs; i++)
-        if (n->grad[i]) {
-            cti_unref(n->grad[i]);
-            n->grad[i] = NULL;
-        }
-    n->pending = 0;
-}
-
+/* Its slots are empty: a pass leaves none filled. */
 static void node_free(ct_thread *th, ct_node *n)
 {
     node_pool *pool = th->node_pool;
@@ -84,7 +73,6 @@ static void node_free(ct_thread *th, ct_node *n)
     for (i = 0; i < n->outputs; i++)
         if (n->out[i].tensor)
             cti_unref(n->out[i].tensor);
-    drop_grads(n);
     free_hooks(n->hooks);
     if (pool && c < NODE_CLASSES && th->keeps_idle) {
         n->next_free = pool->idle[c];
@@ -738,10 +726,21 @@ static void run_node(pass *p, ct_node *n)
     call_backward(p, n);
     if (cti_tracing && !p->outer)
         cti_trace_backward(n, began);
-    if (!p->create_graph)
-        cti_scope_pop(s);
+    cti_scope_pop(s); /* nothing, if none was begun */
     th->quiet_site--;
     th->site = site;
+}
+
+static void drop_grads(ct_node *n)
+{
+    int i;
+
+    for (i = 0; i < n->outputs; i++)
+        if (n->grad[i]) {
+            cti_unref(n->grad[i]);
+            n->grad[i] = NULL;
+        }
+    n->pending = 0;
 }
 
 /* Walks the tape down from its top at the start of the pass until nothing is pending. */

@@ -80,7 +80,7 @@ static bool run_again(ct_node *n, const segment *s, ct_tensor **outputs)
 {
     list given = { 0 };
     ct_generator now = { 0 };
-    bool good = true, was;
+    bool good = true;
     int i;
 
     for (i = 0; i < s->given && good; i++)
@@ -89,15 +89,14 @@ static bool run_again(ct_node *n, const segment *s, ct_tensor **outputs)
         now = *s->g;
         *s->g = s->start;
     }
-    was = ct_set_grad_enabled(true);
+    ct_set_grad_enabled(true); /* the engine gives the mode back after each node */
     good = good && ct_ok() && s->run(s->context, s->given, given.at, s->outputs, outputs);
-    ct_set_grad_enabled(was);
     if (s->g)
         *s->g = now;
     cti_release(given.at);
-    if (!good && ct_ok())
+    if (!good) /* an error that stands stays */
         ct_raise(CT_ERR_GRAD, me, "the segment failed without an error in its second run");
-    return good && ct_ok();
+    return ct_ok();
 }
 
 /* The outputs that have history, and the gradients that came for them, drawn together. False with
@@ -207,10 +206,9 @@ static bool run_first(const segment *s, ct_tensor *const *given, ct_tensor **out
     int i;
 
     ct_set_grad_enabled(was);
-    good = s->run(s->context, s->given, given, s->outputs, outputs) && ct_ok();
-    if (!good && ct_ok())
+    if (!s->run(s->context, s->given, given, s->outputs, outputs)) /* an error that stands stays */
         ct_raise(CT_ERR_ARGUMENT, me, "the segment failed without an error");
-    good = good && check_outputs(s->outputs, outputs) && find_outside(inputs, bottom);
+    good = check_outputs(s->outputs, outputs) && find_outside(inputs, bottom);
     for (i = 0; i < s->outputs && good; i++)
         good = list_add(tracked, outputs[i]->requires_grad ? outputs[i] : NULL);
     for (i = s->given; i < inputs->count && good; i++)

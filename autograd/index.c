@@ -220,15 +220,15 @@ ct_tensor *ct_index_add(ct_tensor *x, int axis, ct_tensor *indices, ct_tensor *s
 
 /* ---- gather and scatter_add: an index for each element ---- */
 
-/* shape around axis: (outer, n, inner). */
-static void around(const ct_shape *shape, int axis, int64_t *outer, int64_t *inner)
+void cti_around(const ct_shape *shape, int axis, int64_t *outer, int64_t *inner)
 {
     int i;
 
     *outer = *inner = 1;
-    for (i = 0; i < shape->rank; i++)
-        if (i != axis)
-            *(i < axis ? outer : inner) *= shape->dim[i];
+    for (i = 0; i < axis; i++)
+        *outer *= shape->dim[i];
+    for (i = axis + 1; i < shape->rank; i++)
+        *inner *= shape->dim[i];
 }
 
 /* Whether index is no larger than t, but for axis (-1: on any). */
@@ -284,7 +284,7 @@ static ct_tensor *gather(const char *me, ct_tensor *x, int axis, ct_tensor *inde
     k = c ? cti_contiguous(index) : NULL;
     if (!k)
         return NULL;
-    around(&index->shape, axis, &outer, &inner);
+    cti_around(&index->shape, axis, &outer, &inner);
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, x->shape.dim[axis]);
     if (cti_backend_of(y->device)->gather(y->dtype, k->dtype, outer, x->shape.dim[axis],
                                           k->shape.dim[axis], inner, cti_ptr(c), cti_ptr(k),
@@ -342,7 +342,7 @@ static bool add_into(ct_tensor *y, int axis, ct_tensor *k, ct_tensor *c)
     own = part ? cti_contiguous(part) : NULL;
     if (!own)
         return false;
-    around(&k->shape, axis, &outer, &inner);
+    cti_around(&k->shape, axis, &outer, &inner);
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, "ct_scatter_add", shape.dim[axis]);
     if (cti_backend_of(y->device)->scatter_add(y->dtype, k->dtype, outer, shape.dim[axis],
                                                k->shape.dim[axis], inner, cti_ptr(own), cti_ptr(k),

@@ -88,6 +88,9 @@ void cti_no_broadcast(const char *function, const char *an, const ct_tensor *a, 
 /* Both at once, for an op of a and b; false with an error. */
 bool cti_broadcast(const char *function, const ct_tensor *a, const ct_tensor *b, ct_shape *out);
 
+/* A shape around an axis: (outer, n, inner). */
+void cti_around(const ct_shape *shape, int axis, int64_t *outer, int64_t *inner);
+
 /* The indices that ct_one_hot made x from, if x is still what it made; else NULL. */
 ct_tensor *cti_one_hot_of(const ct_tensor *x);
 

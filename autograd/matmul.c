@@ -40,21 +40,14 @@ static bool as_matrix(ct_tensor *t, matrix *m)
     int64_t rows = t->shape.dim[r - 2], columns = t->shape.dim[r - 1];
     int64_t row_step = t->stride[r - 2], column_step = t->stride[r - 1];
 
-    m->t = t;
-    if (columns <= 1 || column_step == 1) {
-        m->transposed = false;
-        m->ld = rows <= 1 ? columns : row_step;
-        if (m->ld >= columns && columns >= 1 && (columns > 1 || rows <= 1 || row_step >= 1))
-            return true;
-    }
-    if (row_step == 1 && (columns <= 1 || column_step >= rows) && rows >= 1) {
-        m->transposed = true;
-        m->ld = columns <= 1 ? rows : column_step;
+    *m = (matrix){ .t = t, .ld = rows <= 1 ? columns : row_step };
+    if (columns >= 1 && (columns == 1 || column_step == 1) && m->ld >= columns)
+        return true;
+    if (rows >= 1 && row_step == 1 && column_step >= rows) {
+        *m = (matrix){ .t = t, .transposed = true, .ld = column_step };
         return true;
     }
-    m->t = cti_contiguous(t);
-    m->transposed = false;
-    m->ld = columns > 0 ? columns : 1;
+    *m = (matrix){ .t = cti_contiguous(t), .ld = columns > 0 ? columns : 1 };
     return m->t != NULL;
 }
 

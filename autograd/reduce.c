@@ -9,7 +9,6 @@
 #include <cotangent/autograd/shape.h>
 
 #include <math.h>
-#include <string.h>
 
 /* ---- which axes ---- */
 
@@ -504,7 +503,7 @@ static const ct_op std_op = { .name = "ct_std", .inputs = 1, .outputs = 1,
 static ct_tensor *var_mask(const char *function, bool root, ct_tensor *x, int mask,
                            double correction, bool keepdim)
 {
-    reducing r;
+    double divisor;
 
     if (mask < 0 || !cti_want_float(function, "x", x))
         return NULL;
@@ -512,11 +511,9 @@ static ct_tensor *var_mask(const char *function, bool root, ct_tensor *x, int ma
         ct_raise(CT_ERR_ARGUMENT, function, "correction %g is not finite", correction);
         return NULL;
     }
-    memset(&r, 0, sizeof r);
-    r.mask = mask;
-    r.root = root;
-    r.number = fmax(0, (double)reduced_count(&x->shape, mask) - correction);
-    return composed(function, root ? &std_op : &var_op, x, r, keepdim, var_of);
+    divisor = fmax(0, (double)reduced_count(&x->shape, mask) - correction);
+    return composed(function, root ? &std_op : &var_op, x, (reducing){ mask, root, divisor },
+                    keepdim, var_of);
 }
 
 ct_tensor *ct_var(ct_tensor *x)
@@ -599,8 +596,6 @@ static const ct_op norm_op = { .name = "ct_norm", .inputs = 1, .outputs = 1,
 
 static ct_tensor *norm_mask(const char *function, ct_tensor *x, double p, int mask, bool keepdim)
 {
-    reducing r;
-
     if (mask < 0 || !cti_want_float(function, "x", x))
         return NULL;
     if (isnan(p)) {
@@ -611,10 +606,8 @@ static ct_tensor *norm_mask(const char *function, ct_tensor *x, double p, int ma
         return extreme_mask(function, p > 0 ? CTI_MAX : CTI_MIN, ct_abs(x), mask, keepdim);
     if (p < 0 && !has_elements(function, x, mask))
         return NULL;
-    memset(&r, 0, sizeof r);
-    r.mask = mask;
-    r.number = p;
-    return composed(function, &norm_op, x, r, keepdim, norm_of);
+    return composed(function, &norm_op, x, (reducing){ .mask = mask, .number = p }, keepdim,
+                    norm_of);
 }
 
 ct_tensor *ct_norm(ct_tensor *x, double p)
@@ -666,15 +659,14 @@ static const ct_op logsumexp_op = { .name = "ct_logsumexp", .inputs = 1, .output
 ct_tensor *ct_logsumexp(ct_tensor *x, int count, const int *axes, bool keepdim)
 {
     static const char *const me = "ct_logsumexp";
-    reducing r;
+    int mask;
 
     if (!cti_usable(me, x) || !cti_want_float(me, "x", x))
         return NULL;
-    memset(&r, 0, sizeof r);
-    r.mask = axes_mask(me, x, count, axes);
-    if (r.mask < 0 || !has_elements(me, x, r.mask))
+    mask = axes_mask(me, x, count, axes);
+    if (mask < 0 || !has_elements(me, x, mask))
         return NULL;
-    return composed(me, &logsumexp_op, x, r, keepdim, logsumexp_of);
+    return composed(me, &logsumexp_op, x, (reducing){ .mask = mask }, keepdim, logsumexp_of);
 }
 
 /* ---- any and all ---- */
@@ -741,14 +733,11 @@ static ct_tensor *cumsum(ct_tensor *x, running r)
 {
     ct_tensor *y = cti_new("ct_cumsum", x->shape, x->dtype, x->device);
     ct_tensor *c = y ? cti_contiguous(x) : NULL;
-    int64_t outer = 1, inner = 1;
-    int i;
+    int64_t outer, inner;
 
     if (!c)
         return NULL;
-    for (i = 0; i < x->shape.rank; i++)
-        if (i != r.axis)
-            *(i < r.axis ? &outer : &inner) *= x->shape.dim[i];
+    cti_around(&x->shape, r.axis, &outer, &inner);
     cti_backend_of(x->device)->cumsum(x->dtype, r.reverse, outer, x->shape.dim[r.axis], inner,
                                       cti_ptr(c), cti_ptr(y));
     return ct_record(&cumsum_op, 1, &x, 1, &y, &r, sizeof r) ? y : NULL;
@@ -756,11 +745,8 @@ static ct_tensor *cumsum(ct_tensor *x, running r)
 
 ct_tensor *ct_cumsum(ct_tensor *x, int axis)
 {
-    running r;
-
     if (!cti_usable("ct_cumsum", x) || !want_numbers("ct_cumsum", x))
         return NULL;
-    memset(&r, 0, sizeof r);
-    r.axis = cti_axis("ct_cumsum", x, axis);
-    return r.axis < 0 ? NULL : cumsum(x, r);
+    axis = cti_axis("ct_cumsum", x, axis);
+    return axis < 0 ? NULL : cumsum(x, (running){ .axis = axis });
 }

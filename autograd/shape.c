@@ -5,7 +5,6 @@
 #include <cotangent/autograd/reduce.h>
 #include <cotangent/autograd/shape.h>
 
-#include <string.h>
 
 /* A view of x recorded under op, or NULL. */
 static ct_tensor *view_op(const char *function, const ct_op *op, ct_tensor *x, ct_shape shape,
@@ -270,19 +269,16 @@ ct_tensor *ct_expand(ct_tensor *x, ct_shape shape)
     if (!cti_usable("ct_expand", x))
         return NULL;
     lead = shape.rank - x->shape.rank;
-    for (i = 0; i < shape.rank && i < CT_MAX_RANK; i++) {
-        int64_t have = i < lead ? 1 : lead < 0 ? -1 : x->shape.dim[i - lead];
+    for (i = 0; i < shape.rank && lead >= 0 && shape.rank <= CT_MAX_RANK; i++) {
+        int64_t have = i < lead ? 1 : x->shape.dim[i - lead];
 
         if (shape.dim[i] == -1 && i >= lead)
             shape.dim[i] = have;
-        stride[i] = have == 1 ? 0 : lead < 0 ? 0 : x->stride[i - lead];
-        if (lead < 0 || shape.rank > CT_MAX_RANK || (have != 1 && have != shape.dim[i])) {
-            ct_raise(CT_ERR_SHAPE, "ct_expand", "x %s does not expand to %s", cti_describe(x).s,
-                     cti_shape_text(&shape).s);
-            return NULL;
-        }
+        if (have != 1 && have != shape.dim[i])
+            break;
+        stride[i] = have == 1 ? 0 : x->stride[i - lead];
     }
-    if (lead < 0) {
+    if (lead < 0 || i < shape.rank) {
         ct_raise(CT_ERR_SHAPE, "ct_expand", "x %s does not expand to %s", cti_describe(x).s,
                  cti_shape_text(&shape).s);
         return NULL;
@@ -345,14 +341,10 @@ static const ct_op slice_backward_op = { .name = "ct_slice_backward", .inputs = 
 
 static ct_tensor *slice_backward(ct_node *n, ct_tensor *d)
 {
-    scatter s;
-    cti_window w;
+    scatter s = { *(const range *)ct_attributes(n), ct_input_shape(n, 0) };
+    cti_window w = gradient_window(&s.shape, &s.r);
     ct_tensor *y, *part;
 
-    memset(&s, 0, sizeof s);
-    s.r = *(const range *)ct_attributes(n);
-    s.shape = ct_input_shape(n, 0);
-    w = gradient_window(&s.shape, &s.r);
     y = ct_zeros(s.shape, d->dtype, d->device);
     part = y ? cti_view("ct_slice_backward", y, w.shape, w.stride, w.offset) : NULL;
     if (!part)
@@ -387,7 +379,7 @@ static int64_t clamp_position(int64_t p, int64_t size)
 
 ct_tensor *ct_slice(ct_tensor *x, int axis, int64_t start, int64_t end, int64_t step)
 {
-    range r;
+    int64_t length;
 
     if (!cti_usable("ct_slice", x))
         return NULL;
@@ -398,30 +390,25 @@ ct_tensor *ct_slice(ct_tensor *x, int axis, int64_t start, int64_t end, int64_t 
         ct_raise(CT_ERR_ARGUMENT, "ct_slice", "step %lld is below 1", (long long)step);
         return NULL;
     }
-    memset(&r, 0, sizeof r);
-    r.axis = axis;
-    r.start = clamp_position(start, x->shape.dim[axis]);
+    start = clamp_position(start, x->shape.dim[axis]);
     end = clamp_position(end, x->shape.dim[axis]);
-    r.step = step;
-    r.length = end > r.start ? (end - r.start - 1) / step + 1 : 0;
-    return slice("ct_slice", x, r);
+    length = end > start ? (end - start - 1) / step + 1 : 0;
+    return slice("ct_slice", x, (range){ axis, false, start, step, length });
 }
 
 /* length elements from start on; both within the axis */
 static ct_tensor *part(const char *function, ct_tensor *x, int axis, int64_t start, int64_t length,
                        bool drop)
 {
-    range r;
+    int64_t first;
 
     if (!cti_usable(function, x))
         return NULL;
     axis = cti_axis(function, x, axis);
     if (axis < 0)
         return NULL;
-    memset(&r, 0, sizeof r);
-    r.start = start < 0 ? start + x->shape.dim[axis] : start;
-    if (r.start < 0 || length < 0 || length > x->shape.dim[axis] ||
-        r.start > x->shape.dim[axis] - length) {
+    first = start < 0 ? start + x->shape.dim[axis] : start;
+    if (first < 0 || length < 0 || first > x->shape.dim[axis] - length) {
         if (drop)
             ct_raise(CT_ERR_INDEX, function, "index %lld is outside axis %d of x %s",
                      (long long)start, axis, cti_describe(x).s);
@@ -430,11 +417,7 @@ static ct_tensor *part(const char *function, ct_tensor *x, int axis, int64_t sta
                      (long long)start, (long long)length, axis, cti_describe(x).s);
         return NULL;
     }
-    r.axis = axis;
-    r.step = 1;
-    r.length = length;
-    r.drop = drop;
-    return slice(function, x, r);
+    return slice(function, x, (range){ axis, drop, first, 1, length });
 }
 
 ct_tensor *ct_narrow(ct_tensor *x, int axis, int64_t start, int64_t length)

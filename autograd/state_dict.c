@@ -364,11 +364,9 @@ static bool same_values(ct_tensor *a, ct_tensor *b)
     bytes of_a = { NULL, (size_t)a->numel * ct_dtype_size(a->dtype) };
     bool same;
 
-    if (!of_a.n)
-        return true;
-    of_a.p = cti_calloc(1, of_a.n);
+    of_a.p = cti_calloc(1, of_a.n + 1);
     if (!of_a.p) {
-        cti_out_of_memory(loading, of_a.n);
+        cti_out_of_memory(loading, of_a.n + 1);
         return false;
     }
     same = ct_to_host(a, of_a.p, of_a.n) == CT_OK && cti_each_bytes(b, same_bytes, &of_a);

@@ -11,9 +11,14 @@
 
 static int failures;
 
-/* Compares the error that stands with what was expected, prints a difference, and clears it. */
-static void compare(ct_status status, const char *message)
+/* Compares the error that stands with what was expected, prints a difference, and clears it. What a
+ * call gives that failed is no tensor. */
+static void compare(ct_status status, const char *message, const void *returned)
 {
+    if (returned) {
+        printf("%s\n    but something is returned\n", message);
+        failures++;
+    }
     if (ct_error() != status || strcmp(ct_error_message(), message) != 0) {
         printf("expected %s %s\n     got %s %s\n", ct_status_name(status), message,
                ct_status_name(ct_error()), ct_error_message());
@@ -25,8 +30,10 @@ static void compare(ct_status status, const char *message)
 /* The call, on one line, whose message is "FILE:LINE: " and text. */
 #define MISUSE(status, text, call)                                                                \
     do {                                                                                          \
-        (void)(call);                                                                             \
-        compare(status, CT_HERE ": " text);                                                       \
+        const void *returned = _Generic((call), ct_tensor *: (call), ct_param *: (call),          \
+                                        ct_params *: (call), default: ((void)(call), NULL));      \
+                                                                                                  \
+        compare(status, CT_HERE ": " text, returned);                                             \
     } while (0)
 
 /* The tensors that are misused. */

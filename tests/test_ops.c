@@ -983,6 +983,33 @@ START_TEST(losses_stay_finite)
 }
 END_TEST
 
+/* ---- memory that is counted, and fails ---- */
+
+static struct {
+    void *(*allocate)(size_t alignment, size_t bytes);
+    int64_t made;
+    size_t bytes; /* of those */
+    int64_t left; /* until one fails; -1: none does */
+    bool failed;
+} memory;
+
+static void *counting(size_t alignment, size_t bytes)
+{
+    memory.made++;
+    memory.bytes += bytes;
+    return memory.allocate(alignment, bytes);
+}
+
+static void count_memory(bool on)
+{
+    if (on) {
+        memory.allocate = cti_memory_calls.allocate;
+        cti_memory_calls.allocate = counting;
+    } else {
+        cti_memory_calls.allocate = memory.allocate;
+    }
+}
+
 /* ---- misuse ---- */
 
 /* The call gives NULL, and this whole message. */
@@ -1094,6 +1121,97 @@ START_TEST(reductions_refuse)
     SILENT(ct_max_axis(NULL, 0, false, &k));
     ck_assert_ptr_null(k);
     ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* Sizes that BLAS cannot take, of tensors without elements; the largest that it can. */
+START_TEST(products_that_are_too_large)
+{
+    const int64_t most = INT32_MAX, more = most + 1;
+    ct_scope s = ct_scope_begin();
+    int i;
+
+#define NOTHING(rows, columns) ct_zeros(CT_SHAPE(rows, columns), CT_F32, DEVICE)
+    REFUSED(CT_ERR_SHAPE, "ct_matmul: a f32[0,2147483648] cpu and b f32[2147483648,0] cpu are too "
+                          "large for one product",
+            ct_matmul(NOTHING(0, more), NOTHING(more, 0)));
+    REFUSED(CT_ERR_SHAPE, "ct_matmul: a f32[0,0] cpu and b f32[0,2147483648] cpu are too large for "
+                          "one product",
+            ct_matmul(NOTHING(0, 0), NOTHING(0, more)));
+    REFUSED(CT_ERR_SHAPE, "ct_linear_apply: a f32[0,2147483648] cpu and b f32[0,2147483648] cpu are "
+                          "too large for one product",
+            ct_linear_apply(NOTHING(0, more), NOTHING(0, more), NULL));
+    REFUSED(CT_ERR_SHAPE, "ct_linear_apply: a f32[0,0] cpu and b f32[2147483648,0] cpu are too "
+                          "large for one product",
+            ct_linear_apply(NOTHING(0, 0), NOTHING(more, 0), NULL));
+    for (i = 0; i < 2; i++) { /* as many rows as you like */
+        ck_assert(ct_matmul(NOTHING(i ? more : 0, i ? 0 : most), NOTHING(i ? 0 : most, 0)));
+        ck_assert(ct_matmul(NOTHING(0, 0), NOTHING(0, most)));
+        ck_assert(ct_linear_apply(NOTHING(i ? more : 0, i ? 0 : most), NOTHING(0, i ? 0 : most),
+                                  NULL));
+        ck_assert(ct_linear_apply(NOTHING(0, 0), NOTHING(most, 0), NULL));
+    }
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+static size_t taken_by_product(ct_tensor *a, ct_tensor *b, ct_tensor **y)
+{
+    memory.bytes = 0;
+    *y = ct_matmul(a, b);
+    return memory.bytes;
+}
+
+/* Views of a matrix (N, 4) or (4, N), by the strides; and whether BLAS can read them as they lie. */
+START_TEST(products_copy_no_matrix_that_has_a_dense_axis)
+{
+    enum { N = 16384 };
+    static const struct {
+        const char *what;
+        int64_t rows, columns; /* of the buffer */
+        bool transposed;
+        int64_t from_row, rows_shown, from_column, columns_shown, step; /* of the columns */
+        bool copied;
+    } cases[] = {
+        { "whole", N, 4, false, 0, N, 0, 4, 1, false },
+        { "transposed", 4, N, true, 0, 4, 0, N, 1, false },
+        { "wide, transposed", N, 4, true, 0, N, 0, 4, 1, false },
+        { "some columns", N, 6, false, 0, N, 1, 4, 1, false },
+        { "some columns, transposed", 6, N, true, 1, 4, 0, N, 1, false },
+        { "one column", N, 3, false, 0, N, 1, 1, 1, false },
+        { "one column as a row", N, 3, true, 0, N, 1, 1, 1, false },
+        { "one row", 3, N, false, 1, 1, 0, N, 1, false },
+        { "one row as a column", 3, N, true, 1, 1, 0, N, 1, false },
+        { "every second column", N, 8, false, 0, N, 0, 8, 2, true },
+        { "every second column, transposed", N, 8, true, 0, N, 0, 8, 2, true },
+    };
+    ct_generator g = ct_generator_seed(4);
+    size_t i;
+
+    count_memory(true);
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ct_scope s = ct_scope_begin();
+        ct_tensor *x = ct_randn(CT_SHAPE(cases[i].rows, cases[i].columns), CT_F64, DEVICE, &g);
+        ct_tensor *v, *y, *lies;
+        size_t plain, taken;
+        double *want;
+
+        x = ct_narrow(x, 0, cases[i].from_row, cases[i].rows_shown);
+        x = ct_slice(x, 1, cases[i].from_column, cases[i].from_column + cases[i].columns_shown,
+                     cases[i].step);
+        x = cases[i].transposed ? ct_transpose(x, 0, 1) : x;
+        v = ct_randn(CT_SHAPE(ct_dim(x, 1), 1), CT_F64, DEVICE, &g);
+        want = values_of(ct_sum_axes(ct_mul(x, ct_transpose(v, 0, 1)), 1, (int[]){ 1 }, true));
+        lies = ct_clone(x);
+        plain = taken_by_product(lies, v, &y);
+        taken = taken_by_product(x, v, &y);
+        expect_values(cases[i].what, y, want, (size_t)ct_dim(x, 0), 1e-9);
+        ck_assert_msg((taken >= plain + (size_t)ct_numel(x) * sizeof(double)) == cases[i].copied,
+                      "%s: %zu bytes, in order %zu", cases[i].what, taken, plain);
+        free(want);
+        ck_assert(ct_scope_end(s) == CT_OK);
+    }
+    count_memory(false);
 }
 END_TEST
 
@@ -1455,6 +1573,109 @@ START_TEST(every_op_sees_writes_to_what_it_saved)
 }
 END_TEST
 
+/* ---- each leaf alone ---- */
+
+/* Of a sum or a difference, which hands on what it is given: there a leaf alone costs as much. */
+static bool hands_on(const char *name)
+{
+    static const char *const names[] = { "ct_add", "ct_sub", "ct_mse_loss", "ct_l1_loss",
+                                         "ct_huber_loss" };
+    size_t i;
+
+    for (i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* The gradients of the op's leaves under a random output gradient, as bytes of f64; those of the
+ * inputs that require one, which are leaves. Returns how many tensors backward made. */
+static int64_t gradients_of(const op_row *row, const op_draw *d, ct_tensor *const *in,
+                            double **gradient)
+{
+    ct_generator g = ct_generator_named(d->g, "output gradient");
+    ct_tensor *y = op_call(row, d, in);
+    int64_t made;
+    int k;
+
+    ck_assert_msg(y != NULL, "%s: %s", row->name, ct_error_message());
+    memory.made = 0;
+    ck_assert_msg(ct_backward_with(y, ct_randn(y->shape, y->dtype, y->device, &g)) == CT_OK,
+                  "%s: %s", row->name, ct_error_message());
+    made = memory.made;
+    for (k = 0; k < d->count; k++) {
+        ct_tensor *grad = d->in[k].same_as < 0 && in[k] ? ct_grad_of(in[k]) : NULL;
+
+        gradient[k] = grad ? values_of(grad) : NULL;
+        if (grad)
+            ct_clear_grad(in[k]);
+    }
+    return made;
+}
+
+/* Leaf k alone: its gradient has the same bits as among the others, which get none; and less is
+ * made, if theirs cost anything. Returns whether less is made. */
+static bool alone(const op_row *row, const op_draw *d, ct_tensor *const *in, int k,
+                  double *const *want, int64_t all)
+{
+    double *gradient[OP_INPUTS] = { NULL };
+    int64_t made;
+    int i;
+
+    for (i = 0; i < d->count; i++)
+        if (i != k && want[i])
+            ct_requires_grad(in[i], false);
+    made = gradients_of(row, d, in, gradient);
+    for (i = 0; i < d->count; i++) {
+        ck_assert_msg(!gradient[i] == (i != k), "%s: leaf %d alone, %d", row->name, k, i);
+        if (i == k)
+            ck_assert_msg(memcmp(gradient[k], want[k],
+                                 (size_t)in[k]->numel * sizeof **gradient) == 0,
+                          "%s: leaf %d alone has another gradient", row->name, k);
+        free(gradient[i]);
+        if (want[i])
+            ct_requires_grad(in[i], true);
+    }
+    return made < all;
+}
+
+static void each_alone(const op_row *row, int number)
+{
+    ct_scope s = ct_scope_begin();
+    op_draw d = op_draw_call(row, number, 12);
+    double *want[OP_INPUTS] = { NULL };
+    ct_tensor *in[OP_INPUTS];
+    int64_t all;
+    int k, leaves = 0;
+
+    d.strided = false;
+    op_make_inputs(&d, in);
+    all = gradients_of(row, &d, in, want);
+    for (k = 0; k < d.count; k++)
+        leaves += want[k] != NULL;
+    for (k = 0; k < d.count; k++)
+        if (want[k] && leaves > 1)
+            ck_assert_msg(alone(row, &d, in, k, want, all) || hands_on(row->name),
+                          "%s: leaf %d alone costs as much as all", op_describe(row, number, &d),
+                          k);
+    for (k = 0; k < d.count; k++)
+        free(want[k]);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+
+START_TEST(every_op_differentiates_what_is_wanted)
+{
+    int numbers = harness_count(6, 40), t, r, n;
+
+    count_memory(true);
+    for (t = 0; op_tables[t]; t++)
+        for (r = 0; op_tables[t][r].name; r++)
+            for (n = 0; n < numbers && !op_tables[t][r].no_gradient; n++)
+                each_alone(&op_tables[t][r], n);
+    count_memory(false);
+}
+END_TEST
+
 START_TEST(messages_name_the_call)
 {
     char want[256];
@@ -1471,12 +1692,6 @@ START_TEST(messages_name_the_call)
 END_TEST
 
 /* ---- out of memory: the k-th allocation fails, each k, in every op and its derivatives ---- */
-
-static struct {
-    void *(*allocate)(size_t alignment, size_t bytes);
-    int64_t left; /* until one fails; -1: none does */
-    bool failed;
-} memory;
 
 static void *failing(size_t alignment, size_t bytes)
 {
@@ -1585,8 +1800,11 @@ int main(void)
     tcase_add_test(tc, losses_refuse);
     tcase_add_test(tc, every_op_looks_at_each_input);
     tcase_add_test(tc, every_op_sees_writes_to_what_it_saved);
+    tcase_add_test(tc, products_that_are_too_large);
     tcase_add_test(tc, messages_name_the_call);
     tc = harness_case(suite, "memory");
+    tcase_add_test(tc, products_copy_no_matrix_that_has_a_dense_axis);
+    tcase_add_test(tc, every_op_differentiates_what_is_wanted);
     tcase_add_test(tc, every_op_bears_failing_allocations);
     return harness_run(suite);
 }

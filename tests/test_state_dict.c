@@ -371,9 +371,10 @@ END_TEST
 /* What a report tells of needs memory: nothing is loaded without it. */
 START_TEST(reports_without_memory)
 {
-    static const named list[] = { { "a.bias", { 1, { 2 } }, CT_F32 },
-                                  { "more", { 1, { 9 } }, CT_I64 },
-                                  { "b.weight", { 1, { 4 } }, CT_F32 }, { 0 } };
+    const ct_status last = _i ? CT_OK : CT_ERR_SHAPE; /* b.weight fits or not */
+    const named list[] = { { "a.bias", { 1, { 2 } }, CT_F32 },
+                           { "more", { 1, { 9 } }, CT_I64 },
+                           { "b.weight", { 1, { _i ? 3 : 4 } }, CT_F32 }, { 0 } };
     bool done = false;
     int k, failed = 0;
 
@@ -388,11 +389,12 @@ START_TEST(reports_without_memory)
         done = allocations_seen < k;
         fail_nothing();
         failed += got == CT_ERR_MEMORY;
-        ck_assert_msg(got == CT_ERR_MEMORY || got == CT_ERR_SHAPE, "%d: %s", k, ct_error_message());
-        ck_assert_int_le(ct_load_report_count(r), 4); /* 2 missing, 1 unexpected, 1 of a shape */
-        ck_assert(got == CT_ERR_MEMORY || ct_load_report_count(r) == 4);
+        ck_assert_msg(got == CT_ERR_MEMORY || got == last, "%d: %s", k, ct_error_message());
+        ck_assert(got == ct_error());
+        ck_assert_int_le(ct_load_report_count(r), 4 - _i); /* 2 missing, 1 unexpected, the shape */
+        ck_assert(got == CT_ERR_MEMORY || ct_load_report_count(r) == 4 - _i);
         ct_error_clear();
-        ck_assert(same_sets(a, b));
+        ck_assert(same_sets(a, b) == (got != CT_OK));
         ct_load_report_free(r);
         ct_params_free(a);
         ct_params_free(b);
@@ -781,7 +783,7 @@ int main(void)
     tcase_add_test(tc, many_names);
     tcase_add_test(tc, report);
     tcase_add_test(tc, non_strict);
-    tcase_add_test(tc, reports_without_memory);
+    tcase_add_loop_test(tc, reports_without_memory, 0, 2);
     tcase_add_test(tc, prefixes);
     tcase_add_test(tc, collision);
     tcase_add_test(tc, tied);

@@ -51,12 +51,12 @@ static bool as_matrix(ct_tensor *t, matrix *m)
     return m->t != NULL;
 }
 
+/* The columns of a are one of the sizes of b. */
 static bool fits_blas(const char *function, const ct_tensor *a, const ct_tensor *b)
 {
-    int ar = a->shape.rank, br = b->shape.rank;
+    int r = b->shape.rank;
 
-    if (a->shape.dim[ar - 1] <= INT_MAX && b->shape.dim[br - 1] <= INT_MAX &&
-        b->shape.dim[br - 2] <= INT_MAX)
+    if (b->shape.dim[r - 1] <= INT_MAX && b->shape.dim[r - 2] <= INT_MAX)
         return true;
     ct_raise(CT_ERR_SHAPE, function, "a %s and b %s are too large for one product",
              cti_describe(a).s, cti_describe(b).s);

@@ -1172,18 +1172,26 @@ START_TEST(products_copy_no_matrix_that_has_a_dense_axis)
         bool transposed;
         int64_t from_row, rows_shown, from_column, columns_shown, step; /* of the columns */
         bool copied;
+        int64_t times; /* the first row, so many times */
     } cases[] = {
-        { "whole", N, 4, false, 0, N, 0, 4, 1, false },
-        { "transposed", 4, N, true, 0, 4, 0, N, 1, false },
-        { "wide, transposed", N, 4, true, 0, N, 0, 4, 1, false },
-        { "some columns", N, 6, false, 0, N, 1, 4, 1, false },
-        { "some columns, transposed", 6, N, true, 1, 4, 0, N, 1, false },
-        { "one column", N, 3, false, 0, N, 1, 1, 1, false },
-        { "one column as a row", N, 3, true, 0, N, 1, 1, 1, false },
-        { "one row", 3, N, false, 1, 1, 0, N, 1, false },
-        { "one row as a column", 3, N, true, 1, 1, 0, N, 1, false },
-        { "every second column", N, 8, false, 0, N, 0, 8, 2, true },
-        { "every second column, transposed", N, 8, true, 0, N, 0, 8, 2, true },
+        { "whole", N, 4, false, 0, N, 0, 4, 1, false, 0 },
+        { "transposed", 4, N, true, 0, 4, 0, N, 1, false, 0 },
+        { "wide, transposed", N, 4, true, 0, N, 0, 4, 1, false, 0 },
+        { "some columns", N, 6, false, 0, N, 1, 4, 1, false, 0 },
+        { "some columns, transposed", 6, N, true, 1, 4, 0, N, 1, false, 0 },
+        { "one column", N, 3, false, 0, N, 1, 1, 1, false, 0 },
+        { "one column as a row", N, 3, true, 0, N, 1, 1, 1, false, 0 },
+        { "one row", 3, N, false, 1, 1, 0, N, 1, false, 0 },
+        { "one row as a column", 3, N, true, 1, 1, 0, N, 1, false, 0 },
+        { "one column by steps", N, 3, false, 0, N, 0, 3, 3, false, 0 },
+        { "one column by steps as a row", N, 3, true, 0, N, 0, 3, 3, true, 0 },
+        { "one row, made of a vector", 3, N, false, 1, 1, 0, N, 1, false, 1 },
+        { "one row, made of a part of it", 3, N, false, 1, 1, 0, N, 2, true, 1 },
+        { "one row, made of a vector, as a column", 3, N, true, 1, 1, 0, N, 1, false, 1 },
+        { "one row four times", 3, N, false, 1, 1, 0, N, 1, true, 4 },
+        { "one row four times, transposed", 3, N, true, 1, 1, 0, N, 1, true, 4 },
+        { "every second column", N, 8, false, 0, N, 0, 8, 2, true, 0 },
+        { "every second column, transposed", N, 8, true, 0, N, 0, 8, 2, true, 0 },
     };
     ct_generator g = ct_generator_seed(4);
     size_t i;
@@ -1199,6 +1207,8 @@ START_TEST(products_copy_no_matrix_that_has_a_dense_axis)
         x = ct_narrow(x, 0, cases[i].from_row, cases[i].rows_shown);
         x = ct_slice(x, 1, cases[i].from_column, cases[i].from_column + cases[i].columns_shown,
                      cases[i].step);
+        if (cases[i].times)
+            x = ct_expand(ct_select(x, 0, 0), CT_SHAPE(cases[i].times, ct_dim(x, 1)));
         x = cases[i].transposed ? ct_transpose(x, 0, 1) : x;
         v = ct_randn(CT_SHAPE(ct_dim(x, 1), 1), CT_F64, DEVICE, &g);
         want = values_of(ct_sum_axes(ct_mul(x, ct_transpose(v, 0, 1)), 1, (int[]){ 1 }, true));

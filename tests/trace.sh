@@ -28,8 +28,10 @@ has()       # COUNT PATTERN
     [ "$n" -eq "$1" ] || fail "$n lines, not $1, match: $2"
 }
 
-traced WHAT=nothing
-[ ! -s "$tmp/out" ] || fail 'it says something without being asked'
+for setting in WHAT=nothing COTANGENT_DEBUG=0 COTANGENT_PROFILE=0 COTANGENT_DEBUG=-1; do
+    traced "$setting"
+    [ ! -s "$tmp/out" ] || fail "$setting: it says something without being asked"
+done
 
 traced COTANGENT_DEBUG=1
 has 1 '^cotangent: memory: peak [1-9][0-9]* bytes, open [0-9]*, idle [1-9][0-9]*, [1-9][0-9]* requests'
@@ -62,8 +64,25 @@ has 1 '^cotangent: .*traced\.c:[0-9]*: ct_sqrt, gradient of input 0, made the fi
 traced COTANGENT_DEBUG=3 TRACED=data
 has 1 '^cotangent: .*traced\.c:[0-9]*: ct_square made the first value that is not finite: nan, element 0 of f32\[2\] cpu (its input 0 holds one already)$'
 
+# The same of doubles; what was found first is all that is said, whether an op or a gradient made it.
+traced COTANGENT_DEBUG=3 TRACED=double
+has 1 'not finite'
+has 1 '^cotangent: .*traced\.c:[0-9]*: ct_reciprocal made the first value that is not finite: inf, element 2 of f64\[3\] cpu$'
+has 1 'ct_split2 backward f64\[3\] cpu none, '
+has 1 'ct_split2 backward none f64\[3\] cpu, '
+
 traced COTANGENT_PROFILE=1
+awk '/profile: / && $NF ~ /%$/ { sum += $NF; if (n++ && $NF + 0 > last + 0) bad = 1; last = $NF }
+     END { exit bad || n < 5 || sum < 99 || sum > 101 }' "$tmp/out" ||
+    fail 'the shares of time do not fall, or are not 100% together'
 has 1 '^cotangent: profile: op  *forward  *ms  *backward  *ms  *share$'
 has 1 '^cotangent: profile: ct_mul  *1  *[0-9.]*  *1  *[0-9.]*  *[0-9.]*%$'
 has 1 '^cotangent: profile: ct_square  *3  *[0-9.]*  *0  *0.000  *[0-9.]*%$'
 has 0 memory
+has 0 not.finite
+has 0 '->'
+
+traced COTANGENT_PROFILE=1 COTANGENT_DEBUG=1
+has 1 'memory'
+has 1 '^cotangent: profile: op '
+has 0 '->'

@@ -1,10 +1,34 @@
 /* traced.c - a few ops for trace.sh to look at. TRACED=backward: the forward is finite, a
- * derivative is not. TRACED=data: the data is not finite. */
+ * derivative is not. TRACED=data: the data is not finite. TRACED=double: of doubles, twice; and an op
+ * of two results, of which one is used. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cotangent.h>
+
+static void split2_backward(ct_node *n, ct_tensor *const *dout)
+{
+    ct_add_grad(n, 0, dout[0] ? dout[0] : dout[1]);
+}
+
+static void of_doubles(void)
+{
+    static const ct_op split2 = { .name = "ct_split2", .inputs = 1, .outputs = 2,
+                                  .backward = split2_backward };
+    ct_tensor *x = ct_from_data((double[]){ 1, 2, 0 }, CT_SHAPE(3), CT_F64, CT_CPU), *y[2];
+    int i;
+
+    ct_requires_grad(x, true);
+    ct_backward(ct_sum(ct_reciprocal(x)));
+    ct_log(x);
+    for (i = 0; i < 2; i++) {
+        y[0] = ct_detach(x);
+        y[1] = ct_detach(x);
+        ct_record(&split2, 1, &x, 2, y, NULL, 0);
+        ct_backward(ct_sum(y[i]));
+    }
+}
 
 int main(void)
 {
@@ -19,6 +43,8 @@ int main(void)
         ct_backward(ct_sum(ct_sqrt(x)));
     } else if (what && strcmp(what, "data") == 0) {
         ct_square(ct_from_data((float[]){ NAN, 0 }, CT_SHAPE(2), CT_F32, CT_CPU));
+    } else if (what && strcmp(what, "double") == 0) {
+        of_doubles();
     } else {
         ct_backward(ct_sum(ct_mul(ct_log(x), w)));
         ct_gt(x, x);

@@ -1138,8 +1138,8 @@ START_TEST(products_that_are_too_large)
     REFUSED(CT_ERR_SHAPE, "ct_matmul: a f32[0,0] cpu and b f32[0,2147483648] cpu are too large for "
                           "one product",
             ct_matmul(NOTHING(0, 0), NOTHING(0, more)));
-    REFUSED(CT_ERR_SHAPE, "ct_linear_apply: a f32[0,2147483648] cpu and b f32[0,2147483648] cpu are "
-                          "too large for one product",
+    REFUSED(CT_ERR_SHAPE, "ct_linear_apply: a f32[0,2147483648] cpu and b f32[0,2147483648] cpu "
+                          "are too large for one product",
             ct_linear_apply(NOTHING(0, more), NOTHING(0, more), NULL));
     REFUSED(CT_ERR_SHAPE, "ct_linear_apply: a f32[0,0] cpu and b f32[2147483648,0] cpu are too "
                           "large for one product",
@@ -1162,7 +1162,7 @@ static size_t taken_by_product(ct_tensor *a, ct_tensor *b, ct_tensor **y)
     return memory.bytes;
 }
 
-/* Views of a matrix (N, 4) or (4, N), by the strides; and whether BLAS can read them as they lie. */
+/* Views of a matrix, by the strides; and whether BLAS can read them as they lie. */
 START_TEST(products_copy_no_matrix_that_has_a_dense_axis)
 {
     enum { N = 16384 };

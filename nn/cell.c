@@ -12,10 +12,10 @@
 
 /* ---- initial values ---- */
 
-/* Uniform in [a, b), or 0; but d, the forget gate's, for the second of four parts. */
+/* Uniform in [a, b), a if they are equal; but d, the forget gate's, for the second of four parts. */
 static ct_status fill_forget(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
-    ct_status status = init->a < init->b ? ct_uniform_into(t, init->a, init->b, g) : ct_fill(t, 0);
+    ct_status status = ct_uniform_into(t, init->a, init->b, g);
     int64_t part = ct_dim(t, 0) / 4;
 
     return status == CT_OK ? ct_fill(ct_narrow(t, 0, part, part), init->d) : status;
@@ -62,7 +62,7 @@ static ct_init bias_init(const ct_cell_place *at, int gates, bool first)
 
     if (gates == 4 && (o->has_forget_bias || o->dialect == CT_KERAS))
         return (ct_init){ .fill = fill_forget, .a = -bound, .b = bound, .d = first ? forget : 0 };
-    return bound > 0 ? ct_init_uniform(-bound, bound) : ct_init_constant(0);
+    return ct_init_uniform(-bound, bound);
 }
 
 /* ---- parameters ---- */

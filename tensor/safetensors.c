@@ -314,7 +314,7 @@ static bool check_layout(const parser *p)
 static bool parse_tensors(const parser *p)
 {
     ct_safetensors *f = p->f;
-    size_t room = json_object_size(f->header) + 1;
+    size_t room = json_object_size(f->header);
     const char *key;
     json_t *value;
 
@@ -337,7 +337,7 @@ static bool parse_header(const parser *p)
     ct_safetensors *f = p->f;
     json_error_t error;
 
-    if (!p->length || p->text[0] != '{')
+    if (p->text[0] != '{') /* at its end is a NUL */
         return cti_malformed(&f->file, opening, LENGTH_BYTES, "the header does not begin with '{'");
     if (!scan(f, p->text, p->length))
         return false;

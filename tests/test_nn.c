@@ -1314,6 +1314,7 @@ START_TEST(cross_entropy_misuse)
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_from_data(logits, CT_SHAPE(3, 4), CT_F64, DEVICE);
     ct_tensor *y = ct_from_data(targets, CT_SHAPE(3), CT_I32, DEVICE), *wrong;
+    int i, k;
 
     wrong = ct_from_data((int32_t[]){ 1, 4, 0 }, CT_SHAPE(3), CT_I32, DEVICE);
     expect_fault("ct_cross_entropy", ct_cross_entropy(x, wrong), CT_ERR_INDEX,
@@ -1331,6 +1332,42 @@ START_TEST(cross_entropy_misuse)
     ck_assert(ct_cross_entropy_with(x, y, (ct_cross_entropy_options){ .label_smoothing = 1.5 }) ==
               NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_cross_entropy: label_smoothing 1.5 is not in 0..1");
+    for (i = 0; i < 3; i++) {
+        ck_assert(ct_cross_entropy_with(x, y, (ct_cross_entropy_options){
+                      .label_smoothing = (double[]){ -0.1, 1.1, NAN }[i] }) == NULL);
+        ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
+        ct_error_clear();
+    }
+    ck_assert(ct_cross_entropy_with(x, y, (ct_cross_entropy_options){ .label_smoothing = 1 }));
+    for (i = 0; i < 3; i++) { /* no classes, no axis of them, two of them */
+        ct_tensor *odd = ct_zeros((ct_shape[]){ CT_SHAPE(3, 0), CT_SCALAR, CT_SHAPE(4, 3) }[i],
+                                  CT_F64, DEVICE);
+        ct_tensor *of[2] = { i == 1 ? ct_zeros(CT_SCALAR, CT_I32, DEVICE) : y, i < 2 ? odd : x };
+
+        for (k = 0; k < 2; k++) {
+            ck_assert(ct_cross_entropy(odd, of[k]) == NULL);
+            ck_assert_int_eq(ct_error(), CT_ERR_SHAPE);
+            ct_error_clear();
+        }
+    }
+    for (i = 0; i < 2; i++) /* a weight for each class */
+        for (k = 0; k < 2; k++) {
+            wrong = ct_ones(i ? CT_SHAPE(3) : CT_SHAPE(4, 1), CT_F64, DEVICE);
+            ck_assert(ct_cross_entropy_with(x, k ? ct_ones(CT_SHAPE(3, 4), CT_F64, DEVICE) : y,
+                          (ct_cross_entropy_options){ .weight = wrong }) == NULL);
+            ck_assert_int_eq(ct_error(), CT_ERR_SHAPE);
+            ct_error_clear();
+        }
+    ck_assert(ct_cross_entropy_with(x, ct_ones(CT_SHAPE(3, 4), CT_F64, DEVICE),
+                  (ct_cross_entropy_options){ .has_ignore_index = true }) == NULL);
+    ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
+    ct_error_clear();
+    for (i = 0; i < 2; i++) { /* does not broadcast, or to more */
+        wrong = ct_ones(i ? CT_SHAPE(2, 3, 4) : CT_SHAPE(3), CT_F64, DEVICE);
+        ck_assert(ct_bce_with_logits_with(x, x, (ct_bce_options){ .weight = wrong }) == NULL);
+        ck_assert_int_eq(ct_error(), CT_ERR_SHAPE);
+        ct_error_clear();
+    }
     ck_assert(ct_cross_entropy(NULL, y) == NULL && ct_cross_entropy(x, NULL) == NULL);
     ck_assert(ct_scope_end(s) == CT_OK);
 }

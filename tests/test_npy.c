@@ -303,6 +303,20 @@ static const struct {
       "offset 21: a size is expected: an integer from 0 up" },
     { "{'shape': (9223372036854775808,)}", 4,
       "offset 39: a size too large" },
+    { "{'shape': (99999999999999999999,)}", 4,
+      "offset 39: a size too large" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807,), }", 8,
+      "offset 10: the shape [9223372036854775807] is too large" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (2305843009213693952,), }", 8,
+      "offset 10: the shape [2305843009213693952] is too large" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (2305843009213693951,), }", 8,
+      "offset 85: f32[2305843009213693951] takes 9223372036854775804 bytes, but 8 follow" },
+    { "{'descr': '01234567890123456789012345678901'}", 4,
+      "offset 20: a string without end, too long, or with a backslash" },
+    { "{'fortran_order!!': False}", 4,
+      "offset 11: a key that is not descr, fortran_order or shape" },
+    { "{'fortran_order!!!': False}", 4,
+      "offset 11: a string without end, too long, or with a backslash" },
     { "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904,), }", 8,
       "offset 10: the shape [4611686018427387904] is too large" },
     { "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }", 8,
@@ -406,6 +420,10 @@ START_TEST(malformed_starts)
           "offset 8: the header's length is 4294967295, but 2 bytes follow (and 65536 is "
           "the most)" },
         { "\x93NUMPY\1\0\3\0{}\0", 13, "offset 12: the header goes on after '}'" },
+        { "\x93NUMPY\2\0\2\0\0", 11,
+          "offset 8: the header's length is 2, but 0 bytes follow (and 65536 is the most)" },
+        { "\x93NUMPY\2\0\0\0\0\0", 12, "offset 12: '{' is expected" },
+        { "\x93NUMPY\1\0\0\0", 10, "offset 10: '{' is expected" },
     };
     int i;
 
@@ -418,10 +436,32 @@ START_TEST(malformed_starts)
 }
 END_TEST
 
+/* The longest header that is read, and one that is longer. */
+START_TEST(longest_header)
+{
+    static const char begin[] = "{'descr': '<f4', 'fortran_order': False, 'shape': (6,), }";
+    char *header = malloc(65538);
+    ct_scope s = ct_scope_begin();
+
+    memset(header, ' ', 65538);
+    memcpy(header, begin, sizeof begin - 1);
+    header[65536] = '\0';
+    write_file(2, header, six, sizeof six);
+    expect_values("x", ct_npy_read("x", CT_CPU), (double[]){ 1, 2, 3, 4, 5, 6 }, 6, 0);
+    header[65536] = ' ';
+    header[65537] = '\0';
+    write_file(2, header, six, sizeof six);
+    expect_refused(0, CT_ERR_FORMAT, "offset 8: the header's length is 65537, but 65561 bytes "
+                                     "follow (and 65536 is the most)");
+    free(header);
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+}
+END_TEST
+
 START_TEST(unsupported)
 {
     static const char *const dtypes[] = {
-        ">f4", "<f2", "|u1", "<c8", "<U3", "|O", "=f4", "<b1", ""
+        ">f4", "<f2", "|u1", "<c8", "<U3", "|O", "=f4", "<b1", "", "0123456789012345678901234567890"
     };
     char header[200], message[200];
     int i;
@@ -567,6 +607,7 @@ int main(void)
     tcase_add_test(tc, malformed_headers);
     tcase_add_test(tc, malformed_starts);
     tcase_add_test(tc, quoted_names);
+    tcase_add_test(tc, longest_header);
     tcase_add_test(tc, unsupported);
     tcase_add_test(tc, bad_calls);
     tcase_add_test(tc, mutations);

@@ -663,10 +663,18 @@ START_TEST(bad_loads)
     ct_safetensors *f;
     char *bytes;
     size_t n;
+    int i;
 
     write_file(three, strlen(three), 5);
     f = ct_safetensors_open("x");
     ck_assert_msg(f != NULL, "%s", ct_error_message());
+    for (i = -1; i < 4; i += 4) {
+        ck_assert(ct_safetensors_name(f, i) == NULL && ct_safetensors_dtype(f, i) == NULL);
+        ck_assert_int_eq(ct_safetensors_shape(f, i).rank, 0);
+    }
+    ck_assert_int_eq(ct_safetensors_shape(f, 1).rank, 9);
+    ck_assert_int_eq(ct_safetensors_find(f, NULL), -1);
+    ck_assert_ptr_null(ct_safetensors_metadata(f, NULL));
     ck_assert_ptr_null(ct_safetensors_get(f, "half", CT_CPU));
     expect_error(CT_ERR_DTYPE, "ct_safetensors_get: x: tensor \"half\" has the dtype F16, which "
                                "there is not here");
@@ -747,6 +755,71 @@ START_TEST(damaged)
     }
     free(b);
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
+}
+END_TEST
+
+/* A payload of more than one piece is read whole, and each piece of it counts. */
+START_TEST(large_payload)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *t = ct_arange(0, 140000, 1, CT_F32, CT_CPU);
+    static const char *const names[] = { "a" };
+    size_t n, at, from[] = { 0, 262143, 262144, 524287, 524288, 559999 }, i;
+    ct_safetensors *f;
+    char *b;
+
+    ck_assert_int_eq(ct_safetensors_write("x", 1, names, &t, NULL), CT_OK);
+    f = ct_safetensors_open("x");
+    expect_same_bits("a", ct_safetensors_load(f, 0, CT_CPU), t);
+    ct_safetensors_close(f);
+    b = read_bytes("x", &n);
+    for (i = 0; i < LENGTH(from); i++) {
+        at = n - 560000 + from[i];
+        b[at] ^= 1;
+        write_bytes("x", b, n);
+        b[at] ^= 1;
+        f = ct_safetensors_open("x");
+        ck_assert_ptr_null(ct_safetensors_load(f, 0, CT_CPU));
+        ck_assert_int_eq(ct_error(), CT_ERR_FORMAT);
+        ct_error_clear();
+        ct_safetensors_close(f);
+    }
+    free(b);
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+}
+END_TEST
+
+/* What the library's own memory promises. */
+START_TEST(host_memory)
+{
+    char *p = cti_calloc(3, 5), *q;
+    int i;
+
+    for (i = 0; i < 15; i++) {
+        ck_assert_int_eq(p[i], 0);
+        p[i] = (char)(i + 1);
+    }
+    q = cti_realloc(p, 15, 40);
+    for (i = 0; i < 15; i++)
+        ck_assert_int_eq(q[i], i + 1);
+    q = cti_realloc(q, 40, 4);
+    for (i = 0; i < 4; i++)
+        ck_assert_int_eq(q[i], i + 1);
+    cti_release(q);
+    q = cti_realloc(NULL, 0, 8);
+    ck_assert_ptr_nonnull(q);
+    cti_release(q);
+    for (i = 0; i < 2; i++) {
+        p = cti_calloc((size_t)i, (size_t)!i); /* of no bytes */
+        ck_assert_ptr_nonnull(p);
+        cti_release(p);
+    }
+    ck_assert_ptr_null(cti_calloc(SIZE_MAX / 2 + 1, 2));
+    ck_assert_ptr_null(cti_calloc(SIZE_MAX / 8, 16));
+    q = cti_strdup("four");
+    ck_assert_str_eq(q, "four");
+    cti_release(q);
+    cti_release(NULL);
 }
 END_TEST
 
@@ -1231,6 +1304,8 @@ int main(void)
     tcase_add_test(tc, bad_bools);
     tcase_add_test(tc, bad_loads);
     tcase_add_test(tc, damaged);
+    tcase_add_test(tc, large_payload);
+    tcase_add_test(tc, host_memory);
     tcase_add_test(tc, mutations);
     tcase_add_test(tc, bad_writes);
     tcase_add_test(tc, largest_header);

@@ -801,7 +801,7 @@ START_TEST(options_of_others)
           "forget_bias is an LSTM's" },
     };
     ct_params *set = new_set(CT_F64);
-    char name[16], message[100];
+    char name[32], message[100];
     int i, k;
 
     for (i = 0; i < 6; i++)

@@ -461,7 +461,8 @@ static void run_loops(const char *path, cti_loop loop, cti_ew_op op, ct_dtype dt
     static const int64_t lengths[] = { 0, 1, 2, 3, 5, 8, 13, 16, 17, 31, 33, 64, 67, 100 };
     static const int64_t steps[][4] = { { 1, 1, 1, 1 }, { 1, 1, 0, 1 }, { 1, 0, 1, 1 },
                                         { 1, 0, 0, 0 }, { 2, 1, 1, 3 }, { 1, 3, 2, 1 },
-                                        { 3, 2, 0, 2 }, { 1, 1, 1, 0 } };
+                                        { 3, 2, 0, 2 }, { 1, 1, 1, 0 }, { 1, 1, 2, 1 },
+                                        { 2, 1, 0, 1 }, { 2, 0, 1, 1 } };
     size_t i, k;
 
     ck_assert_msg(loop != NULL, "%s: no loop for %s %s", path, ct_dtype_name(dtype), op_names[op]);
@@ -700,9 +701,9 @@ static void rows_sums(rows_case *c)
 }
 
 /* Loss and gradient of rows with targets, one of them ignored, by their formulas. */
-static void rows_loss(rows_case *c, double smoothing, int64_t g_step)
+static void rows_loss(rows_case *c, int64_t width, double smoothing, int64_t g_step)
 {
-    int64_t width = 1 + c->n % 61, rows = c->n / width, target[64] = { 0 }, i, k;
+    int64_t rows = c->n / width, target[64] = { 0 }, i, k;
     double loss[64], lse[64], g[64];
 
     rows = rows < 64 ? rows : 64;
@@ -734,9 +735,9 @@ static void rows_loss(rows_case *c, double smoothing, int64_t g_step)
 }
 
 /* Several rows at once are as each alone. */
-static void rows_several(rows_case *c)
+static void rows_several(rows_case *c, int64_t width)
 {
-    int64_t width = 1 + c->n % 61, rows = c->n / width, i;
+    int64_t rows = c->n / width, i;
     size_t size = ct_dtype_size(c->dtype);
     double most[4096], all[4096], one_most, one;
 
@@ -765,10 +766,15 @@ static void rows_softmax(rows_case *c)
     near(c, "most", load(&got_most, c->dtype, 0), most, 0);
     near(c, "log_sum_exp", load(&got, c->dtype, 0), logl(total),
          8 * c->eps * (1 + fabsl(logl(total))));
-    rows_several(c);
-    rows_loss(c, 0, 0);
-    rows_loss(c, 0, 1);
-    rows_loss(c, 0.125, 1);
+    for (i = 0; i < 5; i++) { /* short rows stand side by side */
+        static const int64_t widths[] = { 0, 127, 128, 129, 300 };
+        int64_t width = i ? widths[i] : 1 + c->n % 61;
+
+        rows_several(c, width);
+        rows_loss(c, width, 0, 0);
+        rows_loss(c, width, 0, 1);
+        rows_loss(c, width, 0.125, 1);
+    }
     c->loops->softmax(false, c->n, c->in, c->out);
     for (i = 0; i < c->n; i++)
         near(c, "softmax", load(c->out, c->dtype, i), expl(c->x[i] - lse),
@@ -804,6 +810,59 @@ static void rows_update(rows_case *c, bool momentum, bool nesterov)
         near(c, "sgd", load(c->out, c->dtype, i), w - lr * step, 8 * c->eps * size);
         if (momentum)
             near(c, "sgd's momentum", load(c->other, c->dtype, i), m, 8 * c->eps * size);
+    }
+}
+
+/* A step of the other rules, from element at on, by their formulas. */
+static void rows_rule(rows_case *c, int variant, int64_t at)
+{
+    static const cti_update_rule rules[] = { CTI_ADAM, CTI_ADAM, CTI_RMSPROP, CTI_RMSPROP,
+                                             CTI_RMSPROP, CTI_ADAGRAD };
+    const double lr = 0.125, scale = 0.5, decay = 0.25, mu = 0.75, b1 = 0.5, b2 = 0.75;
+    const double eps = 0.125, shrink = 0.875, root = 0.5;
+    const cti_update_rule rule = rules[variant];
+    const cti_update u = { .rule = rule, .scale = scale, .momentum = mu, .beta1 = b1, .beta2 = b2,
+                           .eps = eps };
+    static _Alignas(64) char state[3][3000 * 8];
+    bool third = variant == 1 || variant == 3, second = rule == CTI_ADAM || variant >= 3;
+    const cti_segment s = { .value = c->out, .grad = c->in, .n = c->n, .dtype = c->dtype, .lr = lr,
+                            .state = { state[0], second ? state[1] : NULL, third ? state[2] : NULL },
+                            .weight_decay = decay, .shrink = shrink, .root = root };
+    int64_t i;
+
+    for (i = 0; i < c->n; i++) { /* exact in f32 */
+        store(c->out, c->dtype, i, 1 + i % 7);
+        store(state[0], c->dtype, i, 0.25L + (real)(i % 5) / 8);
+        store(state[1], c->dtype, i, 2 + i % 3);
+        store(state[2], c->dtype, i, (real)(i % 4) / 8);
+    }
+    c->loops->update[rule](at, c->n - at, &u, &s);
+    for (i = 0; i < c->n; i++) {
+        real w = 1 + i % 7, s0 = 0.25L + (real)(i % 5) / 8, s1 = 2 + i % 3, s2 = (real)(i % 4) / 8;
+        real t = scale * c->x[i] + decay * w, step, want, size = (1 + fabsl(c->x[i])) * (1 + w);
+        real n0 = s0, n1 = s1, n2 = s2;
+
+        if (rule == CTI_ADAM) {
+            n0 = s0 + (1 - b1) * (t - s0);
+            n1 = b2 * s1 + (1 - b2) * t * t;
+            n2 = third ? fmaxl(s2, n1) : s2;
+            step = n0 / (sqrtl(third ? n2 : n1) / root + eps);
+        } else if (rule == CTI_RMSPROP) {
+            n0 = b2 * s0 + (1 - b2) * t * t;
+            n2 = third ? s2 + (1 - b2) * (t - s2) : s2;
+            step = t / (sqrtl(fmaxl(n0 - (third ? n2 * n2 : 0), 0)) + eps);
+            n1 = second ? mu * s1 + step : s1;
+            step = second ? n1 : step;
+        } else {
+            n0 = s0 + t * t;
+            step = t / (sqrtl(n0) + eps);
+        }
+        want = (rule == CTI_ADAM ? shrink * w : w) - lr * step;
+        size *= size;
+        near(c, "value", load(c->out, c->dtype, i), i < at ? w : want, 64 * c->eps * size);
+        near(c, "state 0", load(state[0], c->dtype, i), i < at ? s0 : n0, 64 * c->eps * size);
+        near(c, "state 1", load(state[1], c->dtype, i), i < at ? s1 : n1, 64 * c->eps * size);
+        near(c, "state 2", load(state[2], c->dtype, i), i < at ? s2 : n2, 64 * c->eps * size);
     }
 }
 
@@ -855,6 +914,8 @@ START_TEST(row_loops)
                 rows_update(&c, false, false);
                 rows_update(&c, true, false);
                 rows_update(&c, true, true);
+                for (i = 0; i < 6; i++)
+                    rows_rule(&c, (int)i, c.n > 20 ? 5 : 0);
             }
 }
 END_TEST
@@ -869,7 +930,7 @@ START_TEST(softmax_specials)
         const cti_row_loops *l = &paths[k]->rows_f32;
         float far[3] = { 10000.0f, 10001.0f, 9999.0f }, out[3];
         float masked[3] = { -INFINITY, 1.0f, 1.0f }, none[2] = { -INFINITY, -INFINITY };
-        float nan[2] = { 1.0f, NAN };
+        float nan[2] = { 1.0f, NAN }, most_of_all[2] = { 1.0f, INFINITY };
 
         l->softmax(true, 3, far, out);
         expect_close("log_softmax far from 0", (double)out[1], -0.40760596444438013, 1e-6);
@@ -886,6 +947,11 @@ START_TEST(softmax_specials)
         ck_assert(most + lse == -INFINITY);
         l->log_sum_exp(1, 2, nan, &most, &lse);
         ck_assert(isnan(most + lse));
+        l->log_sum_exp(1, 2, most_of_all, &most, &lse);
+        ck_assert(most + lse == INFINITY);
+        l->cross_entropy(1, 3, masked, (int64_t[]){ 1 }, 0, out, &lse); /* a mask takes no part */
+        expect_close("loss", (double)out[0], log(2), 1e-6);
+        expect_close("lse", (double)lse, 1 + log(2), 1e-6);
     }
 }
 END_TEST
@@ -1066,7 +1132,8 @@ START_TEST(gemm)
     static const int64_t sizes[][4] = { { 1, 1, 1, 1 }, { 3, 4, 5, 1 },  { 5, 1, 7, 2 },
                                         { 1, 9, 3, 3 }, { 0, 4, 3, 1 },  { 4, 0, 3, 2 },
                                         { 4, 3, 0, 2 }, { 4, 3, 2, 0 },  { 17, 31, 33, 1 },
-                                        { 64, 28, 9, 2 }, { 257, 5, 3, 1 }, { 600, 3, 17, 2 } };
+                                        { 64, 28, 9, 2 }, { 257, 5, 3, 1 }, { 600, 3, 17, 2 },
+                                        { 6, 9, 520, 1 } };
     ct_generator g = ct_generator_seed(15);
     size_t i;
     int round;
@@ -1288,6 +1355,23 @@ START_TEST(gemm_bf16)
     gemm_bf16_case(&g, 130, 129, 67, 2); /* three pieces of each, the last short */
     gemm_bf16_case(&g, 64, 64, 64, 3);
     gemm_bf16_case(&g, 128, 2, 131, 1);
+}
+END_TEST
+
+START_TEST(scratch_of_sequences)
+{
+    static const int gates[] = { 1, 1, 4, 3 };
+    int k;
+
+    for (k = 0; k < 4; k++) {
+        cti_sequence s = { .kind = (cti_cell_kind)k, .batch = 5, .hidden = 7 };
+        int64_t width = gates[k] * 7;
+
+        ck_assert_int_eq(cti_gates_of(s.kind), gates[k]);
+        ck_assert_int_eq(cti_sequence_scratch(&s), width * 7 + 5 * (width + 7));
+        s.index = gates;
+        ck_assert_int_eq(cti_sequence_scratch(&s), width * 7 + 5 * (2 * width + 7));
+    }
 }
 END_TEST
 
@@ -1836,6 +1920,7 @@ int main(void)
     tcase_add_test(tc, gemm);
     tcase_add_test(tc, gemm_packed);
     tcase_add_loop_test(tc, gemm_bf16, 0, 2);
+    tcase_add_test(tc, scratch_of_sequences);
     tcase_add_loop_test(tc, sequence_bf16, 0, 2);
     tcase_add_loop_test(tc, products_without_memory, 0, 6);
     tcase_add_loop_test(tc, sequences_without_memory, 0, 3);

@@ -836,6 +836,12 @@ START_TEST(draws_stay_below)
     size_t k;
     int i;
 
+    for (i = 0; i < 2; i++) { /* where there is but one number, it is that */
+        t = ct_empty(CT_SHAPE(5), i ? CT_F64 : CT_F32, CT_CPU);
+        ck_assert(ct_uniform_into(t, -3, -3, &g) == CT_OK);
+        expect_values("one number", t, (double[]){ -3, -3, -3, -3, -3 }, 5, 0);
+    }
+
     for (k = 0; k < sizeof cases / sizeof *cases; k++) {
         bool reached = false;
         double *v;

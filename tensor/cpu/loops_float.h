@@ -160,7 +160,7 @@ static void FN(softmax)(bool logarithm, int64_t n, const void *in, void *out)
 {
     const T *x = in;
     T *o = out;
-    T most = FN(row_max)(n, x), total = 0;
+    T most = FN(row_max)(n, x), total;
     int64_t i;
 
     INDEPENDENT

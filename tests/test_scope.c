@@ -711,8 +711,8 @@ START_TEST(kept_idle)
         ct_tanh(ct_requires_grad(ct_ones(CT_SHAPE(50), CT_F32, CT_CPU), true));
         ck_assert(ct_scope_end(s) == CT_OK);
         if (round > 1) {
+#ifndef CT_DEBUG_HANDLES /* which hold handles back */
             ck_assert_int_eq(outstanding, before);
-#ifndef CT_DEBUG_HANDLES
             ck_assert_int_eq(calls - asked > 1, !keeps); /* but for what a leaf has */
 #endif
             ck_assert_int_eq(ct_memory().idle_bytes > 0, keeps);
@@ -720,6 +720,7 @@ START_TEST(kept_idle)
         before = outstanding;
         asked = calls;
     }
+    (void)before, (void)asked;
 }
 END_TEST
 

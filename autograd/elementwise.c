@@ -112,10 +112,13 @@ static bool in_domain(const char *function, const char *name, const ct_tensor *t
     return false;
 }
 
+/* The numbers that a kernel and its derivative take; those left out are 0. */
+typedef double parameters[2];
+
+/* param: such parameters; NULL for none */
 static ct_tensor *unary(const char *function, cti_ew_op op, const ct_op *record, domain domain,
-                        ct_dtype out_dtype, ct_tensor *x, double p, double q)
+                        ct_dtype out_dtype, ct_tensor *x, const double *param)
 {
-    double param[2] = { p, q };
     ct_tensor *y;
 
     if (!cti_usable(function, x) || !in_domain(function, "x", x, domain))
@@ -126,15 +129,14 @@ static ct_tensor *unary(const char *function, cti_ew_op op, const ct_op *record,
     cti_elementwise(op, y, 1, (const ct_tensor *[]){ x }, param);
     if (!record)
         cti_not_recorded(function, 1, &x, y);
-    else if (!ct_record(record, 1, &x, 1, &y, param, sizeof param))
+    else if (!ct_record(record, 1, &x, 1, &y, param, param ? sizeof(parameters) : 0))
         return NULL;
     return y;
 }
 
 static ct_tensor *binary(const char *function, cti_ew_op op, const ct_op *record, domain domain,
-                         bool gives_bool, ct_tensor *a, ct_tensor *b, double p, double q)
+                         bool gives_bool, ct_tensor *a, ct_tensor *b, const double *param)
 {
-    double param[2] = { p, q };
     ct_tensor *in[2] = { a, b }, *y;
     ct_shape shape;
 
@@ -148,7 +150,7 @@ static ct_tensor *binary(const char *function, cti_ew_op op, const ct_op *record
     cti_elementwise(op, y, 2, (const ct_tensor *[]){ a, b }, param);
     if (!record)
         cti_not_recorded(function, 2, in, y);
-    else if (!ct_record(record, 2, in, 1, &y, param, sizeof param))
+    else if (!ct_record(record, 2, in, 1, &y, param, param ? sizeof(parameters) : 0))
         return NULL;
     return y;
 }
@@ -163,7 +165,7 @@ static ct_tensor *no_grad(ct_tensor *d)
 
 /* y = f(d, s): an op of two floats of one shape, with its formula */
 #define FUSED(id, d_grad, s_grad)                                                                 \
-    static ct_tensor *id(ct_tensor *d, ct_tensor *s, double p, double q);                         \
+    static ct_tensor *id(ct_tensor *d, ct_tensor *s, const double *p);                            \
     static void id##_backward(ct_node *n, ct_tensor *const *dout)                                 \
     {                                                                                             \
         ct_tensor *e = dout[0], *d = ct_input(n, 0), *s = ct_input(n, 1);                         \
@@ -176,17 +178,17 @@ static ct_tensor *no_grad(ct_tensor *d)
     }                                                                                             \
     static const ct_op id##_op = { .name = "ct_" #id, .inputs = 2, .outputs = 1,                  \
                                      .saves = CT_SAVE_INPUTS, .backward = id##_backward };        \
-    static ct_tensor *id(ct_tensor *d, ct_tensor *s, double p, double q)                          \
+    static ct_tensor *id(ct_tensor *d, ct_tensor *s, const double *p)                             \
     {                                                                                             \
-        return binary("ct_" #id, CTI_EW_##id, &id##_op, FLOATS, false, d, s, p, q);               \
+        return binary("ct_" #id, CTI_EW_##id, &id##_op, FLOATS, false, d, s, p);                  \
     }
 
-FUSED(tanh_backward, tanh_backward(e, s, 0, 0), ct_mul_scalar(ct_mul(ct_mul(e, d), s), -2))
-FUSED(sigmoid_backward, sigmoid_backward(e, s, 0, 0),
+FUSED(tanh_backward, tanh_backward(e, s, NULL), ct_mul_scalar(ct_mul(ct_mul(e, d), s), -2))
+FUSED(sigmoid_backward, sigmoid_backward(e, s, NULL),
       ct_mul(ct_mul(e, d), ct_add_scalar(ct_mul_scalar(s, -2), 1)))
-FUSED(relu_backward, relu_backward(e, s, 0, 0), no_grad(s))
-FUSED(leaky_relu_backward, leaky_relu_backward(e, s, p[0], p[1]), no_grad(s))
-FUSED(clamp_backward, clamp_backward(e, s, p[0], p[1]), no_grad(s))
+FUSED(relu_backward, relu_backward(e, s, NULL), no_grad(s))
+FUSED(leaky_relu_backward, leaky_relu_backward(e, s, p), no_grad(s))
+FUSED(clamp_backward, clamp_backward(e, s, p), no_grad(s))
 
 /* ---- one operand ---- */
 
@@ -202,9 +204,9 @@ FUSED(clamp_backward, clamp_backward(e, s, p[0], p[1]), no_grad(s))
     }                                                                                             \
     static const ct_op id##_op = { .name = "ct_" #public, .inputs = 1, .outputs = 1,              \
                                      .saves = CT_SAVE_INPUTS, .backward = id##_grad };            \
-    static ct_tensor *op_##id(const char *function, ct_tensor *x, double p, double q)             \
+    static ct_tensor *op_##id(const char *function, ct_tensor *x, const double *p)                \
     {                                                                                             \
-        return unary(function, CTI_EW_##id, &id##_op, domain, CT_F32, x, p, q);                   \
+        return unary(function, CTI_EW_##id, &id##_op, domain, CT_F32, x, p);                      \
     }
 
 /* One whose derivative is a formula in d, its output y and its parameters p. */
@@ -218,9 +220,9 @@ FUSED(clamp_backward, clamp_backward(e, s, p[0], p[1]), no_grad(s))
     }                                                                                             \
     static const ct_op id##_op = { .name = "ct_" #public, .inputs = 1, .outputs = 1,              \
                                      .saves = CT_SAVE_OUTPUTS, .backward = id##_grad };           \
-    static ct_tensor *op_##id(const char *function, ct_tensor *x, double p, double q)             \
+    static ct_tensor *op_##id(const char *function, ct_tensor *x, const double *p)                \
     {                                                                                             \
-        return unary(function, CTI_EW_##id, &id##_op, domain, CT_F32, x, p, q);                   \
+        return unary(function, CTI_EW_##id, &id##_op, domain, CT_F32, x, p);                      \
     }
 
 #define OF_INPUT(id, domain, formula) OF_INPUT_AS(id, id, domain, formula)
@@ -239,11 +241,11 @@ OF_OUTPUT(rsqrt, FLOATS, ct_mul(d, ct_mul_scalar(ct_mul(ct_square(y), y), -0.5))
 OF_OUTPUT(reciprocal, FLOATS, ct_mul(d, ct_neg(ct_square(y))))
 OF_INPUT(sin, FLOATS, ct_mul(d, ct_cos(x)))
 OF_INPUT(cos, FLOATS, ct_neg(ct_mul(d, ct_sin(x))))
-OF_OUTPUT(tanh, FLOATS, tanh_backward(d, y, 0, 0))
-OF_OUTPUT(sigmoid, FLOATS, sigmoid_backward(d, y, 0, 0))
-OF_OUTPUT(relu, FLOATS, relu_backward(d, y, 0, 0))
-OF_INPUT(leaky_relu, FLOATS, leaky_relu_backward(d, x, p[0], 0))
-OF_INPUT(clamp, FLOATS, clamp_backward(d, x, p[0], p[1]))
+OF_OUTPUT(tanh, FLOATS, tanh_backward(d, y, NULL))
+OF_OUTPUT(sigmoid, FLOATS, sigmoid_backward(d, y, NULL))
+OF_OUTPUT(relu, FLOATS, relu_backward(d, y, NULL))
+OF_INPUT(leaky_relu, FLOATS, leaky_relu_backward(d, x, p))
+OF_INPUT(clamp, FLOATS, clamp_backward(d, x, p))
 OF_INPUT(softplus, FLOATS, ct_mul(d, ct_sigmoid(x)))
 OF_INPUT(erf, FLOATS,
          ct_mul(d, ct_mul_scalar(ct_exp(ct_neg(ct_square(x))), 1.12837916709551257390)))
@@ -287,7 +289,7 @@ OF_INPUT(gelu, FLOATS, ct_mul(d, gelu_slope(x)))
 #define PLAIN1(id)                                                                                \
     ct_tensor *ct_##id(ct_tensor *x)                                                              \
     {                                                                                             \
-        return op_##id("ct_" #id, x, 0, 0);                                                       \
+        return op_##id("ct_" #id, x, NULL);                                                       \
     }
 
 PLAIN1(neg)
@@ -316,12 +318,12 @@ PLAIN1(round)
 
 ct_tensor *ct_leaky_relu(ct_tensor *x, double slope)
 {
-    return op_leaky_relu("ct_leaky_relu", x, slope, 0);
+    return op_leaky_relu("ct_leaky_relu", x, (parameters){ slope });
 }
 
 ct_tensor *ct_elu(ct_tensor *x, double alpha)
 {
-    return op_elu("ct_elu", x, alpha, 0);
+    return op_elu("ct_elu", x, (parameters){ alpha });
 }
 
 ct_tensor *ct_clamp(ct_tensor *x, double low, double high)
@@ -330,7 +332,7 @@ ct_tensor *ct_clamp(ct_tensor *x, double low, double high)
         ct_raise(CT_ERR_ARGUMENT, "ct_clamp", "low %g and high %g are no range", low, high);
         return NULL;
     }
-    return op_clamp("ct_clamp", x, low, high);
+    return op_clamp("ct_clamp", x, (parameters){ low, high });
 }
 
 /* p x + q, under the name of what the user called */
@@ -346,7 +348,8 @@ static void affine_grad(ct_node *n, ct_tensor *const *dout)
                                      .backward = affine_grad };                                   \
     ct_tensor *ct_##id(ct_tensor *x, double s)                                                    \
     {                                                                                             \
-        return unary("ct_" #id, CTI_EW_affine, &id##_op, FLOATS, CT_F32, x, p, q);                \
+        return unary("ct_" #id, CTI_EW_affine, &id##_op, FLOATS, CT_F32, x,                       \
+                     (parameters){ p, q });                                                       \
     }
 
 AFFINE(add_scalar, 1, s)
@@ -357,17 +360,17 @@ AFFINE(rsub_scalar, -1, s)
 
 ct_tensor *ct_pow_scalar(ct_tensor *x, double p)
 {
-    return op_pow_scalar("ct_pow_scalar", x, p, 0);
+    return op_pow_scalar("ct_pow_scalar", x, (parameters){ p });
 }
 
 ct_tensor *ct_rdiv_scalar(ct_tensor *x, double s)
 {
-    return op_scalar_div("ct_rdiv_scalar", x, s, 0);
+    return op_scalar_div("ct_rdiv_scalar", x, (parameters){ s });
 }
 
 ct_tensor *ct_rpow_scalar(ct_tensor *x, double s)
 {
-    return op_scalar_pow("ct_rpow_scalar", x, s, 0);
+    return op_scalar_pow("ct_rpow_scalar", x, (parameters){ s });
 }
 
 /* ---- two operands ---- */
@@ -391,7 +394,7 @@ ct_tensor *ct_rpow_scalar(ct_tensor *x, double s)
                                      .saves = (saved), .backward = id##_grad };                   \
     ct_tensor *ct_##id(ct_tensor *a, ct_tensor *b)                                                \
     {                                                                                             \
-        return binary("ct_" #id, CTI_EW_##id, &id##_op, domain, false, a, b, 0, 0);               \
+        return binary("ct_" #id, CTI_EW_##id, &id##_op, domain, false, a, b, NULL);               \
     }
 
 /* the share of a in d: all where a is beyond b, half where they are equal */
@@ -439,7 +442,7 @@ OF_TWO(minimum, NUMBERS, CT_SAVE_INPUTS, share(d, ct_lt(a, b), ct_eq(a, b)),
 #define TO_BOOL(id, domain)                                                                       \
     ct_tensor *ct_##id(ct_tensor *a, ct_tensor *b)                                                \
     {                                                                                             \
-        return binary("ct_" #id, CTI_EW_##id, NULL, domain, true, a, b, 0, 0);                    \
+        return binary("ct_" #id, CTI_EW_##id, NULL, domain, true, a, b, NULL);                    \
     }
 
 TO_BOOL(eq, NUMBERS)
@@ -454,17 +457,17 @@ TO_BOOL(logical_xor, BOOLS)
 
 ct_tensor *ct_isfinite(ct_tensor *x)
 {
-    return unary("ct_isfinite", CTI_EW_isfinite, NULL, FLOATS, CT_BOOL, x, 0, 0);
+    return unary("ct_isfinite", CTI_EW_isfinite, NULL, FLOATS, CT_BOOL, x, NULL);
 }
 
 ct_tensor *ct_isnan(ct_tensor *x)
 {
-    return unary("ct_isnan", CTI_EW_isnan, NULL, FLOATS, CT_BOOL, x, 0, 0);
+    return unary("ct_isnan", CTI_EW_isnan, NULL, FLOATS, CT_BOOL, x, NULL);
 }
 
 ct_tensor *ct_logical_not(ct_tensor *x)
 {
-    return unary("ct_logical_not", CTI_EW_logical_not, NULL, BOOLS, CT_BOOL, x, 0, 0);
+    return unary("ct_logical_not", CTI_EW_logical_not, NULL, BOOLS, CT_BOOL, x, NULL);
 }
 
 /* ---- choosing ---- */

@@ -168,6 +168,109 @@ START_TEST(owned_objects)
 }
 END_TEST
 
+static void count_free(void *object)
+{
+    ++*(int *)object;
+}
+
+/* What is asked of no set and of no parameter. */
+START_TEST(of_no_set)
+{
+    ct_params *set = new_set(0);
+    int frees = 0;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+
+    ck_assert(ct_params_dtype(NULL) == CT_F32 && ct_params_device(NULL) == CT_CPU);
+    ck_assert(ct_params_seed(NULL) == 0 && ct_params_numel(NULL) == 0);
+    ck_assert(!ct_params_get(NULL, "w") && !ct_params_generator(NULL));
+    ck_assert(!ct_params_is_training(NULL) && ct_params_is_training(set));
+    ct_params_train(NULL, true);
+    ck_assert_str_eq(ct_param_name(NULL), "");
+    ck_assert(ct_param_shape(NULL).rank == 0);
+    ck_assert(!ct_param_is_settled(NULL) && !ct_param_is_trained(NULL));
+    ct_param_set_init(NULL, ct_init_constant(1));
+    ck_assert(!ct_params_add_buffer(NULL, "w", CT_SCALAR, ct_init_constant(1)));
+    ct_params_print(NULL, out);
+    fclose(out);
+    ck_assert_str_eq(text, "total                          0\n");
+    free(text);
+    expect_ok();
+    ck_assert(ct_params_own(NULL, &frees, count_free) == CT_ERR_ARGUMENT && frees == 1);
+    expect_ok();
+    ck_assert(ct_params_tie(NULL, "a", "b") == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_params_tie: set is NULL");
+    ck_assert(ct_params_init(NULL, ct_init_constant(1), 1) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_params_init: set is NULL");
+    ck_assert(ct_params_to(NULL, CT_CPU) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_params_to: set is NULL");
+    ck_assert(ct_params_to(ct_params_sub(set, "a"), CT_CPU) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_params_to: a set moves as a whole, not in parts");
+    ck_assert(ct_params_to(set, 77) == CT_ERR_DEVICE);
+    expect_error(CT_ERR_DEVICE, "ct_params_to: there is no device 77");
+    ct_raise(CT_ERR_NUMERIC, "before", "it"); /* an error that stands stays */
+    ck_assert(ct_params_tie(NULL, "a", "b") == CT_ERR_NUMERIC);
+    ck_assert(ct_param_settle(NULL, CT_SCALAR) == CT_ERR_NUMERIC);
+    ck_assert(ct_params_init(set, ct_init_constant(1), 1) == CT_ERR_NUMERIC);
+    ck_assert(ct_params_to(set, DEVICE) == CT_ERR_NUMERIC);
+    expect_error(CT_ERR_NUMERIC, "before: it");
+    ct_params_free(set);
+}
+END_TEST
+
+/* Two shapes, and what both know together; rank -1 if they do not agree. */
+START_TEST(tied_shapes)
+{
+    static const struct {
+        ct_shape a, b, both;
+    } cases[] = {
+        { { 0, { 0 } }, { 0, { 0 } }, { 0, { 0 } } },
+        { { 1, { 4 } }, { 1, { 4 } }, { 1, { 4 } } },
+        { { 1, { -1 } }, { 1, { -1 } }, { 1, { -1 } } },
+        { { 1, { -1 } }, { 1, { 4 } }, { 1, { 4 } } },
+        { { 1, { 4 } }, { 1, { -1 } }, { 1, { 4 } } },
+        { { 2, { 2, -1 } }, { 2, { -1, 3 } }, { 2, { 2, 3 } } },
+        { { 3, { -1, 5, -1 } }, { 3, { 4, -1, -1 } }, { 3, { 4, 5, -1 } } },
+        { { 1, { 4 } }, { 1, { 5 } }, { -1, { 0 } } },
+        { { 1, { 4 } }, { 2, { 4, 1 } }, { -1, { 0 } } },
+        { { 2, { 4, 1 } }, { 1, { 4 } }, { -1, { 0 } } },
+        { { 2, { -1, 2 } }, { 2, { 5, 3 } }, { -1, { 0 } } },
+        { { 2, { 1, -1 } }, { 2, { 2, -1 } }, { -1, { 0 } } },
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const ct_shape *both = &cases[i].both;
+        ct_params *set = new_set(0);
+        ct_param *a = ct_params_add(set, "a", cases[i].a, ct_init_constant(1));
+        ct_param *b = ct_params_add(set, "b", cases[i].b, ct_init_constant(2));
+        ct_param *buffer = ct_params_add_buffer(set, "c", CT_SHAPE(4), ct_init_constant(2));
+        ct_shape of_a, of_b;
+
+        ck_assert(ct_params_tie(set, "a", "b") == (both->rank < 0 ? CT_ERR_SHAPE : CT_OK));
+        ct_error_clear();
+        of_a = ct_param_shape(a);
+        of_b = ct_param_shape(b);
+        if (both->rank < 0) { /* as they were */
+            both = &cases[i].a;
+            ck_assert(memcmp(&of_b, &cases[i].b, sizeof of_b) == 0);
+            ck_assert(ct_param_is_trained(b));
+        } else {
+            ck_assert(memcmp(&of_b, both, sizeof of_b) == 0 && !ct_param_is_trained(b));
+        }
+        ck_assert(memcmp(&of_a, both, sizeof of_a) == 0);
+        ck_assert(ct_params_tie(set, "a", "c") == CT_ERR_ARGUMENT);
+        expect_error(CT_ERR_ARGUMENT, "ct_params_tie: c is no parameter");
+        ck_assert(ct_params_tie(set, "c", "a") == CT_ERR_ARGUMENT);
+        expect_error(CT_ERR_ARGUMENT, "ct_params_tie: c is no parameter");
+        ck_assert_int_eq(ct_params_freeze(set, "*", false), 3);
+        ck_assert(!ct_needs_gradient(ct_param_value(buffer)));
+        ct_params_free(set);
+    }
+}
+END_TEST
+
 /* ---- initial values ---- */
 
 static void add_modules(ct_params *set, bool turned)
@@ -645,6 +748,8 @@ int main(void)
     tcase_add_test(tc, misuse);
     tcase_add_test(tc, summary);
     tcase_add_test(tc, owned_objects);
+    tcase_add_test(tc, of_no_set);
+    tcase_add_test(tc, tied_shapes);
     tcase_add_test(tc, order_changes_no_number);
     tcase_add_test(tc, initialisers);
     tcase_add_test(tc, settled_once);

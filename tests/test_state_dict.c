@@ -544,6 +544,23 @@ START_TEST(tied_files)
 }
 END_TEST
 
+/* Tied values without elements agree. */
+START_TEST(tied_and_empty)
+{
+    static const named list[] = { { "a", { 2, { 0, 3 } }, CT_F32 },
+                                  { "b", { 2, { 0, 3 } }, CT_F32 }, { 0 } };
+    ct_params *set = new_set(1, CT_F32);
+
+    ct_params_add(set, "a", CT_SHAPE(-1, 3), ct_init_constant(1));
+    ct_params_add(set, "b", CT_SHAPE(0, -1), ct_init_constant(1));
+    ck_assert_int_eq(ct_params_tie(set, "a", "b"), CT_OK);
+    write_ones(list);
+    ck_assert_int_eq(ct_params_load(set, "x", STRICT), CT_OK);
+    ck_assert_int_eq(ct_numel(ct_param_value(ct_params_get(set, "b"))), 0);
+    ct_params_free(set);
+}
+END_TEST
+
 /* Tied before their sizes are known, and chains. */
 START_TEST(tied_early)
 {
@@ -788,6 +805,7 @@ int main(void)
     tcase_add_test(tc, collision);
     tcase_add_test(tc, tied);
     tcase_add_test(tc, tied_files);
+    tcase_add_test(tc, tied_and_empty);
     tcase_add_test(tc, tied_early);
     tcase_add_test(tc, tied_load_out_of_memory);
     tcase_add_test(tc, history_notices);

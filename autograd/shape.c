@@ -36,10 +36,11 @@ static bool settle_shape(const char *function, const ct_tensor *x, ct_shape *sha
     for (i = 0; i < shape->rank && i < CT_MAX_RANK; i++)
         if (shape->dim[i] == -1 && open < 0)
             open = i;
-        else if (shape->dim[i] >= 0 && (shape->dim[i] == 0 || known <= INT64_MAX / shape->dim[i]))
+        else if (known >= 0 && shape->dim[i] >= 0 &&
+                 (shape->dim[i] == 0 || known <= INT64_MAX / shape->dim[i]))
             known *= shape->dim[i];
         else
-            known = -1;
+            known = -1; /* and stays so */
     if (open >= 0 && known > 0 && x->numel % known == 0)
         shape->dim[open] = x->numel / known;
     if (shape->rank < 0 || shape->rank > CT_MAX_RANK || known < 0 || (open >= 0 && known == 0) ||

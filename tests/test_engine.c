@@ -1672,6 +1672,12 @@ static ct_tensor *none_at_all(int count, ct_tensor *const *inputs, void *context
     return context ? NULL : ct_mul(inputs[0], ct_square(ct_ones(CT_SHAPE(7), CT_F64, DEVICE)));
 }
 
+static ct_tensor *without_derivative(int count, ct_tensor *const *inputs, void *context)
+{
+    (void)count, (void)context;
+    return underived(inputs[0]);
+}
+
 typedef bool gradient_check(ct_gradcheck_function f, int count, ct_tensor *const *inputs,
                             void *context, ct_generator *g, double eps, double tolerance);
 
@@ -1724,6 +1730,8 @@ START_TEST(gradcheck_is_checked)
         ck_assert(!check(none_at_all, 1, &x, NULL, &g, 0, 0));
         ck_assert_int_eq(ct_error(), CT_ERR_SHAPE);
         ct_error_clear();
+        ck_assert(!check(without_derivative, 1, &x, NULL, &g, 0, 0));
+        expect_error(CT_ERR_GRAD, "underived: has no derivative");
         at = g.position;
         mixed[0] = single; /* what requires no gradient may be anything */
         mixed[1] = x;

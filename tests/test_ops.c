@@ -1312,6 +1312,69 @@ START_TEST(arrangements_refuse)
 }
 END_TEST
 
+/* Shapes asked of one with so many elements, and the size that -1 comes to (0 where there is none);
+ * or they are refused. */
+START_TEST(shapes_asked_for)
+{
+    static const struct {
+        int64_t numel;
+        ct_shape asked;
+        bool refused;
+        int64_t open;
+    } cases[] = {
+        { 6, { 1, { 6 } }, false, 0 },
+        { 6, { 1, { -1 } }, false, 6 },
+        { 6, { 2, { -1, 6 } }, false, 1 },
+        { 6, { 3, { 3, -1, 2 } }, false, 1 },
+        { 6, { 8, { 1, 1, 1, 1, 1, 1, 2, -1 } }, false, 3 },
+        { 1, { 0, { 0 } }, false, 0 },
+        { 1, { 2, { -1, 1 } }, false, 1 },
+        { 0, { 1, { 0 } }, false, 0 },
+        { 0, { 3, { 4, 0, 7 } }, false, 0 },
+        { 0, { 1, { -1 } }, false, 0 },
+        { 0, { 2, { 5, -1 } }, false, 0 },
+        { 0, { 2, { 0, INT64_MAX } }, false, 0 },
+        { 6, { 0, { 0 } }, true, 0 },
+        { 6, { 1, { 7 } }, true, 0 },
+        { 6, { 2, { 4, -1 } }, true, 0 },
+        { 6, { 2, { 12, -1 } }, true, 0 },
+        { 6, { 2, { -1, -1 } }, true, 0 },
+        { 6, { 2, { -2, -3 } }, true, 0 },
+        { 6, { 2, { -2, 3 } }, true, 0 },
+        { 6, { 2, { 0, -1 } }, true, 0 },
+        { 6, { 2, { INT64_MAX, 2 } }, true, 0 },
+        { 6, { 3, { INT64_C(1) << 32, INT64_C(1) << 32, -1 } }, true, 0 },
+        { 6, { -1, { 0 } }, true, 0 },
+        { 6, { 9, { 1, 1, 1, 1, 1, 1, 1, 6 } }, true, 0 },
+        { 1, { -1, { 0 } }, true, 0 },
+        { 0, { 2, { 0, -1 } }, true, 0 },
+        { 0, { 2, { -2, 0 } }, true, 0 },
+        { 0, { 3, { -1, -1, 0 } }, true, 0 },
+        { 0, { 3, { INT64_MAX, 2, 0 } }, true, 0 },
+    };
+    size_t i;
+    int k;
+
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ct_scope s = ct_scope_begin();
+        ct_tensor *x = ct_ones(CT_SHAPE(cases[i].numel), CT_F32, DEVICE);
+        ct_tensor *y = ct_reshape(x, cases[i].asked);
+
+        ck_assert_msg(!y == cases[i].refused, "case %d", (int)i);
+        if (cases[i].refused) {
+            ck_assert_int_eq(ct_error(), CT_ERR_SHAPE);
+            ct_error_clear();
+        } else {
+            ck_assert_int_eq(ct_rank(y), cases[i].asked.rank);
+            for (k = 0; k < cases[i].asked.rank; k++)
+                ck_assert_int_eq(ct_dim(y, k), cases[i].asked.dim[k] == -1 ? cases[i].open
+                                                                          : cases[i].asked.dim[k]);
+        }
+        ck_assert(ct_scope_end(s) == ct_error() || cases[i].refused);
+    }
+}
+END_TEST
+
 START_TEST(indexing_refuses)
 {
     ct_scope s = ct_scope_begin();
@@ -1805,6 +1868,7 @@ int main(void)
     tcase_add_test(tc, reductions_refuse);
     tcase_add_test(tc, vectors_refuse);
     tcase_add_test(tc, arrangements_refuse);
+    tcase_add_test(tc, shapes_asked_for);
     tcase_add_test(tc, indexing_refuses);
     tcase_add_test(tc, sorting_and_draws_refuse);
     tcase_add_test(tc, losses_refuse);

@@ -1243,6 +1243,13 @@ START_TEST(vectors_refuse)
     REFUSED(CT_ERR_DTYPE,
             "ct_outer: a f64[3] cpu and b f32[3] cpu differ in dtype (no promotion: ct_cast one)",
             ct_outer(d, a));
+    m = ct_ones(CT_SHAPE(1, 3), CT_F32, DEVICE); /* as many elements, and what would broadcast */
+    REFUSED(CT_ERR_SHAPE, "ct_dot: a f32[3] cpu and b f32[1,3] cpu must have rank 1", ct_dot(a, m));
+    REFUSED(CT_ERR_SHAPE, "ct_dot: a f32[1,3] cpu and b f32[3] cpu must have rank 1", ct_dot(m, a));
+    REFUSED(CT_ERR_SHAPE, "ct_outer: a f32[1,3] cpu and b f32[3] cpu must have rank 1",
+            ct_outer(m, a));
+    REFUSED(CT_ERR_SHAPE, "ct_outer: a f32[3] cpu and b f32[1,3] cpu must have rank 1",
+            ct_outer(a, m));
     SILENT(ct_dot(NULL, a));
     SILENT(ct_outer(a, NULL));
     ck_assert(ct_scope_end(s) == CT_OK);

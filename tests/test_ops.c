@@ -14,6 +14,12 @@
 
 #include <cotangent.h>
 
+/* The call gives NULL, and this whole message. */
+#define REFUSED(status, text, call)                                                               \
+    do {                                                                                          \
+        expect_fault(#call, call, status, text);                                                  \
+    } while (0)
+
 /* ---- PyTorch's numbers ---- */
 
 #define MOST_NUMBERS 256
@@ -893,6 +899,39 @@ START_TEST(dropout_of_f32_takes_the_same_places)
 }
 END_TEST
 
+/* Draws begin with a whole block of four words, and take whole ones: one word for each element that
+ * may be dropped, two for each position drawn. */
+START_TEST(draws_take_whole_blocks)
+{
+    ct_scope s = ct_scope_begin();
+    uint64_t at;
+    int n;
+
+    for (at = 0; at <= 5; at++)
+        for (n = 0; n <= 9; n++) {
+            const uint64_t first = (at + 3) / 4 * 4;
+            ct_tensor *x = ct_ones(CT_SHAPE(n), CT_F64, DEVICE), *w, *y;
+            ct_generator g = ct_generator_seed(3), whole = ct_generator_seed(3);
+
+            g.position = at;
+            whole.position = first;
+            y = ct_dropout(x, 0.5, &g);
+            ck_assert(same_bytes(y, ct_dropout(x, 0.5, &whole)));
+            ck_assert_uint_eq(g.position, first + ((uint64_t)n + 3) / 4 * 4);
+            w = ct_ones(CT_SHAPE(n, 5), CT_F64, DEVICE);
+            g.position = at;
+            whole.position = first;
+            y = ct_multinomial(w, 3, true, &g);
+            ck_assert(same_bytes(y, ct_multinomial(w, 3, true, &whole)));
+            ck_assert_uint_eq(g.position, first + ((uint64_t)n * 6 + 3) / 4 * 4);
+            ck_assert_uint_eq(whole.position, g.position);
+            REFUSED(CT_ERR_ARGUMENT, "ct_dropout: p 1 is not in [0, 1)", ct_dropout(x, 1, &g));
+            ck_assert_uint_eq(whole.position, g.position); /* what is refused draws nothing */
+        }
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 START_TEST(multinomial_follows_the_weights)
 {
     const int64_t n = 20000;
@@ -1011,12 +1050,6 @@ static void count_memory(bool on)
 }
 
 /* ---- misuse ---- */
-
-/* The call gives NULL, and this whole message. */
-#define REFUSED(status, text, call)                                                               \
-    do {                                                                                          \
-        expect_fault(#call, call, status, text);                                                  \
-    } while (0)
 
 /* A NULL gives NULL without an error. */
 #define SILENT(call)                                                                              \
@@ -1866,6 +1899,7 @@ int main(void)
     tcase_add_test(tc, parts_of_a_split_are_views);
     tcase_add_test(tc, dropout_drops_and_scales);
     tcase_add_test(tc, dropout_of_f32_takes_the_same_places);
+    tcase_add_test(tc, draws_take_whole_blocks);
     tcase_add_test(tc, multinomial_follows_the_weights);
     tcase_add_test(tc, multinomial_draws_are_independent);
     tcase_add_test(tc, multinomial_without_replacement_repeats_none);

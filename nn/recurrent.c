@@ -432,8 +432,8 @@ static ct_status check_state(const char *me, const ct_recurrent *r, const ct_ten
         if (!cti_same_shape(&t->shape, &want) && !(single && cti_same_shape(&t->shape, &flat)))
             return ct_raise(CT_ERR_SHAPE, me, "state %d %s should have the shape %s for x %s", i,
                             cti_describe(t).s, cti_shape_text(&want).s, cti_describe(x).s);
-        if (!cti_same_dtype(me, "x", x, "state", t) || !cti_same_device(me, "x", x, "state", t))
-            break;
+        if (cti_same_dtype(me, "x", x, "state", t))
+            cti_same_device(me, "x", x, "state", t);
     }
     return ct_error();
 }

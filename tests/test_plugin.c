@@ -955,6 +955,45 @@ START_TEST(printed)
 }
 END_TEST
 
+#define ELSEWHERE(message, call)                                                               \
+    do {                                                                                       \
+        ck_assert((call) == NULL);                                                             \
+        expect_error(CT_ERR_DEVICE, message " are on different devices");                      \
+    } while (0)
+
+/* What modules and losses are given is on one device. */
+START_TEST(modules_on_one_device)
+{
+    ct_device d = ct_device_named("cuda");
+    ct_params *set = ct_params_new((ct_params_options){ .device = d });
+    ct_recurrent *r = ct_lstm(set, "r", (ct_lstm_options){ .hidden_size = 2 });
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_ones(CT_SHAPE(2, 3), CT_F32, d), *y = ct_ones(CT_SHAPE(2), CT_I64, d);
+    ct_tensor *there = ct_zeros(CT_SHAPE(1, 1, 2), CT_F32, d), *row = ct_unsqueeze(x, 1);
+    ct_tensor *here = ct_zeros(CT_SHAPE(1, 1, 2), CT_F32, CT_CPU), *both[2] = { there, here };
+    ct_tensor *x_here = ct_ones(CT_SHAPE(2, 3), CT_F32, CT_CPU), *w = ct_select(x_here, 0, 0);
+    ct_cross_entropy_options weight = { .weight = w };
+
+    ck_assert_ptr_nonnull(ct_recurrent_forward(r, row, NULL, NULL));
+    ELSEWHERE("ct_recurrent_forward: x f32[2,1,3] cuda and state f32[1,1,2] cpu",
+              ct_recurrent_forward(r, row, ct_state_of(2, both), NULL));
+    ELSEWHERE("ct_cross_entropy: logits f32[2,3] cpu and targets i64[2] cuda",
+              ct_cross_entropy(x_here, y));
+    ELSEWHERE("ct_cross_entropy: logits f32[2,3] cuda and targets f32[2,3] cpu",
+              ct_cross_entropy(x, x_here));
+    ELSEWHERE("ct_cross_entropy: logits f32[2,3] cuda and weight f32[3] cpu",
+              ct_cross_entropy_with(x, y, weight));
+    ELSEWHERE("ct_nll_loss: log_probs f32[2,3] cuda and weight f32[3] cpu",
+              ct_nll_loss(x, y, weight));
+    ELSEWHERE("ct_mse_loss: x f32[2,3] cuda and target f32[2,3] cpu",
+              ct_mse_loss(x, x_here, CT_MEAN));
+    ELSEWHERE("ct_bce_with_logits: logits f32[2,3] cuda and pos_weight f32[3] cpu",
+              ct_bce_with_logits_with(x, x, (ct_bce_options){ .pos_weight = w }));
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(set);
+}
+END_TEST
+
 /* A tensor of a device goes by way of the host into a file and back, unless a request for memory
  * fails: it alone (0), or with all after it (1). */
 START_TEST(files_without_memory)
@@ -1482,6 +1521,7 @@ int main(void)
     tcase_add_test(tc, hooks_stay);
     tcase_add_loop_test(tc, goes_anywhere, 0, (int)(sizeof ways / sizeof *ways));
     tcase_add_test(tc, printed);
+    tcase_add_test(tc, modules_on_one_device);
     tcase_add_loop_test(tc, files_without_memory, 0, 2);
     tcase_add_test(tc, captured);
     tcase_add_test(tc, captured_memory);

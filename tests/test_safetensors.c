@@ -758,6 +758,29 @@ START_TEST(damaged)
 }
 END_TEST
 
+/* The digest is of the whole payload, and computed once. */
+START_TEST(verified_once)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *t = ct_arange(0, 200, 1, CT_F32, CT_CPU);
+    static const char *const names[] = { "a" };
+    ct_safetensors *f;
+    int first;
+
+    ck_assert_int_eq(ct_safetensors_write("x", 1, names, &t, NULL), CT_OK);
+    f = ct_safetensors_open("x");
+    fail_file_call(0);
+    expect_same_bits("a", ct_safetensors_load(f, 0, CT_CPU), t);
+    first = files_seen;
+    fail_file_call(0);
+    expect_same_bits("a", ct_safetensors_load(f, 0, CT_CPU), t);
+    ck_assert_int_eq(2 * files_seen, first);
+    fail_nothing();
+    ct_safetensors_close(f);
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+}
+END_TEST
+
 /* A payload of more than one piece is read whole, and each piece of it counts. */
 START_TEST(large_payload)
 {
@@ -1304,6 +1327,7 @@ int main(void)
     tcase_add_test(tc, bad_bools);
     tcase_add_test(tc, bad_loads);
     tcase_add_test(tc, damaged);
+    tcase_add_test(tc, verified_once);
     tcase_add_test(tc, large_payload);
     tcase_add_test(tc, host_memory);
     tcase_add_test(tc, mutations);

@@ -478,6 +478,12 @@ START_TEST(test_rename)
                     "sequential/lstm/lstm_cell/recurrent_kernel 2x8 "
                     "sequential/lstm/lstm_cell/bias 8 sequential/dense/kernel 2x2 "
                     "sequential/dense/bias 2");
+    convert("a", "b", (ct_convert_options){ .rename = (ct_prefix[]){
+                          { NULL, "x" }, { "sequential/", "" }, { NULL, NULL } } });
+    expect_same_tensors("a", "b"); /* either end alone ends the list */
+    convert("a", "b", (ct_convert_options){ .rename = (ct_prefix[]){
+                          { "sequential/lstm", NULL }, { "sequential/", "" }, { NULL, NULL } } });
+    expect_same_tensors("a", "b");
     convert("a", "a", (ct_convert_options){ .from = CT_KERAS, .biases = CT_KERAS, .rename = map });
     expect_saved(ct_params_load(params, "a", (ct_load_options){ .report = NULL }));
     expect_values("linear.weight", ct_param_value(ct_params_get(params, "linear.weight")),

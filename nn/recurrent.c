@@ -257,11 +257,10 @@ static bool check_step(const run *c, const ct_tensor *y, ct_tensor *const *next)
         }
         if (t && cti_same_shape(&t->shape, &want))
             continue;
-        if (ct_ok())
-            ct_raise(CT_ERR_SHAPE, "ct_recurrent_forward",
-                     "a step of the cell %s gave as %s %s, where it has the shape %s",
-                     c->r->cell->name, what, t ? cti_describe(t).s : "nothing",
-                     cti_shape_text(&want).s);
+        ct_raise(CT_ERR_SHAPE, "ct_recurrent_forward",
+                 "a step of the cell %s gave as %s %s, where it has the shape %s",
+                 c->r->cell->name, what, t ? cti_describe(t).s : "nothing",
+                 cti_shape_text(&want).s);
         return false;
     }
     return true;
@@ -295,7 +294,7 @@ static ct_tensor *run_recorded(run *c, ct_tensor *x, ct_tensor **out)
     int64_t steps = ct_dim(x, 0), k;
     int i;
 
-    for (k = 0; k < steps; k++) {
+    for (k = 0; k < steps && ct_ok(); k++) {
         ct_tensor *next[CT_MAX_CELL_STATES] = { NULL };
         int64_t t = time_of(c, k, steps);
 
@@ -304,12 +303,10 @@ static ct_tensor *run_recorded(run *c, ct_tensor *x, ct_tensor **out)
             continue;
         }
         out[t] = step(c, x, t, next);
-        if (!out[t])
-            return NULL;
         for (i = 0; i < c->r->cell->states; i++)
             c->state[i] = next[i];
     }
-    return ct_stack((int)steps, out, 0);
+    return ct_ok() ? ct_stack((int)steps, out, 0) : NULL;
 }
 
 /* Without: a step's temporaries die with it, so that memory stays constant. States alternate
@@ -547,11 +544,8 @@ static ct_tensor *run_layers(job *j, ct_tensor *x)
         if (layer && p > 0 && ct_params_is_training(r->params))
             x = ct_mul(x, cti_dropout_mask(ct_shape_get(x), x->dtype, x->device, p,
                                            ct_params_generator(r->params)));
-        for (d = 0; x && d < r->directions; d++) {
+        for (d = 0; x && d < r->directions; d++)
             half[d] = run_one(j, x, layer * r->directions + d);
-            if (!half[d])
-                return NULL;
-        }
         x = r->directions == 2 ? ct_cat(2, half, 2) : half[0];
     }
     return x;

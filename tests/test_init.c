@@ -518,6 +518,9 @@ START_TEST(test_layer_norm)
                       (double[]){ -1e4, 1e4, 1e4, -1e4, -1e4, 1e4 }, CT_SHAPE(6), CT_F64, DEVICE),
                       CT_SHAPE(1, 3, 2))), (double[]){ -1, 1, 1, -1, -1, 1 }, 6, 1e-12);
     ck_assert_int_eq(ct_params_count(params), 3);
+    m = ct_layer_norm_module(params, "late", (ct_layer_norm_options){ .size = 0 });
+    ck_assert_ptr_nonnull(ct_module_forward(m, ct_ones(CT_SHAPE(1, 3, 2), CT_F64, DEVICE)));
+    ck_assert_int_eq(ct_param_shape(ct_params_get(params, "late.bias")).dim[0], 2);
     m = ct_layer_norm_module(params, "ln2", (ct_layer_norm_options){ .size = 4 });
     ct_module_forward(m, ct_zeros(CT_SHAPE(2, 3), CT_F64, DEVICE));
     expect_error(CT_ERR_SHAPE, "ct_param_settle: ln2.weight has the shape [4], not [3]");

@@ -168,6 +168,9 @@ END_TEST
 START_TEST(linear_misuse)
 {
     ct_params *set = new_set(CT_F32);
+    ct_linear *l;
+    ct_tensor *x;
+    ct_scope s;
 
     ck_assert(ct_linear_module(set, "l", (ct_linear_options){ .in_features = 3 }) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_linear_module: in_features 3 is below 0, or out_features 0 "
@@ -179,8 +182,17 @@ START_TEST(linear_misuse)
     ck_assert(ct_linear_module(set, "", (ct_linear_options){ .out_features = 2 }) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_params_sub: \"\" is no name");
     ck_assert(ct_linear_module(NULL, "l", (ct_linear_options){ .out_features = 2 }) == NULL);
-    ck_assert(ct_linear_forward(NULL, NULL) == NULL);
-    ck_assert(ct_linear_module(set, "l", (ct_linear_options){ .out_features = 2 }) != NULL);
+    l = ct_linear_module(set, "l", (ct_linear_options){ .out_features = 2 });
+    s = ct_scope_begin();
+    x = ct_ones(CT_SHAPE(1, 3), CT_F32, DEVICE);
+    ck_assert(ct_linear_forward(NULL, x) == NULL && ct_linear_forward(l, NULL) == NULL);
+    expect_ok();
+    ck_assert(ct_linear_module(set, "l", (ct_linear_options){ .out_features = 2,
+                                                              .no_bias = true }) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add: the name l.weight is taken");
+    ck_assert(ct_param_settle(ct_params_get(set, "l.weight"), CT_SHAPE(2, 3)) == CT_OK);
+    ck_assert(ct_linear_forward(l, x) != NULL); /* the bias is not settled yet */
+    ck_assert(ct_scope_end(s) == CT_OK);
     ck_assert(ct_linear_module(set, "l", (ct_linear_options){ .out_features = 2 }) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_params_add: the name l.weight is taken");
     ct_params_free(set);
@@ -714,6 +726,22 @@ START_TEST(steps_are_left_out)
             ck_assert(ct_backward(ct_sum(y)) == CT_OK);
         ck_assert(ct_scope_end(s) == CT_OK);
     }
+    ct_params_free(set);
+}
+END_TEST
+
+/* Where nothing is dropped no random numbers are drawn. */
+START_TEST(nothing_is_drawn)
+{
+    ct_params *set = new_set(CT_F32);
+    ct_recurrent *r = ct_gru(set, "r", (ct_gru_options){ .input_size = 5, .hidden_size = 2,
+                                                         .num_layers = 2 });
+    ct_scope s = ct_scope_begin();
+    ct_generator before = *ct_params_generator(set);
+
+    ck_assert(ct_recurrent_forward(r, ct_ones(CT_SHAPE(2, 3, 5), CT_F32, DEVICE), NULL, NULL));
+    ck_assert(memcmp(&before, ct_params_generator(set), sizeof before) == 0);
+    ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(set);
 }
 END_TEST
@@ -1584,6 +1612,7 @@ int main(void)
     tcase_add_test(tc, most_layers);
     tcase_add_loop_test(tc, steps_are_left_out, 0, 4);
     tcase_add_loop_test(tc, sequences_where_they_serve, 0, 2);
+    tcase_add_test(tc, nothing_is_drawn);
     tcase_add_test(tc, batches_first);
     tcase_add_test(tc, options_of_others);
     tcase_add_test(tc, cells_are_checked);

@@ -181,7 +181,7 @@ START_TEST(test_small_fans)
     const ct_shape shapes[] = { CT_SHAPE(1, 1), CT_SHAPE(1, 5), CT_SHAPE(5, 1), CT_SHAPE(0, 3),
                                 CT_SHAPE(3, 0), CT_SHAPE(0, 0) };
     ct_params *params = set_of(4, CT_F64);
-    char name[16];
+    char name[32];
 
     for (int i = 0; i < LENGTH(inits); i++)
         for (int k = 0; k < LENGTH(shapes); k++) {

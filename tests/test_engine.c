@@ -872,7 +872,7 @@ END_TEST
  * and what comes, and the leaf takes the sum over. */
 START_TEST(gradients_add_up_in_place)
 {
-    enum { WHOLE = 1 << 16 };
+    enum { WHOLE = 1 << 14 };
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(WHOLE), CT_F64, DEVICE), true);
     size_t before, most;

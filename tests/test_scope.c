@@ -1148,7 +1148,7 @@ START_TEST(processors_granted)
         { "200000 100000", 2 },      { "1 100000", 1 },          { "0 100000", 256 },
         { "-5 100000", 256 },        { "100000 0", 256 },        { "100000 -1", 256 },
         { "100000", 256 },           { "", 256 },                { "25500000 100000", 255 },
-        { "25500001 100000", 256 },  { "25600000 100000", 256 }, { "99900000 100000", 256 },
+        { "25500001 100000", 256 },  { "25600001 100000", 256 }, { "25600000 100000", 256 }, { "99900000 100000", 256 },
         { "3 1", 3 },                { "1 1", 1 },
     };
     char path[] = "/tmp/cotangent-quota-XXXXXX";
@@ -1324,6 +1324,45 @@ START_TEST(all_join)
 }
 END_TEST
 
+static void *(*start_of_worker)(void *);
+
+static void *start_late(void *number)
+{
+    usleep(3000);
+    return start_of_worker(number);
+}
+
+static int create_late(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
+                       void *argument)
+{
+    start_of_worker = start;
+    return pthread_create(thread, attributes, start_late, argument);
+}
+
+static void nothing_much(void *context, int64_t piece)
+{
+    (void)context;
+    (void)piece;
+}
+
+/* A worker that misses its first job sleeps, and is woken for the next. */
+START_TEST(late_one_joins)
+{
+    meeting m = { .expected = 2, .owner = pthread_self() };
+
+    cti_parallel_clock = stopped_clock;
+    cti_thread_create = create_late;
+    ct_set_num_threads(2);
+    cti_parallel(2, nothing_much, NULL);
+    usleep(10000);
+    cti_parallel(2, meet, &m);
+    ck_assert(m.here == 2 && m.others == 1);
+    ct_set_num_threads(1);
+    cti_thread_create = pthread_create;
+    cti_parallel_clock = cti_nanoseconds;
+}
+END_TEST
+
 static atomic_int workers_seen;
 
 static void note_worker(void *context, int64_t piece)
@@ -1428,12 +1467,6 @@ START_TEST(rests)
     cti_parallel_clock = cti_nanoseconds;
 }
 END_TEST
-
-static void nothing_much(void *context, int64_t piece)
-{
-    (void)context;
-    (void)piece;
-}
 
 static int refuse_threads(pthread_t *thread, const pthread_attr_t *attributes,
                           void *(*start)(void *), void *argument)
@@ -1663,6 +1696,7 @@ int main(void)
     tcase_add_test(tc, callers_share);
     tcase_add_loop_test(tc, pieces, 0, 2);
     tcase_add_test(tc, all_join);
+    tcase_add_test(tc, late_one_joins);
     tcase_add_test(tc, no_more_join);
     tcase_add_test(tc, rests);
     tcase_add_test(tc, rests_for_nobody);

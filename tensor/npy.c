@@ -18,7 +18,7 @@
 
 static const char *const reading = "ct_npy_read";
 
-static const struct {
+static const struct kind {
     const char *descr;
     ct_dtype dtype;
 } kinds[] = { { "<f4", CT_F32 }, { "<f8", CT_F64 }, { "<i4", CT_I32 }, { "<i8", CT_I64 },
@@ -212,18 +212,16 @@ static bool read_header(parser *p)
     return p->text && cti_read_at(&p->file, reading, p->begin, p->text, p->length);
 }
 
-static bool find_dtype(const parser *p, ct_dtype *dtype)
+static const struct kind *find_kind(const parser *p)
 {
     size_t i;
 
     for (i = 0; i < KINDS; i++)
-        if (strcmp(kinds[i].descr, p->descr) == 0) {
-            *dtype = kinds[i].dtype;
-            return true;
-        }
+        if (strcmp(kinds[i].descr, p->descr) == 0)
+            return &kinds[i];
     ct_raise(CT_ERR_DTYPE, reading, "%.400s: has the dtype %s, not <f4, <f8, <i4, <i8 or |b1",
              p->file.path, cti_quote(p->descr).s);
-    return false;
+    return NULL;
 }
 
 /* The bytes that follow the header are those of the shape. Sizes beside one of 0 count too: strides
@@ -271,13 +269,15 @@ ct_tensor *ct_npy_read(const char *path, ct_device device)
 {
     parser p = { .text = NULL };
     ct_tensor *t = NULL;
-    ct_dtype dtype;
+    const struct kind *kind = NULL;
 
     if (!cti_read_open(&p.file, reading, path))
         return NULL;
-    if (read_header(&p) && parse_header(&p) && find_dtype(&p, &dtype) && check_size(&p, dtype))
-        t = p.fortran ? read_transposed(&p, dtype, device)
-                      : cti_read_tensor(&p.file, reading, p.begin + p.length, p.shape, dtype,
+    if (read_header(&p) && parse_header(&p))
+        kind = find_kind(&p);
+    if (kind && check_size(&p, kind->dtype))
+        t = p.fortran ? read_transposed(&p, kind->dtype, device)
+                      : cti_read_tensor(&p.file, reading, p.begin + p.length, p.shape, kind->dtype,
                                         device);
     cti_release(p.text);
     cti_read_close(&p.file);

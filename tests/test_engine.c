@@ -754,6 +754,69 @@ START_TEST(a_saved_tensor_modified_later_is_an_error)
 }
 END_TEST
 
+static ct_generator writers_g;
+
+static void write_data(ct_tensor *t)
+{
+    ((double *)ct_mutable_data(t))[0] = 5;
+}
+
+static void write_copy(ct_tensor *t)
+{
+    ct_copy_into(t, VECTOR(5, 6));
+}
+
+static void write_itself(ct_tensor *t)
+{
+    ct_copy_into(t, t);
+}
+
+static void write_fill(ct_tensor *t)
+{
+    ct_fill(t, 7);
+}
+
+static void write_apart(ct_tensor *t)
+{
+    ct_fill(ct_slice(t, 0, 0, 2, 2), 7);
+}
+
+static void write_uniform(ct_tensor *t)
+{
+    ct_uniform_into(t, 0, 1, &writers_g);
+}
+
+static void write_normal(ct_tensor *t)
+{
+    ct_normal_into(t, 0, 1, &writers_g);
+}
+
+/* Every way to write is seen, in data of its own and through a view of it. */
+START_TEST(every_write_is_seen)
+{
+    static void (*const writers[])(ct_tensor *t) = {
+        write_data, write_copy, write_itself, write_fill, write_apart, write_uniform,
+        write_normal
+    };
+    ct_scope s = ct_scope_begin();
+    size_t k;
+    int view;
+
+    for (k = 0; k < sizeof writers / sizeof *writers; k++)
+        for (view = 0; view < 2; view++) {
+            ct_tensor *x = LEAF(1, 2), *data = VECTOR(3, 4), *y = ct_sum(ct_mul(x, data));
+
+            writers[k](view ? ct_reshape(data, CT_SHAPE(2)) : data);
+            ck_assert_msg(ct_ok(), "%s", ct_error_message());
+            ct_backward(y);
+            ck_assert_msg(ct_error() == CT_ERR_GRAD && strstr(ct_error_message(), "was modified"),
+                          "writer %d is not seen", (int)k);
+            ct_error_clear();
+        }
+    leave(s);
+}
+END_TEST
+
 /* What is not saved may be overwritten. */
 START_TEST(an_unsaved_tensor_may_be_modified)
 {
@@ -1861,6 +1924,7 @@ int main(void)
     tcase_add_test(tc, grad_inside_a_hook);
     tc = harness_case(suite, "versions");
     tcase_add_test(tc, a_saved_tensor_modified_later_is_an_error);
+    tcase_add_test(tc, every_write_is_seen);
     tcase_add_test(tc, an_unsaved_tensor_may_be_modified);
     tcase_add_test(tc, in_place_writes_are_for_leaves_and_data);
     tc = harness_case(suite, "large");

@@ -66,6 +66,8 @@ static void count_things(cti_counters *c)
 /* Of captured steps: a graph is a number; what is replayed is looked at by the tests. */
 static bool captures = true; /* else it fails */
 static int begun, ended, replayed, freed, graphs[8];
+static cti_position drawn[16]; /* where draws began */
+static int draws;
 static void *replayed_graph;
 static int selected_of_async; /* the device that was selected when one of these was called */
 
@@ -98,6 +100,14 @@ static void graph_free(void *graph)
     freed++;
 }
 
+static void note_draw(void *data, ct_dtype dtype, int64_t n, double low, double high,
+                      const cti_position *from)
+{
+    ck_assert(draws < 16);
+    drawn[draws++] = *from;
+    cti_cpu_backend.uniform(data, dtype, n, low, high, from);
+}
+
 static const cti_async async = { .synchronise = wait_for_it, .counters = count_things,
                                  .capture_begin = begin_capture, .capture_end = end_capture,
                                  .replay = replay, .graph_free = graph_free };
@@ -118,6 +128,7 @@ static void plugin_setup(void)
     table.select = note_ordinal;
     table.upload = upload;
     table.download = download;
+    table.uniform = note_draw;
     given = (cti_plugin){ CTI_BACKEND_VERSION, sizeof given, 1, "the reason", &table };
     write_bytes("cuda.so", "", 0);
     write_bytes("cuda-emu.so", "", 0);
@@ -1176,6 +1187,123 @@ START_TEST(captured)
 }
 END_TEST
 
+/* ---- that draw ---- */
+
+typedef struct drawing_step {
+    ct_device device;
+    ct_generator *g[2];
+    bool draws_here, draws_less;
+} drawing_step;
+
+/* 5 and 9 words of the first, from whole blocks on: two and three; 3 of the second. */
+static void draw_step(void *context)
+{
+    drawing_step *s = context;
+
+    if (s->draws_here)
+        ct_rand(CT_SHAPE(2), CT_F32, CT_CPU, s->g[0]);
+    ct_rand(CT_SHAPE(5), CT_F32, s->device, s->g[0]);
+    if (s->draws_less) {
+        ct_zeros(CT_SHAPE(3), CT_F32, s->device);
+        ct_zeros(CT_SHAPE(9), CT_F32, s->device);
+        return;
+    }
+    ct_rand(CT_SHAPE(3), CT_F32, s->device, s->g[1]);
+    ct_rand(CT_SHAPE(9), CT_F32, s->device, s->g[0]);
+}
+
+/* A repetition draws on from where the generators are, once: as many calls would. */
+START_TEST(captured_draws)
+{
+    ct_generator g = { 1, 2, 6 }, h = { 3, 4, 0 };
+    drawing_step s = { .device = ct_device_named("cuda"), .g = { &g, &h } };
+    ct_captured *c = ct_captured_new(s.device, draw_step, &s);
+    int i;
+
+    for (i = 0; i < 7; i++) {
+        uint64_t block = 2 + (uint64_t)i * 5; /* position 6 is in block 1 */
+
+        if (i < 3)
+            draws = 0;
+        if (i == 5) { /* somebody else draws, too */
+            ct_random_u32(&g);
+            g.position += 39;
+        }
+        block += i >= 5 ? 10 : 0;
+        ck_assert_msg(ct_captured_run(c) == CT_OK, "%s", ct_error_message());
+        ck_assert_int_eq(draws, 3); /* the calls', or the noted ones */
+        ck_assert_uint_eq(g.position, (block + 5) * 4);
+        ck_assert_uint_eq(h.position, (uint64_t)(i + 1) * 4);
+        ck_assert(drawn[0].seed == 1 && drawn[0].stream == 2 && drawn[1].stream == 4);
+        ck_assert(drawn[2].seed == 1 && drawn[1].seed == 3);
+        if (i < 2) {
+            ck_assert(!drawn[0].base && drawn[0].block == block && drawn[1].block == (uint64_t)i);
+            ck_assert(!drawn[2].base && drawn[2].block == block + 2 && !drawn[1].base);
+        } else {
+            ck_assert(drawn[0].base && drawn[0].base == drawn[2].base);
+            ck_assert(drawn[1].base && drawn[1].base != drawn[0].base);
+            ck_assert_uint_eq(*drawn[0].base + drawn[0].block, block);
+            ck_assert_uint_eq(*drawn[2].base + drawn[2].block, block + 2);
+            ck_assert_uint_eq(*drawn[1].base + drawn[1].block, (uint64_t)i);
+        }
+    }
+    ct_captured_free(c);
+}
+END_TEST
+
+/* Draws on another device are its own; one that does not draw in its rehearsal what it then does is
+ * another step; and a generator that ends with the step is refused. */
+START_TEST(captured_draws_refused)
+{
+    ct_generator g = { 1, 2, 0 }, h = { 3, 4, 0 };
+    drawing_step s = { .device = ct_device_named("cuda"), .g = { &g, &h }, .draws_here = true };
+    ct_captured *c = ct_captured_new(s.device, draw_step, &s);
+    int i;
+
+    for (i = 0; i < 3; i++)
+        ck_assert(ct_captured_run(c) == CT_OK);
+    ck_assert(draws == 9 && drawn[6].base && drawn[7].base && g.position == 3 * 24);
+    ct_captured_free(c);
+
+    draws = 0;
+    g.position = 0;
+    s = (drawing_step){ .device = s.device, .g = { &g, &h }, .draws_less = true };
+    c = ct_captured_new(s.device, draw_step, &s);
+    for (i = 0; i < 2; i++)
+        ck_assert(ct_captured_run(c) == CT_OK);
+    s.draws_less = false;
+    ck_assert(ct_captured_run(c) == CT_ERR_DEVICE);
+    expect_error(CT_ERR_DEVICE, "ct_captured_run: the step is not the one before");
+    ck_assert_uint_eq(g.position, 4 * 4); /* where it was before */
+    ct_captured_free(c);
+}
+END_TEST
+
+static void draw_from_a_local(void *context)
+{
+    drawing_step *s = context;
+    ct_generator g = ct_generator_seed(1);
+
+    ct_rand(CT_SHAPE(2), CT_F32, s->device, &g);
+}
+
+START_TEST(captured_draws_of_its_own)
+{
+    drawing_step s = { .device = ct_device_named("cuda") };
+    ct_captured *c = ct_captured_new(s.device, draw_from_a_local, &s);
+    int i;
+
+    for (i = 0; i < 2; i++)
+        ck_assert(ct_captured_run(c) == CT_OK);
+#ifndef __SANITIZE_ADDRESS__ /* whose variables may not be on the stack */
+    ck_assert(ct_captured_run(c) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_captured_run: a generator ends with the step, which is to draw "
+                                  "on from it");
+#endif
+    ct_captured_free(c);
+}
+END_TEST
+
 /* Buffers of a step are its own, and come back to it. */
 START_TEST(captured_memory)
 {
@@ -1524,6 +1652,9 @@ int main(void)
     tcase_add_test(tc, modules_on_one_device);
     tcase_add_loop_test(tc, files_without_memory, 0, 2);
     tcase_add_test(tc, captured);
+    tcase_add_test(tc, captured_draws);
+    tcase_add_test(tc, captured_draws_refused);
+    tcase_add_test(tc, captured_draws_of_its_own);
     tcase_add_test(tc, captured_memory);
     tcase_add_loop_test(tc, captured_misdeeds, 0, (int)(sizeof misdeeds / sizeof *misdeeds));
     tcase_add_loop_test(tc, captured_outlived, 0, 2);

@@ -42,6 +42,9 @@ has 1 '^cotangent: .*traced\.c:[0-9]*: ct_log f32\[2\] cpu -> f32\[2\] cpu, [0-9
 has 1 '^cotangent: .*traced\.c:[0-9]*: ct_mul f32\[2\] cpu, f32\[3,2\] cpu -> f32\[3,2\] cpu, [0-9.]* us$'
 has 1 '^cotangent: .*traced\.c:[0-9]*: ct_mul backward f32\[3,2\] cpu, [0-9.]* us$'
 has 1 '^cotangent: .*traced\.c:[0-9]*: ct_gt f32\[2\] cpu, f32\[2\] cpu -> bool\[2\] cpu, '
+has 1 '^cotangent: .*traced\.c:[0-9]*: ct_isnan f32\[2\] cpu -> bool\[2\] cpu, [0-9.]* us$'
+has 1 '^cotangent: .*traced\.c:[0-9]*: ct_floor f32\[2\] cpu -> f32\[2\] cpu, [0-9.]* us$'
+has 1 '^cotangent: .*traced\.c:[0-9]*: ct_one_hot i32\[2\] cpu -> f32\[2,5\] cpu, [0-9.]* us$'
 has 1 '^cotangent: .*traced\.c:[0-9]*: ct_argmax f32\[2\] cpu -> i64\[\] cpu, '
 eight='f32\[3,2\] cpu\(, f32\[3,2\] cpu\)\{7\}'
 has 1 "^cotangent: .*traced\.c:[0-9]*: ct_cat $eight -> f32\[24,2\] cpu, "

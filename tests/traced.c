@@ -48,6 +48,9 @@ int main(void)
     } else {
         ct_backward(ct_sum(ct_mul(ct_log(x), w)));
         ct_gt(x, x);
+        ct_isnan(x);
+        ct_floor(x);
+        ct_one_hot(ct_zeros(CT_SHAPE(2), CT_I32, CT_CPU), 5);
         ct_argmax(x, 0, false);
         for (i = 0; i < 3; i++)
             ct_square(w);

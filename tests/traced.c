@@ -1,6 +1,6 @@
 /* traced.c - a few ops for trace.sh to look at. TRACED=backward: the forward is finite, a
  * derivative is not. TRACED=data: the data is not finite. TRACED=double: of doubles, twice; and an op
- * of two results, of which one is used. */
+ * of two results, of which one is used; and one of nine. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +14,11 @@ static void split2_backward(ct_node *n, ct_tensor *const *dout)
 
 static void of_doubles(void)
 {
+    static const ct_op split9 = { .name = "ct_split9", .inputs = 1, .outputs = 9,
+                                  .backward = split2_backward };
     static const ct_op split2 = { .name = "ct_split2", .inputs = 1, .outputs = 2,
                                   .backward = split2_backward };
-    ct_tensor *x = ct_from_data((double[]){ 1, 2, 0 }, CT_SHAPE(3), CT_F64, CT_CPU), *y[2];
+    ct_tensor *x = ct_from_data((double[]){ 1, 2, 0 }, CT_SHAPE(3), CT_F64, CT_CPU), *y[9];
     int i;
 
     ct_requires_grad(x, true);
@@ -28,6 +30,10 @@ static void of_doubles(void)
         ct_record(&split2, 1, &x, 2, y, NULL, 0);
         ct_backward(ct_sum(y[i]));
     }
+    for (i = 0; i < 9; i++)
+        y[i] = ct_detach(x);
+    ct_record(&split9, 1, &x, 9, y, NULL, 0);
+    ct_backward(ct_sum(y[0]));
 }
 
 int main(void)

@@ -341,7 +341,7 @@ static uint64_t ten_losses(const protocol *p, ct_dtype dtype, ct_device device, 
         uint64_t before = ct_device_stats_get(device).synchronisations;
         ct_scope s = ct_scope_begin();
         ct_batch b;
-        ct_state *next;
+        ct_state *next = NULL;
         ct_tensor *x, *y;
 
         if (!ct_loader_next(l, &b)) {
@@ -349,15 +349,15 @@ static uint64_t ten_losses(const protocol *p, ct_dtype dtype, ct_device device, 
             ck_assert(ct_loader_next(l, &b));
         }
         x = ct_one_hot_as(ct_transpose(b.x, 0, 1), classes, dtype);
-        y = ct_recurrent_forward(rnn, x, b.continues ? state : NULL, &next);
+        y = ct_recurrent_forward(rnn, x, b.continues ? state : NULL, p->classic ? &next : NULL);
         y = ct_transpose(ct_linear_forward(linear, y), 0, 1);
         y = ct_cross_entropy(y, b.y);
         ct_backward(y);
         ct_clip_grad_norm(set, 1, NULL);
         ct_optimizer_step(o);
-        if (!state)
+        if (p->classic && !state)
             state = ct_state_copy(next);
-        else
+        else if (p->classic)
             ct_state_carry(state, next);
         kept[i] = ct_keep(y);
         ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());

@@ -6,6 +6,13 @@
 
 #include <cotangent/autograd/random_ops.h>
 
+static bool is_given(const char *me, const ct_generator *g)
+{
+    if (!g)
+        ct_raise(CT_ERR_ARGUMENT, me, "g is NULL");
+    return g != NULL;
+}
+
 /* ---- dropout ---- */
 
 typedef struct drawn {
@@ -42,10 +49,8 @@ ct_tensor *ct_dropout(ct_tensor *x, double p, ct_generator *g)
 
     if (!cti_usable(me, x) || !cti_want_float(me, "x", x))
         return NULL;
-    if (!g) {
-        ct_raise(CT_ERR_ARGUMENT, me, "g is NULL");
+    if (!is_given(me, g))
         return NULL;
-    }
     if (!(p >= 0 && p < 1)) {
         ct_raise(CT_ERR_ARGUMENT, me, "p %g is not in [0, 1)", p);
         return NULL;
@@ -86,10 +91,8 @@ ct_tensor *ct_multinomial(ct_tensor *weights, int64_t k, bool replacement, ct_ge
 
     if (!cti_usable(me, weights) || !cti_want_float(me, "weights", weights))
         return NULL;
-    if (!g) {
-        ct_raise(CT_ERR_ARGUMENT, me, "g is NULL");
+    if (!is_given(me, g))
         return NULL;
-    }
     if (k < 1 || weights->shape.rank < 1) {
         ct_raise(k < 1 ? CT_ERR_ARGUMENT : CT_ERR_SHAPE, me, "k %lld for weights %s", (long long)k,
                  cti_describe(weights).s);

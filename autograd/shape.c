@@ -5,7 +5,6 @@
 #include <cotangent/autograd/reduce.h>
 #include <cotangent/autograd/shape.h>
 
-
 /* A view of x recorded under op, or NULL. */
 static ct_tensor *view_op(const char *function, const ct_op *op, ct_tensor *x, ct_shape shape,
                           const int64_t *stride, int64_t offset, const void *attributes,

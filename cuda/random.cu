@@ -113,8 +113,8 @@ void cu_dropout(ct_dtype dtype, int64_t n, double p, const cti_position *from, c
         cu_run("dropout", dropout<double>, blocks, CU_BLOCK, n, below, scale, *from,
                static_cast<const double *>(in), static_cast<double *>(out));
     else
-        cu_run("dropout", dropout<float>, blocks, CU_BLOCK, n, below, static_cast<float>(scale), *from,
-               static_cast<const float *>(in), static_cast<float *>(out));
+        cu_run("dropout", dropout<float>, blocks, CU_BLOCK, n, below, static_cast<float>(scale),
+               *from, static_cast<const float *>(in), static_cast<float *>(out));
 }
 
 /* ---- multinomial: a row each thread, summed in order, so that draws are the CPU's ---- */

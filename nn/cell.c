@@ -12,7 +12,8 @@
 
 /* ---- initial values ---- */
 
-/* Uniform in [a, b), a if they are equal; but d, the forget gate's, for the second of four parts. */
+/* Uniform in [a, b), a if they are equal; but d, the forget gate's, for the second of four
+ * parts. */
 static ct_status fill_forget(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
     ct_status status = ct_uniform_into(t, init->a, init->b, g);

@@ -46,7 +46,8 @@ static void backward_grad(ct_node *n, ct_tensor *const *dout)
     if (ct_needs_grad(n, 0)) {
         p = ct_softmax(logits, classes);
         inner = ct_sum_axes(ct_mul(e, p), 1, &classes, true);
-        ct_add_grad(n, 0, ct_mul(ct_mul(ct_unsqueeze(dloss, classes), counted(targets, o, e->dtype)),
+        ct_add_grad(n, 0, ct_mul(ct_mul(ct_unsqueeze(dloss, classes),
+                                        counted(targets, o, e->dtype)),
                                  ct_mul(p, ct_sub(e, inner))));
     }
 }

@@ -226,8 +226,8 @@ typedef struct cti_async {
     void (*counters)(cti_counters *counters);
 } cti_async;
 
-/* Where draws begin in a stream of Philox: with a block of four words. A captured step draws on from
- * repetition to repetition: then blocks are counted from *base on, on the device. */
+/* Where draws begin in a stream of Philox: with a block of four words. A captured step draws on
+ * from repetition to repetition: then blocks are counted from *base on, on the device. */
 typedef struct cti_position {
     uint64_t seed, stream, block;
     const uint64_t *base; /* NULL: from 0 on */

@@ -70,6 +70,12 @@ bool cti_capture_noting(void)
     return at_hand(NOTING) != NULL;
 }
 
+/* A renewal's, on the device; NULL where there was no memory for them. */
+static const double *numbers_of(const ct_captured *c, const renewal *r)
+{
+    return c->area ? (const double *)c->area->data + r->at : NULL;
+}
+
 const double *cti_capture_numbers(size_t count, bool (*renew)(void *context, double *numbers),
                                   const void *context, size_t bytes)
 {
@@ -95,63 +101,65 @@ const double *cti_capture_numbers(size_t count, bool (*renew)(void *context, dou
     memcpy(r->context, context, bytes);
     c->renewal_count++;
     c->used += count;
-    return c->area ? (const double *)c->area->data + r->at : NULL;
+    return numbers_of(c, r);
 }
 
-/* A generator that the step draws from: where it was before the noting, and the words that the step
+/* A generator that the step draws from: as it was before the noting, and the words that the step
  * takes, from a whole block on. */
 typedef struct drawing {
-    ct_generator *g;
-    uint64_t began, words;
+    ct_generator *g, began;
+    uint64_t words;
 } drawing;
 
 static bool renew_position(void *context, double *numbers)
 {
     const drawing *d = context;
-    uint64_t block = (d->g->position + 3) / 4;
+    uint64_t block = cti_next_block(d->g);
 
     memcpy(numbers, &block, sizeof block);
     d->g->position = block * 4 + d->words;
     return true;
 }
 
-/* Its number on the device; NULL with an error. */
-static const double *base_of(ct_captured *c, ct_generator *g, uint64_t *began)
+/* What is noted of g; from its first draw on. NULL with an error. */
+static const renewal *renewal_of(ct_captured *c, ct_generator *g)
 {
-    drawing d = { g, g->position, 0 };
+    const drawing new = { g, *g, 0 };
     size_t i;
 
     for (i = 0; i < c->renewal_count; i++) {
-        const renewal *r = &c->renewals[i];
-        const drawing *known = r->context;
+        const drawing *d = c->renewals[i].context;
 
-        if (r->renew == renew_position && known->g == g) {
-            *began = known->began;
-            return (const double *)c->area->data + r->at;
-        }
+        if (c->renewals[i].renew == renew_position && d->g == g)
+            return &c->renewals[i];
     }
-    *began = d.began;
-    return cti_capture_numbers(1, renew_position, &d, sizeof d);
+    return cti_capture_numbers(1, renew_position, &new, sizeof new) ? &c->renewals[i] : NULL;
 }
 
 void cti_capture_draws(ct_generator *g, ct_device device, cti_position *from)
 {
     ct_captured *c = at_hand(REHEARSAL);
+    const renewal *r;
+    const drawing *d;
     char here;
-    uint64_t began;
 
     if (!c || c->device != device)
         return;
     if (c->next == REHEARSAL) {
-        c->reserved++;
+        c->reserved++; /* for a generator at each draw: more than enough */
         return;
     }
     if ((uintptr_t)g > (uintptr_t)&here && (uintptr_t)g < c->stack) {
-        ct_raise(CT_ERR_ARGUMENT, me, "a generator ends with the step, which is to draw on from it");
+        ct_raise(CT_ERR_ARGUMENT, me,
+                 "a generator ends with the step, which is to draw on from it");
         return;
     }
-    from->base = (const uint64_t *)(const void *)base_of(c, g, &began);
-    from->block -= (began + 3) / 4;
+    r = renewal_of(c, g);
+    if (!r)
+        return;
+    d = r->context;
+    from->base = (const uint64_t *)(const void *)numbers_of(c, r);
+    from->block -= cti_next_block(&d->began);
 }
 
 /* What was noted was not run: each repetition draws on. */
@@ -164,8 +172,8 @@ static void settle_draws(ct_captured *c)
 
         if (c->renewals[i].renew != renew_position)
             continue;
-        d->words = d->g->position - (d->began + 3) / 4 * 4;
-        d->g->position = d->began;
+        d->words = d->g->position - cti_next_block(&d->began) * 4;
+        d->g->position = d->began.position;
     }
 }
 

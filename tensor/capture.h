@@ -51,9 +51,9 @@ ct_captured *ct_captured_new(ct_device device, ct_captured_function function, vo
  * CPU each run calls function. A sink: does nothing while an error stands.
  *
  * From the second run on these are refused (CT_ERR_DEVICE), on a device that can capture: reading a
- * value (ct_item, a norm, lengths, ct_print) and taking data from the host (ct_from_data, ct_to from
- * the CPU, a file). CT_ERR_SCOPE, in the third, for a step that leaves something behind: what it
- * makes must end with it, gradients too, so it ends with an optimiser's step or ct_zero_grad.
+ * value (ct_item, a norm, lengths, ct_print) and taking data from the host (ct_from_data, ct_to
+ * from the CPU, a file). CT_ERR_SCOPE, in the third, for a step that leaves something behind: what
+ * it makes must end with it, gradients too, so it ends with an optimiser's step or ct_zero_grad.
  * CT_ERR_GRAD while history is open, whose tensors the step would overwrite unseen. CT_ERR_ARGUMENT
  * for parameters that have been moved or frozen since they were captured, and for a generator that
  * is a variable of the step.

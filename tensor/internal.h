@@ -267,7 +267,13 @@ bool cti_capture_noting(void);
 const double *cti_capture_numbers(size_t count, bool (*renew)(void *context, double *numbers),
                                   const void *context, size_t bytes);
 
-/* The first whole block of four words from g's position on; g moves past words of them (random.c). */
+/* The first whole block of four words from g's position on. */
+static inline uint64_t cti_next_block(const ct_generator *g)
+{
+    return (g->position + 3) / 4;
+}
+
+/* Where draws begin that take so many words, from a whole block on; g moves past them (random.c). */
 cti_position cti_take_words(ct_generator *g, uint64_t words, ct_device device);
 
 /* While kernels are noted on device: *from counts from where g is before a repetition. */

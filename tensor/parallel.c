@@ -85,9 +85,10 @@ static int threads_by_default(void)
     const char *wish = getenv("COTANGENT_NUM_THREADS");
     int n = wish ? atoi(wish) : 0;
 
-    if (n < 1 || n > MOST)
-        n = usable() < MOST_BY_DEFAULT ? usable() : MOST_BY_DEFAULT;
-    return n;
+    if (n >= 1 && n <= MOST)
+        return n;
+    n = usable();
+    return n < MOST_BY_DEFAULT ? n : MOST_BY_DEFAULT;
 }
 
 int ct_num_threads(void)

@@ -16,8 +16,8 @@ extern int (*cti_thread_create)(pthread_t *thread, const pthread_attr_t *attribu
 /* cti_nanoseconds; tests say what it is. */
 extern uint64_t (*cti_parallel_clock)(void);
 
-/* Processors that a control group's quota grants, rounded up: "GRANTED PERIOD" in the file path; 256,
- * the most that are used, without one. */
+/* Processors that a control group's quota grants, rounded up: "GRANTED PERIOD" in the file path;
+ * 256, the most that are used, without one. */
 int cti_processors_granted(const char *path);
 
 #endif

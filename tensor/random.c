@@ -76,10 +76,11 @@ void ct_shuffle(int64_t *order, int64_t n, ct_generator *g)
 
 cti_position cti_take_words(ct_generator *g, uint64_t words, ct_device device)
 {
-    cti_position from = { g->seed, g->stream, (g->position + 3) / 4, NULL };
+    uint64_t block = cti_next_block(g);
+    cti_position from = { g->seed, g->stream, block, NULL };
 
     cti_capture_draws(g, device, &from);
-    g->position = ((g->position + 3) / 4 + (words + 3) / 4) * 4;
+    g->position = (block + (words + 3) / 4) * 4;
     return from;
 }
 

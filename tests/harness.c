@@ -200,6 +200,16 @@ void __wrap_cti_out_of_memory(const char *function, size_t bytes)
     __real_cti_out_of_memory(function, bytes);
 }
 
+void *harness_on_thread(void *(*run)(void *context), void *context)
+{
+    pthread_t thread;
+    void *result;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, run, context), 0);
+    ck_assert_int_eq(pthread_join(thread, &result), 0);
+    return result;
+}
+
 /* ---- running ---- */
 
 bool harness_pooled;

@@ -28,6 +28,9 @@ void harness_setup(void);
 void harness_teardown(void);
 extern bool harness_forgets;
 
+/* What run(context) gives on a thread of its own. */
+void *harness_on_thread(void *(*run)(void *context), void *context);
+
 /* A request for memory that failed on purpose, SIZE_MAX for none: the message about it must tell as
  * many bytes (but a tensor's, which tells those of its values). */
 extern _Thread_local size_t harness_refused;

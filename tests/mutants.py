@@ -4,8 +4,8 @@
     mutants.py [--seed N] [--count N] [--jobs N] [--only FILE:LINE] [--list] SOURCE WORK [FOLDER...]
 
 Draws mutants from the lines of the C sources below each FOLDER (tensor, autograd and nn by default;
-of cuda without cuda/emu, which is not tested here but tests: it has wrong kernels of its own to find)
-until COUNT of them count. Each changes one line of a copy of the tree, rebuilds that file and runs
+of cuda without cuda/emu, which is not tested here but tests: it has wrong kernels of its own to
+find) until COUNT of them count. Each changes one line of a copy of the tree, rebuilds that file and runs
 the folder's quick suite until a program fails: built as usual and, if all pass, built with the
 sanitizers and with checks of handles. Of a draw, quick programs that never execute the line are left
 out (all are run where none of those does), and the quickest go first. A mutant is

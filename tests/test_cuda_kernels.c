@@ -1344,10 +1344,8 @@ START_TEST(threads_have_faults_of_their_own)
     device->one_hot(CT_F32, CT_I64, 1, 0, index_of_threads, NULL, &f);
     for (i = 0; i < 70; i++) {
         ct_status status = CT_ERR_IO;
-        pthread_t thread;
 
-        ck_assert(pthread_create(&thread, NULL, find_no_fault, &status) == 0);
-        ck_assert(pthread_join(thread, NULL) == 0);
+        harness_on_thread(find_no_fault, &status);
         ck_assert_msg(status == CT_OK, "thread %d: %s", i, ct_status_name(status));
         if (i == 30) {
             ck_assert(device->async->synchronise(&got) == CT_ERR_INDEX && got.ticket == 1);

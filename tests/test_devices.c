@@ -647,8 +647,8 @@ START_TEST(why_there_is_no_device)
     } cases[] = {
         { "COTANGENT_EMU_DEVICES=0", "*: ct_device_named: no emulated CUDA device: the driver finds no GPU" },
         { "COTANGENT_EMU_DRIVER=0", "*: ct_device_named: no emulated CUDA device: driver missing" },
-        { "COTANGENT_EMU_DRIVER=11040", "*: ct_device_named: no emulated CUDA device: the driver is for "
-                                        "CUDA 11.4, and too old" },
+        { "COTANGENT_EMU_DRIVER=11040", "*: ct_device_named: no emulated CUDA device: the driver is "
+                                        "for CUDA 11.4, and too old" },
         { "COTANGENT_EMU_FAIL=1", "*: ct_device_named: no emulated CUDA device: unknown error "
                                   "(cudaErrorUnknown)" },
         { "COTANGENT_EMU_DEVICES=1", "1" },

@@ -1041,8 +1041,8 @@ END_TEST
 
 /* ---- captured steps ---- */
 
-enum misdeed { NOTHING, READ, READ_ELSEWHERE, SEND, SEND_TENSOR, TRIM, WAIT, KEEP, GROW, NEST, FREE, RAISE, ASK_MORE,
-               RENEWS_NOT, NO_CAPTURE };
+enum misdeed { NOTHING, READ, READ_ELSEWHERE, SEND, SEND_TENSOR, TRIM, WAIT, KEEP, GROW, NEST,
+               FREE, RAISE, ASK_MORE, RENEWS_NOT, NO_CAPTURE };
 
 typedef struct noted_step {
     ct_device device;
@@ -1349,7 +1349,6 @@ START_TEST(captured_outlived)
     noted_step s = step_new();
     ct_captured *c = ct_captured_new(s.device, step, &s);
     float got[40];
-    pthread_t thread;
 
     s.misdeed = KEEP;
     s.at = _i ? 1 : 2;
@@ -1360,8 +1359,7 @@ START_TEST(captured_outlived)
     ct_captured_free(c);
     ck_assert((ct_to_host)(s.kept, got, sizeof got) == CT_OK && got[0] == 0 && got[39] == 0);
     if (_i) {
-        ck_assert(pthread_create(&thread, NULL, free_elsewhere, s.kept) == 0);
-        pthread_join(thread, NULL);
+        harness_on_thread(free_elsewhere, s.kept);
     } else {
         ct_free(s.kept);
     }
@@ -1570,14 +1568,12 @@ START_TEST(captured_misuse)
 {
     noted_step s = step_new(), cpu = { .device = CT_CPU, .at = 4, .misdeed = READ };
     ct_captured *c = ct_captured_new(s.device, step, &s), *on_cpu;
-    pthread_t thread;
     ct_scope scope;
     int i;
 
     ck_assert((ct_captured_run)(NULL) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_captured_run: the step is NULL");
-    ck_assert(pthread_create(&thread, NULL, run_elsewhere, c) == 0);
-    pthread_join(thread, NULL);
+    harness_on_thread(run_elsewhere, c);
     scope = ct_scope_begin();
     ct_square(ct_requires_grad(ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU), true));
     ck_assert(ct_captured_run(c) == CT_ERR_GRAD);

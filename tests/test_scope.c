@@ -77,10 +77,8 @@ START_TEST(wrong_thread)
 {
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_ones(CT_SHAPE(3), CT_F32, CT_CPU);
-    pthread_t thread;
 
-    ck_assert(pthread_create(&thread, NULL, end_elsewhere, &s) == 0);
-    pthread_join(thread, NULL);
+    harness_on_thread(end_elsewhere, &s);
     expect_ok(); /* errors are each thread's own */
     ck_assert(ct_item(ct_sum(x)) == 3);
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -119,12 +117,10 @@ static void *leave_work(void *unused)
 /* A destructor of a thread's data may use the library after the library's has run. */
 START_TEST(work_at_a_threads_end)
 {
-    pthread_t thread;
 
     late_worked = false;
     ck_assert(pthread_key_create(&late, work_late) == 0);
-    ck_assert(pthread_create(&thread, NULL, leave_work, NULL) == 0);
-    pthread_join(thread, NULL);
+    harness_on_thread(leave_work, NULL);
     ck_assert(late_worked);
     pthread_key_delete(late);
 }
@@ -843,10 +839,7 @@ static void *take_without_lists(void *unused)
 
 START_TEST(lists_without_memory)
 {
-    pthread_t thread;
-
-    ck_assert(pthread_create(&thread, NULL, take_without_lists, NULL) == 0);
-    pthread_join(thread, NULL);
+    harness_on_thread(take_without_lists, NULL);
 }
 END_TEST
 
@@ -897,11 +890,8 @@ START_TEST(failing_memory)
     fail_once = _i == 0;
     before = outstanding;
     do {
-        pthread_t thread;
-
         w.failed_at++;
-        ck_assert(pthread_create(&thread, NULL, sweep_thread, &w) == 0);
-        pthread_join(thread, NULL);
+        harness_on_thread(sweep_thread, &w);
         ck_assert_msg(outstanding == before, "%ld blocks are lost after call %ld failed",
                       outstanding - before, w.failed_at);
     } while (w.failed);
@@ -951,10 +941,7 @@ static void *begin_without_memory(void *unused)
 
 START_TEST(scopes_that_do_not_begin)
 {
-    pthread_t thread;
-
-    ck_assert(pthread_create(&thread, NULL, begin_without_memory, NULL) == 0);
-    pthread_join(thread, NULL);
+    harness_on_thread(begin_without_memory, NULL);
 }
 END_TEST
 
@@ -1035,16 +1022,13 @@ static void *just_free(void *kept)
 START_TEST(outlives_its_thread)
 {
     ct_tensor *kept = NULL;
-    pthread_t thread;
     long before;
 
     before = outstanding;
-    ck_assert(pthread_create(&thread, NULL, make_and_leave, &kept) == 0);
-    pthread_join(thread, NULL);
+    harness_on_thread(make_and_leave, &kept);
     ck_assert(((const float *)ct_data(kept))[999] == 3);
     ck_assert(outstanding > before);
-    ck_assert(pthread_create(&thread, NULL, just_free, kept) == 0);
-    pthread_join(thread, NULL);
+    harness_on_thread(just_free, kept);
     ck_assert_int_eq(outstanding, before);
 }
 END_TEST

@@ -1,6 +1,6 @@
 /* traced.c - a few ops for trace.sh to look at. TRACED=backward: the forward is finite, a
- * derivative is not. TRACED=data: the data is not finite. TRACED=double: of doubles, twice; and an op
- * of two results, of which one is used; and one of nine. */
+ * derivative is not. TRACED=data: the data is not finite. TRACED=double: of doubles, twice; and ops
+ * of two results and of nine, of which one is used. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

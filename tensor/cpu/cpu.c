@@ -496,7 +496,6 @@ typedef struct draw {
     int64_t n;
     double a, b;
     const cti_position *from;
-    uint64_t block;
     bool normal;
 } draw;
 
@@ -505,6 +504,7 @@ typedef struct draw {
 static void draw_piece(void *context, int64_t piece)
 {
     const draw *d = context;
+    uint64_t block = cti_first_block(d->from);
     int64_t per = d->dtype == CT_F64 ? 2 : 4, i = piece * DRAW_BLOCKS * per, k;
     int64_t end = i + DRAW_BLOCKS * per < d->n ? i + DRAW_BLOCKS * per : d->n;
 
@@ -512,7 +512,7 @@ static void draw_piece(void *context, int64_t piece)
         uint32_t w[4];
         int64_t m = end - i < per ? end - i : per;
 
-        cti_philox(d->from->seed, d->from->stream, d->block + (uint64_t)(i / per), w);
+        cti_philox(d->from->seed, d->from->stream, block + (uint64_t)(i / per), w);
         if (d->dtype == CT_F64) {
             double out[2];
 
@@ -539,7 +539,7 @@ static void run_draw(draw *d)
 static void cpu_uniform(void *data, ct_dtype dtype, int64_t n, double low, double high,
                         const cti_position *from)
 {
-    draw d = { data, dtype, n, low, high, from, cti_first_block(from), false };
+    draw d = { data, dtype, n, low, high, from, false };
 
     run_draw(&d);
 }
@@ -547,7 +547,7 @@ static void cpu_uniform(void *data, ct_dtype dtype, int64_t n, double low, doubl
 static void cpu_normal(void *data, ct_dtype dtype, int64_t n, double mean, double std,
                        const cti_position *from)
 {
-    draw d = { data, dtype, n, mean, std, from, cti_first_block(from), true };
+    draw d = { data, dtype, n, mean, std, from, true };
 
     run_draw(&d);
 }

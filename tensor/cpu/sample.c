@@ -16,7 +16,6 @@ typedef struct dropping {
     uint64_t below; /* a word below it drops its element */
     double scale;
     const cti_position *from;
-    uint64_t block;
     const void *in;
     void *out;
 } dropping;
@@ -24,12 +23,13 @@ typedef struct dropping {
 static void dropout_piece(void *context, int64_t piece)
 {
     const dropping *d = context;
+    uint64_t block = cti_first_block(d->from);
     int64_t i = piece * DROP_BLOCKS * 4, end = i + DROP_BLOCKS * 4, k;
 
     for (end = end < d->n ? end : d->n; i < end; i += 4) {
         uint32_t w[4];
 
-        cti_philox(d->from->seed, d->from->stream, d->block + (uint64_t)(i / 4), w);
+        cti_philox(d->from->seed, d->from->stream, block + (uint64_t)(i / 4), w);
         for (k = i; k < end && k < i + 4; k++)
             if (d->dtype == CT_F64)
                 ((double *)d->out)[k] =
@@ -43,8 +43,7 @@ static void dropout_piece(void *context, int64_t piece)
 void cti_cpu_dropout(ct_dtype dtype, int64_t n, double p, const cti_position *from, const void *in,
                      void *out)
 {
-    dropping d = { dtype, n, (uint64_t)(p * 0x1p32), 1 / (1 - p), from, cti_first_block(from), in,
-                   out };
+    dropping d = { dtype, n, (uint64_t)(p * 0x1p32), 1 / (1 - p), from, in, out };
 
     cti_parallel((n + DROP_BLOCKS * 4 - 1) / (DROP_BLOCKS * 4), dropout_piece, &d);
 }

@@ -67,8 +67,9 @@ static void flip_grad(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, flip(dout[0], *(const int *)ct_attributes(n)));
 }
 
-static const ct_op flip_op = { .name = "ct_flip", .inputs = 1, .outputs = 1,
-                               .backward = flip_grad };
+static const ct_op flip_op = {
+    .name = "ct_flip", .inputs = 1, .outputs = 1, .backward = flip_grad
+};
 
 static ct_tensor *flip(ct_tensor *x, int mask)
 {
@@ -147,8 +148,9 @@ static void roll_grad(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, roll(dout[0], r));
 }
 
-static const ct_op roll_op = { .name = "ct_roll", .inputs = 1, .outputs = 1,
-                               .backward = roll_grad };
+static const ct_op roll_op = {
+    .name = "ct_roll", .inputs = 1, .outputs = 1, .backward = roll_grad
+};
 
 static ct_tensor *roll(ct_tensor *x, rolling r)
 {

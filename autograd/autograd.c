@@ -18,24 +18,24 @@
 /* What hangs on a leaf. */
 typedef struct leaf_state {
     cti_leaf base;
-    ct_tensor *grad;    /* a reference, contiguous; NULL for none */
-    ct_tensor *pending; /* of the pass that is running */
-    ct_tensor *next;    /* leaves touched by it, */
+    ct_tensor *grad;       /* a reference, contiguous; NULL for none */
+    ct_tensor *pending;    /* of the pass that is running */
+    ct_tensor *next;       /* leaves touched by it, */
     struct cti_pass *pass; /* which it is */
-    ct_tensor *sum;     /* what replaces grad when the pass went well; NULL: pending is added */
+    ct_tensor *sum;        /* what replaces grad when the pass went well; NULL: pending is added */
     cti_hook *hooks;
 } leaf_state;
 
 /* The pass that is running, if any. It meets nodes from number bottom of the tape on. */
 typedef struct cti_pass {
     bool create_graph;
-    bool to_leaves;         /* ct_backward; else ct_grad */
-    ct_tensor *leaves;      /* touched */
-    int wanted;             /* ct_grad: inputs and where their gradients go */
+    bool to_leaves;    /* ct_backward; else ct_grad */
+    ct_tensor *leaves; /* touched */
+    int wanted;        /* ct_grad: inputs and where their gradients go */
     ct_tensor *const *want;
     ct_tensor **found;
     size_t bottom;
-    int open;               /* nodes with pending slots */
+    int open; /* nodes with pending slots */
     struct cti_pass *outer;
 } pass;
 
@@ -847,8 +847,7 @@ static ct_tensor *root_gradient(const char *function, const ct_tensor *t, ct_ten
     if (!given) {
         if (t->numel != 1) {
             ct_raise(CT_ERR_SHAPE, function,
-                     "%s has more than one element: its gradient must be given",
-                     cti_describe(t).s);
+                     "%s has more than one element: its gradient must be given", cti_describe(t).s);
             return NULL;
         }
         return ct_ones(t->shape, t->dtype, t->device);
@@ -991,8 +990,11 @@ void cti_grad(size_t bottom, int outputs_count, ct_tensor *const *outputs, int i
               ct_tensor *const *inputs, ct_tensor *const *grad_outputs, bool create_graph,
               ct_tensor **grads)
 {
-    pass p = { .create_graph = create_graph, .wanted = inputs_count, .want = inputs,
-               .found = grads, .bottom = bottom };
+    pass p = { .create_graph = create_graph,
+               .wanted = inputs_count,
+               .want = inputs,
+               .found = grads,
+               .bottom = bottom };
     size_t top = top_of(outputs_count, outputs);
     bool was = ct_set_grad_enabled(create_graph);
     int i;
@@ -1023,8 +1025,8 @@ static void fill_in(int count, ct_tensor *const *inputs, ct_tensor **found)
             continue;
         for (k = 0; k < i && !(inputs[i]->leaf && inputs[k]->leaf == inputs[i]->leaf); k++)
             ;
-        found[i] = k < i ? found[k]
-                         : ct_zeros(inputs[i]->shape, inputs[i]->dtype, inputs[i]->device);
+        found[i] =
+            k < i ? found[k] : ct_zeros(inputs[i]->shape, inputs[i]->dtype, inputs[i]->device);
     }
 }
 
@@ -1035,8 +1037,7 @@ ct_status ct_grad(int outputs_count, ct_tensor *const *outputs, int inputs_count
     ct_tensor **found = NULL; /* not grads itself, which may be one array with outputs */
     int i;
 
-    if (cti_sink_allowed() &&
-        check_grad_arguments(outputs_count, outputs, inputs_count, inputs)) {
+    if (cti_sink_allowed() && check_grad_arguments(outputs_count, outputs, inputs_count, inputs)) {
         found = cti_calloc((size_t)inputs_count, sizeof *found);
         if (!found)
             cti_out_of_memory("ct_grad", (size_t)inputs_count * sizeof *found);

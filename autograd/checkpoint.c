@@ -39,8 +39,8 @@ static bool list_add(list *l, ct_tensor *t)
 
 static bool same_place(const ct_tensor *a, const ct_tensor *b)
 {
-    return a == b || (a->node ? a->node == b->node && a->output == b->output
-                              : a->leaf && a->leaf == b->leaf);
+    return a == b ||
+           (a->node ? a->node == b->node && a->output == b->output : a->leaf && a->leaf == b->leaf);
 }
 
 static bool list_has(const list *l, const ct_tensor *t)
@@ -191,8 +191,11 @@ static bool check_outputs(int count, ct_tensor *const *outputs)
     return ct_ok();
 }
 
-static const ct_op checkpoint_op = { .name = "ct_checkpoint", .inputs = -1, .outputs = -1,
-                                     .saves = CT_SAVE_INPUTS, .backward = checkpoint_backward };
+static const ct_op checkpoint_op = { .name = "ct_checkpoint",
+                                     .inputs = -1,
+                                     .outputs = -1,
+                                     .saves = CT_SAVE_INPUTS,
+                                     .backward = checkpoint_backward };
 
 /* Runs the segment in a scope of its own. On success outputs are references, inputs the node's
  * inputs (references beyond the first s->given) and tracked[i] is not NULL if output i has

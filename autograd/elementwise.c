@@ -164,23 +164,26 @@ static ct_tensor *no_grad(ct_tensor *d)
 /* ---- fused derivatives, ops themselves ---- */
 
 /* y = f(d, s): an op of two floats of one shape, with its formula */
-#define FUSED(id, d_grad, s_grad)                                                                 \
-    static ct_tensor *id(ct_tensor *d, ct_tensor *s, const double *p);                            \
-    static void id##_backward(ct_node *n, ct_tensor *const *dout)                                 \
-    {                                                                                             \
-        ct_tensor *e = dout[0], *d = ct_input(n, 0), *s = ct_input(n, 1);                         \
-        const double *p = ct_attributes(n);                                                       \
-        (void)d, (void)s, (void)p;                                                                \
-        if (ct_needs_grad(n, 0))                                                                  \
-            ct_add_grad(n, 0, d_grad);                                                            \
-        if (ct_needs_grad(n, 1))                                                                  \
-            ct_add_grad(n, 1, s_grad);                                                            \
-    }                                                                                             \
-    static const ct_op id##_op = { .name = "ct_" #id, .inputs = 2, .outputs = 1,                  \
-                                     .saves = CT_SAVE_INPUTS, .backward = id##_backward };        \
-    static ct_tensor *id(ct_tensor *d, ct_tensor *s, const double *p)                             \
-    {                                                                                             \
-        return binary("ct_" #id, CTI_EW_##id, &id##_op, FLOATS, false, d, s, p);                  \
+#define FUSED(id, d_grad, s_grad)                                                                  \
+    static ct_tensor *id(ct_tensor *d, ct_tensor *s, const double *p);                             \
+    static void id##_backward(ct_node *n, ct_tensor *const *dout)                                  \
+    {                                                                                              \
+        ct_tensor *e = dout[0], *d = ct_input(n, 0), *s = ct_input(n, 1);                          \
+        const double *p = ct_attributes(n);                                                        \
+        (void)d, (void)s, (void)p;                                                                 \
+        if (ct_needs_grad(n, 0))                                                                   \
+            ct_add_grad(n, 0, d_grad);                                                             \
+        if (ct_needs_grad(n, 1))                                                                   \
+            ct_add_grad(n, 1, s_grad);                                                             \
+    }                                                                                              \
+    static const ct_op id##_op = { .name = "ct_" #id,                                              \
+                                   .inputs = 2,                                                    \
+                                   .outputs = 1,                                                   \
+                                   .saves = CT_SAVE_INPUTS,                                        \
+                                   .backward = id##_backward };                                    \
+    static ct_tensor *id(ct_tensor *d, ct_tensor *s, const double *p)                              \
+    {                                                                                              \
+        return binary("ct_" #id, CTI_EW_##id, &id##_op, FLOATS, false, d, s, p);                   \
     }
 
 FUSED(tanh_backward, tanh_backward(e, s, NULL), ct_mul_scalar(ct_mul(ct_mul(e, d), s), -2))
@@ -194,35 +197,41 @@ FUSED(clamp_backward, clamp_backward(e, s, p), no_grad(s))
 
 /* An op whose derivative is a formula in d, its input x and its parameters p; public is the name
  * that the user knows. */
-#define OF_INPUT_AS(id, public, domain, formula)                                                  \
-    static void id##_grad(ct_node *n, ct_tensor *const *dout)                                     \
-    {                                                                                             \
-        ct_tensor *d = dout[0], *x = ct_input(n, 0);                                              \
-        const double *p = ct_attributes(n);                                                       \
-        (void)d, (void)x, (void)p;                                                                \
-        ct_add_grad(n, 0, formula);                                                               \
-    }                                                                                             \
-    static const ct_op id##_op = { .name = "ct_" #public, .inputs = 1, .outputs = 1,              \
-                                     .saves = CT_SAVE_INPUTS, .backward = id##_grad };            \
-    static ct_tensor *op_##id(const char *function, ct_tensor *x, const double *p)                \
-    {                                                                                             \
-        return unary(function, CTI_EW_##id, &id##_op, domain, CT_F32, x, p);                      \
+#define OF_INPUT_AS(id, public, domain, formula)                                                   \
+    static void id##_grad(ct_node *n, ct_tensor *const *dout)                                      \
+    {                                                                                              \
+        ct_tensor *d = dout[0], *x = ct_input(n, 0);                                               \
+        const double *p = ct_attributes(n);                                                        \
+        (void)d, (void)x, (void)p;                                                                 \
+        ct_add_grad(n, 0, formula);                                                                \
+    }                                                                                              \
+    static const ct_op id##_op = { .name = "ct_" #public,                                          \
+                                   .inputs = 1,                                                    \
+                                   .outputs = 1,                                                   \
+                                   .saves = CT_SAVE_INPUTS,                                        \
+                                   .backward = id##_grad };                                        \
+    static ct_tensor *op_##id(const char *function, ct_tensor *x, const double *p)                 \
+    {                                                                                              \
+        return unary(function, CTI_EW_##id, &id##_op, domain, CT_F32, x, p);                       \
     }
 
 /* One whose derivative is a formula in d, its output y and its parameters p. */
-#define OF_OUTPUT_AS(id, public, domain, formula)                                                 \
-    static void id##_grad(ct_node *n, ct_tensor *const *dout)                                     \
-    {                                                                                             \
-        ct_tensor *d = dout[0], *y = ct_output(n, 0);                                             \
-        const double *p = ct_attributes(n);                                                       \
-        (void)d, (void)y, (void)p;                                                                \
-        ct_add_grad(n, 0, formula);                                                               \
-    }                                                                                             \
-    static const ct_op id##_op = { .name = "ct_" #public, .inputs = 1, .outputs = 1,              \
-                                     .saves = CT_SAVE_OUTPUTS, .backward = id##_grad };           \
-    static ct_tensor *op_##id(const char *function, ct_tensor *x, const double *p)                \
-    {                                                                                             \
-        return unary(function, CTI_EW_##id, &id##_op, domain, CT_F32, x, p);                      \
+#define OF_OUTPUT_AS(id, public, domain, formula)                                                  \
+    static void id##_grad(ct_node *n, ct_tensor *const *dout)                                      \
+    {                                                                                              \
+        ct_tensor *d = dout[0], *y = ct_output(n, 0);                                              \
+        const double *p = ct_attributes(n);                                                        \
+        (void)d, (void)y, (void)p;                                                                 \
+        ct_add_grad(n, 0, formula);                                                                \
+    }                                                                                              \
+    static const ct_op id##_op = { .name = "ct_" #public,                                          \
+                                   .inputs = 1,                                                    \
+                                   .outputs = 1,                                                   \
+                                   .saves = CT_SAVE_OUTPUTS,                                       \
+                                   .backward = id##_grad };                                        \
+    static ct_tensor *op_##id(const char *function, ct_tensor *x, const double *p)                 \
+    {                                                                                              \
+        return unary(function, CTI_EW_##id, &id##_op, domain, CT_F32, x, p);                       \
     }
 
 #define OF_INPUT(id, domain, formula) OF_INPUT_AS(id, id, domain, formula)
@@ -254,14 +263,11 @@ OF_OUTPUT(ceil, FLOATS, no_grad(d))
 OF_OUTPUT(round, FLOATS, no_grad(d))
 OF_INPUT(pow_scalar, FLOATS,
          p[0] == 0 ? no_grad(d) : ct_mul(d, ct_mul_scalar(ct_pow_scalar(x, p[0] - 1), p[0])))
-OF_OUTPUT_AS(scalar_pow, rpow_scalar, FLOATS,
-             ct_mul_scalar(ct_mul(d, y), log(p[0])))
-OF_INPUT_AS(scalar_div, rdiv_scalar, FLOATS,
-            ct_mul(d, ct_rdiv_scalar(ct_square(x), -p[0])))
+OF_OUTPUT_AS(scalar_pow, rpow_scalar, FLOATS, ct_mul_scalar(ct_mul(d, y), log(p[0])))
+OF_INPUT_AS(scalar_div, rdiv_scalar, FLOATS, ct_mul(d, ct_rdiv_scalar(ct_square(x), -p[0])))
 
 /* elu: 1 above 0, alpha exp(x) below */
-OF_INPUT(elu, FLOATS,
-         ct_where(ct_lt(x, no_grad(x)), ct_mul(d, ct_mul_scalar(ct_exp(x), p[0])), d))
+OF_INPUT(elu, FLOATS, ct_where(ct_lt(x, no_grad(x)), ct_mul(d, ct_mul_scalar(ct_exp(x), p[0])), d))
 
 /* silu: s (1 + x (1 - s)) */
 static ct_tensor *silu_slope(ct_tensor *x)
@@ -276,20 +282,20 @@ OF_INPUT(silu, FLOATS, ct_mul(d, silu_slope(x)))
 /* gelu: Phi(x) + x phi(x) */
 static ct_tensor *gelu_slope(ct_tensor *x)
 {
-    ct_tensor *cdf = ct_add_scalar(
-        ct_mul_scalar(ct_erf(ct_mul_scalar(x, 0.70710678118654752440)), 0.5), 0.5);
-    ct_tensor *pdf = ct_mul_scalar(ct_exp(ct_mul_scalar(ct_square(x), -0.5)),
-                                   0.39894228040143267794);
+    ct_tensor *cdf =
+        ct_add_scalar(ct_mul_scalar(ct_erf(ct_mul_scalar(x, 0.70710678118654752440)), 0.5), 0.5);
+    ct_tensor *pdf =
+        ct_mul_scalar(ct_exp(ct_mul_scalar(ct_square(x), -0.5)), 0.39894228040143267794);
 
     return ct_add(cdf, ct_mul(x, pdf));
 }
 
 OF_INPUT(gelu, FLOATS, ct_mul(d, gelu_slope(x)))
 
-#define PLAIN1(id)                                                                                \
-    ct_tensor *ct_##id(ct_tensor *x)                                                              \
-    {                                                                                             \
-        return op_##id("ct_" #id, x, NULL);                                                       \
+#define PLAIN1(id)                                                                                 \
+    ct_tensor *ct_##id(ct_tensor *x)                                                               \
+    {                                                                                              \
+        return op_##id("ct_" #id, x, NULL);                                                        \
     }
 
 PLAIN1(neg)
@@ -343,13 +349,13 @@ static void affine_grad(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, ct_mul_scalar(dout[0], p[0]));
 }
 
-#define AFFINE(id, p, q)                                                                          \
-    static const ct_op id##_op = { .name = "ct_" #id, .inputs = 1, .outputs = 1,                  \
-                                     .backward = affine_grad };                                   \
-    ct_tensor *ct_##id(ct_tensor *x, double s)                                                    \
-    {                                                                                             \
-        return unary("ct_" #id, CTI_EW_affine, &id##_op, FLOATS, CT_F32, x,                       \
-                     (parameters){ p, q });                                                       \
+#define AFFINE(id, p, q)                                                                           \
+    static const ct_op id##_op = {                                                                 \
+        .name = "ct_" #id, .inputs = 1, .outputs = 1, .backward = affine_grad                      \
+    };                                                                                             \
+    ct_tensor *ct_##id(ct_tensor *x, double s)                                                     \
+    {                                                                                              \
+        return unary("ct_" #id, CTI_EW_affine, &id##_op, FLOATS, CT_F32, x, (parameters){ p, q }); \
     }
 
 AFFINE(add_scalar, 1, s)
@@ -377,24 +383,25 @@ ct_tensor *ct_rpow_scalar(ct_tensor *x, double s)
 
 /* An op with a formula for each operand, of d, a, b and the output y; gradients are summed over
  * the axes that were broadcast. */
-#define OF_TWO(id, domain, saved, a_grad, b_grad)                                                 \
-    static void id##_grad(ct_node *n, ct_tensor *const *dout)                                     \
-    {                                                                                             \
-        ct_tensor *d = dout[0];                                                                   \
-        ct_tensor *a = (saved) & CT_SAVE_INPUTS ? ct_input(n, 0) : NULL;                          \
-        ct_tensor *b = (saved) & CT_SAVE_INPUTS ? ct_input(n, 1) : NULL;                          \
-        ct_tensor *y = (saved) & CT_SAVE_OUTPUTS ? ct_output(n, 0) : NULL;                        \
-        (void)a, (void)b, (void)y;                                                                \
-        if (ct_needs_grad(n, 0))                                                                  \
-            ct_add_grad(n, 0, ct_sum_to_shape(a_grad, ct_input_shape(n, 0)));                     \
-        if (ct_needs_grad(n, 1))                                                                  \
-            ct_add_grad(n, 1, ct_sum_to_shape(b_grad, ct_input_shape(n, 1)));                     \
-    }                                                                                             \
-    static const ct_op id##_op = { .name = "ct_" #id, .inputs = 2, .outputs = 1,                  \
-                                     .saves = (saved), .backward = id##_grad };                   \
-    ct_tensor *ct_##id(ct_tensor *a, ct_tensor *b)                                                \
-    {                                                                                             \
-        return binary("ct_" #id, CTI_EW_##id, &id##_op, domain, false, a, b, NULL);               \
+#define OF_TWO(id, domain, saved, a_grad, b_grad)                                                  \
+    static void id##_grad(ct_node *n, ct_tensor *const *dout)                                      \
+    {                                                                                              \
+        ct_tensor *d = dout[0];                                                                    \
+        ct_tensor *a = (saved)&CT_SAVE_INPUTS ? ct_input(n, 0) : NULL;                             \
+        ct_tensor *b = (saved)&CT_SAVE_INPUTS ? ct_input(n, 1) : NULL;                             \
+        ct_tensor *y = (saved)&CT_SAVE_OUTPUTS ? ct_output(n, 0) : NULL;                           \
+        (void)a, (void)b, (void)y;                                                                 \
+        if (ct_needs_grad(n, 0))                                                                   \
+            ct_add_grad(n, 0, ct_sum_to_shape(a_grad, ct_input_shape(n, 0)));                      \
+        if (ct_needs_grad(n, 1))                                                                   \
+            ct_add_grad(n, 1, ct_sum_to_shape(b_grad, ct_input_shape(n, 1)));                      \
+    }                                                                                              \
+    static const ct_op id##_op = {                                                                 \
+        .name = "ct_" #id, .inputs = 2, .outputs = 1, .saves = (saved), .backward = id##_grad      \
+    };                                                                                             \
+    ct_tensor *ct_##id(ct_tensor *a, ct_tensor *b)                                                 \
+    {                                                                                              \
+        return binary("ct_" #id, CTI_EW_##id, &id##_op, domain, false, a, b, NULL);                \
     }
 
 /* the share of a in d: all where a is beyond b, half where they are equal */
@@ -428,10 +435,9 @@ static ct_tensor *pow_exponent_grad(ct_tensor *d, ct_tensor *a, ct_tensor *b, ct
 OF_TWO(add, NUMBERS, 0, d, d)
 OF_TWO(sub, NUMBERS, 0, d, ct_neg(d))
 OF_TWO(mul, NUMBERS, CT_SAVE_INPUTS, ct_mul(d, b), ct_mul(d, a))
-OF_TWO(div, FLOATS, CT_SAVE_INPUTS, ct_div(d, b),
-       ct_neg(ct_mul(d, ct_div(ct_div(a, b), b))))
-OF_TWO(pow, FLOATS, CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-       pow_base_grad(d, a, b), pow_exponent_grad(d, a, b, y))
+OF_TWO(div, FLOATS, CT_SAVE_INPUTS, ct_div(d, b), ct_neg(ct_mul(d, ct_div(ct_div(a, b), b))))
+OF_TWO(pow, FLOATS, CT_SAVE_INPUTS | CT_SAVE_OUTPUTS, pow_base_grad(d, a, b),
+       pow_exponent_grad(d, a, b, y))
 OF_TWO(maximum, NUMBERS, CT_SAVE_INPUTS, share(d, ct_gt(a, b), ct_eq(a, b)),
        share(d, ct_lt(a, b), ct_eq(a, b)))
 OF_TWO(minimum, NUMBERS, CT_SAVE_INPUTS, share(d, ct_lt(a, b), ct_eq(a, b)),
@@ -439,10 +445,10 @@ OF_TWO(minimum, NUMBERS, CT_SAVE_INPUTS, share(d, ct_lt(a, b), ct_eq(a, b)),
 
 /* ---- comparisons and logic ---- */
 
-#define TO_BOOL(id, domain)                                                                       \
-    ct_tensor *ct_##id(ct_tensor *a, ct_tensor *b)                                                \
-    {                                                                                             \
-        return binary("ct_" #id, CTI_EW_##id, NULL, domain, true, a, b, NULL);                    \
+#define TO_BOOL(id, domain)                                                                        \
+    ct_tensor *ct_##id(ct_tensor *a, ct_tensor *b)                                                 \
+    {                                                                                              \
+        return binary("ct_" #id, CTI_EW_##id, NULL, domain, true, a, b, NULL);                     \
     }
 
 TO_BOOL(eq, NUMBERS)
@@ -482,8 +488,9 @@ static void where_grad(ct_node *n, ct_tensor *const *dout)
         ct_add_grad(n, 2, ct_sum_to_shape(ct_where(c, none, d), ct_input_shape(n, 2)));
 }
 
-static const ct_op where_op = { .name = "ct_where", .inputs = 3, .outputs = 1,
-                                .saves = CT_SAVE_INPUTS, .backward = where_grad };
+static const ct_op where_op = {
+    .name = "ct_where", .inputs = 3, .outputs = 1, .saves = CT_SAVE_INPUTS, .backward = where_grad
+};
 
 /* condition is called name in errors */
 static ct_tensor *where(const char *me, const char *name, ct_tensor *c, ct_tensor *a, ct_tensor *b)

@@ -60,11 +60,11 @@ ct_tensor *ct_minimum(ct_tensor *a, ct_tensor *b);
 
 /* ---- an operand and a number, which takes x's dtype ---- */
 
-ct_tensor *ct_add_scalar(ct_tensor *x, double s); /* x + s */
-ct_tensor *ct_sub_scalar(ct_tensor *x, double s); /* x - s */
-ct_tensor *ct_mul_scalar(ct_tensor *x, double s); /* s x */
-ct_tensor *ct_div_scalar(ct_tensor *x, double s); /* x / s */
-ct_tensor *ct_pow_scalar(ct_tensor *x, double p); /* x^p; dx = d p x^(p - 1) */
+ct_tensor *ct_add_scalar(ct_tensor *x, double s);  /* x + s */
+ct_tensor *ct_sub_scalar(ct_tensor *x, double s);  /* x - s */
+ct_tensor *ct_mul_scalar(ct_tensor *x, double s);  /* s x */
+ct_tensor *ct_div_scalar(ct_tensor *x, double s);  /* x / s */
+ct_tensor *ct_pow_scalar(ct_tensor *x, double p);  /* x^p; dx = d p x^(p - 1) */
 ct_tensor *ct_rsub_scalar(ct_tensor *x, double s); /* s - x */
 ct_tensor *ct_rdiv_scalar(ct_tensor *x, double s); /* s / x; dx = -d y / x */
 ct_tensor *ct_rpow_scalar(ct_tensor *x, double s); /* s^x; dx = d y log(s) */
@@ -77,8 +77,8 @@ ct_tensor *ct_lt(ct_tensor *a, ct_tensor *b);
 ct_tensor *ct_le(ct_tensor *a, ct_tensor *b);
 ct_tensor *ct_gt(ct_tensor *a, ct_tensor *b);
 ct_tensor *ct_ge(ct_tensor *a, ct_tensor *b);
-ct_tensor *ct_isfinite(ct_tensor *x); /* f32, f64 */
-ct_tensor *ct_isnan(ct_tensor *x);    /* f32, f64 */
+ct_tensor *ct_isfinite(ct_tensor *x);    /* f32, f64 */
+ct_tensor *ct_isnan(ct_tensor *x);       /* f32, f64 */
 ct_tensor *ct_logical_not(ct_tensor *x); /* bool, here and below */
 ct_tensor *ct_logical_and(ct_tensor *a, ct_tensor *b);
 ct_tensor *ct_logical_or(ct_tensor *a, ct_tensor *b);

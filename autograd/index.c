@@ -8,8 +8,8 @@ static void bad_index(const char *function, const ct_tensor *indices, int64_t po
                       int64_t rows)
 {
     ct_scope s = cti_scope_push();
-    ct_tensor *flat = cti_view(function, indices, CT_SHAPE(indices->numel), (int64_t[]){ 1 },
-                               indices->offset);
+    ct_tensor *flat =
+        cti_view(function, indices, CT_SHAPE(indices->numel), (int64_t[]){ 1 }, indices->offset);
     ct_tensor *one = flat ? ct_select(flat, 0, position) : NULL;
     double value = one ? ct_item(one) : 0;
 
@@ -41,8 +41,11 @@ static void embedding_grad(ct_node *n, ct_tensor *const *dout)
         ct_add_grad(n, 0, scatter_rows(dout[0], indices, ct_input_shape(n, 0)));
 }
 
-static const ct_op embedding_op = { .name = "ct_embedding", .inputs = 2, .outputs = 1,
-                                    .saves = CT_SAVE_INPUTS, .backward = embedding_grad };
+static const ct_op embedding_op = { .name = "ct_embedding",
+                                    .inputs = 2,
+                                    .outputs = 1,
+                                    .saves = CT_SAVE_INPUTS,
+                                    .backward = embedding_grad };
 
 /* later: the values may be put off, nobody else writing weight */
 static ct_tensor *gather_rows(const char *me, ct_tensor *weight, ct_tensor *indices, bool later)
@@ -124,8 +127,11 @@ static void scatter_rows_grad(ct_node *n, ct_tensor *const *dout)
         ct_add_grad(n, 0, ct_embedding(dout[0], indices));
 }
 
-static const ct_op scatter_rows_op = { .name = "ct_embedding_backward", .inputs = 2, .outputs = 1,
-                                       .saves = CT_SAVE_INPUTS, .backward = scatter_rows_grad };
+static const ct_op scatter_rows_op = { .name = "ct_embedding_backward",
+                                       .inputs = 2,
+                                       .outputs = 1,
+                                       .saves = CT_SAVE_INPUTS,
+                                       .backward = scatter_rows_grad };
 
 static ct_tensor *scatter_rows(ct_tensor *d, ct_tensor *indices, ct_shape shape)
 {
@@ -166,8 +172,11 @@ static void index_add_grad(ct_node *n, ct_tensor *const *dout)
         ct_add_grad(n, 2, ct_embedding(dout[0], indices));
 }
 
-static const ct_op index_add_op = { .name = "ct_index_add", .inputs = 3, .outputs = 1,
-                                    .saves = CT_SAVE_INPUTS, .backward = index_add_grad };
+static const ct_op index_add_op = { .name = "ct_index_add",
+                                    .inputs = 3,
+                                    .outputs = 1,
+                                    .saves = CT_SAVE_INPUTS,
+                                    .backward = index_add_grad };
 
 /* Along axis 0. */
 static ct_tensor *add_rows(ct_tensor *x, ct_tensor *indices, ct_tensor *source)
@@ -269,8 +278,9 @@ static void gather_grad(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, scatter_add(zeros, *axis, index, dout[0]));
 }
 
-static const ct_op gather_op = { .name = "ct_gather", .inputs = 2, .outputs = 1,
-                                 .saves = CT_SAVE_INPUTS, .backward = gather_grad };
+static const ct_op gather_op = {
+    .name = "ct_gather", .inputs = 2, .outputs = 1, .saves = CT_SAVE_INPUTS, .backward = gather_grad
+};
 
 /* x and index agree but for axis. */
 static ct_tensor *gather(const char *me, ct_tensor *x, int axis, ct_tensor *index)
@@ -326,8 +336,11 @@ static void scatter_add_grad(ct_node *n, ct_tensor *const *dout)
         ct_add_grad(n, 2, gather("ct_gather", leading(dout[0], index, *axis), *axis, index));
 }
 
-static const ct_op scatter_add_op = { .name = "ct_scatter_add", .inputs = 3, .outputs = 1,
-                                      .saves = CT_SAVE_INPUTS, .backward = scatter_add_grad };
+static const ct_op scatter_add_op = { .name = "ct_scatter_add",
+                                      .inputs = 3,
+                                      .outputs = 1,
+                                      .saves = CT_SAVE_INPUTS,
+                                      .backward = scatter_add_grad };
 
 /* Adds c, at the indices k, to the leading part of y that has k's sizes beside axis. */
 static bool add_into(ct_tensor *y, int axis, ct_tensor *k, ct_tensor *c)

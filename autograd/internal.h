@@ -20,19 +20,19 @@ typedef struct cti_hook {
 typedef struct cti_edge {
     ct_tensor *tensor; /* a reference: saved, or wanted for its place in history; or NULL */
     unsigned version;
-    bool wants;        /* a gradient */
+    bool wants; /* a gradient */
 } cti_edge;
 
 struct ct_node {
     const ct_op *op;
     const char *site;
-    size_t bytes;           /* of the whole node */
+    size_t bytes; /* of the whole node */
     int inputs, outputs;
-    cti_edge *in, *out;     /* out: saved outputs */
-    ct_tensor **grad;       /* a slot an output: references */
-    int pending;            /* slots filled, */
-    struct cti_pass *pass;  /* by this pass */
-    bool marked;            /* leads to a wanted input (ct_grad) */
+    cti_edge *in, *out;    /* out: saved outputs */
+    ct_tensor **grad;      /* a slot an output: references */
+    int pending;           /* slots filled, */
+    struct cti_pass *pass; /* by this pass */
+    bool marked;           /* leads to a wanted input (ct_grad) */
     cti_hook *hooks;
     void *attributes;
     ct_node *next_free;

@@ -23,8 +23,11 @@ static void matmul_backward(ct_node *n, ct_tensor *const *dout)
         ct_add_grad(n, 1, ct_sum_to_shape(ct_matmul(ct_transpose(a, -1, -2), dc), b->shape));
 }
 
-static const ct_op matmul_op = { .name = "ct_matmul", .inputs = 2, .outputs = 1,
-                                 .saves = CT_SAVE_INPUTS, .backward = matmul_backward };
+static const ct_op matmul_op = { .name = "ct_matmul",
+                                 .inputs = 2,
+                                 .outputs = 1,
+                                 .saves = CT_SAVE_INPUTS,
+                                 .backward = matmul_backward };
 
 /* How BLAS reads the last two axes of a tensor. */
 typedef struct matrix {
@@ -98,11 +101,21 @@ static void multiply(const matrix *a, const matrix *b, ct_tensor *c)
     int r = c->shape.rank, ar = a->t->shape.rank;
     size_t size = ct_dtype_size(c->dtype);
     int64_t batch = 1, i;
-    cti_gemm g = { .dtype = c->dtype, .trans_a = a->transposed, .trans_b = b->transposed,
-                   .m = c->shape.dim[r - 2], .n = c->shape.dim[r - 1],
-                   .k = a->t->shape.dim[ar - 1], .batch = 1, .alpha = 1, .beta = 0,
-                   .a = cti_ptr(a->t), .b = cti_ptr(b->t), .c = cti_ptr(c), .lda = a->ld,
-                   .ldb = b->ld, .ldc = c->shape.dim[r - 1],
+    cti_gemm g = { .dtype = c->dtype,
+                   .trans_a = a->transposed,
+                   .trans_b = b->transposed,
+                   .m = c->shape.dim[r - 2],
+                   .n = c->shape.dim[r - 1],
+                   .k = a->t->shape.dim[ar - 1],
+                   .batch = 1,
+                   .alpha = 1,
+                   .beta = 0,
+                   .a = cti_ptr(a->t),
+                   .b = cti_ptr(b->t),
+                   .c = cti_ptr(c),
+                   .lda = a->ld,
+                   .ldb = b->ld,
+                   .ldc = c->shape.dim[r - 1],
                    .bf16 = ct_matmul_precision() == CT_BF16 };
     const cti_backend *be = cti_backend_of(c->device);
 
@@ -178,8 +191,7 @@ ct_tensor *ct_matmul(ct_tensor *a, ct_tensor *b)
     }
     if (a->shape.dim[a->shape.rank - 1] != b->shape.dim[column ? 0 : b->shape.rank - 2]) {
         ct_raise(CT_ERR_SHAPE, me, "a %s and b %s do not multiply (%lld columns vs %lld rows)",
-                 cti_describe(a).s, cti_describe(b).s,
-                 (long long)a->shape.dim[a->shape.rank - 1],
+                 cti_describe(a).s, cti_describe(b).s, (long long)a->shape.dim[a->shape.rank - 1],
                  (long long)b->shape.dim[column ? 0 : b->shape.rank - 2]);
         return NULL;
     }
@@ -209,14 +221,18 @@ static void linear_backward(ct_node *n, ct_tensor *const *dout)
     if (ct_needs_grad(n, 0))
         ct_add_grad(n, 0, ct_matmul(dy, w));
     if (ct_needs_grad(n, 1))
-        ct_add_grad(n, 1, ct_matmul(ct_transpose(rows, 0, 1),
-                                    ct_reshape(x, CT_SHAPE(count, w->shape.dim[1]))));
+        ct_add_grad(
+            n, 1,
+            ct_matmul(ct_transpose(rows, 0, 1), ct_reshape(x, CT_SHAPE(count, w->shape.dim[1]))));
     if (ct_inputs_count(n) == 3 && ct_needs_grad(n, 2))
         ct_add_grad(n, 2, ct_sum_to_shape(rows, ct_input_shape(n, 2)));
 }
 
-static const ct_op linear_op = { .name = "ct_linear_apply", .inputs = -1, .outputs = 1,
-                                 .saves = CT_SAVE_INPUTS, .backward = linear_backward };
+static const ct_op linear_op = { .name = "ct_linear_apply",
+                                 .inputs = -1,
+                                 .outputs = 1,
+                                 .saves = CT_SAVE_INPUTS,
+                                 .backward = linear_backward };
 
 static bool check_linear(const char *me, const ct_tensor *x, const ct_tensor *w, const ct_tensor *b)
 {
@@ -275,12 +291,21 @@ ct_tensor *ct_linear_apply(ct_tensor *x, ct_tensor *w, ct_tensor *b)
     if (!c || (b && !row) || !as_matrix(w, &mw))
         return NULL;
     be = cti_backend_of(x->device);
-    g = (cti_gemm){ .dtype = x->dtype, .trans_a = false, .trans_b = !mw.transposed,
-                    .n = w->shape.dim[0], .k = w->shape.dim[1], .batch = 1, .alpha = 1,
-                    .a = cti_ptr(c), .b = cti_ptr(mw.t), .c = cti_ptr(y),
+    g = (cti_gemm){ .dtype = x->dtype,
+                    .trans_a = false,
+                    .trans_b = !mw.transposed,
+                    .n = w->shape.dim[0],
+                    .k = w->shape.dim[1],
+                    .batch = 1,
+                    .alpha = 1,
+                    .a = cti_ptr(c),
+                    .b = cti_ptr(mw.t),
+                    .c = cti_ptr(y),
                     .bias = row ? cti_ptr(row) : NULL,
-                    .lda = w->shape.dim[1] ? w->shape.dim[1] : 1, .ldb = mw.ld,
-                    .ldc = w->shape.dim[0], .bf16 = ct_matmul_precision() == CT_BF16 };
+                    .lda = w->shape.dim[1] ? w->shape.dim[1] : 1,
+                    .ldb = mw.ld,
+                    .ldc = w->shape.dim[0],
+                    .bf16 = ct_matmul_precision() == CT_BF16 };
     g.m = g.n ? y->numel / g.n : 0;
     be->gemm(&g);
     return ct_record(&linear_op, b ? 3 : 2, in, 1, &y, NULL, 0) ? y : NULL;

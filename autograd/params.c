@@ -15,7 +15,7 @@ struct ct_param {
     ct_shape shape;
     ct_init own, init; /* as it began; in use */
     uint64_t seed;
-    _Atomic(ct_tensor *) value; /* owned; NULL until settled */
+    _Atomic(ct_tensor *) value;       /* owned; NULL until settled */
     bool buffer, frozen, init_chosen; /* the last: by ct_params_init */
     struct ct_param *tied; /* another entry, whose value this is a name of; itself not tied */
 };
@@ -490,8 +490,7 @@ static bool check_shape(const char *function, const char *name, const ct_shape *
             break;
     if (i == shape->rank)
         return true;
-    ct_raise(CT_ERR_SHAPE, function, "%s cannot have the shape %s", name,
-             cti_shape_text(shape).s);
+    ct_raise(CT_ERR_SHAPE, function, "%s cannot have the shape %s", name, cti_shape_text(shape).s);
     return false;
 }
 
@@ -640,8 +639,8 @@ ct_status ct_params_to(ct_params *set, ct_device device)
     if (!cti_sink_allowed())
         return ct_error();
     if (!set || set->prefix[0])
-        return ct_raise(CT_ERR_ARGUMENT, me, "%s", set ? "a set moves as a whole, not in parts"
-                                                       : "set is NULL");
+        return ct_raise(CT_ERR_ARGUMENT, me, "%s",
+                        set ? "a set moves as a whole, not in parts" : "set is NULL");
     if (!cti_backend_of(device))
         return ct_raise(CT_ERR_DEVICE, me, "there is no device %d", device);
     if (device == set->root->options.device)

@@ -71,7 +71,7 @@ uint64_t ct_params_seed(const ct_params *set) CT_NOSITE;
 const char *ct_param_name(const ct_param *p) CT_NOSITE; /* the whole dotted name */
 ct_shape ct_param_shape(const ct_param *p) CT_NOSITE;   /* -1 for sizes not settled */
 bool ct_param_is_settled(const ct_param *p) CT_NOSITE;
-bool ct_param_is_trained(const ct_param *p) CT_NOSITE;  /* no buffer, frozen, or second name */
+bool ct_param_is_trained(const ct_param *p) CT_NOSITE; /* no buffer, frozen, or second name */
 
 /* The tensor: a leaf that requires a gradient if it is trained. The same handle until the set is
  * freed. NULL with CT_ERR_SHAPE while its shape is not settled. */

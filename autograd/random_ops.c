@@ -27,8 +27,9 @@ static void dropout_grad(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, dropout(dout[0], ct_attributes(n)));
 }
 
-static const ct_op dropout_op = { .name = "ct_dropout", .inputs = 1, .outputs = 1,
-                                  .backward = dropout_grad };
+static const ct_op dropout_op = {
+    .name = "ct_dropout", .inputs = 1, .outputs = 1, .backward = dropout_grad
+};
 
 static ct_tensor *dropout(ct_tensor *x, const drawn *w)
 {
@@ -37,8 +38,7 @@ static ct_tensor *dropout(ct_tensor *x, const drawn *w)
 
     if (!c)
         return NULL;
-    cti_backend_of(x->device)->dropout(x->dtype, x->numel, w->p, &w->from, cti_ptr(c),
-                                       cti_ptr(y));
+    cti_backend_of(x->device)->dropout(x->dtype, x->numel, w->p, &w->from, cti_ptr(c), cti_ptr(y));
     return ct_record(&dropout_op, 1, &x, 1, &y, w, sizeof *w) ? y : NULL;
 }
 
@@ -67,8 +67,8 @@ static bool draw(ct_tensor *weights, const ct_tensor *copy, int64_t k, bool repl
 {
     int64_t n = ct_dim(weights, -1), rows = k ? out->numel / k : 0;
     cti_position from = cti_take_words(g, (uint64_t)out->numel * 2, out->device);
-    cti_fault fault = cti_fault_at(out->device, CTI_FAULT_WEIGHTS, "ct_multinomial",
-                                   replacement ? 1 : k);
+    cti_fault fault =
+        cti_fault_at(out->device, CTI_FAULT_WEIGHTS, "ct_multinomial", replacement ? 1 : k);
 
     if (cti_backend_of(out->device)
             ->multinomial(rows, n, k, replacement, (double *)(void *)cti_ptr(copy), &from,
@@ -76,8 +76,8 @@ static bool draw(ct_tensor *weights, const ct_tensor *copy, int64_t k, bool repl
         return true;
     ct_raise(CT_ERR_NUMERIC, "ct_multinomial",
              "row %lld of weights %s: one is negative or not finite, or fewer than %lld are "
-             "positive", (long long)fault.position, cti_describe(weights).s,
-             (long long)(replacement ? 1 : k));
+             "positive",
+             (long long)fault.position, cti_describe(weights).s, (long long)(replacement ? 1 : k));
     return false;
 }
 

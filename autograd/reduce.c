@@ -305,8 +305,9 @@ static void prod_grad(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, ct_permute(ct_reshape(dx, ct_shape_get(moved)), x->shape.rank, inverse));
 }
 
-static const ct_op prod_op = { .name = "ct_prod", .inputs = 1, .outputs = 1,
-                               .saves = CT_SAVE_INPUTS, .backward = prod_grad };
+static const ct_op prod_op = {
+    .name = "ct_prod", .inputs = 1, .outputs = 1, .saves = CT_SAVE_INPUTS, .backward = prod_grad
+};
 
 static ct_tensor *prod_mask(const char *function, ct_tensor *x, int mask, bool keepdim)
 {
@@ -346,7 +347,9 @@ static void extreme_grad(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, ct_where(equal, spread(d, x->shape, mask), none));
 }
 
-static const ct_op extreme_op = { .name = "ct_amax", .inputs = 1, .outputs = 1,
+static const ct_op extreme_op = { .name = "ct_amax",
+                                  .inputs = 1,
+                                  .outputs = 1,
                                   .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
                                   .backward = extreme_grad };
 
@@ -388,18 +391,16 @@ ct_tensor *ct_amax(ct_tensor *x, int count, const int *axes, bool keepdim)
 {
     static const char *const me = "ct_amax";
 
-    return cti_usable(me, x)
-               ? extreme_mask(me, CTI_MAX, x, axes_mask(me, x, count, axes), keepdim)
-               : NULL;
+    return cti_usable(me, x) ? extreme_mask(me, CTI_MAX, x, axes_mask(me, x, count, axes), keepdim)
+                             : NULL;
 }
 
 ct_tensor *ct_amin(ct_tensor *x, int count, const int *axes, bool keepdim)
 {
     static const char *const me = "ct_amin";
 
-    return cti_usable(me, x)
-               ? extreme_mask(me, CTI_MIN, x, axes_mask(me, x, count, axes), keepdim)
-               : NULL;
+    return cti_usable(me, x) ? extreme_mask(me, CTI_MIN, x, axes_mask(me, x, count, axes), keepdim)
+                             : NULL;
 }
 
 /* The positions, and what is gathered there: the derivative is the gather's. */
@@ -491,14 +492,20 @@ static void var_grad(ct_node *n, ct_tensor *const *dout)
     if (!x || !y)
         return;
     d = r->root ? divide_or_zero(d, y) : ct_mul_scalar(d, 2);
-    ct_add_grad(n, 0, ct_mul(spread(ct_div_scalar(d, r->number), x->shape, r->mask),
-                             centred(x, r->mask)));
+    ct_add_grad(
+        n, 0, ct_mul(spread(ct_div_scalar(d, r->number), x->shape, r->mask), centred(x, r->mask)));
 }
 
-static const ct_op var_op = { .name = "ct_var", .inputs = 1, .outputs = 1,
-                              .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS, .backward = var_grad };
-static const ct_op std_op = { .name = "ct_std", .inputs = 1, .outputs = 1,
-                              .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS, .backward = var_grad };
+static const ct_op var_op = { .name = "ct_var",
+                              .inputs = 1,
+                              .outputs = 1,
+                              .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
+                              .backward = var_grad };
+static const ct_op std_op = { .name = "ct_std",
+                              .inputs = 1,
+                              .outputs = 1,
+                              .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
+                              .backward = var_grad };
 
 static ct_tensor *var_mask(const char *function, bool root, ct_tensor *x, int mask,
                            double correction, bool keepdim)
@@ -591,8 +598,11 @@ static void norm_grad(ct_node *n, ct_tensor *const *dout)
     }
 }
 
-static const ct_op norm_op = { .name = "ct_norm", .inputs = 1, .outputs = 1,
-                               .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS, .backward = norm_grad };
+static const ct_op norm_op = { .name = "ct_norm",
+                               .inputs = 1,
+                               .outputs = 1,
+                               .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
+                               .backward = norm_grad };
 
 static ct_tensor *norm_mask(const char *function, ct_tensor *x, double p, int mask, bool keepdim)
 {
@@ -652,7 +662,9 @@ static void logsumexp_grad(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, ct_mul(spread(dout[0], x->shape, r->mask), ct_exp(ct_sub(x, y))));
 }
 
-static const ct_op logsumexp_op = { .name = "ct_logsumexp", .inputs = 1, .outputs = 1,
+static const ct_op logsumexp_op = { .name = "ct_logsumexp",
+                                    .inputs = 1,
+                                    .outputs = 1,
                                     .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
                                     .backward = logsumexp_grad };
 
@@ -726,8 +738,9 @@ static void cumsum_grad(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, cumsum(dout[0], r));
 }
 
-static const ct_op cumsum_op = { .name = "ct_cumsum", .inputs = 1, .outputs = 1,
-                                 .backward = cumsum_grad };
+static const ct_op cumsum_op = {
+    .name = "ct_cumsum", .inputs = 1, .outputs = 1, .backward = cumsum_grad
+};
 
 static ct_tensor *cumsum(ct_tensor *x, running r)
 {

@@ -22,8 +22,9 @@ static void reshape_grad(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, ct_reshape(dout[0], ct_input_shape(n, 0)));
 }
 
-static const ct_op reshape_op = { .name = "ct_reshape", .inputs = 1, .outputs = 1,
-                                  .backward = reshape_grad };
+static const ct_op reshape_op = {
+    .name = "ct_reshape", .inputs = 1, .outputs = 1, .backward = reshape_grad
+};
 
 /* Puts the size that is -1 in its place; false with an error if the counts differ. */
 static bool settle_shape(const char *function, const ct_tensor *x, ct_shape *shape)
@@ -194,8 +195,9 @@ static void permute_grad(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, permute("ct_permute", dout[0], inverse));
 }
 
-static const ct_op permute_op = { .name = "ct_permute", .inputs = 1, .outputs = 1,
-                                  .backward = permute_grad };
+static const ct_op permute_op = {
+    .name = "ct_permute", .inputs = 1, .outputs = 1, .backward = permute_grad
+};
 
 static ct_tensor *permute(const char *function, ct_tensor *x, axes order)
 {
@@ -258,8 +260,9 @@ static void expand_grad(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, ct_sum_to_shape(dout[0], ct_input_shape(n, 0)));
 }
 
-static const ct_op expand_op = { .name = "ct_expand", .inputs = 1, .outputs = 1,
-                                 .backward = expand_grad };
+static const ct_op expand_op = {
+    .name = "ct_expand", .inputs = 1, .outputs = 1, .backward = expand_grad
+};
 
 ct_tensor *ct_expand(ct_tensor *x, ct_shape shape)
 {
@@ -336,8 +339,9 @@ static void slice_backward_grad(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, slice("ct_slice", dout[0], s->r));
 }
 
-static const ct_op slice_backward_op = { .name = "ct_slice_backward", .inputs = 1, .outputs = 1,
-                                         .backward = slice_backward_grad };
+static const ct_op slice_backward_op = {
+    .name = "ct_slice_backward", .inputs = 1, .outputs = 1, .backward = slice_backward_grad
+};
 
 static ct_tensor *slice_backward(ct_node *n, ct_tensor *d)
 {
@@ -361,8 +365,9 @@ static void slice_grad(ct_node *n, ct_tensor *const *dout)
     cti_add_grad_window(n, 0, &w, dout[0], slice_backward);
 }
 
-static const ct_op slice_op = { .name = "ct_slice", .inputs = 1, .outputs = 1,
-                                .backward = slice_grad };
+static const ct_op slice_op = {
+    .name = "ct_slice", .inputs = 1, .outputs = 1, .backward = slice_grad
+};
 
 static ct_tensor *slice(const char *function, ct_tensor *x, range r)
 {
@@ -437,8 +442,9 @@ static void clone_grad(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, dout[0]);
 }
 
-static const ct_op clone_op = { .name = "ct_clone", .inputs = 1, .outputs = 1,
-                                .backward = clone_grad };
+static const ct_op clone_op = {
+    .name = "ct_clone", .inputs = 1, .outputs = 1, .backward = clone_grad
+};
 
 ct_tensor *ct_clone(ct_tensor *x)
 {
@@ -467,8 +473,9 @@ static void cast_grad(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, ct_cast(dout[0], *from));
 }
 
-static const ct_op cast_op = { .name = "ct_cast", .inputs = 1, .outputs = 1,
-                               .backward = cast_grad };
+static const ct_op cast_op = {
+    .name = "ct_cast", .inputs = 1, .outputs = 1, .backward = cast_grad
+};
 
 ct_tensor *ct_cast(ct_tensor *x, ct_dtype dtype)
 {
@@ -515,8 +522,9 @@ static void stack_grad(ct_node *n, ct_tensor *const *dout)
             ct_add_grad(n, i, ct_select(dout[0], *axis, i));
 }
 
-static const ct_op stack_op = { .name = "ct_stack", .inputs = -1, .outputs = 1,
-                                .backward = stack_grad };
+static const ct_op stack_op = {
+    .name = "ct_stack", .inputs = -1, .outputs = 1, .backward = stack_grad
+};
 
 /* Whether part i fits beside part 0: all sizes but those along axis (-1: all). */
 static bool fits(const char *function, const ct_tensor *first, const ct_tensor *t, int i, int axis)

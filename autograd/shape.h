@@ -18,7 +18,7 @@ ct_tensor *ct_reshape(ct_tensor *x, ct_shape shape);
 /* Axes from start to end, both included, joined into one. */
 ct_tensor *ct_flatten(ct_tensor *x, int start, int end);
 
-ct_tensor *ct_transpose(ct_tensor *x, int a, int b);         /* two axes exchanged; view */
+ct_tensor *ct_transpose(ct_tensor *x, int a, int b); /* two axes exchanged; view */
 /* y's axis i is x's axes[i]; view */
 ct_tensor *ct_permute(ct_tensor *x, int count, const int *axes);
 ct_tensor *ct_squeeze(ct_tensor *x, int axis); /* an axis of size 1 removed; view */

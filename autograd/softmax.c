@@ -24,10 +24,16 @@ static void log_softmax_backward(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, ct_sub(d, ct_mul(ct_exp(y), total)));
 }
 
-static const ct_op softmax_op = { .name = "ct_softmax", .inputs = 1, .outputs = 1,
-                                  .saves = CT_SAVE_OUTPUTS, .backward = softmax_backward };
-static const ct_op log_softmax_op = { .name = "ct_log_softmax", .inputs = 1, .outputs = 1,
-                                      .saves = CT_SAVE_OUTPUTS, .backward = log_softmax_backward };
+static const ct_op softmax_op = { .name = "ct_softmax",
+                                  .inputs = 1,
+                                  .outputs = 1,
+                                  .saves = CT_SAVE_OUTPUTS,
+                                  .backward = softmax_backward };
+static const ct_op log_softmax_op = { .name = "ct_log_softmax",
+                                      .inputs = 1,
+                                      .outputs = 1,
+                                      .saves = CT_SAVE_OUTPUTS,
+                                      .backward = log_softmax_backward };
 
 static ct_tensor *last_axis(const ct_op *op, bool logarithm, ct_tensor *x)
 {

@@ -176,8 +176,10 @@ static bool compare(loader *l, const slot *s)
 {
     const ct_param *p = s->param;
     const char *dtype = ct_safetensors_dtype(l->file, s->from);
-    ct_load_item item = { .name = name_in(l->set, p), .in_set = ct_param_shape(p),
-                          .in_file = ct_safetensors_shape(l->file, s->from), .file_dtype = dtype };
+    ct_load_item item = { .name = name_in(l->set, p),
+                          .in_set = ct_param_shape(p),
+                          .in_file = ct_safetensors_shape(l->file, s->from),
+                          .file_dtype = dtype };
 
     if (!cti_param_fits(p, &item.in_file)) {
         item.problem = CT_LOAD_SHAPE;
@@ -209,7 +211,8 @@ static bool match_file(loader *l)
         slot *s = slot_of(l, ct_params_get(l->set, name));
 
         if (!s) {
-            ct_load_item item = { .problem = CT_LOAD_UNEXPECTED, .name = name,
+            ct_load_item item = { .problem = CT_LOAD_UNEXPECTED,
+                                  .name = name,
                                   .in_file = ct_safetensors_shape(l->file, i),
                                   .file_dtype = ct_safetensors_dtype(l->file, i) };
 
@@ -248,7 +251,8 @@ static bool match(loader *l)
         return false;
     for (i = 0; i < l->count; i++) {
         const slot *s = &l->slot[i];
-        ct_load_item item = { .problem = CT_LOAD_MISSING, .name = name_in(l->set, s->param),
+        ct_load_item item = { .problem = CT_LOAD_MISSING,
+                              .name = name_in(l->set, s->param),
                               .in_set = ct_param_shape(s->param) };
 
         if (s->from < 0 && !has_tied(l, s) && !report_add(l->found, &item))
@@ -325,8 +329,10 @@ static bool judge(const loader *l)
         names = add_list(&t, l, CT_LOAD_MISSING) + add_list(&t, l, CT_LOAD_UNEXPECTED);
     if (!shapes && !dtypes && !names)
         return true;
-    ct_raise(shapes ? CT_ERR_SHAPE : dtypes ? CT_ERR_DTYPE : CT_ERR_FORMAT, loading,
-             "%.200s does not fit: %s", l->path, t.s);
+    ct_raise(shapes   ? CT_ERR_SHAPE
+             : dtypes ? CT_ERR_DTYPE
+                      : CT_ERR_FORMAT,
+             loading, "%.200s does not fit: %s", l->path, t.s);
     return false;
 }
 
@@ -455,7 +461,9 @@ static bool make_slots(loader *l)
 ct_status ct_params_load(ct_params *set, const char *path, ct_load_options options)
 {
     ct_load_report own = { NULL, 0, 0 };
-    loader l = { .set = set, .path = path, .options = options,
+    loader l = { .set = set,
+                 .path = path,
+                 .options = options,
                  .found = options.report ? options.report : &own };
     bool ok;
 

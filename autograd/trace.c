@@ -63,11 +63,10 @@ static void print_profile(void)
     for (i = 0; i < totals_count; i++) {
         const total *t = &totals[i];
 
-        fprintf(stderr,
-                "cotangent: profile: %-28s %10" PRIu64 " %12.3f %10" PRIu64 " %12.3f %6.1f%%\n",
-                t->name, t->calls[0], (double)t->time[0] / 1e6, t->calls[1],
-                (double)t->time[1] / 1e6,
-                all ? 100 * (double)(t->time[0] + t->time[1]) / (double)all : 0);
+        fprintf(
+            stderr, "cotangent: profile: %-28s %10" PRIu64 " %12.3f %10" PRIu64 " %12.3f %6.1f%%\n",
+            t->name, t->calls[0], (double)t->time[0] / 1e6, t->calls[1], (double)t->time[1] / 1e6,
+            all ? 100 * (double)(t->time[0] + t->time[1]) / (double)all : 0);
     }
 }
 
@@ -146,8 +145,8 @@ int64_t cti_find_non_finite(const ct_tensor *t, double *value)
     if (c && !cti_to_host(t->device, host, cti_ptr(c), (size_t)t->numel * size))
         c = NULL;
     for (i = 0; c && i < t->numel && found < 0; i++) {
-        *value = t->dtype == CT_F32 ? (double)((float *)(void *)host)[i]
-                                    : ((double *)(void *)host)[i];
+        *value =
+            t->dtype == CT_F32 ? (double)((float *)(void *)host)[i] : ((double *)(void *)host)[i];
         if (!isfinite(*value))
             found = i;
     }
@@ -169,8 +168,8 @@ static void report_non_finite(const char *site, const char *what, const ct_tenso
         snprintf(from, sizeof from, " (its input %d holds one already)", culprit);
     fprintf(stderr,
             "cotangent: %s%s%s made the first value that is not finite: %g, element %lld of %s%s\n",
-            site ? site : "", site ? ": " : "", what, value, (long long)at,
-            cti_describe(t).s, from);
+            site ? site : "", site ? ": " : "", what, value, (long long)at, cti_describe(t).s,
+            from);
 }
 
 /* ---- what ops and the engine report ---- */

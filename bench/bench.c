@@ -35,11 +35,11 @@ model model_new(const sizes *s, maker make)
 
     m.params = ct_params_new((ct_params_options){ .seed = 1 });
     m.rnn = make(m.params, "rnn",
-                 (ct_recurrent_options){ .input_size = s->vocab, .hidden_size = s->hidden,
-                                         .num_layers = s->layers });
-    m.linear = ct_linear_module(m.params, "linear",
-                                (ct_linear_options){ .in_features = s->hidden,
-                                                     .out_features = s->vocab });
+                 (ct_recurrent_options){
+                     .input_size = s->vocab, .hidden_size = s->hidden, .num_layers = s->layers });
+    m.linear =
+        ct_linear_module(m.params, "linear",
+                         (ct_linear_options){ .in_features = s->hidden, .out_features = s->vocab });
     m.sgd = ct_sgd_new(m.params, (ct_sgd_options){ .lr = 0.1 });
     return m;
 }

@@ -43,9 +43,9 @@ double flops_of(const sizes *s, int gates);
 /* kernels.c: GFLOP/s of a loop of fused multiply-adds of f32 in registers, on one thread, by the
  * widest vectors that this processor has; name is of these. */
 double peak(double seconds, const char **name);
-double start_up(const char *program);   /* milliseconds */
-double bandwidth(double seconds);       /* of ct_add, over that of memcpy, bytes moved alike */
-double linear_share(double seconds);    /* speed of Linear over that of cblas_sgemm; 0: no BLAS */
+double start_up(const char *program); /* milliseconds */
+double bandwidth(double seconds);     /* of ct_add, over that of memcpy, bytes moved alike */
+double linear_share(double seconds);  /* speed of Linear over that of cblas_sgemm; 0: no BLAS */
 
 /* profile.c, scaling.c: print their tables; gpu.c its line. */
 void profile(double seconds);

@@ -8,10 +8,15 @@
 
 enum part { INPUT, RECURRENCE, OUTPUT, LOSS, D_LOSS, D_OUTPUT, D_RECURRENCE, CLIP, UPDATE, PARTS };
 
-static const char *const names[PARTS] = {
-    "input", "recurrence", "output", "loss", "gradient of loss", "gradient of output",
-    "gradient of recurrence", "clip", "update"
-};
+static const char *const names[PARTS] = { "input",
+                                          "recurrence",
+                                          "output",
+                                          "loss",
+                                          "gradient of loss",
+                                          "gradient of output",
+                                          "gradient of recurrence",
+                                          "clip",
+                                          "update" };
 
 static double taken(double *since)
 {

@@ -14,14 +14,14 @@ static void line(const char *what, int64_t value, const sizes *s, double seconds
     fflush(stdout);
 }
 
-#define VALUES(field, ...)                                                                        \
-    do {                                                                                          \
-        static const int values[] = { __VA_ARGS__ };                                              \
-        for (size_t i = 0; i < sizeof values / sizeof *values; i++) {                             \
-            sizes s = classic;                                                                    \
-            s.field = values[i];                                                                  \
-            line(#field, values[i], &s, seconds);                                                 \
-        }                                                                                         \
+#define VALUES(field, ...)                                                                         \
+    do {                                                                                           \
+        static const int values[] = { __VA_ARGS__ };                                               \
+        for (size_t i = 0; i < sizeof values / sizeof *values; i++) {                              \
+            sizes s = classic;                                                                     \
+            s.field = values[i];                                                                   \
+            line(#field, values[i], &s, seconds);                                                  \
+        }                                                                                          \
     } while (0)
 
 void scaling(double seconds)

@@ -36,10 +36,10 @@ struct device {
     bool tried, ready;
     cudaStream_t stream[2]; /* by cti_queue */
     ring staging[2];
-    std::mutex lock; /* of the rings */
+    std::mutex lock;           /* of the rings */
     unsigned long long *fault; /* FAULT_WORDS of them, on the device */
     unsigned long long *seen;  /* their copies here, pinned */
-    bool capturing; /* a step is being noted */
+    bool capturing;            /* a step is being noted */
     std::atomic<uint64_t> launches, synchronisations, uploads, downloads, upload_bytes,
         download_bytes, allocations;
 };
@@ -116,8 +116,9 @@ static void select(int ordinal)
     current = d;
     if (d->ready && !(met & 1u << ordinal)) {
         met |= 1u << ordinal; /* a thread that has ended may have left a fault there */
-        cu_check(cudaMemsetAsync(d->fault + my_word, 0xff, sizeof *d->fault,
-                                 d->stream[CTI_COMPUTE]), "select");
+        cu_check(
+            cudaMemsetAsync(d->fault + my_word, 0xff, sizeof *d->fault, d->stream[CTI_COMPUTE]),
+            "select");
     }
 }
 
@@ -272,7 +273,8 @@ static ct_status wait_and_see(cti_fault *fault, const char *slot)
         return CT_OK;
     }
     if (!cu_check(cudaMemcpyAsync(word, cu_fault_word(), sizeof *word, cudaMemcpyDeviceToHost,
-                                  cu_stream()), slot) ||
+                                  cu_stream()),
+                  slot) ||
         !wait_for(cu_stream(), slot))
         return CT_OK; /* raised */
     found = *word;
@@ -334,8 +336,8 @@ static void event_wait(void *event, cti_queue queue)
 
 static bool capture_begin(void)
 {
-    current->capturing = cu_check(
-        cudaStreamBeginCapture(cu_stream(), cudaStreamCaptureModeThreadLocal), "capture");
+    current->capturing =
+        cu_check(cudaStreamBeginCapture(cu_stream(), cudaStreamCaptureModeThreadLocal), "capture");
     return current->capturing;
 }
 
@@ -465,7 +467,7 @@ static int count_devices(char *reason, size_t size)
 }
 
 extern "C" __attribute__((visibility("default"))) bool cti_plugin_open(const cti_host *h,
-                                                                        cti_plugin *plugin);
+                                                                       cti_plugin *plugin);
 
 extern "C" bool cti_plugin_open(const cti_host *h, cti_plugin *plugin)
 {

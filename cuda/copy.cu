@@ -12,60 +12,132 @@ struct boolean {
     uint8_t is;
 };
 
-template <typename T> struct convert {}; /* to T, from anything */
+template <typename T> struct convert {
+}; /* to T, from anything */
 
 template <> struct convert<float> {
-    template <typename S> static __device__ float of(S v) { return static_cast<float>(v); }
-    static __device__ float of(bf16 v) { return cti_float_of_bf16(v.bits); }
-    static __device__ float of(boolean v) { return v.is; }
+    template <typename S> static __device__ float of(S v)
+    {
+        return static_cast<float>(v);
+    }
+    static __device__ float of(bf16 v)
+    {
+        return cti_float_of_bf16(v.bits);
+    }
+    static __device__ float of(boolean v)
+    {
+        return v.is;
+    }
 };
 
 template <> struct convert<double> {
-    template <typename S> static __device__ double of(S v) { return static_cast<double>(v); }
-    static __device__ double of(bf16 v) { return cti_float_of_bf16(v.bits); }
-    static __device__ double of(boolean v) { return v.is; }
+    template <typename S> static __device__ double of(S v)
+    {
+        return static_cast<double>(v);
+    }
+    static __device__ double of(bf16 v)
+    {
+        return cti_float_of_bf16(v.bits);
+    }
+    static __device__ double of(boolean v)
+    {
+        return v.is;
+    }
 };
 
 template <> struct convert<int32_t> {
-    static __device__ int32_t of(double v) { return cti_i32_of(v); }
-    static __device__ int32_t of(float v) { return cti_i32_of(v); }
-    static __device__ int32_t of(int64_t v) { return cti_i32_of_i64(v); }
-    static __device__ int32_t of(bf16 v) { return cti_i32_of(cti_float_of_bf16(v.bits)); }
-    static __device__ int32_t of(boolean v) { return v.is; }
+    static __device__ int32_t of(double v)
+    {
+        return cti_i32_of(v);
+    }
+    static __device__ int32_t of(float v)
+    {
+        return cti_i32_of(v);
+    }
+    static __device__ int32_t of(int64_t v)
+    {
+        return cti_i32_of_i64(v);
+    }
+    static __device__ int32_t of(bf16 v)
+    {
+        return cti_i32_of(cti_float_of_bf16(v.bits));
+    }
+    static __device__ int32_t of(boolean v)
+    {
+        return v.is;
+    }
 };
 
 template <> struct convert<int64_t> {
-    static __device__ int64_t of(double v) { return cti_i64_of(v); }
-    static __device__ int64_t of(float v) { return cti_i64_of(v); }
-    static __device__ int64_t of(int32_t v) { return v; }
-    static __device__ int64_t of(bf16 v) { return cti_i64_of(cti_float_of_bf16(v.bits)); }
-    static __device__ int64_t of(boolean v) { return v.is; }
+    static __device__ int64_t of(double v)
+    {
+        return cti_i64_of(v);
+    }
+    static __device__ int64_t of(float v)
+    {
+        return cti_i64_of(v);
+    }
+    static __device__ int64_t of(int32_t v)
+    {
+        return v;
+    }
+    static __device__ int64_t of(bf16 v)
+    {
+        return cti_i64_of(cti_float_of_bf16(v.bits));
+    }
+    static __device__ int64_t of(boolean v)
+    {
+        return v.is;
+    }
 };
 
 template <> struct convert<bf16> {
-    static __device__ bf16 of(float v) { return { cti_bf16_of(v) }; }
-    static __device__ bf16 of(double v) { return { cti_bf16_of_double(v) }; }
-    static __device__ bf16 of(int32_t v) { return { cti_bf16_of_double(v) }; }
-    static __device__ bf16 of(int64_t v) { return { cti_bf16_of_i64(v) }; }
-    static __device__ bf16 of(boolean v) { return { cti_bf16_of(v.is) }; }
+    static __device__ bf16 of(float v)
+    {
+        return { cti_bf16_of(v) };
+    }
+    static __device__ bf16 of(double v)
+    {
+        return { cti_bf16_of_double(v) };
+    }
+    static __device__ bf16 of(int32_t v)
+    {
+        return { cti_bf16_of_double(v) };
+    }
+    static __device__ bf16 of(int64_t v)
+    {
+        return { cti_bf16_of_i64(v) };
+    }
+    static __device__ bf16 of(boolean v)
+    {
+        return { cti_bf16_of(v.is) };
+    }
 };
 
 template <> struct convert<boolean> {
-    template <typename S> static __device__ boolean of(S v) { return { v != 0 }; }
-    static __device__ boolean of(bf16 v) { return { (v.bits & 0x7fff) != 0 }; }
+    template <typename S> static __device__ boolean of(S v)
+    {
+        return { v != 0 };
+    }
+    static __device__ boolean of(bf16 v)
+    {
+        return { (v.bits & 0x7fff) != 0 };
+    }
 };
 
 /* The same bytes. */
 template <typename T> struct move {
-    static __device__ T of(T v) { return v; }
+    static __device__ T of(T v)
+    {
+        return v;
+    }
 };
 
 /* ---- kernels: D from S by C ---- */
 
 /* Contiguous, or one element everywhere (step 0); V elements at a time. */
 template <typename C, typename D, typename S, int V>
-__global__ void __launch_bounds__(CU_BLOCK)
-packed(int64_t n, D *out, const S *in, int64_t step)
+__global__ void __launch_bounds__(CU_BLOCK) packed(int64_t n, D *out, const S *in, int64_t step)
 {
     int64_t packs = n / V, i;
     int k;
@@ -104,8 +176,7 @@ struct transposition {
 };
 
 template <typename T>
-__global__ void __launch_bounds__(TILE *TILE_ROWS)
-transposed(transposition t, T *out, const T *in)
+__global__ void __launch_bounds__(TILE *TILE_ROWS) transposed(transposition t, T *out, const T *in)
 {
     CU_SHARED(T, tile, [TILE][TILE + 1]);
     int64_t down = (t.m + TILE - 1) / TILE, across = (t.n + TILE - 1) / TILE, block;
@@ -271,7 +342,7 @@ void cu_copy(int rank, const int64_t *dim, const cti_array *dst, const cti_array
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-carried(cu_walk<2> w, T *out, const T *in, const unsigned long long *fault)
+    carried(cu_walk<2> w, T *out, const T *in, const unsigned long long *fault)
 {
     int64_t i, at[2];
 
@@ -315,8 +386,8 @@ __global__ void __launch_bounds__(CU_BLOCK) range(int64_t n, T *p, double start,
     int64_t i;
 
     for (i = cu_thread(); i < n; i += cu_threads())
-        p[i] = convert<T>::of(
-            step == 0 ? start : CTI_ADD(start, CTI_MUL(static_cast<double>(i), step)));
+        p[i] = convert<T>::of(step == 0 ? start
+                                        : CTI_ADD(start, CTI_MUL(static_cast<double>(i), step)));
 }
 
 static void start_range(const char *slot, void *data, ct_dtype dtype, int64_t n, double start,

@@ -12,7 +12,7 @@
 /* Bytes of an element. */
 inline size_t cu_size_of(ct_dtype dtype)
 {
-    return dtype == CT_F64 || dtype == CT_I64 ? 8
+    return dtype == CT_F64 || dtype == CT_I64   ? 8
            : dtype == CT_F32 || dtype == CT_I32 ? 4
            : dtype == CT_BF16                   ? 2
                                                 : 1;
@@ -62,9 +62,9 @@ void cu_run(const char *slot, void (*kernel)(P...), int64_t blocks, int threads,
     if (blocks <= 0)
         return;
     cu_count_launch();
-    cu_check(cu_launch(kernel, dim3((unsigned)blocks), dim3((unsigned)threads), 0, cu_stream(),
-                       args...),
-             slot);
+    cu_check(
+        cu_launch(kernel, dim3((unsigned)blocks), dim3((unsigned)threads), 0, cu_stream(), args...),
+        slot);
 }
 
 /* ---- the slots, by file ---- */
@@ -111,15 +111,13 @@ void cu_dropout(ct_dtype dtype, int64_t n, double p, const cti_position *from, c
 ct_status cu_multinomial(int64_t rows, int64_t n, int64_t k, bool replacement, double *weights,
                          const cti_position *from, int64_t *out, cti_fault *fault);
 
-void cu_softmax(ct_dtype dtype, bool logarithm, int64_t rows, int64_t n, const void *in,
-                void *out);
+void cu_softmax(ct_dtype dtype, bool logarithm, int64_t rows, int64_t n, const void *in, void *out);
 ct_status cu_cross_entropy(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
                            const void *in, const void *target, int64_t ignore, double smoothing,
                            void *loss, void *lse, cti_fault *fault);
 void cu_cross_entropy_backward(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
-                               const void *in, const void *target, int64_t ignore,
-                               double smoothing, const void *lse, const void *dloss,
-                               int64_t dloss_step, void *din);
+                               const void *in, const void *target, int64_t ignore, double smoothing,
+                               const void *lse, const void *dloss, int64_t dloss_step, void *din);
 
 void cu_sequence(const cti_sequence *s);
 void cu_sequence_backward(const cti_sequence *s);

@@ -29,14 +29,14 @@ template <typename T> __device__ inline T cu_sigmoid(T x)
 #define M_rint rint
 #define M_pow pow
 
-#define FUNCTOR(type, count, ...)                                                                 \
-    struct type {                                                                                 \
-        static const int inputs = count;                                                          \
-        template <typename R, typename T> static __device__ R at(T x, T y, T z, T p, T q)         \
-        {                                                                                         \
-            (void)y, (void)z, (void)p, (void)q;                                                   \
-            return static_cast<R>(__VA_ARGS__);                                                   \
-        }                                                                                         \
+#define FUNCTOR(type, count, ...)                                                                  \
+    struct type {                                                                                  \
+        static const int inputs = count;                                                           \
+        template <typename R, typename T> static __device__ R at(T x, T y, T z, T p, T q)          \
+        {                                                                                          \
+            (void)y, (void)z, (void)p, (void)q;                                                    \
+            return static_cast<R>(__VA_ARGS__);                                                    \
+        }                                                                                          \
     };
 #define NUMBER1(name, ...) FUNCTOR(f_##name, 1, __VA_ARGS__)
 #define NUMBER2(name, ...) FUNCTOR(f_##name, 2, __VA_ARGS__)
@@ -60,15 +60,14 @@ template <typename T> __device__ inline T cu_sigmoid(T x)
 #define TEST NONE
 #define LOGIC1 NONE
 #define LOGIC2 NONE
-#define SELECT(name, ...)                                                                         \
-    struct f_##name {                                                                             \
-        static const int inputs = 3;                                                              \
-        template <typename R, typename T>                                                         \
-        static __device__ R at(uint8_t c, T x, T y, T p, T q)                                     \
-        {                                                                                         \
-            (void)p, (void)q;                                                                     \
-            return __VA_ARGS__;                                                                   \
-        }                                                                                         \
+#define SELECT(name, ...)                                                                          \
+    struct f_##name {                                                                              \
+        static const int inputs = 3;                                                               \
+        template <typename R, typename T> static __device__ R at(uint8_t c, T x, T y, T p, T q)    \
+        {                                                                                          \
+            (void)p, (void)q;                                                                      \
+            return __VA_ARGS__;                                                                    \
+        }                                                                                          \
     };
 #include "tensor/formulas.h"
 
@@ -84,8 +83,8 @@ __device__ inline R apply(const A *x, const T *y, const T *z, T p, T q)
 /* Contiguous (step 1) or one element (step 0); V elements at a time. */
 template <typename F, typename R, typename A, typename T, int V>
 __global__ void __launch_bounds__(CU_BLOCK)
-packed(int64_t n, R *out, const A *x, const T *y, const T *z, int64_t sx, int64_t sy, int64_t sz,
-       T p, T q)
+    packed(int64_t n, R *out, const A *x, const T *y, const T *z, int64_t sx, int64_t sy,
+           int64_t sz, T p, T q)
 {
     int64_t packs = n / V, i;
     int k;
@@ -111,7 +110,7 @@ packed(int64_t n, R *out, const A *x, const T *y, const T *z, int64_t sx, int64_
 /* step[0] is out's. */
 template <typename F, typename R, typename A, typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-strided(cu_walk<4> w, R *out, const A *x, const T *y, const T *z, T p, T q)
+    strided(cu_walk<4> w, R *out, const A *x, const T *y, const T *z, T p, T q)
 {
     int64_t i, at[4];
 
@@ -174,10 +173,10 @@ template <typename T> static void start_op(const ew_call *c)
     const bool is_float = std::is_floating_point<T>::value;
 
     switch (c->e->op) {
-#define CASE(op, F, R, there)                                                                     \
-    case op:                                                                                      \
-        if constexpr (there)                                                                      \
-            start<F, R, T, T>(c);                                                                 \
+#define CASE(op, F, R, there)                                                                      \
+    case op:                                                                                       \
+        if constexpr (there)                                                                       \
+            start<F, R, T, T>(c);                                                                  \
         break;
 #define NUMBER1(name, ...) CASE(CTI_EW_##name, f_##name, T, !is_bool)
 #define NUMBER2(name, ...) CASE(CTI_EW_##name, f_##name, T, !is_bool)

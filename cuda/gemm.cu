@@ -96,15 +96,15 @@ static cublasStatus_t multiply_f64(cublasHandle_t handle, cublasOperation_t ta,
         return cublasDgemm(handle, tb, ta, n, m, k, &g->alpha, b, (int)g->ldb, a, (int)g->lda,
                            &g->beta, c, (int)g->ldc);
     return cublasDgemmStridedBatched(handle, tb, ta, n, m, k, &g->alpha, b, (int)g->ldb, g->b_step,
-                                     a, (int)g->lda, g->a_step, &g->beta, c, (int)g->ldc,
-                                     g->c_step, (int)g->batch);
+                                     a, (int)g->lda, g->a_step, &g->beta, c, (int)g->ldc, g->c_step,
+                                     (int)g->batch);
 }
 
 /* ---- C = beta C, for k = 0; every row of C = bias ---- */
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-scale(int64_t batch, int64_t m, int64_t n, int64_t ldc, int64_t c_step, double beta, T *c)
+    scale(int64_t batch, int64_t m, int64_t n, int64_t ldc, int64_t c_step, double beta, T *c)
 {
     int64_t i;
 
@@ -126,7 +126,7 @@ template <typename T> static void start_scale(const cti_gemm *g)
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-begin(int64_t m, int64_t n, int64_t ldc, const T *bias, T *c)
+    begin(int64_t m, int64_t n, int64_t ldc, const T *bias, T *c)
 {
     int64_t i;
 

@@ -10,8 +10,8 @@
 
 template <typename U>
 __global__ void __launch_bounds__(CU_BLOCK)
-gather_rows(int64_t count, int64_t width, int64_t rows, const U *src, const void *index,
-            ct_dtype index_dtype, U *out, unsigned long long *fault, uint32_t ticket)
+    gather_rows(int64_t count, int64_t width, int64_t rows, const U *src, const void *index,
+                ct_dtype index_dtype, U *out, unsigned long long *fault, uint32_t ticket)
 {
     int64_t i;
 
@@ -46,8 +46,8 @@ static void start_gather_rows(int64_t count, size_t bytes, int64_t rows, const v
 
 /* Only whether indices are in range, for rows of nothing. */
 __global__ void __launch_bounds__(CU_BLOCK)
-check_indices(int64_t count, int64_t rows, const void *index, ct_dtype index_dtype,
-              unsigned long long *fault, uint32_t ticket)
+    check_indices(int64_t count, int64_t rows, const void *index, ct_dtype index_dtype,
+                  unsigned long long *fault, uint32_t ticket)
 {
     int64_t i;
 
@@ -113,9 +113,9 @@ template <typename T> __device__ inline T add(T a, T b)
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-segment_sum(int64_t count, int64_t width, int64_t rows, T *dst, const void *key,
-            ct_dtype key_dtype, const int64_t *order, const T *src, unsigned long long *fault,
-            uint32_t ticket)
+    segment_sum(int64_t count, int64_t width, int64_t rows, T *dst, const void *key,
+                ct_dtype key_dtype, const int64_t *order, const T *src, unsigned long long *fault,
+                uint32_t ticket)
 {
     int64_t i;
 
@@ -185,8 +185,8 @@ ct_status cu_scatter_add_rows(ct_dtype dtype, ct_dtype index_dtype, int64_t coun
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-one_hot(int64_t count, int64_t width, const void *index, ct_dtype index_dtype, T *out,
-        unsigned long long *fault, uint32_t ticket)
+    one_hot(int64_t count, int64_t width, const void *index, ct_dtype index_dtype, T *out,
+            unsigned long long *fault, uint32_t ticket)
 {
     int64_t i;
 
@@ -203,8 +203,8 @@ template <typename T>
 static void start_one_hot(int64_t count, int64_t width, const void *index, ct_dtype index_dtype,
                           void *out, uint32_t ticket)
 {
-    cu_run("one_hot", one_hot<T>, cu_blocks(count * width, CU_BLOCK), CU_BLOCK, count, width,
-           index, index_dtype, static_cast<T *>(out), cu_fault_word(), ticket);
+    cu_run("one_hot", one_hot<T>, cu_blocks(count * width, CU_BLOCK), CU_BLOCK, count, width, index,
+           index_dtype, static_cast<T *>(out), cu_fault_word(), ticket);
 }
 
 ct_status cu_one_hot(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
@@ -237,7 +237,7 @@ struct axis {
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-gather(axis a, const T *src, T *out, unsigned long long *fault, uint32_t ticket)
+    gather(axis a, const T *src, T *out, unsigned long long *fault, uint32_t ticket)
 {
     int64_t count = a.outer * a.m * a.inner, at;
 
@@ -262,8 +262,7 @@ static void start_gather(const axis *a, const void *src, void *out, uint32_t tic
 }
 
 ct_status cu_gather(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n, int64_t m,
-                    int64_t inner, const void *src, const void *index, void *out,
-                    cti_fault *fault)
+                    int64_t inner, const void *src, const void *index, void *out, cti_fault *fault)
 {
     axis a = { outer, n, m, inner, index, index_dtype };
     size_t size = cu_size_of(dtype);
@@ -286,7 +285,7 @@ ct_status cu_gather(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-scatter_add_columns(axis a, const T *src, T *dst, unsigned long long *fault, uint32_t ticket)
+    scatter_add_columns(axis a, const T *src, T *dst, unsigned long long *fault, uint32_t ticket)
 {
     int64_t column, j;
 
@@ -308,8 +307,7 @@ scatter_add_columns(axis a, const T *src, T *dst, unsigned long long *fault, uin
 }
 
 /* An index out of range has no key: -1. */
-__global__ void __launch_bounds__(CU_BLOCK)
-make_keys(axis a, int64_t *key)
+__global__ void __launch_bounds__(CU_BLOCK) make_keys(axis a, int64_t *key)
 {
     int64_t count = a.outer * a.m * a.inner, at;
 

@@ -32,9 +32,9 @@ template <typename P, typename A> constexpr bool cu_fits()
     if (std::is_pointer<P>::value)
         return std::is_convertible<A, P>::value;
     if (std::is_integral<P>::value && std::is_integral<A>::value)
-        return sizeof(A) < sizeof(P) ? std::is_signed<P>::value || !std::is_signed<A>::value
-                                     : sizeof(A) == sizeof(P) &&
-                                           std::is_signed<P>::value == std::is_signed<A>::value;
+        return sizeof(A) < sizeof(P)
+                   ? std::is_signed<P>::value || !std::is_signed<A>::value
+                   : sizeof(A) == sizeof(P) && std::is_signed<P>::value == std::is_signed<A>::value;
     return std::is_floating_point<P>::value && std::is_floating_point<A>::value &&
            sizeof(A) <= sizeof(P);
 }
@@ -42,8 +42,8 @@ template <typename P, typename A> constexpr bool cu_fits()
 #ifdef __CUDACC__
 
 #define CU_SHARED(type, name, ...) __shared__ type name __VA_ARGS__
-#define CU_DYNAMIC_SHARED(type, name)                                                             \
-    extern __shared__ __align__(16) unsigned char cu_dynamic_shared[];                            \
+#define CU_DYNAMIC_SHARED(type, name)                                                              \
+    extern __shared__ __align__(16) unsigned char cu_dynamic_shared[];                             \
     type *name = reinterpret_cast<type *>(cu_dynamic_shared)
 
 /* Enqueues kernel on stream: the launch's own error; the kernel's comes with a later call. */

@@ -58,7 +58,10 @@ static table next_table(ct_dtype dtype, const cti_segment *segments, int count, 
 /* ---- the sum of squares of all gradients ---- */
 
 struct sum_of_two {
-    static __device__ double combine(double a, double b) { return a + b; }
+    static __device__ double combine(double a, double b)
+    {
+        return a + b;
+    }
 };
 
 /* partial (chunks) */
@@ -128,8 +131,8 @@ void cu_norm_squared(const cti_segment *segments, int count, double *out)
 /* ---- clipping ---- */
 
 /* total is the norm squared; becomes what gradients are to be multiplied by. */
-__global__ void __launch_bounds__(32)
-find_scale(double *total, double max_norm, double *norm, unsigned long long *fault, uint32_t ticket)
+__global__ void __launch_bounds__(32) find_scale(double *total, double max_norm, double *norm,
+                                                 unsigned long long *fault, uint32_t ticket)
 {
     double length = sqrt(*total);
 
@@ -144,7 +147,7 @@ find_scale(double *total, double max_norm, double *norm, unsigned long long *fau
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-scale_gradients(table t, const double *scale, const unsigned long long *fault)
+    scale_gradients(table t, const double *scale, const unsigned long long *fault)
 {
     int64_t chunk, i, end;
 
@@ -252,9 +255,7 @@ struct adam {
             top = *most > square ? *most : square;
             *most = top;
         }
-        *w = r.shrink * *w -
-             r.lr *
-                 (mean / (sqrt(top) * r.root + static_cast<T>(u.eps)));
+        *w = r.shrink * *w - r.lr * (mean / (sqrt(top) * r.root + static_cast<T>(u.eps)));
     }
 };
 
@@ -315,7 +316,7 @@ __device__ inline rates<T> rates_of(const table &t, int k, const cti_rates *ther
 
 template <typename Rule, typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-update(cti_update u, table t, const unsigned long long *fault)
+    update(cti_update u, table t, const unsigned long long *fault)
 {
     int64_t chunk, i, end;
 

@@ -41,7 +41,7 @@ __device__ inline void draw_block(bool normal, double a, double b, const uint32_
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-draw(int64_t n, T *out, bool normal, double a, double b, cti_position from)
+    draw(int64_t n, T *out, bool normal, double a, double b, cti_position from)
 {
     const uint64_t first = cti_first_block(&from);
     const int each = 16 / sizeof(T);
@@ -84,7 +84,7 @@ void cu_normal(void *data, ct_dtype dtype, int64_t n, double mean, double std,
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-dropout(int64_t n, uint64_t below, T scale, cti_position from, const T *in, T *out)
+    dropout(int64_t n, uint64_t below, T scale, cti_position from, const T *in, T *out)
 {
     const uint64_t first = cti_first_block(&from);
     int64_t block, k;
@@ -161,8 +161,8 @@ __device__ inline double uniform_of_draw(const cti_position &from, int64_t d)
 }
 
 __global__ void __launch_bounds__(CU_BLOCK)
-multinomial(choice c, double *weights, cti_position from, int64_t *out, unsigned long long *fault,
-            uint32_t ticket)
+    multinomial(choice c, double *weights, cti_position from, int64_t *out,
+                unsigned long long *fault, uint32_t ticket)
 {
     int64_t row, i, d;
 

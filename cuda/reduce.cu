@@ -24,17 +24,35 @@ template <typename T> struct sum {
     typedef T Out;
     typedef typename wide<T>::type Acc;
 
-    static __device__ Acc start() { return 0; }
-    static __device__ Acc load(T v, int64_t) { return static_cast<Acc>(v); }
-    static __device__ Acc combine(Acc a, Acc b) { return a + b; }
-    static __device__ T finish(Acc a) { return static_cast<T>(a); }
+    static __device__ Acc start()
+    {
+        return 0;
+    }
+    static __device__ Acc load(T v, int64_t)
+    {
+        return static_cast<Acc>(v);
+    }
+    static __device__ Acc combine(Acc a, Acc b)
+    {
+        return a + b;
+    }
+    static __device__ T finish(Acc a)
+    {
+        return static_cast<T>(a);
+    }
 };
 
 template <typename T> struct product : sum<T> {
     typedef typename wide<T>::type Acc;
 
-    static __device__ Acc start() { return 1; }
-    static __device__ Acc combine(Acc a, Acc b) { return a * b; }
+    static __device__ Acc start()
+    {
+        return 1;
+    }
+    static __device__ Acc combine(Acc a, Acc b)
+    {
+        return a * b;
+    }
 };
 
 struct some {
@@ -42,15 +60,33 @@ struct some {
     typedef uint8_t Out;
     typedef uint8_t Acc;
 
-    static __device__ Acc start() { return 0; }
-    static __device__ Acc load(uint8_t v, int64_t) { return v != 0; }
-    static __device__ Acc combine(Acc a, Acc b) { return a | b; }
-    static __device__ uint8_t finish(Acc a) { return a; }
+    static __device__ Acc start()
+    {
+        return 0;
+    }
+    static __device__ Acc load(uint8_t v, int64_t)
+    {
+        return v != 0;
+    }
+    static __device__ Acc combine(Acc a, Acc b)
+    {
+        return a | b;
+    }
+    static __device__ uint8_t finish(Acc a)
+    {
+        return a;
+    }
 };
 
 struct every : some {
-    static __device__ Acc start() { return 1; }
-    static __device__ Acc combine(Acc a, Acc b) { return a & b; }
+    static __device__ Acc start()
+    {
+        return 1;
+    }
+    static __device__ Acc combine(Acc a, Acc b)
+    {
+        return a & b;
+    }
 };
 
 /* A candidate and its position, -1 for none. */
@@ -69,8 +105,14 @@ template <typename T, bool greatest> struct extreme {
     {
         return greatest ? cu_after(a, b) : a < b || (a != a && b == b);
     }
-    static __device__ Acc start() { return { T(0), -1 }; }
-    static __device__ Acc load(T v, int64_t at) { return { v, at }; }
+    static __device__ Acc start()
+    {
+        return { T(0), -1 };
+    }
+    static __device__ Acc load(T v, int64_t at)
+    {
+        return { v, at };
+    }
     static __device__ Acc combine(Acc a, Acc b)
     {
         if (b.at < 0 || a.at < 0)
@@ -79,27 +121,39 @@ template <typename T, bool greatest> struct extreme {
             return beats(a.v, b.v) ? a : b;
         return a.at < b.at ? a : b;
     }
-    static __device__ T finish(Acc a) { return a.v; }
+    static __device__ T finish(Acc a)
+    {
+        return a.v;
+    }
 };
 
 template <typename T, bool greatest> struct position : extreme<T, greatest> {
     typedef int64_t Out;
 
-    static __device__ int64_t finish(candidate<T> a) { return a.at < 0 ? 0 : a.at; }
+    static __device__ int64_t finish(candidate<T> a)
+    {
+        return a.at < 0 ? 0 : a.at;
+    }
 };
 
 /* The second pass of R: its partial results again. */
 template <typename R> struct again : R {
     typedef typename R::Acc In;
 
-    static __device__ typename R::Acc load(typename R::Acc v, int64_t) { return v; }
+    static __device__ typename R::Acc load(typename R::Acc v, int64_t)
+    {
+        return v;
+    }
 };
 
 /* The first of two passes: partial results are the output. */
 template <typename R> struct partial : R {
     typedef typename R::Acc Out;
 
-    static __device__ typename R::Acc finish(typename R::Acc a) { return a; }
+    static __device__ typename R::Acc finish(typename R::Acc a)
+    {
+        return a;
+    }
 };
 
 /* ---- the kernel ---- */
@@ -112,7 +166,7 @@ struct plan {
 
 template <typename R>
 __global__ void __launch_bounds__(CU_BLOCK)
-reduce(plan p, const typename R::In *in, typename R::Out *out)
+    reduce(plan p, const typename R::In *in, typename R::Out *out)
 {
     typedef typename R::Acc Acc;
     CU_SHARED(Acc, value, [CU_BLOCK]);
@@ -206,8 +260,8 @@ static void start(int64_t outer, int64_t n, int64_t inner, const void *in, void 
 }
 
 template <typename T>
-static void start_numbers(cti_reduce_op op, int64_t outer, int64_t n, int64_t inner,
-                          const void *in, void *out)
+static void start_numbers(cti_reduce_op op, int64_t outer, int64_t n, int64_t inner, const void *in,
+                          void *out)
 {
     switch (op) {
     case CTI_SUM:

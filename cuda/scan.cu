@@ -50,8 +50,7 @@ __global__ void __launch_bounds__(CU_BLOCK) chunk_sums(columns c, const T *in, W
 }
 
 /* Each sum becomes that of the chunks before. */
-template <typename W>
-__global__ void __launch_bounds__(CU_BLOCK) sums_before(columns c, W *sum)
+template <typename W> __global__ void __launch_bounds__(CU_BLOCK) sums_before(columns c, W *sum)
 {
     int64_t at, chunk;
 
@@ -71,7 +70,7 @@ __global__ void __launch_bounds__(CU_BLOCK) sums_before(columns c, W *sum)
 /* before (outer, chunks, inner), or NULL for one chunk */
 template <typename T, typename W>
 __global__ void __launch_bounds__(CU_BLOCK)
-running_sums(columns c, const T *in, const W *before, T *out)
+    running_sums(columns c, const T *in, const W *before, T *out)
 {
     int64_t at, j;
 
@@ -88,7 +87,7 @@ running_sums(columns c, const T *in, const W *before, T *out)
     }
 }
 
-#define SHORT 64        /* elements of a chunk, at least */
+#define SHORT 64         /* elements of a chunk, at least */
 #define MANY_SCANS 16384 /* columns that are work enough */
 
 template <typename T> static void start(columns c, const void *data, void *result)

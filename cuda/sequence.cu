@@ -55,13 +55,25 @@ template <typename T> __device__ inline T incoming(const moment<T> &m, int64_t a
 /* ---- cells: unit i of a row, which is element `at` of (B, H), one step on, and back ---- */
 
 struct relu {
-    template <typename T> static __device__ T of(T x) { return x < 0 ? T(0) : x; }
-    template <typename T> static __device__ T back(T d, T y) { return y > 0 ? d : T(0); }
+    template <typename T> static __device__ T of(T x)
+    {
+        return x < 0 ? T(0) : x;
+    }
+    template <typename T> static __device__ T back(T d, T y)
+    {
+        return y > 0 ? d : T(0);
+    }
 };
 
 struct hyperbolic {
-    template <typename T> static __device__ T of(T x) { return tanh(x); }
-    template <typename T> static __device__ T back(T d, T y) { return d * (1 - y * y); }
+    template <typename T> static __device__ T of(T x)
+    {
+        return tanh(x);
+    }
+    template <typename T> static __device__ T back(T d, T y)
+    {
+        return d * (1 - y * y);
+    }
 };
 
 template <typename F> struct rnn {

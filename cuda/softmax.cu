@@ -7,11 +7,17 @@
 /* ---- what lanes do together ---- */
 
 struct row_max { /* a NaN is the greatest */
-    template <typename T> static __device__ T combine(T a, T b) { return cu_after(b, a) ? b : a; }
+    template <typename T> static __device__ T combine(T a, T b)
+    {
+        return cu_after(b, a) ? b : a;
+    }
 };
 
 struct row_sum {
-    static __device__ double combine(double a, double b) { return a + b; }
+    static __device__ double combine(double a, double b)
+    {
+        return a + b;
+    }
 };
 
 /* value of all lanes of this thread's row, which all get. room: one for each thread. */
@@ -55,7 +61,7 @@ __device__ inline double row_exponentials(const T *x, T most, int64_t n, int lan
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-softmax(bool logarithm, int64_t rows, int64_t n, int lanes, const T *in, T *out)
+    softmax(bool logarithm, int64_t rows, int64_t n, int lanes, const T *in, T *out)
 {
     CU_SHARED(T, values, [CU_BLOCK]);
     CU_SHARED(double, totals, [CU_BLOCK]);
@@ -116,8 +122,8 @@ struct targets {
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-cross_entropy(int64_t rows, int64_t n, int lanes, const T *in, targets t, T *loss, T *lse,
-              unsigned long long *fault, uint32_t ticket)
+    cross_entropy(int64_t rows, int64_t n, int lanes, const T *in, targets t, T *loss, T *lse,
+                  unsigned long long *fault, uint32_t ticket)
 {
     CU_SHARED(T, values, [CU_BLOCK]);
     CU_SHARED(double, totals, [CU_BLOCK]);
@@ -180,8 +186,8 @@ ct_status cu_cross_entropy(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, i
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-cross_entropy_backward(int64_t rows, int64_t n, const T *in, targets t, const T *lse,
-                       const T *dloss, int64_t dloss_step, T *din)
+    cross_entropy_backward(int64_t rows, int64_t n, const T *in, targets t, const T *lse,
+                           const T *dloss, int64_t dloss_step, T *din)
 {
     T shift = static_cast<T>(t.smoothing / static_cast<double>(n));
     int64_t i;
@@ -191,8 +197,7 @@ cross_entropy_backward(int64_t rows, int64_t n, const T *in, targets t, const T 
         T g = dloss[row * dloss_step], d = g * (exp(in[i] - lse[row]) - shift);
 
         if (j == k)
-            d = static_cast<T>(static_cast<double>(d) -
-                               static_cast<double>(g) * (1 - t.smoothing));
+            d = static_cast<T>(static_cast<double>(d) - static_cast<double>(g) * (1 - t.smoothing));
         din[i] = k == t.ignore ? T(0) : d;
     }
 }
@@ -207,9 +212,8 @@ static void start_backward(int64_t rows, int64_t n, const void *in, const target
 }
 
 void cu_cross_entropy_backward(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
-                               const void *in, const void *target, int64_t ignore,
-                               double smoothing, const void *lse, const void *dloss,
-                               int64_t dloss_step, void *din)
+                               const void *in, const void *target, int64_t ignore, double smoothing,
+                               const void *lse, const void *dloss, int64_t dloss_step, void *din)
 {
     targets t = { target, index_dtype, ignore, smoothing };
 

@@ -36,8 +36,7 @@ __device__ inline int64_t run_length(const runs &u, int64_t n, int64_t run)
 
 /* The place of each element among the TILE around it. */
 template <typename T>
-__global__ void __launch_bounds__(CU_BLOCK)
-sort_tiles(rows s, const T *in, runs to, int64_t *order)
+__global__ void __launch_bounds__(CU_BLOCK) sort_tiles(rows s, const T *in, runs to, int64_t *order)
 {
     int64_t i;
 
@@ -78,7 +77,7 @@ __device__ inline int64_t count_before(bool descending, const T *x, const int64_
 /* Runs 2 r and 2 r + 1 become run r. */
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-merge_runs(rows s, const T *in, runs from, const int64_t *order, runs to, int64_t *merged)
+    merge_runs(rows s, const T *in, runs from, const int64_t *order, runs to, int64_t *merged)
 {
     int64_t per_row = (s.n + from.span - 1) / from.span * from.kept, i;
 

@@ -82,8 +82,10 @@ bool cti_clean_check(const char *function, ct_clean how)
     if ((unsigned)how >= KINDS)
         ct_raise(CT_ERR_ARGUMENT, function, "there is no cleaning %d", (int)how);
     else if ((how == CT_CLEAN_LETTERS || how == CT_CLEAN_FOLD) && !cti_has_unicode())
-        ct_raise(CT_ERR_ARGUMENT, function, "cleaning \"%s\" needs libutf8proc, which this build "
-                 "is without", names[how]);
+        ct_raise(CT_ERR_ARGUMENT, function,
+                 "cleaning \"%s\" needs libutf8proc, which this build "
+                 "is without",
+                 names[how]);
     else
         return true;
     return false;

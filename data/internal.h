@@ -13,7 +13,7 @@ typedef struct cti_side {
     size_t unit, row_bytes;
     ct_shape shape; /* of a batch; its axis 0 is set for each */
     ct_dtype dtype;
-    char *buffer;   /* a batch on its way to the device */
+    char *buffer; /* a batch on its way to the device */
 } cti_side;
 
 /* A batch on its way to an asynchronous device (ahead.c). */
@@ -24,17 +24,17 @@ typedef struct cti_ahead {
 } cti_ahead;
 
 struct ct_loader {
-    const char *function;  /* that made it, for messages */
+    const char *function; /* that made it, for messages */
     cti_cut cut;
     int64_t batch, steps;
-    int64_t size;          /* ids of the corpus */
-    int64_t first;         /* windows: number of the part's first */
-    int64_t row_tokens;    /* what a row counts as */
+    int64_t size;       /* ids of the corpus */
+    int64_t first;      /* windows: number of the part's first */
+    int64_t row_tokens; /* what a row counts as */
     ct_device device;
-    ct_generator stream;   /* the loader's own; an epoch draws from a stream below it */
-    int64_t fixed;         /* the offset set, or -1 */
+    ct_generator stream; /* the loader's own; an epoch draws from a stream below it */
+    int64_t fixed;       /* the offset set, or -1 */
     cti_side x, y;
-    void *values[2];       /* the numbers that the loader owns, if not a corpus's */
+    void *values[2]; /* the numbers that the loader owns, if not a corpus's */
 
     int64_t epoch;         /* begun so far */
     int64_t offset;        /* of the current epoch */
@@ -42,9 +42,9 @@ struct ct_loader {
     int64_t batches, next; /* of an epoch; the number of the one to give */
     int64_t *order;        /* of the rows, for those that shuffle; else NULL */
 
-    int64_t most_rows;     /* of a batch */
-    cti_ahead ahead[2];    /* in turn, */
-    int turn;              /* whose it is */
+    int64_t most_rows;  /* of a batch */
+    cti_ahead ahead[2]; /* in turn, */
+    int turn;           /* whose it is */
 };
 
 /* Rows of a batch of the epoch; and its x or y, (rows, ...), into the side's buffer. */

@@ -126,7 +126,9 @@ bool ct_loader_next(ct_loader *l, ct_batch *batch)
         return false;
     if (!l || !batch || !l->epoch) {
         ct_raise(CT_ERR_ARGUMENT, "ct_loader_next", "%s",
-                 !l ? "l is NULL" : !batch ? "batch is NULL" : "no epoch was begun");
+                 !l       ? "l is NULL"
+                 : !batch ? "batch is NULL"
+                          : "no epoch was begun");
         return false;
     }
     if (l->next == l->batches)
@@ -221,9 +223,11 @@ static ct_loader *of_corpus(ct_loader *draft, const ct_corpus *corpus, uint64_t 
     draft->size = ct_corpus_size(corpus);
     draft->row_tokens = draft->steps;
     draft->stream = ct_generator_named(ct_generator_seed(seed), stream);
-    draft->x = (cti_side){ .from = (const char *)ids, .unit = sizeof *ids,
+    draft->x = (cti_side){ .from = (const char *)ids,
+                           .unit = sizeof *ids,
                            .row_bytes = (size_t)draft->steps * sizeof *ids,
-                           .shape = CT_SHAPE(0, draft->steps), .dtype = CT_I32 };
+                           .shape = CT_SHAPE(0, draft->steps),
+                           .dtype = CT_I32 };
     draft->y = draft->x;
     draft->y.from = (const char *)(ids + 1);
     return cti_loader_new(draft, order_rows);
@@ -231,8 +235,13 @@ static ct_loader *of_corpus(ct_loader *draft, const ct_corpus *corpus, uint64_t 
 
 ct_loader *ct_windows_new(const ct_corpus *corpus, ct_windows_options o)
 {
-    ct_loader draft = { .function = "ct_windows_new", .cut = CTI_WINDOWS, .batch = o.batch_size,
-                        .steps = o.steps, .first = o.first, .rows = o.count, .device = o.device };
+    ct_loader draft = { .function = "ct_windows_new",
+                        .cut = CTI_WINDOWS,
+                        .batch = o.batch_size,
+                        .steps = o.steps,
+                        .first = o.first,
+                        .rows = o.count,
+                        .device = o.device };
     int64_t windows;
 
     if (!check_sizes(draft.function, corpus, o.batch_size, o.steps))
@@ -257,8 +266,10 @@ ct_loader *ct_windows_new(const ct_corpus *corpus, ct_windows_options o)
 ct_loader *ct_sequences_new(const ct_corpus *corpus, ct_sequences_options o)
 {
     ct_loader draft = { .function = "ct_sequences_new",
-                        .cut = o.random ? CTI_RANDOM : CTI_SEQUENTIAL, .batch = o.batch_size,
-                        .steps = o.steps, .device = o.device };
+                        .cut = o.random ? CTI_RANDOM : CTI_SEQUENTIAL,
+                        .batch = o.batch_size,
+                        .steps = o.steps,
+                        .device = o.device };
     int64_t size = ct_corpus_size(corpus);
     double need;
 
@@ -361,8 +372,8 @@ void cti_loader_identity(const ct_loader *l, cti_identity *id)
     snprintf(id->how, sizeof id->how,
              "%s, batch size %lld, steps %lld, rows of %zu and %zu bytes%s, stream %016llx of seed "
              "%llu",
-             cuts[l->cut], (long long)l->batch, (long long)l->steps, l->x.row_bytes,
-             l->y.row_bytes, l->order ? ", shuffled" : "", (unsigned long long)l->stream.stream,
+             cuts[l->cut], (long long)l->batch, (long long)l->steps, l->x.row_bytes, l->y.row_bytes,
+             l->order ? ", shuffled" : "", (unsigned long long)l->stream.stream,
              (unsigned long long)l->stream.seed);
 }
 

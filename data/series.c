@@ -66,8 +66,9 @@ static cti_side side_of(const ct_tensor *series, const char *values, int64_t sta
 
 ct_loader *ct_series_new(const ct_tensor *series, ct_series_options o)
 {
-    ct_loader draft = { .function = "ct_series_new", .batch = o.batch_size, .steps = o.steps,
-                        .device = o.device };
+    ct_loader draft = {
+        .function = "ct_series_new", .batch = o.batch_size, .steps = o.steps, .device = o.device
+    };
     int64_t targets = o.targets ? o.targets : 1, ahead = o.ahead ? o.ahead : 1;
     int64_t n = ct_dim(series, 0);
     char *values;
@@ -120,8 +121,11 @@ static cti_side rows_of(const ct_tensor *t, const char *values)
 
 ct_loader *ct_rows_new(const ct_tensor *x, const ct_tensor *y, ct_rows_options o)
 {
-    ct_loader draft = { .function = "ct_rows_new", .batch = o.batch_size, .steps = 1,
-                        .row_tokens = 1, .device = o.device };
+    ct_loader draft = { .function = "ct_rows_new",
+                        .batch = o.batch_size,
+                        .steps = 1,
+                        .row_tokens = 1,
+                        .device = o.device };
 
     if (!x || !y || !cti_usable(draft.function, x) || !cti_usable(draft.function, y)) {
         if (ct_ok())

@@ -29,8 +29,8 @@ typedef struct ct_series_options {
     int64_t targets; /* 0: 1; at most steps + ahead */
     int64_t ahead;   /* 0: 1 */
     int64_t first;
-    int64_t count;   /* 0: all from first on */
-    bool shuffle;    /* anew for each epoch; else in order */
+    int64_t count; /* 0: all from first on */
+    bool shuffle;  /* anew for each epoch; else in order */
     uint64_t seed;
     ct_device device;
     void *reserved[4];

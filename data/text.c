@@ -16,7 +16,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define FILE_LIMIT ((size_t)1 << 30)      /* bytes of a text; above it is likely a mistake */
+#define FILE_LIMIT ((size_t)1 << 30) /* bytes of a text; above it is likely a mistake */
 #define DOWNLOAD_LIMIT ((size_t)1000000)
 
 #define TIMEMACHINE "timemachine.txt"
@@ -26,7 +26,7 @@
 struct ct_text {
     const char *bytes;
     size_t size;
-    bool sample; /* bytes are the library's own, not allocated */
+    bool sample;                  /* bytes are the library's own, not allocated */
     char source[PATH_MAX + 1200]; /* a path and the reasons */
 };
 
@@ -346,8 +346,8 @@ static lookup sample(ct_text *t, const cti_reasons *why)
     t->sample = true;
     t->bytes = (const char *)cti_sample_text;
     t->size = cti_sample_text_size;
-    snprintf(t->source, sizeof t->source,
-             "text: sample text (%zu bytes, part of the library): %s", t->size, why->s);
+    snprintf(t->source, sizeof t->source, "text: sample text (%zu bytes, part of the library): %s",
+             t->size, why->s);
     return FOUND;
 }
 

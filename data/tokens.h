@@ -18,8 +18,8 @@ typedef struct cti_entry {
 typedef struct cti_table {
     cti_entry *entries;
     int size, room;
-    int32_t *slots;    /* number + 1 of the token whose hash leads there; 0: free */
-    size_t slot_count; /* a power of two */
+    int32_t *slots;       /* number + 1 of the token whose hash leads there; 0: free */
+    size_t slot_count;    /* a power of two */
     int32_t of_byte[256]; /* number + 1 of the tokens of one byte */
 } cti_table;
 

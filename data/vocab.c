@@ -20,7 +20,9 @@ struct ct_vocab {
 };
 
 static const char *const kinds[] = {
-    [CT_TOKEN_CHAR] = "char", [CT_TOKEN_BYTE] = "byte", [CT_TOKEN_WORD] = "word",
+    [CT_TOKEN_CHAR] = "char",
+    [CT_TOKEN_BYTE] = "byte",
+    [CT_TOKEN_WORD] = "word",
     [CT_TOKEN_GRAPHEME] = "grapheme",
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
@@ -184,8 +186,8 @@ static bool add_all(ct_vocab *v, const cti_table *census, const ct_vocab_options
         ok = add(v, o->reserved[i], strlen(o->reserved[i]), count_of(census, o->reserved[i]));
     if (v->kind == CT_TOKEN_BYTE) {
         for (i = 0; ok && i < BYTES; i++)
-            v->table.entries[i].count = census->of_byte[i]
-                ? census->entries[census->of_byte[i] - 1].count : 0;
+            v->table.entries[i].count =
+                census->of_byte[i] ? census->entries[census->of_byte[i] - 1].count : 0;
         return ok;
     }
     ok = ok && add_seen(v, census, o->min_freq);
@@ -199,8 +201,7 @@ static bool add_all(ct_vocab *v, const cti_table *census, const ct_vocab_options
     return ok;
 }
 
-ct_vocab *cti_vocab_new(const char *function, const char *s, size_t size,
-                        const ct_vocab_options *o)
+ct_vocab *cti_vocab_new(const char *function, const char *s, size_t size, const ct_vocab_options *o)
 {
     ct_vocab *v = cti_calloc(1, sizeof *v);
     cti_table census = { 0 };
@@ -260,8 +261,8 @@ static bool add_list(ct_vocab *v, int count, const char *const *tokens)
     for (i = 0; i < count; i++)
         if (!add_listed(v, tokens[i], i))
             return false;
-    v->unknown = v->kind == CT_TOKEN_BYTE
-        ? -1 : cti_table_find(&v->table, UNKNOWN, strlen(UNKNOWN));
+    v->unknown =
+        v->kind == CT_TOKEN_BYTE ? -1 : cti_table_find(&v->table, UNKNOWN, strlen(UNKNOWN));
     if (v->kind != CT_TOKEN_BYTE && v->unknown < 0)
         ct_raise(CT_ERR_FORMAT, "ct_vocab_of", "there is no %s among the tokens", UNKNOWN);
     return v->kind == CT_TOKEN_BYTE || v->unknown >= 0;

@@ -41,10 +41,10 @@ char *ct_clean_apply(ct_clean clean, const char *text, size_t size, size_t *clea
 
 /* What a text is cut into. Malformed UTF-8 is never an error: each such byte is a character. */
 typedef enum ct_token_kind {
-    CT_TOKEN_CHAR,     /* characters: Unicode's code points */
-    CT_TOKEN_BYTE,     /* bytes; all 256 are in the vocabulary, each as its own id */
-    CT_TOKEN_WORD,     /* what stands between white space (as Python's str.split has it) */
-    CT_TOKEN_GRAPHEME  /* characters as readers see them: extended grapheme clusters (UAX 29), a
+    CT_TOKEN_CHAR,    /* characters: Unicode's code points */
+    CT_TOKEN_BYTE,    /* bytes; all 256 are in the vocabulary, each as its own id */
+    CT_TOKEN_WORD,    /* what stands between white space (as Python's str.split has it) */
+    CT_TOKEN_GRAPHEME /* characters as readers see them: extended grapheme clusters (UAX 29), a
                         * letter with its marks; needs a build with libutf8proc */
 } ct_token_kind;
 

@@ -30,16 +30,16 @@ typedef struct over_time {
 static ct_tensor *over_time_forward(void *self, ct_tensor *x)
 {
     const over_time *m = self;
-    ct_tensor *steps = ct_unsqueeze(ct_transpose(x, 0, 1), -1);           /* (tau, B, 1) */
-    ct_tensor *y = ct_recurrent_forward(m->rnn, steps, NULL, NULL);       /* (tau, B, hidden) */
+    ct_tensor *steps = ct_unsqueeze(ct_transpose(x, 0, 1), -1);     /* (tau, B, 1) */
+    ct_tensor *y = ct_recurrent_forward(m->rnn, steps, NULL, NULL); /* (tau, B, hidden) */
 
     return ct_linear_forward(m->linear, ct_select(y, 0, -1));
 }
 
 static ct_module *linear(ct_params *params, const char *name, int64_t out)
 {
-    return ct_as_module(params, ct_linear_module(params, name, (ct_linear_options){
-        .out_features = out }));
+    return ct_as_module(params,
+                        ct_linear_module(params, name, (ct_linear_options){ .out_features = out }));
 }
 
 /* Model number kind, of o.hidden units; rnn is where the recurrent one keeps its parts. */
@@ -48,9 +48,10 @@ static ct_module *model_of(int kind, ct_params *params, const options *o, over_t
     if (kind == 0)
         return linear(params, "linear", 1);
     if (kind == 1)
-        return ct_sequential(params, 3, (ct_module *[]){
-            linear(params, "hidden", o->hidden), ct_op_module(params, ct_relu),
-            linear(params, "output", 1) });
+        return ct_sequential(params, 3,
+                             (ct_module *[]){ linear(params, "hidden", o->hidden),
+                                              ct_op_module(params, ct_relu),
+                                              linear(params, "output", 1) });
     rnn->rnn = ct_rnn(params, "rnn", (ct_rnn_options){ .hidden_size = o->hidden });
     rnn->linear = ct_linear_module(params, "output", (ct_linear_options){ .out_features = 1 });
     return ct_module_of(params, rnn, over_time_forward);
@@ -115,12 +116,12 @@ static double error_of(const double *y, const double *truth, int64_t seen)
     return sqrt(sum / (double)(N - seen));
 }
 
-static ct_status draw(const char *path, const double *time, const double *truth,
-                      double (*y)[N])
+static ct_status draw(const char *path, const double *time, const double *truth, double (*y)[N])
 {
     static const char *const names[CURVES] = { "1 step", "4 steps", "16 steps", "64 steps" };
-    const ct_plot_options plot = { .title = "Predictions of the linear model", .x_label = "time",
-                                   .y_label = "x", .width = 800 };
+    const ct_plot_options plot = {
+        .title = "Predictions of the linear model", .x_label = "time", .y_label = "x", .width = 800
+    };
     ct_plot_series lines[1 + CURVES] = { { .name = "data", .count = N, .x = time, .y = truth } };
 
     for (int i = 0; i < CURVES; i++)
@@ -132,10 +133,10 @@ int main(int argc, char **argv)
 {
     static const char *const kinds[KINDS] = { "linear", "mlp", "rnn" };
     static double time[N], truth[N], y[KINDS][CURVES][N];
-    options o = options_parse_for(argc, argv, "Predicts a noisy sine wave.",
-                                  "hidden epochs lr batch num-train svg seed threads device",
-                                  (options){ .hidden = 16, .epochs = 20, .lr = 0.05, .batch = 16,
-                                             .num_train = 600 });
+    options o = options_parse_for(
+        argc, argv, "Predicts a noisy sine wave.",
+        "hidden epochs lr batch num-train svg seed threads device",
+        (options){ .hidden = 16, .epochs = 20, .lr = 0.05, .batch = 16, .num_train = 600 });
     const int64_t seen = o.num_train + TAU; /* the last window's target is the point before it */
     ct_scope scope = ct_scope_begin();
     ct_generator g = ct_generator_seed(o.seed);
@@ -152,16 +153,21 @@ int main(int argc, char **argv)
     printf("root of the mean squared error of the points not trained on\n"
            "            1 step    4 steps   16 steps   64 steps ahead\n");
     for (int kind = 0; kind < KINDS; kind++) {
-        ct_params *params = ct_params_new((ct_params_options){ .seed = o.seed,
-                                                               .device = o.device });
+        ct_params *params =
+            ct_params_new((ct_params_options){ .seed = o.seed, .device = o.device });
         over_time rnn;
         regression m = { .params = params, .net = model_of(kind, params, &o, &rnn), .lr = o.lr };
-        ct_model model = { .self = &m, .params = params, .training_step = training_step,
+        ct_model model = { .self = &m,
+                           .params = params,
+                           .training_step = training_step,
                            .configure_optimizers = configure_optimizers };
         ct_trainer trainer = { .max_epochs = o.epochs };
-        ct_loader *train = ct_series_new(series, (ct_series_options){
-            .batch_size = o.batch, .steps = TAU, .count = o.num_train, .shuffle = true,
-            .seed = o.seed, .device = o.device });
+        ct_loader *train = ct_series_new(series, (ct_series_options){ .batch_size = o.batch,
+                                                                      .steps = TAU,
+                                                                      .count = o.num_train,
+                                                                      .shuffle = true,
+                                                                      .seed = o.seed,
+                                                                      .device = o.device });
 
         ct_fit(&trainer, &model, train, NULL, NULL);
         printf("%-8s", kinds[kind]);

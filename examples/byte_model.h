@@ -8,9 +8,9 @@
 #include <cotangent.h>
 
 typedef struct byte_model {
-    int symbols;        /* bytes that occur, in order; symbol k is byte[k] */
+    int symbols; /* bytes that occur, in order; symbol k is byte[k] */
     uint8_t byte[256];
-    int symbol[256];    /* of a byte; -1: does not occur */
+    int symbol[256]; /* of a byte; -1: does not occur */
     ct_params *params;
     ct_recurrent *gru;
     ct_linear *linear;

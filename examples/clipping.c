@@ -64,13 +64,15 @@ static void run(const options *o, const ct_corpus *corpus, int i, curve *c)
 
 static ct_status draw(const char *path, const curve *c)
 {
-    const ct_plot_options plot = { .title = "Clipping", .x_label = "epoch",
-                                   .y_label = "perplexity", .log_y = true };
+    const ct_plot_options plot = {
+        .title = "Clipping", .x_label = "epoch", .y_label = "perplexity", .log_y = true
+    };
     ct_plot_series lines[BOUNDS];
 
     for (int i = 0; i < BOUNDS; i++)
-        lines[i] = (ct_plot_series){ .name = names[i], .count = c[i].count, .x = c[i].epoch,
-                                     .y = c[i].perplexity };
+        lines[i] = (ct_plot_series){
+            .name = names[i], .count = c[i].count, .x = c[i].epoch, .y = c[i].perplexity
+        };
     return ct_plot_save(path, plot, BOUNDS, lines);
 }
 
@@ -79,8 +81,13 @@ int main(int argc, char **argv)
     options o = options_parse_for(argc, argv, "Trains with several bounds on the gradient's norm.",
                                   "data hidden layers epochs lr batch steps random max-tokens svg "
                                   "seed threads device",
-                                  (options){ .classic = true, .hidden = 128, .layers = 1,
-                                             .epochs = 20, .lr = 5, .batch = 32, .steps = 35,
+                                  (options){ .classic = true,
+                                             .hidden = 128,
+                                             .layers = 1,
+                                             .epochs = 20,
+                                             .lr = 5,
+                                             .batch = 32,
+                                             .steps = 35,
                                              .max_tokens = 10000 });
     ct_corpus *corpus = options_corpus(&o, NULL);
     double *numbers = calloc((size_t)o.epochs, 2 * BOUNDS * sizeof *numbers);

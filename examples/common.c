@@ -12,9 +12,11 @@
 #include <unistd.h>
 
 /* Keys of the options; those of whole numbers come first. */
+/* clang-format off */
 enum { HIDDEN = 256, LAYERS, EPOCHS, BATCH, STEPS, NUM_TRAIN, NUM_VAL, MAX_TOKENS, LENGTH,
        LR, CLIP, RANDOM, PREFIX, SEED, THREADS, DEVICE, DATA, PROTOCOL, MODEL, DIALECT, TOKENS,
        CSV, SVG, TENSORBOARD, CHECKPOINT, RESUME };
+/* clang-format on */
 
 /* What follows a bar is the usual value of the chapter's two protocols. */
 static const struct argp_option table[] = {
@@ -43,8 +45,10 @@ static const struct argp_option table[] = {
     { "resume", RESUME, NULL, 0, "go on from the checkpoint, if it is there", 0 },
     { "seed", SEED, "N", 0, "seed of initial weights and batches (0)", 0 },
     { "threads", THREADS, "N", 0, "threads (as many as are free)", 0 },
-    { "device", DEVICE, "NAME", 0, "where to train: cpu, cuda, cuda:1, cuda-emu, or auto: a GPU if "
-                                   "there is one (cpu)", 0 },
+    { "device", DEVICE, "NAME", 0,
+      "where to train: cpu, cuda, cuda:1, cuda-emu, or auto: a GPU if "
+      "there is one (cpu)",
+      0 },
     { 0 }
 };
 
@@ -194,9 +198,8 @@ static void parse_text(options *o, int key, const char *arg)
 /* The whole number of a key from HIDDEN to LENGTH. */
 static int64_t *number(options *o, int key)
 {
-    int64_t *const numbers[] = { &o->hidden,  &o->layers,     &o->epochs,
-                                 &o->batch,   &o->steps,      &o->num_train,
-                                 &o->num_val, &o->max_tokens, &o->length };
+    int64_t *const numbers[] = { &o->hidden,    &o->layers,  &o->epochs,     &o->batch, &o->steps,
+                                 &o->num_train, &o->num_val, &o->max_tokens, &o->length };
 
     return numbers[key - HIDDEN];
 }
@@ -403,18 +406,16 @@ static const ct_metadata *hyperparameters(const options *o, const ct_corpus *cor
     static char number[4][32], vocabulary[1000];
     static ct_metadata pairs[10];
     const ct_vocab *vocab = ct_corpus_vocab(corpus);
-    const ct_metadata all[] = {
-        { "text", ct_corpus_sha256(corpus) },
-        { "vocabulary", vocabulary },
-        { "protocol", o->classic ? "classic" : "book" },
-        { "model", name_of_model(o->model) },
-        { "hidden", number[0] },
-        { "layers", number[1] },
-        { "lr", number[2] },
-        { "seed", number[3] },
-        { "dialect", ct_dialect_name(o->dialect) },
-        { NULL, NULL }
-    };
+    const ct_metadata all[] = { { "text", ct_corpus_sha256(corpus) },
+                                { "vocabulary", vocabulary },
+                                { "protocol", o->classic ? "classic" : "book" },
+                                { "model", name_of_model(o->model) },
+                                { "hidden", number[0] },
+                                { "layers", number[1] },
+                                { "lr", number[2] },
+                                { "seed", number[3] },
+                                { "dialect", ct_dialect_name(o->dialect) },
+                                { NULL, NULL } };
 
     snprintf(number[0], sizeof number[0], "%lld", (long long)o->hidden);
     snprintf(number[1], sizeof number[1], "%lld", (long long)o->layers);
@@ -429,8 +430,13 @@ static const ct_metadata *hyperparameters(const options *o, const ct_corpus *cor
 
 ct_trainer options_trainer(const options *o, const ct_corpus *corpus)
 {
-    ct_trainer t = { .max_epochs = o->epochs, .gradient_clip_val = o->clip, .device = o->device,
-                     .out = stdout, .csv = o->csv, .svg = o->svg, .tensorboard = o->tensorboard,
+    ct_trainer t = { .max_epochs = o->epochs,
+                     .gradient_clip_val = o->clip,
+                     .device = o->device,
+                     .out = stdout,
+                     .csv = o->csv,
+                     .svg = o->svg,
+                     .tensorboard = o->tensorboard,
                      .checkpoint = o->checkpoint };
 
     t.perplexity = o->classic ? CT_PERPLEXITY_OF_TOKENS : CT_PERPLEXITY_OF_BATCHES;

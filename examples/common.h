@@ -5,18 +5,18 @@
 #include <cotangent.h>
 
 typedef struct options {
-    bool classic;               /* d2l 0.x's protocol; else d2l 1.x's, the book's */
-    bool random;                /* classic: the random iterator */
+    bool classic; /* d2l 0.x's protocol; else d2l 1.x's, the book's */
+    bool random;  /* classic: the random iterator */
     int64_t hidden, layers, epochs, batch, steps, num_train, num_val, max_tokens, length;
-    int64_t first_val;          /* book: the first window to validate on; 0: after those to train */
+    int64_t first_val; /* book: the first window to validate on; 0: after those to train */
     double lr, clip;
-    ct_token_kind tokens;       /* what the text is cut into */
-    const char *data;           /* a file; NULL: the book */
-    const char *prefix;         /* text to go on from, */
-    const char *second_prefix;  /* and another, or NULL */
+    ct_token_kind tokens;                /* what the text is cut into */
+    const char *data;                    /* a file; NULL: the book */
+    const char *prefix;                  /* text to go on from, */
+    const char *second_prefix;           /* and another, or NULL */
     const char *csv, *svg, *tensorboard; /* files that show the run, or NULL */
-    const char *checkpoint;     /* the run's file, or NULL */
-    bool resume;                /* go on from it, if it is there */
+    const char *checkpoint;              /* the run's file, or NULL */
+    bool resume;                         /* go on from it, if it is there */
     uint64_t seed;
     ct_device device;
     ct_dialect dialect;

@@ -124,7 +124,9 @@ static uint64_t size_of(const header *h)
 
 static header header_of(const options *o, mode mode, const bytes *content)
 {
-    header h = { .magic = "CTZ1", .mode = (uint8_t)mode, .hidden = (uint8_t)o->hidden,
+    header h = { .magic = "CTZ1",
+                 .mode = (uint8_t)mode,
+                 .hidden = (uint8_t)o->hidden,
                  .passes = (uint8_t)o->passes };
     size_t i;
 
@@ -203,8 +205,8 @@ static void code_weights(byte_model *m, bytes *stream, bool write)
                 half[k] = (uint16_t)(half[k] | bytes_take(stream) << 8);
             }
         }
-        ct_copy_into(value, ct_cast(ct_from_data(half, ct_shape_get(value), CT_BF16, CT_CPU),
-                                    CT_F32));
+        ct_copy_into(value,
+                     ct_cast(ct_from_data(half, ct_shape_get(value), CT_BF16, CT_CPU), CT_F32));
         free(half);
         if (ct_scope_end(s) != CT_OK)
             exit(1);
@@ -348,12 +350,24 @@ static error_t take(int key, char *text, struct argp_state *state)
     options *o = state->input;
 
     switch (key) {
-    case 'd': o->decompress = true; break;
-    case 'e': o->embed = true; break;
-    case 't': o->train = true; break;
-    case 'm': o->model = text; break;
-    case 'H': o->hidden = number(text, 255, state); break;
-    case 'p': o->passes = number(text, 255, state); break;
+    case 'd':
+        o->decompress = true;
+        break;
+    case 'e':
+        o->embed = true;
+        break;
+    case 't':
+        o->train = true;
+        break;
+    case 'm':
+        o->model = text;
+        break;
+    case 'H':
+        o->hidden = number(text, 255, state);
+        break;
+    case 'p':
+        o->passes = number(text, 255, state);
+        break;
     case ARGP_KEY_ARG:
         if (o->out || (o->in && o->train))
             argp_error(state, "too many arguments");
@@ -366,7 +380,8 @@ static error_t take(int key, char *text, struct argp_state *state)
             (o->embed && o->model))
             argp_error(state, "these options do not go together");
         break;
-    default: return ARGP_ERR_UNKNOWN;
+    default:
+        return ARGP_ERR_UNKNOWN;
     }
     return 0;
 }
@@ -382,8 +397,8 @@ int main(int argc, char **argv)
         { "passes", 'p', "N", 0, "how often each byte is trained on, 1..255", 0 },
         { 0 },
     };
-    static const struct argp parser = { known, take, "IN [OUT]", "Compresses a text.", NULL, NULL,
-                                        NULL };
+    static const struct argp parser = { known, take, "IN [OUT]", "Compresses a text.",
+                                        NULL,  NULL, NULL };
     options o = { .hidden = 128, .passes = 12 };
 
     argp_err_exit_status = 2;

@@ -33,8 +33,11 @@ static void log_cosh_fused_backward(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, dx);
 }
 
-static const ct_op log_cosh_op = { .name = "log_cosh", .inputs = 1, .outputs = 1,
-                                   .saves = CT_SAVE_INPUTS, .backward = log_cosh_backward,
+static const ct_op log_cosh_op = { .name = "log_cosh",
+                                   .inputs = 1,
+                                   .outputs = 1,
+                                   .saves = CT_SAVE_INPUTS,
+                                   .backward = log_cosh_backward,
                                    .fused_backward = log_cosh_fused_backward };
 
 static ct_tensor *log_cosh(ct_tensor *x)
@@ -76,8 +79,9 @@ static void polar_backward(ct_node *n, ct_tensor *const *dout)
     }
 }
 
-static const ct_op polar_op = { .name = "polar", .inputs = 2, .outputs = 2,
-                                .saves = CT_SAVE_INPUTS, .backward = polar_backward };
+static const ct_op polar_op = {
+    .name = "polar", .inputs = 2, .outputs = 2, .saves = CT_SAVE_INPUTS, .backward = polar_backward
+};
 
 static ct_tensor *angle_of(ct_tensor *x, ct_tensor *y)
 {

@@ -37,13 +37,20 @@ int main(int argc, char **argv)
     options o = options_parse_for(argc, argv, "Stacks recurrent layers, and makes them work.",
                                   "model data hidden layers epochs lr clip batch steps num-train "
                                   "num-val seed threads device",
-                                  (options){ .hidden = 32, .layers = 8, .epochs = 3, .lr = 1,
-                                             .clip = 1, .batch = 100, .steps = 32,
-                                             .num_train = 10000, .num_val = 1000 });
+                                  (options){ .hidden = 32,
+                                             .layers = 8,
+                                             .epochs = 3,
+                                             .lr = 1,
+                                             .clip = 1,
+                                             .batch = 100,
+                                             .steps = 32,
+                                             .num_train = 10000,
+                                             .num_val = 1000 });
     ct_corpus *corpus = options_corpus(&o, NULL);
 
     printf("perplexity of training and validation after %lld epochs\n"
-           "layers  as the chapter      orthogonal        and Adam\n", (long long)o.epochs);
+           "layers  as the chapter      orthogonal        and Adam\n",
+           (long long)o.epochs);
     for (int64_t layers = 1; layers <= o.layers; layers *= 2) {
         options deep = o;
 

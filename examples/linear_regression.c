@@ -59,16 +59,18 @@ static bool print(void *context, const ct_fit_result *r)
 
 int main(int argc, char **argv)
 {
-    options o = options_parse_for(argc, argv, "Fits slopes and an offset to noisy points.",
-                                  "epochs lr batch num-train num-val seed threads device",
-                                  (options){ .epochs = 3, .lr = 0.03, .batch = 32,
-                                             .num_train = 1000, .num_val = 1000 });
+    options o = options_parse_for(
+        argc, argv, "Fits slopes and an offset to noisy points.",
+        "epochs lr batch num-train num-val seed threads device",
+        (options){ .epochs = 3, .lr = 0.03, .batch = 32, .num_train = 1000, .num_val = 1000 });
     ct_generator g = ct_generator_seed(o.seed);
     ct_rows_options rows = { .batch_size = o.batch, .seed = o.seed, .device = o.device };
     ct_loader *val = points(o.num_val, &g, rows), *train;
     ct_params *params = ct_params_new((ct_params_options){ .seed = o.seed, .device = o.device });
     regression m = { .params = params, .lr = o.lr };
-    ct_model model = { .self = &m, .params = params, .training_step = training_step,
+    ct_model model = { .self = &m,
+                       .params = params,
+                       .training_step = training_step,
                        .configure_optimizers = configure_optimizers };
     ct_callback each = { .epoch = print };
     ct_trainer trainer = { .max_epochs = o.epochs, .callbacks = &each, .callback_count = 1 };

@@ -13,8 +13,10 @@ ct_tensor *lm_forward(lm *m, ct_tensor *ids, const ct_state *state, ct_state **n
 
 lm lm_begin(const options *o, const ct_corpus *corpus)
 {
-    lm m = { .train = options_train_loader(o, corpus), .val = options_val_loader(o, corpus),
-             .trainer = options_trainer(o, corpus), .lr = o->lr,
+    lm m = { .train = options_train_loader(o, corpus),
+             .val = options_val_loader(o, corpus),
+             .trainer = options_trainer(o, corpus),
+             .lr = o->lr,
              .vocab = ct_vocab_size(ct_corpus_vocab(corpus)) };
 
     m.trainer.out = NULL;
@@ -32,8 +34,10 @@ lm lm_new(const options *o, const ct_corpus *corpus, ct_recurrent_options r)
     r.num_layers = (int)o->layers;
     r.dialect = o->dialect;
     m.rnn = o->model(m.params, "rnn", r);
-    m.linear = ct_linear_module(m.params, "linear", (ct_linear_options){
-        .in_features = o->hidden, .out_features = m.vocab, .dialect = o->dialect });
+    m.linear = ct_linear_module(m.params, "linear",
+                                (ct_linear_options){ .in_features = o->hidden,
+                                                     .out_features = m.vocab,
+                                                     .dialect = o->dialect });
     return m;
 }
 
@@ -64,7 +68,9 @@ static ct_optimizer *configure_optimizers(void *self)
 
 ct_status lm_fit(lm *m, ct_fit_result *fit)
 {
-    const ct_model model = { .self = m, .params = m->params, .training_step = training_step,
+    const ct_model model = { .self = m,
+                             .params = m->params,
+                             .training_step = training_step,
                              .configure_optimizers = configure_optimizers };
 
     return ct_fit(&m->trainer, &model, m->train, m->val, fit);

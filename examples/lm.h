@@ -11,9 +11,9 @@ typedef struct lm {
     ct_loader *train, *val; /* val: of the book protocol, else NULL */
     ct_trainer trainer;     /* as the options have it, but silent */
     double lr;
-    bool adam;              /* else SGD */
+    bool adam; /* else SGD */
     int vocab;
-    ct_recurrent *rnn;      /* what lm_forward uses */
+    ct_recurrent *rnn; /* what lm_forward uses */
     ct_linear *linear;
 } lm;
 

@@ -52,8 +52,12 @@ static ct_tensor *mgu_step(void *self, ct_tensor *x, ct_tensor *const *state, ct
 
 ct_recurrent *mgu(ct_params *params, const char *name, ct_recurrent_options options)
 {
-    static const ct_cell table = { .name = "MGU", .size = sizeof(cell), .states = 1,
-                                   .init = mgu_init, .step = mgu_step, .project = mgu_project };
+    static const ct_cell table = { .name = "MGU",
+                                   .size = sizeof(cell),
+                                   .states = 1,
+                                   .init = mgu_init,
+                                   .step = mgu_step,
+                                   .project = mgu_project };
 
     return ct_recurrent_of(params, name, &table, options);
 }

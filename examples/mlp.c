@@ -35,8 +35,8 @@ static void spiral(int64_t n, ct_generator *g, ct_tensor **x, ct_tensor **y)
         ct_tensor *angle = ct_add(ct_mul_scalar(r, 4), noise);
 
         angle = ct_add_scalar(angle, 2 * acos(-1) * k / ARMS);
-        arm[k] = ct_stack(2, (ct_tensor *[]){ ct_mul(r, ct_cos(angle)), ct_mul(r, ct_sin(angle)) },
-                          1);
+        arm[k] =
+            ct_stack(2, (ct_tensor *[]){ ct_mul(r, ct_cos(angle)), ct_mul(r, ct_sin(angle)) }, 1);
         label[k] = ct_full(CT_SHAPE(n), k, CT_I64, CT_CPU);
     }
     *x = ct_cat(ARMS, arm, 0);
@@ -81,12 +81,18 @@ int main(int argc, char **argv)
 {
     options o = options_parse_for(argc, argv, "Tells the arms of a spiral apart.",
                                   "hidden epochs lr batch num-train num-val seed threads device",
-                                  (options){ .hidden = 64, .epochs = 100, .lr = 0.01, .batch = 32,
-                                             .num_train = 100, .num_val = 100 });
+                                  (options){ .hidden = 64,
+                                             .epochs = 100,
+                                             .lr = 0.01,
+                                             .batch = 32,
+                                             .num_train = 100,
+                                             .num_val = 100 });
     ct_params *params = ct_params_new((ct_params_options){ .seed = o.seed, .device = o.device });
     ct_linear_options hidden = { .out_features = o.hidden }, last = { .out_features = ARMS };
     classifier m = { .params = params, .lr = o.lr };
-    ct_model model = { .self = &m, .params = params, .training_step = training_step,
+    ct_model model = { .self = &m,
+                       .params = params,
+                       .training_step = training_step,
                        .configure_optimizers = configure_optimizers };
     ct_callback each = { .context = &m, .epoch = print };
     ct_trainer trainer = { .max_epochs = o.epochs, .callbacks = &each, .callback_count = 1 };
@@ -96,17 +102,20 @@ int main(int argc, char **argv)
     ct_loader *train;
 
     spiral(o.num_train, &g, &x, &y);
-    train = ct_rows_new(x, y, (ct_rows_options){ .batch_size = o.batch, .shuffle = true,
-                                                 .seed = o.seed, .device = o.device });
+    train = ct_rows_new(
+        x, y,
+        (ct_rows_options){
+            .batch_size = o.batch, .shuffle = true, .seed = o.seed, .device = o.device });
     spiral(o.num_val, &g, &x, &y);
     m.val_x = ct_to(x, o.device);
     m.val_y = ct_to(y, o.device);
-    m.net = ct_sequential(params, 5, (ct_module *[]){
-        ct_as_module(params, ct_linear_module(params, "hidden1", hidden)),
-        ct_op_module(params, ct_relu),
-        ct_as_module(params, ct_linear_module(params, "hidden2", hidden)),
-        ct_op_module(params, ct_relu),
-        ct_as_module(params, ct_linear_module(params, "output", last)) });
+    m.net = ct_sequential(
+        params, 5,
+        (ct_module *[]){ ct_as_module(params, ct_linear_module(params, "hidden1", hidden)),
+                         ct_op_module(params, ct_relu),
+                         ct_as_module(params, ct_linear_module(params, "hidden2", hidden)),
+                         ct_op_module(params, ct_relu),
+                         ct_as_module(params, ct_linear_module(params, "output", last)) });
     ct_fit(&trainer, &model, train, NULL, NULL);
     ct_loader_free(train);
     ct_params_free(params);

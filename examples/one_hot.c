@@ -52,9 +52,15 @@ int main(int argc, char **argv)
     options o = options_parse_for(argc, argv, "Reads a table of vectors in three ways.",
                                   "model data tokens hidden epochs lr clip batch steps num-train "
                                   "num-val seed threads device",
-                                  (options){ .hidden = 32, .layers = 1, .epochs = 3, .lr = 1,
-                                             .clip = 1, .batch = 64, .steps = 32,
-                                             .num_train = 1000, .num_val = 200,
+                                  (options){ .hidden = 32,
+                                             .layers = 1,
+                                             .epochs = 3,
+                                             .lr = 1,
+                                             .clip = 1,
+                                             .batch = 64,
+                                             .steps = 32,
+                                             .num_train = 1000,
+                                             .num_val = 200,
                                              .tokens = CT_TOKEN_WORD });
     ct_corpus *corpus = options_corpus(&o, NULL);
 
@@ -67,14 +73,14 @@ int main(int argc, char **argv)
 
         m.lm.forward = forward;
         m.lm.rnn = o.model(params, "rnn", (ct_recurrent_options){ .hidden_size = o.hidden });
-        m.lm.linear = ct_linear_module(params, "linear", (ct_linear_options){
-            .out_features = m.lm.vocab });
+        m.lm.linear =
+            ct_linear_module(params, "linear", (ct_linear_options){ .out_features = m.lm.vocab });
         /* the same numbers each time: those of the stream of its name */
-        m.table = ct_params_add(params, "table", CT_SHAPE(m.lm.vocab, o.hidden),
-                                ct_init_normal(0, 1));
+        m.table =
+            ct_params_add(params, "table", CT_SHAPE(m.lm.vocab, o.hidden), ct_init_normal(0, 1));
         lm_fit(&m.lm, &fit);
-        printf("%-22s %11.4f %11.4f %9.0f\n", names[way], fit.perplexity,
-               fit.validation_perplexity, fit.tokens_per_second);
+        printf("%-22s %11.4f %11.4f %9.0f\n", names[way], fit.perplexity, fit.validation_perplexity,
+               fit.tokens_per_second);
         lm_free(&m.lm);
     }
     ct_corpus_free(corpus);

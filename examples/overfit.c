@@ -33,9 +33,15 @@ int main(int argc, char **argv)
     options o = options_parse_for(argc, argv, "Makes the chapter's language model overfit.",
                                   "model data hidden epochs lr clip batch steps num-train num-val "
                                   "svg seed threads device",
-                                  (options){ .hidden = 128, .layers = 1, .epochs = 100, .lr = 1,
-                                             .clip = 1, .batch = 100, .steps = 32,
-                                             .num_train = 1000, .num_val = 1000 });
+                                  (options){ .hidden = 128,
+                                             .layers = 1,
+                                             .epochs = 100,
+                                             .lr = 1,
+                                             .clip = 1,
+                                             .batch = 100,
+                                             .steps = 32,
+                                             .num_train = 1000,
+                                             .num_val = 1000 });
     ct_corpus *corpus = options_corpus(&o, NULL);
     options less = o;
 

@@ -13,8 +13,8 @@
 typedef struct bytes {
     uint8_t *at;
     size_t size, room;
-    size_t read;  /* how many have been taken; beyond the end they are zeros */
-    bool failed;  /* memory ran out */
+    size_t read; /* how many have been taken; beyond the end they are zeros */
+    bool failed; /* memory ran out */
 } bytes;
 
 void bytes_put(bytes *b, uint8_t byte);
@@ -22,7 +22,7 @@ uint8_t bytes_take(bytes *b);
 
 typedef struct range_coder {
     bytes *stream;
-    uint64_t low;     /* encoder: 32 bits and a carry */
+    uint64_t low; /* encoder: 32 bits and a carry */
     uint32_t range, code;
     uint8_t held;     /* encoder: a byte that a carry may still change, */
     uint64_t pending; /* and how many 0xff after it */

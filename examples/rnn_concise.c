@@ -80,15 +80,19 @@ int main(int argc, char **argv)
     ct_loader *train = options_train_loader(&o, corpus), *val = options_val_loader(&o, corpus);
     ct_params *params = ct_params_new((ct_params_options){ .seed = o.seed, .device = o.device });
     rnnlm m = { .params = params, .lr = o.lr, .vocab = ct_vocab_size(vocab) };
-    ct_model model = { .self = &m, .params = params, .training_step = step,
+    ct_model model = { .self = &m,
+                       .params = params,
+                       .training_step = step,
                        .configure_optimizers = configure_optimizers };
     ct_trainer trainer = options_trainer(&o, corpus);
     ct_fit_result fit;
 
-    m.rnn = o.model(params, "rnn", (ct_recurrent_options){
-        .hidden_size = o.hidden, .num_layers = (int)o.layers, .dialect = o.dialect });
-    m.linear = ct_linear_module(params, "linear", (ct_linear_options){ .out_features = m.vocab,
-                                                                       .dialect = o.dialect });
+    m.rnn =
+        o.model(params, "rnn",
+                (ct_recurrent_options){
+                    .hidden_size = o.hidden, .num_layers = (int)o.layers, .dialect = o.dialect });
+    m.linear = ct_linear_module(
+        params, "linear", (ct_linear_options){ .out_features = m.vocab, .dialect = o.dialect });
     options_note_prefix(&o, vocab);
     predict(&m, vocab, "untrained", o.prefix, o.classic && o.length > 10 ? 10 : o.length);
     ct_trainer_stop_on_signals();

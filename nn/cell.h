@@ -12,12 +12,12 @@ typedef struct cti_cell {
     int gates;
     int64_t hidden, proj; /* proj 0: none */
     bool relu, reset_before;
-    ct_param *w_ih, *w_hh; /* (G H, in), (G H, R) */
-    ct_param *b_ih, *b_hh; /* (G H) */
-    ct_param *b_hn;        /* (H): Flax's GRU */
-    ct_param *w_hr;        /* (R, H) */
+    ct_param *w_ih, *w_hh;   /* (G H, in), (G H, R) */
+    ct_param *b_ih, *b_hh;   /* (G H) */
+    ct_param *b_hn;          /* (H): Flax's GRU */
+    ct_param *w_hr;          /* (R, H) */
     ct_param *ln_ih, *ln_hh; /* (G H) */
-    ct_param *ln_c, *b_c;  /* (H): LSTM */
+    ct_param *ln_c, *b_c;    /* (H): LSTM */
 } cti_cell;
 
 #define CTI_MOST_LAYERS 4096

@@ -302,8 +302,8 @@ static bool measure(const job *j, cell *c)
         return refuse(j, c, CT_ERR_SHAPE, "the recurrent weights are not of 1, 3 or 4 gates");
     c->gates = (int)gates;
     if (ct_dim(p[W_IH], 0) != wide || !is(p[W_HR], CT_SHAPE(r, h)) ||
-        !is(p[B_IH], CT_SHAPE(wide)) || !is(p[B_HH], CT_SHAPE(wide)) ||
-        !is(p[B_HN], CT_SHAPE(h)) || (p[B_HN] && gates != 3))
+        !is(p[B_IH], CT_SHAPE(wide)) || !is(p[B_HH], CT_SHAPE(wide)) || !is(p[B_HN], CT_SHAPE(h)) ||
+        (p[B_HN] && gates != 3))
         return refuse(j, c, CT_ERR_SHAPE, "the parts' shapes do not fit together");
     return true;
 }
@@ -478,8 +478,8 @@ static void spread_hn(cell *c, ct_tensor *zero)
     ct_tensor *hh = c->part[B_HH] = or_else(c->part[B_HH], zero), *n = ct_narrow(hh, 0, 2 * h, h);
 
     if (c->part[B_HN])
-        c->part[B_HH] = ct_cat(2, (ct_tensor *[]){ ct_narrow(hh, 0, 0, 2 * h),
-                                                   sum(n, c->part[B_HN]) }, 0);
+        c->part[B_HH] =
+            ct_cat(2, (ct_tensor *[]){ ct_narrow(hh, 0, 0, 2 * h), sum(n, c->part[B_HN]) }, 0);
     c->part[B_HN] = NULL;
 }
 
@@ -488,8 +488,8 @@ static void collect_hn(cell *c, ct_tensor *zero)
 {
     int64_t h = c->hidden;
     ct_tensor *hh = c->part[B_HH];
-    ct_tensor *rz = ct_cat(2, (ct_tensor *[]){ ct_narrow(hh, 0, 0, 2 * h),
-                                               ct_narrow(zero, 0, 0, h) }, 0);
+    ct_tensor *rz =
+        ct_cat(2, (ct_tensor *[]){ ct_narrow(hh, 0, 0, 2 * h), ct_narrow(zero, 0, 0, h) }, 0);
 
     c->part[B_IH] = sum(c->part[B_IH], rz);
     c->part[B_HN] = ct_narrow(hh, 0, 2 * h, h);

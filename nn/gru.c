@@ -74,10 +74,15 @@ static ct_tensor *gru_sequence(void *self, ct_tensor *x, ct_tensor **state, bool
     return cti_cell_sequence(self, x, state, reverse, at, gru_step);
 }
 
-static const ct_cell gru = { .name = "GRU", .size = sizeof(cti_cell), .states = 1,
-                             .init = gru_init, .state_size = cti_cell_state_size,
-                             .step = gru_step, .project = cti_cell_project,
-                             .sequence = gru_sequence, .lengths = true };
+static const ct_cell gru = { .name = "GRU",
+                             .size = sizeof(cti_cell),
+                             .states = 1,
+                             .init = gru_init,
+                             .state_size = cti_cell_state_size,
+                             .step = gru_step,
+                             .project = cti_cell_project,
+                             .sequence = gru_sequence,
+                             .lengths = true };
 
 ct_recurrent *ct_gru(ct_params *params, const char *name, ct_gru_options options)
 {

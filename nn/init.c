@@ -143,7 +143,8 @@ static ct_status fill_scaled(const ct_init *init, ct_tensor *t, ct_generator *g)
     if (init->c == 1)
         return ct_normal_into(t, 0, std, g);
     std /= 0.87962566103423978; /* the deviation of a standard normal cut off at +-2 */
-    return std > 0 ? truncated(t, 0, std, -2 * std, 2 * std, g) : CT_OK; /* of no fans are no elements */
+    return std > 0 ? truncated(t, 0, std, -2 * std, 2 * std, g)
+                   : CT_OK; /* of no fans are no elements */
 }
 
 static ct_init scaled(double variance, int fan, int kind)

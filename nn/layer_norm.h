@@ -10,8 +10,8 @@ extern "C" {
 #endif
 
 typedef struct ct_layer_norm_options {
-    int64_t size;  /* of the last axis; 0: settled by the first forward */
-    double eps;    /* 0: 1e-5 */
+    int64_t size; /* of the last axis; 0: settled by the first forward */
+    double eps;   /* 0: 1e-5 */
     bool no_bias;
     bool no_affine; /* neither weight nor bias */
     void *reserved[4];

@@ -46,14 +46,17 @@ static void backward_grad(ct_node *n, ct_tensor *const *dout)
     if (ct_needs_grad(n, 0)) {
         p = ct_softmax(logits, classes);
         inner = ct_sum_axes(ct_mul(e, p), 1, &classes, true);
-        ct_add_grad(n, 0, ct_mul(ct_mul(ct_unsqueeze(dloss, classes),
-                                        counted(targets, o, e->dtype)),
-                                 ct_mul(p, ct_sub(e, inner))));
+        ct_add_grad(n, 0,
+                    ct_mul(ct_mul(ct_unsqueeze(dloss, classes), counted(targets, o, e->dtype)),
+                           ct_mul(p, ct_sub(e, inner))));
     }
 }
 
-static const ct_op backward_op = { .name = "ct_cross_entropy_backward", .inputs = 4, .outputs = 1,
-                                   .saves = CT_SAVE_INPUTS, .backward = backward_grad };
+static const ct_op backward_op = { .name = "ct_cross_entropy_backward",
+                                   .inputs = 4,
+                                   .outputs = 1,
+                                   .saves = CT_SAVE_INPUTS,
+                                   .backward = backward_grad };
 
 static ct_tensor *cross_entropy_backward(ct_tensor *logits, ct_tensor *targets, ct_tensor *lse,
                                          ct_tensor *dloss, const ce *o)
@@ -83,12 +86,16 @@ static void rows_grad(ct_node *n, ct_tensor *const *dout)
     ct_tensor *logits = ct_input(n, 0), *targets = ct_input(n, 1), *lse = ct_output(n, 1);
 
     if (dout[0])
-        ct_add_grad(n, 0, cross_entropy_backward(logits, targets, lse ? ct_detach(lse) : NULL,
-                                                 dout[0], ct_attributes(n)));
+        ct_add_grad(n, 0,
+                    cross_entropy_backward(logits, targets, lse ? ct_detach(lse) : NULL, dout[0],
+                                           ct_attributes(n)));
 }
 
-static const ct_op rows_op = { .name = "ct_cross_entropy", .inputs = 2, .outputs = 2,
-                               .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS, .backward = rows_grad };
+static const ct_op rows_op = { .name = "ct_cross_entropy",
+                               .inputs = 2,
+                               .outputs = 2,
+                               .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
+                               .backward = rows_grad };
 
 /* The loss of each row: logits (rows, C), targets (rows), contiguous. */
 static ct_tensor *row_losses(ct_tensor *logits, ct_tensor *targets, const ce *o)
@@ -103,10 +110,9 @@ static ct_tensor *row_losses(ct_tensor *logits, ct_tensor *targets, const ce *o)
     if (!out[0] || !out[1] || !x)
         return NULL;
     fault = cti_fault_at(x->device, CTI_FAULT_TARGET, rows_op.name, classes);
-    if (cti_backend_of(x->device)->cross_entropy(x->dtype, targets->dtype, rows, classes,
-                                                 cti_ptr(x), cti_ptr(targets), o->ignore,
-                                                 o->smoothing, cti_ptr(out[0]), cti_ptr(out[1]),
-                                                 &fault) != CT_OK) {
+    if (cti_backend_of(x->device)->cross_entropy(
+            x->dtype, targets->dtype, rows, classes, cti_ptr(x), cti_ptr(targets), o->ignore,
+            o->smoothing, cti_ptr(out[0]), cti_ptr(out[1]), &fault) != CT_OK) {
         ct_raise(CT_ERR_INDEX, rows_op.name, "target %.0f, number %lld, is not in 0..%lld",
                  ct_item(ct_select(targets, 0, fault.position)), (long long)fault.position,
                  (long long)classes - 1);
@@ -324,7 +330,7 @@ static ct_tensor *nll_rows(ct_tensor *log_probs, ct_tensor *targets,
     *count = NULL;
     if (!options->has_ignore_index && !options->weight)
         return ct_neg(ct_squeeze(cti_gather("ct_nll_loss", log_probs, -1, index), -1));
-    counts = counted(targets, &o, log_probs->dtype);      /* (..., 1) */
+    counts = counted(targets, &o, log_probs->dtype);        /* (..., 1) */
     index = ct_mul(index, ct_cast(counts, targets->dtype)); /* class 0 where ignored */
     rows = cti_gather("ct_nll_loss", log_probs, -1, index);
     if (!rows)
@@ -417,8 +423,8 @@ static bool good_share(const char *me, const char *name, const ct_tensor *logits
         return false;
     if (cti_broadcast_shapes(&logits->shape, &w->shape, &shape) >= 0 ||
         !cti_same_shape(&shape, &logits->shape)) {
-        ct_raise(CT_ERR_SHAPE, me, "%s %s does not broadcast to logits %s", name,
-                 cti_describe(w).s, cti_describe(logits).s);
+        ct_raise(CT_ERR_SHAPE, me, "%s %s does not broadcast to logits %s", name, cti_describe(w).s,
+                 cti_describe(logits).s);
         return false;
     }
     *weight = ct_detach(*weight);
@@ -437,8 +443,8 @@ ct_tensor *ct_bce_with_logits_with(ct_tensor *logits, ct_tensor *target, ct_bce_
         return NULL;
     log_plus = ct_softplus(ct_neg(logits));
     if (options.pos_weight)
-        log_plus = ct_mul(log_plus, ct_add_scalar(
-            ct_mul(ct_add_scalar(options.pos_weight, -1), target), 1));
+        log_plus = ct_mul(log_plus,
+                          ct_add_scalar(ct_mul(ct_add_scalar(options.pos_weight, -1), target), 1));
     loss = ct_add(ct_mul(ct_rsub_scalar(target, 1), logits), log_plus);
     if (options.weight)
         loss = ct_mul(loss, options.weight);

@@ -14,11 +14,11 @@ extern "C" {
 typedef enum ct_reduction { CT_MEAN, CT_SUM, CT_NONE } ct_reduction;
 
 typedef struct ct_cross_entropy_options {
-    ct_reduction reduction;  /* the mean is over targets that are not ignored */
-    double label_smoothing;  /* 0..1: this share of each target is spread over all classes */
-    bool has_ignore_index;   /* targets equal to ignore_index count 0; without it none is */
-    int64_t ignore_index;    /* ignored (PyTorch ignores -100) */
-    ct_tensor *weight;       /* (C): what a row of each class counts; NULL: 1. Gets no gradient */
+    ct_reduction reduction; /* the mean is over targets that are not ignored */
+    double label_smoothing; /* 0..1: this share of each target is spread over all classes */
+    bool has_ignore_index;  /* targets equal to ignore_index count 0; without it none is */
+    int64_t ignore_index;   /* ignored (PyTorch ignores -100) */
+    ct_tensor *weight;      /* (C): what a row of each class counts; NULL: 1. Gets no gradient */
     void *reserved[3];
 } ct_cross_entropy_options;
 

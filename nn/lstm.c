@@ -23,8 +23,8 @@ static ct_tensor *lstm_step(void *self, ct_tensor *x, ct_tensor *const *state, c
     ct_tensor *c = ct_add(ct_mul(f, state[1]), ct_mul(i, g)), *shown = c, *h;
 
     if (cell->ln_c)
-        shown = cti_layer_norm(c, ct_param_value(cell->ln_c), ct_param_value(cell->b_c),
-                               CTI_LN_EPS);
+        shown =
+            cti_layer_norm(c, ct_param_value(cell->ln_c), ct_param_value(cell->b_c), CTI_LN_EPS);
     h = ct_mul(o, ct_tanh(shown));
     if (cell->w_hr)
         h = ct_linear_apply(h, ct_param_value(cell->w_hr), NULL);
@@ -34,15 +34,20 @@ static ct_tensor *lstm_step(void *self, ct_tensor *x, ct_tensor *const *state, c
 }
 
 static ct_tensor *lstm_sequence(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
-                               const ct_step *at)
+                                const ct_step *at)
 {
     return cti_cell_sequence(self, x, state, reverse, at, lstm_step);
 }
 
-static const ct_cell lstm = { .name = "LSTM", .size = sizeof(cti_cell), .states = 2,
-                              .init = lstm_init, .state_size = cti_cell_state_size,
-                              .step = lstm_step, .project = cti_cell_project,
-                              .sequence = lstm_sequence, .lengths = true };
+static const ct_cell lstm = { .name = "LSTM",
+                              .size = sizeof(cti_cell),
+                              .states = 2,
+                              .init = lstm_init,
+                              .state_size = cti_cell_state_size,
+                              .step = lstm_step,
+                              .project = cti_cell_project,
+                              .sequence = lstm_sequence,
+                              .lengths = true };
 
 ct_recurrent *ct_lstm(ct_params *params, const char *name, ct_lstm_options options)
 {

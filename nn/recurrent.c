@@ -18,7 +18,7 @@ struct ct_recurrent {
     ct_params *params; /* the module's part */
     ct_recurrent_options options;
     int layers, directions;
-    bool alone; /* a cell: names without a suffix */
+    bool alone;                            /* a cell: names without a suffix */
     ct_param *initial[CT_MAX_CELL_STATES]; /* learn_state: (layers * directions, 1, size) */
     ct_param *open[MOST_OPEN];
     int open_axis[MOST_OPEN], open_count;
@@ -99,8 +99,9 @@ static bool check_options(const char *me, const ct_cell *cell, const ct_recurren
 static ct_status add_cell(ct_recurrent *r, int layer, int direction)
 {
     int64_t known = r->options.input_size ? r->options.input_size : -1;
-    ct_cell_place at = { .module = r, .options = &r->options, .layer = layer,
-                         .direction = direction };
+    ct_cell_place at = {
+        .module = r, .options = &r->options, .layer = layer, .direction = direction
+    };
     void *self = cti_module_data(r->params, r->cell->size);
 
     if (!self)
@@ -112,14 +113,14 @@ static ct_status add_cell(ct_recurrent *r, int layer, int direction)
 
 static ct_status add_initial(ct_recurrent *r)
 {
-    static const char *const names[CT_MAX_CELL_STATES] = { "h_0", "c_0", "s2_0", "s3_0",
+    static const char *const names[CT_MAX_CELL_STATES] = { "h_0",  "c_0",  "s2_0", "s3_0",
                                                            "s4_0", "s5_0", "s6_0", "s7_0" };
     int i;
 
     for (i = 0; r->options.learn_state && i < r->cell->states && ct_ok(); i++)
         r->initial[i] = ct_params_add(
-            r->params, names[i],
-            CT_SHAPE((int64_t)r->layers * r->directions, 1, state_size(r, i)), ct_init_constant(0));
+            r->params, names[i], CT_SHAPE((int64_t)r->layers * r->directions, 1, state_size(r, i)),
+            ct_init_constant(0));
     return ct_error();
 }
 
@@ -160,8 +161,8 @@ ct_recurrent *ct_recurrent_cell_of(ct_params *params, const char *name, const ct
 {
     static const char *const me = "ct_recurrent_cell_of";
 
-    if (options.num_layers > 1 || options.bidirectional || options.reverse ||
-        options.batch_first || options.dropout != 0) {
+    if (options.num_layers > 1 || options.bidirectional || options.reverse || options.batch_first ||
+        options.dropout != 0) {
         ct_raise(CT_ERR_ARGUMENT, me, "a cell alone has one layer, one direction and no dropout");
         return NULL;
     }
@@ -215,8 +216,8 @@ ct_state *ct_begin_state(const ct_recurrent *r, int64_t batch)
     }
     s = cti_scope_push();
     for (i = 0; i < r->cell->states; i++)
-        first[i] = initial_state(r, i, batch, ct_params_dtype(r->params),
-                                 ct_params_device(r->params));
+        first[i] =
+            initial_state(r, i, batch, ct_params_dtype(r->params), ct_params_device(r->params));
     state = ct_ok() ? ct_state_new(r->cell->states, first) : NULL;
     cti_scope_pop(s);
     return state;
@@ -258,9 +259,8 @@ static bool check_step(const run *c, const ct_tensor *y, ct_tensor *const *next)
         if (t && cti_same_shape(&t->shape, &want))
             continue;
         ct_raise(CT_ERR_SHAPE, "ct_recurrent_forward",
-                 "a step of the cell %s gave as %s %s, where it has the shape %s",
-                 c->r->cell->name, what, t ? cti_describe(t).s : "nothing",
-                 cti_shape_text(&want).s);
+                 "a step of the cell %s gave as %s %s, where it has the shape %s", c->r->cell->name,
+                 what, t ? cti_describe(t).s : "nothing", cti_shape_text(&want).s);
         return false;
     }
     return true;
@@ -485,8 +485,8 @@ static ct_status measure(const char *me, const ct_tensor *x, ct_tensor *lengths,
     e->longest = 1; /* of the first step y has its history, if no row has any */
     for (b = 0; b < batch; b++) {
         if (length[b] < 0 || length[b] > steps)
-            return ct_raise(CT_ERR_INDEX, me, "lengths[%lld] is %lld, not in 0..%lld",
-                            (long long)b, (long long)length[b], (long long)steps);
+            return ct_raise(CT_ERR_INDEX, me, "lengths[%lld] is %lld, not in 0..%lld", (long long)b,
+                            (long long)length[b], (long long)steps);
         e->shortest = length[b] < e->shortest ? length[b] : e->shortest;
         e->longest = length[b] > e->longest ? length[b] : e->longest;
         for (t = 0; t < steps; t++)
@@ -515,9 +515,13 @@ static ct_tensor *run_one(job *j, ct_tensor *x, int k)
 {
     ct_recurrent *r = j->r;
     int n = r->layers * r->directions, i;
-    run c = { .r = r, .self = r->self[k], .at = { .data = j->data }, .extent = &j->extent,
+    run c = { .r = r,
+              .self = r->self[k],
+              .at = { .data = j->data },
+              .extent = &j->extent,
               .reverse = r->options.reverse || k % r->directions == 1,
-              .batch = ct_dim(x, 1), .output = output_size(r) };
+              .batch = ct_dim(x, 1),
+              .output = output_size(r) };
     ct_tensor *y;
 
     for (i = 0; i < r->cell->states; i++)

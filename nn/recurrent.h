@@ -24,26 +24,26 @@ typedef enum ct_nonlinearity { CT_NONLINEARITY_OF_DIALECT, CT_TANH, CT_RELU } ct
 /* The options of all recurrent modules. Those below the line are for the kinds that are named;
  * given to another kind they are CT_ERR_ARGUMENT. */
 typedef struct ct_recurrent_options {
-    int64_t input_size;     /* 0: settled by the first forward */
+    int64_t input_size; /* 0: settled by the first forward */
     int64_t hidden_size;
-    int num_layers;         /* 0: 1 */
+    int num_layers; /* 0: 1 */
     bool no_bias;
-    bool bidirectional;     /* y is (T, B, 2 output), forward half first */
-    bool reverse;           /* runs from the last step to the first; y stays in the order of x */
-    bool batch_first;       /* x and y are (B, T, size); states are not */
-    bool learn_state;       /* NAME.h_0, NAME.c_0 (layers * directions, 1, size), begun as 0, are
+    bool bidirectional;       /* y is (T, B, 2 output), forward half first */
+    bool reverse;             /* runs from the last step to the first; y stays in the order of x */
+    bool batch_first;         /* x and y are (B, T, size); states are not */
+    bool learn_state;         /* NAME.h_0, NAME.c_0 (layers * directions, 1, size), begun as 0, are
                              * the initial state where none is given */
-    double dropout;         /* [0, 1): of each layer's output but the last, while training */
+    double dropout;           /* [0, 1): of each layer's output but the last, while training */
     double recurrent_dropout; /* [0, 1): of h where a step multiplies it with weights, while
                              * training; one mask for all steps of a call (Gal, Ghahramani 2016) */
-    ct_dialect dialect;     /* whose defaults: CT_TORCH (0), ... */
+    ct_dialect dialect;       /* whose defaults: CT_TORCH (0), ... */
     /* ---- */
     ct_nonlinearity nonlinearity; /* RNN */
-    bool layer_norm;        /* RNN, LSTM, GRU: as in rnn.h, lstm.h, gru.h */
-    bool reset_before;      /* GRU: the reset gate acts before the matmul, as in Cho et al. 2014 */
-    int64_t proj_size;      /* LSTM: h is W_hr h, of this size; 0: it is not */
-    bool has_forget_bias;   /* LSTM: the forget gate's bias begins as forget_bias (of two, the */
-    double forget_bias;     /* first; the other as 0) */
+    bool layer_norm;              /* RNN, LSTM, GRU: as in rnn.h, lstm.h, gru.h */
+    bool reset_before;    /* GRU: the reset gate acts before the matmul, as in Cho et al. 2014 */
+    int64_t proj_size;    /* LSTM: h is W_hr h, of this size; 0: it is not */
+    bool has_forget_bias; /* LSTM: the forget gate's bias begins as forget_bias (of two, the */
+    double forget_bias;   /* first; the other as 0) */
     void *reserved[8];
 } ct_recurrent_options;
 
@@ -104,8 +104,8 @@ typedef struct ct_cell_place {
 
 /* What a step may want to know. */
 typedef struct ct_step {
-    void *data;      /* ct_recurrent_call's */
-    ct_tensor *drop; /* recurrent dropout: (B, size of state 0), to multiply with; NULL: none */
+    void *data;         /* ct_recurrent_call's */
+    ct_tensor *drop;    /* recurrent dropout: (B, size of state 0), to multiply with; NULL: none */
     ct_tensor *lengths; /* for sequence: (B) i64, steps of each row; NULL: all have all. A step is
                          * not asked for less than the whole batch: the driver holds rows back. */
 } ct_step;

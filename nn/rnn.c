@@ -25,10 +25,15 @@ static ct_tensor *rnn_sequence(void *self, ct_tensor *x, ct_tensor **state, bool
     return cti_cell_sequence(self, x, state, reverse, at, rnn_step);
 }
 
-static const ct_cell rnn = { .name = "RNN", .size = sizeof(cti_cell), .states = 1,
-                             .init = rnn_init, .state_size = cti_cell_state_size,
-                             .step = rnn_step, .project = cti_cell_project,
-                             .sequence = rnn_sequence, .lengths = true };
+static const ct_cell rnn = { .name = "RNN",
+                             .size = sizeof(cti_cell),
+                             .states = 1,
+                             .init = rnn_init,
+                             .state_size = cti_cell_state_size,
+                             .step = rnn_step,
+                             .project = cti_cell_project,
+                             .sequence = rnn_sequence,
+                             .lengths = true };
 
 ct_recurrent *ct_rnn(ct_params *params, const char *name, ct_rnn_options options)
 {

@@ -18,7 +18,7 @@ enum { OUT_Y, OUT_LAST_H, OUT_LAST_C, OUT_H, OUT_C, OUT_GATES, OUT_EXTRA, OUT_CO
 typedef struct settings {
     cti_cell_kind kind;
     bool reverse, lengths; /* lengths: they are input 5 */
-    cti_cell_step step; /* of self, for second derivatives */
+    cti_cell_step step;    /* of self, for second derivatives */
     void *self;
 } settings;
 
@@ -179,8 +179,7 @@ static void sequence_backward(ct_node *n, ct_tensor *const *dout)
     rows = rows_of(dhx);
     ct_add_grad(n, 0, dx);
     if (ct_needs_grad(n, 1))
-        ct_add_grad(n, 1, ct_matmul(ct_transpose(rows, 0, 1),
-                                    rows_of(befores(h, o->reverse))));
+        ct_add_grad(n, 1, ct_matmul(ct_transpose(rows, 0, 1), rows_of(befores(h, o->reverse))));
     if (ct_needs_grad(n, 2))
         ct_add_grad(n, 2, ct_sum_to_shape(rows, ct_input_shape(n, 2)));
     ct_add_grad(n, 3, dh0);
@@ -188,7 +187,8 @@ static void sequence_backward(ct_node *n, ct_tensor *const *dout)
         ct_add_grad(n, 4, dc0);
 }
 
-static const ct_op sequence_op = { .name = "ct_recurrent_forward", .inputs = 6,
+static const ct_op sequence_op = { .name = "ct_recurrent_forward",
+                                   .inputs = 6,
                                    .outputs = OUT_COUNT,
                                    .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
                                    .backward = stepwise_backward,

@@ -86,9 +86,9 @@ static const ct_param *clip_norm(const char *me, const ct_params *set, const cti
     ct_device device = ct_params_device(set);
     cti_fault fault = cti_fault_at(device, kind, me, step);
 
-    if (ct_ok() && cti_backend_of(device)->clip_norm(
-                       t->segment, t->count, max_norm,
-                       norm ? (double *)(void *)cti_ptr(norm) : NULL, &fault) != CT_OK) {
+    if (ct_ok() && cti_backend_of(device)->clip_norm(t->segment, t->count, max_norm,
+                                                     norm ? (double *)(void *)cti_ptr(norm) : NULL,
+                                                     &fault) != CT_OK) {
         bad = first_not_finite(set, t);
         if (!bad)
             ct_raise(CT_ERR_NUMERIC, me, "the gradients' norm overflows");

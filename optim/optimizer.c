@@ -178,8 +178,10 @@ static bool check_group(const char *function, const ct_optimizer *o, const char 
     if (i == count)
         ct_raise(CT_ERR_ARGUMENT, function, "no parameter matches \"%s\"", pattern);
     else if (!is_rate(a->lr) || !is_rate(a->weight_decay))
-        ct_raise(CT_ERR_ARGUMENT, function, "\"%s\": lr %g, weight_decay %g: rates are finite and "
-                 "at least 0", pattern, a->lr, a->weight_decay);
+        ct_raise(CT_ERR_ARGUMENT, function,
+                 "\"%s\": lr %g, weight_decay %g: rates are finite and "
+                 "at least 0",
+                 pattern, a->lr, a->weight_decay);
     else if ((a->no_lr && a->lr != 0) || (a->no_weight_decay && a->weight_decay != 0))
         ct_raise(CT_ERR_ARGUMENT, function, "\"%s\": %s beside no_%s", pattern,
                  a->no_lr && a->lr != 0 ? "lr" : "weight_decay",
@@ -220,8 +222,7 @@ double cti_optimizer_rate(const ct_optimizer *o, int group)
 
 double cti_optimizer_decay(const ct_optimizer *o, int group)
 {
-    return group >= 0 && o->group[group].own_decay ? o->group[group].weight_decay
-                                                   : o->weight_decay;
+    return group >= 0 && o->group[group].own_decay ? o->group[group].weight_decay : o->weight_decay;
 }
 
 double ct_optimizer_lr(const ct_optimizer *o)
@@ -302,8 +303,10 @@ static bool renew_rates(void *context, double *numbers)
 
         cti_rule_prepare(n->o, slot, &s);
         if (!is_as_noted(n, i, &s)) {
-            ct_raise(CT_ERR_ARGUMENT, "ct_captured_run", "%s or its optimiser's state was moved or "
-                     "frozen after the step was captured", ct_param_name(slot->param));
+            ct_raise(CT_ERR_ARGUMENT, "ct_captured_run",
+                     "%s or its optimiser's state was moved or "
+                     "frozen after the step was captured",
+                     ct_param_name(slot->param));
             return false;
         }
         rates[i] = (cti_rates){ s.lr, s.weight_decay, s.shrink, s.root, s.first };

@@ -72,16 +72,14 @@ static ct_tensor *save_rates(const ct_optimizer *o)
     int i;
 
     for (i = 0; t && i <= o->groups; i++)
-        numbers[i] = i == 0                  ? o->lr
-                     : o->group[i - 1].own_lr ? o->group[i - 1].lr
-                                              : (double)NAN;
+        numbers[i] = i == 0 ? o->lr : o->group[i - 1].own_lr ? o->group[i - 1].lr : (double)NAN;
     return t;
 }
 
 static ct_tensor *save_schedule(const ct_schedule *s)
 {
-    ct_tensor *t = cti_new("ct_optimizer_state_tensor", CT_SHAPE(cti_schedule_count(s)), CT_F64,
-                           CT_CPU);
+    ct_tensor *t =
+        cti_new("ct_optimizer_state_tensor", CT_SHAPE(cti_schedule_count(s)), CT_F64, CT_CPU);
 
     if (t)
         cti_schedule_save(s, (double *)(void *)cti_ptr(t));
@@ -198,16 +196,15 @@ static void load_slot(const ct_optimizer *o, cti_slot *slot, int k, const ct_ten
         ct_raise(CT_ERR_SHAPE, "ct_optimizer_state_load", "%s: %s is not settled", name,
                  ct_param_name(slot->param));
     } else if (k == CTI_STATES) {
-        if (!fits(name, t, CT_SCALAR, CT_I64) ||
-            ct_to_host(t, &steps, sizeof steps) != CT_OK || !cti_slot_state(o, slot))
+        if (!fits(name, t, CT_SCALAR, CT_I64) || ct_to_host(t, &steps, sizeof steps) != CT_OK ||
+            !cti_slot_state(o, slot))
             return;
         if (steps < 1)
             bad_numbers(name);
         else
             slot->steps = steps;
     } else if (fits(name, t, ct_param_shape(slot->param), ct_params_dtype(o->set)) &&
-               cti_slot_state(o, slot) && take(slot->state[k], t) &&
-               slot->steps == 0) {
+               cti_slot_state(o, slot) && take(slot->state[k], t) && slot->steps == 0) {
         slot->steps = 1; /* until "step" is loaded, which SGD has not */
     }
 }
@@ -221,7 +218,9 @@ ct_status ct_optimizer_state_load(ct_optimizer *o, const char *name, const ct_te
         return ct_error();
     if (!o || !name || !t)
         return ct_raise(CT_ERR_ARGUMENT, me, "the %s is NULL",
-                        !o ? "optimiser" : !name ? "name" : "tensor");
+                        !o      ? "optimiser"
+                        : !name ? "name"
+                                : "tensor");
     if (!cti_optimizer_slots(me, o))
         return ct_error();
     if (strcmp(name, "lr") == 0 || (o->schedule && strcmp(name, "schedule") == 0)) {

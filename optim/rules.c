@@ -9,9 +9,9 @@
 static const cti_rule sgd = { "SGD", { "momentum_buffer" }, false };
 static const cti_rule adam = { "Adam", { "exp_avg", "exp_avg_sq", "max_exp_avg_sq" }, true };
 static const cti_rule adamw = { "AdamW", { "exp_avg", "exp_avg_sq", "max_exp_avg_sq" }, true };
-static const cti_rule rmsprop = {
-    "RMSprop", { "square_avg", "momentum_buffer", "grad_avg" }, true
-};
+static const cti_rule rmsprop = { "RMSprop",
+                                  { "square_avg", "momentum_buffer", "grad_avg" },
+                                  true };
 static const cti_rule adagrad = { "Adagrad", { "sum" }, true };
 
 /* Gives an option that was left out its default. False with an error for a value that is not in
@@ -63,8 +63,10 @@ ct_optimizer *ct_sgd_new(ct_params *set, ct_sgd_options a)
             ct_raise(CT_ERR_ARGUMENT, me, "dampening %g is not finite", a.dampening);
         return NULL;
     }
-    o.update = (cti_update){ .rule = CTI_SGD, .nesterov = a.nesterov,
-                             .scale = a.maximize ? -1 : 1, .momentum = a.momentum,
+    o.update = (cti_update){ .rule = CTI_SGD,
+                             .nesterov = a.nesterov,
+                             .scale = a.maximize ? -1 : 1,
+                             .momentum = a.momentum,
                              .dampening = a.dampening };
     o.uses[0] = a.momentum != 0;
     o.lr = a.lr;
@@ -83,8 +85,11 @@ static ct_optimizer *adam_new(const char *me, ct_params *set, ct_adam_options a,
         !option(me, "weight_decay", &a.weight_decay, a.no_weight_decay, decoupled ? 0.01 : 0,
                 INFINITY))
         return NULL;
-    o.update = (cti_update){ .rule = CTI_ADAM, .scale = a.maximize ? -1 : 1, .beta1 = a.beta1,
-                             .beta2 = a.beta2, .eps = a.eps };
+    o.update = (cti_update){ .rule = CTI_ADAM,
+                             .scale = a.maximize ? -1 : 1,
+                             .beta1 = a.beta1,
+                             .beta2 = a.beta2,
+                             .eps = a.eps };
     o.uses[0] = o.uses[1] = true;
     o.uses[2] = a.amsgrad;
     o.lr = a.lr;
@@ -113,8 +118,11 @@ ct_optimizer *ct_rmsprop_new(ct_params *set, ct_rmsprop_options a)
         !option(me, "momentum", &a.momentum, false, 0, INFINITY) ||
         !option(me, "weight_decay", &a.weight_decay, false, 0, INFINITY))
         return NULL;
-    o.update = (cti_update){ .rule = CTI_RMSPROP, .scale = a.maximize ? -1 : 1,
-                             .momentum = a.momentum, .beta2 = a.alpha, .eps = a.eps };
+    o.update = (cti_update){ .rule = CTI_RMSPROP,
+                             .scale = a.maximize ? -1 : 1,
+                             .momentum = a.momentum,
+                             .beta2 = a.alpha,
+                             .eps = a.eps };
     o.uses[0] = true;
     o.uses[1] = a.momentum != 0;
     o.uses[2] = a.centered;

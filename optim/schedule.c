@@ -76,11 +76,11 @@ static double rate_after(const part *p, double lr, int64_t t)
     case STEP:
         return lr * pow(p->a, (double)(t / p->every));
     case LINEAR:
-        return lr * (p->a + (p->b - p->a) * (double)(t < p->every ? t : p->every) /
-                                (double)p->every);
+        return lr *
+               (p->a + (p->b - p->a) * (double)(t < p->every ? t : p->every) / (double)p->every);
     case COSINE:
-        return p->a + (lr - p->a) * (1 + cos(3.14159265358979323846 * (double)t /
-                                             (double)p->every)) / 2;
+        return p->a +
+               (lr - p->a) * (1 + cos(3.14159265358979323846 * (double)t / (double)p->every)) / 2;
     case LAMBDA:
         f = p->factor(t, p->context);
         return f >= 0 && f < INFINITY ? lr * f : 0;
@@ -169,8 +169,8 @@ ct_status ct_linear_lr(ct_schedule *s, double start_factor, double end_factor, i
         !bounded(me, "end_factor", end_factor, 0, false) ||
         !counted(me, "total_iters", total_iters, 1))
         return ct_error();
-    return add(me, s, (part){ .kind = LINEAR, .every = total_iters, .a = start_factor,
-                              .b = end_factor });
+    return add(me, s,
+               (part){ .kind = LINEAR, .every = total_iters, .a = start_factor, .b = end_factor });
 }
 
 ct_status ct_cosine_lr(ct_schedule *s, int64_t t_max, double eta_min)
@@ -210,8 +210,8 @@ ct_status ct_plateau_lr(ct_schedule *s, ct_plateau_options a)
         !bounded(me, "min_lr", a.min_lr, 0, false) || !bounded(me, "eps", a.eps, 0, false) ||
         !counted(me, "patience", a.patience, 0) || !counted(me, "cooldown", a.cooldown, 0))
         return ct_error();
-    return add(me, s, (part){ .kind = PLATEAU, .plateau = a,
-                              .best = a.maximize ? -INFINITY : INFINITY });
+    return add(me, s,
+               (part){ .kind = PLATEAU, .plateau = a, .best = a.maximize ? -INFINITY : INFINITY });
 }
 
 ct_status ct_schedule_then(ct_schedule *s, int64_t at)

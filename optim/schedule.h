@@ -44,8 +44,7 @@ ct_status ct_step_lr(ct_schedule *s, int64_t step_size, double gamma);
 
 /* LinearLR, a warm-up: lr times a factor that goes from start to end in total_iters steps, and
  * stays. Factors >= 0, total_iters >= 1. */
-ct_status ct_linear_lr(ct_schedule *s, double start_factor, double end_factor,
-                       int64_t total_iters);
+ct_status ct_linear_lr(ct_schedule *s, double start_factor, double end_factor, int64_t total_iters);
 
 /* CosineAnnealingLR: eta_min + (lr - eta_min) (1 + cos(pi t / t_max)) / 2; rises again after t_max.
  * t_max >= 1, eta_min >= 0. */
@@ -61,11 +60,11 @@ ct_status ct_lambda_lr(ct_schedule *s, double (*factor)(int64_t t, void *context
  * best (1 + threshold) or best + threshold. A NaN is never better. Zero means the default, no_NAME
  * makes it 0. */
 typedef struct ct_plateau_options {
-    double factor;            /* 0.1; below 1 */
-    double threshold;         /* 1e-4 */
-    double min_lr;            /* a rate already below it stays */
-    double eps;               /* 1e-8: a smaller change is not made */
-    int64_t patience;         /* 10 */
+    double factor;    /* 0.1; below 1 */
+    double threshold; /* 1e-4 */
+    double min_lr;    /* a rate already below it stays */
+    double eps;       /* 1e-8: a smaller change is not made */
+    int64_t patience; /* 10 */
     int64_t cooldown;
     bool maximize, absolute;
     bool no_threshold, no_eps, no_patience;

@@ -6,8 +6,7 @@ bool cti_table_make(const char *function, const ct_params *set, cti_table *t)
     int count = ct_params_count(set), i;
 
     t->count = 0;
-    t->memory =
-        cti_storage_new(CT_CPU, (size_t)count * (sizeof *t->segment + sizeof *t->at) + 1);
+    t->memory = cti_storage_new(CT_CPU, (size_t)count * (sizeof *t->segment + sizeof *t->at) + 1);
     if (!t->memory) {
         ct_raise(CT_ERR_MEMORY, function, "no memory for a table of %d parameters", count);
         return false;
@@ -24,8 +23,9 @@ bool cti_table_make(const char *function, const ct_params *set, cti_table *t)
         g = cti_leaf_grad(w);
         if (!g)
             continue;
-        t->segment[t->count] = (cti_segment){ .value = cti_ptr(w), .grad = cti_ptr(g),
-                                              .n = w->numel, .dtype = w->dtype };
+        t->segment[t->count] = (cti_segment){
+            .value = cti_ptr(w), .grad = cti_ptr(g), .n = w->numel, .dtype = w->dtype
+        };
         t->at[t->count++] = i;
     }
     return true;

@@ -16,8 +16,9 @@ const char *ct_version(void)
 static const char *libxsmm(void)
 {
 #ifdef CT_HAVE_LIBXSMM
-    cti_small_gemm probe = { .dtype = CT_F32, .m = 16, .n = 16, .k = 16, .lda = 16, .ldb = 16,
-                             .ldc = 16 };
+    cti_small_gemm probe = {
+        .dtype = CT_F32, .m = 16, .n = 16, .k = 16, .lda = 16, .ldb = 16, .ldc = 16
+    };
 
     if (cti_cpu_path_get() == &cti_cpu_path_base)
         return CT_LIBXSMM_VERSION ", off: not used on the code path base";
@@ -49,8 +50,10 @@ ct_about ct_about_this(void)
 #endif
         ;
 
-    return (ct_about){ .blas = cti_blas_name(), .libxsmm = libxsmm(),
-                       .code_path = cti_cpu_path_get()->name, .code_paths = paths,
+    return (ct_about){ .blas = cti_blas_name(),
+                       .libxsmm = libxsmm(),
+                       .code_path = cti_cpu_path_get()->name,
+                       .code_paths = paths,
                        .unicode = unicode(),
                        .bf16 = cti_bf16_path_get() ? "AVX512-BF16" : "emulated where allowed" };
 }

@@ -167,8 +167,9 @@ bool cti_atomic_commit(cti_atomic_file *f)
         done = false;
         f->error = errno;
         if (f->function)
-            ct_raise(CT_ERR_IO, f->function, "%.500s: written, but its folder could not be synced: %s",
-                 f->path, strerror(errno));
+            ct_raise(CT_ERR_IO, f->function,
+                     "%.500s: written, but its folder could not be synced: %s", f->path,
+                     strerror(errno));
     }
     release(f);
     return done;

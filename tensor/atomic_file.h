@@ -16,7 +16,7 @@ typedef struct cti_atomic_file {
     char *path; /* with symbolic links resolved: the link stays, its target is replaced */
     char *temp;
     int fd, folder;
-    int error;  /* the system's reason (errno), after a failure */
+    int error; /* the system's reason (errno), after a failure */
 } cti_atomic_file;
 
 /* Opens the temporary file. A path that is there but no regular file (a folder, a device) is

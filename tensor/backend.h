@@ -144,28 +144,28 @@ typedef struct cti_sequence {
     ct_dtype dtype; /* f32 or f64 */
     bool reverse;
     int64_t steps, batch, hidden;
-    const void *x;    /* (T, B, G H): what the input adds to the gates; with an index, on the CPU
+    const void *x; /* (T, B, G H): what the input adds to the gates; with an index, on the CPU
                        * alone, a table of rows of it, those being chosen by (T, B) numbers */
     const void *index;
     ct_dtype index_dtype; /* i32 or i64 */
-    const void *w;    /* (G H, H) */
-    const void *bias; /* (G H), or NULL */
+    const void *w;        /* (G H, H) */
+    const void *bias;     /* (G H), or NULL */
     /* (B), each 0..T, or NULL: T for all rows. At times from length[b] on row b stays as it is: the
      * state after is the state before, gates and hn are anything; backward, dx and dhx are 0
      * there, dy is added to what goes on to the state before, and dh, dc pass unchanged. */
     const int64_t *length;
-    void *h;          /* (T + 1, B, H), the initial state in place */
-    void *c;          /* LSTM: the same of the cell state */
-    void *gates;      /* LSTM, GRU: (T, B, G H) after their activations */
-    void *hn;         /* GRU: (T, B, H), h W_n^T + b_n */
-    void *scratch;    /* forward: cti_sequence_scratch elements */
+    void *h;       /* (T + 1, B, H), the initial state in place */
+    void *c;       /* LSTM: the same of the cell state */
+    void *gates;   /* LSTM, GRU: (T, B, G H) after their activations */
+    void *hn;      /* GRU: (T, B, H), h W_n^T + b_n */
+    void *scratch; /* forward: cti_sequence_scratch elements */
     /* backward */
     const void *dy;                /* (T, B, H), or NULL */
     const void *dh_last, *dc_last; /* (B, H), or NULL */
     void *dx;                      /* (T, B, G H): of x, and (but for GRU) of h W^T */
     void *dhx;                     /* GRU: (T, B, G H), of h W^T + bias */
     void *dh0, *dc0;               /* (B, H) */
-    bool bf16; /* as in cti_gemm, for the products with w */
+    bool bf16;                     /* as in cti_gemm, for the products with w */
 } cti_sequence;
 
 /* Elements of scratch that forward needs. */
@@ -316,8 +316,8 @@ typedef struct cti_backend {
      * target's probability, with label smoothing; 0 where the target is ignore. lse (rows): the
      * log of the sum of exponentials. */
     ct_status (*cross_entropy)(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
-                               const void *in, const void *target, int64_t ignore,
-                               double smoothing, void *loss, void *lse, cti_fault *fault);
+                               const void *in, const void *target, int64_t ignore, double smoothing,
+                               void *loss, void *lse, cti_fault *fault);
     /* din (rows, n) = dloss[row] (softmax(in) - smoothed target); 0 where ignored. dloss has
      * rows elements, or 1 for all rows when dloss_step is 0. */
     void (*cross_entropy_backward)(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
@@ -358,8 +358,8 @@ typedef struct cti_host {
 
 /* What a plug-in gives. */
 typedef struct cti_plugin {
-    uint32_t version, size;     /* CTI_BACKEND_VERSION, and of this table */
-    int devices;                /* 0: reason says why, "driver missing" */
+    uint32_t version, size; /* CTI_BACKEND_VERSION, and of this table */
+    int devices;            /* 0: reason says why, "driver missing" */
     char reason[128];
     const cti_backend *backend; /* of all its devices */
 } cti_plugin;

@@ -39,7 +39,7 @@ struct ct_captured {
     renewal *renewals;
     size_t renewal_count, renewal_room;
 
-    uintptr_t stack; /* the step's is below */
+    uintptr_t stack;     /* the step's is below */
     cti_ticket *tickets; /* in order of their numbers, without gaps */
     size_t ticket_count, ticket_room;
     struct ct_captured *other; /* of the thread */
@@ -235,8 +235,10 @@ static void call(ct_captured *c)
     th->pool = own ? pool : th->pool;
     th->capturing = NULL;
     if (ct_scope_end(s) == CT_OK && own && cti_pool_live(c->pool))
-        ct_raise(CT_ERR_SCOPE, me, "the step leaves %zu bytes behind: what a captured step makes "
-                 "must end with it", cti_pool_live(c->pool));
+        ct_raise(CT_ERR_SCOPE, me,
+                 "the step leaves %zu bytes behind: what a captured step makes "
+                 "must end with it",
+                 cti_pool_live(c->pool));
 }
 
 static void rehearse(ct_captured *c)
@@ -342,8 +344,11 @@ ct_captured *ct_captured_new(ct_device device, ct_captured_function function, vo
         cti_out_of_memory(maker, sizeof *c);
         return NULL;
     }
-    *c = (ct_captured){ .device = device, .function = function, .context = context,
-                        .thread = th->id, .other = th->captured };
+    *c = (ct_captured){ .device = device,
+                        .function = function,
+                        .context = context,
+                        .thread = th->id,
+                        .other = th->captured };
     th->captured = c;
     return c;
 }
@@ -358,8 +363,8 @@ void ct_captured_free(ct_captured *c)
     while (*at && *at != c)
         at = &(*at)->other;
     if (!*at || th->capturing == c) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_captured_free", *at ? "the step is running"
-                                                          : "the step is another thread's");
+        ct_raise(CT_ERR_ARGUMENT, "ct_captured_free",
+                 *at ? "the step is running" : "the step is another thread's");
         return;
     }
     *at = c->other;

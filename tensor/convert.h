@@ -62,13 +62,12 @@ CTI_INLINE uint16_t cti_bf16_of_i64(int64_t v)
     uint64_t magnitude = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
 
     if (magnitude >> 48)
-        magnitude = (magnitude & ~(uint64_t)0xffffffff) |
-                    (uint64_t)((magnitude & 0xffffffff) != 0) << 16;
+        magnitude = (magnitude & ~(uint64_t)0xffffffff) | (uint64_t)((magnitude & 0xffffffff) != 0)
+                                                              << 16;
     return cti_bf16_of_double(v < 0 ? -(double)magnitude : (double)magnitude);
 }
 
-CTI_INLINE int64_t cti_clamp_integer(double v, double low, double high, int64_t most,
-                                     int64_t least)
+CTI_INLINE int64_t cti_clamp_integer(double v, double low, double high, int64_t most, int64_t least)
 {
     if (v != v)
         return 0;

@@ -75,8 +75,8 @@ static bool host_ok(void)
     return ct_ok();
 }
 
-static const cti_host host = { CTI_BACKEND_VERSION, sizeof(cti_host), host_allocate, cti_release,
-                               ct_raise, host_ok };
+static const cti_host host = { CTI_BACKEND_VERSION, sizeof(cti_host), host_allocate,
+                               cti_release,         ct_raise,         host_ok };
 
 /* Adds the devices that a plug-in gives, or says in k->reason why not. */
 static void enter(kind *k, const cti_plugin *p)
@@ -187,8 +187,8 @@ static ct_device find(kind *k, int number, char *why, size_t size)
     if (!open_kind(k))
         snprintf(why, size, "no %s: %s", k->title, k->reason);
     else if (number >= k->count)
-        snprintf(why, size, "no %s %d: there %s %d", k->title, number,
-                 k->count == 1 ? "is" : "are", k->count);
+        snprintf(why, size, "no %s %d: there %s %d", k->title, number, k->count == 1 ? "is" : "are",
+                 k->count);
     else
         return k->first + number;
     return -1;
@@ -208,8 +208,10 @@ ct_device ct_device_named(const char *name)
         return ct_try_gpu(0);
     k = name ? parse(name, &number) : NULL;
     if (!k) {
-        ct_raise(CT_ERR_DEVICE, me, "there is no device \"%s\" (there are: cpu, cuda, cuda:1, "
-                 "cuda-emu)", name ? name : "(null)");
+        ct_raise(CT_ERR_DEVICE, me,
+                 "there is no device \"%s\" (there are: cpu, cuda, cuda:1, "
+                 "cuda-emu)",
+                 name ? name : "(null)");
         return -1;
     }
     d = find(k, number, why, sizeof why);
@@ -290,8 +292,10 @@ static void raise_fault(const char *function, const cti_fault *f, const cti_tick
         ct_raise(CT_ERR_INDEX, function, "target number %lld is not in 0..%lld", at, limit - 1);
         break;
     case CTI_FAULT_WEIGHTS:
-        ct_raise(CT_ERR_NUMERIC, function, "row %lld of weights: one is negative or not finite, "
-                 "or fewer than %lld are positive", at, limit);
+        ct_raise(CT_ERR_NUMERIC, function,
+                 "row %lld of weights: one is negative or not finite, "
+                 "or fewer than %lld are positive",
+                 at, limit);
         break;
     case CTI_FAULT_NORM:
         if (limit)
@@ -362,8 +366,11 @@ ct_device_stats ct_device_stats_get(ct_device d)
 
     if (be && be->async)
         be->async->counters(&c);
-    return (ct_device_stats){ .launches = c.launches, .synchronisations = c.synchronisations,
-                              .uploads = c.uploads, .downloads = c.downloads,
-                              .upload_bytes = c.upload_bytes, .download_bytes = c.download_bytes,
+    return (ct_device_stats){ .launches = c.launches,
+                              .synchronisations = c.synchronisations,
+                              .uploads = c.uploads,
+                              .downloads = c.downloads,
+                              .upload_bytes = c.upload_bytes,
+                              .download_bytes = c.download_bytes,
                               .allocations = c.allocations };
 }

@@ -128,8 +128,7 @@ CTI_INLINE void cti_draw_f64(int normal, double a, double b, const uint32_t w[4]
         out[1] = cti_uniform_f64(a, b, w[2], w[3]);
         return;
     }
-    cti_normals_of(a, b,
-                   (double)((((uint64_t)w[0] << 32 | w[1]) >> 11) + 1) * CTI_2_TO_MINUS_53,
+    cti_normals_of(a, b, (double)((((uint64_t)w[0] << 32 | w[1]) >> 11) + 1) * CTI_2_TO_MINUS_53,
                    cti_uniform_of_words(w[2], w[3]), out);
 }
 

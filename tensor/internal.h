@@ -45,10 +45,10 @@ typedef struct cti_leaf {
 
 typedef struct ct_storage {
     atomic_int refs;
-    atomic_uint version;    /* counts in-place writes */
+    atomic_uint version; /* counts in-place writes */
     ct_device device;
     int size_class;
-    size_t bytes;           /* of the buffer: the class's size */
+    size_t bytes; /* of the buffer: the class's size */
     void *data;
     const char *written_at; /* the place of the last in-place write, for messages */
     cti_pool *home;         /* of the thread that made it, while it is in use */
@@ -86,16 +86,16 @@ struct ct_tensor {
     ct_dtype dtype;
     ct_device device;
     bool contiguous;
-    bool owned;            /* by the user, not by a scope */
-    bool popped;           /* its owner let go of it; only nodes hold it now */
-    bool requires_grad;    /* a leaf that does, or any result with history */
+    bool owned;         /* by the user, not by a scope */
+    bool popped;        /* its owner let go of it; only nodes hold it now */
+    bool requires_grad; /* a leaf that does, or any result with history */
     /* history: the node that made it and which of its outputs it is; NULL for leaves */
     ct_node *node;
     int output;
-    int node_scope;        /* depth of the scope that holds the node, */
-    size_t node_at;        /* and its place on the tape */
-    cti_leaf *leaf;        /* a leaf's gradient and hooks (autograd.c); NULL until needed */
-    ct_tensor *indices;    /* what ct_one_hot made it from; a reference */
+    int node_scope;     /* depth of the scope that holds the node, */
+    size_t node_at;     /* and its place on the tape */
+    cti_leaf *leaf;     /* a leaf's gradient and hooks (autograd.c); NULL until needed */
+    ct_tensor *indices; /* what ct_one_hot made it from; a reference */
     ct_tensor *next_free;
 };
 
@@ -187,8 +187,8 @@ typedef struct cti_frame {
 } cti_frame;
 
 typedef struct ct_thread {
-    const char *site; /* the user's call, for messages */
-    int quiet_site;   /* > 0 while the library calls back: ct_here does nothing */
+    const char *site;  /* the user's call, for messages */
+    int quiet_site;    /* > 0 while the library calls back: ct_here does nothing */
     uint64_t op_began; /* while cti_tracing: the time of the call, or of the op before */
 
     ct_status error;

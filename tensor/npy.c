@@ -21,8 +21,9 @@ static const char *const reading = "ct_npy_read";
 static const struct kind {
     const char *descr;
     ct_dtype dtype;
-} kinds[] = { { "<f4", CT_F32 }, { "<f8", CT_F64 }, { "<i4", CT_I32 }, { "<i8", CT_I64 },
-              { "|b1", CT_BOOL } };
+} kinds[] = {
+    { "<f4", CT_F32 }, { "<f8", CT_F64 }, { "<i4", CT_I32 }, { "<i8", CT_I64 }, { "|b1", CT_BOOL }
+};
 
 #define KINDS (sizeof kinds / sizeof *kinds)
 

@@ -19,9 +19,9 @@
 
 #define MOST 256
 #define MOST_BY_DEFAULT 8
-#define SPINS 2000           /* looks before sleep: some 20 to 50 microseconds */
-#define LATE 20000           /* ns that a worker may keep the owner waiting for nothing, and */
-#define FIRST_REST 1000000   /* how long the owner then works alone: this at first, */
+#define SPINS 2000             /* looks before sleep: some 20 to 50 microseconds */
+#define LATE 20000             /* ns that a worker may keep the owner waiting for nothing, and */
+#define FIRST_REST 1000000     /* how long the owner then works alone: this at first, */
 #define LONGEST_REST 500000000 /* and at most */
 
 static struct {

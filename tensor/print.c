@@ -6,8 +6,8 @@
 
 #include "tensor/host.h"
 
-#define EDGE 3       /* elements shown at each end of a long axis */
-#define WHOLE 8      /* an axis up to this long is shown whole */
+#define EDGE 3  /* elements shown at each end of a long axis */
+#define WHOLE 8 /* an axis up to this long is shown whole */
 
 static void print_element(const char *p, ct_dtype dtype, FILE *out)
 {

@@ -56,8 +56,7 @@ void cti_read_close(cti_read_file *f)
     *f = (cti_read_file){ .fd = -1 };
 }
 
-bool cti_read_at(cti_read_file *f, const char *function, uint64_t offset, void *buffer,
-                 size_t size)
+bool cti_read_at(cti_read_file *f, const char *function, uint64_t offset, void *buffer, size_t size)
 {
     char *at = buffer;
 
@@ -179,8 +178,11 @@ bool cti_is_utf8(const char *text)
     const unsigned char *s = (const unsigned char *)text;
 
     while (*s) {
-        int more = *s < 0x80 ? 0 : *s >= 0xc2 && *s < 0xe0 ? 1 : (*s & 0xf0) == 0xe0 ? 2
-                 : *s >= 0xf0 && *s < 0xf5                 ? 3 : -1;
+        int more = *s < 0x80                 ? 0
+                   : *s >= 0xc2 && *s < 0xe0 ? 1
+                   : (*s & 0xf0) == 0xe0     ? 2
+                   : *s >= 0xf0 && *s < 0xf5 ? 3
+                                             : -1;
 
         if (more < 0 || (*s == 0xe0 && s[1] < 0xa0) || (*s == 0xed && s[1] > 0x9f) ||
             (*s == 0xf0 && s[1] < 0x90) || (*s == 0xf4 && s[1] > 0x8f))

@@ -37,11 +37,21 @@ static const kind kinds[] = {
     [CT_I64] = { "I64", 64, CT_I64 },
     [CT_BOOL] = { "BOOL", 8, CT_BOOL },
     [CT_BF16] = { "BF16", 16, CT_BF16 },
-    { "F16", 16, -1 },       { "I16", 16, -1 },       { "I8", 8, -1 },
-    { "U8", 8, -1 },         { "U16", 16, -1 },       { "U32", 32, -1 },
-    { "U64", 64, -1 },       { "F8_E4M3", 8, -1 },    { "F8_E5M2", 8, -1 },
-    { "F8_E8M0", 8, -1 },    { "F8_E4M3FNUZ", 8, -1 }, { "F8_E5M2FNUZ", 8, -1 },
-    { "F6_E2M3", 6, -1 },    { "F6_E3M2", 6, -1 },    { "F4", 4, -1 },
+    { "F16", 16, -1 },
+    { "I16", 16, -1 },
+    { "I8", 8, -1 },
+    { "U8", 8, -1 },
+    { "U16", 16, -1 },
+    { "U32", 32, -1 },
+    { "U64", 64, -1 },
+    { "F8_E4M3", 8, -1 },
+    { "F8_E5M2", 8, -1 },
+    { "F8_E8M0", 8, -1 },
+    { "F8_E4M3FNUZ", 8, -1 },
+    { "F8_E5M2FNUZ", 8, -1 },
+    { "F6_E2M3", 6, -1 },
+    { "F6_E3M2", 6, -1 },
+    { "F4", 4, -1 },
     { "C64", 64, -1 },
 };
 
@@ -257,10 +267,8 @@ static bool parse_metadata(const parser *p, json_t *metadata)
 
     if (!json_is_object(metadata))
         return cti_malformed(&p->f->file, opening, offset, METADATA " is not an object");
-    json_object_foreach(metadata, key, value)
-        if (!json_is_string(value))
-            return cti_malformed(&p->f->file, opening, offset,
-                                 METADATA ": the value of %s is no text", cti_quote(key).s);
+    json_object_foreach(metadata, key, value) if (!json_is_string(value)) return cti_malformed(
+        &p->f->file, opening, offset, METADATA ": the value of %s is no text", cti_quote(key).s);
     if (digest && (strlen(digest) != 64 || strspn(digest, "0123456789abcdef") != 64))
         return cti_malformed(&p->f->file, opening, offset,
                              DIGEST_KEY " is not 64 digits of 0-9a-f");
@@ -323,7 +331,8 @@ static bool parse_tensors(const parser *p)
         cti_out_of_memory(opening, room * sizeof *f->entry);
         return false;
     }
-    json_object_foreach(f->header, key, value) {
+    json_object_foreach(f->header, key, value)
+    {
         if (strcmp(key, METADATA) == 0 ? !parse_metadata(p, value)
                                        : !parse_entry(p, key, value, &f->entry[f->count++]))
             return false;
@@ -736,9 +745,9 @@ static bool check_arguments(const char *path, const job *j)
 
     if (!path || j->count < 0 || (j->count && (!j->names || !j->tensors))) {
         ct_raise(CT_ERR_ARGUMENT, writing, "%s",
-                 !path            ? "path is NULL"
-                 : j->count < 0   ? "count is negative"
-                                  : "names or tensors is NULL");
+                 !path          ? "path is NULL"
+                 : j->count < 0 ? "count is negative"
+                                : "names or tensors is NULL");
         return false;
     }
     for (i = 0; i < j->count; i++) {
@@ -768,8 +777,7 @@ static bool write_file(job *j, const char *path)
         length[i] = (uint8_t)((uint64_t)n >> 8 * i);
     ok = cti_atomic_begin(&j->file, writing, path);
     if (ok && !(cti_atomic_write(&j->file, length, sizeof length) &&
-                cti_atomic_write(&j->file, text, n) &&
-                each_tensor(j, write_bytes, &j->file))) {
+                cti_atomic_write(&j->file, text, n) && each_tensor(j, write_bytes, &j->file))) {
         cti_atomic_abort(&j->file);
         ok = false;
     }

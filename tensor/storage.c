@@ -22,8 +22,8 @@
 
 struct cti_pool {
     ct_storage **idle[CTI_DEVICES]; /* of a device that was used: a list for each class */
-    atomic_uint thread; /* whose it is; 0 when that has closed it */
-    uint32_t owner;     /* of a captured step, until it is closed: its thread; else 0 */
+    atomic_uint thread;             /* whose it is; 0 when that has closed it */
+    uint32_t owner;                 /* of a captured step, until it is closed: its thread; else 0 */
 
     /* Buffers in use and their bytes: what the thread made less what it freed, and, from OPEN and 0
      * downwards, what others freed. */
@@ -176,8 +176,8 @@ static ct_storage *from_system(ct_thread *th, ct_device device, size_t bytes)
 {
     ct_storage *s;
 
-    if (cti_capture_noting() &&
-        !cti_capture_allows(device, "ct_captured_run", "allocate what it did not in the run before"))
+    if (cti_capture_noting() && !cti_capture_allows(device, "ct_captured_run",
+                                                    "allocate what it did not in the run before"))
         return NULL;
     s = cti_calloc(1, sizeof *s);
     if (s)

@@ -13,8 +13,9 @@
 static const struct {
     const char *name;
     size_t size;
-} dtypes[] = { { "f32", 4 }, { "f64", 8 },  { "i32", 4 },
-               { "i64", 8 }, { "bool", 1 }, { "bf16", 2 } };
+} dtypes[] = {
+    { "f32", 4 }, { "f64", 8 }, { "i32", 4 }, { "i64", 8 }, { "bool", 1 }, { "bf16", 2 }
+};
 
 #define DTYPES (sizeof dtypes / sizeof *dtypes)
 

@@ -22,12 +22,12 @@ extern "C" {
 #endif
 
 typedef enum ct_dtype {
-    CT_F32, /* float */
-    CT_F64, /* double */
-    CT_I32, /* int32_t: indices */
-    CT_I64, /* int64_t: indices */
+    CT_F32,  /* float */
+    CT_F64,  /* double */
+    CT_I32,  /* int32_t: indices */
+    CT_I64,  /* int64_t: indices */
     CT_BOOL, /* one byte, 0 or 1 */
-    CT_BF16 /* the upper half of a float; storage and casts only */
+    CT_BF16  /* the upper half of a float; storage and casts only */
 } ct_dtype;
 
 const char *ct_dtype_name(ct_dtype dtype) CT_NOSITE; /* "f32"; "?" for what is none */
@@ -45,8 +45,9 @@ typedef struct ct_shape {
     int64_t dim[CT_MAX_RANK];
 } ct_shape;
 
-#define CT_SHAPE(...) \
-    ct_shape_of((int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__})
+#define CT_SHAPE(...)                                                                              \
+    ct_shape_of((int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)),                       \
+                (int64_t[]){ __VA_ARGS__ })
 #define CT_SCALAR ct_shape_of(0, NULL)
 
 /* A shape of any rank; one above CT_MAX_RANK keeps its rank and is refused by whoever uses it. */

@@ -12,7 +12,7 @@
 
 const op_row *const op_tables[] = {
     elementwise_rows, shape_rows, reduce_rows, matmul_rows, index_rows,
-    arrange_rows, sort_rows, random_rows, loss_rows, NULL,
+    arrange_rows,     sort_rows,  random_rows, loss_rows,   NULL,
 };
 
 /* ---- drawing ---- */
@@ -267,8 +267,8 @@ static ct_tensor *gapped(const ct_tensor *x, ct_generator *g)
     ct_tensor *t;
 
     if (!shape.rank)
-        return ct_select(ct_full(CT_SHAPE(3), gap(ct_dtype_get(x)), ct_dtype_get(x),
-                                 ct_device_get(x)), 0, 1);
+        return ct_select(
+            ct_full(CT_SHAPE(3), gap(ct_dtype_get(x)), ct_dtype_get(x), ct_device_get(x)), 0, 1);
     for (i = 0; i < shape.rank; i++)
         order[i] = i;
     ct_shuffle(order, shape.rank, g);
@@ -288,8 +288,9 @@ static void strided_backward(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, dout[0]);
 }
 
-static const ct_op strided = { .name = "op_strided", .inputs = 1, .outputs = 1,
-                               .backward = strided_backward };
+static const ct_op strided = {
+    .name = "op_strided", .inputs = 1, .outputs = 1, .backward = strided_backward
+};
 
 ct_tensor *op_strided(ct_tensor *x, ct_generator *g)
 {
@@ -310,8 +311,9 @@ static void identity_backward(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, op_strided(dout[0], &g));
 }
 
-static const ct_op identity = { .name = "op_identity", .inputs = 1, .outputs = 1,
-                                .backward = identity_backward };
+static const ct_op identity = {
+    .name = "op_identity", .inputs = 1, .outputs = 1, .backward = identity_backward
+};
 
 static ct_tensor *with_strided_gradient(ct_tensor *x, const ct_generator *g)
 {
@@ -327,7 +329,7 @@ ct_tensor *op_call(const op_row *row, const op_draw *d, ct_tensor *const *in)
     int i;
 
     for (i = 0; i < d->count; i++)
-        use[i] = !d->strided                ? in[i]
+        use[i] = !d->strided             ? in[i]
                  : d->in[i].same_as >= 0 ? use[d->in[i].same_as]
                                          : op_strided(in[i], &g);
     y = row->one ? row->one(use[0]) : row->two ? row->two(use[0], use[1]) : row->call(use, d);

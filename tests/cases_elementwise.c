@@ -135,10 +135,10 @@ static void draw_masked_fill(op_draw *d)
 
 /* ---- calls ---- */
 
-#define WITH_NUMBER(name)                                                                         \
-    static ct_tensor *call_##name(ct_tensor *const *in, const op_draw *d)                         \
-    {                                                                                             \
-        return ct_##name(in[0], d->p[0]);                                                         \
+#define WITH_NUMBER(name)                                                                          \
+    static ct_tensor *call_##name(ct_tensor *const *in, const op_draw *d)                          \
+    {                                                                                              \
+        return ct_##name(in[0], d->p[0]);                                                          \
     }
 
 WITH_NUMBER(leaky_relu)

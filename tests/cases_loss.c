@@ -36,8 +36,10 @@ static ct_tensor *call_cross_entropy(ct_tensor *const *in, const op_draw *d)
 
 static ct_tensor *call_cross_entropy_with(ct_tensor *const *in, const op_draw *d)
 {
-    ct_cross_entropy_options o = { .reduction = (ct_reduction)d->i[0], .label_smoothing = d->p[0],
-                                   .has_ignore_index = d->i[1] != 0, .ignore_index = d->i[2],
+    ct_cross_entropy_options o = { .reduction = (ct_reduction)d->i[0],
+                                   .label_smoothing = d->p[0],
+                                   .has_ignore_index = d->i[1] != 0,
+                                   .ignore_index = d->i[2],
                                    .weight = d->count > 2 ? in[2] : NULL };
 
     return ct_cross_entropy_with(in[0], in[1], o);
@@ -78,7 +80,8 @@ static void draw_weighted_nll(op_draw *d)
 static ct_tensor *call_nll(ct_tensor *const *in, const op_draw *d)
 {
     ct_cross_entropy_options o = { .reduction = (ct_reduction)d->i[0],
-                                   .has_ignore_index = d->i[1] != 0, .ignore_index = d->i[2],
+                                   .has_ignore_index = d->i[1] != 0,
+                                   .ignore_index = d->i[2],
                                    .weight = d->count > 2 ? in[2] : NULL };
 
     return ct_nll_loss(in[0], in[1], o);

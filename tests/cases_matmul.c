@@ -37,8 +37,7 @@ static void draw_matmul(op_draw *d)
         d->in[0].shape = CT_SHAPE(k);
     if (op_chance(d, 0.15))
         d->in[1].shape = CT_SHAPE(k);
-    if (d->same && m == k && k == n && !d->broadcast &&
-        d->in[0].shape.rank == d->in[1].shape.rank)
+    if (d->same && m == k && k == n && !d->broadcast && d->in[0].shape.rank == d->in[1].shape.rank)
         d->in[1].same_as = 0;
 }
 

@@ -43,14 +43,14 @@ static int64_t together(const op_draw *d)
     return n;
 }
 
-#define OVER_AXES(name)                                                                           \
-    static ct_tensor *call_##name(ct_tensor *const *in, const op_draw *d)                         \
-    {                                                                                             \
-        int axes[CT_MAX_RANK], k;                                                                 \
-                                                                                                  \
-        for (k = 0; k < d->i[0]; k++)                                                             \
-            axes[k] = (int)d->i[1 + k];                                                           \
-        return ct_##name(in[0], (int)d->i[0], axes, d->i[7] != 0);                                \
+#define OVER_AXES(name)                                                                            \
+    static ct_tensor *call_##name(ct_tensor *const *in, const op_draw *d)                          \
+    {                                                                                              \
+        int axes[CT_MAX_RANK], k;                                                                  \
+                                                                                                   \
+        for (k = 0; k < d->i[0]; k++)                                                              \
+            axes[k] = (int)d->i[1 + k];                                                            \
+        return ct_##name(in[0], (int)d->i[0], axes, d->i[7] != 0);                                 \
     }
 
 OVER_AXES(sum_axes)
@@ -114,14 +114,14 @@ static void draw_var(op_draw *d)
     op_distinct(d, s);
 }
 
-#define VAR_AXES(name)                                                                            \
-    static ct_tensor *call_##name(ct_tensor *const *in, const op_draw *d)                         \
-    {                                                                                             \
-        int axes[CT_MAX_RANK], k;                                                                 \
-                                                                                                  \
-        for (k = 0; k < d->i[0]; k++)                                                             \
-            axes[k] = (int)d->i[1 + k];                                                           \
-        return ct_##name(in[0], (int)d->i[0], axes, d->p[0], d->i[7] != 0);                       \
+#define VAR_AXES(name)                                                                             \
+    static ct_tensor *call_##name(ct_tensor *const *in, const op_draw *d)                          \
+    {                                                                                              \
+        int axes[CT_MAX_RANK], k;                                                                  \
+                                                                                                   \
+        for (k = 0; k < d->i[0]; k++)                                                              \
+            axes[k] = (int)d->i[1 + k];                                                            \
+        return ct_##name(in[0], (int)d->i[0], axes, d->p[0], d->i[7] != 0);                        \
     }
 
 VAR_AXES(var_axes)

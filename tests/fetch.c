@@ -124,7 +124,8 @@ START_TEST(sha256)
 {
     static const struct {
         const char *text, *hex;
-    } cases[] = { /* FIPS 180-4's examples */
+    } cases[] = {
+        /* FIPS 180-4's examples */
         { "", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" },
         { "abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
         { "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
@@ -179,8 +180,9 @@ START_TEST(text_bad)
         { "empty", "", 0, CT_ERR_FORMAT, "is empty" },
         { "letterless", "1895. \xc3\xff [@`{\n", 13, CT_ERR_FORMAT, "holds no letter" },
         { "binary", "abc\0def", 7, CT_ERR_FORMAT, "a NUL byte at offset 3" },
-        { "utf16", "\xff\xfe"
-                   "a\0b\0",
+        { "utf16",
+          "\xff\xfe"
+          "a\0b\0",
           6, CT_ERR_FORMAT, "a NUL byte at offset 3" },
         { "nul", "\0", 1, CT_ERR_FORMAT, "a NUL byte at offset 0" },
     };
@@ -291,12 +293,9 @@ START_TEST(data_dir)
         const char *text;
         bool html;
     } wrong[] = {
-        { "Some other text.", false },
-        { "", false },
-        { "Not quite <html>", false },
-        { "<!DOCTYPE html><html>", true },
-        { " \r\n\t<HTML>\n", true },
-        { "<!doctype html>", true },
+        { "Some other text.", false }, { "", false },
+        { "Not quite <html>", false }, { "<!DOCTYPE html><html>", true },
+        { " \r\n\t<HTML>\n", true },   { "<!doctype html>", true },
     };
     const char *path = in_folder("data/timemachine.txt");
     int i;
@@ -462,7 +461,8 @@ static ct_text *server_start_known(server *s)
     ct_text *t = ct_text_read(known_path);
 
     ck_assert_ptr_nonnull(t);
-    *s = (server){ .head = OK_HEAD "Content-Length: 178979\r\n\r\n", .body = ct_text_bytes(t),
+    *s = (server){ .head = OK_HEAD "Content-Length: 178979\r\n\r\n",
+                   .body = ct_text_bytes(t),
                    .size = ct_text_size(t) };
     server_start(s);
     return t;
@@ -475,7 +475,8 @@ START_TEST(download_fails)
         server s;
         const char *why;
     } cases[] = {
-        { { .head = "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\n", .body = "none",
+        { { .head = "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\n",
+            .body = "none",
             .size = 4 },
           "no download: The requested URL returned error: 404" },
         { { .head = OK_HEAD "\r\n", .body = html, .size = sizeof html - 1 }, ", looks like HTML" },
@@ -487,7 +488,9 @@ START_TEST(download_fails)
           "no download: " },
         { { .head = OK_HEAD "\r\n", .body = "The", .size = 3, .endless = true },
           "no download: more than 1000000 bytes" },
-        { { .head = OK_HEAD "Content-Length: 99999999999\r\n\r\n", .body = "The", .size = 3,
+        { { .head = OK_HEAD "Content-Length: 99999999999\r\n\r\n",
+            .body = "The",
+            .size = 3,
             .endless = true },
           "no download: more than 1000000 bytes" },
         { { .head = "HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n", .body = "" },
@@ -603,7 +606,7 @@ END_TEST
 
 static cti_file_table libc_files;
 static int file_calls, fail_file_call; /* counted from 1; 0: none */
-static bool renamed, synced; /* since the last write */
+static bool renamed, synced;           /* since the last write */
 
 static bool file_call_fails(void)
 {

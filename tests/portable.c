@@ -43,12 +43,15 @@ static void step(ct_recurrent *rnn, ct_linear *linear, ct_params *params, ct_opt
 static void train(maker *make, bool adam)
 {
     ct_params *params = ct_params_new((ct_params_options){ .seed = 5 });
-    ct_recurrent *rnn = make(params, "rnn", (ct_recurrent_options){
-        .input_size = 21, .hidden_size = 37, .num_layers = 2, .bidirectional = adam });
-    ct_linear *linear = ct_linear_module(params, "linear", (ct_linear_options){
-        .out_features = 17 });
-    ct_optimizer *optimizer = adam ? ct_adam_new(params, (ct_adam_options){ .lr = 0.01 })
-                                   : ct_sgd_new(params, (ct_sgd_options){ .lr = 1, .momentum = 0.9 });
+    ct_recurrent *rnn =
+        make(params, "rnn",
+             (ct_recurrent_options){
+                 .input_size = 21, .hidden_size = 37, .num_layers = 2, .bidirectional = adam });
+    ct_linear *linear =
+        ct_linear_module(params, "linear", (ct_linear_options){ .out_features = 17 });
+    ct_optimizer *optimizer =
+        adam ? ct_adam_new(params, (ct_adam_options){ .lr = 0.01 })
+             : ct_sgd_new(params, (ct_sgd_options){ .lr = 1, .momentum = 0.9 });
     ct_generator g = ct_generator_seed(6);
     int i;
 

@@ -86,8 +86,9 @@ call call_of(const config *c, ct_dtype dtype)
     const bool lstm = strcmp(c->mode, "lstm") == 0;
     int64_t length[16];
     uint8_t reset[16];
-    call k = { .x = made(c->number, "x", c->batch_first ? CT_SHAPE(c->B, c->T, c->in)
-                                                        : CT_SHAPE(c->T, c->B, c->in), dtype, 1) };
+    call k = { .x = made(c->number, "x",
+                         c->batch_first ? CT_SHAPE(c->B, c->T, c->in) : CT_SHAPE(c->T, c->B, c->in),
+                         dtype, 1) };
 
     ct_requires_grad(k.x, true);
     k.state[0] = ct_requires_grad(made(c->number, "h0", CT_SHAPE(n, c->B, R), dtype, 1), true);
@@ -121,8 +122,8 @@ void expect_sums(const config *c, const want *w, ct_tensor *t, double tolerance)
             magnitude += fabs(term);
         }
         if (!(fabs(sum - w->sum[k]) <= tolerance * magnitude))
-            ck_abort_msg("configuration %d (%s %s), %s: %.17g instead of %.17g", c->number,
-                         c->mode, c->variant, name, sum, w->sum[k]);
+            ck_abort_msg("configuration %d (%s %s), %s: %.17g instead of %.17g", c->number, c->mode,
+                         c->variant, name, sum, w->sum[k]);
     }
     free(v);
 }
@@ -135,8 +136,8 @@ void go_back(const config *c, ct_tensor *y, ct_state *next, ct_dtype dtype)
     for (int i = 0; i < ct_state_count(next); i++) {
         ct_tensor *t = ct_state_get(next, i);
 
-        loss = ct_add(loss,
-                      ct_sum(ct_mul(t, made(c->number, names[i], ct_shape_get(t), dtype, 1))));
+        loss =
+            ct_add(loss, ct_sum(ct_mul(t, made(c->number, names[i], ct_shape_get(t), dtype, 1))));
     }
     ck_assert_msg(ct_backward(loss) == CT_OK, "%s", ct_error_message());
 }

@@ -26,15 +26,16 @@ typedef struct rnnlm {
 static rnnlm rnnlm_new(const char *kind, uint64_t seed, bool sized)
 {
     rnnlm m = { .params = ct_params_new((ct_params_options){ .seed = seed }) };
-    const ct_recurrent_options o = { .input_size = sized ? VOCAB : 0, .hidden_size = HIDDEN,
+    const ct_recurrent_options o = { .input_size = sized ? VOCAB : 0,
+                                     .hidden_size = HIDDEN,
                                      .num_layers = 2 };
 
     m.rnn = strcmp(kind, "lstm") == 0  ? ct_lstm(m.params, "rnn", o)
             : strcmp(kind, "gru") == 0 ? ct_gru(m.params, "rnn", o)
                                        : ct_rnn(m.params, "rnn", o);
-    m.linear = ct_linear_module(m.params, "linear",
-                                (ct_linear_options){ .in_features = sized ? HIDDEN : 0,
-                                                     .out_features = VOCAB });
+    m.linear = ct_linear_module(
+        m.params, "linear",
+        (ct_linear_options){ .in_features = sized ? HIDDEN : 0, .out_features = VOCAB });
     return m;
 }
 

@@ -18,12 +18,9 @@
 static const struct {
     const char *name, *reason;
 } not_ops[] = {
-    { "ct_requires_grad", "returns its argument" },
-    { "ct_detach", "cuts history, by definition" },
-    { "ct_grad_of", "reads a leaf's gradient" },
-    { "ct_input", "reads what a node saved" },
-    { "ct_output", "reads what a node saved" },
-    { "ct_param_value", "reads a parameter" },
+    { "ct_requires_grad", "returns its argument" }, { "ct_detach", "cuts history, by definition" },
+    { "ct_grad_of", "reads a leaf's gradient" },    { "ct_input", "reads what a node saved" },
+    { "ct_output", "reads what a node saved" },     { "ct_param_value", "reads a parameter" },
 };
 
 #define NOT_OPS (sizeof not_ops / sizeof *not_ops)
@@ -396,7 +393,8 @@ END_TEST
  * tensor twice. */
 START_TEST(draws_take_all_forms)
 {
-    int all = 0, strided = 0, zero = 0, pairs = 0, same = 0, broadcast = 0, rank[6] = { 0 }, i, k, n;
+    int all = 0, strided = 0, zero = 0, pairs = 0, same = 0, broadcast = 0, rank[6] = { 0 }, i, k,
+        n;
 
     for (i = 0; i < rows_count(); i++)
         for (k = 0; k < 200; k++) {

@@ -38,16 +38,18 @@ static void run(FILE *out, bool plain, long wait)
     char letters[41] = "abcdefghijklmnopqrstuvwxyzabcdefghijklmn";
     ct_text *text = ct_text_from_bytes(letters, 40, "test");
     ct_corpus *corpus = ct_corpus_new(text, (ct_corpus_options){ .clean = CT_CLEAN_TEXT });
-    ct_loader *train = ct_windows_new(corpus, (ct_windows_options){ .batch_size = 4, .steps = 5,
-                                                                    .count = 30 });
-    ct_loader *val = ct_windows_new(corpus, (ct_windows_options){ .batch_size = 4, .steps = 5,
-                                                                  .first = 30, .count = 4 });
+    ct_loader *train =
+        ct_windows_new(corpus, (ct_windows_options){ .batch_size = 4, .steps = 5, .count = 30 });
+    ct_loader *val = ct_windows_new(
+        corpus, (ct_windows_options){ .batch_size = 4, .steps = 5, .first = 30, .count = 4 });
     ct_params *params = ct_params_new((ct_params_options){ .seed = 0 });
     ct_callback callback = { .context = &wait, .step = wait_a_little };
-    ct_trainer trainer = { .max_epochs = 12, .out = out, .plain = plain, .callbacks = &callback,
-                           .callback_count = 1 };
-    ct_model model = { .self = params, .params = params, .training_step = step,
-                       .configure_optimizers = optimizer };
+    ct_trainer trainer = {
+        .max_epochs = 12, .out = out, .plain = plain, .callbacks = &callback, .callback_count = 1
+    };
+    ct_model model = {
+        .self = params, .params = params, .training_step = step, .configure_optimizers = optimizer
+    };
 
     ct_params_add(params, "w", CT_SHAPE(4), ct_init_constant(0.6));
     if (ct_fit(&trainer, &model, train, val, NULL) != CT_OK)
@@ -92,8 +94,7 @@ static char *shown(int columns, const char *term, const char *lang, bool plain)
     while (n < (1 << 20) - 1 && (got = read(master, text + n, (1 << 20) - 1 - n)) > 0)
         n += (size_t)got; /* ends with EIO, as nobody has the terminal open any more */
     close(master);
-    ck_assert(waitpid(child, &status, 0) == child && WIFEXITED(status) &&
-              WEXITSTATUS(status) == 0);
+    ck_assert(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
     return text;
 }
 
@@ -139,8 +140,8 @@ START_TEST(live)
     char *text = shown(120, "xterm", "en_US.UTF-8", false);
 
     ck_assert_msg(drawn(text, 120) >= 5, "%s", text);
-    ck_assert_ptr_nonnull(strstr(text, "█"));                /* the bar */
-    ck_assert_ptr_nonnull(strstr(text, "█▇"));               /* the falling curve */
+    ck_assert_ptr_nonnull(strstr(text, "█"));  /* the bar */
+    ck_assert_ptr_nonnull(strstr(text, "█▇")); /* the falling curve */
     ck_assert_ptr_nonnull(strstr(text, "▂▁"));
     ck_assert_ptr_nonnull(strstr(text, "  perplexity "));
     ck_assert_ptr_nonnull(strstr(text, "  validation "));

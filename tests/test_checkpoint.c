@@ -18,17 +18,17 @@
 
 /* Everything that makes a run; zeros are a run, too. */
 typedef struct run {
-    int cell;            /* RNN, LSTM, GRU */
+    int cell; /* RNN, LSTM, GRU */
     bool random, adam, val, text_b;
     int layers, hidden, batch;
     double dropout, clip, momentum;
     uint64_t seed;
     int64_t epochs, checkpoint_steps, stop_at;
-    int stop_val;        /* stops at this batch of validation */
+    int stop_val; /* stops at this batch of validation */
     int threads;
     const char *csv, *svg, *tensorboard, *checkpoint, *best, *resume, *model_json;
     const ct_metadata *hyperparameters;
-    int report;          /* a socket that gets an s after each step, an e after each epoch, and
+    int report; /* a socket that gets an s after each step, an e after each epoch, and
                           * answers each; 0: none */
 } run;
 
@@ -54,9 +54,10 @@ static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state,
 static ct_optimizer *optimizer(void *self)
 {
     lm *m = self;
-    ct_optimizer *o = m->how->adam
-        ? ct_adam_new(m->params, (ct_adam_options){ .lr = 0.01 })
-        : ct_sgd_new(m->params, (ct_sgd_options){ .lr = 0.5, .momentum = m->how->momentum });
+    ct_optimizer *o =
+        m->how->adam
+            ? ct_adam_new(m->params, (ct_adam_options){ .lr = 0.01 })
+            : ct_sgd_new(m->params, (ct_sgd_options){ .lr = 0.5, .momentum = m->how->momentum });
 
     ct_step_lr(ct_optimizer_schedule(o), 2, 0.7);
     return o;
@@ -101,15 +102,17 @@ static ct_corpus *corpus_of(bool other)
 
 static lm model_of(const run *how, int vocab)
 {
-    static ct_recurrent *(*const kinds[3])(ct_params *, const char *, ct_recurrent_options) = {
-        ct_rnn, ct_lstm, ct_gru
-    };
-    lm m = { .how = how, .params = ct_params_new((ct_params_options){ .seed = how->seed }),
+    static ct_recurrent *(*const kinds[3])(ct_params *, const char *,
+                                           ct_recurrent_options) = { ct_rnn, ct_lstm, ct_gru };
+    lm m = { .how = how,
+             .params = ct_params_new((ct_params_options){ .seed = how->seed }),
              .vocab = vocab };
 
-    m.rnn = kinds[how->cell](m.params, "rnn", (ct_recurrent_options){
-        .hidden_size = how->hidden ? how->hidden : 6, .num_layers = how->layers,
-        .dropout = how->dropout, .recurrent_dropout = how->dropout / 2 });
+    m.rnn = kinds[how->cell](m.params, "rnn",
+                             (ct_recurrent_options){ .hidden_size = how->hidden ? how->hidden : 6,
+                                                     .num_layers = how->layers,
+                                                     .dropout = how->dropout,
+                                                     .recurrent_dropout = how->dropout / 2 });
     m.linear = ct_linear_module(m.params, "linear", (ct_linear_options){ .out_features = vocab });
     return m;
 }
@@ -118,21 +121,35 @@ static lm model_of(const run *how, int vocab)
 static ct_status train(const run *how, ct_fit_result *result, double *weights)
 {
     ct_corpus *corpus = corpus_of(how->text_b);
-    ct_loader *loader = ct_sequences_new(corpus, (ct_sequences_options){
-        .batch_size = how->batch ? how->batch : 4, .steps = 7, .random = how->random,
-        .seed = how->seed });
-    ct_loader *val = how->val ? ct_windows_new(corpus, (ct_windows_options){
-        .batch_size = 8, .steps = 7, .first = 300, .count = 30, .shuffle = true }) : NULL;
+    ct_loader *loader =
+        ct_sequences_new(corpus, (ct_sequences_options){ .batch_size = how->batch ? how->batch : 4,
+                                                         .steps = 7,
+                                                         .random = how->random,
+                                                         .seed = how->seed });
+    ct_loader *val = how->val ? ct_windows_new(corpus, (ct_windows_options){ .batch_size = 8,
+                                                                             .steps = 7,
+                                                                             .first = 300,
+                                                                             .count = 30,
+                                                                             .shuffle = true })
+                              : NULL;
     lm m = model_of(how, ct_vocab_size(ct_corpus_vocab(corpus)));
     ct_callback callback = { (void *)how, report_step, report_epoch, { NULL } };
-    ct_trainer trainer = {
-        .max_epochs = how->epochs ? how->epochs : 4, .gradient_clip_val = how->clip,
-        .csv = how->csv, .svg = how->svg, .tensorboard = how->tensorboard,
-        .checkpoint = how->checkpoint, .best = how->best, .resume = how->resume,
-        .checkpoint_steps = how->checkpoint_steps, .model_json = how->model_json,
-        .hyperparameters = how->hyperparameters, .callbacks = &callback, .callback_count = 1 };
-    ct_model model = { .self = &m, .params = m.params, .training_step = step,
-                       .configure_optimizers = optimizer };
+    ct_trainer trainer = { .max_epochs = how->epochs ? how->epochs : 4,
+                           .gradient_clip_val = how->clip,
+                           .csv = how->csv,
+                           .svg = how->svg,
+                           .tensorboard = how->tensorboard,
+                           .checkpoint = how->checkpoint,
+                           .best = how->best,
+                           .resume = how->resume,
+                           .checkpoint_steps = how->checkpoint_steps,
+                           .model_json = how->model_json,
+                           .hyperparameters = how->hyperparameters,
+                           .callbacks = &callback,
+                           .callback_count = 1 };
+    ct_model model = {
+        .self = &m, .params = m.params, .training_step = step, .configure_optimizers = optimizer
+    };
     ct_status status;
 
     ck_assert(ct_set_num_threads(how->threads ? how->threads : 1) == CT_OK);
@@ -266,10 +283,21 @@ START_TEST(killed)
 
     for (int i = 0; i < pairs; i++) {
         bool within = i % 2 == 0;
-        run how = { .cell = i % 3, .random = i / 2 % 2, .adam = i / 3 % 2, .val = i % 5 != 0,
-                    .layers = 2, .dropout = 0.3, .clip = 0.5, .momentum = 0.9,
-                    .seed = (uint64_t)i, .epochs = 4, .checkpoint = "a", .csv = "a.csv",
-                    .tensorboard = "ta", .best = "a.best", .threads = 1 + i % 2 };
+        run how = { .cell = i % 3,
+                    .random = i / 2 % 2,
+                    .adam = i / 3 % 2,
+                    .val = i % 5 != 0,
+                    .layers = 2,
+                    .dropout = 0.3,
+                    .clip = 0.5,
+                    .momentum = 0.9,
+                    .seed = (uint64_t)i,
+                    .epochs = 4,
+                    .checkpoint = "a",
+                    .csv = "a.csv",
+                    .tensorboard = "ta",
+                    .best = "a.best",
+                    .threads = 1 + i % 2 };
         run again = how;
         char *a, *b;
 
@@ -314,8 +342,9 @@ END_TEST
 START_TEST(stopped)
 {
     for (int at = 1; at < 40; at += 1 + at / 4) {
-        run how = { .cell = 1, .val = true, .layers = 1, .momentum = 0.5, .checkpoint = "a",
-                    .csv = "a.csv" };
+        run how = {
+            .cell = 1, .val = true, .layers = 1, .momentum = 0.5, .checkpoint = "a", .csv = "a.csv"
+        };
         run again = how;
         ct_fit_result r;
         char *a, *b;
@@ -367,10 +396,11 @@ END_TEST
 static ct_loader *loader_of(const ct_corpus *corpus, int kind)
 {
     if (kind == 0)
-        return ct_windows_new(corpus, (ct_windows_options){ .batch_size = 16, .steps = 7,
-                                                            .count = 90, .shuffle = true });
-    return ct_sequences_new(corpus, (ct_sequences_options){ .batch_size = 4, .steps = 7,
-                                                            .random = kind == 2 });
+        return ct_windows_new(
+            corpus,
+            (ct_windows_options){ .batch_size = 16, .steps = 7, .count = 90, .shuffle = true });
+    return ct_sequences_new(
+        corpus, (ct_sequences_options){ .batch_size = 4, .steps = 7, .random = kind == 2 });
 }
 
 /* A sum that tells batches apart; -1 at an epoch's end, which begins the next. */
@@ -419,8 +449,8 @@ START_TEST(seek)
 
     here = ct_loader_tell(other);
     for (int k = 0; k < 6; k++) {
-        const ct_cursor bad[6] = { { -1, 0, 0 }, { 1, -1, 0 }, { 1, 1000, 0 }, { 1, 0, -1 },
-                                   { 1, 0, 8 }, { 0, 1, 0 } };
+        const ct_cursor bad[6] = { { -1, 0, 0 }, { 1, -1, 0 }, { 1, 1000, 0 },
+                                   { 1, 0, -1 }, { 1, 0, 8 },  { 0, 1, 0 } };
         char message[200];
 
         ck_assert(ct_loader_seek(other, bad[k]) == CT_ERR_ARGUMENT);
@@ -511,8 +541,8 @@ START_TEST(weights_load)
     ck_assert(loaded == trained);
     f = ct_safetensors_open("a");
     ck_assert_str_eq(ct_safetensors_metadata(f, "cotangent.model"), "{\"any\": \"text\"}");
-    ck_assert_ptr_nonnull(strstr(ct_safetensors_metadata(f, "cotangent.training"),
-                                 "\"version\": \""));
+    ck_assert_ptr_nonnull(
+        strstr(ct_safetensors_metadata(f, "cotangent.training"), "\"version\": \""));
     ct_safetensors_close(f);
     ct_params_free(m.params);
 }
@@ -522,8 +552,9 @@ END_TEST
 
 static const ct_metadata own[] = { { "lr", "1" }, { "text", "abc" }, { NULL, NULL } };
 static const ct_metadata other[] = { { "lr", "2" }, { "text", "abc" }, { NULL, NULL } };
-static const ct_metadata more[] = { { "lr", "1" }, { "text", "abc" }, { "x", "y" },
-                                    { NULL, NULL } };
+static const ct_metadata more[] = {
+    { "lr", "1" }, { "text", "abc" }, { "x", "y" }, { NULL, NULL }
+};
 static const ct_metadata fewer[] = { { "lr", "1" }, { NULL, NULL } };
 
 #define RUN .layers = 1, .momentum = 0.5, .val = true, .model_json = "{}"
@@ -686,8 +717,9 @@ static ct_tensor *turns_bad(void *self, const ct_batch *batch, const ct_state *s
     int *left = self;
 
     (void)batch, (void)state, (void)next;
-    return ct_log(ct_sum(ct_mul_scalar(ct_param_value(ct_params_get(
-        *(ct_params **)(void *)(left + 2), "w")), (*left)-- > 0 ? 1 : 0)));
+    return ct_log(
+        ct_sum(ct_mul_scalar(ct_param_value(ct_params_get(*(ct_params **)(void *)(left + 2), "w")),
+                             (*left)-- > 0 ? 1 : 0)));
 }
 
 static ct_optimizer *small_sgd(void *self)
@@ -705,9 +737,11 @@ START_TEST(not_finite)
         ct_params *params;
     } m = { .left = 5, .params = ct_params_new((ct_params_options){ .seed = 0 }) };
     ct_corpus *corpus = corpus_of(false);
-    ct_loader *loader = ct_windows_new(corpus, (ct_windows_options){ .batch_size = 8, .steps = 4,
-                                                                     .count = 64 });
-    ct_model model = { .self = &m, .params = m.params, .training_step = turns_bad,
+    ct_loader *loader =
+        ct_windows_new(corpus, (ct_windows_options){ .batch_size = 8, .steps = 4, .count = 64 });
+    ct_model model = { .self = &m,
+                       .params = m.params,
+                       .training_step = turns_bad,
                        .configure_optimizers = small_sgd };
     ct_trainer trainer = { .max_epochs = 2, .checkpoint = "a", .checkpoint_steps = 4 };
     ct_safetensors *f;
@@ -825,7 +859,10 @@ START_TEST(records)
         ck_assert(word(bytes + at + 12 + n) == masked(bytes + at + 12, n));
         ck_assert(bytes[at + 12] == 0x09); /* wall_time */
         if (count == 0)
-            ck_assert(n == 24 && memcmp(bytes + at + 21, "\x1a\x0d""brain.Event:2", 15) == 0);
+            ck_assert(n == 24 && memcmp(bytes + at + 21,
+                                        "\x1a\x0d"
+                                        "brain.Event:2",
+                                        15) == 0);
         at += 16 + n;
         count++;
     }

@@ -29,9 +29,15 @@ static void convert(const char *from, const char *to, ct_convert_options o)
 static ct_recurrent *module_of(const config *c, ct_dialect dialect, ct_params *params)
 {
     ct_recurrent_options o = {
-        .input_size = c->in, .hidden_size = c->H, .num_layers = c->layers, .no_bias = !c->bias,
-        .bidirectional = c->dirs == 2, .batch_first = c->batch_first, .dialect = dialect,
-        .reset_before = is_variant(c, "reset_before"), .reverse = is_variant(c, "reverse"),
+        .input_size = c->in,
+        .hidden_size = c->H,
+        .num_layers = c->layers,
+        .no_bias = !c->bias,
+        .bidirectional = c->dirs == 2,
+        .batch_first = c->batch_first,
+        .dialect = dialect,
+        .reset_before = is_variant(c, "reset_before"),
+        .reverse = is_variant(c, "reverse"),
     };
     const bool cell = is_variant(c, "cell");
 
@@ -53,15 +59,15 @@ static void write_theirs(const config *c, ct_dialect theirs, ct_params *params, 
     int i, n;
 
     expect_saved(ct_params_save(params, "shapes"));
-    convert("shapes", path, (ct_convert_options){ .to = theirs,
-                                                  .reset_before = is_variant(c, "reset_before") });
+    convert("shapes", path,
+            (ct_convert_options){ .to = theirs, .reset_before = is_variant(c, "reset_before") });
     f = ct_safetensors_open(path);
     n = ct_safetensors_count(f);
     ck_assert_int_le(n, MOST_TENSORS);
     for (i = 0; i < n; i++) {
         names[i] = ct_safetensors_name(f, i);
-        tensors[i] = made(c->number, names[i] + 2, ct_safetensors_shape(f, i),
-                          ct_params_dtype(params), 0.5);
+        tensors[i] =
+            made(c->number, names[i] + 2, ct_safetensors_shape(f, i), ct_params_dtype(params), 0.5);
     }
     expect_saved(ct_safetensors_write(path, n, names, tensors, NULL));
     ct_safetensors_close(f);
@@ -70,8 +76,9 @@ static void write_theirs(const config *c, ct_dialect theirs, ct_params *params, 
 
 static void load_converted(const config *c, ct_dialect theirs, ct_dialect biases, ct_params *params)
 {
-    convert("theirs", "ours", (ct_convert_options){
-        .from = theirs, .biases = biases, .reset_before = is_variant(c, "reset_before") });
+    convert("theirs", "ours",
+            (ct_convert_options){
+                .from = theirs, .biases = biases, .reset_before = is_variant(c, "reset_before") });
     expect_saved(ct_params_load(params, "ours", (ct_load_options){ .report = NULL }));
 }
 
@@ -104,8 +111,8 @@ static void expect_gradients(const config *c, ct_dialect theirs, ct_params *para
         tensors[i] = gradient_of(ct_param_value(ct_params_at(params, i)));
     }
     expect_saved(ct_safetensors_write("gradients", count, names, tensors, NULL));
-    convert("gradients", "gradients", (ct_convert_options){
-        .to = theirs, .reset_before = is_variant(c, "reset_before") });
+    convert("gradients", "gradients",
+            (ct_convert_options){ .to = theirs, .reset_before = is_variant(c, "reset_before") });
     f = ct_safetensors_open("gradients");
     for (i = 0; i < n; i++) {
         snprintf(name, sizeof name, "m.%s", wants[i].name + 1);
@@ -205,8 +212,9 @@ typedef struct kind {
     bool reset_before;
 } kind;
 
-static const kind kinds[] = { { ct_rnn, false }, { ct_lstm, false }, { ct_gru, false },
-                              { ct_gru, true } };
+static const kind kinds[] = {
+    { ct_rnn, false }, { ct_lstm, false }, { ct_gru, false }, { ct_gru, true }
+};
 
 /* Whether a layout has such a module. */
 static bool fits(const kind *k, ct_dialect layout)
@@ -227,12 +235,18 @@ static model new_model(const kind *k, ct_dialect dialect, bool no_bias)
     ct_scope s;
     int i;
 
-    m.rnn = k->make(m.params, "rnn", (ct_recurrent_options){
-        .input_size = 3, .hidden_size = 4, .num_layers = 2, .bidirectional = true,
-        .no_bias = no_bias, .dialect = dialect, .reset_before = k->reset_before,
-        .nonlinearity = k->make == ct_rnn ? CT_TANH : CT_NONLINEARITY_OF_DIALECT });
-    ct_linear_module(m.params, "linear", (ct_linear_options){ .in_features = 8,
-                                                              .out_features = 5 });
+    m.rnn = k->make(m.params, "rnn",
+                    (ct_recurrent_options){
+                        .input_size = 3,
+                        .hidden_size = 4,
+                        .num_layers = 2,
+                        .bidirectional = true,
+                        .no_bias = no_bias,
+                        .dialect = dialect,
+                        .reset_before = k->reset_before,
+                        .nonlinearity = k->make == ct_rnn ? CT_TANH : CT_NONLINEARITY_OF_DIALECT });
+    ct_linear_module(m.params, "linear",
+                     (ct_linear_options){ .in_features = 8, .out_features = 5 });
     s = ct_scope_begin_no_grad();
     for (i = 0; i < ct_params_count(m.params); i++)
         ck_assert(ct_normal_into(ct_param_value(ct_params_at(m.params, i)), 0, 0.5, &g) == CT_OK);
@@ -288,11 +302,13 @@ START_TEST(test_there_and_back)
 
         if (!fits(k, layout) || (layout != dialect && layout != CT_GLUON && layout != CT_TORCH))
             continue;
-        convert("a", "b", (ct_convert_options){
-            .to = layout, .biases = layout == CT_TORCH ? dialect : CT_TORCH,
-            .reset_before = k->reset_before });
-        convert("b", "c", (ct_convert_options){ .from = layout, .biases = dialect,
-                                                .reset_before = k->reset_before });
+        convert("a", "b",
+                (ct_convert_options){ .to = layout,
+                                      .biases = layout == CT_TORCH ? dialect : CT_TORCH,
+                                      .reset_before = k->reset_before });
+        convert("b", "c",
+                (ct_convert_options){
+                    .from = layout, .biases = dialect, .reset_before = k->reset_before });
         expect_same_tensors("a", "c");
     }
     ct_params_free(m.params);
@@ -322,8 +338,9 @@ START_TEST(test_bias_counts)
             ct_scope s = ct_scope_begin();
             double *got;
 
-            convert("b", "c", (ct_convert_options){ .from = by, .biases = dialects[b],
-                                                    .reset_before = k->reset_before });
+            convert("b", "c",
+                    (ct_convert_options){
+                        .from = by, .biases = dialects[b], .reset_before = k->reset_before });
             expect_saved(ct_params_load(other.params, "c", (ct_load_options){ .report = NULL }));
             got = outputs(&other);
             expect_values("y", ct_from_data(got, CT_SHAPE(4, 3, 8), CT_F64, CT_CPU), want, 96,
@@ -424,8 +441,7 @@ START_TEST(test_names)
           "r.l0_i2h_weight 2x3 r.l0_h2h_weight 2x2 r.l0_i2h_bias 2 r.l0_h2h_bias 2 "
           "embed.weight 9x3 out.weight 9x2 out.bias 9 step -",
           "r.l0.kernel r.l0.recurrent_kernel r.l0.bias embed.weight out.kernel out.bias step" },
-        { CT_TORCH, CT_FLAX, NULL,
-          "weight_ih_l0_reverse 6x3 weight_hh_l0_reverse 6x2 h_0 2x2",
+        { CT_TORCH, CT_FLAX, NULL, "weight_ih_l0_reverse 6x3 weight_hh_l0_reverse 6x2 h_0 2x2",
           "r0.ir.kernel r0.iz.kernel r0.in.kernel r0.hr.kernel r0.hz.kernel r0.hn.kernel "
           "r0.ir.bias r0.iz.bias r0.in.bias r0.hn.bias h_0" },
         { CT_FLAX, CT_TORCH, NULL, /* Denses that are called h and hi */
@@ -457,8 +473,9 @@ START_TEST(test_names)
 
     ck_assert_int_eq(LENGTH(cases), NAMES);
     write_file("a", cases[_i].in);
-    convert("a", "b", (ct_convert_options){ .from = cases[_i].from, .to = cases[_i].to,
-                                            .keep = cases[_i].keep });
+    convert(
+        "a", "b",
+        (ct_convert_options){ .from = cases[_i].from, .to = cases[_i].to, .keep = cases[_i].keep });
     expect_names("b", cases[_i].out);
 }
 END_TEST
@@ -478,11 +495,14 @@ START_TEST(test_rename)
                     "sequential/lstm/lstm_cell/recurrent_kernel 2x8 "
                     "sequential/lstm/lstm_cell/bias 8 sequential/dense/kernel 2x2 "
                     "sequential/dense/bias 2");
-    convert("a", "b", (ct_convert_options){ .rename = (ct_prefix[]){
-                          { NULL, "x" }, { "sequential/", "" }, { NULL, NULL } } });
+    convert("a", "b",
+            (ct_convert_options){
+                .rename = (ct_prefix[]){ { NULL, "x" }, { "sequential/", "" }, { NULL, NULL } } });
     expect_same_tensors("a", "b"); /* either end alone ends the list */
-    convert("a", "b", (ct_convert_options){ .rename = (ct_prefix[]){
-                          { "sequential/lstm", NULL }, { "sequential/", "" }, { NULL, NULL } } });
+    convert("a", "b",
+            (ct_convert_options){ .rename = (ct_prefix[]){ { "sequential/lstm", NULL },
+                                                           { "sequential/", "" },
+                                                           { NULL, NULL } } });
     expect_same_tensors("a", "b");
     convert("a", "a", (ct_convert_options){ .from = CT_KERAS, .biases = CT_KERAS, .rename = map });
     expect_saved(ct_params_load(params, "a", (ct_load_options){ .report = NULL }));
@@ -512,118 +532,155 @@ START_TEST(test_refusals)
     } cases[] = {
         { { .from = CT_KERAS, .reset_before = true },
           "r.l0.kernel 3x6 r.l0.recurrent_kernel 2x6 r.l0.bias 2x6",
-          CT_ERR_ARGUMENT, "the cell of \"r.l0.recurrent_kernel\" (keras to torch): " BEFORE },
+          CT_ERR_ARGUMENT,
+          "the cell of \"r.l0.recurrent_kernel\" (keras to torch): " BEFORE },
         { { .from = CT_KERAS },
           "r.l0.kernel 3x6 r.l0.recurrent_kernel 2x6 r.l0.bias 6",
-          CT_ERR_ARGUMENT, "the cell of \"r.l0.recurrent_kernel\" (keras to torch): the GRU has "
-                           "one bias, so it resets before the matmul (.reset_before)" },
+          CT_ERR_ARGUMENT,
+          "the cell of \"r.l0.recurrent_kernel\" (keras to torch): the GRU has "
+          "one bias, so it resets before the matmul (.reset_before)" },
         { { .from = CT_GLUON, .to = CT_KERAS, .reset_before = true },
           "l0_i2h_weight 6x3 l0_h2h_weight 6x2",
-          CT_ERR_ARGUMENT, "the cell of \"l0_h2h_weight\" (gluon to keras): " BEFORE },
+          CT_ERR_ARGUMENT,
+          "the cell of \"l0_h2h_weight\" (gluon to keras): " BEFORE },
         { { .biases = CT_KERAS, .reset_before = true },
           "weight_ih 6x3 weight_hh 6x2 bias_ih 6 bias_hn 2",
-          CT_ERR_ARGUMENT, "the cell of \"weight_hh\" (torch to torch): " BEFORE },
+          CT_ERR_ARGUMENT,
+          "the cell of \"weight_hh\" (torch to torch): " BEFORE },
         { { .from = CT_FLAX, .to = CT_KERAS, .reset_before = true },
           "ir.kernel 3x2 iz.kernel 3x2 in.kernel 3x2 hr.kernel 2x2 hz.kernel 2x2 hn.kernel 2x2",
-          CT_ERR_ARGUMENT, "the cell of \"hr.kernel\" (flax to keras): " BEFORE },
-        { { .to = CT_GLUON, .reset_before = true }, GRU_OF_TORCH,
-          CT_ERR_ARGUMENT, "the cell of \"r.weight_hh_l0\" (torch to gluon): it has no GRU that "
-                           "resets before the matmul" },
-        { { .to = CT_FLAX, .reset_before = true }, GRU_OF_TORCH,
-          CT_ERR_ARGUMENT, "the cell of \"r.weight_hh_l0\" (torch to flax): it has no GRU that "
-                           "resets before the matmul" },
+          CT_ERR_ARGUMENT,
+          "the cell of \"hr.kernel\" (flax to keras): " BEFORE },
+        { { .to = CT_GLUON, .reset_before = true },
+          GRU_OF_TORCH,
+          CT_ERR_ARGUMENT,
+          "the cell of \"r.weight_hh_l0\" (torch to gluon): it has no GRU that "
+          "resets before the matmul" },
+        { { .to = CT_FLAX, .reset_before = true },
+          GRU_OF_TORCH,
+          CT_ERR_ARGUMENT,
+          "the cell of \"r.weight_hh_l0\" (torch to flax): it has no GRU that "
+          "resets before the matmul" },
         { { .to = CT_KERAS },
           "weight_ih_l0 16x3 weight_hh_l0 16x2 weight_hr_l0 2x4",
-          CT_ERR_ARGUMENT, "the cell of \"weight_hh_l0\" (torch to keras): it has no place for a "
-                           "projection or layer norm" },
+          CT_ERR_ARGUMENT,
+          "the cell of \"weight_hh_l0\" (torch to keras): it has no place for a "
+          "projection or layer norm" },
         { { .to = CT_GLUON },
           "weight_ih_l0 2x3 weight_hh_l0 2x2 ln_ih_l0 2 ln_hh_l0 2",
-          CT_ERR_ARGUMENT, "the cell of \"weight_hh_l0\" (torch to gluon): it has no place for a "
-                           "projection or layer norm" },
-        { { .to = CT_KERAS }, "r.weight_hh_l0 6x2",
-          CT_ERR_FORMAT, "the cell of \"r.weight_hh_l0\" (torch to keras): there are no input "
-                         "weights" },
-        { { .from = CT_KERAS }, "r.recurrent_kernel 2x6",
-          CT_ERR_FORMAT, "the cell of \"r.recurrent_kernel\" (keras to torch): there are no input "
-                         "weights" },
+          CT_ERR_ARGUMENT,
+          "the cell of \"weight_hh_l0\" (torch to gluon): it has no place for a "
+          "projection or layer norm" },
+        { { .to = CT_KERAS },
+          "r.weight_hh_l0 6x2",
+          CT_ERR_FORMAT,
+          "the cell of \"r.weight_hh_l0\" (torch to keras): there are no input "
+          "weights" },
+        { { .from = CT_KERAS },
+          "r.recurrent_kernel 2x6",
+          CT_ERR_FORMAT,
+          "the cell of \"r.recurrent_kernel\" (keras to torch): there are no input "
+          "weights" },
         { { .from = CT_FLAX },
           "l0.ii.kernel 3x2 l0.hi.kernel 2x2 l0.if.kernel 3x2 l0.ig.kernel 3x2",
-          CT_ERR_FORMAT, "the cell of \"l0.hi.kernel\" (flax to torch): a gate is missing" },
+          CT_ERR_FORMAT,
+          "the cell of \"l0.hi.kernel\" (flax to torch): a gate is missing" },
         { { .from = CT_FLAX },
           "l0.ii.kernel 3 l0.hi.kernel 2",
-          CT_ERR_FORMAT, "the cell of \"l0.hi.kernel\" (flax to torch): a gate is missing" },
+          CT_ERR_FORMAT,
+          "the cell of \"l0.hi.kernel\" (flax to torch): a gate is missing" },
         { { .from = CT_FLAX },
           "l0.i.kernel 3 l0.h.kernel 2",
-          CT_ERR_SHAPE, "the cell of \"l0.h.kernel\" (flax to torch): weights are not of rank 2" },
-        { { .from = CT_FLAX }, "l0.i.kernel 3x6 l0.h.kernel 2x6",
-          CT_ERR_SHAPE, "the cell of \"l0.h.kernel\" (flax to torch): the kernels are not of one "
-                        "gate each" },
+          CT_ERR_SHAPE,
+          "the cell of \"l0.h.kernel\" (flax to torch): weights are not of rank 2" },
+        { { .from = CT_FLAX },
+          "l0.i.kernel 3x6 l0.h.kernel 2x6",
+          CT_ERR_SHAPE,
+          "the cell of \"l0.h.kernel\" (flax to torch): the kernels are not of one "
+          "gate each" },
         { { .to = CT_KERAS },
           "weight_ih_l0 4x3 weight_hh_l0 4x2",
-          CT_ERR_SHAPE, "the cell of \"weight_hh_l0\" (torch to keras): the recurrent weights are "
-                        "not of 1, 3 or 4 gates" },
+          CT_ERR_SHAPE,
+          "the cell of \"weight_hh_l0\" (torch to keras): the recurrent weights are "
+          "not of 1, 3 or 4 gates" },
         { { .to = CT_KERAS },
           "weight_ih_l0 0x3 weight_hh_l0 0x0",
-          CT_ERR_SHAPE, "the cell of \"weight_hh_l0\" (torch to keras): the recurrent weights are "
-                        "not of 1, 3 or 4 gates" },
+          CT_ERR_SHAPE,
+          "the cell of \"weight_hh_l0\" (torch to keras): the recurrent weights are "
+          "not of 1, 3 or 4 gates" },
         { { .to = CT_KERAS },
           "weight_ih_l0 6x3 weight_hh_l0 12",
-          CT_ERR_SHAPE, "the cell of \"weight_hh_l0\" (torch to keras): weights are not of rank "
-                        "2" },
+          CT_ERR_SHAPE,
+          "the cell of \"weight_hh_l0\" (torch to keras): weights are not of rank "
+          "2" },
         { { .from = CT_KERAS },
           "kernel 6 recurrent_kernel 2x6",
-          CT_ERR_SHAPE, "the cell of \"recurrent_kernel\" (keras to torch): weights are not of "
-                        "rank 2" },
+          CT_ERR_SHAPE,
+          "the cell of \"recurrent_kernel\" (keras to torch): weights are not of "
+          "rank 2" },
         { { .from = CT_KERAS },
           "kernel 3x6 recurrent_kernel 2x6 bias 3x6",
-          CT_ERR_SHAPE, "the cell of \"recurrent_kernel\" (keras to torch): the parts' shapes do "
-                        "not fit together" },
+          CT_ERR_SHAPE,
+          "the cell of \"recurrent_kernel\" (keras to torch): the parts' shapes do "
+          "not fit together" },
         { { .from = CT_GLUON },
           "i2h_weight 6x3 h2h_weight 6x2 i2h_bias 5",
-          CT_ERR_SHAPE, "the cell of \"h2h_weight\" (gluon to torch): the parts' shapes do not fit "
-                        "together" },
+          CT_ERR_SHAPE,
+          "the cell of \"h2h_weight\" (gluon to torch): the parts' shapes do not fit "
+          "together" },
         { { .from = CT_KERAS },
           "kernel 3x6 recurrent_kernel 12",
-          CT_ERR_SHAPE, "the cell of \"recurrent_kernel\" (keras to torch): weights are not of "
-                        "rank 2" },
+          CT_ERR_SHAPE,
+          "the cell of \"recurrent_kernel\" (keras to torch): weights are not of "
+          "rank 2" },
         { { .to = CT_KERAS },
           "weight_ih 6 weight_hh 6x2",
-          CT_ERR_SHAPE, "the cell of \"weight_hh\" (torch to keras): weights are not of rank 2" },
+          CT_ERR_SHAPE,
+          "the cell of \"weight_hh\" (torch to keras): weights are not of rank 2" },
         { { .to = CT_KERAS },
           "weight_ih 8x3 weight_hh 8x1 weight_hr 2",
-          CT_ERR_SHAPE, "the cell of \"weight_hh\" (torch to keras): weights are not of rank 2" },
+          CT_ERR_SHAPE,
+          "the cell of \"weight_hh\" (torch to keras): weights are not of rank 2" },
         { { .to = CT_KERAS },
           "weight_ih 4x3 weight_hh 6x2",
-          CT_ERR_SHAPE, "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
-                        "together" },
+          CT_ERR_SHAPE,
+          "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
+          "together" },
         { { .to = CT_KERAS },
           "weight_ih 8x3 weight_hh 8x1 weight_hr 3x2",
-          CT_ERR_SHAPE, "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
-                        "together" },
+          CT_ERR_SHAPE,
+          "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
+          "together" },
         { { .to = CT_KERAS },
           "weight_ih 6x3 weight_hh 6x2 bias_hh 3",
-          CT_ERR_SHAPE, "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
-                        "together" },
+          CT_ERR_SHAPE,
+          "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
+          "together" },
         { { .to = CT_KERAS },
           "weight_ih 6x3 weight_hh 6x2 bias_hn 6",
-          CT_ERR_SHAPE, "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
-                        "together" },
+          CT_ERR_SHAPE,
+          "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
+          "together" },
         { { .to = CT_KERAS },
           "weight_ih 8x3 weight_hh 8x2 bias_hn 2",
-          CT_ERR_SHAPE, "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
-                        "together" },
-        { { .to = (ct_dialect)4 }, GRU_OF_TORCH,
-          CT_ERR_ARGUMENT, "there is no dialect 0, 4 or 0" },
-        { { .biases = (ct_dialect)-1 }, GRU_OF_TORCH,
-          CT_ERR_ARGUMENT, "there is no dialect 0, 0 or -1" },
-        { { .rename = clash }, "a.x 1 b.x 1",
-          CT_ERR_FORMAT, "a: two names become \"b.x\"" },
-        { { .from = CT_KERAS }, "d.kernel 2x2 d.weight 2x2",
-          CT_ERR_ARGUMENT, NULL },
-        { { .to = CT_KERAS, .biases = CT_FLAX }, GRU_OF_TORCH,
-          CT_ERR_ARGUMENT, "biases of flax in the layout of keras: the layout has its own" },
-        { { .from = (ct_dialect)7 }, GRU_OF_TORCH,
-          CT_ERR_ARGUMENT, "there is no dialect 7, 0 or 0" },
+          CT_ERR_SHAPE,
+          "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
+          "together" },
+        { { .to = (ct_dialect)4 }, GRU_OF_TORCH, CT_ERR_ARGUMENT, "there is no dialect 0, 4 or 0" },
+        { { .biases = (ct_dialect)-1 },
+          GRU_OF_TORCH,
+          CT_ERR_ARGUMENT,
+          "there is no dialect 0, 0 or -1" },
+        { { .rename = clash }, "a.x 1 b.x 1", CT_ERR_FORMAT, "a: two names become \"b.x\"" },
+        { { .from = CT_KERAS }, "d.kernel 2x2 d.weight 2x2", CT_ERR_ARGUMENT, NULL },
+        { { .to = CT_KERAS, .biases = CT_FLAX },
+          GRU_OF_TORCH,
+          CT_ERR_ARGUMENT,
+          "biases of flax in the layout of keras: the layout has its own" },
+        { { .from = (ct_dialect)7 },
+          GRU_OF_TORCH,
+          CT_ERR_ARGUMENT,
+          "there is no dialect 7, 0 or 0" },
     };
     char text[300], *left;
     size_t n;

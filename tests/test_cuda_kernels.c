@@ -49,11 +49,21 @@ static size_t size_of(ct_dtype dtype)
 static void store(void *p, int64_t i, ct_dtype dtype, double v)
 {
     switch (dtype) {
-    case CT_F32: ((float *)p)[i] = (float)v; break;
-    case CT_F64: ((double *)p)[i] = v; break;
-    case CT_I32: ((int32_t *)p)[i] = (int32_t)v; break;
-    case CT_I64: ((int64_t *)p)[i] = (int64_t)v; break;
-    case CT_BOOL: ((uint8_t *)p)[i] = v > 0; break;
+    case CT_F32:
+        ((float *)p)[i] = (float)v;
+        break;
+    case CT_F64:
+        ((double *)p)[i] = v;
+        break;
+    case CT_I32:
+        ((int32_t *)p)[i] = (int32_t)v;
+        break;
+    case CT_I64:
+        ((int64_t *)p)[i] = (int64_t)v;
+        break;
+    case CT_BOOL:
+        ((uint8_t *)p)[i] = v > 0;
+        break;
     case CT_BF16: {
         float f = (float)v;
         uint32_t bits;
@@ -71,11 +81,16 @@ static double load(const void *p, int64_t i, ct_dtype dtype)
     uint32_t bits;
 
     switch (dtype) {
-    case CT_F32: return (double)((const float *)p)[i];
-    case CT_F64: return ((const double *)p)[i];
-    case CT_I32: return ((const int32_t *)p)[i];
-    case CT_I64: return (double)((const int64_t *)p)[i];
-    case CT_BOOL: return ((const uint8_t *)p)[i];
+    case CT_F32:
+        return (double)((const float *)p)[i];
+    case CT_F64:
+        return ((const double *)p)[i];
+    case CT_I32:
+        return ((const int32_t *)p)[i];
+    case CT_I64:
+        return (double)((const int64_t *)p)[i];
+    case CT_BOOL:
+        return ((const uint8_t *)p)[i];
     case CT_BF16:
         bits = (uint32_t)((const uint16_t *)p)[i] << 16;
         memcpy(&f, &bits, sizeof f);
@@ -143,8 +158,9 @@ static void *put(run *t, ct_dtype dtype, int64_t n)
     int64_t i;
 
     for (i = 0; i < n; i++)
-        store(host, i, dtype, dtype == CT_I32 || dtype == CT_I64 ? (double)draw_below(&t->r, 9) - 4
-                                                                 : draw_real(&t->r));
+        store(host, i, dtype,
+              dtype == CT_I32 || dtype == CT_I64 ? (double)draw_below(&t->r, 9) - 4
+                                                 : draw_real(&t->r));
     p = put_bytes(t, host, (size_t)n * size_of(dtype));
     free(host);
     return p;
@@ -153,8 +169,10 @@ static void *put(run *t, ct_dtype dtype, int64_t n)
 /* The same with values that are no numbers among them, and the ends of ranges. */
 static void *put_odd(run *t, ct_dtype dtype, int64_t n)
 {
-    static const double odd[] = { 0, -0.0, INFINITY, -INFINITY, NAN, 1e30, -1e30, 1e-40, 2147483647,
-                                  -2147483648.0, 3e9, 0.5, 1.5, 2.5, -0.5, 1, -1, 88, -104 };
+    static const double odd[] = { 0,    -0.0,  INFINITY, -INFINITY,  NAN,
+                                  1e30, -1e30, 1e-40,    2147483647, -2147483648.0,
+                                  3e9,  0.5,   1.5,      2.5,        -0.5,
+                                  1,    -1,    88,       -104 };
     void *host = calloc((size_t)n + 1, 8), *p;
     int64_t i;
 
@@ -183,8 +201,16 @@ static void *put_odd(run *t, ct_dtype dtype, int64_t n)
 /* n elements become op of themselves. */
 static void change(run *t, cti_ew_op op, ct_dtype dtype, int64_t n, void *data, double p)
 {
-    cti_ew e = { .op = op, .dtype = dtype, .inputs = 1, .rank = 1, .dim = { n }, .out = data,
-                 .out_stride = { 1 }, .in = { data }, .in_stride = { { 1 } }, .param = { p, 0 } };
+    cti_ew e = { .op = op,
+                 .dtype = dtype,
+                 .inputs = 1,
+                 .rank = 1,
+                 .dim = { n },
+                 .out = data,
+                 .out_stride = { 1 },
+                 .in = { data },
+                 .in_stride = { { 1 } },
+                 .param = { p, 0 } };
 
     t->be->elementwise(&e);
 }
@@ -280,8 +306,8 @@ static bool close_enough(const output *want, const output *got, int64_t i)
 
     if (isnan(a) || isnan(b))
         return isnan(a) && isnan(b);
-    if (memcmp((char *)want->host + (size_t)i * size, (char *)got->host + (size_t)i * size,
-               size) == 0)
+    if (memcmp((char *)want->host + (size_t)i * size, (char *)got->host + (size_t)i * size, size) ==
+        0)
         return true;
     if (want->tolerance == 0)
         return a == 0 && b == 0 && want->dtype != CT_BF16 ? signbit(a) == signbit(b) : false;
@@ -317,8 +343,8 @@ static void compare(const char *what, const run *want, const run *got)
 
 static const cti_backend *device;
 static uint64_t seed;
-static void (*set_seed)(uint64_t);   /* of the emulated GPU's schedule; NULL on a GPU */
-static int (*reports)(void);         /* what it found wrong */
+static void (*set_seed)(uint64_t); /* of the emulated GPU's schedule; NULL on a GPU */
+static int (*reports)(void);       /* what it found wrong */
 static void (*reset)(void);
 static void (*set_quiet)(bool);
 static void (*fail_call)(uint64_t);
@@ -351,24 +377,24 @@ static uint64_t buffers(void)
 }
 
 /* Runs the case on both and compares. text says which. */
-#define BOTH(text, ...)                                                                           \
-    do {                                                                                          \
-        run cpu_run = { .be = &cti_cpu_backend }, device_run = { .be = device }, *t;              \
-        uint64_t held = buffers();                                                                \
-        int which;                                                                                \
-        next_case();                                                                              \
-        for (which = 0; which < 2; which++) {                                                     \
-            t = which ? &device_run : &cpu_run;                                                   \
-            t->r.at = seed << 32;                                                                 \
-            __VA_ARGS__                                                                           \
-        }                                                                                         \
-        if (!ct_ok())                                                                             \
-            ck_abort_msg("%s: %s", text, ct_error_message());                                     \
-        no_reports(text);                                                                         \
-        compare(text, &cpu_run, &device_run);                                                     \
-        finish(&cpu_run);                                                                         \
-        finish(&device_run);                                                                      \
-        ck_assert_msg(buffers() == held, "%s: memory is not freed", text);                        \
+#define BOTH(text, ...)                                                                            \
+    do {                                                                                           \
+        run cpu_run = { .be = &cti_cpu_backend }, device_run = { .be = device }, *t;               \
+        uint64_t held = buffers();                                                                 \
+        int which;                                                                                 \
+        next_case();                                                                               \
+        for (which = 0; which < 2; which++) {                                                      \
+            t = which ? &device_run : &cpu_run;                                                    \
+            t->r.at = seed << 32;                                                                  \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+        if (!ct_ok())                                                                              \
+            ck_abort_msg("%s: %s", text, ct_error_message());                                      \
+        no_reports(text);                                                                          \
+        compare(text, &cpu_run, &device_run);                                                      \
+        finish(&cpu_run);                                                                          \
+        finish(&device_run);                                                                       \
+        ck_assert_msg(buffers() == held, "%s: memory is not freed", text);                         \
     } while (0)
 
 static const int64_t sizes[] = { 0, 1, 2, 31, 32, 33, 63, 255, 256, 257, 1000 };
@@ -436,7 +462,11 @@ static void ew_case(run *t, const ew_row *row, ct_dtype dtype, int layout, int64
 {
     ct_dtype out_dtype = row->to_bool ? CT_BOOL : dtype;
     int64_t room = layout == SPREAD ? 6 * n : 3 * n + 1, off = layout == OFF ? 1 : 0;
-    cti_ew e = { .op = row->op, .dtype = dtype, .inputs = row->inputs, .rank = 2, .dim = { 3, n },
+    cti_ew e = { .op = row->op,
+                 .dtype = dtype,
+                 .inputs = row->inputs,
+                 .rank = 2,
+                 .dim = { 3, n },
                  .param = { 0.75, 1.5 } };
     void *out = put(t, out_dtype, room);
     int k;
@@ -467,15 +497,17 @@ START_TEST(elementwise)
     int d, layout, s;
 
     for (d = 0; d < 6; d++) {
-        if (d < 2 ? !row->floats : d < 4 ? !row->integers : d == 4 ? !row->bools
-                                                                   : row->op != CTI_EW_where)
+        if (d < 2    ? !row->floats
+            : d < 4  ? !row->integers
+            : d == 4 ? !row->bools
+                     : row->op != CTI_EW_where)
             continue;
         for (layout = 0; layout < LAYOUTS; layout++)
             for (s = 0; s < 5; s++)
                 if (chosen(_i + d + layout + s) && (s < 4 || (_i + d) % 7 == 0))
                     BOTH(SAY("%s %s, layout %d, n %lld", row->name, ct_dtype_name(all[d]), layout,
-                         (long long)lengths[s]),
-                     { ew_case(t, row, all[d], layout, lengths[s]); });
+                             (long long)lengths[s]),
+                         { ew_case(t, row, all[d], layout, lengths[s]); });
     }
 }
 END_TEST
@@ -522,14 +554,14 @@ START_TEST(copies)
 
                     if (!chosen(to + from + layout + s))
                         continue;
-                    BOTH(SAY("copy %s <- %s, layout %d, n %lld", ct_dtype_name((ct_dtype)to),
-                             ct_dtype_name((ct_dtype)from), layout, (long long)lengths[s]),
-                         { copy_case(t, (ct_dtype)to, (ct_dtype)from, layout, lengths[s],
-                                     false); });
+                    BOTH(
+                        SAY("copy %s <- %s, layout %d, n %lld", ct_dtype_name((ct_dtype)to),
+                            ct_dtype_name((ct_dtype)from), layout, (long long)lengths[s]),
+                        { copy_case(t, (ct_dtype)to, (ct_dtype)from, layout, lengths[s], false); });
                     if (to == from)
-                        BOTH(SAY("carry %s, layout %d", ct_dtype_name((ct_dtype)to), layout),
-                             { copy_case(t, (ct_dtype)to, (ct_dtype)from, layout, lengths[s],
-                                         true); });
+                        BOTH(SAY("carry %s, layout %d", ct_dtype_name((ct_dtype)to), layout), {
+                            copy_case(t, (ct_dtype)to, (ct_dtype)from, layout, lengths[s], true);
+                        });
                 }
 }
 END_TEST
@@ -566,10 +598,10 @@ END_TEST
 
 static const struct {
     int64_t outer, n, inner;
-} blocks[] = { { 1, 0, 1 }, { 3, 1, 1 }, { 0, 5, 3 }, { 1, 31, 1 }, { 33, 17, 1 }, { 2, 257, 1 },
-               { 1, 5000, 1 }, { 1, 40000, 1 }, { 3, 33, 2 }, { 1, 300, 5 }, { 2, 33, 31 },
-               { 1, 257, 33 }, { 1, 3000, 40 }, { 2, 7, 257 }, { 257, 3, 1 }, { 40, 28, 1 },
-               { 2, 100, 3 } };
+} blocks[] = { { 1, 0, 1 },   { 3, 1, 1 },    { 0, 5, 3 },     { 1, 31, 1 },  { 33, 17, 1 },
+               { 2, 257, 1 }, { 1, 5000, 1 }, { 1, 40000, 1 }, { 3, 33, 2 },  { 1, 300, 5 },
+               { 2, 33, 31 }, { 1, 257, 33 }, { 1, 3000, 40 }, { 2, 7, 257 }, { 257, 3, 1 },
+               { 40, 28, 1 }, { 2, 100, 3 } };
 #define BLOCKS (int)(sizeof blocks / sizeof *blocks)
 
 START_TEST(reductions)
@@ -587,8 +619,8 @@ START_TEST(reductions)
 
             if (logic && d > 0)
                 continue;
-            BOTH(SAY("reduce %d %s (%lld, %lld, %lld)", op, ct_dtype_name(dtype),
-                     (long long)outer, (long long)n, (long long)inner),
+            BOTH(SAY("reduce %d %s (%lld, %lld, %lld)", op, ct_dtype_name(dtype), (long long)outer,
+                     (long long)n, (long long)inner),
                  {
                      void *in = adds ? put(t, dtype, outer * n * inner)
                                      : put_odd(t, dtype, outer * n * inner);
@@ -625,8 +657,8 @@ END_TEST
 
 START_TEST(softmaxes)
 {
-    static const int64_t shapes[][2] = { { 0, 5 }, { 3, 0 }, { 1, 1 }, { 5, 28 }, { 257, 32 },
-                                         { 3, 33 }, { 9, 257 }, { 2, 5000 } };
+    static const int64_t shapes[][2] = { { 0, 5 },    { 3, 0 },  { 1, 1 },   { 5, 28 },
+                                         { 257, 32 }, { 3, 33 }, { 9, 257 }, { 2, 5000 } };
     int d, s, logarithm, odd;
 
     for (d = 0; d < 2; d++)
@@ -637,8 +669,8 @@ START_TEST(softmaxes)
                              (long long)shapes[s][0], (long long)shapes[s][1], logarithm, odd),
                          {
                              int64_t count = shapes[s][0] * shapes[s][1];
-                             void *in = odd ? put_odd(t, floats[d], count)
-                                            : put(t, floats[d], count);
+                             void *in =
+                                 odd ? put_odd(t, floats[d], count) : put(t, floats[d], count);
                              void *y = put(t, floats[d], count);
 
                              t->be->softmax(floats[d], logarithm, shapes[s][0], shapes[s][1], in,
@@ -657,8 +689,10 @@ static void *put_targets(run *t, ct_dtype dtype, int64_t rows, int64_t classes, 
     int64_t i;
 
     for (i = 0; i < rows; i++)
-        store(host, i, dtype, i % 7 == 3 ? -100 : i == bad ? (double)classes
-                                                           : (double)draw_below(&t->r, classes));
+        store(host, i, dtype,
+              i % 7 == 3 ? -100
+              : i == bad ? (double)classes
+                         : (double)draw_below(&t->r, classes));
     p = put_bytes(t, host, (size_t)rows * size_of(dtype));
     free(host);
     return p;
@@ -691,8 +725,8 @@ static void cross_entropy_case(run *t, ct_dtype dtype, ct_dtype index, int64_t r
 
 START_TEST(cross_entropies)
 {
-    static const int64_t shapes[][2] = { { 0, 5 }, { 1, 1 }, { 6, 28 }, { 257, 32 }, { 9, 33 },
-                                         { 3, 600 }, { 2, 5000 } };
+    static const int64_t shapes[][2] = { { 0, 5 },  { 1, 1 },   { 6, 28 },  { 257, 32 },
+                                         { 9, 33 }, { 3, 600 }, { 2, 5000 } };
     int d, s, i, smooth;
 
     for (d = 0; d < 2; d++)
@@ -702,8 +736,10 @@ START_TEST(cross_entropies)
                     BOTH(SAY("cross_entropy %s %s (%lld, %lld) %d", ct_dtype_name(floats[d]),
                              ct_dtype_name(indices[i]), (long long)shapes[s][0],
                              (long long)shapes[s][1], smooth),
-                         { cross_entropy_case(t, floats[d], indices[i], shapes[s][0],
-                                              shapes[s][1], smooth ? 0.1 : 0, -1); });
+                         {
+                             cross_entropy_case(t, floats[d], indices[i], shapes[s][0],
+                                                shapes[s][1], smooth ? 0.1 : 0, -1);
+                         });
     BOTH("cross_entropy, a target out of range",
          { cross_entropy_case(t, CT_F32, CT_I64, 100, 28, 0, 77); });
     BOTH("cross_entropy, a target out of range, long rows",
@@ -722,8 +758,10 @@ static void rows_case(run *t, ct_dtype dtype, ct_dtype index, int64_t count, int
 
     if (bad)
         t->be->fill(shifted(at, count / 2, index), index, count - count / 2, (double)rows);
-    note(t, t->be->gather_rows(dtype, index, count, width, rows, shifted(src, off, dtype), at,
-                               shifted(out, off, dtype), &f), &f);
+    note(t,
+         t->be->gather_rows(dtype, index, count, width, rows, shifted(src, off, dtype), at,
+                            shifted(out, off, dtype), &f),
+         &f);
     get(t, "out", out, dtype, count * width + 1, 0);
 }
 
@@ -742,8 +780,9 @@ static void add_rows_case(run *t, ct_dtype dtype, ct_dtype index, int64_t count,
 
 START_TEST(rows_by_index)
 {
-    static const int64_t shapes[][3] = { { 0, 4, 3 }, { 1, 1, 1 }, { 33, 5, 28 }, { 257, 32, 28 },
-                                         { 40, 0, 7 }, { 100, 3, 200 }, { 300, 8, 2 } };
+    static const int64_t shapes[][3] = { { 0, 4, 3 },     { 1, 1, 1 },  { 33, 5, 28 },
+                                         { 257, 32, 28 }, { 40, 0, 7 }, { 100, 3, 200 },
+                                         { 300, 8, 2 } };
     int d, i, s, off;
 
     for (i = 0; i < 2; i++)
@@ -752,10 +791,10 @@ START_TEST(rows_by_index)
 
             for (d = 0; d < 6; d++)
                 for (off = 0; off < 2; off++)
-                    BOTH(SAY("gather_rows %s %s shape %d %d", ct_dtype_name((ct_dtype)d),
-                             ct_dtype_name(indices[i]), s, off),
-                         { rows_case(t, (ct_dtype)d, indices[i], count, width, rows, off,
-                                     false); });
+                    BOTH(
+                        SAY("gather_rows %s %s shape %d %d", ct_dtype_name((ct_dtype)d),
+                            ct_dtype_name(indices[i]), s, off),
+                        { rows_case(t, (ct_dtype)d, indices[i], count, width, rows, off, false); });
             for (d = 0; d < 2; d++)
                 BOTH(SAY("scatter_add_rows %s %s shape %d", ct_dtype_name(floats[d]),
                          ct_dtype_name(indices[i]), s),
@@ -818,8 +857,8 @@ static void along_case(run *t, ct_dtype dtype, ct_dtype index, const int64_t *s,
 
 START_TEST(along_an_axis)
 {
-    static const int64_t shapes[][4] = { { 0, 3, 2, 1 }, { 1, 1, 1, 1 }, { 33, 28, 1, 1 },
-                                         { 2, 5, 33, 3 }, { 3, 17, 257, 1 }, { 1, 9, 70, 31 },
+    static const int64_t shapes[][4] = { { 0, 3, 2, 1 },   { 1, 1, 1, 1 },    { 33, 28, 1, 1 },
+                                         { 2, 5, 33, 3 },  { 3, 17, 257, 1 }, { 1, 9, 70, 31 },
                                          { 1, 50, 600, 1 } };
     int d, i, s;
 
@@ -844,8 +883,8 @@ END_TEST
 
 START_TEST(sorts)
 {
-    static const int64_t shapes[][2] = { { 1, 1 }, { 3, 2 }, { 2, 31 }, { 2, 32 }, { 3, 33 },
-                                         { 2, 65 }, { 1, 257 }, { 2, 1000 } };
+    static const int64_t shapes[][2] = { { 1, 1 },  { 3, 2 },  { 2, 31 },  { 2, 32 },
+                                         { 3, 33 }, { 2, 65 }, { 1, 257 }, { 2, 1000 } };
     int d, s, descending, c;
 
     for (d = 0; d < 4; d++)
@@ -892,15 +931,15 @@ START_TEST(draws)
                 double a = c == 0 ? 0 : c == 1 ? -1 : c == 2 ? 16777216 : 1e-3;
                 double b = c == 0 ? 1 : c == 1 ? 1e-30 : c == 2 ? 16777218 : 1e-3;
 
-                BOTH(SAY("uniform %s n %lld in %g %g", ct_dtype_name(floats[d]), (long long)n, a,
-                         b),
-                     {
-                         void *p = put(t, floats[d], n);
+                BOTH(
+                    SAY("uniform %s n %lld in %g %g", ct_dtype_name(floats[d]), (long long)n, a, b),
+                    {
+                        void *p = put(t, floats[d], n);
 
-                         t->be->uniform(p, floats[d], n, a, b,
-                                        &(cti_position){ 12345678901234u, 3, 1ull << 40, NULL });
-                         get(t, "out", p, floats[d], n, 0);
-                     });
+                        t->be->uniform(p, floats[d], n, a, b,
+                                       &(cti_position){ 12345678901234u, 3, 1ull << 40, NULL });
+                        get(t, "out", p, floats[d], n, 0);
+                    });
                 BOTH(SAY("normal %s n %lld", ct_dtype_name(floats[d]), (long long)n), {
                     void *p = put(t, floats[d], n);
 
@@ -934,8 +973,10 @@ static void multinomial_case(run *t, int64_t rows, int64_t n, int64_t k, bool re
         host[bad * n + n / 2] = -1;
     weights = put_bytes(t, host, (size_t)(rows * n) * sizeof *host);
     free(host);
-    note(t, t->be->multinomial(rows, n, k, replacement, weights,
-                             &(cti_position){ 5, 6, 2, at_5(t) }, out, &f), &f);
+    note(t,
+         t->be->multinomial(rows, n, k, replacement, weights, &(cti_position){ 5, 6, 2, at_5(t) },
+                            out, &f),
+         &f);
     get(t, "out", out, CT_I64, rows * k, 0);
 }
 
@@ -979,8 +1020,15 @@ static void gemm_case(run *t, ct_dtype dtype, const int64_t *s, int way, double 
 {
     int64_t m = s[0], n = s[1], k = s[2], batch = s[3];
     bool ta = way & 1, tb = way & 2, apart = way & 4;
-    cti_gemm g = { .dtype = dtype, .trans_a = ta, .trans_b = tb, .m = m, .n = n, .k = k,
-                   .batch = batch, .alpha = apart ? 1.5 : 1, .beta = beta };
+    cti_gemm g = { .dtype = dtype,
+                   .trans_a = ta,
+                   .trans_b = tb,
+                   .m = m,
+                   .n = n,
+                   .k = k,
+                   .batch = batch,
+                   .alpha = apart ? 1.5 : 1,
+                   .beta = beta };
     int64_t extra = apart ? 3 : 0, rows_a = ta ? k : m, rows_b = tb ? n : k;
     void *c;
 
@@ -1003,9 +1051,9 @@ static void gemm_case(run *t, ct_dtype dtype, const int64_t *s, int way, double 
 
 START_TEST(products)
 {
-    static const int64_t shapes[][4] = { { 0, 3, 2, 1 }, { 3, 0, 2, 1 }, { 3, 2, 0, 2 },
-                                         { 1, 1, 1, 1 }, { 1, 33, 31, 1 }, { 33, 1, 32, 1 },
-                                         { 33, 28, 17, 1 }, { 5, 7, 3, 4 }, { 2, 3, 4, 0 },
+    static const int64_t shapes[][4] = { { 0, 3, 2, 1 },    { 3, 0, 2, 1 },   { 3, 2, 0, 2 },
+                                         { 1, 1, 1, 1 },    { 1, 33, 31, 1 }, { 33, 1, 32, 1 },
+                                         { 33, 28, 17, 1 }, { 5, 7, 3, 4 },   { 2, 3, 4, 0 },
                                          { 65, 40, 33, 2 }, { 65, 40, 0, 1 }, { 31, 20, 0, 2 },
                                          { 2, 40, 0, 1 } };
     int d, s, way, b;
@@ -1030,8 +1078,12 @@ static void sequence_case(run *t, ct_dtype dtype, cti_cell_kind kind, const int6
     int64_t state = batch * n, lengths[64];
     double tolerance = tolerance_of(dtype) * 10;
     bool lstm = kind == CTI_CELL_LSTM, gru = kind == CTI_CELL_GRU, keep = !(way & 32);
-    cti_sequence s = { .kind = kind, .dtype = dtype, .reverse = way & 1, .steps = steps,
-                       .batch = batch, .hidden = n };
+    cti_sequence s = { .kind = kind,
+                       .dtype = dtype,
+                       .reverse = way & 1,
+                       .steps = steps,
+                       .batch = batch,
+                       .hidden = n };
 
     s.x = put(t, dtype, steps * batch * gates * n);
     s.w = put(t, dtype, gates * n * n);
@@ -1087,8 +1139,15 @@ END_TEST
 /* No product in bf16 here: that is said, not done in f32. */
 START_TEST(bf16_is_refused)
 {
-    const cti_gemm g = { .dtype = CT_F32, .m = 1, .n = 1, .k = 1, .batch = 1, .lda = 1, .ldb = 1,
-                         .ldc = 1, .bf16 = true };
+    const cti_gemm g = { .dtype = CT_F32,
+                         .m = 1,
+                         .n = 1,
+                         .k = 1,
+                         .batch = 1,
+                         .lda = 1,
+                         .ldb = 1,
+                         .ldc = 1,
+                         .bf16 = true };
     const cti_sequence s = { .dtype = CT_F32, .steps = 1, .batch = 1, .hidden = 1, .bf16 = true };
     int i;
 
@@ -1121,9 +1180,15 @@ static void put_segments(run *t, cti_segment *s, int count, ct_dtype dtype, int 
         int64_t n = segment_sizes[i % 7];
         char *all = put(t, dtype, 5 * n); /* value, gradient, states */
 
-        s[i] = (cti_segment){ .value = all, .grad = all + n * (int64_t)size_of(dtype), .n = n,
-                              .dtype = dtype, .lr = 0.1 + 0.01 * i, .weight_decay = i % 2 * 0.1,
-                              .shrink = i % 3 ? 1 : 0.9, .root = 0.5, .first = i % 4 == 0 };
+        s[i] = (cti_segment){ .value = all,
+                              .grad = all + n * (int64_t)size_of(dtype),
+                              .n = n,
+                              .dtype = dtype,
+                              .lr = 0.1 + 0.01 * i,
+                              .weight_decay = i % 2 * 0.1,
+                              .shrink = i % 3 ? 1 : 0.9,
+                              .root = 0.5,
+                              .first = i % 4 == 0 };
         for (k = 0; k < 3; k++)
             if (wanted >> k & 1) {
                 s[i].state[k] = all + (2 + k) * n * (int64_t)size_of(dtype);
@@ -1160,9 +1225,14 @@ START_TEST(updates)
         for (rule = 0; rule < CTI_RULES; rule++)
             for (wanted = 0; wanted < 8; wanted++)
                 for (nesterov = 0; nesterov < 2; nesterov++) {
-                    cti_update u = { .rule = (cti_update_rule)rule, .nesterov = nesterov,
-                                     .scale = 0.5, .momentum = 0.9, .dampening = 0.1,
-                                     .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-3 };
+                    cti_update u = { .rule = (cti_update_rule)rule,
+                                     .nesterov = nesterov,
+                                     .scale = 0.5,
+                                     .momentum = 0.9,
+                                     .dampening = 0.1,
+                                     .beta1 = 0.9,
+                                     .beta2 = 0.99,
+                                     .eps = 1e-3 };
                     int must = rule == CTI_SGD ? 0 : rule == CTI_ADAM ? 3 : 1;
                     int may = rule == CTI_SGD || rule == CTI_ADAGRAD ? 1 : 7;
 
@@ -1375,8 +1445,13 @@ static void add_touched(void *context, const char *file, int line, bool write, u
 
 static void add_4096(run *t)
 {
-    cti_ew e = { .op = CTI_EW_add, .dtype = CT_F32, .inputs = 2, .rank = 3, .dim = { 2, 1, 2048 },
-                 .out_stride = { 2048, 7, 1 }, .in_stride = { { 2048, 0, 1 }, { 2048, 9, 1 } } };
+    cti_ew e = { .op = CTI_EW_add,
+                 .dtype = CT_F32,
+                 .inputs = 2,
+                 .rank = 3,
+                 .dim = { 2, 1, 2048 },
+                 .out_stride = { 2048, 7, 1 },
+                 .in_stride = { { 2048, 0, 1 }, { 2048, 9, 1 } } };
 
     e.out = put(t, CT_F32, 4096);
     e.in[0] = put(t, CT_F32, 4096);
@@ -1419,8 +1494,7 @@ static void fill_4096(run *t)
 
 static void draw_4096(run *t)
 {
-    t->be->uniform(put(t, CT_F32, 4096), CT_F32, 4096, 0, 1,
-                   &(cti_position){ 1, 2, 3, NULL });
+    t->be->uniform(put(t, CT_F32, 4096), CT_F32, 4096, 0, 1, &(cti_position){ 1, 2, 3, NULL });
 }
 
 static void softmax_rows(run *t)
@@ -1581,8 +1655,13 @@ static int segments_of(run *t, cti_segment *s, ct_dtype dtype, int64_t count, in
     int i;
 
     for (i = 0; i < count + 3; i++)
-        s[i] = (cti_segment){ .value = all + i * n, .grad = all + i * n, .n = i < 2 ? 0 : n,
-                              .dtype = dtype, .lr = 1, .shrink = 1, .root = 1 };
+        s[i] = (cti_segment){ .value = all + i * n,
+                              .grad = all + i * n,
+                              .n = i < 2 ? 0 : n,
+                              .dtype = dtype,
+                              .lr = 1,
+                              .shrink = 1,
+                              .root = 1 };
     s[2].dtype = dtype == CT_F32 ? CT_F64 : CT_F32;
     return (int)count + 3;
 }
@@ -1622,8 +1701,15 @@ static void clip_of(run *t, ct_dtype dtype, int64_t segments, int64_t n, int64_t
 /* With a bias, or without. */
 static void gemm_of(run *t, ct_dtype dtype, int64_t m, int64_t k, int64_t bias)
 {
-    cti_gemm g = { .dtype = dtype, .m = m, .n = 4, .k = k, .batch = 1, .alpha = 1,
-                   .lda = k + !k, .ldb = 4, .ldc = 4 };
+    cti_gemm g = { .dtype = dtype,
+                   .m = m,
+                   .n = 4,
+                   .k = k,
+                   .batch = 1,
+                   .alpha = 1,
+                   .lda = k + !k,
+                   .ldb = 4,
+                   .ldc = 4 };
 
     g.a = put_zeros(t, dtype, m * k);
     g.b = put_zeros(t, dtype, k * 4);
@@ -1636,8 +1722,9 @@ static void gemm_of(run *t, ct_dtype dtype, int64_t m, int64_t k, int64_t bias)
 static void sequence_of(run *t, ct_dtype dtype, int64_t kind, int64_t steps, int64_t back)
 {
     int64_t gates = cti_gates_of((cti_cell_kind)kind);
-    cti_sequence s = { .kind = (cti_cell_kind)kind, .dtype = dtype, .steps = steps, .batch = 2,
-                       .hidden = 3 };
+    cti_sequence s = {
+        .kind = (cti_cell_kind)kind, .dtype = dtype, .steps = steps, .batch = 2, .hidden = 3
+    };
 
     s.x = s.dx = s.dhx = s.gates = put_zeros(t, dtype, steps * 2 * gates * 3);
     s.w = put_zeros(t, dtype, gates * 9);
@@ -1898,8 +1985,7 @@ START_TEST(no_empty_slot)
 
     for (; from < to; from += sizeof slot) {
         memcpy(&slot, from, sizeof slot);
-        ck_assert_msg(slot != NULL, "slot at byte %d is empty",
-                      (int)(from - (const char *)device));
+        ck_assert_msg(slot != NULL, "slot at byte %d is empty", (int)(from - (const char *)device));
     }
 }
 END_TEST
@@ -1945,8 +2031,9 @@ static void find_emulator(void)
 static void setup(void)
 {
     run r = { 0 };
-    cti_gemm one = { .dtype = CT_F64, .m = 1, .n = 1, .k = 1, .batch = 1, .lda = 1, .ldb = 1,
-                     .ldc = 1 };
+    cti_gemm one = {
+        .dtype = CT_F64, .m = 1, .n = 1, .k = 1, .batch = 1, .lda = 1, .ldb = 1, .ldc = 1
+    };
 
     harness_setup();
     ck_assert(find_device());

@@ -123,14 +123,14 @@ START_TEST(invalid_utf8)
         { "a\xe2\x82", 2 },
         { "a\xe2\x82z", 2 },
         { "a\xf0\x9f\x98", 3 },
-        { "a\xc0\xaf", 2 },         /* '/' in too many bytes */
+        { "a\xc0\xaf", 2 }, /* '/' in too many bytes */
         { "a\xc1\xbf", 2 },
         { "a\xe0\x9f\xbf", 3 },
         { "a\xf0\x8f\xbf\xbf", 4 },
         { "a\xed\xa0\x80", 3 },     /* a surrogate */
         { "a\xf4\x90\x80\x80", 4 }, /* beyond U+10FFFF */
         { "a\xf5\x80\x80\x80", 4 },
-        { "caf\xe9 na\xefve", 2 },  /* Latin-1 */
+        { "caf\xe9 na\xefve", 2 }, /* Latin-1 */
     };
     int i;
 
@@ -156,11 +156,20 @@ START_TEST(protocols)
         const char *sha256, *tokens;
     } cases[] = {
         { { .clean = CT_CLEAN_TEXT, .vocab.order = CT_ORDER_SORTED },
-          173428, 173428, BOOK_IDS, " <unk>abcdefghijklmnopqrstuvwxyz" },
+          173428,
+          173428,
+          BOOK_IDS,
+          " <unk>abcdefghijklmnopqrstuvwxyz" },
         { { .clean = CT_CLEAN_LINES, .vocab.order = CT_ORDER_FREQUENCY },
-          170580, 170580, CLASSIC_IDS, "<unk> etaino" },
+          170580,
+          170580,
+          CLASSIC_IDS,
+          "<unk> etaino" },
         { { .clean = CT_CLEAN_LINES, .vocab.order = CT_ORDER_FREQUENCY, .max_tokens = 10000 },
-          170580, 10000, NULL, "<unk> etaino" },
+          170580,
+          10000,
+          NULL,
+          "<unk> etaino" },
     };
     int32_t all[28];
     ct_text *t;
@@ -201,8 +210,10 @@ END_TEST
 
 /* ---- vocabularies ---- */
 
-#define RESERVING(order_, least, count) \
-    { .order = order_, .min_freq = least, .reserved = reserved, .reserved_count = count }
+#define RESERVING(order_, least, count)                                                            \
+    {                                                                                              \
+        .order = order_, .min_freq = least, .reserved = reserved, .reserved_count = count          \
+    }
 
 START_TEST(vocab_order)
 {
@@ -224,15 +235,17 @@ START_TEST(vocab_order)
         { "banana b", { .order = CT_ORDER_FREQUENCY, .min_freq = 2 }, "<unk>1 a3 b2 n2 ", 0 },
         { "", { .order = CT_ORDER_FREQUENCY }, "<unk>0 ", 0 },
         { "", { .order = CT_ORDER_SORTED }, "<unk>0 ", 0 },
-        { "ab", RESERVING(CT_ORDER_SORTED, 0, 2),
-          "<bos>0 <pad>0 <unk>0 a1 b1 ", 2 },
-        { "ab", RESERVING(CT_ORDER_FREQUENCY, 0, 2),
-          "<unk>0 <pad>0 <bos>0 a1 b1 ", 0 },
+        { "ab", RESERVING(CT_ORDER_SORTED, 0, 2), "<bos>0 <pad>0 <unk>0 a1 b1 ", 2 },
+        { "ab", RESERVING(CT_ORDER_FREQUENCY, 0, 2), "<unk>0 <pad>0 <bos>0 a1 b1 ", 0 },
         { "zab z", RESERVING(CT_ORDER_SORTED, 2, 6), " 1 <bos>0 <pad>0 <unk>2 z2 ", 3 },
         { "zab z", RESERVING(CT_ORDER_FREQUENCY, 2, 6), "<unk>2 <pad>0 <bos>0 z2  1 ", 0 },
-        { "zabaa", RESERVING(CT_ORDER_FREQUENCY, 0, 6),
-          "<unk>0 <pad>0 <bos>0 z1  0 a3 b1 ", 0 },
-        { "<A~\xff\x80", { .order = CT_ORDER_SORTED }, "<1 <unk>0 A1 ~1 \x80" "1 \xff" "1 ", 1 },
+        { "zabaa", RESERVING(CT_ORDER_FREQUENCY, 0, 6), "<unk>0 <pad>0 <bos>0 z1  0 a3 b1 ", 0 },
+        { "<A~\xff\x80",
+          { .order = CT_ORDER_SORTED },
+          "<1 <unk>0 A1 ~1 \x80"
+          "1 \xff"
+          "1 ",
+          1 },
     };
     int i, id;
 
@@ -417,8 +430,8 @@ static epoch run_epoch(ct_loader *l, const ct_corpus *c, int64_t steps)
         for (r = 0; r < rows; r++) {
             int64_t at = place_of(c, x + r * steps, steps);
 
-            ck_assert_int_eq(memcmp(y + r * steps, ct_corpus_ids(c) + at + 1,
-                                    (size_t)steps * sizeof *y), 0);
+            ck_assert_int_eq(
+                memcmp(y + r * steps, ct_corpus_ids(c) + at + 1, (size_t)steps * sizeof *y), 0);
             e.start[e.rows++] = at;
         }
         ck_assert_int_lt(e.batches, LENGTH(e.batch_rows));
@@ -441,8 +454,8 @@ START_TEST(windows_in_order)
 {
     enum { T = 9, B = 7, FIRST = 10, COUNT = 50 };
     ct_corpus *c = new_corpus(400);
-    ct_loader *l = ct_windows_new(c, (ct_windows_options){ .batch_size = B, .steps = T,
-                                                           .first = FIRST, .count = COUNT });
+    ct_loader *l = ct_windows_new(
+        c, (ct_windows_options){ .batch_size = B, .steps = T, .first = FIRST, .count = COUNT });
     int pass;
 
     ck_assert_ptr_nonnull(l);
@@ -477,9 +490,11 @@ START_TEST(windows_of_the_book_protocol)
     int p;
 
     for (p = 0; p < LENGTH(parts); p++) {
-        ct_loader *l = ct_windows_new(c, (ct_windows_options){ .batch_size = 1024, .steps = T,
-                                          .first = parts[p].first, .count = parts[p].count,
-                                          .shuffle = parts[p].shuffle });
+        ct_loader *l = ct_windows_new(c, (ct_windows_options){ .batch_size = 1024,
+                                                               .steps = T,
+                                                               .first = parts[p].first,
+                                                               .count = parts[p].count,
+                                                               .shuffle = parts[p].shuffle });
         bool *seen = calloc((size_t)parts[p].count, 1);
         epoch e = run_epoch(l, c, T);
         int64_t i, out_of_order = 0;
@@ -511,8 +526,9 @@ END_TEST
 START_TEST(windows_shuffled)
 {
     enum { T = 12, COUNT = 200, EPOCHS = 300 };
-    const ct_windows_options o = { .batch_size = 64, .steps = T, .count = COUNT, .shuffle = true,
-                                   .seed = 5 };
+    const ct_windows_options o = {
+        .batch_size = 64, .steps = T, .count = COUNT, .shuffle = true, .seed = 5
+    };
     ct_windows_options other = o;
     ct_corpus *c = new_corpus(COUNT + T);
     ct_loader *a = ct_windows_new(c, o), *b = ct_windows_new(c, o), *d;
@@ -549,7 +565,7 @@ START_TEST(windows_shuffled)
     }
     for (i = 0; i < COUNT; i++)
         ck_assert(comes_first[i] <= 10 && comes_last[i] <= 10); /* 1.5 expected */
-    ck_assert_int_ge(half, EPOCHS / 2 - 45); /* five standard deviations */
+    ck_assert_int_ge(half, EPOCHS / 2 - 45);                    /* five standard deviations */
     ck_assert_int_le(half, EPOCHS / 2 + 45);
     free(first.start);
     free(second.start);
@@ -646,8 +662,8 @@ START_TEST(classic_protocol)
     int random, o;
 
     for (random = 0; random < 2; random++) {
-        ct_loader *l = ct_sequences_new(c, (ct_sequences_options){ .batch_size = 32, .steps = 35,
-                                                                   .random = random });
+        ct_loader *l = ct_sequences_new(
+            c, (ct_sequences_options){ .batch_size = 32, .steps = 35, .random = random });
         for (o = 0; o <= 35 - random; o++) {
             ck_assert_int_eq(ct_loader_set_offset(l, o), CT_OK);
             ck_assert_int_eq(ct_loader_begin(l), CT_OK);
@@ -755,16 +771,19 @@ START_TEST(windows_too_short)
         int64_t given; /* windows; 0: refused */
     } cases[] = {
         { 10, 0, 1000, 90 }, /* of 100 tokens; as many as there are */
-        { 10, 89, 1000, 1 }, { 10, 90, 1, 0 },         { 99, 0, 5, 1 },         { 100, 0, 5, 0 },
-        { 1, 98, 9, 1 },     { INT64_MAX, 0, 1, 0 },   { 5, INT64_MAX, 1, 0 },
-        { 5, 0, INT64_MAX, 95 },
+        { 10, 89, 1000, 1 },    { 10, 90, 1, 0 },        { 99, 0, 5, 1 },
+        { 100, 0, 5, 0 },       { 1, 98, 9, 1 },         { INT64_MAX, 0, 1, 0 },
+        { 5, INT64_MAX, 1, 0 }, { 5, 0, INT64_MAX, 95 },
     };
     ct_corpus *c = new_corpus(100);
     int i;
 
     for (i = 0; i < LENGTH(cases); i++) {
-        ct_windows_options o = { .batch_size = INT64_MAX, .steps = cases[i].steps, .shuffle = true,
-                                 .first = cases[i].first, .count = cases[i].count };
+        ct_windows_options o = { .batch_size = INT64_MAX,
+                                 .steps = cases[i].steps,
+                                 .shuffle = true,
+                                 .first = cases[i].first,
+                                 .count = cases[i].count };
         ct_loader *l = ct_windows_new(c, o);
 
         if (!cases[i].given) {
@@ -820,15 +839,17 @@ START_TEST(loader_bad)
 {
     static const struct {
         int64_t batch_size, steps, first, count;
-    } cases[] = { { 0, 1, 0, 1 }, { 1, 0, 0, 1 },  { -1, 1, 0, 1 }, { 1, INT64_MIN, 0, 1 },
+    } cases[] = { { 0, 1, 0, 1 },  { 1, 0, 0, 1 }, { -1, 1, 0, 1 }, { 1, INT64_MIN, 0, 1 },
                   { 1, 1, -1, 1 }, { 1, 1, 0, 0 }, { 1, 1, 0, -1 } };
     ct_corpus *c = new_corpus(100);
     ct_loader *l;
     int i;
 
     for (i = 0; i < LENGTH(cases); i++) {
-        ct_windows_options w = { .batch_size = cases[i].batch_size, .steps = cases[i].steps,
-                                 .first = cases[i].first, .count = cases[i].count };
+        ct_windows_options w = { .batch_size = cases[i].batch_size,
+                                 .steps = cases[i].steps,
+                                 .first = cases[i].first,
+                                 .count = cases[i].count };
         ct_sequences_options q = { .batch_size = cases[i].batch_size, .steps = cases[i].steps };
 
         ck_assert_ptr_null(ct_windows_new(c, w));
@@ -940,8 +961,8 @@ static ct_status whole_way(const char *s)
     ct_corpus *c = ct_corpus_new(t, options);
     ct_corpus *words = ct_corpus_new(t, (ct_corpus_options){ .vocab.tokens = CT_TOKEN_WORD });
     ct_loader *loaders[] = {
-        ct_windows_new(c, (ct_windows_options){ .batch_size = 8, .steps = 5, .count = 100,
-                                                .shuffle = true }),
+        ct_windows_new(
+            c, (ct_windows_options){ .batch_size = 8, .steps = 5, .count = 100, .shuffle = true }),
         ct_sequences_new(c, (ct_sequences_options){ .batch_size = 8, .steps = 5 }),
         ct_sequences_new(c, (ct_sequences_options){ .batch_size = 8, .steps = 5, .random = true }),
     };

@@ -266,8 +266,9 @@ static void check_optimizer(const char *name, ct_optimizer *(*make)(ct_params *s
 
 static ct_optimizer *sgd(ct_params *set)
 {
-    return ct_sgd_new(set, (ct_sgd_options){ .lr = 0.1, .momentum = 0.9, .nesterov = true,
-                                             .weight_decay = 0.01 });
+    return ct_sgd_new(
+        set,
+        (ct_sgd_options){ .lr = 0.1, .momentum = 0.9, .nesterov = true, .weight_decay = 0.01 });
 }
 
 static ct_optimizer *adam(ct_params *set)
@@ -277,8 +278,8 @@ static ct_optimizer *adam(ct_params *set)
 
 static ct_optimizer *rmsprop(ct_params *set)
 {
-    return ct_rmsprop_new(set, (ct_rmsprop_options){ .lr = 0.1, .momentum = 0.5,
-                                                     .centered = true });
+    return ct_rmsprop_new(set,
+                          (ct_rmsprop_options){ .lr = 0.1, .momentum = 0.5, .centered = true });
 }
 
 static ct_optimizer *adagrad(ct_params *set)
@@ -292,7 +293,10 @@ START_TEST(optimisers_give_what_the_cpu_gives)
         const char *name;
         ct_optimizer *(*make)(ct_params *set);
     } cases[] = {
-        { "sgd", sgd }, { "adam", adam }, { "rmsprop", rmsprop }, { "adagrad", adagrad },
+        { "sgd", sgd },
+        { "adam", adam },
+        { "rmsprop", rmsprop },
+        { "adagrad", adagrad },
     };
     size_t i;
 
@@ -320,17 +324,21 @@ static uint64_t ten_losses(const protocol *p, ct_dtype dtype, ct_device device, 
     ct_text *text = ct_text_read(harness_source("data/sample.txt"));
     ct_corpus *corpus = ct_corpus_new(text, (ct_corpus_options){ .clean = CT_CLEAN_TEXT });
     int64_t classes = ct_vocab_size(ct_corpus_vocab(corpus));
-    ct_params *set = ct_params_new((ct_params_options){ .seed = 1, .dtype = dtype,
-                                                        .device = device });
+    ct_params *set =
+        ct_params_new((ct_params_options){ .seed = 1, .dtype = dtype, .device = device });
     ct_recurrent *rnn = ct_rnn(set, "rnn", (ct_rnn_options){ .hidden_size = p->hidden });
-    ct_linear *linear = ct_linear_module(set, "linear",
-                                         (ct_linear_options){ .out_features = classes });
+    ct_linear *linear =
+        ct_linear_module(set, "linear", (ct_linear_options){ .out_features = classes });
     ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
-    ct_loader *l = p->classic ? ct_sequences_new(corpus, (ct_sequences_options){
-                                    .batch_size = p->batch, .steps = p->steps, .device = device })
-                              : ct_windows_new(corpus, (ct_windows_options){
-                                    .batch_size = p->batch, .steps = p->steps, .count = 10000,
-                                    .shuffle = true, .device = device });
+    ct_loader *l = p->classic
+                       ? ct_sequences_new(corpus, (ct_sequences_options){ .batch_size = p->batch,
+                                                                          .steps = p->steps,
+                                                                          .device = device })
+                       : ct_windows_new(corpus, (ct_windows_options){ .batch_size = p->batch,
+                                                                      .steps = p->steps,
+                                                                      .count = 10000,
+                                                                      .shuffle = true,
+                                                                      .device = device });
     ct_state *state = NULL;
     ct_tensor *kept[10];
     uint64_t waited = 0;
@@ -443,10 +451,10 @@ static void expect_refusal(const char *place, const char *text)
     ct_error_clear();
 }
 
-#define REFUSED(text, call)                                                                       \
-    do {                                                                                          \
-        ck_assert(!(call));                                                                       \
-        expect_refusal(CT_HERE, text);                                                            \
+#define REFUSED(text, call)                                                                        \
+    do {                                                                                           \
+        ck_assert(!(call));                                                                        \
+        expect_refusal(CT_HERE, text);                                                             \
     } while (0)
 
 /* A module, its input and its state are on one device. */
@@ -470,17 +478,31 @@ START_TEST(states_elsewhere_are_refused)
     y = ct_to(x, CT_CPU);
     row = ct_ones(CT_SHAPE(2, 2), CT_F32, gpu);
     expect_ok();
-    REFUSED("ct_recurrent_forward: x f32[4,2,2] %s and state f32[1,2,3] cpu are on different devices", ct_recurrent_forward(r, x, here, &next));
-    REFUSED("ct_recurrent_forward: x f32[4,2,2] %s and state f32[1,2,3] cpu are on different devices", ct_recurrent_forward(r, x, mixed, &next));
-    REFUSED("ct_recurrent_forward: x f32[4,2,2] cpu and state f32[1,2,3] %s are on different devices", ct_recurrent_forward(r, y, there, &next));
-    REFUSED("ct_linear_apply: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices", ct_recurrent_forward(r, y, here, &next));
-    REFUSED("ct_recurrent_step: x f32[1,2,2] %s and state f32[1,2,3] cpu are on different devices", ct_recurrent_step(r, row, here, &next));
+    REFUSED(
+        "ct_recurrent_forward: x f32[4,2,2] %s and state f32[1,2,3] cpu are on different devices",
+        ct_recurrent_forward(r, x, here, &next));
+    REFUSED(
+        "ct_recurrent_forward: x f32[4,2,2] %s and state f32[1,2,3] cpu are on different devices",
+        ct_recurrent_forward(r, x, mixed, &next));
+    REFUSED(
+        "ct_recurrent_forward: x f32[4,2,2] cpu and state f32[1,2,3] %s are on different devices",
+        ct_recurrent_forward(r, y, there, &next));
+    REFUSED("ct_linear_apply: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices",
+            ct_recurrent_forward(r, y, here, &next));
+    REFUSED("ct_recurrent_step: x f32[1,2,2] %s and state f32[1,2,3] cpu are on different devices",
+            ct_recurrent_step(r, row, here, &next));
     ct_set_whole_sequences(false);
-    REFUSED("ct_linear_apply: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices", ct_recurrent_forward(r, y, here, &next));
+    REFUSED("ct_linear_apply: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices",
+            ct_recurrent_forward(r, y, here, &next));
     ct_set_whole_sequences(true);
-    REFUSED("ct_state_carry: t f32[1,2,3] %s and src f32[1,2,3] cpu are on different devices", ct_state_carry(there, here) == CT_OK);
-    REFUSED("ct_state_carry: t f32[1,2,3] cpu and src f32[1,2,3] %s are on different devices", ct_state_carry(kept, ct_state_of(2, (ct_tensor *[]){ ct_state_get(there, 0), ct_state_get(there, 1) })) == CT_OK);
-    REFUSED("ct_index_select: weight f32[2,1,3] %s and indices i64[1] cpu are on different devices", ct_state_select(there, ct_zeros(CT_SHAPE(1), CT_I64, CT_CPU)));
+    REFUSED("ct_state_carry: t f32[1,2,3] %s and src f32[1,2,3] cpu are on different devices",
+            ct_state_carry(there, here) == CT_OK);
+    REFUSED("ct_state_carry: t f32[1,2,3] cpu and src f32[1,2,3] %s are on different devices",
+            ct_state_carry(kept, ct_state_of(2, (ct_tensor *[]){ ct_state_get(there, 0),
+                                                                 ct_state_get(there, 1) })) ==
+                CT_OK);
+    REFUSED("ct_index_select: weight f32[2,1,3] %s and indices i64[1] cpu are on different devices",
+            ct_state_select(there, ct_zeros(CT_SHAPE(1), CT_I64, CT_CPU)));
     ck_assert(ct_recurrent_forward(r, x, there, &next) != NULL);
     ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
     ct_state_free(there);
@@ -550,13 +572,14 @@ START_TEST(a_fault_stops_all_updates)
 
         s = ct_scope_begin();
         k = ct_from_data(index, CT_SHAPE(2), CT_I32, gpu);
-        y = ct_embedding(w, k); snprintf(place, sizeof place, "%s: ct_embedding: ", CT_HERE);
+        y = ct_embedding(w, k);
+        snprintf(place, sizeof place, "%s: ct_embedding: ", CT_HERE);
         ck_assert(y != NULL);
         ct_backward(ct_sum(y));
         ct_clip_grad_norm(set, 1, NULL);
         ct_optimizer_step(o);
-        ct_state_carry(kept, ct_state_of(1, (ct_tensor *[]){ ct_full(CT_SHAPE(1, 1, 1), i + 1,
-                                                                     CT_F32, gpu) }));
+        ct_state_carry(kept, ct_state_of(1, (ct_tensor *[]){
+                                                ct_full(CT_SHAPE(1, 1, 1), i + 1, CT_F32, gpu) }));
         ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
     }
     ck_assert(isnan(ct_item(ct_sum(w))));
@@ -645,10 +668,12 @@ START_TEST(why_there_is_no_device)
     static const struct {
         const char *variable, *message;
     } cases[] = {
-        { "COTANGENT_EMU_DEVICES=0", "*: ct_device_named: no emulated CUDA device: the driver finds no GPU" },
+        { "COTANGENT_EMU_DEVICES=0",
+          "*: ct_device_named: no emulated CUDA device: the driver finds no GPU" },
         { "COTANGENT_EMU_DRIVER=0", "*: ct_device_named: no emulated CUDA device: driver missing" },
-        { "COTANGENT_EMU_DRIVER=11040", "*: ct_device_named: no emulated CUDA device: the driver is "
-                                        "for CUDA 11.4, and too old" },
+        { "COTANGENT_EMU_DRIVER=11040",
+          "*: ct_device_named: no emulated CUDA device: the driver is "
+          "for CUDA 11.4, and too old" },
         { "COTANGENT_EMU_FAIL=1", "*: ct_device_named: no emulated CUDA device: unknown error "
                                   "(cudaErrorUnknown)" },
         { "COTANGENT_EMU_DEVICES=1", "1" },
@@ -782,16 +807,21 @@ typedef struct captured_case {
 static job job_make(const captured_case *c, ct_device device)
 {
     const protocol *p = c->protocol;
-    job j = { .classes = p ? 28 : 7, .scheduled = c->scheduled, .draws = c->draws, .at = -1,
+    job j = { .classes = p ? 28 : 7,
+              .scheduled = c->scheduled,
+              .draws = c->draws,
+              .at = -1,
               .g = { 5, 6, 7 } };
     ct_shape shape = p ? CT_SHAPE(p->batch, p->steps) : CT_SHAPE(5, 4);
     ct_scope s = ct_scope_begin();
 
     j.set = ct_params_new((ct_params_options){ .seed = 4, .dtype = c->dtype, .device = device });
     j.rnn = p ? ct_rnn(j.set, "rnn", (ct_rnn_options){ .hidden_size = p->hidden })
-              : ct_lstm(j.set, "rnn", (ct_lstm_options){ .hidden_size = 9, .num_layers = 2,
-                                                 .dropout = c->draws ? 0.2 : 0,
-                                                 .recurrent_dropout = c->draws ? 0.1 : 0 });
+              : ct_lstm(j.set, "rnn",
+                        (ct_lstm_options){ .hidden_size = 9,
+                                           .num_layers = 2,
+                                           .dropout = c->draws ? 0.2 : 0,
+                                           .recurrent_dropout = c->draws ? 0.1 : 0 });
     j.linear = ct_linear_module(j.set, "linear", (ct_linear_options){ .out_features = j.classes });
     j.o = c->make(j.set);
     if (c->scheduled)
@@ -876,15 +906,14 @@ static void expect_same_jobs(const char *name, job *a, job *b)
                       "%s: %s has other bits", name, ct_param_name(ct_params_at(a->set, k)));
     ck_assert_msg(a->g.position == b->g.position && same_bytes(a->drawn, b->drawn),
                   "%s: what was drawn last is another", name);
-    ck_assert_uint_eq(ct_params_generator(a->set)->position,
-                      ct_params_generator(b->set)->position);
+    ck_assert_uint_eq(ct_params_generator(a->set)->position, ct_params_generator(b->set)->position);
     ck_assert_int_eq(ct_optimizer_state_count(a->o), ct_optimizer_state_count(b->o));
     for (k = 0; k < ct_optimizer_state_count(a->o); k++) {
         ct_scope s = ct_scope_begin();
 
-        ck_assert_msg(same_bytes(ct_optimizer_state_tensor(a->o, k),
-                                 ct_optimizer_state_tensor(b->o, k)),
-                      "%s: %s has other bits", name, ct_optimizer_state_name(a->o, k));
+        ck_assert_msg(
+            same_bytes(ct_optimizer_state_tensor(a->o, k), ct_optimizer_state_tensor(b->o, k)),
+            "%s: %s has other bits", name, ct_optimizer_state_name(a->o, k));
         ck_assert(ct_scope_end(s) == CT_OK);
     }
     for (k = 0; a->state && k < ct_state_count(a->state); k++)
@@ -984,8 +1013,9 @@ START_TEST(captured_protocols_give_the_same_bits)
     begin(_i);
     for (k = 0; k < 2; k++) {
         const protocol *p = &(harness_full() ? whole : thin)[k];
-        const captured_case c = { p->classic ? "classic" : "book", plain_sgd, p->classic, false,
-                                  false, CT_F32, p, false };
+        const captured_case c = {
+            p->classic ? "classic" : "book", plain_sgd, p->classic, false, false, CT_F32, p, false
+        };
 
         check_captured(&c, 6);
     }
@@ -1012,10 +1042,9 @@ static void emulator_symbol(const char *name, void *function)
 static double work(ct_corpus *corpus)
 {
     static const protocol tiny = { true, 2, 2, 3 };
-    static const captured_case c = { "", plain_sgd, true, false, false, CT_F32, &tiny,
-                                     false };
-    ct_loader *l = ct_windows_new(corpus, (ct_windows_options){
-                                      .batch_size = 2, .steps = 2, .count = 8, .device = gpu });
+    static const captured_case c = { "", plain_sgd, true, false, false, CT_F32, &tiny, false };
+    ct_loader *l = ct_windows_new(
+        corpus, (ct_windows_options){ .batch_size = 2, .steps = 2, .count = 8, .device = gpu });
     job j = job_make(&c, gpu);
     ct_captured *captured = ct_captured_new(gpu, job_step, &j);
     ct_scope s = ct_scope_begin();
@@ -1204,18 +1233,22 @@ START_TEST(captured_steps_refuse)
         { READ, 1, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot read a value" },
         { READ, 2, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot read a value" },
         { SEND, 1, CT_ERR_DEVICE, "ct_from_data: a captured step cannot take data from the host" },
-        { DRAW, 2, CT_ERR_ARGUMENT, "ct_captured_run: a generator ends with the step, which is to "
-                                    "draw on from it" },
-        { KEEP, 1, CT_ERR_SCOPE, "ct_captured_run: the step leaves 64 bytes behind: what a "
-                                 "captured step makes must end with it" },
-        { LEAVE_GRADIENTS, 1, CT_ERR_SCOPE, "bytes behind: what a captured step makes must end "
-                                            "with it" },
+        { DRAW, 2, CT_ERR_ARGUMENT,
+          "ct_captured_run: a generator ends with the step, which is to "
+          "draw on from it" },
+        { KEEP, 1, CT_ERR_SCOPE,
+          "ct_captured_run: the step leaves 64 bytes behind: what a "
+          "captured step makes must end with it" },
+        { LEAVE_GRADIENTS, 1, CT_ERR_SCOPE,
+          "bytes behind: what a captured step makes must end "
+          "with it" },
         { LEAVE_GRADIENTS, 2, CT_ERR_SCOPE, "bytes behind" },
         { NEST, 0, CT_ERR_ARGUMENT, "ct_captured_run: a captured step cannot run in another" },
         { LOAD, 2, CT_ERR_DEVICE, "ct_npy_read: a captured step cannot take data from the host" },
         { RAISE, 2, CT_ERR_ARGUMENT, "step: enough" },
-        { GROW, 2, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot allocate what it did "
-                                  "not in the run before" },
+        { GROW, 2, CT_ERR_DEVICE,
+          "ct_captured_run: a captured step cannot allocate what it did "
+          "not in the run before" },
     };
     const captured_case *c = &captured_cases[0];
     size_t k;

@@ -23,7 +23,7 @@ static ct_tensor *leaf_of(int count, const double *values)
     return ct_requires_grad(ct_from_data(values, CT_SHAPE(count), CT_F64, DEVICE), true);
 }
 
-#define LEAF(...) \
+#define LEAF(...)                                                                                  \
     leaf_of((int)(sizeof((double[]){ __VA_ARGS__ }) / sizeof(double)), (double[]){ __VA_ARGS__ })
 
 static ct_tensor *vector(int count, const double *values)
@@ -31,11 +31,11 @@ static ct_tensor *vector(int count, const double *values)
     return ct_from_data(values, CT_SHAPE(count), CT_F64, DEVICE);
 }
 
-#define VECTOR(...) \
+#define VECTOR(...)                                                                                \
     vector((int)(sizeof((double[]){ __VA_ARGS__ }) / sizeof(double)), (double[]){ __VA_ARGS__ })
 
-#define EXPECT(t, ...)                                                                            \
-    expect_values(#t, t, (double[]){ __VA_ARGS__ },                                               \
+#define EXPECT(t, ...)                                                                             \
+    expect_values(#t, t, (double[]){ __VA_ARGS__ },                                                \
                   sizeof((double[]){ __VA_ARGS__ }) / sizeof(double), 1e-12)
 
 static void end(ct_scope s)
@@ -334,9 +334,9 @@ START_TEST(derivatives_up_to_the_third)
     d2 = ct_sum(d2);
     ct_grad(1, &d2, 1, &x, NULL, false, &d3);
     ck_assert(!ct_needs_gradient(d3));
-#define THIRD(v)                                                                                  \
-    (24 * (v) * sin(v) + 36 * (v) * (v) * cos(v) - 12 * (v) * (v) * (v) * sin(v) -                \
-     (v) * (v) * (v) * (v) * cos(v))
+#define THIRD(v)                                                                                   \
+    (24 * (v)*sin(v) + 36 * (v) * (v)*cos(v) - 12 * (v) * (v) * (v)*sin(v) -                       \
+     (v) * (v) * (v) * (v)*cos(v))
     EXPECT(d3, THIRD(0.3), THIRD(-1.2));
     ct_backward(d2); /* to leaves, through history made by ct_grad */
     EXPECT(ct_grad_of(x), THIRD(0.3), THIRD(-1.2));
@@ -439,7 +439,8 @@ START_TEST(hooks_are_checked)
 
     ct_register_hook(z, wrong_dtype, NULL);
     ct_backward(ct_sum(z));
-    expect_error(CT_ERR_SHAPE, "ct_register_hook: a hook gave f32[2] cpu for a gradient f64[2] cpu");
+    expect_error(CT_ERR_SHAPE,
+                 "ct_register_hook: a hook gave f32[2] cpu for a gradient f64[2] cpu");
     ck_assert_ptr_null(ct_grad_of(x));
 
     ct_register_hook(y, wrong_shape, NULL);
@@ -496,8 +497,9 @@ static void both_backward(ct_node *n, ct_tensor *const *dout)
         ct_add_grad(n, 0, ct_mul_scalar(dout[1], 3));
 }
 
-static const ct_op both_op = { .name = "both", .inputs = 1, .outputs = 2,
-                               .backward = both_backward };
+static const ct_op both_op = {
+    .name = "both", .inputs = 1, .outputs = 2, .backward = both_backward
+};
 
 static void both(ct_tensor *x, ct_tensor *y[2])
 {
@@ -738,15 +740,18 @@ START_TEST(a_saved_tensor_modified_later_is_an_error)
     ct_tensor *x = LEAF(1, 2), *data = VECTOR(3, 4), *y, *row;
     char made[64], wrote[64];
 
-    y = ct_sum(ct_mul(x, data)); snprintf(made, sizeof made, "%s", CT_HERE);
+    y = ct_sum(ct_mul(x, data));
+    snprintf(made, sizeof made, "%s", CT_HERE);
     row = ct_slice(data, 0, 0, 1, 1);
-    ct_fill(row, 7); snprintf(wrote, sizeof wrote, "%s", CT_HERE); /* through a view */
+    ct_fill(row, 7);
+    snprintf(wrote, sizeof wrote, "%s", CT_HERE); /* through a view */
     ct_backward(y);
     ck_assert(ct_error() == CT_ERR_GRAD);
     ck_assert_msg(strncmp(ct_error_message(), made, strlen(made)) == 0, "%s", ct_error_message());
     ck_assert_msg(strstr(ct_error_message(), wrote) != NULL, "%s", ct_error_message());
-    ck_assert_msg(strstr(harness_message(), ": ct_mul: input 1 f64[2] cpu was needed by backward but "
-                                             "was modified in place at ") != NULL,
+    ck_assert_msg(strstr(harness_message(),
+                         ": ct_mul: input 1 f64[2] cpu was needed by backward but "
+                         "was modified in place at ") != NULL,
                   "%s", ct_error_message());
     ct_error_clear();
     ck_assert_ptr_null(ct_grad_of(x));
@@ -797,10 +802,9 @@ static void write_normal(ct_tensor *t)
 /* Every way to write is seen, in data of its own and through a view of it. */
 START_TEST(every_write_is_seen)
 {
-    static void (*const writers[])(ct_tensor *t) = {
-        write_data, write_copy, write_itself, write_fill, write_apart, write_uniform,
-        write_normal
-    };
+    static void (*const writers[])(ct_tensor * t) = { write_data,  write_copy,  write_itself,
+                                                      write_fill,  write_apart, write_uniform,
+                                                      write_normal };
     ct_scope s = ct_scope_begin();
     size_t k;
     int view;
@@ -963,7 +967,7 @@ START_TEST(gradients_add_up_in_place)
 }
 END_TEST
 
-static char large[4096]; /* attributes, */
+static char large[4096];   /* attributes, */
 static size_t large_bytes; /* so many of them */
 
 static void large_backward(ct_node *n, ct_tensor *const *dout)
@@ -975,8 +979,9 @@ static void large_backward(ct_node *n, ct_tensor *const *dout)
 /* How many requests for memory a node with those attributes makes where such a one was before. */
 static int requests_of_node(void)
 {
-    static const ct_op op = { .name = "large", .inputs = 1, .outputs = 1,
-                              .backward = large_backward };
+    static const ct_op op = {
+        .name = "large", .inputs = 1, .outputs = 1, .backward = large_backward
+    };
     ct_scope s = ct_scope_begin();
     ct_tensor *x = LEAF(1, 2), *y;
     int i, requests = 0;
@@ -1099,8 +1104,10 @@ START_TEST(history_of_another_thread_is_an_error)
     ct_tensor *x = LEAF(1, 2), *y = ct_sum(x);
     const char *message = harness_on_thread(use_elsewhere, y);
 
-    ck_assert_msg(strstr(message, "ct_square: input 0 f64[] cpu has history of another thread or of "
-                                  "an ended scope; detach it") != NULL, "%s", message);
+    ck_assert_msg(strstr(message,
+                         "ct_square: input 0 f64[] cpu has history of another thread or of "
+                         "an ended scope; detach it") != NULL,
+                  "%s", message);
     end(s);
 }
 END_TEST
@@ -1169,7 +1176,8 @@ START_TEST(a_written_one_hot_forgets_its_indices)
     ct_fill(ct_select(ct_select(z, 0, 1), 0, 2), 3);
     EXPECT(ct_linear_apply(z, w, NULL), 10, 301);
     EXPECT(ct_linear_apply(ct_mul_scalar(ct_one_hot_as(ct_argmax(z, 1, false), 3, CT_F64), 2), w,
-                           NULL), 20, 200);
+                           NULL),
+           20, 200);
     end(s);
 }
 END_TEST
@@ -1407,13 +1415,15 @@ START_TEST(checkpoints_are_checked)
     ck_assert(ct_checkpoint(run_layer, &l, &draws, 2, in, 1, out) == CT_OK);
     l.other = true;
     ct_backward_with(out[0], ct_ones(CT_SHAPE(4, 6), CT_F64, DEVICE));
-    expect_error(CT_ERR_GRAD, "ct_checkpoint: the second run gave f64[] cpu for output 0, the first "
-                              "f64[4,6] cpu");
+    expect_error(CT_ERR_GRAD,
+                 "ct_checkpoint: the second run gave f64[] cpu for output 0, the first "
+                 "f64[4,6] cpu");
     ck_assert_ptr_null(ct_grad_of(w));
     l.other = false;
     l.fails = true;
     ct_backward_with(out[0], ct_ones(CT_SHAPE(4, 6), CT_F64, DEVICE));
-    expect_error(CT_ERR_GRAD, "ct_checkpoint: the segment failed without an error in its second run");
+    expect_error(CT_ERR_GRAD,
+                 "ct_checkpoint: the segment failed without an error in its second run");
     ck_assert_ptr_null(ct_grad_of(w));
     l.fails = false;
     ct_set_grad_enabled(false);
@@ -1421,7 +1431,7 @@ START_TEST(checkpoints_are_checked)
     ct_set_grad_enabled(true);
     ct_backward_with(out[0], ct_ones(CT_SHAPE(4, 6), CT_F64, DEVICE));
     ck_assert_msg(strstr(harness_message(), "ct_checkpoint: input 2 f64[6,6] cpu was needed by "
-                                             "backward but was modified in place at ") != NULL,
+                                            "backward but was modified in place at ") != NULL,
                   "%s", ct_error_message());
     ct_error_clear();
     leave(s);
@@ -1494,8 +1504,12 @@ static void cube_fused(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, ct_mul(dout[0], ct_mul_scalar(ct_square(ct_input(n, 0)), 3)));
 }
 
-static const ct_op cube_op = { .name = "cube", .inputs = 1, .outputs = 1, .saves = CT_SAVE_INPUTS,
-                               .backward = cube_backward, .fused_backward = cube_fused };
+static const ct_op cube_op = { .name = "cube",
+                               .inputs = 1,
+                               .outputs = 1,
+                               .saves = CT_SAVE_INPUTS,
+                               .backward = cube_backward,
+                               .fused_backward = cube_fused };
 
 static ct_tensor *cube(ct_tensor *x)
 {
@@ -1583,8 +1597,9 @@ START_TEST(bad_ops_are_errors)
     expect_error(CT_ERR_ARGUMENT, "many: 1 inputs and 0 outputs recorded for an op of -1, -1");
     ck_assert(ct_record(&many, 1, &x, 1, &y, NULL, 0));
     ck_assert(!ct_record(&bad, 1, &x, 1, &x, &i, sizeof i));
-    expect_error(CT_ERR_ARGUMENT, "bad: output 0 f64[2] cpu is no fresh result: it has history, is a "
-                                  "leaf or is owned");
+    expect_error(CT_ERR_ARGUMENT,
+                 "bad: output 0 f64[2] cpu is no fresh result: it has history, is a "
+                 "leaf or is owned");
     leave(s);
 }
 END_TEST
@@ -1596,8 +1611,9 @@ static void wrong_backward(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, ct_mul_scalar(ct_mul(dout[0], ct_input(n, 0)), 2.00001));
 }
 
-static const ct_op wrong_op = { .name = "wrong", .inputs = 1, .outputs = 1,
-                                .saves = CT_SAVE_INPUTS, .backward = wrong_backward };
+static const ct_op wrong_op = {
+    .name = "wrong", .inputs = 1, .outputs = 1, .saves = CT_SAVE_INPUTS, .backward = wrong_backward
+};
 
 static ct_tensor *wrong_square(int count, ct_tensor *const *inputs, void *context)
 {
@@ -1615,8 +1631,9 @@ static void flat_backward(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 0, ct_mul(dout[0], ct_mul_scalar(ct_detach(ct_input(n, 0)), 2)));
 }
 
-static const ct_op flat_op = { .name = "flat", .inputs = 1, .outputs = 1, .saves = CT_SAVE_INPUTS,
-                               .backward = flat_backward };
+static const ct_op flat_op = {
+    .name = "flat", .inputs = 1, .outputs = 1, .saves = CT_SAVE_INPUTS, .backward = flat_backward
+};
 
 static ct_tensor *flat_square(int count, ct_tensor *const *inputs, void *context)
 {
@@ -1680,8 +1697,9 @@ static void skew_backward(ct_node *n, ct_tensor *const *dout)
     ct_add_grad(n, 1, ct_mul(dout[0], VECTOR(0, 0, *(const double *)ct_attributes(n))));
 }
 
-static const ct_op skew_op = { .name = "skew", .inputs = 2, .outputs = 1,
-                               .backward = skew_backward };
+static const ct_op skew_op = {
+    .name = "skew", .inputs = 2, .outputs = 1, .backward = skew_backward
+};
 
 static ct_tensor *skew(int count, ct_tensor *const *inputs, void *context)
 {
@@ -1710,7 +1728,8 @@ START_TEST(gradcheck_tells_by_how_much)
             g = ct_generator_seed(seed);
             ck_assert(!ct_gradcheck(skew, 2, in, &slope, &g, 0, 0.99 * share));
             ck_assert_msg(strstr(harness_message(), "ct_gradcheck: input 1, element 2: numeric 0, "
-                                                    "analytic ") != NULL, "%s", ct_error_message());
+                                                    "analytic ") != NULL,
+                          "%s", ct_error_message());
             ct_error_clear();
             free(w);
         }
@@ -1765,11 +1784,11 @@ START_TEST(gradcheck_is_checked)
         gradient_check *check = checks[i].check;
         uint64_t at = g.position;
 
-#define REFUSED(status, text, call)                                                               \
-    do {                                                                                          \
-        ck_assert(!(call));                                                                       \
-        snprintf(message, sizeof message, "%s: %s", checks[i].name, text);                        \
-        expect_error(status, message);                                                            \
+#define REFUSED(status, text, call)                                                                \
+    do {                                                                                           \
+        ck_assert(!(call));                                                                        \
+        snprintf(message, sizeof message, "%s: %s", checks[i].name, text);                         \
+        expect_error(status, message);                                                             \
     } while (0)
         REFUSED(CT_ERR_ARGUMENT, "0 inputs: 1 to 16 are checked",
                 check(product, 0, &x, NULL, &g, 0, 0));
@@ -1857,8 +1876,9 @@ END_TEST
 /* A site and a name with what DOT has uses for; and a file that cannot be written. */
 START_TEST(a_graph_is_quoted)
 {
-    static const ct_op odd = { .name = "o\"d\\d", .inputs = 1, .outputs = 1,
-                               .backward = cube_backward };
+    static const ct_op odd = {
+        .name = "o\"d\\d", .inputs = 1, .outputs = 1, .backward = cube_backward
+    };
     ct_scope s = ct_scope_begin();
     ct_tensor *x = LEAF(1, 2), *y = ct_detach(x), *z;
     static char text[PICTURE];

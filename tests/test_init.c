@@ -124,8 +124,8 @@ START_TEST(test_orthogonal)
         int64_t rows, columns;
         double gain;
         int parts;
-    } cases[] = { { 64, 64, 1, 1 }, { 20, 70, 2, 1 }, { 128, 32, 1, 1 }, { 128, 32, 1, 4 },
-                  { 1, 1, 1, 1 }, { 3, 1, 0.5, 1 } };
+    } cases[] = { { 64, 64, 1, 1 },  { 20, 70, 2, 1 }, { 128, 32, 1, 1 },
+                  { 128, 32, 1, 4 }, { 1, 1, 1, 1 },   { 3, 1, 0.5, 1 } };
 
     for (int i = 0; i < LENGTH(cases); i++) {
         int64_t rows = cases[i].rows, columns = cases[i].columns;
@@ -155,8 +155,8 @@ START_TEST(test_orthogonal_is_uniform)
     for (int i = 0; i < n; i++) {
         ct_params *params = set_of((uint64_t)i, CT_F64);
         ct_scope s = ct_scope_begin_no_grad();
-        double *w = values_of(ct_param_value(
-            ct_params_add(params, "w", CT_SHAPE(2, 2), ct_init_orthogonal(1))));
+        double *w = values_of(
+            ct_param_value(ct_params_add(params, "w", CT_SHAPE(2, 2), ct_init_orthogonal(1))));
 
         sum += w[0] / n;
         squares += w[0] * w[0] / n;
@@ -174,12 +174,15 @@ END_TEST
 /* Fans of 1, and of no element at all. */
 START_TEST(test_small_fans)
 {
-    const ct_init inits[] = {
-        ct_init_xavier_uniform(1), ct_init_xavier_normal(1), ct_init_kaiming_uniform(0, CT_FAN_IN),
-        ct_init_kaiming_normal(0, CT_FAN_OUT), ct_init_lecun_normal(), ct_init_orthogonal(1),
-        ct_init_truncated_normal(0, 1, -1, 1) };
-    const ct_shape shapes[] = { CT_SHAPE(1, 1), CT_SHAPE(1, 5), CT_SHAPE(5, 1), CT_SHAPE(0, 3),
-                                CT_SHAPE(3, 0), CT_SHAPE(0, 0) };
+    const ct_init inits[] = { ct_init_xavier_uniform(1),
+                              ct_init_xavier_normal(1),
+                              ct_init_kaiming_uniform(0, CT_FAN_IN),
+                              ct_init_kaiming_normal(0, CT_FAN_OUT),
+                              ct_init_lecun_normal(),
+                              ct_init_orthogonal(1),
+                              ct_init_truncated_normal(0, 1, -1, 1) };
+    const ct_shape shapes[] = { CT_SHAPE(1, 1), CT_SHAPE(1, 5), CT_SHAPE(5, 1),
+                                CT_SHAPE(0, 3), CT_SHAPE(3, 0), CT_SHAPE(0, 0) };
     ct_params *params = set_of(4, CT_F64);
     char name[32];
 
@@ -207,17 +210,17 @@ START_TEST(test_narrow_normals)
         double std, low, high; /* of the mean 3 */
         bool fits;
     } cases[] = {
-        { 1, 5.25, 12, true },  { 1, 5.4, 12, false },  { 2, -9, -1.5, true },
-        { 2, -9, -1.8, false }, { 1, 3, 3.03, true },   { 1, 3, 3.02, false },
-        { 0, 2, 4, false },     { -1, 2, 4, false },    { 1, 3.5, 2.5, false },
-        { 1, 3, 3, false },     { 1, NAN, 4, false },   { 1, 2, NAN, false },
+        { 1, 5.25, 12, true },  { 1, 5.4, 12, false }, { 2, -9, -1.5, true },
+        { 2, -9, -1.8, false }, { 1, 3, 3.03, true },  { 1, 3, 3.02, false },
+        { 0, 2, 4, false },     { -1, 2, 4, false },   { 1, 3.5, 2.5, false },
+        { 1, 3, 3, false },     { 1, NAN, 4, false },  { 1, 2, NAN, false },
     };
 
     for (int i = 0; i < LENGTH(cases); i++) {
         ct_params *params = set_of(0, CT_F64);
-        ct_param *p = ct_params_add(params, "w", CT_SHAPE(4),
-                                    ct_init_truncated_normal(3, cases[i].std, cases[i].low,
-                                                             cases[i].high));
+        ct_param *p =
+            ct_params_add(params, "w", CT_SHAPE(4),
+                          ct_init_truncated_normal(3, cases[i].std, cases[i].low, cases[i].high));
 
         ck_assert_msg((p != NULL) == cases[i].fits, "row %d", i);
         ck_assert_int_eq(ct_error(), p ? CT_OK : CT_ERR_ARGUMENT);
@@ -237,8 +240,8 @@ START_TEST(test_bad_init)
     expect_error(CT_ERR_SHAPE,
                  "ct_init_orthogonal: f32[5,2] cpu is no matrix of 2 equal parts along axis 0");
     for (int parts = -1; parts < 1; parts++) {
-        ck_assert_ptr_null(ct_params_add(params, "b", CT_SHAPE(4, 2),
-                                         ct_init_orthogonal_parts(1, parts)));
+        ck_assert_ptr_null(
+            ct_params_add(params, "b", CT_SHAPE(4, 2), ct_init_orthogonal_parts(1, parts)));
         expect_error(CT_ERR_SHAPE, parts ? "ct_init_orthogonal: f32[4,2] cpu is no matrix of -1 "
                                            "equal parts along axis 0"
                                          : "ct_init_orthogonal: f32[4,2] cpu is no matrix of 0 "
@@ -247,8 +250,8 @@ START_TEST(test_bad_init)
     ck_assert_ptr_null(ct_params_add(params, "b", CT_SHAPE(4), ct_init_orthogonal(1)));
     expect_error(CT_ERR_SHAPE,
                  "ct_init_orthogonal: f32[4] cpu is no matrix of 1 equal parts along axis 0");
-    ck_assert_ptr_null(ct_params_add(params, "c", CT_SHAPE(5),
-                                     ct_init_truncated_normal(0, 1, 3, 9)));
+    ck_assert_ptr_null(
+        ct_params_add(params, "c", CT_SHAPE(5), ct_init_truncated_normal(0, 1, 3, 9)));
     expect_error(CT_ERR_ARGUMENT, "ct_init_truncated_normal: less than 1% of the normal of mean 0 "
                                   "and std 1 is in [3, 9]");
     ck_assert_ptr_null(ct_params_add(params, "e", CT_SHAPE(5, 2), ct_init_orthogonal(NAN)));
@@ -256,8 +259,8 @@ START_TEST(test_bad_init)
     ck_assert_ptr_null(ct_params_add(params, "f", CT_SHAPE(5, 2), ct_init_xavier_uniform(NAN)));
     ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
     ct_error_clear();
-    ck_assert_ptr_null(ct_params_add(params, "d", CT_SHAPE(5),
-                                     ct_init_truncated_normal(0, NAN, -1, 1)));
+    ck_assert_ptr_null(
+        ct_params_add(params, "d", CT_SHAPE(5), ct_init_truncated_normal(0, NAN, -1, 1)));
     ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
     ct_error_clear();
     ct_params_free(params);
@@ -358,10 +361,12 @@ static void expect_spread(const char *what, const double *v, int64_t n, double b
 /* hidden 16, in 24 */
 static void check_dialect(maker make, int gates, ct_dialect dialect)
 {
-    static const bool ih[4][5] = { { 0, 1, 0, 1, 1 }, { 0, 1, 0, 1, 1 }, { 0, 1, 0, 1, 1 },
-                                   { 0, 1, 0, 1, 0 } };
-    static const bool hh[4][5] = { { 0, 1, 0, 1, 1 }, { 0, 1, 0, 1, 1 }, { 0, 0, 0, 1, 0 },
-                                   { 0, 0, 0, 0, 1 } };
+    static const bool ih[4][5] = {
+        { 0, 1, 0, 1, 1 }, { 0, 1, 0, 1, 1 }, { 0, 1, 0, 1, 1 }, { 0, 1, 0, 1, 0 }
+    };
+    static const bool hh[4][5] = {
+        { 0, 1, 0, 1, 1 }, { 0, 1, 0, 1, 1 }, { 0, 0, 0, 1, 0 }, { 0, 0, 0, 0, 1 }
+    };
     static const bool hn[4][5] = { [CT_FLAX] = { [3] = true } };
     const double input[] = { 0.25, 0.07, sqrt(6.0 / (24 + 16 * gates)),
                              2 * sqrt(1.0 / 24) / 0.87962566103423978 };
@@ -369,8 +374,8 @@ static void check_dialect(maker make, int gates, ct_dialect dialect)
     ct_params *params = set_of(2, CT_F64);
     double *w, *u, *b[3];
 
-    make(params, "m", (ct_recurrent_options){ .input_size = 24, .hidden_size = 16,
-                                              .dialect = dialect });
+    make(params, "m",
+         (ct_recurrent_options){ .input_size = 24, .hidden_size = 16, .dialect = dialect });
     expect_ok();
     w = of(params, "m.weight_ih_l0");
     u = of(params, "m.weight_hh_l0");
@@ -428,8 +433,9 @@ START_TEST(test_linear_dialects)
         ct_params *params = set_of(2, CT_F64);
         double *w, *b;
 
-        ct_linear_module(params, "l", (ct_linear_options){ .in_features = 300, .out_features = 100,
-                                                           .dialect = (ct_dialect)d });
+        ct_linear_module(params, "l",
+                         (ct_linear_options){
+                             .in_features = 300, .out_features = 100, .dialect = (ct_dialect)d });
         w = of(params, "l.weight");
         b = of(params, "l.bias");
         expect_spread("weight", w, 30000, bound[d]);
@@ -447,9 +453,12 @@ START_TEST(test_dialect_activation)
     for (int d = CT_TORCH; d <= CT_FLAX; d++)
         for (int told = 0; told < 2; told++) {
             ct_params *params = set_of(1, CT_F64);
-            ct_recurrent *r = ct_rnn(params, "m", (ct_rnn_options){
-                .input_size = 1, .hidden_size = 1, .dialect = (ct_dialect)d,
-                .nonlinearity = told ? CT_TANH : CT_NONLINEARITY_OF_DIALECT });
+            ct_recurrent *r = ct_rnn(
+                params, "m",
+                (ct_rnn_options){ .input_size = 1,
+                                  .hidden_size = 1,
+                                  .dialect = (ct_dialect)d,
+                                  .nonlinearity = told ? CT_TANH : CT_NONLINEARITY_OF_DIALECT });
             ct_scope s = ct_scope_begin_no_grad();
             ct_tensor *x = ct_full(CT_SHAPE(1, 1, 1), 3, CT_F64, DEVICE);
 
@@ -469,8 +478,9 @@ START_TEST(test_forget_bias)
     ct_params *params = set_of(1, CT_F64);
     double *b;
 
-    ct_lstm(params, "m", (ct_lstm_options){ .input_size = 3, .hidden_size = 16,
-                                            .has_forget_bias = true, .forget_bias = 2.5 });
+    ct_lstm(params, "m",
+            (ct_lstm_options){
+                .input_size = 3, .hidden_size = 16, .has_forget_bias = true, .forget_bias = 2.5 });
     for (int k = 0; k < 2; k++) {
         b = of(params, k ? "m.bias_hh_l0" : "m.bias_ih_l0");
         for (int i = 16; i < 32; i++)
@@ -490,11 +500,11 @@ START_TEST(test_layer_norm)
     ct_generator g = ct_generator_seed(8);
     ct_params *params = set_of(1, CT_F64);
     ct_module *m = ct_layer_norm_module(params, "ln", (ct_layer_norm_options){ .eps = 0.5 });
-    ct_module *plain = ct_layer_norm_module(params, "p", (ct_layer_norm_options){
-        .no_affine = true });
+    ct_module *plain =
+        ct_layer_norm_module(params, "p", (ct_layer_norm_options){ .no_affine = true });
     ct_scope s = ct_scope_begin_no_grad();
-    ct_tensor *x = ct_from_data((double[]){ 1, 2, 3, 6, 0, 0, 0, 4 }, CT_SHAPE(2, 4), CT_F64,
-                                DEVICE);
+    ct_tensor *x =
+        ct_from_data((double[]){ 1, 2, 3, 6, 0, 0, 0, 4 }, CT_SHAPE(2, 4), CT_F64, DEVICE);
     double want[8] = { -2, -1, 0, 3, -1, -1, -1, 3 };
 
     for (int i = 0; i < 8; i++)
@@ -514,9 +524,12 @@ START_TEST(test_layer_norm)
     expect_values("eps", ct_module_forward(plain, x),
                   (double[]){ -0.01 / sqrt(1.1e-4), 0.01 / sqrt(1.1e-4) }, 2, 1e-13);
     m = ct_layer_norm_module(params, "w", (ct_layer_norm_options){ .no_bias = true });
-    expect_values("rank 3", ct_module_forward(m, ct_reshape(ct_from_data(
-                      (double[]){ -1e4, 1e4, 1e4, -1e4, -1e4, 1e4 }, CT_SHAPE(6), CT_F64, DEVICE),
-                      CT_SHAPE(1, 3, 2))), (double[]){ -1, 1, 1, -1, -1, 1 }, 6, 1e-12);
+    expect_values(
+        "rank 3",
+        ct_module_forward(m, ct_reshape(ct_from_data((double[]){ -1e4, 1e4, 1e4, -1e4, -1e4, 1e4 },
+                                                     CT_SHAPE(6), CT_F64, DEVICE),
+                                        CT_SHAPE(1, 3, 2))),
+        (double[]){ -1, 1, 1, -1, -1, 1 }, 6, 1e-12);
     ck_assert_int_eq(ct_params_count(params), 3);
     m = ct_layer_norm_module(params, "late", (ct_layer_norm_options){ .size = 0 });
     ck_assert_ptr_nonnull(ct_module_forward(m, ct_ones(CT_SHAPE(1, 3, 2), CT_F64, DEVICE)));
@@ -566,11 +579,14 @@ END_TEST
 START_TEST(test_sequential)
 {
     ct_params *params = set_of(1, CT_F64);
-    ct_module *net = ct_sequential(params, 3, (ct_module *[]){
-        ct_embedding_module(params, "embedding", (ct_embedding_options){ .rows = 3, .size = 2 }),
-        ct_op_module(params, ct_neg),
-        ct_as_module(params, ct_linear_module(params, "linear",
-                                              (ct_linear_options){ .out_features = 1 })) });
+    ct_module *net = ct_sequential(
+        params, 3,
+        (ct_module *[]){
+            ct_embedding_module(params, "embedding",
+                                (ct_embedding_options){ .rows = 3, .size = 2 }),
+            ct_op_module(params, ct_neg),
+            ct_as_module(params, ct_linear_module(params, "linear",
+                                                  (ct_linear_options){ .out_features = 1 })) });
     ct_scope s = ct_scope_begin();
     ct_tensor *ids = ct_from_data((int32_t[]){ 2, 0, 2 }, CT_SHAPE(3), CT_I32, DEVICE), *y;
     ct_param *table = ct_params_get(params, "embedding.weight");
@@ -580,8 +596,8 @@ START_TEST(test_sequential)
     y = ct_module_forward(net, ids); /* 2 - 2 (2 + 2) */
     expect_values("y", y, (double[]){ -6, -6, -6 }, 3, 0);
     ck_assert(ct_backward(ct_sum(y)) == CT_OK);
-    expect_values("table", ct_grad_of(ct_param_value(table)),
-                  (double[]){ -2, -2, 0, 0, -4, -4 }, 6, 0);
+    expect_values("table", ct_grad_of(ct_param_value(table)), (double[]){ -2, -2, 0, 0, -4, -4 }, 6,
+                  0);
     ck_assert_ptr_null(ct_sequential(params, 1, (ct_module *[]){ NULL }));
     ck_assert_ptr_null(ct_sequential(params, -1, NULL));
     expect_error(CT_ERR_ARGUMENT, "ct_sequential: -1 modules");
@@ -590,8 +606,8 @@ START_TEST(test_sequential)
     expect_error(CT_ERR_ARGUMENT, "ct_embedding_module: rows 3, size 0");
     ck_assert_ptr_null(ct_embedding_module(params, "e", (ct_embedding_options){ .size = 3 }));
     expect_error(CT_ERR_ARGUMENT, "ct_embedding_module: rows 0, size 3");
-    ck_assert_ptr_nonnull(ct_embedding_module(params, "e", (ct_embedding_options){ .rows = 1,
-                                                                                   .size = 1 }));
+    ck_assert_ptr_nonnull(
+        ct_embedding_module(params, "e", (ct_embedding_options){ .rows = 1, .size = 1 }));
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }

@@ -179,8 +179,9 @@ END_TEST
 
 START_TEST(double_specials)
 {
-    static const double exps[][2] = { { INFINITY, INFINITY }, { -INFINITY, 0 }, { 0, 1 },
-                                      { 710, INFINITY }, { -746, 0 } };
+    static const double exps[][2] = {
+        { INFINITY, INFINITY }, { -INFINITY, 0 }, { 0, 1 }, { 710, INFINITY }, { -746, 0 }
+    };
     static const double logs[][2] = { { INFINITY, INFINITY }, { 0, -INFINITY }, { 1, 0 } };
     double nan = NAN, out, in;
     size_t i;
@@ -246,63 +247,120 @@ typedef long double real;
 static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
 {
     switch (op) {
-    case CTI_EW_neg: return -x;
-    case CTI_EW_abs: return fabsl(x);
-    case CTI_EW_sign: return isnan(x) ? x : (x > 0) - (x < 0);
-    case CTI_EW_square: return x * x;
-    case CTI_EW_affine: return p * x + q;
-    case CTI_EW_add: return x + y;
-    case CTI_EW_sub: return x - y;
-    case CTI_EW_mul: return x * y;
-    case CTI_EW_maximum: return isnan(x) || isnan(y) ? (real)NAN : fmaxl(x, y);
-    case CTI_EW_minimum: return isnan(x) || isnan(y) ? (real)NAN : fminl(x, y);
-    case CTI_EW_exp: return expl(x);
-    case CTI_EW_expm1: return expm1l(x);
-    case CTI_EW_log: return logl(x);
-    case CTI_EW_log1p: return log1pl(x);
-    case CTI_EW_sqrt: return sqrtl(x);
-    case CTI_EW_rsqrt: return 1 / sqrtl(x);
-    case CTI_EW_reciprocal: return 1 / x;
-    case CTI_EW_sin: return sinl(x);
-    case CTI_EW_cos: return cosl(x);
-    case CTI_EW_tanh: return tanhl(x);
-    case CTI_EW_sigmoid: return 1 / (1 + expl(-x));
-    case CTI_EW_relu: return isnan(x) ? x : fmaxl(x, 0);
-    case CTI_EW_leaky_relu: return signbit(x) ? p * x : x;
-    case CTI_EW_elu: return signbit(x) ? p * expm1l(x) : x;
-    case CTI_EW_gelu: return x * (0.5L * erfcl(-x * sqrtl(0.5L)));
-    case CTI_EW_silu: return x * (1 / (1 + expl(-x)));
-    case CTI_EW_softplus: return isnan(x) ? x : fmaxl(x, 0) + log1pl(expl(-fabsl(x)));
-    case CTI_EW_erf: return erfl(x);
-    case CTI_EW_floor: return floorl(x);
-    case CTI_EW_ceil: return ceill(x);
-    case CTI_EW_round: return nearbyintl(x);
-    case CTI_EW_clamp: return isnan(x) ? x : fminl(fmaxl(x, p), q);
-    case CTI_EW_pow_scalar: return powl(x, p);
-    case CTI_EW_scalar_pow: return powl(p, x);
-    case CTI_EW_scalar_div: return p / x;
-    case CTI_EW_div: return x / y;
-    case CTI_EW_pow: return powl(x, y);
-    case CTI_EW_tanh_backward: return x * (1 - y * y);
-    case CTI_EW_sigmoid_backward: return x * (y * (1 - y));
-    case CTI_EW_relu_backward: return y > 0 ? x : 0;
-    case CTI_EW_leaky_relu_backward: return y > 0 ? x : p * x;
-    case CTI_EW_clamp_backward: return p <= y && y <= q ? x : 0;
-    case CTI_EW_fma: return x * y + z;
-    case CTI_EW_eq: return x == y;
-    case CTI_EW_ne: return !(x == y);
-    case CTI_EW_lt: return isless(x, y);
-    case CTI_EW_le: return islessequal(x, y);
-    case CTI_EW_gt: return isgreater(x, y);
-    case CTI_EW_ge: return isgreaterequal(x, y);
-    case CTI_EW_isfinite: return isfinite(x) != 0;
-    case CTI_EW_isnan: return isnan(x) != 0;
-    case CTI_EW_logical_not: return x == 0;
-    case CTI_EW_logical_and: return x != 0 && y != 0;
-    case CTI_EW_logical_or: return x != 0 || y != 0;
-    case CTI_EW_logical_xor: return (x != 0) != (y != 0);
-    case CTI_EW_where: return x != 0 ? y : z;
-    default: ck_abort_msg("op %d has no reference", op);
+    case CTI_EW_neg:
+        return -x;
+    case CTI_EW_abs:
+        return fabsl(x);
+    case CTI_EW_sign:
+        return isnan(x) ? x : (x > 0) - (x < 0);
+    case CTI_EW_square:
+        return x * x;
+    case CTI_EW_affine:
+        return p * x + q;
+    case CTI_EW_add:
+        return x + y;
+    case CTI_EW_sub:
+        return x - y;
+    case CTI_EW_mul:
+        return x * y;
+    case CTI_EW_maximum:
+        return isnan(x) || isnan(y) ? (real)NAN : fmaxl(x, y);
+    case CTI_EW_minimum:
+        return isnan(x) || isnan(y) ? (real)NAN : fminl(x, y);
+    case CTI_EW_exp:
+        return expl(x);
+    case CTI_EW_expm1:
+        return expm1l(x);
+    case CTI_EW_log:
+        return logl(x);
+    case CTI_EW_log1p:
+        return log1pl(x);
+    case CTI_EW_sqrt:
+        return sqrtl(x);
+    case CTI_EW_rsqrt:
+        return 1 / sqrtl(x);
+    case CTI_EW_reciprocal:
+        return 1 / x;
+    case CTI_EW_sin:
+        return sinl(x);
+    case CTI_EW_cos:
+        return cosl(x);
+    case CTI_EW_tanh:
+        return tanhl(x);
+    case CTI_EW_sigmoid:
+        return 1 / (1 + expl(-x));
+    case CTI_EW_relu:
+        return isnan(x) ? x : fmaxl(x, 0);
+    case CTI_EW_leaky_relu:
+        return signbit(x) ? p * x : x;
+    case CTI_EW_elu:
+        return signbit(x) ? p * expm1l(x) : x;
+    case CTI_EW_gelu:
+        return x * (0.5L * erfcl(-x * sqrtl(0.5L)));
+    case CTI_EW_silu:
+        return x * (1 / (1 + expl(-x)));
+    case CTI_EW_softplus:
+        return isnan(x) ? x : fmaxl(x, 0) + log1pl(expl(-fabsl(x)));
+    case CTI_EW_erf:
+        return erfl(x);
+    case CTI_EW_floor:
+        return floorl(x);
+    case CTI_EW_ceil:
+        return ceill(x);
+    case CTI_EW_round:
+        return nearbyintl(x);
+    case CTI_EW_clamp:
+        return isnan(x) ? x : fminl(fmaxl(x, p), q);
+    case CTI_EW_pow_scalar:
+        return powl(x, p);
+    case CTI_EW_scalar_pow:
+        return powl(p, x);
+    case CTI_EW_scalar_div:
+        return p / x;
+    case CTI_EW_div:
+        return x / y;
+    case CTI_EW_pow:
+        return powl(x, y);
+    case CTI_EW_tanh_backward:
+        return x * (1 - y * y);
+    case CTI_EW_sigmoid_backward:
+        return x * (y * (1 - y));
+    case CTI_EW_relu_backward:
+        return y > 0 ? x : 0;
+    case CTI_EW_leaky_relu_backward:
+        return y > 0 ? x : p * x;
+    case CTI_EW_clamp_backward:
+        return p <= y && y <= q ? x : 0;
+    case CTI_EW_fma:
+        return x * y + z;
+    case CTI_EW_eq:
+        return x == y;
+    case CTI_EW_ne:
+        return !(x == y);
+    case CTI_EW_lt:
+        return isless(x, y);
+    case CTI_EW_le:
+        return islessequal(x, y);
+    case CTI_EW_gt:
+        return isgreater(x, y);
+    case CTI_EW_ge:
+        return isgreaterequal(x, y);
+    case CTI_EW_isfinite:
+        return isfinite(x) != 0;
+    case CTI_EW_isnan:
+        return isnan(x) != 0;
+    case CTI_EW_logical_not:
+        return x == 0;
+    case CTI_EW_logical_and:
+        return x != 0 && y != 0;
+    case CTI_EW_logical_or:
+        return x != 0 || y != 0;
+    case CTI_EW_logical_xor:
+        return (x != 0) != (y != 0);
+    case CTI_EW_where:
+        return x != 0 ? y : z;
+    default:
+        ck_abort_msg("op %d has no reference", op);
     }
 }
 
@@ -315,22 +373,37 @@ static const char *const op_names[] = {
 static real load(const void *p, ct_dtype dtype, int64_t i)
 {
     switch (dtype) {
-    case CT_F32: return ((const float *)p)[i];
-    case CT_F64: return ((const double *)p)[i];
-    case CT_I32: return ((const int32_t *)p)[i];
-    case CT_I64: return ((const int64_t *)p)[i];
-    default: return ((const uint8_t *)p)[i];
+    case CT_F32:
+        return ((const float *)p)[i];
+    case CT_F64:
+        return ((const double *)p)[i];
+    case CT_I32:
+        return ((const int32_t *)p)[i];
+    case CT_I64:
+        return ((const int64_t *)p)[i];
+    default:
+        return ((const uint8_t *)p)[i];
     }
 }
 
 static void store(void *p, ct_dtype dtype, int64_t i, real v)
 {
     switch (dtype) {
-    case CT_F32: ((float *)p)[i] = (float)v; break;
-    case CT_F64: ((double *)p)[i] = (double)v; break;
-    case CT_I32: ((int32_t *)p)[i] = (int32_t)v; break;
-    case CT_I64: ((int64_t *)p)[i] = (int64_t)v; break;
-    default: ((uint8_t *)p)[i] = v != 0; break;
+    case CT_F32:
+        ((float *)p)[i] = (float)v;
+        break;
+    case CT_F64:
+        ((double *)p)[i] = (double)v;
+        break;
+    case CT_I32:
+        ((int32_t *)p)[i] = (int32_t)v;
+        break;
+    case CT_I64:
+        ((int64_t *)p)[i] = (int64_t)v;
+        break;
+    default:
+        ((uint8_t *)p)[i] = v != 0;
+        break;
     }
 }
 
@@ -398,8 +471,9 @@ static void check_element(const char *what, cti_ew_op op, ct_dtype dtype, const 
 /* gelu and silu of -inf are -inf 0, NaN, as in the formula; powers of special values are C's */
 static real draw_value(ct_generator *g, ct_dtype dtype, cti_ew_op op, bool select_condition)
 {
-    static const double special[] = { 0.0, -0.0, INFINITY, -INFINITY, NAN, 0x1p-149, -0x1p-140, 1,
-                                      -1, 0.5, 1.5, 2.5, -0.5, 88.5, -88.5, 1e30, -1e30 };
+    static const double special[] = { 0.0,       -0.0, INFINITY, -INFINITY, NAN,  0x1p-149,
+                                      -0x1p-140, 1,    -1,       0.5,       1.5,  2.5,
+                                      -0.5,      88.5, -88.5,    1e30,      -1e30 };
     double v = (ct_random_uniform(g) + ct_random_uniform(g) - 1) * 8;
 
     if (select_condition || dtype == CT_BOOL)
@@ -507,7 +581,11 @@ START_TEST(integer_parameters)
 {
     int32_t a = -1, o = 0;
     int64_t b = 0, q = 0;
-    cti_ew e = { .op = CTI_EW_affine, .dtype = CT_I32, .inputs = 1, .out = &o, .in = { &a },
+    cti_ew e = { .op = CTI_EW_affine,
+                 .dtype = CT_I32,
+                 .inputs = 1,
+                 .out = &o,
+                 .in = { &a },
                  .param = { 1, 1e12 } };
 
     cti_cpu_backend.elementwise(&e);
@@ -647,7 +725,8 @@ static void walk_case(ct_generator *g, int rank, int64_t most)
                          place(rank, e.dim, layout[k + 1].stride, i));
         check_element("walk", e.op, CT_F64, in,
                       load(data[0], gives_bool(e.op) ? CT_BOOL : CT_F64,
-                           place(rank, e.dim, layout[0].stride, i)), e.param);
+                           place(rank, e.dim, layout[0].stride, i)),
+                      e.param);
     }
     for (k = 0; k <= e.inputs; k++)
         free(data[k]);
@@ -788,10 +867,18 @@ static void rows_softmax(rows_case *c)
 static void rows_update(rows_case *c, bool momentum, bool nesterov)
 {
     const double lr = 0.125, scale = 0.5, decay = 0.25, mu = 0.75, dampening = 0.5;
-    const cti_update u = { .rule = CTI_SGD, .nesterov = nesterov, .scale = scale, .momentum = mu,
+    const cti_update u = { .rule = CTI_SGD,
+                           .nesterov = nesterov,
+                           .scale = scale,
+                           .momentum = mu,
                            .dampening = dampening };
-    const cti_segment s = { .value = c->out, .grad = c->in, .state = { momentum ? c->other : NULL },
-                            .n = c->n, .dtype = c->dtype, .lr = lr, .weight_decay = decay,
+    const cti_segment s = { .value = c->out,
+                            .grad = c->in,
+                            .state = { momentum ? c->other : NULL },
+                            .n = c->n,
+                            .dtype = c->dtype,
+                            .lr = lr,
+                            .weight_decay = decay,
                             .shrink = 1 };
     int64_t i;
 
@@ -816,18 +903,26 @@ static void rows_update(rows_case *c, bool momentum, bool nesterov)
 /* A step of the other rules, from element at on, by their formulas. */
 static void rows_rule(rows_case *c, int variant, int64_t at)
 {
-    static const cti_update_rule rules[] = { CTI_ADAM, CTI_ADAM, CTI_RMSPROP, CTI_RMSPROP,
-                                             CTI_RMSPROP, CTI_ADAGRAD };
+    static const cti_update_rule rules[] = { CTI_ADAM,    CTI_ADAM,    CTI_RMSPROP,
+                                             CTI_RMSPROP, CTI_RMSPROP, CTI_ADAGRAD };
     const double lr = 0.125, scale = 0.5, decay = 0.25, mu = 0.75, b1 = 0.5, b2 = 0.75;
     const double eps = 0.125, shrink = 0.875, root = 0.5;
     const cti_update_rule rule = rules[variant];
-    const cti_update u = { .rule = rule, .scale = scale, .momentum = mu, .beta1 = b1, .beta2 = b2,
-                           .eps = eps };
+    const cti_update u = {
+        .rule = rule, .scale = scale, .momentum = mu, .beta1 = b1, .beta2 = b2, .eps = eps
+    };
     static _Alignas(64) char state[3][3000 * 8];
     bool third = variant == 1 || variant == 3, second = rule == CTI_ADAM || variant >= 3;
-    const cti_segment s = { .value = c->out, .grad = c->in, .n = c->n, .dtype = c->dtype, .lr = lr,
-                            .state = { state[0], second ? state[1] : NULL, third ? state[2] : NULL },
-                            .weight_decay = decay, .shrink = shrink, .root = root };
+    const cti_segment s = { .value = c->out,
+                            .grad = c->in,
+                            .n = c->n,
+                            .dtype = c->dtype,
+                            .lr = lr,
+                            .state = { state[0], second ? state[1] : NULL,
+                                       third ? state[2] : NULL },
+                            .weight_decay = decay,
+                            .shrink = shrink,
+                            .root = root };
     int64_t i;
 
     for (i = 0; i < c->n; i++) { /* exact in f32 */
@@ -888,8 +983,8 @@ static void rows_columns(rows_case *c)
 
 START_TEST(row_loops)
 {
-    static const int64_t lengths[] = { 1, 2, 3, 15, 16, 17, 63, 64, 65, 200, 255, 257, 1000, 1024,
-                                       1025, 2999 };
+    static const int64_t lengths[] = { 1,  2,   3,   15,  16,   17,   63,   64,
+                                       65, 200, 255, 257, 1000, 1024, 1025, 2999 };
     static rows_case c;
     ct_generator g = ct_generator_seed(13);
     size_t l;
@@ -972,8 +1067,10 @@ static real reduce_reference(cti_reduce_op op, int64_t n, int64_t step, const vo
             best = v;
             at = i;
         }
-        acc = op == CTI_PROD ? acc * v : op == CTI_ANY ? acc || v : op == CTI_ALL ? acc && v
-                                                                                  : acc + v;
+        acc = op == CTI_PROD  ? acc * v
+              : op == CTI_ANY ? acc || v
+              : op == CTI_ALL ? acc && v
+                              : acc + v;
     }
     if (op == CTI_ARGMAX || op == CTI_ARGMIN)
         return at;
@@ -1001,8 +1098,9 @@ static void reduce_case(cti_reduce_op op, ct_dtype dtype, int64_t outer, int64_t
     for (i = 0; i < outer * inner; i++) {
         real want = reduce_reference(op, n, inner, in, dtype, i / inner * n * inner + i % inner);
         real got = load(out, out_dtype, i);
-        real slack = floats && !index ? (fabsl(want) + 3 * (real)n) *
-                                            (dtype == CT_F32 ? 0x1p-22L : 0x1p-50L) : 0;
+        real slack = floats && !index
+                         ? (fabsl(want) + 3 * (real)n) * (dtype == CT_F32 ? 0x1p-22L : 0x1p-50L)
+                         : 0;
 
         if (!(isnan(got) && isnan(want)) && !(fabsl(got - want) <= slack))
             ck_abort_msg("reduction %d of %s (%lld, %lld, %lld) at %lld: got %Lg, expected %Lg", op,
@@ -1016,9 +1114,9 @@ static void reduce_case(cti_reduce_op op, ct_dtype dtype, int64_t outer, int64_t
 START_TEST(reductions)
 {
     static const ct_dtype dtypes[] = { CT_F32, CT_F64, CT_I32, CT_I64 };
-    static const int64_t sizes[][3] = { { 1, 1, 1 },  { 3, 5, 1 },   { 2, 7, 3 }, { 0, 4, 2 },
-                                        { 4, 3, 0 },  { 1, 2500, 1 }, { 2, 40, 65 }, { 5, 1, 64 },
-                                        { 1, 33, 131 } };
+    static const int64_t sizes[][3] = { { 1, 1, 1 },   { 3, 5, 1 },  { 2, 7, 3 },
+                                        { 0, 4, 2 },   { 4, 3, 0 },  { 1, 2500, 1 },
+                                        { 2, 40, 65 }, { 5, 1, 64 }, { 1, 33, 131 } };
     ct_generator g = ct_generator_seed(14);
     size_t i, d;
     int op;
@@ -1027,8 +1125,8 @@ START_TEST(reductions)
         for (op = CTI_SUM; op <= CTI_ARGMIN; op++)
             for (d = 0; d < 4; d++)
                 if (op != CTI_PROD || sizes[i][1] < 20)
-                    reduce_case((cti_reduce_op)op, dtypes[d], sizes[i][0], sizes[i][1],
-                                sizes[i][2], &g);
+                    reduce_case((cti_reduce_op)op, dtypes[d], sizes[i][0], sizes[i][1], sizes[i][2],
+                                &g);
         reduce_case(CTI_ANY, CT_BOOL, sizes[i][0], sizes[i][1], sizes[i][2], &g);
         reduce_case(CTI_ALL, CT_BOOL, sizes[i][0], sizes[i][1], sizes[i][2], &g);
     }
@@ -1054,8 +1152,9 @@ static void gemm_case(ct_generator *g, ct_dtype dtype, const int64_t *size_of, b
 {
     static const double scales[] = { 0, 1, -0.5, 2 };
     const int64_t m = size_of[0], n = size_of[1], k = size_of[2], batch = size_of[3];
-    cti_gemm p = { .dtype = dtype, .trans_a = ct_random_below(g, 2), .m = m, .n = n, .k = k,
-                   .batch = batch };
+    cti_gemm p = {
+        .dtype = dtype, .trans_a = ct_random_below(g, 2), .m = m, .n = n, .k = k, .batch = batch
+    };
     int64_t rows_a, rows_b, size_a, size_b, size_c, i, j, l, b;
     real *before, eps = dtype == CT_F32 ? 0x1p-23L : 0x1p-52L;
     double bias[512];
@@ -1101,25 +1200,25 @@ static void gemm_case(ct_generator *g, ct_dtype dtype, const int64_t *size_of, b
                 real sum = 0, size = 1, want = before[at], got = load(p.c, dtype, at);
 
                 for (l = 0; l < k && j < n; l++) {
-                    real x = load(p.a, dtype, b * p.a_step +
-                                                  (p.trans_a ? l * p.lda + i : i * p.lda + l));
-                    real y = load(p.b, dtype, b * p.b_step +
-                                                  (p.trans_b ? j * p.ldb + l : l * p.ldb + j));
+                    real x = load(p.a, dtype,
+                                  b * p.a_step + (p.trans_a ? l * p.lda + i : i * p.lda + l));
+                    real y = load(p.b, dtype,
+                                  b * p.b_step + (p.trans_b ? j * p.ldb + l : l * p.ldb + j));
 
                     sum += x * y;
                     size += fabsl(x * y);
                 }
                 if (j < n)
-                    want = p.alpha * sum + (p.bias      ? load(bias, dtype, j)
+                    want = p.alpha * sum + (p.bias        ? load(bias, dtype, j)
                                             : p.beta == 0 ? 0
                                                           : p.beta * before[at]);
                 if (j < n ? !(fabsl(got - want) <= 8 * eps * size)
                           : !(got == want || (isnan(got) && isnan(want))))
                     ck_abort_msg("gemm %s m %lld n %lld k %lld trans %d %d alpha %g beta %g%s at "
-                                 "(%lld, %lld): got %Lg, expected %Lg", ct_dtype_name(dtype),
-                                 (long long)m, (long long)n, (long long)k, p.trans_a, p.trans_b,
-                                 p.alpha, p.beta, p.bias ? " bias" : "", (long long)i,
-                                 (long long)j, got, want);
+                                 "(%lld, %lld): got %Lg, expected %Lg",
+                                 ct_dtype_name(dtype), (long long)m, (long long)n, (long long)k,
+                                 p.trans_a, p.trans_b, p.alpha, p.beta, p.bias ? " bias" : "",
+                                 (long long)i, (long long)j, got, want);
             }
     free(pa);
     free(pb);
@@ -1129,9 +1228,9 @@ static void gemm_case(ct_generator *g, ct_dtype dtype, const int64_t *size_of, b
 
 START_TEST(gemm)
 {
-    static const int64_t sizes[][4] = { { 1, 1, 1, 1 }, { 3, 4, 5, 1 },  { 5, 1, 7, 2 },
-                                        { 1, 9, 3, 3 }, { 0, 4, 3, 1 },  { 4, 0, 3, 2 },
-                                        { 4, 3, 0, 2 }, { 4, 3, 2, 0 },  { 17, 31, 33, 1 },
+    static const int64_t sizes[][4] = { { 1, 1, 1, 1 },   { 3, 4, 5, 1 },   { 5, 1, 7, 2 },
+                                        { 1, 9, 3, 3 },   { 0, 4, 3, 1 },   { 4, 0, 3, 2 },
+                                        { 4, 3, 0, 2 },   { 4, 3, 2, 0 },   { 17, 31, 33, 1 },
                                         { 64, 28, 9, 2 }, { 257, 5, 3, 1 }, { 600, 3, 17, 2 },
                                         { 6, 9, 520, 1 } };
     ct_generator g = ct_generator_seed(15);
@@ -1154,8 +1253,18 @@ START_TEST(portable_gemm)
     enum { M = 7, N = 19, K = 300 };
     static float a[M * K], b[K * N], c[M * N];
     ct_generator g = ct_generator_seed(16);
-    cti_gemm p = { .dtype = CT_F32, .m = M, .n = N, .k = K, .batch = 1, .alpha = 0.75, .a = a,
-                   .b = b, .c = c, .lda = K, .ldb = N, .ldc = N };
+    cti_gemm p = { .dtype = CT_F32,
+                   .m = M,
+                   .n = N,
+                   .k = K,
+                   .batch = 1,
+                   .alpha = 0.75,
+                   .a = a,
+                   .b = b,
+                   .c = c,
+                   .lda = K,
+                   .ldb = N,
+                   .ldc = N };
     int i, j, k;
 
     random_matrix(&g, a, CT_F32, M * K);
@@ -1181,9 +1290,10 @@ END_TEST
 /* Whole and partial tiles of rows, panels of columns and chunks of k; rows a page apart. */
 START_TEST(gemm_packed)
 {
-    static const int64_t sizes[][4] = { { 64, 32, 128, 1 }, { 65, 33, 129, 1 }, { 130, 100, 70, 1 },
-                                        { 1024, 40, 150, 1 }, { 63, 70, 300, 1 },
-                                        { 20, 300, 20, 1 }, { 300, 1, 257, 1 }, { 70, 64, 1, 1 },
+    static const int64_t sizes[][4] = { { 64, 32, 128, 1 },  { 65, 33, 129, 1 },
+                                        { 130, 100, 70, 1 }, { 1024, 40, 150, 1 },
+                                        { 63, 70, 300, 1 },  { 20, 300, 20, 1 },
+                                        { 300, 1, 257, 1 },  { 70, 64, 1, 1 },
                                         { 129, 28, 40, 1 } };
     ct_generator g = ct_generator_seed(16);
     size_t i;
@@ -1251,7 +1361,8 @@ static void plain_pack_b(bool trans, int64_t k, int64_t n, const float *b, int64
     }
 }
 
-static void plain_multiply(const cti_bf16_product *m, const uint32_t *a, const uint32_t *b, float *c)
+static void plain_multiply(const cti_bf16_product *m, const uint32_t *a, const uint32_t *b,
+                           float *c)
 {
     int64_t i, j, p, pairs = cti_bf16_pairs(m->k);
 
@@ -1284,9 +1395,16 @@ const cti_bf16_path *__wrap_cti_bf16_path_get(void)
  * it has them. What C was before, or a bias, is not rounded. */
 static void gemm_bf16_case(ct_generator *g, int64_t m, int64_t n, int64_t k, int64_t batch)
 {
-    cti_gemm p = { .dtype = CT_F32, .trans_a = ct_random_below(g, 2), .m = m, .n = n, .k = k,
-                   .batch = batch, .alpha = ct_random_below(g, 4) ? 1 : -0.5,
-                   .beta = (double)ct_random_below(g, 3) / 2, .ldc = n + 3, .bf16 = true };
+    cti_gemm p = { .dtype = CT_F32,
+                   .trans_a = ct_random_below(g, 2),
+                   .m = m,
+                   .n = n,
+                   .k = k,
+                   .batch = batch,
+                   .alpha = ct_random_below(g, 4) ? 1 : -0.5,
+                   .beta = (double)ct_random_below(g, 3) / 2,
+                   .ldc = n + 3,
+                   .bf16 = true };
     int64_t b, i, j, l;
     float *x, *y, *c, *bias = malloc((size_t)n * sizeof *bias);
 
@@ -1321,10 +1439,11 @@ static void gemm_bf16_case(ct_generator *g, int64_t m, int64_t n, int64_t k, int
                 }
 
                 for (l = 0; l < k; l++)
-                    sum += bf16_of((double)x[b * p.a_step +
-                                             (p.trans_a ? l * p.lda + i : i * p.lda + l)]) *
-                           bf16_of((double)y[b * p.b_step +
-                                             (p.trans_b ? j * p.ldb + l : l * p.ldb + j)]);
+                    sum +=
+                        bf16_of(
+                            (double)x[b * p.a_step + (p.trans_a ? l * p.lda + i : i * p.lda + l)]) *
+                        bf16_of(
+                            (double)y[b * p.b_step + (p.trans_b ? j * p.ldb + l : l * p.ldb + j)]);
                 want += p.alpha * sum;
                 if (!(fabs(got - want) <= 1e-6 * (double)(k + 1)))
                     ck_abort_msg("m %lld n %lld k %lld: got %g, expected %g", (long long)m,
@@ -1381,9 +1500,19 @@ START_TEST(sequence_bf16)
     enum { B = 37, H = 37 }; /* three tiles of rows, the last short */
     static float x[B * H], w[H * H], h[2 * B * H], dy[B * H], dx[B * H], dh0[B * H];
     static float scratch[H * H + B * (H + H)];
-    cti_sequence s = { .kind = CTI_CELL_RELU, .dtype = CT_F32, .steps = 1, .batch = B, .hidden = H,
-                       .x = x, .w = w, .h = h, .scratch = scratch, .dy = dy, .dx = dx,
-                       .dh0 = dh0, .bf16 = true };
+    cti_sequence s = { .kind = CTI_CELL_RELU,
+                       .dtype = CT_F32,
+                       .steps = 1,
+                       .batch = B,
+                       .hidden = H,
+                       .x = x,
+                       .w = w,
+                       .h = h,
+                       .scratch = scratch,
+                       .dy = dy,
+                       .dx = dx,
+                       .dh0 = dh0,
+                       .bf16 = true };
     ct_generator g = ct_generator_seed(18);
     int b, i, j;
 
@@ -1425,10 +1554,21 @@ enum { ROOM_M = 70, ROOM_N = 40, ROOM_K = 90, ROOM_STEPS = 5 };
 static void product_of_way(int way, const float *a, const float *b, float *c)
 {
     bool trans = way & 1;
-    cti_gemm p = { .dtype = CT_F32, .trans_a = !trans, .trans_b = trans, .m = ROOM_M, .n = ROOM_N,
-                   .k = ROOM_K, .batch = 1, .alpha = 1, .a = a, .b = b, .c = c,
-                   .lda = trans ? ROOM_K : ROOM_M, .ldb = trans ? ROOM_K : ROOM_N,
-                   .ldc = ROOM_N, .bf16 = way >= 2 };
+    cti_gemm p = { .dtype = CT_F32,
+                   .trans_a = !trans,
+                   .trans_b = trans,
+                   .m = ROOM_M,
+                   .n = ROOM_N,
+                   .k = ROOM_K,
+                   .batch = 1,
+                   .alpha = 1,
+                   .a = a,
+                   .b = b,
+                   .c = c,
+                   .lda = trans ? ROOM_K : ROOM_M,
+                   .ldb = trans ? ROOM_K : ROOM_N,
+                   .ldc = ROOM_N,
+                   .bf16 = way >= 2 };
 
     plays_bf16 = way >= 4;
     cti_cpu_gemm(&p);
@@ -1472,9 +1612,19 @@ START_TEST(sequences_without_memory)
     enum { B = 20, H = 12 };
     static float x[ROOM_STEPS * B * H], w[H * H], h[(ROOM_STEPS + 1) * B * H];
     static float dx[ROOM_STEPS * B * H], dh0[B * H], kept[2][B * H], scratch[H * H + B * (H + H)];
-    cti_sequence s = { .kind = CTI_CELL_TANH, .dtype = CT_F32, .steps = ROOM_STEPS, .batch = B,
-                       .hidden = H, .x = x, .w = w, .h = h, .scratch = scratch, .dy = x, .dx = dx,
-                       .dh0 = dh0, .bf16 = _i > 0 };
+    cti_sequence s = { .kind = CTI_CELL_TANH,
+                       .dtype = CT_F32,
+                       .steps = ROOM_STEPS,
+                       .batch = B,
+                       .hidden = H,
+                       .x = x,
+                       .w = w,
+                       .h = h,
+                       .scratch = scratch,
+                       .dy = x,
+                       .dx = dx,
+                       .dh0 = dh0,
+                       .bf16 = _i > 0 };
     ct_generator g = ct_generator_seed(20);
     int i;
 
@@ -1543,19 +1693,38 @@ START_TEST(gemm_large_stride)
 
     for (i = 0; i < 8; i++) {
         bool one = i & 4; /* one row of B, as well */
-        cti_gemm p = { .dtype = CT_F32, .m = 1, .n = 2, .k = one ? 1 : 4, .batch = 1, .alpha = 1,
-                       .a = a, .b = b, .c = c, .lda = i & 1 ? large : 4, .ldb = one ? large : 2,
+        cti_gemm p = { .dtype = CT_F32,
+                       .m = 1,
+                       .n = 2,
+                       .k = one ? 1 : 4,
+                       .batch = 1,
+                       .alpha = 1,
+                       .a = a,
+                       .b = b,
+                       .c = c,
+                       .lda = i & 1 ? large : 4,
+                       .ldb = one ? large : 2,
                        .ldc = i & 2 ? large : 2 };
 
         c[0] = c[1] = 0;
         cti_cpu_gemm(&p);
-        ck_assert_msg(c[0] == (one ? 1.0f : 50.0f) && c[1] == (one ? 2.0f : 60.0f), "case %d: %g, %g",
-                      i, (double)c[0], (double)c[1]);
+        ck_assert_msg(c[0] == (one ? 1.0f : 50.0f) && c[1] == (one ? 2.0f : 60.0f),
+                      "case %d: %g, %g", i, (double)c[0], (double)c[1]);
     }
 #ifdef HAVE_OPENBLAS_SET_NUM_THREADS
     { /* and where one was used, it is left with one thread */
-        cti_gemm p = { .dtype = CT_F32, .m = 1, .n = 2, .k = 4, .batch = 1, .alpha = 1, .a = a,
-                       .b = b, .c = c, .lda = 4, .ldb = 2, .ldc = 2 };
+        cti_gemm p = { .dtype = CT_F32,
+                       .m = 1,
+                       .n = 2,
+                       .k = 4,
+                       .batch = 1,
+                       .alpha = 1,
+                       .a = a,
+                       .b = b,
+                       .c = c,
+                       .lda = 4,
+                       .ldb = 2,
+                       .ldc = 2 };
 
         openblas_set_num_threads(2);
         cti_multiply(&p, 1, a, b, c);
@@ -1582,9 +1751,10 @@ START_TEST(small_products)
         int m, n, k;
         bool trans_b, kernel;
     } cases[] = {
-        { 1, 1, 1, false, true }, { 0, 8, 8, false, false }, { 8, 0, 8, false, false },
-        { 8, 8, 0, false, false }, { 8, 8, 8, true, false }, { 64, 32, 70, false, true },
-        { 512, 512, 512, false, true }, { 512, 513, 512, false, false },
+        { 1, 1, 1, false, true },        { 0, 8, 8, false, false },
+        { 8, 0, 8, false, false },       { 8, 8, 0, false, false },
+        { 8, 8, 8, true, false },        { 64, 32, 70, false, true },
+        { 512, 512, 512, false, true },  { 512, 513, 512, false, false },
         { 513, 512, 512, false, false }, { 512, 512, 513, false, false },
     };
     double a[12], b[20], c[15], want;
@@ -1592,9 +1762,14 @@ START_TEST(small_products)
     int way, r, s, k;
 
     for (i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
-        cti_small_gemm g = { .dtype = i % 2 ? CT_F64 : CT_F32, .m = cases[i / 2].m,
-                             .n = cases[i / 2].n, .k = cases[i / 2].k, .lda = 1024, .ldb = 1024,
-                             .ldc = 1024, .trans_b = cases[i / 2].trans_b };
+        cti_small_gemm g = { .dtype = i % 2 ? CT_F64 : CT_F32,
+                             .m = cases[i / 2].m,
+                             .n = cases[i / 2].n,
+                             .k = cases[i / 2].k,
+                             .lda = 1024,
+                             .ldb = 1024,
+                             .ldc = 1024,
+                             .trans_b = cases[i / 2].trans_b };
         bool kernel = cases[i / 2].kernel && compiles();
 
         ck_assert_msg(cti_small_gemm_init(&g) == kernel && !g.kernel == !kernel, "case %zu", i);
@@ -1605,9 +1780,16 @@ START_TEST(small_products)
     for (way = 0; way < 32; way++) { /* with and without one: (3, 4) by (4, 5) */
         ct_dtype dtype = way & 1 ? CT_F64 : CT_F32;
         bool trans_a = way & 2, trans_b = way & 4, add = way & 8;
-        cti_small_gemm g = { .dtype = dtype, .m = 3, .n = 5, .k = 4, .lda = trans_a ? 3 : 4,
-                             .ldb = trans_b ? 4 : 5, .ldc = 5, .trans_a = trans_a,
-                             .trans_b = trans_b, .accumulate = add };
+        cti_small_gemm g = { .dtype = dtype,
+                             .m = 3,
+                             .n = 5,
+                             .k = 4,
+                             .lda = trans_a ? 3 : 4,
+                             .ldb = trans_b ? 4 : 5,
+                             .ldc = 5,
+                             .trans_a = trans_a,
+                             .trans_b = trans_b,
+                             .accumulate = add };
 
         if (way & 16)
             cti_small_gemm_init(&g);
@@ -1646,9 +1828,10 @@ static void pack_case(ct_dtype dtype, int64_t k, int64_t n, int64_t chunk, bool 
 {
     int64_t size = (int64_t)ct_dtype_size(dtype), ld = (trans ? k : n) + 3, i, j, used;
     int64_t panel = (cti_cpu_path_get() == &cti_cpu_path_avx512 ? 256 : 128) / size;
-    int64_t width = compiles() && panel < n ? panel : n, left = width && n % width ? n % width : width;
-    int64_t last = pad && compiles() && chunk >= k ? (left + panel / 4 - 1) / (panel / 4) * (panel / 4)
-                                                   : left;
+    int64_t width = compiles() && panel < n ? panel : n,
+            left = width && n % width ? n % width : width;
+    int64_t last =
+        pad && compiles() && chunk >= k ? (left + panel / 4 - 1) / (panel / 4) * (panel / 4) : left;
     cti_packed p = cti_packed_layout(dtype, k, n, chunk);
     char *b = malloc((size_t)((trans ? n : k) * ld * size + 1)), *room, *seen;
 
@@ -1686,8 +1869,8 @@ static void pack_case(ct_dtype dtype, int64_t k, int64_t n, int64_t chunk, bool 
 
 START_TEST(packing)
 {
-    static const int64_t sizes[][3] = { { 5, 7, 5 },    { 16, 32, 16 },  { 17, 33, 17 },
-                                        { 33, 100, 16 }, { 64, 16, 32 },  { 130, 15, 128 },
+    static const int64_t sizes[][3] = { { 5, 7, 5 },     { 16, 32, 16 },   { 17, 33, 17 },
+                                        { 33, 100, 16 }, { 64, 16, 32 },   { 130, 15, 128 },
                                         { 3, 70, 128 },  { 128, 65, 128 }, { 1, 1, 1 },
                                         { 0, 5, 8 },     { 5, 0, 8 } };
     size_t i;
@@ -1736,7 +1919,8 @@ static void product_case(const int64_t *c, ct_dtype dtype, bool trans, bool add,
 
 START_TEST(products)
 {
-    static const int64_t cases[][5] = { /* k, n, chunk, m, lda */
+    static const int64_t cases[][5] = {
+        /* k, n, chunk, m, lda */
         { 130, 70, 128, 64, 1024 }, { 130, 70, 128, 64, 512 },  { 130, 70, 128, 64, 1025 },
         { 130, 70, 128, 65, 1024 }, { 128, 32, 128, 64, 2048 }, { 129, 33, 129, 64, 1024 },
         { 127, 33, 128, 3, 1024 },  { 40, 40, 20, 0, 1024 },    { 0, 40, 128, 8, 1024 },
@@ -1768,16 +1952,26 @@ START_TEST(packed_or_not)
         bool trans_a, trans_b;
         cti_gemm but; /* what else is special: 0 where it is as usual */
     } cases[] = {
-        { true, 64, 40, 70, false, false, { 0 } },    { true, 64, 40, 70, true, true, { 0 } },
-        { true, 64, 1024, 3, false, false, { 0 } },   { false, 64, 1025, 3, false, false, { 0 } },
-        { true, 64, 3, 1024, false, false, { 0 } },   { false, 64, 3, 1025, false, false, { 0 } },
-        { true, 64, 3, 1025, true, false, { 0 } },    { true, 1024, 3, 3, true, false, { 0 } },
-        { false, 1025, 3, 3, true, false, { 0 } },    { true, 1025, 3, 3, false, false, { 0 } },
-        { true, 63, 256, 128, false, false, { 0 } },  { false, 63, 257, 128, false, false, { 0 } },
-        { true, 63, 257, 129, false, false, { 0 } },  { true, 64, 257, 128, false, false, { 0 } },
-        { false, 1, 20, 20, false, true, { 0 } },     { FEW < 63, 63, 20, 129, false, true, { 0 } },
-        { true, FEW, 20, 129, false, true, { 0 } },   { false, FEW - 1, 20, 129, false, true, { 0 } },
-        { true, 1, 20, 20, false, false, { 0 } },     { true, 5, 20, 20, true, false, { 0 } },
+        { true, 64, 40, 70, false, false, { 0 } },
+        { true, 64, 40, 70, true, true, { 0 } },
+        { true, 64, 1024, 3, false, false, { 0 } },
+        { false, 64, 1025, 3, false, false, { 0 } },
+        { true, 64, 3, 1024, false, false, { 0 } },
+        { false, 64, 3, 1025, false, false, { 0 } },
+        { true, 64, 3, 1025, true, false, { 0 } },
+        { true, 1024, 3, 3, true, false, { 0 } },
+        { false, 1025, 3, 3, true, false, { 0 } },
+        { true, 1025, 3, 3, false, false, { 0 } },
+        { true, 63, 256, 128, false, false, { 0 } },
+        { false, 63, 257, 128, false, false, { 0 } },
+        { true, 63, 257, 129, false, false, { 0 } },
+        { true, 64, 257, 128, false, false, { 0 } },
+        { false, 1, 20, 20, false, true, { 0 } },
+        { FEW < 63, 63, 20, 129, false, true, { 0 } },
+        { true, FEW, 20, 129, false, true, { 0 } },
+        { false, FEW - 1, 20, 129, false, true, { 0 } },
+        { true, 1, 20, 20, false, false, { 0 } },
+        { true, 5, 20, 20, true, false, { 0 } },
         { false, 64, 40, 70, false, false, { .batch = 2 } },
         { false, 64, 40, 70, false, false, { .alpha = 2 } },
         { false, 64, 40, 70, false, false, { .beta = 0.5 } },
@@ -1815,7 +2009,8 @@ START_TEST(packed_or_not)
             p.c = c;
             memset(c, 0, sizeof c);
             ct_set_portable(way);
-            ck_assert_msg(cti_gemm_packed(&p) == (cases[i].yes && compiles() && !way), "case %zu", i);
+            ck_assert_msg(cti_gemm_packed(&p) == (cases[i].yes && compiles() && !way), "case %zu",
+                          i);
             if (!cases[i].yes || !compiles())
                 continue;
             for (at = 0; at < p.m * p.n; at++) {
@@ -1859,7 +2054,9 @@ START_TEST(segments)
 
             s[j] = (cti_segment){ .value = wide ? (void *)(wide_value + at) : value + at,
                                   .grad = wide ? (void *)(wide_grad + at) : grad + at,
-                                  .n = cuts[i / 2][j], .dtype = wide ? CT_F64 : CT_F32, .lr = 0.5,
+                                  .n = cuts[i / 2][j],
+                                  .dtype = wide ? CT_F64 : CT_F32,
+                                  .lr = 0.5,
                                   .shrink = 1 };
             for (k = at; k < at + s[j].n; k++) {
                 double v = ct_random_uniform(&g) + 0.5;

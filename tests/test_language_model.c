@@ -30,8 +30,8 @@ static const char prose[] =
 static ct_corpus *corpus_of(const char *s, ct_clean clean, ct_token_kind tokens)
 {
     ct_text *text = ct_text_from_bytes(s, strlen(s), "test");
-    ct_corpus *c = ct_corpus_new(text, (ct_corpus_options){ .clean = clean,
-                                                            .vocab.tokens = tokens });
+    ct_corpus *c =
+        ct_corpus_new(text, (ct_corpus_options){ .clean = clean, .vocab.tokens = tokens });
 
     ct_text_free(text);
     expect_ok();
@@ -67,15 +67,23 @@ static const struct arrangement {
     { CT_CLEAN_TEXT, CT_TOKEN_CHAR, { .cell = CT_LM_RNN, .hidden_size = 7 } },
     { CT_CLEAN_LINES, CT_TOKEN_CHAR, { .cell = CT_LM_LSTM, .hidden_size = 6, .num_layers = 3 } },
     { CT_CLEAN_NONE, CT_TOKEN_CHAR, { .cell = CT_LM_GRU, .hidden_size = 5, .dropout = 0.5 } },
-    { CT_CLEAN_NONE, CT_TOKEN_BYTE,
+    { CT_CLEAN_NONE,
+      CT_TOKEN_BYTE,
       { .cell = CT_LM_GRU, .hidden_size = 8, .embedding_size = 3, .dropout = 0.25 } },
-    { CT_CLEAN_LINES, CT_TOKEN_WORD,
+    { CT_CLEAN_LINES,
+      CT_TOKEN_WORD,
       { .cell = CT_LM_LSTM, .hidden_size = 8, .embedding_size = 8, .tied = true } },
-    { CT_CLEAN_NONE, CT_TOKEN_WORD, { .cell = CT_LM_RNN, .hidden_size = 4, .embedding_size = 5,
-                                      .nonlinearity = CT_RELU } },
-    { CT_CLEAN_TEXT, CT_TOKEN_CHAR, { .cell = CT_LM_LSTM, .hidden_size = 9, .layer_norm = true,
-                                      .recurrent_dropout = 0.5, .num_layers = 2,
-                                      .dropout = 0.125 } },
+    { CT_CLEAN_NONE,
+      CT_TOKEN_WORD,
+      { .cell = CT_LM_RNN, .hidden_size = 4, .embedding_size = 5, .nonlinearity = CT_RELU } },
+    { CT_CLEAN_TEXT,
+      CT_TOKEN_CHAR,
+      { .cell = CT_LM_LSTM,
+        .hidden_size = 9,
+        .layer_norm = true,
+        .recurrent_dropout = 0.5,
+        .num_layers = 2,
+        .dropout = 0.125 } },
     { CT_CLEAN_TEXT, CT_TOKEN_CHAR, { .cell = CT_LM_RNN, .hidden_size = 6, .dialect = CT_GLUON } },
     { CT_CLEAN_TEXT, CT_TOKEN_CHAR, { .cell = CT_LM_LSTM, .hidden_size = 6, .dialect = CT_KERAS } },
     { CT_CLEAN_TEXT, CT_TOKEN_CHAR, { .cell = CT_LM_GRU, .hidden_size = 6, .dialect = CT_FLAX } },
@@ -268,9 +276,11 @@ static void frequencies(double temperature, int64_t top_k)
         total += expected[i];
     }
     for (i = 0; i < DRAWS; i++) {
-        char *text = generate(m, (ct_lm_generate_options){
-            .prefix = "the", .count = 1, .temperature = temperature, .top_k = top_k,
-            .seed = (uint64_t)i });
+        char *text = generate(m, (ct_lm_generate_options){ .prefix = "the",
+                                                           .count = 1,
+                                                           .temperature = temperature,
+                                                           .top_k = top_k,
+                                                           .seed = (uint64_t)i });
 
         seen[ct_vocab_id(v, text + 3)]++;
         harness_free(text);
@@ -323,8 +333,12 @@ START_TEST(streams)
     const struct arrangement *a = &arrangements[_i];
     ct_lm *m = model_of(a->clean, a->tokens, a->options);
     listener l = { .stop_after = -1 };
-    ct_lm_generate_options o = { .prefix = "time traveller", .count = 30, .temperature = 1,
-                                 .seed = 4, .emit = listen, .context = &l };
+    ct_lm_generate_options o = { .prefix = "time traveller",
+                                 .count = 30,
+                                 .temperature = 1,
+                                 .seed = 4,
+                                 .emit = listen,
+                                 .context = &l };
     char *text = ct_lm_generate_text(m, o);
 
     ck_assert_int_eq(l.calls, 0);
@@ -371,8 +385,8 @@ START_TEST(bad_generation)
     s = ct_scope_begin_no_grad();
     ct_fill(ct_param_value(ct_params_get(ct_lm_params(m), "linear.bias")), NAN);
     ck_assert(ct_scope_end(s) == CT_OK);
-    ck_assert_ptr_null(ct_lm_generate_text(m, (ct_lm_generate_options){ .prefix = "a",
-                                                                        .count = 2 }));
+    ck_assert_ptr_null(
+        ct_lm_generate_text(m, (ct_lm_generate_options){ .prefix = "a", .count = 2 }));
     expect_error(CT_ERR_NUMERIC, "ct_lm_generate: the model's logits are not finite");
     ct_lm_free(m);
 }
@@ -412,8 +426,8 @@ START_TEST(evaluation)
         ids = ct_lm_encode(m, cases[i].text, strlen(cases[i].text), &n, NULL);
         s = ct_scope_begin_no_grad();
         ct_params_train(ct_lm_params(m), false);
-        logp = ct_log_softmax(ct_lm_forward(m, ct_from_data(ids, CT_SHAPE(1, n), CT_I32, CT_CPU),
-                                            NULL, NULL), 2);
+        logp = ct_log_softmax(
+            ct_lm_forward(m, ct_from_data(ids, CT_SHAPE(1, n), CT_I32, CT_CPU), NULL, NULL), 2);
         for (t = 0; t + 1 < n; t++)
             nats -= ct_item(ct_select(ct_select(ct_select(logp, 0, 0), 0, t), 0, ids[t + 1]));
         ck_assert(ct_scope_end(s) == CT_OK);
@@ -423,8 +437,8 @@ START_TEST(evaluation)
         ck_assert_int_eq(score.bytes, cases[i].bytes);
         expect_close("loss", score.loss, nats / (double)(n - 1), 1e-5);
         expect_close("perplexity", score.perplexity, exp(score.loss), 1e-12 * score.perplexity);
-        expect_close("bits", score.bits_per_character,
-                     nats / log(2) / (double)cases[i].characters, 1e-4);
+        expect_close("bits", score.bits_per_character, nats / log(2) / (double)cases[i].characters,
+                     1e-4);
         expect_close("bits", score.bits_per_byte, nats / log(2) / (double)cases[i].bytes, 1e-4);
         harness_free(ids);
         ct_text_free(text);
@@ -529,8 +543,7 @@ START_TEST(notes)
     ck_assert_msg(strstr(text, "\"training\":{\"epochs\":4.0}") != NULL, "%s", text);
     harness_free(text);
     ck_assert(ct_lm_note(m, "loss", NAN) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_lm_note: the value is neither a finite number nor text");
+    expect_error(CT_ERR_ARGUMENT, "ct_lm_note: the value is neither a finite number nor text");
     ck_assert(ct_lm_note_text(m, "name", NULL) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_lm_note_text: the value is neither a finite number nor text");
     ck_assert(ct_lm_note_text(m, "name", "caf\xe9 \xc3\xa9") == CT_OK);
@@ -566,9 +579,10 @@ static void write_model(const ct_lm *m, const char *description, const char *lef
         names[count] = extra;
         tensors[count++] = ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU);
     }
-    ck_assert(ct_safetensors_write(FILE_NAME, count, names, tensors, (ct_metadata[]){
-        { description ? "cotangent.model" : "other", description ? description : "x" },
-        { NULL, NULL } }) == CT_OK);
+    ck_assert(ct_safetensors_write(FILE_NAME, count, names, tensors,
+                                   (ct_metadata[]){ { description ? "cotangent.model" : "other",
+                                                      description ? description : "x" },
+                                                    { NULL, NULL } }) == CT_OK);
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 
@@ -820,9 +834,13 @@ END_TEST
 
 START_TEST(card)
 {
-    ct_lm *m = model_of(CT_CLEAN_TEXT, CT_TOKEN_CHAR, (ct_lm_options){
-        .cell = CT_LM_LSTM, .hidden_size = 8, .embedding_size = 8, .tied = true, .num_layers = 2,
-        .dropout = 0.25 });
+    ct_lm *m = model_of(CT_CLEAN_TEXT, CT_TOKEN_CHAR,
+                        (ct_lm_options){ .cell = CT_LM_LSTM,
+                                         .hidden_size = 8,
+                                         .embedding_size = 8,
+                                         .tied = true,
+                                         .num_layers = 2,
+                                         .dropout = 0.25 });
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
@@ -832,7 +850,8 @@ START_TEST(card)
     ct_lm_print(m, out);
     fclose(out);
     ck_assert_msg(strstr(text, "language model: lstm, 8 hidden units, 2 layers, embedding of 8, "
-                               "tied to the output\n") == text, "%s", text);
+                               "tied to the output\n") == text,
+                  "%s", text);
     ck_assert_msg(strstr(text, "  name: a?[1mb\n  perplexity: 1.5\n") != NULL, "%s", text);
     ck_assert_msg(strstr(text, "tokens: char, 25 in the vocabulary; cleaning: text\n") != NULL,
                   "%s", text);

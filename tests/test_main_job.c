@@ -86,8 +86,8 @@ static void set_weights(ct_params *params, int64_t hidden)
 
         for (i = 0; i < n; i++)
             values[i] = initial_weight(i, k, hidden);
-        ct_copy_into(w, ct_cast(ct_from_data(values, ct_shape_get(w), CT_F32, DEVICE),
-                                ct_dtype_get(w)));
+        ct_copy_into(
+            w, ct_cast(ct_from_data(values, ct_shape_get(w), CT_F32, DEVICE), ct_dtype_get(w)));
         free(values);
     }
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -146,10 +146,11 @@ static ct_corpus *read_corpus(const char *path, const block *b)
 static ct_loader *new_loader(const ct_corpus *corpus, const block *b)
 {
     if (strcmp(b->protocol, "classic") == 0)
-        return ct_sequences_new(corpus, (ct_sequences_options){ .batch_size = 32, .steps = 35,
-                                                                .device = DEVICE });
-    return ct_windows_new(corpus, (ct_windows_options){ .batch_size = 1024, .steps = 32,
-                                                        .count = 10000, .device = DEVICE });
+        return ct_sequences_new(
+            corpus, (ct_sequences_options){ .batch_size = 32, .steps = 35, .device = DEVICE });
+    return ct_windows_new(
+        corpus,
+        (ct_windows_options){ .batch_size = 1024, .steps = 32, .count = 10000, .device = DEVICE });
 }
 
 /* The epoch of step 0 and, in the classic protocol, of step 8: offsets 3 and 17. */
@@ -286,12 +287,11 @@ static ct_tensor *f_cross_entropy(int count, ct_tensor *const *in, void *context
                                  *(const ct_cross_entropy_options *)context);
 }
 
-static ct_cross_entropy_options ce_mean, ce_sum = { .reduction = CT_SUM },
-                                          ce_none = { .reduction = CT_NONE },
-                                          ce_all = { .reduction = CT_MEAN,
-                                                     .label_smoothing = 0.1,
-                                                     .has_ignore_index = true,
-                                                     .ignore_index = 1 };
+static ct_cross_entropy_options ce_mean,
+    ce_sum = { .reduction = CT_SUM }, ce_none = { .reduction = CT_NONE },
+    ce_all = {
+        .reduction = CT_MEAN, .label_smoothing = 0.1, .has_ignore_index = true, .ignore_index = 1
+    };
 
 static const struct op_case {
     const char *name;
@@ -386,15 +386,23 @@ static const struct model_case {
     { "tanh", { .hidden_size = 3 }, false, false },
     { "relu", { .hidden_size = 3, .nonlinearity = CT_RELU }, false, false },
     { "tanh, two layers", { .hidden_size = 3, .num_layers = 2 }, false, false },
-    { "relu, two layers", { .hidden_size = 3, .num_layers = 2, .nonlinearity = CT_RELU }, false,
+    { "relu, two layers",
+      { .hidden_size = 3, .num_layers = 2, .nonlinearity = CT_RELU },
+      false,
       false },
     { "tanh, bidirectional", { .hidden_size = 3, .bidirectional = true }, false, false },
     { "two layers, bidirectional, no bias",
-      { .hidden_size = 2, .num_layers = 2, .bidirectional = true, .no_bias = true }, false, false },
-    { "dense input, a first state, two layers", { .hidden_size = 3, .num_layers = 2 }, true,
+      { .hidden_size = 2, .num_layers = 2, .bidirectional = true, .no_bias = true },
+      false,
+      false },
+    { "dense input, a first state, two layers",
+      { .hidden_size = 3, .num_layers = 2 },
+      true,
       false },
     { "dense input, a first state, relu, bidirectional",
-      { .hidden_size = 3, .nonlinearity = CT_RELU, .bidirectional = true }, true, false },
+      { .hidden_size = 3, .nonlinearity = CT_RELU, .bidirectional = true },
+      true,
+      false },
 };
 
 #define MODEL_CASES ((int)(sizeof model_cases / sizeof *model_cases))
@@ -403,14 +411,14 @@ START_TEST(whole_model)
 {
     const struct model_case *c = &model_cases[_i];
     ct_generator g = ct_generator_named(ct_generator_seed(12), c->name);
-    ct_params *params = ct_params_new((ct_params_options){ .dtype = CT_F64, .device = DEVICE,
-                                                           .seed = 3 });
+    ct_params *params =
+        ct_params_new((ct_params_options){ .dtype = CT_F64, .device = DEVICE, .seed = 3 });
     whole w = { .dense = c->dense, .loss = c->loss };
     ct_rnn_options options = c->rnn;
     ct_scope s = ct_scope_begin();
     ct_tensor *in[16];
-    int count = 0, i, states = (c->rnn.num_layers ? c->rnn.num_layers : 1) *
-                               (c->rnn.bidirectional ? 2 : 1);
+    int count = 0, i,
+        states = (c->rnn.num_layers ? c->rnn.num_layers : 1) * (c->rnn.bidirectional ? 2 : 1);
 
     options.input_size = CLASSES;
     w.rnn = ct_rnn(params, "rnn", options);

@@ -64,8 +64,8 @@ START_TEST(linear_by_hand)
     const float x[6] = { 1, 1, 1, 2, 0, -2 };
     const double y[4] = { 16, -10.5, 6, -13 };
     ct_params *set = new_set(CT_F32);
-    ct_linear *l = ct_linear_module(set, "out", (ct_linear_options){ .in_features = 3,
-                                                                     .out_features = 2 });
+    ct_linear *l =
+        ct_linear_module(set, "out", (ct_linear_options){ .in_features = 3, .out_features = 2 });
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *in = ct_from_data(x, CT_SHAPE(2, 3), CT_F32, DEVICE), *out;
 
@@ -126,8 +126,8 @@ START_TEST(linear_one_hot)
 {
     const int32_t ids[4] = { 2, 0, 3, 2 };
     ct_params *set = new_set(CT_F64);
-    ct_linear *l = ct_linear_module(set, "l", (ct_linear_options){ .out_features = 3,
-                                                                   .no_bias = true });
+    ct_linear *l =
+        ct_linear_module(set, "l", (ct_linear_options){ .out_features = 3, .no_bias = true });
     ct_generator g = ct_generator_seed(1);
     ct_tensor *grad[2];
     ct_scope s = ct_scope_begin();
@@ -175,8 +175,8 @@ START_TEST(linear_misuse)
     ck_assert(ct_linear_module(set, "l", (ct_linear_options){ .in_features = 3 }) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_linear_module: in_features 3 is below 0, or out_features 0 "
                                   "below 1");
-    ck_assert(ct_linear_module(set, "l", (ct_linear_options){ .in_features = -1,
-                                                              .out_features = 2 }) == NULL);
+    ck_assert(ct_linear_module(
+                  set, "l", (ct_linear_options){ .in_features = -1, .out_features = 2 }) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_linear_module: in_features -1 is below 0, or out_features 2 "
                                   "below 1");
     ck_assert(ct_linear_module(set, "", (ct_linear_options){ .out_features = 2 }) == NULL);
@@ -187,8 +187,8 @@ START_TEST(linear_misuse)
     x = ct_ones(CT_SHAPE(1, 3), CT_F32, DEVICE);
     ck_assert(ct_linear_forward(NULL, x) == NULL && ct_linear_forward(l, NULL) == NULL);
     expect_ok();
-    ck_assert(ct_linear_module(set, "l", (ct_linear_options){ .out_features = 2,
-                                                              .no_bias = true }) == NULL);
+    ck_assert(ct_linear_module(set, "l",
+                               (ct_linear_options){ .out_features = 2, .no_bias = true }) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_params_add: the name l.weight is taken");
     ck_assert(ct_param_settle(ct_params_get(set, "l.weight"), CT_SHAPE(2, 3)) == CT_OK);
     ck_assert(ct_linear_forward(l, x) != NULL); /* the bias is not settled yet */
@@ -280,12 +280,13 @@ static double *rnn_oracle(const rnn_case *c, ct_params *set, const double *x, do
 
 static ct_recurrent *rnn_of(ct_params *set, const rnn_case *c, int64_t input_size)
 {
-    return ct_rnn(set, "rnn", (ct_rnn_options){ .input_size = input_size,
-                                                .hidden_size = H,
-                                                .num_layers = c->layers,
-                                                .nonlinearity = c->relu ? CT_RELU : CT_TANH,
-                                                .no_bias = c->no_bias,
-                                                .bidirectional = c->directions == 2 });
+    return ct_rnn(set, "rnn",
+                  (ct_rnn_options){ .input_size = input_size,
+                                    .hidden_size = H,
+                                    .num_layers = c->layers,
+                                    .nonlinearity = c->relu ? CT_RELU : CT_TANH,
+                                    .no_bias = c->no_bias,
+                                    .bidirectional = c->directions == 2 });
 }
 
 /* Both ways to run: with history, and without. */
@@ -358,9 +359,9 @@ END_TEST
 START_TEST(rnn_names_and_layouts)
 {
     ct_params *set = new_set(CT_F32);
-    ct_recurrent *r = ct_rnn(ct_params_sub(set, "encoder"), "rnn",
-                             (ct_rnn_options){ .hidden_size = 100, .num_layers = 2,
-                                               .bidirectional = true });
+    ct_recurrent *r =
+        ct_rnn(ct_params_sub(set, "encoder"), "rnn",
+               (ct_rnn_options){ .hidden_size = 100, .num_layers = 2, .bidirectional = true });
     ct_state *state = ct_begin_state(r, 3);
     ct_scope s = ct_scope_begin_no_grad();
 
@@ -398,21 +399,25 @@ START_TEST(rnn_misuse)
     ct_tensor *x = ct_ones(CT_SHAPE(T, B, IN), CT_F32, DEVICE), *two[2];
 
     ck_assert(ct_rnn(set, "bad", (ct_rnn_options){ .input_size = 3 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_recurrent_of: hidden_size 0 (1 or more), input_size 3 (0 or more) or num_layers "
-                 "0 (0 to 4096) does not do");
+    expect_error(
+        CT_ERR_ARGUMENT,
+        "ct_recurrent_of: hidden_size 0 (1 or more), input_size 3 (0 or more) or num_layers "
+        "0 (0 to 4096) does not do");
     ck_assert(ct_rnn(set, "bad", (ct_rnn_options){ .hidden_size = 3, .num_layers = -1 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_recurrent_of: hidden_size 3 (1 or more), input_size 0 (0 or more) or num_layers "
-                 "-1 (0 to 4096) does not do");
-    ck_assert(ct_rnn(set, "bad", (ct_rnn_options){ .hidden_size = 3,
-                                                   .nonlinearity = (ct_nonlinearity)9 }) == NULL);
+    expect_error(
+        CT_ERR_ARGUMENT,
+        "ct_recurrent_of: hidden_size 3 (1 or more), input_size 0 (0 or more) or num_layers "
+        "-1 (0 to 4096) does not do");
+    ck_assert(ct_rnn(set, "bad",
+                     (ct_rnn_options){ .hidden_size = 3, .nonlinearity = (ct_nonlinearity)9 }) ==
+              NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_rnn: nonlinearity is none of the enumeration");
     ck_assert_int_eq(ct_params_count(set), 8);
     ck_assert(ct_recurrent_forward(r, ct_unsqueeze(x, 0), state, &next) == NULL);
     ck_assert(next == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[1,5,3,4] cpu is neither (T, B, size) nor "
-                               "(T, size), with T of 1 or more");
+    expect_error(CT_ERR_SHAPE,
+                 "ct_recurrent_forward: x f32[1,5,3,4] cpu is neither (T, B, size) nor "
+                 "(T, size), with T of 1 or more");
     ck_assert(ct_recurrent_forward(r, ct_narrow(x, 0, 0, 0), state, &next) == NULL);
     expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[0,3,4] cpu is neither (T, B, size) nor "
                                "(T, size), with T of 1 or more");
@@ -479,8 +484,8 @@ START_TEST(rows_by_index)
     ck_assert(cti_is_put_off(x, &rows, &indices));
     y = cti_sequence_forward(CTI_CELL_TANH, false, x, w, NULL, NULL, &state, NULL, NULL);
     ck_assert(cti_is_put_off(x, &rows, &indices));
-    again = cti_sequence_forward(CTI_CELL_TANH, false, ct_clone(x), w, NULL, NULL, &other, NULL,
-                                 NULL);
+    again =
+        cti_sequence_forward(CTI_CELL_TANH, false, ct_clone(x), w, NULL, NULL, &other, NULL, NULL);
     ck_assert(!cti_is_put_off(x, &rows, &indices));
     expect_same("y", y, again, 0);
     expect_same("state", state, other, 0);
@@ -492,8 +497,8 @@ END_TEST
 START_TEST(generation_in_constant_memory)
 {
     ct_params *set = new_set(CT_F32);
-    ct_recurrent *r = ct_rnn(set, "rnn", (ct_rnn_options){ .input_size = 8, .hidden_size = 32,
-                                                           .num_layers = 2 });
+    ct_recurrent *r =
+        ct_rnn(set, "rnn", (ct_rnn_options){ .input_size = 8, .hidden_size = 32, .num_layers = 2 });
     ct_state *state = ct_begin_state(r, 1);
     ct_memory_stats warm = { 0 }, now;
     int k;
@@ -548,9 +553,13 @@ static ct_tensor *own_step(void *self, ct_tensor *x, ct_tensor *const *state, ct
 
 START_TEST(cell_of_ones_own)
 {
-    static const ct_cell own = { .name = "sum", .size = sizeof(int64_t), .states = 2,
-                                 .init = own_init, .state_size = own_state_size,
-                                 .output_size = own_output_size, .step = own_step };
+    static const ct_cell own = { .name = "sum",
+                                 .size = sizeof(int64_t),
+                                 .states = 2,
+                                 .init = own_init,
+                                 .state_size = own_state_size,
+                                 .output_size = own_output_size,
+                                 .step = own_step };
     const double y[8] = { 2, 2, 4, 4, 6, 6, 8, 8 }; /* T = 4, B = 1, size 2 */
     ct_params *set = new_set(CT_F64);
     double number = 3;
@@ -563,9 +572,9 @@ START_TEST(cell_of_ones_own)
         ct_requires_grad(x, true);
     ck_assert_int_eq(ct_state_count(state), 2);
     ck_assert(ct_dim(ct_state_get(state, 0), 2) == 2 && ct_dim(ct_state_get(state, 1), 2) == 3);
-    expect_values("y", ct_recurrent_forward_with(r, x, state, &next,
-                                                 (ct_recurrent_call){ .data = &number }),
-                  y, 8, 0);
+    expect_values(
+        "y", ct_recurrent_forward_with(r, x, state, &next, (ct_recurrent_call){ .data = &number }),
+        y, 8, 0);
     expect_values("h", ct_state_get(next, 0), (double[]){ 4, 4 }, 2, 0);
     expect_values("c", ct_state_get(next, 1), (double[]){ 12, 12, 12 }, 3, 0);
     ck_assert(ct_recurrent_forward(r, x, state, &next) == NULL && next == NULL);
@@ -589,18 +598,19 @@ static ct_tensor *growing_step(void *self, ct_tensor *x, ct_tensor *const *state
     return ct_add(x, next[CT_MAX_CELL_STATES - 1]);
 }
 
-static const ct_cell growing = { .name = "growing", .states = CT_MAX_CELL_STATES,
+static const ct_cell growing = { .name = "growing",
+                                 .states = CT_MAX_CELL_STATES,
                                  .step = growing_step };
 
 START_TEST(cell_of_most_states)
 {
-    static const char *const names[] = { "h_0", "c_0", "s2_0", "s3_0",
+    static const char *const names[] = { "h_0",  "c_0",  "s2_0", "s3_0",
                                          "s4_0", "s5_0", "s6_0", "s7_0" };
     const int64_t lengths[2] = { 1, 3 };
     ct_params *set = new_set(CT_F64);
-    ct_recurrent *r = ct_recurrent_of(set, "g", &growing,
-                                      (ct_recurrent_options){ .input_size = 1, .hidden_size = 1,
-                                                              .learn_state = true });
+    ct_recurrent *r = ct_recurrent_of(
+        set, "g", &growing,
+        (ct_recurrent_options){ .input_size = 1, .hidden_size = 1, .learn_state = true });
     ct_state *state = ct_begin_state(r, 2), *next;
     ct_scope s = _i ? ct_scope_begin() : ct_scope_begin_no_grad();
     ct_tensor *x = ct_ones(CT_SHAPE(3, 2, 1), CT_F64, DEVICE), *y;
@@ -613,8 +623,9 @@ START_TEST(cell_of_most_states)
         expect_param(set, i, name, CT_SHAPE(1, 1, 1));
         expect_values("begin", ct_state_get(state, i), (double[]){ 0, 0 }, 2, 0);
     }
-    y = ct_recurrent_forward_with(r, x, _i ? NULL : state, &next, (ct_recurrent_call){
-        .lengths = ct_from_data(lengths, CT_SHAPE(2), CT_I64, DEVICE) });
+    y = ct_recurrent_forward_with(
+        r, x, _i ? NULL : state, &next,
+        (ct_recurrent_call){ .lengths = ct_from_data(lengths, CT_SHAPE(2), CT_I64, DEVICE) });
     expect_values("y", y, (double[]){ 9, 9, 0, 17, 0, 25 }, 6, 0);
     for (i = 0; i < CT_MAX_CELL_STATES; i++)
         expect_values("next", ct_state_get(next, i), (double[]){ i + 1, 3 * (i + 1) }, 2, 0);
@@ -697,12 +708,12 @@ START_TEST(steps_are_left_out)
     static const struct {
         int64_t lengths[2];
         int steps;
-    } cases[] = { { { 2, 1 }, 2 }, { { 0, 3 }, 3 }, { { 4, 4 }, 4 }, { { 4, 0 }, 4 },
-                  { { 0, 0 }, 1 }, { { 1, 1 }, 1 } };
+    } cases[] = { { { 2, 1 }, 2 }, { { 0, 3 }, 3 }, { { 4, 4 }, 4 },
+                  { { 4, 0 }, 4 }, { { 0, 0 }, 1 }, { { 1, 1 }, 1 } };
     static const ct_cell counted = { .name = "counted", .states = 1, .step = counted_step };
     ct_params *set = new_set(CT_F64);
-    ct_recurrent *r = ct_recurrent_of(set, "r", &counted, (ct_recurrent_options){
-        .hidden_size = 1, .reverse = _i / 2 });
+    ct_recurrent *r = ct_recurrent_of(
+        set, "r", &counted, (ct_recurrent_options){ .hidden_size = 1, .reverse = _i / 2 });
     size_t i;
     int t, b;
 
@@ -717,8 +728,9 @@ START_TEST(steps_are_left_out)
             for (b = 0; b < 2; b++)
                 want[2 * t + b] = t >= lengths[b] ? 0 : _i / 2 ? (double)(lengths[b] - t) : t + 1;
         steps_taken = 0;
-        y = ct_recurrent_forward_with(r, x, NULL, &next, (ct_recurrent_call){
-            .lengths = ct_from_data(lengths, CT_SHAPE(2), CT_I64, DEVICE) });
+        y = ct_recurrent_forward_with(
+            r, x, NULL, &next,
+            (ct_recurrent_call){ .lengths = ct_from_data(lengths, CT_SHAPE(2), CT_I64, DEVICE) });
         ck_assert_int_eq(steps_taken, cases[i].steps);
         expect_values("y", y, want, 8, 0);
         expect_values("next", ct_state_get(next, 0), last, 2, 0);
@@ -734,8 +746,8 @@ END_TEST
 START_TEST(nothing_is_drawn)
 {
     ct_params *set = new_set(CT_F32);
-    ct_recurrent *r = ct_gru(set, "r", (ct_gru_options){ .input_size = 5, .hidden_size = 2,
-                                                         .num_layers = 2 });
+    ct_recurrent *r =
+        ct_gru(set, "r", (ct_gru_options){ .input_size = 5, .hidden_size = 2, .num_layers = 2 });
     ct_scope s = ct_scope_begin();
     ct_generator before = *ct_params_generator(set);
 
@@ -749,11 +761,12 @@ END_TEST
 /* A cell's sequence serves where it may. */
 START_TEST(sequences_where_they_serve)
 {
-    static const ct_cell counted = { .name = "counted", .states = 1, .step = counted_step,
-                                     .sequence = counted_sequence };
+    static const ct_cell counted = {
+        .name = "counted", .states = 1, .step = counted_step, .sequence = counted_sequence
+    };
     ct_params *set = new_set(CT_F64);
-    ct_recurrent *r = ct_recurrent_of(set, "r", &counted, (ct_recurrent_options){
-        .hidden_size = 1 });
+    ct_recurrent *r =
+        ct_recurrent_of(set, "r", &counted, (ct_recurrent_options){ .hidden_size = 1 });
     int i;
 
     for (i = 0; i < 4; i++) { /* plain, all rows whole, some not, not wanted */
@@ -812,7 +825,8 @@ END_TEST
 START_TEST(options_of_others)
 {
     static ct_recurrent *(*const makers[])(ct_params *, const char *, ct_recurrent_options) = {
-        ct_rnn, ct_rnn_cell, ct_gru, ct_gru_cell, ct_lstm, ct_lstm_cell };
+        ct_rnn, ct_rnn_cell, ct_gru, ct_gru_cell, ct_lstm, ct_lstm_cell
+    };
     static const char *const names[] = { "ct_rnn",      "ct_rnn_cell", "ct_gru",
                                          "ct_gru_cell", "ct_lstm",     "ct_lstm_cell" };
     static const struct {
@@ -825,7 +839,8 @@ START_TEST(options_of_others)
         { { .hidden_size = 3, .proj_size = 2 }, 2, "proj_size is an LSTM's" },
         { { .hidden_size = 3, .has_forget_bias = true }, 2, "forget_bias is an LSTM's" },
         { { .hidden_size = 3, .forget_bias = 1 }, -1, "forget_bias is an LSTM's" },
-        { { .hidden_size = 3, .has_forget_bias = true, .forget_bias = 1 }, 2,
+        { { .hidden_size = 3, .has_forget_bias = true, .forget_bias = 1 },
+          2,
           "forget_bias is an LSTM's" },
     };
     ct_params *set = new_set(CT_F64);
@@ -848,16 +863,18 @@ START_TEST(options_of_others)
             ck_assert_int_eq(ct_error(), i <= 3 || cases[k].fits == -1 ? CT_OK : CT_ERR_ARGUMENT);
             ct_error_clear();
         }
-    ck_assert(ct_rnn(set, "a", (ct_rnn_options){ .hidden_size = 1,
-                                                 .nonlinearity = (ct_nonlinearity)7 }) == NULL);
+    ck_assert(ct_rnn(set, "a",
+                     (ct_rnn_options){ .hidden_size = 1, .nonlinearity = (ct_nonlinearity)7 }) ==
+              NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_rnn: nonlinearity is none of the enumeration");
     ck_assert(ct_lstm(set, "a", (ct_lstm_options){ .hidden_size = 2, .proj_size = -1 }) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_lstm: proj_size is not in 1..hidden_size - 1");
     for (i = 0; i < 5; i++) {
-        const ct_recurrent_options more[] = {
-            { .hidden_size = 1, .num_layers = 2 },    { .hidden_size = 1, .bidirectional = true },
-            { .hidden_size = 1, .reverse = true },    { .hidden_size = 1, .batch_first = true },
-            { .hidden_size = 1, .dropout = 0.5 } };
+        const ct_recurrent_options more[] = { { .hidden_size = 1, .num_layers = 2 },
+                                              { .hidden_size = 1, .bidirectional = true },
+                                              { .hidden_size = 1, .reverse = true },
+                                              { .hidden_size = 1, .batch_first = true },
+                                              { .hidden_size = 1, .dropout = 0.5 } };
 
         ck_assert(ct_gru_cell(set, "a", more[i]) == NULL);
         expect_error(CT_ERR_ARGUMENT, "ct_recurrent_cell_of: a cell alone has one layer, one "
@@ -889,12 +906,14 @@ static ct_status many_init(void *self, const ct_cell_place *at)
 
 START_TEST(cells_are_checked)
 {
-    static const ct_cell many = { .name = "many", .size = 8, .states = 1, .init = many_init,
-                                  .step = own_step };
+    static const ct_cell many = {
+        .name = "many", .size = 8, .states = 1, .init = many_init, .step = own_step
+    };
     static const ct_cell no_step = { .name = "none", .size = 8, .states = 1 };
     static const ct_cell no_state = { .name = "none", .size = 8, .step = own_step };
-    static const ct_cell states = { .name = "none", .size = 8, .states = CT_MAX_CELL_STATES + 1,
-                                    .step = own_step };
+    static const ct_cell states = {
+        .name = "none", .size = 8, .states = CT_MAX_CELL_STATES + 1, .step = own_step
+    };
     const ct_recurrent_options o = { .hidden_size = 2 };
     ct_params *set = new_set(CT_F64);
 
@@ -913,10 +932,9 @@ START_TEST(cells_are_checked)
     expect_param(set, 16, "b.known_l0", CT_SHAPE(2));
     own_parameters = 17;
     ck_assert(ct_recurrent_of(set, "c", &many, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_cell_param: more than 16 parameters have the input size");
-    ck_assert(ct_recurrent_of(set, "d", &many, (ct_recurrent_options){ .hidden_size = 2,
-                                                                       .input_size = 5 }) != NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_cell_param: more than 16 parameters have the input size");
+    ck_assert(ct_recurrent_of(set, "d", &many,
+                              (ct_recurrent_options){ .hidden_size = 2, .input_size = 5 }) != NULL);
     ct_params_free(set);
 }
 END_TEST
@@ -935,9 +953,11 @@ START_TEST(steps_and_lengths_are_checked)
     } cases[] = {
         { ct_ones(CT_SHAPE(3), CT_F32, DEVICE), CT_ERR_DTYPE,
           "ct_recurrent_forward_with: lengths f32[3] cpu must be i32 or i64" },
-        { ct_ones(CT_SHAPE(4), CT_I32, DEVICE), CT_ERR_SHAPE, "ct_recurrent_forward_with: "
+        { ct_ones(CT_SHAPE(4), CT_I32, DEVICE), CT_ERR_SHAPE,
+          "ct_recurrent_forward_with: "
           "lengths i32[4] cpu should have the shape [3] for x f32[4,3,5] cpu" },
-        { ct_ones(CT_SHAPE(3, 1), CT_I64, DEVICE), CT_ERR_SHAPE, "ct_recurrent_forward_with: "
+        { ct_ones(CT_SHAPE(3, 1), CT_I64, DEVICE), CT_ERR_SHAPE,
+          "ct_recurrent_forward_with: "
           "lengths i64[3,1] cpu should have the shape [3] for x f32[4,3,5] cpu" },
         { ct_from_data((int32_t[]){ 4, 5, 0 }, CT_SHAPE(3), CT_I32, DEVICE), CT_ERR_INDEX,
           "ct_recurrent_forward_with: lengths[1] is 5, not in 0..4" },
@@ -959,8 +979,9 @@ START_TEST(steps_and_lengths_are_checked)
             expect_error(cases[i].status, cases[i].message);
     }
     ck_assert(ct_recurrent_step(r, x, NULL, &next) == NULL && next == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_step: x f32[4,3,5] cpu should be (B, size), the module "
-                               "of one direction, forward");
+    expect_error(CT_ERR_SHAPE,
+                 "ct_recurrent_step: x f32[4,3,5] cpu should be (B, size), the module "
+                 "of one direction, forward");
     ck_assert(ct_recurrent_step(two, row, NULL, &next) == NULL);
     expect_error(CT_ERR_SHAPE, "ct_recurrent_step: x f32[3,5] cpu should be (B, size), the module "
                                "of one direction, forward");
@@ -1052,7 +1073,7 @@ START_TEST(state_copy_select_zero)
     expect_values("selected", ct_state_get(beams, 0), picked, 8, 0);
     refused = ct_state_select(copy, ct_full(CT_SHAPE(1), 3, CT_I64, DEVICE));
     expect_fault("ct_state_select", ct_state_get(refused, 0), CT_ERR_INDEX,
-                   "ct_index_select: index 3, number 0 of i64[1] cpu, is not in 0..2");
+                 "ct_index_select: index 3, number 0 of i64[1] cpu, is not in 0..2");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_state_free(state);
     ct_state_free(copy);
@@ -1181,19 +1202,20 @@ START_TEST(cross_entropy_by_hand)
     expect_close("mean", ct_item(ct_cross_entropy(x, y)), (plain[0] + plain[1] + plain[2]) / 3,
                  1e-15);
     expect_values("none", ct_cross_entropy_with(x, y, each), plain, 3, 1e-15);
-    expect_values("smoothed",
-                  ct_cross_entropy_with(x, y, (ct_cross_entropy_options){
-                                                  .reduction = CT_NONE, .label_smoothing = 0.3 }),
-                  l, 3, 1e-15);
-    expect_close("sum",
-                 ct_item(ct_cross_entropy_with(
-                     x, y, (ct_cross_entropy_options){ .reduction = CT_SUM })),
-                 plain[0] + plain[1] + plain[2], 1e-14);
-    expect_close("ignoring",
-                 ct_item(ct_cross_entropy_with(
-                     x, y, (ct_cross_entropy_options){ .has_ignore_index = true,
-                                                       .ignore_index = 0 })),
-                 (plain[0] + plain[2]) / 2, 1e-15);
+    expect_values(
+        "smoothed",
+        ct_cross_entropy_with(
+            x, y, (ct_cross_entropy_options){ .reduction = CT_NONE, .label_smoothing = 0.3 }),
+        l, 3, 1e-15);
+    expect_close(
+        "sum",
+        ct_item(ct_cross_entropy_with(x, y, (ct_cross_entropy_options){ .reduction = CT_SUM })),
+        plain[0] + plain[1] + plain[2], 1e-14);
+    expect_close(
+        "ignoring",
+        ct_item(ct_cross_entropy_with(
+            x, y, (ct_cross_entropy_options){ .has_ignore_index = true, .ignore_index = 0 })),
+        (plain[0] + plain[2]) / 2, 1e-15);
     expect_close("f32", ct_item(ct_cross_entropy(ct_cast(x, CT_F32), ct_cast(y, CT_I64))),
                  (plain[0] + plain[1] + plain[2]) / 3, 1e-6);
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -1227,8 +1249,8 @@ START_TEST(cross_entropy_without_a_class)
 
     expect_values("loss", ct_cross_entropy_with(x, y, each), plain, 2, 1e-15);
     expect_values("weighted",
-                  ct_cross_entropy_with(x, y, (ct_cross_entropy_options){ .reduction = CT_NONE,
-                                                                          .weight = weight }),
+                  ct_cross_entropy_with(
+                      x, y, (ct_cross_entropy_options){ .reduction = CT_NONE, .weight = weight }),
                   weighted, 2, 1e-14);
     ck_assert(ct_backward(ct_cross_entropy(x, y)) == CT_OK);
     ck_assert(isfinite(ct_item(ct_sum(ct_grad_of(x)))));
@@ -1272,10 +1294,11 @@ START_TEST(cross_entropy_of_any_width)
                 grad[r * C + c] = d[r] * (exp(row[c] - lse) - q);
             }
         }
-        loss = ct_cross_entropy_with(
-            logits, ct_from_data(target, CT_SHAPE(rows), CT_I64, DEVICE),
-            (ct_cross_entropy_options){ .reduction = CT_NONE, .label_smoothing = smoothing,
-                                        .has_ignore_index = true, .ignore_index = -7 });
+        loss = ct_cross_entropy_with(logits, ct_from_data(target, CT_SHAPE(rows), CT_I64, DEVICE),
+                                     (ct_cross_entropy_options){ .reduction = CT_NONE,
+                                                                 .label_smoothing = smoothing,
+                                                                 .has_ignore_index = true,
+                                                                 .ignore_index = -7 });
         expect_values("loss", loss, want, (size_t)rows, _i ? 1e-12 : 2e-5);
         ck_assert(ct_backward_with(loss, given) == CT_OK);
         expect_values("gradient", ct_grad_of(logits), grad, (size_t)(rows * C), _i ? 1e-13 : 1e-5);
@@ -1283,9 +1306,11 @@ START_TEST(cross_entropy_of_any_width)
         for (r = 0; r < rows * C; r++)
             grad[r] = d[r / C] ? grad[r] / d[r / C] : 0;
         ck_assert(ct_backward(ct_sum(ct_cross_entropy_with(
-            logits, ct_from_data(target, CT_SHAPE(rows), CT_I64, DEVICE),
-            (ct_cross_entropy_options){ .reduction = CT_SUM, .label_smoothing = smoothing,
-                                        .has_ignore_index = true, .ignore_index = -7 }))) == CT_OK);
+                      logits, ct_from_data(target, CT_SHAPE(rows), CT_I64, DEVICE),
+                      (ct_cross_entropy_options){ .reduction = CT_SUM,
+                                                  .label_smoothing = smoothing,
+                                                  .has_ignore_index = true,
+                                                  .ignore_index = -7 }))) == CT_OK);
         expect_values("gradient of the sum", ct_grad_of(logits), grad, (size_t)(rows * C),
                       _i ? 1e-11 : 1e-5);
         free(target);
@@ -1305,7 +1330,7 @@ static const struct further {
     bool ignores;
     double smoothing;
 } furthers[] = {
-    { CT_NONE, false, 0 },   { CT_NONE, true, 0.1 }, { CT_MEAN, true, 0 },
+    { CT_NONE, false, 0 },   { CT_NONE, true, 0.1 },  { CT_MEAN, true, 0 },
     { CT_SUM, false, 0.25 }, { CT_MEAN, false, 0.1 },
 };
 
@@ -1313,9 +1338,12 @@ static ct_tensor *further_on(int count, ct_tensor *const *inputs, void *context)
 {
     const struct further *f = context;
     ct_tensor *y = ct_from_data(targets, CT_SHAPE(3), CT_I32, DEVICE);
-    ct_tensor *loss = ct_cross_entropy_with(inputs[0], y, (ct_cross_entropy_options){
-        .reduction = f->reduction, .label_smoothing = f->smoothing,
-        .has_ignore_index = f->ignores, .ignore_index = targets[1] });
+    ct_tensor *loss =
+        ct_cross_entropy_with(inputs[0], y,
+                              (ct_cross_entropy_options){ .reduction = f->reduction,
+                                                          .label_smoothing = f->smoothing,
+                                                          .has_ignore_index = f->ignores,
+                                                          .ignore_index = targets[1] });
 
     (void)count;
     return ct_mul(ct_square(loss), inputs[1]);
@@ -1331,8 +1359,8 @@ START_TEST(cross_entropy_of_second_order)
     ct_requires_grad(in[0], true);
     ct_requires_grad(in[1], true);
     ck_assert_msg(ct_gradcheck(further_on, 2, in, (void *)&furthers[_i], &g, 0, 0) &&
-                  ct_gradgradcheck(further_on, 2, in, (void *)&furthers[_i], &g, 0, 0), "%s",
-                  ct_error_message());
+                      ct_gradgradcheck(further_on, 2, in, (void *)&furthers[_i], &g, 0, 0),
+                  "%s", ct_error_message());
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 END_TEST
@@ -1346,10 +1374,10 @@ START_TEST(cross_entropy_misuse)
 
     wrong = ct_from_data((int32_t[]){ 1, 4, 0 }, CT_SHAPE(3), CT_I32, DEVICE);
     expect_fault("ct_cross_entropy", ct_cross_entropy(x, wrong), CT_ERR_INDEX,
-                   "ct_cross_entropy: target 4, number 1, is not in 0..3");
+                 "ct_cross_entropy: target 4, number 1, is not in 0..3");
     wrong = ct_from_data((int32_t[]){ 1, 2, -1 }, CT_SHAPE(3), CT_I32, DEVICE);
     expect_fault("ct_cross_entropy", ct_cross_entropy(x, wrong), CT_ERR_INDEX,
-                   "ct_cross_entropy: target -1, number 2, is not in 0..3");
+                 "ct_cross_entropy: target -1, number 2, is not in 0..3");
     ck_assert(ct_cross_entropy(x, ct_narrow(y, 0, 0, 2)) == NULL);
     expect_error(CT_ERR_SHAPE, "ct_cross_entropy: logits f64[3,4] cpu (..., classes) and targets "
                                "i32[2] cpu do not fit");
@@ -1361,15 +1389,17 @@ START_TEST(cross_entropy_misuse)
               NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_cross_entropy: label_smoothing 1.5 is not in 0..1");
     for (i = 0; i < 3; i++) {
-        ck_assert(ct_cross_entropy_with(x, y, (ct_cross_entropy_options){
-                      .label_smoothing = (double[]){ -0.1, 1.1, NAN }[i] }) == NULL);
+        ck_assert(ct_cross_entropy_with(x, y,
+                                        (ct_cross_entropy_options){
+                                            .label_smoothing = (double[]){ -0.1, 1.1, NAN }[i] }) ==
+                  NULL);
         ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
         ct_error_clear();
     }
     ck_assert(ct_cross_entropy_with(x, y, (ct_cross_entropy_options){ .label_smoothing = 1 }));
     for (i = 0; i < 3; i++) { /* no classes, no axis of them, two of them */
-        ct_tensor *odd = ct_zeros((ct_shape[]){ CT_SHAPE(3, 0), CT_SCALAR, CT_SHAPE(4, 3) }[i],
-                                  CT_F64, DEVICE);
+        ct_tensor *odd =
+            ct_zeros((ct_shape[]){ CT_SHAPE(3, 0), CT_SCALAR, CT_SHAPE(4, 3) }[i], CT_F64, DEVICE);
         ct_tensor *of[2] = { i == 1 ? ct_zeros(CT_SCALAR, CT_I32, DEVICE) : y, i < 2 ? odd : x };
 
         for (k = 0; k < 2; k++) {
@@ -1382,12 +1412,13 @@ START_TEST(cross_entropy_misuse)
         for (k = 0; k < 2; k++) {
             wrong = ct_ones(i ? CT_SHAPE(3) : CT_SHAPE(4, 1), CT_F64, DEVICE);
             ck_assert(ct_cross_entropy_with(x, k ? ct_ones(CT_SHAPE(3, 4), CT_F64, DEVICE) : y,
-                          (ct_cross_entropy_options){ .weight = wrong }) == NULL);
+                                            (ct_cross_entropy_options){ .weight = wrong }) == NULL);
             ck_assert_int_eq(ct_error(), CT_ERR_SHAPE);
             ct_error_clear();
         }
     ck_assert(ct_cross_entropy_with(x, ct_ones(CT_SHAPE(3, 4), CT_F64, DEVICE),
-                  (ct_cross_entropy_options){ .has_ignore_index = true }) == NULL);
+                                    (ct_cross_entropy_options){ .has_ignore_index = true }) ==
+              NULL);
     ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
     ct_error_clear();
     for (i = 0; i < 2; i++) { /* does not broadcast, or to more */
@@ -1419,7 +1450,8 @@ static ct_tensor *call_all(ct_recurrent *r)
     ct_state *begin = expect_state(ct_ok(), ct_begin_state(r, 2)), *next, *more;
     ct_recurrent_call call = {
         .lengths = ct_from_data((int32_t[]){ 2, 1 }, CT_SHAPE(2), CT_I32, CT_CPU),
-        .reset = ct_from_data((bool[]){ true, false }, CT_SHAPE(2), CT_BOOL, CT_CPU) };
+        .reset = ct_from_data((bool[]){ true, false }, CT_SHAPE(2), CT_BOOL, CT_CPU)
+    };
     ct_tensor *rows = ct_ones(CT_SHAPE(3), CT_I64, CT_CPU);
 
     if (ct_ok()) {
@@ -1454,15 +1486,22 @@ static ct_tensor *m_steps(ct_params *set)
 
 static ct_tensor *m_dropout(ct_params *set)
 {
-    return call_all(ct_gru(set, "r", (ct_gru_options){ .hidden_size = 2, .num_layers = 2,
-                                                       .dropout = 0.5, .recurrent_dropout = 0.5 }));
+    return call_all(
+        ct_gru(set, "r",
+               (ct_gru_options){
+                   .hidden_size = 2, .num_layers = 2, .dropout = 0.5, .recurrent_dropout = 0.5 }));
 }
 
 static ct_tensor *m_all(ct_params *set)
 {
-    return call_all(ct_lstm(set, "r", (ct_lstm_options){
-        .input_size = 4, .hidden_size = 3, .proj_size = 2, .layer_norm = true, .learn_state = true,
-        .has_forget_bias = true, .forget_bias = 1 }));
+    return call_all(ct_lstm(set, "r",
+                            (ct_lstm_options){ .input_size = 4,
+                                               .hidden_size = 3,
+                                               .proj_size = 2,
+                                               .layer_norm = true,
+                                               .learn_state = true,
+                                               .has_forget_bias = true,
+                                               .forget_bias = 1 }));
 }
 
 static ct_tensor *m_lstm(ct_params *set)
@@ -1480,10 +1519,11 @@ static ct_tensor *m_one_hot(ct_params *set)
 
 static ct_tensor *m_inits(ct_params *set)
 {
-    const ct_init inits[] = { ct_init_constant(1), ct_init_uniform(-1, 1), ct_init_normal(0, 1),
-                              ct_init_truncated_normal(0, 1, -1, 1), ct_init_orthogonal(1),
-                              ct_init_orthogonal_parts(1, 3), ct_init_xavier_uniform(1),
-                              ct_init_kaiming_normal(0, CT_FAN_IN), ct_init_lecun_normal() };
+    const ct_init inits[] = { ct_init_constant(1),       ct_init_uniform(-1, 1),
+                              ct_init_normal(0, 1),      ct_init_truncated_normal(0, 1, -1, 1),
+                              ct_init_orthogonal(1),     ct_init_orthogonal_parts(1, 3),
+                              ct_init_xavier_uniform(1), ct_init_kaiming_normal(0, CT_FAN_IN),
+                              ct_init_lecun_normal() };
     ct_tensor *t = NULL;
     size_t i;
     int k;
@@ -1508,11 +1548,14 @@ static ct_tensor *m_inits(ct_params *set)
 
 static ct_tensor *m_modules(ct_params *set)
 {
-    ct_module *net = ct_sequential(set, 5, (ct_module *[]){
-        ct_embedding_module(set, "e", (ct_embedding_options){ .rows = 3, .size = 4 }),
-        ct_layer_norm_module(set, "n", (ct_layer_norm_options){ .size = 0 }),
-        ct_dropout_module(set, 0.5), ct_op_module(set, (ct_neg)),
-        ct_as_module(set, ct_linear_module(set, "l", (ct_linear_options){ .out_features = 2 })) });
+    ct_module *net = ct_sequential(
+        set, 5,
+        (ct_module *[]){
+            ct_embedding_module(set, "e", (ct_embedding_options){ .rows = 3, .size = 4 }),
+            ct_layer_norm_module(set, "n", (ct_layer_norm_options){ .size = 0 }),
+            ct_dropout_module(set, 0.5), ct_op_module(set, (ct_neg)),
+            ct_as_module(set,
+                         ct_linear_module(set, "l", (ct_linear_options){ .out_features = 2 })) });
 
     return ct_module_forward(net, ct_ones(CT_SHAPE(2, 2), CT_I64, CT_CPU));
 }
@@ -1523,8 +1566,10 @@ static ct_tensor *m_losses(ct_params *set)
     ct_tensor *x = ct_param_value(p), *y = ct_from_data(targets, CT_SHAPE(3), CT_I32, CT_CPU);
     ct_tensor *one = ct_ones(CT_SHAPE(3, 4), CT_F64, CT_CPU), *all[9];
     ct_tensor *weight = ct_ones(CT_SHAPE(4), CT_F64, CT_CPU);
-    ct_cross_entropy_options o = { .weight = weight, .label_smoothing = 0.1,
-                                   .has_ignore_index = true, .ignore_index = targets[0] };
+    ct_cross_entropy_options o = { .weight = weight,
+                                   .label_smoothing = 0.1,
+                                   .has_ignore_index = true,
+                                   .ignore_index = targets[0] };
 
     if (!ct_ok())
         return NULL;
@@ -1538,8 +1583,8 @@ static ct_tensor *m_losses(ct_params *set)
     all[5] = ct_l1_loss(x, one, CT_SUM);
     all[6] = ct_huber_loss(x, one, 1, CT_MEAN);
     all[7] = ct_bce_with_logits(x, one, CT_MEAN);
-    all[8] = ct_bce_with_logits_with(x, one, (ct_bce_options){ .weight = weight,
-                                                               .pos_weight = weight });
+    all[8] =
+        ct_bce_with_logits_with(x, one, (ct_bce_options){ .weight = weight, .pos_weight = weight });
     return ct_stack(9, all, 0);
 }
 
@@ -1548,8 +1593,9 @@ static ct_tensor *m_losses(ct_params *set)
  * after the forward pass in backward twice. */
 START_TEST(memory_fails)
 {
-    static ct_tensor *(*const what[])(ct_params *) = { m_plain,   m_steps, m_dropout, m_all, m_lstm,
-                                                       m_one_hot, m_inits, m_modules, m_losses };
+    static ct_tensor *(*const what[])(ct_params *) = { m_plain, m_steps,   m_dropout,
+                                                       m_all,   m_lstm,    m_one_hot,
+                                                       m_inits, m_modules, m_losses };
     const bool on = _i % 5 > 2, recorded = _i % 5 % 3 > 0, twice = _i % 5 == 2;
     const int step = twice && !harness_full() ? 7 : 1;
     int k, done, forward = 0;

@@ -221,20 +221,13 @@ static const struct {
     size_t payload; /* bytes */
     const char *message;
 } malformed[] = {
-    { "", 0,
-      "offset 10: '{' is expected" },
-    { " ", 0,
-      "offset 11: '{' is expected" },
-    { "x", 0,
-      "offset 10: '{' is expected" },
-    { "{", 0,
-      "offset 11: a string is expected" },
-    { "{}", 0,
-      "offset 12: the header has not all of descr, fortran_order and shape" },
-    { "[]", 0,
-      "offset 10: '{' is expected" },
-    { "{}x", 0,
-      "offset 12: the header goes on after '}'" },
+    { "", 0, "offset 10: '{' is expected" },
+    { " ", 0, "offset 11: '{' is expected" },
+    { "x", 0, "offset 10: '{' is expected" },
+    { "{", 0, "offset 11: a string is expected" },
+    { "{}", 0, "offset 12: the header has not all of descr, fortran_order and shape" },
+    { "[]", 0, "offset 10: '{' is expected" },
+    { "{}x", 0, "offset 12: the header goes on after '}'" },
     { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }x", 8,
       "offset 67: the header goes on after '}'" },
     { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), ", 8,
@@ -249,62 +242,36 @@ static const struct {
       "offset 27: a key is there twice" },
     { "{'descr': '<f4', 'fortran_order': False, 'shape': (), 'more': 1}", 4,
       "offset 64: a key that is not descr, fortran_order or shape" },
-    { "{descr: '<f4'}", 4,
-      "offset 11: a string is expected" },
-    { "{'descr' '<f4'}", 4,
-      "offset 19: ':' is expected" },
-    { "{'descr': '<f4' 'shape': ()}", 4,
-      "offset 26: ',' or '}' is expected" },
-    { "{'descr': '<f4',, 'shape': ()}", 4,
-      "offset 26: a string is expected" },
-    { "{'descr': <f4}", 4,
-      "offset 20: a string is expected" },
-    { "{'descr': '<f4}", 4,
-      "offset 20: a string without end, too long, or with a backslash" },
-    { "{'descr': '<\\x664'}", 4,
-      "offset 20: a string without end, too long, or with a backslash" },
+    { "{descr: '<f4'}", 4, "offset 11: a string is expected" },
+    { "{'descr' '<f4'}", 4, "offset 19: ':' is expected" },
+    { "{'descr': '<f4' 'shape': ()}", 4, "offset 26: ',' or '}' is expected" },
+    { "{'descr': '<f4',, 'shape': ()}", 4, "offset 26: a string is expected" },
+    { "{'descr': <f4}", 4, "offset 20: a string is expected" },
+    { "{'descr': '<f4}", 4, "offset 20: a string without end, too long, or with a backslash" },
+    { "{'descr': '<\\x664'}", 4, "offset 20: a string without end, too long, or with a backslash" },
     { "{'descr': '0123456789012345678901234567890123456789'}", 4,
       "offset 20: a string without end, too long, or with a backslash" },
     { "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': ()}", 4,
       "offset 20: a string is expected" },
-    { "{'fortran_order': 0}", 4,
-      "offset 28: True or False is expected" },
-    { "{'fortran_order': true}", 4,
-      "offset 28: True or False is expected" },
-    { "{'fortran_order': 'False'}", 4,
-      "offset 28: True or False is expected" },
-    { "{'shape': 2}", 4,
-      "offset 20: '(' is expected" },
-    { "{'shape': [2]}", 4,
-      "offset 20: '(' is expected" },
-    { "{'shape': (2)}", 4,
-      "offset 23: a tuple of one is written (n,)" },
-    { "{'shape': (2}", 4,
-      "offset 22: ',' or ')' is expected" },
-    { "{'shape': (2,", 4,
-      "offset 23: a size is expected: an integer from 0 up" },
-    { "{'shape': (2 3)}", 4,
-      "offset 23: ',' or ')' is expected" },
-    { "{'shape': (,)}", 4,
-      "offset 21: a size is expected: an integer from 0 up" },
-    { "{'shape': (2,,3)}", 4,
-      "offset 23: a size is expected: an integer from 0 up" },
-    { "{'shape': (-2,)}", 4,
-      "offset 21: a size is expected: an integer from 0 up" },
-    { "{'shape': (2L,)}", 4,
-      "offset 22: ',' or ')' is expected" },
-    { "{'shape': (2.0,)}", 4,
-      "offset 22: ',' or ')' is expected" },
-    { "{'shape': (+2,)}", 4,
-      "offset 21: a size is expected: an integer from 0 up" },
-    { "{'shape': (0x2,)}", 4,
-      "offset 22: ',' or ')' is expected" },
-    { "{'shape': ('2',)}", 4,
-      "offset 21: a size is expected: an integer from 0 up" },
-    { "{'shape': (9223372036854775808,)}", 4,
-      "offset 39: a size too large" },
-    { "{'shape': (99999999999999999999,)}", 4,
-      "offset 39: a size too large" },
+    { "{'fortran_order': 0}", 4, "offset 28: True or False is expected" },
+    { "{'fortran_order': true}", 4, "offset 28: True or False is expected" },
+    { "{'fortran_order': 'False'}", 4, "offset 28: True or False is expected" },
+    { "{'shape': 2}", 4, "offset 20: '(' is expected" },
+    { "{'shape': [2]}", 4, "offset 20: '(' is expected" },
+    { "{'shape': (2)}", 4, "offset 23: a tuple of one is written (n,)" },
+    { "{'shape': (2}", 4, "offset 22: ',' or ')' is expected" },
+    { "{'shape': (2,", 4, "offset 23: a size is expected: an integer from 0 up" },
+    { "{'shape': (2 3)}", 4, "offset 23: ',' or ')' is expected" },
+    { "{'shape': (,)}", 4, "offset 21: a size is expected: an integer from 0 up" },
+    { "{'shape': (2,,3)}", 4, "offset 23: a size is expected: an integer from 0 up" },
+    { "{'shape': (-2,)}", 4, "offset 21: a size is expected: an integer from 0 up" },
+    { "{'shape': (2L,)}", 4, "offset 22: ',' or ')' is expected" },
+    { "{'shape': (2.0,)}", 4, "offset 22: ',' or ')' is expected" },
+    { "{'shape': (+2,)}", 4, "offset 21: a size is expected: an integer from 0 up" },
+    { "{'shape': (0x2,)}", 4, "offset 22: ',' or ')' is expected" },
+    { "{'shape': ('2',)}", 4, "offset 21: a size is expected: an integer from 0 up" },
+    { "{'shape': (9223372036854775808,)}", 4, "offset 39: a size too large" },
+    { "{'shape': (99999999999999999999,)}", 4, "offset 39: a size too large" },
     { "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807,), }", 8,
       "offset 10: the shape [9223372036854775807] is too large" },
     { "{'descr': '<f4', 'fortran_order': False, 'shape': (2305843009213693952,), }", 8,
@@ -357,7 +324,7 @@ END_TEST
 START_TEST(quoted_names)
 {
     static const struct {
-        int fill; /* of the letter a, before: */
+        int fill;               /* of the letter a, before: */
         const char *end, *want; /* what follows the quoted letters; kept: how many of them are */
         int kept;
     } cases[] = {
@@ -451,8 +418,9 @@ START_TEST(longest_header)
     header[65536] = ' ';
     header[65537] = '\0';
     write_file(2, header, six, sizeof six);
-    expect_refused(0, CT_ERR_FORMAT, "offset 8: the header's length is 65537, but 65561 bytes "
-                                     "follow (and 65536 is the most)");
+    expect_refused(0, CT_ERR_FORMAT,
+                   "offset 8: the header's length is 65537, but 65561 bytes "
+                   "follow (and 65536 is the most)");
     free(header);
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
 }
@@ -470,8 +438,8 @@ START_TEST(unsupported)
         snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': ()}",
                  dtypes[i]);
         write_file(1, header, six, 4);
-        snprintf(message, sizeof message,
-                 "has the dtype \"%s\", not <f4, <f8, <i4, <i8 or |b1", dtypes[i]);
+        snprintf(message, sizeof message, "has the dtype \"%s\", not <f4, <f8, <i4, <i8 or |b1",
+                 dtypes[i]);
         expect_refused(i, CT_ERR_DTYPE, message);
     }
     write_file(1, "{'shape': (1, 1, 1, 1, 1, 1, 1, 1, 1)}", six, 4);

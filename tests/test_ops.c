@@ -15,9 +15,9 @@
 #include <cotangent.h>
 
 /* The call gives NULL, and this whole message. */
-#define REFUSED(status, text, call)                                                               \
-    do {                                                                                          \
-        expect_fault(#call, call, status, text);                                                  \
+#define REFUSED(status, text, call)                                                                \
+    do {                                                                                           \
+        expect_fault(#call, call, status, text);                                                   \
     } while (0)
 
 /* ---- PyTorch's numbers ---- */
@@ -143,8 +143,8 @@ static void compare(const parity_case *c, const char *what, ct_dtype dtype, ct_t
 
     for (j = 0; j < want->count; j++)
         sum += isfinite(want->at[j]) ? fabs(want->at[j]) : 0;
-    snprintf(text, sizeof text, "case %d, %s %s, %s", c->number, c->row->name,
-             ct_dtype_name(dtype), what);
+    snprintf(text, sizeof text, "case %d, %s %s, %s", c->number, c->row->name, ct_dtype_name(dtype),
+             what);
     expect_values(text, t, want->at, (size_t)want->count, sum * (dtype == CT_F64 ? 1e-12 : 1e-5));
 }
 
@@ -272,18 +272,18 @@ END_TEST
 
 /* ---- values that no derivative shows ---- */
 
-#define F64(...)                                                                                  \
-    ct_from_data((double[]){ __VA_ARGS__ },                                                       \
-                 CT_SHAPE((int64_t)(sizeof((double[]){ __VA_ARGS__ }) / sizeof(double))), CT_F64, \
+#define F64(...)                                                                                   \
+    ct_from_data((double[]){ __VA_ARGS__ },                                                        \
+                 CT_SHAPE((int64_t)(sizeof((double[]){ __VA_ARGS__ }) / sizeof(double))), CT_F64,  \
                  DEVICE)
-#define I64(...)                                                                                  \
-    ct_from_data((int64_t[]){ __VA_ARGS__ },                                                      \
-                 CT_SHAPE((int64_t)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t))),       \
+#define I64(...)                                                                                   \
+    ct_from_data((int64_t[]){ __VA_ARGS__ },                                                       \
+                 CT_SHAPE((int64_t)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t))),        \
                  CT_I64, DEVICE)
 
 /* Fails unless t's elements are exactly these. */
-#define EXPECT(t, ...)                                                                            \
-    expect_values(#t, t, (double[]){ __VA_ARGS__ },                                               \
+#define EXPECT(t, ...)                                                                             \
+    expect_values(#t, t, (double[]){ __VA_ARGS__ },                                                \
                   sizeof((double[]){ __VA_ARGS__ }) / sizeof(double), 0)
 
 static ct_tensor *leaf(ct_tensor *t)
@@ -407,10 +407,10 @@ START_TEST(logsumexp_does_not_overflow)
     EXPECT(y, -INFINITY);
     EXPECT(gradient(y, none, NULL), 0, 0);
     EXPECT(gradient(ct_logsumexp(some, 1, &axis, false), some, NULL), 1, 0);
-    expect_close("large", ct_item(ct_logsumexp(F64(1000, 1000), 1, &axis, false)),
-                 1000 + log(2), 1e-12);
-    expect_close("small", ct_item(ct_logsumexp(F64(-1000, -1000), 1, &axis, false)),
-                 -1000 + log(2), 1e-12);
+    expect_close("large", ct_item(ct_logsumexp(F64(1000, 1000), 1, &axis, false)), 1000 + log(2),
+                 1e-12);
+    expect_close("small", ct_item(ct_logsumexp(F64(-1000, -1000), 1, &axis, false)), -1000 + log(2),
+                 1e-12);
     EXPECT(ct_logsumexp(F64(1, INFINITY), 1, &axis, false), INFINITY);
     EXPECT(ct_logsumexp(F64(1, NAN), 1, &axis, false), NAN);
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -521,15 +521,16 @@ START_TEST(products_of_many_matrices)
     for (i = 0; i < 4900; i++)
         want[i] = a[i / 70 * 2] * b[2 * i] + a[i / 70 * 2 + 1] * b[2 * i + 1];
     expect_values("repeated on the left", ct_matmul(few, many), want, 4900, 1e-12);
-    expect_values("on the right", ct_matmul(ct_transpose(many, 2, 3), ct_transpose(few, 2, 3)), want,
-                  4900, 1e-12);
+    expect_values("on the right", ct_matmul(ct_transpose(many, 2, 3), ct_transpose(few, 2, 3)),
+                  want, 4900, 1e-12);
     free(a);
     free(b);
     few = ct_randn(CT_SHAPE(2, 3), CT_F64, DEVICE, &g); /* of as many axes as there can be */
     many = ct_randn(CT_SHAPE(3, 2), CT_F64, DEVICE, &g);
     a = values_of(ct_matmul(few, many));
-    expect_values("of rank 8", ct_matmul(ct_reshape(few, CT_SHAPE(1, 1, 1, 1, 1, 1, 2, 3)),
-                                         ct_reshape(many, CT_SHAPE(1, 1, 1, 1, 1, 1, 3, 2))),
+    expect_values("of rank 8",
+                  ct_matmul(ct_reshape(few, CT_SHAPE(1, 1, 1, 1, 1, 1, 2, 3)),
+                            ct_reshape(many, CT_SHAPE(1, 1, 1, 1, 1, 1, 3, 2))),
                   a, 4, 1e-15);
     free(a);
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -557,20 +558,25 @@ START_TEST(one_more_than_whole_pieces)
             squares += v[i] * v[i];
         }
         expect_close("sum", ct_item(ct_sum(x)), sum, 1e-9);
-        expect_close("least", ct_item(ct_min(ct_slice(ct_cat(2, (ct_tensor *[]){ x, ct_full(
-            CT_SHAPE(1), -99, CT_F64, DEVICE) }, 0), 0, 0, n + 1, 1))), -99, 0);
+        expect_close(
+            "least",
+            ct_item(ct_min(ct_slice(
+                ct_cat(2, (ct_tensor *[]){ x, ct_full(CT_SHAPE(1), -99, CT_F64, DEVICE) }, 0), 0, 0,
+                n + 1, 1))),
+            -99, 0);
         w = values_of(ct_mul_scalar(ct_add(x, x), 0.5)); /* elementwise */
         ck_assert(memcmp(v, w, (size_t)n * sizeof *v) == 0);
         free(w);
-        two = ct_stack(2, (ct_tensor *[]){ x, ct_neg(x) }, 1); /* (n, 2): rows, and a wide product */
+        two =
+            ct_stack(2, (ct_tensor *[]){ x, ct_neg(x) }, 1); /* (n, 2): rows, and a wide product */
         w = values_of(ct_contiguous(ct_transpose(two, 0, 1)));
         ck_assert(memcmp(v, w, (size_t)n * sizeof *v) == 0);
         free(w);
         expect_close("softmax of the last row",
                      ct_item(ct_select(ct_select(ct_softmax(two, 1), 0, n - 1), 0, 0)),
                      1 / (1 + exp(-2 * v[n - 1])), 1e-12);
-        expect_close("sum of the last row", ct_item(ct_select(ct_sum_axes(two, 1, (int[]){ 1 },
-                                                                          false), 0, n - 1)), 0, 0);
+        expect_close("sum of the last row",
+                     ct_item(ct_select(ct_sum_axes(two, 1, (int[]){ 1 }, false), 0, n - 1)), 0, 0);
         expect_close("column", ct_item(ct_select(ct_sum_axes(two, 1, (int[]){ 0 }, false), 0, 1)),
                      -sum, 1e-9);
         m = ct_matmul(two, ct_from_data((double[]){ 2, 3, 1, 1 }, CT_SHAPE(2, 2), CT_F64, DEVICE));
@@ -1052,10 +1058,10 @@ static void count_memory(bool on)
 /* ---- misuse ---- */
 
 /* A NULL gives NULL without an error. */
-#define SILENT(call)                                                                              \
-    do {                                                                                          \
-        ck_assert_msg((call) == NULL, "%s is not NULL", #call);                                   \
-        expect_ok();                                                                              \
+#define SILENT(call)                                                                               \
+    do {                                                                                           \
+        ck_assert_msg((call) == NULL, "%s is not NULL", #call);                                    \
+        expect_ok();                                                                               \
     } while (0)
 
 static const int no_axis[] = { 0, 5 }, twice[] = { 1, -1 }, first[] = { 0 };
@@ -1077,14 +1083,16 @@ START_TEST(broadcasts_refuse)
                 b.dim[axis - less] = 7;
                 x = ct_zeros(a, CT_F32, DEVICE);
                 y = ct_zeros(b, CT_F32, DEVICE);
-                snprintf(message, sizeof message, "ct_add: a f32%s cpu and b f32%s cpu do not "
-                         "broadcast (axis %d: %d vs 7)", cti_shape_text(&a).s,
-                         cti_shape_text(&b).s, axis, (int)whole[axis]);
+                snprintf(message, sizeof message,
+                         "ct_add: a f32%s cpu and b f32%s cpu do not "
+                         "broadcast (axis %d: %d vs 7)",
+                         cti_shape_text(&a).s, cti_shape_text(&b).s, axis, (int)whole[axis]);
                 ck_assert(ct_add(x, y) == NULL);
                 expect_error(CT_ERR_SHAPE, message);
-                snprintf(message, sizeof message, "ct_maximum: a f32%s cpu and b f32%s cpu do not "
-                         "broadcast (axis %d: 7 vs %d)", cti_shape_text(&b).s,
-                         cti_shape_text(&a).s, axis, (int)whole[axis]);
+                snprintf(message, sizeof message,
+                         "ct_maximum: a f32%s cpu and b f32%s cpu do not "
+                         "broadcast (axis %d: 7 vs %d)",
+                         cti_shape_text(&b).s, cti_shape_text(&a).s, axis, (int)whole[axis]);
                 ck_assert(ct_maximum(y, x) == NULL);
                 expect_error(CT_ERR_SHAPE, message);
                 ck_assert(ct_where(ct_ones(CT_SCALAR, CT_BOOL, DEVICE), x, y) == NULL);
@@ -1165,23 +1173,27 @@ START_TEST(products_that_are_too_large)
     int i;
 
 #define NOTHING(rows, columns) ct_zeros(CT_SHAPE(rows, columns), CT_F32, DEVICE)
-    REFUSED(CT_ERR_SHAPE, "ct_matmul: a f32[0,2147483648] cpu and b f32[2147483648,0] cpu are too "
-                          "large for one product",
+    REFUSED(CT_ERR_SHAPE,
+            "ct_matmul: a f32[0,2147483648] cpu and b f32[2147483648,0] cpu are too "
+            "large for one product",
             ct_matmul(NOTHING(0, more), NOTHING(more, 0)));
-    REFUSED(CT_ERR_SHAPE, "ct_matmul: a f32[0,0] cpu and b f32[0,2147483648] cpu are too large for "
-                          "one product",
+    REFUSED(CT_ERR_SHAPE,
+            "ct_matmul: a f32[0,0] cpu and b f32[0,2147483648] cpu are too large for "
+            "one product",
             ct_matmul(NOTHING(0, 0), NOTHING(0, more)));
-    REFUSED(CT_ERR_SHAPE, "ct_linear_apply: a f32[0,2147483648] cpu and b f32[0,2147483648] cpu "
-                          "are too large for one product",
+    REFUSED(CT_ERR_SHAPE,
+            "ct_linear_apply: a f32[0,2147483648] cpu and b f32[0,2147483648] cpu "
+            "are too large for one product",
             ct_linear_apply(NOTHING(0, more), NOTHING(0, more), NULL));
-    REFUSED(CT_ERR_SHAPE, "ct_linear_apply: a f32[0,0] cpu and b f32[2147483648,0] cpu are too "
-                          "large for one product",
+    REFUSED(CT_ERR_SHAPE,
+            "ct_linear_apply: a f32[0,0] cpu and b f32[2147483648,0] cpu are too "
+            "large for one product",
             ct_linear_apply(NOTHING(0, 0), NOTHING(more, 0), NULL));
     for (i = 0; i < 2; i++) { /* as many rows as you like */
         ck_assert(ct_matmul(NOTHING(i ? more : 0, i ? 0 : most), NOTHING(i ? 0 : most, 0)));
         ck_assert(ct_matmul(NOTHING(0, 0), NOTHING(0, most)));
-        ck_assert(ct_linear_apply(NOTHING(i ? more : 0, i ? 0 : most), NOTHING(0, i ? 0 : most),
-                                  NULL));
+        ck_assert(
+            ct_linear_apply(NOTHING(i ? more : 0, i ? 0 : most), NOTHING(0, i ? 0 : most), NULL));
         ck_assert(ct_linear_apply(NOTHING(0, 0), NOTHING(most, 0), NULL));
     }
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -1410,7 +1422,7 @@ START_TEST(shapes_asked_for)
             ck_assert_int_eq(ct_rank(y), cases[i].asked.rank);
             for (k = 0; k < cases[i].asked.rank; k++)
                 ck_assert_int_eq(ct_dim(y, k), cases[i].asked.dim[k] == -1 ? cases[i].open
-                                                                          : cases[i].asked.dim[k]);
+                                                                           : cases[i].asked.dim[k]);
         }
         ck_assert(ct_scope_end(s) == ct_error() || cases[i].refused);
     }
@@ -1627,10 +1639,10 @@ START_TEST(every_op_looks_at_each_input)
                         continue;
                     kept = in[k];
                     in[k] = NULL;
-                    ck_assert_msg((op_call(row, &d, in) == NULL) ==
-                                      (!row->optional || k < row->optional) && ct_ok(),
-                                  "%s: input %d is NULL: %s", op_describe(row, n, &d), k,
-                                  ct_error_message());
+                    ck_assert_msg(
+                        (op_call(row, &d, in) == NULL) == (!row->optional || k < row->optional) &&
+                            ct_ok(),
+                        "%s: input %d is NULL: %s", op_describe(row, n, &d), k, ct_error_message());
                     other = in[k] = of_another_dtype(&d, k, kept);
                     if (other)
                         ck_assert_msg(op_call(row, &d, in) == NULL && ct_error() == CT_ERR_DTYPE,
@@ -1657,8 +1669,8 @@ static bool written_to(const op_row *row, const op_draw *d, int n, int k)
     off = ct_scope_begin_no_grad();
     ck_assert(ct_fill(in[k], 0) == CT_OK);
     ck_assert(ct_scope_end(off) == CT_OK);
-    refused = y->requires_grad &&
-              ct_backward_with(y, ct_ones(y->shape, y->dtype, y->device)) != CT_OK;
+    refused =
+        y->requires_grad && ct_backward_with(y, ct_ones(y->shape, y->dtype, y->device)) != CT_OK;
     ck_assert_msg(!refused ||
                       (ct_error() == CT_ERR_GRAD &&
                        strstr(ct_error_message(), "was needed by backward but was modified")),
@@ -1744,8 +1756,8 @@ static bool alone(const op_row *row, const op_draw *d, ct_tensor *const *in, int
     for (i = 0; i < d->count; i++) {
         ck_assert_msg(!gradient[i] == (i != k), "%s: leaf %d alone, %d", row->name, k, i);
         if (i == k)
-            ck_assert_msg(memcmp(gradient[k], want[k],
-                                 (size_t)in[k]->numel * sizeof **gradient) == 0,
+            ck_assert_msg(memcmp(gradient[k], want[k], (size_t)in[k]->numel * sizeof **gradient) ==
+                              0,
                           "%s: leaf %d alone has another gradient", row->name, k);
         free(gradient[i]);
         if (want[i])

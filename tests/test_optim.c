@@ -92,8 +92,8 @@ static void give(ct_params *set, int k, int t)
 {
     ct_scope s = ct_scope_begin();
 
-    ct_backward_with(value(set, k), made(gradient_at, k, t, ct_numel(value(set, k)),
-                                         ct_params_dtype(set)));
+    ct_backward_with(value(set, k),
+                     made(gradient_at, k, t, ct_numel(value(set, k)), ct_params_dtype(set)));
     ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
 }
 
@@ -176,11 +176,15 @@ static bool flag(const char *line, const char *name)
 
 static ct_optimizer *adam_of(ct_params *set, const char *line, bool decoupled)
 {
-    ct_adam_options o = { .lr = key(line, "lr"), .beta1 = key(line, "beta1"),
-                          .beta2 = key(line, "beta2"), .eps = key(line, "eps"),
+    ct_adam_options o = { .lr = key(line, "lr"),
+                          .beta1 = key(line, "beta1"),
+                          .beta2 = key(line, "beta2"),
+                          .eps = key(line, "eps"),
                           .weight_decay = key(line, "weight_decay"),
-                          .amsgrad = flag(line, "amsgrad"), .maximize = flag(line, "maximize"),
-                          .no_beta1 = flag(line, "no_beta1"), .no_beta2 = flag(line, "no_beta2"),
+                          .amsgrad = flag(line, "amsgrad"),
+                          .maximize = flag(line, "maximize"),
+                          .no_beta1 = flag(line, "no_beta1"),
+                          .no_beta2 = flag(line, "no_beta2"),
                           .no_weight_decay = flag(line, "no_weight_decay") };
 
     return decoupled ? ct_adamw_new(set, o) : ct_adam_new(set, o);
@@ -194,13 +198,16 @@ static ct_optimizer *rule_of(ct_params *set, const char *line)
 
     ck_assert(sscanf(line, "run %15s", rule) == 1);
     if (strcmp(rule, "sgd") == 0)
-        return ct_sgd_new(set, (ct_sgd_options){ .lr = lr, .momentum = key(line, "momentum"),
+        return ct_sgd_new(set, (ct_sgd_options){ .lr = lr,
+                                                 .momentum = key(line, "momentum"),
                                                  .dampening = key(line, "dampening"),
-                                                 .weight_decay = decay, .maximize = maximize,
+                                                 .weight_decay = decay,
+                                                 .maximize = maximize,
                                                  .nesterov = flag(line, "nesterov"),
                                                  .no_lr = flag(line, "no_lr") });
     if (strcmp(rule, "rmsprop") == 0)
-        return ct_rmsprop_new(set, (ct_rmsprop_options){ .lr = lr, .alpha = key(line, "alpha"),
+        return ct_rmsprop_new(set, (ct_rmsprop_options){ .lr = lr,
+                                                         .alpha = key(line, "alpha"),
                                                          .no_alpha = flag(line, "no_alpha"),
                                                          .eps = key(line, "eps"),
                                                          .momentum = key(line, "momentum"),
@@ -208,12 +215,13 @@ static ct_optimizer *rule_of(ct_params *set, const char *line)
                                                          .centered = flag(line, "centered"),
                                                          .maximize = maximize });
     if (strcmp(rule, "adagrad") == 0)
-        return ct_adagrad_new(
-            set, (ct_adagrad_options){ .lr = lr, .eps = key(line, "eps"),
-                                       .lr_decay = key(line, "lr_decay"), .weight_decay = decay,
-                                       .initial_accumulator_value =
-                                           key(line, "initial_accumulator_value"),
-                                       .maximize = maximize });
+        return ct_adagrad_new(set, (ct_adagrad_options){ .lr = lr,
+                                                         .eps = key(line, "eps"),
+                                                         .lr_decay = key(line, "lr_decay"),
+                                                         .weight_decay = decay,
+                                                         .initial_accumulator_value =
+                                                             key(line, "initial_accumulator_value"),
+                                                         .maximize = maximize });
     return adam_of(set, line, strcmp(rule, "adamw") == 0);
 }
 
@@ -223,11 +231,11 @@ static ct_optimizer *optimizer_of(ct_params *set, const char *line)
     ct_optimizer *o = rule_of(set, line);
 
     if (strstr(line, " bias_"))
-        ct_optimizer_group(o, "*.bias",
-                           (ct_group_options){ .lr = key(line, "bias_lr"),
-                                               .weight_decay = key(line, "bias_weight_decay"),
-                                               .no_weight_decay =
-                                                   flag(line, "bias_no_weight_decay") });
+        ct_optimizer_group(
+            o, "*.bias",
+            (ct_group_options){ .lr = key(line, "bias_lr"),
+                                .weight_decay = key(line, "bias_weight_decay"),
+                                .no_weight_decay = flag(line, "bias_no_weight_decay") });
     if (flag(line, "freeze"))
         ck_assert_int_eq(ct_params_freeze(set, "b.*", true), 1);
     if (flag(line, "step_size"))
@@ -268,8 +276,8 @@ static void expect_row(const char *line, ct_dtype dtype, int t, ct_params *set, 
         want = strtod(row, &next);
         ck_assert_msg(next != row, "%s: no number %d in \"%s\"", line, i, row);
         row = next;
-        snprintf(what, sizeof what, "%.180s, %s, step %d, number %d", line, ct_dtype_name(dtype),
-                 t, i);
+        snprintf(what, sizeof what, "%.180s, %s, step %d, number %d", line, ct_dtype_name(dtype), t,
+                 i);
         expect_close(what, got[i], want, dtype == CT_F64 ? 1e-12 : 1e-5);
     }
 }
@@ -341,8 +349,8 @@ static void add_part(ct_schedule *s, const char *word)
     double v[7] = { 0 };
     char kind[16];
 
-    ck_assert(sscanf(word, "%15[a-z]=%lf,%lf,%lf,%lf,%lf,%lf,%lf", kind, &v[0], &v[1], &v[2],
-                     &v[3], &v[4], &v[5], &v[6]) >= 2);
+    ck_assert(sscanf(word, "%15[a-z]=%lf,%lf,%lf,%lf,%lf,%lf,%lf", kind, &v[0], &v[1], &v[2], &v[3],
+                     &v[4], &v[5], &v[6]) >= 2);
     if (strcmp(kind, "step") == 0)
         ct_step_lr(s, (int64_t)v[0], v[1]);
     else if (strcmp(kind, "linear") == 0)
@@ -352,11 +360,15 @@ static void add_part(ct_schedule *s, const char *word)
     else if (strcmp(kind, "then") == 0)
         ct_schedule_then(s, (int64_t)v[0]);
     else
-        ct_plateau_lr(s, (ct_plateau_options){ .factor = v[0], .patience = (int64_t)v[1],
-                                               .no_patience = v[1] == 0, .threshold = v[2],
+        ct_plateau_lr(s, (ct_plateau_options){ .factor = v[0],
+                                               .patience = (int64_t)v[1],
+                                               .no_patience = v[1] == 0,
+                                               .threshold = v[2],
                                                .no_threshold = v[2] == 0,
-                                               .cooldown = (int64_t)v[3], .min_lr = v[4],
-                                               .maximize = v[5] != 0, .absolute = v[6] != 0 });
+                                               .cooldown = (int64_t)v[3],
+                                               .min_lr = v[4],
+                                               .maximize = v[5] != 0,
+                                               .absolute = v[6] != 0 });
     expect_ok();
 }
 
@@ -479,10 +491,10 @@ START_TEST(clip_norm)
     expect_close("zero gradients", norm, 0, 0);
     expect_close("zero", grad_item(set, 2, 0), 0, 0);
 
-    give_constant(set, 0, -1);                  /* 37 */
-    give_constant(set, 1, 2);                   /* 20 */
-    give_constant(set, 2, 3);                   /* 27 */
-    ct_clip_grad_norm(set, INFINITY, &norm);    /* measures */
+    give_constant(set, 0, -1);               /* 37 */
+    give_constant(set, 1, 2);                /* 20 */
+    give_constant(set, 2, 3);                /* 27 */
+    ct_clip_grad_norm(set, INFINITY, &norm); /* measures */
     expect_close("norm", norm, sqrt(84), 1e-13);
     ct_clip_grad_norm(set, sqrt(84) + 1e-9, NULL);
     expect_close("below", grad_item(set, 1, 4), 2, 0);
@@ -698,10 +710,10 @@ START_TEST(option_errors)
 {
     ct_params *set = new_set(CT_F32);
     int i;
-#define BAD(rule, options, text)                                                                  \
-    do {                                                                                          \
-        ck_assert(ct_##rule##_new(set, (ct_##options##_options)CASE) == NULL);                    \
-        expect_error(CT_ERR_ARGUMENT, "ct_" #rule "_new: " text);                                 \
+#define BAD(rule, options, text)                                                                   \
+    do {                                                                                           \
+        ck_assert(ct_##rule##_new(set, (ct_##options##_options)CASE) == NULL);                     \
+        expect_error(CT_ERR_ARGUMENT, "ct_" #rule "_new: " text);                                  \
     } while (0)
 #define CASE { .lr = -1 }
     BAD(sgd, sgd, "lr -1 is not finite and at least 0");
@@ -917,10 +929,16 @@ END_TEST
 
 START_TEST(state_names)
 {
-    static const char *const want[] = { "lr", "schedule", "exp_avg.a.weight", "exp_avg_sq.a.weight",
-                                        "max_exp_avg_sq.a.weight", "step.a.weight",
-                                        "exp_avg.b.weight", "exp_avg_sq.b.weight",
-                                        "max_exp_avg_sq.b.weight", "step.b.weight" };
+    static const char *const want[] = { "lr",
+                                        "schedule",
+                                        "exp_avg.a.weight",
+                                        "exp_avg_sq.a.weight",
+                                        "max_exp_avg_sq.a.weight",
+                                        "step.a.weight",
+                                        "exp_avg.b.weight",
+                                        "exp_avg_sq.b.weight",
+                                        "max_exp_avg_sq.b.weight",
+                                        "step.b.weight" };
     ct_params *set = new_set(CT_F32);
     ct_optimizer *o = ct_adam_new(set, (ct_adam_options){ .amsgrad = true });
     ct_scope s = ct_scope_begin();
@@ -977,24 +995,19 @@ START_TEST(load_errors)
 
     zero = ct_zeros(CT_SCALAR, CT_I64, DEVICE);
     ct_params_add(set, "c", CT_SHAPE(-1), (ct_init){ .fill = fill });
-    expect_refused(NULL, "lr", one, CT_ERR_ARGUMENT,
-                   "the optimiser is NULL");
-    expect_refused(o, NULL, one, CT_ERR_ARGUMENT,
-                   "the name is NULL");
-    expect_refused(o, "lr", NULL, CT_ERR_ARGUMENT,
-                   "the tensor is NULL");
+    expect_refused(NULL, "lr", one, CT_ERR_ARGUMENT, "the optimiser is NULL");
+    expect_refused(o, NULL, one, CT_ERR_ARGUMENT, "the name is NULL");
+    expect_refused(o, "lr", NULL, CT_ERR_ARGUMENT, "the tensor is NULL");
     expect_refused(o, "max_exp_avg_sq.a.bias", one, CT_ERR_ARGUMENT,
                    "Adam with these options has no \"max_exp_avg_sq.a.bias\"");
     expect_refused(o, "schedule", one, CT_ERR_ARGUMENT,
                    "Adam with these options has no \"schedule\"");
     expect_refused(o, "exp_avg.a.weight", one, CT_ERR_SHAPE,
                    "exp_avg.a.weight has the shape [37], not [5]");
-    expect_refused(o, "exp_avg.c", one, CT_ERR_SHAPE,
-                   "exp_avg.c: c is not settled");
+    expect_refused(o, "exp_avg.c", one, CT_ERR_SHAPE, "exp_avg.c: c is not settled");
     expect_refused(o, "exp_avg.a.bias", ct_ones(CT_SHAPE(5), CT_F64, DEVICE), CT_ERR_DTYPE,
                    "exp_avg.a.bias is f32, not f64");
-    expect_refused(o, "step.a.bias", one, CT_ERR_SHAPE,
-                   "step.a.bias has the shape [], not [5]");
+    expect_refused(o, "step.a.bias", one, CT_ERR_SHAPE, "step.a.bias has the shape [], not [5]");
     expect_refused(o, "step.a.bias", zero, CT_ERR_FORMAT,
                    "step.a.bias holds numbers that no optimiser has");
     expect_refused(o, "lr", ct_full(CT_SHAPE(1), -1, CT_F64, DEVICE), CT_ERR_FORMAT,

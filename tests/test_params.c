@@ -490,7 +490,8 @@ static ct_status whole_life(ct_tensor *x, FILE *out)
     ct_scope s = ct_scope_begin();
     ct_params *set = ct_params_new((ct_params_options){ .seed = 1 });
     ct_params *part = ct_params_sub(set, "part");
-    ct_recurrent *rnn = ct_lstm(part, "rnn", (ct_lstm_options){ .hidden_size = 3, .num_layers = 2 });
+    ct_recurrent *rnn =
+        ct_lstm(part, "rnn", (ct_lstm_options){ .hidden_size = 3, .num_layers = 2 });
     ct_linear *linear = ct_linear_module(set, "a", (ct_linear_options){ .out_features = 4 });
     ct_linear *other = ct_linear_module(set, "b", (ct_linear_options){ .out_features = 4 });
     ct_optimizer *adam = ct_adam_new(set, (ct_adam_options){ .lr = 1 });
@@ -511,7 +512,8 @@ static ct_status whole_life(ct_tensor *x, FILE *out)
     ct_params_init(set, ct_init_constant(1), 2);
     if (set)
         ct_params_print(set, out);
-    ck_assert_msg(!ct_ok() || (set && part && rnn && linear && other && adam && report && state && y),
+    ck_assert_msg(!ct_ok() ||
+                      (set && part && rnn && linear && other && adam && report && state && y),
                   "something is NULL without an error");
     ct_load_report_free(report);
     ct_state_free(state);
@@ -557,11 +559,15 @@ static const struct {
     { "rnn", ct_rnn, { .num_layers = 2 }, .lengths = true },
     { "relu, by steps", ct_rnn, { .nonlinearity = CT_RELU, .learn_state = true }, .steps = true },
     { "rnn, normed", ct_rnn, { .layer_norm = true, .bidirectional = true }, .steps = false },
-    { "lstm", ct_lstm, { .bidirectional = true, .has_forget_bias = true, .forget_bias = 1 },
+    { "lstm",
+      ct_lstm,
+      { .bidirectional = true, .has_forget_bias = true, .forget_bias = 1 },
       .steps = false },
     { "lstm, second order", ct_lstm, { .no_bias = true }, .second = true },
     { "lstm, projected", ct_lstm, { .proj_size = 2, .recurrent_dropout = 0.25 }, .lengths = true },
-    { "lstm, normed", ct_lstm, { .layer_norm = true, .dropout = 0.25, .num_layers = 2 },
+    { "lstm, normed",
+      ct_lstm,
+      { .layer_norm = true, .dropout = 0.25, .num_layers = 2 },
       .steps = false },
     { "gru", ct_gru, { .reverse = true }, .lengths = true },
     { "gru, reset before", ct_gru, { .reset_before = true, .batch_first = true }, .steps = false },
@@ -615,11 +621,11 @@ static double run_program(int which, ct_status *status)
         ids = ct_select(ids, 0, 0);
     else if (o.batch_first)
         ids = ct_transpose(ids, 0, 1);
-    loss = ct_add(
-        ct_cross_entropy_with(y, ids, (ct_cross_entropy_options){ .label_smoothing = 0.1,
-                                                                  .weight = weight }),
-        ct_add(ct_nll_loss(ct_log_softmax(y, -1), ids, (ct_cross_entropy_options){ 0 }),
-               ct_huber_loss(y, ct_zeros_like(y), 0.1, CT_MEAN)));
+    loss =
+        ct_add(ct_cross_entropy_with(
+                   y, ids, (ct_cross_entropy_options){ .label_smoothing = 0.1, .weight = weight }),
+               ct_add(ct_nll_loss(ct_log_softmax(y, -1), ids, (ct_cross_entropy_options){ 0 }),
+                      ct_huber_loss(y, ct_zeros_like(y), 0.1, CT_MEAN)));
     if (programs[which].second && loss && ct_grad(1, &loss, 1, &x, NULL, true, &g) == CT_OK)
         loss = ct_add(loss, ct_sum(ct_square(g)));
     ct_backward(loss);
@@ -653,8 +659,8 @@ START_TEST(modules_without_memory)
         fail_nothing();
         failed += status != CT_OK;
         if (status == CT_OK)
-            ck_assert_msg(got == want, "%s, allocation %d: %.9g, not %.9g", programs[_i].name, k, got,
-                          want);
+            ck_assert_msg(got == want, "%s, allocation %d: %.9g, not %.9g", programs[_i].name, k,
+                          got, want);
         else
             ck_assert_msg(status == CT_ERR_MEMORY, "%s, allocation %d: %s", programs[_i].name, k,
                           ct_error_message());
@@ -713,8 +719,8 @@ START_TEST(tied_and_frozen)
 {
     ct_scope s = ct_scope_begin();
     ct_params *set = new_set(5);
-    ct_param *a = ct_params_add(set, "a", _i & 2 ? CT_SHAPE(-1, 3) : CT_SHAPE(2, 3),
-                                ct_init_constant(1));
+    ct_param *a =
+        ct_params_add(set, "a", _i & 2 ? CT_SHAPE(-1, 3) : CT_SHAPE(2, 3), ct_init_constant(1));
     ct_param *b = ct_params_add(set, "b", CT_SHAPE(2, -1), ct_init_constant(2));
     ct_param *c = ct_params_add(set, "c", CT_SHAPE(2, 3), ct_init_constant(3));
 

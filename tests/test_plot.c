@@ -209,8 +209,11 @@ START_TEST(points)
                 if (ct_random_below(&g, 8) == 0)
                     y[k][i] = (double[]){ NAN, INFINITY, -INFINITY, 1e301 }[ct_random_below(&g, 4)];
             }
-            series[k] = (ct_plot_series){ .name = k ? "b" : NULL, .count = n, .x = x[k],
-                                          .y = y[k], .points = ct_random_below(&g, 4) == 0 };
+            series[k] = (ct_plot_series){ .name = k ? "b" : NULL,
+                                          .count = n,
+                                          .x = x[k],
+                                          .y = y[k],
+                                          .points = ct_random_below(&g, 4) == 0 };
         }
         expect_drawn((ct_plot_options){ .log_x = log_x, .log_y = log_y, .y_label = "y" }, series,
                      2);
@@ -235,9 +238,10 @@ END_TEST
 START_TEST(words)
 {
     const double x[2] = { 1, 2 };
-    ct_plot_series s[2] = { { .name = "a<b & \"c\"\n\x01", .count = 2, .x = x, .y = x },
-                            { .name = "d\xc3\xa9j\xc3\xa0 \xef\xbf\xbf", .count = 2, .x = x,
-                              .y = x } };
+    ct_plot_series s[2] = {
+        { .name = "a<b & \"c\"\n\x01", .count = 2, .x = x, .y = x },
+        { .name = "d\xc3\xa9j\xc3\xa0 \xef\xbf\xbf", .count = 2, .x = x, .y = x }
+    };
     char *svg;
 
     expect_drawn((ct_plot_options){ .title = "T & t", .x_label = "<epoch>", .y_label = "'ppl'" }, s,

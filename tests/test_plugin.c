@@ -108,9 +108,12 @@ static void note_draw(void *data, ct_dtype dtype, int64_t n, double low, double 
     cti_cpu_backend.uniform(data, dtype, n, low, high, from);
 }
 
-static const cti_async async = { .synchronise = wait_for_it, .counters = count_things,
-                                 .capture_begin = begin_capture, .capture_end = end_capture,
-                                 .replay = replay, .graph_free = graph_free };
+static const cti_async async = { .synchronise = wait_for_it,
+                                 .counters = count_things,
+                                 .capture_begin = begin_capture,
+                                 .capture_end = end_capture,
+                                 .replay = replay,
+                                 .graph_free = graph_free };
 
 static bool start(const cti_host *h, cti_plugin *plugin)
 {
@@ -293,16 +296,17 @@ END_TEST
 
 START_TEST(names)
 {
-    static const char *const none[] = { "", "cud", "cudax", "cuda:", "cuda:x", "cuda:1x", "cuda:-1",
-                                        "cuda:1234567", "cpu:0", "CUDA", "cuda-emu:", ":0", "auto:1",
-                                        "cuda-em", NULL };
+    static const char *const none[] = { "",          "cud",     "cudax",        "cuda:",   "cuda:x",
+                                        "cuda:1x",   "cuda:-1", "cuda:1234567", "cpu:0",   "CUDA",
+                                        "cuda-emu:", ":0",      "auto:1",       "cuda-em", NULL };
     char message[200];
     int i;
 
     for (i = 0; i < (int)(sizeof none / sizeof *none); i++) {
         snprintf(message, sizeof message,
                  "ct_device_named: there is no device \"%s\" (there are: cpu, cuda, cuda:1, "
-                 "cuda-emu)", none[i] ? none[i] : "(null)");
+                 "cuda-emu)",
+                 none[i] ? none[i] : "(null)");
         ck_assert_int_eq(ct_device_named(none[i]), -1);
         expect_error(CT_ERR_DEVICE, message);
         ck_assert_int_eq(ct_device_count(none[i]), 0);
@@ -450,7 +454,8 @@ START_TEST(faults)
         { CTI_FAULT_INDEX, 9, CT_ERR_INDEX, "ct_some: index number 5 is not in 0..8" },
         { CTI_FAULT_TARGET, 9, CT_ERR_INDEX, "ct_some: target number 5 is not in 0..8" },
         { CTI_FAULT_WEIGHTS, 9, CT_ERR_NUMERIC,
-          "ct_some: row 5 of weights: one is negative or not finite, or fewer than 9 are positive" },
+          "ct_some: row 5 of weights: one is negative or not finite, or fewer than 9 are "
+          "positive" },
         { CTI_FAULT_NORM, 0, CT_ERR_NUMERIC, "ct_some: the gradients' norm is not finite" },
         { CTI_FAULT_NORM, 9, CT_ERR_NUMERIC,
           "ct_some: the gradients' norm is not finite in step 9" },
@@ -497,7 +502,10 @@ START_TEST(ring_of_tickets)
     int i;
 
     for (i = 0; i < 3; i++) {
-        cti_fault f = cti_fault_at(i == 0 ? CT_CPU : i == 1 ? 17 : d, CTI_FAULT_INDEX, "ct_some", 9);
+        cti_fault f = cti_fault_at(i == 0   ? CT_CPU
+                                   : i == 1 ? 17
+                                            : d,
+                                   CTI_FAULT_INDEX, "ct_some", 9);
 
         ck_assert_uint_eq(f.ticket, i == 2);
         ck_assert_int_eq(f.position, 0);
@@ -566,7 +574,8 @@ START_TEST(storages)
     ck_assert(b && ct_device_get(b) == d && selected == 1);
     ck_assert(ct_to_host(b, value, sizeof value) == CT_OK && value[2] == 6);
     ck_assert(ct_add(b, ct_ones(CT_SHAPE(3), CT_F64, CT_CPU)) == NULL);
-    expect_error(CT_ERR_DEVICE, "ct_add: a f64[3] cuda:1 and b f64[3] cpu are on different devices");
+    expect_error(CT_ERR_DEVICE,
+                 "ct_add: a f64[3] cuda:1 and b f64[3] cpu are on different devices");
     b = ct_to(b, CT_CPU);
     ck_assert(b && ct_item(ct_sum(b)) == 12);
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -578,7 +587,8 @@ END_TEST
 /* Values go from one memory to another by one transfer, and by two where both are a device's. */
 START_TEST(transfers)
 {
-    static const int wanted[3][3][2] = { /* uploads, downloads; from, to */
+    static const int wanted[3][3][2] = {
+        /* uploads, downloads; from, to */
         { { 0, 0 }, { 1, 0 }, { 1, 0 } },
         { { 0, 1 }, { 0, 0 }, { 1, 1 } },
         { { 0, 1 }, { 1, 1 }, { 0, 0 } },
@@ -604,9 +614,11 @@ START_TEST(transfers)
                 ck_assert_ptr_null(ct_data(x));
                 ck_assert_ptr_null(ct_mutable_data(x));
                 ck_assert_int_eq(ct_error(), CT_ERR_DEVICE);
-                ck_assert_ptr_nonnull(strstr(ct_error_message(), from == 1
-                    ? "ct_data: t f32[2,3] cuda is not a contiguous tensor on the CPU"
-                    : "ct_data: t f32[2,3] cuda:1 is not a contiguous tensor on the CPU"));
+                ck_assert_ptr_nonnull(strstr(
+                    ct_error_message(),
+                    from == 1
+                        ? "ct_data: t f32[2,3] cuda is not a contiguous tensor on the CPU"
+                        : "ct_data: t f32[2,3] cuda:1 is not a contiguous tensor on the CPU"));
                 ct_error_clear();
             }
             ck_assert(ct_scope_end(s) == CT_OK || ct_ok());
@@ -622,7 +634,8 @@ static void expect_same(const char *what, ct_tensor *got, ct_tensor *want, ct_de
     int64_t i;
 
     ck_assert_msg(got && ct_device_get(got) == d, "%s: %s", what, ct_error_message());
-    ck_assert_msg(cti_same_shape(&got->shape, &want->shape) && got->dtype == want->dtype, "%s", what);
+    ck_assert_msg(cti_same_shape(&got->shape, &want->shape) && got->dtype == want->dtype, "%s",
+                  what);
     a = values_of(got);
     b = values_of(want);
     for (i = 0; i < ct_numel(want); i++)
@@ -677,8 +690,8 @@ static void check_op(const op_row *row, int number, ct_device d)
         ct_tensor *dy = ct_randn(want->shape, want->dtype, CT_CPU, &g);
 
         ck_assert_msg(ct_backward_with(want, dy) == CT_OK && got->requires_grad &&
-                      ct_backward_with(got, ct_to(dy, got->device)) == CT_OK, "%s: %s", what,
-                      ct_error_message());
+                          ct_backward_with(got, ct_to(dy, got->device)) == CT_OK,
+                      "%s: %s", what, ct_error_message());
         for (k = 0; k < o.count; k++)
             if (ct_grad_of(here[k]))
                 expect_same(what, ct_grad_of(there[k]), ct_grad_of(here[k]), d);
@@ -805,7 +818,8 @@ START_TEST(hooks_stay)
 
     ct_register_hook(y, carry_off, NULL);
     ck_assert(ct_backward(ct_sum(y)) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_register_hook: a hook gave f64[2] cpu for a gradient f64[2] cuda");
+    expect_error(CT_ERR_SHAPE,
+                 "ct_register_hook: a hook gave f64[2] cpu for a gradient f64[2] cuda");
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 END_TEST
@@ -863,8 +877,8 @@ static const struct way {
     ct_tensor *(*go)(ct_tensor *x, ct_device d);
     bool floats;
 } ways[] = {
-    { "ct_to", move_it, false },       { "NPY", by_npy, false },
-    { "a state", by_state, false },    { "safetensors", by_safetensors, false },
+    { "ct_to", move_it, false },         { "NPY", by_npy, false },
+    { "a state", by_state, false },      { "safetensors", by_safetensors, false },
     { "backward", with_gradient, true },
 };
 
@@ -966,10 +980,10 @@ START_TEST(printed)
 }
 END_TEST
 
-#define ELSEWHERE(message, call)                                                               \
-    do {                                                                                       \
-        ck_assert((call) == NULL);                                                             \
-        expect_error(CT_ERR_DEVICE, message " are on different devices");                      \
+#define ELSEWHERE(message, call)                                                                   \
+    do {                                                                                           \
+        ck_assert((call) == NULL);                                                                 \
+        expect_error(CT_ERR_DEVICE, message " are on different devices");                          \
     } while (0)
 
 /* What modules and losses are given is on one device. */
@@ -1041,8 +1055,23 @@ END_TEST
 
 /* ---- captured steps ---- */
 
-enum misdeed { NOTHING, READ, READ_ELSEWHERE, SEND, SEND_TENSOR, TRIM, WAIT, KEEP, GROW, NEST,
-               FREE, RAISE, ASK_MORE, RENEWS_NOT, NO_CAPTURE };
+enum misdeed {
+    NOTHING,
+    READ,
+    READ_ELSEWHERE,
+    SEND,
+    SEND_TENSOR,
+    TRIM,
+    WAIT,
+    KEEP,
+    GROW,
+    NEST,
+    FREE,
+    RAISE,
+    ASK_MORE,
+    RENEWS_NOT,
+    NO_CAPTURE
+};
 
 typedef struct noted_step {
     ct_device device;
@@ -1297,8 +1326,9 @@ START_TEST(captured_draws_of_its_own)
         ck_assert(ct_captured_run(c) == CT_OK);
 #ifndef __SANITIZE_ADDRESS__ /* whose variables may not be on the stack */
     ck_assert(ct_captured_run(c) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_captured_run: a generator ends with the step, which is to draw "
-                                  "on from it");
+    expect_error(CT_ERR_ARGUMENT,
+                 "ct_captured_run: a generator ends with the step, which is to draw "
+                 "on from it");
 #endif
     ct_captured_free(c);
 }
@@ -1442,10 +1472,12 @@ static const struct misdeed_case {
     { WAIT, 1, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot wait" },
     { WAIT, 2, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot wait" },
     { KEEP, 0, CT_OK, "" },
-    { KEEP, 1, CT_ERR_SCOPE, "ct_captured_run: the step leaves 160 bytes behind: what a captured "
-                             "step makes must end with it" },
-    { KEEP, 2, CT_ERR_SCOPE, "ct_captured_run: the step leaves 160 bytes behind: what a captured "
-                             "step makes must end with it" },
+    { KEEP, 1, CT_ERR_SCOPE,
+      "ct_captured_run: the step leaves 160 bytes behind: what a captured "
+      "step makes must end with it" },
+    { KEEP, 2, CT_ERR_SCOPE,
+      "ct_captured_run: the step leaves 160 bytes behind: what a captured "
+      "step makes must end with it" },
     { GROW, 1, CT_OK, "" },
     { GROW, 2, CT_ERR_DEVICE,
       "ct_captured_run: a captured step cannot allocate what it did not in the run before" },

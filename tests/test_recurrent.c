@@ -26,11 +26,16 @@ static bool is_normed(const config *c)
 static ct_recurrent *module_of(const config *c, ct_params *params)
 {
     ct_recurrent_options o = {
-        .hidden_size = c->H, .num_layers = c->layers, .no_bias = !c->bias,
-        .bidirectional = c->dirs == 2, .batch_first = c->batch_first, .proj_size = c->proj,
+        .hidden_size = c->H,
+        .num_layers = c->layers,
+        .no_bias = !c->bias,
+        .bidirectional = c->dirs == 2,
+        .batch_first = c->batch_first,
+        .proj_size = c->proj,
         .reset_before = is_variant(c, "reset_before") || is_variant(c, "norm_before"),
         .layer_norm = is_normed(c),
-        .reverse = is_variant(c, "reverse"), .learn_state = is_variant(c, "learn"),
+        .reverse = is_variant(c, "reverse"),
+        .learn_state = is_variant(c, "learn"),
     };
     const bool cell = is_variant(c, "cell");
 
@@ -118,7 +123,9 @@ static void check_config(const config *c, const want *wants, int n, ct_dtype dty
     go_back(c, y, next, dtype);
     for (int i = 0; i < n; i++)
         expect_sums(c, &wants[i], result(wants[i].name, &k, y, next, params),
-                    dtype == CT_F64 ? 1e-12 : is_normed(c) ? 1e-4 : 1e-5);
+                    dtype == CT_F64 ? 1e-12
+                    : is_normed(c)  ? 1e-4
+                                    : 1e-5);
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }
@@ -155,8 +162,9 @@ END_TEST
 static ct_recurrent *plain_module(int kind, ct_params *params, ct_recurrent_options o)
 {
     o.nonlinearity = kind == 1 ? CT_RELU : CT_NONLINEARITY_OF_DIALECT;
-    return kind == 2 ? ct_lstm(params, "m", o) : kind == 3 ? ct_gru(params, "m", o)
-                                                           : ct_rnn(params, "m", o);
+    return kind == 2   ? ct_lstm(params, "m", o)
+           : kind == 3 ? ct_gru(params, "m", o)
+                       : ct_rnn(params, "m", o);
 }
 
 #define MOST_RESULTS 24
@@ -182,8 +190,8 @@ static ct_tensor *some_lengths(ct_generator *g, int form, int64_t batch, int64_t
     int64_t *length = ct_mutable_data(t), b;
 
     for (b = 0; b < batch; b++)
-        length[b] = b == 0 && form % 2 ? steps
-                                       : (int64_t)(ct_random_uniform(g) * (double)(steps + 1));
+        length[b] =
+            b == 0 && form % 2 ? steps : (int64_t)(ct_random_uniform(g) * (double)(steps + 1));
     return ct_to(t, DEVICE);
 }
 
@@ -192,8 +200,8 @@ static results run_plain_module(int kind, int form, bool ragged, ct_recurrent_op
 {
     const int64_t batch = (int64_t[]){ 1, 5, 64, 150 }[form % 4], steps = form < 4 ? 3 : 9;
     ct_generator g = ct_generator_seed(50 + (uint64_t)form);
-    ct_params *params = ct_params_new((ct_params_options){ .seed = 3, .dtype = CT_F64,
-                                                           .device = DEVICE });
+    ct_params *params =
+        ct_params_new((ct_params_options){ .seed = 3, .dtype = CT_F64, .device = DEVICE });
     ct_recurrent *r = plain_module(kind, params, o);
     ct_scope s = ct_scope_begin();
     ct_tensor *x = random_normal(&g, CT_SHAPE(batch, steps, o.input_size), CT_F64), *y, *loss;
@@ -211,8 +219,8 @@ static results run_plain_module(int kind, int form, bool ragged, ct_recurrent_op
         call.lengths = some_lengths(&g, form, batch, steps);
     y = ct_recurrent_forward_with(r, ct_transpose(x, 0, 1), begin, &next, call);
     take(&out, y);
-    loss = ct_sum(ct_mul(ct_transpose(y, 0, 1), random_normal(&g, CT_SHAPE(batch, steps,
-                                                                           ct_dim(y, 2)), CT_F64)));
+    loss = ct_sum(ct_mul(ct_transpose(y, 0, 1),
+                         random_normal(&g, CT_SHAPE(batch, steps, ct_dim(y, 2)), CT_F64)));
     for (i = 0; i < ct_state_count(next); i++) {
         ct_tensor *t = ct_state_get(next, i);
 
@@ -244,8 +252,10 @@ START_TEST(test_whole_sequences)
 {
     const int kind = _i / 16, form = _i / 2 % 8;
     const bool ragged = _i % 2;
-    const ct_recurrent_options o = { .input_size = 4, .hidden_size = form % 3 ? 7 : 16,
-                                     .num_layers = form % 2 ? 2 : 1, .reverse = form == 4,
+    const ct_recurrent_options o = { .input_size = 4,
+                                     .hidden_size = form % 3 ? 7 : 16,
+                                     .num_layers = form % 2 ? 2 : 1,
+                                     .reverse = form == 4,
                                      .bidirectional = form == 3 || form == 6,
                                      .no_bias = form == 5 };
     results whole, steps, threads;
@@ -288,9 +298,10 @@ static ct_params *set_of(ct_dtype dtype)
 START_TEST(test_begin_state)
 {
     ct_params *params = set_of(CT_F32);
-    ct_recurrent *r = ct_lstm(params, "m", (ct_lstm_options){ .hidden_size = 5, .num_layers = 3,
-                                                              .bidirectional = true,
-                                                              .proj_size = 2 });
+    ct_recurrent *r =
+        ct_lstm(params, "m",
+                (ct_lstm_options){
+                    .hidden_size = 5, .num_layers = 3, .bidirectional = true, .proj_size = 2 });
     ct_state *s = ct_begin_state(r, 4);
 
     ck_assert_int_eq(ct_state_count(s), 2);
@@ -310,8 +321,8 @@ END_TEST
 START_TEST(test_learned_begin_state)
 {
     ct_params *params = set_of(CT_F64);
-    ct_recurrent *r = ct_gru(params, "m", (ct_gru_options){ .hidden_size = 2,
-                                                            .learn_state = true });
+    ct_recurrent *r =
+        ct_gru(params, "m", (ct_gru_options){ .hidden_size = 2, .learn_state = true });
     ct_scope s = ct_scope_begin_no_grad();
     ct_state *state;
 
@@ -329,8 +340,8 @@ START_TEST(test_unbatched)
 {
     ct_generator g = ct_generator_seed(3);
     ct_params *params = set_of(CT_F64);
-    ct_recurrent *r = ct_lstm(params, "m", (ct_lstm_options){ .hidden_size = 3, .num_layers = 2,
-                                                              .batch_first = true });
+    ct_recurrent *r = ct_lstm(
+        params, "m", (ct_lstm_options){ .hidden_size = 3, .num_layers = 2, .batch_first = true });
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *x = random_normal(&g, CT_SHAPE(5, 2), CT_F64), *y, *flat;
     ct_state *begin = ct_begin_state(r, 1), *next, *next2, *next3;
@@ -409,8 +420,8 @@ START_TEST(test_steps)
 {
     ct_generator g = ct_generator_seed(4);
     ct_params *params = set_of(CT_F64);
-    ct_recurrent *r = makers[_i](params, "m", (ct_recurrent_options){ .hidden_size = 3,
-                                                                      .num_layers = 2 });
+    ct_recurrent *r =
+        makers[_i](params, "m", (ct_recurrent_options){ .hidden_size = 3, .num_layers = 2 });
     ct_scope s = ct_scope_begin();
     ct_tensor *x = random_normal(&g, CT_SHAPE(4, 2, 5), CT_F64), *y;
     ct_state *state = NULL;
@@ -432,8 +443,8 @@ static results run_f32(int kind, int64_t steps, ct_dtype precision)
 {
     ct_generator g = ct_generator_seed(70);
     ct_params *params = ct_params_new((ct_params_options){ .seed = 4 });
-    ct_recurrent *r = plain_module(kind, params, (ct_recurrent_options){ .input_size = 5,
-                                                                         .hidden_size = 40 });
+    ct_recurrent *r =
+        plain_module(kind, params, (ct_recurrent_options){ .input_size = 5, .hidden_size = 40 });
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_randn(CT_SHAPE(steps, 20, 5), CT_F32, CT_CPU, &g), *y;
     results out = { .count = 0 };
@@ -500,12 +511,13 @@ START_TEST(test_padding_is_inert)
 {
     ct_generator g = ct_generator_seed(5);
     ct_params *params = set_of(CT_F64);
-    ct_recurrent *r = makers[_i](params, "m", (ct_recurrent_options){
-        .hidden_size = 3, .num_layers = 2, .bidirectional = true });
+    ct_recurrent *r = makers[_i](
+        params, "m",
+        (ct_recurrent_options){ .hidden_size = 3, .num_layers = 2, .bidirectional = true });
     ct_scope s = ct_scope_begin();
     ct_tensor *x = random_normal(&g, CT_SHAPE(4, 3, 2), CT_F64);
-    ct_recurrent_call call = {
-        .lengths = ct_from_data((int32_t[]){ 2, 0, 3 }, CT_SHAPE(3), CT_I32, DEVICE) };
+    ct_recurrent_call call = { .lengths = ct_from_data((int32_t[]){ 2, 0, 3 }, CT_SHAPE(3), CT_I32,
+                                                       DEVICE) };
     static const int length[] = { 2, 0, 3 };
     ct_state *next;
     ct_tensor *y;
@@ -541,10 +553,13 @@ END_TEST
 START_TEST(test_dropout_between_layers)
 {
     ct_params *params = set_of(CT_F64);
-    ct_recurrent *r = ct_rnn(params, "m", (ct_rnn_options){ .input_size = 1, .hidden_size = 1,
-                                                            .num_layers = 2, .no_bias = true,
-                                                            .nonlinearity = CT_RELU,
-                                                            .dropout = 0.3 });
+    ct_recurrent *r = ct_rnn(params, "m",
+                             (ct_rnn_options){ .input_size = 1,
+                                               .hidden_size = 1,
+                                               .num_layers = 2,
+                                               .no_bias = true,
+                                               .nonlinearity = CT_RELU,
+                                               .dropout = 0.3 });
     ct_scope s = ct_scope_begin_no_grad();
     ct_generator start = *ct_params_generator(params);
     ct_tensor *x = ct_ones(CT_SHAPE(2000, 1, 1), CT_F64, DEVICE);
@@ -582,10 +597,12 @@ END_TEST
 START_TEST(test_recurrent_dropout)
 {
     ct_params *params = set_of(CT_F64);
-    ct_recurrent *r = ct_rnn(params, "m", (ct_rnn_options){ .input_size = 1, .hidden_size = 1,
-                                                            .no_bias = true,
-                                                            .nonlinearity = CT_RELU,
-                                                            .recurrent_dropout = 0.5 });
+    ct_recurrent *r = ct_rnn(params, "m",
+                             (ct_rnn_options){ .input_size = 1,
+                                               .hidden_size = 1,
+                                               .no_bias = true,
+                                               .nonlinearity = CT_RELU,
+                                               .recurrent_dropout = 0.5 });
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *x = ct_ones(CT_SHAPE(3, 40, 1), CT_F64, DEVICE);
     int dropped = 0;
@@ -602,8 +619,11 @@ START_TEST(test_recurrent_dropout)
     ck_assert(dropped > 4 && dropped < 36);
     free(v);
     ct_params_train(params, false);
-    expect_close("evaluating", ct_item(ct_select(ct_select(ct_select(
-                     ct_recurrent_forward(r, x, NULL, NULL), 0, 2), 0, 0), 0, 0)), 3, 0);
+    expect_close(
+        "evaluating",
+        ct_item(ct_select(ct_select(ct_select(ct_recurrent_forward(r, x, NULL, NULL), 0, 2), 0, 0),
+                          0, 0)),
+        3, 0);
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }
@@ -624,9 +644,14 @@ START_TEST(test_gradcheck)
     ct_generator g = ct_generator_seed(6);
     ct_params *params = set_of(CT_F64);
     const bool lstm = _i == 1;
-    ct_recurrent *r = makers[_i](params, "m", (ct_recurrent_options){
-        .input_size = 2, .hidden_size = 3, .num_layers = 2, .bidirectional = true,
-        .batch_first = true, .layer_norm = _i < 3, .reset_before = _i == 2 });
+    ct_recurrent *r = makers[_i](params, "m",
+                                 (ct_recurrent_options){ .input_size = 2,
+                                                         .hidden_size = 3,
+                                                         .num_layers = 2,
+                                                         .bidirectional = true,
+                                                         .batch_first = true,
+                                                         .layer_norm = _i < 3,
+                                                         .reset_before = _i == 2 });
     ct_scope s = ct_scope_begin();
     ct_tensor *in[4];
 
@@ -679,8 +704,10 @@ START_TEST(test_gradcheck_of_sequences)
     const int64_t lengths[2][2] = { { 4, 4 }, { 1, 3 } };
     ct_generator g = ct_generator_seed(60 + (uint64_t)_i);
     ct_params *params = set_of(CT_F64);
-    ct_recurrent *r = plain_module(kind, params, (ct_recurrent_options){
-        .input_size = 2, .hidden_size = 3, .num_layers = 1 + _i % 2, .reverse = _i % 2 == 1 });
+    ct_recurrent *r = plain_module(
+        kind, params,
+        (ct_recurrent_options){
+            .input_size = 2, .hidden_size = 3, .num_layers = 1 + _i % 2, .reverse = _i % 2 == 1 });
     ct_scope s = ct_scope_begin();
     ct_tensor *in[4], *of[16];
     int i, count = 0;
@@ -688,13 +715,12 @@ START_TEST(test_gradcheck_of_sequences)
     in[0] = of[count++] = ct_requires_grad(random_normal(&g, CT_SHAPE(4, 2, 2), CT_F64), true);
     in[1] = ct_from_data(lengths[_i / 2 % 2], CT_SHAPE(2), CT_I64, DEVICE);
     for (i = 2; i < 2 + states; i++)
-        in[i] = of[count++] = ct_requires_grad(
-            random_normal(&g, CT_SHAPE(1 + _i % 2, 2, 3), CT_F64), true);
+        in[i] = of[count++] =
+            ct_requires_grad(random_normal(&g, CT_SHAPE(1 + _i % 2, 2, 3), CT_F64), true);
     for (i = 0; i < ct_params_count(params); i++)
         of[count++] = ct_param_value(ct_params_at(params, i));
     expect_same_with_history(sequence_of(2 + states, in, r), count, of);
-    ck_assert_msg(ct_gradcheck(sequence_of, 2 + states, in, r, &g, 0, 0), "%s",
-                  ct_error_message());
+    ck_assert_msg(ct_gradcheck(sequence_of, 2 + states, in, r, &g, 0, 0), "%s", ct_error_message());
     if (_i % harness_rounds(3, 1) == 0)
         ck_assert_msg(ct_gradgradcheck(sequence_of, 2 + states, in, r, &g, 0, 1e-5), "%s",
                       ct_error_message());
@@ -728,8 +754,8 @@ START_TEST(test_delay)
 {
     static const ct_cell cell = { .name = "delay", .states = 2, .step = delay_step };
     ct_params *params = set_of(CT_F64);
-    ct_recurrent *r = ct_recurrent_of(params, "m", &cell,
-                                      (ct_recurrent_options){ .hidden_size = 1 });
+    ct_recurrent *r =
+        ct_recurrent_of(params, "m", &cell, (ct_recurrent_options){ .hidden_size = 1 });
     ct_scope s = _i ? ct_scope_begin() : ct_scope_begin_no_grad();
     ct_tensor *x = ct_reshape(ct_arange(1, 6, 1, CT_F64, DEVICE), CT_SHAPE(5, 1, 1));
     ct_recurrent_call call = { .data = ct_full(CT_SCALAR, 10, CT_F64, DEVICE) };
@@ -746,12 +772,12 @@ START_TEST(test_wrong_cell)
 {
     static const ct_cell cell = { .name = "wrong", .states = 1, .step = wrong_step };
     ct_params *params = set_of(CT_F64);
-    ct_recurrent *r = ct_recurrent_of(params, "m", &cell,
-                                      (ct_recurrent_options){ .hidden_size = 2 });
+    ct_recurrent *r =
+        ct_recurrent_of(params, "m", &cell, (ct_recurrent_options){ .hidden_size = 2 });
     ct_scope s = ct_scope_begin();
 
-    ck_assert_ptr_null(ct_recurrent_forward(r, ct_zeros(CT_SHAPE(3, 4, 2), CT_F64, DEVICE), NULL,
-                                            NULL));
+    ck_assert_ptr_null(
+        ct_recurrent_forward(r, ct_zeros(CT_SHAPE(3, 4, 2), CT_F64, DEVICE), NULL, NULL));
     expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: a step of the cell wrong gave as y "
                                "f64[4,4] cpu, where it has the shape [4,2]");
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -769,13 +795,13 @@ START_TEST(test_bad_options)
     } cases[] = {
         { { .hidden_size = 0 },
           "ct_recurrent_of: hidden_size 0 (1 or more), input_size 0 (0 or more) or "
-            "num_layers 0 (0 to 4096) does not do" },
+          "num_layers 0 (0 to 4096) does not do" },
         { { .hidden_size = 2, .input_size = -1 },
           "ct_recurrent_of: hidden_size 2 (1 or more), input_size -1 (0 or more) or "
-            "num_layers 0 (0 to 4096) does not do" },
+          "num_layers 0 (0 to 4096) does not do" },
         { { .hidden_size = 2, .num_layers = -1 },
           "ct_recurrent_of: hidden_size 2 (1 or more), input_size 0 (0 or more) or "
-            "num_layers -1 (0 to 4096) does not do" },
+          "num_layers -1 (0 to 4096) does not do" },
         { { .hidden_size = 2, .dropout = 1 },
           "ct_recurrent_of: dropout 1, recurrent_dropout 0: not in [0, 1)" },
         { { .hidden_size = 2, .recurrent_dropout = -0.5 },
@@ -807,14 +833,14 @@ START_TEST(test_bad_lstm_options)
 
     ck_assert_ptr_null(ct_lstm(params, "a", (ct_lstm_options){ .hidden_size = 2, .proj_size = 2 }));
     expect_error(CT_ERR_ARGUMENT, "ct_lstm: proj_size is not in 1..hidden_size - 1");
-    ck_assert_ptr_null(ct_lstm(params, "b", (ct_lstm_options){ .hidden_size = 2,
-                                                               .forget_bias = 1 }));
+    ck_assert_ptr_null(
+        ct_lstm(params, "b", (ct_lstm_options){ .hidden_size = 2, .forget_bias = 1 }));
     expect_error(CT_ERR_ARGUMENT, "ct_lstm: forget_bias needs has_forget_bias");
-    ck_assert_ptr_null(ct_rnn(params, "c", (ct_rnn_options){ .hidden_size = 2,
-                                                             .reset_before = true }));
+    ck_assert_ptr_null(
+        ct_rnn(params, "c", (ct_rnn_options){ .hidden_size = 2, .reset_before = true }));
     expect_error(CT_ERR_ARGUMENT, "ct_rnn: reset_before is a GRU's");
-    ck_assert_ptr_null(ct_lstm_cell(params, "d", (ct_lstm_options){ .hidden_size = 2,
-                                                                    .num_layers = 2 }));
+    ck_assert_ptr_null(
+        ct_lstm_cell(params, "d", (ct_lstm_options){ .hidden_size = 2, .num_layers = 2 }));
     expect_error(CT_ERR_ARGUMENT,
                  "ct_recurrent_cell_of: a cell alone has one layer, one direction and no dropout");
     ct_params_free(params);
@@ -838,8 +864,7 @@ START_TEST(test_bad_calls)
     expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[0,3,5] cpu is neither (T, B, size) nor "
                                "(T, size), with T of 1 or more");
     ct_recurrent_forward(r, ct_zeros(CT_SHAPE(4, 3, 6), CT_F32, DEVICE), NULL, NULL);
-    expect_error(CT_ERR_SHAPE,
-                 "ct_param_settle: m.weight_ih_l0 has the shape [8,5], not [8,6]");
+    expect_error(CT_ERR_SHAPE, "ct_param_settle: m.weight_ih_l0 has the shape [8,5], not [8,6]");
     good = ct_zeros(CT_SHAPE(2, 3, 2), CT_F32, DEVICE);
     ct_recurrent_forward(r, x, ct_state_of(1, &good), NULL);
     expect_error(CT_ERR_SHAPE,
@@ -870,13 +895,12 @@ START_TEST(test_bad_calls)
     ck_assert_int_eq(ct_error(), CT_ERR_DTYPE);
     ct_error_clear();
     ct_recurrent_forward_with(r, x, NULL, NULL, (ct_recurrent_call){ .reset = good });
-    expect_error(CT_ERR_SHAPE,
-                 "ct_recurrent_forward_with: reset f32[2,3,2] cpu should be bool[3]");
-    ct_recurrent_forward_with(r, x, NULL, NULL, (ct_recurrent_call){
-        .reset = ct_zeros(CT_SHAPE(3), CT_F32, DEVICE) });
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with: reset f32[2,3,2] cpu should be bool[3]");
+    ct_recurrent_forward_with(
+        r, x, NULL, NULL, (ct_recurrent_call){ .reset = ct_zeros(CT_SHAPE(3), CT_F32, DEVICE) });
     expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with: reset f32[3] cpu should be bool[3]");
-    ct_recurrent_forward_with(r, x, NULL, NULL, (ct_recurrent_call){
-        .reset = ct_zeros(CT_SHAPE(4), CT_BOOL, DEVICE) });
+    ct_recurrent_forward_with(
+        r, x, NULL, NULL, (ct_recurrent_call){ .reset = ct_zeros(CT_SHAPE(4), CT_BOOL, DEVICE) });
     expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with: reset bool[4] cpu should be bool[3]");
     two[0] = two[1] = ct_zeros(CT_SHAPE(2, 2), CT_F32, DEVICE); /* only where x has no batch */
     ck_assert_ptr_null(ct_recurrent_forward(r, ct_narrow(x, 1, 0, 1), ct_state_of(2, two), NULL));
@@ -894,8 +918,8 @@ END_TEST
 START_TEST(test_bad_directions)
 {
     ct_params *params = set_of(CT_F32);
-    ct_recurrent *r = ct_gru(params, "m", (ct_gru_options){ .hidden_size = 2,
-                                                            .bidirectional = true });
+    ct_recurrent *r =
+        ct_gru(params, "m", (ct_gru_options){ .hidden_size = 2, .bidirectional = true });
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_zeros(CT_SHAPE(4, 3, 5), CT_F32, DEVICE);
     ct_tensor *h = ct_zeros(CT_SHAPE(1, 3, 2), CT_F32, DEVICE);
@@ -920,8 +944,8 @@ typedef struct lm {
 /* ids (T, B) -> logits (T, B, vocab) */
 static ct_tensor *lm_forward(const lm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
 {
-    return ct_linear_forward(
-        m->linear, ct_recurrent_forward(m->rnn, ct_one_hot(ids, m->vocab), state, next));
+    return ct_linear_forward(m->linear,
+                             ct_recurrent_forward(m->rnn, ct_one_hot(ids, m->vocab), state, next));
 }
 
 /* Trains on pairs of ids (T + 1, B) or ids and tags (T, B); the loss before the last update. */
@@ -979,8 +1003,9 @@ static void make_lm(lm *m, ct_params *params, int kind)
     static const maker kinds[] = { ct_rnn, ct_lstm, ct_gru, ct_gru, mgu };
 
     m->vocab = 5;
-    m->rnn = kinds[kind](params, "rnn", (ct_recurrent_options){ .hidden_size = 24,
-                                                                .num_layers = kind == 3 ? 2 : 1 });
+    m->rnn =
+        kinds[kind](params, "rnn",
+                    (ct_recurrent_options){ .hidden_size = 24, .num_layers = kind == 3 ? 2 : 1 });
     m->linear = ct_linear_module(params, "linear", (ct_linear_options){ .out_features = 5 });
 }
 

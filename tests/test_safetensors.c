@@ -200,36 +200,21 @@ static const struct {
     size_t payload; /* bytes */
     const char *message;
 } malformed[] = {
-    { "", 0,
-      "offset 8: the header does not begin with '{'" },
-    { "[]", 0,
-      "offset 8: the header does not begin with '{'" },
-    { " {}", 0,
-      "offset 8: the header does not begin with '{'" },
-    { "a", 0,
-      "offset 8: the header does not begin with '{'" },
-    { "{", 0,
-      "offset 9: the header is not JSON: string or '}' expected near end of file" },
-    { "{}}", 0,
-      "offset 11: the header is not JSON: end of file expected near '}'" },
-    { "{} x", 0,
-      "offset 12: the header is not JSON: end of file expected near 'x'" },
-    { "{}\0", 0,
-      "offset 11: the header is not JSON: end of file expected near end of file" },
-    { "{'a'}", 0,
-      "offset 13: the header is not JSON: ':' expected near '}'" },
-    { "{'a':}", 0,
-      "offset 14: the header is not JSON: unexpected token near '}'" },
-    { "{'a':1,}", 0,
-      "offset 16: the header is not JSON: string or '}' expected near '}'" },
-    { "{'a' 1}", 0,
-      "offset 14: the header is not JSON: ':' expected near '1'" },
-    { "{'a:1}", 0,
-      "offset 14: the header is not JSON: premature end of input near '\"a:1}'" },
-    { "{\xff}", 0,
-      "offset 9: the header is not JSON: unable to decode byte 0xff" },
-    { "{'\xff':1}", 0,
-      "offset 10: the header is not JSON: unable to decode byte 0xff near '\"'" },
+    { "", 0, "offset 8: the header does not begin with '{'" },
+    { "[]", 0, "offset 8: the header does not begin with '{'" },
+    { " {}", 0, "offset 8: the header does not begin with '{'" },
+    { "a", 0, "offset 8: the header does not begin with '{'" },
+    { "{", 0, "offset 9: the header is not JSON: string or '}' expected near end of file" },
+    { "{}}", 0, "offset 11: the header is not JSON: end of file expected near '}'" },
+    { "{} x", 0, "offset 12: the header is not JSON: end of file expected near 'x'" },
+    { "{}\0", 0, "offset 11: the header is not JSON: end of file expected near end of file" },
+    { "{'a'}", 0, "offset 13: the header is not JSON: ':' expected near '}'" },
+    { "{'a':}", 0, "offset 14: the header is not JSON: unexpected token near '}'" },
+    { "{'a':1,}", 0, "offset 16: the header is not JSON: string or '}' expected near '}'" },
+    { "{'a' 1}", 0, "offset 14: the header is not JSON: ':' expected near '1'" },
+    { "{'a:1}", 0, "offset 14: the header is not JSON: premature end of input near '\"a:1}'" },
+    { "{\xff}", 0, "offset 9: the header is not JSON: unable to decode byte 0xff" },
+    { "{'\xff':1}", 0, "offset 10: the header is not JSON: unable to decode byte 0xff near '\"'" },
     { "{'\xc0\xaf':1}", 0,
       "offset 10: the header is not JSON: unable to decode byte 0xc0 near '\"'" },
     { "{'\xed\xa0\x80':1}", 0,
@@ -239,43 +224,31 @@ static const struct {
     { "{'a\\u0000':1}", 0,
       "offset 18: the header is not JSON: NUL byte in object key not supported near '\""
       "a\\u0000\"'" },
-    { "{'a\nb':1}", 0,
-      "offset 11: the header is not JSON: unexpected newline near '\"a'" },
-    { "{'\\x':1}", 0,
-      "offset 12: the header is not JSON: invalid escape near '\"\\x'" },
-    { "{'a':NaN}", 0,
-      "offset 16: the header is not JSON: invalid token near 'NaN'" },
-    { "{'a':-}", 0,
-      "offset 14: the header is not JSON: invalid token near '-'" },
-    { "{'a':01}", 0,
-      "offset 14: the header is not JSON: invalid token near '0'" },
-    { "{'a':1e999}", 0,
-      "offset 18: the header is not JSON: real number overflow near '1e999'" },
+    { "{'a\nb':1}", 0, "offset 11: the header is not JSON: unexpected newline near '\"a'" },
+    { "{'\\x':1}", 0, "offset 12: the header is not JSON: invalid escape near '\"\\x'" },
+    { "{'a':NaN}", 0, "offset 16: the header is not JSON: invalid token near 'NaN'" },
+    { "{'a':-}", 0, "offset 14: the header is not JSON: invalid token near '-'" },
+    { "{'a':01}", 0, "offset 14: the header is not JSON: invalid token near '0'" },
+    { "{'a':1e999}", 0, "offset 18: the header is not JSON: real number overflow near '1e999'" },
     { "{'a':99999999999999999999}", 0,
       "offset 33: the header is not JSON: too big integer near '99999999999999999999'" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},'a':{'dtype':'F32','shape'"
-      ":[2],'data_offsets':[0,8]}}", 8,
-      "offset 65: the header is not JSON: duplicate object key near '\"a\"'" },
+      ":[2],'data_offsets':[0,8]}}",
+      8, "offset 65: the header is not JSON: duplicate object key near '\"a\"'" },
     { "{'a':{'dtype':'F32','dtype':'F32','shape':[2],'data_offsets':[0,8]}}", 8,
       "offset 35: the header is not JSON: duplicate object key near '\"dtype\"'" },
     { "{'__metadata__':{'k':'1','k':'2'}}", 0,
       "offset 36: the header is not JSON: duplicate object key near '\"k\"'" },
-    { "{'a':{'b':[[1]]}}", 0,
-      "offset 19: the header is nested more than 3 deep" },
-    { "{'a':[[[[[[", 0,
-      "offset 15: the header is nested more than 3 deep" },
-    { "{'a':{'b':{'c':{}}}}", 0,
-      "offset 23: the header is nested more than 3 deep" },
-    { "{'a':1}", 0,
-      "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
+    { "{'a':{'b':[[1]]}}", 0, "offset 19: the header is nested more than 3 deep" },
+    { "{'a':[[[[[[", 0, "offset 15: the header is nested more than 3 deep" },
+    { "{'a':{'b':{'c':{}}}}", 0, "offset 23: the header is nested more than 3 deep" },
+    { "{'a':1}", 0, "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
     { "{'a':null}", 0,
       "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
-    { "{'a':[]}", 0,
-      "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
+    { "{'a':[]}", 0, "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
     { "{'a':'F32'}", 0,
       "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
-    { "{'a':{}}", 0,
-      "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
+    { "{'a':{}}", 0, "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
     { "{'a':{'dtype':'F32','shape':[2]}}", 8,
       "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
     { "{'a':{'shape':[2],'data_offsets':[0,8]}}", 8,
@@ -368,56 +341,46 @@ static const struct {
       "offset 70: 1 bytes belong to no tensor" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]}}", 0,
       "offset 9: tensor \"a\": ends at 8 of the payload, which has 0 bytes" },
-    { "{}", 1,
-      "offset 10: 1 bytes belong to no tensor" },
-    { "{'__metadata__':{}}", 3,
-      "offset 27: 3 bytes belong to no tensor" },
+    { "{}", 1, "offset 10: 1 bytes belong to no tensor" },
+    { "{'__metadata__':{}}", 3, "offset 27: 3 bytes belong to no tensor" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[4,12]}}", 12,
       "offset 9: tensor \"a\": begins at 4 of the payload, which leaves a gap from 0" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[1,9]}}", 9,
       "offset 9: tensor \"a\": begins at 1 of the payload, which leaves a gap from 0" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},'b':{'dtype':'F32','shape'"
-      ":[1],'data_offsets':[4,8]}}", 8,
-      "offset 62: tensor \"b\": begins at 4 of the payload, within tensor \"a\"" },
+      ":[1],'data_offsets':[4,8]}}",
+      8, "offset 62: tensor \"b\": begins at 4 of the payload, within tensor \"a\"" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},'b':{'dtype':'F32','shape'"
-      ":[1],'data_offsets':[0,4]}}", 8,
-      "offset 9: tensor \"a\": begins at 0 of the payload, within tensor \"b\"" },
+      ":[1],'data_offsets':[0,4]}}",
+      8, "offset 9: tensor \"a\": begins at 0 of the payload, within tensor \"b\"" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},'b':{'dtype':'F32','shape'"
-      ":[2],'data_offsets':[0,8]}}", 8,
-      "offset 62: tensor \"b\": begins at 0 of the payload, within tensor \"a\"" },
+      ":[2],'data_offsets':[0,8]}}",
+      8, "offset 62: tensor \"b\": begins at 0 of the payload, within tensor \"a\"" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},'b':{'dtype':'F32','shape'"
-      ":[1],'data_offsets':[12,16]}}", 16,
-      "offset 62: tensor \"b\": begins at 12 of the payload, which leaves a gap from 8" },
+      ":[1],'data_offsets':[12,16]}}",
+      16, "offset 62: tensor \"b\": begins at 12 of the payload, which leaves a gap from 8" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},'b':{'dtype':'F32','shape'"
-      ":[0],'data_offsets':[4,4]}}", 8,
-      "offset 62: tensor \"b\": begins at 4 of the payload, within tensor \"a\"" },
+      ":[0],'data_offsets':[4,4]}}",
+      8, "offset 62: tensor \"b\": begins at 4 of the payload, within tensor \"a\"" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},'b':{'dtype':'F32','shape'"
-      ":[0],'data_offsets':[9,9]}}", 8,
-      "offset 62: tensor \"b\": begins at 9 of the payload, which leaves a gap from 8" },
+      ":[0],'data_offsets':[9,9]}}",
+      8, "offset 62: tensor \"b\": begins at 9 of the payload, which leaves a gap from 8" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},'b':{'dtype':'F32','shape'"
-      ":[1],'data_offsets':[8,12]}}", 8,
-      "offset 62: tensor \"b\": ends at 12 of the payload, which has 8 bytes" },
-    { "{'__metadata__':1}", 0,
-      "offset 9: __metadata__ is not an object" },
-    { "{'__metadata__':null}", 0,
-      "offset 9: __metadata__ is not an object" },
-    { "{'__metadata__':'pt'}", 0,
-      "offset 9: __metadata__ is not an object" },
-    { "{'__metadata__':[]}", 0,
-      "offset 9: __metadata__ is not an object" },
-    { "{'__metadata__':{'k':1}}", 0,
-      "offset 9: __metadata__: the value of \"k\" is no text" },
-    { "{'__metadata__':{'k':null}}", 0,
-      "offset 9: __metadata__: the value of \"k\" is no text" },
-    { "{'__metadata__':{'k':{}}}", 0,
-      "offset 9: __metadata__: the value of \"k\" is no text" },
-    { "{'__metadata__':{'k':['a']}}", 0,
-      "offset 9: __metadata__: the value of \"k\" is no text" },
+      ":[1],'data_offsets':[8,12]}}",
+      8, "offset 62: tensor \"b\": ends at 12 of the payload, which has 8 bytes" },
+    { "{'__metadata__':1}", 0, "offset 9: __metadata__ is not an object" },
+    { "{'__metadata__':null}", 0, "offset 9: __metadata__ is not an object" },
+    { "{'__metadata__':'pt'}", 0, "offset 9: __metadata__ is not an object" },
+    { "{'__metadata__':[]}", 0, "offset 9: __metadata__ is not an object" },
+    { "{'__metadata__':{'k':1}}", 0, "offset 9: __metadata__: the value of \"k\" is no text" },
+    { "{'__metadata__':{'k':null}}", 0, "offset 9: __metadata__: the value of \"k\" is no text" },
+    { "{'__metadata__':{'k':{}}}", 0, "offset 9: __metadata__: the value of \"k\" is no text" },
+    { "{'__metadata__':{'k':['a']}}", 0, "offset 9: __metadata__: the value of \"k\" is no text" },
     { "{'__metadata__':{'cotangent.payload_sha256':'e3b0'}}", 0,
       "offset 9: cotangent.payload_sha256 is not 64 digits of 0-9a-f" },
     { "{'__metadata__':{'cotangent.payload_sha256':'E3B0C44298FC1C149AFBF4C8996FB92427A"
-      "E41E4649B934CA495991B7852B855'}}", 0,
-      "offset 9: cotangent.payload_sha256 is not 64 digits of 0-9a-f" },
+      "E41E4649B934CA495991B7852B855'}}",
+      0, "offset 9: cotangent.payload_sha256 is not 64 digits of 0-9a-f" },
     { "{'__metadata__':{'dtype':'F32','shape':[2],'data_offsets':[0,8]}}", 8,
       "offset 9: __metadata__: the value of \"shape\" is no text" },
     { "{'line\\nbreak\\u001b[31m':1}", 0,
@@ -426,7 +389,8 @@ static const struct {
     { "{'näme':1}", 0,
       "offset 9: tensor \"näme\": is not an object of dtype, shape and data_offsets" },
     { "{'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-      "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx':1}", 0,
+      "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx':1}",
+      0,
       "offset 9: tensor \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
       "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...\": is not an object of dtype, shape a"
       "nd data_offsets" },
@@ -436,8 +400,9 @@ static const struct {
       "offset 62: tensor \"a\": is not an object of dtype, shape and data_offsets" },
 };
 
-#define HEADER_LENGTH(i) (strcmp(malformed[i].header, "{}") || malformed[i].payload ? \
-                              strlen(malformed[i].header) : 3) /* the row with a NUL */
+#define HEADER_LENGTH(i)                                                                           \
+    (strcmp(malformed[i].header, "{}") || malformed[i].payload ? strlen(malformed[i].header)       \
+                                                               : 3) /* the row with a NUL */
 
 START_TEST(malformed_headers)
 {
@@ -557,10 +522,12 @@ START_TEST(odd_files)
         { "{}      ", 0, 0 },
         { "{ 'a' :\n{'shape':[],\t'data_offsets':[0,4],'dtype':'I32'} }", 4, 1 },
         { "{'b':{'dtype':'U8','shape':[1],'data_offsets':[8,9]},"
-          "'a':{'dtype':'F16','shape':[2,2],'data_offsets':[0,8]}}", 9, 2 },
+          "'a':{'dtype':'F16','shape':[2,2],'data_offsets':[0,8]}}",
+          9, 2 },
         { "{'z':{'dtype':'F32','shape':[0],'data_offsets':[4,4]},"
           "'y':{'dtype':'F32','shape':[0,9],'data_offsets':[0,0]},"
-          "'a':{'dtype':'F32','shape':[1],'data_offsets':[0,4]}}", 4, 3 },
+          "'a':{'dtype':'F32','shape':[1],'data_offsets':[0,4]}}",
+          4, 3 },
         { "{'a':{'dtype':'F4','shape':[3,2],'data_offsets':[0,3]},'__metadata__':{'a':''}}", 3, 1 },
         { "{'a':{'dtype':'BOOL','shape':[1,1,1,1,1,1,1,1,1],'data_offsets':[0,1]}}", 1, 1 },
     };
@@ -587,13 +554,13 @@ START_TEST(dtypes)
         const char *name;
         int bits, dtype; /* or -1 */
     } kinds[] = {
-        { "F32", 32, CT_F32 },  { "F64", 64, CT_F64 },  { "I32", 32, CT_I32 },
-        { "I64", 64, CT_I64 },  { "BOOL", 8, CT_BOOL }, { "BF16", 16, CT_BF16 },
-        { "F16", 16, -1 },      { "I16", 16, -1 },      { "I8", 8, -1 },
-        { "U8", 8, -1 },        { "U16", 16, -1 },      { "U32", 32, -1 },
-        { "U64", 64, -1 },      { "F8_E4M3", 8, -1 },   { "F8_E5M2", 8, -1 },
-        { "F8_E8M0", 8, -1 },   { "F8_E4M3FNUZ", 8, -1 }, { "F8_E5M2FNUZ", 8, -1 },
-        { "F6_E2M3", 6, -1 },   { "F6_E3M2", 6, -1 },   { "F4", 4, -1 },
+        { "F32", 32, CT_F32 }, { "F64", 64, CT_F64 },    { "I32", 32, CT_I32 },
+        { "I64", 64, CT_I64 }, { "BOOL", 8, CT_BOOL },   { "BF16", 16, CT_BF16 },
+        { "F16", 16, -1 },     { "I16", 16, -1 },        { "I8", 8, -1 },
+        { "U8", 8, -1 },       { "U16", 16, -1 },        { "U32", 32, -1 },
+        { "U64", 64, -1 },     { "F8_E4M3", 8, -1 },     { "F8_E5M2", 8, -1 },
+        { "F8_E8M0", 8, -1 },  { "F8_E4M3FNUZ", 8, -1 }, { "F8_E5M2FNUZ", 8, -1 },
+        { "F6_E2M3", 6, -1 },  { "F6_E3M2", 6, -1 },     { "F4", 4, -1 },
         { "C64", 64, -1 },
     };
     ct_scope s = ct_scope_begin();
@@ -849,10 +816,25 @@ END_TEST
 /* Mutations of good files: each is refused with one line, or what it holds can be read. */
 START_TEST(mutations)
 {
-    static const char *const pieces[] = {
-        "{", "}", "[", "]", ",", ":", "\"", "\\", "-1", "0", "1e9", "9223372036854775807", "null",
-        "\"F32\"", "\"a\"", " ", "\"__metadata__\":{}", "\xff", "\\u0000"
-    };
+    static const char *const pieces[] = { "{",
+                                          "}",
+                                          "[",
+                                          "]",
+                                          ",",
+                                          ":",
+                                          "\"",
+                                          "\\",
+                                          "-1",
+                                          "0",
+                                          "1e9",
+                                          "9223372036854775807",
+                                          "null",
+                                          "\"F32\"",
+                                          "\"a\"",
+                                          " ",
+                                          "\"__metadata__\":{}",
+                                          "\xff",
+                                          "\\u0000" };
     int count = harness_count(3000, 200000), k;
     ct_generator g = ct_generator_seed(11);
     ct_scope s = ct_scope_begin();
@@ -939,13 +921,14 @@ START_TEST(bad_writes)
     ct_scope s = ct_scope_begin();
     ct_tensor *a = ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), *t[] = { a, a };
     static const char *const twice[] = { "a", "a" }, *const reserved[] = { "__metadata__" },
-                      *const latin[] = { "n\xe4me" }, *const surrogate[] = { "\xed\xa0\x80" },
-                      *const none[] = { NULL }, *const fine[] = { "a", "b" };
+                             *const latin[] = { "n\xe4me" },
+                             *const surrogate[] = { "\xed\xa0\x80" }, *const none[] = { NULL },
+                             *const fine[] = { "a", "b" };
 
-#define REFUSED(path, n, names, tensors, metadata, status, message)                        \
-    do {                                                                                   \
-        ck_assert_int_eq(ct_safetensors_write(path, n, names, tensors, metadata), status); \
-        expect_error(status, "ct_safetensors_write: " message);                            \
+#define REFUSED(path, n, names, tensors, metadata, status, message)                                \
+    do {                                                                                           \
+        ck_assert_int_eq(ct_safetensors_write(path, n, names, tensors, metadata), status);         \
+        expect_error(status, "ct_safetensors_write: " message);                                    \
     } while (0)
     REFUSED(NULL, 1, fine, t, NULL, CT_ERR_ARGUMENT, "path is NULL");
     REFUSED("x", -1, fine, t, NULL, CT_ERR_ARGUMENT, "count is negative");
@@ -997,8 +980,10 @@ START_TEST(largest_header)
     metadata[0].value = text;
     text[limit - used + 1] = '\0';
     ck_assert_int_eq(ct_safetensors_write("y", 0, NULL, NULL, metadata), CT_ERR_ARGUMENT);
-    snprintf(message, sizeof message, "ct_safetensors_write: the header would take %zu bytes, above "
-             "%zu", limit + 8, limit);
+    snprintf(message, sizeof message,
+             "ct_safetensors_write: the header would take %zu bytes, above "
+             "%zu",
+             limit + 8, limit);
     expect_error(CT_ERR_ARGUMENT, message);
     ck_assert_int_eq(count_files(), 1);
     text[limit - used] = '\0';
@@ -1122,8 +1107,7 @@ static cti_file_table before;
 static int open_noted(const char *path, int flags, int mode)
 {
     if (!(flags & O_DIRECTORY))
-        return strncmp(path, "/x.", 3) == 0 ? (errno = EROFS, -1)
-                                             : before.open(path, flags, mode);
+        return strncmp(path, "/x.", 3) == 0 ? (errno = EROFS, -1) : before.open(path, flags, mode);
     snprintf(folder_opened, sizeof folder_opened, "%s", path);
     errno = folder_error;
     return folder_error ? -1 : before.open(path, flags, mode);
@@ -1189,8 +1173,10 @@ START_TEST(folders)
     }
     sync_error = EROFS;
     ck_assert_int_eq(write_noted("x"), CT_ERR_IO);
-    snprintf(want, sizeof want, "ct_safetensors_write: %s/x: written, but its folder could not be "
-             "synced: Read-only file system", here);
+    snprintf(want, sizeof want,
+             "ct_safetensors_write: %s/x: written, but its folder could not be "
+             "synced: Read-only file system",
+             here);
     expect_error(CT_ERR_IO, want);
     folder_error = EACCES;
     ck_assert_int_eq(write_noted("x"), CT_OK);
@@ -1291,13 +1277,27 @@ START_TEST(utf8)
         const char *text;
         bool good;
     } texts[] = {
-        { "", true }, { "a\xc3\xa9", true }, { "\xdf\xbf~", true }, { "\xc2\x80", true },
-        { "\xc1\x80", false }, { "\x80", false }, { "\xff\x80", false }, { "\xc3", false },
-        { "\xc3(", false }, { "\xe1\x80", false }, { "\xe1\x80\xc0", false },
-        { "\xe0\xa0\x80", true }, { "\xe0\x9f\x80", false }, { "\xed\x9f\xbf", true },
-        { "\xed\xa0\x80", false }, { "\xef\xbf\xbf", true }, { "\xf0\x90\x80\x80", true },
-        { "\xf0\x8f\x80\x80", false }, { "\xf4\x8f\xbf\xbf", true },
-        { "\xf4\x90\x80\x80", false }, { "\xf5\x80\x80\x80", false },
+        { "", true },
+        { "a\xc3\xa9", true },
+        { "\xdf\xbf~", true },
+        { "\xc2\x80", true },
+        { "\xc1\x80", false },
+        { "\x80", false },
+        { "\xff\x80", false },
+        { "\xc3", false },
+        { "\xc3(", false },
+        { "\xe1\x80", false },
+        { "\xe1\x80\xc0", false },
+        { "\xe0\xa0\x80", true },
+        { "\xe0\x9f\x80", false },
+        { "\xed\x9f\xbf", true },
+        { "\xed\xa0\x80", false },
+        { "\xef\xbf\xbf", true },
+        { "\xf0\x90\x80\x80", true },
+        { "\xf0\x8f\x80\x80", false },
+        { "\xf4\x8f\xbf\xbf", true },
+        { "\xf4\x90\x80\x80", false },
+        { "\xf5\x80\x80\x80", false },
         { "\xf1\x80\x80", false },
     };
     size_t i;

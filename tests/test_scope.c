@@ -597,11 +597,29 @@ static void training_step(ct_tensor *w, ct_generator *g)
 START_TEST(sizes_of_buffers)
 {
     static const int64_t sizes[][2] = {
-        { 1, 64 },      { 63, 64 },     { 64, 64 },     { 65, 80 },     { 80, 80 },
-        { 81, 96 },     { 96, 96 },     { 97, 112 },    { 112, 112 },   { 113, 128 },
-        { 128, 128 },   { 129, 160 },   { 160, 160 },   { 161, 192 },   { 224, 224 },
-        { 225, 256 },   { 256, 256 },   { 257, 320 },   { 1000, 1024 }, { 1024, 1024 },
-        { 1025, 1280 }, { 1 << 20, 1 << 20 }, { (1 << 20) + 1, 5 << 18 },
+        { 1, 64 },
+        { 63, 64 },
+        { 64, 64 },
+        { 65, 80 },
+        { 80, 80 },
+        { 81, 96 },
+        { 96, 96 },
+        { 97, 112 },
+        { 112, 112 },
+        { 113, 128 },
+        { 128, 128 },
+        { 129, 160 },
+        { 160, 160 },
+        { 161, 192 },
+        { 224, 224 },
+        { 225, 256 },
+        { 256, 256 },
+        { 257, 320 },
+        { 1000, 1024 },
+        { 1024, 1024 },
+        { 1025, 1280 },
+        { 1 << 20, 1 << 20 },
+        { (1 << 20) + 1, 5 << 18 },
     };
     ct_scope s = ct_scope_begin();
     size_t i;
@@ -611,9 +629,8 @@ START_TEST(sizes_of_buffers)
         ct_scope inner = ct_scope_begin();
 
         ck_assert(ct_empty(CT_SHAPE(sizes[i][0]), CT_BOOL, CT_CPU) != NULL);
-        ck_assert_msg(ct_memory().live_bytes - before == (size_t)sizes[i][1],
-                      "%lld bytes take %zu", (long long)sizes[i][0],
-                      ct_memory().live_bytes - before);
+        ck_assert_msg(ct_memory().live_bytes - before == (size_t)sizes[i][1], "%lld bytes take %zu",
+                      (long long)sizes[i][0], ct_memory().live_bytes - before);
         ck_assert(ct_scope_end(inner) == CT_OK);
         ck_assert_uint_eq(ct_memory().live_bytes, before);
     }
@@ -1128,12 +1145,24 @@ START_TEST(processors_granted)
         const char *text;
         int granted;
     } cases[] = {
-        { "max 100000", 256 },       { "100000 100000", 1 },     { "100001 100000", 2 },
-        { "200000 100000", 2 },      { "1 100000", 1 },          { "0 100000", 256 },
-        { "-5 100000", 256 },        { "100000 0", 256 },        { "100000 -1", 256 },
-        { "100000", 256 },           { "", 256 },                { "25500000 100000", 255 },
-        { "25500001 100000", 256 },  { "25600001 100000", 256 }, { "25600000 100000", 256 }, { "99900000 100000", 256 },
-        { "3 1", 3 },                { "1 1", 1 },
+        { "max 100000", 256 },
+        { "100000 100000", 1 },
+        { "100001 100000", 2 },
+        { "200000 100000", 2 },
+        { "1 100000", 1 },
+        { "0 100000", 256 },
+        { "-5 100000", 256 },
+        { "100000 0", 256 },
+        { "100000 -1", 256 },
+        { "100000", 256 },
+        { "", 256 },
+        { "25500000 100000", 255 },
+        { "25500001 100000", 256 },
+        { "25600001 100000", 256 },
+        { "25600000 100000", 256 },
+        { "99900000 100000", 256 },
+        { "3 1", 3 },
+        { "1 1", 1 },
     };
     char path[] = "/tmp/cotangent-quota-XXXXXX";
     int fd = mkstemp(path);
@@ -1146,8 +1175,8 @@ START_TEST(processors_granted)
 
         ck_assert(ftruncate(fd, 0) == 0 && pwrite(fd, cases[i].text, n, 0) == (ssize_t)n);
         before = dup(0);
-        ck_assert_msg(cti_processors_granted(path) == cases[i].granted, "\"%s\": %d",
-                      cases[i].text, cti_processors_granted(path));
+        ck_assert_msg(cti_processors_granted(path) == cases[i].granted, "\"%s\": %d", cases[i].text,
+                      cti_processors_granted(path));
         after = dup(0);
         ck_assert_int_eq(after, before + 1); /* the file was closed */
         close(before);
@@ -1530,8 +1559,8 @@ END_TEST
 
 static atomic_int created;
 
-static int count_thread(pthread_t *thread, const pthread_attr_t *attributes,
-                        void *(*start)(void *), void *argument)
+static int count_thread(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
+                        void *argument)
 {
     atomic_fetch_add(&created, 1);
     return pthread_create(thread, attributes, start, argument);

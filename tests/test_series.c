@@ -130,14 +130,22 @@ START_TEST(series_at_random)
         int64_t n = between(&g, 2, 80), channels = between(&g, 0, 3), width = channels + !channels;
         int64_t steps = between(&g, 1, n - 1), ahead = between(&g, 1, n - steps);
         int64_t targets = between(&g, 1, steps + ahead), windows = n - steps - ahead + 1;
-        ct_series_options o = { .batch_size = between(&g, 1, windows + 3), .steps = steps,
+        ct_series_options o = { .batch_size = between(&g, 1, windows + 3),
+                                .steps = steps,
                                 .targets = targets == 1 && k % 2 ? 0 : targets,
                                 .ahead = ahead == 1 && k % 2 ? 0 : ahead,
-                                .first = between(&g, 0, windows - 1), .shuffle = k % 3 == 0,
+                                .first = between(&g, 0, windows - 1),
+                                .shuffle = k % 3 == 0,
                                 .seed = (uint64_t)k };
-        wanted w = { .batch = o.batch_size, .first = o.first, .tokens = targets, .x_unit = width,
-                     .y_unit = width, .x_width = steps * width, .y_width = targets * width,
-                     .y_offset = (steps + ahead - targets) * width, .shuffle = o.shuffle,
+        wanted w = { .batch = o.batch_size,
+                     .first = o.first,
+                     .tokens = targets,
+                     .x_unit = width,
+                     .y_unit = width,
+                     .x_width = steps * width,
+                     .y_width = targets * width,
+                     .y_offset = (steps + ahead - targets) * width,
+                     .shuffle = o.shuffle,
                      .dtype = dtypes[k % LENGTH(dtypes)] };
         ct_scope s = ct_scope_begin();
         ct_tensor *series = counted(channels ? CT_SHAPE(n, channels) : CT_SHAPE(n), w.dtype, k % 2);
@@ -162,13 +170,22 @@ START_TEST(rows_at_random)
 
     for (k = 0; k < cases; k++) {
         int64_t n = between(&g, 1, 60), a = between(&g, 1, 3), c = between(&g, 1, 4);
-        ct_rows_options o = { .batch_size = between(&g, 1, n + 3), .first = between(&g, 0, n - 1),
-                              .count = between(&g, 0, n + 2), .shuffle = k % 3 == 0,
+        ct_rows_options o = { .batch_size = between(&g, 1, n + 3),
+                              .first = between(&g, 0, n - 1),
+                              .count = between(&g, 0, n + 2),
+                              .shuffle = k % 3 == 0,
                               .seed = (uint64_t)k };
-        wanted w = { .batch = o.batch_size, .first = o.first, .tokens = 1, .x_unit = a * c,
-                     .x_width = a * c, .y_unit = k % 4 ? c : 1, .y_width = k % 4 ? c : 1,
-                     .x_shape = CT_SHAPE(0, a, c), .y_shape = k % 4 ? CT_SHAPE(0, c) : CT_SHAPE(0),
-                     .shuffle = o.shuffle, .dtype = dtypes[k % LENGTH(dtypes)] };
+        wanted w = { .batch = o.batch_size,
+                     .first = o.first,
+                     .tokens = 1,
+                     .x_unit = a * c,
+                     .x_width = a * c,
+                     .y_unit = k % 4 ? c : 1,
+                     .y_width = k % 4 ? c : 1,
+                     .x_shape = CT_SHAPE(0, a, c),
+                     .y_shape = k % 4 ? CT_SHAPE(0, c) : CT_SHAPE(0),
+                     .shuffle = o.shuffle,
+                     .dtype = dtypes[k % LENGTH(dtypes)] };
         ct_scope s = ct_scope_begin();
         ct_tensor *x = counted(CT_SHAPE(n, a, c), w.dtype, k % 2);
         ct_tensor *y = counted(k % 4 ? CT_SHAPE(n, c) : CT_SHAPE(n), w.dtype, k % 2);
@@ -186,8 +203,8 @@ START_TEST(autoregressive)
 {
     ct_scope s = ct_scope_begin();
     ct_tensor *series = ct_from_data((float[]){ 3, 1, 4, 1, 5, 9, 2 }, CT_SHAPE(7), CT_F32, DEVICE);
-    ct_loader *l = ct_series_new(series, (ct_series_options){ .batch_size = 2, .steps = 4,
-                                                              .device = DEVICE });
+    ct_loader *l =
+        ct_series_new(series, (ct_series_options){ .batch_size = 2, .steps = 4, .device = DEVICE });
     ct_batch b;
 
     ck_assert_int_eq(ct_loader_batches(l), 2);
@@ -213,28 +230,39 @@ START_TEST(bad_series)
         ct_status status;
         const char *said;
     } cases[] = {
-        { { .batch_size = 0, .steps = 4 }, CT_ERR_ARGUMENT,
+        { { .batch_size = 0, .steps = 4 },
+          CT_ERR_ARGUMENT,
           "batch_size 0 is below 1, or first 0 or count 0 below 0" },
-        { { .batch_size = 2, .steps = 4, .first = -1 }, CT_ERR_ARGUMENT,
+        { { .batch_size = 2, .steps = 4, .first = -1 },
+          CT_ERR_ARGUMENT,
           "batch_size 2 is below 1, or first -1 or count 0 below 0" },
-        { { .batch_size = 2, .steps = 4, .count = -5 }, CT_ERR_ARGUMENT,
+        { { .batch_size = 2, .steps = 4, .count = -5 },
+          CT_ERR_ARGUMENT,
           "batch_size 2 is below 1, or first 0 or count -5 below 0" },
-        { { .batch_size = 2, .steps = 0 }, CT_ERR_ARGUMENT,
+        { { .batch_size = 2, .steps = 0 },
+          CT_ERR_ARGUMENT,
           "steps 0, targets 1, ahead 1: below 1, or more targets than steps + ahead" },
-        { { .batch_size = 2, .steps = 4, .targets = -1 }, CT_ERR_ARGUMENT,
+        { { .batch_size = 2, .steps = 4, .targets = -1 },
+          CT_ERR_ARGUMENT,
           "steps 4, targets -1, ahead 1: below 1, or more targets than steps + ahead" },
-        { { .batch_size = 2, .steps = 4, .ahead = INT64_MIN }, CT_ERR_ARGUMENT,
+        { { .batch_size = 2, .steps = 4, .ahead = INT64_MIN },
+          CT_ERR_ARGUMENT,
           "steps 4, targets 1, ahead -9223372036854775808: below 1, or more targets than steps + "
           "ahead" },
-        { { .batch_size = 2, .steps = 4, .targets = 6 }, CT_ERR_ARGUMENT,
+        { { .batch_size = 2, .steps = 4, .targets = 6 },
+          CT_ERR_ARGUMENT,
           "steps 4, targets 6, ahead 1: below 1, or more targets than steps + ahead" },
-        { { .batch_size = 2, .steps = 10 }, CT_ERR_SHAPE,
+        { { .batch_size = 2, .steps = 10 },
+          CT_ERR_SHAPE,
           "10 values are too short for a window of 10 and 1 ahead" },
-        { { .batch_size = 2, .steps = 11 }, CT_ERR_SHAPE,
+        { { .batch_size = 2, .steps = 11 },
+          CT_ERR_SHAPE,
           "10 values are too short for a window of 11 and 1 ahead" },
-        { { .batch_size = 2, .steps = 4, .ahead = 7 }, CT_ERR_SHAPE,
+        { { .batch_size = 2, .steps = 4, .ahead = 7 },
+          CT_ERR_SHAPE,
           "10 values are too short for a window of 4 and 7 ahead" },
-        { { .batch_size = 2, .steps = INT64_MAX, .ahead = INT64_MAX }, CT_ERR_SHAPE,
+        { { .batch_size = 2, .steps = INT64_MAX, .ahead = INT64_MAX },
+          CT_ERR_SHAPE,
           "10 values are too short for a window of 9223372036854775807 and 9223372036854775807 "
           "ahead" },
         { { .batch_size = 2, .steps = 4, .first = 6 }, CT_ERR_SHAPE, "there is no number 6 of 6" },
@@ -308,8 +336,9 @@ static ct_status whole_way(void)
     ct_scope s = ct_scope_begin();
     ct_tensor *t = counted(CT_SHAPE(40), CT_F32, false);
     ct_loader *loaders[] = {
-        ct_series_new(t, (ct_series_options){ .batch_size = 8, .steps = 4, .shuffle = true,
-                                             .device = DEVICE }),
+        ct_series_new(
+            t,
+            (ct_series_options){ .batch_size = 8, .steps = 4, .shuffle = true, .device = DEVICE }),
         ct_rows_new(t, t, (ct_rows_options){ .device = DEVICE, .batch_size = 8, .shuffle = true }),
     };
     ct_batch b;

@@ -26,8 +26,8 @@
 
 static ct_params *new_set(uint64_t seed, ct_dtype dtype)
 {
-    ct_params *set = ct_params_new((ct_params_options){ .seed = seed, .dtype = dtype,
-                                                        .device = DEVICE });
+    ct_params *set =
+        ct_params_new((ct_params_options){ .seed = seed, .dtype = dtype, .device = DEVICE });
 
     ck_assert_msg(set != NULL, "%s", ct_error_message());
     return set;
@@ -65,8 +65,7 @@ static bool same_sets(const ct_params *a, const ct_params *b)
             continue;
         x = ct_param_value(p);
         y = ct_param_value(q);
-        if (!cti_same_shape(&x->shape, &y->shape) || x->dtype != y->dtype ||
-            !same_bytes(x, y))
+        if (!cti_same_shape(&x->shape, &y->shape) || x->dtype != y->dtype || !same_bytes(x, y))
             return false;
     }
     return true;
@@ -153,10 +152,10 @@ static model new_model(uint64_t seed, ct_dtype dtype, int64_t in)
 {
     model m = { .set = new_set(seed, dtype) };
 
-    m.rnn = ct_rnn(m.set, "rnn", (ct_rnn_options){ .input_size = in, .hidden_size = 4,
-                                                   .num_layers = 2 });
-    m.linear = ct_linear_module(m.set, "linear", (ct_linear_options){ .in_features = in ? 4 : 0,
-                                                                      .out_features = 3 });
+    m.rnn = ct_rnn(m.set, "rnn",
+                   (ct_rnn_options){ .input_size = in, .hidden_size = 4, .num_layers = 2 });
+    m.linear = ct_linear_module(
+        m.set, "linear", (ct_linear_options){ .in_features = in ? 4 : 0, .out_features = 3 });
     expect_ok();
     return m;
 }
@@ -298,7 +297,8 @@ START_TEST(report)
     static const named list[] = { { "a.weight", { 2, { 2, 4 } }, CT_F32 },
                                   { "a.bias", { 1, { 2 } }, CT_F64 },
                                   { "b.weight", { 1, { 3 } }, CT_F32 },
-                                  { "c", { 1, { 7 } }, CT_I32 }, { 0 } };
+                                  { "c", { 1, { 7 } }, CT_I32 },
+                                  { 0 } };
     ct_params *a = small_set(1);
     ct_load_report *r = ct_load_report_new();
     int i, seen[4] = { 0 };
@@ -352,7 +352,8 @@ END_TEST
 START_TEST(non_strict)
 {
     static const named list[] = { { "a.bias", { 1, { 2 } }, CT_F32 },
-                                  { "more", { 1, { 9 } }, CT_I64 }, { 0 } };
+                                  { "more", { 1, { 9 } }, CT_I64 },
+                                  { 0 } };
     ct_params *a = small_set(1), *b = small_set(1);
     ct_load_report *r = ct_load_report_new();
 
@@ -374,7 +375,8 @@ START_TEST(reports_without_memory)
     const ct_status last = _i ? CT_OK : CT_ERR_SHAPE; /* b.weight fits or not */
     const named list[] = { { "a.bias", { 1, { 2 } }, CT_F32 },
                            { "more", { 1, { 9 } }, CT_I64 },
-                           { "b.weight", { 1, { _i ? 3 : 4 } }, CT_F32 }, { 0 } };
+                           { "b.weight", { 1, { _i ? 3 : 4 } }, CT_F32 },
+                           { 0 } };
     bool done = false;
     int k, failed = 0;
 
@@ -452,7 +454,8 @@ END_TEST
 
 START_TEST(collision)
 {
-    static const named list[] = { { "w", { 1, { 2 } }, CT_F32 }, { "old.w", { 1, { 2 } }, CT_F32 },
+    static const named list[] = { { "w", { 1, { 2 } }, CT_F32 },
+                                  { "old.w", { 1, { 2 } }, CT_F32 },
                                   { 0 } };
     static const ct_prefix map[] = { { "old.", "" }, { 0 } };
     ct_params *set = new_set(1, CT_F32);
@@ -548,7 +551,8 @@ END_TEST
 START_TEST(tied_and_empty)
 {
     static const named list[] = { { "a", { 2, { 0, 3 } }, CT_F32 },
-                                  { "b", { 2, { 0, 3 } }, CT_F32 }, { 0 } };
+                                  { "b", { 2, { 0, 3 } }, CT_F32 },
+                                  { 0 } };
     ct_params *set = new_set(1, CT_F32);
 
     ct_params_add(set, "a", CT_SHAPE(-1, 3), ct_init_constant(1));

@@ -111,9 +111,11 @@ START_TEST(long_shapes)
         ct_shape s = { 8, { most, most, most, most, most, most, cases[i].seventh, 3 } };
 
         ck_assert_ptr_null(ct_zeros(s, CT_F32, CT_CPU));
-        snprintf(want, sizeof want, "ct_zeros: shape [%lld,%lld,%lld,%lld,%lld,%lld,%s is too "
-                 "large: its size overflows", (long long)most, (long long)most, (long long)most,
-                 (long long)most, (long long)most, (long long)most, cases[i].text);
+        snprintf(want, sizeof want,
+                 "ct_zeros: shape [%lld,%lld,%lld,%lld,%lld,%lld,%s is too "
+                 "large: its size overflows",
+                 (long long)most, (long long)most, (long long)most, (long long)most,
+                 (long long)most, (long long)most, cases[i].text);
         expect_error(CT_ERR_SHAPE, want);
     }
 }
@@ -200,8 +202,8 @@ END_TEST
 START_TEST(ranges)
 {
     static const double endless[][3] = {
-        { 0, INFINITY, 1 },  { NAN, 1, 1 },       { 0, 1, INFINITY }, { 0, -1, INFINITY },
-        { INFINITY, 0, 1 },  { -INFINITY, 0, 1 }, { 0, NAN, 1 },      { 0, 1, NAN },
+        { 0, INFINITY, 1 },   { NAN, 1, 1 },       { 0, 1, INFINITY }, { 0, -1, INFINITY },
+        { INFINITY, 0, 1 },   { -INFINITY, 0, 1 }, { 0, NAN, 1 },      { 0, 1, NAN },
         { -INFINITY, 0, -1 }, { 0, 9e18, 1 },
     };
     ct_tensor *t;
@@ -498,9 +500,9 @@ static void check_cast(const ct_tensor *x, ct_dtype to, const ct_tensor *y)
         long double from = element(in, ct_dtype_get(x), (int64_t)i);
         long double want = cast_reference(from, to), got = element(out, to, (int64_t)i);
 
-        if (isnan(want) ? !isnan(got) : !(got == want && (to == CT_I32 || to == CT_I64 ||
-                                                          to == CT_BOOL ||
-                                                          signbit(got) == signbit(want))))
+        if (isnan(want) ? !isnan(got)
+                        : !(got == want && (to == CT_I32 || to == CT_I64 || to == CT_BOOL ||
+                                            signbit(got) == signbit(want))))
             ck_abort_msg("%s to %s: %La became %La, expected %La", ct_dtype_name(ct_dtype_get(x)),
                          ct_dtype_name(to), from, got, want);
     }
@@ -645,8 +647,9 @@ START_TEST(printing)
     expect_print(ct_zeros(CT_SHAPE(2, 0), CT_I64, CT_CPU), "i64[2,0] cpu [[], []]\n");
     expect_print(ct_from_data((uint8_t[]){ 1, 0 }, CT_SHAPE(2), CT_BOOL, CT_CPU),
                  "bool[2] cpu [true, false]\n");
-    expect_print(ct_from_data((float[]){ NAN, INFINITY, -INFINITY, -0.0f }, CT_SHAPE(4), CT_F32,
-                              CT_CPU), "f32[4] cpu [nan, inf, -inf, -0]\n");
+    expect_print(
+        ct_from_data((float[]){ NAN, INFINITY, -INFINITY, -0.0f }, CT_SHAPE(4), CT_F32, CT_CPU),
+        "f32[4] cpu [nan, inf, -inf, -0]\n");
     expect_print(ct_arange(0, 8, 1, CT_I32, CT_CPU), "i32[8] cpu [0, 1, 2, 3, 4, 5, 6, 7]\n");
     expect_print(ct_arange(0, 9, 1, CT_I64, CT_CPU), "i64[9] cpu [0, 1, 2, ..., 6, 7, 8]\n");
     expect_print(ct_reshape(ct_arange(0, 200, 1, CT_I32, CT_CPU), CT_SHAPE(20, 10)),
@@ -669,7 +672,9 @@ START_TEST(philox)
         { 0, 0, 0, { 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8 } },
         { UINT64_MAX, UINT64_MAX, UINT64_MAX, { 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd } },
         /* digits of pi: counter 243f6a88 85a308d3 13198a2e 03707344, key a4093822 299f31d0 */
-        { 0x299f31d0a4093822, 0x0370734413198a2e, 0x85a308d3243f6a88,
+        { 0x299f31d0a4093822,
+          0x0370734413198a2e,
+          0x85a308d3243f6a88,
           { 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1 } },
     };
     uint32_t out[4];
@@ -799,8 +804,7 @@ START_TEST(draws_word_for_word)
 
         ct_philox(1, 2, 1, w);
         ct_philox(1, 2, 2, next);
-        ck_assert(ct_random_uniform(&g) ==
-                  (double)(((uint64_t)w[1] << 32 | w[2]) >> 11) * 0x1p-53);
+        ck_assert(ct_random_uniform(&g) == (double)(((uint64_t)w[1] << 32 | w[2]) >> 11) * 0x1p-53);
         ck_assert(ct_random_uniform(&g) ==
                   (double)(((uint64_t)w[3] << 32 | next[0]) >> 11) * 0x1p-53);
         ck_assert_uint_eq(ct_random_below(&g, 1000003),
@@ -865,8 +869,8 @@ START_TEST(moves_of_any_dtype)
 {
     static const int64_t at[] = { 3, 0, 1, 3, 2, 2, 0, 1 };
     ct_generator g = ct_generator_seed(38);
-    ct_tensor *index = ct_from_data(at, CT_SHAPE(4, 2), CT_I64, CT_CPU), *x = ct_mul_scalar(
-        ct_randn(CT_SHAPE(4, 2), CT_F64, CT_CPU, &g), 3), *mask, *rows;
+    ct_tensor *index = ct_from_data(at, CT_SHAPE(4, 2), CT_I64, CT_CPU),
+              *x = ct_mul_scalar(ct_randn(CT_SHAPE(4, 2), CT_F64, CT_CPU, &g), 3), *mask, *rows;
     size_t d;
     int axis;
 
@@ -904,8 +908,8 @@ START_TEST(moves_of_any_dtype)
             continue;
         for (axis = 0; axis < 2; axis++) { /* sums of integers are exact, as of few floats' bits */
             ct_tensor *i = axis ? ct_cast(mask, CT_I64) : index;
-            ct_tensor *to = ct_scatter_add(b, axis, i, a), *want = ct_cast(
-                ct_scatter_add(wide_b, axis, i, wide), dtype);
+            ct_tensor *to = ct_scatter_add(b, axis, i, a),
+                      *want = ct_cast(ct_scatter_add(wide_b, axis, i, wide), dtype);
             double *v = values_of(want);
 
             expect_values("scatter_add", to, v, 8, dtype == CT_F32 ? 1e-5 : 0);
@@ -970,14 +974,16 @@ START_TEST(about)
     ck_assert(strncmp(a.libxsmm, CT_LIBXSMM_VERSION, strlen(CT_LIBXSMM_VERSION)) == 0);
     ck_assert_str_eq(a.libxsmm + strlen(CT_LIBXSMM_VERSION),
                      strcmp(a.code_path, "base") == 0 ? ", off: not used on the code path base"
-                     : cti_may_generate_code()        ? ""
-                               : ", off: code may not be generated at run time here");
+                     : cti_may_generate_code()
+                         ? ""
+                         : ", off: code may not be generated at run time here");
 #else
     ck_assert_str_eq(a.libxsmm, "none");
 #endif
-    snprintf(want, sizeof want, "cotangent %s\nBLAS: %s\nLIBXSMM: %s\ncode path: %s (of %s)\n"
-             "products in bf16: %s\nlibutf8proc: %s\ndevices: cpu", ct_version(), a.blas, a.libxsmm,
-             a.code_path, a.code_paths, a.bf16, a.unicode);
+    snprintf(want, sizeof want,
+             "cotangent %s\nBLAS: %s\nLIBXSMM: %s\ncode path: %s (of %s)\n"
+             "products in bf16: %s\nlibutf8proc: %s\ndevices: cpu",
+             ct_version(), a.blas, a.libxsmm, a.code_path, a.code_paths, a.bf16, a.unicode);
     text = about_text();
     ck_assert_msg(strncmp(text, want, strlen(want)) == 0, "%s", text);
     ck_assert_int_eq(text[strlen(text) - 1], '\n');
@@ -987,8 +993,8 @@ END_TEST
 
 START_TEST(parameters)
 {
-    static const double ends[][2] = { { -DBL_MAX, DBL_MAX }, { -INFINITY, 0 }, { 0, INFINITY },
-                                      { INFINITY, INFINITY }, { NAN, 1 }, { 0, NAN } };
+    static const double ends[][2] = { { -DBL_MAX, DBL_MAX },  { -INFINITY, 0 }, { 0, INFINITY },
+                                      { INFINITY, INFINITY }, { NAN, 1 },       { 0, NAN } };
     ct_generator g = ct_generator_seed(34), before;
     ct_tensor *t = ct_empty(CT_SHAPE(4000), CT_F32, CT_CPU), *m;
     double *v;
@@ -1049,8 +1055,8 @@ START_TEST(streams)
     c = a;
     one = values_of(ct_rand(CT_SHAPE(1000), CT_F32, CT_CPU, &a));
     ct_rand(CT_SHAPE(77), CT_F64, CT_CPU, &b);
-    expect_values("whatever else was drawn", ct_rand(CT_SHAPE(1000), CT_F32, CT_CPU, &c), one,
-                  1000, 0);
+    expect_values("whatever else was drawn", ct_rand(CT_SHAPE(1000), CT_F32, CT_CPU, &c), one, 1000,
+                  0);
     free(one);
 
     ck_assert_uint_eq(a.position, 1000);

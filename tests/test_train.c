@@ -17,7 +17,7 @@
 typedef struct script {
     ct_params *params;
     int trained, validated;
-    int fail_at, bad_at;     /* the training step that raises an error; the one that costs NaN */
+    int fail_at, bad_at; /* the training step that raises an error; the one that costs NaN */
     int bad_validation_at;
     bool recorded_training, recorded_validation;
 } script;
@@ -84,8 +84,10 @@ static ct_corpus *corpus_of(size_t letters)
 /* count windows of 5 from first on, in batches of 4, in order */
 static ct_loader *windows(const ct_corpus *corpus, int64_t first, int64_t count)
 {
-    return ct_windows_new(corpus, (ct_windows_options){ .batch_size = 4, .steps = 5, .first = first,
-                                                        .count = count, .device = DEVICE });
+    return ct_windows_new(
+        corpus,
+        (ct_windows_options){
+            .batch_size = 4, .steps = 5, .first = first, .count = count, .device = DEVICE });
 }
 
 typedef struct fixture {
@@ -104,7 +106,8 @@ static void begin(fixture *f)
     f->val = windows(f->corpus, 10, 5);
     f->script.params = f->params = ct_params_new((ct_params_options){ .device = DEVICE });
     ct_params_add(f->params, "w", CT_SHAPE(2, 3), ct_init_constant(0));
-    f->model = (ct_model){ .self = &f->script, .params = f->params,
+    f->model = (ct_model){ .self = &f->script,
+                           .params = f->params,
                            .training_step = scripted_training,
                            .validation_step = scripted_validation,
                            .configure_optimizers = plain_sgd };
@@ -180,7 +183,8 @@ START_TEST(lines)
     fclose(trainer.out);
     ck_assert_msg(strncmp(text, head, sizeof head - 1) == 0, "%s", text);
     ck_assert_int_eq(sscanf(strstr(text, "validation"), "validation %*f %ld tokens/s %d s %63s",
-                            &rate, &seconds, word), 3);
+                            &rate, &seconds, word),
+                     3);
     ck_assert_str_eq(word, "left");
     ck_assert(rate > 0 && seconds >= 0);
     ck_assert(strstr(text, "epoch 43/43") != NULL);
@@ -302,14 +306,15 @@ static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_stat
 
     if (fault == IN_FORWARD)
         x = ct_matmul(x, ct_ones(CT_SHAPE(3, 3), CT_F32, DEVICE));
-    y = ct_transpose(ct_linear_forward(m->linear, ct_recurrent_forward(m->rnn, x, state, next)),
-                     0, 1);
+    y = ct_transpose(ct_linear_forward(m->linear, ct_recurrent_forward(m->rnn, x, state, next)), 0,
+                     1);
     loss = ct_cross_entropy(y, batch->y);
     if (fault == LOSS)
         loss = ct_exp(ct_mul_scalar(loss, INFINITY));
     if (fault == GRADIENT) /* 0, with a slope of infinity times 0 */
-        loss = ct_add(loss, ct_sqrt(ct_mul_scalar(
-            ct_sum(ct_param_value(ct_params_get(m->params, "linear.weight"))), 0)));
+        loss = ct_add(loss,
+                      ct_sqrt(ct_mul_scalar(
+                          ct_sum(ct_param_value(ct_params_get(m->params, "linear.weight"))), 0)));
     if (fault == IN_STEP)
         ct_raise(CT_ERR_ARGUMENT, "training_step", "before backward");
     if (fault == IN_BACKWARD)
@@ -331,8 +336,8 @@ static rnnlm new_rnnlm(int vocab)
                 .at = -1 };
 
     m.rnn = ct_rnn(m.params, "rnn", (ct_rnn_options){ .input_size = vocab, .hidden_size = HIDDEN });
-    m.linear = ct_linear_module(m.params, "linear", (ct_linear_options){ .in_features = HIDDEN,
-                                                                         .out_features = vocab });
+    m.linear = ct_linear_module(
+        m.params, "linear", (ct_linear_options){ .in_features = HIDDEN, .out_features = vocab });
     expect_ok();
     return m;
 }
@@ -357,7 +362,9 @@ static double *all_values(const rnnlm *m, size_t *count)
 /* Trains on 8 windows, two batches an epoch; returns the first error. */
 static ct_status fit(rnnlm *m, int epochs, const ct_corpus *corpus, ct_fit_result *r)
 {
-    ct_model model = { .self = m, .params = m->params, .training_step = training_step,
+    ct_model model = { .self = m,
+                       .params = m->params,
+                       .training_step = training_step,
                        .configure_optimizers = momentum_sgd };
     ct_trainer trainer = { .max_epochs = epochs, .gradient_clip_val = 1 };
     ct_loader *loader = windows(corpus, 0, 8);
@@ -664,12 +671,13 @@ static ct_tensor *count_on(void *self, const ct_batch *batch, const ct_state *st
 START_TEST(carries_the_state)
 {
     ct_corpus *corpus = corpus_of(200);
-    ct_loader *train = ct_sequences_new(corpus, (ct_sequences_options){ .batch_size = 4,
-                                                                        .steps = 5 });
+    ct_loader *train =
+        ct_sequences_new(corpus, (ct_sequences_options){ .batch_size = 4, .steps = 5 });
     ct_params *params = ct_params_new((ct_params_options){ .device = DEVICE });
     counter c = { .script = { .params = params } };
-    ct_model model = { .self = &c, .params = params, .training_step = count_on,
-                       .configure_optimizers = plain_sgd };
+    ct_model model = {
+        .self = &c, .params = params, .training_step = count_on, .configure_optimizers = plain_sgd
+    };
     ct_trainer trainer = { .max_epochs = 3, .gradient_clip_val = 1 };
     ct_fit_result r;
 
@@ -679,8 +687,8 @@ START_TEST(carries_the_state)
     expect_close("norm", r.gradient_norm, 2, 1e-6); /* of four ones, clipped to 1 */
     ck_assert(r.clipped == 1);
     expect_values("w", ct_param_value(ct_params_get(params, "w")),
-                  (double[]){ -0.25 * r.steps, -0.25 * r.steps, -0.25 * r.steps,
-                              -0.25 * r.steps }, 4, 1e-4);
+                  (double[]){ -0.25 * r.steps, -0.25 * r.steps, -0.25 * r.steps, -0.25 * r.steps },
+                  4, 1e-4);
     ct_loader_free(train);
     ct_corpus_free(corpus);
     ct_params_free(params);
@@ -701,8 +709,8 @@ static ct_optimizer *plateau_sgd(void *self)
     const course *c = self;
     ct_optimizer *o = ct_sgd_new(c->script.params, (ct_sgd_options){ .lr = 1 });
 
-    ct_plateau_lr(ct_optimizer_schedule(o), (ct_plateau_options){ .factor = 0.5,
-                                                                  .no_patience = true });
+    ct_plateau_lr(ct_optimizer_schedule(o),
+                  (ct_plateau_options){ .factor = 0.5, .no_patience = true });
     return o;
 }
 
@@ -722,7 +730,9 @@ START_TEST(steps_the_schedule)
     ck_assert(ct_fit(&trainer, &f.model, f.train, NULL, &r) == CT_OK);
     expect_close("each step", r.lr, pow(0.5, 8), 0);
     c = (course){ .script = f.script, .nats = nats };
-    f.model = (ct_model){ .self = &c, .params = f.params, .training_step = course_training,
+    f.model = (ct_model){ .self = &c,
+                          .params = f.params,
+                          .training_step = course_training,
                           .validation_step = course_validation,
                           .configure_optimizers = plateau_sgd };
     trainer.max_epochs = 4;

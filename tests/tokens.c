@@ -49,7 +49,9 @@ START_TEST(cutting)
         const char *text, *tokens;
     } cases[] = {
         { CT_TOKEN_CHAR, "ab c", "a|b| |c|" },
-        { CT_TOKEN_CHAR, "n\xc3\xa9" "e\xcc\x81\xe2\x82\xac\xf0\x9f\x98\x80",
+        { CT_TOKEN_CHAR,
+          "n\xc3\xa9"
+          "e\xcc\x81\xe2\x82\xac\xf0\x9f\x98\x80",
           "n|\xc3\xa9|e|\xcc\x81|\xe2\x82\xac|\xf0\x9f\x98\x80|" },
         { CT_TOKEN_CHAR, "\xc3\xc3\xa9\xff\xe2\x82x", "\xc3|\xc3\xa9|\xff|\xe2|\x82|x|" },
         { CT_TOKEN_CHAR, "\xed\xa0\x80\xf4\x90\x80\x80", /* a surrogate; beyond U+10FFFF */
@@ -57,9 +59,15 @@ START_TEST(cutting)
         { CT_TOKEN_BYTE, "n\xc3\xa9\xff", "n|\xc3|\xa9|\xff|" },
         { CT_TOKEN_WORD, "the  time\tmachine\n", "the|time|machine|" },
         { CT_TOKEN_WORD, " \r\n\v\f\x1c ", "" },
-        { CT_TOKEN_WORD, "a\xc2\xa0" "b\xe2\x80\xa8" "c\xe3\x80\x80" "d\xc2\x85"
-          "e\xe2\x80\x8b" "f",
-          "a|b|c|d|e\xe2\x80\x8b" "f|" }, /* U+200B is no white space */
+        { CT_TOKEN_WORD,
+          "a\xc2\xa0"
+          "b\xe2\x80\xa8"
+          "c\xe3\x80\x80"
+          "d\xc2\x85"
+          "e\xe2\x80\x8b"
+          "f",
+          "a|b|c|d|e\xe2\x80\x8b"
+          "f|" }, /* U+200B is no white space */
         { CT_TOKEN_WORD, "\xff \x85 \xc2", "\xff|\x85|\xc2|" },
         { CT_TOKEN_WORD, "the <unk> x", "the|<unk>|x|" },
     };
@@ -80,14 +88,16 @@ START_TEST(graphemes)
         const char *text, *tokens;
     } cases[] = {
         { "ab", "a|b|" },
-        { "e\xcc\x81x", "e\xcc\x81|x|" },                       /* a letter and its accent */
+        { "e\xcc\x81x", "e\xcc\x81|x|" }, /* a letter and its accent */
         { "a\r\nb", "a|\r\n|b|" },
         { "\xf0\x9f\x87\xab\xf0\x9f\x87\xb7\xf0\x9f\x87\xa9\xf0\x9f\x87\xaa", /* two flags */
           "\xf0\x9f\x87\xab\xf0\x9f\x87\xb7|\xf0\x9f\x87\xa9\xf0\x9f\x87\xaa|" },
         { "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7!", /* a family */
           "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7|!|" },
         { "\xe1\x84\x92\xe1\x85\xa1\xe1\x86\xab", "\xe1\x84\x92\xe1\x85\xa1\xe1\x86\xab|" },
-        { "\xcc\x81" "e", "\xcc\x81|e|" },
+        { "\xcc\x81"
+          "e",
+          "\xcc\x81|e|" },
         { "e\xff\xcc\x81", "e|\xff|\xcc\x81|" },
     };
     int i;
@@ -111,7 +121,9 @@ START_TEST(unicode_cleaning)
         { "It's 1895!", "it s ", "it's 1895!" },
         { "\xc3\x89T\xc3\x89", "\xc3\xa9t\xc3\xa9", "\xc3\xa9t\xc3\xa9" },
         { "E\xcc\x81", "\xc3\xa9", "\xc3\xa9" }, /* composed */
-        { "Stra\xc3\x9f" "e", "strasse", "strasse" },
+        { "Stra\xc3\x9f"
+          "e",
+          "strasse", "strasse" },
         { "\xce\xa3\xce\xaf\xcf\x83\xcf\x85\xcf\x86\xce\xbf\xcf\x82", /* a final sigma */
           "\xcf\x83\xce\xaf\xcf\x83\xcf\x85\xcf\x86\xce\xbf\xcf\x83",
           "\xcf\x83\xce\xaf\xcf\x83\xcf\x85\xcf\x86\xce\xbf\xcf\x83" },
@@ -119,7 +131,11 @@ START_TEST(unicode_cleaning)
           "\xd0\xbc\xd0\xb8\xd1\x80 \xe4\xb8\x96\xe7\x95\x8c ",
           "\xd0\xbc\xd0\xb8\xd1\x80, \xe4\xb8\x96\xe7\x95\x8c\xe3\x80\x82" },
         { "q\xcc\x87!\xcc\x87", "q\xcc\x87 ", "q\xcc\x87!\xcc\x87" }, /* marks */
-        { "A\xff\xfe" "B\xc3", "a b ", "a\xff\xfe" "b\xc3" },
+        { "A\xff\xfe"
+          "B\xc3",
+          "a b ",
+          "a\xff\xfe"
+          "b\xc3" },
         { "\xff\xff", " ", "\xff\xff" },
         { "", "", "" },
     };
@@ -178,14 +194,17 @@ START_TEST(word_vocabularies)
         ct_vocab_options options;
         const char *tokens;
     } cases[] = {
-        { "the time of the time of the", { .order = CT_ORDER_FREQUENCY },
+        { "the time of the time of the",
+          { .order = CT_ORDER_FREQUENCY },
           "<unk>0 the3 time2 of2 " },
         { "the time of the time of the", { .order = CT_ORDER_SORTED }, "<unk>0 of2 the3 time2 " },
-        { "the time of the time of the", { .order = CT_ORDER_FREQUENCY, .min_freq = 3 },
+        { "the time of the time of the",
+          { .order = CT_ORDER_FREQUENCY, .min_freq = 3 },
           "<unk>4 the3 " },
         { "a b <unk> a", { .order = CT_ORDER_SORTED }, "<unk>1 a2 b1 " },
         { "a b <unk> a", { .order = CT_ORDER_SORTED, .min_freq = 2 }, "<unk>2 a2 " },
-        { "of time", { .reserved = reserved, .reserved_count = 2, .order = CT_ORDER_FREQUENCY },
+        { "of time",
+          { .reserved = reserved, .reserved_count = 2, .order = CT_ORDER_FREQUENCY },
           "<unk>0 <pad>0 time1 of1 " },
     };
     int i;
@@ -214,8 +233,8 @@ START_TEST(many_words)
 
     for (i = 0; i < n; i++)
         end += sprintf(end, i ? " w%d" : "w%d", i);
-    v = ct_vocab_new(text, strlen(text), (ct_vocab_options){ .tokens = CT_TOKEN_WORD,
-                                                             .order = CT_ORDER_FREQUENCY });
+    v = ct_vocab_new(text, strlen(text),
+                     (ct_vocab_options){ .tokens = CT_TOKEN_WORD, .order = CT_ORDER_FREQUENCY });
     ck_assert_int_eq(ct_vocab_size(v), n + 1);
     for (i = 0; i < n; i++) {
         snprintf(word, sizeof word, "w%d", i);
@@ -261,8 +280,8 @@ START_TEST(byte_vocabulary)
     ck_assert_int_eq(ct_vocab_size(v), 256);
     ct_vocab_free(v);
 
-    ck_assert_ptr_null(ct_vocab_new("a", 1, (ct_vocab_options){ .tokens = CT_TOKEN_BYTE,
-                                                                .min_freq = 2 }));
+    ck_assert_ptr_null(
+        ct_vocab_new("a", 1, (ct_vocab_options){ .tokens = CT_TOKEN_BYTE, .min_freq = 2 }));
     EXPECT_ERROR(CT_ERR_ARGUMENT, "bytes have no other order, and no min_freq");
     ck_assert_ptr_null(ct_vocab_new("a", 1, (ct_vocab_options){ .tokens = (ct_token_kind)9 }));
     EXPECT_ERROR(CT_ERR_ARGUMENT, "there is no kind of tokens 9");
@@ -394,8 +413,8 @@ START_TEST(malformed)
 
             ck_assert_msg(cleaned != NULL, "%s", ct_error_message());
             for (kind = 0; kind < kinds; kind++) {
-                ct_vocab *v = ct_vocab_new(cleaned, n,
-                                           (ct_vocab_options){ .tokens = (ct_token_kind)kind });
+                ct_vocab *v =
+                    ct_vocab_new(cleaned, n, (ct_vocab_options){ .tokens = (ct_token_kind)kind });
                 int64_t unknown, count = ct_vocab_encode(v, cleaned, n, ids, &unknown);
                 char *back = ct_vocab_decode(v, ids, (size_t)count);
 

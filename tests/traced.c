@@ -14,10 +14,12 @@ static void split2_backward(ct_node *n, ct_tensor *const *dout)
 
 static void of_doubles(void)
 {
-    static const ct_op split9 = { .name = "ct_split9", .inputs = 1, .outputs = 9,
-                                  .backward = split2_backward };
-    static const ct_op split2 = { .name = "ct_split2", .inputs = 1, .outputs = 2,
-                                  .backward = split2_backward };
+    static const ct_op split9 = {
+        .name = "ct_split9", .inputs = 1, .outputs = 9, .backward = split2_backward
+    };
+    static const ct_op split2 = {
+        .name = "ct_split2", .inputs = 1, .outputs = 2, .backward = split2_backward
+    };
     ct_tensor *x = ct_from_data((double[]){ 1, 2, 0 }, CT_SHAPE(3), CT_F64, CT_CPU), *y[9];
     int i;
 

@@ -124,8 +124,8 @@ static ct_device device(const char *name)
     snprintf(reason, sizeof reason, "%s", ct_error_message());
     ct_error_set_handler(tool_print_error, NULL);
     if (!ct_ok())
-        tool_refuse("--device: %s", strstr(reason, "named: ") ? strstr(reason, "named: ") + 7
-                                                              : reason);
+        tool_refuse("--device: %s",
+                    strstr(reason, "named: ") ? strstr(reason, "named: ") + 7 : reason);
     return found;
 }
 

@@ -21,8 +21,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         if (!o->text)
-            tool_refuse("which %s? (see cotangent eval --help)",
-                        o->model ? "text" : "model file");
+            tool_refuse("which %s? (see cotangent eval --help)", o->model ? "text" : "model file");
         return 0;
     }
     return ARGP_ERR_UNKNOWN;
@@ -44,7 +43,9 @@ int tool_eval(int argc, char **argv)
 {
     static const struct argp_child children[] = { { &tool_machine_argp, 0, NULL, 0 }, { 0 } };
     const struct argp argp = {
-        .parser = parse, .args_doc = "MODEL TEXT", .children = children,
+        .parser = parse,
+        .args_doc = "MODEL TEXT",
+        .children = children,
         .doc = "Prints a model's perplexity on a text, and the bits that it takes for a character. "
                "MODEL is a file of cotangent train; TEXT is cleaned and cut as that one's was, and "
                "read from stdin for -. The first token is not counted."

@@ -103,14 +103,18 @@ static void note_unknown(const ct_lm *m, const char *prefix)
     free(ct_lm_encode(m, prefix, strlen(prefix), &count, &unknown));
     if (unknown)
         tool_note("%lld of the prefix's %lld tokens are not in the model's vocabulary; they count "
-                  "as <unk>", (long long)unknown, (long long)count);
+                  "as <unk>",
+                  (long long)unknown, (long long)count);
 }
 
 int tool_generate(int argc, char **argv)
 {
     static const struct argp_child children[] = { { &tool_machine_argp, 0, NULL, 0 }, { 0 } };
     const struct argp argp = {
-        .options = table, .parser = parse, .args_doc = "MODEL", .children = children,
+        .options = table,
+        .parser = parse,
+        .args_doc = "MODEL",
+        .children = children,
         .doc = "Prints a text and how a model goes on from it. MODEL is a file of cotangent train, "
                "its model or its checkpoint."
     };

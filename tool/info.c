@@ -60,7 +60,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 int tool_info(int argc, char **argv)
 {
     const struct argp argp = {
-        .parser = parse, .args_doc = "[FILE]",
+        .parser = parse,
+        .args_doc = "[FILE]",
         .doc = "Prints the card of a model file of cotangent train, and the tensors of that or any "
                "other safetensors file. Without a file: version, BLAS, LIBXSMM, code paths, "
                "devices."

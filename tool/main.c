@@ -70,7 +70,9 @@ int main(int argc, char **argv)
 {
     static char name[64];
     const struct argp argp = {
-        .parser = parse, .args_doc = "COMMAND ...", .help_filter = list_commands,
+        .parser = parse,
+        .args_doc = "COMMAND ...",
+        .help_filter = list_commands,
         .doc = "Trains language models of characters, bytes or words, and uses them.\v"
     };
     invocation in = { 0 };

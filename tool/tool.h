@@ -43,8 +43,8 @@ int tool_status(void);
 
 /* Values of options; what is none is refused, naming the option. */
 int64_t tool_integer(const char *option, const char *text, int64_t low, int64_t high);
-double tool_positive(const char *option, const char *text);     /* above 0, finite */
-double tool_fraction(const char *option, const char *text);     /* in [0, 1) */
+double tool_positive(const char *option, const char *text); /* above 0, finite */
+double tool_fraction(const char *option, const char *text); /* in [0, 1) */
 int tool_named(const char *option, const char *text, int (*named)(const char *),
                const char *names); /* a name that named knows */
 

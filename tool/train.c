@@ -24,8 +24,9 @@ typedef struct options {
 static const struct {
     const char *name;
     double lr;
-} optimizers[] = { { "adam", 0.002 }, { "adamw", 0.002 }, { "sgd", 1 }, { "rmsprop", 0.002 },
-                   { "adagrad", 0.02 } };
+} optimizers[] = {
+    { "adam", 0.002 }, { "adamw", 0.002 }, { "sgd", 1 }, { "rmsprop", 0.002 }, { "adagrad", 0.02 }
+};
 enum { OPTIMIZERS = sizeof optimizers / sizeof *optimizers };
 
 static int optimizer_named(const char *name)
@@ -37,9 +38,11 @@ static int optimizer_named(const char *name)
 }
 
 /* Keys of the options without a letter. */
+/* clang-format off */
 enum { CELL = 256, HIDDEN, LAYERS, EMBEDDING, TIED, DROPOUT, LAYER_NORM, DIALECT, TOKENS, CLEAN,
        MIN_FREQ, MAX_TOKENS, VALIDATE, BATCH, STEPS, RANDOM, OPTIMIZER, LR, MOMENTUM, WEIGHT_DECAY,
        CLIP, PATIENCE, SEED, CHECKPOINT, EVERY, RESUME, BEST, CSV, SVG, TENSORBOARD };
+/* clang-format on */
 
 static const struct argp_option table[] = {
     { NULL, 0, NULL, 0, "The model:", 1 },
@@ -114,16 +117,16 @@ static bool parse_model(options *o, int key, const char *arg)
         o->model.dropout = tool_fraction(name, arg);
         return true;
     case DIALECT:
-        o->model.dialect = (ct_dialect)tool_named(name, arg, ct_dialect_named,
-                                                  "torch, gluon, keras and flax");
+        o->model.dialect =
+            (ct_dialect)tool_named(name, arg, ct_dialect_named, "torch, gluon, keras and flax");
         return true;
     case TOKENS:
         o->corpus.vocab.tokens = (ct_token_kind)tool_named(name, arg, ct_token_kind_named,
                                                            "char, byte, word and grapheme");
         return true;
     case CLEAN:
-        o->corpus.clean = (ct_clean)tool_named(name, arg, ct_clean_named,
-                                               "none, text, lines, letters and fold");
+        o->corpus.clean =
+            (ct_clean)tool_named(name, arg, ct_clean_named, "none, text, lines, letters and fold");
         return true;
     case MIN_FREQ:
         o->corpus.vocab.min_freq = tool_integer(name, arg, 0, INT64_MAX);
@@ -151,8 +154,8 @@ static bool parse_training(options *o, int key, const char *arg)
         o->batches.steps = tool_integer(name, arg, 1, INT32_MAX);
         return true;
     case OPTIMIZER:
-        o->optimizer = tool_named(name, arg, optimizer_named,
-                                  "adam, adamw, sgd, rmsprop and adagrad");
+        o->optimizer =
+            tool_named(name, arg, optimizer_named, "adam, adamw, sgd, rmsprop and adagrad");
         return true;
     case LR:
         o->lr = tool_positive(name, arg);
@@ -185,9 +188,12 @@ static bool parse_files(options *o, int key, const char *arg)
     const struct {
         int key;
         const char **file;
-    } files[] = { { 'o', &o->output }, { VALIDATE, &o->validate },
-                  { CHECKPOINT, &o->trainer.checkpoint }, { BEST, &o->trainer.best },
-                  { CSV, &o->trainer.csv }, { SVG, &o->trainer.svg },
+    } files[] = { { 'o', &o->output },
+                  { VALIDATE, &o->validate },
+                  { CHECKPOINT, &o->trainer.checkpoint },
+                  { BEST, &o->trainer.best },
+                  { CSV, &o->trainer.csv },
+                  { SVG, &o->trainer.svg },
                   { TENSORBOARD, &o->trainer.tensorboard } };
 
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
@@ -203,9 +209,12 @@ static bool parse_files(options *o, int key, const char *arg)
 /* Those without a value. */
 static bool parse_flags(options *o, int key)
 {
-    bool *flag = key == TIED ? &o->model.tied : key == LAYER_NORM ? &o->model.layer_norm
-               : key == RANDOM ? &o->batches.random : key == RESUME ? &o->resume
-               : key == 'q' ? &o->quiet : NULL;
+    bool *flag = key == TIED         ? &o->model.tied
+                 : key == LAYER_NORM ? &o->model.layer_norm
+                 : key == RANDOM     ? &o->batches.random
+                 : key == RESUME     ? &o->resume
+                 : key == 'q'        ? &o->quiet
+                                     : NULL;
 
     if (flag)
         *flag = true;
@@ -238,7 +247,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return ARGP_ERR_UNKNOWN;
     return parse_model(o, key, arg) || parse_training(o, key, arg) || parse_files(o, key, arg) ||
                    parse_flags(o, key)
-               ? 0 : ARGP_ERR_UNKNOWN;
+               ? 0
+               : ARGP_ERR_UNKNOWN;
 }
 
 /* What was left out, and what does not go together. */
@@ -285,14 +295,16 @@ static ct_optimizer *configure_optimizers(void *self)
     case 1:
         return ct_adamw_new(params, adam);
     case 2:
-        return ct_sgd_new(params, (ct_sgd_options){ .lr = o->lr, .momentum = o->momentum,
+        return ct_sgd_new(params, (ct_sgd_options){ .lr = o->lr,
+                                                    .momentum = o->momentum,
                                                     .weight_decay = o->weight_decay });
     case 3:
-        return ct_rmsprop_new(params, (ct_rmsprop_options){ .lr = o->lr, .momentum = o->momentum,
+        return ct_rmsprop_new(params, (ct_rmsprop_options){ .lr = o->lr,
+                                                            .momentum = o->momentum,
                                                             .weight_decay = o->weight_decay });
     }
-    return ct_adagrad_new(params, (ct_adagrad_options){ .lr = o->lr,
-                                                        .weight_decay = o->weight_decay });
+    return ct_adagrad_new(params,
+                          (ct_adagrad_options){ .lr = o->lr, .weight_decay = o->weight_decay });
 }
 
 /* What the model card says of the run. A checkpoint's has none of it: a run that is resumed must
@@ -364,7 +376,9 @@ static void fit(const options *o, ct_lm *m, const ct_corpus *corpus, ct_loader *
                 ct_loader *val)
 {
     run r = { o, m };
-    ct_model model = { .self = &r, .params = ct_lm_params(m), .training_step = step,
+    ct_model model = { .self = &r,
+                       .params = ct_lm_params(m),
+                       .training_step = step,
                        .configure_optimizers = configure_optimizers };
     ct_trainer trainer = o->trainer;
     ct_metadata pairs[4];
@@ -390,12 +404,16 @@ int tool_train(int argc, char **argv)
 {
     static const struct argp_child children[] = { { &tool_machine_argp, 0, NULL, 90 }, { 0 } };
     const struct argp argp = {
-        .options = table, .parser = parse, .args_doc = "TEXT", .children = children,
+        .options = table,
+        .parser = parse,
+        .args_doc = "TEXT",
+        .children = children,
         .doc = "Trains a language model on a text of any kind, and writes it.\v"
                "SIGINT and SIGTERM end the run after the step at hand: model and checkpoint are "
                "written, and the exit status is 128 + the signal."
     };
-    options o = { .output = "model.safetensors", .corpus = { .clean = CT_CLEAN_NONE },
+    options o = { .output = "model.safetensors",
+                  .corpus = { .clean = CT_CLEAN_NONE },
                   .model = { .cell = CT_LM_LSTM, .hidden_size = 256, .embedding_size = -1 },
                   .batches = { .batch_size = 32, .steps = 64 },
                   .trainer = { .max_epochs = 20, .gradient_clip_val = 1 } };

@@ -144,8 +144,7 @@ static int terminal_width(const cti_board *b)
     return 80;
 }
 
-void cti_board_step(cti_board *b, double epochs, const ct_fit_result *so_far,
-                    const cti_history *h)
+void cti_board_step(cti_board *b, double epochs, const ct_fit_result *so_far, const cti_history *h)
 {
     int width, room;
     line l = { "", 0, 0 };

@@ -40,17 +40,19 @@ enum { COUNTS = 6, NUMBERS = 9 };
 
 static void counts_of(const cti_run *r, int64_t *n)
 {
-    const int64_t counts[COUNTS] = { r->result.epochs, r->result.steps, r->result.tokens,
-                                     r->result.best_epoch, r->waited, r->underway };
+    const int64_t counts[COUNTS] = { r->result.epochs,     r->result.steps, r->result.tokens,
+                                     r->result.best_epoch, r->waited,       r->underway };
 
     memcpy(n, counts, sizeof counts);
 }
 
 static void numbers_of(const cti_run *r, double *x)
 {
-    const double numbers[NUMBERS] = { r->tally.nats, r->tally.exps, r->tally.tokens,
-                                      r->tally.norms, r->tally.clipped, r->tally.batches,
-                                      r->awaited, r->result.best_perplexity, r->result.lr };
+    const double numbers[NUMBERS] = { r->tally.nats,    r->tally.exps,
+                                      r->tally.tokens,  r->tally.norms,
+                                      r->tally.clipped, r->tally.batches,
+                                      r->awaited,       r->result.best_perplexity,
+                                      r->result.lr };
 
     memcpy(x, numbers, sizeof numbers);
 }
@@ -70,10 +72,15 @@ static void describe_optimizer(const ct_optimizer *o, cti_buffer *b)
     const struct {
         const char *name;
         double value;
-    } options[] = { { "scale", u->scale }, { "momentum", u->momentum },
-                    { "dampening", u->dampening }, { "nesterov", u->nesterov },
-                    { "beta1", u->beta1 }, { "beta2", u->beta2 }, { "eps", u->eps },
-                    { "weight_decay", o->weight_decay }, { "lr_decay", o->lr_decay },
+    } options[] = { { "scale", u->scale },
+                    { "momentum", u->momentum },
+                    { "dampening", u->dampening },
+                    { "nesterov", u->nesterov },
+                    { "beta1", u->beta1 },
+                    { "beta2", u->beta2 },
+                    { "eps", u->eps },
+                    { "weight_decay", o->weight_decay },
+                    { "lr_decay", o->lr_decay },
                     { "initial", o->initial } };
 
     cti_buffer_print(b, "%s", o->rule->name);
@@ -269,8 +276,8 @@ static void add_run(list *l, const cti_run *r)
     const ct_generator *g = ct_params_generator(r->model->params);
     ct_cursor train = ct_loader_tell(r->train), val = r->val_cursor;
     const int64_t generator[3] = { (int64_t)g->seed, (int64_t)g->stream, (int64_t)g->position };
-    const int64_t cursor[6] = { train.epoch, train.batch, train.offset, val.epoch, val.batch,
-                                val.offset };
+    const int64_t cursor[6] = { train.epoch, train.batch, train.offset,
+                                val.epoch,   val.batch,   val.offset };
     int64_t counts[COUNTS];
     double numbers[NUMBERS];
 
@@ -386,9 +393,8 @@ static void compare_hyperparameters(cti_buffer *why, json_t *there, json_t *here
     json_t *value;
 
     compare_texts(why, there, here);
-    json_object_foreach(there, key, value)
-        if (!json_object_get(here, key))
-            differs(why, key, json_string_value(value), NULL);
+    json_object_foreach(there, key, value) if (!json_object_get(here, key))
+        differs(why, key, json_string_value(value), NULL);
 }
 
 /* Names and shapes of parameters. */
@@ -454,8 +460,10 @@ static void note_processor(const cti_run *r, const ct_safetensors *f)
 
     processor(here);
     if (r->trainer->out && old && strcmp(old, here) != 0)
-        fprintf(r->trainer->out, "note: the run began on %s, and goes on on %s: its last bits may "
-                                 "differ\n", cti_quote(old).s, cti_quote(here).s);
+        fprintf(r->trainer->out,
+                "note: the run began on %s, and goes on on %s: its last bits may "
+                "differ\n",
+                cti_quote(old).s, cti_quote(here).s);
     json_decref(there);
 }
 
@@ -492,8 +500,8 @@ static void read_optimizer(cti_run *r, ct_safetensors *f)
 
         if (strncmp(name, prefix, sizeof prefix - 1) == 0) {
             const ct_tensor *t = ct_safetensors_load(f, i, device);
-            ct_status status = t ? ct_optimizer_state_load(r->optimizer, name + sizeof prefix - 1,
-                                                           t) : ct_error();
+            ct_status status =
+                t ? ct_optimizer_state_load(r->optimizer, name + sizeof prefix - 1, t) : ct_error();
 
             if (status != CT_OK)
                 return;

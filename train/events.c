@@ -188,14 +188,18 @@ static void put_scalar(cti_buffer *summary, const char *tag, double x)
 
 static void put_row(cti_buffer *file, const double *row)
 {
-    static const char *const tags[CTI_COLUMNS] = {
-        [CTI_EPOCH] = "epoch", [CTI_TOKENS] = "train/tokens", [CTI_LOSS] = "train/loss",
-        [CTI_PERPLEXITY] = "train/perplexity", [CTI_BITS] = "train/bits",
-        [CTI_VAL_LOSS] = "validation/loss", [CTI_VAL_PERPLEXITY] = "validation/perplexity",
-        [CTI_VAL_BITS] = "validation/bits", [CTI_NORM] = "train/grad_norm",
-        [CTI_CLIPPED] = "train/clipped", [CTI_LR] = "train/lr",
-        [CTI_RATE] = "train/tokens_per_second"
-    };
+    static const char *const tags[CTI_COLUMNS] = { [CTI_EPOCH] = "epoch",
+                                                   [CTI_TOKENS] = "train/tokens",
+                                                   [CTI_LOSS] = "train/loss",
+                                                   [CTI_PERPLEXITY] = "train/perplexity",
+                                                   [CTI_BITS] = "train/bits",
+                                                   [CTI_VAL_LOSS] = "validation/loss",
+                                                   [CTI_VAL_PERPLEXITY] = "validation/perplexity",
+                                                   [CTI_VAL_BITS] = "validation/bits",
+                                                   [CTI_NORM] = "train/grad_norm",
+                                                   [CTI_CLIPPED] = "train/clipped",
+                                                   [CTI_LR] = "train/lr",
+                                                   [CTI_RATE] = "train/tokens_per_second" };
     cti_buffer event = { 0 }, summary = { 0 };
 
     for (int c = 0; c < CTI_COLUMNS; c++)

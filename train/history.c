@@ -13,19 +13,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const cti_column_names[CTI_COLUMNS] = {
-    "epoch", "step", "tokens", "train_loss", "train_perplexity", "train_bits", "val_loss",
-    "val_perplexity", "val_bits", "grad_norm", "clipped", "lr", "tokens_per_second", "seconds"
-};
+const char *const cti_column_names[CTI_COLUMNS] = { "epoch",
+                                                    "step",
+                                                    "tokens",
+                                                    "train_loss",
+                                                    "train_perplexity",
+                                                    "train_bits",
+                                                    "val_loss",
+                                                    "val_perplexity",
+                                                    "val_bits",
+                                                    "grad_norm",
+                                                    "clipped",
+                                                    "lr",
+                                                    "tokens_per_second",
+                                                    "seconds" };
 
 static const char *const me = "ct_fit";
 
 bool cti_history_add(cti_history *h, const ct_fit_result *r)
 {
     const double row[CTI_COLUMNS] = {
-        (double)r->epochs, (double)r->steps, (double)r->tokens, r->loss, r->perplexity, r->bits,
-        r->validation_loss, r->validation_perplexity, r->validation_bits, r->gradient_norm,
-        r->clipped, r->lr, r->tokens_per_second, r->seconds
+        (double)r->epochs,    (double)r->steps, (double)r->tokens,  r->loss,
+        r->perplexity,        r->bits,          r->validation_loss, r->validation_perplexity,
+        r->validation_bits,   r->gradient_norm, r->clipped,         r->lr,
+        r->tokens_per_second, r->seconds
     };
 
     if (h->count == h->room) {

@@ -13,9 +13,22 @@
 
 /* The columns of numbers; those up to CTI_CLOCK are the same in every run of the same steps. */
 enum {
-    CTI_EPOCH, CTI_STEP, CTI_TOKENS, CTI_LOSS, CTI_PERPLEXITY, CTI_BITS, CTI_VAL_LOSS,
-    CTI_VAL_PERPLEXITY, CTI_VAL_BITS, CTI_NORM, CTI_CLIPPED, CTI_LR,
-    CTI_CLOCK, CTI_RATE = CTI_CLOCK, CTI_SECONDS, CTI_COLUMNS
+    CTI_EPOCH,
+    CTI_STEP,
+    CTI_TOKENS,
+    CTI_LOSS,
+    CTI_PERPLEXITY,
+    CTI_BITS,
+    CTI_VAL_LOSS,
+    CTI_VAL_PERPLEXITY,
+    CTI_VAL_BITS,
+    CTI_NORM,
+    CTI_CLIPPED,
+    CTI_LR,
+    CTI_CLOCK,
+    CTI_RATE = CTI_CLOCK,
+    CTI_SECONDS,
+    CTI_COLUMNS
 };
 extern const char *const cti_column_names[CTI_COLUMNS];
 

@@ -27,7 +27,8 @@ static const struct {
     const char *name;
     ct_recurrent *(*make)(ct_params *, const char *, ct_recurrent_options);
 } cells[] = {
-    [CT_LM_RNN] = { "rnn", ct_rnn }, [CT_LM_LSTM] = { "lstm", ct_lstm },
+    [CT_LM_RNN] = { "rnn", ct_rnn },
+    [CT_LM_LSTM] = { "lstm", ct_lstm },
     [CT_LM_GRU] = { "gru", ct_gru },
 };
 enum { CELLS = sizeof cells / sizeof *cells };
@@ -56,12 +57,15 @@ bool cti_lm_check(const char *function, ct_lm_options *o)
     if ((unsigned)o->cell >= CELLS)
         ct_raise(CT_ERR_ARGUMENT, function, "there is no cell %d", (int)o->cell);
     else if (o->hidden_size < 1 || o->num_layers < 1 || o->embedding_size < 0)
-        ct_raise(CT_ERR_ARGUMENT, function, "hidden_size %lld, num_layers %d, embedding_size %lld: "
-                 "negative", (long long)o->hidden_size, o->num_layers,
-                 (long long)o->embedding_size);
+        ct_raise(CT_ERR_ARGUMENT, function,
+                 "hidden_size %lld, num_layers %d, embedding_size %lld: "
+                 "negative",
+                 (long long)o->hidden_size, o->num_layers, (long long)o->embedding_size);
     else if (o->tied && o->embedding_size != o->hidden_size)
-        ct_raise(CT_ERR_ARGUMENT, function, "tied weights need embedding_size %lld to be "
-                 "hidden_size %lld", (long long)o->embedding_size, (long long)o->hidden_size);
+        ct_raise(CT_ERR_ARGUMENT, function,
+                 "tied weights need embedding_size %lld to be "
+                 "hidden_size %lld",
+                 (long long)o->embedding_size, (long long)o->hidden_size);
     else if (!(o->dropout >= 0 && o->dropout < 1))
         ct_raise(CT_ERR_ARGUMENT, function, "dropout %g is not in [0, 1)", o->dropout);
     else
@@ -75,17 +79,25 @@ static void make_modules(ct_lm *m)
     const int64_t vocab = ct_vocab_size(m->vocab);
 
     if (o->embedding_size)
-        m->embedding = ct_embedding_module(m->params, "embedding",
-            (ct_embedding_options){ .rows = vocab, .size = o->embedding_size });
+        m->embedding =
+            ct_embedding_module(m->params, "embedding",
+                                (ct_embedding_options){ .rows = vocab, .size = o->embedding_size });
     if (o->dropout > 0)
         m->dropout = ct_dropout_module(m->params, o->dropout);
-    m->rnn = cells[o->cell].make(m->params, "rnn", (ct_recurrent_options){
-        .input_size = o->embedding_size ? o->embedding_size : vocab,
-        .hidden_size = o->hidden_size, .num_layers = o->num_layers, .dropout = o->dropout,
-        .recurrent_dropout = o->recurrent_dropout, .layer_norm = o->layer_norm,
-        .nonlinearity = o->nonlinearity, .dialect = o->dialect });
-    m->linear = ct_linear_module(m->params, "linear", (ct_linear_options){
-        .in_features = o->hidden_size, .out_features = vocab, .dialect = o->dialect });
+    m->rnn = cells[o->cell].make(
+        m->params, "rnn",
+        (ct_recurrent_options){ .input_size = o->embedding_size ? o->embedding_size : vocab,
+                                .hidden_size = o->hidden_size,
+                                .num_layers = o->num_layers,
+                                .dropout = o->dropout,
+                                .recurrent_dropout = o->recurrent_dropout,
+                                .layer_norm = o->layer_norm,
+                                .nonlinearity = o->nonlinearity,
+                                .dialect = o->dialect });
+    m->linear = ct_linear_module(m->params, "linear",
+                                 (ct_linear_options){ .in_features = o->hidden_size,
+                                                      .out_features = vocab,
+                                                      .dialect = o->dialect });
     if (o->tied && ct_ok())
         ct_params_tie(m->params, "embedding.weight", "linear.weight");
 }
@@ -488,12 +500,14 @@ static ct_status score_corpus(ct_lm *m, const ct_corpus *c, const ct_corpus *fir
     ct_state_free(state);
     if (!ct_ok())
         return ct_error();
-    *score = (ct_lm_score){
-        .tokens = tokens, .unknown = ct_corpus_unknown(c) - ct_corpus_unknown(first),
-        .characters = characters, .bytes = bytes, .loss = nats / (double)tokens,
-        .perplexity = exp(nats / (double)tokens),
-        .bits_per_character = nats / log(2) / (double)characters,
-        .bits_per_byte = nats / log(2) / (double)bytes };
+    *score = (ct_lm_score){ .tokens = tokens,
+                            .unknown = ct_corpus_unknown(c) - ct_corpus_unknown(first),
+                            .characters = characters,
+                            .bytes = bytes,
+                            .loss = nats / (double)tokens,
+                            .perplexity = exp(nats / (double)tokens),
+                            .bits_per_character = nats / log(2) / (double)characters,
+                            .bits_per_byte = nats / log(2) / (double)bytes };
     return CT_OK;
 }
 

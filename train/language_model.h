@@ -50,8 +50,8 @@ typedef struct ct_lm_options {
     double recurrent_dropout; /* [0, 1), as in recurrent.h */
     bool layer_norm;
     ct_nonlinearity nonlinearity; /* RNN */
-    ct_dialect dialect;       /* whose initial values: CT_TORCH (0), ... */
-    uint64_t seed;            /* of initial values and dropout */
+    ct_dialect dialect;           /* whose initial values: CT_TORCH (0), ... */
+    uint64_t seed;                /* of initial values and dropout */
     ct_device device;
     void *reserved[8];
 } ct_lm_options;
@@ -108,10 +108,10 @@ char *ct_lm_generate_text(ct_lm *m, ct_lm_generate_options options);
 
 /* How well a model predicts a text, each token from all before it; the first is not counted. */
 typedef struct ct_lm_score {
-    int64_t tokens, unknown;      /* predicted; how many of them are <unk> */
-    int64_t characters, bytes;    /* of the cleaned text, after the first token */
-    double loss;                  /* nats a token: the mean */
-    double perplexity;            /* exp(loss) */
+    int64_t tokens, unknown;                  /* predicted; how many of them are <unk> */
+    int64_t characters, bytes;                /* of the cleaned text, after the first token */
+    double loss;                              /* nats a token: the mean */
+    double perplexity;                        /* exp(loss) */
     double bits_per_character, bits_per_byte; /* whatever the tokens are */
 } ct_lm_score;
 

@@ -12,15 +12,15 @@
 struct ct_lm {
     ct_lm_options options; /* no 0 that stands for a default */
     ct_params *params;
-    ct_module *embedding;  /* NULL: one-hot */
-    ct_module *dropout;    /* NULL: none */
+    ct_module *embedding; /* NULL: one-hot */
+    ct_module *dropout;   /* NULL: none */
     ct_recurrent *rnn;
     ct_linear *linear;
     ct_vocab *vocab;
     ct_clean clean;
     char sha256[65];
     int64_t corpus_tokens;
-    json_t *notes;         /* an object of numbers and strings */
+    json_t *notes; /* an object of numbers and strings */
 };
 
 /* Fills in the defaults; false, with the error, for options that cannot be. */

@@ -32,7 +32,9 @@
 #define MOST_NOTES 1000
 
 static const char *const nonlinearities[] = {
-    [CT_NONLINEARITY_OF_DIALECT] = "default", [CT_TANH] = "tanh", [CT_RELU] = "relu",
+    [CT_NONLINEARITY_OF_DIALECT] = "default",
+    [CT_TANH] = "tanh",
+    [CT_RELU] = "relu",
 };
 
 /* ---- notes ---- */
@@ -45,8 +47,10 @@ static ct_status note(const char *function, ct_lm *m, const char *what, json_t *
     }
     if (!m || !what || !value) {
         json_decref(value);
-        return ct_raise(CT_ERR_ARGUMENT, function, "%s", !m ? "m is NULL" : !what ? "what is NULL"
-                        : "the value is neither a finite number nor text");
+        return ct_raise(CT_ERR_ARGUMENT, function, "%s",
+                        !m      ? "m is NULL"
+                        : !what ? "what is NULL"
+                                : "the value is neither a finite number nor text");
     }
     if (json_object_set_new(m->notes, what, value) != 0)
         return ct_raise(CT_ERR_ARGUMENT, function, "what is not UTF-8, or memory is out");
@@ -108,14 +112,12 @@ static json_t *vocabulary_to_json(const ct_vocab *v)
 
 static json_t *options_to_json(const ct_lm_options *o)
 {
-    return json_pack("{s:s, s:I, s:i, s:I, s:b, s:f, s:f, s:b, s:s, s:s}",
-                     "cell", ct_lm_cell_name(o->cell),
-                     "hidden_size", (json_int_t)o->hidden_size, "num_layers", o->num_layers,
-                     "embedding_size", (json_int_t)o->embedding_size, "tied", (int)o->tied,
-                     "dropout", o->dropout, "recurrent_dropout", o->recurrent_dropout,
-                     "layer_norm", (int)o->layer_norm,
-                     "nonlinearity", nonlinearities[o->nonlinearity],
-                     "dialect", ct_dialect_name(o->dialect));
+    return json_pack("{s:s, s:I, s:i, s:I, s:b, s:f, s:f, s:b, s:s, s:s}", "cell",
+                     ct_lm_cell_name(o->cell), "hidden_size", (json_int_t)o->hidden_size,
+                     "num_layers", o->num_layers, "embedding_size", (json_int_t)o->embedding_size,
+                     "tied", (int)o->tied, "dropout", o->dropout, "recurrent_dropout",
+                     o->recurrent_dropout, "layer_norm", (int)o->layer_norm, "nonlinearity",
+                     nonlinearities[o->nonlinearity], "dialect", ct_dialect_name(o->dialect));
 }
 
 /* In one line, in our memory; NULL when there is none. */
@@ -141,12 +143,11 @@ char *ct_lm_describe(const ct_lm *m)
             ct_raise(CT_ERR_ARGUMENT, "ct_lm_describe", "m is NULL");
         return NULL;
     }
-    all = json_pack("{s:s, s:i, s:o, s:s, s:s, s:o, s:{s:s, s:I}, s:O}", "type", TYPE,
-                    "version", FORMAT, "model", options_to_json(&m->options),
-                    "tokens", ct_token_kind_name(ct_vocab_kind(m->vocab)),
-                    "clean", ct_clean_name(m->clean), "vocabulary", vocabulary_to_json(m->vocab),
-                    "corpus", "sha256", m->sha256, "tokens", (json_int_t)m->corpus_tokens,
-                    "training", m->notes);
+    all = json_pack("{s:s, s:i, s:o, s:s, s:s, s:o, s:{s:s, s:I}, s:O}", "type", TYPE, "version",
+                    FORMAT, "model", options_to_json(&m->options), "tokens",
+                    ct_token_kind_name(ct_vocab_kind(m->vocab)), "clean", ct_clean_name(m->clean),
+                    "vocabulary", vocabulary_to_json(m->vocab), "corpus", "sha256", m->sha256,
+                    "tokens", (json_int_t)m->corpus_tokens, "training", m->notes);
     text = text_of(all);
     json_decref(all);
     if (!text)
@@ -210,15 +211,17 @@ static bool wrong(const char *path, const char *format, ...)
 /* A field of an object of the description, of the type that is wanted; NULL with the error. */
 static const json_t *field(const char *path, const json_t *object, const char *name, json_type type)
 {
-    static const char *const types[] = { [JSON_OBJECT] = "object", [JSON_ARRAY] = "array",
-                                         [JSON_STRING] = "string", [JSON_INTEGER] = "whole number",
-                                         [JSON_REAL] = "number", [JSON_TRUE] = "true or false" };
+    static const char *const types[] = {
+        [JSON_OBJECT] = "object",        [JSON_ARRAY] = "array", [JSON_STRING] = "string",
+        [JSON_INTEGER] = "whole number", [JSON_REAL] = "number", [JSON_TRUE] = "true or false"
+    };
     const json_t *f = json_object_get(object, name);
 
     if (!f)
         wrong(path, "description: no \"%s\"", name);
-    else if (type == JSON_TRUE ? !json_is_boolean(f) : type == JSON_REAL ? !json_is_number(f)
-             : json_typeof(f) != type)
+    else if (type == JSON_TRUE   ? !json_is_boolean(f)
+             : type == JSON_REAL ? !json_is_number(f)
+                                 : json_typeof(f) != type)
         wrong(path, "description: \"%s\" is no %s", name, types[type]);
     else
         return f;
@@ -311,8 +314,8 @@ static bool get_options(const char *path, const json_t *d, ct_lm_options *o)
 static char *token_of(const char *path, const json_t *item, size_t at)
 {
     size_t n = json_is_array(item) ? json_array_size(item) : 0, i;
-    const char *text = json_is_string(item) && json_string_length(item) > 0
-                           ? json_string_value(item) : NULL;
+    const char *text =
+        json_is_string(item) && json_string_length(item) > 0 ? json_string_value(item) : NULL;
     char *token = text ? cti_strdup(text) : cti_calloc(n + 1, 1);
 
     if (!token)
@@ -386,10 +389,12 @@ static bool get_rest(const char *path, const json_t *d, ct_lm *m)
         return wrong(path, "description: more than %d notes", MOST_NOTES);
     strcpy(m->sha256, json_string_value(sha));
     m->clean = (ct_clean)clean;
-    json_object_foreach((json_t *)notes, key, value)
-        if (!json_is_number(value) && !json_is_string(value))
-            return wrong(path, "description: note %s is neither number nor text",
-                         cti_quote(key).s);
+    json_object_foreach(
+        (json_t *)notes, key,
+        value) if (!json_is_number(value) &&
+                   !json_is_string(
+                       value)) return wrong(path, "description: note %s is neither number nor text",
+                                            cti_quote(key).s);
     json_decref(m->notes);
     m->notes = json_deep_copy(notes);
     if (!m->notes)
@@ -465,8 +470,9 @@ static bool sizes_agree(const char *path, const ct_safetensors *f, const ct_lm_o
 static bool load_weights(const char *path, ct_params *params)
 {
     ct_load_report *report = ct_load_report_new();
-    bool ok = report && ct_params_load(params, path, (ct_load_options){
-        .non_strict = true, .report = report }) == CT_OK;
+    bool ok = report &&
+              ct_params_load(params, path,
+                             (ct_load_options){ .non_strict = true, .report = report }) == CT_OK;
     int i;
 
     for (i = 0; ok && i < ct_load_report_count(report); i++) {
@@ -528,7 +534,8 @@ static void print_notes(const ct_lm *m, FILE *out)
     const json_t *value;
     const char *key;
 
-    json_object_foreach(m->notes, key, value) {
+    json_object_foreach(m->notes, key, value)
+    {
         fprintf(out, "  ");
         print_text(out, key);
         if (json_is_string(value)) {

@@ -100,9 +100,10 @@ static ct_tensor *look(ct_tensor *gradient, void *context)
 /* True if edge e is t, by whatever handle. */
 static bool is(const cti_edge *e, const ct_tensor *t)
 {
-    return e->tensor && (e->tensor == t || (t->node && e->tensor->node == t->node &&
-                                            e->tensor->output == t->output) ||
-                         (t->leaf && e->tensor->leaf == t->leaf));
+    return e->tensor &&
+           (e->tensor == t ||
+            (t->node && e->tensor->node == t->node && e->tensor->output == t->output) ||
+            (t->leaf && e->tensor->leaf == t->leaf));
 }
 
 /* The node that gave t's gradient: the last one that read it, the first to run backward. */

@@ -368,9 +368,10 @@ static bool check(const char *path, const ct_plot_options *o, int count,
                   const ct_plot_series *series)
 {
     if (!path || count < 0 || (count && !series)) {
-        ct_raise(CT_ERR_ARGUMENT, me, !path       ? "path is NULL"
-                                      : count < 0 ? "the count of series is negative"
-                                                  : "series is NULL");
+        ct_raise(CT_ERR_ARGUMENT, me,
+                 !path       ? "path is NULL"
+                 : count < 0 ? "the count of series is negative"
+                             : "series is NULL");
         return false;
     }
     if ((o->width && (o->width < 200 || o->width > 10000)) ||
@@ -395,8 +396,11 @@ static bool check(const char *path, const ct_plot_options *o, int count,
 
 ct_status ct_plot_save(const char *path, ct_plot_options o, int count, const ct_plot_series *series)
 {
-    picture p = { .o = &o, .width = o.width ? o.width : 640, .height = o.height ? o.height : 400,
-                  .count = count, .series = series };
+    picture p = { .o = &o,
+                  .width = o.width ? o.width : 640,
+                  .height = o.height ? o.height : 400,
+                  .count = count,
+                  .series = series };
 
     if (!cti_sink_allowed() || !check(path, &o, count, series))
         return ct_error();

@@ -23,7 +23,7 @@ typedef struct ct_plot_series {
     const char *name; /* in the legend; NULL: not there */
     int64_t count;
     const double *x, *y;
-    bool points;      /* dots instead of a line (a single point is always one) */
+    bool points; /* dots instead of a line (a single point is always one) */
     void *reserved[4];
 } ct_plot_series;
 

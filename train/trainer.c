@@ -43,8 +43,8 @@ typedef struct moment {
 static moment at(const cti_run *r, double batch, int64_t step)
 {
     moment m;
-    int n = snprintf(m.s, sizeof m.s, "epoch %lld, batch %.0f", (long long)r->result.epochs + 1,
-                     batch);
+    int n =
+        snprintf(m.s, sizeof m.s, "epoch %lld, batch %.0f", (long long)r->result.epochs + 1, batch);
 
     if (step)
         snprintf(m.s + n, sizeof m.s - (size_t)n, " (step %lld)", (long long)step);
@@ -110,8 +110,8 @@ static ct_tensor *loss_of(cti_run *r, ct_model_step step, const ct_batch *batch,
         return loss;
     *value = ct_item(loss);
     if (ct_ok() && !isfinite(*value))
-        cti_raise_loss(r->model->params, step == r->model->training_step && ct_grad_enabled(),
-                       true, *value, when);
+        cti_raise_loss(r->model->params, step == r->model->training_step && ct_grad_enabled(), true,
+                       *value, when);
     return loss;
 }
 
@@ -123,8 +123,8 @@ static void training_step(cti_run *r, ct_batch *batch, double *value, double *no
     ct_tensor *loss, *there;
 
     move(r, batch);
-    loss = loss_of(r, r->model->training_step, batch, r->state, wanted, when.s,
-                   later ? NULL : value);
+    loss =
+        loss_of(r, r->model->training_step, batch, r->state, wanted, when.s, later ? NULL : value);
     there = update(r, loss, when.s);
     carry(&r->state, next, batch->continues);
     if (later)
@@ -202,10 +202,13 @@ static void sum_up(const cti_run *r, ct_fit_result *result)
 
 static void show_step(cti_run *r, double loss, double norm)
 {
-    const ct_fit_step step = { .epoch = r->result.epochs + 1, .step = r->result.steps,
+    const ct_fit_step step = { .epoch = r->result.epochs + 1,
+                               .step = r->result.steps,
                                .batch = (int64_t)r->tally.batches,
-                               .batches = ct_loader_batches(r->train), .loss = loss,
-                               .gradient_norm = norm, .lr = r->result.lr };
+                               .batches = ct_loader_batches(r->train),
+                               .loss = loss,
+                               .gradient_norm = norm,
+                               .lr = r->result.lr };
     ct_fit_result so_far = r->result;
 
     for (int i = 0; i < r->trainer->callback_count && ct_ok(); i++) {
@@ -278,8 +281,8 @@ typedef struct validation {
 
 static void validation_step(cti_run *r, validation *v, ct_batch *batch)
 {
-    ct_model_step step = r->model->validation_step ? r->model->validation_step
-                                                   : r->model->training_step;
+    ct_model_step step =
+        r->model->validation_step ? r->model->validation_step : r->model->training_step;
     moment when = at(r, v->tally.batches + v->later.count + 1, 0);
     ct_state *next = NULL, **wanted = ct_loader_continues(r->val) ? &next : NULL;
     bool later = cti_later_wanted(r, false);
@@ -463,7 +466,7 @@ static void end(cti_run *r)
 {
     cti_board_end(&r->board);
     if (ct_ok()) {
-        r->result.end = r->stopped ? CT_FIT_STOPPED
+        r->result.end = r->stopped                                  ? CT_FIT_STOPPED
                         : r->result.epochs < r->trainer->max_epochs ? CT_FIT_PATIENCE
                                                                     : CT_FIT_FINISHED;
         if (r->trainer->checkpoint && !r->saved && r->result.steps > 0)
@@ -480,16 +483,28 @@ static void end(cti_run *r)
     ct_optimizer_free(r->optimizer);
 }
 
-ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *train,
-                 ct_loader *val, ct_fit_result *result)
+ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *train, ct_loader *val,
+                 ct_fit_result *result)
 {
-    cti_run r = { .trainer = trainer, .model = model, .train = train, .val = val,
-                  .awaited = NAN, .csv = { .fd = -1 }, .events = { .fd = -1 } };
+    cti_run r = { .trainer = trainer,
+                  .model = model,
+                  .train = train,
+                  .val = val,
+                  .awaited = NAN,
+                  .csv = { .fd = -1 },
+                  .events = { .fd = -1 } };
 
-    r.result = (ct_fit_result){ .loss = NAN, .perplexity = NAN, .bits = NAN,
-                                .validation_loss = NAN, .validation_perplexity = NAN,
-                                .validation_bits = NAN, .gradient_norm = NAN, .clipped = NAN,
-                                .lr = NAN, .tokens_per_second = NAN, .seconds = NAN,
+    r.result = (ct_fit_result){ .loss = NAN,
+                                .perplexity = NAN,
+                                .bits = NAN,
+                                .validation_loss = NAN,
+                                .validation_perplexity = NAN,
+                                .validation_bits = NAN,
+                                .gradient_norm = NAN,
+                                .clipped = NAN,
+                                .lr = NAN,
+                                .tokens_per_second = NAN,
+                                .seconds = NAN,
                                 .best_perplexity = NAN };
     if (ct_ok() && check(trainer, model, train) == CT_OK) {
         if (begin(&r))

@@ -46,7 +46,7 @@ typedef ct_tensor *(*ct_model_step)(void *self, const ct_batch *batch, const ct_
 /* What a trainer asks of a model. */
 typedef struct ct_model {
     void *self;
-    ct_params *params;             /* switched to evaluation while validation_step runs */
+    ct_params *params; /* switched to evaluation while validation_step runs */
     ct_model_step training_step;
     ct_model_step validation_step; /* nothing is recorded; NULL: training_step */
     /* The run's optimiser, with its groups and schedule; ct_fit calls this once, and frees it. */
@@ -71,14 +71,14 @@ typedef enum ct_fit_end {
 /* After the last whole epoch; NaN for what there is not. Losses are in nats and in bits a token (a
  * character, where tokens are those). */
 typedef struct ct_fit_result {
-    int64_t epochs, steps, tokens;  /* whole epochs run; updates, tokens trained on, in all */
-    double loss, perplexity, bits;  /* of the last epoch's training, each batch before its update */
+    int64_t epochs, steps, tokens; /* whole epochs run; updates, tokens trained on, in all */
+    double loss, perplexity, bits; /* of the last epoch's training, each batch before its update */
     double validation_loss, validation_perplexity, validation_bits;
-    double gradient_norm;           /* the mean over the last epoch's steps, before clipping */
-    double clipped;                 /* the part of its steps whose gradients were clipped */
-    double lr;                      /* in use at its last step */
+    double gradient_norm;              /* the mean over the last epoch's steps, before clipping */
+    double clipped;                    /* the part of its steps whose gradients were clipped */
+    double lr;                         /* in use at its last step */
     double tokens_per_second, seconds; /* of its training */
-    int64_t best_epoch;             /* the one of the lowest perplexity: validation's where there is
+    int64_t best_epoch; /* the one of the lowest perplexity: validation's where there is
                                      * some, else training's */
     double best_perplexity;
     ct_fit_end end;
@@ -110,8 +110,8 @@ typedef enum ct_interval { CT_EACH_EPOCH, CT_EACH_STEP } ct_interval;
 
 typedef struct ct_trainer {
     int64_t max_epochs;
-    double gradient_clip_val;      /* the greatest norm of the gradients; 0: it is only measured */
-    ct_device device;              /* the model is moved there (ct_params_to); CT_CPU: it stays */
+    double gradient_clip_val; /* the greatest norm of the gradients; 0: it is only measured */
+    ct_device device;         /* the model is moved there (ct_params_to); CT_CPU: it stays */
     ct_perplexity perplexity;
     ct_interval schedule_interval; /* when the optimiser's schedule steps; its plateau parts see the
                                     * perplexity each epoch */
@@ -126,7 +126,7 @@ typedef struct ct_trainer {
     /* The model's summary and progress: on a terminal a live line, and a plain line for epochs 1,
      * 2, 5, 10, every tenth and the last; NULL: silence. */
     FILE *out;
-    bool plain;                    /* no live line, whatever out is */
+    bool plain; /* no live line, whatever out is */
 
     /* Files; NULL: none. csv gets a line an epoch as the run goes on: epoch, step, tokens (so far),
      * train_loss, train_perplexity, train_bits, val_loss, val_perplexity, val_bits, grad_norm,
@@ -160,8 +160,8 @@ typedef struct ct_trainer {
  * stays), CT_ERR_NUMERIC for a loss or gradient that is not finite, naming the step, the parameter
  * and the first op; no parameter moves then, and no checkpoint is written. result is of the last
  * epoch that was whole. */
-ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *train,
-                 ct_loader *val, ct_fit_result *result);
+ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *train, ct_loader *val,
+                 ct_fit_result *result);
 
 /* ---- stopping ---- */
 

@@ -31,13 +31,13 @@ bool is_handle(cublasHandle_t h)
     return std::find(handles.begin(), handles.end(), h) != handles.end();
 }
 
-#define ENTER(h, failure)                                                                         \
-    guard g_(lock);                                                                               \
-    if (fails())                                                                                  \
-        return failure;                                                                           \
-    if (standing() != cudaSuccess)                                                                \
-        return CUBLAS_STATUS_EXECUTION_FAILED;                                                    \
-    if (!is_handle(h))                                                                            \
+#define ENTER(h, failure)                                                                          \
+    guard g_(lock);                                                                                \
+    if (fails())                                                                                   \
+        return failure;                                                                            \
+    if (standing() != cudaSuccess)                                                                 \
+        return CUBLAS_STATUS_EXECUTION_FAILED;                                                     \
+    if (!is_handle(h))                                                                             \
         return CUBLAS_STATUS_NOT_INITIALIZED;
 
 struct product {
@@ -290,9 +290,9 @@ cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t h, cublasOperation_t ta,
                                          long long c_step, int batch)
 {
     ENTER(h, CUBLAS_STATUS_EXECUTION_FAILED)
-    return enqueue_product(h,
-                           { ta, tb, m, n, k, batch, *alpha, *beta, a, b, c, lda, ldb, ldc, a_step,
-                             b_step, c_step, CUDA_R_32F, CUDA_R_32F, NULL, 0 },
+    return enqueue_product(h, { ta,     tb,     m,      n,          k,          batch, *alpha,
+                                *beta,  a,      b,      c,          lda,        ldb,   ldc,
+                                a_step, b_step, c_step, CUDA_R_32F, CUDA_R_32F, NULL,  0 },
                            h->math & CUBLAS_TF32_TENSOR_OP_MATH);
 }
 
@@ -304,9 +304,9 @@ cublasStatus_t cublasDgemmStridedBatched(cublasHandle_t h, cublasOperation_t ta,
                                          long long c_step, int batch)
 {
     ENTER(h, CUBLAS_STATUS_EXECUTION_FAILED)
-    return enqueue_product(h,
-                           { ta, tb, m, n, k, batch, *alpha, *beta, a, b, c, lda, ldb, ldc, a_step,
-                             b_step, c_step, CUDA_R_64F, CUDA_R_64F, NULL, 0 },
+    return enqueue_product(h, { ta,     tb,     m,      n,          k,          batch, *alpha,
+                                *beta,  a,      b,      c,          lda,        ldb,   ldc,
+                                a_step, b_step, c_step, CUDA_R_64F, CUDA_R_64F, NULL,  0 },
                            false);
 }
 
@@ -327,29 +327,44 @@ cublasStatus_t cublasDgemm_v2(cublasHandle_t h, cublasOperation_t ta, cublasOper
 }
 
 /* Of f32, and of bf16 with f32 sums; alpha and beta are f32. */
-cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t h, cublasOperation_t ta,
-                                          cublasOperation_t tb, int m, int n, int k,
-                                          const void *alpha, const void *a, cudaDataType a_type,
-                                          int lda, long long a_step, const void *b,
-                                          cudaDataType b_type, int ldb, long long b_step,
-                                          const void *beta, void *c, cudaDataType c_type, int ldc,
-                                          long long c_step, int batch,
-                                          cublasComputeType_t compute, cublasGemmAlgo_t algorithm)
+cublasStatus_t cublasGemmStridedBatchedEx(
+    cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k,
+    const void *alpha, const void *a, cudaDataType a_type, int lda, long long a_step, const void *b,
+    cudaDataType b_type, int ldb, long long b_step, const void *beta, void *c, cudaDataType c_type,
+    int ldc, long long c_step, int batch, cublasComputeType_t compute, cublasGemmAlgo_t algorithm)
 {
     ENTER(h, CUBLAS_STATUS_EXECUTION_FAILED)
     bool tf32 = compute == CUBLAS_COMPUTE_32F_FAST_TF32;
-    bool types = a_type == b_type &&
-                 ((a_type == CUDA_R_32F && c_type == CUDA_R_32F) ||
-                  (a_type == CUDA_R_16BF && !tf32 &&
-                   (c_type == CUDA_R_32F || c_type == CUDA_R_16BF)));
+    bool types =
+        a_type == b_type &&
+        ((a_type == CUDA_R_32F && c_type == CUDA_R_32F) ||
+         (a_type == CUDA_R_16BF && !tf32 && (c_type == CUDA_R_32F || c_type == CUDA_R_16BF)));
 
     (void)algorithm;
     if (!types || (compute != CUBLAS_COMPUTE_32F && !tf32))
         return CUBLAS_STATUS_NOT_SUPPORTED;
     return enqueue_product(h,
-                           { ta, tb, m, n, k, batch, *static_cast<const float *>(alpha),
-                             *static_cast<const float *>(beta), a, b, c, lda, ldb, ldc, a_step,
-                             b_step, c_step, a_type, c_type, NULL, 0 },
+                           { ta,
+                             tb,
+                             m,
+                             n,
+                             k,
+                             batch,
+                             *static_cast<const float *>(alpha),
+                             *static_cast<const float *>(beta),
+                             a,
+                             b,
+                             c,
+                             lda,
+                             ldb,
+                             ldc,
+                             a_step,
+                             b_step,
+                             c_step,
+                             a_type,
+                             c_type,
+                             NULL,
+                             0 },
                            tf32 || (a_type == CUDA_R_32F && h->math & CUBLAS_TF32_TENSOR_OP_MATH));
 }
 

@@ -73,7 +73,7 @@ template <typename T> struct lazy_array {
     }
 };
 
-access me;          /* the access at hand */
+access me; /* the access at hand */
 unsigned my_lane;
 bool my_shared;
 
@@ -227,8 +227,8 @@ void stop_for_race(const char *memory, bool write, const access &other, bool oth
 
     stop_kernel(cudaErrorLaunchFailure,
                 "race: %s of %s memory at %s, not in order with the %s at %s",
-                write ? "write" : "read", memory, where(me).c_str(),
-                other_wrote ? "write" : "read", where(a).c_str());
+                write ? "write" : "read", memory, where(me).c_str(), other_wrote ? "write" : "read",
+                where(a).c_str());
 }
 
 bool is_write(const shadow &s, const access *other)
@@ -525,7 +525,7 @@ void check_bulk(const char *what, const void *p, size_t bytes, bulk kind)
     if (other || !ordered_work(s.born)) {
         report(cudaErrorLaunchFailure, "race: %s %s global memory, not in order with the %s at %s",
                what, write ? "writes" : "reads",
-               !other             ? "allocation"
+               !other               ? "allocation"
                : is_write(s, other) ? "write"
                                     : "read",
                other ? where(*other).c_str() : "another stream");
@@ -606,45 +606,45 @@ void emu_atomic(void *address, size_t bytes, const void *code)
 }
 
 #define HERE __builtin_return_address(0)
-#define ACCESS(name, bytes, write, aligned)                                                       \
-    void name(void *p)                                                                            \
-    {                                                                                             \
-        check_access(p, bytes, write, aligned, 0, HERE);                                          \
+#define ACCESS(name, bytes, write, aligned)                                                        \
+    void name(void *p)                                                                             \
+    {                                                                                              \
+        check_access(p, bytes, write, aligned, 0, HERE);                                           \
     }
-#define ACCESSES(bytes)                                                                           \
-    ACCESS(__tsan_read##bytes, bytes, false, true)                                                \
-    ACCESS(__tsan_write##bytes, bytes, true, true)                                                \
-    ACCESS(__tsan_unaligned_read##bytes, bytes, false, false)                                     \
-    ACCESS(__tsan_unaligned_write##bytes, bytes, true, false)                                     \
-    ACCESS(__tsan_volatile_read##bytes, bytes, false, true)                                       \
+#define ACCESSES(bytes)                                                                            \
+    ACCESS(__tsan_read##bytes, bytes, false, true)                                                 \
+    ACCESS(__tsan_write##bytes, bytes, true, true)                                                 \
+    ACCESS(__tsan_unaligned_read##bytes, bytes, false, false)                                      \
+    ACCESS(__tsan_unaligned_write##bytes, bytes, true, false)                                      \
+    ACCESS(__tsan_volatile_read##bytes, bytes, false, true)                                        \
     ACCESS(__tsan_volatile_write##bytes, bytes, true, true)
 
 /* Of the host's code in the same files: no kernel has them (its atomics are emu.h's). */
-#define ATOMICS(bits, type)                                                                       \
-    type __tsan_atomic##bits##_load(const volatile type *p, int)                                  \
-    {                                                                                             \
-        return __atomic_load_n(p, __ATOMIC_SEQ_CST);                                              \
-    }                                                                                             \
-    void __tsan_atomic##bits##_store(volatile type *p, type v, int)                               \
-    {                                                                                             \
-        __atomic_store_n(p, v, __ATOMIC_SEQ_CST);                                                 \
-    }                                                                                             \
-    type __tsan_atomic##bits##_exchange(volatile type *p, type v, int)                            \
-    {                                                                                             \
-        return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);                                       \
-    }                                                                                             \
-    type __tsan_atomic##bits##_fetch_add(volatile type *p, type v, int)                           \
-    {                                                                                             \
-        return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST);                                        \
-    }                                                                                             \
-    type __tsan_atomic##bits##_fetch_sub(volatile type *p, type v, int)                           \
-    {                                                                                             \
-        return __atomic_fetch_sub(p, v, __ATOMIC_SEQ_CST);                                        \
-    }                                                                                             \
-    bool __tsan_atomic##bits##_compare_exchange_strong(volatile type *p, type *c, type v, int,    \
-                                                       int)                                       \
-    {                                                                                             \
-        return __atomic_compare_exchange_n(p, c, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);   \
+#define ATOMICS(bits, type)                                                                        \
+    type __tsan_atomic##bits##_load(const volatile type *p, int)                                   \
+    {                                                                                              \
+        return __atomic_load_n(p, __ATOMIC_SEQ_CST);                                               \
+    }                                                                                              \
+    void __tsan_atomic##bits##_store(volatile type *p, type v, int)                                \
+    {                                                                                              \
+        __atomic_store_n(p, v, __ATOMIC_SEQ_CST);                                                  \
+    }                                                                                              \
+    type __tsan_atomic##bits##_exchange(volatile type *p, type v, int)                             \
+    {                                                                                              \
+        return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);                                        \
+    }                                                                                              \
+    type __tsan_atomic##bits##_fetch_add(volatile type *p, type v, int)                            \
+    {                                                                                              \
+        return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST);                                         \
+    }                                                                                              \
+    type __tsan_atomic##bits##_fetch_sub(volatile type *p, type v, int)                            \
+    {                                                                                              \
+        return __atomic_fetch_sub(p, v, __ATOMIC_SEQ_CST);                                         \
+    }                                                                                              \
+    bool __tsan_atomic##bits##_compare_exchange_strong(volatile type *p, type *c, type v, int,     \
+                                                       int)                                        \
+    {                                                                                              \
+        return __atomic_compare_exchange_n(p, c, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);    \
     }
 
 extern "C" {

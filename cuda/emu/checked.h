@@ -15,10 +15,10 @@ template <typename R, typename... A> struct emu_function<R (*)(A...)> {
     typedef R type(A...);
 };
 
-#define EMU_CHECKED(name)                                                                         \
+#define EMU_CHECKED(name)                                                                          \
     extern emu_function<decltype(&name)>::type name __attribute__((warn_unused_result))
-#define EMU_OVERLOADED(name, ...)                                                                 \
-    extern emu_function<decltype(static_cast<__VA_ARGS__>(name))>::type name                      \
+#define EMU_OVERLOADED(name, ...)                                                                  \
+    extern emu_function<decltype(static_cast<__VA_ARGS__>(name))>::type name                       \
         __attribute__((warn_unused_result))
 
 extern "C" {

@@ -94,10 +94,10 @@ cu_launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shmem, emu_stream 
 void *emu_shared(const void *key, size_t bytes, size_t alignment);
 void *emu_dynamic_shared();
 
-#define CU_SHARED(type, name, ...)                                                                \
-    static char name##_key;                                                                       \
-    typedef type name##_type __VA_ARGS__;                                                         \
-    name##_type &name =                                                                           \
+#define CU_SHARED(type, name, ...)                                                                 \
+    static char name##_key;                                                                        \
+    typedef type name##_type __VA_ARGS__;                                                          \
+    name##_type &name =                                                                            \
         *static_cast<name##_type *>(emu_shared(&name##_key, sizeof(name##_type), alignof(type)))
 #define CU_DYNAMIC_SHARED(type, name) type *name = static_cast<type *>(emu_dynamic_shared())
 
@@ -174,8 +174,7 @@ static inline int __all_sync(unsigned mask, int predicate, const char *file = __
     return emu_warp(EMU_WARP_VOTE, mask, predicate == 0, 0, file, line) == 0;
 }
 
-template <typename T>
-T emu_shuffle(unsigned mask, T value, int source, const char *file, int line)
+template <typename T> T emu_shuffle(unsigned mask, T value, int source, const char *file, int line)
 {
     static_assert(sizeof(T) == 4 || sizeof(T) == 8, "shuffles move 4 or 8 bytes");
     uint64_t bits = 0;
@@ -228,31 +227,31 @@ T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32,
 void emu_atomic(void *address, size_t bytes, const void *code);
 
 /* Kept out of line so that only emu_atomic tells the checker of the access, and from where. */
-#define EMU_ATOMIC(name, type, expression)                                                        \
-    __attribute__((noinline, no_sanitize("thread"))) static inline type name(type *address,       \
-                                                                             type value)         \
-    {                                                                                             \
-        emu_atomic(address, sizeof *address, __builtin_return_address(0));                        \
-        type old = *address;                                                                      \
-        *address = expression;                                                                    \
-        return old;                                                                               \
+#define EMU_ATOMIC(name, type, expression)                                                         \
+    __attribute__((noinline, no_sanitize("thread"))) static inline type name(type *address,        \
+                                                                             type value)           \
+    {                                                                                              \
+        emu_atomic(address, sizeof *address, __builtin_return_address(0));                         \
+        type old = *address;                                                                       \
+        *address = expression;                                                                     \
+        return old;                                                                                \
     }
-#define EMU_ATOMIC_INTEGER(type)                                                                  \
-    EMU_ATOMIC(atomicAdd, type, old + value)                                                      \
-    EMU_ATOMIC(atomicExch, type, value)                                                           \
-    EMU_ATOMIC(atomicMin, type, value < old ? value : old)                                        \
-    EMU_ATOMIC(atomicMax, type, value > old ? value : old)                                        \
-    EMU_ATOMIC(atomicAnd, type, old &value)                                                       \
-    EMU_ATOMIC(atomicOr, type, old | value)                                                       \
-    EMU_ATOMIC(atomicXor, type, old ^ value)                                                      \
-    __attribute__((noinline, no_sanitize("thread"))) static inline type atomicCAS(                \
-        type *address, type compare, type value)                                                  \
-    {                                                                                             \
-        emu_atomic(address, sizeof *address, __builtin_return_address(0));                        \
-        type old = *address;                                                                      \
-        if (old == compare)                                                                       \
-            *address = value;                                                                     \
-        return old;                                                                               \
+#define EMU_ATOMIC_INTEGER(type)                                                                   \
+    EMU_ATOMIC(atomicAdd, type, old + value)                                                       \
+    EMU_ATOMIC(atomicExch, type, value)                                                            \
+    EMU_ATOMIC(atomicMin, type, value < old ? value : old)                                         \
+    EMU_ATOMIC(atomicMax, type, value > old ? value : old)                                         \
+    EMU_ATOMIC(atomicAnd, type, (old) & (value))                                                   \
+    EMU_ATOMIC(atomicOr, type, old | value)                                                        \
+    EMU_ATOMIC(atomicXor, type, old ^ value)                                                       \
+    __attribute__((noinline, no_sanitize("thread"))) static inline type atomicCAS(                 \
+        type *address, type compare, type value)                                                   \
+    {                                                                                              \
+        emu_atomic(address, sizeof *address, __builtin_return_address(0));                         \
+        type old = *address;                                                                       \
+        if (old == compare)                                                                        \
+            *address = value;                                                                      \
+        return old;                                                                                \
     }
 
 EMU_ATOMIC_INTEGER(int)
@@ -269,22 +268,22 @@ EMU_ATOMIC(atomicExch, float, value)
 /* ---- intrinsics ---------------------------------------------------------------------------- */
 
 /* The compiler of kernels is told not to contract, so these are the plain operations. */
-#define EMU_ROUNDED(prefix, type)                                                                 \
-    static inline type __##prefix##add_rn(type a, type b)                                         \
-    {                                                                                             \
-        return a + b;                                                                             \
-    }                                                                                             \
-    static inline type __##prefix##sub_rn(type a, type b)                                         \
-    {                                                                                             \
-        return a - b;                                                                             \
-    }                                                                                             \
-    static inline type __##prefix##mul_rn(type a, type b)                                         \
-    {                                                                                             \
-        return a * b;                                                                             \
-    }                                                                                             \
-    static inline type __##prefix##div_rn(type a, type b)                                         \
-    {                                                                                             \
-        return a / b;                                                                             \
+#define EMU_ROUNDED(prefix, type)                                                                  \
+    static inline type __##prefix##add_rn(type a, type b)                                          \
+    {                                                                                              \
+        return a + b;                                                                              \
+    }                                                                                              \
+    static inline type __##prefix##sub_rn(type a, type b)                                          \
+    {                                                                                              \
+        return a - b;                                                                              \
+    }                                                                                              \
+    static inline type __##prefix##mul_rn(type a, type b)                                          \
+    {                                                                                              \
+        return a * b;                                                                              \
+    }                                                                                              \
+    static inline type __##prefix##div_rn(type a, type b)                                          \
+    {                                                                                              \
+        return a / b;                                                                              \
     }
 EMU_ROUNDED(f, float)
 EMU_ROUNDED(d, double)
@@ -333,10 +332,10 @@ template <typename To, typename From> To emu_bits(From from)
     return to;
 }
 
-#define EMU_BITS(name, to, from)                                                                  \
-    static inline to name(from a)                                                                 \
-    {                                                                                             \
-        return emu_bits<to>(a);                                                                   \
+#define EMU_BITS(name, to, from)                                                                   \
+    static inline to name(from a)                                                                  \
+    {                                                                                              \
+        return emu_bits<to>(a);                                                                    \
     }
 EMU_BITS(__float_as_int, int, float)
 EMU_BITS(__int_as_float, float, int)
@@ -391,14 +390,14 @@ template <typename T> T __ldg(const T *address)
     return *address;
 }
 
-#define EMU_MIN_MAX(type)                                                                         \
-    static inline type min(type a, type b)                                                        \
-    {                                                                                             \
-        return b < a ? b : a;                                                                     \
-    }                                                                                             \
-    static inline type max(type a, type b)                                                        \
-    {                                                                                             \
-        return a < b ? b : a;                                                                     \
+#define EMU_MIN_MAX(type)                                                                          \
+    static inline type min(type a, type b)                                                         \
+    {                                                                                              \
+        return b < a ? b : a;                                                                      \
+    }                                                                                              \
+    static inline type max(type a, type b)                                                         \
+    {                                                                                              \
+        return a < b ? b : a;                                                                      \
     }
 EMU_MIN_MAX(int)
 EMU_MIN_MAX(unsigned)

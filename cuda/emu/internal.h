@@ -81,13 +81,13 @@ struct shadow; /* check.cc's */
 
 struct allocation {
     char *data;
-    size_t bytes;   /* as asked for */
-    size_t room;    /* with redzones, a multiple of the page of the table */
+    size_t bytes; /* as asked for */
+    size_t room;  /* with redzones, a multiple of the page of the table */
     int device;
     enum state state;
     unsigned serial;
-    bool freeing;   /* its free is queued */
-    bool of_graph;  /* its memory is the graph's: freed, it can be allocated again */
+    bool freeing;  /* its free is queued */
+    bool of_graph; /* its memory is the graph's: freed, it can be allocated again */
     struct shadow *shadow;
 };
 
@@ -122,7 +122,7 @@ bool check_redzones(allocation *a, const char *what);
 void check_all_redzones();
 
 void fill_poison(void *p, size_t bytes, uint32_t word);
-const uint32_t POISON_FRESH = 0x7ff57ff5u;   /* a NaN as bf16, f32 and f64 */
+const uint32_t POISON_FRESH = 0x7ff57ff5u; /* a NaN as bf16, f32 and f64 */
 const uint32_t POISON_FREED = 0xfff7fff7u;
 const uint32_t POISON_REDZONE = 0xfff3fff3u;
 const uint32_t POISON_SHARED = 0x7ff47ff4u;
@@ -210,9 +210,9 @@ struct op {
     std::function<void()> work; /* may be empty */
     std::shared_ptr<op> after;  /* runs once this is done; NULL: at once */
     struct stream *stream;
-    clock host;                 /* what the host knew to have ended when it enqueued this */
-    clock time;                 /* once done */
-    double when;                /* ms, once done */
+    clock host;  /* what the host knew to have ended when it enqueued this */
+    clock time;  /* once done */
+    double when; /* ms, once done */
     bool done;
 };
 typedef std::shared_ptr<op> op_ref;

@@ -92,8 +92,7 @@ void report_launch(cudaError_t error, const char *text)
 {
     const emu_launch &l = launch->launch;
 
-    report(error, "%s, in %s launched at %s:%d", text, kernel_name(), l.stream.file,
-           l.stream.line);
+    report(error, "%s, in %s launched at %s:%d", text, kernel_name(), l.stream.file, l.stream.line);
     aborted = true;
 }
 
@@ -459,8 +458,8 @@ void run_launch(const queued_launch &l)
     blockDim = l.launch.block;
     thread_count = blockDim.x * blockDim.y * blockDim.z;
     for (unsigned i = 0; i < thread_count; i++)
-        threads[i].index = uint3{ i % blockDim.x, i / blockDim.x % blockDim.y,
-                                  i / blockDim.x / blockDim.y };
+        threads[i].index =
+            uint3{ i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y };
     check_begin_launch(thread_count);
     for (uint64_t i = 0; i < blocks && !aborted; i++)
         run_block(of_blocks(i));

@@ -26,11 +26,11 @@ extern "C" {
 #define EMU_EXPORT __attribute__((visibility("default")))
 
 typedef struct emu_counters {
-    uint64_t launches;      /* kernels, those of replayed graphs too */
-    uint64_t gemms;         /* matrix products of cuBLAS, a batch counts as one */
-    uint64_t graphs;        /* replays */
-    uint64_t synchronises;  /* calls that made the host wait */
-    uint64_t copies;        /* and fills */
+    uint64_t launches;     /* kernels, those of replayed graphs too */
+    uint64_t gemms;        /* matrix products of cuBLAS, a batch counts as one */
+    uint64_t graphs;       /* replays */
+    uint64_t synchronises; /* calls that made the host wait */
+    uint64_t copies;       /* and fills */
     uint64_t host_to_device, device_to_host, device_to_device; /* bytes */
     uint64_t allocations, allocated_bytes;                     /* of device memory */
     uint64_t calls;                                            /* of CUDA, all */

@@ -41,16 +41,16 @@ cudaError_t failed(cudaError_t error)
 
 } // namespace
 
-#define ENTER(failure)                                                                            \
-    guard g_(lock);                                                                               \
-    if (fails())                                                                                  \
-        return failed(failure);                                                                   \
-    if (standing() != cudaSuccess)                                                                \
+#define ENTER(failure)                                                                             \
+    guard g_(lock);                                                                                \
+    if (fails())                                                                                   \
+        return failed(failure);                                                                    \
+    if (standing() != cudaSuccess)                                                                 \
         return failed(standing());
 
-#define STREAM(name, handle)                                                                      \
-    stream *name = stream_of(handle);                                                             \
-    if (!name)                                                                                    \
+#define STREAM(name, handle)                                                                       \
+    stream *name = stream_of(handle);                                                              \
+    if (!name)                                                                                     \
         return failed(cudaErrorInvalidResourceHandle);
 
 /* ---- devices ------------------------------------------------------------------------------- */
@@ -153,28 +153,36 @@ static const struct {
     const char *name, *text;
 } error_texts[] = {
 #define E(name, text) { name, #name, text },
-    E(cudaSuccess, "no error")
-    E(cudaErrorInvalidValue, "invalid argument")
-    E(cudaErrorMemoryAllocation, "out of memory")
-    E(cudaErrorInvalidConfiguration, "invalid configuration argument")
-    E(cudaErrorInsufficientDriver, "CUDA driver version is insufficient for CUDA runtime version")
-    E(cudaErrorNoDevice, "no CUDA-capable device is detected")
-    E(cudaErrorInvalidDevice, "invalid device ordinal")
-    E(cudaErrorInvalidResourceHandle, "invalid resource handle")
-    E(cudaErrorIllegalState, "the operation cannot be performed in the present state")
-    E(cudaErrorNotReady, "device not ready")
-    E(cudaErrorIllegalAddress, "an illegal memory access was encountered")
-    E(cudaErrorLaunchOutOfResources, "too many resources requested for launch")
-    E(cudaErrorMisalignedAddress, "misaligned address")
-    E(cudaErrorLaunchFailure, "unspecified launch failure")
-    E(cudaErrorNotSupported, "operation not supported")
-    E(cudaErrorStreamCaptureUnsupported, "operation not permitted when stream is capturing")
-    E(cudaErrorStreamCaptureInvalidated, "operation failed due to a previous error during capture")
-    E(cudaErrorStreamCaptureMerge, "operation would result in a merge of separate captures")
-    E(cudaErrorStreamCaptureUnmatched, "capture was not ended in the same stream as it began")
-    E(cudaErrorStreamCaptureUnjoined, "capturing stream has unjoined work")
-    E(cudaErrorStreamCaptureIsolation, "dependency created on uncaptured work in another stream")
-    E(cudaErrorUnknown, "unknown error")
+    E(cudaSuccess, "no error") E(cudaErrorInvalidValue,
+                                 "invalid argument") E(cudaErrorMemoryAllocation, "out of memory")
+        E(cudaErrorInvalidConfiguration, "invalid configuration argument") E(
+            cudaErrorInsufficientDriver,
+            "CUDA driver version is insufficient for CUDA runtime version")
+            E(cudaErrorNoDevice, "no CUDA-capable device is detected") E(cudaErrorInvalidDevice,
+                                                                         "invalid device ordinal")
+                E(cudaErrorInvalidResourceHandle, "invalid resource handle") E(
+                    cudaErrorIllegalState,
+                    "the operation cannot be performed in the present state") E(cudaErrorNotReady,
+                                                                                "device not ready")
+                    E(cudaErrorIllegalAddress, "an illegal memory access was encountered") E(
+                        cudaErrorLaunchOutOfResources, "too many resources requested for launch")
+                        E(cudaErrorMisalignedAddress, "misaligned address") E(
+                            cudaErrorLaunchFailure, "unspecified launch failure")
+                            E(cudaErrorNotSupported, "operation not supported") E(
+                                cudaErrorStreamCaptureUnsupported,
+                                "operation not permitted when stream is capturing")
+                                E(cudaErrorStreamCaptureInvalidated,
+                                  "operation failed due to a previous error during capture")
+                                    E(cudaErrorStreamCaptureMerge,
+                                      "operation would result in a merge of separate captures")
+                                        E(cudaErrorStreamCaptureUnmatched,
+                                          "capture was not ended in the same stream as it began")
+                                            E(cudaErrorStreamCaptureUnjoined,
+                                              "capturing stream has unjoined work")
+                                                E(cudaErrorStreamCaptureIsolation,
+                                                  "dependency created on uncaptured work in "
+                                                  "another stream")
+                                                    E(cudaErrorUnknown, "unknown error")
 #undef E
 };
 
@@ -384,14 +392,13 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
 {
     ENTER(cudaErrorUnknown)
     STREAM(s, handle)
-    return enqueue_copy({ static_cast<char *>(to), static_cast<const char *>(from), bytes, bytes,
-                          bytes, 1 },
-                        kind, s);
+    return enqueue_copy(
+        { static_cast<char *>(to), static_cast<const char *>(from), bytes, bytes, bytes, 1 }, kind,
+        s);
 }
 
 cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
-                              size_t width, size_t height, cudaMemcpyKind kind,
-                              cudaStream_t handle)
+                              size_t width, size_t height, cudaMemcpyKind kind, cudaStream_t handle)
 {
     ENTER(cudaErrorUnknown)
     STREAM(s, handle)

@@ -222,9 +222,8 @@ void run_graph(graph *g)
         size_t n = 0, chosen = 0;
         for (size_t i = 0; i < g->nodes.size(); i++) {
             const std::vector<int> &after = g->nodes[i].after;
-            bool ready = std::all_of(after.begin(), after.end(), [&](int j) {
-                return bool(done[static_cast<size_t>(j)]);
-            });
+            bool ready = std::all_of(after.begin(), after.end(),
+                                     [&](int j) { return bool(done[static_cast<size_t>(j)]); });
             if (!done[i] && ready && random_below(++n) == 0)
                 chosen = i;
         }
@@ -334,16 +333,16 @@ using namespace emu;
 typedef std::lock_guard<std::recursive_mutex> guard;
 
 /* What every call begins with. */
-#define ENTER(failure)                                                                            \
-    guard g_(lock);                                                                               \
-    if (fails())                                                                                  \
-        return failure;                                                                           \
-    if (standing() != cudaSuccess)                                                                \
+#define ENTER(failure)                                                                             \
+    guard g_(lock);                                                                                \
+    if (fails())                                                                                   \
+        return failure;                                                                            \
+    if (standing() != cudaSuccess)                                                                 \
         return standing();
 
-#define STREAM(name, handle)                                                                      \
-    stream *name = stream_of(handle);                                                             \
-    if (!name)                                                                                    \
+#define STREAM(name, handle)                                                                       \
+    stream *name = stream_of(handle);                                                              \
+    if (!name)                                                                                     \
         return cudaErrorInvalidResourceHandle;
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags)
@@ -443,9 +442,9 @@ static event *event_of(cudaEvent_t handle)
     return NULL;
 }
 
-#define EVENT(name, handle)                                                                       \
-    event *name = event_of(handle);                                                               \
-    if (!name)                                                                                    \
+#define EVENT(name, handle)                                                                        \
+    event *name = event_of(handle);                                                                \
+    if (!name)                                                                                     \
         return cudaErrorInvalidResourceHandle;
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags)
@@ -615,7 +614,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus *
 {
     ENTER(cudaErrorUnknown)
     STREAM(s, handle)
-    *status = !s->recording           ? cudaStreamCaptureStatusNone
+    *status = !s->recording          ? cudaStreamCaptureStatusNone
               : s->recording->broken ? cudaStreamCaptureStatusInvalidated
                                      : cudaStreamCaptureStatusActive;
     return cudaSuccess;
@@ -632,8 +631,7 @@ static graph *graph_of(const void *handle)
 }
 
 /* An executable graph is the graph: its nodes do not change once recorded. */
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t handle,
-                                 unsigned long long flags)
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t handle, unsigned long long flags)
 {
     ENTER(cudaErrorMemoryAllocation)
     graph *g = graph_of(handle);

@@ -21,16 +21,16 @@ typedef struct along {
 
 /* ---- running sums: f32 adds in double; integers wrap ---- */
 
-#define CUMSUM(type, acc_type)                                                                    \
-    do {                                                                                          \
-        const type *x = (const type *)(const void *)a->in + at * a->n * a->inner + column;        \
-        type *y = (type *)(void *)a->out + at * a->n * a->inner + column;                         \
-        acc_type acc = 0;                                                                         \
-        for (j = 0; j < a->n; j++) {                                                              \
-            int64_t k = (a->flag ? a->n - 1 - j : j) * a->inner;                                  \
-            acc += (acc_type)x[k];                                                                \
-            y[k] = (type)acc;                                                                     \
-        }                                                                                         \
+#define CUMSUM(type, acc_type)                                                                     \
+    do {                                                                                           \
+        const type *x = (const type *)(const void *)a->in + at * a->n * a->inner + column;         \
+        type *y = (type *)(void *)a->out + at * a->n * a->inner + column;                          \
+        acc_type acc = 0;                                                                          \
+        for (j = 0; j < a->n; j++) {                                                               \
+            int64_t k = (a->flag ? a->n - 1 - j : j) * a->inner;                                   \
+            acc += (acc_type)x[k];                                                                 \
+            y[k] = (type)acc;                                                                      \
+        }                                                                                          \
     } while (0)
 
 static void cumsum_piece(void *context, int64_t at)
@@ -57,8 +57,13 @@ static void cumsum_piece(void *context, int64_t at)
 void cti_cpu_cumsum(ct_dtype dtype, bool reverse, int64_t outer, int64_t n, int64_t inner,
                     const void *in, void *out)
 {
-    along a = { .dtype = dtype, .outer = outer, .n = n, .inner = inner, .flag = reverse,
-                .in = in, .out = out };
+    along a = { .dtype = dtype,
+                .outer = outer,
+                .n = n,
+                .inner = inner,
+                .flag = reverse,
+                .in = in,
+                .out = out };
 
     cti_parallel(outer, cumsum_piece, &a);
 }
@@ -88,11 +93,11 @@ static int64_t target(const along *a, int64_t at, int64_t j, int64_t i)
     return (at * a->n + k) * a->inner + i;
 }
 
-#define GATHER(type)                                                                              \
-    for (j = 0; j < a->m; j++)                                                                    \
-        for (i = 0; i < a->inner; i++)                                                            \
-            ((type *)(void *)a->out)[(at * a->m + j) * a->inner + i] =                            \
-                ((const type *)(const void *)a->in)[target(a, at, j, i)]
+#define GATHER(type)                                                                               \
+    for (j = 0; j < a->m; j++)                                                                     \
+        for (i = 0; i < a->inner; i++)                                                             \
+    ((type *)(void *)a->out)[(at * a->m + j) * a->inner + i] =                                     \
+        ((const type *)(const void *)a->in)[target(a, at, j, i)]
 
 static void gather_piece(void *context, int64_t at)
 {
@@ -118,8 +123,15 @@ ct_status cti_cpu_gather(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, in
                          int64_t inner, const void *src, const void *index, void *out,
                          cti_fault *fault)
 {
-    along a = { .dtype = dtype, .index_dtype = index_dtype, .outer = outer, .n = n, .m = m,
-                .inner = inner, .in = src, .out = out, .index = index };
+    along a = { .dtype = dtype,
+                .index_dtype = index_dtype,
+                .outer = outer,
+                .n = n,
+                .m = m,
+                .inner = inner,
+                .in = src,
+                .out = out,
+                .index = index };
 
     if (!indices_fit(&a, &fault->position))
         return CT_ERR_INDEX;
@@ -127,10 +139,10 @@ ct_status cti_cpu_gather(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, in
     return CT_OK;
 }
 
-#define SCATTER_ADD(type, wide)                                                                   \
-    do {                                                                                          \
-        type *d = (type *)(void *)a->out + target(a, at, j, i);                                   \
-        *d = (type)((wide)*d + (wide)((const type *)(const void *)a->in)[from]);                  \
+#define SCATTER_ADD(type, wide)                                                                    \
+    do {                                                                                           \
+        type *d = (type *)(void *)a->out + target(a, at, j, i);                                    \
+        *d = (type)((wide)*d + (wide)((const type *)(const void *)a->in)[from]);                   \
     } while (0)
 
 static void scatter_add_piece(void *context, int64_t at)
@@ -162,8 +174,15 @@ ct_status cti_cpu_scatter_add(ct_dtype dtype, ct_dtype index_dtype, int64_t oute
                               int64_t m, int64_t inner, void *dst, const void *index,
                               const void *src, cti_fault *fault)
 {
-    along a = { .dtype = dtype, .index_dtype = index_dtype, .outer = outer, .n = n, .m = m,
-                .inner = inner, .in = src, .out = dst, .index = index };
+    along a = { .dtype = dtype,
+                .index_dtype = index_dtype,
+                .outer = outer,
+                .n = n,
+                .m = m,
+                .inner = inner,
+                .in = src,
+                .out = dst,
+                .index = index };
 
     if (!indices_fit(&a, &fault->position))
         return CT_ERR_INDEX;
@@ -174,14 +193,14 @@ ct_status cti_cpu_scatter_add(ct_dtype dtype, ct_dtype index_dtype, int64_t oute
 /* ---- sorting: a merge sort of positions, bottom up ---- */
 
 /* Whether the element at j must stand before the one at i, which came first. */
-#define BEFORE(type, nan_test)                                                                    \
-    do {                                                                                          \
-        const type *x = row;                                                                      \
-        type p = x[j], q = x[i];                                                                  \
-        bool pn = nan_test(p), qn = nan_test(q);                                                  \
-        if (pn || qn)                                                                             \
-            return descending ? pn && !qn : qn && !pn;                                            \
-        return descending ? p > q : p < q;                                                        \
+#define BEFORE(type, nan_test)                                                                     \
+    do {                                                                                           \
+        const type *x = row;                                                                       \
+        type p = x[j], q = x[i];                                                                   \
+        bool pn = nan_test(p), qn = nan_test(q);                                                   \
+        if (pn || qn)                                                                              \
+            return descending ? pn && !qn : qn && !pn;                                             \
+        return descending ? p > q : p < q;                                                         \
     } while (0)
 #define FLOAT_NAN(v) ((v) != (v))
 #define NO_NAN(v) ((void)(v), false)
@@ -261,7 +280,12 @@ static void sort_piece(void *context, int64_t at)
 void cti_cpu_sort(ct_dtype dtype, bool descending, int64_t rows, int64_t n, int64_t k,
                   const void *in, int64_t *order, int64_t *scratch)
 {
-    along a = { .dtype = dtype, .n = n, .m = k, .flag = descending, .in = in, .order = order,
+    along a = { .dtype = dtype,
+                .n = n,
+                .m = k,
+                .flag = descending,
+                .in = in,
+                .order = order,
                 .scratch = scratch };
 
     if (k > 0)

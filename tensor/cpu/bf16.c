@@ -105,9 +105,12 @@ static void native_piece(void *context, int64_t piece)
     const native *n = context;
     const cti_gemm *g = n->g;
     int64_t matrix = piece / pieces_of(g->m), row = piece % pieces_of(g->m) * PIECE;
-    cti_bf16_product p = { .m = g->m - row < PIECE ? g->m - row : PIECE, .n = g->n, .k = g->k,
+    cti_bf16_product p = { .m = g->m - row < PIECE ? g->m - row : PIECE,
+                           .n = g->n,
+                           .k = g->k,
                            .step_i = g->trans_a ? 1 : cti_bf16_pairs(g->k),
-                           .step_p = g->trans_a ? g->m : 1, .ldc = g->ldc,
+                           .step_p = g->trans_a ? g->m : 1,
+                           .ldc = g->ldc,
                            .accumulate = g->beta == 1 || g->bias };
     float *c = (float *)g->c + matrix * g->c_step + row * g->ldc;
 
@@ -119,11 +122,13 @@ static void native_piece(void *context, int64_t piece)
 
 static bool multiply_natively(const cti_gemm *g, const cti_bf16_path *path)
 {
-    native n = { .g = g, .path = path, .words_a = cti_bf16_pairs(g->k) * g->m,
+    native n = { .g = g,
+                 .path = path,
+                 .words_a = cti_bf16_pairs(g->k) * g->m,
                  .words_b = path->words_of_b(g->k, g->n) };
     int64_t matrices_a = g->a_step ? g->batch : 1, matrices_b = g->b_step ? g->batch : 1;
-    ct_storage *room = cti_storage_try(CT_CPU, (size_t)(matrices_a * n.words_a +
-                                                        matrices_b * n.words_b) * sizeof *n.a);
+    ct_storage *room = cti_storage_try(
+        CT_CPU, (size_t)(matrices_a * n.words_a + matrices_b * n.words_b) * sizeof *n.a);
 
     if (!room)
         return false;

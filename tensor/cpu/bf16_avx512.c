@@ -148,28 +148,28 @@ static inline __attribute__((always_inline)) void multiply_block(const block *t,
 }
 
 /* At most ROWS rows by a panel of so many vectors. */
-#define MULTIPLY_ROWS(vectors)                                                                    \
-    static void multiply_##vectors(const block *t, int64_t rows)                                  \
-    {                                                                                             \
-        switch (rows) {                                                                           \
-        case 1:                                                                                   \
-            multiply_block(t, 1, vectors);                                                        \
-            break;                                                                                \
-        case 2:                                                                                   \
-            multiply_block(t, 2, vectors);                                                        \
-            break;                                                                                \
-        case 3:                                                                                   \
-            multiply_block(t, 3, vectors);                                                        \
-            break;                                                                                \
-        case 4:                                                                                   \
-            multiply_block(t, 4, vectors);                                                        \
-            break;                                                                                \
-        case 5:                                                                                   \
-            multiply_block(t, 5, vectors);                                                        \
-            break;                                                                                \
-        default:                                                                                  \
-            multiply_block(t, ROWS, vectors);                                                     \
-        }                                                                                         \
+#define MULTIPLY_ROWS(vectors)                                                                     \
+    static void multiply_##vectors(const block *t, int64_t rows)                                   \
+    {                                                                                              \
+        switch (rows) {                                                                            \
+        case 1:                                                                                    \
+            multiply_block(t, 1, vectors);                                                         \
+            break;                                                                                 \
+        case 2:                                                                                    \
+            multiply_block(t, 2, vectors);                                                         \
+            break;                                                                                 \
+        case 3:                                                                                    \
+            multiply_block(t, 3, vectors);                                                         \
+            break;                                                                                 \
+        case 4:                                                                                    \
+            multiply_block(t, 4, vectors);                                                         \
+            break;                                                                                 \
+        case 5:                                                                                    \
+            multiply_block(t, 5, vectors);                                                         \
+            break;                                                                                 \
+        default:                                                                                   \
+            multiply_block(t, ROWS, vectors);                                                      \
+        }                                                                                          \
     }
 MULTIPLY_ROWS(1)
 MULTIPLY_ROWS(2)
@@ -180,14 +180,16 @@ MULTIPLY_ROWS(4)
 static void multiply_panel(const cti_bf16_product *m, int64_t j, int64_t p, const uint32_t *a,
                            const uint32_t *b, float *c)
 {
-    static void (*const by_vectors[])(const block *, int64_t) = {
-        multiply_1, multiply_2, multiply_3, multiply_4
-    };
+    static void (*const by_vectors[])(const block *, int64_t) = { multiply_1, multiply_2,
+                                                                  multiply_3, multiply_4 };
     int64_t pairs = cti_bf16_pairs(m->k), width = m->n - j < PANEL ? m->n - j : PANEL, i;
     int64_t vectors = whole_vectors(width) / VECTOR, spare = vectors * VECTOR - width;
-    block t = { .step_i = m->step_i, .step_p = m->step_p, .ldc = m->ldc,
+    block t = { .step_i = m->step_i,
+                .step_p = m->step_p,
+                .ldc = m->ldc,
                 .depth = pairs - p < DEPTH ? pairs - p : DEPTH,
-                .accumulate = m->accumulate || p > 0, .last = (__mmask16)(0xffff >> spare) };
+                .accumulate = m->accumulate || p > 0,
+                .last = (__mmask16)(0xffff >> spare) };
 
     t.b = b + j * pairs + p * vectors * VECTOR;
     for (i = 0; i < m->m; i += ROWS) {

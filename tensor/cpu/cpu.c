@@ -333,25 +333,25 @@ static void cpu_elementwise(const cti_ew *e)
 
 /* One run of n elements, x to y; strides in bytes. Adjacent elements have a loop of their own,
  * which vectorises. */
-#define CONVERT(name, from, to, expr)                                                             \
-    static void name(int64_t n, char *d, int64_t ds, const char *s, int64_t ss)                   \
-    {                                                                                             \
-        int64_t i;                                                                                \
-        from x;                                                                                   \
-        to y;                                                                                     \
-        if (ds == sizeof(to) && ss == sizeof(from)) {                                             \
-            for (i = 0; i < n; i++) {                                                             \
-                memcpy(&x, s + i * (int64_t)sizeof(from), sizeof x);                              \
-                y = (expr);                                                                       \
-                memcpy(d + i * (int64_t)sizeof(to), &y, sizeof y);                                \
-            }                                                                                     \
-            return;                                                                               \
-        }                                                                                         \
-        for (i = 0; i < n; i++) {                                                                 \
-            memcpy(&x, s + i * ss, sizeof x);                                                     \
-            y = (expr);                                                                           \
-            memcpy(d + i * ds, &y, sizeof y);                                                     \
-        }                                                                                         \
+#define CONVERT(name, from, to, expr)                                                              \
+    static void name(int64_t n, char *d, int64_t ds, const char *s, int64_t ss)                    \
+    {                                                                                              \
+        int64_t i;                                                                                 \
+        from x;                                                                                    \
+        to y;                                                                                      \
+        if (ds == sizeof(to) && ss == sizeof(from)) {                                              \
+            for (i = 0; i < n; i++) {                                                              \
+                memcpy(&x, s + i * (int64_t)sizeof(from), sizeof x);                               \
+                y = (expr);                                                                        \
+                memcpy(d + i * (int64_t)sizeof(to), &y, sizeof y);                                 \
+            }                                                                                      \
+            return;                                                                                \
+        }                                                                                          \
+        for (i = 0; i < n; i++) {                                                                  \
+            memcpy(&x, s + i * ss, sizeof x);                                                      \
+            y = (expr);                                                                            \
+            memcpy(d + i * ds, &y, sizeof y);                                                      \
+        }                                                                                          \
     }
 CONVERT(f32_to_f64, float, double, x)
 CONVERT(f32_to_i32, float, int32_t, cti_i32_of((double)x))
@@ -396,9 +396,9 @@ static const copy_loop conversions[6][6] = {
     { bf16_to_f32, bf16_to_f64, bf16_to_i32, bf16_to_i64, bf16_to_bool, NULL },
 };
 
-#define MOVE(type)                                                                                \
-    for (i = 0; i < n; i++)                                                                       \
-        memcpy(d + i * ds, s + i * ss, sizeof(type));                                             \
+#define MOVE(type)                                                                                 \
+    for (i = 0; i < n; i++)                                                                        \
+        memcpy(d + i * ds, s + i * ss, sizeof(type));                                              \
     break
 
 /* The same dtype: n elements of size bytes. */
@@ -565,33 +565,49 @@ typedef struct reduction {
 /* Whether a comes after b; a NaN comes after all numbers. */
 #define AFTER(a, b) ((a) > (b) || ((a) != (a) && !((b) != (b))))
 
-#define REDUCE(type, acc_type)                                                                    \
-    do {                                                                                          \
-        const type *x = (const type *)r->in + at * r->n * r->inner + column;                      \
-        int64_t best = 0;                                                                         \
-        acc_type acc = r->op == CTI_PROD || r->op == CTI_ALL ? 1 : 0;                             \
-        type extreme = r->n ? x[0] : 0;                                                           \
-        for (j = 0; j < r->n; j++) {                                                              \
-            type v = x[j * r->inner];                                                             \
-            switch (r->op) {                                                                      \
-            case CTI_SUM: acc += (acc_type)v; break;                                              \
-            case CTI_PROD: acc *= (acc_type)v; break;                                             \
-            case CTI_MAX: case CTI_ARGMAX:                                                        \
-                if (AFTER(v, extreme)) { extreme = v; best = j; }                                 \
-                break;                                                                            \
-            case CTI_MIN: case CTI_ARGMIN:                                                        \
-                if (v < extreme || (v != v && extreme == extreme)) { extreme = v; best = j; }     \
-                break;                                                                            \
-            case CTI_ANY: acc = acc || v; break;                                                  \
-            case CTI_ALL: acc = acc && v; break;                                                  \
-            }                                                                                     \
-        }                                                                                         \
-        if (r->op == CTI_ARGMAX || r->op == CTI_ARGMIN)                                           \
-            ((int64_t *)r->out)[at * r->inner + column] = best;                                   \
-        else if (r->op == CTI_MAX || r->op == CTI_MIN)                                            \
-            ((type *)r->out)[at * r->inner + column] = extreme;                                   \
-        else                                                                                      \
-            ((type *)r->out)[at * r->inner + column] = (type)acc;                                 \
+#define REDUCE(type, acc_type)                                                                     \
+    do {                                                                                           \
+        const type *x = (const type *)r->in + at * r->n * r->inner + column;                       \
+        int64_t best = 0;                                                                          \
+        acc_type acc = r->op == CTI_PROD || r->op == CTI_ALL ? 1 : 0;                              \
+        type extreme = r->n ? x[0] : 0;                                                            \
+        for (j = 0; j < r->n; j++) {                                                               \
+            type v = x[j * r->inner];                                                              \
+            switch (r->op) {                                                                       \
+            case CTI_SUM:                                                                          \
+                acc += (acc_type)v;                                                                \
+                break;                                                                             \
+            case CTI_PROD:                                                                         \
+                acc *= (acc_type)v;                                                                \
+                break;                                                                             \
+            case CTI_MAX:                                                                          \
+            case CTI_ARGMAX:                                                                       \
+                if (AFTER(v, extreme)) {                                                           \
+                    extreme = v;                                                                   \
+                    best = j;                                                                      \
+                }                                                                                  \
+                break;                                                                             \
+            case CTI_MIN:                                                                          \
+            case CTI_ARGMIN:                                                                       \
+                if (v < extreme || (v != v && extreme == extreme)) {                               \
+                    extreme = v;                                                                   \
+                    best = j;                                                                      \
+                }                                                                                  \
+                break;                                                                             \
+            case CTI_ANY:                                                                          \
+                acc = acc || v;                                                                    \
+                break;                                                                             \
+            case CTI_ALL:                                                                          \
+                acc = acc && v;                                                                    \
+                break;                                                                             \
+            }                                                                                      \
+        }                                                                                          \
+        if (r->op == CTI_ARGMAX || r->op == CTI_ARGMIN)                                            \
+            ((int64_t *)r->out)[at * r->inner + column] = best;                                    \
+        else if (r->op == CTI_MAX || r->op == CTI_MIN)                                             \
+            ((type *)r->out)[at * r->inner + column] = extreme;                                    \
+        else                                                                                       \
+            ((type *)r->out)[at * r->inner + column] = (type)acc;                                  \
     } while (0)
 
 static void reduce_one(const reduction *r, int64_t at, int64_t column)
@@ -698,10 +714,10 @@ static ct_status cpu_scatter_add_rows(ct_dtype dtype, ct_dtype index_dtype, int6
     return CT_OK;
 }
 
-#define PUT_ONES(type)                                                                            \
-    for (i = 0; i < count; i++)                                                                   \
-        memcpy(o + (i * width + cti_cpu_index_at(index, index_dtype, i)) * (int64_t)sizeof(type), \
-               one, sizeof(type));                                                                \
+#define PUT_ONES(type)                                                                             \
+    for (i = 0; i < count; i++)                                                                    \
+        memcpy(o + (i * width + cti_cpu_index_at(index, index_dtype, i)) * (int64_t)sizeof(type),  \
+               one, sizeof(type));                                                                 \
     break
 
 static ct_status cpu_one_hot(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
@@ -771,8 +787,9 @@ static void softmax_piece(void *context, int64_t piece)
 static void cpu_softmax(ct_dtype dtype, bool logarithm, int64_t rows, int64_t n, const void *in,
                         void *out)
 {
-    row_job j = { .dtype = dtype, .rows = rows, .n = n, .in = in, .out = out,
-                  .logarithm = logarithm };
+    row_job j = {
+        .dtype = dtype, .rows = rows, .n = n, .in = in, .out = out, .logarithm = logarithm
+    };
 
     run_rows(&j, softmax_piece);
 }
@@ -801,9 +818,9 @@ static void cross_entropy_piece(void *context, int64_t piece)
         int64_t count = end - at < LOSS_ROWS ? end - at : LOSS_ROWS;
 
         targets_at(j, at, count, target);
-        cti_cpu_rows_of(j->dtype)->cross_entropy(count, j->n, j->in + (size_t)(at * j->n) * size, target,
-                                         j->smoothing, j->loss + (size_t)at * size,
-                                         j->lse + (size_t)at * size);
+        cti_cpu_rows_of(j->dtype)->cross_entropy(count, j->n, j->in + (size_t)(at * j->n) * size,
+                                                 target, j->smoothing, j->loss + (size_t)at * size,
+                                                 j->lse + (size_t)at * size);
     }
 }
 
@@ -811,8 +828,15 @@ static ct_status cpu_cross_entropy(ct_dtype dtype, ct_dtype index_dtype, int64_t
                                    const void *in, const void *target, int64_t ignore,
                                    double smoothing, void *loss, void *lse, cti_fault *fault)
 {
-    row_job j = { .dtype = dtype, .index_dtype = index_dtype, .rows = rows, .n = n, .in = in,
-                  .target = target, .ignore = ignore, .smoothing = smoothing, .loss = loss,
+    row_job j = { .dtype = dtype,
+                  .index_dtype = index_dtype,
+                  .rows = rows,
+                  .n = n,
+                  .in = in,
+                  .target = target,
+                  .ignore = ignore,
+                  .smoothing = smoothing,
+                  .loss = loss,
                   .lse = lse };
     int64_t i;
 
@@ -850,9 +874,18 @@ static void cpu_cross_entropy_backward(ct_dtype dtype, ct_dtype index_dtype, int
                                        int64_t ignore, double smoothing, const void *lse,
                                        const void *dloss, int64_t dloss_step, void *din)
 {
-    row_job j = { .dtype = dtype, .index_dtype = index_dtype, .rows = rows, .n = n, .in = in,
-                  .out = din, .target = target, .ignore = ignore, .smoothing = smoothing,
-                  .lse = (char *)lse, .dloss = dloss, .dloss_step = dloss_step };
+    row_job j = { .dtype = dtype,
+                  .index_dtype = index_dtype,
+                  .rows = rows,
+                  .n = n,
+                  .in = in,
+                  .out = din,
+                  .target = target,
+                  .ignore = ignore,
+                  .smoothing = smoothing,
+                  .lse = (char *)lse,
+                  .dloss = dloss,
+                  .dloss_step = dloss_step };
 
     run_rows(&j, cross_entropy_backward_piece);
 }
@@ -926,9 +959,16 @@ static void cpu_norm_squared(const cti_segment *segments, int count, double *out
 
 static void scale(const cti_segment *s, double factor)
 {
-    cti_ew e = { .op = CTI_EW_affine, .dtype = s->dtype, .inputs = 1, .rank = 1, .dim = { s->n },
-                 .out = (void *)s->grad, .out_stride = { 1 }, .in = { s->grad },
-                 .in_stride = { { 1 } }, .param = { factor, 0 } };
+    cti_ew e = { .op = CTI_EW_affine,
+                 .dtype = s->dtype,
+                 .inputs = 1,
+                 .rank = 1,
+                 .dim = { s->n },
+                 .out = (void *)s->grad,
+                 .out_stride = { 1 },
+                 .in = { s->grad },
+                 .in_stride = { { 1 } },
+                 .param = { factor, 0 } };
 
     cpu_elementwise(&e);
 }

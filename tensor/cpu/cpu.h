@@ -131,7 +131,7 @@ typedef struct cti_small_gemm {
     ct_dtype dtype;
     int m, n, k, lda, ldb, ldc;
     bool trans_a, trans_b, accumulate; /* trans_b: B is (n, k), and there is no compiled kernel */
-    void (*kernel)(void); /* LIBXSMM's, or NULL */
+    void (*kernel)(void);              /* LIBXSMM's, or NULL */
 } cti_small_gemm;
 
 /* Completes g, whose other fields are set. True if there is a kernel compiled for it. */
@@ -202,8 +202,7 @@ void cti_cpu_sort(ct_dtype dtype, bool descending, int64_t rows, int64_t n, int6
 /* sample.c */
 void cti_cpu_dropout(ct_dtype dtype, int64_t n, double p, const cti_position *from, const void *in,
                      void *out);
-ct_status cti_cpu_multinomial(int64_t rows, int64_t n, int64_t k, bool replacement,
-                              double *weights, const cti_position *from, int64_t *out,
-                              cti_fault *fault);
+ct_status cti_cpu_multinomial(int64_t rows, int64_t n, int64_t k, bool replacement, double *weights,
+                              const cti_position *from, int64_t *out, cti_fault *fault);
 
 #endif

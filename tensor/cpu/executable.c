@@ -9,8 +9,8 @@ static bool may;
 static void probe(void)
 {
     const size_t size = 4096;
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-                   0);
+    void *p =
+        mmap(NULL, size, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     may = p != MAP_FAILED;
     if (may)

@@ -17,7 +17,7 @@
 #define ROWS 256 /* rows of C in a piece */
 
 typedef struct gemm_job {
-    cti_gemm g; /* beta is 1 where there is a bias */
+    cti_gemm g;         /* beta is 1 where there is a bias */
     int64_t per_matrix; /* pieces of one matrix */
 } gemm_job;
 
@@ -121,8 +121,7 @@ static void scale_only(const cti_gemm *g)
                 if (g->dtype == CT_F64)
                     ((double *)g->c)[at] = g->beta == 0 ? 0 : g->beta * ((double *)g->c)[at];
                 else
-                    ((float *)g->c)[at] =
-                        g->beta == 0 ? 0 : (float)g->beta * ((float *)g->c)[at];
+                    ((float *)g->c)[at] = g->beta == 0 ? 0 : (float)g->beta * ((float *)g->c)[at];
             }
 }
 

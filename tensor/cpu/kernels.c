@@ -21,8 +21,8 @@
 #define VECTOR_BYTES 16
 #endif
 
-#define LOOP_ARGS                                                                                 \
-    int64_t n, void *out, int64_t so, const void *a, int64_t sa, const void *b, int64_t sb,       \
+#define LOOP_ARGS                                                                                  \
+    int64_t n, void *out, int64_t so, const void *a, int64_t sa, const void *b, int64_t sb,        \
         const void *c, int64_t sc, const double *param
 #define UNUSED (void)a, (void)sa, (void)b, (void)sb, (void)c, (void)sc, (void)param
 
@@ -108,44 +108,44 @@
 #define FLOAT3(name, expr)
 #define COMPARE(name, expr)
 #define TEST(name, expr)
-#define LOGIC1(name, expr)                                                                        \
-    static void name##_b8(LOOP_ARGS)                                                              \
-    {                                                                                             \
-        uint8_t *o = out;                                                                         \
-        const uint8_t *xs = a;                                                                    \
-        int64_t i;                                                                                \
-        UNUSED;                                                                                   \
-        for (i = 0; i < n; i++) {                                                                 \
-            uint8_t x = xs[i * sa];                                                               \
-            o[i * so] = (expr);                                                                   \
-        }                                                                                         \
+#define LOGIC1(name, expr)                                                                         \
+    static void name##_b8(LOOP_ARGS)                                                               \
+    {                                                                                              \
+        uint8_t *o = out;                                                                          \
+        const uint8_t *xs = a;                                                                     \
+        int64_t i;                                                                                 \
+        UNUSED;                                                                                    \
+        for (i = 0; i < n; i++) {                                                                  \
+            uint8_t x = xs[i * sa];                                                                \
+            o[i * so] = (expr);                                                                    \
+        }                                                                                          \
     }
-#define LOGIC2(name, expr)                                                                        \
-    static void name##_b8(LOOP_ARGS)                                                              \
-    {                                                                                             \
-        uint8_t *o = out;                                                                         \
-        const uint8_t *xs = a, *ys = b;                                                           \
-        int64_t i;                                                                                \
-        UNUSED;                                                                                   \
-        for (i = 0; i < n; i++) {                                                                 \
-            uint8_t x = xs[i * sa], y = ys[i * sb];                                               \
-            o[i * so] = (expr);                                                                   \
-        }                                                                                         \
+#define LOGIC2(name, expr)                                                                         \
+    static void name##_b8(LOOP_ARGS)                                                               \
+    {                                                                                              \
+        uint8_t *o = out;                                                                          \
+        const uint8_t *xs = a, *ys = b;                                                            \
+        int64_t i;                                                                                 \
+        UNUSED;                                                                                    \
+        for (i = 0; i < n; i++) {                                                                  \
+            uint8_t x = xs[i * sa], y = ys[i * sb];                                                \
+            o[i * so] = (expr);                                                                    \
+        }                                                                                          \
     }
 #define SELECT(name, expr)
 #include "tensor/formulas.h"
 
 /* where moves elements of 1, 2, 4 or 8 bytes */
-#define WHERE(fn, type)                                                                           \
-    static void fn(LOOP_ARGS)                                                                     \
-    {                                                                                             \
-        type *o = out;                                                                            \
-        const uint8_t *cs = a;                                                                    \
-        const type *xs = b, *ys = c;                                                              \
-        int64_t i;                                                                                \
-        UNUSED;                                                                                   \
-        for (i = 0; i < n; i++)                                                                   \
-            o[i * so] = cs[i * sa] ? xs[i * sb] : ys[i * sc];                                     \
+#define WHERE(fn, type)                                                                            \
+    static void fn(LOOP_ARGS)                                                                      \
+    {                                                                                              \
+        type *o = out;                                                                             \
+        const uint8_t *cs = a;                                                                     \
+        const type *xs = b, *ys = c;                                                               \
+        int64_t i;                                                                                 \
+        UNUSED;                                                                                    \
+        for (i = 0; i < n; i++)                                                                    \
+            o[i * so] = cs[i * sa] ? xs[i * sb] : ys[i * sc];                                      \
     }
 WHERE(where_1, uint8_t)
 WHERE(where_2, uint16_t)
@@ -157,12 +157,16 @@ WHERE(where_8, uint64_t)
 #define NAME2(x) #x
 #define NAME(x) NAME2(x)
 
-#define ROW_LOOPS(type)                                                                           \
-    { sum_rows_##type, sum_##type, sum_squares_##type, softmax_##type, log_sum_exp_##type,        \
-      cross_entropy_##type, cross_entropy_backward_##type, add_row_##type, add_bias_##type,       \
-      gather_rows_##type, start_rows_##type,                                                      \
-      activate_##type, activate_backward_##type, lstm_##type, lstm_backward_##type, gru_##type,   \
-      gru_backward_##type, gemm_##type, { sgd_##type, adam_##type, rmsprop_##type, adagrad_##type } }
+#define ROW_LOOPS(type)                                                                            \
+    {                                                                                              \
+        sum_rows_##type, sum_##type, sum_squares_##type, softmax_##type, log_sum_exp_##type,       \
+            cross_entropy_##type, cross_entropy_backward_##type, add_row_##type, add_bias_##type,  \
+            gather_rows_##type, start_rows_##type, activate_##type, activate_backward_##type,      \
+            lstm_##type, lstm_backward_##type, gru_##type, gru_backward_##type, gemm_##type,       \
+        {                                                                                          \
+            sgd_##type, adam_##type, rmsprop_##type, adagrad_##type                                \
+        }                                                                                          \
+    }
 
 const cti_cpu_path PASTE(cti_cpu_path_, CT_CPU_PATH) = {
     .name = NAME(CT_CPU_PATH),

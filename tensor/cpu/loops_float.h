@@ -1,25 +1,25 @@
 /* loops_float.h - elementwise and row loops for f32 and f64; included by kernels.c after
  * loops_number.h, with T, FN, M and K defined. (internal, no guard) */
 
-#define RUN3(fn, expr)                                                                            \
-    static void fn(LOOP_ARGS)                                                                     \
-    {                                                                                             \
-        T *o = out;                                                                               \
-        const T *xs = a, *ys = b, *zs = c;                                                        \
-        int64_t i;                                                                                \
-        UNUSED;                                                                                   \
-        if (so == 1 && sa == 1 && sb == 1 && sc == 1) {                                           \
-            INDEPENDENT                                                                           \
-            for (i = 0; i < n; i++) {                                                             \
-                T x = xs[i], y = ys[i], z = zs[i];                                                \
-                o[i] = (expr);                                                                    \
-            }                                                                                     \
-            return;                                                                               \
-        }                                                                                         \
-        for (i = 0; i < n; i++) {                                                                 \
-            T x = xs[i * sa], y = ys[i * sb], z = zs[i * sc];                                     \
-            o[i * so] = (expr);                                                                   \
-        }                                                                                         \
+#define RUN3(fn, expr)                                                                             \
+    static void fn(LOOP_ARGS)                                                                      \
+    {                                                                                              \
+        T *o = out;                                                                                \
+        const T *xs = a, *ys = b, *zs = c;                                                         \
+        int64_t i;                                                                                 \
+        UNUSED;                                                                                    \
+        if (so == 1 && sa == 1 && sb == 1 && sc == 1) {                                            \
+            INDEPENDENT                                                                            \
+            for (i = 0; i < n; i++) {                                                              \
+                T x = xs[i], y = ys[i], z = zs[i];                                                 \
+                o[i] = (expr);                                                                     \
+            }                                                                                      \
+            return;                                                                                \
+        }                                                                                          \
+        for (i = 0; i < n; i++) {                                                                  \
+            T x = xs[i * sa], y = ys[i * sb], z = zs[i * sc];                                      \
+            o[i * so] = (expr);                                                                    \
+        }                                                                                          \
     }
 
 #define NUMBER1(name, expr)
@@ -217,8 +217,8 @@ static void FN(gather_rows)(int64_t rows, int64_t width, const void *table, cons
     int64_t r;
 
     for (r = 0; r < rows; r++)
-        FN(add_bias)(1, width, (const T *)table + row[r] * width, width, bias,
-                     (T *)out + r * width, width);
+        (FN(add_bias))(1, width, (const T *)table + row[r] * width, width, bias,
+                       (T *)out + r * width, width);
 }
 
 static void FN(start_rows)(int64_t rows, int64_t width, const void *bias, void *out, int64_t ldo)

@@ -13,7 +13,7 @@ typedef T FN(columns) __attribute__((vector_size(32)));
 
 /* B[k0.., j0..] as (depth, GEMM_COLUMNS), zeros beyond column n. */
 static void FN(pack_panel)(const cti_gemm *g, const T *b, int64_t k0, int64_t depth, int64_t j0,
-                           FN(columns) *panel)
+                           FN(columns) * panel)
 {
     int64_t width = g->n - j0 < GEMM_COLUMNS ? g->n - j0 : GEMM_COLUMNS, k, j;
 
@@ -27,7 +27,7 @@ static void FN(pack_panel)(const cti_gemm *g, const T *b, int64_t k0, int64_t de
 
 /* sum (GEMM_ROWS, GEMM_COLUMNS) += A's rows, steps apart in i and in k, times the panel */
 static void FN(multiply_panel)(const T *a, int64_t step_i, int64_t step_k, int64_t depth, T alpha,
-                               const FN(columns) *panel, FN(columns) *sum)
+                               const FN(columns) * panel, FN(columns) * sum)
 {
     FN(columns) s0 = sum[0], s1 = sum[1], s2 = sum[2], s3 = sum[3];
     int64_t k;
@@ -48,7 +48,7 @@ static void FN(multiply_panel)(const T *a, int64_t step_i, int64_t step_k, int64
 
 /* The same for one row. */
 static void FN(multiply_panel_row)(const T *a, int64_t step_k, int64_t depth, T alpha,
-                                   const FN(columns) *panel, FN(columns) *sum)
+                                   const FN(columns) * panel, FN(columns) * sum)
 {
     FN(columns) total = *sum;
     int64_t k;
@@ -60,7 +60,7 @@ static void FN(multiply_panel_row)(const T *a, int64_t step_k, int64_t depth, T 
 
 /* Rows i.. (count of them, at most GEMM_ROWS) of columns j0.. of C; first: begin with beta C. */
 static void FN(multiply_rows)(const cti_gemm *g, const T *a, int64_t count, int64_t depth,
-                              const FN(columns) *panel, int64_t width, bool first, T *c)
+                              const FN(columns) * panel, int64_t width, bool first, T *c)
 {
     int64_t step_i = g->trans_a ? 1 : g->lda, step_k = g->trans_a ? g->lda : 1, i, j;
     FN(columns) sum[GEMM_ROWS] = { { 0 } };
@@ -99,9 +99,10 @@ static void FN(gemm)(const cti_gemm *g, int64_t m, const void *a_, const void *b
 
             FN(pack_panel)(g, b_, k, depth, j, panel);
             for (i = 0; i < m; i += GEMM_ROWS)
-                FN(multiply_rows)(g, a + i * (g->trans_a ? 1 : g->lda) + k * (g->trans_a ? g->lda : 1),
-                                  m - i < GEMM_ROWS ? m - i : GEMM_ROWS, depth, panel, width,
-                                  k == 0, c + i * g->ldc + j);
+                (FN(multiply_rows))(
+                    g, a + i * (g->trans_a ? 1 : g->lda) + k * (g->trans_a ? g->lda : 1),
+                    m - i < GEMM_ROWS ? m - i : GEMM_ROWS, depth, panel, width, k == 0,
+                    c + i * g->ldc + j);
         }
 }
 

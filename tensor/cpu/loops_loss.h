@@ -83,8 +83,8 @@ static void FN(log_sum_exp)(int64_t rows, int64_t n, const void *in, void *most_
 
     for (r = 0; r < rows; r += few) {
         if (n <= SHORT_ROW)
-            FN(short_exp_sums)(rows - r < few ? rows - r : few, n, x + r * n, most + r,
-                               log_sum + r);
+            (FN(short_exp_sums))(rows - r < few ? rows - r : few, n, x + r * n, most + r,
+                                 log_sum + r);
         else
             FN(long_exp_sum)(n, x + r * n, most + r, log_sum + r);
     }
@@ -166,8 +166,8 @@ static void FN(cross_entropy_backward)(int64_t rows, int64_t n, const void *in,
 
     for (r = 0; r < rows; r += few) {
         if (n <= SHORT_ROW)
-            FN(softmax_minus)(rows - r < few ? rows - r : few, n, x + r * n, lse + r, base,
-                              g + r * g_step, g_step, out + r * n);
+            (FN(softmax_minus))(rows - r < few ? rows - r : few, n, x + r * n, lse + r, base,
+                                g + r * g_step, g_step, out + r * n);
         else
             FN(long_softmax_minus)(n, x + r * n, lse[r], base, g[r * g_step], out + r * n);
     }

@@ -15,10 +15,10 @@
 #define GRADIENT(i) (scale * g[i] + decay * w[i])
 
 /* What every rule begins with. */
-#define UPDATE_BEGIN                                                                              \
-    T *w = (T *)s->value + at;                                                                    \
-    const T *g = (const T *)s->grad + at;                                                         \
-    T scale = (T)u->scale, decay = (T)s->weight_decay, lr = (T)s->lr;                             \
+#define UPDATE_BEGIN                                                                               \
+    T *w = (T *)s->value + at;                                                                     \
+    const T *g = (const T *)s->grad + at;                                                          \
+    T scale = (T)u->scale, decay = (T)s->weight_decay, lr = (T)s->lr;                              \
     int64_t i
 
 static void FN(sgd)(UPDATE_ARGS)

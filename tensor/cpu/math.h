@@ -90,7 +90,7 @@ static inline float cti_sigmoidf(float x)
  * s^2 <= 0.0295 around m - 1 - (m - 1)^2 / 2, so that its error is small beside the result. */
 static inline float cti_logf(float x)
 {
-    const uint32_t root = 0x3f3504f3u; /* sqrt(1/2) */
+    const uint32_t root = 0x3f3504f3u;                    /* sqrt(1/2) */
     float low = x < 1.17549435e-38f ? x * 8388608.0f : x; /* 2^23: no denormals */
     uint32_t bits = cti_bits_of(low) - root;
     float e = (float)((int32_t)bits >> 23) - (x < 1.17549435e-38f ? 23.0f : 0.0f);
@@ -136,7 +136,7 @@ static inline double cti_exp(double x)
     c = c < -746.0 ? -746.0 : c;
     t = c * 1.4426950408889634 + round;
     n = t - round;
-    r = c - n * 0.693147180369123816490;    /* ln 2 in two parts, the first of 32 bits */
+    r = c - n * 0.693147180369123816490; /* ln 2 in two parts, the first of 32 bits */
     r = r - n * 1.90821492927058770002e-10;
     p = 1.0 / 6227020800.0;
     p = p * r + 1.0 / 479001600.0;
@@ -183,8 +183,7 @@ static inline double cti_log(double x)
     r = r * z;
     /* f - s (f - R) = f - (f^2/2 - s (f^2/2 + R)), whose large part is exact */
     y = 0.5 * f * f;
-    y = e * 0.693147180369123816490 -
-        ((y - (s * (y + r) + e * 1.90821492927058770002e-10)) - f);
+    y = e * 0.693147180369123816490 - ((y - (s * (y + r) + e * 1.90821492927058770002e-10)) - f);
     y = x == 0 ? -INFINITY : y;
     y = x < 0 ? NAN : y;
     return x != x || x == INFINITY ? x : y;

@@ -93,10 +93,17 @@ bool cti_small_gemm_init(cti_small_gemm *g)
 
 void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, void *c)
 {
-    const cti_gemm plain = { .dtype = g->dtype, .m = g->m, .n = g->n, .k = g->k, .alpha = 1,
+    const cti_gemm plain = { .dtype = g->dtype,
+                             .m = g->m,
+                             .n = g->n,
+                             .k = g->k,
+                             .alpha = 1,
                              .beta = g->accumulate ? 1 : 0,
-                             .trans_a = g->trans_a, .trans_b = g->trans_b, .lda = g->lda,
-                             .ldb = g->ldb, .ldc = g->ldc };
+                             .trans_a = g->trans_a,
+                             .trans_b = g->trans_b,
+                             .lda = g->lda,
+                             .ldb = g->ldb,
+                             .ldc = g->ldc };
 
     if (!run_compiled(g, a, b, c))
         cti_multiply(&plain, plain.m, a, b, c);
@@ -151,25 +158,25 @@ int64_t cti_packed_columns(const cti_packed *p)
 }
 
 /* (k, n) -> (k, width), zeros beyond n; of a B^T the rows are read 64 bytes at a time. */
-#define PACK(name, type)                                                                          \
-    static void name(type *to, int64_t width, const type *b, int64_t k, int64_t n, int64_t ldb,   \
-                     bool trans)                                                                  \
-    {                                                                                             \
-        const int64_t step = 64 / (int64_t)sizeof(type);                                          \
-        int64_t at, j, i, end;                                                                    \
-        if (width > n)                                                                            \
-            memset(to, 0, (size_t)(k * width) * sizeof(type));                                    \
-        if (!trans) {                                                                             \
-            for (i = 0; i < k; i++)                                                               \
-                memcpy(to + i * width, b + i * ldb, (size_t)n * sizeof(type));                    \
-            return;                                                                               \
-        }                                                                                         \
-        for (at = 0; at < k; at += step) {                                                        \
-            end = at + step < k ? at + step : k;                                                  \
-            for (j = 0; j < n; j++)                                                               \
-                for (i = at; i < end; i++)                                                        \
-                    to[i * width + j] = b[j * ldb + i];                                           \
-        }                                                                                         \
+#define PACK(name, type)                                                                           \
+    static void name(type *to, int64_t width, const type *b, int64_t k, int64_t n, int64_t ldb,    \
+                     bool trans)                                                                   \
+    {                                                                                              \
+        const int64_t step = 64 / (int64_t)sizeof(type);                                           \
+        int64_t at, j, i, end;                                                                     \
+        if (width > n)                                                                             \
+            memset(to, 0, (size_t)(k * width) * sizeof(type));                                     \
+        if (!trans) {                                                                              \
+            for (i = 0; i < k; i++)                                                                \
+                memcpy(to + i * width, b + i * ldb, (size_t)n * sizeof(type));                     \
+            return;                                                                                \
+        }                                                                                          \
+        for (at = 0; at < k; at += step) {                                                         \
+            end = at + step < k ? at + step : k;                                                   \
+            for (j = 0; j < n; j++)                                                                \
+                for (i = at; i < end; i++)                                                         \
+                    to[i * width + j] = b[j * ldb + i];                                            \
+        }                                                                                          \
     }
 PACK(pack_f32, float)
 PACK(pack_f64, double)
@@ -206,7 +213,12 @@ static bool padded(const cti_packed *b)
 cti_product cti_product_of(const cti_packed *b, int64_t m, int64_t lda, int64_t ldc, bool trans_a,
                            bool accumulate, const void *bias)
 {
-    cti_product p = { .b = b, .m = m, .lda = lda, .ldc = ldc, .bias = bias, .trans_a = trans_a,
+    cti_product p = { .b = b,
+                      .m = m,
+                      .lda = lda,
+                      .ldc = ldc,
+                      .bias = bias,
+                      .trans_a = trans_a,
                       .accumulate = accumulate };
     int64_t k[2] = { b->chunk, b->chunk ? b->k % b->chunk : 0 };
     int64_t n[2] = { b->width, b->last };
@@ -219,11 +231,16 @@ cti_product cti_product_of(const cti_packed *b, int64_t m, int64_t lda, int64_t 
         for (j = 0; j < 2; j++) {
             bool aside = j && padded(b);
 
-            p.part[i][j] = (cti_small_gemm){
-                .dtype = b->dtype, .m = (int)m, .n = (int)n[j], .k = (int)k[i],
-                .lda = (int)(p.gather ? m : lda), .ldb = (int)n[j],
-                .ldc = (int)(aside ? n[j] : ldc), .trans_a = trans_a,
-                .accumulate = !aside && (accumulate || bias || b->chunk < b->k) };
+            p.part[i][j] =
+                (cti_small_gemm){ .dtype = b->dtype,
+                                  .m = (int)m,
+                                  .n = (int)n[j],
+                                  .k = (int)k[i],
+                                  .lda = (int)(p.gather ? m : lda),
+                                  .ldb = (int)n[j],
+                                  .ldc = (int)(aside ? n[j] : ldc),
+                                  .trans_a = trans_a,
+                                  .accumulate = !aside && (accumulate || bias || b->chunk < b->k) };
             if (m && n[j] && k[i])
                 cti_small_gemm_init(&p.part[i][j]);
         }
@@ -331,9 +348,15 @@ static void tiled_piece(void *context, int64_t piece)
 /* Few rows: B as it lies, if it is not too wide for that. */
 static bool few_rows(const cti_gemm *g)
 {
-    cti_small_gemm s = { .dtype = g->dtype, .m = (int)g->m, .n = (int)g->n, .k = (int)g->k,
-                         .lda = (int)g->lda, .ldb = (int)g->ldb, .ldc = (int)g->ldc,
-                         .trans_a = g->trans_a, .accumulate = g->beta == 1 || g->bias };
+    cti_small_gemm s = { .dtype = g->dtype,
+                         .m = (int)g->m,
+                         .n = (int)g->n,
+                         .k = (int)g->k,
+                         .lda = (int)g->lda,
+                         .ldb = (int)g->ldb,
+                         .ldc = (int)g->ldc,
+                         .trans_a = g->trans_a,
+                         .accumulate = g->beta == 1 || g->bias };
 
     if (g->trans_b || g->n > FEW_COLUMNS || !cti_small_gemm_init(&s))
         return false;
@@ -362,8 +385,8 @@ bool cti_gemm_packed(const cti_gemm *g)
     if (b.width == b.n && b.last == b.n && g->ldb == g->n && !g->trans_b) {
         b.data = g->b; /* it is one panel */
     } else {
-        room = cti_storage_try(CT_CPU, (size_t)(g->k * cti_packed_columns(&b)) *
-                                           ct_dtype_size(g->dtype));
+        room = cti_storage_try(CT_CPU,
+                               (size_t)(g->k * cti_packed_columns(&b)) * ct_dtype_size(g->dtype));
         if (!room)
             return false;
         cti_pack(&b, g->trans_b, g->b, g->ldb, room->data);

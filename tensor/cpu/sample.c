@@ -80,9 +80,8 @@ static int64_t pick(const double *weight, int64_t n, double u)
     return last;
 }
 
-ct_status cti_cpu_multinomial(int64_t rows, int64_t n, int64_t k, bool replacement,
-                              double *weights, const cti_position *from, int64_t *out,
-                              cti_fault *fault)
+ct_status cti_cpu_multinomial(int64_t rows, int64_t n, int64_t k, bool replacement, double *weights,
+                              const cti_position *from, int64_t *out, cti_fault *fault)
 {
     int64_t r, i, j;
 

@@ -11,16 +11,16 @@
 
 #define MOST_ROWS 64  /* of a tile */
 #define SMALL_ROWS 16 /* of one of a small batch */
-#define FEW 4   /* steps for which W^T is not worth packing */
+#define FEW 4         /* steps for which W^T is not worth packing */
 
 /* What a tile needs to know; offsets are in elements of size bytes. */
 typedef struct layer {
     const cti_sequence *s;
     const cti_row_loops *loops;
-    int64_t size, width; /* width: G H */
-    cti_packed w;        /* W^T (H, G H); backward W (G H, H) */
-    char *gates, *hn, *x; /* forward's scratch: (B, G H), (B, H), with an index (B, G H) */
-    float *rounded;      /* bf16: what is multiplied by w, (B, G H) or (B, H); else NULL */
+    int64_t size, width;         /* width: G H */
+    cti_packed w;                /* W^T (H, G H); backward W (G H, H) */
+    char *gates, *hn, *x;        /* forward's scratch: (B, G H), (B, H), with an index (B, G H) */
+    float *rounded;              /* bf16: what is multiplied by w, (B, G H) or (B, H); else NULL */
     const cti_bf16_path *native; /* bf16 by the processor's own instructions; else NULL */
     uint32_t *pairs_w, *pairs;   /* then: W, and what is multiplied by it */
 } layer;
@@ -63,8 +63,12 @@ static void multiply(const layer *l, const cti_product *p, const char *a, int64_
     int64_t k = p->b->k;
 
     if (l->native) {
-        const cti_bf16_product native = { .m = p->m, .n = p->b->n, .k = k, .ldc = p->ldc,
-                                          .step_i = cti_bf16_pairs(k), .step_p = 1,
+        const cti_bf16_product native = { .m = p->m,
+                                          .n = p->b->n,
+                                          .k = k,
+                                          .ldc = p->ldc,
+                                          .step_i = cti_bf16_pairs(k),
+                                          .step_p = 1,
                                           .accumulate = p->accumulate };
         uint32_t *pairs = l->pairs + row * native.step_i;
 
@@ -158,8 +162,14 @@ static void recur(const layer *l, const cti_product *p, const char *h, int64_t r
                   char *gates)
 {
     const cti_sequence *s = l->s;
-    const cti_gemm g = { .dtype = s->dtype, .trans_b = true, .n = l->width, .k = s->hidden,
-                         .alpha = 1, .beta = 1, .lda = s->hidden, .ldb = s->hidden,
+    const cti_gemm g = { .dtype = s->dtype,
+                         .trans_b = true,
+                         .n = l->width,
+                         .k = s->hidden,
+                         .alpha = 1,
+                         .beta = 1,
+                         .lda = s->hidden,
+                         .ldb = s->hidden,
                          .ldc = l->width };
 
     if (l->native || l->w.data)
@@ -229,8 +239,7 @@ static void forward_tile(void *context, int64_t tile)
     const layer *l = context;
     const cti_sequence *s = l->s;
     int64_t row = tile * tile_size(s), rows = tile_rows(s, tile), k;
-    cti_product p = cti_product_of(&l->w, rows, s->hidden, l->width, false, true,
-                                   NULL);
+    cti_product p = cti_product_of(&l->w, rows, s->hidden, l->width, false, true, NULL);
 
     for (k = 0; k < s->steps; k++) {
         int64_t t = s->reverse ? s->steps - 1 - k : k, active = active_rows(s, row, rows, t);
@@ -292,8 +301,8 @@ static void gates_backward(const layer *l, int64_t t, int64_t row, int64_t rows)
                                at(l, s->dhx, t, row, l->width));
     else if (s->kind == CTI_CELL_LSTM)
         l->loops->lstm_backward(rows, n, gates, at(l, s->c, before(s, t), row, n),
-                                at(l, s->c, after(s, t), row, n), dy, dh,
-                                at(l, s->dc0, 0, row, n), dx);
+                                at(l, s->c, after(s, t), row, n), dy, dh, at(l, s->dc0, 0, row, n),
+                                dx);
     else
         l->loops->activate_backward(s->kind == CTI_CELL_RELU, rows * n, h, dy, dh, dx);
 }

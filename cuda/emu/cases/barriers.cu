@@ -180,12 +180,12 @@ static bool masks_that_differ()
 
 const emu_case emu_wrong_barriers[] = {
     { "missing barrier", EMU_WRONG, EMU_FOUND, "race: ", missing_barrier },
-    { "helper called twice without a barrier", EMU_WRONG, EMU_FOUND, "race: ",
-      helper_called_twice },
+    { "helper called twice without a barrier", EMU_WRONG, EMU_FOUND,
+      "race: ", helper_called_twice },
     { "divergent barrier", EMU_FOUND, EMU_FOUND, "divergent barrier: ", divergent_barrier },
     { "two barriers", EMU_FOUND, EMU_FOUND, "divergent barrier: ", two_barriers },
-    { "barrier in an uneven loop", EMU_FOUND, EMU_FOUND, "divergent barrier: ",
-      barrier_in_uneven_loop },
+    { "barrier in an uneven loop", EMU_FOUND, EMU_FOUND,
+      "divergent barrier: ", barrier_in_uneven_loop },
     { "shuffle against barrier", EMU_FOUND, EMU_FOUND, "deadlock: ", shuffle_against_barrier },
     { "mask without the caller", EMU_FOUND, EMU_FOUND, "shuffle mask: ", mask_without_the_caller },
     { "lane outside the mask", EMU_FOUND, EMU_FOUND, "shuffle mask: ", lane_outside_the_mask },

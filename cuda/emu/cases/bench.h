@@ -59,7 +59,8 @@ struct bench {
     {
         std::vector<T> host(n);
 
-        if (!check(cudaMemcpyAsync(host.data(), p, n * sizeof(T), cudaMemcpyDeviceToHost, stream)) ||
+        if (!check(
+                cudaMemcpyAsync(host.data(), p, n * sizeof(T), cudaMemcpyDeviceToHost, stream)) ||
             !check(cudaStreamSynchronize(stream)))
             host.clear();
         return host;

@@ -62,8 +62,8 @@ static bool block_sums()
     return true;
 }
 
-static __global__ void __launch_bounds__(1024) transpose(int rows, int columns, const float *x,
-                                                         float *out)
+static __global__ void __launch_bounds__(1024)
+    transpose(int rows, int columns, const float *x, float *out)
 {
     CU_SHARED(float, tile, [32][33]);
     int i = static_cast<int>(blockIdx.y * 32 + threadIdx.y);
@@ -85,8 +85,7 @@ static bool transposed_tiles()
     float *x = b.counting<float>(rows * columns), *out = b.fresh<float>(rows * columns);
 
     LAUNCH(b, transpose, dim3(3, 2), dim3(32, 32), 0, b.stream, 45, 70, x, out);
-    return b.holds(out, rows * columns,
-                   [=](size_t i) { return i % rows * columns + i / rows; });
+    return b.holds(out, rows * columns, [=](size_t i) { return i % rows * columns + i / rows; });
 }
 
 /* Lanes of a partial mask, and a block that is no multiple of a warp. */
@@ -318,9 +317,7 @@ static bool strided_view()
     int64_t *out = b.fresh<int64_t>(24);
 
     LAUNCH(b, strided, 1, 64, 0, b.stream, shape{ { 3, 2, 4 }, { 1, 0, 3 } }, x, out);
-    return b.holds(out, 24, [](size_t i) {
-        return (i / 8 + i % 4 * 3) * (i / 4 % 2 ? 10 : 1);
-    });
+    return b.holds(out, 24, [](size_t i) { return (i / 8 + i % 4 * 3) * (i / 4 % 2 ? 10 : 1); });
 }
 
 static __global__ void __launch_bounds__(64) dynamic_reverse(int *x)
@@ -437,8 +434,8 @@ static bool double_buffers()
         for (int j = 0; j < 64; j++)
             p.host[i][j] = step * j;
         c.check(cudaStreamWaitEvent(c.stream, p.used[i], 0));
-        c.check(cudaMemcpyAsync(x[i], p.host[i], 64 * sizeof(int), cudaMemcpyHostToDevice,
-                                c.stream));
+        c.check(
+            cudaMemcpyAsync(x[i], p.host[i], 64 * sizeof(int), cudaMemcpyHostToDevice, c.stream));
         c.check(cudaEventRecord(p.copied[i], c.stream));
         b.check(cudaStreamWaitEvent(b.stream, p.copied[i], 0));
         LAUNCH(b, sum_of_two, 1, 64, 0, b.stream, total, x[i], total);
@@ -690,30 +687,14 @@ void emu_counted_program(void)
 
 const emu_case emu_right[] = {
 #define RIGHT(f) { #f, EMU_RIGHT, EMU_RIGHT, "", f },
-    RIGHT(block_sums)
-    RIGHT(transposed_tiles)
-    RIGHT(scan_of_some_lanes)
-    RIGHT(values_of_shuffles)
-    RIGHT(barriers_that_count)
-    RIGHT(order_by_syncwarp)
-    RIGHT(halves_of_a_warp)
-    RIGHT(atomic_histogram)
-    RIGHT(atomic_loops)
-    RIGHT(small_neighbours)
-    RIGHT(aligned_vectors)
-    RIGHT(strided_view)
-    RIGHT(dynamic_memory)
-    RIGHT(three_dimensions)
-    RIGHT(rows_copied)
-    RIGHT(memory_again_and_again)
-    RIGHT(more_memory_than_there_is)
-    RIGHT(double_buffers)
-    RIGHT(polling_ends)
-    RIGHT(graph_of_two_branches)
-    RIGHT(products)
-    RIGHT(kinds_of_products)
-    RIGHT(products_of_bf16)
-    RIGHT(sectors_counted)
+    RIGHT(block_sums) RIGHT(transposed_tiles) RIGHT(scan_of_some_lanes) RIGHT(values_of_shuffles)
+        RIGHT(barriers_that_count) RIGHT(order_by_syncwarp) RIGHT(halves_of_a_warp)
+            RIGHT(atomic_histogram) RIGHT(atomic_loops) RIGHT(small_neighbours)
+                RIGHT(aligned_vectors) RIGHT(strided_view) RIGHT(dynamic_memory)
+                    RIGHT(three_dimensions) RIGHT(rows_copied) RIGHT(memory_again_and_again)
+                        RIGHT(more_memory_than_there_is) RIGHT(double_buffers) RIGHT(polling_ends)
+                            RIGHT(graph_of_two_branches) RIGHT(products) RIGHT(kinds_of_products)
+                                RIGHT(products_of_bf16) RIGHT(sectors_counted)
 #undef RIGHT
-    { NULL, EMU_RIGHT, EMU_RIGHT, NULL, NULL }
+                                    { NULL, EMU_RIGHT, EMU_RIGHT, NULL, NULL }
 };

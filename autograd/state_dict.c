@@ -182,11 +182,11 @@ static bool compare(loader *l, const slot *s)
                           .file_dtype = dtype };
 
     if (!cti_param_fits(p, &item.in_file)) {
-        item.problem = CT_LOAD_SHAPE;
+        item.problem = CT_LOAD_PROBLEM_SHAPE;
         return report_add(l->found, &item);
     }
     if (strcmp(dtype, file_dtype(ct_params_dtype(l->set))) != 0) {
-        item.problem = CT_LOAD_DTYPE;
+        item.problem = CT_LOAD_PROBLEM_DTYPE;
         return report_add(l->found, &item);
     }
     return true;
@@ -211,7 +211,7 @@ static bool match_file(loader *l)
         slot *s = slot_of(l, ct_params_get(l->set, name));
 
         if (!s) {
-            ct_load_item item = { .problem = CT_LOAD_UNEXPECTED,
+            ct_load_item item = { .problem = CT_LOAD_PROBLEM_UNEXPECTED,
                                   .name = name,
                                   .in_file = ct_safetensors_shape(l->file, i),
                                   .file_dtype = ct_safetensors_dtype(l->file, i) };
@@ -251,7 +251,7 @@ static bool match(loader *l)
         return false;
     for (i = 0; i < l->count; i++) {
         const slot *s = &l->slot[i];
-        ct_load_item item = { .problem = CT_LOAD_MISSING,
+        ct_load_item item = { .problem = CT_LOAD_PROBLEM_MISSING,
                               .name = name_in(l->set, s->param),
                               .in_set = ct_param_shape(s->param) };
 
@@ -285,12 +285,12 @@ static void add_text(text *t, const char *format, ...)
 static void add_item(text *t, const ct_load_item *item, ct_dtype dtype)
 {
     add_text(t, "%s", cti_quote(item->name).s);
-    if (item->problem == CT_LOAD_SHAPE)
+    if (item->problem == CT_LOAD_PROBLEM_SHAPE)
         add_text(t, " %s in the file, %s here", cti_shape_text(&item->in_file).s,
                  cti_shape_text(&item->in_set).s);
-    else if (item->problem == CT_LOAD_DTYPE)
+    else if (item->problem == CT_LOAD_PROBLEM_DTYPE)
         add_text(t, " %s in the file, %s here", item->file_dtype, file_dtype(dtype));
-    else if (item->problem == CT_LOAD_MISSING)
+    else if (item->problem == CT_LOAD_PROBLEM_MISSING)
         add_text(t, " %s", cti_shape_text(&item->in_set).s);
     else
         add_text(t, " %s", cti_shape_text(&item->in_file).s);
@@ -323,10 +323,12 @@ static int add_list(text *t, const loader *l, ct_load_problem problem)
 static bool judge(const loader *l)
 {
     text t = { .n = 0 };
-    int shapes = add_list(&t, l, CT_LOAD_SHAPE), dtypes = add_list(&t, l, CT_LOAD_DTYPE), names = 0;
+    int shapes = add_list(&t, l, CT_LOAD_PROBLEM_SHAPE),
+        dtypes = add_list(&t, l, CT_LOAD_PROBLEM_DTYPE), names = 0;
 
     if (!l->options.non_strict)
-        names = add_list(&t, l, CT_LOAD_MISSING) + add_list(&t, l, CT_LOAD_UNEXPECTED);
+        names =
+            add_list(&t, l, CT_LOAD_PROBLEM_MISSING) + add_list(&t, l, CT_LOAD_PROBLEM_UNEXPECTED);
     if (!shapes && !dtypes && !names)
         return true;
     ct_raise(shapes   ? CT_ERR_SHAPE

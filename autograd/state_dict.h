@@ -28,10 +28,10 @@ ct_status ct_params_save(ct_params *set, const char *path) CT_WARN_UNUSED;
 
 /* One way in which a file and a set do not fit. */
 typedef enum ct_load_problem {
-    CT_LOAD_MISSING,    /* of the set, not in the file */
-    CT_LOAD_UNEXPECTED, /* in the file, not of the set */
-    CT_LOAD_SHAPE,      /* in both, of different shapes */
-    CT_LOAD_DTYPE       /* in both, of different dtypes */
+    CT_LOAD_PROBLEM_MISSING,    /* of the set, not in the file */
+    CT_LOAD_PROBLEM_UNEXPECTED, /* in the file, not of the set */
+    CT_LOAD_PROBLEM_SHAPE,      /* in both, of different shapes */
+    CT_LOAD_PROBLEM_DTYPE       /* in both, of different dtypes */
 } ct_load_problem;
 
 /* What a load found: a list that the caller makes, hands in and reads, whatever it returns. */

@@ -57,7 +57,7 @@ static bool fill(ct_corpus *c, const ct_text *text, const ct_corpus_options *o)
     const char *function = "ct_corpus_new", *s = ct_text_bytes(text);
     ct_token_kind kind = o->known ? ct_vocab_kind(o->known) : o->vocab.tokens;
     size_t size = ct_text_size(text), n;
-    char *cleaned = cti_clean(function, o->clean, kind == CT_TOKEN_WORD, s, size, &n);
+    char *cleaned = cti_clean(function, o->clean, kind == CT_TOKEN_KIND_WORD, s, size, &n);
     bool ok = cleaned != NULL;
 
     if (ok && (n == 0 || (o->clean != CT_CLEAN_NONE && n == 1 && cleaned[0] == ' '))) {

@@ -33,13 +33,13 @@ size_t cti_next_token(ct_token_kind kind, const char *s, size_t size, size_t *at
     if (*at >= size)
         return 0;
     switch (kind) {
-    case CT_TOKEN_BYTE:
+    case CT_TOKEN_KIND_BYTE:
         return 1;
-    case CT_TOKEN_WORD:
+    case CT_TOKEN_KIND_WORD:
         return next_word(s, size, at);
-    case CT_TOKEN_GRAPHEME:
+    case CT_TOKEN_KIND_GRAPHEME:
         return cti_grapheme_length(s + *at, size - *at);
-    case CT_TOKEN_CHAR:
+    case CT_TOKEN_KIND_CHAR:
         break;
     }
     return cti_utf8_step(s + *at, size - *at);

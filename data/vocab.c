@@ -20,10 +20,10 @@ struct ct_vocab {
 };
 
 static const char *const kinds[] = {
-    [CT_TOKEN_CHAR] = "char",
-    [CT_TOKEN_BYTE] = "byte",
-    [CT_TOKEN_WORD] = "word",
-    [CT_TOKEN_GRAPHEME] = "grapheme",
+    [CT_TOKEN_KIND_CHAR] = "char",
+    [CT_TOKEN_KIND_BYTE] = "byte",
+    [CT_TOKEN_KIND_WORD] = "word",
+    [CT_TOKEN_KIND_GRAPHEME] = "grapheme",
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -48,7 +48,7 @@ static bool check_kind(const char *function, ct_token_kind kind)
 {
     if ((unsigned)kind >= KINDS)
         ct_raise(CT_ERR_ARGUMENT, function, "there is no kind of tokens %d", (int)kind);
-    else if (kind == CT_TOKEN_GRAPHEME && !cti_has_unicode())
+    else if (kind == CT_TOKEN_KIND_GRAPHEME && !cti_has_unicode())
         ct_raise(CT_ERR_ARGUMENT, function,
                  "tokens \"grapheme\" need libutf8proc, which this build is without");
     else
@@ -71,14 +71,15 @@ static bool check_reserved(const char *function, const ct_vocab_options *o)
 
 bool cti_vocab_check(const char *function, const ct_vocab_options *o)
 {
-    if (o->order != CT_ORDER_SORTED && o->order != CT_ORDER_FREQUENCY)
+    if (o->order != CT_VOCAB_ORDER_SORTED && o->order != CT_VOCAB_ORDER_FREQUENCY)
         ct_raise(CT_ERR_ARGUMENT, function, "there is no order %d", (int)o->order);
     else if (o->min_freq < 0)
         ct_raise(CT_ERR_ARGUMENT, function, "min_freq %lld is negative", (long long)o->min_freq);
     else if (o->reserved_count < 0 || (o->reserved_count && !o->reserved))
         ct_raise(CT_ERR_ARGUMENT, function, "reserved_count is %d, reserved %s", o->reserved_count,
                  o->reserved ? "is not NULL" : "is NULL");
-    else if (o->tokens == CT_TOKEN_BYTE && (o->order != CT_ORDER_SORTED || o->min_freq > 1))
+    else if (o->tokens == CT_TOKEN_KIND_BYTE &&
+             (o->order != CT_VOCAB_ORDER_SORTED || o->min_freq > 1))
         ct_raise(CT_ERR_ARGUMENT, function, "bytes have no other order, and no min_freq");
     else
         return check_kind(function, o->tokens) && check_reserved(function, o);
@@ -179,19 +180,19 @@ static int64_t count_unknown(const ct_vocab *v, const cti_table *census)
 
 static bool add_all(ct_vocab *v, const cti_table *census, const ct_vocab_options *o)
 {
-    bool ok = v->kind == CT_TOKEN_BYTE ? add_bytes(v) : add(v, UNKNOWN, strlen(UNKNOWN), 0);
+    bool ok = v->kind == CT_TOKEN_KIND_BYTE ? add_bytes(v) : add(v, UNKNOWN, strlen(UNKNOWN), 0);
     int i;
 
     for (i = 0; ok && i < o->reserved_count; i++)
         ok = add(v, o->reserved[i], strlen(o->reserved[i]), count_of(census, o->reserved[i]));
-    if (v->kind == CT_TOKEN_BYTE) {
+    if (v->kind == CT_TOKEN_KIND_BYTE) {
         for (i = 0; ok && i < BYTES; i++)
             v->table.entries[i].count =
                 census->of_byte[i] ? census->entries[census->of_byte[i] - 1].count : 0;
         return ok;
     }
     ok = ok && add_seen(v, census, o->min_freq);
-    if (ok && o->order == CT_ORDER_SORTED) {
+    if (ok && o->order == CT_VOCAB_ORDER_SORTED) {
         qsort(v->table.entries, (size_t)v->table.size, sizeof *v->table.entries, by_bytes);
         cti_table_renumber(&v->table);
     }
@@ -254,7 +255,7 @@ static bool add_list(ct_vocab *v, int count, const char *const *tokens)
 {
     int i;
 
-    if (v->kind == CT_TOKEN_BYTE && !add_bytes(v)) {
+    if (v->kind == CT_TOKEN_KIND_BYTE && !add_bytes(v)) {
         ct_raise(CT_ERR_MEMORY, "ct_vocab_of", "out of memory (%d tokens)", BYTES);
         return false;
     }
@@ -262,10 +263,10 @@ static bool add_list(ct_vocab *v, int count, const char *const *tokens)
         if (!add_listed(v, tokens[i], i))
             return false;
     v->unknown =
-        v->kind == CT_TOKEN_BYTE ? -1 : cti_table_find(&v->table, UNKNOWN, strlen(UNKNOWN));
-    if (v->kind != CT_TOKEN_BYTE && v->unknown < 0)
+        v->kind == CT_TOKEN_KIND_BYTE ? -1 : cti_table_find(&v->table, UNKNOWN, strlen(UNKNOWN));
+    if (v->kind != CT_TOKEN_KIND_BYTE && v->unknown < 0)
         ct_raise(CT_ERR_FORMAT, "ct_vocab_of", "there is no %s among the tokens", UNKNOWN);
-    return v->kind == CT_TOKEN_BYTE || v->unknown >= 0;
+    return v->kind == CT_TOKEN_KIND_BYTE || v->unknown >= 0;
 }
 
 ct_vocab *ct_vocab_of(ct_token_kind kind, int count, const char *const *tokens)
@@ -313,7 +314,7 @@ int ct_vocab_unknown(const ct_vocab *v)
 
 ct_token_kind ct_vocab_kind(const ct_vocab *v)
 {
-    return v ? v->kind : CT_TOKEN_CHAR;
+    return v ? v->kind : CT_TOKEN_KIND_CHAR;
 }
 
 int ct_vocab_id(const ct_vocab *v, const char *token)
@@ -356,7 +357,7 @@ int64_t ct_vocab_encode(const ct_vocab *v, const char *text, size_t size, int32_
 
 char *ct_vocab_decode(const ct_vocab *v, const int32_t *ids, size_t count)
 {
-    bool words = ct_vocab_kind(v) == CT_TOKEN_WORD;
+    bool words = ct_vocab_kind(v) == CT_TOKEN_KIND_WORD;
     size_t n = 1, i;
     char *out, *end;
 

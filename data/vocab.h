@@ -41,10 +41,10 @@ char *ct_clean_apply(ct_clean clean, const char *text, size_t size, size_t *clea
 
 /* What a text is cut into. Malformed UTF-8 is never an error: each such byte is a character. */
 typedef enum ct_token_kind {
-    CT_TOKEN_CHAR,    /* characters: Unicode's code points */
-    CT_TOKEN_BYTE,    /* bytes; all 256 are in the vocabulary, each as its own id */
-    CT_TOKEN_WORD,    /* what stands between white space (as Python's str.split has it) */
-    CT_TOKEN_GRAPHEME /* characters as readers see them: extended grapheme clusters (UAX 29), a
+    CT_TOKEN_KIND_CHAR,    /* characters: Unicode's code points */
+    CT_TOKEN_KIND_BYTE,    /* bytes; all 256 are in the vocabulary, each as its own id */
+    CT_TOKEN_KIND_WORD,    /* what stands between white space (as Python's str.split has it) */
+    CT_TOKEN_KIND_GRAPHEME /* characters as readers see them: extended grapheme clusters (UAX 29), a
                         * letter with its marks; needs a build with libutf8proc */
 } ct_token_kind;
 
@@ -57,8 +57,8 @@ int ct_token_kind_named(const char *name) CT_NOSITE;
 
 /* The order of a vocabulary. */
 typedef enum ct_vocab_order {
-    CT_ORDER_SORTED,   /* d2l 1.x: <unk>, reserved and kept tokens, sorted by their bytes */
-    CT_ORDER_FREQUENCY /* d2l 0.x: <unk>, the reserved tokens, then by falling frequency; equal
+    CT_VOCAB_ORDER_SORTED,   /* d2l 1.x: <unk>, reserved and kept tokens, sorted by their bytes */
+    CT_VOCAB_ORDER_FREQUENCY /* d2l 0.x: <unk>, the reserved tokens, then by falling frequency; equal
                         * ones in order of first appearance */
 } ct_vocab_order;
 

@@ -71,7 +71,7 @@ static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_stat
     const regression *m = self;
 
     (void)state, (void)next;
-    return ct_mse_loss(ct_module_forward(m->net, batch->x), batch->y, CT_MEAN);
+    return ct_mse_loss(ct_module_forward(m->net, batch->x), batch->y, CT_REDUCTION_MEAN);
 }
 
 static ct_optimizer *configure_optimizers(void *self)

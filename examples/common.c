@@ -187,7 +187,7 @@ static void parse_text(options *o, int key, const char *arg)
     case TOKENS:
         if (strcmp(arg, "char") != 0 && strcmp(arg, "word") != 0)
             options_refuse("--tokens: \"%s\" is neither char nor word", arg);
-        o->tokens = strcmp(arg, "word") == 0 ? CT_TOKEN_WORD : CT_TOKEN_CHAR;
+        o->tokens = strcmp(arg, "word") == 0 ? CT_TOKEN_KIND_WORD : CT_TOKEN_KIND_CHAR;
         break;
     case THREADS:
         (void)ct_set_num_threads((int)integer("threads", arg, 1, 256));
@@ -353,7 +353,7 @@ ct_corpus *options_corpus(const options *o, bool *is_sample)
 {
     const ct_corpus_options how = {
         .clean = o->classic ? CT_CLEAN_LINES : CT_CLEAN_TEXT,
-        .vocab = { .order = o->classic ? CT_ORDER_FREQUENCY : CT_ORDER_SORTED,
+        .vocab = { .order = o->classic ? CT_VOCAB_ORDER_FREQUENCY : CT_VOCAB_ORDER_SORTED,
                    .tokens = o->tokens },
         .max_tokens = o->max_tokens,
     };
@@ -439,7 +439,7 @@ ct_trainer options_trainer(const options *o, const ct_corpus *corpus)
                      .tensorboard = o->tensorboard,
                      .checkpoint = o->checkpoint };
 
-    t.perplexity = o->classic ? CT_PERPLEXITY_OF_TOKENS : CT_PERPLEXITY_OF_BATCHES;
+    t.perplexity = o->classic ? CT_PERPLEXITY_TOKENS : CT_PERPLEXITY_BATCHES;
     t.hyperparameters = hyperparameters(o, corpus);
     if (o->resume && access(o->checkpoint, F_OK) == 0)
         t.resume = o->checkpoint;

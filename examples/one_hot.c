@@ -61,7 +61,7 @@ int main(int argc, char **argv)
                                              .steps = 32,
                                              .num_train = 1000,
                                              .num_val = 200,
-                                             .tokens = CT_TOKEN_WORD });
+                                             .tokens = CT_TOKEN_KIND_WORD });
     ct_corpus *corpus = options_corpus(&o, NULL);
 
     printf("a vocabulary of %d\n", ct_vocab_size(ct_corpus_vocab(corpus)));

@@ -24,7 +24,8 @@ static ct_status fill_forget(const ct_init *init, ct_tensor *t, ct_generator *g)
 
 static double bound_of(const ct_cell_place *at)
 {
-    return at->options->dialect == CT_TORCH ? 1 / sqrt((double)at->options->hidden_size) : 0;
+    return at->options->dialect == CT_DIALECT_TORCH ? 1 / sqrt((double)at->options->hidden_size)
+                                                    : 0;
 }
 
 static ct_init input_init(const ct_cell_place *at)
@@ -32,11 +33,11 @@ static ct_init input_init(const ct_cell_place *at)
     double bound = bound_of(at);
 
     switch (at->options->dialect) {
-    case CT_GLUON:
+    case CT_DIALECT_GLUON:
         return ct_init_uniform(-0.07, 0.07);
-    case CT_KERAS:
+    case CT_DIALECT_KERAS:
         return ct_init_xavier_uniform(1);
-    case CT_FLAX:
+    case CT_DIALECT_FLAX:
         return ct_init_lecun_normal();
     default:
         return ct_init_uniform(-bound, bound);
@@ -46,9 +47,9 @@ static ct_init input_init(const ct_cell_place *at)
 static ct_init recurrent_init(const ct_cell_place *at, int gates)
 {
     switch (at->options->dialect) {
-    case CT_KERAS: /* its (H, G H) is our (G H, H), transposed: orthogonal as a whole */
+    case CT_DIALECT_KERAS: /* its (H, G H) is our (G H, H), transposed: orthogonal as a whole */
         return ct_init_orthogonal(1);
-    case CT_FLAX:
+    case CT_DIALECT_FLAX:
         return ct_init_orthogonal_parts(1, gates);
     default:
         return input_init(at);
@@ -61,7 +62,7 @@ static ct_init bias_init(const ct_cell_place *at, int gates, bool first)
     const ct_recurrent_options *o = at->options;
     double bound = bound_of(at), forget = o->has_forget_bias ? o->forget_bias : 1;
 
-    if (gates == 4 && (o->has_forget_bias || o->dialect == CT_KERAS))
+    if (gates == 4 && (o->has_forget_bias || o->dialect == CT_DIALECT_KERAS))
         return (ct_init){ .fill = fill_forget, .a = -bound, .b = bound, .d = first ? forget : 0 };
     return ct_init_uniform(-bound, bound);
 }
@@ -70,11 +71,11 @@ static ct_init bias_init(const ct_cell_place *at, int gates, bool first)
 
 cti_biases cti_biases_of(ct_dialect dialect, int gates, bool reset_before)
 {
-    const bool gru = gates == 3, flax = dialect == CT_FLAX;
+    const bool gru = gates == 3, flax = dialect == CT_DIALECT_FLAX;
     cti_biases has = { .ih = !(flax && gates == 4) };
 
-    has.hh = dialect == CT_TORCH || dialect == CT_GLUON ||
-             (dialect == CT_KERAS && gru && !reset_before) || (flax && gates == 4);
+    has.hh = dialect == CT_DIALECT_TORCH || dialect == CT_DIALECT_GLUON ||
+             (dialect == CT_DIALECT_KERAS && gru && !reset_before) || (flax && gates == 4);
     has.hn = flax && gru && !reset_before;
     return has;
 }
@@ -104,7 +105,8 @@ ct_status cti_cell_init(cti_cell *c, const ct_cell_place *at, int gates)
     c->hidden = h;
     c->proj = o->proj_size;
     c->reset_before = o->reset_before;
-    c->relu = o->nonlinearity == CT_RELU || (!o->nonlinearity && o->dialect == CT_GLUON);
+    c->relu = o->nonlinearity == CT_NONLINEARITY_RELU ||
+              (!o->nonlinearity && o->dialect == CT_DIALECT_GLUON);
     c->w_ih = ct_cell_param(at, "weight_ih", CT_SHAPE(wide, at->input_size), input_init(at));
     c->w_hh = ct_cell_param(at, "weight_hh", CT_SHAPE(wide, r), recurrent_init(at, gates));
     if (has.ih)
@@ -183,7 +185,8 @@ bool cti_options_fit(const char *function, const ct_recurrent_options *o, unsign
 
     if (o->nonlinearity && !(allowed & CTI_NONLINEARITY))
         wrong = "nonlinearity is an RNN's";
-    else if (o->nonlinearity && o->nonlinearity != CT_TANH && o->nonlinearity != CT_RELU)
+    else if (o->nonlinearity && o->nonlinearity != CT_NONLINEARITY_TANH &&
+             o->nonlinearity != CT_NONLINEARITY_RELU)
         wrong = "nonlinearity is none of the enumeration";
     else if (o->reset_before && !(allowed & CTI_RESET_BEFORE))
         wrong = "reset_before is a GRU's";

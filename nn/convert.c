@@ -139,11 +139,11 @@ enum { W_IH, W_HH, W_HR, B_IH, B_HH, B_HN, LN_IH, LN_HH, LN_C, B_C, PARTS };
 
 /* Flax's are of gates; see below. */
 static const char *const part_names[][PARTS] = {
-    [CT_TORCH] = { "weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh", "bias_hn", "ln_ih",
-                   "ln_hh", "ln_c", "bias_c" },
-    [CT_GLUON] = { "i2h_weight", "h2h_weight", "h2r_weight", "i2h_bias", "h2h_bias" },
-    [CT_KERAS] = { "kernel", "recurrent_kernel", NULL, "bias" },
-    [CT_FLAX] = { NULL },
+    [CT_DIALECT_TORCH] = { "weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh", "bias_hn",
+                           "ln_ih", "ln_hh", "ln_c", "bias_c" },
+    [CT_DIALECT_GLUON] = { "i2h_weight", "h2h_weight", "h2r_weight", "i2h_bias", "h2h_bias" },
+    [CT_DIALECT_KERAS] = { "kernel", "recurrent_kernel", NULL, "bias" },
+    [CT_DIALECT_FLAX] = { NULL },
 };
 
 /* Where a cell's parts stand: under a prefix, with a layer and a direction unless it is alone. */
@@ -163,12 +163,12 @@ static char *name_of(ct_dialect layout, const place *p, const char *what)
         cti_out_of_memory(me, size);
     else if (p->layer < 0)
         snprintf(name, size, "%.*s%s", p->length, p->prefix, what);
-    else if (layout == CT_TORCH)
+    else if (layout == CT_DIALECT_TORCH)
         snprintf(name, size, "%.*s%s_l%d%s", p->length, p->prefix, what, p->layer,
                  p->direction ? "_reverse" : "");
     else
         snprintf(name, size, "%.*s%c%d%c%s", p->length, p->prefix, p->direction ? 'r' : 'l',
-                 p->layer, layout == CT_GLUON ? '_' : '.', what);
+                 p->layer, layout == CT_DIALECT_GLUON ? '_' : '.', what);
     return name;
 }
 
@@ -223,9 +223,9 @@ static bool parse_other(ct_dialect layout, const char *name, const char *what, p
         return false;
     head = (int)(all - n);
     *p = (place){ name, head, -1, 0 };
-    if (!head || (layout == CT_GLUON && name[head - 1] == '.'))
+    if (!head || (layout == CT_DIALECT_GLUON && name[head - 1] == '.'))
         return true;
-    if (name[head - 1] != (layout == CT_GLUON ? '_' : '.'))
+    if (name[head - 1] != (layout == CT_DIALECT_GLUON ? '_' : '.'))
         return false;
     start = last_part(name, head - 1);
     s = name + start + 1;
@@ -235,13 +235,14 @@ static bool parse_other(ct_dialect layout, const char *name, const char *what, p
         if (layer >= 0 && s == name + head - 1)
             *p = (place){ name, start, layer, name[start] == 'r' };
     }
-    return p->layer >= 0 || layout != CT_GLUON;
+    return p->layer >= 0 || layout != CT_DIALECT_GLUON;
 }
 
 /* True, and where, if name is that of the part called what. */
 static bool parse(ct_dialect layout, const char *name, const char *what, place *p)
 {
-    return layout == CT_TORCH ? parse_torch(name, what, p) : parse_other(layout, name, what, p);
+    return layout == CT_DIALECT_TORCH ? parse_torch(name, what, p)
+                                      : parse_other(layout, name, what, p);
 }
 
 /* ---- parts ---- */
@@ -448,14 +449,14 @@ static bool check_reset(const job *j, const cell *c)
 
     if (c->gates != 3)
         return true;
-    if (before && (j->o.from == CT_GLUON || j->o.from == CT_FLAX || c->part[B_HN] ||
-                   (j->o.from == CT_KERAS && c->part[B_HH])))
+    if (before && (j->o.from == CT_DIALECT_GLUON || j->o.from == CT_DIALECT_FLAX || c->part[B_HN] ||
+                   (j->o.from == CT_DIALECT_KERAS && c->part[B_HH])))
         return refuse(j, c, CT_ERR_ARGUMENT,
                       "the GRU resets after the matmul, so that its two biases have no sum");
-    if (!before && j->o.from == CT_KERAS && c->part[B_IH] && !c->part[B_HH])
+    if (!before && j->o.from == CT_DIALECT_KERAS && c->part[B_IH] && !c->part[B_HH])
         return refuse(j, c, CT_ERR_ARGUMENT,
                       "the GRU has one bias, so it resets before the matmul (.reset_before)");
-    if (before && (j->o.to == CT_GLUON || j->o.to == CT_FLAX))
+    if (before && (j->o.to == CT_DIALECT_GLUON || j->o.to == CT_DIALECT_FLAX))
         return refuse(j, c, CT_ERR_ARGUMENT, "it has no GRU that resets before the matmul");
     return true;
 }
@@ -499,9 +500,9 @@ static void collect_hn(cell *c, ct_tensor *zero)
 /* Brings the biases to those that the result has. */
 static void fit_biases(const job *j, cell *c)
 {
-    ct_dialect whose = j->o.to == CT_TORCH ? j->o.biases : j->o.to;
+    ct_dialect whose = j->o.to == CT_DIALECT_TORCH ? j->o.biases : j->o.to;
     const bool none = !c->part[B_IH] && !c->part[B_HH] && !c->part[B_HN];
-    const bool always = j->o.to == CT_GLUON || j->o.to == CT_FLAX;
+    const bool always = j->o.to == CT_DIALECT_GLUON || j->o.to == CT_DIALECT_FLAX;
     ct_tensor *zero = ct_zeros(CT_SHAPE(c->gates * c->hidden), ct_dtype_get(c->part[W_HH]), CT_CPU);
     cti_biases has;
 
@@ -532,9 +533,9 @@ static void write_cell(job *j, cell *c)
     int i;
 
     fit_biases(j, c);
-    if (j->o.to == CT_KERAS)
+    if (j->o.to == CT_DIALECT_KERAS)
         to_keras(c);
-    if (j->o.to == CT_FLAX)
+    if (j->o.to == CT_DIALECT_FLAX)
         to_flax(j, c);
     for (i = 0; i < PARTS; i++)
         if (c->part[i] && names[i])
@@ -548,11 +549,11 @@ static bool read_cell(job *j, cell *c)
 {
     int i;
 
-    if (j->o.from == CT_FLAX)
+    if (j->o.from == CT_DIALECT_FLAX)
         return from_flax(j, c);
     for (i = 0; i < PARTS; i++)
         c->part[i] = part_names[j->o.from][i] ? take(j, &c->place, part_names[j->o.from][i]) : NULL;
-    return ct_ok() && (j->o.from == CT_KERAS ? from_keras(j, c) : measure(j, c));
+    return ct_ok() && (j->o.from == CT_DIALECT_KERAS ? from_keras(j, c) : measure(j, c));
 }
 
 /* True if the file has the tensor. */
@@ -573,12 +574,12 @@ static bool begins_cell(const job *j, const char *name, cell *c)
     char what[16];
     int i;
 
-    if (j->o.from != CT_FLAX)
+    if (j->o.from != CT_DIALECT_FLAX)
         return parse(j->o.from, name, part_names[j->o.from][W_HH], &c->place);
     for (i = 0; i < 3; i++) {
         c->gates = kinds[i];
         gate_name(what, 'h', kinds[i], 0, "kernel");
-        if (!parse(CT_FLAX, name, what, &c->place))
+        if (!parse(CT_DIALECT_FLAX, name, what, &c->place))
             continue;
         gate_name(what, 'i', kinds[i], 0, "kernel");
         return is_there(j, &c->place, what);
@@ -609,7 +610,7 @@ static bool convert_cells(job *j)
 
 static const char *linear_name(ct_dialect layout)
 {
-    return layout == CT_TORCH || layout == CT_GLUON ? "weight" : "kernel";
+    return layout == CT_DIALECT_TORCH || layout == CT_DIALECT_GLUON ? "weight" : "kernel";
 }
 
 /* A Linear's weight, in its place, or anything else as it is. */
@@ -640,11 +641,11 @@ static bool check_options(const char *from, const char *to, const ct_convert_opt
 {
     if (!from || !to)
         ct_raise(CT_ERR_ARGUMENT, me, "%s is NULL", from ? "to" : "from");
-    else if ((unsigned)o->from > CT_FLAX || (unsigned)o->to > CT_FLAX ||
-             (unsigned)o->biases > CT_FLAX)
+    else if ((unsigned)o->from > CT_DIALECT_FLAX || (unsigned)o->to > CT_DIALECT_FLAX ||
+             (unsigned)o->biases > CT_DIALECT_FLAX)
         ct_raise(CT_ERR_ARGUMENT, me, "there is no dialect %d, %d or %d", (int)o->from, (int)o->to,
                  (int)o->biases);
-    else if (o->to != CT_TORCH && o->biases != CT_TORCH)
+    else if (o->to != CT_DIALECT_TORCH && o->biases != CT_DIALECT_TORCH)
         ct_raise(CT_ERR_ARGUMENT, me, "biases of %s in the layout of %s: the layout has its own",
                  ct_dialect_name(o->biases), ct_dialect_name(o->to));
     return ct_ok();

@@ -1,15 +1,15 @@
 /* convert.h - state dicts from one framework's layout to another's.
  *
  *     ct_convert("keras.safetensors", "ours.safetensors", (ct_convert_options){
- *         .from = CT_KERAS, .biases = CT_KERAS, .rename = (ct_prefix[]){
+ *         .from = CT_DIALECT_KERAS, .biases = CT_DIALECT_KERAS, .rename = (ct_prefix[]){
  *             { "sequential/lstm/lstm_cell/", "rnn.l0." },
  *             { "sequential/dense/", "linear." }, { NULL, NULL } } });
  *
  * makes of Keras's weights what ct_params_load takes for a model with ct_lstm(params, "rnn",
- * { .dialect = CT_KERAS, ... }) and ct_linear_module(params, "linear", ...). Files are safetensors
+ * { .dialect = CT_DIALECT_KERAS, ... }) and ct_linear_module(params, "linear", ...). Files are safetensors
  * of these names (P: anything, "rnn." say; K: a layer, from 0):
  *
- *     |                     | CT_TORCH                 | CT_GLUON         | CT_KERAS             |
+ *     |                     | CT_DIALECT_TORCH                 | CT_DIALECT_GLUON         | CT_DIALECT_KERAS             |
  *     |---------------------|--------------------------|------------------|----------------------|
  *     | input weights       | Pweight_ih_lK (G H, in)  | PlK_i2h_weight   | PlK.kernel (in, G H) |
  *     | recurrent weights   | Pweight_hh_lK (G H, H)   | PlK_h2h_weight   | PlK.recurrent_kernel |
@@ -22,13 +22,13 @@
  *     | LSTM's projection   | Pweight_hr_lK            | PlK_h2r_weight   |                      |
  *     | Linear              | Pweight (out, in)        | Pweight          | Pkernel (in, out)    |
  *
- * CT_FLAX (linen) has a kernel (in, H) for each gate: PlK.ii.kernel, .if., .ig., .io. and
+ * CT_DIALECT_FLAX (linen) has a kernel (in, H) for each gate: PlK.ii.kernel, .if., .ig., .io. and
  * PlK.hi.kernel, ... of an LSTM, .ir., .iz., .in., .hr., .hz., .hn. of a GRU, .i., .h. of an RNN;
  * the biases PlK.hi.bias, ... of an LSTM, .ir.bias, .iz.bias, .in.bias and .hn.bias of a GRU,
  * .i.bias of an RNN; backward in time PrK....; Linear is Pkernel, as Keras's. Keras and Flax have
  * no module of several layers: .rename gives their cells places, as above.
  *
- * CT_TORCH is the layout of all modules here, whatever their dialect; dialects differ in which
+ * CT_DIALECT_TORCH is the layout of all modules here, whatever their dialect; dialects differ in which
  * biases there are (nn/dialect.h). Of one bias made two, the other is 0. Two make their sum, where
  * that is the same module: it is not for a GRU that resets after the matmul, whose n gate keeps
  * both. A kind of module is known by its shapes: G, the gates, is 1, 3 or 4. */
@@ -45,9 +45,10 @@ extern "C" {
 #endif
 
 typedef struct ct_convert_options {
-    ct_dialect from, to;     /* layouts of the files */
-    ct_dialect biases;       /* of a result in CT_TORCH's layout: those of a module of this dialect;
-                              * with another layout: CT_TORCH (0) */
+    ct_dialect from, to; /* layouts of the files */
+    ct_dialect
+        biases; /* of a result in CT_DIALECT_TORCH's layout: those of a module of this dialect;
+                              * with another layout: CT_DIALECT_TORCH (0) */
     bool reset_before;       /* the file's GRUs reset before the matmul (Keras's reset_after=False,
                               * modules here with .reset_before) */
     const ct_prefix *rename; /* of the names of the file, first of all; as in ct_params_load */

@@ -22,7 +22,12 @@
 extern "C" {
 #endif
 
-typedef enum ct_dialect { CT_TORCH, CT_GLUON, CT_KERAS, CT_FLAX } ct_dialect;
+typedef enum ct_dialect {
+    CT_DIALECT_TORCH,
+    CT_DIALECT_GLUON,
+    CT_DIALECT_KERAS,
+    CT_DIALECT_FLAX
+} ct_dialect;
 
 const char *ct_dialect_name(ct_dialect dialect) CT_NOSITE; /* "torch"; "?" for what is none */
 

@@ -18,14 +18,14 @@ struct ct_linear {
 /* Of the weight in a dialect; PyTorch's bias is begun like it, the others' as 0. */
 static ct_init init_of(ct_dialect dialect, double bound, bool bias)
 {
-    if (bias && dialect != CT_TORCH)
+    if (bias && dialect != CT_DIALECT_TORCH)
         return ct_init_constant(0);
     switch (dialect) {
-    case CT_GLUON:
+    case CT_DIALECT_GLUON:
         return ct_init_uniform(-0.07, 0.07);
-    case CT_KERAS:
+    case CT_DIALECT_KERAS:
         return ct_init_xavier_uniform(1);
-    case CT_FLAX:
+    case CT_DIALECT_FLAX:
         return ct_init_lecun_normal();
     default:
         return ct_init_uniform(-bound, bound);

@@ -17,7 +17,7 @@ typedef struct ct_linear_options {
     int64_t in_features; /* 0: settled by the first forward */
     int64_t out_features;
     bool no_bias;
-    ct_dialect dialect; /* whose initial values: CT_TORCH (0), ... */
+    ct_dialect dialect; /* whose initial values: CT_DIALECT_TORCH (0), ... */
     void *reserved[4];
 } ct_linear_options;
 

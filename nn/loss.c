@@ -170,14 +170,15 @@ static void reorder(ct_tensor **logits, ct_tensor **targets)
 /* loss reduced over all its elements. */
 static ct_tensor *reduced(ct_tensor *loss, ct_reduction reduction)
 {
-    if (reduction == CT_NONE)
+    if (reduction == CT_REDUCTION_NONE)
         return loss;
-    return reduction == CT_SUM ? ct_sum(loss) : ct_mean(loss);
+    return reduction == CT_REDUCTION_SUM ? ct_sum(loss) : ct_mean(loss);
 }
 
 static bool good_reduction(const char *me, ct_reduction reduction)
 {
-    if (reduction == CT_MEAN || reduction == CT_SUM || reduction == CT_NONE)
+    if (reduction == CT_REDUCTION_MEAN || reduction == CT_REDUCTION_SUM ||
+        reduction == CT_REDUCTION_NONE)
         return true;
     ct_raise(CT_ERR_ARGUMENT, me, "there is no reduction %d", (int)reduction);
     return false;
@@ -290,7 +291,7 @@ ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
         !good_weight(me, "logits", logits, &options.weight))
         return NULL;
     shape = targets->shape;
-    if (options.reduction != CT_NONE)
+    if (options.reduction != CT_REDUCTION_NONE)
         reorder(&logits, &targets);
     rows = ct_reshape(logits, CT_SHAPE(ct_numel(targets), ct_dim(logits, -1)));
     flat = ct_contiguous(ct_reshape(targets, CT_SHAPE(ct_numel(targets))));
@@ -299,10 +300,10 @@ ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
         each = target_weights(options.weight, flat, &o);
         loss = weighted(loss, rows, flat, options.weight, each, &o);
     }
-    if (options.reduction == CT_NONE)
+    if (options.reduction == CT_REDUCTION_NONE)
         return ct_reshape(loss, shape);
     loss = ct_sum(loss);
-    if (options.reduction == CT_SUM || !loss)
+    if (options.reduction == CT_REDUCTION_SUM || !loss)
         return loss;
     if (each)
         return ct_div(loss, ct_sum(each));
@@ -314,7 +315,7 @@ ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
 ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *targets)
 {
     return ct_cross_entropy_with(logits, targets,
-                                 (ct_cross_entropy_options){ .reduction = CT_MEAN });
+                                 (ct_cross_entropy_options){ .reduction = CT_REDUCTION_MEAN });
 }
 
 /* ---- nll ---- */
@@ -358,7 +359,7 @@ ct_tensor *ct_nll_loss(ct_tensor *log_probs, ct_tensor *targets, ct_cross_entrop
         return NULL;
     }
     rows = nll_rows(log_probs, targets, &options, &count);
-    if (count && options.reduction == CT_MEAN)
+    if (count && options.reduction == CT_REDUCTION_MEAN)
         return ct_div(ct_sum(rows), count);
     return reduced(rows, options.reduction);
 }

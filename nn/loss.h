@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-typedef enum ct_reduction { CT_MEAN, CT_SUM, CT_NONE } ct_reduction;
+typedef enum ct_reduction { CT_REDUCTION_MEAN, CT_REDUCTION_SUM, CT_REDUCTION_NONE } ct_reduction;
 
 typedef struct ct_cross_entropy_options {
     ct_reduction reduction; /* the mean is over targets that are not ignored */

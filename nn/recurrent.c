@@ -89,7 +89,7 @@ static bool check_options(const char *me, const ct_cell *cell, const ct_recurren
                  o->recurrent_dropout);
     } else if (o->reverse && o->bidirectional) {
         ct_raise(CT_ERR_ARGUMENT, me, "reverse does not go with bidirectional");
-    } else if ((unsigned)o->dialect > CT_FLAX) {
+    } else if ((unsigned)o->dialect > CT_DIALECT_FLAX) {
         ct_raise(CT_ERR_ARGUMENT, me, "there is no dialect %d", (int)o->dialect);
     }
     return ct_ok();

@@ -19,7 +19,11 @@ extern "C" {
 
 typedef struct ct_recurrent ct_recurrent;
 
-typedef enum ct_nonlinearity { CT_NONLINEARITY_OF_DIALECT, CT_TANH, CT_RELU } ct_nonlinearity;
+typedef enum ct_nonlinearity {
+    CT_NONLINEARITY_DEFAULT,
+    CT_NONLINEARITY_TANH,
+    CT_NONLINEARITY_RELU
+} ct_nonlinearity;
 
 /* The options of all recurrent modules. Those below the line are for the kinds that are named;
  * given to another kind they are CT_ERR_ARGUMENT. */
@@ -36,7 +40,7 @@ typedef struct ct_recurrent_options {
     double dropout;           /* [0, 1): of each layer's output but the last, while training */
     double recurrent_dropout; /* [0, 1): of h where a step multiplies it with weights, while
                              * training; one mask for all steps of a call (Gal, Ghahramani 2016) */
-    ct_dialect dialect;       /* whose defaults: CT_TORCH (0), ... */
+    ct_dialect dialect;       /* whose defaults: CT_DIALECT_TORCH (0), ... */
     /* ---- */
     ct_nonlinearity nonlinearity; /* RNN */
     bool layer_norm;              /* RNN, LSTM, GRU: as in rnn.h, lstm.h, gru.h */

@@ -10,13 +10,13 @@ static void draw_cross_entropy(op_draw *d)
     ct_shape logits, targets;
 
     d->i[0] = op_below(d, 3);
-    d->zero &= d->i[0] != CT_MEAN;
+    d->zero &= d->i[0] != CT_REDUCTION_MEAN;
     logits = op_shape(d, 1, 4);
     logits.dim[logits.rank - 1] += logits.dim[logits.rank - 1] == 0;
     targets = ct_shape_of(logits.rank - 1, logits.dim);
     op_uniform(d, logits, -2, 2);
     op_index(d, targets, logits.dim[logits.rank - 1]);
-    d->i[1] = d->i[0] != CT_MEAN && op_chance(d, 0.5);
+    d->i[1] = d->i[0] != CT_REDUCTION_MEAN && op_chance(d, 0.5);
     d->i[2] = op_below(d, logits.dim[logits.rank - 1]);
     d->p[0] = op_chance(d, 0.5) ? op_between(d, 0, 1) : 0;
 }
@@ -51,7 +51,7 @@ static void draw_probabilities(op_draw *d)
     ct_shape s;
 
     d->i[0] = op_below(d, 3);
-    d->zero &= d->i[0] != CT_MEAN;
+    d->zero &= d->i[0] != CT_REDUCTION_MEAN;
     s = op_shape(d, 1, 4);
     s.dim[s.rank - 1] += s.dim[s.rank - 1] == 0;
     op_uniform(d, s, -2, 2);
@@ -93,7 +93,7 @@ static void draw_difference(op_draw *d)
     ct_shape s;
 
     d->i[0] = op_below(d, 3);
-    d->zero &= d->i[0] != CT_MEAN;
+    d->zero &= d->i[0] != CT_REDUCTION_MEAN;
     s = op_shape(d, 0, 5);
     op_distinct(d, s);
     op_distinct(d, s);

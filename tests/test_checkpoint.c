@@ -354,11 +354,11 @@ START_TEST(stopped)
         again.csv = "b.csv";
         again.stop_at = at;
         ck_assert(train(&again, &r, NULL) == CT_OK);
-        ck_assert(r.end == CT_FIT_STOPPED && r.steps == at);
+        ck_assert(r.end == CT_FIT_END_STOPPED && r.steps == at);
         again.resume = "b";
         again.stop_at = 0;
         ck_assert(train(&again, &r, NULL) == CT_OK);
-        ck_assert(r.end == CT_FIT_FINISHED && r.epochs == 4);
+        ck_assert(r.end == CT_FIT_END_FINISHED && r.epochs == 4);
         ck_assert_str_eq(hash_of("a"), hash_of("b"));
         a = steps_of("a.csv");
         b = steps_of("b.csv");
@@ -381,7 +381,7 @@ START_TEST(stopped_in_validation)
         again.checkpoint = "b";
         again.stop_val = at;
         ck_assert(train(&again, &r, NULL) == CT_OK);
-        ck_assert(r.end == CT_FIT_STOPPED && r.epochs == (at - 1) / 4);
+        ck_assert(r.end == CT_FIT_END_STOPPED && r.epochs == (at - 1) / 4);
         ck_assert(is_underway("b"));
         again.resume = "b";
         again.stop_val = 0;
@@ -486,7 +486,7 @@ START_TEST(longer)
     ck_assert(r.loss == first.loss && r.perplexity == first.perplexity && r.bits == first.bits);
     ck_assert(r.validation_perplexity == first.validation_perplexity && r.lr == first.lr);
     ck_assert(r.best_epoch == first.best_epoch && r.best_perplexity == first.best_perplexity);
-    ck_assert(isnan(r.seconds) && r.end == CT_FIT_FINISHED);
+    ck_assert(isnan(r.seconds) && r.end == CT_FIT_END_FINISHED);
     for (int k = 0; k < 4; k++) {
         size_t size, lines, after;
         char *csv = read_bytes("b.csv", &lines), *old = read_bytes("b", &size), *now;

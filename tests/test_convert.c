@@ -12,7 +12,8 @@
 #define LENGTH(a) ((int)(sizeof(a) / sizeof *(a)))
 #define MOST_TENSORS 64
 
-static const ct_dialect dialects[] = { CT_TORCH, CT_GLUON, CT_KERAS, CT_FLAX };
+static const ct_dialect dialects[] = { CT_DIALECT_TORCH, CT_DIALECT_GLUON, CT_DIALECT_KERAS,
+                                       CT_DIALECT_FLAX };
 
 static void expect_saved(ct_status status)
 {
@@ -45,7 +46,7 @@ static ct_recurrent *module_of(const config *c, ct_dialect dialect, ct_params *p
         return (cell ? ct_lstm_cell : ct_lstm)(params, "m", o);
     if (strcmp(c->mode, "gru") == 0)
         return (cell ? ct_gru_cell : ct_gru)(params, "m", o);
-    o.nonlinearity = strcmp(c->mode, "rnn_relu") == 0 ? CT_RELU : CT_TANH;
+    o.nonlinearity = strcmp(c->mode, "rnn_relu") == 0 ? CT_NONLINEARITY_RELU : CT_NONLINEARITY_TANH;
     return (cell ? ct_rnn_cell : ct_rnn)(params, "m", o);
 }
 
@@ -167,12 +168,12 @@ static void check_config(const config *c, ct_dialect theirs, const want *wants, 
 static void check_two_biases(const config *c, ct_dialect theirs, const want *wants)
 {
     ct_params *params = ct_params_new((ct_params_options){ .dtype = CT_F64, .device = DEVICE });
-    ct_recurrent *r = module_of(c, CT_TORCH, params);
+    ct_recurrent *r = module_of(c, CT_DIALECT_TORCH, params);
     ct_scope s = ct_scope_begin();
     call k = call_of(c, CT_F64);
     ct_state *next;
 
-    load_converted(c, theirs, CT_TORCH, params);
+    load_converted(c, theirs, CT_DIALECT_TORCH, params);
     ck_assert_str_eq(wants[0].name, "y");
     expect_sums(c, &wants[0], run(c, r, &k, &next), tolerance_of(c, CT_F64));
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -186,9 +187,9 @@ START_TEST(test_numbers)
         const char *path;
         ct_dialect dialect;
         int count;
-    } peers[] = { { "tests/peers/gluon.txt", CT_GLUON, 68 },
-                  { "tests/peers/keras.txt", CT_KERAS, 89 },
-                  { "tests/peers/flax.txt", CT_FLAX, 40 } };
+    } peers[] = { { "tests/peers/gluon.txt", CT_DIALECT_GLUON, 68 },
+                  { "tests/peers/keras.txt", CT_DIALECT_KERAS, 89 },
+                  { "tests/peers/flax.txt", CT_DIALECT_FLAX, 40 } };
     config_file f = open_configs(peers[_i].path);
     config c = { .number = -1 };
     want wants[MOST_WANTS];
@@ -219,7 +220,7 @@ static const kind kinds[] = {
 /* Whether a layout has such a module. */
 static bool fits(const kind *k, ct_dialect layout)
 {
-    return !k->reset_before || layout == CT_TORCH || layout == CT_KERAS;
+    return !k->reset_before || layout == CT_DIALECT_TORCH || layout == CT_DIALECT_KERAS;
 }
 
 typedef struct model {
@@ -236,15 +237,16 @@ static model new_model(const kind *k, ct_dialect dialect, bool no_bias)
     int i;
 
     m.rnn = k->make(m.params, "rnn",
-                    (ct_recurrent_options){
-                        .input_size = 3,
-                        .hidden_size = 4,
-                        .num_layers = 2,
-                        .bidirectional = true,
-                        .no_bias = no_bias,
-                        .dialect = dialect,
-                        .reset_before = k->reset_before,
-                        .nonlinearity = k->make == ct_rnn ? CT_TANH : CT_NONLINEARITY_OF_DIALECT });
+                    (ct_recurrent_options){ .input_size = 3,
+                                            .hidden_size = 4,
+                                            .num_layers = 2,
+                                            .bidirectional = true,
+                                            .no_bias = no_bias,
+                                            .dialect = dialect,
+                                            .reset_before = k->reset_before,
+                                            .nonlinearity = k->make == ct_rnn
+                                                                ? CT_NONLINEARITY_TANH
+                                                                : CT_NONLINEARITY_DEFAULT });
     ct_linear_module(m.params, "linear",
                      (ct_linear_options){ .in_features = 8, .out_features = 5 });
     s = ct_scope_begin_no_grad();
@@ -300,12 +302,14 @@ START_TEST(test_there_and_back)
     for (i = 0; i < LENGTH(dialects); i++) {
         const ct_dialect layout = dialects[i];
 
-        if (!fits(k, layout) || (layout != dialect && layout != CT_GLUON && layout != CT_TORCH))
+        if (!fits(k, layout) ||
+            (layout != dialect && layout != CT_DIALECT_GLUON && layout != CT_DIALECT_TORCH))
             continue;
-        convert("a", "b",
-                (ct_convert_options){ .to = layout,
-                                      .biases = layout == CT_TORCH ? dialect : CT_TORCH,
-                                      .reset_before = k->reset_before });
+        convert(
+            "a", "b",
+            (ct_convert_options){ .to = layout,
+                                  .biases = layout == CT_DIALECT_TORCH ? dialect : CT_DIALECT_TORCH,
+                                  .reset_before = k->reset_before });
         convert("b", "c",
                 (ct_convert_options){
                     .from = layout, .biases = dialect, .reset_before = k->reset_before });
@@ -360,8 +364,8 @@ START_TEST(test_no_bias)
 {
     const kind *k = &kinds[_i / 4];
     const ct_dialect by = dialects[_i % 4];
-    const bool zeros = by == CT_GLUON || by == CT_FLAX;
-    model m = new_model(k, CT_TORCH, true), other = new_model(k, CT_TORCH, !zeros);
+    const bool zeros = by == CT_DIALECT_GLUON || by == CT_DIALECT_FLAX;
+    model m = new_model(k, CT_DIALECT_TORCH, true), other = new_model(k, CT_DIALECT_TORCH, !zeros);
     double *want = outputs(&m), *got;
     ct_scope s = ct_scope_begin();
 
@@ -428,47 +432,51 @@ START_TEST(test_names)
         ct_dialect from, to;
         const char *keep, *in, *out;
     } cases[] = {
-        { CT_KERAS, CT_TORCH, NULL, /* cells alone, without a prefix; a Dense; a norm */
+        { CT_DIALECT_KERAS, CT_DIALECT_TORCH,
+          NULL, /* cells alone, without a prefix; a Dense; a norm */
           "kernel 3x8 recurrent_kernel 2x8 dense.kernel 2x5 dense.bias 5 norm.gamma 2",
           "weight_ih weight_hh dense.weight dense.bias norm.gamma" },
-        { CT_KERAS, CT_GLUON, NULL, /* layers; l01 is no layer */
+        { CT_DIALECT_KERAS, CT_DIALECT_GLUON, NULL, /* layers; l01 is no layer */
           "a.l12.kernel 3x2 a.l12.recurrent_kernel 2x2 a.r0.kernel 3x2 a.r0.recurrent_kernel 2x2 "
           "a.l01.kernel 3x2 a.l01.recurrent_kernel 2x2",
           "a.l12_i2h_weight a.l12_h2h_weight a.l12_i2h_bias a.l12_h2h_bias a.r0_i2h_weight "
           "a.r0_h2h_weight a.r0_i2h_bias a.r0_h2h_bias a.l01.i2h_weight a.l01.h2h_weight "
           "a.l01.i2h_bias a.l01.h2h_bias" },
-        { CT_GLUON, CT_KERAS, "embed.*",
+        { CT_DIALECT_GLUON, CT_DIALECT_KERAS, "embed.*",
           "r.l0_i2h_weight 2x3 r.l0_h2h_weight 2x2 r.l0_i2h_bias 2 r.l0_h2h_bias 2 "
           "embed.weight 9x3 out.weight 9x2 out.bias 9 step -",
           "r.l0.kernel r.l0.recurrent_kernel r.l0.bias embed.weight out.kernel out.bias step" },
-        { CT_TORCH, CT_FLAX, NULL, "weight_ih_l0_reverse 6x3 weight_hh_l0_reverse 6x2 h_0 2x2",
+        { CT_DIALECT_TORCH, CT_DIALECT_FLAX, NULL,
+          "weight_ih_l0_reverse 6x3 weight_hh_l0_reverse 6x2 h_0 2x2",
           "r0.ir.kernel r0.iz.kernel r0.in.kernel r0.hr.kernel r0.hz.kernel r0.hn.kernel "
           "r0.ir.bias r0.iz.bias r0.in.bias r0.hn.bias h_0" },
-        { CT_FLAX, CT_TORCH, NULL, /* Denses that are called h and hi */
+        { CT_DIALECT_FLAX, CT_DIALECT_TORCH, NULL, /* Denses that are called h and hi */
           "a.h.kernel 2x2 a.h.bias 2 hi.kernel 3x2 c.l0.i.kernel 3x2 c.l0.h.kernel 2x2 "
           "c.l0.i.bias 2",
           "a.h.weight a.h.bias hi.weight c.weight_ih_l0 c.weight_hh_l0 c.bias_ih_l0 c.bias_hh_l0" },
-        { CT_TORCH, CT_TORCH, NULL, /* names that only look like a cell's */
+        { CT_DIALECT_TORCH, CT_DIALECT_TORCH, NULL, /* names that only look like a cell's */
           "xweight_hh_l0 2x2 weight_hh_l 2x2 weight_hh_l0_back 2x2 weight_hh_l5000 2x2",
           "xweight_hh_l0 weight_hh_l weight_hh_l0_back weight_hh_l5000" },
-        { CT_GLUON, CT_TORCH, NULL, /* and in the other layouts */
+        { CT_DIALECT_GLUON, CT_DIALECT_TORCH, NULL, /* and in the other layouts */
           "xh2h_weight 2x2 a.xh2h_weight 2x2 q0_h2h_weight 2x2 a.l_h2h_weight 2x2 "
           "a.l0xh2h_weight 2x2",
           "xh2h_weight a.xh2h_weight q0_h2h_weight a.l_h2h_weight a.l0xh2h_weight" },
-        { CT_KERAS, CT_TORCH, NULL, "xrecurrent_kernel 2x2 a.xrecurrent_kernel 2x2",
+        { CT_DIALECT_KERAS, CT_DIALECT_TORCH, NULL, "xrecurrent_kernel 2x2 a.xrecurrent_kernel 2x2",
           "xrecurrent_kernel a.xrecurrent_kernel" },
-        { CT_FLAX, CT_TORCH, NULL, "xhr.kernel 2x2 xir.kernel 2x2 a.h.kernels 2x2",
+        { CT_DIALECT_FLAX, CT_DIALECT_TORCH, NULL, "xhr.kernel 2x2 xir.kernel 2x2 a.h.kernels 2x2",
           "xhr.weight xir.weight a.h.kernels" },
-        { CT_KERAS, CT_TORCH, NULL, /* tensors of other ranks; a state; what no cell has */
+        { CT_DIALECT_KERAS, CT_DIALECT_TORCH,
+          NULL, /* tensors of other ranks; a state; what no cell has */
           "kernel 3 a.kernel 3x3 a.r1.dense.kernel 1x2 l0.state -",
           "kernel a.weight a.r1.dense.weight l0.state" },
-        { CT_GLUON, CT_TORCH, NULL, "a.l0x_h2h_weight 2x2", "a.l0x_h2h_weight" },
-        { CT_KERAS, CT_GLUON, NULL, "a.l0x.kernel 3x2 a.l0x.recurrent_kernel 2x2",
+        { CT_DIALECT_GLUON, CT_DIALECT_TORCH, NULL, "a.l0x_h2h_weight 2x2", "a.l0x_h2h_weight" },
+        { CT_DIALECT_KERAS, CT_DIALECT_GLUON, NULL, "a.l0x.kernel 3x2 a.l0x.recurrent_kernel 2x2",
           "a.l0x.i2h_weight a.l0x.h2h_weight a.l0x.i2h_bias a.l0x.h2h_bias" },
-        { CT_TORCH, CT_KERAS, NULL, /* the last layer that there can be, and one too many */
+        { CT_DIALECT_TORCH, CT_DIALECT_KERAS,
+          NULL, /* the last layer that there can be, and one too many */
           "weight_ih_l4095 3x2 weight_hh_l4095 3x3 weight_hh_l4096 3x3",
           "l4095.kernel l4095.recurrent_kernel weight_hh_l4096" },
-        { CT_TORCH, CT_TORCH, NULL, "", "" },
+        { CT_DIALECT_TORCH, CT_DIALECT_TORCH, NULL, "", "" },
     };
 
     ck_assert_int_eq(LENGTH(cases), NAMES);
@@ -489,7 +497,7 @@ START_TEST(test_rename)
     ct_params *params = ct_params_new((ct_params_options){ .dtype = CT_F64, .device = DEVICE });
     ct_scope s = ct_scope_begin();
 
-    ct_lstm(params, "rnn", (ct_lstm_options){ .hidden_size = 2, .dialect = CT_KERAS });
+    ct_lstm(params, "rnn", (ct_lstm_options){ .hidden_size = 2, .dialect = CT_DIALECT_KERAS });
     ct_linear_module(params, "linear", (ct_linear_options){ .out_features = 2 });
     write_file("a", "sequential/lstm/lstm_cell/kernel 3x8 "
                     "sequential/lstm/lstm_cell/recurrent_kernel 2x8 "
@@ -504,7 +512,9 @@ START_TEST(test_rename)
                                                            { "sequential/", "" },
                                                            { NULL, NULL } } });
     expect_same_tensors("a", "b");
-    convert("a", "a", (ct_convert_options){ .from = CT_KERAS, .biases = CT_KERAS, .rename = map });
+    convert("a", "a",
+            (ct_convert_options){
+                .from = CT_DIALECT_KERAS, .biases = CT_DIALECT_KERAS, .rename = map });
     expect_saved(ct_params_load(params, "a", (ct_load_options){ .report = NULL }));
     expect_values("linear.weight", ct_param_value(ct_params_get(params, "linear.weight")),
                   (double[]){ 300, 302, 301, 303 }, 4, 0);
@@ -530,138 +540,138 @@ START_TEST(test_refusals)
         ct_status status;
         const char *message;
     } cases[] = {
-        { { .from = CT_KERAS, .reset_before = true },
+        { { .from = CT_DIALECT_KERAS, .reset_before = true },
           "r.l0.kernel 3x6 r.l0.recurrent_kernel 2x6 r.l0.bias 2x6",
           CT_ERR_ARGUMENT,
           "the cell of \"r.l0.recurrent_kernel\" (keras to torch): " BEFORE },
-        { { .from = CT_KERAS },
+        { { .from = CT_DIALECT_KERAS },
           "r.l0.kernel 3x6 r.l0.recurrent_kernel 2x6 r.l0.bias 6",
           CT_ERR_ARGUMENT,
           "the cell of \"r.l0.recurrent_kernel\" (keras to torch): the GRU has "
           "one bias, so it resets before the matmul (.reset_before)" },
-        { { .from = CT_GLUON, .to = CT_KERAS, .reset_before = true },
+        { { .from = CT_DIALECT_GLUON, .to = CT_DIALECT_KERAS, .reset_before = true },
           "l0_i2h_weight 6x3 l0_h2h_weight 6x2",
           CT_ERR_ARGUMENT,
           "the cell of \"l0_h2h_weight\" (gluon to keras): " BEFORE },
-        { { .biases = CT_KERAS, .reset_before = true },
+        { { .biases = CT_DIALECT_KERAS, .reset_before = true },
           "weight_ih 6x3 weight_hh 6x2 bias_ih 6 bias_hn 2",
           CT_ERR_ARGUMENT,
           "the cell of \"weight_hh\" (torch to torch): " BEFORE },
-        { { .from = CT_FLAX, .to = CT_KERAS, .reset_before = true },
+        { { .from = CT_DIALECT_FLAX, .to = CT_DIALECT_KERAS, .reset_before = true },
           "ir.kernel 3x2 iz.kernel 3x2 in.kernel 3x2 hr.kernel 2x2 hz.kernel 2x2 hn.kernel 2x2",
           CT_ERR_ARGUMENT,
           "the cell of \"hr.kernel\" (flax to keras): " BEFORE },
-        { { .to = CT_GLUON, .reset_before = true },
+        { { .to = CT_DIALECT_GLUON, .reset_before = true },
           GRU_OF_TORCH,
           CT_ERR_ARGUMENT,
           "the cell of \"r.weight_hh_l0\" (torch to gluon): it has no GRU that "
           "resets before the matmul" },
-        { { .to = CT_FLAX, .reset_before = true },
+        { { .to = CT_DIALECT_FLAX, .reset_before = true },
           GRU_OF_TORCH,
           CT_ERR_ARGUMENT,
           "the cell of \"r.weight_hh_l0\" (torch to flax): it has no GRU that "
           "resets before the matmul" },
-        { { .to = CT_KERAS },
+        { { .to = CT_DIALECT_KERAS },
           "weight_ih_l0 16x3 weight_hh_l0 16x2 weight_hr_l0 2x4",
           CT_ERR_ARGUMENT,
           "the cell of \"weight_hh_l0\" (torch to keras): it has no place for a "
           "projection or layer norm" },
-        { { .to = CT_GLUON },
+        { { .to = CT_DIALECT_GLUON },
           "weight_ih_l0 2x3 weight_hh_l0 2x2 ln_ih_l0 2 ln_hh_l0 2",
           CT_ERR_ARGUMENT,
           "the cell of \"weight_hh_l0\" (torch to gluon): it has no place for a "
           "projection or layer norm" },
-        { { .to = CT_KERAS },
+        { { .to = CT_DIALECT_KERAS },
           "r.weight_hh_l0 6x2",
           CT_ERR_FORMAT,
           "the cell of \"r.weight_hh_l0\" (torch to keras): there are no input "
           "weights" },
-        { { .from = CT_KERAS },
+        { { .from = CT_DIALECT_KERAS },
           "r.recurrent_kernel 2x6",
           CT_ERR_FORMAT,
           "the cell of \"r.recurrent_kernel\" (keras to torch): there are no input "
           "weights" },
-        { { .from = CT_FLAX },
+        { { .from = CT_DIALECT_FLAX },
           "l0.ii.kernel 3x2 l0.hi.kernel 2x2 l0.if.kernel 3x2 l0.ig.kernel 3x2",
           CT_ERR_FORMAT,
           "the cell of \"l0.hi.kernel\" (flax to torch): a gate is missing" },
-        { { .from = CT_FLAX },
+        { { .from = CT_DIALECT_FLAX },
           "l0.ii.kernel 3 l0.hi.kernel 2",
           CT_ERR_FORMAT,
           "the cell of \"l0.hi.kernel\" (flax to torch): a gate is missing" },
-        { { .from = CT_FLAX },
+        { { .from = CT_DIALECT_FLAX },
           "l0.i.kernel 3 l0.h.kernel 2",
           CT_ERR_SHAPE,
           "the cell of \"l0.h.kernel\" (flax to torch): weights are not of rank 2" },
-        { { .from = CT_FLAX },
+        { { .from = CT_DIALECT_FLAX },
           "l0.i.kernel 3x6 l0.h.kernel 2x6",
           CT_ERR_SHAPE,
           "the cell of \"l0.h.kernel\" (flax to torch): the kernels are not of one "
           "gate each" },
-        { { .to = CT_KERAS },
+        { { .to = CT_DIALECT_KERAS },
           "weight_ih_l0 4x3 weight_hh_l0 4x2",
           CT_ERR_SHAPE,
           "the cell of \"weight_hh_l0\" (torch to keras): the recurrent weights are "
           "not of 1, 3 or 4 gates" },
-        { { .to = CT_KERAS },
+        { { .to = CT_DIALECT_KERAS },
           "weight_ih_l0 0x3 weight_hh_l0 0x0",
           CT_ERR_SHAPE,
           "the cell of \"weight_hh_l0\" (torch to keras): the recurrent weights are "
           "not of 1, 3 or 4 gates" },
-        { { .to = CT_KERAS },
+        { { .to = CT_DIALECT_KERAS },
           "weight_ih_l0 6x3 weight_hh_l0 12",
           CT_ERR_SHAPE,
           "the cell of \"weight_hh_l0\" (torch to keras): weights are not of rank "
           "2" },
-        { { .from = CT_KERAS },
+        { { .from = CT_DIALECT_KERAS },
           "kernel 6 recurrent_kernel 2x6",
           CT_ERR_SHAPE,
           "the cell of \"recurrent_kernel\" (keras to torch): weights are not of "
           "rank 2" },
-        { { .from = CT_KERAS },
+        { { .from = CT_DIALECT_KERAS },
           "kernel 3x6 recurrent_kernel 2x6 bias 3x6",
           CT_ERR_SHAPE,
           "the cell of \"recurrent_kernel\" (keras to torch): the parts' shapes do "
           "not fit together" },
-        { { .from = CT_GLUON },
+        { { .from = CT_DIALECT_GLUON },
           "i2h_weight 6x3 h2h_weight 6x2 i2h_bias 5",
           CT_ERR_SHAPE,
           "the cell of \"h2h_weight\" (gluon to torch): the parts' shapes do not fit "
           "together" },
-        { { .from = CT_KERAS },
+        { { .from = CT_DIALECT_KERAS },
           "kernel 3x6 recurrent_kernel 12",
           CT_ERR_SHAPE,
           "the cell of \"recurrent_kernel\" (keras to torch): weights are not of "
           "rank 2" },
-        { { .to = CT_KERAS },
+        { { .to = CT_DIALECT_KERAS },
           "weight_ih 6 weight_hh 6x2",
           CT_ERR_SHAPE,
           "the cell of \"weight_hh\" (torch to keras): weights are not of rank 2" },
-        { { .to = CT_KERAS },
+        { { .to = CT_DIALECT_KERAS },
           "weight_ih 8x3 weight_hh 8x1 weight_hr 2",
           CT_ERR_SHAPE,
           "the cell of \"weight_hh\" (torch to keras): weights are not of rank 2" },
-        { { .to = CT_KERAS },
+        { { .to = CT_DIALECT_KERAS },
           "weight_ih 4x3 weight_hh 6x2",
           CT_ERR_SHAPE,
           "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
           "together" },
-        { { .to = CT_KERAS },
+        { { .to = CT_DIALECT_KERAS },
           "weight_ih 8x3 weight_hh 8x1 weight_hr 3x2",
           CT_ERR_SHAPE,
           "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
           "together" },
-        { { .to = CT_KERAS },
+        { { .to = CT_DIALECT_KERAS },
           "weight_ih 6x3 weight_hh 6x2 bias_hh 3",
           CT_ERR_SHAPE,
           "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
           "together" },
-        { { .to = CT_KERAS },
+        { { .to = CT_DIALECT_KERAS },
           "weight_ih 6x3 weight_hh 6x2 bias_hn 6",
           CT_ERR_SHAPE,
           "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
           "together" },
-        { { .to = CT_KERAS },
+        { { .to = CT_DIALECT_KERAS },
           "weight_ih 8x3 weight_hh 8x2 bias_hn 2",
           CT_ERR_SHAPE,
           "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
@@ -672,8 +682,8 @@ START_TEST(test_refusals)
           CT_ERR_ARGUMENT,
           "there is no dialect 0, 0 or -1" },
         { { .rename = clash }, "a.x 1 b.x 1", CT_ERR_FORMAT, "a: two names become \"b.x\"" },
-        { { .from = CT_KERAS }, "d.kernel 2x2 d.weight 2x2", CT_ERR_ARGUMENT, NULL },
-        { { .to = CT_KERAS, .biases = CT_FLAX },
+        { { .from = CT_DIALECT_KERAS }, "d.kernel 2x2 d.weight 2x2", CT_ERR_ARGUMENT, NULL },
+        { { .to = CT_DIALECT_KERAS, .biases = CT_DIALECT_FLAX },
           GRU_OF_TORCH,
           CT_ERR_ARGUMENT,
           "biases of flax in the layout of keras: the layout has its own" },
@@ -703,7 +713,7 @@ END_TEST
 
 START_TEST(test_bad_files)
 {
-    ct_convert_options o = { .from = CT_KERAS };
+    ct_convert_options o = { .from = CT_DIALECT_KERAS };
 
     ck_assert_int_eq(ct_convert(NULL, "b", o), CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_convert: from is NULL");
@@ -730,7 +740,7 @@ static void fail_each(void (*arm)(int k), const int *seen, ct_status status, int
 
         ct_memory_trim();
         arm(k);
-        got = ct_convert("a", "b", (ct_convert_options){ .to = CT_FLAX, .rename = map });
+        got = ct_convert("a", "b", (ct_convert_options){ .to = CT_DIALECT_FLAX, .rename = map });
         done = *seen < k;
         fail_nothing();
         if (got != CT_OK)

@@ -155,17 +155,17 @@ START_TEST(protocols)
         int64_t kept;
         const char *sha256, *tokens;
     } cases[] = {
-        { { .clean = CT_CLEAN_TEXT, .vocab.order = CT_ORDER_SORTED },
+        { { .clean = CT_CLEAN_TEXT, .vocab.order = CT_VOCAB_ORDER_SORTED },
           173428,
           173428,
           BOOK_IDS,
           " <unk>abcdefghijklmnopqrstuvwxyz" },
-        { { .clean = CT_CLEAN_LINES, .vocab.order = CT_ORDER_FREQUENCY },
+        { { .clean = CT_CLEAN_LINES, .vocab.order = CT_VOCAB_ORDER_FREQUENCY },
           170580,
           170580,
           CLASSIC_IDS,
           "<unk> etaino" },
-        { { .clean = CT_CLEAN_LINES, .vocab.order = CT_ORDER_FREQUENCY, .max_tokens = 10000 },
+        { { .clean = CT_CLEAN_LINES, .vocab.order = CT_VOCAB_ORDER_FREQUENCY, .max_tokens = 10000 },
           170580,
           10000,
           NULL,
@@ -224,24 +224,25 @@ START_TEST(vocab_order)
         const char *tokens; /* with their counts */
         int unknown;
     } cases[] = {
-        { "banana b", { .order = CT_ORDER_SORTED }, " 1 <unk>0 a3 b2 n2 ", 1 },
-        { "banana b", { .order = CT_ORDER_SORTED, .min_freq = 1 }, " 1 <unk>0 a3 b2 n2 ", 1 },
-        { "banana b", { .order = CT_ORDER_SORTED, .min_freq = 2 }, "<unk>1 a3 b2 n2 ", 0 },
-        { "banana b", { .order = CT_ORDER_SORTED, .min_freq = 3 }, "<unk>5 a3 ", 0 },
-        { "banana b", { .order = CT_ORDER_SORTED, .min_freq = 4 }, "<unk>8 ", 0 },
-        { "banana b", { .order = CT_ORDER_FREQUENCY }, "<unk>0 a3 b2 n2  1 ", 0 },
-        { "nanab b", { .order = CT_ORDER_FREQUENCY }, "<unk>0 n2 a2 b2  1 ", 0 },
-        { "zyx", { .order = CT_ORDER_FREQUENCY }, "<unk>0 z1 y1 x1 ", 0 },
-        { "banana b", { .order = CT_ORDER_FREQUENCY, .min_freq = 2 }, "<unk>1 a3 b2 n2 ", 0 },
-        { "", { .order = CT_ORDER_FREQUENCY }, "<unk>0 ", 0 },
-        { "", { .order = CT_ORDER_SORTED }, "<unk>0 ", 0 },
-        { "ab", RESERVING(CT_ORDER_SORTED, 0, 2), "<bos>0 <pad>0 <unk>0 a1 b1 ", 2 },
-        { "ab", RESERVING(CT_ORDER_FREQUENCY, 0, 2), "<unk>0 <pad>0 <bos>0 a1 b1 ", 0 },
-        { "zab z", RESERVING(CT_ORDER_SORTED, 2, 6), " 1 <bos>0 <pad>0 <unk>2 z2 ", 3 },
-        { "zab z", RESERVING(CT_ORDER_FREQUENCY, 2, 6), "<unk>2 <pad>0 <bos>0 z2  1 ", 0 },
-        { "zabaa", RESERVING(CT_ORDER_FREQUENCY, 0, 6), "<unk>0 <pad>0 <bos>0 z1  0 a3 b1 ", 0 },
+        { "banana b", { .order = CT_VOCAB_ORDER_SORTED }, " 1 <unk>0 a3 b2 n2 ", 1 },
+        { "banana b", { .order = CT_VOCAB_ORDER_SORTED, .min_freq = 1 }, " 1 <unk>0 a3 b2 n2 ", 1 },
+        { "banana b", { .order = CT_VOCAB_ORDER_SORTED, .min_freq = 2 }, "<unk>1 a3 b2 n2 ", 0 },
+        { "banana b", { .order = CT_VOCAB_ORDER_SORTED, .min_freq = 3 }, "<unk>5 a3 ", 0 },
+        { "banana b", { .order = CT_VOCAB_ORDER_SORTED, .min_freq = 4 }, "<unk>8 ", 0 },
+        { "banana b", { .order = CT_VOCAB_ORDER_FREQUENCY }, "<unk>0 a3 b2 n2  1 ", 0 },
+        { "nanab b", { .order = CT_VOCAB_ORDER_FREQUENCY }, "<unk>0 n2 a2 b2  1 ", 0 },
+        { "zyx", { .order = CT_VOCAB_ORDER_FREQUENCY }, "<unk>0 z1 y1 x1 ", 0 },
+        { "banana b", { .order = CT_VOCAB_ORDER_FREQUENCY, .min_freq = 2 }, "<unk>1 a3 b2 n2 ", 0 },
+        { "", { .order = CT_VOCAB_ORDER_FREQUENCY }, "<unk>0 ", 0 },
+        { "", { .order = CT_VOCAB_ORDER_SORTED }, "<unk>0 ", 0 },
+        { "ab", RESERVING(CT_VOCAB_ORDER_SORTED, 0, 2), "<bos>0 <pad>0 <unk>0 a1 b1 ", 2 },
+        { "ab", RESERVING(CT_VOCAB_ORDER_FREQUENCY, 0, 2), "<unk>0 <pad>0 <bos>0 a1 b1 ", 0 },
+        { "zab z", RESERVING(CT_VOCAB_ORDER_SORTED, 2, 6), " 1 <bos>0 <pad>0 <unk>2 z2 ", 3 },
+        { "zab z", RESERVING(CT_VOCAB_ORDER_FREQUENCY, 2, 6), "<unk>2 <pad>0 <bos>0 z2  1 ", 0 },
+        { "zabaa", RESERVING(CT_VOCAB_ORDER_FREQUENCY, 0, 6), "<unk>0 <pad>0 <bos>0 z1  0 a3 b1 ",
+          0 },
         { "<A~\xff\x80",
-          { .order = CT_ORDER_SORTED },
+          { .order = CT_VOCAB_ORDER_SORTED },
           "<1 <unk>0 A1 ~1 \x80"
           "1 \xff"
           "1 ",
@@ -273,7 +274,8 @@ END_TEST
 START_TEST(vocab_encode)
 {
     static const char *const reserved[] = { "<pad>" };
-    ct_vocab *v = ct_vocab_new("hello", 5, (ct_vocab_options)RESERVING(CT_ORDER_FREQUENCY, 0, 1));
+    ct_vocab *v =
+        ct_vocab_new("hello", 5, (ct_vocab_options)RESERVING(CT_VOCAB_ORDER_FREQUENCY, 0, 1));
     int32_t ids[8], all[] = { 3, 0, 99, 1, -1, 2 };
     int64_t unknown;
     char *s;
@@ -957,9 +959,9 @@ static ct_status whole_way(const char *s)
 {
     static const char *const reserved[] = { "<pad>" };
     ct_text *t = ct_text_from_bytes(s, strlen(s), "test");
-    ct_corpus_options options = { .vocab = RESERVING(CT_ORDER_FREQUENCY, 0, 1) };
+    ct_corpus_options options = { .vocab = RESERVING(CT_VOCAB_ORDER_FREQUENCY, 0, 1) };
     ct_corpus *c = ct_corpus_new(t, options);
-    ct_corpus *words = ct_corpus_new(t, (ct_corpus_options){ .vocab.tokens = CT_TOKEN_WORD });
+    ct_corpus *words = ct_corpus_new(t, (ct_corpus_options){ .vocab.tokens = CT_TOKEN_KIND_WORD });
     ct_loader *loaders[] = {
         ct_windows_new(
             c, (ct_windows_options){ .batch_size = 8, .steps = 5, .count = 100, .shuffle = true }),

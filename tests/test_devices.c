@@ -207,7 +207,7 @@ START_TEST(modules_give_what_the_cpu_gives)
 {
     static const module_case cases[] = {
         { "rnn", ct_rnn, { .hidden_size = 6 } },
-        { "relu rnn", ct_rnn, { .hidden_size = 33, .nonlinearity = CT_RELU } },
+        { "relu rnn", ct_rnn, { .hidden_size = 33, .nonlinearity = CT_NONLINEARITY_RELU } },
         { "lstm", ct_lstm, { .hidden_size = 6, .num_layers = 2 } },
         { "gru", ct_gru, { .hidden_size = 6, .bidirectional = true } },
         { "lstm both ways", ct_lstm, { .hidden_size = 31, .bidirectional = true } },

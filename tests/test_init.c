@@ -367,10 +367,10 @@ static void check_dialect(maker make, int gates, ct_dialect dialect)
     static const bool hh[4][5] = {
         { 0, 1, 0, 1, 1 }, { 0, 1, 0, 1, 1 }, { 0, 0, 0, 1, 0 }, { 0, 0, 0, 0, 1 }
     };
-    static const bool hn[4][5] = { [CT_FLAX] = { [3] = true } };
+    static const bool hn[4][5] = { [CT_DIALECT_FLAX] = { [3] = true } };
     const double input[] = { 0.25, 0.07, sqrt(6.0 / (24 + 16 * gates)),
                              2 * sqrt(1.0 / 24) / 0.87962566103423978 };
-    const double forget = dialect == CT_KERAS && gates == 4;
+    const double forget = dialect == CT_DIALECT_KERAS && gates == 4;
     ct_params *params = set_of(2, CT_F64);
     double *w, *u, *b[3];
 
@@ -383,11 +383,11 @@ static void check_dialect(maker make, int gates, ct_dialect dialect)
     b[1] = of(params, "m.bias_hh_l0");
     b[2] = of(params, "m.bias_hn_l0");
     expect_spread("input weights", w, 24 * 16 * gates, input[dialect]);
-    if (dialect == CT_KERAS)
+    if (dialect == CT_DIALECT_KERAS)
         expect_orthogonal(u, 16 * gates, 16, 1);
-    for (int k = 0; dialect == CT_FLAX && k < gates; k++)
+    for (int k = 0; dialect == CT_DIALECT_FLAX && k < gates; k++)
         expect_orthogonal(u + k * 256, 16, 16, 1);
-    if (dialect < CT_KERAS)
+    if (dialect < CT_DIALECT_KERAS)
         expect_spread("recurrent weights", u, 256 * gates, input[dialect]);
     ck_assert((b[0] != NULL) == ih[dialect][gates] && (b[1] != NULL) == hh[dialect][gates] &&
               (b[2] != NULL) == hn[dialect][gates]);
@@ -397,7 +397,7 @@ static void check_dialect(maker make, int gates, ct_dialect dialect)
                 for (int i = 16; i < 32; i++)
                     ck_assert(b[k][i] == forget);
             else
-                expect_spread("bias", b[k] + 16 * gate, 16, dialect == CT_TORCH ? 0.25 : 0);
+                expect_spread("bias", b[k] + 16 * gate, 16, dialect == CT_DIALECT_TORCH ? 0.25 : 0);
         }
     if (b[2])
         expect_spread("b_hn", b[2], 16, 0);
@@ -410,7 +410,7 @@ static void check_dialect(maker make, int gates, ct_dialect dialect)
 
 START_TEST(test_dialects)
 {
-    for (int d = CT_TORCH; d <= CT_FLAX; d++) {
+    for (int d = CT_DIALECT_TORCH; d <= CT_DIALECT_FLAX; d++) {
         check_dialect(ct_rnn, 1, (ct_dialect)d);
         check_dialect(ct_gru, 3, (ct_dialect)d);
         check_dialect(ct_lstm, 4, (ct_dialect)d);
@@ -419,7 +419,7 @@ START_TEST(test_dialects)
     ck_assert_int_eq(ct_dialect_named("mxnet"), -1);
     ck_assert_int_eq(ct_dialect_named(NULL), -1);
     ck_assert_str_eq(ct_dialect_name((ct_dialect)-1), "?");
-    ck_assert_str_eq(ct_dialect_name((ct_dialect)(CT_FLAX + 1)), "?");
+    ck_assert_str_eq(ct_dialect_name((ct_dialect)(CT_DIALECT_FLAX + 1)), "?");
 }
 END_TEST
 
@@ -429,7 +429,7 @@ START_TEST(test_linear_dialects)
     const double bound[] = { 1 / sqrt(300), 0.07, sqrt(6.0 / 400),
                              2 / sqrt(300) / 0.87962566103423978 };
 
-    for (int d = CT_TORCH; d <= CT_FLAX; d++) {
+    for (int d = CT_DIALECT_TORCH; d <= CT_DIALECT_FLAX; d++) {
         ct_params *params = set_of(2, CT_F64);
         double *w, *b;
 
@@ -439,7 +439,7 @@ START_TEST(test_linear_dialects)
         w = of(params, "l.weight");
         b = of(params, "l.bias");
         expect_spread("weight", w, 30000, bound[d]);
-        expect_spread("bias", b, 100, d == CT_TORCH ? bound[0] : 0);
+        expect_spread("bias", b, 100, d == CT_DIALECT_TORCH ? bound[0] : 0);
         free(w);
         free(b);
         ct_params_free(params);
@@ -450,22 +450,23 @@ END_TEST
 /* Gluon's RNN is a ReLU's unless told; the others' tanh. */
 START_TEST(test_dialect_activation)
 {
-    for (int d = CT_TORCH; d <= CT_FLAX; d++)
+    for (int d = CT_DIALECT_TORCH; d <= CT_DIALECT_FLAX; d++)
         for (int told = 0; told < 2; told++) {
             ct_params *params = set_of(1, CT_F64);
-            ct_recurrent *r = ct_rnn(
-                params, "m",
-                (ct_rnn_options){ .input_size = 1,
-                                  .hidden_size = 1,
-                                  .dialect = (ct_dialect)d,
-                                  .nonlinearity = told ? CT_TANH : CT_NONLINEARITY_OF_DIALECT });
+            ct_recurrent *r =
+                ct_rnn(params, "m",
+                       (ct_rnn_options){ .input_size = 1,
+                                         .hidden_size = 1,
+                                         .dialect = (ct_dialect)d,
+                                         .nonlinearity = told ? CT_NONLINEARITY_TANH
+                                                              : CT_NONLINEARITY_DEFAULT });
             ct_scope s = ct_scope_begin_no_grad();
             ct_tensor *x = ct_full(CT_SHAPE(1, 1, 1), 3, CT_F64, DEVICE);
 
             ct_params_init(params, ct_init_constant(0), 0);
             ct_fill(ct_param_value(ct_params_get(params, "m.weight_ih_l0")), 1);
             expect_close("y", ct_item(ct_recurrent_forward(r, x, NULL, NULL)),
-                         d == CT_GLUON && !told ? 3 : tanh(3), 1e-15);
+                         d == CT_DIALECT_GLUON && !told ? 3 : tanh(3), 1e-15);
             ck_assert(ct_scope_end(s) == CT_OK);
             ct_params_free(params);
         }

@@ -53,8 +53,8 @@ static ct_lm *model_of(ct_clean clean, ct_token_kind tokens, ct_lm_options o)
 
 static ct_lm *small(void)
 {
-    return model_of(CT_CLEAN_TEXT, CT_TOKEN_CHAR,
-                    (ct_lm_options){ .cell = CT_LM_GRU, .hidden_size = 12 });
+    return model_of(CT_CLEAN_TEXT, CT_TOKEN_KIND_CHAR,
+                    (ct_lm_options){ .cell = CT_LM_CELL_GRU, .hidden_size = 12 });
 }
 
 /* ---- forward ---- */
@@ -64,29 +64,42 @@ static const struct arrangement {
     ct_token_kind tokens;
     ct_lm_options options;
 } arrangements[] = {
-    { CT_CLEAN_TEXT, CT_TOKEN_CHAR, { .cell = CT_LM_RNN, .hidden_size = 7 } },
-    { CT_CLEAN_LINES, CT_TOKEN_CHAR, { .cell = CT_LM_LSTM, .hidden_size = 6, .num_layers = 3 } },
-    { CT_CLEAN_NONE, CT_TOKEN_CHAR, { .cell = CT_LM_GRU, .hidden_size = 5, .dropout = 0.5 } },
-    { CT_CLEAN_NONE,
-      CT_TOKEN_BYTE,
-      { .cell = CT_LM_GRU, .hidden_size = 8, .embedding_size = 3, .dropout = 0.25 } },
+    { CT_CLEAN_TEXT, CT_TOKEN_KIND_CHAR, { .cell = CT_LM_CELL_RNN, .hidden_size = 7 } },
     { CT_CLEAN_LINES,
-      CT_TOKEN_WORD,
-      { .cell = CT_LM_LSTM, .hidden_size = 8, .embedding_size = 8, .tied = true } },
+      CT_TOKEN_KIND_CHAR,
+      { .cell = CT_LM_CELL_LSTM, .hidden_size = 6, .num_layers = 3 } },
     { CT_CLEAN_NONE,
-      CT_TOKEN_WORD,
-      { .cell = CT_LM_RNN, .hidden_size = 4, .embedding_size = 5, .nonlinearity = CT_RELU } },
+      CT_TOKEN_KIND_CHAR,
+      { .cell = CT_LM_CELL_GRU, .hidden_size = 5, .dropout = 0.5 } },
+    { CT_CLEAN_NONE,
+      CT_TOKEN_KIND_BYTE,
+      { .cell = CT_LM_CELL_GRU, .hidden_size = 8, .embedding_size = 3, .dropout = 0.25 } },
+    { CT_CLEAN_LINES,
+      CT_TOKEN_KIND_WORD,
+      { .cell = CT_LM_CELL_LSTM, .hidden_size = 8, .embedding_size = 8, .tied = true } },
+    { CT_CLEAN_NONE,
+      CT_TOKEN_KIND_WORD,
+      { .cell = CT_LM_CELL_RNN,
+        .hidden_size = 4,
+        .embedding_size = 5,
+        .nonlinearity = CT_NONLINEARITY_RELU } },
     { CT_CLEAN_TEXT,
-      CT_TOKEN_CHAR,
-      { .cell = CT_LM_LSTM,
+      CT_TOKEN_KIND_CHAR,
+      { .cell = CT_LM_CELL_LSTM,
         .hidden_size = 9,
         .layer_norm = true,
         .recurrent_dropout = 0.5,
         .num_layers = 2,
         .dropout = 0.125 } },
-    { CT_CLEAN_TEXT, CT_TOKEN_CHAR, { .cell = CT_LM_RNN, .hidden_size = 6, .dialect = CT_GLUON } },
-    { CT_CLEAN_TEXT, CT_TOKEN_CHAR, { .cell = CT_LM_LSTM, .hidden_size = 6, .dialect = CT_KERAS } },
-    { CT_CLEAN_TEXT, CT_TOKEN_CHAR, { .cell = CT_LM_GRU, .hidden_size = 6, .dialect = CT_FLAX } },
+    { CT_CLEAN_TEXT,
+      CT_TOKEN_KIND_CHAR,
+      { .cell = CT_LM_CELL_RNN, .hidden_size = 6, .dialect = CT_DIALECT_GLUON } },
+    { CT_CLEAN_TEXT,
+      CT_TOKEN_KIND_CHAR,
+      { .cell = CT_LM_CELL_LSTM, .hidden_size = 6, .dialect = CT_DIALECT_KERAS } },
+    { CT_CLEAN_TEXT,
+      CT_TOKEN_KIND_CHAR,
+      { .cell = CT_LM_CELL_GRU, .hidden_size = 6, .dialect = CT_DIALECT_FLAX } },
 };
 
 /* ids (b, t) below the size of the vocabulary, of the innermost scope */
@@ -146,7 +159,7 @@ START_TEST(bad_options)
         { { .dropout = 1 }, "ct_lm_new: dropout 1 is not in [0, 1)" },
         { { .dropout = NAN }, "ct_lm_new: dropout nan is not in [0, 1)" },
     };
-    ct_corpus *c = corpus_of(prose, CT_CLEAN_TEXT, CT_TOKEN_CHAR);
+    ct_corpus *c = corpus_of(prose, CT_CLEAN_TEXT, CT_TOKEN_KIND_CHAR);
     int i;
 
     for (i = 0; i < LENGTH(cases); i++) {
@@ -345,7 +358,7 @@ START_TEST(streams)
     ck_assert(ct_lm_generate(m, o) == CT_OK);
     l.all[l.size] = '\0';
     ck_assert_str_eq(text, l.all);
-    if (a->tokens != CT_TOKEN_WORD)
+    if (a->tokens != CT_TOKEN_KIND_WORD)
         ck_assert_int_eq(l.calls, 14 + 30);
     harness_free(text);
     l = (listener){ .stop_after = 20 };
@@ -402,11 +415,11 @@ START_TEST(evaluation)
         const char *text;
         int64_t count, unknown, characters, bytes;
     } cases[] = {
-        { CT_CLEAN_TEXT, CT_TOKEN_CHAR, "The eyes, shone", 13, 0, 13, 13 },
-        { CT_CLEAN_NONE, CT_TOKEN_CHAR, "zaf\xc3\xa9 \xf0\x9f\x98\x80", 5, 0, 5, 9 },
-        { CT_CLEAN_NONE, CT_TOKEN_CHAR, "QQuiz", 4, 2, 4, 4 },
-        { CT_CLEAN_NONE, CT_TOKEN_BYTE, "caf\xc3\xa9!", 5, 0, 4, 5 },
-        { CT_CLEAN_NONE, CT_TOKEN_WORD, "pale  faces of him", 3, 2, 14, 14 },
+        { CT_CLEAN_TEXT, CT_TOKEN_KIND_CHAR, "The eyes, shone", 13, 0, 13, 13 },
+        { CT_CLEAN_NONE, CT_TOKEN_KIND_CHAR, "zaf\xc3\xa9 \xf0\x9f\x98\x80", 5, 0, 5, 9 },
+        { CT_CLEAN_NONE, CT_TOKEN_KIND_CHAR, "QQuiz", 4, 2, 4, 4 },
+        { CT_CLEAN_NONE, CT_TOKEN_KIND_BYTE, "caf\xc3\xa9!", 5, 0, 4, 5 },
+        { CT_CLEAN_NONE, CT_TOKEN_KIND_WORD, "pale  faces of him", 3, 2, 14, 14 },
     };
     int i;
 
@@ -757,7 +770,8 @@ END_TEST
 START_TEST(damaged_files)
 {
     ct_generator g = ct_generator_named(ct_generator_seed(8), "damage");
-    ct_lm *m = model_of(CT_CLEAN_NONE, CT_TOKEN_CHAR, (ct_lm_options){ .hidden_size = 3 }), *back;
+    ct_lm *m = model_of(CT_CLEAN_NONE, CT_TOKEN_KIND_CHAR, (ct_lm_options){ .hidden_size = 3 }),
+          *back;
     int round, rounds = harness_count(300, 20000), loaded = 0;
     char *bytes, *copy;
     size_t size, header;
@@ -796,7 +810,8 @@ END_TEST
  * where it has no memory for a string with escapes that it reads.) */
 START_TEST(memory_fails)
 {
-    ct_lm *m = model_of(CT_CLEAN_NONE, CT_TOKEN_CHAR, (ct_lm_options){ .hidden_size = 3 }), *back;
+    ct_lm *m = model_of(CT_CLEAN_NONE, CT_TOKEN_KIND_CHAR, (ct_lm_options){ .hidden_size = 3 }),
+          *back;
     int k, failed = 0;
 
     ck_assert(ct_lm_save(m, FILE_NAME) == CT_OK);
@@ -834,8 +849,8 @@ END_TEST
 
 START_TEST(card)
 {
-    ct_lm *m = model_of(CT_CLEAN_TEXT, CT_TOKEN_CHAR,
-                        (ct_lm_options){ .cell = CT_LM_LSTM,
+    ct_lm *m = model_of(CT_CLEAN_TEXT, CT_TOKEN_KIND_CHAR,
+                        (ct_lm_options){ .cell = CT_LM_CELL_LSTM,
                                          .hidden_size = 8,
                                          .embedding_size = 8,
                                          .tied = true,

@@ -132,7 +132,7 @@ static ct_corpus *read_corpus(const char *path, const block *b)
     bool classic = strcmp(b->protocol, "classic") == 0;
     const ct_corpus_options how = {
         .clean = classic ? CT_CLEAN_LINES : CT_CLEAN_TEXT,
-        .vocab = { .order = classic ? CT_ORDER_FREQUENCY : CT_ORDER_SORTED },
+        .vocab = { .order = classic ? CT_VOCAB_ORDER_FREQUENCY : CT_VOCAB_ORDER_SORTED },
         .max_tokens = classic ? 10000 : 0,
     };
     ct_text *text = ct_text_read(path);
@@ -287,11 +287,12 @@ static ct_tensor *f_cross_entropy(int count, ct_tensor *const *in, void *context
                                  *(const ct_cross_entropy_options *)context);
 }
 
-static ct_cross_entropy_options ce_mean,
-    ce_sum = { .reduction = CT_SUM }, ce_none = { .reduction = CT_NONE },
-    ce_all = {
-        .reduction = CT_MEAN, .label_smoothing = 0.1, .has_ignore_index = true, .ignore_index = 1
-    };
+static ct_cross_entropy_options ce_mean, ce_sum = { .reduction = CT_REDUCTION_SUM },
+                                         ce_none = { .reduction = CT_REDUCTION_NONE },
+                                         ce_all = { .reduction = CT_REDUCTION_MEAN,
+                                                    .label_smoothing = 0.1,
+                                                    .has_ignore_index = true,
+                                                    .ignore_index = 1 };
 
 static const struct op_case {
     const char *name;
@@ -371,7 +372,8 @@ static ct_tensor *f_model(int count, ct_tensor *const *in, void *context)
     logits = ct_transpose(ct_linear_forward(w->linear, y), 0, 1);
     if (w->loss)
         return ct_cross_entropy(logits, targets);
-    x = ct_cross_entropy_with(logits, targets, (ct_cross_entropy_options){ .reduction = CT_NONE });
+    x = ct_cross_entropy_with(logits, targets,
+                              (ct_cross_entropy_options){ .reduction = CT_REDUCTION_NONE });
     y = ct_state_get(next, 0);
     return ct_cat(2, (ct_tensor *[]){ ct_reshape(x, CT_SHAPE(-1)), ct_reshape(y, CT_SHAPE(-1)) },
                   0);
@@ -384,10 +386,10 @@ static const struct model_case {
 } model_cases[] = {
     { "tanh, the job's loss", { .hidden_size = 3 }, false, true },
     { "tanh", { .hidden_size = 3 }, false, false },
-    { "relu", { .hidden_size = 3, .nonlinearity = CT_RELU }, false, false },
+    { "relu", { .hidden_size = 3, .nonlinearity = CT_NONLINEARITY_RELU }, false, false },
     { "tanh, two layers", { .hidden_size = 3, .num_layers = 2 }, false, false },
     { "relu, two layers",
-      { .hidden_size = 3, .num_layers = 2, .nonlinearity = CT_RELU },
+      { .hidden_size = 3, .num_layers = 2, .nonlinearity = CT_NONLINEARITY_RELU },
       false,
       false },
     { "tanh, bidirectional", { .hidden_size = 3, .bidirectional = true }, false, false },
@@ -400,7 +402,7 @@ static const struct model_case {
       true,
       false },
     { "dense input, a first state, relu, bidirectional",
-      { .hidden_size = 3, .nonlinearity = CT_RELU, .bidirectional = true },
+      { .hidden_size = 3, .nonlinearity = CT_NONLINEARITY_RELU, .bidirectional = true },
       true,
       false },
 };

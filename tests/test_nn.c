@@ -280,13 +280,14 @@ static double *rnn_oracle(const rnn_case *c, ct_params *set, const double *x, do
 
 static ct_recurrent *rnn_of(ct_params *set, const rnn_case *c, int64_t input_size)
 {
-    return ct_rnn(set, "rnn",
-                  (ct_rnn_options){ .input_size = input_size,
-                                    .hidden_size = H,
-                                    .num_layers = c->layers,
-                                    .nonlinearity = c->relu ? CT_RELU : CT_TANH,
-                                    .no_bias = c->no_bias,
-                                    .bidirectional = c->directions == 2 });
+    return ct_rnn(
+        set, "rnn",
+        (ct_rnn_options){ .input_size = input_size,
+                          .hidden_size = H,
+                          .num_layers = c->layers,
+                          .nonlinearity = c->relu ? CT_NONLINEARITY_RELU : CT_NONLINEARITY_TANH,
+                          .no_bias = c->no_bias,
+                          .bidirectional = c->directions == 2 });
 }
 
 /* Both ways to run: with history, and without. */
@@ -834,7 +835,9 @@ START_TEST(options_of_others)
         int fits; /* the maker's number / 2, or -1 */
         const char *message;
     } cases[] = {
-        { { .hidden_size = 3, .nonlinearity = CT_RELU }, 0, "nonlinearity is an RNN's" },
+        { { .hidden_size = 3, .nonlinearity = CT_NONLINEARITY_RELU },
+          0,
+          "nonlinearity is an RNN's" },
         { { .hidden_size = 3, .reset_before = true }, 1, "reset_before is a GRU's" },
         { { .hidden_size = 3, .proj_size = 2 }, 2, "proj_size is an LSTM's" },
         { { .hidden_size = 3, .has_forget_bias = true }, 2, "forget_bias is an LSTM's" },
@@ -1166,7 +1169,7 @@ END_TEST
 
 static const double logits[12] = { 0.5, -1, 2, 0, 3, 3, 3, 3, -2, 0.25, 1, 1.5 };
 static const int32_t targets[3] = { 2, 0, 1 };
-static const ct_cross_entropy_options each = { .reduction = CT_NONE };
+static const ct_cross_entropy_options each = { .reduction = CT_REDUCTION_NONE };
 
 /* -log softmax(row)[target], smoothed: (1 - s) of the target's, s of the mean over all classes */
 static double row_loss(const double *row, int target, double smoothing)
@@ -1202,15 +1205,15 @@ START_TEST(cross_entropy_by_hand)
     expect_close("mean", ct_item(ct_cross_entropy(x, y)), (plain[0] + plain[1] + plain[2]) / 3,
                  1e-15);
     expect_values("none", ct_cross_entropy_with(x, y, each), plain, 3, 1e-15);
-    expect_values(
-        "smoothed",
-        ct_cross_entropy_with(
-            x, y, (ct_cross_entropy_options){ .reduction = CT_NONE, .label_smoothing = 0.3 }),
-        l, 3, 1e-15);
-    expect_close(
-        "sum",
-        ct_item(ct_cross_entropy_with(x, y, (ct_cross_entropy_options){ .reduction = CT_SUM })),
-        plain[0] + plain[1] + plain[2], 1e-14);
+    expect_values("smoothed",
+                  ct_cross_entropy_with(x, y,
+                                        (ct_cross_entropy_options){ .reduction = CT_REDUCTION_NONE,
+                                                                    .label_smoothing = 0.3 }),
+                  l, 3, 1e-15);
+    expect_close("sum",
+                 ct_item(ct_cross_entropy_with(
+                     x, y, (ct_cross_entropy_options){ .reduction = CT_REDUCTION_SUM })),
+                 plain[0] + plain[1] + plain[2], 1e-14);
     expect_close(
         "ignoring",
         ct_item(ct_cross_entropy_with(
@@ -1248,10 +1251,11 @@ START_TEST(cross_entropy_without_a_class)
     const double weighted[2] = { 3 * plain[0], 2 * plain[1] };
 
     expect_values("loss", ct_cross_entropy_with(x, y, each), plain, 2, 1e-15);
-    expect_values("weighted",
-                  ct_cross_entropy_with(
-                      x, y, (ct_cross_entropy_options){ .reduction = CT_NONE, .weight = weight }),
-                  weighted, 2, 1e-14);
+    expect_values(
+        "weighted",
+        ct_cross_entropy_with(
+            x, y, (ct_cross_entropy_options){ .reduction = CT_REDUCTION_NONE, .weight = weight }),
+        weighted, 2, 1e-14);
     ck_assert(ct_backward(ct_cross_entropy(x, y)) == CT_OK);
     ck_assert(isfinite(ct_item(ct_sum(ct_grad_of(x)))));
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -1295,7 +1299,7 @@ START_TEST(cross_entropy_of_any_width)
             }
         }
         loss = ct_cross_entropy_with(logits, ct_from_data(target, CT_SHAPE(rows), CT_I64, DEVICE),
-                                     (ct_cross_entropy_options){ .reduction = CT_NONE,
+                                     (ct_cross_entropy_options){ .reduction = CT_REDUCTION_NONE,
                                                                  .label_smoothing = smoothing,
                                                                  .has_ignore_index = true,
                                                                  .ignore_index = -7 });
@@ -1307,7 +1311,7 @@ START_TEST(cross_entropy_of_any_width)
             grad[r] = d[r / C] ? grad[r] / d[r / C] : 0;
         ck_assert(ct_backward(ct_sum(ct_cross_entropy_with(
                       logits, ct_from_data(target, CT_SHAPE(rows), CT_I64, DEVICE),
-                      (ct_cross_entropy_options){ .reduction = CT_SUM,
+                      (ct_cross_entropy_options){ .reduction = CT_REDUCTION_SUM,
                                                   .label_smoothing = smoothing,
                                                   .has_ignore_index = true,
                                                   .ignore_index = -7 }))) == CT_OK);
@@ -1330,8 +1334,9 @@ static const struct further {
     bool ignores;
     double smoothing;
 } furthers[] = {
-    { CT_NONE, false, 0 },   { CT_NONE, true, 0.1 },  { CT_MEAN, true, 0 },
-    { CT_SUM, false, 0.25 }, { CT_MEAN, false, 0.1 },
+    { CT_REDUCTION_NONE, false, 0 },   { CT_REDUCTION_NONE, true, 0.1 },
+    { CT_REDUCTION_MEAN, true, 0 },    { CT_REDUCTION_SUM, false, 0.25 },
+    { CT_REDUCTION_MEAN, false, 0.1 },
 };
 
 static ct_tensor *further_on(int count, ct_tensor *const *inputs, void *context)
@@ -1579,10 +1584,10 @@ static ct_tensor *m_losses(ct_params *set)
     all[2] = ct_cross_entropy_with(x, one, o);
     o.label_smoothing = 0;
     all[3] = ct_nll_loss(ct_log_softmax(x, 1), y, o);
-    all[4] = ct_mse_loss(x, one, CT_MEAN);
-    all[5] = ct_l1_loss(x, one, CT_SUM);
-    all[6] = ct_huber_loss(x, one, 1, CT_MEAN);
-    all[7] = ct_bce_with_logits(x, one, CT_MEAN);
+    all[4] = ct_mse_loss(x, one, CT_REDUCTION_MEAN);
+    all[5] = ct_l1_loss(x, one, CT_REDUCTION_SUM);
+    all[6] = ct_huber_loss(x, one, 1, CT_REDUCTION_MEAN);
+    all[7] = ct_bce_with_logits(x, one, CT_REDUCTION_MEAN);
     all[8] =
         ct_bce_with_logits_with(x, one, (ct_bce_options){ .weight = weight, .pos_weight = weight });
     return ct_stack(9, all, 0);

@@ -1011,7 +1011,7 @@ START_TEST(losses_stay_finite)
 {
     ct_scope s = ct_scope_begin();
     ct_tensor *x = leaf(F64(1000, -1000, 1000, -1000, 0)), *t = F64(1, 0, 0, 1, 1);
-    ct_tensor *y = ct_bce_with_logits(x, t, CT_NONE), *g, *two, *last;
+    ct_tensor *y = ct_bce_with_logits(x, t, CT_REDUCTION_NONE), *g, *two, *last;
     ct_cross_entropy_options skip = { .has_ignore_index = true, .ignore_index = -100 };
 
     expect_values("bce", y, (double[]){ 0, 0, 1000, 1000, log(2) }, 5, 1e-12);
@@ -1022,7 +1022,7 @@ START_TEST(losses_stay_finite)
     EXPECT(last, 4);
     EXPECT(gradient(last, two, NULL), 0, 0, 0, -1);
     EXPECT(ct_nll_loss(two, I64(-100, -100), skip), NAN); /* the mean of nothing */
-    skip.reduction = CT_SUM;
+    skip.reduction = CT_REDUCTION_SUM;
     EXPECT(ct_nll_loss(two, I64(-100, -100), skip), 0);
     ck_assert(ct_scope_end(s) == CT_OK);
 }
@@ -1541,19 +1541,20 @@ START_TEST(losses_refuse)
     ct_cross_entropy_options weight = { .weight = v };
 
     REFUSED(CT_ERR_SHAPE, "ct_mse_loss: x f32[2,3] cpu and target f32[3] cpu differ in shape",
-            ct_mse_loss(x, v, CT_MEAN));
+            ct_mse_loss(x, v, CT_REDUCTION_MEAN));
     REFUSED(CT_ERR_DTYPE,
             "ct_l1_loss: x f32[2,3] cpu and target f64[2,3] cpu differ in dtype (no promotion: "
             "ct_cast one)",
-            ct_l1_loss(x, d, CT_MEAN));
+            ct_l1_loss(x, d, CT_REDUCTION_MEAN));
     REFUSED(CT_ERR_ARGUMENT, "ct_huber_loss: delta 0 is not above 0",
-            ct_huber_loss(x, x, 0, CT_SUM));
+            ct_huber_loss(x, x, 0, CT_REDUCTION_SUM));
     REFUSED(CT_ERR_ARGUMENT, "ct_mse_loss: there is no reduction 7",
             ct_mse_loss(x, x, (ct_reduction)7));
     REFUSED(CT_ERR_SHAPE,
             "ct_bce_with_logits: logits f32[2,3] cpu and target f32[3] cpu differ in shape",
-            ct_bce_with_logits(x, v, CT_NONE));
-    REFUSED(CT_ERR_DTYPE, "ct_l1_loss: x i64[2] cpu must be f32 or f64", ct_l1_loss(t, t, CT_SUM));
+            ct_bce_with_logits(x, v, CT_REDUCTION_NONE));
+    REFUSED(CT_ERR_DTYPE, "ct_l1_loss: x i64[2] cpu must be f32 or f64",
+            ct_l1_loss(t, t, CT_REDUCTION_SUM));
     REFUSED(CT_ERR_SHAPE,
             "ct_cross_entropy: logits f32[2,3] cpu (..., classes) and targets f32[3] cpu do not "
             "fit",
@@ -1596,11 +1597,11 @@ START_TEST(losses_refuse)
             "ct_bce_with_logits: logits f32[2,3] cpu and weight f64[3] cpu differ in dtype (no "
             "promotion: ct_cast one)",
             ct_bce_with_logits_with(x, x, (ct_bce_options){ .weight = double_weight.weight }));
-    SILENT(ct_bce_with_logits_with(x, NULL, (ct_bce_options){ .reduction = CT_SUM }));
-    SILENT(ct_mse_loss(NULL, x, CT_MEAN));
-    SILENT(ct_huber_loss(x, NULL, -1, CT_MEAN));
+    SILENT(ct_bce_with_logits_with(x, NULL, (ct_bce_options){ .reduction = CT_REDUCTION_SUM }));
+    SILENT(ct_mse_loss(NULL, x, CT_REDUCTION_MEAN));
+    SILENT(ct_huber_loss(x, NULL, -1, CT_REDUCTION_MEAN));
     SILENT(ct_nll_loss(NULL, t, plain));
-    SILENT(ct_bce_with_logits(NULL, x, CT_SUM));
+    SILENT(ct_bce_with_logits(NULL, x, CT_REDUCTION_SUM));
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 END_TEST

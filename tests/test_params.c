@@ -557,7 +557,10 @@ static const struct {
     bool steps, lengths, second;
 } programs[] = {
     { "rnn", ct_rnn, { .num_layers = 2 }, .lengths = true },
-    { "relu, by steps", ct_rnn, { .nonlinearity = CT_RELU, .learn_state = true }, .steps = true },
+    { "relu, by steps",
+      ct_rnn,
+      { .nonlinearity = CT_NONLINEARITY_RELU, .learn_state = true },
+      .steps = true },
     { "rnn, normed", ct_rnn, { .layer_norm = true, .bidirectional = true }, .steps = false },
     { "lstm",
       ct_lstm,
@@ -571,8 +574,8 @@ static const struct {
       .steps = false },
     { "gru", ct_gru, { .reverse = true }, .lengths = true },
     { "gru, reset before", ct_gru, { .reset_before = true, .batch_first = true }, .steps = false },
-    { "gru, Keras", ct_gru, { .dialect = CT_KERAS }, .steps = true },
-    { "gru, Flax", ct_gru, { .dialect = CT_FLAX }, .second = true },
+    { "gru, Keras", ct_gru, { .dialect = CT_DIALECT_KERAS }, .steps = true },
+    { "gru, Flax", ct_gru, { .dialect = CT_DIALECT_FLAX }, .second = true },
 };
 
 /* ids (3, 2) -> the loss and all gradients, in one number. */
@@ -625,7 +628,7 @@ static double run_program(int which, ct_status *status)
         ct_add(ct_cross_entropy_with(
                    y, ids, (ct_cross_entropy_options){ .label_smoothing = 0.1, .weight = weight }),
                ct_add(ct_nll_loss(ct_log_softmax(y, -1), ids, (ct_cross_entropy_options){ 0 }),
-                      ct_huber_loss(y, ct_zeros_like(y), 0.1, CT_MEAN)));
+                      ct_huber_loss(y, ct_zeros_like(y), 0.1, CT_REDUCTION_MEAN)));
     if (programs[which].second && loss && ct_grad(1, &loss, 1, &x, NULL, true, &g) == CT_OK)
         loss = ct_add(loss, ct_sum(ct_square(g)));
     ct_backward(loss);

@@ -1011,7 +1011,7 @@ START_TEST(modules_on_one_device)
     ELSEWHERE("ct_nll_loss: log_probs f32[2,3] cuda and weight f32[3] cpu",
               ct_nll_loss(x, y, weight));
     ELSEWHERE("ct_mse_loss: x f32[2,3] cuda and target f32[2,3] cpu",
-              ct_mse_loss(x, x_here, CT_MEAN));
+              ct_mse_loss(x, x_here, CT_REDUCTION_MEAN));
     ELSEWHERE("ct_bce_with_logits: logits f32[2,3] cuda and pos_weight f32[3] cpu",
               ct_bce_with_logits_with(x, x, (ct_bce_options){ .pos_weight = w }));
     ck_assert(ct_scope_end(s) == CT_OK);

@@ -46,7 +46,7 @@ static ct_recurrent *module_of(const config *c, ct_params *params)
         return (cell ? ct_lstm_cell : ct_lstm)(params, "m", o);
     if (strcmp(c->mode, "gru") == 0)
         return (cell ? ct_gru_cell : ct_gru)(params, "m", o);
-    o.nonlinearity = strcmp(c->mode, "rnn_relu") == 0 ? CT_RELU : CT_TANH;
+    o.nonlinearity = strcmp(c->mode, "rnn_relu") == 0 ? CT_NONLINEARITY_RELU : CT_NONLINEARITY_TANH;
     return (cell ? ct_rnn_cell : ct_rnn)(params, "m", o);
 }
 
@@ -161,7 +161,7 @@ END_TEST
 /* One of four kinds of module: tanh, relu, LSTM, GRU. */
 static ct_recurrent *plain_module(int kind, ct_params *params, ct_recurrent_options o)
 {
-    o.nonlinearity = kind == 1 ? CT_RELU : CT_NONLINEARITY_OF_DIALECT;
+    o.nonlinearity = kind == 1 ? CT_NONLINEARITY_RELU : CT_NONLINEARITY_DEFAULT;
     return kind == 2   ? ct_lstm(params, "m", o)
            : kind == 3 ? ct_gru(params, "m", o)
                        : ct_rnn(params, "m", o);
@@ -558,7 +558,7 @@ START_TEST(test_dropout_between_layers)
                                                .hidden_size = 1,
                                                .num_layers = 2,
                                                .no_bias = true,
-                                               .nonlinearity = CT_RELU,
+                                               .nonlinearity = CT_NONLINEARITY_RELU,
                                                .dropout = 0.3 });
     ct_scope s = ct_scope_begin_no_grad();
     ct_generator start = *ct_params_generator(params);
@@ -601,7 +601,7 @@ START_TEST(test_recurrent_dropout)
                              (ct_rnn_options){ .input_size = 1,
                                                .hidden_size = 1,
                                                .no_bias = true,
-                                               .nonlinearity = CT_RELU,
+                                               .nonlinearity = CT_NONLINEARITY_RELU,
                                                .recurrent_dropout = 0.5 });
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *x = ct_ones(CT_SHAPE(3, 40, 1), CT_F64, DEVICE);
@@ -813,7 +813,8 @@ START_TEST(test_bad_options)
         { { .hidden_size = 2, .dialect = (ct_dialect)9 },
           "ct_recurrent_of: there is no dialect 9" },
         { { .hidden_size = 2, .proj_size = 1 }, "ct_gru: proj_size is an LSTM's" },
-        { { .hidden_size = 2, .nonlinearity = CT_TANH }, "ct_gru: nonlinearity is an RNN's" },
+        { { .hidden_size = 2, .nonlinearity = CT_NONLINEARITY_TANH },
+          "ct_gru: nonlinearity is an RNN's" },
         { { .hidden_size = 2, .has_forget_bias = true }, "ct_gru: forget_bias is an LSTM's" },
     };
 

@@ -316,22 +316,22 @@ START_TEST(report)
 
         seen[item->problem]++;
         switch (item->problem) {
-        case CT_LOAD_MISSING:
+        case CT_LOAD_PROBLEM_MISSING:
             ck_assert_str_eq(item->name, "b.mean");
             ck_assert_int_eq(item->in_set.dim[0], 3);
             ck_assert_ptr_null(item->file_dtype);
             break;
-        case CT_LOAD_UNEXPECTED:
+        case CT_LOAD_PROBLEM_UNEXPECTED:
             ck_assert_str_eq(item->name, "c");
             ck_assert_int_eq(item->in_file.dim[0], 7);
             ck_assert_str_eq(item->file_dtype, "I32");
             break;
-        case CT_LOAD_SHAPE:
+        case CT_LOAD_PROBLEM_SHAPE:
             ck_assert_str_eq(item->name, "a.weight");
             ck_assert_int_eq(item->in_file.dim[1], 4);
             ck_assert_int_eq(item->in_set.dim[1], 3);
             break;
-        case CT_LOAD_DTYPE:
+        case CT_LOAD_PROBLEM_DTYPE:
             ck_assert_str_eq(item->name, "a.bias");
             ck_assert_str_eq(item->file_dtype, "F64");
             break;

@@ -127,7 +127,7 @@ START_TEST(perplexities_by_hand)
 {
     const double tokens[3] = { 20, 20, 10 };
     double nats = (tokens[0] * 1 + tokens[1] * 1.25 + tokens[2] * 1.5) / 50;
-    ct_trainer trainer = { .max_epochs = 2, .perplexity = CT_PERPLEXITY_OF_TOKENS };
+    ct_trainer trainer = { .max_epochs = 2, .perplexity = CT_PERPLEXITY_TOKENS };
     ct_fit_result r;
     fixture f;
 
@@ -142,7 +142,7 @@ START_TEST(perplexities_by_hand)
     ck_assert(r.tokens_per_second > 0 && isfinite(r.tokens_per_second));
 
     f.script = (script){ .params = f.params };
-    trainer.perplexity = CT_PERPLEXITY_OF_BATCHES;
+    trainer.perplexity = CT_PERPLEXITY_BATCHES;
     ck_assert(ct_fit(&trainer, &f.model, f.train, NULL, &r) == CT_OK);
     ck_assert(f.script.validated == 0 && isnan(r.validation_perplexity));
     expect_close("loss", r.loss, nats, 1e-15);
@@ -170,7 +170,7 @@ START_TEST(lines)
                                "total                          6\n"
                                "epoch  1/43  perplexity   1.57  validation   8.58 ";
     const int want[8] = { 1, 2, 5, 10, 20, 30, 40, 43 };
-    ct_trainer trainer = { .max_epochs = 43, .perplexity = CT_PERPLEXITY_OF_TOKENS };
+    ct_trainer trainer = { .max_epochs = 43, .perplexity = CT_PERPLEXITY_TOKENS };
     char *text = NULL, word[64];
     size_t size = 0;
     int epoch[20], i, seconds;
@@ -211,7 +211,7 @@ static void expect_start(const char *what, const char *origin)
 
 START_TEST(stops_at_an_error)
 {
-    ct_trainer trainer = { .max_epochs = 5, .perplexity = CT_PERPLEXITY_OF_TOKENS };
+    ct_trainer trainer = { .max_epochs = 5, .perplexity = CT_PERPLEXITY_TOKENS };
     ct_fit_result r;
     fixture f;
 
@@ -485,14 +485,14 @@ static const struct patience_case {
     int64_t epochs, best;
     ct_fit_end end;
 } patience_cases[] = {
-    { 0, 0, { 1, 2, 3, 4, 5, 6, 7, 8 }, 8, 1, CT_FIT_FINISHED },
-    { 1, 0, { 1, 2, 0, 0, 0, 0, 0, 0 }, 2, 1, CT_FIT_PATIENCE },
-    { 2, 0, { 2, 3, 1, 1.5, 1, 0, 0, 0 }, 5, 3, CT_FIT_PATIENCE },
-    { 3, 0, { 8, 7, 6, 5, 4, 3, 2, 1 }, 8, 8, CT_FIT_FINISHED },
+    { 0, 0, { 1, 2, 3, 4, 5, 6, 7, 8 }, 8, 1, CT_FIT_END_FINISHED },
+    { 1, 0, { 1, 2, 0, 0, 0, 0, 0, 0 }, 2, 1, CT_FIT_END_PATIENCE },
+    { 2, 0, { 2, 3, 1, 1.5, 1, 0, 0, 0 }, 5, 3, CT_FIT_END_PATIENCE },
+    { 3, 0, { 8, 7, 6, 5, 4, 3, 2, 1 }, 8, 8, CT_FIT_END_FINISHED },
     /* perplexities 2.72, 2.46, 2.23, 2.01, 1.82, ...: better than 2.72 by more than 0.4 is the third,
      * than that the fifth */
-    { 2, 0.4, { 1, 0.9, 0.8, 0.7, 0.6, 0.55, 0.5, 0 }, 7, 7, CT_FIT_PATIENCE },
-    { 2, 0, { 1, 1, 1, 0, 0, 0, 0, 0 }, 3, 1, CT_FIT_PATIENCE },
+    { 2, 0.4, { 1, 0.9, 0.8, 0.7, 0.6, 0.55, 0.5, 0 }, 7, 7, CT_FIT_END_PATIENCE },
+    { 2, 0, { 1, 1, 1, 0, 0, 0, 0, 0 }, 3, 1, CT_FIT_END_PATIENCE },
 };
 
 START_TEST(patience)
@@ -561,13 +561,14 @@ START_TEST(callbacks_see_and_stop)
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_OK);
     ck_assert(w.steps == 9 && w.epochs == 3 && w.last_batch == 3 && w.batches == 3);
     ck_assert(other.steps == 9 && other.epochs == 0);
-    ck_assert(w.norm == 0 && w.lr == 0.5 && r.lr == 0.5 && r.end == CT_FIT_FINISHED);
+    ck_assert(w.norm == 0 && w.lr == 0.5 && r.lr == 0.5 && r.end == CT_FIT_END_FINISHED);
 
     w = (witness){ .stop_at = 5 };
     other = (witness){ 0 };
     f.script = (script){ .params = f.params };
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_OK);
-    ck_assert(r.end == CT_FIT_STOPPED && r.epochs == 1 && r.steps == 5 && f.script.trained == 5);
+    ck_assert(r.end == CT_FIT_END_STOPPED && r.epochs == 1 && r.steps == 5 &&
+              f.script.trained == 5);
     ck_assert(other.steps == 5 && f.script.validated == 2);
 
     w = (witness){ .raise_at = 2 };
@@ -608,14 +609,14 @@ START_TEST(stops_when_asked)
         ct_trainer_stop_on_signals();
     ck_assert(ct_trainer_signal() == 0);
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_OK);
-    ck_assert(r.end == CT_FIT_STOPPED && r.epochs == 1 && r.steps == 4);
+    ck_assert(r.end == CT_FIT_END_STOPPED && r.epochs == 1 && r.steps == 4);
     ck_assert_int_eq(ct_trainer_signal(), _i ? SIGTERM : 0);
     at = 0;
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_OK);
-    ck_assert(r.end == CT_FIT_FINISHED && r.epochs == 3);
+    ck_assert(r.end == CT_FIT_END_FINISHED && r.epochs == 3);
     ct_trainer_stop();
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_OK);
-    ck_assert(r.end == CT_FIT_STOPPED && r.steps == 0 && isnan(r.perplexity));
+    ck_assert(r.end == CT_FIT_END_STOPPED && r.steps == 0 && isnan(r.perplexity));
     end(&f);
 }
 END_TEST
@@ -726,7 +727,7 @@ START_TEST(steps_the_schedule)
     f.model.configure_optimizers = halving_sgd;
     ck_assert(ct_fit(&trainer, &f.model, f.train, NULL, &r) == CT_OK);
     expect_close("each epoch", r.lr, 0.25, 0);
-    trainer.schedule_interval = CT_EACH_STEP;
+    trainer.schedule_interval = CT_INTERVAL_STEP;
     ck_assert(ct_fit(&trainer, &f.model, f.train, NULL, &r) == CT_OK);
     expect_close("each step", r.lr, pow(0.5, 8), 0);
     c = (course){ .script = f.script, .nats = nats };

@@ -48,18 +48,18 @@ START_TEST(cutting)
         ct_token_kind kind;
         const char *text, *tokens;
     } cases[] = {
-        { CT_TOKEN_CHAR, "ab c", "a|b| |c|" },
-        { CT_TOKEN_CHAR,
+        { CT_TOKEN_KIND_CHAR, "ab c", "a|b| |c|" },
+        { CT_TOKEN_KIND_CHAR,
           "n\xc3\xa9"
           "e\xcc\x81\xe2\x82\xac\xf0\x9f\x98\x80",
           "n|\xc3\xa9|e|\xcc\x81|\xe2\x82\xac|\xf0\x9f\x98\x80|" },
-        { CT_TOKEN_CHAR, "\xc3\xc3\xa9\xff\xe2\x82x", "\xc3|\xc3\xa9|\xff|\xe2|\x82|x|" },
-        { CT_TOKEN_CHAR, "\xed\xa0\x80\xf4\x90\x80\x80", /* a surrogate; beyond U+10FFFF */
+        { CT_TOKEN_KIND_CHAR, "\xc3\xc3\xa9\xff\xe2\x82x", "\xc3|\xc3\xa9|\xff|\xe2|\x82|x|" },
+        { CT_TOKEN_KIND_CHAR, "\xed\xa0\x80\xf4\x90\x80\x80", /* a surrogate; beyond U+10FFFF */
           "\xed|\xa0|\x80|\xf4|\x90|\x80|\x80|" },
-        { CT_TOKEN_BYTE, "n\xc3\xa9\xff", "n|\xc3|\xa9|\xff|" },
-        { CT_TOKEN_WORD, "the  time\tmachine\n", "the|time|machine|" },
-        { CT_TOKEN_WORD, " \r\n\v\f\x1c ", "" },
-        { CT_TOKEN_WORD,
+        { CT_TOKEN_KIND_BYTE, "n\xc3\xa9\xff", "n|\xc3|\xa9|\xff|" },
+        { CT_TOKEN_KIND_WORD, "the  time\tmachine\n", "the|time|machine|" },
+        { CT_TOKEN_KIND_WORD, " \r\n\v\f\x1c ", "" },
+        { CT_TOKEN_KIND_WORD,
           "a\xc2\xa0"
           "b\xe2\x80\xa8"
           "c\xe3\x80\x80"
@@ -68,8 +68,8 @@ START_TEST(cutting)
           "f",
           "a|b|c|d|e\xe2\x80\x8b"
           "f|" }, /* U+200B is no white space */
-        { CT_TOKEN_WORD, "\xff \x85 \xc2", "\xff|\x85|\xc2|" },
-        { CT_TOKEN_WORD, "the <unk> x", "the|<unk>|x|" },
+        { CT_TOKEN_KIND_WORD, "\xff \x85 \xc2", "\xff|\x85|\xc2|" },
+        { CT_TOKEN_KIND_WORD, "the <unk> x", "the|<unk>|x|" },
     };
     int i;
 
@@ -105,7 +105,7 @@ START_TEST(graphemes)
     if (!has_unicode("graphemes"))
         return;
     for (i = 0; i < LENGTH(cases); i++) {
-        const char *got = cut(CT_TOKEN_GRAPHEME, cases[i].text, strlen(cases[i].text));
+        const char *got = cut(CT_TOKEN_KIND_GRAPHEME, cases[i].text, strlen(cases[i].text));
 
         ck_assert_msg(strcmp(got, cases[i].tokens) == 0, "case %d: '%s', not '%s'", i, got,
                       cases[i].tokens);
@@ -195,16 +195,18 @@ START_TEST(word_vocabularies)
         const char *tokens;
     } cases[] = {
         { "the time of the time of the",
-          { .order = CT_ORDER_FREQUENCY },
+          { .order = CT_VOCAB_ORDER_FREQUENCY },
           "<unk>0 the3 time2 of2 " },
-        { "the time of the time of the", { .order = CT_ORDER_SORTED }, "<unk>0 of2 the3 time2 " },
         { "the time of the time of the",
-          { .order = CT_ORDER_FREQUENCY, .min_freq = 3 },
+          { .order = CT_VOCAB_ORDER_SORTED },
+          "<unk>0 of2 the3 time2 " },
+        { "the time of the time of the",
+          { .order = CT_VOCAB_ORDER_FREQUENCY, .min_freq = 3 },
           "<unk>4 the3 " },
-        { "a b <unk> a", { .order = CT_ORDER_SORTED }, "<unk>1 a2 b1 " },
-        { "a b <unk> a", { .order = CT_ORDER_SORTED, .min_freq = 2 }, "<unk>2 a2 " },
+        { "a b <unk> a", { .order = CT_VOCAB_ORDER_SORTED }, "<unk>1 a2 b1 " },
+        { "a b <unk> a", { .order = CT_VOCAB_ORDER_SORTED, .min_freq = 2 }, "<unk>2 a2 " },
         { "of time",
-          { .reserved = reserved, .reserved_count = 2, .order = CT_ORDER_FREQUENCY },
+          { .reserved = reserved, .reserved_count = 2, .order = CT_VOCAB_ORDER_FREQUENCY },
           "<unk>0 <pad>0 time1 of1 " },
     };
     int i;
@@ -213,7 +215,7 @@ START_TEST(word_vocabularies)
         ct_vocab_options o = cases[i].options;
         ct_vocab *v;
 
-        o.tokens = CT_TOKEN_WORD;
+        o.tokens = CT_TOKEN_KIND_WORD;
         v = ct_vocab_new(cases[i].text, strlen(cases[i].text), o);
         ck_assert_msg(v && strcmp(listed(v), cases[i].tokens) == 0, "case %d: '%s', not '%s'", i,
                       v ? listed(v) : ct_error_message(), cases[i].tokens);
@@ -233,8 +235,9 @@ START_TEST(many_words)
 
     for (i = 0; i < n; i++)
         end += sprintf(end, i ? " w%d" : "w%d", i);
-    v = ct_vocab_new(text, strlen(text),
-                     (ct_vocab_options){ .tokens = CT_TOKEN_WORD, .order = CT_ORDER_FREQUENCY });
+    v = ct_vocab_new(
+        text, strlen(text),
+        (ct_vocab_options){ .tokens = CT_TOKEN_KIND_WORD, .order = CT_VOCAB_ORDER_FREQUENCY });
     ck_assert_int_eq(ct_vocab_size(v), n + 1);
     for (i = 0; i < n; i++) {
         snprintf(word, sizeof word, "w%d", i);
@@ -253,7 +256,9 @@ END_TEST
 START_TEST(byte_vocabulary)
 {
     static const char *const reserved[] = { "<bos>" }, *const letter[] = { "a" };
-    ct_vocab_options o = { .tokens = CT_TOKEN_BYTE, .reserved = reserved, .reserved_count = 1 };
+    ct_vocab_options o = { .tokens = CT_TOKEN_KIND_BYTE,
+                           .reserved = reserved,
+                           .reserved_count = 1 };
     ct_vocab *v = ct_vocab_new("abba\0\xff", 6, o);
     char all[256];
     int32_t ids[256];
@@ -281,7 +286,7 @@ START_TEST(byte_vocabulary)
     ct_vocab_free(v);
 
     ck_assert_ptr_null(
-        ct_vocab_new("a", 1, (ct_vocab_options){ .tokens = CT_TOKEN_BYTE, .min_freq = 2 }));
+        ct_vocab_new("a", 1, (ct_vocab_options){ .tokens = CT_TOKEN_KIND_BYTE, .min_freq = 2 }));
     EXPECT_ERROR(CT_ERR_ARGUMENT, "bytes have no other order, and no min_freq");
     ck_assert_ptr_null(ct_vocab_new("a", 1, (ct_vocab_options){ .tokens = (ct_token_kind)9 }));
     EXPECT_ERROR(CT_ERR_ARGUMENT, "there is no kind of tokens 9");
@@ -297,14 +302,14 @@ START_TEST(vocabularies_of_lists)
         const char *tokens[3];
         const char *said;
     } bad[] = {
-        { CT_TOKEN_CHAR, 0, { NULL }, "no <unk> among the tokens" },
-        { CT_TOKEN_CHAR, 2, { "a", "b" }, "no <unk> among the tokens" },
-        { CT_TOKEN_WORD, 3, { "<unk>", "a", "a" }, "token 2 is twice there" },
-        { CT_TOKEN_CHAR, 2, { "<unk>", "" }, "token 1 is empty" },
-        { CT_TOKEN_CHAR, 2, { "<unk>", NULL }, "token 1 is NULL" },
-        { CT_TOKEN_BYTE, 1, { "a" }, "token 0 is twice there" },
+        { CT_TOKEN_KIND_CHAR, 0, { NULL }, "no <unk> among the tokens" },
+        { CT_TOKEN_KIND_CHAR, 2, { "a", "b" }, "no <unk> among the tokens" },
+        { CT_TOKEN_KIND_WORD, 3, { "<unk>", "a", "a" }, "token 2 is twice there" },
+        { CT_TOKEN_KIND_CHAR, 2, { "<unk>", "" }, "token 1 is empty" },
+        { CT_TOKEN_KIND_CHAR, 2, { "<unk>", NULL }, "token 1 is NULL" },
+        { CT_TOKEN_KIND_BYTE, 1, { "a" }, "token 0 is twice there" },
     };
-    ct_vocab *v = ct_vocab_of(CT_TOKEN_CHAR, 5, good);
+    ct_vocab *v = ct_vocab_of(CT_TOKEN_KIND_CHAR, 5, good);
     int32_t ids[8];
     int i;
 
@@ -312,14 +317,14 @@ START_TEST(vocabularies_of_lists)
     ck_assert_int_eq(ct_vocab_encode(v, "ab\xc3\xa9\xff\xfe", 6, ids, NULL), 5);
     ck_assert_int_eq(memcmp(ids, (int32_t[]){ 2, 1, 3, 4, 0 }, 5 * sizeof *ids), 0);
     ct_vocab_free(v);
-    v = ct_vocab_of(CT_TOKEN_BYTE, 0, NULL);
+    v = ct_vocab_of(CT_TOKEN_KIND_BYTE, 0, NULL);
     ck_assert_int_eq(ct_vocab_size(v), 256);
     ct_vocab_free(v);
     for (i = 0; i < LENGTH(bad); i++) {
         ck_assert_ptr_null(ct_vocab_of(bad[i].kind, bad[i].count, bad[i].tokens));
         EXPECT_ERROR(CT_ERR_FORMAT, bad[i].said);
     }
-    ck_assert_ptr_null(ct_vocab_of(CT_TOKEN_CHAR, 1, NULL));
+    ck_assert_ptr_null(ct_vocab_of(CT_TOKEN_KIND_CHAR, 1, NULL));
     EXPECT_ERROR(CT_ERR_ARGUMENT, "tokens is NULL");
 }
 END_TEST
@@ -328,7 +333,7 @@ START_TEST(corpora_of_words)
 {
     static const char lines[] = "The Time\nMachine -- the time\n";
     ct_text *t = ct_text_from_bytes(lines, sizeof lines - 1, "test");
-    ct_corpus_options o = { .clean = CT_CLEAN_LINES, .vocab.tokens = CT_TOKEN_WORD };
+    ct_corpus_options o = { .clean = CT_CLEAN_LINES, .vocab.tokens = CT_TOKEN_KIND_WORD };
     ct_corpus *c = ct_corpus_new(t, o), *other;
     char *s = ct_vocab_decode(ct_corpus_vocab(c), ct_corpus_ids(c), (size_t)ct_corpus_size(c));
     char hex[65];
@@ -419,7 +424,7 @@ START_TEST(malformed)
                 char *back = ct_vocab_decode(v, ids, (size_t)count);
 
                 ck_assert(v && back && unknown == 0 && count <= (int64_t)n);
-                if (kind != CT_TOKEN_WORD)
+                if (kind != CT_TOKEN_KIND_WORD)
                     ck_assert_msg(strcmp(back, cleaned) == 0, "round %d, cleaning %d, kind %d",
                                   round, clean, kind);
                 harness_free(back);

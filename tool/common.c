@@ -163,5 +163,5 @@ ct_text *tool_text(const char *path, ct_token_kind tokens)
 {
     if (strcmp(path, "-") == 0)
         path = "/dev/stdin";
-    return tokens == CT_TOKEN_BYTE ? ct_text_read_bytes(path) : ct_text_read(path);
+    return tokens == CT_TOKEN_KIND_BYTE ? ct_text_read_bytes(path) : ct_text_read(path);
 }

@@ -255,11 +255,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static void settle(options *o)
 {
     if (o->model.embedding_size < 0)
-        o->model.embedding_size = o->corpus.vocab.tokens == CT_TOKEN_WORD ? 256 : 0;
+        o->model.embedding_size = o->corpus.vocab.tokens == CT_TOKEN_KIND_WORD ? 256 : 0;
     if (o->model.tied && o->model.embedding_size != o->model.hidden_size)
         tool_refuse("--tied: --embedding %lld is not --hidden %lld",
                     (long long)o->model.embedding_size, (long long)o->model.hidden_size);
-    if (o->corpus.vocab.tokens == CT_TOKEN_BYTE && o->corpus.vocab.min_freq > 1)
+    if (o->corpus.vocab.tokens == CT_TOKEN_KIND_BYTE && o->corpus.vocab.min_freq > 1)
         tool_refuse("--min-freq: bytes are all in the vocabulary");
     if (o->lr == 0)
         o->lr = optimizers[o->optimizer].lr;
@@ -342,7 +342,7 @@ static ct_corpus *read_corpus(const options *o, const char *path, const ct_vocab
     if (corpus && !o->quiet)
         printf("%s: %lld tokens, %d in the vocabulary\n", ct_text_source(text),
                (long long)ct_corpus_size(corpus), ct_vocab_size(ct_corpus_vocab(corpus)));
-    if (corpus && how.vocab.tokens != CT_TOKEN_BYTE && ct_corpus_invalid_bytes(corpus))
+    if (corpus && how.vocab.tokens != CT_TOKEN_KIND_BYTE && ct_corpus_invalid_bytes(corpus))
         tool_note("%lld bytes of %s are not valid UTF-8",
                   (long long)ct_corpus_invalid_bytes(corpus), path);
     ct_text_free(text);
@@ -394,7 +394,7 @@ static void fit(const options *o, ct_lm *m, const ct_corpus *corpus, ct_loader *
         note_run(o, m, &result);
         if (ct_lm_save(m, o->output) == CT_OK && !o->quiet)
             printf("%s after %lld epochs: perplexity %.2f; the model is in %s\n",
-                   result.end == CT_FIT_STOPPED ? "stopped" : "done", (long long)result.epochs,
+                   result.end == CT_FIT_END_STOPPED ? "stopped" : "done", (long long)result.epochs,
                    result.perplexity, o->output);
     }
     free(description);
@@ -414,7 +414,7 @@ int tool_train(int argc, char **argv)
     };
     options o = { .output = "model.safetensors",
                   .corpus = { .clean = CT_CLEAN_NONE },
-                  .model = { .cell = CT_LM_LSTM, .hidden_size = 256, .embedding_size = -1 },
+                  .model = { .cell = CT_LM_CELL_LSTM, .hidden_size = 256, .embedding_size = -1 },
                   .batches = { .batch_size = 32, .steps = 64 },
                   .trainer = { .max_epochs = 20, .gradient_clip_val = 1 } };
     ct_corpus *corpus, *other = NULL;

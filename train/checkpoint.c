@@ -109,8 +109,8 @@ static void describe_trainer(const ct_trainer *t, cti_buffer *b)
     cti_buffer_print(b, "gradient_clip_val ");
     cti_buffer_number(b, t->gradient_clip_val);
     cti_buffer_print(b, ", perplexity of %s%s",
-                     t->perplexity == CT_PERPLEXITY_OF_BATCHES ? "batches" : "tokens",
-                     t->schedule_interval == CT_EACH_STEP ? ", schedule each step" : "");
+                     t->perplexity == CT_PERPLEXITY_BATCHES ? "batches" : "tokens",
+                     t->schedule_interval == CT_INTERVAL_STEP ? ", schedule each step" : "");
 }
 
 /* object[key] = value, a text; false with an error. */

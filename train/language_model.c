@@ -27,9 +27,9 @@ static const struct {
     const char *name;
     ct_recurrent *(*make)(ct_params *, const char *, ct_recurrent_options);
 } cells[] = {
-    [CT_LM_RNN] = { "rnn", ct_rnn },
-    [CT_LM_LSTM] = { "lstm", ct_lstm },
-    [CT_LM_GRU] = { "gru", ct_gru },
+    [CT_LM_CELL_RNN] = { "rnn", ct_rnn },
+    [CT_LM_CELL_LSTM] = { "lstm", ct_lstm },
+    [CT_LM_CELL_GRU] = { "gru", ct_gru },
 };
 enum { CELLS = sizeof cells / sizeof *cells };
 
@@ -129,7 +129,8 @@ ct_lm *cti_lm_make(const char *function, const ct_lm_options *o, ct_vocab *vocab
 /* Another vocabulary with the same tokens. */
 static ct_vocab *copy_of(const ct_vocab *v)
 {
-    int first = ct_vocab_kind(v) == CT_TOKEN_BYTE ? 256 : 0, count = ct_vocab_size(v) - first, i;
+    int first = ct_vocab_kind(v) == CT_TOKEN_KIND_BYTE ? 256 : 0, count = ct_vocab_size(v) - first,
+        i;
     const char **tokens = cti_calloc((size_t)count + 1, sizeof *tokens);
     ct_vocab *copy;
 
@@ -359,12 +360,12 @@ static bool emit_token(const stream *s, int32_t id, bool first)
 {
     const ct_vocab *v = s->m->vocab;
     const char *token = ct_vocab_token(v, id);
-    bool is_byte = ct_vocab_kind(v) == CT_TOKEN_BYTE && id < 256;
+    bool is_byte = ct_vocab_kind(v) == CT_TOKEN_KIND_BYTE && id < 256;
     size_t size = is_byte ? 1 : strlen(token);
 
     if (!s->o->emit)
         return true;
-    if (ct_vocab_kind(v) == CT_TOKEN_WORD && !first && !s->o->emit(s->o->context, " ", 1))
+    if (ct_vocab_kind(v) == CT_TOKEN_KIND_WORD && !first && !s->o->emit(s->o->context, " ", 1))
         return false;
     return s->o->emit(s->o->context, token, size);
 }

@@ -1,6 +1,6 @@
 /* language_model.h - a recurrent language model, ready for use: RNN, LSTM or GRU over any tokens.
  *
- *     ct_lm *m = ct_lm_new(corpus, (ct_lm_options){ .cell = CT_LM_LSTM, .hidden_size = 256 });
+ *     ct_lm *m = ct_lm_new(corpus, (ct_lm_options){ .cell = CT_LM_CELL_LSTM, .hidden_size = 256 });
  *     ...
  *     loss = ct_cross_entropy(ct_lm_forward(m, batch.x, state, &next), batch.y);
  *     ...
@@ -31,7 +31,7 @@ typedef struct ct_lm ct_lm;
 
 /* ---- making one ---- */
 
-typedef enum ct_lm_cell { CT_LM_RNN, CT_LM_LSTM, CT_LM_GRU } ct_lm_cell;
+typedef enum ct_lm_cell { CT_LM_CELL_RNN, CT_LM_CELL_LSTM, CT_LM_CELL_GRU } ct_lm_cell;
 
 const char *ct_lm_cell_name(ct_lm_cell cell) CT_NOSITE; /* "rnn"; "?" for what is none */
 
@@ -50,7 +50,7 @@ typedef struct ct_lm_options {
     double recurrent_dropout; /* [0, 1), as in recurrent.h */
     bool layer_norm;
     ct_nonlinearity nonlinearity; /* RNN */
-    ct_dialect dialect;           /* whose initial values: CT_TORCH (0), ... */
+    ct_dialect dialect;           /* whose initial values: CT_DIALECT_TORCH (0), ... */
     uint64_t seed;                /* of initial values and dropout */
     ct_device device;
     void *reserved[8];

@@ -32,9 +32,9 @@
 #define MOST_NOTES 1000
 
 static const char *const nonlinearities[] = {
-    [CT_NONLINEARITY_OF_DIALECT] = "default",
-    [CT_TANH] = "tanh",
-    [CT_RELU] = "relu",
+    [CT_NONLINEARITY_DEFAULT] = "default",
+    [CT_NONLINEARITY_TANH] = "tanh",
+    [CT_NONLINEARITY_RELU] = "relu",
 };
 
 /* ---- notes ---- */
@@ -100,7 +100,7 @@ static json_t *token_to_json(const char *token)
 static json_t *vocabulary_to_json(const ct_vocab *v)
 {
     json_t *list = json_array();
-    int id = ct_vocab_kind(v) == CT_TOKEN_BYTE ? 256 : 0;
+    int id = ct_vocab_kind(v) == CT_TOKEN_KIND_BYTE ? 256 : 0;
 
     for (; list && id < ct_vocab_size(v); id++)
         if (json_array_append_new(list, token_to_json(ct_vocab_token(v, id))) != 0) {
@@ -303,7 +303,7 @@ static bool get_options(const char *path, const json_t *d, ct_lm_options *o)
     o->num_layers = (int)layers;
     o->nonlinearity = (ct_nonlinearity)nonlinearity;
     o->dialect = (ct_dialect)dialect;
-    if (o->nonlinearity != CT_NONLINEARITY_OF_DIALECT && o->cell != CT_LM_RNN)
+    if (o->nonlinearity != CT_NONLINEARITY_DEFAULT && o->cell != CT_LM_CELL_RNN)
         return wrong(path, "description: a nonlinearity for a cell that has none");
     if (o->tied && o->embedding_size != o->hidden_size)
         return wrong(path, "description: ties weights of different sizes");
@@ -447,7 +447,9 @@ static bool has_matrix(const char *path, const ct_safetensors *f, const char *na
 static bool sizes_agree(const char *path, const ct_safetensors *f, const ct_lm_options *o,
                         int64_t vocab)
 {
-    static const int gates[] = { [CT_LM_RNN] = 1, [CT_LM_LSTM] = 4, [CT_LM_GRU] = 3 };
+    static const int gates[] = {
+        [CT_LM_CELL_RNN] = 1, [CT_LM_CELL_LSTM] = 4, [CT_LM_CELL_GRU] = 3
+    };
     const int64_t rows = gates[o->cell] * o->hidden_size;
     int64_t in = o->embedding_size ? o->embedding_size : vocab;
     char name[60];
@@ -478,7 +480,7 @@ static bool load_weights(const char *path, ct_params *params)
     for (i = 0; ok && i < ct_load_report_count(report); i++) {
         const ct_load_item *item = ct_load_report_at(report, i);
 
-        if (item->problem == CT_LOAD_MISSING)
+        if (item->problem == CT_LOAD_PROBLEM_MISSING)
             ok = wrong(path, "description: wants a tensor %s, which it has not", item->name);
         else if (strncmp(item->name, "training.", 9) != 0)
             ok = wrong(path, "has a tensor %s that its description does not know",

@@ -17,7 +17,7 @@ static const char *const me = "ct_fit";
 
 static double perplexity(const cti_tally *t, ct_perplexity kind)
 {
-    return kind == CT_PERPLEXITY_OF_BATCHES ? t->exps / t->batches : exp(t->nats / t->tokens);
+    return kind == CT_PERPLEXITY_BATCHES ? t->exps / t->batches : exp(t->nats / t->tokens);
 }
 
 static void count(cti_tally *t, double loss, double tokens)
@@ -93,7 +93,7 @@ static ct_tensor *update(cti_run *r, ct_tensor *loss, const char *when)
     if (ct_ok())
         r->result.lr = ct_optimizer_lr(r->optimizer);
     ct_optimizer_step(r->optimizer);
-    if (r->optimizer->schedule && trainer->schedule_interval == CT_EACH_STEP)
+    if (r->optimizer->schedule && trainer->schedule_interval == CT_INTERVAL_STEP)
         ct_schedule_step(r->optimizer->schedule);
     return ct_ok() ? norm : NULL;
 }
@@ -360,7 +360,7 @@ static void compare(cti_run *r)
     }
     if (r->optimizer->schedule) {
         ct_schedule_observe(r->optimizer->schedule, p);
-        if (r->trainer->schedule_interval == CT_EACH_EPOCH)
+        if (r->trainer->schedule_interval == CT_INTERVAL_EPOCH)
             ct_schedule_step(r->optimizer->schedule);
     }
     if (best && r->trainer->best && ct_ok())
@@ -466,9 +466,9 @@ static void end(cti_run *r)
 {
     cti_board_end(&r->board);
     if (ct_ok()) {
-        r->result.end = r->stopped                                  ? CT_FIT_STOPPED
-                        : r->result.epochs < r->trainer->max_epochs ? CT_FIT_PATIENCE
-                                                                    : CT_FIT_FINISHED;
+        r->result.end = r->stopped                                  ? CT_FIT_END_STOPPED
+                        : r->result.epochs < r->trainer->max_epochs ? CT_FIT_END_PATIENCE
+                                                                    : CT_FIT_END_FINISHED;
         if (r->trainer->checkpoint && !r->saved && r->result.steps > 0)
             cti_checkpoint_write(r, r->trainer->checkpoint);
         if (r->trainer->svg && ct_ok())

@@ -58,14 +58,14 @@ typedef struct ct_model {
 
 /* An epoch's perplexity. */
 typedef enum ct_perplexity {
-    CT_PERPLEXITY_OF_TOKENS, /* exp of the mean loss of its tokens */
-    CT_PERPLEXITY_OF_BATCHES /* the mean over its batches of exp(batch loss): d2l 1.x's board */
+    CT_PERPLEXITY_TOKENS, /* exp of the mean loss of its tokens */
+    CT_PERPLEXITY_BATCHES /* the mean over its batches of exp(batch loss): d2l 1.x's board */
 } ct_perplexity;
 
 typedef enum ct_fit_end {
-    CT_FIT_FINISHED, /* max_epochs */
-    CT_FIT_PATIENCE, /* no better for so many epochs */
-    CT_FIT_STOPPED   /* by ct_trainer_stop or a callback */
+    CT_FIT_END_FINISHED, /* max_epochs */
+    CT_FIT_END_PATIENCE, /* no better for so many epochs */
+    CT_FIT_END_STOPPED   /* by ct_trainer_stop or a callback */
 } ct_fit_end;
 
 /* After the last whole epoch; NaN for what there is not. Losses are in nats and in bits a token (a
@@ -106,7 +106,7 @@ typedef struct ct_callback {
 
 /* ---- the trainer ---- */
 
-typedef enum ct_interval { CT_EACH_EPOCH, CT_EACH_STEP } ct_interval;
+typedef enum ct_interval { CT_INTERVAL_EPOCH, CT_INTERVAL_STEP } ct_interval;
 
 typedef struct ct_trainer {
     int64_t max_epochs;

@@ -64,7 +64,7 @@ static ct_tensor *flip(ct_tensor *x, int mask);
 
 static void flip_grad(ct_node *n, ct_tensor *const *dout)
 {
-    ct_add_grad(n, 0, flip(dout[0], *(const int *)ct_attributes(n)));
+    ct_node_add_grad(n, 0, flip(dout[0], *(const int *)ct_node_attributes(n)));
 }
 
 static const ct_op flip_op = {
@@ -141,11 +141,11 @@ static ct_tensor *roll(ct_tensor *x, rolling r);
 
 static void roll_grad(ct_node *n, ct_tensor *const *dout)
 {
-    rolling r = *(const rolling *)ct_attributes(n);
+    rolling r = *(const rolling *)ct_node_attributes(n);
 
     if (r.shift)
         r.shift = dout[0]->shape.dim[r.axis] - r.shift;
-    ct_add_grad(n, 0, roll(dout[0], r));
+    ct_node_add_grad(n, 0, roll(dout[0], r));
 }
 
 static const ct_op roll_op = {
@@ -184,15 +184,15 @@ typedef struct margins {
 
 static void pad_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const margins *m = ct_attributes(n);
-    ct_shape shape = ct_input_shape(n, 0);
+    const margins *m = ct_node_attributes(n);
+    ct_shape shape = ct_node_input_shape(n, 0);
     ct_tensor *d = dout[0];
     int i;
 
     for (i = 0; d && i < shape.rank; i++)
         if (d->shape.dim[i] != shape.dim[i])
             d = ct_narrow(d, i, m->before[i], shape.dim[i]);
-    ct_add_grad(n, 0, d);
+    ct_node_add_grad(n, 0, d);
 }
 
 static const ct_op pad_op = { .name = "ct_pad", .inputs = 1, .outputs = 1, .backward = pad_grad };
@@ -261,7 +261,7 @@ static bool repeated_shape(const ct_tensor *x, int count, const int64_t *times, 
                  cti_describe(x).s, x->shape.rank, CT_MAX_RANK);
         return false;
     }
-    *shape = ct_shape_of(0, NULL);
+    *shape = ct_shape_from_sizes(0, NULL);
     for (i = 0; i < count; i++) {
         int64_t n = i < lead ? 1 : x->shape.dim[i - lead];
 
@@ -283,7 +283,7 @@ ct_tensor *ct_repeat(ct_tensor *x, int count, const int64_t *times)
 
     if (!cti_usable("ct_repeat", x) || !repeated_shape(x, count, times, &whole))
         return NULL;
-    shape = ct_shape_of(0, NULL);
+    shape = ct_shape_from_sizes(0, NULL);
     for (i = 0; i < count; i++)
         shape.dim[shape.rank++] =
             i < count - x->shape.rank ? 1 : x->shape.dim[i - (count - x->shape.rank)];
@@ -315,8 +315,8 @@ static ct_tensor *triangle(const char *me, ct_tensor *x, int64_t diagonal, bool 
         ct_raise(CT_ERR_SHAPE, me, "x %s has no rows and columns", cti_describe(x).s);
         return NULL;
     }
-    m = ct_dim(x, -2);
-    n = ct_dim(x, -1);
+    m = ct_size(x, -2);
+    n = ct_size(x, -1);
     diagonal = diagonal < -m ? -m : diagonal > n ? n : diagonal; /* beyond, all is the same */
     row = ct_arange((double)diagonal, (double)(diagonal + m), 1, CT_I64, x->device);
     column = ct_arange(0, (double)n, 1, CT_I64, x->device);
@@ -356,9 +356,9 @@ ct_tensor *ct_ones_like(const ct_tensor *x)
 
 static void to_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const ct_device *from = ct_attributes(n);
+    const ct_device *from = ct_node_attributes(n);
 
-    ct_add_grad(n, 0, ct_to(dout[0], *from));
+    ct_node_add_grad(n, 0, ct_to(dout[0], *from));
 }
 
 static const ct_op to_op = { .name = "ct_to", .inputs = 1, .outputs = 1, .backward = to_grad };

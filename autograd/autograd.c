@@ -170,7 +170,7 @@ ct_scope ct_scope_begin_no_grad(void)
     return cti_scope_push();
 }
 
-bool ct_needs_gradient(const ct_tensor *t)
+bool ct_tensor_requires_grad(const ct_tensor *t)
 {
     return t && t->requires_grad;
 }
@@ -319,27 +319,27 @@ static ct_tensor *saved(ct_node *n, const cti_edge *edges, int count, bool allow
     return e->tensor->popped ? cti_alias(e->tensor) : e->tensor;
 }
 
-ct_tensor *ct_input(ct_node *n, int i)
+ct_tensor *ct_node_input(ct_node *n, int i)
 {
     return saved(n, n->in, n->inputs, n->op->saves & CT_SAVE_INPUTS, "input", i);
 }
 
-ct_tensor *ct_output(ct_node *n, int i)
+ct_tensor *ct_node_output(ct_node *n, int i)
 {
     return saved(n, n->out, n->outputs, n->op->saves & CT_SAVE_OUTPUTS, "output", i);
 }
 
-ct_shape ct_input_shape(const ct_node *n, int i)
+ct_shape ct_node_input_shape(const ct_node *n, int i)
 {
     return i >= 0 && i < n->inputs && n->in[i].tensor ? n->in[i].tensor->shape : CT_SCALAR;
 }
 
-int ct_inputs_count(const ct_node *n)
+int ct_node_input_count(const ct_node *n)
 {
     return n->inputs;
 }
 
-const void *ct_attributes(const ct_node *n)
+const void *ct_node_attributes(const ct_node *n)
 {
     return n->attributes;
 }
@@ -356,7 +356,7 @@ static int wanted_from(const pass *p, const ct_tensor *t, int k)
     return k;
 }
 
-bool ct_needs_grad(const ct_node *n, int i)
+bool ct_node_needs_grad(const ct_node *n, int i)
 {
     const pass *p = running;
     const ct_tensor *t;
@@ -390,23 +390,23 @@ static leaf_state *leaf_of(const ct_tensor *t)
     return (leaf_state *)t->leaf;
 }
 
-ct_tensor *ct_requires_grad(ct_tensor *t, bool on)
+ct_tensor *ct_set_requires_grad(ct_tensor *t, bool on)
 {
     leaf_state *l;
 
-    if (!cti_usable("ct_requires_grad", t))
+    if (!cti_usable("ct_set_requires_grad", t))
         return NULL;
     if (t->node) {
-        ct_raise(CT_ERR_GRAD, "ct_requires_grad", "t %s has history, so is no leaf",
+        ct_raise(CT_ERR_GRAD, "ct_set_requires_grad", "t %s has history, so is no leaf",
                  cti_describe(t).s);
         return NULL;
     }
-    if (on && !cti_want_float("ct_requires_grad", "t", t))
+    if (on && !cti_want_float("ct_set_requires_grad", "t", t))
         return NULL;
     if (on && !t->leaf) {
         l = cti_calloc(1, sizeof *l);
         if (!l) {
-            cti_out_of_memory("ct_requires_grad", sizeof *l);
+            cti_out_of_memory("ct_set_requires_grad", sizeof *l);
             return NULL;
         }
         l->base.free = leaf_free;
@@ -421,14 +421,14 @@ ct_tensor *cti_leaf_grad(const ct_tensor *leaf)
     return leaf && leaf->leaf ? leaf_of(leaf)->grad : NULL;
 }
 
-ct_tensor *ct_grad_of(ct_tensor *leaf)
+ct_tensor *ct_tensor_grad(ct_tensor *leaf)
 {
     ct_tensor *g = cti_leaf_grad(leaf);
 
-    return g ? cti_view("ct_grad_of", g, g->shape, g->stride, g->offset) : NULL;
+    return g ? cti_view("ct_tensor_grad", g, g->shape, g->stride, g->offset) : NULL;
 }
 
-void ct_clear_grad(ct_tensor *leaf)
+void ct_tensor_zero_grad(ct_tensor *leaf)
 {
     if (cti_leaf_grad(leaf)) {
         cti_unref(leaf_of(leaf)->grad);
@@ -571,7 +571,7 @@ static void give(ct_tensor *t, ct_tensor *g)
         accumulate(slot, g);
 }
 
-void ct_add_grad(ct_node *n, int i, ct_tensor *g)
+void ct_node_add_grad(ct_node *n, int i, ct_tensor *g)
 {
     const ct_tensor *t;
 
@@ -580,7 +580,7 @@ void ct_add_grad(ct_node *n, int i, ct_tensor *g)
                  n->inputs);
         return;
     }
-    if (!g || !ct_needs_grad(n, i))
+    if (!g || !ct_node_needs_grad(n, i))
         return;
     t = n->in[i].tensor;
     if (!cti_same_shape(&g->shape, &t->shape) || g->dtype != t->dtype || g->device != t->device) {
@@ -616,10 +616,10 @@ void cti_add_grad_window(ct_node *n, int i, const cti_window *w, ct_tensor *d,
     ct_tensor *t = n->in[i].tensor, *own, *part, **slot;
     const ct_tensor *in[2];
 
-    if (!d || !ct_needs_grad(n, i))
+    if (!d || !ct_node_needs_grad(n, i))
         return;
     if (running->create_graph) {
-        ct_add_grad(n, i, scatter(n, d));
+        ct_node_add_grad(n, i, scatter(n, d));
         return;
     }
     slot = ct_ok() ? slot_of(t) : NULL;
@@ -675,7 +675,7 @@ static bool needs_any(const ct_node *n)
     int i;
 
     for (i = 0; i < n->inputs; i++)
-        if (ct_needs_grad(n, i))
+        if (ct_node_needs_grad(n, i))
             return true;
     return false;
 }
@@ -930,7 +930,7 @@ static void mark_paths(const pass *p, size_t top)
         for (k = 0; k < p->wanted && !n->marked; k++)
             n->marked = p->want[k]->node == n;
         for (i = 0; i < n->inputs && !n->marked; i++)
-            n->marked = n->in[i].wants && ct_needs_grad(n, i);
+            n->marked = n->in[i].wants && ct_node_needs_grad(n, i);
     }
 }
 

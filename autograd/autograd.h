@@ -16,10 +16,10 @@ extern "C" {
 
 /* Makes t, a leaf of dtype f32 or f64, require a gradient, or no longer. Returns t. A tensor with
  * history is CT_ERR_GRAD. */
-ct_tensor *ct_requires_grad(ct_tensor *t, bool on);
+ct_tensor *ct_set_requires_grad(ct_tensor *t, bool on);
 
 /* True for such a leaf, and for every result with history. */
-bool ct_needs_gradient(const ct_tensor *t) CT_NOSITE;
+bool ct_tensor_requires_grad(const ct_tensor *t) CT_NOSITE;
 
 /* Switches recording on this thread until the innermost scope ends; returns what it was. */
 bool ct_set_grad_enabled(bool on) CT_NOSITE;
@@ -51,10 +51,10 @@ ct_status ct_grad(int outputs_count, ct_tensor *const *outputs, int inputs_count
                   ct_tensor **grads);
 
 /* A leaf's gradient, as a view of the innermost scope; NULL, without an error, if there is none. */
-ct_tensor *ct_grad_of(ct_tensor *leaf);
+ct_tensor *ct_tensor_grad(ct_tensor *leaf);
 
 /* Forgets it. */
-void ct_clear_grad(ct_tensor *leaf) CT_NOSITE;
+void ct_tensor_zero_grad(ct_tensor *leaf) CT_NOSITE;
 
 /* Calls hook with the gradient of t each time it is complete: for a result with history before
  * its node runs, for a leaf before it is added. What the hook returns replaces the gradient (same

@@ -11,11 +11,11 @@
 
 #include <string.h>
 
-static const char *const me = "ct_checkpoint";
+static const char *const me = "ct_activation_checkpoint";
 
 /* What backward needs; copied into the node. */
 typedef struct segment {
-    ct_segment run;
+    ct_recomputed_function run;
     void *context;
     ct_generator *g, start;
     int given;   /* the first inputs of the node are those that segment gets, */
@@ -84,7 +84,7 @@ static bool run_again(ct_node *n, const segment *s, ct_tensor **outputs)
     int i;
 
     for (i = 0; i < s->given && good; i++)
-        good = list_add(&given, n->in[i].tensor ? ct_input(n, i) : NULL);
+        good = list_add(&given, n->in[i].tensor ? ct_node_input(n, i) : NULL);
     if (s->g) {
         now = *s->g;
         *s->g = s->start;
@@ -140,23 +140,23 @@ static void differentiate(ct_node *n, const segment *s, ct_tensor *const *dout, 
     if (!run_again(n, s, outputs) || !pair_up(n, s, dout, outputs, gradients, &count))
         return;
     for (i = 0; i < n->inputs; i++)
-        if (ct_needs_grad(n, i))
+        if (ct_node_needs_grad(n, i))
             want[wanted++] = n->in[i].tensor;
     cti_grad(bottom, count, outputs, wanted, want, gradients, cti_creates_graph(), found);
     for (i = 0, wanted = 0; i < n->inputs; i++)
-        if (ct_needs_grad(n, i))
-            ct_add_grad(n, i, found[wanted++]);
+        if (ct_node_needs_grad(n, i))
+            ct_node_add_grad(n, i, found[wanted++]);
 }
 
 static void checkpoint_backward(ct_node *n, ct_tensor *const *dout)
 {
-    const segment *s = ct_attributes(n);
+    const segment *s = ct_node_attributes(n);
     size_t room = 2 * (size_t)s->outputs + 2 * (size_t)n->inputs;
     ct_tensor **work = cti_calloc(room, sizeof *work);
     int i;
 
     for (i = s->given; i < n->inputs; i++)
-        if (!ct_input(n, i)) /* modified since */
+        if (!ct_node_input(n, i)) /* modified since */
             break;
     if (!work)
         cti_out_of_memory(me, room * sizeof *work);
@@ -191,7 +191,7 @@ static bool check_outputs(int count, ct_tensor *const *outputs)
     return ct_ok();
 }
 
-static const ct_op checkpoint_op = { .name = "ct_checkpoint",
+static const ct_op checkpoint_op = { .name = "ct_activation_checkpoint",
                                      .inputs = -1,
                                      .outputs = -1,
                                      .saves = CT_SAVE_INPUTS,
@@ -238,8 +238,9 @@ static bool record(const segment *s, const list *inputs, const list *tracked, ct
     return good;
 }
 
-ct_status ct_checkpoint(ct_segment run, void *context, ct_generator *g, int inputs_count,
-                        ct_tensor *const *inputs, int outputs_count, ct_tensor **outputs)
+ct_status ct_activation_checkpoint(ct_recomputed_function run, void *context, ct_generator *g,
+                                   int inputs_count, ct_tensor *const *inputs, int outputs_count,
+                                   ct_tensor **outputs)
 {
     segment s = { run, context, g, { 0, 0, 0 }, inputs_count, outputs_count };
     list all = { 0 }, tracked = { 0 };

@@ -18,8 +18,8 @@ extern "C" {
 
 /* A segment: makes its outputs of its inputs, parameters and what context holds; the same each
  * time it is called with the same values. False after an error. */
-typedef bool (*ct_segment)(void *context, int inputs_count, ct_tensor *const *inputs,
-                           int outputs_count, ct_tensor **outputs);
+typedef bool (*ct_recomputed_function)(void *context, int inputs_count, ct_tensor *const *inputs,
+                                       int outputs_count, ct_tensor **outputs);
 
 /* Runs segment, and in backward runs it again. Gradients reach its inputs and every other tensor
  * it uses (parameters, what context refers to). context, and what it refers to, must live until
@@ -29,8 +29,9 @@ typedef bool (*ct_segment)(void *context, int inputs_count, ct_tensor *const *in
  * error: the segment's own; CT_ERR_ARGUMENT for counts below 0 (outputs: 1) or an output that is
  * NULL; and in backward CT_ERR_GRAD if the second run gives other shapes, or a tensor it used was
  * modified since. */
-ct_status ct_checkpoint(ct_segment segment, void *context, ct_generator *g, int inputs_count,
-                        ct_tensor *const *inputs, int outputs_count, ct_tensor **outputs);
+ct_status ct_activation_checkpoint(ct_recomputed_function segment, void *context, ct_generator *g,
+                                   int inputs_count, ct_tensor *const *inputs, int outputs_count,
+                                   ct_tensor **outputs);
 
 #ifdef __cplusplus
 }

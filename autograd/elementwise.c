@@ -66,7 +66,7 @@ int cti_broadcast_shapes(const ct_shape *a, const ct_shape *b, ct_shape *out)
 {
     int rank = a->rank > b->rank ? a->rank : b->rank, i;
 
-    *out = ct_shape_of(0, NULL);
+    *out = ct_shape_from_sizes(0, NULL);
     out->rank = rank;
     for (i = 0; i < rank; i++) {
         int ai = i - (rank - a->rank), bi = i - (rank - b->rank);
@@ -168,13 +168,13 @@ static ct_tensor *no_grad(ct_tensor *d)
     static ct_tensor *id(ct_tensor *d, ct_tensor *s, const double *p);                             \
     static void id##_backward(ct_node *n, ct_tensor *const *dout)                                  \
     {                                                                                              \
-        ct_tensor *e = dout[0], *d = ct_input(n, 0), *s = ct_input(n, 1);                          \
-        const double *p = ct_attributes(n);                                                        \
+        ct_tensor *e = dout[0], *d = ct_node_input(n, 0), *s = ct_node_input(n, 1);                \
+        const double *p = ct_node_attributes(n);                                                   \
         (void)d, (void)s, (void)p;                                                                 \
-        if (ct_needs_grad(n, 0))                                                                   \
-            ct_add_grad(n, 0, d_grad);                                                             \
-        if (ct_needs_grad(n, 1))                                                                   \
-            ct_add_grad(n, 1, s_grad);                                                             \
+        if (ct_node_needs_grad(n, 0))                                                              \
+            ct_node_add_grad(n, 0, d_grad);                                                        \
+        if (ct_node_needs_grad(n, 1))                                                              \
+            ct_node_add_grad(n, 1, s_grad);                                                        \
     }                                                                                              \
     static const ct_op id##_op = { .name = "ct_" #id,                                              \
                                    .inputs = 2,                                                    \
@@ -200,10 +200,10 @@ FUSED(clamp_backward, clamp_backward(e, s, p), no_grad(s))
 #define OF_INPUT_AS(id, public, domain, formula)                                                   \
     static void id##_grad(ct_node *n, ct_tensor *const *dout)                                      \
     {                                                                                              \
-        ct_tensor *d = dout[0], *x = ct_input(n, 0);                                               \
-        const double *p = ct_attributes(n);                                                        \
+        ct_tensor *d = dout[0], *x = ct_node_input(n, 0);                                          \
+        const double *p = ct_node_attributes(n);                                                   \
         (void)d, (void)x, (void)p;                                                                 \
-        ct_add_grad(n, 0, formula);                                                                \
+        ct_node_add_grad(n, 0, formula);                                                           \
     }                                                                                              \
     static const ct_op id##_op = { .name = "ct_" #public,                                          \
                                    .inputs = 1,                                                    \
@@ -219,10 +219,10 @@ FUSED(clamp_backward, clamp_backward(e, s, p), no_grad(s))
 #define OF_OUTPUT_AS(id, public, domain, formula)                                                  \
     static void id##_grad(ct_node *n, ct_tensor *const *dout)                                      \
     {                                                                                              \
-        ct_tensor *d = dout[0], *y = ct_output(n, 0);                                              \
-        const double *p = ct_attributes(n);                                                        \
+        ct_tensor *d = dout[0], *y = ct_node_output(n, 0);                                         \
+        const double *p = ct_node_attributes(n);                                                   \
         (void)d, (void)y, (void)p;                                                                 \
-        ct_add_grad(n, 0, formula);                                                                \
+        ct_node_add_grad(n, 0, formula);                                                           \
     }                                                                                              \
     static const ct_op id##_op = { .name = "ct_" #public,                                          \
                                    .inputs = 1,                                                    \
@@ -344,9 +344,9 @@ ct_tensor *ct_clamp(ct_tensor *x, double low, double high)
 /* p x + q, under the name of what the user called */
 static void affine_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const double *p = ct_attributes(n);
+    const double *p = ct_node_attributes(n);
 
-    ct_add_grad(n, 0, ct_mul_scalar(dout[0], p[0]));
+    ct_node_add_grad(n, 0, ct_mul_scalar(dout[0], p[0]));
 }
 
 #define AFFINE(id, p, q)                                                                           \
@@ -387,14 +387,14 @@ ct_tensor *ct_rpow_scalar(ct_tensor *x, double s)
     static void id##_grad(ct_node *n, ct_tensor *const *dout)                                      \
     {                                                                                              \
         ct_tensor *d = dout[0];                                                                    \
-        ct_tensor *a = (saved)&CT_SAVE_INPUTS ? ct_input(n, 0) : NULL;                             \
-        ct_tensor *b = (saved)&CT_SAVE_INPUTS ? ct_input(n, 1) : NULL;                             \
-        ct_tensor *y = (saved)&CT_SAVE_OUTPUTS ? ct_output(n, 0) : NULL;                           \
+        ct_tensor *a = (saved)&CT_SAVE_INPUTS ? ct_node_input(n, 0) : NULL;                        \
+        ct_tensor *b = (saved)&CT_SAVE_INPUTS ? ct_node_input(n, 1) : NULL;                        \
+        ct_tensor *y = (saved)&CT_SAVE_OUTPUTS ? ct_node_output(n, 0) : NULL;                      \
         (void)a, (void)b, (void)y;                                                                 \
-        if (ct_needs_grad(n, 0))                                                                   \
-            ct_add_grad(n, 0, ct_sum_to_shape(a_grad, ct_input_shape(n, 0)));                      \
-        if (ct_needs_grad(n, 1))                                                                   \
-            ct_add_grad(n, 1, ct_sum_to_shape(b_grad, ct_input_shape(n, 1)));                      \
+        if (ct_node_needs_grad(n, 0))                                                              \
+            ct_node_add_grad(n, 0, ct_sum_to_shape(a_grad, ct_node_input_shape(n, 0)));            \
+        if (ct_node_needs_grad(n, 1))                                                              \
+            ct_node_add_grad(n, 1, ct_sum_to_shape(b_grad, ct_node_input_shape(n, 1)));            \
     }                                                                                              \
     static const ct_op id##_op = {                                                                 \
         .name = "ct_" #id, .inputs = 2, .outputs = 1, .saves = (saved), .backward = id##_grad      \
@@ -480,12 +480,12 @@ ct_tensor *ct_logical_not(ct_tensor *x)
 
 static void where_grad(ct_node *n, ct_tensor *const *dout)
 {
-    ct_tensor *d = dout[0], *c = ct_input(n, 0), *none = no_grad(d);
+    ct_tensor *d = dout[0], *c = ct_node_input(n, 0), *none = no_grad(d);
 
-    if (ct_needs_grad(n, 1))
-        ct_add_grad(n, 1, ct_sum_to_shape(ct_where(c, d, none), ct_input_shape(n, 1)));
-    if (ct_needs_grad(n, 2))
-        ct_add_grad(n, 2, ct_sum_to_shape(ct_where(c, none, d), ct_input_shape(n, 2)));
+    if (ct_node_needs_grad(n, 1))
+        ct_node_add_grad(n, 1, ct_sum_to_shape(ct_where(c, d, none), ct_node_input_shape(n, 1)));
+    if (ct_node_needs_grad(n, 2))
+        ct_node_add_grad(n, 2, ct_sum_to_shape(ct_where(c, none, d), ct_node_input_shape(n, 2)));
 }
 
 static const ct_op where_op = {

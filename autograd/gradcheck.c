@@ -24,7 +24,8 @@ static ct_tensor *weighted_sum(const weighted *w, int count, ct_tensor *const *i
 
     if (!y)
         return NULL;
-    return ct_sum(ct_mul(y, ct_randn(ct_shape_get(y), ct_dtype_get(y), ct_device_get(y), &g)));
+    return ct_sum(
+        ct_mul(y, ct_randn(ct_tensor_shape(y), ct_tensor_dtype(y), ct_tensor_device(y), &g)));
 }
 
 static bool check_arguments(const char *me, ct_gradcheck_function f, int count,
@@ -187,7 +188,7 @@ bool ct_gradcheck(ct_gradcheck_function f, int count, ct_tensor *const *inputs, 
 static ct_tensor *first_derivatives(int count, ct_tensor *const *inputs, void *context)
 {
     const weighted *w = context;
-    ct_generator g = ct_generator_named(w->draw, "second");
+    ct_generator g = ct_generator_stream(w->draw, "second");
     ct_tensor *grads[MOST], *total = NULL;
     int i;
 
@@ -214,7 +215,7 @@ bool ct_gradgradcheck(ct_gradcheck_function f, int count, ct_tensor *const *inpu
     if (!ct_ok() || !check_arguments("ct_gradgradcheck", f, count, inputs, g))
         return false;
     first.draw = *g;
-    second.draw = ct_generator_named(*g, "outer");
+    second.draw = ct_generator_stream(*g, "outer");
     good = run("ct_gradgradcheck", &second, count, inputs, eps, tolerance);
     ct_random_u32(g);
     return good;

@@ -35,10 +35,10 @@ static ct_tensor *scatter_rows(ct_tensor *d, ct_tensor *indices, ct_shape shape)
 
 static void embedding_grad(ct_node *n, ct_tensor *const *dout)
 {
-    ct_tensor *indices = ct_input(n, 1);
+    ct_tensor *indices = ct_node_input(n, 1);
 
     if (indices)
-        ct_add_grad(n, 0, scatter_rows(dout[0], indices, ct_input_shape(n, 0)));
+        ct_node_add_grad(n, 0, scatter_rows(dout[0], indices, ct_node_input_shape(n, 0)));
 }
 
 static const ct_op embedding_op = { .name = "ct_embedding",
@@ -121,10 +121,10 @@ ct_tensor *ct_index_select(ct_tensor *x, int axis, ct_tensor *indices)
 
 static void scatter_rows_grad(ct_node *n, ct_tensor *const *dout)
 {
-    ct_tensor *indices = ct_input(n, 1);
+    ct_tensor *indices = ct_node_input(n, 1);
 
     if (indices)
-        ct_add_grad(n, 0, ct_embedding(dout[0], indices));
+        ct_node_add_grad(n, 0, ct_embedding(dout[0], indices));
 }
 
 static const ct_op scatter_rows_op = { .name = "ct_embedding_backward",
@@ -165,11 +165,11 @@ ct_tensor *ct_take(ct_tensor *x, ct_tensor *indices)
 
 static void index_add_grad(ct_node *n, ct_tensor *const *dout)
 {
-    ct_tensor *indices = ct_input(n, 1);
+    ct_tensor *indices = ct_node_input(n, 1);
 
-    ct_add_grad(n, 0, dout[0]);
-    if (indices && ct_needs_grad(n, 2))
-        ct_add_grad(n, 2, ct_embedding(dout[0], indices));
+    ct_node_add_grad(n, 0, dout[0]);
+    if (indices && ct_node_needs_grad(n, 2))
+        ct_node_add_grad(n, 2, ct_embedding(dout[0], indices));
 }
 
 static const ct_op index_add_op = { .name = "ct_index_add",
@@ -269,13 +269,13 @@ static ct_tensor *scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tenso
 
 static void gather_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const int *axis = ct_attributes(n);
-    ct_tensor *index = ct_input(n, 1), *zeros;
+    const int *axis = ct_node_attributes(n);
+    ct_tensor *index = ct_node_input(n, 1), *zeros;
 
     if (!index)
         return;
-    zeros = ct_zeros(ct_input_shape(n, 0), dout[0]->dtype, dout[0]->device);
-    ct_add_grad(n, 0, scatter_add(zeros, *axis, index, dout[0]));
+    zeros = ct_zeros(ct_node_input_shape(n, 0), dout[0]->dtype, dout[0]->device);
+    ct_node_add_grad(n, 0, scatter_add(zeros, *axis, index, dout[0]));
 }
 
 static const ct_op gather_op = {
@@ -328,12 +328,12 @@ ct_tensor *ct_gather(ct_tensor *x, int axis, ct_tensor *index)
 
 static void scatter_add_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const int *axis = ct_attributes(n);
-    ct_tensor *index = ct_input(n, 1);
+    const int *axis = ct_node_attributes(n);
+    ct_tensor *index = ct_node_input(n, 1);
 
-    ct_add_grad(n, 0, dout[0]);
-    if (index && ct_needs_grad(n, 2))
-        ct_add_grad(n, 2, gather("ct_gather", leading(dout[0], index, *axis), *axis, index));
+    ct_node_add_grad(n, 0, dout[0]);
+    if (index && ct_node_needs_grad(n, 2))
+        ct_node_add_grad(n, 2, gather("ct_gather", leading(dout[0], index, *axis), *axis, index));
 }
 
 static const ct_op scatter_add_op = { .name = "ct_scatter_add",

@@ -13,14 +13,14 @@
 
 static void matmul_backward(ct_node *n, ct_tensor *const *dout)
 {
-    ct_tensor *a = ct_input(n, 0), *b = ct_input(n, 1), *dc = dout[0];
+    ct_tensor *a = ct_node_input(n, 0), *b = ct_node_input(n, 1), *dc = dout[0];
 
     if (!a || !b)
         return;
-    if (ct_needs_grad(n, 0))
-        ct_add_grad(n, 0, ct_sum_to_shape(ct_matmul(dc, ct_transpose(b, -1, -2)), a->shape));
-    if (ct_needs_grad(n, 1))
-        ct_add_grad(n, 1, ct_sum_to_shape(ct_matmul(ct_transpose(a, -1, -2), dc), b->shape));
+    if (ct_node_needs_grad(n, 0))
+        ct_node_add_grad(n, 0, ct_sum_to_shape(ct_matmul(dc, ct_transpose(b, -1, -2)), a->shape));
+    if (ct_node_needs_grad(n, 1))
+        ct_node_add_grad(n, 1, ct_sum_to_shape(ct_matmul(ct_transpose(a, -1, -2), dc), b->shape));
 }
 
 static const ct_op matmul_op = { .name = "ct_matmul",
@@ -208,7 +208,7 @@ ct_tensor *ct_matmul(ct_tensor *a, ct_tensor *b)
 
 static void linear_backward(ct_node *n, ct_tensor *const *dout)
 {
-    ct_tensor *x = ct_input(n, 0), *w = ct_input(n, 1), *dy = dout[0], *rows;
+    ct_tensor *x = ct_node_input(n, 0), *w = ct_node_input(n, 1), *dy = dout[0], *rows;
     int64_t count;
     int i;
 
@@ -218,14 +218,14 @@ static void linear_backward(ct_node *n, ct_tensor *const *dout)
     for (i = 0; i < x->shape.rank - 1; i++)
         count *= x->shape.dim[i];
     rows = ct_reshape(dy, CT_SHAPE(count, w->shape.dim[0]));
-    if (ct_needs_grad(n, 0))
-        ct_add_grad(n, 0, ct_matmul(dy, w));
-    if (ct_needs_grad(n, 1))
-        ct_add_grad(
+    if (ct_node_needs_grad(n, 0))
+        ct_node_add_grad(n, 0, ct_matmul(dy, w));
+    if (ct_node_needs_grad(n, 1))
+        ct_node_add_grad(
             n, 1,
             ct_matmul(ct_transpose(rows, 0, 1), ct_reshape(x, CT_SHAPE(count, w->shape.dim[1]))));
-    if (ct_inputs_count(n) == 3 && ct_needs_grad(n, 2))
-        ct_add_grad(n, 2, ct_sum_to_shape(rows, ct_input_shape(n, 2)));
+    if (ct_node_input_count(n) == 3 && ct_node_needs_grad(n, 2))
+        ct_node_add_grad(n, 2, ct_sum_to_shape(rows, ct_node_input_shape(n, 2)));
 }
 
 static const ct_op linear_op = { .name = "ct_linear_apply",

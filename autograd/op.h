@@ -6,9 +6,9 @@
  *     // y = x exp(x);  dx = dy (y + exp(x))
  *     static void xexp_backward(ct_node *n, ct_tensor *const *dout)
  *     {
- *         ct_tensor *x = ct_input(n, 0), *y = ct_output(n, 0);
+ *         ct_tensor *x = ct_node_input(n, 0), *y = ct_node_output(n, 0);
  *
- *         ct_add_grad(n, 0, ct_mul(dout[0], ct_add(y, ct_exp(x))));
+ *         ct_node_add_grad(n, 0, ct_mul(dout[0], ct_add(y, ct_exp(x))));
  *     }
  *     static const ct_op xexp = { .name = "xexp", .inputs = 1, .outputs = 1,
  *                                 .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
@@ -38,8 +38,8 @@ extern "C" {
 typedef struct ct_node ct_node;
 
 enum {
-    CT_SAVE_INPUTS = 1, /* backward may call ct_input: their values are guarded */
-    CT_SAVE_OUTPUTS = 2 /* backward may call ct_output */
+    CT_SAVE_INPUTS = 1, /* backward may call ct_node_input: their values are guarded */
+    CT_SAVE_OUTPUTS = 2 /* backward may call ct_node_output */
 };
 
 /* One op; static and constant. */
@@ -48,7 +48,7 @@ typedef struct ct_op {
     int inputs;  /* their number; -1 for any */
     int outputs; /* the same */
     unsigned saves;
-    /* Gives each wanted input its gradient by ct_add_grad. dout[i] is the gradient of output i,
+    /* Gives each wanted input its gradient by ct_node_add_grad. dout[i] is the gradient of output i,
      * NULL if none came (one of them is not NULL). NULL for an op that has no derivative. */
     void (*backward)(ct_node *n, ct_tensor *const *dout);
     /* Optional: the same, but faster and with no history of its own; called instead where nothing
@@ -69,21 +69,21 @@ bool ct_record(const ct_op *op, int inputs_count, ct_tensor *const *inputs, int 
 
 /* An input or output as it was saved, with its history; NULL with CT_ERR_GRAD if it was modified
  * in place since, or was not saved. */
-ct_tensor *ct_input(ct_node *n, int i);
-ct_tensor *ct_output(ct_node *n, int i);
+ct_tensor *ct_node_input(ct_node *n, int i);
+ct_tensor *ct_node_output(ct_node *n, int i);
 
 /* The shape of an input, saved or not, if it requires a gradient. */
-ct_shape ct_input_shape(const ct_node *n, int i) CT_NOSITE;
+ct_shape ct_node_input_shape(const ct_node *n, int i) CT_NOSITE;
 
-int ct_inputs_count(const ct_node *n) CT_NOSITE;
-const void *ct_attributes(const ct_node *n) CT_NOSITE;
+int ct_node_input_count(const ct_node *n) CT_NOSITE;
+const void *ct_node_attributes(const ct_node *n) CT_NOSITE;
 
 /* Whether input i wants a gradient. */
-bool ct_needs_grad(const ct_node *n, int i) CT_NOSITE;
+bool ct_node_needs_grad(const ct_node *n, int i) CT_NOSITE;
 
 /* Adds g, of input i's shape, dtype and device, to that input's gradient. A NULL g (an error) and
  * an input that wants none are ignored. What is given is the engine's until it is done. */
-void ct_add_grad(ct_node *n, int i, ct_tensor *g);
+void ct_node_add_grad(ct_node *n, int i, ct_tensor *g);
 
 #ifdef __cplusplus
 }

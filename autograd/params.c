@@ -65,7 +65,7 @@ static ct_params *part_new(root *r, const char *prefix)
 /* A stream of its own, apart from those of the parameters. */
 static ct_generator training_generator(uint64_t seed)
 {
-    return ct_generator_named(ct_generator_seed(seed), " training ");
+    return ct_generator_stream(ct_generator_from_seed(seed), " training ");
 }
 
 ct_params *ct_params_new(ct_params_options options)
@@ -271,9 +271,9 @@ ct_shape ct_param_shape(const ct_param *p)
     return p ? real(p)->shape : CT_SCALAR;
 }
 
-bool ct_param_is_settled(const ct_param *p)
+bool ct_param_is_lazy(const ct_param *p)
 {
-    return p && real(p)->value;
+    return !p || !real(p)->value;
 }
 
 bool ct_param_is_trained(const ct_param *p)
@@ -287,15 +287,15 @@ bool ct_param_is_trained(const ct_param *p)
 static ct_status make_value(ct_param *p)
 {
     root *r = p->root;
-    ct_generator g = ct_generator_named(ct_generator_seed(p->seed), p->name);
+    ct_generator g = ct_generator_stream(ct_generator_from_seed(p->seed), p->name);
     ct_scope s = cti_scope_push();
-    ct_tensor *t = cti_new("ct_param_settle", p->shape, r->options.dtype, r->options.device);
+    ct_tensor *t = cti_new("ct_param_materialize", p->shape, r->options.dtype, r->options.device);
     ct_tensor *kept = NULL;
 
     if (t && p->init.fill(&p->init, t, &g) == CT_OK)
         kept = ct_keep(t);
     cti_scope_pop(s);
-    if (kept && !p->buffer && !ct_requires_grad(kept, !p->frozen)) {
+    if (kept && !p->buffer && !ct_set_requires_grad(kept, !p->frozen)) {
         ct_free(kept);
         kept = NULL;
     }
@@ -315,19 +315,20 @@ static bool agrees(const ct_shape *known, const ct_shape *given)
     return true;
 }
 
-ct_status ct_param_settle(ct_param *p, ct_shape shape)
+ct_status ct_param_materialize(ct_param *p, ct_shape shape)
 {
     ct_shape known;
     ct_status status = CT_OK;
 
     if (!p)
-        return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, "ct_param_settle", "p is NULL") : ct_error();
+        return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, "ct_param_materialize", "p is NULL")
+                       : ct_error();
     p = real(p);
     pthread_mutex_lock(&p->root->lock);
     known = p->shape;
     if (!agrees(&known, &shape)) {
-        status = ct_raise(CT_ERR_SHAPE, "ct_param_settle", "%s has the shape %s, not %s", p->name,
-                          cti_shape_text(&known).s, cti_shape_text(&shape).s);
+        status = ct_raise(CT_ERR_SHAPE, "ct_param_materialize", "%s has the shape %s, not %s",
+                          p->name, cti_shape_text(&known).s, cti_shape_text(&shape).s);
     } else if (!p->value) {
         p->shape = shape;
         status = make_value(p);
@@ -390,9 +391,9 @@ static ct_status tie(root *r, ct_param *first, ct_param *second)
         second->value = NULL;
     }
     if (first->value && first->frozen)
-        ct_requires_grad(first->value, false);
+        ct_set_requires_grad(first->value, false);
     if (second->value)
-        ct_clear_grad(second->value);
+        ct_tensor_zero_grad(second->value);
     second->tied = first;
     for (i = 0; i < r->count; i++)
         if (r->entry[i]->tied == second)
@@ -441,7 +442,7 @@ ct_tensor *cti_param_leaf(const ct_param *p, ct_tensor *t)
     ct_tensor *leaf = ct_keep(t);
 
     p = real(p);
-    if (leaf && !p->buffer && !ct_requires_grad(leaf, !p->frozen)) {
+    if (leaf && !p->buffer && !ct_set_requires_grad(leaf, !p->frozen)) {
         ct_free(leaf);
         return NULL;
     }
@@ -548,7 +549,7 @@ ct_param *ct_params_add_buffer(ct_params *set, const char *name, ct_shape shape,
 /* Fills the value of a settled entry anew. */
 static ct_status refill(ct_param *p)
 {
-    ct_generator g = ct_generator_named(ct_generator_seed(p->seed), p->name);
+    ct_generator g = ct_generator_stream(ct_generator_from_seed(p->seed), p->name);
     ct_scope s = cti_scope_push();
     ct_status status = p->init.fill(&p->init, p->value, &g);
 
@@ -690,20 +691,20 @@ int ct_params_freeze(ct_params *set, const char *pattern, bool frozen)
         p = real(p);
         p->frozen = frozen;
         if (p->value && !p->buffer) {
-            ct_requires_grad(p->value, !frozen);
-            ct_clear_grad(p->value);
+            ct_set_requires_grad(p->value, !frozen);
+            ct_tensor_zero_grad(p->value);
         }
     }
     return n;
 }
 
-void ct_zero_grad(ct_params *set)
+void ct_params_zero_grad(ct_params *set)
 {
     int i;
 
     for (i = 0; set && i < set->root->count; i++)
         if (is_under(set, set->root->entry[i]) && real(set->root->entry[i])->value)
-            ct_clear_grad(real(set->root->entry[i])->value);
+            ct_tensor_zero_grad(real(set->root->entry[i])->value);
 }
 
 void ct_params_print(const ct_params *set, FILE *out)
@@ -717,7 +718,7 @@ void ct_params_print(const ct_params *set, FILE *out)
     }
     for (i = 0; i < ct_params_count(set); i++) {
         const ct_param *p = ct_params_at(set, i);
-        const ct_tensor *value = ct_param_is_settled(p) ? real(p)->value : NULL;
+        const ct_tensor *value = !ct_param_is_lazy(p) ? real(p)->value : NULL;
         ct_shape shape = ct_param_shape(p);
 
         fprintf(out, "%-*s  %-14s %10lld%s\n", width, p->name, cti_shape_text(&shape).s,

@@ -70,8 +70,8 @@ uint64_t ct_params_seed(const ct_params *set) CT_NOSITE;
 
 const char *ct_param_name(const ct_param *p) CT_NOSITE; /* the whole dotted name */
 ct_shape ct_param_shape(const ct_param *p) CT_NOSITE;   /* -1 for sizes not settled */
-bool ct_param_is_settled(const ct_param *p) CT_NOSITE;
-bool ct_param_is_trained(const ct_param *p) CT_NOSITE; /* no buffer, frozen, or second name */
+bool ct_param_is_lazy(const ct_param *p) CT_NOSITE;     /* has no values yet; true for NULL */
+bool ct_param_is_trained(const ct_param *p) CT_NOSITE;  /* no buffer, frozen, or second name */
 
 /* The tensor: a leaf that requires a gradient if it is trained. The same handle until the set is
  * freed. NULL with CT_ERR_SHAPE while its shape is not settled. */
@@ -79,7 +79,7 @@ ct_tensor *ct_param_value(ct_param *p);
 
 /* Settles the shape, which must agree with what is known, and initialises. Of a settled one:
  * checks the shape. Safe from several threads. */
-ct_status ct_param_settle(ct_param *p, ct_shape shape);
+ct_status ct_param_materialize(ct_param *p, ct_shape shape);
 
 /* Ties two names of set: from now on second is another name of first's value, one segment with one
  * gradient, as in PyTorch's "second.weight = first.weight". Modules keep working, whichever name
@@ -124,7 +124,7 @@ ct_generator *ct_params_generator(ct_params *set) CT_NOSITE;
 int ct_params_freeze(ct_params *set, const char *pattern, bool frozen) CT_NOSITE;
 
 /* Forgets all gradients of the set. */
-void ct_zero_grad(ct_params *set) CT_NOSITE;
+void ct_params_zero_grad(ct_params *set) CT_NOSITE;
 
 /* The model's summary: a line for each entry (name, shape, count) and the total. */
 void ct_params_print(const ct_params *set, FILE *out) CT_NOSITE;

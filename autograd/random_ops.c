@@ -24,7 +24,7 @@ static ct_tensor *dropout(ct_tensor *x, const drawn *w);
 
 static void dropout_grad(ct_node *n, ct_tensor *const *dout)
 {
-    ct_add_grad(n, 0, dropout(dout[0], ct_attributes(n)));
+    ct_node_add_grad(n, 0, dropout(dout[0], ct_node_attributes(n)));
 }
 
 static const ct_op dropout_op = {
@@ -65,7 +65,7 @@ ct_tensor *ct_dropout(ct_tensor *x, double p, ct_generator *g)
 static bool draw(ct_tensor *weights, const ct_tensor *copy, int64_t k, bool replacement,
                  ct_generator *g, ct_tensor *out)
 {
-    int64_t n = ct_dim(weights, -1), rows = k ? out->numel / k : 0;
+    int64_t n = ct_size(weights, -1), rows = k ? out->numel / k : 0;
     cti_position from = cti_take_words(g, (uint64_t)out->numel * 2, out->device);
     cti_fault fault =
         cti_fault_at(out->device, CTI_FAULT_WEIGHTS, "ct_multinomial", replacement ? 1 : k);

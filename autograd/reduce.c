@@ -51,7 +51,7 @@ static int64_t reduced_count(const ct_shape *shape, int mask)
 
 static ct_shape reduced_shape(const ct_shape *shape, int mask, bool keepdim)
 {
-    ct_shape out = ct_shape_of(0, NULL);
+    ct_shape out = ct_shape_from_sizes(0, NULL);
     int i;
 
     for (i = 0; i < shape->rank; i++)
@@ -76,7 +76,7 @@ static bool adjacent(const ct_shape *shape, int mask)
 /* The values of x with the masked axes last. */
 static ct_tensor *masked_last(ct_tensor *x, int mask)
 {
-    ct_shape shape = ct_shape_of(0, NULL);
+    ct_shape shape = ct_shape_from_sizes(0, NULL);
     int64_t stride[CT_MAX_RANK];
     int pass, i;
     ct_tensor *v;
@@ -128,9 +128,9 @@ static ct_tensor *spread(ct_tensor *d, ct_shape shape, int mask)
 
 static void sum_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const int *mask = ct_attributes(n);
+    const int *mask = ct_node_attributes(n);
 
-    ct_add_grad(n, 0, spread(dout[0], ct_input_shape(n, 0), *mask));
+    ct_node_add_grad(n, 0, spread(dout[0], ct_node_input_shape(n, 0), *mask));
 }
 
 static const ct_op sum_op = { .name = "ct_sum", .inputs = 1, .outputs = 1, .backward = sum_grad };
@@ -287,8 +287,8 @@ static void masked_last_order(int rank, int mask, int *order)
 
 static void prod_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const int mask = *(const int *)ct_attributes(n);
-    ct_tensor *x = ct_input(n, 0), *moved, *dx;
+    const int mask = *(const int *)ct_node_attributes(n);
+    ct_tensor *x = ct_node_input(n, 0), *moved, *dx;
     int order[CT_MAX_RANK], inverse[CT_MAX_RANK], i;
     int64_t count, rows;
 
@@ -302,7 +302,8 @@ static void prod_grad(ct_node *n, ct_tensor *const *dout)
     moved = ct_permute(x, x->shape.rank, order);
     dx = ct_mul(ct_reshape(dout[0], CT_SHAPE(rows, 1)),
                 others(ct_reshape(moved, CT_SHAPE(rows, count))));
-    ct_add_grad(n, 0, ct_permute(ct_reshape(dx, ct_shape_get(moved)), x->shape.rank, inverse));
+    ct_node_add_grad(n, 0,
+                     ct_permute(ct_reshape(dx, ct_tensor_shape(moved)), x->shape.rank, inverse));
 }
 
 static const ct_op prod_op = {
@@ -335,19 +336,20 @@ ct_tensor *ct_prod_axes(ct_tensor *x, int count, const int *axes, bool keepdim)
 
 static void extreme_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const int mask = *(const int *)ct_attributes(n);
-    ct_tensor *x = ct_input(n, 0), *y = ct_output(n, 0), *d = dout[0], *equal, *count, *none;
+    const int mask = *(const int *)ct_node_attributes(n);
+    ct_tensor *x = ct_node_input(n, 0), *y = ct_node_output(n, 0), *d = dout[0], *equal, *count,
+              *none;
 
     if (!x || !y)
         return;
     equal = ct_eq(x, spread(ct_detach(y), x->shape, mask));
-    count = sum_mask("ct_amax", ct_cast(equal, d->dtype), mask, false);
+    count = sum_mask("ct_amax_axes", ct_cast(equal, d->dtype), mask, false);
     none = ct_zeros(CT_SCALAR, d->dtype, d->device);
     d = ct_div(d, ct_reshape(count, d->shape));
-    ct_add_grad(n, 0, ct_where(equal, spread(d, x->shape, mask), none));
+    ct_node_add_grad(n, 0, ct_where(equal, spread(d, x->shape, mask), none));
 }
 
-static const ct_op extreme_op = { .name = "ct_amax",
+static const ct_op extreme_op = { .name = "ct_amax_axes",
                                   .inputs = 1,
                                   .outputs = 1,
                                   .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
@@ -387,17 +389,17 @@ ct_tensor *ct_min(ct_tensor *x)
     return cti_usable("ct_min", x) ? extreme_mask("ct_min", CTI_MIN, x, all_axes(x), false) : NULL;
 }
 
-ct_tensor *ct_amax(ct_tensor *x, int count, const int *axes, bool keepdim)
+ct_tensor *ct_amax_axes(ct_tensor *x, int count, const int *axes, bool keepdim)
 {
-    static const char *const me = "ct_amax";
+    static const char *const me = "ct_amax_axes";
 
     return cti_usable(me, x) ? extreme_mask(me, CTI_MAX, x, axes_mask(me, x, count, axes), keepdim)
                              : NULL;
 }
 
-ct_tensor *ct_amin(ct_tensor *x, int count, const int *axes, bool keepdim)
+ct_tensor *ct_amin_axes(ct_tensor *x, int count, const int *axes, bool keepdim)
 {
-    static const char *const me = "ct_amin";
+    static const char *const me = "ct_amin_axes";
 
     return cti_usable(me, x) ? extreme_mask(me, CTI_MIN, x, axes_mask(me, x, count, axes), keepdim)
                              : NULL;
@@ -486,13 +488,13 @@ static ct_tensor *var_of(ct_tensor *x, const reducing *r)
 
 static void var_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const reducing *r = ct_attributes(n);
-    ct_tensor *x = ct_input(n, 0), *y = ct_output(n, 0), *d = dout[0];
+    const reducing *r = ct_node_attributes(n);
+    ct_tensor *x = ct_node_input(n, 0), *y = ct_node_output(n, 0), *d = dout[0];
 
     if (!x || !y)
         return;
     d = r->root ? divide_or_zero(d, y) : ct_mul_scalar(d, 2);
-    ct_add_grad(
+    ct_node_add_grad(
         n, 0, ct_mul(spread(ct_div_scalar(d, r->number), x->shape, r->mask), centred(x, r->mask)));
 }
 
@@ -581,20 +583,20 @@ static ct_tensor *norm_slope(ct_tensor *x, ct_tensor *y, double p)
 
 static void norm_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const reducing *r = ct_attributes(n);
-    ct_tensor *x = ct_input(n, 0), *y = ct_output(n, 0), *d = dout[0], *slope;
+    const reducing *r = ct_node_attributes(n);
+    ct_tensor *x = ct_node_input(n, 0), *y = ct_node_output(n, 0), *d = dout[0], *slope;
 
     if (!x || !y)
         return;
     if (r->number == 0) {
-        ct_add_grad(n, 0, ct_zeros_like(x));
+        ct_node_add_grad(n, 0, ct_zeros_like(x));
     } else if (r->number == 2) {
-        ct_add_grad(n, 0, ct_mul(x, spread(divide_or_zero(d, y), x->shape, r->mask)));
+        ct_node_add_grad(n, 0, ct_mul(x, spread(divide_or_zero(d, y), x->shape, r->mask)));
     } else {
         slope = ct_sign(x);
         if (r->number != 1)
             slope = ct_mul(slope, norm_slope(x, spread(y, x->shape, r->mask), r->number));
-        ct_add_grad(n, 0, ct_mul(spread(d, x->shape, r->mask), slope));
+        ct_node_add_grad(n, 0, ct_mul(spread(d, x->shape, r->mask), slope));
     }
 }
 
@@ -642,35 +644,35 @@ static ct_tensor *finite_or_zero(ct_tensor *t)
 
 static ct_tensor *logsumexp_of(ct_tensor *x, const reducing *r)
 {
-    ct_tensor *most = extreme_mask("ct_logsumexp", CTI_MAX, x, r->mask, true), *e;
+    ct_tensor *most = extreme_mask("ct_logsumexp_axes", CTI_MAX, x, r->mask, true), *e;
 
     most = finite_or_zero(most);
     e = ct_exp(ct_sub(x, most));
-    return ct_add(ct_log(sum_mask("ct_logsumexp", e, r->mask, true)), most);
+    return ct_add(ct_log(sum_mask("ct_logsumexp_axes", e, r->mask, true)), most);
 }
 
 static void logsumexp_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const reducing *r = ct_attributes(n);
-    ct_tensor *x = ct_input(n, 0), *y = ct_output(n, 0), *none;
+    const reducing *r = ct_node_attributes(n);
+    ct_tensor *x = ct_node_input(n, 0), *y = ct_node_output(n, 0), *none;
 
     if (!x || !y)
         return;
     none = ct_eq(y, ct_full(CT_SCALAR, -INFINITY, y->dtype, y->device)); /* all x are -inf: 0 */
     y = ct_where(none, ct_zeros(CT_SCALAR, y->dtype, y->device), y);
     y = spread(y, x->shape, r->mask);
-    ct_add_grad(n, 0, ct_mul(spread(dout[0], x->shape, r->mask), ct_exp(ct_sub(x, y))));
+    ct_node_add_grad(n, 0, ct_mul(spread(dout[0], x->shape, r->mask), ct_exp(ct_sub(x, y))));
 }
 
-static const ct_op logsumexp_op = { .name = "ct_logsumexp",
+static const ct_op logsumexp_op = { .name = "ct_logsumexp_axes",
                                     .inputs = 1,
                                     .outputs = 1,
                                     .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
                                     .backward = logsumexp_grad };
 
-ct_tensor *ct_logsumexp(ct_tensor *x, int count, const int *axes, bool keepdim)
+ct_tensor *ct_logsumexp_axes(ct_tensor *x, int count, const int *axes, bool keepdim)
 {
-    static const char *const me = "ct_logsumexp";
+    static const char *const me = "ct_logsumexp_axes";
     int mask;
 
     if (!cti_usable(me, x) || !cti_want_float(me, "x", x))
@@ -732,10 +734,10 @@ static ct_tensor *cumsum(ct_tensor *x, running r);
 
 static void cumsum_grad(ct_node *n, ct_tensor *const *dout)
 {
-    running r = *(const running *)ct_attributes(n);
+    running r = *(const running *)ct_node_attributes(n);
 
     r.reverse = !r.reverse;
-    ct_add_grad(n, 0, cumsum(dout[0], r));
+    ct_node_add_grad(n, 0, cumsum(dout[0], r));
 }
 
 static const ct_op cumsum_op = {

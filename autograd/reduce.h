@@ -26,8 +26,8 @@ ct_tensor *ct_prod_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
  * equal it. CT_ERR_SHAPE for an axis of size 0. */
 ct_tensor *ct_max(ct_tensor *x);
 ct_tensor *ct_min(ct_tensor *x);
-ct_tensor *ct_amax(ct_tensor *x, int count, const int *axes, bool keepdim);
-ct_tensor *ct_amin(ct_tensor *x, int count, const int *axes, bool keepdim);
+ct_tensor *ct_amax_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
+ct_tensor *ct_amin_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
 
 /* The same along one axis; *indices (which may be NULL) becomes the positions, i64, as of
  * ct_argmax (ct_argmin). dx = d at those positions alone. */
@@ -49,7 +49,7 @@ ct_tensor *ct_norm(ct_tensor *x, double p);
 ct_tensor *ct_norm_axes(ct_tensor *x, double p, int count, const int *axes, bool keepdim);
 
 /* log sum exp(x), without overflow; dx = d exp(x - y). CT_ERR_SHAPE for an axis of size 0. */
-ct_tensor *ct_logsumexp(ct_tensor *x, int count, const int *axes, bool keepdim);
+ct_tensor *ct_logsumexp_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
 
 /* Whether one element, or every one, is true: bool in and out, no derivative. */
 ct_tensor *ct_any(ct_tensor *x);

@@ -19,7 +19,7 @@ static ct_tensor *view_op(const char *function, const ct_op *op, ct_tensor *x, c
 
 static void reshape_grad(ct_node *n, ct_tensor *const *dout)
 {
-    ct_add_grad(n, 0, ct_reshape(dout[0], ct_input_shape(n, 0)));
+    ct_node_add_grad(n, 0, ct_reshape(dout[0], ct_node_input_shape(n, 0)));
 }
 
 static const ct_op reshape_op = {
@@ -111,7 +111,7 @@ ct_tensor *ct_reshape(ct_tensor *x, ct_shape shape)
 
 ct_tensor *ct_flatten(ct_tensor *x, int start, int end)
 {
-    ct_shape shape = ct_shape_of(0, NULL);
+    ct_shape shape = ct_shape_from_sizes(0, NULL);
     int i;
 
     if (!cti_usable("ct_flatten", x))
@@ -150,7 +150,7 @@ ct_tensor *ct_squeeze(ct_tensor *x, int axis)
                  cti_describe(x).s);
         return NULL;
     }
-    shape = ct_shape_of(0, NULL);
+    shape = ct_shape_from_sizes(0, NULL);
     for (i = 0; i < x->shape.rank; i++)
         if (i != axis)
             shape.dim[shape.rank++] = x->shape.dim[i];
@@ -159,7 +159,7 @@ ct_tensor *ct_squeeze(ct_tensor *x, int axis)
 
 ct_tensor *ct_unsqueeze(ct_tensor *x, int axis)
 {
-    ct_shape shape = ct_shape_of(0, NULL);
+    ct_shape shape = ct_shape_from_sizes(0, NULL);
     int i, rank;
 
     if (!cti_usable("ct_unsqueeze", x))
@@ -186,13 +186,13 @@ static ct_tensor *permute(const char *function, ct_tensor *x, axes order);
 
 static void permute_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const axes *order = ct_attributes(n);
+    const axes *order = ct_node_attributes(n);
     axes inverse;
     int i;
 
-    for (i = 0; i < ct_input_shape(n, 0).rank; i++)
+    for (i = 0; i < ct_node_input_shape(n, 0).rank; i++)
         inverse.at[order->at[i]] = i;
-    ct_add_grad(n, 0, permute("ct_permute", dout[0], inverse));
+    ct_node_add_grad(n, 0, permute("ct_permute", dout[0], inverse));
 }
 
 static const ct_op permute_op = {
@@ -257,7 +257,7 @@ ct_tensor *ct_transpose(ct_tensor *x, int a, int b)
 
 static void expand_grad(ct_node *n, ct_tensor *const *dout)
 {
-    ct_add_grad(n, 0, ct_sum_to_shape(dout[0], ct_input_shape(n, 0)));
+    ct_node_add_grad(n, 0, ct_sum_to_shape(dout[0], ct_node_input_shape(n, 0)));
 }
 
 static const ct_op expand_op = {
@@ -305,7 +305,7 @@ static cti_window window_of(const ct_shape *shape, const int64_t *stride, const 
     cti_window w;
     int i;
 
-    w.shape = ct_shape_of(0, NULL);
+    w.shape = ct_shape_from_sizes(0, NULL);
     w.offset = r->length ? r->start * stride[r->axis] : 0;
     for (i = 0; i < shape->rank; i++) {
         if (i == r->axis && r->drop)
@@ -334,9 +334,9 @@ typedef struct scatter {
 
 static void slice_backward_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const scatter *s = ct_attributes(n);
+    const scatter *s = ct_node_attributes(n);
 
-    ct_add_grad(n, 0, slice("ct_slice", dout[0], s->r));
+    ct_node_add_grad(n, 0, slice("ct_slice", dout[0], s->r));
 }
 
 static const ct_op slice_backward_op = {
@@ -345,7 +345,7 @@ static const ct_op slice_backward_op = {
 
 static ct_tensor *slice_backward(ct_node *n, ct_tensor *d)
 {
-    scatter s = { *(const range *)ct_attributes(n), ct_input_shape(n, 0) };
+    scatter s = { *(const range *)ct_node_attributes(n), ct_node_input_shape(n, 0) };
     cti_window w = gradient_window(&s.shape, &s.r);
     ct_tensor *y, *part;
 
@@ -359,8 +359,8 @@ static ct_tensor *slice_backward(ct_node *n, ct_tensor *d)
 
 static void slice_grad(ct_node *n, ct_tensor *const *dout)
 {
-    ct_shape shape = ct_input_shape(n, 0);
-    cti_window w = gradient_window(&shape, ct_attributes(n));
+    ct_shape shape = ct_node_input_shape(n, 0);
+    cti_window w = gradient_window(&shape, ct_node_attributes(n));
 
     cti_add_grad_window(n, 0, &w, dout[0], slice_backward);
 }
@@ -439,7 +439,7 @@ ct_tensor *ct_select(ct_tensor *x, int axis, int64_t index)
 
 static void clone_grad(ct_node *n, ct_tensor *const *dout)
 {
-    ct_add_grad(n, 0, dout[0]);
+    ct_node_add_grad(n, 0, dout[0]);
 }
 
 static const ct_op clone_op = {
@@ -468,9 +468,9 @@ ct_tensor *ct_contiguous(ct_tensor *x)
 
 static void cast_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const ct_dtype *from = ct_attributes(n);
+    const ct_dtype *from = ct_node_attributes(n);
 
-    ct_add_grad(n, 0, ct_cast(dout[0], *from));
+    ct_node_add_grad(n, 0, ct_cast(dout[0], *from));
 }
 
 static const ct_op cast_op = {
@@ -498,14 +498,14 @@ ct_tensor *ct_cast(ct_tensor *x, ct_dtype dtype)
 
 static void cat_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const int *axis = ct_attributes(n);
-    const int64_t *length = (const int64_t *)ct_attributes(n) + 1;
+    const int *axis = ct_node_attributes(n);
+    const int64_t *length = (const int64_t *)ct_node_attributes(n) + 1;
     int64_t at = 0;
     int i;
 
-    for (i = 0; i < ct_inputs_count(n); i++) {
-        if (ct_needs_grad(n, i))
-            ct_add_grad(n, i, ct_narrow(dout[0], *axis, at, length[i]));
+    for (i = 0; i < ct_node_input_count(n); i++) {
+        if (ct_node_needs_grad(n, i))
+            ct_node_add_grad(n, i, ct_narrow(dout[0], *axis, at, length[i]));
         at += length[i];
     }
 }
@@ -514,12 +514,12 @@ static const ct_op cat_op = { .name = "ct_cat", .inputs = -1, .outputs = 1, .bac
 
 static void stack_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const int *axis = ct_attributes(n);
+    const int *axis = ct_node_attributes(n);
     int i;
 
-    for (i = 0; i < ct_inputs_count(n); i++)
-        if (ct_needs_grad(n, i))
-            ct_add_grad(n, i, ct_select(dout[0], *axis, i));
+    for (i = 0; i < ct_node_input_count(n); i++)
+        if (ct_node_needs_grad(n, i))
+            ct_node_add_grad(n, i, ct_select(dout[0], *axis, i));
 }
 
 static const ct_op stack_op = {
@@ -636,7 +636,7 @@ ct_tensor *ct_stack(int count, ct_tensor *const *parts, int axis)
         return NULL;
     }
     axis = axis < 0 ? axis + rank + 1 : axis;
-    shape = ct_shape_of(0, NULL);
+    shape = ct_shape_from_sizes(0, NULL);
     for (i = 0; i <= rank; i++)
         shape.dim[shape.rank++] = i == axis ? count : parts[0]->shape.dim[i < axis ? i : i - 1];
     y = cti_new("ct_stack", shape, parts[0]->dtype, parts[0]->device);

@@ -8,20 +8,20 @@
 
 static void softmax_backward(ct_node *n, ct_tensor *const *dout)
 {
-    const int *axis = ct_attributes(n);
-    ct_tensor *y = ct_output(n, 0), *d = dout[0];
+    const int *axis = ct_node_attributes(n);
+    ct_tensor *y = ct_node_output(n, 0), *d = dout[0];
     ct_tensor *total = ct_sum_axes(ct_mul(d, y), 1, axis, true);
 
-    ct_add_grad(n, 0, ct_mul(y, ct_sub(d, total)));
+    ct_node_add_grad(n, 0, ct_mul(y, ct_sub(d, total)));
 }
 
 static void log_softmax_backward(ct_node *n, ct_tensor *const *dout)
 {
-    const int *axis = ct_attributes(n);
-    ct_tensor *y = ct_output(n, 0), *d = dout[0];
+    const int *axis = ct_node_attributes(n);
+    ct_tensor *y = ct_node_output(n, 0), *d = dout[0];
     ct_tensor *total = ct_sum_axes(d, 1, axis, true);
 
-    ct_add_grad(n, 0, ct_sub(d, ct_mul(ct_exp(y), total)));
+    ct_node_add_grad(n, 0, ct_sub(d, ct_mul(ct_exp(y), total)));
 }
 
 static const ct_op softmax_op = { .name = "ct_softmax",

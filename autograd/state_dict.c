@@ -348,9 +348,9 @@ static bool stage(loader *l, slot *s)
     s->value = ct_safetensors_load(l->file, s->from, ct_params_device(l->set));
     if (!s->value)
         return false;
-    if (!ct_param_is_settled(s->param))
+    if (ct_param_is_lazy(s->param))
         s->leaf = cti_param_leaf(s->param, s->value);
-    return s->leaf || ct_param_is_settled(s->param);
+    return s->leaf || !ct_param_is_lazy(s->param);
 }
 
 typedef struct bytes {

@@ -72,7 +72,7 @@ static void print_profile(void)
 
 static void print_memory(void)
 {
-    ct_memory_stats m = ct_memory();
+    ct_memory_stats m = ct_memory_get_stats();
 
     fprintf(stderr,
             "cotangent: memory: peak %zu bytes, open %zu, idle %zu, %" PRIu64

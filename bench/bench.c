@@ -96,7 +96,7 @@ double train(const sizes *s, maker make, double seconds)
     int64_t i, steps = 0;
     int32_t *ids = ids_of(s);
     model m = model_new(s, make);
-    ct_state *state = ct_begin_state(m.rnn, s->batch);
+    ct_state *state = ct_recurrent_begin_state(m.rnn, s->batch);
     double start;
 
     for (i = 0; i < 3; i++)
@@ -115,7 +115,7 @@ static double generate(double seconds)
 {
     const sizes *s = &classic;
     model m = model_new(s, ct_rnn);
-    ct_state *state = ct_begin_state(m.rnn, 1);
+    ct_state *state = ct_recurrent_begin_state(m.rnn, 1);
     int64_t tokens = 0;
     int32_t id = 3;
     double start;
@@ -139,7 +139,7 @@ static double generate(double seconds)
 static double scalar_add(double seconds)
 {
     ct_scope outer = ct_scope_begin();
-    ct_tensor *one = ct_requires_grad(ct_ones(CT_SCALAR, CT_F32, CT_CPU), true);
+    ct_tensor *one = ct_set_requires_grad(ct_ones(CT_SCALAR, CT_F32, CT_CPU), true);
     int64_t chains = 0, i;
     double start;
 
@@ -222,7 +222,7 @@ int main(int argc, char **argv)
     } else if (strcmp(name, "nothing") == 0) {
         nothing();
     } else if (strcmp(name, "about") == 0) {
-        ct_about_print(stdout);
+        ct_build_print(stdout);
     } else {
         fprintf(stderr, "usage: bench CASE [threads] [seconds]; the cases are in bench.c\n");
         return 2;

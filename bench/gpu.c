@@ -25,12 +25,12 @@ static void step(void *context)
     ct_state_carry(j->state, next);
 }
 
-static void one(job *j, ct_captured *captured)
+static void one(job *j, ct_capture *captured)
 {
     ct_scope s;
 
     if (captured) {
-        (void)!ct_captured_run(captured); /* an error exits */
+        (void)!ct_capture_run(captured); /* an error exits */
         return;
     }
     s = ct_scope_begin();
@@ -38,7 +38,7 @@ static void one(job *j, ct_captured *captured)
     (void)!ct_scope_end(s);
 }
 
-static double tokens_per_second(job *j, ct_device gpu, ct_captured *captured, double seconds)
+static double tokens_per_second(job *j, ct_device gpu, ct_capture *captured, double seconds)
 {
     int64_t steps = 0;
     double start;
@@ -60,7 +60,7 @@ void gpu_line(const char *name, double seconds)
     const sizes *s = &classic;
     ct_shape shape = CT_SHAPE(s->batch, s->steps);
     ct_device gpu;
-    ct_captured *captured;
+    ct_capture *captured;
     ct_scope scope;
     double each, noted;
     int32_t *ids;
@@ -70,20 +70,20 @@ void gpu_line(const char *name, double seconds)
         printf("no GPU (%s): no figure of one\n", name);
         return;
     }
-    gpu = ct_device_named(name);
+    gpu = ct_device_from_name(name);
     ids = ids_of(s);
     scope = ct_scope_begin();
     j.m = model_new(s, ct_rnn);
     (void)!ct_params_to(j.m.params, gpu);
     j.x = ct_from_data(ids, shape, CT_I32, gpu);
     j.y = ct_from_data(ids + 1, shape, CT_I32, gpu);
-    j.state = ct_begin_state(j.m.rnn, s->batch);
-    captured = ct_captured_new(gpu, step, &j);
+    j.state = ct_recurrent_begin_state(j.m.rnn, s->batch);
+    captured = ct_capture_new(gpu, step, &j);
     each = tokens_per_second(&j, gpu, NULL, seconds);
     noted = tokens_per_second(&j, gpu, captured, seconds);
     printf("%s, classic protocol: %.0f tokens/s, %.0f as captured steps; the chapter's GPU %.0f\n",
            ct_device_name(gpu), each, noted, CHAPTER);
-    ct_captured_free(captured);
+    ct_capture_free(captured);
     ct_state_free(j.state);
     (void)!ct_scope_end(scope);
     model_free(&j.m);

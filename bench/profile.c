@@ -40,19 +40,19 @@ static void step(const model *m, const sizes *s, const int32_t *ids, ct_state *s
     spent[INPUT] += taken(&since);
     h = ct_recurrent_forward(m->rnn, x, state, &next);
     spent[RECURRENCE] += taken(&since);
-    h_leaf = ct_requires_grad(ct_detach(h), true);
+    h_leaf = ct_set_requires_grad(ct_detach(h), true);
     since = now();
     logits = ct_linear_forward(m->linear, h_leaf);
     spent[OUTPUT] += taken(&since);
-    logits_leaf = ct_requires_grad(ct_detach(logits), true);
+    logits_leaf = ct_set_requires_grad(ct_detach(logits), true);
     since = now();
     loss = ct_cross_entropy(ct_transpose(logits_leaf, 0, 1), y);
     spent[LOSS] += taken(&since);
     ct_backward(loss);
     spent[D_LOSS] += taken(&since);
-    ct_backward_with(logits, ct_grad_of(logits_leaf));
+    ct_backward_with(logits, ct_tensor_grad(logits_leaf));
     spent[D_OUTPUT] += taken(&since);
-    ct_backward_with(h, ct_grad_of(h_leaf));
+    ct_backward_with(h, ct_tensor_grad(h_leaf));
     spent[D_RECURRENCE] += taken(&since);
     ct_clip_grad_norm(m->params, 1.0, NULL);
     spent[CLIP] += taken(&since);
@@ -78,7 +78,7 @@ static void one(const char *name, const sizes *s, maker make, int gates, double 
 {
     int32_t *ids = ids_of(s);
     model m = model_new(s, make);
-    ct_state *state = ct_begin_state(m.rnn, s->batch);
+    ct_state *state = ct_recurrent_begin_state(m.rnn, s->batch);
     double spent[PARTS] = { 0 }, gflop[PARTS], all = 0, most, end;
     const char *vectors;
     int steps, i;

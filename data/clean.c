@@ -19,7 +19,7 @@ const char *ct_clean_name(ct_clean clean)
     return (unsigned)clean < KINDS ? names[clean] : "?";
 }
 
-int ct_clean_named(const char *name)
+int ct_clean_from_name(const char *name)
 {
     int i;
 

@@ -44,7 +44,7 @@ static void draw(ct_loader *l, int64_t offset)
     int64_t i;
 
     snprintf(name, sizeof name, "epoch %lld", (long long)l->epoch);
-    g = ct_generator_named(l->stream, name);
+    g = ct_generator_stream(l->stream, name);
     l->offset = (int64_t)ct_random_below(&g, (uint64_t)offsets(l));
     if (offset >= 0)
         l->offset = offset;
@@ -222,7 +222,7 @@ static ct_loader *of_corpus(ct_loader *draft, const ct_corpus *corpus, uint64_t 
 
     draft->size = ct_corpus_size(corpus);
     draft->row_tokens = draft->steps;
-    draft->stream = ct_generator_named(ct_generator_seed(seed), stream);
+    draft->stream = ct_generator_stream(ct_generator_from_seed(seed), stream);
     draft->x = (cti_side){ .from = (const char *)ids,
                            .unit = sizeof *ids,
                            .row_bytes = (size_t)draft->steps * sizeof *ids,
@@ -233,9 +233,9 @@ static ct_loader *of_corpus(ct_loader *draft, const ct_corpus *corpus, uint64_t 
     return cti_loader_new(draft, order_rows);
 }
 
-ct_loader *ct_windows_new(const ct_corpus *corpus, ct_windows_options o)
+ct_loader *ct_loader_windows_new(const ct_corpus *corpus, ct_loader_windows_options o)
 {
-    ct_loader draft = { .function = "ct_windows_new",
+    ct_loader draft = { .function = "ct_loader_windows_new",
                         .cut = CTI_WINDOWS,
                         .batch = o.batch_size,
                         .steps = o.steps,
@@ -263,9 +263,9 @@ ct_loader *ct_windows_new(const ct_corpus *corpus, ct_windows_options o)
     return of_corpus(&draft, corpus, o.seed, "loader.windows", o.shuffle ? draft.rows : 0);
 }
 
-ct_loader *ct_sequences_new(const ct_corpus *corpus, ct_sequences_options o)
+ct_loader *ct_loader_sequences_new(const ct_corpus *corpus, ct_loader_sequences_options o)
 {
-    ct_loader draft = { .function = "ct_sequences_new",
+    ct_loader draft = { .function = "ct_loader_sequences_new",
                         .cut = o.random ? CTI_RANDOM : CTI_SEQUENTIAL,
                         .batch = o.batch_size,
                         .steps = o.steps,
@@ -309,12 +309,12 @@ bool ct_loader_continues(const ct_loader *l)
 
 /* ---- for checkpoints ---- */
 
-ct_cursor ct_loader_tell(const ct_loader *l)
+ct_loader_cursor ct_loader_tell(const ct_loader *l)
 {
-    return l ? (ct_cursor){ l->epoch, l->next, l->offset } : (ct_cursor){ 0, 0, 0 };
+    return l ? (ct_loader_cursor){ l->epoch, l->next, l->offset } : (ct_loader_cursor){ 0, 0, 0 };
 }
 
-ct_status ct_loader_seek(ct_loader *l, ct_cursor at)
+ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
 {
     static const char *const me = "ct_loader_seek";
     ct_loader there;

@@ -26,29 +26,29 @@ typedef struct ct_loader ct_loader;
 /* Windows of one part of the corpus (d2l 1.x): of all windows of steps + 1 tokens, one starting
  * at each token, count from number first on, or as many as there are (at least one, else
  * CT_ERR_SHAPE); batches of batch_size, the last one what is left. */
-typedef struct ct_windows_options {
+typedef struct ct_loader_windows_options {
     int64_t batch_size, steps;
     int64_t first, count;
     bool shuffle; /* anew for each epoch; else in order */
     uint64_t seed;
     ct_device device;
     void *reserved[4];
-} ct_windows_options;
-ct_loader *ct_windows_new(const ct_corpus *corpus, ct_windows_options options);
+} ct_loader_windows_options;
+ct_loader *ct_loader_windows_new(const ct_corpus *corpus, ct_loader_windows_options options);
 
 /* The sequential iterator (d2l 0.x): an offset uniform in 0..steps, both included, drawn anew for
  * each epoch; n = (size - offset - 1) / B * B tokens from there in B rows of n / B; batches are
  * successive columns of steps tokens, so rows go on from batch to batch.
  * The random iterator: an offset uniform in 0..steps - 1, the (size - offset - 1) / steps windows
  * from there that do not overlap, shuffled; an incomplete last batch is dropped. */
-typedef struct ct_sequences_options {
+typedef struct ct_loader_sequences_options {
     int64_t batch_size, steps;
     bool random; /* the random iterator */
     uint64_t seed;
     ct_device device;
     void *reserved[4];
-} ct_sequences_options;
-ct_loader *ct_sequences_new(const ct_corpus *corpus, ct_sequences_options options);
+} ct_loader_sequences_options;
+ct_loader *ct_loader_sequences_new(const ct_corpus *corpus, ct_loader_sequences_options options);
 
 /* Both: CT_ERR_ARGUMENT for sizes below 1, CT_ERR_SHAPE (naming the numbers) for a corpus too
  * short for one window, or for one batch, whatever the offset, where incomplete ones are dropped.
@@ -75,18 +75,18 @@ bool ct_loader_continues(const ct_loader *l) CT_NOSITE;
 /* ---- for checkpoints ---- */
 
 /* Where a loader stands. */
-typedef struct ct_cursor {
+typedef struct ct_loader_cursor {
     int64_t epoch;  /* epochs begun */
     int64_t batch;  /* batches given of the current one */
     int64_t offset; /* of it */
-} ct_cursor;
+} ct_loader_cursor;
 
-ct_cursor ct_loader_tell(const ct_loader *l) CT_NOSITE;
+ct_loader_cursor ct_loader_tell(const ct_loader *l) CT_NOSITE;
 
 /* Goes where a loader made in the same way stood: the batches from here on are those that it would
  * have given. A sink. CT_ERR_ARGUMENT for a cursor that this loader cannot have; then it stays
  * where it is. */
-ct_status ct_loader_seek(ct_loader *l, ct_cursor at);
+ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at);
 
 /* For tests and for repeating a published run: fixes the sequential or random iterator's offset
  * from the next epoch on; -1 draws again. */

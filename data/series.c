@@ -9,7 +9,7 @@
 /* The elements of t in memory of the host, row-major; NULL with an error. */
 static void *copy_of(const char *function, const ct_tensor *t)
 {
-    size_t bytes = (size_t)ct_numel(t) * ct_dtype_size(ct_dtype_get(t));
+    size_t bytes = (size_t)ct_numel(t) * ct_dtype_size(ct_tensor_dtype(t));
     void *copy = cti_calloc(1, bytes ? bytes : 1);
 
     if (!copy)
@@ -42,7 +42,7 @@ static bool part(ct_loader *draft, int64_t first, int64_t count, int64_t there)
 static ct_loader *loader_of(ct_loader *draft, uint64_t seed, const char *stream, bool shuffle)
 {
     draft->cut = CTI_WINDOWS;
-    draft->stream = ct_generator_named(ct_generator_seed(seed), stream);
+    draft->stream = ct_generator_stream(ct_generator_from_seed(seed), stream);
     return cti_loader_new(draft, shuffle ? draft->rows : 0);
 }
 
@@ -51,12 +51,12 @@ static ct_loader *loader_of(ct_loader *draft, uint64_t seed, const char *stream,
 /* A row is length values of the series, of one stride each, from value number start on. */
 static cti_side side_of(const ct_tensor *series, const char *values, int64_t start, int64_t length)
 {
-    size_t unit = ct_dtype_size(ct_dtype_get(series));
-    cti_side side = { .shape = CT_SHAPE(0, length), .dtype = ct_dtype_get(series) };
+    size_t unit = ct_dtype_size(ct_tensor_dtype(series));
+    cti_side side = { .shape = CT_SHAPE(0, length), .dtype = ct_tensor_dtype(series) };
 
     if (ct_rank(series) == 2) {
-        side.shape = CT_SHAPE(0, length, ct_dim(series, 1));
-        unit *= (size_t)ct_dim(series, 1);
+        side.shape = CT_SHAPE(0, length, ct_size(series, 1));
+        unit *= (size_t)ct_size(series, 1);
     }
     side.unit = unit;
     side.row_bytes = (size_t)length * unit;
@@ -64,13 +64,14 @@ static cti_side side_of(const ct_tensor *series, const char *values, int64_t sta
     return side;
 }
 
-ct_loader *ct_series_new(const ct_tensor *series, ct_series_options o)
+ct_loader *ct_loader_series_new(const ct_tensor *series, ct_loader_series_options o)
 {
-    ct_loader draft = {
-        .function = "ct_series_new", .batch = o.batch_size, .steps = o.steps, .device = o.device
-    };
+    ct_loader draft = { .function = "ct_loader_series_new",
+                        .batch = o.batch_size,
+                        .steps = o.steps,
+                        .device = o.device };
     int64_t targets = o.targets ? o.targets : 1, ahead = o.ahead ? o.ahead : 1;
-    int64_t n = ct_dim(series, 0);
+    int64_t n = ct_size(series, 0);
     char *values;
 
     if (!series || !cti_usable(draft.function, series)) {
@@ -112,16 +113,17 @@ ct_loader *ct_series_new(const ct_tensor *series, ct_series_options o)
 /* Index i is row i of t. */
 static cti_side rows_of(const ct_tensor *t, const char *values)
 {
-    cti_side side = { .from = values, .shape = ct_shape_get(t), .dtype = ct_dtype_get(t) };
+    cti_side side = { .from = values, .shape = ct_tensor_shape(t), .dtype = ct_tensor_dtype(t) };
 
-    side.unit = (size_t)(ct_numel(t) / ct_dim(t, 0)) * ct_dtype_size(ct_dtype_get(t));
+    side.unit = (size_t)(ct_numel(t) / ct_size(t, 0)) * ct_dtype_size(ct_tensor_dtype(t));
     side.row_bytes = side.unit;
     return side;
 }
 
-ct_loader *ct_rows_new(const ct_tensor *x, const ct_tensor *y, ct_rows_options o)
+ct_loader *ct_loader_tensors_new(const ct_tensor *x, const ct_tensor *y,
+                                 ct_loader_tensors_options o)
 {
-    ct_loader draft = { .function = "ct_rows_new",
+    ct_loader draft = { .function = "ct_loader_tensors_new",
                         .batch = o.batch_size,
                         .steps = 1,
                         .row_tokens = 1,
@@ -132,12 +134,12 @@ ct_loader *ct_rows_new(const ct_tensor *x, const ct_tensor *y, ct_rows_options o
             ct_raise(CT_ERR_ARGUMENT, draft.function, "%s is NULL", x ? "y" : "x");
         return NULL;
     }
-    if (ct_rank(x) < 1 || ct_rank(y) < 1 || ct_dim(x, 0) != ct_dim(y, 0)) {
+    if (ct_rank(x) < 1 || ct_rank(y) < 1 || ct_size(x, 0) != ct_size(y, 0)) {
         ct_raise(CT_ERR_SHAPE, draft.function, "x %s and y %s are not (N, ...) of one N",
                  cti_describe(x).s, cti_describe(y).s);
         return NULL;
     }
-    if (!part(&draft, o.first, o.count, ct_dim(x, 0)))
+    if (!part(&draft, o.first, o.count, ct_size(x, 0)))
         return NULL;
     draft.values[0] = copy_of(draft.function, x);
     draft.values[1] = draft.values[0] ? copy_of(draft.function, y) : NULL;

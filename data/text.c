@@ -199,12 +199,12 @@ ct_text *ct_text_read(const char *path)
     return t ? checked("ct_text_read", t, path) : NULL;
 }
 
-ct_text *ct_text_read_bytes(const char *path)
+ct_text *ct_text_read_binary(const char *path)
 {
-    ct_text *t = read_text("ct_text_read_bytes", path);
+    ct_text *t = read_text("ct_text_read_binary", path);
 
     if (t && t->size == 0) {
-        ct_raise(CT_ERR_FORMAT, "ct_text_read_bytes", "%s: is empty", path);
+        ct_raise(CT_ERR_FORMAT, "ct_text_read_binary", "%s: is empty", path);
         ct_text_free(t);
         return NULL;
     }
@@ -213,21 +213,21 @@ ct_text *ct_text_read_bytes(const char *path)
     return t;
 }
 
-ct_text *ct_text_from_bytes(const void *bytes, size_t size, const char *name)
+ct_text *ct_text_new_from_bytes(const void *bytes, size_t size, const char *name)
 {
     char *copy;
     ct_text *t;
 
     if (!bytes && size) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_text_from_bytes", "bytes is NULL");
+        ct_raise(CT_ERR_ARGUMENT, "ct_text_new_from_bytes", "bytes is NULL");
         return NULL;
     }
-    t = new_text("ct_text_from_bytes");
+    t = new_text("ct_text_new_from_bytes");
     if (!t)
         return NULL;
     copy = size < SIZE_MAX ? cti_calloc(size + 1, 1) : NULL;
     if (!copy) {
-        cti_out_of_memory("ct_text_from_bytes", size);
+        cti_out_of_memory("ct_text_new_from_bytes", size);
         ct_text_free(t);
         return NULL;
     }
@@ -235,7 +235,7 @@ ct_text *ct_text_from_bytes(const void *bytes, size_t size, const char *name)
         memcpy(copy, bytes, size);
     t->bytes = copy;
     t->size = size;
-    return checked("ct_text_from_bytes", t, name ? name : "memory");
+    return checked("ct_text_new_from_bytes", t, name ? name : "memory");
 }
 
 /* ---- The Time Machine ---- */
@@ -282,12 +282,12 @@ static lookup in_data_dir(ct_text *t, cti_reasons *why)
         return ABSENT;
     }
     if (!t->bytes) {
-        raise_errno("ct_text_timemachine", path);
+        raise_errno("ct_text_new_timemachine", path);
         return REFUSED;
     }
     wrong = compare(t->bytes, t->size);
     if (wrong.s[0]) {
-        ct_raise(CT_ERR_FORMAT, "ct_text_timemachine", "%s: %s", path, wrong.s);
+        ct_raise(CT_ERR_FORMAT, "ct_text_new_timemachine", "%s: %s", path, wrong.s);
         return REFUSED;
     }
     snprintf(t->source, sizeof t->source, "text: %s (from COTANGENT_DATA_DIR)", path);
@@ -351,7 +351,7 @@ static lookup sample(ct_text *t, const cti_reasons *why)
     return FOUND;
 }
 
-ct_text *ct_text_timemachine(const char *path)
+ct_text *ct_text_new_timemachine(const char *path)
 {
     cti_reasons why = { "" };
     lookup found;
@@ -359,7 +359,7 @@ ct_text *ct_text_timemachine(const char *path)
 
     if (path)
         return ct_text_read(path);
-    t = new_text("ct_text_timemachine");
+    t = new_text("ct_text_new_timemachine");
     if (!t)
         return NULL;
     found = in_data_dir(t, &why);

@@ -20,10 +20,10 @@ typedef struct ct_text ct_text;
 ct_text *ct_text_read(const char *path);
 
 /* The same, but binary or without letters it may be: for tokens that are bytes. */
-ct_text *ct_text_read_bytes(const char *path);
+ct_text *ct_text_read_binary(const char *path);
 
 /* A text from memory; the bytes are copied. Checked as above. name is what messages call it. */
-ct_text *ct_text_from_bytes(const void *bytes, size_t size, const char *name);
+ct_text *ct_text_new_from_bytes(const void *bytes, size_t size, const char *name);
 
 /* The Time Machine, by H. G. Wells (1895), as d2l.ai serves it: 178,979 bytes. Looked for in this
  * order:
@@ -35,7 +35,7 @@ ct_text *ct_text_from_bytes(const void *bytes, size_t size, const char *name);
  *   4. a download, in builds with libcurl, into the cache (5 s to connect, 1 MB at most,
  *      checked before it gets its name). COTANGENT_TIMEMACHINE_URL overrides where from.
  *   5. a sample text of some 40,000 characters that is part of the library. */
-ct_text *ct_text_timemachine(const char *path);
+ct_text *ct_text_new_timemachine(const char *path);
 
 void ct_text_free(ct_text *t);
 

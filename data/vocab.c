@@ -32,7 +32,7 @@ const char *ct_token_kind_name(ct_token_kind kind)
     return (unsigned)kind < KINDS ? kinds[kind] : "?";
 }
 
-int ct_token_kind_named(const char *name)
+int ct_token_kind_from_name(const char *name)
 {
     int i;
 
@@ -241,11 +241,12 @@ static bool add_listed(ct_vocab *v, const char *token, int i)
     int before = v->table.size;
 
     if (!token || !token[0])
-        ct_raise(CT_ERR_FORMAT, "ct_vocab_of", "token %d is %s", i, token ? "empty" : "NULL");
+        ct_raise(CT_ERR_FORMAT, "ct_vocab_new_from_tokens", "token %d is %s", i,
+                 token ? "empty" : "NULL");
     else if (!add(v, token, strlen(token), 0))
-        ct_raise(CT_ERR_MEMORY, "ct_vocab_of", "out of memory (%d tokens)", before);
+        ct_raise(CT_ERR_MEMORY, "ct_vocab_new_from_tokens", "out of memory (%d tokens)", before);
     else if (v->table.size == before)
-        ct_raise(CT_ERR_FORMAT, "ct_vocab_of", "token %d is twice there", i);
+        ct_raise(CT_ERR_FORMAT, "ct_vocab_new_from_tokens", "token %d is twice there", i);
     else
         return true;
     return false;
@@ -256,7 +257,7 @@ static bool add_list(ct_vocab *v, int count, const char *const *tokens)
     int i;
 
     if (v->kind == CT_TOKEN_KIND_BYTE && !add_bytes(v)) {
-        ct_raise(CT_ERR_MEMORY, "ct_vocab_of", "out of memory (%d tokens)", BYTES);
+        ct_raise(CT_ERR_MEMORY, "ct_vocab_new_from_tokens", "out of memory (%d tokens)", BYTES);
         return false;
     }
     for (i = 0; i < count; i++)
@@ -265,24 +266,25 @@ static bool add_list(ct_vocab *v, int count, const char *const *tokens)
     v->unknown =
         v->kind == CT_TOKEN_KIND_BYTE ? -1 : cti_table_find(&v->table, UNKNOWN, strlen(UNKNOWN));
     if (v->kind != CT_TOKEN_KIND_BYTE && v->unknown < 0)
-        ct_raise(CT_ERR_FORMAT, "ct_vocab_of", "there is no %s among the tokens", UNKNOWN);
+        ct_raise(CT_ERR_FORMAT, "ct_vocab_new_from_tokens", "there is no %s among the tokens",
+                 UNKNOWN);
     return v->kind == CT_TOKEN_KIND_BYTE || v->unknown >= 0;
 }
 
-ct_vocab *ct_vocab_of(ct_token_kind kind, int count, const char *const *tokens)
+ct_vocab *ct_vocab_new_from_tokens(ct_token_kind kind, int count, const char *const *tokens)
 {
     ct_vocab *v;
 
     if (count < 0 || (count && !tokens)) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_vocab_of", "count is %d, tokens %s", count,
+        ct_raise(CT_ERR_ARGUMENT, "ct_vocab_new_from_tokens", "count is %d, tokens %s", count,
                  tokens ? "is not NULL" : "is NULL");
         return NULL;
     }
-    if (!check_kind("ct_vocab_of", kind))
+    if (!check_kind("ct_vocab_new_from_tokens", kind))
         return NULL;
     v = cti_calloc(1, sizeof *v);
     if (!v) {
-        cti_out_of_memory("ct_vocab_of", sizeof *v);
+        cti_out_of_memory("ct_vocab_new_from_tokens", sizeof *v);
         return NULL;
     }
     v->kind = kind;

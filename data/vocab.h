@@ -31,7 +31,7 @@ typedef enum ct_clean {
 const char *ct_clean_name(ct_clean clean) CT_NOSITE; /* "text"; "?" for what is none */
 
 /* The cleaning of a name ("lines"), or -1 without an error. */
-int ct_clean_named(const char *name) CT_NOSITE;
+int ct_clean_from_name(const char *name) CT_NOSITE;
 
 /* size bytes cleaned, as a new string: yours to free(). cleaned_size, if not NULL, is its length. A
  * NULL with CT_ERR_ARGUMENT, CT_ERR_MEMORY. */
@@ -51,7 +51,7 @@ typedef enum ct_token_kind {
 const char *ct_token_kind_name(ct_token_kind kind) CT_NOSITE; /* "char"; "?" for what is none */
 
 /* The kind of a name ("word"), or -1 without an error. */
-int ct_token_kind_named(const char *name) CT_NOSITE;
+int ct_token_kind_from_name(const char *name) CT_NOSITE;
 
 /* ---- vocabularies ---- */
 
@@ -82,7 +82,7 @@ ct_vocab *ct_vocab_new(const char *text, size_t size, ct_vocab_options options);
 /* The vocabulary whose tokens are these, in the order of their ids, as ct_vocab_token gave them;
  * counts are 0. Of bytes, those after the first 256. CT_ERR_FORMAT for a token that is NULL, empty
  * or twice there, and for a list without <unk>. */
-ct_vocab *ct_vocab_of(ct_token_kind kind, int count, const char *const *tokens);
+ct_vocab *ct_vocab_new_from_tokens(ct_token_kind kind, int count, const char *const *tokens);
 
 void ct_vocab_free(ct_vocab *v);
 

@@ -139,7 +139,7 @@ int main(int argc, char **argv)
         (options){ .hidden = 16, .epochs = 20, .lr = 0.05, .batch = 16, .num_train = 600 });
     const int64_t seen = o.num_train + TAU; /* the last window's target is the point before it */
     ct_scope scope = ct_scope_begin();
-    ct_generator g = ct_generator_seed(o.seed);
+    ct_generator g = ct_generator_from_seed(o.seed);
     ct_tensor *t = ct_arange(1, N + 1, 1, CT_F32, CT_CPU);
     ct_tensor *noise = ct_mul_scalar(ct_randn(CT_SHAPE(N), CT_F32, CT_CPU, &g), 0.2);
     ct_tensor *series = ct_add(ct_sin(ct_mul_scalar(t, 0.01)), noise);
@@ -162,12 +162,13 @@ int main(int argc, char **argv)
                            .training_step = training_step,
                            .configure_optimizers = configure_optimizers };
         ct_trainer trainer = { .max_epochs = o.epochs };
-        ct_loader *train = ct_series_new(series, (ct_series_options){ .batch_size = o.batch,
-                                                                      .steps = TAU,
-                                                                      .count = o.num_train,
-                                                                      .shuffle = true,
-                                                                      .seed = o.seed,
-                                                                      .device = o.device });
+        ct_loader *train =
+            ct_loader_series_new(series, (ct_loader_series_options){ .batch_size = o.batch,
+                                                                     .steps = TAU,
+                                                                     .count = o.num_train,
+                                                                     .shuffle = true,
+                                                                     .seed = o.seed,
+                                                                     .device = o.device });
 
         ct_fit(&trainer, &model, train, NULL, NULL);
         printf("%-8s", kinds[kind]);

@@ -10,7 +10,7 @@ void byte_model_new(byte_model *m, const uint8_t occurs[256], int hidden, double
 {
     int b;
 
-    *m = (byte_model){ .draws = ct_generator_seed(1) };
+    *m = (byte_model){ .draws = ct_generator_from_seed(1) };
     for (b = 0; b < 256; b++) {
         m->symbol[b] = occurs[b] ? m->symbols : -1;
         if (occurs[b])
@@ -25,7 +25,7 @@ void byte_model_new(byte_model *m, const uint8_t occurs[256], int hidden, double
         ct_linear_module(m->params, "linear",
                          (ct_linear_options){ .in_features = hidden, .out_features = m->symbols });
     m->adam = ct_adam_new(m->params, (ct_adam_options){ .lr = 0.004, .beta2 = 0.99 });
-    m->state = ct_begin_state(m->gru, 1);
+    m->state = ct_recurrent_begin_state(m->gru, 1);
 }
 
 void byte_model_free(byte_model *m)

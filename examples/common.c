@@ -135,12 +135,12 @@ static int64_t most(int key)
 
 static ct_device device(const char *name)
 {
-    static const char me[] = "ct_device_named: ";
+    static const char me[] = "ct_device_from_name: ";
     const char *why;
     ct_device found;
 
     ct_error_set_handler(NULL, NULL);
-    found = ct_device_named(name);
+    found = ct_device_from_name(name);
     why = strstr(ct_error_message(), me);
     if (!ct_ok())
         options_refuse("--device: %s", why ? why + strlen(me) : ct_error_message());
@@ -180,9 +180,9 @@ static void parse_text(options *o, int key, const char *arg)
         parse_model(o, arg);
         break;
     case DIALECT:
-        if (ct_dialect_named(arg) < 0)
+        if (ct_dialect_from_name(arg) < 0)
             options_refuse("--dialect: %s is none of torch, gluon, keras and flax", arg);
-        o->dialect = (ct_dialect)ct_dialect_named(arg);
+        o->dialect = (ct_dialect)ct_dialect_from_name(arg);
         break;
     case TOKENS:
         if (strcmp(arg, "char") != 0 && strcmp(arg, "word") != 0)
@@ -357,7 +357,7 @@ ct_corpus *options_corpus(const options *o, bool *is_sample)
                    .tokens = o->tokens },
         .max_tokens = o->max_tokens,
     };
-    ct_text *text = ct_text_timemachine(o->data);
+    ct_text *text = ct_text_new_timemachine(o->data);
     ct_corpus *corpus = ct_corpus_new(text, how);
 
     printf("%s\n", ct_text_source(text));
@@ -373,24 +373,24 @@ ct_corpus *options_corpus(const options *o, bool *is_sample)
 static ct_loader *windows(const options *o, const ct_corpus *corpus, int64_t first, int64_t count,
                           bool shuffle)
 {
-    return ct_windows_new(corpus, (ct_windows_options){ .batch_size = o->batch,
-                                                        .steps = o->steps,
-                                                        .first = first,
-                                                        .count = count,
-                                                        .shuffle = shuffle,
-                                                        .seed = o->seed,
-                                                        .device = o->device });
+    return ct_loader_windows_new(corpus, (ct_loader_windows_options){ .batch_size = o->batch,
+                                                                      .steps = o->steps,
+                                                                      .first = first,
+                                                                      .count = count,
+                                                                      .shuffle = shuffle,
+                                                                      .seed = o->seed,
+                                                                      .device = o->device });
 }
 
 ct_loader *options_train_loader(const options *o, const ct_corpus *corpus)
 {
     if (!o->classic)
         return windows(o, corpus, 0, o->num_train, true);
-    return ct_sequences_new(corpus, (ct_sequences_options){ .batch_size = o->batch,
-                                                            .steps = o->steps,
-                                                            .random = o->random,
-                                                            .seed = o->seed,
-                                                            .device = o->device });
+    return ct_loader_sequences_new(corpus, (ct_loader_sequences_options){ .batch_size = o->batch,
+                                                                          .steps = o->steps,
+                                                                          .random = o->random,
+                                                                          .seed = o->seed,
+                                                                          .device = o->device });
 }
 
 ct_loader *options_val_loader(const options *o, const ct_corpus *corpus)

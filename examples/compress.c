@@ -206,7 +206,7 @@ static void code_weights(byte_model *m, bytes *stream, bool write)
             }
         }
         ct_copy_into(value,
-                     ct_cast(ct_from_data(half, ct_shape_get(value), CT_BF16, CT_CPU), CT_F32));
+                     ct_cast(ct_from_data(half, ct_tensor_shape(value), CT_BF16, CT_CPU), CT_F32));
         free(half);
         if (ct_scope_end(s) != CT_OK)
             exit(1);

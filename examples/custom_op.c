@@ -17,20 +17,20 @@
 
 static void log_cosh_backward(ct_node *n, ct_tensor *const *dout)
 {
-    ct_add_grad(n, 0, ct_mul(dout[0], ct_tanh(ct_input(n, 0))));
+    ct_node_add_grad(n, 0, ct_mul(dout[0], ct_tanh(ct_node_input(n, 0))));
 }
 
 static void log_cosh_fused_backward(ct_node *n, ct_tensor *const *dout)
 {
-    ct_tensor *x = ct_contiguous(ct_input(n, 0)), *d = ct_contiguous(dout[0]);
-    ct_tensor *dx = ct_empty(ct_shape_get(x), CT_F64, CT_CPU);
+    ct_tensor *x = ct_contiguous(ct_node_input(n, 0)), *d = ct_contiguous(dout[0]);
+    ct_tensor *dx = ct_empty(ct_tensor_shape(x), CT_F64, CT_CPU);
     const double *px = ct_data(x), *pd = ct_data(d);
     double *out = ct_mutable_data(dx);
     int64_t i;
 
     for (i = 0; out && i < ct_numel(x); i++)
         out[i] = pd[i] * tanh(px[i]);
-    ct_add_grad(n, 0, dx);
+    ct_node_add_grad(n, 0, dx);
 }
 
 static const ct_op log_cosh_op = { .name = "log_cosh",
@@ -49,12 +49,12 @@ static ct_tensor *log_cosh(ct_tensor *x)
 
     if (!x)
         return NULL;
-    if (ct_dtype_get(x) != CT_F64 || ct_device_get(x) != CT_CPU) {
+    if (ct_tensor_dtype(x) != CT_F64 || ct_tensor_device(x) != CT_CPU) {
         ct_raise(CT_ERR_DTYPE, "log_cosh", "x is %s on %s, not f64 on the cpu",
-                 ct_dtype_name(ct_dtype_get(x)), ct_device_name(ct_device_get(x)));
+                 ct_dtype_name(ct_tensor_dtype(x)), ct_device_name(ct_tensor_device(x)));
         return NULL;
     }
-    y = ct_empty(ct_shape_get(x), CT_F64, CT_CPU);
+    y = ct_empty(ct_tensor_shape(x), CT_F64, CT_CPU);
     px = ct_data(from);
     out = ct_mutable_data(y);
     for (i = 0; out && i < ct_numel(x); i++)
@@ -66,16 +66,16 @@ static ct_tensor *log_cosh(ct_tensor *x)
 
 static void polar_backward(ct_node *n, ct_tensor *const *dout)
 {
-    ct_tensor *x = ct_input(n, 0), *y = ct_input(n, 1);
+    ct_tensor *x = ct_node_input(n, 0), *y = ct_node_input(n, 1);
     ct_tensor *rr = ct_add(ct_square(x), ct_square(y)), *r = ct_sqrt(rr);
 
     if (dout[0]) {
-        ct_add_grad(n, 0, ct_mul(dout[0], ct_div(x, r)));
-        ct_add_grad(n, 1, ct_mul(dout[0], ct_div(y, r)));
+        ct_node_add_grad(n, 0, ct_mul(dout[0], ct_div(x, r)));
+        ct_node_add_grad(n, 1, ct_mul(dout[0], ct_div(y, r)));
     }
     if (dout[1]) {
-        ct_add_grad(n, 0, ct_neg(ct_mul(dout[1], ct_div(y, rr))));
-        ct_add_grad(n, 1, ct_mul(dout[1], ct_div(x, rr)));
+        ct_node_add_grad(n, 0, ct_neg(ct_mul(dout[1], ct_div(y, rr))));
+        ct_node_add_grad(n, 1, ct_mul(dout[1], ct_div(x, rr)));
     }
 }
 
@@ -86,7 +86,7 @@ static const ct_op polar_op = {
 static ct_tensor *angle_of(ct_tensor *x, ct_tensor *y)
 {
     ct_tensor *cx = ct_contiguous(x), *cy = ct_contiguous(y);
-    ct_tensor *angle = ct_empty(ct_shape_get(x), CT_F64, CT_CPU);
+    ct_tensor *angle = ct_empty(ct_tensor_shape(x), CT_F64, CT_CPU);
     const double *px = ct_data(cx), *py = ct_data(cy);
     double *out = ct_mutable_data(angle);
     int64_t i;
@@ -124,13 +124,13 @@ static ct_tensor *both(int count, ct_tensor *const *in, void *context)
 
 static ct_status check(void)
 {
-    ct_generator g = ct_generator_seed(1);
+    ct_generator g = ct_generator_from_seed(1);
     ct_scope s = ct_scope_begin();
     ct_tensor *in[2];
     int i;
 
     for (i = 0; i < 2; i++)
-        in[i] = ct_requires_grad(ct_rand(CT_SHAPE(3, 4), CT_F64, CT_CPU, &g), true);
+        in[i] = ct_set_requires_grad(ct_rand(CT_SHAPE(3, 4), CT_F64, CT_CPU, &g), true);
     printf("gradcheck: %s\n", ct_gradcheck(both, 2, in, NULL, &g, 0, 0) ? "right" : "wrong");
     printf("gradgradcheck: %s\n",
            ct_gradgradcheck(both, 2, in, NULL, &g, 0, 0) ? "right" : "wrong");
@@ -141,8 +141,8 @@ static ct_status check(void)
 static ct_status train(void)
 {
     ct_scope s = ct_scope_begin();
-    ct_tensor *x = ct_requires_grad(ct_keep(ct_ones(CT_SCALAR, CT_F64, CT_CPU)), true);
-    ct_tensor *y = ct_requires_grad(ct_keep(ct_ones(CT_SCALAR, CT_F64, CT_CPU)), true);
+    ct_tensor *x = ct_set_requires_grad(ct_keep(ct_ones(CT_SCALAR, CT_F64, CT_CPU)), true);
+    ct_tensor *y = ct_set_requires_grad(ct_keep(ct_ones(CT_SCALAR, CT_F64, CT_CPU)), true);
     ct_tensor *point[2] = { x, y }, *r = NULL, *angle = NULL, *grads[2];
     int step, i;
 

@@ -21,14 +21,14 @@ static const float true_w[2] = { 2, -3.4F };
 static const float true_b = 4.2F, sigma = 0.01F;
 
 /* A loader of n new points: x (n, 2), y (n, 1) */
-static ct_loader *points(int64_t n, ct_generator *g, ct_rows_options rows)
+static ct_loader *points(int64_t n, ct_generator *g, ct_loader_tensors_options rows)
 {
     ct_scope s = ct_scope_begin();
     ct_tensor *w = ct_from_data(true_w, CT_SHAPE(2, 1), CT_F32, CT_CPU);
     ct_tensor *x = ct_randn(CT_SHAPE(n, 2), CT_F32, CT_CPU, g);
     ct_tensor *noise = ct_mul_scalar(ct_randn(CT_SHAPE(n, 1), CT_F32, CT_CPU, g), sigma);
     ct_tensor *y = ct_add(ct_add_scalar(ct_matmul(x, w), true_b), noise);
-    ct_loader *l = ct_rows_new(x, y, rows);
+    ct_loader *l = ct_loader_tensors_new(x, y, rows);
 
     return ct_scope_end(s) == CT_OK ? l : NULL;
 }
@@ -63,8 +63,8 @@ int main(int argc, char **argv)
         argc, argv, "Fits slopes and an offset to noisy points.",
         "epochs lr batch num-train num-val seed threads device",
         (options){ .epochs = 3, .lr = 0.03, .batch = 32, .num_train = 1000, .num_val = 1000 });
-    ct_generator g = ct_generator_seed(o.seed);
-    ct_rows_options rows = { .batch_size = o.batch, .seed = o.seed, .device = o.device };
+    ct_generator g = ct_generator_from_seed(o.seed);
+    ct_loader_tensors_options rows = { .batch_size = o.batch, .seed = o.seed, .device = o.device };
     ct_loader *val = points(o.num_val, &g, rows), *train;
     ct_params *params = ct_params_new((ct_params_options){ .seed = o.seed, .device = o.device });
     regression m = { .params = params, .lr = o.lr };

@@ -28,7 +28,7 @@ static ct_status mgu_init(void *self, const ct_cell_place *at)
 }
 
 /* x (T, B, in) -> (T, B, 2 hidden) */
-static ct_tensor *mgu_project(void *self, ct_tensor *x, const ct_step *at)
+static ct_tensor *mgu_project(void *self, ct_tensor *x, const ct_cell_step *at)
 {
     cell *c = self;
 
@@ -38,7 +38,7 @@ static ct_tensor *mgu_project(void *self, ct_tensor *x, const ct_step *at)
 
 /* x (B, 2 hidden) as projected, h (B, hidden) -> h' */
 static ct_tensor *mgu_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
-                           const ct_step *at)
+                           const ct_cell_step *at)
 {
     cell *c = self;
     ct_tensor *h = state[0], *f, *n;

@@ -96,15 +96,15 @@ int main(int argc, char **argv)
                        .configure_optimizers = configure_optimizers };
     ct_callback each = { .context = &m, .epoch = print };
     ct_trainer trainer = { .max_epochs = o.epochs, .callbacks = &each, .callback_count = 1 };
-    ct_generator g = ct_generator_seed(o.seed);
+    ct_generator g = ct_generator_from_seed(o.seed);
     ct_scope scope = ct_scope_begin();
     ct_tensor *x, *y;
     ct_loader *train;
 
     spiral(o.num_train, &g, &x, &y);
-    train = ct_rows_new(
+    train = ct_loader_tensors_new(
         x, y,
-        (ct_rows_options){
+        (ct_loader_tensors_options){
             .batch_size = o.batch, .shuffle = true, .seed = o.seed, .device = o.device });
     spiral(o.num_val, &g, &x, &y);
     m.val_x = ct_to(x, o.device);

@@ -45,7 +45,7 @@ static void predict(const rnnlm *m, const ct_vocab *vocab, const char *label, co
 {
     size_t size = strlen(prefix), given = 0, count = 0;
     int32_t *ids = calloc(size + (size_t)n, sizeof *ids);
-    ct_state *state = ct_begin_state(m->rnn, 1);
+    ct_state *state = ct_recurrent_begin_state(m->rnn, 1);
     ct_device device = ct_params_device(m->params);
     char *text;
 

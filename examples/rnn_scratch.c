@@ -27,10 +27,10 @@ static ct_tensor *forward(lm *m, ct_tensor *ids, const ct_state *state, ct_state
     ct_tensor *b_h = ct_param_value(s->b_h), *w_hq = ct_param_value(s->w_hq);
     ct_tensor *b_q = ct_param_value(s->b_q);
     ct_tensor *x = ct_one_hot(ids, m->vocab); /* (B, T, vocab) */
-    ct_tensor *h = state
-                       ? ct_state_get(state, 0)
-                       : ct_zeros(CT_SHAPE(ct_dim(ids, 0), s->hidden), CT_F32, ct_device_get(ids));
-    int steps = (int)ct_dim(ids, 1);
+    ct_tensor *h =
+        state ? ct_state_get(state, 0)
+              : ct_zeros(CT_SHAPE(ct_size(ids, 0), s->hidden), CT_F32, ct_tensor_device(ids));
+    int steps = (int)ct_size(ids, 1);
 
     for (int t = 0; t < steps; t++) {
         ct_tensor *from_x = ct_matmul(ct_select(x, 1, t), w_xh), *from_h = ct_matmul(h, w_hh);
@@ -39,7 +39,7 @@ static ct_tensor *forward(lm *m, ct_tensor *ids, const ct_state *state, ct_state
         s->outputs[t] = ct_add(ct_matmul(h, w_hq), b_q);  /* (B, vocab) */
     }
     if (next)
-        *next = ct_state_of(1, &h);
+        *next = ct_state_from_tensors(1, &h);
     return ct_stack(steps, s->outputs, 1);
 }
 

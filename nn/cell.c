@@ -17,7 +17,7 @@
 static ct_status fill_forget(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
     ct_status status = ct_uniform_into(t, init->a, init->b, g);
-    int64_t part = ct_dim(t, 0) / 4;
+    int64_t part = ct_size(t, 0) / 4;
 
     return status == CT_OK ? ct_fill(ct_narrow(t, 0, part, part), init->d) : status;
 }
@@ -145,7 +145,7 @@ static ct_tensor *product(ct_tensor *x, ct_param *w, ct_param *gain, ct_param *b
                           cti_value(b), CTI_LN_EPS);
 }
 
-ct_tensor *cti_cell_project(void *self, ct_tensor *x, const ct_step *at)
+ct_tensor *cti_cell_project(void *self, ct_tensor *x, const ct_cell_step *at)
 {
     const cti_cell *c = self;
 
@@ -153,13 +153,13 @@ ct_tensor *cti_cell_project(void *self, ct_tensor *x, const ct_step *at)
     return product(x, c->w_ih, c->ln_ih, c->b_ih);
 }
 
-ct_tensor *cti_cell_recur(const cti_cell *c, ct_tensor *h, const ct_step *at)
+ct_tensor *cti_cell_recur(const cti_cell *c, ct_tensor *h, const ct_cell_step *at)
 {
     return product(ct_cell_drop(at, h), c->w_hh, c->ln_hh, c->b_hh);
 }
 
 ct_tensor *cti_cell_sequence(cti_cell *c, ct_tensor *x, ct_tensor **state, bool reverse,
-                             const ct_step *at, cti_cell_step step)
+                             const ct_cell_step *at, cti_cell_step step)
 {
     cti_cell_kind kind = c->gates == 4   ? CTI_CELL_LSTM
                          : c->gates == 3 ? CTI_CELL_GRU

@@ -33,15 +33,15 @@ ct_status cti_cell_init(cti_cell *c, const ct_cell_place *at, int gates);
 
 /* ct_cell's state_size and project: x (T, B, in) -> (T, B, G H), with b_ih */
 int64_t cti_cell_state_size(const void *self, int i);
-ct_tensor *cti_cell_project(void *self, ct_tensor *x, const ct_step *at);
+ct_tensor *cti_cell_project(void *self, ct_tensor *x, const ct_cell_step *at);
 
 /* ct_cell's sequence, for a cell without dropout, norms, projection or other extras; else NULL.
  * step is the cell's own. */
 ct_tensor *cti_cell_sequence(cti_cell *c, ct_tensor *x, ct_tensor **state, bool reverse,
-                             const ct_step *at, cti_cell_step step);
+                             const ct_cell_step *at, cti_cell_step step);
 
 /* h (B, R) -> (B, G H): dropped, times W_hh, normalised, with b_hh */
-ct_tensor *cti_cell_recur(const cti_cell *c, ct_tensor *h, const ct_step *at);
+ct_tensor *cti_cell_recur(const cti_cell *c, ct_tensor *h, const ct_cell_step *at);
 
 /* Gate number i of (B, G H), or rows of W_hh (G H, R) or b_hh along axis 0; a view */
 ct_tensor *cti_gate(const cti_cell *c, ct_tensor *t, int axis, int i);

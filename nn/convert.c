@@ -295,14 +295,14 @@ static bool measure(const job *j, cell *c)
         return refuse(j, c, CT_ERR_FORMAT, "there are no input weights");
     if (ct_rank(p[W_IH]) != 2 || ct_rank(p[W_HH]) != 2 || (p[W_HR] && ct_rank(p[W_HR]) != 2))
         return refuse(j, c, CT_ERR_SHAPE, "weights are not of rank 2");
-    wide = ct_dim(p[W_HH], 0);
-    r = ct_dim(p[W_HH], 1);
-    h = c->hidden = p[W_HR] ? ct_dim(p[W_HR], 1) : r;
+    wide = ct_size(p[W_HH], 0);
+    r = ct_size(p[W_HH], 1);
+    h = c->hidden = p[W_HR] ? ct_size(p[W_HR], 1) : r;
     gates = h && wide % h == 0 ? wide / h : 0;
     if (gates != 1 && gates != 3 && gates != 4)
         return refuse(j, c, CT_ERR_SHAPE, "the recurrent weights are not of 1, 3 or 4 gates");
     c->gates = (int)gates;
-    if (ct_dim(p[W_IH], 0) != wide || !is(p[W_HR], CT_SHAPE(r, h)) ||
+    if (ct_size(p[W_IH], 0) != wide || !is(p[W_HR], CT_SHAPE(r, h)) ||
         !is(p[B_IH], CT_SHAPE(wide)) || !is(p[B_HH], CT_SHAPE(wide)) || !is(p[B_HN], CT_SHAPE(h)) ||
         (p[B_HN] && gates != 3))
         return refuse(j, c, CT_ERR_SHAPE, "the parts' shapes do not fit together");
@@ -314,7 +314,7 @@ static bool measure(const job *j, cell *c)
 /* t (3 H, ...) with its first two gates exchanged: r z n and z r n */
 static ct_tensor *exchanged(ct_tensor *t)
 {
-    int64_t h = t ? ct_dim(t, 0) / 3 : 0;
+    int64_t h = t ? ct_size(t, 0) / 3 : 0;
     ct_tensor *const parts[] = { ct_narrow(t, 0, h, h), ct_narrow(t, 0, 0, h),
                                  ct_narrow(t, 0, 2 * h, h) };
 
@@ -338,7 +338,7 @@ static bool from_keras(const job *j, cell *c)
         return refuse(j, c, CT_ERR_SHAPE, "weights are not of rank 2");
     c->part[W_IH] = ct_transpose(c->part[W_IH], 0, 1);
     c->part[W_HH] = ct_transpose(c->part[W_HH], 0, 1);
-    if (b && ct_rank(b) == 2 && ct_dim(b, 0) == 2) {
+    if (b && ct_rank(b) == 2 && ct_size(b, 0) == 2) {
         c->part[B_IH] = ct_select(b, 0, 0);
         c->part[B_HH] = ct_select(b, 0, 1);
     }
@@ -503,7 +503,8 @@ static void fit_biases(const job *j, cell *c)
     ct_dialect whose = j->o.to == CT_DIALECT_TORCH ? j->o.biases : j->o.to;
     const bool none = !c->part[B_IH] && !c->part[B_HH] && !c->part[B_HN];
     const bool always = j->o.to == CT_DIALECT_GLUON || j->o.to == CT_DIALECT_FLAX;
-    ct_tensor *zero = ct_zeros(CT_SHAPE(c->gates * c->hidden), ct_dtype_get(c->part[W_HH]), CT_CPU);
+    ct_tensor *zero =
+        ct_zeros(CT_SHAPE(c->gates * c->hidden), ct_tensor_dtype(c->part[W_HH]), CT_CPU);
     cti_biases has;
 
     if (none && !always)

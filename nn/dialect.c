@@ -12,7 +12,7 @@ const char *ct_dialect_name(ct_dialect dialect)
     return (int)dialect >= 0 && (int)dialect < COUNT ? names[dialect] : "?";
 }
 
-int ct_dialect_named(const char *name)
+int ct_dialect_from_name(const char *name)
 {
     int i;
 

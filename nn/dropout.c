@@ -27,8 +27,8 @@ static ct_tensor *forward(void *self, ct_tensor *x)
 
     if (d->p == 0 || !ct_params_is_training(d->params))
         return x;
-    return ct_mul(x, cti_dropout_mask(ct_shape_get(x), ct_dtype_get(x), ct_device_get(x), d->p,
-                                      ct_params_generator(d->params)));
+    return ct_mul(x, cti_dropout_mask(ct_tensor_shape(x), ct_tensor_dtype(x), ct_tensor_device(x),
+                                      d->p, ct_params_generator(d->params)));
 }
 
 ct_module *ct_dropout_module(ct_params *params, double p)

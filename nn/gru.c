@@ -20,7 +20,7 @@ static ct_tensor *rows(const cti_cell *c, ct_param *p, int first, int count)
 /* h times the rows of W_hh for some gates, normalised, with those of b_hh: (B, R) -> (B, count
  * hidden) */
 static ct_tensor *recur_gates(const cti_cell *c, ct_tensor *h, int first, int count,
-                              const ct_step *at)
+                              const ct_cell_step *at)
 {
     ct_tensor *w = rows(c, c->w_hh, first, count), *b = rows(c, c->b_hh, first, count);
 
@@ -37,7 +37,7 @@ static ct_tensor *mix(ct_tensor *z, ct_tensor *n, ct_tensor *h)
     return ct_add(n, ct_mul(z, ct_sub(h, n)));
 }
 
-static ct_tensor *reset_after(const cti_cell *c, ct_tensor *x, ct_tensor *h, const ct_step *at)
+static ct_tensor *reset_after(const cti_cell *c, ct_tensor *x, ct_tensor *h, const ct_cell_step *at)
 {
     ct_tensor *hh = cti_cell_recur(c, h, at), *hn = cti_gate(c, hh, 1, 2), *r, *z, *n;
 
@@ -49,7 +49,8 @@ static ct_tensor *reset_after(const cti_cell *c, ct_tensor *x, ct_tensor *h, con
     return mix(z, n, h);
 }
 
-static ct_tensor *reset_before(const cti_cell *c, ct_tensor *x, ct_tensor *h, const ct_step *at)
+static ct_tensor *reset_before(const cti_cell *c, ct_tensor *x, ct_tensor *h,
+                               const ct_cell_step *at)
 {
     ct_tensor *hh = recur_gates(c, h, 0, 2, at), *r, *z, *n;
 
@@ -61,7 +62,7 @@ static ct_tensor *reset_before(const cti_cell *c, ct_tensor *x, ct_tensor *h, co
 
 /* x (B, 3 hidden) as projected, h (B, hidden) -> h' */
 static ct_tensor *gru_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
-                           const ct_step *at)
+                           const ct_cell_step *at)
 {
     const cti_cell *c = self;
 
@@ -69,7 +70,7 @@ static ct_tensor *gru_step(void *self, ct_tensor *x, ct_tensor *const *state, ct
 }
 
 static ct_tensor *gru_sequence(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
-                               const ct_step *at)
+                               const ct_cell_step *at)
 {
     return cti_cell_sequence(self, x, state, reverse, at, gru_step);
 }

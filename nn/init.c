@@ -48,13 +48,14 @@ static ct_status put(ct_tensor *t, double *values)
     ct_scope s = cti_scope_push();
     int64_t i, n = ct_numel(t);
 
-    if (ct_dtype_get(t) == CT_F32)
+    if (ct_tensor_dtype(t) == CT_F32)
         for (i = 0; i < n; i++) { /* each float lies at or before the double it is made from */
             float f = (float)values[i];
 
             memcpy((char *)values + i * (int64_t)sizeof f, &f, sizeof f);
         }
-    ct_copy_into(t, ct_from_data(values, ct_shape_get(t), ct_dtype_get(t), ct_device_get(t)));
+    ct_copy_into(t,
+                 ct_from_data(values, ct_tensor_shape(t), ct_tensor_dtype(t), ct_tensor_device(t)));
     cti_scope_pop(s);
     return ct_error();
 }
@@ -122,8 +123,8 @@ static bool fans(const char *function, const ct_tensor *t, double *in, double *o
     }
     *in = *out = 1;
     for (int i = 0; i < ct_rank(t); i++) {
-        *in *= i == 0 ? 1 : (double)ct_dim(t, i);
-        *out *= i == 1 ? 1 : (double)ct_dim(t, i);
+        *in *= i == 0 ? 1 : (double)ct_size(t, i);
+        *out *= i == 1 ? 1 : (double)ct_size(t, i);
     }
     return true;
 }
@@ -231,7 +232,7 @@ static ct_status fill_orthogonal(const ct_init *init, ct_tensor *t, ct_generator
     double *values;
     ct_status status;
 
-    if (ct_rank(t) < 2 || parts < 1 || ct_dim(t, 0) % parts)
+    if (ct_rank(t) < 2 || parts < 1 || ct_size(t, 0) % parts)
         return ct_raise(CT_ERR_SHAPE, "ct_init_orthogonal",
                         "%s is no matrix of %lld equal parts along axis 0", cti_describe(t).s,
                         (long long)parts);
@@ -239,8 +240,8 @@ static ct_status fill_orthogonal(const ct_init *init, ct_tensor *t, ct_generator
         return ct_raise(CT_ERR_ARGUMENT, "ct_init_orthogonal", "the gain is %g", init->a);
     if (!n)
         return CT_OK;
-    rows = ct_dim(t, 0) / parts;
-    columns = n / ct_dim(t, 0);
+    rows = ct_size(t, 0) / parts;
+    columns = n / ct_size(t, 0);
     values = room(2 * n);
     if (!values)
         return ct_error();

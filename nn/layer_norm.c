@@ -29,9 +29,9 @@ static ct_tensor *forward(void *self, ct_tensor *x)
 {
     layer_norm *l = self;
 
-    if (l->weight && ct_param_settle(l->weight, CT_SHAPE(ct_dim(x, -1))) != CT_OK)
+    if (l->weight && ct_param_materialize(l->weight, CT_SHAPE(ct_size(x, -1))) != CT_OK)
         return NULL;
-    if (l->bias && ct_param_settle(l->bias, CT_SHAPE(ct_dim(x, -1))) != CT_OK)
+    if (l->bias && ct_param_materialize(l->bias, CT_SHAPE(ct_size(x, -1))) != CT_OK)
         return NULL;
     return cti_layer_norm(x, cti_value(l->weight), cti_value(l->bias), l->eps);
 }

@@ -38,7 +38,7 @@ static ct_status fill(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
     const ct_linear *l = init->context;
     bool bias = ct_rank(t) == 1;
-    int64_t in = bias ? ct_param_shape(l->weight).dim[1] : ct_dim(t, 1);
+    int64_t in = bias ? ct_param_shape(l->weight).dim[1] : ct_size(t, 1);
     ct_init begin = init_of(l->dialect, in > 0 ? 1 / sqrt((double)in) : 0, bias);
 
     return begin.fill(&begin, t, g);
@@ -47,9 +47,9 @@ static ct_status fill(const ct_init *init, ct_tensor *t, ct_generator *g)
 /* The weight first: the bias begins by its shape. */
 static ct_status settle(ct_linear *l, int64_t in)
 {
-    ct_status status = ct_param_settle(l->weight, CT_SHAPE(l->out, in));
+    ct_status status = ct_param_materialize(l->weight, CT_SHAPE(l->out, in));
 
-    return status == CT_OK && l->bias ? ct_param_settle(l->bias, CT_SHAPE(l->out)) : status;
+    return status == CT_OK && l->bias ? ct_param_materialize(l->bias, CT_SHAPE(l->out)) : status;
 }
 
 ct_linear *ct_linear_module(ct_params *params, const char *name, ct_linear_options options)
@@ -85,8 +85,8 @@ ct_tensor *ct_linear_forward(ct_linear *l, ct_tensor *x)
 {
     if (!l || !x)
         return NULL;
-    if (!ct_param_is_settled(l->weight) || (l->bias && !ct_param_is_settled(l->bias)))
-        if (settle(l, ct_dim(x, -1)) != CT_OK)
+    if (ct_param_is_lazy(l->weight) || (l->bias && ct_param_is_lazy(l->bias)))
+        if (settle(l, ct_size(x, -1)) != CT_OK)
             return NULL;
     return ct_linear_apply(x, ct_param_value(l->weight), l->bias ? ct_param_value(l->bias) : NULL);
 }

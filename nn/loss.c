@@ -30,25 +30,26 @@ static ct_tensor *counted(ct_tensor *targets, const ce *o, ct_dtype dtype)
 
 static void backward_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const ce *o = ct_attributes(n);
-    ct_tensor *logits = ct_input(n, 0), *targets = ct_input(n, 1), *lse = ct_input(n, 2);
-    ct_tensor *dloss = ct_input(n, 3), *e = dout[0], *p, *inner;
+    const ce *o = ct_node_attributes(n);
+    ct_tensor *logits = ct_node_input(n, 0), *targets = ct_node_input(n, 1),
+              *lse = ct_node_input(n, 2);
+    ct_tensor *dloss = ct_node_input(n, 3), *e = dout[0], *p, *inner;
     const int classes = 1; /* their axis */
 
     if (!logits || !targets || !dloss)
         return;
-    if (ct_needs_grad(n, 3)) {
+    if (ct_node_needs_grad(n, 3)) {
         ct_tensor *ones = ct_ones(dloss->shape, dloss->dtype, dloss->device);
         ct_tensor *slope = cross_entropy_backward(logits, targets, lse, ones, o);
 
-        ct_add_grad(n, 3, ct_sum_axes(ct_mul(e, slope), 1, &classes, false));
+        ct_node_add_grad(n, 3, ct_sum_axes(ct_mul(e, slope), 1, &classes, false));
     }
-    if (ct_needs_grad(n, 0)) {
+    if (ct_node_needs_grad(n, 0)) {
         p = ct_softmax(logits, classes);
         inner = ct_sum_axes(ct_mul(e, p), 1, &classes, true);
-        ct_add_grad(n, 0,
-                    ct_mul(ct_mul(ct_unsqueeze(dloss, classes), counted(targets, o, e->dtype)),
-                           ct_mul(p, ct_sub(e, inner))));
+        ct_node_add_grad(n, 0,
+                         ct_mul(ct_mul(ct_unsqueeze(dloss, classes), counted(targets, o, e->dtype)),
+                                ct_mul(p, ct_sub(e, inner))));
     }
 }
 
@@ -83,12 +84,13 @@ static ct_tensor *cross_entropy_backward(ct_tensor *logits, ct_tensor *targets, 
 
 static void rows_grad(ct_node *n, ct_tensor *const *dout)
 {
-    ct_tensor *logits = ct_input(n, 0), *targets = ct_input(n, 1), *lse = ct_output(n, 1);
+    ct_tensor *logits = ct_node_input(n, 0), *targets = ct_node_input(n, 1),
+              *lse = ct_node_output(n, 1);
 
     if (dout[0])
-        ct_add_grad(n, 0,
-                    cross_entropy_backward(logits, targets, lse ? ct_detach(lse) : NULL, dout[0],
-                                           ct_attributes(n)));
+        ct_node_add_grad(n, 0,
+                         cross_entropy_backward(logits, targets, lse ? ct_detach(lse) : NULL,
+                                                dout[0], ct_node_attributes(n)));
 }
 
 static const ct_op rows_op = { .name = "ct_cross_entropy",
@@ -235,7 +237,7 @@ static ct_tensor *probability_losses(ct_tensor *logits, ct_tensor *targets,
         !cti_same_device(me, "logits", logits, "targets", targets) ||
         !cti_want_float(me, "logits", logits))
         return NULL;
-    if (logits->shape.rank < 1 || ct_dim(logits, -1) < 1 ||
+    if (logits->shape.rank < 1 || ct_size(logits, -1) < 1 ||
         !cti_same_shape(&logits->shape, &targets->shape)) {
         ct_raise(CT_ERR_SHAPE, me, "logits %s (..., classes) and targets %s do not fit",
                  cti_describe(logits).s, cti_describe(targets).s);
@@ -249,7 +251,7 @@ static ct_tensor *probability_losses(ct_tensor *logits, ct_tensor *targets,
         return NULL;
     }
     if (s != 0)
-        targets = ct_add_scalar(ct_mul_scalar(targets, 1 - s), s / (double)ct_dim(logits, -1));
+        targets = ct_add_scalar(ct_mul_scalar(targets, 1 - s), s / (double)ct_size(logits, -1));
     if (weight)
         targets = ct_mul(targets, weight);
     return ct_neg(ct_sum_axes(ct_mul(targets, ct_log_softmax(logits, -1)), 1, &last, false));
@@ -270,7 +272,7 @@ static ct_tensor *weighted(ct_tensor *loss, ct_tensor *rows, ct_tensor *flat, ct
     all = ct_sum_axes(ct_mul(ct_log_softmax(rows, classes), weight), 1, &classes, false);
     all = ct_mul(all, ct_squeeze(counted(flat, o, rows->dtype), classes));
     return ct_sub(ct_mul_scalar(loss, 1 - s),
-                  ct_mul_scalar(all, s / (double)ct_dim(rows, classes)));
+                  ct_mul_scalar(all, s / (double)ct_size(rows, classes)));
 }
 
 ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
@@ -293,7 +295,7 @@ ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
     shape = targets->shape;
     if (options.reduction != CT_REDUCTION_NONE)
         reorder(&logits, &targets);
-    rows = ct_reshape(logits, CT_SHAPE(ct_numel(targets), ct_dim(logits, -1)));
+    rows = ct_reshape(logits, CT_SHAPE(ct_numel(targets), ct_size(logits, -1)));
     flat = ct_contiguous(ct_reshape(targets, CT_SHAPE(ct_numel(targets))));
     loss = rows && flat ? row_losses(rows, flat, options.weight ? &sharp : &o) : NULL;
     if (loss && options.weight) {
@@ -433,7 +435,7 @@ static bool good_share(const char *me, const char *name, const ct_tensor *logits
 }
 
 /* w ((1 - target) x + (1 + (p - 1) target) log(1 + exp(-x))) */
-ct_tensor *ct_bce_with_logits_with(ct_tensor *logits, ct_tensor *target, ct_bce_options options)
+ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *target, ct_bce_options options)
 {
     static const char *const me = "ct_bce_with_logits";
     ct_tensor *log_plus, *loss;
@@ -450,9 +452,4 @@ ct_tensor *ct_bce_with_logits_with(ct_tensor *logits, ct_tensor *target, ct_bce_
     if (options.weight)
         loss = ct_mul(loss, options.weight);
     return reduced(loss, options.reduction);
-}
-
-ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *target, ct_reduction reduction)
-{
-    return ct_bce_with_logits_with(logits, target, (ct_bce_options){ .reduction = reduction });
 }

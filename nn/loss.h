@@ -57,8 +57,7 @@ typedef struct ct_bce_options {
  * sigmoid, without overflow; shapes as above. weight w and pos_weight p broadcast to logits (else
  * CT_ERR_SHAPE), are of its dtype and get no gradient. Without them dx = d (s(x) - target),
  * dtarget = -d x. */
-ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *target, ct_reduction reduction);
-ct_tensor *ct_bce_with_logits_with(ct_tensor *logits, ct_tensor *target, ct_bce_options options);
+ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *target, ct_bce_options options);
 
 #ifdef __cplusplus
 }

@@ -12,7 +12,7 @@ static ct_status lstm_init(void *self, const ct_cell_place *at)
 
 /* x (B, 4 hidden) as projected, h (B, R), c (B, hidden) -> h', c' */
 static ct_tensor *lstm_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
-                            const ct_step *at)
+                            const ct_cell_step *at)
 {
     const cti_cell *cell = self;
     ct_tensor *gates = ct_add(x, cti_cell_recur(cell, state[0], at));
@@ -34,7 +34,7 @@ static ct_tensor *lstm_step(void *self, ct_tensor *x, ct_tensor *const *state, c
 }
 
 static ct_tensor *lstm_sequence(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
-                                const ct_step *at)
+                                const ct_cell_step *at)
 {
     return cti_cell_sequence(self, x, state, reverse, at, lstm_step);
 }

@@ -63,7 +63,7 @@ ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shap
     return p;
 }
 
-ct_tensor *ct_cell_drop(const ct_step *at, ct_tensor *h)
+ct_tensor *ct_cell_drop(const ct_cell_step *at, ct_tensor *h)
 {
     return at && at->drop ? ct_mul(h, at->drop) : h;
 }
@@ -201,7 +201,7 @@ static ct_tensor *initial_state(const ct_recurrent *r, int i, int64_t batch, ct_
                          : ct_zeros(shape, dtype, device);
 }
 
-ct_state *ct_begin_state(const ct_recurrent *r, int64_t batch)
+ct_state *ct_recurrent_begin_state(const ct_recurrent *r, int64_t batch)
 {
     ct_tensor *first[CT_MAX_CELL_STATES] = { NULL };
     ct_state *state;
@@ -211,7 +211,8 @@ ct_state *ct_begin_state(const ct_recurrent *r, int64_t batch)
     if (!r)
         return NULL;
     if (batch < 0) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_begin_state", "batch %lld is below 0", (long long)batch);
+        ct_raise(CT_ERR_ARGUMENT, "ct_recurrent_begin_state", "batch %lld is below 0",
+                 (long long)batch);
         return NULL;
     }
     s = cti_scope_push();
@@ -235,7 +236,7 @@ typedef struct extent {
 typedef struct run {
     const ct_recurrent *r;
     void *self;
-    ct_step at;
+    ct_cell_step at;
     const extent *extent;
     bool reverse;
     int64_t batch, output;
@@ -291,7 +292,7 @@ static int64_t time_of(const run *c, int64_t k, int64_t steps)
 /* With history: everything stays until the scope ends. Steps that no row has are left out. */
 static ct_tensor *run_recorded(run *c, ct_tensor *x, ct_tensor **out)
 {
-    int64_t steps = ct_dim(x, 0), k;
+    int64_t steps = ct_size(x, 0), k;
     int i;
 
     for (k = 0; k < steps && ct_ok(); k++) {
@@ -313,7 +314,7 @@ static ct_tensor *run_recorded(run *c, ct_tensor *x, ct_tensor **out)
  * between two sets of buffers, as a cell may hand one state on as another. */
 static ct_tensor *run_plain(run *c, ct_tensor *x)
 {
-    int64_t steps = ct_dim(x, 0), k;
+    int64_t steps = ct_size(x, 0), k;
     ct_tensor *all = ct_zeros(CT_SHAPE(steps, c->batch, c->output), x->dtype, x->device);
     ct_tensor *other[CT_MAX_CELL_STATES];
     int i;
@@ -354,7 +355,7 @@ static ct_tensor **room_for(int64_t count)
 
 static atomic_bool stepwise;
 
-void ct_set_whole_sequences(bool on)
+void ct_set_fused_rnn(bool on)
 {
     atomic_store(&stepwise, !on);
 }
@@ -385,7 +386,7 @@ static ct_tensor *run_cell(run *c, ct_tensor *x)
         return y;
     if (!ct_grad_enabled())
         return run_plain(c, x);
-    out = room_for(ct_dim(x, 0));
+    out = room_for(ct_size(x, 0));
     return out ? run_recorded(c, x, out) : NULL;
 }
 
@@ -395,19 +396,19 @@ static ct_status check_input(const char *me, const ct_recurrent *r, const ct_ten
 {
     int time = r->options.batch_first && ct_rank(x) == 3 ? 1 : 0, i;
 
-    if ((ct_rank(x) != 3 && ct_rank(x) != 2) || ct_dim(x, time) < 1)
+    if ((ct_rank(x) != 3 && ct_rank(x) != 2) || ct_size(x, time) < 1)
         return ct_raise(CT_ERR_SHAPE, me, "x %s is neither %s nor (T, size), with T of 1 or more",
                         cti_describe(x).s,
                         r->options.batch_first ? "(B, T, size)" : "(T, B, size)");
-    if (r->options.input_size && ct_dim(x, -1) != r->options.input_size)
+    if (r->options.input_size && ct_size(x, -1) != r->options.input_size)
         return ct_raise(CT_ERR_SHAPE, me, "x %s has %lld features; the module takes %lld",
-                        cti_describe(x).s, (long long)ct_dim(x, -1),
+                        cti_describe(x).s, (long long)ct_size(x, -1),
                         (long long)r->options.input_size);
     for (i = 0; i < r->open_count; i++) {
         ct_shape shape = ct_param_shape(r->open[i]);
 
-        shape.dim[r->open_axis[i]] = ct_dim(x, -1);
-        ct_param_settle(r->open[i], shape);
+        shape.dim[r->open_axis[i]] = ct_size(x, -1);
+        ct_param_materialize(r->open[i], shape);
     }
     return ct_error();
 }
@@ -423,7 +424,7 @@ static ct_status check_state(const char *me, const ct_recurrent *r, const ct_ten
                         ct_state_count(state), r->cell->name, r->cell->states);
     for (i = 0; state && i < r->cell->states; i++) {
         const ct_tensor *t = ct_state_get(state, i);
-        ct_shape want = state_shape(r, i, ct_dim(x, 1));
+        ct_shape want = state_shape(r, i, ct_size(x, 1));
         ct_shape flat = CT_SHAPE(want.dim[0], want.dim[2]);
 
         if (!cti_same_shape(&t->shape, &want) && !(single && cti_same_shape(&t->shape, &flat)))
@@ -439,10 +440,10 @@ static ct_status check_state(const char *me, const ct_recurrent *r, const ct_ten
 static ct_status start(const char *me, const ct_recurrent *r, const ct_tensor *x,
                        const ct_state *state, ct_tensor *reset, ct_tensor **first)
 {
-    ct_shape rows = CT_SHAPE(ct_dim(x, 1));
+    ct_shape rows = CT_SHAPE(ct_size(x, 1));
     int i;
 
-    if (reset && (ct_dtype_get(reset) != CT_BOOL || !cti_same_shape(&reset->shape, &rows)))
+    if (reset && (ct_tensor_dtype(reset) != CT_BOOL || !cti_same_shape(&reset->shape, &rows)))
         return ct_raise(CT_ERR_SHAPE, me, "reset %s should be bool%s", cti_describe(reset).s,
                         cti_shape_text(&rows).s);
     for (i = 0; i < r->cell->states; i++) {
@@ -451,7 +452,7 @@ static ct_status start(const char *me, const ct_recurrent *r, const ct_tensor *x
         if (given && ct_rank(given) == 2)
             given = ct_unsqueeze(given, 1);
         if (!given || reset)
-            begun = initial_state(r, i, ct_dim(x, 1), x->dtype, x->device);
+            begun = initial_state(r, i, ct_size(x, 1), x->dtype, x->device);
         first[i] = !given ? begun : !reset ? given : ct_where(ct_unsqueeze(reset, 1), begun, given);
     }
     return ct_error();
@@ -460,7 +461,7 @@ static ct_status start(const char *me, const ct_recurrent *r, const ct_tensor *x
 /* Reads lengths (B); x is (T, B, in). */
 static ct_status measure(const char *me, const ct_tensor *x, ct_tensor *lengths, extent *e)
 {
-    int64_t steps = ct_dim(x, 0), batch = ct_dim(x, 1), b, t;
+    int64_t steps = ct_size(x, 0), batch = ct_size(x, 1), b, t;
     ct_shape rows = CT_SHAPE(batch);
     ct_tensor *host, *table;
     const int64_t *length;
@@ -520,7 +521,7 @@ static ct_tensor *run_one(job *j, ct_tensor *x, int k)
               .at = { .data = j->data },
               .extent = &j->extent,
               .reverse = r->options.reverse || k % r->directions == 1,
-              .batch = ct_dim(x, 1),
+              .batch = ct_size(x, 1),
               .output = output_size(r) };
     ct_tensor *y;
 
@@ -546,7 +547,7 @@ static ct_tensor *run_layers(job *j, ct_tensor *x)
         ct_tensor *half[2] = { NULL };
 
         if (layer && p > 0 && ct_params_is_training(r->params))
-            x = ct_mul(x, cti_dropout_mask(ct_shape_get(x), x->dtype, x->device, p,
+            x = ct_mul(x, cti_dropout_mask(ct_tensor_shape(x), x->dtype, x->device, p,
                                            ct_params_generator(r->params)));
         for (d = 0; x && d < r->directions; d++)
             half[d] = run_one(j, x, layer * r->directions + d);
@@ -566,7 +567,7 @@ static bool gather_state(const job *j, bool flat, ct_state **next)
         if (flat)
             whole[i] = ct_squeeze(whole[i], 1);
     }
-    *next = ct_state_of(j->r->cell->states, whole);
+    *next = ct_state_from_tensors(j->r->cell->states, whole);
     return *next != NULL;
 }
 

@@ -77,7 +77,7 @@ ct_tensor *ct_recurrent_forward_with(ct_recurrent *r, ct_tensor *x, const ct_sta
 
 /* Whether RNN, LSTM and GRU run whole sequences by one op where they can (they do, at first), or a
  * step at a time by ordinary ops, for comparison. For the whole process. */
-void ct_set_whole_sequences(bool on) CT_NOSITE;
+void ct_set_fused_rnn(bool on) CT_NOSITE;
 
 /* One step of a module that runs forward in time only: x (B, in) -> y (B, output). States are
  * (layers, B, size). Each step is a call: recurrent dropout draws a mask for each. */
@@ -88,7 +88,7 @@ ct_tensor *ct_recurrent_step(ct_recurrent *r, ct_tensor *x, const ct_state *stat
  * device of r's parameters, the only one where a forward takes it; after ct_params_to, begin
  * another or move it with ct_state_to. Owned, yours to ct_state_free; without history: to learn an
  * initial state, hand NULL to forward. CT_ERR_ARGUMENT for a negative batch. */
-ct_state *ct_begin_state(const ct_recurrent *r, int64_t batch);
+ct_state *ct_recurrent_begin_state(const ct_recurrent *r, int64_t batch);
 
 int ct_recurrent_layers(const ct_recurrent *r) CT_NOSITE;
 int ct_recurrent_directions(const ct_recurrent *r) CT_NOSITE;
@@ -107,12 +107,12 @@ typedef struct ct_cell_place {
 } ct_cell_place;
 
 /* What a step may want to know. */
-typedef struct ct_step {
+typedef struct ct_cell_step {
     void *data;         /* ct_recurrent_call's */
     ct_tensor *drop;    /* recurrent dropout: (B, size of state 0), to multiply with; NULL: none */
     ct_tensor *lengths; /* for sequence: (B) i64, steps of each row; NULL: all have all. A step is
                          * not asked for less than the whole batch: the driver holds rows back. */
-} ct_step;
+} ct_cell_step;
 
 /* One kind of cell: a table of functions, static and constant. self is a cell's own data: size
  * bytes that are zero at first and belong to the set. What is left out takes the usual. */
@@ -127,16 +127,16 @@ typedef struct ct_cell {
     /* x (B, in), or a step of what project gave; state[i] (B, size) -> y (B, out), next[i] (B,
      * size). NULL after an error. Must not change what it is given. */
     ct_tensor *(*step)(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
-                       const ct_step *at);
+                       const ct_cell_step *at);
     /* Optional: the part of all steps that depends on the input alone, at once: x (T, B, in) ->
      * (T, B, anything). */
-    ct_tensor *(*project)(void *self, ct_tensor *x, const ct_step *at);
+    ct_tensor *(*project)(void *self, ct_tensor *x, const ct_cell_step *at);
     /* Optional: all steps at once. x (T, B, ...) as step gets it a step at a time; state is
      * replaced by the one after the last. NULL without an error: not here, make the steps. Where
      * rows have different lengths it is asked only if lengths is set; then a row's state stays as
      * it is from its length on, and y there may be anything finite, without effect. */
     ct_tensor *(*sequence)(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
-                           const ct_step *at);
+                           const ct_cell_step *at);
     bool lengths; /* sequence heeds at->lengths */
     void *reserved[4];
 } ct_cell;
@@ -147,7 +147,7 @@ typedef struct ct_cell {
 ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shape, ct_init init);
 
 /* h, or h * at->drop where there is one: for the product with recurrent weights. */
-ct_tensor *ct_cell_drop(const ct_step *at, ct_tensor *h);
+ct_tensor *ct_cell_drop(const ct_cell_step *at, ct_tensor *h);
 
 /* A module of cells of one kind under params' part NAME. Belongs to params. CT_ERR_ARGUMENT for
  * sizes, layers or probabilities that cannot be. */

@@ -11,7 +11,7 @@ static ct_status rnn_init(void *self, const ct_cell_place *at)
 
 /* x (B, hidden) as projected, h (B, hidden) -> h' */
 static ct_tensor *rnn_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
-                           const ct_step *at)
+                           const ct_cell_step *at)
 {
     const cti_cell *c = self;
     ct_tensor *sum = ct_add(x, cti_cell_recur(c, state[0], at));
@@ -20,7 +20,7 @@ static ct_tensor *rnn_step(void *self, ct_tensor *x, ct_tensor *const *state, ct
 }
 
 static ct_tensor *rnn_sequence(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
-                               const ct_step *at)
+                               const ct_cell_step *at)
 {
     return cti_cell_sequence(self, x, state, reverse, at, rnn_step);
 }

@@ -68,7 +68,7 @@ static ct_tensor *befores(ct_tensor *h, bool reverse)
 
 static ct_tensor *rows_of(ct_tensor *t)
 {
-    return ct_reshape(t, CT_SHAPE(-1, ct_dim(t, -1)));
+    return ct_reshape(t, CT_SHAPE(-1, ct_size(t, -1)));
 }
 
 /* next is state where rows have ended at time t. */
@@ -87,7 +87,7 @@ static void hold_ended(const settings *o, ct_tensor *lengths, int64_t t, ct_tens
 static bool steps_again(const settings *o, ct_tensor *x, ct_tensor *lengths, ct_tensor **state,
                         ct_tensor **outputs)
 {
-    const ct_step at = { .lengths = NULL };
+    const ct_cell_step at = { .lengths = NULL };
     int64_t steps = x->shape.dim[0], k;
     ct_tensor *memory = ct_empty(CT_SHAPE(steps * (int64_t)sizeof(ct_tensor *)), CT_BOOL, CT_CPU);
     ct_tensor **y = memory ? (ct_tensor **)(void *)cti_ptr(memory) : NULL;
@@ -112,15 +112,15 @@ static bool steps_again(const settings *o, ct_tensor *x, ct_tensor *lengths, ct_
 /* Gradients with a history of their own: those of the steps made again. */
 static void stepwise_backward(ct_node *n, ct_tensor *const *dout)
 {
-    const settings *o = ct_attributes(n);
+    const settings *o = ct_node_attributes(n);
     int states = o->kind == CTI_CELL_LSTM ? 2 : 1, count = 0, wanted = 0, i, which[5];
-    ct_tensor *lengths = o->lengths ? ct_input(n, 5) : NULL;
+    ct_tensor *lengths = o->lengths ? ct_node_input(n, 5) : NULL;
     ct_tensor *in[5] = { NULL }, *out[3], *outputs[3], *douts[3], *state[2];
     ct_tensor *want[5], *found[5] = { NULL };
     size_t bottom = cti_thread()->tape_count;
 
     for (i = 0; i < 3 + states; i++)
-        in[i] = i == 2 && !ct_needs_grad(n, 2) ? NULL : ct_input(n, i);
+        in[i] = i == 2 && !ct_node_needs_grad(n, 2) ? NULL : ct_node_input(n, i);
     state[0] = in[3];
     state[1] = in[4];
     if (!ct_ok() || !steps_again(o, in[0], lengths, state, out))
@@ -131,23 +131,23 @@ static void stepwise_backward(ct_node *n, ct_tensor *const *dout)
             douts[count++] = dout[i];
         }
     for (i = 0; i < 3 + states; i++)
-        if (ct_needs_grad(n, i)) {
+        if (ct_node_needs_grad(n, i)) {
             which[wanted] = i;
             want[wanted++] = in[i];
         }
     cti_grad(bottom, count, outputs, wanted, want, douts, true, found);
     for (i = 0; i < wanted && ct_ok(); i++)
-        ct_add_grad(n, which[i], found[i]);
+        ct_node_add_grad(n, which[i], found[i]);
 }
 
 static void sequence_backward(ct_node *n, ct_tensor *const *dout)
 {
-    const settings *o = ct_attributes(n);
-    ct_tensor *x = ct_input(n, 0), *w = ct_input(n, 1), *dy = dout[OUT_Y], *rows;
+    const settings *o = ct_node_attributes(n);
+    ct_tensor *x = ct_node_input(n, 0), *w = ct_node_input(n, 1), *dy = dout[OUT_Y], *rows;
     ct_tensor *dh_last = dout[OUT_LAST_H], *dc_last = dout[OUT_LAST_C];
-    ct_tensor *h = ct_output(n, OUT_H), *c = ct_output(n, OUT_C);
-    ct_tensor *gates = ct_output(n, OUT_GATES), *extra = ct_output(n, OUT_EXTRA);
-    ct_tensor *lengths = o->lengths ? ct_input(n, 5) : NULL;
+    ct_tensor *h = ct_node_output(n, OUT_H), *c = ct_node_output(n, OUT_C);
+    ct_tensor *gates = ct_node_output(n, OUT_GATES), *extra = ct_node_output(n, OUT_EXTRA);
+    ct_tensor *lengths = o->lengths ? ct_node_input(n, 5) : NULL;
     ct_tensor *dx, *dhx, *dh0, *dc0;
     cti_sequence s;
 
@@ -177,14 +177,15 @@ static void sequence_backward(ct_node *n, ct_tensor *const *dout)
     s.dc0 = o->kind == CTI_CELL_LSTM ? data_of(dc0) : NULL;
     cti_backend_of(x->device)->sequence_backward(&s);
     rows = rows_of(dhx);
-    ct_add_grad(n, 0, dx);
-    if (ct_needs_grad(n, 1))
-        ct_add_grad(n, 1, ct_matmul(ct_transpose(rows, 0, 1), rows_of(befores(h, o->reverse))));
-    if (ct_needs_grad(n, 2))
-        ct_add_grad(n, 2, ct_sum_to_shape(rows, ct_input_shape(n, 2)));
-    ct_add_grad(n, 3, dh0);
+    ct_node_add_grad(n, 0, dx);
+    if (ct_node_needs_grad(n, 1))
+        ct_node_add_grad(n, 1,
+                         ct_matmul(ct_transpose(rows, 0, 1), rows_of(befores(h, o->reverse))));
+    if (ct_node_needs_grad(n, 2))
+        ct_node_add_grad(n, 2, ct_sum_to_shape(rows, ct_node_input_shape(n, 2)));
+    ct_node_add_grad(n, 3, dh0);
     if (o->kind == CTI_CELL_LSTM)
-        ct_add_grad(n, 4, dc0);
+        ct_node_add_grad(n, 4, dc0);
 }
 
 static const ct_op sequence_op = { .name = "ct_recurrent_forward",

@@ -8,7 +8,7 @@
 
 /* One step of the same cell by ordinary ops: ct_cell's step. */
 typedef ct_tensor *(*cti_cell_step)(void *self, ct_tensor *x, ct_tensor *const *state,
-                                    ct_tensor **next, const ct_step *at);
+                                    ct_tensor **next, const ct_cell_step *at);
 
 /* One layer in one direction: x (T, B, G H), what the input adds to the gates; w (G H, H), bias
  * (G H) or NULL; lengths (B) i64 or NULL; state[0] h (B, H) and, for an LSTM, state[1] c. Returns y

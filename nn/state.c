@@ -102,18 +102,18 @@ ct_state *ct_state_new(int count, ct_tensor *const *tensors)
     return s;
 }
 
-ct_state *ct_state_copy(const ct_state *s)
+ct_state *ct_state_copy_new(const ct_state *s)
 {
     return s ? ct_state_new(s->count, s->tensor) : NULL;
 }
 
-ct_state *ct_state_of(int count, ct_tensor *const *tensors)
+ct_state *ct_state_from_tensors(int count, ct_tensor *const *tensors)
 {
     ct_tensor *memory; /* of the scope: the state ends with it */
     ct_state *s;
     int i;
 
-    if (!usable("ct_state_of", count, tensors))
+    if (!usable("ct_state_from_tensors", count, tensors))
         return NULL;
     memory = ct_empty(CT_SHAPE((int64_t)(sizeof *s + (size_t)count * sizeof *s->tensor)), CT_BOOL,
                       CT_CPU);
@@ -136,7 +136,7 @@ ct_state *ct_state_detach(const ct_state *s)
         return NULL;
     for (i = 0; i < s->count; i++)
         cut[i] = ct_detach(s->tensor[i]);
-    return ct_ok() ? ct_state_of(s->count, cut) : NULL;
+    return ct_ok() ? ct_state_from_tensors(s->count, cut) : NULL;
 }
 
 ct_status ct_state_carry(ct_state *kept, const ct_state *next)
@@ -183,10 +183,10 @@ ct_state *ct_state_to(const ct_state *s, ct_device device)
         return NULL;
     for (i = 0; i < s->count; i++)
         there[i] = ct_to(s->tensor[i], device);
-    return ct_ok() ? ct_state_of(s->count, there) : NULL;
+    return ct_ok() ? ct_state_from_tensors(s->count, there) : NULL;
 }
 
-ct_state *ct_state_select(const ct_state *s, ct_tensor *rows)
+ct_state *ct_state_select_new(const ct_state *s, ct_tensor *rows)
 {
     ct_tensor *picked[MOST_TENSORS];
     ct_state *out;

@@ -16,14 +16,14 @@ ct_tensor *ct_state_get(const ct_state *s, int i); /* CT_ERR_INDEX; lives as lon
 
 /* An owned state: copies of tensors (values, without history), yours to ct_state_free. */
 ct_state *ct_state_new(int count, ct_tensor *const *tensors);
-ct_state *ct_state_copy(const ct_state *s);
+ct_state *ct_state_copy_new(const ct_state *s);
 
 /* Frees an owned state. NULL is allowed. Of a state that a scope owns: CT_ERR_SCOPE. */
 void ct_state_free(ct_state *s);
 
 /* A state of the innermost scope that refers to these tensors, with their history; for cells and
  * modules of one's own. */
-ct_state *ct_state_of(int count, ct_tensor *const *tensors);
+ct_state *ct_state_from_tensors(int count, ct_tensor *const *tensors);
 
 /* A state of the innermost scope with s's values, without history; shares them. */
 ct_state *ct_state_detach(const ct_state *s);
@@ -35,11 +35,11 @@ ct_status ct_state_carry(ct_state *kept, const ct_state *next);
 /* All zeros again. */
 ct_status ct_state_zero(ct_state *kept);
 
-/* s on a device, as a state of the innermost scope (ct_to's copies): to be kept, ct_state_copy. */
+/* s on a device, as a state of the innermost scope (ct_to's copies): to be kept, ct_state_copy_new. */
 ct_state *ct_state_to(const ct_state *s, ct_device device);
 
 /* An owned state of rows (n, i32 or i64) of s, in this order: the beams of a beam search, say. */
-ct_state *ct_state_select(const ct_state *s, ct_tensor *rows);
+ct_state *ct_state_select_new(const ct_state *s, ct_tensor *rows);
 
 #ifdef __cplusplus
 }

@@ -169,7 +169,7 @@ static bool is_rate(double v)
 }
 
 static bool check_group(const char *function, const ct_optimizer *o, const char *pattern,
-                        const ct_group_options *a)
+                        const ct_optimizer_group_options *a)
 {
     int count = ct_params_count(o->set), i = 0;
 
@@ -191,7 +191,7 @@ static bool check_group(const char *function, const ct_optimizer *o, const char 
     return false;
 }
 
-ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern, ct_group_options a)
+ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern, ct_optimizer_group_options a)
 {
     static const char *const me = "ct_optimizer_group";
     cti_group *g;
@@ -230,7 +230,7 @@ double ct_optimizer_lr(const ct_optimizer *o)
     return o ? cti_optimizer_rate(o, -1) : NAN;
 }
 
-double ct_optimizer_lr_of(const ct_optimizer *o, const char *name)
+double ct_optimizer_param_lr(const ct_optimizer *o, const char *name)
 {
     int i, count = o && name ? ct_params_count(o->set) : 0;
 
@@ -303,7 +303,7 @@ static bool renew_rates(void *context, double *numbers)
 
         cti_rule_prepare(n->o, slot, &s);
         if (!is_as_noted(n, i, &s)) {
-            ct_raise(CT_ERR_ARGUMENT, "ct_captured_run",
+            ct_raise(CT_ERR_ARGUMENT, "ct_capture_run",
                      "%s or its optimiser's state was moved or "
                      "frozen after the step was captured",
                      ct_param_name(slot->param));
@@ -365,7 +365,7 @@ static void apply(ct_optimizer *o, const cti_table *t)
         if (!noted)
             slot->steps++;
         cti_written(w);
-        ct_clear_grad(w);
+        ct_tensor_zero_grad(w);
     }
 }
 

@@ -3,7 +3,7 @@
  *
  *     ct_optimizer *adam = ct_adam_new(params, (ct_adam_options){ .lr = 3e-4 });
  *
- *     ct_optimizer_group(adam, "*.bias*", (ct_group_options){ .no_weight_decay = true });
+ *     ct_optimizer_group(adam, "*.bias*", (ct_optimizer_group_options){ .no_weight_decay = true });
  *     ...
  *     ct_backward(loss);
  *     ct_clip_grad_norm(params, 1.0, NULL);
@@ -97,21 +97,22 @@ ct_status ct_optimizer_step(ct_optimizer *o);
 /* ---- groups ---- */
 
 /* What is 0 is as in the optimiser; no_NAME makes it 0. */
-typedef struct ct_group_options {
+typedef struct ct_optimizer_group_options {
     double lr, weight_decay;
     bool no_lr, no_weight_decay;
     void *reserved[6];
-} ct_group_options;
+} ct_optimizer_group_options;
 
 /* Gives the parameters whose whole name matches a shell pattern ("*.bias*") options of their own.
  * Of several patterns that match a name the one given last holds; one given again replaces the
  * options it had. CT_ERR_ARGUMENT for a pattern that no parameter of the set matches. */
-ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern, ct_group_options options);
+ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern,
+                             ct_optimizer_group_options options);
 
 /* The rate in use now, after the schedule: of parameters in no group with a rate of its own, or of
  * the named parameter. NaN for a name (or an optimiser) that is not there. */
 double ct_optimizer_lr(const ct_optimizer *o) CT_NOSITE;
-double ct_optimizer_lr_of(const ct_optimizer *o, const char *name) CT_NOSITE;
+double ct_optimizer_param_lr(const ct_optimizer *o, const char *name) CT_NOSITE;
 
 /* Sets the rate before the schedule, 0 included; groups with a rate of their own keep it. */
 ct_status ct_optimizer_set_lr(ct_optimizer *o, double lr);

@@ -192,7 +192,7 @@ static void load_slot(const ct_optimizer *o, cti_slot *slot, int k, const ct_ten
     const char *name = slot->name[k];
     int64_t steps;
 
-    if (!ct_param_is_settled(slot->param)) {
+    if (ct_param_is_lazy(slot->param)) {
         ct_raise(CT_ERR_SHAPE, "ct_optimizer_state_load", "%s: %s is not settled", name,
                  ct_param_name(slot->param));
     } else if (k == CTI_STATES) {

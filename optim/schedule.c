@@ -16,7 +16,7 @@ typedef struct part {
     double a, b;    /* gamma; factors; eta_min */
     double (*factor)(int64_t t, void *context);
     void *context;
-    ct_plateau_options plateau;
+    ct_schedule_plateau_options plateau;
     double best; /* of the metrics seen; how many were worse since, pass uncounted, and cuts */
     int64_t bad, cooling, cuts;
 } part;
@@ -151,9 +151,9 @@ static bool counted(const char *function, const char *name, int64_t v, int64_t l
     return false;
 }
 
-ct_status ct_step_lr(ct_schedule *s, int64_t step_size, double gamma)
+ct_status ct_schedule_step_lr(ct_schedule *s, int64_t step_size, double gamma)
 {
-    static const char *const me = "ct_step_lr";
+    static const char *const me = "ct_schedule_step_lr";
 
     if (!there(me, s) || !counted(me, "step_size", step_size, 1) ||
         !bounded(me, "gamma", gamma, 0, true))
@@ -161,9 +161,10 @@ ct_status ct_step_lr(ct_schedule *s, int64_t step_size, double gamma)
     return add(me, s, (part){ .kind = STEP, .every = step_size, .a = gamma });
 }
 
-ct_status ct_linear_lr(ct_schedule *s, double start_factor, double end_factor, int64_t total_iters)
+ct_status ct_schedule_linear_lr(ct_schedule *s, double start_factor, double end_factor,
+                                int64_t total_iters)
 {
-    static const char *const me = "ct_linear_lr";
+    static const char *const me = "ct_schedule_linear_lr";
 
     if (!there(me, s) || !bounded(me, "start_factor", start_factor, 0, false) ||
         !bounded(me, "end_factor", end_factor, 0, false) ||
@@ -173,9 +174,9 @@ ct_status ct_linear_lr(ct_schedule *s, double start_factor, double end_factor, i
                (part){ .kind = LINEAR, .every = total_iters, .a = start_factor, .b = end_factor });
 }
 
-ct_status ct_cosine_lr(ct_schedule *s, int64_t t_max, double eta_min)
+ct_status ct_schedule_cosine_lr(ct_schedule *s, int64_t t_max, double eta_min)
 {
-    static const char *const me = "ct_cosine_lr";
+    static const char *const me = "ct_schedule_cosine_lr";
 
     if (!there(me, s) || !counted(me, "t_max", t_max, 1) ||
         !bounded(me, "eta_min", eta_min, 0, false))
@@ -183,9 +184,10 @@ ct_status ct_cosine_lr(ct_schedule *s, int64_t t_max, double eta_min)
     return add(me, s, (part){ .kind = COSINE, .every = t_max, .a = eta_min });
 }
 
-ct_status ct_lambda_lr(ct_schedule *s, double (*factor)(int64_t t, void *context), void *context)
+ct_status ct_schedule_lambda_lr(ct_schedule *s, double (*factor)(int64_t t, void *context),
+                                void *context)
 {
-    static const char *const me = "ct_lambda_lr";
+    static const char *const me = "ct_schedule_lambda_lr";
 
     if (!there(me, s))
         return ct_error();
@@ -194,9 +196,9 @@ ct_status ct_lambda_lr(ct_schedule *s, double (*factor)(int64_t t, void *context
     return add(me, s, (part){ .kind = LAMBDA, .factor = factor, .context = context });
 }
 
-ct_status ct_plateau_lr(ct_schedule *s, ct_plateau_options a)
+ct_status ct_schedule_plateau_lr(ct_schedule *s, ct_schedule_plateau_options a)
 {
-    static const char *const me = "ct_plateau_lr";
+    static const char *const me = "ct_schedule_plateau_lr";
 
     if (!there(me, s))
         return ct_error();

@@ -3,9 +3,9 @@
  *
  *     ct_schedule *s = ct_optimizer_schedule(adam);
  *
- *     ct_linear_lr(s, 0.01, 1, 500);          // warm up over 500 steps
+ *     ct_schedule_linear_lr(s, 0.01, 1, 500);          // warm up over 500 steps
  *     ct_schedule_then(s, 500);
- *     ct_cosine_lr(s, 9500, 1e-5);            // then fall to 1e-5 at step 10,000
+ *     ct_schedule_cosine_lr(s, 9500, 1e-5);            // then fall to 1e-5 at step 10,000
  *     ...
  *     ct_optimizer_step(adam);
  *     ct_schedule_step(s);
@@ -40,26 +40,28 @@ ct_status ct_schedule_observe(ct_schedule *s, double metric);
 /* ---- parts ---- */
 
 /* StepLR: lr gamma^(t / step_size), the division rounding down. step_size >= 1, gamma > 0. */
-ct_status ct_step_lr(ct_schedule *s, int64_t step_size, double gamma);
+ct_status ct_schedule_step_lr(ct_schedule *s, int64_t step_size, double gamma);
 
 /* LinearLR, a warm-up: lr times a factor that goes from start to end in total_iters steps, and
  * stays. Factors >= 0, total_iters >= 1. */
-ct_status ct_linear_lr(ct_schedule *s, double start_factor, double end_factor, int64_t total_iters);
+ct_status ct_schedule_linear_lr(ct_schedule *s, double start_factor, double end_factor,
+                                int64_t total_iters);
 
 /* CosineAnnealingLR: eta_min + (lr - eta_min) (1 + cos(pi t / t_max)) / 2; rises again after t_max.
  * t_max >= 1, eta_min >= 0. */
-ct_status ct_cosine_lr(ct_schedule *s, int64_t t_max, double eta_min);
+ct_status ct_schedule_cosine_lr(ct_schedule *s, int64_t t_max, double eta_min);
 
 /* LambdaLR: lr factor(t, context); a factor below 0 or not finite counts as 0. factor is called
  * whenever a rate is wanted, so it must give the same for the same t. */
-ct_status ct_lambda_lr(ct_schedule *s, double (*factor)(int64_t t, void *context), void *context);
+ct_status ct_schedule_lambda_lr(ct_schedule *s, double (*factor)(int64_t t, void *context),
+                                void *context);
 
 /* ReduceLROnPlateau: lr = max(factor lr, min_lr) each time that more than patience metrics in a row
  * were no better than the best by threshold; then cooldown metrics pass uncounted. Better is
  * below best (1 - threshold), or best - threshold with absolute; with maximize above
  * best (1 + threshold) or best + threshold. A NaN is never better. Zero means the default, no_NAME
  * makes it 0. */
-typedef struct ct_plateau_options {
+typedef struct ct_schedule_plateau_options {
     double factor;    /* 0.1; below 1 */
     double threshold; /* 1e-4 */
     double min_lr;    /* a rate already below it stays */
@@ -69,8 +71,8 @@ typedef struct ct_plateau_options {
     bool maximize, absolute;
     bool no_threshold, no_eps, no_patience;
     void *reserved[6];
-} ct_plateau_options;
-ct_status ct_plateau_lr(ct_schedule *s, ct_plateau_options options);
+} ct_schedule_plateau_options;
+ct_status ct_schedule_plateau_lr(ct_schedule *s, ct_schedule_plateau_options options);
 
 /* Begins a phase (SequentialLR): parts added from here on hold from step at, which must be above
  * that of the phase before, in place of the earlier ones. */

@@ -39,7 +39,7 @@ static const char *unicode(void)
 #endif
 }
 
-ct_about ct_about_this(void)
+ct_build_info ct_build_get_info(void)
 {
     static const char paths[] = "base"
 #ifdef CT_HAVE_AVX2_PATH
@@ -50,18 +50,19 @@ ct_about ct_about_this(void)
 #endif
         ;
 
-    return (ct_about){ .blas = cti_blas_name(),
-                       .libxsmm = libxsmm(),
-                       .code_path = cti_cpu_path_get()->name,
-                       .code_paths = paths,
-                       .unicode = unicode(),
-                       .bf16 = cti_bf16_path_get() ? "AVX512-BF16" : "emulated where allowed" };
+    return (ct_build_info){ .blas = cti_blas_name(),
+                            .libxsmm = libxsmm(),
+                            .code_path = cti_cpu_path_get()->name,
+                            .code_paths = paths,
+                            .unicode = unicode(),
+                            .bf16 =
+                                cti_bf16_path_get() ? "AVX512-BF16" : "emulated where allowed" };
 }
 
-void ct_about_print(FILE *out)
+void ct_build_print(FILE *out)
 {
     static const char *const plug_ins[] = { "cuda", "cuda-emu" };
-    ct_about a = ct_about_this();
+    ct_build_info a = ct_build_get_info();
     int kind, i;
 
     fprintf(out, "cotangent %s\n", ct_version());

@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-static const char *const me = "ct_captured_run";
+static const char *const me = "ct_capture_run";
 
 /* What is done on the host before each repetition. */
 typedef struct renewal {
@@ -24,9 +24,9 @@ typedef struct renewal {
 
 typedef enum phase { FIRST, REHEARSAL, NOTING } phase;
 
-struct ct_captured {
+struct ct_capture {
     ct_device device;
-    ct_captured_function function;
+    ct_capture_function function;
     void *context;
     uint32_t thread;
     phase next;
@@ -42,22 +42,22 @@ struct ct_captured {
     uintptr_t stack;     /* the step's is below */
     cti_ticket *tickets; /* in order of their numbers, without gaps */
     size_t ticket_count, ticket_room;
-    struct ct_captured *other; /* of the thread */
+    struct ct_capture *other; /* of the thread */
 };
 
 /* ---- for the library, while a step runs ---- */
 
 /* The step at hand, if it is in this phase. */
-static ct_captured *at_hand(phase from)
+static ct_capture *at_hand(phase from)
 {
-    ct_captured *c = cti_thread()->capturing;
+    ct_capture *c = cti_thread()->capturing;
 
     return c && c->next >= from ? c : NULL;
 }
 
 bool cti_capture_allows(ct_device device, const char *function, const char *what)
 {
-    ct_captured *c = at_hand(REHEARSAL);
+    ct_capture *c = at_hand(REHEARSAL);
 
     if (!c || c->device != device)
         return true;
@@ -71,7 +71,7 @@ bool cti_capture_noting(void)
 }
 
 /* A renewal's, on the device; NULL where there was no memory for them. */
-static const double *numbers_of(const ct_captured *c, const renewal *r)
+static const double *numbers_of(const ct_capture *c, const renewal *r)
 {
     return c->area ? (const double *)c->area->data + r->at : NULL;
 }
@@ -79,7 +79,7 @@ static const double *numbers_of(const ct_captured *c, const renewal *r)
 const double *cti_capture_numbers(size_t count, bool (*renew)(void *context, double *numbers),
                                   const void *context, size_t bytes)
 {
-    ct_captured *c = at_hand(REHEARSAL);
+    ct_capture *c = at_hand(REHEARSAL);
     renewal *r;
 
     if (c && c->next == REHEARSAL)
@@ -122,7 +122,7 @@ static bool renew_position(void *context, double *numbers)
 }
 
 /* What is noted of g; from its first draw on. NULL with an error. */
-static const renewal *renewal_of(ct_captured *c, ct_generator *g)
+static const renewal *renewal_of(ct_capture *c, ct_generator *g)
 {
     const drawing new = { g, *g, 0 };
     size_t i;
@@ -138,7 +138,7 @@ static const renewal *renewal_of(ct_captured *c, ct_generator *g)
 
 void cti_capture_draws(ct_generator *g, ct_device device, cti_position *from)
 {
-    ct_captured *c = at_hand(REHEARSAL);
+    ct_capture *c = at_hand(REHEARSAL);
     const renewal *r;
     const drawing *d;
     char here;
@@ -163,7 +163,7 @@ void cti_capture_draws(ct_generator *g, ct_device device, cti_position *from)
 }
 
 /* What was noted was not run: each repetition draws on. */
-static void settle_draws(ct_captured *c)
+static void settle_draws(ct_capture *c)
 {
     size_t i;
 
@@ -180,7 +180,7 @@ static void settle_draws(ct_captured *c)
 cti_fault cti_capture_fault(const cti_ticket *t)
 {
     ct_thread *th = cti_thread();
-    ct_captured *c = th->capturing;
+    ct_capture *c = th->capturing;
     cti_fault f = { 0, 0 };
 
     if (!cti_grow((void **)&c->tickets, &c->ticket_room, c->ticket_count, sizeof *t))
@@ -193,7 +193,7 @@ cti_fault cti_capture_fault(const cti_ticket *t)
 
 const cti_ticket *cti_captured_ticket(uint32_t number)
 {
-    const ct_captured *c;
+    const ct_capture *c;
 
     for (c = cti_thread()->captured; c; c = c->other)
         if (c->ticket_count && number - c->tickets[0].number < c->ticket_count)
@@ -204,7 +204,7 @@ const cti_ticket *cti_captured_ticket(uint32_t number)
 /* ---- a run ---- */
 
 /* What was noted, and what is to be for the next attempt. */
-static void forget(ct_captured *c)
+static void forget(ct_capture *c)
 {
     if (c->graph)
         cti_backend_of(c->device)->async->graph_free(c->graph);
@@ -221,7 +221,7 @@ static void forget(ct_captured *c)
 }
 
 /* Calls the function, with the step's own pool from the rehearsal on. */
-static void call(ct_captured *c)
+static void call(ct_capture *c)
 {
     ct_thread *th = cti_thread();
     cti_pool *pool = th->pool;
@@ -241,7 +241,7 @@ static void call(ct_captured *c)
                  cti_pool_live(c->pool));
 }
 
-static void rehearse(ct_captured *c)
+static void rehearse(ct_capture *c)
 {
     c->pool = c->pool ? c->pool : cti_pool_own();
     if (c->pool)
@@ -254,7 +254,7 @@ static void rehearse(ct_captured *c)
         cti_out_of_memory(me, c->reserved * sizeof *c->numbers);
 }
 
-static void repeat(ct_captured *c)
+static void repeat(ct_capture *c)
 {
     const cti_backend *be = cti_backend_of(c->device);
     size_t i;
@@ -267,7 +267,7 @@ static void repeat(ct_captured *c)
         be->async->replay(c->graph);
 }
 
-static void note(ct_captured *c)
+static void note(ct_capture *c)
 {
     const cti_async *async = cti_backend_of(c->device)->async;
 
@@ -281,7 +281,7 @@ static void note(ct_captured *c)
         repeat(c);
 }
 
-static bool may_run(const ct_captured *c)
+static bool may_run(const ct_capture *c)
 {
     const ct_thread *th = cti_thread();
 
@@ -298,7 +298,7 @@ static bool may_run(const ct_captured *c)
     return ct_ok();
 }
 
-ct_status ct_captured_run(ct_captured *c)
+ct_status ct_capture_run(ct_capture *c)
 {
     if (!may_run(c))
         return ct_error();
@@ -319,18 +319,18 @@ ct_status ct_captured_run(ct_captured *c)
     return ct_error();
 }
 
-bool ct_captured_is_noted(const ct_captured *c)
+bool ct_capture_is_ready(const ct_capture *c)
 {
     return c && c->graph;
 }
 
 /* ---- its life ---- */
 
-ct_captured *ct_captured_new(ct_device device, ct_captured_function function, void *context)
+ct_capture *ct_capture_new(ct_device device, ct_capture_function function, void *context)
 {
-    static const char *const maker = "ct_captured_new";
+    static const char *const maker = "ct_capture_new";
     ct_thread *th = cti_thread();
-    ct_captured *c;
+    ct_capture *c;
 
     if (!function || !cti_backend_of(device)) {
         if (function)
@@ -344,26 +344,26 @@ ct_captured *ct_captured_new(ct_device device, ct_captured_function function, vo
         cti_out_of_memory(maker, sizeof *c);
         return NULL;
     }
-    *c = (ct_captured){ .device = device,
-                        .function = function,
-                        .context = context,
-                        .thread = th->id,
-                        .other = th->captured };
+    *c = (ct_capture){ .device = device,
+                       .function = function,
+                       .context = context,
+                       .thread = th->id,
+                       .other = th->captured };
     th->captured = c;
     return c;
 }
 
-void ct_captured_free(ct_captured *c)
+void ct_capture_free(ct_capture *c)
 {
     ct_thread *th = cti_thread();
-    ct_captured **at = &th->captured;
+    ct_capture **at = &th->captured;
 
     if (!c)
         return;
     while (*at && *at != c)
         at = &(*at)->other;
     if (!*at || th->capturing == c) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_captured_free",
+        ct_raise(CT_ERR_ARGUMENT, "ct_capture_free",
                  *at ? "the step is running" : "the step is another thread's");
         return;
     }

@@ -17,14 +17,14 @@
  *         ct_copy_into(j->loss, loss);
  *     }
  *
- *     ct_captured *captured = ct_captured_new(device, step, &job);
+ *     ct_capture *captured = ct_capture_new(device, step, &job);
  *     while (ct_loader_next(loader, &batch)) {
  *         ct_copy_into(job.x, batch.x);
  *         ct_copy_into(job.y, batch.y);
- *         if (ct_captured_run(captured) != CT_OK)
+ *         if (ct_capture_run(captured) != CT_OK)
  *             break;
  *     }
- *     ct_captured_free(captured);
+ *     ct_capture_free(captured);
  *
  * The step reads and writes tensors made before it (x, y, the state, the loss, parameters) and is
  * the same each time: one that decides anything by a value, by a count of its own, or by a batch of
@@ -40,11 +40,11 @@
 extern "C" {
 #endif
 
-typedef struct ct_captured ct_captured;
-typedef void (*ct_captured_function)(void *context);
+typedef struct ct_capture ct_capture;
+typedef void (*ct_capture_function)(void *context);
 
 /* A step that calls function(context), for a device. NULL with CT_ERR_ARGUMENT or CT_ERR_DEVICE. */
-ct_captured *ct_captured_new(ct_device device, ct_captured_function function, void *context);
+ct_capture *ct_capture_new(ct_device device, ct_capture_function function, void *context);
 
 /* One step, in a scope of its own. The first two runs call function, on a device that can capture
  * the third calls it while its kernels are noted, and repeats them, as all that follow do. On the
@@ -53,7 +53,7 @@ ct_captured *ct_captured_new(ct_device device, ct_captured_function function, vo
  * From the second run on these are refused (CT_ERR_DEVICE), on a device that can capture: reading a
  * value (ct_item, a norm, lengths, ct_print) and taking data from the host (ct_from_data, ct_to
  * from the CPU, a file). CT_ERR_SCOPE, in the third, for a step that leaves something behind: what
- * it makes must end with it, gradients too, so it ends with an optimiser's step or ct_zero_grad.
+ * it makes must end with it, gradients too, so it ends with an optimiser's step or ct_params_zero_grad.
  * CT_ERR_GRAD while history is open, whose tensors the step would overwrite unseen. CT_ERR_ARGUMENT
  * for parameters that have been moved or frozen since they were captured, and for a generator that
  * is a variable of the step.
@@ -62,14 +62,14 @@ ct_captured *ct_captured_new(ct_device device, ct_captured_function function, vo
  * It runs on the thread that made it, and while it is captured (in the third run) no other thread
  * may use the device. An index out of range or a norm that is not finite is told as usual, by
  * whatever waits for the device, at the place of its op. */
-ct_status ct_captured_run(ct_captured *captured);
+ct_status ct_capture_run(ct_capture *captured);
 
 /* Whether the next run repeats what was noted, and calls nothing. */
-bool ct_captured_is_noted(const ct_captured *captured) CT_NOSITE;
+bool ct_capture_is_ready(const ct_capture *captured) CT_NOSITE;
 
 /* Frees it, and the buffers of its step. Once the optimisers, schedules and generators that it uses
  * are gone it must not run again. */
-void ct_captured_free(ct_captured *captured) CT_NOSITE;
+void ct_capture_free(ct_capture *captured) CT_NOSITE;
 
 #ifdef __cplusplus
 }

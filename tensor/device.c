@@ -194,9 +194,9 @@ static ct_device find(kind *k, int number, char *why, size_t size)
     return -1;
 }
 
-ct_device ct_device_named(const char *name)
+ct_device ct_device_from_name(const char *name)
 {
-    static const char *const me = "ct_device_named";
+    static const char *const me = "ct_device_from_name";
     char why[320];
     kind *k;
     ct_device d;
@@ -331,7 +331,7 @@ bool cti_to_host(ct_device d, void *to, const void *data, size_t bytes)
 {
     cti_fault f = { 0, 0 };
 
-    if (!cti_capture_allows(d, "ct_captured_run", "read a value"))
+    if (!cti_capture_allows(d, "ct_capture_run", "read a value"))
         return false;
     if (cti_backend_of(d)->download(to, data, bytes, &f) == CT_OK)
         return true;
@@ -344,7 +344,7 @@ bool cti_synchronise(ct_device d)
     const cti_backend *be = cti_backend_of(d);
     cti_fault f = { 0, 0 };
 
-    if (!cti_capture_allows(d, "ct_captured_run", "wait"))
+    if (!cti_capture_allows(d, "ct_capture_run", "wait"))
         return false;
     if (!be->async || be->async->synchronise(&f) == CT_OK)
         return true;
@@ -359,7 +359,7 @@ ct_status ct_device_synchronize(ct_device d)
     return cti_synchronise(d) ? CT_OK : ct_error();
 }
 
-ct_device_stats ct_device_stats_get(ct_device d)
+ct_device_stats ct_device_get_stats(ct_device d)
 {
     const cti_backend *be = cti_backend_of(d);
     cti_counters c = { 0 };

@@ -28,7 +28,7 @@ extern "C" {
 /* The device of a name ("cpu", "cuda", "cuda:1", "cuda-emu"), or -1 with CT_ERR_DEVICE, which says
  * why it is not there: "no CUDA device: driver missing". "cuda" is "cuda:0"; "auto" is ct_try_gpu's
  * first. */
-ct_device ct_device_named(const char *name);
+ct_device ct_device_from_name(const char *name);
 
 /* The name of a device: "cpu", "cuda", "cuda:1"; "?" for what is none. */
 const char *ct_device_name(ct_device device) CT_NOSITE;
@@ -50,7 +50,7 @@ typedef struct ct_device_stats {
     uint64_t upload_bytes, download_bytes;
     uint64_t allocations;
 } ct_device_stats;
-ct_device_stats ct_device_stats_get(ct_device device) CT_NOSITE;
+ct_device_stats ct_device_get_stats(ct_device device) CT_NOSITE;
 
 #ifdef __cplusplus
 }

@@ -215,7 +215,7 @@ typedef struct ct_thread {
 
     ct_tensor *free_tensors;
     struct cti_tickets *tickets; /* of calls that an asynchronous device may find fault with */
-    struct ct_captured *capturing, *captured; /* the step at hand; all of the thread's */
+    struct ct_capture *capturing, *captured; /* the step at hand; all of the thread's */
     uint32_t captured_tickets;
     cti_pool *pool;
     ct_memory_stats memory; /* live_bytes: see the pool */

@@ -125,7 +125,7 @@ static bool parse_shape(parser *p)
     }
     if (rank == 1 && !comma)
         return refuse(p, "a tuple of one is written (n,)");
-    p->shape = ct_shape_of(rank, dim);
+    p->shape = ct_shape_from_sizes(rank, dim);
     return true;
 }
 

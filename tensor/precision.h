@@ -27,7 +27,7 @@ ct_dtype ct_matmul_precision(void) CT_NOSITE;
 
 /* Whether CT_BF16 may be emulated where the processor has no such instructions; at first it may not.
  * Off sets the precision back to CT_F32 there. */
-void ct_emulate_bf16(bool on) CT_NOSITE;
+void ct_set_bf16_emulation(bool on) CT_NOSITE;
 
 #ifdef __cplusplus
 }

@@ -12,12 +12,12 @@ void ct_philox(uint64_t seed, uint64_t stream, uint64_t block, uint32_t out[4])
     cti_philox(seed, stream, block, out);
 }
 
-ct_generator ct_generator_seed(uint64_t seed)
+ct_generator ct_generator_from_seed(uint64_t seed)
 {
     return (ct_generator){ seed, 0, 0 };
 }
 
-ct_generator ct_generator_named(ct_generator g, const char *name)
+ct_generator ct_generator_stream(ct_generator g, const char *name)
 {
     uint64_t h = 0xcbf29ce484222325u ^ g.stream;
 

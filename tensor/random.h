@@ -22,11 +22,11 @@ typedef struct ct_generator {
 } ct_generator;
 
 /* Stream 0 of a seed, from its start. */
-ct_generator ct_generator_seed(uint64_t seed) CT_NOSITE;
+ct_generator ct_generator_from_seed(uint64_t seed) CT_NOSITE;
 
 /* The stream of a name under g's seed, from its start: FNV-1a 64 of the name, mixed with g's own
  * stream. A parameter draws from the stream of its dotted name. */
-ct_generator ct_generator_named(ct_generator g, const char *name) CT_NOSITE;
+ct_generator ct_generator_stream(ct_generator g, const char *name) CT_NOSITE;
 
 /* The four words of block number block. */
 void ct_philox(uint64_t seed, uint64_t stream, uint64_t block, uint32_t out[4]) CT_NOSITE;

@@ -211,7 +211,7 @@ static bool measure(const json_t *list, const kind *k, ct_shape *shape, uint64_t
         dim[i] = size_at(list, i);
         zero |= dim[i] == 0;
     }
-    *shape = ct_shape_of((int)n, dim);
+    *shape = ct_shape_from_sizes((int)n, dim);
     for (i = 0; i < n; i++)
         if (dim[i] && __builtin_mul_overflow(bits, (uint64_t)dim[i], &bits))
             return false;

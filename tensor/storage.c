@@ -154,7 +154,7 @@ cti_pool *cti_pool_own(void)
     cti_pool *pool = pool_new(th);
 
     if (!pool) {
-        cti_out_of_memory("ct_captured_run", sizeof *pool);
+        cti_out_of_memory("ct_capture_run", sizeof *pool);
         return NULL;
     }
     pool->owner = th->id;
@@ -176,8 +176,8 @@ static ct_storage *from_system(ct_thread *th, ct_device device, size_t bytes)
 {
     ct_storage *s;
 
-    if (cti_capture_noting() && !cti_capture_allows(device, "ct_captured_run",
-                                                    "allocate what it did not in the run before"))
+    if (cti_capture_noting() &&
+        !cti_capture_allows(device, "ct_capture_run", "allocate what it did not in the run before"))
         return NULL;
     s = cti_calloc(1, sizeof *s);
     if (s)
@@ -264,7 +264,7 @@ void cti_storage_unref(ct_storage *s)
     }
 }
 
-ct_memory_stats ct_memory(void)
+ct_memory_stats ct_memory_get_stats(void)
 {
     ct_thread *th = cti_thread();
     ct_memory_stats stats = th->memory;

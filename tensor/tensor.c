@@ -31,7 +31,7 @@ size_t ct_dtype_size(ct_dtype dtype)
 
 /* ---- shapes ---- */
 
-ct_shape ct_shape_of(int rank, const int64_t *dim)
+ct_shape ct_shape_from_sizes(int rank, const int64_t *dim)
 {
     ct_shape s;
     int i;
@@ -559,14 +559,14 @@ int ct_rank(const ct_tensor *t)
     return t ? t->shape.rank : 0;
 }
 
-int64_t ct_dim(const ct_tensor *t, int axis)
+int64_t ct_size(const ct_tensor *t, int axis)
 {
     if (!t || axis < -t->shape.rank || axis >= t->shape.rank)
         return t ? -1 : 0;
     return t->shape.dim[axis < 0 ? axis + t->shape.rank : axis];
 }
 
-ct_shape ct_shape_get(const ct_tensor *t)
+ct_shape ct_tensor_shape(const ct_tensor *t)
 {
     return t ? t->shape : CT_SCALAR;
 }
@@ -576,12 +576,12 @@ int64_t ct_numel(const ct_tensor *t)
     return t ? t->numel : 0;
 }
 
-ct_dtype ct_dtype_get(const ct_tensor *t)
+ct_dtype ct_tensor_dtype(const ct_tensor *t)
 {
     return t ? t->dtype : CT_F32;
 }
 
-ct_device ct_device_get(const ct_tensor *t)
+ct_device ct_tensor_device(const ct_tensor *t)
 {
     return t ? t->device : CT_CPU;
 }

@@ -46,12 +46,12 @@ typedef struct ct_shape {
 } ct_shape;
 
 #define CT_SHAPE(...)                                                                              \
-    ct_shape_of((int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)),                       \
-                (int64_t[]){ __VA_ARGS__ })
-#define CT_SCALAR ct_shape_of(0, NULL)
+    ct_shape_from_sizes((int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)),               \
+                        (int64_t[]){ __VA_ARGS__ })
+#define CT_SCALAR ct_shape_from_sizes(0, NULL)
 
 /* A shape of any rank; one above CT_MAX_RANK keeps its rank and is refused by whoever uses it. */
-ct_shape ct_shape_of(int rank, const int64_t *dim) CT_NOSITE;
+ct_shape ct_shape_from_sizes(int rank, const int64_t *dim) CT_NOSITE;
 
 /* ---- creation: what these return belongs to the innermost scope ---- */
 
@@ -73,11 +73,11 @@ ct_tensor *ct_eye(int64_t n, ct_dtype dtype, ct_device device); /* (n, n) */
 /* ---- access; these take NULL, for which they give 0, false or NULL ---- */
 
 int ct_rank(const ct_tensor *t) CT_NOSITE;
-int64_t ct_dim(const ct_tensor *t, int axis) CT_NOSITE; /* -1 for an axis that is not there */
-ct_shape ct_shape_get(const ct_tensor *t) CT_NOSITE;
+int64_t ct_size(const ct_tensor *t, int axis) CT_NOSITE; /* -1 for an axis that is not there */
+ct_shape ct_tensor_shape(const ct_tensor *t) CT_NOSITE;
 int64_t ct_numel(const ct_tensor *t) CT_NOSITE;
-ct_dtype ct_dtype_get(const ct_tensor *t) CT_NOSITE;
-ct_device ct_device_get(const ct_tensor *t) CT_NOSITE;
+ct_dtype ct_tensor_dtype(const ct_tensor *t) CT_NOSITE;
+ct_device ct_tensor_device(const ct_tensor *t) CT_NOSITE;
 bool ct_is_contiguous(const ct_tensor *t) CT_NOSITE;
 int64_t ct_stride(const ct_tensor *t, int axis) CT_NOSITE; /* in elements */
 
@@ -113,7 +113,7 @@ typedef struct ct_memory_stats {
     size_t live_bytes, idle_bytes, peak_bytes;
     uint64_t system_allocations;
 } ct_memory_stats;
-ct_memory_stats ct_memory(void) CT_NOSITE;
+ct_memory_stats ct_memory_get_stats(void) CT_NOSITE;
 
 /* Gives this thread's idle buffers back to the system. */
 void ct_memory_trim(void) CT_NOSITE;

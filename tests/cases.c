@@ -34,7 +34,7 @@ bool op_chance(op_draw *d, double p)
 
 ct_shape op_shape(op_draw *d, int low, int high)
 {
-    ct_shape s = ct_shape_of(0, NULL);
+    ct_shape s = ct_shape_from_sizes(0, NULL);
     int64_t left = d->most;
     int i;
 
@@ -69,7 +69,7 @@ ct_shape op_shape_share(op_draw *d, int low, int high, int share)
 ct_shape op_narrower(op_draw *d, ct_shape shape)
 {
     int drop = d->broadcast ? (int)op_below(d, shape.rank + 1) : 0, i;
-    ct_shape s = ct_shape_of(shape.rank - drop, shape.dim + drop);
+    ct_shape s = ct_shape_from_sizes(shape.rank - drop, shape.dim + drop);
 
     for (i = 0; d->broadcast && i < s.rank; i++)
         if (op_chance(d, 0.4))
@@ -161,7 +161,7 @@ op_draw op_draw_call(const op_row *row, int number, int64_t most)
     op_draw d = { .most = most };
 
     snprintf(stream, sizeof stream, "%s %d %lld", row->name, number, (long long)most);
-    d.g = ct_generator_named(ct_generator_seed(2026), stream);
+    d.g = ct_generator_stream(ct_generator_from_seed(2026), stream);
     d.broadcast = op_chance(&d, 0.25);
     d.strided = op_chance(&d, 0.25);
     d.zero = op_chance(&d, 0.1);
@@ -227,12 +227,12 @@ static ct_tensor *make_input(const op_input *in, ct_generator *g, grid *places)
     free(f);
     if (in->dtype != CT_F64)
         return ct_cast(t, in->dtype);
-    return in->constant ? t : ct_requires_grad(t, true);
+    return in->constant ? t : ct_set_requires_grad(t, true);
 }
 
 void op_make_inputs(const op_draw *d, ct_tensor **in)
 {
-    ct_generator g = ct_generator_named(d->g, "values");
+    ct_generator g = ct_generator_stream(d->g, "values");
     grid places = { NULL, 0, 0 };
     int64_t k;
     int i;
@@ -261,14 +261,15 @@ static double gap(ct_dtype dtype)
 /* A view of x's shape into a buffer of gaps: axes permuted, some with a step of 2. */
 static ct_tensor *gapped(const ct_tensor *x, ct_generator *g)
 {
-    ct_shape shape = ct_shape_get(x), buffer = shape;
+    ct_shape shape = ct_tensor_shape(x), buffer = shape;
     int64_t order[CT_MAX_RANK], step[CT_MAX_RANK];
     int axes[CT_MAX_RANK], i;
     ct_tensor *t;
 
     if (!shape.rank)
         return ct_select(
-            ct_full(CT_SHAPE(3), gap(ct_dtype_get(x)), ct_dtype_get(x), ct_device_get(x)), 0, 1);
+            ct_full(CT_SHAPE(3), gap(ct_tensor_dtype(x)), ct_tensor_dtype(x), ct_tensor_device(x)),
+            0, 1);
     for (i = 0; i < shape.rank; i++)
         order[i] = i;
     ct_shuffle(order, shape.rank, g);
@@ -277,7 +278,7 @@ static ct_tensor *gapped(const ct_tensor *x, ct_generator *g)
         buffer.dim[i] = shape.dim[order[i]] * step[i] + 1;
         axes[order[i]] = i;
     }
-    t = ct_full(buffer, gap(ct_dtype_get(x)), ct_dtype_get(x), ct_device_get(x));
+    t = ct_full(buffer, gap(ct_tensor_dtype(x)), ct_tensor_dtype(x), ct_tensor_device(x));
     for (i = 0; i < shape.rank; i++)
         t = ct_slice(t, i, 1, INT64_MAX, step[i]);
     return ct_permute(t, shape.rank, axes);
@@ -285,7 +286,7 @@ static ct_tensor *gapped(const ct_tensor *x, ct_generator *g)
 
 static void strided_backward(ct_node *n, ct_tensor *const *dout)
 {
-    ct_add_grad(n, 0, dout[0]);
+    ct_node_add_grad(n, 0, dout[0]);
 }
 
 static const ct_op strided = {
@@ -306,9 +307,9 @@ ct_tensor *op_strided(ct_tensor *x, ct_generator *g)
 /* The identity, but the gradient comes back strided. */
 static void identity_backward(ct_node *n, ct_tensor *const *dout)
 {
-    ct_generator g = *(const ct_generator *)ct_attributes(n);
+    ct_generator g = *(const ct_generator *)ct_node_attributes(n);
 
-    ct_add_grad(n, 0, op_strided(dout[0], &g));
+    ct_node_add_grad(n, 0, op_strided(dout[0], &g));
 }
 
 static const ct_op identity = {
@@ -324,7 +325,7 @@ static ct_tensor *with_strided_gradient(ct_tensor *x, const ct_generator *g)
 
 ct_tensor *op_call(const op_row *row, const op_draw *d, ct_tensor *const *in)
 {
-    ct_generator g = ct_generator_named(d->g, "strides");
+    ct_generator g = ct_generator_stream(d->g, "strides");
     ct_tensor *use[OP_INPUTS], *y;
     int i;
 

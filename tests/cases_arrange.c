@@ -145,7 +145,7 @@ static ct_tensor *call_ones_like(ct_tensor *const *in, const op_draw *d)
 static ct_tensor *call_to(ct_tensor *const *in, const op_draw *d)
 {
     (void)d;
-    return ct_to(in[0], ct_device_get(in[0]));
+    return ct_to(in[0], ct_tensor_device(in[0]));
 }
 
 #define OF_SHAPE .no_gradient = "its result depends on the shape alone"

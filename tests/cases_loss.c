@@ -13,7 +13,7 @@ static void draw_cross_entropy(op_draw *d)
     d->zero &= d->i[0] != CT_REDUCTION_MEAN;
     logits = op_shape(d, 1, 4);
     logits.dim[logits.rank - 1] += logits.dim[logits.rank - 1] == 0;
-    targets = ct_shape_of(logits.rank - 1, logits.dim);
+    targets = ct_shape_from_sizes(logits.rank - 1, logits.dim);
     op_uniform(d, logits, -2, 2);
     op_index(d, targets, logits.dim[logits.rank - 1]);
     d->i[1] = d->i[0] != CT_REDUCTION_MEAN && op_chance(d, 0.5);
@@ -117,7 +117,7 @@ static ct_tensor *call_huber(ct_tensor *const *in, const op_draw *d)
 
 static ct_tensor *call_bce(ct_tensor *const *in, const op_draw *d)
 {
-    return ct_bce_with_logits(in[0], in[1], (ct_reduction)d->i[0]);
+    return ct_bce_with_logits(in[0], in[1], (ct_bce_options){ .reduction = (ct_reduction)d->i[0] });
 }
 
 /* also weight and pos_weight, either of which may be narrower; i[1], i[2]: left out */
@@ -142,7 +142,7 @@ static ct_tensor *call_bce_with(ct_tensor *const *in, const op_draw *d)
                          .weight = d->i[1] ? NULL : in[2],
                          .pos_weight = d->i[2] ? NULL : in[3] };
 
-    return ct_bce_with_logits_with(in[0], in[1], o);
+    return ct_bce_with_logits(in[0], in[1], o);
 }
 
 const op_row loss_rows[] = {
@@ -158,6 +158,6 @@ const op_row loss_rows[] = {
     { "ct_l1_loss", draw_difference, .call = call_l1 },
     { "ct_huber_loss", draw_difference, .call = call_huber },
     { "ct_bce_with_logits", draw_difference, .call = call_bce },
-    { "ct_bce_with_logits_with", draw_bce, .call = call_bce_with, .optional = 2 },
+    { "ct_bce_with_logits:weights", draw_bce, .call = call_bce_with, .optional = 2 },
     { 0 },
 };

@@ -1,4 +1,4 @@
-/* cases_reduce.c - rows for autograd/reduce.h and autograd/softmax.h. */
+/* cases_reduce.c - rows for autograd/ops/reduce.h and autograd/ops/softmax.h. */
 #include "tests/cases.h"
 
 #include <math.h>
@@ -57,9 +57,9 @@ OVER_AXES(sum_axes)
 OVER_AXES(mean_axes)
 
 OVER_AXES(prod_axes)
-OVER_AXES(amax)
-OVER_AXES(amin)
-OVER_AXES(logsumexp)
+OVER_AXES(amax_axes)
+OVER_AXES(amin_axes)
+OVER_AXES(logsumexp_axes)
 OVER_AXES(any_axes)
 OVER_AXES(all_axes)
 
@@ -266,7 +266,7 @@ static void draw_sum_to_shape(op_draw *d)
 
 static ct_tensor *call_sum_to_shape(ct_tensor *const *in, const op_draw *d)
 {
-    return ct_sum_to_shape(in[0], ct_shape_of((int)d->i[0], d->i + 1));
+    return ct_sum_to_shape(in[0], ct_shape_from_sizes((int)d->i[0], d->i + 1));
 }
 
 #define A_POSITION .no_gradient = "its result is a position"
@@ -281,8 +281,8 @@ const op_row reduce_rows[] = {
     { "ct_prod_axes", draw_axes, .call = call_prod_axes },
     { "ct_max", draw_extreme_of_all, .one = ct_max },
     { "ct_min", draw_extreme_of_all, .one = ct_min },
-    { "ct_amax", draw_extreme, .call = call_amax },
-    { "ct_amin", draw_extreme, .call = call_amin },
+    { "ct_amax_axes", draw_extreme, .call = call_amax_axes },
+    { "ct_amin_axes", draw_extreme, .call = call_amin_axes },
     { "ct_max_axis", draw_axis_distinct, .call = call_max_axis },
     { "ct_min_axis", draw_axis_distinct, .call = call_min_axis },
     { "ct_var", draw_var, .one = ct_var },
@@ -291,7 +291,7 @@ const op_row reduce_rows[] = {
     { "ct_std_axes", draw_var_axes, .call = call_std_axes },
     { "ct_norm", draw_norm, .call = call_norm },
     { "ct_norm_axes", draw_norm, .call = call_norm_axes },
-    { "ct_logsumexp", draw_logsumexp, .call = call_logsumexp },
+    { "ct_logsumexp_axes", draw_logsumexp, .call = call_logsumexp_axes },
     { "ct_any", draw_bools, .one = ct_any, A_BOOL },
     { "ct_all", draw_bools, .one = ct_all, A_BOOL },
     { "ct_any_axes", draw_bools, .call = call_any_axes, A_BOOL },

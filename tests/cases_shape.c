@@ -25,7 +25,7 @@ static int64_t some_axis(op_draw *d, int rank)
 
 static ct_shape options_shape(const op_draw *d)
 {
-    return ct_shape_of((int)d->i[0], d->i + 1);
+    return ct_shape_from_sizes((int)d->i[0], d->i + 1);
 }
 
 /* i[0]: the rank, i[1...]: the new sizes, the old ones merged and split at random, one maybe -1 */

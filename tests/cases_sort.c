@@ -48,7 +48,7 @@ static void draw_dropout(op_draw *d)
 
 static ct_tensor *call_dropout(ct_tensor *const *in, const op_draw *d)
 {
-    ct_generator g = ct_generator_named(d->g, "dropout");
+    ct_generator g = ct_generator_stream(d->g, "dropout");
 
     return ct_dropout(in[0], d->p[0], &g);
 }
@@ -67,7 +67,7 @@ static void draw_multinomial(op_draw *d)
 
 static ct_tensor *call_multinomial(ct_tensor *const *in, const op_draw *d)
 {
-    ct_generator g = ct_generator_named(d->g, "multinomial");
+    ct_generator g = ct_generator_stream(d->g, "multinomial");
 
     return ct_multinomial(in[0], d->i[0], d->i[1] != 0, &g);
 }

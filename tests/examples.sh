@@ -227,13 +227,13 @@ refuses 1 'an empty path' --data ''
 chmod 0 "$tmp/short"
 [ -r "$tmp/short" ] || refuses 1 "$tmp/short: Permission denied" --data "$tmp/short"
 chmod 644 "$tmp/short"
-refuses 1 'ct_windows_new: [0-9]+ tokens are too short for a window of 32 \+ 1 from token 0' \
+refuses 1 'ct_loader_windows_new: [0-9]+ tokens are too short for a window of 32 \+ 1 from token 0' \
     --data "$tmp/short"
-refuses 1 'ct_windows_new: [0-9]+ tokens are too short for a window of 32 \+ 1 from token 120' \
+refuses 1 'ct_loader_windows_new: [0-9]+ tokens are too short for a window of 32 \+ 1 from token 120' \
     --data "$tmp/medium" --num-train 120
-refuses 1 'ct_sequences_new: [0-9]+ tokens are too short for a batch of 32 x 35' \
+refuses 1 'ct_loader_sequences_new: [0-9]+ tokens are too short for a batch of 32 x 35' \
     --data "$tmp/medium" --protocol classic
-refuses 1 'ct_sequences_new: [0-9]+ tokens are too short for a batch of 32 x 35' \
+refuses 1 'ct_loader_sequences_new: [0-9]+ tokens are too short for a batch of 32 x 35' \
     --data "$tmp/medium" --protocol classic --random
 
 cat "$tmp/text" "$tmp/text" >"$tmp/longer"

@@ -88,7 +88,7 @@ void expect_in(int line, const char *text, const char *part)
 
 char *prose(size_t size)
 {
-    ct_generator g = ct_generator_named(ct_generator_seed(1), "prose");
+    ct_generator g = ct_generator_stream(ct_generator_from_seed(1), "prose");
     char *s = malloc(size + 1);
     size_t i;
 
@@ -158,8 +158,8 @@ START_TEST(text_read)
     ck_assert(!ct_text_is_sample(t));
     ct_text_free(t);
 
-    write_file(path, large, 3000000); /* several of the reader's pieces */
-    t = ct_text_timemachine(path);    /* any text may be named */
+    write_file(path, large, 3000000);  /* several of the reader's pieces */
+    t = ct_text_new_timemachine(path); /* any text may be named */
     ck_assert_ptr_nonnull(t);
     ck_assert_uint_eq(ct_text_size(t), 3000000);
     ck_assert_str_eq(ct_text_bytes(t), large);
@@ -197,8 +197,8 @@ START_TEST(text_bad)
         snprintf(said, sizeof said, "ct_text_read: %s: ", path);
         EXPECT_IN(ct_error_message(), said);
         EXPECT_ERROR(cases[i].code, cases[i].said);
-        ck_assert_ptr_null(ct_text_from_bytes(cases[i].bytes, cases[i].size, "Name"));
-        EXPECT_IN(ct_error_message(), "ct_text_from_bytes: Name: ");
+        ck_assert_ptr_null(ct_text_new_from_bytes(cases[i].bytes, cases[i].size, "Name"));
+        EXPECT_IN(ct_error_message(), "ct_text_new_from_bytes: Name: ");
         EXPECT_ERROR(cases[i].code, cases[i].said);
     }
 }
@@ -210,7 +210,7 @@ START_TEST(text_unreadable)
 
     ck_assert_ptr_null(ct_text_read(in_folder("none")));
     EXPECT_ERROR(CT_ERR_IO, "/none: No such file or directory");
-    ck_assert_ptr_null(ct_text_timemachine(in_folder("none")));
+    ck_assert_ptr_null(ct_text_new_timemachine(in_folder("none")));
     EXPECT_ERROR(CT_ERR_IO, "/none: No such file or directory");
     ck_assert_ptr_null(ct_text_read(folder));
     EXPECT_ERROR(CT_ERR_IO, "Is a directory");
@@ -218,7 +218,7 @@ START_TEST(text_unreadable)
     EXPECT_ERROR(CT_ERR_IO, "No such file or directory");
     ck_assert_ptr_null(ct_text_read(NULL));
     EXPECT_ERROR(CT_ERR_ARGUMENT, "path is NULL");
-    ck_assert_ptr_null(ct_text_from_bytes(NULL, 3, "x"));
+    ck_assert_ptr_null(ct_text_new_from_bytes(NULL, 3, "x"));
     EXPECT_ERROR(CT_ERR_ARGUMENT, "bytes is NULL");
     if (geteuid() == 0) {
         printf("text_unreadable: a file without permissions skipped, root may read it\n");
@@ -302,10 +302,10 @@ START_TEST(data_dir)
 
     ck_assert_int_eq(mkdir(in_folder("data"), 0777), 0);
     setenv("COTANGENT_DATA_DIR", in_folder("data"), 1);
-    IS_SAMPLE(ct_text_timemachine(NULL), "no timemachine.txt in COTANGENT_DATA_DIR");
+    IS_SAMPLE(ct_text_new_timemachine(NULL), "no timemachine.txt in COTANGENT_DATA_DIR");
     for (i = 0; i < LENGTH(wrong); i++) {
         write_file(path, wrong[i].text, strlen(wrong[i].text));
-        ck_assert_ptr_null(ct_text_timemachine(NULL));
+        ck_assert_ptr_null(ct_text_new_timemachine(NULL));
         EXPECT_IN(ct_error_message(), path);
         EXPECT_IN(ct_error_message(), "got ");
         ck_assert_int_eq(strstr(ct_error_message(), ", looks like HTML") != NULL, wrong[i].html);
@@ -313,7 +313,7 @@ START_TEST(data_dir)
     }
     ck_assert_int_eq(remove(path), 0);
     ck_assert_int_eq(mkdir(path, 0777), 0);
-    ck_assert_ptr_null(ct_text_timemachine(NULL));
+    ck_assert_ptr_null(ct_text_new_timemachine(NULL));
     EXPECT_ERROR(CT_ERR_IO, "Is a directory");
     ck_assert_int_eq(cached_files(), 0);
 }
@@ -330,7 +330,7 @@ START_TEST(data_dir_known)
     write_file(in_folder("timemachine.txt"), ct_text_bytes(known), ct_text_size(known));
     ct_text_free(known);
     setenv("COTANGENT_DATA_DIR", folder, 1);
-    t = ct_text_timemachine(NULL);
+    t = ct_text_new_timemachine(NULL);
     is_known(t);
     EXPECT_IN(ct_text_source(t), "(from COTANGENT_DATA_DIR)");
     ct_text_free(t);
@@ -340,7 +340,7 @@ END_TEST
 START_TEST(sample_facts)
 {
     static char seen[1000][1000];
-    ct_text *t = ct_text_timemachine(NULL);
+    ct_text *t = ct_text_new_timemachine(NULL);
     const char *s;
     int sentences = 0, words = 0, n = 0, i;
 
@@ -503,14 +503,14 @@ START_TEST(download_fails)
         server s = cases[i].s;
 
         server_start(&s);
-        IS_SAMPLE(ct_text_timemachine(NULL), cases[i].why);
+        IS_SAMPLE(ct_text_new_timemachine(NULL), cases[i].why);
         server_stop(&s);
         ck_assert_msg(s.served >= 1, "case %d was not asked", i);
         ck_assert_int_eq(cached_files(), 0);
     }
-    IS_SAMPLE(ct_text_timemachine(NULL), "no download: "); /* nobody listens any more */
+    IS_SAMPLE(ct_text_new_timemachine(NULL), "no download: "); /* nobody listens any more */
     setenv("COTANGENT_TIMEMACHINE_URL", "file:///etc/passwd", 1);
-    IS_SAMPLE(ct_text_timemachine(NULL), "no download: Protocol ");
+    IS_SAMPLE(ct_text_new_timemachine(NULL), "no download: Protocol ");
     ck_assert_int_eq(cached_files(), 0);
 }
 END_TEST
@@ -523,7 +523,7 @@ START_TEST(download)
     if (without_corpus("download"))
         return;
     known = server_start_known(&s);
-    t = ct_text_timemachine(NULL);
+    t = ct_text_new_timemachine(NULL);
     is_known(t);
     EXPECT_IN(ct_text_source(t),
               "/cache/cotangent/timemachine.txt (downloaded from http://127.0.0.1:");
@@ -531,14 +531,14 @@ START_TEST(download)
     ck_assert_int_eq(s.served, 1);
     ck_assert_int_eq(cached_files(), 1);
 
-    t = ct_text_timemachine(NULL); /* now it is there */
+    t = ct_text_new_timemachine(NULL); /* now it is there */
     is_known(t);
     EXPECT_IN(ct_text_source(t), "/cache/cotangent/timemachine.txt (cached)");
     ct_text_free(t);
     ck_assert_int_eq(s.served, 1);
 
     write_file(in_folder("cache/cotangent/timemachine.txt"), "damaged", 7); /* fetched again */
-    t = ct_text_timemachine(NULL);
+    t = ct_text_new_timemachine(NULL);
     is_known(t);
     ct_text_free(t);
     ck_assert_int_eq(s.served, 2);
@@ -549,7 +549,8 @@ START_TEST(download)
 
     server_stop(&s);
     write_file(in_folder("cache/cotangent/timemachine.txt"), "damaged", 7);
-    IS_SAMPLE(ct_text_timemachine(NULL), "/cache/cotangent/timemachine.txt is not the known text");
+    IS_SAMPLE(ct_text_new_timemachine(NULL),
+              "/cache/cotangent/timemachine.txt is not the known text");
     ct_text_free(known);
 }
 END_TEST
@@ -563,26 +564,26 @@ START_TEST(download_elsewhere)
         return;
     known = server_start_known(&s);
     setenv("XDG_CACHE_HOME", "/dev/null", 1); /* no folder can be made there */
-    t = ct_text_timemachine(NULL);
+    t = ct_text_new_timemachine(NULL);
     is_known(t);
     EXPECT_IN(ct_text_source(t), "not cached: Not a directory");
     ct_text_free(t);
 
     unsetenv("XDG_CACHE_HOME");
-    t = ct_text_timemachine(NULL);
+    t = ct_text_new_timemachine(NULL);
     is_known(t);
     EXPECT_IN(ct_text_source(t), "/home/.cache/cotangent/timemachine.txt (downloaded");
     ct_text_free(t);
 
     setenv("XDG_CACHE_HOME", "relative", 1); /* to be ignored */
-    t = ct_text_timemachine(NULL);
+    t = ct_text_new_timemachine(NULL);
     is_known(t);
     EXPECT_IN(ct_text_source(t), "/home/.cache/cotangent/timemachine.txt (cached)");
     ct_text_free(t);
 
     unsetenv("XDG_CACHE_HOME");
     unsetenv("HOME");
-    t = ct_text_timemachine(NULL);
+    t = ct_text_new_timemachine(NULL);
     is_known(t);
     EXPECT_IN(ct_text_source(t), "neither XDG_CACHE_HOME nor HOME");
     ct_text_free(t);
@@ -596,7 +597,7 @@ END_TEST
 
 START_TEST(download_left_out)
 {
-    IS_SAMPLE(ct_text_timemachine(NULL), "no download: built without libcurl");
+    IS_SAMPLE(ct_text_new_timemachine(NULL), "no download: built without libcurl");
 }
 END_TEST
 
@@ -719,7 +720,7 @@ START_TEST(cache_call_fails)
     for (fail_file_call = 1; !whole; fail_file_call++) {
         file_calls = 0;
         renamed = false;
-        t = ct_text_timemachine(NULL);
+        t = ct_text_new_timemachine(NULL);
         is_known(t); /* whatever fails, the text is there */
         whole = file_calls < fail_file_call;
         noted = strstr(ct_text_source(t), "not cached: Input/output error") != NULL;

@@ -286,7 +286,7 @@ ct_device harness_device(void)
     const char *name = getenv("COTANGENT_TEST_DEVICE");
 
     if (!looked && name && *name) {
-        device = ct_device_named(name);
+        device = ct_device_from_name(name);
         if (device < 0) { /* not a failure of each test: of this program */
             fprintf(stderr, "COTANGENT_TEST_DEVICE: %s\n", ct_error_message());
             _exit(99);
@@ -358,14 +358,14 @@ void expect_close(const char *what, double got, double want, double tolerance)
 
 double *values_of(ct_tensor *t)
 {
-    size_t n = (size_t)ct_numel(t), size = ct_dtype_size(ct_dtype_get(t)), i;
+    size_t n = (size_t)ct_numel(t), size = ct_dtype_size(ct_tensor_dtype(t)), i;
     double *out = malloc((n + 1) * sizeof *out);
     char *raw = malloc(n * size + 1);
 
     ck_assert_msg(t != NULL, "no tensor: %s", ct_error_message());
     ck_assert_msg(ct_to_host(t, raw, n * size) == CT_OK, "%s", ct_error_message());
     for (i = 0; i < n; i++)
-        switch (ct_dtype_get(t)) {
+        switch (ct_tensor_dtype(t)) {
         case CT_F32:
             out[i] = (double)((float *)(void *)raw)[i];
             break;
@@ -382,7 +382,7 @@ double *values_of(ct_tensor *t)
             out[i] = ((uint8_t *)raw)[i];
             break;
         default:
-            ck_abort_msg("no values of %s", ct_dtype_name(ct_dtype_get(t)));
+            ck_abort_msg("no values of %s", ct_dtype_name(ct_tensor_dtype(t)));
         }
     free(raw);
     return out;
@@ -419,7 +419,7 @@ static void *bytes_of(ct_tensor *t, size_t *n)
     void *bytes;
 
     ck_assert_msg(t != NULL, "no tensor: %s", ct_error_message());
-    *n = (size_t)ct_numel(t) * ct_dtype_size(ct_dtype_get(t));
+    *n = (size_t)ct_numel(t) * ct_dtype_size(ct_tensor_dtype(t));
     bytes = malloc(*n + 1);
     ck_assert_msg(ct_to_host(t, bytes, *n) == CT_OK, "%s", ct_error_message());
     return bytes;

@@ -52,7 +52,7 @@ static void train(maker *make, bool adam)
     ct_optimizer *optimizer =
         adam ? ct_adam_new(params, (ct_adam_options){ .lr = 0.01 })
              : ct_sgd_new(params, (ct_sgd_options){ .lr = 1, .momentum = 0.9 });
-    ct_generator g = ct_generator_seed(6);
+    ct_generator g = ct_generator_from_seed(6);
     int i;
 
     for (i = 0; i < 5; i++)

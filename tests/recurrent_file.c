@@ -90,11 +90,12 @@ call call_of(const config *c, ct_dtype dtype)
                          c->batch_first ? CT_SHAPE(c->B, c->T, c->in) : CT_SHAPE(c->T, c->B, c->in),
                          dtype, 1) };
 
-    ct_requires_grad(k.x, true);
-    k.state[0] = ct_requires_grad(made(c->number, "h0", CT_SHAPE(n, c->B, R), dtype, 1), true);
-    k.state[1] = ct_requires_grad(made(c->number, "c0", CT_SHAPE(n, c->B, c->H), dtype, 1), true);
+    ct_set_requires_grad(k.x, true);
+    k.state[0] = ct_set_requires_grad(made(c->number, "h0", CT_SHAPE(n, c->B, R), dtype, 1), true);
+    k.state[1] =
+        ct_set_requires_grad(made(c->number, "c0", CT_SHAPE(n, c->B, c->H), dtype, 1), true);
     if (c->state)
-        k.given = ct_state_of(lstm ? 2 : 1, k.state);
+        k.given = ct_state_from_tensors(lstm ? 2 : 1, k.state);
     for (int b = 0; b < c->B; b++) {
         length[b] = 1 + (int64_t)((formula(c->number, "lengths", b) + 1) * (double)c->T / 2);
         reset[b] = formula(c->number, "reset", b) < 0;
@@ -131,22 +132,22 @@ void expect_sums(const config *c, const want *w, ct_tensor *t, double tolerance)
 void go_back(const config *c, ct_tensor *y, ct_state *next, ct_dtype dtype)
 {
     static const char *const names[] = { "dh", "dc" };
-    ct_tensor *loss = ct_sum(ct_mul(y, made(c->number, "dy", ct_shape_get(y), dtype, 1)));
+    ct_tensor *loss = ct_sum(ct_mul(y, made(c->number, "dy", ct_tensor_shape(y), dtype, 1)));
 
     for (int i = 0; i < ct_state_count(next); i++) {
         ct_tensor *t = ct_state_get(next, i);
 
-        loss =
-            ct_add(loss, ct_sum(ct_mul(t, made(c->number, names[i], ct_shape_get(t), dtype, 1))));
+        loss = ct_add(loss,
+                      ct_sum(ct_mul(t, made(c->number, names[i], ct_tensor_shape(t), dtype, 1))));
     }
     ck_assert_msg(ct_backward(loss) == CT_OK, "%s", ct_error_message());
 }
 
 ct_tensor *gradient_of(ct_tensor *leaf)
 {
-    ct_tensor *grad = ct_grad_of(leaf);
+    ct_tensor *grad = ct_tensor_grad(leaf);
 
-    return grad ? grad : ct_zeros(ct_shape_get(leaf), ct_dtype_get(leaf), DEVICE);
+    return grad ? grad : ct_zeros(ct_tensor_shape(leaf), ct_tensor_dtype(leaf), DEVICE);
 }
 
 ct_tensor *result_of(const char *name, const call *k, ct_tensor *y, ct_state *next)

@@ -18,9 +18,12 @@
 static const struct {
     const char *name, *reason;
 } not_ops[] = {
-    { "ct_requires_grad", "returns its argument" }, { "ct_detach", "cuts history, by definition" },
-    { "ct_grad_of", "reads a leaf's gradient" },    { "ct_input", "reads what a node saved" },
-    { "ct_output", "reads what a node saved" },     { "ct_param_value", "reads a parameter" },
+    { "ct_set_requires_grad", "returns its argument" },
+    { "ct_detach", "cuts history, by definition" },
+    { "ct_tensor_grad", "reads a leaf's gradient" },
+    { "ct_node_input", "reads what a node saved" },
+    { "ct_node_output", "reads what a node saved" },
+    { "ct_param_value", "reads a parameter" },
 };
 
 #define NOT_OPS (sizeof not_ops / sizeof *not_ops)
@@ -66,7 +69,7 @@ static void begin(checked *c, const op_row *row, int number, int64_t most)
     c->leaves = 0;
     op_make_inputs(&c->draw, c->in);
     for (i = 0; i < c->draw.count; i++)
-        if (c->draw.in[i].same_as < 0 && ct_needs_gradient(c->in[i]))
+        if (c->draw.in[i].same_as < 0 && ct_tensor_requires_grad(c->in[i]))
             c->leaf[c->leaves++] = c->in[i];
 }
 
@@ -137,7 +140,7 @@ static void compare_row(const checked *c, ct_tensor *y, const double *w, const d
                         int64_t inputs)
 {
     ct_scope s = ct_scope_begin();
-    ct_tensor *gradient = ct_from_data(w, ct_shape_get(y), CT_F64, DEVICE), *got[OP_INPUTS];
+    ct_tensor *gradient = ct_from_data(w, ct_tensor_shape(y), CT_F64, DEVICE), *got[OP_INPUTS];
     int64_t outputs = ct_numel(y), i = 0, k, o;
     double largest = 1;
     int l;
@@ -166,7 +169,7 @@ static void compare_row(const checked *c, ct_tensor *y, const double *w, const d
 
 static void check_jacobian(const checked *c)
 {
-    ct_generator g = ct_generator_named(c->draw.g, "output gradients");
+    ct_generator g = ct_generator_stream(c->draw.g, "output gradients");
     int64_t inputs = 0, outputs = result_size(c), o, k;
     double *jacobian, *w = calloc((size_t)outputs + 1, sizeof *w);
     ct_tensor *y;
@@ -176,7 +179,8 @@ static void check_jacobian(const checked *c)
         inputs += ct_numel(c->leaf[l]);
     jacobian = numeric_jacobian(c, inputs, outputs); /* writes to leaves: before the forward */
     y = call(c);
-    ck_assert_msg(c->leaves && ct_needs_gradient(y), "%s: the result has no history", c->what);
+    ck_assert_msg(c->leaves && ct_tensor_requires_grad(y), "%s: the result has no history",
+                  c->what);
     for (o = 0; o < outputs && outputs <= MOST_ROWS; o++) {
         memset(w, 0, (size_t)outputs * sizeof *w);
         w[o] = 0.5 + ct_random_uniform(&g);
@@ -247,7 +251,7 @@ static double *gradients_of(const checked *c, ct_tensor *y, ct_tensor *w, size_t
 
     ck_assert_msg(ct_backward_with(y, w) == CT_OK, "%s: %s", c->what, ct_error_message());
     for (l = 0; l < c->leaves; l++) {
-        ct_tensor *grad = ct_grad_of(c->leaf[l]);
+        ct_tensor *grad = ct_tensor_grad(c->leaf[l]);
         double *v;
 
         if (!grad)
@@ -257,7 +261,7 @@ static double *gradients_of(const checked *c, ct_tensor *y, ct_tensor *w, size_t
         memcpy(all + n, v, (size_t)ct_numel(grad) * sizeof *all);
         n += (size_t)ct_numel(grad);
         free(v);
-        ct_clear_grad(c->leaf[l]);
+        ct_tensor_zero_grad(c->leaf[l]);
     }
     *bytes = n * sizeof *all;
     return all;
@@ -277,7 +281,7 @@ START_TEST(backward_twice_gives_the_same_bits)
 
         begin(&c, row, k, 64);
         y = call(&c);
-        w = ct_randn(ct_shape_get(y), CT_F64, DEVICE, &c.draw.g);
+        w = ct_randn(ct_tensor_shape(y), CT_F64, DEVICE, &c.draw.g);
         first = gradients_of(&c, y, w, &first_bytes);
         second = gradients_of(&c, y, w, &second_bytes);
         ck_assert_msg(first_bytes == second_bytes, "%s", c.what);

@@ -36,12 +36,13 @@ static bool wait_a_little(void *context, const ct_fit_step *s)
 static void run(FILE *out, bool plain, long wait)
 {
     char letters[41] = "abcdefghijklmnopqrstuvwxyzabcdefghijklmn";
-    ct_text *text = ct_text_from_bytes(letters, 40, "test");
+    ct_text *text = ct_text_new_from_bytes(letters, 40, "test");
     ct_corpus *corpus = ct_corpus_new(text, (ct_corpus_options){ .clean = CT_CLEAN_TEXT });
-    ct_loader *train =
-        ct_windows_new(corpus, (ct_windows_options){ .batch_size = 4, .steps = 5, .count = 30 });
-    ct_loader *val = ct_windows_new(
-        corpus, (ct_windows_options){ .batch_size = 4, .steps = 5, .first = 30, .count = 4 });
+    ct_loader *train = ct_loader_windows_new(
+        corpus, (ct_loader_windows_options){ .batch_size = 4, .steps = 5, .count = 30 });
+    ct_loader *val = ct_loader_windows_new(
+        corpus,
+        (ct_loader_windows_options){ .batch_size = 4, .steps = 5, .first = 30, .count = 4 });
     ct_params *params = ct_params_new((ct_params_options){ .seed = 0 });
     ct_callback callback = { .context = &wait, .step = wait_a_little };
     ct_trainer trainer = {

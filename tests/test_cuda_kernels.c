@@ -1993,7 +1993,7 @@ END_TEST
 static bool find_device(void)
 {
     const char *name = getenv("COTANGENT_TEST_DEVICE");
-    ct_device d = ct_device_named(name && strcmp(name, "cpu") != 0 ? name : "cuda-emu");
+    ct_device d = ct_device_from_name(name && strcmp(name, "cpu") != 0 ? name : "cuda-emu");
 
     ct_error_clear();
     device_id = d;

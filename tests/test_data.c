@@ -20,7 +20,7 @@
 
 static ct_text *text_of(const char *s)
 {
-    return ct_text_from_bytes(s, strlen(s), "test");
+    return ct_text_new_from_bytes(s, strlen(s), "test");
 }
 
 /* A corpus whose windows of 9 tokens and more each occur once (place_of checks). */
@@ -354,11 +354,13 @@ START_TEST(corpus_null)
     /* what failed flows through, and the first error stays */
     ct_text *t = ct_text_read(in_folder("none"));
     ct_corpus *c = ct_corpus_new(t, (ct_corpus_options){ 0 });
-    ct_loader *l = ct_windows_new(c, (ct_windows_options){ .batch_size = 1, .steps = 1 });
+    ct_loader *l =
+        ct_loader_windows_new(c, (ct_loader_windows_options){ .batch_size = 1, .steps = 1 });
     ct_batch batch;
 
     ck_assert(!c && !l && !ct_vocab_decode(ct_corpus_vocab(c), NULL, 1));
-    ck_assert(!ct_sequences_new(c, (ct_sequences_options){ .batch_size = 1, .steps = 1 }));
+    ck_assert(
+        !ct_loader_sequences_new(c, (ct_loader_sequences_options){ .batch_size = 1, .steps = 1 }));
     ck_assert_int_eq(ct_loader_begin(l), CT_ERR_IO);
     ck_assert(!ct_loader_next(l, &batch));
     ck_assert_ptr_null(batch.x);
@@ -419,13 +421,13 @@ static epoch run_epoch(ct_loader *l, const ct_corpus *c, int64_t steps)
     e.start = calloc((size_t)(ct_loader_tokens(l) / steps), sizeof *e.start);
     while (ct_loader_next(l, &b)) {
         const int32_t *x = ct_data(b.x), *y = ct_data(b.y);
-        int64_t rows = ct_dim(b.x, 0);
+        int64_t rows = ct_size(b.x, 0);
 
         expect_ok();
         ck_assert_int_eq(ct_rank(b.x), 2);
-        ck_assert_int_eq(ct_dim(b.x, 1), steps);
-        ck_assert(ct_dtype_get(b.x) == CT_I32 && ct_dtype_get(b.y) == CT_I32);
-        ck_assert(ct_rank(b.y) == 2 && ct_dim(b.y, 0) == rows && ct_dim(b.y, 1) == steps);
+        ck_assert_int_eq(ct_size(b.x, 1), steps);
+        ck_assert(ct_tensor_dtype(b.x) == CT_I32 && ct_tensor_dtype(b.y) == CT_I32);
+        ck_assert(ct_rank(b.y) == 2 && ct_size(b.y, 0) == rows && ct_size(b.y, 1) == steps);
         ck_assert_int_eq(b.tokens, rows * steps);
         tokens += b.tokens;
         ck_assert_int_le(tokens, ct_loader_tokens(l));
@@ -456,8 +458,9 @@ START_TEST(windows_in_order)
 {
     enum { T = 9, B = 7, FIRST = 10, COUNT = 50 };
     ct_corpus *c = new_corpus(400);
-    ct_loader *l = ct_windows_new(
-        c, (ct_windows_options){ .batch_size = B, .steps = T, .first = FIRST, .count = COUNT });
+    ct_loader *l = ct_loader_windows_new(
+        c,
+        (ct_loader_windows_options){ .batch_size = B, .steps = T, .first = FIRST, .count = COUNT });
     int pass;
 
     ck_assert_ptr_nonnull(l);
@@ -492,11 +495,12 @@ START_TEST(windows_of_the_book_protocol)
     int p;
 
     for (p = 0; p < LENGTH(parts); p++) {
-        ct_loader *l = ct_windows_new(c, (ct_windows_options){ .batch_size = 1024,
-                                                               .steps = T,
-                                                               .first = parts[p].first,
-                                                               .count = parts[p].count,
-                                                               .shuffle = parts[p].shuffle });
+        ct_loader *l =
+            ct_loader_windows_new(c, (ct_loader_windows_options){ .batch_size = 1024,
+                                                                  .steps = T,
+                                                                  .first = parts[p].first,
+                                                                  .count = parts[p].count,
+                                                                  .shuffle = parts[p].shuffle });
         bool *seen = calloc((size_t)parts[p].count, 1);
         epoch e = run_epoch(l, c, T);
         int64_t i, out_of_order = 0;
@@ -528,12 +532,12 @@ END_TEST
 START_TEST(windows_shuffled)
 {
     enum { T = 12, COUNT = 200, EPOCHS = 300 };
-    const ct_windows_options o = {
+    const ct_loader_windows_options o = {
         .batch_size = 64, .steps = T, .count = COUNT, .shuffle = true, .seed = 5
     };
-    ct_windows_options other = o;
+    ct_loader_windows_options other = o;
     ct_corpus *c = new_corpus(COUNT + T);
-    ct_loader *a = ct_windows_new(c, o), *b = ct_windows_new(c, o), *d;
+    ct_loader *a = ct_loader_windows_new(c, o), *b = ct_loader_windows_new(c, o), *d;
     epoch first = run_epoch(a, c, T), second = run_epoch(a, c, T), e;
     int64_t comes_first[COUNT] = { 0 }, comes_last[COUNT] = { 0 }, half = 0;
     int k, i;
@@ -543,7 +547,7 @@ START_TEST(windows_shuffled)
     ck_assert(same_epoch(&first, &e));
     free(e.start);
     ct_loader_free(b);
-    b = ct_windows_new(c, o);
+    b = ct_loader_windows_new(c, o);
     ck_assert_int_eq(ct_loader_begin(b), CT_OK);
     e = run_epoch(b, c, T);
     ck_assert(same_epoch(&second, &e));
@@ -551,7 +555,7 @@ START_TEST(windows_shuffled)
     ck_assert(!same_epoch(&first, &second));
 
     other.seed = 6;
-    d = ct_windows_new(c, other);
+    d = ct_loader_windows_new(c, other);
     e = run_epoch(d, c, T);
     ck_assert(!same_epoch(&first, &e));
     free(e.start);
@@ -596,7 +600,8 @@ START_TEST(sequential_offsets)
 {
     enum { N = 400, B = 4, T = 9, EPOCHS = 1500 };
     ct_corpus *c = new_corpus(N);
-    ct_loader *l = ct_sequences_new(c, (ct_sequences_options){ .batch_size = B, .steps = T });
+    ct_loader *l =
+        ct_loader_sequences_new(c, (ct_loader_sequences_options){ .batch_size = B, .steps = T });
     int times[T + 1] = { 0 }, k, o;
 
     ck_assert_ptr_nonnull(l);
@@ -629,7 +634,8 @@ START_TEST(sequential_continues)
 {
     enum { B = 5, T = 8 };
     ct_corpus *c = new_corpus(500);
-    ct_loader *l = ct_sequences_new(c, (ct_sequences_options){ .batch_size = B, .steps = T });
+    ct_loader *l =
+        ct_loader_sequences_new(c, (ct_loader_sequences_options){ .batch_size = B, .steps = T });
     int pass, batches = 0, r;
 
     for (pass = 0; pass < 3; pass++) {
@@ -664,8 +670,8 @@ START_TEST(classic_protocol)
     int random, o;
 
     for (random = 0; random < 2; random++) {
-        ct_loader *l = ct_sequences_new(
-            c, (ct_sequences_options){ .batch_size = 32, .steps = 35, .random = random });
+        ct_loader *l = ct_loader_sequences_new(
+            c, (ct_loader_sequences_options){ .batch_size = 32, .steps = 35, .random = random });
         for (o = 0; o <= 35 - random; o++) {
             ck_assert_int_eq(ct_loader_set_offset(l, o), CT_OK);
             ck_assert_int_eq(ct_loader_begin(l), CT_OK);
@@ -700,9 +706,11 @@ static int64_t random_offset(const epoch *e, int64_t n, int64_t B, int64_t T)
 START_TEST(random_iterator)
 {
     enum { N = 403, B = 4, T = 9, EPOCHS = 900 };
-    const ct_sequences_options o = { .batch_size = B, .steps = T, .random = true, .seed = 3 };
+    const ct_loader_sequences_options o = {
+        .batch_size = B, .steps = T, .random = true, .seed = 3
+    };
     ct_corpus *c = new_corpus(N);
-    ct_loader *l = ct_sequences_new(c, o), *again = ct_sequences_new(c, o);
+    ct_loader *l = ct_loader_sequences_new(c, o), *again = ct_loader_sequences_new(c, o);
     int times[T] = { 0 }, dropped[N] = { 0 }, k, i, in_order = 0;
 
     for (k = 0; k < EPOCHS; k++) {
@@ -746,8 +754,10 @@ START_TEST(continues_is_false)
 {
     ct_corpus *c = new_corpus(300);
     ct_loader *loaders[] = {
-        ct_windows_new(c, (ct_windows_options){ .batch_size = 8, .steps = 5, .count = 100 }),
-        ct_sequences_new(c, (ct_sequences_options){ .batch_size = 8, .steps = 5, .random = true }),
+        ct_loader_windows_new(
+            c, (ct_loader_windows_options){ .batch_size = 8, .steps = 5, .count = 100 }),
+        ct_loader_sequences_new(
+            c, (ct_loader_sequences_options){ .batch_size = 8, .steps = 5, .random = true }),
     };
     int i, batches;
 
@@ -781,17 +791,17 @@ START_TEST(windows_too_short)
     int i;
 
     for (i = 0; i < LENGTH(cases); i++) {
-        ct_windows_options o = { .batch_size = INT64_MAX,
-                                 .steps = cases[i].steps,
-                                 .shuffle = true,
-                                 .first = cases[i].first,
-                                 .count = cases[i].count };
-        ct_loader *l = ct_windows_new(c, o);
+        ct_loader_windows_options o = { .batch_size = INT64_MAX,
+                                        .steps = cases[i].steps,
+                                        .shuffle = true,
+                                        .first = cases[i].first,
+                                        .count = cases[i].count };
+        ct_loader *l = ct_loader_windows_new(c, o);
 
         if (!cases[i].given) {
             ck_assert_ptr_null(l);
             EXPECT_IN(ct_error_message(),
-                      "ct_windows_new: 100 tokens are too short for a window of ");
+                      "ct_loader_windows_new: 100 tokens are too short for a window of ");
             EXPECT_ERROR(CT_ERR_SHAPE, "from token");
             continue;
         }
@@ -812,14 +822,14 @@ START_TEST(sequences_too_short)
     for (random = 0; random < 2; random++) {
         /* one batch at the largest offset, and one token less */
         int need = random ? B * T + (T - 1) + 1 : B * T + T + 1;
-        ct_sequences_options options = { .batch_size = B, .steps = T, .random = random };
+        ct_loader_sequences_options options = { .batch_size = B, .steps = T, .random = random };
         ct_corpus *enough = new_corpus((size_t)need), *less = new_corpus((size_t)need - 1);
-        ct_loader *l = ct_sequences_new(enough, options);
+        ct_loader *l = ct_loader_sequences_new(enough, options);
         char said[40];
 
-        ck_assert_ptr_null(ct_sequences_new(less, options));
+        ck_assert_ptr_null(ct_loader_sequences_new(less, options));
         snprintf(said, sizeof said, "4 x 6: it takes %d", need);
-        EXPECT_IN(ct_error_message(), "ct_sequences_new: ");
+        EXPECT_IN(ct_error_message(), "ct_loader_sequences_new: ");
         EXPECT_ERROR(CT_ERR_SHAPE, said);
         ck_assert_ptr_nonnull(l);
         for (o = 0; o <= T - random; o++) {
@@ -828,7 +838,7 @@ START_TEST(sequences_too_short)
             ck_assert_int_eq(ct_loader_batches(l), 1);
         }
         options.batch_size = options.steps = INT64_MAX;
-        ck_assert_ptr_null(ct_sequences_new(enough, options));
+        ck_assert_ptr_null(ct_loader_sequences_new(enough, options));
         EXPECT_ERROR(CT_ERR_SHAPE, "too short");
         ct_loader_free(l);
         ct_corpus_free(enough);
@@ -848,27 +858,30 @@ START_TEST(loader_bad)
     int i;
 
     for (i = 0; i < LENGTH(cases); i++) {
-        ct_windows_options w = { .batch_size = cases[i].batch_size,
-                                 .steps = cases[i].steps,
-                                 .first = cases[i].first,
-                                 .count = cases[i].count };
-        ct_sequences_options q = { .batch_size = cases[i].batch_size, .steps = cases[i].steps };
+        ct_loader_windows_options w = { .batch_size = cases[i].batch_size,
+                                        .steps = cases[i].steps,
+                                        .first = cases[i].first,
+                                        .count = cases[i].count };
+        ct_loader_sequences_options q = { .batch_size = cases[i].batch_size,
+                                          .steps = cases[i].steps };
 
-        ck_assert_ptr_null(ct_windows_new(c, w));
+        ck_assert_ptr_null(ct_loader_windows_new(c, w));
         EXPECT_ERROR(CT_ERR_ARGUMENT, "below ");
         if (i >= 4)
             continue;
-        ck_assert_ptr_null(ct_sequences_new(c, q));
+        ck_assert_ptr_null(ct_loader_sequences_new(c, q));
         EXPECT_ERROR(CT_ERR_ARGUMENT, "below 1");
     }
-    ck_assert_ptr_null(ct_windows_new(NULL, (ct_windows_options){ .batch_size = 1 }));
+    ck_assert_ptr_null(ct_loader_windows_new(NULL, (ct_loader_windows_options){ .batch_size = 1 }));
     EXPECT_ERROR(CT_ERR_ARGUMENT, "corpus is NULL");
-    l = ct_windows_new(c, (ct_windows_options){ .batch_size = 1, .steps = 1, .count = 1 });
+    l = ct_loader_windows_new(
+        c, (ct_loader_windows_options){ .batch_size = 1, .steps = 1, .count = 1 });
     ck_assert_int_eq(ct_loader_set_offset(l, 0), CT_ERR_ARGUMENT);
     EXPECT_ERROR(CT_ERR_ARGUMENT, "windows have no offset");
     ct_loader_free(l);
     for (i = 0; i < 2; i++) {
-        l = ct_sequences_new(c, (ct_sequences_options){ .batch_size = 2, .steps = 5, .random = i });
+        l = ct_loader_sequences_new(
+            c, (ct_loader_sequences_options){ .batch_size = 2, .steps = 5, .random = i });
         ck_assert_int_eq(ct_loader_set_offset(l, -2), CT_ERR_ARGUMENT);
         EXPECT_ERROR(CT_ERR_ARGUMENT, "offset -2 is not in 0..");
         ck_assert_int_eq(ct_loader_set_offset(l, 6 - i), CT_ERR_ARGUMENT);
@@ -882,9 +895,9 @@ END_TEST
 START_TEST(loader_errors_stand)
 {
     ct_corpus *c = new_corpus(100);
-    const ct_windows_options o = { .batch_size = 2, .steps = 5, .count = 90 };
-    ct_windows_options nowhere = o;
-    ct_loader *l = ct_windows_new(c, o), *n;
+    const ct_loader_windows_options o = { .batch_size = 2, .steps = 5, .count = 90 };
+    ct_loader_windows_options nowhere = o;
+    ct_loader *l = ct_loader_windows_new(c, o), *n;
     ct_scope s = ct_scope_begin();
     ct_batch b;
 
@@ -919,7 +932,7 @@ START_TEST(loader_errors_stand)
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
 
     nowhere.device = 77;
-    n = ct_windows_new(c, nowhere);
+    n = ct_loader_windows_new(c, nowhere);
     s = ct_scope_begin();
     ck_assert(!n || (ct_loader_begin(n) == CT_OK && !ct_loader_next(n, &b)));
     ck_assert_int_eq(ct_scope_end(s), CT_ERR_DEVICE);
@@ -958,15 +971,17 @@ static void counted_release(void *p)
 static ct_status whole_way(const char *s)
 {
     static const char *const reserved[] = { "<pad>" };
-    ct_text *t = ct_text_from_bytes(s, strlen(s), "test");
+    ct_text *t = ct_text_new_from_bytes(s, strlen(s), "test");
     ct_corpus_options options = { .vocab = RESERVING(CT_VOCAB_ORDER_FREQUENCY, 0, 1) };
     ct_corpus *c = ct_corpus_new(t, options);
     ct_corpus *words = ct_corpus_new(t, (ct_corpus_options){ .vocab.tokens = CT_TOKEN_KIND_WORD });
     ct_loader *loaders[] = {
-        ct_windows_new(
-            c, (ct_windows_options){ .batch_size = 8, .steps = 5, .count = 100, .shuffle = true }),
-        ct_sequences_new(c, (ct_sequences_options){ .batch_size = 8, .steps = 5 }),
-        ct_sequences_new(c, (ct_sequences_options){ .batch_size = 8, .steps = 5, .random = true }),
+        ct_loader_windows_new(c,
+                              (ct_loader_windows_options){
+                                  .batch_size = 8, .steps = 5, .count = 100, .shuffle = true }),
+        ct_loader_sequences_new(c, (ct_loader_sequences_options){ .batch_size = 8, .steps = 5 }),
+        ct_loader_sequences_new(
+            c, (ct_loader_sequences_options){ .batch_size = 8, .steps = 5, .random = true }),
     };
     ct_scope scope = ct_scope_begin();
     char *decoded = characters_of(c);
@@ -1062,7 +1077,8 @@ START_TEST(allocation_fails_reading)
         ct_text_free(t);
 
         allocations = 0;
-        t = ct_text_timemachine(NULL); /* goes on to the sample, unless there is no room for that */
+        t = ct_text_new_timemachine(
+            NULL); /* goes on to the sample, unless there is no room for that */
         if (t) {
             ck_assert(ct_text_is_sample(t) && ct_ok());
             found++;

@@ -35,7 +35,7 @@ static void begin(int i)
     snprintf(seed, sizeof seed, "%d", 1 + i % SEEDS);
     setenv("COTANGENT_EMU_SEED", seed, 1);
     setenv("COTANGENT_POOL", "0", 1);
-    gpu = ct_device_named(given && *given ? given : name);
+    gpu = ct_device_from_name(given && *given ? given : name);
     ck_assert_msg(gpu > 0, "%s", ct_error_message());
 }
 
@@ -75,7 +75,7 @@ static void leaves(const op_draw *d, ct_tensor *const *in, ct_dtype dtype, ct_de
     int k;
 
     for (k = 0; k < d->count; k++) {
-        bool real = ct_dtype_get(in[k]) == CT_F64;
+        bool real = ct_tensor_dtype(in[k]) == CT_F64;
         ct_tensor *t = real ? ct_cast(ct_detach(in[k]), dtype) : in[k];
 
         if (d->in[k].same_as >= 0) {
@@ -83,14 +83,15 @@ static void leaves(const op_draw *d, ct_tensor *const *in, ct_dtype dtype, ct_de
             continue;
         }
         t = ct_to(ct_contiguous(ct_detach(t)), device);
-        out[k] = real && ct_needs_gradient(in[k]) ? ct_requires_grad(ct_detach(t), true) : t;
+        out[k] =
+            real && ct_tensor_requires_grad(in[k]) ? ct_set_requires_grad(ct_detach(t), true) : t;
     }
 }
 
 static void check_op(const op_row *row, int number, ct_dtype dtype)
 {
     op_draw d = op_draw_call(row, number, 60);
-    ct_generator g = ct_generator_named(d.g, "output");
+    ct_generator g = ct_generator_stream(d.g, "output");
     ct_scope s = ct_scope_begin();
     ct_tensor *in[OP_INPUTS], *here[OP_INPUTS], *there[OP_INPUTS], *want, *got, *dy;
     char what[1200];
@@ -109,9 +110,9 @@ static void check_op(const op_row *row, int number, ct_dtype dtype)
         ck_assert_msg(ct_backward_with(got, ct_to(dy, gpu)) == CT_OK, "%s: %s", what,
                       ct_error_message());
         for (k = 0; k < d.count; k++)
-            if (here[k]->requires_grad && ct_grad_of(here[k])) {
+            if (here[k]->requires_grad && ct_tensor_grad(here[k])) {
                 snprintf(what + strlen(what), 40, ", gradient %d", k);
-                compare(what, ct_grad_of(there[k]), ct_grad_of(here[k]));
+                compare(what, ct_tensor_grad(there[k]), ct_tensor_grad(here[k]));
                 what[strlen(what) - 12] = '\0';
             }
     }
@@ -144,12 +145,12 @@ static ct_tensor *loss_of(ct_recurrent *r, ct_linear *out, ct_tensor *x, ct_gene
 {
     ct_state *next = NULL;
     ct_tensor *y = ct_recurrent_forward(r, x, NULL, &next), *w, *loss;
-    ct_device device = ct_device_get(x);
+    ct_device device = ct_tensor_device(x);
 
     y = ct_linear_forward(out, y);
-    w = ct_randn(ct_shape_get(y), ct_dtype_get(y), CT_CPU, &g);
+    w = ct_randn(ct_tensor_shape(y), ct_tensor_dtype(y), CT_CPU, &g);
     loss = ct_sum(ct_mul(y, ct_to(w, device)));
-    w = ct_randn(ct_shape_get(ct_state_get(next, 0)), ct_dtype_get(y), CT_CPU, &g);
+    w = ct_randn(ct_tensor_shape(ct_state_get(next, 0)), ct_tensor_dtype(y), CT_CPU, &g);
     return ct_add(loss, ct_sum(ct_mul(ct_state_get(next, 0), ct_to(w, device))));
 }
 
@@ -164,8 +165,8 @@ static void compare_gradients(const char *name, ct_params *there, ct_params *her
 
         snprintf(what, sizeof what, "%s, %s", name, ct_param_name(p));
         compare(what, ct_param_value(q), ct_param_value(p));
-        if (ct_grad_of(ct_param_value(p)))
-            compare(what, ct_grad_of(ct_param_value(q)), ct_grad_of(ct_param_value(p)));
+        if (ct_tensor_grad(ct_param_value(p)))
+            compare(what, ct_tensor_grad(ct_param_value(q)), ct_tensor_grad(ct_param_value(p)));
     }
 }
 
@@ -173,13 +174,13 @@ static void check_module(const module_case *c, ct_dtype dtype)
 {
     ct_params *set[2];
     ct_tensor *loss[2], *x[2];
-    ct_generator g = ct_generator_seed(3);
+    ct_generator g = ct_generator_from_seed(3);
     ct_scope s = ct_scope_begin();
     char what[160];
     int k;
 
-    x[0] = ct_requires_grad(ct_randn(CT_SHAPE(7, 3, 5), dtype, CT_CPU, &g), true);
-    x[1] = ct_requires_grad(ct_to(ct_detach(x[0]), gpu), true);
+    x[0] = ct_set_requires_grad(ct_randn(CT_SHAPE(7, 3, 5), dtype, CT_CPU, &g), true);
+    x[1] = ct_set_requires_grad(ct_to(ct_detach(x[0]), gpu), true);
     for (k = 0; k < 2; k++) {
         ct_recurrent *r;
         ct_linear *out;
@@ -196,7 +197,7 @@ static void check_module(const module_case *c, ct_dtype dtype)
     }
     snprintf(what, sizeof what, "%s, %s", c->name, ct_dtype_name(dtype));
     compare(what, loss[1], loss[0]);
-    compare(what, ct_grad_of(x[1]), ct_grad_of(x[0]));
+    compare(what, ct_tensor_grad(x[1]), ct_tensor_grad(x[0]));
     compare_gradients(what, set[1], set[0]);
     ck_assert_msg(ct_scope_end(s) == CT_OK, "%s: %s", what, ct_error_message());
     ct_params_free(set[0]);
@@ -330,15 +331,16 @@ static uint64_t ten_losses(const protocol *p, ct_dtype dtype, ct_device device, 
     ct_linear *linear =
         ct_linear_module(set, "linear", (ct_linear_options){ .out_features = classes });
     ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
-    ct_loader *l = p->classic
-                       ? ct_sequences_new(corpus, (ct_sequences_options){ .batch_size = p->batch,
-                                                                          .steps = p->steps,
-                                                                          .device = device })
-                       : ct_windows_new(corpus, (ct_windows_options){ .batch_size = p->batch,
-                                                                      .steps = p->steps,
-                                                                      .count = 10000,
-                                                                      .shuffle = true,
-                                                                      .device = device });
+    ct_loader *l =
+        p->classic
+            ? ct_loader_sequences_new(corpus, (ct_loader_sequences_options){ .batch_size = p->batch,
+                                                                             .steps = p->steps,
+                                                                             .device = device })
+            : ct_loader_windows_new(corpus, (ct_loader_windows_options){ .batch_size = p->batch,
+                                                                         .steps = p->steps,
+                                                                         .count = 10000,
+                                                                         .shuffle = true,
+                                                                         .device = device });
     ct_state *state = NULL;
     ct_tensor *kept[10];
     uint64_t waited = 0;
@@ -346,7 +348,7 @@ static uint64_t ten_losses(const protocol *p, ct_dtype dtype, ct_device device, 
 
     ct_loader_begin(l);
     for (i = 0; i < 10; i++) {
-        uint64_t before = ct_device_stats_get(device).synchronisations;
+        uint64_t before = ct_device_get_stats(device).synchronisations;
         ct_scope s = ct_scope_begin();
         ct_batch b;
         ct_state *next = NULL;
@@ -364,12 +366,12 @@ static uint64_t ten_losses(const protocol *p, ct_dtype dtype, ct_device device, 
         ct_clip_grad_norm(set, 1, NULL);
         ct_optimizer_step(o);
         if (p->classic && !state)
-            state = ct_state_copy(next);
+            state = ct_state_copy_new(next);
         else if (p->classic)
             ct_state_carry(state, next);
         kept[i] = ct_keep(y);
         ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
-        waited += ct_device_stats_get(device).synchronisations - before;
+        waited += ct_device_get_stats(device).synchronisations - before;
     }
     for (i = 0; i < 10; i++) {
         losses[i] = ct_item(kept[i]);
@@ -413,19 +415,19 @@ END_TEST
 
 START_TEST(tensors_move_there_and_back)
 {
-    ct_generator g = ct_generator_seed(1);
+    ct_generator g = ct_generator_from_seed(1);
     ct_scope s;
     ct_tensor *x, *y, *back;
 
     begin(_i);
     s = ct_scope_begin();
-    x = ct_requires_grad(ct_randn(CT_SHAPE(3, 5), CT_F64, CT_CPU, &g), true);
+    x = ct_set_requires_grad(ct_randn(CT_SHAPE(3, 5), CT_F64, CT_CPU, &g), true);
     y = ct_to(ct_transpose(x, 0, 1), gpu);
-    ck_assert(ct_device_get(y) == gpu && ct_to(y, gpu) == y);
+    ck_assert(ct_tensor_device(y) == gpu && ct_to(y, gpu) == y);
     back = ct_to(ct_square(y), CT_CPU);
     compare("squares", back, ct_square(ct_transpose(ct_detach(x), 0, 1)));
     ct_backward(ct_sum(back)); /* through both moves */
-    compare("gradient", ct_grad_of(x), ct_mul_scalar(ct_detach(x), 2));
+    compare("gradient", ct_tensor_grad(x), ct_mul_scalar(ct_detach(x), 2));
     ck_assert(ct_add(x, y) == NULL && ct_error() == CT_ERR_DEVICE);
     ct_error_clear();
     ck_assert(ct_data(y) == NULL && ct_error() == CT_ERR_DEVICE);
@@ -470,10 +472,11 @@ START_TEST(states_elsewhere_are_refused)
     s = ct_scope_begin();
     set = ct_params_new((ct_params_options){ .device = gpu });
     r = ct_lstm(set, "rnn", (ct_lstm_options){ .input_size = 2, .hidden_size = 3 });
-    there = ct_begin_state(r, 2);
+    there = ct_recurrent_begin_state(r, 2);
     here = ct_state_to(there, CT_CPU);
-    kept = ct_state_copy(here);
-    mixed = ct_state_of(2, (ct_tensor *[]){ ct_state_get(there, 0), ct_state_get(here, 1) });
+    kept = ct_state_copy_new(here);
+    mixed =
+        ct_state_from_tensors(2, (ct_tensor *[]){ ct_state_get(there, 0), ct_state_get(here, 1) });
     x = ct_ones(CT_SHAPE(4, 2, 2), CT_F32, gpu);
     y = ct_to(x, CT_CPU);
     row = ct_ones(CT_SHAPE(2, 2), CT_F32, gpu);
@@ -491,18 +494,18 @@ START_TEST(states_elsewhere_are_refused)
             ct_recurrent_forward(r, y, here, &next));
     REFUSED("ct_recurrent_step: x f32[1,2,2] %s and state f32[1,2,3] cpu are on different devices",
             ct_recurrent_step(r, row, here, &next));
-    ct_set_whole_sequences(false);
+    ct_set_fused_rnn(false);
     REFUSED("ct_linear_apply: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices",
             ct_recurrent_forward(r, y, here, &next));
-    ct_set_whole_sequences(true);
+    ct_set_fused_rnn(true);
     REFUSED("ct_state_carry: t f32[1,2,3] %s and src f32[1,2,3] cpu are on different devices",
             ct_state_carry(there, here) == CT_OK);
     REFUSED("ct_state_carry: t f32[1,2,3] cpu and src f32[1,2,3] %s are on different devices",
-            ct_state_carry(kept, ct_state_of(2, (ct_tensor *[]){ ct_state_get(there, 0),
-                                                                 ct_state_get(there, 1) })) ==
-                CT_OK);
+            ct_state_carry(kept, ct_state_from_tensors(
+                                     2, (ct_tensor *[]){ ct_state_get(there, 0),
+                                                         ct_state_get(there, 1) })) == CT_OK);
     REFUSED("ct_index_select: weight f32[2,1,3] %s and indices i64[1] cpu are on different devices",
-            ct_state_select(there, ct_zeros(CT_SHAPE(1), CT_I64, CT_CPU)));
+            ct_state_select_new(there, ct_zeros(CT_SHAPE(1), CT_I64, CT_CPU)));
     ck_assert(ct_recurrent_forward(r, x, there, &next) != NULL);
     ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
     ct_state_free(there);
@@ -516,8 +519,8 @@ START_TEST(loaders_give_the_cpu_s_batches)
 {
     ct_text *text = ct_text_read(harness_source("data/sample.txt"));
     ct_corpus *corpus = ct_corpus_new(text, (ct_corpus_options){ .clean = CT_CLEAN_TEXT });
-    ct_windows_options o = { .batch_size = 5, .steps = 7, .count = 33, .shuffle = true };
-    ct_loader *here = ct_windows_new(corpus, o), *there;
+    ct_loader_windows_options o = { .batch_size = 5, .steps = 7, .count = 33, .shuffle = true };
+    ct_loader *here = ct_loader_windows_new(corpus, o), *there;
     ct_scope s = ct_scope_begin();
     ct_batch a, b, kept[7];
     ct_tensor *first = NULL;
@@ -525,7 +528,7 @@ START_TEST(loaders_give_the_cpu_s_batches)
 
     begin(_i);
     o.device = gpu;
-    there = ct_windows_new(corpus, o);
+    there = ct_loader_windows_new(corpus, o);
     for (epoch = 0; epoch < 2; epoch++) {
         n = 0;
         ck_assert(ct_loader_begin(here) == CT_OK && ct_loader_begin(there) == CT_OK);
@@ -578,8 +581,9 @@ START_TEST(a_fault_stops_all_updates)
         ct_backward(ct_sum(y));
         ct_clip_grad_norm(set, 1, NULL);
         ct_optimizer_step(o);
-        ct_state_carry(kept, ct_state_of(1, (ct_tensor *[]){
-                                                ct_full(CT_SHAPE(1, 1, 1), i + 1, CT_F32, gpu) }));
+        ct_state_carry(kept,
+                       ct_state_from_tensors(
+                           1, (ct_tensor *[]){ ct_full(CT_SHAPE(1, 1, 1), i + 1, CT_F32, gpu) }));
         ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
     }
     ck_assert(isnan(ct_item(ct_sum(w))));
@@ -607,7 +611,7 @@ START_TEST(other_faults_are_told)
 {
     ct_scope s = ct_scope_begin();
     ct_params *set;
-    ct_generator g = ct_generator_seed(1);
+    ct_generator g = ct_generator_from_seed(1);
     ct_tensor *w;
     double norm;
 
@@ -645,13 +649,13 @@ START_TEST(counts_are_exact)
 
     begin(_i);
     ct_item(ct_ones(CT_SCALAR, CT_F32, gpu)); /* it has begun */
-    a = ct_device_stats_get(gpu);
+    a = ct_device_get_stats(gpu);
     x = ct_from_data(three, CT_SHAPE(3), CT_F32, gpu);
-    b = ct_device_stats_get(gpu);
+    b = ct_device_get_stats(gpu);
     x = ct_add(x, x);
-    c = ct_device_stats_get(gpu);
+    c = ct_device_get_stats(gpu);
     ck_assert(ct_to_host(x, (float[3]){ 0 }, 12) == CT_OK);
-    d = ct_device_stats_get(gpu);
+    d = ct_device_get_stats(gpu);
     ck_assert(b.uploads == a.uploads + 1 && b.upload_bytes == a.upload_bytes + 12);
     ck_assert(b.launches == a.launches && b.allocations == a.allocations + 1);
     ck_assert(c.launches == b.launches + 1 && c.allocations == b.allocations + 1);
@@ -669,12 +673,13 @@ START_TEST(why_there_is_no_device)
         const char *variable, *message;
     } cases[] = {
         { "COTANGENT_EMU_DEVICES=0",
-          "*: ct_device_named: no emulated CUDA device: the driver finds no GPU" },
-        { "COTANGENT_EMU_DRIVER=0", "*: ct_device_named: no emulated CUDA device: driver missing" },
+          "*: ct_device_from_name: no emulated CUDA device: the driver finds no GPU" },
+        { "COTANGENT_EMU_DRIVER=0",
+          "*: ct_device_from_name: no emulated CUDA device: driver missing" },
         { "COTANGENT_EMU_DRIVER=11040",
-          "*: ct_device_named: no emulated CUDA device: the driver is "
+          "*: ct_device_from_name: no emulated CUDA device: the driver is "
           "for CUDA 11.4, and too old" },
-        { "COTANGENT_EMU_FAIL=1", "*: ct_device_named: no emulated CUDA device: unknown error "
+        { "COTANGENT_EMU_FAIL=1", "*: ct_device_from_name: no emulated CUDA device: unknown error "
                                   "(cudaErrorUnknown)" },
         { "COTANGENT_EMU_DEVICES=1", "1" },
         { "COTANGENT_EMU_DEVICES=99", "8" },
@@ -721,7 +726,7 @@ typedef struct job {
     enum { NOTHING, READ, SEND, DRAW, KEEP, LEAVE_GRADIENTS, NEST, RAISE, GROW, LOAD } misdeed;
     int at;
     ct_tensor *kept;
-    struct ct_captured *self;
+    struct ct_capture *self;
 } job;
 
 static const char *const file_of_two = "test_devices.npy";
@@ -729,7 +734,7 @@ static const char *const file_of_two = "test_devices.npy";
 static void misbehave(job *j, ct_tensor *loss)
 {
     static const float two[2] = { 1, 2 };
-    ct_generator g = ct_generator_seed(1);
+    ct_generator g = ct_generator_from_seed(1);
 
     if (j->misdeed == READ)
         ct_item(loss);
@@ -742,7 +747,7 @@ static void misbehave(job *j, ct_tensor *loss)
     if (j->misdeed == KEEP)
         j->kept = ct_keep(ct_add_scalar(ct_detach(loss), 1));
     if (j->misdeed == NEST)
-        ct_captured_run(j->self);
+        ct_capture_run(j->self);
     if (j->misdeed == RAISE)
         ct_raise(CT_ERR_ARGUMENT, "step", "enough");
     if (j->misdeed == GROW)
@@ -761,15 +766,16 @@ static bool drop_two(void *context, int given, ct_tensor *const *x, int outputs,
 /* x changed by all that draws, by a segment that is run again, and by a sample. */
 static ct_tensor *shaken(job *j, ct_tensor *x)
 {
-    ct_tensor *u = ct_rand(ct_shape_get(x), ct_dtype_get(x), gpu, &j->g);
+    ct_tensor *u = ct_rand(ct_tensor_shape(x), ct_tensor_dtype(x), gpu, &j->g);
     ct_tensor *sample = ct_multinomial(ct_exp(ct_detach(ct_select(x, 0, 0))), 3, false, &j->g);
     ct_tensor *y;
 
-    x = ct_add(x, ct_randn(ct_shape_get(x), ct_dtype_get(x), gpu, ct_params_generator(j->set)));
+    x = ct_add(x,
+               ct_randn(ct_tensor_shape(x), ct_tensor_dtype(x), gpu, ct_params_generator(j->set)));
     x = ct_mul(ct_dropout(x, 0.3, &j->g), u);
-    ct_checkpoint(drop_two, j, &j->g, 1, &x, 1, &y);
+    ct_activation_checkpoint(drop_two, j, &j->g, 1, &x, 1, &y);
     ct_copy_into(j->drawn, ct_sum(ct_cast(sample, CT_F64)));
-    return ct_add(y, ct_cast(j->drawn, ct_dtype_get(x)));
+    return ct_add(y, ct_cast(j->drawn, ct_tensor_dtype(x)));
 }
 
 static void job_step(void *context)
@@ -825,12 +831,12 @@ static job job_make(const captured_case *c, ct_device device)
     j.linear = ct_linear_module(j.set, "linear", (ct_linear_options){ .out_features = j.classes });
     j.o = c->make(j.set);
     if (c->scheduled)
-        ct_step_lr(ct_optimizer_schedule(j.o), 2, 0.7);
+        ct_schedule_step_lr(ct_optimizer_schedule(j.o), 2, 0.7);
     j.x = ct_keep(ct_zeros(shape, CT_I32, device));
     j.y = ct_keep(ct_zeros(shape, CT_I32, device));
     j.loss = ct_keep(ct_zeros(CT_SCALAR, c->dtype, device));
     j.drawn = ct_keep(ct_zeros(CT_SCALAR, CT_F64, device));
-    j.state = c->carries ? ct_begin_state(j.rnn, shape.dim[0]) : NULL;
+    j.state = c->carries ? ct_recurrent_begin_state(j.rnn, shape.dim[0]) : NULL;
     ck_assert(ct_scope_end(s) == CT_OK || !ct_ok());
     return j;
 }
@@ -859,7 +865,7 @@ static void job_free(job *j)
 static void give_batch(job *j, int i, int bad_at)
 {
     ct_scope s = ct_scope_begin();
-    ct_device device = ct_device_get(j->x);
+    ct_device device = ct_tensor_device(j->x);
     int64_t n = ct_numel(j->x), k;
     int32_t *ids = malloc((size_t)(2 * n) * sizeof *ids);
 
@@ -867,14 +873,14 @@ static void give_batch(job *j, int i, int bad_at)
         ids[k] = (int32_t)((i * 31 + k * k) % j->classes);
     if (i == bad_at)
         ids[n + 13] = (int32_t)j->classes;
-    ct_copy_into(j->x, ct_from_data(ids, ct_shape_get(j->x), CT_I32, device));
-    ct_copy_into(j->y, ct_from_data(ids + n, ct_shape_get(j->y), CT_I32, device));
+    ct_copy_into(j->x, ct_from_data(ids, ct_tensor_shape(j->x), CT_I32, device));
+    ct_copy_into(j->y, ct_from_data(ids + n, ct_tensor_shape(j->y), CT_I32, device));
     ck_assert(ct_scope_end(s) == CT_OK || !ct_ok());
     free(ids);
 }
 
 /* Steps first..last - 1, each by itself or by what was captured; the losses. */
-static void job_steps(job *j, const captured_case *c, ct_captured *captured, int first, int last,
+static void job_steps(job *j, const captured_case *c, ct_capture *captured, int first, int last,
                       int bad_at, double *losses)
 {
     int i;
@@ -884,7 +890,7 @@ static void job_steps(job *j, const captured_case *c, ct_captured *captured, int
         if (c->adapts)
             ct_optimizer_set_lr(j->o, 0.1 / (1 + i));
         if (captured) {
-            ct_captured_run(captured);
+            ct_capture_run(captured);
         } else {
             ct_scope s = ct_scope_begin();
 
@@ -935,7 +941,8 @@ static ct_optimizer *adamw(ct_params *set)
 {
     ct_optimizer *o = ct_adamw_new(set, (ct_adam_options){ .lr = 0.05, .weight_decay = 0.1 });
 
-    ct_optimizer_group(o, "*.bias*", (ct_group_options){ .lr = 0.01, .no_weight_decay = true });
+    ct_optimizer_group(o, "*.bias*",
+                       (ct_optimizer_group_options){ .lr = 0.01, .no_weight_decay = true });
     return o;
 }
 
@@ -963,31 +970,31 @@ static const captured_case captured_cases[] = {
 static void check_captured(const captured_case *c, int steps)
 {
     job a = job_new(c, gpu), b = job_new(c, gpu);
-    ct_captured *captured = ct_captured_new(gpu, job_step, &b);
+    ct_capture *captured = ct_capture_new(gpu, job_step, &b);
     double want[STEPS], got[STEPS];
     ct_device_stats before, after;
     int i;
 
     job_steps(&a, c, NULL, 0, steps, -1, want);
     job_steps(&b, c, captured, 0, 2, -1, got);
-    ck_assert(!ct_captured_is_noted(captured));
+    ck_assert(!ct_capture_is_ready(captured));
     job_steps(&b, c, captured, 2, 3, -1, got);
-    ck_assert_msg(ct_captured_is_noted(captured), "%s: %s", c->name, ct_error_message());
+    ck_assert_msg(ct_capture_is_ready(captured), "%s: %s", c->name, ct_error_message());
     job_steps(&b, c, captured, 3, steps - 1, -1, got);
-    before = ct_device_stats_get(gpu);
+    before = ct_device_get_stats(gpu);
     give_batch(&b, steps - 1, -1);
-    after = ct_device_stats_get(gpu);
+    after = ct_device_get_stats(gpu);
     job_steps(&b, c, captured, steps - 1, steps, -1, NULL);
-    ck_assert_int_eq(ct_device_stats_get(gpu).launches - after.launches,
+    ck_assert_int_eq(ct_device_get_stats(gpu).launches - after.launches,
                      1 + after.launches - before.launches);
-    ck_assert_int_eq(ct_device_stats_get(gpu).synchronisations, after.synchronisations);
+    ck_assert_int_eq(ct_device_get_stats(gpu).synchronisations, after.synchronisations);
     got[steps - 1] = ct_item(b.loss);
     for (i = 0; i < steps; i++)
         ck_assert_msg(got[i] == want[i], "%s: loss %d is %.17g, not %.17g", c->name, i, got[i],
                       want[i]);
     ck_assert_int_eq(b.calls, 3);
     expect_same_jobs(c->name, &a, &b);
-    ct_captured_free(captured);
+    ct_capture_free(captured);
     job_steps(&a, c, NULL, steps, steps + 2, -1, NULL); /* and goes on without it */
     job_steps(&b, c, NULL, steps, steps + 2, -1, NULL);
     expect_same_jobs(c->name, &a, &b);
@@ -1043,10 +1050,11 @@ static double work(ct_corpus *corpus)
 {
     static const protocol tiny = { true, 2, 2, 3 };
     static const captured_case c = { "", plain_sgd, true, false, false, CT_F32, &tiny, false };
-    ct_loader *l = ct_windows_new(
-        corpus, (ct_windows_options){ .batch_size = 2, .steps = 2, .count = 8, .device = gpu });
+    ct_loader *l = ct_loader_windows_new(
+        corpus,
+        (ct_loader_windows_options){ .batch_size = 2, .steps = 2, .count = 8, .device = gpu });
     job j = job_make(&c, gpu);
-    ct_captured *captured = ct_captured_new(gpu, job_step, &j);
+    ct_capture *captured = ct_capture_new(gpu, job_step, &j);
     ct_scope s = ct_scope_begin();
     ct_batch b;
     double loss;
@@ -1055,11 +1063,11 @@ static double work(ct_corpus *corpus)
     while (ct_loader_next(l, &b)) {
         ct_copy_into(j.x, b.x);
         ct_copy_into(j.y, b.y);
-        ct_captured_run(captured);
+        ct_capture_run(captured);
     }
     loss = ct_item(j.loss);
     ck_assert(ct_scope_end(s) == CT_OK || !ct_ok());
-    ct_captured_free(captured);
+    ct_capture_free(captured);
     job_free(&j);
     ct_loader_free(l);
     return loss;
@@ -1152,7 +1160,7 @@ START_TEST(captured_steps_keep_to_their_own)
 {
     const captured_case *c = &captured_cases[3];
     job a, b, alone;
-    ct_captured *first, *second;
+    ct_capture *first, *second;
     ct_tensor *others[40];
     ct_scope s;
     int i;
@@ -1162,8 +1170,8 @@ START_TEST(captured_steps_keep_to_their_own)
     a = job_new(c, gpu);
     b = job_new(c, gpu);
     alone = job_new(c, gpu);
-    first = ct_captured_new(gpu, job_step, &a);
-    second = ct_captured_new(gpu, job_step, &b);
+    first = ct_capture_new(gpu, job_step, &a);
+    second = ct_capture_new(gpu, job_step, &b);
     for (i = 0; i < 40; i++) {
         job_steps(&a, c, first, i, i + 1, -1, NULL);
         job_steps(&b, c, second, i, i + 1, -1, NULL);
@@ -1174,8 +1182,8 @@ START_TEST(captured_steps_keep_to_their_own)
     expect_same_jobs("second", &b, &alone);
     for (i = 0; i < 40; i++)
         expect_close("others", ct_item(ct_sum(others[i])), i * (1 + i * i), 0);
-    ct_captured_free(second);
-    ct_captured_free(first);
+    ct_capture_free(second);
+    ct_capture_free(first);
     ck_assert(ct_scope_end(s) == CT_OK);
     job_free(&a);
     job_free(&b);
@@ -1189,13 +1197,13 @@ START_TEST(a_fault_in_a_captured_step)
     const captured_case *c = &captured_cases[0];
     char message[256];
     job a, b;
-    ct_captured *captured;
+    ct_capture *captured;
     int i;
 
     begin(_i);
     a = job_new(c, gpu);
     b = job_new(c, gpu);
-    captured = ct_captured_new(gpu, job_step, &b);
+    captured = ct_capture_new(gpu, job_step, &b);
     job_steps(&a, c, NULL, 0, 9, 6, NULL);
     ck_assert(ct_device_synchronize(gpu) == CT_ERR_INDEX);
     snprintf(message, sizeof message, "%s", ct_error_message());
@@ -1215,7 +1223,7 @@ START_TEST(a_fault_in_a_captured_step)
     ck_assert_str_eq(ct_error_message(), message);
     ct_error_clear();
     expect_same_jobs("at the fault", &a, &b);
-    ct_captured_free(captured);
+    ct_capture_free(captured);
     job_free(&a);
     job_free(&b);
 }
@@ -1230,24 +1238,24 @@ START_TEST(captured_steps_refuse)
         ct_status status;
         const char *message;
     } cases[] = {
-        { READ, 1, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot read a value" },
-        { READ, 2, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot read a value" },
+        { READ, 1, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot read a value" },
+        { READ, 2, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot read a value" },
         { SEND, 1, CT_ERR_DEVICE, "ct_from_data: a captured step cannot take data from the host" },
         { DRAW, 2, CT_ERR_ARGUMENT,
-          "ct_captured_run: a generator ends with the step, which is to "
+          "ct_capture_run: a generator ends with the step, which is to "
           "draw on from it" },
         { KEEP, 1, CT_ERR_SCOPE,
-          "ct_captured_run: the step leaves 64 bytes behind: what a "
+          "ct_capture_run: the step leaves 64 bytes behind: what a "
           "captured step makes must end with it" },
         { LEAVE_GRADIENTS, 1, CT_ERR_SCOPE,
           "bytes behind: what a captured step makes must end "
           "with it" },
         { LEAVE_GRADIENTS, 2, CT_ERR_SCOPE, "bytes behind" },
-        { NEST, 0, CT_ERR_ARGUMENT, "ct_captured_run: a captured step cannot run in another" },
+        { NEST, 0, CT_ERR_ARGUMENT, "ct_capture_run: a captured step cannot run in another" },
         { LOAD, 2, CT_ERR_DEVICE, "ct_npy_read: a captured step cannot take data from the host" },
         { RAISE, 2, CT_ERR_ARGUMENT, "step: enough" },
         { GROW, 2, CT_ERR_DEVICE,
-          "ct_captured_run: a captured step cannot allocate what it did "
+          "ct_capture_run: a captured step cannot allocate what it did "
           "not in the run before" },
     };
     const captured_case *c = &captured_cases[0];
@@ -1262,24 +1270,24 @@ START_TEST(captured_steps_refuse)
     }
     for (k = 0; k < sizeof cases / sizeof *cases; k++) {
         job j = job_new(c, gpu);
-        ct_captured *captured = ct_captured_new(gpu, job_step, &j);
+        ct_capture *captured = ct_capture_new(gpu, job_step, &j);
 
         j.self = captured;
         j.misdeed = cases[k].misdeed;
         j.at = cases[k].at;
         job_steps(&j, c, captured, 0, cases[k].at, -1, NULL);
         expect_ok();
-        ck_assert_msg(ct_captured_run(captured) == cases[k].status, "case %zu: %s", k,
+        ck_assert_msg(ct_capture_run(captured) == cases[k].status, "case %zu: %s", k,
                       ct_error_message());
         ck_assert_msg(strstr(ct_error_message(), cases[k].message) != NULL, "%s",
                       ct_error_message());
         ct_error_clear();
-        ct_zero_grad(j.set);
+        ct_params_zero_grad(j.set);
         ct_free(j.kept);
         j.kept = NULL;
         job_steps(&j, c, captured, 0, 5, -1, NULL);
-        ck_assert_msg(ct_captured_is_noted(captured), "%s", ct_error_message());
-        ct_captured_free(captured);
+        ck_assert_msg(ct_capture_is_ready(captured), "%s", ct_error_message());
+        ct_capture_free(captured);
         job_free(&j);
     }
     unlink(file_of_two);
@@ -1290,38 +1298,38 @@ END_TEST
 START_TEST(captured_steps_need_what_they_use)
 {
     const captured_case *c = &captured_cases[2];
-    ct_captured *captured;
+    ct_capture *captured;
     ct_scope s;
     job j;
 
     begin(_i);
-    ck_assert(!ct_captured_new(gpu, NULL, &j));
-    expect_error(CT_ERR_ARGUMENT, "ct_captured_new: the function is NULL");
-    ck_assert(!ct_captured_new(999, job_step, &j));
-    expect_error(CT_ERR_DEVICE, "ct_captured_new: there is no device 999");
-    ck_assert(ct_captured_run(NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_captured_run: the step is NULL");
-    ct_captured_free(NULL);
-    ck_assert(!ct_captured_is_noted(NULL));
+    ck_assert(!ct_capture_new(gpu, NULL, &j));
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_new: the function is NULL");
+    ck_assert(!ct_capture_new(999, job_step, &j));
+    expect_error(CT_ERR_DEVICE, "ct_capture_new: there is no device 999");
+    ck_assert(ct_capture_run(NULL) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_run: the step is NULL");
+    ct_capture_free(NULL);
+    ck_assert(!ct_capture_is_ready(NULL));
     j = job_new(c, gpu);
-    captured = ct_captured_new(gpu, job_step, &j);
+    captured = ct_capture_new(gpu, job_step, &j);
     job_steps(&j, c, captured, 0, 5, -1, NULL);
     s = ct_scope_begin();
     ct_square(ct_param_value(ct_params_at(j.set, 0)));
-    ck_assert(ct_captured_run(captured) == CT_ERR_GRAD);
-    expect_error(CT_ERR_GRAD, "ct_captured_run: history is open: end its scope first");
+    ck_assert(ct_capture_run(captured) == CT_ERR_GRAD);
+    expect_error(CT_ERR_GRAD, "ct_capture_run: history is open: end its scope first");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_freeze(j.set, "linear.bias", true);
     job_steps(&j, c, captured, 5, 6, -1, NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_captured_run: linear.bias or its optimiser's state was moved "
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_run: linear.bias or its optimiser's state was moved "
                                   "or frozen after the step was captured");
     job_steps(&j, c, captured, 6, 12, -1, NULL); /* captured anew, without it */
-    ck_assert(ct_captured_is_noted(captured));
+    ck_assert(ct_capture_is_ready(captured));
     ct_params_to(j.set, CT_CPU);
-    ct_captured_run(captured);
+    ct_capture_run(captured);
     ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
     ct_error_clear();
-    ct_captured_free(captured);
+    ct_capture_free(captured);
     job_free(&j);
 }
 END_TEST
@@ -1331,16 +1339,16 @@ START_TEST(on_the_cpu_a_captured_step_is_a_call)
 {
     const captured_case *c = &captured_cases[2];
     job a = job_new(c, CT_CPU), b = job_new(c, CT_CPU);
-    ct_captured *captured = ct_captured_new(CT_CPU, job_step, &b);
+    ct_capture *captured = ct_capture_new(CT_CPU, job_step, &b);
 
     begin(_i);
     b.misdeed = READ;
     b.at = 4;
     job_steps(&a, c, NULL, 0, STEPS, -1, NULL);
     job_steps(&b, c, captured, 0, STEPS, -1, NULL);
-    ck_assert(b.calls == STEPS && !ct_captured_is_noted(captured));
+    ck_assert(b.calls == STEPS && !ct_capture_is_ready(captured));
     expect_same_jobs("on the CPU", &a, &b);
-    ct_captured_free(captured);
+    ct_capture_free(captured);
     job_free(&a);
     job_free(&b);
 }
@@ -1379,7 +1387,7 @@ static ct_tensor *sum_rows(ct_device d)
 /* Products on two devices in turn, each by its own stream. */
 static void on_two_devices(void)
 {
-    const ct_device two[2] = { ct_device_named("cuda-emu"), ct_device_named("cuda-emu:1") };
+    const ct_device two[2] = { ct_device_from_name("cuda-emu"), ct_device_from_name("cuda-emu:1") };
     ct_tensor *sum[2];
     int k;
 
@@ -1407,7 +1415,7 @@ int main(int argc, char **argv)
 
     if (argc > 1) { /* why_there_is_no_device */
         ct_error_set_handler(NULL, NULL);
-        if (ct_device_named(argv[1]) < 0)
+        if (ct_device_from_name(argv[1]) < 0)
             printf("%s\n", ct_error_message());
         else if (ct_device_count(argv[1]) == 2)
             on_two_devices();

@@ -20,7 +20,7 @@
 /* A leaf of the innermost scope, f64. */
 static ct_tensor *leaf_of(int count, const double *values)
 {
-    return ct_requires_grad(ct_from_data(values, CT_SHAPE(count), CT_F64, DEVICE), true);
+    return ct_set_requires_grad(ct_from_data(values, CT_SHAPE(count), CT_F64, DEVICE), true);
 }
 
 #define LEAF(...)                                                                                  \
@@ -51,7 +51,7 @@ static void leave(ct_scope s)
 
 static ct_tensor *random_leaf(ct_generator *g, ct_shape shape)
 {
-    return ct_requires_grad(ct_randn(shape, CT_F64, DEVICE, g), true);
+    return ct_set_requires_grad(ct_randn(shape, CT_F64, DEVICE, g), true);
 }
 
 static void expect_same_bits(const char *what, ct_tensor *a, ct_tensor *b)
@@ -72,13 +72,13 @@ START_TEST(backward_with_takes_an_output_gradient)
     ct_tensor *x = LEAF(1, 2, 3), *y = ct_square(x);
 
     ck_assert(ct_backward_with(y, VECTOR(1, -10, 0.5)) == CT_OK);
-    EXPECT(ct_grad_of(x), 2, -40, 3);
+    EXPECT(ct_tensor_grad(x), 2, -40, 3);
     ct_backward_with(y, VECTOR(1, 2));
     expect_error(CT_ERR_SHAPE, "ct_backward_with: the gradient given for f64[3] cpu is f64[2] cpu");
     ct_backward(y);
     expect_error(CT_ERR_SHAPE,
                  "ct_backward: f64[3] cpu has more than one element: its gradient must be given");
-    EXPECT(ct_grad_of(x), 2, -40, 3);
+    EXPECT(ct_tensor_grad(x), 2, -40, 3);
     leave(s);
 }
 END_TEST
@@ -89,13 +89,13 @@ START_TEST(backward_twice_accumulates)
     ct_tensor *x = LEAF(1, 2, 3), *loss = ct_sum(ct_square(x));
 
     ct_backward(loss);
-    EXPECT(ct_grad_of(x), 2, 4, 6);
+    EXPECT(ct_tensor_grad(x), 2, 4, 6);
     ct_backward(loss);
-    EXPECT(ct_grad_of(x), 4, 8, 12);
+    EXPECT(ct_tensor_grad(x), 4, 8, 12);
     ct_backward(ct_sum(ct_mul_scalar(x, 100)));
-    EXPECT(ct_grad_of(x), 104, 108, 112);
-    ct_clear_grad(x);
-    ck_assert_ptr_null(ct_grad_of(x));
+    EXPECT(ct_tensor_grad(x), 104, 108, 112);
+    ct_tensor_zero_grad(x);
+    ck_assert_ptr_null(ct_tensor_grad(x));
     end(s);
 }
 END_TEST
@@ -106,9 +106,9 @@ START_TEST(a_leaf_can_be_the_root)
     ct_tensor *x = LEAF(1, 2), *g = VECTOR(5, 7);
 
     ct_backward_with(x, g);
-    EXPECT(ct_grad_of(x), 5, 7);
+    EXPECT(ct_tensor_grad(x), 5, 7);
     ct_fill(g, 0); /* the leaf's gradient is its own */
-    EXPECT(ct_grad_of(x), 5, 7);
+    EXPECT(ct_tensor_grad(x), 5, 7);
     end(s);
 }
 END_TEST
@@ -125,9 +125,9 @@ START_TEST(leaf_gradients_never_share_storage)
 
     ct_backward_with(y, VECTOR(1, 2));
     ct_backward_with(ct_cat(2, (ct_tensor *[]){ a, b }, 0), VECTOR(1, 1, 2, 2));
-    grads[0] = ct_grad_of(a);
-    grads[1] = ct_grad_of(b);
-    grads[2] = ct_grad_of(c);
+    grads[0] = ct_tensor_grad(a);
+    grads[1] = ct_tensor_grad(b);
+    grads[2] = ct_tensor_grad(c);
     for (i = 0; i < 3; i++)
         data[i] = DEVICE == CT_CPU ? ct_data(grads[i]) : grads[i];
     for (i = 0; i < 3; i++)
@@ -149,9 +149,9 @@ START_TEST(gradients_that_are_views_stay_apart)
     ct_tensor *y = ct_add(ct_cat(2, (ct_tensor *[]){ a, b }, 0), c);
 
     ct_backward(ct_add(ct_sum(ct_mul(y, VECTOR(5, 7))), more));
-    EXPECT(ct_grad_of(a), 15);
-    EXPECT(ct_grad_of(b), 7);
-    EXPECT(ct_grad_of(c), 5, 7);
+    EXPECT(ct_tensor_grad(a), 15);
+    EXPECT(ct_tensor_grad(b), 7);
+    EXPECT(ct_tensor_grad(c), 5, 7);
     end(s);
 }
 END_TEST
@@ -164,18 +164,18 @@ START_TEST(gradients_of_views_are_not_written_through)
 
     z = ct_add(x, w); /* hands one gradient to both, before the view's comes */
     ct_backward(ct_add(ct_sum(ct_mul(z, VECTOR(1, 10, 100))), ct_mul_scalar(first, 7)));
-    EXPECT(ct_grad_of(x), 8, 10, 100);
-    EXPECT(ct_grad_of(w), 1, 10, 100);
+    EXPECT(ct_tensor_grad(x), 8, 10, 100);
+    EXPECT(ct_tensor_grad(w), 1, 10, 100);
 
     c = ct_mul_scalar(x, 2); /* the same of results */
     other = ct_mul_scalar(w, 3);
     first = ct_select(c, 0, 2);
     z = ct_add(c, other);
-    ct_clear_grad(x);
-    ct_clear_grad(w);
+    ct_tensor_zero_grad(x);
+    ct_tensor_zero_grad(w);
     ct_backward(ct_add(ct_sum(ct_mul(z, VECTOR(1, 10, 100))), ct_mul_scalar(first, 7)));
-    EXPECT(ct_grad_of(x), 2, 20, 214);
-    EXPECT(ct_grad_of(w), 3, 30, 300);
+    EXPECT(ct_tensor_grad(x), 2, 20, 214);
+    EXPECT(ct_tensor_grad(w), 3, 30, 300);
     end(s);
 }
 END_TEST
@@ -206,9 +206,9 @@ static void check_untouched(bool at_leaf)
     ck_assert(ct_backward(y) == CT_ERR_NUMERIC); /* a sink: refused */
     expect_error(CT_ERR_NUMERIC, "fail: no luck");
     ck_assert_int_eq(hook_failures, 1); /* no other hook ran after it */
-    EXPECT(ct_grad_of(a), 1, 1);
-    EXPECT(ct_grad_of(b), 1, 1);
-    EXPECT(ct_grad_of(c), 1, 1);
+    EXPECT(ct_tensor_grad(a), 1, 1);
+    EXPECT(ct_tensor_grad(b), 1, 1);
+    EXPECT(ct_tensor_grad(c), 1, 1);
     leave(s);
 }
 
@@ -221,12 +221,12 @@ END_TEST
 START_TEST(a_leaf_may_be_freed_before_backward)
 {
     ct_scope s = ct_scope_begin();
-    ct_tensor *x = ct_requires_grad(ct_keep(VECTOR(1, 2)), true), *w = LEAF(3, 4);
+    ct_tensor *x = ct_set_requires_grad(ct_keep(VECTOR(1, 2)), true), *w = LEAF(3, 4);
     ct_tensor *y = ct_sum(ct_mul(x, w));
 
     ct_free(x);
     ct_backward(y);
-    EXPECT(ct_grad_of(w), 1, 2);
+    EXPECT(ct_tensor_grad(w), 1, 2);
     end(s);
 }
 END_TEST
@@ -237,9 +237,9 @@ START_TEST(frozen_inputs_get_none)
     ct_tensor *x = VECTOR(1, 2), *w = LEAF(3, 4), *y = ct_sum(ct_mul(x, w));
 
     ct_backward(y);
-    ck_assert_ptr_null(ct_grad_of(x));
-    EXPECT(ct_grad_of(w), 1, 2);
-    ck_assert(!ct_needs_gradient(ct_detach(y)) && ct_needs_gradient(y));
+    ck_assert_ptr_null(ct_tensor_grad(x));
+    EXPECT(ct_tensor_grad(w), 1, 2);
+    ck_assert(!ct_tensor_requires_grad(ct_detach(y)) && ct_tensor_requires_grad(y));
     end(s);
 }
 END_TEST
@@ -249,10 +249,10 @@ START_TEST(a_leaf_frozen_after_the_op_gets_none)
     ct_scope s = ct_scope_begin();
     ct_tensor *x = LEAF(1, 2), *w = LEAF(3, 4), *y = ct_sum(ct_mul(x, w));
 
-    ct_requires_grad(x, false);
+    ct_set_requires_grad(x, false);
     ct_backward(y);
-    ck_assert_ptr_null(ct_grad_of(x));
-    EXPECT(ct_grad_of(w), 1, 2);
+    ck_assert_ptr_null(ct_tensor_grad(x));
+    EXPECT(ct_tensor_grad(w), 1, 2);
     end(s);
 }
 END_TEST
@@ -267,16 +267,16 @@ START_TEST(nothing_is_recorded_in_no_grad_scopes)
     inner = ct_scope_begin_no_grad();
     ck_assert(!ct_grad_enabled());
     y = ct_square(x);
-    ck_assert(!ct_needs_gradient(y));
+    ck_assert(!ct_tensor_requires_grad(y));
     ct_backward(ct_sum(y));
     expect_error(CT_ERR_GRAD, "ct_backward: f64[] cpu has no history and requires no gradient");
     ck_assert(ct_scope_end(inner) == CT_OK);
     ck_assert(ct_grad_enabled());
     ck_assert(ct_set_grad_enabled(false));
-    ck_assert(!ct_needs_gradient(ct_square(x)));
+    ck_assert(!ct_tensor_requires_grad(ct_square(x)));
     inner = ct_scope_begin(); /* takes the mode, */
     ck_assert(!ct_set_grad_enabled(true));
-    ck_assert(ct_needs_gradient(ct_square(x)));
+    ck_assert(ct_tensor_requires_grad(ct_square(x)));
     ck_assert(ct_scope_end(inner) == CT_OK);
     ck_assert(!ct_grad_enabled()); /* and gives it back */
     leave(s);
@@ -300,9 +300,9 @@ START_TEST(grad_gives_gradients_and_leaves_leaves_alone)
     EXPECT(g[2], 0);
     EXPECT(g[3], 2 * 3 * 3, 10 * 2 * 8 * 4); /* listed twice */
     EXPECT(g[4], 6 * 1 - exp(-3), 160 * 2 - exp(-4));
-    ck_assert(!ct_needs_gradient(g[0]));
-    ck_assert_ptr_null(ct_grad_of(x));
-    ck_assert_ptr_null(ct_grad_of(w));
+    ck_assert(!ct_tensor_requires_grad(g[0]));
+    ck_assert_ptr_null(ct_tensor_grad(x));
+    ck_assert_ptr_null(ct_tensor_grad(w));
     end(s);
 }
 END_TEST
@@ -328,18 +328,18 @@ START_TEST(derivatives_up_to_the_third)
     ct_tensor *d1, *d2, *d3;
 
     ct_grad(1, &y, 1, &x, NULL, true, &d1);
-    ck_assert(ct_needs_gradient(d1));
+    ck_assert(ct_tensor_requires_grad(d1));
     d1 = ct_sum(d1);
     ct_grad(1, &d1, 1, &x, NULL, true, &d2);
     d2 = ct_sum(d2);
     ct_grad(1, &d2, 1, &x, NULL, false, &d3);
-    ck_assert(!ct_needs_gradient(d3));
+    ck_assert(!ct_tensor_requires_grad(d3));
 #define THIRD(v)                                                                                   \
     (24 * (v)*sin(v) + 36 * (v) * (v)*cos(v) - 12 * (v) * (v) * (v)*sin(v) -                       \
      (v) * (v) * (v) * (v)*cos(v))
     EXPECT(d3, THIRD(0.3), THIRD(-1.2));
     ct_backward(d2); /* to leaves, through history made by ct_grad */
-    EXPECT(ct_grad_of(x), THIRD(0.3), THIRD(-1.2));
+    EXPECT(ct_tensor_grad(x), THIRD(0.3), THIRD(-1.2));
     end(s);
 }
 END_TEST
@@ -352,8 +352,8 @@ START_TEST(a_gradient_penalty_trains)
 
     ct_grad(1, &y, 1, &x, NULL, true, &g);
     ct_backward(ct_sum(ct_square(g))); /* sum (2 x w)^2 */
-    EXPECT(ct_grad_of(w), 8 * 1 * 3, 8 * 4 * 4);
-    EXPECT(ct_grad_of(x), 8 * 1 * 9, 8 * 2 * 16);
+    EXPECT(ct_tensor_grad(w), 8 * 1 * 3, 8 * 4 * 4);
+    EXPECT(ct_tensor_grad(x), 8 * 1 * 9, 8 * 2 * 16);
     end(s);
 }
 END_TEST
@@ -418,9 +418,9 @@ START_TEST(hooks_see_and_replace_gradients)
     ct_backward(loss);
     ck_assert_int_eq(inside, 1); /* once, when complete, not for a and for b */
     ck_assert_int_eq(at_leaf, 1);
-    EXPECT(ct_grad_of(x), 2 * 2 * 1 * 2.5, 2 * 2 * 2 * 2.5);
+    EXPECT(ct_tensor_grad(x), 2 * 2 * 1 * 2.5, 2 * 2 * 2 * 2.5);
     ct_backward(loss); /* hooks see what comes, not what was there */
-    EXPECT(ct_grad_of(x), 2 * 2 * 2 * 1 * 2.5, 2 * 2 * 2 * 2 * 2.5);
+    EXPECT(ct_tensor_grad(x), 2 * 2 * 2 * 1 * 2.5, 2 * 2 * 2 * 2 * 2.5);
     end(s);
 }
 END_TEST
@@ -441,12 +441,12 @@ START_TEST(hooks_are_checked)
     ct_backward(ct_sum(z));
     expect_error(CT_ERR_SHAPE,
                  "ct_register_hook: a hook gave f32[2] cpu for a gradient f64[2] cpu");
-    ck_assert_ptr_null(ct_grad_of(x));
+    ck_assert_ptr_null(ct_tensor_grad(x));
 
     ct_register_hook(y, wrong_shape, NULL);
     ct_backward(ct_sum(y));
     expect_error(CT_ERR_SHAPE, "ct_register_hook: a hook gave f64[] cpu for a gradient f64[2] cpu");
-    ck_assert_ptr_null(ct_grad_of(x));
+    ck_assert_ptr_null(ct_tensor_grad(x));
     ct_register_hook(VECTOR(1), count_calls, &n);
     expect_error(CT_ERR_GRAD, "ct_register_hook: t f64[1] cpu requires no gradient");
     ct_register_hook(x, NULL, &n);
@@ -492,9 +492,9 @@ END_TEST
 static void both_backward(ct_node *n, ct_tensor *const *dout)
 {
     if (dout[0])
-        ct_add_grad(n, 0, ct_mul_scalar(dout[0], 2));
+        ct_node_add_grad(n, 0, ct_mul_scalar(dout[0], 2));
     if (dout[1])
-        ct_add_grad(n, 0, ct_mul_scalar(dout[1], 3));
+        ct_node_add_grad(n, 0, ct_mul_scalar(dout[1], 3));
 }
 
 static const ct_op both_op = {
@@ -522,11 +522,11 @@ START_TEST(hooks_are_of_one_output)
     ct_register_hook(y[1], times, &ten);
     ct_register_hook(y[1], count_calls, &second);
     ct_backward(ct_sum(ct_add(y[0], ct_mul(y[1], VECTOR(1, -1)))));
-    EXPECT(ct_grad_of(x), 2 + 30, 2 - 30);
+    EXPECT(ct_tensor_grad(x), 2 + 30, 2 - 30);
     ck_assert(first == 1 && second == 1);
-    ct_clear_grad(x);
+    ct_tensor_zero_grad(x);
     ct_backward_with(y[0], VECTOR(1, 5)); /* the other has no gradient, and no hook is run */
-    EXPECT(ct_grad_of(x), 2, 10);
+    EXPECT(ct_tensor_grad(x), 2, 10);
     ck_assert(first == 2 && second == 1);
     in[0] = y[1];
     in[1] = x;
@@ -540,7 +540,7 @@ START_TEST(hooks_are_of_one_output)
     ck_assert(!ct_record(&both_op, 1, &x, 2, none, NULL, 0));
     none[0] = ct_detach(x);
     ck_assert(!ct_record(&both_op, 1, &x, 2, none, NULL, 0));
-    ck_assert(!ct_needs_gradient(none[0]));
+    ck_assert(!ct_tensor_requires_grad(none[0]));
     end(s);
 }
 END_TEST
@@ -578,13 +578,13 @@ START_TEST(backward_inside_a_hook)
 
     ct_register_hook(y, backward_inside, other);
     ct_backward(loss);
-    EXPECT(ct_grad_of(x), 2, 4);
-    EXPECT(ct_grad_of(z), 8);
+    EXPECT(ct_tensor_grad(x), 2, 4);
+    EXPECT(ct_tensor_grad(z), 8);
     ct_register_hook(y, backward_inside, loss);
     ct_backward(loss);
     expect_error(CT_ERR_GRAD, "ct_square: a hook or backward function runs backward through "
                               "history that is being run");
-    EXPECT(ct_grad_of(x), 2, 4);
+    EXPECT(ct_tensor_grad(x), 2, 4);
     leave(s);
 }
 END_TEST
@@ -601,9 +601,9 @@ START_TEST(backward_inside_to_the_same_leaf)
     ct_backward(loss);
     expect_error(CT_ERR_GRAD, "ct_backward: a hook or backward function runs backward through "
                               "history that is being run");
-    ck_assert_ptr_null(ct_grad_of(x));
+    ck_assert_ptr_null(ct_tensor_grad(x));
     ct_backward(other); /* and nothing is left of it */
-    EXPECT(ct_grad_of(x), _i ? 1 : 2, _i ? 0 : 4);
+    EXPECT(ct_tensor_grad(x), _i ? 1 : 2, _i ? 0 : 4);
     leave(s);
 }
 END_TEST
@@ -625,8 +625,8 @@ START_TEST(grad_inside_a_hook)
 
     ct_register_hook(y, grad_inside, of);
     ct_backward(loss);
-    EXPECT(ct_grad_of(x), 2 * 8, 4 * 10);
-    ck_assert_ptr_null(ct_grad_of(z));
+    EXPECT(ct_tensor_grad(x), 2 * 8, 4 * 10);
+    ck_assert_ptr_null(ct_tensor_grad(z));
     ct_grad(1, &loss, 1, &x, NULL, false, &g);
     expect_error(CT_ERR_GRAD, "ct_grad: called from a hook or backward function of ct_grad");
     ck_assert_ptr_null(g);
@@ -646,8 +646,8 @@ START_TEST(a_leaf_as_a_gradient)
     EXPECT(g[1], 10, 28);
     h = ct_sum(ct_mul(g[0], g[1])); /* 2 given^2 x */
     ct_backward(h);
-    EXPECT(ct_grad_of(given), 2 * 10, 2 * 28);
-    EXPECT(ct_grad_of(x), 50, 98);
+    EXPECT(ct_tensor_grad(given), 2 * 10, 2 * 28);
+    EXPECT(ct_tensor_grad(x), 50, 98);
     end(s);
 }
 END_TEST
@@ -673,7 +673,7 @@ static ct_tensor *all_of_it(ct_tensor *x, ct_tensor *w)
     both(z, y);
     if (y[1])
         ct_register_hook(y[1], times, &two);
-    ct_checkpoint(square_twice, w, NULL, 1, &y[1], 2, out);
+    ct_activation_checkpoint(square_twice, w, NULL, 1, &y[1], 2, out);
     loss = ct_add(ct_sum(ct_mul(out[0], y[0])), ct_mul(out[1], first));
     ct_grad(1, &loss, 1, &w, NULL, true, &g);
     return ct_add(loss, ct_sum(ct_mul(g, ct_slice(z, 0, 0, 3, 1))));
@@ -690,18 +690,18 @@ START_TEST(each_allocation_may_fail)
     int k, failed = 0;
 
     ct_backward(all_of_it(x, w));
-    want_x = values_of(ct_grad_of(x));
-    want_w = values_of(ct_grad_of(w));
+    want_x = values_of(ct_tensor_grad(x));
+    want_w = values_of(ct_tensor_grad(w));
     for (k = 1; !done; k++) {
         ct_scope inner = ct_scope_begin();
         ct_tensor *loss;
 
         if (_i == 0) { /* a sum with what is there, or a gradient of its own */
-            ct_clear_grad(x);
-            ct_clear_grad(w);
+            ct_tensor_zero_grad(x);
+            ct_tensor_zero_grad(w);
         }
-        gx = ct_grad_of(x) ? ct_clone(ct_grad_of(x)) : NULL;
-        gw = ct_grad_of(w) ? ct_clone(ct_grad_of(w)) : NULL;
+        gx = ct_tensor_grad(x) ? ct_clone(ct_tensor_grad(x)) : NULL;
+        gw = ct_tensor_grad(w) ? ct_clone(ct_tensor_grad(w)) : NULL;
         fail_allocation(k);
         loss = all_of_it(x, w);
         ct_backward(loss);
@@ -712,17 +712,17 @@ START_TEST(each_allocation_may_fail)
             failed++;
             ct_error_clear();
             if (!gx)
-                ck_assert(!ct_grad_of(x) && !ct_grad_of(w));
+                ck_assert(!ct_tensor_grad(x) && !ct_tensor_grad(w));
             else
-                ck_assert(same_bytes(gx, ct_grad_of(x)) && same_bytes(gw, ct_grad_of(w)));
+                ck_assert(same_bytes(gx, ct_tensor_grad(x)) && same_bytes(gw, ct_tensor_grad(w)));
         }
         leave(inner);
-        ct_clear_grad(x);
-        ct_clear_grad(w);
+        ct_tensor_zero_grad(x);
+        ct_tensor_zero_grad(w);
         inner = ct_scope_begin();
         ct_backward(all_of_it(x, w));
-        expect_values("x", ct_grad_of(x), want_x, 3, 0);
-        expect_values("w", ct_grad_of(w), want_w, 3, 0);
+        expect_values("x", ct_tensor_grad(x), want_x, 3, 0);
+        expect_values("w", ct_tensor_grad(w), want_w, 3, 0);
         end(inner);
     }
     ck_assert_int_gt(failed, 100);
@@ -754,7 +754,7 @@ START_TEST(a_saved_tensor_modified_later_is_an_error)
                          "was modified in place at ") != NULL,
                   "%s", ct_error_message());
     ct_error_clear();
-    ck_assert_ptr_null(ct_grad_of(x));
+    ck_assert_ptr_null(ct_tensor_grad(x));
     leave(s);
 }
 END_TEST
@@ -832,7 +832,7 @@ START_TEST(an_unsaved_tensor_may_be_modified)
 
     ct_fill(data, 0);
     ct_backward(y);
-    EXPECT(ct_grad_of(x), 1, 1);
+    EXPECT(ct_tensor_grad(x), 1, 1);
     end(s);
 }
 END_TEST
@@ -873,7 +873,7 @@ START_TEST(a_chain_of_100000_nodes)
         y = ct_add_scalar(y, 0.5);
     y = ct_sum(ct_square(y));
     ck_assert(ct_backward(y) == CT_OK);
-    EXPECT(ct_grad_of(x), 2 * (1 + 0.5 * LARGE), 2 * (2 + 0.5 * LARGE));
+    EXPECT(ct_tensor_grad(x), 2 * (1 + 0.5 * LARGE), 2 * (2 + 0.5 * LARGE));
     ck_assert(ct_grad(1, &y, 1, &x, NULL, false, &g) == CT_OK);
     EXPECT(g, 2 * (1 + 0.5 * LARGE), 2 * (2 + 0.5 * LARGE));
     end(s);
@@ -896,7 +896,7 @@ START_TEST(a_graph_100000_wide)
         y[k] = ct_sum(ct_cat(wide, parts, 0));
     }
     ck_assert(ct_backward(ct_add(y[0], y[1])) == CT_OK);
-    EXPECT(ct_grad_of(x), slope);
+    EXPECT(ct_tensor_grad(x), slope);
     free(parts);
     end(s);
 }
@@ -909,7 +909,7 @@ START_TEST(the_gradient_of_select_touches_its_part)
     enum { STEPS = 512, WIDTH = 64 };
     const size_t whole = STEPS * WIDTH * sizeof(double);
     ct_scope s = ct_scope_begin();
-    ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(STEPS, WIDTH), CT_F64, DEVICE), true);
+    ct_tensor *x = ct_set_requires_grad(ct_ones(CT_SHAPE(STEPS, WIDTH), CT_F64, DEVICE), true);
     ct_tensor *y = NULL;
     ct_memory_stats before, after;
     double *g;
@@ -921,16 +921,16 @@ START_TEST(the_gradient_of_select_touches_its_part)
         y = y ? ct_add(y, part) : part;
     }
     ct_memory_trim();
-    before = ct_memory();
+    before = ct_memory_get_stats();
     ct_backward(y);
-    after = ct_memory();
+    after = ct_memory_get_stats();
     ck_assert_msg(after.peak_bytes <= before.peak_bytes + 2 * whole,
                   "backward took %zu bytes for a gradient of %zu",
                   after.peak_bytes - before.peak_bytes, whole);
     ck_assert_msg(after.system_allocations - before.system_allocations < 64,
                   "%llu requests to the system",
                   (unsigned long long)(after.system_allocations - before.system_allocations));
-    g = values_of(ct_grad_of(x));
+    g = values_of(ct_tensor_grad(x));
     for (t = 0; t < STEPS; t++)
         expect_close("element", g[t * WIDTH + 3], 2.0 * t, 0);
     free(g);
@@ -944,7 +944,7 @@ START_TEST(gradients_add_up_in_place)
 {
     enum { WHOLE = 1 << 14 };
     ct_scope s = ct_scope_begin();
-    ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(WHOLE), CT_F64, DEVICE), true);
+    ct_tensor *x = ct_set_requires_grad(ct_ones(CT_SHAPE(WHOLE), CT_F64, DEVICE), true);
     size_t before, most;
     int uses, k, i;
 
@@ -956,9 +956,9 @@ START_TEST(gradients_add_up_in_place)
             for (i = 0; i < uses; i++)
                 y = ct_add(y, ct_dot(x, ct_full(CT_SHAPE(WHOLE), i, CT_F64, DEVICE)));
             ct_memory_trim();
-            before = ct_memory().live_bytes;
+            before = ct_memory_get_stats().live_bytes;
             ct_backward(y);
-            most = ct_memory().peak_bytes - before;
+            most = ct_memory_get_stats().peak_bytes - before;
             ck_assert_msg(most < ((uses == 1 ? 1.5 : 2.5) + k) * WHOLE * sizeof(double),
                           "%d uses, %d: %zu bytes", uses, k, most);
             end(inner);
@@ -972,8 +972,8 @@ static size_t large_bytes; /* so many of them */
 
 static void large_backward(ct_node *n, ct_tensor *const *dout)
 {
-    ck_assert(memcmp(ct_attributes(n), large, large_bytes) == 0);
-    ct_add_grad(n, 0, dout[0]);
+    ck_assert(memcmp(ct_node_attributes(n), large, large_bytes) == 0);
+    ct_node_add_grad(n, 0, dout[0]);
 }
 
 /* How many requests for memory a node with those attributes makes where such a one was before. */
@@ -997,7 +997,7 @@ static int requests_of_node(void)
         ct_backward_with(y, VECTOR(3, i));
         end(inner);
     }
-    EXPECT(ct_grad_of(x), 6, 1);
+    EXPECT(ct_tensor_grad(x), 6, 1);
     end(s);
     return requests;
 }
@@ -1043,11 +1043,11 @@ START_TEST(an_inner_scope_extends_outer_history)
     inner = ct_scope_begin();
     ct_backward(ct_sum(ct_mul(y, y)));
     end(inner);
-    EXPECT(ct_grad_of(x), 4, 32);
+    EXPECT(ct_tensor_grad(x), 4, 32);
     inner = ct_scope_begin();
     ct_backward(ct_sum(y));
     end(inner);
-    EXPECT(ct_grad_of(x), 6, 36);
+    EXPECT(ct_tensor_grad(x), 6, 36);
     end(s);
 }
 END_TEST
@@ -1136,7 +1136,7 @@ END_TEST
 /* y = x W^T + b of a remembered one-hot x, and the gradients, against a dense copy of x. */
 START_TEST(linear_of_one_hot_equals_dense)
 {
-    ct_generator g = ct_generator_seed(3);
+    ct_generator g = ct_generator_from_seed(3);
     ct_scope s = ct_scope_begin();
     ct_tensor *ids = ct_from_data((int32_t[]){ 1, 3, 1, 0, 4, 4 }, CT_SHAPE(2, 3), CT_I32, DEVICE);
     ct_tensor *hot = ct_one_hot_as(ids, 5, CT_F64), *dense = ct_clone(hot);
@@ -1145,14 +1145,14 @@ START_TEST(linear_of_one_hot_equals_dense)
     double *want_y = values_of(ct_linear_apply(dense, w, b)), *want_w, *want_b;
 
     ct_backward_with(ct_linear_apply(dense, w, b), upon);
-    want_w = values_of(ct_grad_of(w));
-    want_b = values_of(ct_grad_of(b));
-    ct_clear_grad(w);
-    ct_clear_grad(b);
+    want_w = values_of(ct_tensor_grad(w));
+    want_b = values_of(ct_tensor_grad(b));
+    ct_tensor_zero_grad(w);
+    ct_tensor_zero_grad(b);
     ct_backward_with(ct_linear_apply(hot, w, b), upon);
     expect_values("y", ct_linear_apply(hot, w, b), want_y, 24, 1e-12);
-    expect_values("dw", ct_grad_of(w), want_w, 20, 1e-12);
-    expect_values("db", ct_grad_of(b), want_b, 4, 1e-12);
+    expect_values("dw", ct_tensor_grad(w), want_w, 20, 1e-12);
+    expect_values("db", ct_tensor_grad(b), want_b, 4, 1e-12);
     free(want_y);
     free(want_w);
     free(want_b);
@@ -1291,7 +1291,7 @@ static ct_tensor *three_layers(layer *l, ct_tensor *h, ct_tensor *scale, bool ch
         ct_tensor *in[] = { h, scale }, *out[2], *part;
 
         if (checkpoint)
-            ct_checkpoint(run_layer, l, l->g, 2, in, 2, out);
+            ct_activation_checkpoint(run_layer, l, l->g, 2, in, 2, out);
         else
             run_layer(l, 2, in, 2, out);
         h = out[0];
@@ -1303,7 +1303,7 @@ static ct_tensor *three_layers(layer *l, ct_tensor *h, ct_tensor *scale, bool ch
 
 START_TEST(a_checkpoint_gives_the_same_bits)
 {
-    ct_generator init = ct_generator_seed(5), draws[2];
+    ct_generator init = ct_generator_from_seed(5), draws[2];
     ct_scope s = ct_scope_begin();
     ct_tensor *w = random_leaf(&init, CT_SHAPE(6, 6)), *h = random_leaf(&init, CT_SHAPE(4, 6));
     ct_tensor *scale = LEAF(0.3), *leaves[] = { w, h, scale }, *loss[2], *grads[2][3];
@@ -1312,13 +1312,13 @@ START_TEST(a_checkpoint_gives_the_same_bits)
     for (k = 0; k < 2; k++) {
         layer l = { .w = w, .g = &draws[k] };
 
-        draws[k] = ct_generator_seed(9);
+        draws[k] = ct_generator_from_seed(9);
         loss[k] = three_layers(&l, h, scale, k == 1);
         ck_assert(ct_backward(loss[k]) == CT_OK);
         ck_assert_int_eq(l.runs, k ? 6 : 3);
         for (i = 0; i < 3; i++) {
-            grads[k][i] = ct_clone(ct_grad_of(leaves[i]));
-            ct_clear_grad(leaves[i]);
+            grads[k][i] = ct_clone(ct_tensor_grad(leaves[i]));
+            ct_tensor_zero_grad(leaves[i]);
         }
     }
     ck_assert_msg(draws[0].position == draws[1].position, "the generator stands elsewhere");
@@ -1332,7 +1332,7 @@ END_TEST
 /* Parameters that only the segment knows are reached by ct_grad too, and in second order. */
 START_TEST(a_checkpoint_under_grad)
 {
-    ct_generator init = ct_generator_seed(6), draws;
+    ct_generator init = ct_generator_from_seed(6), draws;
     ct_scope s = ct_scope_begin();
     ct_tensor *w = random_leaf(&init, CT_SHAPE(6, 6)), *h = random_leaf(&init, CT_SHAPE(4, 6));
     ct_tensor *scale = LEAF(0.2), *inputs[] = { w, h }, *first[2][2], *second[2][2];
@@ -1342,7 +1342,7 @@ START_TEST(a_checkpoint_under_grad)
     for (k = 0; k < 2; k++) {
         ct_tensor *loss, *norm;
 
-        draws = ct_generator_seed(9);
+        draws = ct_generator_from_seed(9);
         loss = three_layers(&l, h, scale, k == 1);
         ck_assert(ct_grad(1, &loss, 2, inputs, NULL, true, first[k]) == CT_OK);
         norm = ct_add(ct_sum(ct_square(first[k][0])), ct_sum(ct_square(first[k][1])));
@@ -1376,17 +1376,17 @@ static bool run_wide(void *context, int inputs_count, ct_tensor *const *inputs, 
 
 static size_t wide_memory(bool checkpoint)
 {
-    size_t before = ct_memory().live_bytes, most;
+    size_t before = ct_memory_get_stats().live_bytes, most;
     ct_scope s = ct_scope_begin();
-    ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(1 << 16), CT_F32, DEVICE), true), *y = x;
+    ct_tensor *x = ct_set_requires_grad(ct_ones(CT_SHAPE(1 << 16), CT_F32, DEVICE), true), *y = x;
     int i;
 
     for (i = 0; i < 16; i++)
         if (checkpoint)
-            ct_checkpoint(run_wide, NULL, NULL, 1, (ct_tensor *[]){ y }, 1, &y);
+            ct_activation_checkpoint(run_wide, NULL, NULL, 1, (ct_tensor *[]){ y }, 1, &y);
         else
             run_wide(NULL, 1, (ct_tensor *[]){ y }, 1, &y);
-    most = ct_memory().live_bytes - before;
+    most = ct_memory_get_stats().live_bytes - before;
     ck_assert(ct_backward(ct_sum(y)) == CT_OK);
     end(s);
     return most;
@@ -1402,36 +1402,37 @@ END_TEST
 
 START_TEST(checkpoints_are_checked)
 {
-    ct_generator init = ct_generator_seed(6), draws = ct_generator_seed(7);
+    ct_generator init = ct_generator_from_seed(6), draws = ct_generator_from_seed(7);
     ct_scope s = ct_scope_begin();
     ct_tensor *w = random_leaf(&init, CT_SHAPE(6, 6)), *h = random_leaf(&init, CT_SHAPE(4, 6));
     ct_tensor *in[] = { h, VECTOR(1) }, *out[1];
     layer l = { .w = w, .g = &draws };
 
-    ct_checkpoint(run_layer, &l, &draws, 2, in, 0, out);
-    expect_error(CT_ERR_ARGUMENT, "ct_checkpoint: a segment, 2 inputs, 0 outputs");
-    ct_checkpoint(NULL, &l, &draws, 2, in, 1, out);
-    expect_error(CT_ERR_ARGUMENT, "ct_checkpoint: no segment, 2 inputs, 1 outputs");
-    ck_assert(ct_checkpoint(run_layer, &l, &draws, 2, in, 1, out) == CT_OK);
+    ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 0, out);
+    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: a segment, 2 inputs, 0 outputs");
+    ct_activation_checkpoint(NULL, &l, &draws, 2, in, 1, out);
+    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: no segment, 2 inputs, 1 outputs");
+    ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 1, out) == CT_OK);
     l.other = true;
     ct_backward_with(out[0], ct_ones(CT_SHAPE(4, 6), CT_F64, DEVICE));
     expect_error(CT_ERR_GRAD,
-                 "ct_checkpoint: the second run gave f64[] cpu for output 0, the first "
+                 "ct_activation_checkpoint: the second run gave f64[] cpu for output 0, the first "
                  "f64[4,6] cpu");
-    ck_assert_ptr_null(ct_grad_of(w));
+    ck_assert_ptr_null(ct_tensor_grad(w));
     l.other = false;
     l.fails = true;
     ct_backward_with(out[0], ct_ones(CT_SHAPE(4, 6), CT_F64, DEVICE));
     expect_error(CT_ERR_GRAD,
-                 "ct_checkpoint: the segment failed without an error in its second run");
-    ck_assert_ptr_null(ct_grad_of(w));
+                 "ct_activation_checkpoint: the segment failed without an error in its second run");
+    ck_assert_ptr_null(ct_tensor_grad(w));
     l.fails = false;
     ct_set_grad_enabled(false);
     ct_fill(w, 1);
     ct_set_grad_enabled(true);
     ct_backward_with(out[0], ct_ones(CT_SHAPE(4, 6), CT_F64, DEVICE));
-    ck_assert_msg(strstr(harness_message(), "ct_checkpoint: input 2 f64[6,6] cpu was needed by "
-                                            "backward but was modified in place at ") != NULL,
+    ck_assert_msg(strstr(harness_message(),
+                         "ct_activation_checkpoint: input 2 f64[6,6] cpu was needed by "
+                         "backward but was modified in place at ") != NULL,
                   "%s", ct_error_message());
     ct_error_clear();
     leave(s);
@@ -1442,37 +1443,39 @@ END_TEST
  * history as had. */
 START_TEST(checkpoints_give_all_outputs)
 {
-    ct_generator init = ct_generator_seed(6), draws = ct_generator_seed(7);
+    ct_generator init = ct_generator_from_seed(6), draws = ct_generator_from_seed(7);
     ct_scope s = ct_scope_begin();
     ct_tensor *w = random_leaf(&init, CT_SHAPE(6, 6)), *h = random_leaf(&init, CT_SHAPE(4, 6));
     ct_tensor *in[] = { h, VECTOR(1) }, *out[2], *ones = ct_ones(CT_SHAPE(4, 6), CT_F64, DEVICE);
     layer l = { .w = w, .g = &draws };
 
     l.forgets = true;
-    ck_assert(ct_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_checkpoint: the segment left output 1 NULL");
+    ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: the segment left output 1 NULL");
     ck_assert(!out[0] && !out[1]);
     l.forgets = false;
     l.fails = true;
-    ck_assert(ct_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_checkpoint: the segment failed without an error");
+    ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: the segment failed without an error");
     ck_assert(!out[0] && !out[1]);
     l.fails = false;
-    ck_assert(ct_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_OK);
+    ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_OK);
     l.detaches = true;
     ct_backward_with(out[0], ones);
-    expect_error(CT_ERR_GRAD, "ct_checkpoint: the second run gave 1 outputs with history, the "
-                              "first 2");
-    ck_assert_ptr_null(ct_grad_of(w));
-    ck_assert(ct_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_OK);
-    ck_assert(ct_needs_gradient(out[0]) && !ct_needs_gradient(out[1]));
-    ck_assert(ct_backward_with(out[0], ones) == CT_OK && ct_grad_of(w) && ct_grad_of(h));
+    expect_error(CT_ERR_GRAD,
+                 "ct_activation_checkpoint: the second run gave 1 outputs with history, the "
+                 "first 2");
+    ck_assert_ptr_null(ct_tensor_grad(w));
+    ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_OK);
+    ck_assert(ct_tensor_requires_grad(out[0]) && !ct_tensor_requires_grad(out[1]));
+    ck_assert(ct_backward_with(out[0], ones) == CT_OK && ct_tensor_grad(w) && ct_tensor_grad(h));
     l.detaches = false;
-    ct_clear_grad(w);
+    ct_tensor_zero_grad(w);
     ct_backward_with(out[0], ones);
-    expect_error(CT_ERR_GRAD, "ct_checkpoint: the second run gave 2 outputs with history, the "
-                              "first 1");
-    ck_assert_ptr_null(ct_grad_of(w));
+    expect_error(CT_ERR_GRAD,
+                 "ct_activation_checkpoint: the second run gave 2 outputs with history, the "
+                 "first 1");
+    ck_assert_ptr_null(ct_tensor_grad(w));
     leave(s);
 }
 END_TEST
@@ -1482,8 +1485,8 @@ START_TEST(a_checkpoint_without_recording_records_nothing)
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *x = LEAF(1, 2), *y;
 
-    ck_assert(ct_checkpoint(run_wide, NULL, NULL, 1, &x, 1, &y) == CT_OK);
-    ck_assert(y && !ct_needs_gradient(y));
+    ck_assert(ct_activation_checkpoint(run_wide, NULL, NULL, 1, &x, 1, &y) == CT_OK);
+    ck_assert(y && !ct_tensor_requires_grad(y));
     end(s);
 }
 END_TEST
@@ -1495,13 +1498,13 @@ static int composed_calls, fused_calls;
 static void cube_backward(ct_node *n, ct_tensor *const *dout)
 {
     composed_calls++;
-    ct_add_grad(n, 0, ct_mul(dout[0], ct_mul_scalar(ct_square(ct_input(n, 0)), 3)));
+    ct_node_add_grad(n, 0, ct_mul(dout[0], ct_mul_scalar(ct_square(ct_node_input(n, 0)), 3)));
 }
 
 static void cube_fused(ct_node *n, ct_tensor *const *dout)
 {
     fused_calls++;
-    ct_add_grad(n, 0, ct_mul(dout[0], ct_mul_scalar(ct_square(ct_input(n, 0)), 3)));
+    ct_node_add_grad(n, 0, ct_mul(dout[0], ct_mul_scalar(ct_square(ct_node_input(n, 0)), 3)));
 }
 
 static const ct_op cube_op = { .name = "cube",
@@ -1527,7 +1530,7 @@ START_TEST(a_fused_backward_runs_where_nothing_is_recorded)
 
     composed_calls = fused_calls = 0;
     ct_backward(y);
-    EXPECT(ct_grad_of(x), 12);
+    EXPECT(ct_tensor_grad(x), 12);
     ck_assert(fused_calls == 1 && composed_calls == 0);
     ct_grad(1, &y, 1, &x, NULL, true, &g);
     ck_assert(fused_calls == 1 && composed_calls == 1);
@@ -1539,23 +1542,24 @@ END_TEST
 
 static void bad_backward(ct_node *n, ct_tensor *const *dout)
 {
-    switch (*(const int *)ct_attributes(n)) {
+    switch (*(const int *)ct_node_attributes(n)) {
     case 0:
-        ct_add_grad(n, 0, ct_sum(dout[0]));
+        ct_node_add_grad(n, 0, ct_sum(dout[0]));
         break;
     case 1:
-        ct_add_grad(n, 1, dout[0]);
+        ct_node_add_grad(n, 1, dout[0]);
         break;
     case 2:
-        ct_input(n, 0);
+        ct_node_input(n, 0);
         break;
     case 3:
-        ct_output(n, 3);
+        ct_node_output(n, 3);
         break;
     default:
-        ck_assert(!ct_needs_grad(n, -1) && !ct_needs_grad(n, 1) && ct_needs_grad(n, 0));
-        ck_assert_int_eq(ct_input_shape(n, 5).rank, 0);
-        ct_add_grad(n, 0, NULL);
+        ck_assert(!ct_node_needs_grad(n, -1) && !ct_node_needs_grad(n, 1) &&
+                  ct_node_needs_grad(n, 0));
+        ck_assert_int_eq(ct_node_input_shape(n, 5).rank, 0);
+        ct_node_add_grad(n, 0, NULL);
     }
 }
 
@@ -1584,7 +1588,7 @@ START_TEST(bad_ops_are_errors)
         ct_backward(ct_sum(y));
         if (i < 4)
             expect_error(want[i].status, want[i].text);
-        ck_assert_ptr_null(ct_grad_of(x));
+        ck_assert_ptr_null(ct_tensor_grad(x));
     }
     ck_assert(!ct_record(&bad, 2, two, 1, &y, &i, sizeof i));
     expect_error(CT_ERR_ARGUMENT, "bad: 2 inputs and 1 outputs recorded for an op of 1, 1");
@@ -1608,7 +1612,7 @@ END_TEST
 
 static void wrong_backward(ct_node *n, ct_tensor *const *dout)
 {
-    ct_add_grad(n, 0, ct_mul_scalar(ct_mul(dout[0], ct_input(n, 0)), 2.00001));
+    ct_node_add_grad(n, 0, ct_mul_scalar(ct_mul(dout[0], ct_node_input(n, 0)), 2.00001));
 }
 
 static const ct_op wrong_op = {
@@ -1628,7 +1632,7 @@ static ct_tensor *wrong_square(int count, ct_tensor *const *inputs, void *contex
 /* right, but its derivative is not recorded: the second order is missing */
 static void flat_backward(ct_node *n, ct_tensor *const *dout)
 {
-    ct_add_grad(n, 0, ct_mul(dout[0], ct_mul_scalar(ct_detach(ct_input(n, 0)), 2)));
+    ct_node_add_grad(n, 0, ct_mul(dout[0], ct_mul_scalar(ct_detach(ct_node_input(n, 0)), 2)));
 }
 
 static const ct_op flat_op = {
@@ -1666,7 +1670,7 @@ static ct_tensor *cube_of_first(int count, ct_tensor *const *inputs, void *conte
 
 START_TEST(gradcheck_tells_right_from_wrong)
 {
-    ct_generator g = ct_generator_seed(1);
+    ct_generator g = ct_generator_from_seed(1);
     uint64_t before;
     ct_scope s = ct_scope_begin();
     ct_tensor *in[] = { LEAF(1, 2, -1), LEAF(0.5, 0.1, 0.2) };
@@ -1693,8 +1697,8 @@ END_TEST
 /* The first, from which the slope in the last element of the second is context's. */
 static void skew_backward(ct_node *n, ct_tensor *const *dout)
 {
-    ct_add_grad(n, 0, dout[0]);
-    ct_add_grad(n, 1, ct_mul(dout[0], VECTOR(0, 0, *(const double *)ct_attributes(n))));
+    ct_node_add_grad(n, 0, dout[0]);
+    ct_node_add_grad(n, 1, ct_mul(dout[0], VECTOR(0, 0, *(const double *)ct_node_attributes(n))));
 }
 
 static const ct_op skew_op = {
@@ -1719,13 +1723,13 @@ START_TEST(gradcheck_tells_by_how_much)
 
     for (seed = 1; seed <= 8; seed++)
         for (slope = 0.5; slope < 8; slope *= 3) {
-            ct_generator g = ct_generator_seed(seed);
+            ct_generator g = ct_generator_from_seed(seed);
             double *w = values_of(ct_randn(CT_SHAPE(3), CT_F64, DEVICE, &g));
             double there = fabs(w[2]) * slope, share = there / fmax(1, there);
 
-            g = ct_generator_seed(seed);
+            g = ct_generator_from_seed(seed);
             ck_assert(ct_gradcheck(skew, 2, in, &slope, &g, 0, 1.01 * share));
-            g = ct_generator_seed(seed);
+            g = ct_generator_from_seed(seed);
             ck_assert(!ct_gradcheck(skew, 2, in, &slope, &g, 0, 0.99 * share));
             ck_assert_msg(strstr(harness_message(), "ct_gradcheck: input 1, element 2: numeric 0, "
                                                     "analytic ") != NULL,
@@ -1770,14 +1774,14 @@ START_TEST(gradcheck_is_checked)
         gradient_check *check;
         const char *name;
     } checks[] = { { ct_gradcheck, "ct_gradcheck" }, { ct_gradgradcheck, "ct_gradgradcheck" } };
-    ct_generator g = ct_generator_seed(1);
+    ct_generator g = ct_generator_from_seed(1);
     ct_scope s = ct_scope_begin();
     ct_tensor *x = LEAF(1, 2), *none = NULL, *wide, *mixed[2], *many[17];
-    ct_tensor *single = ct_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, DEVICE), true);
+    ct_tensor *single = ct_set_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, DEVICE), true);
     char message[200];
     int i, k;
 
-    wide = ct_requires_grad(ct_keep(ct_slice(VECTOR(1, 2, 3), 0, 0, 3, 2)), true);
+    wide = ct_set_requires_grad(ct_keep(ct_slice(VECTOR(1, 2, 3), 0, 0, 3, 2)), true);
     for (k = 0; k < 17; k++)
         many[k] = k % 3 ? VECTOR(k, 1) : LEAF(k, 1);
     for (i = 0; i < 2; i++) {
@@ -1817,9 +1821,9 @@ START_TEST(gradcheck_is_checked)
         at = g.position;
         mixed[0] = single; /* what requires no gradient may be anything */
         mixed[1] = x;
-        ct_requires_grad(single, false);
+        ct_set_requires_grad(single, false);
         ck_assert(check(cube_of_second, 2, mixed, NULL, &g, 0, 0));
-        ct_requires_grad(single, true);
+        ct_set_requires_grad(single, true);
         ck_assert(check(sum_of_all, 16, many, NULL, &g, 1e-4, 1e-5));
         ck_assert(g.position != at); /* the next check draws other weights */
     }
@@ -1842,7 +1846,8 @@ static int occurrences(const char *text, const char *what)
 START_TEST(a_graph_is_drawn)
 {
     ct_scope s = ct_scope_begin();
-    ct_tensor *x = LEAF(1, 2), *w = ct_requires_grad(ct_ones(CT_SHAPE(3, 2), CT_F64, DEVICE), true);
+    ct_tensor *x = LEAF(1, 2),
+              *w = ct_set_requires_grad(ct_ones(CT_SHAPE(3, 2), CT_F64, DEVICE), true);
     ct_tensor *y = ct_tanh(ct_matmul(w, x));
     static char text[PICTURE];
 

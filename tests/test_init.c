@@ -414,10 +414,10 @@ START_TEST(test_dialects)
         check_dialect(ct_rnn, 1, (ct_dialect)d);
         check_dialect(ct_gru, 3, (ct_dialect)d);
         check_dialect(ct_lstm, 4, (ct_dialect)d);
-        ck_assert_int_eq(ct_dialect_named(ct_dialect_name((ct_dialect)d)), d);
+        ck_assert_int_eq(ct_dialect_from_name(ct_dialect_name((ct_dialect)d)), d);
     }
-    ck_assert_int_eq(ct_dialect_named("mxnet"), -1);
-    ck_assert_int_eq(ct_dialect_named(NULL), -1);
+    ck_assert_int_eq(ct_dialect_from_name("mxnet"), -1);
+    ck_assert_int_eq(ct_dialect_from_name(NULL), -1);
     ck_assert_str_eq(ct_dialect_name((ct_dialect)-1), "?");
     ck_assert_str_eq(ct_dialect_name((ct_dialect)(CT_DIALECT_FLAX + 1)), "?");
 }
@@ -498,7 +498,7 @@ END_TEST
 
 START_TEST(test_layer_norm)
 {
-    ct_generator g = ct_generator_seed(8);
+    ct_generator g = ct_generator_from_seed(8);
     ct_params *params = set_of(1, CT_F64);
     ct_module *m = ct_layer_norm_module(params, "ln", (ct_layer_norm_options){ .eps = 0.5 });
     ct_module *plain =
@@ -537,7 +537,7 @@ START_TEST(test_layer_norm)
     ck_assert_int_eq(ct_param_shape(ct_params_get(params, "late.bias")).dim[0], 2);
     m = ct_layer_norm_module(params, "ln2", (ct_layer_norm_options){ .size = 4 });
     ct_module_forward(m, ct_zeros(CT_SHAPE(2, 3), CT_F64, DEVICE));
-    expect_error(CT_ERR_SHAPE, "ct_param_settle: ln2.weight has the shape [4], not [3]");
+    expect_error(CT_ERR_SHAPE, "ct_param_materialize: ln2.weight has the shape [4], not [3]");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }
@@ -548,12 +548,12 @@ START_TEST(test_dropout)
     ct_params *params = set_of(1, CT_F32);
     ct_module *m = ct_dropout_module(params, 0.25);
     ct_scope s = ct_scope_begin();
-    ct_tensor *x = ct_requires_grad(ct_full(CT_SHAPE(40, 50), 3, CT_F32, DEVICE), true);
+    ct_tensor *x = ct_set_requires_grad(ct_full(CT_SHAPE(40, 50), 3, CT_F32, DEVICE), true);
     ct_tensor *y = ct_module_forward(m, x);
     double *v = values_of(y), *d, kept = 0;
 
     ck_assert(ct_backward(ct_sum(y)) == CT_OK);
-    d = values_of(ct_grad_of(x));
+    d = values_of(ct_tensor_grad(x));
     for (int i = 0; i < 2000; i++) {
         ck_assert(v[i] == 0 || v[i] == 4);
         expect_close("derivative", d[i], v[i] / 3, 1e-6);
@@ -597,8 +597,8 @@ START_TEST(test_sequential)
     y = ct_module_forward(net, ids); /* 2 - 2 (2 + 2) */
     expect_values("y", y, (double[]){ -6, -6, -6 }, 3, 0);
     ck_assert(ct_backward(ct_sum(y)) == CT_OK);
-    expect_values("table", ct_grad_of(ct_param_value(table)), (double[]){ -2, -2, 0, 0, -4, -4 }, 6,
-                  0);
+    expect_values("table", ct_tensor_grad(ct_param_value(table)),
+                  (double[]){ -2, -2, 0, 0, -4, -4 }, 6, 0);
     ck_assert_ptr_null(ct_sequential(params, 1, (ct_module *[]){ NULL }));
     ck_assert_ptr_null(ct_sequential(params, -1, NULL));
     expect_error(CT_ERR_ARGUMENT, "ct_sequential: -1 modules");

@@ -151,7 +151,7 @@ END_TEST
 /* exp and log of doubles, against long double, in ulps */
 START_TEST(double_accuracy)
 {
-    ct_generator g = ct_generator_seed(3);
+    ct_generator g = ct_generator_from_seed(3);
     int k, i, n = harness_count(20000, 5000000);
 
     for (k = 0; k < path_count; k++)
@@ -552,7 +552,7 @@ static void run_loops(const char *path, cti_loop loop, cti_ew_op op, ct_dtype dt
 
 START_TEST(elementwise_loops)
 {
-    ct_generator g = ct_generator_seed(11);
+    ct_generator g = ct_generator_from_seed(11);
     int k, op;
 
     for (k = 0; k < path_count; k++)
@@ -734,7 +734,7 @@ static void walk_case(ct_generator *g, int rank, int64_t most)
 
 START_TEST(walks)
 {
-    ct_generator g = ct_generator_seed(12);
+    ct_generator g = ct_generator_from_seed(12);
     int i;
 
     for (i = 0; i < harness_count(600, 20000); i++)
@@ -986,7 +986,7 @@ START_TEST(row_loops)
     static const int64_t lengths[] = { 1,  2,   3,   15,  16,   17,   63,   64,
                                        65, 200, 255, 257, 1000, 1024, 1025, 2999 };
     static rows_case c;
-    ct_generator g = ct_generator_seed(13);
+    ct_generator g = ct_generator_from_seed(13);
     size_t l;
     int k, d;
     int64_t i;
@@ -1117,7 +1117,7 @@ START_TEST(reductions)
     static const int64_t sizes[][3] = { { 1, 1, 1 },   { 3, 5, 1 },  { 2, 7, 3 },
                                         { 0, 4, 2 },   { 4, 3, 0 },  { 1, 2500, 1 },
                                         { 2, 40, 65 }, { 5, 1, 64 }, { 1, 33, 131 } };
-    ct_generator g = ct_generator_seed(14);
+    ct_generator g = ct_generator_from_seed(14);
     size_t i, d;
     int op;
 
@@ -1233,7 +1233,7 @@ START_TEST(gemm)
                                         { 4, 3, 0, 2 },   { 4, 3, 2, 0 },   { 17, 31, 33, 1 },
                                         { 64, 28, 9, 2 }, { 257, 5, 3, 1 }, { 600, 3, 17, 2 },
                                         { 6, 9, 520, 1 } };
-    ct_generator g = ct_generator_seed(15);
+    ct_generator g = ct_generator_from_seed(15);
     size_t i;
     int round;
 
@@ -1252,7 +1252,7 @@ START_TEST(portable_gemm)
 {
     enum { M = 7, N = 19, K = 300 };
     static float a[M * K], b[K * N], c[M * N];
-    ct_generator g = ct_generator_seed(16);
+    ct_generator g = ct_generator_from_seed(16);
     cti_gemm p = { .dtype = CT_F32,
                    .m = M,
                    .n = N,
@@ -1295,7 +1295,7 @@ START_TEST(gemm_packed)
                                         { 63, 70, 300, 1 },  { 20, 300, 20, 1 },
                                         { 300, 1, 257, 1 },  { 70, 64, 1, 1 },
                                         { 129, 28, 40, 1 } };
-    ct_generator g = ct_generator_seed(16);
+    ct_generator g = ct_generator_from_seed(16);
     size_t i;
     int round;
 
@@ -1458,7 +1458,7 @@ static void gemm_bf16_case(ct_generator *g, int64_t m, int64_t n, int64_t k, int
 
 START_TEST(gemm_bf16)
 {
-    ct_generator g = ct_generator_seed(17);
+    ct_generator g = ct_generator_from_seed(17);
     int round;
 
     plays_bf16 = _i;
@@ -1513,7 +1513,7 @@ START_TEST(sequence_bf16)
                        .dx = dx,
                        .dh0 = dh0,
                        .bf16 = true };
-    ct_generator g = ct_generator_seed(18);
+    ct_generator g = ct_generator_from_seed(18);
     int b, i, j;
 
     plays_bf16 = _i;
@@ -1579,7 +1579,7 @@ static void product_of_way(int way, const float *a, const float *b, float *c)
 START_TEST(products_without_memory)
 {
     static float a[ROOM_M * ROOM_K], b[ROOM_N * ROOM_K], c[ROOM_M * ROOM_N];
-    ct_generator g = ct_generator_seed(19);
+    ct_generator g = ct_generator_from_seed(19);
     int i, j, k;
 
     random_matrix(&g, a, CT_F32, ROOM_M * ROOM_K);
@@ -1625,7 +1625,7 @@ START_TEST(sequences_without_memory)
                        .dx = dx,
                        .dh0 = dh0,
                        .bf16 = _i > 0 };
-    ct_generator g = ct_generator_seed(20);
+    ct_generator g = ct_generator_from_seed(20);
     int i;
 
     plays_bf16 = _i == 2;
@@ -1663,23 +1663,23 @@ START_TEST(precision)
     if (cti_bf16_path_get()) {
         ck_assert(ct_set_matmul_precision(CT_BF16) == CT_OK);
         ck_assert(ct_set_matmul_precision(CT_F32) == CT_OK);
-        ck_assert_str_eq(ct_about_this().bf16, "AVX512-BF16");
+        ck_assert_str_eq(ct_build_get_info().bf16, "AVX512-BF16");
     } else {
         ck_assert(ct_set_matmul_precision(CT_BF16) == CT_ERR_ARGUMENT);
         expect_error(CT_ERR_ARGUMENT, "ct_set_matmul_precision: products in bf16 are only "
-                                      "emulated here (ct_emulate_bf16 allows that)");
-        ck_assert_str_eq(ct_about_this().bf16, "emulated where allowed");
+                                      "emulated here (ct_set_bf16_emulation allows that)");
+        ck_assert_str_eq(ct_build_get_info().bf16, "emulated where allowed");
     }
     ct_error_clear();
     ck_assert(ct_set_matmul_precision(CT_I32) == CT_ERR_DTYPE);
     expect_error(CT_ERR_DTYPE, "ct_set_matmul_precision: i32 is neither f32 nor bf16");
     ct_error_clear();
-    ct_emulate_bf16(true);
+    ct_set_bf16_emulation(true);
     ck_assert(ct_set_matmul_precision(CT_BF16) == CT_OK);
     ck_assert(ct_matmul_precision() == CT_BF16);
-    ct_emulate_bf16(true); /* once more changes nothing */
+    ct_set_bf16_emulation(true); /* once more changes nothing */
     ck_assert(ct_matmul_precision() == CT_BF16);
-    ct_emulate_bf16(false);
+    ct_set_bf16_emulation(false);
     ck_assert(ct_matmul_precision() == left);
 }
 END_TEST
@@ -1982,7 +1982,7 @@ START_TEST(packed_or_not)
         { false, 1, 40, 70, false, false, { .ldc = large } },
     };
     static float a[70 * 1200], b[70 * 1200], c[1200 * 1200];
-    ct_generator g = ct_generator_seed(21);
+    ct_generator g = ct_generator_from_seed(21);
     size_t i;
     int way;
 
@@ -2038,7 +2038,7 @@ START_TEST(segments)
     static float value[MOST], grad[MOST];
     static double wide_value[MOST], wide_grad[MOST];
     const cti_update u = { .rule = CTI_SGD, .scale = 1 };
-    ct_generator g = ct_generator_seed(22);
+    ct_generator g = ct_generator_from_seed(22);
     size_t i;
     int64_t k;
 

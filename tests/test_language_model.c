@@ -29,7 +29,7 @@ static const char prose[] =
 
 static ct_corpus *corpus_of(const char *s, ct_clean clean, ct_token_kind tokens)
 {
-    ct_text *text = ct_text_from_bytes(s, strlen(s), "test");
+    ct_text *text = ct_text_new_from_bytes(s, strlen(s), "test");
     ct_corpus *c =
         ct_corpus_new(text, (ct_corpus_options){ .clean = clean, .vocab.tokens = tokens });
 
@@ -105,7 +105,7 @@ static const struct arrangement {
 /* ids (b, t) below the size of the vocabulary, of the innermost scope */
 static ct_tensor *some_ids(const ct_lm *m, int64_t b, int64_t t)
 {
-    ct_generator g = ct_generator_named(ct_generator_seed(2), "ids");
+    ct_generator g = ct_generator_stream(ct_generator_from_seed(2), "ids");
     int32_t ids[64];
     int64_t i;
 
@@ -119,15 +119,15 @@ START_TEST(steps_are_the_forward)
     const struct arrangement *a = &arrangements[_i];
     ct_lm *m = model_of(a->clean, a->tokens, a->options);
     ct_scope s = ct_scope_begin_no_grad();
-    ct_state *state = ct_begin_state(ct_lm_recurrent(m), 3), *next;
+    ct_state *state = ct_recurrent_begin_state(ct_lm_recurrent(m), 3), *next;
     ct_tensor *ids = some_ids(m, 3, 6), *all;
     int t;
 
     ct_params_train(ct_lm_params(m), false);
     all = ct_lm_forward(m, ids, NULL, NULL);
-    ck_assert_int_eq(ct_dim(all, 0), 3);
-    ck_assert_int_eq(ct_dim(all, 1), 6);
-    ck_assert_int_eq(ct_dim(all, 2), ct_vocab_size(ct_lm_vocab(m)));
+    ck_assert_int_eq(ct_size(all, 0), 3);
+    ck_assert_int_eq(ct_size(all, 1), 6);
+    ck_assert_int_eq(ct_size(all, 2), ct_vocab_size(ct_lm_vocab(m)));
     for (t = 0; t < 6; t++) {
         ct_tensor *step = ct_lm_step(m, ct_select(ids, 1, t), state, &next);
         double *want = values_of(ct_select(all, 1, t));
@@ -426,7 +426,7 @@ START_TEST(evaluation)
     for (i = 0; i < LENGTH(cases); i++) {
         ct_lm *m = model_of(cases[i].clean, cases[i].tokens,
                             (ct_lm_options){ .hidden_size = 8, .dropout = 0.5 });
-        ct_text *text = ct_text_from_bytes(cases[i].text, strlen(cases[i].text), "test");
+        ct_text *text = ct_text_new_from_bytes(cases[i].text, strlen(cases[i].text), "test");
         ct_lm_score score;
         double nats = 0;
         int64_t n, t;
@@ -476,7 +476,7 @@ START_TEST(long_evaluation)
     for (i = 0; i < 1999; i++)
         long_text[i] = (char)('a' + i * i % 23);
     long_text[1999] = '\0';
-    text = ct_text_from_bytes(long_text, 1999, "test");
+    text = ct_text_new_from_bytes(long_text, 1999, "test");
     ck_assert(ct_lm_evaluate(m, text, &score) == CT_OK);
     ck_assert_int_eq(score.tokens, 1998);
     ids = ct_lm_encode(m, long_text, 1999, &n, NULL);
@@ -489,7 +489,7 @@ START_TEST(long_evaluation)
     harness_free(ids);
     free(long_text);
     ct_text_free(text);
-    text = ct_text_from_bytes("a", 1, "test");
+    text = ct_text_new_from_bytes("a", 1, "test");
     ck_assert(ct_lm_evaluate(m, text, &score) == CT_ERR_SHAPE);
     expect_error(CT_ERR_SHAPE, "ct_lm_evaluate: a text of one token has none to predict");
     ct_text_free(text);
@@ -769,7 +769,7 @@ END_TEST
 /* Random bytes of the header changed: loaded or refused, never worse, and never much memory. */
 START_TEST(damaged_files)
 {
-    ct_generator g = ct_generator_named(ct_generator_seed(8), "damage");
+    ct_generator g = ct_generator_stream(ct_generator_from_seed(8), "damage");
     ct_lm *m = model_of(CT_CLEAN_NONE, CT_TOKEN_KIND_CHAR, (ct_lm_options){ .hidden_size = 3 }),
           *back;
     int round, rounds = harness_count(300, 20000), loaded = 0;

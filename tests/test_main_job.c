@@ -86,8 +86,8 @@ static void set_weights(ct_params *params, int64_t hidden)
 
         for (i = 0; i < n; i++)
             values[i] = initial_weight(i, k, hidden);
-        ct_copy_into(
-            w, ct_cast(ct_from_data(values, ct_shape_get(w), CT_F32, DEVICE), ct_dtype_get(w)));
+        ct_copy_into(w, ct_cast(ct_from_data(values, ct_tensor_shape(w), CT_F32, DEVICE),
+                                ct_tensor_dtype(w)));
         free(values);
     }
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -104,7 +104,7 @@ static rnnlm new_model(const block *b)
     m.linear = ct_linear_module(
         m.params, "linear", (ct_linear_options){ .in_features = hidden, .out_features = VOCAB });
     m.sgd = ct_sgd_new(m.params, (ct_sgd_options){ .lr = 1 });
-    m.state = classic ? ct_begin_state(m.rnn, 32) : NULL;
+    m.state = classic ? ct_recurrent_begin_state(m.rnn, 32) : NULL;
     expect_ok();
     set_weights(m.params, hidden);
     return m;
@@ -146,11 +146,12 @@ static ct_corpus *read_corpus(const char *path, const block *b)
 static ct_loader *new_loader(const ct_corpus *corpus, const block *b)
 {
     if (strcmp(b->protocol, "classic") == 0)
-        return ct_sequences_new(
-            corpus, (ct_sequences_options){ .batch_size = 32, .steps = 35, .device = DEVICE });
-    return ct_windows_new(
-        corpus,
-        (ct_windows_options){ .batch_size = 1024, .steps = 32, .count = 10000, .device = DEVICE });
+        return ct_loader_sequences_new(
+            corpus,
+            (ct_loader_sequences_options){ .batch_size = 32, .steps = 35, .device = DEVICE });
+    return ct_loader_windows_new(
+        corpus, (ct_loader_windows_options){
+                    .batch_size = 1024, .steps = 32, .count = 10000, .device = DEVICE });
 }
 
 /* The epoch of step 0 and, in the classic protocol, of step 8: offsets 3 and 17. */
@@ -325,13 +326,13 @@ static const struct op_case {
 START_TEST(ops_of_the_job)
 {
     const struct op_case *c = &op_cases[_i];
-    ct_generator g = ct_generator_named(ct_generator_seed(11), c->name);
+    ct_generator g = ct_generator_stream(ct_generator_from_seed(11), c->name);
     ct_scope s = ct_scope_begin();
     ct_tensor *in[3];
     int i;
 
     for (i = 0; i < c->count; i++)
-        in[i] = ct_requires_grad(ct_randn(c->shape[i], CT_F64, DEVICE, &g), true);
+        in[i] = ct_set_requires_grad(ct_randn(c->shape[i], CT_F64, DEVICE, &g), true);
     ck_assert_msg(ct_gradcheck(c->f, c->count, in, c->context, &g, 0, 0), "%s: %s", c->name,
                   ct_error_message());
     ck_assert_msg(ct_gradgradcheck(c->f, c->count, in, c->context, &g, 0, 0), "%s: %s", c->name,
@@ -366,7 +367,7 @@ static ct_tensor *f_model(int count, ct_tensor *const *in, void *context)
 
     (void)count;
     if (w->dense)
-        state = ct_state_of(1, &in[1]);
+        state = ct_state_from_tensors(1, &in[1]);
     x = w->dense ? in[0] : ct_one_hot_as(ct_transpose(ids, 0, 1), CLASSES, CT_F64);
     y = ct_recurrent_forward(w->rnn, x, state, &next);
     logits = ct_transpose(ct_linear_forward(w->linear, y), 0, 1);
@@ -412,7 +413,7 @@ static const struct model_case {
 START_TEST(whole_model)
 {
     const struct model_case *c = &model_cases[_i];
-    ct_generator g = ct_generator_named(ct_generator_seed(12), c->name);
+    ct_generator g = ct_generator_stream(ct_generator_from_seed(12), c->name);
     ct_params *params =
         ct_params_new((ct_params_options){ .dtype = CT_F64, .device = DEVICE, .seed = 3 });
     whole w = { .dense = c->dense, .loss = c->loss };
@@ -429,8 +430,9 @@ START_TEST(whole_model)
         (ct_linear_options){ .in_features = c->rnn.hidden_size * (c->rnn.bidirectional ? 2 : 1),
                              .out_features = CLASSES });
     if (c->dense) {
-        in[count++] = ct_requires_grad(ct_randn(CT_SHAPE(T, B, CLASSES), CT_F64, DEVICE, &g), true);
-        in[count++] = ct_requires_grad(
+        in[count++] =
+            ct_set_requires_grad(ct_randn(CT_SHAPE(T, B, CLASSES), CT_F64, DEVICE, &g), true);
+        in[count++] = ct_set_requires_grad(
             ct_randn(CT_SHAPE(states, B, c->rnn.hidden_size), CT_F64, DEVICE, &g), true);
     }
     for (i = 0; i < ct_params_count(params); i++)

@@ -58,7 +58,7 @@ static void setup(void)
     t.scalar = ct_scalar(1, CT_F32);
     t.deep = ct_ones(CT_SHAPE(1, 1, 1, 1, 1, 1, 1, 1), CT_F32, CT_CPU);
     t.empty = ct_zeros(CT_SHAPE(0, 3), CT_F32, CT_CPU);
-    t.leaf = ct_requires_grad(ct_ones(CT_SHAPE(2, 3), CT_F32, CT_CPU), true);
+    t.leaf = ct_set_requires_grad(ct_ones(CT_SHAPE(2, 3), CT_F32, CT_CPU), true);
 }
 
 static void teardown(void)
@@ -405,7 +405,7 @@ END_TEST
 
 START_TEST(tensors)
 {
-    ct_generator g = ct_generator_seed(1);
+    ct_generator g = ct_generator_from_seed(1);
     float value;
 
     MISUSE(CT_ERR_SHAPE, "ct_empty: shape [2,-1] has a negative size (axis 1)",
@@ -453,10 +453,10 @@ START_TEST(tensors)
            ct_rand(CT_SHAPE(2), CT_BOOL, CT_CPU, &g));
     MISUSE(CT_ERR_ARGUMENT, "ct_randn: t or g is NULL",
            ct_randn(CT_SHAPE(2), CT_F32, CT_CPU, NULL));
-    MISUSE(
-        CT_ERR_DEVICE,
-        "ct_device_named: there is no device \"abacus\" (there are: cpu, cuda, cuda:1, cuda-emu)",
-        ct_device_named("abacus"));
+    MISUSE(CT_ERR_DEVICE,
+           "ct_device_from_name: there is no device \"abacus\" (there are: cpu, cuda, cuda:1, "
+           "cuda-emu)",
+           ct_device_from_name("abacus"));
 }
 END_TEST
 
@@ -465,12 +465,12 @@ END_TEST
 START_TEST(gradients)
 {
     ct_tensor *y = ct_square(t.leaf), *given = t.d23, *out;
-    ct_generator g = ct_generator_seed(1);
+    ct_generator g = ct_generator_from_seed(1);
 
-    MISUSE(CT_ERR_DTYPE, "ct_requires_grad: t i32[2] cpu must be f32 or f64",
-           ct_requires_grad(t.i2, true));
-    MISUSE(CT_ERR_GRAD, "ct_requires_grad: t f32[2,3] cpu has history, so is no leaf",
-           ct_requires_grad(y, true));
+    MISUSE(CT_ERR_DTYPE, "ct_set_requires_grad: t i32[2] cpu must be f32 or f64",
+           ct_set_requires_grad(t.i2, true));
+    MISUSE(CT_ERR_GRAD, "ct_set_requires_grad: t f32[2,3] cpu has history, so is no leaf",
+           ct_set_requires_grad(y, true));
     MISUSE(CT_ERR_SHAPE,
            "ct_backward: f32[2,3] cpu has more than one element: its gradient must be given",
            ct_backward(y));
@@ -497,8 +497,8 @@ START_TEST(gradients)
     MISUSE(CT_ERR_GRAD, "ct_graph_dot: f32[2,3] cpu has no history and requires no gradient",
            ct_graph_dot(t.f23, stdout));
     MISUSE(CT_ERR_ARGUMENT, "ct_graph_dot: the tensor is NULL", ct_graph_dot(NULL, stdout));
-    MISUSE(CT_ERR_ARGUMENT, "ct_checkpoint: no segment, 1 inputs, 1 outputs",
-           ct_checkpoint(NULL, NULL, NULL, 1, &y, 1, &out));
+    MISUSE(CT_ERR_ARGUMENT, "ct_activation_checkpoint: no segment, 1 inputs, 1 outputs",
+           ct_activation_checkpoint(NULL, NULL, NULL, 1, &y, 1, &out));
     MISUSE(CT_ERR_ARGUMENT, "ct_gradcheck: the function or the generator is NULL",
            ct_gradcheck(NULL, 1, &t.leaf, NULL, &g, 0, 0));
     MISUSE(CT_ERR_ARGUMENT, "ct_gradgradcheck: the function or the generator is NULL",
@@ -544,11 +544,12 @@ START_TEST(parameters)
            ct_params_add_buffer(set, "open", CT_SHAPE(2), zero));
     MISUSE(CT_ERR_SHAPE, "ct_param_value: open is not settled: its shape is [-1,3]",
            ct_param_value(open));
-    MISUSE(CT_ERR_SHAPE, "ct_param_settle: open has the shape [-1,3], not [2,4]",
-           ct_param_settle(open, CT_SHAPE(2, 4)));
-    MISUSE(CT_ERR_ARGUMENT, "ct_param_settle: p is NULL", ct_param_settle(NULL, CT_SHAPE(2, 4)));
-    MISUSE(CT_ERR_SHAPE, "ct_param_settle: shape [-1,3] has a negative size (axis 0)",
-           ct_param_settle(open, CT_SHAPE(-1, 3)));
+    MISUSE(CT_ERR_SHAPE, "ct_param_materialize: open has the shape [-1,3], not [2,4]",
+           ct_param_materialize(open, CT_SHAPE(2, 4)));
+    MISUSE(CT_ERR_ARGUMENT, "ct_param_materialize: p is NULL",
+           ct_param_materialize(NULL, CT_SHAPE(2, 4)));
+    MISUSE(CT_ERR_SHAPE, "ct_param_materialize: shape [-1,3] has a negative size (axis 0)",
+           ct_param_materialize(open, CT_SHAPE(-1, 3)));
     MISUSE(CT_ERR_ARGUMENT, "ct_linear_module: in_features 0 is below 0, or out_features 0 below 1",
            ct_linear_module(set, "l", (ct_linear_options){ 0 }));
     MISUSE(CT_ERR_ARGUMENT,

@@ -79,7 +79,7 @@ START_TEST(linear_by_hand)
     expect_values("(2,3)", ct_linear_forward(l, in), y, 4, 0);
     out = ct_linear_forward(l, ct_reshape(in, CT_SHAPE(2, 1, 3)));
     expect_values("(2,1,3)", out, y, 4, 0);
-    ck_assert(ct_rank(out) == 3 && ct_dim(out, 1) == 1 && ct_dim(out, 2) == 2);
+    ck_assert(ct_rank(out) == 3 && ct_size(out, 1) == 1 && ct_size(out, 2) == 2);
     out = ct_linear_forward(l, ct_select(in, 0, 1));
     expect_values("(3)", out, y + 2, 2, 0);
     ck_assert_int_eq(ct_rank(out), 1);
@@ -92,13 +92,13 @@ START_TEST(linear_size_inferred)
 {
     ct_params *late = new_set(CT_F32), *early = new_set(CT_F32);
     ct_linear *l = ct_linear_module(late, "l", (ct_linear_options){ .out_features = 40 });
-    ct_generator g = ct_generator_seed(1);
+    ct_generator g = ct_generator_from_seed(1);
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_randn(CT_SHAPE(2, 3, 25), CT_F32, DEVICE, &g);
 
     ct_linear_module(early, "l", (ct_linear_options){ .in_features = 25, .out_features = 40 });
-    ck_assert(!ct_param_is_settled(ct_params_at(late, 0)));
-    ck_assert(!ct_param_is_settled(ct_params_at(late, 1)));
+    ck_assert(ct_param_is_lazy(ct_params_at(late, 0)));
+    ck_assert(ct_param_is_lazy(ct_params_at(late, 1)));
     expect_param(late, 0, "l.weight", CT_SHAPE(40, -1));
     ck_assert(ct_linear_forward(l, x) != NULL);
     expect_param(late, 0, "l.weight", CT_SHAPE(40, 25));
@@ -128,7 +128,7 @@ START_TEST(linear_one_hot)
     ct_params *set = new_set(CT_F64);
     ct_linear *l =
         ct_linear_module(set, "l", (ct_linear_options){ .out_features = 3, .no_bias = true });
-    ct_generator g = ct_generator_seed(1);
+    ct_generator g = ct_generator_from_seed(1);
     ct_tensor *grad[2];
     ct_scope s = ct_scope_begin();
     ct_tensor *hot, *dense, *d, *w;
@@ -142,8 +142,8 @@ START_TEST(linear_one_hot)
     w = ct_param_value(ct_params_at(set, 0));
     for (i = 0; i < 2; i++) {
         ct_backward_with(ct_linear_forward(l, i ? dense : hot), d);
-        grad[i] = ct_clone(ct_grad_of(w));
-        ct_zero_grad(set);
+        grad[i] = ct_clone(ct_tensor_grad(w));
+        ct_params_zero_grad(set);
     }
     expect_same("dweight", grad[0], grad[1], 1e-15);
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -190,7 +190,7 @@ START_TEST(linear_misuse)
     ck_assert(ct_linear_module(set, "l",
                                (ct_linear_options){ .out_features = 2, .no_bias = true }) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_params_add: the name l.weight is taken");
-    ck_assert(ct_param_settle(ct_params_get(set, "l.weight"), CT_SHAPE(2, 3)) == CT_OK);
+    ck_assert(ct_param_materialize(ct_params_get(set, "l.weight"), CT_SHAPE(2, 3)) == CT_OK);
     ck_assert(ct_linear_forward(l, x) != NULL); /* the bias is not settled yet */
     ck_assert(ct_scope_end(s) == CT_OK);
     ck_assert(ct_linear_module(set, "l", (ct_linear_options){ .out_features = 2 }) == NULL);
@@ -299,7 +299,7 @@ START_TEST(rnn_is_its_formula)
     double tolerance = dtype == CT_F32 ? 2e-6 : 1e-14, *x, *h, *y, *before;
     ct_params *set = new_set(dtype);
     ct_recurrent *r = rnn_of(set, c, IN);
-    ct_generator g = ct_generator_seed(8);
+    ct_generator g = ct_generator_from_seed(8);
     ct_scope s = recorded ? ct_scope_begin() : ct_scope_begin_no_grad();
     ct_tensor *in = ct_randn(CT_SHAPE(T, B, IN), dtype, DEVICE, &g), *out;
     ct_tensor *start = ct_randn(CT_SHAPE(c->layers * c->directions, B, H), dtype, DEVICE, &g);
@@ -313,8 +313,8 @@ START_TEST(rnn_is_its_formula)
     y = rnn_oracle(c, set, x, h);
     out = ct_recurrent_forward(r, in, c->with_state ? state : NULL, &next);
     ck_assert_msg(out != NULL, "%s", ct_error_message());
-    ck_assert(ct_dim(out, 0) == T && ct_dim(out, 1) == B && ct_dim(out, 2) == c->directions * H);
-    ck_assert(ct_needs_gradient(out) == recorded);
+    ck_assert(ct_size(out, 0) == T && ct_size(out, 1) == B && ct_size(out, 2) == c->directions * H);
+    ck_assert(ct_tensor_requires_grad(out) == recorded);
     expect_values("y", out, y, (size_t)ct_numel(out), tolerance);
     ck_assert_int_eq(ct_state_count(next), 1);
     expect_values("next", ct_state_get(next, 0), h, (size_t)(c->layers * c->directions * B * H),
@@ -363,7 +363,7 @@ START_TEST(rnn_names_and_layouts)
     ct_recurrent *r =
         ct_rnn(ct_params_sub(set, "encoder"), "rnn",
                (ct_rnn_options){ .hidden_size = 100, .num_layers = 2, .bidirectional = true });
-    ct_state *state = ct_begin_state(r, 3);
+    ct_state *state = ct_recurrent_begin_state(r, 3);
     ct_scope s = ct_scope_begin_no_grad();
 
     ck_assert_int_eq(ct_recurrent_layers(r), 2);
@@ -396,7 +396,7 @@ START_TEST(rnn_misuse)
     ct_params *set = new_set(CT_F32);
     ct_scope s = ct_scope_begin_no_grad();
     ct_recurrent *r = rnn_of(set, &c, IN);
-    ct_state *state = ct_begin_state(r, B), *next = state;
+    ct_state *state = ct_recurrent_begin_state(r, B), *next = state;
     ct_tensor *x = ct_ones(CT_SHAPE(T, B, IN), CT_F32, DEVICE), *two[2];
 
     ck_assert(ct_rnn(set, "bad", (ct_rnn_options){ .input_size = 3 }) == NULL);
@@ -429,18 +429,18 @@ START_TEST(rnn_misuse)
     expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[5,3,2] cpu has 2 features; the module "
                                "takes 4");
     two[0] = two[1] = ct_state_get(state, 0);
-    ck_assert(ct_recurrent_forward(r, x, ct_state_of(2, two), &next) == NULL);
+    ck_assert(ct_recurrent_forward(r, x, ct_state_from_tensors(2, two), &next) == NULL);
     expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: a state of 2 tensors for a RNN, whose state "
                                "has 1");
     ck_assert(ct_recurrent_forward(r, ct_cast(x, CT_F64), state, &next) == NULL);
     expect_error(CT_ERR_DTYPE, "ct_recurrent_forward: x f64[5,3,4] cpu and state f32[2,3,6] cpu "
                                "differ in dtype (no promotion: ct_cast one)");
-    ck_assert(ct_begin_state(r, -1) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_begin_state: batch -1 is below 0");
+    ck_assert(ct_recurrent_begin_state(r, -1) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_recurrent_begin_state: batch -1 is below 0");
     next = state;
     ck_assert(ct_recurrent_forward(r, NULL, state, &next) == NULL && next == NULL);
     ck_assert(ct_recurrent_forward(NULL, x, state, &next) == NULL);
-    ck_assert(ct_begin_state(NULL, 1) == NULL);
+    ck_assert(ct_recurrent_begin_state(NULL, 1) == NULL);
     ck_assert(ct_recurrent_forward(r, x, state, &next) != NULL);
     ct_state_free(state);
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -460,11 +460,11 @@ START_TEST(inference_in_constant_memory)
     ct_tensor *x = ct_ones(CT_SHAPE(steps, b, in), CT_F32, DEVICE);
     ct_state *next;
 
-    ct_set_whole_sequences(_i == 0);
-    before = ct_memory().live_bytes;
+    ct_set_fused_rnn(_i == 0);
+    before = ct_memory_get_stats().live_bytes;
     ck_assert(ct_recurrent_forward(r, x, NULL, &next) != NULL);
-    extra = ct_memory().peak_bytes - before;
-    ct_set_whole_sequences(true);
+    extra = ct_memory_get_stats().peak_bytes - before;
+    ct_set_fused_rnn(true);
     ck_assert_msg(extra < held + held / 4, "%zu bytes for %zu", extra, held);
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(set);
@@ -475,7 +475,7 @@ END_TEST
 START_TEST(rows_by_index)
 {
     const int32_t ids[6] = { 1, 0, 3, 3, 2, 1 };
-    ct_generator g = ct_generator_seed(2);
+    ct_generator g = ct_generator_from_seed(2);
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *table = ct_randn(CT_SHAPE(4, 2), CT_F64, CT_CPU, &g), *rows, *indices;
     ct_tensor *x = cti_rows_later(table, ct_from_data(ids, CT_SHAPE(3, 2), CT_I32, CT_CPU));
@@ -500,7 +500,7 @@ START_TEST(generation_in_constant_memory)
     ct_params *set = new_set(CT_F32);
     ct_recurrent *r =
         ct_rnn(set, "rnn", (ct_rnn_options){ .input_size = 8, .hidden_size = 32, .num_layers = 2 });
-    ct_state *state = ct_begin_state(r, 1);
+    ct_state *state = ct_recurrent_begin_state(r, 1);
     ct_memory_stats warm = { 0 }, now;
     int k;
 
@@ -511,7 +511,7 @@ START_TEST(generation_in_constant_memory)
         ct_recurrent_forward(r, ct_ones(CT_SHAPE(1, 1, 8), CT_F32, DEVICE), state, &next);
         ct_state_carry(state, next);
         ck_assert(ct_scope_end(s) == CT_OK);
-        now = ct_memory();
+        now = ct_memory_get_stats();
         if (k == 10)
             warm = now;
         if (k > 10) {
@@ -544,7 +544,7 @@ static int64_t own_output_size(const void *self)
 }
 
 static ct_tensor *own_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
-                           const ct_step *at)
+                           const ct_cell_step *at)
 {
     (void)self;
     next[0] = ct_add(state[0], x);
@@ -565,14 +565,14 @@ START_TEST(cell_of_ones_own)
     ct_params *set = new_set(CT_F64);
     double number = 3;
     ct_recurrent *r = ct_recurrent_of(set, "own", &own, (ct_recurrent_options){ .hidden_size = 2 });
-    ct_state *state = ct_begin_state(r, 1), *next;
+    ct_state *state = ct_recurrent_begin_state(r, 1), *next;
     ct_scope s = _i ? ct_scope_begin() : ct_scope_begin_no_grad();
     ct_tensor *x = ct_ones(CT_SHAPE(4, 1, 2), CT_F64, DEVICE);
 
     if (_i)
-        ct_requires_grad(x, true);
+        ct_set_requires_grad(x, true);
     ck_assert_int_eq(ct_state_count(state), 2);
-    ck_assert(ct_dim(ct_state_get(state, 0), 2) == 2 && ct_dim(ct_state_get(state, 1), 2) == 3);
+    ck_assert(ct_size(ct_state_get(state, 0), 2) == 2 && ct_size(ct_state_get(state, 1), 2) == 3);
     expect_values(
         "y", ct_recurrent_forward_with(r, x, state, &next, (ct_recurrent_call){ .data = &number }),
         y, 8, 0);
@@ -589,7 +589,7 @@ END_TEST
 
 /* As many states as there can be; state i grows by i + 1 a step. */
 static ct_tensor *growing_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
-                               const ct_step *at)
+                               const ct_cell_step *at)
 {
     int i;
 
@@ -612,7 +612,7 @@ START_TEST(cell_of_most_states)
     ct_recurrent *r = ct_recurrent_of(
         set, "g", &growing,
         (ct_recurrent_options){ .input_size = 1, .hidden_size = 1, .learn_state = true });
-    ct_state *state = ct_begin_state(r, 2), *next;
+    ct_state *state = ct_recurrent_begin_state(r, 2), *next;
     ct_scope s = _i ? ct_scope_begin() : ct_scope_begin_no_grad();
     ct_tensor *x = ct_ones(CT_SHAPE(3, 2, 1), CT_F64, DEVICE), *y;
     char name[16];
@@ -642,28 +642,28 @@ START_TEST(empty_batches)
     const bool recorded = _i % 2, ragged = _i / 2 % 2;
     ct_params *set = new_set(CT_F32);
     ct_recurrent *r = ct_lstm(set, "r", (ct_lstm_options){ .hidden_size = 2, .num_layers = 3 });
-    ct_state *state = ct_begin_state(r, 0), *next;
+    ct_state *state = ct_recurrent_begin_state(r, 0), *next;
     ct_scope s = recorded ? ct_scope_begin() : ct_scope_begin_no_grad();
     ct_tensor *x = ct_ones(CT_SHAPE(4, 0, 5), CT_F32, DEVICE), *y;
     ct_recurrent_call call = { .lengths = NULL };
     int i;
 
-    ct_set_whole_sequences(_i / 4);
-    ck_assert(ct_dim(ct_state_get(state, 1), 0) == 3 && ct_dim(ct_state_get(state, 1), 1) == 0 &&
-              ct_dim(ct_state_get(state, 1), 2) == 2);
+    ct_set_fused_rnn(_i / 4);
+    ck_assert(ct_size(ct_state_get(state, 1), 0) == 3 && ct_size(ct_state_get(state, 1), 1) == 0 &&
+              ct_size(ct_state_get(state, 1), 2) == 2);
     if (ragged)
         call.lengths = ct_zeros(CT_SHAPE(0), CT_I64, DEVICE);
     y = ct_recurrent_forward_with(r, x, state, &next, call);
     expect_ok();
-    ck_assert(ct_dim(y, 0) == 4 && ct_dim(y, 1) == 0 && ct_dim(y, 2) == 2);
+    ck_assert(ct_size(y, 0) == 4 && ct_size(y, 1) == 0 && ct_size(y, 2) == 2);
     for (i = 0; i < 2; i++)
-        ck_assert(ct_dim(ct_state_get(next, i), 0) == 3 && ct_dim(ct_state_get(next, i), 1) == 0);
+        ck_assert(ct_size(ct_state_get(next, i), 0) == 3 && ct_size(ct_state_get(next, i), 1) == 0);
     if (recorded) {
         ck_assert(ct_backward(ct_sum(y)) == CT_OK);
-        expect_values("db", ct_grad_of(ct_param_value(ct_params_get(set, "r.bias_ih_l0"))),
+        expect_values("db", ct_tensor_grad(ct_param_value(ct_params_get(set, "r.bias_ih_l0"))),
                       (double[8]){ 0 }, 8, 0);
     }
-    ct_set_whole_sequences(true);
+    ct_set_fused_rnn(true);
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_state_free(state);
     ct_params_free(set);
@@ -688,7 +688,7 @@ END_TEST
 static int steps_taken, sequences_taken;
 
 static ct_tensor *counted_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
-                               const ct_step *at)
+                               const ct_cell_step *at)
 {
     (void)self, (void)at;
     steps_taken++;
@@ -696,7 +696,7 @@ static ct_tensor *counted_step(void *self, ct_tensor *x, ct_tensor *const *state
 }
 
 static ct_tensor *counted_sequence(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
-                                   const ct_step *at)
+                                   const ct_cell_step *at)
 {
     (void)self, (void)state, (void)reverse, (void)at;
     sequences_taken++;
@@ -721,7 +721,7 @@ START_TEST(steps_are_left_out)
     for (i = 0; i < sizeof cases / sizeof *cases; i++) {
         const int64_t *lengths = cases[i].lengths;
         ct_scope s = _i % 2 ? ct_scope_begin() : ct_scope_begin_no_grad();
-        ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(4, 2, 1), CT_F64, DEVICE), true), *y;
+        ct_tensor *x = ct_set_requires_grad(ct_ones(CT_SHAPE(4, 2, 1), CT_F64, DEVICE), true), *y;
         ct_state *next;
         double want[8], last[2] = { (double)lengths[0], (double)lengths[1] };
 
@@ -778,12 +778,12 @@ START_TEST(sequences_where_they_serve)
 
         if (i > 0)
             call.lengths = ct_from_data(lengths, CT_SHAPE(2), CT_I64, DEVICE);
-        ct_set_whole_sequences(i != 3);
+        ct_set_fused_rnn(i != 3);
         steps_taken = sequences_taken = 0;
         ck_assert(ct_recurrent_forward_with(r, x, NULL, NULL, call) != NULL);
         ck_assert_int_eq(steps_taken, i < 2 ? 0 : 2);
         ck_assert_int_eq(sequences_taken, i < 2);
-        ct_set_whole_sequences(true);
+        ct_set_fused_rnn(true);
         ck_assert(ct_scope_end(s) == CT_OK);
     }
     ct_params_free(set);
@@ -794,7 +794,7 @@ END_TEST
 START_TEST(batches_first)
 {
     ct_params *sets[2] = { new_set(CT_F64), new_set(CT_F64) };
-    ct_generator g = ct_generator_seed(6);
+    ct_generator g = ct_generator_from_seed(6);
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_randn(CT_SHAPE(3, 5), CT_F64, DEVICE, &g), *y[2];
     ct_recurrent *r = NULL;
@@ -805,7 +805,7 @@ START_TEST(batches_first)
         r = ct_gru(sets[i], "r", (ct_gru_options){ .hidden_size = 2, .batch_first = i });
         y[i] = ct_recurrent_step(r, x, NULL, &next);
         expect_ok();
-        ck_assert(ct_rank(y[i]) == 2 && ct_dim(ct_state_get(next, 0), 1) == 3);
+        ck_assert(ct_rank(y[i]) == 2 && ct_size(ct_state_get(next, 0), 1) == 3);
     }
     expect_same("y", y[1], y[0], 0);
     ck_assert(ct_recurrent_forward(r, ct_ones(CT_SHAPE(0, 4, 5), CT_F64, DEVICE), NULL, NULL));
@@ -997,7 +997,7 @@ START_TEST(steps_and_lengths_are_checked)
     ck_assert(ct_recurrent_forward(r, NULL, NULL, &next) == NULL);
     ck_assert(ct_recurrent_layers(NULL) == 0 && ct_recurrent_directions(NULL) == 0 &&
               ct_recurrent_hidden_size(NULL) == 0);
-    ck_assert(ct_begin_state(NULL, 3) == NULL && ct_state_count(NULL) == 0);
+    ck_assert(ct_recurrent_begin_state(NULL, 3) == NULL && ct_state_count(NULL) == 0);
     expect_ok();
     ck_assert(ct_recurrent_step(r, row, NULL, &next) != NULL && next != NULL);
     ck_assert(ct_scope_end(s) == ct_error());
@@ -1063,19 +1063,19 @@ START_TEST(state_copy_select_zero)
 {
     const int64_t rows[4] = { 2, 0, 0, 1 };
     const double picked[8] = { 4, 5, 0, 1, 0, 1, 2, 3 }, all[6] = { 0, 1, 2, 3, 4, 5 };
-    ct_state *state = counting_state(), *copy = ct_state_copy(state), *beams, *refused;
+    ct_state *state = counting_state(), *copy = ct_state_copy_new(state), *beams, *refused;
     ct_scope s = ct_scope_begin();
 
     ck_assert(ct_state_zero(state) == CT_OK);
     expect_values("zeroed", ct_state_get(state, 0), (double[6]){ 0 }, 6, 0);
     expect_values("copy", ct_state_get(copy, 0), all, 6, 0);
-    beams = ct_state_select(copy, ct_from_data(rows, CT_SHAPE(4), CT_I64, DEVICE));
-    ck_assert(ct_dim(ct_state_get(beams, 0), 1) == 4);
+    beams = ct_state_select_new(copy, ct_from_data(rows, CT_SHAPE(4), CT_I64, DEVICE));
+    ck_assert(ct_size(ct_state_get(beams, 0), 1) == 4);
     expect_values("selected", ct_state_get(beams, 0), picked, 8, 0);
     ck_assert(ct_state_zero(copy) == CT_OK);
     expect_values("selected", ct_state_get(beams, 0), picked, 8, 0);
-    refused = ct_state_select(copy, ct_full(CT_SHAPE(1), 3, CT_I64, DEVICE));
-    expect_fault("ct_state_select", ct_state_get(refused, 0), CT_ERR_INDEX,
+    refused = ct_state_select_new(copy, ct_full(CT_SHAPE(1), 3, CT_I64, DEVICE));
+    expect_fault("ct_state_select_new", ct_state_get(refused, 0), CT_ERR_INDEX,
                  "ct_index_select: index 3, number 0 of i64[1] cpu, is not in 0..2");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_state_free(state);
@@ -1091,16 +1091,16 @@ START_TEST(state_carry)
     ct_state *kept = counting_state(), *next;
     const void *buffer = DEVICE == CT_CPU ? ct_data(ct_state_get(kept, 0)) : NULL;
     ct_scope s = ct_scope_begin();
-    ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(1, 3, 2), CT_F64, DEVICE), true), *y;
+    ct_tensor *x = ct_set_requires_grad(ct_ones(CT_SHAPE(1, 3, 2), CT_F64, DEVICE), true), *y;
 
     y = ct_mul_scalar(x, 5);
-    next = ct_state_of(1, &y);
-    ck_assert(ct_needs_gradient(ct_state_get(next, 0)));
+    next = ct_state_from_tensors(1, &y);
+    ck_assert(ct_tensor_requires_grad(ct_state_get(next, 0)));
     ck_assert(ct_state_carry(kept, next) == CT_OK);
     expect_values("kept", ct_state_get(kept, 0), (double[]){ 5, 5, 5, 5, 5, 5 }, 6, 0);
-    ck_assert(!ct_needs_gradient(ct_state_get(kept, 0)));
+    ck_assert(!ct_tensor_requires_grad(ct_state_get(kept, 0)));
     ck_assert(!buffer || ct_data(ct_state_get(kept, 0)) == buffer);
-    ct_requires_grad(ct_state_get(kept, 0), true);
+    ct_set_requires_grad(ct_state_get(kept, 0), true);
     ck_assert(ct_grad_enabled() && ct_state_carry(kept, next) == CT_OK && ct_grad_enabled());
     ck_assert(ct_scope_end(s) == CT_OK);
     s = ct_scope_begin_no_grad();
@@ -1118,11 +1118,11 @@ START_TEST(state_misuse)
     ct_tensor *narrow = ct_ones(CT_SHAPE(1, 3, 2), CT_F32, DEVICE), *most[64];
     int i;
 
-    borrowed = ct_state_of(1, &other);
+    borrowed = ct_state_from_tensors(1, &other);
     ck_assert(ct_state_carry(kept, borrowed) == CT_ERR_SHAPE);
     expect_error(CT_ERR_SHAPE, "ct_state_carry: kept f64[1,3,2] cpu does not take next f64[1,2,2] "
                                "cpu (tensor 0)");
-    ck_assert(ct_state_carry(kept, ct_state_of(1, &narrow)) == CT_ERR_SHAPE);
+    ck_assert(ct_state_carry(kept, ct_state_from_tensors(1, &narrow)) == CT_ERR_SHAPE);
     expect_error(CT_ERR_SHAPE, "ct_state_carry: kept f64[1,3,2] cpu does not take next f32[1,3,2] "
                                "cpu (tensor 0)");
     ck_assert(ct_state_carry(borrowed, kept) == CT_ERR_ARGUMENT);
@@ -1138,24 +1138,24 @@ START_TEST(state_misuse)
     expect_error(CT_ERR_INDEX, "ct_state_get: a state of 1 tensors has no number 1");
     ck_assert(ct_state_new(0, &other) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_state_new: a state of 0 tensors");
-    ck_assert(ct_state_of(65, &other) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_state_of: a state of 65 tensors");
+    ck_assert(ct_state_from_tensors(65, &other) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_state_from_tensors: a state of 65 tensors");
     for (i = 0; i < 64; i++)
         most[i] = narrow;
     many = ct_state_new(64, most);
     ck_assert(ct_state_count(many) == 64 && ct_state_get(many, 63) != narrow);
-    ck_assert(ct_state_get(ct_state_of(64, most), 63) == narrow);
+    ck_assert(ct_state_get(ct_state_from_tensors(64, most), 63) == narrow);
     ck_assert(ct_state_count(ct_state_detach(many)) == 64);
     ct_state_free(many);
     expect_ok();
     other = NULL;
-    ck_assert(ct_state_new(1, &other) == NULL && ct_state_of(1, &other) == NULL);
-    ck_assert(ct_state_copy(NULL) == NULL && ct_state_get(NULL, 0) == NULL);
-    ck_assert(ct_state_select(NULL, narrow) == NULL && ct_state_select(kept, NULL) == NULL);
+    ck_assert(ct_state_new(1, &other) == NULL && ct_state_from_tensors(1, &other) == NULL);
+    ck_assert(ct_state_copy_new(NULL) == NULL && ct_state_get(NULL, 0) == NULL);
+    ck_assert(ct_state_select_new(NULL, narrow) == NULL && ct_state_select_new(kept, NULL) == NULL);
     ct_state_free(NULL);
 
     other = ct_ones(CT_SHAPE(1, 3, 2), CT_F64, DEVICE);
-    borrowed = ct_state_of(1, &other);
+    borrowed = ct_state_from_tensors(1, &other);
     ct_raise(CT_ERR_ARGUMENT, "test", "an error stands"); /* nothing is carried */
     ck_assert(ct_state_carry(kept, borrowed) == CT_ERR_ARGUMENT);
     ct_error_clear();
@@ -1188,7 +1188,7 @@ START_TEST(cross_entropy_by_hand)
 {
     double l[3], plain[3], grad[12], sum;
     ct_scope s = ct_scope_begin();
-    ct_tensor *x = ct_requires_grad(ct_from_data(logits, CT_SHAPE(3, 4), CT_F64, DEVICE), true);
+    ct_tensor *x = ct_set_requires_grad(ct_from_data(logits, CT_SHAPE(3, 4), CT_F64, DEVICE), true);
     ct_tensor *y = ct_from_data(targets, CT_SHAPE(3), CT_I32, DEVICE);
     int r, c;
 
@@ -1201,7 +1201,7 @@ START_TEST(cross_entropy_by_hand)
             grad[4 * r + c] = (exp(logits[4 * r + c]) / sum - (c == targets[r])) / 3;
     }
     ct_backward(ct_cross_entropy(x, y));
-    expect_values("gradient", ct_grad_of(x), grad, 12, 1e-15);
+    expect_values("gradient", ct_tensor_grad(x), grad, 12, 1e-15);
     expect_close("mean", ct_item(ct_cross_entropy(x, y)), (plain[0] + plain[1] + plain[2]) / 3,
                  1e-15);
     expect_values("none", ct_cross_entropy_with(x, y, each), plain, 3, 1e-15);
@@ -1244,7 +1244,7 @@ START_TEST(cross_entropy_without_a_class)
 {
     const double scores[8] = { 1, -INFINITY, 2, 0, 0, 3, -INFINITY, 1 };
     ct_scope s = ct_scope_begin();
-    ct_tensor *x = ct_requires_grad(ct_from_data(scores, CT_SHAPE(2, 4), CT_F64, DEVICE), true);
+    ct_tensor *x = ct_set_requires_grad(ct_from_data(scores, CT_SHAPE(2, 4), CT_F64, DEVICE), true);
     ct_tensor *y = ct_from_data((int64_t[]){ 2, 1 }, CT_SHAPE(2), CT_I64, DEVICE);
     ct_tensor *weight = ct_from_data((double[]){ 1, 2, 3, 4 }, CT_SHAPE(4), CT_F64, DEVICE);
     const double plain[2] = { log(exp(1) + exp(2) + 1) - 2, log(1 + exp(3) + exp(1)) - 3 };
@@ -1257,7 +1257,7 @@ START_TEST(cross_entropy_without_a_class)
             x, y, (ct_cross_entropy_options){ .reduction = CT_REDUCTION_NONE, .weight = weight }),
         weighted, 2, 1e-14);
     ck_assert(ct_backward(ct_cross_entropy(x, y)) == CT_OK);
-    ck_assert(isfinite(ct_item(ct_sum(ct_grad_of(x)))));
+    ck_assert(isfinite(ct_item(ct_sum(ct_tensor_grad(x)))));
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 END_TEST
@@ -1267,7 +1267,7 @@ START_TEST(cross_entropy_of_any_width)
 {
     static const int widths[] = { 1, 2, 7, 8, 9, 28, 63, 64, 65, 127, 129, 256, 257, 1000, 2049 };
     ct_dtype dtype = _i ? CT_F64 : CT_F32;
-    ct_generator g = ct_generator_seed(14);
+    ct_generator g = ct_generator_from_seed(14);
     size_t w;
 
     for (w = 0; w < sizeof widths / sizeof *widths; w++) {
@@ -1277,7 +1277,7 @@ START_TEST(cross_entropy_of_any_width)
         ct_tensor *logits = ct_randn(CT_SHAPE(rows, C), dtype, DEVICE, &g), *loss, *given;
         int64_t *target = malloc((size_t)rows * sizeof *target);
 
-        logits = ct_requires_grad(ct_mul_scalar(logits, 3), true);
+        logits = ct_set_requires_grad(ct_mul_scalar(logits, 3), true);
         given = ct_randn(CT_SHAPE(rows), dtype, DEVICE, &g);
         x = values_of(logits);
         d = values_of(given);
@@ -1305,8 +1305,9 @@ START_TEST(cross_entropy_of_any_width)
                                                                  .ignore_index = -7 });
         expect_values("loss", loss, want, (size_t)rows, _i ? 1e-12 : 2e-5);
         ck_assert(ct_backward_with(loss, given) == CT_OK);
-        expect_values("gradient", ct_grad_of(logits), grad, (size_t)(rows * C), _i ? 1e-13 : 1e-5);
-        ct_clear_grad(logits); /* and with one gradient for all rows */
+        expect_values("gradient", ct_tensor_grad(logits), grad, (size_t)(rows * C),
+                      _i ? 1e-13 : 1e-5);
+        ct_tensor_zero_grad(logits); /* and with one gradient for all rows */
         for (r = 0; r < rows * C; r++)
             grad[r] = d[r / C] ? grad[r] / d[r / C] : 0;
         ck_assert(ct_backward(ct_sum(ct_cross_entropy_with(
@@ -1315,7 +1316,7 @@ START_TEST(cross_entropy_of_any_width)
                                                   .label_smoothing = smoothing,
                                                   .has_ignore_index = true,
                                                   .ignore_index = -7 }))) == CT_OK);
-        expect_values("gradient of the sum", ct_grad_of(logits), grad, (size_t)(rows * C),
+        expect_values("gradient of the sum", ct_tensor_grad(logits), grad, (size_t)(rows * C),
                       _i ? 1e-11 : 1e-5);
         free(target);
         free(x);
@@ -1357,12 +1358,12 @@ static ct_tensor *further_on(int count, ct_tensor *const *inputs, void *context)
 START_TEST(cross_entropy_of_second_order)
 {
     ct_scope s = ct_scope_begin();
-    ct_generator g = ct_generator_seed(4);
+    ct_generator g = ct_generator_from_seed(4);
     ct_tensor *in[2] = { ct_from_data(logits, CT_SHAPE(3, 4), CT_F64, DEVICE),
                          ct_from_data((double[]){ 0.5, -1, 2 }, CT_SHAPE(3), CT_F64, DEVICE) };
 
-    ct_requires_grad(in[0], true);
-    ct_requires_grad(in[1], true);
+    ct_set_requires_grad(in[0], true);
+    ct_set_requires_grad(in[1], true);
     ck_assert_msg(ct_gradcheck(further_on, 2, in, (void *)&furthers[_i], &g, 0, 0) &&
                       ct_gradgradcheck(further_on, 2, in, (void *)&furthers[_i], &g, 0, 0),
                   "%s", ct_error_message());
@@ -1428,7 +1429,7 @@ START_TEST(cross_entropy_misuse)
     ct_error_clear();
     for (i = 0; i < 2; i++) { /* does not broadcast, or to more */
         wrong = ct_ones(i ? CT_SHAPE(2, 3, 4) : CT_SHAPE(3), CT_F64, DEVICE);
-        ck_assert(ct_bce_with_logits_with(x, x, (ct_bce_options){ .weight = wrong }) == NULL);
+        ck_assert(ct_bce_with_logits(x, x, (ct_bce_options){ .weight = wrong }) == NULL);
         ck_assert_int_eq(ct_error(), CT_ERR_SHAPE);
         ct_error_clear();
     }
@@ -1452,7 +1453,7 @@ static ct_state *expect_state(bool fine, ct_state *s)
 static ct_tensor *call_all(ct_recurrent *r)
 {
     ct_tensor *x = ct_ones(CT_SHAPE(2, 2, 4), CT_F64, CT_CPU), *y = NULL;
-    ct_state *begin = expect_state(ct_ok(), ct_begin_state(r, 2)), *next, *more;
+    ct_state *begin = expect_state(ct_ok(), ct_recurrent_begin_state(r, 2)), *next, *more;
     ct_recurrent_call call = {
         .lengths = ct_from_data((int32_t[]){ 2, 1 }, CT_SHAPE(2), CT_I32, CT_CPU),
         .reset = ct_from_data((bool[]){ true, false }, CT_SHAPE(2), CT_BOOL, CT_CPU)
@@ -1462,9 +1463,9 @@ static ct_tensor *call_all(ct_recurrent *r)
     if (ct_ok()) {
         y = ct_recurrent_forward_with(r, x, begin, &next, call);
         ck_assert((y != NULL) == (ct_ok() != 0) && (next != NULL) == (y != NULL));
-        more = expect_state(ct_ok(), ct_state_copy(next));
+        more = expect_state(ct_ok(), ct_state_copy_new(next));
         ct_state_free(more);
-        more = expect_state(ct_ok(), ct_state_select(next, rows));
+        more = expect_state(ct_ok(), ct_state_select_new(next, rows));
         ct_state_free(more);
         more = expect_state(ct_ok(), ct_state_detach(next));
         more = expect_state(ct_ok(), ct_state_to(more, CT_CPU));
@@ -1483,9 +1484,9 @@ static ct_tensor *m_steps(ct_params *set)
 {
     ct_tensor *y;
 
-    ct_set_whole_sequences(false);
+    ct_set_fused_rnn(false);
     y = call_all(ct_lstm(set, "r", (ct_lstm_options){ .hidden_size = 2 }));
-    ct_set_whole_sequences(true);
+    ct_set_fused_rnn(true);
     return y;
 }
 
@@ -1587,9 +1588,8 @@ static ct_tensor *m_losses(ct_params *set)
     all[4] = ct_mse_loss(x, one, CT_REDUCTION_MEAN);
     all[5] = ct_l1_loss(x, one, CT_REDUCTION_SUM);
     all[6] = ct_huber_loss(x, one, 1, CT_REDUCTION_MEAN);
-    all[7] = ct_bce_with_logits(x, one, CT_REDUCTION_MEAN);
-    all[8] =
-        ct_bce_with_logits_with(x, one, (ct_bce_options){ .weight = weight, .pos_weight = weight });
+    all[7] = ct_bce_with_logits(x, one, (ct_bce_options){ .reduction = CT_REDUCTION_MEAN });
+    all[8] = ct_bce_with_logits(x, one, (ct_bce_options){ .weight = weight, .pos_weight = weight });
     return ct_stack(9, all, 0);
 }
 
@@ -1618,12 +1618,13 @@ START_TEST(memory_fails)
         y = what[_i / 5](set);
         forward = k ? forward : allocations_seen;
         ck_assert_msg((y != NULL) == (ct_ok() != 0), "request %d: %s", k, ct_error_message());
-        if (y && recorded && ct_needs_gradient(y)) {
+        if (y && recorded && ct_tensor_requires_grad(y)) {
             y = ct_sum(y);
             of = ct_param_value(ct_params_at(set, 0));
             if (!twice)
                 ct_backward(y);
-            else if (ct_grad(1, &y, 1, &of, NULL, true, &grad) == CT_OK && ct_needs_gradient(grad))
+            else if (ct_grad(1, &y, 1, &of, NULL, true, &grad) == CT_OK &&
+                     ct_tensor_requires_grad(grad))
                 ct_backward(ct_sum(ct_square(grad)));
         }
         done = k && allocations_seen < k;

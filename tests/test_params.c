@@ -56,7 +56,8 @@ START_TEST(names_and_parts)
     ck_assert(ct_param_is_trained(w) && !ct_param_is_trained(buffer));
     ck_assert_int_eq(ct_params_numel(set), 11);
     ck_assert_int_eq(ct_params_numel(a), 10);
-    ck_assert(ct_needs_gradient(ct_param_value(v)) && !ct_needs_gradient(ct_param_value(buffer)));
+    ck_assert(ct_tensor_requires_grad(ct_param_value(v)) &&
+              !ct_tensor_requires_grad(ct_param_value(buffer)));
     ck_assert(ct_param_value(v) == ct_param_value(v));
     expect_values("v", ct_param_value(v), (double[]){ 2, 2, 2, 2 }, 4, 0);
     ct_params_free(a); /* of a part: nothing happens */
@@ -89,16 +90,16 @@ START_TEST(misuse)
     expect_error(CT_ERR_ARGUMENT, "ct_params_add: b has no init");
     ck_assert(ct_param_value(open) == NULL);
     expect_error(CT_ERR_SHAPE, "ct_param_value: rnn.w is not settled: its shape is [3,-1]");
-    ck_assert(ct_param_settle(open, CT_SHAPE(4, 2)) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_param_settle: rnn.w has the shape [3,-1], not [4,2]");
-    ck_assert(ct_param_settle(open, CT_SHAPE(3, 2, 1)) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_param_settle: rnn.w has the shape [3,-1], not [3,2,1]");
-    ck_assert(ct_param_settle(open, CT_SHAPE(3, 2)) == CT_OK);
-    ck_assert(ct_param_settle(open, CT_SHAPE(3, 2)) == CT_OK);
-    ck_assert(ct_param_settle(open, CT_SHAPE(3, 5)) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_param_settle: rnn.w has the shape [3,2], not [3,5]");
-    ck_assert(ct_param_settle(NULL, CT_SHAPE(1)) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_param_settle: p is NULL");
+    ck_assert(ct_param_materialize(open, CT_SHAPE(4, 2)) == CT_ERR_SHAPE);
+    expect_error(CT_ERR_SHAPE, "ct_param_materialize: rnn.w has the shape [3,-1], not [4,2]");
+    ck_assert(ct_param_materialize(open, CT_SHAPE(3, 2, 1)) == CT_ERR_SHAPE);
+    expect_error(CT_ERR_SHAPE, "ct_param_materialize: rnn.w has the shape [3,-1], not [3,2,1]");
+    ck_assert(ct_param_materialize(open, CT_SHAPE(3, 2)) == CT_OK);
+    ck_assert(ct_param_materialize(open, CT_SHAPE(3, 2)) == CT_OK);
+    ck_assert(ct_param_materialize(open, CT_SHAPE(3, 5)) == CT_ERR_SHAPE);
+    expect_error(CT_ERR_SHAPE, "ct_param_materialize: rnn.w has the shape [3,2], not [3,5]");
+    ck_assert(ct_param_materialize(NULL, CT_SHAPE(1)) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_param_materialize: p is NULL");
     ck_assert_int_eq(ct_params_count(set), 1);
     ct_params_free(set);
 
@@ -114,7 +115,7 @@ START_TEST(misuse)
     ck_assert(ct_params_count(NULL) == 0 && ct_params_at(NULL, 0) == NULL);
     ck_assert(ct_param_value(NULL) == NULL && ct_params_freeze(NULL, "*", true) == 0);
     ct_params_free(NULL);
-    ct_zero_grad(NULL);
+    ct_params_zero_grad(NULL);
 }
 END_TEST
 
@@ -189,7 +190,7 @@ START_TEST(of_no_set)
     ct_params_train(NULL, true);
     ck_assert_str_eq(ct_param_name(NULL), "");
     ck_assert(ct_param_shape(NULL).rank == 0);
-    ck_assert(!ct_param_is_settled(NULL) && !ct_param_is_trained(NULL));
+    ck_assert(ct_param_is_lazy(NULL) && !ct_param_is_trained(NULL));
     ct_param_set_init(NULL, ct_init_constant(1));
     ck_assert(!ct_params_add_buffer(NULL, "w", CT_SCALAR, ct_init_constant(1)));
     ct_params_print(NULL, out);
@@ -211,7 +212,7 @@ START_TEST(of_no_set)
     expect_error(CT_ERR_DEVICE, "ct_params_to: there is no device 77");
     ct_raise(CT_ERR_NUMERIC, "before", "it"); /* an error that stands stays */
     ck_assert(ct_params_tie(NULL, "a", "b") == CT_ERR_NUMERIC);
-    ck_assert(ct_param_settle(NULL, CT_SCALAR) == CT_ERR_NUMERIC);
+    ck_assert(ct_param_materialize(NULL, CT_SCALAR) == CT_ERR_NUMERIC);
     ck_assert(ct_params_init(set, ct_init_constant(1), 1) == CT_ERR_NUMERIC);
     ck_assert(ct_params_to(set, DEVICE) == CT_ERR_NUMERIC);
     expect_error(CT_ERR_NUMERIC, "before: it");
@@ -265,7 +266,7 @@ START_TEST(tied_shapes)
         ck_assert(ct_params_tie(set, "c", "a") == CT_ERR_ARGUMENT);
         expect_error(CT_ERR_ARGUMENT, "ct_params_tie: c is no parameter");
         ck_assert_int_eq(ct_params_freeze(set, "*", false), 3);
-        ck_assert(!ct_needs_gradient(ct_param_value(buffer)));
+        ck_assert(!ct_tensor_requires_grad(ct_param_value(buffer)));
         ct_params_free(set);
     }
 }
@@ -380,7 +381,7 @@ static void *first_forward(void *context)
     y = ct_linear_forward(r->linear, x);
     r->sum[me->at] = ct_item(ct_sum(y));
     r->seen[me->at] = ct_param_value(r->weight);
-    ct_param_settle(r->slow, CT_SHAPE(3));
+    ct_param_materialize(r->slow, CT_SHAPE(3));
     if (ct_scope_end(s) != CT_OK)
         r->sum[me->at] = -1e9;
     return NULL;
@@ -433,7 +434,7 @@ static void backward_of_all(ct_params *set)
 static bool has_grad(ct_params *set, const char *name)
 {
     ct_scope s = ct_scope_begin();
-    bool has = ct_grad_of(value(set, name)) != NULL;
+    bool has = ct_tensor_grad(value(set, name)) != NULL;
 
     ck_assert(ct_scope_end(s) == CT_OK);
     return has;
@@ -453,7 +454,7 @@ START_TEST(freezing)
     ck_assert_int_eq(ct_params_freeze(set, "a.*", true), 2);
     ck_assert_int_eq(ct_params_freeze(set, "b*", true), 0);
     ck_assert_int_eq(ct_params_freeze(set, NULL, true), 0);
-    ck_assert(ct_param_settle(late, CT_SHAPE(2)) == CT_OK); /* frozen before it was settled */
+    ck_assert(ct_param_materialize(late, CT_SHAPE(2)) == CT_OK); /* frozen before it was settled */
     ck_assert_int_eq(ct_params_numel(set), 9);
     backward_of_all(set);
     ck_assert(!has_grad(set, "a.w") && !has_grad(set, "a.b") && has_grad(set, "c"));
@@ -472,9 +473,9 @@ START_TEST(freezing)
     ck_assert(!has_grad(set, "a.w") && !has_grad(set, "c")); /* what is frozen has none */
     ck_assert_int_eq(ct_params_freeze(set, "*", false), 3);
     backward_of_all(set);
-    ct_zero_grad(a);
+    ct_params_zero_grad(a);
     ck_assert(!has_grad(set, "a.w") && !has_grad(set, "a.b") && has_grad(set, "c"));
-    ct_zero_grad(set);
+    ct_params_zero_grad(set);
     ck_assert(!has_grad(set, "c"));
     ct_optimizer_free(sgd);
     ct_params_free(set);
@@ -496,7 +497,7 @@ static ct_status whole_life(ct_tensor *x, FILE *out)
     ct_linear *other = ct_linear_module(set, "b", (ct_linear_options){ .out_features = 4 });
     ct_optimizer *adam = ct_adam_new(set, (ct_adam_options){ .lr = 1 });
     ct_load_report *report = ct_load_report_new();
-    ct_state *state = rnn ? ct_begin_state(rnn, 2) : NULL, *next = NULL;
+    ct_state *state = rnn ? ct_recurrent_begin_state(rnn, 2) : NULL, *next = NULL;
     ct_tensor *y;
 
     if (set) {
@@ -612,8 +613,8 @@ static double run_program(int which, ct_status *status)
     y = programs[which].steps && r ? ct_recurrent_step(r, ct_select(x, 0, 0), NULL, &next)
         : r                        ? ct_recurrent_forward_with(r, x, NULL, &next, call)
                                    : NULL;
-    kept = next ? ct_state_copy(next) : NULL;
-    rows = kept ? ct_state_select(kept, b) : NULL;
+    kept = next ? ct_state_copy_new(next) : NULL;
+    rows = kept ? ct_state_select_new(kept, b) : NULL;
     if (rows)
         state = ct_state_detach(rows);
     if (state && !programs[which].steps)
@@ -634,8 +635,9 @@ static double run_program(int which, ct_status *status)
     ct_backward(loss);
     ct_state_carry(kept, next);
     for (i = 0; i < ct_params_count(set); i++)
-        if (ct_ok() && ct_grad_of(ct_param_value(ct_params_at(set, i))))
-            value += ct_item(ct_sum(ct_square(ct_grad_of(ct_param_value(ct_params_at(set, i))))));
+        if (ct_ok() && ct_tensor_grad(ct_param_value(ct_params_at(set, i))))
+            value +=
+                ct_item(ct_sum(ct_square(ct_tensor_grad(ct_param_value(ct_params_at(set, i))))));
     value += ct_item(loss);
     if (kept)
         value += ct_item(ct_sum(ct_state_get(kept, 0)));
@@ -691,7 +693,8 @@ START_TEST(initialisers_of_later)
     ck_assert_uint_eq(ct_params_seed(set), 5);
     ct_param_set_init(a, ct_init_constant(9)); /* too late */
     ct_param_set_init(b, ct_init_constant(9));
-    ck_assert(ct_param_settle(a, CT_SHAPE(2)) == CT_OK && ct_param_settle(b, CT_SHAPE(2)) == CT_OK);
+    ck_assert(ct_param_materialize(a, CT_SHAPE(2)) == CT_OK &&
+              ct_param_materialize(b, CT_SHAPE(2)) == CT_OK);
     expect_values("a", ct_param_value(a), (double[]){ 8, 8 }, 2, 0);
     expect_values("b", ct_param_value(b), (double[]){ 9, 9 }, 2, 0);
     expect_values("c", ct_param_value(c), (double[]){ 3, 3 }, 2, 0);
@@ -730,19 +733,19 @@ START_TEST(tied_and_frozen)
     ct_params_freeze(set, _i & 1 ? "a" : "b", true);
     ck_assert(ct_params_tie(set, "a", "b") == CT_OK && ct_params_tie(set, "a", "b") == CT_OK);
     ck_assert(ct_param_shape(b).dim[1] == 3 && ct_param_shape(a).dim[0] == 2);
-    ck_assert(ct_param_is_settled(a) == !(_i & 2));
+    ck_assert(ct_param_is_lazy(a) == !!(_i & 2));
     ck_assert(!ct_param_is_trained(a) && !ct_param_is_trained(b) && ct_param_is_trained(c));
     ck_assert(ct_params_tie(set, "a", "c") == CT_OK);
-    ck_assert(ct_param_is_settled(a) && ct_param_value(a) == ct_param_value(b) &&
+    ck_assert(!ct_param_is_lazy(a) && ct_param_value(a) == ct_param_value(b) &&
               ct_param_value(b) == ct_param_value(c));
     ck_assert(ct_item(ct_select(ct_select(ct_param_value(b), 0, 1), 0, 2)) == (_i & 2 ? 3 : 1));
-    ck_assert(!ct_needs_gradient(ct_param_value(a)));
+    ck_assert(!ct_tensor_requires_grad(ct_param_value(a)));
     ck_assert_int_eq(ct_params_numel(set), 0);
     ct_params_freeze(set, "*", false);
-    ck_assert(ct_needs_gradient(ct_param_value(c)));
+    ck_assert(ct_tensor_requires_grad(ct_param_value(c)));
     ck_assert_int_eq(ct_params_numel(set), 6);
     ck_assert(ct_backward(ct_sum(ct_mul(ct_param_value(b), ct_param_value(c)))) == CT_OK);
-    ck_assert(ct_grad_of(ct_param_value(a)) != NULL);
+    ck_assert(ct_tensor_grad(ct_param_value(a)) != NULL);
     ct_params_free(set);
     ck_assert(ct_scope_end(s) == CT_OK);
 }

@@ -189,7 +189,7 @@ static void expect_drawn(ct_plot_options o, const ct_plot_series *series, int co
 /* Random ranges from tiny to huge, far from 0 and around it, with holes. */
 START_TEST(points)
 {
-    ct_generator g = ct_generator_named(ct_generator_seed(5), "points");
+    ct_generator g = ct_generator_stream(ct_generator_from_seed(5), "points");
     int cases = harness_count(60, 3000);
 
     for (int c = 0; c < cases; c++) {

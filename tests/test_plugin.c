@@ -240,9 +240,9 @@ START_TEST(refused)
     int k;
 
     c->make();
-    snprintf(message, sizeof message, "ct_device_named: no emulated CUDA device: %s", c->why);
+    snprintf(message, sizeof message, "ct_device_from_name: no emulated CUDA device: %s", c->why);
     for (k = 0; k < 3; k++) { /* it is looked at once */
-        ck_assert_int_eq(ct_device_named("cuda-emu"), -1);
+        ck_assert_int_eq(ct_device_from_name("cuda-emu"), -1);
         expect_error(CT_ERR_DEVICE, message);
         ck_assert_int_eq(ct_device_count("cuda-emu"), 0);
     }
@@ -265,14 +265,14 @@ START_TEST(places)
 
         remove(i ? "cuda.so" : "cuda-emu.so");
         setenv("COTANGENT_PLUGIN_DIR", i ? "" : ".", 1);
-        snprintf(message, sizeof message, "ct_device_named: no %s: no plug-in %.200s",
+        snprintf(message, sizeof message, "ct_device_from_name: no %s: no plug-in %.200s",
                  i ? "CUDA device" : "emulated CUDA device",
                  i ? CT_PLUGIN_DIR "/cuda.so" : CT_PLUGIN_DIR "/cuda-emu.so");
         if (access(i ? CT_PLUGIN_DIR "/cuda.so" : CT_PLUGIN_DIR "/cuda-emu.so", F_OK) == 0) {
             printf("places: skipped, since a plug-in is installed\n");
             continue;
         }
-        ck_assert_int_eq(ct_device_named(i ? "cuda" : "cuda-emu"), -1);
+        ck_assert_int_eq(ct_device_from_name(i ? "cuda" : "cuda-emu"), -1);
         expect_error(CT_ERR_DEVICE, message);
         ck_assert_int_eq(opened, 0);
     }
@@ -304,30 +304,30 @@ START_TEST(names)
 
     for (i = 0; i < (int)(sizeof none / sizeof *none); i++) {
         snprintf(message, sizeof message,
-                 "ct_device_named: there is no device \"%s\" (there are: cpu, cuda, cuda:1, "
+                 "ct_device_from_name: there is no device \"%s\" (there are: cpu, cuda, cuda:1, "
                  "cuda-emu)",
                  none[i] ? none[i] : "(null)");
-        ck_assert_int_eq(ct_device_named(none[i]), -1);
+        ck_assert_int_eq(ct_device_from_name(none[i]), -1);
         expect_error(CT_ERR_DEVICE, message);
         ck_assert_int_eq(ct_device_count(none[i]), 0);
     }
     ck_assert_int_eq(opened, 0);
-    ck_assert_int_eq(ct_device_named("cpu"), CT_CPU);
+    ck_assert_int_eq(ct_device_from_name("cpu"), CT_CPU);
     ck_assert_int_eq(ct_device_count("cpu"), 1);
 
     given.devices = 3;
-    ck_assert_int_eq(ct_device_named("cuda-emu:2"), 3);
-    ck_assert_int_eq(ct_device_named("cuda-emu"), 1);
-    ck_assert_int_eq(ct_device_named("cuda-emu:0"), 1);
-    ck_assert_int_eq(ct_device_named("cuda-emu:000001"), 2);
-    ck_assert_int_eq(ct_device_named("cuda-emu:3"), -1);
-    expect_error(CT_ERR_DEVICE, "ct_device_named: no emulated CUDA device 3: there are 3");
+    ck_assert_int_eq(ct_device_from_name("cuda-emu:2"), 3);
+    ck_assert_int_eq(ct_device_from_name("cuda-emu"), 1);
+    ck_assert_int_eq(ct_device_from_name("cuda-emu:0"), 1);
+    ck_assert_int_eq(ct_device_from_name("cuda-emu:000001"), 2);
+    ck_assert_int_eq(ct_device_from_name("cuda-emu:3"), -1);
+    expect_error(CT_ERR_DEVICE, "ct_device_from_name: no emulated CUDA device 3: there are 3");
     ck_assert_int_eq(ct_device_count("cuda-emu"), 3);
     ck_assert_int_eq(opened, 1);
     given.devices = 1; /* the other kind's come behind */
-    ck_assert_int_eq(ct_device_named("cuda"), 4);
-    ck_assert_int_eq(ct_device_named("cuda:1"), -1);
-    expect_error(CT_ERR_DEVICE, "ct_device_named: no CUDA device 1: there is 1");
+    ck_assert_int_eq(ct_device_from_name("cuda"), 4);
+    ck_assert_int_eq(ct_device_from_name("cuda:1"), -1);
+    expect_error(CT_ERR_DEVICE, "ct_device_from_name: no CUDA device 1: there is 1");
     ck_assert_int_eq(ct_device_count("cuda"), 1);
     ck_assert_str_eq(ct_device_name(0), "cpu");
     ck_assert_str_eq(ct_device_name(1), "cuda-emu");
@@ -351,7 +351,7 @@ START_TEST(many)
 {
     given.devices = 100;
     ck_assert_int_eq(ct_device_count("cuda"), CTI_DEVICES - 1);
-    ck_assert_int_eq(ct_device_named("cuda:30"), CTI_DEVICES - 1);
+    ck_assert_int_eq(ct_device_from_name("cuda:30"), CTI_DEVICES - 1);
     ck_assert_str_eq(ct_device_name(CTI_DEVICES - 1), "cuda:30");
     ck_assert_str_eq(ct_device_name(CTI_DEVICES), "?");
     ck_assert_int_eq(ct_device_count("cuda-emu"), 0);
@@ -370,7 +370,7 @@ static const char *said(int i, const char *name, ct_device *d)
     size_t n;
 
     ck_assert_ptr_nonnull(freopen("said", "w", stderr));
-    *d = name ? ct_device_named(name) : ct_try_gpu(i);
+    *d = name ? ct_device_from_name(name) : ct_try_gpu(i);
     fflush(stderr);
     dup2(kept, STDERR_FILENO);
     close(kept);
@@ -461,7 +461,7 @@ START_TEST(faults)
           "ct_some: the gradients' norm is not finite in step 9" },
         { CTI_FAULT_VALUE, 0, CT_ERR_NUMERIC, "ct_some: a gradient is not finite" },
     };
-    ct_device d = ct_device_named("cuda");
+    ct_device d = ct_device_from_name("cuda");
     double number;
     int i;
 
@@ -497,7 +497,7 @@ END_TEST
  * more has no name. */
 START_TEST(ring_of_tickets)
 {
-    ct_device d = ct_device_named("cuda");
+    ct_device d = ct_device_from_name("cuda");
     uint32_t last = 0;
     int i;
 
@@ -533,7 +533,7 @@ END_TEST
 
 START_TEST(no_ticket_without_memory)
 {
-    ct_device d = ct_device_named("cuda");
+    ct_device d = ct_device_from_name("cuda");
 
     let_fault(CT_ERR_INDEX, 7, 5); /* before any ticket */
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
@@ -547,14 +547,14 @@ END_TEST
 
 START_TEST(counters)
 {
-    ct_device d = ct_device_named("cuda");
-    ct_device_stats s = ct_device_stats_get(d);
+    ct_device d = ct_device_from_name("cuda");
+    ct_device_stats s = ct_device_get_stats(d);
 
     ck_assert(s.launches == 1 && s.synchronisations == 2 && s.uploads == 3 && s.downloads == 4 &&
               s.upload_bytes == 5 && s.download_bytes == 6 && s.allocations == 7);
-    s = ct_device_stats_get(CT_CPU);
+    s = ct_device_get_stats(CT_CPU);
     ck_assert(s.launches == 0 && s.allocations == 0);
-    s = ct_device_stats_get(17);
+    s = ct_device_get_stats(17);
     ck_assert(s.launches == 0 && s.allocations == 0);
 }
 END_TEST
@@ -568,10 +568,10 @@ START_TEST(storages)
     double value[3];
 
     given.devices = 2;
-    d = ct_device_named("cuda:1");
+    d = ct_device_from_name("cuda:1");
     a = ct_from_data((double[]){ 1, 2, 3 }, CT_SHAPE(3), CT_F64, d);
     b = ct_add(a, a);
-    ck_assert(b && ct_device_get(b) == d && selected == 1);
+    ck_assert(b && ct_tensor_device(b) == d && selected == 1);
     ck_assert(ct_to_host(b, value, sizeof value) == CT_OK && value[2] == 6);
     ck_assert(ct_add(b, ct_ones(CT_SHAPE(3), CT_F64, CT_CPU)) == NULL);
     expect_error(CT_ERR_DEVICE,
@@ -580,7 +580,7 @@ START_TEST(storages)
     ck_assert(b && ct_item(ct_sum(b)) == 12);
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_memory_trim();
-    ck_assert_uint_eq(ct_memory().idle_bytes, 0);
+    ck_assert_uint_eq(ct_memory_get_stats().idle_bytes, 0);
 }
 END_TEST
 
@@ -596,7 +596,7 @@ START_TEST(transfers)
     ct_device from, to;
 
     given.devices = 2;
-    ck_assert_int_eq(ct_device_named("cuda:1"), 2);
+    ck_assert_int_eq(ct_device_from_name("cuda:1"), 2);
     for (from = 0; from < 3; from++)
         for (to = 0; to < 3; to++) {
             ct_scope s = ct_scope_begin();
@@ -607,7 +607,7 @@ START_TEST(transfers)
             none = ct_to(ct_narrow(x, 0, 1, 0), to);
             ck_assert_msg(uploads == wanted[from][to][0] && downloads == wanted[from][to][1],
                           "from %d to %d: %d uploads, %d downloads", from, to, uploads, downloads);
-            ck_assert(y && none && ct_device_get(none) == to);
+            ck_assert(y && none && ct_tensor_device(none) == to);
             uploads = downloads = 0;
             ct_memory_trim();
             if (from) {
@@ -633,7 +633,7 @@ static void expect_same(const char *what, ct_tensor *got, ct_tensor *want, ct_de
     double *a, *b;
     int64_t i;
 
-    ck_assert_msg(got && ct_device_get(got) == d, "%s: %s", what, ct_error_message());
+    ck_assert_msg(got && ct_tensor_device(got) == d, "%s: %s", what, ct_error_message());
     ck_assert_msg(cti_same_shape(&got->shape, &want->shape) && got->dtype == want->dtype, "%s",
                   what);
     a = values_of(got);
@@ -655,7 +655,7 @@ static void move_inputs(const op_draw *o, ct_tensor *const *in, ct_device d, ct_
         else
             there[k] = ct_to(ct_detach(in[k]), d);
         if (in[k]->requires_grad)
-            ct_requires_grad(there[k], true);
+            ct_set_requires_grad(there[k], true);
     }
 }
 
@@ -686,15 +686,15 @@ static void check_op(const op_row *row, int number, ct_device d)
     }
     expect_same(what, got, want, d);
     if (!row->no_gradient && want->requires_grad) {
-        ct_generator g = ct_generator_seed(5);
+        ct_generator g = ct_generator_from_seed(5);
         ct_tensor *dy = ct_randn(want->shape, want->dtype, CT_CPU, &g);
 
         ck_assert_msg(ct_backward_with(want, dy) == CT_OK && got->requires_grad &&
                           ct_backward_with(got, ct_to(dy, got->device)) == CT_OK,
                       "%s: %s", what, ct_error_message());
         for (k = 0; k < o.count; k++)
-            if (ct_grad_of(here[k]))
-                expect_same(what, ct_grad_of(there[k]), ct_grad_of(here[k]), d);
+            if (ct_tensor_grad(here[k]))
+                expect_same(what, ct_tensor_grad(there[k]), ct_tensor_grad(here[k]), d);
     }
     /* and one input elsewhere is refused */
     for (k = 1; k < o.count; k++) {
@@ -717,7 +717,7 @@ START_TEST(every_op)
     int t, r, n;
 
     given.devices = 2;
-    d = ct_device_named("cuda:1");
+    d = ct_device_from_name("cuda:1");
     for (t = 0; op_tables[t]; t++)
         for (r = 0; op_tables[t][r].name; r++)
             for (n = 0; n < harness_count(8, 60); n++)
@@ -737,7 +737,7 @@ START_TEST(sets_move)
     int k, failed = 0;
 
     given.devices = 2;
-    d = ct_device_named("cuda:1");
+    d = ct_device_from_name("cuda:1");
     ct_params_add(set, "w", CT_SHAPE(2, 3), ct_init_normal(0, 1));
     ct_params_add(set, "frozen", CT_SHAPE(2), ct_init_constant(4));
     ct_params_add_buffer(set, "buffer", CT_SHAPE(3), ct_init_constant(5));
@@ -750,7 +750,7 @@ START_TEST(sets_move)
     ck_assert(ct_backward(ct_sum(ct_square(ct_add(w, ct_mul_scalar(b, 2))))) == CT_OK);
     dw = ct_cast(w, CT_F64);
     ck_assert(ct_to_host(dw, value, sizeof value) == CT_OK);
-    ck_assert(ct_to_host(ct_cast(ct_grad_of(w), CT_F64), grad, sizeof grad) == CT_OK);
+    ck_assert(ct_to_host(ct_cast(ct_tensor_grad(w), CT_F64), grad, sizeof grad) == CT_OK);
 
     ck_assert(ct_params_to(set, 17) == CT_ERR_DEVICE);
     expect_error(CT_ERR_DEVICE, "ct_params_to: there is no device 17");
@@ -767,25 +767,26 @@ START_TEST(sets_move)
         ck_assert(got == CT_OK || got == CT_ERR_MEMORY);
         ct_error_clear();
         ck_assert(ct_params_device(set) == now && w->device == now && b->device == now &&
-                  ct_grad_of(w)->device == now && ct_grad_of(b)->device == now);
+                  ct_tensor_grad(w)->device == now && ct_tensor_grad(b)->device == now);
         ck_assert(done || ct_params_to(set, CT_CPU) == CT_OK);
     }
     ck_assert_int_gt(failed, 6);
     ck_assert(ct_params_device(set) == d && w->device == d && b->device == d &&
-              frozen->device == d && ct_grad_of(w)->device == d && ct_grad_of(b)->device == d);
+              frozen->device == d && ct_tensor_grad(w)->device == d &&
+              ct_tensor_grad(b)->device == d);
     ck_assert(ct_params_to(set, d) == CT_OK);
     ck_assert(ct_to_host(ct_cast(w, CT_F64), now, sizeof now) == CT_OK);
     ck_assert_mem_eq(now, value, sizeof value);
-    ck_assert(ct_to_host(ct_cast(ct_grad_of(w), CT_F64), now, sizeof now) == CT_OK);
+    ck_assert(ct_to_host(ct_cast(ct_tensor_grad(w), CT_F64), now, sizeof now) == CT_OK);
     ck_assert_mem_eq(now, grad, sizeof grad);
-    ck_assert(ct_param_settle(ct_params_get(set, "open"), CT_SHAPE(2)) == CT_OK);
+    ck_assert(ct_param_materialize(ct_params_get(set, "open"), CT_SHAPE(2)) == CT_OK);
     ck_assert(ct_param_value(ct_params_get(set, "open"))->device == d);
     ck_assert(ct_backward(ct_sum(ct_mul(ct_transpose(w, 0, 1), frozen))) == CT_OK);
     ck_assert(ct_params_to(ct_params_sub(set, "part"), CT_CPU) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_params_to: a set moves as a whole, not in parts");
     ck_assert(ct_params_to(set, CT_CPU) == CT_OK);
-    ck_assert(w->device == CT_CPU && ct_grad_of(w)->device == CT_CPU);
-    expect_close("gradient", ct_item(ct_select(ct_select(ct_grad_of(w), 0, 1), 0, 2)),
+    ck_assert(w->device == CT_CPU && ct_tensor_grad(w)->device == CT_CPU);
+    expect_close("gradient", ct_item(ct_select(ct_select(ct_tensor_grad(w), 0, 1), 0, 2)),
                  (double)((float)grad[5] + 4), 1e-6);
     b = ct_sum(ct_square(w)); /* open history finds the values changed */
     ck_assert(ct_params_to(set, d) == CT_OK);
@@ -812,9 +813,9 @@ static ct_tensor *carry_off(ct_tensor *gradient, void *context)
 
 START_TEST(hooks_stay)
 {
-    ct_device d = ct_device_named("cuda");
+    ct_device d = ct_device_from_name("cuda");
     ct_scope s = ct_scope_begin();
-    ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(2), CT_F64, d), true), *y = ct_square(x);
+    ct_tensor *x = ct_set_requires_grad(ct_ones(CT_SHAPE(2), CT_F64, d), true), *y = ct_square(x);
 
     ct_register_hook(y, carry_off, NULL);
     ck_assert(ct_backward(ct_sum(y)) == CT_ERR_SHAPE);
@@ -853,7 +854,7 @@ static ct_tensor *by_safetensors(ct_tensor *x, ct_device d)
 static ct_tensor *by_state(ct_tensor *x, ct_device d)
 {
     ct_tensor *two[2] = { x, x };
-    ct_state *s = ct_state_to(ct_state_of(2, two), d);
+    ct_state *s = ct_state_to(ct_state_from_tensors(2, two), d);
 
     if (!s)
         return NULL;
@@ -863,12 +864,12 @@ static ct_tensor *by_state(ct_tensor *x, ct_device d)
 
 static ct_tensor *with_gradient(ct_tensor *x, ct_device d)
 {
-    ct_tensor *leaf = ct_requires_grad(ct_clone(x), true), *y = ct_to(leaf, d), *g;
+    ct_tensor *leaf = ct_set_requires_grad(ct_clone(x), true), *y = ct_to(leaf, d), *g;
 
     if (!y || ct_backward_with(y, ct_mul_scalar(ct_detach(y), 2)) != CT_OK)
         return NULL;
-    g = ct_grad_of(leaf);
-    ck_assert(!g || ct_device_get(g) == ct_device_get(x));
+    g = ct_tensor_grad(leaf);
+    ck_assert(!g || ct_tensor_device(g) == ct_tensor_device(x));
     return ct_to(ct_mul_scalar(g, 0.5), d);
 }
 
@@ -887,7 +888,7 @@ static void expect_moved(const struct way *w, ct_tensor *y, ct_device d, const d
     double *v;
     int i;
 
-    ck_assert_msg(y && ct_device_get(y) == d, "%s: %s", w->name, ct_error_message());
+    ck_assert_msg(y && ct_tensor_device(y) == d, "%s: %s", w->name, ct_error_message());
     v = values_of(ct_cast(ct_to(y, CT_CPU), CT_F64));
     for (i = 0; i < 6; i++)
         expect_close(w->name, v[i], want[i], 0);
@@ -905,7 +906,7 @@ START_TEST(goes_anywhere)
     size_t k;
 
     given.devices = 2;
-    ck_assert_int_eq(ct_device_named("cuda:1"), 2);
+    ck_assert_int_eq(ct_device_from_name("cuda:1"), 2);
     for (from = 0; from < 3; from++)
         for (to = 0; to < 3; to++)
             for (k = 0; k < (w->floats ? 1 : 3); k++) {
@@ -919,8 +920,8 @@ START_TEST(goes_anywhere)
                 expect_moved(w, w->go(x, to), to, values);
                 expect_moved(w, w->go(ct_transpose(x, 0, 1), to), to, turned);
                 y = w->floats ? NULL : w->go(ct_narrow(x, 0, 0, 0), to);
-                ck_assert_msg(w->floats || (y && ct_numel(y) == 0 && ct_device_get(y) == to), "%s",
-                              ct_error_message());
+                ck_assert_msg(w->floats || (y && ct_numel(y) == 0 && ct_tensor_device(y) == to),
+                              "%s", ct_error_message());
                 for (fail = 1; !done; fail++) {
                     fail_allocation(fail);
                     y = w->go(ct_transpose(x, 0, 1), to);
@@ -953,7 +954,7 @@ START_TEST(printed)
     char *text = NULL;
     size_t size;
     FILE *f = open_memstream(&text, &size);
-    ct_device d = ct_device_named("cuda");
+    ct_device d = ct_device_from_name("cuda");
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_ones(CT_SHAPE(2), CT_F32, d);
 
@@ -973,7 +974,7 @@ START_TEST(printed)
 
     given.devices = 3; /* the emulated ones */
     f = open_memstream(&text, &size);
-    ct_about_print(f);
+    ct_build_print(f);
     fclose(f);
     ck_assert_ptr_nonnull(strstr(text, "\ndevices: cpu cuda cuda-emu cuda-emu:1 cuda-emu:2\n"));
     free(text);
@@ -989,7 +990,7 @@ END_TEST
 /* What modules and losses are given is on one device. */
 START_TEST(modules_on_one_device)
 {
-    ct_device d = ct_device_named("cuda");
+    ct_device d = ct_device_from_name("cuda");
     ct_params *set = ct_params_new((ct_params_options){ .device = d });
     ct_recurrent *r = ct_lstm(set, "r", (ct_lstm_options){ .hidden_size = 2 });
     ct_scope s = ct_scope_begin();
@@ -1001,7 +1002,7 @@ START_TEST(modules_on_one_device)
 
     ck_assert_ptr_nonnull(ct_recurrent_forward(r, row, NULL, NULL));
     ELSEWHERE("ct_recurrent_forward: x f32[2,1,3] cuda and state f32[1,1,2] cpu",
-              ct_recurrent_forward(r, row, ct_state_of(2, both), NULL));
+              ct_recurrent_forward(r, row, ct_state_from_tensors(2, both), NULL));
     ELSEWHERE("ct_cross_entropy: logits f32[2,3] cpu and targets i64[2] cuda",
               ct_cross_entropy(x_here, y));
     ELSEWHERE("ct_cross_entropy: logits f32[2,3] cuda and targets f32[2,3] cpu",
@@ -1013,7 +1014,7 @@ START_TEST(modules_on_one_device)
     ELSEWHERE("ct_mse_loss: x f32[2,3] cuda and target f32[2,3] cpu",
               ct_mse_loss(x, x_here, CT_REDUCTION_MEAN));
     ELSEWHERE("ct_bce_with_logits: logits f32[2,3] cuda and pos_weight f32[3] cpu",
-              ct_bce_with_logits_with(x, x, (ct_bce_options){ .pos_weight = w }));
+              ct_bce_with_logits(x, x, (ct_bce_options){ .pos_weight = w }));
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(set);
 }
@@ -1027,18 +1028,18 @@ START_TEST(files_without_memory)
 
     for (k = 1; !done; k++) {
         ct_scope s = ct_scope_begin();
-        ct_tensor *x = ct_full(CT_SHAPE(3), 2, CT_F32, ct_device_named("cuda")), *y = NULL;
+        ct_tensor *x = ct_full(CT_SHAPE(3), 2, CT_F32, ct_device_from_name("cuda")), *y = NULL;
         ct_safetensors *f = NULL;
         const char *name = "a";
 
         ct_memory_trim();
         (_i ? fail_allocations_from : fail_allocation)(k);
         if (ct_npy_write("x", x) == CT_OK)
-            y = ct_npy_read("x", ct_device_get(x));
+            y = ct_npy_read("x", ct_tensor_device(x));
         ck_assert((y != NULL) == (ct_ok() != 0));
         if (y && ct_safetensors_write("y", 1, &name, &y, NULL) == CT_OK)
             f = ct_safetensors_open("y");
-        y = f ? ct_safetensors_load(f, 0, ct_device_get(x)) : NULL;
+        y = f ? ct_safetensors_load(f, 0, ct_tensor_device(x)) : NULL;
         done = allocations_seen < k;
         fail_nothing();
         ck_assert((y != NULL) == (ct_ok() != 0) && (!_i || done == (ct_ok() != 0)));
@@ -1075,7 +1076,7 @@ enum misdeed {
 
 typedef struct noted_step {
     ct_device device;
-    ct_captured *self;
+    ct_capture *self;
     int calls, renewed;
     enum misdeed misdeed;
     int at; /* the call of this number misbehaves */
@@ -1139,9 +1140,9 @@ static void misbehave(noted_step *s, ct_tensor *x)
     if (s->misdeed == GROW)
         ct_zeros(CT_SHAPE(1000), CT_F32, s->device);
     if (s->misdeed == NEST)
-        (ct_captured_run)(s->self);
+        (ct_capture_run)(s->self);
     if (s->misdeed == FREE)
-        ct_captured_free(s->self);
+        ct_capture_free(s->self);
     if (s->misdeed == RAISE)
         ct_raise(CT_ERR_ARGUMENT, "step", "enough");
     if (s->misdeed == ASK_MORE)
@@ -1171,36 +1172,36 @@ static void step(void *context)
 
 static noted_step step_new(void)
 {
-    return (noted_step){ .device = ct_device_named("cuda"), .at = -1 };
+    return (noted_step){ .device = ct_device_from_name("cuda"), .at = -1 };
 }
 
 /* The first two runs are calls, the third is noted and repeated, and so are all that follow. */
 START_TEST(captured)
 {
     noted_step s = step_new();
-    ct_captured *c;
+    ct_capture *c;
     uint64_t asked;
     void *graph;
     int i;
 
-    ck_assert(ct_captured_new(999, step, &s) == NULL);
-    expect_error(CT_ERR_DEVICE, "ct_captured_new: there is no device 999");
-    ck_assert(ct_captured_new(s.device, NULL, &s) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_captured_new: the function is NULL");
-    ck_assert(!ct_captured_is_noted(NULL));
-    ct_captured_free(NULL);
-    c = ct_captured_new(s.device, step, &s);
+    ck_assert(ct_capture_new(999, step, &s) == NULL);
+    expect_error(CT_ERR_DEVICE, "ct_capture_new: there is no device 999");
+    ck_assert(ct_capture_new(s.device, NULL, &s) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_new: the function is NULL");
+    ck_assert(!ct_capture_is_ready(NULL));
+    ct_capture_free(NULL);
+    c = ct_capture_new(s.device, step, &s);
     for (i = 1; i <= 2; i++) {
-        ck_assert(ct_captured_run(c) == CT_OK);
-        ck_assert(!ct_captured_is_noted(c) && s.calls == i && s.renewed == 0);
+        ck_assert(ct_capture_run(c) == CT_OK);
+        ck_assert(!ct_capture_is_ready(c) && s.calls == i && s.renewed == 0);
         ck_assert(!s.area[0] && !s.area[1] && !s.area[2]);
         ck_assert_uint_eq(s.fault[0].ticket, i * 3 - 2); /* as ever */
     }
     ck_assert(begun == 0 && replayed == 0);
-    asked = ct_memory().system_allocations;
+    asked = ct_memory_get_stats().system_allocations;
     for (i = 1; i <= 5; i++) {
-        ck_assert_msg(ct_captured_run(c) == CT_OK, "%s", ct_error_message());
-        ck_assert(ct_captured_is_noted(c) && s.calls == 3 && begun == 1 && ended == 1);
+        ck_assert_msg(ct_capture_run(c) == CT_OK, "%s", ct_error_message());
+        ck_assert(ct_capture_is_ready(c) && s.calls == 3 && begun == 1 && ended == 1);
         ck_assert(replayed == i && replayed_graph == graphs && freed == 0);
         ck_assert_int_eq(s.renewed, i * 101);
         ck_assert(s.area[1] == s.area[0] + 2 && s.area[2] == s.area[0] + 2);
@@ -1209,9 +1210,9 @@ START_TEST(captured)
         expect_close("number 1", s.area[0][1], 100 - i * 101, 0);
         expect_close("number 2", s.area[0][2], 100 + 10 * i, 0);
     }
-    ck_assert_uint_eq(ct_memory().system_allocations, asked);
+    ck_assert_uint_eq(ct_memory_get_stats().system_allocations, asked);
     graph = replayed_graph;
-    ct_captured_free(c);
+    ct_capture_free(c);
     ck_assert(freed == 1 && graph == graphs);
 }
 END_TEST
@@ -1245,8 +1246,8 @@ static void draw_step(void *context)
 START_TEST(captured_draws)
 {
     ct_generator g = { 1, 2, 6 }, h = { 3, 4, 0 };
-    drawing_step s = { .device = ct_device_named("cuda"), .g = { &g, &h } };
-    ct_captured *c = ct_captured_new(s.device, draw_step, &s);
+    drawing_step s = { .device = ct_device_from_name("cuda"), .g = { &g, &h } };
+    ct_capture *c = ct_capture_new(s.device, draw_step, &s);
     int i;
 
     for (i = 0; i < 7; i++) {
@@ -1259,7 +1260,7 @@ START_TEST(captured_draws)
             g.position += 39;
         }
         block += i >= 5 ? 10 : 0;
-        ck_assert_msg(ct_captured_run(c) == CT_OK, "%s", ct_error_message());
+        ck_assert_msg(ct_capture_run(c) == CT_OK, "%s", ct_error_message());
         ck_assert_int_eq(draws, 3); /* the calls', or the noted ones */
         ck_assert_uint_eq(g.position, (block + 5) * 4);
         ck_assert_uint_eq(h.position, (uint64_t)(i + 1) * 4);
@@ -1276,7 +1277,7 @@ START_TEST(captured_draws)
             ck_assert_uint_eq(*drawn[1].base + drawn[1].block, (uint64_t)i);
         }
     }
-    ct_captured_free(c);
+    ct_capture_free(c);
 }
 END_TEST
 
@@ -1285,52 +1286,52 @@ END_TEST
 START_TEST(captured_draws_refused)
 {
     ct_generator g = { 1, 2, 0 }, h = { 3, 4, 0 };
-    drawing_step s = { .device = ct_device_named("cuda"), .g = { &g, &h }, .draws_here = true };
-    ct_captured *c = ct_captured_new(s.device, draw_step, &s);
+    drawing_step s = { .device = ct_device_from_name("cuda"), .g = { &g, &h }, .draws_here = true };
+    ct_capture *c = ct_capture_new(s.device, draw_step, &s);
     int i;
 
     for (i = 0; i < 3; i++)
-        ck_assert(ct_captured_run(c) == CT_OK);
+        ck_assert(ct_capture_run(c) == CT_OK);
     ck_assert(draws == 9 && drawn[6].base && drawn[7].base && g.position == 3 * 24);
-    ct_captured_free(c);
+    ct_capture_free(c);
 
     draws = 0;
     g.position = 0;
     s = (drawing_step){ .device = s.device, .g = { &g, &h }, .draws_less = true };
-    c = ct_captured_new(s.device, draw_step, &s);
+    c = ct_capture_new(s.device, draw_step, &s);
     for (i = 0; i < 2; i++)
-        ck_assert(ct_captured_run(c) == CT_OK);
+        ck_assert(ct_capture_run(c) == CT_OK);
     s.draws_less = false;
-    ck_assert(ct_captured_run(c) == CT_ERR_DEVICE);
-    expect_error(CT_ERR_DEVICE, "ct_captured_run: the step is not the one before");
+    ck_assert(ct_capture_run(c) == CT_ERR_DEVICE);
+    expect_error(CT_ERR_DEVICE, "ct_capture_run: the step is not the one before");
     ck_assert_uint_eq(g.position, 4 * 4); /* where it was before */
-    ct_captured_free(c);
+    ct_capture_free(c);
 }
 END_TEST
 
 static void draw_from_a_local(void *context)
 {
     drawing_step *s = context;
-    ct_generator g = ct_generator_seed(1);
+    ct_generator g = ct_generator_from_seed(1);
 
     ct_rand(CT_SHAPE(2), CT_F32, s->device, &g);
 }
 
 START_TEST(captured_draws_of_its_own)
 {
-    drawing_step s = { .device = ct_device_named("cuda") };
-    ct_captured *c = ct_captured_new(s.device, draw_from_a_local, &s);
+    drawing_step s = { .device = ct_device_from_name("cuda") };
+    ct_capture *c = ct_capture_new(s.device, draw_from_a_local, &s);
     int i;
 
     for (i = 0; i < 2; i++)
-        ck_assert(ct_captured_run(c) == CT_OK);
+        ck_assert(ct_capture_run(c) == CT_OK);
 #ifndef __SANITIZE_ADDRESS__ /* whose variables may not be on the stack */
-    ck_assert(ct_captured_run(c) == CT_ERR_ARGUMENT);
+    ck_assert(ct_capture_run(c) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT,
-                 "ct_captured_run: a generator ends with the step, which is to draw "
+                 "ct_capture_run: a generator ends with the step, which is to draw "
                  "on from it");
 #endif
-    ct_captured_free(c);
+    ct_capture_free(c);
 }
 END_TEST
 
@@ -1338,7 +1339,7 @@ END_TEST
 START_TEST(captured_memory)
 {
     noted_step s = step_new();
-    ct_captured *c = ct_captured_new(s.device, step, &s);
+    ct_capture *c = ct_capture_new(s.device, step, &s);
     ct_tensor *t;
     void *data[2];
     ct_scope scope;
@@ -1346,24 +1347,24 @@ START_TEST(captured_memory)
     int i;
 
     for (i = 0; i < 3; i++) {
-        ck_assert(ct_captured_run(c) == CT_OK);
+        ck_assert(ct_capture_run(c) == CT_OK);
         if (i == 1)
             memcpy(data, s.data, sizeof data);
     }
     ck_assert(s.data[0] == data[0] && s.data[1] == data[1] && data[0] != data[1]);
     ct_memory_trim(); /* not the step's */
     scope = ct_scope_begin();
-    live = ct_memory().live_bytes;
+    live = ct_memory_get_stats().live_bytes;
     for (i = 0; i < 50; i++) { /* nobody else gets them */
         t = ct_zeros(CT_SHAPE(i % 2 ? 40 : 80), CT_F32, s.device);
         ck_assert(t->storage->data != data[0] && t->storage->data != data[1]);
     }
-    ck_assert_uint_gt(ct_memory().live_bytes, live);
+    ck_assert_uint_gt(ct_memory_get_stats().live_bytes, live);
     ck_assert(ct_scope_end(scope) == CT_OK);
-    ck_assert_uint_eq(ct_memory().live_bytes, live);
-    ct_captured_free(c);
+    ck_assert_uint_eq(ct_memory_get_stats().live_bytes, live);
+    ct_capture_free(c);
     ct_memory_trim();
-    ck_assert_uint_eq(ct_memory().idle_bytes, 0);
+    ck_assert_uint_eq(ct_memory_get_stats().idle_bytes, 0);
 }
 END_TEST
 
@@ -1377,16 +1378,16 @@ static void *free_elsewhere(void *kept)
 START_TEST(captured_outlived)
 {
     noted_step s = step_new();
-    ct_captured *c = ct_captured_new(s.device, step, &s);
+    ct_capture *c = ct_capture_new(s.device, step, &s);
     float got[40];
 
     s.misdeed = KEEP;
     s.at = _i ? 1 : 2;
-    while (ct_captured_run(c) == CT_OK)
+    while (ct_capture_run(c) == CT_OK)
         ;
-    expect_error(CT_ERR_SCOPE, "ct_captured_run: the step leaves 160 bytes behind: what a captured "
+    expect_error(CT_ERR_SCOPE, "ct_capture_run: the step leaves 160 bytes behind: what a captured "
                                "step makes must end with it");
-    ct_captured_free(c);
+    ct_capture_free(c);
     ck_assert((ct_to_host)(s.kept, got, sizeof got) == CT_OK && got[0] == 0 && got[39] == 0);
     if (_i) {
         harness_on_thread(free_elsewhere, s.kept);
@@ -1394,7 +1395,7 @@ START_TEST(captured_outlived)
         ct_free(s.kept);
     }
     ct_memory_trim();
-    ck_assert_uint_eq(ct_memory().idle_bytes, 0);
+    ck_assert_uint_eq(ct_memory_get_stats().idle_bytes, 0);
 }
 END_TEST
 
@@ -1408,18 +1409,19 @@ static void plain_step(void *made)
 
 START_TEST(captured_plain)
 {
-    ct_device d = ct_device_named("cuda");
-    ct_captured *c = ct_captured_new(d, plain_step, &d);
+    ct_device d = ct_device_from_name("cuda");
+    ct_capture *c = ct_capture_new(d, plain_step, &d);
     uint64_t asked;
     int i;
 
-    ck_assert(ct_captured_run(c) == CT_OK);
-    asked = ct_memory().system_allocations;
+    ck_assert(ct_capture_run(c) == CT_OK);
+    asked = ct_memory_get_stats().system_allocations;
     for (i = 0; i < 5; i++)
-        ck_assert(ct_captured_run(c) == CT_OK);
-    ck_assert(ct_captured_is_noted(c) && replayed == 4 && uploads == 0);
-    ck_assert_uint_eq(ct_memory().system_allocations, asked + 1); /* in the rehearsal, its own */
-    ct_captured_free(c);
+        ck_assert(ct_capture_run(c) == CT_OK);
+    ck_assert(ct_capture_is_ready(c) && replayed == 4 && uploads == 0);
+    ck_assert_uint_eq(ct_memory_get_stats().system_allocations,
+                      asked + 1); /* in the rehearsal, its own */
+    ct_capture_free(c);
 }
 END_TEST
 
@@ -1435,20 +1437,20 @@ static void wandering_step(void *at)
 START_TEST(captured_on_its_device)
 {
     ct_device d[2];
-    ct_captured *c;
+    ct_capture *c;
     int i;
 
     given.devices = 3;
-    d[0] = ct_device_named("cuda:1");
-    d[1] = ct_device_named("cuda:2");
-    c = ct_captured_new(d[0], wandering_step, d);
+    d[0] = ct_device_from_name("cuda:1");
+    d[1] = ct_device_from_name("cuda:2");
+    c = ct_capture_new(d[0], wandering_step, d);
     for (i = 0; i < 5; i++) {
         selected_of_async = -1;
-        ck_assert(ct_captured_run(c) == CT_OK);
+        ck_assert(ct_capture_run(c) == CT_OK);
         ck_assert_int_eq(selected_of_async, i < 2 ? -1 : 1);
         cti_backend_of(d[1]);
     }
-    ct_captured_free(c);
+    ct_capture_free(c);
     ck_assert_int_eq(selected_of_async, 1);
 }
 END_TEST
@@ -1460,8 +1462,8 @@ static const struct misdeed_case {
     const char *message;
 } misdeeds[] = {
     { READ, 0, CT_OK, "" },
-    { READ, 1, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot read a value" },
-    { READ, 2, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot read a value" },
+    { READ, 1, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot read a value" },
+    { READ, 2, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot read a value" },
     { READ_ELSEWHERE, 1, CT_OK, "" },
     { READ_ELSEWHERE, 2, CT_OK, "" },
     { SEND, 1, CT_ERR_DEVICE, "ct_from_data: a captured step cannot take data from the host" },
@@ -1469,25 +1471,25 @@ static const struct misdeed_case {
     { SEND_TENSOR, 1, CT_ERR_DEVICE, "ct_to: a captured step cannot take data from the host" },
     { TRIM, 1, CT_OK, "" },
     { WAIT, 0, CT_OK, "" },
-    { WAIT, 1, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot wait" },
-    { WAIT, 2, CT_ERR_DEVICE, "ct_captured_run: a captured step cannot wait" },
+    { WAIT, 1, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot wait" },
+    { WAIT, 2, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot wait" },
     { KEEP, 0, CT_OK, "" },
     { KEEP, 1, CT_ERR_SCOPE,
-      "ct_captured_run: the step leaves 160 bytes behind: what a captured "
+      "ct_capture_run: the step leaves 160 bytes behind: what a captured "
       "step makes must end with it" },
     { KEEP, 2, CT_ERR_SCOPE,
-      "ct_captured_run: the step leaves 160 bytes behind: what a captured "
+      "ct_capture_run: the step leaves 160 bytes behind: what a captured "
       "step makes must end with it" },
     { GROW, 1, CT_OK, "" },
     { GROW, 2, CT_ERR_DEVICE,
-      "ct_captured_run: a captured step cannot allocate what it did not in the run before" },
-    { NEST, 0, CT_ERR_ARGUMENT, "ct_captured_run: a captured step cannot run in another" },
-    { FREE, 0, CT_ERR_ARGUMENT, "ct_captured_free: the step is running" },
-    { FREE, 2, CT_ERR_ARGUMENT, "ct_captured_free: the step is running" },
+      "ct_capture_run: a captured step cannot allocate what it did not in the run before" },
+    { NEST, 0, CT_ERR_ARGUMENT, "ct_capture_run: a captured step cannot run in another" },
+    { FREE, 0, CT_ERR_ARGUMENT, "ct_capture_free: the step is running" },
+    { FREE, 2, CT_ERR_ARGUMENT, "ct_capture_free: the step is running" },
     { RAISE, 0, CT_ERR_ARGUMENT, "step: enough" },
     { RAISE, 1, CT_ERR_ARGUMENT, "step: enough" },
     { RAISE, 2, CT_ERR_ARGUMENT, "step: enough" },
-    { ASK_MORE, 2, CT_ERR_DEVICE, "ct_captured_run: the step is not the one before" },
+    { ASK_MORE, 2, CT_ERR_DEVICE, "ct_capture_run: the step is not the one before" },
     { RENEWS_NOT, 2, CT_ERR_ARGUMENT, "renew: not again" },
     { RENEWS_NOT, 3, CT_ERR_ARGUMENT, "renew: not again" },
     { NO_CAPTURE, 2, CT_ERR_DEVICE, "plugin: no capture today" },
@@ -1498,30 +1500,30 @@ START_TEST(captured_misdeeds)
 {
     const struct misdeed_case *m = &misdeeds[_i];
     noted_step s = step_new();
-    ct_captured *c = ct_captured_new(s.device, step, &s);
+    ct_capture *c = ct_capture_new(s.device, step, &s);
     int i, before;
 
     s.self = c;
     s.at = m->at;
     s.misdeed = m->misdeed != RENEWS_NOT ? m->misdeed : NOTHING;
     for (i = 0; i < m->at; i++)
-        ck_assert_msg(ct_captured_run(c) == CT_OK, "%s", ct_error_message());
+        ck_assert_msg(ct_capture_run(c) == CT_OK, "%s", ct_error_message());
     before = replayed;
     uploads = downloads = synchronised = 0;
     s.misdeed = m->misdeed;
     captures = m->misdeed != NO_CAPTURE;
-    ck_assert(ct_captured_run(c) == m->status);
+    ck_assert(ct_capture_run(c) == m->status);
     if (m->status != CT_OK) {
         int calls = s.calls, renewed = s.renewed;
 
         ck_assert_int_eq(replayed, before);
         ck_assert(m->misdeed != RENEWS_NOT || renewed == (m->at - 2) * 101 + 1);
-        ck_assert(ct_captured_run(c) == m->status); /* a sink */
+        ck_assert(ct_capture_run(c) == m->status); /* a sink */
         ck_assert(s.calls == calls && s.renewed == renewed);
         if (strstr(m->message, "a captured step cannot")) /* and has not */
             ck_assert(uploads == 0 && downloads == 0 && synchronised == 0);
         expect_error(m->status, m->message);
-        ck_assert(!ct_captured_is_noted(c));
+        ck_assert(!ct_capture_is_ready(c));
         ck_assert_int_eq(freed, ended);
         s.misdeed = NOTHING;
         captures = true;
@@ -1529,8 +1531,8 @@ START_TEST(captured_misdeeds)
         s.kept = NULL;
         s.calls = s.renewed = replayed = 0;
         for (i = 0; i < 3; i++)
-            ck_assert_msg(ct_captured_run(c) == CT_OK, "%s", ct_error_message());
-        ck_assert(ct_captured_is_noted(c) && s.calls == 3 && replayed == 1 && s.renewed == 101);
+            ck_assert_msg(ct_capture_run(c) == CT_OK, "%s", ct_error_message());
+        ck_assert(ct_capture_is_ready(c) && s.calls == 3 && replayed == 1 && s.renewed == 101);
         expect_close("number 0", s.area[0][0], 1, 0);
         expect_close("number 1", s.area[0][1], -1, 0);
         expect_close("number 2", s.area[0][2], 110, 0);
@@ -1543,7 +1545,7 @@ START_TEST(captured_misdeeds)
             ct_error_clear();
         }
     }
-    ct_captured_free(c);
+    ct_capture_free(c);
     ct_free(s.kept);
 }
 END_TEST
@@ -1552,7 +1554,7 @@ END_TEST
 START_TEST(captured_faults)
 {
     noted_step s[2] = { step_new(), step_new() };
-    ct_captured *c[2];
+    ct_capture *c[2];
     static const char *const messages[3] = {
         "first.c:1: ct_first: index number 4 is not in 0..9",
         "second.c:2: ct_second: target number 4 is not in 0..19",
@@ -1561,9 +1563,9 @@ START_TEST(captured_faults)
     int i, k;
 
     for (k = 0; k < 2; k++) {
-        c[k] = ct_captured_new(s[k].device, step, &s[k]);
+        c[k] = ct_capture_new(s[k].device, step, &s[k]);
         for (i = 0; i < 4; i++)
-            ck_assert(ct_captured_run(c[k]) == CT_OK);
+            ck_assert(ct_capture_run(c[k]) == CT_OK);
     }
     for (i = 0; i < 6; i++) {
         ck_assert_uint_eq(s[i / 3].fault[i % 3].ticket, 0x80000000u + (unsigned)i);
@@ -1575,51 +1577,51 @@ START_TEST(captured_faults)
     let_fault(CT_ERR_INDEX, 0x80000006u, 4); /* of no step */
     ck_assert((ct_device_synchronize)(s[0].device) == CT_ERR_INDEX);
     expect_error(CT_ERR_INDEX, "ct_device: an earlier op found an index out of range");
-    ct_captured_free(c[1]);
+    ct_capture_free(c[1]);
     let_fault(CT_ERR_INDEX, s[1].fault[0].ticket, 4); /* of one that is no more */
     ck_assert((ct_device_synchronize)(s[0].device) == CT_ERR_INDEX);
     expect_error(CT_ERR_INDEX, "ct_device: an earlier op found an index out of range");
     let_fault(CT_ERR_INDEX, s[0].fault[2].ticket, 4);
     ck_assert((ct_device_synchronize)(s[0].device) == CT_ERR_NUMERIC);
     ct_error_clear();
-    ct_captured_free(c[0]);
+    ct_capture_free(c[0]);
 }
 END_TEST
 
 static void *run_elsewhere(void *step_at_hand)
 {
     ct_error_set_handler(NULL, NULL);
-    ct_captured_run(step_at_hand);
-    expect_error(CT_ERR_ARGUMENT, "ct_captured_run: the step is another thread's");
-    ct_captured_free(step_at_hand);
-    expect_error(CT_ERR_ARGUMENT, "ct_captured_free: the step is another thread's");
+    ct_capture_run(step_at_hand);
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_run: the step is another thread's");
+    ct_capture_free(step_at_hand);
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_free: the step is another thread's");
     return NULL;
 }
 
 START_TEST(captured_misuse)
 {
     noted_step s = step_new(), cpu = { .device = CT_CPU, .at = 4, .misdeed = READ };
-    ct_captured *c = ct_captured_new(s.device, step, &s), *on_cpu;
+    ct_capture *c = ct_capture_new(s.device, step, &s), *on_cpu;
     ct_scope scope;
     int i;
 
-    ck_assert((ct_captured_run)(NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_captured_run: the step is NULL");
+    ck_assert((ct_capture_run)(NULL) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_run: the step is NULL");
     harness_on_thread(run_elsewhere, c);
     scope = ct_scope_begin();
-    ct_square(ct_requires_grad(ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU), true));
-    ck_assert(ct_captured_run(c) == CT_ERR_GRAD);
-    expect_error(CT_ERR_GRAD, "ct_captured_run: history is open: end its scope first");
+    ct_square(ct_set_requires_grad(ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU), true));
+    ck_assert(ct_capture_run(c) == CT_ERR_GRAD);
+    expect_error(CT_ERR_GRAD, "ct_capture_run: history is open: end its scope first");
     ck_assert(ct_scope_end(scope) == CT_OK);
     ck_assert_int_eq(s.calls, 0);
-    on_cpu = ct_captured_new(CT_CPU, step, &cpu);
+    on_cpu = ct_capture_new(CT_CPU, step, &cpu);
     for (i = 1; i <= 6; i++) { /* always a call */
-        ck_assert(ct_captured_run(on_cpu) == CT_OK && ct_captured_run(c) == CT_OK);
-        ck_assert(cpu.calls == i && !ct_captured_is_noted(on_cpu) && !cpu.area[0]);
+        ck_assert(ct_capture_run(on_cpu) == CT_OK && ct_capture_run(c) == CT_OK);
+        ck_assert(cpu.calls == i && !ct_capture_is_ready(on_cpu) && !cpu.area[0]);
     }
-    ck_assert(ct_captured_is_noted(c));
-    ct_captured_free(c);
-    ct_captured_free(on_cpu);
+    ck_assert(ct_capture_is_ready(c));
+    ct_capture_free(c);
+    ct_capture_free(on_cpu);
 }
 END_TEST
 
@@ -1631,21 +1633,21 @@ START_TEST(captured_without_memory)
 
     for (k = 1; !done; k++) {
         noted_step s = step_new();
-        ct_captured *c;
+        ct_capture *c;
 
         fail_allocation(k);
-        c = ct_captured_new(s.device, step, &s);
+        c = ct_capture_new(s.device, step, &s);
         for (i = 0; i < 4 && ct_ok(); i++)
-            ct_captured_run(c);
+            ct_capture_run(c);
         done = allocations_seen < k;
         fail_nothing();
         failed += !ct_ok();
         ck_assert(ct_ok() ? s.renewed == 2 * 101 : ct_error() == CT_ERR_MEMORY);
         ct_error_clear();
         for (i = 0; c && i < 3; i++)
-            ck_assert_msg(ct_captured_run(c) == CT_OK, "%d: %s", k, ct_error_message());
-        ck_assert(!c || ct_captured_is_noted(c));
-        ct_captured_free(c);
+            ck_assert_msg(ct_capture_run(c) == CT_OK, "%d: %s", k, ct_error_message());
+        ck_assert(!c || ct_capture_is_ready(c));
+        ct_capture_free(c);
     }
     ck_assert_int_gt(failed, 10);
 }

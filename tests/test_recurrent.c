@@ -67,7 +67,7 @@ static void set_params(const config *c, ct_params *params)
 static ct_tensor *run(const config *c, ct_params *params, ct_recurrent *r, const call *k,
                       ct_state **next)
 {
-    *ct_params_generator(params) = ct_generator_seed((uint64_t)c->number);
+    *ct_params_generator(params) = ct_generator_from_seed((uint64_t)c->number);
     if (is_variant(c, "cell"))
         return ct_unsqueeze(ct_recurrent_step(r, ct_select(k->x, 0, 0), k->given, next), 0);
     return ct_recurrent_forward_with(r, k->x, k->given, next, k->more);
@@ -142,7 +142,7 @@ START_TEST(test_torch)
     const int each = harness_rounds(19, 1);
     int n;
 
-    ct_set_whole_sequences(_i == 0);
+    ct_set_fused_rnn(_i == 0);
     while ((n = read_config(&f, &c, wants)) > 0) {
         if (c.number % each != _i % each)
             continue;
@@ -151,7 +151,7 @@ START_TEST(test_torch)
             check_config(&c, wants, n, CT_F32);
     }
     fclose(f.f);
-    ct_set_whole_sequences(true);
+    ct_set_fused_rnn(true);
     ck_assert_int_eq(c.number + 1, 500);
 }
 END_TEST
@@ -199,41 +199,41 @@ static ct_tensor *some_lengths(ct_generator *g, int form, int64_t batch, int64_t
 static results run_plain_module(int kind, int form, bool ragged, ct_recurrent_options o)
 {
     const int64_t batch = (int64_t[]){ 1, 5, 64, 150 }[form % 4], steps = form < 4 ? 3 : 9;
-    ct_generator g = ct_generator_seed(50 + (uint64_t)form);
+    ct_generator g = ct_generator_from_seed(50 + (uint64_t)form);
     ct_params *params =
         ct_params_new((ct_params_options){ .seed = 3, .dtype = CT_F64, .device = DEVICE });
     ct_recurrent *r = plain_module(kind, params, o);
     ct_scope s = ct_scope_begin();
     ct_tensor *x = random_normal(&g, CT_SHAPE(batch, steps, o.input_size), CT_F64), *y, *loss;
-    ct_state *begin = ct_begin_state(r, batch), *next;
+    ct_state *begin = ct_recurrent_begin_state(r, batch), *next;
     ct_recurrent_call call = { .lengths = NULL };
     results out = { .count = 0 };
     int i;
 
-    ct_requires_grad(x, true);
+    ct_set_requires_grad(x, true);
     for (i = 0; i < ct_state_count(begin); i++) {
         ck_assert(ct_normal_into(ct_state_get(begin, i), 0, 1, &g) == CT_OK);
-        ct_requires_grad(ct_state_get(begin, i), true);
+        ct_set_requires_grad(ct_state_get(begin, i), true);
     }
     if (ragged)
         call.lengths = some_lengths(&g, form, batch, steps);
     y = ct_recurrent_forward_with(r, ct_transpose(x, 0, 1), begin, &next, call);
     take(&out, y);
     loss = ct_sum(ct_mul(ct_transpose(y, 0, 1),
-                         random_normal(&g, CT_SHAPE(batch, steps, ct_dim(y, 2)), CT_F64)));
+                         random_normal(&g, CT_SHAPE(batch, steps, ct_size(y, 2)), CT_F64)));
     for (i = 0; i < ct_state_count(next); i++) {
         ct_tensor *t = ct_state_get(next, i);
 
         take(&out, t);
-        loss = ct_add(loss, ct_sum(ct_mul(t, random_normal(&g, ct_shape_get(t), CT_F64))));
+        loss = ct_add(loss, ct_sum(ct_mul(t, random_normal(&g, ct_tensor_shape(t), CT_F64))));
     }
     ct_backward(loss);
     expect_ok();
-    take(&out, ct_grad_of(x));
+    take(&out, ct_tensor_grad(x));
     for (i = 0; i < ct_state_count(begin); i++)
-        take(&out, ct_grad_of(ct_state_get(begin, i)));
+        take(&out, ct_tensor_grad(ct_state_get(begin, i)));
     for (i = 0; i < ct_params_count(params); i++)
-        take(&out, ct_grad_of(ct_param_value(ct_params_at(params, i))));
+        take(&out, ct_tensor_grad(ct_param_value(ct_params_at(params, i))));
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_state_free(begin);
     ct_params_free(params);
@@ -266,9 +266,9 @@ START_TEST(test_whole_sequences)
     ck_assert(ct_set_num_threads(3) == CT_OK);
     threads = run_plain_module(kind, form, ragged, o);
     ck_assert(ct_set_num_threads(1) == CT_OK);
-    ct_set_whole_sequences(false);
+    ct_set_fused_rnn(false);
     steps = run_plain_module(kind, form, ragged, o);
-    ct_set_whole_sequences(true);
+    ct_set_fused_rnn(true);
     ck_assert(whole.count == steps.count && whole.count == threads.count);
     for (i = 0; i < whole.count; i++) {
         double size = 0;
@@ -302,13 +302,13 @@ START_TEST(test_begin_state)
         ct_lstm(params, "m",
                 (ct_lstm_options){
                     .hidden_size = 5, .num_layers = 3, .bidirectional = true, .proj_size = 2 });
-    ct_state *s = ct_begin_state(r, 4);
+    ct_state *s = ct_recurrent_begin_state(r, 4);
 
     ck_assert_int_eq(ct_state_count(s), 2);
-    ck_assert_int_eq(ct_dim(ct_state_get(s, 0), 0), 6);
-    ck_assert_int_eq(ct_dim(ct_state_get(s, 0), 1), 4);
-    ck_assert_int_eq(ct_dim(ct_state_get(s, 0), 2), 2);
-    ck_assert_int_eq(ct_dim(ct_state_get(s, 1), 2), 5);
+    ck_assert_int_eq(ct_size(ct_state_get(s, 0), 0), 6);
+    ck_assert_int_eq(ct_size(ct_state_get(s, 0), 1), 4);
+    ck_assert_int_eq(ct_size(ct_state_get(s, 0), 2), 2);
+    ck_assert_int_eq(ct_size(ct_state_get(s, 1), 2), 5);
     ck_assert_int_eq(ct_recurrent_layers(r), 3);
     ck_assert_int_eq(ct_recurrent_directions(r), 2);
     ck_assert_int_eq(ct_recurrent_hidden_size(r), 2);
@@ -327,7 +327,7 @@ START_TEST(test_learned_begin_state)
     ct_state *state;
 
     ct_fill(ct_param_value(ct_params_get(params, "m.h_0")), 0.5);
-    state = ct_begin_state(r, 3);
+    state = ct_recurrent_begin_state(r, 3);
     expect_values("state", ct_state_get(state, 0), (double[]){ .5, .5, .5, .5, .5, .5 }, 6, 0);
     ct_state_free(state);
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -338,13 +338,13 @@ END_TEST
 /* x (T, in) is a batch of one, with states of either rank. */
 START_TEST(test_unbatched)
 {
-    ct_generator g = ct_generator_seed(3);
+    ct_generator g = ct_generator_from_seed(3);
     ct_params *params = set_of(CT_F64);
     ct_recurrent *r = ct_lstm(
         params, "m", (ct_lstm_options){ .hidden_size = 3, .num_layers = 2, .batch_first = true });
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *x = random_normal(&g, CT_SHAPE(5, 2), CT_F64), *y, *flat;
-    ct_state *begin = ct_begin_state(r, 1), *next, *next2, *next3;
+    ct_state *begin = ct_recurrent_begin_state(r, 1), *next, *next2, *next3;
     double *v;
 
     y = ct_recurrent_forward(r, ct_unsqueeze(x, 0), NULL, &next);
@@ -373,24 +373,24 @@ START_TEST(test_states)
 {
     ct_params *params = set_of(CT_F64);
     ct_recurrent *r = ct_lstm(params, "m", (ct_lstm_options){ .hidden_size = 1, .num_layers = 2 });
-    ct_state *kept = ct_begin_state(r, 2), *copy, *picked, *next, *other, *bad;
+    ct_state *kept = ct_recurrent_begin_state(r, 2), *copy, *picked, *next, *other, *bad;
     ct_scope s = ct_scope_begin();
-    ct_tensor *h = ct_requires_grad(
+    ct_tensor *h = ct_set_requires_grad(
         ct_from_data((double[]){ 1, 2, 3, 4 }, CT_SHAPE(2, 2, 1), CT_F64, DEVICE), true);
     ct_tensor *rows = ct_from_data((int64_t[]){ 1, 1, 0 }, CT_SHAPE(3), CT_I64, DEVICE);
     ct_tensor *both[2] = { ct_mul_scalar(h, 2), h };
 
-    next = ct_state_of(2, both);
+    next = ct_state_from_tensors(2, both);
     ck_assert(ct_state_carry(kept, next) == CT_OK);
-    copy = ct_state_copy(kept);
+    copy = ct_state_copy_new(kept);
     ck_assert(ct_state_zero(kept) == CT_OK);
     expect_values("zero", ct_state_get(kept, 0), (double[]){ 0, 0, 0, 0 }, 4, 0);
     expect_values("copy", ct_state_get(copy, 0), (double[]){ 2, 4, 6, 8 }, 4, 0);
-    picked = ct_state_select(copy, rows);
+    picked = ct_state_select_new(copy, rows);
     expect_values("rows", ct_state_get(picked, 0), (double[]){ 4, 4, 2, 8, 8, 6 }, 6, 0);
-    ck_assert(ct_needs_gradient(ct_state_get(next, 0)));
-    ck_assert(!ct_needs_gradient(ct_state_get(ct_state_detach(next), 0)));
-    ck_assert(!ct_needs_gradient(ct_state_get(copy, 0)));
+    ck_assert(ct_tensor_requires_grad(ct_state_get(next, 0)));
+    ck_assert(!ct_tensor_requires_grad(ct_state_get(ct_state_detach(next), 0)));
+    ck_assert(!ct_tensor_requires_grad(ct_state_get(copy, 0)));
     ct_state_get(kept, 2);
     expect_error(CT_ERR_INDEX, "ct_state_get: a state of 2 tensors has no number 2");
     ct_state_free(next);
@@ -398,11 +398,11 @@ START_TEST(test_states)
     ct_state_carry(kept, picked);
     expect_error(CT_ERR_SHAPE, "ct_state_carry: kept f64[2,2,1] cpu does not take next f64[2,3,1] "
                                "cpu (tensor 0)");
-    other = ct_state_of(1, both);
+    other = ct_state_from_tensors(1, both);
     ct_state_carry(kept, other);
     expect_error(CT_ERR_ARGUMENT, "ct_state_carry: kept (2 tensors) does not take next (1)");
-    bad = ct_state_select(copy, ct_from_data((int64_t[]){ 2 }, CT_SHAPE(1), CT_I64, DEVICE));
-    expect_fault("ct_state_select", bad ? ct_state_get(bad, 0) : NULL, CT_ERR_INDEX,
+    bad = ct_state_select_new(copy, ct_from_data((int64_t[]){ 2 }, CT_SHAPE(1), CT_I64, DEVICE));
+    expect_fault("ct_state_select_new", bad ? ct_state_get(bad, 0) : NULL, CT_ERR_INDEX,
                  "ct_index_select: index 2, number 0 of i64[1] cpu, is not in 0..1");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_state_free(kept);
@@ -418,7 +418,7 @@ static const maker makers[] = { ct_rnn, ct_lstm, ct_gru, mgu };
 /* Steps one after another, the state going from each to the next, are the whole sequence. */
 START_TEST(test_steps)
 {
-    ct_generator g = ct_generator_seed(4);
+    ct_generator g = ct_generator_from_seed(4);
     ct_params *params = set_of(CT_F64);
     ct_recurrent *r =
         makers[_i](params, "m", (ct_recurrent_options){ .hidden_size = 3, .num_layers = 2 });
@@ -441,7 +441,7 @@ END_TEST
 /* y and gradients of one f32 run on the CPU, its products in a precision. */
 static results run_f32(int kind, int64_t steps, ct_dtype precision)
 {
-    ct_generator g = ct_generator_seed(70);
+    ct_generator g = ct_generator_from_seed(70);
     ct_params *params = ct_params_new((ct_params_options){ .seed = 4 });
     ct_recurrent *r =
         plain_module(kind, params, (ct_recurrent_options){ .input_size = 5, .hidden_size = 40 });
@@ -450,19 +450,19 @@ static results run_f32(int kind, int64_t steps, ct_dtype precision)
     results out = { .count = 0 };
     int i;
 
-    ct_emulate_bf16(true);
+    ct_set_bf16_emulation(true);
     ck_assert(ct_set_matmul_precision(precision) == CT_OK);
-    ct_requires_grad(x, true);
+    ct_set_requires_grad(x, true);
     y = ct_recurrent_forward(r, x, NULL, NULL);
-    ct_backward(ct_sum(ct_mul(y, ct_randn(ct_shape_get(y), CT_F32, CT_CPU, &g))));
+    ct_backward(ct_sum(ct_mul(y, ct_randn(ct_tensor_shape(y), CT_F32, CT_CPU, &g))));
     expect_ok();
     take(&out, y);
-    take(&out, ct_grad_of(x));
+    take(&out, ct_tensor_grad(x));
     for (i = 0; i < ct_params_count(params); i++)
-        take(&out, ct_grad_of(ct_param_value(ct_params_at(params, i))));
+        take(&out, ct_tensor_grad(ct_param_value(ct_params_at(params, i))));
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
-    ct_emulate_bf16(false);
+    ct_set_bf16_emulation(false);
     return out;
 }
 
@@ -490,9 +490,9 @@ START_TEST(test_bf16_sequences)
     results full = run_f32(kind, steps, CT_F32), whole = run_f32(kind, steps, CT_BF16), by_steps;
     int i;
 
-    ct_set_whole_sequences(false);
+    ct_set_fused_rnn(false);
     by_steps = run_f32(kind, steps, CT_BF16);
-    ct_set_whole_sequences(true);
+    ct_set_fused_rnn(true);
     for (i = 0; i < full.count; i++) {
         double rounding = distance(&whole, &full, i), order = distance(&whole, &by_steps, i);
 
@@ -509,7 +509,7 @@ END_TEST
 /* What stands past a row's length changes nothing, not even NaN, and gets the gradient 0. */
 START_TEST(test_padding_is_inert)
 {
-    ct_generator g = ct_generator_seed(5);
+    ct_generator g = ct_generator_from_seed(5);
     ct_params *params = set_of(CT_F64);
     ct_recurrent *r = makers[_i](
         params, "m",
@@ -527,11 +527,11 @@ START_TEST(test_padding_is_inert)
         for (int b = 0; b < 3; b++)
             if (t >= length[b])
                 put_value(x, (t * 3 + b) * 2, NAN);
-    ct_requires_grad(x, true);
+    ct_set_requires_grad(x, true);
     y = ct_recurrent_forward_with(r, x, NULL, &next, call);
     ck_assert(ct_backward(ct_add(ct_sum(ct_square(y)), ct_sum(ct_state_get(next, 0)))) == CT_OK);
     v = values_of(y);
-    dx = values_of(ct_grad_of(x));
+    dx = values_of(ct_tensor_grad(x));
     for (int t = 0; t < 4; t++)
         for (int b = 0; b < 3; b++) {
             ck_assert((v[(t * 3 + b) * 6] == 0) == (t >= length[b]));
@@ -539,7 +539,8 @@ START_TEST(test_padding_is_inert)
             ck_assert(isfinite(dx[(t * 3 + b) * 2]));
         }
     for (int i = 0; i < ct_params_count(params); i++)
-        ck_assert(isfinite(ct_item(ct_sum(ct_grad_of(ct_param_value(ct_params_at(params, i)))))));
+        ck_assert(
+            isfinite(ct_item(ct_sum(ct_tensor_grad(ct_param_value(ct_params_at(params, i)))))));
     free(v);
     free(dx);
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -633,7 +634,7 @@ static ct_tensor *y_of(int count, ct_tensor *const *inputs, void *context)
 {
     ct_recurrent_call call = { .lengths = inputs[count - 1] };
 
-    ct_state *state = ct_state_of(count - 2, inputs + 1);
+    ct_state *state = ct_state_from_tensors(count - 2, inputs + 1);
 
     return ct_recurrent_forward_with(context, inputs[0], state, NULL, call);
 }
@@ -641,7 +642,7 @@ static ct_tensor *y_of(int count, ct_tensor *const *inputs, void *context)
 /* Derivatives, and theirs, with every option together, against differences. */
 START_TEST(test_gradcheck)
 {
-    ct_generator g = ct_generator_seed(6);
+    ct_generator g = ct_generator_from_seed(6);
     ct_params *params = set_of(CT_F64);
     const bool lstm = _i == 1;
     ct_recurrent *r = makers[_i](params, "m",
@@ -655,9 +656,9 @@ START_TEST(test_gradcheck)
     ct_scope s = ct_scope_begin();
     ct_tensor *in[4];
 
-    in[0] = ct_requires_grad(random_normal(&g, CT_SHAPE(2, 3, 2), CT_F64), true);
-    in[1] = ct_requires_grad(random_normal(&g, CT_SHAPE(4, 2, 3), CT_F64), true);
-    in[2] = ct_requires_grad(random_normal(&g, CT_SHAPE(4, 2, 3), CT_F64), true);
+    in[0] = ct_set_requires_grad(random_normal(&g, CT_SHAPE(2, 3, 2), CT_F64), true);
+    in[1] = ct_set_requires_grad(random_normal(&g, CT_SHAPE(4, 2, 3), CT_F64), true);
+    in[2] = ct_set_requires_grad(random_normal(&g, CT_SHAPE(4, 2, 3), CT_F64), true);
     in[lstm ? 3 : 2] = ct_from_data((int64_t[]){ 3, 2 }, CT_SHAPE(2), CT_I64, DEVICE);
     ck_assert_msg(ct_gradcheck(y_of, lstm ? 4 : 3, in, r, &g, 0, 0), "%s", ct_error_message());
     if (_i % harness_rounds(4, 1) == 0)
@@ -671,7 +672,7 @@ END_TEST
 /* inputs: x, lengths, states */
 static ct_tensor *sequence_of(int count, ct_tensor *const *inputs, void *context)
 {
-    ct_state *next, *state = ct_state_of(count - 2, inputs + 2);
+    ct_state *next, *state = ct_state_from_tensors(count - 2, inputs + 2);
     ct_recurrent_call call = { .lengths = inputs[1] };
     ct_tensor *y = ct_recurrent_forward_with(context, inputs[0], state, &next, call);
 
@@ -702,7 +703,7 @@ START_TEST(test_gradcheck_of_sequences)
 {
     const int kind = _i / 4, states = kind == 2 ? 2 : 1;
     const int64_t lengths[2][2] = { { 4, 4 }, { 1, 3 } };
-    ct_generator g = ct_generator_seed(60 + (uint64_t)_i);
+    ct_generator g = ct_generator_from_seed(60 + (uint64_t)_i);
     ct_params *params = set_of(CT_F64);
     ct_recurrent *r = plain_module(
         kind, params,
@@ -712,11 +713,11 @@ START_TEST(test_gradcheck_of_sequences)
     ct_tensor *in[4], *of[16];
     int i, count = 0;
 
-    in[0] = of[count++] = ct_requires_grad(random_normal(&g, CT_SHAPE(4, 2, 2), CT_F64), true);
+    in[0] = of[count++] = ct_set_requires_grad(random_normal(&g, CT_SHAPE(4, 2, 2), CT_F64), true);
     in[1] = ct_from_data(lengths[_i / 2 % 2], CT_SHAPE(2), CT_I64, DEVICE);
     for (i = 2; i < 2 + states; i++)
         in[i] = of[count++] =
-            ct_requires_grad(random_normal(&g, CT_SHAPE(1 + _i % 2, 2, 3), CT_F64), true);
+            ct_set_requires_grad(random_normal(&g, CT_SHAPE(1 + _i % 2, 2, 3), CT_F64), true);
     for (i = 0; i < ct_params_count(params); i++)
         of[count++] = ct_param_value(ct_params_at(params, i));
     expect_same_with_history(sequence_of(2 + states, in, r), count, of);
@@ -733,7 +734,7 @@ END_TEST
 
 /* y = x + data; the states are a delay line: next = (x, h_0) */
 static ct_tensor *delay_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
-                             const ct_step *at)
+                             const ct_cell_step *at)
 {
     (void)self;
     next[0] = x;
@@ -742,7 +743,7 @@ static ct_tensor *delay_step(void *self, ct_tensor *x, ct_tensor *const *state, 
 }
 
 static ct_tensor *wrong_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
-                             const ct_step *at)
+                             const ct_cell_step *at)
 {
     (void)self, (void)at;
     next[0] = state[0];
@@ -865,9 +866,10 @@ START_TEST(test_bad_calls)
     expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[0,3,5] cpu is neither (T, B, size) nor "
                                "(T, size), with T of 1 or more");
     ct_recurrent_forward(r, ct_zeros(CT_SHAPE(4, 3, 6), CT_F32, DEVICE), NULL, NULL);
-    expect_error(CT_ERR_SHAPE, "ct_param_settle: m.weight_ih_l0 has the shape [8,5], not [8,6]");
+    expect_error(CT_ERR_SHAPE,
+                 "ct_param_materialize: m.weight_ih_l0 has the shape [8,5], not [8,6]");
     good = ct_zeros(CT_SHAPE(2, 3, 2), CT_F32, DEVICE);
-    ct_recurrent_forward(r, x, ct_state_of(1, &good), NULL);
+    ct_recurrent_forward(r, x, ct_state_from_tensors(1, &good), NULL);
     expect_error(CT_ERR_SHAPE,
                  "ct_recurrent_forward: a state of 1 tensors for a LSTM, whose state has 2");
     two[0] = good;
@@ -883,7 +885,7 @@ START_TEST(test_bad_calls)
 
         two[1] = bad = ct_zeros(CT_SHAPE(i == 0 ? 1 : 2, i == 1 ? 4 : 3, i == 2 ? 1 : 2),
                                 i == 3 ? CT_F64 : CT_F32, DEVICE);
-        ct_recurrent_forward(r, x, ct_state_of(2, two), NULL);
+        ct_recurrent_forward(r, x, ct_state_from_tensors(2, two), NULL);
         snprintf(text, sizeof text, "ct_recurrent_forward: %s", message[i]);
         expect_error(i == 3 ? CT_ERR_DTYPE : CT_ERR_SHAPE, text);
     }
@@ -904,10 +906,11 @@ START_TEST(test_bad_calls)
         r, x, NULL, NULL, (ct_recurrent_call){ .reset = ct_zeros(CT_SHAPE(4), CT_BOOL, DEVICE) });
     expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with: reset bool[4] cpu should be bool[3]");
     two[0] = two[1] = ct_zeros(CT_SHAPE(2, 2), CT_F32, DEVICE); /* only where x has no batch */
-    ck_assert_ptr_null(ct_recurrent_forward(r, ct_narrow(x, 1, 0, 1), ct_state_of(2, two), NULL));
+    ck_assert_ptr_null(
+        ct_recurrent_forward(r, ct_narrow(x, 1, 0, 1), ct_state_from_tensors(2, two), NULL));
     expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: state 0 f32[2,2] cpu should have the shape "
                                "[2,1,2] for x f32[4,1,5] cpu");
-    ck_assert_ptr_null(ct_begin_state(r, -1));
+    ck_assert_ptr_null(ct_recurrent_begin_state(r, -1));
     ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
     ct_error_clear();
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -925,7 +928,7 @@ START_TEST(test_bad_directions)
     ct_tensor *x = ct_zeros(CT_SHAPE(4, 3, 5), CT_F32, DEVICE);
     ct_tensor *h = ct_zeros(CT_SHAPE(1, 3, 2), CT_F32, DEVICE);
 
-    ck_assert_ptr_null(ct_recurrent_forward(r, x, ct_state_of(1, &h), NULL));
+    ck_assert_ptr_null(ct_recurrent_forward(r, x, ct_state_from_tensors(1, &h), NULL));
     expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: state 0 f32[1,3,2] cpu should have the shape "
                                "[2,3,2] for x f32[4,3,5] cpu");
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -954,7 +957,7 @@ static double train(const lm *m, ct_params *params,
                     ct_tensor *(*batch)(ct_generator *, ct_tensor **), int steps, double *first)
 {
     ct_optimizer *sgd = ct_sgd_new(params, (ct_sgd_options){ .lr = 1 });
-    ct_generator g = ct_generator_seed(11);
+    ct_generator g = ct_generator_from_seed(11);
     double loss = NAN;
 
     for (int i = 0; i < steps; i++) {
@@ -1013,7 +1016,7 @@ static void make_lm(lm *m, ct_params *params, int kind)
 static double loss_of(const lm *m)
 {
     ct_scope s = ct_scope_begin_no_grad();
-    ct_generator g = ct_generator_seed(12);
+    ct_generator g = ct_generator_from_seed(12);
     ct_tensor *y, *x = fibonacci(&g, &y);
     double loss = ct_item(ct_cross_entropy(lm_forward(m, x, NULL, NULL), y));
 

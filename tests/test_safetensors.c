@@ -35,11 +35,11 @@ static ct_tensor *random_bits(ct_generator *g, ct_shape shape, ct_dtype dtype)
 
 static void expect_same_bits(const char *what, ct_tensor *a, ct_tensor *b)
 {
-    size_t n = (size_t)ct_numel(a) * ct_dtype_size(ct_dtype_get(a));
+    size_t n = (size_t)ct_numel(a) * ct_dtype_size(ct_tensor_dtype(a));
     char *x = malloc(n + 1), *y = malloc(n + 1);
 
     ck_assert_msg(a && b, "%s: %s", what, ct_error_message());
-    ck_assert_msg(ct_dtype_get(a) == ct_dtype_get(b), "%s: dtypes", what);
+    ck_assert_msg(ct_tensor_dtype(a) == ct_tensor_dtype(b), "%s: dtypes", what);
     ck_assert_msg(cti_same_shape(&a->shape, &b->shape), "%s: shapes", what);
     ck_assert_int_eq(ct_to_host(a, x, n), CT_OK);
     ck_assert_int_eq(ct_to_host(b, y, n), CT_OK);
@@ -58,7 +58,7 @@ START_TEST(round_trip)
     };
     static const ct_metadata metadata[] = { { "note", "\xe2\x88\x82 \"x\"" }, { "", "" }, { 0 } };
     ct_scope s = ct_scope_begin();
-    ct_generator g = ct_generator_seed(5);
+    ct_generator g = ct_generator_from_seed(5);
     ct_tensor *t[LENGTH(names)];
     ct_safetensors *f;
     int i;
@@ -153,7 +153,7 @@ START_TEST(peer)
         ct_tensor *t = ct_safetensors_get(f, want[i].name, CT_CPU);
 
         ck_assert_msg(t != NULL, "%s: %s", want[i].name, ct_error_message());
-        ck_assert_int_eq(ct_dtype_get(t), want[i].dtype);
+        ck_assert_int_eq(ct_tensor_dtype(t), want[i].dtype);
         ck_assert_int_eq(ct_rank(t), want[i].rank);
         ck_assert_int_eq(ct_numel(t), want[i].numel);
         t = ct_reshape(t, CT_SHAPE(want[i].numel));
@@ -580,7 +580,7 @@ START_TEST(dtypes)
         t = ct_safetensors_load(f, 0, CT_CPU);
         ck_assert_int_eq(t != NULL, kinds[i].dtype >= 0);
         if (t)
-            ck_assert_int_eq(ct_dtype_get(t), kinds[i].dtype);
+            ck_assert_int_eq(ct_tensor_dtype(t), kinds[i].dtype);
         else
             ck_assert_int_eq(ct_error(), CT_ERR_DTYPE);
         ct_error_clear();
@@ -836,7 +836,7 @@ START_TEST(mutations)
                                           "\xff",
                                           "\\u0000" };
     int count = harness_count(3000, 200000), k;
-    ct_generator g = ct_generator_seed(11);
+    ct_generator g = ct_generator_from_seed(11);
     ct_scope s = ct_scope_begin();
     ct_tensor *t[] = { ct_ones(CT_SHAPE(2, 3), CT_F32, CT_CPU),
                        ct_ones(CT_SHAPE(3), CT_BOOL, CT_CPU) };

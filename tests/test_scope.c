@@ -29,7 +29,7 @@
 
 START_TEST(nesting)
 {
-    size_t live = ct_memory().live_bytes;
+    size_t live = ct_memory_get_stats().live_bytes;
     ct_scope a = ct_scope_begin(), b, c;
     ct_tensor *x = ct_ones(CT_SHAPE(100), CT_F32, CT_CPU);
 
@@ -37,16 +37,16 @@ START_TEST(nesting)
     ct_ones(CT_SHAPE(100), CT_F32, CT_CPU);
     c = ct_scope_begin();
     ct_ones(CT_SHAPE(100), CT_F32, CT_CPU);
-    ck_assert_uint_gt(ct_memory().live_bytes, live + 1200);
+    ck_assert_uint_gt(ct_memory_get_stats().live_bytes, live + 1200);
     harness_forgets = true;
     ck_assert(ct_scope_end(b) == CT_OK); /* c, forgotten, goes too */
     harness_forgets = false;
-    ck_assert_uint_eq(ct_memory().live_bytes, live + 448);
+    ck_assert_uint_eq(ct_memory_get_stats().live_bytes, live + 448);
     ck_assert(ct_scope_end(c) == CT_ERR_SCOPE);
     expect_error(CT_ERR_SCOPE, "ct_scope_end: the scope has been ended already");
     ck_assert(ct_item(ct_sum(x)) == 100);
     ck_assert(ct_scope_end(a) == CT_OK);
-    ck_assert_uint_eq(ct_memory().live_bytes, live);
+    ck_assert_uint_eq(ct_memory_get_stats().live_bytes, live);
     ck_assert(ct_scope_end(a) == CT_ERR_SCOPE);
     expect_error(CT_ERR_SCOPE, "ct_scope_end: the scope has been ended already");
 }
@@ -99,9 +99,9 @@ static void work_late(void *round)
         return;
     }
     s = ct_scope_begin();
-    x = ct_requires_grad(ct_ones(CT_SHAPE(3), CT_F32, CT_CPU), true);
+    x = ct_set_requires_grad(ct_ones(CT_SHAPE(3), CT_F32, CT_CPU), true);
     ct_backward(ct_sum(x));
-    late_worked = ct_grad_of(x) != NULL;
+    late_worked = ct_tensor_grad(x) != NULL;
     late_worked &= ct_scope_end(s) == CT_OK;
 }
 
@@ -152,11 +152,11 @@ START_TEST(returning)
 
     t = ct_full(CT_SHAPE(4), 3, CT_F32, CT_CPU);
     inner = ct_scope_begin(); /* of another owner */
-    live = ct_memory().live_bytes;
+    live = ct_memory_get_stats().live_bytes;
     ct_zeros(CT_SHAPE(1000), CT_F32, CT_CPU);
     ck_assert(ct_scope_return(inner, t, &out) == CT_ERR_SCOPE && !out);
     expect_error(CT_ERR_SCOPE, "ct_scope_return: t f32[4] cpu does not belong to the scope");
-    ck_assert_uint_eq(ct_memory().live_bytes, live); /* it has ended all the same */
+    ck_assert_uint_eq(ct_memory_get_stats().live_bytes, live); /* it has ended all the same */
     inner = ct_scope_begin();
     kept = ct_keep(ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU));
     ck_assert(ct_scope_return(inner, kept, &out) == CT_ERR_SCOPE && !out);
@@ -186,19 +186,19 @@ END_TEST
 START_TEST(returning_history)
 {
     ct_scope outer = ct_scope_begin(), inner = ct_scope_begin();
-    ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), true), *out, *leaf;
+    ct_tensor *x = ct_set_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), true), *out, *leaf;
 
     ck_assert(ct_scope_return(inner, ct_tanh(x), &out) == CT_ERR_SCOPE && !out);
     expect_error(CT_ERR_SCOPE, "ct_scope_return: t f32[2] cpu has history, which cannot leave its "
                                "scope; detach it first");
     inner = ct_scope_begin();
-    leaf = ct_requires_grad(ct_full(CT_SHAPE(2), 0.5, CT_F32, CT_CPU), true);
+    leaf = ct_set_requires_grad(ct_full(CT_SHAPE(2), 0.5, CT_F32, CT_CPU), true);
     ck_assert(ct_backward(ct_sum(ct_square(leaf))) == CT_OK);
     ck_assert(ct_scope_return(inner, leaf, &out) == CT_OK); /* a leaf takes its gradient along */
-    expect_values("gradient", ct_grad_of(out), (double[]){ 1, 1 }, 2, 0);
+    expect_values("gradient", ct_tensor_grad(out), (double[]){ 1, 1 }, 2, 0);
     inner = ct_scope_begin();
     ck_assert(ct_scope_return(inner, ct_detach(ct_tanh(leaf)), &out) == CT_OK);
-    ck_assert(!ct_needs_gradient(out));
+    ck_assert(!ct_tensor_requires_grad(out));
     expect_close("tanh", ct_item(ct_sum(out)), 2 * tanh(0.5), 1e-6);
     ck_assert(ct_scope_end(outer) == CT_OK);
 }
@@ -221,7 +221,7 @@ END_TEST
 
 START_TEST(keep_and_free)
 {
-    size_t live = ct_memory().live_bytes;
+    size_t live = ct_memory_get_stats().live_bytes;
     ct_scope s = ct_scope_begin();
     ct_tensor *t = ct_full(CT_SHAPE(2, 3), 5, CT_F32, CT_CPU), *k = ct_keep(t);
     ct_tensor *row = ct_keep(ct_select(t, 0, 1));
@@ -233,12 +233,12 @@ START_TEST(keep_and_free)
     ck_assert(ct_keep(NULL) == NULL);
     expect_ok();
     ck_assert(ct_scope_end(s) == CT_OK);
-    ck_assert_uint_eq(ct_memory().live_bytes, live + 64); /* one buffer for both */
+    ck_assert_uint_eq(ct_memory_get_stats().live_bytes, live + 64); /* one buffer for both */
     ck_assert(((const float *)ct_data(k))[5] == 7);
     ct_free(k);
     ck_assert(((const float *)ct_data(row))[2] == 7);
     ct_free(row);
-    ck_assert_uint_eq(ct_memory().live_bytes, live);
+    ck_assert_uint_eq(ct_memory_get_stats().live_bytes, live);
     ct_free(row);
     expect_error(CT_ERR_SCOPE, "ct_free: t f32[3] cpu was freed before");
 }
@@ -281,7 +281,7 @@ END_TEST
 START_TEST(freed_under_history)
 {
     ct_scope s = ct_scope_begin();
-    ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(3), CT_F32, CT_CPU), true);
+    ct_tensor *x = ct_set_requires_grad(ct_ones(CT_SHAPE(3), CT_F32, CT_CPU), true);
     ct_tensor *k = ct_keep(ct_full(CT_SHAPE(3), 4, CT_F32, CT_CPU)), *loss;
 
     loss = ct_sum(ct_mul(x, k));
@@ -290,7 +290,7 @@ START_TEST(freed_under_history)
     expect_error(CT_ERR_SCOPE, "ct_free: t f32[3] cpu was freed before");
     ct_full(CT_SHAPE(3), 9, CT_F32, CT_CPU); /* would take the buffer */
     ck_assert(ct_backward(loss) == CT_OK);
-    expect_values("gradient", ct_grad_of(x), (double[]){ 4, 4, 4 }, 3, 0);
+    expect_values("gradient", ct_tensor_grad(x), (double[]){ 4, 4, 4 }, 3, 0);
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 END_TEST
@@ -371,7 +371,7 @@ static ct_tensor *fail_in_hook(ct_tensor *gradient, void *context)
 START_TEST(place_in_backward)
 {
     ct_scope s = ct_scope_begin();
-    ct_tensor *x = ct_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), true), *y;
+    ct_tensor *x = ct_set_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), true), *y;
     char site[100];
     int line = __LINE__ + 2;
 
@@ -389,7 +389,7 @@ END_TEST
 START_TEST(scopes_report)
 {
     ct_scope outer = ct_scope_begin(), s;
-    ct_tensor *x = ct_requires_grad(ct_ones(CT_SCALAR, CT_F32, CT_CPU), true);
+    ct_tensor *x = ct_set_requires_grad(ct_ones(CT_SCALAR, CT_F32, CT_CPU), true);
 
     ct_ones(CT_SHAPE(-1), CT_F32, CT_CPU);
     s = ct_scope_begin(); /* nothing comes up in it */
@@ -401,7 +401,7 @@ START_TEST(scopes_report)
     s = ct_scope_begin(); /* a refused sink too */
     ck_assert(ct_backward(ct_square(x)) == CT_ERR_SHAPE);
     ck_assert(ct_scope_end(s) == CT_ERR_SHAPE);
-    ck_assert(ct_grad_of(x) == NULL);
+    ck_assert(ct_tensor_grad(x) == NULL);
     ct_error_clear();
     s = ct_scope_begin(); /* one that was cleared does not, the next does */
     ct_ones(CT_SHAPE(-1), CT_F32, CT_CPU);
@@ -556,9 +556,9 @@ static void count_calls(void)
  * The value is 0 or NaN after an error. */
 static double program(ct_status *status)
 {
-    ct_generator g = ct_generator_seed(3);
+    ct_generator g = ct_generator_from_seed(3);
     ct_scope s = ct_scope_begin(), inner;
-    ct_tensor *w = ct_requires_grad(ct_randn(CT_SHAPE(6, 5), CT_F32, CT_CPU, &g), true);
+    ct_tensor *w = ct_set_requires_grad(ct_randn(CT_SHAPE(6, 5), CT_F32, CT_CPU, &g), true);
     ct_tensor *x = ct_rand(CT_SHAPE(4, 6), CT_F32, CT_CPU, &g), *y, *kept, *moved = NULL, *parts[2];
     ct_status error;
     double value;
@@ -569,7 +569,7 @@ static double program(ct_status *status)
     y = ct_log_softmax(ct_add(ct_cat(2, parts, 1), ct_full(CT_SHAPE(4), 0.5, CT_F32, CT_CPU)), -1);
     (void)!ct_backward(ct_mean(y));
     inner = ct_scope_begin();
-    error = ct_scope_return(inner, ct_cast(ct_grad_of(w), CT_F64), &moved);
+    error = ct_scope_return(inner, ct_cast(ct_tensor_grad(w), CT_F64), &moved);
     kept = ct_keep(moved);
     if (kept && error == CT_OK)
         (void)!ct_copy_into(ct_select(kept, 0, 0), ct_select(moved, 0, 1));
@@ -587,8 +587,8 @@ static void training_step(ct_tensor *w, ct_generator *g)
 
     ck_assert(ct_backward(ct_mean(ct_square(ct_tanh(ct_matmul(x, w))))) == CT_OK);
     ct_set_grad_enabled(false);
-    ck_assert(ct_copy_into(w, ct_sub(w, ct_mul_scalar(ct_grad_of(w), 0.1))) == CT_OK);
-    ct_clear_grad(w);
+    ck_assert(ct_copy_into(w, ct_sub(w, ct_mul_scalar(ct_tensor_grad(w), 0.1))) == CT_OK);
+    ct_tensor_zero_grad(w);
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 
@@ -625,30 +625,32 @@ START_TEST(sizes_of_buffers)
     size_t i;
 
     for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        size_t before = ct_memory().live_bytes;
+        size_t before = ct_memory_get_stats().live_bytes;
         ct_scope inner = ct_scope_begin();
 
         ck_assert(ct_empty(CT_SHAPE(sizes[i][0]), CT_BOOL, CT_CPU) != NULL);
-        ck_assert_msg(ct_memory().live_bytes - before == (size_t)sizes[i][1], "%lld bytes take %zu",
-                      (long long)sizes[i][0], ct_memory().live_bytes - before);
+        ck_assert_msg(ct_memory_get_stats().live_bytes - before == (size_t)sizes[i][1],
+                      "%lld bytes take %zu", (long long)sizes[i][0],
+                      ct_memory_get_stats().live_bytes - before);
         ck_assert(ct_scope_end(inner) == CT_OK);
-        ck_assert_uint_eq(ct_memory().live_bytes, before);
+        ck_assert_uint_eq(ct_memory_get_stats().live_bytes, before);
     }
     ct_memory_trim();
-    ck_assert_uint_eq(ct_memory().idle_bytes, 0);
+    ck_assert_uint_eq(ct_memory_get_stats().idle_bytes, 0);
     for (i = 0; i < sizeof sizes / sizeof *sizes; i++) { /* and are found again by size alone */
         ct_memory_stats before;
         ct_scope inner = ct_scope_begin();
 
         ct_empty(CT_SHAPE(sizes[i][1]), CT_BOOL, CT_CPU);
         ck_assert(ct_scope_end(inner) == CT_OK);
-        before = ct_memory();
+        before = ct_memory_get_stats();
         inner = ct_scope_begin();
         ct_empty(CT_SHAPE(sizes[i][0]), CT_BOOL, CT_CPU);
-        ck_assert_uint_eq(ct_memory().system_allocations, before.system_allocations);
-        ck_assert_uint_eq(ct_memory().idle_bytes, before.idle_bytes - (size_t)sizes[i][1]);
+        ck_assert_uint_eq(ct_memory_get_stats().system_allocations, before.system_allocations);
+        ck_assert_uint_eq(ct_memory_get_stats().idle_bytes,
+                          before.idle_bytes - (size_t)sizes[i][1]);
         ck_assert(ct_scope_end(inner) == CT_OK);
-        ck_assert_uint_eq(ct_memory().idle_bytes, before.idle_bytes);
+        ck_assert_uint_eq(ct_memory_get_stats().idle_bytes, before.idle_bytes);
     }
     ck_assert(ct_scope_end(s) == CT_OK);
 }
@@ -656,9 +658,10 @@ END_TEST
 
 START_TEST(steady_state)
 {
-    ct_generator g = ct_generator_seed(4);
+    ct_generator g = ct_generator_from_seed(4);
     ct_scope s = ct_scope_begin();
-    ct_tensor *w = ct_requires_grad(ct_keep(ct_randn(CT_SHAPE(6, 5), CT_F32, CT_CPU, &g)), true);
+    ct_tensor *w =
+        ct_set_requires_grad(ct_keep(ct_randn(CT_SHAPE(6, 5), CT_F32, CT_CPU, &g)), true);
     ct_memory_stats stats;
     long before;
     int i;
@@ -666,7 +669,7 @@ START_TEST(steady_state)
     ck_assert(ct_scope_end(s) == CT_OK);
     for (i = 0; i < 3; i++)
         training_step(w, &g);
-    stats = ct_memory();
+    stats = ct_memory_get_stats();
     before = calls;
     for (i = 0; i < 20; i++)
         training_step(w, &g);
@@ -674,16 +677,16 @@ START_TEST(steady_state)
     ck_assert_int_eq(calls, before);
 #endif
     (void)before;
-    ck_assert_uint_eq(ct_memory().system_allocations, stats.system_allocations);
-    ck_assert_uint_eq(ct_memory().live_bytes, stats.live_bytes);
-    ck_assert_uint_eq(ct_memory().idle_bytes, stats.idle_bytes);
-    ck_assert_uint_eq(ct_memory().peak_bytes, stats.peak_bytes);
+    ck_assert_uint_eq(ct_memory_get_stats().system_allocations, stats.system_allocations);
+    ck_assert_uint_eq(ct_memory_get_stats().live_bytes, stats.live_bytes);
+    ck_assert_uint_eq(ct_memory_get_stats().idle_bytes, stats.idle_bytes);
+    ck_assert_uint_eq(ct_memory_get_stats().peak_bytes, stats.peak_bytes);
     ck_assert_uint_gt(stats.peak_bytes, stats.live_bytes);
     ct_memory_trim();
     ct_memory_trim();
-    ck_assert_uint_eq(ct_memory().idle_bytes, 0);
+    ck_assert_uint_eq(ct_memory_get_stats().idle_bytes, 0);
     training_step(w, &g);
-    ck_assert_uint_gt(ct_memory().system_allocations, stats.system_allocations);
+    ck_assert_uint_gt(ct_memory_get_stats().system_allocations, stats.system_allocations);
     ct_free(w);
 }
 END_TEST
@@ -721,14 +724,14 @@ START_TEST(kept_idle)
     for (round = 0; round < 4; round++) {
         s = ct_scope_begin();
         ct_ones(CT_SHAPE(100), CT_F32, CT_CPU);
-        ct_tanh(ct_requires_grad(ct_ones(CT_SHAPE(50), CT_F32, CT_CPU), true));
+        ct_tanh(ct_set_requires_grad(ct_ones(CT_SHAPE(50), CT_F32, CT_CPU), true));
         ck_assert(ct_scope_end(s) == CT_OK);
         if (round > 1) {
 #ifndef CT_DEBUG_HANDLES /* which hold handles back */
             ck_assert_int_eq(outstanding, before);
             ck_assert_int_eq(calls - asked > 1, !keeps); /* but for what a leaf has */
 #endif
-            ck_assert_int_eq(ct_memory().idle_bytes > 0, keeps);
+            ck_assert_int_eq(ct_memory_get_stats().idle_bytes > 0, keeps);
         }
         before = outstanding;
         asked = calls;
@@ -747,7 +750,7 @@ START_TEST(idle_buffers_released)
     budget = used + (1 << 20); /* 4 MiB idle, 1 MiB left */
     s = ct_scope_begin();
     ck_assert_msg(ct_zeros(CT_SHAPE(3 << 18), CT_F32, CT_CPU) != NULL, "%s", ct_error_message());
-    ck_assert_uint_eq(ct_memory().idle_bytes, 0);
+    ck_assert_uint_eq(ct_memory_get_stats().idle_bytes, 0);
     ck_assert(ct_zeros(CT_SHAPE(1 << 20), CT_F32, CT_CPU) == NULL);
     expect_error(CT_ERR_MEMORY, "ct_tensor: out of memory (4194304 bytes)");
     budget = 0;
@@ -796,7 +799,7 @@ static void refuse_memory(void)
 START_TEST(writes_without_memory)
 {
     static const double values[] = { 0, 1, 2, 3, 4, 5 };
-    ct_generator g = ct_generator_seed(5), before = g;
+    ct_generator g = ct_generator_from_seed(5), before = g;
     ct_scope s = ct_scope_begin();
     ct_tensor *t = ct_reshape(ct_arange(0, 6, 1, CT_F32, CT_CPU), CT_SHAPE(2, 3)), *other, *turned;
     ct_status all, self, apart, drawn;
@@ -846,10 +849,10 @@ static void *take_without_lists(void *unused)
         fail_from = 2; /* behind the pool itself */
         ck_assert(ct_empty(CT_SHAPE(sizes[k]), CT_BOOL, CT_CPU) != NULL);
         fail_from = -1;
-        ck_assert_uint_eq(ct_memory().live_bytes, sizes[k]);
+        ck_assert_uint_eq(ct_memory_get_stats().live_bytes, sizes[k]);
         ck_assert(ct_scope_end(s) == CT_OK);
-        ck_assert_uint_eq(ct_memory().live_bytes, 0);
-        ck_assert_uint_eq(ct_memory().idle_bytes, whole ? sizes[k] : 0);
+        ck_assert_uint_eq(ct_memory_get_stats().live_bytes, 0);
+        ck_assert_uint_eq(ct_memory_get_stats().idle_bytes, whole ? sizes[k] : 0);
     }
     return unused;
 }
@@ -977,22 +980,22 @@ static void *make_and_wait(void *context)
     ct_tensor *x = ct_full(CT_SHAPE(1 << 18), 2, CT_F32, CT_CPU);
 
     h->kept = ct_keep(x);
-    h->history = ct_square(ct_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), true));
-    h->made = ct_memory();
+    h->history = ct_square(ct_set_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), true));
+    h->made = ct_memory_get_stats();
     pthread_barrier_wait(&h->barrier); /* the other thread looks at both */
     pthread_barrier_wait(&h->barrier);
     (void)!ct_scope_end(s);
-    h->held = ct_memory();
+    h->held = ct_memory_get_stats();
     pthread_barrier_wait(&h->barrier); /* and frees what was kept */
     pthread_barrier_wait(&h->barrier);
-    h->freed = ct_memory();
+    h->freed = ct_memory_get_stats();
     return NULL;
 }
 
 START_TEST(handed_over)
 {
     handover h = { 0 };
-    ct_memory_stats before = ct_memory(), after;
+    ct_memory_stats before = ct_memory_get_stats(), after;
     pthread_t thread;
     ct_scope s;
 
@@ -1010,7 +1013,7 @@ START_TEST(handed_over)
     ct_free(h.kept);
     pthread_barrier_wait(&h.barrier);
     pthread_join(thread, NULL);
-    after = ct_memory();
+    after = ct_memory_get_stats();
     ck_assert_uint_eq(h.made.live_bytes, (1 << 20) + 2 * 64);
     ck_assert_uint_eq(h.held.live_bytes, 1 << 20);
     ck_assert_uint_eq(h.freed.live_bytes, 0);
@@ -1053,7 +1056,7 @@ END_TEST
 /* One number from the bits of what large ops give. */
 static uint64_t fingerprint(void)
 {
-    ct_generator g = ct_generator_seed(21);
+    ct_generator g = ct_generator_from_seed(21);
     ct_scope s = ct_scope_begin();
     uint64_t hash = 0xcbf29ce484222325u;
     ct_tensor *a = ct_randn(CT_SHAPE(600, 90), CT_F32, CT_CPU, &g), *out[8];

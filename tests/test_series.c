@@ -72,9 +72,9 @@ static void check_epoch(ct_loader *l, wanted *w, int64_t *order)
         double *x = values_of(b.x), *y = values_of(b.y);
 
         w->x_shape.dim[0] = w->y_shape.dim[0] = rows;
-        ck_assert(same_shape(ct_shape_get(b.x), w->x_shape));
-        ck_assert(same_shape(ct_shape_get(b.y), w->y_shape));
-        ck_assert(ct_dtype_get(b.x) == w->dtype && ct_dtype_get(b.y) == w->dtype);
+        ck_assert(same_shape(ct_tensor_shape(b.x), w->x_shape));
+        ck_assert(same_shape(ct_tensor_shape(b.y), w->y_shape));
+        ck_assert(ct_tensor_dtype(b.x) == w->dtype && ct_tensor_dtype(b.y) == w->dtype);
         ck_assert(b.tokens == rows * w->tokens && !b.continues);
         for (r = 0; r < rows; r++) {
             int64_t row = (order[done + r] = index_of(w, x, y, r)) - w->first;
@@ -123,20 +123,20 @@ static int64_t between(ct_generator *g, int64_t low, int64_t high)
 
 START_TEST(series_at_random)
 {
-    ct_generator g = ct_generator_seed(11);
+    ct_generator g = ct_generator_from_seed(11);
     int cases = harness_count(150, 3000), k;
 
     for (k = 0; k < cases; k++) {
         int64_t n = between(&g, 2, 80), channels = between(&g, 0, 3), width = channels + !channels;
         int64_t steps = between(&g, 1, n - 1), ahead = between(&g, 1, n - steps);
         int64_t targets = between(&g, 1, steps + ahead), windows = n - steps - ahead + 1;
-        ct_series_options o = { .batch_size = between(&g, 1, windows + 3),
-                                .steps = steps,
-                                .targets = targets == 1 && k % 2 ? 0 : targets,
-                                .ahead = ahead == 1 && k % 2 ? 0 : ahead,
-                                .first = between(&g, 0, windows - 1),
-                                .shuffle = k % 3 == 0,
-                                .seed = (uint64_t)k };
+        ct_loader_series_options o = { .batch_size = between(&g, 1, windows + 3),
+                                       .steps = steps,
+                                       .targets = targets == 1 && k % 2 ? 0 : targets,
+                                       .ahead = ahead == 1 && k % 2 ? 0 : ahead,
+                                       .first = between(&g, 0, windows - 1),
+                                       .shuffle = k % 3 == 0,
+                                       .seed = (uint64_t)k };
         wanted w = { .batch = o.batch_size,
                      .first = o.first,
                      .tokens = targets,
@@ -155,8 +155,8 @@ START_TEST(series_at_random)
         w.rows = o.count && o.count < windows - o.first ? o.count : windows - o.first;
         w.x_shape = channels ? CT_SHAPE(0, steps, channels) : CT_SHAPE(0, steps);
         w.y_shape = channels ? CT_SHAPE(0, targets, channels) : CT_SHAPE(0, targets);
-        l = ct_series_new(series, o);
-        twin = ct_series_new(series, o);
+        l = ct_loader_series_new(series, o);
+        twin = ct_loader_series_new(series, o);
         ck_assert_int_eq(ct_scope_end(s), CT_OK); /* the loaders have copies */
         check_loader(l, twin, &w);
     }
@@ -165,16 +165,16 @@ END_TEST
 
 START_TEST(rows_at_random)
 {
-    ct_generator g = ct_generator_seed(12);
+    ct_generator g = ct_generator_from_seed(12);
     int cases = harness_count(150, 3000), k;
 
     for (k = 0; k < cases; k++) {
         int64_t n = between(&g, 1, 60), a = between(&g, 1, 3), c = between(&g, 1, 4);
-        ct_rows_options o = { .batch_size = between(&g, 1, n + 3),
-                              .first = between(&g, 0, n - 1),
-                              .count = between(&g, 0, n + 2),
-                              .shuffle = k % 3 == 0,
-                              .seed = (uint64_t)k };
+        ct_loader_tensors_options o = { .batch_size = between(&g, 1, n + 3),
+                                        .first = between(&g, 0, n - 1),
+                                        .count = between(&g, 0, n + 2),
+                                        .shuffle = k % 3 == 0,
+                                        .seed = (uint64_t)k };
         wanted w = { .batch = o.batch_size,
                      .first = o.first,
                      .tokens = 1,
@@ -189,7 +189,7 @@ START_TEST(rows_at_random)
         ct_scope s = ct_scope_begin();
         ct_tensor *x = counted(CT_SHAPE(n, a, c), w.dtype, k % 2);
         ct_tensor *y = counted(k % 4 ? CT_SHAPE(n, c) : CT_SHAPE(n), w.dtype, k % 2);
-        ct_loader *l = ct_rows_new(x, y, o), *twin = ct_rows_new(x, y, o);
+        ct_loader *l = ct_loader_tensors_new(x, y, o), *twin = ct_loader_tensors_new(x, y, o);
 
         w.rows = o.count && o.count < n - o.first ? o.count : n - o.first;
         ck_assert_int_eq(ct_scope_end(s), CT_OK);
@@ -203,8 +203,8 @@ START_TEST(autoregressive)
 {
     ct_scope s = ct_scope_begin();
     ct_tensor *series = ct_from_data((float[]){ 3, 1, 4, 1, 5, 9, 2 }, CT_SHAPE(7), CT_F32, DEVICE);
-    ct_loader *l =
-        ct_series_new(series, (ct_series_options){ .batch_size = 2, .steps = 4, .device = DEVICE });
+    ct_loader *l = ct_loader_series_new(
+        series, (ct_loader_series_options){ .batch_size = 2, .steps = 4, .device = DEVICE });
     ct_batch b;
 
     ck_assert_int_eq(ct_loader_batches(l), 2);
@@ -226,7 +226,7 @@ END_TEST
 START_TEST(bad_series)
 {
     static const struct {
-        ct_series_options o;
+        ct_loader_series_options o;
         ct_status status;
         const char *said;
     } cases[] = {
@@ -273,57 +273,63 @@ START_TEST(bad_series)
     int i;
 
     for (i = 0; i < LENGTH(cases); i++) {
-        snprintf(said, sizeof said, "ct_series_new: %s", cases[i].said);
-        ck_assert_ptr_null(ct_series_new(series, cases[i].o));
+        snprintf(said, sizeof said, "ct_loader_series_new: %s", cases[i].said);
+        ck_assert_ptr_null(ct_loader_series_new(series, cases[i].o));
         expect_error(cases[i].status, said);
     }
-    ck_assert_ptr_null(ct_series_new(NULL, cases[0].o));
-    expect_error(CT_ERR_ARGUMENT, "ct_series_new: series is NULL");
-    ck_assert_ptr_null(ct_series_new(counted(CT_SHAPE(2, 3, 4), CT_F32, false), cases[0].o));
+    ck_assert_ptr_null(ct_loader_series_new(NULL, cases[0].o));
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_series_new: series is NULL");
+    ck_assert_ptr_null(ct_loader_series_new(counted(CT_SHAPE(2, 3, 4), CT_F32, false), cases[0].o));
     expect_error(CT_ERR_SHAPE,
-                 "ct_series_new: series f32[2,3,4] cpu is neither (n) nor (n, channels)");
-    ck_assert_ptr_null(ct_series_new(ct_scalar(1, CT_F32), cases[0].o));
-    expect_error(CT_ERR_SHAPE, "ct_series_new: series f32[] cpu is neither (n) nor (n, channels)");
+                 "ct_loader_series_new: series f32[2,3,4] cpu is neither (n) nor (n, channels)");
+    ck_assert_ptr_null(ct_loader_series_new(ct_scalar(1, CT_F32), cases[0].o));
+    expect_error(CT_ERR_SHAPE,
+                 "ct_loader_series_new: series f32[] cpu is neither (n) nor (n, channels)");
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
 }
 END_TEST
 
 START_TEST(bad_rows)
 {
-    const ct_rows_options o = { .batch_size = 2 };
+    const ct_loader_tensors_options o = { .batch_size = 2 };
     ct_scope s = ct_scope_begin();
     ct_tensor *x = counted(CT_SHAPE(5, 2), CT_F32, false), *y = counted(CT_SHAPE(5), CT_F32, false);
     ct_tensor *none = ct_empty(CT_SHAPE(0, 2), CT_F32, DEVICE), *empty, *failed;
     ct_loader *l;
     ct_batch b;
 
-    ck_assert_ptr_null(ct_rows_new(NULL, y, o));
-    expect_error(CT_ERR_ARGUMENT, "ct_rows_new: x is NULL");
-    ck_assert_ptr_null(ct_rows_new(x, NULL, o));
-    expect_error(CT_ERR_ARGUMENT, "ct_rows_new: y is NULL");
-    ck_assert_ptr_null(ct_rows_new(x, ct_scalar(1, CT_F32), o));
-    expect_error(CT_ERR_SHAPE, "ct_rows_new: x f32[5,2] cpu and y f32[] cpu are not (N, ...) of "
-                               "one N");
-    ck_assert_ptr_null(ct_rows_new(x, counted(CT_SHAPE(4), CT_F32, false), o));
-    expect_error(CT_ERR_SHAPE, "ct_rows_new: x f32[5,2] cpu and y f32[4] cpu are not (N, ...) of "
-                               "one N");
-    ck_assert_ptr_null(ct_rows_new(none, none, o));
-    expect_error(CT_ERR_SHAPE, "ct_rows_new: there is no number 0 of 0");
-    ck_assert_ptr_null(ct_rows_new(x, y, (ct_rows_options){ .batch_size = 2, .first = 5 }));
-    expect_error(CT_ERR_SHAPE, "ct_rows_new: there is no number 5 of 5");
-    ck_assert_ptr_null(ct_rows_new(x, y, (ct_rows_options){ .device = DEVICE, .batch_size = -2 }));
+    ck_assert_ptr_null(ct_loader_tensors_new(NULL, y, o));
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_tensors_new: x is NULL");
+    ck_assert_ptr_null(ct_loader_tensors_new(x, NULL, o));
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_tensors_new: y is NULL");
+    ck_assert_ptr_null(ct_loader_tensors_new(x, ct_scalar(1, CT_F32), o));
+    expect_error(CT_ERR_SHAPE,
+                 "ct_loader_tensors_new: x f32[5,2] cpu and y f32[] cpu are not (N, ...) of "
+                 "one N");
+    ck_assert_ptr_null(ct_loader_tensors_new(x, counted(CT_SHAPE(4), CT_F32, false), o));
+    expect_error(CT_ERR_SHAPE,
+                 "ct_loader_tensors_new: x f32[5,2] cpu and y f32[4] cpu are not (N, ...) of "
+                 "one N");
+    ck_assert_ptr_null(ct_loader_tensors_new(none, none, o));
+    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new: there is no number 0 of 0");
+    ck_assert_ptr_null(
+        ct_loader_tensors_new(x, y, (ct_loader_tensors_options){ .batch_size = 2, .first = 5 }));
+    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new: there is no number 5 of 5");
+    ck_assert_ptr_null(ct_loader_tensors_new(
+        x, y, (ct_loader_tensors_options){ .device = DEVICE, .batch_size = -2 }));
     expect_error(CT_ERR_ARGUMENT,
-                 "ct_rows_new: batch_size -2 is below 1, or first 0 or count 0 below 0");
+                 "ct_loader_tensors_new: batch_size -2 is below 1, or first 0 or count 0 below 0");
 
     /* rows without elements are rows */
     empty = ct_empty(CT_SHAPE(5, 0), CT_F32, DEVICE);
-    l = ct_rows_new(empty, y, o);
+    l = ct_loader_tensors_new(empty, y, o);
     ck_assert(ct_loader_begin(l) == CT_OK && ct_loader_next(l, &b));
-    ck_assert(ct_dim(b.x, 0) == 2 && ct_dim(b.x, 1) == 0);
+    ck_assert(ct_size(b.x, 0) == 2 && ct_size(b.x, 1) == 0);
     ct_loader_free(l);
 
     failed = ct_add(x, y); /* what failed flows through, and the first error stays */
-    ck_assert(!ct_rows_new(failed, y, o) && !ct_series_new(failed, (ct_series_options){ 0 }));
+    ck_assert(!ct_loader_tensors_new(failed, y, o) &&
+              !ct_loader_series_new(failed, (ct_loader_series_options){ 0 }));
     ck_assert_ptr_nonnull(strstr(ct_error_message(), "do not broadcast"));
     ck_assert_int_eq(ct_scope_end(s), CT_ERR_SHAPE);
     ct_error_clear();
@@ -336,10 +342,12 @@ static ct_status whole_way(void)
     ct_scope s = ct_scope_begin();
     ct_tensor *t = counted(CT_SHAPE(40), CT_F32, false);
     ct_loader *loaders[] = {
-        ct_series_new(
-            t,
-            (ct_series_options){ .batch_size = 8, .steps = 4, .shuffle = true, .device = DEVICE }),
-        ct_rows_new(t, t, (ct_rows_options){ .device = DEVICE, .batch_size = 8, .shuffle = true }),
+        ct_loader_series_new(t,
+                             (ct_loader_series_options){
+                                 .batch_size = 8, .steps = 4, .shuffle = true, .device = DEVICE }),
+        ct_loader_tensors_new(
+            t, t,
+            (ct_loader_tensors_options){ .device = DEVICE, .batch_size = 8, .shuffle = true }),
     };
     ct_batch b;
     int i;

@@ -39,13 +39,13 @@ static void close_scope(void)
 
 START_TEST(shapes)
 {
-    ct_shape nine = ct_shape_of(9, (int64_t[]){ 1, 1, 1, 1, 1, 1, 1, 1, 1 });
+    ct_shape nine = ct_shape_from_sizes(9, (int64_t[]){ 1, 1, 1, 1, 1, 1, 1, 1, 1 });
     ct_tensor *t;
     int axis;
 
     ck_assert(ct_zeros(nine, CT_F32, CT_CPU) == NULL);
     expect_error(CT_ERR_SHAPE, "ct_zeros: rank 9 is not in 0..8");
-    ck_assert(ct_empty(ct_shape_of(-1, NULL), CT_F32, CT_CPU) == NULL);
+    ck_assert(ct_empty(ct_shape_from_sizes(-1, NULL), CT_F32, CT_CPU) == NULL);
     expect_error(CT_ERR_SHAPE, "ct_empty: rank -1 is not in 0..8");
     ck_assert(ct_ones(CT_SHAPE(2, -3), CT_F32, CT_CPU) == NULL);
     expect_error(CT_ERR_SHAPE, "ct_ones: shape [2,-3] has a negative size (axis 1)");
@@ -65,26 +65,27 @@ START_TEST(shapes)
     expect_error(CT_ERR_DTYPE, "ct_zeros: there is no dtype 6");
     ck_assert(ct_zeros(CT_SCALAR, CT_F32, 3) == NULL);
     expect_error(CT_ERR_DEVICE, "ct_zeros: there is no device 3");
-    ck_assert(ct_device_named("abacus") == -1);
-    expect_error(CT_ERR_DEVICE, "ct_device_named: there is no device \"abacus\" (there are: cpu, "
-                                "cuda, cuda:1, cuda-emu)");
-    ck_assert(ct_device_named("cpu") == CT_CPU);
+    ck_assert(ct_device_from_name("abacus") == -1);
+    expect_error(CT_ERR_DEVICE,
+                 "ct_device_from_name: there is no device \"abacus\" (there are: cpu, "
+                 "cuda, cuda:1, cuda-emu)");
+    ck_assert(ct_device_from_name("cpu") == CT_CPU);
     ck_assert_str_eq(ct_device_name(CT_CPU), "cpu");
     ck_assert_str_eq(ct_device_name(7), "?");
 
-    nine = ct_shape_of(2, (int64_t[]){ 4, 5, 6 });
+    nine = ct_shape_from_sizes(2, (int64_t[]){ 4, 5, 6 });
     for (axis = 0; axis < 8; axis++) /* the others are 0 */
         ck_assert_int_eq(nine.dim[axis], axis < 2 ? 4 + axis : 0);
     t = ct_zeros(CT_SHAPE(3, 0, 5), CT_F64, CT_CPU);
-    ck_assert(ct_numel(t) == 0 && ct_rank(t) == 3 && ct_dim(t, -1) == 5 && ct_is_contiguous(t));
+    ck_assert(ct_numel(t) == 0 && ct_rank(t) == 3 && ct_size(t, -1) == 5 && ct_is_contiguous(t));
     ck_assert(ct_to_host(t, NULL, 0) == CT_OK);
     ck_assert(ct_fill(t, 1) == CT_OK);
-    t = ct_zeros(ct_shape_of(8, (int64_t[]){ 1, 2, 1, 2, 1, 2, 1, 2 }), CT_I32, CT_CPU);
+    t = ct_zeros(ct_shape_from_sizes(8, (int64_t[]){ 1, 2, 1, 2, 1, 2, 1, 2 }), CT_I32, CT_CPU);
     ck_assert(ct_numel(t) == 16 && ct_stride(t, 1) == 8 && ct_stride(t, -1) == 1);
-    ck_assert(ct_dim(t, 8) == -1 && ct_dim(t, -9) == -1 && ct_stride(t, 8) == 0);
+    ck_assert(ct_size(t, 8) == -1 && ct_size(t, -9) == -1 && ct_stride(t, 8) == 0);
     ck_assert(ct_stride(t, -9) == 0 && ct_fill(t, 3) == CT_OK);
     for (axis = 0; axis < 8; axis++) {
-        ck_assert(ct_dim(t, axis) == 1 + axis % 2 && ct_dim(t, axis - 8) == 1 + axis % 2);
+        ck_assert(ct_size(t, axis) == 1 + axis % 2 && ct_size(t, axis - 8) == 1 + axis % 2);
         ck_assert(ct_stride(t, axis) == 16 >> (axis + 1) / 2 &&
                   ct_stride(t, axis - 8) == ct_stride(t, axis));
     }
@@ -164,8 +165,9 @@ END_TEST
 
 START_TEST(of_null)
 {
-    ck_assert(ct_rank(NULL) == 0 && ct_dim(NULL, 0) == 0 && ct_numel(NULL) == 0);
-    ck_assert(ct_shape_get(NULL).rank == 0 && !ct_is_contiguous(NULL) && ct_stride(NULL, 0) == 0);
+    ck_assert(ct_rank(NULL) == 0 && ct_size(NULL, 0) == 0 && ct_numel(NULL) == 0);
+    ck_assert(ct_tensor_shape(NULL).rank == 0 && !ct_is_contiguous(NULL) &&
+              ct_stride(NULL, 0) == 0);
     ck_assert(isnan(ct_item(NULL)) && ct_data(NULL) == NULL && ct_mutable_data(NULL) == NULL);
     expect_ok();
     ck_assert(ct_to_host(NULL, NULL, 0) == CT_ERR_ARGUMENT);
@@ -190,7 +192,7 @@ START_TEST(dtypes)
         ck_assert_str_eq(ct_dtype_name(all_dtypes[i]), names[i]);
         ck_assert_uint_eq(ct_dtype_size(all_dtypes[i]), sizes[i]);
         ck_assert(ct_item(ct_scalar(1, all_dtypes[i])) == 1);
-        ck_assert(ct_dtype_get(ct_scalar(1, all_dtypes[i])) == all_dtypes[i]);
+        ck_assert(ct_tensor_dtype(ct_scalar(1, all_dtypes[i])) == all_dtypes[i]);
     }
     ck_assert_str_eq(ct_dtype_name((ct_dtype)6), "?");
     ck_assert_uint_eq(ct_dtype_size((ct_dtype)-1), 0);
@@ -326,7 +328,7 @@ START_TEST(writing)
     ck_assert(ct_copy_into(t, ct_ones(CT_SHAPE(4, 3), CT_F32, CT_CPU)) == CT_ERR_SHAPE);
     ct_error_clear();
 
-    leaf = ct_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), true);
+    leaf = ct_set_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), true);
     ck_assert(ct_fill(leaf, 2) == CT_ERR_GRAD);
     expect_error(CT_ERR_GRAD, "ct_fill: t f32[2] cpu is a leaf that requires a gradient; write it "
                               "while recording is off");
@@ -493,18 +495,18 @@ static void check_cast(const ct_tensor *x, ct_dtype to, const ct_tensor *y)
     size_t n = (size_t)ct_numel(x), i;
     char *in = malloc(n * 8), *out = malloc(n * 8);
 
-    ck_assert(ct_dtype_get(y) == to && (size_t)ct_numel(y) == n);
-    ck_assert(ct_to_host(x, in, n * ct_dtype_size(ct_dtype_get(x))) == CT_OK);
+    ck_assert(ct_tensor_dtype(y) == to && (size_t)ct_numel(y) == n);
+    ck_assert(ct_to_host(x, in, n * ct_dtype_size(ct_tensor_dtype(x))) == CT_OK);
     ck_assert(ct_to_host(y, out, n * ct_dtype_size(to)) == CT_OK);
     for (i = 0; i < n; i++) {
-        long double from = element(in, ct_dtype_get(x), (int64_t)i);
+        long double from = element(in, ct_tensor_dtype(x), (int64_t)i);
         long double want = cast_reference(from, to), got = element(out, to, (int64_t)i);
 
         if (isnan(want) ? !isnan(got)
                         : !(got == want && (to == CT_I32 || to == CT_I64 || to == CT_BOOL ||
                                             signbit(got) == signbit(want))))
-            ck_abort_msg("%s to %s: %La became %La, expected %La", ct_dtype_name(ct_dtype_get(x)),
-                         ct_dtype_name(to), from, got, want);
+            ck_abort_msg("%s to %s: %La became %La, expected %La",
+                         ct_dtype_name(ct_tensor_dtype(x)), ct_dtype_name(to), from, got, want);
     }
     free(in);
     free(out);
@@ -512,7 +514,7 @@ static void check_cast(const ct_tensor *x, ct_dtype to, const ct_tensor *y)
 
 START_TEST(casts)
 {
-    ct_generator g = ct_generator_seed(31);
+    ct_generator g = ct_generator_from_seed(31);
     volatile long double one = 1;
     bool wide = one + 0x1p-63L != one; /* not under valgrind: i64 has no reference */
     size_t from, to;
@@ -597,7 +599,7 @@ static ct_tensor *random_view(ct_generator *g, int rank, const int64_t *dim, ct_
 
 START_TEST(strided_copies)
 {
-    ct_generator g = ct_generator_seed(32);
+    ct_generator g = ct_generator_from_seed(32);
     int round, i;
 
     for (round = 0; round < harness_count(200, 5000); round++) {
@@ -709,7 +711,7 @@ START_TEST(distributions)
 {
     enum { N = 100000 };
     ct_dtype dtype = _i ? CT_F64 : CT_F32;
-    ct_generator g = ct_generator_seed(33);
+    ct_generator g = ct_generator_from_seed(33);
     double *v = values_of(ct_rand(CT_SHAPE(N), dtype, CT_CPU, &g));
     double cross = 0, extreme = 0;
     int i, tails = 0;
@@ -809,7 +811,7 @@ START_TEST(draws_word_for_word)
                   (double)(((uint64_t)w[3] << 32 | next[0]) >> 11) * 0x1p-53);
         ck_assert_uint_eq(ct_random_below(&g, 1000003),
                           ((uint64_t)next[1] << 32 | next[2]) % 1000003);
-        g = ct_generator_named((ct_generator){ 9, 0, 6 }, "foobar"); /* as FNV-1a is published */
+        g = ct_generator_stream((ct_generator){ 9, 0, 6 }, "foobar"); /* as FNV-1a is published */
         ck_assert(g.seed == 9 && g.stream == 0x85944171f73967e8u && g.position == 0);
     }
 }
@@ -835,7 +837,7 @@ START_TEST(draws_stay_below)
         { CT_F32, 0, 0x1p-149, 0 },
         { CT_F32, 2, 2 + 0x1p-21, 2 + 0x1p-22 },
     };
-    ct_generator g = ct_generator_seed(37);
+    ct_generator g = ct_generator_from_seed(37);
     ct_tensor *t;
     size_t k;
     int i;
@@ -868,7 +870,7 @@ END_TEST
 START_TEST(moves_of_any_dtype)
 {
     static const int64_t at[] = { 3, 0, 1, 3, 2, 2, 0, 1 };
-    ct_generator g = ct_generator_seed(38);
+    ct_generator g = ct_generator_from_seed(38);
     ct_tensor *index = ct_from_data(at, CT_SHAPE(4, 2), CT_I64, CT_CPU),
               *x = ct_mul_scalar(ct_randn(CT_SHAPE(4, 2), CT_F64, CT_CPU, &g), 3), *mask, *rows;
     size_t d;
@@ -898,7 +900,7 @@ START_TEST(moves_of_any_dtype)
         for (k = 0; k < sizeof cases / sizeof *cases; k++) {
             double *want = values_of(cases[k].want);
 
-            ck_assert_msg(cases[k].got && ct_dtype_get(cases[k].got) == dtype, "%s of %s: %s",
+            ck_assert_msg(cases[k].got && ct_tensor_dtype(cases[k].got) == dtype, "%s of %s: %s",
                           cases[k].what, ct_dtype_name(dtype), ct_error_message());
             expect_values(cases[k].what, ct_cast(cases[k].got, CT_F64), want,
                           (size_t)ct_numel(cases[k].want), 0);
@@ -941,7 +943,7 @@ static char *about_text(void)
     size_t size;
     FILE *f = open_memstream(&text, &size);
 
-    ct_about_print(f);
+    ct_build_print(f);
     fclose(f);
     return text;
 }
@@ -949,13 +951,13 @@ static char *about_text(void)
 START_TEST(about)
 {
     static const char *const paths[] = { "base", "avx2", "avx512" };
-    ct_about a;
+    ct_build_info a;
     char want[2000];
     char *text;
 
     setenv("COTANGENT_CPU_PATH", paths[_i], 1);
     setenv("COTANGENT_PLUGIN_DIR", "/nowhere", 1);
-    a = ct_about_this();
+    a = ct_build_get_info();
     if (_i == 0) {
         int before = executable_memory();
 
@@ -995,7 +997,7 @@ START_TEST(parameters)
 {
     static const double ends[][2] = { { -DBL_MAX, DBL_MAX },  { -INFINITY, 0 }, { 0, INFINITY },
                                       { INFINITY, INFINITY }, { NAN, 1 },       { 0, NAN } };
-    ct_generator g = ct_generator_seed(34), before;
+    ct_generator g = ct_generator_from_seed(34), before;
     ct_tensor *t = ct_empty(CT_SHAPE(4000), CT_F32, CT_CPU), *m;
     double *v;
     int i;
@@ -1042,16 +1044,16 @@ END_TEST
 /* A draw depends on seed, stream and position alone. */
 START_TEST(streams)
 {
-    ct_generator root = ct_generator_seed(35), a = ct_generator_named(root, "a.weight"), b, c;
+    ct_generator root = ct_generator_from_seed(35), a = ct_generator_stream(root, "a.weight"), b, c;
     ct_tensor *first, *second;
     double *one, *two;
     uint32_t block[4];
     int i;
 
     ck_assert(root.seed == 35 && root.stream == 0 && root.position == 0);
-    b = ct_generator_named(root, "b.weight");
+    b = ct_generator_stream(root, "b.weight");
     ck_assert(a.stream != b.stream && a.stream != root.stream && a.position == 0);
-    ck_assert(ct_generator_named(a, "x").stream != ct_generator_named(b, "x").stream);
+    ck_assert(ct_generator_stream(a, "x").stream != ct_generator_stream(b, "x").stream);
     c = a;
     one = values_of(ct_rand(CT_SHAPE(1000), CT_F32, CT_CPU, &a));
     ct_rand(CT_SHAPE(77), CT_F64, CT_CPU, &b);
@@ -1080,7 +1082,7 @@ END_TEST
 START_TEST(host_draws)
 {
     enum { N = 60000, WAYS = 6 };
-    ct_generator g = ct_generator_seed(36), before;
+    ct_generator g = ct_generator_from_seed(36), before;
     int64_t order[500];
     int count[WAYS] = { 0 }, i, places[4] = { 0 };
     bool seen[500] = { false };
@@ -1143,7 +1145,7 @@ START_TEST(drawn_again)
     int seed, again = 0;
 
     for (seed = 0; seed < 20; seed++) {
-        ct_generator g = ct_generator_seed((uint64_t)seed);
+        ct_generator g = ct_generator_from_seed((uint64_t)seed);
         uint32_t w[4];
         uint64_t first, second;
 
@@ -1154,7 +1156,7 @@ START_TEST(drawn_again)
             continue;
         ck_assert_uint_eq(ct_random_below(&g, first), second);
         ck_assert_uint_eq(g.position, 4);
-        g = ct_generator_seed((uint64_t)seed);
+        g = ct_generator_from_seed((uint64_t)seed);
         ck_assert_uint_eq(ct_random_below(&g, first + 1), first);
         again++;
     }

@@ -36,7 +36,7 @@ static ct_tensor *scripted_training(void *self, const ct_batch *batch, const ct_
     script *m = self;
 
     ck_assert(!state && !next); /* windows do not go on */
-    ck_assert(ct_dim(batch->x, 1) == 5 && batch->tokens == ct_numel(batch->x));
+    ck_assert(ct_size(batch->x, 1) == 5 && batch->tokens == ct_numel(batch->x));
     ck_assert(ct_params_is_training(m->params));
     m->trained++;
     m->recorded_training = ct_grad_enabled();
@@ -73,7 +73,7 @@ static ct_corpus *corpus_of(size_t letters)
 
     for (i = 0; i < letters; i++)
         s[i] = (char)('a' + i * i % 7);
-    text = ct_text_from_bytes(s, letters, "test");
+    text = ct_text_new_from_bytes(s, letters, "test");
     corpus = ct_corpus_new(text, (ct_corpus_options){ .clean = CT_CLEAN_TEXT });
     ct_text_free(text);
     free(s);
@@ -84,9 +84,9 @@ static ct_corpus *corpus_of(size_t letters)
 /* count windows of 5 from first on, in batches of 4, in order */
 static ct_loader *windows(const ct_corpus *corpus, int64_t first, int64_t count)
 {
-    return ct_windows_new(
+    return ct_loader_windows_new(
         corpus,
-        (ct_windows_options){
+        (ct_loader_windows_options){
             .batch_size = 4, .steps = 5, .first = first, .count = count, .device = DEVICE });
 }
 
@@ -474,7 +474,7 @@ static ct_tensor *course_validation(void *self, const ct_batch *batch, const ct_
     int epoch = c->epoch;
 
     (void)state, (void)next;
-    c->epoch += ct_dim(batch->x, 0) == 1; /* the last batch */
+    c->epoch += ct_size(batch->x, 0) == 1; /* the last batch */
     return cost(&c->script, c->nats[epoch]);
 }
 
@@ -661,19 +661,19 @@ static ct_tensor *count_on(void *self, const ct_batch *batch, const ct_state *st
     ck_assert(next && batch->continues == (state != NULL));
     c->begun += !state;
     h = state ? ct_state_get(state, 0) : ct_zeros(CT_SHAPE(1, 4, 1), CT_F32, DEVICE);
-    ck_assert(!ct_needs_gradient(h));
+    ck_assert(!ct_tensor_requires_grad(h));
     expect_close("the state", ct_item(ct_max(h)), state ? c->calls : 0, 0);
     c->calls = state ? c->calls + 1 : 1;
     h = ct_add_scalar(h, 1);
-    *next = ct_state_of(1, &h);
+    *next = ct_state_from_tensors(1, &h);
     return ct_sum(w);
 }
 
 START_TEST(carries_the_state)
 {
     ct_corpus *corpus = corpus_of(200);
-    ct_loader *train =
-        ct_sequences_new(corpus, (ct_sequences_options){ .batch_size = 4, .steps = 5 });
+    ct_loader *train = ct_loader_sequences_new(
+        corpus, (ct_loader_sequences_options){ .batch_size = 4, .steps = 5 });
     ct_params *params = ct_params_new((ct_params_options){ .device = DEVICE });
     counter c = { .script = { .params = params } };
     ct_model model = {
@@ -701,7 +701,7 @@ static ct_optimizer *halving_sgd(void *self)
     const script *m = self;
     ct_optimizer *o = ct_sgd_new(m->params, (ct_sgd_options){ .lr = 1 });
 
-    ct_step_lr(ct_optimizer_schedule(o), 1, 0.5);
+    ct_schedule_step_lr(ct_optimizer_schedule(o), 1, 0.5);
     return o;
 }
 
@@ -710,8 +710,8 @@ static ct_optimizer *plateau_sgd(void *self)
     const course *c = self;
     ct_optimizer *o = ct_sgd_new(c->script.params, (ct_sgd_options){ .lr = 1 });
 
-    ct_plateau_lr(ct_optimizer_schedule(o),
-                  (ct_plateau_options){ .factor = 0.5, .no_patience = true });
+    ct_schedule_plateau_lr(ct_optimizer_schedule(o),
+                           (ct_schedule_plateau_options){ .factor = 0.5, .no_patience = true });
     return o;
 }
 

@@ -163,13 +163,13 @@ START_TEST(names)
     int i;
 
     for (i = 0; i < 4; i++)
-        ck_assert_int_eq(ct_token_kind_named(ct_token_kind_name((ct_token_kind)i)), i);
+        ck_assert_int_eq(ct_token_kind_from_name(ct_token_kind_name((ct_token_kind)i)), i);
     for (i = 0; i < 5; i++)
-        ck_assert_int_eq(ct_clean_named(ct_clean_name((ct_clean)i)), i);
+        ck_assert_int_eq(ct_clean_from_name(ct_clean_name((ct_clean)i)), i);
     ck_assert_str_eq(ct_token_kind_name((ct_token_kind)4), "?");
     ck_assert_str_eq(ct_clean_name((ct_clean)-1), "?");
-    ck_assert(ct_token_kind_named("chars") < 0 && ct_token_kind_named(NULL) < 0);
-    ck_assert(ct_clean_named("") < 0 && ct_clean_named(NULL) < 0);
+    ck_assert(ct_token_kind_from_name("chars") < 0 && ct_token_kind_from_name(NULL) < 0);
+    ck_assert(ct_clean_from_name("") < 0 && ct_clean_from_name(NULL) < 0);
 }
 END_TEST
 
@@ -309,7 +309,7 @@ START_TEST(vocabularies_of_lists)
         { CT_TOKEN_KIND_CHAR, 2, { "<unk>", NULL }, "token 1 is NULL" },
         { CT_TOKEN_KIND_BYTE, 1, { "a" }, "token 0 is twice there" },
     };
-    ct_vocab *v = ct_vocab_of(CT_TOKEN_KIND_CHAR, 5, good);
+    ct_vocab *v = ct_vocab_new_from_tokens(CT_TOKEN_KIND_CHAR, 5, good);
     int32_t ids[8];
     int i;
 
@@ -317,14 +317,14 @@ START_TEST(vocabularies_of_lists)
     ck_assert_int_eq(ct_vocab_encode(v, "ab\xc3\xa9\xff\xfe", 6, ids, NULL), 5);
     ck_assert_int_eq(memcmp(ids, (int32_t[]){ 2, 1, 3, 4, 0 }, 5 * sizeof *ids), 0);
     ct_vocab_free(v);
-    v = ct_vocab_of(CT_TOKEN_KIND_BYTE, 0, NULL);
+    v = ct_vocab_new_from_tokens(CT_TOKEN_KIND_BYTE, 0, NULL);
     ck_assert_int_eq(ct_vocab_size(v), 256);
     ct_vocab_free(v);
     for (i = 0; i < LENGTH(bad); i++) {
-        ck_assert_ptr_null(ct_vocab_of(bad[i].kind, bad[i].count, bad[i].tokens));
+        ck_assert_ptr_null(ct_vocab_new_from_tokens(bad[i].kind, bad[i].count, bad[i].tokens));
         EXPECT_ERROR(CT_ERR_FORMAT, bad[i].said);
     }
-    ck_assert_ptr_null(ct_vocab_of(CT_TOKEN_KIND_CHAR, 1, NULL));
+    ck_assert_ptr_null(ct_vocab_new_from_tokens(CT_TOKEN_KIND_CHAR, 1, NULL));
     EXPECT_ERROR(CT_ERR_ARGUMENT, "tokens is NULL");
 }
 END_TEST
@@ -332,7 +332,7 @@ END_TEST
 START_TEST(corpora_of_words)
 {
     static const char lines[] = "The Time\nMachine -- the time\n";
-    ct_text *t = ct_text_from_bytes(lines, sizeof lines - 1, "test");
+    ct_text *t = ct_text_new_from_bytes(lines, sizeof lines - 1, "test");
     ct_corpus_options o = { .clean = CT_CLEAN_LINES, .vocab.tokens = CT_TOKEN_KIND_WORD };
     ct_corpus *c = ct_corpus_new(t, o), *other;
     char *s = ct_vocab_decode(ct_corpus_vocab(c), ct_corpus_ids(c), (size_t)ct_corpus_size(c));
@@ -347,7 +347,7 @@ START_TEST(corpora_of_words)
     ck_assert_str_eq(ct_corpus_sha256(c), hex);
     ct_text_free(t);
 
-    t = ct_text_from_bytes("No time at the \xc3\xa9t\xc3\xa9", 20, "test");
+    t = ct_text_new_from_bytes("No time at the \xc3\xa9t\xc3\xa9", 20, "test");
     o = (ct_corpus_options){ .clean = CT_CLEAN_NONE, .known = ct_corpus_vocab(c) };
     other = ct_corpus_new(t, o);
     ck_assert(ct_corpus_vocab(other) == ct_corpus_vocab(c));
@@ -364,7 +364,7 @@ START_TEST(corpora_of_words)
     ct_corpus_free(c);
     ct_text_free(t);
 
-    t = ct_text_from_bytes("\xc3\xa9 1895", 7, "test"); /* a letter, but none of a to z */
+    t = ct_text_new_from_bytes("\xc3\xa9 1895", 7, "test"); /* a letter, but none of a to z */
     ck_assert_ptr_null(ct_corpus_new(t, (ct_corpus_options){ .clean = CT_CLEAN_TEXT }));
     EXPECT_ERROR(CT_ERR_FORMAT, "cleaning \"text\" leaves nothing of the text");
     ct_text_free(t);
@@ -377,15 +377,15 @@ START_TEST(any_bytes)
     ct_text *t;
 
     write_file(path, "12\0\xff", 4);
-    t = ct_text_read_bytes(path);
+    t = ct_text_read_binary(path);
     ck_assert_msg(t && ct_text_size(t) == 4, "%s", ct_error_message());
     ct_text_free(t);
     write_file(path, "", 0);
-    ck_assert_ptr_null(ct_text_read_bytes(path));
+    ck_assert_ptr_null(ct_text_read_binary(path));
     EXPECT_ERROR(CT_ERR_FORMAT, "/any: is empty");
-    ck_assert_ptr_null(ct_text_read_bytes(in_folder("none")));
+    ck_assert_ptr_null(ct_text_read_binary(in_folder("none")));
     EXPECT_ERROR(CT_ERR_IO, "/none: No such file");
-    ck_assert_ptr_null(ct_text_read_bytes(NULL));
+    ck_assert_ptr_null(ct_text_read_binary(NULL));
     EXPECT_ERROR(CT_ERR_ARGUMENT, "path is NULL");
 }
 END_TEST
@@ -394,7 +394,7 @@ END_TEST
  * and whatever cleaning leaves can be cut. */
 START_TEST(malformed)
 {
-    ct_generator g = ct_generator_named(ct_generator_seed(3), "malformed");
+    ct_generator g = ct_generator_stream(ct_generator_from_seed(3), "malformed");
     const char pool[] = "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xcc\x81\xff\xed\xa0 \nAz";
     int round, rounds = harness_count(300, 20000);
 #ifdef CT_HAVE_UTF8PROC

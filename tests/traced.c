@@ -9,7 +9,7 @@
 
 static void split2_backward(ct_node *n, ct_tensor *const *dout)
 {
-    ct_add_grad(n, 0, dout[0] ? dout[0] : dout[1]);
+    ct_node_add_grad(n, 0, dout[0] ? dout[0] : dout[1]);
 }
 
 static void of_doubles(void)
@@ -23,7 +23,7 @@ static void of_doubles(void)
     ct_tensor *x = ct_from_data((double[]){ 1, 2, 0 }, CT_SHAPE(3), CT_F64, CT_CPU), *y[9];
     int i;
 
-    ct_requires_grad(x, true);
+    ct_set_requires_grad(x, true);
     ct_backward(ct_sum(ct_reciprocal(x)));
     ct_log(x);
     for (i = 0; i < 2; i++) {
@@ -46,7 +46,7 @@ int main(void)
     ct_tensor *w = ct_ones(CT_SHAPE(3, 2), CT_F32, CT_CPU), *nine[9];
     int i;
 
-    ct_requires_grad(x, true);
+    ct_set_requires_grad(x, true);
     if (what && strcmp(what, "backward") == 0) {
         ct_backward(ct_sum(ct_sqrt(x)));
     } else if (what && strcmp(what, "data") == 0) {

@@ -120,7 +120,7 @@ static ct_device device(const char *name)
     char reason[200];
 
     ct_error_set_handler(NULL, NULL);
-    found = ct_device_named(name);
+    found = ct_device_from_name(name);
     snprintf(reason, sizeof reason, "%s", ct_error_message());
     ct_error_set_handler(tool_print_error, NULL);
     if (!ct_ok())
@@ -163,5 +163,5 @@ ct_text *tool_text(const char *path, ct_token_kind tokens)
 {
     if (strcmp(path, "-") == 0)
         path = "/dev/stdin";
-    return tokens == CT_TOKEN_KIND_BYTE ? ct_text_read_bytes(path) : ct_text_read(path);
+    return tokens == CT_TOKEN_KIND_BYTE ? ct_text_read_binary(path) : ct_text_read(path);
 }

@@ -71,6 +71,6 @@ int tool_info(int argc, char **argv)
     tool_parse(&argp, argc, argv, &path);
     if (path)
         return describe(path);
-    ct_about_print(stdout);
+    ct_build_print(stdout);
     return tool_status();
 }

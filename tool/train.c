@@ -13,7 +13,7 @@ typedef struct options {
     const char *text, *validate, *output;
     ct_corpus_options corpus;
     ct_lm_options model;
-    ct_sequences_options batches;
+    ct_loader_sequences_options batches;
     int optimizer; /* an index of optimizers */
     double lr, momentum, weight_decay;
     ct_trainer trainer;
@@ -102,7 +102,8 @@ static bool parse_model(options *o, int key, const char *arg)
 
     switch (key) {
     case CELL:
-        o->model.cell = (ct_lm_cell)tool_named(name, arg, ct_lm_cell_named, "rnn, lstm and gru");
+        o->model.cell =
+            (ct_lm_cell)tool_named(name, arg, ct_lm_cell_from_name, "rnn, lstm and gru");
         return true;
     case HIDDEN:
         o->model.hidden_size = tool_integer(name, arg, 1, 1 << 20);
@@ -118,15 +119,15 @@ static bool parse_model(options *o, int key, const char *arg)
         return true;
     case DIALECT:
         o->model.dialect =
-            (ct_dialect)tool_named(name, arg, ct_dialect_named, "torch, gluon, keras and flax");
+            (ct_dialect)tool_named(name, arg, ct_dialect_from_name, "torch, gluon, keras and flax");
         return true;
     case TOKENS:
-        o->corpus.vocab.tokens = (ct_token_kind)tool_named(name, arg, ct_token_kind_named,
+        o->corpus.vocab.tokens = (ct_token_kind)tool_named(name, arg, ct_token_kind_from_name,
                                                            "char, byte, word and grapheme");
         return true;
     case CLEAN:
-        o->corpus.clean =
-            (ct_clean)tool_named(name, arg, ct_clean_named, "none, text, lines, letters and fold");
+        o->corpus.clean = (ct_clean)tool_named(name, arg, ct_clean_from_name,
+                                               "none, text, lines, letters and fold");
         return true;
     case MIN_FREQ:
         o->corpus.vocab.min_freq = tool_integer(name, arg, 0, INT64_MAX);
@@ -350,9 +351,9 @@ static ct_corpus *read_corpus(const options *o, const char *path, const ct_vocab
 }
 
 /* The text in order, whatever training does. */
-static ct_sequences_options validation_batches(const options *o)
+static ct_loader_sequences_options validation_batches(const options *o)
 {
-    ct_sequences_options batches = o->batches;
+    ct_loader_sequences_options batches = o->batches;
 
     batches.random = false;
     return batches;
@@ -426,9 +427,9 @@ int tool_train(int argc, char **argv)
     settle(&o);
     corpus = read_corpus(&o, o.text, NULL);
     if (corpus)
-        train = ct_sequences_new(corpus, o.batches);
+        train = ct_loader_sequences_new(corpus, o.batches);
     if (train && o.validate && (other = read_corpus(&o, o.validate, ct_corpus_vocab(corpus)))) {
-        val = ct_sequences_new(other, validation_batches(&o));
+        val = ct_loader_sequences_new(other, validation_batches(&o));
         if (val)
             ct_loader_set_offset(val, 0); /* the same tokens each epoch */
     }

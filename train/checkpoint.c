@@ -4,7 +4,7 @@
  *     training.optimizer.NAME   what the optimiser remembers (ct_optimizer_state_name)
  *     training.state.I          the recurrent state carried to the next batch
  *     training.generator        i64 (3): the set's: seed, stream, position
- *     training.cursor           i64 (2, 3): where the loaders stand (ct_cursor)
+ *     training.cursor           i64 (2, 3): where the loaders stand (ct_loader_cursor)
  *     training.counts           i64: see counts_of
  *     training.numbers          f64: see numbers_of
  *     training.history          f64 (epochs, columns): of history.h, those without a clock
@@ -274,7 +274,7 @@ static ct_tensor *history_tensor(const cti_history *h)
 static void add_run(list *l, const cti_run *r)
 {
     const ct_generator *g = ct_params_generator(r->model->params);
-    ct_cursor train = ct_loader_tell(r->train), val = r->val_cursor;
+    ct_loader_cursor train = ct_loader_tell(r->train), val = r->val_cursor;
     const int64_t generator[3] = { (int64_t)g->seed, (int64_t)g->stream, (int64_t)g->position };
     const int64_t cursor[6] = { train.epoch, train.batch, train.offset,
                                 val.epoch,   val.batch,   val.offset };
@@ -589,8 +589,8 @@ static void read_run(cti_run *r, ct_safetensors *f, const char *path)
     r->awaited = d[6];
     r->result.best_perplexity = d[7];
     r->result.lr = d[8];
-    r->val_cursor = (ct_cursor){ at[3], at[4], at[5] };
-    ct_loader_seek(r->train, (ct_cursor){ at[0], at[1], at[2] });
+    r->val_cursor = (ct_loader_cursor){ at[3], at[4], at[5] };
+    ct_loader_seek(r->train, (ct_loader_cursor){ at[0], at[1], at[2] });
     if (r->val)
         ct_loader_seek(r->val, r->val_cursor);
     i = (const int64_t *)(const void *)cti_ptr(g);

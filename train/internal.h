@@ -27,15 +27,15 @@ typedef struct cti_run {
     const ct_model *model;
     ct_loader *train, *val;
     ct_optimizer *optimizer;
-    ct_state *state;      /* carried from batch to batch; NULL before there is one */
-    ct_cursor val_cursor; /* where val stood after its last whole pass */
-    bool underway;        /* an epoch was begun and is not finished: */
-    cti_tally tally;      /* what its training came to so far, */
-    cti_later later;      /* what is not in the tally yet, */
-    double seconds;       /* and how long it took, */
-    double timed;         /* for so many of its tokens (those of this process) */
-    int64_t waited;       /* epochs since the last that was better, for patience: */
-    double awaited;       /* better than this */
+    ct_state *state;             /* carried from batch to batch; NULL before there is one */
+    ct_loader_cursor val_cursor; /* where val stood after its last whole pass */
+    bool underway;               /* an epoch was begun and is not finished: */
+    cti_tally tally;             /* what its training came to so far, */
+    cti_later later;             /* what is not in the tally yet, */
+    double seconds;              /* and how long it took, */
+    double timed;                /* for so many of its tokens (those of this process) */
+    int64_t waited;              /* epochs since the last that was better, for patience: */
+    double awaited;              /* better than this */
     bool stopped;
     bool saved;              /* the checkpoint is of this moment */
     cti_history history;     /* of whole epochs */

@@ -38,7 +38,7 @@ const char *ct_lm_cell_name(ct_lm_cell cell)
     return (unsigned)cell < CELLS ? cells[cell].name : "?";
 }
 
-int ct_lm_cell_named(const char *name)
+int ct_lm_cell_from_name(const char *name)
 {
     int i;
 
@@ -140,7 +140,7 @@ static ct_vocab *copy_of(const ct_vocab *v)
     }
     for (i = 0; i < count; i++)
         tokens[i] = ct_vocab_token(v, first + i);
-    copy = ct_vocab_of(ct_vocab_kind(v), count, tokens);
+    copy = ct_vocab_new_from_tokens(ct_vocab_kind(v), count, tokens);
     cti_release(tokens);
     return copy;
 }
@@ -195,7 +195,7 @@ ct_clean ct_lm_clean(const ct_lm *m)
     return m ? m->clean : CT_CLEAN_TEXT;
 }
 
-ct_lm_options ct_lm_options_of(const ct_lm *m)
+ct_lm_options ct_lm_get_options(const ct_lm *m)
 {
     return m ? m->options : (ct_lm_options){ 0 };
 }
@@ -319,7 +319,8 @@ static int32_t choose(stream *s, ct_tensor *logits)
         return (int32_t)ct_item(ct_argmax(logits, 1, false));
     if (k > 0 && k < vocab)
         kept = ct_topk(logits, k, 1, true, &which);
-    kept = ct_sub(kept, ct_amax(kept, 1, (int[]){ 1 }, true)); /* the greatest is 0, whatever */
+    kept =
+        ct_sub(kept, ct_amax_axes(kept, 1, (int[]){ 1 }, true)); /* the greatest is 0, whatever */
     at = ct_multinomial(ct_softmax(ct_mul_scalar(kept, 1 / temperature), 1), 1, true, &s->g);
     return (int32_t)ct_item(which ? ct_gather(which, 1, at) : at);
 }
@@ -410,8 +411,8 @@ ct_status ct_lm_generate(ct_lm *m, ct_lm_generate_options options)
     ids = ct_lm_encode(m, options.prefix, strlen(options.prefix), &count, NULL);
     if (ids && count == 0)
         ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate", "the prefix holds no token");
-    s.g = ct_generator_named(ct_generator_seed(options.seed), "generate");
-    s.state = ct_begin_state(m->rnn, 1);
+    s.g = ct_generator_stream(ct_generator_from_seed(options.seed), "generate");
+    s.state = ct_recurrent_begin_state(m->rnn, 1);
     was = stop_training(m);
     if (ct_ok())
         run(&s, ids, count);
@@ -489,7 +490,7 @@ static ct_status score_corpus(ct_lm *m, const ct_corpus *c, const ct_corpus *fir
     const int64_t tokens = ct_corpus_size(c) - 1;
     const int64_t characters = ct_corpus_characters(c) - ct_corpus_characters(first);
     const int64_t bytes = ct_corpus_bytes(c) - ct_corpus_bytes(first);
-    ct_state *state = ct_begin_state(m->rnn, 1);
+    ct_state *state = ct_recurrent_begin_state(m->rnn, 1);
     bool was = stop_training(m);
     double nats = 0;
 

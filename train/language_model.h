@@ -36,7 +36,7 @@ typedef enum ct_lm_cell { CT_LM_CELL_RNN, CT_LM_CELL_LSTM, CT_LM_CELL_GRU } ct_l
 const char *ct_lm_cell_name(ct_lm_cell cell) CT_NOSITE; /* "rnn"; "?" for what is none */
 
 /* The cell of a name ("lstm"), or -1 without an error. */
-int ct_lm_cell_named(const char *name) CT_NOSITE;
+int ct_lm_cell_from_name(const char *name) CT_NOSITE;
 
 /* ids -> one-hot vectors, or rows of a table (embedding) -> recurrent layers (rnn) -> a score for
  * each token of the vocabulary (linear). */
@@ -65,7 +65,7 @@ ct_params *ct_lm_params(const ct_lm *m) CT_NOSITE;
 ct_recurrent *ct_lm_recurrent(const ct_lm *m) CT_NOSITE;
 const ct_vocab *ct_lm_vocab(const ct_lm *m) CT_NOSITE;
 ct_clean ct_lm_clean(const ct_lm *m) CT_NOSITE;
-ct_lm_options ct_lm_options_of(const ct_lm *m) CT_NOSITE; /* as given, defaults filled in */
+ct_lm_options ct_lm_get_options(const ct_lm *m) CT_NOSITE; /* as given, defaults filled in */
 
 /* The SHA-256 of the text that it was made for, 64 hexadecimal digits. */
 const char *ct_lm_corpus_sha256(const ct_lm *m) CT_NOSITE;

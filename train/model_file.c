@@ -288,7 +288,7 @@ static bool get_options(const char *path, const json_t *d, ct_lm_options *o)
     int cell, nonlinearity, dialect;
     int64_t layers;
 
-    if (!model || !get_name(path, model, "cell", ct_lm_cell_named, &cell) ||
+    if (!model || !get_name(path, model, "cell", ct_lm_cell_from_name, &cell) ||
         !get_integer(path, model, "hidden_size", 1, INT32_MAX, &o->hidden_size) ||
         !get_integer(path, model, "num_layers", 1, MOST_LAYERS, &layers) ||
         !get_integer(path, model, "embedding_size", 0, INT32_MAX, &o->embedding_size) ||
@@ -297,7 +297,7 @@ static bool get_options(const char *path, const json_t *d, ct_lm_options *o)
         !get_fraction(path, model, "recurrent_dropout", &o->recurrent_dropout) ||
         !get_bool(path, model, "layer_norm", &o->layer_norm) ||
         !get_name(path, model, "nonlinearity", nonlinearity_named, &nonlinearity) ||
-        !get_name(path, model, "dialect", ct_dialect_named, &dialect))
+        !get_name(path, model, "dialect", ct_dialect_from_name, &dialect))
         return false;
     o->cell = (ct_lm_cell)cell;
     o->num_layers = (int)layers;
@@ -347,7 +347,7 @@ static ct_vocab *get_vocabulary(const char *path, const json_t *d)
     int kind;
 
     list = field(path, d, "vocabulary", JSON_ARRAY);
-    if (!list || !get_name(path, d, "tokens", ct_token_kind_named, &kind))
+    if (!list || !get_name(path, d, "tokens", ct_token_kind_from_name, &kind))
         return NULL;
     n = json_array_size(list);
     tokens = n <= INT32_MAX / 2 ? cti_calloc(n + 1, sizeof *tokens) : NULL;
@@ -357,7 +357,7 @@ static ct_vocab *get_vocabulary(const char *path, const json_t *d)
             break;
     }
     if (tokens && i == n)
-        v = ct_vocab_of((ct_token_kind)kind, (int)n, (const char *const *)tokens);
+        v = ct_vocab_new_from_tokens((ct_token_kind)kind, (int)n, (const char *const *)tokens);
     for (i = 0; tokens && i < n; i++)
         cti_release(tokens[i]);
     cti_release(tokens);
@@ -380,7 +380,7 @@ static bool get_rest(const char *path, const json_t *d, ct_lm *m)
 
     if (!corpus || !(sha = field(path, corpus, "sha256", JSON_STRING)) ||
         !get_integer(path, corpus, "tokens", 0, INT64_MAX, &m->corpus_tokens) ||
-        !get_name(path, d, "clean", ct_clean_named, &clean) ||
+        !get_name(path, d, "clean", ct_clean_from_name, &clean) ||
         !(notes = field(path, d, "training", JSON_OBJECT)))
         return false;
     if (!is_sha256(json_string_value(sha)))

@@ -58,7 +58,7 @@ static void move(const cti_run *r, ct_batch *batch)
 {
     ct_device device = ct_params_device(r->model->params);
 
-    if (batch->x && ct_device_get(batch->x) != device) {
+    if (batch->x && ct_tensor_device(batch->x) != device) {
         batch->x = ct_to(batch->x, device);
         batch->y = ct_to(batch->y, device);
     }
@@ -74,7 +74,7 @@ static void carry(ct_state **state, const ct_state *next, bool continues)
         return;
     }
     ct_state_free(*state);
-    *state = ct_state_copy(next);
+    *state = ct_state_copy_new(next);
 }
 
 /* Moves the parameters along the gradients of loss. The norm of these, on their device; NULL after
@@ -242,7 +242,7 @@ static bool next_step(cti_run *r)
     if (more)
         training_step(r, &batch, &loss, &norm);
     if (ct_scope_end(step) != CT_OK)
-        ct_zero_grad(r->model->params); /* what backward added before the error */
+        ct_params_zero_grad(r->model->params); /* what backward added before the error */
     if (!more || r->later.count == CTI_LATER || save_due(r))
         catch_up(r);
     r->seconds += cti_now() - began;
@@ -436,7 +436,7 @@ static bool begin(cti_run *r)
     r->optimizer = r->model->configure_optimizers(r->model->self);
     if (!r->optimizer && ct_ok())
         ct_raise(CT_ERR_ARGUMENT, me, "configure_optimizers returned NULL");
-    ct_zero_grad(r->model->params);
+    ct_params_zero_grad(r->model->params);
     r->val_cursor = ct_loader_tell(r->val);
     if (!ct_ok() || (resumed && cti_checkpoint_read(r, t->resume) != CT_OK) ||
         cti_csv_open(&r->csv, t->csv, &r->history, resumed) != CT_OK ||

@@ -9,11 +9,11 @@ int main(void)
     ct_exit_on_error();
 
     ct_scope scope = ct_scope_begin();
-    ct_tensor *x = ct_requires_grad(ct_scalar(0.5, CT_F64), true);
+    ct_tensor *x = ct_set_requires_grad(ct_scalar(0.5, CT_F64), true);
 
     ct_backward(ct_mul(x, ct_tanh(x)));
 
-    double slope = ct_item(ct_grad_of(x));
+    double slope = ct_item(ct_tensor_grad(x));
     double right = tanh(0.5) + 0.5 * (1 - tanh(0.5) * tanh(0.5));
 
     printf("slope %.15g, by the formula %.15g\n", slope, right);

@@ -449,9 +449,9 @@ def same_kind(function):
 over_axes("sum_axes", same_kind(lambda x, a, k: x.sum(a, keepdim=k)), ints=True)
 over_axes("mean_axes", lambda x, a, k: x.mean(a, keepdim=k))
 over_axes("prod_axes", same_kind(prod_over), ints=True)
-over_axes("amax", lambda x, a, k: x.amax(a, keepdim=k), ints=True)
-over_axes("amin", lambda x, a, k: x.amin(a, keepdim=k), ints=True)
-over_axes("logsumexp", lambda x, a, k: x.logsumexp(a, keepdim=k))
+over_axes("amax_axes", lambda x, a, k: x.amax(a, keepdim=k), ints=True)
+over_axes("amin_axes", lambda x, a, k: x.amin(a, keepdim=k), ints=True)
+over_axes("logsumexp_axes", lambda x, a, k: x.logsumexp(a, keepdim=k))
 unary("ct_sum", same_kind(torch.sum), ints=True)
 unary("ct_mean", torch.mean)
 unary("ct_prod", same_kind(torch.prod), ints=True)
@@ -577,7 +577,7 @@ def _(d):
     return torch.matmul
 
 
-@op("ct_linear_apply")
+@op("ct_linear")
 def _(d):
     inputs, outputs = d.rng.randint(1, 3), d.rng.randint(1, 3)
     d.floats(d.shape(0, 2, 4) + [inputs])
@@ -766,7 +766,7 @@ pair_loss("huber_loss", F.huber_loss, True)
 pair_loss("bce_with_logits", F.binary_cross_entropy_with_logits)
 
 
-@op("ct_bce_with_logits_with", 24)
+@op("ct_bce_with_logits:weights", 24)
 def _(d):
     shape = d.shape()
     d.i = [d.number % 3, d.number // 3 % 2, d.number // 6 % 2]

@@ -228,7 +228,7 @@ static void linear_backward(ct_node *n, ct_tensor *const *dout)
         ct_node_add_grad(n, 2, ct_sum_to_shape(rows, ct_node_input_shape(n, 2)));
 }
 
-static const ct_op linear_op = { .name = "ct_linear_apply",
+static const ct_op linear_op = { .name = "ct_linear",
                                  .inputs = -1,
                                  .outputs = 1,
                                  .saves = CT_SAVE_INPUTS,
@@ -268,9 +268,9 @@ static ct_tensor *linear_of_one_hot(ct_tensor *indices, ct_tensor *w, ct_tensor 
     return table ? cti_rows_later(table, indices) : NULL;
 }
 
-ct_tensor *ct_linear_apply(ct_tensor *x, ct_tensor *w, ct_tensor *b)
+ct_tensor *ct_linear(ct_tensor *x, ct_tensor *w, ct_tensor *b)
 {
-    static const char *const me = "ct_linear_apply";
+    static const char *const me = "ct_linear";
     ct_tensor *in[3] = { x, w, b }, *y, *c, *row, *indices;
     const cti_backend *be;
     ct_shape shape;

@@ -22,7 +22,7 @@ ct_tensor *ct_outer(ct_tensor *a, ct_tensor *b);
 /* y = x W^T + b for x (..., in), weight (out, in) and bias (out), which may be NULL without being
  * an error: y (..., out). An x made by ct_one_hot is not multiplied: rows of W^T are gathered.
  * dx = dy W, dW = dy^T x, db = dy summed over all but the last axis. */
-ct_tensor *ct_linear_apply(ct_tensor *x, ct_tensor *weight, ct_tensor *bias);
+ct_tensor *ct_linear(ct_tensor *x, ct_tensor *weight, ct_tensor *bias);
 
 #ifdef __cplusplus
 }

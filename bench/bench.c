@@ -35,11 +35,11 @@ model model_new(const sizes *s, maker make)
 
     m.params = ct_params_new((ct_params_options){ .seed = 1 });
     m.rnn = make(m.params, "rnn",
-                 (ct_recurrent_options){
+                 (ct_nn_recurrent_options){
                      .input_size = s->vocab, .hidden_size = s->hidden, .num_layers = s->layers });
     m.linear =
-        ct_linear_module(m.params, "linear",
-                         (ct_linear_options){ .in_features = s->hidden, .out_features = s->vocab });
+        ct_nn_linear(m.params, "linear",
+                     (ct_nn_linear_options){ .in_features = s->hidden, .out_features = s->vocab });
     m.sgd = ct_sgd_new(m.params, (ct_sgd_options){ .lr = 0.1 });
     return m;
 }
@@ -56,7 +56,7 @@ ct_tensor *forward(const model *m, const sizes *s, ct_tensor *ids, const ct_stat
     ct_tensor *x = ct_one_hot(ct_transpose(ids, 0, 1), s->vocab);
     ct_tensor *y = ct_recurrent_forward(m->rnn, x, state, next);
 
-    return ct_transpose(ct_linear_forward(m->linear, y), 0, 1);
+    return ct_transpose(ct_forward(m->linear, y), 0, 1);
 }
 
 static void training_step(const model *m, const sizes *s, const int32_t *ids, ct_state *state)
@@ -114,7 +114,7 @@ double train(const sizes *s, maker make, double seconds)
 static double generate(double seconds)
 {
     const sizes *s = &classic;
-    model m = model_new(s, ct_rnn);
+    model m = model_new(s, ct_nn_rnn);
     ct_state *state = ct_recurrent_begin_state(m.rnn, 1);
     int64_t tokens = 0;
     int32_t id = 3;
@@ -160,10 +160,10 @@ static double scalar_add(double seconds)
 /* The process of case start. */
 static void nothing(void)
 {
-    model m = model_new(&classic, ct_rnn);
+    model m = model_new(&classic, ct_nn_rnn);
     ct_scope s = ct_scope_begin_no_grad();
 
-    ct_linear_forward(m.linear, ct_ones(CT_SHAPE(1, classic.hidden), CT_F32, CT_CPU));
+    ct_forward(m.linear, ct_ones(CT_SHAPE(1, classic.hidden), CT_F32, CT_CPU));
     (void)!ct_scope_end(s);
     model_free(&m);
 }
@@ -194,10 +194,10 @@ int main(int argc, char **argv)
         const char *name;
         const sizes *sizes;
         maker make;
-    } cases[] = { { "classic-rnn", &classic, ct_rnn },
-                  { "classic-lstm", &classic, ct_lstm },
-                  { "classic-gru", &classic, ct_gru },
-                  { "book-rnn", &book, ct_rnn } };
+    } cases[] = { { "classic-rnn", &classic, ct_nn_rnn },
+                  { "classic-lstm", &classic, ct_nn_lstm },
+                  { "classic-gru", &classic, ct_nn_gru },
+                  { "book-rnn", &book, ct_nn_rnn } };
     const char *name = argc > 1 ? argv[1] : "";
     int threads = argc > 2 && strcmp(name, "gpu") != 0 ? atoi(argv[2]) : 1;
     double seconds = argc > 3 ? atof(argv[3]) : 2, figure = -1;

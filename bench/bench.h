@@ -11,12 +11,12 @@ typedef struct sizes {
 
 extern const sizes classic, book;
 
-typedef ct_recurrent *(*maker)(ct_params *, const char *, ct_recurrent_options);
+typedef ct_recurrent *(*maker)(ct_params *, const char *, ct_nn_recurrent_options);
 
 typedef struct model {
     ct_params *params;
     ct_recurrent *rnn;
-    ct_linear *linear;
+    ct_module *linear;
     ct_optimizer *sgd;
 } model;
 

@@ -73,7 +73,7 @@ void gpu_line(const char *name, double seconds)
     gpu = ct_device_from_name(name);
     ids = ids_of(s);
     scope = ct_scope_begin();
-    j.m = model_new(s, ct_rnn);
+    j.m = model_new(s, ct_nn_rnn);
     (void)!ct_params_to(j.m.params, gpu);
     j.x = ct_from_data(ids, shape, CT_I32, gpu);
     j.y = ct_from_data(ids + 1, shape, CT_I32, gpu);

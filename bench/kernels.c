@@ -170,8 +170,8 @@ double linear_share(double seconds)
 #ifdef CT_HAVE_BLAS
     const int rows = 1120, size = 256;
     ct_params *p = ct_params_new((ct_params_options){ .seed = 1 });
-    ct_linear *l =
-        ct_linear_module(p, "l", (ct_linear_options){ .in_features = size, .out_features = size });
+    ct_module *l =
+        ct_nn_linear(p, "l", (ct_nn_linear_options){ .in_features = size, .out_features = size });
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *x = ct_ones(CT_SHAPE(rows, size), CT_F32, CT_CPU);
     float *a = calloc((size_t)(2 * rows + size) * (size_t)size, sizeof *a);
@@ -190,7 +190,7 @@ double linear_share(double seconds)
         spent = now() - start;
         theirs = spent < theirs ? spent : theirs;
         start = now();
-        ct_linear_forward(l, x);
+        ct_forward(l, x);
         spent = now() - start;
         ours = spent < ours ? spent : ours;
         (void)!ct_scope_end(turn);

@@ -42,7 +42,7 @@ static void step(const model *m, const sizes *s, const int32_t *ids, ct_state *s
     spent[RECURRENCE] += taken(&since);
     h_leaf = ct_set_requires_grad(ct_detach(h), true);
     since = now();
-    logits = ct_linear_forward(m->linear, h_leaf);
+    logits = ct_forward(m->linear, h_leaf);
     spent[OUTPUT] += taken(&since);
     logits_leaf = ct_set_requires_grad(ct_detach(logits), true);
     since = now();
@@ -110,8 +110,8 @@ static void one(const char *name, const sizes *s, maker make, int gates, double 
 
 void profile(double seconds)
 {
-    one("classic-rnn", &classic, ct_rnn, 1, seconds);
-    one("classic-lstm", &classic, ct_lstm, 4, seconds);
-    one("classic-gru", &classic, ct_gru, 3, seconds);
-    one("book-rnn", &book, ct_rnn, 1, seconds);
+    one("classic-rnn", &classic, ct_nn_rnn, 1, seconds);
+    one("classic-lstm", &classic, ct_nn_lstm, 4, seconds);
+    one("classic-gru", &classic, ct_nn_gru, 3, seconds);
+    one("book-rnn", &book, ct_nn_rnn, 1, seconds);
 }

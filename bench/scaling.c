@@ -6,7 +6,7 @@
 static void line(const char *what, int64_t value, const sizes *s, double seconds)
 {
     const char *vectors;
-    double most = peak(0.1, &vectors), rate = train(s, ct_rnn, seconds);
+    double most = peak(0.1, &vectors), rate = train(s, ct_nn_rnn, seconds);
     double gflops = rate * flops_of(s, 1) * 1e-9;
 
     printf("%-8s %6lld %12.0f tokens/s %8.1f GFLOP/s %4.0f %% of one thread's peak\n", what,

@@ -23,7 +23,7 @@ static const int ahead[CURVES] = { 1, 4, 16, 64 };
 
 typedef struct over_time {
     ct_recurrent *rnn;
-    ct_linear *linear;
+    ct_module *linear;
 } over_time;
 
 /* A recurrent network reads the tau values one after another. */
@@ -33,13 +33,12 @@ static ct_tensor *over_time_forward(void *self, ct_tensor *x)
     ct_tensor *steps = ct_unsqueeze(ct_transpose(x, 0, 1), -1);     /* (tau, B, 1) */
     ct_tensor *y = ct_recurrent_forward(m->rnn, steps, NULL, NULL); /* (tau, B, hidden) */
 
-    return ct_linear_forward(m->linear, ct_select(y, 0, -1));
+    return ct_forward(m->linear, ct_select(y, 0, -1));
 }
 
 static ct_module *linear(ct_params *params, const char *name, int64_t out)
 {
-    return ct_as_module(params,
-                        ct_linear_module(params, name, (ct_linear_options){ .out_features = out }));
+    return ct_nn_linear(params, name, (ct_nn_linear_options){ .out_features = out });
 }
 
 /* Model number kind, of o.hidden units; rnn is where the recurrent one keeps its parts. */
@@ -48,13 +47,13 @@ static ct_module *model_of(int kind, ct_params *params, const options *o, over_t
     if (kind == 0)
         return linear(params, "linear", 1);
     if (kind == 1)
-        return ct_sequential(params, 3,
-                             (ct_module *[]){ linear(params, "hidden", o->hidden),
-                                              ct_op_module(params, ct_relu),
-                                              linear(params, "output", 1) });
-    rnn->rnn = ct_rnn(params, "rnn", (ct_rnn_options){ .hidden_size = o->hidden });
-    rnn->linear = ct_linear_module(params, "output", (ct_linear_options){ .out_features = 1 });
-    return ct_module_of(params, rnn, over_time_forward);
+        return ct_nn_sequential(params, 3,
+                                (ct_module *[]){ linear(params, "hidden", o->hidden),
+                                                 ct_nn_op(params, ct_relu),
+                                                 linear(params, "output", 1) });
+    rnn->rnn = ct_nn_rnn(params, "rnn", (ct_nn_rnn_options){ .hidden_size = o->hidden });
+    rnn->linear = ct_nn_linear(params, "output", (ct_nn_linear_options){ .out_features = 1 });
+    return ct_nn_module(params, rnn, over_time_forward);
 }
 
 /* ---- training ---- */
@@ -71,7 +70,7 @@ static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_stat
     const regression *m = self;
 
     (void)state, (void)next;
-    return ct_mse_loss(ct_module_forward(m->net, batch->x), batch->y, CT_REDUCTION_MEAN);
+    return ct_mse_loss(ct_forward(m->net, batch->x), batch->y, CT_REDUCTION_MEAN);
 }
 
 static ct_optimizer *configure_optimizers(void *self)
@@ -94,7 +93,7 @@ static void predict(const regression *m, ct_tensor *series, int k, double *y)
     for (int i = 0; i < TAU; i++)
         column[i] = ct_narrow(series, 0, i, count);
     for (int step = 0; step < k; step++) {
-        ct_tensor *next = ct_module_forward(m->net, ct_stack(TAU, column, 1)); /* (count, 1) */
+        ct_tensor *next = ct_forward(m->net, ct_stack(TAU, column, 1)); /* (count, 1) */
 
         memmove(column, column + 1, (TAU - 1) * sizeof *column);
         column[TAU - 1] = ct_select(next, 1, 0);

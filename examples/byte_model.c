@@ -17,13 +17,13 @@ void byte_model_new(byte_model *m, const uint8_t occurs[256], int hidden, double
             m->byte[m->symbols++] = (uint8_t)b;
     }
     m->params = ct_params_new((ct_params_options){ .seed = 1 });
-    m->gru = ct_gru(
+    m->gru = ct_nn_gru(
         m->params, "gru",
-        (ct_gru_options){
+        (ct_nn_gru_options){
             .input_size = m->symbols, .hidden_size = hidden, .num_layers = 2, .dropout = dropout });
     m->linear =
-        ct_linear_module(m->params, "linear",
-                         (ct_linear_options){ .in_features = hidden, .out_features = m->symbols });
+        ct_nn_linear(m->params, "linear",
+                     (ct_nn_linear_options){ .in_features = hidden, .out_features = m->symbols });
     m->adam = ct_adam_new(m->params, (ct_adam_options){ .lr = 0.004, .beta2 = 0.99 });
     m->state = ct_recurrent_begin_state(m->gru, 1);
 }
@@ -39,8 +39,8 @@ void byte_model_free(byte_model *m)
 static ct_tensor *scores(const byte_model *m, ct_tensor *ids, const ct_state *state,
                          ct_state **next)
 {
-    return ct_linear_forward(
-        m->linear, ct_recurrent_forward(m->gru, ct_one_hot(ids, m->symbols), state, next));
+    return ct_forward(m->linear,
+                      ct_recurrent_forward(m->gru, ct_one_hot(ids, m->symbols), state, next));
 }
 
 uint32_t byte_model_next(byte_model *m, int previous, uint32_t *frequency)

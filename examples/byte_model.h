@@ -13,7 +13,7 @@ typedef struct byte_model {
     int symbol[256]; /* of a byte; -1: does not occur */
     ct_params *params;
     ct_recurrent *gru;
-    ct_linear *linear;
+    ct_module *linear;
     ct_optimizer *adam;
     ct_generator draws; /* where to learn */
     ct_state *state;    /* after the bytes seen so far */

@@ -41,7 +41,7 @@ static bool note(void *context, const ct_fit_result *so_far)
  * and cleared: the next run has a model of its own. */
 static void run(const options *o, const ct_corpus *corpus, int i, curve *c)
 {
-    lm m = lm_new(o, corpus, (ct_recurrent_options){ .nonlinearity = CT_NONLINEARITY_RELU });
+    lm m = lm_new(o, corpus, (ct_nn_recurrent_options){ .nonlinearity = CT_NONLINEARITY_RELU });
     ct_callback each = { .context = c, .epoch = note };
     ct_fit_result fit;
 

@@ -104,11 +104,11 @@ static const char *name_of(int key)
 
 static const struct {
     const char *name;
-    ct_recurrent *(*make)(ct_params *, const char *, ct_recurrent_options);
-} models[] = { { "rnn", ct_rnn }, { "lstm", ct_lstm }, { "gru", ct_gru }, { "mgu", mgu } };
+    ct_recurrent *(*make)(ct_params *, const char *, ct_nn_recurrent_options);
+} models[] = { { "rnn", ct_nn_rnn }, { "lstm", ct_nn_lstm }, { "gru", ct_nn_gru }, { "mgu", mgu } };
 
 static const char *name_of_model(ct_recurrent *(*make)(ct_params *, const char *,
-                                                       ct_recurrent_options))
+                                                       ct_nn_recurrent_options))
 {
     size_t i = 0;
 
@@ -305,7 +305,7 @@ static void parse_into(options *o, int argc, char **argv, const char *doc, const
 
 options options_parse_for(int argc, char **argv, const char *doc, const char *takes, options usual)
 {
-    usual.model = usual.model ? usual.model : ct_rnn;
+    usual.model = usual.model ? usual.model : ct_nn_rnn;
     parse_into(&usual, argc, argv, doc, takes, true);
     return usual;
 }
@@ -317,7 +317,7 @@ static int64_t or_else(int64_t given, int64_t usual)
 
 options options_parse_chapter(int argc, char **argv, const char *doc, const char *takes)
 {
-    options o = { .layers = 1, .lr = 1, .clip = 1, .model = ct_rnn };
+    options o = { .layers = 1, .lr = 1, .clip = 1, .model = ct_nn_rnn };
     char text[1000];
 
     snprintf(text, sizeof text, "%s\v%s", doc, about_text);

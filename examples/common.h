@@ -20,8 +20,8 @@ typedef struct options {
     uint64_t seed;
     ct_device device;
     ct_dialect dialect;
-    /* the maker of the recurrent module: ct_rnn, ct_lstm, ct_gru, or our own mgu */
-    ct_recurrent *(*model)(ct_params *, const char *, ct_recurrent_options);
+    /* the maker of the recurrent module: ct_nn_rnn, ct_nn_lstm, ct_nn_gru, or our own mgu */
+    ct_recurrent *(*model)(ct_params *, const char *, ct_nn_recurrent_options);
 } options;
 
 /* Reads the command line of the chapter's program; after a wrong one, says so in one line and exits

@@ -19,7 +19,7 @@
 /* Perplexities of a stack of o.layers after training. */
 static ct_fit_result run(options o, const ct_corpus *corpus, bool orthogonal, bool adam)
 {
-    lm m = lm_new(&o, corpus, (ct_recurrent_options){ 0 });
+    lm m = lm_new(&o, corpus, (ct_nn_recurrent_options){ 0 });
     ct_fit_result fit;
 
     if (orthogonal)

@@ -13,7 +13,7 @@
 
 typedef struct regression {
     ct_params *params;
-    ct_linear *linear;
+    ct_module *linear;
     double lr;
 } regression;
 
@@ -39,7 +39,7 @@ static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_stat
     const regression *m = self;
 
     (void)state, (void)next;
-    return ct_mse_loss(ct_linear_forward(m->linear, batch->x), batch->y, CT_REDUCTION_MEAN);
+    return ct_mse_loss(ct_forward(m->linear, batch->x), batch->y, CT_REDUCTION_MEAN);
 }
 
 static ct_optimizer *configure_optimizers(void *self)
@@ -78,7 +78,7 @@ int main(int argc, char **argv)
 
     rows.shuffle = true;
     train = points(o.num_train, &g, rows);
-    m.linear = ct_linear_module(params, "linear", (ct_linear_options){ .out_features = 1 });
+    m.linear = ct_nn_linear(params, "linear", (ct_nn_linear_options){ .out_features = 1 });
     ct_fit(&trainer, &model, train, val, NULL);
     ct_to_host(ct_param_value(ct_params_get(params, "linear.weight")), w, sizeof w);
     ct_to_host(ct_param_value(ct_params_get(params, "linear.bias")), &b, sizeof b);

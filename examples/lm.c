@@ -8,7 +8,7 @@ ct_tensor *lm_forward(lm *m, ct_tensor *ids, const ct_state *state, ct_state **n
     ct_tensor *x = ct_one_hot(ct_transpose(ids, 0, 1), m->vocab); /* (T, B, vocab) */
     ct_tensor *y = ct_recurrent_forward(m->rnn, x, state, next);  /* (T, B, hidden) */
 
-    return ct_transpose(ct_linear_forward(m->linear, y), 0, 1);
+    return ct_transpose(ct_forward(m->linear, y), 0, 1);
 }
 
 lm lm_begin(const options *o, const ct_corpus *corpus)
@@ -24,7 +24,7 @@ lm lm_begin(const options *o, const ct_corpus *corpus)
     return m;
 }
 
-lm lm_new(const options *o, const ct_corpus *corpus, ct_recurrent_options r)
+lm lm_new(const options *o, const ct_corpus *corpus, ct_nn_recurrent_options r)
 {
     lm m = lm_begin(o, corpus);
 
@@ -34,10 +34,10 @@ lm lm_new(const options *o, const ct_corpus *corpus, ct_recurrent_options r)
     r.num_layers = (int)o->layers;
     r.dialect = o->dialect;
     m.rnn = o->model(m.params, "rnn", r);
-    m.linear = ct_linear_module(m.params, "linear",
-                                (ct_linear_options){ .in_features = o->hidden,
-                                                     .out_features = m.vocab,
-                                                     .dialect = o->dialect });
+    m.linear = ct_nn_linear(m.params, "linear",
+                            (ct_nn_linear_options){ .in_features = o->hidden,
+                                                    .out_features = m.vocab,
+                                                    .dialect = o->dialect });
     return m;
 }
 

@@ -14,7 +14,7 @@ typedef struct lm {
     bool adam; /* else SGD */
     int vocab;
     ct_recurrent *rnn; /* what lm_forward uses */
-    ct_linear *linear;
+    ct_module *linear;
 } lm;
 
 /* All but the model: an empty set of parameters, a trainer, and batches from their first epoch on.
@@ -22,7 +22,7 @@ typedef struct lm {
 lm lm_begin(const options *o, const ct_corpus *corpus);
 
 /* The chapter's model: one-hot vectors, o->model with what else r says, and a Linear. */
-lm lm_new(const options *o, const ct_corpus *corpus, ct_recurrent_options r);
+lm lm_new(const options *o, const ct_corpus *corpus, ct_nn_recurrent_options r);
 ct_tensor *lm_forward(lm *m, ct_tensor *ids, const ct_state *state, ct_state **next);
 void lm_free(lm *m);
 

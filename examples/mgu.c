@@ -33,7 +33,7 @@ static ct_tensor *mgu_project(void *self, ct_tensor *x, const ct_cell_step *at)
     cell *c = self;
 
     (void)at;
-    return ct_linear_apply(x, ct_param_value(c->w), ct_param_value(c->b));
+    return ct_linear(x, ct_param_value(c->w), ct_param_value(c->b));
 }
 
 /* x (B, 2 hidden) as projected, h (B, hidden) -> h' */
@@ -43,14 +43,14 @@ static ct_tensor *mgu_step(void *self, ct_tensor *x, ct_tensor *const *state, ct
     cell *c = self;
     ct_tensor *h = state[0], *f, *n;
 
-    f = ct_linear_apply(ct_cell_drop(at, h), ct_param_value(c->u_f), NULL);
+    f = ct_linear(ct_cell_drop(at, h), ct_param_value(c->u_f), NULL);
     f = ct_sigmoid(ct_add(ct_narrow(x, 1, 0, c->hidden), f));
-    n = ct_linear_apply(ct_cell_drop(at, ct_mul(f, h)), ct_param_value(c->u_n), NULL);
+    n = ct_linear(ct_cell_drop(at, ct_mul(f, h)), ct_param_value(c->u_n), NULL);
     n = ct_tanh(ct_add(ct_narrow(x, 1, c->hidden, c->hidden), n));
     return next[0] = ct_add(h, ct_mul(f, ct_sub(n, h)));
 }
 
-ct_recurrent *mgu(ct_params *params, const char *name, ct_recurrent_options options)
+ct_recurrent *mgu(ct_params *params, const char *name, ct_nn_recurrent_options options)
 {
     static const ct_cell table = { .name = "MGU",
                                    .size = sizeof(cell),
@@ -59,5 +59,5 @@ ct_recurrent *mgu(ct_params *params, const char *name, ct_recurrent_options opti
                                    .step = mgu_step,
                                    .project = mgu_project };
 
-    return ct_recurrent_of(params, name, &table, options);
+    return ct_nn_recurrent(params, name, &table, options);
 }

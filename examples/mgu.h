@@ -4,6 +4,6 @@
 
 #include <cotangent.h>
 
-ct_recurrent *mgu(ct_params *params, const char *name, ct_recurrent_options options);
+ct_recurrent *mgu(ct_params *params, const char *name, ct_nn_recurrent_options options);
 
 #endif

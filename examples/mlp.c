@@ -49,7 +49,7 @@ static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_stat
     const classifier *m = self;
 
     (void)state, (void)next;
-    return ct_cross_entropy(ct_module_forward(m->net, batch->x), batch->y);
+    return ct_cross_entropy(ct_forward(m->net, batch->x), batch->y);
 }
 
 static ct_optimizer *configure_optimizers(void *self)
@@ -63,7 +63,7 @@ static ct_optimizer *configure_optimizers(void *self)
 static double accuracy(const classifier *m)
 {
     ct_scope s = ct_scope_begin_no_grad();
-    ct_tensor *guess = ct_argmax(ct_module_forward(m->net, m->val_x), -1, false);
+    ct_tensor *guess = ct_argmax(ct_forward(m->net, m->val_x), -1, false);
     double share = ct_item(ct_mean(ct_cast(ct_eq(guess, m->val_y), CT_F32)));
 
     return ct_scope_end(s) == CT_OK ? share : NAN;
@@ -88,7 +88,7 @@ int main(int argc, char **argv)
                                              .num_train = 100,
                                              .num_val = 100 });
     ct_params *params = ct_params_new((ct_params_options){ .seed = o.seed, .device = o.device });
-    ct_linear_options hidden = { .out_features = o.hidden }, last = { .out_features = ARMS };
+    ct_nn_linear_options hidden = { .out_features = o.hidden }, last = { .out_features = ARMS };
     classifier m = { .params = params, .lr = o.lr };
     ct_model model = { .self = &m,
                        .params = params,
@@ -109,13 +109,11 @@ int main(int argc, char **argv)
     spiral(o.num_val, &g, &x, &y);
     m.val_x = ct_to(x, o.device);
     m.val_y = ct_to(y, o.device);
-    m.net = ct_sequential(
+    m.net = ct_nn_sequential(
         params, 5,
-        (ct_module *[]){ ct_as_module(params, ct_linear_module(params, "hidden1", hidden)),
-                         ct_op_module(params, ct_relu),
-                         ct_as_module(params, ct_linear_module(params, "hidden2", hidden)),
-                         ct_op_module(params, ct_relu),
-                         ct_as_module(params, ct_linear_module(params, "output", last)) });
+        (ct_module *[]){ ct_nn_linear(params, "hidden1", hidden), ct_nn_op(params, ct_relu),
+                         ct_nn_linear(params, "hidden2", hidden), ct_nn_op(params, ct_relu),
+                         ct_nn_linear(params, "output", last) });
     ct_fit(&trainer, &model, train, NULL, NULL);
     ct_loader_free(train);
     ct_params_free(params);

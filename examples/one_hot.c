@@ -32,7 +32,7 @@ static ct_tensor *rows_of(const model *m, ct_tensor *ids)
     case 0:
         return ct_matmul(ct_one_hot(by_time, m->lm.vocab), table);
     case 1:
-        return ct_linear_apply(ct_one_hot(by_time, m->lm.vocab), ct_transpose(table, 0, 1), NULL);
+        return ct_linear(ct_one_hot(by_time, m->lm.vocab), ct_transpose(table, 0, 1), NULL);
     default:
         return ct_embedding(table, by_time);
     }
@@ -42,7 +42,7 @@ static ct_tensor *forward(lm *m, ct_tensor *ids, const ct_state *state, ct_state
 {
     ct_tensor *y = ct_recurrent_forward(m->rnn, rows_of((model *)m, ids), state, next);
 
-    return ct_transpose(ct_linear_forward(m->linear, y), 0, 1);
+    return ct_transpose(ct_forward(m->linear, y), 0, 1);
 }
 
 int main(int argc, char **argv)
@@ -72,9 +72,9 @@ int main(int argc, char **argv)
         ct_fit_result fit;
 
         m.lm.forward = forward;
-        m.lm.rnn = o.model(params, "rnn", (ct_recurrent_options){ .hidden_size = o.hidden });
+        m.lm.rnn = o.model(params, "rnn", (ct_nn_recurrent_options){ .hidden_size = o.hidden });
         m.lm.linear =
-            ct_linear_module(params, "linear", (ct_linear_options){ .out_features = m.lm.vocab });
+            ct_nn_linear(params, "linear", (ct_nn_linear_options){ .out_features = m.lm.vocab });
         /* the same numbers each time: those of the stream of its name */
         m.table =
             ct_params_add(params, "table", CT_SHAPE(m.lm.vocab, o.hidden), ct_init_normal(0, 1));

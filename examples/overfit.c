@@ -17,7 +17,7 @@
 /* Trains with these options and prints a line of the table. */
 static void run(const char *what, options o, const ct_corpus *corpus)
 {
-    lm m = lm_new(&o, corpus, (ct_recurrent_options){ 0 });
+    lm m = lm_new(&o, corpus, (ct_nn_recurrent_options){ 0 });
     ct_fit_result fit;
 
     lm_fit(&m, &fit);

@@ -12,7 +12,7 @@
 typedef struct rnnlm {
     ct_params *params;
     ct_recurrent *rnn;
-    ct_linear *linear;
+    ct_module *linear;
     double lr;
     int vocab;
 } rnnlm;
@@ -24,7 +24,7 @@ static ct_tensor *rnnlm_forward(const rnnlm *m, ct_tensor *ids, const ct_state *
     ct_tensor *x = ct_one_hot(ct_transpose(ids, 0, 1), m->vocab); /* (T, B, vocab) */
     ct_tensor *y = ct_recurrent_forward(m->rnn, x, state, next);  /* (T, B, hidden) */
 
-    return ct_transpose(ct_linear_forward(m->linear, y), 0, 1);
+    return ct_transpose(ct_forward(m->linear, y), 0, 1);
 }
 
 static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state, ct_state **next)
@@ -89,10 +89,10 @@ int main(int argc, char **argv)
 
     m.rnn =
         o.model(params, "rnn",
-                (ct_recurrent_options){
+                (ct_nn_recurrent_options){
                     .hidden_size = o.hidden, .num_layers = (int)o.layers, .dialect = o.dialect });
-    m.linear = ct_linear_module(
-        params, "linear", (ct_linear_options){ .out_features = m.vocab, .dialect = o.dialect });
+    m.linear = ct_nn_linear(
+        params, "linear", (ct_nn_linear_options){ .out_features = m.vocab, .dialect = o.dialect });
     options_note_prefix(&o, vocab);
     predict(&m, vocab, "untrained", o.prefix, o.classic && o.length > 10 ? 10 : o.length);
     ct_trainer_stop_on_signals();

@@ -92,7 +92,8 @@ int main(int argc, char **argv)
                                       "protocol dialect data hidden epochs lr clip batch steps "
                                       "random num-train num-val max-tokens seed threads device");
     ct_corpus *corpus = options_corpus(&o, NULL);
-    lm concise = lm_new(&o, corpus, (ct_recurrent_options){ .nonlinearity = CT_NONLINEARITY_TANH });
+    lm concise =
+        lm_new(&o, corpus, (ct_nn_recurrent_options){ .nonlinearity = CT_NONLINEARITY_TANH });
     scratch s = scratch_new(&o, corpus);
     lm *both[] = { &s.lm, &concise };
 

@@ -59,7 +59,7 @@ static ct_init recurrent_init(const ct_cell_place *at, int gates)
 /* first: of the forget gate's two biases the one that holds what it begins as */
 static ct_init bias_init(const ct_cell_place *at, int gates, bool first)
 {
-    const ct_recurrent_options *o = at->options;
+    const ct_nn_recurrent_options *o = at->options;
     double bound = bound_of(at), forget = o->has_forget_bias ? o->forget_bias : 1;
 
     if (gates == 4 && (o->has_forget_bias || o->dialect == CT_DIALECT_KERAS))
@@ -95,7 +95,7 @@ static void add_norms(cti_cell *c, const ct_cell_place *at)
 
 ct_status cti_cell_init(cti_cell *c, const ct_cell_place *at, int gates)
 {
-    const ct_recurrent_options *o = at->options;
+    const ct_nn_recurrent_options *o = at->options;
     int64_t h = o->hidden_size, r = o->proj_size ? o->proj_size : h, wide = gates * h;
     cti_biases has = { false, false, false };
 
@@ -124,11 +124,6 @@ ct_status cti_cell_init(cti_cell *c, const ct_cell_place *at, int gates)
 
 /* ---- products ---- */
 
-ct_tensor *cti_value(ct_param *p)
-{
-    return p ? ct_param_value(p) : NULL;
-}
-
 int64_t cti_cell_state_size(const void *self, int i)
 {
     const cti_cell *c = self;
@@ -140,9 +135,9 @@ int64_t cti_cell_state_size(const void *self, int i)
 static ct_tensor *product(ct_tensor *x, ct_param *w, ct_param *gain, ct_param *b)
 {
     if (!gain)
-        return ct_linear_apply(x, ct_param_value(w), cti_value(b));
-    return cti_layer_norm(ct_linear_apply(x, ct_param_value(w), NULL), ct_param_value(gain),
-                          cti_value(b), CTI_LN_EPS);
+        return ct_linear(x, ct_param_value(w), cti_value(b));
+    return cti_layer_norm(ct_linear(x, ct_param_value(w), NULL), ct_param_value(gain), cti_value(b),
+                          CTI_LN_EPS);
 }
 
 ct_tensor *cti_cell_project(void *self, ct_tensor *x, const ct_cell_step *at)
@@ -179,7 +174,7 @@ ct_tensor *cti_gate(const cti_cell *c, ct_tensor *t, int axis, int i)
 
 /* ---- options ---- */
 
-bool cti_options_fit(const char *function, const ct_recurrent_options *o, unsigned allowed)
+bool cti_options_fit(const char *function, const ct_nn_recurrent_options *o, unsigned allowed)
 {
     const char *wrong = NULL;
 

@@ -2,6 +2,7 @@
 #ifndef COTANGENT_NN_CELL_H
 #define COTANGENT_NN_CELL_H
 
+#include "nn/internal.h"
 #include "nn/sequence.h"
 
 #include <cotangent/nn/recurrent.h>
@@ -46,24 +47,10 @@ ct_tensor *cti_cell_recur(const cti_cell *c, ct_tensor *h, const ct_cell_step *a
 /* Gate number i of (B, G H), or rows of W_hh (G H, R) or b_hh along axis 0; a view */
 ct_tensor *cti_gate(const cti_cell *c, ct_tensor *t, int axis, int i);
 
-/* The value, or NULL for none. */
-ct_tensor *cti_value(ct_param *p);
-
 /* True if no option is set that is another kind's; else CT_ERR_ARGUMENT. */
 enum { CTI_NONLINEARITY = 1, CTI_RESET_BEFORE = 2, CTI_PROJ = 4, CTI_FORGET = 8 };
-bool cti_options_fit(const char *function, const ct_recurrent_options *o, unsigned allowed);
+bool cti_options_fit(const char *function, const ct_nn_recurrent_options *o, unsigned allowed);
 
 #define CTI_LN_EPS 1e-5 /* of the cells' layer norms */
-
-/* x (..., n) normalised over its last axis, times weight (n) plus bias (n), either NULL for none:
- * (x - mean) / sqrt(variance + eps) */
-ct_tensor *cti_layer_norm(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, double eps);
-
-/* Each element 0 with probability p, else / (1 - p); of shape, drawn from g. */
-ct_tensor *cti_dropout_mask(ct_shape shape, ct_dtype dtype, ct_device device, double p,
-                            ct_generator *g);
-
-/* size bytes of zeros that the set frees; NULL with an error. */
-void *cti_module_data(ct_params *params, size_t size);
 
 #endif

@@ -5,8 +5,8 @@
  *             { "sequential/lstm/lstm_cell/", "rnn.l0." },
  *             { "sequential/dense/", "linear." }, { NULL, NULL } } });
  *
- * makes of Keras's weights what ct_params_load takes for a model with ct_lstm(params, "rnn",
- * { .dialect = CT_DIALECT_KERAS, ... }) and ct_linear_module(params, "linear", ...). Files are safetensors
+ * makes of Keras's weights what ct_params_load takes for a model with ct_nn_lstm(params, "rnn",
+ * { .dialect = CT_DIALECT_KERAS, ... }) and ct_nn_linear(params, "linear", ...). Files are safetensors
  * of these names (P: anything, "rnn." say; K: a layer, from 0):
  *
  *     |                     | CT_DIALECT_TORCH                 | CT_DIALECT_GLUON         | CT_DIALECT_KERAS             |

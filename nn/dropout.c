@@ -1,5 +1,5 @@
 /* dropout.c - dropout. */
-#include "nn/cell.h"
+#include "nn/internal.h"
 
 #include "tensor/internal.h"
 
@@ -31,19 +31,19 @@ static ct_tensor *forward(void *self, ct_tensor *x)
                                       d->p, ct_params_generator(d->params)));
 }
 
-ct_module *ct_dropout_module(ct_params *params, double p)
+ct_module *ct_nn_dropout(ct_params *params, double p)
 {
     dropout *d;
 
     if (!params)
         return NULL;
     if (!(p >= 0 && p < 1)) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_dropout_module", "p is %g, not in [0, 1)", p);
+        ct_raise(CT_ERR_ARGUMENT, "ct_nn_dropout", "p is %g, not in [0, 1)", p);
         return NULL;
     }
     d = cti_module_data(params, sizeof *d);
     if (!d)
         return NULL;
     *d = (dropout){ params, p };
-    return ct_module_of(params, d, forward);
+    return ct_nn_module(params, d, forward);
 }

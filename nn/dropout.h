@@ -4,14 +4,14 @@
 #ifndef COTANGENT_NN_DROPOUT_H
 #define COTANGENT_NN_DROPOUT_H
 
-#include <cotangent/nn/sequential.h>
+#include <cotangent/nn/module.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /* x of any shape -> y of its shape. Belongs to the set. CT_ERR_ARGUMENT for p outside [0, 1). */
-ct_module *ct_dropout_module(ct_params *params, double p);
+ct_module *ct_nn_dropout(ct_params *params, double p);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,5 @@
 /* embedding.c - the Embedding module. */
-#include "nn/cell.h"
+#include "nn/internal.h"
 
 #include <cotangent/autograd/index.h>
 #include <cotangent/nn/embedding.h>
@@ -10,7 +10,7 @@ static ct_tensor *forward(void *self, ct_tensor *ids)
     return ct_embedding(ct_param_value(self), ids);
 }
 
-ct_module *ct_embedding_module(ct_params *params, const char *name, ct_embedding_options o)
+ct_module *ct_nn_embedding(ct_params *params, const char *name, ct_nn_embedding_options o)
 {
     ct_params *mine;
     ct_param *weight;
@@ -18,11 +18,11 @@ ct_module *ct_embedding_module(ct_params *params, const char *name, ct_embedding
     if (!params)
         return NULL;
     if (o.rows < 1 || o.size < 1) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_embedding_module", "rows %lld, size %lld", (long long)o.rows,
+        ct_raise(CT_ERR_ARGUMENT, "ct_nn_embedding", "rows %lld, size %lld", (long long)o.rows,
                  (long long)o.size);
         return NULL;
     }
     mine = ct_params_sub(params, name);
     weight = ct_params_add(mine, "weight", CT_SHAPE(o.rows, o.size), ct_init_normal(0, 1));
-    return weight ? ct_module_of(params, weight, forward) : NULL;
+    return weight ? ct_nn_module(params, weight, forward) : NULL;
 }

@@ -26,9 +26,8 @@ static ct_tensor *recur_gates(const cti_cell *c, ct_tensor *h, int first, int co
 
     h = ct_cell_drop(at, h);
     if (!c->ln_hh)
-        return ct_linear_apply(h, w, b);
-    return cti_layer_norm(ct_linear_apply(h, w, NULL), rows(c, c->ln_hh, first, count), b,
-                          CTI_LN_EPS);
+        return ct_linear(h, w, b);
+    return cti_layer_norm(ct_linear(h, w, NULL), rows(c, c->ln_hh, first, count), b, CTI_LN_EPS);
 }
 
 /* h' = (1 - z) n + z h = n + z (h - n) */
@@ -85,16 +84,16 @@ static const ct_cell gru = { .name = "GRU",
                              .sequence = gru_sequence,
                              .lengths = true };
 
-ct_recurrent *ct_gru(ct_params *params, const char *name, ct_gru_options options)
+ct_recurrent *ct_nn_gru(ct_params *params, const char *name, ct_nn_gru_options options)
 {
-    return cti_options_fit("ct_gru", &options, CTI_RESET_BEFORE)
-               ? ct_recurrent_of(params, name, &gru, options)
+    return cti_options_fit("ct_nn_gru", &options, CTI_RESET_BEFORE)
+               ? ct_nn_recurrent(params, name, &gru, options)
                : NULL;
 }
 
-ct_recurrent *ct_gru_cell(ct_params *params, const char *name, ct_gru_options options)
+ct_recurrent *ct_nn_gru_cell(ct_params *params, const char *name, ct_nn_gru_options options)
 {
-    return cti_options_fit("ct_gru_cell", &options, CTI_RESET_BEFORE)
-               ? ct_recurrent_cell_of(params, name, &gru, options)
+    return cti_options_fit("ct_nn_gru_cell", &options, CTI_RESET_BEFORE)
+               ? ct_nn_recurrent_cell(params, name, &gru, options)
                : NULL;
 }

@@ -18,16 +18,16 @@
 extern "C" {
 #endif
 
-typedef ct_recurrent_options ct_gru_options;
+typedef ct_nn_recurrent_options ct_nn_gru_options;
 
 /* Registers, for each layer k, NAME.weight_ih_lk (3 hidden, in), NAME.weight_hh_lk (3 hidden,
  * hidden), NAME.bias_ih_lk and NAME.bias_hh_lk (3 hidden; Flax's second is NAME.bias_hn_lk,
- * hidden), with layer_norm NAME.ln_ih_lk and NAME.ln_hh_lk (3 hidden); else as ct_rnn. Its
+ * hidden), with layer_norm NAME.ln_ih_lk and NAME.ln_hh_lk (3 hidden); else as ct_nn_rnn. Its
  * state is h. */
-ct_recurrent *ct_gru(ct_params *params, const char *name, ct_gru_options options);
+ct_recurrent *ct_nn_gru(ct_params *params, const char *name, ct_nn_gru_options options);
 
 /* One cell, for ct_recurrent_step: names without _l0. */
-ct_recurrent *ct_gru_cell(ct_params *params, const char *name, ct_gru_options options);
+ct_recurrent *ct_nn_gru_cell(ct_params *params, const char *name, ct_nn_gru_options options);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,5 @@
 /* layer_norm.c - layer normalisation, composed from ops. */
-#include "nn/cell.h"
+#include "nn/internal.h"
 
 #include "tensor/host.h"
 #include "tensor/internal.h"
@@ -36,7 +36,7 @@ static ct_tensor *forward(void *self, ct_tensor *x)
     return cti_layer_norm(x, cti_value(l->weight), cti_value(l->bias), l->eps);
 }
 
-ct_module *ct_layer_norm_module(ct_params *params, const char *name, ct_layer_norm_options o)
+ct_module *ct_nn_layer_norm(ct_params *params, const char *name, ct_nn_layer_norm_options o)
 {
     ct_shape shape = CT_SHAPE(o.size ? o.size : -1);
     ct_params *mine;
@@ -45,7 +45,7 @@ ct_module *ct_layer_norm_module(ct_params *params, const char *name, ct_layer_no
     if (!params)
         return NULL;
     if (o.size < 0 || !(o.eps >= 0)) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_layer_norm_module", "size %lld, eps %g", (long long)o.size,
+        ct_raise(CT_ERR_ARGUMENT, "ct_nn_layer_norm", "size %lld, eps %g", (long long)o.size,
                  o.eps);
         return NULL;
     }
@@ -58,5 +58,5 @@ ct_module *ct_layer_norm_module(ct_params *params, const char *name, ct_layer_no
         l->weight = ct_params_add(mine, "weight", shape, ct_init_constant(1));
     if (!o.no_affine && !o.no_bias)
         l->bias = ct_params_add(mine, "bias", shape, ct_init_constant(0));
-    return ct_ok() ? ct_module_of(params, l, forward) : NULL;
+    return ct_ok() ? ct_nn_module(params, l, forward) : NULL;
 }

@@ -3,23 +3,23 @@
 #ifndef COTANGENT_NN_LAYER_NORM_H
 #define COTANGENT_NN_LAYER_NORM_H
 
-#include <cotangent/nn/sequential.h>
+#include <cotangent/nn/module.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-typedef struct ct_layer_norm_options {
+typedef struct ct_nn_layer_norm_options {
     int64_t size; /* of the last axis; 0: settled by the first forward */
     double eps;   /* 0: 1e-5 */
     bool no_bias;
     bool no_affine; /* neither weight nor bias */
     void *reserved[4];
-} ct_layer_norm_options;
+} ct_nn_layer_norm_options;
 
 /* x (..., size) -> y of its shape. Registers NAME.weight, begun as 1, and NAME.bias, as 0 (size).
  * Belongs to the set. CT_ERR_ARGUMENT for a negative size or eps. */
-ct_module *ct_layer_norm_module(ct_params *params, const char *name, ct_layer_norm_options options);
+ct_module *ct_nn_layer_norm(ct_params *params, const char *name, ct_nn_layer_norm_options options);
 
 #ifdef __cplusplus
 }

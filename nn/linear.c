@@ -1,7 +1,5 @@
 /* linear.c - the Linear module. */
-#include "nn/cell.h"
-
-#include "tensor/internal.h"
+#include "nn/internal.h"
 
 #include <cotangent/autograd/matmul.h>
 #include <cotangent/nn/init.h>
@@ -9,11 +7,11 @@
 
 #include <math.h>
 
-struct ct_linear {
+typedef struct linear {
     int64_t out;
     ct_dialect dialect;
     ct_param *weight, *bias; /* bias NULL for none */
-};
+} linear;
 
 /* Of the weight in a dialect; PyTorch's bias is begun like it, the others' as 0. */
 static ct_init init_of(ct_dialect dialect, double bound, bool bias)
@@ -36,7 +34,7 @@ static ct_init init_of(ct_dialect dialect, double bound, bool bias)
  * settled. */
 static ct_status fill(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
-    const ct_linear *l = init->context;
+    const linear *l = init->context;
     bool bias = ct_rank(t) == 1;
     int64_t in = bias ? ct_param_shape(l->weight).dim[1] : ct_size(t, 1);
     ct_init begin = init_of(l->dialect, in > 0 ? 1 / sqrt((double)in) : 0, bias);
@@ -45,19 +43,29 @@ static ct_status fill(const ct_init *init, ct_tensor *t, ct_generator *g)
 }
 
 /* The weight first: the bias begins by its shape. */
-static ct_status settle(ct_linear *l, int64_t in)
+static ct_status settle(linear *l, int64_t in)
 {
     ct_status status = ct_param_materialize(l->weight, CT_SHAPE(l->out, in));
 
     return status == CT_OK && l->bias ? ct_param_materialize(l->bias, CT_SHAPE(l->out)) : status;
 }
 
-ct_linear *ct_linear_module(ct_params *params, const char *name, ct_linear_options options)
+static ct_tensor *linear_forward(void *self, ct_tensor *x)
 {
-    static const char *const me = "ct_linear_module";
+    linear *l = self;
+
+    if (ct_param_is_lazy(l->weight) || (l->bias && ct_param_is_lazy(l->bias)))
+        if (settle(l, ct_size(x, -1)) != CT_OK)
+            return NULL;
+    return ct_linear(x, ct_param_value(l->weight), l->bias ? ct_param_value(l->bias) : NULL);
+}
+
+ct_module *ct_nn_linear(ct_params *params, const char *name, ct_nn_linear_options options)
+{
+    static const char *const me = "ct_nn_linear";
     ct_init init = { .fill = fill };
     ct_params *mine;
-    ct_linear *l;
+    linear *l;
     int64_t in;
 
     if (!params)
@@ -78,15 +86,6 @@ ct_linear *ct_linear_module(ct_params *params, const char *name, ct_linear_optio
     l->weight = ct_params_add(mine, "weight", CT_SHAPE(l->out, in), init);
     if (!options.no_bias)
         l->bias = ct_params_add(mine, "bias", CT_SHAPE(options.in_features ? l->out : -1), init);
-    return l->weight && (l->bias || options.no_bias) ? l : NULL;
-}
-
-ct_tensor *ct_linear_forward(ct_linear *l, ct_tensor *x)
-{
-    if (!l || !x)
-        return NULL;
-    if (ct_param_is_lazy(l->weight) || (l->bias && ct_param_is_lazy(l->bias)))
-        if (settle(l, ct_size(x, -1)) != CT_OK)
-            return NULL;
-    return ct_linear_apply(x, ct_param_value(l->weight), l->bias ? ct_param_value(l->bias) : NULL);
+    return l->weight && (l->bias || options.no_bias) ? ct_nn_module(params, l, linear_forward)
+                                                     : NULL;
 }

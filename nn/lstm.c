@@ -27,7 +27,7 @@ static ct_tensor *lstm_step(void *self, ct_tensor *x, ct_tensor *const *state, c
             cti_layer_norm(c, ct_param_value(cell->ln_c), ct_param_value(cell->b_c), CTI_LN_EPS);
     h = ct_mul(o, ct_tanh(shown));
     if (cell->w_hr)
-        h = ct_linear_apply(h, ct_param_value(cell->w_hr), NULL);
+        h = ct_linear(h, ct_param_value(cell->w_hr), NULL);
     next[0] = h;
     next[1] = c;
     return h;
@@ -49,16 +49,16 @@ static const ct_cell lstm = { .name = "LSTM",
                               .sequence = lstm_sequence,
                               .lengths = true };
 
-ct_recurrent *ct_lstm(ct_params *params, const char *name, ct_lstm_options options)
+ct_recurrent *ct_nn_lstm(ct_params *params, const char *name, ct_nn_lstm_options options)
 {
-    return cti_options_fit("ct_lstm", &options, CTI_PROJ | CTI_FORGET)
-               ? ct_recurrent_of(params, name, &lstm, options)
+    return cti_options_fit("ct_nn_lstm", &options, CTI_PROJ | CTI_FORGET)
+               ? ct_nn_recurrent(params, name, &lstm, options)
                : NULL;
 }
 
-ct_recurrent *ct_lstm_cell(ct_params *params, const char *name, ct_lstm_options options)
+ct_recurrent *ct_nn_lstm_cell(ct_params *params, const char *name, ct_nn_lstm_options options)
 {
-    return cti_options_fit("ct_lstm_cell", &options, CTI_PROJ | CTI_FORGET)
-               ? ct_recurrent_cell_of(params, name, &lstm, options)
+    return cti_options_fit("ct_nn_lstm_cell", &options, CTI_PROJ | CTI_FORGET)
+               ? ct_nn_recurrent_cell(params, name, &lstm, options)
                : NULL;
 }

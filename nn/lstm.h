@@ -15,17 +15,17 @@
 extern "C" {
 #endif
 
-typedef ct_recurrent_options ct_lstm_options;
+typedef ct_nn_recurrent_options ct_nn_lstm_options;
 
 /* Registers, for each layer k, NAME.weight_ih_lk (4 hidden, in), NAME.weight_hh_lk (4 hidden,
  * hidden or proj), NAME.bias_ih_lk and NAME.bias_hh_lk (4 hidden), with proj_size
  * NAME.weight_hr_lk (proj, hidden), with layer_norm NAME.ln_ih_lk and NAME.ln_hh_lk (4 hidden),
- * NAME.ln_c_lk and NAME.bias_c_lk (hidden); else as ct_rnn. Its state is (h, c). CT_ERR_ARGUMENT
+ * NAME.ln_c_lk and NAME.bias_c_lk (hidden); else as ct_nn_rnn. Its state is (h, c). CT_ERR_ARGUMENT
  * also for a proj_size that is not below hidden_size. */
-ct_recurrent *ct_lstm(ct_params *params, const char *name, ct_lstm_options options);
+ct_recurrent *ct_nn_lstm(ct_params *params, const char *name, ct_nn_lstm_options options);
 
 /* One cell, for ct_recurrent_step: names without _l0. */
-ct_recurrent *ct_lstm_cell(ct_params *params, const char *name, ct_lstm_options options);
+ct_recurrent *ct_nn_lstm_cell(ct_params *params, const char *name, ct_nn_lstm_options options);
 
 #ifdef __cplusplus
 }

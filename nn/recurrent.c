@@ -16,7 +16,7 @@
 struct ct_recurrent {
     const ct_cell *cell;
     ct_params *params; /* the module's part */
-    ct_recurrent_options options;
+    ct_nn_recurrent_options options;
     int layers, directions;
     bool alone;                            /* a cell: names without a suffix */
     ct_param *initial[CT_MAX_CELL_STATES]; /* learn_state: (layers * directions, 1, size) */
@@ -73,7 +73,7 @@ static bool is_probability(double p)
     return p >= 0 && p < 1;
 }
 
-static bool check_options(const char *me, const ct_cell *cell, const ct_recurrent_options *o)
+static bool check_options(const char *me, const ct_cell *cell, const ct_nn_recurrent_options *o)
 {
     if (!cell || !cell->step || cell->states < 1 || cell->states > CT_MAX_CELL_STATES) {
         ct_raise(CT_ERR_ARGUMENT, me, "the cell has no step or %d states", cell ? cell->states : 0);
@@ -125,7 +125,7 @@ static ct_status add_initial(ct_recurrent *r)
 }
 
 static ct_recurrent *make(const char *me, ct_params *params, const char *name, const ct_cell *cell,
-                          ct_recurrent_options o, bool alone)
+                          ct_nn_recurrent_options o, bool alone)
 {
     int layers = o.num_layers ? o.num_layers : 1, directions = o.bidirectional ? 2 : 1, k;
     size_t n = (size_t)layers * (size_t)directions;
@@ -150,16 +150,16 @@ static ct_recurrent *make(const char *me, ct_params *params, const char *name, c
     return add_initial(r) == CT_OK ? r : NULL;
 }
 
-ct_recurrent *ct_recurrent_of(ct_params *params, const char *name, const ct_cell *cell,
-                              ct_recurrent_options options)
+ct_recurrent *ct_nn_recurrent(ct_params *params, const char *name, const ct_cell *cell,
+                              ct_nn_recurrent_options options)
 {
-    return make("ct_recurrent_of", params, name, cell, options, false);
+    return make("ct_nn_recurrent", params, name, cell, options, false);
 }
 
-ct_recurrent *ct_recurrent_cell_of(ct_params *params, const char *name, const ct_cell *cell,
-                                   ct_recurrent_options options)
+ct_recurrent *ct_nn_recurrent_cell(ct_params *params, const char *name, const ct_cell *cell,
+                                   ct_nn_recurrent_options options)
 {
-    static const char *const me = "ct_recurrent_cell_of";
+    static const char *const me = "ct_nn_recurrent_cell";
 
     if (options.num_layers > 1 || options.bidirectional || options.reverse || options.batch_first ||
         options.dropout != 0) {

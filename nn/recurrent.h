@@ -27,7 +27,7 @@ typedef enum ct_nonlinearity {
 
 /* The options of all recurrent modules. Those below the line are for the kinds that are named;
  * given to another kind they are CT_ERR_ARGUMENT. */
-typedef struct ct_recurrent_options {
+typedef struct ct_nn_recurrent_options {
     int64_t input_size; /* 0: settled by the first forward */
     int64_t hidden_size;
     int num_layers; /* 0: 1 */
@@ -49,7 +49,7 @@ typedef struct ct_recurrent_options {
     bool has_forget_bias; /* LSTM: the forget gate's bias begins as forget_bias (of two, the */
     double forget_bias;   /* first; the other as 0) */
     void *reserved[8];
-} ct_recurrent_options;
+} ct_nn_recurrent_options;
 
 /* What one call may add; zero is none. */
 typedef struct ct_recurrent_call {
@@ -101,7 +101,7 @@ int64_t ct_recurrent_hidden_size(const ct_recurrent *r) CT_NOSITE; /* of one dir
 /* Where a cell stands, for its init. */
 typedef struct ct_cell_place {
     ct_recurrent *module;
-    const ct_recurrent_options *options;
+    const ct_nn_recurrent_options *options;
     int layer, direction; /* direction 1 runs backward in time */
     int64_t input_size;   /* -1: not known yet, a size like another for ct_cell_param */
 } ct_cell_place;
@@ -151,13 +151,13 @@ ct_tensor *ct_cell_drop(const ct_cell_step *at, ct_tensor *h);
 
 /* A module of cells of one kind under params' part NAME. Belongs to params. CT_ERR_ARGUMENT for
  * sizes, layers or probabilities that cannot be. */
-ct_recurrent *ct_recurrent_of(ct_params *params, const char *name, const ct_cell *cell,
-                              ct_recurrent_options options);
+ct_recurrent *ct_nn_recurrent(ct_params *params, const char *name, const ct_cell *cell,
+                              ct_nn_recurrent_options options);
 
 /* One cell alone, to be run by ct_recurrent_step: its parameters are NAME.WHAT, without a suffix
  * (PyTorch's LSTMCell and kin). CT_ERR_ARGUMENT for options of layers or directions. */
-ct_recurrent *ct_recurrent_cell_of(ct_params *params, const char *name, const ct_cell *cell,
-                                   ct_recurrent_options options);
+ct_recurrent *ct_nn_recurrent_cell(ct_params *params, const char *name, const ct_cell *cell,
+                                   ct_nn_recurrent_options options);
 
 #ifdef __cplusplus
 }

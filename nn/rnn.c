@@ -35,16 +35,16 @@ static const ct_cell rnn = { .name = "RNN",
                              .sequence = rnn_sequence,
                              .lengths = true };
 
-ct_recurrent *ct_rnn(ct_params *params, const char *name, ct_rnn_options options)
+ct_recurrent *ct_nn_rnn(ct_params *params, const char *name, ct_nn_rnn_options options)
 {
-    return cti_options_fit("ct_rnn", &options, CTI_NONLINEARITY)
-               ? ct_recurrent_of(params, name, &rnn, options)
+    return cti_options_fit("ct_nn_rnn", &options, CTI_NONLINEARITY)
+               ? ct_nn_recurrent(params, name, &rnn, options)
                : NULL;
 }
 
-ct_recurrent *ct_rnn_cell(ct_params *params, const char *name, ct_rnn_options options)
+ct_recurrent *ct_nn_rnn_cell(ct_params *params, const char *name, ct_nn_rnn_options options)
 {
-    return cti_options_fit("ct_rnn_cell", &options, CTI_NONLINEARITY)
-               ? ct_recurrent_cell_of(params, name, &rnn, options)
+    return cti_options_fit("ct_nn_rnn_cell", &options, CTI_NONLINEARITY)
+               ? ct_nn_recurrent_cell(params, name, &rnn, options)
                : NULL;
 }

@@ -60,7 +60,7 @@ static void draw_linear(op_draw *d)
 
 static ct_tensor *call_linear(ct_tensor *const *in, const op_draw *d)
 {
-    return ct_linear_apply(in[0], in[1], d->count == 3 ? in[2] : NULL);
+    return ct_linear(in[0], in[1], d->count == 3 ? in[2] : NULL);
 }
 
 /* two vectors: of one length for dot; of any for outer */
@@ -82,7 +82,7 @@ static void draw_outer(op_draw *d)
 
 const op_row matmul_rows[] = {
     { "ct_matmul", draw_matmul, .two = ct_matmul },
-    { "ct_linear_apply", draw_linear, .call = call_linear, .optional = 2 },
+    { "ct_linear", draw_linear, .call = call_linear, .optional = 2 },
     { "ct_dot", draw_dot, .two = ct_dot },
     { "ct_outer", draw_outer, .two = ct_outer },
     { 0 },

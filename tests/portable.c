@@ -6,7 +6,7 @@
 
 #include <cotangent.h>
 
-typedef ct_recurrent *maker(ct_params *params, const char *name, ct_recurrent_options options);
+typedef ct_recurrent *maker(ct_params *params, const char *name, ct_nn_recurrent_options options);
 
 static uint64_t digest = 0xcbf29ce484222325u; /* FNV-1a */
 
@@ -22,7 +22,7 @@ static void add_bits(ct_tensor *t)
         digest = (digest ^ bytes[i]) * 0x100000001b3u;
 }
 
-static void step(ct_recurrent *rnn, ct_linear *linear, ct_params *params, ct_optimizer *optimizer,
+static void step(ct_recurrent *rnn, ct_module *linear, ct_params *params, ct_optimizer *optimizer,
                  ct_generator *g)
 {
     ct_scope s = ct_scope_begin();
@@ -30,7 +30,7 @@ static void step(ct_recurrent *rnn, ct_linear *linear, ct_params *params, ct_opt
     ct_tensor *draws = ct_rand(CT_SHAPE(13, 9), CT_F32, CT_CPU, g);
     ct_tensor *ids = ct_cast(ct_mul_scalar(draws, 17), CT_I32);
     ct_tensor *y = ct_recurrent_forward(rnn, x, NULL, NULL);
-    ct_tensor *loss = ct_cross_entropy(ct_linear_forward(linear, y), ids);
+    ct_tensor *loss = ct_cross_entropy(ct_forward(linear, y), ids);
 
     ct_backward(loss);
     ct_clip_grad_norm(params, 0.1, NULL);
@@ -45,10 +45,10 @@ static void train(maker *make, bool adam)
     ct_params *params = ct_params_new((ct_params_options){ .seed = 5 });
     ct_recurrent *rnn =
         make(params, "rnn",
-             (ct_recurrent_options){
+             (ct_nn_recurrent_options){
                  .input_size = 21, .hidden_size = 37, .num_layers = 2, .bidirectional = adam });
-    ct_linear *linear =
-        ct_linear_module(params, "linear", (ct_linear_options){ .out_features = 17 });
+    ct_module *linear =
+        ct_nn_linear(params, "linear", (ct_nn_linear_options){ .out_features = 17 });
     ct_optimizer *optimizer =
         adam ? ct_adam_new(params, (ct_adam_options){ .lr = 0.01 })
              : ct_sgd_new(params, (ct_sgd_options){ .lr = 1, .momentum = 0.9 });
@@ -77,9 +77,9 @@ int main(void)
     if (getenv("THREADS"))
         ct_set_num_threads(atoi(getenv("THREADS")));
     for (adam = 0; adam < 2; adam++) {
-        train(ct_rnn, adam);
-        train(ct_lstm, adam);
-        train(ct_gru, adam);
+        train(ct_nn_rnn, adam);
+        train(ct_nn_lstm, adam);
+        train(ct_nn_gru, adam);
     }
     printf("%016llx\n", (unsigned long long)digest);
     return 0;

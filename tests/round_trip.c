@@ -19,23 +19,23 @@
 typedef struct rnnlm {
     ct_params *params;
     ct_recurrent *rnn;
-    ct_linear *linear;
+    ct_module *linear;
 } rnnlm;
 
 /* sized false: all input sizes are left to the file */
 static rnnlm rnnlm_new(const char *kind, uint64_t seed, bool sized)
 {
     rnnlm m = { .params = ct_params_new((ct_params_options){ .seed = seed }) };
-    const ct_recurrent_options o = { .input_size = sized ? VOCAB : 0,
-                                     .hidden_size = HIDDEN,
-                                     .num_layers = 2 };
+    const ct_nn_recurrent_options o = { .input_size = sized ? VOCAB : 0,
+                                        .hidden_size = HIDDEN,
+                                        .num_layers = 2 };
 
-    m.rnn = strcmp(kind, "lstm") == 0  ? ct_lstm(m.params, "rnn", o)
-            : strcmp(kind, "gru") == 0 ? ct_gru(m.params, "rnn", o)
-                                       : ct_rnn(m.params, "rnn", o);
-    m.linear = ct_linear_module(
+    m.rnn = strcmp(kind, "lstm") == 0  ? ct_nn_lstm(m.params, "rnn", o)
+            : strcmp(kind, "gru") == 0 ? ct_nn_gru(m.params, "rnn", o)
+                                       : ct_nn_rnn(m.params, "rnn", o);
+    m.linear = ct_nn_linear(
         m.params, "linear",
-        (ct_linear_options){ .in_features = sized ? HIDDEN : 0, .out_features = VOCAB });
+        (ct_nn_linear_options){ .in_features = sized ? HIDDEN : 0, .out_features = VOCAB });
     return m;
 }
 
@@ -44,7 +44,7 @@ static void last_logits(const rnnlm *m, const int32_t *ids, int t, float *logits
 {
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *x = ct_one_hot(ct_from_data(ids, CT_SHAPE(t, 1), CT_I32, CT_CPU), VOCAB);
-    ct_tensor *y = ct_linear_forward(m->linear, ct_recurrent_forward(m->rnn, x, NULL, NULL));
+    ct_tensor *y = ct_forward(m->linear, ct_recurrent_forward(m->rnn, x, NULL, NULL));
 
     ct_to_host(ct_select(y, 0, t - 1), logits, VOCAB * sizeof *logits);
     if (ct_scope_end(s) != CT_OK)

@@ -36,7 +36,7 @@ typedef struct lm {
     const run *how;
     ct_params *params;
     ct_recurrent *rnn;
-    ct_linear *linear;
+    ct_module *linear;
     int vocab, validated;
 } lm;
 
@@ -44,7 +44,7 @@ static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state,
 {
     lm *m = self;
     ct_tensor *x = ct_one_hot(ct_transpose(batch->x, 0, 1), m->vocab);
-    ct_tensor *y = ct_linear_forward(m->linear, ct_recurrent_forward(m->rnn, x, state, next));
+    ct_tensor *y = ct_forward(m->linear, ct_recurrent_forward(m->rnn, x, state, next));
 
     if (!ct_grad_enabled() && ++m->validated == m->how->stop_val)
         ct_trainer_stop();
@@ -102,18 +102,19 @@ static ct_corpus *corpus_of(bool other)
 
 static lm model_of(const run *how, int vocab)
 {
-    static ct_recurrent *(*const kinds[3])(ct_params *, const char *,
-                                           ct_recurrent_options) = { ct_rnn, ct_lstm, ct_gru };
+    static ct_recurrent *(*const kinds[3])(
+        ct_params *, const char *, ct_nn_recurrent_options) = { ct_nn_rnn, ct_nn_lstm, ct_nn_gru };
     lm m = { .how = how,
              .params = ct_params_new((ct_params_options){ .seed = how->seed }),
              .vocab = vocab };
 
-    m.rnn = kinds[how->cell](m.params, "rnn",
-                             (ct_recurrent_options){ .hidden_size = how->hidden ? how->hidden : 6,
-                                                     .num_layers = how->layers,
-                                                     .dropout = how->dropout,
-                                                     .recurrent_dropout = how->dropout / 2 });
-    m.linear = ct_linear_module(m.params, "linear", (ct_linear_options){ .out_features = vocab });
+    m.rnn =
+        kinds[how->cell](m.params, "rnn",
+                         (ct_nn_recurrent_options){ .hidden_size = how->hidden ? how->hidden : 6,
+                                                    .num_layers = how->layers,
+                                                    .dropout = how->dropout,
+                                                    .recurrent_dropout = how->dropout / 2 });
+    m.linear = ct_nn_linear(m.params, "linear", (ct_nn_linear_options){ .out_features = vocab });
     return m;
 }
 

@@ -29,7 +29,7 @@ static void convert(const char *from, const char *to, ct_convert_options o)
 
 static ct_recurrent *module_of(const config *c, ct_dialect dialect, ct_params *params)
 {
-    ct_recurrent_options o = {
+    ct_nn_recurrent_options o = {
         .input_size = c->in,
         .hidden_size = c->H,
         .num_layers = c->layers,
@@ -43,11 +43,11 @@ static ct_recurrent *module_of(const config *c, ct_dialect dialect, ct_params *p
     const bool cell = is_variant(c, "cell");
 
     if (strcmp(c->mode, "lstm") == 0)
-        return (cell ? ct_lstm_cell : ct_lstm)(params, "m", o);
+        return (cell ? ct_nn_lstm_cell : ct_nn_lstm)(params, "m", o);
     if (strcmp(c->mode, "gru") == 0)
-        return (cell ? ct_gru_cell : ct_gru)(params, "m", o);
+        return (cell ? ct_nn_gru_cell : ct_nn_gru)(params, "m", o);
     o.nonlinearity = strcmp(c->mode, "rnn_relu") == 0 ? CT_NONLINEARITY_RELU : CT_NONLINEARITY_TANH;
-    return (cell ? ct_rnn_cell : ct_rnn)(params, "m", o);
+    return (cell ? ct_nn_rnn_cell : ct_nn_rnn)(params, "m", o);
 }
 
 /* Their file of a module's weights, with the formula's values. */
@@ -209,12 +209,12 @@ END_TEST
 /* ---- there and back ---- */
 
 typedef struct kind {
-    ct_recurrent *(*make)(ct_params *, const char *, ct_recurrent_options);
+    ct_recurrent *(*make)(ct_params *, const char *, ct_nn_recurrent_options);
     bool reset_before;
 } kind;
 
 static const kind kinds[] = {
-    { ct_rnn, false }, { ct_lstm, false }, { ct_gru, false }, { ct_gru, true }
+    { ct_nn_rnn, false }, { ct_nn_lstm, false }, { ct_nn_gru, false }, { ct_nn_gru, true }
 };
 
 /* Whether a layout has such a module. */
@@ -237,18 +237,17 @@ static model new_model(const kind *k, ct_dialect dialect, bool no_bias)
     int i;
 
     m.rnn = k->make(m.params, "rnn",
-                    (ct_recurrent_options){ .input_size = 3,
-                                            .hidden_size = 4,
-                                            .num_layers = 2,
-                                            .bidirectional = true,
-                                            .no_bias = no_bias,
-                                            .dialect = dialect,
-                                            .reset_before = k->reset_before,
-                                            .nonlinearity = k->make == ct_rnn
-                                                                ? CT_NONLINEARITY_TANH
-                                                                : CT_NONLINEARITY_DEFAULT });
-    ct_linear_module(m.params, "linear",
-                     (ct_linear_options){ .in_features = 8, .out_features = 5 });
+                    (ct_nn_recurrent_options){ .input_size = 3,
+                                               .hidden_size = 4,
+                                               .num_layers = 2,
+                                               .bidirectional = true,
+                                               .no_bias = no_bias,
+                                               .dialect = dialect,
+                                               .reset_before = k->reset_before,
+                                               .nonlinearity = k->make == ct_nn_rnn
+                                                                   ? CT_NONLINEARITY_TANH
+                                                                   : CT_NONLINEARITY_DEFAULT });
+    ct_nn_linear(m.params, "linear", (ct_nn_linear_options){ .in_features = 8, .out_features = 5 });
     s = ct_scope_begin_no_grad();
     for (i = 0; i < ct_params_count(m.params); i++)
         ck_assert(ct_normal_into(ct_param_value(ct_params_at(m.params, i)), 0, 0.5, &g) == CT_OK);
@@ -497,8 +496,9 @@ START_TEST(test_rename)
     ct_params *params = ct_params_new((ct_params_options){ .dtype = CT_F64, .device = DEVICE });
     ct_scope s = ct_scope_begin();
 
-    ct_lstm(params, "rnn", (ct_lstm_options){ .hidden_size = 2, .dialect = CT_DIALECT_KERAS });
-    ct_linear_module(params, "linear", (ct_linear_options){ .out_features = 2 });
+    ct_nn_lstm(params, "rnn",
+               (ct_nn_lstm_options){ .hidden_size = 2, .dialect = CT_DIALECT_KERAS });
+    ct_nn_linear(params, "linear", (ct_nn_linear_options){ .out_features = 2 });
     write_file("a", "sequential/lstm/lstm_cell/kernel 3x8 "
                     "sequential/lstm/lstm_cell/recurrent_kernel 2x8 "
                     "sequential/lstm/lstm_cell/bias 8 sequential/dense/kernel 2x2 "

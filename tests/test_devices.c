@@ -136,18 +136,18 @@ END_TEST
 /* What a module makes of x and its state, under a seed of its own. */
 typedef struct module_case {
     const char *name;
-    ct_recurrent *(*make)(ct_params *set, const char *name, ct_recurrent_options o);
-    ct_recurrent_options options;
+    ct_recurrent *(*make)(ct_params *set, const char *name, ct_nn_recurrent_options o);
+    ct_nn_recurrent_options options;
 } module_case;
 
 /* A sum of all that forward gives, weighted at random, and its gradients into the set and x. */
-static ct_tensor *loss_of(ct_recurrent *r, ct_linear *out, ct_tensor *x, ct_generator g)
+static ct_tensor *loss_of(ct_recurrent *r, ct_module *out, ct_tensor *x, ct_generator g)
 {
     ct_state *next = NULL;
     ct_tensor *y = ct_recurrent_forward(r, x, NULL, &next), *w, *loss;
     ct_device device = ct_tensor_device(x);
 
-    y = ct_linear_forward(out, y);
+    y = ct_forward(out, y);
     w = ct_randn(ct_tensor_shape(y), ct_tensor_dtype(y), CT_CPU, &g);
     loss = ct_sum(ct_mul(y, ct_to(w, device)));
     w = ct_randn(ct_tensor_shape(ct_state_get(next, 0)), ct_tensor_dtype(y), CT_CPU, &g);
@@ -183,11 +183,11 @@ static void check_module(const module_case *c, ct_dtype dtype)
     x[1] = ct_set_requires_grad(ct_to(ct_detach(x[0]), gpu), true);
     for (k = 0; k < 2; k++) {
         ct_recurrent *r;
-        ct_linear *out;
+        ct_module *out;
 
         set[k] = ct_params_new((ct_params_options){ .seed = 4, .dtype = dtype });
         r = c->make(set[k], "rnn", c->options);
-        out = ct_linear_module(set[k], "out", (ct_linear_options){ .out_features = 4 });
+        out = ct_nn_linear(set[k], "out", (ct_nn_linear_options){ .out_features = 4 });
         loss[k] = loss_of(r, out, x[0], g); /* settles it on the CPU */
         if (k == 1) {
             ck_assert(ct_params_to(set[1], gpu) == CT_OK);
@@ -207,11 +207,11 @@ static void check_module(const module_case *c, ct_dtype dtype)
 START_TEST(modules_give_what_the_cpu_gives)
 {
     static const module_case cases[] = {
-        { "rnn", ct_rnn, { .hidden_size = 6 } },
-        { "relu rnn", ct_rnn, { .hidden_size = 33, .nonlinearity = CT_NONLINEARITY_RELU } },
-        { "lstm", ct_lstm, { .hidden_size = 6, .num_layers = 2 } },
-        { "gru", ct_gru, { .hidden_size = 6, .bidirectional = true } },
-        { "lstm both ways", ct_lstm, { .hidden_size = 31, .bidirectional = true } },
+        { "rnn", ct_nn_rnn, { .hidden_size = 6 } },
+        { "relu rnn", ct_nn_rnn, { .hidden_size = 33, .nonlinearity = CT_NONLINEARITY_RELU } },
+        { "lstm", ct_nn_lstm, { .hidden_size = 6, .num_layers = 2 } },
+        { "gru", ct_nn_gru, { .hidden_size = 6, .bidirectional = true } },
+        { "lstm both ways", ct_nn_lstm, { .hidden_size = 31, .bidirectional = true } },
     };
     size_t i;
 
@@ -327,9 +327,9 @@ static uint64_t ten_losses(const protocol *p, ct_dtype dtype, ct_device device, 
     int64_t classes = ct_vocab_size(ct_corpus_vocab(corpus));
     ct_params *set =
         ct_params_new((ct_params_options){ .seed = 1, .dtype = dtype, .device = device });
-    ct_recurrent *rnn = ct_rnn(set, "rnn", (ct_rnn_options){ .hidden_size = p->hidden });
-    ct_linear *linear =
-        ct_linear_module(set, "linear", (ct_linear_options){ .out_features = classes });
+    ct_recurrent *rnn = ct_nn_rnn(set, "rnn", (ct_nn_rnn_options){ .hidden_size = p->hidden });
+    ct_module *linear =
+        ct_nn_linear(set, "linear", (ct_nn_linear_options){ .out_features = classes });
     ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
     ct_loader *l =
         p->classic
@@ -360,7 +360,7 @@ static uint64_t ten_losses(const protocol *p, ct_dtype dtype, ct_device device, 
         }
         x = ct_one_hot_as(ct_transpose(b.x, 0, 1), classes, dtype);
         y = ct_recurrent_forward(rnn, x, b.continues ? state : NULL, p->classic ? &next : NULL);
-        y = ct_transpose(ct_linear_forward(linear, y), 0, 1);
+        y = ct_transpose(ct_forward(linear, y), 0, 1);
         y = ct_cross_entropy(y, b.y);
         ct_backward(y);
         ct_clip_grad_norm(set, 1, NULL);
@@ -471,7 +471,7 @@ START_TEST(states_elsewhere_are_refused)
     begin(_i);
     s = ct_scope_begin();
     set = ct_params_new((ct_params_options){ .device = gpu });
-    r = ct_lstm(set, "rnn", (ct_lstm_options){ .input_size = 2, .hidden_size = 3 });
+    r = ct_nn_lstm(set, "rnn", (ct_nn_lstm_options){ .input_size = 2, .hidden_size = 3 });
     there = ct_recurrent_begin_state(r, 2);
     here = ct_state_to(there, CT_CPU);
     kept = ct_state_copy_new(here);
@@ -490,12 +490,12 @@ START_TEST(states_elsewhere_are_refused)
     REFUSED(
         "ct_recurrent_forward: x f32[4,2,2] cpu and state f32[1,2,3] %s are on different devices",
         ct_recurrent_forward(r, y, there, &next));
-    REFUSED("ct_linear_apply: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices",
+    REFUSED("ct_linear: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices",
             ct_recurrent_forward(r, y, here, &next));
     REFUSED("ct_recurrent_step: x f32[1,2,2] %s and state f32[1,2,3] cpu are on different devices",
             ct_recurrent_step(r, row, here, &next));
     ct_set_fused_rnn(false);
-    REFUSED("ct_linear_apply: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices",
+    REFUSED("ct_linear: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices",
             ct_recurrent_forward(r, y, here, &next));
     ct_set_fused_rnn(true);
     REFUSED("ct_state_carry: t f32[1,2,3] %s and src f32[1,2,3] cpu are on different devices",
@@ -713,7 +713,7 @@ END_TEST
 typedef struct job {
     ct_params *set;
     ct_recurrent *rnn;
-    ct_linear *linear;
+    ct_module *linear;
     ct_optimizer *o;
     ct_tensor *x, *y, *loss; /* what a step reads and writes */
     ct_state *state;         /* NULL: none is carried */
@@ -785,7 +785,7 @@ static void job_step(void *context)
     ct_tensor *x = ct_one_hot_as(ct_transpose(j->x, 0, 1), j->classes, ct_params_dtype(j->set));
     ct_tensor *y = ct_recurrent_forward(j->rnn, j->draws ? shaken(j, x) : x, j->state,
                                         j->state ? &next : NULL);
-    ct_tensor *loss = ct_cross_entropy(ct_transpose(ct_linear_forward(j->linear, y), 0, 1), j->y);
+    ct_tensor *loss = ct_cross_entropy(ct_transpose(ct_forward(j->linear, y), 0, 1), j->y);
 
     if (j->calls++ == j->at)
         misbehave(j, loss);
@@ -822,13 +822,13 @@ static job job_make(const captured_case *c, ct_device device)
     ct_scope s = ct_scope_begin();
 
     j.set = ct_params_new((ct_params_options){ .seed = 4, .dtype = c->dtype, .device = device });
-    j.rnn = p ? ct_rnn(j.set, "rnn", (ct_rnn_options){ .hidden_size = p->hidden })
-              : ct_lstm(j.set, "rnn",
-                        (ct_lstm_options){ .hidden_size = 9,
-                                           .num_layers = 2,
-                                           .dropout = c->draws ? 0.2 : 0,
-                                           .recurrent_dropout = c->draws ? 0.1 : 0 });
-    j.linear = ct_linear_module(j.set, "linear", (ct_linear_options){ .out_features = j.classes });
+    j.rnn = p ? ct_nn_rnn(j.set, "rnn", (ct_nn_rnn_options){ .hidden_size = p->hidden })
+              : ct_nn_lstm(j.set, "rnn",
+                           (ct_nn_lstm_options){ .hidden_size = 9,
+                                                 .num_layers = 2,
+                                                 .dropout = c->draws ? 0.2 : 0,
+                                                 .recurrent_dropout = c->draws ? 0.1 : 0 });
+    j.linear = ct_nn_linear(j.set, "linear", (ct_nn_linear_options){ .out_features = j.classes });
     j.o = c->make(j.set);
     if (c->scheduled)
         ct_schedule_step_lr(ct_optimizer_schedule(j.o), 2, 0.7);

@@ -1142,15 +1142,15 @@ START_TEST(linear_of_one_hot_equals_dense)
     ct_tensor *hot = ct_one_hot_as(ids, 5, CT_F64), *dense = ct_clone(hot);
     ct_tensor *w = random_leaf(&g, CT_SHAPE(4, 5)), *b = random_leaf(&g, CT_SHAPE(4));
     ct_tensor *upon = ct_randn(CT_SHAPE(2, 3, 4), CT_F64, DEVICE, &g);
-    double *want_y = values_of(ct_linear_apply(dense, w, b)), *want_w, *want_b;
+    double *want_y = values_of(ct_linear(dense, w, b)), *want_w, *want_b;
 
-    ct_backward_with(ct_linear_apply(dense, w, b), upon);
+    ct_backward_with(ct_linear(dense, w, b), upon);
     want_w = values_of(ct_tensor_grad(w));
     want_b = values_of(ct_tensor_grad(b));
     ct_tensor_zero_grad(w);
     ct_tensor_zero_grad(b);
-    ct_backward_with(ct_linear_apply(hot, w, b), upon);
-    expect_values("y", ct_linear_apply(hot, w, b), want_y, 24, 1e-12);
+    ct_backward_with(ct_linear(hot, w, b), upon);
+    expect_values("y", ct_linear(hot, w, b), want_y, 24, 1e-12);
     expect_values("dw", ct_tensor_grad(w), want_w, 20, 1e-12);
     expect_values("db", ct_tensor_grad(b), want_b, 4, 1e-12);
     free(want_y);
@@ -1168,15 +1168,14 @@ START_TEST(a_written_one_hot_forgets_its_indices)
     ct_tensor *w = ct_from_data((double[]){ 1, 10, 100 }, CT_SHAPE(1, 3), CT_F64, DEVICE);
     ct_tensor *x = ct_one_hot_as(ids, 3, CT_F64), *z = ct_one_hot_as(ids, 3, CT_F64);
 
-    EXPECT(ct_linear_apply(x, w, NULL), 10, 1);
+    EXPECT(ct_linear(x, w, NULL), 10, 1);
     ct_fill(ids, 2); /* it remembers a copy */
-    EXPECT(ct_linear_apply(x, w, NULL), 10, 1);
+    EXPECT(ct_linear(x, w, NULL), 10, 1);
     ct_fill(ct_select(x, 0, 0), 2);
-    EXPECT(ct_linear_apply(x, w, NULL), 222, 1);
+    EXPECT(ct_linear(x, w, NULL), 222, 1);
     ct_fill(ct_select(ct_select(z, 0, 1), 0, 2), 3);
-    EXPECT(ct_linear_apply(z, w, NULL), 10, 301);
-    EXPECT(ct_linear_apply(ct_mul_scalar(ct_one_hot_as(ct_argmax(z, 1, false), 3, CT_F64), 2), w,
-                           NULL),
+    EXPECT(ct_linear(z, w, NULL), 10, 301);
+    EXPECT(ct_linear(ct_mul_scalar(ct_one_hot_as(ct_argmax(z, 1, false), 3, CT_F64), 2), w, NULL),
            20, 200);
     end(s);
 }
@@ -1222,8 +1221,8 @@ START_TEST(values_put_off)
     for (i = 0; i < LATER_ROWS; i++)
         ct_fill(ct_select(ids, 0, i), later_index(i));
     x = ct_one_hot_as(ids, LATER_CLASSES, CT_F64);
-    y = ct_linear_apply(x, w, NULL);
-    z = ct_linear_apply(x, w, ct_ones(CT_SHAPE(1), CT_F64, DEVICE));
+    y = ct_linear(x, w, NULL);
+    z = ct_linear(x, w, ct_ones(CT_SHAPE(1), CT_F64, DEVICE));
     ct_fill(ids, 0);
     ct_fill(w, 7);
     EXPECT(ct_narrow(y, 0, 1, 2), 100, 10);
@@ -1233,7 +1232,7 @@ START_TEST(values_put_off)
 
     inner = ct_scope_begin(); /* kept beyond the scope of its indices, freed without a look */
     kept = ct_keep(ct_one_hot_as(ct_argmax(x, 1, false), LATER_CLASSES, CT_F64));
-    ct_free(ct_keep(ct_linear_apply(kept, w, NULL)));
+    ct_free(ct_keep(ct_linear(kept, w, NULL)));
     end(inner);
     ct_fill(x, 5);
     for (i = 0; i < 4; i++)

@@ -282,15 +282,15 @@ static double first_of(ct_params *params, const char *name)
 START_TEST(test_init_at_any_time)
 {
     ct_params *params = set_of(1, CT_F64);
-    ct_linear *a = ct_linear_module(params, "a", (ct_linear_options){ .out_features = 3 });
-    ct_linear *b = ct_linear_module(params, "b", (ct_linear_options){ .out_features = 3 });
+    ct_module *a = ct_nn_linear(params, "a", (ct_nn_linear_options){ .out_features = 3 });
+    ct_module *b = ct_nn_linear(params, "b", (ct_nn_linear_options){ .out_features = 3 });
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *x = ct_ones(CT_SHAPE(1, 4), CT_F64, DEVICE);
     double weight, bias, other, *values;
 
     ck_assert(ct_params_init(ct_params_sub(params, "a"), ct_init_orthogonal(1), 9) == CT_OK);
-    ct_linear_forward(a, x);
-    ct_linear_forward(b, x);
+    ct_forward(a, x);
+    ct_forward(b, x);
     weight = first_of(params, "a.weight");
     bias = first_of(params, "a.bias");
     other = first_of(params, "b.weight");
@@ -319,12 +319,12 @@ END_TEST
 START_TEST(test_init_of_buffers_and_the_unsettled)
 {
     ct_params *params = set_of(1, CT_F32);
-    ct_linear *a = ct_linear_module(params, "a", (ct_linear_options){ .out_features = 2 });
+    ct_module *a = ct_nn_linear(params, "a", (ct_nn_linear_options){ .out_features = 2 });
     ct_scope s = ct_scope_begin_no_grad();
 
     ct_params_add_buffer(params, "buffer", CT_SHAPE(2), ct_init_constant(7));
     ck_assert(ct_params_init(params, ct_init_constant(3), 4) == CT_OK);
-    ct_linear_forward(a, ct_ones(CT_SHAPE(1, 4), CT_F32, DEVICE));
+    ct_forward(a, ct_ones(CT_SHAPE(1, 4), CT_F32, DEVICE));
     ck_assert(first_of(params, "buffer") == 7);
     ck_assert(first_of(params, "a.weight") == 3 && first_of(params, "a.bias") == 3);
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -334,7 +334,7 @@ END_TEST
 
 /* ---- dialects ---- */
 
-typedef ct_recurrent *(*maker)(ct_params *, const char *, ct_recurrent_options);
+typedef ct_recurrent *(*maker)(ct_params *, const char *, ct_nn_recurrent_options);
 
 /* All values of a parameter, or NULL if there is none of this name. */
 static double *of(ct_params *params, const char *name)
@@ -375,7 +375,7 @@ static void check_dialect(maker make, int gates, ct_dialect dialect)
     double *w, *u, *b[3];
 
     make(params, "m",
-         (ct_recurrent_options){ .input_size = 24, .hidden_size = 16, .dialect = dialect });
+         (ct_nn_recurrent_options){ .input_size = 24, .hidden_size = 16, .dialect = dialect });
     expect_ok();
     w = of(params, "m.weight_ih_l0");
     u = of(params, "m.weight_hh_l0");
@@ -411,9 +411,9 @@ static void check_dialect(maker make, int gates, ct_dialect dialect)
 START_TEST(test_dialects)
 {
     for (int d = CT_DIALECT_TORCH; d <= CT_DIALECT_FLAX; d++) {
-        check_dialect(ct_rnn, 1, (ct_dialect)d);
-        check_dialect(ct_gru, 3, (ct_dialect)d);
-        check_dialect(ct_lstm, 4, (ct_dialect)d);
+        check_dialect(ct_nn_rnn, 1, (ct_dialect)d);
+        check_dialect(ct_nn_gru, 3, (ct_dialect)d);
+        check_dialect(ct_nn_lstm, 4, (ct_dialect)d);
         ck_assert_int_eq(ct_dialect_from_name(ct_dialect_name((ct_dialect)d)), d);
     }
     ck_assert_int_eq(ct_dialect_from_name("mxnet"), -1);
@@ -433,9 +433,9 @@ START_TEST(test_linear_dialects)
         ct_params *params = set_of(2, CT_F64);
         double *w, *b;
 
-        ct_linear_module(params, "l",
-                         (ct_linear_options){
-                             .in_features = 300, .out_features = 100, .dialect = (ct_dialect)d });
+        ct_nn_linear(params, "l",
+                     (ct_nn_linear_options){
+                         .in_features = 300, .out_features = 100, .dialect = (ct_dialect)d });
         w = of(params, "l.weight");
         b = of(params, "l.bias");
         expect_spread("weight", w, 30000, bound[d]);
@@ -454,12 +454,12 @@ START_TEST(test_dialect_activation)
         for (int told = 0; told < 2; told++) {
             ct_params *params = set_of(1, CT_F64);
             ct_recurrent *r =
-                ct_rnn(params, "m",
-                       (ct_rnn_options){ .input_size = 1,
-                                         .hidden_size = 1,
-                                         .dialect = (ct_dialect)d,
-                                         .nonlinearity = told ? CT_NONLINEARITY_TANH
-                                                              : CT_NONLINEARITY_DEFAULT });
+                ct_nn_rnn(params, "m",
+                          (ct_nn_rnn_options){ .input_size = 1,
+                                               .hidden_size = 1,
+                                               .dialect = (ct_dialect)d,
+                                               .nonlinearity = told ? CT_NONLINEARITY_TANH
+                                                                    : CT_NONLINEARITY_DEFAULT });
             ct_scope s = ct_scope_begin_no_grad();
             ct_tensor *x = ct_full(CT_SHAPE(1, 1, 1), 3, CT_F64, DEVICE);
 
@@ -479,9 +479,10 @@ START_TEST(test_forget_bias)
     ct_params *params = set_of(1, CT_F64);
     double *b;
 
-    ct_lstm(params, "m",
-            (ct_lstm_options){
-                .input_size = 3, .hidden_size = 16, .has_forget_bias = true, .forget_bias = 2.5 });
+    ct_nn_lstm(
+        params, "m",
+        (ct_nn_lstm_options){
+            .input_size = 3, .hidden_size = 16, .has_forget_bias = true, .forget_bias = 2.5 });
     for (int k = 0; k < 2; k++) {
         b = of(params, k ? "m.bias_hh_l0" : "m.bias_ih_l0");
         for (int i = 16; i < 32; i++)
@@ -500,9 +501,9 @@ START_TEST(test_layer_norm)
 {
     ct_generator g = ct_generator_from_seed(8);
     ct_params *params = set_of(1, CT_F64);
-    ct_module *m = ct_layer_norm_module(params, "ln", (ct_layer_norm_options){ .eps = 0.5 });
+    ct_module *m = ct_nn_layer_norm(params, "ln", (ct_nn_layer_norm_options){ .eps = 0.5 });
     ct_module *plain =
-        ct_layer_norm_module(params, "p", (ct_layer_norm_options){ .no_affine = true });
+        ct_nn_layer_norm(params, "p", (ct_nn_layer_norm_options){ .no_affine = true });
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *x =
         ct_from_data((double[]){ 1, 2, 3, 6, 0, 0, 0, 4 }, CT_SHAPE(2, 4), CT_F64, DEVICE);
@@ -510,33 +511,33 @@ START_TEST(test_layer_norm)
 
     for (int i = 0; i < 8; i++)
         want[i] /= sqrt((i < 4 ? 3.5 : 3) + 0.5);
-    expect_values("y", ct_module_forward(m, x), want, 8, 1e-15);
+    expect_values("y", ct_forward(m, x), want, 8, 1e-15);
     ct_fill(ct_param_value(ct_params_get(params, "ln.weight")), 2);
     ct_fill(ct_param_value(ct_params_get(params, "ln.bias")), 1);
     for (int i = 0; i < 8; i++)
         want[i] = want[i] * 2 + 1;
-    expect_values("scaled", ct_module_forward(m, x), want, 8, 1e-15);
+    expect_values("scaled", ct_forward(m, x), want, 8, 1e-15);
     ck_assert_int_eq(ct_params_count(params), 2);
     x = random_normal(&g, CT_SHAPE(2, 1000), CT_F64);
-    x = ct_select(ct_module_forward(plain, x), 0, 1);
+    x = ct_select(ct_forward(plain, x), 0, 1);
     expect_close("mean", ct_item(ct_mean(x)), 0, 1e-14);
     expect_close("variance", ct_item(ct_mean(ct_square(x))), 1, 1e-4);
     x = ct_from_data((double[]){ 0, 0.02 }, CT_SHAPE(1, 1, 2), CT_F64, DEVICE); /* eps is 1e-5 */
-    expect_values("eps", ct_module_forward(plain, x),
+    expect_values("eps", ct_forward(plain, x),
                   (double[]){ -0.01 / sqrt(1.1e-4), 0.01 / sqrt(1.1e-4) }, 2, 1e-13);
-    m = ct_layer_norm_module(params, "w", (ct_layer_norm_options){ .no_bias = true });
+    m = ct_nn_layer_norm(params, "w", (ct_nn_layer_norm_options){ .no_bias = true });
     expect_values(
         "rank 3",
-        ct_module_forward(m, ct_reshape(ct_from_data((double[]){ -1e4, 1e4, 1e4, -1e4, -1e4, 1e4 },
-                                                     CT_SHAPE(6), CT_F64, DEVICE),
-                                        CT_SHAPE(1, 3, 2))),
+        ct_forward(m, ct_reshape(ct_from_data((double[]){ -1e4, 1e4, 1e4, -1e4, -1e4, 1e4 },
+                                              CT_SHAPE(6), CT_F64, DEVICE),
+                                 CT_SHAPE(1, 3, 2))),
         (double[]){ -1, 1, 1, -1, -1, 1 }, 6, 1e-12);
     ck_assert_int_eq(ct_params_count(params), 3);
-    m = ct_layer_norm_module(params, "late", (ct_layer_norm_options){ .size = 0 });
-    ck_assert_ptr_nonnull(ct_module_forward(m, ct_ones(CT_SHAPE(1, 3, 2), CT_F64, DEVICE)));
+    m = ct_nn_layer_norm(params, "late", (ct_nn_layer_norm_options){ .size = 0 });
+    ck_assert_ptr_nonnull(ct_forward(m, ct_ones(CT_SHAPE(1, 3, 2), CT_F64, DEVICE)));
     ck_assert_int_eq(ct_param_shape(ct_params_get(params, "late.bias")).dim[0], 2);
-    m = ct_layer_norm_module(params, "ln2", (ct_layer_norm_options){ .size = 4 });
-    ct_module_forward(m, ct_zeros(CT_SHAPE(2, 3), CT_F64, DEVICE));
+    m = ct_nn_layer_norm(params, "ln2", (ct_nn_layer_norm_options){ .size = 4 });
+    ct_forward(m, ct_zeros(CT_SHAPE(2, 3), CT_F64, DEVICE));
     expect_error(CT_ERR_SHAPE, "ct_param_materialize: ln2.weight has the shape [4], not [3]");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
@@ -546,10 +547,10 @@ END_TEST
 START_TEST(test_dropout)
 {
     ct_params *params = set_of(1, CT_F32);
-    ct_module *m = ct_dropout_module(params, 0.25);
+    ct_module *m = ct_nn_dropout(params, 0.25);
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_set_requires_grad(ct_full(CT_SHAPE(40, 50), 3, CT_F32, DEVICE), true);
-    ct_tensor *y = ct_module_forward(m, x);
+    ct_tensor *y = ct_forward(m, x);
     double *v = values_of(y), *d, kept = 0;
 
     ck_assert(ct_backward(ct_sum(y)) == CT_OK);
@@ -562,15 +563,15 @@ START_TEST(test_dropout)
     expect_close("kept", kept / 2000, 0.75, 4 * sqrt(0.1875 / 2000));
     free(v);
     free(d);
-    ck_assert_ptr_eq(ct_module_forward(ct_dropout_module(params, 0), x), x);
+    ck_assert_ptr_eq(ct_forward(ct_nn_dropout(params, 0), x), x);
     ct_params_train(params, false);
-    ck_assert_ptr_eq(ct_module_forward(m, x), x);
-    ck_assert_ptr_null(ct_dropout_module(params, -0.1));
-    expect_error(CT_ERR_ARGUMENT, "ct_dropout_module: p is -0.1, not in [0, 1)");
-    ck_assert_ptr_null(ct_dropout_module(params, 1));
-    expect_error(CT_ERR_ARGUMENT, "ct_dropout_module: p is 1, not in [0, 1)");
-    ck_assert_ptr_null(ct_dropout_module(params, NAN));
-    expect_error(CT_ERR_ARGUMENT, "ct_dropout_module: p is nan, not in [0, 1)");
+    ck_assert_ptr_eq(ct_forward(m, x), x);
+    ck_assert_ptr_null(ct_nn_dropout(params, -0.1));
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_dropout: p is -0.1, not in [0, 1)");
+    ck_assert_ptr_null(ct_nn_dropout(params, 1));
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_dropout: p is 1, not in [0, 1)");
+    ck_assert_ptr_null(ct_nn_dropout(params, NAN));
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_dropout: p is nan, not in [0, 1)");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }
@@ -580,35 +581,33 @@ END_TEST
 START_TEST(test_sequential)
 {
     ct_params *params = set_of(1, CT_F64);
-    ct_module *net = ct_sequential(
+    ct_module *net = ct_nn_sequential(
         params, 3,
         (ct_module *[]){
-            ct_embedding_module(params, "embedding",
-                                (ct_embedding_options){ .rows = 3, .size = 2 }),
-            ct_op_module(params, ct_neg),
-            ct_as_module(params, ct_linear_module(params, "linear",
-                                                  (ct_linear_options){ .out_features = 1 })) });
+            ct_nn_embedding(params, "embedding", (ct_nn_embedding_options){ .rows = 3, .size = 2 }),
+            ct_nn_op(params, ct_neg),
+            ct_nn_linear(params, "linear", (ct_nn_linear_options){ .out_features = 1 }) });
     ct_scope s = ct_scope_begin();
     ct_tensor *ids = ct_from_data((int32_t[]){ 2, 0, 2 }, CT_SHAPE(3), CT_I32, DEVICE), *y;
     ct_param *table = ct_params_get(params, "embedding.weight");
 
-    ct_module_forward(net, ids);
+    ct_forward(net, ids);
     ck_assert(ct_params_init(params, ct_init_constant(2), 0) == CT_OK);
-    y = ct_module_forward(net, ids); /* 2 - 2 (2 + 2) */
+    y = ct_forward(net, ids); /* 2 - 2 (2 + 2) */
     expect_values("y", y, (double[]){ -6, -6, -6 }, 3, 0);
     ck_assert(ct_backward(ct_sum(y)) == CT_OK);
     expect_values("table", ct_tensor_grad(ct_param_value(table)),
                   (double[]){ -2, -2, 0, 0, -4, -4 }, 6, 0);
-    ck_assert_ptr_null(ct_sequential(params, 1, (ct_module *[]){ NULL }));
-    ck_assert_ptr_null(ct_sequential(params, -1, NULL));
-    expect_error(CT_ERR_ARGUMENT, "ct_sequential: -1 modules");
-    ck_assert_ptr_eq(ct_module_forward(ct_sequential(params, 0, NULL), ids), ids);
-    ck_assert_ptr_null(ct_embedding_module(params, "e", (ct_embedding_options){ .rows = 3 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_embedding_module: rows 3, size 0");
-    ck_assert_ptr_null(ct_embedding_module(params, "e", (ct_embedding_options){ .size = 3 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_embedding_module: rows 0, size 3");
+    ck_assert_ptr_null(ct_nn_sequential(params, 1, (ct_module *[]){ NULL }));
+    ck_assert_ptr_null(ct_nn_sequential(params, -1, NULL));
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_sequential: -1 modules");
+    ck_assert_ptr_eq(ct_forward(ct_nn_sequential(params, 0, NULL), ids), ids);
+    ck_assert_ptr_null(ct_nn_embedding(params, "e", (ct_nn_embedding_options){ .rows = 3 }));
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_embedding: rows 3, size 0");
+    ck_assert_ptr_null(ct_nn_embedding(params, "e", (ct_nn_embedding_options){ .size = 3 }));
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_embedding: rows 0, size 3");
     ck_assert_ptr_nonnull(
-        ct_embedding_module(params, "e", (ct_embedding_options){ .rows = 1, .size = 1 }));
+        ct_nn_embedding(params, "e", (ct_nn_embedding_options){ .rows = 1, .size = 1 }));
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }

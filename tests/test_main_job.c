@@ -54,7 +54,7 @@ static block read_block(int number)
 typedef struct rnnlm {
     ct_params *params;
     ct_recurrent *rnn;
-    ct_linear *linear;
+    ct_module *linear;
     ct_optimizer *sgd;
     ct_state *state; /* carried; NULL in the book protocol */
     ct_dtype dtype;
@@ -100,9 +100,10 @@ static rnnlm new_model(const block *b)
     rnnlm m = { .dtype = strcmp(b->dtype, "f64") == 0 ? CT_F64 : CT_F32 };
 
     m.params = ct_params_new((ct_params_options){ .device = DEVICE, .dtype = m.dtype });
-    m.rnn = ct_rnn(m.params, "rnn", (ct_rnn_options){ .input_size = VOCAB, .hidden_size = hidden });
-    m.linear = ct_linear_module(
-        m.params, "linear", (ct_linear_options){ .in_features = hidden, .out_features = VOCAB });
+    m.rnn = ct_nn_rnn(m.params, "rnn",
+                      (ct_nn_rnn_options){ .input_size = VOCAB, .hidden_size = hidden });
+    m.linear = ct_nn_linear(m.params, "linear",
+                            (ct_nn_linear_options){ .in_features = hidden, .out_features = VOCAB });
     m.sgd = ct_sgd_new(m.params, (ct_sgd_options){ .lr = 1 });
     m.state = classic ? ct_recurrent_begin_state(m.rnn, 32) : NULL;
     expect_ok();
@@ -124,7 +125,7 @@ static ct_tensor *rnnlm_forward(const rnnlm *m, ct_tensor *ids, const ct_state *
     ct_tensor *x = ct_one_hot_as(ct_transpose(ids, 0, 1), VOCAB, m->dtype);
     ct_tensor *y = ct_recurrent_forward(m->rnn, x, state, next);
 
-    return ct_transpose(ct_linear_forward(m->linear, y), 0, 1);
+    return ct_transpose(ct_forward(m->linear, y), 0, 1);
 }
 
 static ct_corpus *read_corpus(const char *path, const block *b)
@@ -234,7 +235,7 @@ static ct_tensor *f_relu(int count, ct_tensor *const *in, void *context)
 static ct_tensor *f_linear(int count, ct_tensor *const *in, void *context)
 {
     (void)context;
-    return ct_linear_apply(in[0], in[1], count > 2 ? in[2] : NULL);
+    return ct_linear(in[0], in[1], count > 2 ? in[2] : NULL);
 }
 
 /* weight (out, 5), bias (out); the input is one-hot, so rows are gathered */
@@ -244,7 +245,7 @@ static ct_tensor *f_linear_one_hot(int count, ct_tensor *const *in, void *contex
     ct_tensor *x = ct_one_hot_as(ct_from_data(ids, CT_SHAPE(2, 3), CT_I32, DEVICE), 5, CT_F64);
 
     (void)context;
-    return ct_linear_apply(x, in[0], count > 1 ? in[1] : NULL);
+    return ct_linear(x, in[0], count > 1 ? in[1] : NULL);
 }
 
 static ct_tensor *f_transpose(int count, ct_tensor *const *in, void *context)
@@ -349,7 +350,7 @@ END_TEST
 
 typedef struct whole {
     ct_recurrent *rnn;
-    ct_linear *linear;
+    ct_module *linear;
     bool dense; /* in[0] is x (T, B, CLASSES) and in[1] the first state; else x is one-hot */
     bool loss;  /* the job's own: its mean loss; else each token's loss, and the last state */
 } whole;
@@ -370,7 +371,7 @@ static ct_tensor *f_model(int count, ct_tensor *const *in, void *context)
         state = ct_state_from_tensors(1, &in[1]);
     x = w->dense ? in[0] : ct_one_hot_as(ct_transpose(ids, 0, 1), CLASSES, CT_F64);
     y = ct_recurrent_forward(w->rnn, x, state, &next);
-    logits = ct_transpose(ct_linear_forward(w->linear, y), 0, 1);
+    logits = ct_transpose(ct_forward(w->linear, y), 0, 1);
     if (w->loss)
         return ct_cross_entropy(logits, targets);
     x = ct_cross_entropy_with(logits, targets,
@@ -382,7 +383,7 @@ static ct_tensor *f_model(int count, ct_tensor *const *in, void *context)
 
 static const struct model_case {
     const char *name;
-    ct_rnn_options rnn;
+    ct_nn_rnn_options rnn;
     bool dense, loss;
 } model_cases[] = {
     { "tanh, the job's loss", { .hidden_size = 3 }, false, true },
@@ -417,18 +418,18 @@ START_TEST(whole_model)
     ct_params *params =
         ct_params_new((ct_params_options){ .dtype = CT_F64, .device = DEVICE, .seed = 3 });
     whole w = { .dense = c->dense, .loss = c->loss };
-    ct_rnn_options options = c->rnn;
+    ct_nn_rnn_options options = c->rnn;
     ct_scope s = ct_scope_begin();
     ct_tensor *in[16];
     int count = 0, i,
         states = (c->rnn.num_layers ? c->rnn.num_layers : 1) * (c->rnn.bidirectional ? 2 : 1);
 
     options.input_size = CLASSES;
-    w.rnn = ct_rnn(params, "rnn", options);
-    w.linear = ct_linear_module(
+    w.rnn = ct_nn_rnn(params, "rnn", options);
+    w.linear = ct_nn_linear(
         params, "linear",
-        (ct_linear_options){ .in_features = c->rnn.hidden_size * (c->rnn.bidirectional ? 2 : 1),
-                             .out_features = CLASSES });
+        (ct_nn_linear_options){ .in_features = c->rnn.hidden_size * (c->rnn.bidirectional ? 2 : 1),
+                                .out_features = CLASSES });
     if (c->dense) {
         in[count++] =
             ct_set_requires_grad(ct_randn(CT_SHAPE(T, B, CLASSES), CT_F64, DEVICE, &g), true);

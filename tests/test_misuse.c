@@ -340,23 +340,20 @@ START_TEST(products)
            "ct_matmul: a f32[2,4,3] cpu and b f32[5,3,4] cpu do not broadcast (axis 0: 2 vs 5)",
            ct_matmul(ct_ones(CT_SHAPE(2, 4, 3), CT_F32, CT_CPU),
                      ct_ones(CT_SHAPE(5, 3, 4), CT_F32, CT_CPU)));
-    MISUSE(CT_ERR_SHAPE,
-           "ct_linear_apply: x f32[2,3] cpu and weight f32[3,4] cpu (out, in) do not fit",
-           ct_linear_apply(t.f23, w, NULL));
-    MISUSE(CT_ERR_SHAPE,
-           "ct_linear_apply: bias f32[2,3] cpu does not fit weight f32[3,4] cpu (out, in)",
-           ct_linear_apply(x, w, t.f23));
+    MISUSE(CT_ERR_SHAPE, "ct_linear: x f32[2,3] cpu and weight f32[3,4] cpu (out, in) do not fit",
+           ct_linear(t.f23, w, NULL));
+    MISUSE(CT_ERR_SHAPE, "ct_linear: bias f32[2,3] cpu does not fit weight f32[3,4] cpu (out, in)",
+           ct_linear(x, w, t.f23));
     MISUSE(CT_ERR_DTYPE,
-           "ct_linear_apply: x f32[5,4] cpu and weight f64[2,3] cpu differ in dtype (no promotion: "
+           "ct_linear: x f32[5,4] cpu and weight f64[2,3] cpu differ in dtype (no promotion: "
            "ct_cast one)",
-           ct_linear_apply(x, t.d23, bias));
+           ct_linear(x, t.d23, bias));
     MISUSE(CT_ERR_DTYPE,
-           "ct_linear_apply: x f32[5,4] cpu and bias f64[3] cpu differ in dtype (no promotion: "
+           "ct_linear: x f32[5,4] cpu and bias f64[3] cpu differ in dtype (no promotion: "
            "ct_cast one)",
-           ct_linear_apply(x, w, ct_cast(bias, CT_F64)));
-    MISUSE(CT_ERR_SHAPE,
-           "ct_linear_apply: x f32[] cpu and weight f32[3,4] cpu (out, in) do not fit",
-           ct_linear_apply(t.scalar, w, NULL));
+           ct_linear(x, w, ct_cast(bias, CT_F64)));
+    MISUSE(CT_ERR_SHAPE, "ct_linear: x f32[] cpu and weight f32[3,4] cpu (out, in) do not fit",
+           ct_linear(t.scalar, w, NULL));
 }
 END_TEST
 
@@ -550,12 +547,12 @@ START_TEST(parameters)
            ct_param_materialize(NULL, CT_SHAPE(2, 4)));
     MISUSE(CT_ERR_SHAPE, "ct_param_materialize: shape [-1,3] has a negative size (axis 0)",
            ct_param_materialize(open, CT_SHAPE(-1, 3)));
-    MISUSE(CT_ERR_ARGUMENT, "ct_linear_module: in_features 0 is below 0, or out_features 0 below 1",
-           ct_linear_module(set, "l", (ct_linear_options){ 0 }));
+    MISUSE(CT_ERR_ARGUMENT, "ct_nn_linear: in_features 0 is below 0, or out_features 0 below 1",
+           ct_nn_linear(set, "l", (ct_nn_linear_options){ 0 }));
     MISUSE(CT_ERR_ARGUMENT,
-           "ct_recurrent_of: hidden_size 0 (1 or more), input_size 0 (0 or more) or num_layers 0 "
+           "ct_nn_recurrent: hidden_size 0 (1 or more), input_size 0 (0 or more) or num_layers 0 "
            "(0 to 4096) does not do",
-           ct_rnn(set, "r", (ct_rnn_options){ 0 }));
+           ct_nn_rnn(set, "r", (ct_nn_rnn_options){ 0 }));
     MISUSE(CT_ERR_ARGUMENT, "ct_sgd_new: lr -1 is not finite and at least 0",
            ct_sgd_new(set, (ct_sgd_options){ .lr = -1 }));
     MISUSE(CT_ERR_ARGUMENT, "ct_clip_grad_norm: max_norm 0 is not above 0",

@@ -64,8 +64,8 @@ START_TEST(linear_by_hand)
     const float x[6] = { 1, 1, 1, 2, 0, -2 };
     const double y[4] = { 16, -10.5, 6, -13 };
     ct_params *set = new_set(CT_F32);
-    ct_linear *l =
-        ct_linear_module(set, "out", (ct_linear_options){ .in_features = 3, .out_features = 2 });
+    ct_module *l =
+        ct_nn_linear(set, "out", (ct_nn_linear_options){ .in_features = 3, .out_features = 2 });
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *in = ct_from_data(x, CT_SHAPE(2, 3), CT_F32, DEVICE), *out;
 
@@ -76,11 +76,11 @@ START_TEST(linear_by_hand)
                  ct_from_data(w, CT_SHAPE(2, 3), CT_F32, DEVICE));
     ct_copy_into(ct_param_value(ct_params_at(set, 1)),
                  ct_from_data(b, CT_SHAPE(2), CT_F32, DEVICE));
-    expect_values("(2,3)", ct_linear_forward(l, in), y, 4, 0);
-    out = ct_linear_forward(l, ct_reshape(in, CT_SHAPE(2, 1, 3)));
+    expect_values("(2,3)", ct_forward(l, in), y, 4, 0);
+    out = ct_forward(l, ct_reshape(in, CT_SHAPE(2, 1, 3)));
     expect_values("(2,1,3)", out, y, 4, 0);
     ck_assert(ct_rank(out) == 3 && ct_size(out, 1) == 1 && ct_size(out, 2) == 2);
-    out = ct_linear_forward(l, ct_select(in, 0, 1));
+    out = ct_forward(l, ct_select(in, 0, 1));
     expect_values("(3)", out, y + 2, 2, 0);
     ck_assert_int_eq(ct_rank(out), 1);
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -91,16 +91,16 @@ END_TEST
 START_TEST(linear_size_inferred)
 {
     ct_params *late = new_set(CT_F32), *early = new_set(CT_F32);
-    ct_linear *l = ct_linear_module(late, "l", (ct_linear_options){ .out_features = 40 });
+    ct_module *l = ct_nn_linear(late, "l", (ct_nn_linear_options){ .out_features = 40 });
     ct_generator g = ct_generator_from_seed(1);
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_randn(CT_SHAPE(2, 3, 25), CT_F32, DEVICE, &g);
 
-    ct_linear_module(early, "l", (ct_linear_options){ .in_features = 25, .out_features = 40 });
+    ct_nn_linear(early, "l", (ct_nn_linear_options){ .in_features = 25, .out_features = 40 });
     ck_assert(ct_param_is_lazy(ct_params_at(late, 0)));
     ck_assert(ct_param_is_lazy(ct_params_at(late, 1)));
     expect_param(late, 0, "l.weight", CT_SHAPE(40, -1));
-    ck_assert(ct_linear_forward(l, x) != NULL);
+    ck_assert(ct_forward(l, x) != NULL);
     expect_param(late, 0, "l.weight", CT_SHAPE(40, 25));
     expect_param(late, 1, "l.bias", CT_SHAPE(40));
     expect_uniform(late, "l.weight", 0.2);
@@ -109,11 +109,11 @@ START_TEST(linear_size_inferred)
                 ct_param_value(ct_params_at(early, 0)), 0);
     expect_same("bias", ct_param_value(ct_params_at(late, 1)),
                 ct_param_value(ct_params_at(early, 1)), 0);
-    ck_assert(ct_linear_forward(l, ct_ones(CT_SHAPE(4, 24), CT_F32, DEVICE)) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_linear_apply: x f32[4,24] cpu and weight f32[40,25] cpu (out, "
+    ck_assert(ct_forward(l, ct_ones(CT_SHAPE(4, 24), CT_F32, DEVICE)) == NULL);
+    expect_error(CT_ERR_SHAPE, "ct_linear: x f32[4,24] cpu and weight f32[40,25] cpu (out, "
                                "in) do not fit");
-    ck_assert(ct_linear_forward(l, ct_ones(CT_SHAPE(4, 25), CT_F64, DEVICE)) == NULL);
-    expect_error(CT_ERR_DTYPE, "ct_linear_apply: x f64[4,25] cpu and weight f32[40,25] cpu differ "
+    ck_assert(ct_forward(l, ct_ones(CT_SHAPE(4, 25), CT_F64, DEVICE)) == NULL);
+    expect_error(CT_ERR_DTYPE, "ct_linear: x f64[4,25] cpu and weight f32[40,25] cpu differ "
                                "in dtype (no promotion: ct_cast one)");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(late);
@@ -126,8 +126,8 @@ START_TEST(linear_one_hot)
 {
     const int32_t ids[4] = { 2, 0, 3, 2 };
     ct_params *set = new_set(CT_F64);
-    ct_linear *l =
-        ct_linear_module(set, "l", (ct_linear_options){ .out_features = 3, .no_bias = true });
+    ct_module *l =
+        ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 3, .no_bias = true });
     ct_generator g = ct_generator_from_seed(1);
     ct_tensor *grad[2];
     ct_scope s = ct_scope_begin();
@@ -138,10 +138,10 @@ START_TEST(linear_one_hot)
     hot = ct_one_hot_as(ct_from_data(ids, CT_SHAPE(2, 2), CT_I32, DEVICE), 4, CT_F64);
     dense = ct_clone(hot);
     d = ct_randn(CT_SHAPE(2, 2, 3), CT_F64, DEVICE, &g);
-    expect_same("y", ct_linear_forward(l, hot), ct_linear_forward(l, dense), 1e-15);
+    expect_same("y", ct_forward(l, hot), ct_forward(l, dense), 1e-15);
     w = ct_param_value(ct_params_at(set, 0));
     for (i = 0; i < 2; i++) {
-        ct_backward_with(ct_linear_forward(l, i ? dense : hot), d);
+        ct_backward_with(ct_forward(l, i ? dense : hot), d);
         grad[i] = ct_clone(ct_tensor_grad(w));
         ct_params_zero_grad(set);
     }
@@ -155,11 +155,11 @@ END_TEST
 START_TEST(linear_of_no_features)
 {
     ct_params *set = new_set(CT_F64);
-    ct_linear *l = ct_linear_module(set, "l", (ct_linear_options){ .out_features = 2 });
+    ct_module *l = ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 2 });
     ct_scope s = ct_scope_begin();
 
-    expect_values("y", ct_linear_forward(l, ct_ones(CT_SHAPE(1, 0), CT_F64, DEVICE)),
-                  (double[]){ 0, 0 }, 2, 0);
+    expect_values("y", ct_forward(l, ct_ones(CT_SHAPE(1, 0), CT_F64, DEVICE)), (double[]){ 0, 0 },
+                  2, 0);
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(set);
 }
@@ -168,32 +168,32 @@ END_TEST
 START_TEST(linear_misuse)
 {
     ct_params *set = new_set(CT_F32);
-    ct_linear *l;
+    ct_module *l;
     ct_tensor *x;
     ct_scope s;
 
-    ck_assert(ct_linear_module(set, "l", (ct_linear_options){ .in_features = 3 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_linear_module: in_features 3 is below 0, or out_features 0 "
+    ck_assert(ct_nn_linear(set, "l", (ct_nn_linear_options){ .in_features = 3 }) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_linear: in_features 3 is below 0, or out_features 0 "
                                   "below 1");
-    ck_assert(ct_linear_module(
-                  set, "l", (ct_linear_options){ .in_features = -1, .out_features = 2 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_linear_module: in_features -1 is below 0, or out_features 2 "
+    ck_assert(ct_nn_linear(set, "l",
+                           (ct_nn_linear_options){ .in_features = -1, .out_features = 2 }) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_linear: in_features -1 is below 0, or out_features 2 "
                                   "below 1");
-    ck_assert(ct_linear_module(set, "", (ct_linear_options){ .out_features = 2 }) == NULL);
+    ck_assert(ct_nn_linear(set, "", (ct_nn_linear_options){ .out_features = 2 }) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_params_sub: \"\" is no name");
-    ck_assert(ct_linear_module(NULL, "l", (ct_linear_options){ .out_features = 2 }) == NULL);
-    l = ct_linear_module(set, "l", (ct_linear_options){ .out_features = 2 });
+    ck_assert(ct_nn_linear(NULL, "l", (ct_nn_linear_options){ .out_features = 2 }) == NULL);
+    l = ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 2 });
     s = ct_scope_begin();
     x = ct_ones(CT_SHAPE(1, 3), CT_F32, DEVICE);
-    ck_assert(ct_linear_forward(NULL, x) == NULL && ct_linear_forward(l, NULL) == NULL);
+    ck_assert(ct_forward(NULL, x) == NULL && ct_forward(l, NULL) == NULL);
     expect_ok();
-    ck_assert(ct_linear_module(set, "l",
-                               (ct_linear_options){ .out_features = 2, .no_bias = true }) == NULL);
+    ck_assert(ct_nn_linear(set, "l",
+                           (ct_nn_linear_options){ .out_features = 2, .no_bias = true }) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_params_add: the name l.weight is taken");
     ck_assert(ct_param_materialize(ct_params_get(set, "l.weight"), CT_SHAPE(2, 3)) == CT_OK);
-    ck_assert(ct_linear_forward(l, x) != NULL); /* the bias is not settled yet */
+    ck_assert(ct_forward(l, x) != NULL); /* the bias is not settled yet */
     ck_assert(ct_scope_end(s) == CT_OK);
-    ck_assert(ct_linear_module(set, "l", (ct_linear_options){ .out_features = 2 }) == NULL);
+    ck_assert(ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 2 }) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_params_add: the name l.weight is taken");
     ct_params_free(set);
 }
@@ -280,14 +280,14 @@ static double *rnn_oracle(const rnn_case *c, ct_params *set, const double *x, do
 
 static ct_recurrent *rnn_of(ct_params *set, const rnn_case *c, int64_t input_size)
 {
-    return ct_rnn(
+    return ct_nn_rnn(
         set, "rnn",
-        (ct_rnn_options){ .input_size = input_size,
-                          .hidden_size = H,
-                          .num_layers = c->layers,
-                          .nonlinearity = c->relu ? CT_NONLINEARITY_RELU : CT_NONLINEARITY_TANH,
-                          .no_bias = c->no_bias,
-                          .bidirectional = c->directions == 2 });
+        (ct_nn_rnn_options){ .input_size = input_size,
+                             .hidden_size = H,
+                             .num_layers = c->layers,
+                             .nonlinearity = c->relu ? CT_NONLINEARITY_RELU : CT_NONLINEARITY_TANH,
+                             .no_bias = c->no_bias,
+                             .bidirectional = c->directions == 2 });
 }
 
 /* Both ways to run: with history, and without. */
@@ -360,9 +360,9 @@ END_TEST
 START_TEST(rnn_names_and_layouts)
 {
     ct_params *set = new_set(CT_F32);
-    ct_recurrent *r =
-        ct_rnn(ct_params_sub(set, "encoder"), "rnn",
-               (ct_rnn_options){ .hidden_size = 100, .num_layers = 2, .bidirectional = true });
+    ct_recurrent *r = ct_nn_rnn(
+        ct_params_sub(set, "encoder"), "rnn",
+        (ct_nn_rnn_options){ .hidden_size = 100, .num_layers = 2, .bidirectional = true });
     ct_state *state = ct_recurrent_begin_state(r, 3);
     ct_scope s = ct_scope_begin_no_grad();
 
@@ -399,20 +399,21 @@ START_TEST(rnn_misuse)
     ct_state *state = ct_recurrent_begin_state(r, B), *next = state;
     ct_tensor *x = ct_ones(CT_SHAPE(T, B, IN), CT_F32, DEVICE), *two[2];
 
-    ck_assert(ct_rnn(set, "bad", (ct_rnn_options){ .input_size = 3 }) == NULL);
+    ck_assert(ct_nn_rnn(set, "bad", (ct_nn_rnn_options){ .input_size = 3 }) == NULL);
     expect_error(
         CT_ERR_ARGUMENT,
-        "ct_recurrent_of: hidden_size 0 (1 or more), input_size 3 (0 or more) or num_layers "
+        "ct_nn_recurrent: hidden_size 0 (1 or more), input_size 3 (0 or more) or num_layers "
         "0 (0 to 4096) does not do");
-    ck_assert(ct_rnn(set, "bad", (ct_rnn_options){ .hidden_size = 3, .num_layers = -1 }) == NULL);
+    ck_assert(ct_nn_rnn(set, "bad", (ct_nn_rnn_options){ .hidden_size = 3, .num_layers = -1 }) ==
+              NULL);
     expect_error(
         CT_ERR_ARGUMENT,
-        "ct_recurrent_of: hidden_size 3 (1 or more), input_size 0 (0 or more) or num_layers "
+        "ct_nn_recurrent: hidden_size 3 (1 or more), input_size 0 (0 or more) or num_layers "
         "-1 (0 to 4096) does not do");
-    ck_assert(ct_rnn(set, "bad",
-                     (ct_rnn_options){ .hidden_size = 3, .nonlinearity = (ct_nonlinearity)9 }) ==
-              NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_rnn: nonlinearity is none of the enumeration");
+    ck_assert(ct_nn_rnn(set, "bad",
+                        (ct_nn_rnn_options){ .hidden_size = 3,
+                                             .nonlinearity = (ct_nonlinearity)9 }) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_rnn: nonlinearity is none of the enumeration");
     ck_assert_int_eq(ct_params_count(set), 8);
     ck_assert(ct_recurrent_forward(r, ct_unsqueeze(x, 0), state, &next) == NULL);
     ck_assert(next == NULL);
@@ -455,7 +456,8 @@ START_TEST(inference_in_constant_memory)
     const int64_t steps = harness_rounds(200, _i ? 1000 : 5000), b = 4, in = 8, h = 32;
     size_t before, extra, held = (size_t)(2 * steps * b * h) * sizeof(float);
     ct_params *set = new_set(CT_F32);
-    ct_recurrent *r = ct_rnn(set, "rnn", (ct_rnn_options){ .input_size = in, .hidden_size = h });
+    ct_recurrent *r =
+        ct_nn_rnn(set, "rnn", (ct_nn_rnn_options){ .input_size = in, .hidden_size = h });
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *x = ct_ones(CT_SHAPE(steps, b, in), CT_F32, DEVICE);
     ct_state *next;
@@ -498,8 +500,8 @@ END_TEST
 START_TEST(generation_in_constant_memory)
 {
     ct_params *set = new_set(CT_F32);
-    ct_recurrent *r =
-        ct_rnn(set, "rnn", (ct_rnn_options){ .input_size = 8, .hidden_size = 32, .num_layers = 2 });
+    ct_recurrent *r = ct_nn_rnn(
+        set, "rnn", (ct_nn_rnn_options){ .input_size = 8, .hidden_size = 32, .num_layers = 2 });
     ct_state *state = ct_recurrent_begin_state(r, 1);
     ct_memory_stats warm = { 0 }, now;
     int k;
@@ -564,7 +566,8 @@ START_TEST(cell_of_ones_own)
     const double y[8] = { 2, 2, 4, 4, 6, 6, 8, 8 }; /* T = 4, B = 1, size 2 */
     ct_params *set = new_set(CT_F64);
     double number = 3;
-    ct_recurrent *r = ct_recurrent_of(set, "own", &own, (ct_recurrent_options){ .hidden_size = 2 });
+    ct_recurrent *r =
+        ct_nn_recurrent(set, "own", &own, (ct_nn_recurrent_options){ .hidden_size = 2 });
     ct_state *state = ct_recurrent_begin_state(r, 1), *next;
     ct_scope s = _i ? ct_scope_begin() : ct_scope_begin_no_grad();
     ct_tensor *x = ct_ones(CT_SHAPE(4, 1, 2), CT_F64, DEVICE);
@@ -609,9 +612,9 @@ START_TEST(cell_of_most_states)
                                          "s4_0", "s5_0", "s6_0", "s7_0" };
     const int64_t lengths[2] = { 1, 3 };
     ct_params *set = new_set(CT_F64);
-    ct_recurrent *r = ct_recurrent_of(
+    ct_recurrent *r = ct_nn_recurrent(
         set, "g", &growing,
-        (ct_recurrent_options){ .input_size = 1, .hidden_size = 1, .learn_state = true });
+        (ct_nn_recurrent_options){ .input_size = 1, .hidden_size = 1, .learn_state = true });
     ct_state *state = ct_recurrent_begin_state(r, 2), *next;
     ct_scope s = _i ? ct_scope_begin() : ct_scope_begin_no_grad();
     ct_tensor *x = ct_ones(CT_SHAPE(3, 2, 1), CT_F64, DEVICE), *y;
@@ -641,7 +644,8 @@ START_TEST(empty_batches)
 {
     const bool recorded = _i % 2, ragged = _i / 2 % 2;
     ct_params *set = new_set(CT_F32);
-    ct_recurrent *r = ct_lstm(set, "r", (ct_lstm_options){ .hidden_size = 2, .num_layers = 3 });
+    ct_recurrent *r =
+        ct_nn_lstm(set, "r", (ct_nn_lstm_options){ .hidden_size = 2, .num_layers = 3 });
     ct_state *state = ct_recurrent_begin_state(r, 0), *next;
     ct_scope s = recorded ? ct_scope_begin() : ct_scope_begin_no_grad();
     ct_tensor *x = ct_ones(CT_SHAPE(4, 0, 5), CT_F32, DEVICE), *y;
@@ -673,12 +677,12 @@ END_TEST
 START_TEST(most_layers)
 {
     ct_params *set = new_set(CT_F32);
-    ct_recurrent_options o = { .input_size = 1, .hidden_size = 1, .num_layers = 4096 };
+    ct_nn_recurrent_options o = { .input_size = 1, .hidden_size = 1, .num_layers = 4096 };
 
-    ck_assert_int_eq(ct_recurrent_layers(ct_recurrent_of(set, "a", &growing, o)), 4096);
+    ck_assert_int_eq(ct_recurrent_layers(ct_nn_recurrent(set, "a", &growing, o)), 4096);
     o.num_layers++;
-    ck_assert(ct_recurrent_of(set, "b", &growing, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_recurrent_of: hidden_size 1 (1 or more), input_size 1 (0 or "
+    ck_assert(ct_nn_recurrent(set, "b", &growing, o) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent: hidden_size 1 (1 or more), input_size 1 (0 or "
                                   "more) or num_layers 4097 (0 to 4096) does not do");
     ct_params_free(set);
 }
@@ -713,8 +717,8 @@ START_TEST(steps_are_left_out)
                   { { 4, 0 }, 4 }, { { 0, 0 }, 1 }, { { 1, 1 }, 1 } };
     static const ct_cell counted = { .name = "counted", .states = 1, .step = counted_step };
     ct_params *set = new_set(CT_F64);
-    ct_recurrent *r = ct_recurrent_of(
-        set, "r", &counted, (ct_recurrent_options){ .hidden_size = 1, .reverse = _i / 2 });
+    ct_recurrent *r = ct_nn_recurrent(
+        set, "r", &counted, (ct_nn_recurrent_options){ .hidden_size = 1, .reverse = _i / 2 });
     size_t i;
     int t, b;
 
@@ -747,8 +751,8 @@ END_TEST
 START_TEST(nothing_is_drawn)
 {
     ct_params *set = new_set(CT_F32);
-    ct_recurrent *r =
-        ct_gru(set, "r", (ct_gru_options){ .input_size = 5, .hidden_size = 2, .num_layers = 2 });
+    ct_recurrent *r = ct_nn_gru(
+        set, "r", (ct_nn_gru_options){ .input_size = 5, .hidden_size = 2, .num_layers = 2 });
     ct_scope s = ct_scope_begin();
     ct_generator before = *ct_params_generator(set);
 
@@ -767,7 +771,7 @@ START_TEST(sequences_where_they_serve)
     };
     ct_params *set = new_set(CT_F64);
     ct_recurrent *r =
-        ct_recurrent_of(set, "r", &counted, (ct_recurrent_options){ .hidden_size = 1 });
+        ct_nn_recurrent(set, "r", &counted, (ct_nn_recurrent_options){ .hidden_size = 1 });
     int i;
 
     for (i = 0; i < 4; i++) { /* plain, all rows whole, some not, not wanted */
@@ -802,7 +806,7 @@ START_TEST(batches_first)
     int i;
 
     for (i = 0; i < 2; i++) {
-        r = ct_gru(sets[i], "r", (ct_gru_options){ .hidden_size = 2, .batch_first = i });
+        r = ct_nn_gru(sets[i], "r", (ct_nn_gru_options){ .hidden_size = 2, .batch_first = i });
         y[i] = ct_recurrent_step(r, x, NULL, &next);
         expect_ok();
         ck_assert(ct_rank(y[i]) == 2 && ct_size(ct_state_get(next, 0), 1) == 3);
@@ -825,13 +829,13 @@ END_TEST
 /* Options that a module has no use for, by its names. */
 START_TEST(options_of_others)
 {
-    static ct_recurrent *(*const makers[])(ct_params *, const char *, ct_recurrent_options) = {
-        ct_rnn, ct_rnn_cell, ct_gru, ct_gru_cell, ct_lstm, ct_lstm_cell
+    static ct_recurrent *(*const makers[])(ct_params *, const char *, ct_nn_recurrent_options) = {
+        ct_nn_rnn, ct_nn_rnn_cell, ct_nn_gru, ct_nn_gru_cell, ct_nn_lstm, ct_nn_lstm_cell
     };
-    static const char *const names[] = { "ct_rnn",      "ct_rnn_cell", "ct_gru",
-                                         "ct_gru_cell", "ct_lstm",     "ct_lstm_cell" };
+    static const char *const names[] = { "ct_nn_rnn",      "ct_nn_rnn_cell", "ct_nn_gru",
+                                         "ct_nn_gru_cell", "ct_nn_lstm",     "ct_nn_lstm_cell" };
     static const struct {
-        ct_recurrent_options o;
+        ct_nn_recurrent_options o;
         int fits; /* the maker's number / 2, or -1 */
         const char *message;
     } cases[] = {
@@ -866,24 +870,26 @@ START_TEST(options_of_others)
             ck_assert_int_eq(ct_error(), i <= 3 || cases[k].fits == -1 ? CT_OK : CT_ERR_ARGUMENT);
             ct_error_clear();
         }
-    ck_assert(ct_rnn(set, "a",
-                     (ct_rnn_options){ .hidden_size = 1, .nonlinearity = (ct_nonlinearity)7 }) ==
+    ck_assert(ct_nn_rnn(set, "a",
+                        (ct_nn_rnn_options){ .hidden_size = 1,
+                                             .nonlinearity = (ct_nonlinearity)7 }) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_rnn: nonlinearity is none of the enumeration");
+    ck_assert(ct_nn_lstm(set, "a", (ct_nn_lstm_options){ .hidden_size = 2, .proj_size = -1 }) ==
               NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_rnn: nonlinearity is none of the enumeration");
-    ck_assert(ct_lstm(set, "a", (ct_lstm_options){ .hidden_size = 2, .proj_size = -1 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_lstm: proj_size is not in 1..hidden_size - 1");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_lstm: proj_size is not in 1..hidden_size - 1");
     for (i = 0; i < 5; i++) {
-        const ct_recurrent_options more[] = { { .hidden_size = 1, .num_layers = 2 },
-                                              { .hidden_size = 1, .bidirectional = true },
-                                              { .hidden_size = 1, .reverse = true },
-                                              { .hidden_size = 1, .batch_first = true },
-                                              { .hidden_size = 1, .dropout = 0.5 } };
+        const ct_nn_recurrent_options more[] = { { .hidden_size = 1, .num_layers = 2 },
+                                                 { .hidden_size = 1, .bidirectional = true },
+                                                 { .hidden_size = 1, .reverse = true },
+                                                 { .hidden_size = 1, .batch_first = true },
+                                                 { .hidden_size = 1, .dropout = 0.5 } };
 
-        ck_assert(ct_gru_cell(set, "a", more[i]) == NULL);
-        expect_error(CT_ERR_ARGUMENT, "ct_recurrent_cell_of: a cell alone has one layer, one "
+        ck_assert(ct_nn_gru_cell(set, "a", more[i]) == NULL);
+        expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent_cell: a cell alone has one layer, one "
                                       "direction and no dropout");
     }
-    ck_assert(ct_gru_cell(set, "a", (ct_gru_options){ .hidden_size = 1, .num_layers = 1 }) != NULL);
+    ck_assert(ct_nn_gru_cell(set, "a", (ct_nn_gru_options){ .hidden_size = 1, .num_layers = 1 }) !=
+              NULL);
     ct_params_free(set);
 }
 END_TEST
@@ -917,27 +923,28 @@ START_TEST(cells_are_checked)
     static const ct_cell states = {
         .name = "none", .size = 8, .states = CT_MAX_CELL_STATES + 1, .step = own_step
     };
-    const ct_recurrent_options o = { .hidden_size = 2 };
+    const ct_nn_recurrent_options o = { .hidden_size = 2 };
     ct_params *set = new_set(CT_F64);
 
-    ck_assert(ct_recurrent_of(set, "a", NULL, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_recurrent_of: the cell has no step or 0 states");
-    ck_assert(ct_recurrent_of(set, "a", &no_step, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_recurrent_of: the cell has no step or 1 states");
-    ck_assert(ct_recurrent_of(set, "a", &no_state, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_recurrent_of: the cell has no step or 0 states");
-    ck_assert(ct_recurrent_of(set, "a", &states, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_recurrent_of: the cell has no step or 9 states");
+    ck_assert(ct_nn_recurrent(set, "a", NULL, o) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent: the cell has no step or 0 states");
+    ck_assert(ct_nn_recurrent(set, "a", &no_step, o) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent: the cell has no step or 1 states");
+    ck_assert(ct_nn_recurrent(set, "a", &no_state, o) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent: the cell has no step or 0 states");
+    ck_assert(ct_nn_recurrent(set, "a", &states, o) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent: the cell has no step or 9 states");
     ck_assert_int_eq(ct_params_count(set), 0);
     own_parameters = 16;
-    ck_assert(ct_recurrent_of(set, "b", &many, o) != NULL);
+    ck_assert(ct_nn_recurrent(set, "b", &many, o) != NULL);
     expect_param(set, 15, "b.w15_l0", CT_SHAPE(3, -1));
     expect_param(set, 16, "b.known_l0", CT_SHAPE(2));
     own_parameters = 17;
-    ck_assert(ct_recurrent_of(set, "c", &many, o) == NULL);
+    ck_assert(ct_nn_recurrent(set, "c", &many, o) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_cell_param: more than 16 parameters have the input size");
-    ck_assert(ct_recurrent_of(set, "d", &many,
-                              (ct_recurrent_options){ .hidden_size = 2, .input_size = 5 }) != NULL);
+    ck_assert(ct_nn_recurrent(set, "d", &many,
+                              (ct_nn_recurrent_options){ .hidden_size = 2, .input_size = 5 }) !=
+              NULL);
     ct_params_free(set);
 }
 END_TEST
@@ -947,7 +954,7 @@ START_TEST(steps_and_lengths_are_checked)
 {
     ct_scope s = ct_scope_begin();
     ct_params *set = new_set(CT_F32);
-    ct_recurrent *r = ct_rnn(set, "r", (ct_rnn_options){ .hidden_size = 2 }), *two, *back;
+    ct_recurrent *r = ct_nn_rnn(set, "r", (ct_nn_rnn_options){ .hidden_size = 2 }), *two, *back;
     ct_tensor *x = ct_ones(CT_SHAPE(4, 3, 5), CT_F32, DEVICE), *row = ct_select(x, 0, 0);
     const struct {
         ct_tensor *lengths;
@@ -971,8 +978,8 @@ START_TEST(steps_and_lengths_are_checked)
     ct_state *next;
     size_t i;
 
-    two = ct_rnn(set, "two", (ct_rnn_options){ .hidden_size = 2, .bidirectional = true });
-    back = ct_rnn(set, "back", (ct_rnn_options){ .hidden_size = 2, .reverse = true });
+    two = ct_nn_rnn(set, "two", (ct_nn_rnn_options){ .hidden_size = 2, .bidirectional = true });
+    back = ct_nn_rnn(set, "back", (ct_nn_rnn_options){ .hidden_size = 2, .reverse = true });
     for (i = 0; i < sizeof cases / sizeof *cases; i++) {
         ct_tensor *y = ct_recurrent_forward_with(
             r, x, NULL, &next, (ct_recurrent_call){ .lengths = cases[i].lengths });
@@ -1016,31 +1023,31 @@ START_TEST(modules_are_checked)
     ct_params *set = new_set(CT_F64);
     ct_tensor *x = ct_ones(CT_SHAPE(2), CT_F64, DEVICE);
     double two = 2;
-    ct_module *m = ct_module_of(set, &two, twice), *both[2] = { m, NULL };
+    ct_module *m = ct_nn_module(set, &two, twice), *both[2] = { m, NULL };
 
-    ck_assert(ct_module_of(set, &two, NULL) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_module_of: forward is NULL");
-    ck_assert(ct_op_module(set, NULL) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_op_module: op is NULL");
-    ck_assert(ct_sequential(set, -1, both) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_sequential: -1 modules");
-    ck_assert(ct_sequential(set, 2, both) == NULL && ct_module_of(NULL, &two, twice) == NULL &&
-              ct_op_module(NULL, (ct_neg)) == NULL && ct_sequential(NULL, 1, both) == NULL);
+    ck_assert(ct_nn_module(set, &two, NULL) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_module: forward is NULL");
+    ck_assert(ct_nn_op(set, NULL) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_op: op is NULL");
+    ck_assert(ct_nn_sequential(set, -1, both) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_sequential: -1 modules");
+    ck_assert(ct_nn_sequential(set, 2, both) == NULL && ct_nn_module(NULL, &two, twice) == NULL &&
+              ct_nn_op(NULL, (ct_neg)) == NULL && ct_nn_sequential(NULL, 1, both) == NULL);
     expect_ok(); /* NULL flows */
-    ck_assert(ct_module_forward(NULL, x) == NULL && ct_module_forward(m, NULL) == NULL);
-    both[1] = ct_op_module(set, (ct_neg));
-    expect_values("-2 x", ct_module_forward(ct_sequential(set, 2, both), x), (double[]){ -2, -2 },
-                  2, 0);
-    ck_assert(ct_module_forward(ct_sequential(set, 0, both), x) == x);
-    ck_assert(ct_layer_norm_module(set, "n", (ct_layer_norm_options){ .size = -1 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_layer_norm_module: size -1, eps 0");
-    ck_assert(ct_layer_norm_module(set, "n", (ct_layer_norm_options){ .eps = -0.5 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_layer_norm_module: size 0, eps -0.5");
-    ck_assert(ct_layer_norm_module(set, "n", (ct_layer_norm_options){ .eps = NAN }) == NULL);
+    ck_assert(ct_forward(NULL, x) == NULL && ct_forward(m, NULL) == NULL);
+    both[1] = ct_nn_op(set, (ct_neg));
+    expect_values("-2 x", ct_forward(ct_nn_sequential(set, 2, both), x), (double[]){ -2, -2 }, 2,
+                  0);
+    ck_assert(ct_forward(ct_nn_sequential(set, 0, both), x) == x);
+    ck_assert(ct_nn_layer_norm(set, "n", (ct_nn_layer_norm_options){ .size = -1 }) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_layer_norm: size -1, eps 0");
+    ck_assert(ct_nn_layer_norm(set, "n", (ct_nn_layer_norm_options){ .eps = -0.5 }) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_layer_norm: size 0, eps -0.5");
+    ck_assert(ct_nn_layer_norm(set, "n", (ct_nn_layer_norm_options){ .eps = NAN }) == NULL);
     ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
     ct_error_clear();
     ck_assert_int_eq(ct_params_count(set), 0);
-    ck_assert(ct_layer_norm_module(NULL, "n", (ct_layer_norm_options){ .size = 2 }) == NULL);
+    ck_assert(ct_nn_layer_norm(NULL, "n", (ct_nn_layer_norm_options){ .size = 2 }) == NULL);
     ck_assert(ct_scope_end(s) == ct_error());
     ct_params_free(set);
 }
@@ -1477,7 +1484,8 @@ static ct_tensor *call_all(ct_recurrent *r)
 
 static ct_tensor *m_plain(ct_params *set)
 {
-    return call_all(ct_rnn(set, "r", (ct_rnn_options){ .hidden_size = 2, .bidirectional = true }));
+    return call_all(
+        ct_nn_rnn(set, "r", (ct_nn_rnn_options){ .hidden_size = 2, .bidirectional = true }));
 }
 
 static ct_tensor *m_steps(ct_params *set)
@@ -1485,39 +1493,40 @@ static ct_tensor *m_steps(ct_params *set)
     ct_tensor *y;
 
     ct_set_fused_rnn(false);
-    y = call_all(ct_lstm(set, "r", (ct_lstm_options){ .hidden_size = 2 }));
+    y = call_all(ct_nn_lstm(set, "r", (ct_nn_lstm_options){ .hidden_size = 2 }));
     ct_set_fused_rnn(true);
     return y;
 }
 
 static ct_tensor *m_dropout(ct_params *set)
 {
-    return call_all(
-        ct_gru(set, "r",
-               (ct_gru_options){
-                   .hidden_size = 2, .num_layers = 2, .dropout = 0.5, .recurrent_dropout = 0.5 }));
+    return call_all(ct_nn_gru(
+        set, "r",
+        (ct_nn_gru_options){
+            .hidden_size = 2, .num_layers = 2, .dropout = 0.5, .recurrent_dropout = 0.5 }));
 }
 
 static ct_tensor *m_all(ct_params *set)
 {
-    return call_all(ct_lstm(set, "r",
-                            (ct_lstm_options){ .input_size = 4,
-                                               .hidden_size = 3,
-                                               .proj_size = 2,
-                                               .layer_norm = true,
-                                               .learn_state = true,
-                                               .has_forget_bias = true,
-                                               .forget_bias = 1 }));
+    return call_all(ct_nn_lstm(set, "r",
+                               (ct_nn_lstm_options){ .input_size = 4,
+                                                     .hidden_size = 3,
+                                                     .proj_size = 2,
+                                                     .layer_norm = true,
+                                                     .learn_state = true,
+                                                     .has_forget_bias = true,
+                                                     .forget_bias = 1 }));
 }
 
 static ct_tensor *m_lstm(ct_params *set)
 {
-    return call_all(ct_lstm(set, "r", (ct_lstm_options){ .hidden_size = 2, .reverse = true }));
+    return call_all(
+        ct_nn_lstm(set, "r", (ct_nn_lstm_options){ .hidden_size = 2, .reverse = true }));
 }
 
 static ct_tensor *m_one_hot(ct_params *set)
 {
-    ct_recurrent *r = ct_gru(set, "r", (ct_gru_options){ .hidden_size = 2 });
+    ct_recurrent *r = ct_nn_gru(set, "r", (ct_nn_gru_options){ .hidden_size = 2 });
     ct_tensor *ids = ct_zeros(CT_SHAPE(3, 2), CT_I64, CT_CPU);
 
     return ct_recurrent_forward(r, ct_one_hot_as(ids, 4, CT_F64), NULL, NULL);
@@ -1554,16 +1563,15 @@ static ct_tensor *m_inits(ct_params *set)
 
 static ct_tensor *m_modules(ct_params *set)
 {
-    ct_module *net = ct_sequential(
+    ct_module *net = ct_nn_sequential(
         set, 5,
         (ct_module *[]){
-            ct_embedding_module(set, "e", (ct_embedding_options){ .rows = 3, .size = 4 }),
-            ct_layer_norm_module(set, "n", (ct_layer_norm_options){ .size = 0 }),
-            ct_dropout_module(set, 0.5), ct_op_module(set, (ct_neg)),
-            ct_as_module(set,
-                         ct_linear_module(set, "l", (ct_linear_options){ .out_features = 2 })) });
+            ct_nn_embedding(set, "e", (ct_nn_embedding_options){ .rows = 3, .size = 4 }),
+            ct_nn_layer_norm(set, "n", (ct_nn_layer_norm_options){ .size = 0 }),
+            ct_nn_dropout(set, 0.5), ct_nn_op(set, (ct_neg)),
+            ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 2 }) });
 
-    return ct_module_forward(net, ct_ones(CT_SHAPE(2, 2), CT_I64, CT_CPU));
+    return ct_forward(net, ct_ones(CT_SHAPE(2, 2), CT_I64, CT_CPU));
 }
 
 static ct_tensor *m_losses(ct_params *set)

@@ -1186,19 +1186,18 @@ START_TEST(products_that_are_too_large)
             "one product",
             ct_matmul(NOTHING(0, 0), NOTHING(0, more)));
     REFUSED(CT_ERR_SHAPE,
-            "ct_linear_apply: a f32[0,2147483648] cpu and b f32[0,2147483648] cpu "
+            "ct_linear: a f32[0,2147483648] cpu and b f32[0,2147483648] cpu "
             "are too large for one product",
-            ct_linear_apply(NOTHING(0, more), NOTHING(0, more), NULL));
+            ct_linear(NOTHING(0, more), NOTHING(0, more), NULL));
     REFUSED(CT_ERR_SHAPE,
-            "ct_linear_apply: a f32[0,0] cpu and b f32[2147483648,0] cpu are too "
+            "ct_linear: a f32[0,0] cpu and b f32[2147483648,0] cpu are too "
             "large for one product",
-            ct_linear_apply(NOTHING(0, 0), NOTHING(more, 0), NULL));
+            ct_linear(NOTHING(0, 0), NOTHING(more, 0), NULL));
     for (i = 0; i < 2; i++) { /* as many rows as you like */
         ck_assert(ct_matmul(NOTHING(i ? more : 0, i ? 0 : most), NOTHING(i ? 0 : most, 0)));
         ck_assert(ct_matmul(NOTHING(0, 0), NOTHING(0, most)));
-        ck_assert(
-            ct_linear_apply(NOTHING(i ? more : 0, i ? 0 : most), NOTHING(0, i ? 0 : most), NULL));
-        ck_assert(ct_linear_apply(NOTHING(0, 0), NOTHING(most, 0), NULL));
+        ck_assert(ct_linear(NOTHING(i ? more : 0, i ? 0 : most), NOTHING(0, i ? 0 : most), NULL));
+        ck_assert(ct_linear(NOTHING(0, 0), NOTHING(most, 0), NULL));
     }
     ck_assert(ct_scope_end(s) == CT_OK);
 }

@@ -276,14 +276,14 @@ END_TEST
 
 static void add_modules(ct_params *set, bool turned)
 {
-    const ct_linear_options linear = { .in_features = 8, .out_features = 3 };
-    const ct_rnn_options rnn = { .input_size = 5, .hidden_size = 8, .num_layers = 2 };
+    const ct_nn_linear_options linear = { .in_features = 8, .out_features = 3 };
+    const ct_nn_rnn_options rnn = { .input_size = 5, .hidden_size = 8, .num_layers = 2 };
 
     if (turned)
-        ct_linear_module(set, "linear", linear);
-    ct_rnn(set, "rnn", rnn);
+        ct_nn_linear(set, "linear", linear);
+    ct_nn_rnn(set, "rnn", rnn);
     if (!turned)
-        ct_linear_module(set, "linear", linear);
+        ct_nn_linear(set, "linear", linear);
 }
 
 START_TEST(order_changes_no_number)
@@ -344,7 +344,7 @@ END_TEST
 #define THREADS 8
 
 typedef struct race {
-    ct_linear *linear;
+    ct_module *linear;
     ct_param *weight, *slow;
     pthread_barrier_t start;
     ct_tensor *seen[THREADS];
@@ -378,7 +378,7 @@ static void *first_forward(void *context)
     ct_tensor *x = ct_ones(CT_SHAPE(2, 16), CT_F32, DEVICE), *y;
 
     pthread_barrier_wait(&r->start);
-    y = ct_linear_forward(r->linear, x);
+    y = ct_forward(r->linear, x);
     r->sum[me->at] = ct_item(ct_sum(y));
     r->seen[me->at] = ct_param_value(r->weight);
     ct_param_materialize(r->slow, CT_SHAPE(3));
@@ -393,7 +393,7 @@ START_TEST(settled_once)
 
     for (repeat = 0; repeat < repeats; repeat++) {
         ct_params *set = new_set(9);
-        race r = { .linear = ct_linear_module(set, "l", (ct_linear_options){ .out_features = 4 }),
+        race r = { .linear = ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 4 }),
                    .weight = ct_params_get(set, "l.weight") };
         pthread_t thread[THREADS];
         runner runners[THREADS];
@@ -492,9 +492,9 @@ static ct_status whole_life(ct_tensor *x, FILE *out)
     ct_params *set = ct_params_new((ct_params_options){ .seed = 1 });
     ct_params *part = ct_params_sub(set, "part");
     ct_recurrent *rnn =
-        ct_lstm(part, "rnn", (ct_lstm_options){ .hidden_size = 3, .num_layers = 2 });
-    ct_linear *linear = ct_linear_module(set, "a", (ct_linear_options){ .out_features = 4 });
-    ct_linear *other = ct_linear_module(set, "b", (ct_linear_options){ .out_features = 4 });
+        ct_nn_lstm(part, "rnn", (ct_nn_lstm_options){ .hidden_size = 3, .num_layers = 2 });
+    ct_module *linear = ct_nn_linear(set, "a", (ct_nn_linear_options){ .out_features = 4 });
+    ct_module *other = ct_nn_linear(set, "b", (ct_nn_linear_options){ .out_features = 4 });
     ct_optimizer *adam = ct_adam_new(set, (ct_adam_options){ .lr = 1 });
     ct_load_report *report = ct_load_report_new();
     ct_state *state = rnn ? ct_recurrent_begin_state(rnn, 2) : NULL, *next = NULL;
@@ -505,7 +505,7 @@ static ct_status whole_life(ct_tensor *x, FILE *out)
         ct_params_freeze(set, "*.bias", true);
     }
     y = ct_recurrent_forward(rnn, x, state, &next);
-    y = ct_add(ct_linear_forward(linear, y), ct_linear_forward(other, y));
+    y = ct_add(ct_forward(linear, y), ct_forward(other, y));
     ct_backward(ct_sum(ct_square(y)));
     ct_clip_grad_norm(set, 1, NULL);
     ct_optimizer_step(adam);
@@ -553,30 +553,36 @@ END_TEST
 /* Each recurrent module, with what else reads and ends its output, is its own small program. */
 static const struct {
     const char *name;
-    ct_recurrent *(*make)(ct_params *params, const char *name, ct_recurrent_options o);
-    ct_recurrent_options o;
+    ct_recurrent *(*make)(ct_params *params, const char *name, ct_nn_recurrent_options o);
+    ct_nn_recurrent_options o;
     bool steps, lengths, second;
 } programs[] = {
-    { "rnn", ct_rnn, { .num_layers = 2 }, .lengths = true },
+    { "rnn", ct_nn_rnn, { .num_layers = 2 }, .lengths = true },
     { "relu, by steps",
-      ct_rnn,
+      ct_nn_rnn,
       { .nonlinearity = CT_NONLINEARITY_RELU, .learn_state = true },
       .steps = true },
-    { "rnn, normed", ct_rnn, { .layer_norm = true, .bidirectional = true }, .steps = false },
+    { "rnn, normed", ct_nn_rnn, { .layer_norm = true, .bidirectional = true }, .steps = false },
     { "lstm",
-      ct_lstm,
+      ct_nn_lstm,
       { .bidirectional = true, .has_forget_bias = true, .forget_bias = 1 },
       .steps = false },
-    { "lstm, second order", ct_lstm, { .no_bias = true }, .second = true },
-    { "lstm, projected", ct_lstm, { .proj_size = 2, .recurrent_dropout = 0.25 }, .lengths = true },
+    { "lstm, second order", ct_nn_lstm, { .no_bias = true }, .second = true },
+    { "lstm, projected",
+      ct_nn_lstm,
+      { .proj_size = 2, .recurrent_dropout = 0.25 },
+      .lengths = true },
     { "lstm, normed",
-      ct_lstm,
+      ct_nn_lstm,
       { .layer_norm = true, .dropout = 0.25, .num_layers = 2 },
       .steps = false },
-    { "gru", ct_gru, { .reverse = true }, .lengths = true },
-    { "gru, reset before", ct_gru, { .reset_before = true, .batch_first = true }, .steps = false },
-    { "gru, Keras", ct_gru, { .dialect = CT_DIALECT_KERAS }, .steps = true },
-    { "gru, Flax", ct_gru, { .dialect = CT_DIALECT_FLAX }, .second = true },
+    { "gru", ct_nn_gru, { .reverse = true }, .lengths = true },
+    { "gru, reset before",
+      ct_nn_gru,
+      { .reset_before = true, .batch_first = true },
+      .steps = false },
+    { "gru, Keras", ct_nn_gru, { .dialect = CT_DIALECT_KERAS }, .steps = true },
+    { "gru, Flax", ct_nn_gru, { .dialect = CT_DIALECT_FLAX }, .second = true },
 };
 
 /* ids (3, 2) -> the loss and all gradients, in one number. */
@@ -584,11 +590,11 @@ static double run_program(int which, ct_status *status)
 {
     ct_scope s = ct_scope_begin();
     ct_params *set = new_set(1);
-    ct_recurrent_options o = programs[which].o;
+    ct_nn_recurrent_options o = programs[which].o;
     ct_recurrent_call call = { .lengths = NULL };
     ct_recurrent *r;
     ct_module *embed, *parts[3], *chain;
-    ct_linear *linear = ct_linear_module(set, "out", (ct_linear_options){ .out_features = 5 });
+    ct_module *linear = ct_nn_linear(set, "out", (ct_nn_linear_options){ .out_features = 5 });
     ct_state *state = NULL, *kept, *rows, *next = NULL;
     ct_tensor *ids, *x, *y, *loss, *g = NULL, *weight, *b;
     double value = 0;
@@ -596,14 +602,14 @@ static double run_program(int which, ct_status *status)
 
     o.hidden_size = 3;
     r = programs[which].make(set, "r", o);
-    embed = ct_embedding_module(set, "embed", (ct_embedding_options){ .rows = 5, .size = 4 });
-    parts[0] = ct_layer_norm_module(set, "norm", (ct_layer_norm_options){ 0 });
-    parts[1] = ct_op_module(set, ct_relu);
-    parts[2] = ct_dropout_module(set, 0.25);
-    chain = parts[0] && parts[1] && parts[2] ? ct_sequential(set, 3, parts) : NULL;
+    embed = ct_nn_embedding(set, "embed", (ct_nn_embedding_options){ .rows = 5, .size = 4 });
+    parts[0] = ct_nn_layer_norm(set, "norm", (ct_nn_layer_norm_options){ 0 });
+    parts[1] = ct_nn_op(set, ct_relu);
+    parts[2] = ct_nn_dropout(set, 0.25);
+    chain = parts[0] && parts[1] && parts[2] ? ct_nn_sequential(set, 3, parts) : NULL;
     ids = ct_from_data((int64_t[]){ 0, 4, 1, 1, 2, 3 }, CT_SHAPE(3, 2), CT_I64, DEVICE);
     b = ct_from_data((int64_t[]){ 1, 0 }, CT_SHAPE(2), CT_I64, DEVICE);
-    x = chain ? ct_module_forward(chain, ct_module_forward(embed, ids)) : NULL;
+    x = chain ? ct_forward(chain, ct_forward(embed, ids)) : NULL;
     if (o.batch_first)
         x = ct_contiguous(ct_transpose(x, 0, 1));
     if (programs[which].lengths) {
@@ -619,7 +625,7 @@ static double run_program(int which, ct_status *status)
         state = ct_state_detach(rows);
     if (state && !programs[which].steps)
         y = ct_add(y, ct_recurrent_forward(r, x, state, &next));
-    y = ct_linear_forward(linear, y);
+    y = ct_forward(linear, y);
     weight = ct_rand(CT_SHAPE(5), CT_F32, DEVICE, ct_params_generator(set));
     if (programs[which].steps)
         ids = ct_select(ids, 0, 0);

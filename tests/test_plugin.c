@@ -992,7 +992,7 @@ START_TEST(modules_on_one_device)
 {
     ct_device d = ct_device_from_name("cuda");
     ct_params *set = ct_params_new((ct_params_options){ .device = d });
-    ct_recurrent *r = ct_lstm(set, "r", (ct_lstm_options){ .hidden_size = 2 });
+    ct_recurrent *r = ct_nn_lstm(set, "r", (ct_nn_lstm_options){ .hidden_size = 2 });
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_ones(CT_SHAPE(2, 3), CT_F32, d), *y = ct_ones(CT_SHAPE(2), CT_I64, d);
     ct_tensor *there = ct_zeros(CT_SHAPE(1, 1, 2), CT_F32, d), *row = ct_unsqueeze(x, 1);

@@ -14,7 +14,7 @@
 
 #define LENGTH(a) ((int)(sizeof(a) / sizeof *(a)))
 
-typedef ct_recurrent *(*maker)(ct_params *, const char *, ct_recurrent_options);
+typedef ct_recurrent *(*maker)(ct_params *, const char *, ct_nn_recurrent_options);
 
 /* ---- PyTorch's numbers ---- */
 
@@ -25,7 +25,7 @@ static bool is_normed(const config *c)
 
 static ct_recurrent *module_of(const config *c, ct_params *params)
 {
-    ct_recurrent_options o = {
+    ct_nn_recurrent_options o = {
         .hidden_size = c->H,
         .num_layers = c->layers,
         .no_bias = !c->bias,
@@ -43,11 +43,11 @@ static ct_recurrent *module_of(const config *c, ct_params *params)
         o.dropout = 0.25, o.recurrent_dropout = 0.5;
 
     if (strcmp(c->mode, "lstm") == 0)
-        return (cell ? ct_lstm_cell : ct_lstm)(params, "m", o);
+        return (cell ? ct_nn_lstm_cell : ct_nn_lstm)(params, "m", o);
     if (strcmp(c->mode, "gru") == 0)
-        return (cell ? ct_gru_cell : ct_gru)(params, "m", o);
+        return (cell ? ct_nn_gru_cell : ct_nn_gru)(params, "m", o);
     o.nonlinearity = strcmp(c->mode, "rnn_relu") == 0 ? CT_NONLINEARITY_RELU : CT_NONLINEARITY_TANH;
-    return (cell ? ct_rnn_cell : ct_rnn)(params, "m", o);
+    return (cell ? ct_nn_rnn_cell : ct_nn_rnn)(params, "m", o);
 }
 
 /* Puts the formula's values in all parameters. */
@@ -159,12 +159,12 @@ END_TEST
 /* ---- whole sequences against steps ---- */
 
 /* One of four kinds of module: tanh, relu, LSTM, GRU. */
-static ct_recurrent *plain_module(int kind, ct_params *params, ct_recurrent_options o)
+static ct_recurrent *plain_module(int kind, ct_params *params, ct_nn_recurrent_options o)
 {
     o.nonlinearity = kind == 1 ? CT_NONLINEARITY_RELU : CT_NONLINEARITY_DEFAULT;
-    return kind == 2   ? ct_lstm(params, "m", o)
-           : kind == 3 ? ct_gru(params, "m", o)
-                       : ct_rnn(params, "m", o);
+    return kind == 2   ? ct_nn_lstm(params, "m", o)
+           : kind == 3 ? ct_nn_gru(params, "m", o)
+                       : ct_nn_rnn(params, "m", o);
 }
 
 #define MOST_RESULTS 24
@@ -196,7 +196,7 @@ static ct_tensor *some_lengths(ct_generator *g, int form, int64_t batch, int64_t
 }
 
 /* Batches of one row to more than two tiles, few and many steps; x and dy transposed views. */
-static results run_plain_module(int kind, int form, bool ragged, ct_recurrent_options o)
+static results run_plain_module(int kind, int form, bool ragged, ct_nn_recurrent_options o)
 {
     const int64_t batch = (int64_t[]){ 1, 5, 64, 150 }[form % 4], steps = form < 4 ? 3 : 9;
     ct_generator g = ct_generator_from_seed(50 + (uint64_t)form);
@@ -252,12 +252,12 @@ START_TEST(test_whole_sequences)
 {
     const int kind = _i / 16, form = _i / 2 % 8;
     const bool ragged = _i % 2;
-    const ct_recurrent_options o = { .input_size = 4,
-                                     .hidden_size = form % 3 ? 7 : 16,
-                                     .num_layers = form % 2 ? 2 : 1,
-                                     .reverse = form == 4,
-                                     .bidirectional = form == 3 || form == 6,
-                                     .no_bias = form == 5 };
+    const ct_nn_recurrent_options o = { .input_size = 4,
+                                        .hidden_size = form % 3 ? 7 : 16,
+                                        .num_layers = form % 2 ? 2 : 1,
+                                        .reverse = form == 4,
+                                        .bidirectional = form == 3 || form == 6,
+                                        .no_bias = form == 5 };
     results whole, steps, threads;
     int i;
     size_t k;
@@ -299,9 +299,9 @@ START_TEST(test_begin_state)
 {
     ct_params *params = set_of(CT_F32);
     ct_recurrent *r =
-        ct_lstm(params, "m",
-                (ct_lstm_options){
-                    .hidden_size = 5, .num_layers = 3, .bidirectional = true, .proj_size = 2 });
+        ct_nn_lstm(params, "m",
+                   (ct_nn_lstm_options){
+                       .hidden_size = 5, .num_layers = 3, .bidirectional = true, .proj_size = 2 });
     ct_state *s = ct_recurrent_begin_state(r, 4);
 
     ck_assert_int_eq(ct_state_count(s), 2);
@@ -322,7 +322,7 @@ START_TEST(test_learned_begin_state)
 {
     ct_params *params = set_of(CT_F64);
     ct_recurrent *r =
-        ct_gru(params, "m", (ct_gru_options){ .hidden_size = 2, .learn_state = true });
+        ct_nn_gru(params, "m", (ct_nn_gru_options){ .hidden_size = 2, .learn_state = true });
     ct_scope s = ct_scope_begin_no_grad();
     ct_state *state;
 
@@ -340,8 +340,9 @@ START_TEST(test_unbatched)
 {
     ct_generator g = ct_generator_from_seed(3);
     ct_params *params = set_of(CT_F64);
-    ct_recurrent *r = ct_lstm(
-        params, "m", (ct_lstm_options){ .hidden_size = 3, .num_layers = 2, .batch_first = true });
+    ct_recurrent *r =
+        ct_nn_lstm(params, "m",
+                   (ct_nn_lstm_options){ .hidden_size = 3, .num_layers = 2, .batch_first = true });
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *x = random_normal(&g, CT_SHAPE(5, 2), CT_F64), *y, *flat;
     ct_state *begin = ct_recurrent_begin_state(r, 1), *next, *next2, *next3;
@@ -372,7 +373,8 @@ END_TEST
 START_TEST(test_states)
 {
     ct_params *params = set_of(CT_F64);
-    ct_recurrent *r = ct_lstm(params, "m", (ct_lstm_options){ .hidden_size = 1, .num_layers = 2 });
+    ct_recurrent *r =
+        ct_nn_lstm(params, "m", (ct_nn_lstm_options){ .hidden_size = 1, .num_layers = 2 });
     ct_state *kept = ct_recurrent_begin_state(r, 2), *copy, *picked, *next, *other, *bad;
     ct_scope s = ct_scope_begin();
     ct_tensor *h = ct_set_requires_grad(
@@ -413,7 +415,7 @@ START_TEST(test_states)
 }
 END_TEST
 
-static const maker makers[] = { ct_rnn, ct_lstm, ct_gru, mgu };
+static const maker makers[] = { ct_nn_rnn, ct_nn_lstm, ct_nn_gru, mgu };
 
 /* Steps one after another, the state going from each to the next, are the whole sequence. */
 START_TEST(test_steps)
@@ -421,7 +423,7 @@ START_TEST(test_steps)
     ct_generator g = ct_generator_from_seed(4);
     ct_params *params = set_of(CT_F64);
     ct_recurrent *r =
-        makers[_i](params, "m", (ct_recurrent_options){ .hidden_size = 3, .num_layers = 2 });
+        makers[_i](params, "m", (ct_nn_recurrent_options){ .hidden_size = 3, .num_layers = 2 });
     ct_scope s = ct_scope_begin();
     ct_tensor *x = random_normal(&g, CT_SHAPE(4, 2, 5), CT_F64), *y;
     ct_state *state = NULL;
@@ -444,7 +446,7 @@ static results run_f32(int kind, int64_t steps, ct_dtype precision)
     ct_generator g = ct_generator_from_seed(70);
     ct_params *params = ct_params_new((ct_params_options){ .seed = 4 });
     ct_recurrent *r =
-        plain_module(kind, params, (ct_recurrent_options){ .input_size = 5, .hidden_size = 40 });
+        plain_module(kind, params, (ct_nn_recurrent_options){ .input_size = 5, .hidden_size = 40 });
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_randn(CT_SHAPE(steps, 20, 5), CT_F32, CT_CPU, &g), *y;
     results out = { .count = 0 };
@@ -513,7 +515,7 @@ START_TEST(test_padding_is_inert)
     ct_params *params = set_of(CT_F64);
     ct_recurrent *r = makers[_i](
         params, "m",
-        (ct_recurrent_options){ .hidden_size = 3, .num_layers = 2, .bidirectional = true });
+        (ct_nn_recurrent_options){ .hidden_size = 3, .num_layers = 2, .bidirectional = true });
     ct_scope s = ct_scope_begin();
     ct_tensor *x = random_normal(&g, CT_SHAPE(4, 3, 2), CT_F64);
     ct_recurrent_call call = { .lengths = ct_from_data((int32_t[]){ 2, 0, 3 }, CT_SHAPE(3), CT_I32,
@@ -554,13 +556,13 @@ END_TEST
 START_TEST(test_dropout_between_layers)
 {
     ct_params *params = set_of(CT_F64);
-    ct_recurrent *r = ct_rnn(params, "m",
-                             (ct_rnn_options){ .input_size = 1,
-                                               .hidden_size = 1,
-                                               .num_layers = 2,
-                                               .no_bias = true,
-                                               .nonlinearity = CT_NONLINEARITY_RELU,
-                                               .dropout = 0.3 });
+    ct_recurrent *r = ct_nn_rnn(params, "m",
+                                (ct_nn_rnn_options){ .input_size = 1,
+                                                     .hidden_size = 1,
+                                                     .num_layers = 2,
+                                                     .no_bias = true,
+                                                     .nonlinearity = CT_NONLINEARITY_RELU,
+                                                     .dropout = 0.3 });
     ct_scope s = ct_scope_begin_no_grad();
     ct_generator start = *ct_params_generator(params);
     ct_tensor *x = ct_ones(CT_SHAPE(2000, 1, 1), CT_F64, DEVICE);
@@ -598,12 +600,12 @@ END_TEST
 START_TEST(test_recurrent_dropout)
 {
     ct_params *params = set_of(CT_F64);
-    ct_recurrent *r = ct_rnn(params, "m",
-                             (ct_rnn_options){ .input_size = 1,
-                                               .hidden_size = 1,
-                                               .no_bias = true,
-                                               .nonlinearity = CT_NONLINEARITY_RELU,
-                                               .recurrent_dropout = 0.5 });
+    ct_recurrent *r = ct_nn_rnn(params, "m",
+                                (ct_nn_rnn_options){ .input_size = 1,
+                                                     .hidden_size = 1,
+                                                     .no_bias = true,
+                                                     .nonlinearity = CT_NONLINEARITY_RELU,
+                                                     .recurrent_dropout = 0.5 });
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *x = ct_ones(CT_SHAPE(3, 40, 1), CT_F64, DEVICE);
     int dropped = 0;
@@ -646,13 +648,13 @@ START_TEST(test_gradcheck)
     ct_params *params = set_of(CT_F64);
     const bool lstm = _i == 1;
     ct_recurrent *r = makers[_i](params, "m",
-                                 (ct_recurrent_options){ .input_size = 2,
-                                                         .hidden_size = 3,
-                                                         .num_layers = 2,
-                                                         .bidirectional = true,
-                                                         .batch_first = true,
-                                                         .layer_norm = _i < 3,
-                                                         .reset_before = _i == 2 });
+                                 (ct_nn_recurrent_options){ .input_size = 2,
+                                                            .hidden_size = 3,
+                                                            .num_layers = 2,
+                                                            .bidirectional = true,
+                                                            .batch_first = true,
+                                                            .layer_norm = _i < 3,
+                                                            .reset_before = _i == 2 });
     ct_scope s = ct_scope_begin();
     ct_tensor *in[4];
 
@@ -707,7 +709,7 @@ START_TEST(test_gradcheck_of_sequences)
     ct_params *params = set_of(CT_F64);
     ct_recurrent *r = plain_module(
         kind, params,
-        (ct_recurrent_options){
+        (ct_nn_recurrent_options){
             .input_size = 2, .hidden_size = 3, .num_layers = 1 + _i % 2, .reverse = _i % 2 == 1 });
     ct_scope s = ct_scope_begin();
     ct_tensor *in[4], *of[16];
@@ -756,7 +758,7 @@ START_TEST(test_delay)
     static const ct_cell cell = { .name = "delay", .states = 2, .step = delay_step };
     ct_params *params = set_of(CT_F64);
     ct_recurrent *r =
-        ct_recurrent_of(params, "m", &cell, (ct_recurrent_options){ .hidden_size = 1 });
+        ct_nn_recurrent(params, "m", &cell, (ct_nn_recurrent_options){ .hidden_size = 1 });
     ct_scope s = _i ? ct_scope_begin() : ct_scope_begin_no_grad();
     ct_tensor *x = ct_reshape(ct_arange(1, 6, 1, CT_F64, DEVICE), CT_SHAPE(5, 1, 1));
     ct_recurrent_call call = { .data = ct_full(CT_SCALAR, 10, CT_F64, DEVICE) };
@@ -774,7 +776,7 @@ START_TEST(test_wrong_cell)
     static const ct_cell cell = { .name = "wrong", .states = 1, .step = wrong_step };
     ct_params *params = set_of(CT_F64);
     ct_recurrent *r =
-        ct_recurrent_of(params, "m", &cell, (ct_recurrent_options){ .hidden_size = 2 });
+        ct_nn_recurrent(params, "m", &cell, (ct_nn_recurrent_options){ .hidden_size = 2 });
     ct_scope s = ct_scope_begin();
 
     ck_assert_ptr_null(
@@ -791,38 +793,38 @@ END_TEST
 START_TEST(test_bad_options)
 {
     static const struct {
-        ct_recurrent_options o;
+        ct_nn_recurrent_options o;
         const char *message;
     } cases[] = {
         { { .hidden_size = 0 },
-          "ct_recurrent_of: hidden_size 0 (1 or more), input_size 0 (0 or more) or "
+          "ct_nn_recurrent: hidden_size 0 (1 or more), input_size 0 (0 or more) or "
           "num_layers 0 (0 to 4096) does not do" },
         { { .hidden_size = 2, .input_size = -1 },
-          "ct_recurrent_of: hidden_size 2 (1 or more), input_size -1 (0 or more) or "
+          "ct_nn_recurrent: hidden_size 2 (1 or more), input_size -1 (0 or more) or "
           "num_layers 0 (0 to 4096) does not do" },
         { { .hidden_size = 2, .num_layers = -1 },
-          "ct_recurrent_of: hidden_size 2 (1 or more), input_size 0 (0 or more) or "
+          "ct_nn_recurrent: hidden_size 2 (1 or more), input_size 0 (0 or more) or "
           "num_layers -1 (0 to 4096) does not do" },
         { { .hidden_size = 2, .dropout = 1 },
-          "ct_recurrent_of: dropout 1, recurrent_dropout 0: not in [0, 1)" },
+          "ct_nn_recurrent: dropout 1, recurrent_dropout 0: not in [0, 1)" },
         { { .hidden_size = 2, .recurrent_dropout = -0.5 },
-          "ct_recurrent_of: dropout 0, recurrent_dropout -0.5: not in [0, 1)" },
+          "ct_nn_recurrent: dropout 0, recurrent_dropout -0.5: not in [0, 1)" },
         { { .hidden_size = 2, .dropout = NAN },
-          "ct_recurrent_of: dropout nan, recurrent_dropout 0: not in [0, 1)" },
+          "ct_nn_recurrent: dropout nan, recurrent_dropout 0: not in [0, 1)" },
         { { .hidden_size = 2, .reverse = true, .bidirectional = true },
-          "ct_recurrent_of: reverse does not go with bidirectional" },
+          "ct_nn_recurrent: reverse does not go with bidirectional" },
         { { .hidden_size = 2, .dialect = (ct_dialect)9 },
-          "ct_recurrent_of: there is no dialect 9" },
-        { { .hidden_size = 2, .proj_size = 1 }, "ct_gru: proj_size is an LSTM's" },
+          "ct_nn_recurrent: there is no dialect 9" },
+        { { .hidden_size = 2, .proj_size = 1 }, "ct_nn_gru: proj_size is an LSTM's" },
         { { .hidden_size = 2, .nonlinearity = CT_NONLINEARITY_TANH },
-          "ct_gru: nonlinearity is an RNN's" },
-        { { .hidden_size = 2, .has_forget_bias = true }, "ct_gru: forget_bias is an LSTM's" },
+          "ct_nn_gru: nonlinearity is an RNN's" },
+        { { .hidden_size = 2, .has_forget_bias = true }, "ct_nn_gru: forget_bias is an LSTM's" },
     };
 
     for (int i = 0; i < LENGTH(cases); i++) {
         ct_params *params = set_of(CT_F32);
 
-        ck_assert_ptr_null(ct_gru(params, "m", cases[i].o));
+        ck_assert_ptr_null(ct_nn_gru(params, "m", cases[i].o));
         expect_error(CT_ERR_ARGUMENT, cases[i].message);
         ct_params_free(params);
     }
@@ -833,18 +835,19 @@ START_TEST(test_bad_lstm_options)
 {
     ct_params *params = set_of(CT_F32);
 
-    ck_assert_ptr_null(ct_lstm(params, "a", (ct_lstm_options){ .hidden_size = 2, .proj_size = 2 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_lstm: proj_size is not in 1..hidden_size - 1");
     ck_assert_ptr_null(
-        ct_lstm(params, "b", (ct_lstm_options){ .hidden_size = 2, .forget_bias = 1 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_lstm: forget_bias needs has_forget_bias");
+        ct_nn_lstm(params, "a", (ct_nn_lstm_options){ .hidden_size = 2, .proj_size = 2 }));
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_lstm: proj_size is not in 1..hidden_size - 1");
     ck_assert_ptr_null(
-        ct_rnn(params, "c", (ct_rnn_options){ .hidden_size = 2, .reset_before = true }));
-    expect_error(CT_ERR_ARGUMENT, "ct_rnn: reset_before is a GRU's");
+        ct_nn_lstm(params, "b", (ct_nn_lstm_options){ .hidden_size = 2, .forget_bias = 1 }));
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_lstm: forget_bias needs has_forget_bias");
     ck_assert_ptr_null(
-        ct_lstm_cell(params, "d", (ct_lstm_options){ .hidden_size = 2, .num_layers = 2 }));
+        ct_nn_rnn(params, "c", (ct_nn_rnn_options){ .hidden_size = 2, .reset_before = true }));
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_rnn: reset_before is a GRU's");
+    ck_assert_ptr_null(
+        ct_nn_lstm_cell(params, "d", (ct_nn_lstm_options){ .hidden_size = 2, .num_layers = 2 }));
     expect_error(CT_ERR_ARGUMENT,
-                 "ct_recurrent_cell_of: a cell alone has one layer, one direction and no dropout");
+                 "ct_nn_recurrent_cell: a cell alone has one layer, one direction and no dropout");
     ct_params_free(params);
 }
 END_TEST
@@ -853,7 +856,8 @@ END_TEST
 START_TEST(test_bad_calls)
 {
     ct_params *params = set_of(CT_F32);
-    ct_recurrent *r = ct_lstm(params, "m", (ct_lstm_options){ .hidden_size = 2, .num_layers = 2 });
+    ct_recurrent *r =
+        ct_nn_lstm(params, "m", (ct_nn_lstm_options){ .hidden_size = 2, .num_layers = 2 });
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_zeros(CT_SHAPE(4, 3, 5), CT_F32, DEVICE), *good, *bad, *two[2];
     ct_tensor *lengths = ct_from_data((int64_t[]){ 4, 5, 1 }, CT_SHAPE(3), CT_I64, DEVICE);
@@ -923,7 +927,7 @@ START_TEST(test_bad_directions)
 {
     ct_params *params = set_of(CT_F32);
     ct_recurrent *r =
-        ct_gru(params, "m", (ct_gru_options){ .hidden_size = 2, .bidirectional = true });
+        ct_nn_gru(params, "m", (ct_nn_gru_options){ .hidden_size = 2, .bidirectional = true });
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_zeros(CT_SHAPE(4, 3, 5), CT_F32, DEVICE);
     ct_tensor *h = ct_zeros(CT_SHAPE(1, 3, 2), CT_F32, DEVICE);
@@ -941,15 +945,15 @@ END_TEST
 /* A model of any recurrent module; no kind of it is named. */
 typedef struct lm {
     ct_recurrent *rnn;
-    ct_linear *linear;
+    ct_module *linear;
     int vocab;
 } lm;
 
 /* ids (T, B) -> logits (T, B, vocab) */
 static ct_tensor *lm_forward(const lm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
 {
-    return ct_linear_forward(m->linear,
-                             ct_recurrent_forward(m->rnn, ct_one_hot(ids, m->vocab), state, next));
+    return ct_forward(m->linear,
+                      ct_recurrent_forward(m->rnn, ct_one_hot(ids, m->vocab), state, next));
 }
 
 /* Trains on pairs of ids (T + 1, B) or ids and tags (T, B); the loss before the last update. */
@@ -1004,13 +1008,13 @@ static ct_tensor *look_ahead(ct_generator *g, ct_tensor **y)
 
 static void make_lm(lm *m, ct_params *params, int kind)
 {
-    static const maker kinds[] = { ct_rnn, ct_lstm, ct_gru, ct_gru, mgu };
+    static const maker kinds[] = { ct_nn_rnn, ct_nn_lstm, ct_nn_gru, ct_nn_gru, mgu };
 
     m->vocab = 5;
-    m->rnn =
-        kinds[kind](params, "rnn",
-                    (ct_recurrent_options){ .hidden_size = 24, .num_layers = kind == 3 ? 2 : 1 });
-    m->linear = ct_linear_module(params, "linear", (ct_linear_options){ .out_features = 5 });
+    m->rnn = kinds[kind](
+        params, "rnn",
+        (ct_nn_recurrent_options){ .hidden_size = 24, .num_layers = kind == 3 ? 2 : 1 });
+    m->linear = ct_nn_linear(params, "linear", (ct_nn_linear_options){ .out_features = 5 });
 }
 
 static double loss_of(const lm *m)
@@ -1067,8 +1071,9 @@ START_TEST(test_tagger)
     lm m = { .vocab = 4 };
     double first = 0, last;
 
-    m.rnn = ct_gru(params, "rnn", (ct_gru_options){ .hidden_size = 16, .bidirectional = both });
-    m.linear = ct_linear_module(params, "linear", (ct_linear_options){ .out_features = 4 });
+    m.rnn =
+        ct_nn_gru(params, "rnn", (ct_nn_gru_options){ .hidden_size = 16, .bidirectional = both });
+    m.linear = ct_nn_linear(params, "linear", (ct_nn_linear_options){ .out_features = 4 });
     last = train(&m, params, look_ahead, 200, &first);
     ck_assert_msg(both ? last < 0.3 : last > 0.8, "loss %g, then %g", first, last);
     ct_params_free(params);

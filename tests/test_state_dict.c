@@ -145,17 +145,17 @@ END_TEST
 typedef struct model {
     ct_params *set;
     ct_recurrent *rnn;
-    ct_linear *linear;
+    ct_module *linear;
 } model;
 
 static model new_model(uint64_t seed, ct_dtype dtype, int64_t in)
 {
     model m = { .set = new_set(seed, dtype) };
 
-    m.rnn = ct_rnn(m.set, "rnn",
-                   (ct_rnn_options){ .input_size = in, .hidden_size = 4, .num_layers = 2 });
-    m.linear = ct_linear_module(
-        m.set, "linear", (ct_linear_options){ .in_features = in ? 4 : 0, .out_features = 3 });
+    m.rnn = ct_nn_rnn(m.set, "rnn",
+                      (ct_nn_rnn_options){ .input_size = in, .hidden_size = 4, .num_layers = 2 });
+    m.linear = ct_nn_linear(m.set, "linear",
+                            (ct_nn_linear_options){ .in_features = in ? 4 : 0, .out_features = 3 });
     expect_ok();
     return m;
 }
@@ -163,7 +163,7 @@ static model new_model(uint64_t seed, ct_dtype dtype, int64_t in)
 /* x (T, B, in) -> (T, B, 3) */
 static ct_tensor *forward(const model *m, ct_tensor *x)
 {
-    return ct_linear_forward(m->linear, ct_recurrent_forward(m->rnn, x, NULL, NULL));
+    return ct_forward(m->linear, ct_recurrent_forward(m->rnn, x, NULL, NULL));
 }
 
 /* Sizes left open are settled by the file; what is made of them trains. */
@@ -427,7 +427,7 @@ START_TEST(prefixes)
         ct_tensor *t[4];
         const char *names[4];
 
-        ct_rnn(set, "rnn", (ct_rnn_options){ .hidden_size = 2 });
+        ct_nn_rnn(set, "rnn", (ct_nn_rnn_options){ .hidden_size = 2 });
         for (i = 0; i < 4; i++) {
             names[i] = theirs[i] + (which ? 4 : 0);
             t[i] = ct_full(i == 0   ? CT_SHAPE(2, 3)

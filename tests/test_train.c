@@ -284,7 +284,7 @@ typedef enum fault { NOTHING, IN_FORWARD, IN_STEP, IN_BACKWARD, LOSS, GRADIENT }
 typedef struct rnnlm {
     ct_params *params;
     ct_recurrent *rnn;
-    ct_linear *linear;
+    ct_module *linear;
     int vocab, steps;
     fault fault; /* of the step with number at */
     int at;
@@ -306,8 +306,7 @@ static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_stat
 
     if (fault == IN_FORWARD)
         x = ct_matmul(x, ct_ones(CT_SHAPE(3, 3), CT_F32, DEVICE));
-    y = ct_transpose(ct_linear_forward(m->linear, ct_recurrent_forward(m->rnn, x, state, next)), 0,
-                     1);
+    y = ct_transpose(ct_forward(m->linear, ct_recurrent_forward(m->rnn, x, state, next)), 0, 1);
     loss = ct_cross_entropy(y, batch->y);
     if (fault == LOSS)
         loss = ct_exp(ct_mul_scalar(loss, INFINITY));
@@ -335,9 +334,10 @@ static rnnlm new_rnnlm(int vocab)
                 .vocab = vocab,
                 .at = -1 };
 
-    m.rnn = ct_rnn(m.params, "rnn", (ct_rnn_options){ .input_size = vocab, .hidden_size = HIDDEN });
-    m.linear = ct_linear_module(
-        m.params, "linear", (ct_linear_options){ .in_features = HIDDEN, .out_features = vocab });
+    m.rnn = ct_nn_rnn(m.params, "rnn",
+                      (ct_nn_rnn_options){ .input_size = vocab, .hidden_size = HIDDEN });
+    m.linear = ct_nn_linear(m.params, "linear",
+                            (ct_nn_linear_options){ .in_features = HIDDEN, .out_features = vocab });
     expect_ok();
     return m;
 }

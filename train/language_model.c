@@ -25,11 +25,11 @@
 
 static const struct {
     const char *name;
-    ct_recurrent *(*make)(ct_params *, const char *, ct_recurrent_options);
+    ct_recurrent *(*make)(ct_params *, const char *, ct_nn_recurrent_options);
 } cells[] = {
-    [CT_LM_CELL_RNN] = { "rnn", ct_rnn },
-    [CT_LM_CELL_LSTM] = { "lstm", ct_lstm },
-    [CT_LM_CELL_GRU] = { "gru", ct_gru },
+    [CT_LM_CELL_RNN] = { "rnn", ct_nn_rnn },
+    [CT_LM_CELL_LSTM] = { "lstm", ct_nn_lstm },
+    [CT_LM_CELL_GRU] = { "gru", ct_nn_gru },
 };
 enum { CELLS = sizeof cells / sizeof *cells };
 
@@ -80,24 +80,24 @@ static void make_modules(ct_lm *m)
 
     if (o->embedding_size)
         m->embedding =
-            ct_embedding_module(m->params, "embedding",
-                                (ct_embedding_options){ .rows = vocab, .size = o->embedding_size });
+            ct_nn_embedding(m->params, "embedding",
+                            (ct_nn_embedding_options){ .rows = vocab, .size = o->embedding_size });
     if (o->dropout > 0)
-        m->dropout = ct_dropout_module(m->params, o->dropout);
+        m->dropout = ct_nn_dropout(m->params, o->dropout);
     m->rnn = cells[o->cell].make(
         m->params, "rnn",
-        (ct_recurrent_options){ .input_size = o->embedding_size ? o->embedding_size : vocab,
-                                .hidden_size = o->hidden_size,
-                                .num_layers = o->num_layers,
-                                .dropout = o->dropout,
-                                .recurrent_dropout = o->recurrent_dropout,
-                                .layer_norm = o->layer_norm,
-                                .nonlinearity = o->nonlinearity,
-                                .dialect = o->dialect });
-    m->linear = ct_linear_module(m->params, "linear",
-                                 (ct_linear_options){ .in_features = o->hidden_size,
-                                                      .out_features = vocab,
-                                                      .dialect = o->dialect });
+        (ct_nn_recurrent_options){ .input_size = o->embedding_size ? o->embedding_size : vocab,
+                                   .hidden_size = o->hidden_size,
+                                   .num_layers = o->num_layers,
+                                   .dropout = o->dropout,
+                                   .recurrent_dropout = o->recurrent_dropout,
+                                   .layer_norm = o->layer_norm,
+                                   .nonlinearity = o->nonlinearity,
+                                   .dialect = o->dialect });
+    m->linear = ct_nn_linear(m->params, "linear",
+                             (ct_nn_linear_options){ .in_features = o->hidden_size,
+                                                     .out_features = vocab,
+                                                     .dialect = o->dialect });
     if (o->tied && ct_ok())
         ct_params_tie(m->params, "embedding.weight", "linear.weight");
 }
@@ -209,14 +209,14 @@ const char *ct_lm_corpus_sha256(const ct_lm *m)
 
 static ct_tensor *drop(ct_lm *m, ct_tensor *x)
 {
-    return m->dropout ? ct_module_forward(m->dropout, x) : x;
+    return m->dropout ? ct_forward(m->dropout, x) : x;
 }
 
 /* ids S -> what the recurrent layers read, S + (in) */
 static ct_tensor *inputs(ct_lm *m, ct_tensor *ids)
 {
     if (m->embedding)
-        return drop(m, ct_module_forward(m->embedding, ids));
+        return drop(m, ct_forward(m->embedding, ids));
     return ct_one_hot(ids, ct_vocab_size(m->vocab));
 }
 
@@ -234,15 +234,14 @@ ct_tensor *ct_lm_forward(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_sta
     if (!given("ct_lm_forward", m))
         return NULL;
     y = ct_recurrent_forward(m->rnn, inputs(m, ct_transpose(ids, 0, 1)), state, next); /* (T,B,H) */
-    return ct_transpose(ct_linear_forward(m->linear, drop(m, y)), 0, 1);
+    return ct_transpose(ct_forward(m->linear, drop(m, y)), 0, 1);
 }
 
 ct_tensor *ct_lm_step(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
 {
     if (!given("ct_lm_step", m))
         return NULL;
-    return ct_linear_forward(m->linear,
-                             drop(m, ct_recurrent_step(m->rnn, inputs(m, ids), state, next)));
+    return ct_forward(m->linear, drop(m, ct_recurrent_step(m->rnn, inputs(m, ids), state, next)));
 }
 
 /* ---- reading ---- */

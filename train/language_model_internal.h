@@ -15,7 +15,7 @@ struct ct_lm {
     ct_module *embedding; /* NULL: one-hot */
     ct_module *dropout;   /* NULL: none */
     ct_recurrent *rnn;
-    ct_linear *linear;
+    ct_module *linear;
     ct_vocab *vocab;
     ct_clean clean;
     char sha256[65];

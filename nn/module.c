@@ -1,0 +1,76 @@
+/* module.c - modules with one tensor in and one tensor out. */
+#include "nn/internal.h"
+
+#include "tensor/host.h"
+#include "tensor/internal.h"
+
+#include <cotangent/nn/module.h>
+
+struct ct_module {
+    void *self;
+    ct_tensor *(*forward)(void *self, ct_tensor *x);
+};
+
+typedef struct op_call {
+    ct_tensor *(*op)(ct_tensor *x);
+} op_call;
+
+void *cti_module_data(ct_params *params, size_t size)
+{
+    void *data = cti_calloc(1, size);
+
+    if (!data)
+        cti_out_of_memory("ct_module", size);
+    else if (ct_params_own(params, data, cti_release) != CT_OK)
+        data = NULL;
+    return data;
+}
+
+ct_tensor *cti_value(ct_param *p)
+{
+    return p ? ct_param_value(p) : NULL;
+}
+
+ct_module *ct_nn_module(ct_params *params, void *self,
+                        ct_tensor *(*forward)(void *self, ct_tensor *x))
+{
+    ct_module *m;
+
+    if (!params)
+        return NULL;
+    if (!forward) {
+        ct_raise(CT_ERR_ARGUMENT, "ct_nn_module", "forward is NULL");
+        return NULL;
+    }
+    m = cti_module_data(params, sizeof *m);
+    if (m)
+        *m = (ct_module){ self, forward };
+    return m;
+}
+
+ct_tensor *ct_forward(ct_module *m, ct_tensor *x)
+{
+    return m && x ? m->forward(m->self, x) : NULL;
+}
+
+static ct_tensor *op_forward(void *self, ct_tensor *x)
+{
+    return ((op_call *)self)->op(x);
+}
+
+ct_module *ct_nn_op(ct_params *params, ct_tensor *(*op)(ct_tensor *x))
+{
+    op_call *call;
+
+    if (!params)
+        return NULL;
+    if (!op) {
+        ct_raise(CT_ERR_ARGUMENT, "ct_nn_op", "op is NULL");
+        return NULL;
+    }
+    call = cti_module_data(params, sizeof *call);
+    if (!call)
+        return NULL;
+    call->op = op;
+    return ct_nn_module(params, call, op_forward);
+}

@@ -12,23 +12,23 @@
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/safetensors.h>
 #include <cotangent/tensor/npy.h>
-#include <cotangent/tensor/about.h>
+#include <cotangent/tensor/build_info.h>
 
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/op.h>
-#include <cotangent/autograd/elementwise.h>
-#include <cotangent/autograd/reduce.h>
-#include <cotangent/autograd/matmul.h>
-#include <cotangent/autograd/shape.h>
-#include <cotangent/autograd/index.h>
-#include <cotangent/autograd/softmax.h>
-#include <cotangent/autograd/arrange.h>
-#include <cotangent/autograd/sort.h>
-#include <cotangent/autograd/random_ops.h>
-#include <cotangent/autograd/params.h>
-#include <cotangent/autograd/state_dict.h>
+#include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/reduce.h>
+#include <cotangent/autograd/ops/matmul.h>
+#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/index.h>
+#include <cotangent/autograd/ops/softmax.h>
+#include <cotangent/autograd/ops/arrange.h>
+#include <cotangent/autograd/ops/sort.h>
+#include <cotangent/autograd/ops/random.h>
+#include <cotangent/autograd/params/params.h>
+#include <cotangent/autograd/params/state_dict.h>
 #include <cotangent/autograd/gradcheck.h>
-#include <cotangent/autograd/checkpoint.h>
+#include <cotangent/autograd/activation_checkpoint.h>
 #include <cotangent/autograd/graph.h>
 
 #include <cotangent/nn/dialect.h>
@@ -54,7 +54,7 @@
 #include <cotangent/data/text.h>
 #include <cotangent/data/vocab.h>
 #include <cotangent/data/loader.h>
-#include <cotangent/data/series.h>
+#include <cotangent/data/tensor_loader.h>
 
 #include <cotangent/train/plot.h>
 #include <cotangent/train/trainer.h>

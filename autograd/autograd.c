@@ -7,9 +7,9 @@
 #include "autograd/internal.h"
 #include "autograd/trace.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
-#include <cotangent/autograd/elementwise.h>
+#include <cotangent/autograd/ops/elementwise.h>
 
 #include <string.h>
 

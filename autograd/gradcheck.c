@@ -2,9 +2,9 @@
  *     d f / d x_i = (f(x + eps e_i) - f(x - eps e_i)) / (2 eps) + O(eps^2) */
 #include "autograd/internal.h"
 
-#include <cotangent/autograd/elementwise.h>
+#include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/gradcheck.h>
-#include <cotangent/autograd/reduce.h>
+#include <cotangent/autograd/ops/reduce.h>
 
 #include <math.h>
 

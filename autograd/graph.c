@@ -1,7 +1,7 @@
 /* graph.c - history as a picture: the tape from a tensor down, in DOT. */
 #include "autograd/internal.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #include <cotangent/autograd/graph.h>
 

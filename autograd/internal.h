@@ -6,7 +6,7 @@
 
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/op.h>
-#include <cotangent/autograd/params.h>
+#include <cotangent/autograd/params/params.h>
 
 /* ---- the tape (autograd.c) ---- */
 

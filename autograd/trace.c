@@ -1,7 +1,7 @@
 /* trace.c - lines, totals and checks for COTANGENT_DEBUG and COTANGENT_PROFILE. */
 #include "autograd/trace.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 /* copy.cu - copies and conversions between all dtypes; fills and ranges. */
 #include "cuda/cuda.h"
-#include "cuda/walk.h"
+#include "cuda/strided.h"
 
 /* ---- one element as another type; tensor/convert.h has the rules ---- */
 

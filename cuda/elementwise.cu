@@ -1,7 +1,7 @@
 /* elementwise.cu - the ops of tensor/formulas.h as functors, and two kernels for each: over
  * contiguous arrays, 16 bytes at a time, and over any strides. */
 #include "cuda/cuda.h"
-#include "cuda/walk.h"
+#include "cuda/strided.h"
 
 /* ---- functors: R f(x, y, z; p, q) ---- */
 

@@ -1,11 +1,11 @@
-/* random.cu - uniforms, normals, dropout and multinomial draws from Philox (tensor/draws.h): a
+/* random.cu - uniforms, normals, dropout and multinomial draws from Philox (tensor/philox.h): a
  * block of four words each thread. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 
 #undef CTI_INLINE
 #define CTI_INLINE static __device__ inline
-#include "tensor/draws.h"
+#include "tensor/philox.h"
 
 /* N numbers to elements N block.. of n: in one access where all are there and out is aligned. */
 template <typename T, int N>

@@ -4,7 +4,7 @@
 #include "data/clean.h"
 
 #include "data/utf8.h"
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
 #include "data/clean.h"
 #include "data/tokens.h"
 #include "data/utf8.h"
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #include <string.h>
 

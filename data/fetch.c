@@ -3,7 +3,7 @@
 
 #include "data/fetch.h"
 #include "tensor/atomic_file.h"
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
 #include "tensor/internal.h"
 
 #include "data/internal.h"
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #include <stdio.h>
 #include <string.h>

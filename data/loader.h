@@ -1,5 +1,5 @@
 /* loader.h - batches of token windows. x is what a model reads, y the same moved on by one.
- * series.h has batches of numbers. */
+ * tensor_loader.h has batches of numbers. */
 #ifndef COTANGENT_DATA_LOADER_H
 #define COTANGENT_DATA_LOADER_H
 
@@ -15,9 +15,10 @@ extern "C" {
 #endif
 
 typedef struct ct_batch {
-    ct_tensor *x, *y; /* of tokens (B, T) i32; of numbers as in series.h; of the innermost scope */
-    int64_t tokens;   /* B T */
-    bool continues;   /* row i goes on where row i of the batch before ended: carry the state */
+    ct_tensor *x,
+        *y; /* of tokens (B, T) i32; of numbers as in tensor_loader.h; of the innermost scope */
+    int64_t tokens; /* B T */
+    bool continues; /* row i goes on where row i of the batch before ended: carry the state */
 } ct_batch;
 
 /* Batches of data, epoch by epoch. A corpus must outlive it. */

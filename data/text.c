@@ -5,7 +5,7 @@
 
 #include "data/fetch.h"
 #include "data/utf8.h"
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 #include "tensor/internal.h"
 
 #include "data/utf8.h"
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #include <stdlib.h>
 #include <string.h>

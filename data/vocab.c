@@ -5,7 +5,7 @@
 
 #include "data/tokens.h"
 #include "data/utf8.h"
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #include <stdlib.h>
 #include <string.h>

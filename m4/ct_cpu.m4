@@ -1,5 +1,5 @@
 dnl CT_CPU_PATHS: which versions of tensor/cpu/kernels.c are built beside the baseline one, and
-dnl whether tensor/cpu/bf16_avx512.c is. The library chooses among them when it runs, by what the processor has.
+dnl whether tensor/cpu/gemm_bf16_avx512.c is. The library chooses among them when it runs, by what the processor has.
 AC_DEFUN([CT_CPU_PATHS],
 [CT_AVX2_CFLAGS='-mavx2 -mfma'
 CT_AVX512_CFLAGS='-mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma -mprefer-vector-width=512'

@@ -3,9 +3,9 @@
 
 #include "tensor/internal.h"
 
-#include <cotangent/autograd/elementwise.h>
-#include <cotangent/autograd/matmul.h>
-#include <cotangent/autograd/shape.h>
+#include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/matmul.h>
+#include <cotangent/autograd/ops/shape.h>
 #include <cotangent/nn/init.h>
 
 #include <math.h>

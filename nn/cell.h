@@ -3,7 +3,7 @@
 #define COTANGENT_NN_CELL_H
 
 #include "nn/internal.h"
-#include "nn/sequence.h"
+#include "nn/fused_rnn.h"
 
 #include <cotangent/nn/recurrent.h>
 

@@ -2,12 +2,12 @@
  * form of cell.h, the one of modules here; what is written goes out from it. */
 #include "nn/cell.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 #include "tensor/internal.h"
 #include "tensor/read_file.h"
 
-#include <cotangent/autograd/elementwise.h>
-#include <cotangent/autograd/shape.h>
+#include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/shape.h>
 #include <cotangent/nn/convert.h>
 #include <cotangent/tensor/safetensors.h>
 

@@ -37,7 +37,7 @@
 
 #include <stdbool.h>
 
-#include <cotangent/autograd/state_dict.h>
+#include <cotangent/autograd/params/state_dict.h>
 #include <cotangent/nn/dialect.h>
 
 #ifdef __cplusplus

@@ -1,7 +1,7 @@
 /* embedding.c - the Embedding module. */
 #include "nn/internal.h"
 
-#include <cotangent/autograd/index.h>
+#include <cotangent/autograd/ops/index.h>
 #include <cotangent/nn/embedding.h>
 #include <cotangent/nn/init.h>
 

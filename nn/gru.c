@@ -1,9 +1,9 @@
 /* gru.c - the GRU cell and module. */
 #include "nn/cell.h"
 
-#include <cotangent/autograd/elementwise.h>
-#include <cotangent/autograd/matmul.h>
-#include <cotangent/autograd/shape.h>
+#include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/matmul.h>
+#include <cotangent/autograd/ops/shape.h>
 #include <cotangent/nn/gru.h>
 
 static ct_status gru_init(void *self, const ct_cell_place *at)

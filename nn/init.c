@@ -1,7 +1,7 @@
 /* init.c - initialisers. */
 #include <cotangent/nn/init.h>
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 #include "tensor/internal.h"
 
 #include <cotangent/tensor/random.h>

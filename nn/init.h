@@ -8,7 +8,7 @@
 #ifndef COTANGENT_NN_INIT_H
 #define COTANGENT_NN_INIT_H
 
-#include <cotangent/autograd/params.h>
+#include <cotangent/autograd/params/params.h>
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,11 +1,11 @@
 /* layer_norm.c - layer normalisation, composed from ops. */
 #include "nn/internal.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 #include "tensor/internal.h"
 
-#include <cotangent/autograd/elementwise.h>
-#include <cotangent/autograd/reduce.h>
+#include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/nn/init.h>
 #include <cotangent/nn/layer_norm.h>
 

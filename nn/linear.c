@@ -1,7 +1,7 @@
 /* linear.c - the Linear module. */
 #include "nn/internal.h"
 
-#include <cotangent/autograd/matmul.h>
+#include <cotangent/autograd/ops/matmul.h>
 #include <cotangent/nn/init.h>
 #include <cotangent/nn/linear.h>
 

@@ -2,11 +2,11 @@
  * the others are made of ops, whose derivatives serve. */
 #include "autograd/internal.h"
 
-#include <cotangent/autograd/elementwise.h>
-#include <cotangent/autograd/index.h>
-#include <cotangent/autograd/reduce.h>
-#include <cotangent/autograd/shape.h>
-#include <cotangent/autograd/softmax.h>
+#include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/index.h>
+#include <cotangent/autograd/ops/reduce.h>
+#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/softmax.h>
 #include <cotangent/nn/loss.h>
 
 typedef struct ce {

@@ -1,8 +1,8 @@
 /* lstm.c - the LSTM cell and module. */
 #include "nn/cell.h"
 
-#include <cotangent/autograd/elementwise.h>
-#include <cotangent/autograd/matmul.h>
+#include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/matmul.h>
 #include <cotangent/nn/lstm.h>
 
 static ct_status lstm_init(void *self, const ct_cell_place *at)

@@ -1,7 +1,7 @@
 /* module.c - modules with one tensor in and one tensor out. */
 #include "nn/internal.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 #include "tensor/internal.h"
 
 #include <cotangent/nn/module.h>

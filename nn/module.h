@@ -6,7 +6,7 @@
 #ifndef COTANGENT_NN_MODULE_H
 #define COTANGENT_NN_MODULE_H
 
-#include <cotangent/autograd/params.h>
+#include <cotangent/autograd/params/params.h>
 
 #ifdef __cplusplus
 extern "C" {

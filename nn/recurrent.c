@@ -1,12 +1,12 @@
 /* recurrent.c - the driver: any cell over time, layers and directions. */
 #include "nn/cell.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 #include "tensor/internal.h"
 
 #include <cotangent/autograd/autograd.h>
-#include <cotangent/autograd/elementwise.h>
-#include <cotangent/autograd/shape.h>
+#include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/shape.h>
 #include <cotangent/nn/init.h>
 
 #include <stdio.h>

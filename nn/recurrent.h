@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-#include <cotangent/autograd/params.h>
+#include <cotangent/autograd/params/params.h>
 #include <cotangent/nn/dialect.h>
 #include <cotangent/nn/state.h>
 

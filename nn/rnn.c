@@ -1,7 +1,7 @@
 /* rnn.c - the RNN cell and module. */
 #include "nn/cell.h"
 
-#include <cotangent/autograd/elementwise.h>
+#include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/nn/rnn.h>
 
 static ct_status rnn_init(void *self, const ct_cell_place *at)

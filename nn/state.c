@@ -1,11 +1,11 @@
 /* state.c - states of recurrent modules. */
 #include "tensor/internal.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
-#include <cotangent/autograd/arrange.h>
+#include <cotangent/autograd/ops/arrange.h>
 #include <cotangent/autograd/autograd.h>
-#include <cotangent/autograd/index.h>
+#include <cotangent/autograd/ops/index.h>
 #include <cotangent/nn/state.h>
 
 struct ct_state {

@@ -8,7 +8,7 @@
 #ifndef COTANGENT_OPTIM_CLIP_H
 #define COTANGENT_OPTIM_CLIP_H
 
-#include <cotangent/autograd/params.h>
+#include <cotangent/autograd/params/params.h>
 
 #ifdef __cplusplus
 extern "C" {

@@ -5,7 +5,7 @@
 
 #include "autograd/internal.h"
 
-#include <cotangent/autograd/params.h>
+#include <cotangent/autograd/params/params.h>
 #include <cotangent/optim/schedule.h>
 
 /* ---- segments (segments.c) ---- */

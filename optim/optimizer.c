@@ -1,9 +1,9 @@
 /* optimizer.c - what all rules share: slots, groups, rates, the step. */
 #include "optim/internal.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
-#include <cotangent/autograd/arrange.h>
+#include <cotangent/autograd/ops/arrange.h>
 
 #include <fnmatch.h>
 #include <math.h>

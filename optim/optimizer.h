@@ -18,7 +18,7 @@
 
 #include <stdbool.h>
 
-#include <cotangent/autograd/params.h>
+#include <cotangent/autograd/params/params.h>
 
 #ifdef __cplusplus
 extern "C" {

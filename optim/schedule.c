@@ -3,7 +3,7 @@
  * seen is kept. */
 #include "optim/internal.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #include <math.h>
 

@@ -2,7 +2,7 @@
 #include "tensor/internal.h"
 
 #include "tensor/atomic_file.h"
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #include <errno.h>
 #include <fcntl.h>

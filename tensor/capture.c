@@ -7,7 +7,7 @@
  * too. */
 #include "tensor/internal.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #include <cotangent/tensor/capture.h>
 

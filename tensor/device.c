@@ -4,7 +4,7 @@
  * closed. Numbers below the count are valid and never change, so looking one up takes no lock. */
 #include "tensor/internal.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #include <dlfcn.h>
 #include <pthread.h>

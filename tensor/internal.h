@@ -53,7 +53,7 @@ typedef struct ct_storage {
     const char *written_at; /* the place of the last in-place write, for messages */
     cti_pool *home;         /* of the thread that made it, while it is in use */
     struct ct_storage *next;
-    /* values put off (put_off.c): by these indices, references; NULL once they are there */
+    /* values put off (lazy_rows.c): by these indices, references; NULL once they are there */
     _Atomic(struct ct_tensor *) indices;
     struct ct_tensor *table; /* whose rows they are; NULL: one-hot rows */
     ct_dtype row_dtype;

@@ -4,7 +4,7 @@
 #include "tensor/internal.h"
 
 #include "tensor/atomic_file.h"
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 #include "tensor/read_file.h"
 
 #include <cotangent/tensor/npy.h>

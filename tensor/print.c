@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #define EDGE 3  /* elements shown at each end of a long axis */
 #define WHOLE 8 /* an axis up to this long is shown whole */

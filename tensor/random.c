@@ -1,7 +1,7 @@
 /* random.c - Philox 4x32-10, streams, and draws on the host. */
 #include "tensor/internal.h"
 
-#include "tensor/draws.h"
+#include "tensor/philox.h"
 
 #include <cotangent/tensor/random.h>
 

@@ -1,7 +1,7 @@
 /* read_file.c - exact reads over the table of file calls. */
 #include "tensor/internal.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 #include "tensor/read_file.h"
 
 #include <errno.h>

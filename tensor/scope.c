@@ -1,7 +1,7 @@
 /* scope.c - the thread's stacks: live tensors, the tape, and the marks on both. */
 #include "tensor/internal.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #include <pthread.h>
 #include <stdlib.h>

@@ -14,7 +14,7 @@
  * life. */
 #include "tensor/internal.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #define CLASSES 160
 

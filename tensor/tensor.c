@@ -1,7 +1,7 @@
 /* tensor.c - handles: creation, views, access, in-place writes. */
 #include "tensor/internal.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* cases_arrange.c - rows for autograd/arrange.h. */
+/* cases_arrange.c - rows for autograd/ops/arrange.h. */
 #include "tests/cases.h"
 
 #include <cotangent.h>

@@ -1,4 +1,4 @@
-/* cases_elementwise.c - rows for autograd/elementwise.h. */
+/* cases_elementwise.c - rows for autograd/ops/elementwise.h. */
 #include "tests/cases.h"
 
 #include <cotangent.h>

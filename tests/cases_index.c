@@ -1,4 +1,4 @@
-/* cases_index.c - rows for autograd/index.h. */
+/* cases_index.c - rows for autograd/ops/index.h. */
 #include "tests/cases.h"
 
 #include <cotangent.h>

@@ -1,4 +1,4 @@
-/* cases_matmul.c - rows for autograd/matmul.h. */
+/* cases_matmul.c - rows for autograd/ops/matmul.h. */
 #include "tests/cases.h"
 
 #include <cotangent.h>

@@ -1,4 +1,4 @@
-/* cases_shape.c - rows for autograd/shape.h. */
+/* cases_shape.c - rows for autograd/ops/shape.h. */
 #include "tests/cases.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* cases_sort.c - rows for autograd/sort.h and autograd/random_ops.h. */
+/* cases_sort.c - rows for autograd/ops/sort.h and autograd/ops/random.h. */
 #include "tests/cases.h"
 
 #include <cotangent.h>

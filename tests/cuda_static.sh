@@ -90,7 +90,7 @@ if [ "$(resource_faults "$work/wrong.log" "$work/wrong.ptx" | wc -l)" -ne 4 ]; t
     exit 1
 fi
 
-source_faults "$srcdir"/cuda/*.cu "$srcdir"/cuda/device.h "$srcdir"/cuda/walk.h > "$work/faults"
+source_faults "$srcdir"/cuda/*.cu "$srcdir"/cuda/device.h "$srcdir"/cuda/strided.h > "$work/faults"
 
 nvcc=${NVCC:-nvcc}
 if ! command -v $nvcc > "$work/where" 2>&1; then

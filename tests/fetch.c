@@ -1,7 +1,7 @@
 /* fetch.c - tests of texts: reading, checking, and where The Time Machine comes from. */
 #include "tensor/internal.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 #include "tests/fetch.h"
 
 #include <arpa/inet.h>

@@ -2,7 +2,7 @@
 #include "tests/files.h"
 #include "tests/harness.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #include <check.h>
 #include <dirent.h>

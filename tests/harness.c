@@ -1,7 +1,7 @@
 /* harness.c - what the test programs share. */
 #include "tests/harness.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 #include "tensor/internal.h"
 
 #include <jansson.h>
@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include <cotangent/autograd/autograd.h>
-#include <cotangent/autograd/shape.h>
+#include <cotangent/autograd/ops/shape.h>
 
 static char source_folder[4096]; /* absolute: a test may run in a folder of its own */
 

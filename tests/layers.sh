@@ -110,7 +110,7 @@ autograd/bad6.h #include <cotangent_sites.h>
 nn/bad7.c #include "optim/clip.h"
 nn/bad8.h #include <cotangent/data/vocab.h>
 optim/bad9.c #include "nn/state.h"
-data/bad10.c #include "train/board.h"
+data/bad10.c #include "train/progress.h"
 train/bad11.c #include "examples/common.h"
 train/bad12.c #include "cuda/cuda.h"
 tool/bad18.c #include "examples/common.h"

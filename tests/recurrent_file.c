@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cotangent/autograd/arrange.h>
+#include <cotangent/autograd/ops/arrange.h>
 
 static uint32_t fnv(const char *name)
 {

@@ -2,7 +2,7 @@
  * tokens.c those of other tokens than characters of ASCII. */
 #include "tensor/internal.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 #include "tests/fetch.h"
 
 #include <stdio.h>

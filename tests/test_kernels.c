@@ -11,9 +11,9 @@
 #include <string.h>
 
 #include "tensor/cpu/cpu.h"
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
-#include <cotangent/tensor/about.h>
+#include <cotangent/tensor/build_info.h>
 #include <cotangent/tensor/precision.h>
 
 #ifdef HAVE_OPENBLAS_SET_NUM_THREADS

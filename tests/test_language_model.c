@@ -10,11 +10,11 @@
 #include <string.h>
 
 #include <cotangent/autograd/autograd.h>
-#include <cotangent/autograd/elementwise.h>
-#include <cotangent/autograd/params.h>
-#include <cotangent/autograd/reduce.h>
-#include <cotangent/autograd/shape.h>
-#include <cotangent/autograd/softmax.h>
+#include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/params/params.h>
+#include <cotangent/autograd/ops/reduce.h>
+#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/softmax.h>
 #include <cotangent/nn/init.h>
 #include <cotangent/nn/loss.h>
 #include <cotangent/tensor/safetensors.h>

@@ -2,7 +2,7 @@
 #include "tests/files.h"
 #include "tests/harness.h"
 
-#include "nn/sequence.h"
+#include "nn/fused_rnn.h"
 #include "tensor/internal.h"
 
 #include <math.h>

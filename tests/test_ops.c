@@ -4,7 +4,7 @@
 #include "tests/cases.h"
 #include "tests/harness.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 #include "tensor/internal.h"
 
 #include <math.h>

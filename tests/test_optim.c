@@ -6,7 +6,7 @@
 
 #include "tests/harness.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/optim/clip.h>

@@ -5,7 +5,7 @@
 #include "tests/files.h"
 #include "tests/harness.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 #include "tensor/internal.h"
 
 #include <pthread.h>

@@ -1,13 +1,13 @@
 /* test_safetensors.c - tests of files of named tensors: round trips, malformed files, failing
  * calls. */
 #include "tensor/internal.h"
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 #include "tensor/read_file.h"
 
 #include "tests/files.h"
 #include "tests/harness.h"
 
-#include <cotangent/autograd/shape.h>
+#include <cotangent/autograd/ops/shape.h>
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/safetensors.h>
 

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "autograd/internal.h"
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 #include "tensor/internal.h"
 #include "tensor/parallel.h"
 #include "tests/harness.h"

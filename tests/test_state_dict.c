@@ -5,9 +5,9 @@
 #include "tests/harness.h"
 
 #include <cotangent/autograd/autograd.h>
-#include <cotangent/autograd/elementwise.h>
-#include <cotangent/autograd/reduce.h>
-#include <cotangent/autograd/state_dict.h>
+#include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/reduce.h>
+#include <cotangent/autograd/params/state_dict.h>
 #include <cotangent/nn/init.h>
 #include <cotangent/nn/linear.h>
 #include <cotangent/nn/rnn.h>

@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cotangent/autograd/arrange.h>
+#include <cotangent/autograd/ops/arrange.h>
 #include <cotangent/autograd/autograd.h>
-#include <cotangent/autograd/elementwise.h>
-#include <cotangent/autograd/index.h>
-#include <cotangent/autograd/shape.h>
-#include <cotangent/tensor/about.h>
+#include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/index.h>
+#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/tensor/build_info.h>
 #include <cotangent/tensor/device.h>
 
 #include "tensor/cpu/cpu.h"

@@ -19,12 +19,12 @@
 #include "data/internal.h"
 #include "optim/internal.h"
 #include "tensor/cpu/cpu.h"
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 #include "tensor/read_file.h"
 #include "train/buffer.h"
 #include "train/internal.h"
 
-#include <cotangent/autograd/state_dict.h>
+#include <cotangent/autograd/params/state_dict.h>
 #include <cotangent/tensor/safetensors.h>
 
 #include <jansson.h>

@@ -1,9 +1,9 @@
 /* history.c - what the epochs of a run came to, its CSV file and its curve. */
 #include "tensor/internal.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 #include "tensor/read_file.h"
-#include "train/appended.h"
+#include "train/append_file.h"
 #include "train/buffer.h"
 #include "train/history.h"
 

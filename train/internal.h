@@ -4,8 +4,8 @@
 
 #include <cotangent/train/trainer.h>
 
-#include "train/board.h"
-#include "train/events.h"
+#include "train/progress.h"
+#include "train/tensorboard.h"
 #include "train/history.h"
 
 /* What an epoch's batches add up to. */

@@ -3,16 +3,16 @@
 
 #include "train/language_model_internal.h"
 
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 
 #include <cotangent/autograd/autograd.h>
-#include <cotangent/autograd/elementwise.h>
-#include <cotangent/autograd/index.h>
-#include <cotangent/autograd/random_ops.h>
-#include <cotangent/autograd/reduce.h>
-#include <cotangent/autograd/shape.h>
-#include <cotangent/autograd/softmax.h>
-#include <cotangent/autograd/sort.h>
+#include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/index.h>
+#include <cotangent/autograd/ops/random.h>
+#include <cotangent/autograd/ops/reduce.h>
+#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/softmax.h>
+#include <cotangent/autograd/ops/sort.h>
 #include <cotangent/nn/gru.h>
 #include <cotangent/nn/loss.h>
 #include <cotangent/nn/lstm.h>

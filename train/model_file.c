@@ -13,11 +13,11 @@
 #include "tensor/internal.h"
 
 #include "data/utf8.h"
-#include "tensor/host.h"
+#include "tensor/hooks.h"
 #include "tensor/read_file.h"
 #include "train/language_model_internal.h"
 
-#include <cotangent/autograd/state_dict.h>
+#include <cotangent/autograd/params/state_dict.h>
 #include <cotangent/tensor/safetensors.h>
 
 #include <ctype.h>

@@ -4,7 +4,7 @@
 #include "optim/internal.h"
 #include "train/internal.h"
 
-#include <cotangent/autograd/arrange.h>
+#include <cotangent/autograd/ops/arrange.h>
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/nn/state.h>
 

@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include <cotangent/autograd/params.h>
+#include <cotangent/autograd/params/params.h>
 #include <cotangent/data/loader.h>
 #include <cotangent/nn/state.h>
 #include <cotangent/optim/optimizer.h>

@@ -4,8 +4,8 @@
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/convert.h"
-#include "tensor/draws.h"
-#include "tensor/host.h"
+#include "tensor/philox.h"
+#include "tensor/hooks.h"
 #include "tensor/parallel.h"
 
 #include <math.h>

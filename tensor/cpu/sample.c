@@ -1,7 +1,7 @@
 /* sample.c - the CPU's kernels that draw: dropout and multinomial. */
 #include "tensor/cpu/cpu.h"
 
-#include "tensor/draws.h"
+#include "tensor/philox.h"
 #include "tensor/parallel.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
 /* barriers.cu - wrong kernels: barriers and warps. */
-#include "cuda/emu/cases/bench.h"
+#include "cuda/emu/cases/fixture.h"
 
 static __global__ void __launch_bounds__(64) no_barrier(int *out)
 {

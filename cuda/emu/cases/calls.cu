@@ -1,5 +1,5 @@
 /* calls.cu - wrong calls: launches, streams, matrix products, graphs. */
-#include "cuda/emu/cases/bench.h"
+#include "cuda/emu/cases/fixture.h"
 
 static __global__ void __launch_bounds__(1024) nothing(int *)
 {

@@ -1,5 +1,5 @@
 /* memory.cu - wrong kernels: bounds, alignment, whose memory, initialisation. */
-#include "cuda/emu/cases/bench.h"
+#include "cuda/emu/cases/fixture.h"
 
 static __global__ void __launch_bounds__(64) ones(int n, float *out)
 {

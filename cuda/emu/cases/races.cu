@@ -1,5 +1,5 @@
 /* races.cu - wrong kernels: races in shared and in global memory. */
-#include "cuda/emu/cases/bench.h"
+#include "cuda/emu/cases/fixture.h"
 
 static __global__ void __launch_bounds__(64) all_write(int *out)
 {

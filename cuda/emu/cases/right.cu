@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "cuda/emu/cases/bench.h"
+#include "cuda/emu/cases/fixture.h"
 #include "cuda/emu/report.h"
 
 /* ---- barriers and warps -------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* streams.cu - wrong programs: waits that were forgotten. */
-#include "cuda/emu/cases/bench.h"
+#include "cuda/emu/cases/fixture.h"
 
 static __global__ void __launch_bounds__(64) add(int n, int what, int *x)
 {

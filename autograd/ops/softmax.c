@@ -1,0 +1,74 @@
+/* softmax.c - softmax and log-softmax. */
+#include "autograd/internal.h"
+
+#include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/reduce.h>
+#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/softmax.h>
+
+static void softmax_backward(ct_node *n, ct_tensor *const *dout)
+{
+    const int *axis = ct_node_attributes(n);
+    ct_tensor *y = ct_node_output(n, 0), *d = dout[0];
+    ct_tensor *total = ct_sum_axes(ct_mul(d, y), 1, axis, true);
+
+    ct_node_add_grad(n, 0, ct_mul(y, ct_sub(d, total)));
+}
+
+static void log_softmax_backward(ct_node *n, ct_tensor *const *dout)
+{
+    const int *axis = ct_node_attributes(n);
+    ct_tensor *y = ct_node_output(n, 0), *d = dout[0];
+    ct_tensor *total = ct_sum_axes(d, 1, axis, true);
+
+    ct_node_add_grad(n, 0, ct_sub(d, ct_mul(ct_exp(y), total)));
+}
+
+static const ct_op softmax_op = { .name = "ct_softmax",
+                                  .inputs = 1,
+                                  .outputs = 1,
+                                  .saves = CT_SAVE_OUTPUTS,
+                                  .backward = softmax_backward };
+static const ct_op log_softmax_op = { .name = "ct_log_softmax",
+                                      .inputs = 1,
+                                      .outputs = 1,
+                                      .saves = CT_SAVE_OUTPUTS,
+                                      .backward = log_softmax_backward };
+
+static ct_tensor *last_axis(const ct_op *op, bool logarithm, ct_tensor *x)
+{
+    ct_tensor *c, *y;
+    int axis = x->shape.rank - 1;
+    int64_t n = x->shape.dim[axis];
+
+    y = cti_new(op->name, x->shape, x->dtype, x->device);
+    c = y ? cti_contiguous(x) : NULL;
+    if (!c)
+        return NULL;
+    cti_backend_of(x->device)->softmax(x->dtype, logarithm, n ? x->numel / n : 0, n, cti_ptr(c),
+                                       cti_ptr(y));
+    return ct_record(op, 1, &x, 1, &y, &axis, sizeof axis) ? y : NULL;
+}
+
+static ct_tensor *along(const ct_op *op, bool logarithm, ct_tensor *x, int axis)
+{
+    if (!cti_usable(op->name, x) || !cti_want_float(op->name, "x", x))
+        return NULL;
+    axis = cti_axis(op->name, x, axis);
+    if (axis < 0)
+        return NULL;
+    if (axis == x->shape.rank - 1)
+        return last_axis(op, logarithm, x);
+    x = ct_transpose(x, axis, -1);
+    return x ? ct_transpose(last_axis(op, logarithm, x), axis, -1) : NULL;
+}
+
+ct_tensor *ct_softmax(ct_tensor *x, int axis)
+{
+    return along(&softmax_op, false, x, axis);
+}
+
+ct_tensor *ct_log_softmax(ct_tensor *x, int axis)
+{
+    return along(&log_softmax_op, true, x, axis);
+}

@@ -1,0 +1,81 @@
+/* strided.h - several strided arrays over a common shape. (internal) */
+#ifndef COTANGENT_CUDA_STRIDED_H
+#define COTANGENT_CUDA_STRIDED_H
+
+#include "cuda/device.h"
+
+template <int N> struct cu_walk {
+    int rank;
+    int64_t count; /* elements: the product of dim */
+    int64_t dim[CT_MAX_RANK];
+    int64_t step[N][CT_MAX_RANK]; /* elements */
+};
+
+/* Drops axes of size 1 and joins axes that are contiguous in all arrays; counts. At least one axis
+ * remains; a single element has step 1 everywhere. */
+template <int N> void cu_walk_simplify(cu_walk<N> *w)
+{
+    int r = 0, i, k;
+
+    w->count = 1;
+    for (i = 0; i < w->rank; i++) {
+        bool joins = r > 0;
+
+        w->count *= w->dim[i];
+        if (w->dim[i] == 1)
+            continue;
+        for (k = 0; k < N && joins; k++)
+            joins = w->step[k][r - 1] == w->step[k][i] * w->dim[i];
+        if (joins)
+            w->dim[r - 1] *= w->dim[i];
+        else
+            w->dim[r++] = w->dim[i];
+        for (k = 0; k < N; k++)
+            w->step[k][r - 1] = w->step[k][i];
+    }
+    if (r == 0) {
+        w->dim[0] = 1;
+        for (k = 0; k < N; k++)
+            w->step[k][0] = 1;
+        r = 1;
+    }
+    w->rank = r;
+}
+
+/* Where element number i is in each array. */
+template <int N> __device__ inline void cu_walk_at(const cu_walk<N> &w, int64_t i, int64_t *offset)
+{
+    int r, k;
+
+    for (k = 0; k < N; k++)
+        offset[k] = 0;
+    for (r = w.rank - 1; r > 0; r--) {
+        int64_t at = cu_split(&i, w.dim[r]);
+
+        for (k = 0; k < N; k++)
+            offset[k] += at * w.step[k][r];
+    }
+    for (k = 0; k < N; k++)
+        offset[k] += i * w.step[k][0];
+}
+
+/* Pack number i of an array, or its one element N times. */
+template <int N, typename T>
+__device__ inline cu_pack<T, N> cu_load_pack(const T *p, int64_t step, int64_t i)
+{
+    cu_pack<T, N> pack;
+    int k;
+
+    if (step)
+        return reinterpret_cast<const cu_pack<T, N> *>(p)[i];
+    for (k = 0; k < N; k++)
+        pack.v[k] = p[0];
+    return pack;
+}
+
+inline bool cu_aligned(const void *p, size_t bytes)
+{
+    return reinterpret_cast<uintptr_t>(p) % bytes == 0;
+}
+
+#endif

@@ -1,0 +1,120 @@
+/* prefetch.c - batches on their way to an asynchronous device while it works on the one before.
+ *
+ * Two places take turns. A batch is copied into its place by the device's queue of copies, after
+ * the work that was asked for so far, which is the last that reads what was there; the queue of
+ * kernels waits for the copy alone. So the host never waits, and the copy of one batch goes on
+ * beside the work on another. A place whose tensors somebody kept is left to them. */
+#include "tensor/internal.h"
+
+#include "data/internal.h"
+
+#include <cotangent/autograd/autograd.h>
+
+/* An owned buffer for as many rows as the largest batch has; NULL with an error. */
+static ct_tensor *make_place(const ct_loader *l, const cti_side *side)
+{
+    ct_scope s = cti_scope_push();
+    ct_shape shape = side->shape;
+    ct_tensor *kept;
+
+    shape.dim[0] = l->most_rows;
+    kept = ct_keep(cti_new("ct_loader_next", shape, side->dtype, l->device));
+    cti_scope_pop(s);
+    return kept;
+}
+
+/* Makes sure of buffers that are the loader's alone, and events. */
+static bool make_ready(const ct_loader *l, cti_ahead *a)
+{
+    const cti_async *async = cti_backend_of(l->device)->async;
+    const cti_side *side[2] = { &l->x, &l->y };
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        if (a->place[i] && atomic_load(&a->place[i]->storage->refs) > 1) {
+            ct_free(a->place[i]);
+            a->place[i] = NULL;
+        }
+        if (!a->place[i])
+            a->place[i] = make_place(l, side[i]);
+        if (!a->place[i])
+            return false;
+    }
+    a->used = a->used ? a->used : async->event_new();
+    a->there = a->there ? a->there : async->event_new();
+    return a->used && a->there;
+}
+
+bool cti_ahead_send(ct_loader *l, cti_ahead *a, int64_t batch)
+{
+    const cti_async *async;
+    int64_t rows = cti_loader_rows(l, batch);
+
+    a->batch = -1;
+    if (!make_ready(l, a))
+        return false;
+    async = cti_backend_of(l->device)->async;
+    async->event_record(a->used, CTI_COMPUTE);
+    async->event_wait(a->used, CTI_COPIES);
+    if (!ct_ok()) /* the copies would not wait for their turn */
+        return false;
+    cti_loader_gather(l, &l->x, batch, rows);
+    async->upload_ahead(cti_ptr(a->place[0]), l->x.buffer, (size_t)rows * l->x.row_bytes);
+    cti_loader_gather(l, &l->y, batch, rows);
+    async->upload_ahead(cti_ptr(a->place[1]), l->y.buffer, (size_t)rows * l->y.row_bytes);
+    async->event_record(a->there, CTI_COPIES);
+    if (!ct_ok()) { /* nothing else tells when the copies are done */
+        cti_synchronise(l->device);
+        return false;
+    }
+    a->batch = batch;
+    return true;
+}
+
+/* The first rows of a place. */
+static ct_tensor *rows_of(ct_tensor *place, int64_t rows)
+{
+    ct_shape shape = place->shape;
+
+    shape.dim[0] = rows;
+    return cti_view("ct_loader_next", place, shape, place->stride, place->offset);
+}
+
+bool cti_ahead_next(ct_loader *l, ct_batch *batch)
+{
+    cti_ahead *now = &l->ahead[l->turn], *after = &l->ahead[!l->turn];
+    int64_t rows = cti_loader_rows(l, l->next);
+
+    if (now->batch != l->next && !cti_ahead_send(l, now, l->next))
+        return false;
+    cti_backend_of(l->device)->async->event_wait(now->there, CTI_COMPUTE);
+    if (!ct_ok())
+        return false;
+    batch->x = rows_of(now->place[0], rows);
+    batch->y = rows_of(now->place[1], rows);
+    l->turn = !l->turn;
+    if (batch->x && batch->y && l->next + 1 < l->batches)
+        return cti_ahead_send(l, after, l->next + 1);
+    return batch->x && batch->y;
+}
+
+void cti_ahead_free(ct_loader *l)
+{
+    int i, k;
+
+    for (i = 0; i < 2; i++) {
+        cti_ahead *a = &l->ahead[i];
+        const cti_async *async = a->there ? cti_backend_of(l->device)->async : NULL;
+
+        if (async) { /* a copy may be under way into what is freed here */
+            async->event_wait(a->there, CTI_COMPUTE);
+            if (!ct_ok())
+                cti_synchronise(l->device);
+            async->event_free(a->there);
+        }
+        if (a->used)
+            cti_backend_of(l->device)->async->event_free(a->used);
+        for (k = 0; k < 2; k++)
+            ct_free(a->place[k]);
+    }
+}

@@ -1,0 +1,153 @@
+/* tensor_loader.c - loaders of numbers: windows of a time series, and rows of two tensors. */
+#include "tensor/internal.h"
+
+#include <cotangent/data/tensor_loader.h>
+
+#include "data/internal.h"
+#include "tensor/hooks.h"
+
+/* The elements of t in memory of the host, row-major; NULL with an error. */
+static void *copy_of(const char *function, const ct_tensor *t)
+{
+    size_t bytes = (size_t)ct_numel(t) * ct_dtype_size(ct_tensor_dtype(t));
+    void *copy = cti_calloc(1, bytes ? bytes : 1);
+
+    if (!copy)
+        ct_raise(CT_ERR_MEMORY, function, "out of memory (a copy of %s)", cti_describe(t).s);
+    if (copy && ct_to_host(t, copy, bytes) == CT_OK)
+        return copy;
+    cti_release(copy);
+    return NULL;
+}
+
+/* Rows from first on: count, or what there is. False with an error. */
+static bool part(ct_loader *draft, int64_t first, int64_t count, int64_t there)
+{
+    if (draft->batch < 1 || first < 0 || count < 0) {
+        ct_raise(CT_ERR_ARGUMENT, draft->function,
+                 "batch_size %lld is below 1, or first %lld or count %lld below 0",
+                 (long long)draft->batch, (long long)first, (long long)count);
+        return false;
+    }
+    if (first >= there) {
+        ct_raise(CT_ERR_SHAPE, draft->function, "there is no number %lld of %lld", (long long)first,
+                 (long long)there);
+        return false;
+    }
+    draft->first = first;
+    draft->rows = count && count < there - first ? count : there - first;
+    return true;
+}
+
+static ct_loader *loader_of(ct_loader *draft, uint64_t seed, const char *stream, bool shuffle)
+{
+    draft->cut = CTI_WINDOWS;
+    draft->stream = ct_generator_stream(ct_generator_from_seed(seed), stream);
+    return cti_loader_new(draft, shuffle ? draft->rows : 0);
+}
+
+/* ---- windows ---- */
+
+/* A row is length values of the series, of one stride each, from value number start on. */
+static cti_side side_of(const ct_tensor *series, const char *values, int64_t start, int64_t length)
+{
+    size_t unit = ct_dtype_size(ct_tensor_dtype(series));
+    cti_side side = { .shape = CT_SHAPE(0, length), .dtype = ct_tensor_dtype(series) };
+
+    if (ct_rank(series) == 2) {
+        side.shape = CT_SHAPE(0, length, ct_size(series, 1));
+        unit *= (size_t)ct_size(series, 1);
+    }
+    side.unit = unit;
+    side.row_bytes = (size_t)length * unit;
+    side.from = values + (size_t)start * unit;
+    return side;
+}
+
+ct_loader *ct_loader_series_new(const ct_tensor *series, ct_loader_series_options o)
+{
+    ct_loader draft = { .function = "ct_loader_series_new",
+                        .batch = o.batch_size,
+                        .steps = o.steps,
+                        .device = o.device };
+    int64_t targets = o.targets ? o.targets : 1, ahead = o.ahead ? o.ahead : 1;
+    int64_t n = ct_size(series, 0);
+    char *values;
+
+    if (!series || !cti_usable(draft.function, series)) {
+        if (ct_ok())
+            ct_raise(CT_ERR_ARGUMENT, draft.function, "series is NULL");
+        return NULL;
+    }
+    if (ct_rank(series) != 1 && ct_rank(series) != 2) {
+        ct_raise(CT_ERR_SHAPE, draft.function, "series %s is neither (n) nor (n, channels)",
+                 cti_describe(series).s);
+        return NULL;
+    }
+    if (o.steps < 1 || targets < 1 || ahead < 1 || targets - ahead > o.steps) {
+        ct_raise(CT_ERR_ARGUMENT, draft.function,
+                 "steps %lld, targets %lld, ahead %lld: below 1, or more targets than steps + "
+                 "ahead",
+                 (long long)o.steps, (long long)targets, (long long)ahead);
+        return NULL;
+    }
+    if (o.steps > n || ahead > n - o.steps) {
+        ct_raise(CT_ERR_SHAPE, draft.function,
+                 "%lld values are too short for a window of %lld and %lld ahead", (long long)n,
+                 (long long)o.steps, (long long)ahead);
+        return NULL;
+    }
+    if (!part(&draft, o.first, o.count, n - o.steps - ahead + 1))
+        return NULL;
+    draft.values[0] = values = copy_of(draft.function, series);
+    if (!values)
+        return NULL;
+    draft.row_tokens = targets;
+    draft.x = side_of(series, values, 0, o.steps);
+    draft.y = side_of(series, values, o.steps + ahead - targets, targets);
+    return loader_of(&draft, o.seed, "loader.series", o.shuffle);
+}
+
+/* ---- rows ---- */
+
+/* Index i is row i of t. */
+static cti_side rows_of(const ct_tensor *t, const char *values)
+{
+    cti_side side = { .from = values, .shape = ct_tensor_shape(t), .dtype = ct_tensor_dtype(t) };
+
+    side.unit = (size_t)(ct_numel(t) / ct_size(t, 0)) * ct_dtype_size(ct_tensor_dtype(t));
+    side.row_bytes = side.unit;
+    return side;
+}
+
+ct_loader *ct_loader_tensors_new(const ct_tensor *x, const ct_tensor *y,
+                                 ct_loader_tensors_options o)
+{
+    ct_loader draft = { .function = "ct_loader_tensors_new",
+                        .batch = o.batch_size,
+                        .steps = 1,
+                        .row_tokens = 1,
+                        .device = o.device };
+
+    if (!x || !y || !cti_usable(draft.function, x) || !cti_usable(draft.function, y)) {
+        if (ct_ok())
+            ct_raise(CT_ERR_ARGUMENT, draft.function, "%s is NULL", x ? "y" : "x");
+        return NULL;
+    }
+    if (ct_rank(x) < 1 || ct_rank(y) < 1 || ct_size(x, 0) != ct_size(y, 0)) {
+        ct_raise(CT_ERR_SHAPE, draft.function, "x %s and y %s are not (N, ...) of one N",
+                 cti_describe(x).s, cti_describe(y).s);
+        return NULL;
+    }
+    if (!part(&draft, o.first, o.count, ct_size(x, 0)))
+        return NULL;
+    draft.values[0] = copy_of(draft.function, x);
+    draft.values[1] = draft.values[0] ? copy_of(draft.function, y) : NULL;
+    if (!draft.values[1]) {
+        cti_release(draft.values[0]);
+        return NULL;
+    }
+    draft.x = rows_of(x, draft.values[0]);
+    draft.y = rows_of(y, draft.values[1]);
+    return loader_of(&draft, o.seed, "loader.rows", o.shuffle);
+}

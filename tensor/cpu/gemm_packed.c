@@ -1,0 +1,402 @@
+/* gemm_packed.c - products by small kernels: LIBXSMM compiles one for each size, where it can, and B is
+ * packed in panels as wide as such a kernel takes at once. A panel is read from front to back, so
+ * that rows of B a power of two apart do not share their place in the caches. */
+#include "tensor/cpu/cpu.h"
+
+#include "tensor/parallel.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <string.h>
+
+#ifdef CT_HAVE_LIBXSMM
+#include <libxsmm.h>
+#endif
+
+#define MOST_FLOPS (128 * 1024 * 1024) /* of a compiled kernel, by half */
+
+/* ---- one small product ---- */
+
+#ifdef CT_HAVE_LIBXSMM
+
+static void set_target(void)
+{
+    if (cti_cpu_path_get() != &cti_cpu_path_avx512)
+        libxsmm_set_target_archid(LIBXSMM_X86_AVX2);
+    libxsmm_init();
+}
+
+static bool may_compile(void)
+{
+    return cti_cpu_path_get() != &cti_cpu_path_base && !ct_portable() && cti_may_generate_code();
+}
+
+/* LIBXSMM is column-major: C^T = B^T A^T. It compiles for what the processor has, which must not be
+ * more than the code path in use. */
+static void compile(cti_small_gemm *g)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    const int m = g->n, n = g->m, k = g->k, lda = g->ldb, ldb = g->lda, ldc = g->ldc;
+    const int flags = g->trans_a ? LIBXSMM_GEMM_FLAG_TRANS_B : 0;
+    const double one = 1, beta = g->accumulate ? 1 : 0;
+    const float one_f32 = 1, beta_f32 = (float)beta;
+
+    if (!may_compile() || (int64_t)m * n * k > MOST_FLOPS)
+        return;
+    pthread_once(&once, set_target);
+    if (g->dtype == CT_F64)
+        g->kernel = (void (*)(void))libxsmm_dmmdispatch(m, n, k, &lda, &ldb, &ldc, &one, &beta,
+                                                        &flags, NULL);
+    else
+        g->kernel = (void (*)(void))libxsmm_smmdispatch(m, n, k, &lda, &ldb, &ldc, &one_f32,
+                                                        &beta_f32, &flags, NULL);
+}
+
+static bool run_compiled(const cti_small_gemm *g, const void *a, const void *b, void *c)
+{
+    if (!g->kernel)
+        return false;
+    if (g->dtype == CT_F64)
+        ((libxsmm_dmmfunction)g->kernel)(b, a, c);
+    else
+        ((libxsmm_smmfunction)g->kernel)(b, a, c);
+    return true;
+}
+
+#else
+
+static bool may_compile(void)
+{
+    return false;
+}
+
+static void compile(cti_small_gemm *g)
+{
+    (void)g;
+}
+
+static bool run_compiled(const cti_small_gemm *g, const void *a, const void *b, void *c)
+{
+    (void)g, (void)a, (void)b, (void)c;
+    return false;
+}
+
+#endif
+
+bool cti_small_gemm_init(cti_small_gemm *g)
+{
+    g->kernel = NULL;
+    if (g->m > 0 && g->n > 0 && g->k > 0 && !g->trans_b)
+        compile(g);
+    return g->kernel != NULL;
+}
+
+void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, void *c)
+{
+    const cti_gemm plain = { .dtype = g->dtype,
+                             .m = g->m,
+                             .n = g->n,
+                             .k = g->k,
+                             .alpha = 1,
+                             .beta = g->accumulate ? 1 : 0,
+                             .trans_a = g->trans_a,
+                             .trans_b = g->trans_b,
+                             .lda = g->lda,
+                             .ldb = g->ldb,
+                             .ldc = g->ldc };
+
+    if (!run_compiled(g, a, b, c))
+        cti_multiply(&plain, plain.m, a, b, c);
+}
+
+/* ---- B in panels ---- */
+
+#define MOST_WIDTH 256 /* bytes of a panel, at most */
+
+/* Four vectors: with rows of C these fill the registers. */
+static int64_t panel_width(ct_dtype dtype)
+{
+    int64_t bytes = cti_cpu_path_get() == &cti_cpu_path_avx512 ? MOST_WIDTH : MOST_WIDTH / 2;
+
+    return bytes / (int64_t)ct_dtype_size(dtype);
+}
+
+cti_packed cti_packed_layout(ct_dtype dtype, int64_t k, int64_t n, int64_t chunk)
+{
+    cti_packed p = { .dtype = dtype, .k = k, .n = n, .width = n, .chunk = k, .last = n };
+
+    if (!may_compile())
+        return p;
+    if (panel_width(dtype) < n)
+        p.width = panel_width(dtype);
+    if (p.width && n % p.width)
+        p.last = n % p.width;
+    else
+        p.last = p.width;
+    if (chunk < k)
+        p.chunk = chunk;
+    return p;
+}
+
+void cti_packed_pad(cti_packed *p)
+{
+    int64_t vector = panel_width(p->dtype) / 4;
+
+    if (may_compile() && p->chunk == p->k)
+        p->last = (p->last + vector - 1) / vector * vector;
+}
+
+/* Columns of the last panel that are B's. */
+static int64_t columns_left(const cti_packed *p)
+{
+    return p->width && p->n % p->width ? p->n % p->width : p->width;
+}
+
+int64_t cti_packed_columns(const cti_packed *p)
+{
+    return p->n - columns_left(p) + p->last;
+}
+
+/* (k, n) -> (k, width), zeros beyond n; of a B^T the rows are read 64 bytes at a time. */
+#define PACK(name, type)                                                                           \
+    static void name(type *to, int64_t width, const type *b, int64_t k, int64_t n, int64_t ldb,    \
+                     bool trans)                                                                   \
+    {                                                                                              \
+        const int64_t step = 64 / (int64_t)sizeof(type);                                           \
+        int64_t at, j, i, end;                                                                     \
+        if (width > n)                                                                             \
+            memset(to, 0, (size_t)(k * width) * sizeof(type));                                     \
+        if (!trans) {                                                                              \
+            for (i = 0; i < k; i++)                                                                \
+                memcpy(to + i * width, b + i * ldb, (size_t)n * sizeof(type));                     \
+            return;                                                                                \
+        }                                                                                          \
+        for (at = 0; at < k; at += step) {                                                         \
+            end = at + step < k ? at + step : k;                                                   \
+            for (j = 0; j < n; j++)                                                                \
+                for (i = at; i < end; i++)                                                         \
+                    to[i * width + j] = b[j * ldb + i];                                            \
+        }                                                                                          \
+    }
+PACK(pack_f32, float)
+PACK(pack_f64, double)
+
+void cti_pack(cti_packed *p, bool trans, const void *b, int64_t ldb, void *room)
+{
+    int64_t size = (int64_t)ct_dtype_size(p->dtype), k, n;
+    char *to = room;
+
+    for (k = 0; k < p->k; k += p->chunk)
+        for (n = 0; n < p->n; n += p->width) {
+            int64_t rows = p->k - k < p->chunk ? p->k - k : p->chunk;
+            int64_t left = p->n - n < p->width ? p->n - n : p->width;
+            int64_t width = p->n - n <= p->width ? p->last : p->width;
+            const char *from = (const char *)b + (trans ? n * ldb + k : k * ldb + n) * size;
+
+            if (p->dtype == CT_F64)
+                pack_f64((double *)to, width, (const double *)from, rows, left, ldb, trans);
+            else
+                pack_f32((float *)to, width, (const float *)from, rows, left, ldb, trans);
+            to += rows * width * size;
+        }
+    p->data = room;
+}
+
+/* ---- A times a packed B ---- */
+
+/* Whether the last panel's product is made aside, its padding being no part of C. */
+static bool padded(const cti_packed *b)
+{
+    return b->last != columns_left(b);
+}
+
+cti_product cti_product_of(const cti_packed *b, int64_t m, int64_t lda, int64_t ldc, bool trans_a,
+                           bool accumulate, const void *bias)
+{
+    cti_product p = { .b = b,
+                      .m = m,
+                      .lda = lda,
+                      .ldc = ldc,
+                      .bias = bias,
+                      .trans_a = trans_a,
+                      .accumulate = accumulate };
+    int64_t k[2] = { b->chunk, b->chunk ? b->k % b->chunk : 0 };
+    int64_t n[2] = { b->width, b->last };
+    int i, j;
+
+    /* rows of A a multiple of a page apart are copied together first */
+    p.gather = trans_a && m <= CTI_PRODUCT_ROWS && b->chunk <= CTI_PRODUCT_CHUNK &&
+               lda * (int64_t)ct_dtype_size(b->dtype) % 4096 == 0 && may_compile();
+    for (i = 0; i < 2; i++)
+        for (j = 0; j < 2; j++) {
+            bool aside = j && padded(b);
+
+            p.part[i][j] =
+                (cti_small_gemm){ .dtype = b->dtype,
+                                  .m = (int)m,
+                                  .n = (int)n[j],
+                                  .k = (int)k[i],
+                                  .lda = (int)(p.gather ? m : lda),
+                                  .ldb = (int)n[j],
+                                  .ldc = (int)(aside ? n[j] : ldc),
+                                  .trans_a = trans_a,
+                                  .accumulate = !aside && (accumulate || bias || b->chunk < b->k) };
+            if (m && n[j] && k[i])
+                cti_small_gemm_init(&p.part[i][j]);
+        }
+    return p;
+}
+
+/* Rows of A^T (k, m) one after another. */
+static const char *gather_rows(const cti_product *p, const char *a, int64_t k, char *room)
+{
+    int64_t size = (int64_t)ct_dtype_size(p->b->dtype), i;
+
+    for (i = 0; i < k; i++)
+        memcpy(room + i * p->m * size, a + i * p->lda * size, (size_t)(p->m * size));
+    return room;
+}
+
+/* What C begins as: the bias, or zeros where chunks are added up; not of a panel made aside. */
+static void start_product(const cti_product *p, const cti_row_loops *loops, void *c)
+{
+    const cti_packed *b = p->b;
+
+    if (p->bias || (!p->accumulate && b->chunk < b->k))
+        loops->start_rows(p->m, padded(b) ? b->n - columns_left(b) : b->n, p->bias, c, p->ldc);
+}
+
+/* The last panel's columns of C, by way of whole vectors. */
+static void run_aside(const cti_product *p, const cti_row_loops *loops, const void *rows,
+                      const void *panel, char *c)
+{
+    const cti_packed *b = p->b;
+    int64_t size = (int64_t)ct_dtype_size(b->dtype), left = columns_left(b), n = b->n - left;
+    double room[CTI_PRODUCT_ROWS * MOST_WIDTH / sizeof(double)];
+
+    cti_small_gemm_run(&p->part[0][1], rows, panel, room);
+    loops->add_bias(p->m, left, room, b->last, p->bias ? (const char *)p->bias + n * size : NULL,
+                    c + n * size, p->ldc);
+}
+
+void cti_product_run(const cti_product *p, const void *a, void *c)
+{
+    const cti_packed *b = p->b;
+    const cti_row_loops *loops = cti_cpu_rows_of(b->dtype);
+    int64_t size = (int64_t)ct_dtype_size(b->dtype), k, n;
+    const char *panel = b->data;
+    char room[CTI_PRODUCT_ROWS * CTI_PRODUCT_CHUNK * sizeof(double)];
+
+    start_product(p, loops, c);
+    for (k = 0; k < b->k; k += b->chunk) {
+        const char *rows = (const char *)a + k * (p->trans_a ? p->lda : 1) * size;
+        int tail = b->k - k < b->chunk;
+
+        if (p->gather)
+            rows = gather_rows(p, rows, tail ? b->k - k : b->chunk, room);
+        for (n = 0; n < b->n; n += b->width) {
+            bool last = b->n - n <= b->width;
+            const cti_small_gemm *g = &p->part[tail][last];
+
+            if (last && padded(b))
+                run_aside(p, loops, rows, panel, c);
+            else
+                cti_small_gemm_run(g, rows, panel, (char *)c + n * size);
+            panel += (int64_t)g->k * g->n * size;
+        }
+    }
+}
+
+/* ---- a large product: rows of C in tiles ---- */
+
+#define MOST_SMALL 1024 /* of n and k (or m): what stays in cache */
+#define FEW_COLUMNS 256 /* of B as it is, for fewer rows than a tile */
+#ifdef CT_HAVE_BLAS
+#define FEW_ROWS CTI_PRODUCT_ROWS /* for which packing a B^T takes longer than BLAS's product */
+#else
+#define FEW_ROWS 4
+#endif
+
+typedef struct tiled {
+    const cti_gemm *g;
+    cti_product tile, last; /* of CTI_PRODUCT_ROWS rows; of the rows left over */
+} tiled;
+
+static bool fits_int(const cti_gemm *g)
+{
+    return g->k <= INT_MAX && g->lda <= INT_MAX && g->ldb <= INT_MAX && g->ldc <= INT_MAX;
+}
+
+static bool fits(const cti_gemm *g)
+{
+    return may_compile() && fits_int(g) && g->batch == 1 && g->alpha == 1 &&
+           (g->beta == 0 || g->beta == 1) && g->n <= MOST_SMALL &&
+           (g->trans_a ? g->m : g->k) <= MOST_SMALL;
+}
+
+static void tiled_piece(void *context, int64_t piece)
+{
+    const tiled *t = context;
+    const cti_gemm *g = t->g;
+    int64_t size = (int64_t)ct_dtype_size(g->dtype), row = piece * CTI_PRODUCT_ROWS;
+
+    cti_product_run(g->m - row < CTI_PRODUCT_ROWS ? &t->last : &t->tile,
+                    (const char *)g->a + row * (g->trans_a ? 1 : g->lda) * size,
+                    (char *)g->c + row * g->ldc * size);
+}
+
+/* Few rows: B as it lies, if it is not too wide for that. */
+static bool few_rows(const cti_gemm *g)
+{
+    cti_small_gemm s = { .dtype = g->dtype,
+                         .m = (int)g->m,
+                         .n = (int)g->n,
+                         .k = (int)g->k,
+                         .lda = (int)g->lda,
+                         .ldb = (int)g->ldb,
+                         .ldc = (int)g->ldc,
+                         .trans_a = g->trans_a,
+                         .accumulate = g->beta == 1 || g->bias };
+
+    if (g->trans_b || g->n > FEW_COLUMNS || !cti_small_gemm_init(&s))
+        return false;
+    if (g->bias)
+        cti_start_from_bias(g, g->m, g->c);
+    cti_small_gemm_run(&s, g->a, g->b, g->c);
+    return true;
+}
+
+bool cti_gemm_packed(const cti_gemm *g)
+{
+    bool accumulate = g->beta == 1;
+    ct_storage *room = NULL;
+    cti_packed b;
+    tiled t = { .g = g };
+
+    if (!fits(g))
+        return false;
+    if (g->m < CTI_PRODUCT_ROWS && g->k <= CTI_PRODUCT_CHUNK)
+        return few_rows(g);
+    if (g->trans_b && g->m < FEW_ROWS)
+        return false;
+    b = cti_packed_layout(g->dtype, g->k, g->n, g->trans_a ? CTI_PRODUCT_CHUNK : g->k);
+    if (!accumulate)
+        cti_packed_pad(&b);
+    if (b.width == b.n && b.last == b.n && g->ldb == g->n && !g->trans_b) {
+        b.data = g->b; /* it is one panel */
+    } else {
+        room = cti_storage_try(CT_CPU,
+                               (size_t)(g->k * cti_packed_columns(&b)) * ct_dtype_size(g->dtype));
+        if (!room)
+            return false;
+        cti_pack(&b, g->trans_b, g->b, g->ldb, room->data);
+    }
+    t.tile = cti_product_of(&b, g->m < CTI_PRODUCT_ROWS ? 0 : CTI_PRODUCT_ROWS, g->lda, g->ldc,
+                            g->trans_a, accumulate, g->bias);
+    t.last = cti_product_of(&b, g->m % CTI_PRODUCT_ROWS, g->lda, g->ldc, g->trans_a, accumulate,
+                            g->bias);
+    cti_parallel((g->m + CTI_PRODUCT_ROWS - 1) / CTI_PRODUCT_ROWS, tiled_piece, &t);
+    if (room)
+        cti_storage_unref(room);
+    return true;
+}

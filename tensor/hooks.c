@@ -1,0 +1,67 @@
+/* hooks.c - the default tables: libc. */
+#include "tensor/internal.h"
+
+#include "tensor/hooks.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void *libc_allocate(size_t alignment, size_t bytes)
+{
+    size_t some = bytes ? bytes : 1; /* NULL is for want of memory */
+    void *p = NULL;
+
+    if (alignment <= sizeof(void *) * 2)
+        return malloc(some);
+    return posix_memalign(&p, alignment, some) ? NULL : p;
+}
+
+static int libc_open(const char *path, int flags, int mode)
+{
+    return open(path, flags, mode);
+}
+
+cti_memory_table cti_memory_calls = { libc_allocate, free };
+cti_file_table cti_file_calls = { libc_open, read, write, fsync, close, rename, unlink };
+
+void *cti_calloc(size_t count, size_t size)
+{
+    void *p;
+
+    if (size && count > SIZE_MAX / size)
+        return NULL;
+    p = cti_memory_calls.allocate(sizeof(void *), count * size);
+    if (p)
+        memset(p, 0, count * size);
+    return p;
+}
+
+void *cti_realloc(void *p, size_t old_bytes, size_t bytes)
+{
+    void *q = cti_memory_calls.allocate(sizeof(void *), bytes);
+
+    if (!q)
+        return NULL;
+    if (p) {
+        memcpy(q, p, old_bytes < bytes ? old_bytes : bytes);
+        cti_memory_calls.release(p);
+    }
+    return q;
+}
+
+char *cti_strdup(const char *s)
+{
+    size_t n = strlen(s) + 1;
+    char *p = cti_memory_calls.allocate(1, n);
+
+    return p ? memcpy(p, s, n) : NULL;
+}
+
+void cti_release(void *p)
+{
+    if (p)
+        cti_memory_calls.release(p);
+}

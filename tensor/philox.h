@@ -1,0 +1,135 @@
+/* philox.h - Philox 4x32-10 and what is made of its words, for every device. (internal)
+ *
+ * A device's compiler defines CTI_INLINE as it must, and CTI_MUL and CTI_ADD so that a product and
+ * a sum of doubles are rounded apart: uniforms are the same bits everywhere. */
+#ifndef COTANGENT_TENSOR_PHILOX_H
+#define COTANGENT_TENSOR_PHILOX_H
+
+#include "tensor/backend.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifndef CTI_INLINE
+#define CTI_INLINE static inline
+#endif
+
+#ifndef CTI_MUL
+#define CTI_MUL(a, b) ((a) * (b))
+#define CTI_ADD(a, b) ((a) + (b))
+#endif
+
+#define CTI_2_TO_MINUS_24 (1.0 / 16777216.0)
+#define CTI_2_TO_MINUS_53 (1.0 / 9007199254740992.0)
+
+/* The four words of block number block. */
+CTI_INLINE void cti_philox(uint64_t seed, uint64_t stream, uint64_t block, uint32_t out[4])
+{
+    uint32_t c0 = (uint32_t)block, c1 = (uint32_t)(block >> 32);
+    uint32_t c2 = (uint32_t)stream, c3 = (uint32_t)(stream >> 32);
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    int round;
+
+    for (round = 0; round < 10; round++) {
+        uint64_t p = (uint64_t)0xD2511F53u * c0, q = (uint64_t)0xCD9E8D57u * c2;
+
+        c0 = (uint32_t)(q >> 32) ^ c1 ^ k0;
+        c1 = (uint32_t)q;
+        c2 = (uint32_t)(p >> 32) ^ c3 ^ k1;
+        c3 = (uint32_t)p;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    out[0] = c0;
+    out[1] = c1;
+    out[2] = c2;
+    out[3] = c3;
+}
+
+/* A uniform in [0, 1): 24 bits of a word; 53 bits of two. */
+CTI_INLINE double cti_uniform_of_word(uint32_t w)
+{
+    return (double)(w >> 8) * CTI_2_TO_MINUS_24;
+}
+
+CTI_INLINE double cti_uniform_of_words(uint32_t high, uint32_t low)
+{
+    return (double)(((uint64_t)high << 32 | low) >> 11) * CTI_2_TO_MINUS_53;
+}
+
+/* The block that draws begin with. */
+CTI_INLINE uint64_t cti_first_block(const cti_position *from)
+{
+    return from->block + (from->base ? *from->base : 0);
+}
+
+/* The number next to b below. */
+CTI_INLINE double cti_next_below(double b)
+{
+    uint64_t bits;
+
+    if (b == 0)
+        return -4.94065645841246544e-324;
+    memcpy(&bits, &b, sizeof bits);
+    bits = b > 0 ? bits - 1 : bits + 1;
+    memcpy(&b, &bits, sizeof bits);
+    return b;
+}
+
+/* a + (b - a) u in [a, b): rounding, of the sum or to float, may have reached b. */
+CTI_INLINE float cti_uniform_f32(double a, double b, uint32_t w)
+{
+    float f = (float)CTI_ADD(a, CTI_MUL(b - a, cti_uniform_of_word(w)));
+
+    return (double)f >= b && b > a ? nextafterf(f, -INFINITY) : f;
+}
+
+CTI_INLINE double cti_uniform_f64(double a, double b, uint32_t high, uint32_t low)
+{
+    double v = CTI_ADD(a, CTI_MUL(b - a, cti_uniform_of_words(high, low)));
+
+    return v >= b && b > a ? cti_next_below(b) : v;
+}
+
+/* Box-Muller: two normals of mean a and deviation b from two uniforms, u in (0, 1], v in [0, 1). */
+CTI_INLINE void cti_normals_of(double a, double b, double u, double v, double out[2])
+{
+    double r = sqrt(-2 * log(u)), angle = 6.28318530717958647693 * v;
+
+    out[0] = CTI_ADD(a, CTI_MUL(b, r * cos(angle)));
+    out[1] = CTI_ADD(a, CTI_MUL(b, r * sin(angle)));
+}
+
+/* Of the words of one block, four uniforms or normals in f32, or two in f64. */
+CTI_INLINE void cti_draw_f32(int normal, double a, double b, const uint32_t w[4], float out[4])
+{
+    int i;
+
+    for (i = 0; i < 4; i += 2) {
+        double pair[2];
+
+        if (!normal) {
+            out[i] = cti_uniform_f32(a, b, w[i]);
+            out[i + 1] = cti_uniform_f32(a, b, w[i + 1]);
+            continue;
+        }
+        cti_normals_of(a, b, (double)((w[i] >> 8) + 1) * CTI_2_TO_MINUS_24,
+                       cti_uniform_of_word(w[i + 1]), pair);
+        out[i] = (float)pair[0];
+        out[i + 1] = (float)pair[1];
+    }
+}
+
+CTI_INLINE void cti_draw_f64(int normal, double a, double b, const uint32_t w[4], double out[2])
+{
+    if (!normal) {
+        out[0] = cti_uniform_f64(a, b, w[0], w[1]);
+        out[1] = cti_uniform_f64(a, b, w[2], w[3]);
+        return;
+    }
+    cti_normals_of(a, b, (double)((((uint64_t)w[0] << 32 | w[1]) >> 11) + 1) * CTI_2_TO_MINUS_53,
+                   cti_uniform_of_words(w[2], w[3]), out);
+}
+
+#endif

@@ -1,0 +1,69 @@
+/* deferred_losses.c - losses and norms that stay on an asynchronous device until some are read at once, so
+ * that a step of training does not wait for the device. */
+#include "tensor/internal.h"
+
+#include "train/internal.h"
+
+#include <cotangent/autograd/ops/arrange.h>
+#include <cotangent/autograd/ops/shape.h>
+
+#include <math.h>
+
+bool cti_later_wanted(const cti_run *r, bool training)
+{
+    int i;
+
+    for (i = 0; training && i < r->trainer->callback_count; i++)
+        if (r->trainer->callbacks[i].step)
+            return false; /* which is told of each loss */
+    return cti_backend_of(ct_params_device(r->model->params))->async != NULL;
+}
+
+void cti_later_add(cti_later *l, ct_tensor *loss, ct_tensor *norm, double tokens)
+{
+    ct_tensor *kept = ct_ok() ? ct_keep(loss) : NULL;
+    ct_tensor *kept_norm = kept && norm ? ct_keep(norm) : NULL;
+
+    if (!kept || (norm && !kept_norm)) {
+        ct_free(kept);
+        return;
+    }
+    l->loss[l->count] = kept;
+    l->norm[l->count] = kept_norm;
+    l->tokens[l->count++] = tokens;
+}
+
+/* The numbers of count tensors of one element: read at once. */
+static bool read_all(ct_tensor *const *t, int count, double *out)
+{
+    ct_scope s = cti_scope_push();
+    ct_tensor *row[CTI_LATER];
+    int i;
+    bool good;
+
+    for (i = 0; i < count; i++)
+        row[i] = ct_cast(ct_reshape(t[i], CT_SCALAR), CT_F64);
+    good = ct_to_host(ct_stack(count, row, 0), out, (size_t)count * sizeof *out) == CT_OK;
+    cti_scope_pop(s);
+    return good;
+}
+
+int cti_later_read(cti_later *l, double *losses, double *norms)
+{
+    int count = l->count;
+
+    if (!count || !ct_ok() || !read_all(l->loss, count, losses) ||
+        (norms && !read_all(l->norm, count, norms)))
+        count = 0;
+    cti_later_drop(l);
+    return count;
+}
+
+void cti_later_drop(cti_later *l)
+{
+    while (l->count) {
+        l->count--;
+        ct_free(l->loss[l->count]);
+        ct_free(l->norm[l->count]);
+    }
+}

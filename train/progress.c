@@ -1,0 +1,218 @@
+/* progress.c - progress: plain lines, and on a terminal a live one. */
+#include "tensor/internal.h"
+
+#include "train/progress.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+double cti_now(void)
+{
+    return (double)cti_nanoseconds() * 1e-9;
+}
+
+bool cti_board_due(int64_t epoch, int64_t max_epochs)
+{
+    return epoch == 1 || epoch == 2 || epoch == 5 || epoch % 10 == 0 || epoch == max_epochs;
+}
+
+/* ---- what both kinds of line say ---- */
+
+typedef struct line {
+    char s[1000];
+    size_t n;
+    int columns;
+} line;
+
+static void put(line *l, const char *format, ...) CT_PRINTF(2, 3);
+
+/* ASCII. */
+static void put(line *l, const char *format, ...)
+{
+    va_list args;
+    int n;
+
+    va_start(args, format);
+    n = vsnprintf(l->s + l->n, sizeof l->s - l->n, format, args);
+    va_end(args);
+    if (n > 0 && (size_t)n < sizeof l->s - l->n) {
+        l->n += (size_t)n;
+        l->columns += n;
+    }
+}
+
+/* One character in UTF-8, of one column. */
+static void put_symbol(line *l, const char *symbol)
+{
+    size_t n = strlen(symbol);
+
+    if (n < sizeof l->s - l->n) {
+        memcpy(l->s + l->n, symbol, n + 1);
+        l->n += n;
+        l->columns++;
+    }
+}
+
+static int digits(int64_t n)
+{
+    return n < 10 ? 1 : 1 + digits(n / 10);
+}
+
+static void put_epoch(line *l, const cti_board *b, int64_t epoch)
+{
+    put(l, "epoch %*lld/%lld", digits(b->max_epochs), (long long)epoch, (long long)b->max_epochs);
+}
+
+static void put_numbers(line *l, const cti_board *b, const ct_fit_result *r, double epochs)
+{
+    double done = epochs - b->from, left = 0;
+
+    if (done > 0)
+        left = (cti_now() - b->begun) / done * ((double)b->max_epochs - epochs);
+    put(l, "  perplexity %6.2f", r->perplexity);
+    if (!isnan(r->validation_perplexity))
+        put(l, "  validation %6.2f", r->validation_perplexity);
+    put(l, "  %9.0f tokens/s", r->tokens_per_second);
+    if (left >= 90)
+        put(l, "  %.0f min left", ceil(left / 60));
+    else
+        put(l, "  %.0f s left", ceil(left));
+}
+
+/* ---- the live line ---- */
+
+/* Eighths of a column, from nothing on. */
+static void put_bar(line *l, const cti_board *b, double part)
+{
+    static const char *const eighths[9] = { " ", "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█" };
+    int width = 10, filled = (int)(part * width * 8 + 0.5);
+
+    put(l, " [");
+    for (int i = 0; i < width; i++) {
+        int here = filled - 8 * i;
+
+        here = here < 0 ? 0 : here > 8 ? 8 : here;
+        put_symbol(l, b->unicode ? eighths[here] : here >= 4 ? "#" : ".");
+    }
+    put(l, "]");
+}
+
+/* The logarithm of the perplexity of column i of n. */
+static double height(const cti_history *h, const ct_fit_result *now, int i, int n)
+{
+    int64_t count = h->count + 1, from = i * count / n, to = (i + 1) * count / n, k;
+    double sum = 0;
+
+    for (k = from; k < to; k++)
+        sum += log(k < h->count ? h->row[k][CTI_PERPLEXITY] : now->perplexity);
+    return sum / (double)(to - from);
+}
+
+/* The curve of perplexities so far, on a logarithmic scale, at most n columns. */
+static void put_curve(line *l, const cti_board *b, const cti_history *h, const ct_fit_result *now,
+                      int n)
+{
+    static const char *const blocks[8] = { "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█" };
+    static const char *const plain[8] = { ".", ":", "-", "=", "+", "*", "%", "#" };
+    double low = INFINITY, high = -INFINITY;
+
+    n = h->count + 1 < n ? (int)h->count + 1 : n;
+    for (int i = 0; i < n; i++) {
+        low = fmin(low, height(h, now, i, n));
+        high = fmax(high, height(h, now, i, n));
+    }
+    put(l, "  ");
+    for (int i = 0; i < n; i++) {
+        double part = (height(h, now, i, n) - low) / (high - low) * 7 + 0.5;
+
+        put_symbol(l, (b->unicode ? blocks : plain)[part >= 0 && part < 8 ? (int)part : 0]);
+    }
+}
+
+static int terminal_width(const cti_board *b)
+{
+    struct winsize size;
+
+    if (ioctl(fileno(b->out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        return size.ws_col;
+    return 80;
+}
+
+void cti_board_step(cti_board *b, double epochs, const ct_fit_result *so_far, const cti_history *h)
+{
+    int width, room;
+    line l = { "", 0, 0 };
+
+    if (!b->live || cti_now() - b->last < 0.1)
+        return;
+    b->last = cti_now();
+    width = terminal_width(b);
+    put_epoch(&l, b, (int64_t)ceil(epochs));
+    put_bar(&l, b, epochs - floor(epochs) > 0 ? epochs - floor(epochs) : 1);
+    put_numbers(&l, b, so_far, epochs);
+    room = width - l.columns - 3;
+    if (room >= 4)
+        put_curve(&l, b, h, so_far, room > 32 ? 32 : room);
+    if (l.columns >= width) { /* no room even for that: without the bar, and cut */
+        l = (line){ "", 0, 0 };
+        put_epoch(&l, b, (int64_t)ceil(epochs));
+        put_numbers(&l, b, so_far, epochs);
+        if (l.columns >= width)
+            l.s[width - 1] = '\0';
+    }
+    fprintf(b->out, "\r%s\033[K", l.s);
+    fflush(b->out);
+    b->drawn = true;
+}
+
+void cti_board_end(cti_board *b)
+{
+    if (!b->drawn)
+        return;
+    fputs("\r\033[K", b->out);
+    fflush(b->out);
+    b->drawn = false;
+}
+
+/* ---- a run ---- */
+
+/* What the environment says of the terminal, since a library does not set the locale. */
+static bool takes_unicode(void)
+{
+    static const char *const names[3] = { "LC_ALL", "LC_CTYPE", "LANG" };
+    const char *value = NULL, *mark;
+
+    for (int i = 0; i < 3 && !(value && *value); i++)
+        value = getenv(names[i]);
+    mark = value ? strchr(value, '.') : NULL;
+    return mark && (strncasecmp(mark, ".UTF-8", 6) == 0 || strncasecmp(mark, ".utf8", 5) == 0);
+}
+
+void cti_board_begin(cti_board *b, FILE *out, bool plain, int64_t max_epochs, double epochs)
+{
+    const char *kind = getenv("TERM");
+    bool terminal = out && fileno(out) >= 0 && isatty(fileno(out));
+
+    *b = (cti_board){ .out = out, .max_epochs = max_epochs, .begun = cti_now(), .from = epochs };
+    b->live = terminal && !plain && kind && *kind && strcmp(kind, "dumb") != 0;
+    b->unicode = takes_unicode();
+}
+
+void cti_board_epoch(cti_board *b, const ct_fit_result *r, bool last)
+{
+    line l = { "", 0, 0 };
+
+    if (!b->out || !(last || cti_board_due(r->epochs, b->max_epochs)))
+        return;
+    cti_board_end(b);
+    put_epoch(&l, b, r->epochs);
+    put_numbers(&l, b, r, (double)r->epochs);
+    fprintf(b->out, "%s\n", l.s);
+    fflush(b->out);
+}

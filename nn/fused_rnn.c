@@ -5,9 +5,10 @@
 #include "nn/fused_rnn.h"
 
 #include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/join.h>
 #include <cotangent/autograd/ops/matmul.h>
 #include <cotangent/autograd/ops/reduce.h>
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/tensor/precision.h>
 
 #include <string.h>

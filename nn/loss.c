@@ -2,11 +2,12 @@
  * the others are made of ops, whose derivatives serve. */
 #include "autograd/internal.h"
 
+#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/index.h>
 #include <cotangent/autograd/ops/reduce.h>
-#include <cotangent/autograd/ops/shape.h>
 #include <cotangent/autograd/ops/softmax.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/nn/loss.h>
 
 typedef struct ce {

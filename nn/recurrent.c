@@ -5,8 +5,10 @@
 #include "tensor/internal.h"
 
 #include <cotangent/autograd/autograd.h>
+#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/join.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/nn/init.h>
 
 #include <stdio.h>

@@ -3,8 +3,8 @@
 
 #include "tensor/hooks.h"
 
-#include <cotangent/autograd/ops/arrange.h>
 #include <cotangent/autograd/autograd.h>
+#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/index.h>
 #include <cotangent/nn/state.h>
 

@@ -3,7 +3,7 @@
 
 #include "tensor/hooks.h"
 
-#include <cotangent/autograd/ops/arrange.h>
+#include <cotangent/autograd/ops/copy.h>
 
 #include <fnmatch.h>
 #include <math.h>

@@ -1,11 +1,10 @@
 /* elementwise.c - ops on each element: forward and derivative, a line each.
  *
  * The formulas of the forward are in tensor/formulas.h. */
-#include "autograd/internal.h"
+#include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/reduce.h>
-#include <cotangent/autograd/ops/shape.h>
 
 #include <math.h>
 #include <string.h>
@@ -99,16 +98,25 @@ bool cti_broadcast(const char *function, const ct_tensor *a, const ct_tensor *b,
     return axis < 0;
 }
 
+bool cti_want_number(const char *function, const char *name, const ct_tensor *t)
+{
+    if (cti_is_float(t->dtype) || cti_is_index(t->dtype))
+        return true;
+    ct_raise(CT_ERR_DTYPE, function, "%s %s must be of numbers", name, cti_describe(t).s);
+    return false;
+}
+
 typedef enum domain { FLOATS, NUMBERS, BOOLS } domain;
 
 static bool in_domain(const char *function, const char *name, const ct_tensor *t, domain domain)
 {
     if (domain == FLOATS)
         return cti_want_float(function, name, t);
-    if (domain == BOOLS ? t->dtype == CT_BOOL : cti_is_float(t->dtype) || cti_is_index(t->dtype))
+    if (domain == NUMBERS)
+        return cti_want_number(function, name, t);
+    if (t->dtype == CT_BOOL)
         return true;
-    ct_raise(CT_ERR_DTYPE, function, "%s %s must be %s", name, cti_describe(t).s,
-             domain == BOOLS ? "bool" : "of numbers");
+    ct_raise(CT_ERR_DTYPE, function, "%s %s must be bool", name, cti_describe(t).s);
     return false;
 }
 
@@ -516,7 +524,7 @@ static ct_tensor *where(const char *me, const char *name, ct_tensor *c, ct_tenso
     if (!y)
         return NULL;
     cti_elementwise(CTI_EW_where, y, 3, (const ct_tensor *[]){ c, a, b }, NULL);
-    return ct_record(&where_op, 3, in, 1, &y, NULL, 0) ? y : NULL;
+    return cti_record_n(&where_op, 3, in, y);
 }
 
 ct_tensor *ct_where(ct_tensor *condition, ct_tensor *a, ct_tensor *b)

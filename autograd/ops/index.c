@@ -1,8 +1,8 @@
 /* index.c - elements by index: gathers, whose derivative is a scatter-add, and the reverse. */
-#include "autograd/internal.h"
+#include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/index.h>
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/views.h>
 
 static void bad_index(const char *function, const ct_tensor *indices, int64_t position,
                       int64_t rows)
@@ -84,7 +84,7 @@ static ct_tensor *gather_rows(const char *me, ct_tensor *weight, ct_tensor *indi
         bad_index(me, c, fault.position, weight->shape.dim[0]);
         return NULL;
     }
-    return ct_record(&embedding_op, 2, in, 1, &y, NULL, 0) ? y : NULL;
+    return cti_record_n(&embedding_op, 2, in, y);
 }
 
 ct_tensor *ct_embedding(ct_tensor *weight, ct_tensor *indices)
@@ -151,7 +151,7 @@ static ct_tensor *scatter_rows(ct_tensor *d, ct_tensor *indices, ct_shape shape)
         bad_index(me, c, fault.position, shape.dim[0]);
         return NULL;
     }
-    return ct_record(&scatter_rows_op, 2, in, 1, &y, NULL, 0) ? y : NULL;
+    return cti_record_n(&scatter_rows_op, 2, in, y);
 }
 
 /* ---- take and index_add ---- */
@@ -198,7 +198,7 @@ static ct_tensor *add_rows(ct_tensor *x, ct_tensor *indices, ct_tensor *source)
         bad_index(me, c, fault.position, y->shape.dim[0]);
         return NULL;
     }
-    return ct_record(&index_add_op, 3, in, 1, &y, NULL, 0) ? y : NULL;
+    return cti_record_n(&index_add_op, 3, in, y);
 }
 
 ct_tensor *ct_index_add(ct_tensor *x, int axis, ct_tensor *indices, ct_tensor *source)
@@ -302,7 +302,7 @@ static ct_tensor *gather(const char *me, ct_tensor *x, int axis, ct_tensor *inde
         bad_index(me, k, fault.position, x->shape.dim[axis]);
         return NULL;
     }
-    return ct_record(&gather_op, 2, in, 1, &y, &axis, sizeof axis) ? y : NULL;
+    return cti_record_n_with(&gather_op, 2, in, y, &axis, sizeof axis);
 }
 
 ct_tensor *cti_gather(const char *me, ct_tensor *x, int axis, ct_tensor *index)
@@ -381,7 +381,7 @@ static ct_tensor *scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tenso
     cti_copy(y, x);
     if (!add_into(y, axis, k, c))
         return NULL;
-    return ct_record(&scatter_add_op, 3, in, 1, &y, &axis, sizeof axis) ? y : NULL;
+    return cti_record_n_with(&scatter_add_op, 3, in, y, &axis, sizeof axis);
 }
 
 ct_tensor *ct_scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src)
@@ -392,10 +392,8 @@ ct_tensor *ct_scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *s
         !cti_want_index(me, "index", index) || !cti_same_dtype(me, "x", x, "src", src) ||
         !cti_same_device(me, "x", x, "src", src) || !cti_same_device(me, "x", x, "index", index))
         return NULL;
-    if (!cti_is_float(x->dtype) && !cti_is_index(x->dtype)) {
-        ct_raise(CT_ERR_DTYPE, me, "x %s must be of numbers", cti_describe(x).s);
+    if (!cti_want_number(me, "x", x))
         return NULL;
-    }
     axis = cti_axis(me, x, axis);
     if (axis < 0)
         return NULL;

@@ -1,12 +1,13 @@
 /* matmul.c - C = A B, for A (..., m, k) and B (..., k, n); leading dimensions broadcast.
  *     dA = dC B^T      dB = A^T dC */
-#include "autograd/internal.h"
+#include "autograd/ops/internal.h"
 
+#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/index.h>
 #include <cotangent/autograd/ops/matmul.h>
 #include <cotangent/autograd/ops/reduce.h>
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/tensor/precision.h>
 
 #include <limits.h>
@@ -170,7 +171,7 @@ static ct_tensor *matrices(const char *me, ct_tensor *a, ct_tensor *b)
     if (!c || !as_matrix(a, &ma) || !as_matrix(b, &mb))
         return NULL;
     multiply(&ma, &mb, c);
-    return ct_record(&matmul_op, 2, in, 1, &c, NULL, 0) ? c : NULL;
+    return cti_record_n(&matmul_op, 2, in, c);
 }
 
 ct_tensor *ct_matmul(ct_tensor *a, ct_tensor *b)
@@ -308,7 +309,7 @@ ct_tensor *ct_linear(ct_tensor *x, ct_tensor *w, ct_tensor *b)
                     .bf16 = ct_matmul_precision() == CT_BF16 };
     g.m = g.n ? y->numel / g.n : 0;
     be->gemm(&g);
-    return ct_record(&linear_op, b ? 3 : 2, in, 1, &y, NULL, 0) ? y : NULL;
+    return cti_record_n(&linear_op, b ? 3 : 2, in, y);
 }
 
 /* ---- vectors ---- */

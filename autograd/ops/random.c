@@ -2,7 +2,7 @@
  *
  * Dropout: y_i = x_i m_i / (1 - p), m_i = (word_i >= p 2^32);  dx_i = d_i m_i / (1 - p), the same
  * op at the same position of the stream. */
-#include "autograd/internal.h"
+#include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/random.h>
 
@@ -39,7 +39,7 @@ static ct_tensor *dropout(ct_tensor *x, const drawn *w)
     if (!c)
         return NULL;
     cti_backend_of(x->device)->dropout(x->dtype, x->numel, w->p, &w->from, cti_ptr(c), cti_ptr(y));
-    return ct_record(&dropout_op, 1, &x, 1, &y, w, sizeof *w) ? y : NULL;
+    return cti_record1_with(&dropout_op, x, y, w, sizeof *w);
 }
 
 ct_tensor *ct_dropout(ct_tensor *x, double p, ct_generator *g)

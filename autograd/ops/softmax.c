@@ -1,10 +1,10 @@
 /* softmax.c - softmax and log-softmax. */
-#include "autograd/internal.h"
+#include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/reduce.h>
-#include <cotangent/autograd/ops/shape.h>
 #include <cotangent/autograd/ops/softmax.h>
+#include <cotangent/autograd/ops/views.h>
 
 static void softmax_backward(ct_node *n, ct_tensor *const *dout)
 {
@@ -47,7 +47,7 @@ static ct_tensor *last_axis(const ct_op *op, bool logarithm, ct_tensor *x)
         return NULL;
     cti_backend_of(x->device)->softmax(x->dtype, logarithm, n ? x->numel / n : 0, n, cti_ptr(c),
                                        cti_ptr(y));
-    return ct_record(op, 1, &x, 1, &y, &axis, sizeof axis) ? y : NULL;
+    return cti_record1_with(op, x, y, &axis, sizeof axis);
 }
 
 static ct_tensor *along(const ct_op *op, bool logarithm, ct_tensor *x, int axis)

@@ -1,10 +1,10 @@
 /* sort.c - sort and topk: a kernel gives the order of positions, and a gather, whose derivative
  * serves, the values. */
-#include "autograd/internal.h"
+#include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/index.h>
-#include <cotangent/autograd/ops/shape.h>
 #include <cotangent/autograd/ops/sort.h>
+#include <cotangent/autograd/ops/views.h>
 
 /* The first k positions along axis in order; axis is 0..rank-1. */
 static ct_tensor *order_of(const char *me, ct_tensor *x, int axis, bool descending, int64_t k)
@@ -35,10 +35,8 @@ static int check(const char *me, const ct_tensor *x, int axis)
 {
     if (!cti_usable(me, x))
         return -1;
-    if (!cti_is_float(x->dtype) && !cti_is_index(x->dtype)) {
-        ct_raise(CT_ERR_DTYPE, me, "x %s must be of numbers", cti_describe(x).s);
+    if (!cti_want_number(me, "x", x))
         return -1;
-    }
     return cti_axis(me, x, axis);
 }
 

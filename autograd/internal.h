@@ -89,13 +89,13 @@ void cti_no_broadcast(const char *function, const char *an, const ct_tensor *a, 
 bool cti_broadcast(const char *function, const ct_tensor *a, const ct_tensor *b, ct_shape *out);
 
 /* A shape around an axis: (outer, n, inner). */
-void cti_around(const ct_shape *shape, int axis, int64_t *outer, int64_t *inner);
+void cti_split_axis(const ct_shape *shape, int axis, int64_t *outer, int64_t *inner);
 
 /* The indices that ct_one_hot made x from, if x is still what it made; else NULL. */
 ct_tensor *cti_one_hot_of(const ct_tensor *x);
 
 /* ct_embedding of a table and indices that nobody else writes: the rows may be put off. */
-ct_tensor *cti_rows_later(ct_tensor *table, ct_tensor *indices);
+ct_tensor *cti_lazy_gather(ct_tensor *table, ct_tensor *indices);
 
 /* ct_gather, with the name of the function that errors show. */
 ct_tensor *cti_gather(const char *function, ct_tensor *x, int axis, ct_tensor *index);

@@ -119,7 +119,7 @@ ct_state *ct_state_from_tensors(int count, ct_tensor *const *tensors)
                       CT_CPU);
     if (!memory)
         return NULL;
-    s = (ct_state *)(void *)cti_ptr(memory);
+    s = (ct_state *)(void *)cti_data(memory);
     s->count = count;
     s->owned = false;
     for (i = 0; i < count; i++)

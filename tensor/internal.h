@@ -115,24 +115,24 @@ void cti_unref(ct_tensor *t);
 bool cti_usable(const char *function, const ct_tensor *t);
 
 /* The values of a storage that were put off. */
-void cti_make_values(ct_storage *s);
-void cti_forget_put_off(ct_storage *s);
+void cti_lazy_rows_fill(ct_storage *s);
+void cti_lazy_rows_drop(ct_storage *s);
 
-static inline char *cti_ptr(const ct_tensor *t)
+static inline char *cti_data(const ct_tensor *t)
 {
     if (atomic_load_explicit(&t->storage->indices, memory_order_acquire))
-        cti_make_values(t->storage);
+        cti_lazy_rows_fill(t->storage);
     return (char *)t->storage->data + t->offset * (int64_t)ct_dtype_size(t->dtype);
 }
 
 /* y, new and contiguous, is the rows of table, which nobody else writes, that indices choose, or
  * rows of y's last size with a 1 there if table is NULL. On the CPU its memory is filled when somebody
- * looks (cti_ptr), which RNN and Linear need not do. CT_ERR_INDEX if an index is not one of a row. */
-ct_status cti_put_off(ct_tensor *y, ct_tensor *table, ct_tensor *indices, cti_fault *fault);
+ * looks (cti_data), which RNN and Linear need not do. CT_ERR_INDEX if an index is not one of a row. */
+ct_status cti_lazy_rows_set(ct_tensor *y, ct_tensor *table, ct_tensor *indices, cti_fault *fault);
 
 /* Handles of the innermost scope on the table and the indices of x, if its values, all of them, are
  * still put off. */
-bool cti_is_put_off(const ct_tensor *x, ct_tensor **table, ct_tensor **indices);
+bool cti_lazy_rows_get(const ct_tensor *x, ct_tensor **table, ct_tensor **indices);
 
 /* t itself if contiguous, else a copy without history. */
 ct_tensor *cti_contiguous(const ct_tensor *t);
@@ -155,10 +155,10 @@ bool cti_same_shape(const ct_shape *a, const ct_shape *b);
 /* 0..rank-1 for an axis that may be negative; -1 with CT_ERR_SHAPE. */
 int cti_axis(const char *function, const ct_tensor *t, int axis);
 
-/* False with an error if the rules forbid an in-place write of t. cti_written notes one: bumps the
+/* False with an error if the rules forbid an in-place write of t. cti_mark_written notes one: bumps the
  * version, forgets one-hot indices. */
 bool cti_may_write(const char *function, const ct_tensor *t);
-void cti_written(ct_tensor *t);
+void cti_mark_written(ct_tensor *t);
 
 /* "f32[32,256] cpu" and "[32,256]", for messages. */
 typedef struct cti_text {

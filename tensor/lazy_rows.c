@@ -13,21 +13,21 @@ static ct_status fill(ct_dtype dtype, int64_t width, void *to, const ct_tensor *
     const cti_backend *be = cti_backend_of(indices->device);
 
     if (!table)
-        return be->one_hot(dtype, indices->dtype, indices->numel, width, cti_ptr(indices), to,
+        return be->one_hot(dtype, indices->dtype, indices->numel, width, cti_data(indices), to,
                            fault);
     return be->gather_rows(dtype, indices->dtype, indices->numel, width, table->shape.dim[0],
-                           cti_ptr(table), cti_ptr(indices), to, fault);
+                           cti_data(table), cti_data(indices), to, fault);
 }
 
-ct_status cti_put_off(ct_tensor *y, ct_tensor *table, ct_tensor *indices, cti_fault *fault)
+ct_status cti_lazy_rows_set(ct_tensor *y, ct_tensor *table, ct_tensor *indices, cti_fault *fault)
 {
     int64_t width = indices->numel ? y->numel / indices->numel : 0;
     ct_storage *s = y->storage;
 
     if (y->device != CT_CPU || !width)
-        return fill(y->dtype, width, cti_ptr(y), table, indices, fault);
+        return fill(y->dtype, width, cti_data(y), table, indices, fault);
     if (!cti_cpu_are_indices(indices->dtype, indices->numel, table ? table->shape.dim[0] : width,
-                             cti_ptr(indices), &fault->position))
+                             cti_data(indices), &fault->position))
         return CT_ERR_INDEX;
     if (table)
         cti_ref(table);
@@ -40,7 +40,7 @@ ct_status cti_put_off(ct_tensor *y, ct_tensor *table, ct_tensor *indices, cti_fa
 }
 
 /* Two threads may look at once. */
-void cti_make_values(ct_storage *s)
+void cti_lazy_rows_fill(ct_storage *s)
 {
     static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
     ct_tensor *indices, *table = NULL;
@@ -61,7 +61,7 @@ void cti_make_values(ct_storage *s)
         cti_unref(indices);
 }
 
-void cti_forget_put_off(ct_storage *s)
+void cti_lazy_rows_drop(ct_storage *s)
 {
     ct_tensor *indices = atomic_load_explicit(&s->indices, memory_order_relaxed);
 
@@ -74,7 +74,7 @@ void cti_forget_put_off(ct_storage *s)
     s->table = NULL;
 }
 
-bool cti_is_put_off(const ct_tensor *x, ct_tensor **table, ct_tensor **indices)
+bool cti_lazy_rows_get(const ct_tensor *x, ct_tensor **table, ct_tensor **indices)
 {
     ct_storage *s = x->storage;
     ct_tensor *by = atomic_load_explicit(&s->indices, memory_order_acquire);

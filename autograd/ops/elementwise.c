@@ -45,9 +45,9 @@ void cti_elementwise(cti_ew_op op, ct_tensor *out, int inputs, const ct_tensor *
     e.rank = flat ? 1 : out->shape.rank;
     e.dim[0] = out->numel;
     e.out_stride[0] = 1;
-    e.out = cti_ptr(out);
+    e.out = cti_data(out);
     for (i = 0; i < inputs; i++) {
-        e.in[i] = cti_ptr(in[i]);
+        e.in[i] = cti_data(in[i]);
         e.in_stride[i][0] = 1;
         if (!flat)
             broadcast_strides(&out->shape, in[i], e.in_stride[i]);

@@ -75,11 +75,11 @@ static ct_tensor *gather_rows(const char *me, ct_tensor *weight, ct_tensor *indi
         return NULL;
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, weight->shape.dim[0]);
     if (later)
-        status = cti_put_off(y, w, c, &fault);
+        status = cti_lazy_rows_set(y, w, c, &fault);
     else
-        status = cti_backend_of(y->device)->gather_rows(y->dtype, c->dtype, c->numel,
-                                                        row_width(weight), weight->shape.dim[0],
-                                                        cti_ptr(w), cti_ptr(c), cti_ptr(y), &fault);
+        status = cti_backend_of(y->device)->gather_rows(
+            y->dtype, c->dtype, c->numel, row_width(weight), weight->shape.dim[0], cti_data(w),
+            cti_data(c), cti_data(y), &fault);
     if (status != CT_OK) {
         bad_index(me, c, fault.position, weight->shape.dim[0]);
         return NULL;
@@ -92,7 +92,7 @@ ct_tensor *ct_embedding(ct_tensor *weight, ct_tensor *indices)
     return gather_rows("ct_embedding", weight, indices, false);
 }
 
-ct_tensor *cti_rows_later(ct_tensor *table, ct_tensor *indices)
+ct_tensor *cti_lazy_gather(ct_tensor *table, ct_tensor *indices)
 {
     return gather_rows("ct_embedding", table, indices, true);
 }
@@ -146,8 +146,8 @@ static ct_tensor *scatter_rows(ct_tensor *d, ct_tensor *indices, ct_shape shape)
         return NULL;
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, shape.dim[0]);
     if (cti_backend_of(y->device)->scatter_add_rows(y->dtype, c->dtype, c->numel, row_width(y),
-                                                    shape.dim[0], cti_ptr(y), cti_ptr(c),
-                                                    cti_ptr(rows), &fault) != CT_OK) {
+                                                    shape.dim[0], cti_data(y), cti_data(c),
+                                                    cti_data(rows), &fault) != CT_OK) {
         bad_index(me, c, fault.position, shape.dim[0]);
         return NULL;
     }
@@ -193,8 +193,8 @@ static ct_tensor *add_rows(ct_tensor *x, ct_tensor *indices, ct_tensor *source)
     cti_copy(y, x);
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, y->shape.dim[0]);
     if (cti_backend_of(y->device)->scatter_add_rows(y->dtype, c->dtype, c->numel, row_width(y),
-                                                    y->shape.dim[0], cti_ptr(y), cti_ptr(c),
-                                                    cti_ptr(rows), &fault) != CT_OK) {
+                                                    y->shape.dim[0], cti_data(y), cti_data(c),
+                                                    cti_data(rows), &fault) != CT_OK) {
         bad_index(me, c, fault.position, y->shape.dim[0]);
         return NULL;
     }
@@ -229,7 +229,7 @@ ct_tensor *ct_index_add(ct_tensor *x, int axis, ct_tensor *indices, ct_tensor *s
 
 /* ---- gather and scatter_add: an index for each element ---- */
 
-void cti_around(const ct_shape *shape, int axis, int64_t *outer, int64_t *inner)
+void cti_split_axis(const ct_shape *shape, int axis, int64_t *outer, int64_t *inner)
 {
     int i;
 
@@ -294,11 +294,11 @@ static ct_tensor *gather(const char *me, ct_tensor *x, int axis, ct_tensor *inde
     k = c ? cti_contiguous(index) : NULL;
     if (!k)
         return NULL;
-    cti_around(&index->shape, axis, &outer, &inner);
+    cti_split_axis(&index->shape, axis, &outer, &inner);
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, x->shape.dim[axis]);
     if (cti_backend_of(y->device)->gather(y->dtype, k->dtype, outer, x->shape.dim[axis],
-                                          k->shape.dim[axis], inner, cti_ptr(c), cti_ptr(k),
-                                          cti_ptr(y), &fault) != CT_OK) {
+                                          k->shape.dim[axis], inner, cti_data(c), cti_data(k),
+                                          cti_data(y), &fault) != CT_OK) {
         bad_index(me, k, fault.position, x->shape.dim[axis]);
         return NULL;
     }
@@ -355,11 +355,11 @@ static bool add_into(ct_tensor *y, int axis, ct_tensor *k, ct_tensor *c)
     own = part ? cti_contiguous(part) : NULL;
     if (!own)
         return false;
-    cti_around(&k->shape, axis, &outer, &inner);
+    cti_split_axis(&k->shape, axis, &outer, &inner);
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, "ct_scatter_add", shape.dim[axis]);
     if (cti_backend_of(y->device)->scatter_add(y->dtype, k->dtype, outer, shape.dim[axis],
-                                               k->shape.dim[axis], inner, cti_ptr(own), cti_ptr(k),
-                                               cti_ptr(c), &fault) != CT_OK) {
+                                               k->shape.dim[axis], inner, cti_data(own),
+                                               cti_data(k), cti_data(c), &fault) != CT_OK) {
         bad_index("ct_scatter_add", k, fault.position, shape.dim[axis]);
         return false;
     }
@@ -432,7 +432,7 @@ static ct_tensor *one_hot(const char *me, ct_tensor *indices, int64_t classes, c
         return NULL;
     cti_copy(c, indices); /* its own copy, which nobody else can write */
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, classes);
-    if (cti_put_off(y, NULL, c, &fault) != CT_OK) {
+    if (cti_lazy_rows_set(y, NULL, c, &fault) != CT_OK) {
         bad_index(me, c, fault.position, classes);
         return NULL;
     }

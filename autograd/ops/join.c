@@ -136,7 +136,7 @@ ct_tensor *ct_cat(int count, ct_tensor *const *parts, int axis)
         many = ct_empty(CT_SHAPE(CAT_LENGTHS + count), CT_I64, CT_CPU);
         if (!many)
             return NULL;
-        attributes = (int64_t *)(void *)cti_ptr(many);
+        attributes = (int64_t *)(void *)cti_data(many);
     }
     attributes[CAT_AXIS] = axis;
     length = attributes + CAT_LENGTHS;

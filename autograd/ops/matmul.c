@@ -111,9 +111,9 @@ static void multiply(const matrix *a, const matrix *b, ct_tensor *c)
                    .batch = 1,
                    .alpha = 1,
                    .beta = 0,
-                   .a = cti_ptr(a->t),
-                   .b = cti_ptr(b->t),
-                   .c = cti_ptr(c),
+                   .a = cti_data(a->t),
+                   .b = cti_data(b->t),
+                   .c = cti_data(c),
                    .lda = a->ld,
                    .ldb = b->ld,
                    .ldc = c->shape.dim[r - 1],
@@ -134,9 +134,9 @@ static void multiply(const matrix *a, const matrix *b, ct_tensor *c)
         return;
     }
     for (i = 0; i < batch; i++) {
-        g.a = cti_ptr(a->t) + batch_offset(a->t, &c->shape, i) * (int64_t)size;
-        g.b = cti_ptr(b->t) + batch_offset(b->t, &c->shape, i) * (int64_t)size;
-        g.c = cti_ptr(c) + i * g.c_step * (int64_t)size;
+        g.a = cti_data(a->t) + batch_offset(a->t, &c->shape, i) * (int64_t)size;
+        g.b = cti_data(b->t) + batch_offset(b->t, &c->shape, i) * (int64_t)size;
+        g.c = cti_data(c) + i * g.c_step * (int64_t)size;
         be->gemm(&g);
     }
 }
@@ -266,7 +266,7 @@ static ct_tensor *linear_of_one_hot(ct_tensor *indices, ct_tensor *w, ct_tensor 
     ct_tensor *table = ct_transpose(w, 0, 1);
 
     table = table && b ? ct_add(table, b) : ct_clone(table);
-    return table ? cti_rows_later(table, indices) : NULL;
+    return table ? cti_lazy_gather(table, indices) : NULL;
 }
 
 ct_tensor *ct_linear(ct_tensor *x, ct_tensor *w, ct_tensor *b)
@@ -299,10 +299,10 @@ ct_tensor *ct_linear(ct_tensor *x, ct_tensor *w, ct_tensor *b)
                     .k = w->shape.dim[1],
                     .batch = 1,
                     .alpha = 1,
-                    .a = cti_ptr(c),
-                    .b = cti_ptr(mw.t),
-                    .c = cti_ptr(y),
-                    .bias = row ? cti_ptr(row) : NULL,
+                    .a = cti_data(c),
+                    .b = cti_data(mw.t),
+                    .c = cti_data(y),
+                    .bias = row ? cti_data(row) : NULL,
                     .lda = w->shape.dim[1] ? w->shape.dim[1] : 1,
                     .ldb = mw.ld,
                     .ldc = w->shape.dim[0],

@@ -38,7 +38,8 @@ static ct_tensor *dropout(ct_tensor *x, const drawn *w)
 
     if (!c)
         return NULL;
-    cti_backend_of(x->device)->dropout(x->dtype, x->numel, w->p, &w->from, cti_ptr(c), cti_ptr(y));
+    cti_backend_of(x->device)->dropout(x->dtype, x->numel, w->p, &w->from, cti_data(c),
+                                       cti_data(y));
     return cti_record1_with(&dropout_op, x, y, w, sizeof *w);
 }
 
@@ -71,8 +72,8 @@ static bool draw(ct_tensor *weights, const ct_tensor *copy, int64_t k, bool repl
         cti_fault_at(out->device, CTI_FAULT_WEIGHTS, "ct_multinomial", replacement ? 1 : k);
 
     if (cti_backend_of(out->device)
-            ->multinomial(rows, n, k, replacement, (double *)(void *)cti_ptr(copy), &from,
-                          (int64_t *)(void *)cti_ptr(out), &fault) == CT_OK)
+            ->multinomial(rows, n, k, replacement, (double *)(void *)cti_data(copy), &from,
+                          (int64_t *)(void *)cti_data(out), &fault) == CT_OK)
         return true;
     ct_raise(CT_ERR_NUMERIC, "ct_multinomial",
              "row %lld of weights %s: one is negative or not finite, or fewer than %lld are "

@@ -195,7 +195,7 @@ ct_tensor *ct_pad(ct_tensor *x, int count, const int64_t *sizes, double value)
     y = cti_new("ct_pad", shape, x->dtype, x->device);
     if (!y)
         return NULL;
-    cti_backend_of(y->device)->fill(cti_ptr(y), y->dtype, y->numel, value);
+    cti_backend_of(y->device)->fill(cti_data(y), y->dtype, y->numel, value);
     offset = y->offset;
     for (i = 0; i < shape.rank && x->numel; i++)
         offset += m.before[i] * y->stride[i];

@@ -114,7 +114,7 @@ static ct_tensor *reduce_run(const char *function, cti_reduce_op op, ct_tensor *
             outer *= x->shape.dim[i];
         }
     }
-    cti_backend_of(x->device)->reduce(op, x->dtype, outer, n, inner, cti_ptr(c), cti_ptr(y));
+    cti_backend_of(x->device)->reduce(op, x->dtype, outer, n, inner, cti_data(c), cti_data(y));
     return y;
 }
 

@@ -32,9 +32,9 @@ static ct_tensor *scan_cumsum(ct_tensor *x, scan_attributes r)
 
     if (!c)
         return NULL;
-    cti_around(&x->shape, r.axis, &outer, &inner);
+    cti_split_axis(&x->shape, r.axis, &outer, &inner);
     cti_backend_of(x->device)->cumsum(x->dtype, r.reverse, outer, x->shape.dim[r.axis], inner,
-                                      cti_ptr(c), cti_ptr(y));
+                                      cti_data(c), cti_data(y));
     return cti_record1_with(&cumsum_op, x, y, &r, sizeof r);
 }
 

@@ -45,8 +45,8 @@ static ct_tensor *last_axis(const ct_op *op, bool logarithm, ct_tensor *x)
     c = y ? cti_contiguous(x) : NULL;
     if (!c)
         return NULL;
-    cti_backend_of(x->device)->softmax(x->dtype, logarithm, n ? x->numel / n : 0, n, cti_ptr(c),
-                                       cti_ptr(y));
+    cti_backend_of(x->device)->softmax(x->dtype, logarithm, n ? x->numel / n : 0, n, cti_data(c),
+                                       cti_data(y));
     return cti_record1_with(op, x, y, &axis, sizeof axis);
 }
 

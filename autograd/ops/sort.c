@@ -24,9 +24,9 @@ static ct_tensor *order_of(const char *me, ct_tensor *x, int axis, bool descendi
     if (!scratch)
         return NULL;
     if (c->numel)
-        cti_backend_of(c->device)->sort(c->dtype, descending, c->numel / n, n, k, cti_ptr(c),
-                                        (int64_t *)(void *)cti_ptr(order),
-                                        (int64_t *)(void *)cti_ptr(scratch));
+        cti_backend_of(c->device)->sort(c->dtype, descending, c->numel / n, n, k, cti_data(c),
+                                        (int64_t *)(void *)cti_data(order),
+                                        (int64_t *)(void *)cti_data(scratch));
     return ct_transpose(order, axis, last);
 }
 

@@ -464,7 +464,7 @@ void cti_param_put(ct_param *p, const ct_tensor *value, ct_tensor **leaf)
     p = real(p);
     if (p->value) {
         cti_copy(p->value, value);
-        cti_written(p->value);
+        cti_mark_written(p->value);
         return;
     }
     p->shape = value->shape;

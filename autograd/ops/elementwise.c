@@ -1,9 +1,10 @@
 /* elementwise.c - ops on each element: the catalogue of derivatives.
  *
- * Each op is one line: its name, the dtypes it takes and its derivative. The forward formulas are in
- * tensor/formulas.h, from which the kernels of every device are made: ct_tanh runs the kernel of the
- * entry tanh there. In a derivative, d is the gradient of the output, x (or a and b) an input, y the
- * output and p the op's numbers. Derivatives are written in ops, so they have derivatives too. */
+ * Each op is one line: its name, the dtypes it takes and its derivative. The forward formulas are
+ * in tensor/formulas.h, from which the kernels of every device are made: ct_tanh runs the kernel of
+ * the entry tanh there. In a derivative, d is the gradient of the output, x (or a and b) an input,
+ * y the output and p the op's numbers. Derivatives are written in ops, so they have derivatives
+ * too. */
 #include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/elementwise.h>
@@ -177,8 +178,8 @@ static ct_tensor *elementwise_binary(const elementwise_op *op, ct_tensor *a, ct_
     return elementwise_run(op, cti_new(function, shape, dtype, a->device), 2, in, numbers);
 }
 
-/* Zeros like d. They replace d * 0, which is NaN where d is not finite. NULL for NULL, which a formula
- * gets for a saved tensor that was modified since. */
+/* Zeros like d. They replace d * 0, which is NaN where d is not finite. NULL for NULL, which a
+ * formula gets for a saved tensor that was modified since. */
 static ct_tensor *zeros_of(ct_tensor *d)
 {
     return d ? ct_zeros(d->shape, d->dtype, d->device) : NULL;
@@ -244,7 +245,8 @@ FUSED(clamp_backward, clamp_backward(e, s, p), zeros_of(s))
         return elementwise_unary(&op, x, p);                                                       \
     }
 
-/* An op whose derivative is a formula in d, its output y and its numbers p: the input is not kept. */
+/* An op whose derivative is a formula in d, its output y and its numbers p: the input is not
+ * kept. */
 #define OF_OUTPUT_AS(id, public, domain, formula)                                                  \
     static void id##_grad(ct_node *n, ct_tensor *const *dout)                                      \
     {                                                                                              \
@@ -416,8 +418,8 @@ ct_tensor *ct_rpow_scalar(ct_tensor *x, double s)
 
 /* ---- two operands ---- */
 
-/* An op with a formula for each operand, in d, a, b and the output y. saved names those it needs. Each
- * gradient is summed over the axes along which its operand was broadcast. */
+/* An op with a formula for each operand, in d, a, b and the output y. saved names those it needs.
+ * Each gradient is summed over the axes along which its operand was broadcast. */
 #define OF_TWO(id, domain, saved, a_grad, b_grad)                                                  \
     static void id##_grad(ct_node *n, ct_tensor *const *dout)                                      \
     {                                                                                              \
@@ -449,7 +451,8 @@ static ct_tensor *extreme_share(ct_tensor *d, ct_tensor *beyond, ct_tensor *equa
     return ct_where(beyond, d, ct_where(equal, ct_mul_scalar(d, 0.5), none));
 }
 
-/* d b a^(b - 1). It is 0 where b = 0, for a = 0 too: a^(b - 1) is infinite there, so 1 replaces a. */
+/* d b a^(b - 1). It is 0 where b = 0, for a = 0 too: a^(b - 1) is infinite there, so 1 replaces
+ * a. */
 static ct_tensor *pow_base_grad(ct_tensor *d, ct_tensor *a, ct_tensor *b)
 {
     ct_tensor *zero_a = zeros_of(a), *zero_b = zeros_of(b);

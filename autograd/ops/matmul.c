@@ -42,8 +42,8 @@ typedef struct matmul_operand {
     int64_t ld;
 } matmul_operand;
 
-/* Fills *m for t without a copy if one of the last two axes is dense, otherwise for a contiguous copy.
- * False with an error. */
+/* Fills *m for t without a copy if one of the last two axes is dense, otherwise for a contiguous
+ * copy. False with an error. */
 static bool matmul_as_operand(ct_tensor *t, matmul_operand *m)
 {
     int r = t->shape.rank;
@@ -61,7 +61,8 @@ static bool matmul_as_operand(ct_tensor *t, matmul_operand *m)
     return m->t != NULL;
 }
 
-/* BLAS takes int sizes. The columns of a are one of the sizes of b; its rows are cut by the kernel. */
+/* BLAS takes int sizes. The columns of a are one of the sizes of b; its rows are cut by the
+ * kernel. */
 static bool matmul_fits_blas(const char *function, const ct_tensor *a, const ct_tensor *b)
 {
     int r = b->shape.rank;
@@ -89,8 +90,8 @@ static int64_t matmul_batch_offset(const ct_tensor *t, const ct_shape *shape, in
     return offset;
 }
 
-/* True if a single step leads from each batch of t to the next: one call of the kernel can then do all
- * batches. */
+/* True if a single step leads from each batch of t to the next: one call of the kernel can then do
+ * all batches. */
 static bool matmul_is_uniform(const ct_tensor *t, const ct_shape *shape, int64_t batch,
                               int64_t *step)
 {

@@ -1,9 +1,9 @@
 /* random.c - ops that draw random numbers.
  *
- *     dropout:      y_i = x_i m_i / (1 - p), where m_i = (word_i >= p 2^32);  dx_i = d_i m_i / (1 - p)
+ *     dropout:      y_i = x_i m_i / (1 - p),  dx_i = d_i m_i / (1 - p),  m_i = (word_i >= p 2^32)
  *     multinomial:  positions, no derivative
- * Dropout stores no mask. Its derivative is the same op at the same position of the random stream, which
- * draws the same mask again. */
+ * Dropout stores no mask. Its derivative is the same op at the same position of the random stream,
+ * which draws the same mask again. */
 #include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/random.h>
@@ -65,7 +65,8 @@ ct_tensor *ct_dropout(ct_tensor *x, double p, ct_generator *g)
 
 /* ---- multinomial ---- */
 
-/* Draws out (rows, k) for weights (rows, n). copy holds the weights in f64; the kernel changes it. */
+/* Draws out (rows, k) for weights (rows, n). copy holds the weights in f64; the kernel changes
+ * it. */
 static bool multinomial_run(ct_tensor *weights, const ct_tensor *copy, int64_t k, bool replacement,
                             ct_generator *g, ct_tensor *out)
 {

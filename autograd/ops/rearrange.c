@@ -68,8 +68,8 @@ ct_tensor *ct_flip(ct_tensor *x, int count, const int *axes)
 
 /* ---- copies between windows ---- */
 
-/* Copies `length` elements along axis, from position `from` of src to position `to` of dst. The other
- * axes are copied whole. */
+/* Copies `length` elements along axis, from position `from` of src to position `to` of dst. The
+ * other axes are copied whole. */
 static bool rearrange_copy(const char *me, ct_tensor *dst, int64_t to, const ct_tensor *src,
                            int64_t from, int axis, int64_t length)
 {

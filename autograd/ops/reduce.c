@@ -242,9 +242,9 @@ ct_tensor *ct_argmin(ct_tensor *x, int axis, bool keepdim)
 
 /* For each element of x (rows, n), the product of the other elements of its row.
  *
- * A binary tree: level[0] is x, and level[k + 1] multiplies the two halves of level[k] (an odd element
- * is carried up). On the way down, `above` holds, for each element of a level, the product of
- * everything outside its subtree: the product outside the parent times the sibling. No division
+ * A binary tree: level[0] is x, and level[k + 1] multiplies the two halves of level[k] (an odd
+ * element is carried up). On the way down, `above` holds, for each element of a level, the product
+ * of everything outside its subtree: the product outside the parent times the sibling. No division
  * occurs, so zeros need no special case and derivatives of any order are right. */
 static ct_tensor *prod_of_others(ct_tensor *x)
 {

@@ -2,12 +2,12 @@
  *
  * Each function comes in two forms. The plain form reduces all elements to rank 0. The _axes form
  * reduces the count axes listed in axes, each at most once; a negative axis counts from the end
- * (PyTorch calls it dim). keepdim keeps each reduced axis with size 1; otherwise it is removed. A wrong
- * or repeated axis raises CT_ERR_SHAPE. The results belong to the innermost scope.
+ * (PyTorch calls it dim). keepdim keeps each reduced axis with size 1; otherwise it is removed. A
+ * wrong or repeated axis raises CT_ERR_SHAPE. The results belong to the innermost scope.
  *
  * dtypes: f32 and f64; "numbers" allows i32 and i64 too; any other raises CT_ERR_DTYPE. In the
- * derivatives, d is the gradient of the output broadcast over the reduced axes, dx that of x, and n the
- * number of elements reduced to one. */
+ * derivatives, d is the gradient of the output broadcast over the reduced axes, dx that of x, and n
+ * the number of elements reduced to one. */
 #ifndef COTANGENT_AUTOGRAD_OPS_REDUCE_H
 #define COTANGENT_AUTOGRAD_OPS_REDUCE_H
 
@@ -40,18 +40,20 @@ ct_tensor *ct_min(ct_tensor *x);
 ct_tensor *ct_amax_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
 ct_tensor *ct_amin_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
 
-/* The largest (smallest) element along one axis, and its position: *indices, if indices is not NULL,
- * receives what ct_argmax (ct_argmin) returns, or NULL after an error. dx = d at those positions only. */
+/* The largest (smallest) element along one axis, and its position: *indices, if indices is not
+ * NULL, receives what ct_argmax (ct_argmin) returns, or NULL after an error. dx = d at those
+ * positions only. */
 ct_tensor *ct_max_axis(ct_tensor *x, int axis, bool keepdim, ct_tensor **indices);
 ct_tensor *ct_min_axis(ct_tensor *x, int axis, bool keepdim, ct_tensor **indices);
 
 /* The position, i64, of the first largest (smallest) element along axis. A NaN counts as the
- * largest and as the smallest. Numbers. No derivative. Raises CT_ERR_SHAPE if the axis has size 0. */
+ * largest and as the smallest. Numbers. No derivative. Raises CT_ERR_SHAPE if the axis has size
+ * 0. */
 ct_tensor *ct_argmax(ct_tensor *x, int axis, bool keepdim);
 ct_tensor *ct_argmin(ct_tensor *x, int axis, bool keepdim);
 
-/* True if any element is true (all elements are true). x is bool, and so is the result. Of no elements,
- * any is false and all is true. No derivative. */
+/* True if any element is true (all elements are true). x is bool, and so is the result. Of no
+ * elements, any is false and all is true. No derivative. */
 ct_tensor *ct_any(ct_tensor *x);
 ct_tensor *ct_all(ct_tensor *x);
 ct_tensor *ct_any_axes(ct_tensor *x, int count, const int *axes, bool keepdim);

@@ -2,7 +2,8 @@
  *
  *     var:        dx = 2 d (x - mean) / divisor
  *     std:        dx = d (x - mean) / (divisor y), and 0 where y is 0
- *     norm p:     dx = d sign(x) (|x| / y)^(p - 1), and 0 where x or y is 0; p = 2: d x / y; p = 0: 0
+ *     norm:       dx = d sign(x) (|x| / y)^(p - 1), and 0 where x or y is 0
+ *                 (p = 2: d x / y; p = 0: 0)
  *     logsumexp:  dx = d exp(x - y) */
 #include "autograd/ops/internal.h"
 
@@ -159,7 +160,8 @@ static ct_tensor *norm_forward(ct_tensor *x, const statistics_attributes *r)
     return p == 0 || p == 1 ? sum : p == 2 ? ct_sqrt(sum) : ct_pow_scalar(sum, 1 / p);
 }
 
-/* (|x| / y)^(p - 1). It is 1 where x is 0 (sign(x) makes the derivative 0 there) and 0 where y is 0. */
+/* (|x| / y)^(p - 1). It is 1 where x is 0 (sign(x) makes the derivative 0 there) and 0 where y is
+ * 0. */
 static ct_tensor *norm_slope(ct_tensor *x, ct_tensor *y, double p)
 {
     ct_tensor *one = ct_ones(CT_SCALAR, x->dtype, x->device);

@@ -8,16 +8,15 @@
  *     slice, narrow, select:                 dx[window] += d; no padded copy is made */
 #include "autograd/ops/internal.h"
 
-#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/autograd/ops/views.h>
 
-/* A view of x, recorded as a result of op; NULL with an error. */
-static ct_tensor *views_record(const char *function, const ct_op *op, ct_tensor *x, ct_shape shape,
-                               const int64_t *stride, int64_t offset, const void *attributes,
-                               size_t bytes)
+/* A view of x, recorded as a result of op; NULL with an error. w->offset counts from x's first
+ * element. */
+static ct_tensor *views_record(const char *function, const ct_op *op, ct_tensor *x,
+                               const cti_window *w, const void *attributes, size_t bytes)
 {
-    ct_tensor *y = cti_view(function, x, shape, stride, offset);
+    ct_tensor *y = cti_view(function, x, w->shape, w->stride, x->offset + w->offset);
 
     return cti_record1_with(op, x, y, attributes, bytes);
 }
@@ -62,9 +61,9 @@ static bool views_infer_size(const char *function, const ct_tensor *x, ct_shape 
 
 /* Strides by which x's storage can be read in the given shape; false if a copy is needed.
  *
- * Axes of x that follow each other without a gap are merged into runs (axes of size 1 do not count).
- * The new axes are then cut from the runs, last axis first: each must divide what is left of its
- * run, because one stride cannot cross the border between two runs. */
+ * Axes of x that follow each other without a gap are merged into runs (axes of size 1 do not
+ * count). The new axes are then cut from the runs, last axis first: each must divide what is left
+ * of its run, because one stride cannot cross the border between two runs. */
 static bool views_strides(const ct_tensor *x, const ct_shape *shape, int64_t *stride)
 {
     int64_t size[CT_MAX_RANK], run_step[CT_MAX_RANK], left = 1, step = 1;
@@ -100,19 +99,19 @@ static bool views_strides(const ct_tensor *x, const ct_shape *shape, int64_t *st
 
 static ct_tensor *views_reshape(const char *function, ct_tensor *x, ct_shape shape)
 {
-    int64_t stride[CT_MAX_RANK];
-    ct_tensor *y;
+    cti_window w = { .offset = 0 };
+    ct_tensor *copy;
 
     if (!cti_usable(function, x) || !views_infer_size(function, x, &shape))
         return NULL;
-    if (views_strides(x, &shape, stride))
-        return views_record(function, &reshape_op, x, shape, stride, x->offset, NULL, 0);
-    y = cti_contiguous(x);
-    if (!y)
+    w.shape = shape;
+    if (views_strides(x, &shape, w.stride))
+        return views_record(function, &reshape_op, x, &w, NULL, 0);
+    copy = cti_contiguous(x);
+    if (!copy)
         return NULL;
-    cti_row_major(&shape, stride);
-    y = cti_view(function, y, shape, stride, y->offset);
-    return cti_record1(&reshape_op, x, y);
+    cti_row_major(&shape, w.stride);
+    return cti_record1(&reshape_op, x, cti_view(function, copy, shape, w.stride, copy->offset));
 }
 
 ct_tensor *ct_reshape(ct_tensor *x, ct_shape shape)
@@ -212,15 +211,14 @@ static const ct_op permute_op = {
 
 static ct_tensor *views_permute(const char *function, ct_tensor *x, views_order order)
 {
-    ct_shape shape = x->shape;
-    int64_t stride[CT_MAX_RANK];
+    cti_window w = { .shape = x->shape, .offset = 0 };
     int i;
 
-    for (i = 0; i < shape.rank; i++) {
-        shape.dim[i] = x->shape.dim[order.axis[i]];
-        stride[i] = x->stride[order.axis[i]];
+    for (i = 0; i < x->shape.rank; i++) {
+        w.shape.dim[i] = x->shape.dim[order.axis[i]];
+        w.stride[i] = x->stride[order.axis[i]];
     }
-    return views_record(function, &permute_op, x, shape, stride, x->offset, &order, sizeof order);
+    return views_record(function, &permute_op, x, &w, &order, sizeof order);
 }
 
 ct_tensor *ct_permute(ct_tensor *x, int count, const int *list)
@@ -277,7 +275,7 @@ static const ct_op expand_op = {
 
 ct_tensor *ct_expand(ct_tensor *x, ct_shape shape)
 {
-    int64_t stride[CT_MAX_RANK];
+    cti_window w = { .offset = 0 };
     int lead, i;
 
     if (!cti_usable("ct_expand", x))
@@ -290,7 +288,7 @@ ct_tensor *ct_expand(ct_tensor *x, ct_shape shape)
             shape.dim[i] = have;
         if (have != 1 && have != shape.dim[i])
             break;
-        stride[i] = have == 1 ? 0 : x->stride[i - lead];
+        w.stride[i] = have == 1 ? 0 : x->stride[i - lead];
     }
     if (lead < 0 || i < shape.rank) {
         ct_raise(CT_ERR_SHAPE, "ct_expand", "x %s does not expand to %s", cti_describe(x).s,
@@ -299,7 +297,8 @@ ct_tensor *ct_expand(ct_tensor *x, ct_shape shape)
     }
     if (cti_shape_check("ct_expand", &shape, x->dtype) < 0)
         return NULL;
-    return views_record("ct_expand", &expand_op, x, shape, stride, x->offset, NULL, 0);
+    w.shape = shape;
+    return views_record("ct_expand", &expand_op, x, &w, NULL, 0);
 }
 
 /* ---- slices: the gradient is added into the same window of the input's gradient ---- */
@@ -385,8 +384,7 @@ static ct_tensor *views_slice(const char *function, ct_tensor *x, views_range r)
 {
     cti_window w = views_window(&x->shape, x->stride, &r);
 
-    return views_record(function, &slice_op, x, w.shape, w.stride, x->offset + w.offset, &r,
-                        sizeof r);
+    return views_record(function, &slice_op, x, &w, &r, sizeof r);
 }
 
 static int64_t views_clamp(int64_t p, int64_t size)

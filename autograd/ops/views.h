@@ -25,8 +25,8 @@ ct_tensor *ct_flatten(ct_tensor *x, int start, int end);
 /* Exchanges the axes a and b. dx = d with the same two axes exchanged. */
 ct_tensor *ct_transpose(ct_tensor *x, int a, int b);
 
-/* Reorders the axes: axis i of the result is axis axes[i] of x. count must be x's rank, and each axis
- * must occur once (CT_ERR_SHAPE). dx = d with the inverse order. */
+/* Reorders the axes: axis i of the result is axis axes[i] of x. count must be x's rank, and each
+ * axis must occur once (CT_ERR_SHAPE). dx = d with the inverse order. */
 ct_tensor *ct_permute(ct_tensor *x, int count, const int *axes);
 
 /* Removes an axis of size 1. Raises CT_ERR_SHAPE if its size is not 1. */
@@ -41,17 +41,17 @@ ct_tensor *ct_unsqueeze(ct_tensor *x, int axis);
  * CT_ERR_SHAPE if x does not broadcast to shape. */
 ct_tensor *ct_expand(ct_tensor *x, ct_shape shape);
 
-/* The elements start, start + step, ... below end along an axis. As in Python, a negative start or end
- * counts from the end of the axis, and both are clamped to it. dx is 0 outside the slice. Raises
- * CT_ERR_ARGUMENT for a step below 1; use ct_flip to reverse an axis. */
+/* The elements start, start + step, ... below end along an axis. As in Python, a negative start or
+ * end counts from the end of the axis, and both are clamped to it. dx is 0 outside the slice.
+ * Raises CT_ERR_ARGUMENT for a step below 1; use ct_flip to reverse an axis. */
 ct_tensor *ct_slice(ct_tensor *x, int axis, int64_t start, int64_t end, int64_t step);
 
 /* The length elements from start on along an axis. A negative start counts from the end. dx is 0
  * outside them. Raises CT_ERR_INDEX if they do not lie within the axis. */
 ct_tensor *ct_narrow(ct_tensor *x, int axis, int64_t start, int64_t length);
 
-/* The slice at index along an axis; the axis is removed. A negative index counts from the end. dx is 0
- * outside the slice. Raises CT_ERR_INDEX if index is outside the axis. */
+/* The slice at index along an axis; the axis is removed. A negative index counts from the end. dx
+ * is 0 outside the slice. Raises CT_ERR_INDEX if index is outside the axis. */
 ct_tensor *ct_select(ct_tensor *x, int axis, int64_t index);
 
 #ifdef __cplusplus

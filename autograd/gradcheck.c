@@ -59,7 +59,7 @@ static bool check_arguments(const char *me, ct_gradcheck_function f, int count,
 static double moved(const weighted *w, int count, ct_tensor *const *inputs, ct_tensor *x,
                     int64_t at, double delta)
 {
-    char *place = cti_ptr(x) + at * (int64_t)sizeof(double);
+    char *place = cti_data(x) + at * (int64_t)sizeof(double);
     ct_scope s = ct_scope_begin();
     double was, there, out;
 
@@ -77,7 +77,7 @@ static double element(const ct_tensor *contiguous, int64_t at)
 {
     double v;
 
-    return cti_to_host(contiguous->device, &v, cti_ptr(contiguous) + at * (int64_t)sizeof v,
+    return cti_to_host(contiguous->device, &v, cti_data(contiguous) + at * (int64_t)sizeof v,
                        sizeof v)
                ? v
                : NAN;

@@ -88,14 +88,14 @@ void cti_no_broadcast(const char *function, const char *an, const ct_tensor *a, 
 /* Both at once, for an op of a and b; false with an error. */
 bool cti_broadcast(const char *function, const ct_tensor *a, const ct_tensor *b, ct_shape *out);
 
-/* A shape around an axis: (outer, n, inner). */
-void cti_around(const ct_shape *shape, int axis, int64_t *outer, int64_t *inner);
+/* Splits a shape at an axis: shape is (outer, n, inner). */
+void cti_split_axis(const ct_shape *shape, int axis, int64_t *outer, int64_t *inner);
 
-/* The indices that ct_one_hot made x from, if x is still what it made; else NULL. */
+/* The indices from which ct_one_hot made x, if x still has those values; otherwise NULL. */
 ct_tensor *cti_one_hot_of(const ct_tensor *x);
 
-/* ct_embedding of a table and indices that nobody else writes: the rows may be put off. */
-ct_tensor *cti_rows_later(ct_tensor *table, ct_tensor *indices);
+/* ct_embedding of a table and indices that nobody else writes. The rows are lazy (lazy_rows.c). */
+ct_tensor *cti_lazy_gather(ct_tensor *table, ct_tensor *indices);
 
 /* ct_gather, with the name of the function that errors show. */
 ct_tensor *cti_gather(const char *function, ct_tensor *x, int axis, ct_tensor *index);

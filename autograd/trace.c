@@ -142,7 +142,7 @@ int64_t cti_find_non_finite(const ct_tensor *t, double *value)
     const ct_tensor *c = host ? cti_contiguous(t) : NULL;
     int64_t i, found = -1;
 
-    if (c && !cti_to_host(t->device, host, cti_ptr(c), (size_t)t->numel * size))
+    if (c && !cti_to_host(t->device, host, cti_data(c), (size_t)t->numel * size))
         c = NULL;
     for (i = 0; c && i < t->numel && found < 0; i++) {
         *value =

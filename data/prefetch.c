@@ -59,9 +59,9 @@ bool cti_ahead_send(ct_loader *l, cti_ahead *a, int64_t batch)
     if (!ct_ok()) /* the copies would not wait for their turn */
         return false;
     cti_loader_gather(l, &l->x, batch, rows);
-    async->upload_ahead(cti_ptr(a->place[0]), l->x.buffer, (size_t)rows * l->x.row_bytes);
+    async->upload_ahead(cti_data(a->place[0]), l->x.buffer, (size_t)rows * l->x.row_bytes);
     cti_loader_gather(l, &l->y, batch, rows);
-    async->upload_ahead(cti_ptr(a->place[1]), l->y.buffer, (size_t)rows * l->y.row_bytes);
+    async->upload_ahead(cti_data(a->place[1]), l->y.buffer, (size_t)rows * l->y.row_bytes);
     async->event_record(a->there, CTI_COPIES);
     if (!ct_ok()) { /* nothing else tells when the copies are done */
         cti_synchronise(l->device);

@@ -7,7 +7,8 @@
 #include "tensor/read_file.h"
 
 #include <cotangent/autograd/ops/elementwise.h>
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/join.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/nn/convert.h>
 #include <cotangent/tensor/safetensors.h>
 

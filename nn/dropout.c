@@ -3,8 +3,8 @@
 
 #include "tensor/internal.h"
 
+#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
-#include <cotangent/autograd/ops/shape.h>
 #include <cotangent/nn/dropout.h>
 
 typedef struct dropout {

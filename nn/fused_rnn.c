@@ -5,9 +5,10 @@
 #include "nn/fused_rnn.h"
 
 #include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/join.h>
 #include <cotangent/autograd/ops/matmul.h>
 #include <cotangent/autograd/ops/reduce.h>
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/tensor/precision.h>
 
 #include <string.h>
@@ -35,7 +36,7 @@ static ct_tensor *nothing(const ct_tensor *like)
 
 static void *data_of(const ct_tensor *t)
 {
-    return t ? cti_ptr(t) : NULL;
+    return t ? cti_data(t) : NULL;
 }
 
 /* The layer's sizes and inputs; NULL tensors stay NULL. */
@@ -90,7 +91,7 @@ static bool steps_again(const settings *o, ct_tensor *x, ct_tensor *lengths, ct_
     const ct_cell_step at = { .lengths = NULL };
     int64_t steps = x->shape.dim[0], k;
     ct_tensor *memory = ct_empty(CT_SHAPE(steps * (int64_t)sizeof(ct_tensor *)), CT_BOOL, CT_CPU);
-    ct_tensor **y = memory ? (ct_tensor **)(void *)cti_ptr(memory) : NULL;
+    ct_tensor **y = memory ? (ct_tensor **)(void *)cti_data(memory) : NULL;
 
     for (k = 0; y && k < steps; k++) {
         int64_t t = o->reverse ? steps - 1 - k : k;
@@ -202,16 +203,16 @@ static bool take_input(cti_sequence *s, ct_tensor *x)
 {
     ct_tensor *table, *indices;
 
-    if (cti_is_put_off(x, &table, &indices)) {
-        s->x = cti_ptr(table);
-        s->index = cti_ptr(indices);
+    if (cti_lazy_rows_get(x, &table, &indices)) {
+        s->x = cti_data(table);
+        s->index = cti_data(indices);
         s->index_dtype = indices->dtype;
         return true;
     }
     x = ct_ok() ? cti_contiguous(x) : NULL;
     if (!x)
         return false;
-    s->x = cti_ptr(x);
+    s->x = cti_data(x);
     return true;
 }
 

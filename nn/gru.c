@@ -3,7 +3,7 @@
 
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/matmul.h>
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/nn/gru.h>
 
 static ct_status gru_init(void *self, const ct_cell_place *at)

@@ -2,11 +2,12 @@
  * the others are made of ops, whose derivatives serve. */
 #include "autograd/internal.h"
 
+#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/index.h>
 #include <cotangent/autograd/ops/reduce.h>
-#include <cotangent/autograd/ops/shape.h>
 #include <cotangent/autograd/ops/softmax.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/nn/loss.h>
 
 typedef struct ce {
@@ -77,8 +78,8 @@ static ct_tensor *cross_entropy_backward(ct_tensor *logits, ct_tensor *targets, 
     if (!x || !d)
         return NULL;
     cti_backend_of(y->device)->cross_entropy_backward(
-        y->dtype, targets->dtype, y->shape.dim[0], y->shape.dim[1], cti_ptr(x), cti_ptr(targets),
-        o->ignore, o->smoothing, cti_ptr(lse), cti_ptr(d), step, cti_ptr(y));
+        y->dtype, targets->dtype, y->shape.dim[0], y->shape.dim[1], cti_data(x), cti_data(targets),
+        o->ignore, o->smoothing, cti_data(lse), cti_data(d), step, cti_data(y));
     return ct_record(&backward_op, 4, in, 1, &y, o, sizeof *o) ? y : NULL;
 }
 
@@ -113,8 +114,8 @@ static ct_tensor *row_losses(ct_tensor *logits, ct_tensor *targets, const ce *o)
         return NULL;
     fault = cti_fault_at(x->device, CTI_FAULT_TARGET, rows_op.name, classes);
     if (cti_backend_of(x->device)->cross_entropy(
-            x->dtype, targets->dtype, rows, classes, cti_ptr(x), cti_ptr(targets), o->ignore,
-            o->smoothing, cti_ptr(out[0]), cti_ptr(out[1]), &fault) != CT_OK) {
+            x->dtype, targets->dtype, rows, classes, cti_data(x), cti_data(targets), o->ignore,
+            o->smoothing, cti_data(out[0]), cti_data(out[1]), &fault) != CT_OK) {
         ct_raise(CT_ERR_INDEX, rows_op.name, "target %.0f, number %lld, is not in 0..%lld",
                  ct_item(ct_select(targets, 0, fault.position)), (long long)fault.position,
                  (long long)classes - 1);

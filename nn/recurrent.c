@@ -5,8 +5,10 @@
 #include "tensor/internal.h"
 
 #include <cotangent/autograd/autograd.h>
+#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/join.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/nn/init.h>
 
 #include <stdio.h>
@@ -350,7 +352,7 @@ static ct_tensor **room_for(int64_t count)
 {
     ct_tensor *memory = ct_empty(CT_SHAPE(count * (int64_t)sizeof(ct_tensor *)), CT_BOOL, CT_CPU);
 
-    return memory ? (ct_tensor **)(void *)cti_ptr(memory) : NULL;
+    return memory ? (ct_tensor **)(void *)cti_data(memory) : NULL;
 }
 
 static atomic_bool stepwise;
@@ -479,10 +481,10 @@ static ct_status measure(const char *me, const ct_tensor *x, ct_tensor *lengths,
     table = ct_empty(CT_SHAPE(steps, batch, 1), CT_BOOL, CT_CPU);
     lengths = ct_cast(lengths, CT_I64);
     if (!host || !table ||
-        ct_to_host(lengths, cti_ptr(host), (size_t)batch * sizeof *length) != CT_OK)
+        ct_to_host(lengths, cti_data(host), (size_t)batch * sizeof *length) != CT_OK)
         return ct_error();
-    length = (const int64_t *)(const void *)cti_ptr(host);
-    on = (uint8_t *)cti_ptr(table);
+    length = (const int64_t *)(const void *)cti_data(host);
+    on = (uint8_t *)cti_data(table);
     e->longest = 1; /* of the first step y has its history, if no row has any */
     for (b = 0; b < batch; b++) {
         if (length[b] < 0 || length[b] > steps)

@@ -168,7 +168,7 @@ void cti_rule_prepare(const ct_optimizer *o, const cti_slot *slot, cti_segment *
     int k;
 
     for (k = 0; k < CTI_STATES; k++)
-        s->state[k] = slot->state[k] ? cti_ptr(slot->state[k]) : NULL;
+        s->state[k] = slot->state[k] ? cti_data(slot->state[k]) : NULL;
     s->lr = lr;
     s->weight_decay = cti_optimizer_decay(o, slot->group);
     s->shrink = 1;

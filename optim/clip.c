@@ -28,9 +28,9 @@ static double measure(const ct_tensor *g, const cti_segment *segment, const cti_
     double v = 0; /* if there is no memory: that error stands */
 
     if (out && op)
-        be->reduce(*op, g->dtype, 1, g->numel, 1, cti_ptr(g), cti_ptr(out));
+        be->reduce(*op, g->dtype, 1, g->numel, 1, cti_data(g), cti_data(out));
     else if (out)
-        be->norm_squared(segment, 1, (double *)(void *)cti_ptr(out));
+        be->norm_squared(segment, 1, (double *)(void *)cti_data(out));
     if (out)
         v = ct_item(out);
     cti_scope_pop(s);
@@ -87,7 +87,7 @@ static const ct_param *clip_norm(const char *me, const ct_params *set, const cti
     cti_fault fault = cti_fault_at(device, kind, me, step);
 
     if (ct_ok() && cti_backend_of(device)->clip_norm(t->segment, t->count, max_norm,
-                                                     norm ? (double *)(void *)cti_ptr(norm) : NULL,
+                                                     norm ? (double *)(void *)cti_data(norm) : NULL,
                                                      &fault) != CT_OK) {
         bad = first_not_finite(set, t);
         if (!bad)
@@ -137,7 +137,7 @@ static void fault_not_finite(const char *me, const ct_params *set, cti_table *t)
         if (!zeros)
             break; /* that error stands */
         cti_elementwise(CTI_EW_affine, zeros, 1, &g, nothing);
-        t->segment[i].grad = cti_ptr(zeros);
+        t->segment[i].grad = cti_data(zeros);
     }
     if (ct_ok())
         clip_norm(me, set, t, INFINITY, NULL, CTI_FAULT_VALUE, 0);

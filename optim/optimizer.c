@@ -3,7 +3,7 @@
 
 #include "tensor/hooks.h"
 
-#include <cotangent/autograd/ops/arrange.h>
+#include <cotangent/autograd/ops/copy.h>
 
 #include <fnmatch.h>
 #include <math.h>
@@ -288,7 +288,7 @@ static bool is_as_noted(const noted_step *n, int i, const cti_segment *now)
         if (now->state[k] != n->at[i].state[k])
             return false;
     return ct_param_is_trained(slot->param) &&
-           cti_ptr(ct_param_value(slot->param)) == n->at[i].value;
+           cti_data(ct_param_value(slot->param)) == n->at[i].value;
 }
 
 static bool renew_rates(void *context, double *numbers)
@@ -313,7 +313,7 @@ static bool renew_rates(void *context, double *numbers)
     }
     for (i = 0; i < n->count; i++) {
         n->o->slot[n->at[i].slot].steps++;
-        cti_written(ct_param_value(n->o->slot[n->at[i].slot].param));
+        cti_mark_written(ct_param_value(n->o->slot[n->at[i].slot].param));
     }
     return true;
 }
@@ -364,7 +364,7 @@ static void apply(ct_optimizer *o, const cti_table *t)
 
         if (!noted)
             slot->steps++;
-        cti_written(w);
+        cti_mark_written(w);
         ct_tensor_zero_grad(w);
     }
 }

@@ -105,10 +105,10 @@ static ct_status draw(const char *function, ct_tensor *t, double a, double b, ct
     if (c) {
         be = cti_backend_of(t->device);
         from = cti_take_words(g, (uint64_t)t->numel * (t->dtype == CT_F64 ? 2 : 1), t->device);
-        (normal ? be->normal : be->uniform)(cti_ptr(c), t->dtype, t->numel, a, b, &from);
+        (normal ? be->normal : be->uniform)(cti_data(c), t->dtype, t->numel, a, b, &from);
         if (c != t)
             cti_copy(t, c);
-        cti_written(t);
+        cti_mark_written(t);
     }
     cti_scope_pop(s);
     return c ? CT_OK : ct_error();

@@ -101,7 +101,7 @@ ct_tensor *cti_read_tensor(cti_read_file *f, const char *function, uint64_t offs
         return t;
     if (!cti_capture_allows(device, function, "take data from the host"))
         return NULL;
-    host = device == CT_CPU ? cti_ptr(t) : cti_calloc(1, size);
+    host = device == CT_CPU ? cti_data(t) : cti_calloc(1, size);
     if (!host) {
         cti_out_of_memory(function, size);
         return NULL;
@@ -110,7 +110,7 @@ ct_tensor *cti_read_tensor(cti_read_file *f, const char *function, uint64_t offs
          (dtype != CT_BOOL || check_bools(f, function, offset, host, size));
     if (device != CT_CPU) {
         if (ok)
-            cti_backend_of(device)->upload(cti_ptr(t), host, size);
+            cti_backend_of(device)->upload(cti_data(t), host, size);
         cti_release(host);
     }
     return ok ? t : NULL;
@@ -143,10 +143,10 @@ bool cti_each_bytes(ct_tensor *t, bool (*sink)(void *context, const void *bytes,
         host = cti_calloc(1, size);
         if (!host)
             cti_out_of_memory("ct_to_host", size);
-        ok = host && cti_to_host(c->device, host, cti_ptr(c), size);
+        ok = host && cti_to_host(c->device, host, cti_data(c), size);
     }
     if (ok && size)
-        ok = sink(context, host ? host : cti_ptr(c), size);
+        ok = sink(context, host ? host : cti_data(c), size);
     cti_release(host);
     cti_scope_pop(s);
     return ok;

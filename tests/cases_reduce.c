@@ -1,4 +1,4 @@
-/* cases_reduce.c - rows for autograd/ops/reduce.h and autograd/ops/softmax.h. */
+/* cases_reduce.c - rows for reduce.h, statistics.h, scan.h and softmax.h of autograd/ops. */
 #include "tests/cases.h"
 
 #include <math.h>

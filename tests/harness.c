@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include <cotangent/autograd/autograd.h>
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/views.h>
 
 static char source_folder[4096]; /* absolute: a test may run in a folder of its own */
 

@@ -1329,7 +1329,7 @@ START_TEST(a_checkpoint_gives_the_same_bits)
 }
 END_TEST
 
-/* Parameters that only the segment knows are reached by ct_grad too, and in second order. */
+/* Parameters that only the function knows are reached by ct_grad too, and in second order. */
 START_TEST(a_checkpoint_under_grad)
 {
     ct_generator init = ct_generator_from_seed(6), draws;
@@ -1409,9 +1409,12 @@ START_TEST(checkpoints_are_checked)
     layer l = { .w = w, .g = &draws };
 
     ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 0, out);
-    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: a segment, 2 inputs, 0 outputs");
+    expect_error(CT_ERR_ARGUMENT,
+                 "ct_activation_checkpoint: outputs_count is 0; it must be at least 1");
+    ct_activation_checkpoint(run_layer, &l, &draws, -1, in, 1, out);
+    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: inputs_count -1 is negative");
     ct_activation_checkpoint(NULL, &l, &draws, 2, in, 1, out);
-    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: no segment, 2 inputs, 1 outputs");
+    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: function is NULL");
     ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 1, out) == CT_OK);
     l.other = true;
     ct_backward_with(out[0], ct_ones(CT_SHAPE(4, 6), CT_F64, DEVICE));
@@ -1422,8 +1425,9 @@ START_TEST(checkpoints_are_checked)
     l.other = false;
     l.fails = true;
     ct_backward_with(out[0], ct_ones(CT_SHAPE(4, 6), CT_F64, DEVICE));
-    expect_error(CT_ERR_GRAD,
-                 "ct_activation_checkpoint: the segment failed without an error in its second run");
+    expect_error(
+        CT_ERR_GRAD,
+        "ct_activation_checkpoint: the function failed without an error in its second run");
     ck_assert_ptr_null(ct_tensor_grad(w));
     l.fails = false;
     ct_set_grad_enabled(false);
@@ -1451,12 +1455,12 @@ START_TEST(checkpoints_give_all_outputs)
 
     l.forgets = true;
     ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: the segment left output 1 NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: the function left output 1 NULL");
     ck_assert(!out[0] && !out[1]);
     l.forgets = false;
     l.fails = true;
     ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: the segment failed without an error");
+    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: the function failed without an error");
     ck_assert(!out[0] && !out[1]);
     l.fails = false;
     ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_OK);

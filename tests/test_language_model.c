@@ -11,10 +11,10 @@
 
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/ops/elementwise.h>
-#include <cotangent/autograd/params/params.h>
 #include <cotangent/autograd/ops/reduce.h>
-#include <cotangent/autograd/ops/shape.h>
 #include <cotangent/autograd/ops/softmax.h>
+#include <cotangent/autograd/ops/views.h>
+#include <cotangent/autograd/params/params.h>
 #include <cotangent/nn/init.h>
 #include <cotangent/nn/loss.h>
 #include <cotangent/tensor/safetensors.h>

@@ -480,16 +480,16 @@ START_TEST(rows_by_index)
     ct_generator g = ct_generator_from_seed(2);
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *table = ct_randn(CT_SHAPE(4, 2), CT_F64, CT_CPU, &g), *rows, *indices;
-    ct_tensor *x = cti_rows_later(table, ct_from_data(ids, CT_SHAPE(3, 2), CT_I32, CT_CPU));
+    ct_tensor *x = cti_lazy_gather(table, ct_from_data(ids, CT_SHAPE(3, 2), CT_I32, CT_CPU));
     ct_tensor *w = ct_randn(CT_SHAPE(2, 2), CT_F64, CT_CPU, &g), *y, *again;
     ct_tensor *state = ct_zeros(CT_SHAPE(2, 2), CT_F64, CT_CPU), *other = state;
 
-    ck_assert(cti_is_put_off(x, &rows, &indices));
+    ck_assert(cti_lazy_rows_get(x, &rows, &indices));
     y = cti_sequence_forward(CTI_CELL_TANH, false, x, w, NULL, NULL, &state, NULL, NULL);
-    ck_assert(cti_is_put_off(x, &rows, &indices));
+    ck_assert(cti_lazy_rows_get(x, &rows, &indices));
     again =
         cti_sequence_forward(CTI_CELL_TANH, false, ct_clone(x), w, NULL, NULL, &other, NULL, NULL);
-    ck_assert(!cti_is_put_off(x, &rows, &indices));
+    ck_assert(!cti_lazy_rows_get(x, &rows, &indices));
     expect_same("y", y, again, 0);
     expect_same("state", state, other, 0);
     ck_assert(ct_scope_end(s) == CT_OK);

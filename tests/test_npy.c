@@ -6,7 +6,7 @@
 #include "tests/files.h"
 #include "tests/harness.h"
 
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/tensor/npy.h>
 #include <cotangent/tensor/random.h>
 

@@ -7,7 +7,7 @@
 #include "tests/files.h"
 #include "tests/harness.h"
 
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/safetensors.h>
 

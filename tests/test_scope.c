@@ -255,22 +255,22 @@ START_TEST(rows_put_off)
 
     table = ct_reshape(ct_arange(0, 12, 1, CT_F32, CT_CPU), CT_SHAPE(3, 4));
     for (i = 0; i < 3; i++) {
-        rows[i] = i == 2 ? ct_one_hot(index, 4) : cti_rows_later(table, index);
+        rows[i] = i == 2 ? ct_one_hot(index, 4) : cti_lazy_gather(table, index);
         ck_assert(rows[i] && atomic_load(&rows[i]->storage->indices) != NULL);
-        ck_assert_int_eq(cti_is_put_off(rows[i], &got[0], &got[1]), i < 2);
+        ck_assert_int_eq(cti_lazy_rows_get(rows[i], &got[0], &got[1]), i < 2);
     }
     ck_assert(ct_item(ct_select(ct_select(got[0], 0, 2), 0, 1)) == 9);
     ck_assert(ct_item(ct_select(got[1], 0, 0)) == 2 && ct_numel(got[1]) == 3);
-    ck_assert(!cti_is_put_off(ct_narrow(rows[0], 0, 0, 2), &got[0], &got[1]));
-    ck_assert(!cti_is_put_off(ct_transpose(rows[0], 0, 1), &got[0], &got[1]));
-    ck_assert(cti_is_put_off(ct_unsqueeze(rows[0], 0), &got[0], &got[1]));
+    ck_assert(!cti_lazy_rows_get(ct_narrow(rows[0], 0, 0, 2), &got[0], &got[1]));
+    ck_assert(!cti_lazy_rows_get(ct_transpose(rows[0], 0, 1), &got[0], &got[1]));
+    ck_assert(cti_lazy_rows_get(ct_unsqueeze(rows[0], 0), &got[0], &got[1]));
     expect_values("rows", rows[0], (double[]){ 8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11 }, 12, 0);
     expect_values("one-hot", rows[2], (double[]){ 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 1, 0 }, 12, 0);
     for (i = 0; i < 3; i++) /* looked at, or not */
         ck_assert_int_eq(atomic_load(&rows[i]->storage->indices) != NULL, i == 1);
-    ck_assert(!cti_is_put_off(rows[0], &got[0], &got[1]));
+    ck_assert(!cti_lazy_rows_get(rows[0], &got[0], &got[1]));
     for (i = 0; i < 2; i++) { /* of nothing there is nothing to put off */
-        rows[i] = i ? ct_one_hot(none, 4) : cti_rows_later(table, none);
+        rows[i] = i ? ct_one_hot(none, 4) : cti_lazy_gather(table, none);
         ck_assert(rows[i] && ct_numel(rows[i]) == 0 && !atomic_load(&rows[i]->storage->indices));
     }
     ck_assert(ct_scope_end(s) == CT_OK);

@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cotangent/autograd/ops/arrange.h>
 #include <cotangent/autograd/autograd.h>
+#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/index.h>
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/rearrange.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/tensor/build_info.h>
 #include <cotangent/tensor/device.h>
 

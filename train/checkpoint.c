@@ -230,8 +230,8 @@ static const char *prefixed(const char *kind, const char *rest)
     ct_tensor *memory = ct_empty(CT_SHAPE(n), CT_BOOL, CT_CPU);
 
     if (memory)
-        snprintf(cti_ptr(memory), (size_t)n, "%s%s%s", PREFIX, kind, rest);
-    return memory ? cti_ptr(memory) : NULL;
+        snprintf(cti_data(memory), (size_t)n, "%s%s%s", PREFIX, kind, rest);
+    return memory ? cti_data(memory) : NULL;
 }
 
 static void add_optimizer(list *l, ct_optimizer *o)
@@ -264,7 +264,7 @@ static void add_state(list *l, const cti_run *r)
 static ct_tensor *history_tensor(const cti_history *h)
 {
     ct_tensor *t = ct_empty(CT_SHAPE(h->count, CTI_CLOCK), CT_F64, CT_CPU);
-    double *x = t ? (double *)(void *)cti_ptr(t) : NULL;
+    double *x = t ? (double *)(void *)cti_data(t) : NULL;
 
     for (int64_t i = 0; x && i < h->count; i++)
         memcpy(x + i * CTI_CLOCK, h->row[i], CTI_CLOCK * sizeof *x);
@@ -530,7 +530,7 @@ static void read_state(cti_run *r, ct_safetensors *f)
 static void read_history(cti_run *r, ct_safetensors *f, const char *path)
 {
     const ct_tensor *t = numbers(f, path, PREFIX "history", CT_SHAPE(-1, CTI_CLOCK), CT_F64);
-    const double *x = t ? (const double *)(const void *)cti_ptr(t) : NULL;
+    const double *x = t ? (const double *)(const void *)cti_data(t) : NULL;
     ct_fit_result *to = &r->result;
 
     if (t && t->shape.dim[0] != r->result.epochs)
@@ -571,9 +571,9 @@ static void read_run(cti_run *r, ct_safetensors *f, const char *path)
 
     if (!g || !c || !n || !x)
         return;
-    i = (const int64_t *)(const void *)cti_ptr(n);
-    d = (const double *)(const void *)cti_ptr(x);
-    at = (const int64_t *)(const void *)cti_ptr(c);
+    i = (const int64_t *)(const void *)cti_data(n);
+    d = (const double *)(const void *)cti_data(x);
+    at = (const int64_t *)(const void *)cti_data(c);
     if (i[0] < 0 || i[1] < 0 || i[2] < 0 || i[3] < 0 || i[3] > i[0] || i[4] < 0 || i[5] < 0 ||
         i[5] > 1 || (i[5] && !(d[5] == (double)at[1]))) {
         malformed(path, PREFIX "counts");
@@ -593,7 +593,7 @@ static void read_run(cti_run *r, ct_safetensors *f, const char *path)
     ct_loader_seek(r->train, (ct_loader_cursor){ at[0], at[1], at[2] });
     if (r->val)
         ct_loader_seek(r->val, r->val_cursor);
-    i = (const int64_t *)(const void *)cti_ptr(g);
+    i = (const int64_t *)(const void *)cti_data(g);
     *ct_params_generator(r->model->params) =
         (ct_generator){ (uint64_t)i[0], (uint64_t)i[1], (uint64_t)i[2] };
 }

@@ -471,14 +471,13 @@ static bool sizes_agree(const char *path, const ct_safetensors *f, const ct_lm_o
 /* Loads the weights; of what the file has more, only "training." is allowed. */
 static bool load_weights(const char *path, ct_params *params)
 {
-    ct_load_report *report = ct_load_report_new();
-    bool ok = report &&
-              ct_params_load(params, path,
-                             (ct_load_options){ .non_strict = true, .report = report }) == CT_OK;
+    ct_load_report report = { 0 };
+    bool ok = ct_params_load(params, path,
+                             (ct_load_options){ .non_strict = true, .report = &report }) == CT_OK;
     int i;
 
-    for (i = 0; ok && i < ct_load_report_count(report); i++) {
-        const ct_load_item *item = ct_load_report_at(report, i);
+    for (i = 0; ok && i < report.count; i++) {
+        const ct_load_item *item = &report.items[i];
 
         if (item->problem == CT_LOAD_PROBLEM_MISSING)
             ok = wrong(path, "description: wants a tensor %s, which it has not", item->name);
@@ -486,7 +485,7 @@ static bool load_weights(const char *path, ct_params *params)
             ok = wrong(path, "has a tensor %s that its description does not know",
                        cti_quote(item->name).s);
     }
-    ct_load_report_free(report);
+    ct_load_report_clear(&report);
     return ok;
 }
 

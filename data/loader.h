@@ -67,11 +67,11 @@ bool ct_loader_next(ct_loader *l, ct_batch *batch);
 
 /* Batches and tokens of one epoch; of the current one, where epochs differ (before the first: of
  * one at offset 0). */
-int64_t ct_loader_batches(const ct_loader *l) CT_NOSITE;
-int64_t ct_loader_tokens(const ct_loader *l) CT_NOSITE;
+int64_t ct_loader_batches(const ct_loader *l);
+int64_t ct_loader_tokens(const ct_loader *l);
 
 /* True if each batch of an epoch goes on where the one before ended. */
-bool ct_loader_continues(const ct_loader *l) CT_NOSITE;
+bool ct_loader_continues(const ct_loader *l);
 
 /* ---- for checkpoints ---- */
 
@@ -82,7 +82,7 @@ typedef struct ct_loader_cursor {
     int64_t offset; /* of it */
 } ct_loader_cursor;
 
-ct_loader_cursor ct_loader_tell(const ct_loader *l) CT_NOSITE;
+ct_loader_cursor ct_loader_tell(const ct_loader *l);
 
 /* Goes where a loader made in the same way stood: the batches from here on are those that it would
  * have given. A sink. CT_ERR_ARGUMENT for a cursor that this loader cannot have; then it stays

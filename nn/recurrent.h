@@ -77,7 +77,7 @@ ct_tensor *ct_recurrent_forward_with(ct_recurrent *r, ct_tensor *x, const ct_sta
 
 /* Whether RNN, LSTM and GRU run whole sequences by one op where they can (they do, at first), or a
  * step at a time by ordinary ops, for comparison. For the whole process. */
-void ct_set_fused_rnn(bool on) CT_NOSITE;
+void ct_set_fused_rnn(bool on);
 
 /* One step of a module that runs forward in time only: x (B, in) -> y (B, output). States are
  * (layers, B, size). Each step is a call: recurrent dropout draws a mask for each. */
@@ -90,9 +90,9 @@ ct_tensor *ct_recurrent_step(ct_recurrent *r, ct_tensor *x, const ct_state *stat
  * initial state, hand NULL to forward. CT_ERR_ARGUMENT for a negative batch. */
 ct_state *ct_recurrent_begin_state(const ct_recurrent *r, int64_t batch);
 
-int ct_recurrent_layers(const ct_recurrent *r) CT_NOSITE;
-int ct_recurrent_directions(const ct_recurrent *r) CT_NOSITE;
-int64_t ct_recurrent_hidden_size(const ct_recurrent *r) CT_NOSITE; /* of one direction's output */
+int ct_recurrent_layers(const ct_recurrent *r);
+int ct_recurrent_directions(const ct_recurrent *r);
+int64_t ct_recurrent_hidden_size(const ct_recurrent *r); /* of one direction's output */
 
 /* ---- cells of one's own ---- */
 

@@ -88,7 +88,7 @@ typedef struct ct_adagrad_options {
 } ct_adagrad_options;
 ct_optimizer *ct_adagrad_new(ct_params *set, ct_adagrad_options options);
 
-void ct_optimizer_free(ct_optimizer *o) CT_NOSITE;
+void ct_optimizer_free(ct_optimizer *o);
 
 /* Applies the gradients and clears them. A sink: does nothing while an error stands. A parameter
  * without a gradient stays as it is, weight decay and momentum included. */
@@ -111,8 +111,8 @@ ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern,
 
 /* The rate in use now, after the schedule: of parameters in no group with a rate of its own, or of
  * the named parameter. NaN for a name (or an optimiser) that is not there. */
-double ct_optimizer_lr(const ct_optimizer *o) CT_NOSITE;
-double ct_optimizer_param_lr(const ct_optimizer *o, const char *name) CT_NOSITE;
+double ct_optimizer_lr(const ct_optimizer *o);
+double ct_optimizer_param_lr(const ct_optimizer *o, const char *name);
 
 /* Sets the rate before the schedule, 0 included; groups with a rate of their own keep it. */
 ct_status ct_optimizer_set_lr(ct_optimizer *o, double lr);
@@ -123,8 +123,8 @@ ct_status ct_optimizer_set_lr(ct_optimizer *o, double lr);
  * PyTorch's words: "exp_avg.rnn.weight_ih_l0", of the parameter's shape, and a scalar
  * "step.rnn.weight_ih_l0" (not of SGD). The order is that of the set; names live as long as the
  * optimiser. */
-int ct_optimizer_state_count(const ct_optimizer *o) CT_NOSITE;
-const char *ct_optimizer_state_name(const ct_optimizer *o, int i) CT_NOSITE; /* or NULL */
+int ct_optimizer_state_count(const ct_optimizer *o);
+const char *ct_optimizer_state_name(const ct_optimizer *o, int i); /* or NULL */
 
 /* The values of entry i, a tensor of the innermost scope: a view of the state's own, or, of "lr",
  * "schedule" and steps, f64 or i64 numbers on the CPU. CT_ERR_INDEX. */
@@ -139,7 +139,7 @@ ct_status ct_optimizer_state_load(ct_optimizer *o, const char *name,
 
 /* Forgets the state of all parameters, as if none had been updated. Rates, groups and schedule
  * stay. */
-void ct_optimizer_reset(ct_optimizer *o) CT_NOSITE;
+void ct_optimizer_reset(ct_optimizer *o);
 
 #ifdef __cplusplus
 }

@@ -33,10 +33,10 @@ typedef struct ct_lm ct_lm;
 
 typedef enum ct_lm_cell { CT_LM_CELL_RNN, CT_LM_CELL_LSTM, CT_LM_CELL_GRU } ct_lm_cell;
 
-const char *ct_lm_cell_name(ct_lm_cell cell) CT_NOSITE; /* "rnn"; "?" for what is none */
+const char *ct_lm_cell_name(ct_lm_cell cell); /* "rnn"; "?" for what is none */
 
 /* The cell of a name ("lstm"), or -1 without an error. */
-int ct_lm_cell_from_name(const char *name) CT_NOSITE;
+int ct_lm_cell_from_name(const char *name);
 
 /* ids -> one-hot vectors, or rows of a table (embedding) -> recurrent layers (rnn) -> a score for
  * each token of the vocabulary (linear). */
@@ -61,14 +61,14 @@ typedef struct ct_lm_options {
 ct_lm *ct_lm_new(const ct_corpus *corpus, ct_lm_options options);
 void ct_lm_free(ct_lm *m);
 
-ct_params *ct_lm_params(const ct_lm *m) CT_NOSITE;
-ct_recurrent *ct_lm_recurrent(const ct_lm *m) CT_NOSITE;
-const ct_vocab *ct_lm_vocab(const ct_lm *m) CT_NOSITE;
-ct_clean ct_lm_clean(const ct_lm *m) CT_NOSITE;
-ct_lm_options ct_lm_get_options(const ct_lm *m) CT_NOSITE; /* as given, defaults filled in */
+ct_params *ct_lm_params(const ct_lm *m);
+ct_recurrent *ct_lm_recurrent(const ct_lm *m);
+const ct_vocab *ct_lm_vocab(const ct_lm *m);
+ct_clean ct_lm_clean(const ct_lm *m);
+ct_lm_options ct_lm_get_options(const ct_lm *m); /* as given, defaults filled in */
 
 /* The SHA-256 of the text that it was made for, 64 hexadecimal digits. */
-const char *ct_lm_corpus_sha256(const ct_lm *m) CT_NOSITE;
+const char *ct_lm_corpus_sha256(const ct_lm *m);
 
 /* ---- use ---- */
 
@@ -140,7 +140,7 @@ ct_status ct_lm_save(ct_lm *m, const char *path) CT_WARN_UNUSED;
 ct_lm *ct_lm_load(const char *path, ct_device device);
 
 /* Prints the model card: architecture, tokens, text, training. */
-void ct_lm_print(const ct_lm *m, FILE *out) CT_NOSITE;
+void ct_lm_print(const ct_lm *m, FILE *out);
 
 #ifdef __cplusplus
 }

@@ -167,15 +167,15 @@ ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *tr
 
 /* Asks a run to stop: the ct_fit at work, or the next one to begin, finishes the step at hand,
  * writes its checkpoint and returns. From any thread or signal handler. */
-void ct_trainer_stop(void) CT_NOSITE;
+void ct_trainer_stop(void);
 
 /* From now on the first SIGINT or SIGTERM calls ct_trainer_stop, and a second one kills, as it did
  * before. A signal that the program was started to ignore stays ignored. */
-void ct_trainer_stop_on_signals(void) CT_NOSITE;
+void ct_trainer_stop_on_signals(void);
 
 /* The signal that came, or 0. By convention a program that it stopped exits with 128 + it: 130,
  * 143. */
-int ct_trainer_signal(void) CT_NOSITE;
+int ct_trainer_signal(void);
 
 #ifdef __cplusplus
 }

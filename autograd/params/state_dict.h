@@ -45,10 +45,10 @@ typedef struct ct_load_item {
 } ct_load_item;
 
 ct_load_report *ct_load_report_new(void);
-void ct_load_report_free(ct_load_report *report) CT_NOSITE;
-int ct_load_report_count(const ct_load_report *report) CT_NOSITE;
+void ct_load_report_free(ct_load_report *report);
+int ct_load_report_count(const ct_load_report *report);
 /* NULL for an i that is not there; valid until the next load, or the report's end. */
-const ct_load_item *ct_load_report_at(const ct_load_report *report, int i) CT_NOSITE;
+const ct_load_item *ct_load_report_at(const ct_load_report *report, int i);
 
 /* Names of the file that begin with from begin, in the set's terms, with to. */
 typedef struct ct_prefix {

@@ -177,6 +177,12 @@ bool cti_is_index(ct_dtype dtype);
 bool cti_want_float(const char *function, const char *name, const ct_tensor *t);
 bool cti_want_index(const char *function, const char *name, const ct_tensor *t);
 
+/* The value of a real option: 0 stands for its default, CT_ZERO for 0. */
+static inline double cti_option(double value, double default_value)
+{
+    return value == 0 ? default_value : value == CT_ZERO ? 0 : value;
+}
+
 /* ---- the thread (scope.c, status.c) ---- */
 
 typedef struct cti_frame {

@@ -504,14 +504,19 @@ START_TEST(test_layer_norm)
     ct_module *m = ct_nn_layer_norm(params, "ln", (ct_nn_layer_norm_options){ .eps = 0.5 });
     ct_module *plain =
         ct_nn_layer_norm(params, "p", (ct_nn_layer_norm_options){ .no_affine = true });
+    ct_module *exact = ct_nn_layer_norm(
+        params, "z", (ct_nn_layer_norm_options){ .no_affine = true, .eps = CT_ZERO });
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *x =
         ct_from_data((double[]){ 1, 2, 3, 6, 0, 0, 0, 4 }, CT_SHAPE(2, 4), CT_F64, DEVICE);
-    double want[8] = { -2, -1, 0, 3, -1, -1, -1, 3 };
+    double want[8] = { -2, -1, 0, 3, -1, -1, -1, 3 }, want_exact[8];
 
     for (int i = 0; i < 8; i++)
         want[i] /= sqrt((i < 4 ? 3.5 : 3) + 0.5);
     expect_values("y", ct_forward(m, x), want, 8, 1e-15);
+    for (int i = 0; i < 8; i++)
+        want_exact[i] = want[i] * sqrt((i < 4 ? 4 : 3.5) / (i < 4 ? 3.5 : 3));
+    expect_values("eps 0", ct_forward(exact, x), want_exact, 8, 1e-15);
     ct_fill(ct_param_value(ct_params_get(params, "ln.weight")), 2);
     ct_fill(ct_param_value(ct_params_get(params, "ln.bias")), 1);
     for (int i = 0; i < 8; i++)

@@ -54,7 +54,6 @@ typedef struct ct_op {
     /* Optional: the same, but faster and with no history of its own; called instead where nothing
      * is recorded, that is by all but a ct_grad with create_graph. */
     void (*fused_backward)(ct_node *n, ct_tensor *const *dout);
-    void *reserved[1];
 } ct_op;
 
 /* Records that outputs, fresh tensors of this scope without history (a view of an input is fresh;

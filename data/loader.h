@@ -33,7 +33,6 @@ typedef struct ct_loader_windows_options {
     bool shuffle; /* anew for each epoch; else in order */
     uint64_t seed;
     ct_device device;
-    void *reserved[4];
 } ct_loader_windows_options;
 ct_loader *ct_loader_windows_new(const ct_corpus *corpus, ct_loader_windows_options options);
 
@@ -47,7 +46,6 @@ typedef struct ct_loader_sequences_options {
     bool random; /* the random iterator */
     uint64_t seed;
     ct_device device;
-    void *reserved[4];
 } ct_loader_sequences_options;
 ct_loader *ct_loader_sequences_new(const ct_corpus *corpus, ct_loader_sequences_options options);
 

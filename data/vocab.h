@@ -70,7 +70,6 @@ typedef struct ct_vocab_options {
     const char *const *reserved; /* tokens that are in it whatever the text has, e.g. "<pad>" */
     int reserved_count;
     ct_token_kind tokens;
-    void *reserved_for_later[4];
 } ct_vocab_options;
 
 /* The vocabulary of the tokens of a text. <unk> is always in it, a NUL byte never; but a vocabulary
@@ -117,7 +116,6 @@ typedef struct ct_corpus_options {
     int64_t max_tokens; /* keep this many from the start (the vocabulary is of the whole); 0: all */
     const ct_vocab *known; /* use this vocabulary, which must outlive the corpus; .vocab is not
                             * looked at. For a text to validate on, say */
-    void *reserved[3];
 } ct_corpus_options;
 
 /* CT_ERR_FORMAT if cleaning leaves nothing, or none but a space. Yours to free. Neither text nor

@@ -48,7 +48,6 @@ typedef struct ct_nn_recurrent_options {
     int64_t proj_size;    /* LSTM: h is W_hr h, of this size; 0: it is not */
     bool has_forget_bias; /* LSTM: the forget gate's bias begins as forget_bias (of two, the */
     double forget_bias;   /* first; the other as 0) */
-    void *reserved[8];
 } ct_nn_recurrent_options;
 
 /* What one call may add; zero is none. */
@@ -60,7 +59,6 @@ typedef struct ct_recurrent_call {
     /* (B) bool: rows that begin anew, from the initial state instead of the one given. */
     ct_tensor *reset;
     void *data; /* for the cells' step */
-    void *reserved[4];
 } ct_recurrent_call;
 
 /* x (T, B, in) -> y (T, B, directions * output), forward half first; *next, if wanted, is the
@@ -138,7 +136,6 @@ typedef struct ct_cell {
     ct_tensor *(*sequence)(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
                            const ct_cell_step *at);
     bool lengths; /* sequence heeds at->lengths */
-    void *reserved[4];
 } ct_cell;
 
 /* Registers NAME.WHAT_lLAYER, with the suffix _reverse for direction 1: "rnn.weight_ih_l0". One

@@ -22,7 +22,6 @@ typedef struct ct_build_info {
     const char *code_paths; /* all that were built: "base avx2 avx512" */
     const char *unicode;    /* libutf8proc's version, or that there is none */
     const char *bf16;       /* what multiplies in bf16: "AVX512-BF16", or that it is emulated */
-    void *reserved[7];
 } ct_build_info;
 ct_build_info ct_build_get_info(void);
 

@@ -53,7 +53,6 @@ typedef struct ct_lm_options {
     ct_dialect dialect;           /* whose initial values: CT_DIALECT_TORCH (0), ... */
     uint64_t seed;                /* of initial values and dropout */
     ct_device device;
-    void *reserved[8];
 } ct_lm_options;
 
 /* A model for the corpus's vocabulary, which it copies; it remembers cleaning and SHA-256, too.
@@ -95,7 +94,6 @@ typedef struct ct_lm_generate_options {
      * with the space before them. The bytes are not NUL-terminated. False stops. */
     bool (*emit)(void *context, const char *bytes, size_t size);
     void *context;
-    void *reserved[4];
 } ct_lm_generate_options;
 
 /* Goes on from the prefix: batch 1, state zero at first, dropout off. Takes constant memory.

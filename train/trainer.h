@@ -51,7 +51,6 @@ typedef struct ct_model {
     ct_model_step validation_step; /* nothing is recorded; NULL: training_step */
     /* The run's optimiser, with its groups and schedule; ct_fit calls this once, and frees it. */
     ct_optimizer *(*configure_optimizers)(void *self);
-    void *reserved[4];
 } ct_model;
 
 /* ---- what a run came to ---- */
@@ -82,7 +81,6 @@ typedef struct ct_fit_result {
                                      * some, else training's */
     double best_perplexity;
     ct_fit_end end;
-    void *reserved[4];
 } ct_fit_result;
 
 /* ---- callbacks ---- */
@@ -92,7 +90,6 @@ typedef struct ct_fit_step {
     int64_t epoch, step;    /* the epoch, from 1, and updates so far, this one included */
     int64_t batch, batches; /* of the epoch, from 1 */
     double loss, gradient_norm, lr;
-    void *reserved[4];
 } ct_fit_step;
 
 /* Called after each update and after each epoch; one left NULL is not. Returning false stops the
@@ -101,7 +98,6 @@ typedef struct ct_callback {
     void *context;
     bool (*step)(void *context, const ct_fit_step *step);
     bool (*epoch)(void *context, const ct_fit_result *so_far);
-    void *reserved[2];
 } ct_callback;
 
 /* ---- the trainer ---- */
@@ -151,7 +147,6 @@ typedef struct ct_trainer {
      * the file ("cotangent.model"; any text, not looked into). */
     const ct_metadata *hyperparameters;
     const char *model_json;
-    void *reserved[8];
 } ct_trainer;
 
 /* Trains until max_epochs epochs were run in all. val and result may be NULL. CT_OK also for a run

@@ -35,7 +35,6 @@ typedef struct ct_params_options {
     uint64_t seed;
     ct_dtype dtype; /* CT_F32 (0) or CT_F64 */
     ct_device device;
-    void *reserved[4];
 } ct_params_options;
 
 /* An empty set. NULL with CT_ERR_DTYPE, CT_ERR_DEVICE or CT_ERR_MEMORY. */

@@ -59,7 +59,6 @@ typedef struct ct_load_options {
     bool non_strict;         /* missing and unexpected names are no error */
     const ct_prefix *rename; /* the first pair that matches is used; ended by a pair of NULLs */
     ct_load_report *report;  /* or NULL */
-    void *reserved[5];
 } ct_load_options;
 
 /* Loads the parameters and buffers of set from a file. All or nothing: everything is checked, and

@@ -5,10 +5,12 @@
 
 #include <cotangent/autograd/graph.h>
 
-/* A string as a part of a DOT label. */
-static void put_quoted(FILE *out, const char *s)
+#include <string.h>
+
+/* The first n bytes of a string as a part of a DOT label. */
+static void put_quoted(FILE *out, const char *s, int n)
 {
-    for (; s && *s; s++) {
+    for (; n > 0; n--, s++) {
         if (*s == '"' || *s == '\\')
             putc('\\', out);
         putc(*s, out);
@@ -18,10 +20,11 @@ static void put_quoted(FILE *out, const char *s)
 static void put_node(FILE *out, size_t at, const ct_node *n)
 {
     fprintf(out, "    n%zu [shape=box, label=\"", at);
-    put_quoted(out, n->op->name);
-    if (n->site)
+    put_quoted(out, n->op->name, (int)strlen(n->op->name));
+    if (n->site) {
         fputs("\\n", out);
-    put_quoted(out, n->site);
+        put_quoted(out, n->site, cti_site_length(n->site, n->op->name));
+    }
     fputs("\"];\n", out);
 }
 

@@ -54,7 +54,6 @@ typedef struct ct_op {
     /* Optional: the same, but faster and with no history of its own; called instead where nothing
      * is recorded, that is by all but a ct_grad with create_graph. */
     void (*fused_backward)(ct_node *n, ct_tensor *const *dout);
-    void *reserved[1];
 } ct_op;
 
 /* Records that outputs, fresh tensors of this scope without history (a view of an input is fresh;
@@ -73,13 +72,13 @@ ct_tensor *ct_node_input(ct_node *n, int i);
 ct_tensor *ct_node_output(ct_node *n, int i);
 
 /* The shape of an input, saved or not, if it requires a gradient. */
-ct_shape ct_node_input_shape(const ct_node *n, int i) CT_NOSITE;
+ct_shape ct_node_input_shape(const ct_node *n, int i);
 
-int ct_node_input_count(const ct_node *n) CT_NOSITE;
-const void *ct_node_attributes(const ct_node *n) CT_NOSITE;
+int ct_node_input_count(const ct_node *n);
+const void *ct_node_attributes(const ct_node *n);
 
 /* Whether input i wants a gradient. */
-bool ct_node_needs_grad(const ct_node *n, int i) CT_NOSITE;
+bool ct_node_needs_grad(const ct_node *n, int i);
 
 /* Adds g, of input i's shape, dtype and device, to that input's gradient. A NULL g (an error) and
  * an input that wants none are ignored. What is given is the engine's until it is done. */

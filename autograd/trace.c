@@ -126,10 +126,23 @@ static void put_tensors(line *l, int count, ct_tensor *const *t)
         put(l, ", ...");
 }
 
+/* "train.c:41: ct_forward: ct_linear"; a site that names the op itself says it once. */
+typedef struct op_place {
+    char s[256];
+} op_place;
+
+static op_place place_of(const char *site, const char *name)
+{
+    op_place p;
+
+    snprintf(p.s, sizeof p.s, "%.*s%s%s", site ? cti_site_length(site, name) : 0, site ? site : "",
+             site ? ": " : "", name);
+    return p;
+}
+
 static void print_line(const char *site, const char *name, const char *rest, uint64_t time)
 {
-    fprintf(stderr, "cotangent: %s%s%s%s, %.1f us\n", site ? site : "", site ? ": " : "", name,
-            rest, (double)time / 1e3);
+    fprintf(stderr, "cotangent: %s%s, %.1f us\n", place_of(site, name).s, rest, (double)time / 1e3);
 }
 
 /* ---- values that are not finite ---- */
@@ -157,8 +170,15 @@ int64_t cti_find_non_finite(const ct_tensor *t, double *value)
 
 static atomic_bool reported;
 
-static void report_non_finite(const char *site, const char *what, const ct_tensor *t, int64_t at,
-                              double value, int culprit)
+/* An element of a tensor. */
+typedef struct element {
+    int64_t at;
+    double value;
+} element;
+
+/* what: "", or ", gradient of input 1,". culprit: the input that holds such a value, or -1. */
+static void report_non_finite(const char *site, const char *name, const char *what,
+                              const ct_tensor *t, element found, int culprit)
 {
     char from[64] = "";
 
@@ -167,8 +187,8 @@ static void report_non_finite(const char *site, const char *what, const ct_tenso
     if (culprit >= 0)
         snprintf(from, sizeof from, " (its input %d holds one already)", culprit);
     fprintf(stderr,
-            "cotangent: %s%s%s made the first value that is not finite: %g, element %lld of %s%s\n",
-            site ? site : "", site ? ": " : "", what, value, (long long)at, cti_describe(t).s,
+            "cotangent: %s%s made the first value that is not finite: %g, element %lld of %s%s\n",
+            place_of(site, name).s, what, found.value, (long long)found.at, cti_describe(t).s,
             from);
 }
 
@@ -185,7 +205,6 @@ void cti_trace_op(const char *name, int inputs_count, ct_tensor *const *inputs, 
     ct_thread *th = cti_thread();
     uint64_t time = since(th->op_began, cti_nanoseconds());
     line l = { "", 0 };
-    double value;
     int i, k;
 
     if (cti_in_pass())
@@ -199,15 +218,16 @@ void cti_trace_op(const char *name, int inputs_count, ct_tensor *const *inputs, 
         print_line(th->site, name, l.s, time);
     }
     for (i = 0; i < outputs_count && level >= 3 && !atomic_load(&reported); i++) {
-        int64_t at = cti_find_non_finite(outputs[i], &value);
+        element e;
         double other;
 
-        if (at < 0)
+        e.at = cti_find_non_finite(outputs[i], &e.value);
+        if (e.at < 0)
             continue;
         for (k = 0; k < inputs_count; k++)
             if (inputs[k] && cti_find_non_finite(inputs[k], &other) >= 0)
                 break;
-        report_non_finite(th->site, name, outputs[i], at, value, k < inputs_count ? k : -1);
+        report_non_finite(th->site, name, "", outputs[i], e, k < inputs_count ? k : -1);
     }
     th->op_began = cti_nanoseconds();
 }
@@ -232,18 +252,14 @@ void cti_trace_backward(const ct_node *n, uint64_t began)
 
 void cti_trace_gradient(const ct_node *n, int i, const ct_tensor *g)
 {
-    line l = { "", 0 };
-    char of[32];
-    double value;
-    int64_t at;
+    char what[40];
+    element e;
 
     if (level < 3 || atomic_load(&reported))
         return;
-    at = cti_find_non_finite(g, &value);
-    if (at < 0)
+    e.at = cti_find_non_finite(g, &e.value);
+    if (e.at < 0)
         return;
-    snprintf(of, sizeof of, ", gradient of input %d,", i);
-    put(&l, n->op->name);
-    put(&l, of);
-    report_non_finite(n->site, l.s, g, at, value, -1);
+    snprintf(what, sizeof what, ", gradient of input %d,", i);
+    report_non_finite(n->site, n->op->name, what, g, e, -1);
 }

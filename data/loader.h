@@ -33,7 +33,6 @@ typedef struct ct_loader_windows_options {
     bool shuffle; /* anew for each epoch; else in order */
     uint64_t seed;
     ct_device device;
-    void *reserved[4];
 } ct_loader_windows_options;
 ct_loader *ct_loader_windows_new(const ct_corpus *corpus, ct_loader_windows_options options);
 
@@ -47,7 +46,6 @@ typedef struct ct_loader_sequences_options {
     bool random; /* the random iterator */
     uint64_t seed;
     ct_device device;
-    void *reserved[4];
 } ct_loader_sequences_options;
 ct_loader *ct_loader_sequences_new(const ct_corpus *corpus, ct_loader_sequences_options options);
 
@@ -67,11 +65,11 @@ bool ct_loader_next(ct_loader *l, ct_batch *batch);
 
 /* Batches and tokens of one epoch; of the current one, where epochs differ (before the first: of
  * one at offset 0). */
-int64_t ct_loader_batches(const ct_loader *l) CT_NOSITE;
-int64_t ct_loader_tokens(const ct_loader *l) CT_NOSITE;
+int64_t ct_loader_batches(const ct_loader *l);
+int64_t ct_loader_tokens(const ct_loader *l);
 
 /* True if each batch of an epoch goes on where the one before ended. */
-bool ct_loader_continues(const ct_loader *l) CT_NOSITE;
+bool ct_loader_continues(const ct_loader *l);
 
 /* ---- for checkpoints ---- */
 
@@ -82,7 +80,7 @@ typedef struct ct_loader_cursor {
     int64_t offset; /* of it */
 } ct_loader_cursor;
 
-ct_loader_cursor ct_loader_tell(const ct_loader *l) CT_NOSITE;
+ct_loader_cursor ct_loader_tell(const ct_loader *l);
 
 /* Goes where a loader made in the same way stood: the batches from here on are those that it would
  * have given. A sink. CT_ERR_ARGUMENT for a cursor that this loader cannot have; then it stays

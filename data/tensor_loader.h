@@ -33,7 +33,6 @@ typedef struct ct_loader_series_options {
     bool shuffle;  /* anew for each epoch; else in order */
     uint64_t seed;
     ct_device device;
-    void *reserved[4];
 } ct_loader_series_options;
 
 /* series (n) -> x (B, steps), y (B, targets); (n, channels) -> x (B, steps, channels), y (B,
@@ -49,7 +48,6 @@ typedef struct ct_loader_tensors_options {
     bool shuffle;  /* anew for each epoch; else in order */
     uint64_t seed;
     ct_device device;
-    void *reserved[4];
 } ct_loader_tensors_options;
 
 /* Rows of two tensors that belong together, x (N, ...) and y (N, ...) -> (B, ...) each; count rows

@@ -39,18 +39,18 @@ ct_text *ct_text_new_timemachine(const char *path);
 
 void ct_text_free(ct_text *t);
 
-const char *ct_text_bytes(const ct_text *t) CT_NOSITE; /* NUL-terminated */
-size_t ct_text_size(const ct_text *t) CT_NOSITE;       /* bytes, the NUL not counted */
+const char *ct_text_bytes(const ct_text *t); /* NUL-terminated */
+size_t ct_text_size(const ct_text *t);       /* bytes, the NUL not counted */
 
 /* One line that says which text is in use and why: "text: /data/timemachine.txt (from
  * COTANGENT_DATA_DIR)". */
-const char *ct_text_source(const ct_text *t) CT_NOSITE;
+const char *ct_text_source(const ct_text *t);
 
 /* True for the sample text, which perplexities of the book do not apply to. */
-bool ct_text_is_sample(const ct_text *t) CT_NOSITE;
+bool ct_text_is_sample(const ct_text *t);
 
 /* SHA-256 (FIPS 180-4) of size bytes, as 64 lower-case hexadecimal digits and a NUL. */
-void ct_sha256_hex(const void *bytes, size_t size, char hex[65]) CT_NOSITE;
+void ct_sha256_hex(const void *bytes, size_t size, char hex[65]);
 
 #ifdef __cplusplus
 }

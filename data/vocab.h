@@ -28,10 +28,10 @@ typedef enum ct_clean {
     CT_CLEAN_FOLD     /* composed and case folded, all else as it is; malformed bytes stay */
 } ct_clean;
 
-const char *ct_clean_name(ct_clean clean) CT_NOSITE; /* "text"; "?" for what is none */
+const char *ct_clean_name(ct_clean clean); /* "text"; "?" for what is none */
 
 /* The cleaning of a name ("lines"), or -1 without an error. */
-int ct_clean_from_name(const char *name) CT_NOSITE;
+int ct_clean_from_name(const char *name);
 
 /* size bytes cleaned, as a new string: yours to free(). cleaned_size, if not NULL, is its length. A
  * NULL with CT_ERR_ARGUMENT, CT_ERR_MEMORY. */
@@ -48,10 +48,10 @@ typedef enum ct_token_kind {
                         * letter with its marks; needs a build with libutf8proc */
 } ct_token_kind;
 
-const char *ct_token_kind_name(ct_token_kind kind) CT_NOSITE; /* "char"; "?" for what is none */
+const char *ct_token_kind_name(ct_token_kind kind); /* "char"; "?" for what is none */
 
 /* The kind of a name ("word"), or -1 without an error. */
-int ct_token_kind_from_name(const char *name) CT_NOSITE;
+int ct_token_kind_from_name(const char *name);
 
 /* ---- vocabularies ---- */
 
@@ -70,7 +70,6 @@ typedef struct ct_vocab_options {
     const char *const *reserved; /* tokens that are in it whatever the text has, e.g. "<pad>" */
     int reserved_count;
     ct_token_kind tokens;
-    void *reserved_for_later[4];
 } ct_vocab_options;
 
 /* The vocabulary of the tokens of a text. <unk> is always in it, a NUL byte never; but a vocabulary
@@ -86,21 +85,21 @@ ct_vocab *ct_vocab_new_from_tokens(ct_token_kind kind, int count, const char *co
 
 void ct_vocab_free(ct_vocab *v);
 
-int ct_vocab_size(const ct_vocab *v) CT_NOSITE;
-int ct_vocab_unknown(const ct_vocab *v) CT_NOSITE; /* the id of <unk>; of bytes -1 */
-ct_token_kind ct_vocab_kind(const ct_vocab *v) CT_NOSITE;
+int ct_vocab_size(const ct_vocab *v);
+int ct_vocab_unknown(const ct_vocab *v); /* the id of <unk>; of bytes -1 */
+ct_token_kind ct_vocab_kind(const ct_vocab *v);
 
 /* The id of a token, that of <unk> if it is not in v; the token of an id, "<unk>" if out of
  * range ("" for the byte 0). */
-int ct_vocab_id(const ct_vocab *v, const char *token) CT_NOSITE;
-const char *ct_vocab_token(const ct_vocab *v, int id) CT_NOSITE;
+int ct_vocab_id(const ct_vocab *v, const char *token);
+const char *ct_vocab_token(const ct_vocab *v, int id);
 /* How often the text had it; for <unk>, how many of its tokens are not in v. */
-int64_t ct_vocab_count(const ct_vocab *v, int id) CT_NOSITE;
+int64_t ct_vocab_count(const ct_vocab *v, int id);
 
 /* Cuts size bytes of text into tokens and writes their ids, for at most size of which there must be
  * room; returns how many there are. *unknown, if not NULL, is how many of them are not in v. */
 int64_t ct_vocab_encode(const ct_vocab *v, const char *text, size_t size, int32_t *ids,
-                        int64_t *unknown) CT_NOSITE;
+                        int64_t *unknown);
 
 /* The tokens of count ids, one after another, words with a space between them, as a new string:
  * yours to free(). NULL, with the error, when memory is out. */
@@ -117,7 +116,6 @@ typedef struct ct_corpus_options {
     int64_t max_tokens; /* keep this many from the start (the vocabulary is of the whole); 0: all */
     const ct_vocab *known; /* use this vocabulary, which must outlive the corpus; .vocab is not
                             * looked at. For a text to validate on, say */
-    void *reserved[3];
 } ct_corpus_options;
 
 /* CT_ERR_FORMAT if cleaning leaves nothing, or none but a space. Yours to free. Neither text nor
@@ -125,23 +123,23 @@ typedef struct ct_corpus_options {
 ct_corpus *ct_corpus_new(const ct_text *text, ct_corpus_options options);
 void ct_corpus_free(ct_corpus *c);
 
-const ct_vocab *ct_corpus_vocab(const ct_corpus *c) CT_NOSITE;
-int64_t ct_corpus_size(const ct_corpus *c) CT_NOSITE; /* ids */
-const int32_t *ct_corpus_ids(const ct_corpus *c) CT_NOSITE;
-ct_clean ct_corpus_clean(const ct_corpus *c) CT_NOSITE;
+const ct_vocab *ct_corpus_vocab(const ct_corpus *c);
+int64_t ct_corpus_size(const ct_corpus *c); /* ids */
+const int32_t *ct_corpus_ids(const ct_corpus *c);
+ct_clean ct_corpus_clean(const ct_corpus *c);
 
 /* How much of the cleaned text the ids stand for, what is between words included. */
-int64_t ct_corpus_characters(const ct_corpus *c) CT_NOSITE; /* Unicode's */
-int64_t ct_corpus_bytes(const ct_corpus *c) CT_NOSITE;
+int64_t ct_corpus_characters(const ct_corpus *c); /* Unicode's */
+int64_t ct_corpus_bytes(const ct_corpus *c);
 
 /* How many of the ids are <unk>. */
-int64_t ct_corpus_unknown(const ct_corpus *c) CT_NOSITE;
+int64_t ct_corpus_unknown(const ct_corpus *c);
 
 /* SHA-256 of the bytes of the text that it was made from, 64 hexadecimal digits. */
-const char *ct_corpus_sha256(const ct_corpus *c) CT_NOSITE;
+const char *ct_corpus_sha256(const ct_corpus *c);
 
 /* Bytes of the text that are not valid UTF-8: worth a note if not 0 (and the tokens no bytes). */
-int64_t ct_corpus_invalid_bytes(const ct_corpus *c) CT_NOSITE;
+int64_t ct_corpus_invalid_bytes(const ct_corpus *c);
 
 #ifdef __cplusplus
 }

@@ -54,7 +54,6 @@ typedef struct ct_convert_options {
     const ct_prefix *rename; /* of the names of the file, first of all; as in ct_params_load */
     const char *keep;        /* names that match this shell pattern ("embed.*") are copied as they
                               * are: the table of an Embedding looks like a Linear's weight */
-    void *reserved[4];
 } ct_convert_options;
 
 /* Reads the safetensors file from and writes to: each cell and Linear in the layout .to, whatever

@@ -29,10 +29,10 @@ typedef enum ct_dialect {
     CT_DIALECT_FLAX
 } ct_dialect;
 
-const char *ct_dialect_name(ct_dialect dialect) CT_NOSITE; /* "torch"; "?" for what is none */
+const char *ct_dialect_name(ct_dialect dialect); /* "torch"; "?" for what is none */
 
 /* The dialect of a name ("keras"), or -1 without an error. */
-int ct_dialect_from_name(const char *name) CT_NOSITE;
+int ct_dialect_from_name(const char *name);
 
 #ifdef __cplusplus
 }

@@ -11,7 +11,6 @@ extern "C" {
 typedef struct ct_nn_embedding_options {
     int64_t rows; /* of the table: ids are 0..rows - 1 */
     int64_t size; /* of a row */
-    void *reserved[4];
 } ct_nn_embedding_options;
 
 /* ids S, i32 or i64 -> y S + (size). Registers NAME.weight (rows, size), begun normal (0, 1) as in

@@ -44,6 +44,7 @@ ct_module *ct_nn_layer_norm(ct_params *params, const char *name, ct_nn_layer_nor
 
     if (!params)
         return NULL;
+    o.eps = cti_option(o.eps, 1e-5);
     if (o.size < 0 || !(o.eps >= 0)) {
         ct_raise(CT_ERR_ARGUMENT, "ct_nn_layer_norm", "size %lld, eps %g", (long long)o.size,
                  o.eps);
@@ -53,7 +54,7 @@ ct_module *ct_nn_layer_norm(ct_params *params, const char *name, ct_nn_layer_nor
     l = mine ? cti_module_data(params, sizeof *l) : NULL;
     if (!l)
         return NULL;
-    l->eps = o.eps > 0 ? o.eps : 1e-5;
+    l->eps = o.eps;
     if (!o.no_affine)
         l->weight = ct_params_add(mine, "weight", shape, ct_init_constant(1));
     if (!o.no_affine && !o.no_bias)

@@ -11,10 +11,9 @@ extern "C" {
 
 typedef struct ct_nn_layer_norm_options {
     int64_t size; /* of the last axis; 0: settled by the first forward */
-    double eps;   /* 0: 1e-5 */
+    double eps;   /* 1e-5 */
     bool no_bias;
     bool no_affine; /* neither weight nor bias */
-    void *reserved[4];
 } ct_nn_layer_norm_options;
 
 /* x (..., size) -> y of its shape. Registers NAME.weight, begun as 1, and NAME.bias, as 0 (size).

@@ -16,7 +16,6 @@ typedef struct ct_nn_linear_options {
     int64_t out_features;
     bool no_bias;
     ct_dialect dialect; /* whose initial values: CT_DIALECT_TORCH (0), ... */
-    void *reserved[4];
 } ct_nn_linear_options;
 
 /* x (..., in) -> y (..., out). Registers NAME.weight (out, in) and NAME.bias (out), begun as the dialect has it, in

@@ -19,7 +19,6 @@ typedef struct ct_cross_entropy_options {
     bool has_ignore_index;  /* targets equal to ignore_index count 0; without it none is */
     int64_t ignore_index;   /* ignored (PyTorch ignores -100) */
     ct_tensor *weight;      /* (C): what a row of each class counts; NULL: 1. Gets no gradient */
-    void *reserved[3];
 } ct_cross_entropy_options;
 
 /* Minus the log of softmax(logits)[target], in nats: logits (..., C) f32 or f64, targets (...) i32
@@ -50,7 +49,6 @@ typedef struct ct_bce_options {
     ct_reduction reduction; /* the mean is over all elements, whatever they count */
     ct_tensor *weight;      /* what an element counts; NULL: 1 */
     ct_tensor *pos_weight;  /* what a positive answer counts beside a negative one; NULL: 1 */
-    void *reserved[4];
 } ct_bce_options;
 
 /* binary_cross_entropy_with_logits: minus w (p target log s(x) + (1 - target) log(1 - s(x))), s the

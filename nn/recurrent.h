@@ -48,7 +48,6 @@ typedef struct ct_nn_recurrent_options {
     int64_t proj_size;    /* LSTM: h is W_hr h, of this size; 0: it is not */
     bool has_forget_bias; /* LSTM: the forget gate's bias begins as forget_bias (of two, the */
     double forget_bias;   /* first; the other as 0) */
-    void *reserved[8];
 } ct_nn_recurrent_options;
 
 /* What one call may add; zero is none. */
@@ -60,7 +59,6 @@ typedef struct ct_recurrent_call {
     /* (B) bool: rows that begin anew, from the initial state instead of the one given. */
     ct_tensor *reset;
     void *data; /* for the cells' step */
-    void *reserved[4];
 } ct_recurrent_call;
 
 /* x (T, B, in) -> y (T, B, directions * output), forward half first; *next, if wanted, is the
@@ -77,7 +75,7 @@ ct_tensor *ct_recurrent_forward_with(ct_recurrent *r, ct_tensor *x, const ct_sta
 
 /* Whether RNN, LSTM and GRU run whole sequences by one op where they can (they do, at first), or a
  * step at a time by ordinary ops, for comparison. For the whole process. */
-void ct_set_fused_rnn(bool on) CT_NOSITE;
+void ct_set_fused_rnn(bool on);
 
 /* One step of a module that runs forward in time only: x (B, in) -> y (B, output). States are
  * (layers, B, size). Each step is a call: recurrent dropout draws a mask for each. */
@@ -90,9 +88,9 @@ ct_tensor *ct_recurrent_step(ct_recurrent *r, ct_tensor *x, const ct_state *stat
  * initial state, hand NULL to forward. CT_ERR_ARGUMENT for a negative batch. */
 ct_state *ct_recurrent_begin_state(const ct_recurrent *r, int64_t batch);
 
-int ct_recurrent_layers(const ct_recurrent *r) CT_NOSITE;
-int ct_recurrent_directions(const ct_recurrent *r) CT_NOSITE;
-int64_t ct_recurrent_hidden_size(const ct_recurrent *r) CT_NOSITE; /* of one direction's output */
+int ct_recurrent_layers(const ct_recurrent *r);
+int ct_recurrent_directions(const ct_recurrent *r);
+int64_t ct_recurrent_hidden_size(const ct_recurrent *r); /* of one direction's output */
 
 /* ---- cells of one's own ---- */
 
@@ -138,7 +136,6 @@ typedef struct ct_cell {
     ct_tensor *(*sequence)(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
                            const ct_cell_step *at);
     bool lengths; /* sequence heeds at->lengths */
-    void *reserved[4];
 } ct_cell;
 
 /* Registers NAME.WHAT_lLAYER, with the suffix _reverse for direction 1: "rnn.weight_ih_l0". One

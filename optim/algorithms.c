@@ -14,22 +14,19 @@ static const cti_rule rmsprop = { "RMSprop",
                                   true };
 static const cti_rule adagrad = { "Adagrad", { "sum" }, true };
 
-/* Gives an option that was left out its default. False with an error for a value that is not in
- * [0, below). */
-static bool option(const char *function, const char *name, double *v, bool none, double fallback,
+/* Replaces an option that was left out by its default, and CT_ZERO by 0. False with an error for a
+ * value that is not in [0, below). */
+static bool option(const char *function, const char *name, double *v, double default_value,
                    double below)
 {
-    if (none && *v != 0)
-        ct_raise(CT_ERR_ARGUMENT, function, "%s %g beside no_%s", name, *v, name);
-    else if (*v == 0 && !none)
-        *v = fallback;
-    if (!(*v >= 0 && *v < below)) {
-        if (below < INFINITY)
-            ct_raise(CT_ERR_ARGUMENT, function, "%s %g is not in [0, %g)", name, *v, below);
-        else
-            ct_raise(CT_ERR_ARGUMENT, function, "%s %g is not finite and at least 0", name, *v);
-    }
-    return *v >= 0 && *v < below && !(none && *v != 0);
+    *v = cti_option(*v, default_value);
+    if (*v >= 0 && *v < below)
+        return true;
+    if (below < INFINITY)
+        ct_raise(CT_ERR_ARGUMENT, function, "%s %g is not in [0, %g)", name, *v, below);
+    else
+        ct_raise(CT_ERR_ARGUMENT, function, "%s %g is not finite and at least 0", name, *v);
+    return false;
 }
 
 static ct_optimizer *optimizer_new(const char *function, ct_params *set, ct_optimizer values)
@@ -50,10 +47,11 @@ ct_optimizer *ct_sgd_new(ct_params *set, ct_sgd_options a)
     static const char *const me = "ct_sgd_new";
     ct_optimizer o = { .rule = &sgd };
 
-    if (!set || !option(me, "lr", &a.lr, a.no_lr, 1e-3, INFINITY) ||
-        !option(me, "momentum", &a.momentum, false, 0, INFINITY) ||
-        !option(me, "weight_decay", &a.weight_decay, false, 0, INFINITY))
+    if (!set || !option(me, "lr", &a.lr, 1e-3, INFINITY) ||
+        !option(me, "momentum", &a.momentum, 0, INFINITY) ||
+        !option(me, "weight_decay", &a.weight_decay, 0, INFINITY))
         return NULL;
+    a.dampening = cti_option(a.dampening, 0);
     if (!isfinite(a.dampening) || (a.nesterov && (a.momentum == 0 || a.dampening != 0))) {
         if (isfinite(a.dampening))
             ct_raise(CT_ERR_ARGUMENT, me,
@@ -78,12 +76,10 @@ static ct_optimizer *adam_new(const char *me, ct_params *set, ct_adam_options a,
 {
     ct_optimizer o = { .rule = decoupled ? &adamw : &adam, .decoupled = decoupled };
 
-    if (!set || !option(me, "lr", &a.lr, a.no_lr, 1e-3, INFINITY) ||
-        !option(me, "beta1", &a.beta1, a.no_beta1, 0.9, 1) ||
-        !option(me, "beta2", &a.beta2, a.no_beta2, 0.999, 1) ||
-        !option(me, "eps", &a.eps, a.no_eps, 1e-8, INFINITY) ||
-        !option(me, "weight_decay", &a.weight_decay, a.no_weight_decay, decoupled ? 0.01 : 0,
-                INFINITY))
+    if (!set || !option(me, "lr", &a.lr, 1e-3, INFINITY) ||
+        !option(me, "beta1", &a.beta1, 0.9, 1) || !option(me, "beta2", &a.beta2, 0.999, 1) ||
+        !option(me, "eps", &a.eps, 1e-8, INFINITY) ||
+        !option(me, "weight_decay", &a.weight_decay, decoupled ? 0.01 : 0, INFINITY))
         return NULL;
     o.update = (cti_update){ .rule = CTI_ADAM,
                              .scale = a.maximize ? -1 : 1,
@@ -112,11 +108,10 @@ ct_optimizer *ct_rmsprop_new(ct_params *set, ct_rmsprop_options a)
     static const char *const me = "ct_rmsprop_new";
     ct_optimizer o = { .rule = &rmsprop };
 
-    if (!set || !option(me, "lr", &a.lr, a.no_lr, 1e-2, INFINITY) ||
-        !option(me, "alpha", &a.alpha, a.no_alpha, 0.99, 1) ||
-        !option(me, "eps", &a.eps, a.no_eps, 1e-8, INFINITY) ||
-        !option(me, "momentum", &a.momentum, false, 0, INFINITY) ||
-        !option(me, "weight_decay", &a.weight_decay, false, 0, INFINITY))
+    if (!set || !option(me, "lr", &a.lr, 1e-2, INFINITY) ||
+        !option(me, "alpha", &a.alpha, 0.99, 1) || !option(me, "eps", &a.eps, 1e-8, INFINITY) ||
+        !option(me, "momentum", &a.momentum, 0, INFINITY) ||
+        !option(me, "weight_decay", &a.weight_decay, 0, INFINITY))
         return NULL;
     o.update = (cti_update){ .rule = CTI_RMSPROP,
                              .scale = a.maximize ? -1 : 1,
@@ -136,11 +131,11 @@ ct_optimizer *ct_adagrad_new(ct_params *set, ct_adagrad_options a)
     static const char *const me = "ct_adagrad_new";
     ct_optimizer o = { .rule = &adagrad };
 
-    if (!set || !option(me, "lr", &a.lr, a.no_lr, 1e-2, INFINITY) ||
-        !option(me, "eps", &a.eps, a.no_eps, 1e-10, INFINITY) ||
-        !option(me, "lr_decay", &a.lr_decay, false, 0, INFINITY) ||
-        !option(me, "weight_decay", &a.weight_decay, false, 0, INFINITY) ||
-        !option(me, "initial_accumulator_value", &a.initial_accumulator_value, false, 0, INFINITY))
+    if (!set || !option(me, "lr", &a.lr, 1e-2, INFINITY) ||
+        !option(me, "eps", &a.eps, 1e-10, INFINITY) ||
+        !option(me, "lr_decay", &a.lr_decay, 0, INFINITY) ||
+        !option(me, "weight_decay", &a.weight_decay, 0, INFINITY) ||
+        !option(me, "initial_accumulator_value", &a.initial_accumulator_value, 0, INFINITY))
         return NULL;
     o.update = (cti_update){ .rule = CTI_ADAGRAD, .scale = a.maximize ? -1 : 1, .eps = a.eps };
     o.uses[0] = true;

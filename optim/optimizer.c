@@ -177,15 +177,11 @@ static bool check_group(const char *function, const ct_optimizer *o, const char 
         i++;
     if (i == count)
         ct_raise(CT_ERR_ARGUMENT, function, "no parameter matches \"%s\"", pattern);
-    else if (!is_rate(a->lr) || !is_rate(a->weight_decay))
+    else if (!is_rate(cti_option(a->lr, 0)) || !is_rate(cti_option(a->weight_decay, 0)))
         ct_raise(CT_ERR_ARGUMENT, function,
                  "\"%s\": lr %g, weight_decay %g: rates are finite and "
                  "at least 0",
                  pattern, a->lr, a->weight_decay);
-    else if ((a->no_lr && a->lr != 0) || (a->no_weight_decay && a->weight_decay != 0))
-        ct_raise(CT_ERR_ARGUMENT, function, "\"%s\": %s beside no_%s", pattern,
-                 a->no_lr && a->lr != 0 ? "lr" : "weight_decay",
-                 a->no_lr && a->lr != 0 ? "lr" : "weight_decay");
     else
         return true;
     return false;
@@ -204,10 +200,10 @@ ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern, ct_optimizer_
     g = group_for(me, o, pattern);
     if (!g)
         return ct_error();
-    g->own_lr = a.lr != 0 || a.no_lr;
-    g->lr = a.lr;
-    g->own_decay = a.weight_decay != 0 || a.no_weight_decay;
-    g->weight_decay = a.weight_decay;
+    g->own_lr = a.lr != 0;
+    g->lr = cti_option(a.lr, 0);
+    g->own_decay = a.weight_decay != 0;
+    g->weight_decay = cti_option(a.weight_decay, 0);
     for (i = 0; i < o->count; i++)
         o->slot[i].group = group_of(o, ct_param_name(o->slot[i].param));
     return CT_OK;

@@ -3,7 +3,7 @@
  *
  *     ct_optimizer *adam = ct_adam_new(params, (ct_adam_options){ .lr = 3e-4 });
  *
- *     ct_optimizer_group(adam, "*.bias*", (ct_optimizer_group_options){ .no_weight_decay = true });
+ *     ct_optimizer_group(adam, "*.bias*", (ct_optimizer_group_options){ .weight_decay = CT_ZERO });
  *     ...
  *     ct_backward(loss);
  *     ct_clip_grad_norm(params, 1.0, NULL);
@@ -30,7 +30,8 @@ typedef struct ct_optimizer ct_optimizer;
  * registered, later. Yours to free. A parameter's state is made at its first update, and stays
  * while it is frozen. Tied names are one parameter. NULL with CT_ERR_ARGUMENT, naming the option,
  * for one outside its domain: rates, decays, momenta and eps are finite and not negative, beta1,
- * beta2 and alpha below 1. */
+ * beta2 and alpha below 1. An option that is left 0 has the default that its comment shows, or 0. To make
+ * an option with a default zero, write CT_ZERO. */
 
 /* Stochastic gradient descent: w -= lr g; with momentum m = momentum m + (1 - dampening) g (at
  * first m = g) and w -= lr m, or lr (g + momentum m) with nesterov, which wants momentum and no
@@ -39,8 +40,6 @@ typedef struct ct_sgd_options {
     double lr; /* 0.001 */
     double momentum, dampening, weight_decay;
     bool nesterov, maximize;
-    bool no_lr;
-    void *reserved[8];
 } ct_sgd_options;
 ct_optimizer *ct_sgd_new(ct_params *set, ct_sgd_options options);
 
@@ -55,8 +54,6 @@ typedef struct ct_adam_options {
     double eps;          /* 1e-8 */
     double weight_decay; /* Adam 0, AdamW 0.01 */
     bool amsgrad, maximize;
-    bool no_lr, no_beta1, no_beta2, no_eps, no_weight_decay;
-    void *reserved[8];
 } ct_adam_options;
 ct_optimizer *ct_adam_new(ct_params *set, ct_adam_options options);
 ct_optimizer *ct_adamw_new(ct_params *set, ct_adam_options options);
@@ -71,8 +68,6 @@ typedef struct ct_rmsprop_options {
     double eps;   /* 1e-8 */
     double momentum, weight_decay;
     bool centered, maximize;
-    bool no_lr, no_alpha, no_eps;
-    void *reserved[8];
 } ct_rmsprop_options;
 ct_optimizer *ct_rmsprop_new(ct_params *set, ct_rmsprop_options options);
 
@@ -83,12 +78,10 @@ typedef struct ct_adagrad_options {
     double eps; /* 1e-10 */
     double lr_decay, weight_decay, initial_accumulator_value;
     bool maximize;
-    bool no_lr, no_eps;
-    void *reserved[8];
 } ct_adagrad_options;
 ct_optimizer *ct_adagrad_new(ct_params *set, ct_adagrad_options options);
 
-void ct_optimizer_free(ct_optimizer *o) CT_NOSITE;
+void ct_optimizer_free(ct_optimizer *o);
 
 /* Applies the gradients and clears them. A sink: does nothing while an error stands. A parameter
  * without a gradient stays as it is, weight decay and momentum included. */
@@ -96,11 +89,9 @@ ct_status ct_optimizer_step(ct_optimizer *o);
 
 /* ---- groups ---- */
 
-/* What is 0 is as in the optimiser; no_NAME makes it 0. */
+/* An option that is left 0 is as in the optimiser. To make it zero, write CT_ZERO. */
 typedef struct ct_optimizer_group_options {
     double lr, weight_decay;
-    bool no_lr, no_weight_decay;
-    void *reserved[6];
 } ct_optimizer_group_options;
 
 /* Gives the parameters whose whole name matches a shell pattern ("*.bias*") options of their own.
@@ -111,8 +102,8 @@ ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern,
 
 /* The rate in use now, after the schedule: of parameters in no group with a rate of its own, or of
  * the named parameter. NaN for a name (or an optimiser) that is not there. */
-double ct_optimizer_lr(const ct_optimizer *o) CT_NOSITE;
-double ct_optimizer_param_lr(const ct_optimizer *o, const char *name) CT_NOSITE;
+double ct_optimizer_lr(const ct_optimizer *o);
+double ct_optimizer_param_lr(const ct_optimizer *o, const char *name);
 
 /* Sets the rate before the schedule, 0 included; groups with a rate of their own keep it. */
 ct_status ct_optimizer_set_lr(ct_optimizer *o, double lr);
@@ -123,8 +114,8 @@ ct_status ct_optimizer_set_lr(ct_optimizer *o, double lr);
  * PyTorch's words: "exp_avg.rnn.weight_ih_l0", of the parameter's shape, and a scalar
  * "step.rnn.weight_ih_l0" (not of SGD). The order is that of the set; names live as long as the
  * optimiser. */
-int ct_optimizer_state_count(const ct_optimizer *o) CT_NOSITE;
-const char *ct_optimizer_state_name(const ct_optimizer *o, int i) CT_NOSITE; /* or NULL */
+int ct_optimizer_state_count(const ct_optimizer *o);
+const char *ct_optimizer_state_name(const ct_optimizer *o, int i); /* or NULL */
 
 /* The values of entry i, a tensor of the innermost scope: a view of the state's own, or, of "lr",
  * "schedule" and steps, f64 or i64 numbers on the CPU. CT_ERR_INDEX. */
@@ -139,7 +130,7 @@ ct_status ct_optimizer_state_load(ct_optimizer *o, const char *name,
 
 /* Forgets the state of all parameters, as if none had been updated. Rates, groups and schedule
  * stay. */
-void ct_optimizer_reset(ct_optimizer *o) CT_NOSITE;
+void ct_optimizer_reset(ct_optimizer *o);
 
 #ifdef __cplusplus
 }

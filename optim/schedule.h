@@ -59,18 +59,16 @@ ct_status ct_schedule_lambda_lr(ct_schedule *s, double (*factor)(int64_t t, void
 /* ReduceLROnPlateau: lr = max(factor lr, min_lr) each time that more than patience metrics in a row
  * were no better than the best by threshold; then cooldown metrics pass uncounted. Better is
  * below best (1 - threshold), or best - threshold with absolute; with maximize above
- * best (1 + threshold) or best + threshold. A NaN is never better. Zero means the default, no_NAME
- * makes it 0. */
+ * best (1 + threshold) or best + threshold. A NaN is never better. An option that is left 0 has
+ * its default. To make threshold or eps zero, write CT_ZERO; to make patience zero, a negative number. */
 typedef struct ct_schedule_plateau_options {
     double factor;    /* 0.1; below 1 */
     double threshold; /* 1e-4 */
     double min_lr;    /* a rate already below it stays */
     double eps;       /* 1e-8: a smaller change is not made */
-    int64_t patience; /* 10 */
+    int64_t patience; /* 10; negative: 0 */
     int64_t cooldown;
     bool maximize, absolute;
-    bool no_threshold, no_eps, no_patience;
-    void *reserved[6];
 } ct_schedule_plateau_options;
 ct_status ct_schedule_plateau_lr(ct_schedule *s, ct_schedule_plateau_options options);
 

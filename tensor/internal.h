@@ -180,6 +180,12 @@ bool cti_is_index(ct_dtype dtype);
 bool cti_want_float(const char *function, const char *name, const ct_tensor *t);
 bool cti_want_index(const char *function, const char *name, const ct_tensor *t);
 
+/* The value of a real option: 0 stands for its default, CT_ZERO for 0. */
+static inline double cti_option(double value, double default_value)
+{
+    return value == 0 ? default_value : value == CT_ZERO ? 0 : value;
+}
+
 /* ---- the thread (scope.c, status.c) ---- */
 
 typedef struct cti_frame {
@@ -190,8 +196,7 @@ typedef struct cti_frame {
 } cti_frame;
 
 typedef struct ct_thread {
-    const char *site;  /* the user's call, for messages */
-    int quiet_site;    /* > 0 while the library calls back: ct_here does nothing */
+    const char *site;  /* the user's call, "train.c:41: ct_add"; NULL outside of noted calls */
     uint64_t op_began; /* while cti_tracing: the time of the call, or of the op before */
 
     ct_status error;
@@ -247,6 +252,15 @@ uint64_t cti_nanoseconds(void);
 
 /* True while no error stands; otherwise notes that a sink was refused. */
 bool cti_sink_allowed(void);
+
+/* Like ct_raise, for errors in which the name of the inner function (an op that backward runs) matters:
+ * the message shows it after the site, unless the site names it already. */
+ct_status cti_raise_within(ct_status status, const char *function, const char *format, ...)
+    CT_PRINTF(3, 4);
+
+/* The length of site without the function that it names, if that is function or one of
+ * those with which a user writes an op (ct_record, ct_node_input, ...); otherwise its whole length. */
+int cti_site_length(const char *site, const char *function);
 
 /* Raises CT_ERR_MEMORY. */
 void cti_out_of_memory(const char *function, size_t bytes);

@@ -23,11 +23,11 @@ extern "C" {
  * CT_ERR_DTYPE for any other dtype. Only the CPU has such products: on another device they are
  * CT_ERR_ARGUMENT. */
 ct_status ct_set_matmul_precision(ct_dtype precision);
-ct_dtype ct_matmul_precision(void) CT_NOSITE;
+ct_dtype ct_matmul_precision(void);
 
 /* Whether CT_BF16 may be emulated where the processor has no such instructions; at first it may not.
  * Off sets the precision back to CT_F32 there. */
-void ct_set_bf16_emulation(bool on) CT_NOSITE;
+void ct_set_bf16_emulation(bool on);
 
 #ifdef __cplusplus
 }

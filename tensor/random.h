@@ -22,19 +22,19 @@ typedef struct ct_generator {
 } ct_generator;
 
 /* Stream 0 of a seed, from its start. */
-ct_generator ct_generator_from_seed(uint64_t seed) CT_NOSITE;
+ct_generator ct_generator_from_seed(uint64_t seed);
 
 /* The stream of a name under g's seed, from its start: FNV-1a 64 of the name, mixed with g's own
  * stream. A parameter draws from the stream of its dotted name. */
-ct_generator ct_generator_stream(ct_generator g, const char *name) CT_NOSITE;
+ct_generator ct_generator_stream(ct_generator g, const char *name);
 
 /* The four words of block number block. */
-void ct_philox(uint64_t seed, uint64_t stream, uint64_t block, uint32_t out[4]) CT_NOSITE;
+void ct_philox(uint64_t seed, uint64_t stream, uint64_t block, uint32_t out[4]);
 
 /* Draws, each of which advances g. */
-uint32_t ct_random_u32(ct_generator *g) CT_NOSITE;
-uint64_t ct_random_below(ct_generator *g, uint64_t n) CT_NOSITE; /* in 0..n-1; 0 for n = 0 */
-double ct_random_uniform(ct_generator *g) CT_NOSITE;             /* 53 bits, in [0, 1) */
+uint32_t ct_random_u32(ct_generator *g);
+uint64_t ct_random_below(ct_generator *g, uint64_t n); /* in 0..n-1; 0 for n = 0 */
+double ct_random_uniform(ct_generator *g);             /* 53 bits, in [0, 1) */
 
 /* Fills t, of dtype f32 or f64, with uniforms in [low, high) or with normals (Box-Muller). An
  * in-place write, as ct_fill. CT_ERR_ARGUMENT: low > high, std < 0, one that is not finite. */
@@ -46,7 +46,7 @@ ct_tensor *ct_rand(ct_shape shape, ct_dtype dtype, ct_device device, ct_generato
 ct_tensor *ct_randn(ct_shape shape, ct_dtype dtype, ct_device device, ct_generator *g);
 
 /* A permutation of 0..n-1 (Fisher-Yates, drawing n - 1 numbers) into order. */
-void ct_shuffle(int64_t *order, int64_t n, ct_generator *g) CT_NOSITE;
+void ct_shuffle(int64_t *order, int64_t n, ct_generator *g);
 
 #ifdef __cplusplus
 }

@@ -33,22 +33,22 @@ typedef struct ct_safetensors ct_safetensors; /* an open file; for one thread at
 /* Opens a file and checks its header; reads no tensor. Yours to ct_safetensors_close. NULL with
  * CT_ERR_IO, CT_ERR_FORMAT or CT_ERR_MEMORY. */
 ct_safetensors *ct_safetensors_open(const char *path);
-void ct_safetensors_close(ct_safetensors *f) CT_NOSITE; /* NULL is allowed */
+void ct_safetensors_close(ct_safetensors *f); /* NULL is allowed */
 
 /* How many tensors it holds, and tensor i's name, shape and dtype; i counts in the order of the
  * payload. Valid until the file is closed; NULL, or CT_SCALAR, for an i that is not there. dtypes
  * go by the format's names: "F32" "F64" "I32" "I64" "BOOL" "BF16", which can be loaded, and others
  * ("F16", "U8", ...), which cannot. */
-int ct_safetensors_count(const ct_safetensors *f) CT_NOSITE;
-const char *ct_safetensors_name(const ct_safetensors *f, int i) CT_NOSITE;
-ct_shape ct_safetensors_shape(const ct_safetensors *f, int i) CT_NOSITE;
-const char *ct_safetensors_dtype(const ct_safetensors *f, int i) CT_NOSITE;
+int ct_safetensors_count(const ct_safetensors *f);
+const char *ct_safetensors_name(const ct_safetensors *f, int i);
+ct_shape ct_safetensors_shape(const ct_safetensors *f, int i);
+const char *ct_safetensors_dtype(const ct_safetensors *f, int i);
 
 /* The tensor of a name; -1 if there is none. */
-int ct_safetensors_find(const ct_safetensors *f, const char *name) CT_NOSITE;
+int ct_safetensors_find(const ct_safetensors *f, const char *name);
 
 /* The text of a key of the metadata; NULL if there is none. */
-const char *ct_safetensors_metadata(const ct_safetensors *f, const char *key) CT_NOSITE;
+const char *ct_safetensors_metadata(const ct_safetensors *f, const char *key);
 
 /* Reads tensor i, or the one of a name, into the innermost scope. Of a file whose metadata hold its
  * payload's SHA-256 (as ct_safetensors_write's do) the first load checks that, reading it whole.

@@ -135,7 +135,7 @@ static ct_status train(const run *how, ct_fit_result *result, double *weights)
                       .batch_size = 8, .steps = 7, .first = 300, .count = 30, .shuffle = true })
             : NULL;
     lm m = model_of(how, ct_vocab_size(ct_corpus_vocab(corpus)));
-    ct_callback callback = { (void *)how, report_step, report_epoch, { NULL } };
+    ct_callback callback = { (void *)how, report_step, report_epoch };
     ct_trainer trainer = { .max_epochs = how->epochs ? how->epochs : 4,
                            .gradient_clip_val = how->clip,
                            .csv = how->csv,

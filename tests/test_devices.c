@@ -933,7 +933,7 @@ static ct_optimizer *adamw(ct_params *set)
     ct_optimizer *o = ct_adamw_new(set, (ct_adam_options){ .lr = 0.05, .weight_decay = 0.1 });
 
     ct_optimizer_group(o, "*.bias*",
-                       (ct_optimizer_group_options){ .lr = 0.01, .no_weight_decay = true });
+                       (ct_optimizer_group_options){ .lr = 0.01, .weight_decay = CT_ZERO });
     return o;
 }
 

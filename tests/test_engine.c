@@ -439,13 +439,12 @@ START_TEST(hooks_are_checked)
 
     ct_register_hook(z, wrong_dtype, NULL);
     ct_backward(ct_sum(z));
-    expect_error(CT_ERR_SHAPE,
-                 "ct_register_hook: a hook gave f32[2] cpu for a gradient f64[2] cpu");
+    expect_error(CT_ERR_SHAPE, "ct_square: a hook gave f32[2] cpu for a gradient f64[2] cpu");
     ck_assert_ptr_null(ct_tensor_grad(x));
 
     ct_register_hook(y, wrong_shape, NULL);
     ct_backward(ct_sum(y));
-    expect_error(CT_ERR_SHAPE, "ct_register_hook: a hook gave f64[] cpu for a gradient f64[2] cpu");
+    expect_error(CT_ERR_SHAPE, "ct_square: a hook gave f64[] cpu for a gradient f64[2] cpu");
     ck_assert_ptr_null(ct_tensor_grad(x));
     ct_register_hook(VECTOR(1), count_calls, &n);
     expect_error(CT_ERR_GRAD, "ct_register_hook: t f64[1] cpu requires no gradient");
@@ -582,8 +581,9 @@ START_TEST(backward_inside_a_hook)
     EXPECT(ct_tensor_grad(z), 8);
     ct_register_hook(y, backward_inside, loss);
     ct_backward(loss);
-    expect_error(CT_ERR_GRAD, "ct_square: a hook or backward function runs backward through "
-                              "history that is being run");
+    expect_error(CT_ERR_GRAD,
+                 "ct_sum: ct_square: a hook or backward function runs backward through "
+                 "history that is being run");
     EXPECT(ct_tensor_grad(x), 2, 4);
     leave(s);
 }
@@ -599,8 +599,11 @@ START_TEST(backward_inside_to_the_same_leaf)
 
     ct_register_hook(y, backward_inside, other);
     ct_backward(loss);
-    expect_error(CT_ERR_GRAD, "ct_backward: a hook or backward function runs backward through "
-                              "history that is being run");
+    expect_error(CT_ERR_GRAD,
+                 _i ? "ct_select: ct_backward: a hook or backward function runs backward through "
+                      "history that is being run"
+                    : "ct_square: ct_backward: a hook or backward function runs backward through "
+                      "history that is being run");
     ck_assert_ptr_null(ct_tensor_grad(x));
     ct_backward(other); /* and nothing is left of it */
     EXPECT(ct_tensor_grad(x), _i ? 1 : 2, _i ? 0 : 4);
@@ -1893,8 +1896,9 @@ START_TEST(a_graph_is_quoted)
     static char text[PICTURE];
     FILE *full;
 
-    ct_here("C:\\\"a\".c:3");
+    *ct_site() = "C:\\\"a\".c:3";
     ck_assert((ct_record)(&odd, 1, &x, 1, &y, NULL, 0));
+    *ct_site() = NULL;
     dot_of(y, text);
     ck_assert_msg(strstr(text, "label=\"o\\\"d\\\\d\\nC:\\\\\\\"a\\\".c:3\"];\n") != NULL, "%s",
                   text);

@@ -235,27 +235,27 @@ START_TEST(test_bad_init)
     ct_params *params = set_of(0, CT_F32);
 
     ck_assert_ptr_null(ct_params_add(params, "a", CT_SHAPE(4), ct_init_xavier_uniform(1)));
-    expect_error(CT_ERR_SHAPE, "ct_init: f32[4] cpu has no fans: its rank is below 2");
+    expect_error(CT_ERR_SHAPE, "ct_params_add: f32[4] cpu has no fans: its rank is below 2");
     ck_assert_ptr_null(ct_params_add(params, "b", CT_SHAPE(5, 2), ct_init_orthogonal_parts(1, 2)));
     expect_error(CT_ERR_SHAPE,
-                 "ct_init_orthogonal: f32[5,2] cpu is no matrix of 2 equal parts along axis 0");
+                 "ct_params_add: f32[5,2] cpu is no matrix of 2 equal parts along axis 0");
     for (int parts = -1; parts < 1; parts++) {
         ck_assert_ptr_null(
             ct_params_add(params, "b", CT_SHAPE(4, 2), ct_init_orthogonal_parts(1, parts)));
-        expect_error(CT_ERR_SHAPE, parts ? "ct_init_orthogonal: f32[4,2] cpu is no matrix of -1 "
+        expect_error(CT_ERR_SHAPE, parts ? "ct_params_add: f32[4,2] cpu is no matrix of -1 "
                                            "equal parts along axis 0"
-                                         : "ct_init_orthogonal: f32[4,2] cpu is no matrix of 0 "
+                                         : "ct_params_add: f32[4,2] cpu is no matrix of 0 "
                                            "equal parts along axis 0");
     }
     ck_assert_ptr_null(ct_params_add(params, "b", CT_SHAPE(4), ct_init_orthogonal(1)));
     expect_error(CT_ERR_SHAPE,
-                 "ct_init_orthogonal: f32[4] cpu is no matrix of 1 equal parts along axis 0");
+                 "ct_params_add: f32[4] cpu is no matrix of 1 equal parts along axis 0");
     ck_assert_ptr_null(
         ct_params_add(params, "c", CT_SHAPE(5), ct_init_truncated_normal(0, 1, 3, 9)));
-    expect_error(CT_ERR_ARGUMENT, "ct_init_truncated_normal: less than 1% of the normal of mean 0 "
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add: less than 1% of the normal of mean 0 "
                                   "and std 1 is in [3, 9]");
     ck_assert_ptr_null(ct_params_add(params, "e", CT_SHAPE(5, 2), ct_init_orthogonal(NAN)));
-    expect_error(CT_ERR_ARGUMENT, "ct_init_orthogonal: the gain is nan");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add: the gain is nan");
     ck_assert_ptr_null(ct_params_add(params, "f", CT_SHAPE(5, 2), ct_init_xavier_uniform(NAN)));
     ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
     ct_error_clear();
@@ -504,14 +504,19 @@ START_TEST(test_layer_norm)
     ct_module *m = ct_nn_layer_norm(params, "ln", (ct_nn_layer_norm_options){ .eps = 0.5 });
     ct_module *plain =
         ct_nn_layer_norm(params, "p", (ct_nn_layer_norm_options){ .no_affine = true });
+    ct_module *exact = ct_nn_layer_norm(
+        params, "z", (ct_nn_layer_norm_options){ .no_affine = true, .eps = CT_ZERO });
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *x =
         ct_from_data((double[]){ 1, 2, 3, 6, 0, 0, 0, 4 }, CT_SHAPE(2, 4), CT_F64, DEVICE);
-    double want[8] = { -2, -1, 0, 3, -1, -1, -1, 3 };
+    double want[8] = { -2, -1, 0, 3, -1, -1, -1, 3 }, want_exact[8];
 
     for (int i = 0; i < 8; i++)
         want[i] /= sqrt((i < 4 ? 3.5 : 3) + 0.5);
     expect_values("y", ct_forward(m, x), want, 8, 1e-15);
+    for (int i = 0; i < 8; i++)
+        want_exact[i] = want[i] * sqrt((i < 4 ? 4 : 3.5) / (i < 4 ? 3.5 : 3));
+    expect_values("eps 0", ct_forward(exact, x), want_exact, 8, 1e-15);
     ct_fill(ct_param_value(ct_params_get(params, "ln.weight")), 2);
     ct_fill(ct_param_value(ct_params_get(params, "ln.bias")), 1);
     for (int i = 0; i < 8; i++)
@@ -538,7 +543,7 @@ START_TEST(test_layer_norm)
     ck_assert_int_eq(ct_param_shape(ct_params_get(params, "late.bias")).dim[0], 2);
     m = ct_nn_layer_norm(params, "ln2", (ct_nn_layer_norm_options){ .size = 4 });
     ct_forward(m, ct_zeros(CT_SHAPE(2, 3), CT_F64, DEVICE));
-    expect_error(CT_ERR_SHAPE, "ct_param_materialize: ln2.weight has the shape [4], not [3]");
+    expect_error(CT_ERR_SHAPE, "ct_forward: ln2.weight has the shape [4], not [3]");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }

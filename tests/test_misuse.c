@@ -393,7 +393,7 @@ START_TEST(indices)
            ct_cross_entropy(t.f23, t.i2));
     MISUSE(CT_ERR_DTYPE, "ct_cross_entropy: logits i32[2] cpu must be f32 or f64",
            ct_cross_entropy(t.i2, t.i2));
-    MISUSE(CT_ERR_ARGUMENT, "ct_cross_entropy: label_smoothing 1.5 is not in 0..1",
+    MISUSE(CT_ERR_ARGUMENT, "ct_cross_entropy_with: label_smoothing 1.5 is not in 0..1",
            ct_cross_entropy_with(t.f23, t.i2, smooth));
 }
 END_TEST
@@ -550,7 +550,7 @@ START_TEST(parameters)
     MISUSE(CT_ERR_ARGUMENT, "ct_nn_linear: in_features 0 is below 0, or out_features 0 below 1",
            ct_nn_linear(set, "l", (ct_nn_linear_options){ 0 }));
     MISUSE(CT_ERR_ARGUMENT,
-           "ct_nn_recurrent: hidden_size 0 (1 or more), input_size 0 (0 or more) or num_layers 0 "
+           "ct_nn_rnn: hidden_size 0 (1 or more), input_size 0 (0 or more) or num_layers 0 "
            "(0 to 4096) does not do",
            ct_nn_rnn(set, "r", (ct_nn_rnn_options){ 0 }));
     MISUSE(CT_ERR_ARGUMENT, "ct_sgd_new: lr -1 is not finite and at least 0",

@@ -110,10 +110,10 @@ START_TEST(linear_size_inferred)
     expect_same("bias", ct_param_value(ct_params_at(late, 1)),
                 ct_param_value(ct_params_at(early, 1)), 0);
     ck_assert(ct_forward(l, ct_ones(CT_SHAPE(4, 24), CT_F32, DEVICE)) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_linear: x f32[4,24] cpu and weight f32[40,25] cpu (out, "
+    expect_error(CT_ERR_SHAPE, "ct_forward: x f32[4,24] cpu and weight f32[40,25] cpu (out, "
                                "in) do not fit");
     ck_assert(ct_forward(l, ct_ones(CT_SHAPE(4, 25), CT_F64, DEVICE)) == NULL);
-    expect_error(CT_ERR_DTYPE, "ct_linear: x f64[4,25] cpu and weight f32[40,25] cpu differ "
+    expect_error(CT_ERR_DTYPE, "ct_forward: x f64[4,25] cpu and weight f32[40,25] cpu differ "
                                "in dtype (no promotion: ct_cast one)");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(late);
@@ -180,7 +180,7 @@ START_TEST(linear_misuse)
     expect_error(CT_ERR_ARGUMENT, "ct_nn_linear: in_features -1 is below 0, or out_features 2 "
                                   "below 1");
     ck_assert(ct_nn_linear(set, "", (ct_nn_linear_options){ .out_features = 2 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_sub: \"\" is no name");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_linear: \"\" is no name");
     ck_assert(ct_nn_linear(NULL, "l", (ct_nn_linear_options){ .out_features = 2 }) == NULL);
     l = ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 2 });
     s = ct_scope_begin();
@@ -189,12 +189,12 @@ START_TEST(linear_misuse)
     expect_ok();
     ck_assert(ct_nn_linear(set, "l",
                            (ct_nn_linear_options){ .out_features = 2, .no_bias = true }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add: the name l.weight is taken");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_linear: the name l.weight is taken");
     ck_assert(ct_param_materialize(ct_params_get(set, "l.weight"), CT_SHAPE(2, 3)) == CT_OK);
     ck_assert(ct_forward(l, x) != NULL); /* the bias is not settled yet */
     ck_assert(ct_scope_end(s) == CT_OK);
     ck_assert(ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 2 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add: the name l.weight is taken");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_linear: the name l.weight is taken");
     ct_params_free(set);
 }
 END_TEST
@@ -400,16 +400,14 @@ START_TEST(rnn_misuse)
     ct_tensor *x = ct_ones(CT_SHAPE(T, B, IN), CT_F32, DEVICE), *two[2];
 
     ck_assert(ct_nn_rnn(set, "bad", (ct_nn_rnn_options){ .input_size = 3 }) == NULL);
-    expect_error(
-        CT_ERR_ARGUMENT,
-        "ct_nn_recurrent: hidden_size 0 (1 or more), input_size 3 (0 or more) or num_layers "
-        "0 (0 to 4096) does not do");
+    expect_error(CT_ERR_ARGUMENT,
+                 "ct_nn_rnn: hidden_size 0 (1 or more), input_size 3 (0 or more) or num_layers "
+                 "0 (0 to 4096) does not do");
     ck_assert(ct_nn_rnn(set, "bad", (ct_nn_rnn_options){ .hidden_size = 3, .num_layers = -1 }) ==
               NULL);
-    expect_error(
-        CT_ERR_ARGUMENT,
-        "ct_nn_recurrent: hidden_size 3 (1 or more), input_size 0 (0 or more) or num_layers "
-        "-1 (0 to 4096) does not do");
+    expect_error(CT_ERR_ARGUMENT,
+                 "ct_nn_rnn: hidden_size 3 (1 or more), input_size 0 (0 or more) or num_layers "
+                 "-1 (0 to 4096) does not do");
     ck_assert(ct_nn_rnn(set, "bad",
                         (ct_nn_rnn_options){ .hidden_size = 3,
                                              .nonlinearity = (ct_nonlinearity)9 }) == NULL);
@@ -885,7 +883,7 @@ START_TEST(options_of_others)
                                                  { .hidden_size = 1, .dropout = 0.5 } };
 
         ck_assert(ct_nn_gru_cell(set, "a", more[i]) == NULL);
-        expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent_cell: a cell alone has one layer, one "
+        expect_error(CT_ERR_ARGUMENT, "ct_nn_gru_cell: a cell alone has one layer, one "
                                       "direction and no dropout");
     }
     ck_assert(ct_nn_gru_cell(set, "a", (ct_nn_gru_options){ .hidden_size = 1, .num_layers = 1 }) !=
@@ -1040,7 +1038,7 @@ START_TEST(modules_are_checked)
                   0);
     ck_assert(ct_forward(ct_nn_sequential(set, 0, both), x) == x);
     ck_assert(ct_nn_layer_norm(set, "n", (ct_nn_layer_norm_options){ .size = -1 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_layer_norm: size -1, eps 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_layer_norm: size -1, eps 1e-05");
     ck_assert(ct_nn_layer_norm(set, "n", (ct_nn_layer_norm_options){ .eps = -0.5 }) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_nn_layer_norm: size 0, eps -0.5");
     ck_assert(ct_nn_layer_norm(set, "n", (ct_nn_layer_norm_options){ .eps = NAN }) == NULL);
@@ -1083,7 +1081,7 @@ START_TEST(state_copy_select_zero)
     expect_values("selected", ct_state_get(beams, 0), picked, 8, 0);
     refused = ct_state_select_new(copy, ct_full(CT_SHAPE(1), 3, CT_I64, DEVICE));
     expect_fault("ct_state_select_new", ct_state_get(refused, 0), CT_ERR_INDEX,
-                 "ct_index_select: index 3, number 0 of i64[1] cpu, is not in 0..2");
+                 "ct_state_select_new: index 3, number 0 of i64[1] cpu, is not in 0..2");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_state_free(state);
     ct_state_free(copy);
@@ -1400,7 +1398,7 @@ START_TEST(cross_entropy_misuse)
     expect_error(CT_ERR_DTYPE, "ct_cross_entropy: logits i32[3] cpu must be f32 or f64");
     ck_assert(ct_cross_entropy_with(x, y, (ct_cross_entropy_options){ .label_smoothing = 1.5 }) ==
               NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_cross_entropy: label_smoothing 1.5 is not in 0..1");
+    expect_error(CT_ERR_ARGUMENT, "ct_cross_entropy_with: label_smoothing 1.5 is not in 0..1");
     for (i = 0; i < 3; i++) {
         ck_assert(ct_cross_entropy_with(x, y,
                                         (ct_cross_entropy_options){

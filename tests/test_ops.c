@@ -1567,10 +1567,11 @@ START_TEST(losses_refuse)
             "ct_cross_entropy: logits f32[2,3] cpu and targets f64[2,3] cpu differ in dtype (no "
             "promotion: ct_cast one)",
             ct_cross_entropy(x, d));
-    REFUSED(CT_ERR_ARGUMENT,
-            "ct_cross_entropy: ignore_index 1 for targets f32[2,3] cpu, which are probabilities",
-            ct_cross_entropy_with(x, x, skip));
-    REFUSED(CT_ERR_ARGUMENT, "ct_cross_entropy: there is no reduction 7",
+    REFUSED(
+        CT_ERR_ARGUMENT,
+        "ct_cross_entropy_with: ignore_index 1 for targets f32[2,3] cpu, which are probabilities",
+        ct_cross_entropy_with(x, x, skip));
+    REFUSED(CT_ERR_ARGUMENT, "ct_cross_entropy_with: there is no reduction 7",
             ct_cross_entropy_with(x, x, wrong));
     REFUSED(CT_ERR_ARGUMENT, "ct_nll_loss: label_smoothing 0.1: nll has none",
             ct_nll_loss(x, t, smooth));
@@ -1581,18 +1582,18 @@ START_TEST(losses_refuse)
             "ct_nll_loss: log_probs f32[2,3] cpu (..., classes) and targets i64[1] cpu do not fit",
             ct_nll_loss(x, I64(1), plain));
     REFUSED(CT_ERR_SHAPE,
-            "ct_cross_entropy: weight f32[2] cpu is not one number for each class of logits "
+            "ct_cross_entropy_with: weight f32[2] cpu is not one number for each class of logits "
             "f32[2,3] cpu",
             ct_cross_entropy_with(x, I64(0, 1), short_weight));
     REFUSED(CT_ERR_SHAPE,
-            "ct_cross_entropy: weight f32[2] cpu is not one number for each class of logits "
+            "ct_cross_entropy_with: weight f32[2] cpu is not one number for each class of logits "
             "f32[2,3] cpu",
             ct_cross_entropy_with(x, x, short_weight));
     REFUSED(CT_ERR_DTYPE,
             "ct_nll_loss: log_probs f32[2,3] cpu and weight f64[3] cpu differ in dtype (no "
             "promotion: ct_cast one)",
             ct_nll_loss(x, I64(0, 1), double_weight));
-    REFUSED(CT_ERR_INDEX, "ct_cross_entropy: target 3, number 1, is not in 0..2",
+    REFUSED(CT_ERR_INDEX, "ct_cross_entropy_with: target 3, number 1, is not in 0..2",
             ct_cross_entropy_with(x, t, weight));
     REFUSED(CT_ERR_SHAPE,
             "ct_bce_with_logits: pos_weight f32[2] cpu does not broadcast to logits f32[2,3] cpu",

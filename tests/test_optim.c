@@ -174,25 +174,31 @@ static bool flag(const char *line, const char *name)
     return key(line, name) != 0;
 }
 
+/* The value of an option; zero where the line has "no_NAME". */
+static double option(const char *line, const char *name)
+{
+    char none[40];
+
+    snprintf(none, sizeof none, "no_%s", name);
+    return flag(line, none) ? CT_ZERO : key(line, name);
+}
+
 static ct_optimizer *adam_of(ct_params *set, const char *line, bool decoupled)
 {
     ct_adam_options o = { .lr = key(line, "lr"),
-                          .beta1 = key(line, "beta1"),
-                          .beta2 = key(line, "beta2"),
+                          .beta1 = option(line, "beta1"),
+                          .beta2 = option(line, "beta2"),
                           .eps = key(line, "eps"),
-                          .weight_decay = key(line, "weight_decay"),
+                          .weight_decay = option(line, "weight_decay"),
                           .amsgrad = flag(line, "amsgrad"),
-                          .maximize = flag(line, "maximize"),
-                          .no_beta1 = flag(line, "no_beta1"),
-                          .no_beta2 = flag(line, "no_beta2"),
-                          .no_weight_decay = flag(line, "no_weight_decay") };
+                          .maximize = flag(line, "maximize") };
 
     return decoupled ? ct_adamw_new(set, o) : ct_adam_new(set, o);
 }
 
 static ct_optimizer *rule_of(ct_params *set, const char *line)
 {
-    double lr = key(line, "lr"), decay = key(line, "weight_decay");
+    double lr = option(line, "lr"), decay = key(line, "weight_decay");
     bool maximize = flag(line, "maximize");
     char rule[16];
 
@@ -203,12 +209,10 @@ static ct_optimizer *rule_of(ct_params *set, const char *line)
                                                  .dampening = key(line, "dampening"),
                                                  .weight_decay = decay,
                                                  .maximize = maximize,
-                                                 .nesterov = flag(line, "nesterov"),
-                                                 .no_lr = flag(line, "no_lr") });
+                                                 .nesterov = flag(line, "nesterov") });
     if (strcmp(rule, "rmsprop") == 0)
         return ct_rmsprop_new(set, (ct_rmsprop_options){ .lr = lr,
-                                                         .alpha = key(line, "alpha"),
-                                                         .no_alpha = flag(line, "no_alpha"),
+                                                         .alpha = option(line, "alpha"),
                                                          .eps = key(line, "eps"),
                                                          .momentum = key(line, "momentum"),
                                                          .weight_decay = decay,
@@ -234,8 +238,9 @@ static ct_optimizer *optimizer_of(ct_params *set, const char *line)
         ct_optimizer_group(
             o, "*.bias",
             (ct_optimizer_group_options){ .lr = key(line, "bias_lr"),
-                                          .weight_decay = key(line, "bias_weight_decay"),
-                                          .no_weight_decay = flag(line, "bias_no_weight_decay") });
+                                          .weight_decay = flag(line, "bias_no_weight_decay")
+                                                              ? CT_ZERO
+                                                              : key(line, "bias_weight_decay") });
     if (flag(line, "freeze"))
         ck_assert_int_eq(ct_params_freeze(set, "b.*", true), 1);
     if (flag(line, "step_size"))
@@ -360,15 +365,14 @@ static void add_part(ct_schedule *s, const char *word)
     else if (strcmp(kind, "then") == 0)
         ct_schedule_then(s, (int64_t)v[0]);
     else
-        ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .factor = v[0],
-                                                                 .patience = (int64_t)v[1],
-                                                                 .no_patience = v[1] == 0,
-                                                                 .threshold = v[2],
-                                                                 .no_threshold = v[2] == 0,
-                                                                 .cooldown = (int64_t)v[3],
-                                                                 .min_lr = v[4],
-                                                                 .maximize = v[5] != 0,
-                                                                 .absolute = v[6] != 0 });
+        ct_schedule_plateau_lr(
+            s, (ct_schedule_plateau_options){ .factor = v[0],
+                                              .patience = v[1] ? (int64_t)v[1] : -1,
+                                              .threshold = v[2] != 0 ? v[2] : CT_ZERO,
+                                              .cooldown = (int64_t)v[3],
+                                              .min_lr = v[4],
+                                              .maximize = v[5] != 0,
+                                              .absolute = v[6] != 0 });
     expect_ok();
 }
 
@@ -627,7 +631,7 @@ START_TEST(error_stands)
     double norm = 7;
 
     ct_schedule_step_lr(s, 1, 0.5);
-    ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .no_patience = true });
+    ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .patience = -1 });
     give_constant(set, 0, 3);
     ct_raise(CT_ERR_ARGUMENT, "test", "stands");
     ck_assert(ct_clip_grad_norm(set, 0.1, &norm) == CT_ERR_ARGUMENT && isnan(norm));
@@ -695,9 +699,9 @@ START_TEST(groups)
     ct_optimizer_set_lr(o, 4);
     expect_close("follows", ct_optimizer_param_lr(o, "b.weight"), 4, 0);
     expect_close("its own", ct_optimizer_param_lr(o, "a.bias"), 3, 0);
-    ct_optimizer_group(o, "a.*", (ct_optimizer_group_options){ .no_lr = true });
+    ct_optimizer_group(o, "a.*", (ct_optimizer_group_options){ .lr = CT_ZERO });
     expect_close("replaced", ct_optimizer_param_lr(o, "a.weight"), 0, 0);
-    ct_optimizer_group(o, "*.bias", (ct_optimizer_group_options){ .no_weight_decay = true });
+    ct_optimizer_group(o, "*.bias", (ct_optimizer_group_options){ .weight_decay = CT_ZERO });
     expect_close("the optimiser's again", ct_optimizer_param_lr(o, "a.bias"), 4, 0);
     ct_optimizer_free(o);
     ct_params_free(set);
@@ -722,8 +726,8 @@ START_TEST(option_errors)
 #define CASE { .lr = INFINITY }
     BAD(rmsprop, rmsprop, "lr inf is not finite and at least 0");
 #undef CASE
-#define CASE { .lr = 1, .no_lr = true }
-    BAD(adamw, adam, "lr 1 beside no_lr");
+#define CASE { .lr = CT_ZERO * 2 }
+    BAD(adamw, adam, "lr -4.45015e-308 is not finite and at least 0");
 #undef CASE
 #define CASE { .momentum = -0.5 }
     BAD(sgd, sgd, "momentum -0.5 is not finite and at least 0");
@@ -800,9 +804,6 @@ START_TEST(call_errors)
     ct_optimizer_group(o, "*", (ct_optimizer_group_options){ .lr = -1 });
     expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group: \"*\": lr -1, weight_decay 0: rates are "
                                   "finite and at least 0");
-    ct_optimizer_group(o, "*",
-                       (ct_optimizer_group_options){ .weight_decay = 1, .no_weight_decay = true });
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group: \"*\": weight_decay beside no_weight_decay");
     ct_optimizer_group(NULL, "*", (ct_optimizer_group_options){ .lr = 1 });
     expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group: the optimiser is NULL");
     ct_optimizer_group(o, NULL, (ct_optimizer_group_options){ .lr = 1 });
@@ -847,8 +848,8 @@ START_TEST(schedule_errors)
     expect_error(CT_ERR_ARGUMENT, "ct_schedule_lambda_lr: factor is NULL");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .factor = 1 });
     expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr: factor 1 is not in (0, 1)");
-    ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .patience = -1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr: patience -1 is below 0");
+    ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .factor = CT_ZERO });
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr: factor 0 is not in (0, 1)");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .cooldown = -1 });
     expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr: cooldown -1 is below 0");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .threshold = -1 });

@@ -405,7 +405,7 @@ START_TEST(test_states)
     expect_error(CT_ERR_ARGUMENT, "ct_state_carry: kept (2 tensors) does not take next (1)");
     bad = ct_state_select_new(copy, ct_from_data((int64_t[]){ 2 }, CT_SHAPE(1), CT_I64, DEVICE));
     expect_fault("ct_state_select_new", bad ? ct_state_get(bad, 0) : NULL, CT_ERR_INDEX,
-                 "ct_index_select: index 2, number 0 of i64[1] cpu, is not in 0..1");
+                 "ct_state_select_new: index 2, number 0 of i64[1] cpu, is not in 0..1");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_state_free(kept);
     ct_state_free(copy);
@@ -797,24 +797,23 @@ START_TEST(test_bad_options)
         const char *message;
     } cases[] = {
         { { .hidden_size = 0 },
-          "ct_nn_recurrent: hidden_size 0 (1 or more), input_size 0 (0 or more) or "
+          "ct_nn_gru: hidden_size 0 (1 or more), input_size 0 (0 or more) or "
           "num_layers 0 (0 to 4096) does not do" },
         { { .hidden_size = 2, .input_size = -1 },
-          "ct_nn_recurrent: hidden_size 2 (1 or more), input_size -1 (0 or more) or "
+          "ct_nn_gru: hidden_size 2 (1 or more), input_size -1 (0 or more) or "
           "num_layers 0 (0 to 4096) does not do" },
         { { .hidden_size = 2, .num_layers = -1 },
-          "ct_nn_recurrent: hidden_size 2 (1 or more), input_size 0 (0 or more) or "
+          "ct_nn_gru: hidden_size 2 (1 or more), input_size 0 (0 or more) or "
           "num_layers -1 (0 to 4096) does not do" },
         { { .hidden_size = 2, .dropout = 1 },
-          "ct_nn_recurrent: dropout 1, recurrent_dropout 0: not in [0, 1)" },
+          "ct_nn_gru: dropout 1, recurrent_dropout 0: not in [0, 1)" },
         { { .hidden_size = 2, .recurrent_dropout = -0.5 },
-          "ct_nn_recurrent: dropout 0, recurrent_dropout -0.5: not in [0, 1)" },
+          "ct_nn_gru: dropout 0, recurrent_dropout -0.5: not in [0, 1)" },
         { { .hidden_size = 2, .dropout = NAN },
-          "ct_nn_recurrent: dropout nan, recurrent_dropout 0: not in [0, 1)" },
+          "ct_nn_gru: dropout nan, recurrent_dropout 0: not in [0, 1)" },
         { { .hidden_size = 2, .reverse = true, .bidirectional = true },
-          "ct_nn_recurrent: reverse does not go with bidirectional" },
-        { { .hidden_size = 2, .dialect = (ct_dialect)9 },
-          "ct_nn_recurrent: there is no dialect 9" },
+          "ct_nn_gru: reverse does not go with bidirectional" },
+        { { .hidden_size = 2, .dialect = (ct_dialect)9 }, "ct_nn_gru: there is no dialect 9" },
         { { .hidden_size = 2, .proj_size = 1 }, "ct_nn_gru: proj_size is an LSTM's" },
         { { .hidden_size = 2, .nonlinearity = CT_NONLINEARITY_TANH },
           "ct_nn_gru: nonlinearity is an RNN's" },
@@ -847,7 +846,7 @@ START_TEST(test_bad_lstm_options)
     ck_assert_ptr_null(
         ct_nn_lstm_cell(params, "d", (ct_nn_lstm_options){ .hidden_size = 2, .num_layers = 2 }));
     expect_error(CT_ERR_ARGUMENT,
-                 "ct_nn_recurrent_cell: a cell alone has one layer, one direction and no dropout");
+                 "ct_nn_lstm_cell: a cell alone has one layer, one direction and no dropout");
     ct_params_free(params);
 }
 END_TEST
@@ -871,7 +870,7 @@ START_TEST(test_bad_calls)
                                "(T, size), with T of 1 or more");
     ct_recurrent_forward(r, ct_zeros(CT_SHAPE(4, 3, 6), CT_F32, DEVICE), NULL, NULL);
     expect_error(CT_ERR_SHAPE,
-                 "ct_param_materialize: m.weight_ih_l0 has the shape [8,5], not [8,6]");
+                 "ct_recurrent_forward: m.weight_ih_l0 has the shape [8,5], not [8,6]");
     good = ct_zeros(CT_SHAPE(2, 3, 2), CT_F32, DEVICE);
     ct_recurrent_forward(r, x, ct_state_from_tensors(1, &good), NULL);
     expect_error(CT_ERR_SHAPE,

@@ -711,7 +711,7 @@ static ct_optimizer *plateau_sgd(void *self)
     ct_optimizer *o = ct_sgd_new(c->script.params, (ct_sgd_options){ .lr = 1 });
 
     ct_schedule_plateau_lr(ct_optimizer_schedule(o),
-                           (ct_schedule_plateau_options){ .factor = 0.5, .no_patience = true });
+                           (ct_schedule_plateau_options){ .factor = 0.5, .patience = -1 });
     return o;
 }
 

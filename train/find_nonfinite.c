@@ -17,8 +17,9 @@ static origin origin_of(const ct_node *n, const char *how)
 {
     origin o;
 
-    snprintf(o.s, sizeof o.s, "; first in %s%s%s%s%s", how, n->op->name, n->site ? " (" : "",
-             n->site ? n->site : "", n->site ? ")" : "");
+    snprintf(o.s, sizeof o.s, "; first in %s%s%s%.*s%s", how, n->op->name, n->site ? " (" : "",
+             n->site ? cti_site_length(n->site, n->op->name) : 0, n->site ? n->site : "",
+             n->site ? ")" : "");
     return o;
 }
 

@@ -33,10 +33,10 @@ typedef struct ct_lm ct_lm;
 
 typedef enum ct_lm_cell { CT_LM_CELL_RNN, CT_LM_CELL_LSTM, CT_LM_CELL_GRU } ct_lm_cell;
 
-const char *ct_lm_cell_name(ct_lm_cell cell) CT_NOSITE; /* "rnn"; "?" for what is none */
+const char *ct_lm_cell_name(ct_lm_cell cell); /* "rnn"; "?" for what is none */
 
 /* The cell of a name ("lstm"), or -1 without an error. */
-int ct_lm_cell_from_name(const char *name) CT_NOSITE;
+int ct_lm_cell_from_name(const char *name);
 
 /* ids -> one-hot vectors, or rows of a table (embedding) -> recurrent layers (rnn) -> a score for
  * each token of the vocabulary (linear). */
@@ -53,7 +53,6 @@ typedef struct ct_lm_options {
     ct_dialect dialect;           /* whose initial values: CT_DIALECT_TORCH (0), ... */
     uint64_t seed;                /* of initial values and dropout */
     ct_device device;
-    void *reserved[8];
 } ct_lm_options;
 
 /* A model for the corpus's vocabulary, which it copies; it remembers cleaning and SHA-256, too.
@@ -61,14 +60,14 @@ typedef struct ct_lm_options {
 ct_lm *ct_lm_new(const ct_corpus *corpus, ct_lm_options options);
 void ct_lm_free(ct_lm *m);
 
-ct_params *ct_lm_params(const ct_lm *m) CT_NOSITE;
-ct_recurrent *ct_lm_recurrent(const ct_lm *m) CT_NOSITE;
-const ct_vocab *ct_lm_vocab(const ct_lm *m) CT_NOSITE;
-ct_clean ct_lm_clean(const ct_lm *m) CT_NOSITE;
-ct_lm_options ct_lm_get_options(const ct_lm *m) CT_NOSITE; /* as given, defaults filled in */
+ct_params *ct_lm_params(const ct_lm *m);
+ct_recurrent *ct_lm_recurrent(const ct_lm *m);
+const ct_vocab *ct_lm_vocab(const ct_lm *m);
+ct_clean ct_lm_clean(const ct_lm *m);
+ct_lm_options ct_lm_get_options(const ct_lm *m); /* as given, defaults filled in */
 
 /* The SHA-256 of the text that it was made for, 64 hexadecimal digits. */
-const char *ct_lm_corpus_sha256(const ct_lm *m) CT_NOSITE;
+const char *ct_lm_corpus_sha256(const ct_lm *m);
 
 /* ---- use ---- */
 
@@ -95,7 +94,6 @@ typedef struct ct_lm_generate_options {
      * with the space before them. The bytes are not NUL-terminated. False stops. */
     bool (*emit)(void *context, const char *bytes, size_t size);
     void *context;
-    void *reserved[4];
 } ct_lm_generate_options;
 
 /* Goes on from the prefix: batch 1, state zero at first, dropout off. Takes constant memory.
@@ -140,7 +138,7 @@ ct_status ct_lm_save(ct_lm *m, const char *path) CT_WARN_UNUSED;
 ct_lm *ct_lm_load(const char *path, ct_device device);
 
 /* Prints the model card: architecture, tokens, text, training. */
-void ct_lm_print(const ct_lm *m, FILE *out) CT_NOSITE;
+void ct_lm_print(const ct_lm *m, FILE *out);
 
 #ifdef __cplusplus
 }

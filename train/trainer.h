@@ -51,7 +51,6 @@ typedef struct ct_model {
     ct_model_step validation_step; /* nothing is recorded; NULL: training_step */
     /* The run's optimiser, with its groups and schedule; ct_fit calls this once, and frees it. */
     ct_optimizer *(*configure_optimizers)(void *self);
-    void *reserved[4];
 } ct_model;
 
 /* ---- what a run came to ---- */
@@ -82,7 +81,6 @@ typedef struct ct_fit_result {
                                      * some, else training's */
     double best_perplexity;
     ct_fit_end end;
-    void *reserved[4];
 } ct_fit_result;
 
 /* ---- callbacks ---- */
@@ -92,7 +90,6 @@ typedef struct ct_fit_step {
     int64_t epoch, step;    /* the epoch, from 1, and updates so far, this one included */
     int64_t batch, batches; /* of the epoch, from 1 */
     double loss, gradient_norm, lr;
-    void *reserved[4];
 } ct_fit_step;
 
 /* Called after each update and after each epoch; one left NULL is not. Returning false stops the
@@ -101,7 +98,6 @@ typedef struct ct_callback {
     void *context;
     bool (*step)(void *context, const ct_fit_step *step);
     bool (*epoch)(void *context, const ct_fit_result *so_far);
-    void *reserved[2];
 } ct_callback;
 
 /* ---- the trainer ---- */
@@ -151,7 +147,6 @@ typedef struct ct_trainer {
      * the file ("cotangent.model"; any text, not looked into). */
     const ct_metadata *hyperparameters;
     const char *model_json;
-    void *reserved[8];
 } ct_trainer;
 
 /* Trains until max_epochs epochs were run in all. val and result may be NULL. CT_OK also for a run
@@ -167,15 +162,15 @@ ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *tr
 
 /* Asks a run to stop: the ct_fit at work, or the next one to begin, finishes the step at hand,
  * writes its checkpoint and returns. From any thread or signal handler. */
-void ct_trainer_stop(void) CT_NOSITE;
+void ct_trainer_stop(void);
 
 /* From now on the first SIGINT or SIGTERM calls ct_trainer_stop, and a second one kills, as it did
  * before. A signal that the program was started to ignore stays ignored. */
-void ct_trainer_stop_on_signals(void) CT_NOSITE;
+void ct_trainer_stop_on_signals(void);
 
 /* The signal that came, or 0. By convention a program that it stopped exits with 128 + it: 130,
  * 143. */
-int ct_trainer_signal(void) CT_NOSITE;
+int ct_trainer_signal(void);
 
 #ifdef __cplusplus
 }

@@ -35,14 +35,13 @@ typedef struct ct_params_options {
     uint64_t seed;
     ct_dtype dtype; /* CT_F32 (0) or CT_F64 */
     ct_device device;
-    void *reserved[4];
 } ct_params_options;
 
 /* An empty set. NULL with CT_ERR_DTYPE, CT_ERR_DEVICE or CT_ERR_MEMORY. */
 ct_params *ct_params_new(ct_params_options options);
 
 /* Frees the set, its parameters and the modules in it. Of a part of a set: does nothing. */
-void ct_params_free(ct_params *set) CT_NOSITE;
+void ct_params_free(ct_params *set);
 
 /* The part of set whose names begin with name and a dot; what is added to it goes there. Belongs
  * to the set. name must not be empty nor hold a NUL or begin or end with a dot. */
@@ -60,18 +59,18 @@ ct_status ct_params_own(ct_params *set, void *object, void (*free_object)(void *
 
 /* ---- entries, in order of registration; of a part, those under its prefix ---- */
 
-int ct_params_count(const ct_params *set) CT_NOSITE;
-ct_param *ct_params_at(const ct_params *set, int i) CT_NOSITE;
-ct_param *ct_params_get(const ct_params *set, const char *name) CT_NOSITE; /* or NULL */
-int64_t ct_params_numel(const ct_params *set) CT_NOSITE; /* elements of settled, trained ones */
-ct_dtype ct_params_dtype(const ct_params *set) CT_NOSITE;
-ct_device ct_params_device(const ct_params *set) CT_NOSITE;
-uint64_t ct_params_seed(const ct_params *set) CT_NOSITE;
+int ct_params_count(const ct_params *set);
+ct_param *ct_params_at(const ct_params *set, int i);
+ct_param *ct_params_get(const ct_params *set, const char *name); /* or NULL */
+int64_t ct_params_numel(const ct_params *set); /* elements of settled, trained ones */
+ct_dtype ct_params_dtype(const ct_params *set);
+ct_device ct_params_device(const ct_params *set);
+uint64_t ct_params_seed(const ct_params *set);
 
-const char *ct_param_name(const ct_param *p) CT_NOSITE; /* the whole dotted name */
-ct_shape ct_param_shape(const ct_param *p) CT_NOSITE;   /* -1 for sizes not settled */
-bool ct_param_is_lazy(const ct_param *p) CT_NOSITE;     /* has no values yet; true for NULL */
-bool ct_param_is_trained(const ct_param *p) CT_NOSITE;  /* no buffer, frozen, or second name */
+const char *ct_param_name(const ct_param *p); /* the whole dotted name */
+ct_shape ct_param_shape(const ct_param *p);   /* -1 for sizes not settled */
+bool ct_param_is_lazy(const ct_param *p);     /* has no values yet; true for NULL */
+bool ct_param_is_trained(const ct_param *p);  /* no buffer, frozen, or second name */
 
 /* The tensor: a leaf that requires a gradient if it is trained. The same handle until the set is
  * freed. NULL with CT_ERR_SHAPE while its shape is not settled. */
@@ -92,7 +91,7 @@ ct_status ct_params_tie(ct_params *set, const char *first, const char *second);
 
 /* Another init, for one that is not settled yet. One without a fill changes nothing, and one that
  * ct_params_init chose stays. */
-void ct_param_set_init(ct_param *p, ct_init init) CT_NOSITE;
+void ct_param_set_init(ct_param *p, ct_init init);
 
 /* Initialises all entries of set anew, now or, where the shape is not settled, then: those with a
  * rank of at least init.min_rank by init, the others, and buffers, as they began; all of them so
@@ -112,22 +111,22 @@ ct_status ct_params_to(ct_params *set, ct_device device);
 
 /* Switches the whole set between training, in which it begins, and evaluation: dropout acts in the
  * first only. */
-void ct_params_train(ct_params *set, bool training) CT_NOSITE;
-bool ct_params_is_training(const ct_params *set) CT_NOSITE;
+void ct_params_train(ct_params *set, bool training);
+bool ct_params_is_training(const ct_params *set);
 
 /* The set's own generator, for what is drawn while training: dropout's masks. It begins from the
  * set's seed; keep its value and put it back to draw the same again. */
-ct_generator *ct_params_generator(ct_params *set) CT_NOSITE;
+ct_generator *ct_params_generator(ct_params *set);
 
 /* Freezes (or trains again) all entries of set whose name matches a shell pattern: "rnn.*". What is
  * frozen gets no gradient and counts in neither norm nor update. Returns how many matched. */
-int ct_params_freeze(ct_params *set, const char *pattern, bool frozen) CT_NOSITE;
+int ct_params_freeze(ct_params *set, const char *pattern, bool frozen);
 
 /* Forgets all gradients of the set. */
-void ct_params_zero_grad(ct_params *set) CT_NOSITE;
+void ct_params_zero_grad(ct_params *set);
 
 /* The model's summary: a line for each entry (name, shape, count) and the total. */
-void ct_params_print(const ct_params *set, FILE *out) CT_NOSITE;
+void ct_params_print(const ct_params *set, FILE *out);
 
 #ifdef __cplusplus
 }

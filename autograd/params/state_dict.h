@@ -76,7 +76,6 @@ typedef struct ct_load_options {
     const ct_prefix
         *rename;            /* the first pair that matches is used; a pair of NULLs ends the list */
     ct_load_report *report; /* or NULL */
-    void *reserved[5];
 } ct_load_options;
 
 /* Loads the parameters and buffers of set, whole or part, from the safetensors file at path. All or

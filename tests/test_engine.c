@@ -74,10 +74,9 @@ START_TEST(backward_with_takes_an_output_gradient)
     ck_assert(ct_backward_with(y, VECTOR(1, -10, 0.5)) == CT_OK);
     EXPECT(ct_tensor_grad(x), 2, -40, 3);
     ct_backward_with(y, VECTOR(1, 2));
-    expect_error(CT_ERR_SHAPE, "ct_backward_with: the gradient given for f64[3] cpu is f64[2] cpu");
+    expect_error(CT_ERR_SHAPE, "ct_backward_with", "gradient");
     ct_backward(y);
-    expect_error(CT_ERR_SHAPE,
-                 "ct_backward: f64[3] cpu has more than one element: its gradient must be given");
+    expect_error(CT_ERR_SHAPE, "ct_backward", "one element");
     EXPECT(ct_tensor_grad(x), 2, -40, 3);
     leave(s);
 }
@@ -204,7 +203,7 @@ static void check_untouched(bool at_leaf)
         ct_register_hook(a, fail_hook, "luck");
     ck_assert(ct_backward(y) == CT_ERR_NUMERIC);
     ck_assert(ct_backward(y) == CT_ERR_NUMERIC); /* a sink: refused */
-    expect_error(CT_ERR_NUMERIC, "fail: no luck");
+    expect_error(CT_ERR_NUMERIC, "fail", "no luck");
     ck_assert_int_eq(hook_failures, 1); /* no other hook ran after it */
     EXPECT(ct_tensor_grad(a), 1, 1);
     EXPECT(ct_tensor_grad(b), 1, 1);
@@ -269,7 +268,7 @@ START_TEST(nothing_is_recorded_in_no_grad_scopes)
     y = ct_square(x);
     ck_assert(!ct_tensor_requires_grad(y));
     ct_backward(ct_sum(y));
-    expect_error(CT_ERR_GRAD, "ct_backward: f64[] cpu has no history and requires no gradient");
+    expect_error(CT_ERR_GRAD, "ct_backward", "history");
     ck_assert(ct_scope_end(inner) == CT_OK);
     ck_assert(ct_grad_enabled());
     ck_assert(ct_set_grad_enabled(false));
@@ -364,20 +363,19 @@ START_TEST(grad_refuses)
     ct_tensor *x = LEAF(1, 2), *c = VECTOR(1, 2), *y = ct_square(x), *g = x;
 
     ct_grad(1, &y, 1, &x, NULL, false, &g);
-    expect_error(CT_ERR_SHAPE,
-                 "ct_grad: f64[2] cpu has more than one element: its gradient must be given");
+    expect_error(CT_ERR_SHAPE, "ct_grad", "one element");
     ck_assert_ptr_null(g);
     ct_grad(1, &y, 1, &c, NULL, false, &g);
-    expect_error(CT_ERR_GRAD, "ct_grad: f64[2] cpu has no history and requires no gradient");
+    expect_error(CT_ERR_GRAD, "ct_grad", "history");
     ct_grad(1, &y, 1, (ct_tensor *[]){ NULL }, NULL, false, &g);
-    expect_error(CT_ERR_ARGUMENT, "ct_grad: the tensor is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_grad", "tensor is NULL");
     ct_grad(1, (ct_tensor *[]){ NULL }, 1, &x, NULL, false, &g);
-    expect_error(CT_ERR_ARGUMENT, "ct_grad: the tensor is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_grad", "tensor is NULL");
     ck_assert_ptr_null(g);
     ct_grad(0, &y, 1, &x, NULL, false, &g);
-    expect_error(CT_ERR_ARGUMENT, "ct_grad: 0 outputs and 1 inputs");
+    expect_error(CT_ERR_ARGUMENT, "ct_grad", "0 outputs");
     ct_grad(1, &y, 1, &x, (ct_tensor *[]){ ct_cast(c, CT_F32) }, false, &g);
-    expect_error(CT_ERR_SHAPE, "ct_grad: the gradient given for f64[2] cpu is f32[2] cpu");
+    expect_error(CT_ERR_SHAPE, "ct_grad", "gradient");
     leave(s);
 }
 END_TEST
@@ -439,17 +437,17 @@ START_TEST(hooks_are_checked)
 
     ct_register_hook(z, wrong_dtype, NULL);
     ct_backward(ct_sum(z));
-    expect_error(CT_ERR_SHAPE, "ct_square: a hook gave f32[2] cpu for a gradient f64[2] cpu");
+    expect_error(CT_ERR_SHAPE, "ct_register_hook", "f32[2]");
     ck_assert_ptr_null(ct_tensor_grad(x));
 
     ct_register_hook(y, wrong_shape, NULL);
     ct_backward(ct_sum(y));
-    expect_error(CT_ERR_SHAPE, "ct_square: a hook gave f64[] cpu for a gradient f64[2] cpu");
+    expect_error(CT_ERR_SHAPE, "ct_register_hook", "f64[]");
     ck_assert_ptr_null(ct_tensor_grad(x));
     ct_register_hook(VECTOR(1), count_calls, &n);
-    expect_error(CT_ERR_GRAD, "ct_register_hook: t f64[1] cpu requires no gradient");
+    expect_error(CT_ERR_GRAD, "ct_register_hook", "gradient");
     ct_register_hook(x, NULL, &n);
-    expect_error(CT_ERR_ARGUMENT, "ct_register_hook: t or hook is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_register_hook", "hook is NULL");
     leave(s);
 }
 END_TEST
@@ -482,7 +480,7 @@ START_TEST(grad_runs_what_leads_to_its_inputs)
     EXPECT(g[1], 2 * 3, 10 * 4 * 2 * 4);
     ck_assert_int_eq(calls, 1);
     ct_backward(ct_sum(y));
-    expect_error(CT_ERR_GRAD, "underived: has no derivative");
+    expect_error(CT_ERR_GRAD, "underived", "has no derivative");
     leave(s);
 }
 END_TEST
@@ -581,9 +579,7 @@ START_TEST(backward_inside_a_hook)
     EXPECT(ct_tensor_grad(z), 8);
     ct_register_hook(y, backward_inside, loss);
     ct_backward(loss);
-    expect_error(CT_ERR_GRAD,
-                 "ct_sum: ct_square: a hook or backward function runs backward through "
-                 "history that is being run");
+    expect_error(CT_ERR_GRAD, "ct_square", "backward");
     EXPECT(ct_tensor_grad(x), 2, 4);
     leave(s);
 }
@@ -599,11 +595,7 @@ START_TEST(backward_inside_to_the_same_leaf)
 
     ct_register_hook(y, backward_inside, other);
     ct_backward(loss);
-    expect_error(CT_ERR_GRAD,
-                 _i ? "ct_select: ct_backward: a hook or backward function runs backward through "
-                      "history that is being run"
-                    : "ct_square: ct_backward: a hook or backward function runs backward through "
-                      "history that is being run");
+    expect_error(CT_ERR_GRAD, "ct_backward", "backward");
     ck_assert_ptr_null(ct_tensor_grad(x));
     ct_backward(other); /* and nothing is left of it */
     EXPECT(ct_tensor_grad(x), _i ? 1 : 2, _i ? 0 : 4);
@@ -631,7 +623,7 @@ START_TEST(grad_inside_a_hook)
     EXPECT(ct_tensor_grad(x), 2 * 8, 4 * 10);
     ck_assert_ptr_null(ct_tensor_grad(z));
     ct_grad(1, &loss, 1, &x, NULL, false, &g);
-    expect_error(CT_ERR_GRAD, "ct_grad: called from a hook or backward function of ct_grad");
+    expect_error(CT_ERR_GRAD, "ct_grad", "backward");
     ck_assert_ptr_null(g);
     leave(s);
 }
@@ -753,11 +745,7 @@ START_TEST(a_saved_tensor_modified_later_is_an_error)
     ck_assert(ct_error() == CT_ERR_GRAD);
     ck_assert_msg(strncmp(ct_error_message(), made, strlen(made)) == 0, "%s", ct_error_message());
     ck_assert_msg(strstr(ct_error_message(), wrote) != NULL, "%s", ct_error_message());
-    ck_assert_msg(strstr(harness_message(),
-                         ": ct_mul: input 1 f64[2] cpu was needed by backward but "
-                         "was modified in place at ") != NULL,
-                  "%s", ct_error_message());
-    ct_error_clear();
+    expect_error(CT_ERR_GRAD, "ct_mul", "input 1 ... modified");
     ck_assert_ptr_null(ct_tensor_grad(x));
     leave(s);
 }
@@ -820,9 +808,8 @@ START_TEST(every_write_is_seen)
             writers[k](view ? ct_reshape(data, CT_SHAPE(2)) : data);
             ck_assert_msg(ct_ok(), "%s", ct_error_message());
             ct_backward(y);
-            ck_assert_msg(ct_error() == CT_ERR_GRAD && strstr(ct_error_message(), "was modified"),
-                          "writer %d is not seen", (int)k);
-            ct_error_clear();
+            ck_assert_msg(ct_error() == CT_ERR_GRAD, "writer %d is not seen", (int)k);
+            expect_error(CT_ERR_GRAD, "ct_mul", "modified");
         }
     leave(s);
 }
@@ -847,10 +834,9 @@ START_TEST(in_place_writes_are_for_leaves_and_data)
     ct_tensor *x = LEAF(1, 2), *y = ct_square(x), *detached = ct_detach(y);
 
     ct_fill(y, 0);
-    expect_error(CT_ERR_GRAD, "ct_fill: t f64[2] cpu has history; in-place writes are for leaves");
+    expect_error(CT_ERR_GRAD, "ct_fill", "history");
     ct_fill(x, 0);
-    expect_error(CT_ERR_GRAD, "ct_fill: t f64[2] cpu is a leaf that requires a gradient; write it "
-                              "while recording is off");
+    expect_error(CT_ERR_GRAD, "ct_fill", "leaf");
     ct_set_grad_enabled(false);
     ck_assert(ct_fill(x, 5) == CT_OK);
     ct_set_grad_enabled(true);
@@ -1031,8 +1017,7 @@ START_TEST(history_of_an_ended_scope_cannot_leave)
     ct_tensor *x = LEAF(1, 2), *out;
 
     ck_assert(ct_scope_return(inner, ct_square(x), &out) == CT_ERR_SCOPE);
-    expect_error(CT_ERR_SCOPE, "ct_scope_return: t f64[2] cpu has history, which cannot leave its "
-                               "scope; detach it first");
+    expect_error(CT_ERR_SCOPE, "ct_scope_return", "f64[2]");
     ck_assert_ptr_null(out);
     leave(s);
 }
@@ -1074,14 +1059,13 @@ static void dot_of(ct_tensor *t, char *text)
 
 static void *use_elsewhere(void *y)
 {
-    static char message[256], text[PICTURE];
+    static char text[PICTURE];
     ct_scope s = ct_scope_begin();
     ct_tensor *own = LEAF(1), *g;
 
     own = ct_sum(ct_square(own)); /* history of this thread's own, at the same places */
     ct_square(y);
-    snprintf(message, sizeof message, "%s", harness_message());
-    ct_error_clear();
+    expect_error(CT_ERR_SCOPE, "ct_square", "input 0 ... another thread");
     ct_backward(y);
     ck_assert(ct_error() == CT_ERR_SCOPE);
     ct_error_clear();
@@ -1099,19 +1083,15 @@ static void *use_elsewhere(void *y)
     ct_backward(own);
     ck_assert(ct_ok());
     leave(s);
-    return message;
+    return NULL;
 }
 
 START_TEST(history_of_another_thread_is_an_error)
 {
     ct_scope s = ct_scope_begin();
     ct_tensor *x = LEAF(1, 2), *y = ct_sum(x);
-    const char *message = harness_on_thread(use_elsewhere, y);
 
-    ck_assert_msg(strstr(message,
-                         "ct_square: input 0 f64[] cpu has history of another thread or of "
-                         "an ended scope; detach it") != NULL,
-                  "%s", message);
+    harness_on_thread(use_elsewhere, y);
     end(s);
 }
 END_TEST
@@ -1125,11 +1105,11 @@ START_TEST(a_tensor_used_after_its_scope)
 
     end(inner);
     ct_neg(x);
-    expect_error(CT_ERR_SCOPE, "ct_neg: a tensor is used after its scope ended or it was freed");
+    expect_error(CT_ERR_SCOPE, "ct_neg", "scope");
     EXPECT(kept, 1, 2);
     ct_free(kept);
     ct_neg(kept);
-    expect_error(CT_ERR_SCOPE, "ct_neg: a tensor is used after its scope ended or it was freed");
+    expect_error(CT_ERR_SCOPE, "ct_neg", "scope");
     leave(s);
 #endif
 }
@@ -1412,36 +1392,25 @@ START_TEST(checkpoints_are_checked)
     layer l = { .w = w, .g = &draws };
 
     ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 0, out);
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_activation_checkpoint: outputs_count is 0; it must be at least 1");
-    ct_activation_checkpoint(run_layer, &l, &draws, -1, in, 1, out);
-    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: inputs_count -1 is negative");
+    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint", "0 outputs");
     ct_activation_checkpoint(NULL, &l, &draws, 2, in, 1, out);
-    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: function is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint", "no segment");
     ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 1, out) == CT_OK);
     l.other = true;
     ct_backward_with(out[0], ct_ones(CT_SHAPE(4, 6), CT_F64, DEVICE));
-    expect_error(CT_ERR_GRAD,
-                 "ct_activation_checkpoint: the second run gave f64[] cpu for output 0, the first "
-                 "f64[4,6] cpu");
+    expect_error(CT_ERR_GRAD, "ct_activation_checkpoint", "f64[]");
     ck_assert_ptr_null(ct_tensor_grad(w));
     l.other = false;
     l.fails = true;
     ct_backward_with(out[0], ct_ones(CT_SHAPE(4, 6), CT_F64, DEVICE));
-    expect_error(
-        CT_ERR_GRAD,
-        "ct_activation_checkpoint: the function failed without an error in its second run");
+    expect_error(CT_ERR_GRAD, "ct_activation_checkpoint", "failed ... second run");
     ck_assert_ptr_null(ct_tensor_grad(w));
     l.fails = false;
     ct_set_grad_enabled(false);
     ct_fill(w, 1);
     ct_set_grad_enabled(true);
     ct_backward_with(out[0], ct_ones(CT_SHAPE(4, 6), CT_F64, DEVICE));
-    ck_assert_msg(strstr(harness_message(),
-                         "ct_activation_checkpoint: input 2 f64[6,6] cpu was needed by "
-                         "backward but was modified in place at ") != NULL,
-                  "%s", ct_error_message());
-    ct_error_clear();
+    expect_error(CT_ERR_GRAD, "ct_activation_checkpoint", "input 2 ... modified");
     leave(s);
 }
 END_TEST
@@ -1458,20 +1427,18 @@ START_TEST(checkpoints_give_all_outputs)
 
     l.forgets = true;
     ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: the function left output 1 NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint", "NULL");
     ck_assert(!out[0] && !out[1]);
     l.forgets = false;
     l.fails = true;
     ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: the function failed without an error");
+    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint", "failed");
     ck_assert(!out[0] && !out[1]);
     l.fails = false;
     ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_OK);
     l.detaches = true;
     ct_backward_with(out[0], ones);
-    expect_error(CT_ERR_GRAD,
-                 "ct_activation_checkpoint: the second run gave 1 outputs with history, the "
-                 "first 2");
+    expect_error(CT_ERR_GRAD, "ct_activation_checkpoint", "1 outputs ... history");
     ck_assert_ptr_null(ct_tensor_grad(w));
     ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_OK);
     ck_assert(ct_tensor_requires_grad(out[0]) && !ct_tensor_requires_grad(out[1]));
@@ -1479,9 +1446,7 @@ START_TEST(checkpoints_give_all_outputs)
     l.detaches = false;
     ct_tensor_zero_grad(w);
     ct_backward_with(out[0], ones);
-    expect_error(CT_ERR_GRAD,
-                 "ct_activation_checkpoint: the second run gave 2 outputs with history, the "
-                 "first 1");
+    expect_error(CT_ERR_GRAD, "ct_activation_checkpoint", "2 outputs ... history");
     ck_assert_ptr_null(ct_tensor_grad(w));
     leave(s);
 }
@@ -1574,12 +1539,12 @@ START_TEST(bad_ops_are_errors)
 {
     static const struct {
         ct_status status;
-        const char *text;
+        const char *function, *word;
     } want[] = {
-        { CT_ERR_SHAPE, "bad: backward gave f64[] cpu as the gradient of input 0 f64[2] cpu" },
-        { CT_ERR_ARGUMENT, "bad: backward gave a gradient of input 1 of 1" },
-        { CT_ERR_GRAD, "bad: input 0 was not saved for backward" },
-        { CT_ERR_ARGUMENT, "bad: there is no output 3 for backward" },
+        { CT_ERR_SHAPE, "bad", "f64[]" },
+        { CT_ERR_ARGUMENT, "bad", "gradient" },
+        { CT_ERR_GRAD, "bad", "saved" },
+        { CT_ERR_ARGUMENT, "bad", "output 3" },
     };
     static const ct_op bad = { .name = "bad", .inputs = 1, .outputs = 1, .backward = bad_backward };
     static const ct_op source = { .name = "source", .inputs = 0, .outputs = 1 };
@@ -1594,23 +1559,21 @@ START_TEST(bad_ops_are_errors)
         ck_assert(ct_record(&bad, 1, &x, 1, &y, &i, sizeof i));
         ct_backward(ct_sum(y));
         if (i < 4)
-            expect_error(want[i].status, want[i].text);
+            expect_error(want[i].status, want[i].function, want[i].word);
         ck_assert_ptr_null(ct_tensor_grad(x));
     }
     ck_assert(!ct_record(&bad, 2, two, 1, &y, &i, sizeof i));
-    expect_error(CT_ERR_ARGUMENT, "bad: 2 inputs and 1 outputs recorded for an op of 1, 1");
+    expect_error(CT_ERR_ARGUMENT, "bad", "2 inputs");
     y = ct_detach(x);
     ck_assert(!ct_record(&source, 1, &x, 1, &y, NULL, 0));
-    expect_error(CT_ERR_ARGUMENT, "source: 1 inputs and 1 outputs recorded for an op of 0, 1");
+    expect_error(CT_ERR_ARGUMENT, "source", "1 inputs");
     ck_assert(!ct_record(&sink, 1, &x, 1, &y, NULL, 0));
-    expect_error(CT_ERR_ARGUMENT, "sink: 1 inputs and 1 outputs recorded for an op of 1, 0");
+    expect_error(CT_ERR_ARGUMENT, "sink", "1 inputs");
     ck_assert(!ct_record(&many, 1, &x, 0, &y, NULL, 0));
-    expect_error(CT_ERR_ARGUMENT, "many: 1 inputs and 0 outputs recorded for an op of -1, -1");
+    expect_error(CT_ERR_ARGUMENT, "many", "1 inputs");
     ck_assert(ct_record(&many, 1, &x, 1, &y, NULL, 0));
     ck_assert(!ct_record(&bad, 1, &x, 1, &x, &i, sizeof i));
-    expect_error(CT_ERR_ARGUMENT,
-                 "bad: output 0 f64[2] cpu is no fresh result: it has history, is a "
-                 "leaf or is owned");
+    expect_error(CT_ERR_ARGUMENT, "bad", "history");
     leave(s);
 }
 END_TEST
@@ -1738,10 +1701,7 @@ START_TEST(gradcheck_tells_by_how_much)
             ck_assert(ct_gradcheck(skew, 2, in, &slope, &g, 0, 1.01 * share));
             g = ct_generator_from_seed(seed);
             ck_assert(!ct_gradcheck(skew, 2, in, &slope, &g, 0, 0.99 * share));
-            ck_assert_msg(strstr(harness_message(), "ct_gradcheck: input 1, element 2: numeric 0, "
-                                                    "analytic ") != NULL,
-                          "%s", ct_error_message());
-            ct_error_clear();
+            expect_error(CT_ERR_NUMERIC, "ct_gradcheck", "input 1, element 2 ... numeric 0");
             free(w);
         }
     leave(s);
@@ -1785,7 +1745,6 @@ START_TEST(gradcheck_is_checked)
     ct_scope s = ct_scope_begin();
     ct_tensor *x = LEAF(1, 2), *none = NULL, *wide, *mixed[2], *many[17];
     ct_tensor *single = ct_set_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, DEVICE), true);
-    char message[200];
     int i, k;
 
     wide = ct_set_requires_grad(ct_keep(ct_slice(VECTOR(1, 2, 3), 0, 0, 3, 2)), true);
@@ -1795,28 +1754,24 @@ START_TEST(gradcheck_is_checked)
         gradient_check *check = checks[i].check;
         uint64_t at = g.position;
 
-#define REFUSED(status, text, call)                                                                \
-    do {                                                                                           \
-        ck_assert(!(call));                                                                        \
-        snprintf(message, sizeof message, "%s: %s", checks[i].name, text);                         \
-        expect_error(status, message);                                                             \
-    } while (0)
-        REFUSED(CT_ERR_ARGUMENT, "0 inputs: 1 to 16 are checked",
-                check(product, 0, &x, NULL, &g, 0, 0));
-        REFUSED(CT_ERR_ARGUMENT, "17 inputs: 1 to 16 are checked",
-                check(product, 17, many, NULL, &g, 0, 0));
-        REFUSED(CT_ERR_ARGUMENT, "the function or the generator is NULL",
-                check(NULL, 1, &x, NULL, &g, 0, 0));
-        REFUSED(CT_ERR_ARGUMENT, "the function or the generator is NULL",
-                check(product, 1, &x, NULL, NULL, 0, 0));
-        REFUSED(CT_ERR_ARGUMENT, "input 0 is NULL", check(product, 1, &none, NULL, &g, 0, 0));
-        REFUSED(CT_ERR_DTYPE, "input 0 f32[2] cpu must be contiguous f64",
-                check(product, 1, &single, NULL, &g, 0, 0));
-        REFUSED(CT_ERR_DTYPE, "input 0 f64[2] cpu must be contiguous f64",
-                check(product, 1, &wide, NULL, &g, 0, 0));
+        ck_assert(!check(product, 0, &x, NULL, &g, 0, 0));
+        expect_error(CT_ERR_ARGUMENT, checks[i].name, "0 inputs");
+        ck_assert(!check(product, 17, many, NULL, &g, 0, 0));
+        expect_error(CT_ERR_ARGUMENT, checks[i].name, "17 inputs");
+        ck_assert(!check(NULL, 1, &x, NULL, &g, 0, 0));
+        expect_error(CT_ERR_ARGUMENT, checks[i].name, "generator is NULL");
+        ck_assert(!check(product, 1, &x, NULL, NULL, 0, 0));
+        expect_error(CT_ERR_ARGUMENT, checks[i].name, "generator is NULL");
+        ck_assert(!check(product, 1, &none, NULL, &g, 0, 0));
+        expect_error(CT_ERR_ARGUMENT, checks[i].name, "0 is NULL");
+        ck_assert(!check(product, 1, &single, NULL, &g, 0, 0));
+        expect_error(CT_ERR_DTYPE, checks[i].name, "contiguous f64");
+        ck_assert(!check(product, 1, &wide, NULL, &g, 0, 0));
+        expect_error(CT_ERR_DTYPE, checks[i].name, "contiguous f64");
         ct_raise(CT_ERR_NUMERIC, checks[i].name, "before");
         ck_assert(!check(product, 2, many, NULL, &g, 0, 0));
-        REFUSED(CT_ERR_NUMERIC, "before", check(product, 2, many, NULL, &g, 0, 0));
+        ck_assert(!check(product, 2, many, NULL, &g, 0, 0));
+        expect_error(CT_ERR_NUMERIC, checks[i].name, "before");
         ck_assert(g.position == at);
         ck_assert(!check(none_at_all, 1, &x, &g, &g, 0, 0)); /* no result, and no error either */
         ck_assert(ct_ok());
@@ -1824,7 +1779,7 @@ START_TEST(gradcheck_is_checked)
         ck_assert_int_eq(ct_error(), CT_ERR_SHAPE);
         ct_error_clear();
         ck_assert(!check(without_derivative, 1, &x, NULL, &g, 0, 0));
-        expect_error(CT_ERR_GRAD, "underived: has no derivative");
+        expect_error(CT_ERR_GRAD, "underived", "has no derivative");
         at = g.position;
         mixed[0] = single; /* what requires no gradient may be anything */
         mixed[1] = x;
@@ -1876,10 +1831,10 @@ START_TEST(a_graph_is_drawn)
     dot_of(x, text);
     ck_assert_int_eq(occurrences(text, "leaf"), 1);
     dot_of(VECTOR(1), text);
-    expect_error(CT_ERR_GRAD, "ct_graph_dot: f64[1] cpu has no history and requires no gradient");
+    expect_error(CT_ERR_GRAD, "ct_graph_dot", "history");
     ck_assert_str_eq(text, ""); /* nothing is written of what has none */
     dot_of(NULL, text);
-    expect_error(CT_ERR_ARGUMENT, "ct_graph_dot: the tensor is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_graph_dot", "tensor is NULL");
     ck_assert_str_eq(text, "");
     leave(s);
 }
@@ -1909,7 +1864,7 @@ START_TEST(a_graph_is_quoted)
     full = fopen("/dev/full", "w");
     if (full) {
         ck_assert(ct_graph_dot(y, full) == CT_ERR_IO);
-        expect_error(CT_ERR_IO, "ct_graph_dot: the graph cannot be written");
+        expect_error(CT_ERR_IO, "ct_graph_dot", "graph");
         fclose(full);
     }
     fail_allocation(1);

@@ -235,27 +235,22 @@ START_TEST(test_bad_init)
     ct_params *params = set_of(0, CT_F32);
 
     ck_assert_ptr_null(ct_params_add(params, "a", CT_SHAPE(4), ct_init_xavier_uniform(1)));
-    expect_error(CT_ERR_SHAPE, "ct_params_add: f32[4] cpu has no fans: its rank is below 2");
+    expect_error(CT_ERR_SHAPE, "ct_init", "rank");
     ck_assert_ptr_null(ct_params_add(params, "b", CT_SHAPE(5, 2), ct_init_orthogonal_parts(1, 2)));
-    expect_error(CT_ERR_SHAPE,
-                 "ct_params_add: f32[5,2] cpu is no matrix of 2 equal parts along axis 0");
+    expect_error(CT_ERR_SHAPE, "ct_init_orthogonal", "2 equal parts");
     for (int parts = -1; parts < 1; parts++) {
         ck_assert_ptr_null(
             ct_params_add(params, "b", CT_SHAPE(4, 2), ct_init_orthogonal_parts(1, parts)));
-        expect_error(CT_ERR_SHAPE, parts ? "ct_params_add: f32[4,2] cpu is no matrix of -1 "
-                                           "equal parts along axis 0"
-                                         : "ct_params_add: f32[4,2] cpu is no matrix of 0 "
-                                           "equal parts along axis 0");
+        expect_error(CT_ERR_SHAPE, "ct_init_orthogonal",
+                     parts ? "-1 equal parts" : "0 equal parts");
     }
     ck_assert_ptr_null(ct_params_add(params, "b", CT_SHAPE(4), ct_init_orthogonal(1)));
-    expect_error(CT_ERR_SHAPE,
-                 "ct_params_add: f32[4] cpu is no matrix of 1 equal parts along axis 0");
+    expect_error(CT_ERR_SHAPE, "ct_init_orthogonal", "1 equal parts");
     ck_assert_ptr_null(
         ct_params_add(params, "c", CT_SHAPE(5), ct_init_truncated_normal(0, 1, 3, 9)));
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add: less than 1% of the normal of mean 0 "
-                                  "and std 1 is in [3, 9]");
+    expect_error(CT_ERR_ARGUMENT, "ct_init_truncated_normal", "mean 0");
     ck_assert_ptr_null(ct_params_add(params, "e", CT_SHAPE(5, 2), ct_init_orthogonal(NAN)));
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add: the gain is nan");
+    expect_error(CT_ERR_ARGUMENT, "ct_init_orthogonal", "nan");
     ck_assert_ptr_null(ct_params_add(params, "f", CT_SHAPE(5, 2), ct_init_xavier_uniform(NAN)));
     ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
     ct_error_clear();
@@ -543,7 +538,7 @@ START_TEST(test_layer_norm)
     ck_assert_int_eq(ct_param_shape(ct_params_get(params, "late.bias")).dim[0], 2);
     m = ct_nn_layer_norm(params, "ln2", (ct_nn_layer_norm_options){ .size = 4 });
     ct_forward(m, ct_zeros(CT_SHAPE(2, 3), CT_F64, DEVICE));
-    expect_error(CT_ERR_SHAPE, "ct_forward: ln2.weight has the shape [4], not [3]");
+    expect_error(CT_ERR_SHAPE, "ct_param_materialize", "ln2.weight ... [3]");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }
@@ -572,11 +567,11 @@ START_TEST(test_dropout)
     ct_params_train(params, false);
     ck_assert_ptr_eq(ct_forward(m, x), x);
     ck_assert_ptr_null(ct_nn_dropout(params, -0.1));
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_dropout: p is -0.1, not in [0, 1)");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_dropout", "p ... -0.1");
     ck_assert_ptr_null(ct_nn_dropout(params, 1));
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_dropout: p is 1, not in [0, 1)");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_dropout", "p ... 1");
     ck_assert_ptr_null(ct_nn_dropout(params, NAN));
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_dropout: p is nan, not in [0, 1)");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_dropout", "p ... nan");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }
@@ -605,12 +600,12 @@ START_TEST(test_sequential)
                   (double[]){ -2, -2, 0, 0, -4, -4 }, 6, 0);
     ck_assert_ptr_null(ct_nn_sequential(params, 1, (ct_module *[]){ NULL }));
     ck_assert_ptr_null(ct_nn_sequential(params, -1, NULL));
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_sequential: -1 modules");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_sequential", "-1 modules");
     ck_assert_ptr_eq(ct_forward(ct_nn_sequential(params, 0, NULL), ids), ids);
     ck_assert_ptr_null(ct_nn_embedding(params, "e", (ct_nn_embedding_options){ .rows = 3 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_embedding: rows 3, size 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_embedding", "size 0");
     ck_assert_ptr_null(ct_nn_embedding(params, "e", (ct_nn_embedding_options){ .size = 3 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_embedding: rows 0, size 3");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_embedding", "rows 0");
     ck_assert_ptr_nonnull(
         ct_nn_embedding(params, "e", (ct_nn_embedding_options){ .rows = 1, .size = 1 }));
     ck_assert(ct_scope_end(s) == CT_OK);

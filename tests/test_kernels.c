@@ -1666,13 +1666,12 @@ START_TEST(precision)
         ck_assert_str_eq(ct_build_get_info().bf16, "AVX512-BF16");
     } else {
         ck_assert(ct_set_matmul_precision(CT_BF16) == CT_ERR_ARGUMENT);
-        expect_error(CT_ERR_ARGUMENT, "ct_set_matmul_precision: products in bf16 are only "
-                                      "emulated here (ct_set_bf16_emulation allows that)");
+        expect_error(CT_ERR_ARGUMENT, "ct_set_matmul_precision", "ct_set_bf16_emulation");
         ck_assert_str_eq(ct_build_get_info().bf16, "emulated where allowed");
     }
     ct_error_clear();
     ck_assert(ct_set_matmul_precision(CT_I32) == CT_ERR_DTYPE);
-    expect_error(CT_ERR_DTYPE, "ct_set_matmul_precision: i32 is neither f32 nor bf16");
+    expect_error(CT_ERR_DTYPE, "ct_set_matmul_precision", "i32");
     ct_error_clear();
     ct_set_bf16_emulation(true);
     ck_assert(ct_set_matmul_precision(CT_BF16) == CT_OK);

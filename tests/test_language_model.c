@@ -146,31 +146,28 @@ START_TEST(bad_options)
 {
     static const struct {
         ct_lm_options options;
-        const char *message;
+        const char *word;
     } cases[] = {
-        { { .cell = (ct_lm_cell)3 }, "ct_lm_new: there is no cell 3" },
-        { { .hidden_size = -1 },
-          "ct_lm_new: hidden_size -1, num_layers 1, embedding_size 0: negative" },
-        { { .embedding_size = -4 },
-          "ct_lm_new: hidden_size 256, num_layers 1, embedding_size -4: negative" },
-        { { .tied = true }, "ct_lm_new: tied weights need embedding_size 0 to be hidden_size 256" },
-        { { .hidden_size = 4, .embedding_size = 5, .tied = true },
-          "ct_lm_new: tied weights need embedding_size 5 to be hidden_size 4" },
-        { { .dropout = 1 }, "ct_lm_new: dropout 1 is not in [0, 1)" },
-        { { .dropout = NAN }, "ct_lm_new: dropout nan is not in [0, 1)" },
+        { { .cell = (ct_lm_cell)3 }, "cell 3" },
+        { { .hidden_size = -1 }, "hidden_size -1" },
+        { { .embedding_size = -4 }, "embedding_size -4" },
+        { { .tied = true }, "tied ... embedding_size 0" },
+        { { .hidden_size = 4, .embedding_size = 5, .tied = true }, "tied ... embedding_size 5" },
+        { { .dropout = 1 }, "dropout 1" },
+        { { .dropout = NAN }, "dropout nan" },
     };
     ct_corpus *c = corpus_of(prose, CT_CLEAN_TEXT, CT_TOKEN_KIND_CHAR);
     int i;
 
     for (i = 0; i < LENGTH(cases); i++) {
         ck_assert_ptr_null(ct_lm_new(c, cases[i].options));
-        expect_error(CT_ERR_ARGUMENT, cases[i].message);
+        expect_error(CT_ERR_ARGUMENT, "ct_lm_new", cases[i].word);
     }
     ck_assert_ptr_null(ct_lm_new(c, (ct_lm_options){ .dialect = (ct_dialect)77 }));
     ck_assert(ct_error() == CT_ERR_ARGUMENT);
     ct_error_clear();
     ck_assert_ptr_null(ct_lm_new(NULL, (ct_lm_options){ 0 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_lm_new: corpus is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_lm_new", "corpus is NULL");
     ct_corpus_free(c);
 }
 END_TEST
@@ -372,18 +369,15 @@ START_TEST(bad_generation)
 {
     static const struct {
         ct_lm_generate_options options;
-        const char *message;
+        const char *word;
     } cases[] = {
-        { { .count = 3 }, "ct_lm_generate: prefix is NULL" },
-        { { .prefix = "" }, "ct_lm_generate: the prefix holds no token" },
-        { { .prefix = "a", .count = -1 }, "ct_lm_generate: count -1, top_k 0: negative" },
-        { { .prefix = "a", .top_k = -2 }, "ct_lm_generate: count 0, top_k -2: negative" },
-        { { .prefix = "a", .temperature = -1 },
-          "ct_lm_generate: temperature -1 is no number above 0" },
-        { { .prefix = "a", .temperature = NAN },
-          "ct_lm_generate: temperature nan is no number above 0" },
-        { { .prefix = "a", .temperature = INFINITY },
-          "ct_lm_generate: temperature inf is no number above 0" },
+        { { .count = 3 }, "prefix is NULL" },
+        { { .prefix = "" }, "prefix ... token" },
+        { { .prefix = "a", .count = -1 }, "count -1" },
+        { { .prefix = "a", .top_k = -2 }, "top_k -2" },
+        { { .prefix = "a", .temperature = -1 }, "temperature -1" },
+        { { .prefix = "a", .temperature = NAN }, "temperature nan" },
+        { { .prefix = "a", .temperature = INFINITY }, "temperature inf" },
     };
     ct_lm *m = small();
     ct_scope s;
@@ -391,16 +385,16 @@ START_TEST(bad_generation)
 
     for (i = 0; i < LENGTH(cases); i++) {
         ck_assert_ptr_null(ct_lm_generate_text(m, cases[i].options));
-        expect_error(CT_ERR_ARGUMENT, cases[i].message);
+        expect_error(CT_ERR_ARGUMENT, "ct_lm_generate", cases[i].word);
     }
     ck_assert(ct_lm_generate(NULL, cases[1].options) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_lm_generate: m is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_lm_generate", "m is NULL");
     s = ct_scope_begin_no_grad();
     ct_fill(ct_param_value(ct_params_get(ct_lm_params(m), "linear.bias")), NAN);
     ck_assert(ct_scope_end(s) == CT_OK);
     ck_assert_ptr_null(
         ct_lm_generate_text(m, (ct_lm_generate_options){ .prefix = "a", .count = 2 }));
-    expect_error(CT_ERR_NUMERIC, "ct_lm_generate: the model's logits are not finite");
+    expect_error(CT_ERR_NUMERIC, "ct_lm_generate", "finite");
     ct_lm_free(m);
 }
 END_TEST
@@ -491,7 +485,7 @@ START_TEST(long_evaluation)
     ct_text_free(text);
     text = ct_text_new_from_bytes("a", 1, "test");
     ck_assert(ct_lm_evaluate(m, text, &score) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_lm_evaluate: a text of one token has none to predict");
+    expect_error(CT_ERR_SHAPE, "ct_lm_evaluate", "one token");
     ct_text_free(text);
     ct_lm_free(m);
 }
@@ -556,17 +550,17 @@ START_TEST(notes)
     ck_assert_msg(strstr(text, "\"training\":{\"epochs\":4.0}") != NULL, "%s", text);
     harness_free(text);
     ck_assert(ct_lm_note(m, "loss", NAN) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_lm_note: the value is neither a finite number nor text");
+    expect_error(CT_ERR_ARGUMENT, "ct_lm_note", "finite");
     ck_assert(ct_lm_note_text(m, "name", NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_lm_note_text: the value is neither a finite number nor text");
+    expect_error(CT_ERR_ARGUMENT, "ct_lm_note_text", "finite");
     ck_assert(ct_lm_note_text(m, "name", "caf\xe9 \xc3\xa9") == CT_OK);
     text = ct_lm_describe(m);
     ck_assert_msg(strstr(text, "\"name\":\"caf? \xc3\xa9\"}") != NULL, "%s", text);
     harness_free(text);
     ck_assert(ct_lm_note(m, NULL, 1) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_lm_note: what is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_lm_note", "what is NULL");
     ck_assert(ct_lm_note(NULL, "x", 1) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_lm_note: m is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_lm_note", "m is NULL");
     ct_lm_free(m);
 }
 END_TEST
@@ -599,95 +593,68 @@ static void write_model(const ct_lm *m, const char *description, const char *lef
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 
-static void expect_refused(const char *message)
+/* The model file is refused, by ct_lm_load or by what it calls. */
+static void load_refused(const char *function, const char *word)
 {
-    char whole[400];
-
-    snprintf(whole, sizeof whole, "ct_lm_load: " FILE_NAME ": %s", message);
-    ck_assert_msg(ct_lm_load(FILE_NAME, CT_CPU) == NULL, "it was loaded, not '%s'", message);
-    if (strstr(ct_error_message(), "ct_lm_load: "))
-        expect_error(CT_ERR_FORMAT, whole);
-    else {
-        ck_assert_msg(strstr(ct_error_message(), message) != NULL, "'%s', not '%s'",
-                      ct_error_message(), message);
-        ct_error_clear();
-    }
+    ck_assert_msg(ct_lm_load(FILE_NAME, CT_CPU) == NULL, "it was loaded, not '%s'", word);
+    expect_error(CT_ERR_FORMAT, function, word);
 }
 
 /* Fields of the description, each with another value; NULL: taken out. */
 START_TEST(malformed_descriptions)
 {
     static const struct {
-        const char *object, *key, *json, *message;
+        const char *object, *key, *json, *word;
     } cases[] = {
-        { NULL, "type", NULL, "description: no \"type\"" },
-        { NULL, "type", "\"image_model\"",
-          "is a model of type \"image_model\", not \"language_model\"" },
-        { NULL, "type", "3", "description: \"type\" is no string" },
-        { NULL, "version", "2", "description: \"version\" is 2, not from 1 to 1" },
-        { NULL, "version", "\"1\"", "description: \"version\" is no whole number" },
-        { NULL, "model", NULL, "description: no \"model\"" },
-        { NULL, "model", "[]", "description: \"model\" is no object" },
-        { "model", "cell", "\"mgu\"", "description: \"cell\" is \"mgu\", which is not known here" },
-        { "model", "cell", "\"lstm\"",
-          "description: wants rnn.weight_ih_l0 to be [48,25], it is [36,25]" },
-        { "model", "hidden_size", "0",
-          "description: \"hidden_size\" is 0, not from 1 to 2147483647" },
-        { "model", "hidden_size", "-5",
-          "description: \"hidden_size\" is -5, not from 1 to 2147483647" },
-        { "model", "hidden_size", "12.5", "description: \"hidden_size\" is no whole number" },
-        { "model", "hidden_size", "2147483647",
-          "description: wants rnn.weight_ih_l0 to be [6442450941,25], it is [36,25]" },
+#define VOCABULARY "!" /* an error of ct_vocab_new_from_tokens */
+        { NULL, "type", NULL, "no \"type\"" },
+        { NULL, "type", "\"image_model\"", "\"image_model\"" },
+        { NULL, "type", "3", "\"type\" ... string" },
+        { NULL, "version", "2", "\"version\" ... 2" },
+        { NULL, "version", "\"1\"", "\"version\" ... number" },
+        { NULL, "model", NULL, "no \"model\"" },
+        { NULL, "model", "[]", "\"model\" ... object" },
+        { "model", "cell", "\"mgu\"", "\"cell\" ... \"mgu\"" },
+        { "model", "cell", "\"lstm\"", "rnn.weight_ih_l0 ... [48,25]" },
+        { "model", "hidden_size", "0", "\"hidden_size\" ... 0" },
+        { "model", "hidden_size", "-5", "\"hidden_size\" ... -5" },
+        { "model", "hidden_size", "12.5", "\"hidden_size\" ... number" },
+        { "model", "hidden_size", "2147483647", "rnn.weight_ih_l0 ... [6442450941,25]" },
         { "model", "hidden_size", "9223372036854775807",
-          "description: \"hidden_size\" is 9223372036854775807, not from 1 to 2147483647" },
-        { "model", "num_layers", "2",
-          "description: wants a tensor rnn.weight_ih_l1, which it has not" },
-        { "model", "num_layers", "4096",
-          "description: wants a tensor rnn.weight_ih_l1, which it has not" },
-        { "model", "num_layers", "4097",
-          "description: \"num_layers\" is 4097, not from 1 to 4096" },
-        { "model", "embedding_size", "2147483647",
-          "description: wants a tensor embedding.weight, which it has not" },
-        { "model", "tied", "true", "description: ties weights of different sizes" },
-        { "model", "tied", "1", "description: \"tied\" is no true or false" },
-        { "model", "dropout", "1", "description: \"dropout\" is 1, not in [0, 1)" },
-        { "model", "dropout", "\"0\"", "description: \"dropout\" is no number" },
-        { "model", "recurrent_dropout", "-0.5",
-          "description: \"recurrent_dropout\" is -0.5, not in [0, 1)" },
-        { "model", "layer_norm", "true",
-          "description: wants a tensor rnn.ln_ih_l0, which it has not" },
-        { "model", "nonlinearity", "\"tanh\"",
-          "description: a nonlinearity for a cell that has none" },
-        { "model", "nonlinearity", "\"sine\"",
-          "description: \"nonlinearity\" is \"sine\", which is not known here" },
-        { "model", "dialect", "\"french\"",
-          "description: \"dialect\" is \"french\", which is not known here" },
-        { "model", "dialect", "\"flax\"",
-          "has a tensor \"rnn.bias_hh_l0\" that its description does not know" },
-        { NULL, "tokens", "\"syllable\"",
-          "description: \"tokens\" is \"syllable\", which is not known here" },
-        { NULL, "tokens", "\"byte\"", "token 0 is twice there" },
-        { NULL, "clean", "\"bleach\"",
-          "description: \"clean\" is \"bleach\", which is not known here" },
-        { NULL, "vocabulary", NULL, "description: no \"vocabulary\"" },
-        { NULL, "vocabulary", "{}", "description: \"vocabulary\" is no array" },
-        { NULL, "vocabulary", "[]", "there is no <unk> among the tokens" },
-        { NULL, "vocabulary", "[\"<unk>\", \"a\"]",
-          "description: wants rnn.weight_ih_l0 to be [36,2], it is [36,25]" },
-        { NULL, "vocabulary", "[\"<unk>\", \"\"]",
-          "description: token 1 is neither text nor bytes" },
-        { NULL, "vocabulary", "[\"<unk>\", 7]", "description: token 1 is neither text nor bytes" },
-        { NULL, "vocabulary", "[[300]]", "description: token 0 is neither text nor bytes" },
-        { NULL, "vocabulary", "[[97, 0]]", "description: token 0 is neither text nor bytes" },
-        { NULL, "vocabulary", "[[]]", "description: token 0 is neither text nor bytes" },
-        { NULL, "vocabulary", "[[\"a\"]]", "description: token 0 is neither text nor bytes" },
-        { NULL, "vocabulary", "[\"<unk>\", \"a\", [97]]", "token 2 is twice there" },
-        { NULL, "corpus", NULL, "description: no \"corpus\"" },
-        { "corpus", "sha256", "\"abc\"", "description: the SHA-256 of the corpus is none" },
-        { "corpus", "tokens", "-1",
-          "description: \"tokens\" is -1, not from 0 to 9223372036854775807" },
-        { NULL, "training", "[]", "description: \"training\" is no object" },
-        { NULL, "training", "{\"x\": {}}", "description: note \"x\" is neither number nor text" },
+          "\"hidden_size\" ... 9223372036854775807" },
+        { "model", "num_layers", "2", "rnn.weight_ih_l1" },
+        { "model", "num_layers", "4096", "rnn.weight_ih_l1" },
+        { "model", "num_layers", "4097", "\"num_layers\" ... 4097" },
+        { "model", "embedding_size", "2147483647", "embedding.weight" },
+        { "model", "tied", "true", "ties" },
+        { "model", "tied", "1", "\"tied\" ... true" },
+        { "model", "dropout", "1", "\"dropout\" ... 1" },
+        { "model", "dropout", "\"0\"", "\"dropout\" ... number" },
+        { "model", "recurrent_dropout", "-0.5", "\"recurrent_dropout\" ... -0.5" },
+        { "model", "layer_norm", "true", "rnn.ln_ih_l0" },
+        { "model", "nonlinearity", "\"tanh\"", "nonlinearity" },
+        { "model", "nonlinearity", "\"sine\"", "\"nonlinearity\" ... \"sine\"" },
+        { "model", "dialect", "\"french\"", "\"dialect\" ... \"french\"" },
+        { "model", "dialect", "\"flax\"", "\"rnn.bias_hh_l0\"" },
+        { NULL, "tokens", "\"syllable\"", "\"tokens\" ... \"syllable\"" },
+        { NULL, "tokens", "\"byte\"", VOCABULARY "token 0 ... twice" },
+        { NULL, "clean", "\"bleach\"", "\"clean\" ... \"bleach\"" },
+        { NULL, "vocabulary", NULL, "no \"vocabulary\"" },
+        { NULL, "vocabulary", "{}", "\"vocabulary\" ... array" },
+        { NULL, "vocabulary", "[]", VOCABULARY "<unk>" },
+        { NULL, "vocabulary", "[\"<unk>\", \"a\"]", "rnn.weight_ih_l0 ... [36,2]" },
+        { NULL, "vocabulary", "[\"<unk>\", \"\"]", "token 1 ... bytes" },
+        { NULL, "vocabulary", "[\"<unk>\", 7]", "token 1 ... bytes" },
+        { NULL, "vocabulary", "[[300]]", "token 0 ... bytes" },
+        { NULL, "vocabulary", "[[97, 0]]", "token 0 ... bytes" },
+        { NULL, "vocabulary", "[[]]", "token 0 ... bytes" },
+        { NULL, "vocabulary", "[[\"a\"]]", "token 0 ... bytes" },
+        { NULL, "vocabulary", "[\"<unk>\", \"a\", [97]]", VOCABULARY "token 2 ... twice" },
+        { NULL, "corpus", NULL, "no \"corpus\"" },
+        { "corpus", "sha256", "\"abc\"", "SHA-256" },
+        { "corpus", "tokens", "-1", "\"tokens\" ... -1" },
+        { NULL, "training", "[]", "\"training\" ... object" },
+        { NULL, "training", "{\"x\": {}}", "note" },
     };
     ct_lm *m = small();
     char *good = ct_lm_describe(m);
@@ -710,7 +677,10 @@ START_TEST(malformed_descriptions)
         write_model(m, bad, NULL, NULL);
         harness_free(bad);
         fail_allocation(0); /* counts */
-        expect_refused(cases[i].message);
+        if (cases[i].word[0] == VOCABULARY[0])
+            load_refused("ct_vocab_new_from_tokens", cases[i].word + 1);
+        else
+            load_refused("ct_lm_load", cases[i].word);
         ck_assert_msg(largest_seen < 1000000, "case %d asked for %zu bytes", i, largest_seen);
         fail_nothing();
     }
@@ -722,15 +692,14 @@ END_TEST
 START_TEST(malformed_files)
 {
     static const struct {
-        const char *description, *message;
+        const char *description, *word;
     } cases[] = {
         { NULL, "is no model file (its metadata have no \"cotangent.model\")" },
-        { "", "\"cotangent.model\" of its metadata is no object of JSON" },
-        { "{", "\"cotangent.model\" of its metadata is no object of JSON" },
-        { "[]", "\"cotangent.model\" of its metadata is no object of JSON" },
-        { "{\"type\": \"language_model\", \"type\": \"language_model\"}",
-          "\"cotangent.model\" of its metadata is no object of JSON" },
-        { "{}", "description: no \"type\"" },
+        { "", "metadata" },
+        { "{", "metadata" },
+        { "[]", "metadata" },
+        { "{\"type\": \"language_model\", \"type\": \"language_model\"}", "metadata" },
+        { "{}", "no \"type\"" },
     };
     ct_lm *m = small(), *back;
     char *good = ct_lm_describe(m);
@@ -738,16 +707,12 @@ START_TEST(malformed_files)
 
     for (i = 0; i < LENGTH(cases); i++) {
         write_model(m, cases[i].description, NULL, NULL);
-        ck_assert_ptr_null(ct_lm_load(FILE_NAME, CT_CPU));
-        ck_assert_msg(strstr(ct_error_message(), cases[i].message) != NULL, "case %d: '%s'", i,
-                      ct_error_message());
-        ck_assert(ct_error() == CT_ERR_FORMAT);
-        ct_error_clear();
+        load_refused("ct_lm_load", cases[i].word);
     }
     write_model(m, good, "linear.bias", NULL);
-    expect_refused("description: wants a tensor linear.bias, which it has not");
+    load_refused("ct_lm_load", "linear.bias");
     write_model(m, good, NULL, "optimizer.step");
-    expect_refused("has a tensor \"optimizer.step\" that its description does not know");
+    load_refused("ct_lm_load", "\"optimizer.step\"");
     write_model(m, good, NULL, "training.adam.step"); /* a checkpoint's */
     back = ct_lm_load(FILE_NAME, CT_CPU);
     ck_assert_msg(back != NULL, "%s", ct_error_message());

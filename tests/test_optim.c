@@ -535,9 +535,8 @@ START_TEST(clip_value)
         give_constant(set, 1, 1e300);
         ct_clip_grad_norm(set, 1, NULL);
         ct_device_synchronize(DEVICE);
-        expect_error(CT_ERR_NUMERIC, harness_later()
-                                         ? "ct_clip_grad_norm: the gradients' norm is not finite"
-                                         : "ct_clip_grad_norm: the gradients' norm overflows");
+        expect_error(CT_ERR_NUMERIC, "ct_clip_grad_norm",
+                     harness_later() ? "norm ... finite" : "norm overflows");
     }
     ct_params_free(set);
 }
@@ -547,12 +546,9 @@ END_TEST
  * nothing moves, then or in the step. */
 START_TEST(not_finite)
 {
-    static const char *const messages[2][2] = {
-        { "ct_clip_grad_norm: the gradient of a.bias is not finite",
-          "ct_clip_grad_value: the gradient of a.bias is not finite" },
-        { "ct_clip_grad_norm: the gradients' norm is not finite",
-          "ct_clip_grad_value: a gradient is not finite" },
-    };
+    static const char *const functions[2] = { "ct_clip_grad_norm", "ct_clip_grad_value" };
+    static const char *const words[2][2] = { { "a.bias", "a.bias" },
+                                             { "norm ... finite", "gradient ... finite" } };
     const double bad[3] = { NAN, INFINITY, -INFINITY };
     ct_dtype dtype = _i % 2 ? CT_F64 : CT_F32;
     ct_params *set = new_set(dtype), *still = new_set(dtype);
@@ -571,7 +567,7 @@ START_TEST(not_finite)
             ct_clip_grad_value(set, 1);
         if (ct_optimizer_step(o) == CT_OK)
             ck_assert(harness_later() && round && ct_device_synchronize(DEVICE) == CT_ERR_NUMERIC);
-        expect_error(CT_ERR_NUMERIC, messages[harness_later()][round]);
+        expect_error(CT_ERR_NUMERIC, functions[round], words[harness_later()][round]);
         ck_assert(isnan(norm));
         expect_same("not finite", set, still);
         if (!harness_later()) /* else they may be in the range already */
@@ -646,7 +642,7 @@ START_TEST(error_stands)
               CT_ERR_ARGUMENT);
     expect_close("the rate", ct_optimizer_lr(o), 0.1, 0);
     ck_assert(ct_scope_end(scope) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "test: stands");
+    expect_error(CT_ERR_ARGUMENT, "test", "stands");
     expect_same("an error stood", set, still);
     expect_close("unclipped", grad_item(set, 0, 0), 3, 0);
     ck_assert(ct_optimizer_step(o) == CT_OK);
@@ -714,58 +710,58 @@ START_TEST(option_errors)
 {
     ct_params *set = new_set(CT_F32);
     int i;
-#define BAD(rule, options, text)                                                                   \
+#define BAD(rule, options, word)                                                                   \
     do {                                                                                           \
         ck_assert(ct_##rule##_new(set, (ct_##options##_options)CASE) == NULL);                     \
-        expect_error(CT_ERR_ARGUMENT, "ct_" #rule "_new: " text);                                  \
+        expect_error(CT_ERR_ARGUMENT, "ct_" #rule "_new", word);                                   \
     } while (0)
 #define CASE { .lr = -1 }
-    BAD(sgd, sgd, "lr -1 is not finite and at least 0");
-    BAD(adagrad, adagrad, "lr -1 is not finite and at least 0");
+    BAD(sgd, sgd, "lr -1");
+    BAD(adagrad, adagrad, "lr -1");
 #undef CASE
 #define CASE { .lr = INFINITY }
-    BAD(rmsprop, rmsprop, "lr inf is not finite and at least 0");
+    BAD(rmsprop, rmsprop, "lr inf");
 #undef CASE
-#define CASE { .lr = CT_ZERO * 2 }
-    BAD(adamw, adam, "lr -4.45015e-308 is not finite and at least 0");
+#define CASE { .lr = 1, .no_lr = true }
+    BAD(adamw, adam, "no_lr");
 #undef CASE
 #define CASE { .momentum = -0.5 }
-    BAD(sgd, sgd, "momentum -0.5 is not finite and at least 0");
-    BAD(rmsprop, rmsprop, "momentum -0.5 is not finite and at least 0");
+    BAD(sgd, sgd, "momentum -0.5");
+    BAD(rmsprop, rmsprop, "momentum -0.5");
 #undef CASE
 #define CASE { .dampening = INFINITY }
-    BAD(sgd, sgd, "dampening inf is not finite");
+    BAD(sgd, sgd, "dampening inf");
 #undef CASE
 #define CASE { .nesterov = true }
-    BAD(sgd, sgd, "nesterov wants momentum and no dampening, not momentum 0, dampening 0");
+    BAD(sgd, sgd, "nesterov ... momentum 0");
 #undef CASE
 #define CASE { .nesterov = true, .momentum = 0.9, .dampening = 0.1 }
-    BAD(sgd, sgd, "nesterov wants momentum and no dampening, not momentum 0.9, dampening 0.1");
+    BAD(sgd, sgd, "nesterov ... dampening 0.1");
 #undef CASE
 #define CASE { .beta1 = 1 }
-    BAD(adam, adam, "beta1 1 is not in [0, 1)");
+    BAD(adam, adam, "beta1 1");
 #undef CASE
 #define CASE { .beta2 = -0.1 }
-    BAD(adamw, adam, "beta2 -0.1 is not in [0, 1)");
+    BAD(adamw, adam, "beta2 -0.1");
 #undef CASE
 #define CASE { .alpha = 1.5 }
-    BAD(rmsprop, rmsprop, "alpha 1.5 is not in [0, 1)");
+    BAD(rmsprop, rmsprop, "alpha 1.5");
 #undef CASE
 #define CASE { .eps = -1 }
-    BAD(adam, adam, "eps -1 is not finite and at least 0");
-    BAD(rmsprop, rmsprop, "eps -1 is not finite and at least 0");
-    BAD(adagrad, adagrad, "eps -1 is not finite and at least 0");
+    BAD(adam, adam, "eps -1");
+    BAD(rmsprop, rmsprop, "eps -1");
+    BAD(adagrad, adagrad, "eps -1");
 #undef CASE
 #define CASE { .weight_decay = -1 }
-    BAD(sgd, sgd, "weight_decay -1 is not finite and at least 0");
-    BAD(adam, adam, "weight_decay -1 is not finite and at least 0");
-    BAD(adagrad, adagrad, "weight_decay -1 is not finite and at least 0");
+    BAD(sgd, sgd, "weight_decay -1");
+    BAD(adam, adam, "weight_decay -1");
+    BAD(adagrad, adagrad, "weight_decay -1");
 #undef CASE
 #define CASE { .lr_decay = -1 }
-    BAD(adagrad, adagrad, "lr_decay -1 is not finite and at least 0");
+    BAD(adagrad, adagrad, "lr_decay -1");
 #undef CASE
 #define CASE { .initial_accumulator_value = -2 }
-    BAD(adagrad, adagrad, "initial_accumulator_value -2 is not finite and at least 0");
+    BAD(adagrad, adagrad, "initial_accumulator_value -2");
 #undef CASE
     for (i = 0; i < 3; i++) { /* a NaN, whose sign printf shows, is no rate */
         double nan = NAN;
@@ -787,27 +783,29 @@ START_TEST(call_errors)
     ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
 
     ct_clip_grad_norm(set, 0, NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_norm: max_norm 0 is not above 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_norm", "max_norm 0");
     ct_clip_grad_value(set, -1);
-    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_value: clip_value -1 is not above 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_value", "clip_value -1");
     ct_clip_grad_norm(NULL, 1, NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_norm: the set is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_norm", "set is NULL");
     ct_optimizer_step(NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_step: the optimiser is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_step", "optimiser is NULL");
     ct_optimizer_set_lr(NULL, 1);
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_set_lr: the optimiser is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_set_lr", "optimiser is NULL");
     ct_optimizer_set_lr(o, -2);
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_set_lr: lr -2 is not finite and at least 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_set_lr", "lr -2");
     expect_close("kept", ct_optimizer_lr(o), 1, 0);
     ct_optimizer_group(o, "*.bais", (ct_optimizer_group_options){ .lr = 1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group: no parameter matches \"*.bais\"");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "\"*.bais\"");
     ct_optimizer_group(o, "*", (ct_optimizer_group_options){ .lr = -1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group: \"*\": lr -1, weight_decay 0: rates are "
-                                  "finite and at least 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "lr -1");
+    ct_optimizer_group(o, "*",
+                       (ct_optimizer_group_options){ .weight_decay = 1, .no_weight_decay = true });
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "no_weight_decay");
     ct_optimizer_group(NULL, "*", (ct_optimizer_group_options){ .lr = 1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group: the optimiser is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "optimiser is NULL");
     ct_optimizer_group(o, NULL, (ct_optimizer_group_options){ .lr = 1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group: the pattern is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "pattern is NULL");
     ct_optimizer_free(o);
     ct_optimizer_free(NULL);
     ct_optimizer_reset(NULL);
@@ -823,45 +821,42 @@ START_TEST(schedule_errors)
 
     ck_assert(!ct_optimizer_schedule(NULL) && ct_ok());
     ct_schedule_step(NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step: the schedule is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step", "schedule is NULL");
     ct_schedule_observe(NULL, 1);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_observe: the schedule is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_observe", "schedule is NULL");
     ct_schedule_step_lr(NULL, 1, 1);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr: the schedule is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr", "schedule is NULL");
     ct_schedule_step_lr(s, 0, 1);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr: step_size 0 is below 1");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr", "step_size 0");
     ct_schedule_step_lr(s, 1, 0);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr: gamma 0 is not finite and above 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr", "gamma 0");
     ct_schedule_linear_lr(s, -1, 1, 5);
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_schedule_linear_lr: start_factor -1 is not finite and at least 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_linear_lr", "start_factor -1");
     ct_schedule_linear_lr(s, 0, INFINITY, 5);
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_schedule_linear_lr: end_factor inf is not finite and at least 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_linear_lr", "end_factor inf");
     ct_schedule_linear_lr(s, 0, 1, 0);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_linear_lr: total_iters 0 is below 1");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_linear_lr", "total_iters 0");
     ct_schedule_cosine_lr(s, -3, 0);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_cosine_lr: t_max -3 is below 1");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_cosine_lr", "t_max -3");
     ct_schedule_cosine_lr(s, 3, -1);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_cosine_lr: eta_min -1 is not finite and at least 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_cosine_lr", "eta_min -1");
     ct_schedule_lambda_lr(s, NULL, NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_lambda_lr: factor is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_lambda_lr", "factor is NULL");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .factor = 1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr: factor 1 is not in (0, 1)");
-    ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .factor = CT_ZERO });
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr: factor 0 is not in (0, 1)");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "factor 1");
+    ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .patience = -1 });
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "patience -1");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .cooldown = -1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr: cooldown -1 is below 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "cooldown -1");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .threshold = -1 });
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_schedule_plateau_lr: threshold -1 is not finite and at least 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "threshold -1");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .min_lr = -1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr: min_lr -1 is not finite and at least 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "min_lr -1");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .eps = -1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr: eps -1 is not finite and at least 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "eps -1");
     ct_schedule_then(s, 5);
     ct_schedule_then(s, 5);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_then: at 5 is below 6");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_then", "at 5");
     expect_close("no part was added", ct_optimizer_lr(o), 1, 0);
     ct_optimizer_free(o);
     ct_params_free(set);
@@ -975,21 +970,18 @@ START_TEST(state_names)
     ct_optimizer_reset(o);
     ck_assert_int_eq(ct_optimizer_state_count(o), 2);
     ck_assert(!ct_optimizer_state_tensor(o, 2));
-    expect_error(CT_ERR_INDEX, "ct_optimizer_state_tensor: there is no entry 2 of 2");
+    expect_error(CT_ERR_INDEX, "ct_optimizer_state_tensor", "entry 2");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_optimizer_free(o);
     ct_params_free(set);
 }
 END_TEST
 
-static void expect_refused(ct_optimizer *o, const char *name, ct_tensor *t, ct_status status,
-                           const char *text)
+static void load_refused(ct_optimizer *o, const char *name, ct_tensor *t, ct_status status,
+                         const char *word)
 {
-    char whole[256];
-
-    snprintf(whole, sizeof whole, "ct_optimizer_state_load: %s", text);
     ck_assert(ct_optimizer_state_load(o, name, t) == status);
-    expect_error(status, whole);
+    expect_error(status, "ct_optimizer_state_load", word);
 }
 
 START_TEST(load_errors)
@@ -1002,33 +994,27 @@ START_TEST(load_errors)
 
     zero = ct_zeros(CT_SCALAR, CT_I64, DEVICE);
     ct_params_add(set, "c", CT_SHAPE(-1), (ct_init){ .fill = fill });
-    expect_refused(NULL, "lr", one, CT_ERR_ARGUMENT, "the optimiser is NULL");
-    expect_refused(o, NULL, one, CT_ERR_ARGUMENT, "the name is NULL");
-    expect_refused(o, "lr", NULL, CT_ERR_ARGUMENT, "the tensor is NULL");
-    expect_refused(o, "max_exp_avg_sq.a.bias", one, CT_ERR_ARGUMENT,
-                   "Adam with these options has no \"max_exp_avg_sq.a.bias\"");
-    expect_refused(o, "schedule", one, CT_ERR_ARGUMENT,
-                   "Adam with these options has no \"schedule\"");
-    expect_refused(o, "exp_avg.a.weight", one, CT_ERR_SHAPE,
-                   "exp_avg.a.weight has the shape [37], not [5]");
-    expect_refused(o, "exp_avg.c", one, CT_ERR_SHAPE, "exp_avg.c: c is not settled");
-    expect_refused(o, "exp_avg.a.bias", ct_ones(CT_SHAPE(5), CT_F64, DEVICE), CT_ERR_DTYPE,
-                   "exp_avg.a.bias is f32, not f64");
-    expect_refused(o, "step.a.bias", one, CT_ERR_SHAPE, "step.a.bias has the shape [], not [5]");
-    expect_refused(o, "step.a.bias", zero, CT_ERR_FORMAT,
-                   "step.a.bias holds numbers that no optimiser has");
-    expect_refused(o, "lr", ct_full(CT_SHAPE(1), -1, CT_F64, DEVICE), CT_ERR_FORMAT,
-                   "lr holds numbers that no optimiser has");
-    expect_refused(o, "lr", ct_ones(CT_SHAPE(2), CT_F64, DEVICE), CT_ERR_SHAPE,
-                   "lr has the shape [1], not [2]");
+    load_refused(NULL, "lr", one, CT_ERR_ARGUMENT, "optimiser is NULL");
+    load_refused(o, NULL, one, CT_ERR_ARGUMENT, "name is NULL");
+    load_refused(o, "lr", NULL, CT_ERR_ARGUMENT, "tensor is NULL");
+    load_refused(o, "max_exp_avg_sq.a.bias", one, CT_ERR_ARGUMENT, "\"max_exp_avg_sq.a.bias\"");
+    load_refused(o, "schedule", one, CT_ERR_ARGUMENT, "\"schedule\"");
+    load_refused(o, "exp_avg.a.weight", one, CT_ERR_SHAPE, "exp_avg.a.weight ... [5]");
+    load_refused(o, "exp_avg.c", one, CT_ERR_SHAPE, "settled");
+    load_refused(o, "exp_avg.a.bias", ct_ones(CT_SHAPE(5), CT_F64, DEVICE), CT_ERR_DTYPE,
+                 "exp_avg.a.bias");
+    load_refused(o, "step.a.bias", one, CT_ERR_SHAPE, "step.a.bias ... [5]");
+    load_refused(o, "step.a.bias", zero, CT_ERR_FORMAT, "step.a.bias");
+    load_refused(o, "lr", ct_full(CT_SHAPE(1), -1, CT_F64, DEVICE), CT_ERR_FORMAT, "lr");
+    load_refused(o, "lr", ct_ones(CT_SHAPE(2), CT_F64, DEVICE), CT_ERR_SHAPE, "lr ... [2]");
     ct_schedule_plateau_lr(ct_optimizer_schedule(o),
                            (ct_schedule_plateau_options){ .factor = 0.5 });
     for (i = 0; i < 5; i++) {
         double n[5] = { 1, 0.5, 1, 1, 1 };
 
         n[i] = i == 1 ? NAN : 0.5;
-        expect_refused(o, "schedule", ct_from_data(n, CT_SHAPE(5), CT_F64, DEVICE), CT_ERR_FORMAT,
-                       "schedule holds numbers that no optimiser has");
+        load_refused(o, "schedule", ct_from_data(n, CT_SHAPE(5), CT_F64, DEVICE), CT_ERR_FORMAT,
+                     "schedule");
     }
     ck_assert_int_eq(ct_optimizer_state_count(o), 2);
     expect_close("the rate", ct_optimizer_lr(o), 0.5, 0);

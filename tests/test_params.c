@@ -104,42 +104,40 @@ START_TEST(misuse)
     ct_param *open = ct_params_add(part, "w", CT_SHAPE(3, -1), zero);
 
     ck_assert(ct_params_add(set, "rnn.w", CT_SHAPE(1), zero) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add: the name rnn.w is taken");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add", "rnn.w");
     ck_assert(ct_params_add_buffer(part, "w", CT_SHAPE(1), zero) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add_buffer: the name rnn.w is taken");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add_buffer", "rnn.w");
     ck_assert(ct_params_add(set, "", CT_SHAPE(1), zero) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add: \"\" is no name");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add", "\"\"");
     ck_assert(ct_params_add(set, NULL, CT_SHAPE(1), zero) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add: \"(null)\" is no name");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add", "\"(null)\"");
     ck_assert(ct_params_sub(set, ".a") == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_sub: \".a\" is no name");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_sub", "\".a\"");
     ck_assert(ct_params_sub(set, "a.") == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_sub: \"a.\" is no name");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_sub", "\"a.\"");
     ck_assert(ct_params_add(set, "b", CT_SHAPE(2, -2), zero) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_params_add: b cannot have the shape [2,-2]");
+    expect_error(CT_ERR_SHAPE, "ct_params_add", "[2,-2]");
     ck_assert(ct_params_add(part, "b", CT_SHAPE(2), (ct_init){ .fill = NULL }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add: b has no init");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add", "init");
     ck_assert(ct_param_value(open) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_param_value: rnn.w is not settled: its shape is [3,-1]");
+    expect_error(CT_ERR_SHAPE, "ct_param_value", "[3,-1]");
     ck_assert(ct_param_materialize(open, CT_SHAPE(4, 2)) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_param_materialize: rnn.w has the shape [3,-1], not [4,2]");
+    expect_error(CT_ERR_SHAPE, "ct_param_materialize", "rnn.w ... [4,2]");
     ck_assert(ct_param_materialize(open, CT_SHAPE(3, 2, 1)) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_param_materialize: rnn.w has the shape [3,-1], not [3,2,1]");
+    expect_error(CT_ERR_SHAPE, "ct_param_materialize", "rnn.w ... [3,2,1]");
     ck_assert(ct_param_materialize(open, CT_SHAPE(3, 2)) == CT_OK);
     ck_assert(ct_param_materialize(open, CT_SHAPE(3, 2)) == CT_OK);
     ck_assert(ct_param_materialize(open, CT_SHAPE(3, 5)) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_param_materialize: rnn.w has the shape [3,2], not [3,5]");
+    expect_error(CT_ERR_SHAPE, "ct_param_materialize", "rnn.w ... [3,5]");
     ck_assert(ct_param_materialize(NULL, CT_SHAPE(1)) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_param_materialize: p is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_param_materialize", "p is NULL");
     ck_assert_int_eq(ct_params_count(set), 1);
     ct_params_free(set);
 
     ck_assert(ct_params_new((ct_params_options){ .dtype = CT_I32 }) == NULL);
-    expect_error(CT_ERR_DTYPE, "ct_params_new: dtype i32, device 0: parameters are f32 or f64, on "
-                               "a device that is there");
+    expect_error(CT_ERR_DTYPE, "ct_params_new", "dtype i32");
     ck_assert(ct_params_new((ct_params_options){ .device = 77 }) == NULL);
-    expect_error(CT_ERR_DEVICE, "ct_params_new: dtype f32, device 77: parameters are f32 or f64, "
-                                "on a device that is there");
+    expect_error(CT_ERR_DEVICE, "ct_params_new", "device 77");
 
     ck_assert(ct_params_sub(NULL, "a") == NULL);
     ck_assert(ct_params_add(NULL, "a", CT_SCALAR, zero) == NULL);
@@ -232,21 +230,21 @@ START_TEST(of_no_set)
     ck_assert(ct_params_own(NULL, &frees, count_free) == CT_ERR_ARGUMENT && frees == 1);
     expect_ok();
     ck_assert(ct_params_tie(NULL, "a", "b") == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_tie: set is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_tie", "set is NULL");
     ck_assert(ct_params_init(NULL, ct_init_constant(1), 1) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_init: set is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_init", "set is NULL");
     ck_assert(ct_params_to(NULL, CT_CPU) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_to: set is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_to", "set is NULL");
     ck_assert(ct_params_to(ct_params_sub(set, "a"), CT_CPU) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_to: a set moves as a whole, not in parts");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_to", "moves");
     ck_assert(ct_params_to(set, 77) == CT_ERR_DEVICE);
-    expect_error(CT_ERR_DEVICE, "ct_params_to: there is no device 77");
+    expect_error(CT_ERR_DEVICE, "ct_params_to", "device 77");
     ct_raise(CT_ERR_NUMERIC, "before", "it"); /* an error that stands stays */
     ck_assert(ct_params_tie(NULL, "a", "b") == CT_ERR_NUMERIC);
     ck_assert(ct_param_materialize(NULL, CT_SCALAR) == CT_ERR_NUMERIC);
     ck_assert(ct_params_init(set, ct_init_constant(1), 1) == CT_ERR_NUMERIC);
     ck_assert(ct_params_to(set, DEVICE) == CT_ERR_NUMERIC);
-    expect_error(CT_ERR_NUMERIC, "before: it");
+    expect_error(CT_ERR_NUMERIC, "before", "it");
     ct_params_free(set);
 }
 END_TEST
@@ -293,9 +291,9 @@ START_TEST(tied_shapes)
         }
         ck_assert(memcmp(&of_a, both, sizeof of_a) == 0);
         ck_assert(ct_params_tie(set, "a", "c") == CT_ERR_ARGUMENT);
-        expect_error(CT_ERR_ARGUMENT, "ct_params_tie: c is no parameter");
+        expect_error(CT_ERR_ARGUMENT, "ct_params_tie", "c is no parameter");
         ck_assert(ct_params_tie(set, "c", "a") == CT_ERR_ARGUMENT);
-        expect_error(CT_ERR_ARGUMENT, "ct_params_tie: c is no parameter");
+        expect_error(CT_ERR_ARGUMENT, "ct_params_tie", "c is no parameter");
         ck_assert_int_eq(ct_params_freeze(set, "*", false), 3);
         ck_assert(!ct_tensor_requires_grad(ct_param_value(buffer)));
         ct_params_free(set);
@@ -741,7 +739,7 @@ START_TEST(initialisers_of_later)
     ct_error_clear();
     expect_values("a", ct_param_value(a), (double[]){ 7, 7 }, 2, 0);
     ck_assert(ct_params_init(NULL, ct_init_constant(1), 7) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_init: set is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_init", "set is NULL");
 
     ck_assert(ct_params_is_training(set) && ct_params_is_training(part));
     ct_params_train(part, false);

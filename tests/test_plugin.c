@@ -220,30 +220,28 @@ static void table_size(void)
 
 static const struct bad_plugin {
     void (*make)(void);
-    const char *why;
+    const char *word;
 } bad_plugins[] = {
     { refuse_to_open, "no ELF file" },
-    { export_nothing, "the plug-in exports nothing" },
-    { not_start, "the plug-in is of another version" },
-    { other_version, "the plug-in is of another version" },
-    { other_size, "the plug-in is of another version" },
-    { no_devices, "the reason" },
-    { no_table, "the plug-in's table is of another version" },
-    { table_version, "the plug-in's table is of another version" },
-    { table_size, "the plug-in's table is of another version" },
+    { export_nothing, "exports nothing" },
+    { not_start, "plug-in is ... another version" },
+    { other_version, "plug-in is ... another version" },
+    { other_size, "plug-in is ... another version" },
+    { no_devices, "reason" },
+    { no_table, "table ... another version" },
+    { table_version, "table ... another version" },
+    { table_size, "table ... another version" },
 };
 
 START_TEST(refused)
 {
     const struct bad_plugin *c = &bad_plugins[_i];
-    char message[200];
     int k;
 
     c->make();
-    snprintf(message, sizeof message, "ct_device_from_name: no emulated CUDA device: %s", c->why);
     for (k = 0; k < 3; k++) { /* it is looked at once */
         ck_assert_int_eq(ct_device_from_name("cuda-emu"), -1);
-        expect_error(CT_ERR_DEVICE, message);
+        expect_error(CT_ERR_DEVICE, "ct_device_from_name", c->word);
         ck_assert_int_eq(ct_device_count("cuda-emu"), 0);
     }
     ck_assert_int_eq(opened, 1);
@@ -261,19 +259,16 @@ START_TEST(places)
 
     /* no file in the folder, or no folder said: the one of the installation */
     for (i = 0; i < 2; i++) {
-        char message[5000];
-
         remove(i ? "cuda.so" : "cuda-emu.so");
         setenv("COTANGENT_PLUGIN_DIR", i ? "" : ".", 1);
-        snprintf(message, sizeof message, "ct_device_from_name: no %s: no plug-in %.200s",
-                 i ? "CUDA device" : "emulated CUDA device",
-                 i ? CT_PLUGIN_DIR "/cuda.so" : CT_PLUGIN_DIR "/cuda-emu.so");
         if (access(i ? CT_PLUGIN_DIR "/cuda.so" : CT_PLUGIN_DIR "/cuda-emu.so", F_OK) == 0) {
             printf("places: skipped, since a plug-in is installed\n");
             continue;
         }
         ck_assert_int_eq(ct_device_from_name(i ? "cuda" : "cuda-emu"), -1);
-        expect_error(CT_ERR_DEVICE, message);
+        expect_error(CT_ERR_DEVICE, "ct_device_from_name",
+                     i ? "no CUDA device ... " CT_PLUGIN_DIR "/cuda.so"
+                       : "no emulated CUDA device ... " CT_PLUGIN_DIR "/cuda-emu.so");
         ck_assert_int_eq(opened, 0);
     }
 }
@@ -299,16 +294,13 @@ START_TEST(names)
     static const char *const none[] = { "",          "cud",     "cudax",        "cuda:",   "cuda:x",
                                         "cuda:1x",   "cuda:-1", "cuda:1234567", "cpu:0",   "CUDA",
                                         "cuda-emu:", ":0",      "auto:1",       "cuda-em", NULL };
-    char message[200];
+    char word[50];
     int i;
 
     for (i = 0; i < (int)(sizeof none / sizeof *none); i++) {
-        snprintf(message, sizeof message,
-                 "ct_device_from_name: there is no device \"%s\" (there are: cpu, cuda, cuda:1, "
-                 "cuda-emu)",
-                 none[i] ? none[i] : "(null)");
+        snprintf(word, sizeof word, "no device \"%s\"", none[i] ? none[i] : "(null)");
         ck_assert_int_eq(ct_device_from_name(none[i]), -1);
-        expect_error(CT_ERR_DEVICE, message);
+        expect_error(CT_ERR_DEVICE, "ct_device_from_name", word);
         ck_assert_int_eq(ct_device_count(none[i]), 0);
     }
     ck_assert_int_eq(opened, 0);
@@ -321,13 +313,13 @@ START_TEST(names)
     ck_assert_int_eq(ct_device_from_name("cuda-emu:0"), 1);
     ck_assert_int_eq(ct_device_from_name("cuda-emu:000001"), 2);
     ck_assert_int_eq(ct_device_from_name("cuda-emu:3"), -1);
-    expect_error(CT_ERR_DEVICE, "ct_device_from_name: no emulated CUDA device 3: there are 3");
+    expect_error(CT_ERR_DEVICE, "ct_device_from_name", "device 3");
     ck_assert_int_eq(ct_device_count("cuda-emu"), 3);
     ck_assert_int_eq(opened, 1);
     given.devices = 1; /* the other kind's come behind */
     ck_assert_int_eq(ct_device_from_name("cuda"), 4);
     ck_assert_int_eq(ct_device_from_name("cuda:1"), -1);
-    expect_error(CT_ERR_DEVICE, "ct_device_from_name: no CUDA device 1: there is 1");
+    expect_error(CT_ERR_DEVICE, "ct_device_from_name", "device 1");
     ck_assert_int_eq(ct_device_count("cuda"), 1);
     ck_assert_str_eq(ct_device_name(0), "cpu");
     ck_assert_str_eq(ct_device_name(1), "cuda-emu");
@@ -427,7 +419,7 @@ START_TEST(host_table)
     ck_assert(host->ok());
     ck_assert(host->raise(CT_ERR_DEVICE, "plugin", "number %d", 7) == CT_ERR_DEVICE);
     ck_assert(!host->ok());
-    expect_error(CT_ERR_DEVICE, "plugin: number 7");
+    expect_error(CT_ERR_DEVICE, "plugin", "number 7");
     fail_allocation(1);
     ck_assert_ptr_null(host->allocate(100));
     fail_nothing();
@@ -449,17 +441,14 @@ START_TEST(faults)
         cti_fault_kind kind;
         int64_t limit;
         ct_status status;
-        const char *message;
+        const char *word;
     } cases[] = {
-        { CTI_FAULT_INDEX, 9, CT_ERR_INDEX, "ct_some: index number 5 is not in 0..8" },
-        { CTI_FAULT_TARGET, 9, CT_ERR_INDEX, "ct_some: target number 5 is not in 0..8" },
-        { CTI_FAULT_WEIGHTS, 9, CT_ERR_NUMERIC,
-          "ct_some: row 5 of weights: one is negative or not finite, or fewer than 9 are "
-          "positive" },
-        { CTI_FAULT_NORM, 0, CT_ERR_NUMERIC, "ct_some: the gradients' norm is not finite" },
-        { CTI_FAULT_NORM, 9, CT_ERR_NUMERIC,
-          "ct_some: the gradients' norm is not finite in step 9" },
-        { CTI_FAULT_VALUE, 0, CT_ERR_NUMERIC, "ct_some: a gradient is not finite" },
+        { CTI_FAULT_INDEX, 9, CT_ERR_INDEX, "index number 5" },
+        { CTI_FAULT_TARGET, 9, CT_ERR_INDEX, "target number 5" },
+        { CTI_FAULT_WEIGHTS, 9, CT_ERR_NUMERIC, "negative" },
+        { CTI_FAULT_NORM, 0, CT_ERR_NUMERIC, "norm ... finite" },
+        { CTI_FAULT_NORM, 9, CT_ERR_NUMERIC, "step 9" },
+        { CTI_FAULT_VALUE, 0, CT_ERR_NUMERIC, "gradient" },
     };
     ct_device d = ct_device_from_name("cuda");
     double number;
@@ -479,8 +468,8 @@ START_TEST(faults)
             ck_assert(!cti_to_host(d, &number, &number, sizeof number));
         ck_assert_msg(strncmp(ct_error_message(), "there.c:12: ", 12) == 0, "%s",
                       ct_error_message());
-        expect_error(cases[i].status, cases[i].message);
-        (ct_raise)(CT_ERR_ARGUMENT, "it", "next"); /* the site is the call's again */
+        expect_error(cases[i].status, "ct_some", cases[i].word);
+        ct_raise(CT_ERR_ARGUMENT, "me", "next"); /* the site is the call's again */
         ck_assert_str_eq(ct_error_message(), "elsewhere.c:99: me: next");
         ct_error_clear();
         *ct_site() = NULL;
@@ -489,7 +478,7 @@ START_TEST(faults)
     ck_assert(ct_device_synchronize(d) == CT_OK);
     ck_assert(cti_to_host(d, &number, &number, sizeof number));
     ck_assert(ct_device_synchronize(17) == CT_ERR_DEVICE);
-    expect_error(CT_ERR_DEVICE, "ct_device_synchronize: there is no device 17");
+    expect_error(CT_ERR_DEVICE, "ct_device_synchronize", "device 17");
     ck_assert(ct_device_synchronize(CT_CPU) == CT_OK);
 }
 END_TEST
@@ -513,7 +502,7 @@ START_TEST(ring_of_tickets)
     }
     let_fault(CT_ERR_INDEX, 7, 5); /* of no ticket yet */
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_device_synchronize: an earlier op found an index out of range");
+    expect_error(CT_ERR_INDEX, "ct_device", "earlier ... range");
     synchronised = 0;
     for (i = 2; i <= 5000; i++) {
         last = cti_fault_at(d, CTI_FAULT_INDEX, i % 2 ? "ct_odd" : "ct_even", i).ticket;
@@ -522,13 +511,13 @@ START_TEST(ring_of_tickets)
     }
     let_fault(CT_ERR_INDEX, last - 2047, 1); /* the oldest that is known */
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_odd: index number 1 is not in 0..2952");
+    expect_error(CT_ERR_INDEX, "ct_odd", "number 1");
     let_fault(CT_ERR_INDEX, last - 2048, 1);
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_device_synchronize: an earlier op found an index out of range");
+    expect_error(CT_ERR_INDEX, "ct_device", "earlier ... range");
     let_fault(CT_ERR_INDEX, last, 2);
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_even: index number 2 is not in 0..4999");
+    expect_error(CT_ERR_INDEX, "ct_even", "number 2");
 }
 END_TEST
 
@@ -538,7 +527,7 @@ START_TEST(no_ticket_without_memory)
 
     let_fault(CT_ERR_INDEX, 7, 5); /* before any ticket */
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_device_synchronize: an earlier op found an index out of range");
+    expect_error(CT_ERR_INDEX, "ct_device", "earlier ... range");
     fail_allocation(1);
     ck_assert_uint_eq(cti_fault_at(d, CTI_FAULT_INDEX, "ct_some", 9).ticket, 0);
     fail_nothing();
@@ -575,8 +564,7 @@ START_TEST(storages)
     ck_assert(b && ct_tensor_device(b) == d && selected == 1);
     ck_assert(ct_to_host(b, value, sizeof value) == CT_OK && value[2] == 6);
     ck_assert(ct_add(b, ct_ones(CT_SHAPE(3), CT_F64, CT_CPU)) == NULL);
-    expect_error(CT_ERR_DEVICE,
-                 "ct_add: a f64[3] cuda:1 and b f64[3] cpu are on different devices");
+    expect_error(CT_ERR_DEVICE, "ct_add", "b ... devices");
     b = ct_to(b, CT_CPU);
     ck_assert(b && ct_item(ct_sum(b)) == 12);
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -614,13 +602,8 @@ START_TEST(transfers)
             if (from) {
                 ck_assert_ptr_null(ct_data(x));
                 ck_assert_ptr_null(ct_mutable_data(x));
-                ck_assert_int_eq(ct_error(), CT_ERR_DEVICE);
-                ck_assert_ptr_nonnull(strstr(
-                    ct_error_message(),
-                    from == 1
-                        ? "ct_data: t f32[2,3] cuda is not a contiguous tensor on the CPU"
-                        : "ct_data: t f32[2,3] cuda:1 is not a contiguous tensor on the CPU"));
-                ct_error_clear();
+                expect_error(CT_ERR_DEVICE, "ct_data",
+                             from == 1 ? "cuda ... CPU" : "cuda:1 ... CPU");
             }
             ck_assert(ct_scope_end(s) == CT_OK || ct_ok());
         }
@@ -755,7 +738,7 @@ START_TEST(sets_move)
     ck_assert(ct_to_host(ct_cast(ct_tensor_grad(w), CT_F64), grad, sizeof grad) == CT_OK);
 
     ck_assert(ct_params_to(set, 17) == CT_ERR_DEVICE);
-    expect_error(CT_ERR_DEVICE, "ct_params_to: there is no device 17");
+    expect_error(CT_ERR_DEVICE, "ct_params_to", "device 17");
     for (k = 1; !done; k++) { /* all or nothing */
         ct_status got;
         ct_device now;
@@ -785,7 +768,7 @@ START_TEST(sets_move)
     ck_assert(ct_param_value(ct_params_get(set, "open"))->device == d);
     ck_assert(ct_backward(ct_sum(ct_mul(ct_transpose(w, 0, 1), frozen))) == CT_OK);
     ck_assert(ct_params_to(ct_params_sub(set, "part"), CT_CPU) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_to: a set moves as a whole, not in parts");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_to", "moves");
     ck_assert(ct_params_to(set, CT_CPU) == CT_OK);
     ck_assert(w->device == CT_CPU && ct_tensor_grad(w)->device == CT_CPU);
     expect_close("gradient", ct_item(ct_select(ct_select(ct_tensor_grad(w), 0, 1), 0, 2)),
@@ -793,8 +776,7 @@ START_TEST(sets_move)
     b = ct_sum(ct_square(w)); /* open history finds the values changed */
     ck_assert(ct_params_to(set, d) == CT_OK);
     ck_assert(ct_backward(b) == CT_ERR_GRAD);
-    ck_assert_ptr_nonnull(strstr(ct_error_message(), "was needed by backward but was modified"));
-    ct_error_clear();
+    expect_error(CT_ERR_GRAD, "ct_square", "modified");
     ck_assert(ct_params_to(set, CT_CPU) == CT_OK);
     other = ct_params_new((ct_params_options){ .seed = 1, .device = d });
     ct_params_add(other, "w", CT_SHAPE(2, 3), ct_init_normal(0, 1));
@@ -821,7 +803,7 @@ START_TEST(hooks_stay)
 
     ct_register_hook(y, carry_off, NULL);
     ck_assert(ct_backward(ct_sum(y)) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_square: a hook gave f64[2] cpu for a gradient f64[2] cuda");
+    expect_error(CT_ERR_SHAPE, "ct_register_hook", "gave");
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 END_TEST
@@ -944,7 +926,7 @@ START_TEST(goes_anywhere)
 
             let_fault(CT_ERR_INDEX, f.ticket, 5);
             ck_assert_ptr_null(w->go(x, from == 1 ? 2 : CT_CPU));
-            expect_error(CT_ERR_INDEX, "ct_some: index number 5 is not in 0..8");
+            expect_error(CT_ERR_INDEX, "ct_some", "index number 5");
             ck_assert(ct_scope_end(s) == CT_OK || ct_ok());
         }
 }
@@ -962,7 +944,7 @@ START_TEST(printed)
     ct_print(x, f);
     let_fault(CT_ERR_INDEX, 7, 5);
     ct_print(x, f);
-    expect_error(CT_ERR_INDEX, "ct_print: an earlier op found an index out of range");
+    expect_error(CT_ERR_INDEX, "ct_device", "earlier ... range");
     fail_allocation(1);
     ct_print(x, f);
     fail_nothing();
@@ -982,12 +964,6 @@ START_TEST(printed)
 }
 END_TEST
 
-#define ELSEWHERE(message, call)                                                                   \
-    do {                                                                                           \
-        ck_assert((call) == NULL);                                                                 \
-        expect_error(CT_ERR_DEVICE, message " are on different devices");                          \
-    } while (0)
-
 /* What modules and losses are given is on one device. */
 START_TEST(modules_on_one_device)
 {
@@ -1002,20 +978,17 @@ START_TEST(modules_on_one_device)
     ct_cross_entropy_options weight = { .weight = w };
 
     ck_assert_ptr_nonnull(ct_recurrent_forward(r, row, NULL, NULL));
-    ELSEWHERE("ct_recurrent_forward: x f32[2,1,3] cuda and state f32[1,1,2] cpu",
-              ct_recurrent_forward(r, row, ct_state_from_tensors(2, both), NULL));
-    ELSEWHERE("ct_cross_entropy: logits f32[2,3] cpu and targets i64[2] cuda",
-              ct_cross_entropy(x_here, y));
-    ELSEWHERE("ct_cross_entropy: logits f32[2,3] cuda and targets f32[2,3] cpu",
-              ct_cross_entropy(x, x_here));
-    ELSEWHERE("ct_cross_entropy_with: logits f32[2,3] cuda and weight f32[3] cpu",
-              ct_cross_entropy_with(x, y, weight));
-    ELSEWHERE("ct_nll_loss: log_probs f32[2,3] cuda and weight f32[3] cpu",
-              ct_nll_loss(x, y, weight));
-    ELSEWHERE("ct_mse_loss: x f32[2,3] cuda and target f32[2,3] cpu",
-              ct_mse_loss(x, x_here, CT_REDUCTION_MEAN));
-    ELSEWHERE("ct_bce_with_logits: logits f32[2,3] cuda and pos_weight f32[3] cpu",
-              ct_bce_with_logits(x, x, (ct_bce_options){ .pos_weight = w }));
+    REFUSED(CT_ERR_DEVICE, "ct_recurrent_forward", "state ... devices",
+            ct_recurrent_forward(r, row, ct_state_from_tensors(2, both), NULL));
+    REFUSED(CT_ERR_DEVICE, "ct_cross_entropy", "targets ... devices", ct_cross_entropy(x_here, y));
+    REFUSED(CT_ERR_DEVICE, "ct_cross_entropy", "targets ... devices", ct_cross_entropy(x, x_here));
+    REFUSED(CT_ERR_DEVICE, "ct_cross_entropy", "weight ... devices",
+            ct_cross_entropy_with(x, y, weight));
+    REFUSED(CT_ERR_DEVICE, "ct_nll_loss", "weight ... devices", ct_nll_loss(x, y, weight));
+    REFUSED(CT_ERR_DEVICE, "ct_mse_loss", "target ... devices",
+            ct_mse_loss(x, x_here, CT_REDUCTION_MEAN));
+    REFUSED(CT_ERR_DEVICE, "ct_bce_with_logits", "pos_weight ... devices",
+            ct_bce_with_logits(x, x, (ct_bce_options){ .pos_weight = w }));
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(set);
 }
@@ -1190,9 +1163,9 @@ START_TEST(captured)
     int i;
 
     ck_assert(ct_capture_new(999, step, &s) == NULL);
-    expect_error(CT_ERR_DEVICE, "ct_capture_new: there is no device 999");
+    expect_error(CT_ERR_DEVICE, "ct_capture_new", "device 999");
     ck_assert(ct_capture_new(s.device, NULL, &s) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_capture_new: the function is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_new", "function is NULL");
     ck_assert(!ct_capture_is_ready(NULL));
     ct_capture_free(NULL);
     c = ct_capture_new(s.device, step, &s);
@@ -1308,7 +1281,7 @@ START_TEST(captured_draws_refused)
         ck_assert(ct_capture_run(c) == CT_OK);
     s.draws_less = false;
     ck_assert(ct_capture_run(c) == CT_ERR_DEVICE);
-    expect_error(CT_ERR_DEVICE, "ct_rand: the step is not the one before");
+    expect_error(CT_ERR_DEVICE, "ct_capture_run", "before");
     ck_assert_uint_eq(g.position, 4 * 4); /* where it was before */
     ct_capture_free(c);
 }
@@ -1332,8 +1305,7 @@ START_TEST(captured_draws_of_its_own)
         ck_assert(ct_capture_run(c) == CT_OK);
 #ifndef __SANITIZE_ADDRESS__ /* whose variables may not be on the stack */
     ck_assert(ct_capture_run(c) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_rand: a generator ends with the step, which is to draw "
-                                  "on from it");
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_run", "generator");
 #endif
     ct_capture_free(c);
 }
@@ -1389,8 +1361,7 @@ START_TEST(captured_outlived)
     s.at = _i ? 1 : 2;
     while (ct_capture_run(c) == CT_OK)
         ;
-    expect_error(CT_ERR_SCOPE, "ct_capture_run: the step leaves 160 bytes behind: what a captured "
-                               "step makes must end with it");
+    expect_error(CT_ERR_SCOPE, "ct_capture_run", "160 bytes");
     ct_capture_free(c);
     ck_assert((ct_to_host)(s.kept, got, sizeof got) == CT_OK && got[0] == 0 && got[39] == 0);
     if (_i) {
@@ -1463,41 +1434,35 @@ static const struct misdeed_case {
     enum misdeed misdeed;
     int at;
     ct_status status;
-    const char *message;
+    const char *function, *word;
 } misdeeds[] = {
-    { READ, 0, CT_OK, "" },
-    { READ, 1, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot read a value" },
-    { READ, 2, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot read a value" },
-    { READ_ELSEWHERE, 1, CT_OK, "" },
-    { READ_ELSEWHERE, 2, CT_OK, "" },
-    { SEND, 1, CT_ERR_DEVICE, "ct_from_data: a captured step cannot take data from the host" },
-    { SEND_TENSOR, 0, CT_OK, "" },
-    { SEND_TENSOR, 1, CT_ERR_DEVICE,
-      "ct_capture_run: a captured step cannot take data from the host" },
-    { TRIM, 1, CT_OK, "" },
-    { WAIT, 0, CT_OK, "" },
-    { WAIT, 1, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot wait" },
-    { WAIT, 2, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot wait" },
-    { KEEP, 0, CT_OK, "" },
-    { KEEP, 1, CT_ERR_SCOPE,
-      "ct_capture_run: the step leaves 160 bytes behind: what a captured "
-      "step makes must end with it" },
-    { KEEP, 2, CT_ERR_SCOPE,
-      "ct_capture_run: the step leaves 160 bytes behind: what a captured "
-      "step makes must end with it" },
-    { GROW, 1, CT_OK, "" },
-    { GROW, 2, CT_ERR_DEVICE,
-      "ct_zeros: a captured step cannot allocate what it did not in the run before" },
-    { NEST, 0, CT_ERR_ARGUMENT, "ct_capture_run: a captured step cannot run in another" },
-    { FREE, 0, CT_ERR_ARGUMENT, "ct_capture_free: the step is running" },
-    { FREE, 2, CT_ERR_ARGUMENT, "ct_capture_free: the step is running" },
-    { RAISE, 0, CT_ERR_ARGUMENT, "step: enough" },
-    { RAISE, 1, CT_ERR_ARGUMENT, "step: enough" },
-    { RAISE, 2, CT_ERR_ARGUMENT, "step: enough" },
-    { ASK_MORE, 2, CT_ERR_DEVICE, "ct_capture_run: the step is not the one before" },
-    { RENEWS_NOT, 2, CT_ERR_ARGUMENT, "renew: not again" },
-    { RENEWS_NOT, 3, CT_ERR_ARGUMENT, "renew: not again" },
-    { NO_CAPTURE, 2, CT_ERR_DEVICE, "ct_capture_run: no capture today" },
+    { READ, 0, CT_OK, "", "" },
+    { READ, 1, CT_ERR_DEVICE, "ct_capture_run", "read" },
+    { READ, 2, CT_ERR_DEVICE, "ct_capture_run", "read" },
+    { READ_ELSEWHERE, 1, CT_OK, "", "" },
+    { READ_ELSEWHERE, 2, CT_OK, "", "" },
+    { SEND, 1, CT_ERR_DEVICE, "ct_from_data", "captured" },
+    { SEND_TENSOR, 0, CT_OK, "", "" },
+    { SEND_TENSOR, 1, CT_ERR_DEVICE, "ct_to", "captured" },
+    { TRIM, 1, CT_OK, "", "" },
+    { WAIT, 0, CT_OK, "", "" },
+    { WAIT, 1, CT_ERR_DEVICE, "ct_capture_run", "wait" },
+    { WAIT, 2, CT_ERR_DEVICE, "ct_capture_run", "wait" },
+    { KEEP, 0, CT_OK, "", "" },
+    { KEEP, 1, CT_ERR_SCOPE, "ct_capture_run", "160 bytes" },
+    { KEEP, 2, CT_ERR_SCOPE, "ct_capture_run", "160 bytes" },
+    { GROW, 1, CT_OK, "", "" },
+    { GROW, 2, CT_ERR_DEVICE, "ct_capture_run", "allocate" },
+    { NEST, 0, CT_ERR_ARGUMENT, "ct_capture_run", "another" },
+    { FREE, 0, CT_ERR_ARGUMENT, "ct_capture_free", "running" },
+    { FREE, 2, CT_ERR_ARGUMENT, "ct_capture_free", "running" },
+    { RAISE, 0, CT_ERR_ARGUMENT, "step", "enough" },
+    { RAISE, 1, CT_ERR_ARGUMENT, "step", "enough" },
+    { RAISE, 2, CT_ERR_ARGUMENT, "step", "enough" },
+    { ASK_MORE, 2, CT_ERR_DEVICE, "ct_capture_run", "before" },
+    { RENEWS_NOT, 2, CT_ERR_ARGUMENT, "renew", "not again" },
+    { RENEWS_NOT, 3, CT_ERR_ARGUMENT, "renew", "not again" },
+    { NO_CAPTURE, 2, CT_ERR_DEVICE, "plugin", "no capture today" },
 };
 
 /* What a step may not do is told by its run; the next three begin anew. */
@@ -1525,9 +1490,10 @@ START_TEST(captured_misdeeds)
         ck_assert(m->misdeed != RENEWS_NOT || renewed == (m->at - 2) * 101 + 1);
         ck_assert(ct_capture_run(c) == m->status); /* a sink */
         ck_assert(s.calls == calls && s.renewed == renewed);
-        if (strstr(m->message, "a captured step cannot")) /* and has not */
+        if (m->misdeed == NEST || (m->status == CT_ERR_DEVICE && m->misdeed != ASK_MORE &&
+                                   m->misdeed != NO_CAPTURE)) /* refused before it was done */
             ck_assert(uploads == 0 && downloads == 0 && synchronised == 0);
-        expect_error(m->status, m->message);
+        expect_error(m->status, m->function, m->word);
         ck_assert(!ct_capture_is_ready(c));
         ck_assert_int_eq(freed, ended);
         s.misdeed = NOTHING;
@@ -1560,11 +1526,11 @@ START_TEST(captured_faults)
 {
     noted_step s[2] = { step_new(), step_new() };
     ct_capture *c[2];
-    static const char *const messages[3] = {
-        "first.c:1: ct_first: index number 4 is not in 0..9",
-        "second.c:2: ct_second: target number 4 is not in 0..19",
-        "third.c:3: ct_outer: the gradients' norm is not finite"
-    };
+    static const struct {
+        const char *place, *function, *word;
+    } want[3] = { { "first.c:1: ", "ct_first", "index number 4 ... 0..9" },
+                  { "second.c:2: ", "ct_second", "target number 4 ... 0..19" },
+                  { "second.c:2: ", "ct_third", "norm ... finite" } };
     int i, k;
 
     for (k = 0; k < 2; k++) {
@@ -1576,16 +1542,17 @@ START_TEST(captured_faults)
         ck_assert_uint_eq(s[i / 3].fault[i % 3].ticket, 0x80000000u + (unsigned)i);
         let_fault(CT_ERR_INDEX, s[i / 3].fault[i % 3].ticket, 4);
         ck_assert((ct_device_synchronize)(s[0].device) != CT_OK);
-        ck_assert_str_eq(ct_error_message(), messages[i % 3]);
-        ct_error_clear();
+        ck_assert(strncmp(ct_error_message(), want[i % 3].place, strlen(want[i % 3].place)) == 0);
+        expect_error(i % 3 == 2 ? CT_ERR_NUMERIC : CT_ERR_INDEX, want[i % 3].function,
+                     want[i % 3].word);
     }
     let_fault(CT_ERR_INDEX, 0x80000006u, 4); /* of no step */
     ck_assert((ct_device_synchronize)(s[0].device) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_device: an earlier op found an index out of range");
+    expect_error(CT_ERR_INDEX, "ct_device", "earlier ... range");
     ct_capture_free(c[1]);
     let_fault(CT_ERR_INDEX, s[1].fault[0].ticket, 4); /* of one that is no more */
     ck_assert((ct_device_synchronize)(s[0].device) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_device: an earlier op found an index out of range");
+    expect_error(CT_ERR_INDEX, "ct_device", "earlier ... range");
     let_fault(CT_ERR_INDEX, s[0].fault[2].ticket, 4);
     ck_assert((ct_device_synchronize)(s[0].device) == CT_ERR_NUMERIC);
     ct_error_clear();
@@ -1597,9 +1564,9 @@ static void *run_elsewhere(void *step_at_hand)
 {
     ct_error_set_handler(NULL, NULL);
     ct_capture_run(step_at_hand);
-    expect_error(CT_ERR_ARGUMENT, "ct_capture_run: the step is another thread's");
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_run", "thread");
     ct_capture_free(step_at_hand);
-    expect_error(CT_ERR_ARGUMENT, "ct_capture_free: the step is another thread's");
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_free", "thread");
     return NULL;
 }
 
@@ -1611,12 +1578,12 @@ START_TEST(captured_misuse)
     int i;
 
     ck_assert((ct_capture_run)(NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_capture_run: the step is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_run", "step is NULL");
     harness_on_thread(run_elsewhere, c);
     scope = ct_scope_begin();
     ct_square(ct_set_requires_grad(ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU), true));
     ck_assert(ct_capture_run(c) == CT_ERR_GRAD);
-    expect_error(CT_ERR_GRAD, "ct_capture_run: history is open: end its scope first");
+    expect_error(CT_ERR_GRAD, "ct_capture_run", "history");
     ck_assert(ct_scope_end(scope) == CT_OK);
     ck_assert_int_eq(s.calls, 0);
     on_cpu = ct_capture_new(CT_CPU, step, &cpu);

@@ -394,18 +394,16 @@ START_TEST(test_states)
     ck_assert(!ct_tensor_requires_grad(ct_state_get(ct_state_detach(next), 0)));
     ck_assert(!ct_tensor_requires_grad(ct_state_get(copy, 0)));
     ct_state_get(kept, 2);
-    expect_error(CT_ERR_INDEX, "ct_state_get: a state of 2 tensors has no number 2");
+    expect_error(CT_ERR_INDEX, "ct_state_get", "2 tensors");
     ct_state_free(next);
-    expect_error(CT_ERR_SCOPE, "ct_state_free: the state belongs to a scope, which frees it");
+    expect_error(CT_ERR_SCOPE, "ct_state_free", "scope");
     ct_state_carry(kept, picked);
-    expect_error(CT_ERR_SHAPE, "ct_state_carry: kept f64[2,2,1] cpu does not take next f64[2,3,1] "
-                               "cpu (tensor 0)");
+    expect_error(CT_ERR_SHAPE, "ct_state_carry", "f64[2,2,1]");
     other = ct_state_from_tensors(1, both);
     ct_state_carry(kept, other);
-    expect_error(CT_ERR_ARGUMENT, "ct_state_carry: kept (2 tensors) does not take next (1)");
+    expect_error(CT_ERR_ARGUMENT, "ct_state_carry", "next (1)");
     bad = ct_state_select_new(copy, ct_from_data((int64_t[]){ 2 }, CT_SHAPE(1), CT_I64, DEVICE));
-    expect_fault("ct_state_select_new", bad ? ct_state_get(bad, 0) : NULL, CT_ERR_INDEX,
-                 "ct_state_select_new: index 2, number 0 of i64[1] cpu, is not in 0..1");
+    expect_fault(bad ? ct_state_get(bad, 0) : NULL, CT_ERR_INDEX, "ct_index_select", "index 2");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_state_free(kept);
     ct_state_free(copy);
@@ -781,8 +779,7 @@ START_TEST(test_wrong_cell)
 
     ck_assert_ptr_null(
         ct_recurrent_forward(r, ct_zeros(CT_SHAPE(3, 4, 2), CT_F64, DEVICE), NULL, NULL));
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: a step of the cell wrong gave as y "
-                               "f64[4,4] cpu, where it has the shape [4,2]");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward", "[4,2]");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }
@@ -794,37 +791,30 @@ START_TEST(test_bad_options)
 {
     static const struct {
         ct_nn_recurrent_options o;
-        const char *message;
+        const char *function, *word;
     } cases[] = {
-        { { .hidden_size = 0 },
-          "ct_nn_gru: hidden_size 0 (1 or more), input_size 0 (0 or more) or "
-          "num_layers 0 (0 to 4096) does not do" },
-        { { .hidden_size = 2, .input_size = -1 },
-          "ct_nn_gru: hidden_size 2 (1 or more), input_size -1 (0 or more) or "
-          "num_layers 0 (0 to 4096) does not do" },
-        { { .hidden_size = 2, .num_layers = -1 },
-          "ct_nn_gru: hidden_size 2 (1 or more), input_size 0 (0 or more) or "
-          "num_layers -1 (0 to 4096) does not do" },
-        { { .hidden_size = 2, .dropout = 1 },
-          "ct_nn_gru: dropout 1, recurrent_dropout 0: not in [0, 1)" },
+        { { .hidden_size = 0 }, "ct_nn_recurrent", "hidden_size" },
+        { { .hidden_size = 2, .input_size = -1 }, "ct_nn_recurrent", "input_size" },
+        { { .hidden_size = 2, .num_layers = -1 }, "ct_nn_recurrent", "num_layers" },
+        { { .hidden_size = 2, .dropout = 1 }, "ct_nn_recurrent", "dropout 1" },
         { { .hidden_size = 2, .recurrent_dropout = -0.5 },
-          "ct_nn_gru: dropout 0, recurrent_dropout -0.5: not in [0, 1)" },
-        { { .hidden_size = 2, .dropout = NAN },
-          "ct_nn_gru: dropout nan, recurrent_dropout 0: not in [0, 1)" },
+          "ct_nn_recurrent",
+          "recurrent_dropout -0.5" },
+        { { .hidden_size = 2, .dropout = NAN }, "ct_nn_recurrent", "dropout nan" },
         { { .hidden_size = 2, .reverse = true, .bidirectional = true },
-          "ct_nn_gru: reverse does not go with bidirectional" },
-        { { .hidden_size = 2, .dialect = (ct_dialect)9 }, "ct_nn_gru: there is no dialect 9" },
-        { { .hidden_size = 2, .proj_size = 1 }, "ct_nn_gru: proj_size is an LSTM's" },
-        { { .hidden_size = 2, .nonlinearity = CT_NONLINEARITY_TANH },
-          "ct_nn_gru: nonlinearity is an RNN's" },
-        { { .hidden_size = 2, .has_forget_bias = true }, "ct_nn_gru: forget_bias is an LSTM's" },
+          "ct_nn_recurrent",
+          "bidirectional" },
+        { { .hidden_size = 2, .dialect = (ct_dialect)9 }, "ct_nn_recurrent", "dialect 9" },
+        { { .hidden_size = 2, .proj_size = 1 }, "ct_nn_gru", "proj_size" },
+        { { .hidden_size = 2, .nonlinearity = CT_NONLINEARITY_TANH }, "ct_nn_gru", "nonlinearity" },
+        { { .hidden_size = 2, .has_forget_bias = true }, "ct_nn_gru", "forget_bias" },
     };
 
     for (int i = 0; i < LENGTH(cases); i++) {
         ct_params *params = set_of(CT_F32);
 
         ck_assert_ptr_null(ct_nn_gru(params, "m", cases[i].o));
-        expect_error(CT_ERR_ARGUMENT, cases[i].message);
+        expect_error(CT_ERR_ARGUMENT, cases[i].function, cases[i].word);
         ct_params_free(params);
     }
 }
@@ -836,17 +826,16 @@ START_TEST(test_bad_lstm_options)
 
     ck_assert_ptr_null(
         ct_nn_lstm(params, "a", (ct_nn_lstm_options){ .hidden_size = 2, .proj_size = 2 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_lstm: proj_size is not in 1..hidden_size - 1");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_lstm", "proj_size");
     ck_assert_ptr_null(
         ct_nn_lstm(params, "b", (ct_nn_lstm_options){ .hidden_size = 2, .forget_bias = 1 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_lstm: forget_bias needs has_forget_bias");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_lstm", "forget_bias");
     ck_assert_ptr_null(
         ct_nn_rnn(params, "c", (ct_nn_rnn_options){ .hidden_size = 2, .reset_before = true }));
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_rnn: reset_before is a GRU's");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_rnn", "reset_before");
     ck_assert_ptr_null(
         ct_nn_lstm_cell(params, "d", (ct_nn_lstm_options){ .hidden_size = 2, .num_layers = 2 }));
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_nn_lstm_cell: a cell alone has one layer, one direction and no dropout");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent_cell", "cell");
     ct_params_free(params);
 }
 END_TEST
@@ -863,56 +852,43 @@ START_TEST(test_bad_calls)
 
     ck_assert_ptr_nonnull(ct_recurrent_forward(r, x, NULL, NULL));
     ct_recurrent_forward(r, ct_zeros(CT_SHAPE(4), CT_F32, DEVICE), NULL, NULL);
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[4] cpu is neither (T, B, size) nor "
-                               "(T, size), with T of 1 or more");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward", "f32[4]");
     ct_recurrent_forward(r, ct_zeros(CT_SHAPE(0, 3, 5), CT_F32, DEVICE), NULL, NULL);
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[0,3,5] cpu is neither (T, B, size) nor "
-                               "(T, size), with T of 1 or more");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward", "f32[0,3,5]");
     ct_recurrent_forward(r, ct_zeros(CT_SHAPE(4, 3, 6), CT_F32, DEVICE), NULL, NULL);
-    expect_error(CT_ERR_SHAPE,
-                 "ct_recurrent_forward: m.weight_ih_l0 has the shape [8,5], not [8,6]");
+    expect_error(CT_ERR_SHAPE, "ct_param_materialize", "m.weight_ih_l0 ... [8,6]");
     good = ct_zeros(CT_SHAPE(2, 3, 2), CT_F32, DEVICE);
     ct_recurrent_forward(r, x, ct_state_from_tensors(1, &good), NULL);
-    expect_error(CT_ERR_SHAPE,
-                 "ct_recurrent_forward: a state of 1 tensors for a LSTM, whose state has 2");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward", "1 tensors");
     two[0] = good;
     for (int i = 0; i < 4; i++) { /* layers, batch, size, dtype */
-        static const char *const message[] = {
-            "state 1 f32[1,3,2] cpu should have the shape [2,3,2] for x f32[4,3,5] cpu",
-            "state 1 f32[2,4,2] cpu should have the shape [2,3,2] for x f32[4,3,5] cpu",
-            "state 1 f32[2,3,1] cpu should have the shape [2,3,2] for x f32[4,3,5] cpu",
-            ("x f32[4,3,5] cpu and state f64[2,3,2] cpu differ in dtype (no promotion: "
-             "ct_cast one)")
-        };
-        char text[200];
+        static const char *const words[] = { "[2,3,2]", "[2,3,2]", "[2,3,2]", ("state ... dtype") };
 
         two[1] = bad = ct_zeros(CT_SHAPE(i == 0 ? 1 : 2, i == 1 ? 4 : 3, i == 2 ? 1 : 2),
                                 i == 3 ? CT_F64 : CT_F32, DEVICE);
         ct_recurrent_forward(r, x, ct_state_from_tensors(2, two), NULL);
-        snprintf(text, sizeof text, "ct_recurrent_forward: %s", message[i]);
-        expect_error(i == 3 ? CT_ERR_DTYPE : CT_ERR_SHAPE, text);
+        expect_error(i == 3 ? CT_ERR_DTYPE : CT_ERR_SHAPE, "ct_recurrent_forward", words[i]);
     }
     ct_recurrent_forward_with(r, x, NULL, NULL, (ct_recurrent_call){ .lengths = lengths });
-    expect_error(CT_ERR_INDEX, "ct_recurrent_forward_with: lengths[1] is 5, not in 0..4");
+    expect_error(CT_ERR_INDEX, "ct_recurrent_forward_with", "lengths[1]");
     lengths = ct_from_data((int32_t[]){ 4, 0, -1 }, CT_SHAPE(3), CT_I32, DEVICE);
     ct_recurrent_forward_with(r, x, NULL, NULL, (ct_recurrent_call){ .lengths = lengths });
-    expect_error(CT_ERR_INDEX, "ct_recurrent_forward_with: lengths[2] is -1, not in 0..4");
+    expect_error(CT_ERR_INDEX, "ct_recurrent_forward_with", "lengths[2]");
     ct_recurrent_forward_with(r, x, NULL, NULL, (ct_recurrent_call){ .lengths = good });
     ck_assert_int_eq(ct_error(), CT_ERR_DTYPE);
     ct_error_clear();
     ct_recurrent_forward_with(r, x, NULL, NULL, (ct_recurrent_call){ .reset = good });
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with: reset f32[2,3,2] cpu should be bool[3]");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with", "f32[2,3,2]");
     ct_recurrent_forward_with(
         r, x, NULL, NULL, (ct_recurrent_call){ .reset = ct_zeros(CT_SHAPE(3), CT_F32, DEVICE) });
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with: reset f32[3] cpu should be bool[3]");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with", "f32[3]");
     ct_recurrent_forward_with(
         r, x, NULL, NULL, (ct_recurrent_call){ .reset = ct_zeros(CT_SHAPE(4), CT_BOOL, DEVICE) });
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with: reset bool[4] cpu should be bool[3]");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with", "bool[4]");
     two[0] = two[1] = ct_zeros(CT_SHAPE(2, 2), CT_F32, DEVICE); /* only where x has no batch */
     ck_assert_ptr_null(
         ct_recurrent_forward(r, ct_narrow(x, 1, 0, 1), ct_state_from_tensors(2, two), NULL));
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: state 0 f32[2,2] cpu should have the shape "
-                               "[2,1,2] for x f32[4,1,5] cpu");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward", "[2,1,2]");
     ck_assert_ptr_null(ct_recurrent_begin_state(r, -1));
     ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
     ct_error_clear();
@@ -932,8 +908,7 @@ START_TEST(test_bad_directions)
     ct_tensor *h = ct_zeros(CT_SHAPE(1, 3, 2), CT_F32, DEVICE);
 
     ck_assert_ptr_null(ct_recurrent_forward(r, x, ct_state_from_tensors(1, &h), NULL));
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: state 0 f32[1,3,2] cpu should have the shape "
-                               "[2,3,2] for x f32[4,3,5] cpu");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward", "[2,3,2]");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }

@@ -71,10 +71,10 @@ static bool same_sets(const ct_params *a, const ct_params *b)
     return true;
 }
 
-static void expect_failed(ct_status got, ct_status status, const char *message)
+static void expect_failed(ct_status got, ct_status status, const char *function, const char *word)
 {
     ck_assert_int_eq(got, status);
-    expect_error(status, message);
+    expect_error(status, function, word);
 }
 
 /* Writes x: ones of the names and shapes given, a NULL name last. */
@@ -175,8 +175,7 @@ START_TEST(settled_by_file)
     ct_tensor *x = ct_randn(CT_SHAPE(2, 3, 5), CT_F64, DEVICE, &g), *y;
     double *want;
 
-    expect_failed(ct_params_save(b.set, "x"), CT_ERR_SHAPE,
-                  "ct_param_value: rnn.weight_ih_l0 is not settled: its shape is [4,-1]");
+    expect_failed(ct_params_save(b.set, "x"), CT_ERR_SHAPE, "ct_param_value", "rnn.weight_ih_l0");
     ck_assert_int_eq(count_files(), 0);
     ck_assert_int_eq(ct_params_save(a.set, "x"), CT_OK);
     ck_assert_int_eq(ct_params_load(b.set, "x", STRICT), CT_OK);
@@ -202,12 +201,12 @@ START_TEST(does_not_fit)
         named list[6];
         bool non_strict;
         ct_status status;
-        const char *message;
+        const char *word;
     } cases[] = {
         { { { "a.weight", { 2, { 2, 3 } }, CT_F32 }, { "a.bias", { 1, { 2 } }, CT_F32 } },
           false,
           CT_ERR_FORMAT,
-          "2 missing: \"b.weight\" [3], \"b.mean\" [3]" },
+          "2 missing ... \"b.weight\"" },
         { { { "a.weight", { 2, { 2, 3 } }, CT_F32 },
             { "a.bias", { 1, { 2 } }, CT_F32 },
             { "b.weight", { 1, { 3 } }, CT_F32 },
@@ -215,52 +214,44 @@ START_TEST(does_not_fit)
             { "c\nd", { 2, { 7, 0 } }, CT_I64 } },
           false,
           CT_ERR_FORMAT,
-          "1 unexpected: \"c?d\" [7,0]" },
+          "1 unexpected ... \"c?d\"" },
         { { { "a.weight", { 2, { 3, 2 } }, CT_F32 },
             { "a.bias", { 0, { 0 } }, CT_F32 },
             { "b.weight", { 2, { 1, 3 } }, CT_F32 },
             { "b.mean", { 1, { 4 } }, CT_F32 } },
           false,
           CT_ERR_SHAPE,
-          "4 of another shape: \"a.weight\" [3,2] in the file, [2,3] here, \"a.bias\" [] in the "
-          "file, "
-          "[2] here, \"b.weight\" [1,3] in the file, [3] here and 1 more" },
+          "4 of another shape ... \"a.bias\" ... 1 more" },
         { { { "a.weight", { 2, { 2, 3 } }, CT_F64 },
             { "a.bias", { 1, { 2 } }, CT_I32 },
             { "b.weight", { 1, { 3 } }, CT_BF16 },
             { "b.mean", { 1, { 3 } }, CT_F32 } },
           false,
           CT_ERR_DTYPE,
-          "3 of another dtype: \"a.weight\" F64 in the file, F32 here, \"a.bias\" I32 in the file, "
-          "F32 "
-          "here, \"b.weight\" BF16 in the file, F32 here" },
+          "3 of another dtype ... \"b.weight\" BF16" },
         { { { "a.weight", { 2, { 2, 4 } }, CT_F32 },
             { "a.bias", { 1, { 2 } }, CT_F64 },
             { "c.weight", { 1, { 3 } }, CT_F32 } },
           false,
           CT_ERR_SHAPE,
-          "1 of another shape: \"a.weight\" [2,4] in the file, [2,3] here; 1 of another dtype: "
-          "\"a.bias\" F64 in the file, F32 here; 2 missing: \"b.weight\" [3], \"b.mean\" [3]; 1 "
-          "unexpected: \"c.weight\" [3]" },
+          "1 of another shape ... 1 of another dtype ... 2 missing ... 1 unexpected" },
         { { { "a.weight", { 2, { 2, 4 } }, CT_F32 }, { "c.weight", { 1, { 3 } }, CT_F32 } },
           true,
           CT_ERR_SHAPE,
-          "1 of another shape: \"a.weight\" [2,4] in the file, [2,3] here" },
+          "1 of another shape ... \"a.weight\"" },
         { { { "a.bias", { 1, { 2 } }, CT_F64 }, { "c.weight", { 1, { 3 } }, CT_F32 } },
           true,
           CT_ERR_DTYPE,
-          "1 of another dtype: \"a.bias\" F64 in the file, F32 here" },
+          "1 of another dtype ... \"a.bias\"" },
     };
     ct_params *a = small_set(1), *b = small_set(1);
-    char message[1024];
     int i;
 
     for (i = 0; i < LENGTH(cases); i++) {
         write_ones(cases[i].list);
-        snprintf(message, sizeof message, "ct_params_load: x does not fit: %s", cases[i].message);
         expect_failed(
             ct_params_load(a, "x", (ct_load_options){ .non_strict = cases[i].non_strict }),
-            cases[i].status, message);
+            cases[i].status, "ct_params_load", cases[i].word);
         ck_assert(same_sets(a, b));
     }
     ct_params_free(a);
@@ -281,13 +272,11 @@ START_TEST(many_names)
         ct_params_add(set, name, CT_SHAPE(2), ct_init_constant(0));
     }
     write_ones((named[]){ { NULL, { 0, { 0 } }, CT_F32 } });
-    ck_assert_int_eq(ct_params_load(set, "x", (ct_load_options){ .report = &r }), CT_ERR_FORMAT);
-    ck_assert_ptr_nonnull(strstr(ct_error_message(), "x does not fit: 200 missing: \"000000"));
-    ck_assert_ptr_nonnull(strstr(ct_error_message(), "...\" [2] and 197 more"));
-    ct_error_clear();
-    ck_assert_int_eq(r.count, 200);
-    ck_assert_str_eq(r.items[199].name, name);
-    ct_load_report_clear(&r);
+    ck_assert_int_eq(ct_params_load(set, "x", (ct_load_options){ .report = r }), CT_ERR_FORMAT);
+    expect_error(CT_ERR_FORMAT, "ct_params_load", "200 missing ... \" [2] and 197 more");
+    ck_assert_int_eq(ct_load_report_count(r), 200);
+    ck_assert_str_eq(ct_load_report_at(r, 199)->name, name);
+    ct_load_report_free(r);
     ct_params_free(set);
 }
 END_TEST
@@ -434,10 +423,8 @@ START_TEST(prefixes)
                       (double[]){ 3, 3 }, 2, 0);
         if (!which) {
             ck_assert_int_eq(ct_params_load(set, "x", STRICT), CT_ERR_FORMAT);
-            ck_assert_ptr_nonnull(strstr(ct_error_message(), "4 missing: "));
-            ck_assert_ptr_nonnull(
-                strstr(ct_error_message(), "4 unexpected: \"rnn.rnn.weight_ih_l0\" [2,3]"));
-            ct_error_clear();
+            expect_error(CT_ERR_FORMAT, "ct_params_load",
+                         "4 missing ... 4 unexpected: \"rnn.rnn.weight_ih_l0\"");
         }
         ck_assert_int_eq(ct_scope_end(s), CT_OK);
         ct_params_free(set);
@@ -456,7 +443,7 @@ START_TEST(collision)
     ct_params_add(set, "w", CT_SHAPE(2), ct_init_constant(5));
     write_ones(list);
     expect_failed(ct_params_load(set, "x", (ct_load_options){ .rename = map, .non_strict = true }),
-                  CT_ERR_FORMAT, "ct_params_load: x: \"w\" and \"old.w\" both become \"w\"");
+                  CT_ERR_FORMAT, "ct_params_load", "become");
     ck_assert_int_eq(ct_params_load(set, "x", NON_STRICT), CT_OK);
     ct_params_free(set);
 }
@@ -516,13 +503,11 @@ START_TEST(tied_files)
     ck_assert(same_sets(set, loose));
 
     ct_fill(ct_param_value(ct_params_get(loose, "second")), 7); /* recording is on */
-    expect_error(CT_ERR_GRAD, "ct_fill: t f64[2] cpu is a leaf that requires a gradient; write it "
-                              "while recording is off");
+    expect_error(CT_ERR_GRAD, "ct_fill", "leaf");
     ct_set_grad_enabled(false);
     ct_fill(ct_param_value(ct_params_get(loose, "second")), 7);
     ck_assert_int_eq(ct_params_save(loose, "x"), CT_OK);
-    expect_failed(ct_params_load(set, "x", STRICT), CT_ERR_FORMAT,
-                  "ct_params_load: x: \"first\" and \"second\" are tied, and differ");
+    expect_failed(ct_params_load(set, "x", STRICT), CT_ERR_FORMAT, "ct_params_load", "tied");
 
     for (i = 0; i < 2; i++) { /* either name is enough */
         ct_fill(one, i + 3);
@@ -532,8 +517,8 @@ START_TEST(tied_files)
                       (double[]){ i + 3, i + 3 }, 2, 0);
     }
     ck_assert_int_eq(ct_safetensors_write("x", 0, NULL, NULL, NULL), CT_OK);
-    expect_failed(ct_params_load(set, "x", STRICT), CT_ERR_FORMAT,
-                  "ct_params_load: x does not fit: 2 missing: \"first\" [2], \"second\" [2]");
+    expect_failed(ct_params_load(set, "x", STRICT), CT_ERR_FORMAT, "ct_params_load",
+                  "2 missing ... \"second\"");
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
     ct_params_free(set);
     ct_params_free(loose);
@@ -575,18 +560,16 @@ START_TEST(tied_early)
     ck_assert_ptr_eq(ct_param_value(a), ct_param_value(c));
     ck_assert_int_eq(ct_params_tie(set, "c", "a"), CT_OK); /* they are */
     ck_assert_int_eq(ct_item(ct_param_value(a)) == 5, 0);  /* not one element */
-    expect_error(CT_ERR_SHAPE, "ct_item: t f32[2,3] cpu has not one element");
+    expect_error(CT_ERR_SHAPE, "ct_item", "element");
     ck_assert_int_eq(ct_params_numel(set), 12);
-    expect_failed(ct_params_tie(set, "a", "d"), CT_ERR_SHAPE,
-                  "ct_params_tie: a has the shape [2,3], d has [3,2]");
+    expect_failed(ct_params_tie(set, "a", "d"), CT_ERR_SHAPE, "ct_params_tie", "shape");
     ck_assert(ct_param_is_trained(d));
-    expect_failed(ct_params_tie(set, "a", "e"), CT_ERR_ARGUMENT,
-                  "ct_params_tie: e is no parameter");
-    expect_failed(ct_params_tie(set, "x", "a"), CT_ERR_ARGUMENT,
-                  "ct_params_tie: x is no parameter");
-    expect_failed(ct_params_tie(set, "a", NULL), CT_ERR_ARGUMENT,
-                  "ct_params_tie: (null) is no parameter");
-    expect_failed(ct_params_tie(NULL, "a", "b"), CT_ERR_ARGUMENT, "ct_params_tie: set is NULL");
+    expect_failed(ct_params_tie(set, "a", "e"), CT_ERR_ARGUMENT, "ct_params_tie",
+                  "e is no parameter");
+    expect_failed(ct_params_tie(set, "x", "a"), CT_ERR_ARGUMENT, "ct_params_tie",
+                  "x is no parameter");
+    expect_failed(ct_params_tie(set, "a", NULL), CT_ERR_ARGUMENT, "ct_params_tie", "(null)");
+    expect_failed(ct_params_tie(NULL, "a", "b"), CT_ERR_ARGUMENT, "ct_params_tie", "set is NULL");
     ct_params_free(set);
 
     set = new_set(1, CT_F32); /* neither has a value: a file settles both */
@@ -663,16 +646,17 @@ START_TEST(sinks)
     ct_raise(CT_ERR_ARGUMENT, "test", "stands");
     ck_assert_int_eq(ct_params_load(b, "x", STRICT), CT_ERR_ARGUMENT);
     ck_assert_int_eq(ct_params_save(b, "y"), CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "test: stands");
+    expect_error(CT_ERR_ARGUMENT, "test", "stands");
     ck_assert(same_sets(b, c));
     ck_assert_int_eq(count_files(), 1);
-    expect_failed(ct_params_load(NULL, "x", STRICT), CT_ERR_ARGUMENT,
-                  "ct_params_load: set is NULL");
-    expect_failed(ct_params_load(b, NULL, STRICT), CT_ERR_ARGUMENT, "ct_params_load: path is NULL");
-    expect_failed(ct_params_save(NULL, "x"), CT_ERR_ARGUMENT, "ct_params_save: set is NULL");
-    expect_failed(ct_params_save(b, NULL), CT_ERR_ARGUMENT, "ct_params_save: path is NULL");
-    expect_failed(ct_params_load(b, "none", STRICT), CT_ERR_IO,
-                  "ct_safetensors_open: none: No such file or directory");
+    expect_failed(ct_params_load(NULL, "x", STRICT), CT_ERR_ARGUMENT, "ct_params_load",
+                  "set is NULL");
+    expect_failed(ct_params_load(b, NULL, STRICT), CT_ERR_ARGUMENT, "ct_params_load",
+                  "path is NULL");
+    expect_failed(ct_params_save(NULL, "x"), CT_ERR_ARGUMENT, "ct_params_save", "set is NULL");
+    expect_failed(ct_params_save(b, NULL), CT_ERR_ARGUMENT, "ct_params_save", "path is NULL");
+    expect_failed(ct_params_load(b, "none", STRICT), CT_ERR_IO, "ct_safetensors_open",
+                  "No such file");
     ct_params_free(a);
     ct_params_free(b);
     ct_params_free(c);

@@ -228,63 +228,39 @@ START_TEST(bad_series)
     static const struct {
         ct_loader_series_options o;
         ct_status status;
-        const char *said;
+        const char *word;
     } cases[] = {
-        { { .batch_size = 0, .steps = 4 },
-          CT_ERR_ARGUMENT,
-          "batch_size 0 is below 1, or first 0 or count 0 below 0" },
-        { { .batch_size = 2, .steps = 4, .first = -1 },
-          CT_ERR_ARGUMENT,
-          "batch_size 2 is below 1, or first -1 or count 0 below 0" },
-        { { .batch_size = 2, .steps = 4, .count = -5 },
-          CT_ERR_ARGUMENT,
-          "batch_size 2 is below 1, or first 0 or count -5 below 0" },
-        { { .batch_size = 2, .steps = 0 },
-          CT_ERR_ARGUMENT,
-          "steps 0, targets 1, ahead 1: below 1, or more targets than steps + ahead" },
-        { { .batch_size = 2, .steps = 4, .targets = -1 },
-          CT_ERR_ARGUMENT,
-          "steps 4, targets -1, ahead 1: below 1, or more targets than steps + ahead" },
+        { { .batch_size = 0, .steps = 4 }, CT_ERR_ARGUMENT, "batch_size 0" },
+        { { .batch_size = 2, .steps = 4, .first = -1 }, CT_ERR_ARGUMENT, "first -1" },
+        { { .batch_size = 2, .steps = 4, .count = -5 }, CT_ERR_ARGUMENT, "count -5" },
+        { { .batch_size = 2, .steps = 0 }, CT_ERR_ARGUMENT, "steps 0" },
+        { { .batch_size = 2, .steps = 4, .targets = -1 }, CT_ERR_ARGUMENT, "targets -1" },
         { { .batch_size = 2, .steps = 4, .ahead = INT64_MIN },
           CT_ERR_ARGUMENT,
-          "steps 4, targets 1, ahead -9223372036854775808: below 1, or more targets than steps + "
-          "ahead" },
-        { { .batch_size = 2, .steps = 4, .targets = 6 },
-          CT_ERR_ARGUMENT,
-          "steps 4, targets 6, ahead 1: below 1, or more targets than steps + ahead" },
-        { { .batch_size = 2, .steps = 10 },
-          CT_ERR_SHAPE,
-          "10 values are too short for a window of 10 and 1 ahead" },
-        { { .batch_size = 2, .steps = 11 },
-          CT_ERR_SHAPE,
-          "10 values are too short for a window of 11 and 1 ahead" },
-        { { .batch_size = 2, .steps = 4, .ahead = 7 },
-          CT_ERR_SHAPE,
-          "10 values are too short for a window of 4 and 7 ahead" },
+          "ahead -9223372036854775808" },
+        { { .batch_size = 2, .steps = 4, .targets = 6 }, CT_ERR_ARGUMENT, "targets 6" },
+        { { .batch_size = 2, .steps = 10 }, CT_ERR_SHAPE, "window of 10" },
+        { { .batch_size = 2, .steps = 11 }, CT_ERR_SHAPE, "window of 11" },
+        { { .batch_size = 2, .steps = 4, .ahead = 7 }, CT_ERR_SHAPE, "7 ahead" },
         { { .batch_size = 2, .steps = INT64_MAX, .ahead = INT64_MAX },
           CT_ERR_SHAPE,
-          "10 values are too short for a window of 9223372036854775807 and 9223372036854775807 "
-          "ahead" },
-        { { .batch_size = 2, .steps = 4, .first = 6 }, CT_ERR_SHAPE, "there is no number 6 of 6" },
+          "window of 9223372036854775807" },
+        { { .batch_size = 2, .steps = 4, .first = 6 }, CT_ERR_SHAPE, "number 6" },
     };
     ct_scope s = ct_scope_begin();
     ct_tensor *series = counted(CT_SHAPE(10), CT_F32, false);
-    char said[300];
     int i;
 
     for (i = 0; i < LENGTH(cases); i++) {
-        snprintf(said, sizeof said, "ct_loader_series_new: %s", cases[i].said);
         ck_assert_ptr_null(ct_loader_series_new(series, cases[i].o));
-        expect_error(cases[i].status, said);
+        expect_error(cases[i].status, "ct_loader_series_new", cases[i].word);
     }
     ck_assert_ptr_null(ct_loader_series_new(NULL, cases[0].o));
-    expect_error(CT_ERR_ARGUMENT, "ct_loader_series_new: series is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_series_new", "series is NULL");
     ck_assert_ptr_null(ct_loader_series_new(counted(CT_SHAPE(2, 3, 4), CT_F32, false), cases[0].o));
-    expect_error(CT_ERR_SHAPE,
-                 "ct_loader_series_new: series f32[2,3,4] cpu is neither (n) nor (n, channels)");
+    expect_error(CT_ERR_SHAPE, "ct_loader_series_new", "series f32[2,3,4]");
     ck_assert_ptr_null(ct_loader_series_new(ct_scalar(1, CT_F32), cases[0].o));
-    expect_error(CT_ERR_SHAPE,
-                 "ct_loader_series_new: series f32[] cpu is neither (n) nor (n, channels)");
+    expect_error(CT_ERR_SHAPE, "ct_loader_series_new", "series f32[]");
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
 }
 END_TEST
@@ -299,26 +275,21 @@ START_TEST(bad_rows)
     ct_batch b;
 
     ck_assert_ptr_null(ct_loader_tensors_new(NULL, y, o));
-    expect_error(CT_ERR_ARGUMENT, "ct_loader_tensors_new: x is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_tensors_new", "x is NULL");
     ck_assert_ptr_null(ct_loader_tensors_new(x, NULL, o));
-    expect_error(CT_ERR_ARGUMENT, "ct_loader_tensors_new: y is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_tensors_new", "y is NULL");
     ck_assert_ptr_null(ct_loader_tensors_new(x, ct_scalar(1, CT_F32), o));
-    expect_error(CT_ERR_SHAPE,
-                 "ct_loader_tensors_new: x f32[5,2] cpu and y f32[] cpu are not (N, ...) of "
-                 "one N");
+    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new", "f32[]");
     ck_assert_ptr_null(ct_loader_tensors_new(x, counted(CT_SHAPE(4), CT_F32, false), o));
-    expect_error(CT_ERR_SHAPE,
-                 "ct_loader_tensors_new: x f32[5,2] cpu and y f32[4] cpu are not (N, ...) of "
-                 "one N");
+    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new", "f32[4]");
     ck_assert_ptr_null(ct_loader_tensors_new(none, none, o));
-    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new: there is no number 0 of 0");
+    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new", "number 0");
     ck_assert_ptr_null(
         ct_loader_tensors_new(x, y, (ct_loader_tensors_options){ .batch_size = 2, .first = 5 }));
-    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new: there is no number 5 of 5");
+    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new", "number 5");
     ck_assert_ptr_null(ct_loader_tensors_new(
         x, y, (ct_loader_tensors_options){ .device = DEVICE, .batch_size = -2 }));
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_loader_tensors_new: batch_size -2 is below 1, or first 0 or count 0 below 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_tensors_new", "batch_size -2");
 
     /* rows without elements are rows */
     empty = ct_empty(CT_SHAPE(5, 0), CT_F32, DEVICE);
@@ -330,9 +301,8 @@ START_TEST(bad_rows)
     failed = ct_add(x, y); /* what failed flows through, and the first error stays */
     ck_assert(!ct_loader_tensors_new(failed, y, o) &&
               !ct_loader_series_new(failed, (ct_loader_series_options){ 0 }));
-    ck_assert_ptr_nonnull(strstr(ct_error_message(), "do not broadcast"));
     ck_assert_int_eq(ct_scope_end(s), CT_ERR_SHAPE);
-    ct_error_clear();
+    expect_error(CT_ERR_SHAPE, "ct_add", "broadcast");
 }
 END_TEST
 

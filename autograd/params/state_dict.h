@@ -64,7 +64,7 @@ typedef struct ct_load_report {
 } ct_load_report;
 
 /* Frees the items; the report is empty then and may be used again. NULL is allowed. */
-void ct_load_report_clear(ct_load_report *report) CT_NOSITE;
+void ct_load_report_clear(ct_load_report *report);
 
 /* Renames: a name of the file that begins with from begins with to instead. */
 typedef struct ct_prefix {

@@ -722,8 +722,8 @@ START_TEST(option_errors)
 #define CASE { .lr = INFINITY }
     BAD(rmsprop, rmsprop, "lr inf");
 #undef CASE
-#define CASE { .lr = 1, .no_lr = true }
-    BAD(adamw, adam, "no_lr");
+#define CASE { .lr = CT_ZERO * 2 }
+    BAD(adamw, adam, "lr -");
 #undef CASE
 #define CASE { .momentum = -0.5 }
     BAD(sgd, sgd, "momentum -0.5");
@@ -799,9 +799,6 @@ START_TEST(call_errors)
     expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "\"*.bais\"");
     ct_optimizer_group(o, "*", (ct_optimizer_group_options){ .lr = -1 });
     expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "lr -1");
-    ct_optimizer_group(o, "*",
-                       (ct_optimizer_group_options){ .weight_decay = 1, .no_weight_decay = true });
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "no_weight_decay");
     ct_optimizer_group(NULL, "*", (ct_optimizer_group_options){ .lr = 1 });
     expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "optimiser is NULL");
     ct_optimizer_group(o, NULL, (ct_optimizer_group_options){ .lr = 1 });

@@ -5,6 +5,7 @@
 #include "tensor/atomic_file.h"
 #include "tensor/hooks.h"
 #include "tensor/read_file.h"
+#include "tensor/text.h"
 
 #include <cotangent/tensor/safetensors.h>
 
@@ -490,11 +491,9 @@ const char *ct_safetensors_metadata(const ct_safetensors *f, const char *key)
 static void hex_digest(struct sha256_ctx *sha, char hex[65])
 {
     uint8_t digest[SHA256_DIGEST_SIZE];
-    int i;
 
     sha256_digest(sha, sizeof digest, digest);
-    for (i = 0; i < SHA256_DIGEST_SIZE; i++)
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    cti_hex(digest, sizeof digest, hex);
 }
 
 /* The payload's SHA-256, read in pieces. */

@@ -20,8 +20,8 @@
 #include "optim/internal.h"
 #include "tensor/cpu/cpu.h"
 #include "tensor/hooks.h"
-#include "tensor/read_file.h"
-#include "train/buffer.h"
+#include "tensor/text.h"
+#include "tensor/buffer.h"
 #include "train/internal.h"
 
 #include <cotangent/autograd/params/state_dict.h>

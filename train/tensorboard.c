@@ -3,7 +3,7 @@
 
 #include "tensor/hooks.h"
 #include "train/append_file.h"
-#include "train/buffer.h"
+#include "tensor/buffer.h"
 #include "train/tensorboard.h"
 
 #include <math.h>

@@ -565,26 +565,31 @@ static const struct misfit {
     run how;
     const char *message; /* a part of it */
 } misfits[] = {
-    { { RUN, .hyperparameters = other }, "a is of another run: lr is 1 there, 2 here" },
-    { { RUN, .hyperparameters = more }, "a is of another run: x is nothing there, y here" },
-    { { RUN, .hyperparameters = fewer }, "a is of another run: text is abc there, nothing here" },
-    { { RUN, .hyperparameters = own, .text_b = true }, "a is of another run: train data is " },
-    { { RUN, .hyperparameters = own, .batch = 3 }, "train loader is the sequential iterator, ba" },
-    { { RUN, .hyperparameters = own, .random = true }, "train loader is the sequential iterator" },
-    { { RUN, .hyperparameters = own, .seed = 5 }, "train loader is " },
-    { { RUN, .hyperparameters = own, .adam = true }, "optimizer is SGD" },
-    { { RUN, .hyperparameters = own, .clip = 1 }, "trainer is gradient_clip_val 0" },
+    { { RUN, .hyperparameters = other },
+      "a is a checkpoint of another run: lr is \"1\" there, \"2\" here" },
+    { { RUN, .hyperparameters = more }, "another run: x is nothing there, \"y\" here" },
+    { { RUN, .hyperparameters = fewer }, "another run: text is \"abc\" there, nothing here" },
+    { { RUN, .hyperparameters = own, .text_b = true }, "another run: train_loader.data is " },
+    { { RUN, .hyperparameters = own, .batch = 3 }, "another run: train_loader.batch_size is " },
+    { { RUN, .hyperparameters = own, .random = true },
+      "train_loader.iterator is \"sequential\" there, \"random\" here" },
+    { { RUN, .hyperparameters = own, .seed = 5 },
+      "another run: train_loader.seed is \"0\" there, \"5\" here" },
+    { { RUN, .hyperparameters = own, .adam = true },
+      "optimizer.algorithm is \"SGD\" there, \"Adam\" here" },
+    { { RUN, .hyperparameters = own, .clip = 1 },
+      "another run: trainer.gradient_clip_val is \"0\" there, \"1\" here" },
     { { RUN, .hyperparameters = own, .hidden = 7 }, "rnn.weight_hh_l0 is [6,6] there, [7,7] here" },
     { { RUN, .hyperparameters = own, .cell = 1 },
-      "a is of another run: rnn.weight_ih_l0 is [6,12] there, [24,-1] here; rnn.weight_hh_l0" },
+      "another run: rnn.weight_ih_l0 is [6,12] there, [24,-1] here; rnn.weight_hh_l0" },
     { { .momentum = 0.5, .val = true, .model_json = "{}", .hyperparameters = own, .layers = 2 },
       "rnn.weight_ih_l1 is nothing there, [6,6] here" },
     { { .momentum = 0.5, .layers = 1, .model_json = "{}", .hyperparameters = own },
-      "validation data is " },
+      "another run: validation_loader is given there, nothing here" },
     { { .momentum = 0.5, .layers = 1, .val = true, .model_json = "[]", .hyperparameters = own },
-      "a is of another run: the model is {} there, [] here" },
+      "another run: the model is \"{}\" there, \"[]\" here" },
     { { .momentum = 0.6, .layers = 1, .val = true, .model_json = "{}", .hyperparameters = own },
-      "optimizer is SGD, scale 1, momentum 0.5, " },
+      "another run: optimizer.momentum is \"0.5\" there, \"0.6\" here" },
 };
 
 /* Refused, with the difference; and the model is as it would have begun. */
@@ -630,10 +635,10 @@ START_TEST(damaged)
     static const struct {
         const char *from, *to, *message;
     } edits[] = {
-        { "\\\"version\\\": \\\"0", "\\\"version\\\": \\\"9", "version is 9" },
+        { "\\\"version\\\": \\\"0", "\\\"version\\\": \\\"9", "version is \"9" },
         { "\\\"version\\\": \\\"", "\\\"Version\\\": \\\"", "version is nothing there" },
-        { "cotangent.training", "cotangent.trainink", "holds no run to go on with" },
-        { "{\\\"hyper", "[\\\"hyper", "holds no run to go on with" },
+        { "cotangent.training", "cotangent.trainink", "is not a checkpoint of a run" },
+        { "{\\\"hyper", "[\\\"hyper", "is not a checkpoint of a run" },
         { "training.history", "training.mystery", "no tensor \"training.history\"" },
         { "training.cursor", "training.cursed", "no tensor \"training.cursor\"" },
     };

@@ -553,7 +553,7 @@ START_TEST(parameters)
            "ct_nn_recurrent: hidden_size 0 (1 or more), input_size 0 (0 or more) or num_layers 0 "
            "(0 to 4096) does not do",
            ct_nn_rnn(set, "r", (ct_nn_rnn_options){ 0 }));
-    MISUSE(CT_ERR_ARGUMENT, "ct_sgd_new: lr -1 is not finite and at least 0",
+    MISUSE(CT_ERR_ARGUMENT, "ct_sgd_new: lr is -1; it must be finite and at least 0",
            ct_sgd_new(set, (ct_sgd_options){ .lr = -1 }));
     MISUSE(CT_ERR_ARGUMENT, "ct_clip_grad_norm: max_norm 0 is not above 0",
            ct_clip_grad_norm(set, 0, NULL));

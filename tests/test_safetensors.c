@@ -200,10 +200,10 @@ static const struct {
     size_t payload; /* bytes */
     const char *message;
 } malformed[] = {
-    { "", 0, "offset 8: the header does not begin with '{'" },
-    { "[]", 0, "offset 8: the header does not begin with '{'" },
-    { " {}", 0, "offset 8: the header does not begin with '{'" },
-    { "a", 0, "offset 8: the header does not begin with '{'" },
+    { "", 0, "offset 8: not a safetensors file: the header does not begin with '{'" },
+    { "[]", 0, "offset 8: not a safetensors file: the header does not begin with '{'" },
+    { " {}", 0, "offset 8: not a safetensors file: the header does not begin with '{'" },
+    { "a", 0, "offset 8: not a safetensors file: the header does not begin with '{'" },
     { "{", 0, "offset 9: the header is not JSON: string or '}' expected near end of file" },
     { "{}}", 0, "offset 11: the header is not JSON: end of file expected near '}'" },
     { "{} x", 0, "offset 12: the header is not JSON: end of file expected near 'x'" },
@@ -424,23 +424,33 @@ START_TEST(malformed_starts)
         size_t size;
         const char *message;
     } cases[] = {
-        { "", 0, "offset 0: the file ends before its header's length (8 bytes)" },
-        { "\2", 1, "offset 1: the file ends before its header's length (8 bytes)" },
-        { "\2\0\0\0\0\0\0", 7, "offset 7: the file ends before its header's length (8 bytes)" },
-        { "\2\0\0\0\0\0\0\0", 8, "offset 0: the header's length is 2, but 0 bytes follow" },
-        { "\3\0\0\0\0\0\0\0{}", 10, "offset 0: the header's length is 3, but 2 bytes follow" },
-        { "\0\0\0\0\0\0\0\0", 8, "offset 8: the header does not begin with '{'" },
-        { "\0\0\0\0\0\0\0\0{}", 10, "offset 8: the header does not begin with '{'" },
+        { "", 0, "offset 0: not a safetensors file: it ends before the header's length (8 bytes)" },
+        { "\2", 1,
+          "offset 1: not a safetensors file: it ends before the header's length (8 bytes)" },
+        { "\2\0\0\0\0\0\0", 7,
+          "offset 7: not a safetensors file: it ends before the header's length (8 bytes)" },
+        { "\2\0\0\0\0\0\0\0", 8,
+          "offset 0: not a safetensors file: the header's length is 2, but 0 bytes follow" },
+        { "\3\0\0\0\0\0\0\0{}", 10,
+          "offset 0: not a safetensors file: the header's length is 3, but 2 bytes follow" },
+        { "\0\0\0\0\0\0\0\0", 8,
+          "offset 8: not a safetensors file: the header does not begin with '{'" },
+        { "\0\0\0\0\0\0\0\0{}", 10,
+          "offset 8: not a safetensors file: the header does not begin with '{'" },
         { "\1\xe1\xf5\5\0\0\0\0{}", 10,
-          "offset 0: the header's length is 100000001, above 100000000" },
+          "offset 0: not a safetensors file: the header's length is 100000001, above 100000000" },
         { "\0\xe1\xf5\5\0\0\0\0{}", 10,
-          "offset 0: the header's length is 100000000, but 2 bytes follow" },
+          "offset 0: not a safetensors file: the header's length is 100000000, but 2 bytes "
+          "follow" },
         { "\2\0\0\0\0\0\0\x80{}", 10,
-          "offset 0: the header's length is 9223372036854775810, above 100000000" },
+          "offset 0: not a safetensors file: the header's length is 9223372036854775810, above "
+          "100000000" },
         { "\xff\xff\xff\xff\xff\xff\xff\xff{}", 10,
-          "offset 0: the header's length is 18446744073709551615, above 100000000" },
+          "offset 0: not a safetensors file: the header's length is 18446744073709551615, above "
+          "100000000" },
         { "\0\0\0\0\0\0\0\2{}", 10,
-          "offset 0: the header's length is 144115188075855872, above 100000000" },
+          "offset 0: not a safetensors file: the header's length is 144115188075855872, above "
+          "100000000" },
     };
     int i;
 
@@ -452,8 +462,9 @@ START_TEST(malformed_starts)
     }
     write_bytes("x", "\1\xe1\xf5\5\0\0\0\0{", 9); /* as long as it says: of holes */
     ck_assert_int_eq(truncate("x", 200000000), 0);
-    expect_refused(-1, CT_ERR_FORMAT,
-                   "offset 0: the header's length is 100000001, above 100000000");
+    expect_refused(
+        -1, CT_ERR_FORMAT,
+        "offset 0: not a safetensors file: the header's length is 100000001, above 100000000");
     ck_assert_uint_lt(largest_seen, 1024);
 }
 END_TEST

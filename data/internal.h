@@ -2,6 +2,8 @@
 #ifndef COTANGENT_DATA_INTERNAL_H
 #define COTANGENT_DATA_INTERNAL_H
 
+#include "tensor/entries.h"
+
 #include <cotangent/data/loader.h>
 
 /* Where rows come from: windows and rows of tensors, the sequential and the random iterator. */
@@ -61,10 +63,8 @@ void cti_ahead_free(ct_loader *l);
  * none. Owns draft's values, and frees them if it fails. */
 ct_loader *cti_loader_new(const ct_loader *draft, int64_t order_rows);
 
-/* What a loader cuts its batches from, as a SHA-256, and how it does so; for resuming runs. */
-typedef struct cti_identity {
-    char data[65], how[240];
-} cti_identity;
-void cti_loader_identity(const ct_loader *l, cti_identity *id);
+/* Adds everything that two loaders must have in common to give the same batches: the SHA-256 of their
+ * data, how batches are cut, and the stream of random numbers. */
+void cti_loader_describe(const ct_loader *l, cti_entries *e);
 
 #endif

@@ -354,11 +354,10 @@ static size_t extent(const ct_loader *l, const cti_side *side, const char **from
     return (size_t)(l->rows - 1) * side->unit + side->row_bytes;
 }
 
-void cti_loader_identity(const ct_loader *l, cti_identity *id)
+void cti_loader_describe(const ct_loader *l, cti_entries *e)
 {
-    static const char *const cuts[] = { "windows", "the sequential iterator",
-                                        "the random iterator" };
-    char hex[2][65];
+    static const char *const cuts[] = { "windows", "sequential", "random" };
+    char hex[2][65], both[65];
 
     for (int i = 0; i < 2; i++) {
         const char *from;
@@ -366,15 +365,15 @@ void cti_loader_identity(const ct_loader *l, cti_identity *id)
 
         ct_sha256_hex(from, bytes, hex[i]);
     }
-    snprintf(id->data, sizeof id->data, "%s", hex[0]);
-    if (strcmp(hex[0], hex[1]) != 0)
-        ct_sha256_hex(hex, sizeof hex, id->data);
-    snprintf(id->how, sizeof id->how,
-             "%s, batch size %lld, steps %lld, rows of %zu and %zu bytes%s, stream %016llx of seed "
-             "%llu",
-             cuts[l->cut], (long long)l->batch, (long long)l->steps, l->x.row_bytes, l->y.row_bytes,
-             l->order ? ", shuffled" : "", (unsigned long long)l->stream.stream,
-             (unsigned long long)l->stream.seed);
+    ct_sha256_hex(hex, sizeof hex, both);
+    cti_buffer_print(cti_entries_add(e, "data"), "%s", strcmp(hex[0], hex[1]) ? both : hex[0]);
+    cti_buffer_print(cti_entries_add(e, "iterator"), "%s", cuts[l->cut]);
+    cti_buffer_print(cti_entries_add(e, "batch_size"), "%lld", (long long)l->batch);
+    cti_buffer_print(cti_entries_add(e, "steps"), "%lld", (long long)l->steps);
+    cti_buffer_print(cti_entries_add(e, "row_bytes"), "%zu, %zu", l->x.row_bytes, l->y.row_bytes);
+    cti_buffer_print(cti_entries_add(e, "shuffle"), l->order ? "true" : "false");
+    cti_buffer_print(cti_entries_add(e, "seed"), "%llu", (unsigned long long)l->stream.seed);
+    cti_buffer_print(cti_entries_add(e, "stream"), "%016llx", (unsigned long long)l->stream.stream);
 }
 
 ct_status ct_loader_set_offset(ct_loader *l, int64_t offset)

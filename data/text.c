@@ -34,13 +34,11 @@ void ct_sha256_hex(const void *bytes, size_t size, char hex[65])
 {
     struct sha256_ctx state;
     uint8_t digest[SHA256_DIGEST_SIZE];
-    int i;
 
     sha256_init(&state);
     sha256_update(&state, size, bytes);
     sha256_digest(&state, sizeof digest, digest);
-    for (i = 0; i < SHA256_DIGEST_SIZE; i++)
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    cti_hex(digest, sizeof digest, hex);
 }
 
 /* ---- reading and checking ---- */

@@ -58,12 +58,12 @@ static uint64_t hash(const char *s, size_t n)
 }
 
 /* The slot of a token of several bytes: its own, or the free one where it would be. */
-static size_t slot_of(const cti_table *t, const char *token, size_t size)
+static size_t slot_of(const cti_token_table *t, const char *token, size_t size)
 {
     size_t i = hash(token, size) & (t->slot_count - 1);
 
     for (; t->slots[i]; i = (i + 1) & (t->slot_count - 1)) {
-        const cti_entry *e = &t->entries[t->slots[i] - 1];
+        const cti_token_entry *e = &t->entries[t->slots[i] - 1];
 
         if (e->size == size && memcmp(e->token, token, size) == 0)
             break;
@@ -71,7 +71,7 @@ static size_t slot_of(const cti_table *t, const char *token, size_t size)
     return i;
 }
 
-int cti_table_find(const cti_table *t, const char *token, size_t size)
+int cti_token_table_find(const cti_token_table *t, const char *token, size_t size)
 {
     if (size == 1)
         return t->of_byte[(unsigned char)token[0]] - 1;
@@ -79,9 +79,9 @@ int cti_table_find(const cti_table *t, const char *token, size_t size)
 }
 
 /* Enters number i of the table into the index. */
-static void enter(cti_table *t, int i)
+static void enter(cti_token_table *t, int i)
 {
-    const cti_entry *e = &t->entries[i];
+    const cti_token_entry *e = &t->entries[i];
 
     if (e->size == 1)
         t->of_byte[(unsigned char)e->token[0]] = i + 1;
@@ -89,7 +89,7 @@ static void enter(cti_table *t, int i)
         t->slots[slot_of(t, e->token, e->size)] = i + 1;
 }
 
-void cti_table_renumber(cti_table *t)
+void cti_token_table_renumber(cti_token_table *t)
 {
     int i;
 
@@ -101,10 +101,10 @@ void cti_table_renumber(cti_table *t)
 }
 
 /* Room for one more entry, the slots at most half full. */
-static bool make_room(cti_table *t)
+static bool make_room(cti_token_table *t)
 {
     size_t room = t->room ? (size_t)t->room * 2 : 64;
-    cti_entry *entries;
+    cti_token_entry *entries;
     int32_t *slots;
 
     if (t->size < t->room)
@@ -122,21 +122,21 @@ static bool make_room(cti_table *t)
     t->slots = slots;
     t->slot_count = 2 * room;
     t->room = (int)room;
-    cti_table_renumber(t);
+    cti_token_table_renumber(t);
     return true;
 }
 
-int cti_table_add(cti_table *t, const char *token, size_t size)
+int cti_token_table_add(cti_token_table *t, const char *token, size_t size)
 {
-    int found = cti_table_find(t, token, size);
-    cti_entry *e;
+    int found = cti_token_table_find(t, token, size);
+    cti_token_entry *e;
 
     if (found >= 0)
         return found;
     if (!make_room(t))
         return -1;
     e = &t->entries[t->size];
-    *e = (cti_entry){ .token = cti_calloc(size + 1, 1), .size = size };
+    *e = (cti_token_entry){ .token = cti_calloc(size + 1, 1), .size = size };
     if (!e->token)
         return -1;
     memcpy(e->token, token, size);
@@ -144,7 +144,7 @@ int cti_table_add(cti_table *t, const char *token, size_t size)
     return t->size++;
 }
 
-void cti_table_clear(cti_table *t)
+void cti_token_table_clear(cti_token_table *t)
 {
     int i;
 

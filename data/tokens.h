@@ -8,31 +8,31 @@
  * words are wanted (*at is moved past it); 0 at the end. */
 size_t cti_next_token(ct_token_kind kind, const char *s, size_t size, size_t *at);
 
-typedef struct cti_entry {
+typedef struct cti_token_entry {
     char *token; /* with a NUL after its size bytes */
     size_t size;
     int64_t count;
-} cti_entry;
+} cti_token_entry;
 
 /* Tokens, each once, numbered in the order in which they were added. */
-typedef struct cti_table {
-    cti_entry *entries;
+typedef struct cti_token_table {
+    cti_token_entry *entries;
     int size, room;
     int32_t *slots;       /* number + 1 of the token whose hash leads there; 0: free */
     size_t slot_count;    /* a power of two */
     int32_t of_byte[256]; /* number + 1 of the tokens of one byte */
-} cti_table;
+} cti_token_table;
 
 /* The number of a token; -1 if it is not there. */
-int cti_table_find(const cti_table *t, const char *token, size_t size);
+int cti_token_table_find(const cti_token_table *t, const char *token, size_t size);
 
 /* The same, added with a count of 0 if it is not there; -1 when memory is out (no error raised). */
-int cti_table_add(cti_table *t, const char *token, size_t size);
+int cti_token_table_add(cti_token_table *t, const char *token, size_t size);
 
-void cti_table_clear(cti_table *t);
+void cti_token_table_clear(cti_token_table *t);
 
 /* Makes the numbers those of the places in entries, which the caller has put in another order. */
-void cti_table_renumber(cti_table *t);
+void cti_token_table_renumber(cti_token_table *t);
 
 /* ---- the parts of ct_vocab_new, for ct_corpus_new to call ---- */
 

@@ -7,38 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-size_t cti_utf8_length(const char *text, size_t size)
-{
-    const unsigned char *s = (const unsigned char *)text;
-    unsigned char low = 0x80, high = 0xBF; /* of the second byte */
-    size_t n = 1, i;
-
-    if (s[0] < 0x80)
-        return 1;
-    if (s[0] >= 0xC2 && s[0] <= 0xDF)
-        n = 2;
-    else if (s[0] >= 0xE0 && s[0] <= 0xEF)
-        n = 3;
-    else if (s[0] >= 0xF0 && s[0] <= 0xF4)
-        n = 4;
-    if (n == 1 || n > size)
-        return 0;
-    if (s[0] == 0xE0)
-        low = 0xA0; /* below: more bytes than it takes */
-    else if (s[0] == 0xED)
-        high = 0x9F; /* above: surrogates */
-    else if (s[0] == 0xF0)
-        low = 0x90;
-    else if (s[0] == 0xF4)
-        high = 0x8F; /* above: beyond U+10FFFF */
-    if (s[1] < low || s[1] > high)
-        return 0;
-    for (i = 2; i < n; i++)
-        if ((s[i] & 0xC0) != 0x80)
-            return 0;
-    return n;
-}
-
 size_t cti_utf8_step(const char *s, size_t size)
 {
     size_t n = cti_utf8_length(s, size);

@@ -8,9 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The length of the UTF-8 sequence at s, 0 if it is none (The Unicode Standard, table 3-7). size is
- * at least 1. */
-size_t cti_utf8_length(const char *s, size_t size);
+#include "tensor/text.h"
 
 /* The length of the character at s: a sequence, or one byte that is none. */
 size_t cti_utf8_step(const char *s, size_t size);

@@ -14,7 +14,7 @@
 #define BYTES 256
 
 struct ct_vocab {
-    cti_table table; /* an id is a number of it */
+    cti_token_table table; /* an id is a number of it */
     ct_token_kind kind;
     int unknown;
 };
@@ -91,7 +91,7 @@ bool cti_vocab_check(const char *function, const ct_vocab_options *o)
 /* Adds a token that may be there already; false when memory is out. */
 static bool add(ct_vocab *v, const char *token, size_t size, int64_t count)
 {
-    int before = v->table.size, id = cti_table_add(&v->table, token, size);
+    int before = v->table.size, id = cti_token_table_add(&v->table, token, size);
 
     if (id == before)
         v->table.entries[id].count = count;
@@ -109,12 +109,12 @@ static bool add_bytes(ct_vocab *v)
 }
 
 /* How often the text has each token, in order of first appearance. */
-static bool take_census(cti_table *census, ct_token_kind kind, const char *s, size_t size)
+static bool take_census(cti_token_table *census, ct_token_kind kind, const char *s, size_t size)
 {
     size_t at = 0, n;
 
     while ((n = cti_next_token(kind, s, size, &at)) > 0) {
-        int i = cti_table_add(census, s + at, n);
+        int i = cti_token_table_add(census, s + at, n);
 
         if (i < 0)
             return false;
@@ -126,7 +126,8 @@ static bool take_census(cti_table *census, ct_token_kind kind, const char *s, si
 
 static int by_frequency(const void *a, const void *b)
 {
-    const cti_entry *x = *(const cti_entry *const *)a, *y = *(const cti_entry *const *)b;
+    const cti_token_entry *x = *(const cti_token_entry *const *)a,
+                          *y = *(const cti_token_entry *const *)b;
 
     if (x->count != y->count)
         return x->count > y->count ? -1 : 1;
@@ -135,13 +136,13 @@ static int by_frequency(const void *a, const void *b)
 
 static int by_bytes(const void *a, const void *b)
 {
-    return strcmp(((const cti_entry *)a)->token, ((const cti_entry *)b)->token);
+    return strcmp(((const cti_token_entry *)a)->token, ((const cti_token_entry *)b)->token);
 }
 
 /* Adds the tokens of the text, those seen most often first. */
-static bool add_seen(ct_vocab *v, const cti_table *census, int64_t min_freq)
+static bool add_seen(ct_vocab *v, const cti_token_table *census, int64_t min_freq)
 {
-    const cti_entry **ranked = cti_calloc((size_t)census->size + 1, sizeof *ranked);
+    const cti_token_entry **ranked = cti_calloc((size_t)census->size + 1, sizeof *ranked);
     bool ok = ranked != NULL;
     int i;
 
@@ -156,21 +157,21 @@ static bool add_seen(ct_vocab *v, const cti_table *census, int64_t min_freq)
     return ok;
 }
 
-static int64_t count_of(const cti_table *census, const char *token)
+static int64_t count_of(const cti_token_table *census, const char *token)
 {
-    int i = cti_table_find(census, token, strlen(token));
+    int i = cti_token_table_find(census, token, strlen(token));
 
     return i < 0 ? 0 : census->entries[i].count;
 }
 
 /* Those of the text that are not in v. */
-static int64_t count_unknown(const ct_vocab *v, const cti_table *census)
+static int64_t count_unknown(const ct_vocab *v, const cti_token_table *census)
 {
     int64_t unknown = 0;
     int i;
 
     for (i = 0; i < census->size; i++) {
-        int id = cti_table_find(&v->table, census->entries[i].token, census->entries[i].size);
+        int id = cti_token_table_find(&v->table, census->entries[i].token, census->entries[i].size);
 
         if (id < 0 || id == v->unknown)
             unknown += census->entries[i].count;
@@ -178,7 +179,7 @@ static int64_t count_unknown(const ct_vocab *v, const cti_table *census)
     return unknown;
 }
 
-static bool add_all(ct_vocab *v, const cti_table *census, const ct_vocab_options *o)
+static bool add_all(ct_vocab *v, const cti_token_table *census, const ct_vocab_options *o)
 {
     bool ok = v->kind == CT_TOKEN_KIND_BYTE ? add_bytes(v) : add(v, UNKNOWN, strlen(UNKNOWN), 0);
     int i;
@@ -194,9 +195,9 @@ static bool add_all(ct_vocab *v, const cti_table *census, const ct_vocab_options
     ok = ok && add_seen(v, census, o->min_freq);
     if (ok && o->order == CT_VOCAB_ORDER_SORTED) {
         qsort(v->table.entries, (size_t)v->table.size, sizeof *v->table.entries, by_bytes);
-        cti_table_renumber(&v->table);
+        cti_token_table_renumber(&v->table);
     }
-    v->unknown = cti_table_find(&v->table, UNKNOWN, strlen(UNKNOWN));
+    v->unknown = cti_token_table_find(&v->table, UNKNOWN, strlen(UNKNOWN));
     if (ok)
         v->table.entries[v->unknown].count = count_unknown(v, census);
     return ok;
@@ -205,7 +206,7 @@ static bool add_all(ct_vocab *v, const cti_table *census, const ct_vocab_options
 ct_vocab *cti_vocab_new(const char *function, const char *s, size_t size, const ct_vocab_options *o)
 {
     ct_vocab *v = cti_calloc(1, sizeof *v);
-    cti_table census = { 0 };
+    cti_token_table census = { 0 };
     bool ok = v != NULL;
 
     if (ok) {
@@ -213,7 +214,7 @@ ct_vocab *cti_vocab_new(const char *function, const char *s, size_t size, const 
         v->unknown = -1;
         ok = take_census(&census, v->kind, s, size) && add_all(v, &census, o);
     }
-    cti_table_clear(&census);
+    cti_token_table_clear(&census);
     if (ok)
         return v;
     ct_raise(CT_ERR_MEMORY, function, "out of memory (for a vocabulary of %zu bytes of text)",
@@ -263,8 +264,9 @@ static bool add_list(ct_vocab *v, int count, const char *const *tokens)
     for (i = 0; i < count; i++)
         if (!add_listed(v, tokens[i], i))
             return false;
-    v->unknown =
-        v->kind == CT_TOKEN_KIND_BYTE ? -1 : cti_table_find(&v->table, UNKNOWN, strlen(UNKNOWN));
+    v->unknown = v->kind == CT_TOKEN_KIND_BYTE
+                     ? -1
+                     : cti_token_table_find(&v->table, UNKNOWN, strlen(UNKNOWN));
     if (v->kind != CT_TOKEN_KIND_BYTE && v->unknown < 0)
         ct_raise(CT_ERR_FORMAT, "ct_vocab_new_from_tokens", "there is no %s among the tokens",
                  UNKNOWN);
@@ -298,7 +300,7 @@ void ct_vocab_free(ct_vocab *v)
 {
     if (!v)
         return;
-    cti_table_clear(&v->table);
+    cti_token_table_clear(&v->table);
     cti_release(v);
 }
 
@@ -325,7 +327,7 @@ int ct_vocab_id(const ct_vocab *v, const char *token)
 
     if (!v)
         return 0;
-    id = token ? cti_table_find(&v->table, token, strlen(token)) : -1;
+    id = token ? cti_token_table_find(&v->table, token, strlen(token)) : -1;
     return id >= 0 ? id : v->unknown;
 }
 
@@ -346,7 +348,7 @@ int64_t ct_vocab_encode(const ct_vocab *v, const char *text, size_t size, int32_
     size_t at = 0, n;
 
     while (v && (n = cti_next_token(v->kind, text, size, &at)) > 0) {
-        int id = cti_table_find(&v->table, text + at, n);
+        int id = cti_token_table_find(&v->table, text + at, n);
 
         ids[count] = id >= 0 ? id : v->unknown;
         missing += ids[count++] == v->unknown;

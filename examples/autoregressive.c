@@ -14,6 +14,7 @@
 #include <cotangent.h>
 
 #include "common.h"
+#include "tool/cli.h"
 
 enum { N = 1000, TAU = 4, KINDS = 3, CURVES = 4 };
 
@@ -147,8 +148,8 @@ int main(int argc, char **argv)
     ct_to_host(ct_cast(series, CT_F64), truth, sizeof truth);
     series = ct_to(series, o.device);
     if (seen + ahead[CURVES - 1] > N)
-        options_refuse("--num-train: %lld of %d points leave too few to predict",
-                       (long long)o.num_train, N);
+        cli_refuse("--num-train: %lld of %d points leave too few to predict",
+                   (long long)o.num_train, N);
     printf("root of the mean squared error of the points not trained on\n"
            "            1 step    4 steps   16 steps   64 steps ahead\n");
     for (int kind = 0; kind < KINDS; kind++) {

@@ -10,7 +10,6 @@
  * All of it computes in portable mode and codes integer frequencies, so that what one processor
  * wrote another reads. Exit status: 0; 1 for files, 2 for arguments. A file that is not whole, was
  * changed, or was made with another version or model is refused, and OUT is not written. */
-#include <argp.h>
 #include <errno.h>
 #include <math.h>
 #include <stddef.h>
@@ -23,6 +22,7 @@
 
 #include "byte_model.h"
 #include "range_coder.h"
+#include "tool/cli.h"
 
 #define CHUNK 256 /* bytes coded between two lessons */
 
@@ -335,74 +335,48 @@ static void train_model(const options *o)
 
 /* ---- arguments ---- */
 
-static int number(const char *text, int most, struct argp_state *state)
+#define FIELD(name) .offset = offsetof(options, name)
+
+static const cli_option table[] = {
+    { "input file", CLI_ARGUMENT, FIELD(in) },
+    { "output file", CLI_ARGUMENT_OPTIONAL, FIELD(out) },
+    { "decompress", CLI_FLAG, NULL, "give back what was compressed", FIELD(decompress),
+      .letter = 'd' },
+    { "embed", CLI_FLAG, NULL, "train a model on IN first and store it", FIELD(embed),
+      .letter = 'e' },
+    { "train", CLI_FLAG, NULL, "train a model on IN, write it to --model", FIELD(train),
+      .letter = 't' },
+    { "model", CLI_NAME, "FILE", "the model, which both sides have", FIELD(model), .letter = 'm' },
+    { "hidden", CLI_INT, "N", "hidden units, 1 to 255|128", FIELD(hidden), .low = 1, .high = 255,
+      .letter = 'H' },
+    { "passes", CLI_INT, "N", "passes of training over IN, 1 to 255|12", FIELD(passes), .low = 1,
+      .high = 255, .letter = 'p' },
+    { 0 }
+};
+
+static options parse(int argc, char **argv)
 {
-    char *end;
-    long n = strtol(text, &end, 10);
+    static const cli_program program = { .options = table,
+                                         .arguments = "IN [OUT]",
+                                         .doc = "Compresses a text." };
+    options o = { .hidden = 128, .passes = 12 };
 
-    if (end == text || *end || n < 1 || n > most)
-        argp_error(state, "%s is not a number in 1..%d", text, most);
-    return (int)n;
-}
-
-static error_t take(int key, char *text, struct argp_state *state)
-{
-    options *o = state->input;
-
-    switch (key) {
-    case 'd':
-        o->decompress = true;
-        break;
-    case 'e':
-        o->embed = true;
-        break;
-    case 't':
-        o->train = true;
-        break;
-    case 'm':
-        o->model = text;
-        break;
-    case 'H':
-        o->hidden = number(text, 255, state);
-        break;
-    case 'p':
-        o->passes = number(text, 255, state);
-        break;
-    case ARGP_KEY_ARG:
-        if (o->out || (o->in && o->train))
-            argp_error(state, "too many arguments");
-        *(o->in ? &o->out : &o->in) = text;
-        break;
-    case ARGP_KEY_END:
-        if (!o->in || (!o->out && !o->train))
-            argp_error(state, "files are missing");
-        if ((o->train && !o->model) || o->train + o->embed + o->decompress > 1 ||
-            (o->embed && o->model))
-            argp_error(state, "these options do not go together");
-        break;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-    return 0;
+    cli_parse(&program, argc, argv, &o);
+    if (!o.out && !o.train)
+        cli_refuse("the output file is missing");
+    if (o.out && o.train)
+        cli_refuse("--train: \"%s\" is one argument too many", o.out);
+    if (o.train && !o.model)
+        cli_refuse("--train: --model is missing");
+    if (o.train + o.embed + o.decompress > 1 || (o.embed && o.model))
+        cli_refuse("these options do not go together");
+    return o;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct argp_option known[] = {
-        { "decompress", 'd', NULL, 0, "give back what was compressed", 0 },
-        { "embed", 'e', NULL, 0, "train a model on IN first and store it", 0 },
-        { "train", 't', NULL, 0, "train a model on IN, write it to --model", 0 },
-        { "model", 'm', "FILE", 0, "the model, which both sides have", 0 },
-        { "hidden", 'H', "N", 0, "hidden units, 1..255", 0 },
-        { "passes", 'p', "N", 0, "how often each byte is trained on, 1..255", 0 },
-        { 0 },
-    };
-    static const struct argp parser = { known, take, "IN [OUT]", "Compresses a text.",
-                                        NULL,  NULL, NULL };
-    options o = { .hidden = 128, .passes = 12 };
+    options o = parse(argc, argv);
 
-    argp_err_exit_status = 2;
-    argp_parse(&parser, argc, argv, 0, NULL, &o);
     ct_exit_on_error();
     ct_set_portable(true);
     if (o.train)

@@ -4,7 +4,7 @@
 
 #include "tensor/hooks.h"
 #include "tensor/internal.h"
-#include "tensor/read_file.h"
+#include "tensor/text.h"
 
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/join.h>

@@ -1,152 +1,109 @@
-/* algorithms.c - SGD, Adam, AdamW, RMSprop and Adagrad: their options, and what an update needs besides
- * the arrays. The formulas are in optimizer.h, the loops on the device. */
+/* algorithms.c - SGD, Adam, AdamW, RMSprop and Adagrad. The formulas are in optimizer.h.
+ *
+ * An algorithm is a table of its options, its state, and an update: fused, with a kernel in each
+ * backend, or composed from ops. To add a composed one: the options struct and the constructor in
+ * optimizer.h; here its options, its compose function (see cti_composed in internal.h), its
+ * cti_algorithm, the constructor, and a line in cti_algorithms. Defaults, checks, groups, checkpoints
+ * and the command-line tool follow from the tables. */
 #include "optim/internal.h"
 
-#include "tensor/hooks.h"
-
+#include <float.h>
 #include <math.h>
+#include <stddef.h>
 
-static const cti_rule sgd = { "SGD", { "momentum_buffer" }, false };
-static const cti_rule adam = { "Adam", { "exp_avg", "exp_avg_sq", "max_exp_avg_sq" }, true };
-static const cti_rule adamw = { "AdamW", { "exp_avg", "exp_avg_sq", "max_exp_avg_sq" }, true };
-static const cti_rule rmsprop = { "RMSprop",
-                                  { "square_avg", "momentum_buffer", "grad_avg" },
-                                  true };
-static const cti_rule adagrad = { "Adagrad", { "sum" }, true };
+/* Rows of a table of options: a number with its default, in [low, high); a flag. */
+/* clang-format off */
+#define NUMBER(type, field, usual, low, high) \
+    { #field, offsetof(type, field), false, usual, low, high }
+#define FLAG(type, field) \
+    { #field, offsetof(type, field), true, 0, 0, 0 }
+/* clang-format on */
 
-/* Replaces an option that was left out by its default, and CT_ZERO by 0. False with an error for a
- * value that is not in [0, below). */
-static bool option(const char *function, const char *name, double *v, double default_value,
-                   double below)
+/* ---- SGD ---- */
+
+static const cti_option_field sgd_options[] = {
+    NUMBER(ct_sgd_options, lr, 1e-3, 0, INFINITY),
+    NUMBER(ct_sgd_options, momentum, 0, 0, INFINITY),
+    NUMBER(ct_sgd_options, weight_decay, 0, 0, INFINITY),
+    NUMBER(ct_sgd_options, dampening, 0, -DBL_MAX, INFINITY),
+    FLAG(ct_sgd_options, nesterov),
+    FLAG(ct_sgd_options, maximize),
+    { 0 },
+};
+
+static bool sgd_check(const char *function, const void *options)
 {
-    *v = cti_option(*v, default_value);
-    if (*v >= 0 && *v < below)
-        return true;
-    if (below < INFINITY)
-        ct_raise(CT_ERR_ARGUMENT, function, "%s %g is not in [0, %g)", name, *v, below);
+    const ct_sgd_options *a = options;
+
+    if (a->nesterov && a->momentum == 0)
+        ct_raise(CT_ERR_ARGUMENT, function, "momentum is 0; nesterov requires a momentum above 0");
+    else if (a->nesterov && a->dampening != 0)
+        ct_raise(CT_ERR_ARGUMENT, function, "dampening is %g; nesterov requires dampening 0",
+                 a->dampening);
     else
-        ct_raise(CT_ERR_ARGUMENT, function, "%s %g is not finite and at least 0", name, *v);
+        return true;
     return false;
 }
 
-static ct_optimizer *optimizer_new(const char *function, ct_params *set, ct_optimizer values)
+static void sgd_fill(const void *options, cti_update *u)
 {
-    ct_optimizer *o = cti_calloc(1, sizeof *o);
+    const ct_sgd_options *a = options;
 
-    if (!o) {
-        cti_out_of_memory(function, sizeof *o);
-        return NULL;
-    }
-    *o = values;
-    o->set = set;
-    return o;
+    u->nesterov = a->nesterov;
+    u->momentum = a->momentum;
+    u->dampening = a->dampening;
 }
 
-ct_optimizer *ct_sgd_new(ct_params *set, ct_sgd_options a)
-{
-    static const char *const me = "ct_sgd_new";
-    ct_optimizer o = { .rule = &sgd };
+static const cti_algorithm sgd = {
+    .name = "sgd",
+    .title = "SGD",
+    .size = sizeof(ct_sgd_options),
+    .option = sgd_options,
+    .state = { { .name = "momentum_buffer", .only = "momentum" } },
+    .check = sgd_check,
+    .kernel = CTI_SGD,
+    .fill = sgd_fill,
+};
 
-    if (!set || !option(me, "lr", &a.lr, 1e-3, INFINITY) ||
-        !option(me, "momentum", &a.momentum, 0, INFINITY) ||
-        !option(me, "weight_decay", &a.weight_decay, 0, INFINITY))
-        return NULL;
-    a.dampening = cti_option(a.dampening, 0);
-    if (!isfinite(a.dampening) || (a.nesterov && (a.momentum == 0 || a.dampening != 0))) {
-        if (isfinite(a.dampening))
-            ct_raise(CT_ERR_ARGUMENT, me,
-                     "nesterov wants momentum and no dampening, not momentum %g, dampening %g",
-                     a.momentum, a.dampening);
-        else
-            ct_raise(CT_ERR_ARGUMENT, me, "dampening %g is not finite", a.dampening);
-        return NULL;
-    }
-    o.update = (cti_update){ .rule = CTI_SGD,
-                             .nesterov = a.nesterov,
-                             .scale = a.maximize ? -1 : 1,
-                             .momentum = a.momentum,
-                             .dampening = a.dampening };
-    o.uses[0] = a.momentum != 0;
-    o.lr = a.lr;
-    o.weight_decay = a.weight_decay;
-    return optimizer_new(me, set, o);
+ct_optimizer *ct_sgd_new(ct_params *set, ct_sgd_options options)
+{
+    return cti_optimizer_new("ct_sgd_new", &sgd, set, &options);
 }
 
-static ct_optimizer *adam_new(const char *me, ct_params *set, ct_adam_options a, bool decoupled)
-{
-    ct_optimizer o = { .rule = decoupled ? &adamw : &adam, .decoupled = decoupled };
+/* ---- Adam, AdamW ---- */
 
-    if (!set || !option(me, "lr", &a.lr, 1e-3, INFINITY) ||
-        !option(me, "beta1", &a.beta1, 0.9, 1) || !option(me, "beta2", &a.beta2, 0.999, 1) ||
-        !option(me, "eps", &a.eps, 1e-8, INFINITY) ||
-        !option(me, "weight_decay", &a.weight_decay, decoupled ? 0.01 : 0, INFINITY))
-        return NULL;
-    o.update = (cti_update){ .rule = CTI_ADAM,
-                             .scale = a.maximize ? -1 : 1,
-                             .beta1 = a.beta1,
-                             .beta2 = a.beta2,
-                             .eps = a.eps };
-    o.uses[0] = o.uses[1] = true;
-    o.uses[2] = a.amsgrad;
-    o.lr = a.lr;
-    o.weight_decay = a.weight_decay;
-    return optimizer_new(me, set, o);
+static const cti_option_field adam_options[] = {
+    NUMBER(ct_adam_options, lr, 1e-3, 0, INFINITY),
+    NUMBER(ct_adam_options, beta1, 0.9, 0, 1),
+    NUMBER(ct_adam_options, beta2, 0.999, 0, 1),
+    NUMBER(ct_adam_options, eps, 1e-8, 0, INFINITY),
+    NUMBER(ct_adam_options, weight_decay, 0, 0, INFINITY),
+    FLAG(ct_adam_options, amsgrad),
+    FLAG(ct_adam_options, maximize),
+    { 0 },
+};
+
+static const cti_option_field adamw_options[] = {
+    NUMBER(ct_adam_options, lr, 1e-3, 0, INFINITY),
+    NUMBER(ct_adam_options, beta1, 0.9, 0, 1),
+    NUMBER(ct_adam_options, beta2, 0.999, 0, 1),
+    NUMBER(ct_adam_options, eps, 1e-8, 0, INFINITY),
+    NUMBER(ct_adam_options, weight_decay, 0.01, 0, INFINITY),
+    FLAG(ct_adam_options, amsgrad),
+    FLAG(ct_adam_options, maximize),
+    { 0 },
+};
+
+static void adam_fill(const void *options, cti_update *u)
+{
+    const ct_adam_options *a = options;
+
+    u->beta1 = a->beta1;
+    u->beta2 = a->beta2;
+    u->eps = a->eps;
 }
 
-ct_optimizer *ct_adam_new(ct_params *set, ct_adam_options options)
-{
-    return adam_new("ct_adam_new", set, options, false);
-}
-
-ct_optimizer *ct_adamw_new(ct_params *set, ct_adam_options options)
-{
-    return adam_new("ct_adamw_new", set, options, true);
-}
-
-ct_optimizer *ct_rmsprop_new(ct_params *set, ct_rmsprop_options a)
-{
-    static const char *const me = "ct_rmsprop_new";
-    ct_optimizer o = { .rule = &rmsprop };
-
-    if (!set || !option(me, "lr", &a.lr, 1e-2, INFINITY) ||
-        !option(me, "alpha", &a.alpha, 0.99, 1) || !option(me, "eps", &a.eps, 1e-8, INFINITY) ||
-        !option(me, "momentum", &a.momentum, 0, INFINITY) ||
-        !option(me, "weight_decay", &a.weight_decay, 0, INFINITY))
-        return NULL;
-    o.update = (cti_update){ .rule = CTI_RMSPROP,
-                             .scale = a.maximize ? -1 : 1,
-                             .momentum = a.momentum,
-                             .beta2 = a.alpha,
-                             .eps = a.eps };
-    o.uses[0] = true;
-    o.uses[1] = a.momentum != 0;
-    o.uses[2] = a.centered;
-    o.lr = a.lr;
-    o.weight_decay = a.weight_decay;
-    return optimizer_new(me, set, o);
-}
-
-ct_optimizer *ct_adagrad_new(ct_params *set, ct_adagrad_options a)
-{
-    static const char *const me = "ct_adagrad_new";
-    ct_optimizer o = { .rule = &adagrad };
-
-    if (!set || !option(me, "lr", &a.lr, 1e-2, INFINITY) ||
-        !option(me, "eps", &a.eps, 1e-10, INFINITY) ||
-        !option(me, "lr_decay", &a.lr_decay, 0, INFINITY) ||
-        !option(me, "weight_decay", &a.weight_decay, 0, INFINITY) ||
-        !option(me, "initial_accumulator_value", &a.initial_accumulator_value, 0, INFINITY))
-        return NULL;
-    o.update = (cti_update){ .rule = CTI_ADAGRAD, .scale = a.maximize ? -1 : 1, .eps = a.eps };
-    o.uses[0] = true;
-    o.lr = a.lr;
-    o.weight_decay = a.weight_decay;
-    o.lr_decay = a.lr_decay;
-    o.initial = a.initial_accumulator_value;
-    return optimizer_new(me, set, o);
-}
-
-/* b^n by squaring: the same bits on any processor, as pow need not give. */
+/* b^n by squaring: the same bits on any processor, which pow does not guarantee. */
 static double power(double b, int64_t n)
 {
     double result = 1;
@@ -157,26 +114,138 @@ static double power(double b, int64_t n)
     return result;
 }
 
-void cti_rule_prepare(const ct_optimizer *o, const cti_slot *slot, cti_segment *s)
+static void adam_rates(const void *options, int64_t t, cti_segment *s)
 {
-    double lr = cti_optimizer_rate(o, slot->group), t = (double)slot->steps + 1;
-    int k;
+    const ct_adam_options *a = options;
 
-    for (k = 0; k < CTI_STATES; k++)
-        s->state[k] = slot->state[k] ? cti_data(slot->state[k]) : NULL;
-    s->lr = lr;
-    s->weight_decay = cti_optimizer_decay(o, slot->group);
-    s->shrink = 1;
-    s->root = 1;
-    s->first = slot->steps == 0;
-    if (o->decoupled) {
-        s->shrink = 1 - lr * s->weight_decay;
-        s->weight_decay = 0;
-    }
-    if (o->update.rule == CTI_ADAM) {
-        s->lr = lr / (1 - power(o->update.beta1, slot->steps + 1));
-        s->root = sqrt(1 - power(o->update.beta2, slot->steps + 1));
-    } else if (o->update.rule == CTI_ADAGRAD) {
-        s->lr = lr / (1 + (t - 1) * o->lr_decay);
-    }
+    s->lr /= 1 - power(a->beta1, t);
+    s->root = sqrt(1 - power(a->beta2, t));
 }
+
+static void adamw_rates(const void *options, int64_t t, cti_segment *s)
+{
+    s->shrink = 1 - s->lr * s->weight_decay;
+    s->weight_decay = 0;
+    adam_rates(options, t, s);
+}
+
+static const cti_algorithm adam = {
+    .name = "adam",
+    .title = "Adam",
+    .size = sizeof(ct_adam_options),
+    .option = adam_options,
+    .state = { { .name = "exp_avg" },
+               { .name = "exp_avg_sq" },
+               { .name = "max_exp_avg_sq", .only = "amsgrad" } },
+    .counts = true,
+    .kernel = CTI_ADAM,
+    .fill = adam_fill,
+    .rates = adam_rates,
+};
+
+static const cti_algorithm adamw = {
+    .name = "adamw",
+    .title = "AdamW",
+    .size = sizeof(ct_adam_options),
+    .option = adamw_options,
+    .state = { { .name = "exp_avg" },
+               { .name = "exp_avg_sq" },
+               { .name = "max_exp_avg_sq", .only = "amsgrad" } },
+    .counts = true,
+    .kernel = CTI_ADAM,
+    .fill = adam_fill,
+    .rates = adamw_rates,
+};
+
+ct_optimizer *ct_adam_new(ct_params *set, ct_adam_options options)
+{
+    return cti_optimizer_new("ct_adam_new", &adam, set, &options);
+}
+
+ct_optimizer *ct_adamw_new(ct_params *set, ct_adam_options options)
+{
+    return cti_optimizer_new("ct_adamw_new", &adamw, set, &options);
+}
+
+/* ---- RMSprop ---- */
+
+static const cti_option_field rmsprop_options[] = {
+    NUMBER(ct_rmsprop_options, lr, 1e-2, 0, INFINITY),
+    NUMBER(ct_rmsprop_options, alpha, 0.99, 0, 1),
+    NUMBER(ct_rmsprop_options, eps, 1e-8, 0, INFINITY),
+    NUMBER(ct_rmsprop_options, momentum, 0, 0, INFINITY),
+    NUMBER(ct_rmsprop_options, weight_decay, 0, 0, INFINITY),
+    FLAG(ct_rmsprop_options, centered),
+    FLAG(ct_rmsprop_options, maximize),
+    { 0 },
+};
+
+static void rmsprop_fill(const void *options, cti_update *u)
+{
+    const ct_rmsprop_options *a = options;
+
+    u->momentum = a->momentum;
+    u->beta2 = a->alpha;
+    u->eps = a->eps;
+}
+
+static const cti_algorithm rmsprop = {
+    .name = "rmsprop",
+    .title = "RMSprop",
+    .size = sizeof(ct_rmsprop_options),
+    .option = rmsprop_options,
+    .state = { { .name = "square_avg" },
+               { .name = "momentum_buffer", .only = "momentum" },
+               { .name = "grad_avg", .only = "centered" } },
+    .counts = true,
+    .kernel = CTI_RMSPROP,
+    .fill = rmsprop_fill,
+};
+
+ct_optimizer *ct_rmsprop_new(ct_params *set, ct_rmsprop_options options)
+{
+    return cti_optimizer_new("ct_rmsprop_new", &rmsprop, set, &options);
+}
+
+/* ---- Adagrad ---- */
+
+static const cti_option_field adagrad_options[] = {
+    NUMBER(ct_adagrad_options, lr, 1e-2, 0, INFINITY),
+    NUMBER(ct_adagrad_options, eps, 1e-10, 0, INFINITY),
+    NUMBER(ct_adagrad_options, lr_decay, 0, 0, INFINITY),
+    NUMBER(ct_adagrad_options, weight_decay, 0, 0, INFINITY),
+    NUMBER(ct_adagrad_options, initial_accumulator_value, 0, 0, INFINITY),
+    FLAG(ct_adagrad_options, maximize),
+    { 0 },
+};
+
+static void adagrad_fill(const void *options, cti_update *u)
+{
+    u->eps = ((const ct_adagrad_options *)options)->eps;
+}
+
+static void adagrad_rates(const void *options, int64_t t, cti_segment *s)
+{
+    s->lr /= 1 + (double)(t - 1) * ((const ct_adagrad_options *)options)->lr_decay;
+}
+
+static const cti_algorithm adagrad = {
+    .name = "adagrad",
+    .title = "Adagrad",
+    .size = sizeof(ct_adagrad_options),
+    .option = adagrad_options,
+    .state = { { .name = "sum", .begins = "initial_accumulator_value" } },
+    .counts = true,
+    .kernel = CTI_ADAGRAD,
+    .fill = adagrad_fill,
+    .rates = adagrad_rates,
+};
+
+ct_optimizer *ct_adagrad_new(ct_params *set, ct_adagrad_options options)
+{
+    return cti_optimizer_new("ct_adagrad_new", &adagrad, set, &options);
+}
+
+/* ---- all of them ---- */
+
+const cti_algorithm *const cti_algorithms[] = { &sgd, &adam, &adamw, &rmsprop, &adagrad, NULL };

@@ -7,13 +7,13 @@
 #include <math.h>
 
 /* Every gradient is brought into [-bound, bound]. */
-static void clamp_all(const ct_params *set, const cti_table *t, double bound)
+static void clamp_all(const cti_param_table *t, double bound)
 {
     const double param[2] = { -bound, bound };
     int i;
 
     for (i = 0; i < t->count; i++) {
-        ct_tensor *g = cti_table_grad(set, t, i);
+        ct_tensor *g = cti_param_table_grad(t, i);
 
         cti_elementwise(CTI_EW_clamp, g, 1, (const ct_tensor *[]){ g }, param);
     }
@@ -48,13 +48,13 @@ static bool is_finite(const ct_tensor *g, const cti_segment *segment)
 }
 
 /* The first parameter whose gradient is not finite, or NULL. */
-static const ct_param *first_not_finite(const ct_params *set, const cti_table *t)
+static const ct_param *first_not_finite(const cti_param_table *t)
 {
     int i;
 
     for (i = 0; i < t->count && ct_ok(); i++)
-        if (!is_finite(cti_table_grad(set, t, i), &t->segment[i]))
-            return ct_params_at(set, t->at[i]);
+        if (!is_finite(cti_param_table_grad(t, i), &t->segment[i]))
+            return cti_param_table_param(t, i);
     return NULL;
 }
 
@@ -78,35 +78,27 @@ static bool may_clip(const char *function, const ct_params *set, const char *nam
 /* The device's clipping: the norm is measured and used there. An asynchronous one tells later of a
  * norm that is not finite, by a fault of this kind; else the parameter to blame is returned. norm,
  * unless NULL, is written there. */
-static const ct_param *clip_norm(const char *me, const ct_params *set, const cti_table *t,
-                                 double max_norm, ct_tensor *norm, cti_fault_kind kind,
-                                 int64_t step)
+static const ct_param *clip_norm(const char *me, const cti_param_table *t, double max_norm,
+                                 ct_tensor *norm, cti_fault_kind kind, int64_t step)
 {
     const ct_param *bad = NULL;
-    ct_device device = ct_params_device(set);
+    ct_device device = ct_params_device(t->set);
     cti_fault fault = cti_fault_at(device, kind, me, step);
 
     if (ct_ok() && cti_backend_of(device)->clip_norm(t->segment, t->count, max_norm,
                                                      norm ? (double *)(void *)cti_data(norm) : NULL,
                                                      &fault) != CT_OK) {
-        bad = first_not_finite(set, t);
+        bad = first_not_finite(t);
         if (!bad)
             ct_raise(CT_ERR_NUMERIC, me, "the gradients' norm overflows");
     }
     return bad;
 }
 
-const ct_param *cti_clip_grad_norm(const char *function, ct_params *set, double max_norm,
+const ct_param *cti_clip_grad_norm(const char *function, const cti_param_table *t, double max_norm,
                                    ct_tensor *norm, int64_t step)
 {
-    const ct_param *bad;
-    cti_table t;
-
-    if (!may_clip(function, set, "max_norm", max_norm) || !cti_table_make(function, set, &t))
-        return NULL;
-    bad = clip_norm(function, set, &t, max_norm, norm, CTI_FAULT_NORM, step);
-    cti_table_free(&t);
-    return bad;
+    return clip_norm(function, t, max_norm, norm, CTI_FAULT_NORM, step);
 }
 
 ct_status ct_clip_grad_norm(ct_params *set, double max_norm, double *norm)
@@ -114,8 +106,12 @@ ct_status ct_clip_grad_norm(ct_params *set, double max_norm, double *norm)
     static const char *const me = "ct_clip_grad_norm";
     ct_scope s = cti_scope_push();
     ct_tensor *there = norm && set ? cti_new(me, CT_SCALAR, CT_F64, ct_params_device(set)) : NULL;
+    cti_param_table t;
 
-    check_finite(me, cti_clip_grad_norm(me, set, max_norm, there, 0));
+    if (may_clip(me, set, "max_norm", max_norm) && cti_param_table_make(me, set, &t)) {
+        check_finite(me, cti_clip_grad_norm(me, &t, max_norm, there, 0));
+        cti_param_table_free(&t);
+    }
     if (norm)
         *norm = there && ct_ok() ? ct_item(there) : NAN;
     cti_scope_pop(s);
@@ -124,14 +120,14 @@ ct_status ct_clip_grad_norm(ct_params *set, double max_norm, double *norm)
 
 /* On an asynchronous device: a fault where an element is not finite. The norm is that of 0 times
  * each gradient: 0, or NaN; of the gradients themselves it might overflow. */
-static void fault_not_finite(const char *me, const ct_params *set, cti_table *t)
+static void fault_not_finite(const char *me, cti_param_table *t)
 {
     const double nothing[2] = { 0, 0 };
     ct_scope s = cti_scope_push();
     int i;
 
     for (i = 0; i < t->count && ct_ok(); i++) {
-        const ct_tensor *g = cti_table_grad(set, t, i);
+        const ct_tensor *g = cti_param_table_grad(t, i);
         ct_tensor *zeros = cti_new(me, g->shape, g->dtype, g->device);
 
         if (!zeros)
@@ -140,23 +136,23 @@ static void fault_not_finite(const char *me, const ct_params *set, cti_table *t)
         t->segment[i].grad = cti_data(zeros);
     }
     if (ct_ok())
-        clip_norm(me, set, t, INFINITY, NULL, CTI_FAULT_VALUE, 0);
+        clip_norm(me, t, INFINITY, NULL, CTI_FAULT_VALUE, 0);
     cti_scope_pop(s);
 }
 
 ct_status ct_clip_grad_value(ct_params *set, double clip_value)
 {
     static const char *const me = "ct_clip_grad_value";
-    cti_table t;
+    cti_param_table t;
 
-    if (!may_clip(me, set, "clip_value", clip_value) || !cti_table_make(me, set, &t))
+    if (!may_clip(me, set, "clip_value", clip_value) || !cti_param_table_make(me, set, &t))
         return ct_error();
     if (cti_backend_of(ct_params_device(set))->async)
-        fault_not_finite(me, set, &t);
+        fault_not_finite(me, &t);
     else
-        check_finite(me, first_not_finite(set, &t));
+        check_finite(me, first_not_finite(&t));
     if (ct_ok())
-        clamp_all(set, &t, clip_value);
-    cti_table_free(&t);
+        clamp_all(&t, clip_value);
+    cti_param_table_free(&t);
     return ct_error();
 }

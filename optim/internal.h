@@ -1,48 +1,119 @@
-/* internal.h - what an optimiser is, and the table of segments that optimisers and clipping hand to
- * the device. (internal) */
+/* internal.h - algorithms and their options, optimisers, and the table of parameters that optimisers
+ * and clipping give to the device. (internal) */
 #ifndef COTANGENT_OPTIM_INTERNAL_H
 #define COTANGENT_OPTIM_INTERNAL_H
 
 #include "autograd/internal.h"
+#include "tensor/entries.h"
 
 #include <cotangent/autograd/params/params.h>
 #include <cotangent/optim/schedule.h>
 
-/* ---- segments (segments.c) ---- */
+/* ---- the table of parameters (param_table.c) ---- */
 
-/* The trained parameters of a set that have a gradient, in order; a value of several names is
- * trained under one of them. Lives in pooled memory. */
-typedef struct cti_table {
+/* The trained parameters of a set that have a gradient, in order. A value of several names is in it
+ * once. Lives in pooled memory. */
+typedef struct cti_param_table {
+    const ct_params *set;
     ct_storage *memory;
     cti_segment *segment;
     int *at; /* segment i is parameter at[i] of the set */
     int count;
-} cti_table;
+} cti_param_table;
 
 /* False with an error. */
-bool cti_table_make(const char *function, const ct_params *set, cti_table *t);
-void cti_table_free(cti_table *t);
+bool cti_param_table_make(const char *function, const ct_params *set, cti_param_table *t);
+void cti_param_table_free(cti_param_table *t);
 
-/* The gradient of segment i. */
-ct_tensor *cti_table_grad(const ct_params *set, const cti_table *t, int i);
+/* The parameter of segment i, and its gradient. */
+ct_param *cti_param_table_param(const cti_param_table *t, int i);
+ct_tensor *cti_param_table_grad(const cti_param_table *t, int i);
 
-/* ct_clip_grad_norm, which leaves it to the caller to raise for a gradient that is not finite:
- * returns its parameter. NULL with an error for what else may be wrong. norm, f64 of one element on
- * the set's device, or NULL, is written there: nothing waits for it. step, or 0: what an
- * asynchronous device's message says later. */
-const ct_param *cti_clip_grad_norm(const char *function, ct_params *set, double max_norm,
+/* Like ct_clip_grad_norm, but returns the parameter whose gradient is not finite instead of raising
+ * an error. Returns NULL on success, and on any other error (raised). Writes the norm to norm, f64 of
+ * one element on the set's device, unless that is NULL; does not wait for it. step, or 0: the number
+ * of the step, for the later message of an asynchronous device. */
+const ct_param *cti_clip_grad_norm(const char *function, const cti_param_table *t, double max_norm,
                                    ct_tensor *norm, int64_t step);
 
-/* ---- optimisers ---- */
+/* ---- algorithms (algorithms.c) and their options (options.c) ---- */
 
 #define CTI_STATES 3
 
-/* A rule of optimizer.h: its words for its state, in the kernel's order. */
-typedef struct cti_rule {
+/* An option of an algorithm: a field of its struct of options. The table of these gives defaults,
+ * checks, and what a checkpoint says and compares. */
+typedef struct cti_option_field {
     const char *name;
-    const char *state[CTI_STATES];
+    size_t offset;    /* of a double, or of a bool */
+    bool flag;        /* it is a bool */
+    double usual;     /* the default: the value that 0 stands for; CT_ZERO stands for 0 */
+    double low, high; /* allowed: low <= value < high */
+} cti_option_field;
+
+/* A tensor that an algorithm keeps for each parameter. */
+typedef struct cti_state_kind {
+    const char *name;   /* PyTorch's, for checkpoints */
+    const char *only;   /* kept only if this option is not 0; NULL: always */
+    const char *begins; /* begins with the value of this option; NULL: with 0 */
+} cti_state_kind;
+
+/* One parameter's update, for an algorithm composed from ops. */
+typedef struct cti_composed {
+    const void *options;     /* the algorithm's struct, defaults filled in */
+    double lr, weight_decay; /* the parameter's own, after groups and schedule */
+    int64_t t;               /* number of this update, from 1 */
+    ct_tensor *value;
+    ct_tensor *grad;              /* grad + weight_decay value (maximize: - grad) */
+    ct_tensor *state[CTI_STATES]; /* before the update; to be replaced by those after it */
+} cti_composed;
+
+/* Either fused, for which backends have a kernel, or composed from ops. */
+typedef struct cti_algorithm {
+    const char *name;               /* "sgd": for ct_optimizer_new */
+    const char *title;              /* "SGD": for messages and checkpoints */
+    size_t size;                    /* of its struct of options */
+    const cti_option_field *option; /* a NULL name ends them; among them lr and weight_decay */
+    cti_state_kind state[CTI_STATES];
     bool counts; /* "step" is part of its state */
-} cti_rule;
+
+    /* Raises for options that do not go together; NULL: all do. */
+    bool (*check)(const char *function, const void *options);
+
+    /* Fused: fills in the kernel's numbers, once, and those that change, for each update: s has the
+     * parameter's lr, weight_decay, shrink 1 and root 1. Either may be NULL. */
+    cti_update_rule kernel;
+    void (*fill)(const void *options, cti_update *u);
+    void (*rates)(const void *options, int64_t t, cti_segment *s);
+
+    /* Composed: returns the new value and replaces state; NULL with an error. NULL: it is fused. */
+    ct_tensor *(*compose)(cti_composed *c);
+} cti_algorithm;
+
+/* All algorithms, in the order in which they are listed; NULL ends them. */
+extern const cti_algorithm *const cti_algorithms[];
+
+/* An optimiser with a copy of options, whose zeros become defaults. NULL with an error that names
+ * the option, its value and the allowed range. */
+ct_optimizer *cti_optimizer_new(const char *function, const cti_algorithm *a, ct_params *set,
+                                const void *options);
+
+/* The option of a name, or NULL; the value of a field: 0 or 1 of a flag. */
+const cti_option_field *cti_option_find(const cti_algorithm *a, const char *name);
+double cti_option_get(const cti_option_field *option, const void *options);
+
+/* The same by name; 0 for one that the algorithm does not have. */
+double cti_option_value(const cti_algorithm *a, const void *options, const char *name);
+
+/* Sets a field to a value; 0 is 0, not the default. */
+void cti_option_set(const cti_option_field *option, void *options, double value);
+
+/* Fills in the defaults. False with an error. */
+bool cti_options_settle(const char *function, const cti_algorithm *a, void *options);
+
+/* False with an error, if v is not in the option's range. */
+bool cti_option_check(const char *function, const cti_option_field *option, double v);
+
+/* ---- optimisers ---- */
 
 /* One parameter of the set. */
 typedef struct cti_slot {
@@ -61,11 +132,11 @@ typedef struct cti_group {
 
 struct ct_optimizer {
     ct_params *set;
-    const cti_rule *rule;
-    cti_update update;
-    bool uses[CTI_STATES]; /* the state that these options need */
-    bool decoupled;        /* AdamW's decay */
-    double lr, weight_decay, lr_decay, initial;
+    const cti_algorithm *algorithm;
+    void *options;             /* owned; the algorithm's struct, defaults filled in */
+    bool keeps[CTI_STATES];    /* the state that these options need */
+    double begins[CTI_STATES]; /* and the value of all its elements at first */
+    double lr, weight_decay;   /* of parameters in no group that has its own */
 
     cti_slot *slot; /* of each parameter of the set met so far */
     int count;
@@ -86,8 +157,13 @@ bool cti_slot_state(const ct_optimizer *o, cti_slot *slot);
 double cti_optimizer_rate(const ct_optimizer *o, int group);
 double cti_optimizer_decay(const ct_optimizer *o, int group);
 
-/* What a segment holds besides addresses, for its next update (rules.c). */
-void cti_rule_prepare(const ct_optimizer *o, const cti_slot *slot, cti_segment *s);
+/* ct_optimizer_step with a table of the set's parameters, or NULL. A table of another set is not
+ * used. */
+ct_status cti_optimizer_step(ct_optimizer *o, cti_param_table *t);
+
+/* Adds everything that two optimisers must have in common for one to load the other's state: the
+ * algorithm, its options but the rate, groups, whether there is a schedule. */
+void cti_optimizer_describe(const ct_optimizer *o, cti_entries *e);
 
 /* ---- schedules ---- */
 

@@ -1,7 +1,8 @@
-/* optimizer.c - what all rules share: slots, groups, rates, the step. */
+/* optimizer.c - what all algorithms share: creation, slots, groups, rates. */
 #include "optim/internal.h"
 
 #include "tensor/hooks.h"
+#include "tensor/text.h"
 
 #include <cotangent/autograd/ops/copy.h>
 
@@ -9,6 +10,123 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+/* ---- creation ---- */
+
+/* The optimiser of options whose defaults are filled in, which it takes over, whatever happens. */
+static ct_optimizer *optimizer_from(const char *function, const cti_algorithm *a, ct_params *set,
+                                    void *options)
+{
+    ct_optimizer *o = cti_calloc(1, sizeof *o);
+
+    if (!o) {
+        cti_out_of_memory(function, sizeof *o);
+        cti_release(options);
+        return NULL;
+    }
+    o->set = set;
+    o->algorithm = a;
+    o->options = options;
+    o->lr = cti_option_value(a, options, "lr");
+    o->weight_decay = cti_option_value(a, options, "weight_decay");
+    for (int k = 0; k < CTI_STATES; k++) {
+        const cti_state_kind *state = &a->state[k];
+
+        o->keeps[k] = state->name && (!state->only || cti_option_value(a, options, state->only));
+        o->begins[k] = state->begins ? cti_option_value(a, options, state->begins) : 0;
+    }
+    return o;
+}
+
+/* A copy of options with defaults; NULL with an error. */
+static void *options_copy(const char *function, const cti_algorithm *a, const void *options)
+{
+    void *copy = cti_calloc(1, a->size);
+
+    if (!copy) {
+        cti_out_of_memory(function, a->size);
+        return NULL;
+    }
+    memcpy(copy, options, a->size);
+    if (cti_options_settle(function, a, copy))
+        return copy;
+    cti_release(copy);
+    return NULL;
+}
+
+ct_optimizer *cti_optimizer_new(const char *function, const cti_algorithm *a, ct_params *set,
+                                const void *options)
+{
+    void *copy;
+
+    if (!set) {
+        if (ct_ok()) /* else it is NULL because of the error that stands */
+            ct_raise(CT_ERR_ARGUMENT, function, "the set is NULL");
+        return NULL;
+    }
+    copy = options_copy(function, a, options);
+    return copy ? optimizer_from(function, a, set, copy) : NULL;
+}
+
+const char *ct_optimizer_algorithm(int i)
+{
+    int count = 0;
+
+    while (cti_algorithms[count])
+        count++;
+    return i >= 0 && i < count ? cti_algorithms[i]->name : NULL;
+}
+
+/* The algorithm of a name; NULL with an error. */
+static const cti_algorithm *algorithm_named(const char *function, const char *name)
+{
+    for (int i = 0; cti_algorithms[i]; i++)
+        if (strcmp(cti_algorithms[i]->name, name) == 0)
+            return cti_algorithms[i];
+    ct_raise(CT_ERR_ARGUMENT, function, "there is no algorithm %s", cti_quote(name).s);
+    return NULL;
+}
+
+/* Sets the options of these names; false with an error. */
+static bool options_set(const char *function, const cti_algorithm *a,
+                        const ct_optimizer_value *value, void *options)
+{
+    for (; value && value->name; value++) {
+        const cti_option_field *option = cti_option_find(a, value->name);
+
+        if (!option) {
+            ct_raise(CT_ERR_ARGUMENT, function, "%s has no option %s", a->title,
+                     cti_quote(value->name).s);
+            return false;
+        }
+        cti_option_set(option, options, value->value);
+    }
+    return true;
+}
+
+ct_optimizer *ct_optimizer_new(ct_params *set, const char *algorithm,
+                               const ct_optimizer_value *values)
+{
+    static const char *const me = "ct_optimizer_new";
+    const cti_algorithm *a;
+    ct_optimizer *o = NULL;
+    void *options;
+
+    if (!algorithm) {
+        ct_raise(CT_ERR_ARGUMENT, me, "the name of the algorithm is NULL");
+        return NULL;
+    }
+    a = algorithm_named(me, algorithm);
+    if (!a)
+        return NULL;
+    options = cti_calloc(1, a->size);
+    if (!options)
+        cti_out_of_memory(me, a->size);
+    else if (options_set(me, a, values, options))
+        o = cti_optimizer_new(me, a, set, options);
+    cti_release(options);
+    return o;
+}
 
 /* ---- slots ---- */
 
@@ -50,9 +168,9 @@ static bool slot_new(const char *function, const ct_optimizer *o, ct_param *p, c
 
     *slot = (cti_slot){ .param = p };
     for (k = 0; k <= CTI_STATES && good; k++) {
-        const char *kind = k < CTI_STATES ? o->rule->state[k] : "step";
+        const char *kind = k < CTI_STATES ? o->algorithm->state[k].name : "step";
 
-        if (k < CTI_STATES ? !o->uses[k] : !o->rule->counts)
+        if (k < CTI_STATES ? !o->keeps[k] : !o->algorithm->counts)
             continue;
         bytes = strlen(kind) + strlen(ct_param_name(p)) + 2;
         slot->name[k] = joined(kind, ct_param_name(p));
@@ -102,11 +220,11 @@ bool cti_slot_state(const ct_optimizer *o, cti_slot *slot)
         ct_tensor *there;
         ct_scope s;
 
-        if (!o->uses[k] || (slot->state[k] && slot->state[k]->device == w->device))
+        if (!o->keeps[k] || (slot->state[k] && slot->state[k]->device == w->device))
             continue;
         s = cti_scope_push();
         there = slot->state[k] ? ct_keep(ct_to(slot->state[k], w->device)) /* the set has moved */
-                               : ct_keep(ct_full(w->shape, o->initial, w->dtype, w->device));
+                               : ct_keep(ct_full(w->shape, o->begins[k], w->dtype, w->device));
         cti_scope_pop(s);
         if (!there)
             return false;
@@ -135,6 +253,7 @@ void ct_optimizer_free(ct_optimizer *o)
     for (i = 0; i < o->groups; i++)
         cti_release(o->group[i].pattern);
     cti_schedule_free(o->schedule);
+    cti_release(o->options);
     cti_release(o->group);
     cti_release(o->slot);
     cti_release(o);
@@ -163,28 +282,32 @@ static cti_group *group_for(const char *function, ct_optimizer *o, const char *p
     return g;
 }
 
-static bool is_rate(double v)
+/* Whether a group's value of an option is allowed; false with an error. */
+static bool group_check_value(const char *function, const ct_optimizer *o, const char *name,
+                              double v)
 {
-    return v >= 0 && v < INFINITY;
+    const cti_option_field *option = cti_option_find(o->algorithm, name);
+
+    if (option)
+        return cti_option_check(function, option, cti_option(v, 0));
+    if (v != 0)
+        ct_raise(CT_ERR_ARGUMENT, function, "%s has no option %s", o->algorithm->title, name);
+    return v == 0;
 }
 
-static bool check_group(const char *function, const ct_optimizer *o, const char *pattern,
+static bool group_check(const char *function, const ct_optimizer *o, const char *pattern,
                         const ct_optimizer_group_options *a)
 {
     int count = ct_params_count(o->set), i = 0;
 
     while (i < count && fnmatch(pattern, ct_param_name(ct_params_at(o->set, i)), 0) != 0)
         i++;
-    if (i == count)
-        ct_raise(CT_ERR_ARGUMENT, function, "no parameter matches \"%s\"", pattern);
-    else if (!is_rate(cti_option(a->lr, 0)) || !is_rate(cti_option(a->weight_decay, 0)))
-        ct_raise(CT_ERR_ARGUMENT, function,
-                 "\"%s\": lr %g, weight_decay %g: rates are finite and "
-                 "at least 0",
-                 pattern, a->lr, a->weight_decay);
-    else
-        return true;
-    return false;
+    if (i == count) {
+        ct_raise(CT_ERR_ARGUMENT, function, "no parameter matches %s", cti_quote(pattern).s);
+        return false;
+    }
+    return group_check_value(function, o, "lr", a->lr) &&
+           group_check_value(function, o, "weight_decay", a->weight_decay);
 }
 
 ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern, ct_optimizer_group_options a)
@@ -195,7 +318,7 @@ ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern, ct_optimizer_
 
     if (!o || !pattern)
         return ct_raise(CT_ERR_ARGUMENT, me, "the %s is NULL", o ? "pattern" : "optimiser");
-    if (!check_group(me, o, pattern, &a) || !cti_optimizer_slots(me, o))
+    if (!group_check(me, o, pattern, &a) || !cti_optimizer_slots(me, o))
         return ct_error();
     g = group_for(me, o, pattern);
     if (!g)
@@ -238,146 +361,12 @@ double ct_optimizer_param_lr(const ct_optimizer *o, const char *name)
 
 ct_status ct_optimizer_set_lr(ct_optimizer *o, double lr)
 {
-    if (!o || !is_rate(lr))
-        return ct_raise(CT_ERR_ARGUMENT, "ct_optimizer_set_lr",
-                        o ? "lr %g is not finite and at least 0" : "the optimiser is NULL", lr);
-    o->lr = lr;
-    return CT_OK;
-}
+    static const char *const me = "ct_optimizer_set_lr";
 
-/* ---- the step ---- */
-
-/* Nothing moves before all memory is there. */
-static bool prepare(ct_optimizer *o, const cti_table *t)
-{
-    int i;
-
-    for (i = 0; i < t->count; i++) {
-        cti_slot *slot = &o->slot[t->at[i]];
-
-        if (!cti_slot_state(o, slot))
-            return false;
-        cti_rule_prepare(o, slot, &t->segment[i]);
-    }
-    return true;
-}
-
-/* ---- in a captured step (tensor/capture.h) ---- */
-
-/* The step as it was noted. */
-typedef struct noted_step {
-    ct_optimizer *o;
-    int count;
-    struct {
-        int slot;
-        void *value, *state[CTI_STATES];
-    } at[];
-} noted_step;
-
-/* Whether a slot's arrays are where they were. */
-static bool is_as_noted(const noted_step *n, int i, const cti_segment *now)
-{
-    const cti_slot *slot = &n->o->slot[n->at[i].slot];
-    int k;
-
-    for (k = 0; k < CTI_STATES; k++)
-        if (now->state[k] != n->at[i].state[k])
-            return false;
-    return ct_param_is_trained(slot->param) &&
-           cti_data(ct_param_value(slot->param)) == n->at[i].value;
-}
-
-static bool renew_rates(void *context, double *numbers)
-{
-    const noted_step *n = context;
-    cti_rates *rates = (cti_rates *)(void *)numbers;
-    int i;
-
-    for (i = 0; i < n->count; i++) {
-        const cti_slot *slot = &n->o->slot[n->at[i].slot];
-        cti_segment s = { .n = 0 };
-
-        cti_rule_prepare(n->o, slot, &s);
-        if (!is_as_noted(n, i, &s)) {
-            ct_raise(CT_ERR_ARGUMENT, "ct_capture_run",
-                     "%s or its optimiser's state was moved or "
-                     "frozen after the step was captured",
-                     ct_param_name(slot->param));
-            return false;
-        }
-        rates[i] = (cti_rates){ s.lr, s.weight_decay, s.shrink, s.root, s.first };
-    }
-    for (i = 0; i < n->count; i++) {
-        n->o->slot[n->at[i].slot].steps++;
-        cti_mark_written(ct_param_value(n->o->slot[n->at[i].slot].param));
-    }
-    return true;
-}
-
-/* The rates on the device, written anew for each repetition; NULL if nothing is noted, or with an
- * error. */
-static const cti_rates *renewed_rates(ct_optimizer *o, const cti_table *t)
-{
-    size_t bytes = sizeof(noted_step) + (size_t)t->count * sizeof *((noted_step *)0)->at;
-    noted_step *n;
-    const double *there;
-    int i, k;
-
-    if (!cti_thread()->capturing)
-        return NULL;
-    n = cti_calloc(1, bytes);
-    if (!n) {
-        cti_out_of_memory("ct_optimizer_step", bytes);
-        return NULL;
-    }
-    n->o = o;
-    n->count = t->count;
-    for (i = 0; i < t->count; i++) {
-        n->at[i].slot = t->at[i];
-        n->at[i].value = t->segment[i].value;
-        for (k = 0; k < CTI_STATES; k++)
-            n->at[i].state[k] = t->segment[i].state[k];
-    }
-    there = cti_capture_numbers((size_t)t->count * sizeof(cti_rates) / sizeof *there, renew_rates,
-                                n, bytes);
-    cti_release(n);
-    return (const cti_rates *)(const void *)there;
-}
-
-static void apply(ct_optimizer *o, const cti_table *t)
-{
-    bool noted = cti_capture_noting(); /* not run: each repetition counts its step */
-    cti_update update = o->update;
-    int i;
-
-    update.rates = renewed_rates(o, t);
-    if (!ct_ok())
-        return;
-    cti_backend_of(ct_params_device(o->set))->update(&update, t->segment, t->count);
-    for (i = 0; i < t->count; i++) {
-        cti_slot *slot = &o->slot[t->at[i]];
-        ct_tensor *w = ct_param_value(slot->param);
-
-        if (!noted)
-            slot->steps++;
-        cti_mark_written(w);
-        ct_tensor_zero_grad(w);
-    }
-}
-
-ct_status ct_optimizer_step(ct_optimizer *o)
-{
-    static const char *const me = "ct_optimizer_step";
-    cti_table t;
-
-    if (!cti_sink_allowed())
-        return ct_error();
     if (!o)
         return ct_raise(CT_ERR_ARGUMENT, me, "the optimiser is NULL");
-    if (!cti_optimizer_slots(me, o) || !cti_table_make(me, o->set, &t))
-        return ct_error();
-    if (prepare(o, &t))
-        apply(o, &t);
-    cti_table_free(&t);
-    return ct_error();
+    if (!(lr >= 0 && lr < INFINITY))
+        return ct_raise(CT_ERR_ARGUMENT, me, "lr is %g; it must be finite and at least 0", lr);
+    o->lr = lr;
+    return CT_OK;
 }

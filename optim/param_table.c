@@ -1,10 +1,11 @@
-/* param_table.c - the table of segments that optimisers and clipping hand to the device. */
+/* param_table.c - the table of parameters that optimisers and clipping give to the device. */
 #include "optim/internal.h"
 
-bool cti_table_make(const char *function, const ct_params *set, cti_table *t)
+bool cti_param_table_make(const char *function, const ct_params *set, cti_param_table *t)
 {
     int count = ct_params_count(set), i;
 
+    t->set = set;
     t->count = 0;
     t->memory = cti_storage_new(CT_CPU, (size_t)count * (sizeof *t->segment + sizeof *t->at) + 1);
     if (!t->memory) {
@@ -31,12 +32,17 @@ bool cti_table_make(const char *function, const ct_params *set, cti_table *t)
     return true;
 }
 
-void cti_table_free(cti_table *t)
+void cti_param_table_free(cti_param_table *t)
 {
     cti_storage_unref(t->memory);
 }
 
-ct_tensor *cti_table_grad(const ct_params *set, const cti_table *t, int i)
+ct_param *cti_param_table_param(const cti_param_table *t, int i)
 {
-    return cti_leaf_grad(ct_param_value(ct_params_at(set, t->at[i])));
+    return ct_params_at(t->set, t->at[i]);
+}
+
+ct_tensor *cti_param_table_grad(const cti_param_table *t, int i)
+{
+    return cti_leaf_grad(ct_param_value(cti_param_table_param(t, i)));
 }

@@ -137,7 +137,7 @@ static bool bounded(const char *function, const char *name, double v, double low
 {
     if (v < INFINITY && (open ? v > low : v >= low))
         return true;
-    ct_raise(CT_ERR_ARGUMENT, function, "%s %g is not finite and %s %g", name, v,
+    ct_raise(CT_ERR_ARGUMENT, function, "%s is %g; it must be finite and %s %g", name, v,
              open ? "above" : "at least", low);
     return false;
 }

@@ -2,6 +2,7 @@
 #include "optim/internal.h"
 
 #include "tensor/hooks.h"
+#include "tensor/text.h"
 
 #include <math.h>
 #include <string.h>
@@ -233,6 +234,6 @@ ct_status ct_optimizer_state_load(ct_optimizer *o, const char *name, const ct_te
                 load_slot(o, &o->slot[i], k, t);
                 return ct_error();
             }
-    return ct_raise(CT_ERR_ARGUMENT, me, "%s with these options has no \"%s\"", o->rule->name,
-                    name);
+    return ct_raise(CT_ERR_ARGUMENT, me, "%s with these options has no %s", o->algorithm->title,
+                    cti_quote(name).s);
 }

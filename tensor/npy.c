@@ -6,6 +6,7 @@
 #include "tensor/atomic_file.h"
 #include "tensor/hooks.h"
 #include "tensor/read_file.h"
+#include "tensor/text.h"
 
 #include <cotangent/tensor/npy.h>
 

@@ -1,4 +1,4 @@
-/* read_file.h - reading files of tensors: exact reads, and what is said of bad ones. (internal)
+/* read_file.h - reading files of tensors: exact reads, and errors that name the offset. (internal)
  *
  * The files are little endian and read as they are, so this is for little-endian machines. */
 #ifndef COTANGENT_TENSOR_READ_FILE_H
@@ -42,15 +42,5 @@ bool cti_malformed(const cti_read_file *f, const char *function, uint64_t offset
 /* Hands t's elements, row-major, to sink. False with an error, sink's own or one of memory. */
 bool cti_each_bytes(ct_tensor *t, bool (*sink)(void *context, const void *bytes, size_t size),
                     void *context);
-
-/* Text that a file holds, in quotes, fit for a message: at most some 100 bytes, and '?' for
- * control characters. */
-typedef struct cti_quoted {
-    char s[120];
-} cti_quoted;
-cti_quoted cti_quote(const char *text);
-
-/* UTF-8 as in RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
-bool cti_is_utf8(const char *text);
 
 #endif

@@ -5,6 +5,7 @@
 #include "tensor/atomic_file.h"
 #include "tensor/hooks.h"
 #include "tensor/read_file.h"
+#include "tensor/text.h"
 
 #include <cotangent/tensor/safetensors.h>
 
@@ -347,7 +348,8 @@ static bool parse_header(const parser *p)
     json_error_t error;
 
     if (p->text[0] != '{') /* at its end is a NUL */
-        return cti_malformed(&f->file, opening, LENGTH_BYTES, "the header does not begin with '{'");
+        return cti_malformed(&f->file, opening, LENGTH_BYTES,
+                             "not a safetensors file: the header does not begin with '{'");
     if (!scan(f, p->text, p->length))
         return false;
     error.text[0] = '\0';
@@ -371,7 +373,7 @@ static int64_t header_length(ct_safetensors *f)
 
     if (f->file.size < LENGTH_BYTES) {
         cti_malformed(&f->file, opening, f->file.size,
-                      "the file ends before its header's length (8 bytes)");
+                      "not a safetensors file: it ends before the header's length (8 bytes)");
         return -1;
     }
     if (!cti_read_at(&f->file, opening, 0, bytes, LENGTH_BYTES))
@@ -379,10 +381,12 @@ static int64_t header_length(ct_safetensors *f)
     for (i = LENGTH_BYTES - 1; i >= 0; i--)
         n = n << 8 | bytes[i];
     if (n > HEADER_LIMIT)
-        cti_malformed(&f->file, opening, 0, "the header's length is %llu, above %u",
+        cti_malformed(&f->file, opening, 0,
+                      "not a safetensors file: the header's length is %llu, above %u",
                       (unsigned long long)n, HEADER_LIMIT);
     else if (n > f->file.size - LENGTH_BYTES)
-        cti_malformed(&f->file, opening, 0, "the header's length is %llu, but %llu bytes follow",
+        cti_malformed(&f->file, opening, 0,
+                      "not a safetensors file: the header's length is %llu, but %llu bytes follow",
                       (unsigned long long)n, (unsigned long long)(f->file.size - LENGTH_BYTES));
     else
         return (int64_t)n;
@@ -490,11 +494,9 @@ const char *ct_safetensors_metadata(const ct_safetensors *f, const char *key)
 static void hex_digest(struct sha256_ctx *sha, char hex[65])
 {
     uint8_t digest[SHA256_DIGEST_SIZE];
-    int i;
 
     sha256_digest(sha, sizeof digest, digest);
-    for (i = 0; i < SHA256_DIGEST_SIZE; i++)
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    cti_hex(digest, sizeof digest, hex);
 }
 
 /* The payload's SHA-256, read in pieces. */

@@ -81,7 +81,7 @@ refuses 1 'another model' -d -m other given none
 refuses 1 'is not a file that compress wrote' -d text none
 refuses 1 'No such file' missing none
 refuses 1 'No such file' text missing/none
-refuses 2 'files are missing' text
+refuses 2 'output file is missing' text
 refuses 2 'do not go together' -d --embed coded none
-refuses 2 'not a number in 1..255' -H 0 text none
+refuses 2 'not a whole number from 1 to 255' -H 0 text none
 exit 0

@@ -197,7 +197,7 @@ notes()     # PATTERN ARGUMENTS...
 notes 'the prefix has characters .* <unk>' --prefix 'It is 9' --data "$tmp/text"
 line_is '$' 'trained: .t is .{21}' "an unknown prefix"
 printf 'caf\351 \377\376 ' | cat - "$tmp/text" >"$tmp/latin"
-notes '3 bytes are not valid UTF-8 .*' --data "$tmp/latin"
+notes '3 bytes are not valid UTF-8; .*' --data "$tmp/latin"
 notes '--random is of --protocol classic.*' --random --data "$tmp/text"
 
 # ---- bad input: one line on stderr, status 1 for data and 2 for the command line ------------
@@ -238,20 +238,19 @@ refuses 1 'ct_loader_sequences_new: [0-9]+ tokens are too short for a batch of 3
 
 cat "$tmp/text" "$tmp/text" >"$tmp/longer"
 # shellcheck disable=SC2086
-refuses 1 'whole is of another run: lr is 1 there, 0.5 here' $more --lr 0.5 --resume \
+refuses 1 'whole is a checkpoint of another run: lr is "1" there, "0.5" here' $more --lr 0.5 --resume \
     --checkpoint "$tmp/whole"
 # shellcheck disable=SC2086
-refuses 1 'whole is of another run: .*model is lstm there, gru here' $quick --model gru --resume \
+refuses 1 'another run: .*model is "lstm" there, "gru" here' $quick --model gru --resume \
     --data "$tmp/text" --checkpoint "$tmp/whole"
 # shellcheck disable=SC2086
-refuses 1 'whole is of another run: text is [0-9a-f]* there, [0-9a-f]* here$' $more --resume \
+refuses 1 'another run: text is "[0-9a-f]*" there, "[0-9a-f]*" here$' $more --resume \
     --data "$tmp/longer" --checkpoint "$tmp/whole"
 # shellcheck disable=SC2086
 refuses 1 "$tmp/text: .*" $more --resume --checkpoint "$tmp/text"
 # shellcheck disable=SC2086
 refuses 1 "$tmp/folder: is not a regular file" $more --checkpoint "$tmp/folder"
-refuses 2 '--resume: from which --checkpoint' --resume
-refuses 2 '--csv: the name is empty' --csv ''
+refuses 2 '--resume: --checkpoint is missing' --resume
 
 mkdir "$tmp/html" "$tmp/other"
 printf '<!DOCTYPE html>\n<html><body>Sign in</body></html>\n' >"$tmp/html/timemachine.txt"
@@ -264,26 +263,21 @@ COTANGENT_DATA_DIR=$tmp/other
 refuses 1 "other/timemachine.txt: $sums$"
 unset COTANGENT_DATA_DIR
 
-for option in hidden layers epochs batch steps num-train num-val max-tokens length; do
-    refuses 2 "--$option: \"0\" is no whole number from 1 to [0-9]+" --$option 0
-    refuses 2 "--$option: \"-3\" is no whole number" --$option=-3
-    refuses 2 "--$option: \"many\" is no whole number" --$option many
-    refuses 2 "--$option: \"7x\" is no whole number" --$option 7x
-    refuses 2 "--$option: \"\" is no whole number" --$option ''
-    refuses 2 "--$option: \"99999999999999999999\" is no" --$option 99999999999999999999
+# What each kind of option refuses, tool.sh tests; here, that these are of the right kind.
+for option in hidden layers epochs batch steps num-train num-val max-tokens length threads; do
+    refuses 2 "--$option: \"0\" is not a whole number from 1 to [0-9]+" --$option 0
 done
 for option in lr clip; do
-    for value in fast '' 0.1x nan inf 1e999 0 -1; do
-        refuses 2 "--$option: \"$value\" is no number above 0" --$option="$value"
-    done
+    refuses 2 "--$option: \"0\" is not a number above 0" --$option 0
 done
-refuses 2 '--seed: "-1" is no whole number' --seed=-1
-refuses 2 '--threads: "0" is no whole number from 1 to 256' --threads 0
-refuses 2 '--prefix: the prefix is empty' --prefix ''
-refuses 2 '--protocol: "new" is neither book nor classic' --protocol new
+for option in prefix csv svg tensorboard checkpoint; do
+    refuses 2 "--$option: the value is empty" --$option ''
+done
+for option in protocol model dialect; do
+    refuses 2 "--$option: \"new\" is not one of " --$option new
+done
+refuses 2 '--seed: "-1" is not a whole number' --seed=-1
 refuses 2 '--device: there is no device "abacus"' --device abacus
-refuses 2 "--device: no CUDA device" --device cuda:99
-refuses 2 '"book" is not an option' book
 run --no-such-option
 [ $status -eq 2 ] || fail "--no-such-option: status $status, not 2"
 

@@ -55,6 +55,8 @@ faults()
             }
             if (own == "tests" && path == "cuda/emu/report.h")
                 next                                # what the emulated GPU counts, for tests
+            if (own == "examples" && path == "tool/cli.h")
+                next                                # command lines, for the examples too
             to = path
             if (to ~ /^cotangent(_sites)?\.h$/)
                 to = "cotangent"
@@ -84,6 +86,7 @@ plant nn/good.c '#include <cotangent/autograd/op.h>'
 plant train/good.c '#include "data/fetch.h"'
 plant examples/good.c '#include <cotangent.h>'
 plant tool/good.c '#include <cotangent.h>'
+plant examples/good2.c '#include "tool/cli.h"'
 plant tests/good.c '#include "tensor/internal.h"'
 plant cuda/good.cu '#ifdef __CUDACC__'
 if [ -n "$(faults "$tree")" ]; then

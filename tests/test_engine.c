@@ -437,7 +437,7 @@ START_TEST(hooks_are_checked)
 
     ct_register_hook(z, wrong_dtype, NULL);
     ct_backward(ct_sum(z));
-    expect_error(CT_ERR_SHAPE, "ct_register_hook", "f32[2]");
+    expect_error(CT_ERR_SHAPE, "ct_square", "f32[2]");
     ck_assert_ptr_null(ct_tensor_grad(x));
 
     ct_register_hook(y, wrong_shape, NULL);
@@ -579,7 +579,7 @@ START_TEST(backward_inside_a_hook)
     EXPECT(ct_tensor_grad(z), 8);
     ct_register_hook(y, backward_inside, loss);
     ct_backward(loss);
-    expect_error(CT_ERR_GRAD, "ct_square", "backward");
+    expect_error(CT_ERR_GRAD, "ct_sum", "backward");
     EXPECT(ct_tensor_grad(x), 2, 4);
     leave(s);
 }
@@ -595,7 +595,7 @@ START_TEST(backward_inside_to_the_same_leaf)
 
     ct_register_hook(y, backward_inside, other);
     ct_backward(loss);
-    expect_error(CT_ERR_GRAD, "ct_backward", "backward");
+    expect_error(CT_ERR_GRAD, "ct_square", "backward");
     ck_assert_ptr_null(ct_tensor_grad(x));
     ct_backward(other); /* and nothing is left of it */
     EXPECT(ct_tensor_grad(x), _i ? 1 : 2, _i ? 0 : 4);

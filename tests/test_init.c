@@ -235,7 +235,7 @@ START_TEST(test_bad_init)
     ct_params *params = set_of(0, CT_F32);
 
     ck_assert_ptr_null(ct_params_add(params, "a", CT_SHAPE(4), ct_init_xavier_uniform(1)));
-    expect_error(CT_ERR_SHAPE, "ct_init", "rank");
+    expect_error(CT_ERR_SHAPE, "ct_params_add", "rank");
     ck_assert_ptr_null(ct_params_add(params, "b", CT_SHAPE(5, 2), ct_init_orthogonal_parts(1, 2)));
     expect_error(CT_ERR_SHAPE, "ct_init_orthogonal", "2 equal parts");
     for (int parts = -1; parts < 1; parts++) {
@@ -538,7 +538,7 @@ START_TEST(test_layer_norm)
     ck_assert_int_eq(ct_param_shape(ct_params_get(params, "late.bias")).dim[0], 2);
     m = ct_nn_layer_norm(params, "ln2", (ct_nn_layer_norm_options){ .size = 4 });
     ct_forward(m, ct_zeros(CT_SHAPE(2, 3), CT_F64, DEVICE));
-    expect_error(CT_ERR_SHAPE, "ct_param_materialize", "ln2.weight ... [3]");
+    expect_error(CT_ERR_SHAPE, "ct_forward", "ln2.weight ... [3]");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }

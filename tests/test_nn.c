@@ -110,7 +110,7 @@ START_TEST(linear_size_inferred)
     expect_same("bias", ct_param_value(ct_params_at(late, 1)),
                 ct_param_value(ct_params_at(early, 1)), 0);
     ck_assert(ct_forward(l, ct_ones(CT_SHAPE(4, 24), CT_F32, DEVICE)) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_linear", "f32[4,24]");
+    expect_error(CT_ERR_SHAPE, "ct_forward", "f32[4,24]");
     ck_assert(ct_forward(l, ct_ones(CT_SHAPE(4, 25), CT_F64, DEVICE)) == NULL);
     expect_error(CT_ERR_DTYPE, "ct_linear", "weight ... dtype");
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -176,7 +176,7 @@ START_TEST(linear_misuse)
                            (ct_nn_linear_options){ .in_features = -1, .out_features = 2 }) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_nn_linear", "in_features -1");
     ck_assert(ct_nn_linear(set, "", (ct_nn_linear_options){ .out_features = 2 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_sub", "\"\"");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_linear", "\"\"");
     ck_assert(ct_nn_linear(NULL, "l", (ct_nn_linear_options){ .out_features = 2 }) == NULL);
     l = ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 2 });
     s = ct_scope_begin();
@@ -396,7 +396,7 @@ START_TEST(rnn_misuse)
     ct_tensor *x = ct_ones(CT_SHAPE(T, B, IN), CT_F32, DEVICE), *two[2];
 
     ck_assert(ct_nn_rnn(set, "bad", (ct_nn_rnn_options){ .input_size = 3 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "hidden_size");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_rnn", "hidden_size");
     ck_assert(ct_nn_rnn(set, "bad", (ct_nn_rnn_options){ .hidden_size = 3, .num_layers = -1 }) ==
               NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "num_layers");
@@ -858,7 +858,7 @@ START_TEST(options_of_others)
                                                  { .hidden_size = 1, .dropout = 0.5 } };
 
         ck_assert(ct_nn_gru_cell(set, "a", more[i]) == NULL);
-        expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent_cell", "cell");
+        expect_error(CT_ERR_ARGUMENT, "ct_nn_gru_cell", "cell");
     }
     ck_assert(ct_nn_gru_cell(set, "a", (ct_nn_gru_options){ .hidden_size = 1, .num_layers = 1 }) !=
               NULL);
@@ -1045,7 +1045,7 @@ START_TEST(state_copy_select_zero)
     ck_assert(ct_state_zero(copy) == CT_OK);
     expect_values("selected", ct_state_get(beams, 0), picked, 8, 0);
     refused = ct_state_select_new(copy, ct_full(CT_SHAPE(1), 3, CT_I64, DEVICE));
-    expect_fault(ct_state_get(refused, 0), CT_ERR_INDEX, "ct_index_select", "index 3");
+    expect_fault(ct_state_get(refused, 0), CT_ERR_INDEX, "ct_state_select_new", "index 3");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_state_free(state);
     ct_state_free(copy);
@@ -1356,7 +1356,7 @@ START_TEST(cross_entropy_misuse)
     expect_error(CT_ERR_DTYPE, "ct_cross_entropy", "f32 or f64");
     ck_assert(ct_cross_entropy_with(x, y, (ct_cross_entropy_options){ .label_smoothing = 1.5 }) ==
               NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_cross_entropy", "label_smoothing 1.5");
+    expect_error(CT_ERR_ARGUMENT, "ct_cross_entropy_with", "label_smoothing 1.5");
     for (i = 0; i < 3; i++) {
         ck_assert(ct_cross_entropy_with(x, y,
                                         (ct_cross_entropy_options){

@@ -1,7 +1,7 @@
 /* test_npy.c - tests of NumPy's files: round trips, Fortran's order, malformed files, failing
  * calls. */
 #include "tensor/internal.h"
-#include "tensor/read_file.h"
+#include "tensor/text.h"
 
 #include "tests/files.h"
 #include "tests/harness.h"

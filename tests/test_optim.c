@@ -6,9 +6,11 @@
 
 #include "tests/harness.h"
 
+#include "optim/internal.h"
 #include "tensor/hooks.h"
 
 #include <cotangent/autograd/autograd.h>
+#include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/optim/clip.h>
 #include <cotangent/optim/schedule.h>
 
@@ -196,6 +198,35 @@ static ct_optimizer *adam_of(ct_params *set, const char *line, bool decoupled)
     return decoupled ? ct_adamw_new(set, o) : ct_adam_new(set, o);
 }
 
+/* ---- Adam composed from ops ---- */
+
+static ct_tensor *composed_update(cti_composed *c)
+{
+    const ct_adam_options *a = c->options;
+    double lr = c->lr / (1 - pow(a->beta1, (double)c->t));
+    double root = sqrt(1 - pow(a->beta2, (double)c->t));
+    ct_tensor *m =
+        ct_add(ct_mul_scalar(c->state[0], a->beta1), ct_mul_scalar(c->grad, 1 - a->beta1));
+    ct_tensor *v = ct_add(ct_mul_scalar(c->state[1], a->beta2),
+                          ct_mul_scalar(ct_mul(c->grad, c->grad), 1 - a->beta2));
+    ct_tensor *d = ct_add_scalar(ct_mul_scalar(ct_sqrt(v), 1 / root), a->eps);
+
+    c->state[0] = m;
+    c->state[1] = v;
+    return ct_sub(c->value, ct_mul_scalar(ct_div(m, d), lr));
+}
+
+static cti_algorithm adam_from_ops; /* filled in by main */
+
+static ct_optimizer *composed_of(ct_params *set, const char *line)
+{
+    const ct_adam_options o = { .lr = key(line, "lr"),
+                                .weight_decay = key(line, "weight_decay"),
+                                .maximize = flag(line, "maximize") };
+
+    return cti_optimizer_new("composed", &adam_from_ops, set, &o);
+}
+
 static ct_optimizer *rule_of(ct_params *set, const char *line)
 {
     double lr = option(line, "lr"), decay = key(line, "weight_decay");
@@ -203,6 +234,8 @@ static ct_optimizer *rule_of(ct_params *set, const char *line)
     char rule[16];
 
     ck_assert(sscanf(line, "run %15s", rule) == 1);
+    if (strcmp(rule, "composed") == 0)
+        return composed_of(set, line);
     if (strcmp(rule, "sgd") == 0)
         return ct_sgd_new(set, (ct_sgd_options){ .lr = lr,
                                                  .momentum = key(line, "momentum"),
@@ -716,21 +749,21 @@ START_TEST(option_errors)
         expect_error(CT_ERR_ARGUMENT, "ct_" #rule "_new", word);                                   \
     } while (0)
 #define CASE { .lr = -1 }
-    BAD(sgd, sgd, "lr -1");
-    BAD(adagrad, adagrad, "lr -1");
+    BAD(sgd, sgd, "lr is -1");
+    BAD(adagrad, adagrad, "lr is -1");
 #undef CASE
 #define CASE { .lr = INFINITY }
-    BAD(rmsprop, rmsprop, "lr inf");
+    BAD(rmsprop, rmsprop, "lr is inf");
 #undef CASE
 #define CASE { .lr = CT_ZERO * 2 }
-    BAD(adamw, adam, "lr -");
+    BAD(adamw, adam, "lr is -");
 #undef CASE
 #define CASE { .momentum = -0.5 }
-    BAD(sgd, sgd, "momentum -0.5");
-    BAD(rmsprop, rmsprop, "momentum -0.5");
+    BAD(sgd, sgd, "momentum is -0.5");
+    BAD(rmsprop, rmsprop, "momentum is -0.5");
 #undef CASE
 #define CASE { .dampening = INFINITY }
-    BAD(sgd, sgd, "dampening inf");
+    BAD(sgd, sgd, "dampening is inf");
 #undef CASE
 #define CASE { .nesterov = true }
     BAD(sgd, sgd, "nesterov ... momentum 0");
@@ -739,29 +772,29 @@ START_TEST(option_errors)
     BAD(sgd, sgd, "nesterov ... dampening 0.1");
 #undef CASE
 #define CASE { .beta1 = 1 }
-    BAD(adam, adam, "beta1 1");
+    BAD(adam, adam, "beta1 is 1");
 #undef CASE
 #define CASE { .beta2 = -0.1 }
-    BAD(adamw, adam, "beta2 -0.1");
+    BAD(adamw, adam, "beta2 is -0.1");
 #undef CASE
 #define CASE { .alpha = 1.5 }
-    BAD(rmsprop, rmsprop, "alpha 1.5");
+    BAD(rmsprop, rmsprop, "alpha is 1.5");
 #undef CASE
 #define CASE { .eps = -1 }
-    BAD(adam, adam, "eps -1");
-    BAD(rmsprop, rmsprop, "eps -1");
-    BAD(adagrad, adagrad, "eps -1");
+    BAD(adam, adam, "eps is -1");
+    BAD(rmsprop, rmsprop, "eps is -1");
+    BAD(adagrad, adagrad, "eps is -1");
 #undef CASE
 #define CASE { .weight_decay = -1 }
-    BAD(sgd, sgd, "weight_decay -1");
-    BAD(adam, adam, "weight_decay -1");
-    BAD(adagrad, adagrad, "weight_decay -1");
+    BAD(sgd, sgd, "weight_decay is -1");
+    BAD(adam, adam, "weight_decay is -1");
+    BAD(adagrad, adagrad, "weight_decay is -1");
 #undef CASE
 #define CASE { .lr_decay = -1 }
-    BAD(adagrad, adagrad, "lr_decay -1");
+    BAD(adagrad, adagrad, "lr_decay is -1");
 #undef CASE
 #define CASE { .initial_accumulator_value = -2 }
-    BAD(adagrad, adagrad, "initial_accumulator_value -2");
+    BAD(adagrad, adagrad, "initial_accumulator_value is -2");
 #undef CASE
     for (i = 0; i < 3; i++) { /* a NaN, whose sign printf shows, is no rate */
         double nan = NAN;
@@ -772,8 +805,148 @@ START_TEST(option_errors)
         ck_assert(ct_error() == CT_ERR_ARGUMENT);
         ct_error_clear();
     }
-    ck_assert(!ct_sgd_new(NULL, (ct_sgd_options){ .lr = 1 }) && ct_ok());
+    ck_assert(!ct_sgd_new(NULL, (ct_sgd_options){ .lr = 1 }));
+    expect_error(CT_ERR_ARGUMENT, "ct_sgd_new", "the set is NULL");
     ct_params_free(set);
+}
+END_TEST
+
+/* A composed update gives the numbers of the fused one, state included; and loads its state. */
+START_TEST(composed)
+{
+    static const char *const lines[2] = {
+        "run adam lr=0.1 weight_decay=0.01 bias_lr=0.01 late=3 step_size=4 schedule_gamma=0.5",
+        "run adam lr=0.1 maximize=1 bias_no_weight_decay=1 weight_decay=0.2 freeze=1"
+    };
+    ct_params *a = new_set(CT_F64), *b = new_set(CT_F64);
+    ct_optimizer *x = optimizer_of(a, lines[_i]), *y;
+    double v[TOTAL], w[TOTAL];
+    char line[200];
+    ct_scope s;
+
+    snprintf(line, sizeof line, "run composed%s", lines[_i] + strlen("run adam"));
+    y = optimizer_of(b, line);
+    for (int t = 1; t <= 20; t++) {
+        one_step(a, x, line, t);
+        one_step(b, y, line, t);
+        all_values(a, v);
+        all_values(b, w);
+        for (int i = 0; i < TOTAL; i++)
+            expect_close("composed", w[i], v[i], 1e-12);
+    }
+    s = ct_scope_begin();
+    ck_assert_int_eq(ct_optimizer_state_count(x), ct_optimizer_state_count(y));
+    for (int i = 0; i < ct_optimizer_state_count(x); i++) {
+        ck_assert_str_eq(ct_optimizer_state_name(x, i), ct_optimizer_state_name(y, i));
+        ck_assert(ct_optimizer_state_load(y, ct_optimizer_state_name(x, i),
+                                          ct_optimizer_state_tensor(x, i)) == CT_OK);
+    }
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_optimizer_free(x);
+    ct_optimizer_free(y);
+    ct_params_free(a);
+    ct_params_free(b);
+}
+END_TEST
+
+/* The table of an algorithm describes each field of its struct, up to the last one that it has. */
+static void check_table(const cti_algorithm *a)
+{
+    unsigned char *covered = calloc(1, a->size + 1);
+    size_t last = 0, hole = 0;
+
+    for (const cti_option_field *o = a->option; o->name; o++) {
+        size_t size = o->flag ? sizeof(bool) : sizeof(double);
+
+        ck_assert(o->offset + size <= a->size);
+        memset(covered + o->offset, 1, size);
+        last = o->offset + size > last ? o->offset + size : last;
+    }
+    for (size_t i = 0; i < last; i++) {
+        hole = covered[i] ? 0 : hole + 1;
+        ck_assert_msg(hole < sizeof(double), "%s: no option at offset %zu", a->name, i - 7);
+    }
+    free(covered);
+}
+
+/* What a checkpoint says of an optimiser: "name value;..." */
+static void description_of(const ct_optimizer *o, char to[2000])
+{
+    cti_entries e = { 0 };
+
+    cti_optimizer_describe(o, &e);
+    ck_assert(!cti_entries_failed(&e));
+    *to = '\0';
+    for (size_t i = 0; i < e.count; i++)
+        sprintf(to + strlen(to), "%s %s;", e.at[i].name.bytes, e.at[i].value.bytes);
+    cti_entries_free(&e);
+}
+
+/* Every option of every algorithm is told apart in a checkpoint, and by ct_optimizer_new; but for the
+ * rate, which is part of the state. */
+START_TEST(described)
+{
+    ct_params *set = new_set(CT_F32);
+
+    for (int i = 0; ct_optimizer_algorithm(i); i++) {
+        const cti_algorithm *a = cti_algorithms[i];
+        char usual[2000], other[2000];
+        ct_optimizer *o = ct_optimizer_new(set, a->name, NULL);
+
+        check_table(a);
+        ck_assert_str_eq(ct_optimizer_algorithm(i), a->name);
+        description_of(o, usual);
+        ct_optimizer_free(o);
+        for (const cti_option_field *option = a->option; option->name; option++) {
+            const ct_optimizer_value values[] = {
+                { option->name, option->flag ? 1 : 0.25 },
+                { strcmp(option->name, "nesterov") == 0 ? "momentum" : NULL, 0.5 },
+                { NULL, 0 }
+            };
+
+            o = ct_optimizer_new(set, a->name, values);
+            ck_assert_msg(o != NULL, "%s %s: %s", a->name, option->name, ct_error_message());
+            ck_assert(cti_option_get(option, o->options) == values[0].value);
+            description_of(o, other);
+            ck_assert_msg((strcmp(usual, other) != 0) == (strcmp(option->name, "lr") != 0),
+                          "%s %s: %s", a->name, option->name, other);
+            ct_optimizer_free(o);
+        }
+    }
+    ck_assert(ct_optimizer_algorithm(-1) == NULL);
+    ct_params_free(set);
+}
+END_TEST
+
+START_TEST(by_name)
+{
+    ct_params *a = new_set(CT_F32), *b = new_set(CT_F32);
+    const ct_optimizer_value zero[] = { { "beta1", 0 }, { "lr", 0.1 }, { NULL, 0 } };
+    const ct_optimizer_value unknown[] = { { "gamma", 1 }, { NULL, 0 } };
+    const ct_optimizer_value wrong[] = { { "beta1", 2 }, { NULL, 0 } };
+    ct_optimizer *x = ct_adam_new(a, (ct_adam_options){ .lr = 0.1, .beta1 = CT_ZERO });
+    ct_optimizer *y = ct_optimizer_new(b, "adam", zero); /* 0 is 0 */
+
+    for (int t = 1; t <= 3; t++) {
+        one_step(a, x, "", t);
+        one_step(b, y, "", t);
+    }
+    expect_same("adam by name", a, b);
+    ck_assert(!ct_optimizer_new(a, "adamant", NULL));
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new", "there is no algorithm \"adamant\"");
+    ck_assert(!ct_optimizer_new(a, "sgd", unknown));
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new", "SGD has no option \"gamma\"");
+    ck_assert(!ct_optimizer_new(a, "adam", wrong));
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new",
+                 "beta1 is 2; it must be at least 0 and less than 1");
+    ck_assert(!ct_optimizer_new(a, NULL, NULL));
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new", "the name of the algorithm is NULL");
+    ck_assert(!ct_optimizer_new(NULL, "sgd", NULL));
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new", "the set is NULL");
+    ct_optimizer_free(x);
+    ct_optimizer_free(y);
+    ct_params_free(a);
+    ct_params_free(b);
 }
 END_TEST
 
@@ -867,7 +1040,8 @@ static const char *const resumed[] = {
     "run adam lr=0.05 amsgrad=1 late=9 step_size=7 schedule_gamma=0.8",
     "run adamw lr=0.05 weight_decay=0.5 late=15 bias_no_weight_decay=1",
     "run rmsprop lr=0.02 centered=1 momentum=0.5 weight_decay=0.1",
-    "run adagrad lr=0.1 lr_decay=0.05 initial_accumulator_value=0.5 late=12"
+    "run adagrad lr=0.1 lr_decay=0.05 initial_accumulator_value=0.5 late=12",
+    "run composed lr=0.05 weight_decay=0.1 late=9 step_size=7 schedule_gamma=0.8"
 };
 
 /* All entries of from into to, last first: no order is asked for. */
@@ -1240,6 +1414,9 @@ int main(void)
     Suite *suite = suite_create("optim");
     TCase *tc = harness_case(suite, "torch");
 
+    adam_from_ops = *cti_algorithms[1];
+    adam_from_ops.state[2] = (cti_state_kind){ .name = NULL };
+    adam_from_ops.compose = composed_update;
     tcase_add_loop_test(tc, torch_numbers, 0, 3);
     tcase_add_test(tc, torch_schedules);
     tc = harness_case(suite, "schedule");
@@ -1256,6 +1433,9 @@ int main(void)
     tcase_add_test(tc, groups);
     tcase_add_loop_test(tc, tied, 0, rules);
     tcase_add_test(tc, option_errors);
+    tcase_add_loop_test(tc, composed, 0, 2);
+    tcase_add_test(tc, described);
+    tcase_add_test(tc, by_name);
     tcase_add_test(tc, call_errors);
     tc = harness_case(suite, "checkpoint");
     tcase_add_loop_test(tc, resume, 0, 2 * rules);

@@ -2,7 +2,7 @@
  * calls. */
 #include "tensor/internal.h"
 #include "tensor/hooks.h"
-#include "tensor/read_file.h"
+#include "tensor/text.h"
 
 #include "tests/files.h"
 #include "tests/harness.h"

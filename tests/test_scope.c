@@ -762,7 +762,7 @@ START_TEST(idle_buffers_released)
     ck_assert_msg(ct_zeros(CT_SHAPE(3 << 18), CT_F32, CT_CPU) != NULL, "%s", ct_error_message());
     ck_assert_uint_eq(ct_memory_get_stats().idle_bytes, 0);
     ck_assert(ct_zeros(CT_SHAPE(1 << 20), CT_F32, CT_CPU) == NULL);
-    expect_error(CT_ERR_MEMORY, "ct_tensor", "out of memory");
+    expect_error(CT_ERR_MEMORY, "ct_zeros", "out of memory");
     budget = 0;
     ck_assert(ct_zeros(CT_SHAPE(1 << 20), CT_F32, CT_CPU) != NULL);
     ck_assert(ct_scope_end(s) == CT_ERR_MEMORY || ct_ok());
@@ -947,7 +947,7 @@ static void *begin_without_memory(void *unused)
     ck_assert(open[0].id == 0 && open[0].depth == 0);
     ck_assert(ct_scope_return(open[0], NULL, &out) == CT_ERR_MEMORY && !out);
     ck_assert(ct_scope_end(open[0]) == CT_ERR_MEMORY);
-    expect_error(CT_ERR_MEMORY, "ct_scope", "out of memory");
+    expect_error(CT_ERR_MEMORY, "ct_scope_begin", "out of memory");
     for (k = 0; k < 64; k++)
         open[k] = ct_scope_begin();
     ck_assert(ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU) != NULL);

@@ -193,13 +193,13 @@ cp out out2
 succeeds generate part.model -p the -n 10
 cmp -s out out2 || fail "checkpoint and model give different texts"
 succeeds info part
-prints 'a checkpoint: cotangent train --resume goes on from it' "info"
+prints 'a checkpoint: cotangent train --resume continues the run' "info"
 # shellcheck disable=SC2086
-refuses 1 'part is of another run: optimizer is .* there, .* here$' \
+refuses 1 'part is a checkpoint of another run: lr is ".*" there, "0.5" here$' \
     train text $slow --lr 0.5 --epochs 8 --checkpoint part --resume
 head -c 30000 text >other
 # shellcheck disable=SC2086
-refuses 1 'part is of another run: .*text is ' \
+refuses 1 'part is a checkpoint of another run: .*text is ' \
     train other $slow --epochs 8 --checkpoint part --resume
 
 # Sends the signal once there is a checkpoint; the tool must not be a background command, which
@@ -274,51 +274,52 @@ fi
 
 refuses 2 'a command is missing'
 refuses 2 'there is no command "compose"' compose
-refuses 2 'which text\?' train
-refuses 2 'one text, not "more" too' train text more
-refuses 2 'which model file\?' generate
-refuses 2 'one model file, not "b" too' generate a b
-refuses 2 'which model file\?' eval
-refuses 2 'which text\?' eval gru.safetensors
-refuses 2 'one model file and one text, not "c" too' eval a b c
-refuses 2 'one file, not "b" too' info a b
+refuses 2 'the text is missing \(see cotangent train --help\)' train
+refuses 2 '"more" is one argument too many' train text more
+refuses 2 'the model file is missing' generate
+refuses 2 '"b" is one argument too many' generate a b
+refuses 2 'the model file is missing' eval
+refuses 2 'the text is missing' eval gru.safetensors
+refuses 2 '"c" is one argument too many' eval a b c
+refuses 2 '"b" is one argument too many' info a b
 for value in 0 -1 nan inf 1e999 warm '' 0.5x; do
-    refuses 2 "--temperature: \"$value\" is no number above 0" \
+    refuses 2 "--temperature: \"$value\" is not a number above 0" \
         generate gru.safetensors -p the --temperature="$value"
 done
 for value in 0 -1 many '' 99999999999999999999; do
-    refuses 2 "--top-k: \"$value\" is no whole number from 1 to" \
+    refuses 2 "--top-k: \"$value\" is not a whole number from 1 to" \
         generate gru.safetensors -p the --top-k="$value"
 done
-refuses 2 '--length: "-1" is no whole number' generate gru.safetensors -p the --length=-1
-refuses 2 '--seed: "x" is no whole number' generate gru.safetensors -p the --seed x
-refuses 2 '--prefix: the prefix is empty' generate gru.safetensors --prefix ''
+refuses 2 '--length: "-1" is not a whole number' generate gru.safetensors -p the --length=-1
+refuses 2 '--seed: "x" is not a whole number' generate gru.safetensors -p the --seed x
+refuses 2 '--prefix: the value is empty' generate gru.safetensors --prefix ''
 refuses 1 'missing: No such file' generate missing -p the --device cpu
 refuses 2 '--device: .*abacus' generate gru.safetensors -p the --device abacus
-refuses 2 '--threads: "0" is no whole number from 1 to 256' generate gru.safetensors --threads 0
+refuses 2 '--threads: "0" is not a whole number from 1 to 256' generate gru.safetensors --threads 0
 for option in hidden layers batch steps epochs max-tokens patience; do
     for value in 0 -3 many 7x '' 99999999999999999999; do
-        refuses 2 "--$option: \"$value\" is no whole number from 1 to" train text --$option="$value"
+        refuses 2 "--$option: \"$value\" is not a whole number from 1 to" train text --$option="$value"
     done
 done
 for option in lr clip weight-decay; do
     for value in 0 -1 fast nan inf ''; do
-        refuses 2 "--$option: \"$value\" is no number above 0" train text --$option="$value"
+        refuses 2 "--$option: \"$value\" is not a number above 0" train text --$option="$value"
     done
 done
 for option in dropout momentum; do
-    refuses 2 "--$option: \"1\" is no number from 0 to less than 1" train text --$option 1
+    refuses 2 "--$option: \"1\" is not a number from 0 to less than 1" train text --$option 1
 done
-refuses 2 '--model: "mgu" is none of rnn, lstm and gru' train text --model mgu
-refuses 2 '--tokens: "letter" is none of char, byte, word and grapheme' train text --tokens letter
-refuses 2 '--clean: "soap" is none of' train text --clean soap
-refuses 2 '--dialect: "latin" is none of' train text --dialect latin
-refuses 2 '--optimizer: "lbfgs" is none of' train text --optimizer lbfgs
-refuses 2 '--tied: --embedding 8 is not --hidden 256' train text --embedding 8 --tied
-refuses 2 '--min-freq: bytes are all in the vocabulary' train text --tokens byte --min-freq 2
-refuses 2 '--resume: from which --checkpoint\?' train text --resume
-refuses 2 '--every: of which --checkpoint\?' train text --every 5
-refuses 2 '--output: an empty name' train text -o ''
+refuses 2 '--model: "mgu" is not one of rnn\|lstm\|gru' train text --model mgu
+refuses 2 '--tokens: "letter" is not one of char\|byte\|word\|grapheme' train text --tokens letter
+refuses 2 '--clean: "soap" is not one of' train text --clean soap
+refuses 2 '--dialect: "latin" is not one of' train text --dialect latin
+refuses 2 '--optimizer: "lbfgs" is not one of' train text --optimizer lbfgs
+refuses 2 'Adam has no option "momentum"' train text --momentum 0.5
+refuses 2 '--tied: --embedding 8 differs from --hidden 256' train text --embedding 8 --tied
+refuses 2 '--min-freq: .*has all bytes' train text --tokens byte --min-freq 2
+refuses 2 '--resume: --checkpoint is missing' train text --resume
+refuses 2 '--every: --checkpoint is missing' train text --every 5
+refuses 2 '--output: the value is empty' train text -o ''
 for command in train generate eval info; do
     run $command --no-such-option
     [ $status -eq 2 ] || fail "$command --no-such-option: status $status, not 2"
@@ -335,14 +336,14 @@ refuses 1 'binary: is binary' train binary
 refuses 1 'empty: is empty' train empty --tokens byte
 refuses 1 '\.: Is a directory' train .
 refuses 1 'missing: No such file' generate missing -p the
-refuses 1 'short: ' generate short -p the
+refuses 1 'short: .*not a safetensors file' generate short -p the
 refuses 1 "$srcdir/tests/torch/peer.safetensors: is no model file" \
     generate "$srcdir/tests/torch/peer.safetensors" -p the
 refuses 1 "$srcdir/tests/torch/peer.safetensors: is no model file" \
     eval "$srcdir/tests/torch/peer.safetensors" text
 refuses 1 'stdin: the prefix is empty' generate gru.safetensors
 refuses 1 'missing: No such file' info missing
-refuses 1 'text: ' info text
+refuses 1 'text: .*not a safetensors file' info text
 refuses 1 'missing: No such file' eval gru.safetensors missing
 refuses 1 'letterless: holds no letter' eval gru.safetensors letterless
 # shellcheck disable=SC2086

@@ -2,32 +2,17 @@
 #include "tool.h"
 
 typedef struct options {
-    tool_machine machine;
+    ct_device device;
     const char *model, *text;
 } options;
 
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-    options *o = state->input;
+static const cli_option table[] = { { "model file", CLI_ARGUMENT,
+                                      .offset = offsetof(options, model) },
+                                    { "text", CLI_ARGUMENT, .offset = offsetof(options, text) },
+                                    TOOL_MACHINE(options, device),
+                                    { 0 } };
 
-    switch (key) {
-    case ARGP_KEY_INIT:
-        state->child_inputs[0] = &o->machine;
-        return 0;
-    case ARGP_KEY_ARG:
-        if (o->text)
-            tool_refuse("one model file and one text, not \"%s\" too", arg);
-        *(o->model ? &o->text : &o->model) = arg;
-        return 0;
-    case ARGP_KEY_END:
-        if (!o->text)
-            tool_refuse("which %s? (see cotangent eval --help)", o->model ? "text" : "model file");
-        return 0;
-    }
-    return ARGP_ERR_UNKNOWN;
-}
-
-static void print(const ct_lm *m, const ct_lm_score *s)
+static void eval_print(const ct_lm *m, const ct_lm_score *s)
 {
     ct_token_kind kind = ct_vocab_kind(ct_lm_vocab(m));
 
@@ -41,14 +26,13 @@ static void print(const ct_lm *m, const ct_lm_score *s)
 
 int tool_eval(int argc, char **argv)
 {
-    static const struct argp_child children[] = { { &tool_machine_argp, 0, NULL, 0 }, { 0 } };
-    const struct argp argp = {
-        .parser = parse,
-        .args_doc = "MODEL TEXT",
-        .children = children,
-        .doc = "Prints a model's perplexity on a text, and the bits that it takes for a character. "
-               "MODEL is a file of cotangent train; TEXT is cleaned and cut as that one's was, and "
-               "read from stdin for -. The first token is not counted."
+    static const cli_program program = {
+        .options = table,
+        .arguments = "MODEL TEXT",
+        .doc =
+            "Prints a model's perplexity on a text, and the bits per character and per byte. MODEL "
+            "is a file of cotangent train. TEXT is cleaned and tokenised as the training text was; "
+            "- is stdin. The first token is not counted."
     };
     options o = { 0 };
     ct_lm_score score;
@@ -56,11 +40,11 @@ int tool_eval(int argc, char **argv)
     ct_lm *m;
     int status;
 
-    tool_parse(&argp, argc, argv, &o);
-    m = ct_lm_load(o.model, o.machine.device);
+    tool_parse(&program, argc, argv, &o);
+    m = ct_lm_load(o.model, o.device);
     text = m ? tool_text(o.text, ct_vocab_kind(ct_lm_vocab(m))) : NULL;
     if (text && ct_lm_evaluate(m, text, &score) == CT_OK)
-        print(m, &score);
+        eval_print(m, &score);
     status = tool_status();
     ct_text_free(text);
     ct_lm_free(m);

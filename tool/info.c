@@ -4,20 +4,20 @@
 #include <ctype.h>
 
 /* Text of a file: no control characters on a terminal. */
-static void print_name(const char *name)
+static void info_print_name(const char *name)
 {
     for (; *name; name++)
         putchar(iscntrl((unsigned char)*name) ? '?' : *name);
 }
 
-static void print_tensors(const ct_safetensors *f)
+static void info_print_tensors(const ct_safetensors *f)
 {
     int i, axis;
 
     for (i = 0; i < ct_safetensors_count(f); i++) {
         ct_shape shape = ct_safetensors_shape(f, i);
 
-        print_name(ct_safetensors_name(f, i));
+        info_print_name(ct_safetensors_name(f, i));
         printf("  %s [", ct_safetensors_dtype(f, i));
         for (axis = 0; axis < shape.rank && axis < CT_MAX_RANK; axis++)
             printf("%s%lld", axis ? "," : "", (long long)shape.dim[axis]);
@@ -26,7 +26,7 @@ static void print_tensors(const ct_safetensors *f)
     printf("%d tensor%s\n", ct_safetensors_count(f), ct_safetensors_count(f) == 1 ? "" : "s");
 }
 
-static int describe(const char *path)
+static int info_describe(const char *path)
 {
     ct_safetensors *f = ct_safetensors_open(path);
     bool checkpoint = f && ct_safetensors_metadata(f, "cotangent.training");
@@ -36,41 +36,31 @@ static int describe(const char *path)
         m = ct_lm_load(path, CT_CPU);
         ct_lm_print(m, stdout);
         if (m && checkpoint)
-            printf("a checkpoint: cotangent train --resume goes on from it\n");
+            printf("a checkpoint: cotangent train --resume continues the run\n");
     }
     if (f && ct_ok())
-        print_tensors(f);
+        info_print_tensors(f);
     ct_lm_free(m);
     ct_safetensors_close(f);
     return tool_status();
 }
 
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-    const char **path = state->input;
-
-    if (key != ARGP_KEY_ARG)
-        return ARGP_ERR_UNKNOWN;
-    if (*path)
-        tool_refuse("one file, not \"%s\" too", arg);
-    *path = arg;
-    return 0;
-}
+static const cli_option table[] = { { "file", CLI_ARGUMENT_OPTIONAL, .offset = 0 }, { 0 } };
 
 int tool_info(int argc, char **argv)
 {
-    const struct argp argp = {
-        .parser = parse,
-        .args_doc = "[FILE]",
+    static const cli_program program = {
+        .options = table,
+        .arguments = "[FILE]",
         .doc = "Prints the card of a model file of cotangent train, and the tensors of that or any "
                "other safetensors file. Without a file: version, BLAS, LIBXSMM, code paths, "
                "devices."
     };
     const char *path = NULL;
 
-    tool_parse(&argp, argc, argv, &path);
+    tool_parse(&program, argc, argv, &path);
     if (path)
-        return describe(path);
+        return info_describe(path);
     ct_build_print(stdout);
     return tool_status();
 }

@@ -1,6 +1,7 @@
-/* main.c - cotangent: trains language models, and uses them. */
+/* main.c - cotangent: trains and uses language models. */
 #include "tool.h"
 
+#include <argp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,8 +10,8 @@ static const struct command {
     int (*run)(int argc, char **argv);
 } commands[] = {
     { "train", "train a language model on a text", tool_train },
-    { "generate", "go on from a text", tool_generate },
-    { "eval", "tell how well a model predicts a text", tool_eval },
+    { "generate", "continue a text", tool_generate },
+    { "eval", "measure how well a model predicts a text", tool_eval },
     { "info", "describe a file of tensors, or this build", tool_info },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -20,8 +21,8 @@ typedef struct invocation {
     int at; /* of the command in argv */
 } invocation;
 
-/* Adds the commands to what --help says after the options. */
-static char *list_commands(int key, const char *text, void *input)
+/* Adds the list of commands to the end of --help. */
+static char *main_list_commands(int key, const char *text, void *input)
 {
     char *list = NULL;
     size_t size;
@@ -33,14 +34,15 @@ static char *list_commands(int key, const char *text, void *input)
     fprintf(out, "Commands:\n");
     for (int i = 0; i < COMMANDS; i++)
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
-    fprintf(out, "\n'cotangent COMMAND --help' tells more. The exit status is 0; 1 where a file or "
-                 "the system refused; 2 for a wrong command line; 128 + the signal that ended "
-                 "training.");
+    fprintf(out,
+            "\n'cotangent COMMAND --help' describes a command. Exit status: 0 success; 1 failure "
+            "(a file, a text, the system); 2 wrong command line; 128 + the signal that ended "
+            "training.");
     fclose(out);
     return list;
 }
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t main_parse(int key, char *arg, struct argp_state *state)
 {
     invocation *in = state->input;
 
@@ -50,12 +52,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
             if (strcmp(arg, commands[i].name) == 0)
                 in->command = &commands[i];
         if (!in->command)
-            tool_refuse("there is no command \"%s\" (see cotangent --help)", arg);
+            cli_refuse("there is no command \"%s\" (see cotangent --help)", arg);
         in->at = state->next - 1;
         state->next = state->argc; /* the rest is the command's */
         return 0;
     case ARGP_KEY_NO_ARGS:
-        tool_refuse("a command is missing (see cotangent --help)");
+        cli_refuse("a command is missing (see cotangent --help)");
     }
     return ARGP_ERR_UNKNOWN;
 }
@@ -70,13 +72,14 @@ int main(int argc, char **argv)
 {
     static char name[64];
     const struct argp argp = {
-        .parser = parse,
+        .parser = main_parse,
         .args_doc = "COMMAND ...",
-        .help_filter = list_commands,
+        .help_filter = main_list_commands,
         .doc = "Trains language models of characters, bytes or words, and uses them.\v"
     };
     invocation in = { 0 };
 
+    cli_name = "cotangent";
     argp_err_exit_status = TOOL_USAGE;
     argp_program_version_hook = print_version;
     ct_error_set_handler(tool_print_error, NULL);

@@ -9,262 +9,159 @@
 /* ---- the command line ---- */
 
 typedef struct options {
-    tool_machine machine;
+    ct_device device;
     const char *text, *validate, *output;
     ct_corpus_options corpus;
     ct_lm_options model;
     ct_loader_sequences_options batches;
-    int optimizer; /* an index of optimizers */
+    int optimizer; /* ct_optimizer_algorithm */
     double lr, momentum, weight_decay;
     ct_trainer trainer;
     bool resume, quiet;
 } options;
 
-/* The optimisers, with the rates that suit such models. */
+/* The learning rates that suit such models; any other algorithm begins with the library's default. */
 static const struct {
-    const char *name;
+    const char *optimizer;
     double lr;
-} optimizers[] = {
+} rates[] = {
     { "adam", 0.002 }, { "adamw", 0.002 }, { "sgd", 1 }, { "rmsprop", 0.002 }, { "adagrad", 0.02 }
 };
-enum { OPTIMIZERS = sizeof optimizers / sizeof *optimizers };
 
-static int optimizer_named(const char *name)
-{
-    for (int i = 0; i < OPTIMIZERS; i++)
-        if (strcmp(name, optimizers[i].name) == 0)
-            return i;
-    return -1;
-}
+/* The library's algorithms, "sgd|adam|..."; filled in before the command line is read. */
+static char algorithms[200];
 
-/* Keys of the options without a letter. */
-/* clang-format off */
-enum { CELL = 256, HIDDEN, LAYERS, EMBEDDING, TIED, DROPOUT, LAYER_NORM, DIALECT, TOKENS, CLEAN,
-       MIN_FREQ, MAX_TOKENS, VALIDATE, BATCH, STEPS, RANDOM, OPTIMIZER, LR, MOMENTUM, WEIGHT_DECAY,
-       CLIP, PATIENCE, SEED, CHECKPOINT, EVERY, RESUME, BEST, CSV, SVG, TENSORBOARD };
-/* clang-format on */
+#define FIELD(name) .offset = offsetof(options, name)
 
-static const struct argp_option table[] = {
-    { NULL, 0, NULL, 0, "The model:", 1 },
-    { "model", CELL, "rnn|lstm|gru", 0, "the recurrent module (lstm)", 0 },
-    { "hidden", HIDDEN, "N", 0, "hidden units (256)", 0 },
-    { "layers", LAYERS, "N", 0, "recurrent layers (1)", 0 },
-    { "embedding", EMBEDDING, "N", 0, "size of the embedding; 0: one-hot (0; of words 256)", 0 },
-    { "tied", TIED, NULL, 0, "one weight for embedding and output; sizes must be the same", 0 },
-    { "dropout", DROPOUT, "P", 0, "probability of dropout (0)", 0 },
-    { "layer-norm", LAYER_NORM, NULL, 0, "layer normalisation within the cells", 0 },
-    { "dialect", DIALECT, "torch|gluon|keras|flax", 0, "whose initial values (torch)", 0 },
-    { NULL, 0, NULL, 0, "The text:", 2 },
-    { "tokens", TOKENS, "KIND", 0, "char, byte, word or grapheme (char)", 0 },
-    { "clean", CLEAN, "HOW", 0, "none, text, lines, letters or fold (none)", 0 },
-    { "min-freq", MIN_FREQ, "N", 0, "rarer tokens are <unk> (1)", 0 },
-    { "max-tokens", MAX_TOKENS, "N", 0, "train on this many, from the start (all)", 0 },
-    { "validate", VALIDATE, "TEXT", 0, "another text, to validate on", 0 },
-    { NULL, 0, NULL, 0, "Training:", 3 },
-    { "epochs", 'e', "N", 0, "epochs (20)", 0 },
-    { "batch", BATCH, "N", 0, "rows in a batch (32)", 0 },
-    { "steps", STEPS, "N", 0, "time steps in a batch (64)", 0 },
-    { "random", RANDOM, NULL, 0, "windows at random, without a carried state", 0 },
-    { "optimizer", OPTIMIZER, "NAME", 0, "adam, adamw, sgd, rmsprop or adagrad (adam)", 0 },
-    { "lr", LR, "X", 0, "learning rate (0.002; of sgd 1, of adagrad 0.02)", 0 },
-    { "momentum", MOMENTUM, "X", 0, "of sgd and rmsprop (0)", 0 },
-    { "weight-decay", WEIGHT_DECAY, "X", 0, "weight decay (0; of adamw 0.01)", 0 },
-    { "clip", CLIP, "X", 0, "largest gradient norm (1)", 0 },
-    { "patience", PATIENCE, "N", 0, "stop after N epochs that are no better", 0 },
-    { "seed", SEED, "N", 0, "of initial weights, batches and dropout (0)", 0 },
-    { NULL, 0, NULL, 0, "Files:", 4 },
-    { "output", 'o', "FILE", 0, "the model (model.safetensors)", 0 },
-    { "checkpoint", CHECKPOINT, "FILE", 0, "keep the run in this file", 0 },
-    { "every", EVERY, "N", 0, "write it after N updates too, not only after epochs", 0 },
-    { "resume", RESUME, NULL, 0, "go on from the checkpoint, if it is there", 0 },
-    { "best", BEST, "FILE", 0, "keep the epoch of the lowest perplexity in this file", 0 },
-    { "csv", CSV, "FILE", 0, "a line for each epoch", 0 },
-    { "svg", SVG, "FILE", 0, "the curve of perplexities", 0 },
-    { "tensorboard", TENSORBOARD, "DIR", 0, "events for TensorBoard", 0 },
-    { "quiet", 'q', NULL, 0, "print nothing but what is wrong", 0 },
-    { NULL, 0, NULL, 0, "The machine:", 90 },
+static const cli_option table[] = {
+    { "text", CLI_ARGUMENT, FIELD(text) },
+    { .help = "The model:" },
+    { "model", CLI_CHOICE, "rnn|lstm|gru", "the recurrent module|lstm", FIELD(model.cell),
+      .find = ct_lm_cell_from_name },
+    { "hidden", CLI_INTEGER, "N", "hidden units", FIELD(model.hidden_size), .low = 1,
+      .high = 1 << 20 },
+    { "layers", CLI_INT, "N", "recurrent layers|1", FIELD(model.num_layers), .low = 1,
+      .high = 4096 },
+    { "embedding", CLI_INTEGER, "N", "size of the embedding; 0: one-hot|0; words 256",
+      FIELD(model.embedding_size), .high = 1 << 20 },
+    { "tied", CLI_FLAG, NULL, "one weight for embedding and output; sizes must be equal",
+      FIELD(model.tied) },
+    { "dropout", CLI_FRACTION, "P", "probability of dropout|0", FIELD(model.dropout) },
+    { "layer-norm", CLI_FLAG, NULL, "layer normalisation within the cells",
+      FIELD(model.layer_norm) },
+    { "dialect", CLI_CHOICE, "torch|gluon|keras|flax", "initial values as in this framework|torch",
+      FIELD(model.dialect), .find = ct_dialect_from_name },
+    { .help = "The text:" },
+    { "tokens", CLI_CHOICE, "char|byte|word|grapheme", "what a token is|char",
+      FIELD(corpus.vocab.tokens), .find = ct_token_kind_from_name },
+    { "clean", CLI_CHOICE, "none|text|lines|letters|fold", "cleaning of the text|none",
+      FIELD(corpus.clean), .find = ct_clean_from_name },
+    { "min-freq", CLI_INTEGER, "N", "rarer tokens are <unk>|1", FIELD(corpus.vocab.min_freq),
+      .high = INT64_MAX },
+    { "max-tokens", CLI_INTEGER, "N", "train on the first N tokens|all", FIELD(corpus.max_tokens),
+      .low = 1, .high = INT64_MAX },
+    { "validate", CLI_NAME, "TEXT", "validate on this text", FIELD(validate) },
+    { .help = "Training:" },
+    { "epochs", CLI_INTEGER, "N", "epochs", FIELD(trainer.max_epochs), .low = 1, .high = INT32_MAX,
+      .letter = 'e' },
+    { "batch", CLI_INTEGER, "N", "rows in a batch", FIELD(batches.batch_size), .low = 1,
+      .high = INT32_MAX },
+    { "steps", CLI_INTEGER, "N", "time steps in a batch", FIELD(batches.steps), .low = 1,
+      .high = INT32_MAX },
+    { "random", CLI_FLAG, NULL, "windows in random order, without a carried state",
+      FIELD(batches.random) },
+    { "optimizer", CLI_CHOICE, algorithms, "the optimiser|adam", FIELD(optimizer) },
+    { "lr", CLI_POSITIVE, "X", "learning rate|0.002; sgd 1, adagrad 0.02", FIELD(lr) },
+    { "momentum", CLI_FRACTION, "X", "momentum of sgd and rmsprop|0", FIELD(momentum) },
+    { "weight-decay", CLI_POSITIVE, "X", "weight decay|0; adamw 0.01", FIELD(weight_decay) },
+    { "clip", CLI_POSITIVE, "X", "largest norm of the gradients",
+      FIELD(trainer.gradient_clip_val) },
+    { "patience", CLI_INTEGER, "N", "stop after N epochs without improvement",
+      FIELD(trainer.patience), .low = 1, .high = INT32_MAX },
+    { "seed", CLI_INTEGER, "N", "seed of initial weights, batches and dropout|0", FIELD(model.seed),
+      .high = INT64_MAX },
+    { .help = "Files:" },
+    { "output", CLI_NAME, "FILE", "the model|model.safetensors", FIELD(output), .letter = 'o' },
+    { "checkpoint", CLI_NAME, "FILE", "save the run in this file after each epoch",
+      FIELD(trainer.checkpoint) },
+    { "every", CLI_INTEGER, "N", "save it also after every N updates",
+      FIELD(trainer.checkpoint_steps), .low = 1, .high = INT32_MAX },
+    { "resume", CLI_FLAG, NULL, "continue from the checkpoint, if it exists", FIELD(resume) },
+    { "best", CLI_NAME, "FILE", "save the epoch of the lowest perplexity in this file",
+      FIELD(trainer.best) },
+    { "csv", CLI_NAME, "FILE", "write a line for each epoch", FIELD(trainer.csv) },
+    { "svg", CLI_NAME, "FILE", "draw the curve of perplexities", FIELD(trainer.svg) },
+    { "tensorboard", CLI_NAME, "DIR", "write events for TensorBoard", FIELD(trainer.tensorboard) },
+    { "quiet", CLI_FLAG, NULL, "print errors and notes only", FIELD(quiet), .letter = 'q' },
+    { .help = "The machine:" },
+    TOOL_MACHINE(options, device),
     { 0 }
 };
 
-static const char *name_of(int key)
+static void train_list_algorithms(void)
 {
-    const struct argp_option *o = table;
-
-    while (o->key != key)
-        o++;
-    return o->name;
+    for (int i = 0; ct_optimizer_algorithm(i); i++)
+        snprintf(algorithms + strlen(algorithms), sizeof algorithms - strlen(algorithms), "%s%s",
+                 i ? "|" : "", ct_optimizer_algorithm(i));
 }
 
-/* The options of the model and the text; false: key is none of them. */
-static bool parse_model(options *o, int key, const char *arg)
+/* The number of an algorithm that is there. */
+static int train_algorithm(const char *name)
 {
-    const char *name = name_of(key);
+    int i = 0;
 
-    switch (key) {
-    case CELL:
-        o->model.cell =
-            (ct_lm_cell)tool_named(name, arg, ct_lm_cell_from_name, "rnn, lstm and gru");
-        return true;
-    case HIDDEN:
-        o->model.hidden_size = tool_integer(name, arg, 1, 1 << 20);
-        return true;
-    case LAYERS:
-        o->model.num_layers = (int)tool_integer(name, arg, 1, 4096);
-        return true;
-    case EMBEDDING:
-        o->model.embedding_size = tool_integer(name, arg, 0, 1 << 20);
-        return true;
-    case DROPOUT:
-        o->model.dropout = tool_fraction(name, arg);
-        return true;
-    case DIALECT:
-        o->model.dialect =
-            (ct_dialect)tool_named(name, arg, ct_dialect_from_name, "torch, gluon, keras and flax");
-        return true;
-    case TOKENS:
-        o->corpus.vocab.tokens = (ct_token_kind)tool_named(name, arg, ct_token_kind_from_name,
-                                                           "char, byte, word and grapheme");
-        return true;
-    case CLEAN:
-        o->corpus.clean = (ct_clean)tool_named(name, arg, ct_clean_from_name,
-                                               "none, text, lines, letters and fold");
-        return true;
-    case MIN_FREQ:
-        o->corpus.vocab.min_freq = tool_integer(name, arg, 0, INT64_MAX);
-        return true;
-    case MAX_TOKENS:
-        o->corpus.max_tokens = tool_integer(name, arg, 1, INT64_MAX);
-        return true;
-    }
-    return false;
+    while (strcmp(ct_optimizer_algorithm(i), name) != 0)
+        i++;
+    return i;
 }
 
-/* Those of training. */
-static bool parse_training(options *o, int key, const char *arg)
+/* The optimiser that the options describe. */
+static ct_optimizer *train_optimizer(const options *o, ct_params *params)
 {
-    const char *name = name_of(key);
+    ct_optimizer_value values[4];
+    int n = 0;
 
-    switch (key) {
-    case 'e':
-        o->trainer.max_epochs = tool_integer(name, arg, 1, INT32_MAX);
-        return true;
-    case BATCH:
-        o->batches.batch_size = tool_integer(name, arg, 1, INT32_MAX);
-        return true;
-    case STEPS:
-        o->batches.steps = tool_integer(name, arg, 1, INT32_MAX);
-        return true;
-    case OPTIMIZER:
-        o->optimizer =
-            tool_named(name, arg, optimizer_named, "adam, adamw, sgd, rmsprop and adagrad");
-        return true;
-    case LR:
-        o->lr = tool_positive(name, arg);
-        return true;
-    case MOMENTUM:
-        o->momentum = tool_fraction(name, arg);
-        return true;
-    case WEIGHT_DECAY:
-        o->weight_decay = tool_positive(name, arg);
-        return true;
-    case CLIP:
-        o->trainer.gradient_clip_val = tool_positive(name, arg);
-        return true;
-    case PATIENCE:
-        o->trainer.patience = tool_integer(name, arg, 1, INT32_MAX);
-        return true;
-    case SEED:
-        o->model.seed = o->batches.seed = (uint64_t)tool_integer(name, arg, 0, INT64_MAX);
-        return true;
-    case EVERY:
-        o->trainer.checkpoint_steps = tool_integer(name, arg, 1, INT32_MAX);
-        return true;
-    }
-    return false;
+    if (o->lr != 0)
+        values[n++] = (ct_optimizer_value){ "lr", o->lr };
+    if (o->momentum != 0)
+        values[n++] = (ct_optimizer_value){ "momentum", o->momentum };
+    if (o->weight_decay != 0)
+        values[n++] = (ct_optimizer_value){ "weight_decay", o->weight_decay };
+    values[n] = (ct_optimizer_value){ NULL, 0 };
+    return ct_optimizer_new(params, ct_optimizer_algorithm(o->optimizer), values);
 }
 
-/* Those that name files. */
-static bool parse_files(options *o, int key, const char *arg)
+/* Refuses options that the optimiser does not have; the library's error is the message. */
+static void train_check_optimizer(const options *o)
 {
-    const struct {
-        int key;
-        const char **file;
-    } files[] = { { 'o', &o->output },
-                  { VALIDATE, &o->validate },
-                  { CHECKPOINT, &o->trainer.checkpoint },
-                  { BEST, &o->trainer.best },
-                  { CSV, &o->trainer.csv },
-                  { SVG, &o->trainer.svg },
-                  { TENSORBOARD, &o->trainer.tensorboard } };
+    ct_params *none = ct_params_new((ct_params_options){ 0 });
 
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        if (files[i].key == key) {
-            if (!*arg)
-                tool_refuse("--%s: an empty name", name_of(key));
-            *files[i].file = arg;
-            return true;
-        }
-    return false;
+    ct_optimizer_free(train_optimizer(o, none));
+    ct_params_free(none);
+    if (!ct_ok())
+        exit(TOOL_USAGE);
 }
 
-/* Those without a value. */
-static bool parse_flags(options *o, int key)
+/* Fills in what was left out, and refuses what does not go together. */
+static void train_settle(options *o)
 {
-    bool *flag = key == TIED         ? &o->model.tied
-                 : key == LAYER_NORM ? &o->model.layer_norm
-                 : key == RANDOM     ? &o->batches.random
-                 : key == RESUME     ? &o->resume
-                 : key == 'q'        ? &o->quiet
-                                     : NULL;
-
-    if (flag)
-        *flag = true;
-    return flag != NULL;
-}
-
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-    options *o = state->input;
-
-    switch (key) {
-    case ARGP_KEY_INIT:
-        state->child_inputs[0] = &o->machine;
-        return 0;
-    case ARGP_KEY_ARG:
-        if (o->text)
-            tool_refuse("one text, not \"%s\" too", arg);
-        o->text = arg;
-        return 0;
-    case ARGP_KEY_END:
-        if (!o->text)
-            tool_refuse("which text? (see cotangent train --help)");
-        if (o->resume && !o->trainer.checkpoint)
-            tool_refuse("--resume: from which --checkpoint?");
-        if (o->trainer.checkpoint_steps && !o->trainer.checkpoint)
-            tool_refuse("--every: of which --checkpoint?");
-        return 0;
-    }
-    if (key < 'e' || key > TENSORBOARD)
-        return ARGP_ERR_UNKNOWN;
-    return parse_model(o, key, arg) || parse_training(o, key, arg) || parse_files(o, key, arg) ||
-                   parse_flags(o, key)
-               ? 0
-               : ARGP_ERR_UNKNOWN;
-}
-
-/* What was left out, and what does not go together. */
-static void settle(options *o)
-{
+    if (o->resume && !o->trainer.checkpoint)
+        cli_refuse("--resume: --checkpoint is missing");
+    if (o->trainer.checkpoint_steps && !o->trainer.checkpoint)
+        cli_refuse("--every: --checkpoint is missing");
     if (o->model.embedding_size < 0)
         o->model.embedding_size = o->corpus.vocab.tokens == CT_TOKEN_KIND_WORD ? 256 : 0;
     if (o->model.tied && o->model.embedding_size != o->model.hidden_size)
-        tool_refuse("--tied: --embedding %lld is not --hidden %lld",
-                    (long long)o->model.embedding_size, (long long)o->model.hidden_size);
+        cli_refuse("--tied: --embedding %lld differs from --hidden %lld",
+                   (long long)o->model.embedding_size, (long long)o->model.hidden_size);
     if (o->corpus.vocab.tokens == CT_TOKEN_KIND_BYTE && o->corpus.vocab.min_freq > 1)
-        tool_refuse("--min-freq: bytes are all in the vocabulary");
-    if (o->lr == 0)
-        o->lr = optimizers[o->optimizer].lr;
-    o->model.device = o->batches.device = o->trainer.device = o->machine.device;
+        cli_refuse("--min-freq: with --tokens byte the vocabulary has all bytes");
+    for (size_t i = 0; o->lr == 0 && i < sizeof rates / sizeof *rates; i++)
+        if (strcmp(rates[i].optimizer, ct_optimizer_algorithm(o->optimizer)) == 0)
+            o->lr = rates[i].lr;
+    train_check_optimizer(o);
+    o->batches.seed = o->model.seed;
+    o->model.device = o->batches.device = o->trainer.device = o->device;
     if (o->resume && access(o->trainer.checkpoint, F_OK) == 0)
         o->trainer.resume = o->trainer.checkpoint;
     o->trainer.out = o->quiet ? NULL : stdout;
@@ -272,52 +169,36 @@ static void settle(options *o)
 
 /* ---- the run ---- */
 
-typedef struct run {
+typedef struct train_run {
     const options *o;
     ct_lm *m;
-} run;
+} train_run;
 
-static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state, ct_state **next)
+static ct_tensor *train_step(void *self, const ct_batch *batch, const ct_state *state,
+                             ct_state **next)
 {
-    const run *r = self;
+    const train_run *r = self;
 
     return ct_cross_entropy(ct_lm_forward(r->m, batch->x, state, next), batch->y);
 }
 
-static ct_optimizer *configure_optimizers(void *self)
+static ct_optimizer *train_configure(void *self)
 {
-    const options *o = ((run *)self)->o;
-    ct_params *params = ct_lm_params(((run *)self)->m);
-    ct_adam_options adam = { .lr = o->lr, .weight_decay = o->weight_decay };
+    const train_run *r = self;
 
-    switch (o->optimizer) {
-    case 0:
-        return ct_adam_new(params, adam);
-    case 1:
-        return ct_adamw_new(params, adam);
-    case 2:
-        return ct_sgd_new(params, (ct_sgd_options){ .lr = o->lr,
-                                                    .momentum = o->momentum,
-                                                    .weight_decay = o->weight_decay });
-    case 3:
-        return ct_rmsprop_new(params, (ct_rmsprop_options){ .lr = o->lr,
-                                                            .momentum = o->momentum,
-                                                            .weight_decay = o->weight_decay });
-    }
-    return ct_adagrad_new(params,
-                          (ct_adagrad_options){ .lr = o->lr, .weight_decay = o->weight_decay });
+    return train_optimizer(r->o, ct_lm_params(r->m));
 }
 
-/* What the model card says of the run. A checkpoint's has none of it: a run that is resumed must
- * describe the same model. */
-static void note_run(const options *o, ct_lm *m, const ct_fit_result *r)
+/* Notes the run in the model card. A checkpoint's card has no notes, since a resumed run must describe
+ * the same model. */
+static void train_note(const options *o, ct_lm *m, const ct_fit_result *r)
 {
     const char *name = strrchr(o->text, '/');
 
     name = name && name[1] ? name + 1 : o->text;
     ct_lm_note_text(m, "version", ct_version());
     ct_lm_note_text(m, "text", name);
-    ct_lm_note_text(m, "optimizer", optimizers[o->optimizer].name);
+    ct_lm_note_text(m, "optimizer", ct_optimizer_algorithm(o->optimizer));
     ct_lm_note(m, "lr", o->lr);
     ct_lm_note(m, "clip", o->trainer.gradient_clip_val);
     ct_lm_note(m, "batch", (double)o->batches.batch_size);
@@ -330,7 +211,7 @@ static void note_run(const options *o, ct_lm *m, const ct_fit_result *r)
         ct_lm_note(m, "validation_perplexity", r->validation_perplexity);
 }
 
-static ct_corpus *read_corpus(const options *o, const char *path, const ct_vocab *known)
+static ct_corpus *train_read_corpus(const options *o, const char *path, const ct_vocab *known)
 {
     ct_corpus_options how = o->corpus;
     ct_text *text = tool_text(path, how.vocab.tokens);
@@ -351,7 +232,7 @@ static ct_corpus *read_corpus(const options *o, const char *path, const ct_vocab
 }
 
 /* The text in order, whatever training does. */
-static ct_loader_sequences_options validation_batches(const options *o)
+static ct_loader_sequences_options train_validation_batches(const options *o)
 {
     ct_loader_sequences_options batches = o->batches;
 
@@ -359,40 +240,30 @@ static ct_loader_sequences_options validation_batches(const options *o)
     return batches;
 }
 
-/* A checkpoint of another run is refused by these. */
-static void describe_run(const options *o, const ct_corpus *corpus, char numbers[300],
-                         ct_metadata pairs[4])
-{
-    snprintf(numbers, 300, "%s lr %.17g momentum %.17g weight decay %.17g clip %.17g",
-             optimizers[o->optimizer].name, o->lr, o->momentum, o->weight_decay,
-             o->trainer.gradient_clip_val);
-    pairs[0] = (ct_metadata){ "text", ct_corpus_sha256(corpus) };
-    pairs[1] = (ct_metadata){ "cleaning", ct_clean_name(o->corpus.clean) };
-    pairs[2] = (ct_metadata){ "optimizer", numbers };
-    pairs[3] = (ct_metadata){ NULL, NULL };
-}
-
 /* Trains m, and writes it unless that failed. */
-static void fit(const options *o, ct_lm *m, const ct_corpus *corpus, ct_loader *train,
-                ct_loader *val)
+static void train_fit(const options *o, ct_lm *m, const ct_corpus *corpus, ct_loader *train,
+                      ct_loader *val)
 {
-    run r = { o, m };
+    train_run r = { o, m };
     ct_model model = { .self = &r,
                        .params = ct_lm_params(m),
-                       .training_step = step,
-                       .configure_optimizers = configure_optimizers };
+                       .training_step = train_step,
+                       .configure_optimizers = train_configure };
     ct_trainer trainer = o->trainer;
-    ct_metadata pairs[4];
+    char lr[32], *description = ct_lm_describe(m);
+    /* A resume compares these, the model, and what the library compares itself. */
+    const ct_metadata pairs[] = { { "text", ct_corpus_sha256(corpus) },
+                                  { "cleaning", ct_clean_name(o->corpus.clean) },
+                                  { "lr", lr },
+                                  { NULL, NULL } };
     ct_fit_result result;
-    char numbers[300], *description;
 
-    describe_run(o, corpus, numbers, pairs);
-    description = ct_lm_describe(m);
+    snprintf(lr, sizeof lr, "%.17g", o->lr);
     trainer.hyperparameters = pairs;
     trainer.model_json = description;
     ct_trainer_stop_on_signals();
     if (ct_fit(&trainer, &model, train, val, &result) == CT_OK) {
-        note_run(o, m, &result);
+        train_note(o, m, &result);
         if (ct_lm_save(m, o->output) == CT_OK && !o->quiet)
             printf("%s after %lld epochs: perplexity %.2f; the model is in %s\n",
                    result.end == CT_FIT_END_STOPPED ? "stopped" : "done", (long long)result.epochs,
@@ -403,15 +274,13 @@ static void fit(const options *o, ct_lm *m, const ct_corpus *corpus, ct_loader *
 
 int tool_train(int argc, char **argv)
 {
-    static const struct argp_child children[] = { { &tool_machine_argp, 0, NULL, 90 }, { 0 } };
-    const struct argp argp = {
+    static const cli_program program = {
         .options = table,
-        .parser = parse,
-        .args_doc = "TEXT",
-        .children = children,
-        .doc = "Trains a language model on a text of any kind, and writes it.\v"
-               "SIGINT and SIGTERM end the run after the step at hand: model and checkpoint are "
-               "written, and the exit status is 128 + the signal."
+        .arguments = "TEXT",
+        .doc =
+            "Trains a language model on a text of any kind, and writes it.\v"
+            "SIGINT and SIGTERM end the run after the current step: the model and the checkpoint "
+            "are written, and the exit status is 128 + the signal."
     };
     options o = { .output = "model.safetensors",
                   .corpus = { .clean = CT_CLEAN_NONE },
@@ -423,20 +292,23 @@ int tool_train(int argc, char **argv)
     ct_lm *m = NULL;
     int status;
 
-    tool_parse(&argp, argc, argv, &o);
-    settle(&o);
-    corpus = read_corpus(&o, o.text, NULL);
+    train_list_algorithms();
+    o.optimizer = train_algorithm("adam");
+    tool_parse(&program, argc, argv, &o);
+    train_settle(&o);
+    corpus = train_read_corpus(&o, o.text, NULL);
     if (corpus)
         train = ct_loader_sequences_new(corpus, o.batches);
-    if (train && o.validate && (other = read_corpus(&o, o.validate, ct_corpus_vocab(corpus)))) {
-        val = ct_loader_sequences_new(other, validation_batches(&o));
+    if (train && o.validate &&
+        (other = train_read_corpus(&o, o.validate, ct_corpus_vocab(corpus)))) {
+        val = ct_loader_sequences_new(other, train_validation_batches(&o));
         if (val)
             ct_loader_set_offset(val, 0); /* the same tokens each epoch */
     }
     if (ct_ok())
         m = ct_lm_new(corpus, o.model);
     if (m)
-        fit(&o, m, corpus, train, val);
+        train_fit(&o, m, corpus, train, val);
     status = tool_status();
     ct_lm_free(m);
     ct_loader_free(val);

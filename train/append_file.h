@@ -3,7 +3,7 @@
 #ifndef COTANGENT_TRAIN_APPEND_FILE_H
 #define COTANGENT_TRAIN_APPEND_FILE_H
 
-#include "train/buffer.h"
+#include "tensor/buffer.h"
 
 /* The bytes of a file, NUL-terminated, to cti_release; NULL without an error if it is not there. */
 char *cti_read_old(const char *function, const char *path, size_t *size);

@@ -10,7 +10,7 @@
 
 #include <math.h>
 
-bool cti_later_wanted(const cti_run *r, bool training)
+bool cti_deferred_wanted(const cti_run *r, bool training)
 {
     int i;
 
@@ -20,7 +20,7 @@ bool cti_later_wanted(const cti_run *r, bool training)
     return cti_backend_of(ct_params_device(r->model->params))->async != NULL;
 }
 
-void cti_later_add(cti_later *l, ct_tensor *loss, ct_tensor *norm, double tokens)
+void cti_deferred_add(cti_deferred *l, ct_tensor *loss, ct_tensor *norm, double tokens)
 {
     ct_tensor *kept = ct_ok() ? ct_keep(loss) : NULL;
     ct_tensor *kept_norm = kept && norm ? ct_keep(norm) : NULL;
@@ -38,7 +38,7 @@ void cti_later_add(cti_later *l, ct_tensor *loss, ct_tensor *norm, double tokens
 static bool read_all(ct_tensor *const *t, int count, double *out)
 {
     ct_scope s = cti_scope_push();
-    ct_tensor *row[CTI_LATER];
+    ct_tensor *row[CTI_DEFERRED];
     int i;
     bool good;
 
@@ -49,18 +49,18 @@ static bool read_all(ct_tensor *const *t, int count, double *out)
     return good;
 }
 
-int cti_later_read(cti_later *l, double *losses, double *norms)
+int cti_deferred_read(cti_deferred *l, double *losses, double *norms)
 {
     int count = l->count;
 
     if (!count || !ct_ok() || !read_all(l->loss, count, losses) ||
         (norms && !read_all(l->norm, count, norms)))
         count = 0;
-    cti_later_drop(l);
+    cti_deferred_drop(l);
     return count;
 }
 
-void cti_later_drop(cti_later *l)
+void cti_deferred_drop(cti_deferred *l)
 {
     while (l->count) {
         l->count--;

@@ -2,9 +2,8 @@
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
-#include "tensor/read_file.h"
 #include "train/append_file.h"
-#include "train/buffer.h"
+#include "tensor/buffer.h"
 #include "train/history.h"
 
 #include <cotangent/train/plot.h>

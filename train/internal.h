@@ -8,80 +8,101 @@
 #include "train/tensorboard.h"
 #include "train/history.h"
 
-/* What an epoch's batches add up to. */
+/* The sums over the batches of an epoch. */
 typedef struct cti_tally {
     double nats, exps, tokens, norms, clipped, batches;
 } cti_tally;
 
-/* Steps whose loss, and norm in training, an asynchronous device has not been asked for yet. */
-#define CTI_LATER 50
+/* Steps whose loss, and norm in training, have not been read from an asynchronous device yet. */
+#define CTI_DEFERRED 50
 
-typedef struct cti_later {
-    ct_tensor *loss[CTI_LATER], *norm[CTI_LATER]; /* owned; no norms in validation */
-    double tokens[CTI_LATER];
+typedef struct cti_deferred {
+    ct_tensor *loss[CTI_DEFERRED], *norm[CTI_DEFERRED]; /* owned; no norms in validation */
+    double tokens[CTI_DEFERRED];
     int count;
-} cti_later;
+} cti_deferred;
+
+/* The training part of the epoch in progress. */
+typedef struct cti_epoch {
+    bool underway; /* it was begun and is not finished */
+    cti_tally tally;
+    cti_deferred deferred; /* steps that the tally does not have yet */
+    double seconds;
+    double timed_tokens; /* tokens trained in these seconds, by this process */
+} cti_epoch;
+
+/* Early stopping. */
+typedef struct cti_patience {
+    int64_t epochs; /* since the last one that was better */
+    double best;    /* an epoch is better if it is below this by more than min_delta */
+} cti_patience;
+
+/* What shows the run while it goes on. */
+typedef struct cti_shown {
+    cti_progress progress;
+    cti_csv csv;
+    cti_tensorboard tensorboard;
+} cti_shown;
 
 typedef struct cti_run {
     const ct_trainer *trainer;
     const ct_model *model;
-    ct_loader *train, *val;
+    ct_loader *train, *val; /* val may be NULL */
     ct_optimizer *optimizer;
     ct_state *state;             /* carried from batch to batch; NULL before there is one */
-    ct_loader_cursor val_cursor; /* where val stood after its last whole pass */
-    bool underway;               /* an epoch was begun and is not finished: */
-    cti_tally tally;             /* what its training came to so far, */
-    cti_later later;             /* what is not in the tally yet, */
-    double seconds;              /* and how long it took, */
-    double timed;                /* for so many of its tokens (those of this process) */
-    int64_t waited;              /* epochs since the last that was better, for patience: */
-    double awaited;              /* better than this */
-    bool stopped;
-    bool saved;              /* the checkpoint is of this moment */
-    cti_history history;     /* of whole epochs */
-    struct json_t *identity; /* checkpoint.c's; NULL until it is wanted */
+    ct_loader_cursor val_cursor; /* val's position after its last whole pass */
+    cti_epoch epoch;
+    cti_patience patience;
+    cti_history history; /* of whole epochs */
     ct_fit_result result;
-    cti_board board;
-    cti_csv csv;
-    cti_events events;
+    bool stopped;
+    bool saved;                 /* the checkpoint file has the present state */
+    struct json_t *description; /* resume_check.c's; NULL until it is needed */
+    cti_shown shown;
 } cti_run;
 
-/* ---- losses read later (later.c) ---- */
+/* ---- losses that are read later (deferred_losses.c) ---- */
 
-/* Whether the run's device works on while its losses wait, and nobody asks for each. */
-bool cti_later_wanted(const cti_run *run, bool training);
+/* Whether the losses of this run are deferred: its device is asynchronous, and no callback needs each
+ * loss at once. */
+bool cti_deferred_wanted(const cti_run *run, bool training);
 
-/* Keeps a step's, norm or NULL with it; nothing while an error stands. */
-void cti_later_add(cti_later *l, ct_tensor *loss, ct_tensor *norm, double tokens);
+/* Keeps a step's loss, and its norm unless that is NULL; does nothing while an error stands. */
+void cti_deferred_add(cti_deferred *d, ct_tensor *loss, ct_tensor *norm, double tokens);
 
-/* Waits for them: how many there are, 0 with an error; none is left, but their tokens are. norms:
- * NULL if they have none. */
-int cti_later_read(cti_later *l, double *losses, double *norms);
-void cti_later_drop(cti_later *l);
+/* Waits for the numbers and empties d, whose tokens stay readable. Returns their count, 0 with an
+ * error. norms: NULL if they have none. */
+int cti_deferred_read(cti_deferred *d, double *losses, double *norms);
+void cti_deferred_drop(cti_deferred *d);
 
 /* ---- checkpoints (checkpoint.c) ---- */
+
+/* Tensors of the run, not of the model, have names that begin with this. */
+#define CTI_CHECKPOINT_PREFIX "training."
 
 /* Writes the run to path. */
 ct_status cti_checkpoint_write(cti_run *run, const char *path);
 
-/* Puts a run that has not begun where path's was. Nothing moves if path is of another run. */
+/* Sets a run that has not begun to the state in path. Changes nothing if path is a checkpoint of
+ * another run. */
 ct_status cti_checkpoint_read(cti_run *run, const char *path);
 
-/* Frees what these keep with the run. */
-void cti_checkpoint_end(cti_run *run);
+/* ---- is it the same run? (resume_check.c) ---- */
 
-/* ---- values that are not finite (nonfinite.c) ---- */
+/* The description of the run, in JSON; the run owns it. NULL with an error. */
+struct json_t *cti_run_describe(cti_run *run);
+void cti_run_forget_description(cti_run *run);
 
-/* Raise CT_ERR_NUMERIC: for a loss, of the step at hand (whose scope is the innermost) or of one
- * that is over, and for the gradient of p that the loss at hand has. when is "epoch 2, batch 3
- * (step 8)". */
-void cti_raise_loss(const ct_params *params, bool training, bool at_hand, double loss,
-                    const char *when);
-void cti_raise_gradient(ct_tensor *loss, const ct_param *p, const char *when);
+/* p's name in the model's set. */
+const char *cti_run_param_name(const cti_run *run, const ct_param *p);
+
+/* CT_ERR_FORMAT, naming everything that differs, if f is not a checkpoint of this run. Prints a note
+ * if it was made by another processor or library, whose last bits may differ. */
+ct_status cti_resume_check(cti_run *run, const ct_safetensors *f, const char *path);
 
 /* ---- stopping (signals.c) ---- */
 
-/* True if a stop was asked for; and it is taken: the next run may begin. */
+/* True if a stop was requested. This takes the request: the next run may begin. */
 bool cti_stop_asked(void);
 
 #endif

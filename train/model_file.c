@@ -14,7 +14,8 @@
 
 #include "data/utf8.h"
 #include "tensor/hooks.h"
-#include "tensor/read_file.h"
+#include "tensor/named_tensors.h"
+#include "tensor/text.h"
 #include "train/language_model_internal.h"
 
 #include <cotangent/autograd/params/state_dict.h>
@@ -155,27 +156,20 @@ char *ct_lm_describe(const ct_lm *m)
     return text;
 }
 
-static ct_status write(ct_lm *m, const char *path, const char *description)
+static ct_status model_file_write(const ct_lm *m, const char *path, const char *description)
 {
-    int count = ct_params_count(m->params), i;
-    const char **names = cti_calloc((size_t)count, sizeof *names);
-    ct_tensor **values = cti_calloc((size_t)count, sizeof *values);
-    ct_status status = CT_OK;
+    const ct_metadata metadata[] = { { KEY, description }, { NULL, NULL } };
+    cti_named_tensors list = { .function = "ct_lm_save" };
+    ct_status status;
 
-    for (i = 0; names && values && i < count; i++) {
+    for (int i = 0; i < ct_params_count(m->params); i++) {
         ct_param *p = ct_params_at(m->params, i);
 
-        names[i] = ct_param_name(p);
-        values[i] = ct_param_value(p);
+        cti_named_tensors_add(&list, "", ct_param_name(p), ct_param_value(p));
     }
-    if (names && values)
-        status = ct_safetensors_write(path, count, names, values,
-                                      (ct_metadata[]){ { KEY, description }, { NULL, NULL } });
-    else
-        cti_out_of_memory("ct_lm_save", (size_t)count * sizeof *names);
-    cti_release(names);
-    cti_release(values);
-    return status == CT_OK ? ct_error() : status;
+    status = cti_named_tensors_write(&list, path, metadata);
+    cti_named_tensors_free(&list);
+    return status;
 }
 
 ct_status ct_lm_save(ct_lm *m, const char *path)
@@ -186,7 +180,7 @@ ct_status ct_lm_save(ct_lm *m, const char *path)
     if (!cti_sink_allowed())
         return ct_error();
     description = ct_lm_describe(m);
-    status = description ? write(m, path, description) : ct_error();
+    status = description ? model_file_write(m, path, description) : ct_error();
     cti_release(description);
     return status;
 }

@@ -1,8 +1,8 @@
 /* plot.c - line plots as SVG files: ranges, ticks, and the elements in the order they are drawn. */
 #include "tensor/internal.h"
 
-#include "tensor/read_file.h"
-#include "train/buffer.h"
+#include "tensor/text.h"
+#include "tensor/buffer.h"
 
 #include <cotangent/train/plot.h>
 

@@ -17,7 +17,7 @@ double cti_now(void)
     return (double)cti_nanoseconds() * 1e-9;
 }
 
-bool cti_board_due(int64_t epoch, int64_t max_epochs)
+bool cti_progress_due(int64_t epoch, int64_t max_epochs)
 {
     return epoch == 1 || epoch == 2 || epoch == 5 || epoch % 10 == 0 || epoch == max_epochs;
 }
@@ -64,12 +64,12 @@ static int digits(int64_t n)
     return n < 10 ? 1 : 1 + digits(n / 10);
 }
 
-static void put_epoch(line *l, const cti_board *b, int64_t epoch)
+static void put_epoch(line *l, const cti_progress *b, int64_t epoch)
 {
     put(l, "epoch %*lld/%lld", digits(b->max_epochs), (long long)epoch, (long long)b->max_epochs);
 }
 
-static void put_numbers(line *l, const cti_board *b, const ct_fit_result *r, double epochs)
+static void put_numbers(line *l, const cti_progress *b, const ct_fit_result *r, double epochs)
 {
     double done = epochs - b->from, left = 0;
 
@@ -88,7 +88,7 @@ static void put_numbers(line *l, const cti_board *b, const ct_fit_result *r, dou
 /* ---- the live line ---- */
 
 /* Eighths of a column, from nothing on. */
-static void put_bar(line *l, const cti_board *b, double part)
+static void put_bar(line *l, const cti_progress *b, double part)
 {
     static const char *const eighths[9] = { " ", "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█" };
     int width = 10, filled = (int)(part * width * 8 + 0.5);
@@ -115,8 +115,8 @@ static double height(const cti_history *h, const ct_fit_result *now, int i, int 
 }
 
 /* The curve of perplexities so far, on a logarithmic scale, at most n columns. */
-static void put_curve(line *l, const cti_board *b, const cti_history *h, const ct_fit_result *now,
-                      int n)
+static void put_curve(line *l, const cti_progress *b, const cti_history *h,
+                      const ct_fit_result *now, int n)
 {
     static const char *const blocks[8] = { "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█" };
     static const char *const plain[8] = { ".", ":", "-", "=", "+", "*", "%", "#" };
@@ -135,7 +135,7 @@ static void put_curve(line *l, const cti_board *b, const cti_history *h, const c
     }
 }
 
-static int terminal_width(const cti_board *b)
+static int terminal_width(const cti_progress *b)
 {
     struct winsize size;
 
@@ -144,7 +144,8 @@ static int terminal_width(const cti_board *b)
     return 80;
 }
 
-void cti_board_step(cti_board *b, double epochs, const ct_fit_result *so_far, const cti_history *h)
+void cti_progress_step(cti_progress *b, double epochs, const ct_fit_result *so_far,
+                       const cti_history *h)
 {
     int width, room;
     line l = { "", 0, 0 };
@@ -171,7 +172,7 @@ void cti_board_step(cti_board *b, double epochs, const ct_fit_result *so_far, co
     b->drawn = true;
 }
 
-void cti_board_end(cti_board *b)
+void cti_progress_end(cti_progress *b)
 {
     if (!b->drawn)
         return;
@@ -194,23 +195,23 @@ static bool takes_unicode(void)
     return mark && (strncasecmp(mark, ".UTF-8", 6) == 0 || strncasecmp(mark, ".utf8", 5) == 0);
 }
 
-void cti_board_begin(cti_board *b, FILE *out, bool plain, int64_t max_epochs, double epochs)
+void cti_progress_begin(cti_progress *b, FILE *out, bool plain, int64_t max_epochs, double epochs)
 {
     const char *kind = getenv("TERM");
     bool terminal = out && fileno(out) >= 0 && isatty(fileno(out));
 
-    *b = (cti_board){ .out = out, .max_epochs = max_epochs, .begun = cti_now(), .from = epochs };
+    *b = (cti_progress){ .out = out, .max_epochs = max_epochs, .begun = cti_now(), .from = epochs };
     b->live = terminal && !plain && kind && *kind && strcmp(kind, "dumb") != 0;
     b->unicode = takes_unicode();
 }
 
-void cti_board_epoch(cti_board *b, const ct_fit_result *r, bool last)
+void cti_progress_epoch(cti_progress *b, const ct_fit_result *r, bool last)
 {
     line l = { "", 0, 0 };
 
-    if (!b->out || !(last || cti_board_due(r->epochs, b->max_epochs)))
+    if (!b->out || !(last || cti_progress_due(r->epochs, b->max_epochs)))
         return;
-    cti_board_end(b);
+    cti_progress_end(b);
     put_epoch(&l, b, r->epochs);
     put_numbers(&l, b, r, (double)r->epochs);
     fprintf(b->out, "%s\n", l.s);

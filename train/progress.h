@@ -4,7 +4,7 @@
 
 #include "train/history.h"
 
-typedef struct cti_board {
+typedef struct cti_progress {
     FILE *out;    /* NULL: nothing is shown */
     bool live;    /* out is a terminal: a line that is drawn again and again */
     bool unicode; /* which takes Unicode */
@@ -12,22 +12,23 @@ typedef struct cti_board {
     int64_t max_epochs;
     double begun, from; /* the time, and the epochs done (with a part of one), at its beginning */
     double last;        /* when the line was drawn */
-} cti_board;
+} cti_progress;
 
 /* epochs: those done before, and a part of one. */
-void cti_board_begin(cti_board *b, FILE *out, bool plain, int64_t max_epochs, double epochs);
+void cti_progress_begin(cti_progress *b, FILE *out, bool plain, int64_t max_epochs, double epochs);
 
 /* After a step: epochs as above, now; so_far is the epoch's perplexity and rate. */
-void cti_board_step(cti_board *b, double epochs, const ct_fit_result *so_far, const cti_history *h);
+void cti_progress_step(cti_progress *b, double epochs, const ct_fit_result *so_far,
+                       const cti_history *h);
 
 /* After an epoch; last: the run ends with it. */
-void cti_board_epoch(cti_board *b, const ct_fit_result *r, bool last);
+void cti_progress_epoch(cti_progress *b, const ct_fit_result *r, bool last);
 
 /* Takes the live line away. */
-void cti_board_end(cti_board *b);
+void cti_progress_end(cti_progress *b);
 
 /* True for the epochs that get a plain line: 1, 2, 5, 10, every tenth, and the last. */
-bool cti_board_due(int64_t epoch, int64_t max_epochs);
+bool cti_progress_due(int64_t epoch, int64_t max_epochs);
 
 /* Seconds of a clock that only goes forward. */
 double cti_now(void);

@@ -3,7 +3,7 @@
 
 #include "tensor/hooks.h"
 #include "train/append_file.h"
-#include "train/buffer.h"
+#include "tensor/buffer.h"
 #include "train/tensorboard.h"
 
 #include <math.h>
@@ -255,7 +255,7 @@ static bool put_old(cti_buffer *file, rest *old, const double *row)
     return false;
 }
 
-static ct_status write_rows(cti_events *e, const cti_history *h, bool resumed)
+static ct_status write_rows(cti_tensorboard *e, const cti_history *h, bool resumed)
 {
     rest old = { NULL, 0 };
     char *bytes = resumed ? cti_read_old(me, e->path, &old.size) : NULL;
@@ -273,12 +273,13 @@ static ct_status write_rows(cti_events *e, const cti_history *h, bool resumed)
     return ct_error();
 }
 
-ct_status cti_events_open(cti_events *e, const char *folder, const cti_history *h, bool resumed)
+ct_status cti_tensorboard_open(cti_tensorboard *e, const char *folder, const cti_history *h,
+                               bool resumed)
 {
     static const char file[] = "/events.out.tfevents.cotangent";
     size_t n;
 
-    *e = (cti_events){ NULL, -1 };
+    *e = (cti_tensorboard){ NULL, -1 };
     if (!folder)
         return CT_OK;
     n = strlen(folder);
@@ -293,7 +294,7 @@ ct_status cti_events_open(cti_events *e, const char *folder, const cti_history *
     return write_rows(e, h, resumed);
 }
 
-ct_status cti_events_add(cti_events *e, const cti_history *h)
+ct_status cti_tensorboard_add(cti_tensorboard *e, const cti_history *h)
 {
     cti_buffer b = { 0 };
 
@@ -305,9 +306,9 @@ ct_status cti_events_add(cti_events *e, const cti_history *h)
     return ct_error();
 }
 
-void cti_events_close(cti_events *e)
+void cti_tensorboard_close(cti_tensorboard *e)
 {
     cti_append_close(e->fd);
     cti_release(e->path);
-    *e = (cti_events){ NULL, -1 };
+    *e = (cti_tensorboard){ NULL, -1 };
 }

@@ -9,18 +9,19 @@
 
 #include "train/history.h"
 
-typedef struct cti_events {
+typedef struct cti_tensorboard {
     char *path; /* of the file in its folder */
     int fd;     /* -1: none */
-} cti_events;
+} cti_tensorboard;
 
 /* Makes the folder, and the file in it, with the events of h's rows, those of an older file where
  * it has them. folder NULL: none. */
-ct_status cti_events_open(cti_events *e, const char *folder, const cti_history *h, bool resumed);
+ct_status cti_tensorboard_open(cti_tensorboard *e, const char *folder, const cti_history *h,
+                               bool resumed);
 
 /* Adds h's last row. */
-ct_status cti_events_add(cti_events *e, const cti_history *h);
-void cti_events_close(cti_events *e);
+ct_status cti_tensorboard_add(cti_tensorboard *e, const cti_history *h);
+void cti_tensorboard_close(cti_tensorboard *e);
 
 /* CRC-32C (Castagnoli), and as records have it. */
 uint32_t cti_crc32c(const void *bytes, size_t size);

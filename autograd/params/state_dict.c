@@ -8,7 +8,9 @@
 #include "autograd/internal.h"
 
 #include "tensor/hooks.h"
+#include "tensor/named_tensors.h"
 #include "tensor/read_file.h"
+#include "tensor/text.h"
 
 #include <cotangent/autograd/params/state_dict.h>
 #include <cotangent/tensor/safetensors.h>
@@ -27,31 +29,22 @@ static const char *state_dict_name(const ct_params *set, const ct_param *p)
 
 ct_status ct_params_save(ct_params *set, const char *path)
 {
-    static const char *const me = "ct_params_save";
-    int count = ct_params_count(set), i;
-    size_t room = (size_t)count + 1;
-    const char **names;
-    ct_tensor **tensors;
+    cti_named_tensors list = { .function = "ct_params_save" };
     ct_status status;
+    int i;
 
     if (!cti_sink_allowed())
         return ct_error();
     if (!set || !path)
-        return ct_raise(CT_ERR_ARGUMENT, me, "%s is NULL", set ? "path" : "set");
-    names = cti_calloc(room, sizeof *names + sizeof *tensors);
-    if (!names) {
-        cti_out_of_memory(me, room * (sizeof *names + sizeof *tensors));
-        return ct_error();
-    }
-    tensors = (ct_tensor **)(void *)(names + room);
-    for (i = 0; i < count; i++) {
+        return ct_raise(CT_ERR_ARGUMENT, list.function, "%s is NULL", set ? "path" : "set");
+    for (i = 0; i < ct_params_count(set); i++) {
         ct_param *p = ct_params_at(set, i);
 
-        names[i] = state_dict_name(set, p);
-        tensors[i] = ct_param_value(p); /* raises if it is lazy */
+        cti_named_tensors_add(&list, "", state_dict_name(set, p),
+                              ct_param_value(p)); /* raises if lazy */
     }
-    status = ct_ok() ? ct_safetensors_write(path, count, names, tensors, NULL) : ct_error();
-    cti_release(names);
+    status = cti_named_tensors_write(&list, path, NULL);
+    cti_named_tensors_free(&list);
     return status;
 }
 

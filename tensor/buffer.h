@@ -1,6 +1,6 @@
 /* buffer.h - text that grows, for files that are written whole. (internal) */
-#ifndef COTANGENT_TRAIN_BUFFER_H
-#define COTANGENT_TRAIN_BUFFER_H
+#ifndef COTANGENT_TENSOR_BUFFER_H
+#define COTANGENT_TENSOR_BUFFER_H
 
 #include <stdbool.h>
 #include <stddef.h>

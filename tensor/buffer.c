@@ -2,8 +2,8 @@
 #include "tensor/internal.h"
 
 #include "tensor/atomic_file.h"
+#include "tensor/buffer.h"
 #include "tensor/hooks.h"
-#include "train/buffer.h"
 
 #include <math.h>
 #include <stdarg.h>

@@ -6,6 +6,7 @@
 
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/random.h>
 #include <cotangent/autograd/ops/shape.h>
 #include <cotangent/nn/init.h>
 
@@ -528,8 +529,8 @@ static ct_tensor *run_one(job *j, ct_tensor *x, int k)
     for (i = 0; i < r->cell->states; i++)
         c.state[i] = ct_select(j->first[i], 0, k);
     if (r->options.recurrent_dropout > 0 && ct_params_is_training(r->params))
-        c.at.drop = cti_dropout_mask(CT_SHAPE(c.batch, state_size(r, 0)), x->dtype, x->device,
-                                     r->options.recurrent_dropout, ct_params_generator(r->params));
+        c.at.drop = ct_dropout(ct_ones(CT_SHAPE(c.batch, state_size(r, 0)), x->dtype, x->device),
+                               r->options.recurrent_dropout, ct_params_generator(r->params));
     y = ct_ok() ? run_cell(&c, x) : NULL;
     for (i = 0; y && i < r->cell->states; i++)
         j->finals[i * n + k] = c.state[i];
@@ -547,8 +548,7 @@ static ct_tensor *run_layers(job *j, ct_tensor *x)
         ct_tensor *half[2] = { NULL };
 
         if (layer && p > 0 && ct_params_is_training(r->params))
-            x = ct_mul(x, cti_dropout_mask(ct_tensor_shape(x), x->dtype, x->device, p,
-                                           ct_params_generator(r->params)));
+            x = ct_dropout(x, p, ct_params_generator(r->params));
         for (d = 0; x && d < r->directions; d++)
             half[d] = run_one(j, x, layer * r->directions + d);
         x = r->directions == 2 ? ct_cat(2, half, 2) : half[0];

@@ -509,7 +509,11 @@ static void fit_biases(const job *j, cell *c)
 
     if (none && !always)
         return;
-    has = cti_biases_of(whose, c->gates, j->o.reset_before);
+    has = cti_cell_biases(whose,
+                          c->gates == 4   ? CTI_CELL_LSTM
+                          : c->gates == 3 ? CTI_CELL_GRU
+                                          : CTI_CELL_TANH,
+                          j->o.reset_before);
     if (c->gates == 3 && !j->o.reset_before) {
         c->part[B_IH] = or_else(c->part[B_IH], zero);
         spread_hn(c, zero);

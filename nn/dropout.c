@@ -1,4 +1,4 @@
-/* dropout.c - dropout. */
+/* dropout.c - the Dropout module. */
 #include "nn/internal.h"
 
 #include <cotangent/autograd/ops/random.h>
@@ -22,12 +22,8 @@ ct_module *ct_nn_dropout(ct_params *params, double p)
 {
     dropout *d;
 
-    if (!params)
+    if (!params || !cti_is_probability("ct_nn_dropout", "p", p))
         return NULL;
-    if (!(p >= 0 && p < 1)) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_nn_dropout", "p is %g, not in [0, 1)", p);
-        return NULL;
-    }
     d = cti_module_data(params, sizeof *d);
     if (!d)
         return NULL;

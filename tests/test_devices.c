@@ -492,7 +492,7 @@ START_TEST(states_elsewhere_are_refused)
         ct_recurrent_forward(r, y, there, &next));
     REFUSED("ct_linear: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices",
             ct_recurrent_forward(r, y, here, &next));
-    REFUSED("ct_recurrent_step: x f32[1,2,2] %s and state f32[1,2,3] cpu are on different devices",
+    REFUSED("ct_recurrent_step: x f32[2,2] %s and state f32[1,2,3] cpu are on different devices",
             ct_recurrent_step(r, row, here, &next));
     ct_set_fused_rnn(false);
     REFUSED("ct_linear: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices",

@@ -567,11 +567,11 @@ START_TEST(test_dropout)
     ct_params_train(params, false);
     ck_assert_ptr_eq(ct_forward(m, x), x);
     ck_assert_ptr_null(ct_nn_dropout(params, -0.1));
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_dropout: p is -0.1, not in [0, 1)");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_dropout: p is -0.1; it must be in [0, 1)");
     ck_assert_ptr_null(ct_nn_dropout(params, 1));
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_dropout: p is 1, not in [0, 1)");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_dropout: p is 1; it must be in [0, 1)");
     ck_assert_ptr_null(ct_nn_dropout(params, NAN));
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_dropout: p is nan, not in [0, 1)");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_dropout: p is nan; it must be in [0, 1)");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }
@@ -622,12 +622,12 @@ START_TEST(test_sequential)
                   (double[]){ -2, -2, 0, 0, -4, -4 }, 6, 0);
     ck_assert_ptr_null(ct_nn_sequential(params, 1, (ct_module *[]){ NULL }));
     ck_assert_ptr_null(ct_nn_sequential(params, -1, NULL));
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_sequential: -1 modules");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_sequential: count is -1; it must be at least 0");
     ck_assert_ptr_eq(ct_forward(ct_nn_sequential(params, 0, NULL), ids), ids);
     ck_assert_ptr_null(ct_nn_embedding(params, "e", (ct_nn_embedding_options){ .rows = 3 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_embedding: rows 3, size 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_embedding: size is 0; it must be at least 1");
     ck_assert_ptr_null(ct_nn_embedding(params, "e", (ct_nn_embedding_options){ .size = 3 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_embedding: rows 0, size 3");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_embedding: rows is 0; it must be at least 1");
     ck_assert_ptr_nonnull(
         ct_nn_embedding(params, "e", (ct_nn_embedding_options){ .rows = 1, .size = 1 }));
     ck_assert(ct_scope_end(s) == CT_OK);

@@ -547,11 +547,9 @@ START_TEST(parameters)
            ct_param_materialize(NULL, CT_SHAPE(2, 4)));
     MISUSE(CT_ERR_SHAPE, "ct_param_materialize: shape [-1,3] has a negative size (axis 0)",
            ct_param_materialize(open, CT_SHAPE(-1, 3)));
-    MISUSE(CT_ERR_ARGUMENT, "ct_nn_linear: in_features 0 is below 0, or out_features 0 below 1",
+    MISUSE(CT_ERR_ARGUMENT, "ct_nn_linear: out_features is 0; it must be at least 1",
            ct_nn_linear(set, "l", (ct_nn_linear_options){ 0 }));
-    MISUSE(CT_ERR_ARGUMENT,
-           "ct_nn_recurrent: hidden_size 0 (1 or more), input_size 0 (0 or more) or num_layers 0 "
-           "(0 to 4096) does not do",
+    MISUSE(CT_ERR_ARGUMENT, "ct_nn_rnn: hidden_size is 0; it must be at least 1",
            ct_nn_rnn(set, "r", (ct_nn_rnn_options){ 0 }));
     MISUSE(CT_ERR_ARGUMENT, "ct_sgd_new: lr -1 is not finite and at least 0",
            ct_sgd_new(set, (ct_sgd_options){ .lr = -1 }));

@@ -806,8 +806,8 @@ START_TEST(test_wrong_cell)
 
     ck_assert_ptr_null(
         ct_recurrent_forward(r, ct_zeros(CT_SHAPE(3, 4, 2), CT_F64, DEVICE), NULL, NULL));
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: a step of the cell wrong gave as y "
-                               "f64[4,4] cpu, where it has the shape [4,2]");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: step of the cell wrong returned f64[4,4] cpu "
+                               "as y; it must have the shape [4,2]");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }
@@ -821,36 +821,31 @@ START_TEST(test_bad_options)
         ct_nn_recurrent_options o;
         const char *message;
     } cases[] = {
-        { { .hidden_size = 0 },
-          "ct_nn_recurrent: hidden_size 0 (1 or more), input_size 0 (0 or more) or "
-          "num_layers 0 (0 to 4096) does not do" },
-        { { .hidden_size = 2, .input_size = -1 },
-          "ct_nn_recurrent: hidden_size 2 (1 or more), input_size -1 (0 or more) or "
-          "num_layers 0 (0 to 4096) does not do" },
-        { { .hidden_size = 2, .num_layers = -1 },
-          "ct_nn_recurrent: hidden_size 2 (1 or more), input_size 0 (0 or more) or "
-          "num_layers -1 (0 to 4096) does not do" },
-        { { .hidden_size = 2, .dropout = 1 },
-          "ct_nn_recurrent: dropout 1, recurrent_dropout 0: not in [0, 1)" },
+        { { .hidden_size = 0 }, "hidden_size is 0; it must be at least 1" },
+        { { .hidden_size = 2, .input_size = -1 }, "input_size is -1; it must be at least 0" },
+        { { .hidden_size = 2, .num_layers = -1 }, "num_layers is -1; it must be in 0..4096" },
+        { { .hidden_size = 2, .num_layers = 4097 }, "num_layers is 4097; it must be in 0..4096" },
+        { { .hidden_size = 2, .dropout = 1 }, "dropout is 1; it must be in [0, 1)" },
         { { .hidden_size = 2, .recurrent_dropout = -0.5 },
-          "ct_nn_recurrent: dropout 0, recurrent_dropout -0.5: not in [0, 1)" },
-        { { .hidden_size = 2, .dropout = NAN },
-          "ct_nn_recurrent: dropout nan, recurrent_dropout 0: not in [0, 1)" },
+          "recurrent_dropout is -0.5; it must be in [0, 1)" },
+        { { .hidden_size = 2, .dropout = NAN }, "dropout is nan; it must be in [0, 1)" },
         { { .hidden_size = 2, .reverse = true, .bidirectional = true },
-          "ct_nn_recurrent: reverse does not go with bidirectional" },
-        { { .hidden_size = 2, .dialect = (ct_dialect)9 },
-          "ct_nn_recurrent: there is no dialect 9" },
-        { { .hidden_size = 2, .proj_size = 1 }, "ct_nn_gru: proj_size is an LSTM's" },
+          "reverse and bidirectional are both set" },
+        { { .hidden_size = 2, .dialect = (ct_dialect)9 }, "dialect is 9; it must be in 0..3" },
+        { { .hidden_size = 2, .proj_size = 1 }, "proj_size is set; only an LSTM has it" },
         { { .hidden_size = 2, .nonlinearity = CT_NONLINEARITY_TANH },
-          "ct_nn_gru: nonlinearity is an RNN's" },
-        { { .hidden_size = 2, .has_forget_bias = true }, "ct_nn_gru: forget_bias is an LSTM's" },
+          "nonlinearity is set; only an RNN has it" },
+        { { .hidden_size = 2, .has_forget_bias = true },
+          "has_forget_bias is set; only an LSTM has it" },
     };
 
     for (int i = 0; i < LENGTH(cases); i++) {
         ct_params *params = set_of(CT_F32);
+        char text[100];
 
+        snprintf(text, sizeof text, "ct_nn_gru: %s", cases[i].message);
         ck_assert_ptr_null(ct_nn_gru(params, "m", cases[i].o));
-        expect_error(CT_ERR_ARGUMENT, cases[i].message);
+        expect_error(CT_ERR_ARGUMENT, text);
         ct_params_free(params);
     }
 }
@@ -862,17 +857,18 @@ START_TEST(test_bad_lstm_options)
 
     ck_assert_ptr_null(
         ct_nn_lstm(params, "a", (ct_nn_lstm_options){ .hidden_size = 2, .proj_size = 2 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_lstm: proj_size is not in 1..hidden_size - 1");
+    expect_error(CT_ERR_ARGUMENT,
+                 "ct_nn_lstm: proj_size is 2; it must be in 0..hidden_size - 1, 0..1");
     ck_assert_ptr_null(
         ct_nn_lstm(params, "b", (ct_nn_lstm_options){ .hidden_size = 2, .forget_bias = 1 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_lstm: forget_bias needs has_forget_bias");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_lstm: forget_bias is 1; it requires has_forget_bias");
     ck_assert_ptr_null(
         ct_nn_rnn(params, "c", (ct_nn_rnn_options){ .hidden_size = 2, .reset_before = true }));
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_rnn: reset_before is a GRU's");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_rnn: reset_before is set; only a GRU has it");
     ck_assert_ptr_null(
         ct_nn_lstm_cell(params, "d", (ct_nn_lstm_options){ .hidden_size = 2, .num_layers = 2 }));
     expect_error(CT_ERR_ARGUMENT,
-                 "ct_nn_recurrent_cell: a cell alone has one layer, one direction and no dropout");
+                 "ct_nn_lstm_cell: num_layers is set; a single cell does not take it");
     ct_params_free(params);
 }
 END_TEST
@@ -889,24 +885,23 @@ START_TEST(test_bad_calls)
 
     ck_assert_ptr_nonnull(ct_recurrent_forward(r, x, NULL, NULL));
     ct_recurrent_forward(r, ct_zeros(CT_SHAPE(4), CT_F32, DEVICE), NULL, NULL);
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[4] cpu is neither (T, B, size) nor "
-                               "(T, size), with T of 1 or more");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[4] cpu has rank 1; it must be "
+                               "(T, B, size) or (T, size)");
     ct_recurrent_forward(r, ct_zeros(CT_SHAPE(0, 3, 5), CT_F32, DEVICE), NULL, NULL);
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[0,3,5] cpu is neither (T, B, size) nor "
-                               "(T, size), with T of 1 or more");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[0,3,5] cpu has no steps (axis 0)");
     ct_recurrent_forward(r, ct_zeros(CT_SHAPE(4, 3, 6), CT_F32, DEVICE), NULL, NULL);
     expect_error(CT_ERR_SHAPE,
-                 "ct_param_materialize: m.weight_ih_l0 has the shape [8,5], not [8,6]");
+                 "ct_recurrent_forward: x f32[4,3,6] cpu has 6 features; the module expects 5");
     good = ct_zeros(CT_SHAPE(2, 3, 2), CT_F32, DEVICE);
     ct_recurrent_forward(r, x, ct_state_from_tensors(1, &good), NULL);
     expect_error(CT_ERR_SHAPE,
-                 "ct_recurrent_forward: a state of 1 tensors for a LSTM, whose state has 2");
+                 "ct_recurrent_forward: state has 1 tensors; the state of LSTM has 2");
     two[0] = good;
     for (int i = 0; i < 4; i++) { /* layers, batch, size, dtype */
         static const char *const message[] = {
-            "state 1 f32[1,3,2] cpu should have the shape [2,3,2] for x f32[4,3,5] cpu",
-            "state 1 f32[2,4,2] cpu should have the shape [2,3,2] for x f32[4,3,5] cpu",
-            "state 1 f32[2,3,1] cpu should have the shape [2,3,2] for x f32[4,3,5] cpu",
+            "state 1 f32[1,3,2] cpu must have the shape [2,3,2] for x f32[4,3,5] cpu",
+            "state 1 f32[2,4,2] cpu must have the shape [2,3,2] for x f32[4,3,5] cpu",
+            "state 1 f32[2,3,1] cpu must have the shape [2,3,2] for x f32[4,3,5] cpu",
             ("x f32[4,3,5] cpu and state f64[2,3,2] cpu differ in dtype (no promotion: "
              "ct_cast one)")
         };
@@ -919,29 +914,56 @@ START_TEST(test_bad_calls)
         expect_error(i == 3 ? CT_ERR_DTYPE : CT_ERR_SHAPE, text);
     }
     ct_recurrent_forward_with(r, x, NULL, NULL, (ct_recurrent_call){ .lengths = lengths });
-    expect_error(CT_ERR_INDEX, "ct_recurrent_forward_with: lengths[1] is 5, not in 0..4");
+    expect_error(CT_ERR_INDEX, "ct_recurrent_forward_with: lengths[1] is 5; it must be in 0..4");
     lengths = ct_from_data((int32_t[]){ 4, 0, -1 }, CT_SHAPE(3), CT_I32, DEVICE);
     ct_recurrent_forward_with(r, x, NULL, NULL, (ct_recurrent_call){ .lengths = lengths });
-    expect_error(CT_ERR_INDEX, "ct_recurrent_forward_with: lengths[2] is -1, not in 0..4");
+    expect_error(CT_ERR_INDEX, "ct_recurrent_forward_with: lengths[2] is -1; it must be in 0..4");
     ct_recurrent_forward_with(r, x, NULL, NULL, (ct_recurrent_call){ .lengths = good });
     ck_assert_int_eq(ct_error(), CT_ERR_DTYPE);
     ct_error_clear();
     ct_recurrent_forward_with(r, x, NULL, NULL, (ct_recurrent_call){ .reset = good });
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with: reset f32[2,3,2] cpu should be bool[3]");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with: reset f32[2,3,2] cpu must be bool[3]");
     ct_recurrent_forward_with(
         r, x, NULL, NULL, (ct_recurrent_call){ .reset = ct_zeros(CT_SHAPE(3), CT_F32, DEVICE) });
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with: reset f32[3] cpu should be bool[3]");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with: reset f32[3] cpu must be bool[3]");
     ct_recurrent_forward_with(
         r, x, NULL, NULL, (ct_recurrent_call){ .reset = ct_zeros(CT_SHAPE(4), CT_BOOL, DEVICE) });
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with: reset bool[4] cpu should be bool[3]");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward_with: reset bool[4] cpu must be bool[3]");
     two[0] = two[1] = ct_zeros(CT_SHAPE(2, 2), CT_F32, DEVICE); /* only where x has no batch */
     ck_assert_ptr_null(
         ct_recurrent_forward(r, ct_narrow(x, 1, 0, 1), ct_state_from_tensors(2, two), NULL));
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: state 0 f32[2,2] cpu should have the shape "
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: state 0 f32[2,2] cpu must have the shape "
                                "[2,1,2] for x f32[4,1,5] cpu");
     ck_assert_ptr_null(ct_recurrent_begin_state(r, -1));
     ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
     ct_error_clear();
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(params);
+}
+END_TEST
+
+/* x of another size or dtype than the parameters: the message names the function, x and what the module
+ * expects, whether the size was given or settled by the first forward. */
+START_TEST(test_bad_x)
+{
+    ct_params *params = set_of(CT_F32);
+    ct_recurrent *r = ct_nn_gru(
+        params, "m",
+        (ct_nn_gru_options){ .input_size = _i ? 4 : 0, .hidden_size = 3, .batch_first = true });
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_zeros(CT_SHAPE(5, 2, 4), CT_F32, DEVICE);
+
+    ck_assert_ptr_nonnull(ct_recurrent_forward(r, x, NULL, NULL));
+    ck_assert_ptr_null(
+        ct_recurrent_forward(r, ct_zeros(CT_SHAPE(5, 2, 5), CT_F32, DEVICE), NULL, NULL));
+    expect_error(CT_ERR_SHAPE,
+                 "ct_recurrent_forward: x f32[5,2,5] cpu has 5 features; the module expects 4");
+    ck_assert_ptr_null(ct_recurrent_step(r, ct_zeros(CT_SHAPE(2, 5), CT_F32, DEVICE), NULL, NULL));
+    expect_error(CT_ERR_SHAPE,
+                 "ct_recurrent_step: x f32[2,5] cpu has 5 features; the module expects 4");
+    ck_assert_ptr_null(ct_recurrent_forward(r, ct_cast(x, CT_F64), NULL, NULL));
+    expect_error(CT_ERR_DTYPE, "ct_recurrent_forward: x f64[5,2,4] cpu does not have the dtype of "
+                               "the parameters, f32");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }
@@ -958,7 +980,7 @@ START_TEST(test_bad_directions)
     ct_tensor *h = ct_zeros(CT_SHAPE(1, 3, 2), CT_F32, DEVICE);
 
     ck_assert_ptr_null(ct_recurrent_forward(r, x, ct_state_from_tensors(1, &h), NULL));
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: state 0 f32[1,3,2] cpu should have the shape "
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: state 0 f32[1,3,2] cpu must have the shape "
                                "[2,3,2] for x f32[4,3,5] cpu");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
@@ -1134,6 +1156,7 @@ int main(void)
     tcase_add_test(tc, test_bad_options);
     tcase_add_test(tc, test_bad_lstm_options);
     tcase_add_test(tc, test_bad_calls);
+    tcase_add_loop_test(tc, test_bad_x, 0, 2);
     tcase_add_test(tc, test_bad_directions);
     tc = harness_case(suite, "training");
     tcase_add_loop_test(tc, test_language_models, 0, 5);

@@ -66,6 +66,31 @@ START_TEST(names_and_parts)
 }
 END_TEST
 
+/* "blocks.0" is a part like any other. */
+START_TEST(numbered_parts)
+{
+    ct_params *set = new_set(0), *stack = ct_params_sub(set, "stack"), *block = NULL;
+
+    for (int64_t i = 0; i < 12; i++) {
+        block = ct_params_sub_index(stack, "blocks", i);
+        ct_params_add(block, "w", CT_SHAPE(i + 1), ct_init_constant(0));
+    }
+    ck_assert_int_eq(ct_params_count(stack), 12);
+    ck_assert_int_eq(ct_params_numel(ct_params_sub(set, "stack.blocks.1")), 2); /* not that of 11 */
+    ck_assert_str_eq(ct_param_name(ct_params_at(set, 11)), "stack.blocks.11.w");
+    ck_assert(ct_params_sub_index(set, "stack.blocks", 11) == block);
+    block = ct_params_sub_index(set, "blocks", INT64_MAX);
+    ck_assert_str_eq(ct_param_name(ct_params_add(block, "w", CT_SCALAR, ct_init_constant(0))),
+                     "blocks.9223372036854775807.w");
+    ck_assert(ct_params_sub_index(set, "blocks", -1) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_params_sub_index: index is -1; it must be at least 0");
+    ck_assert(ct_params_sub_index(set, "", 0) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_params_sub_index: \"\" is no name");
+    ck_assert(ct_params_sub_index(NULL, "blocks", 0) == NULL);
+    ct_params_free(set);
+}
+END_TEST
+
 START_TEST(misuse)
 {
     ct_init zero = ct_init_constant(0);
@@ -763,6 +788,7 @@ int main(void)
     TCase *tc = harness_case(suite, "sets");
 
     tcase_add_test(tc, names_and_parts);
+    tcase_add_test(tc, numbered_parts);
     tcase_add_test(tc, misuse);
     tcase_add_test(tc, summary);
     tcase_add_test(tc, owned_objects);

@@ -676,11 +676,14 @@ START_TEST(test_refusals)
           CT_ERR_SHAPE,
           "the cell of \"weight_hh\" (torch to keras): the parts' shapes do not fit "
           "together" },
-        { { .to = (ct_dialect)4 }, GRU_OF_TORCH, CT_ERR_ARGUMENT, "there is no dialect 0, 4 or 0" },
+        { { .to = (ct_dialect)4 },
+          GRU_OF_TORCH,
+          CT_ERR_ARGUMENT,
+          "options.to is 4; it must be in 0..3" },
         { { .biases = (ct_dialect)-1 },
           GRU_OF_TORCH,
           CT_ERR_ARGUMENT,
-          "there is no dialect 0, 0 or -1" },
+          "options.biases is -1; it must be in 0..3" },
         { { .rename = clash }, "a.x 1 b.x 1", CT_ERR_FORMAT, "a: two names become \"b.x\"" },
         { { .from = CT_DIALECT_KERAS }, "d.kernel 2x2 d.weight 2x2", CT_ERR_ARGUMENT, NULL },
         { { .to = CT_DIALECT_KERAS, .biases = CT_DIALECT_FLAX },
@@ -690,7 +693,7 @@ START_TEST(test_refusals)
         { { .from = (ct_dialect)7 },
           GRU_OF_TORCH,
           CT_ERR_ARGUMENT,
-          "there is no dialect 7, 0 or 0" },
+          "options.from is 7; it must be in 0..3" },
     };
     char text[300], *left;
     size_t n;

@@ -110,6 +110,29 @@ static bool report_add(ct_load_report *r, const ct_load_item *item)
     return true;
 }
 
+/* ---- names ---- */
+
+char *cti_rename_prefix(const char *function, const ct_prefix *map, const char *name)
+{
+    const char *prefix = "";
+    size_t bytes;
+    char *s;
+
+    for (; map && map->from && map->to; map++)
+        if (strncmp(name, map->from, strlen(map->from)) == 0) {
+            prefix = map->to;
+            name += strlen(map->from);
+            break;
+        }
+    bytes = strlen(prefix) + strlen(name) + 1;
+    s = cti_calloc(1, bytes);
+    if (!s) {
+        cti_out_of_memory(function, bytes);
+        return NULL;
+    }
+    return strcat(strcpy(s, prefix), name);
+}
+
 /* ---- loading ---- */
 
 static const char *const loading = "ct_params_load";
@@ -130,41 +153,7 @@ typedef struct loader {
     ct_load_report *found;
     slot *slot;
     int count;
-    char *name; /* room for any name of the file, renamed */
 } loader;
-
-/* The set's name of the file's tensor i: a pair of .rename applied. */
-static const char *renamed(loader *l, int i)
-{
-    const char *name = ct_safetensors_name(l->file, i);
-    const ct_prefix *p;
-
-    for (p = l->options.rename; p && p->from && p->to; p++)
-        if (strncmp(name, p->from, strlen(p->from)) == 0)
-            return strcat(strcpy(l->name, p->to), name + strlen(p->from));
-    return name;
-}
-
-/* The longest name of the file and the longest .to, one after the other, fit in l->name. */
-static bool make_name_room(loader *l)
-{
-    size_t longest = 0, to = 0, n;
-    const ct_prefix *p;
-    int i;
-
-    for (i = 0; i < ct_safetensors_count(l->file); i++) {
-        n = strlen(ct_safetensors_name(l->file, i));
-        longest = n > longest ? n : longest;
-    }
-    for (p = l->options.rename; p && p->from && p->to; p++) {
-        n = strlen(p->to);
-        to = n > to ? n : to;
-    }
-    l->name = cti_calloc(longest + to + 1, 1);
-    if (!l->name)
-        cti_out_of_memory(loading, longest + to + 1);
-    return l->name;
-}
 
 static const char *file_dtype(ct_dtype dtype)
 {
@@ -201,33 +190,40 @@ static slot *slot_of(loader *l, const ct_param *p)
     return i < l->count ? &l->slot[i] : NULL;
 }
 
-/* Finds for each tensor of the file the parameter that it is for. */
+/* Finds the parameter that the file's tensor i is for; name is the set's name for it. */
+static bool match_tensor(loader *l, int i, const char *name)
+{
+    slot *s = slot_of(l, ct_params_get(l->set, name));
+
+    if (!s) {
+        ct_load_item item = { .problem = CT_LOAD_PROBLEM_UNEXPECTED,
+                              .name = name,
+                              .in_file = ct_safetensors_shape(l->file, i),
+                              .file_dtype = ct_safetensors_dtype(l->file, i) };
+
+        return report_add(l->found, &item);
+    }
+    if (s->from >= 0) {
+        ct_raise(CT_ERR_FORMAT, loading, "%.400s: %s and %s both become %s", l->path,
+                 cti_quote(ct_safetensors_name(l->file, s->from)).s,
+                 cti_quote(ct_safetensors_name(l->file, i)).s, cti_quote(name).s);
+        return false;
+    }
+    s->from = i;
+    return compare(l, s);
+}
+
 static bool match_file(loader *l)
 {
     int i;
 
     for (i = 0; i < ct_safetensors_count(l->file); i++) {
-        const char *name = renamed(l, i);
-        slot *s = slot_of(l, ct_params_get(l->set, name));
+        char *name = cti_rename_prefix(loading, l->options.rename, ct_safetensors_name(l->file, i));
+        bool ok = name && match_tensor(l, i, name);
 
-        if (!s) {
-            ct_load_item item = { .problem = CT_LOAD_PROBLEM_UNEXPECTED,
-                                  .name = name,
-                                  .in_file = ct_safetensors_shape(l->file, i),
-                                  .file_dtype = ct_safetensors_dtype(l->file, i) };
-
-            if (!report_add(l->found, &item))
-                return false;
-        } else if (s->from >= 0) {
-            ct_raise(CT_ERR_FORMAT, loading, "%.400s: %s and %s both become %s", l->path,
-                     cti_quote(ct_safetensors_name(l->file, s->from)).s,
-                     cti_quote(ct_safetensors_name(l->file, i)).s, cti_quote(name).s);
+        cti_release(name);
+        if (!ok)
             return false;
-        } else {
-            s->from = i;
-            if (!compare(l, s))
-                return false;
-        }
     }
     return true;
 }
@@ -475,9 +471,8 @@ ct_status ct_params_load(ct_params *set, const char *path, ct_load_options optio
     if (!set || !path)
         return ct_raise(CT_ERR_ARGUMENT, loading, "%s is NULL", set ? "path" : "set");
     l.file = ct_safetensors_open(path);
-    ok = l.file && make_slots(&l) && make_name_room(&l) && match(&l) && judge(&l) && run(&l);
+    ok = l.file && make_slots(&l) && match(&l) && judge(&l) && run(&l);
     ct_safetensors_close(l.file);
-    cti_release(l.name);
     cti_release(l.slot);
     if (!options.report) {
         report_clear(&own);

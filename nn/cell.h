@@ -50,8 +50,8 @@ ct_tensor *cti_cell_recur(const cti_cell *c, ct_tensor *h, const ct_cell_step *a
 /* A view of gate i of t (B, G H). */
 ct_tensor *cti_cell_gate(const cti_cell *c, ct_tensor *t, int i);
 
-/* A module of a kind or, if alone, one cell. function is the one that the user called, for messages.
- * CT_ERR_ARGUMENT as for ct_nn_recurrent, and for options that only another kind has. */
+/* A module of a kind or, if alone, one cell. function is the one that the user called, for
+ * messages. CT_ERR_ARGUMENT as for ct_nn_recurrent, and for options that only another kind has. */
 ct_recurrent *cti_cell_module(const char *function, ct_params *params, const char *name,
                               const cti_cell_type *type, const ct_nn_recurrent_options *options,
                               bool alone);

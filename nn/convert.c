@@ -1,5 +1,5 @@
-/* convert.c - converts state dicts from one framework's layout to another's. Each cell is read into the
- * parts of cell.h, which is the form of the modules here, and written from them. */
+/* convert.c - converts state dicts from one framework's layout to another's. Each cell is read into
+ * the parts of cell.h, which is the form of the modules here, and written from them. */
 #include "nn/cell.h"
 
 #include "autograd/internal.h"
@@ -19,8 +19,8 @@
 
 static const char *const me = "ct_convert";
 
-/* Functions that return nothing do nothing once an error is recorded. Their callers need not check each
- * call; they check ct_ok() at the end. */
+/* Functions that return nothing do nothing once an error is recorded. Their callers need not check
+ * each call; they check ct_ok() at the end. */
 
 /* ---- lists of named tensors ---- */
 
@@ -115,7 +115,8 @@ static bool convert_write_all(const job *j, const char *path)
 /* The parts of a cell, with the shapes of cell.h. */
 enum { W_IH, W_HH, W_HR, B_IH, B_HH, B_HN, LN_IH, LN_HH, LN_C, B_C, PARTS };
 
-/* The parts' names in each layout; NULL if it has no such part. Flax has parts for each gate; see below. */
+/* The parts' names in each layout; NULL if it has no such part. Flax has parts for each gate; see
+ * below. */
 static const char *const part_names[][PARTS] = {
     [CT_DIALECT_TORCH] = { "weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh", "bias_hn",
                            "ln_ih", "ln_hh", "ln_c", "bias_c" },
@@ -124,8 +125,8 @@ static const char *const part_names[][PARTS] = {
     [CT_DIALECT_FLAX] = { NULL },
 };
 
-/* Where the names of a cell's parts are: after a prefix, with a layer and a direction unless it is a
- * single cell. */
+/* Where the names of a cell's parts are: after a prefix, with a layer and a direction unless it is
+ * a single cell. */
 typedef struct place {
     const char *prefix; /* begins the name of the recurrent weights */
     int length;         /* of the prefix */
@@ -151,8 +152,8 @@ static char *convert_name_of(ct_dialect layout, const place *p, const char *what
     return name;
 }
 
-/* Reads the number at *s and moves *s past it. Returns -1 unless it is below CTI_MOST_LAYERS and has no
- * leading zero. */
+/* Reads the number at *s and moves *s past it. Returns -1 unless it is below CTI_MOST_LAYERS and
+ * has no leading zero. */
 static int convert_layer_number(const char **s)
 {
     int n = 0, digits = 0;
@@ -192,7 +193,8 @@ static bool convert_parse_torch(const char *name, const char *what, place *p)
     return p->layer >= 0 && (p->direction || !*rest);
 }
 
-/* The others: lK or rK, an underscore (Gluon) or a dot (Keras, Flax), WHAT; or WHAT for a single cell */
+/* The others: lK or rK, an underscore (Gluon) or a dot (Keras, Flax), WHAT; or WHAT for a single
+ * cell */
 static bool convert_parse_other(ct_dialect layout, const char *name, const char *what, place *p)
 {
     size_t all = strlen(name), n = strlen(what);
@@ -234,8 +236,8 @@ typedef struct cell {
     int64_t hidden;
 } cell;
 
-/* The tensor of the file that is called what at a place, and marks it as taken. NULL without an error if the
- * file has none. */
+/* The tensor of the file that is called what at a place, and marks it as taken. NULL without an
+ * error if the file has none. */
 static ct_tensor *convert_take(job *j, const place *p, const char *what)
 {
     char *name = convert_name_of(j->o.from, p, what);
@@ -279,8 +281,8 @@ static bool convert_kind(int64_t gates, cti_cell_kind *kind)
     return false;
 }
 
-/* Finds the kind and H from the shapes of the recurrent weights and the projection, and checks that all
- * parts fit them. */
+/* Finds the kind and H from the shapes of the recurrent weights and the projection, and checks that
+ * all parts fit them. */
 static bool convert_measure(const job *j, cell *c)
 {
     ct_tensor *const *p = c->part;
@@ -371,8 +373,8 @@ static void convert_gate_name(char name[16], char half, cti_cell_kind kind, int6
         snprintf(name, 16, "%c.%s", half, what);
 }
 
-/* All gates of a part, one under another; kernels transposed. NULL if the file has none of them; an error
- * if it has only some. */
+/* All gates of a part, one under another; kernels transposed. NULL if the file has none of them; an
+ * error if it has only some. */
 static ct_tensor *convert_take_gates(job *j, const cell *c, char half, const char *what)
 {
     const int gates = (int)cti_gates_of(c->kind);
@@ -455,8 +457,8 @@ static bool convert_resets_after(ct_dialect layout)
     return layout == CT_DIALECT_GLUON || layout == CT_DIALECT_FLAX;
 }
 
-/* Refuses a GRU whose biases contradict .reset_before: one that resets after the matmul has two biases that
- * cannot be merged, one that resets before has a single bias in Keras. */
+/* Refuses a GRU whose biases contradict .reset_before: one that resets after the matmul has two
+ * biases that cannot be merged, one that resets before has a single bias in Keras. */
 static bool convert_check_reset(const job *j, const cell *c)
 {
     const bool keras = j->o.from == CT_DIALECT_KERAS, before = j->o.reset_before;
@@ -491,7 +493,8 @@ static ct_tensor *convert_or_else(ct_tensor *t, ct_tensor *zero)
     return t ? t : zero;
 }
 
-/* Rewrites the biases of a GRU that resets after the matmul as b_ih and b_hh (3 H), without b_hn. */
+/* Rewrites the biases of a GRU that resets after the matmul as b_ih and b_hh (3 H), without
+ * b_hn. */
 static void convert_spread_hn(cell *c, ct_tensor *zero)
 {
     int64_t h = c->hidden;
@@ -588,8 +591,9 @@ static bool convert_is_there(const job *j, const place *p, const char *what)
     return found;
 }
 
-/* True if name is that of a cell's recurrent weights, in Flax of its first gate; *c becomes its place and, in
- * Flax, its kind. A Dense called "h" is no cell: it has no input weights beside it. */
+/* True if name is that of a cell's recurrent weights, in Flax of its first gate; *c becomes its
+ * place and, in Flax, its kind. A Dense called "h" is no cell: it has no input weights beside
+ * it. */
 static bool convert_begins_cell(const job *j, const char *name, cell *c)
 {
     static const cti_cell_kind kinds[] = { CTI_CELL_TANH, CTI_CELL_GRU, CTI_CELL_LSTM };

@@ -1,5 +1,5 @@
-/* fused_rnn.c - RNN, LSTM and GRU over a whole sequence in one op: one kernel forward, one backward, and
- * one product over all T B rows for the weight gradient.
+/* fused_rnn.c - RNN, LSTM and GRU over a whole sequence in one op: one kernel forward, one
+ * backward, and one product over all T B rows for the weight gradient.
  *
  *     dW = sum over t of dgates_t^T h_(t-1)      db = sum over t, rows of dgates_t */
 #include "nn/fused_rnn.h"
@@ -17,9 +17,9 @@
 /* Inputs of the op; IN_C is NULL but for an LSTM, IN_BIAS and IN_LENGTHS may be. */
 enum { IN_X, IN_W, IN_BIAS, IN_H, IN_C, IN_LENGTHS, IN_COUNT };
 
-/* Outputs: y and the states after the last step; then what backward reads: the states after each step
- * (T + 1, B, H), with the initial ones, the gates (T, B, G H) and a GRU's h W_n^T + b_n (T, B, H).
- * An empty tensor stands for an output that a kind does not have or that nothing will read. */
+/* Outputs: y and the states after the last step; then what backward reads: the states after each
+ * step (T + 1, B, H), with the initial ones, the gates (T, B, G H) and a GRU's h W_n^T + b_n (T, B,
+ * H). An empty tensor stands for an output that a kind does not have or that nothing will read. */
 enum { OUT_Y, OUT_LAST_H, OUT_LAST_C, OUT_H, OUT_C, OUT_GATES, OUT_HN, OUT_COUNT };
 
 typedef struct fused_attributes {
@@ -42,7 +42,8 @@ static const fused_kind fused_kinds[] = {
 
 /* ---- the kernels' arguments ---- */
 
-/* The tensors of one call of a kernel, contiguous but for x; NULL for those that it does not have. */
+/* The tensors of one call of a kernel, contiguous but for x; NULL for those that it does not
+ * have. */
 typedef struct fused_tensors {
     const ct_tensor *x; /* its shape (T, B, G H), dtype and device are those of the call */
     /* forward: x's values, or a table of rows and the number of the row for each (t, b) */

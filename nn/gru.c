@@ -13,7 +13,8 @@ static ct_tensor *gru_rows(const cti_cell *c, ct_param *p, int first, int count)
     return p ? ct_narrow(ct_param_value(p), 0, first * c->hidden, count * c->hidden) : NULL;
 }
 
-/* Like cti_cell_recur, but for count gates from number first on: (B, hidden) -> (B, count hidden) */
+/* Like cti_cell_recur, but for count gates from number first on: (B, hidden) -> (B, count
+ * hidden) */
 static ct_tensor *gru_recur(const cti_cell *c, ct_tensor *h, int first, int count,
                             const ct_cell_step *at)
 {

@@ -1,9 +1,9 @@
 /* recurrent.h - recurrent modules: one interface for RNN, LSTM, GRU and cells of your own.
  *
- * A module has layers * directions cells. A cell computes one step. The module runs its cells over the
- * steps of a sequence, layer by layer, forward and backward in time. Sequences are (T, B, size), or
- * (B, T, size) with batch_first, or (T, size) for a single sequence. docs/recurrent_module.md shows how
- * to write a cell. */
+ * A module has layers * directions cells. A cell computes one step. The module runs its cells over
+ * the steps of a sequence, layer by layer, forward and backward in time. Sequences are (T, B,
+ * size), or (B, T, size) with batch_first, or (T, size) for a single sequence.
+ * docs/recurrent_module.md shows how to write a cell. */
 #ifndef COTANGENT_NN_RECURRENT_H
 #define COTANGENT_NN_RECURRENT_H
 
@@ -26,8 +26,8 @@ typedef enum ct_nonlinearity {
     CT_NONLINEARITY_RELU
 } ct_nonlinearity;
 
-/* The options of all recurrent modules. hidden_size is required. A zero in any other field selects the
- * default. */
+/* The options of all recurrent modules. hidden_size is required. A zero in any other field selects
+ * the default. */
 typedef struct ct_nn_recurrent_options {
     int64_t input_size; /* features of x; 0: taken from the first forward or from a loaded file */
     int64_t hidden_size;
@@ -36,23 +36,31 @@ typedef struct ct_nn_recurrent_options {
     bool bidirectional; /* y is (T, B, 2 output), the forward half first */
     bool reverse;       /* runs from the last step to the first; y stays in the order of x */
     bool batch_first;   /* x and y are (B, T, size); states are not affected */
-    bool learn_state;   /* the initial states are the parameters NAME.h_0, NAME.c_0 (layers *
-                               * directions, 1, size), initially 0 */
-    double dropout;     /* [0, 1): of the output of each layer but the last, in training */
-    double
-        recurrent_dropout; /* [0, 1): of h in the product with recurrent weights, in training; one
-                               * mask for all steps of a call (Gal and Ghahramani 2016) */
-    ct_dialect dialect;    /* whose defaults to use; 0: CT_DIALECT_TORCH */
 
-    /* Options of single kinds. ct_nn_rnn, ct_nn_lstm and ct_nn_gru refuse those of another kind with
-     * CT_ERR_ARGUMENT. */
+    /* The initial states are the parameters NAME.h_0 and NAME.c_0 (layers * directions, 1, size),
+     * initially 0. */
+    bool learn_state;
+
+    /* In [0, 1), while the set trains: dropout of the output of each layer but the last. */
+    double dropout;
+
+    /* In [0, 1), while the set trains: dropout of h in the product with the recurrent weights. A
+     * call uses one mask for all steps (Gal and Ghahramani 2016). */
+    double recurrent_dropout;
+
+    ct_dialect dialect; /* whose defaults to use; 0: CT_DIALECT_TORCH */
+
+    /* Options of single kinds. ct_nn_rnn, ct_nn_lstm and ct_nn_gru refuse those of another kind
+     * with CT_ERR_ARGUMENT. */
     ct_nonlinearity nonlinearity; /* RNN */
     bool layer_norm;              /* RNN, LSTM, GRU: see rnn.h, lstm.h, gru.h */
     bool reset_before;            /* GRU: the reset gate acts before the matmul (Cho et al. 2014) */
-    int64_t proj_size; /* LSTM: h is projected to this size, below hidden_size; 0: no projection */
-    bool
-        has_forget_bias; /* LSTM: the bias of the forget gate is initially forget_bias. If there are */
-    double forget_bias; /* two biases, this is the first; the second is 0 */
+    int64_t proj_size; /* LSTM: h is projected to this size, below hidden_size; 0: it is not */
+
+    /* LSTM: the bias of the forget gate is initially forget_bias. If the cell has two biases, this
+     * is the first, and the second is 0. */
+    bool has_forget_bias;
+    double forget_bias;
     void *reserved[8];
 } ct_nn_recurrent_options;
 
@@ -69,30 +77,33 @@ typedef struct ct_recurrent_call {
     void *reserved[4];
 } ct_recurrent_call;
 
-/* Runs r on x (T, B, in), with T at least 1. Returns y (T, B, directions * output), forward half first, a
- * tensor of the innermost scope. If next is not NULL, *next becomes the state after the last step, which
- * the innermost scope owns, or NULL after an error. state is not changed; NULL selects the initial state:
- * zeros, or the parameters of learn_state.
- * An x (T, in) is a batch of one row, and y is (T, directions * output). The tensors of state may then
- * leave out axis 1, and those of *next do unless state has it.
- * CT_ERR_SHAPE if x or state have the wrong rank or size, CT_ERR_DTYPE if x does not have the dtype of
- * the parameters or state that of x, CT_ERR_DEVICE if they are on different devices, CT_ERR_INDEX if a
- * length is not in 0..T. */
+/* Runs r on x (T, B, in), with T at least 1. Returns y (T, B, directions * output), forward half
+ * first, a tensor of the innermost scope. If next is not NULL, *next becomes the state after the
+ * last step, which the innermost scope owns, or NULL after an error. state is not changed; NULL
+ * selects the initial state: zeros, or the parameters of learn_state.
+ *
+ * An x (T, in) is a batch of one row, and y is (T, directions * output). The tensors of state may
+ * then leave out axis 1, and those of *next do unless state has it.
+ *
+ * CT_ERR_SHAPE if x or state have the wrong rank or size, CT_ERR_DTYPE if x does not have the dtype
+ * of the parameters or state that of x, CT_ERR_DEVICE if they are on different devices,
+ * CT_ERR_INDEX if a length is not in 0..T. */
 ct_tensor *ct_recurrent_forward(ct_recurrent *r, ct_tensor *x, const ct_state *state,
                                 ct_state **next);
 ct_tensor *ct_recurrent_forward_with(ct_recurrent *r, ct_tensor *x, const ct_state *state,
                                      ct_state **next, ct_recurrent_call call);
 
 /* Runs one step of a module that has one direction and is not reversed: x (B, in) -> y (B, output).
- * States are (layers, B, size). Recurrent dropout draws a new mask in each step. Errors are those of
- * ct_recurrent_forward, and CT_ERR_ARGUMENT if the module is bidirectional or reversed. */
+ * States are (layers, B, size). Recurrent dropout draws a new mask in each step. Errors are those
+ * of ct_recurrent_forward, and CT_ERR_ARGUMENT if the module is bidirectional or reversed. */
 ct_tensor *ct_recurrent_step(ct_recurrent *r, ct_tensor *x, const ct_state *state, ct_state **next);
 
-/* Returns the initial state for a batch: each tensor is (layers * directions, batch, size), with index
- * layer * directions + direction. The state is h; that of an LSTM is (h, c); your own cell has its own
- * tensors. You own the state and must free it with ct_state_free. It is on the device of r's parameters;
- * after ct_params_to, make another one or move it with ct_state_to. It has no history: to train the
- * parameters of learn_state, pass NULL to forward. CT_ERR_ARGUMENT if batch is negative. */
+/* Returns the initial state for a batch: each tensor is (layers * directions, batch, size), with
+ * index layer * directions + direction. The state is h; that of an LSTM is (h, c); your own cell
+ * has its own tensors. You own the state and must free it with ct_state_free. It is on the device
+ * of r's parameters; after ct_params_to, make another one or move it with ct_state_to. It has no
+ * history: to train the parameters of learn_state, pass NULL to forward. CT_ERR_ARGUMENT if batch
+ * is negative. */
 ct_state *ct_recurrent_begin_state(const ct_recurrent *r, int64_t batch);
 
 /* Sizes of r; 0 if r is NULL. The hidden size is the size of y for one direction: with a projection
@@ -101,8 +112,8 @@ int ct_recurrent_layers(const ct_recurrent *r) CT_NOSITE;
 int ct_recurrent_directions(const ct_recurrent *r) CT_NOSITE;
 int64_t ct_recurrent_hidden_size(const ct_recurrent *r) CT_NOSITE;
 
-/* Selects how RNN, LSTM and GRU run, for the whole process: true (the default) runs a whole sequence as
- * one op where possible, false runs step by step with ordinary ops, for comparison. */
+/* Selects how RNN, LSTM and GRU run, for the whole process: true (the default) runs a whole
+ * sequence as one op where possible, false runs step by step with ordinary ops, for comparison. */
 void ct_set_fused_rnn(bool on) CT_NOSITE;
 
 /* ---- cells of your own ---- */
@@ -129,8 +140,9 @@ typedef struct ct_cell_step {
                          * ended. */
 } ct_cell_step;
 
-/* One kind of cell: a table of functions. It must stay valid as long as the modules made with it; make
- * it static. self is the cell's own data: size bytes, initially zero, freed with the parameter set. */
+/* One kind of cell: a table of functions. It must stay valid as long as the modules made with it;
+ * make it static. self is the cell's own data: size bytes, initially zero, freed with the parameter
+ * set. */
 struct ct_cell {
     const char *name; /* for messages */
     size_t size;
@@ -145,8 +157,9 @@ struct ct_cell {
     /* Optional. The last size of y; NULL: that of state 0. */
     int64_t (*output_size)(const void *self);
 
-    /* One step: x (B, in), or one step of what project returned, and state[i] (B, size) -> y (B, output)
-     * and next[i] (B, size). Returns NULL after an error. Must not change its inputs. */
+    /* One step: x (B, in), or one step of what project returned, and state[i] (B, size) ->
+     * y (B, output) and next[i] (B, size). Returns NULL after an error. Must not change its
+     * inputs. */
     ct_tensor *(*step)(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
                        const ct_cell_step *at);
 
@@ -154,11 +167,11 @@ struct ct_cell {
      * (T, B, any size). */
     ct_tensor *(*project)(void *self, ct_tensor *x, const ct_cell_step *at);
 
-    /* Optional. Runs all steps at once: x (T, B, ...) as step gets it, one step after another. Replaces
-     * state[i] by the states after the last step and returns y (T, B, output). Return NULL without
-     * raising an error to fall back to step(). Called for rows of unequal length only if .lengths is
-     * true; it must then freeze a row's state after its last step. Outputs past a row's length are
-     * ignored but must be finite. */
+    /* Optional. Runs all steps at once: x (T, B, ...) is what step gets one step at a time. Returns
+     * y (T, B, output) and replaces state[i] by the states after the last step. Return NULL without
+     * raising an error to fall back to step(). Called for rows of unequal length only if .lengths
+     * is true; it must then freeze a row's state after its last step. Outputs past a row's length
+     * are ignored but must be finite. */
     ct_tensor *(*sequence)(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
                            const ct_cell_step *at);
     bool lengths; /* sequence supports at->lengths */
@@ -166,9 +179,10 @@ struct ct_cell {
 };
 
 /* Registers the parameter NAME.WHAT_lLAYER, with the suffix _reverse for direction 1:
- * "rnn.weight_ih_l0". For a single cell it is NAME.WHAT. One size of shape may be at->input_size even
- * if it is -1: the first forward or a loaded file settles it. Returns NULL with an error as for
- * ct_params_add, and CT_ERR_ARGUMENT if more than 16 parameters of a module wait for the input size. */
+ * "rnn.weight_ih_l0". For a single cell it is NAME.WHAT. One size of shape may be at->input_size
+ * even if it is -1: the first forward or a loaded file settles it. Returns NULL with an error as
+ * for ct_params_add, and CT_ERR_ARGUMENT if more than 16 parameters of a module wait for the input
+ * size. */
 ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shape, ct_init init);
 
 /* Applies recurrent dropout: returns h * at->drop, or h if at->drop is NULL. Use it on h before the
@@ -176,15 +190,15 @@ ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shap
 ct_tensor *ct_cell_drop(const ct_cell_step *at, ct_tensor *h);
 
 /* Makes a module of cells of one kind, with the parameters NAME.*. It belongs to params.
- * CT_ERR_ARGUMENT if the cell has no step or an invalid number of states, if hidden_size is below 1,
- * input_size negative, num_layers not in 0..4096, the dialect not in the enumeration, a dropout not in
- * [0, 1), or if both reverse and bidirectional are set. */
+ * CT_ERR_ARGUMENT if the cell has no step or an invalid number of states, if hidden_size is below
+ * 1, input_size negative, num_layers not in 0..4096, the dialect not in the enumeration, a dropout
+ * not in [0, 1), or if both reverse and bidirectional are set. */
 ct_recurrent *ct_nn_recurrent(ct_params *params, const char *name, const ct_cell *cell,
                               ct_nn_recurrent_options options);
 
 /* Makes a single cell, to be run by ct_recurrent_step, like PyTorch's LSTMCell. Its parameters are
- * NAME.WHAT, without a suffix. CT_ERR_ARGUMENT as for ct_nn_recurrent, and if num_layers is above 1 or
- * bidirectional, reverse, batch_first or dropout is set. */
+ * NAME.WHAT, without a suffix. CT_ERR_ARGUMENT as for ct_nn_recurrent, and if num_layers is above 1
+ * or bidirectional, reverse, batch_first or dropout is set. */
 ct_recurrent *ct_nn_recurrent_cell(ct_params *params, const char *name, const ct_cell *cell,
                                    ct_nn_recurrent_options options);
 

@@ -26,10 +26,10 @@ typedef struct cti_steps {
     ct_tensor *state[CT_MAX_CELL_STATES]; /* in: before the first step; out: after the last */
 } cti_steps;
 
-/* Runs cell->step on each step of x (T, B, ...), which is what cell->project returned. Returns y (T, B,
- * output), 0 where a row has ended, and replaces s->state by the states after the last step. A row that
- * has ended keeps its state. With gradients enabled all steps keep their history; without, memory
- * does not grow with T, y and the states apart. NULL after an error. */
+/* Runs cell->step on each step of x (T, B, ...), which is what cell->project returned. Returns y
+ * (T, B, output), 0 where a row has ended, and replaces s->state by the states after the last step.
+ * A row that has ended keeps its state. With gradients enabled all steps keep their history;
+ * without, memory does not grow with T, y and the states apart. NULL after an error. */
 ct_tensor *cti_run_steps(cti_steps *s, ct_tensor *x);
 
 /* An array of count NULL pointers that belongs to the innermost scope; NULL with an error. */

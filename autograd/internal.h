@@ -7,6 +7,7 @@
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/op.h>
 #include <cotangent/autograd/params/params.h>
+#include <cotangent/autograd/params/state_dict.h>
 
 /* ---- the tape (autograd.c) ---- */
 
@@ -103,7 +104,11 @@ ct_tensor *cti_gather(const char *function, ct_tensor *x, int axis, ct_tensor *i
 /* a leaf's gradient itself, contiguous; NULL if there is none */
 ct_tensor *cti_leaf_grad(const ct_tensor *leaf);
 
-/* ---- parameter sets, for loading (params.c) ---- */
+/* ---- parameter sets, for loading (params.c, state_dict.c) ---- */
+
+/* A copy of name in which the first prefix of map that fits is replaced. The caller releases it. NULL with
+ * CT_ERR_MEMORY. map is that of ct_load_options.rename, or NULL. */
+char *cti_rename_prefix(const char *function, const ct_prefix *map, const char *name);
 
 /* "" for the whole; "decoder." for a part. */
 const char *cti_params_prefix(const ct_params *set);

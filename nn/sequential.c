@@ -21,12 +21,8 @@ ct_module *ct_nn_sequential(ct_params *params, int count, ct_module *const *modu
 {
     chain *c;
 
-    if (!params)
+    if (!params || !cti_at_least("ct_nn_sequential", "count", count, 0))
         return NULL;
-    if (count < 0) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_nn_sequential", "%d modules", count);
-        return NULL;
-    }
     for (int i = 0; i < count; i++)
         if (!modules[i])
             return NULL;

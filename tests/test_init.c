@@ -635,6 +635,7 @@ int main(void)
     tc = harness_case(suite, "modules");
     tcase_add_test(tc, test_layer_norm);
     tcase_add_test(tc, test_dropout);
+    tcase_add_test(tc, test_dropout_is_the_op);
     tcase_add_test(tc, test_sequential);
     return harness_run(suite);
 }

@@ -2,6 +2,8 @@
 #include "tests/files.h"
 #include "tests/harness.h"
 
+#include "autograd/internal.h"
+#include "nn/cell.h"
 #include "nn/fused_rnn.h"
 #include "tensor/internal.h"
 
@@ -476,6 +478,7 @@ START_TEST(rows_by_index)
     expect_same("y", y, again, 0);
     expect_same("state", state, other, 0);
     ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(set);
 }
 END_TEST
 
@@ -856,6 +859,8 @@ START_TEST(options_of_others)
                                                  { .hidden_size = 1, .reverse = true },
                                                  { .hidden_size = 1, .batch_first = true },
                                                  { .hidden_size = 1, .dropout = 0.5 } };
+        static const char *const wrong[] = { "num_layers", "bidirectional", "reverse",
+                                             "batch_first", "dropout" };
 
         ck_assert(ct_nn_gru_cell(set, "a", more[i]) == NULL);
         expect_error(CT_ERR_ARGUMENT, "ct_nn_gru_cell", "cell");

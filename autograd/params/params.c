@@ -11,6 +11,7 @@
 
 #include <fnmatch.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 struct ct_param {
@@ -186,14 +187,13 @@ static char *params_full_name(const char *function, const ct_params *set, const 
     return s;
 }
 
-ct_params *ct_params_sub(ct_params *set, const char *name)
+/* The part of set under name and suffix, which ends with a dot. */
+static ct_params *params_part(const char *function, ct_params *set, const char *name,
+                              const char *suffix)
 {
     ct_params *p;
-    char *prefix;
+    char *prefix = params_full_name(function, set, name, suffix);
 
-    if (!set)
-        return NULL;
-    prefix = params_full_name("ct_params_sub", set, name, ".");
     if (!prefix)
         return NULL;
     for (p = set->root->parts; p && strcmp(p->prefix, prefix) != 0; p = p->next)
@@ -202,6 +202,26 @@ ct_params *ct_params_sub(ct_params *set, const char *name)
         p = params_part_new(set->root, prefix);
     cti_release(prefix);
     return p;
+}
+
+ct_params *ct_params_sub(ct_params *set, const char *name)
+{
+    return set ? params_part("ct_params_sub", set, name, ".") : NULL;
+}
+
+ct_params *ct_params_sub_index(ct_params *set, const char *name, int64_t index)
+{
+    static const char *const me = "ct_params_sub_index";
+    char suffix[24];
+
+    if (!set)
+        return NULL;
+    if (index < 0) {
+        ct_raise(CT_ERR_ARGUMENT, me, "index is %lld; it must be at least 0", (long long)index);
+        return NULL;
+    }
+    snprintf(suffix, sizeof suffix, ".%lld.", (long long)index);
+    return params_part(me, set, name, suffix);
 }
 
 ct_status ct_params_own(ct_params *set, void *object, void (*free_object)(void *object))

@@ -47,6 +47,10 @@ void ct_params_free(ct_params *set);
  * to the set. name must not be empty nor hold a NUL or begin or end with a dot. */
 ct_params *ct_params_sub(ct_params *set, const char *name);
 
+/* Like ct_params_sub, for parts that are numbered: the part "blocks.0" for name "blocks" and index 0, as in
+ * PyTorch's ModuleList. CT_ERR_ARGUMENT also if index is negative. */
+ct_params *ct_params_sub_index(ct_params *set, const char *name, int64_t index);
+
 /* Registers a parameter, or a buffer (saved and moved like a parameter, but never trained). Sizes
  * of -1 are settled later; init is used then, or now if the shape is whole. CT_ERR_ARGUMENT for a
  * name that is taken. */

@@ -78,6 +78,29 @@ static bool state_dict_report(ct_load_report *r, const ct_load_item *item)
     return true;
 }
 
+/* ---- names ---- */
+
+char *cti_rename_prefix(const char *function, const ct_prefix *map, const char *name)
+{
+    const char *prefix = "";
+    size_t bytes;
+    char *s;
+
+    for (; map && map->from && map->to; map++)
+        if (strncmp(name, map->from, strlen(map->from)) == 0) {
+            prefix = map->to;
+            name += strlen(map->from);
+            break;
+        }
+    bytes = strlen(prefix) + strlen(name) + 1;
+    s = cti_calloc(1, bytes);
+    if (!s) {
+        cti_out_of_memory(function, bytes);
+        return NULL;
+    }
+    return strcat(strcpy(s, prefix), name);
+}
+
 /* ---- loading ---- */
 
 static const char *const state_dict_loading = "ct_params_load";
@@ -98,41 +121,7 @@ typedef struct state_dict_load {
     ct_load_report *found;
     state_dict_slot *slot;
     int count;
-    char *name; /* a buffer for any name of the file after .rename */
 } state_dict_load;
-
-/* The name of the file's tensor i after .rename. */
-static const char *state_dict_renamed(state_dict_load *l, int i)
-{
-    const char *name = ct_safetensors_name(l->file, i);
-    const ct_prefix *p;
-
-    for (p = l->options.rename; p && p->from && p->to; p++)
-        if (strncmp(name, p->from, strlen(p->from)) == 0)
-            return strcat(strcpy(l->name, p->to), name + strlen(p->from));
-    return name;
-}
-
-/* Allocates l->name: the longest name of the file behind the longest .to fits. */
-static bool state_dict_make_name_room(state_dict_load *l)
-{
-    size_t longest = 0, to = 0, n;
-    const ct_prefix *p;
-    int i;
-
-    for (i = 0; i < ct_safetensors_count(l->file); i++) {
-        n = strlen(ct_safetensors_name(l->file, i));
-        longest = n > longest ? n : longest;
-    }
-    for (p = l->options.rename; p && p->from && p->to; p++) {
-        n = strlen(p->to);
-        to = n > to ? n : to;
-    }
-    l->name = cti_calloc(longest + to + 1, 1);
-    if (!l->name)
-        cti_out_of_memory(state_dict_loading, longest + to + 1);
-    return l->name;
-}
 
 static const char *state_dict_dtype(ct_dtype dtype)
 {
@@ -169,33 +158,41 @@ static state_dict_slot *state_dict_find_slot(state_dict_load *l, const ct_param 
     return i < l->count ? &l->slot[i] : NULL;
 }
 
-/* Finds the parameter for each tensor of the file; reports those without one. */
+/* Finds the parameter that the file's tensor i is for; name is the set's name for it. */
+static bool state_dict_match_tensor(state_dict_load *l, int i, const char *name)
+{
+    state_dict_slot *s = state_dict_find_slot(l, ct_params_get(l->set, name));
+
+    if (!s) {
+        ct_load_item item = { .problem = CT_LOAD_PROBLEM_UNEXPECTED,
+                              .name = name,
+                              .in_file = ct_safetensors_shape(l->file, i),
+                              .file_dtype = ct_safetensors_dtype(l->file, i) };
+
+        return state_dict_report(l->found, &item);
+    }
+    if (s->from >= 0) {
+        ct_raise(CT_ERR_FORMAT, state_dict_loading, "%.400s: %s and %s both become %s", l->path,
+                 cti_quote(ct_safetensors_name(l->file, s->from)).s,
+                 cti_quote(ct_safetensors_name(l->file, i)).s, cti_quote(name).s);
+        return false;
+    }
+    s->from = i;
+    return state_dict_compare(l, s);
+}
+
 static bool state_dict_match_file(state_dict_load *l)
 {
     int i;
 
     for (i = 0; i < ct_safetensors_count(l->file); i++) {
-        const char *name = state_dict_renamed(l, i);
-        state_dict_slot *s = state_dict_find_slot(l, ct_params_get(l->set, name));
+        char *name = cti_rename_prefix(state_dict_loading, l->options.rename,
+                                       ct_safetensors_name(l->file, i));
+        bool ok = name && state_dict_match_tensor(l, i, name);
 
-        if (!s) {
-            ct_load_item item = { .problem = CT_LOAD_PROBLEM_UNEXPECTED,
-                                  .name = name,
-                                  .in_file = ct_safetensors_shape(l->file, i),
-                                  .file_dtype = ct_safetensors_dtype(l->file, i) };
-
-            if (!state_dict_report(l->found, &item))
-                return false;
-        } else if (s->from >= 0) {
-            ct_raise(CT_ERR_FORMAT, state_dict_loading, "%.400s: %s and %s both become %s", l->path,
-                     cti_quote(ct_safetensors_name(l->file, s->from)).s,
-                     cti_quote(ct_safetensors_name(l->file, i)).s, cti_quote(name).s);
+        cti_release(name);
+        if (!ok)
             return false;
-        } else {
-            s->from = i;
-            if (!state_dict_compare(l, s))
-                return false;
-        }
     }
     return true;
 }
@@ -447,10 +444,9 @@ ct_status ct_params_load(ct_params *set, const char *path, ct_load_options optio
     if (!set || !path)
         return ct_raise(CT_ERR_ARGUMENT, state_dict_loading, "%s is NULL", set ? "path" : "set");
     l.file = ct_safetensors_open(path);
-    ok = l.file && state_dict_make_slots(&l) && state_dict_make_name_room(&l) &&
-         state_dict_match(&l) && state_dict_judge(&l) && state_dict_read(&l);
+    ok = l.file && state_dict_make_slots(&l) && state_dict_match(&l) && state_dict_judge(&l) &&
+         state_dict_read(&l);
     ct_safetensors_close(l.file);
-    cti_release(l.name);
     cti_release(l.slot);
     ct_load_report_clear(&own);
     return ok ? CT_OK : ct_error();

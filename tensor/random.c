@@ -76,7 +76,7 @@ void ct_shuffle(int64_t *order, int64_t n, ct_generator *g)
     }
 }
 
-cti_position cti_take_words(ct_generator *g, uint64_t words, ct_device device)
+cti_position cti_generator_take(ct_generator *g, uint64_t words, ct_device device)
 {
     uint64_t block = cti_next_block(g);
     cti_position from = { g->seed, g->stream, block, NULL };
@@ -106,7 +106,7 @@ static ct_status random_fill(const char *function, ct_tensor *t, double a, doubl
     c = t->contiguous ? t : cti_new(function, t->shape, t->dtype, t->device);
     if (c) {
         be = cti_backend_of(t->device);
-        from = cti_take_words(g, (uint64_t)t->numel * (t->dtype == CT_F64 ? 2 : 1), t->device);
+        from = cti_generator_take(g, (uint64_t)t->numel * (t->dtype == CT_F64 ? 2 : 1), t->device);
         (normal ? be->normal : be->uniform)(cti_data(c), t->dtype, t->numel, a, b, &from);
         if (c != t)
             cti_copy(t, c);

@@ -120,6 +120,7 @@ static ct_tensor *rearrange_roll(ct_tensor *x, rearrange_rolling r)
 
 ct_tensor *ct_roll(ct_tensor *x, int64_t shift, int axis)
 {
+    rearrange_rolling r;
     int64_t n;
 
     if (!cti_usable("ct_roll", x))
@@ -128,8 +129,8 @@ ct_tensor *ct_roll(ct_tensor *x, int64_t shift, int axis)
     if (axis < 0)
         return NULL;
     n = x->shape.dim[axis];
-    return rearrange_roll(
-        x, (rearrange_rolling){ .shift = n ? (shift % n + n) % n : 0, .axis = axis });
+    r = (rearrange_rolling){ .shift = n ? (shift % n + n) % n : 0, .axis = axis };
+    return rearrange_roll(x, r);
 }
 
 /* ---- pad ---- */

@@ -292,7 +292,7 @@ static inline uint64_t cti_next_block(const ct_generator *g)
 
 /* Where draws begin that take so many words, from a whole block on; g moves past them
  * (random.c). */
-cti_position cti_take_words(ct_generator *g, uint64_t words, ct_device device);
+cti_position cti_generator_take(ct_generator *g, uint64_t words, ct_device device);
 
 /* While kernels are noted on device: *from counts from where g is before a repetition. */
 void cti_capture_draws(ct_generator *g, ct_device device, cti_position *from);

@@ -717,6 +717,36 @@ START_TEST(arrangements_take_any_dtype)
 }
 END_TEST
 
+/* Parts of different lengths, around the number whose lengths fit in a stack buffer: each part gets
+ * its own range of the gradient. */
+START_TEST(many_parts_of_a_cat)
+{
+    static const int counts[] = { 255, 256, 257, 600 };
+    ct_scope s = ct_scope_begin();
+    ct_tensor *parts[600], *y;
+    int64_t length = 0;
+    int i;
+
+    for (i = 0; i < counts[_i]; i++) {
+        parts[i] = ct_set_requires_grad(ct_zeros(CT_SHAPE(i % 4), CT_F64, DEVICE), i % 3 != 1);
+        length += i % 4;
+    }
+    y = ct_cat(counts[_i], parts, 0);
+    ck_assert_int_eq(ct_numel(y), length);
+    ck_assert(ct_backward_with(y, ct_arange(0, (double)length, 1, CT_F64, DEVICE)) == CT_OK);
+    for (i = 0, length = 0; i < counts[_i]; length += i++ % 4) {
+        const double d = (double)length;
+
+        if (i % 3 == 1)
+            ck_assert_ptr_null(ct_tensor_grad(parts[i]));
+        else
+            expect_values("part", ct_tensor_grad(parts[i]), (double[]){ d, d + 1, d + 2 },
+                          (size_t)(i % 4), 0);
+    }
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 START_TEST(a_repeat_is_no_view)
 {
     ct_scope s = ct_scope_begin();
@@ -1792,6 +1822,7 @@ int main(void)
     tcase_add_test(tc, products_of_many_matrices);
     tcase_add_test(tc, one_more_than_whole_pieces);
     tcase_add_test(tc, arrangements_take_any_dtype);
+    tcase_add_loop_test(tc, many_parts_of_a_cat, 0, 4);
     tcase_add_test(tc, a_repeat_is_no_view);
     tcase_add_test(tc, a_reshape_is_a_view_where_it_can_be);
     tcase_add_test(tc, parts_of_a_split_are_views);

@@ -59,7 +59,7 @@ ct_tensor *ct_dropout(ct_tensor *x, double p, ct_generator *g)
         ct_raise(CT_ERR_ARGUMENT, me, "p %g is not in [0, 1)", p);
         return NULL;
     }
-    w = (dropout_mask){ p, cti_take_words(g, (uint64_t)x->numel, x->device) };
+    w = (dropout_mask){ p, cti_generator_take(g, (uint64_t)x->numel, x->device) };
     return dropout_run(x, &w);
 }
 
@@ -71,7 +71,7 @@ static bool multinomial_run(ct_tensor *weights, const ct_tensor *copy, int64_t k
                             ct_generator *g, ct_tensor *out)
 {
     int64_t n = ct_size(weights, -1), rows = k ? out->numel / k : 0;
-    cti_position from = cti_take_words(g, (uint64_t)out->numel * 2, out->device);
+    cti_position from = cti_generator_take(g, (uint64_t)out->numel * 2, out->device);
     cti_fault fault =
         cti_fault_at(out->device, CTI_FAULT_WEIGHTS, "ct_multinomial", replacement ? 1 : k);
 

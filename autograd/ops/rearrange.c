@@ -66,12 +66,12 @@ ct_tensor *ct_flip(ct_tensor *x, int count, const int *axes)
     return rearrange_flip(x, mask);
 }
 
-/* ---- copies between windows ---- */
+/* ---- roll: two copies between windows ---- */
 
 /* Copies `length` elements along axis, from position `from` of src to position `to` of dst. The
  * other axes are copied whole. */
-static bool rearrange_copy(const char *me, ct_tensor *dst, int64_t to, const ct_tensor *src,
-                           int64_t from, int axis, int64_t length)
+static bool rearrange_copy(ct_tensor *dst, int64_t to, const ct_tensor *src, int64_t from, int axis,
+                           int64_t length)
 {
     ct_shape shape = src->shape;
     ct_tensor *d, *s;
@@ -79,14 +79,13 @@ static bool rearrange_copy(const char *me, ct_tensor *dst, int64_t to, const ct_
     if (length == 0)
         return true;
     shape.dim[axis] = length;
-    d = cti_view(me, dst, shape, dst->stride, dst->offset + to * dst->stride[axis]);
-    s = d ? cti_view(me, src, shape, src->stride, src->offset + from * src->stride[axis]) : NULL;
+    d = cti_view("ct_roll", dst, shape, dst->stride, dst->offset + to * dst->stride[axis]);
+    s = d ? cti_view("ct_roll", src, shape, src->stride, src->offset + from * src->stride[axis])
+          : NULL;
     if (s)
         cti_copy(d, s);
     return s != NULL;
 }
-
-/* ---- roll ---- */
 
 typedef struct rearrange_rolling {
     int64_t shift; /* 0..n-1 */
@@ -113,14 +112,15 @@ static ct_tensor *rearrange_roll(ct_tensor *x, rearrange_rolling r)
     int64_t n = x->shape.dim[r.axis];
     ct_tensor *y = cti_new("ct_roll", x->shape, x->dtype, x->device);
 
-    if (!y || !rearrange_copy("ct_roll", y, r.shift, x, 0, r.axis, n - r.shift) ||
-        !rearrange_copy("ct_roll", y, 0, x, n - r.shift, r.axis, r.shift))
+    if (!y || !rearrange_copy(y, r.shift, x, 0, r.axis, n - r.shift) ||
+        !rearrange_copy(y, 0, x, n - r.shift, r.axis, r.shift))
         return NULL;
     return cti_record1_with(&roll_op, x, y, &r, sizeof r);
 }
 
 ct_tensor *ct_roll(ct_tensor *x, int64_t shift, int axis)
 {
+    rearrange_rolling r;
     int64_t n;
 
     if (!cti_usable("ct_roll", x))
@@ -129,8 +129,8 @@ ct_tensor *ct_roll(ct_tensor *x, int64_t shift, int axis)
     if (axis < 0)
         return NULL;
     n = x->shape.dim[axis];
-    return rearrange_roll(
-        x, (rearrange_rolling){ .shift = n ? (shift % n + n) % n : 0, .axis = axis });
+    r = (rearrange_rolling){ .shift = n ? (shift % n + n) % n : 0, .axis = axis };
+    return rearrange_roll(x, r);
 }
 
 /* ---- pad ---- */

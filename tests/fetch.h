@@ -11,8 +11,6 @@
 
 #include "tests/harness.h"
 
-#define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
-
 #define BOOK_BYTES "8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516"
 
 /* The tests of texts: reading, checking, and where The Time Machine comes from. */

@@ -8,7 +8,6 @@
 #include <jansson.h>
 #include <dlfcn.h>
 #include <errno.h>
-#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -400,96 +399,6 @@ const char *harness_source(const char *file)
     return path;
 }
 
-void expect_close(const char *what, double got, double want, double tolerance)
-{
-    if (isnan(got) && isnan(want))
-        return;
-    if (got == want) /* infinities */
-        return;
-    if (!(fabs(got - want) <= tolerance))
-        ck_abort_msg("%s: got %.17g, expected %.17g, tolerance %g", what, got, want, tolerance);
-}
-
-double *values_of(ct_tensor *t)
-{
-    size_t n = (size_t)ct_numel(t), size = ct_dtype_size(ct_tensor_dtype(t)), i;
-    double *out = malloc((n + 1) * sizeof *out);
-    char *raw = malloc(n * size + 1);
-
-    ck_assert_msg(t != NULL, "no tensor: %s", ct_error_message());
-    ck_assert_msg(ct_to_host(t, raw, n * size) == CT_OK, "%s", ct_error_message());
-    for (i = 0; i < n; i++)
-        switch (ct_tensor_dtype(t)) {
-        case CT_F32:
-            out[i] = (double)((float *)(void *)raw)[i];
-            break;
-        case CT_F64:
-            out[i] = ((double *)(void *)raw)[i];
-            break;
-        case CT_I32:
-            out[i] = ((int32_t *)(void *)raw)[i];
-            break;
-        case CT_I64:
-            out[i] = (double)((int64_t *)(void *)raw)[i];
-            break;
-        case CT_BOOL:
-            out[i] = ((uint8_t *)raw)[i];
-            break;
-        default:
-            ck_abort_msg("no values of %s", ct_dtype_name(ct_tensor_dtype(t)));
-        }
-    free(raw);
-    return out;
-}
-
-void expect_values(const char *what, ct_tensor *t, const double *want, size_t count,
-                   double tolerance)
-{
-    double *got = values_of(t);
-    char where[256];
-    size_t i;
-
-    ck_assert_msg((size_t)ct_numel(t) == count, "%s: %lld elements, expected %zu", what,
-                  (long long)ct_numel(t), count);
-    for (i = 0; i < count; i++) {
-        snprintf(where, sizeof where, "%s, element %zu", what, i);
-        expect_close(where, got[i], want[i], tolerance);
-    }
-    free(got);
-}
-
-void put_value(ct_tensor *t, int64_t at, double value)
-{
-    ct_scope s = ct_scope_begin_no_grad();
-    ct_tensor *row = ct_reshape(t, CT_SHAPE(ct_numel(t)));
-
-    ck_assert_msg(ct_fill(ct_narrow(row, 0, at, 1), value) == CT_OK, "%s", ct_error_message());
-    ck_assert(ct_scope_end(s) == CT_OK);
-}
-
-/* The elements as they are, row-major; yours to free(). */
-static void *bytes_of(ct_tensor *t, size_t *n)
-{
-    void *bytes;
-
-    ck_assert_msg(t != NULL, "no tensor: %s", ct_error_message());
-    *n = (size_t)ct_numel(t) * ct_dtype_size(ct_tensor_dtype(t));
-    bytes = malloc(*n + 1);
-    ck_assert_msg(ct_to_host(t, bytes, *n) == CT_OK, "%s", ct_error_message());
-    return bytes;
-}
-
-bool same_bytes(ct_tensor *a, ct_tensor *b)
-{
-    size_t n, m;
-    void *x = bytes_of(a, &n), *y = bytes_of(b, &m);
-    bool same = n == m && memcmp(x, y, n) == 0;
-
-    free(x);
-    free(y);
-    return same;
-}
-
 /* The message without "FILE:LINE: ". */
 static const char *without_site(const char *message)
 {
@@ -627,9 +536,4 @@ void expect_refused(const char *place, const void *result, ct_status status, con
 void expect_ok(void)
 {
     ck_assert_msg(ct_ok(), "an error stands: %s", ct_error_message());
-}
-
-ct_tensor *random_normal(ct_generator *g, ct_shape shape, ct_dtype dtype)
-{
-    return ct_randn(shape, dtype, DEVICE, g);
 }

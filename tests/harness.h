@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "tests/helpers.h"
+
 #include <cotangent/tensor/device.h>
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/tensor.h>
@@ -75,22 +77,6 @@ const char *harness_data(const char *file);
 /* The path of a file of the source tree: "tests/torch/main_job.txt". */
 const char *harness_source(const char *file);
 
-/* Fails unless |got - want| <= tolerance; a NaN fails, unless both are. */
-void expect_close(const char *what, double got, double want, double tolerance);
-
-/* Fails unless the tensor's elements, row-major, are want's (count of them) within tolerance. */
-void expect_values(const char *what, ct_tensor *t, const double *want, size_t count,
-                   double tolerance);
-
-/* The elements of any tensor as doubles, row-major; yours to free(). */
-double *values_of(ct_tensor *t);
-
-/* Writes element at, row-major, of a contiguous tensor on any device; recording may be on. */
-void put_value(ct_tensor *t, int64_t at, double value);
-
-/* True if both have the same number of bytes, and the same ones. */
-bool same_bytes(ct_tensor *a, ct_tensor *b);
-
 /* Fails unless an error of this status stands, raised by function, whose message holds word; then
  * clears it. word is a key word or a short phrase, and stands as whole words. " ... " in it is any
  * text: "weight ... dtype". The full texts are in tests/messages.txt. */
@@ -122,8 +108,5 @@ void expect_refused(const char *place, const void *result, ct_status status, con
 
 /* Fails with the message if an error stands. */
 void expect_ok(void);
-
-/* A random tensor of the innermost scope: normal values. */
-ct_tensor *random_normal(ct_generator *g, ct_shape shape, ct_dtype dtype);
 
 #endif

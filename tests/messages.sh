@@ -9,19 +9,15 @@
 # (tests/harness.c). A program that has not run leaves its messages out: then only messages that the
 # file has not are faults.
 
-LC_ALL=C
-export LC_ALL
-srcdir=${srcdir-.}
+. "$(dirname "$0")/lib.sh"
 golden=$srcdir/tests/messages.txt
 folder=$COTANGENT_TEST_MESSAGES
 
 if [ -n "$COTANGENT_TEST_FULL" ] || [ -n "$COTANGENT_TEST_DEVICE" ]; then
-    echo 'messages.sh: skipped: messages are recorded on the CPU by the usual number of cases'
-    exit 77
+    skip 'messages are recorded on the CPU by the usual number of cases'
 fi
 if [ -z "$(ls "$folder" 2>/dev/null)" ]; then
-    echo 'messages.sh: skipped: no test program has recorded its messages'
-    exit 77
+    skip 'no test program has recorded its messages'
 fi
 
 # What depends on the machine or on chance becomes a word; messages that only some machines give are
@@ -49,43 +45,42 @@ for program in $check_programs; do
     esac
     files="$files $folder/$name.txt"
     if [ ! -f "$folder/$name.txt" ]; then
-        echo "messages.sh: $name has not run"
+        say "$name has not run"
         missing=yes
         absent=yes
     elif grep -q '^:test-result: FAIL' "$program.trs" 2>/dev/null; then
-        echo "messages.sh: $name failed, and may have stopped early"
+        say "$name failed, and may have stopped early"
         missing=yes
     fi
 done
 case $CFLAGS in
 *-fsanitize=*)
-    echo 'messages.sh: a sanitizer leaves some cases out'
+    say 'a sanitizer leaves some cases out'
     missing=yes
     ;;
 esac
 
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
+make_tmp
 # shellcheck disable=SC2086 # the names hold no spaces
-cat $files 2>/dev/null | normalise >"$work/now"
+cat $files 2>/dev/null | normalise >"$tmp/now"
 
 if [ "$1" = update ]; then
     if [ -n "$absent" ]; then
-        echo 'messages.sh: messages.txt is left as it is: it takes all programs'
+        say 'messages.txt is left as it is: it takes all programs'
         exit 1
     fi
-    cmp -s "$work/now" "$golden" || cp "$work/now" "$golden"
-    echo "messages.sh: $(wc -l <"$golden") messages"
+    cmp -s "$tmp/now" "$golden" || cp "$tmp/now" "$golden"
+    say "$(wc -l <"$golden") messages"
     exit 0
 fi
 
 if [ -n "$missing" ]; then # a message that is known may be missing
-    comm -12 "$golden" "$work/now" >"$work/known"
+    comm -12 "$golden" "$tmp/now" >"$tmp/known"
 else
-    cp "$golden" "$work/known"
+    cp "$golden" "$tmp/known"
 fi
-if ! (cd "$work" && diff -u known now); then
-    echo 'messages.sh: a message has another text than in tests/messages.txt (-);'
+if ! (cd "$tmp" && diff -u known now); then
+    say 'a message has another text than in tests/messages.txt (-);'
     echo 'if the new text (+) is meant, run make update-messages'
     exit 1
 fi

@@ -2,19 +2,9 @@
 # readme.sh - the program in README.md is some 40 lines, compiles without a warning, and learns; the
 # snippets in docs/*.md compile without a warning, and every ct_ name in any of them is there.
 
-LC_ALL=C
-export LC_ALL
+. "$(dirname "$0")/lib.sh"
 top=$(pwd)
-srcdir=$(cd "${srcdir-.}" && pwd) || exit 99
-tmp=$(mktemp -d) || exit 99
-trap 'rm -rf "$tmp"' EXIT
-trap 'exit 99' HUP INT TERM
-
-fail()
-{
-    echo "readme.sh: $*"
-    exit 1
-}
+make_tmp
 
 sed -n '/^```c$/,/^```$/ { /^```/!p; }' "$srcdir/README.md" >"$tmp/sum.c"
 lines=$(wc -l <"$tmp/sum.c")

@@ -80,6 +80,25 @@ bool is_variant(const config *c, const char *variant)
     return strcmp(c->variant, variant) == 0;
 }
 
+ct_recurrent *recurrent_of(const config *c, ct_params *params, ct_nn_recurrent_options o)
+{
+    const bool cell = is_variant(c, "cell");
+
+    o.hidden_size = c->H;
+    o.num_layers = c->layers;
+    o.no_bias = !c->bias;
+    o.bidirectional = c->dirs == 2;
+    o.batch_first = c->batch_first;
+    o.reset_before = o.reset_before || is_variant(c, "reset_before");
+    o.reverse = is_variant(c, "reverse");
+    if (strcmp(c->mode, "lstm") == 0)
+        return (cell ? ct_nn_lstm_cell : ct_nn_lstm)(params, "m", o);
+    if (strcmp(c->mode, "gru") == 0)
+        return (cell ? ct_nn_gru_cell : ct_nn_gru)(params, "m", o);
+    o.nonlinearity = strcmp(c->mode, "rnn_relu") == 0 ? CT_NONLINEARITY_RELU : CT_NONLINEARITY_TANH;
+    return (cell ? ct_nn_rnn_cell : ct_nn_rnn)(params, "m", o);
+}
+
 call call_of(const config *c, ct_dtype dtype)
 {
     int64_t n = (int64_t)c->layers * c->dirs, R = c->proj ? c->proj : c->H;

@@ -2,19 +2,9 @@
 # sites.sh - m4/sites.awk wraps every kind of prototype that a header may hold, leaves out what it
 # must, and refuses what it cannot wrap.
 
-LC_ALL=C
-export LC_ALL
-srcdir=${srcdir-.}
+. "$(dirname "$0")/lib.sh"
 
-tmp=$(mktemp -d) || exit 99
-trap 'rm -rf "$tmp"' EXIT
-trap 'exit 99' HUP INT TERM
-
-fail()
-{
-    echo "sites.sh: $1"
-    exit 1
-}
+make_tmp
 
 cat >"$tmp/header.h" <<'END'
 /* ct_in_comment(int a); */ // ct_in_comment2(int a);

@@ -86,18 +86,13 @@ static bool report_epoch(void *context, const ct_fit_result *so_far)
     return true;
 }
 
-static ct_corpus *corpus_of(bool other)
+static ct_corpus *checkpoint_corpus(bool other)
 {
     char s[400];
-    ct_text *text;
-    ct_corpus *corpus;
 
     for (size_t i = 0; i < sizeof s; i++)
         s[i] = (char)('a' + (i * i + i / 7 + (other && i == 150)) % 11);
-    text = ct_text_new_from_bytes(s, sizeof s, "test");
-    corpus = ct_corpus_new(text, (ct_corpus_options){ .clean = CT_CLEAN_TEXT });
-    ct_text_free(text);
-    return corpus;
+    return new_corpus_of(s, sizeof s, (ct_corpus_options){ .clean = CT_CLEAN_TEXT });
 }
 
 static lm model_of(const run *how, int vocab)
@@ -121,7 +116,7 @@ static lm model_of(const run *how, int vocab)
 /* Trains; *weights, if wanted, is the sum of squares of the weights it ends with. */
 static ct_status train(const run *how, ct_fit_result *result, double *weights)
 {
-    ct_corpus *corpus = corpus_of(how->text_b);
+    ct_corpus *corpus = checkpoint_corpus(how->text_b);
     ct_loader *loader = ct_loader_sequences_new(
         corpus, (ct_loader_sequences_options){ .batch_size = how->batch ? how->batch : 4,
                                                .steps = 7,
@@ -427,7 +422,7 @@ static double next_sum(ct_loader *l)
 START_TEST(seek)
 {
     enum { MOST = 80 };
-    ct_corpus *corpus = corpus_of(false);
+    ct_corpus *corpus = checkpoint_corpus(false);
     ct_loader *l = loader_of(corpus, _i), *other;
     ct_loader_cursor at[MOST], here;
     double sum[MOST];
@@ -735,7 +730,7 @@ START_TEST(not_finite)
         int left, unused;
         ct_params *params;
     } m = { .left = 5, .params = ct_params_new((ct_params_options){ .seed = 0 }) };
-    ct_corpus *corpus = corpus_of(false);
+    ct_corpus *corpus = checkpoint_corpus(false);
     ct_loader *loader = ct_loader_windows_new(
         corpus, (ct_loader_windows_options){ .batch_size = 8, .steps = 4, .count = 64 });
     ct_model model = { .self = &m,
@@ -880,7 +875,7 @@ int main(void)
     tcase_add_test(tc, longer);
     tcase_add_loop_test(tc, seek, 0, 3);
     tcase_add_test(tc, weights_load);
-    tcase_add_loop_test(tc, refused, 0, (int)(sizeof misfits / sizeof *misfits));
+    tcase_add_loop_test(tc, refused, 0, LENGTH(misfits));
     tcase_add_test(tc, damaged);
     tcase_add_test(tc, failing_calls);
     tcase_add_test(tc, not_finite);

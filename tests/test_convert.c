@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LENGTH(a) ((int)(sizeof(a) / sizeof *(a)))
 #define MOST_TENSORS 64
 
 static const ct_dialect dialects[] = { CT_DIALECT_TORCH, CT_DIALECT_GLUON, CT_DIALECT_KERAS,
@@ -27,27 +26,10 @@ static void convert(const char *from, const char *to, ct_convert_options o)
 
 /* ---- other frameworks' numbers ---- */
 
-static ct_recurrent *module_of(const config *c, ct_dialect dialect, ct_params *params)
+static ct_recurrent *module_in(const config *c, ct_dialect dialect, ct_params *params)
 {
-    ct_nn_recurrent_options o = {
-        .input_size = c->in,
-        .hidden_size = c->H,
-        .num_layers = c->layers,
-        .no_bias = !c->bias,
-        .bidirectional = c->dirs == 2,
-        .batch_first = c->batch_first,
-        .dialect = dialect,
-        .reset_before = is_variant(c, "reset_before"),
-        .reverse = is_variant(c, "reverse"),
-    };
-    const bool cell = is_variant(c, "cell");
-
-    if (strcmp(c->mode, "lstm") == 0)
-        return (cell ? ct_nn_lstm_cell : ct_nn_lstm)(params, "m", o);
-    if (strcmp(c->mode, "gru") == 0)
-        return (cell ? ct_nn_gru_cell : ct_nn_gru)(params, "m", o);
-    o.nonlinearity = strcmp(c->mode, "rnn_relu") == 0 ? CT_NONLINEARITY_RELU : CT_NONLINEARITY_TANH;
-    return (cell ? ct_nn_rnn_cell : ct_nn_rnn)(params, "m", o);
+    return recurrent_of(c, params,
+                        (ct_nn_recurrent_options){ .input_size = c->in, .dialect = dialect });
 }
 
 /* Their file of a module's weights, with the formula's values. */
@@ -139,7 +121,7 @@ static void check_config(const config *c, ct_dialect theirs, const want *wants, 
 {
     const double tolerance = tolerance_of(c, dtype);
     ct_params *params = ct_params_new((ct_params_options){ .dtype = dtype, .device = DEVICE });
-    ct_recurrent *r = module_of(c, theirs, params);
+    ct_recurrent *r = module_in(c, theirs, params);
     ct_scope s = ct_scope_begin();
     call k = call_of(c, dtype);
     int i, others = 0;
@@ -168,7 +150,7 @@ static void check_config(const config *c, ct_dialect theirs, const want *wants, 
 static void check_two_biases(const config *c, ct_dialect theirs, const want *wants)
 {
     ct_params *params = ct_params_new((ct_params_options){ .dtype = CT_F64, .device = DEVICE });
-    ct_recurrent *r = module_of(c, CT_DIALECT_TORCH, params);
+    ct_recurrent *r = module_in(c, CT_DIALECT_TORCH, params);
     ct_scope s = ct_scope_begin();
     call k = call_of(c, CT_F64);
     ct_state *next;

@@ -41,64 +41,6 @@ static double draw_real(rng *r) /* in (-3, 3) */
     return ((double)(draw_bits(r) >> 11) * 0x1p-53 - 0.5) * 6;
 }
 
-static size_t size_of(ct_dtype dtype)
-{
-    return ct_dtype_size(dtype);
-}
-
-static void store(void *p, int64_t i, ct_dtype dtype, double v)
-{
-    switch (dtype) {
-    case CT_F32:
-        ((float *)p)[i] = (float)v;
-        break;
-    case CT_F64:
-        ((double *)p)[i] = v;
-        break;
-    case CT_I32:
-        ((int32_t *)p)[i] = (int32_t)v;
-        break;
-    case CT_I64:
-        ((int64_t *)p)[i] = (int64_t)v;
-        break;
-    case CT_BOOL:
-        ((uint8_t *)p)[i] = v > 0;
-        break;
-    case CT_BF16: {
-        float f = (float)v;
-        uint32_t bits;
-
-        memcpy(&bits, &f, sizeof bits);
-        ((uint16_t *)p)[i] = (uint16_t)(bits >> 16);
-        break;
-    }
-    }
-}
-
-static double load(const void *p, int64_t i, ct_dtype dtype)
-{
-    float f;
-    uint32_t bits;
-
-    switch (dtype) {
-    case CT_F32:
-        return (double)((const float *)p)[i];
-    case CT_F64:
-        return ((const double *)p)[i];
-    case CT_I32:
-        return ((const int32_t *)p)[i];
-    case CT_I64:
-        return (double)((const int64_t *)p)[i];
-    case CT_BOOL:
-        return ((const uint8_t *)p)[i];
-    case CT_BF16:
-        bits = (uint32_t)((const uint16_t *)p)[i] << 16;
-        memcpy(&f, &bits, sizeof f);
-        return (double)f;
-    }
-    return NAN;
-}
-
 /* ---- a run of a case on one device: its buffers, and what is compared ---- */
 
 #define BUFFERS 24
@@ -158,10 +100,11 @@ static void *put(run *t, ct_dtype dtype, int64_t n)
     int64_t i;
 
     for (i = 0; i < n; i++)
-        store(host, i, dtype,
-              dtype == CT_I32 || dtype == CT_I64 ? (double)draw_below(&t->r, 9) - 4
-                                                 : draw_real(&t->r));
-    p = put_bytes(t, host, (size_t)n * size_of(dtype));
+        element_store(host, dtype, i,
+                      dtype == CT_I32 || dtype == CT_I64 ? (double)draw_below(&t->r, 9) - 4
+                      : dtype == CT_BOOL                 ? draw_real(&t->r) > 0
+                                                         : draw_real(&t->r));
+    p = put_bytes(t, host, (size_t)n * ct_dtype_size(dtype));
     free(host);
     return p;
 }
@@ -190,10 +133,10 @@ static void *put_odd(run *t, ct_dtype dtype, int64_t n)
             else
                 ((int64_t *)host)[i] = (int64_t)bits;
         } else {
-            store(host, i, dtype, v);
+            element_store(host, dtype, i, dtype == CT_BOOL ? v > 0 : v);
         }
     }
-    p = put_bytes(t, host, (size_t)n * size_of(dtype));
+    p = put_bytes(t, host, (size_t)n * ct_dtype_size(dtype));
     free(host);
     return p;
 }
@@ -222,15 +165,15 @@ static void *put_index(run *t, ct_dtype dtype, int64_t n, int64_t limit)
     int64_t i;
 
     for (i = 0; i < n; i++)
-        store(host, i, dtype, (double)draw_below(&t->r, limit));
-    p = put_bytes(t, host, (size_t)n * size_of(dtype));
+        element_store(host, dtype, i, (double)draw_below(&t->r, limit));
+    p = put_bytes(t, host, (size_t)n * ct_dtype_size(dtype));
     free(host);
     return p;
 }
 
 static void *put_zeros(run *t, ct_dtype dtype, int64_t n)
 {
-    void *p = room_for(t, (size_t)n * size_of(dtype));
+    void *p = room_for(t, (size_t)n * ct_dtype_size(dtype));
 
     t->be->fill(p, dtype, n, 0);
     return p;
@@ -250,7 +193,7 @@ static void get(run *t, const char *name, const void *data, ct_dtype dtype, int6
     o->n = n;
     o->tolerance = tolerance;
     o->host = calloc((size_t)n + 1, 8);
-    status = t->be->download(o->host, data, (size_t)n * size_of(dtype), &f);
+    status = t->be->download(o->host, data, (size_t)n * ct_dtype_size(dtype), &f);
     if (status != CT_OK && t->status == CT_OK) {
         t->status = status;
         t->fault = f;
@@ -301,8 +244,9 @@ static double ulps_apart(double a, double b, ct_dtype dtype)
 
 static bool close_enough(const output *want, const output *got, int64_t i)
 {
-    double a = load(want->host, i, want->dtype), b = load(got->host, i, got->dtype);
-    size_t size = size_of(want->dtype);
+    double a = (double)element_load(want->host, want->dtype, i),
+           b = (double)element_load(got->host, got->dtype, i);
+    size_t size = ct_dtype_size(want->dtype);
 
     if (isnan(a) || isnan(b))
         return isnan(a) && isnan(b);
@@ -335,8 +279,9 @@ static void compare(const char *what, const run *want, const run *got)
         for (i = 0; i < want->out[k].n; i++)
             if (!close_enough(&want->out[k], &got->out[k], i))
                 ck_abort_msg("%s: %s[%lld] is %.17g, not %.17g", what, want->out[k].name,
-                             (long long)i, load(got->out[k].host, i, got->out[k].dtype),
-                             load(want->out[k].host, i, want->out[k].dtype));
+                             (long long)i,
+                             (double)element_load(got->out[k].host, got->out[k].dtype, i),
+                             (double)element_load(want->out[k].host, want->out[k].dtype, i));
 }
 
 /* ---- cases ---- */
@@ -398,7 +343,7 @@ static uint64_t buffers(void)
     } while (0)
 
 static const int64_t sizes[] = { 0, 1, 2, 31, 32, 33, 63, 255, 256, 257, 1000 };
-#define SIZES (int)(sizeof sizes / sizeof *sizes)
+#define SIZES LENGTH(sizes)
 static const ct_dtype floats[] = { CT_F32, CT_F64 };
 static const ct_dtype numbers[] = { CT_F32, CT_F64, CT_I32, CT_I64 };
 static const ct_dtype indices[] = { CT_I32, CT_I64 };
@@ -441,7 +386,7 @@ enum { CONTIGUOUS, SCALAR, OFF, SPREAD, TRANSPOSED, ROW, IN_PLACE, LAYOUTS };
 
 static void *shifted(const void *p, int64_t elements, ct_dtype dtype)
 {
-    return (char *)(uintptr_t)p + elements * (int64_t)size_of(dtype);
+    return (char *)(uintptr_t)p + elements * (int64_t)ct_dtype_size(dtype);
 }
 
 static void lay_out(int layout, bool out, int k, int64_t n, int64_t *stride)
@@ -602,7 +547,7 @@ static const struct {
                { 2, 257, 1 }, { 1, 5000, 1 }, { 1, 40000, 1 }, { 3, 33, 2 },  { 1, 300, 5 },
                { 2, 33, 31 }, { 1, 257, 33 }, { 1, 3000, 40 }, { 2, 7, 257 }, { 257, 3, 1 },
                { 40, 28, 1 }, { 2, 100, 3 } };
-#define BLOCKS (int)(sizeof blocks / sizeof *blocks)
+#define BLOCKS LENGTH(blocks)
 
 START_TEST(reductions)
 {
@@ -689,11 +634,11 @@ static void *put_targets(run *t, ct_dtype dtype, int64_t rows, int64_t classes, 
     int64_t i;
 
     for (i = 0; i < rows; i++)
-        store(host, i, dtype,
-              i % 7 == 3 ? -100
-              : i == bad ? (double)classes
-                         : (double)draw_below(&t->r, classes));
-    p = put_bytes(t, host, (size_t)rows * size_of(dtype));
+        element_store(host, dtype, i,
+                      i % 7 == 3 ? -100
+                      : i == bad ? (double)classes
+                                 : (double)draw_below(&t->r, classes));
+    p = put_bytes(t, host, (size_t)rows * ct_dtype_size(dtype));
     free(host);
     return p;
 }
@@ -1181,7 +1126,7 @@ static void put_segments(run *t, cti_segment *s, int count, ct_dtype dtype, int 
         char *all = put(t, dtype, 5 * n); /* value, gradient, states */
 
         s[i] = (cti_segment){ .value = all,
-                              .grad = all + n * (int64_t)size_of(dtype),
+                              .grad = all + n * (int64_t)ct_dtype_size(dtype),
                               .n = n,
                               .dtype = dtype,
                               .lr = 0.1 + 0.01 * i,
@@ -1191,7 +1136,7 @@ static void put_segments(run *t, cti_segment *s, int count, ct_dtype dtype, int 
                               .first = i % 4 == 0 };
         for (k = 0; k < 3; k++)
             if (wanted >> k & 1) {
-                s[i].state[k] = all + (2 + k) * n * (int64_t)size_of(dtype);
+                s[i].state[k] = all + (2 + k) * n * (int64_t)ct_dtype_size(dtype);
                 if (k < 2)
                     change(t, CTI_EW_square, dtype, n, s[i].state[k], 0);
                 else /* the centre is not far from 0, so that the variance is one */
@@ -1594,7 +1539,7 @@ END_TEST
 
 static emu_counters begun; /* by a call of what_it_costs, once its operands are there */
 
-static void begin(run *t)
+static void wait_and_count(run *t)
 {
     cti_fault f = { 0, 0 };
 
@@ -1606,7 +1551,7 @@ static void sum_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t inn
 {
     void *in = put_zeros(t, dtype, outer * n * inner), *out = put_zeros(t, dtype, outer * inner);
 
-    begin(t);
+    wait_and_count(t);
     t->be->reduce(CTI_SUM, dtype, outer, n, inner, in, out);
 }
 
@@ -1614,7 +1559,7 @@ static void cumsum_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t 
 {
     void *in = put_zeros(t, dtype, outer * n * inner);
 
-    begin(t);
+    wait_and_count(t);
     t->be->cumsum(dtype, false, outer, n, inner, in, in);
 }
 
@@ -1623,7 +1568,7 @@ static void sort_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t k)
     void *in = put_zeros(t, dtype, outer * n), *order = put_zeros(t, CT_I64, outer * k);
     void *scratch = put_zeros(t, CT_I64, outer * 2 * n);
 
-    begin(t);
+    wait_and_count(t);
     t->be->sort(dtype, false, outer, n, k, in, order, scratch);
 }
 
@@ -1634,7 +1579,7 @@ static void scatter_rows_of(run *t, ct_dtype dtype, int64_t count, int64_t width
     void *index = put_zeros(t, CT_I64, count);
     cti_fault f = { 1, 0 };
 
-    begin(t);
+    wait_and_count(t);
     t->be->scatter_add_rows(dtype, CT_I64, count, width, rows, to, index, from, &f);
 }
 
@@ -1644,7 +1589,7 @@ static void scatter_of(run *t, ct_dtype dtype, int64_t outer, int64_t m, int64_t
     void *index = put_zeros(t, CT_I64, outer * m * inner);
     cti_fault f = { 1, 0 };
 
-    begin(t);
+    wait_and_count(t);
     t->be->scatter_add(dtype, CT_I64, outer, 1, m, inner, to, index, from, &f);
 }
 
@@ -1672,7 +1617,7 @@ static void update_of(run *t, ct_dtype dtype, int64_t segments, int64_t n, int64
     int many = segments_of(t, s, dtype, segments, n);
 
     (void)unused;
-    begin(t);
+    wait_and_count(t);
     t->be->update(&(cti_update){ .rule = CTI_SGD, .scale = 1 }, s, many);
 }
 
@@ -1683,7 +1628,7 @@ static void norm_of(run *t, ct_dtype dtype, int64_t segments, int64_t n, int64_t
     double *out = put_zeros(t, CT_F64, 1);
 
     (void)unused;
-    begin(t);
+    wait_and_count(t);
     t->be->norm_squared(s, many, out);
 }
 
@@ -1694,7 +1639,7 @@ static void clip_of(run *t, ct_dtype dtype, int64_t segments, int64_t n, int64_t
     cti_fault f = { 1, 0 };
 
     (void)unused;
-    begin(t);
+    wait_and_count(t);
     t->be->clip_norm(s, many, 1, NULL, &f);
 }
 
@@ -1715,7 +1660,7 @@ static void gemm_of(run *t, ct_dtype dtype, int64_t m, int64_t k, int64_t bias)
     g.b = put_zeros(t, dtype, k * 4);
     g.c = put_zeros(t, dtype, m * 4);
     g.bias = bias ? put_zeros(t, dtype, 4) : NULL;
-    begin(t);
+    wait_and_count(t);
     t->be->gemm(&g);
 }
 
@@ -1733,7 +1678,7 @@ static void sequence_of(run *t, ct_dtype dtype, int64_t kind, int64_t steps, int
     s.dc0 = kind == CTI_CELL_LSTM ? put_zeros(t, dtype, 6) : NULL;
     s.dh_last = s.dh0;
     s.scratch = put_zeros(t, dtype, cti_sequence_scratch(&s));
-    begin(t);
+    wait_and_count(t);
     if (back)
         t->be->sequence_backward(&s);
     else
@@ -1745,7 +1690,7 @@ static void upload_of(run *t, ct_dtype dtype, int64_t bytes, int64_t times, int6
     void *to = put_zeros(t, dtype, bytes), *from = calloc(1, (size_t)bytes);
 
     (void)unused;
-    begin(t);
+    wait_and_count(t);
     while (times-- > 0)
         t->be->upload(to, from, (size_t)bytes);
     free(from);
@@ -1754,7 +1699,7 @@ static void upload_of(run *t, ct_dtype dtype, int64_t bytes, int64_t times, int6
 static void allocate_of(run *t, ct_dtype dtype, int64_t bytes, int64_t scratch, int64_t unused)
 {
     (void)dtype, (void)scratch, (void)unused;
-    begin(t);
+    wait_and_count(t);
     t->be->release(t->be->allocate((size_t)bytes), (size_t)bytes);
 }
 
@@ -2070,7 +2015,7 @@ int main(void)
     }
     suite = suite_create("cuda kernels");
     add(suite, "no empty slot", no_empty_slot, 1);
-    add(suite, "elementwise", elementwise, (int)(sizeof ew_rows / sizeof *ew_rows));
+    add(suite, "elementwise", elementwise, LENGTH(ew_rows));
     add(suite, "copies", copies, 1);
     add(suite, "fills", fills, 1);
     add(suite, "reductions", reductions, CTI_ALL + 1);

@@ -26,7 +26,7 @@
 static ct_device gpu; /* of the test that runs */
 
 /* Test number i: on which device, under which seed. */
-static void begin(int i)
+static void choose_device(int i)
 {
     static const char *const names[] = { "cuda-emu", "cuda" };
     const char *given = getenv("COTANGENT_TEST_DEVICE"), *name = names[i / SEEDS];
@@ -123,7 +123,7 @@ START_TEST(every_op_gives_what_the_cpu_gives)
 {
     int calls = harness_count(1, 80), t, r, n;
 
-    begin(_i);
+    choose_device(_i);
     for (t = 0; op_tables[t]; t++)
         for (r = 0; op_tables[t][r].name; r++)
             for (n = _i * calls; n < (_i + 1) * calls; n++) /* other calls under other seeds */
@@ -215,7 +215,7 @@ START_TEST(modules_give_what_the_cpu_gives)
     };
     size_t i;
 
-    begin(_i);
+    choose_device(_i);
     for (i = 0; i < sizeof cases / sizeof *cases; i++) {
         check_module(&cases[i], CT_F64);
         check_module(&cases[i], CT_F32);
@@ -301,7 +301,7 @@ START_TEST(optimisers_give_what_the_cpu_gives)
     };
     size_t i;
 
-    begin(_i);
+    choose_device(_i);
     for (i = 0; i < sizeof cases / sizeof *cases; i++) {
         check_optimizer(cases[i].name, cases[i].make, CT_F64);
         check_optimizer(cases[i].name, cases[i].make, CT_F32);
@@ -394,7 +394,7 @@ START_TEST(protocols_give_the_cpu_s_first_ten_losses)
     double want[10], got[10];
     int k, d, i;
 
-    begin(_i);
+    choose_device(_i);
     for (k = 0; k < 2; k++)
         for (d = 0; d < 2; d++) {
             char what[80];
@@ -419,7 +419,7 @@ START_TEST(tensors_move_there_and_back)
     ct_scope s;
     ct_tensor *x, *y, *back;
 
-    begin(_i);
+    choose_device(_i);
     s = ct_scope_begin();
     x = ct_set_requires_grad(ct_randn(CT_SHAPE(3, 5), CT_F64, CT_CPU, &g), true);
     y = ct_to(ct_transpose(x, 0, 1), gpu);
@@ -447,7 +447,7 @@ START_TEST(states_elsewhere_are_refused)
     ct_tensor *x, *y, *row;
     ct_scope s;
 
-    begin(_i);
+    choose_device(_i);
     s = ct_scope_begin();
     set = ct_params_new((ct_params_options){ .device = gpu });
     r = ct_nn_lstm(set, "rnn", (ct_nn_lstm_options){ .input_size = 2, .hidden_size = 3 });
@@ -502,7 +502,7 @@ START_TEST(loaders_give_the_cpu_s_batches)
     ct_tensor *first = NULL;
     int epoch, n = 0;
 
-    begin(_i);
+    choose_device(_i);
     o.device = gpu;
     there = ct_loader_windows_new(corpus, o);
     for (epoch = 0; epoch < 2; epoch++) {
@@ -539,7 +539,7 @@ START_TEST(a_fault_stops_all_updates)
     char place[64];
     int i;
 
-    begin(_i);
+    choose_device(_i);
     set = ct_params_new((ct_params_options){ .device = gpu });
     ct_params_add(set, "w", CT_SHAPE(3, 2), ct_init_constant(1));
     w = ct_param_value(ct_params_get(set, "w"));
@@ -592,7 +592,7 @@ START_TEST(other_faults_are_told)
     ct_tensor *w;
     double norm;
 
-    begin(_i);
+    choose_device(_i);
     ck_assert(ct_cross_entropy(ct_zeros(CT_SHAPE(2, 3), CT_F32, gpu),
                                ct_full(CT_SHAPE(2), 7, CT_I32, gpu)) != NULL);
     ck_assert(ct_device_synchronize(gpu) == CT_ERR_INDEX);
@@ -624,7 +624,7 @@ START_TEST(counts_are_exact)
     ct_device_stats a, b, c, d;
     ct_tensor *x;
 
-    begin(_i);
+    choose_device(_i);
     ct_item(ct_ones(CT_SCALAR, CT_F32, gpu)); /* it has begun */
     a = ct_device_get_stats(gpu);
     x = ct_from_data(three, CT_SHAPE(3), CT_F32, gpu);
@@ -667,7 +667,7 @@ START_TEST(why_there_is_no_device)
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
     size_t k;
 
-    begin(_i);
+    choose_device(_i);
     if (_i % SEEDS || !harness_emulator(ct_device_name(gpu), "emu_fail"))
         return;
     ck_assert(n > 0);
@@ -983,7 +983,7 @@ START_TEST(captured_steps_give_the_same_bits)
 {
     size_t k;
 
-    begin(_i);
+    choose_device(_i);
     for (k = 0; k < sizeof captured_cases / sizeof *captured_cases; k++)
         check_captured(&captured_cases[k], STEPS);
 }
@@ -994,7 +994,7 @@ START_TEST(captured_protocols_give_the_same_bits)
 {
     int k;
 
-    begin(_i);
+    choose_device(_i);
     for (k = 0; k < 2; k++) {
         const protocol *p = &(harness_full() ? whole : thin)[k];
         const captured_case c = {
@@ -1101,7 +1101,7 @@ START_TEST(any_call_of_cuda_may_fail)
     int status = 0;
 
     setenv("COTANGENT_POOL", "1", 1);
-    begin(_i);
+    choose_device(_i);
     emulator_symbol("emu_count", &e.count);
     emulator_symbol("emu_reports", &e.reports);
     emulator_symbol("emu_fail", &e.fail_at);
@@ -1142,7 +1142,7 @@ START_TEST(captured_steps_keep_to_their_own)
     ct_scope s;
     int i;
 
-    begin(_i);
+    choose_device(_i);
     s = ct_scope_begin();
     a = job_new(c, gpu);
     b = job_new(c, gpu);
@@ -1177,7 +1177,7 @@ START_TEST(a_fault_in_a_captured_step)
     ct_capture *captured;
     int i;
 
-    begin(_i);
+    choose_device(_i);
     a = job_new(c, gpu);
     b = job_new(c, gpu);
     captured = ct_capture_new(gpu, job_step, &b);
@@ -1229,7 +1229,7 @@ START_TEST(captured_steps_refuse)
     const captured_case *c = &captured_cases[0];
     size_t k;
 
-    begin(_i);
+    choose_device(_i);
     {
         ct_scope s = ct_scope_begin();
 
@@ -1268,7 +1268,7 @@ START_TEST(captured_steps_need_what_they_use)
     ct_scope s;
     job j;
 
-    begin(_i);
+    choose_device(_i);
     ck_assert(!ct_capture_new(gpu, NULL, &j));
     expect_error(CT_ERR_ARGUMENT, "ct_capture_new", "function is NULL");
     ck_assert(!ct_capture_new(999, job_step, &j));
@@ -1306,7 +1306,7 @@ START_TEST(on_the_cpu_a_captured_step_is_a_call)
     job a = job_new(c, CT_CPU), b = job_new(c, CT_CPU);
     ct_capture *captured = ct_capture_new(CT_CPU, job_step, &b);
 
-    begin(_i);
+    choose_device(_i);
     b.misdeed = READ;
     b.at = 4;
     job_steps(&a, c, NULL, 0, STEPS, -1, NULL);

@@ -38,7 +38,7 @@ static ct_tensor *vector(int count, const double *values)
     expect_values(#t, t, (double[]){ __VA_ARGS__ },                                                \
                   sizeof((double[]){ __VA_ARGS__ }) / sizeof(double), 1e-12)
 
-static void end(ct_scope s)
+static void end_scope(ct_scope s)
 {
     ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
 }
@@ -52,16 +52,6 @@ static void leave(ct_scope s)
 static ct_tensor *random_leaf(ct_generator *g, ct_shape shape)
 {
     return ct_set_requires_grad(ct_randn(shape, CT_F64, DEVICE, g), true);
-}
-
-static void expect_same_bits(const char *what, ct_tensor *a, ct_tensor *b)
-{
-    double *x = values_of(a), *y = values_of(b);
-
-    ck_assert_msg(ct_numel(a) == ct_numel(b), "%s: other shapes", what);
-    ck_assert_msg(memcmp(x, y, (size_t)ct_numel(a) * sizeof *x) == 0, "%s: other bits", what);
-    free(x);
-    free(y);
 }
 
 /* ---- backward ---- */
@@ -95,7 +85,7 @@ START_TEST(backward_twice_accumulates)
     EXPECT(ct_tensor_grad(x), 104, 108, 112);
     ct_tensor_zero_grad(x);
     ck_assert_ptr_null(ct_tensor_grad(x));
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -108,7 +98,7 @@ START_TEST(a_leaf_can_be_the_root)
     EXPECT(ct_tensor_grad(x), 5, 7);
     ct_fill(g, 0); /* the leaf's gradient is its own */
     EXPECT(ct_tensor_grad(x), 5, 7);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -135,7 +125,7 @@ START_TEST(leaf_gradients_never_share_storage)
     ct_fill(grads[0], 100);
     EXPECT(grads[1], 3, 4);
     EXPECT(grads[2], 1, 2);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -151,7 +141,7 @@ START_TEST(gradients_that_are_views_stay_apart)
     EXPECT(ct_tensor_grad(a), 15);
     EXPECT(ct_tensor_grad(b), 7);
     EXPECT(ct_tensor_grad(c), 5, 7);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -175,7 +165,7 @@ START_TEST(gradients_of_views_are_not_written_through)
     ct_backward(ct_add(ct_sum(ct_mul(z, VECTOR(1, 10, 100))), ct_mul_scalar(first, 7)));
     EXPECT(ct_tensor_grad(x), 2, 20, 214);
     EXPECT(ct_tensor_grad(w), 3, 30, 300);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -226,7 +216,7 @@ START_TEST(a_leaf_may_be_freed_before_backward)
     ct_free(x);
     ct_backward(y);
     EXPECT(ct_tensor_grad(w), 1, 2);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -239,7 +229,7 @@ START_TEST(frozen_inputs_get_none)
     ck_assert_ptr_null(ct_tensor_grad(x));
     EXPECT(ct_tensor_grad(w), 1, 2);
     ck_assert(!ct_tensor_requires_grad(ct_detach(y)) && ct_tensor_requires_grad(y));
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -252,7 +242,7 @@ START_TEST(a_leaf_frozen_after_the_op_gets_none)
     ct_backward(y);
     ck_assert_ptr_null(ct_tensor_grad(x));
     EXPECT(ct_tensor_grad(w), 1, 2);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -302,7 +292,7 @@ START_TEST(grad_gives_gradients_and_leaves_leaves_alone)
     ck_assert(!ct_tensor_requires_grad(g[0]));
     ck_assert_ptr_null(ct_tensor_grad(x));
     ck_assert_ptr_null(ct_tensor_grad(w));
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -316,7 +306,7 @@ START_TEST(grad_of_an_output_is_what_is_given)
     ck_assert(ct_grad(1, &y, 2, inputs, (ct_tensor *[]){ VECTOR(1, -1) }, false, g) == CT_OK);
     EXPECT(g[0], 1, -1);
     EXPECT(g[1], 4, -6);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -339,7 +329,7 @@ START_TEST(derivatives_up_to_the_third)
     EXPECT(d3, THIRD(0.3), THIRD(-1.2));
     ct_backward(d2); /* to leaves, through history made by ct_grad */
     EXPECT(ct_tensor_grad(x), THIRD(0.3), THIRD(-1.2));
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -353,7 +343,7 @@ START_TEST(a_gradient_penalty_trains)
     ct_backward(ct_sum(ct_square(g))); /* sum (2 x w)^2 */
     EXPECT(ct_tensor_grad(w), 8 * 1 * 3, 8 * 4 * 4);
     EXPECT(ct_tensor_grad(x), 8 * 1 * 9, 8 * 2 * 16);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -419,7 +409,7 @@ START_TEST(hooks_see_and_replace_gradients)
     EXPECT(ct_tensor_grad(x), 2 * 2 * 1 * 2.5, 2 * 2 * 2 * 2.5);
     ct_backward(loss); /* hooks see what comes, not what was there */
     EXPECT(ct_tensor_grad(x), 2 * 2 * 2 * 1 * 2.5, 2 * 2 * 2 * 2 * 2.5);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -538,7 +528,7 @@ START_TEST(hooks_are_of_one_output)
     none[0] = ct_detach(x);
     ck_assert(!ct_record(&both_op, 1, &x, 2, none, NULL, 0));
     ck_assert(!ct_tensor_requires_grad(none[0]));
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -643,7 +633,7 @@ START_TEST(a_leaf_as_a_gradient)
     ct_backward(h);
     EXPECT(ct_tensor_grad(given), 2 * 10, 2 * 28);
     EXPECT(ct_tensor_grad(x), 50, 98);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -718,7 +708,7 @@ START_TEST(each_allocation_may_fail)
         ct_backward(all_of_it(x, w));
         expect_values("x", ct_tensor_grad(x), want_x, 3, 0);
         expect_values("w", ct_tensor_grad(w), want_w, 3, 0);
-        end(inner);
+        end_scope(inner);
     }
     ck_assert_int_gt(failed, 100);
     free(want_x);
@@ -824,7 +814,7 @@ START_TEST(an_unsaved_tensor_may_be_modified)
     ct_fill(data, 0);
     ct_backward(y);
     EXPECT(ct_tensor_grad(x), 1, 1);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -866,7 +856,7 @@ START_TEST(a_chain_of_100000_nodes)
     EXPECT(ct_tensor_grad(x), 2 * (1 + 0.5 * LARGE), 2 * (2 + 0.5 * LARGE));
     ck_assert(ct_grad(1, &y, 1, &x, NULL, false, &g) == CT_OK);
     EXPECT(g, 2 * (1 + 0.5 * LARGE), 2 * (2 + 0.5 * LARGE));
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -888,7 +878,7 @@ START_TEST(a_graph_100000_wide)
     ck_assert(ct_backward(ct_add(y[0], y[1])) == CT_OK);
     EXPECT(ct_tensor_grad(x), slope);
     free(parts);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -924,7 +914,7 @@ START_TEST(the_gradient_of_select_touches_its_part)
     for (t = 0; t < STEPS; t++)
         expect_close("element", g[t * WIDTH + 3], 2.0 * t, 0);
     free(g);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -951,9 +941,9 @@ START_TEST(gradients_add_up_in_place)
             most = ct_memory_get_stats().peak_bytes - before;
             ck_assert_msg(most < ((uses == 1 ? 1.5 : 2.5) + k) * WHOLE * sizeof(double),
                           "%d uses, %d: %zu bytes", uses, k, most);
-            end(inner);
+            end_scope(inner);
         }
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -985,10 +975,10 @@ static int requests_of_node(void)
         requests = allocations_seen;
         fail_nothing();
         ct_backward_with(y, VECTOR(3, i));
-        end(inner);
+        end_scope(inner);
     }
     EXPECT(ct_tensor_grad(x), 6, 1);
-    end(s);
+    end_scope(s);
     return requests;
 }
 
@@ -1031,13 +1021,13 @@ START_TEST(an_inner_scope_extends_outer_history)
 
     inner = ct_scope_begin();
     ct_backward(ct_sum(ct_mul(y, y)));
-    end(inner);
+    end_scope(inner);
     EXPECT(ct_tensor_grad(x), 4, 32);
     inner = ct_scope_begin();
     ct_backward(ct_sum(y));
-    end(inner);
+    end_scope(inner);
     EXPECT(ct_tensor_grad(x), 6, 36);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -1092,7 +1082,7 @@ START_TEST(history_of_another_thread_is_an_error)
     ct_tensor *x = LEAF(1, 2), *y = ct_sum(x);
 
     harness_on_thread(use_elsewhere, y);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -1103,7 +1093,7 @@ START_TEST(a_tensor_used_after_its_scope)
     ct_scope s = ct_scope_begin(), inner = ct_scope_begin();
     ct_tensor *x = VECTOR(1, 2), *kept = ct_keep(x);
 
-    end(inner);
+    end_scope(inner);
     ct_neg(x);
     expect_error(CT_ERR_SCOPE, "ct_neg", "scope");
     EXPECT(kept, 1, 2);
@@ -1140,7 +1130,7 @@ START_TEST(linear_of_one_hot_equals_dense)
     free(want_y);
     free(want_w);
     free(want_b);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -1161,7 +1151,7 @@ START_TEST(a_written_one_hot_forgets_its_indices)
     EXPECT(ct_linear(z, w, NULL), 10, 301);
     EXPECT(ct_linear(ct_mul_scalar(ct_one_hot_as(ct_argmax(z, 1, false), 3, CT_F64), 2), w, NULL),
            20, 200);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -1217,7 +1207,7 @@ START_TEST(values_put_off)
     inner = ct_scope_begin(); /* kept beyond the scope of its indices, freed without a look */
     kept = ct_keep(ct_one_hot_as(ct_argmax(x, 1, false), LATER_CLASSES, CT_F64));
     ct_free(ct_keep(ct_linear(kept, w, NULL)));
-    end(inner);
+    end_scope(inner);
     ct_fill(x, 5);
     for (i = 0; i < 4; i++)
         ck_assert_int_eq(pthread_create(&thread[i], NULL, look, kept), 0);
@@ -1229,7 +1219,7 @@ START_TEST(values_put_off)
     ct_fill(ct_select(x, 0, 2), 9);
     EXPECT(ct_narrow(x, 0, 1, 3), 1, 9, 1);
     ck_assert_int_eq(ct_numel(ct_one_hot(ct_zeros(CT_SHAPE(0), CT_I64, DEVICE), 4)), 0);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -1308,7 +1298,7 @@ START_TEST(a_checkpoint_gives_the_same_bits)
     expect_same_bits("loss", loss[0], loss[1]);
     for (i = 0; i < 3; i++)
         expect_same_bits("gradient", grads[0][i], grads[1][i]);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -1339,7 +1329,7 @@ START_TEST(a_checkpoint_under_grad)
         free(a);
         free(b);
     }
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -1371,7 +1361,7 @@ static size_t wide_memory(bool checkpoint)
             run_wide(NULL, 1, (ct_tensor *[]){ y }, 1, &y);
     most = ct_memory_get_stats().live_bytes - before;
     ck_assert(ct_backward(ct_sum(y)) == CT_OK);
-    end(s);
+    end_scope(s);
     return most;
 }
 
@@ -1459,7 +1449,7 @@ START_TEST(a_checkpoint_without_recording_records_nothing)
 
     ck_assert(ct_activation_checkpoint(run_wide, NULL, NULL, 1, &x, 1, &y) == CT_OK);
     ck_assert(y && !ct_tensor_requires_grad(y));
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -1508,7 +1498,7 @@ START_TEST(a_fused_backward_runs_where_nothing_is_recorded)
     ck_assert(fused_calls == 1 && composed_calls == 1);
     ct_grad(1, &g, 1, &x, NULL, false, &g);
     EXPECT(g, 12);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 

@@ -370,43 +370,6 @@ static const char *const op_names[] = {
 #undef X
 };
 
-static real load(const void *p, ct_dtype dtype, int64_t i)
-{
-    switch (dtype) {
-    case CT_F32:
-        return ((const float *)p)[i];
-    case CT_F64:
-        return ((const double *)p)[i];
-    case CT_I32:
-        return ((const int32_t *)p)[i];
-    case CT_I64:
-        return ((const int64_t *)p)[i];
-    default:
-        return ((const uint8_t *)p)[i];
-    }
-}
-
-static void store(void *p, ct_dtype dtype, int64_t i, real v)
-{
-    switch (dtype) {
-    case CT_F32:
-        ((float *)p)[i] = (float)v;
-        break;
-    case CT_F64:
-        ((double *)p)[i] = (double)v;
-        break;
-    case CT_I32:
-        ((int32_t *)p)[i] = (int32_t)v;
-        break;
-    case CT_I64:
-        ((int64_t *)p)[i] = (int64_t)v;
-        break;
-    default:
-        ((uint8_t *)p)[i] = v != 0;
-        break;
-    }
-}
-
 static bool gives_bool(cti_ew_op op)
 {
     return op >= CTI_EW_eq && op <= CTI_EW_logical_xor;
@@ -510,7 +473,7 @@ static void run_loop(const char *what, cti_loop loop, cti_ew_op op, ct_dtype dty
     for (k = 0; k < 3; k++)
         for (i = 0; i <= n * step[k + 1]; i++) {
             kept[k][i] = draw_value(g, in_dtype[k], op, is_select(op) && k == 0);
-            store(data[k + 1], in_dtype[k], i, kept[k][i]);
+            element_store(data[k + 1], in_dtype[k], i, kept[k][i]);
         }
     memset(data[0], 0x5a, sizeof data[0]);
     loop(n, out, out_step, data[1], step[1], inputs > 1 ? data[2] : NULL, step[2],
@@ -520,7 +483,7 @@ static void run_loop(const char *what, cti_loop loop, cti_ew_op op, ct_dtype dty
 
         for (k = 0; k < inputs; k++)
             in[k] = kept[k][i * step[k + 1]];
-        check_element(what, op, dtype, in, load(out, out_dtype, i * out_step), param);
+        check_element(what, op, dtype, in, element_load(out, out_dtype, i * out_step), param);
     }
     if (!in_place) /* nothing is written behind the end, nor between */
         for (i = 0; i < ROOM; i++)
@@ -709,7 +672,7 @@ static void walk_case(ct_generator *g, int rank, int64_t most)
         layout[k] = random_layout(g, rank, e.dim, k > 0);
         data[k] = calloc((size_t)layout[k].room, sizeof(double));
         for (i = 0; k && i < layout[k].room; i++)
-            store(data[k], dtype, i, draw_value(g, dtype, e.op, dtype == CT_BOOL));
+            element_store(data[k], dtype, i, draw_value(g, dtype, e.op, dtype == CT_BOOL));
         memcpy(k ? e.in_stride[k - 1] : e.out_stride, layout[k].stride, sizeof e.out_stride);
         if (k)
             e.in[k - 1] = data[k];
@@ -721,11 +684,11 @@ static void walk_case(ct_generator *g, int rank, int64_t most)
         real in[3] = { 0 };
 
         for (k = 0; k < e.inputs; k++)
-            in[k] = load(data[k + 1], is_select(e.op) && k == 0 ? CT_BOOL : CT_F64,
-                         place(rank, e.dim, layout[k + 1].stride, i));
+            in[k] = element_load(data[k + 1], is_select(e.op) && k == 0 ? CT_BOOL : CT_F64,
+                                 place(rank, e.dim, layout[k + 1].stride, i));
         check_element("walk", e.op, CT_F64, in,
-                      load(data[0], gives_bool(e.op) ? CT_BOOL : CT_F64,
-                           place(rank, e.dim, layout[0].stride, i)),
+                      element_load(data[0], gives_bool(e.op) ? CT_BOOL : CT_F64,
+                                   place(rank, e.dim, layout[0].stride, i)),
                       e.param);
     }
     for (k = 0; k <= e.inputs; k++)
@@ -788,12 +751,12 @@ static void rows_loss(rows_case *c, int64_t width, double smoothing, int64_t g_s
     rows = rows < 64 ? rows : 64;
     for (i = 0; i < rows; i++) {
         target[i] = i % 5 == 3 ? -1 : i * 7 % width;
-        store(g, c->dtype, i, 0.5L + (real)i / 8);
+        element_store(g, c->dtype, i, 0.5L + (real)i / 8);
     }
     c->loops->cross_entropy(rows, width, c->in, target, smoothing, loss, lse);
     c->loops->cross_entropy_backward(rows, width, c->in, target, smoothing, lse, g, g_step, c->out);
     for (i = 0; i < rows; i++) {
-        const real *x = c->x + i * width, dloss = load(g, c->dtype, i * g_step);
+        const real *x = c->x + i * width, dloss = element_load(g, c->dtype, i * g_step);
         real total = 0, sum = 0, want_lse, want = 0;
 
         for (k = 0; k < width; k++) {
@@ -803,12 +766,12 @@ static void rows_loss(rows_case *c, int64_t width, double smoothing, int64_t g_s
         want_lse = logl(total);
         if (target[i] >= 0)
             want = want_lse - (1 - (real)smoothing) * x[target[i]] - smoothing * sum / width;
-        near(c, "lse", load(lse, c->dtype, i), want_lse, 16 * c->eps);
-        near(c, "loss", load(loss, c->dtype, i), want, 32 * c->eps);
+        near(c, "lse", element_load(lse, c->dtype, i), want_lse, 16 * c->eps);
+        near(c, "loss", element_load(loss, c->dtype, i), want, 32 * c->eps);
         for (k = 0; k < width; k++) {
             want = expl(x[k] - want_lse) - smoothing / width - (k == target[i]) * (1 - smoothing);
-            near(c, "dx", load(c->out, c->dtype, i * width + k), target[i] < 0 ? 0 : dloss * want,
-                 64 * c->eps * dloss);
+            near(c, "dx", element_load(c->out, c->dtype, i * width + k),
+                 target[i] < 0 ? 0 : dloss * want, 64 * c->eps * dloss);
         }
     }
 }
@@ -825,8 +788,10 @@ static void rows_several(rows_case *c, int64_t width)
     for (i = 0; i < rows; i++) {
         c->loops->log_sum_exp(1, width, (const char *)c->in + (size_t)(i * width) * size, &one_most,
                               &one);
-        near(c, "most of several rows", load(most, c->dtype, i), load(&one_most, c->dtype, 0), 0);
-        near(c, "log_sum_exp of several rows", load(all, c->dtype, i), load(&one, c->dtype, 0), 0);
+        near(c, "most of several rows", element_load(most, c->dtype, i),
+             element_load(&one_most, c->dtype, 0), 0);
+        near(c, "log_sum_exp of several rows", element_load(all, c->dtype, i),
+             element_load(&one, c->dtype, 0), 0);
     }
 }
 
@@ -842,8 +807,8 @@ static void rows_softmax(rows_case *c)
         total += expl(c->x[i] - most);
     lse = most + logl(total);
     c->loops->log_sum_exp(1, c->n, c->in, &got_most, &got);
-    near(c, "most", load(&got_most, c->dtype, 0), most, 0);
-    near(c, "log_sum_exp", load(&got, c->dtype, 0), logl(total),
+    near(c, "most", element_load(&got_most, c->dtype, 0), most, 0);
+    near(c, "log_sum_exp", element_load(&got, c->dtype, 0), logl(total),
          8 * c->eps * (1 + fabsl(logl(total))));
     for (i = 0; i < 5; i++) { /* short rows stand side by side */
         static const int64_t widths[] = { 0, 127, 128, 129, 300 };
@@ -856,11 +821,11 @@ static void rows_softmax(rows_case *c)
     }
     c->loops->softmax(false, c->n, c->in, c->out);
     for (i = 0; i < c->n; i++)
-        near(c, "softmax", load(c->out, c->dtype, i), expl(c->x[i] - lse),
+        near(c, "softmax", element_load(c->out, c->dtype, i), expl(c->x[i] - lse),
              16 * c->eps * expl(c->x[i] - lse) * (1 + fabsl(c->x[i] - most)) + 1e-44L);
     c->loops->softmax(true, c->n, c->in, c->out);
     for (i = 0; i < c->n; i++)
-        near(c, "log_softmax", load(c->out, c->dtype, i), c->x[i] - lse,
+        near(c, "log_softmax", element_load(c->out, c->dtype, i), c->x[i] - lse,
              8 * c->eps * (1 + fabsl(c->x[i] - lse)));
 }
 
@@ -883,8 +848,8 @@ static void rows_update(rows_case *c, bool momentum, bool nesterov)
     int64_t i;
 
     for (i = 0; i < c->n; i++) {
-        store(c->out, c->dtype, i, c->x[c->n - 1 - i]);
-        store(c->other, c->dtype, i, 0.5L * c->x[i]);
+        element_store(c->out, c->dtype, i, c->x[c->n - 1 - i]);
+        element_store(c->other, c->dtype, i, 0.5L * c->x[i]);
     }
     c->loops->update[CTI_SGD](0, c->n, &u, &s);
     for (i = 0; i < c->n; i++) {
@@ -894,9 +859,9 @@ static void rows_update(rows_case *c, bool momentum, bool nesterov)
         real step = !momentum ? t : nesterov ? t + mu * m : m;
         real size = fabsl(w) + fabsl(c->x[i]);
 
-        near(c, "sgd", load(c->out, c->dtype, i), w - lr * step, 8 * c->eps * size);
+        near(c, "sgd", element_load(c->out, c->dtype, i), w - lr * step, 8 * c->eps * size);
         if (momentum)
-            near(c, "sgd's momentum", load(c->other, c->dtype, i), m, 8 * c->eps * size);
+            near(c, "sgd's momentum", element_load(c->other, c->dtype, i), m, 8 * c->eps * size);
     }
 }
 
@@ -926,10 +891,10 @@ static void rows_rule(rows_case *c, int variant, int64_t at)
     int64_t i;
 
     for (i = 0; i < c->n; i++) { /* exact in f32 */
-        store(c->out, c->dtype, i, 1 + i % 7);
-        store(state[0], c->dtype, i, 0.25L + (real)(i % 5) / 8);
-        store(state[1], c->dtype, i, 2 + i % 3);
-        store(state[2], c->dtype, i, (real)(i % 4) / 8);
+        element_store(c->out, c->dtype, i, 1 + i % 7);
+        element_store(state[0], c->dtype, i, 0.25L + (real)(i % 5) / 8);
+        element_store(state[1], c->dtype, i, 2 + i % 3);
+        element_store(state[2], c->dtype, i, (real)(i % 4) / 8);
     }
     c->loops->update[rule](at, c->n - at, &u, &s);
     for (i = 0; i < c->n; i++) {
@@ -954,10 +919,13 @@ static void rows_rule(rows_case *c, int variant, int64_t at)
         }
         want = (rule == CTI_ADAM ? shrink * w : w) - lr * step;
         size *= size;
-        near(c, "value", load(c->out, c->dtype, i), i < at ? w : want, 64 * c->eps * size);
-        near(c, "state 0", load(state[0], c->dtype, i), i < at ? s0 : n0, 64 * c->eps * size);
-        near(c, "state 1", load(state[1], c->dtype, i), i < at ? s1 : n1, 64 * c->eps * size);
-        near(c, "state 2", load(state[2], c->dtype, i), i < at ? s2 : n2, 64 * c->eps * size);
+        near(c, "value", element_load(c->out, c->dtype, i), i < at ? w : want, 64 * c->eps * size);
+        near(c, "state 0", element_load(state[0], c->dtype, i), i < at ? s0 : n0,
+             64 * c->eps * size);
+        near(c, "state 1", element_load(state[1], c->dtype, i), i < at ? s1 : n1,
+             64 * c->eps * size);
+        near(c, "state 2", element_load(state[2], c->dtype, i), i < at ? s2 : n2,
+             64 * c->eps * size);
     }
 }
 
@@ -973,12 +941,13 @@ static void rows_columns(rows_case *c)
             sum += c->x[j * stride + i];
             size += fabsl(c->x[j * stride + i]);
         }
-        near(c, "sum_rows", load(c->out, c->dtype, i), sum, 2 * c->eps * (size + fabsl(sum)));
+        near(c, "sum_rows", element_load(c->out, c->dtype, i), sum,
+             2 * c->eps * (size + fabsl(sum)));
     }
     memcpy(c->out, c->in, sizeof c->out);
     c->loops->add_row(c->n, c->out, c->in);
     for (i = 0; i < c->n; i++)
-        near(c, "add_row", load(c->out, c->dtype, i), 2 * c->x[i], 0);
+        near(c, "add_row", element_load(c->out, c->dtype, i), 2 * c->x[i], 0);
 }
 
 START_TEST(row_loops)
@@ -1000,8 +969,8 @@ START_TEST(row_loops)
                 c.eps = d ? 0x1p-52L : 0x1p-23L;
                 c.n = lengths[l];
                 for (i = 0; i < c.n; i++) {
-                    store(c.in, c.dtype, i, (ct_random_uniform(&g) - 0.5) * 12);
-                    c.x[i] = load(c.in, c.dtype, i);
+                    element_store(c.in, c.dtype, i, (ct_random_uniform(&g) - 0.5) * 12);
+                    c.x[i] = element_load(c.in, c.dtype, i);
                 }
                 rows_sums(&c);
                 rows_softmax(&c);
@@ -1056,11 +1025,12 @@ END_TEST
 static real reduce_reference(cti_reduce_op op, int64_t n, int64_t step, const void *in,
                              ct_dtype dtype, int64_t from)
 {
-    real acc = op == CTI_PROD || op == CTI_ALL ? 1 : 0, best = n ? load(in, dtype, from) : 0;
+    real acc = op == CTI_PROD || op == CTI_ALL ? 1 : 0,
+         best = n ? element_load(in, dtype, from) : 0;
     int64_t i, at = 0;
 
     for (i = 0; i < n; i++) {
-        real v = load(in, dtype, from + i * step);
+        real v = element_load(in, dtype, from + i * step);
         bool better = op == CTI_MAX || op == CTI_ARGMAX ? v > best : v < best;
 
         if (!isnan(best) && (isnan(v) || better)) {
@@ -1092,12 +1062,12 @@ static void reduce_case(cti_reduce_op op, ct_dtype dtype, int64_t outer, int64_t
             v = floorl(v);
         if (floats && op != CTI_SUM && ct_random_below(g, 60) == 0)
             v = (real)NAN;
-        store(in, dtype, i, v);
+        element_store(in, dtype, i, v);
     }
     cti_cpu_backend.reduce(op, dtype, outer, n, inner, in, out);
     for (i = 0; i < outer * inner; i++) {
         real want = reduce_reference(op, n, inner, in, dtype, i / inner * n * inner + i % inner);
-        real got = load(out, out_dtype, i);
+        real got = element_load(out, out_dtype, i);
         real slack = floats && !index
                          ? (fabsl(want) + 3 * (real)n) * (dtype == CT_F32 ? 0x1p-22L : 0x1p-50L)
                          : 0;
@@ -1143,7 +1113,7 @@ static void random_matrix(ct_generator *g, void *p, ct_dtype dtype, int64_t n)
     int64_t i;
 
     for (i = 0; i < n; i++)
-        store(p, dtype, i, ct_random_uniform(g) * 2 - 1);
+        element_store(p, dtype, i, ct_random_uniform(g) * 2 - 1);
 }
 
 /* C = alpha op(A) op(B) + beta C, batch times, in padded rows; what is between rows stays; in some, a
@@ -1189,27 +1159,27 @@ static void gemm_case(ct_generator *g, ct_dtype dtype, const int64_t *size_of, b
     random_matrix(g, pb, dtype, size_b);
     random_matrix(g, p.c, dtype, size_c);
     if (p.beta == 0) /* C's old values do not count, not even a NaN */
-        store(p.c, dtype, 0, (real)NAN);
+        element_store(p.c, dtype, 0, (real)NAN);
     for (i = 0; i < size_c; i++)
-        before[i] = load(p.c, dtype, i);
+        before[i] = element_load(p.c, dtype, i);
     cti_cpu_gemm(&p);
     for (b = 0; b < batch; b++)
         for (i = 0; i < m; i++)
             for (j = 0; j < p.ldc; j++) {
                 int64_t at = b * p.c_step + i * p.ldc + j;
-                real sum = 0, size = 1, want = before[at], got = load(p.c, dtype, at);
+                real sum = 0, size = 1, want = before[at], got = element_load(p.c, dtype, at);
 
                 for (l = 0; l < k && j < n; l++) {
-                    real x = load(p.a, dtype,
-                                  b * p.a_step + (p.trans_a ? l * p.lda + i : i * p.lda + l));
-                    real y = load(p.b, dtype,
-                                  b * p.b_step + (p.trans_b ? j * p.ldb + l : l * p.ldb + j));
+                    real x = element_load(
+                        p.a, dtype, b * p.a_step + (p.trans_a ? l * p.lda + i : i * p.lda + l));
+                    real y = element_load(
+                        p.b, dtype, b * p.b_step + (p.trans_b ? j * p.ldb + l : l * p.ldb + j));
 
                     sum += x * y;
                     size += fabsl(x * y);
                 }
                 if (j < n)
-                    want = p.alpha * sum + (p.bias        ? load(bias, dtype, j)
+                    want = p.alpha * sum + (p.bias        ? element_load(bias, dtype, j)
                                             : p.beta == 0 ? 0
                                                           : p.beta * before[at]);
                 if (j < n ? !(fabsl(got - want) <= 8 * eps * size)
@@ -1794,10 +1764,10 @@ START_TEST(small_products)
             cti_small_gemm_init(&g);
         for (k = 0; k < 20; k++) {
             if (k < 12)
-                store(a, dtype, k, k - 5);
-            store(b, dtype, k, 2 * k - 11);
+                element_store(a, dtype, k, k - 5);
+            element_store(b, dtype, k, 2 * k - 11);
             if (k < 15)
-                store(c, dtype, k, k);
+                element_store(c, dtype, k, k);
         }
         cti_small_gemm_run(&g, a, b, c);
         for (r = 0; r < 3; r++)
@@ -1806,7 +1776,7 @@ START_TEST(small_products)
                 for (k = 0; k < 4; k++)
                     want += ((trans_a ? k * 3 + r : r * 4 + k) - 5) *
                             (2 * (trans_b ? s * 4 + k : k * 5 + s) - 11);
-                expect_close("small product", (double)load(c, dtype, r * 5 + s), want, 0);
+                expect_close("small product", (double)element_load(c, dtype, r * 5 + s), want, 0);
             }
     }
 }
@@ -1845,20 +1815,20 @@ static void pack_case(ct_dtype dtype, int64_t k, int64_t n, int64_t chunk, bool 
     seen = calloc((size_t)used + 1, 1);
     memset(room, 0x5a, (size_t)(used * size) + 8);
     for (i = 0; i < (trans ? n : k) * ld; i++)
-        store(b, dtype, i, i + 1);
+        element_store(b, dtype, i, i + 1);
     cti_pack(&p, trans, b, ld, room);
     ck_assert_ptr_eq(p.data, room);
     for (i = 0; i < k; i++)
         for (j = 0; j < n; j++) {
             int64_t at = packed_at(&p, i, j);
 
-            if (load(room, dtype, at) != (trans ? j * ld + i : i * ld + j) + 1)
+            if (element_load(room, dtype, at) != (trans ? j * ld + i : i * ld + j) + 1)
                 ck_abort_msg("(%lld, %lld) of %lld by %lld", (long long)i, (long long)j,
                              (long long)k, (long long)n);
             seen[at] = 1;
         }
     for (i = 0; i < used; i++)
-        ck_assert(seen[i] || load(room, dtype, i) == 0);
+        ck_assert(seen[i] || element_load(room, dtype, i) == 0);
     for (i = used * size; i < used * size + 8; i++)
         ck_assert_int_eq(room[i], 0x5a);
     free(b);

@@ -20,28 +20,16 @@
 #include <cotangent/tensor/safetensors.h>
 #include <cotangent/train/language_model.h>
 
-#define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
-
 static const char prose[] =
     "The Time Traveller (for so it will be convenient to speak of him) was expounding a\n"
     "recondite matter to us. caf\xc3\xa9 caf\xe9 \xf0\x9f\x98\x80 His pale grey eyes shone and\n"
     "twinkled, and his usually pale face was flushed and animated.\n";
 
-static ct_corpus *corpus_of(const char *s, ct_clean clean, ct_token_kind tokens)
-{
-    ct_text *text = ct_text_new_from_bytes(s, strlen(s), "test");
-    ct_corpus *c =
-        ct_corpus_new(text, (ct_corpus_options){ .clean = clean, .vocab.tokens = tokens });
-
-    ct_text_free(text);
-    expect_ok();
-    return c;
-}
-
 /* A model whose weights are large enough for its tokens to differ in probability. */
 static ct_lm *model_of(ct_clean clean, ct_token_kind tokens, ct_lm_options o)
 {
-    ct_corpus *c = corpus_of(prose, clean, tokens);
+    ct_corpus *c = new_corpus_of(prose, strlen(prose),
+                                 (ct_corpus_options){ .clean = clean, .vocab.tokens = tokens });
     ct_lm *m = ct_lm_new(c, o);
 
     ck_assert_msg(m != NULL, "%s", ct_error_message());
@@ -156,7 +144,9 @@ START_TEST(bad_options)
         { { .dropout = 1 }, "dropout 1" },
         { { .dropout = NAN }, "dropout nan" },
     };
-    ct_corpus *c = corpus_of(prose, CT_CLEAN_TEXT, CT_TOKEN_KIND_CHAR);
+    ct_corpus *c = new_corpus_of(
+        prose, strlen(prose),
+        (ct_corpus_options){ .clean = CT_CLEAN_TEXT, .vocab.tokens = CT_TOKEN_KIND_CHAR });
     int i;
 
     for (i = 0; i < LENGTH(cases); i++) {
@@ -203,7 +193,7 @@ static char *generate(ct_lm *m, ct_lm_generate_options o)
     return text;
 }
 
-static void expect_same(char *got, char *want, bool same)
+static void expect_texts(char *got, char *want, bool same)
 {
     ck_assert_msg((strcmp(got, want) == 0) == same, "'%s' and '%s'", got, want);
     harness_free(got);
@@ -215,17 +205,17 @@ START_TEST(greedy)
     ct_lm *m = small();
     char *text;
 
-    expect_same(generate(m, (ct_lm_generate_options){ 0 }), greedy_by_forward(m, "the time", 40),
-                true);
-    expect_same(generate(m, (ct_lm_generate_options){ .top_k = 1, .temperature = 5, .seed = 9 }),
-                generate(m, (ct_lm_generate_options){ 0 }), true);
-    expect_same(generate(m, (ct_lm_generate_options){ .top_k = 1 }),
-                generate(m, (ct_lm_generate_options){ 0 }), true);
-    expect_same(generate(m, (ct_lm_generate_options){ .temperature = 1e-300, .seed = 3 }),
-                generate(m, (ct_lm_generate_options){ 0 }), true);
+    expect_texts(generate(m, (ct_lm_generate_options){ 0 }), greedy_by_forward(m, "the time", 40),
+                 true);
+    expect_texts(generate(m, (ct_lm_generate_options){ .top_k = 1, .temperature = 5, .seed = 9 }),
+                 generate(m, (ct_lm_generate_options){ 0 }), true);
+    expect_texts(generate(m, (ct_lm_generate_options){ .top_k = 1 }),
+                 generate(m, (ct_lm_generate_options){ 0 }), true);
+    expect_texts(generate(m, (ct_lm_generate_options){ .temperature = 1e-300, .seed = 3 }),
+                 generate(m, (ct_lm_generate_options){ 0 }), true);
     /* the prefix is read as the text was */
-    expect_same(generate(m, (ct_lm_generate_options){ .prefix = "The -- TIME" }),
-                greedy_by_forward(m, "the time", 40), true);
+    expect_texts(generate(m, (ct_lm_generate_options){ .prefix = "The -- TIME" }),
+                 greedy_by_forward(m, "the time", 40), true);
     text = ct_lm_generate_text(m, (ct_lm_generate_options){ .prefix = "x" });
     ck_assert_str_eq(text, "x");
     harness_free(text);
@@ -239,15 +229,15 @@ START_TEST(sampling)
     ct_lm *m = small();
     ct_lm_generate_options hot = { .temperature = 1.5, .seed = 1 }, other = hot;
 
-    expect_same(generate(m, hot), generate(m, hot), true);
+    expect_texts(generate(m, hot), generate(m, hot), true);
     other.seed = 2;
-    expect_same(generate(m, hot), generate(m, other), false);
+    expect_texts(generate(m, hot), generate(m, other), false);
     other = (ct_lm_generate_options){ .top_k = 5, .seed = 1 }; /* the temperature is 1 */
-    expect_same(generate(m, other),
-                generate(m, (ct_lm_generate_options){ .top_k = 5, .temperature = 1, .seed = 1 }),
-                true);
-    expect_same(generate(m, (ct_lm_generate_options){ .top_k = 1000, .temperature = 2 }),
-                generate(m, (ct_lm_generate_options){ .temperature = 2 }), true);
+    expect_texts(generate(m, other),
+                 generate(m, (ct_lm_generate_options){ .top_k = 5, .temperature = 1, .seed = 1 }),
+                 true);
+    expect_texts(generate(m, (ct_lm_generate_options){ .top_k = 1000, .temperature = 2 }),
+                 generate(m, (ct_lm_generate_options){ .temperature = 2 }), true);
     ct_lm_free(m);
 }
 END_TEST

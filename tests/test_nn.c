@@ -14,11 +14,6 @@
 
 #include <cotangent.h>
 
-static ct_params *new_set(ct_dtype dtype)
-{
-    return ct_params_new((ct_params_options){ .device = DEVICE, .dtype = dtype, .seed = 5 });
-}
-
 static void expect_param(const ct_params *set, int at, const char *name, ct_shape shape)
 {
     const ct_param *p = ct_params_at(set, at);
@@ -50,14 +45,6 @@ static void expect_uniform(ct_params *set, const char *name, double bound)
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 
-static void expect_same(const char *what, ct_tensor *got, ct_tensor *want, double tolerance)
-{
-    double *v = values_of(want);
-
-    expect_values(what, got, v, (size_t)ct_numel(want), tolerance);
-    free(v);
-}
-
 /* ---- Linear ---- */
 
 START_TEST(linear_by_hand)
@@ -65,7 +52,7 @@ START_TEST(linear_by_hand)
     const float w[6] = { 1, 2, 3, -1, 0, 0.5f }, b[2] = { 10, -10 };
     const float x[6] = { 1, 1, 1, 2, 0, -2 };
     const double y[4] = { 16, -10.5, 6, -13 };
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_module *l =
         ct_nn_linear(set, "out", (ct_nn_linear_options){ .in_features = 3, .out_features = 2 });
     ct_scope s = ct_scope_begin_no_grad();
@@ -92,7 +79,7 @@ END_TEST
 
 START_TEST(linear_size_inferred)
 {
-    ct_params *late = new_set(CT_F32), *early = new_set(CT_F32);
+    ct_params *late = new_params(5, CT_F32), *early = new_params(5, CT_F32);
     ct_module *l = ct_nn_linear(late, "l", (ct_nn_linear_options){ .out_features = 40 });
     ct_generator g = ct_generator_from_seed(1);
     ct_scope s = ct_scope_begin();
@@ -125,7 +112,7 @@ END_TEST
 START_TEST(linear_one_hot)
 {
     const int32_t ids[4] = { 2, 0, 3, 2 };
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
     ct_module *l =
         ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 3, .no_bias = true });
     ct_generator g = ct_generator_from_seed(1);
@@ -154,7 +141,7 @@ END_TEST
 /* Of no features y is the bias, which begins as 0. */
 START_TEST(linear_of_no_features)
 {
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
     ct_module *l = ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 2 });
     ct_scope s = ct_scope_begin();
 
@@ -167,7 +154,7 @@ END_TEST
 
 START_TEST(linear_misuse)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_module *l;
     ct_tensor *x;
     ct_scope s;
@@ -214,7 +201,7 @@ static const rnn_case rnn_cases[] = {
     { 2, 1, false, true, true },   { 3, 2, true, false, true }, { 2, 2, false, false, false },
 };
 
-#define RNN_CASES ((int)(sizeof rnn_cases / sizeof *rnn_cases))
+#define RNN_CASES (LENGTH(rnn_cases))
 
 static double *param_values(ct_params *set, const char *what, int layer, int direction)
 {
@@ -295,7 +282,7 @@ START_TEST(rnn_is_its_formula)
     ct_dtype dtype = _i % 2 ? CT_F32 : CT_F64;
     bool recorded = _i / 2 % 2;
     double tolerance = dtype == CT_F32 ? 2e-6 : 1e-14, *x, *h, *y, *before;
-    ct_params *set = new_set(dtype);
+    ct_params *set = new_params(5, dtype);
     ct_recurrent *r = rnn_of(set, c, IN);
     ct_generator g = ct_generator_from_seed(8);
     ct_scope s = recorded ? ct_scope_begin() : ct_scope_begin_no_grad();
@@ -337,7 +324,7 @@ START_TEST(rnn_goes_on)
 {
     const rnn_case c = { .layers = 2, .directions = 1 };
     const int32_t ids[T * B] = { 3, 0, 1, 1, 2, 2, 0, 3, 3, 1, 0, 2, 1, 3, 0 };
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
     ct_recurrent *r = rnn_of(set, &c, 0);
     ct_scope s = _i ? ct_scope_begin() : ct_scope_begin_no_grad();
     ct_tensor *hot = ct_one_hot_as(ct_from_data(ids, CT_SHAPE(T, B), CT_I32, DEVICE), IN, CT_F64);
@@ -357,7 +344,7 @@ END_TEST
 
 START_TEST(rnn_names_and_layouts)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_recurrent *r = ct_nn_rnn(
         ct_params_sub(set, "encoder"), "rnn",
         (ct_nn_rnn_options){ .hidden_size = 100, .num_layers = 2, .bidirectional = true });
@@ -391,7 +378,7 @@ END_TEST
 START_TEST(rnn_misuse)
 {
     const rnn_case c = { .layers = 2, .directions = 1 };
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_scope s = ct_scope_begin_no_grad();
     ct_recurrent *r = rnn_of(set, &c, IN);
     ct_state *state = ct_recurrent_begin_state(r, B), *next = state;
@@ -440,7 +427,7 @@ START_TEST(inference_in_constant_memory)
 {
     const int64_t steps = harness_rounds(200, _i ? 1000 : 5000), b = 4, in = 8, h = 32;
     size_t before, extra, held = (size_t)(2 * steps * b * h) * sizeof(float);
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_recurrent *r =
         ct_nn_rnn(set, "rnn", (ct_nn_rnn_options){ .input_size = in, .hidden_size = h });
     ct_scope s = ct_scope_begin_no_grad();
@@ -485,7 +472,7 @@ END_TEST
 /* A step at a time, the state carried, as text is generated: once warm, no memory is asked for. */
 START_TEST(generation_in_constant_memory)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_recurrent *r = ct_nn_rnn(
         set, "rnn", (ct_nn_rnn_options){ .input_size = 8, .hidden_size = 32, .num_layers = 2 });
     ct_state *state = ct_recurrent_begin_state(r, 1);
@@ -550,7 +537,7 @@ START_TEST(cell_of_ones_own)
                                  .output_size = own_output_size,
                                  .step = own_step };
     const double y[8] = { 2, 2, 4, 4, 6, 6, 8, 8 }; /* T = 4, B = 1, size 2 */
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
     double number = 3;
     ct_recurrent *r =
         ct_nn_recurrent(set, "own", &own, (ct_nn_recurrent_options){ .hidden_size = 2 });
@@ -596,7 +583,7 @@ START_TEST(cell_of_most_states)
     static const char *const names[] = { "h_0",  "c_0",  "s2_0", "s3_0",
                                          "s4_0", "s5_0", "s6_0", "s7_0" };
     const int64_t lengths[2] = { 1, 3 };
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
     ct_recurrent *r = ct_nn_recurrent(
         set, "g", &growing,
         (ct_nn_recurrent_options){ .input_size = 1, .hidden_size = 1, .learn_state = true });
@@ -628,7 +615,7 @@ END_TEST
 START_TEST(empty_batches)
 {
     const bool recorded = _i % 2, ragged = _i / 2 % 2;
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_recurrent *r =
         ct_nn_lstm(set, "r", (ct_nn_lstm_options){ .hidden_size = 2, .num_layers = 3 });
     ct_state *state = ct_recurrent_begin_state(r, 0), *next;
@@ -661,7 +648,7 @@ END_TEST
 
 START_TEST(most_layers)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_nn_recurrent_options o = { .input_size = 1, .hidden_size = 1, .num_layers = 4096 };
 
     ck_assert_int_eq(ct_recurrent_layers(ct_nn_recurrent(set, "a", &growing, o)), 4096);
@@ -700,7 +687,7 @@ START_TEST(steps_are_left_out)
     } cases[] = { { { 2, 1 }, 2 }, { { 0, 3 }, 3 }, { { 4, 4 }, 4 },
                   { { 4, 0 }, 4 }, { { 0, 0 }, 1 }, { { 1, 1 }, 1 } };
     static const ct_cell counted = { .name = "counted", .states = 1, .step = counted_step };
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
     ct_recurrent *r = ct_nn_recurrent(
         set, "r", &counted, (ct_nn_recurrent_options){ .hidden_size = 1, .reverse = _i / 2 });
     size_t i;
@@ -734,7 +721,7 @@ END_TEST
 /* Where nothing is dropped no random numbers are drawn. */
 START_TEST(nothing_is_drawn)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_recurrent *r = ct_nn_gru(
         set, "r", (ct_nn_gru_options){ .input_size = 5, .hidden_size = 2, .num_layers = 2 });
     ct_scope s = ct_scope_begin();
@@ -753,7 +740,7 @@ START_TEST(sequences_where_they_serve)
     static const ct_cell counted = {
         .name = "counted", .states = 1, .step = counted_step, .sequence = counted_sequence
     };
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
     ct_recurrent *r =
         ct_nn_recurrent(set, "r", &counted, (ct_nn_recurrent_options){ .hidden_size = 1 });
     int i;
@@ -781,7 +768,7 @@ END_TEST
 /* A step of a module of batches first is as that of one of time first; T is 1 or more there, too. */
 START_TEST(batches_first)
 {
-    ct_params *sets[2] = { new_set(CT_F64), new_set(CT_F64) };
+    ct_params *sets[2] = { new_params(5, CT_F64), new_params(5, CT_F64) };
     ct_generator g = ct_generator_from_seed(6);
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_randn(CT_SHAPE(3, 5), CT_F64, DEVICE, &g), *y[2];
@@ -828,12 +815,12 @@ START_TEST(options_of_others)
         { { .hidden_size = 3, .forget_bias = 1 }, -1, "forget_bias" },
         { { .hidden_size = 3, .has_forget_bias = true, .forget_bias = 1 }, 2, "forget_bias" },
     };
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
     char name[32];
     int i, k;
 
     for (i = 0; i < 6; i++)
-        for (k = 0; k < (int)(sizeof cases / sizeof *cases); k++) {
+        for (k = 0; k < LENGTH(cases); k++) {
             ct_recurrent *r;
 
             snprintf(name, sizeof name, "r%d_%d", i, k);
@@ -901,7 +888,7 @@ START_TEST(cells_are_checked)
         .name = "none", .size = 8, .states = CT_MAX_CELL_STATES + 1, .step = own_step
     };
     const ct_nn_recurrent_options o = { .hidden_size = 2 };
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
 
     ck_assert(ct_nn_recurrent(set, "a", NULL, o) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "0 states");
@@ -930,7 +917,7 @@ END_TEST
 START_TEST(steps_and_lengths_are_checked)
 {
     ct_scope s = ct_scope_begin();
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_recurrent *r = ct_nn_rnn(set, "r", (ct_nn_rnn_options){ .hidden_size = 2 }), *two, *back;
     ct_tensor *x = ct_ones(CT_SHAPE(4, 3, 5), CT_F32, DEVICE), *row = ct_select(x, 0, 0);
     const struct {
@@ -988,7 +975,7 @@ static ct_tensor *twice(void *self, ct_tensor *x)
 START_TEST(modules_are_checked)
 {
     ct_scope s = ct_scope_begin();
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
     ct_tensor *x = ct_ones(CT_SHAPE(2), CT_F64, DEVICE);
     double two = 2;
     ct_module *m = ct_nn_module(set, &two, twice), *both[2] = { m, NULL };
@@ -1650,8 +1637,7 @@ int main(void)
     tcase_add_test(tc, cross_entropy_of_large_scores);
     tcase_add_test(tc, cross_entropy_without_a_class);
     tcase_add_loop_test(tc, cross_entropy_of_any_width, 0, 2);
-    tcase_add_loop_test(tc, cross_entropy_of_second_order, 0,
-                        (int)(sizeof furthers / sizeof *furthers));
+    tcase_add_loop_test(tc, cross_entropy_of_second_order, 0, LENGTH(furthers));
     tcase_add_test(tc, cross_entropy_misuse);
     tc = harness_case(suite, "memory");
     tcase_add_loop_test(tc, memory_fails, 0, 5 * THINGS);

@@ -14,8 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LENGTH(a) ((int)(sizeof(a) / sizeof *(a)))
-
 /* Writes x: magic, version, the header, its length before it, and the payload. */
 static void write_file(int version, const char *header, const void *payload, size_t size)
 {

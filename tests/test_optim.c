@@ -4,6 +4,7 @@
 #include <config.h>
 #endif
 
+#include "tests/files.h"
 #include "tests/harness.h"
 
 #include "optim/internal.h"
@@ -73,7 +74,7 @@ static ct_status fill(const ct_init *init, ct_tensor *t, ct_generator *g)
     return ct_copy_into(t, made(value_at, (int)init->a, 0, ct_numel(t), ct_tensor_dtype(t)));
 }
 
-static ct_params *new_set(ct_dtype dtype)
+static ct_params *three_params(ct_dtype dtype)
 {
     ct_params *set = ct_params_new((ct_params_options){ .device = DEVICE, .dtype = dtype });
     int k;
@@ -141,7 +142,7 @@ static void all_values(ct_params *set, double out[TOTAL])
     }
 }
 
-static void expect_same(const char *what, ct_params *a, ct_params *b)
+static void expect_same_sets(const char *what, ct_params *a, ct_params *b)
 {
     double x[TOTAL], y[TOTAL];
     int i;
@@ -323,7 +324,7 @@ static void expect_row(const char *line, ct_dtype dtype, int t, ct_params *set, 
 /* rows: after steps 1 and STEPS */
 static void check_run(const char *line, ct_dtype dtype, char rows[2][1024])
 {
-    ct_params *set = new_set(dtype);
+    ct_params *set = three_params(dtype);
     ct_optimizer *o = optimizer_of(set, line);
     int t;
 
@@ -434,7 +435,7 @@ static void pass(ct_schedule *s, const char *line, int t)
 
 static void check_schedule(const char *line, const char *first, const char *second)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
     ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 0.5 });
     char what[2200], *next;
     int t;
@@ -478,7 +479,7 @@ static double halves(int64_t t, void *context)
 
 START_TEST(lambda_and_set_lr)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
     ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
     ct_schedule *s = ct_optimizer_schedule(o);
     double context = 3;
@@ -518,7 +519,7 @@ static double grad_item(ct_params *set, int k, int64_t i)
 START_TEST(clip_norm)
 {
     ct_dtype dtype = _i ? CT_F64 : CT_F32;
-    ct_params *set = new_set(dtype);
+    ct_params *set = three_params(dtype);
     double norm;
 
     ct_clip_grad_norm(set, 1, &norm); /* no gradients */
@@ -552,7 +553,7 @@ END_TEST
 
 START_TEST(clip_value)
 {
-    ct_params *set = new_set(_i ? CT_F64 : CT_F32);
+    ct_params *set = three_params(_i ? CT_F64 : CT_F32);
 
     give_constant(set, 0, -1);
     give_constant(set, 1, 0.25);
@@ -584,7 +585,7 @@ START_TEST(not_finite)
                                              { "norm ... finite", "gradient ... finite" } };
     const double bad[3] = { NAN, INFINITY, -INFINITY };
     ct_dtype dtype = _i % 2 ? CT_F64 : CT_F32;
-    ct_params *set = new_set(dtype), *still = new_set(dtype);
+    ct_params *set = three_params(dtype), *still = three_params(dtype);
     ct_optimizer *o = ct_adam_new(set, (ct_adam_options){ .lr = 1 });
     double norm = 0;
     int round;
@@ -602,7 +603,7 @@ START_TEST(not_finite)
             ck_assert(harness_later() && round && ct_device_synchronize(DEVICE) == CT_ERR_NUMERIC);
         expect_error(CT_ERR_NUMERIC, functions[round], words[harness_later()][round]);
         ck_assert(isnan(norm));
-        expect_same("not finite", set, still);
+        expect_same_sets("not finite", set, still);
         if (!harness_later()) /* else they may be in the range already */
             expect_close("unclipped", grad_item(set, 0, 3), 2, 0);
     }
@@ -616,7 +617,7 @@ END_TEST
 
 START_TEST(gradients_cleared)
 {
-    ct_params *set = new_set(CT_F32), *other = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32), *other = three_params(CT_F32);
     ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 0.1, .weight_decay = 0.5 });
     double before[TOTAL], after[TOTAL];
 
@@ -653,7 +654,7 @@ END_TEST
 /* While an error stands, nothing moves and nothing is cleared. */
 START_TEST(error_stands)
 {
-    ct_params *set = new_set(CT_F64), *still = new_set(CT_F64);
+    ct_params *set = three_params(CT_F64), *still = three_params(CT_F64);
     ct_optimizer *o = ct_adamw_new(set, (ct_adam_options){ .lr = 0.1 });
     ct_schedule *s = ct_optimizer_schedule(o);
     ct_scope scope = ct_scope_begin();
@@ -676,7 +677,7 @@ START_TEST(error_stands)
     expect_close("the rate", ct_optimizer_lr(o), 0.1, 0);
     ck_assert(ct_scope_end(scope) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "test", "stands");
-    expect_same("an error stood", set, still);
+    expect_same_sets("an error stood", set, still);
     expect_close("unclipped", grad_item(set, 0, 0), 3, 0);
     ck_assert(ct_optimizer_step(o) == CT_OK);
     ck_assert(!has_gradient(set, 0));
@@ -690,7 +691,7 @@ END_TEST
 START_TEST(settled_later)
 {
     static const char line[] = "run adam lr=0.05 weight_decay=0.2 bias_lr=0.1";
-    ct_params *whole = new_set(CT_F32);
+    ct_params *whole = three_params(CT_F32);
     ct_params *set = ct_params_new((ct_params_options){ .device = DEVICE });
     ct_optimizer *want = optimizer_of(whole, line), *o;
     int k, t;
@@ -707,7 +708,7 @@ START_TEST(settled_later)
         one_step(set, o, line, t);
         one_step(whole, want, line, t);
     }
-    expect_same("settled later", set, whole);
+    expect_same_sets("settled later", set, whole);
     ct_optimizer_free(o);
     ct_optimizer_free(want);
     ct_params_free(set);
@@ -717,7 +718,7 @@ END_TEST
 
 START_TEST(groups)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
     ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
 
     ct_optimizer_group(o, "a.*", (ct_optimizer_group_options){ .lr = 2 });
@@ -741,7 +742,7 @@ END_TEST
 
 START_TEST(option_errors)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
     int i;
 #define BAD(rule, options, word)                                                                   \
     do {                                                                                           \
@@ -952,7 +953,7 @@ END_TEST
 
 START_TEST(call_errors)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
     ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
 
     ct_clip_grad_norm(set, 0, NULL);
@@ -985,7 +986,7 @@ END_TEST
 
 START_TEST(schedule_errors)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
     ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
     ct_schedule *s = ct_optimizer_schedule(o);
 
@@ -1063,7 +1064,7 @@ START_TEST(resume)
 {
     const char *line = resumed[_i / 2];
     ct_dtype dtype = _i % 2 ? CT_F64 : CT_F32;
-    ct_params *a = new_set(dtype), *b = new_set(dtype);
+    ct_params *a = three_params(dtype), *b = three_params(dtype);
     ct_optimizer *x = optimizer_of(a, line), *y = optimizer_of(b, line);
     ct_scope s;
     int k, t;
@@ -1090,7 +1091,7 @@ START_TEST(resume)
         one_step(b, y, line, t);
         ct_schedule_observe(ct_optimizer_schedule(x), 1.0 / t);
         ct_schedule_observe(ct_optimizer_schedule(y), 1.0 / t);
-        expect_same(line, a, b);
+        expect_same_sets(line, a, b);
         expect_close("the rate", ct_optimizer_lr(y), ct_optimizer_lr(x), 0);
     }
     ct_optimizer_free(x);
@@ -1112,7 +1113,7 @@ START_TEST(state_names)
                                         "exp_avg_sq.b.weight",
                                         "max_exp_avg_sq.b.weight",
                                         "step.b.weight" };
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
     ct_optimizer *o = ct_adam_new(set, (ct_adam_options){ .amsgrad = true });
     ct_scope s = ct_scope_begin();
     ct_tensor *t;
@@ -1157,7 +1158,7 @@ static void load_refused(ct_optimizer *o, const char *name, ct_tensor *t, ct_sta
 
 START_TEST(load_errors)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
     ct_optimizer *o = ct_adam_new(set, (ct_adam_options){ .lr = 0.5 });
     ct_scope s = ct_scope_begin();
     ct_tensor *one = ct_ones(CT_SHAPE(5), CT_F32, DEVICE), *zero;
@@ -1199,7 +1200,7 @@ END_TEST
  * the other has no state. */
 START_TEST(tied)
 {
-    ct_params *set = new_set(CT_F64), *alone = new_set(CT_F64);
+    ct_params *set = three_params(CT_F64), *alone = three_params(CT_F64);
     ct_optimizer *o, *want;
     ct_scope s;
     int t;
@@ -1221,7 +1222,7 @@ START_TEST(tied)
         ct_optimizer_step(want);
         ck_assert(!has_gradient(set, 3));
     }
-    expect_same("tied", set, alone);
+    expect_same_sets("tied", set, alone);
     ck_assert_int_eq(ct_optimizer_state_count(o), ct_optimizer_state_count(want));
     ct_optimizer_free(o);
     ct_optimizer_free(want);
@@ -1231,32 +1232,6 @@ START_TEST(tied)
 END_TEST
 
 /* ---- memory and threads ---- */
-
-static cti_memory_table real_memory;
-static long calls, fail_at;
-static bool fail_on; /* and all after it */
-
-static void *counting_allocate(size_t alignment, size_t bytes)
-{
-    calls++;
-    if (fail_at && (calls == fail_at || (fail_on && calls > fail_at)))
-        return NULL;
-    return real_memory.allocate(alignment, bytes);
-}
-
-static void count_memory(long first_to_fail, bool and_on)
-{
-    real_memory = cti_memory_calls;
-    cti_memory_calls.allocate = counting_allocate;
-    calls = 0;
-    fail_at = first_to_fail;
-    fail_on = and_on;
-}
-
-static void restore_memory(void)
-{
-    cti_memory_calls = real_memory;
-}
 
 static void clipped_steps(ct_params *set, ct_optimizer *o, int t, int end)
 {
@@ -1273,17 +1248,17 @@ static void clipped_steps(ct_params *set, ct_optimizer *o, int t, int end)
 
 START_TEST(no_allocation)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
     ct_optimizer *o = optimizer_of(set, resumed[_i]);
     uint64_t before;
 
     clipped_steps(set, o, 20, 22);
     before = ct_memory_get_stats().system_allocations;
-    count_memory(0, false);
+    fail_allocation(0); /* counts */
     clipped_steps(set, o, 22, 30);
-    restore_memory();
+    fail_nothing();
 #ifndef CT_DEBUG_HANDLES /* which hold handles back */
-    ck_assert_int_eq(calls, 0);
+    ck_assert_int_eq(allocations_seen, 0);
 #endif
     ck_assert(ct_memory_get_stats().system_allocations == before);
     ct_optimizer_free(o);
@@ -1339,21 +1314,21 @@ static void steps_under_failure(ct_params *set, const char *line)
 START_TEST(allocation_failures)
 {
     const char *line = resumed[_i / 2];
-    long k = 1;
+    int k = 1;
     bool failed = true, ever = false;
 
-    for (; failed || calls >= fail_at; k++) {
-        ct_params *set = new_set(CT_F32);
+    for (; failed || allocations_seen >= k - 1; k++) {
+        ct_params *set = three_params(CT_F32);
 
         expect_ok();
         ct_memory_trim();
-        count_memory(k, _i % 2);
+        (_i % 2 ? fail_allocations_from : fail_allocation)(k);
         steps_under_failure(set, line);
-        restore_memory();
+        fail_nothing();
         failed = !ct_ok();
         ever |= failed;
         if (failed)
-            ck_assert_msg(ct_error() == CT_ERR_MEMORY, "call %ld: %s", k, ct_error_message());
+            ck_assert_msg(ct_error() == CT_ERR_MEMORY, "call %d: %s", k, ct_error_message());
         ct_error_clear();
         ct_params_free(set);
         ck_assert_msg(k < 1000, "it goes on failing");
@@ -1410,7 +1385,7 @@ END_TEST
 
 int main(void)
 {
-    const int rules = (int)(sizeof resumed / sizeof *resumed);
+    const int rules = LENGTH(resumed);
     Suite *suite = suite_create("optim");
     TCase *tc = harness_case(suite, "torch");
 

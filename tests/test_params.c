@@ -12,11 +12,6 @@
 
 #include <cotangent.h>
 
-static ct_params *new_set(uint64_t seed)
-{
-    return ct_params_new((ct_params_options){ .device = DEVICE, .seed = seed });
-}
-
 static ct_tensor *value(ct_params *set, const char *name)
 {
     return ct_param_value(ct_params_get(set, name));
@@ -37,7 +32,8 @@ static bool same_values(ct_tensor *a, ct_tensor *b)
 START_TEST(names_and_parts)
 {
     ct_init zero = ct_init_constant(0), two = ct_init_constant(2);
-    ct_params *set = new_set(0), *a = ct_params_sub(set, "a"), *ab = ct_params_sub(a, "b");
+    ct_params *set = new_params(0, CT_F32), *a = ct_params_sub(set, "a"),
+              *ab = ct_params_sub(a, "b");
     ct_param *w = ct_params_add(a, "w", CT_SHAPE(2, 3), zero);
     ct_param *v = ct_params_add(ab, "v", CT_SHAPE(4), two);
     ct_param *other = ct_params_add(set, "aw", CT_SCALAR, zero);
@@ -100,7 +96,7 @@ END_TEST
 START_TEST(misuse)
 {
     ct_init zero = ct_init_constant(0);
-    ct_params *set = new_set(0), *part = ct_params_sub(set, "rnn");
+    ct_params *set = new_params(0, CT_F32), *part = ct_params_sub(set, "rnn");
     ct_param *open = ct_params_add(part, "w", CT_SHAPE(3, -1), zero);
 
     ck_assert(ct_params_add(set, "rnn.w", CT_SHAPE(1), zero) == NULL);
@@ -151,7 +147,7 @@ END_TEST
 START_TEST(summary)
 {
     ct_init zero = ct_init_constant(0);
-    ct_params *set = new_set(0);
+    ct_params *set = new_params(0, CT_F32);
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
@@ -187,7 +183,7 @@ START_TEST(owned_objects)
 {
     static char a[] = "a", b[] = "b", c[] = "c";
 
-    freeing = new_set(0);
+    freeing = new_params(0, CT_F32);
     freed[0] = '\0';
     ct_params_add(freeing, "w", CT_SHAPE(2), ct_init_constant(1));
     ck_assert(ct_params_own(freeing, a, note_free) == CT_OK);
@@ -206,7 +202,7 @@ static void count_free(void *object)
 /* What is asked of no set and of no parameter. */
 START_TEST(of_no_set)
 {
-    ct_params *set = new_set(0);
+    ct_params *set = new_params(0, CT_F32);
     int frees = 0;
     char *text = NULL;
     size_t size = 0;
@@ -272,7 +268,7 @@ START_TEST(tied_shapes)
 
     for (i = 0; i < sizeof cases / sizeof *cases; i++) {
         const ct_shape *both = &cases[i].both;
-        ct_params *set = new_set(0);
+        ct_params *set = new_params(0, CT_F32);
         ct_param *a = ct_params_add(set, "a", cases[i].a, ct_init_constant(1));
         ct_param *b = ct_params_add(set, "b", cases[i].b, ct_init_constant(2));
         ct_param *buffer = ct_params_add_buffer(set, "c", CT_SHAPE(4), ct_init_constant(2));
@@ -317,7 +313,8 @@ static void add_modules(ct_params *set, bool turned)
 
 START_TEST(order_changes_no_number)
 {
-    ct_params *one = new_set(3), *turned = new_set(3), *other = new_set(4);
+    ct_params *one = new_params(3, CT_F32), *turned = new_params(3, CT_F32),
+              *other = new_params(4, CT_F32);
     int i;
 
     add_modules(one, false);
@@ -421,7 +418,7 @@ START_TEST(settled_once)
     int repeat, i, repeats = harness_count(20, 500);
 
     for (repeat = 0; repeat < repeats; repeat++) {
-        ct_params *set = new_set(9);
+        ct_params *set = new_params(9, CT_F32);
         race r = { .linear = ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 4 }),
                    .weight = ct_params_get(set, "l.weight") };
         pthread_t thread[THREADS];
@@ -472,7 +469,7 @@ static bool has_grad(ct_params *set, const char *name)
 START_TEST(freezing)
 {
     ct_init one = ct_init_constant(1);
-    ct_params *set = new_set(0), *a = ct_params_sub(set, "a");
+    ct_params *set = new_params(0, CT_F32), *a = ct_params_sub(set, "a");
     ct_optimizer *sgd = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
     ct_param *late;
     double norm;
@@ -615,7 +612,7 @@ static const struct {
 static double run_program(int which, ct_status *status)
 {
     ct_scope s = ct_scope_begin();
-    ct_params *set = new_set(1);
+    ct_params *set = new_params(1, CT_F32);
     ct_nn_recurrent_options o = programs[which].o;
     ct_recurrent_call call = { .lengths = NULL };
     ct_recurrent *r;
@@ -711,7 +708,7 @@ END_TEST
 START_TEST(initialisers_of_later)
 {
     ct_scope s = ct_scope_begin();
-    ct_params *set = new_set(5), *part = ct_params_sub(set, "part");
+    ct_params *set = new_params(5, CT_F32), *part = ct_params_sub(set, "part");
     ct_param *a = ct_params_add(part, "a", CT_SHAPE(-1), ct_init_constant(1));
     ct_param *b = ct_params_add(set, "b", CT_SHAPE(-1), ct_init_constant(2));
     ct_param *c = ct_params_add(set, "c", CT_SHAPE(2), ct_init_constant(3));
@@ -756,7 +753,7 @@ END_TEST
 START_TEST(tied_and_frozen)
 {
     ct_scope s = ct_scope_begin();
-    ct_params *set = new_set(5);
+    ct_params *set = new_params(5, CT_F32);
     ct_param *a =
         ct_params_add(set, "a", _i & 2 ? CT_SHAPE(-1, 3) : CT_SHAPE(2, 3), ct_init_constant(1));
     ct_param *b = ct_params_add(set, "b", CT_SHAPE(2, -1), ct_init_constant(2));
@@ -802,6 +799,6 @@ int main(void)
     tcase_add_test(tc, initialisers_of_later);
     tcase_add_loop_test(tc, tied_and_frozen, 0, 4);
     tcase_add_test(tc, no_memory);
-    tcase_add_loop_test(tc, modules_without_memory, 0, (int)(sizeof programs / sizeof *programs));
+    tcase_add_loop_test(tc, modules_without_memory, 0, LENGTH(programs));
     return harness_run(suite);
 }

@@ -12,8 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LENGTH(a) ((int)(sizeof(a) / sizeof *(a)))
-
 typedef ct_recurrent *(*maker)(ct_params *, const char *, ct_nn_recurrent_options);
 
 /* ---- PyTorch's numbers ---- */
@@ -23,31 +21,16 @@ static bool is_normed(const config *c)
     return is_variant(c, "layer_norm") || is_variant(c, "norm_before");
 }
 
-static ct_recurrent *module_of(const config *c, ct_params *params)
+static ct_recurrent *module_with(const config *c, ct_params *params)
 {
-    ct_nn_recurrent_options o = {
-        .hidden_size = c->H,
-        .num_layers = c->layers,
-        .no_bias = !c->bias,
-        .bidirectional = c->dirs == 2,
-        .batch_first = c->batch_first,
-        .proj_size = c->proj,
-        .reset_before = is_variant(c, "reset_before") || is_variant(c, "norm_before"),
-        .layer_norm = is_normed(c),
-        .reverse = is_variant(c, "reverse"),
-        .learn_state = is_variant(c, "learn"),
-    };
-    const bool cell = is_variant(c, "cell");
+    ct_nn_recurrent_options o = { .proj_size = c->proj,
+                                  .reset_before = is_variant(c, "norm_before"),
+                                  .layer_norm = is_normed(c),
+                                  .learn_state = is_variant(c, "learn") };
 
     if (is_variant(c, "dropout"))
         o.dropout = 0.25, o.recurrent_dropout = 0.5;
-
-    if (strcmp(c->mode, "lstm") == 0)
-        return (cell ? ct_nn_lstm_cell : ct_nn_lstm)(params, "m", o);
-    if (strcmp(c->mode, "gru") == 0)
-        return (cell ? ct_nn_gru_cell : ct_nn_gru)(params, "m", o);
-    o.nonlinearity = strcmp(c->mode, "rnn_relu") == 0 ? CT_NONLINEARITY_RELU : CT_NONLINEARITY_TANH;
-    return (cell ? ct_nn_rnn_cell : ct_nn_rnn)(params, "m", o);
+    return recurrent_of(c, params, o);
 }
 
 /* Puts the formula's values in all parameters. */
@@ -107,7 +90,7 @@ static void expect_same_unrecorded(const config *c, ct_params *params, ct_recurr
 static void check_config(const config *c, const want *wants, int n, ct_dtype dtype)
 {
     ct_params *params = ct_params_new((ct_params_options){ .device = DEVICE, .dtype = dtype });
-    ct_recurrent *r = module_of(c, params);
+    ct_recurrent *r = module_with(c, params);
     ct_scope s = ct_scope_begin();
     call k = call_of(c, dtype);
     ct_state *next;
@@ -289,14 +272,9 @@ END_TEST
 
 /* ---- shapes and states ---- */
 
-static ct_params *set_of(ct_dtype dtype)
-{
-    return ct_params_new((ct_params_options){ .device = DEVICE, .seed = 7, .dtype = dtype });
-}
-
 START_TEST(test_begin_state)
 {
-    ct_params *params = set_of(CT_F32);
+    ct_params *params = new_params(7, CT_F32);
     ct_recurrent *r =
         ct_nn_lstm(params, "m",
                    (ct_nn_lstm_options){
@@ -319,7 +297,7 @@ END_TEST
 /* Begins as what was learned. */
 START_TEST(test_learned_begin_state)
 {
-    ct_params *params = set_of(CT_F64);
+    ct_params *params = new_params(7, CT_F64);
     ct_recurrent *r =
         ct_nn_gru(params, "m", (ct_nn_gru_options){ .hidden_size = 2, .learn_state = true });
     ct_scope s = ct_scope_begin_no_grad();
@@ -338,7 +316,7 @@ END_TEST
 START_TEST(test_unbatched)
 {
     ct_generator g = ct_generator_from_seed(3);
-    ct_params *params = set_of(CT_F64);
+    ct_params *params = new_params(7, CT_F64);
     ct_recurrent *r =
         ct_nn_lstm(params, "m",
                    (ct_nn_lstm_options){ .hidden_size = 3, .num_layers = 2, .batch_first = true });
@@ -371,7 +349,7 @@ END_TEST
 /* Copies are their own; rows are picked; a detached state lets no gradient through. */
 START_TEST(test_states)
 {
-    ct_params *params = set_of(CT_F64);
+    ct_params *params = new_params(7, CT_F64);
     ct_recurrent *r =
         ct_nn_lstm(params, "m", (ct_nn_lstm_options){ .hidden_size = 1, .num_layers = 2 });
     ct_state *kept = ct_recurrent_begin_state(r, 2), *copy, *picked, *next, *other, *bad;
@@ -418,7 +396,7 @@ static const maker makers[] = { ct_nn_rnn, ct_nn_lstm, ct_nn_gru, mgu };
 START_TEST(test_steps)
 {
     ct_generator g = ct_generator_from_seed(4);
-    ct_params *params = set_of(CT_F64);
+    ct_params *params = new_params(7, CT_F64);
     ct_recurrent *r =
         makers[_i](params, "m", (ct_nn_recurrent_options){ .hidden_size = 3, .num_layers = 2 });
     ct_scope s = ct_scope_begin();
@@ -509,7 +487,7 @@ END_TEST
 START_TEST(test_padding_is_inert)
 {
     ct_generator g = ct_generator_from_seed(5);
-    ct_params *params = set_of(CT_F64);
+    ct_params *params = new_params(7, CT_F64);
     ct_recurrent *r = makers[_i](
         params, "m",
         (ct_nn_recurrent_options){ .hidden_size = 3, .num_layers = 2, .bidirectional = true });
@@ -552,7 +530,7 @@ END_TEST
 /* y's mask between two layers of identity RNNs: relu(x), weights 1 and 0 */
 START_TEST(test_dropout_between_layers)
 {
-    ct_params *params = set_of(CT_F64);
+    ct_params *params = new_params(7, CT_F64);
     ct_recurrent *r = ct_nn_rnn(params, "m",
                                 (ct_nn_rnn_options){ .input_size = 1,
                                                      .hidden_size = 1,
@@ -622,7 +600,7 @@ END_TEST
 /* h' = relu(x + mask h) with weights 1: one mask at all steps, drawn as documented. */
 START_TEST(test_recurrent_dropout)
 {
-    ct_params *params = set_of(CT_F64);
+    ct_params *params = new_params(7, CT_F64);
     ct_recurrent *r = ct_nn_rnn(params, "m",
                                 (ct_nn_rnn_options){ .input_size = 1,
                                                      .hidden_size = 1,
@@ -668,7 +646,7 @@ static ct_tensor *y_of(int count, ct_tensor *const *inputs, void *context)
 START_TEST(test_gradcheck)
 {
     ct_generator g = ct_generator_from_seed(6);
-    ct_params *params = set_of(CT_F64);
+    ct_params *params = new_params(7, CT_F64);
     const bool lstm = _i == 1;
     ct_recurrent *r = makers[_i](params, "m",
                                  (ct_nn_recurrent_options){ .input_size = 2,
@@ -729,7 +707,7 @@ START_TEST(test_gradcheck_of_sequences)
     const int kind = _i / 4, states = kind == 2 ? 2 : 1;
     const int64_t lengths[2][2] = { { 4, 4 }, { 1, 3 } };
     ct_generator g = ct_generator_from_seed(60 + (uint64_t)_i);
-    ct_params *params = set_of(CT_F64);
+    ct_params *params = new_params(7, CT_F64);
     ct_recurrent *r = plain_module(
         kind, params,
         (ct_nn_recurrent_options){
@@ -779,7 +757,7 @@ static ct_tensor *wrong_step(void *self, ct_tensor *x, ct_tensor *const *state, 
 START_TEST(test_delay)
 {
     static const ct_cell cell = { .name = "delay", .states = 2, .step = delay_step };
-    ct_params *params = set_of(CT_F64);
+    ct_params *params = new_params(7, CT_F64);
     ct_recurrent *r =
         ct_nn_recurrent(params, "m", &cell, (ct_nn_recurrent_options){ .hidden_size = 1 });
     ct_scope s = _i ? ct_scope_begin() : ct_scope_begin_no_grad();
@@ -797,7 +775,7 @@ END_TEST
 START_TEST(test_wrong_cell)
 {
     static const ct_cell cell = { .name = "wrong", .states = 1, .step = wrong_step };
-    ct_params *params = set_of(CT_F64);
+    ct_params *params = new_params(7, CT_F64);
     ct_recurrent *r =
         ct_nn_recurrent(params, "m", &cell, (ct_nn_recurrent_options){ .hidden_size = 2 });
     ct_scope s = ct_scope_begin();
@@ -836,7 +814,7 @@ START_TEST(test_bad_options)
     };
 
     for (int i = 0; i < LENGTH(cases); i++) {
-        ct_params *params = set_of(CT_F32);
+        ct_params *params = new_params(7, CT_F32);
         char text[100];
 
         snprintf(text, sizeof text, "ct_nn_gru: %s", cases[i].message);
@@ -849,7 +827,7 @@ END_TEST
 
 START_TEST(test_bad_lstm_options)
 {
-    ct_params *params = set_of(CT_F32);
+    ct_params *params = new_params(7, CT_F32);
 
     ck_assert_ptr_null(
         ct_nn_lstm(params, "a", (ct_nn_lstm_options){ .hidden_size = 2, .proj_size = 2 }));
@@ -870,7 +848,7 @@ END_TEST
 /* Each call is refused, with its reason. */
 START_TEST(test_bad_calls)
 {
-    ct_params *params = set_of(CT_F32);
+    ct_params *params = new_params(7, CT_F32);
     ct_recurrent *r =
         ct_nn_lstm(params, "m", (ct_nn_lstm_options){ .hidden_size = 2, .num_layers = 2 });
     ct_scope s = ct_scope_begin();
@@ -954,7 +932,7 @@ END_TEST
 /* A state of one direction for a module of two. */
 START_TEST(test_bad_directions)
 {
-    ct_params *params = set_of(CT_F32);
+    ct_params *params = new_params(7, CT_F32);
     ct_recurrent *r =
         ct_nn_gru(params, "m", (ct_nn_gru_options){ .hidden_size = 2, .bidirectional = true });
     ct_scope s = ct_scope_begin();
@@ -1083,7 +1061,7 @@ START_TEST(test_language_models)
 
     if (_i % harness_rounds(3, 1))
         return; /* two of them are enough where the device is emulated */
-    params = set_of(CT_F32);
+    params = new_params(7, CT_F32);
     make_lm(&m, params, _i);
     last = train(&m, params, fibonacci, 400, &first);
     ck_assert_msg(first > 1.4 && last < 0.9, "loss %g, then %g", first, last);
@@ -1094,7 +1072,7 @@ END_TEST
 
 START_TEST(test_tagger)
 {
-    ct_params *params = set_of(CT_F32);
+    ct_params *params = new_params(7, CT_F32);
     const bool both = _i;
     lm m = { .vocab = 4 };
     double first = 0, last;

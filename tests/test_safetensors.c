@@ -19,8 +19,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LENGTH(a) ((int)(sizeof(a) / sizeof *(a)))
-
 /* A tensor of random bits that are a value of dtype; any bits, a NaN's too, but for bool. */
 static ct_tensor *random_bits(ct_generator *g, ct_shape shape, ct_dtype dtype)
 {
@@ -31,21 +29,6 @@ static ct_tensor *random_bits(ct_generator *g, ct_shape shape, ct_dtype dtype)
     for (i = 0; i < n; i++)
         b[i] = (uint8_t)ct_random_below(g, dtype == CT_BOOL ? 2 : 256);
     return t;
-}
-
-static void expect_same_bits(const char *what, ct_tensor *a, ct_tensor *b)
-{
-    size_t n = (size_t)ct_numel(a) * ct_dtype_size(ct_tensor_dtype(a));
-    char *x = malloc(n + 1), *y = malloc(n + 1);
-
-    ck_assert_msg(a && b, "%s: %s", what, ct_error_message());
-    ck_assert_msg(ct_tensor_dtype(a) == ct_tensor_dtype(b), "%s: dtypes", what);
-    ck_assert_msg(cti_same_shape(&a->shape, &b->shape), "%s: shapes", what);
-    ck_assert_int_eq(ct_to_host(a, x, n), CT_OK);
-    ck_assert_int_eq(ct_to_host(b, y, n), CT_OK);
-    ck_assert_msg(memcmp(x, y, n) == 0, "%s: values", what);
-    free(x);
-    free(y);
 }
 
 /* ---- round trips ---- */

@@ -20,23 +20,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LENGTH(a) ((int)(sizeof(a) / sizeof *(a)))
 #define STRICT ((ct_load_options){ 0 })
 #define NON_STRICT ((ct_load_options){ .non_strict = true })
-
-static ct_params *new_set(uint64_t seed, ct_dtype dtype)
-{
-    ct_params *set =
-        ct_params_new((ct_params_options){ .seed = seed, .dtype = dtype, .device = DEVICE });
-
-    ck_assert_msg(set != NULL, "%s", ct_error_message());
-    return set;
-}
 
 /* a.weight (2, 3), a.bias (2), b.weight (3), and the buffer b.mean (3). */
 static ct_params *small_set(uint64_t seed)
 {
-    ct_params *set = new_set(seed, CT_F32);
+    ct_params *set = new_params(seed, CT_F32);
     ct_init normal = ct_init_normal(0, 1);
 
     ct_params_add(set, "a.weight", CT_SHAPE(2, 3), normal);
@@ -150,7 +140,7 @@ typedef struct model {
 
 static model new_model(uint64_t seed, ct_dtype dtype, int64_t in)
 {
-    model m = { .set = new_set(seed, dtype) };
+    model m = { .set = new_params(seed, dtype) };
 
     m.rnn = ct_nn_rnn(m.set, "rnn",
                       (ct_nn_rnn_options){ .input_size = in, .hidden_size = 4, .num_layers = 2 });
@@ -262,7 +252,7 @@ END_TEST
 /* Many long names: the message ends in time. */
 START_TEST(many_names)
 {
-    ct_params *set = new_set(1, CT_F32);
+    ct_params *set = new_params(1, CT_F32);
     ct_load_report r = { 0 };
     char name[300];
     int i;
@@ -404,7 +394,7 @@ START_TEST(prefixes)
     int i, which;
 
     for (which = 0; which < 2; which++) {
-        ct_params *set = new_set(3, CT_F32);
+        ct_params *set = new_params(3, CT_F32);
         ct_scope s = ct_scope_begin();
         ct_tensor *t[4];
         const char *names[4];
@@ -438,7 +428,7 @@ START_TEST(collision)
                                   { "old.w", { 1, { 2 } }, CT_F32 },
                                   { 0 } };
     static const ct_prefix map[] = { { "old.", "" }, { 0 } };
-    ct_params *set = new_set(1, CT_F32);
+    ct_params *set = new_params(1, CT_F32);
 
     ct_params_add(set, "w", CT_SHAPE(2), ct_init_constant(5));
     write_ones(list);
@@ -454,7 +444,7 @@ END_TEST
 /* A set of first and second, (2), tied if tie is true. */
 static ct_params *tied_set(bool tie)
 {
-    ct_params *set = new_set(1, CT_F64);
+    ct_params *set = new_params(1, CT_F64);
 
     ct_params_add(set, "first", CT_SHAPE(2), ct_init_normal(0, 1));
     ct_params_add(set, "second", CT_SHAPE(2), ct_init_normal(0, 1));
@@ -531,7 +521,7 @@ START_TEST(tied_and_empty)
     static const named list[] = { { "a", { 2, { 0, 3 } }, CT_F32 },
                                   { "b", { 2, { 0, 3 } }, CT_F32 },
                                   { 0 } };
-    ct_params *set = new_set(1, CT_F32);
+    ct_params *set = new_params(1, CT_F32);
 
     ct_params_add(set, "a", CT_SHAPE(-1, 3), ct_init_constant(1));
     ct_params_add(set, "b", CT_SHAPE(0, -1), ct_init_constant(1));
@@ -546,7 +536,7 @@ END_TEST
 /* Tied before their sizes are known, and chains. */
 START_TEST(tied_early)
 {
-    ct_params *set = new_set(1, CT_F32);
+    ct_params *set = new_params(1, CT_F32);
     ct_init one = ct_init_constant(1);
     ct_param *a = ct_params_add(set, "a", CT_SHAPE(2, -1), one),
              *b = ct_params_add(set, "b", CT_SHAPE(-1, 3), one),
@@ -572,7 +562,7 @@ START_TEST(tied_early)
     expect_failed(ct_params_tie(NULL, "a", "b"), CT_ERR_ARGUMENT, "ct_params_tie", "set is NULL");
     ct_params_free(set);
 
-    set = new_set(1, CT_F32); /* neither has a value: a file settles both */
+    set = new_params(1, CT_F32); /* neither has a value: a file settles both */
     a = ct_params_add(set, "a", CT_SHAPE(2, -1), one);
     b = ct_params_add(set, "b", CT_SHAPE(-1, 3), one);
     ck_assert_int_eq(ct_params_tie(set, "a", "b"), CT_OK);

@@ -372,29 +372,6 @@ static uint16_t bf16_reference(long double v)
     return sign | (low & 1 ? high : low);
 }
 
-static long double element(const void *p, ct_dtype dtype, int64_t i)
-{
-    uint32_t bits;
-    float f;
-
-    switch (dtype) {
-    case CT_F32:
-        return ((const float *)p)[i];
-    case CT_F64:
-        return ((const double *)p)[i];
-    case CT_I32:
-        return ((const int32_t *)p)[i];
-    case CT_I64:
-        return ((const int64_t *)p)[i];
-    case CT_BOOL:
-        return ((const uint8_t *)p)[i];
-    default:
-        bits = (uint32_t)((const uint16_t *)p)[i] << 16;
-        memcpy(&f, &bits, sizeof f);
-        return f;
-    }
-}
-
 /* What v becomes: rounded to nearest even, truncated, clamped. */
 static long double cast_reference(long double v, ct_dtype to)
 {
@@ -415,7 +392,7 @@ static long double cast_reference(long double v, ct_dtype to)
         return v != 0;
     default:
         half = bf16_reference(v);
-        return element(&half, CT_BF16, 0);
+        return element_load(&half, CT_BF16, 0);
     }
 }
 
@@ -487,8 +464,8 @@ static void check_cast(const ct_tensor *x, ct_dtype to, const ct_tensor *y)
     ck_assert(ct_to_host(x, in, n * ct_dtype_size(ct_tensor_dtype(x))) == CT_OK);
     ck_assert(ct_to_host(y, out, n * ct_dtype_size(to)) == CT_OK);
     for (i = 0; i < n; i++) {
-        long double from = element(in, ct_tensor_dtype(x), (int64_t)i);
-        long double want = cast_reference(from, to), got = element(out, to, (int64_t)i);
+        long double from = element_load(in, ct_tensor_dtype(x), (int64_t)i);
+        long double want = cast_reference(from, to), got = element_load(out, to, (int64_t)i);
 
         if (isnan(want) ? !isnan(got)
                         : !(got == want && (to == CT_I32 || to == CT_I64 || to == CT_BOOL ||
@@ -1001,7 +978,7 @@ START_TEST(parameters)
     before = g;
     ck_assert(ct_uniform_into(t, 1, 0, &g) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_uniform_into", "finite");
-    for (i = 0; i < (int)(sizeof ends / sizeof *ends); i++) {
+    for (i = 0; i < LENGTH(ends); i++) {
         ck_assert_msg(ct_uniform_into(t, ends[i][0], ends[i][1], &g) == CT_ERR_ARGUMENT,
                       "low %g, high %g", ends[i][0], ends[i][1]);
         ct_error_clear();

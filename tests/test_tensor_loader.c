@@ -6,10 +6,9 @@
 
 #include <cotangent.h>
 
+#include "tensor/internal.h"
 #include "tests/files.h"
 #include "tests/harness.h"
-
-#define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
 static const ct_dtype dtypes[] = { CT_F32, CT_F64, CT_I32, CT_I64 };
 
@@ -39,11 +38,6 @@ typedef struct wanted {
     bool shuffle;
 } wanted;
 
-static bool same_shape(ct_shape a, ct_shape b)
-{
-    return a.rank == b.rank && memcmp(a.dim, b.dim, (size_t)a.rank * sizeof *a.dim) == 0;
-}
-
 /* The index that row r of a batch is of, by its y, which is checked to be so many in a row. */
 static int64_t index_of(const wanted *w, const double *x, const double *y, int64_t r)
 {
@@ -72,8 +66,8 @@ static void check_epoch(ct_loader *l, wanted *w, int64_t *order)
         double *x = values_of(b.x), *y = values_of(b.y);
 
         w->x_shape.dim[0] = w->y_shape.dim[0] = rows;
-        ck_assert(same_shape(ct_tensor_shape(b.x), w->x_shape));
-        ck_assert(same_shape(ct_tensor_shape(b.y), w->y_shape));
+        ck_assert(cti_same_shape(&b.x->shape, &w->x_shape));
+        ck_assert(cti_same_shape(&b.y->shape, &w->y_shape));
         ck_assert(ct_tensor_dtype(b.x) == w->dtype && ct_tensor_dtype(b.y) == w->dtype);
         ck_assert(b.tokens == rows * w->tokens && !b.continues);
         for (r = 0; r < rows; r++) {

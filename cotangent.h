@@ -18,6 +18,7 @@
 #include <cotangent/autograd/op.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/reduce.h>
+#include <cotangent/autograd/ops/reduce_axis.h>
 #include <cotangent/autograd/ops/matmul.h>
 #include <cotangent/autograd/ops/shape.h>
 #include <cotangent/autograd/ops/index.h>

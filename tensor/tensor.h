@@ -46,16 +46,44 @@ typedef int ct_device;
 /* Zero, as the value of a real option that has another default: .lr = CT_ZERO. (It is -DBL_MIN.) */
 #define CT_ZERO (-2.2250738585072014e-308)
 
-/* A shape: rank and sizes. CT_SHAPE(2, 3) writes one; CT_SCALAR is the shape of rank 0. */
+/* A shape: rank and sizes. CT_SHAPE(2, 3) writes one; CT_SCALAR is the shape of rank 0. CT_SHAPE_INIT(2, 3)
+ * is an initialiser for tables: static const ct_shape shapes[] = { CT_SHAPE_INIT(2, 3) }. These macros and
+ * CT_TENSORS take one argument or more, in C11 and C++11. */
 typedef struct ct_shape {
     int rank;
     int64_t dim[CT_MAX_RANK];
 } ct_shape;
 
-#define CT_SHAPE(...)                                                                              \
-    ct_shape_from_sizes((int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)),               \
-                        (int64_t[]){ __VA_ARGS__ })
+/* clang-format off */
+#define CT_SHAPE(...) ct_shape_from_sizes(CT_LIST_(int64_t, __VA_ARGS__))
+#define CT_SHAPE_INIT(...) { CT_COUNT_(int64_t, __VA_ARGS__), { __VA_ARGS__ } }
 #define CT_SCALAR ct_shape_from_sizes(0, NULL)
+
+/* Two arguments of a call: the number of the tensors, and an array of them. CT_TENSORS(a, b) is
+ * 2, (ct_tensor *[]){ a, b }. */
+#define CT_TENSORS(...) CT_LIST_(ct_tensor *, __VA_ARGS__)
+
+/* The number of values, and with it an array of them that lasts for the call. */
+#ifndef __cplusplus
+#define CT_COUNT_(type, ...) (int)(sizeof((type[]){ __VA_ARGS__ }) / sizeof(type))
+#define CT_LIST_(type, ...) CT_COUNT_(type, __VA_ARGS__), (type[]){ __VA_ARGS__ }
+#else
+extern "C++" {
+template <typename type, int count> struct ct_list_ {
+    type at[count];
+
+    template <typename... types> explicit ct_list_(types... values)
+        : at{ static_cast<type>(values)... } {}
+    const type *data() const { return at; }
+};
+template <typename... types> char (&ct_counter_(const types &...))[sizeof...(types)];
+}
+#define CT_COUNT_(type, ...) (int)sizeof(ct_counter_(__VA_ARGS__))
+#define CT_LIST_(type, ...)                                                                        \
+    CT_COUNT_(type, __VA_ARGS__),                                                                  \
+        ct_list_<type, CT_COUNT_(type, __VA_ARGS__)>(__VA_ARGS__).data()
+#endif
+/* clang-format on */
 
 /* A shape of any rank; one above CT_MAX_RANK keeps its rank and is refused by whoever uses it. */
 ct_shape ct_shape_from_sizes(int rank, const int64_t *dim);

@@ -49,6 +49,10 @@ ct_tensor *ct_cast(ct_tensor *x, ct_dtype dtype);
 ct_tensor *ct_cat(int count, ct_tensor *const *parts, int axis);
 ct_tensor *ct_stack(int count, ct_tensor *const *parts, int axis);
 
+/* The same of the tensors that are listed: CT_CAT(0, a, b, c). */
+#define CT_CAT(axis, ...) ct_cat(CT_TENSORS(__VA_ARGS__), axis)
+#define CT_STACK(axis, ...) ct_stack(CT_TENSORS(__VA_ARGS__), axis)
+
 #ifdef __cplusplus
 }
 #endif

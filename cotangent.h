@@ -7,8 +7,8 @@
 #include <cotangent/tensor/scope.h>
 #include <cotangent/tensor/tensor.h>
 #include <cotangent/tensor/device.h>
+#include <cotangent/tensor/config.h>
 #include <cotangent/tensor/capture.h>
-#include <cotangent/tensor/precision.h>
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/safetensors.h>
 #include <cotangent/tensor/npy.h>

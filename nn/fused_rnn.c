@@ -8,7 +8,7 @@
 #include <cotangent/autograd/ops/matmul.h>
 #include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/autograd/ops/shape.h>
-#include <cotangent/tensor/precision.h>
+#include <cotangent/tensor/config.h>
 
 #include <string.h>
 
@@ -54,7 +54,7 @@ static cti_sequence describe(const settings *o, const ct_tensor *x, const ct_ten
     s.w = data_of(w);
     s.bias = data_of(bias);
     s.length = data_of(lengths);
-    s.bf16 = ct_matmul_precision() == CT_BF16;
+    s.bf16 = ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16;
     return s;
 }
 

@@ -73,10 +73,6 @@ ct_tensor *ct_recurrent_forward(ct_recurrent *r, ct_tensor *x, const ct_state *s
 ct_tensor *ct_recurrent_forward_with(ct_recurrent *r, ct_tensor *x, const ct_state *state,
                                      ct_state **next, ct_recurrent_call call);
 
-/* Whether RNN, LSTM and GRU run whole sequences by one op where they can (they do, at first), or a
- * step at a time by ordinary ops, for comparison. For the whole process. */
-void ct_set_fused_rnn(bool on);
-
 /* One step of a module that runs forward in time only: x (B, in) -> y (B, output). States are
  * (layers, B, size). Each step is a call: recurrent dropout draws a mask for each. */
 ct_tensor *ct_recurrent_step(ct_recurrent *r, ct_tensor *x, const ct_state *state, ct_state **next);

@@ -90,7 +90,8 @@ ct_shape ct_shape_from_sizes(int rank, const int64_t *dim);
 
 /* ---- creation: what these return belongs to the innermost scope ---- */
 
-ct_tensor *ct_empty(ct_shape shape, ct_dtype dtype, ct_device device); /* values undefined */
+/* A tensor whose values are undefined, 0, 1 or value. */
+ct_tensor *ct_empty(ct_shape shape, ct_dtype dtype, ct_device device);
 ct_tensor *ct_zeros(ct_shape shape, ct_dtype dtype, ct_device device);
 ct_tensor *ct_ones(ct_shape shape, ct_dtype dtype, ct_device device);
 ct_tensor *ct_full(ct_shape shape, double value, ct_dtype dtype, ct_device device);
@@ -152,29 +153,6 @@ ct_memory_stats ct_memory_get_stats(void);
 
 /* Gives this thread's idle buffers back to the system. */
 void ct_memory_trim(void);
-
-/* ---- threads ---- */
-
-/* How many threads work on one op, from now on; at least 1, at most 256. At first it is what the
- * environment's COTANGENT_NUM_THREADS says, or else the number of processors that this process may
- * use (affinity, and the control group's quota), at most 8. A thread whose processor others keep
- * busy is left out for a while, so that a loaded machine costs little. The results are the same bits
- * at any number. OpenBLAS is set to one thread for the whole process at first use. */
-ct_status ct_set_num_threads(int threads);
-int ct_num_threads(void);
-
-/* ---- the same bits on any processor ---- */
-
-/* While set, for the whole process, the CPU's ops run in plain loops of a fixed order of operations
- * that every processor has, several times slower: no FMA, BLAS or code made at run time. What a
- * program computes from the same numbers then has the same bits on any processor (and does not
- * depend on OpenBLAS's choice of kernels), so that what one machine compressed another can
- * decompress. Ops that call the C library, whose last digits may differ from processor to
- * processor, are excepted: expm1, log1p, sin, cos, erf, pow and what is made of them (gelu,
- * softplus, bce_with_logits, norm), tanh of f64, and normal random numbers. Set it while no op
- * runs. */
-void ct_set_portable(bool portable);
-bool ct_portable(void);
 
 #ifdef __cplusplus
 }

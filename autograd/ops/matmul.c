@@ -7,7 +7,7 @@
 #include <cotangent/autograd/ops/matmul.h>
 #include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/autograd/ops/shape.h>
-#include <cotangent/tensor/precision.h>
+#include <cotangent/tensor/config.h>
 
 #include <limits.h>
 
@@ -116,7 +116,7 @@ static void multiply(const matrix *a, const matrix *b, ct_tensor *c)
                    .lda = a->ld,
                    .ldb = b->ld,
                    .ldc = c->shape.dim[r - 1],
-                   .bf16 = ct_matmul_precision() == CT_BF16 };
+                   .bf16 = ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16 };
     const cti_backend *be = cti_backend_of(c->device);
 
     for (i = 0; i < r - 2; i++)
@@ -305,7 +305,7 @@ ct_tensor *ct_linear(ct_tensor *x, ct_tensor *w, ct_tensor *b)
                     .lda = w->shape.dim[1] ? w->shape.dim[1] : 1,
                     .ldb = mw.ld,
                     .ldc = w->shape.dim[0],
-                    .bf16 = ct_matmul_precision() == CT_BF16 };
+                    .bf16 = ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16 };
     g.m = g.n ? y->numel / g.n : 0;
     be->gemm(&g);
     return ct_record(&linear_op, b ? 3 : 2, in, 1, &y, NULL, 0) ? y : NULL;

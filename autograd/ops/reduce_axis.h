@@ -14,6 +14,8 @@
 extern "C" {
 #endif
 
+/* The sum, mean, product, greatest, smallest, log of the sum of exponentials along axis; whether one or every
+ * element along axis is true. */
 ct_tensor *ct_sum_axis(ct_tensor *x, int axis, bool keepdim);
 ct_tensor *ct_mean_axis(ct_tensor *x, int axis, bool keepdim);
 ct_tensor *ct_prod_axis(ct_tensor *x, int axis, bool keepdim);
@@ -22,6 +24,8 @@ ct_tensor *ct_amin_axis(ct_tensor *x, int axis, bool keepdim);
 ct_tensor *ct_logsumexp_axis(ct_tensor *x, int axis, bool keepdim);
 ct_tensor *ct_any_axis(ct_tensor *x, int axis, bool keepdim);
 ct_tensor *ct_all_axis(ct_tensor *x, int axis, bool keepdim);
+
+/* The variance and its root (correction: see ct_var_axes) and the norm of order p along axis. */
 ct_tensor *ct_var_axis(ct_tensor *x, int axis, double correction, bool keepdim);
 ct_tensor *ct_std_axis(ct_tensor *x, int axis, double correction, bool keepdim);
 ct_tensor *ct_norm_axis(ct_tensor *x, double p, int axis, bool keepdim);

@@ -7,8 +7,8 @@
 #include <cotangent/tensor/scope.h>
 #include <cotangent/tensor/tensor.h>
 #include <cotangent/tensor/device.h>
+#include <cotangent/tensor/config.h>
 #include <cotangent/tensor/capture.h>
-#include <cotangent/tensor/precision.h>
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/safetensors.h>
 #include <cotangent/tensor/npy.h>
@@ -20,6 +20,7 @@
 #include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/autograd/ops/statistics.h>
 #include <cotangent/autograd/ops/scan.h>
+#include <cotangent/autograd/ops/reduce_axis.h>
 #include <cotangent/autograd/ops/matmul.h>
 #include <cotangent/autograd/ops/views.h>
 #include <cotangent/autograd/ops/copy.h>

@@ -143,7 +143,8 @@ static op_place trace_place(const char *site, const char *name)
 
 static void trace_print_line(const char *site, const char *name, const char *rest, uint64_t time)
 {
-    fprintf(stderr, "cotangent: %s%s, %.1f us\n", trace_place(site, name).s, rest, (double)time / 1e3);
+    fprintf(stderr, "cotangent: %s%s, %.1f us\n", trace_place(site, name).s, rest,
+            (double)time / 1e3);
 }
 
 /* ---- values that are not finite ---- */
@@ -179,7 +180,7 @@ typedef struct element {
 
 /* what: "", or ", gradient of input 1,". culprit: the input that holds such a value, or -1. */
 static void trace_report_non_finite(const char *site, const char *name, const char *what,
-                              const ct_tensor *t, element found, int culprit)
+                                    const ct_tensor *t, element found, int culprit)
 {
     char from[64] = "";
 

@@ -99,7 +99,7 @@ function closing(s, open,    i, c, depth) {
 # One declaration at file scope, without its semicolon.
 function statement(s,    name, type, args, tail, list, n, i, passed, a, close_at, warn) {
     s = trim(s)
-    if (s ~ /^(typedef|static|extern "C"|_Static_assert)/ || s ~ /[{}]/)
+    if (s ~ /^(typedef|static|template|extern "C|_Static_assert)/ || s ~ /[{}]/)
         return
     if (!match(s, /ct_[a-z0-9_]+ ?\(/))
         return
@@ -138,6 +138,7 @@ function statement(s,    name, type, args, tail, list, n, i, passed, a, close_at
         passed = passed (i > 1 ? ", " : "") a
     }
     order[++count] = name
+    header[name] = FILENAME
     arity[name] = n
     inline[name] = wrapper(name, type, warn, n ? ", " args : "", name "(" passed ")")
 }
@@ -146,7 +147,7 @@ function statement(s,    name, type, args, tail, list, n, i, passed, a, close_at
 function wrapper(name, type, warn, args, call,    space, is_void) {
     space = type ~ /\*$/ ? "" : " "
     is_void = type == "void"
-    return "static inline CT_SITE_UNUSED " warn type space name "_at_(const char *ct_where_" args ")\n{\n" \
+    return "static inline CT_SITE_UNUSED\n" warn type space name "_at_(const char *ct_where_" args ")\n{\n" \
         "    const char **ct_site_ = ct_site(), *ct_outer_ = *ct_site_;\n" \
         (is_void ? "" : "    " type space "ct_result_;\n") \
         "\n    *ct_site_ = ct_where_;\n" \
@@ -197,7 +198,7 @@ FNR == 1 { text = ""; depth = 0; in_comment = 0; in_directive = 0 }
     for (i = 1; i <= n; i++) {
         c = substr(out, i, 1)
         if (c == "{") {
-            if (depth == 0 && text ~ /extern[ \t\n]+"C"[ \t\n]*$/) {
+            if (depth == 0 && text ~ /extern[ \t\n]+"C([+][+])?"[ \t\n]*$/) {
                 text = ""
                 continue
             }
@@ -230,8 +231,12 @@ END {
     print "#else\n#define CT_SITE_UNUSED\n#endif\n"
     print "#ifdef __cplusplus\nextern \"C\" {\n#endif\n"
     for (k = 1; k <= count; k++)
-        if (!(order[k] in is_macro))
+        if (!(order[k] in is_macro)) {
+            if (header[order[k]] != last)
+                print "/* ---- " header[order[k]] " ---- */\n"
+            last = header[order[k]]
             print inline[order[k]]
+        }
     for (k = 1; k <= count; k++)
         if (!(order[k] in is_macro))
             print "#define " order[k] (arity[order[k]] ? "(...) " : "() ") order[k] \

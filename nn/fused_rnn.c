@@ -13,7 +13,7 @@
 #include <cotangent/autograd/ops/matmul.h>
 #include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/autograd/ops/views.h>
-#include <cotangent/tensor/precision.h>
+#include <cotangent/tensor/config.h>
 
 /* Inputs of the op; IN_C is NULL but for an LSTM, IN_BIAS and IN_LENGTHS may be. */
 enum { IN_X, IN_W, IN_BIAS, IN_H, IN_C, IN_LENGTHS, IN_COUNT };
@@ -86,7 +86,7 @@ static cti_sequence fused_sequence(const fused_attributes *a, const fused_tensor
         .dhx = fused_data(t->dhx),
         .dh0 = fused_data(t->dh0),
         .dc0 = fused_data(t->dc0),
-        .bf16 = ct_matmul_precision() == CT_BF16,
+        .bf16 = ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16,
     };
 }
 

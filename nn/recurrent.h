@@ -110,10 +110,6 @@ int ct_recurrent_layers(const ct_recurrent *r);
 int ct_recurrent_directions(const ct_recurrent *r);
 int64_t ct_recurrent_hidden_size(const ct_recurrent *r);
 
-/* Selects how RNN, LSTM and GRU run, for the whole process: true (the default) runs a whole
- * sequence as one op where possible, false runs step by step with ordinary ops, for comparison. */
-void ct_set_fused_rnn(bool on);
-
 /* ---- cells of your own ---- */
 
 #define CT_MAX_CELL_STATES 8

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <cotangent/tensor/config.h>
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/scope.h>
 #include <cotangent/tensor/status.h>

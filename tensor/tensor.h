@@ -46,23 +46,52 @@ typedef int ct_device;
 /* Zero, as the value of a real option that has another default: .lr = CT_ZERO. (It is -DBL_MIN.) */
 #define CT_ZERO (-2.2250738585072014e-308)
 
-/* A shape: rank and sizes. CT_SHAPE(2, 3) writes one; CT_SCALAR is the shape of rank 0. */
+/* A shape: rank and sizes. CT_SHAPE(2, 3) writes one; CT_SCALAR is the shape of rank 0. CT_SHAPE_INIT(2, 3)
+ * is an initialiser for tables: static const ct_shape shapes[] = { CT_SHAPE_INIT(2, 3) }. These macros and
+ * CT_TENSORS take one argument or more, in C11 and C++11. */
 typedef struct ct_shape {
     int rank;
     int64_t dim[CT_MAX_RANK];
 } ct_shape;
 
-#define CT_SHAPE(...)                                                                              \
-    ct_shape_from_sizes((int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)),               \
-                        (int64_t[]){ __VA_ARGS__ })
+/* clang-format off */
+#define CT_SHAPE(...) ct_shape_from_sizes(CT_LIST_(int64_t, __VA_ARGS__))
+#define CT_SHAPE_INIT(...) { CT_COUNT_(int64_t, __VA_ARGS__), { __VA_ARGS__ } }
 #define CT_SCALAR ct_shape_from_sizes(0, NULL)
+
+/* Two arguments of a call: the number of the tensors, and an array of them. CT_TENSORS(a, b) is
+ * 2, (ct_tensor *[]){ a, b }. */
+#define CT_TENSORS(...) CT_LIST_(ct_tensor *, __VA_ARGS__)
+
+/* The number of values, and with it an array of them that lasts for the call. */
+#ifndef __cplusplus
+#define CT_COUNT_(type, ...) (int)(sizeof((type[]){ __VA_ARGS__ }) / sizeof(type))
+#define CT_LIST_(type, ...) CT_COUNT_(type, __VA_ARGS__), (type[]){ __VA_ARGS__ }
+#else
+extern "C++" {
+template <typename type, int count> struct ct_list_ {
+    type at[count];
+
+    template <typename... types> explicit ct_list_(types... values)
+        : at{ static_cast<type>(values)... } {}
+    const type *data() const { return at; }
+};
+template <typename... types> char (&ct_counter_(const types &...))[sizeof...(types)];
+}
+#define CT_COUNT_(type, ...) (int)sizeof(ct_counter_(__VA_ARGS__))
+#define CT_LIST_(type, ...)                                                                        \
+    CT_COUNT_(type, __VA_ARGS__),                                                                  \
+        ct_list_<type, CT_COUNT_(type, __VA_ARGS__)>(__VA_ARGS__).data()
+#endif
+/* clang-format on */
 
 /* A shape of any rank; one above CT_MAX_RANK keeps its rank and is refused by whoever uses it. */
 ct_shape ct_shape_from_sizes(int rank, const int64_t *dim);
 
 /* ---- creation: what these return belongs to the innermost scope ---- */
 
-ct_tensor *ct_empty(ct_shape shape, ct_dtype dtype, ct_device device); /* values undefined */
+/* A tensor whose values are undefined, 0, 1 or value. */
+ct_tensor *ct_empty(ct_shape shape, ct_dtype dtype, ct_device device);
 ct_tensor *ct_zeros(ct_shape shape, ct_dtype dtype, ct_device device);
 ct_tensor *ct_ones(ct_shape shape, ct_dtype dtype, ct_device device);
 ct_tensor *ct_full(ct_shape shape, double value, ct_dtype dtype, ct_device device);
@@ -124,29 +153,6 @@ ct_memory_stats ct_memory_get_stats(void);
 
 /* Gives this thread's idle buffers back to the system. */
 void ct_memory_trim(void);
-
-/* ---- threads ---- */
-
-/* How many threads work on one op, from now on; at least 1, at most 256. At first it is what the
- * environment's COTANGENT_NUM_THREADS says, or else the number of processors that this process may
- * use (affinity, and the control group's quota), at most 8. A thread whose processor others keep
- * busy is left out for a while, so that a loaded machine costs little. The results are the same bits
- * at any number. OpenBLAS is set to one thread for the whole process at first use. */
-ct_status ct_set_num_threads(int threads);
-int ct_num_threads(void);
-
-/* ---- the same bits on any processor ---- */
-
-/* While set, for the whole process, the CPU's ops run in plain loops of a fixed order of operations
- * that every processor has, several times slower: no FMA, BLAS or code made at run time. What a
- * program computes from the same numbers then has the same bits on any processor (and does not
- * depend on OpenBLAS's choice of kernels), so that what one machine compressed another can
- * decompress. Ops that call the C library, whose last digits may differ from processor to
- * processor, are excepted: expm1, log1p, sin, cos, erf, pow and what is made of them (gelu,
- * softplus, bce_with_logits, norm), tanh of f64, and normal random numbers. Set it while no op
- * runs. */
-void ct_set_portable(bool portable);
-bool ct_portable(void);
 
 #ifdef __cplusplus
 }

@@ -8,6 +8,7 @@
 
 #include "tests/helpers.h"
 
+#include <cotangent/tensor/config.h>
 #include <cotangent/tensor/device.h>
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/tensor.h>

@@ -14,7 +14,7 @@
 #include "tensor/hooks.h"
 
 #include <cotangent/tensor/build_info.h>
-#include <cotangent/tensor/precision.h>
+#include <cotangent/tensor/config.h>
 
 #ifdef HAVE_OPENBLAS_SET_NUM_THREADS
 #include <cblas.h>
@@ -1627,29 +1627,30 @@ END_TEST
 /* bf16 is refused until emulation is asked for, and says so, where no instructions do it. */
 START_TEST(precision)
 {
-    ct_dtype left = cti_bf16_path_get() ? CT_BF16 : CT_F32;
+    ct_matmul_precision left =
+        cti_bf16_path_get() ? CT_MATMUL_PRECISION_BF16 : CT_MATMUL_PRECISION_F32;
 
-    ck_assert(ct_matmul_precision() == CT_F32);
+    ck_assert(ct_get_matmul_precision() == CT_MATMUL_PRECISION_F32);
     if (cti_bf16_path_get()) {
-        ck_assert(ct_set_matmul_precision(CT_BF16) == CT_OK);
-        ck_assert(ct_set_matmul_precision(CT_F32) == CT_OK);
+        ck_assert(ct_set_matmul_precision(CT_MATMUL_PRECISION_BF16) == CT_OK);
+        ck_assert(ct_set_matmul_precision(CT_MATMUL_PRECISION_F32) == CT_OK);
         ck_assert_str_eq(ct_build_get_info().bf16, "AVX512-BF16");
     } else {
-        ck_assert(ct_set_matmul_precision(CT_BF16) == CT_ERR_ARGUMENT);
+        ck_assert(ct_set_matmul_precision(CT_MATMUL_PRECISION_BF16) == CT_ERR_ARGUMENT);
         expect_error(CT_ERR_ARGUMENT, "ct_set_matmul_precision", "ct_set_bf16_emulation");
         ck_assert_str_eq(ct_build_get_info().bf16, "emulated where allowed");
     }
     ct_error_clear();
-    ck_assert(ct_set_matmul_precision(CT_I32) == CT_ERR_DTYPE);
-    expect_error(CT_ERR_DTYPE, "ct_set_matmul_precision", "i32");
+    ck_assert(ct_set_matmul_precision((ct_matmul_precision)3) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_set_matmul_precision", "ct_set_bf16_emulation");
     ct_error_clear();
     ct_set_bf16_emulation(true);
-    ck_assert(ct_set_matmul_precision(CT_BF16) == CT_OK);
-    ck_assert(ct_matmul_precision() == CT_BF16);
+    ck_assert(ct_set_matmul_precision(CT_MATMUL_PRECISION_BF16) == CT_OK);
+    ck_assert(ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16);
     ct_set_bf16_emulation(true); /* once more changes nothing */
-    ck_assert(ct_matmul_precision() == CT_BF16);
+    ck_assert(ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16);
     ct_set_bf16_emulation(false);
-    ck_assert(ct_matmul_precision() == left);
+    ck_assert(ct_get_matmul_precision() == left);
 }
 END_TEST
 

@@ -23,6 +23,18 @@
 static const char *const not_there[] = {
     "ct_dropout",     /* draws from another generator */
     "ct_multinomial", /* the same */
+    /* the forms over a list of axes have cases; one_axis compares */
+    "ct_sum_axis",
+    "ct_mean_axis",
+    "ct_prod_axis",
+    "ct_amax_axis",
+    "ct_amin_axis",
+    "ct_logsumexp_axis",
+    "ct_any_axis",
+    "ct_all_axis",
+    "ct_var_axis",
+    "ct_std_axis",
+    "ct_norm_axis",
 };
 
 typedef struct numbers {
@@ -1115,6 +1127,43 @@ START_TEST(broadcasts_refuse)
 }
 END_TEST
 
+/* Along one axis: the same bits as over a list of one axis. */
+START_TEST(one_axis)
+{
+    ct_scope s = ct_scope_begin();
+    ct_generator g = ct_generator_from_seed(3);
+
+    for (int axis = -3; axis < 3; axis++)
+        for (int keep = 0; keep < 2; keep++) {
+            ct_tensor *x = ct_randn(CT_SHAPE(2, 5, 3), CT_F64, DEVICE, &g);
+            ct_tensor *b = ct_gt(x, ct_zeros_like(x));
+            ct_tensor *pairs[][2] = {
+                { ct_sum_axis(x, axis, keep), ct_sum_axes(x, 1, &axis, keep) },
+                { ct_mean_axis(x, axis, keep), ct_mean_axes(x, 1, &axis, keep) },
+                { ct_prod_axis(x, axis, keep), ct_prod_axes(x, 1, &axis, keep) },
+                { ct_amax_axis(x, axis, keep), ct_amax_axes(x, 1, &axis, keep) },
+                { ct_amin_axis(x, axis, keep), ct_amin_axes(x, 1, &axis, keep) },
+                { ct_logsumexp_axis(x, axis, keep), ct_logsumexp_axes(x, 1, &axis, keep) },
+                { ct_any_axis(b, axis, keep), ct_any_axes(b, 1, &axis, keep) },
+                { ct_all_axis(b, axis, keep), ct_all_axes(b, 1, &axis, keep) },
+                { ct_var_axis(x, axis, 0.5, keep), ct_var_axes(x, 1, &axis, 0.5, keep) },
+                { ct_std_axis(x, axis, 0.5, keep), ct_std_axes(x, 1, &axis, 0.5, keep) },
+                { ct_norm_axis(x, 3, axis, keep), ct_norm_axes(x, 3, 1, &axis, keep) },
+            };
+
+            for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+                ck_assert(pairs[i][0] && pairs[i][1]);
+                ck_assert_int_eq(ct_rank(pairs[i][0]), keep ? 3 : 2);
+                ck_assert_msg(same_bytes(pairs[i][0], pairs[i][1]), "number %zu", i);
+            }
+        }
+    REFUSED(CT_ERR_SHAPE, "ct_sum_axis: axis 3 is not an axis of f64[2,5,3] cpu",
+            ct_sum_axis(ct_zeros(CT_SHAPE(2, 5, 3), CT_F64, DEVICE), 3, false));
+    SILENT(ct_sum_axis(NULL, 0, false));
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 START_TEST(reductions_refuse)
 {
     ct_scope s = ct_scope_begin();
@@ -1825,6 +1874,7 @@ int main(void)
     tcase_add_test(tc, losses_stay_finite);
     tc = harness_case(suite, "misuse");
     tcase_add_test(tc, broadcasts_refuse);
+    tcase_add_test(tc, one_axis);
     tcase_add_test(tc, reductions_refuse);
     tcase_add_test(tc, vectors_refuse);
     tcase_add_test(tc, arrangements_refuse);

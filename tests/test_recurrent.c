@@ -416,7 +416,7 @@ START_TEST(test_steps)
 END_TEST
 
 /* y and gradients of one f32 run on the CPU, its products in a precision. */
-static results run_f32(int kind, int64_t steps, ct_dtype precision)
+static results run_f32(int kind, int64_t steps, ct_matmul_precision precision)
 {
     ct_generator g = ct_generator_from_seed(70);
     ct_params *params = ct_params_new((ct_params_options){ .seed = 4 });
@@ -464,11 +464,12 @@ START_TEST(test_bf16_sequences)
 {
     const int kind = _i / 2;
     const int64_t steps = _i % 2 ? 2 : 6;
-    results full = run_f32(kind, steps, CT_F32), whole = run_f32(kind, steps, CT_BF16), by_steps;
+    results full = run_f32(kind, steps, CT_MATMUL_PRECISION_F32),
+            whole = run_f32(kind, steps, CT_MATMUL_PRECISION_BF16), by_steps;
     int i;
 
     ct_set_fused_rnn(false);
-    by_steps = run_f32(kind, steps, CT_BF16);
+    by_steps = run_f32(kind, steps, CT_MATMUL_PRECISION_BF16);
     ct_set_fused_rnn(true);
     for (i = 0; i < full.count; i++) {
         double rounding = distance(&whole, &full, i), order = distance(&whole, &by_steps, i);

@@ -22,6 +22,10 @@ ct_tensor *ct_cat(int count, ct_tensor *const *parts, int axis);
  * CT_ERR_SHAPE if the result would have more than CT_MAX_RANK axes. */
 ct_tensor *ct_stack(int count, ct_tensor *const *parts, int axis);
 
+/* The same for the tensors that are listed: CT_CAT(0, a, b, c). */
+#define CT_CAT(axis, ...) ct_cat(CT_TENSORS(__VA_ARGS__), axis)
+#define CT_STACK(axis, ...) ct_stack(CT_TENSORS(__VA_ARGS__), axis)
+
 /* Cuts x along axis into count parts of the given sizes, and writes them to parts, which must have
  * room for count. Each part is a view. The sizes must add up to the axis; NULL cuts equal parts.
  * Raises CT_ERR_SHAPE if they do not, or if the axis does not divide into count equal parts;

@@ -13,7 +13,7 @@
 #include <cotangent/autograd/ops/matmul.h>
 #include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/autograd/ops/views.h>
-#include <cotangent/tensor/precision.h>
+#include <cotangent/tensor/config.h>
 
 #include <limits.h>
 
@@ -126,7 +126,7 @@ static void matmul_run(const matmul_operand *a, const matmul_operand *b, ct_tens
                    .lda = a->ld,
                    .ldb = b->ld,
                    .ldc = c->shape.dim[r - 1],
-                   .bf16 = ct_matmul_precision() == CT_BF16 };
+                   .bf16 = ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16 };
     const cti_backend *be = cti_backend_of(c->device);
 
     for (i = 0; i < r - 2; i++)
@@ -300,7 +300,7 @@ static void linear_run(const ct_tensor *x, const matmul_operand *w, const ct_ten
                    .lda = in ? in : 1,
                    .ldb = w->ld,
                    .ldc = out,
-                   .bf16 = ct_matmul_precision() == CT_BF16 };
+                   .bf16 = ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16 };
 
     cti_backend_of(y->device)->gemm(&g);
 }

@@ -252,7 +252,8 @@ template <typename T> static moment<T> moment_of(const cti_sequence *s, int64_t 
 }
 
 /* c (B, width) = a (B, k) times W or W^T, plus beta c */
-static void multiply(const cti_sequence *s, const void *a, bool transposed, double beta, void *c)
+static void rnn_multiply(const cti_sequence *s, const void *a, bool transposed, double beta,
+                         void *c)
 {
     int64_t width = cti_gates_of(s->kind) * s->hidden, n = s->hidden;
     cti_gemm g = {};
@@ -298,12 +299,12 @@ template <typename T> static of_cell<T> cell_of(const cti_sequence *s)
     }
 }
 
-template <typename T> static void run(const char *slot, void (*kernel)(moment<T>), moment<T> m)
+template <typename T> static void rnn_run(const char *slot, void (*kernel)(moment<T>), moment<T> m)
 {
     cu_run(slot, kernel, cu_blocks(m.batch * m.hidden, CU_BLOCK), CU_BLOCK, m);
 }
 
-template <typename T> static void forward(const cti_sequence *s)
+template <typename T> static void rnn_forward(const cti_sequence *s)
 {
     const of_cell<T> cell = cell_of<T>(s);
     int64_t k;
@@ -311,8 +312,8 @@ template <typename T> static void forward(const cti_sequence *s)
     for (k = 0; k < s->steps; k++) {
         moment<T> m = moment_of<T>(s, s->reverse ? s->steps - 1 - k : k);
 
-        multiply(s, m.h_before, true, 0, s->scratch);
-        run("sequence", cell.step, m);
+        rnn_multiply(s, m.h_before, true, 0, s->scratch);
+        rnn_run("sequence", cell.step, m);
     }
 }
 
@@ -321,13 +322,13 @@ void cu_sequence(const cti_sequence *s)
     if (cu_refuses_bf16(s->bf16, "sequence"))
         return;
     if (s->dtype == CT_F64)
-        forward<double>(s);
+        rnn_forward<double>(s);
     else
-        forward<float>(s);
+        rnn_forward<float>(s);
 }
 
 /* to (B, H) = from, or zeros */
-static void begin(const cti_sequence *s, void *to, const void *from)
+static void rnn_begin(const cti_sequence *s, void *to, const void *from)
 {
     const int64_t dim[1] = { s->batch * s->hidden };
     cti_array dst = { to, s->dtype, { 1 } }, src = { const_cast<void *>(from), s->dtype, { 1 } };
@@ -338,20 +339,20 @@ static void begin(const cti_sequence *s, void *to, const void *from)
         cu_fill(to, s->dtype, dim[0], 0);
 }
 
-template <typename T> static void backward(const cti_sequence *s)
+template <typename T> static void rnn_backward(const cti_sequence *s)
 {
     const of_cell<T> cell = cell_of<T>(s);
     double beta = s->kind == CTI_CELL_GRU || s->length ? 1 : 0; /* else dh is 0 */
     int64_t k;
 
-    begin(s, s->dh0, s->dh_last);
+    rnn_begin(s, s->dh0, s->dh_last);
     if (s->dc0)
-        begin(s, s->dc0, s->dc_last);
+        rnn_begin(s, s->dc0, s->dc_last);
     for (k = s->steps - 1; k >= 0; k--) {
         moment<T> m = moment_of<T>(s, s->reverse ? s->steps - 1 - k : k);
 
-        run("sequence_backward", cell.back, m);
-        multiply(s, m.dhx ? m.dhx : m.dx, false, beta, m.dh);
+        rnn_run("sequence_backward", cell.back, m);
+        rnn_multiply(s, m.dhx ? m.dhx : m.dx, false, beta, m.dh);
     }
 }
 
@@ -360,7 +361,7 @@ void cu_sequence_backward(const cti_sequence *s)
     if (cu_refuses_bf16(s->bf16, "sequence_backward"))
         return;
     if (s->dtype == CT_F64)
-        backward<double>(s);
+        rnn_backward<double>(s);
     else
-        backward<float>(s);
+        rnn_backward<float>(s);
 }

@@ -13,10 +13,22 @@ static ct_status fill(ct_dtype dtype, int64_t width, void *to, const ct_tensor *
     const cti_backend *be = cti_backend_of(indices->device);
 
     if (!table)
-        return be->one_hot(dtype, indices->dtype, indices->numel, width, cti_ptr(indices), to,
+        return be->one_hot(&(cti_one_hot_args){ .dtype = dtype,
+                                                .index_dtype = indices->dtype,
+                                                .count = indices->numel,
+                                                .width = width,
+                                                .index = cti_ptr(indices),
+                                                .out = to },
                            fault);
-    return be->gather_rows(dtype, indices->dtype, indices->numel, width, table->shape.dim[0],
-                           cti_ptr(table), cti_ptr(indices), to, fault);
+    return be->gather_rows(&(cti_gather_rows_args){ .dtype = dtype,
+                                                    .index_dtype = indices->dtype,
+                                                    .count = indices->numel,
+                                                    .width = width,
+                                                    .rows = table->shape.dim[0],
+                                                    .src = cti_ptr(table),
+                                                    .index = cti_ptr(indices),
+                                                    .out = to },
+                           fault);
 }
 
 ct_status cti_put_off(ct_tensor *y, ct_tensor *table, ct_tensor *indices, cti_fault *fault)

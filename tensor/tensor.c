@@ -503,7 +503,8 @@ static ct_tensor *ramp(const char *function, double n, double start, double step
     }
     t = cti_new(function, CT_SHAPE((int64_t)n), dtype, device);
     if (t)
-        cti_backend_of(device)->arange(cti_ptr(t), dtype, t->numel, start, step);
+        cti_backend_of(device)->arange(&(cti_arange_args){
+            .out = cti_ptr(t), .dtype = dtype, .n = t->numel, .start = start, .step = step });
     return t;
 }
 

@@ -1094,7 +1094,8 @@ static void reduce_case(cti_reduce_op op, ct_dtype dtype, int64_t outer, int64_t
             v = (real)NAN;
         store(in, dtype, i, v);
     }
-    cti_cpu_backend.reduce(op, dtype, outer, n, inner, in, out);
+    cti_cpu_backend.reduce(&(cti_reduce_args){
+        .op = op, .dtype = dtype, .outer = outer, .n = n, .inner = inner, .in = in, .out = out });
     for (i = 0; i < outer * inner; i++) {
         real want = reduce_reference(op, n, inner, in, dtype, i / inner * n * inner + i % inner);
         real got = load(out, out_dtype, i);
@@ -2071,12 +2072,18 @@ START_TEST(segments)
         }
         cti_cpu_backend.norm_squared(s, 4, &squared);
         expect_close("norm squared", squared, want, 1e-9 * want);
-        ck_assert(cti_cpu_backend.clip_norm(s, 4, 2 * sqrt(want), &norm, &fault) == CT_OK);
+        ck_assert(cti_cpu_backend.clip_norm(
+                      &(cti_clip_norm_args){
+                          .segments = s, .count = 4, .max_norm = 2 * sqrt(want), .norm = &norm },
+                      &fault) == CT_OK);
         expect_close("norm", norm, sqrt(want), 1e-9 * want);
         ck_assert_int_eq(fault.position, 0);
         cti_cpu_backend.norm_squared(s, 4, &squared);
         expect_close("not clipped", squared, want, 1e-9 * want);
-        ck_assert(cti_cpu_backend.clip_norm(s, 4, sqrt(want) / 4, NULL, &fault) == CT_OK);
+        ck_assert(cti_cpu_backend.clip_norm(
+                      &(cti_clip_norm_args){
+                          .segments = s, .count = 4, .max_norm = sqrt(want) / 4, .norm = NULL },
+                      &fault) == CT_OK);
         cti_cpu_backend.norm_squared(s, 4, &squared);
         expect_close("clipped", squared, want / 16, 1e-6 * want);
         cti_cpu_backend.update(&u, s, 4);

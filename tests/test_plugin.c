@@ -100,12 +100,11 @@ static void graph_free(void *graph)
     freed++;
 }
 
-static void note_draw(void *data, ct_dtype dtype, int64_t n, double low, double high,
-                      const cti_position *from)
+static void note_draw(const cti_draw_args *a)
 {
     ck_assert(draws < 16);
-    drawn[draws++] = *from;
-    cti_cpu_backend.uniform(data, dtype, n, low, high, from);
+    drawn[draws++] = a->from;
+    cti_cpu_backend.uniform(a);
 }
 
 static const cti_async async = { .synchronise = wait_for_it,

@@ -77,9 +77,16 @@ static ct_tensor *gather_rows(const char *me, ct_tensor *weight, ct_tensor *indi
     if (later)
         status = cti_put_off(y, w, c, &fault);
     else
-        status = cti_backend_of(y->device)->gather_rows(y->dtype, c->dtype, c->numel,
-                                                        row_width(weight), weight->shape.dim[0],
-                                                        cti_ptr(w), cti_ptr(c), cti_ptr(y), &fault);
+        status = cti_backend_of(y->device)->gather_rows(
+            &(cti_gather_rows_args){ .dtype = y->dtype,
+                                     .index_dtype = c->dtype,
+                                     .count = c->numel,
+                                     .width = row_width(weight),
+                                     .rows = weight->shape.dim[0],
+                                     .src = cti_ptr(w),
+                                     .index = cti_ptr(c),
+                                     .out = cti_ptr(y) },
+            &fault);
     if (status != CT_OK) {
         bad_index(me, c, fault.position, weight->shape.dim[0]);
         return NULL;
@@ -133,24 +140,36 @@ static const ct_op scatter_rows_op = { .name = "ct_embedding_backward",
                                        .saves = CT_SAVE_INPUTS,
                                        .backward = scatter_rows_grad };
 
+/* y += rows by the indices c; false with an error. */
+static bool add_rows_into(const char *me, ct_tensor *y, const ct_tensor *c, const ct_tensor *rows)
+{
+    int64_t limit = y->shape.dim[0];
+    cti_fault fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, limit);
+    cti_scatter_add_rows_args a = { .dtype = y->dtype,
+                                    .index_dtype = c->dtype,
+                                    .count = c->numel,
+                                    .width = row_width(y),
+                                    .rows = limit,
+                                    .src = cti_ptr(rows),
+                                    .index = cti_ptr(c),
+                                    .dst = cti_ptr(y) };
+
+    if (cti_backend_of(y->device)->scatter_add_rows(&a, &fault) == CT_OK)
+        return true;
+    bad_index(me, c, fault.position, limit);
+    return false;
+}
+
 static ct_tensor *scatter_rows(ct_tensor *d, ct_tensor *indices, ct_shape shape)
 {
     static const char *const me = "ct_embedding_backward";
     ct_tensor *in[2] = { d, indices }, *y, *c, *rows;
-    cti_fault fault;
 
     y = ct_zeros(shape, d->dtype, d->device);
     rows = y ? cti_contiguous(d) : NULL;
     c = rows ? cti_contiguous(indices) : NULL;
-    if (!c)
+    if (!c || !add_rows_into(me, y, c, rows))
         return NULL;
-    fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, shape.dim[0]);
-    if (cti_backend_of(y->device)->scatter_add_rows(y->dtype, c->dtype, c->numel, row_width(y),
-                                                    shape.dim[0], cti_ptr(y), cti_ptr(c),
-                                                    cti_ptr(rows), &fault) != CT_OK) {
-        bad_index(me, c, fault.position, shape.dim[0]);
-        return NULL;
-    }
     return ct_record(&scatter_rows_op, 2, in, 1, &y, NULL, 0) ? y : NULL;
 }
 
@@ -183,7 +202,6 @@ static ct_tensor *add_rows(ct_tensor *x, ct_tensor *indices, ct_tensor *source)
 {
     static const char *const me = "ct_index_add";
     ct_tensor *in[3] = { x, indices, source }, *y, *rows, *c;
-    cti_fault fault;
 
     y = x && source ? cti_new(me, x->shape, x->dtype, x->device) : NULL;
     rows = y ? cti_contiguous(source) : NULL;
@@ -191,13 +209,8 @@ static ct_tensor *add_rows(ct_tensor *x, ct_tensor *indices, ct_tensor *source)
     if (!c)
         return NULL;
     cti_copy(y, x);
-    fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, y->shape.dim[0]);
-    if (cti_backend_of(y->device)->scatter_add_rows(y->dtype, c->dtype, c->numel, row_width(y),
-                                                    y->shape.dim[0], cti_ptr(y), cti_ptr(c),
-                                                    cti_ptr(rows), &fault) != CT_OK) {
-        bad_index(me, c, fault.position, y->shape.dim[0]);
+    if (!add_rows_into(me, y, c, rows))
         return NULL;
-    }
     return ct_record(&index_add_op, 3, in, 1, &y, NULL, 0) ? y : NULL;
 }
 
@@ -287,6 +300,7 @@ static ct_tensor *gather(const char *me, ct_tensor *x, int axis, ct_tensor *inde
 {
     ct_tensor *in[2] = { x, index }, *y, *c, *k;
     int64_t outer, inner;
+    cti_gather_args a;
     cti_fault fault;
 
     y = x ? cti_new(me, index->shape, x->dtype, x->device) : NULL;
@@ -296,9 +310,16 @@ static ct_tensor *gather(const char *me, ct_tensor *x, int axis, ct_tensor *inde
         return NULL;
     cti_around(&index->shape, axis, &outer, &inner);
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, x->shape.dim[axis]);
-    if (cti_backend_of(y->device)->gather(y->dtype, k->dtype, outer, x->shape.dim[axis],
-                                          k->shape.dim[axis], inner, cti_ptr(c), cti_ptr(k),
-                                          cti_ptr(y), &fault) != CT_OK) {
+    a = (cti_gather_args){ .dtype = y->dtype,
+                           .index_dtype = k->dtype,
+                           .outer = outer,
+                           .n = x->shape.dim[axis],
+                           .m = k->shape.dim[axis],
+                           .inner = inner,
+                           .src = cti_ptr(c),
+                           .index = cti_ptr(k),
+                           .out = cti_ptr(y) };
+    if (cti_backend_of(y->device)->gather(&a, &fault) != CT_OK) {
         bad_index(me, k, fault.position, x->shape.dim[axis]);
         return NULL;
     }
@@ -348,6 +369,7 @@ static bool add_into(ct_tensor *y, int axis, ct_tensor *k, ct_tensor *c)
     ct_shape shape = k->shape;
     ct_tensor *part, *own;
     int64_t outer, inner;
+    cti_scatter_add_args a;
     cti_fault fault;
 
     shape.dim[axis] = y->shape.dim[axis];
@@ -357,9 +379,16 @@ static bool add_into(ct_tensor *y, int axis, ct_tensor *k, ct_tensor *c)
         return false;
     cti_around(&k->shape, axis, &outer, &inner);
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, "ct_scatter_add", shape.dim[axis]);
-    if (cti_backend_of(y->device)->scatter_add(y->dtype, k->dtype, outer, shape.dim[axis],
-                                               k->shape.dim[axis], inner, cti_ptr(own), cti_ptr(k),
-                                               cti_ptr(c), &fault) != CT_OK) {
+    a = (cti_scatter_add_args){ .dtype = y->dtype,
+                                .index_dtype = k->dtype,
+                                .outer = outer,
+                                .n = shape.dim[axis],
+                                .m = k->shape.dim[axis],
+                                .inner = inner,
+                                .src = cti_ptr(c),
+                                .index = cti_ptr(k),
+                                .dst = cti_ptr(own) };
+    if (cti_backend_of(y->device)->scatter_add(&a, &fault) != CT_OK) {
         bad_index("ct_scatter_add", k, fault.position, shape.dim[axis]);
         return false;
     }

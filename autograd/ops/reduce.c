@@ -114,7 +114,13 @@ static ct_tensor *reduce(const char *function, cti_reduce_op op, ct_tensor *x, i
             outer *= x->shape.dim[i];
         }
     }
-    cti_backend_of(x->device)->reduce(op, x->dtype, outer, n, inner, cti_ptr(c), cti_ptr(y));
+    cti_backend_of(x->device)->reduce(&(cti_reduce_args){ .op = op,
+                                                          .dtype = x->dtype,
+                                                          .outer = outer,
+                                                          .n = n,
+                                                          .inner = inner,
+                                                          .in = cti_ptr(c),
+                                                          .out = cti_ptr(y) });
     return y;
 }
 
@@ -753,8 +759,13 @@ static ct_tensor *cumsum(ct_tensor *x, running r)
     if (!c)
         return NULL;
     cti_around(&x->shape, r.axis, &outer, &inner);
-    cti_backend_of(x->device)->cumsum(x->dtype, r.reverse, outer, x->shape.dim[r.axis], inner,
-                                      cti_ptr(c), cti_ptr(y));
+    cti_backend_of(x->device)->cumsum(&(cti_cumsum_args){ .dtype = x->dtype,
+                                                          .reverse = r.reverse,
+                                                          .outer = outer,
+                                                          .n = x->shape.dim[r.axis],
+                                                          .inner = inner,
+                                                          .in = cti_ptr(c),
+                                                          .out = cti_ptr(y) });
     return ct_record(&cumsum_op, 1, &x, 1, &y, &r, sizeof r) ? y : NULL;
 }
 

@@ -45,8 +45,12 @@ static ct_tensor *last_axis(const ct_op *op, bool logarithm, ct_tensor *x)
     c = y ? cti_contiguous(x) : NULL;
     if (!c)
         return NULL;
-    cti_backend_of(x->device)->softmax(x->dtype, logarithm, n ? x->numel / n : 0, n, cti_ptr(c),
-                                       cti_ptr(y));
+    cti_backend_of(x->device)->softmax(&(cti_softmax_args){ .dtype = x->dtype,
+                                                            .logarithm = logarithm,
+                                                            .rows = n ? x->numel / n : 0,
+                                                            .n = n,
+                                                            .in = cti_ptr(c),
+                                                            .out = cti_ptr(y) });
     return ct_record(op, 1, &x, 1, &y, &axis, sizeof axis) ? y : NULL;
 }
 

@@ -24,9 +24,15 @@ static ct_tensor *order_of(const char *me, ct_tensor *x, int axis, bool descendi
     if (!scratch)
         return NULL;
     if (c->numel)
-        cti_backend_of(c->device)->sort(c->dtype, descending, c->numel / n, n, k, cti_ptr(c),
-                                        (int64_t *)(void *)cti_ptr(order),
-                                        (int64_t *)(void *)cti_ptr(scratch));
+        cti_backend_of(c->device)->sort(
+            &(cti_sort_args){ .dtype = c->dtype,
+                              .descending = descending,
+                              .rows = c->numel / n,
+                              .n = n,
+                              .k = k,
+                              .in = cti_ptr(c),
+                              .order = (int64_t *)(void *)cti_ptr(order),
+                              .scratch = (int64_t *)(void *)cti_ptr(scratch) });
     return ct_transpose(order, axis, last);
 }
 

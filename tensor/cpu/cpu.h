@@ -1,4 +1,21 @@
-/* cpu.h - the CPU's loops, compiled once per code path, chosen at run time. (internal) */
+/* cpu.h - what the files of the CPU's kernels share. (internal)
+ *
+ * A kernel of the table (cti_cpu_NAME, one file for each family, with the file names of cuda/) checks
+ * its data, cuts its work into pieces by shape alone, and gives each piece to a loop. The loops are in
+ * kernels.c, which is compiled once for each code path: base for any processor of the kind, avx2 and
+ * avx512 for x86-64. Each copy fills one table, cti_cpu_path_base and so on; the library chooses
+ * among those that were built when it runs (cti_cpu_path_get in backend.c).
+ *
+ *     kernels.c    includes loops_*.h once with T = float, once with T = double (loops_number.h also
+ *                  with int32_t and int64_t), and lists the functions in the table
+ *     loops_*.h    the loops, written for a type T; FN(name) is name_f32 or name_f64, M(exp) the
+ *                  type's own function, from math.h
+ *     Makefile.am  libcpu_base, libcpu_avx2, libcpu_avx512: the same sources with -DCT_CPU_PATH and
+ *                  the processor's flags, which m4/ct_cpu.m4 finds. No other file gets such flags, so
+ *                  that the library runs where the processor has no such instructions.
+ *
+ * On a processor that is not x86-64 only base is built, and nothing may name another path but
+ * between #ifdef CT_HAVE_AVX2_PATH (or AVX512, BF16). */
 #ifndef COTANGENT_TENSOR_CPU_H
 #define COTANGENT_TENSOR_CPU_H
 
@@ -34,7 +51,7 @@ typedef struct cti_row_loops {
                         const void *bias, void *out);
     void (*start_rows)(int64_t rows, int64_t width, const void *bias, void *out, int64_t ldo);
 
-    /* Recurrent cells, rows (rows, width) at a time; see sequence.c. */
+    /* Recurrent cells, rows (rows, width) at a time; see rnn.c. */
     void (*activate)(bool relu, int64_t n, void *h);
     void (*activate_backward)(bool relu, int64_t n, const void *h, const void *dy, const void *dh,
                               void *dx);
@@ -55,6 +72,7 @@ typedef struct cti_row_loops {
 
 typedef struct cti_cpu_path {
     const char *name;
+    int vector_bytes; /* of a vector register that its loops use */
     cti_loop f32[CTI_EW_COUNT], f64[CTI_EW_COUNT], i32[CTI_EW_COUNT], i64[CTI_EW_COUNT];
     cti_loop b8[CTI_EW_COUNT]; /* bool; where also moves 2-byte elements by w16 */
     cti_loop where16;
@@ -74,7 +92,17 @@ static inline const cti_row_loops *cti_cpu_rows_of(ct_dtype dtype)
     return dtype == CT_F64 ? &path->rows_f64 : &path->rows_f32;
 }
 
-void cti_cpu_gemm(const cti_gemm *g);
+/* Elements of elementwise work in a piece. Pieces depend on shapes alone, never on the number of
+ * threads. */
+#define CTI_CPU_PIECE 16384
+
+/* The kernels of the table: cti_cpu_fill, ... */
+#define CTI_CPU_PROTOTYPE(result, name, parameters) result cti_cpu_##name parameters;
+CTI_SLOTS(CTI_CPU_PROTOTYPE)
+#undef CTI_CPU_PROTOTYPE
+
+/* Writes v as an element of dtype, by the rules of conversions. (copy.c) */
+void cti_cpu_store(void *p, ct_dtype dtype, double v);
 
 /* The BLAS it uses, with what that says of itself: "OpenBLAS 0.3.21 ... Haswell ...". */
 const char *cti_blas_name(void);
@@ -174,9 +202,6 @@ cti_product cti_product_of(const cti_packed *b, int64_t m, int64_t lda, int64_t 
                            bool accumulate, const void *bias);
 void cti_product_run(const cti_product *p, const void *a, void *c);
 
-void cti_cpu_sequence(const cti_sequence *s);
-void cti_cpu_sequence_backward(const cti_sequence *s);
-
 /* Element i of an array of indices. */
 static inline int64_t cti_cpu_index_at(const void *index, ct_dtype dtype, int64_t i)
 {
@@ -186,23 +211,5 @@ static inline int64_t cti_cpu_index_at(const void *index, ct_dtype dtype, int64_
 /* Whether each of count indices is in 0 .. rows - 1; *bad is the first place where not. */
 bool cti_cpu_are_indices(ct_dtype dtype, int64_t count, int64_t rows, const void *index,
                          int64_t *bad);
-
-/* along.c */
-void cti_cpu_cumsum(ct_dtype dtype, bool reverse, int64_t outer, int64_t n, int64_t inner,
-                    const void *in, void *out);
-ct_status cti_cpu_gather(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n, int64_t m,
-                         int64_t inner, const void *src, const void *index, void *out,
-                         cti_fault *fault);
-ct_status cti_cpu_scatter_add(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n,
-                              int64_t m, int64_t inner, void *dst, const void *index,
-                              const void *src, cti_fault *fault);
-void cti_cpu_sort(ct_dtype dtype, bool descending, int64_t rows, int64_t n, int64_t k,
-                  const void *in, int64_t *order, int64_t *scratch);
-
-/* sample.c */
-void cti_cpu_dropout(ct_dtype dtype, int64_t n, double p, const cti_position *from, const void *in,
-                     void *out);
-ct_status cti_cpu_multinomial(int64_t rows, int64_t n, int64_t k, bool replacement, double *weights,
-                              const cti_position *from, int64_t *out, cti_fault *fault);
 
 #endif

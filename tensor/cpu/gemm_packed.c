@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #ifdef CT_HAVE_LIBXSMM
 #include <libxsmm.h>
@@ -15,13 +16,36 @@
 
 #define MOST_FLOPS (128 * 1024 * 1024) /* of a compiled kernel, by half */
 
+/* ---- whether code may be generated when the program runs ---- */
+
+static bool code_allowed;
+
+static void code_probe(void)
+{
+    const size_t size = 4096;
+    void *p =
+        mmap(NULL, size, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    code_allowed = p != MAP_FAILED;
+    if (code_allowed)
+        munmap(p, size);
+}
+
+bool cti_may_generate_code(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, code_probe);
+    return code_allowed;
+}
+
 /* ---- one small product ---- */
 
 #ifdef CT_HAVE_LIBXSMM
 
 static void set_target(void)
 {
-    if (cti_cpu_path_get() != &cti_cpu_path_avx512)
+    if (cti_cpu_path_get()->vector_bytes < 64)
         libxsmm_set_target_archid(LIBXSMM_X86_AVX2);
     libxsmm_init();
 }
@@ -116,9 +140,7 @@ void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, v
 /* Four vectors: with rows of C these fill the registers. */
 static int64_t panel_width(ct_dtype dtype)
 {
-    int64_t bytes = cti_cpu_path_get() == &cti_cpu_path_avx512 ? MOST_WIDTH : MOST_WIDTH / 2;
-
-    return bytes / (int64_t)ct_dtype_size(dtype);
+    return 4 * cti_cpu_path_get()->vector_bytes / (int64_t)ct_dtype_size(dtype);
 }
 
 cti_packed cti_packed_layout(ct_dtype dtype, int64_t k, int64_t n, int64_t chunk)

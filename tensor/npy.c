@@ -18,14 +18,12 @@
 
 static const char *const reading = "ct_npy_read";
 
-static const struct kind {
-    const char *descr;
-    ct_dtype dtype;
-} kinds[] = {
-    { "<f4", CT_F32 }, { "<f8", CT_F64 }, { "<i4", CT_I32 }, { "<i8", CT_I64 }, { "|b1", CT_BOOL }
+/* NumPy's name of each dtype; NULL where it has none. */
+static const char *const descrs[CTI_DTYPE_COUNT] = {
+#define NPY_DESCR(NAME, type, name, safetensors, npy, use) [CT_##NAME] = npy,
+    CTI_DTYPES(NPY_DESCR)
+#undef NPY_DESCR
 };
-
-#define KINDS (sizeof kinds / sizeof *kinds)
 
 /* The header, as it is read. */
 typedef struct parser {
@@ -213,16 +211,17 @@ static bool read_header(parser *p)
     return p->text && cti_read_at(&p->file, reading, p->begin, p->text, p->length);
 }
 
-static const struct kind *find_kind(const parser *p)
+/* The dtype of the header's descr, or -1 with an error. */
+static int npy_dtype(const parser *p)
 {
-    size_t i;
+    int d;
 
-    for (i = 0; i < KINDS; i++)
-        if (strcmp(kinds[i].descr, p->descr) == 0)
-            return &kinds[i];
+    for (d = 0; d < CTI_DTYPE_COUNT; d++)
+        if (descrs[d] && strcmp(descrs[d], p->descr) == 0)
+            return d;
     ct_raise(CT_ERR_DTYPE, reading, "%.400s: has the dtype %s, not <f4, <f8, <i4, <i8 or |b1",
              p->file.path, cti_quote(p->descr).s);
-    return NULL;
+    return -1;
 }
 
 /* The bytes that follow the header are those of the shape. Sizes beside one of 0 count too: strides
@@ -270,16 +269,16 @@ ct_tensor *ct_npy_read(const char *path, ct_device device)
 {
     parser p = { .text = NULL };
     ct_tensor *t = NULL;
-    const struct kind *kind = NULL;
+    int dtype = -1;
 
     if (!cti_read_open(&p.file, reading, path))
         return NULL;
     if (read_header(&p) && parse_header(&p))
-        kind = find_kind(&p);
-    if (kind && check_size(&p, kind->dtype))
-        t = p.fortran ? read_transposed(&p, kind->dtype, device)
-                      : cti_read_tensor(&p.file, reading, p.begin + p.length, p.shape, kind->dtype,
-                                        device);
+        dtype = npy_dtype(&p);
+    if (dtype >= 0 && check_size(&p, (ct_dtype)dtype))
+        t = p.fortran ? read_transposed(&p, (ct_dtype)dtype, device)
+                      : cti_read_tensor(&p.file, reading, p.begin + p.length, p.shape,
+                                        (ct_dtype)dtype, device);
     cti_release(p.text);
     cti_read_close(&p.file);
     return t;
@@ -318,17 +317,15 @@ ct_status ct_npy_write(const char *path, ct_tensor *t)
     static const char *const me = "ct_npy_write";
     cti_atomic_file f;
     char head[512];
-    size_t n, k;
+    size_t n;
 
     if (!cti_sink_allowed())
         return ct_error();
     if (!path || !cti_usable(me, t))
         return ct_raise(CT_ERR_ARGUMENT, me, "%s is NULL", path ? "t" : "path");
-    for (k = 0; k < KINDS && kinds[k].dtype != t->dtype; k++)
-        ;
-    if (k == KINDS)
+    if (!descrs[t->dtype])
         return ct_raise(CT_ERR_DTYPE, me, "NumPy has no dtype for t %s", cti_describe(t).s);
-    n = make_header(t, kinds[k].descr, head);
+    n = make_header(t, descrs[t->dtype], head);
     if (!cti_atomic_begin(&f, me, path))
         return ct_error();
     if (cti_atomic_write(&f, head, n) && cti_each_bytes(t, write_bytes, &f))

@@ -10,23 +10,59 @@
 #include <cotangent/tensor/device.h>
 #include <cotangent/tensor/random.h>
 
+/* ---- dtypes ---- */
+
 static const struct {
-    const char *name;
+    const char *name, *file_name;
     size_t size;
-} dtypes[] = {
-    { "f32", 4 }, { "f64", 8 }, { "i32", 4 }, { "i64", 8 }, { "bool", 1 }, { "bf16", 2 }
+    cti_dtype_use use;
+} dtypes[CTI_DTYPE_COUNT] = {
+#define DTYPE_ENTRY(NAME, type, name, safetensors, npy, use)                                       \
+    [CT_##NAME] = { name, safetensors, sizeof(type), use },
+    CTI_DTYPES(DTYPE_ENTRY)
+#undef DTYPE_ENTRY
 };
 
-#define DTYPES (sizeof dtypes / sizeof *dtypes)
+/* No default: the compiler warns of a dtype that dtypes.h does not list. */
+static bool dtype_exists(ct_dtype dtype)
+{
+    switch (dtype) {
+#define DTYPE_CASE(NAME, ...) case CT_##NAME:
+        CTI_DTYPES(DTYPE_CASE)
+#undef DTYPE_CASE
+        return true;
+    }
+    return false;
+}
 
 const char *ct_dtype_name(ct_dtype dtype)
 {
-    return (unsigned)dtype < DTYPES ? dtypes[dtype].name : "?";
+    return dtype_exists(dtype) ? dtypes[dtype].name : "?";
 }
 
 size_t ct_dtype_size(ct_dtype dtype)
 {
-    return (unsigned)dtype < DTYPES ? dtypes[dtype].size : 0;
+    return dtype_exists(dtype) ? dtypes[dtype].size : 0;
+}
+
+const char *cti_dtype_file_name(ct_dtype dtype)
+{
+    return dtype_exists(dtype) ? dtypes[dtype].file_name : "?";
+}
+
+bool cti_is_float(ct_dtype dtype)
+{
+    return dtype_exists(dtype) && dtypes[dtype].use == CTI_DTYPE_COMPUTES;
+}
+
+bool cti_is_index(ct_dtype dtype)
+{
+    return dtype_exists(dtype) && dtypes[dtype].use == CTI_DTYPE_INDEXES;
+}
+
+bool cti_is_storage(ct_dtype dtype)
+{
+    return dtype_exists(dtype) && dtypes[dtype].use == CTI_DTYPE_STORES;
 }
 
 /* ---- shapes ---- */
@@ -75,7 +111,7 @@ int64_t cti_shape_check(const char *function, const ct_shape *shape, ct_dtype dt
     bool zero = false;
     int i;
 
-    if ((unsigned)dtype >= DTYPES) {
+    if (!dtype_exists(dtype)) {
         ct_raise(CT_ERR_DTYPE, function, "there is no dtype %d", (int)dtype);
         return -1;
     }
@@ -173,16 +209,6 @@ bool cti_same_device(const char *function, const char *an, const ct_tensor *a, c
     ct_raise(CT_ERR_DEVICE, function, "%s %s and %s %s are on different devices", an,
              cti_describe(a).s, bn, cti_describe(b).s);
     return false;
-}
-
-bool cti_is_float(ct_dtype dtype)
-{
-    return dtype == CT_F32 || dtype == CT_F64;
-}
-
-bool cti_is_index(ct_dtype dtype)
-{
-    return dtype == CT_I32 || dtype == CT_I64;
 }
 
 bool cti_want_float(const char *function, const char *name, const ct_tensor *t)
@@ -497,7 +523,7 @@ static ct_tensor *ramp(const char *function, double n, double start, double step
         ct_raise(CT_ERR_ARGUMENT, function, "start, end and step do not give a finite range");
         return NULL;
     }
-    if (dtype == CT_BOOL || dtype == CT_BF16) {
+    if (dtype == CT_BOOL || cti_is_storage(dtype)) {
         ct_raise(CT_ERR_DTYPE, function, "dtype %s has no ranges", ct_dtype_name(dtype));
         return NULL;
     }

@@ -451,8 +451,8 @@ static ct_tensor *one_hot(const char *me, ct_tensor *indices, int64_t classes, c
                  (long long)classes, cti_describe(indices).s);
         return NULL;
     }
-    if (dtype == CT_BF16) {
-        ct_raise(CT_ERR_DTYPE, me, "dtype bf16 has no one-hot");
+    if (cti_is_storage(dtype)) {
+        ct_raise(CT_ERR_DTYPE, me, "dtype %s has no one-hot", ct_dtype_name(dtype));
         return NULL;
     }
     shape = indices->shape;

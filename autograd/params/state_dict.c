@@ -166,11 +166,6 @@ static bool make_name_room(loader *l)
     return l->name;
 }
 
-static const char *file_dtype(ct_dtype dtype)
-{
-    return dtype == CT_F64 ? "F64" : "F32"; /* parameters are no others */
-}
-
 /* Notes that s and the file's tensor do not fit, if so; false with an error of memory. */
 static bool compare(loader *l, const slot *s)
 {
@@ -185,7 +180,7 @@ static bool compare(loader *l, const slot *s)
         item.problem = CT_LOAD_PROBLEM_SHAPE;
         return report_add(l->found, &item);
     }
-    if (strcmp(dtype, file_dtype(ct_params_dtype(l->set))) != 0) {
+    if (strcmp(dtype, cti_dtype_file_name(ct_params_dtype(l->set))) != 0) {
         item.problem = CT_LOAD_PROBLEM_DTYPE;
         return report_add(l->found, &item);
     }
@@ -289,7 +284,7 @@ static void add_item(text *t, const ct_load_item *item, ct_dtype dtype)
         add_text(t, " %s in the file, %s here", cti_shape_text(&item->in_file).s,
                  cti_shape_text(&item->in_set).s);
     else if (item->problem == CT_LOAD_PROBLEM_DTYPE)
-        add_text(t, " %s in the file, %s here", item->file_dtype, file_dtype(dtype));
+        add_text(t, " %s in the file, %s here", item->file_dtype, cti_dtype_file_name(dtype));
     else if (item->problem == CT_LOAD_PROBLEM_MISSING)
         add_text(t, " %s", cti_shape_text(&item->in_set).s);
     else

@@ -217,6 +217,16 @@ static void table_size(void)
     table.size--;
 }
 
+static void no_first_kernel(void)
+{
+    table.select = NULL;
+}
+
+static void no_last_kernel(void)
+{
+    table.update = NULL;
+}
+
 static const struct bad_plugin {
     void (*make)(void);
     const char *why;
@@ -230,6 +240,8 @@ static const struct bad_plugin {
     { no_table, "the plug-in's table is of another version" },
     { table_version, "the plug-in's table is of another version" },
     { table_size, "the plug-in's table is of another version" },
+    { no_first_kernel, "the plug-in has no kernel select" },
+    { no_last_kernel, "the plug-in has no kernel update" },
 };
 
 START_TEST(refused)

@@ -10,61 +10,6 @@
 #include <cotangent/tensor/device.h>
 #include <cotangent/tensor/random.h>
 
-/* ---- dtypes ---- */
-
-static const struct {
-    const char *name, *file_name;
-    size_t size;
-    cti_dtype_use use;
-} dtypes[CTI_DTYPE_COUNT] = {
-#define DTYPE_ENTRY(NAME, type, name, safetensors, npy, use)                                       \
-    [CT_##NAME] = { name, safetensors, sizeof(type), use },
-    CTI_DTYPES(DTYPE_ENTRY)
-#undef DTYPE_ENTRY
-};
-
-/* No default: the compiler warns of a dtype that dtypes.h does not list. */
-static bool dtype_exists(ct_dtype dtype)
-{
-    switch (dtype) {
-#define DTYPE_CASE(NAME, ...) case CT_##NAME:
-        CTI_DTYPES(DTYPE_CASE)
-#undef DTYPE_CASE
-        return true;
-    }
-    return false;
-}
-
-const char *ct_dtype_name(ct_dtype dtype)
-{
-    return dtype_exists(dtype) ? dtypes[dtype].name : "?";
-}
-
-size_t ct_dtype_size(ct_dtype dtype)
-{
-    return dtype_exists(dtype) ? dtypes[dtype].size : 0;
-}
-
-const char *cti_dtype_file_name(ct_dtype dtype)
-{
-    return dtype_exists(dtype) ? dtypes[dtype].file_name : "?";
-}
-
-bool cti_is_float(ct_dtype dtype)
-{
-    return dtype_exists(dtype) && dtypes[dtype].use == CTI_DTYPE_COMPUTES;
-}
-
-bool cti_is_index(ct_dtype dtype)
-{
-    return dtype_exists(dtype) && dtypes[dtype].use == CTI_DTYPE_INDEXES;
-}
-
-bool cti_is_storage(ct_dtype dtype)
-{
-    return dtype_exists(dtype) && dtypes[dtype].use == CTI_DTYPE_STORES;
-}
-
 /* ---- shapes ---- */
 
 ct_shape ct_shape_from_sizes(int rank, const int64_t *dim)
@@ -107,11 +52,12 @@ cti_text cti_describe(const ct_tensor *t)
 
 int64_t cti_shape_check(const char *function, const ct_shape *shape, ct_dtype dtype)
 {
+    size_t element = ct_dtype_size(dtype);
     int64_t n = 1, limit;
     bool zero = false;
     int i;
 
-    if (!dtype_exists(dtype)) {
+    if (!element) {
         ct_raise(CT_ERR_DTYPE, function, "there is no dtype %d", (int)dtype);
         return -1;
     }
@@ -119,7 +65,7 @@ int64_t cti_shape_check(const char *function, const ct_shape *shape, ct_dtype dt
         ct_raise(CT_ERR_SHAPE, function, "rank %d is not in 0..%d", shape->rank, CT_MAX_RANK);
         return -1;
     }
-    limit = (int64_t)(PTRDIFF_MAX / (ptrdiff_t)dtypes[dtype].size);
+    limit = (int64_t)(PTRDIFF_MAX / (ptrdiff_t)element);
     for (i = 0; i < shape->rank; i++) {
         if (shape->dim[i] < 0) {
             ct_raise(CT_ERR_SHAPE, function, "shape %s has a negative size (axis %d)",
@@ -355,7 +301,7 @@ ct_tensor *cti_new(const char *function, ct_shape shape, ct_dtype dtype, ct_devi
         ct_raise(CT_ERR_DEVICE, function, "there is no device %d", device);
         return NULL;
     }
-    s = cti_storage_new(device, (size_t)n * dtypes[dtype].size);
+    s = cti_storage_new(device, (size_t)n * ct_dtype_size(dtype));
     if (!s)
         return NULL;
     t = scoped(function);
@@ -509,7 +455,7 @@ ct_tensor *ct_from_data(const void *data, ct_shape shape, ct_dtype dtype, ct_dev
     if (!cti_capture_allows(device, "ct_from_data", "take data from the host"))
         return NULL;
     if (t->numel)
-        cti_backend_of(device)->upload(cti_ptr(t), data, (size_t)t->numel * dtypes[dtype].size);
+        cti_backend_of(device)->upload(cti_ptr(t), data, (size_t)t->numel * ct_dtype_size(dtype));
     return t;
 }
 
@@ -556,7 +502,7 @@ ct_tensor *ct_linspace(double start, double end, int64_t n, ct_dtype dtype, ct_d
     }
     t = ramp("ct_linspace", (double)n, start, step, dtype, device);
     if (t && n > 1) /* which start + (n - 1) step may miss */
-        cti_backend_of(device)->fill(cti_ptr(t) + (n - 1) * (int64_t)dtypes[dtype].size, dtype, 1,
+        cti_backend_of(device)->fill(cti_ptr(t) + (n - 1) * (int64_t)ct_dtype_size(dtype), dtype, 1,
                                      end);
     return t;
 }

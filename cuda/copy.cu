@@ -280,7 +280,7 @@ template <typename T> static void copy_move(const copy_call *c)
            TILE * TILE_ROWS, t, static_cast<T *>(c->out), static_cast<const T *>(c->in));
 }
 
-static void copy_same(const copy_call *c, size_t size)
+static void copy_bytes(const copy_call *c, size_t size)
 {
     if (size == 1)
         copy_move<uint8_t>(c);
@@ -331,7 +331,7 @@ void cu_copy(int rank, const int64_t *dim, const cti_array *dst, const cti_array
     if (c.w.count == 0)
         return;
     if (dst->dtype == src->dtype) {
-        copy_same(&c, cu_size_of(dst->dtype));
+        copy_bytes(&c, cu_size_of(dst->dtype));
         return;
     }
     switch (dst->dtype) {

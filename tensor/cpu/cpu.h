@@ -79,7 +79,13 @@ typedef struct cti_cpu_path {
     cti_row_loops rows_f32, rows_f64;
 } cti_cpu_path;
 
-extern const cti_cpu_path cti_cpu_path_base, cti_cpu_path_avx2, cti_cpu_path_avx512;
+extern const cti_cpu_path cti_cpu_path_base;
+#ifdef CT_HAVE_AVX2_PATH
+extern const cti_cpu_path cti_cpu_path_avx2;
+#endif
+#ifdef CT_HAVE_AVX512_PATH
+extern const cti_cpu_path cti_cpu_path_avx512;
+#endif
 
 /* The path in use: the best that this processor has, or base where ct_set_portable asks for it. */
 const cti_cpu_path *cti_cpu_path_get(void);
@@ -128,7 +134,9 @@ typedef struct cti_bf16_path {
     void (*multiply)(const cti_bf16_product *p, const uint32_t *a, const uint32_t *b, float *c);
 } cti_bf16_path;
 
+#ifdef CT_HAVE_BF16_PATH
 extern const cti_bf16_path cti_bf16_path_avx512;
+#endif
 
 /* The one in use; NULL where the processor has none. */
 const cti_bf16_path *cti_bf16_path_get(void);
@@ -153,35 +161,53 @@ bool cti_gemm_packed(const cti_gemm *g);
  * PR_SET_MDWE), and LIBXSMM 1.17 crashes there: it is left alone then. */
 bool cti_may_generate_code(void);
 
-/* A product of fixed small sizes that is repeated: C (m, n) = A (m, k) B (k, n), or A^T B for A (k,
- * m), added to C where accumulate is set; row-major, leading dimensions as given. */
+/* ---- packed products: three layers, each made of the one before (gemm_packed.c) ----
+ *
+ *     cti_small_gemm   one product of fixed small sizes, by a kernel that LIBXSMM compiled for them
+ *     cti_packed       a matrix B cut into panels that such a kernel reads from front to back
+ *     cti_product      some rows of A times a packed B: a loop over its panels
+ */
+
+/* C (m, n) = A (m, k) B (k, n), or A^T B for A (k, m), added to C where accumulate is set; row-major,
+ * leading dimensions as given. */
 typedef struct cti_small_gemm {
     ct_dtype dtype;
     int m, n, k, lda, ldb, ldc;
-    bool trans_a, trans_b, accumulate; /* trans_b: B is (n, k), and there is no compiled kernel */
-    void (*kernel)(void);              /* LIBXSMM's, or NULL */
+    bool trans_a, accumulate;
+    void (*kernel)(void); /* LIBXSMM's, or NULL */
 } cti_small_gemm;
 
 /* Completes g, whose other fields are set. True if there is a kernel compiled for it. */
 bool cti_small_gemm_init(cti_small_gemm *g);
 void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, void *c);
 
-/* A matrix B (k, n) for many products, packed: chunks of k, each of panels of columns, each
- * contiguous (rows of the chunk, columns of the panel). One chunk and one panel, B as it is, where
- * nothing is compiled. */
+/* A matrix B (k, n) for many products, in chunks of k and panels of columns:
+ *
+ *                  width      width    last
+ *               +----------+----------+-----+
+ *         chunk |    0     |    1     |  2  |     Panels lie in memory in this order. Each is
+ *               +----------+----------+-----+     contiguous and row-major: the rows of its chunk
+ *         chunk |    3     |    4     |  5  |     by its columns.
+ *               +----------+----------+-----+
+ *     k % chunk |    6     |    7     |  8  |
+ *               +----------+----------+-----+
+ *
+ * width is four vector registers: with rows of C those fill the registers of a kernel. In a panel the
+ * rows of B are adjacent, so rows that were a power of two apart no longer share their place in the
+ * caches. last is what is left of n, or more: padding of zeros makes it whole vectors. Where nothing
+ * is compiled there is one chunk and one panel: B as it is. */
 typedef struct cti_packed {
     ct_dtype dtype;
     int64_t k, n;
     int64_t chunk, width; /* of a chunk and of a panel; the last chunk may be less */
-    int64_t last;         /* of the last panel: what is left of n, and padding of zeros */
+    int64_t last;         /* columns of the last panel */
     const void *data;     /* k * cti_packed_columns elements */
 } cti_packed;
 
-int64_t cti_packed_columns(const cti_packed *p);
+int64_t cti_packed_columns(const cti_packed *p); /* with padding */
 
 /* How B is to be packed, data being NULL; then from b (k, n), or (n, k) if trans, into room.
- * cti_packed_pad makes the last panel, of one chunk, whole vectors wide: kernels write parts of
- * vectors slowly. */
+ * cti_packed_pad pads the last panel of one chunk: kernels write parts of vectors slowly. */
 cti_packed cti_packed_layout(ct_dtype dtype, int64_t k, int64_t n, int64_t chunk);
 void cti_packed_pad(cti_packed *p);
 void cti_pack(cti_packed *p, bool trans, const void *b, int64_t ldb, void *room);
@@ -193,13 +219,14 @@ void cti_pack(cti_packed *p, bool trans, const void *b, int64_t ldb, void *room)
 typedef struct cti_product {
     const cti_packed *b;
     int64_t m, lda, ldc;
-    const void *bias; /* or NULL */
-    bool trans_a, accumulate, gather;
+    const void *bias; /* (optional) */
+    bool trans_a, accumulate;
+    /* what cti_product_init adds: */
+    bool gather;               /* rows of A^T are copied together first */
     cti_small_gemm part[2][2]; /* a whole or the last chunk, by a whole or the last panel */
 } cti_product;
 
-cti_product cti_product_of(const cti_packed *b, int64_t m, int64_t lda, int64_t ldc, bool trans_a,
-                           bool accumulate, const void *bias);
+void cti_product_init(cti_product *p);
 void cti_product_run(const cti_product *p, const void *a, void *c);
 
 /* Element i of an array of indices. */

@@ -190,7 +190,7 @@ static void trace_report_non_finite(const char *site, const char *name, const ch
         snprintf(from, sizeof from, " (its input %d holds one already)", culprit);
     fprintf(stderr,
             "cotangent: %s%s made the first value that is not finite: %g, element %lld of %s%s\n",
-            place_of(site, name).s, what, found.value, (long long)found.at, cti_describe(t).s,
+            trace_place(site, name).s, what, found.value, (long long)found.at, cti_describe(t).s,
             from);
 }
 

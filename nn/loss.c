@@ -78,8 +78,18 @@ static ct_tensor *cross_entropy_backward(ct_tensor *logits, ct_tensor *targets, 
     if (!x || !d)
         return NULL;
     cti_backend_of(y->device)->cross_entropy_backward(
-        y->dtype, targets->dtype, y->shape.dim[0], y->shape.dim[1], cti_data(x), cti_data(targets),
-        o->ignore, o->smoothing, cti_data(lse), cti_data(d), step, cti_data(y));
+        &(cti_cross_entropy_backward_args){ .dtype = y->dtype,
+                                            .index_dtype = targets->dtype,
+                                            .rows = y->shape.dim[0],
+                                            .n = y->shape.dim[1],
+                                            .in = cti_data(x),
+                                            .target = cti_data(targets),
+                                            .ignore = o->ignore,
+                                            .smoothing = o->smoothing,
+                                            .lse = cti_data(lse),
+                                            .dloss = cti_data(d),
+                                            .dloss_step = step,
+                                            .din = cti_data(y) });
     return ct_record(&backward_op, 4, in, 1, &y, o, sizeof *o) ? y : NULL;
 }
 
@@ -105,6 +115,7 @@ static ct_tensor *row_losses(ct_tensor *logits, ct_tensor *targets, const ce *o)
 {
     ct_tensor *in[2] = { logits, targets }, *out[2], *x;
     int64_t rows = logits->shape.dim[0], classes = logits->shape.dim[1];
+    cti_cross_entropy_args a;
     cti_fault fault;
 
     out[0] = cti_new(rows_op.name, CT_SHAPE(rows), logits->dtype, logits->device);
@@ -113,9 +124,17 @@ static ct_tensor *row_losses(ct_tensor *logits, ct_tensor *targets, const ce *o)
     if (!out[0] || !out[1] || !x)
         return NULL;
     fault = cti_fault_at(x->device, CTI_FAULT_TARGET, rows_op.name, classes);
-    if (cti_backend_of(x->device)->cross_entropy(
-            x->dtype, targets->dtype, rows, classes, cti_data(x), cti_data(targets), o->ignore,
-            o->smoothing, cti_data(out[0]), cti_data(out[1]), &fault) != CT_OK) {
+    a = (cti_cross_entropy_args){ .dtype = x->dtype,
+                                  .index_dtype = targets->dtype,
+                                  .rows = rows,
+                                  .n = classes,
+                                  .in = cti_data(x),
+                                  .target = cti_data(targets),
+                                  .ignore = o->ignore,
+                                  .smoothing = o->smoothing,
+                                  .loss = cti_data(out[0]),
+                                  .lse = cti_data(out[1]) };
+    if (cti_backend_of(x->device)->cross_entropy(&a, &fault) != CT_OK) {
         ct_raise(CT_ERR_INDEX, rows_op.name, "target %.0f, number %lld, is not in 0..%lld",
                  ct_item(ct_select(targets, 0, fault.position)), (long long)fault.position,
                  (long long)classes - 1);

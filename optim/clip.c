@@ -28,7 +28,13 @@ static double measure(const ct_tensor *g, const cti_segment *segment, const cti_
     double v = 0; /* if there is no memory: that error stands */
 
     if (out && op)
-        be->reduce(*op, g->dtype, 1, g->numel, 1, cti_data(g), cti_data(out));
+        be->reduce(&(cti_reduce_args){ .op = *op,
+                                       .dtype = g->dtype,
+                                       .outer = 1,
+                                       .n = g->numel,
+                                       .inner = 1,
+                                       .in = cti_data(g),
+                                       .out = cti_data(out) });
     else if (out)
         be->norm_squared(segment, 1, (double *)(void *)cti_data(out));
     if (out)
@@ -84,10 +90,12 @@ static const ct_param *clip_norm(const char *me, const cti_param_table *t, doubl
     const ct_param *bad = NULL;
     ct_device device = ct_params_device(t->set);
     cti_fault fault = cti_fault_at(device, kind, me, step);
+    cti_clip_norm_args a = { .segments = t->segment,
+                             .count = t->count,
+                             .max_norm = max_norm,
+                             .norm = norm ? (double *)(void *)cti_data(norm) : NULL };
 
-    if (ct_ok() && cti_backend_of(device)->clip_norm(t->segment, t->count, max_norm,
-                                                     norm ? (double *)(void *)cti_data(norm) : NULL,
-                                                     &fault) != CT_OK) {
+    if (ct_ok() && cti_backend_of(device)->clip_norm(&a, &fault) != CT_OK) {
         bad = first_not_finite(t);
         if (!bad)
             ct_raise(CT_ERR_NUMERIC, me, "the gradients' norm overflows");

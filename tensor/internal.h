@@ -171,6 +171,9 @@ typedef struct cti_text {
 cti_text cti_describe(const ct_tensor *t);
 cti_text cti_shape_text(const ct_shape *shape);
 
+/* The name of a dtype in a safetensors file: "F32". */
+const char *cti_dtype_file_name(ct_dtype dtype);
+
 /* The range checks that ops share; each raises and returns false. names: "a", "b". */
 bool cti_same_dtype(const char *function, const char *an, const ct_tensor *a, const char *bn,
                     const ct_tensor *b);
@@ -178,6 +181,7 @@ bool cti_same_device(const char *function, const char *an, const ct_tensor *a, c
                      const ct_tensor *b);
 bool cti_is_float(ct_dtype dtype);
 bool cti_is_index(ct_dtype dtype);
+bool cti_is_storage(ct_dtype dtype); /* copies and conversions only */
 bool cti_want_float(const char *function, const char *name, const ct_tensor *t);
 bool cti_want_index(const char *function, const char *name, const ct_tensor *t);
 

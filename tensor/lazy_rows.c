@@ -23,10 +23,22 @@ static ct_status lazy_rows_write(ct_dtype dtype, int64_t width, void *to, const 
     const cti_backend *be = cti_backend_of(indices->device);
 
     if (!table)
-        return be->one_hot(dtype, indices->dtype, indices->numel, width, cti_data(indices), to,
+        return be->one_hot(&(cti_one_hot_args){ .dtype = dtype,
+                                                .index_dtype = indices->dtype,
+                                                .count = indices->numel,
+                                                .width = width,
+                                                .index = cti_data(indices),
+                                                .out = to },
                            fault);
-    return be->gather_rows(dtype, indices->dtype, indices->numel, width, table->shape.dim[0],
-                           cti_data(table), cti_data(indices), to, fault);
+    return be->gather_rows(&(cti_gather_rows_args){ .dtype = dtype,
+                                                    .index_dtype = indices->dtype,
+                                                    .count = indices->numel,
+                                                    .width = width,
+                                                    .rows = table->shape.dim[0],
+                                                    .src = cti_data(table),
+                                                    .index = cti_data(indices),
+                                                    .out = to },
+                           fault);
 }
 
 ct_status cti_lazy_rows_set(ct_tensor *y, ct_tensor *table, ct_tensor *indices, cti_fault *fault)

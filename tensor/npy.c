@@ -24,14 +24,12 @@
 
 static const char *const npy_reading = "ct_npy_read";
 
-static const struct kind {
-    const char *descr;
-    ct_dtype dtype;
-} kinds[] = {
-    { "<f4", CT_F32 }, { "<f8", CT_F64 }, { "<i4", CT_I32 }, { "<i8", CT_I64 }, { "|b1", CT_BOOL }
+/* NumPy's name of each dtype; NULL where it has none. */
+static const char *const npy_descrs[CTI_DTYPE_COUNT] = {
+#define NPY_DESCR(NAME, type, name, safetensors, npy, use) [CT_##NAME] = npy,
+    CTI_DTYPES(NPY_DESCR)
+#undef NPY_DESCR
 };
-
-#define KINDS (sizeof kinds / sizeof *kinds)
 
 /* The header while it is parsed, and what it says. */
 typedef struct npy_parser {
@@ -221,16 +219,17 @@ static bool npy_read_header(npy_parser *p)
     return p->text && cti_read_at(&p->file, npy_reading, p->begin, p->text, p->length);
 }
 
-static const struct kind *find_kind(const npy_parser *p)
+/* The dtype of the header's descr, or -1 with an error. */
+static int npy_dtype(const npy_parser *p)
 {
-    size_t i;
+    int d;
 
-    for (i = 0; i < KINDS; i++)
-        if (strcmp(kinds[i].descr, p->descr) == 0)
-            return &kinds[i];
+    for (d = 0; d < CTI_DTYPE_COUNT; d++)
+        if (npy_descrs[d] && strcmp(npy_descrs[d], p->descr) == 0)
+            return d;
     ct_raise(CT_ERR_DTYPE, npy_reading, "%.400s: has the dtype %s, not <f4, <f8, <i4, <i8 or |b1",
              p->file.path, cti_quote(p->descr).s);
-    return NULL;
+    return -1;
 }
 
 /* Checks that exactly the bytes of the shape follow the header. A size of 0 does not excuse an
@@ -278,16 +277,16 @@ ct_tensor *ct_npy_read(const char *path, ct_device device)
 {
     npy_parser p = { .text = NULL };
     ct_tensor *t = NULL;
-    const struct kind *kind = NULL;
+    int dtype = -1;
 
     if (!cti_read_open(&p.file, npy_reading, path))
         return NULL;
     if (npy_read_header(&p) && npy_parse_header(&p))
-        kind = find_kind(&p);
-    if (kind && npy_check_size(&p, kind->dtype))
-        t = p.fortran ? npy_read_transposed(&p, kind->dtype, device)
+        dtype = npy_dtype(&p);
+    if (dtype >= 0 && npy_check_size(&p, (ct_dtype)dtype))
+        t = p.fortran ? npy_read_transposed(&p, (ct_dtype)dtype, device)
                       : cti_read_tensor(&p.file, npy_reading, p.begin + p.length, p.shape,
-                                        kind->dtype, device);
+                                        (ct_dtype)dtype, device);
     cti_release(p.text);
     cti_read_close(&p.file);
     return t;
@@ -326,17 +325,15 @@ ct_status ct_npy_write(const char *path, ct_tensor *t)
     static const char *const me = "ct_npy_write";
     cti_atomic_file f;
     char head[512];
-    size_t n, k;
+    size_t n;
 
     if (!cti_sink_allowed())
         return ct_error();
     if (!path || !cti_usable(me, t))
         return ct_raise(CT_ERR_ARGUMENT, me, "%s is NULL", path ? "t" : "path");
-    for (k = 0; k < KINDS && kinds[k].dtype != t->dtype; k++)
-        ;
-    if (k == KINDS)
+    if (!npy_descrs[t->dtype])
         return ct_raise(CT_ERR_DTYPE, me, "NumPy has no dtype for t %s", cti_describe(t).s);
-    n = npy_make_header(t, kinds[k].descr, head);
+    n = npy_make_header(t, npy_descrs[t->dtype], head);
     if (!cti_atomic_begin(&f, me, path))
         return ct_error();
     if (cti_atomic_write(&f, head, n) && cti_each_bytes(t, npy_write_bytes, &f))

@@ -92,7 +92,7 @@ static ct_status random_fill(const char *function, ct_tensor *t, double a, doubl
     const cti_backend *be;
     ct_scope s;
     ct_tensor *c;
-    cti_position from;
+    cti_draw_args args;
 
     if (!cti_usable(function, t) || !g)
         return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, function, "t or g is NULL") : ct_error();
@@ -106,8 +106,11 @@ static ct_status random_fill(const char *function, ct_tensor *t, double a, doubl
     c = t->contiguous ? t : cti_new(function, t->shape, t->dtype, t->device);
     if (c) {
         be = cti_backend_of(t->device);
-        from = cti_generator_take(g, (uint64_t)t->numel * (t->dtype == CT_F64 ? 2 : 1), t->device);
-        (normal ? be->normal : be->uniform)(cti_data(c), t->dtype, t->numel, a, b, &from);
+        args =
+            (cti_draw_args){ .out = cti_data(c), .dtype = t->dtype, .n = t->numel, .a = a, .b = b };
+        args.from =
+            cti_generator_take(g, (uint64_t)t->numel * (t->dtype == CT_F64 ? 2 : 1), t->device);
+        (normal ? be->normal : be->uniform)(&args);
         if (c != t)
             cti_copy(t, c);
         cti_mark_written(t);

@@ -36,13 +36,11 @@ typedef struct kind {
 } kind;
 
 static const kind kinds[] = {
-    [CT_F32] = { "F32", 32, CT_F32 },
-    [CT_F64] = { "F64", 64, CT_F64 },
-    [CT_I32] = { "I32", 32, CT_I32 },
-    [CT_I64] = { "I64", 64, CT_I64 },
-    [CT_BOOL] = { "BOOL", 8, CT_BOOL },
-    [CT_BF16] = { "BF16", 16, CT_BF16 },
-    { "F16", 16, -1 },
+#define OUR_KIND(NAME, type, name, safetensors, ...)                                               \
+    [CT_##NAME] = { safetensors, 8 * sizeof(type), CT_##NAME },
+    CTI_DTYPES(OUR_KIND)
+#undef OUR_KIND
+        { "F16", 16, -1 },
     { "I16", 16, -1 },
     { "I8", 8, -1 },
     { "U8", 8, -1 },
@@ -662,7 +660,7 @@ static json_t *safetensors_make_entry(const ct_tensor *t, uint64_t at)
             json_decref(shape);
             return NULL;
         }
-    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", kinds[t->dtype].name, "shape", shape,
+    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", cti_dtype_file_name(t->dtype), "shape", shape,
                      "data_offsets", (json_int_t)at, (json_int_t)(at + safetensors_bytes(t)));
 }
 

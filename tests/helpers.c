@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include <cotangent/autograd/autograd.h>
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/join.h>
 
 /* ---- numbers ---- */
 

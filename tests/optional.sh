@@ -1,6 +1,7 @@
 #!/bin/sh
 # optional.sh - the library's sources compile, with configure's warnings, without the optional
-# libraries that this build has.
+# libraries that this build has; those of the CPU also without the code paths of x86-64, as on
+# another processor.
 
 . "$(dirname "$0")/lib.sh"
 CC=${CC-cc}
@@ -20,4 +21,16 @@ for source in $(cd "$srcdir" && grep -l -e "$optional" -e HAVE_OPENBLAS \
         { say "$source does not compile without the optional libraries"; status=1; }
 done
 [ $seen -ge 4 ] || fail "only $seen sources with optional parts found"
+
+# cpu.h declares no path that is not built, so naming one does not compile.
+sed -i '/^#define CT_HAVE_\(AVX2\|AVX512\|BF16\)_PATH/d' "$tmp/config.h" || exit 1
+seen=0
+for source in $(cd "$srcdir" && ls tensor/cpu/*.c tensor/*.c | grep -v _avx512); do
+    seen=$((seen + 1))
+    # shellcheck disable=SC2086
+    $CC -DHAVE_CONFIG_H -I"$tmp" -Iinclude -I"$srcdir" -DCT_PLUGIN_DIR='""' \
+        -DCT_CPU_PATH=base $LIBRARY_CFLAGS $CFLAGS -fsyntax-only "$srcdir/$source" ||
+        { say "$source does not compile without the paths of x86-64"; status=1; }
+done
+[ $seen -ge 20 ] || fail "only $seen sources of tensor/ found"
 exit $status

@@ -532,7 +532,8 @@ START_TEST(fills)
             BOTH(SAY("arange %s, n %lld", ct_dtype_name((ct_dtype)d), (long long)n), {
                 void *p = put(t, (ct_dtype)d, n);
 
-                t->be->arange(p, (ct_dtype)d, n, -1.1, 0.1);
+                t->be->arange(&(cti_arange_args){
+                    .out = p, .dtype = (ct_dtype)d, .n = n, .start = -1.1, .step = 0.1 });
                 get(t, "out", p, (ct_dtype)d, n, 0);
             });
         }
@@ -571,7 +572,13 @@ START_TEST(reductions)
                                      : put_odd(t, dtype, outer * n * inner);
                      void *y = put(t, out, outer * inner);
 
-                     t->be->reduce((cti_reduce_op)op, dtype, outer, n, inner, in, y);
+                     t->be->reduce(&(cti_reduce_args){ .op = (cti_reduce_op)op,
+                                                       .dtype = dtype,
+                                                       .outer = outer,
+                                                       .n = n,
+                                                       .inner = inner,
+                                                       .in = in,
+                                                       .out = y });
                      get(t, "out", y, out, outer * inner, tolerance);
                  });
         }
@@ -593,7 +600,13 @@ START_TEST(running_sums)
                          int64_t count = outer * n * inner;
                          void *in = put(t, numbers[d], count), *y = put(t, numbers[d], count);
 
-                         t->be->cumsum(numbers[d], reverse, outer, n, inner, in, y);
+                         t->be->cumsum(&(cti_cumsum_args){ .dtype = numbers[d],
+                                                           .reverse = reverse,
+                                                           .outer = outer,
+                                                           .n = n,
+                                                           .inner = inner,
+                                                           .in = in,
+                                                           .out = y });
                          get(t, "out", y, numbers[d], count, tolerance_of(numbers[d]));
                      });
             }
@@ -618,8 +631,12 @@ START_TEST(softmaxes)
                                  odd ? put_odd(t, floats[d], count) : put(t, floats[d], count);
                              void *y = put(t, floats[d], count);
 
-                             t->be->softmax(floats[d], logarithm, shapes[s][0], shapes[s][1], in,
-                                            y);
+                             t->be->softmax(&(cti_softmax_args){ .dtype = floats[d],
+                                                                 .logarithm = logarithm,
+                                                                 .rows = shapes[s][0],
+                                                                 .n = shapes[s][1],
+                                                                 .in = in,
+                                                                 .out = y });
                              get(t, "out", y, floats[d], count, tolerance_of(floats[d]));
                          });
 }
@@ -652,19 +669,50 @@ static void cross_entropy_case(run *t, ct_dtype dtype, ct_dtype index, int64_t r
     double tolerance = tolerance_of(dtype);
     cti_fault f = { 1, 0 };
 
-    note(t, t->be->cross_entropy(dtype, index, rows, n, in, target, -100, smoothing, loss, lse, &f),
+    note(t,
+         t->be->cross_entropy(&(cti_cross_entropy_args){ .dtype = dtype,
+                                                         .index_dtype = index,
+                                                         .rows = rows,
+                                                         .n = n,
+                                                         .in = in,
+                                                         .target = target,
+                                                         .ignore = -100,
+                                                         .smoothing = smoothing,
+                                                         .loss = loss,
+                                                         .lse = lse },
+                              &f),
          &f);
     get(t, "loss", loss, dtype, rows, tolerance);
     get(t, "lse", lse, dtype, rows, tolerance);
     if (bad >= 0)
         return;
-    t->be->cross_entropy_backward(dtype, index, rows, n, in, target, -100, smoothing, lse, dloss, 1,
-                                  din);
+    t->be->cross_entropy_backward(&(cti_cross_entropy_backward_args){ .dtype = dtype,
+                                                                      .index_dtype = index,
+                                                                      .rows = rows,
+                                                                      .n = n,
+                                                                      .in = in,
+                                                                      .target = target,
+                                                                      .ignore = -100,
+                                                                      .smoothing = smoothing,
+                                                                      .lse = lse,
+                                                                      .dloss = dloss,
+                                                                      .dloss_step = 1,
+                                                                      .din = din });
     get(t, "din", din, dtype, rows * n, tolerance);
     if (rows == 0)
         return;
-    t->be->cross_entropy_backward(dtype, index, rows, n, in, target, -100, smoothing, lse, dloss, 0,
-                                  din_same);
+    t->be->cross_entropy_backward(&(cti_cross_entropy_backward_args){ .dtype = dtype,
+                                                                      .index_dtype = index,
+                                                                      .rows = rows,
+                                                                      .n = n,
+                                                                      .in = in,
+                                                                      .target = target,
+                                                                      .ignore = -100,
+                                                                      .smoothing = smoothing,
+                                                                      .lse = lse,
+                                                                      .dloss = dloss,
+                                                                      .dloss_step = 0,
+                                                                      .din = din_same });
     get(t, "din of one dloss", din_same, dtype, rows * n, tolerance);
 }
 
@@ -704,8 +752,15 @@ static void rows_case(run *t, ct_dtype dtype, ct_dtype index, int64_t count, int
     if (bad)
         t->be->fill(shifted(at, count / 2, index), index, count - count / 2, (double)rows);
     note(t,
-         t->be->gather_rows(dtype, index, count, width, rows, shifted(src, off, dtype), at,
-                            shifted(out, off, dtype), &f),
+         t->be->gather_rows(&(cti_gather_rows_args){ .dtype = dtype,
+                                                     .index_dtype = index,
+                                                     .count = count,
+                                                     .width = width,
+                                                     .rows = rows,
+                                                     .src = shifted(src, off, dtype),
+                                                     .index = at,
+                                                     .out = shifted(out, off, dtype) },
+                            &f),
          &f);
     get(t, "out", out, dtype, count * width + 1, 0);
 }
@@ -719,7 +774,17 @@ static void add_rows_case(run *t, ct_dtype dtype, ct_dtype index, int64_t count,
 
     if (bad)
         t->be->fill(shifted(at, count / 2, index), index, count - count / 2, -1);
-    note(t, t->be->scatter_add_rows(dtype, index, count, width, rows, dst, at, src, &f), &f);
+    note(t,
+         t->be->scatter_add_rows(&(cti_scatter_add_rows_args){ .dtype = dtype,
+                                                               .index_dtype = index,
+                                                               .count = count,
+                                                               .width = width,
+                                                               .rows = rows,
+                                                               .dst = dst,
+                                                               .index = at,
+                                                               .src = src },
+                                 &f),
+         &f);
     get(t, "dst", dst, dtype, rows * width, 0);
 }
 
@@ -762,7 +827,15 @@ static void one_hot_case(run *t, ct_dtype dtype, ct_dtype index, int64_t count, 
 
     if (bad)
         t->be->fill(shifted(at, count - 1, index), index, 1, (double)width);
-    note(t, t->be->one_hot(dtype, index, count, width, at, out, &f), &f);
+    note(t,
+         t->be->one_hot(&(cti_one_hot_args){ .dtype = dtype,
+                                             .index_dtype = index,
+                                             .count = count,
+                                             .width = width,
+                                             .index = at,
+                                             .out = out },
+                        &f),
+         &f);
     get(t, "out", out, dtype, count * width, 0);
 }
 
@@ -793,9 +866,31 @@ static void along_case(run *t, ct_dtype dtype, ct_dtype index, const int64_t *s,
     if (bad)
         t->be->fill(shifted(at, many * 2 / 3, index), index, 1, (double)n);
     if (scatter)
-        note(t, t->be->scatter_add(dtype, index, outer, n, m, inner, big, at, small, &f), &f);
+        note(t,
+             t->be->scatter_add(&(cti_scatter_add_args){ .dtype = dtype,
+                                                         .index_dtype = index,
+                                                         .outer = outer,
+                                                         .n = n,
+                                                         .m = m,
+                                                         .inner = inner,
+                                                         .dst = big,
+                                                         .index = at,
+                                                         .src = small },
+                                &f),
+             &f);
     else
-        note(t, t->be->gather(dtype, index, outer, n, m, inner, big, at, small, &f), &f);
+        note(t,
+             t->be->gather(&(cti_gather_args){ .dtype = dtype,
+                                               .index_dtype = index,
+                                               .outer = outer,
+                                               .n = n,
+                                               .m = m,
+                                               .inner = inner,
+                                               .src = big,
+                                               .index = at,
+                                               .out = small },
+                           &f),
+             &f);
     get(t, "big", big, dtype, outer * n * inner, 0);
     get(t, "small", small, dtype, many, 0);
 }
@@ -848,7 +943,14 @@ START_TEST(sorts)
                              void *order = put(t, CT_I64, rows * k);
                              void *scratch = put(t, CT_I64, rows * 2 * n);
 
-                             t->be->sort(numbers[d], descending, rows, n, k, in, order, scratch);
+                             t->be->sort(&(cti_sort_args){ .dtype = numbers[d],
+                                                           .descending = descending,
+                                                           .rows = rows,
+                                                           .n = n,
+                                                           .k = k,
+                                                           .in = in,
+                                                           .order = order,
+                                                           .scratch = scratch });
                              get(t, "order", order, CT_I64, rows * k, 0);
                          });
                 }
@@ -881,22 +983,35 @@ START_TEST(draws)
                     {
                         void *p = put(t, floats[d], n);
 
-                        t->be->uniform(p, floats[d], n, a, b,
-                                       &(cti_position){ 12345678901234u, 3, 1ull << 40, NULL });
+                        t->be->uniform(
+                            &(cti_draw_args){ .out = p,
+                                              .dtype = floats[d],
+                                              .n = n,
+                                              .a = a,
+                                              .b = b,
+                                              .from = { 12345678901234u, 3, 1ull << 40, NULL } });
                         get(t, "out", p, floats[d], n, 0);
                     });
                 BOTH(SAY("normal %s n %lld", ct_dtype_name(floats[d]), (long long)n), {
                     void *p = put(t, floats[d], n);
 
-                    t->be->normal(p, floats[d], n, 0, c ? 3 : 1,
-                                  &(cti_position){ 99, 1ull << 50, 5, at_5(t) });
+                    t->be->normal(&(cti_draw_args){ .out = p,
+                                                    .dtype = floats[d],
+                                                    .n = n,
+                                                    .a = 0,
+                                                    .b = c ? 3 : 1,
+                                                    .from = { 99, 1ull << 50, 5, at_5(t) } });
                     get(t, "out", p, floats[d], n, -2);
                 });
                 BOTH(SAY("dropout %s n %lld", ct_dtype_name(floats[d]), (long long)n), {
                     void *in = put(t, floats[d], n), *p = put(t, floats[d], n);
 
-                    t->be->dropout(floats[d], n, c * 0.3,
-                                   &(cti_position){ 1, 2, 3, c % 2 ? at_5(t) : NULL }, in, p);
+                    t->be->dropout(&(cti_dropout_args){ .dtype = floats[d],
+                                                        .n = n,
+                                                        .p = c * 0.3,
+                                                        .from = { 1, 2, 3, c % 2 ? at_5(t) : NULL },
+                                                        .in = in,
+                                                        .out = p });
                     get(t, "out", p, floats[d], n, 0);
                 });
             }
@@ -919,8 +1034,14 @@ static void multinomial_case(run *t, int64_t rows, int64_t n, int64_t k, bool re
     weights = put_bytes(t, host, (size_t)(rows * n) * sizeof *host);
     free(host);
     note(t,
-         t->be->multinomial(rows, n, k, replacement, weights, &(cti_position){ 5, 6, 2, at_5(t) },
-                            out, &f),
+         t->be->multinomial(&(cti_multinomial_args){ .rows = rows,
+                                                     .n = n,
+                                                     .k = k,
+                                                     .replacement = replacement,
+                                                     .weights = weights,
+                                                     .from = { 5, 6, 2, at_5(t) },
+                                                     .out = out },
+                            &f),
          &f);
     get(t, "out", out, CT_I64, rows * k, 0);
 }
@@ -937,7 +1058,15 @@ static void multinomial_between(run *t)
     weight[0] = (double)(((uint64_t)w[0] << 32 | w[1]) >> 11) * 0x1p-53;
     weight[1] = 1 - weight[0];
     weights = put_bytes(t, weight, sizeof weight);
-    note(t, t->be->multinomial(1, 2, 1, true, weights, &(cti_position){ 5, 6, 7, NULL }, out, &f),
+    note(t,
+         t->be->multinomial(&(cti_multinomial_args){ .rows = 1,
+                                                     .n = 2,
+                                                     .k = 1,
+                                                     .replacement = true,
+                                                     .weights = weights,
+                                                     .from = { 5, 6, 7, NULL },
+                                                     .out = out },
+                            &f),
          &f);
     get(t, "out", out, CT_I64, 1, 0);
     ck_assert(*(int64_t *)t->out[0].host == 1);
@@ -1222,7 +1351,12 @@ static void clip_case(run *t, double max_norm, bool bad)
     if (bad)
         t->be->fill((void *)(uintptr_t)s[17].grad, s[17].dtype, 1, NAN);
     t->be->norm_squared(s, SEGMENTS, squared);
-    note(t, t->be->clip_norm(s, SEGMENTS, max_norm, norm, &f), &f);
+    note(t,
+         t->be->clip_norm(
+             &(cti_clip_norm_args){
+                 .segments = s, .count = SEGMENTS, .max_norm = max_norm, .norm = norm },
+             &f),
+         &f);
     get(t, "squared", squared, CT_F64, 1, 1e-12);
     get(t, "norm", norm, CT_F64, 1, 1e-12);
     get(t, "f32", t->buffer[1].data, CT_F32, SEGMENTS * 300, 1e-6);
@@ -1255,7 +1389,15 @@ START_TEST(faults)
         return;
     }
     ck_assert(device->download(before, other, sizeof before, &got) == CT_OK);
-    ck_assert(device->gather_rows(CT_F32, CT_I64, 1, 4, 3, one, index, other, &f) == CT_OK);
+    ck_assert(device->gather_rows(&(cti_gather_rows_args){ .dtype = CT_F32,
+                                                           .index_dtype = CT_I64,
+                                                           .count = 1,
+                                                           .width = 4,
+                                                           .rows = 3,
+                                                           .src = one,
+                                                           .index = index,
+                                                           .out = other },
+                                  &f) == CT_OK);
     device->upload(other, before, sizeof before);
     device->update(&u, &s, 1);
     device->carry(1, dim, &dst, &src);
@@ -1342,7 +1484,13 @@ static void *find_no_fault(void *context)
     ct_status *status = context;
 
     *status = be->async->synchronise(&got);
-    be->one_hot(CT_F32, CT_I64, 1, 0, index_of_threads, NULL, &f);
+    be->one_hot(&(cti_one_hot_args){ .dtype = CT_F32,
+                                     .index_dtype = CT_I64,
+                                     .count = 1,
+                                     .width = 0,
+                                     .index = index_of_threads,
+                                     .out = NULL },
+                &f);
     return NULL;
 }
 
@@ -1356,7 +1504,13 @@ START_TEST(threads_have_faults_of_their_own)
         return;
     index_of_threads = device->allocate(sizeof bad);
     device->upload(index_of_threads, &bad, sizeof bad);
-    device->one_hot(CT_F32, CT_I64, 1, 0, index_of_threads, NULL, &f);
+    device->one_hot(&(cti_one_hot_args){ .dtype = CT_F32,
+                                         .index_dtype = CT_I64,
+                                         .count = 1,
+                                         .width = 0,
+                                         .index = index_of_threads,
+                                         .out = NULL },
+                    &f);
     for (i = 0; i < 70; i++) {
         ct_status status = CT_ERR_IO;
 
@@ -1439,12 +1593,22 @@ static void fill_4096(run *t)
 
 static void draw_4096(run *t)
 {
-    t->be->uniform(put(t, CT_F32, 4096), CT_F32, 4096, 0, 1, &(cti_position){ 1, 2, 3, NULL });
+    t->be->uniform(&(cti_draw_args){ .out = put(t, CT_F32, 4096),
+                                     .dtype = CT_F32,
+                                     .n = 4096,
+                                     .a = 0,
+                                     .b = 1,
+                                     .from = { 1, 2, 3, NULL } });
 }
 
 static void softmax_rows(run *t)
 {
-    t->be->softmax(CT_F32, false, 8, 512, put(t, CT_F32, 4096), put(t, CT_F32, 4096));
+    t->be->softmax(&(cti_softmax_args){ .dtype = CT_F32,
+                                        .logarithm = false,
+                                        .rows = 8,
+                                        .n = 512,
+                                        .in = put(t, CT_F32, 4096),
+                                        .out = put(t, CT_F32, 4096) });
 }
 
 /* Three matrices, none of whose axes join. */
@@ -1461,32 +1625,65 @@ static void cross_entropy_rows(run *t)
 {
     cti_fault f = { 1, 0 };
 
-    t->be->cross_entropy(CT_F32, CT_I64, 128, 32, put(t, CT_F32, 4096),
-                         put_index(t, CT_I64, 128, 32), -1, 0, put(t, CT_F32, 128),
-                         put(t, CT_F32, 128), &f);
+    t->be->cross_entropy(&(cti_cross_entropy_args){ .dtype = CT_F32,
+                                                    .index_dtype = CT_I64,
+                                                    .rows = 128,
+                                                    .n = 32,
+                                                    .in = put(t, CT_F32, 4096),
+                                                    .target = put_index(t, CT_I64, 128, 32),
+                                                    .ignore = -1,
+                                                    .smoothing = 0,
+                                                    .loss = put(t, CT_F32, 128),
+                                                    .lse = put(t, CT_F32, 128) },
+                         &f);
 }
 
 static void sum_all(run *t)
 {
-    t->be->reduce(CTI_SUM, CT_F32, 1, 4096, 1, put(t, CT_F32, 4096), put(t, CT_F32, 1));
+    t->be->reduce(&(cti_reduce_args){ .op = CTI_SUM,
+                                      .dtype = CT_F32,
+                                      .outer = 1,
+                                      .n = 4096,
+                                      .inner = 1,
+                                      .in = put(t, CT_F32, 4096),
+                                      .out = put(t, CT_F32, 1) });
 }
 
 static void sum_rows(run *t)
 {
-    t->be->reduce(CTI_SUM, CT_F32, 8, 512, 1, put(t, CT_F32, 4096), put(t, CT_F32, 8));
+    t->be->reduce(&(cti_reduce_args){ .op = CTI_SUM,
+                                      .dtype = CT_F32,
+                                      .outer = 8,
+                                      .n = 512,
+                                      .inner = 1,
+                                      .in = put(t, CT_F32, 4096),
+                                      .out = put(t, CT_F32, 8) });
 }
 
 static void sum_columns(run *t)
 {
-    t->be->reduce(CTI_SUM, CT_F32, 1, 64, 64, put(t, CT_F32, 4096), put(t, CT_F32, 64));
+    t->be->reduce(&(cti_reduce_args){ .op = CTI_SUM,
+                                      .dtype = CT_F32,
+                                      .outer = 1,
+                                      .n = 64,
+                                      .inner = 64,
+                                      .in = put(t, CT_F32, 4096),
+                                      .out = put(t, CT_F32, 64) });
 }
 
 static void gather_64(run *t)
 {
     cti_fault f = { 1, 0 };
 
-    t->be->gather_rows(CT_F32, CT_I64, 64, 64, 64, put(t, CT_F32, 4096),
-                       put_index(t, CT_I64, 64, 64), put(t, CT_F32, 4096), &f);
+    t->be->gather_rows(&(cti_gather_rows_args){ .dtype = CT_F32,
+                                                .index_dtype = CT_I64,
+                                                .count = 64,
+                                                .width = 64,
+                                                .rows = 64,
+                                                .src = put(t, CT_F32, 4096),
+                                                .index = put_index(t, CT_I64, 64, 64),
+                                                .out = put(t, CT_F32, 4096) },
+                       &f);
 }
 
 /* Requests of warps to memory and sectors of 32 bytes that they cover, for 4,096 floats, at most: by
@@ -1552,7 +1749,13 @@ static void sum_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t inn
     void *in = put_zeros(t, dtype, outer * n * inner), *out = put_zeros(t, dtype, outer * inner);
 
     wait_and_count(t);
-    t->be->reduce(CTI_SUM, dtype, outer, n, inner, in, out);
+    t->be->reduce(&(cti_reduce_args){ .op = CTI_SUM,
+                                      .dtype = dtype,
+                                      .outer = outer,
+                                      .n = n,
+                                      .inner = inner,
+                                      .in = in,
+                                      .out = out });
 }
 
 static void cumsum_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t inner)
@@ -1560,7 +1763,13 @@ static void cumsum_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t 
     void *in = put_zeros(t, dtype, outer * n * inner);
 
     wait_and_count(t);
-    t->be->cumsum(dtype, false, outer, n, inner, in, in);
+    t->be->cumsum(&(cti_cumsum_args){ .dtype = dtype,
+                                      .reverse = false,
+                                      .outer = outer,
+                                      .n = n,
+                                      .inner = inner,
+                                      .in = in,
+                                      .out = in });
 }
 
 static void sort_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t k)
@@ -1569,7 +1778,14 @@ static void sort_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t k)
     void *scratch = put_zeros(t, CT_I64, outer * 2 * n);
 
     wait_and_count(t);
-    t->be->sort(dtype, false, outer, n, k, in, order, scratch);
+    t->be->sort(&(cti_sort_args){ .dtype = dtype,
+                                  .descending = false,
+                                  .rows = outer,
+                                  .n = n,
+                                  .k = k,
+                                  .in = in,
+                                  .order = order,
+                                  .scratch = scratch });
 }
 
 /* count rows of width, into one of as many. */
@@ -1580,7 +1796,15 @@ static void scatter_rows_of(run *t, ct_dtype dtype, int64_t count, int64_t width
     cti_fault f = { 1, 0 };
 
     wait_and_count(t);
-    t->be->scatter_add_rows(dtype, CT_I64, count, width, rows, to, index, from, &f);
+    t->be->scatter_add_rows(&(cti_scatter_add_rows_args){ .dtype = dtype,
+                                                          .index_dtype = CT_I64,
+                                                          .count = count,
+                                                          .width = width,
+                                                          .rows = rows,
+                                                          .dst = to,
+                                                          .index = index,
+                                                          .src = from },
+                            &f);
 }
 
 static void scatter_of(run *t, ct_dtype dtype, int64_t outer, int64_t m, int64_t inner)
@@ -1590,7 +1814,16 @@ static void scatter_of(run *t, ct_dtype dtype, int64_t outer, int64_t m, int64_t
     cti_fault f = { 1, 0 };
 
     wait_and_count(t);
-    t->be->scatter_add(dtype, CT_I64, outer, 1, m, inner, to, index, from, &f);
+    t->be->scatter_add(&(cti_scatter_add_args){ .dtype = dtype,
+                                                .index_dtype = CT_I64,
+                                                .outer = outer,
+                                                .n = 1,
+                                                .m = m,
+                                                .inner = inner,
+                                                .dst = to,
+                                                .index = index,
+                                                .src = from },
+                       &f);
 }
 
 /* count segments of n, behind some of no elements and one of the other dtype. */
@@ -1640,7 +1873,8 @@ static void clip_of(run *t, ct_dtype dtype, int64_t segments, int64_t n, int64_t
 
     (void)unused;
     wait_and_count(t);
-    t->be->clip_norm(s, many, 1, NULL, &f);
+    t->be->clip_norm(
+        &(cti_clip_norm_args){ .segments = s, .count = many, .max_norm = 1, .norm = NULL }, &f);
 }
 
 /* With a bias, or without. */
@@ -1871,15 +2105,32 @@ START_TEST(nothing_is_launched_for_nothing)
     device->copy(1, (const int64_t[]){ 0 }, &a, &a);
     device->carry(1, (const int64_t[]){ 0 }, &a, &a);
     change(t, CTI_EW_neg, CT_F32, 0, x, 0);
-    device->reduce(CTI_SUM, CT_F32, 0, 3, 1, x, x);
-    device->cumsum(CT_F32, false, 1, 0, 1, x, x);
-    device->softmax(CT_F32, false, 3, 0, x, x);
-    device->sort(CT_F32, false, 0, 3, 3, x, x, x);
+    device->reduce(&(cti_reduce_args){
+        .op = CTI_SUM, .dtype = CT_F32, .outer = 0, .n = 3, .inner = 1, .in = x, .out = x });
+    device->cumsum(&(cti_cumsum_args){
+        .dtype = CT_F32, .reverse = false, .outer = 1, .n = 0, .inner = 1, .in = x, .out = x });
+    device->softmax(&(cti_softmax_args){
+        .dtype = CT_F32, .logarithm = false, .rows = 3, .n = 0, .in = x, .out = x });
+    device->sort(&(cti_sort_args){ .dtype = CT_F32,
+                                   .descending = false,
+                                   .rows = 0,
+                                   .n = 3,
+                                   .k = 3,
+                                   .in = x,
+                                   .order = x,
+                                   .scratch = x });
     device->update(&(cti_update){ .rule = CTI_SGD }, NULL, 0);
     device->async->counters(&after);
     ck_assert(after.launches == before.launches && ct_ok());
-    device->cumsum(CT_F32, false, 1, 8, 1, x, x); /* one chunk, one launch */
-    device->reduce(CTI_SUM, CT_F32, 1, 8, 1, x, x);
+    device->cumsum(&(cti_cumsum_args){ .dtype = CT_F32,
+                                       .reverse = false,
+                                       .outer = 1,
+                                       .n = 8,
+                                       .inner = 1,
+                                       .in = x,
+                                       .out = x }); /* one chunk, one launch */
+    device->reduce(&(cti_reduce_args){
+        .op = CTI_SUM, .dtype = CT_F32, .outer = 1, .n = 8, .inner = 1, .in = x, .out = x });
     device->async->counters(&after);
     ck_assert(after.launches == before.launches + 2 && ct_ok());
     finish(t);

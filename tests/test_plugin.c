@@ -100,12 +100,11 @@ static void graph_free(void *graph)
     freed++;
 }
 
-static void note_draw(void *data, ct_dtype dtype, int64_t n, double low, double high,
-                      const cti_position *from)
+static void note_draw(const cti_draw_args *a)
 {
     ck_assert(draws < 16);
-    drawn[draws++] = *from;
-    cti_cpu_backend.uniform(data, dtype, n, low, high, from);
+    drawn[draws++] = a->from;
+    cti_cpu_backend.uniform(a);
 }
 
 static const cti_async async = { .synchronise = wait_for_it,
@@ -218,6 +217,16 @@ static void table_size(void)
     table.size--;
 }
 
+static void no_first_kernel(void)
+{
+    table.select = NULL;
+}
+
+static void no_last_kernel(void)
+{
+    table.update = NULL;
+}
+
 static const struct bad_plugin {
     void (*make)(void);
     const char *word;
@@ -231,6 +240,8 @@ static const struct bad_plugin {
     { no_table, "table ... another version" },
     { table_version, "table ... another version" },
     { table_size, "table ... another version" },
+    { no_first_kernel, "no kernel select" },
+    { no_last_kernel, "no kernel update" },
 };
 
 START_TEST(refused)

@@ -86,8 +86,15 @@ static ct_tensor *index_gather_rows(const char *me, ct_tensor *weight, ct_tensor
         status = cti_lazy_rows_set(y, w, c, &fault);
     else
         status = cti_backend_of(y->device)->gather_rows(
-            y->dtype, c->dtype, c->numel, index_row_width(weight), weight->shape.dim[0],
-            cti_data(w), cti_data(c), cti_data(y), &fault);
+            &(cti_gather_rows_args){ .dtype = y->dtype,
+                                     .index_dtype = c->dtype,
+                                     .count = c->numel,
+                                     .width = index_row_width(weight),
+                                     .rows = weight->shape.dim[0],
+                                     .src = cti_data(w),
+                                     .index = cti_data(c),
+                                     .out = cti_data(y) },
+            &fault);
     if (status != CT_OK) {
         index_raise(me, c, fault.position, weight->shape.dim[0]);
         return NULL;
@@ -141,24 +148,37 @@ static const ct_op scatter_rows_op = { .name = "ct_embedding_backward",
                                        .saves = CT_SAVE_INPUTS,
                                        .backward = scatter_rows_grad };
 
+/* y += rows by the indices c; false with an error. */
+static bool index_add_rows_into(const char *me, ct_tensor *y, const ct_tensor *c,
+                                const ct_tensor *rows)
+{
+    int64_t limit = y->shape.dim[0];
+    cti_fault fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, limit);
+    cti_scatter_add_rows_args a = { .dtype = y->dtype,
+                                    .index_dtype = c->dtype,
+                                    .count = c->numel,
+                                    .width = index_row_width(y),
+                                    .rows = limit,
+                                    .src = cti_data(rows),
+                                    .index = cti_data(c),
+                                    .dst = cti_data(y) };
+
+    if (cti_backend_of(y->device)->scatter_add_rows(&a, &fault) == CT_OK)
+        return true;
+    index_raise(me, c, fault.position, limit);
+    return false;
+}
+
 static ct_tensor *index_scatter_rows(ct_tensor *d, ct_tensor *indices, ct_shape shape)
 {
     static const char *const me = "ct_embedding_backward";
     ct_tensor *in[2] = { d, indices }, *y, *c, *rows;
-    cti_fault fault;
 
     y = ct_zeros(shape, d->dtype, d->device);
     rows = y ? cti_contiguous(d) : NULL;
     c = rows ? cti_contiguous(indices) : NULL;
-    if (!c)
+    if (!c || !index_add_rows_into(me, y, c, rows))
         return NULL;
-    fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, shape.dim[0]);
-    if (cti_backend_of(y->device)->scatter_add_rows(y->dtype, c->dtype, c->numel,
-                                                    index_row_width(y), shape.dim[0], cti_data(y),
-                                                    cti_data(c), cti_data(rows), &fault) != CT_OK) {
-        index_raise(me, c, fault.position, shape.dim[0]);
-        return NULL;
-    }
     return cti_record_n(&scatter_rows_op, 2, in, y);
 }
 
@@ -191,7 +211,6 @@ static ct_tensor *index_add_rows(ct_tensor *x, ct_tensor *indices, ct_tensor *so
 {
     static const char *const me = "ct_index_add";
     ct_tensor *in[3] = { x, indices, source }, *y, *rows, *c;
-    cti_fault fault;
 
     y = x && source ? cti_new(me, x->shape, x->dtype, x->device) : NULL;
     rows = y ? cti_contiguous(source) : NULL;
@@ -199,13 +218,8 @@ static ct_tensor *index_add_rows(ct_tensor *x, ct_tensor *indices, ct_tensor *so
     if (!c)
         return NULL;
     cti_copy(y, x);
-    fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, y->shape.dim[0]);
-    if (cti_backend_of(y->device)->scatter_add_rows(
-            y->dtype, c->dtype, c->numel, index_row_width(y), y->shape.dim[0], cti_data(y),
-            cti_data(c), cti_data(rows), &fault) != CT_OK) {
-        index_raise(me, c, fault.position, y->shape.dim[0]);
+    if (!index_add_rows_into(me, y, c, rows))
         return NULL;
-    }
     return cti_record_n(&index_add_op, 3, in, y);
 }
 
@@ -295,6 +309,7 @@ static ct_tensor *index_gather(const char *me, ct_tensor *x, int axis, ct_tensor
 {
     ct_tensor *in[2] = { x, index }, *y, *c, *k;
     int64_t outer, inner;
+    cti_gather_args a;
     cti_fault fault;
 
     y = x ? cti_new(me, index->shape, x->dtype, x->device) : NULL;
@@ -304,9 +319,16 @@ static ct_tensor *index_gather(const char *me, ct_tensor *x, int axis, ct_tensor
         return NULL;
     cti_split_axis(&index->shape, axis, &outer, &inner);
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, x->shape.dim[axis]);
-    if (cti_backend_of(y->device)->gather(y->dtype, k->dtype, outer, x->shape.dim[axis],
-                                          k->shape.dim[axis], inner, cti_data(c), cti_data(k),
-                                          cti_data(y), &fault) != CT_OK) {
+    a = (cti_gather_args){ .dtype = y->dtype,
+                           .index_dtype = k->dtype,
+                           .outer = outer,
+                           .n = x->shape.dim[axis],
+                           .m = k->shape.dim[axis],
+                           .inner = inner,
+                           .src = cti_data(c),
+                           .index = cti_data(k),
+                           .out = cti_data(y) };
+    if (cti_backend_of(y->device)->gather(&a, &fault) != CT_OK) {
         index_raise(me, k, fault.position, x->shape.dim[axis]);
         return NULL;
     }
@@ -357,6 +379,7 @@ static bool index_add_into(ct_tensor *y, int axis, ct_tensor *k, ct_tensor *c)
     ct_shape shape = k->shape;
     ct_tensor *part, *own;
     int64_t outer, inner;
+    cti_scatter_add_args a;
     cti_fault fault;
 
     shape.dim[axis] = y->shape.dim[axis];
@@ -366,9 +389,16 @@ static bool index_add_into(ct_tensor *y, int axis, ct_tensor *k, ct_tensor *c)
         return false;
     cti_split_axis(&k->shape, axis, &outer, &inner);
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, "ct_scatter_add", shape.dim[axis]);
-    if (cti_backend_of(y->device)->scatter_add(y->dtype, k->dtype, outer, shape.dim[axis],
-                                               k->shape.dim[axis], inner, cti_data(own),
-                                               cti_data(k), cti_data(c), &fault) != CT_OK) {
+    a = (cti_scatter_add_args){ .dtype = y->dtype,
+                                .index_dtype = k->dtype,
+                                .outer = outer,
+                                .n = shape.dim[axis],
+                                .m = k->shape.dim[axis],
+                                .inner = inner,
+                                .src = cti_data(c),
+                                .index = cti_data(k),
+                                .dst = cti_data(own) };
+    if (cti_backend_of(y->device)->scatter_add(&a, &fault) != CT_OK) {
         index_raise("ct_scatter_add", k, fault.position, shape.dim[axis]);
         return false;
     }
@@ -429,8 +459,8 @@ static ct_tensor *index_one_hot(const char *me, ct_tensor *indices, int64_t clas
                  (long long)classes, cti_describe(indices).s);
         return NULL;
     }
-    if (dtype == CT_BF16) {
-        ct_raise(CT_ERR_DTYPE, me, "dtype bf16 has no one-hot");
+    if (cti_is_storage(dtype)) {
+        ct_raise(CT_ERR_DTYPE, me, "dtype %s has no one-hot", ct_dtype_name(dtype));
         return NULL;
     }
     shape = indices->shape;

@@ -41,8 +41,12 @@ static ct_tensor *dropout_run(ct_tensor *x, const dropout_mask *w)
 
     if (!c)
         return NULL;
-    cti_backend_of(x->device)->dropout(x->dtype, x->numel, w->p, &w->from, cti_data(c),
-                                       cti_data(y));
+    cti_backend_of(x->device)->dropout(&(cti_dropout_args){ .dtype = x->dtype,
+                                                            .n = x->numel,
+                                                            .p = w->p,
+                                                            .from = w->from,
+                                                            .in = cti_data(c),
+                                                            .out = cti_data(y) });
     return cti_record1_with(&dropout_op, x, y, w, sizeof *w);
 }
 
@@ -70,14 +74,17 @@ ct_tensor *ct_dropout(ct_tensor *x, double p, ct_generator *g)
 static bool multinomial_run(ct_tensor *weights, const ct_tensor *copy, int64_t k, bool replacement,
                             ct_generator *g, ct_tensor *out)
 {
-    int64_t n = ct_size(weights, -1), rows = k ? out->numel / k : 0;
-    cti_position from = cti_generator_take(g, (uint64_t)out->numel * 2, out->device);
+    cti_multinomial_args a = { .rows = k ? out->numel / k : 0,
+                               .n = ct_size(weights, -1),
+                               .k = k,
+                               .replacement = replacement,
+                               .weights = (double *)(void *)cti_data(copy),
+                               .from = cti_generator_take(g, (uint64_t)out->numel * 2, out->device),
+                               .out = (int64_t *)(void *)cti_data(out) };
     cti_fault fault =
         cti_fault_at(out->device, CTI_FAULT_WEIGHTS, "ct_multinomial", replacement ? 1 : k);
 
-    if (cti_backend_of(out->device)
-            ->multinomial(rows, n, k, replacement, (double *)(void *)cti_data(copy), &from,
-                          (int64_t *)(void *)cti_data(out), &fault) == CT_OK)
+    if (cti_backend_of(out->device)->multinomial(&a, &fault) == CT_OK)
         return true;
     ct_raise(CT_ERR_NUMERIC, "ct_multinomial",
              "row %lld of weights %s: one is negative or not finite, or fewer than %lld are "

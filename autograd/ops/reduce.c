@@ -114,7 +114,13 @@ static ct_tensor *reduce_run(const char *function, cti_reduce_op op, ct_tensor *
             outer *= x->shape.dim[i];
         }
     }
-    cti_backend_of(x->device)->reduce(op, x->dtype, outer, n, inner, cti_data(c), cti_data(y));
+    cti_backend_of(x->device)->reduce(&(cti_reduce_args){ .op = op,
+                                                          .dtype = x->dtype,
+                                                          .outer = outer,
+                                                          .n = n,
+                                                          .inner = inner,
+                                                          .in = cti_data(c),
+                                                          .out = cti_data(y) });
     return y;
 }
 

@@ -1,6 +1,7 @@
 /* reduce_axis.c - the reductions over a list of axes, for one axis. */
 #include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/autograd/ops/reduce_axis.h>
+#include <cotangent/autograd/ops/statistics.h>
 
 ct_tensor *ct_sum_axis(ct_tensor *x, int axis, bool keepdim)
 {

@@ -33,8 +33,13 @@ static ct_tensor *scan_cumsum(ct_tensor *x, scan_attributes r)
     if (!c)
         return NULL;
     cti_split_axis(&x->shape, r.axis, &outer, &inner);
-    cti_backend_of(x->device)->cumsum(x->dtype, r.reverse, outer, x->shape.dim[r.axis], inner,
-                                      cti_data(c), cti_data(y));
+    cti_backend_of(x->device)->cumsum(&(cti_cumsum_args){ .dtype = x->dtype,
+                                                          .reverse = r.reverse,
+                                                          .outer = outer,
+                                                          .n = x->shape.dim[r.axis],
+                                                          .inner = inner,
+                                                          .in = cti_data(c),
+                                                          .out = cti_data(y) });
     return cti_record1_with(&cumsum_op, x, y, &r, sizeof r);
 }
 

@@ -49,8 +49,12 @@ static ct_tensor *softmax_last_axis(const ct_op *op, bool logarithm, ct_tensor *
     c = y ? cti_contiguous(x) : NULL;
     if (!c)
         return NULL;
-    cti_backend_of(x->device)->softmax(x->dtype, logarithm, n ? x->numel / n : 0, n, cti_data(c),
-                                       cti_data(y));
+    cti_backend_of(x->device)->softmax(&(cti_softmax_args){ .dtype = x->dtype,
+                                                            .logarithm = logarithm,
+                                                            .rows = n ? x->numel / n : 0,
+                                                            .n = n,
+                                                            .in = cti_data(c),
+                                                            .out = cti_data(y) });
     return cti_record1_with(op, x, y, &axis, sizeof axis);
 }
 

@@ -26,9 +26,15 @@ static ct_tensor *sort_order(const char *me, ct_tensor *x, int axis, bool descen
     if (!scratch)
         return NULL;
     if (c->numel)
-        cti_backend_of(c->device)->sort(c->dtype, descending, c->numel / n, n, k, cti_data(c),
-                                        (int64_t *)(void *)cti_data(order),
-                                        (int64_t *)(void *)cti_data(scratch));
+        cti_backend_of(c->device)->sort(
+            &(cti_sort_args){ .dtype = c->dtype,
+                              .descending = descending,
+                              .rows = c->numel / n,
+                              .n = n,
+                              .k = k,
+                              .in = cti_data(c),
+                              .order = (int64_t *)(void *)cti_data(order),
+                              .scratch = (int64_t *)(void *)cti_data(scratch) });
     return ct_transpose(order, axis, last);
 }
 

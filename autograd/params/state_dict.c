@@ -123,11 +123,6 @@ typedef struct state_dict_load {
     int count;
 } state_dict_load;
 
-static const char *state_dict_dtype(ct_dtype dtype)
-{
-    return dtype == CT_F64 ? "F64" : "F32"; /* parameters have no other dtype */
-}
-
 /* Reports s if its tensor in the file has another shape or dtype. False if memory runs out. */
 static bool state_dict_compare(state_dict_load *l, const state_dict_slot *s)
 {
@@ -142,7 +137,7 @@ static bool state_dict_compare(state_dict_load *l, const state_dict_slot *s)
         item.problem = CT_LOAD_PROBLEM_SHAPE;
         return state_dict_report(l->found, &item);
     }
-    if (strcmp(dtype, state_dict_dtype(ct_params_dtype(l->set))) != 0) {
+    if (strcmp(dtype, cti_dtype_file_name(ct_params_dtype(l->set))) != 0) {
         item.problem = CT_LOAD_PROBLEM_DTYPE;
         return state_dict_report(l->found, &item);
     }
@@ -254,7 +249,7 @@ static void state_dict_add_item(text *t, const ct_load_item *item, ct_dtype dtyp
         add_text(t, " %s in the file, %s here", cti_shape_text(&item->in_file).s,
                  cti_shape_text(&item->in_set).s);
     else if (item->problem == CT_LOAD_PROBLEM_DTYPE)
-        add_text(t, " %s in the file, %s here", item->file_dtype, state_dict_dtype(dtype));
+        add_text(t, " %s in the file, %s here", item->file_dtype, cti_dtype_file_name(dtype));
     else if (item->problem == CT_LOAD_PROBLEM_MISSING)
         add_text(t, " %s", cti_shape_text(&item->in_set).s);
     else

@@ -9,28 +9,27 @@ twice on the CPU with one thread, and traces the second one:
 
     ct_add          f32[32,256] + f32[256], recorded
     lstm_forward    ct_recurrent_forward of an LSTM of 256 units over 35 steps of 32 one-hot rows
-                    (the book's model), recorded; the fused path
+                    (the sizes of the classic protocol), recorded; the fused path
     fit_step        one step of ct_fit, from the return of the user's training_step to its next call:
                     backward of a loss of one op, clipping, Adam, carrying the state, a checkpoint,
                     the next batch
 
 For each call it prints
 
-    files, functions    on the way to the work. The work is a kernel's loop (tensor/formulas.h,
-                        tensor/cpu/loops_*.h, kernels.c), a product (gemm) or the writing of
-                        a file (atomic_file.c). A function is on the way if it is one of
-                        these or if, by the calls that were seen, it leads to one.
-    depth               the most functions of ours on the stack at once
-    all files, entered  files of all functions that ran (checks, allocation and recording too), and
-                        functions among them that were entered from another file
+    way         the files and functions on the way to the work. The work is a loop of kernels.c, a product
+                (gemm) or the writing of a file (atomic_file.c). A function is on the way if it is one
+                of these or if, by the calls that were seen, it leads to one.
+    chain       the files and functions on the deepest stack
+    all         the files and functions of all that ran: checks, allocation and recording, too. Of the
+                functions only those that were entered from another file.
 
-The generated call-site wrapper counts as a function and its header as a file. System libraries,
-OpenBLAS and LIBXSMM do not count. TREE may be one from before docs/rename: hops.c is then ported back.
+The generated call-site wrapper counts as a function and its header as a file. The headers that
+tensor/cpu/kernels.c is made of (loops_*.h, formulas.h) count as that file. System libraries, OpenBLAS
+and LIBXSMM do not count. TREE may be one from before docs/rename: hops.c is then ported back.
 
-The review that proposed this count made it by hand, for a tree of before docs/rename. It found 15
-files and about 25 hops for ct_add (it counted all functions: here 13 and 26), 14 files and 25 hops
-for the LSTM (it counted the way and its longest chain: here 17 and 22) and 16 files for the fit step
-(the way: here 16).
+For the tree of before docs/rename, a count by hand had found 15 files and about 25 hops for ct_add
+(of all that runs; here 13 and 26), 14 files and 25 hops for the LSTM (of the way, and its longest
+chain; here 14 and 22) and 16 files for the fit step (of the way; here 14).
 """
 import argparse
 import csv
@@ -42,8 +41,9 @@ import tempfile
 
 CALLS = ("ct_add", "lstm_forward", "fit_step")
 FLAGS = "-O0 -g -fno-inline -finstrument-functions"
-WORK = re.compile(r"tensor/(formulas\.h|atomic_file\.c|"
-                  r"cpu/(loops_\w+\.h|kernels\.c|(gemm|packed)\w*\.c))$")
+LOOPS = "tensor/cpu/kernels.c"
+LOOPS_PARTS = re.compile(r"tensor/(formulas\.h|cpu/loops_\w+\.h)$")
+WORK = re.compile(r"tensor/(atomic_file\.c|cpu/(kernels|(gemm|packed)\w*)\.c)$")
 WRAPPERS = "include/cotangent_sites.h"
 
 
@@ -89,6 +89,8 @@ def places(program, addresses, tree):
         path = os.path.relpath(os.path.realpath(out[2 * i + 1].rsplit(":", 1)[0]), tree)
         if os.path.basename(path) == "hops.c":      # what is instrumented there: the wrappers
             path = WRAPPERS
+        if LOOPS_PARTS.match(path):
+            path = LOOPS
         found[address] = (path, out[2 * i])
     return found
 
@@ -128,15 +130,16 @@ def main():
         lines = [line.split() for line in run([program, "run.safetensors"], cwd=folder).splitlines()]
         where = places(program, sorted({a for line in lines for a in line[2:] if a != "0"}), tree)
 
-    print("%-14s %5s %9s %5s %10s %8s" % ("", "files", "functions", "depth", "all files", "entered"))
+    print("%-16s%14s%14s%14s" % ("files, functions", "way", "chain", "all"))
     for name in CALLS:
         calls = [(where[line[2]], where[line[3]]) for line in lines if line[:2] == [name, "call"]]
         stack = [where[line[2]] for line in lines if line[:2] == [name, "stack"]]
         every = {callee for _, callee in calls}
         entered = {callee for caller, callee in calls if not caller or caller[0] != callee[0]}
         way = way_of(calls)
-        print("%-14s %5d %9d %5d %10d %8d" % (name, len(files_of(way)), len(way), len(stack),
-                                              len(files_of(every)), len(entered)))
+        print("%-16s" % name + "".join("%9d, %3d" % pair for pair in (
+            (len(files_of(way)), len(way)), (len(files_of(stack)), len(stack)),
+            (len(files_of(every)), len(entered)))))
         if args.list:
             show("on the way", way)
             show("beside it", every - way)

@@ -31,7 +31,7 @@ cat "$tmp/out"
 awk 'NR == 1 { first = $NF } END { exit !($NF < 0.1 && $NF < first / 20) }' "$tmp/out" ||
     fail "it does not learn"
 
-# The cell of docs/recurrent_module.md is examples/mgu.c, line by line, in at most 60 lines that
+# The cell of docs/recurrent_module.md is examples/mgu.c, line by line, in at most 64 lines that
 # include no header but public ones.
 awk '/^## Using it/ { exit } /^```/ { inside = !inside; next } inside && NF' \
     "$srcdir/docs/recurrent_module.md" >"$tmp/cell"
@@ -39,7 +39,7 @@ awk '/^## Using it/ { exit } /^```/ { inside = !inside; next } inside && NF' \
 if grep -Fvxf "$srcdir/examples/mgu.c" "$tmp/cell"; then
     fail "recurrent_module.md has these lines, examples/mgu.c has not"
 fi
-[ "$(wc -l <"$srcdir/examples/mgu.c")" -le 60 ] || fail "examples/mgu.c has more than 60 lines"
+[ "$(wc -l <"$srcdir/examples/mgu.c")" -le 64 ] || fail "examples/mgu.c has more than 64 lines"
 if grep -h '^#include' "$srcdir"/examples/mgu.[ch] | grep -v '<cotangent\.h>\|"mgu\.h"\|<math\.h>'
 then
     fail "examples/mgu.[ch] include more than public headers"

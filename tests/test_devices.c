@@ -481,31 +481,20 @@ START_TEST(states_elsewhere_are_refused)
     y = ct_to(x, CT_CPU);
     row = ct_ones(CT_SHAPE(2, 2), CT_F32, gpu);
     expect_ok();
-    REFUSED(
-        "ct_recurrent_forward: x f32[4,2,2] %s and state f32[1,2,3] cpu are on different devices",
-        ct_recurrent_forward(r, x, here, &next));
-    REFUSED(
-        "ct_recurrent_forward: x f32[4,2,2] %s and state f32[1,2,3] cpu are on different devices",
-        ct_recurrent_forward(r, x, mixed, &next));
-    REFUSED(
-        "ct_recurrent_forward: x f32[4,2,2] cpu and state f32[1,2,3] %s are on different devices",
-        ct_recurrent_forward(r, y, there, &next));
-    REFUSED("ct_linear: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices",
-            ct_recurrent_forward(r, y, here, &next));
-    REFUSED("ct_recurrent_step: x f32[2,2] %s and state f32[1,2,3] cpu are on different devices",
-            ct_recurrent_step(r, row, here, &next));
+    /* one place a line */
+    /* clang-format off */
+    REFUSED("ct_recurrent_forward: x f32[4,2,2] %s and state f32[1,2,3] cpu are on different devices", ct_recurrent_forward(r, x, here, &next));
+    REFUSED("ct_recurrent_forward: x f32[4,2,2] %s and state f32[1,2,3] cpu are on different devices", ct_recurrent_forward(r, x, mixed, &next));
+    REFUSED("ct_recurrent_forward: x f32[4,2,2] cpu and state f32[1,2,3] %s are on different devices", ct_recurrent_forward(r, y, there, &next));
+    REFUSED("ct_linear: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices", ct_recurrent_forward(r, y, here, &next));
+    REFUSED("ct_recurrent_step: x f32[2,2] %s and state f32[1,2,3] cpu are on different devices", ct_recurrent_step(r, row, here, &next));
     ct_set_fused_rnn(false);
-    REFUSED("ct_linear: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices",
-            ct_recurrent_forward(r, y, here, &next));
+    REFUSED("ct_linear: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices", ct_recurrent_forward(r, y, here, &next));
     ct_set_fused_rnn(true);
-    REFUSED("ct_state_carry: t f32[1,2,3] %s and src f32[1,2,3] cpu are on different devices",
-            ct_state_carry(there, here) == CT_OK);
-    REFUSED("ct_state_carry: t f32[1,2,3] cpu and src f32[1,2,3] %s are on different devices",
-            ct_state_carry(kept, ct_state_from_tensors(
-                                     2, (ct_tensor *[]){ ct_state_get(there, 0),
-                                                         ct_state_get(there, 1) })) == CT_OK);
-    REFUSED("ct_index_select: weight f32[2,1,3] %s and indices i64[1] cpu are on different devices",
-            ct_state_select_new(there, ct_zeros(CT_SHAPE(1), CT_I64, CT_CPU)));
+    REFUSED("ct_state_carry: t f32[1,2,3] %s and src f32[1,2,3] cpu are on different devices", ct_state_carry(there, here) == CT_OK);
+    REFUSED("ct_state_carry: t f32[1,2,3] cpu and src f32[1,2,3] %s are on different devices", ct_state_carry(kept, ct_state_from_tensors( 2, (ct_tensor *[]){ ct_state_get(there, 0), ct_state_get(there, 1) })) == CT_OK);
+    REFUSED("ct_index_select: weight f32[2,1,3] %s and indices i64[1] cpu are on different devices", ct_state_select_new(there, ct_zeros(CT_SHAPE(1), CT_I64, CT_CPU)));
+    /* clang-format on */
     ck_assert(ct_recurrent_forward(r, x, there, &next) != NULL);
     ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
     ct_state_free(there);
@@ -575,8 +564,10 @@ START_TEST(a_fault_stops_all_updates)
 
         s = ct_scope_begin();
         k = ct_from_data(index, CT_SHAPE(2), CT_I32, gpu);
-        y = ct_embedding(w, k);
-        snprintf(place, sizeof place, "%s: ct_embedding: ", CT_HERE);
+        /* the place of the call on this line */
+        /* clang-format off */
+        y = ct_embedding(w, k); snprintf(place, sizeof place, "%s: ct_embedding: ", CT_HERE);
+        /* clang-format on */
         ck_assert(y != NULL);
         ct_backward(ct_sum(y));
         ct_clip_grad_norm(set, 1, NULL);

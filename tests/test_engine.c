@@ -740,11 +740,12 @@ START_TEST(a_saved_tensor_modified_later_is_an_error)
     ct_tensor *x = LEAF(1, 2), *data = VECTOR(3, 4), *y, *row;
     char made[64], wrote[64];
 
-    y = ct_sum(ct_mul(x, data));
-    snprintf(made, sizeof made, "%s", CT_HERE);
+    /* each place is that of the call on its line */
+    /* clang-format off */
+    y = ct_sum(ct_mul(x, data)); snprintf(made, sizeof made, "%s", CT_HERE);
     row = ct_slice(data, 0, 0, 1, 1);
-    ct_fill(row, 7);
-    snprintf(wrote, sizeof wrote, "%s", CT_HERE); /* through a view */
+    ct_fill(row, 7); snprintf(wrote, sizeof wrote, "%s", CT_HERE); /* through a view */
+    /* clang-format on */
     ct_backward(y);
     ck_assert(ct_error() == CT_ERR_GRAD);
     ck_assert_msg(strncmp(ct_error_message(), made, strlen(made)) == 0, "%s", ct_error_message());

@@ -70,7 +70,7 @@ ct_tensor *ct_forward(ct_module *m, ct_tensor *x)
     return m && x ? m->forward(m->self, x) : NULL;
 }
 
-static ct_tensor *op_forward(void *self, ct_tensor *x)
+static ct_tensor *module_op_forward(void *self, ct_tensor *x)
 {
     return ((op_call *)self)->op(x);
 }
@@ -89,5 +89,5 @@ ct_module *ct_nn_op(ct_params *params, ct_tensor *(*op)(ct_tensor *x))
     if (!call)
         return NULL;
     call->op = op;
-    return ct_nn_module(params, call, op_forward);
+    return ct_nn_module(params, call, module_op_forward);
 }

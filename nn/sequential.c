@@ -8,7 +8,7 @@ typedef struct chain {
     ct_module *module[];
 } chain;
 
-static ct_tensor *chain_forward(void *self, ct_tensor *x)
+static ct_tensor *sequential_forward(void *self, ct_tensor *x)
 {
     const chain *c = self;
 
@@ -32,5 +32,5 @@ ct_module *ct_nn_sequential(ct_params *params, int count, ct_module *const *modu
     c->count = count;
     for (int i = 0; i < count; i++)
         c->module[i] = modules[i];
-    return ct_nn_module(params, c, chain_forward);
+    return ct_nn_module(params, c, sequential_forward);
 }

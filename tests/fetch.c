@@ -33,15 +33,6 @@ char *in_folder(const char *name)
     return path[turn];
 }
 
-void write_file(const char *path, const void *bytes, size_t size)
-{
-    FILE *f = fopen(path, "wb");
-
-    ck_assert_msg(f != NULL, "%s: %s", path, strerror(errno));
-    ck_assert_uint_eq(fwrite(bytes, 1, size, f), size);
-    ck_assert_int_eq(fclose(f), 0);
-}
-
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)st;
@@ -137,7 +128,7 @@ START_TEST(text_read)
     char *large = prose(3000000);
     ct_text *t;
 
-    write_file(path, "Hello\r\n\xff", 8);
+    write_bytes(path, "Hello\r\n\xff", 8);
     t = ct_text_read(path);
     ck_assert_ptr_nonnull(t);
     ck_assert_uint_eq(ct_text_size(t), 8);
@@ -148,7 +139,7 @@ START_TEST(text_read)
     ck_assert(!ct_text_is_sample(t));
     ct_text_free(t);
 
-    write_file(path, large, 3000000);  /* several of the reader's pieces */
+    write_bytes(path, large, 3000000); /* several of the reader's pieces */
     t = ct_text_new_timemachine(path); /* any text may be named */
     ck_assert_ptr_nonnull(t);
     ck_assert_uint_eq(ct_text_size(t), 3000000);
@@ -183,7 +174,7 @@ START_TEST(text_bad)
         char word[1400];
 
         snprintf(word, sizeof word, "%s: ... %s", path, cases[i].word);
-        write_file(path, cases[i].bytes, cases[i].size);
+        write_bytes(path, cases[i].bytes, cases[i].size);
         ck_assert_ptr_null(ct_text_read(path));
         expect_error(cases[i].code, "ct_text_read", word);
         ck_assert_ptr_null(ct_text_new_from_bytes(cases[i].bytes, cases[i].size, "Name"));
@@ -213,7 +204,7 @@ START_TEST(text_unreadable)
         printf("text_unreadable: a file without permissions skipped, root may read it\n");
         return;
     }
-    write_file(path, "abc", 3);
+    write_bytes(path, "abc", 3);
     ck_assert_int_eq(chmod(path, 0), 0);
     ck_assert_ptr_null(ct_text_read(path));
     expect_error(CT_ERR_IO, "ct_text_read", "Permission denied");
@@ -293,7 +284,7 @@ START_TEST(data_dir)
     setenv("COTANGENT_DATA_DIR", in_folder("data"), 1);
     IS_SAMPLE(ct_text_new_timemachine(NULL), "no timemachine.txt in COTANGENT_DATA_DIR");
     for (i = 0; i < LENGTH(wrong); i++) {
-        write_file(path, wrong[i].text, strlen(wrong[i].text));
+        write_bytes(path, wrong[i].text, strlen(wrong[i].text));
         ck_assert_ptr_null(ct_text_new_timemachine(NULL));
         ck_assert_int_eq(strstr(ct_error_message(), ", looks like HTML") != NULL, wrong[i].html);
         expect_error(CT_ERR_FORMAT, "ct_text_new_timemachine",
@@ -315,7 +306,7 @@ START_TEST(data_dir_known)
         return;
     known = ct_text_read(known_path);
     ck_assert_ptr_nonnull(known);
-    write_file(in_folder("timemachine.txt"), ct_text_bytes(known), ct_text_size(known));
+    write_bytes(in_folder("timemachine.txt"), ct_text_bytes(known), ct_text_size(known));
     ct_text_free(known);
     setenv("COTANGENT_DATA_DIR", folder, 1);
     t = ct_text_new_timemachine(NULL);
@@ -525,7 +516,7 @@ START_TEST(download)
     ct_text_free(t);
     ck_assert_int_eq(s.served, 1);
 
-    write_file(in_folder("cache/cotangent/timemachine.txt"), "damaged", 7); /* fetched again */
+    write_bytes(in_folder("cache/cotangent/timemachine.txt"), "damaged", 7); /* fetched again */
     t = ct_text_new_timemachine(NULL);
     is_known(t);
     ct_text_free(t);
@@ -536,7 +527,7 @@ START_TEST(download)
     ck_assert_int_eq(cached_files(), 1);
 
     server_stop(&s);
-    write_file(in_folder("cache/cotangent/timemachine.txt"), "damaged", 7);
+    write_bytes(in_folder("cache/cotangent/timemachine.txt"), "damaged", 7);
     IS_SAMPLE(ct_text_new_timemachine(NULL),
               "/cache/cotangent/timemachine.txt is not the known text");
     ct_text_free(known);
@@ -594,12 +585,12 @@ END_TEST
 /* ---- file calls that fail ---- */
 
 static cti_file_table libc_files;
-static int file_calls, fail_file_call; /* counted from 1; 0: none */
-static bool renamed, synced;           /* since the last write */
+static int file_calls, failing_call; /* counted from 1; 0: none */
+static bool renamed, synced;         /* since the last write */
 
 static bool file_call_fails(void)
 {
-    if (++file_calls != fail_file_call)
+    if (++file_calls != failing_call)
         return false;
     errno = EIO;
     return true;
@@ -670,9 +661,9 @@ START_TEST(read_call_fails)
     const char *path = in_folder("a.txt");
     char *s = prose(120000);
 
-    write_file(path, s, 120000);
+    write_bytes(path, s, 120000);
     fail_files();
-    for (fail_file_call = 1;; fail_file_call++) {
+    for (failing_call = 1;; failing_call++) {
         ct_text *t;
 
         file_calls = 0;
@@ -680,14 +671,14 @@ START_TEST(read_call_fails)
         if (t) {
             ck_assert_str_eq(ct_text_bytes(t), s);
             ct_text_free(t);
-            if (file_calls < fail_file_call)
+            if (file_calls < failing_call)
                 break;
-            ck_assert_int_eq(fail_file_call, 6); /* open, 4 reads: a failed close is of no import */
+            ck_assert_int_eq(failing_call, 6); /* open, 4 reads: a failed close is of no import */
         } else {
             expect_error(CT_ERR_IO, "ct_text_read", "/a.txt: Input/output error");
         }
     }
-    ck_assert_int_eq(fail_file_call, 7);
+    ck_assert_int_eq(failing_call, 7);
     cti_file_calls = libc_files;
     free(s);
 }
@@ -705,12 +696,12 @@ START_TEST(cache_call_fails)
         return;
     known = server_start_known(&s);
     fail_files();
-    for (fail_file_call = 1; !whole; fail_file_call++) {
+    for (failing_call = 1; !whole; failing_call++) {
         file_calls = 0;
         renamed = false;
         t = ct_text_new_timemachine(NULL);
         is_known(t); /* whatever fails, the text is there */
-        whole = file_calls < fail_file_call;
+        whole = file_calls < failing_call;
         noted = strstr(ct_text_source(t), "not cached: Input/output error") != NULL;
         ck_assert(noted || renamed);
         ck_assert(renamed || !whole);
@@ -719,7 +710,7 @@ START_TEST(cache_call_fails)
         ct_text_free(t);
         remove(in_folder("cache/cotangent/timemachine.txt"));
     }
-    ck_assert_int_gt(fail_file_call, 8);
+    ck_assert_int_gt(failing_call, 8);
     cti_file_calls = libc_files;
     server_stop(&s);
     ct_text_free(known);

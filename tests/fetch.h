@@ -2,6 +2,8 @@
 #ifndef COTANGENT_TESTS_FETCH_H
 #define COTANGENT_TESTS_FETCH_H
 
+#include "tests/files.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -29,7 +31,6 @@ bool without_corpus(const char *test); /* says that the test is skipped, if it m
 void setup(void);
 void teardown(void);
 char *in_folder(const char *name); /* a path in it, good for some calls */
-void write_file(const char *path, const void *bytes, size_t size);
 
 /* size letters and spaces without a pattern, to be freed. */
 char *prose(size_t size);

@@ -370,7 +370,7 @@ END_TEST
 
 /* Writes the tensors that text describes: "kernel 3x8 bias 8 step -", - a scalar. Element i of
  * tensor k is 100 k + i. */
-static void write_file(const char *path, const char *text)
+static void write_tensors(const char *path, const char *text)
 {
     ct_scope s = ct_scope_begin();
     char name[MOST_TENSORS][64], shape[64];
@@ -461,7 +461,7 @@ START_TEST(test_names)
     };
 
     ck_assert_int_eq(LENGTH(cases), NAMES);
-    write_file("a", cases[_i].in);
+    write_tensors("a", cases[_i].in);
     convert(
         "a", "b",
         (ct_convert_options){ .from = cases[_i].from, .to = cases[_i].to, .keep = cases[_i].keep });
@@ -481,10 +481,10 @@ START_TEST(test_rename)
     ct_nn_lstm(params, "rnn",
                (ct_nn_lstm_options){ .hidden_size = 2, .dialect = CT_DIALECT_KERAS });
     ct_nn_linear(params, "linear", (ct_nn_linear_options){ .out_features = 2 });
-    write_file("a", "sequential/lstm/lstm_cell/kernel 3x8 "
-                    "sequential/lstm/lstm_cell/recurrent_kernel 2x8 "
-                    "sequential/lstm/lstm_cell/bias 8 sequential/dense/kernel 2x2 "
-                    "sequential/dense/bias 2");
+    write_tensors("a", "sequential/lstm/lstm_cell/kernel 3x8 "
+                       "sequential/lstm/lstm_cell/recurrent_kernel 2x8 "
+                       "sequential/lstm/lstm_cell/bias 8 sequential/dense/kernel 2x2 "
+                       "sequential/dense/bias 2");
     convert("a", "b",
             (ct_convert_options){
                 .rename = (ct_prefix[]){ { NULL, "x" }, { "sequential/", "" }, { NULL, NULL } } });
@@ -652,7 +652,7 @@ START_TEST(test_refusals)
 
     ck_assert_int_eq(LENGTH(cases), REFUSALS);
     write_bytes("b", "old", 3);
-    write_file("a", cases[_i].in);
+    write_tensors("a", cases[_i].in);
     ck_assert_int_eq(ct_convert("a", "b", cases[_i].o), cases[_i].status);
     if (cases[_i].word)
         expect_error(cases[_i].status, "ct_convert", cases[_i].word);
@@ -711,7 +711,7 @@ static void fail_each(void (*arm)(int k), const int *seen, ct_status status, int
 
 START_TEST(test_calls_fail)
 {
-    write_file("a", GRU_OF_TORCH " out.weight 5x2 out.bias 5 step -");
+    write_tensors("a", GRU_OF_TORCH " out.weight 5x2 out.bias 5 step -");
     fail_each(fail_file_call, &files_seen, CT_ERR_IO, 10);
     fail_each(fail_allocation, &allocations_seen, CT_ERR_MEMORY, 20);
 }

@@ -1052,10 +1052,10 @@ START_TEST(allocation_fails_reading)
     char *s = prose(600000);
     int k, found = 0, refused = 0, baseline;
 
-    write_file(path, s, 600000);
+    write_bytes(path, s, 600000);
     ck_assert_int_eq(mkdir(in_folder("cache"), 0777), 0);
     ck_assert_int_eq(mkdir(in_folder("cache/cotangent"), 0777), 0);
-    write_file(in_folder("cache/cotangent/timemachine.txt"), "damaged", 7);
+    write_bytes(in_folder("cache/cotangent/timemachine.txt"), "damaged", 7);
     libc_memory = cti_memory_calls;
     cti_memory_calls = (cti_memory_table){ fail_allocate, counted_release };
     baseline = held;

@@ -15,7 +15,7 @@
 #include <string.h>
 
 /* Writes x: magic, version, the header, its length before it, and the payload. */
-static void write_file(int version, const char *header, const void *payload, size_t size)
+static void write_npy(int version, const char *header, const void *payload, size_t size)
 {
     size_t length = strlen(header), begin = version == 1 ? 10 : 12;
     char *b = calloc(1, begin + length + size);
@@ -187,7 +187,7 @@ START_TEST(variants)
         ct_scope s = ct_scope_begin();
         ct_tensor *t;
 
-        write_file(cases[i].version, cases[i].header, six, sizeof six);
+        write_npy(cases[i].version, cases[i].header, six, sizeof six);
         t = ct_npy_read("x", CT_CPU);
         ck_assert_msg(t != NULL, "row %d: %s", i, ct_error_message());
         ck_assert_int_eq(ct_rank(t), cases[i].rank);
@@ -289,7 +289,7 @@ START_TEST(malformed_headers)
     int i;
 
     for (i = 0; i < LENGTH(malformed); i++) {
-        write_file(1, malformed[i].header, zeros, malformed[i].payload);
+        write_npy(1, malformed[i].header, zeros, malformed[i].payload);
         fail_allocation(0);
         read_refused(i, CT_ERR_FORMAT, malformed[i].word);
         ck_assert_uint_lt(largest_seen, 4096);
@@ -384,11 +384,11 @@ START_TEST(longest_header)
     memset(header, ' ', 65538);
     memcpy(header, begin, sizeof begin - 1);
     header[65536] = '\0';
-    write_file(2, header, six, sizeof six);
+    write_npy(2, header, six, sizeof six);
     expect_values("x", ct_npy_read("x", CT_CPU), (double[]){ 1, 2, 3, 4, 5, 6 }, 6, 0);
     header[65536] = ' ';
     header[65537] = '\0';
-    write_file(2, header, six, sizeof six);
+    write_npy(2, header, six, sizeof six);
     read_refused(0, CT_ERR_FORMAT, "offset 8 ... length is 65537");
     free(header);
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
@@ -406,15 +406,15 @@ START_TEST(unsupported)
     for (i = 0; i < LENGTH(dtypes); i++) {
         snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': ()}",
                  dtypes[i]);
-        write_file(1, header, six, 4);
+        write_npy(1, header, six, 4);
         snprintf(word, sizeof word, "dtype \"%s\"", dtypes[i]);
         read_refused(i, CT_ERR_DTYPE, word);
     }
-    write_file(1, "{'shape': (1, 1, 1, 1, 1, 1, 1, 1, 1)}", six, 4);
+    write_npy(1, "{'shape': (1, 1, 1, 1, 1, 1, 1, 1, 1)}", six, 4);
     read_refused(-1, CT_ERR_SHAPE, "above");
-    write_file(1, "{'descr': '|b1', 'fortran_order': False, 'shape': (3,)}", "\1\0\2", 3);
+    write_npy(1, "{'descr': '|b1', 'fortran_order': False, 'shape': (3,)}", "\1\0\2", 3);
     read_refused(-2, CT_ERR_FORMAT, "bool");
-    write_file(1, "{'descr': '|b1', 'fortran_order': True, 'shape': (3,)}", "\3\0\1", 3);
+    write_npy(1, "{'descr': '|b1', 'fortran_order': True, 'shape': (3,)}", "\3\0\1", 3);
     read_refused(-3, CT_ERR_FORMAT, "bool");
 }
 END_TEST

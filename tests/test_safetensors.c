@@ -153,7 +153,7 @@ END_TEST
 /* ---- malformed files ---- */
 
 /* Writes x: the header's length, the header (' stands for "), and a payload of zeros. */
-static void write_file(const char *header, size_t length, size_t payload)
+static void write_header(const char *header, size_t length, size_t payload)
 {
     char *bytes = calloc(1, 8 + length + payload);
     size_t i;
@@ -327,7 +327,7 @@ START_TEST(malformed_headers)
     int i;
 
     for (i = 0; i < LENGTH(malformed); i++) {
-        write_file(malformed[i].header, HEADER_LENGTH(i), malformed[i].payload);
+        write_header(malformed[i].header, HEADER_LENGTH(i), malformed[i].payload);
         fail_allocation(0);
         open_refused(i, CT_ERR_FORMAT, malformed[i].word);
         ck_assert_msg(largest_seen < 4096, "row %d asked for %zu bytes", i, largest_seen);
@@ -378,27 +378,27 @@ START_TEST(bombs)
 
     memset(h, '[', n);
     memcpy(h, "{'a':", 5);
-    write_file(h, n, 0);
+    write_header(h, n, 0);
     open_refused(0, CT_ERR_FORMAT, "offset 15 ... nested");
 
     for (i = 5; i < n; i += 5)
         memcpy(h + i, "{'a':", 5);
-    write_file(h, n, 0);
+    write_header(h, n, 0);
     open_refused(1, CT_ERR_FORMAT, "offset 23 ... nested");
 
     memset(h, ',', n);
     memcpy(h, "{'a':{'shape':[", 15);
-    write_file(h, n, 0);
+    write_header(h, n, 0);
     open_refused(2, CT_ERR_FORMAT, "offset 86 ... than 64");
 
     memset(h, ':', n);
     h[0] = '{';
-    write_file(h, n, 0);
+    write_header(h, n, 0);
     open_refused(3, CT_ERR_FORMAT, "offset 1000009 ... than 1000000");
 
     memset(h, '\\', n); /* a string that does not end */
     memcpy(h, "{'", 2);
-    write_file(h, n, 0);
+    write_header(h, n, 0);
     ck_assert_ptr_null(ct_safetensors_open("x"));
     ck_assert_int_eq(ct_error(), CT_ERR_FORMAT);
     ct_error_clear();
@@ -448,7 +448,7 @@ START_TEST(odd_files)
     for (i = 0; i < LENGTH(cases); i++) {
         ct_safetensors *f;
 
-        write_file(cases[i].header, strlen(cases[i].header), cases[i].payload);
+        write_header(cases[i].header, strlen(cases[i].header), cases[i].payload);
         f = ct_safetensors_open("x");
         ck_assert_msg(f != NULL, "row %d: %s", i, ct_error_message());
         ck_assert_int_eq(ct_safetensors_count(f), cases[i].count);
@@ -485,7 +485,7 @@ START_TEST(dtypes)
 
         snprintf(header, sizeof header, "{'a':{'dtype':'%s','shape':[8],'data_offsets':[0,%d]}}",
                  kinds[i].name, kinds[i].bits);
-        write_file(header, strlen(header), (size_t)kinds[i].bits);
+        write_header(header, strlen(header), (size_t)kinds[i].bits);
         f = ct_safetensors_open("x");
         ck_assert_msg(f != NULL, "%s: %s", kinds[i].name, ct_error_message());
         ck_assert_str_eq(ct_safetensors_dtype(f, 0), kinds[i].name);
@@ -514,7 +514,7 @@ START_TEST(bad_bools)
 
     for (at = 0; at < 5; at++) {
         snprintf(header, sizeof header, "{'a':{'dtype':'BOOL','shape':[5],'data_offsets':[0,5]}}");
-        write_file(header, strlen(header), 5);
+        write_header(header, strlen(header), 5);
         bytes = read_bytes("x", &n);
         bytes[n - 5 + (size_t)at] = (char)(at % 2 ? 2 : 255);
         write_bytes("x", bytes, n);
@@ -543,7 +543,7 @@ START_TEST(bad_loads)
     size_t n;
     int i;
 
-    write_file(three, strlen(three), 5);
+    write_header(three, strlen(three), 5);
     f = ct_safetensors_open("x");
     ck_assert_msg(f != NULL, "%s", ct_error_message());
     for (i = -1; i < 4; i += 4) {
@@ -571,7 +571,7 @@ START_TEST(bad_loads)
     ct_safetensors_close(f);
 
     for (n = 63; n < 65; n++) { /* of two bytes none is left, and one */
-        write_file(two, strlen(two), 2);
+        write_header(two, strlen(two), 2);
         f = ct_safetensors_open("x");
         ck_assert_int_eq(truncate("x", (off_t)n), 0); /* while it is open */
         ck_assert_ptr_null(ct_safetensors_load(f, 0, CT_CPU));
@@ -579,7 +579,7 @@ START_TEST(bad_loads)
                      n == 63 ? "offset 63 ... shorter" : "offset 64 ... shorter");
         ct_safetensors_close(f);
     }
-    write_file(two, strlen(two), 2);
+    write_header(two, strlen(two), 2);
     bytes = read_bytes("x", &n);
     bytes[n - 1] = 2;
     write_bytes("x", bytes, n);

@@ -376,11 +376,11 @@ START_TEST(any_bytes)
     const char *path = in_folder("any");
     ct_text *t;
 
-    write_file(path, "12\0\xff", 4);
+    write_bytes(path, "12\0\xff", 4);
     t = ct_text_read_binary(path);
     ck_assert_msg(t && ct_text_size(t) == 4, "%s", ct_error_message());
     ct_text_free(t);
-    write_file(path, "", 0);
+    write_bytes(path, "", 0);
     ck_assert_ptr_null(ct_text_read_binary(path));
     expect_error(CT_ERR_FORMAT, "ct_text_read_binary", "/any: is empty");
     ck_assert_ptr_null(ct_text_read_binary(in_folder("none")));

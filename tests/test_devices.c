@@ -466,12 +466,12 @@ START_TEST(states_elsewhere_are_refused)
             ct_recurrent_forward(r, x, mixed, &next));
     REFUSED(CT_ERR_DEVICE, "ct_recurrent_forward", "state ... devices",
             ct_recurrent_forward(r, y, there, &next));
-    REFUSED(CT_ERR_DEVICE, "ct_linear", "weight ... devices",
+    REFUSED(CT_ERR_DEVICE, "ct_recurrent_forward", "weight ... devices",
             ct_recurrent_forward(r, y, here, &next));
     REFUSED(CT_ERR_DEVICE, "ct_recurrent_step", "state ... devices",
             ct_recurrent_step(r, row, here, &next));
     ct_set_fused_rnn(false);
-    REFUSED(CT_ERR_DEVICE, "ct_linear", "weight ... devices",
+    REFUSED(CT_ERR_DEVICE, "ct_recurrent_forward", "weight ... devices",
             ct_recurrent_forward(r, y, here, &next));
     ct_set_fused_rnn(true);
     ck_assert_int_eq(ct_state_carry(there, here), CT_ERR_DEVICE);
@@ -480,7 +480,7 @@ START_TEST(states_elsewhere_are_refused)
         ct_state_from_tensors(2, (ct_tensor *[]){ ct_state_get(there, 0), ct_state_get(there, 1) });
     ck_assert_int_eq(ct_state_carry(kept, again), CT_ERR_DEVICE);
     expect_error(CT_ERR_DEVICE, "ct_state_carry", "src ... devices");
-    REFUSED(CT_ERR_DEVICE, "ct_index_select", "indices ... devices",
+    REFUSED(CT_ERR_DEVICE, "ct_state_select_new", "indices ... devices",
             ct_state_select_new(there, ct_zeros(CT_SHAPE(1), CT_I64, CT_CPU)));
     ck_assert(ct_recurrent_forward(r, x, there, &next) != NULL);
     ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());

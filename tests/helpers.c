@@ -10,7 +10,9 @@
 #include <string.h>
 
 #include <cotangent/autograd/autograd.h>
+#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/join.h>
+#include <cotangent/autograd/ops/views.h>
 
 /* ---- numbers ---- */
 

@@ -570,6 +570,28 @@ START_TEST(test_dropout)
 }
 END_TEST
 
+/* The module is the op with the set's generator: the same values, and no mask is held for backward. */
+START_TEST(test_dropout_is_the_op)
+{
+    ct_params *params = new_params(1, CT_F32);
+    ct_module *m = ct_nn_dropout(params, 0.25);
+    ct_scope s = ct_scope_begin();
+    ct_generator g = *ct_params_generator(params), draws = ct_generator_from_seed(3);
+    ct_tensor *x = ct_set_requires_grad(ct_randn(CT_SHAPE(64, 512), CT_F32, DEVICE, &draws), true);
+    const size_t before = ct_memory_get_stats().live_bytes;
+    ct_tensor *y = ct_forward(m, x);
+    const size_t held = ct_memory_get_stats().live_bytes - before;
+    double *v = values_of(ct_dropout(x, 0.25, &g));
+
+    expect_values("y", y, v, (size_t)ct_numel(x), 0);
+    ck_assert(memcmp(&g, ct_params_generator(params), sizeof g) == 0);
+    ck_assert_uint_le(held, 64 * 512 * sizeof(float) * 9 / 8);
+    free(v);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(params);
+}
+END_TEST
+
 /* Embedding, an op, Linear, one after another; each row of the table gets its gradient. */
 START_TEST(test_sequential)
 {

@@ -453,14 +453,16 @@ START_TEST(rows_by_index)
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *table = ct_randn(CT_SHAPE(4, 2), CT_F64, CT_CPU, &g), *rows, *indices;
     ct_tensor *x = cti_lazy_gather(table, ct_from_data(ids, CT_SHAPE(3, 2), CT_I32, CT_CPU));
-    ct_tensor *w = ct_randn(CT_SHAPE(2, 2), CT_F64, CT_CPU, &g), *y, *again;
-    ct_tensor *state = ct_zeros(CT_SHAPE(2, 2), CT_F64, CT_CPU), *other = state;
+    ct_params *set = ct_params_new((ct_params_options){ .dtype = CT_F64 });
+    cti_cell cell = { .kind = CTI_CELL_TANH, .hidden = 2 };
+    const ct_cell_step at = { .data = NULL };
+    ct_tensor *state = ct_zeros(CT_SHAPE(2, 2), CT_F64, CT_CPU), *other = state, *y, *again;
 
+    cell.w_hh = ct_params_add(set, "w", CT_SHAPE(2, 2), ct_init_normal(0, 1));
     ck_assert(cti_lazy_rows_get(x, &rows, &indices));
-    y = cti_sequence_forward(CTI_CELL_TANH, false, x, w, NULL, NULL, &state, NULL, NULL);
+    y = cti_fused_rnn(&cell, x, &state, false, &at);
     ck_assert(cti_lazy_rows_get(x, &rows, &indices));
-    again =
-        cti_sequence_forward(CTI_CELL_TANH, false, ct_clone(x), w, NULL, NULL, &other, NULL, NULL);
+    again = cti_fused_rnn(&cell, ct_clone(x), &other, false, &at);
     ck_assert(!cti_lazy_rows_get(x, &rows, &indices));
     expect_same("y", y, again, 0);
     expect_same("state", state, other, 0);
@@ -850,7 +852,7 @@ START_TEST(options_of_others)
                                              "batch_first", "dropout" };
 
         ck_assert(ct_nn_gru_cell(set, "a", more[i]) == NULL);
-        expect_error(CT_ERR_ARGUMENT, "ct_nn_gru_cell", "cell");
+        expect_error(CT_ERR_ARGUMENT, "ct_nn_gru_cell", wrong[i]);
     }
     ck_assert(ct_nn_gru_cell(set, "a", (ct_nn_gru_options){ .hidden_size = 1, .num_layers = 1 }) !=
               NULL);

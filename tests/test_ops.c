@@ -1157,7 +1157,7 @@ START_TEST(one_axis)
                 ck_assert_msg(same_bytes(pairs[i][0], pairs[i][1]), "number %zu", i);
             }
         }
-    REFUSED(CT_ERR_SHAPE, "ct_sum_axis: axis 3 is not an axis of f64[2,5,3] cpu",
+    REFUSED(CT_ERR_SHAPE, "ct_sum_axis", "axis 3",
             ct_sum_axis(ct_zeros(CT_SHAPE(2, 5, 3), CT_F64, DEVICE), 3, false));
     SILENT(ct_sum_axis(NULL, 0, false));
     ck_assert(ct_scope_end(s) == CT_OK);

@@ -71,7 +71,7 @@ START_TEST(a_part_lists_its_entries)
     } added[] = { { "x", "a" }, { "", "x.y.b" }, { "", "xy" }, { "x.y", "c" }, { "x", "y.d" } };
     static const char *const under_xy[] = { "x.y.b", "x.y.c", "x.y.d" };
     ct_init zero = ct_init_constant(0);
-    ct_params *set = new_set(0), *early = ct_params_sub(set, "x.y"), *late;
+    ct_params *set = new_params(0, CT_F32), *early = ct_params_sub(set, "x.y"), *late;
     int k;
 
     for (k = 0; k < 5; k++) {

@@ -576,7 +576,7 @@ END_TEST
 START_TEST(test_dropout_holds_little)
 {
     const int64_t elements = 64 * 32 * 32;
-    ct_params *params = set_of(CT_F32);
+    ct_params *params = new_params(7, CT_F32);
     ct_nn_rnn_options o = { .input_size = 32, .hidden_size = 32, .num_layers = 2 };
     ct_recurrent *plain = ct_nn_rnn(params, "plain", o), *dropping;
     ct_scope s = ct_scope_begin();
@@ -797,18 +797,16 @@ START_TEST(test_bad_options)
         ct_nn_recurrent_options o;
         const char *function, *word;
     } cases[] = {
-        { { .hidden_size = 0 }, "ct_nn_recurrent", "hidden_size" },
-        { { .hidden_size = 2, .input_size = -1 }, "ct_nn_recurrent", "input_size" },
-        { { .hidden_size = 2, .num_layers = -1 }, "ct_nn_recurrent", "num_layers" },
-        { { .hidden_size = 2, .dropout = 1 }, "ct_nn_recurrent", "dropout 1" },
-        { { .hidden_size = 2, .recurrent_dropout = -0.5 },
-          "ct_nn_recurrent",
-          "recurrent_dropout -0.5" },
-        { { .hidden_size = 2, .dropout = NAN }, "ct_nn_recurrent", "dropout nan" },
+        { { .hidden_size = 0 }, "ct_nn_gru", "hidden_size" },
+        { { .hidden_size = 2, .input_size = -1 }, "ct_nn_gru", "input_size" },
+        { { .hidden_size = 2, .num_layers = -1 }, "ct_nn_gru", "num_layers" },
+        { { .hidden_size = 2, .dropout = 1 }, "ct_nn_gru", "dropout 1" },
+        { { .hidden_size = 2, .recurrent_dropout = -0.5 }, "ct_nn_gru", "recurrent_dropout -0.5" },
+        { { .hidden_size = 2, .dropout = NAN }, "ct_nn_gru", "dropout nan" },
         { { .hidden_size = 2, .reverse = true, .bidirectional = true },
-          "ct_nn_recurrent",
+          "ct_nn_gru",
           "bidirectional" },
-        { { .hidden_size = 2, .dialect = (ct_dialect)9 }, "ct_nn_recurrent", "dialect 9" },
+        { { .hidden_size = 2, .dialect = (ct_dialect)9 }, "ct_nn_gru", "dialect 9" },
         { { .hidden_size = 2, .proj_size = 1 }, "ct_nn_gru", "proj_size" },
         { { .hidden_size = 2, .nonlinearity = CT_NONLINEARITY_TANH }, "ct_nn_gru", "nonlinearity" },
         { { .hidden_size = 2, .has_forget_bias = true }, "ct_nn_gru", "forget_bias" },
@@ -816,9 +814,7 @@ START_TEST(test_bad_options)
 
     for (int i = 0; i < LENGTH(cases); i++) {
         ct_params *params = new_params(7, CT_F32);
-        char text[100];
 
-        snprintf(text, sizeof text, "ct_nn_gru: %s", cases[i].message);
         ck_assert_ptr_null(ct_nn_gru(params, "m", cases[i].o));
         expect_error(CT_ERR_ARGUMENT, cases[i].function, cases[i].word);
         ct_params_free(params);
@@ -907,7 +903,7 @@ END_TEST
  * expects, whether the size was given or settled by the first forward. */
 START_TEST(test_bad_x)
 {
-    ct_params *params = set_of(CT_F32);
+    ct_params *params = new_params(7, CT_F32);
     ct_recurrent *r = ct_nn_gru(
         params, "m",
         (ct_nn_gru_options){ .input_size = _i ? 4 : 0, .hidden_size = 3, .batch_first = true });
@@ -917,14 +913,11 @@ START_TEST(test_bad_x)
     ck_assert_ptr_nonnull(ct_recurrent_forward(r, x, NULL, NULL));
     ck_assert_ptr_null(
         ct_recurrent_forward(r, ct_zeros(CT_SHAPE(5, 2, 5), CT_F32, DEVICE), NULL, NULL));
-    expect_error(CT_ERR_SHAPE,
-                 "ct_recurrent_forward: x f32[5,2,5] cpu has 5 features; the module expects 4");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward", "x f32[5,2,5] ... 5 ... 4");
     ck_assert_ptr_null(ct_recurrent_step(r, ct_zeros(CT_SHAPE(2, 5), CT_F32, DEVICE), NULL, NULL));
-    expect_error(CT_ERR_SHAPE,
-                 "ct_recurrent_step: x f32[2,5] cpu has 5 features; the module expects 4");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_step", "x f32[2,5] ... 5 ... 4");
     ck_assert_ptr_null(ct_recurrent_forward(r, ct_cast(x, CT_F64), NULL, NULL));
-    expect_error(CT_ERR_DTYPE, "ct_recurrent_forward: x f64[5,2,4] cpu does not have the dtype of "
-                               "the parameters, f32");
+    expect_error(CT_ERR_DTYPE, "ct_recurrent_forward", "x f64[5,2,4] ... f32");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(params);
 }

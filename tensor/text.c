@@ -1,7 +1,22 @@
-/* text.c - quotes for messages, UTF-8, hexadecimal digits. */
+/* text.c - lines and quotes for messages, UTF-8, hexadecimal digits. */
 #include "tensor/text.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
+
+void cti_line_add(cti_line *l, const char *format, ...)
+{
+    size_t room = sizeof l->s - l->n;
+    va_list args;
+    int n;
+
+    va_start(args, format);
+    n = vsnprintf(l->s + l->n, room, format, args);
+    va_end(args);
+    if (n > 0)
+        l->n += (size_t)n < room ? (size_t)n : room - 1;
+}
 
 cti_quoted cti_quote(const char *text)
 {

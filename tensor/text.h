@@ -1,9 +1,19 @@
-/* text.h - text in messages and files: quotes, UTF-8, hexadecimal digits. (internal) */
+/* text.h - text in messages and files: lines, quotes, UTF-8, hexadecimal digits. (internal) */
 #ifndef COTANGENT_TENSOR_TEXT_H
 #define COTANGENT_TENSOR_TEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>
+
+#include <cotangent/tensor/status.h>
+
+/* A line of text that is put together piece by piece. What does not fit is left out. Begin with
+ * cti_line l = { .n = 0 }. */
+typedef struct cti_line {
+    char s[1024];
+    size_t n; /* the length of s */
+} cti_line;
+void cti_line_add(cti_line *l, const char *format, ...) CT_PRINTF(2, 3);
 
 /* A text from a file or a caller, quoted for a message. At most about 100 bytes are kept, and a
  * character is never cut in two. Control characters become '?'. */

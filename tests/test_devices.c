@@ -486,14 +486,14 @@ START_TEST(states_elsewhere_are_refused)
     REFUSED("ct_recurrent_forward: x f32[4,2,2] %s and state f32[1,2,3] cpu are on different devices", ct_recurrent_forward(r, x, here, &next));
     REFUSED("ct_recurrent_forward: x f32[4,2,2] %s and state f32[1,2,3] cpu are on different devices", ct_recurrent_forward(r, x, mixed, &next));
     REFUSED("ct_recurrent_forward: x f32[4,2,2] cpu and state f32[1,2,3] %s are on different devices", ct_recurrent_forward(r, y, there, &next));
-    REFUSED("ct_linear: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices", ct_recurrent_forward(r, y, here, &next));
+    REFUSED("ct_recurrent_forward: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices", ct_recurrent_forward(r, y, here, &next));
     REFUSED("ct_recurrent_step: x f32[1,2,2] %s and state f32[1,2,3] cpu are on different devices", ct_recurrent_step(r, row, here, &next));
     ct_set_fused_rnn(false);
-    REFUSED("ct_linear: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices", ct_recurrent_forward(r, y, here, &next));
+    REFUSED("ct_recurrent_forward: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices", ct_recurrent_forward(r, y, here, &next));
     ct_set_fused_rnn(true);
     REFUSED("ct_state_carry: t f32[1,2,3] %s and src f32[1,2,3] cpu are on different devices", ct_state_carry(there, here) == CT_OK);
     REFUSED("ct_state_carry: t f32[1,2,3] cpu and src f32[1,2,3] %s are on different devices", ct_state_carry(kept, ct_state_from_tensors( 2, (ct_tensor *[]){ ct_state_get(there, 0), ct_state_get(there, 1) })) == CT_OK);
-    REFUSED("ct_index_select: weight f32[2,1,3] %s and indices i64[1] cpu are on different devices", ct_state_select_new(there, ct_zeros(CT_SHAPE(1), CT_I64, CT_CPU)));
+    REFUSED("ct_state_select_new: weight f32[2,1,3] %s and indices i64[1] cpu are on different devices", ct_state_select_new(there, ct_zeros(CT_SHAPE(1), CT_I64, CT_CPU)));
     /* clang-format on */
     ck_assert(ct_recurrent_forward(r, x, there, &next) != NULL);
     ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
@@ -1229,11 +1229,11 @@ START_TEST(captured_steps_refuse)
         ct_status status;
         const char *message;
     } cases[] = {
-        { READ, 1, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot read a value" },
-        { READ, 2, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot read a value" },
+        { READ, 1, CT_ERR_DEVICE, "ct_item: a captured step cannot read a value" },
+        { READ, 2, CT_ERR_DEVICE, "ct_item: a captured step cannot read a value" },
         { SEND, 1, CT_ERR_DEVICE, "ct_from_data: a captured step cannot take data from the host" },
         { DRAW, 2, CT_ERR_ARGUMENT,
-          "ct_capture_run: a generator ends with the step, which is to "
+          "ct_dropout: a generator ends with the step, which is to "
           "draw on from it" },
         { KEEP, 1, CT_ERR_SCOPE,
           "ct_capture_run: the step leaves 64 bytes behind: what a "
@@ -1246,7 +1246,7 @@ START_TEST(captured_steps_refuse)
         { LOAD, 2, CT_ERR_DEVICE, "ct_npy_read: a captured step cannot take data from the host" },
         { RAISE, 2, CT_ERR_ARGUMENT, "step: enough" },
         { GROW, 2, CT_ERR_DEVICE,
-          "ct_capture_run: a captured step cannot allocate what it did "
+          "ct_zeros: a captured step cannot allocate what it did "
           "not in the run before" },
     };
     const captured_case *c = &captured_cases[0];

@@ -1,5 +1,5 @@
-/* algorithms.c - SGD, Adam, AdamW, RMSprop and Adagrad: their options, and what an update needs besides
- * the arrays. The formulas are in optimizer.h, the loops on the device. */
+/* algorithms.c - SGD, Adam, AdamW, RMSprop and Adagrad: their options, and what an update needs
+ * besides the arrays. The formulas are in optimizer.h, the loops on the device. */
 #include "optim/internal.h"
 
 #include "tensor/hooks.h"

@@ -30,8 +30,8 @@ typedef struct ct_optimizer ct_optimizer;
  * registered, later. Yours to free. A parameter's state is made at its first update, and stays
  * while it is frozen. Tied names are one parameter. NULL with CT_ERR_ARGUMENT, naming the option,
  * for one outside its domain: rates, decays, momenta and eps are finite and not negative, beta1,
- * beta2 and alpha below 1. An option that is left 0 has the default that its comment shows, or 0. To make
- * an option with a default zero, write CT_ZERO. */
+ * beta2 and alpha below 1. An option that is left 0 has the default that its comment shows, or 0.
+ * To make an option with a default zero, write CT_ZERO. */
 
 /* Stochastic gradient descent: w -= lr g; with momentum m = momentum m + (1 - dampening) g (at
  * first m = g) and w -= lr m, or lr (g + momentum m) with nesterov, which wants momentum and no

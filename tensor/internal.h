@@ -127,8 +127,9 @@ static inline char *cti_ptr(const ct_tensor *t)
 }
 
 /* y, new and contiguous, is the rows of table, which nobody else writes, that indices choose, or
- * rows of y's last size with a 1 there if table is NULL. On the CPU its memory is filled when somebody
- * looks (cti_ptr), which RNN and Linear need not do. CT_ERR_INDEX if an index is not one of a row. */
+ * rows of y's last size with a 1 there if table is NULL. On the CPU its memory is filled when
+ * somebody looks (cti_ptr), which RNN and Linear need not do. CT_ERR_INDEX if an index is not one
+ * of a row. */
 ct_status cti_put_off(ct_tensor *y, ct_tensor *table, ct_tensor *indices, cti_fault *fault);
 
 /* Handles of the innermost scope on the table and the indices of x, if its values, all of them, are
@@ -251,13 +252,13 @@ uint64_t cti_nanoseconds(void);
 /* True while no error stands; otherwise notes that a sink was refused. */
 bool cti_sink_allowed(void);
 
-/* Like ct_raise, for errors in which the name of the inner function (an op that backward runs) matters:
- * the message shows it after the site, unless the site names it already. */
+/* Like ct_raise, for errors in which the name of the inner function (an op that backward runs)
+ * matters: the message shows it after the site, unless the site names it already. */
 ct_status cti_raise_within(ct_status status, const char *function, const char *format, ...)
     CT_PRINTF(3, 4);
 
-/* The length of site without the function that it names, if that is function or one of
- * those with which a user writes an op (ct_record, ct_node_input, ...); otherwise its whole length. */
+/* The length of site without the function that it names, if that is function or one of those with
+ * which a user writes an op (ct_record, ct_node_input, ...); otherwise its whole length. */
 int cti_site_length(const char *site, const char *function);
 
 /* Raises CT_ERR_MEMORY. */
@@ -288,7 +289,8 @@ static inline uint64_t cti_next_block(const ct_generator *g)
     return (g->position + 3) / 4;
 }
 
-/* Where draws begin that take so many words, from a whole block on; g moves past them (random.c). */
+/* Where draws begin that take so many words, from a whole block on; g moves past them
+ * (random.c). */
 cti_position cti_take_words(ct_generator *g, uint64_t words, ct_device device);
 
 /* While kernels are noted on device: *from counts from where g is before a repetition. */

@@ -1064,9 +1064,9 @@ static double work(ct_corpus *corpus)
     return loss;
 }
 
-/* In a process of its own: call number k fails (0: none does); what comes of it is told, or made good
- * by another call, and the same work is done after it as without, and leaves as many objects of
- * CUDA's (which call 0 notes). 2 where there are fewer calls; 0 if all is well. */
+/* In a process of its own: call number k fails (0: none does); what comes of it is told, or made
+ * good by another call, and the same work is done after it as without, and leaves as many
+ * objects of CUDA's (which call 0 notes). 2 where there are fewer calls; 0 if all is well. */
 static int try_call(ct_corpus *corpus, const emulator *e, uint64_t k, uint64_t *objects)
 {
     uint64_t before = e->count().calls, alive;

@@ -1038,8 +1038,8 @@ START_TEST(load_errors)
 }
 END_TEST
 
-/* A value of two names gets one update, of the sum of both uses' gradients, whichever name holds it;
- * the other has no state. */
+/* A value of two names gets one update, of the sum of both uses' gradients, whichever name holds
+ * it; the other has no state. */
 START_TEST(tied)
 {
     ct_params *set = new_set(CT_F64), *alone = new_set(CT_F64);

@@ -56,11 +56,12 @@ ct_status ct_schedule_cosine_lr(ct_schedule *s, int64_t t_max, double eta_min);
 ct_status ct_schedule_lambda_lr(ct_schedule *s, double (*factor)(int64_t t, void *context),
                                 void *context);
 
-/* ReduceLROnPlateau: lr = max(factor lr, min_lr) each time that more than patience metrics in a row
- * were no better than the best by threshold; then cooldown metrics pass uncounted. Better is
- * below best (1 - threshold), or best - threshold with absolute; with maximize above
- * best (1 + threshold) or best + threshold. A NaN is never better. An option that is left 0 has
- * its default. To make threshold or eps zero, write CT_ZERO; to make patience zero, a negative number. */
+/* ReduceLROnPlateau: lr = max(factor lr, min_lr) each time that more than patience metrics in a
+ * row were no better than the best by threshold; then cooldown metrics pass uncounted. Better is
+ * below best (1 - threshold), or best - threshold with absolute; with maximize above best (1 +
+ * threshold) or best + threshold. A NaN is never better. An option that is left 0 has its
+ * default. To make threshold or eps zero, write CT_ZERO; to make patience zero, a negative
+ * number. */
 typedef struct ct_schedule_plateau_options {
     double factor;    /* 0.1; below 1 */
     double threshold; /* 1e-4 */

@@ -1050,9 +1050,9 @@ static double work(ct_corpus *corpus)
     return loss;
 }
 
-/* In a process of its own: call number k fails (0: none does); what comes of it is told, or made good
- * by another call, and the same work is done after it as without, and leaves as many objects of
- * CUDA's (which call 0 notes). 2 where there are fewer calls; 0 if all is well. */
+/* In a process of its own: call number k fails (0: none does); what comes of it is told, or made
+ * good by another call, and the same work is done after it as without, and leaves as many
+ * objects of CUDA's (which call 0 notes). 2 where there are fewer calls; 0 if all is well. */
 static int try_call(ct_corpus *corpus, const emulator *e, uint64_t k, uint64_t *objects)
 {
     uint64_t before = e->count().calls, alive;
@@ -1214,17 +1214,17 @@ START_TEST(captured_steps_refuse)
         ct_status status;
         const char *function, *word;
     } cases[] = {
-        { READ, 1, CT_ERR_DEVICE, "ct_capture_run", "read" },
-        { READ, 2, CT_ERR_DEVICE, "ct_capture_run", "read" },
+        { READ, 1, CT_ERR_DEVICE, "ct_item", "read" },
+        { READ, 2, CT_ERR_DEVICE, "ct_item", "read" },
         { SEND, 1, CT_ERR_DEVICE, "ct_from_data", "captured" },
-        { DRAW, 2, CT_ERR_ARGUMENT, "ct_capture_run", "generator" },
+        { DRAW, 2, CT_ERR_ARGUMENT, "ct_dropout", "generator" },
         { KEEP, 1, CT_ERR_SCOPE, "ct_capture_run", "64 bytes" },
         { LEAVE_GRADIENTS, 1, CT_ERR_SCOPE, "ct_capture_run", "bytes" },
         { LEAVE_GRADIENTS, 2, CT_ERR_SCOPE, "ct_capture_run", "bytes" },
         { NEST, 0, CT_ERR_ARGUMENT, "ct_capture_run", "another" },
         { LOAD, 2, CT_ERR_DEVICE, "ct_npy_read", "captured" },
         { RAISE, 2, CT_ERR_ARGUMENT, "step", "enough" },
-        { GROW, 2, CT_ERR_DEVICE, "ct_capture_run", "allocate" },
+        { GROW, 2, CT_ERR_DEVICE, "ct_zeros", "allocate" },
     };
     const captured_case *c = &captured_cases[0];
     size_t k;

@@ -1196,8 +1196,8 @@ START_TEST(load_errors)
 }
 END_TEST
 
-/* A value of two names gets one update, of the sum of both uses' gradients, whichever name holds it;
- * the other has no state. */
+/* A value of two names gets one update, of the sum of both uses' gradients, whichever name holds
+ * it; the other has no state. */
 START_TEST(tied)
 {
     ct_params *set = three_params(CT_F64), *alone = three_params(CT_F64);

@@ -84,7 +84,7 @@ done
 [ "$count" -ge 20 ] || fail "only $count snippets were found"
 echo "$count snippets compile"
 
-cat "$srcdir"/*.md "$srcdir"/docs/*.md | tr -c '[:alnum:]_' '\n' |
+cat "$srcdir/README.md" "$srcdir/CHANGELOG.md" "$srcdir"/docs/*.md | tr -c '[:alnum:]_' '\n' |
     grep -E '^(ct|CT)_[[:alnum:]_]+$' | sort -u >"$tmp/names"
 # shellcheck disable=SC2086
 (cd "$srcdir" && cat cotangent.h $public_headers) | tr -c '[:alnum:]_' '\n' | sort -u >"$tmp/there"

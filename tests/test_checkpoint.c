@@ -621,14 +621,20 @@ static void edit(const char *path, const char *from, const char *to)
 START_TEST(damaged)
 {
     static const struct {
-        const char *from, *to, *function, *word;
+        const char *from, *to, *word;
+        const char *function;
+        ct_status status;
     } edits[] = {
-        { "\\\"version\\\": \\\"0", "\\\"version\\\": \\\"9", "ct_fit", "version ... 9" },
-        { "\\\"version\\\": \\\"", "\\\"Version\\\": \\\"", "ct_fit", "version ... nothing" },
-        { "cotangent.training", "cotangent.trainink", "ct_fit", "not a checkpoint" },
-        { "{\\\"hyper", "[\\\"hyper", "ct_fit", "not a checkpoint" },
-        { "training.history", "training.mystery", "ct_fit", "tensor \"training.history\"" },
-        { "training.cursor", "training.cursed", "ct_fit", "tensor \"training.cursor\"" },
+        { "\\\"version\\\": \\\"0", "\\\"version\\\": \\\"9", "version ... 9", "ct_fit",
+          CT_ERR_FORMAT },
+        { "\\\"version\\\": \\\"", "\\\"Version\\\": \\\"", "version ... nothing", "ct_fit",
+          CT_ERR_FORMAT },
+        { "cotangent.training", "cotangent.trainink", "not a checkpoint", "ct_fit", CT_ERR_FORMAT },
+        { "{\\\"hyper", "[\\\"hyper", "not a checkpoint", "ct_fit", CT_ERR_FORMAT },
+        { "training.history", "training.mystery", "tensor \"training.history\"",
+          "ct_fit", CT_ERR_ARGUMENT },
+        { "training.cursor", "training.cursed", "tensor \"training.cursor\"", "ct_fit",
+          CT_ERR_ARGUMENT },
     };
     run how = { RUN, .checkpoint = "a" };
     size_t size;
@@ -640,8 +646,8 @@ START_TEST(damaged)
     for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
         write_bytes("a", bytes, size);
         edit("a", edits[i].from, edits[i].to);
-        ck_assert(train(&how, NULL, NULL) != CT_OK);
-        expect_error(ct_error(), edits[i].function, edits[i].word);
+        ck_assert_int_eq(train(&how, NULL, NULL), edits[i].status);
+        expect_error(edits[i].status, edits[i].function, edits[i].word);
     }
     bytes[size - 3] ^= 1;
     write_bytes("a", bytes, size);

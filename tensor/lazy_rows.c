@@ -1,6 +1,6 @@
-/* lazy_rows.c - tensors made of rows by index whose values are put off until somebody looks. A recurrent
- * layer takes the rows from the table itself, so that a one-hot input of (T, B, vocabulary) and its
- * product with the weight are never written. */
+/* lazy_rows.c - tensors made of rows by index whose values are put off until somebody looks. A
+ * recurrent layer takes the rows from the table itself, so that a one-hot input of (T, B,
+ * vocabulary) and its product with the weight are never written. */
 #include "tensor/internal.h"
 
 #include "tensor/cpu/cpu.h"

@@ -631,8 +631,8 @@ START_TEST(damaged)
           CT_ERR_FORMAT },
         { "cotangent.training", "cotangent.trainink", "not a checkpoint", "ct_fit", CT_ERR_FORMAT },
         { "{\\\"hyper", "[\\\"hyper", "not a checkpoint", "ct_fit", CT_ERR_FORMAT },
-        { "training.history", "training.mystery", "tensor \"training.history\"",
-          "ct_fit", CT_ERR_ARGUMENT },
+        { "training.history", "training.mystery", "tensor \"training.history\"", "ct_fit",
+          CT_ERR_ARGUMENT },
         { "training.cursor", "training.cursed", "tensor \"training.cursor\"", "ct_fit",
           CT_ERR_ARGUMENT },
     };

@@ -8,7 +8,7 @@
 #include <cotangent/autograd/op.h>
 #include <cotangent/autograd/params/params.h>
 
-/* ---- the tape (autograd.c) ---- */
+/* ---- the tape (autograd.c, leaf.c, backward.c; engine.h) ---- */
 
 typedef struct cti_hook {
     ct_grad_hook call;

@@ -72,7 +72,7 @@ cti_pool *cti_pool_own(void);
 void cti_pool_close(cti_pool *pool);
 size_t cti_pool_live(const cti_pool *pool); /* bytes in use */
 
-/* ---- tensors (tensor.c) ---- */
+/* ---- tensors (tensor.c, create.c, access.c) ---- */
 
 /* Counted inside the library: the live stack (or the owner) holds one reference, a node that
  * saves the tensor and a gradient slot hold others. */
@@ -104,6 +104,10 @@ struct ct_tensor {
 ct_tensor *cti_new(const char *function, ct_shape shape, ct_dtype dtype, ct_device device);
 ct_tensor *cti_view(const char *function, const ct_tensor *t, ct_shape shape, const int64_t *stride,
                     int64_t offset);
+
+/* A tensor of the innermost scope that holds value everywhere. */
+ct_tensor *cti_filled(const char *function, ct_shape shape, double value, ct_dtype dtype,
+                      ct_device device);
 
 /* Another handle of the innermost scope on t, with its history and leaf state. */
 ct_tensor *cti_alias(ct_tensor *t);

@@ -31,7 +31,7 @@ typedef struct list {
 
 static bool list_add(list *l, ct_tensor *t)
 {
-    if (!cti_grow((void **)&l->at, &l->room, (size_t)l->count, sizeof *l->at))
+    if (!cti_grow(me, (void **)&l->at, &l->room, (size_t)l->count, sizeof *l->at))
         return false;
     l->at[l->count++] = t;
     return true;
@@ -53,7 +53,8 @@ static bool list_has(const list *l, const ct_tensor *t)
     return false;
 }
 
-/* Adds what history from number bottom of the tape on wants a gradient for and is not part of. */
+/* Adds what history from number bottom of the tape on wants a gradient for and is not part of. A dead
+ * tensor is a leaf that the segment itself has freed: nobody can ask for its gradient. */
 static bool find_outside(list *l, size_t bottom)
 {
     const ct_thread *th = cti_thread();
@@ -64,8 +65,8 @@ static bool find_outside(list *l, size_t bottom)
         for (i = 0; i < th->tape[at]->inputs; i++) {
             const cti_edge *e = &th->tape[at]->in[i];
 
-            if (!e->wants || (e->tensor->node && e->tensor->node_at >= bottom) ||
-                list_has(l, e->tensor))
+            if (!e->wants || cti_is_dead(e->tensor) ||
+                (e->tensor->node && e->tensor->node_at >= bottom) || list_has(l, e->tensor))
                 continue;
             if (!list_add(l, e->tensor))
                 return false;
@@ -254,6 +255,8 @@ ct_status ct_activation_checkpoint(ct_recomputed_function run, void *context, ct
     if (!run || inputs_count < 0 || outputs_count < 1)
         return ct_raise(CT_ERR_ARGUMENT, me, "%s, %d inputs, %d outputs",
                         run ? "a segment" : "no segment", inputs_count, outputs_count);
+    if (!cti_optional_all(me, "inputs", inputs_count, inputs))
+        return ct_error();
     if (g)
         s.start = *g;
     for (i = 0; i < inputs_count && good; i++)

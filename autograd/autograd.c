@@ -13,6 +13,7 @@
 
 #include "tensor/hooks.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define MOST_INPUTS 65536
@@ -133,14 +134,9 @@ bool ct_set_grad_enabled(bool on)
     return was;
 }
 
-ct_scope ct_scope_begin_no_grad(void)
-{
-    return cti_scope_push();
-}
-
 bool ct_tensor_requires_grad(const ct_tensor *t)
 {
-    return t && t->requires_grad;
+    return cti_present("ct_tensor_requires_grad", t) && t->requires_grad;
 }
 
 bool cti_will_record(int inputs_count, ct_tensor *const *inputs)
@@ -192,7 +188,7 @@ static bool tape_check_record(const ct_op *op, int inputs_count, ct_tensor *cons
         return false;
     }
     for (i = 0; i < outputs_count; i++)
-        if (outputs[i]->node || outputs[i]->requires_grad || outputs[i]->owned) {
+        if (outputs[i]->node || outputs[i]->requires_grad || outputs[i]->owner) {
             ct_raise(CT_ERR_ARGUMENT, op->name,
                      "output %d %s is no fresh result: it has history, is a leaf or is owned", i,
                      cti_describe(outputs[i]).s);
@@ -208,22 +204,38 @@ static bool tape_check_record(const ct_op *op, int inputs_count, ct_tensor *cons
     return true;
 }
 
+static bool tape_refuse_dead(const ct_op *op, int i, const ct_tensor *t)
+{
+    char name[32];
+
+    snprintf(name, sizeof name, "input %d", i);
+    return cti_refuse_tensor(op->name, name, t);
+}
+
 bool ct_record(const ct_op *op, int inputs_count, ct_tensor *const *inputs, int outputs_count,
                ct_tensor *const *outputs, const void *attributes, size_t bytes)
 {
     ct_thread *th = cti_thread();
+    bool wanted = false;
     ct_node *n;
     int i;
 
     for (i = 0; i < outputs_count; i++)
         if (!outputs[i])
             return false;
+    for (i = 0; i < inputs_count; i++) {
+        if (!inputs[i])
+            continue;
+        if (cti_is_dead(inputs[i]))
+            return tape_refuse_dead(op, i, inputs[i]);
+        wanted |= inputs[i]->requires_grad;
+    }
     if (cti_tracing)
         cti_trace_op(op->name, inputs_count, inputs, outputs_count, outputs);
-    if (!cti_will_record(inputs_count, inputs))
+    if (!wanted || !th->recording)
         return true;
     if (!tape_check_record(op, inputs_count, inputs, outputs_count, outputs) ||
-        !cti_grow((void **)&th->tape, &th->tape_room, th->tape_count, sizeof *th->tape))
+        !cti_grow(op->name, (void **)&th->tape, &th->tape_room, th->tape_count, sizeof *th->tape))
         return false;
     n = tape_new_node(inputs_count, outputs_count, bytes);
     if (!n)
@@ -283,7 +295,7 @@ static ct_tensor *tape_saved(ct_node *n, const cti_edge *edges, int count, bool 
                  cti_describe(e->tensor).s, at ? " at " : "", at ? at : "");
         return NULL;
     }
-    return e->tensor->popped ? cti_alias(e->tensor) : e->tensor;
+    return cti_is_dead(e->tensor) ? cti_alias(e->tensor) : e->tensor;
 }
 
 ct_tensor *ct_node_input(ct_node *n, int i)

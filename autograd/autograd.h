@@ -19,14 +19,11 @@ extern "C" {
 ct_tensor *ct_set_requires_grad(ct_tensor *t, bool on);
 
 /* True for such a leaf, and for every result with history. */
-bool ct_tensor_requires_grad(const ct_tensor *t) CT_NOSITE;
+bool ct_tensor_requires_grad(const ct_tensor *t);
 
 /* Switches recording on this thread until the innermost scope ends; returns what it was. */
 bool ct_set_grad_enabled(bool on) CT_NOSITE;
 bool ct_grad_enabled(void) CT_NOSITE;
-
-/* A scope in which nothing is recorded, for inference. */
-ct_scope ct_scope_begin_no_grad(void);
 
 /* The same values without history; a view. */
 ct_tensor *ct_detach(ct_tensor *t);
@@ -54,7 +51,7 @@ ct_status ct_grad(int outputs_count, ct_tensor *const *outputs, int inputs_count
 ct_tensor *ct_tensor_grad(ct_tensor *leaf);
 
 /* Forgets it. */
-void ct_tensor_zero_grad(ct_tensor *leaf) CT_NOSITE;
+void ct_tensor_zero_grad(ct_tensor *leaf);
 
 /* Calls hook with the gradient of t each time it is complete: for a result with history before
  * its node runs, for a leaf before it is added. What the hook returns replaces the gradient (same

@@ -170,7 +170,7 @@ void ct_node_add_grad(ct_node *n, int i, ct_tensor *g)
                  n->inputs);
         return;
     }
-    if (!g || !ct_node_needs_grad(n, i))
+    if (!g || !cti_usable_as(n->op->name, "a gradient", g) || !ct_node_needs_grad(n, i))
         return;
     t = n->in[i].tensor;
     if (!cti_same_shape(&g->shape, &t->shape) || g->dtype != t->dtype || g->device != t->device) {
@@ -236,6 +236,8 @@ static ct_tensor *pass_run_hooks(cti_hook *h, int output, ct_tensor *g)
         r = h->call(g, h->context);
         if (!r)
             continue;
+        if (!cti_usable_as("ct_register_hook", "what a hook returned", r))
+            return g;
         if (!cti_same_shape(&r->shape, &g->shape) || r->dtype != g->dtype ||
             r->device != g->device) {
             ct_raise(CT_ERR_SHAPE, "ct_register_hook", "a hook gave %s for a gradient %s",
@@ -283,12 +285,12 @@ static void pass_call_backward(const pass *p, ct_node *n)
                  n->op->fused_backward ? " of its derivative" : "");
 }
 
-/* A gradient outlives the scope of the node that gave it: its slot owns it now, so that it may be
- * used (debug builds look at this). */
+/* A gradient outlives the scope of the node that gave it: its slot owns it now. A tensor that a hook
+ * returned and the program has freed since stays dead. */
 static void grad_revive(ct_tensor *g)
 {
-    if (g)
-        g->popped = 0;
+    if (g && !g->owner)
+        cti_handle_revive(&g->handle);
 }
 
 static void pass_run_node(pass *p, ct_node *n)
@@ -442,6 +444,8 @@ static ct_tensor *pass_root_gradient(const char *function, const ct_tensor *t, c
         }
         return ct_ones(t->shape, t->dtype, t->device);
     }
+    if (!cti_usable_as(function, "the gradient", given))
+        return NULL;
     if (!cti_same_shape(&given->shape, &t->shape) || given->dtype != t->dtype ||
         given->device != t->device) {
         ct_raise(CT_ERR_SHAPE, function, "the gradient given for %s is %s", cti_describe(t).s,
@@ -451,13 +455,10 @@ static ct_tensor *pass_root_gradient(const char *function, const ct_tensor *t, c
     return given;
 }
 
-bool cti_check_history(const char *function, const ct_tensor *t)
+bool cti_check_history(const char *function, const char *name, const ct_tensor *t)
 {
-    if (!cti_usable(function, t)) {
-        if (ct_ok())
-            ct_raise(CT_ERR_ARGUMENT, function, "the tensor is NULL");
+    if (!cti_usable_as(function, name, t))
         return false;
-    }
     if (!t->requires_grad) {
         ct_raise(CT_ERR_GRAD, function, "%s has no history and requires no gradient",
                  cti_describe(t).s);
@@ -471,7 +472,8 @@ bool cti_check_history(const char *function, const ct_tensor *t)
     return true;
 }
 
-static ct_status backward_run(const char *function, ct_tensor *t, ct_tensor *given)
+static ct_status backward_run(const char *function, const char *name, ct_tensor *t,
+                              ct_tensor *given)
 {
     pass p = { .to_leaves = true };
     ct_scope s;
@@ -479,7 +481,7 @@ static ct_status backward_run(const char *function, ct_tensor *t, ct_tensor *giv
 
     if (!cti_sink_allowed())
         return ct_error();
-    if (!cti_check_history(function, t))
+    if (!cti_check_history(function, name, t))
         return ct_error();
     s = cti_scope_push();
     g = pass_root_gradient(function, t, given);
@@ -496,14 +498,14 @@ static ct_status backward_run(const char *function, ct_tensor *t, ct_tensor *giv
 
 ct_status ct_backward(ct_tensor *loss)
 {
-    return backward_run("ct_backward", loss, NULL);
+    return backward_run("ct_backward", "loss", loss, NULL);
 }
 
 ct_status ct_backward_with(ct_tensor *t, ct_tensor *gradient)
 {
     if (!gradient && ct_ok())
-        return ct_raise(CT_ERR_ARGUMENT, "ct_backward_with", "the gradient is NULL");
-    return backward_run("ct_backward_with", t, gradient);
+        return ct_raise(CT_ERR_ARGUMENT, "ct_backward_with", "gradient is NULL");
+    return backward_run("ct_backward_with", "t", t, gradient);
 }
 
 /* Marks the nodes through which an output can reach a wanted input. */
@@ -540,11 +542,14 @@ static bool grad_check_arguments(int outputs_count, ct_tensor *const *outputs, i
             ct_raise(CT_ERR_GRAD, "ct_grad", "called from a hook or backward function of ct_grad");
             return false;
         }
+    if (!cti_usable_all("ct_grad", "outputs", outputs_count, outputs) ||
+        !cti_usable_all("ct_grad", "inputs", inputs_count, inputs))
+        return false;
     for (i = 0; i < outputs_count; i++)
-        if (!cti_check_history("ct_grad", outputs[i]))
+        if (!cti_check_history("ct_grad", "an output", outputs[i]))
             return false;
     for (i = 0; i < inputs_count; i++)
-        if (!cti_check_history("ct_grad", inputs[i]))
+        if (!cti_check_history("ct_grad", "an input", inputs[i]))
             return false;
     return true;
 }
@@ -592,8 +597,8 @@ void cti_grad(size_t bottom, int outputs_count, ct_tensor *const *outputs, int i
     pass_begin(&p);
     pass_mark_paths(&p, top);
     for (i = 0; i < outputs_count; i++) {
-        ct_tensor *g =
-            pass_root_gradient("ct_grad", outputs[i], grad_outputs ? grad_outputs[i] : NULL);
+        ct_tensor *given = grad_outputs ? grad_outputs[i] : NULL;
+        ct_tensor *g = pass_root_gradient("ct_grad", outputs[i], given);
 
         if (g)
             pass_give(outputs[i], g);

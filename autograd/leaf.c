@@ -58,14 +58,14 @@ ct_tensor *cti_leaf_grad(const ct_tensor *leaf)
 
 ct_tensor *ct_tensor_grad(ct_tensor *leaf)
 {
-    ct_tensor *g = cti_leaf_grad(leaf);
+    ct_tensor *g = cti_usable("ct_tensor_grad", leaf) ? cti_leaf_grad(leaf) : NULL;
 
     return g ? cti_view("ct_tensor_grad", g, g->shape, g->stride, g->offset) : NULL;
 }
 
 void ct_tensor_zero_grad(ct_tensor *leaf)
 {
-    if (cti_leaf_grad(leaf)) {
+    if (cti_usable("ct_tensor_zero_grad", leaf) && cti_leaf_grad(leaf)) {
         cti_unref(cti_leaf_of(leaf)->grad);
         cti_leaf_of(leaf)->grad = NULL;
     }
@@ -75,9 +75,10 @@ ct_status ct_register_hook(ct_tensor *t, ct_grad_hook call, void *context)
 {
     cti_hook *h, **end;
 
-    if (!cti_usable("ct_register_hook", t) || !call)
-        return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, "ct_register_hook", "t or hook is NULL")
-                       : ct_error();
+    if (!cti_usable("ct_register_hook", t))
+        return ct_error();
+    if (!call)
+        return ct_raise(CT_ERR_ARGUMENT, "ct_register_hook", "hook is NULL");
     if (!t->requires_grad || (!t->node && !t->leaf))
         return ct_raise(CT_ERR_GRAD, "ct_register_hook", "t %s requires no gradient",
                         cti_describe(t).s);

@@ -43,7 +43,7 @@ typedef struct job {
 /* Takes name over, whatever happens. */
 static void append(list *l, char *name, ct_tensor *value)
 {
-    if (name && value && cti_grow((void **)&l->at, &l->room, (size_t)l->count, sizeof *l->at))
+    if (name && value && cti_grow(me, (void **)&l->at, &l->room, (size_t)l->count, sizeof *l->at))
         l->at[l->count++] = (entry){ .name = name, .value = value };
     else
         cti_release(name);
@@ -314,11 +314,11 @@ static bool measure(const job *j, cell *c)
 /* t (3 H, ...) with its first two gates exchanged: r z n and z r n */
 static ct_tensor *exchanged(ct_tensor *t)
 {
-    int64_t h = t ? ct_size(t, 0) / 3 : 0;
+    int64_t h = ct_size(t, 0) / 3;
     ct_tensor *const parts[] = { ct_narrow(t, 0, h, h), ct_narrow(t, 0, 0, h),
                                  ct_narrow(t, 0, 2 * h, h) };
 
-    return t ? ct_cat(3, parts, 0) : NULL;
+    return ct_cat(3, parts, 0);
 }
 
 static void exchange_gates(cell *c)
@@ -327,7 +327,8 @@ static void exchange_gates(cell *c)
     size_t i;
 
     for (i = 0; c->gates == 3 && i < sizeof with_gates / sizeof *with_gates; i++)
-        c->part[with_gates[i]] = exchanged(c->part[with_gates[i]]);
+        if (c->part[with_gates[i]])
+            c->part[with_gates[i]] = exchanged(c->part[with_gates[i]]);
 }
 
 static bool from_keras(const job *j, cell *c)
@@ -336,7 +337,8 @@ static bool from_keras(const job *j, cell *c)
 
     if (c->part[W_IH] && (ct_rank(c->part[W_IH]) != 2 || ct_rank(c->part[W_HH]) != 2))
         return refuse(j, c, CT_ERR_SHAPE, "weights are not of rank 2");
-    c->part[W_IH] = ct_transpose(c->part[W_IH], 0, 1);
+    if (c->part[W_IH])
+        c->part[W_IH] = ct_transpose(c->part[W_IH], 0, 1);
     c->part[W_HH] = ct_transpose(c->part[W_HH], 0, 1);
     if (b && ct_rank(b) == 2 && ct_size(b, 0) == 2) {
         c->part[B_IH] = ct_select(b, 0, 0);
@@ -417,7 +419,7 @@ static void put_gates(job *j, cell *c, char half, const char *what, int part)
     int g;
 
     c->part[part] = NULL;
-    for (g = 0; g < c->gates; g++) {
+    for (g = 0; all && g < c->gates; g++) {
         ct_tensor *gate = ct_narrow(all, 0, g * c->hidden, c->hidden);
 
         gate_name(name, half, c->gates, g, what);

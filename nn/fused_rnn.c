@@ -89,8 +89,7 @@ static bool steps_again(const settings *o, ct_tensor *x, ct_tensor *lengths, ct_
 {
     const ct_cell_step at = { .lengths = NULL };
     int64_t steps = x->shape.dim[0], k;
-    ct_tensor *memory = ct_empty(CT_SHAPE(steps * (int64_t)sizeof(ct_tensor *)), CT_BOOL, CT_CPU);
-    ct_tensor **y = memory ? (ct_tensor **)(void *)cti_ptr(memory) : NULL;
+    ct_tensor **y = cti_scope_alloc("ct_recurrent_forward", (size_t)steps * sizeof *y);
 
     for (k = 0; y && k < steps; k++) {
         int64_t t = o->reverse ? steps - 1 - k : k;

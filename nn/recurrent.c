@@ -65,6 +65,8 @@ ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shap
 
 ct_tensor *ct_cell_drop(const ct_cell_step *at, ct_tensor *h)
 {
+    if (!cti_usable("ct_cell_drop", h))
+        return NULL;
     return at && at->drop ? ct_mul(h, at->drop) : h;
 }
 
@@ -208,7 +210,7 @@ ct_state *ct_recurrent_begin_state(const ct_recurrent *r, int64_t batch)
     ct_scope s;
     int i;
 
-    if (!r)
+    if (!cti_given("ct_recurrent_begin_state", "r", r))
         return NULL;
     if (batch < 0) {
         ct_raise(CT_ERR_ARGUMENT, "ct_recurrent_begin_state", "batch %lld is below 0",
@@ -348,9 +350,7 @@ static ct_tensor *run_plain(run *c, ct_tensor *x)
 /* Memory of the innermost scope for count tensors. */
 static ct_tensor **room_for(int64_t count)
 {
-    ct_tensor *memory = ct_empty(CT_SHAPE(count * (int64_t)sizeof(ct_tensor *)), CT_BOOL, CT_CPU);
-
-    return memory ? (ct_tensor **)(void *)cti_ptr(memory) : NULL;
+    return cti_scope_alloc("ct_recurrent_forward", (size_t)count * sizeof(ct_tensor *));
 }
 
 static atomic_bool stepwise;
@@ -579,7 +579,11 @@ static ct_tensor *forward(const char *me, ct_recurrent *r, ct_tensor *x, const c
 
     if (next)
         *next = NULL;
-    if (!r || !cti_usable(me, x) || check_input(me, r, x) != CT_OK)
+    if (!cti_given(me, "r", r) || !cti_usable(me, x) ||
+        (state && !cti_state_usable(me, "state", state)) ||
+        (call && (!cti_optional_as(me, "lengths", call->lengths) ||
+                  !cti_optional_as(me, "reset", call->reset))) ||
+        check_input(me, r, x) != CT_OK)
         return NULL;
     single = ct_rank(x) == 2;
     flat = single && !(state && ct_rank(ct_state_get(state, 0)) == 3);
@@ -617,7 +621,7 @@ ct_tensor *ct_recurrent_step(ct_recurrent *r, ct_tensor *x, const ct_state *stat
 
     if (next)
         *next = NULL;
-    if (!r || !cti_usable(me, x))
+    if (!cti_given(me, "r", r) || !cti_usable(me, x))
         return NULL;
     if (ct_rank(x) != 2 || r->directions != 1 || r->options.reverse) {
         ct_raise(CT_ERR_SHAPE, me, "x %s should be (B, size), the module of one direction, forward",

@@ -10,44 +10,46 @@
 
 int ct_rank(const ct_tensor *t)
 {
-    return t ? t->shape.rank : 0;
+    return cti_present("ct_rank", t) ? t->shape.rank : 0;
 }
 
 int64_t ct_size(const ct_tensor *t, int axis)
 {
-    if (!t || axis < -t->shape.rank || axis >= t->shape.rank)
-        return t ? -1 : 0;
+    if (!cti_present("ct_size", t))
+        return 0;
+    if (axis < -t->shape.rank || axis >= t->shape.rank)
+        return -1;
     return t->shape.dim[axis < 0 ? axis + t->shape.rank : axis];
 }
 
 ct_shape ct_tensor_shape(const ct_tensor *t)
 {
-    return t ? t->shape : CT_SCALAR;
+    return cti_present("ct_tensor_shape", t) ? t->shape : CT_SCALAR;
 }
 
 int64_t ct_numel(const ct_tensor *t)
 {
-    return t ? t->numel : 0;
+    return cti_present("ct_numel", t) ? t->numel : 0;
 }
 
 ct_dtype ct_tensor_dtype(const ct_tensor *t)
 {
-    return t ? t->dtype : CT_F32;
+    return cti_present("ct_tensor_dtype", t) ? t->dtype : CT_F32;
 }
 
 ct_device ct_tensor_device(const ct_tensor *t)
 {
-    return t ? t->device : CT_CPU;
+    return cti_present("ct_tensor_device", t) ? t->device : CT_CPU;
 }
 
 bool ct_is_contiguous(const ct_tensor *t)
 {
-    return t && t->contiguous;
+    return cti_present("ct_is_contiguous", t) && t->contiguous;
 }
 
 int64_t ct_stride(const ct_tensor *t, int axis)
 {
-    if (!t || axis < -t->shape.rank || axis >= t->shape.rank)
+    if (!cti_present("ct_stride", t) || axis < -t->shape.rank || axis >= t->shape.rank)
         return 0;
     return t->stride[axis < 0 ? axis + t->shape.rank : axis];
 }
@@ -170,7 +172,7 @@ ct_status ct_to_host(const ct_tensor *t, void *buffer, size_t bytes)
     bool good;
 
     if (!cti_usable("ct_to_host", t))
-        return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, "ct_to_host", "t is NULL") : ct_error();
+        return ct_error();
     if (!buffer && bytes)
         return ct_raise(CT_ERR_ARGUMENT, "ct_to_host", "buffer is NULL");
     if (bytes != (size_t)t->numel * ct_dtype_size(t->dtype))
@@ -259,7 +261,7 @@ static ct_status copy_into(const char *me, ct_tensor *t, const ct_tensor *src, b
     ct_scope s;
 
     if (!cti_usable(me, t) || !cti_usable(me, src))
-        return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, me, "t or src is NULL") : ct_error();
+        return ct_error();
     if (!cti_same_shape(&t->shape, &src->shape))
         return ct_raise(CT_ERR_SHAPE, me, "t %s and src %s differ in shape", cti_describe(t).s,
                         cti_describe(src).s);
@@ -299,7 +301,7 @@ ct_status ct_fill(ct_tensor *t, double value)
     ct_tensor *v;
 
     if (!cti_usable("ct_fill", t))
-        return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, "ct_fill", "t is NULL") : ct_error();
+        return ct_error();
     if (!cti_may_write("ct_fill", t))
         return ct_error();
     if (t->contiguous) {

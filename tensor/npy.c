@@ -322,8 +322,8 @@ ct_status ct_npy_write(const char *path, ct_tensor *t)
 
     if (!cti_sink_allowed())
         return ct_error();
-    if (!path || !cti_usable(me, t))
-        return ct_raise(CT_ERR_ARGUMENT, me, "%s is NULL", path ? "t" : "path");
+    if (!cti_given(me, "path", path) || !cti_usable(me, t))
+        return ct_error();
     for (k = 0; k < KINDS && kinds[k].dtype != t->dtype; k++)
         ;
     if (k == KINDS)

@@ -750,9 +750,11 @@ static bool check_arguments(const char *path, const job *j)
                                 : "names or tensors is NULL");
         return false;
     }
+    if (!cti_usable_all(writing, "tensors", j->count, j->tensors))
+        return false;
     for (i = 0; i < j->count; i++) {
-        if (!j->names[i] || !cti_usable(writing, j->tensors[i])) {
-            ct_raise(CT_ERR_ARGUMENT, writing, "%s %d is NULL", j->names[i] ? "tensor" : "name", i);
+        if (!j->names[i]) {
+            ct_raise(CT_ERR_ARGUMENT, writing, "names[%d] is NULL", i);
             return false;
         }
         if (!cti_is_utf8(j->names[i]))

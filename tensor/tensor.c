@@ -138,36 +138,62 @@ int cti_axis(const char *function, const ct_tensor *t, int axis)
 
 /* ---- checks that ops share ---- */
 
-bool cti_usable(const char *function, const ct_tensor *t)
+bool cti_refuse_tensor(const char *function, const char *name, const ct_tensor *t)
 {
-    if (!t)
-        return false;
-#ifdef CT_DEBUG_HANDLES
-    if (t->popped || atomic_load(&t->refs) <= 0) {
-        ct_raise(CT_ERR_SCOPE, function, "a tensor is used after its scope ended or it was freed");
-        return false;
-    }
-#else
-    (void)function;
-#endif
+    if (t)
+        cti_handle_raise_dead(function, name, "tensor", &t->handle, t->owner != NULL,
+                              "use ct_keep or ct_scope_return to keep a value");
+    else
+        cti_given(function, name, NULL);
+    return false;
+}
+
+bool cti_given(const char *function, const char *name, const void *p)
+{
+    if (!p && cti_thread()->error == CT_OK)
+        ct_raise(CT_ERR_ARGUMENT, function, "%s is NULL", name);
+    return p;
+}
+
+static bool refuse_entry(const char *function, const char *name, int i, const ct_tensor *t)
+{
+    char entry[64];
+
+    snprintf(entry, sizeof entry, "%s[%d]", name, i);
+    return cti_refuse_tensor(function, entry, t);
+}
+
+bool cti_usable_all(const char *function, const char *name, int count, ct_tensor *const *tensors)
+{
+    int i;
+
+    for (i = 0; i < count; i++)
+        if (!tensors[i] || cti_is_dead(tensors[i]))
+            return refuse_entry(function, name, i, tensors[i]);
     return true;
 }
 
-bool cti_same_dtype(const char *function, const char *an, const ct_tensor *a, const char *bn,
-                    const ct_tensor *b)
+bool cti_optional_all(const char *function, const char *name, int count, ct_tensor *const *tensors)
 {
-    if (a->dtype == b->dtype)
-        return true;
+    int i;
+
+    for (i = 0; i < count; i++)
+        if (tensors[i] && cti_is_dead(tensors[i]))
+            return refuse_entry(function, name, i, tensors[i]);
+    return true;
+}
+
+bool cti_refuse_dtypes(const char *function, const char *an, const ct_tensor *a, const char *bn,
+                       const ct_tensor *b)
+{
     ct_raise(CT_ERR_DTYPE, function, "%s %s and %s %s differ in dtype (no promotion: ct_cast one)",
              an, cti_describe(a).s, bn, cti_describe(b).s);
     return false;
 }
 
-bool cti_same_device(const char *function, const char *an, const ct_tensor *a, const char *bn,
-                     const ct_tensor *b)
+bool cti_refuse_devices(const char *function, const char *an, const ct_tensor *a, const char *bn,
+                        const ct_tensor *b)
 {
-    if (a->device == b->device)
-        return true;
     ct_raise(CT_ERR_DEVICE, function, "%s %s and %s %s are on different devices", an,
              cti_describe(a).s, bn, cti_describe(b).s);
     return false;
@@ -201,27 +227,26 @@ bool cti_want_index(const char *function, const char *name, const ct_tensor *t)
 
 /* ---- handles ---- */
 
-ct_tensor *cti_tensor_alloc(const char *function)
-{
-    ct_thread *th = cti_thread();
-    ct_tensor *t = th->free_tensors;
+const char cti_owner_user[] = "the caller";
+const char cti_owner_params[] = "a parameter set";
+const char cti_owner_state[] = "an owned state";
 
-    if (t)
-        th->free_tensors = t->next_free;
-    else
-        t = cti_calloc(1, sizeof *t);
-    if (!t) {
-        cti_out_of_memory(function, sizeof *t);
+/* A handle with one reference and no storage. */
+static ct_tensor *tensor_alloc(const char *function)
+{
+    ct_tensor *t = cti_handle_take(function, &cti_thread()->handles[CTI_HANDLE_TENSOR],
+                                   CTI_HANDLE_TENSOR, sizeof *t);
+
+    if (!t)
         return NULL;
-    }
     atomic_store_explicit(&t->refs, 1, memory_order_relaxed);
     t->storage = NULL;
     t->offset = 0;
-    t->owned = t->popped = t->requires_grad = false;
+    t->owner = NULL;
+    t->requires_grad = false;
     t->node = NULL; /* without which what goes with it means nothing */
     t->leaf = NULL;
     t->indices = NULL;
-    t->next_free = NULL;
     return t;
 }
 
@@ -230,65 +255,10 @@ void cti_ref(ct_tensor *t)
     atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
 }
 
-static void recycle(ct_thread *th, ct_tensor *t)
-{
-    if (!th->keeps_idle) {
-        cti_release(t);
-        return;
-    }
-    t->next_free = th->free_tensors;
-    th->free_tensors = t;
-}
-
-#ifdef CT_DEBUG_HANDLES
-/* Debug builds hold freed handles back for a while, so that their use is noticed. */
-#define QUARANTINE 4096
-static _Thread_local ct_tensor *held[QUARANTINE];
-static _Thread_local unsigned held_next;
-
-static void retire(ct_thread *th, ct_tensor *t)
-{
-    if (held[held_next])
-        recycle(th, held[held_next]);
-    held[held_next] = t;
-    held_next = (held_next + 1) % QUARANTINE;
-}
-
-static void end_quarantine(ct_thread *th)
-{
-    int i;
-
-    for (i = 0; i < QUARANTINE; i++)
-        if (held[i]) {
-            recycle(th, held[i]);
-            held[i] = NULL;
-        }
-}
-#else
-static void retire(ct_thread *th, ct_tensor *t)
-{
-    recycle(th, t);
-}
-
-static void end_quarantine(ct_thread *th)
-{
-    (void)th;
-}
-#endif
-
-void cti_handles_free(ct_thread *th)
-{
-    end_quarantine(th);
-    while (th->free_tensors) {
-        ct_tensor *t = th->free_tensors;
-
-        th->free_tensors = t->next_free;
-        cti_release(t);
-    }
-}
-
 void cti_unref(ct_tensor *t)
 {
+    ct_thread *th;
+
     if (!cti_last_ref(&t->refs))
         return;
     if (t->storage)
@@ -300,13 +270,16 @@ void cti_unref(ct_tensor *t)
     t->storage = NULL;
     t->leaf = NULL;
     t->indices = NULL;
-    retire(cti_thread(), t);
+    th = cti_thread();
+    if (!cti_is_dead(t)) /* only the library held it, but a hook may have seen it */
+        cti_handle_die(&t->handle, "a call of the library", th->site);
+    cti_handle_retire(&th->handles[CTI_HANDLE_TENSOR], &t->handle);
 }
 
 /* A handle of the innermost scope, its storage not yet set. */
-static ct_tensor *scoped(const char *function)
+static ct_tensor *tensor_of_scope(const char *function)
 {
-    ct_tensor *t = cti_tensor_alloc(function);
+    ct_tensor *t = tensor_alloc(function);
 
     if (t && !cti_push_live(function, t)) {
         cti_unref(t);
@@ -330,7 +303,7 @@ ct_tensor *cti_new(const char *function, ct_shape shape, ct_dtype dtype, ct_devi
     s = cti_storage_new(device, (size_t)n * dtypes[dtype].size);
     if (!s)
         return NULL;
-    t = scoped(function);
+    t = tensor_of_scope(function);
     if (!t) {
         cti_storage_unref(s);
         return NULL;
@@ -361,7 +334,7 @@ static bool strides_are_dense(const ct_shape *shape, const int64_t *stride)
 ct_tensor *cti_view(const char *function, const ct_tensor *t, ct_shape shape, const int64_t *stride,
                     int64_t offset)
 {
-    ct_tensor *v = scoped(function);
+    ct_tensor *v = tensor_of_scope(function);
     int i;
 
     if (!v)
@@ -395,13 +368,10 @@ ct_tensor *cti_alias(ct_tensor *t)
     return v;
 }
 
-ct_tensor *ct_keep(ct_tensor *t)
+ct_tensor *cti_keep(const char *function, const ct_tensor *t, const char *owner)
 {
-    ct_tensor *k;
+    ct_tensor *k = tensor_alloc(function);
 
-    if (!cti_usable("ct_keep", t))
-        return NULL;
-    k = cti_tensor_alloc("ct_keep");
     if (!k)
         return NULL;
     cti_storage_ref(t->storage);
@@ -413,20 +383,33 @@ ct_tensor *ct_keep(ct_tensor *t)
     k->dtype = t->dtype;
     k->device = t->device;
     k->contiguous = t->contiguous;
-    k->owned = true;
+    k->owner = owner;
     return k;
+}
+
+ct_tensor *ct_keep(ct_tensor *t)
+{
+    return cti_usable("ct_keep", t) ? cti_keep("ct_keep", t, cti_owner_user) : NULL;
+}
+
+void cti_free(const char *function, ct_tensor *t)
+{
+    if (!t)
+        return;
+    cti_handle_die(&t->handle, function, cti_thread()->site);
+    cti_unref(t);
 }
 
 void ct_free(ct_tensor *t)
 {
-    if (!t)
+    static const char *const me = "ct_free";
+
+    if (!t || !cti_usable(me, t))
         return;
-    if (!t->owned || t->popped) {
-        ct_raise(CT_ERR_SCOPE, "ct_free",
-                 t->owned ? "t %s was freed before" : "t %s belongs to a scope, which frees it",
-                 cti_describe(t).s);
+    if (t->owner != cti_owner_user) {
+        ct_raise(CT_ERR_SCOPE, me, "t %s belongs to %s, which frees it", cti_describe(t).s,
+                 t->owner ? t->owner : "a scope");
         return;
     }
-    t->popped = true;
-    cti_unref(t);
+    cti_free(me, t);
 }

@@ -70,16 +70,16 @@ ct_tensor *ct_arange(double start, double end, double step, ct_dtype dtype, ct_d
 ct_tensor *ct_linspace(double start, double end, int64_t n, ct_dtype dtype, ct_device device);
 ct_tensor *ct_eye(int64_t n, ct_dtype dtype, ct_device device); /* (n, n) */
 
-/* ---- access; these take NULL, for which they give 0, false or NULL ---- */
+/* ---- access; these take NULL, for which they return 0, false or NULL ---- */
 
-int ct_rank(const ct_tensor *t) CT_NOSITE;
-int64_t ct_size(const ct_tensor *t, int axis) CT_NOSITE; /* -1 for an axis that is not there */
-ct_shape ct_tensor_shape(const ct_tensor *t) CT_NOSITE;
-int64_t ct_numel(const ct_tensor *t) CT_NOSITE;
-ct_dtype ct_tensor_dtype(const ct_tensor *t) CT_NOSITE;
-ct_device ct_tensor_device(const ct_tensor *t) CT_NOSITE;
-bool ct_is_contiguous(const ct_tensor *t) CT_NOSITE;
-int64_t ct_stride(const ct_tensor *t, int axis) CT_NOSITE; /* in elements */
+int ct_rank(const ct_tensor *t);
+int64_t ct_size(const ct_tensor *t, int axis); /* -1 for an axis that is not there */
+ct_shape ct_tensor_shape(const ct_tensor *t);
+int64_t ct_numel(const ct_tensor *t);
+ct_dtype ct_tensor_dtype(const ct_tensor *t);
+ct_device ct_tensor_device(const ct_tensor *t);
+bool ct_is_contiguous(const ct_tensor *t);
+int64_t ct_stride(const ct_tensor *t, int axis); /* in elements */
 
 /* The value of a tensor of one element, as a double; NaN after an error. */
 double ct_item(const ct_tensor *t);

@@ -370,9 +370,9 @@ START_TEST(grad_refuses)
     ct_grad(1, &y, 1, &c, NULL, false, &g);
     expect_error(CT_ERR_GRAD, "ct_grad: f64[2] cpu has no history and requires no gradient");
     ct_grad(1, &y, 1, (ct_tensor *[]){ NULL }, NULL, false, &g);
-    expect_error(CT_ERR_ARGUMENT, "ct_grad: the tensor is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_grad: inputs[0] is NULL");
     ct_grad(1, (ct_tensor *[]){ NULL }, 1, &x, NULL, false, &g);
-    expect_error(CT_ERR_ARGUMENT, "ct_grad: the tensor is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_grad: outputs[0] is NULL");
     ck_assert_ptr_null(g);
     ct_grad(0, &y, 1, &x, NULL, false, &g);
     expect_error(CT_ERR_ARGUMENT, "ct_grad: 0 outputs and 1 inputs");
@@ -450,7 +450,7 @@ START_TEST(hooks_are_checked)
     ct_register_hook(VECTOR(1), count_calls, &n);
     expect_error(CT_ERR_GRAD, "ct_register_hook: t f64[1] cpu requires no gradient");
     ct_register_hook(x, NULL, &n);
-    expect_error(CT_ERR_ARGUMENT, "ct_register_hook: t or hook is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_register_hook: hook is NULL");
     leave(s);
 }
 END_TEST
@@ -725,7 +725,7 @@ START_TEST(each_allocation_may_fail)
         expect_values("w", ct_tensor_grad(w), want_w, 3, 0);
         end(inner);
     }
-    ck_assert_int_gt(failed, 100);
+    ck_assert_int_gt(failed, 30); /* handles come from slabs, which the rounds before have made */
     free(want_x);
     free(want_w);
     leave(s);
@@ -1113,22 +1113,25 @@ START_TEST(history_of_another_thread_is_an_error)
 }
 END_TEST
 
-/* Debug builds hold popped handles back, and report their use. */
 START_TEST(a_tensor_used_after_its_scope)
 {
-#ifdef CT_DEBUG_HANDLES
     ct_scope s = ct_scope_begin(), inner = ct_scope_begin();
     ct_tensor *x = VECTOR(1, 2), *kept = ct_keep(x);
 
     end(inner);
     ct_neg(x);
-    expect_error(CT_ERR_SCOPE, "ct_neg: a tensor is used after its scope ended or it was freed");
+    ck_assert(ct_error() == CT_ERR_SCOPE);
+    ck_assert_msg(strstr(ct_error_message(), "x is a dead tensor: its scope ended at ") != NULL,
+                  "%s", ct_error_message());
+    ct_error_clear();
     EXPECT(kept, 1, 2);
     ct_free(kept);
     ct_neg(kept);
-    expect_error(CT_ERR_SCOPE, "ct_neg: a tensor is used after its scope ended or it was freed");
+    ck_assert(ct_error() == CT_ERR_SCOPE);
+    ck_assert_msg(strstr(ct_error_message(), "x is a dead tensor: it was freed at ") != NULL, "%s",
+                  ct_error_message());
+    ct_error_clear();
     leave(s);
-#endif
 }
 END_TEST
 
@@ -1802,7 +1805,7 @@ START_TEST(gradcheck_is_checked)
                 check(NULL, 1, &x, NULL, &g, 0, 0));
         REFUSED(CT_ERR_ARGUMENT, "the function or the generator is NULL",
                 check(product, 1, &x, NULL, NULL, 0, 0));
-        REFUSED(CT_ERR_ARGUMENT, "input 0 is NULL", check(product, 1, &none, NULL, &g, 0, 0));
+        REFUSED(CT_ERR_ARGUMENT, "inputs[0] is NULL", check(product, 1, &none, NULL, &g, 0, 0));
         REFUSED(CT_ERR_DTYPE, "input 0 f32[2] cpu must be contiguous f64",
                 check(product, 1, &single, NULL, &g, 0, 0));
         REFUSED(CT_ERR_DTYPE, "input 0 f64[2] cpu must be contiguous f64",
@@ -1872,7 +1875,7 @@ START_TEST(a_graph_is_drawn)
     expect_error(CT_ERR_GRAD, "ct_graph_dot: f64[1] cpu has no history and requires no gradient");
     ck_assert_str_eq(text, ""); /* nothing is written of what has none */
     dot_of(NULL, text);
-    expect_error(CT_ERR_ARGUMENT, "ct_graph_dot: the tensor is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_graph_dot: t is NULL");
     ck_assert_str_eq(text, "");
     leave(s);
 }

@@ -934,9 +934,9 @@ START_TEST(bad_writes)
     REFUSED("x", -1, fine, t, NULL, CT_ERR_ARGUMENT, "count is negative");
     REFUSED("x", 1, NULL, t, NULL, CT_ERR_ARGUMENT, "names or tensors is NULL");
     REFUSED("x", 1, fine, NULL, NULL, CT_ERR_ARGUMENT, "names or tensors is NULL");
-    REFUSED("x", 1, none, t, NULL, CT_ERR_ARGUMENT, "name 0 is NULL");
+    REFUSED("x", 1, none, t, NULL, CT_ERR_ARGUMENT, "names[0] is NULL");
     REFUSED("x", 2, fine, ((ct_tensor *const[]){ a, NULL }), NULL, CT_ERR_ARGUMENT,
-            "tensor 1 is NULL");
+            "tensors[1] is NULL");
     REFUSED("x", 2, twice, t, NULL, CT_ERR_ARGUMENT, "the name \"a\" is there twice");
     REFUSED("x", 1, reserved, t, NULL, CT_ERR_ARGUMENT, "the name \"__metadata__\" is reserved");
     REFUSED("x", 1, latin, t, NULL, CT_ERR_ARGUMENT, "the name \"n\xe4me\" is not UTF-8");

@@ -168,14 +168,17 @@ START_TEST(of_null)
     ck_assert(ct_rank(NULL) == 0 && ct_size(NULL, 0) == 0 && ct_numel(NULL) == 0);
     ck_assert(ct_tensor_shape(NULL).rank == 0 && !ct_is_contiguous(NULL) &&
               ct_stride(NULL, 0) == 0);
-    ck_assert(isnan(ct_item(NULL)) && ct_data(NULL) == NULL && ct_mutable_data(NULL) == NULL);
     expect_ok();
+    ck_assert(isnan(ct_item(NULL)));
+    expect_error(CT_ERR_ARGUMENT, "ct_item: t is NULL");
+    EXPECT_NO_VALUE(ct_data(NULL));
+    EXPECT_NO_VALUE(ct_mutable_data(NULL));
     ck_assert(ct_to_host(NULL, NULL, 0) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_to_host: t is NULL");
     ck_assert(ct_fill(NULL, 0) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_fill: t is NULL");
     ck_assert(ct_copy_into(ct_scalar(1, CT_F32), NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_copy_into: t or src is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_copy_into: src is NULL");
     ct_zeros(CT_SHAPE(-1), CT_F32, CT_CPU); /* after an error NULL raises nothing more */
     ck_assert(ct_fill(NULL, 0) == CT_ERR_SHAPE);
     ct_error_clear();
@@ -1025,9 +1028,9 @@ START_TEST(parameters)
     ck_assert(ct_normal_into(t, 0, INFINITY, &g) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_normal_into: mean 0 and std inf: finite, std >= 0");
     ck_assert(ct_normal_into(NULL, 0, 1, &g) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_normal_into: t or g is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_normal_into: t is NULL");
     ck_assert(ct_normal_into(t, 0, 1, NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_normal_into: t or g is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_normal_into: g is NULL");
     ck_assert(ct_rand(CT_SHAPE(2), CT_I32, CT_CPU, &g) == NULL);
     expect_error(CT_ERR_DTYPE, "ct_rand: t i32[2] cpu must be f32 or f64");
     ck_assert(memcmp(&g, &before, sizeof g) == 0); /* errors draw nothing */

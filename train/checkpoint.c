@@ -226,12 +226,12 @@ static void add(list *l, const char *name, ct_tensor *t)
 /* A name in the innermost scope's memory. */
 static const char *prefixed(const char *kind, const char *rest)
 {
-    int64_t n = (int64_t)(strlen(PREFIX) + strlen(kind) + strlen(rest) + 1);
-    ct_tensor *memory = ct_empty(CT_SHAPE(n), CT_BOOL, CT_CPU);
+    size_t n = strlen(PREFIX) + strlen(kind) + strlen(rest) + 1;
+    char *name = cti_scope_alloc("ct_fit", n);
 
-    if (memory)
-        snprintf(cti_ptr(memory), (size_t)n, "%s%s%s", PREFIX, kind, rest);
-    return memory ? cti_ptr(memory) : NULL;
+    if (name)
+        snprintf(name, n, "%s%s%s", PREFIX, kind, rest);
+    return name;
 }
 
 static void add_optimizer(list *l, ct_optimizer *o)

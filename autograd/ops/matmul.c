@@ -277,7 +277,7 @@ ct_tensor *ct_linear(ct_tensor *x, ct_tensor *w, ct_tensor *b)
     matrix mw;
     cti_gemm g;
 
-    if (!cti_usable(me, x) || !cti_usable(me, w) || (b && !cti_usable(me, b)) ||
+    if (!cti_usable(me, x) || !cti_usable_as(me, "weight", w) || !cti_optional_as(me, "bias", b) ||
         !check_linear(me, x, w, b) || !fits_blas(me, x, w))
         return NULL;
     indices = cti_one_hot_of(x);

@@ -554,8 +554,10 @@ static bool check_parts(const char *function, int count, ct_tensor *const *parts
         ct_raise(CT_ERR_ARGUMENT, function, "%d parts", count);
         return false;
     }
+    if (!cti_usable_all(function, "parts", count, parts))
+        return false;
     for (i = 0; i < count; i++)
-        if (!cti_usable(function, parts[i]) || !fits(function, parts[0], parts[i], i, axis))
+        if (!fits(function, parts[0], parts[i], i, axis))
             return false;
     return true;
 }
@@ -581,25 +583,22 @@ ct_tensor *ct_cat(int count, ct_tensor *const *parts, int axis)
         int axis;
         int64_t length[256];
     } few;
-    void *attributes = &few;
-    ct_tensor *y, *table = NULL;
+    void *attributes;
+    ct_tensor *y;
     ct_shape shape;
     int64_t at = 0, *length;
     size_t bytes;
     int i;
 
-    if (count > 0 && !cti_usable("ct_cat", parts[0]))
+    if (count > 0 && !cti_usable_as("ct_cat", "parts[0]", parts[0]))
         return NULL;
     axis = count > 0 ? cti_axis("ct_cat", parts[0], axis) : 0;
     if (axis < 0 || !check_parts("ct_cat", count, parts, axis))
         return NULL;
-    if (count > 256) { /* a scratch tensor of the scope holds the lengths */
-        table = ct_empty(CT_SHAPE(count + 1), CT_I64, CT_CPU);
-        if (!table)
-            return NULL;
-        attributes = cti_ptr(table);
-    }
     bytes = ((size_t)count + 1) * sizeof(int64_t);
+    attributes = count <= 256 ? &few : cti_scope_alloc("ct_cat", bytes);
+    if (!attributes)
+        return NULL;
     length = (int64_t *)attributes + 1;
     *(int *)attributes = axis;
     shape = parts[0]->shape;

@@ -97,7 +97,7 @@ ct_params *ct_params_new(ct_params_options options)
 
 static void param_free(ct_param *p)
 {
-    ct_free(p->value);
+    cti_free("ct_params_free", p->value);
     cti_release(p->name);
     cti_release(p);
 }
@@ -293,10 +293,10 @@ static ct_status make_value(ct_param *p)
     ct_tensor *kept = NULL;
 
     if (t && p->init.fill(&p->init, t, &g) == CT_OK)
-        kept = ct_keep(t);
+        kept = cti_keep("ct_param_materialize", t, cti_owner_params);
     cti_scope_pop(s);
     if (kept && !p->buffer && !ct_set_requires_grad(kept, !p->frozen)) {
-        ct_free(kept);
+        cti_free("ct_param_materialize", kept);
         kept = NULL;
     }
     p->value = kept;
@@ -347,7 +347,7 @@ void ct_param_set_init(ct_param *p, ct_init init)
 
 ct_tensor *ct_param_value(ct_param *p)
 {
-    if (!p)
+    if (!cti_given("ct_param_value", "p", p))
         return NULL;
     if (!real(p)->value)
         ct_raise(CT_ERR_SHAPE, "ct_param_value", "%s is not settled: its shape is %s", p->name,
@@ -439,11 +439,11 @@ bool cti_param_fits(const ct_param *p, const ct_shape *shape)
 
 ct_tensor *cti_param_leaf(const ct_param *p, ct_tensor *t)
 {
-    ct_tensor *leaf = ct_keep(t);
+    ct_tensor *leaf = cti_keep("ct_params_load", t, cti_owner_params);
 
     p = real(p);
     if (leaf && !p->buffer && !ct_set_requires_grad(leaf, !p->frozen)) {
-        ct_free(leaf);
+        cti_free("ct_params_load", leaf);
         return NULL;
     }
     return leaf;
@@ -511,7 +511,7 @@ static ct_param *entry_new(const char *function, ct_params *set, const char *nam
         return NULL;
     }
     if (!check_shape(function, name, &shape) ||
-        !cti_grow((void **)&r->entry, &room, (size_t)r->count, sizeof *r->entry))
+        !cti_grow(function, (void **)&r->entry, &room, (size_t)r->count, sizeof *r->entry))
         return NULL;
     r->room = room;
     p = cti_calloc(1, sizeof *p);
@@ -669,7 +669,7 @@ void ct_params_train(ct_params *set, bool training)
 
 bool ct_params_is_training(const ct_params *set)
 {
-    return set && !set->root->evaluating;
+    return set && !set->root->evaluating && !cti_thread()->inference;
 }
 
 ct_generator *ct_params_generator(ct_params *set)

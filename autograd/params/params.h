@@ -42,7 +42,7 @@ typedef struct ct_params_options {
 ct_params *ct_params_new(ct_params_options options);
 
 /* Frees the set, its parameters and the modules in it. Of a part of a set: does nothing. */
-void ct_params_free(ct_params *set) CT_NOSITE;
+void ct_params_free(ct_params *set);
 
 /* The part of set whose names begin with name and a dot; what is added to it goes there. Belongs
  * to the set. name must not be empty nor hold a NUL or begin or end with a dot. */
@@ -111,8 +111,11 @@ ct_status ct_params_to(ct_params *set, ct_device device);
 /* ---- training ---- */
 
 /* Switches the whole set between training, in which it begins, and evaluation: dropout acts in the
- * first only. */
+ * first only. This is for all threads; ct_scope_begin_inference is for one. */
 void ct_params_train(ct_params *set, bool training) CT_NOSITE;
+
+/* True if dropout is to act: the set is in training, and this thread has no scope of
+ * ct_scope_begin_inference open. */
 bool ct_params_is_training(const ct_params *set) CT_NOSITE;
 
 /* The set's own generator, for what is drawn while training: dropout's masks. It begins from the

@@ -100,7 +100,8 @@ static bool report_add(ct_load_report *r, const ct_load_item *item)
 
     if (!name)
         cti_out_of_memory("ct_params_load", strlen(item->name) + 1);
-    if (!name || !cti_grow((void **)&r->item, &room, (size_t)r->count, sizeof *r->item)) {
+    if (!name ||
+        !cti_grow("ct_params_load", (void **)&r->item, &room, (size_t)r->count, sizeof *r->item)) {
         cti_release(name);
         return false;
     }
@@ -438,7 +439,7 @@ static bool run(loader *l)
         ok = stage(l, &l->slot[i]);
     ok = ok && check_tied(l) && commit(l);
     for (i = 0; i < l->count; i++)
-        ct_free(l->slot[i].leaf);
+        cti_free("ct_params_load", l->slot[i].leaf);
     cti_scope_pop(s);
     return ok;
 }

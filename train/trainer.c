@@ -301,7 +301,7 @@ static void validation_step(cti_run *r, validation *v, ct_batch *batch)
 /* One more step of validation; false at its end, at a stop and after an error. */
 static bool next_validation_step(cti_run *r, validation *v)
 {
-    ct_scope scope = ct_scope_begin_no_grad();
+    ct_scope scope = ct_scope_begin_inference();
     ct_batch batch;
     bool more = ct_loader_next(r->val, &batch), good;
 
@@ -322,11 +322,9 @@ static void run_validation(cti_run *r)
 
     if (!r->val)
         return;
-    ct_params_train(r->model->params, false);
     if (ct_loader_begin(r->val) == CT_OK)
         while (next_validation_step(r, &v))
             ;
-    ct_params_train(r->model->params, true);
     ct_state_free(v.state);
     cti_later_drop(&v.later);
     if (r->stopped || !ct_ok()) {

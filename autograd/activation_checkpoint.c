@@ -33,7 +33,7 @@ typedef struct recompute_list {
 
 static bool recompute_list_add(recompute_list *l, ct_tensor *t)
 {
-    if (!cti_grow((void **)&l->at, &l->room, (size_t)l->count, sizeof *l->at))
+    if (!cti_grow(recompute_name, (void **)&l->at, &l->room, (size_t)l->count, sizeof *l->at))
         return false;
     l->at[l->count++] = t;
     return true;
@@ -69,7 +69,8 @@ static bool recompute_find_outside(recompute_list *l, size_t bottom)
         for (i = 0; i < th->tape[at]->inputs; i++) {
             const cti_edge *e = &th->tape[at]->in[i];
 
-            if (!e->wants || (e->tensor->node && e->tensor->node_at >= bottom) ||
+            if (!e->wants || cti_is_dead(e->tensor) ||
+                (e->tensor->node && e->tensor->node_at >= bottom) ||
                 recompute_list_has(l, e->tensor))
                 continue;
             if (!recompute_list_add(l, e->tensor))
@@ -298,6 +299,8 @@ ct_status ct_activation_checkpoint(ct_recomputed_function function, void *contex
     if (outputs_count < 1)
         return ct_raise(CT_ERR_ARGUMENT, recompute_name,
                         "outputs_count is %d; it must be at least 1", outputs_count);
+    if (!cti_optional_all(recompute_name, "inputs", inputs_count, inputs))
+        return ct_error();
     if (g)
         c.r.start = *g;
     good = recompute_forward(&c, inputs) && ct_ok();

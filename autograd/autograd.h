@@ -29,9 +29,6 @@ bool ct_set_grad_enabled(bool on);
 /* True if recording is on. */
 bool ct_grad_enabled(void);
 
-/* Like ct_scope_begin, for inference: nothing is recorded in the scope. End it by ct_scope_end. */
-ct_scope ct_scope_begin_no_grad(void);
-
 /* A view of t without history; it requires no gradient. */
 ct_tensor *ct_detach(ct_tensor *t);
 

@@ -63,11 +63,9 @@ static bool gradcheck_check_arguments(const char *me, ct_gradcheck_function f, i
                  GRADCHECK_MOST_INPUTS);
         return false;
     }
+    if (!cti_usable_all(me, "inputs", count, inputs))
+        return false;
     for (i = 0; i < count; i++) {
-        if (!inputs[i])
-            ct_raise(CT_ERR_ARGUMENT, me, "input %d is NULL", i);
-        if (!cti_usable(me, inputs[i]))
-            return false;
         if (inputs[i]->requires_grad && (inputs[i]->dtype != CT_F64 || !inputs[i]->contiguous)) {
             ct_raise(CT_ERR_DTYPE, me, "input %d %s must be contiguous f64", i,
                      cti_describe(inputs[i]).s);

@@ -9,7 +9,7 @@
 #include <cotangent/autograd/params/params.h>
 #include <cotangent/autograd/params/state_dict.h>
 
-/* ---- the tape (autograd.c) ---- */
+/* ---- the tape (autograd.c, leaf.c, backward.c; engine.h) ---- */
 
 typedef struct cti_hook {
     ct_grad_hook call;
@@ -47,7 +47,7 @@ void cti_grad(size_t bottom, int outputs_count, ct_tensor *const *outputs, int i
 
 /* True for a leaf that requires a gradient and for a result whose history is on this thread's tape;
  * else false with an error. */
-bool cti_check_history(const char *function, const ct_tensor *t);
+bool cti_check_history(const char *function, const char *name, const ct_tensor *t);
 
 /* True while a pass runs; while one runs whose results have history. */
 bool cti_in_pass(void);

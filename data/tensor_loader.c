@@ -71,14 +71,12 @@ ct_loader *ct_loader_series_new(const ct_tensor *series, ct_loader_series_option
                         .steps = o.steps,
                         .device = o.device };
     int64_t targets = o.targets ? o.targets : 1, ahead = o.ahead ? o.ahead : 1;
-    int64_t n = ct_size(series, 0);
+    int64_t n;
     char *values;
 
-    if (!series || !cti_usable(draft.function, series)) {
-        if (ct_ok())
-            ct_raise(CT_ERR_ARGUMENT, draft.function, "series is NULL");
+    if (!cti_usable(draft.function, series))
         return NULL;
-    }
+    n = ct_size(series, 0);
     if (ct_rank(series) != 1 && ct_rank(series) != 2) {
         ct_raise(CT_ERR_SHAPE, draft.function, "series %s is neither (n) nor (n, channels)",
                  cti_describe(series).s);
@@ -129,11 +127,8 @@ ct_loader *ct_loader_tensors_new(const ct_tensor *x, const ct_tensor *y,
                         .row_tokens = 1,
                         .device = o.device };
 
-    if (!x || !y || !cti_usable(draft.function, x) || !cti_usable(draft.function, y)) {
-        if (ct_ok())
-            ct_raise(CT_ERR_ARGUMENT, draft.function, "%s is NULL", x ? "y" : "x");
+    if (!cti_usable(draft.function, x) || !cti_usable(draft.function, y))
         return NULL;
-    }
     if (ct_rank(x) < 1 || ct_rank(y) < 1 || ct_size(x, 0) != ct_size(y, 0)) {
         ct_raise(CT_ERR_SHAPE, draft.function, "x %s and y %s are not (N, ...) of one N",
                  cti_describe(x).s, cti_describe(y).s);

@@ -46,18 +46,16 @@ static ct_tensor *scores(const byte_model *m, ct_tensor *ids, const ct_state *st
 uint32_t byte_model_next(byte_model *m, int previous, uint32_t *frequency)
 {
     float p[256];
-    ct_scope s = ct_scope_begin_no_grad();
+    ct_scope s = ct_scope_begin_inference();
     int32_t id = previous < 0 ? 0 : m->symbol[previous];
     ct_tensor *x = ct_from_data(&id, CT_SHAPE(1, 1), CT_I32, CT_CPU), *y;
     ct_state *next;
     uint32_t total = 0;
     int k;
 
-    ct_params_train(m->params, false);
     y = ct_softmax(scores(m, x, m->state, &next), -1);
     ct_to_host(y, p, (size_t)m->symbols * sizeof *p);
     ct_state_carry(m->state, next);
-    ct_params_train(m->params, true);
     if (ct_scope_end(s) != CT_OK)
         return 0;
     for (k = 0; k < m->symbols; k++)

@@ -27,7 +27,7 @@
 # error.
 
 BEGIN {
-    split("ct_capture_free ct_device_from_name ct_loader_next", list_, " ")
+    split("ct_capture_free ct_device_from_name ct_lm_free ct_loader_next ct_params_free", list_, " ")
     for (i_ in list_)
         exception[list_[i_]] = "wrapped"
     split("ct_error ct_site", list_, " ")       # they read and write the state of the thread

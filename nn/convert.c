@@ -45,7 +45,7 @@ typedef struct job {
 /* Adds an entry. The list owns name from now on, also after an error. */
 static void convert_append(list *l, char *name, ct_tensor *value)
 {
-    if (name && value && cti_grow((void **)&l->at, &l->room, (size_t)l->count, sizeof *l->at))
+    if (name && value && cti_grow(me, (void **)&l->at, &l->room, (size_t)l->count, sizeof *l->at))
         l->at[l->count++] = (entry){ .name = name, .value = value };
     else
         cti_release(name);
@@ -311,11 +311,11 @@ static bool convert_measure(const job *j, cell *c)
 /* t (3 H, ...) with its first two gates exchanged: our r z n, Keras's z r n */
 static ct_tensor *convert_exchanged(ct_tensor *t)
 {
-    int64_t h = t ? ct_size(t, 0) / 3 : 0;
+    int64_t h = ct_size(t, 0) / 3;
     ct_tensor *const parts[] = { ct_narrow(t, 0, h, h), ct_narrow(t, 0, 0, h),
                                  ct_narrow(t, 0, 2 * h, h) };
 
-    return t ? ct_cat(3, parts, 0) : NULL;
+    return ct_cat(3, parts, 0);
 }
 
 static void convert_exchange_gates(cell *c)
@@ -324,7 +324,8 @@ static void convert_exchange_gates(cell *c)
     size_t i;
 
     for (i = 0; c->kind == CTI_CELL_GRU && i < sizeof with_gates / sizeof *with_gates; i++)
-        c->part[with_gates[i]] = convert_exchanged(c->part[with_gates[i]]);
+        if (c->part[with_gates[i]])
+            c->part[with_gates[i]] = convert_exchanged(c->part[with_gates[i]]);
 }
 
 static bool convert_from_keras(const job *j, cell *c)
@@ -333,7 +334,8 @@ static bool convert_from_keras(const job *j, cell *c)
 
     if (c->part[W_IH] && (ct_rank(c->part[W_IH]) != 2 || ct_rank(c->part[W_HH]) != 2))
         return convert_refuse(j, c, CT_ERR_SHAPE, "weights are not of rank 2");
-    c->part[W_IH] = ct_transpose(c->part[W_IH], 0, 1);
+    if (c->part[W_IH])
+        c->part[W_IH] = ct_transpose(c->part[W_IH], 0, 1);
     c->part[W_HH] = ct_transpose(c->part[W_HH], 0, 1);
     if (b && ct_rank(b) == 2 && ct_size(b, 0) == 2) {
         c->part[B_IH] = ct_select(b, 0, 0);
@@ -428,7 +430,7 @@ static void convert_put_gates(job *j, cell *c, char half, const char *what, int 
     int64_t g;
 
     c->part[part] = NULL;
-    for (g = 0; g < gates; g++) {
+    for (g = 0; all && g < gates; g++) {
         ct_tensor *gate = ct_narrow(all, 0, g * c->hidden, c->hidden);
 
         convert_gate_name(name, half, c->kind, g, what);

@@ -2,7 +2,14 @@
 #ifndef COTANGENT_NN_INTERNAL_H
 #define COTANGENT_NN_INTERNAL_H
 
+#include "tensor/internal.h"
+
 #include <cotangent/nn/module.h>
+#include <cotangent/nn/state.h>
+
+/* True for a state that may be used, and its tensors; else false with an error, but none for a NULL after
+ * an error. For an optional state, ask only if it is not NULL. */
+bool cti_state_usable(const char *function, const char *name, const ct_state *s);
 
 /* The value of p, or NULL if p is NULL. */
 ct_tensor *cti_value(ct_param *p);

@@ -223,7 +223,7 @@ static bool loss_check_class_weight(const char *me, const char *name, const ct_t
 
     if (!w)
         return true;
-    if (!cti_usable(me, w) || !cti_same_dtype(me, name, scores, "weight", w) ||
+    if (!cti_usable_as(me, "weight", w) || !cti_same_dtype(me, name, scores, "weight", w) ||
         !cti_same_device(me, name, scores, "weight", w))
         return false;
     if (w->shape.rank != 1 || w->shape.dim[0] != scores->shape.dim[scores->shape.rank - 1]) {
@@ -478,7 +478,7 @@ static bool loss_check_weight(const char *me, const char *name, const ct_tensor 
 
     if (!w)
         return true;
-    if (!cti_usable(me, w) || !cti_same_dtype(me, "logits", logits, name, w) ||
+    if (!cti_usable_as(me, name, w) || !cti_same_dtype(me, "logits", logits, name, w) ||
         !cti_same_device(me, "logits", logits, name, w))
         return false;
     if (cti_broadcast_shapes(&logits->shape, &w->shape, &shape) >= 0 ||

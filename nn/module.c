@@ -67,7 +67,8 @@ ct_module *ct_nn_module(ct_params *params, void *self,
 
 ct_tensor *ct_forward(ct_module *m, ct_tensor *x)
 {
-    return m && x ? m->forward(m->self, x) : NULL;
+    return cti_given("ct_forward", "m", m) && cti_usable("ct_forward", x) ? m->forward(m->self, x)
+                                                                          : NULL;
 }
 
 static ct_tensor *module_op_forward(void *self, ct_tensor *x)

@@ -77,6 +77,8 @@ ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shap
 
 ct_tensor *ct_cell_drop(const ct_cell_step *at, ct_tensor *h)
 {
+    if (!cti_usable("ct_cell_drop", h))
+        return NULL;
     return at && at->drop ? ct_mul(h, at->drop) : h;
 }
 
@@ -251,7 +253,7 @@ ct_state *ct_recurrent_begin_state(const ct_recurrent *r, int64_t batch)
     ct_scope s;
     int i;
 
-    if (!r)
+    if (!cti_given("ct_recurrent_begin_state", "r", r))
         return NULL;
     if (!cti_at_least("ct_recurrent_begin_state", "batch", batch, 0))
         return NULL;
@@ -564,9 +566,12 @@ static ct_tensor *recurrent_forward(recurrent_call *c, ct_state **next)
 
     if (next)
         *next = NULL;
-    if (!r || !cti_usable(c->me, c->x) || !recurrent_check_x(c) || !recurrent_settle(c) ||
-        !recurrent_time_major(c) || !recurrent_check_states(c) || !recurrent_read_lengths(c) ||
-        !recurrent_first_states(c))
+    if (!cti_given(c->me, "r", r) || !cti_usable(c->me, c->x) ||
+        (c->state && !cti_state_usable(c->me, "state", c->state)) ||
+        !cti_optional_as(c->me, "lengths", c->options.lengths) ||
+        !cti_optional_as(c->me, "reset", c->options.reset) || !recurrent_check_x(c) ||
+        !recurrent_settle(c) || !recurrent_time_major(c) || !recurrent_check_states(c) ||
+        !recurrent_read_lengths(c) || !recurrent_first_states(c))
         return NULL;
     c->last = cti_tensor_array((int64_t)recurrent_cells(r) * r->cell->states);
     y = c->last ? recurrent_run_layers(c) : NULL;
@@ -619,7 +624,7 @@ ct_tensor *ct_recurrent_step(ct_recurrent *r, ct_tensor *x, const ct_state *stat
 
     if (next)
         *next = NULL;
-    if (!r || !cti_usable(c.me, x) || !recurrent_check_step(c.me, r, x))
+    if (!cti_given(c.me, "r", r) || !cti_usable(c.me, x) || !recurrent_check_step(c.me, r, x))
         return NULL;
     axis = r->options.batch_first ? 1 : 0;
     c.x = ct_unsqueeze(x, axis);

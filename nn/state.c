@@ -1,29 +1,78 @@
-/* state.c - states of recurrent modules. */
-#include "tensor/internal.h"
+/* state.c - states of recurrent modules.
+ *
+ * A ct_state is a handle as a tensor is (tensor/handle.h): one that was freed, or whose scope has
+ * ended, is recognised. It holds references to its tensors, so that theirs can be recognised as long
+ * as it lives. */
+#include "nn/internal.h"
 
 #include "tensor/hooks.h"
+
+#include <stdio.h>
 
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/index.h>
-#include <cotangent/nn/state.h>
+
+#define FEW_TENSORS 4 /* kept in the handle; more are in a buffer */
+#define MOST_TENSORS 64
 
 struct ct_state {
-    int count;
+    cti_handle handle;
+    cti_attached attached; /* of a state that a scope owns */
     bool owned;
-    ct_tensor *tensor[];
+    int count;
+    ct_tensor **tensor; /* references */
+    ct_tensor *few[FEW_TENSORS];
+    ct_storage *many; /* holds tensor if there are more than a few; else NULL */
 };
 
-#define MOST_TENSORS 64
+/* ---- checks ---- */
+
+static bool state_refuse(const char *function, const char *name, const ct_state *s)
+{
+    if (s)
+        cti_handle_raise_dead(function, name, "state", &s->handle, s->owned,
+                              "use ct_state_copy_new or ct_state_carry to keep it");
+    else
+        cti_given(function, name, NULL);
+    return false;
+}
+
+bool cti_state_usable(const char *function, const char *name, const ct_state *s)
+{
+    char tensors[64];
+
+    if (!s || cti_handle_is_dead(&s->handle))
+        return state_refuse(function, name, s);
+    snprintf(tensors, sizeof tensors, "%s's tensor", name);
+    return cti_usable_all(function, tensors, s->count, s->tensor);
+}
+
+/* For functions that take NULL. */
+static bool state_present(const char *function, const ct_state *s)
+{
+    return s && (!cti_handle_is_dead(&s->handle) || state_refuse(function, "s", s));
+}
+
+static bool state_check_tensors(const char *function, int count, ct_tensor *const *tensors)
+{
+    if (count < 1 || count > MOST_TENSORS) {
+        ct_raise(CT_ERR_ARGUMENT, function, "a state of %d tensors", count);
+        return false;
+    }
+    return cti_usable_all(function, "tensors", count, tensors);
+}
+
+/* ---- handles ---- */
 
 int ct_state_count(const ct_state *s)
 {
-    return s ? s->count : 0;
+    return state_present("ct_state_count", s) ? s->count : 0;
 }
 
 ct_tensor *ct_state_get(const ct_state *s, int i)
 {
-    if (!s)
+    if (!state_present("ct_state_get", s))
         return NULL;
     if (i < 0 || i >= s->count) {
         ct_raise(CT_ERR_INDEX, "ct_state_get", "a state of %d tensors has no number %d", s->count,
@@ -33,33 +82,63 @@ ct_tensor *ct_state_get(const ct_state *s, int i)
     return s->tensor[i];
 }
 
-static bool usable(const char *function, int count, ct_tensor *const *tensors)
+/* A state with room for count tensors and none yet; NULL with an error. */
+static ct_state *state_alloc(const char *function, int count, bool owned)
+{
+    ct_state *s = cti_handle_take(function, &cti_thread()->handles[CTI_HANDLE_STATE],
+                                  CTI_HANDLE_STATE, sizeof *s);
+
+    if (!s)
+        return NULL;
+    s->owned = owned;
+    s->count = 0;
+    s->tensor = s->few;
+    s->many = NULL;
+    if (count <= FEW_TENSORS)
+        return s;
+    s->many = cti_storage_new(CT_CPU, (size_t)count * sizeof *s->tensor);
+    if (!s->many) {
+        cti_handle_die(&s->handle, function, NULL);
+        cti_handle_retire(&cti_thread()->handles[CTI_HANDLE_STATE], &s->handle);
+        return NULL;
+    }
+    s->tensor = s->many->data;
+    return s;
+}
+
+/* The state dies; an owned one's tensors with it. */
+static void state_end(ct_state *s, const char *function)
 {
     int i;
 
-    if (count < 1 || count > MOST_TENSORS) {
-        ct_raise(CT_ERR_ARGUMENT, function, "a state of %d tensors", count);
-        return false;
-    }
-    for (i = 0; i < count; i++)
-        if (!cti_usable(function, tensors[i]))
-            return false;
-    return true;
+    for (i = 0; i < s->count; i++)
+        if (s->owned)
+            cti_free(function, s->tensor[i]);
+        else
+            cti_unref(s->tensor[i]);
+    if (s->many)
+        cti_storage_unref(s->many);
+    cti_handle_die(&s->handle, function, cti_thread()->site);
+    cti_handle_retire(&cti_thread()->handles[CTI_HANDLE_STATE], &s->handle);
+}
+
+static void state_end_with_scope(cti_attached *a, const char *function)
+{
+    state_end((ct_state *)(void *)((char *)a - offsetof(ct_state, attached)), function);
 }
 
 void ct_state_free(ct_state *s)
 {
-    int i;
+    static const char *const me = "ct_state_free";
 
     if (!s)
         return;
-    if (!s->owned) {
-        ct_raise(CT_ERR_SCOPE, "ct_state_free", "the state belongs to a scope, which frees it");
-        return;
-    }
-    for (i = 0; i < s->count; i++)
-        ct_free(s->tensor[i]);
-    cti_release(s);
+    if (cti_handle_is_dead(&s->handle))
+        state_refuse(me, "s", s);
+    else if (!s->owned)
+        ct_raise(CT_ERR_SCOPE, me, "the state belongs to a scope, which frees it");
+    else
+        state_end(s, me);
 }
 
 /* An owned copy of t. */
@@ -70,31 +149,22 @@ static ct_tensor *copy_kept(const char *function, const ct_tensor *t)
 
     if (c) {
         cti_copy(c, t);
-        kept = ct_keep(c);
+        kept = cti_keep(function, c, cti_owner_state);
     }
     cti_scope_pop(s);
     return kept;
 }
 
-ct_state *ct_state_new(int count, ct_tensor *const *tensors)
+/* An owned state of copies; tensors have been checked. */
+static ct_state *state_copy(const char *function, int count, ct_tensor *const *tensors)
 {
-    ct_state *s;
-    size_t bytes;
+    ct_state *s = state_alloc(function, count, true);
     int i;
 
-    if (!usable("ct_state_new", count, tensors))
-        return NULL;
-    bytes = sizeof *s + (size_t)count * sizeof *s->tensor;
-    s = cti_calloc(1, bytes);
-    if (!s) {
-        cti_out_of_memory("ct_state_new", bytes);
-        return NULL;
-    }
-    s->owned = true;
-    for (i = 0; i < count; i++) {
-        s->tensor[i] = copy_kept("ct_state_new", tensors[i]);
+    for (i = 0; s && i < count; i++) {
+        s->tensor[i] = copy_kept(function, tensors[i]);
         if (!s->tensor[i]) {
-            ct_state_free(s);
+            state_end(s, function);
             return NULL;
         }
         s->count = i + 1;
@@ -102,37 +172,52 @@ ct_state *ct_state_new(int count, ct_tensor *const *tensors)
     return s;
 }
 
+ct_state *ct_state_new(int count, ct_tensor *const *tensors)
+{
+    return state_check_tensors("ct_state_new", count, tensors)
+               ? state_copy("ct_state_new", count, tensors)
+               : NULL;
+}
+
 ct_state *ct_state_copy_new(const ct_state *s)
 {
-    return s ? ct_state_new(s->count, s->tensor) : NULL;
+    return cti_state_usable("ct_state_copy_new", "s", s)
+               ? state_copy("ct_state_copy_new", s->count, s->tensor)
+               : NULL;
 }
 
 ct_state *ct_state_from_tensors(int count, ct_tensor *const *tensors)
 {
-    ct_tensor *memory; /* of the scope: the state ends with it */
+    static const char *const me = "ct_state_from_tensors";
     ct_state *s;
     int i;
 
-    if (!usable("ct_state_from_tensors", count, tensors))
+    if (!state_check_tensors(me, count, tensors))
         return NULL;
-    memory = ct_empty(CT_SHAPE((int64_t)(sizeof *s + (size_t)count * sizeof *s->tensor)), CT_BOOL,
-                      CT_CPU);
-    if (!memory)
+    s = state_alloc(me, count, false);
+    if (!s)
         return NULL;
-    s = (ct_state *)(void *)cti_data(memory);
-    s->count = count;
-    s->owned = false;
-    for (i = 0; i < count; i++)
+    s->attached.end = state_end_with_scope;
+    if (!cti_scope_attach(me, &s->attached)) {
+        state_end(s, me);
+        return NULL;
+    }
+    for (i = 0; i < count; i++) {
+        cti_ref(tensors[i]);
         s->tensor[i] = tensors[i];
+    }
+    s->count = count;
     return s;
 }
+
+/* ---- what is made of states ---- */
 
 ct_state *ct_state_detach(const ct_state *s)
 {
     ct_tensor *cut[MOST_TENSORS];
     int i;
 
-    if (!s)
+    if (!cti_state_usable("ct_state_detach", "s", s))
         return NULL;
     for (i = 0; i < s->count; i++)
         cut[i] = ct_detach(s->tensor[i]);
@@ -145,12 +230,12 @@ ct_status ct_state_carry(ct_state *kept, const ct_state *next)
     bool was;
     int i;
 
-    if (!cti_sink_allowed())
+    if (!cti_sink_allowed() || !cti_state_usable(me, "kept", kept) ||
+        !cti_state_usable(me, "next", next))
         return ct_error();
-    if (!kept || !next || !kept->owned || kept->count != next->count)
+    if (!kept->owned || kept->count != next->count)
         return ct_raise(CT_ERR_ARGUMENT, me, "kept (%d tensors%s) does not take next (%d)",
-                        ct_state_count(kept), kept && !kept->owned ? ", not owned" : "",
-                        ct_state_count(next));
+                        kept->count, kept->owned ? "" : ", not owned", next->count);
     for (i = 0; i < kept->count; i++)
         if (!cti_same_shape(&kept->tensor[i]->shape, &next->tensor[i]->shape) ||
             kept->tensor[i]->dtype != next->tensor[i]->dtype)
@@ -167,8 +252,8 @@ ct_status ct_state_zero(ct_state *kept)
 {
     int i;
 
-    if (!kept)
-        return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, "ct_state_zero", "kept is NULL") : ct_error();
+    if (!cti_state_usable("ct_state_zero", "kept", kept))
+        return ct_error();
     for (i = 0; i < kept->count; i++)
         ct_fill(kept->tensor[i], 0);
     return ct_error();
@@ -179,7 +264,7 @@ ct_state *ct_state_to(const ct_state *s, ct_device device)
     ct_tensor *there[MOST_TENSORS];
     int i;
 
-    if (!s)
+    if (!cti_state_usable("ct_state_to", "s", s))
         return NULL;
     for (i = 0; i < s->count; i++)
         there[i] = ct_to(s->tensor[i], device);
@@ -188,17 +273,18 @@ ct_state *ct_state_to(const ct_state *s, ct_device device)
 
 ct_state *ct_state_select_new(const ct_state *s, ct_tensor *rows)
 {
+    static const char *const me = "ct_state_select_new";
     ct_tensor *picked[MOST_TENSORS];
     ct_state *out;
     ct_scope scope;
     int i;
 
-    if (!s || !rows)
+    if (!cti_state_usable(me, "s", s) || !cti_usable(me, rows))
         return NULL;
     scope = cti_scope_push();
     for (i = 0; i < s->count; i++)
         picked[i] = ct_index_select(s->tensor[i], 1, rows);
-    out = ct_state_new(s->count, picked);
+    out = ct_ok() ? state_copy(me, s->count, picked) : NULL;
     cti_scope_pop(scope);
     return out;
 }

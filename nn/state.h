@@ -1,5 +1,8 @@
 /* state.h - the state of a recurrent module: any number of tensors, each shaped (layers *
- * directions, batch, size), index layer * directions + direction. */
+ * directions, batch, size), index layer * directions + direction.
+ *
+ * A state of a scope, or one that was freed, is recognised as a tensor is (scope.h): its use is
+ * CT_ERR_SCOPE, and the message says where it died. */
 #ifndef COTANGENT_NN_STATE_H
 #define COTANGENT_NN_STATE_H
 
@@ -18,7 +21,8 @@ ct_tensor *ct_state_get(const ct_state *s, int i); /* CT_ERR_INDEX; lives as lon
 ct_state *ct_state_new(int count, ct_tensor *const *tensors);
 ct_state *ct_state_copy_new(const ct_state *s);
 
-/* Frees an owned state. NULL is allowed. Of a state that a scope owns: CT_ERR_SCOPE. */
+/* Frees an owned state and its tensors. NULL is allowed. Of a state that a scope owns, or that was
+ * freed before: CT_ERR_SCOPE. */
 void ct_state_free(ct_state *s);
 
 /* A state of the innermost scope that refers to these tensors, with their history; for cells and

@@ -13,10 +13,7 @@
 
 ct_tensor **cti_tensor_array(int64_t count)
 {
-    size_t bytes = (size_t)count * sizeof(ct_tensor *);
-    ct_tensor *memory = ct_empty(CT_SHAPE((int64_t)bytes), CT_BOOL, CT_CPU);
-
-    return memory ? memset(cti_data(memory), 0, bytes) : NULL;
+    return cti_scope_alloc("ct_recurrent_forward", (size_t)count * sizeof(ct_tensor *));
 }
 
 ct_tensor *cti_active_steps(ct_tensor *lengths, int64_t steps)

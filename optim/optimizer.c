@@ -200,7 +200,7 @@ bool cti_optimizer_slots(const char *function, ct_optimizer *o)
     while (o->count < count) {
         cti_slot *slot;
 
-        if (!cti_grow((void **)&o->slot, &o->room, (size_t)o->count, sizeof *o->slot))
+        if (!cti_grow(function, (void **)&o->slot, &o->room, (size_t)o->count, sizeof *o->slot))
             return false;
         slot = &o->slot[o->count];
         if (!slot_new(function, o, ct_params_at(o->set, o->count), slot))
@@ -270,7 +270,8 @@ static cti_group *group_for(const char *function, ct_optimizer *o, const char *p
     for (i = 0; i < o->groups; i++)
         if (strcmp(o->group[i].pattern, pattern) == 0)
             return &o->group[i];
-    if (!cti_grow((void **)&o->group, &o->group_room, (size_t)o->groups, sizeof *o->group))
+    if (!cti_grow(function, (void **)&o->group, &o->group_room, (size_t)o->groups,
+                  sizeof *o->group))
         return NULL;
     g = &o->group[o->groups];
     *g = (cti_group){ .pattern = cti_strdup(pattern) };

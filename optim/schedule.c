@@ -116,10 +116,8 @@ double cti_schedule_rate(const ct_schedule *s, double lr)
 
 static ct_status add(const char *function, ct_schedule *s, part p)
 {
-    if (!cti_grow((void **)&s->part, &s->room, (size_t)s->count, sizeof *s->part)) {
-        ct_raise(CT_ERR_MEMORY, function, "no memory for a part");
+    if (!cti_grow(function, (void **)&s->part, &s->room, (size_t)s->count, sizeof *s->part))
         return ct_error();
-    }
     p.begins = s->phase;
     s->part[s->count++] = p;
     return CT_OK;

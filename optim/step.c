@@ -156,7 +156,8 @@ static ct_tensor *segment_compose(const ct_optimizer *o, const cti_param_table *
                                   cti_composed *c)
 {
     const cti_slot *slot = &o->slot[t->at[i]];
-    ct_tensor *grad = cti_param_table_grad(t, i);
+    /* The leaf owns its gradient, whose handle died with the scope that made it: ops need a live one. */
+    ct_tensor *grad = cti_alias(cti_param_table_grad(t, i));
     int k;
 
     *c = (cti_composed){ .options = o->options,

@@ -90,7 +90,7 @@ const double *cti_capture_numbers(size_t count, bool (*renew)(void *context, dou
         ct_raise(CT_ERR_DEVICE, me, "the step is not the one before");
         return NULL;
     }
-    if (!cti_grow((void **)&c->renewals, &c->renewal_room, c->renewal_count, sizeof *r))
+    if (!cti_grow(me, (void **)&c->renewals, &c->renewal_room, c->renewal_count, sizeof *r))
         return NULL;
     r = &c->renewals[c->renewal_count];
     *r = (renewal){ renew, cti_calloc(1, bytes), c->used };
@@ -183,7 +183,7 @@ cti_fault cti_capture_fault(const cti_ticket *t)
     ct_capture *c = th->capturing;
     cti_fault f = { 0, 0 };
 
-    if (!cti_grow((void **)&c->tickets, &c->ticket_room, c->ticket_count, sizeof *t))
+    if (!cti_grow(t->function, (void **)&c->tickets, &c->ticket_room, c->ticket_count, sizeof *t))
         return f;
     f.ticket = CTI_CAPTURED_TICKET | th->captured_tickets++;
     c->tickets[c->ticket_count] = *t;

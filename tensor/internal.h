@@ -19,6 +19,7 @@
 #include <cotangent/tensor/tensor.h>
 
 #include "tensor/backend.h"
+#include "tensor/handle.h"
 
 typedef struct ct_node ct_node;
 typedef struct cti_pool cti_pool;
@@ -74,31 +75,36 @@ cti_pool *cti_pool_own(void);
 void cti_pool_close(cti_pool *pool);
 size_t cti_pool_live(const cti_pool *pool); /* bytes in use */
 
-/* ---- tensors (tensor.c) ---- */
+/* ---- tensors (tensor.c, create.c, access.c) ---- */
+
+/* Who frees a tensor, in words for messages. NULL is the scope that it was made in. */
+extern const char cti_owner_user[];   /* the caller, by ct_free */
+extern const char cti_owner_params[]; /* a parameter set */
+extern const char cti_owner_state[];  /* an owned ct_state */
 
 /* Counted inside the library: the live stack (or the owner) holds one reference, a node that
- * saves the tensor and a gradient slot hold others. */
+ * saves the tensor and a gradient slot hold others. Its handle is dead from the moment its owner lets
+ * go of it; nodes may hold it longer. The first 64 bytes are what each op reads. */
 struct ct_tensor {
+    cti_handle handle;
     atomic_int refs;
-    ct_storage *storage;
-    int64_t offset; /* elements */
-    int64_t numel;
-    ct_shape shape;
-    int64_t stride[CT_MAX_RANK];
     ct_dtype dtype;
-    ct_device device;
-    bool contiguous;
-    bool owned;         /* by the user, not by a scope */
-    bool popped;        /* its owner let go of it; only nodes hold it now */
-    bool requires_grad; /* a leaf that does, or any result with history */
+    ct_storage *storage;
     /* history: the node that made it and which of its outputs it is; NULL for leaves */
     ct_node *node;
+    ct_device device;
+    bool contiguous;
+    bool requires_grad; /* a leaf that does, or any result with history */
+    const char *owner;
+    int64_t offset; /* elements */
+    int64_t numel;
+    size_t node_at; /* the node's place on the tape, */
+    int node_scope; /* and the depth of the scope that holds it */
     int output;
-    int node_scope;     /* depth of the scope that holds the node, */
-    size_t node_at;     /* and its place on the tape */
     cti_leaf *leaf;     /* a leaf's gradient and hooks (autograd.c); NULL until needed */
     ct_tensor *indices; /* what ct_one_hot made it from; a reference */
-    ct_tensor *next_free;
+    ct_shape shape;
+    int64_t stride[CT_MAX_RANK];
 };
 
 /* Makes a tensor of the innermost scope with undefined values; function names the caller in
@@ -107,14 +113,55 @@ ct_tensor *cti_new(const char *function, ct_shape shape, ct_dtype dtype, ct_devi
 ct_tensor *cti_view(const char *function, const ct_tensor *t, ct_shape shape, const int64_t *stride,
                     int64_t offset);
 
+/* A tensor of the innermost scope that holds value everywhere. */
+ct_tensor *cti_filled(const char *function, ct_shape shape, double value, ct_dtype dtype,
+                      ct_device device);
+
 /* Another handle of the innermost scope on t, with its history and leaf state. */
 ct_tensor *cti_alias(ct_tensor *t);
 
 void cti_ref(ct_tensor *t);
 void cti_unref(ct_tensor *t);
 
-/* True for a handle that may be used: not NULL, and in debug builds not popped (an error). */
-bool cti_usable(const char *function, const ct_tensor *t);
+/* An owned handle on t's storage without history; cti_free frees what has an owner. */
+ct_tensor *cti_keep(const char *function, const ct_tensor *t, const char *owner);
+void cti_free(const char *function, ct_tensor *t);
+
+static inline bool cti_is_dead(const ct_tensor *t)
+{
+    return cti_handle_is_dead(&t->handle);
+}
+
+/* What is wrong with an argument that is NULL or dead: raises, and returns false. A NULL after an error
+ * raises nothing, so that expressions need no checks. */
+bool cti_refuse_tensor(const char *function, const char *name, const ct_tensor *t);
+
+/* Each public function checks each tensor that it is given, with one of these; false with an error. name
+ * is the argument's in the header: cti_usable takes it from the variable. An optional argument may
+ * be NULL. The checks of arrays name the entry: "parts[2]". */
+static inline bool cti_usable_as(const char *function, const char *name, const ct_tensor *t)
+{
+    return t && !cti_is_dead(t) ? true : cti_refuse_tensor(function, name, t);
+}
+#define cti_usable(function, t) cti_usable_as(function, #t, t)
+static inline bool cti_optional_as(const char *function, const char *name, const ct_tensor *t)
+{
+    return !t || !cti_is_dead(t) ? true : cti_refuse_tensor(function, name, t);
+}
+#define cti_optional(function, t) cti_optional_as(function, #t, t)
+bool cti_usable_all(const char *function, const char *name, int count, ct_tensor *const *tensors);
+bool cti_optional_all(const char *function, const char *name, int count, ct_tensor *const *tensors);
+
+/* True if p, a required argument that is no tensor, is not NULL; else false with an error, but none
+ * if one stands. */
+bool cti_given(const char *function, const char *name, const void *p);
+
+/* For functions that take NULL: true for a tensor, false for NULL, and false with an error for a dead
+ * tensor. */
+static inline bool cti_present(const char *function, const ct_tensor *t)
+{
+    return t && (!cti_is_dead(t) || cti_refuse_tensor(function, "t", t));
+}
 
 /* Fills a storage with its lazy rows; drops them unread, when the storage is freed. */
 void cti_lazy_rows_fill(ct_storage *s);
@@ -175,10 +222,23 @@ cti_text cti_shape_text(const ct_shape *shape);
 const char *cti_dtype_file_name(ct_dtype dtype);
 
 /* The range checks that ops share; each raises and returns false. names: "a", "b". */
-bool cti_same_dtype(const char *function, const char *an, const ct_tensor *a, const char *bn,
-                    const ct_tensor *b);
-bool cti_same_device(const char *function, const char *an, const ct_tensor *a, const char *bn,
-                     const ct_tensor *b);
+bool cti_refuse_dtypes(const char *function, const char *an, const ct_tensor *a, const char *bn,
+                       const ct_tensor *b);
+bool cti_refuse_devices(const char *function, const char *an, const ct_tensor *a, const char *bn,
+                        const ct_tensor *b);
+
+static inline bool cti_same_dtype(const char *function, const char *an, const ct_tensor *a,
+                                  const char *bn, const ct_tensor *b)
+{
+    return a->dtype == b->dtype || cti_refuse_dtypes(function, an, a, bn, b);
+}
+
+static inline bool cti_same_device(const char *function, const char *an, const ct_tensor *a,
+                                   const char *bn, const ct_tensor *b)
+{
+    return a->device == b->device || cti_refuse_devices(function, an, a, bn, b);
+}
+
 bool cti_is_float(ct_dtype dtype);
 bool cti_is_index(ct_dtype dtype);
 bool cti_is_storage(ct_dtype dtype); /* copies and conversions only */
@@ -196,9 +256,16 @@ static inline double cti_option(double value, double default_value)
 typedef struct cti_frame {
     uint64_t id;
     size_t live, tape;
+    struct cti_attached *attached;
     unsigned error_serial;
-    bool recording;
+    bool recording, inference;
 } cti_frame;
+
+/* What a scope ends besides tensors, newest first: call end when the scope ends. */
+typedef struct cti_attached {
+    void (*end)(struct cti_attached *a, const char *function);
+    struct cti_attached *next;
+} cti_attached;
 
 typedef struct ct_thread {
     const char *site;  /* the user's call, "train.c:41: ct_add"; NULL outside of noted calls */
@@ -209,14 +276,15 @@ typedef struct ct_thread {
     bool error_closed;
 
     bool recording;
-    bool started;
-    bool keeps_idle; /* buffers, handles and nodes, for the next that is asked for */
+    bool inference;  /* a scope of ct_scope_begin_inference is open: dropout is off */
+    bool keeps_idle; /* buffers and nodes, for the next that is asked for */
     uint32_t id;
 
     cti_frame *frames;
     int depth, frame_room;
     ct_tensor **live;
     size_t live_count, live_room;
+    cti_attached *attached;
     ct_node **tape;
     size_t tape_count, tape_room;
 
@@ -226,7 +294,7 @@ typedef struct ct_thread {
     void (*tape_free)(struct ct_thread *th);
     void *node_pool;
 
-    ct_tensor *free_tensors;
+    cti_handles handles[CTI_HANDLE_KINDS];
     struct cti_tickets *tickets; /* of calls that an asynchronous device may find fault with */
     struct ct_capture *capturing, *captured; /* the step at hand; all of the thread's */
     uint32_t captured_tickets;
@@ -234,16 +302,18 @@ typedef struct ct_thread {
     ct_memory_stats memory; /* live_bytes: see the pool */
 } ct_thread;
 
-extern _Thread_local ct_thread cti_self __attribute__((visibility("hidden")));
-void cti_thread_start(void);
+/* NULL before the thread's first call. Each op asks for it some twenty times: in a shared library the
+ * initial-exec model makes that a load instead of a call of __tls_get_addr. It takes eight bytes of
+ * the room that the C library has for this in a program that opens the library later. */
+extern _Thread_local ct_thread *cti_current
+    __attribute__((visibility("hidden"), tls_model("initial-exec")));
+ct_thread *cti_thread_start(void);
 
 static inline ct_thread *cti_thread(void)
 {
-    ct_thread *th = &cti_self;
+    ct_thread *th = cti_current;
 
-    if (!th->started)
-        cti_thread_start();
-    return th;
+    return th ? th : cti_thread_start();
 }
 
 /* True if the environment asks for traces of ops (autograd/trace.h). */
@@ -270,8 +340,14 @@ int cti_site_length(const char *site, const char *function);
 /* Raises CT_ERR_MEMORY. */
 void cti_out_of_memory(const char *function, size_t bytes);
 
-/* Makes room for one more entry in an array of the thread's; false with CT_ERR_MEMORY. */
-bool cti_grow(void **array, size_t *room, size_t count, size_t entry);
+/* Makes room for one more entry in an array that grows; false with CT_ERR_MEMORY of function. */
+bool cti_grow_full(const char *function, void **array, size_t *room, size_t entry);
+
+static inline bool cti_grow(const char *function, void **array, size_t *room, size_t count,
+                            size_t entry)
+{
+    return count < *room || cti_grow_full(function, array, room, entry);
+}
 
 /* ---- captured steps (capture.c) ---- */
 
@@ -320,12 +396,17 @@ const cti_ticket *cti_captured_ticket(uint32_t number); /* or NULL */
 ct_scope cti_scope_push(void);
 void cti_scope_pop(ct_scope s);
 
+/* Memory of the innermost scope, which ends with it; aligned for any type, undefined contents. NULL
+ * with an error (no scope, memory). It comes from the pool of buffers. */
+void *cti_scope_alloc(const char *function, size_t bytes);
+
+/* Has a called when the innermost scope ends; false with an error if no scope is open. */
+bool cti_scope_attach(const char *function, cti_attached *a);
+
 /* Makes room for a live handle and pushes it; false with an error (no scope, memory). */
 bool cti_push_live(const char *function, ct_tensor *t);
-ct_tensor *cti_tensor_alloc(const char *function);
 
-/* A thread's idle handles and buffers, given back at its end. */
-void cti_handles_free(ct_thread *th);
+/* A thread's idle buffers, given back at its end. */
 void cti_pool_free(ct_thread *th);
 
 #endif

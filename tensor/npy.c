@@ -329,8 +329,8 @@ ct_status ct_npy_write(const char *path, ct_tensor *t)
 
     if (!cti_sink_allowed())
         return ct_error();
-    if (!path || !cti_usable(me, t))
-        return ct_raise(CT_ERR_ARGUMENT, me, "%s is NULL", path ? "t" : "path");
+    if (!cti_given(me, "path", path) || !cti_usable(me, t))
+        return ct_error();
     if (!npy_descrs[t->dtype])
         return ct_raise(CT_ERR_DTYPE, me, "NumPy has no dtype for t %s", cti_describe(t).s);
     n = npy_make_header(t, npy_descrs[t->dtype], head);

@@ -79,6 +79,8 @@ void ct_print(const ct_tensor *t, FILE *out)
     size_t bytes;
     char *host;
 
+    if (!cti_optional("ct_print", t))
+        return;
     fprintf(out, "%s", cti_describe(t).s);
     if (!t) {
         fputc('\n', out);

@@ -94,8 +94,8 @@ static ct_status random_fill(const char *function, ct_tensor *t, double a, doubl
     ct_tensor *c;
     cti_draw_args args;
 
-    if (!cti_usable(function, t) || !g)
-        return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, function, "t or g is NULL") : ct_error();
+    if (!cti_usable(function, t) || !cti_given(function, "g", g))
+        return ct_error();
     if (normal && !(isfinite(a) && isfinite(b) && b >= 0))
         return ct_raise(CT_ERR_ARGUMENT, function, "mean %g and std %g: finite, std >= 0", a, b);
     if (!normal && !(isfinite(a) && isfinite(b - a) && a <= b))

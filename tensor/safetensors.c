@@ -770,10 +770,11 @@ static bool safetensors_check_arguments(const char *path, const safetensors_writ
                                 : "names or tensors is NULL");
         return false;
     }
+    if (!cti_usable_all(safetensors_writing, "tensors", j->count, j->tensors))
+        return false;
     for (i = 0; i < j->count; i++) {
-        if (!j->names[i] || !cti_usable(safetensors_writing, j->tensors[i])) {
-            ct_raise(CT_ERR_ARGUMENT, safetensors_writing, "%s %d is NULL",
-                     j->names[i] ? "tensor" : "name", i);
+        if (!j->names[i]) {
+            ct_raise(CT_ERR_ARGUMENT, safetensors_writing, "names[%d] is NULL", i);
             return false;
         }
         if (!cti_is_utf8(j->names[i]))

@@ -1,4 +1,5 @@
-/* scope.c - the thread's stacks: live tensors, the tape, and the marks on both. */
+/* scope.c - the thread's stacks: live tensors, what else ends with a scope, the tape, and the marks
+ * on all three. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
@@ -7,22 +8,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Thread_local ct_thread cti_self = { .recording = true };
+_Thread_local ct_thread *cti_current;
+static _Thread_local ct_thread thread_self = { .recording = true };
 static atomic_uint thread_count;
+static void scope_pop(ct_thread *th, uint32_t depth, const char *function);
 static pthread_key_t thread_key;
 static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
 
 /* A thread's end frees what is its own: open scopes, idle handles and buffers. */
 static void thread_end(void *unused)
 {
-    ct_thread *th = &cti_self;
+    ct_thread *th = &thread_self;
 
     (void)unused;
+    th->site = NULL;
     while (th->depth)
-        cti_scope_pop((ct_scope){ th->frames[0].id, th->id, 1 });
+        scope_pop(th, 1, "the end of its thread");
     if (th->tape_free)
         th->tape_free(th);
-    cti_handles_free(th);
+    cti_handles_hand_over(th->handles);
     cti_pool_free(th);
     cti_release(th->tickets);
     cti_release(th->frames);
@@ -30,6 +34,7 @@ static void thread_end(void *unused)
     cti_release(th->tape);
     memset(th, 0, sizeof *th);
     th->recording = true;
+    cti_current = NULL;
 }
 
 void (*cti_at_end)(void);
@@ -40,6 +45,7 @@ __attribute__((destructor)) static void process_end(void)
     if (cti_at_end)
         cti_at_end();
     thread_end(NULL);
+    cti_handles_end();
 }
 
 static bool keeps_idle;
@@ -49,30 +55,30 @@ static void make_key(void)
     const char *pool = getenv("COTANGENT_POOL");
 
     keeps_idle = !pool || strcmp(pool, "0") != 0;
+    cti_handles_init();
     pthread_key_create(&thread_key, thread_end);
 }
 
-void cti_thread_start(void)
+ct_thread *cti_thread_start(void)
 {
-    ct_thread *th = &cti_self;
+    ct_thread *th = &thread_self;
 
-    th->started = true;
+    cti_current = th;
     th->id = atomic_fetch_add(&thread_count, 1) + 1;
     pthread_once(&thread_once, make_key);
     pthread_setspecific(thread_key, th);
     th->keeps_idle = keeps_idle;
+    return th;
 }
 
-bool cti_grow(void **array, size_t *room, size_t count, size_t entry)
+bool cti_grow_full(const char *function, void **array, size_t *room, size_t entry)
 {
     size_t more = *room ? *room * 2 : 64;
     void *p;
 
-    if (count < *room)
-        return true;
     p = cti_realloc(*array, *room * entry, more * entry);
     if (!p) {
-        cti_out_of_memory("ct_scope", more * entry);
+        cti_out_of_memory(function, more * entry);
         return false;
     }
     *array = p;
@@ -80,21 +86,72 @@ bool cti_grow(void **array, size_t *room, size_t count, size_t entry)
     return true;
 }
 
+static bool scope_required(const ct_thread *th, const char *function)
+{
+    if (th->depth)
+        return true;
+    ct_raise(CT_ERR_SCOPE, function, "no scope is open on this thread (ct_scope_begin first)");
+    return false;
+}
+
 bool cti_push_live(const char *function, ct_tensor *t)
 {
     ct_thread *th = cti_thread();
 
-    if (!th->depth) {
-        ct_raise(CT_ERR_SCOPE, function, "no scope is open on this thread (ct_scope_begin first)");
+    if (!scope_required(th, function))
         return false;
-    }
-    if (!cti_grow((void **)&th->live, &th->live_room, th->live_count, sizeof *th->live))
+    if (!cti_grow(function, (void **)&th->live, &th->live_room, th->live_count, sizeof *th->live))
         return false;
     th->live[th->live_count++] = t;
     return true;
 }
 
-static bool push_frame(ct_scope *s, bool recording)
+bool cti_scope_attach(const char *function, cti_attached *a)
+{
+    ct_thread *th = cti_thread();
+
+    if (!scope_required(th, function))
+        return false;
+    a->next = th->attached;
+    th->attached = a;
+    return true;
+}
+
+/* Stands in front of memory of cti_scope_alloc, in the same buffer. */
+typedef union scope_block {
+    struct {
+        cti_attached attached;
+        ct_storage *storage;
+    } is;
+    max_align_t align;
+} scope_block;
+
+static void scope_block_end(cti_attached *a, const char *function)
+{
+    (void)function;
+    cti_storage_unref(((scope_block *)(void *)a)->is.storage);
+}
+
+void *cti_scope_alloc(const char *function, size_t bytes)
+{
+    ct_storage *s;
+    scope_block *b;
+
+    if (!scope_required(cti_thread(), function))
+        return NULL;
+    s = bytes < PTRDIFF_MAX ? cti_storage_try(CT_CPU, sizeof *b + bytes) : NULL;
+    if (!s) {
+        cti_out_of_memory(function, bytes);
+        return NULL;
+    }
+    b = s->data;
+    b->is.storage = s;
+    b->is.attached.end = scope_block_end;
+    cti_scope_attach(function, &b->is.attached);
+    return b + 1;
+}
+
+static bool scope_begin(const char *function, ct_scope *s, bool recording, bool inference)
 {
     ct_thread *th = cti_thread();
     size_t room = (size_t)th->frame_room;
@@ -103,25 +160,45 @@ static bool push_frame(ct_scope *s, bool recording)
     static atomic_uint_fast64_t serial;
 
     *s = (ct_scope){ 0, th->id, 0 };
-    if (!cti_grow((void **)&th->frames, &room, (size_t)th->depth, sizeof *th->frames))
+    if (!cti_grow(function, (void **)&th->frames, &room, (size_t)th->depth, sizeof *th->frames))
         return false;
     th->frame_room = (int)room;
     f = &th->frames[th->depth++];
     f->id = atomic_fetch_add(&serial, 1) + 1;
     f->live = th->live_count;
     f->tape = th->tape_count;
+    f->attached = th->attached;
     f->error_serial = th->error_serial;
     f->recording = th->recording;
+    f->inference = th->inference;
     th->recording = recording;
+    th->inference = inference;
     *s = (ct_scope){ f->id, th->id, (uint32_t)th->depth };
     return true;
 }
 
 ct_scope ct_scope_begin(void)
 {
+    const ct_thread *th = cti_thread();
     ct_scope s;
 
-    push_frame(&s, cti_thread()->recording);
+    scope_begin("ct_scope_begin", &s, th->recording, th->inference);
+    return s;
+}
+
+ct_scope ct_scope_begin_no_grad(void)
+{
+    ct_scope s;
+
+    scope_begin("ct_scope_begin_no_grad", &s, false, cti_thread()->inference);
+    return s;
+}
+
+ct_scope ct_scope_begin_inference(void)
+{
+    ct_scope s;
+
+    scope_begin("ct_scope_begin_inference", &s, false, true);
     return s;
 }
 
@@ -129,44 +206,57 @@ ct_scope cti_scope_push(void)
 {
     ct_scope s;
 
-    push_frame(&s, false);
+    scope_begin("ct_scope_begin", &s, false, cti_thread()->inference);
     return s;
 }
 
 /* True if s is open on this thread; its frame is th->frames[s.depth - 1]. */
-static bool is_open(const ct_thread *th, ct_scope s)
+static bool scope_is_open(const ct_thread *th, ct_scope s)
 {
     return s.thread == th->id && s.depth >= 1 && s.depth <= (uint32_t)th->depth &&
            th->frames[s.depth - 1].id == s.id;
 }
 
-void cti_scope_pop(ct_scope s)
+/* function: where the program finds that its handles died. */
+static void scope_pop(ct_thread *th, uint32_t depth, const char *function)
 {
-    ct_thread *th = cti_thread();
-    const cti_frame *f;
+    const cti_frame *f = &th->frames[depth - 1];
+    const char *site = th->site;
 
-    if (!is_open(th, s))
-        return;
-    f = &th->frames[s.depth - 1];
     if (th->tape_count > f->tape)
         th->tape_pop(th, f->tape);
     while (th->live_count > f->live) {
         ct_tensor *t = th->live[--th->live_count];
 
-        t->popped = true;
+        cti_handle_die(&t->handle, function, site);
         cti_unref(t);
     }
+    while (th->attached != f->attached) {
+        cti_attached *a = th->attached;
+
+        th->attached = a->next;
+        a->end(a, function);
+    }
     th->recording = f->recording;
-    th->depth = (int)s.depth - 1;
+    th->inference = f->inference;
+    th->depth = (int)depth - 1;
+}
+
+void cti_scope_pop(ct_scope s)
+{
+    ct_thread *th = cti_thread();
+
+    if (scope_is_open(th, s))
+        scope_pop(th, s.depth, "a call of the library");
 }
 
 /* What an end reports, before the frame is popped. */
-static ct_status outcome(const ct_thread *th, ct_scope s)
+static ct_status scope_outcome(const ct_thread *th, ct_scope s)
 {
     return th->frames[s.depth - 1].error_serial != th->error_serial ? th->error : CT_OK;
 }
 
-static ct_status refuse_end(const char *function, ct_scope s)
+static ct_status scope_refuse_end(const char *function, ct_scope s)
 {
     const ct_thread *th = cti_thread();
 
@@ -182,15 +272,15 @@ ct_status ct_scope_end(ct_scope s)
     ct_thread *th = cti_thread();
     ct_status status;
 
-    if (!is_open(th, s))
-        return refuse_end("ct_scope_end", s);
-    status = outcome(th, s);
-    cti_scope_pop(s);
+    if (!scope_is_open(th, s))
+        return scope_refuse_end("ct_scope_end", s);
+    status = scope_outcome(th, s);
+    scope_pop(th, s.depth, "ct_scope_end");
     return status;
 }
 
 /* True if t is a live tensor of the scope whose frame is f (or of a forgotten one inside). */
-static bool belongs_to(const ct_thread *th, const cti_frame *f, const ct_tensor *t)
+static bool scope_owns(const ct_thread *th, const cti_frame *f, const ct_tensor *t)
 {
     size_t i;
 
@@ -201,17 +291,21 @@ static bool belongs_to(const ct_thread *th, const cti_frame *f, const ct_tensor 
 }
 
 /* Raises if t may not go from the scope to the enclosing one. */
-static void check_return(const ct_thread *th, ct_scope s, const ct_tensor *t)
+static void scope_check_return(const ct_thread *th, ct_scope s, const ct_tensor *t)
 {
     static const char *const me = "ct_scope_return";
 
-    if (s.depth == 1)
+    if (s.depth == 1) {
         ct_raise(CT_ERR_SCOPE, me, "there is no enclosing scope (ct_keep it)");
-    else if (!t && cti_sink_allowed())
-        ct_raise(CT_ERR_ARGUMENT, me, "t is NULL");
-    else if (cti_usable(me, t) && !belongs_to(th, &th->frames[s.depth - 1], t))
+        return;
+    }
+    if (!t && !cti_sink_allowed()) /* a NULL after an error: the caller gets that error */
+        return;
+    if (!cti_usable(me, t))
+        return;
+    if (!scope_owns(th, &th->frames[s.depth - 1], t))
         ct_raise(CT_ERR_SCOPE, me, "t %s does not belong to the scope", cti_describe(t).s);
-    else if (t && t->node && t->node_scope >= (int)s.depth)
+    else if (t->node && t->node_scope >= (int)s.depth)
         ct_raise(CT_ERR_SCOPE, me,
                  "t %s has history, which cannot leave its scope; detach it first",
                  cti_describe(t).s);
@@ -223,16 +317,16 @@ ct_status ct_scope_return(ct_scope s, ct_tensor *t, ct_tensor **out)
     ct_status status;
 
     *out = NULL;
-    if (!is_open(th, s))
-        return refuse_end("ct_scope_return", s);
-    check_return(th, s, t);
-    status = outcome(th, s);
+    if (!scope_is_open(th, s))
+        return scope_refuse_end("ct_scope_return", s);
+    scope_check_return(th, s, t);
+    status = scope_outcome(th, s);
     if (status == CT_OK)
         cti_ref(t);
-    cti_scope_pop(s);
+    scope_pop(th, s.depth, "ct_scope_return");
     if (status != CT_OK)
         return status;
-    t->popped = false;
+    cti_handle_revive(&t->handle);
     th->live[th->live_count++] = t; /* it had a place there before */
     *out = t;
     return CT_OK;

@@ -1,9 +1,9 @@
 /* scope.h - lifetimes of temporaries.
  *
- * What a *_new function or ct_keep returns is yours to *_free. Every other tensor belongs to the
- * innermost open scope of its thread and dies with it; so does all history (the tape) recorded
- * since the scope began. Whoever finishes a graph - a training step, a generation step, a test -
- * opens a scope. Making a tensor while no scope is open is an error (CT_ERR_SCOPE).
+ * What a *_new function or ct_keep returns is yours to *_free. Every other tensor and state belongs
+ * to the innermost open scope of its thread and dies with it; so does all history (the tape)
+ * recorded since the scope began. Open a scope for each training step, generation step or test.
+ * Making a tensor while no scope is open is an error (CT_ERR_SCOPE).
  *
  *     ct_scope s = ct_scope_begin();
  *     ct_tensor *y = ct_tanh(ct_add(ct_matmul(x, w), b));
@@ -11,7 +11,16 @@
  *     if (ct_scope_end(s) != CT_OK)
  *         ...
  *
- * Scopes nest. Ending one ends the inner ones that were forgotten. */
+ * Scopes nest. Ending one ends the inner ones that were forgotten.
+ *
+ * Using a tensor or a state after its scope has ended, or after it was freed, is CT_ERR_SCOPE. The
+ * message says where it died:
+ *
+ *     train.c:52: ct_add: a is a dead tensor: its scope ended at train.c:49: ct_scope_end; ...
+ *
+ * The memory of a dead handle is reused once more than 4,096 others of its kind have died on its
+ * thread; a use after that is not recognised. To find one, set COTANGENT_HANDLES=unique: then no
+ * handle is reused. Objects with a *_free of their own (sets, modules, loaders) are not checked. */
 #ifndef COTANGENT_TENSOR_SCOPE_H
 #define COTANGENT_TENSOR_SCOPE_H
 
@@ -37,6 +46,14 @@ typedef struct ct_scope {
  * ct_scope_end of what is returned reports it. */
 ct_scope ct_scope_begin(void);
 
+/* A scope in which no history is recorded. Dropout acts as it does outside. */
+ct_scope ct_scope_begin_no_grad(void);
+
+/* A scope for inference: no history is recorded and dropout is off, in it and in the scopes that are
+ * opened inside. This holds for this thread alone; other threads may train or infer with the same
+ * parameters at the same time. ct_params_is_training is false while the scope is open. */
+ct_scope ct_scope_begin_inference(void);
+
 /* Frees all tensors and history made since the scope began, restores the recording mode, and
  * returns the first error raised since then (which goes on standing), or CT_OK. A step that was
  * refused because an older error stands counts as an error. A scope ended twice or on another
@@ -52,8 +69,9 @@ ct_status ct_scope_return(ct_scope scope, ct_tensor *t, ct_tensor **out) CT_WARN
  * in-place write shows in both. */
 ct_tensor *ct_keep(ct_tensor *t);
 
-/* Frees what ct_keep or a *_new function returned. NULL is allowed. A tensor that a scope owns is
- * CT_ERR_SCOPE. Open history that still uses the values keeps them until it ends. */
+/* Frees what ct_keep or a *_new function returned. NULL is allowed. CT_ERR_SCOPE: a tensor that a
+ * scope, a parameter set or a state owns, or one that was freed before. Open history that still uses
+ * the values keeps them until it ends. */
 void ct_free(ct_tensor *t);
 
 #ifdef __cplusplus

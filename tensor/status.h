@@ -1,8 +1,9 @@
 /* status.h - how errors travel: NULL flows, the first error sticks, scopes report it.
  *
  * The library never exits, aborts or longjmps. A function that returns a handle returns NULL on
- * failure, and one that is given NULL returns NULL without a further error, so expressions need
- * no checks. The first error of a thread is kept until ct_error_clear(); while it stands, sinks
+ * failure. A function that is given NULL where a value is required returns NULL; it raises
+ * CT_ERR_ARGUMENT ("ct_add: a is NULL") unless an error is already recorded, so expressions need no
+ * checks. The first error of a thread is kept until ct_error_clear(); while it stands, sinks
  * (backward, clip, optimiser steps, state carry, saving) do nothing, so no parameter moves after
  * an error. ct_scope_end() returns it: a step is checked once, at its end.
  *

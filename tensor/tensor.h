@@ -108,7 +108,7 @@ ct_tensor *ct_arange(double start, double end, double step, ct_dtype dtype, ct_d
 ct_tensor *ct_linspace(double start, double end, int64_t n, ct_dtype dtype, ct_device device);
 ct_tensor *ct_eye(int64_t n, ct_dtype dtype, ct_device device); /* (n, n) */
 
-/* ---- access; these take NULL, for which they give 0, false or NULL ---- */
+/* ---- access; these take NULL, for which they return 0, false or NULL ---- */
 
 int ct_rank(const ct_tensor *t);
 int64_t ct_size(const ct_tensor *t, int axis); /* -1 for an axis that is not there */

@@ -76,7 +76,7 @@ static ct_tensor *call_split(ct_tensor *const *in, const op_draw *d)
     ct_tensor *parts[4], *back[4];
     int n = (int)d->i[1], k;
 
-    if (!in[0] || ct_split(in[0], n, d->i + 2, (int)d->i[0], parts) != CT_OK)
+    if (ct_split(in[0], n, d->i + 2, (int)d->i[0], parts) != CT_OK)
         return NULL;
     for (k = 0; k < n; k++)
         back[k] = parts[n - 1 - k];

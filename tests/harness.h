@@ -69,6 +69,9 @@ const char *harness_message(void);
 /* True if the tests' device works later: what it finds is told by what waits for it. */
 bool harness_later(void);
 
+/* Kills so many tensors of the thread that from now on dead ones are reused, not made. */
+void harness_fill_handles(void);
+
 /* How many random cases: thin in make check, whole in make check-full. */
 int harness_count(int thin, int whole);
 
@@ -109,5 +112,20 @@ void expect_refused(const char *place, const void *result, ct_status status, con
 
 /* Fails with the message if an error stands. */
 void expect_ok(void);
+
+/* For a call that is given NULL where a value is required. It must return NULL with CT_ERR_ARGUMENT and
+ * "FUNCTION: ARGUMENT is NULL"; and while another error stands, NULL without a second error. */
+#define EXPECT_NO_VALUE(call)                                                                      \
+    do {                                                                                           \
+        ck_assert_msg((call) == NULL, "%s is not NULL", #call);                                    \
+        harness_no_value(#call);                                                                   \
+        ck_assert_msg((call) == NULL, "%s is not NULL after an error", #call);                     \
+        harness_no_second_error(#call);                                                            \
+    } while (0)
+
+/* Its halves: compares the error with what it should be and raises another one; fails unless that one still
+ * stands alone, and clears it. */
+void harness_no_value(const char *call);
+void harness_no_second_error(const char *call);
 
 #endif

@@ -33,6 +33,11 @@ if [ -f .libs/libcotangent.so ]; then
     complain "declared in a public header, but not exported" "$tmp/undefined"
     sed -n 's/ [TWi]$//p' "$tmp/exported" | comm -23 - "$tmp/declared" >"$tmp/undeclared"
     complain "exported, but declared in no public header" "$tmp/undeclared"
+    # dlclose must not unmap handles that a program may still use, nor the code that ends its threads.
+    if readelf -d .libs/libcotangent.so >"$tmp/dynamic" 2>/dev/null; then
+        grep NODELETE "$tmp/dynamic" >/dev/null || echo "no NODELETE" >"$tmp/unloads"
+        [ ! -f "$tmp/unloads" ] || complain "the shared library can be unloaded" "$tmp/unloads"
+    fi
 else
     say "there is no shared library here"
 fi

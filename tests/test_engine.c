@@ -358,9 +358,9 @@ START_TEST(grad_refuses)
     ct_grad(1, &y, 1, &c, NULL, false, &g);
     expect_error(CT_ERR_GRAD, "ct_grad", "history");
     ct_grad(1, &y, 1, (ct_tensor *[]){ NULL }, NULL, false, &g);
-    expect_error(CT_ERR_ARGUMENT, "ct_grad", "tensor is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_grad", "inputs[0] is NULL");
     ct_grad(1, (ct_tensor *[]){ NULL }, 1, &x, NULL, false, &g);
-    expect_error(CT_ERR_ARGUMENT, "ct_grad", "tensor is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_grad", "outputs[0] is NULL");
     ck_assert_ptr_null(g);
     ct_grad(0, &y, 1, &x, NULL, false, &g);
     expect_error(CT_ERR_ARGUMENT, "ct_grad", "0 outputs");
@@ -710,7 +710,7 @@ START_TEST(each_allocation_may_fail)
         expect_values("w", ct_tensor_grad(w), want_w, 3, 0);
         end_scope(inner);
     }
-    ck_assert_int_gt(failed, 100);
+    ck_assert_int_gt(failed, 30); /* handles come from slabs, which the rounds before have made */
     free(want_x);
     free(want_w);
     leave(s);
@@ -1086,22 +1086,19 @@ START_TEST(history_of_another_thread_is_an_error)
 }
 END_TEST
 
-/* Debug builds hold popped handles back, and report their use. */
 START_TEST(a_tensor_used_after_its_scope)
 {
-#ifdef CT_DEBUG_HANDLES
     ct_scope s = ct_scope_begin(), inner = ct_scope_begin();
     ct_tensor *x = VECTOR(1, 2), *kept = ct_keep(x);
 
     end_scope(inner);
     ct_neg(x);
-    expect_error(CT_ERR_SCOPE, "ct_neg", "scope");
+    expect_error(CT_ERR_SCOPE, "ct_neg", "x is a dead tensor ... scope ended");
     EXPECT(kept, 1, 2);
     ct_free(kept);
     ct_neg(kept);
-    expect_error(CT_ERR_SCOPE, "ct_neg", "scope");
+    expect_error(CT_ERR_SCOPE, "ct_neg", "x is a dead tensor ... freed");
     leave(s);
-#endif
 }
 END_TEST
 
@@ -1753,7 +1750,7 @@ START_TEST(gradcheck_is_checked)
         ck_assert(!check(product, 1, &x, NULL, NULL, 0, 0));
         expect_error(CT_ERR_ARGUMENT, checks[i].name, "generator is NULL");
         ck_assert(!check(product, 1, &none, NULL, &g, 0, 0));
-        expect_error(CT_ERR_ARGUMENT, checks[i].name, "0 is NULL");
+        expect_error(CT_ERR_ARGUMENT, checks[i].name, "inputs[0] is NULL");
         ck_assert(!check(product, 1, &single, NULL, &g, 0, 0));
         expect_error(CT_ERR_DTYPE, checks[i].name, "contiguous f64");
         ck_assert(!check(product, 1, &wide, NULL, &g, 0, 0));
@@ -1824,7 +1821,7 @@ START_TEST(a_graph_is_drawn)
     expect_error(CT_ERR_GRAD, "ct_graph_dot", "history");
     ck_assert_str_eq(text, ""); /* nothing is written of what has none */
     dot_of(NULL, text);
-    expect_error(CT_ERR_ARGUMENT, "ct_graph_dot", "tensor is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_graph_dot", "t is NULL");
     ck_assert_str_eq(text, "");
     leave(s);
 }

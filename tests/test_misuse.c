@@ -300,7 +300,7 @@ START_TEST(tensors)
     REFUSED(CT_ERR_GRAD, "ct_mutable_data", "leaf", ct_mutable_data(t.leaf));
     REFUSED(CT_ERR_SHAPE, "ct_copy_into", "shape", ct_copy_into(t.f23, t.f34));
     REFUSED(CT_ERR_DTYPE, "ct_copy_into", "src ... dtype", ct_copy_into(t.f23, t.d23));
-    REFUSED(CT_ERR_ARGUMENT, "ct_copy_into", "src is NULL", ct_copy_into(NULL, t.d23));
+    REFUSED(CT_ERR_ARGUMENT, "ct_copy_into", "t is NULL", ct_copy_into(NULL, t.d23));
     REFUSED(CT_ERR_ARGUMENT, "ct_fill", "t is NULL", ct_fill(NULL, 1));
     REFUSED(CT_ERR_DTYPE, "ct_uniform_into", "f32 or f64", ct_uniform_into(t.i2, 0, 1, &g));
     REFUSED(CT_ERR_ARGUMENT, "ct_uniform_into", "g is NULL", ct_uniform_into(t.f23, 0, 1, NULL));
@@ -323,10 +323,10 @@ START_TEST(gradients)
     REFUSED(CT_ERR_GRAD, "ct_set_requires_grad", "history", ct_set_requires_grad(y, true));
     REFUSED(CT_ERR_SHAPE, "ct_backward", "one element", ct_backward(y));
     REFUSED(CT_ERR_GRAD, "ct_backward", "history", ct_backward(t.scalar));
-    REFUSED(CT_ERR_ARGUMENT, "ct_backward", "tensor is NULL", ct_backward(NULL));
+    REFUSED(CT_ERR_ARGUMENT, "ct_backward", "loss is NULL", ct_backward(NULL));
     REFUSED(CT_ERR_ARGUMENT, "ct_backward_with", "gradient is NULL", ct_backward_with(y, NULL));
     REFUSED(CT_ERR_SHAPE, "ct_backward_with", "gradient", ct_backward_with(y, given));
-    REFUSED(CT_ERR_ARGUMENT, "ct_grad", "tensor is NULL",
+    REFUSED(CT_ERR_ARGUMENT, "ct_grad", "outputs[0] is NULL",
             ct_grad(1, (ct_tensor *[]){ NULL }, 1, &t.leaf, NULL, false, &out));
     REFUSED(CT_ERR_GRAD, "ct_grad", "history", ct_grad(1, &y, 1, &t.scalar, NULL, false, &out));
     REFUSED(CT_ERR_SHAPE, "ct_grad", "gradient", ct_grad(1, &y, 1, &t.leaf, &given, false, &out));
@@ -337,7 +337,7 @@ START_TEST(gradients)
             ct_register_hook(t.leaf, NULL, NULL));
     REFUSED(CT_ERR_SCOPE, "ct_free", "scope", (ct_free(t.f23), 0));
     REFUSED(CT_ERR_GRAD, "ct_graph_dot", "history", ct_graph_dot(t.f23, stdout));
-    REFUSED(CT_ERR_ARGUMENT, "ct_graph_dot", "tensor is NULL", ct_graph_dot(NULL, stdout));
+    REFUSED(CT_ERR_ARGUMENT, "ct_graph_dot", "t is NULL", ct_graph_dot(NULL, stdout));
     REFUSED(CT_ERR_ARGUMENT, "ct_activation_checkpoint", "function is NULL",
             ct_activation_checkpoint(NULL, NULL, NULL, 1, &y, 1, &out));
     REFUSED(CT_ERR_ARGUMENT, "ct_gradcheck", "generator is NULL",

@@ -1252,6 +1252,7 @@ START_TEST(no_allocation)
     ct_optimizer *o = optimizer_of(set, resumed[_i]);
     uint64_t before;
 
+    harness_fill_handles();
     clipped_steps(set, o, 20, 22);
     before = ct_memory_get_stats().system_allocations;
     fail_allocation(0); /* counts */

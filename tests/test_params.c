@@ -138,7 +138,8 @@ START_TEST(misuse)
     ck_assert(ct_params_sub(NULL, "a") == NULL);
     ck_assert(ct_params_add(NULL, "a", CT_SCALAR, zero) == NULL);
     ck_assert(ct_params_count(NULL) == 0 && ct_params_at(NULL, 0) == NULL);
-    ck_assert(ct_param_value(NULL) == NULL && ct_params_freeze(NULL, "*", true) == 0);
+    EXPECT_NO_VALUE(ct_param_value(NULL));
+    ck_assert(ct_params_freeze(NULL, "*", true) == 0);
     ct_params_free(NULL);
     ct_params_zero_grad(NULL);
 }
@@ -700,7 +701,7 @@ START_TEST(modules_without_memory)
                           ct_error_message());
         ct_error_clear();
     }
-    ck_assert_int_gt(failed, 20);
+    ck_assert_int_gt(failed, 12); /* handles come from slabs */
 }
 END_TEST
 

@@ -838,7 +838,7 @@ START_TEST(bad_writes)
     WRITE_REFUSED("x", -1, fine, t, NULL, CT_ERR_ARGUMENT, "negative");
     WRITE_REFUSED("x", 1, NULL, t, NULL, CT_ERR_ARGUMENT, "tensors is NULL");
     WRITE_REFUSED("x", 1, fine, NULL, NULL, CT_ERR_ARGUMENT, "tensors is NULL");
-    WRITE_REFUSED("x", 1, none, t, NULL, CT_ERR_ARGUMENT, "0 is NULL");
+    WRITE_REFUSED("x", 1, none, t, NULL, CT_ERR_ARGUMENT, "names[0] is NULL");
     WRITE_REFUSED("x", 2, fine, ((ct_tensor *const[]){ a, NULL }), NULL, CT_ERR_ARGUMENT,
                   "1 is NULL");
     WRITE_REFUSED("x", 2, twice, t, NULL, CT_ERR_ARGUMENT, "name ... twice");

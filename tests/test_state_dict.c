@@ -606,7 +606,7 @@ START_TEST(tied_load_out_of_memory)
         ct_params_free(before);
         ct_params_free(b);
     }
-    ck_assert_int_ge(failed, 10);
+    ck_assert_int_ge(failed, 6); /* handles come from slabs */
     ct_params_free(a);
 }
 END_TEST

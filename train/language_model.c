@@ -275,22 +275,6 @@ static ct_tensor *upload(const ct_lm *m, const int32_t *ids, ct_shape shape)
     return ct_from_data(ids, shape, CT_I32, ct_params_device(m->params));
 }
 
-/* What runs without dropout, and sets training as it was. */
-static bool stop_training(ct_lm *m)
-{
-    bool was = ct_params_is_training(m->params);
-
-    if (was)
-        ct_params_train(m->params, false);
-    return was;
-}
-
-static void go_on_training(ct_lm *m, bool was)
-{
-    if (was)
-        ct_params_train(m->params, true);
-}
-
 /* ---- generating ---- */
 
 typedef struct stream {
@@ -330,7 +314,7 @@ static bool read_prefix(stream *s, const int32_t *ids, int64_t count)
     int64_t at, n;
 
     for (at = 0; at + 1 < count && ct_ok(); at += n) {
-        ct_scope scope = ct_scope_begin_no_grad();
+        ct_scope scope = ct_scope_begin_inference();
         ct_state *next;
 
         n = count - 1 - at < CHUNK ? count - 1 - at : CHUNK;
@@ -347,7 +331,7 @@ static bool read_prefix(stream *s, const int32_t *ids, int64_t count)
 /* Reads the last token and chooses the next. */
 static bool step(stream *s)
 {
-    ct_scope scope = ct_scope_begin_no_grad();
+    ct_scope scope = ct_scope_begin_inference();
     ct_state *next;
 
     s->id = choose(s, ct_lm_step(s->m, upload(s->m, &s->id, CT_SHAPE(1)), s->state, &next));
@@ -403,7 +387,6 @@ ct_status ct_lm_generate(ct_lm *m, ct_lm_generate_options options)
     stream s = { .m = m, .o = &options };
     int64_t count;
     int32_t *ids;
-    bool was;
 
     if (!given("ct_lm_generate", m) || !check_generate(&options))
         return ct_error();
@@ -412,10 +395,8 @@ ct_status ct_lm_generate(ct_lm *m, ct_lm_generate_options options)
         ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate", "the prefix holds no token");
     s.g = ct_generator_stream(ct_generator_from_seed(options.seed), "generate");
     s.state = ct_recurrent_begin_state(m->rnn, 1);
-    was = stop_training(m);
     if (ct_ok())
         run(&s, ids, count);
-    go_on_training(m, was);
     ct_state_free(s.state);
     cti_release(ids);
     return ct_error();
@@ -467,7 +448,7 @@ static bool add_losses(ct_lm *m, const int32_t *ids, int64_t size, ct_state *sta
     int64_t at, n;
 
     for (at = 0; at + 1 < size && ct_ok(); at += n) {
-        ct_scope scope = ct_scope_begin_no_grad();
+        ct_scope scope = ct_scope_begin_inference();
         ct_state *next;
         ct_tensor *logits, *target;
 
@@ -490,14 +471,12 @@ static ct_status score_corpus(ct_lm *m, const ct_corpus *c, const ct_corpus *fir
     const int64_t characters = ct_corpus_characters(c) - ct_corpus_characters(first);
     const int64_t bytes = ct_corpus_bytes(c) - ct_corpus_bytes(first);
     ct_state *state = ct_recurrent_begin_state(m->rnn, 1);
-    bool was = stop_training(m);
     double nats = 0;
 
     if (ct_ok() && tokens < 1)
         ct_raise(CT_ERR_SHAPE, "ct_lm_evaluate", "a text of one token has none to predict");
     if (ct_ok() && add_losses(m, ct_corpus_ids(c), tokens + 1, state, &nats) && !isfinite(nats))
         ct_raise(CT_ERR_NUMERIC, "ct_lm_evaluate", "the loss is %g", isnan(nats) ? NAN : nats);
-    go_on_training(m, was);
     ct_state_free(state);
     if (!ct_ok())
         return ct_error();

@@ -340,7 +340,7 @@ static void validation_run_step(cti_run *r, validation *v, ct_batch *batch)
 /* One more step of validation; false at its end, at a stop and after an error. */
 static bool validation_next_step(cti_run *r, validation *v)
 {
-    ct_scope scope = ct_scope_begin_no_grad();
+    ct_scope scope = ct_scope_begin_inference();
     ct_batch batch;
     bool more = ct_loader_next(r->val, &batch), good;
 
@@ -361,11 +361,9 @@ static void trainer_validate(cti_run *r)
 
     if (!r->val)
         return;
-    ct_params_train(r->model->params, false);
     if (ct_loader_begin(r->val) == CT_OK)
         while (validation_next_step(r, &v))
             ;
-    ct_params_train(r->model->params, true);
     ct_state_free(v.state);
     cti_deferred_drop(&v.later);
     if (r->stopped || !ct_ok()) {

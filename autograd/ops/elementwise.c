@@ -540,7 +540,7 @@ static ct_tensor *elementwise_where(const char *me, const char *name, ct_tensor 
     ct_shape shape;
     int axis;
 
-    if (!cti_usable(me, c) || !cti_usable(me, a) || !cti_usable(me, b) ||
+    if (!cti_usable_as(me, "condition", c) || !cti_usable(me, a) || !cti_usable(me, b) ||
         !elementwise_check(me, name, c, BOOLS) || !cti_same_dtype(me, "a", a, "b", b) ||
         !cti_same_device(me, "a", a, "b", b) || !cti_same_device(me, name, c, "a", a) ||
         !cti_broadcast(me, a, b, &shape))

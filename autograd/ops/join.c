@@ -77,8 +77,10 @@ static bool join_check(const char *function, int count, ct_tensor *const *parts,
         ct_raise(CT_ERR_ARGUMENT, function, "%d parts", count);
         return false;
     }
+    if (!cti_usable_all(function, "parts", count, parts))
+        return false;
     for (i = 0; i < count; i++)
-        if (!cti_usable(function, parts[i]) || !join_fits(function, parts[0], parts[i], i, axis))
+        if (!join_fits(function, parts[0], parts[i], i, axis))
             return false;
     return true;
 }
@@ -123,21 +125,19 @@ static int64_t cat_lengths(int count, ct_tensor *const *parts, int axis, int64_t
 ct_tensor *ct_cat(int count, ct_tensor *const *parts, int axis)
 {
     int64_t few[CAT_LENGTHS + CAT_FEW_PARTS], *attributes = few, *length, start = 0;
-    ct_tensor *y, *many;
+    ct_tensor *y;
     ct_shape shape;
     int i;
 
-    if (count > 0 && !cti_usable("ct_cat", parts[0]))
+    if (count > 0 && !cti_usable_as("ct_cat", "parts[0]", parts[0]))
         return NULL;
     axis = count > 0 ? cti_axis("ct_cat", parts[0], axis) : 0;
     if (axis < 0 || !join_check("ct_cat", count, parts, axis))
         return NULL;
-    if (count > CAT_FEW_PARTS) { /* a scratch tensor of the scope holds the attributes */
-        many = ct_empty(CT_SHAPE(CAT_LENGTHS + count), CT_I64, CT_CPU);
-        if (!many)
-            return NULL;
-        attributes = (int64_t *)(void *)cti_data(many);
-    }
+    if (count > CAT_FEW_PARTS)
+        attributes = cti_scope_alloc("ct_cat", (CAT_LENGTHS + (size_t)count) * sizeof *attributes);
+    if (!attributes)
+        return NULL;
     attributes[CAT_AXIS] = axis;
     length = attributes + CAT_LENGTHS;
     shape = parts[0]->shape;

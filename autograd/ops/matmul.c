@@ -326,7 +326,7 @@ ct_tensor *ct_linear(ct_tensor *x, ct_tensor *w, ct_tensor *b)
     static const char *const me = "ct_linear";
     ct_tensor *indices;
 
-    if (!cti_usable(me, x) || !cti_usable(me, w) || (b && !cti_usable(me, b)) ||
+    if (!cti_usable(me, x) || !cti_usable_as(me, "weight", w) || !cti_optional_as(me, "bias", b) ||
         !linear_check(me, x, w, b) || !matmul_fits_blas(me, x, w))
         return NULL;
     indices = cti_one_hot_of(x);

@@ -59,9 +59,10 @@ static bool params_is_under(const ct_params *part, const char *name)
 }
 
 /* Makes room in the list of a part for one more entry; false with an error. */
-static bool params_part_grow(ct_params *part)
+static bool params_part_grow(const char *function, ct_params *part)
 {
-    return cti_grow((void **)&part->entry, &part->room, (size_t)part->count, sizeof *part->entry);
+    return cti_grow(function, (void **)&part->entry, &part->room, (size_t)part->count,
+                    sizeof *part->entry);
 }
 
 static void params_part_free(ct_params *part)
@@ -72,7 +73,7 @@ static void params_part_free(ct_params *part)
 }
 
 /* A new part with the entries that are under its prefix already; NULL with an error. */
-static ct_params *params_part_new(params_root *r, const char *prefix)
+static ct_params *params_part_new(const char *function, params_root *r, const char *prefix)
 {
     ct_params *p = cti_calloc(1, sizeof *p);
     int i;
@@ -87,7 +88,7 @@ static ct_params *params_part_new(params_root *r, const char *prefix)
     for (i = 0; r->whole && i < r->whole->count; i++) {
         if (!params_is_under(p, r->whole->entry[i]->name))
             continue;
-        if (!params_part_grow(p)) {
+        if (!params_part_grow(function, p)) {
             params_part_free(p);
             return NULL;
         }
@@ -123,7 +124,7 @@ ct_params *ct_params_new(ct_params_options options)
     r->options = options;
     r->generator = params_training_generator(options.seed);
     pthread_mutex_init(&r->lock, NULL);
-    r->whole = params_part_new(r, "");
+    r->whole = params_part_new("ct_params_new", r, "");
     if (!r->whole) {
         pthread_mutex_destroy(&r->lock);
         cti_release(r);
@@ -134,7 +135,7 @@ ct_params *ct_params_new(ct_params_options options)
 
 static void params_entry_free(ct_param *p)
 {
-    ct_free(p->value);
+    cti_free("ct_params_free", p->value);
     cti_release(p->name);
     cti_release(p);
 }
@@ -199,7 +200,7 @@ static ct_params *params_part(const char *function, ct_params *set, const char *
     for (p = set->root->parts; p && strcmp(p->prefix, prefix) != 0; p = p->next)
         ;
     if (!p)
-        p = params_part_new(set->root, prefix);
+        p = params_part_new(function, set->root, prefix);
     cti_release(prefix);
     return p;
 }
@@ -328,10 +329,10 @@ static ct_status params_make_value(ct_param *p)
     ct_tensor *kept = NULL;
 
     if (t && p->init.fill(&p->init, t, &g) == CT_OK)
-        kept = ct_keep(t);
+        kept = cti_keep("ct_param_materialize", t, cti_owner_params);
     cti_scope_pop(s);
     if (kept && !p->buffer && !ct_set_requires_grad(kept, !p->frozen)) {
-        ct_free(kept);
+        cti_free("ct_param_materialize", kept);
         kept = NULL;
     }
     p->value = kept;
@@ -382,7 +383,7 @@ void ct_param_set_init(ct_param *p, ct_init init)
 
 ct_tensor *ct_param_value(ct_param *p)
 {
-    if (!p)
+    if (!cti_given("ct_param_value", "p", p))
         return NULL;
     if (!params_real(p)->value)
         ct_raise(CT_ERR_SHAPE, "ct_param_value", "%s is not settled: its shape is %s", p->name,
@@ -475,11 +476,11 @@ bool cti_param_fits(const ct_param *p, const ct_shape *shape)
 
 ct_tensor *cti_param_leaf(const ct_param *p, ct_tensor *t)
 {
-    ct_tensor *leaf = ct_keep(t);
+    ct_tensor *leaf = cti_keep("ct_params_load", t, cti_owner_params);
 
     p = params_real(p);
     if (leaf && !p->buffer && !ct_set_requires_grad(leaf, !p->frozen)) {
-        ct_free(leaf);
+        cti_free("ct_params_load", leaf);
         return NULL;
     }
     return leaf;
@@ -532,12 +533,12 @@ static bool params_check_shape(const char *function, const char *name, const ct_
 }
 
 /* Makes room for an entry of this name in every part that it lies under; false with an error. */
-static bool params_make_room(params_root *r, const char *name)
+static bool params_make_room(const char *function, params_root *r, const char *name)
 {
     ct_params *part;
 
     for (part = r->parts; part; part = part->next)
-        if (params_is_under(part, name) && !params_part_grow(part))
+        if (params_is_under(part, name) && !params_part_grow(function, part))
             return false;
     return true;
 }
@@ -579,7 +580,7 @@ static ct_param *params_entry_new(const char *function, ct_params *set, const ch
     p->buffer = like->buffer;
     p->seed = r->options.seed;
     p->name = params_full_name(function, set, name, "");
-    if (!p->name || !params_make_room(r, p->name) ||
+    if (!p->name || !params_make_room(function, r, p->name) ||
         (params_is_known(&p->shape) && params_make_value(p) != CT_OK)) {
         cti_release(p->name);
         cti_release(p);
@@ -732,7 +733,7 @@ void ct_params_train(ct_params *set, bool training)
 
 bool ct_params_is_training(const ct_params *set)
 {
-    return set && !set->root->evaluating;
+    return set && !set->root->evaluating && !cti_thread()->inference;
 }
 
 ct_generator *ct_params_generator(ct_params *set)

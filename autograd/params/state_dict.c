@@ -67,7 +67,8 @@ static bool state_dict_report(ct_load_report *r, const ct_load_item *item)
 
     if (!name)
         cti_out_of_memory("ct_params_load", strlen(item->name) + 1);
-    if (!name || !cti_grow((void **)&r->items, &room, (size_t)r->count, sizeof *r->items)) {
+    if (!name || !cti_grow("ct_params_load", (void **)&r->items, &room, (size_t)r->count,
+                           sizeof *r->items)) {
         cti_release(name);
         return false;
     }
@@ -382,7 +383,7 @@ static bool state_dict_read(state_dict_load *l)
         ok = state_dict_stage(l, &l->slot[i]);
     ok = ok && state_dict_check_tied(l) && state_dict_commit(l);
     for (i = 0; i < l->count; i++)
-        ct_free(l->slot[i].leaf);
+        cti_free("ct_params_load", l->slot[i].leaf);
     cti_scope_pop(s);
     return ok;
 }

@@ -1,0 +1,649 @@
+/* backward.c - passes: ct_backward and ct_grad.
+ *
+ * The tape is in the order of execution, so walking it backwards from a result meets every node after
+ * all that used its outputs: no sorting, no recursion. Each node holds a slot for the gradient of
+ * each output; a slot holds a reference. Leaves collect theirs in a pending slot that is added to the
+ * leaf only when the whole pass succeeded.
+ *
+ * Each node's backward function runs in a scope of its own, so that its temporaries end at once. The
+ * gradients that it gave are dead handles then, held by the slots alone; grad_revive makes them
+ * usable before the next function or hook sees them. */
+#include "autograd/engine.h"
+#include "autograd/trace.h"
+
+#include "tensor/hooks.h"
+
+#include <cotangent/autograd/ops/elementwise.h>
+
+/* The pass that is running, if any. It meets nodes from number bottom of the tape on. */
+typedef struct cti_pass {
+    bool create_graph;
+    bool to_leaves;    /* ct_backward; else ct_grad */
+    ct_tensor *leaves; /* touched */
+    int wanted;        /* ct_grad: inputs and where their gradients go */
+    ct_tensor *const *want;
+    ct_tensor **found;
+    size_t bottom;
+    int open; /* nodes with pending slots */
+    struct cti_pass *outer;
+} pass;
+
+static _Thread_local pass *pass_running;
+
+/* The number of t among what ct_grad wants, from k on; the count of them if it is not there. */
+static int pass_wanted_from(const pass *p, const ct_tensor *t, int k)
+{
+    for (; k < p->wanted; k++) {
+        const ct_tensor *w = p->want[k];
+
+        if (t->node ? w->node == t->node && w->output == t->output : w->leaf && w->leaf == t->leaf)
+            break;
+    }
+    return k;
+}
+
+bool ct_node_needs_grad(const ct_node *n, int i)
+{
+    const pass *p = pass_running;
+    const ct_tensor *t;
+
+    if (i < 0 || i >= n->inputs || !n->in[i].wants)
+        return false;
+    t = n->in[i].tensor;
+    if (!p || p->to_leaves)
+        return true;
+    if (t->node && t->node_at >= p->bottom)
+        return t->node->marked;
+    return pass_wanted_from(p, t, 0) < p->wanted;
+}
+
+/* ---- gradients that add up ---- */
+
+/* Nobody else can see it, so it may be added to in place. */
+static bool grad_is_exclusive(const ct_tensor *g)
+{
+    return atomic_load(&g->refs) == 1 && atomic_load(&g->storage->refs) == 1 && g->contiguous &&
+           !g->node;
+}
+
+static void grad_replace(ct_tensor **slot, ct_tensor *g)
+{
+    if (g)
+        cti_ref(g);
+    if (*slot)
+        cti_unref(*slot);
+    *slot = g;
+}
+
+/* *slot += g */
+static void grad_accumulate(ct_tensor **slot, ct_tensor *g)
+{
+    const ct_tensor *in[2] = { *slot, g };
+    ct_tensor *sum;
+
+    if (!*slot) {
+        grad_replace(slot, g);
+    } else if (pass_running && pass_running->create_graph) {
+        sum = ct_add(*slot, g);
+        if (sum)
+            grad_replace(slot, sum);
+    } else if (grad_is_exclusive(*slot)) {
+        cti_elementwise(CTI_EW_add, *slot, 2, in, NULL);
+    } else {
+        sum = cti_new("ct_backward", g->shape, g->dtype, g->device);
+        if (sum) {
+            cti_elementwise(CTI_EW_add, sum, 2, in, NULL);
+            grad_replace(slot, sum);
+        }
+    }
+}
+
+/* One pass at a time may fill the slots of a node or a leaf. */
+static ct_tensor **pass_refuse_nested(const char *function)
+{
+    cti_raise_within(CT_ERR_GRAD, function,
+                     "a hook or backward function runs backward through history that is being run");
+    return NULL;
+}
+
+/* The slot of a result with history. */
+static ct_tensor **pass_node_slot(pass *p, const ct_tensor *t)
+{
+    ct_node *n = t->node;
+
+    if (!p->to_leaves && !n->marked)
+        return NULL;
+    if (n->pending && n->pass != p)
+        return pass_refuse_nested(n->op->name);
+    if (!n->grad[t->output] && n->pending++ == 0) {
+        n->pass = p;
+        p->open++;
+    }
+    return &n->grad[t->output];
+}
+
+/* Where the gradient of t is gathered during this pass; NULL if nobody wants it. */
+static ct_tensor **pass_slot_of(ct_tensor *t)
+{
+    pass *p = pass_running;
+    int k;
+
+    if (t->node && t->node_at >= p->bottom)
+        return pass_node_slot(p, t);
+    if (!t->node && (!t->leaf || !t->requires_grad))
+        return NULL;
+    if (p->to_leaves) {
+        cti_leaf_state *l = cti_leaf_of(t);
+
+        if (l->pass && l->pass != p)
+            return pass_refuse_nested("ct_backward");
+        if (!l->pass) {
+            cti_ref(t);
+            l->pass = p;
+            l->next = p->leaves;
+            p->leaves = t;
+        }
+        return &l->pending;
+    }
+    k = pass_wanted_from(p, t, 0);
+    return k < p->wanted ? &p->found[k] : NULL;
+}
+
+/* A slot that stays empty must not count as filled. */
+static void pass_give(ct_tensor *t, ct_tensor *g)
+{
+    ct_tensor **slot;
+
+    if (!ct_ok())
+        return;
+    slot = pass_slot_of(t);
+    if (slot)
+        grad_accumulate(slot, g);
+}
+
+void ct_node_add_grad(ct_node *n, int i, ct_tensor *g)
+{
+    const ct_tensor *t;
+
+    if (i < 0 || i >= n->inputs) {
+        cti_raise_within(CT_ERR_ARGUMENT, n->op->name, "backward gave a gradient of input %d of %d",
+                         i, n->inputs);
+        return;
+    }
+    if (!g || !cti_usable_as(n->op->name, "a gradient", g) || !ct_node_needs_grad(n, i))
+        return;
+    t = n->in[i].tensor;
+    if (!cti_same_shape(&g->shape, &t->shape) || g->dtype != t->dtype || g->device != t->device) {
+        cti_raise_within(CT_ERR_SHAPE, n->op->name,
+                         "backward gave %s as the gradient of input %d %s", cti_describe(g).s, i,
+                         cti_describe(t).s);
+        return;
+    }
+    if (cti_tracing)
+        cti_trace_gradient(n, i, g);
+    pass_give(n->in[i].tensor, g);
+}
+
+/* A contiguous gradient of t's shape in its slot that may be written in place. */
+static ct_tensor *pass_own_slot(ct_tensor **slot, const ct_tensor *t)
+{
+    ct_tensor *own;
+
+    if (*slot && grad_is_exclusive(*slot))
+        return *slot;
+    own = *slot ? cti_new("ct_backward", t->shape, t->dtype, t->device)
+                : ct_zeros(t->shape, t->dtype, t->device);
+    if (!own)
+        return NULL;
+    if (*slot)
+        cti_copy(own, *slot);
+    grad_replace(slot, own);
+    return own;
+}
+
+void cti_add_grad_window(ct_node *n, int i, const cti_window *w, ct_tensor *d,
+                         ct_tensor *(*scatter)(ct_node *n, ct_tensor *d))
+{
+    ct_tensor *t = n->in[i].tensor, *own, *part, **slot;
+    const ct_tensor *in[2];
+
+    if (!d || !ct_node_needs_grad(n, i))
+        return;
+    if (pass_running->create_graph) {
+        ct_node_add_grad(n, i, scatter(n, d));
+        return;
+    }
+    slot = ct_ok() ? pass_slot_of(t) : NULL;
+    if (!slot)
+        return;
+    own = pass_own_slot(slot, t);
+    part = own ? cti_view("ct_backward", own, w->shape, w->stride, w->offset) : NULL;
+    if (!part)
+        return;
+    in[0] = part;
+    in[1] = d;
+    cti_elementwise(CTI_EW_add, part, 2, in, NULL);
+}
+
+/* ---- the pass ---- */
+
+static ct_tensor *pass_run_hooks(cti_hook *h, int output, ct_tensor *g)
+{
+    for (; h && g; h = h->next) {
+        ct_tensor *r;
+
+        if (h->output != output)
+            continue;
+        r = h->call(g, h->context);
+        if (!r)
+            continue;
+        if (!cti_usable_as("ct_register_hook", "what a hook returned", r))
+            return g;
+        if (!cti_same_shape(&r->shape, &g->shape) || r->dtype != g->dtype ||
+            r->device != g->device) {
+            ct_raise(CT_ERR_SHAPE, "ct_register_hook", "a hook gave %s for a gradient %s",
+                     cti_describe(r).s, cti_describe(g).s);
+            return g;
+        }
+        g = r;
+    }
+    return g;
+}
+
+/* ct_grad: an input with history takes the gradient that has gathered in its slot. */
+static void pass_take_wanted(pass *p, const ct_node *n)
+{
+    int k;
+
+    for (k = 0; k < p->wanted; k++) {
+        const ct_tensor *w = p->want[k];
+
+        if (w->node == n && n->grad[w->output])
+            grad_accumulate(&p->found[k], n->grad[w->output]);
+    }
+}
+
+static bool pass_needs_any(const ct_node *n)
+{
+    int i;
+
+    for (i = 0; i < n->inputs; i++)
+        if (ct_node_needs_grad(n, i))
+            return true;
+    return false;
+}
+
+static void pass_call_backward(const pass *p, ct_node *n)
+{
+    if (!ct_ok() || !pass_needs_any(n))
+        return;
+    if (!p->create_graph && n->op->fused_backward)
+        n->op->fused_backward(n, n->grad);
+    else if (n->op->backward)
+        n->op->backward(n, n->grad);
+    else
+        cti_raise_within(CT_ERR_GRAD, n->op->name, "has no derivative%s",
+                         n->op->fused_backward ? " of its derivative" : "");
+}
+
+/* A gradient outlives the scope of the node that gave it: its slot owns it now. A tensor that a hook
+ * returned and the program has freed since stays dead. */
+static void grad_revive(ct_tensor *g)
+{
+    if (g && !g->owner)
+        cti_handle_revive(&g->handle);
+}
+
+static void pass_run_node(pass *p, ct_node *n)
+{
+    ct_thread *th = cti_thread();
+    const char *site = th->site;
+    ct_scope s = { 0, 0, 0 };
+    uint64_t began = cti_tracing ? cti_nanoseconds() : 0;
+    int i;
+
+    th->site = n->site;
+    if (!p->create_graph)
+        s = cti_scope_push();
+    for (i = 0; i < n->outputs; i++)
+        grad_revive(n->grad[i]);
+    if (n->hooks)
+        for (i = 0; i < n->outputs; i++) {
+            ct_tensor *g = pass_run_hooks(n->hooks, i, n->grad[i]);
+
+            if (g != n->grad[i])
+                grad_replace(&n->grad[i], g);
+        }
+    pass_take_wanted(p, n);
+    pass_call_backward(p, n);
+    if (cti_tracing && !p->outer)
+        cti_trace_backward(n, began);
+    cti_scope_pop(s); /* nothing, if none was begun */
+    th->site = site;
+}
+
+static void pass_drop_grads(ct_node *n)
+{
+    int i;
+
+    for (i = 0; i < n->outputs; i++)
+        if (n->grad[i]) {
+            cti_unref(n->grad[i]);
+            n->grad[i] = NULL;
+        }
+    n->pending = 0;
+}
+
+/* Walks the tape down from its top at the start of the pass until nothing is pending. */
+static void pass_walk(pass *p, size_t top)
+{
+    ct_thread *th = cti_thread();
+
+    while (p->open > 0 && top > 0) {
+        ct_node *n = th->tape[--top];
+
+        if (!n->pending)
+            continue;
+        if (ct_ok())
+            pass_run_node(p, n);
+        pass_drop_grads(n);
+        p->open--;
+    }
+}
+
+static void pass_begin(pass *p)
+{
+    p->outer = pass_running;
+    pass_running = p;
+}
+
+static void pass_end(pass *p)
+{
+    pass_running = p->outer;
+}
+
+bool cti_in_pass(void)
+{
+    return pass_running != NULL;
+}
+
+bool cti_creates_graph(void)
+{
+    return pass_running && pass_running->create_graph;
+}
+
+/* Makes all that adding l->pending to l->grad needs: it must not fail half way through the leaves.
+ * A leaf's gradient is its own: nothing else shares its storage, so it may be scaled in place. */
+static void leaf_prepare(cti_leaf_state *l)
+{
+    ct_tensor *final, *sum;
+
+    grad_revive(l->pending);
+    final = pass_run_hooks(l->hooks, 0, l->pending);
+    grad_replace(&l->pending, final);
+    if (!ct_ok() || (l->grad && grad_is_exclusive(l->grad)))
+        return;
+    if (!l->grad && grad_is_exclusive(final)) {
+        l->sum = l->pending; /* the reference moves */
+        l->pending = NULL;
+        return;
+    }
+    sum = cti_new("ct_backward", final->shape, final->dtype, final->device);
+    if (!sum)
+        return;
+    if (l->grad)
+        cti_elementwise(CTI_EW_add, sum, 2, (const ct_tensor *[]){ l->grad, final }, NULL);
+    else
+        cti_copy(sum, final);
+    grad_replace(&l->sum, sum);
+}
+
+/* Cannot fail. */
+static void leaf_commit(cti_leaf_state *l)
+{
+    if (l->sum)
+        grad_replace(&l->grad, l->sum);
+    else if (l->pending)
+        cti_elementwise(CTI_EW_add, l->grad, 2, (const ct_tensor *[]){ l->grad, l->pending }, NULL);
+}
+
+/* Adds what leaves have gathered to their gradients: to all of them, or after an error to none. */
+static void pass_settle_leaves(pass *p)
+{
+    ct_scope s = cti_scope_push();
+    ct_tensor *t;
+    bool good;
+
+    for (t = p->leaves; t && ct_ok(); t = cti_leaf_of(t)->next)
+        if (cti_leaf_of(t)->pending)
+            leaf_prepare(cti_leaf_of(t));
+    good = ct_ok();
+    while (p->leaves) {
+        cti_leaf_state *l = cti_leaf_of(t = p->leaves);
+
+        if (good)
+            leaf_commit(l);
+        grad_replace(&l->pending, NULL);
+        grad_replace(&l->sum, NULL);
+        p->leaves = l->next;
+        l->next = NULL;
+        l->pass = NULL;
+        cti_unref(t);
+    }
+    cti_scope_pop(s);
+}
+
+static ct_tensor *pass_root_gradient(const char *function, const ct_tensor *t, ct_tensor *given)
+{
+    if (!given) {
+        if (t->numel != 1) {
+            ct_raise(CT_ERR_SHAPE, function,
+                     "%s has more than one element: its gradient must be given", cti_describe(t).s);
+            return NULL;
+        }
+        return ct_ones(t->shape, t->dtype, t->device);
+    }
+    if (!cti_usable_as(function, "the gradient", given))
+        return NULL;
+    if (!cti_same_shape(&given->shape, &t->shape) || given->dtype != t->dtype ||
+        given->device != t->device) {
+        ct_raise(CT_ERR_SHAPE, function, "the gradient given for %s is %s", cti_describe(t).s,
+                 cti_describe(given).s);
+        return NULL;
+    }
+    return given;
+}
+
+bool cti_check_history(const char *function, const char *name, const ct_tensor *t)
+{
+    if (!cti_usable_as(function, name, t))
+        return false;
+    if (!t->requires_grad) {
+        ct_raise(CT_ERR_GRAD, function, "%s has no history and requires no gradient",
+                 cti_describe(t).s);
+        return false;
+    }
+    if (t->node && !cti_on_this_tape(cti_thread(), t)) {
+        ct_raise(CT_ERR_SCOPE, function, "%s has history of another thread or of an ended scope",
+                 cti_describe(t).s);
+        return false;
+    }
+    return true;
+}
+
+static ct_status backward_run(const char *function, const char *name, ct_tensor *t,
+                              ct_tensor *given)
+{
+    pass p = { .to_leaves = true };
+    ct_scope s;
+    ct_tensor *g;
+
+    if (!cti_sink_allowed())
+        return ct_error();
+    if (!cti_check_history(function, name, t))
+        return ct_error();
+    s = cti_scope_push();
+    g = pass_root_gradient(function, t, given);
+    if (g) {
+        pass_begin(&p);
+        pass_give(t, g);
+        pass_walk(&p, t->node ? t->node_at + 1 : 0);
+        pass_settle_leaves(&p);
+        pass_end(&p);
+    }
+    cti_scope_pop(s);
+    return ct_error();
+}
+
+ct_status ct_backward(ct_tensor *loss)
+{
+    return backward_run("ct_backward", "loss", loss, NULL);
+}
+
+ct_status ct_backward_with(ct_tensor *t, ct_tensor *gradient)
+{
+    if (!gradient && ct_ok())
+        return ct_raise(CT_ERR_ARGUMENT, "ct_backward_with", "gradient is NULL");
+    return backward_run("ct_backward_with", "t", t, gradient);
+}
+
+/* Marks the nodes through which an output can reach a wanted input. */
+static void pass_mark_paths(const pass *p, size_t top)
+{
+    const ct_thread *th = cti_thread();
+    size_t at;
+    int i, k;
+
+    for (at = p->bottom; at < top; at++) {
+        ct_node *n = th->tape[at];
+
+        n->marked = false;
+        for (k = 0; k < p->wanted && !n->marked; k++)
+            n->marked = p->want[k]->node == n;
+        for (i = 0; i < n->inputs && !n->marked; i++)
+            n->marked = n->in[i].wants && ct_node_needs_grad(n, i);
+    }
+}
+
+static bool grad_check_arguments(int outputs_count, ct_tensor *const *outputs, int inputs_count,
+                                 ct_tensor *const *inputs)
+{
+    const pass *p;
+    int i;
+
+    if (outputs_count < 1 || inputs_count < 1) {
+        ct_raise(CT_ERR_ARGUMENT, "ct_grad", "%d outputs and %d inputs", outputs_count,
+                 inputs_count);
+        return false;
+    }
+    for (p = pass_running; p; p = p->outer)
+        if (!p->to_leaves) {
+            ct_raise(CT_ERR_GRAD, "ct_grad", "called from a hook or backward function of ct_grad");
+            return false;
+        }
+    if (!cti_usable_all("ct_grad", "outputs", outputs_count, outputs) ||
+        !cti_usable_all("ct_grad", "inputs", inputs_count, inputs))
+        return false;
+    for (i = 0; i < outputs_count; i++)
+        if (!cti_check_history("ct_grad", "an output", outputs[i]))
+            return false;
+    for (i = 0; i < inputs_count; i++)
+        if (!cti_check_history("ct_grad", "an input", inputs[i]))
+            return false;
+    return true;
+}
+
+/* The places after the last output on the tape. */
+static size_t pass_top_of(int count, ct_tensor *const *outputs)
+{
+    size_t top = 0;
+    int i;
+
+    for (i = 0; i < count; i++)
+        if (outputs[i]->node && outputs[i]->node_at >= top)
+            top = outputs[i]->node_at + 1;
+    return top;
+}
+
+/* A handle of the innermost scope for a gradient that was found; takes the reference to it. */
+static ct_tensor *grad_hand_out(ct_tensor *g)
+{
+    ct_tensor *out;
+
+    if (g->node)
+        out = cti_alias(g);
+    else if (g->requires_grad)
+        out = g; /* a leaf given as the gradient of an output */
+    else
+        out = cti_view("ct_grad", g, g->shape, g->stride, g->offset);
+    cti_unref(g);
+    return out;
+}
+
+void cti_grad(size_t bottom, int outputs_count, ct_tensor *const *outputs, int inputs_count,
+              ct_tensor *const *inputs, ct_tensor *const *grad_outputs, bool create_graph,
+              ct_tensor **grads)
+{
+    pass p = { .create_graph = create_graph,
+               .wanted = inputs_count,
+               .want = inputs,
+               .found = grads,
+               .bottom = bottom };
+    size_t top = pass_top_of(outputs_count, outputs);
+    bool was = ct_set_grad_enabled(create_graph);
+    int i;
+
+    pass_begin(&p);
+    pass_mark_paths(&p, top);
+    for (i = 0; i < outputs_count; i++) {
+        ct_tensor *given = grad_outputs ? grad_outputs[i] : NULL;
+        ct_tensor *g = pass_root_gradient("ct_grad", outputs[i], given);
+
+        if (g)
+            pass_give(outputs[i], g);
+    }
+    pass_walk(&p, top);
+    for (i = 0; i < inputs_count; i++)
+        if (grads[i])
+            grads[i] = grad_hand_out(grads[i]);
+    pass_end(&p);
+    ct_set_grad_enabled(was);
+}
+
+/* Inputs that nothing reached: zeros, or what the same leaf got where it was listed before. */
+static void grad_fill_in(int count, ct_tensor *const *inputs, ct_tensor **found)
+{
+    int i, k;
+
+    for (i = 0; i < count && ct_ok(); i++) {
+        if (found[i])
+            continue;
+        for (k = 0; k < i && !(inputs[i]->leaf && inputs[k]->leaf == inputs[i]->leaf); k++)
+            ;
+        found[i] =
+            k < i ? found[k] : ct_zeros(inputs[i]->shape, inputs[i]->dtype, inputs[i]->device);
+    }
+}
+
+ct_status ct_grad(int outputs_count, ct_tensor *const *outputs, int inputs_count,
+                  ct_tensor *const *inputs, ct_tensor *const *grad_outputs, bool create_graph,
+                  ct_tensor **grads)
+{
+    ct_tensor **found = NULL; /* not grads itself, which may be one array with outputs */
+    int i;
+
+    if (cti_sink_allowed() && grad_check_arguments(outputs_count, outputs, inputs_count, inputs)) {
+        found = cti_calloc((size_t)inputs_count, sizeof *found);
+        if (!found)
+            cti_out_of_memory("ct_grad", (size_t)inputs_count * sizeof *found);
+    }
+    if (found) {
+        cti_grad(0, outputs_count, outputs, inputs_count, inputs, grad_outputs, create_graph,
+                 found);
+        grad_fill_in(inputs_count, inputs, found);
+    }
+    for (i = 0; i < inputs_count; i++)
+        grads[i] = found && ct_ok() ? found[i] : NULL;
+    cti_release(found);
+    return ct_error();
+}

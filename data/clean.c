@@ -30,7 +30,7 @@ int ct_clean_from_name(const char *name)
 }
 
 /* The lower-case letter that c is, or 0. ASCII, whatever the locale. */
-static char letter(unsigned char c)
+static char clean_letter(unsigned char c)
 {
     c |= 0x20;
     return c >= 'a' && c <= 'z' ? (char)c : 0;
@@ -42,7 +42,7 @@ static size_t clean_text(const char *s, size_t size, char *out)
     size_t i, n = 0;
 
     for (i = 0; i < size; i++) {
-        char c = letter((unsigned char)s[i]);
+        char c = clean_letter((unsigned char)s[i]);
 
         if (c)
             out[n++] = c;
@@ -60,7 +60,7 @@ static size_t clean_lines(const char *s, size_t size, bool spaced, char *out)
     size_t i, n = 0;
 
     for (i = 0; i < size; i++) {
-        char c = letter((unsigned char)s[i]);
+        char c = clean_letter((unsigned char)s[i]);
 
         if (c) {
             if (begun ? gap : spaced && n > 0)

@@ -14,7 +14,7 @@
 /* ---- an epoch ---- */
 
 /* Rows and batches at the loader's offset. */
-static void measure(ct_loader *l)
+static void loader_measure(ct_loader *l)
 {
     int64_t tokens = l->size - l->offset - 1;
 
@@ -30,14 +30,14 @@ static void measure(ct_loader *l)
 }
 
 /* Offsets that an epoch chooses from: 0 .. offsets - 1. */
-static int64_t offsets(const ct_loader *l)
+static int64_t loader_offsets(const ct_loader *l)
 {
     return l->cut == CTI_SEQUENTIAL ? l->steps + 1 : l->cut == CTI_RANDOM ? l->steps : 1;
 }
 
 /* Each epoch has a stream of its own, so that none depends on what the ones before drew. The offset
  * is drawn, too, unless one is given that is not below 0. */
-static void draw(ct_loader *l, int64_t offset)
+static void loader_draw(ct_loader *l, int64_t offset)
 {
     ct_generator g;
     char name[40];
@@ -45,10 +45,10 @@ static void draw(ct_loader *l, int64_t offset)
 
     snprintf(name, sizeof name, "epoch %lld", (long long)l->epoch);
     g = ct_generator_stream(l->stream, name);
-    l->offset = (int64_t)ct_random_below(&g, (uint64_t)offsets(l));
+    l->offset = (int64_t)ct_random_below(&g, (uint64_t)loader_offsets(l));
     if (offset >= 0)
         l->offset = offset;
-    measure(l);
+    loader_measure(l);
     if (!l->order)
         return;
     for (i = 0; i < l->rows; i++)
@@ -62,7 +62,7 @@ ct_status ct_loader_begin(ct_loader *l)
         return ct_error();
     if (!l)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_begin", "l is NULL");
-    draw(l, l->fixed);
+    loader_draw(l, l->fixed);
     l->epoch++;
     l->next = 0;
     l->ahead[0].batch = l->ahead[1].batch = -1;
@@ -72,7 +72,7 @@ ct_status ct_loader_begin(ct_loader *l)
 /* ---- a batch ---- */
 
 /* Where row r of a batch begins, as an index into the ids. */
-static int64_t row_start(const ct_loader *l, int64_t batch, int64_t r)
+static int64_t loader_row_start(const ct_loader *l, int64_t batch, int64_t r)
 {
     int64_t row = batch * l->batch + r;
 
@@ -97,21 +97,21 @@ void cti_loader_gather(const ct_loader *l, cti_side *side, int64_t batch, int64_
 
     for (r = 0; r < rows; r++)
         memcpy(side->buffer + (size_t)r * side->row_bytes,
-               side->from + (size_t)row_start(l, batch, r) * side->unit, side->row_bytes);
+               side->from + (size_t)loader_row_start(l, batch, r) * side->unit, side->row_bytes);
 }
 
 /* x or y of the next batch, (rows, ...) */
-static ct_tensor *side_of(const ct_loader *l, cti_side *side, int64_t rows)
+static ct_tensor *loader_side(const ct_loader *l, cti_side *side, int64_t rows)
 {
     cti_loader_gather(l, side, l->next, rows);
     side->shape.dim[0] = rows;
     return ct_from_data(side->buffer, side->shape, side->dtype, l->device);
 }
 
-static bool next_here(ct_loader *l, ct_batch *batch, int64_t rows)
+static bool loader_next_here(ct_loader *l, ct_batch *batch, int64_t rows)
 {
-    batch->x = side_of(l, &l->x, rows);
-    batch->y = side_of(l, &l->y, rows);
+    batch->x = loader_side(l, &l->x, rows);
+    batch->y = loader_side(l, &l->y, rows);
     return batch->x && batch->y;
 }
 
@@ -139,7 +139,7 @@ bool ct_loader_next(ct_loader *l, ct_batch *batch)
         return false;
     }
     rows = cti_loader_rows(l, l->next);
-    if (be->async ? !cti_ahead_next(l, batch) : !next_here(l, batch, rows))
+    if (be->async ? !cti_ahead_next(l, batch) : !loader_next_here(l, batch, rows))
         return false;
     batch->tokens = rows * l->row_tokens;
     batch->continues = l->cut == CTI_SEQUENTIAL && l->next > 0;
@@ -162,7 +162,7 @@ void ct_loader_free(ct_loader *l)
     cti_release(l);
 }
 
-static bool buffer(cti_side *side, int64_t rows)
+static bool loader_buffer(cti_side *side, int64_t rows)
 {
     if (side->row_bytes && (size_t)rows > SIZE_MAX / side->row_bytes)
         return false;
@@ -187,20 +187,22 @@ ct_loader *cti_loader_new(const ct_loader *draft, int64_t order_rows)
         cti_release(draft->values[0]);
         cti_release(draft->values[1]);
     }
-    if (!l || (order_rows && !l->order) || !buffer(&l->x, rows) || !buffer(&l->y, rows)) {
+    if (!l || (order_rows && !l->order) || !loader_buffer(&l->x, rows) ||
+        !loader_buffer(&l->y, rows)) {
         ct_raise(CT_ERR_MEMORY, draft->function, "out of memory (batches of %lld x %lld)",
                  (long long)rows, (long long)draft->steps);
         ct_loader_free(l);
         return NULL;
     }
     l->fixed = -1;
-    measure(l);
+    loader_measure(l);
     return l;
 }
 
 /* ---- of a corpus ---- */
 
-static bool check_sizes(const char *function, const ct_corpus *corpus, int64_t batch, int64_t steps)
+static bool loader_check_sizes(const char *function, const ct_corpus *corpus, int64_t batch,
+                               int64_t steps)
 {
     if (!corpus) {
         if (ct_ok())
@@ -215,8 +217,8 @@ static bool check_sizes(const char *function, const ct_corpus *corpus, int64_t b
 }
 
 /* A loader of a corpus's ids: x and y are (B, T), y one id on. */
-static ct_loader *of_corpus(ct_loader *draft, const ct_corpus *corpus, uint64_t seed,
-                            const char *stream, int64_t order_rows)
+static ct_loader *loader_from_corpus(ct_loader *draft, const ct_corpus *corpus, uint64_t seed,
+                                     const char *stream, int64_t order_rows)
 {
     const int32_t *ids = ct_corpus_ids(corpus);
 
@@ -244,7 +246,7 @@ ct_loader *ct_loader_windows_new(const ct_corpus *corpus, ct_loader_windows_opti
                         .device = o.device };
     int64_t windows;
 
-    if (!check_sizes(draft.function, corpus, o.batch_size, o.steps))
+    if (!loader_check_sizes(draft.function, corpus, o.batch_size, o.steps))
         return NULL;
     if (o.first < 0 || o.count < 1) {
         ct_raise(CT_ERR_ARGUMENT, draft.function, "first %lld is below 0, or count %lld below 1",
@@ -260,7 +262,7 @@ ct_loader *ct_loader_windows_new(const ct_corpus *corpus, ct_loader_windows_opti
     }
     if (draft.rows > windows - o.first)
         draft.rows = windows - o.first;
-    return of_corpus(&draft, corpus, o.seed, "loader.windows", o.shuffle ? draft.rows : 0);
+    return loader_from_corpus(&draft, corpus, o.seed, "loader.windows", o.shuffle ? draft.rows : 0);
 }
 
 ct_loader *ct_loader_sequences_new(const ct_corpus *corpus, ct_loader_sequences_options o)
@@ -273,7 +275,7 @@ ct_loader *ct_loader_sequences_new(const ct_corpus *corpus, ct_loader_sequences_
     int64_t size = ct_corpus_size(corpus);
     double need;
 
-    if (!check_sizes(draft.function, corpus, o.batch_size, o.steps))
+    if (!loader_check_sizes(draft.function, corpus, o.batch_size, o.steps))
         return NULL;
     /* a batch, its last row's one token more, and the largest offset; as a double, since the sizes
      * may be absurd */
@@ -284,8 +286,9 @@ ct_loader *ct_loader_sequences_new(const ct_corpus *corpus, ct_loader_sequences_
                  (long long)size, (long long)o.batch_size, (long long)o.steps, need);
         return NULL;
     }
-    return of_corpus(&draft, corpus, o.seed, o.random ? "loader.random" : "loader.sequential",
-                     o.random ? (size - 1) / o.steps : 0);
+    return loader_from_corpus(&draft, corpus, o.seed,
+                              o.random ? "loader.random" : "loader.sequential",
+                              o.random ? (size - 1) / o.steps : 0);
 }
 
 /* ---- access ---- */
@@ -325,8 +328,8 @@ ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
         return ct_raise(CT_ERR_ARGUMENT, me, "l is NULL");
     there = *l;
     there.offset = at.offset;
-    if (at.epoch >= 0 && at.offset >= 0 && at.offset < offsets(l))
-        measure(&there);
+    if (at.epoch >= 0 && at.offset >= 0 && at.offset < loader_offsets(l))
+        loader_measure(&there);
     else
         there.batches = -1;
     if (at.batch < 0 || at.batch > (at.epoch ? there.batches : 0) || there.batches < 0)
@@ -336,7 +339,7 @@ ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
     l->epoch = at.epoch;
     if (at.epoch) {
         l->epoch--;
-        draw(l, at.offset);
+        loader_draw(l, at.offset);
         l->epoch++;
     }
     l->next = at.batch;
@@ -345,7 +348,7 @@ ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
 }
 
 /* The bytes that one side's rows are cut from. */
-static size_t extent(const ct_loader *l, const cti_side *side, const char **from)
+static size_t loader_extent(const ct_loader *l, const cti_side *side, const char **from)
 {
     *from = side->from;
     if (l->cut != CTI_WINDOWS)
@@ -361,7 +364,7 @@ void cti_loader_describe(const ct_loader *l, cti_entries *e)
 
     for (int i = 0; i < 2; i++) {
         const char *from;
-        size_t bytes = extent(l, i ? &l->y : &l->x, &from);
+        size_t bytes = loader_extent(l, i ? &l->y : &l->x, &from);
 
         ct_sha256_hex(from, bytes, hex[i]);
     }
@@ -384,9 +387,9 @@ ct_status ct_loader_set_offset(ct_loader *l, int64_t offset)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset", "l is NULL");
     if (l->cut == CTI_WINDOWS)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset", "windows have no offset");
-    if (offset < -1 || offset >= offsets(l))
+    if (offset < -1 || offset >= loader_offsets(l))
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset", "offset %lld is not in 0..%lld",
-                        (long long)offset, (long long)offsets(l) - 1);
+                        (long long)offset, (long long)loader_offsets(l) - 1);
     l->fixed = offset;
     return CT_OK;
 }

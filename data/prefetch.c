@@ -11,7 +11,7 @@
 #include <cotangent/autograd/autograd.h>
 
 /* An owned buffer for as many rows as the largest batch has; NULL with an error. */
-static ct_tensor *make_place(const ct_loader *l, const cti_side *side)
+static ct_tensor *prefetch_make_place(const ct_loader *l, const cti_side *side)
 {
     ct_scope s = cti_scope_push();
     ct_shape shape = side->shape;
@@ -24,7 +24,7 @@ static ct_tensor *make_place(const ct_loader *l, const cti_side *side)
 }
 
 /* Makes sure of buffers that are the loader's alone, and events. */
-static bool make_ready(const ct_loader *l, cti_ahead *a)
+static bool prefetch_make_ready(const ct_loader *l, cti_ahead *a)
 {
     const cti_async *async = cti_backend_of(l->device)->async;
     const cti_side *side[2] = { &l->x, &l->y };
@@ -36,7 +36,7 @@ static bool make_ready(const ct_loader *l, cti_ahead *a)
             a->place[i] = NULL;
         }
         if (!a->place[i])
-            a->place[i] = make_place(l, side[i]);
+            a->place[i] = prefetch_make_place(l, side[i]);
         if (!a->place[i])
             return false;
     }
@@ -51,7 +51,7 @@ bool cti_ahead_send(ct_loader *l, cti_ahead *a, int64_t batch)
     int64_t rows = cti_loader_rows(l, batch);
 
     a->batch = -1;
-    if (!make_ready(l, a))
+    if (!prefetch_make_ready(l, a))
         return false;
     async = cti_backend_of(l->device)->async;
     async->event_record(a->used, CTI_COMPUTE);
@@ -72,7 +72,7 @@ bool cti_ahead_send(ct_loader *l, cti_ahead *a, int64_t batch)
 }
 
 /* The first rows of a place. */
-static ct_tensor *rows_of(ct_tensor *place, int64_t rows)
+static ct_tensor *prefetch_rows(ct_tensor *place, int64_t rows)
 {
     ct_shape shape = place->shape;
 
@@ -90,8 +90,8 @@ bool cti_ahead_next(ct_loader *l, ct_batch *batch)
     cti_backend_of(l->device)->async->event_wait(now->there, CTI_COMPUTE);
     if (!ct_ok())
         return false;
-    batch->x = rows_of(now->place[0], rows);
-    batch->y = rows_of(now->place[1], rows);
+    batch->x = prefetch_rows(now->place[0], rows);
+    batch->y = prefetch_rows(now->place[1], rows);
     l->turn = !l->turn;
     if (batch->x && batch->y && l->next + 1 < l->batches)
         return cti_ahead_send(l, after, l->next + 1);

@@ -7,7 +7,7 @@
 #include "tensor/hooks.h"
 
 /* The elements of t in memory of the host, row-major; NULL with an error. */
-static void *copy_of(const char *function, const ct_tensor *t)
+static void *tensor_loader_copy(const char *function, const ct_tensor *t)
 {
     size_t bytes = (size_t)ct_numel(t) * ct_dtype_size(ct_tensor_dtype(t));
     void *copy = cti_calloc(1, bytes ? bytes : 1);
@@ -21,7 +21,7 @@ static void *copy_of(const char *function, const ct_tensor *t)
 }
 
 /* Rows from first on: count, or what there is. False with an error. */
-static bool part(ct_loader *draft, int64_t first, int64_t count, int64_t there)
+static bool tensor_loader_part(ct_loader *draft, int64_t first, int64_t count, int64_t there)
 {
     if (draft->batch < 1 || first < 0 || count < 0) {
         ct_raise(CT_ERR_ARGUMENT, draft->function,
@@ -39,7 +39,8 @@ static bool part(ct_loader *draft, int64_t first, int64_t count, int64_t there)
     return true;
 }
 
-static ct_loader *loader_of(ct_loader *draft, uint64_t seed, const char *stream, bool shuffle)
+static ct_loader *tensor_loader_make(ct_loader *draft, uint64_t seed, const char *stream,
+                                     bool shuffle)
 {
     draft->cut = CTI_WINDOWS;
     draft->stream = ct_generator_stream(ct_generator_from_seed(seed), stream);
@@ -49,7 +50,8 @@ static ct_loader *loader_of(ct_loader *draft, uint64_t seed, const char *stream,
 /* ---- windows ---- */
 
 /* A row is length values of the series, of one stride each, from value number start on. */
-static cti_side side_of(const ct_tensor *series, const char *values, int64_t start, int64_t length)
+static cti_side tensor_loader_side(const ct_tensor *series, const char *values, int64_t start,
+                                   int64_t length)
 {
     size_t unit = ct_dtype_size(ct_tensor_dtype(series));
     cti_side side = { .shape = CT_SHAPE(0, length), .dtype = ct_tensor_dtype(series) };
@@ -97,21 +99,21 @@ ct_loader *ct_loader_series_new(const ct_tensor *series, ct_loader_series_option
                  (long long)o.steps, (long long)ahead);
         return NULL;
     }
-    if (!part(&draft, o.first, o.count, n - o.steps - ahead + 1))
+    if (!tensor_loader_part(&draft, o.first, o.count, n - o.steps - ahead + 1))
         return NULL;
-    draft.values[0] = values = copy_of(draft.function, series);
+    draft.values[0] = values = tensor_loader_copy(draft.function, series);
     if (!values)
         return NULL;
     draft.row_tokens = targets;
-    draft.x = side_of(series, values, 0, o.steps);
-    draft.y = side_of(series, values, o.steps + ahead - targets, targets);
-    return loader_of(&draft, o.seed, "loader.series", o.shuffle);
+    draft.x = tensor_loader_side(series, values, 0, o.steps);
+    draft.y = tensor_loader_side(series, values, o.steps + ahead - targets, targets);
+    return tensor_loader_make(&draft, o.seed, "loader.series", o.shuffle);
 }
 
 /* ---- rows ---- */
 
 /* Index i is row i of t. */
-static cti_side rows_of(const ct_tensor *t, const char *values)
+static cti_side tensor_loader_rows(const ct_tensor *t, const char *values)
 {
     cti_side side = { .from = values, .shape = ct_tensor_shape(t), .dtype = ct_tensor_dtype(t) };
 
@@ -139,15 +141,15 @@ ct_loader *ct_loader_tensors_new(const ct_tensor *x, const ct_tensor *y,
                  cti_describe(x).s, cti_describe(y).s);
         return NULL;
     }
-    if (!part(&draft, o.first, o.count, ct_size(x, 0)))
+    if (!tensor_loader_part(&draft, o.first, o.count, ct_size(x, 0)))
         return NULL;
-    draft.values[0] = copy_of(draft.function, x);
-    draft.values[1] = draft.values[0] ? copy_of(draft.function, y) : NULL;
+    draft.values[0] = tensor_loader_copy(draft.function, x);
+    draft.values[1] = draft.values[0] ? tensor_loader_copy(draft.function, y) : NULL;
     if (!draft.values[1]) {
         cti_release(draft.values[0]);
         return NULL;
     }
-    draft.x = rows_of(x, draft.values[0]);
-    draft.y = rows_of(y, draft.values[1]);
-    return loader_of(&draft, o.seed, "loader.rows", o.shuffle);
+    draft.x = tensor_loader_rows(x, draft.values[0]);
+    draft.y = tensor_loader_rows(y, draft.values[1]);
+    return tensor_loader_make(&draft, o.seed, "loader.rows", o.shuffle);
 }

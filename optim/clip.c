@@ -7,7 +7,7 @@
 #include <math.h>
 
 /* Every gradient is brought into [-bound, bound]. */
-static void clamp_all(const cti_param_table *t, double bound)
+static void clip_clamp_all(const cti_param_table *t, double bound)
 {
     const double param[2] = { -bound, bound };
     int i;
@@ -20,7 +20,7 @@ static void clamp_all(const cti_param_table *t, double bound)
 }
 
 /* A number on the device, made by op: of the elements of g, or (no op) the sum of their squares. */
-static double measure(const ct_tensor *g, const cti_segment *segment, const cti_reduce_op *op)
+static double clip_measure(const ct_tensor *g, const cti_segment *segment, const cti_reduce_op *op)
 {
     ct_scope s = cti_scope_push();
     ct_tensor *out = cti_new("ct_clip_grad", CT_SCALAR, op ? g->dtype : CT_F64, g->device);
@@ -39,32 +39,34 @@ static double measure(const ct_tensor *g, const cti_segment *segment, const cti_
 
 /* A sum of squares that is finite shows that all elements are; one that is not may have overflowed.
  * Then the extremes tell (a NaN counts as both). */
-static bool is_finite(const ct_tensor *g, const cti_segment *segment)
+static bool clip_is_finite(const ct_tensor *g, const cti_segment *segment)
 {
     const cti_reduce_op most = CTI_MAX, least = CTI_MIN;
 
-    return segment->n == 0 || isfinite(measure(g, segment, NULL)) ||
-           (isfinite(measure(g, segment, &most)) && isfinite(measure(g, segment, &least)));
+    return segment->n == 0 || isfinite(clip_measure(g, segment, NULL)) ||
+           (isfinite(clip_measure(g, segment, &most)) &&
+            isfinite(clip_measure(g, segment, &least)));
 }
 
 /* The first parameter whose gradient is not finite, or NULL. */
-static const ct_param *first_not_finite(const cti_param_table *t)
+static const ct_param *clip_first_not_finite(const cti_param_table *t)
 {
     int i;
 
     for (i = 0; i < t->count && ct_ok(); i++)
-        if (!is_finite(cti_param_table_grad(t, i), &t->segment[i]))
+        if (!clip_is_finite(cti_param_table_grad(t, i), &t->segment[i]))
             return cti_param_table_param(t, i);
     return NULL;
 }
 
-static void check_finite(const char *function, const ct_param *bad)
+static void clip_check_finite(const char *function, const ct_param *bad)
 {
     if (bad)
         ct_raise(CT_ERR_NUMERIC, function, "the gradient of %s is not finite", ct_param_name(bad));
 }
 
-static bool may_clip(const char *function, const ct_params *set, const char *name, double bound)
+static bool clip_may_clip(const char *function, const ct_params *set, const char *name,
+                          double bound)
 {
     if (!cti_sink_allowed())
         return false;
@@ -88,7 +90,7 @@ static const ct_param *clip_norm(const char *me, const cti_param_table *t, doubl
     if (ct_ok() && cti_backend_of(device)->clip_norm(t->segment, t->count, max_norm,
                                                      norm ? (double *)(void *)cti_ptr(norm) : NULL,
                                                      &fault) != CT_OK) {
-        bad = first_not_finite(t);
+        bad = clip_first_not_finite(t);
         if (!bad)
             ct_raise(CT_ERR_NUMERIC, me, "the gradients' norm overflows");
     }
@@ -108,8 +110,8 @@ ct_status ct_clip_grad_norm(ct_params *set, double max_norm, double *norm)
     ct_tensor *there = norm && set ? cti_new(me, CT_SCALAR, CT_F64, ct_params_device(set)) : NULL;
     cti_param_table t;
 
-    if (may_clip(me, set, "max_norm", max_norm) && cti_param_table_make(me, set, &t)) {
-        check_finite(me, cti_clip_grad_norm(me, &t, max_norm, there, 0));
+    if (clip_may_clip(me, set, "max_norm", max_norm) && cti_param_table_make(me, set, &t)) {
+        clip_check_finite(me, cti_clip_grad_norm(me, &t, max_norm, there, 0));
         cti_param_table_free(&t);
     }
     if (norm)
@@ -120,7 +122,7 @@ ct_status ct_clip_grad_norm(ct_params *set, double max_norm, double *norm)
 
 /* On an asynchronous device: a fault where an element is not finite. The norm is that of 0 times
  * each gradient: 0, or NaN; of the gradients themselves it might overflow. */
-static void fault_not_finite(const char *me, cti_param_table *t)
+static void clip_fault_not_finite(const char *me, cti_param_table *t)
 {
     const double nothing[2] = { 0, 0 };
     ct_scope s = cti_scope_push();
@@ -145,14 +147,14 @@ ct_status ct_clip_grad_value(ct_params *set, double clip_value)
     static const char *const me = "ct_clip_grad_value";
     cti_param_table t;
 
-    if (!may_clip(me, set, "clip_value", clip_value) || !cti_param_table_make(me, set, &t))
+    if (!clip_may_clip(me, set, "clip_value", clip_value) || !cti_param_table_make(me, set, &t))
         return ct_error();
     if (cti_backend_of(ct_params_device(set))->async)
-        fault_not_finite(me, &t);
+        clip_fault_not_finite(me, &t);
     else
-        check_finite(me, first_not_finite(&t));
+        clip_check_finite(me, clip_first_not_finite(&t));
     if (ct_ok())
-        clamp_all(&t, clip_value);
+        clip_clamp_all(&t, clip_value);
     cti_param_table_free(&t);
     return ct_error();
 }

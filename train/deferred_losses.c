@@ -34,7 +34,7 @@ void cti_deferred_add(cti_deferred *l, ct_tensor *loss, ct_tensor *norm, double 
 }
 
 /* The numbers of count tensors of one element: read at once. */
-static bool read_all(ct_tensor *const *t, int count, double *out)
+static bool deferred_read_all(ct_tensor *const *t, int count, double *out)
 {
     ct_scope s = cti_scope_push();
     ct_tensor *row[CTI_DEFERRED];
@@ -52,8 +52,8 @@ int cti_deferred_read(cti_deferred *l, double *losses, double *norms)
 {
     int count = l->count;
 
-    if (!count || !ct_ok() || !read_all(l->loss, count, losses) ||
-        (norms && !read_all(l->norm, count, norms)))
+    if (!count || !ct_ok() || !deferred_read_all(l->loss, count, losses) ||
+        (norms && !deferred_read_all(l->norm, count, norms)))
         count = 0;
     cti_deferred_drop(l);
     return count;

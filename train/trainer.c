@@ -312,13 +312,13 @@ static void trainer_train_epoch(cti_run *r)
 }
 
 /* A pass over val that is under way. */
-typedef struct validation {
+typedef struct trainer_validation {
     cti_tally tally;
     cti_deferred later;
     ct_state *state;
-} validation;
+} trainer_validation;
 
-static void validation_run_step(cti_run *r, validation *v, ct_batch *batch)
+static void validation_run_step(cti_run *r, trainer_validation *v, ct_batch *batch)
 {
     ct_model_step step =
         r->model->validation_step ? r->model->validation_step : r->model->training_step;
@@ -338,7 +338,7 @@ static void validation_run_step(cti_run *r, validation *v, ct_batch *batch)
 }
 
 /* One more step of validation; false at its end, at a stop and after an error. */
-static bool validation_next_step(cti_run *r, validation *v)
+static bool validation_next_step(cti_run *r, trainer_validation *v)
 {
     ct_scope scope = ct_scope_begin_no_grad();
     ct_batch batch;
@@ -357,7 +357,7 @@ static bool validation_next_step(cti_run *r, validation *v)
 static void trainer_validate(cti_run *r)
 {
     ct_generator *g = ct_params_generator(r->model->params), before = *g;
-    validation v = { .state = NULL };
+    trainer_validation v = { .state = NULL };
 
     if (!r->val)
         return;

@@ -1,6 +1,6 @@
-/* find_nonfinite.c - which op first gave a value that is not finite. Until the scope of a step ends, all
- * its results are on the thread's stack of live tensors, in the order in which they were made, and the
- * nodes are on its tape in the same order. */
+/* find_nonfinite.c - which op first gave a value that is not finite. Until the scope of a step
+ * ends, all its results are on the thread's stack of live tensors, in the order in which they were
+ * made, and the nodes are on its tape in the same order. */
 #include "autograd/internal.h"
 
 #include "autograd/find_nonfinite.h"

@@ -1,5 +1,5 @@
-/* find_nonfinite.h - which op first gave a value that is not finite. (internal) The scope of the step
- * must be the innermost open scope. */
+/* find_nonfinite.h - which op first gave a value that is not finite. (internal) The scope of the
+ * step must be the innermost open scope. */
 #ifndef COTANGENT_AUTOGRAD_FIND_NONFINITE_H
 #define COTANGENT_AUTOGRAD_FIND_NONFINITE_H
 

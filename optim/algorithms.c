@@ -3,16 +3,16 @@
  * An algorithm is a table of its options, its state, and an update: fused, with a kernel in each
  * backend, or composed from ops. To add a composed one: the options struct and the constructor in
  * optimizer.h; here its options, its compose function (see cti_composed in internal.h), its
- * cti_algorithm, the constructor, and a line in cti_algorithms. Defaults, checks, groups, checkpoints
- * and the command-line tool follow from the tables. */
+ * cti_algorithm, the constructor, and a line in cti_algorithms. Defaults, checks, groups,
+ * checkpoints and the command-line tool follow from the tables. */
 #include "optim/internal.h"
 
 #include <float.h>
 #include <math.h>
 #include <stddef.h>
 
-/* Rows of a table of options: a number with its default, in [low, high); one whose struct has a field
- * no_NAME, too; a flag. */
+/* Rows of a table of options: a number with its default, in [low, high); one whose struct has a
+ * field no_NAME, too; a flag. */
 #define NUMBER(type, field, usual, low, high)                                                      \
     {                                                                                              \
 #field, offsetof(type, field), false, 0, usual, low, high                                  \

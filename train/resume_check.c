@@ -1,5 +1,5 @@
-/* resume_check.c - whether a checkpoint belongs to the run that resumes it. A run is described by a JSON
- * object in the checkpoint's metadata under "cotangent.training":
+/* resume_check.c - whether a checkpoint belongs to the run that resumes it. A run is described by a
+ * JSON object in the checkpoint's metadata under "cotangent.training":
  *
  *     {"version": "0.1.0", "processor": "avx2, OpenBLAS 0.3.21",
  *      "optimizer": {"algorithm": "SGD", "momentum": "0.9", ...},
@@ -7,7 +7,8 @@
  *      "train_loader": {"data": SHA-256, "iterator": "windows", ...}, "validation_loader": {...},
  *      "hyperparameters": {...}}
  *
- * All of it but the processor must be the same. The optimiser and the loaders describe themselves. */
+ * All of it but the processor must be the same. The optimiser and the loaders describe
+ * themselves. */
 #include "tensor/internal.h"
 
 #include "autograd/internal.h"

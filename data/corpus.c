@@ -19,7 +19,8 @@ struct ct_corpus {
     char sha256[65];
 };
 
-/* Where the token that is number most ends, or the last one; *count is how many end there. */
+/* The end of token number most, or of the last token; *count is the number of tokens up to
+ * there. */
 static size_t corpus_measure(ct_token_kind kind, const char *s, size_t size, int64_t most,
                              int64_t *count)
 {
@@ -39,7 +40,7 @@ static bool corpus_index_tokens(ct_corpus *c, const char *s, size_t size,
     size_t end = corpus_measure(kind, s, size, o->max_tokens ? o->max_tokens : INT64_MAX, &count);
 
     if (count == 0) {
-        ct_raise(CT_ERR_FORMAT, "ct_corpus_new", "the text has white space, and no word");
+        ct_raise(CT_ERR_FORMAT, "ct_corpus_new", "the text has no word, only white space");
         return false;
     }
     c->ids = cti_calloc((size_t)count, sizeof *c->ids);
@@ -53,7 +54,7 @@ static bool corpus_index_tokens(ct_corpus *c, const char *s, size_t size,
     return true;
 }
 
-/* Cleans the text, and indexes what is left. */
+/* Cleans the text and turns it into ids. */
 static bool corpus_fill(ct_corpus *c, const ct_text *text, const ct_corpus_options *o)
 {
     const char *function = "ct_corpus_new", *s = ct_text_bytes(text);
@@ -82,11 +83,8 @@ static bool corpus_check(const ct_corpus_options *o)
 {
     if (!cti_clean_check("ct_corpus_new", o->clean))
         return false;
-    if (o->max_tokens < 0) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_corpus_new", "max_tokens %lld is negative",
-                 (long long)o->max_tokens);
+    if (!cti_at_least("ct_corpus_new", "max_tokens", o->max_tokens, 0))
         return false;
-    }
     return o->known || cti_vocab_check("ct_corpus_new", &o->vocab);
 }
 

@@ -60,7 +60,7 @@ char *cti_cache_path(const char *file, cti_reasons *why)
     return path;
 }
 
-/* Makes the folders above an absolute path. What fails here shows when the file is opened. */
+/* Makes the folders above an absolute path. A failure shows when the file is opened. */
 static void fetch_make_parents(char *path)
 {
     char *slash = path;
@@ -100,7 +100,7 @@ typedef struct fetch_buffer {
     bool full;
 } fetch_buffer;
 
-/* The limit holds while the bytes arrive: a server need not say beforehand how many they are. */
+/* The limit is checked while the bytes arrive, since a server may not announce the size. */
 static size_t fetch_receive(char *bytes, size_t size, size_t count, void *context)
 {
     fetch_buffer *b = context;
@@ -108,15 +108,15 @@ static size_t fetch_receive(char *bytes, size_t size, size_t count, void *contex
 
     if (n > b->limit - b->size) {
         b->full = true;
-        return 0; /* libcurl stops, as after a failed write */
+        return 0; /* makes libcurl stop, as after a failed write */
     }
     memcpy(b->bytes + b->size, bytes, n);
     b->size += n;
     return n;
 }
 
-/* libcurl, opened when the first download wants it: it brings some thirty libraries with it, which
- * every program would else load at its start. Never closed. */
+/* libcurl, opened by the first download: it depends on about thirty libraries, which every program
+ * would otherwise load at its start. Never closed. */
 static struct curl {
     CURLcode (*global_init)(long);
     CURL *(*easy_init)(void);
@@ -124,7 +124,7 @@ static struct curl {
     CURLcode (*easy_perform)(CURL *);
     void (*easy_cleanup)(CURL *);
     const char *(*easy_strerror)(CURLcode);
-    char missing[256]; /* why it is not there; else empty */
+    char missing[256]; /* why it could not be opened, or empty */
 } lib;
 
 static void fetch_find(void *library, const char *name, void *function)

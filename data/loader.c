@@ -1,8 +1,8 @@
-/* loader.c - windows, the sequential and the random iterator; series.c has those of numbers.
- *
- * All cut a batch the same way: row r of x is a piece of the data from some index on, row r of y
- * another that begins a fixed way from it: of a corpus, T ids and the T that begin one later. They
- * differ in the index (row_start) and in what an epoch draws. */
+/* loader.c - windows, the sequential and the random iterator; tensor_loader.c has loaders of
+ * numbers. All build a batch in the same way: row r of x is a piece of the data from some index,
+ * and row r of y is a piece at a fixed distance from it. Of a corpus these are T ids, and the T ids
+ * that begin one later. The loaders differ in the index (loader_row_start) and in what an epoch
+ * draws. */
 #include "tensor/internal.h"
 
 #include "data/internal.h"
@@ -29,14 +29,14 @@ static void loader_measure(ct_loader *l)
     }
 }
 
-/* Offsets that an epoch chooses from: 0 .. offsets - 1. */
+/* The number of offsets that an epoch draws from: 0 to this - 1. */
 static int64_t loader_offsets(const ct_loader *l)
 {
     return l->cut == CTI_SEQUENTIAL ? l->steps + 1 : l->cut == CTI_RANDOM ? l->steps : 1;
 }
 
-/* Each epoch has a stream of its own, so that none depends on what the ones before drew. The offset
- * is drawn, too, unless one is given that is not below 0. */
+/* Each epoch has a random stream of its own, so that it does not depend on the draws of earlier
+ * epochs. offset: the offset, or -1 to draw it. */
 static void loader_draw(ct_loader *l, int64_t offset)
 {
     ct_generator g;
@@ -71,7 +71,7 @@ ct_status ct_loader_begin(ct_loader *l)
 
 /* ---- a batch ---- */
 
-/* Where row r of a batch begins, as an index into the ids. */
+/* The index of the first id of row r of a batch. */
 static int64_t loader_row_start(const ct_loader *l, int64_t batch, int64_t r)
 {
     int64_t row = batch * l->batch + r;
@@ -83,7 +83,7 @@ static int64_t loader_row_start(const ct_loader *l, int64_t batch, int64_t r)
     return l->cut == CTI_WINDOWS ? l->first + row : l->offset + row * l->steps;
 }
 
-/* The last one of windows may be smaller. */
+/* The last batch of windows may be smaller. */
 int64_t cti_loader_rows(const ct_loader *l, int64_t batch)
 {
     int64_t left = l->rows - batch * l->batch;
@@ -128,7 +128,7 @@ bool ct_loader_next(ct_loader *l, ct_batch *batch)
         ct_raise(CT_ERR_ARGUMENT, "ct_loader_next", "%s",
                  !l       ? "l is NULL"
                  : !batch ? "batch is NULL"
-                          : "no epoch was begun");
+                          : "ct_loader_begin was not called");
         return false;
     }
     if (l->next == l->batches)
@@ -209,14 +209,11 @@ static bool loader_check_sizes(const char *function, const ct_corpus *corpus, in
             ct_raise(CT_ERR_ARGUMENT, function, "corpus is NULL");
         return false;
     }
-    if (batch >= 1 && steps >= 1)
-        return true;
-    ct_raise(CT_ERR_ARGUMENT, function, "batch_size %lld, steps %lld: below 1", (long long)batch,
-             (long long)steps);
-    return false;
+    return cti_at_least(function, "batch_size", batch, 1) &&
+           cti_at_least(function, "steps", steps, 1);
 }
 
-/* A loader of a corpus's ids: x and y are (B, T), y one id on. */
+/* A loader over the ids of a corpus: x and y are (B, T), y shifted by one id. */
 static ct_loader *loader_from_corpus(ct_loader *draft, const ct_corpus *corpus, uint64_t seed,
                                      const char *stream, int64_t order_rows)
 {
@@ -248,15 +245,14 @@ ct_loader *ct_loader_windows_new(const ct_corpus *corpus, ct_loader_windows_opti
 
     if (!loader_check_sizes(draft.function, corpus, o.batch_size, o.steps))
         return NULL;
-    if (o.first < 0 || o.count < 1) {
-        ct_raise(CT_ERR_ARGUMENT, draft.function, "first %lld is below 0, or count %lld below 1",
-                 (long long)o.first, (long long)o.count);
+    if (!cti_at_least(draft.function, "first", o.first, 0) ||
+        !cti_at_least(draft.function, "count", o.count, 1))
         return NULL;
-    }
-    windows = ct_corpus_size(corpus) - o.steps; /* one starts at each token that has a last one */
+    windows =
+        ct_corpus_size(corpus) - o.steps; /* one begins at each token that enough tokens follow */
     if (o.first >= windows) {
         ct_raise(CT_ERR_SHAPE, draft.function,
-                 "%lld tokens are too short for a window of %lld + 1 from token %lld on",
+                 "%lld tokens are too few for a window of %lld + 1 from token %lld",
                  (long long)ct_corpus_size(corpus), (long long)o.steps, (long long)o.first);
         return NULL;
     }
@@ -277,12 +273,12 @@ ct_loader *ct_loader_sequences_new(const ct_corpus *corpus, ct_loader_sequences_
 
     if (!loader_check_sizes(draft.function, corpus, o.batch_size, o.steps))
         return NULL;
-    /* a batch, its last row's one token more, and the largest offset; as a double, since the sizes
-     * may be absurd */
+    /* a batch, one more token for its last row, and the largest offset; as a double, since the
+     * product may overflow an integer */
     need = (double)o.batch_size * (double)o.steps + 1 + (double)o.steps - (o.random ? 1 : 0);
     if ((double)size < need) {
         ct_raise(CT_ERR_SHAPE, draft.function,
-                 "%lld tokens are too short for a batch of %lld x %lld: it takes %.0f",
+                 "%lld tokens are too few for a batch of %lld x %lld, which needs %.0f",
                  (long long)size, (long long)o.batch_size, (long long)o.steps, need);
         return NULL;
     }
@@ -334,7 +330,7 @@ ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
         there.batches = -1;
     if (at.batch < 0 || at.batch > (at.epoch ? there.batches : 0) || there.batches < 0)
         return ct_raise(CT_ERR_ARGUMENT, me,
-                        "epoch %lld, batch %lld, offset %lld: this loader has no such place",
+                        "this loader has no position of epoch %lld, batch %lld, offset %lld",
                         (long long)at.epoch, (long long)at.batch, (long long)at.offset);
     l->epoch = at.epoch;
     if (at.epoch) {
@@ -347,7 +343,7 @@ ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
     return CT_OK;
 }
 
-/* The bytes that one side's rows are cut from. */
+/* The bytes that the rows of one side are taken from. */
 static size_t loader_extent(const ct_loader *l, const cti_side *side, const char **from)
 {
     *from = side->from;
@@ -388,8 +384,9 @@ ct_status ct_loader_set_offset(ct_loader *l, int64_t offset)
     if (l->cut == CTI_WINDOWS)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset", "windows have no offset");
     if (offset < -1 || offset >= loader_offsets(l))
-        return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset", "offset %lld is not in 0..%lld",
-                        (long long)offset, (long long)loader_offsets(l) - 1);
+        return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset",
+                        "offset is %lld; it must be -1 to %lld", (long long)offset,
+                        (long long)loader_offsets(l) - 1);
     l->fixed = offset;
     return CT_OK;
 }

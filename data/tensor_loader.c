@@ -23,14 +23,12 @@ static void *tensor_loader_copy(const char *function, const ct_tensor *t)
 /* Rows from first on: count, or what there is. False with an error. */
 static bool tensor_loader_part(ct_loader *draft, int64_t first, int64_t count, int64_t there)
 {
-    if (draft->batch < 1 || first < 0 || count < 0) {
-        ct_raise(CT_ERR_ARGUMENT, draft->function,
-                 "batch_size %lld is below 1, or first %lld or count %lld below 0",
-                 (long long)draft->batch, (long long)first, (long long)count);
+    if (!cti_at_least(draft->function, "batch_size", draft->batch, 1) ||
+        !cti_at_least(draft->function, "first", first, 0) ||
+        !cti_at_least(draft->function, "count", count, 0))
         return false;
-    }
     if (first >= there) {
-        ct_raise(CT_ERR_SHAPE, draft->function, "there is no number %lld of %lld", (long long)first,
+        ct_raise(CT_ERR_SHAPE, draft->function, "first is %lld; there are %lld", (long long)first,
                  (long long)there);
         return false;
     }
@@ -49,7 +47,7 @@ static ct_loader *tensor_loader_make(ct_loader *draft, uint64_t seed, const char
 
 /* ---- windows ---- */
 
-/* A row is length values of the series, of one stride each, from value number start on. */
+/* A row is length values of the series, of one stride each, from value number start. */
 static cti_side tensor_loader_side(const ct_tensor *series, const char *values, int64_t start,
                                    int64_t length)
 {
@@ -82,20 +80,23 @@ ct_loader *ct_loader_series_new(const ct_tensor *series, ct_loader_series_option
         return NULL;
     }
     if (ct_rank(series) != 1 && ct_rank(series) != 2) {
-        ct_raise(CT_ERR_SHAPE, draft.function, "series %s is neither (n) nor (n, channels)",
+        ct_raise(CT_ERR_SHAPE, draft.function, "series %s must be (n) or (n, channels)",
                  cti_describe(series).s);
         return NULL;
     }
-    if (o.steps < 1 || targets < 1 || ahead < 1 || targets - ahead > o.steps) {
+    if (!cti_at_least(draft.function, "steps", o.steps, 1) ||
+        !cti_at_least(draft.function, "targets", targets, 1) ||
+        !cti_at_least(draft.function, "ahead", ahead, 1))
+        return NULL;
+    if (targets - ahead > o.steps) {
         ct_raise(CT_ERR_ARGUMENT, draft.function,
-                 "steps %lld, targets %lld, ahead %lld: below 1, or more targets than steps + "
-                 "ahead",
-                 (long long)o.steps, (long long)targets, (long long)ahead);
+                 "targets is %lld; it must be at most steps + ahead, %lld + %lld",
+                 (long long)targets, (long long)o.steps, (long long)ahead);
         return NULL;
     }
     if (o.steps > n || ahead > n - o.steps) {
         ct_raise(CT_ERR_SHAPE, draft.function,
-                 "%lld values are too short for a window of %lld and %lld ahead", (long long)n,
+                 "%lld values are too few for a window of %lld and %lld ahead", (long long)n,
                  (long long)o.steps, (long long)ahead);
         return NULL;
     }
@@ -137,7 +138,7 @@ ct_loader *ct_loader_tensors_new(const ct_tensor *x, const ct_tensor *y,
         return NULL;
     }
     if (ct_rank(x) < 1 || ct_rank(y) < 1 || ct_size(x, 0) != ct_size(y, 0)) {
-        ct_raise(CT_ERR_SHAPE, draft.function, "x %s and y %s are not (N, ...) of one N",
+        ct_raise(CT_ERR_SHAPE, draft.function, "x %s and y %s must be (N, ...) with the same N",
                  cti_describe(x).s, cti_describe(y).s);
         return NULL;
     }

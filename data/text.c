@@ -16,7 +16,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define FILE_LIMIT ((size_t)1 << 30) /* bytes of a text; above it is likely a mistake */
+#define FILE_LIMIT ((size_t)1 << 30) /* bytes of a text; a larger file is probably a mistake */
 #define DOWNLOAD_LIMIT ((size_t)1000000)
 
 #define TIMEMACHINE "timemachine.txt"
@@ -26,7 +26,7 @@
 struct ct_text {
     const char *bytes;
     size_t size;
-    bool sample;                  /* bytes are the library's own, not allocated */
+    bool sample;                  /* bytes are part of the library, not allocated */
     char source[PATH_MAX + 1200]; /* a path and the reasons */
 };
 
@@ -43,7 +43,7 @@ void ct_sha256_hex(const void *bytes, size_t size, char hex[65])
 
 /* ---- reading and checking ---- */
 
-/* bytes with twice the *room (some at first); NULL, and bytes is freed, if there is none. */
+/* Doubles the *room of bytes. NULL, and bytes is freed, if memory runs out. */
 static char *text_grow(char *bytes, size_t *room)
 {
     size_t more = *room ? *room * 2 : (size_t)1 << 18;
@@ -96,7 +96,7 @@ static char *text_read_file(const char *path, size_t *size)
     return bytes;
 }
 
-/* Raises what errno says of a file. */
+/* Raises CT_ERR_IO with the text of errno. */
 static void text_raise_errno(const char *function, const char *path)
 {
     if (errno == ENOMEM)
@@ -105,7 +105,7 @@ static void text_raise_errno(const char *function, const char *path)
         ct_raise(CT_ERR_IO, function, "%s: %s", path, strerror(errno));
 }
 
-/* Of any script: a character beyond ASCII counts as one. */
+/* A letter of any script: every character beyond ASCII counts as one. */
 static bool text_holds_letter(const char *s, size_t size)
 {
     size_t i, n;
@@ -118,7 +118,7 @@ static bool text_holds_letter(const char *s, size_t size)
     return false;
 }
 
-/* True for what can be trained on. */
+/* True if the bytes can be used for training. */
 static bool text_check(const char *function, const char *name, const char *bytes, size_t size)
 {
     const char *nul = size ? memchr(bytes, '\0', size) : NULL;
@@ -129,7 +129,7 @@ static bool text_check(const char *function, const char *name, const char *bytes
         ct_raise(CT_ERR_FORMAT, function, "%s: is binary, not text (a NUL byte at offset %td)",
                  name, nul - bytes);
     else if (!text_holds_letter(bytes, size))
-        ct_raise(CT_ERR_FORMAT, function, "%s: holds no letter", name);
+        ct_raise(CT_ERR_FORMAT, function, "%s: has no letter", name);
     else
         return true;
     return false;
@@ -244,7 +244,7 @@ static bool text_looks_like_html(const char *s)
     return strncasecmp(s, "<!doctype", 9) == 0 || strncasecmp(s, "<html", 5) == 0;
 }
 
-/* What is wrong with bytes that should be the book: "" if nothing is. They end in a NUL. */
+/* How bytes, which end in a NUL, differ from the book; "" if they are the book. */
 typedef struct text_mismatch {
     char s[200];
 } text_mismatch;
@@ -303,7 +303,7 @@ static text_lookup text_in_cache(ct_text *t, const char *path, cti_reasons *why)
         return ABSENT;
     }
     if (text_compare(t->bytes, t->size).s[0]) {
-        cti_because(why, "%s is not the known text", path);
+        cti_because(why, "%s is not The Time Machine", path);
         cti_release((void *)t->bytes);
         t->bytes = NULL;
         return ABSENT;
@@ -312,7 +312,7 @@ static text_lookup text_in_cache(ct_text *t, const char *path, cti_reasons *why)
     return FOUND;
 }
 
-/* The bytes are checked before anything is written, so what cannot be cached is still of use. */
+/* The bytes are checked before anything is written; a text that cannot be cached is still used. */
 static text_lookup text_by_download(ct_text *t, char *path, cti_reasons *why)
 {
     const char *url = getenv("COTANGENT_TIMEMACHINE_URL");

@@ -1,4 +1,4 @@
-/* tokens.c - where tokens end, and a hash table of them (FNV-1a, linear probing). */
+/* tokens.c - splitting a text into tokens, and a hash table of tokens (FNV-1a, linear probing). */
 #include "tensor/internal.h"
 
 #include "data/tokens.h"
@@ -57,7 +57,7 @@ static uint64_t tokens_hash(const char *s, size_t n)
     return h ^ h >> 32;
 }
 
-/* The slot of a token of several bytes: its own, or the free one where it would be. */
+/* The slot of a token of several bytes: its own, or the free slot for it. */
 static size_t tokens_slot(const cti_token_table *t, const char *token, size_t size)
 {
     size_t i = tokens_hash(token, size) & (t->slot_count - 1);

@@ -1,4 +1,4 @@
-/* utf8.c - UTF-8 by hand, the rest of Unicode by libutf8proc. */
+/* utf8.c - characters of UTF-8; the rest of Unicode by libutf8proc. */
 #include "tensor/internal.h"
 
 #include "data/utf8.h"
@@ -35,7 +35,7 @@ int64_t cti_utf8_invalid(const char *s, size_t size)
     return invalid;
 }
 
-/* The code point of a character of n bytes; -1 for a byte that is none. */
+/* The code point of a character of n bytes; -1 for an invalid byte. */
 static int32_t utf8_code_point(const char *text, size_t n)
 {
     static const unsigned char bits[] = { 0, 0x7F, 0x1F, 0x0F, 0x07 };
@@ -87,7 +87,7 @@ size_t cti_grapheme_length(const char *s, size_t size)
     return at;
 }
 
-/* Bytes that grow; s is NULL once memory was out. */
+/* Appends the folded form of n bytes. */
 static void utf8_append_folded(cti_buffer *b, const char *s, size_t n)
 {
     const utf8proc_option_t how = UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_CASEFOLD;
@@ -103,7 +103,7 @@ static void utf8_append_folded(cti_buffer *b, const char *s, size_t n)
     }
 }
 
-/* Whether to keep a character of n bytes that comes after another letter, or after none. */
+/* Whether a character of n bytes is kept; inside: the character before it was. */
 static bool utf8_is_letter(const char *s, size_t n, bool inside)
 {
     int32_t c = utf8_code_point(s, n);

@@ -47,10 +47,10 @@ int ct_token_kind_from_name(const char *name)
 static bool vocab_check_kind(const char *function, ct_token_kind kind)
 {
     if ((unsigned)kind >= KINDS)
-        ct_raise(CT_ERR_ARGUMENT, function, "there is no kind of tokens %d", (int)kind);
+        ct_raise(CT_ERR_ARGUMENT, function, "%d is not a kind of token", (int)kind);
     else if (kind == CT_TOKEN_KIND_GRAPHEME && !cti_has_unicode())
         ct_raise(CT_ERR_ARGUMENT, function,
-                 "tokens \"grapheme\" need libutf8proc, which this build is without");
+                 "tokens \"grapheme\" need libutf8proc, which this build does not have");
     else
         return true;
     return false;
@@ -72,15 +72,15 @@ static bool vocab_check_reserved(const char *function, const ct_vocab_options *o
 bool cti_vocab_check(const char *function, const ct_vocab_options *o)
 {
     if (o->order != CT_VOCAB_ORDER_SORTED && o->order != CT_VOCAB_ORDER_FREQUENCY)
-        ct_raise(CT_ERR_ARGUMENT, function, "there is no order %d", (int)o->order);
-    else if (o->min_freq < 0)
-        ct_raise(CT_ERR_ARGUMENT, function, "min_freq %lld is negative", (long long)o->min_freq);
+        ct_raise(CT_ERR_ARGUMENT, function, "%d is not an order of a vocabulary", (int)o->order);
+    else if (!cti_at_least(function, "min_freq", o->min_freq, 0))
+        return false;
     else if (o->reserved_count < 0 || (o->reserved_count && !o->reserved))
         ct_raise(CT_ERR_ARGUMENT, function, "reserved_count is %d, reserved %s", o->reserved_count,
                  o->reserved ? "is not NULL" : "is NULL");
     else if (o->tokens == CT_TOKEN_KIND_BYTE &&
              (o->order != CT_VOCAB_ORDER_SORTED || o->min_freq > 1))
-        ct_raise(CT_ERR_ARGUMENT, function, "bytes have no other order, and no min_freq");
+        ct_raise(CT_ERR_ARGUMENT, function, "tokens of bytes take no order and no min_freq");
     else
         return vocab_check_kind(function, o->tokens) && vocab_check_reserved(function, o);
     return false;
@@ -108,7 +108,7 @@ static bool vocab_add_bytes(ct_vocab *v)
     return true;
 }
 
-/* How often the text has each token, in order of first appearance. */
+/* Counts each token of the text, in order of first appearance. */
 static bool vocab_take_census(cti_token_table *census, ct_token_kind kind, const char *s,
                               size_t size)
 {
@@ -140,7 +140,7 @@ static int vocab_by_bytes(const void *a, const void *b)
     return strcmp(((const cti_token_entry *)a)->token, ((const cti_token_entry *)b)->token);
 }
 
-/* Adds the tokens of the text, those seen most often first. */
+/* Adds the tokens of the text, the most frequent first. */
 static bool vocab_add_seen(ct_vocab *v, const cti_token_table *census, int64_t min_freq)
 {
     const cti_token_entry **ranked = cti_calloc((size_t)census->size + 1, sizeof *ranked);
@@ -165,7 +165,7 @@ static int64_t vocab_count(const cti_token_table *census, const char *token)
     return i < 0 ? 0 : census->entries[i].count;
 }
 
-/* Those of the text that are not in v. */
+/* The number of tokens of the text that are not in v. */
 static int64_t vocab_count_unknown(const ct_vocab *v, const cti_token_table *census)
 {
     int64_t unknown = 0;
@@ -250,7 +250,7 @@ static bool vocab_add_listed(ct_vocab *v, const char *token, int i)
     else if (!vocab_add(v, token, strlen(token), 0))
         ct_raise(CT_ERR_MEMORY, "ct_vocab_new_from_tokens", "out of memory (%d tokens)", before);
     else if (v->table.size == before)
-        ct_raise(CT_ERR_FORMAT, "ct_vocab_new_from_tokens", "token %d is twice there", i);
+        ct_raise(CT_ERR_FORMAT, "ct_vocab_new_from_tokens", "token %d is given twice", i);
     else
         return true;
     return false;
@@ -271,7 +271,7 @@ static bool vocab_add_list(ct_vocab *v, int count, const char *const *tokens)
                      ? -1
                      : cti_token_table_find(&v->table, UNKNOWN, strlen(UNKNOWN));
     if (v->kind != CT_TOKEN_KIND_BYTE && v->unknown < 0)
-        ct_raise(CT_ERR_FORMAT, "ct_vocab_new_from_tokens", "there is no %s among the tokens",
+        ct_raise(CT_ERR_FORMAT, "ct_vocab_new_from_tokens", "the tokens do not include %s",
                  UNKNOWN);
     return v->kind == CT_TOKEN_KIND_BYTE || v->unknown >= 0;
 }

@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-/* Every gradient is brought into [-bound, bound]. */
+/* Clamps every gradient to [-bound, bound]. */
 static void clip_clamp_all(const cti_param_table *t, double bound)
 {
     const double param[2] = { -bound, bound };
@@ -19,13 +19,14 @@ static void clip_clamp_all(const cti_param_table *t, double bound)
     }
 }
 
-/* A number on the device, made by op: of the elements of g, or (no op) the sum of their squares. */
+/* Computes a number on the device and reads it: op over the elements of g, or, without op, the sum
+ * of their squares. */
 static double clip_measure(const ct_tensor *g, const cti_segment *segment, const cti_reduce_op *op)
 {
     ct_scope s = cti_scope_push();
     ct_tensor *out = cti_new("ct_clip_grad", CT_SCALAR, op ? g->dtype : CT_F64, g->device);
     const cti_backend *be = cti_backend_of(g->device);
-    double v = 0; /* if there is no memory: that error stands */
+    double v = 0; /* if memory ran out; the error is recorded */
 
     if (out && op)
         be->reduce(*op, g->dtype, 1, g->numel, 1, cti_ptr(g), cti_ptr(out));
@@ -37,8 +38,8 @@ static double clip_measure(const ct_tensor *g, const cti_segment *segment, const
     return v;
 }
 
-/* A sum of squares that is finite shows that all elements are; one that is not may have overflowed.
- * Then the extremes tell (a NaN counts as both). */
+/* A finite sum of squares shows that all elements are finite. A sum that is not finite may have
+ * overflowed; then the largest and the smallest element decide (NaN counts as both). */
 static bool clip_is_finite(const ct_tensor *g, const cti_segment *segment)
 {
     const cti_reduce_op most = CTI_MAX, least = CTI_MIN;
@@ -73,13 +74,13 @@ static bool clip_may_clip(const char *function, const ct_params *set, const char
     if (!set)
         ct_raise(CT_ERR_ARGUMENT, function, "the set is NULL");
     else if (!(bound > 0))
-        ct_raise(CT_ERR_ARGUMENT, function, "%s %g is not above 0", name, bound);
+        ct_raise(CT_ERR_ARGUMENT, function, "%s is %g; it must be above 0", name, bound);
     return ct_ok();
 }
 
-/* The device's clipping: the norm is measured and used there. An asynchronous one tells later of a
- * norm that is not finite, by a fault of this kind; else the parameter to blame is returned. norm,
- * unless NULL, is written there. */
+/* Clips by norm on the device. If the norm is not finite, returns the parameter with such a
+ * gradient; an asynchronous device reports it later by a fault of this kind. Writes the norm to
+ * norm unless that is NULL. */
 static const ct_param *clip_norm(const char *me, const cti_param_table *t, double max_norm,
                                  ct_tensor *norm, cti_fault_kind kind, int64_t step)
 {
@@ -92,7 +93,7 @@ static const ct_param *clip_norm(const char *me, const cti_param_table *t, doubl
                                                      &fault) != CT_OK) {
         bad = clip_first_not_finite(t);
         if (!bad)
-            ct_raise(CT_ERR_NUMERIC, me, "the gradients' norm overflows");
+            ct_raise(CT_ERR_NUMERIC, me, "the norm of the gradients overflows");
     }
     return bad;
 }
@@ -120,8 +121,8 @@ ct_status ct_clip_grad_norm(ct_params *set, double max_norm, double *norm)
     return ct_error();
 }
 
-/* On an asynchronous device: a fault where an element is not finite. The norm is that of 0 times
- * each gradient: 0, or NaN; of the gradients themselves it might overflow. */
+/* Makes an asynchronous device report a fault if an element is not finite. It clips 0 times each
+ * gradient, whose norm is 0 or NaN; the norm of the gradients themselves might overflow. */
 static void clip_fault_not_finite(const char *me, cti_param_table *t)
 {
     const double nothing[2] = { 0, 0 };

@@ -1,6 +1,6 @@
-/* schedule.c - learning rates over time. A schedule is a list of parts, each a function of a rate
- * and of the steps since its phase began; nothing but the step count and what plateau parts have
- * seen is kept. */
+/* schedule.c - learning rates over time. A schedule is a list of parts. Each is a function of a
+ * rate and of the number of steps since its phase began. The state is the step count and what
+ * plateau parts remember. */
 #include "optim/internal.h"
 
 #include "tensor/hooks.h"
@@ -17,13 +17,13 @@ typedef struct schedule_part {
     double (*factor)(int64_t t, void *context);
     void *context;
     ct_schedule_plateau_options plateau;
-    double best; /* of the metrics seen; how many were worse since, pass uncounted, and cuts */
-    int64_t bad, cooling, cuts;
+    double best;                /* the best metric so far */
+    int64_t bad, cooling, cuts; /* metrics not better since; metrics to skip; cuts so far */
 } schedule_part;
 
 struct ct_schedule {
     int64_t t;
-    int64_t phase; /* where the parts that are added begin */
+    int64_t phase; /* the first step of parts that are added now */
     schedule_part *part;
     int count;
     size_t room;
@@ -90,7 +90,7 @@ static double schedule_rate_after(const schedule_part *p, double lr, int64_t t)
     return lr;
 }
 
-/* Where the phase in force began; parts are in order. */
+/* The first step of the current phase; parts are in order. */
 static int64_t schedule_phase_now(const ct_schedule *s)
 {
     int64_t phase = 0;
@@ -127,7 +127,7 @@ static ct_status schedule_add(const char *function, ct_schedule *s, schedule_par
 
 static bool schedule_is_there(const char *function, const ct_schedule *s)
 {
-    if (!s && ct_ok()) /* else it is NULL because of the error that stands */
+    if (!s && ct_ok()) /* otherwise it is NULL because of the recorded error */
         ct_raise(CT_ERR_ARGUMENT, function, "the schedule is NULL");
     return s != NULL;
 }
@@ -143,20 +143,11 @@ static bool schedule_bounded(const char *function, const char *name, double v, d
     return false;
 }
 
-static bool schedule_counted(const char *function, const char *name, int64_t v, int64_t low)
-{
-    if (v >= low)
-        return true;
-    ct_raise(CT_ERR_ARGUMENT, function, "%s %lld is below %lld", name, (long long)v,
-             (long long)low);
-    return false;
-}
-
 ct_status ct_schedule_step_lr(ct_schedule *s, int64_t step_size, double gamma)
 {
     static const char *const me = "ct_schedule_step_lr";
 
-    if (!schedule_is_there(me, s) || !schedule_counted(me, "step_size", step_size, 1) ||
+    if (!schedule_is_there(me, s) || !cti_at_least(me, "step_size", step_size, 1) ||
         !schedule_bounded(me, "gamma", gamma, 0, true))
         return ct_error();
     return schedule_add(me, s, (schedule_part){ .kind = STEP, .every = step_size, .a = gamma });
@@ -170,7 +161,7 @@ ct_status ct_schedule_linear_lr(ct_schedule *s, double start_factor, double end_
     if (!schedule_is_there(me, s) ||
         !schedule_bounded(me, "start_factor", start_factor, 0, false) ||
         !schedule_bounded(me, "end_factor", end_factor, 0, false) ||
-        !schedule_counted(me, "total_iters", total_iters, 1))
+        !cti_at_least(me, "total_iters", total_iters, 1))
         return ct_error();
     return schedule_add(
         me, s,
@@ -182,7 +173,7 @@ ct_status ct_schedule_cosine_lr(ct_schedule *s, int64_t t_max, double eta_min)
 {
     static const char *const me = "ct_schedule_cosine_lr";
 
-    if (!schedule_is_there(me, s) || !schedule_counted(me, "t_max", t_max, 1) ||
+    if (!schedule_is_there(me, s) || !cti_at_least(me, "t_max", t_max, 1) ||
         !schedule_bounded(me, "eta_min", eta_min, 0, false))
         return ct_error();
     return schedule_add(me, s, (schedule_part){ .kind = COSINE, .every = t_max, .a = eta_min });
@@ -212,12 +203,13 @@ ct_status ct_schedule_plateau_lr(ct_schedule *s, ct_schedule_plateau_options a)
     a.eps = a.eps != 0 || a.no_eps ? a.eps : 1e-8;
     a.patience = a.patience != 0 || a.no_patience ? a.patience : 10;
     if (!(a.factor > 0 && a.factor < 1))
-        return ct_raise(CT_ERR_ARGUMENT, me, "factor %g is not in (0, 1)", a.factor);
+        return ct_raise(CT_ERR_ARGUMENT, me, "factor is %g; it must be above 0 and less than 1",
+                        a.factor);
     if (!schedule_bounded(me, "threshold", a.threshold, 0, false) ||
         !schedule_bounded(me, "min_lr", a.min_lr, 0, false) ||
         !schedule_bounded(me, "eps", a.eps, 0, false) ||
-        !schedule_counted(me, "patience", a.patience, 0) ||
-        !schedule_counted(me, "cooldown", a.cooldown, 0))
+        !cti_at_least(me, "patience", a.patience, 0) ||
+        !cti_at_least(me, "cooldown", a.cooldown, 0))
         return ct_error();
     return schedule_add(me, s,
                         (schedule_part){ .kind = PLATEAU,
@@ -229,7 +221,7 @@ ct_status ct_schedule_then(ct_schedule *s, int64_t at)
 {
     static const char *const me = "ct_schedule_then";
 
-    if (!schedule_is_there(me, s) || !schedule_counted(me, "at", at, s->phase + 1))
+    if (!schedule_is_there(me, s) || !cti_at_least(me, "at", at, s->phase + 1))
         return ct_error();
     s->phase = at;
     return schedule_add(me, s, (schedule_part){ .kind = PHASE });
@@ -248,7 +240,7 @@ ct_status ct_schedule_step(ct_schedule *s)
 {
     if (!cti_sink_allowed() || !schedule_is_there("ct_schedule_step", s))
         return ct_error();
-    if (cti_capture_noting()) /* each repetition of the step is one */
+    if (cti_capture_noting()) /* each repetition of the captured step counts */
         cti_capture_numbers(0, schedule_renew_time, &s, sizeof s);
     else
         s->t++;

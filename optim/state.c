@@ -1,4 +1,4 @@
-/* state.c - all that an optimiser remembers, as tensors by name, for checkpoints. */
+/* state.c - the state of an optimiser as tensors by name, for checkpoints. */
 #include "optim/internal.h"
 
 #include "tensor/hooks.h"
@@ -7,14 +7,14 @@
 #include <math.h>
 #include <string.h>
 
-/* One entry: numbers of the optimiser's own, or slot's state k (CTI_STATES: its steps). */
+/* One entry: numbers of the optimiser itself, or state k of a slot (CTI_STATES: its steps). */
 typedef struct state_entry {
     enum { NONE, RATES, SCHEDULE, SLOT } kind;
     cti_slot *slot;
     int k;
 } state_entry;
 
-/* Without PyTorch's "step" SGD keeps only whether there was one. */
+/* SGD has no "step", as in PyTorch; its steps only tell whether there was an update. */
 static bool state_slot_has(const cti_slot *slot, int k)
 {
     return slot->steps > 0 && slot->name[k] && (k == CTI_STATES || slot->state[k]);
@@ -120,10 +120,10 @@ static bool state_fits(const char *name, const ct_tensor *t, ct_shape shape, ct_
     static const char *const me = "ct_optimizer_state_load";
 
     if (!cti_same_shape(&t->shape, &shape))
-        ct_raise(CT_ERR_SHAPE, me, "%s has the shape %s, not %s", name, cti_shape_text(&shape).s,
-                 cti_shape_text(&t->shape).s);
+        ct_raise(CT_ERR_SHAPE, me, "%s has the shape %s; it must be %s", name,
+                 cti_shape_text(&shape).s, cti_shape_text(&t->shape).s);
     else if (t->dtype != dtype)
-        ct_raise(CT_ERR_DTYPE, me, "%s is %s, not %s", name, ct_dtype_name(dtype),
+        ct_raise(CT_ERR_DTYPE, me, "%s is %s; it must be %s", name, ct_dtype_name(dtype),
                  ct_dtype_name(t->dtype));
     else
         return true;
@@ -133,10 +133,10 @@ static bool state_fits(const char *name, const ct_tensor *t, ct_shape shape, ct_
 static ct_status state_bad_numbers(const char *name)
 {
     return ct_raise(CT_ERR_FORMAT, "ct_optimizer_state_load",
-                    "%s holds numbers that no optimiser has", name);
+                    "%s has numbers that no optimiser can have", name);
 }
 
-/* t's numbers are given in host memory. */
+/* numbers are the elements of the tensor, in host memory. */
 static void state_load_rates(ct_optimizer *o, const double *numbers)
 {
     int i;
@@ -178,7 +178,7 @@ static void state_load_numbers(ct_optimizer *o, const char *name, const ct_tenso
     cti_release(numbers);
 }
 
-/* state becomes t, which may be on another device. */
+/* Copies t, which may be on another device, to state. */
 static bool state_take(ct_tensor *state, const ct_tensor *t)
 {
     bool good = cti_copy_across("ct_optimizer_state_load", state, t);
@@ -194,8 +194,8 @@ static void state_load_slot(const ct_optimizer *o, cti_slot *slot, int k, const 
     int64_t steps;
 
     if (ct_param_is_lazy(slot->param)) {
-        ct_raise(CT_ERR_SHAPE, "ct_optimizer_state_load", "%s: %s is not settled", name,
-                 ct_param_name(slot->param));
+        ct_raise(CT_ERR_SHAPE, "ct_optimizer_state_load", "%s: the shape of %s is not known yet",
+                 name, ct_param_name(slot->param));
     } else if (k == CTI_STATES) {
         if (!state_fits(name, t, CT_SCALAR, CT_I64) ||
             ct_to_host(t, &steps, sizeof steps) != CT_OK || !cti_slot_state(o, slot))
@@ -206,7 +206,7 @@ static void state_load_slot(const ct_optimizer *o, cti_slot *slot, int k, const 
             slot->steps = steps;
     } else if (state_fits(name, t, ct_param_shape(slot->param), ct_params_dtype(o->set)) &&
                cti_slot_state(o, slot) && state_take(slot->state[k], t) && slot->steps == 0) {
-        slot->steps = 1; /* until "step" is loaded, which SGD has not */
+        slot->steps = 1; /* until "step" is loaded; SGD has none */
     }
 }
 

@@ -50,7 +50,7 @@ typedef struct noted_step {
     } at[];
 } noted_step;
 
-/* Whether a slot's arrays are where they were. */
+/* Whether the arrays of a slot have the addresses that were captured. */
 static bool step_is_as_noted(const noted_step *n, int i, const cti_segment *now)
 {
     const cti_slot *slot = &n->o->slot[n->at[i].slot];
@@ -90,8 +90,8 @@ static bool step_renew_rates(void *context, double *numbers)
     return true;
 }
 
-/* The rates on the device, written anew for each repetition; NULL if nothing is noted, or with an
- * error. */
+/* The rates on the device, which are rewritten before each repetition of a captured step; NULL if
+ * nothing is captured, or with an error. */
 static const cti_rates *step_renewed_rates(ct_optimizer *o, const cti_param_table *t)
 {
     size_t bytes = sizeof(noted_step) + (size_t)t->count * sizeof *((noted_step *)0)->at;
@@ -136,7 +136,7 @@ static void segment_finish(ct_optimizer *o, const cti_param_table *t, int i, boo
 
 static void step_update_fused(ct_optimizer *o, const cti_param_table *t)
 {
-    bool noted = cti_capture_noting(); /* not run: each repetition counts its step */
+    bool noted = cti_capture_noting(); /* captured, not run: each repetition counts its step */
     cti_update update = { .rule = o->algorithm->kernel };
     int i;
 

@@ -245,6 +245,9 @@ uint64_t cti_nanoseconds(void);
 /* True while no error stands; otherwise notes that a sink was refused. */
 bool cti_sink_allowed(void);
 
+/* True if v >= least; else raises CT_ERR_ARGUMENT: "steps is 0; it must be at least 1". */
+bool cti_at_least(const char *function, const char *name, int64_t v, int64_t least);
+
 /* Raises CT_ERR_MEMORY. */
 void cti_out_of_memory(const char *function, size_t bytes);
 

@@ -457,8 +457,8 @@ START_TEST(seek)
 
         ck_assert(ct_loader_seek(other, bad[k]) == CT_ERR_ARGUMENT);
         snprintf(message, sizeof message,
-                 "ct_loader_seek: epoch %lld, batch %lld, offset %lld: this loader has no such "
-                 "place",
+                 "ct_loader_seek: this loader has no position of epoch %lld, batch %lld, "
+                 "offset %lld",
                  (long long)bad[k].epoch, (long long)bad[k].batch, (long long)bad[k].offset);
         expect_error(CT_ERR_ARGUMENT, message);
     }

@@ -320,8 +320,8 @@ START_TEST(vocab_bad)
         ct_vocab_options options;
         const char *said;
     } cases[] = {
-        { { .order = (ct_vocab_order)7 }, "no order 7" },
-        { { .min_freq = -1 }, "min_freq -1 is negative" },
+        { { .order = (ct_vocab_order)7 }, "7 is not an order" },
+        { { .min_freq = -1 }, "min_freq is -1; it must be at least 0" },
         { { .reserved_count = 1 }, "reserved is NULL" },
         { { .reserved = holed, .reserved_count = -1 }, "reserved_count is -1" },
         { { .reserved = holed, .reserved_count = 2 }, "reserved[1] is NULL" },
@@ -340,9 +340,9 @@ START_TEST(vocab_bad)
     ck_assert_ptr_null(ct_vocab_new(NULL, 3, (ct_vocab_options){ 0 }));
     EXPECT_ERROR(CT_ERR_ARGUMENT, "text is NULL");
     ck_assert_ptr_null(ct_corpus_new(t, (ct_corpus_options){ .max_tokens = -5 }));
-    EXPECT_ERROR(CT_ERR_ARGUMENT, "max_tokens -5");
+    EXPECT_ERROR(CT_ERR_ARGUMENT, "max_tokens is -5");
     ck_assert_ptr_null(ct_corpus_new(t, (ct_corpus_options){ .clean = (ct_clean)9 }));
-    EXPECT_ERROR(CT_ERR_ARGUMENT, "no cleaning 9");
+    EXPECT_ERROR(CT_ERR_ARGUMENT, "9 is not a cleaning");
     ck_assert_ptr_null(ct_corpus_new(NULL, (ct_corpus_options){ 0 }));
     EXPECT_ERROR(CT_ERR_ARGUMENT, "text is NULL");
     ct_text_free(t);
@@ -801,7 +801,7 @@ START_TEST(windows_too_short)
         if (!cases[i].given) {
             ck_assert_ptr_null(l);
             EXPECT_IN(ct_error_message(),
-                      "ct_loader_windows_new: 100 tokens are too short for a window of ");
+                      "ct_loader_windows_new: 100 tokens are too few for a window of ");
             EXPECT_ERROR(CT_ERR_SHAPE, "from token");
             continue;
         }
@@ -828,7 +828,7 @@ START_TEST(sequences_too_short)
         char said[40];
 
         ck_assert_ptr_null(ct_loader_sequences_new(less, options));
-        snprintf(said, sizeof said, "4 x 6: it takes %d", need);
+        snprintf(said, sizeof said, "4 x 6, which needs %d", need);
         EXPECT_IN(ct_error_message(), "ct_loader_sequences_new: ");
         EXPECT_ERROR(CT_ERR_SHAPE, said);
         ck_assert_ptr_nonnull(l);
@@ -839,7 +839,7 @@ START_TEST(sequences_too_short)
         }
         options.batch_size = options.steps = INT64_MAX;
         ck_assert_ptr_null(ct_loader_sequences_new(enough, options));
-        EXPECT_ERROR(CT_ERR_SHAPE, "too short");
+        EXPECT_ERROR(CT_ERR_SHAPE, "too few");
         ct_loader_free(l);
         ct_corpus_free(enough);
         ct_corpus_free(less);
@@ -866,11 +866,11 @@ START_TEST(loader_bad)
                                           .steps = cases[i].steps };
 
         ck_assert_ptr_null(ct_loader_windows_new(c, w));
-        EXPECT_ERROR(CT_ERR_ARGUMENT, "below ");
+        EXPECT_ERROR(CT_ERR_ARGUMENT, "; it must be at least ");
         if (i >= 4)
             continue;
         ck_assert_ptr_null(ct_loader_sequences_new(c, q));
-        EXPECT_ERROR(CT_ERR_ARGUMENT, "below 1");
+        EXPECT_ERROR(CT_ERR_ARGUMENT, "; it must be at least 1");
     }
     ck_assert_ptr_null(ct_loader_windows_new(NULL, (ct_loader_windows_options){ .batch_size = 1 }));
     EXPECT_ERROR(CT_ERR_ARGUMENT, "corpus is NULL");
@@ -883,9 +883,10 @@ START_TEST(loader_bad)
         l = ct_loader_sequences_new(
             c, (ct_loader_sequences_options){ .batch_size = 2, .steps = 5, .random = i });
         ck_assert_int_eq(ct_loader_set_offset(l, -2), CT_ERR_ARGUMENT);
-        EXPECT_ERROR(CT_ERR_ARGUMENT, "offset -2 is not in 0..");
+        EXPECT_ERROR(CT_ERR_ARGUMENT, "offset is -2; it must be -1 to ");
         ck_assert_int_eq(ct_loader_set_offset(l, 6 - i), CT_ERR_ARGUMENT);
-        EXPECT_ERROR(CT_ERR_ARGUMENT, i ? "offset 5 is not in 0..4" : "offset 6 is not in 0..5");
+        EXPECT_ERROR(CT_ERR_ARGUMENT,
+                     i ? "offset is 5; it must be -1 to 4" : "offset is 6; it must be -1 to 5");
         ct_loader_free(l);
     }
     ct_corpus_free(c);
@@ -902,7 +903,7 @@ START_TEST(loader_errors_stand)
     ct_batch b;
 
     ck_assert(!ct_loader_next(l, &b));
-    EXPECT_ERROR(CT_ERR_ARGUMENT, "no epoch was begun");
+    EXPECT_ERROR(CT_ERR_ARGUMENT, "ct_loader_begin was not called");
     ck_assert_int_eq(ct_loader_begin(l), CT_OK);
     ck_assert(!ct_loader_next(l, NULL));
     EXPECT_ERROR(CT_ERR_ARGUMENT, "batch is NULL");

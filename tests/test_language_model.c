@@ -148,16 +148,15 @@ START_TEST(bad_options)
         ct_lm_options options;
         const char *message;
     } cases[] = {
-        { { .cell = (ct_lm_cell)3 }, "ct_lm_new: there is no cell 3" },
-        { { .hidden_size = -1 },
-          "ct_lm_new: hidden_size -1, num_layers 1, embedding_size 0: negative" },
-        { { .embedding_size = -4 },
-          "ct_lm_new: hidden_size 256, num_layers 1, embedding_size -4: negative" },
-        { { .tied = true }, "ct_lm_new: tied weights need embedding_size 0 to be hidden_size 256" },
+        { { .cell = (ct_lm_cell)3 }, "ct_lm_new: 3 is not a cell" },
+        { { .hidden_size = -1 }, "ct_lm_new: hidden_size is -1; it must be at least 1" },
+        { { .embedding_size = -4 }, "ct_lm_new: embedding_size is -4; it must be at least 0" },
+        { { .tied = true },
+          "ct_lm_new: tied weights need equal sizes; embedding_size is 0, hidden_size 256" },
         { { .hidden_size = 4, .embedding_size = 5, .tied = true },
-          "ct_lm_new: tied weights need embedding_size 5 to be hidden_size 4" },
-        { { .dropout = 1 }, "ct_lm_new: dropout 1 is not in [0, 1)" },
-        { { .dropout = NAN }, "ct_lm_new: dropout nan is not in [0, 1)" },
+          "ct_lm_new: tied weights need equal sizes; embedding_size is 5, hidden_size 4" },
+        { { .dropout = 1 }, "ct_lm_new: dropout is 1; it must be at least 0 and less than 1" },
+        { { .dropout = NAN }, "ct_lm_new: dropout is nan; it must be at least 0 and less than 1" },
     };
     ct_corpus *c = corpus_of(prose, CT_CLEAN_TEXT, CT_TOKEN_KIND_CHAR);
     int i;
@@ -375,15 +374,15 @@ START_TEST(bad_generation)
         const char *message;
     } cases[] = {
         { { .count = 3 }, "ct_lm_generate: prefix is NULL" },
-        { { .prefix = "" }, "ct_lm_generate: the prefix holds no token" },
-        { { .prefix = "a", .count = -1 }, "ct_lm_generate: count -1, top_k 0: negative" },
-        { { .prefix = "a", .top_k = -2 }, "ct_lm_generate: count 0, top_k -2: negative" },
+        { { .prefix = "" }, "ct_lm_generate: the prefix has no token" },
+        { { .prefix = "a", .count = -1 }, "ct_lm_generate: count is -1; it must be at least 0" },
+        { { .prefix = "a", .top_k = -2 }, "ct_lm_generate: top_k is -2; it must be at least 0" },
         { { .prefix = "a", .temperature = -1 },
-          "ct_lm_generate: temperature -1 is no number above 0" },
+          "ct_lm_generate: temperature is -1; it must be finite and at least 0" },
         { { .prefix = "a", .temperature = NAN },
-          "ct_lm_generate: temperature nan is no number above 0" },
+          "ct_lm_generate: temperature is nan; it must be finite and at least 0" },
         { { .prefix = "a", .temperature = INFINITY },
-          "ct_lm_generate: temperature inf is no number above 0" },
+          "ct_lm_generate: temperature is inf; it must be finite and at least 0" },
     };
     ct_lm *m = small();
     ct_scope s;
@@ -491,7 +490,7 @@ START_TEST(long_evaluation)
     ct_text_free(text);
     text = ct_text_new_from_bytes("a", 1, "test");
     ck_assert(ct_lm_evaluate(m, text, &score) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_lm_evaluate: a text of one token has none to predict");
+    expect_error(CT_ERR_SHAPE, "ct_lm_evaluate: the text has one token; at least two are needed");
     ct_text_free(text);
     ct_lm_free(m);
 }
@@ -556,9 +555,9 @@ START_TEST(notes)
     ck_assert_msg(strstr(text, "\"training\":{\"epochs\":4.0}") != NULL, "%s", text);
     harness_free(text);
     ck_assert(ct_lm_note(m, "loss", NAN) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_lm_note: the value is neither a finite number nor text");
+    expect_error(CT_ERR_ARGUMENT, "ct_lm_note: the value must be a finite number or text");
     ck_assert(ct_lm_note_text(m, "name", NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_lm_note_text: the value is neither a finite number nor text");
+    expect_error(CT_ERR_ARGUMENT, "ct_lm_note_text: the value must be a finite number or text");
     ck_assert(ct_lm_note_text(m, "name", "caf\xe9 \xc3\xa9") == CT_OK);
     text = ct_lm_describe(m);
     ck_assert_msg(strstr(text, "\"name\":\"caf? \xc3\xa9\"}") != NULL, "%s", text);
@@ -620,74 +619,71 @@ START_TEST(malformed_descriptions)
     static const struct {
         const char *object, *key, *json, *message;
     } cases[] = {
-        { NULL, "type", NULL, "description: no \"type\"" },
+        { NULL, "type", NULL, "description: \"type\" is missing" },
         { NULL, "type", "\"image_model\"",
-          "is a model of type \"image_model\", not \"language_model\"" },
-        { NULL, "type", "3", "description: \"type\" is no string" },
-        { NULL, "version", "2", "description: \"version\" is 2, not from 1 to 1" },
-        { NULL, "version", "\"1\"", "description: \"version\" is no whole number" },
-        { NULL, "model", NULL, "description: no \"model\"" },
-        { NULL, "model", "[]", "description: \"model\" is no object" },
+          "is a model of type \"image_model\"; it must be \"language_model\"" },
+        { NULL, "type", "3", "description: \"type\" is not a string" },
+        { NULL, "version", "2", "description: \"version\" is 2; it must be 1 to 1" },
+        { NULL, "version", "\"1\"", "description: \"version\" is not a whole number" },
+        { NULL, "model", NULL, "description: \"model\" is missing" },
+        { NULL, "model", "[]", "description: \"model\" is not an object" },
         { "model", "cell", "\"mgu\"", "description: \"cell\" is \"mgu\", which is not known here" },
-        { "model", "cell", "\"lstm\"",
-          "description: wants rnn.weight_ih_l0 to be [48,25], it is [36,25]" },
+        { "model", "cell", "\"lstm\"", "rnn.weight_ih_l0 must be [48,25]; it is [36,25]" },
         { "model", "hidden_size", "0",
-          "description: \"hidden_size\" is 0, not from 1 to 2147483647" },
+          "description: \"hidden_size\" is 0; it must be 1 to 2147483647" },
         { "model", "hidden_size", "-5",
-          "description: \"hidden_size\" is -5, not from 1 to 2147483647" },
-        { "model", "hidden_size", "12.5", "description: \"hidden_size\" is no whole number" },
+          "description: \"hidden_size\" is -5; it must be 1 to 2147483647" },
+        { "model", "hidden_size", "12.5", "description: \"hidden_size\" is not a whole number" },
         { "model", "hidden_size", "2147483647",
-          "description: wants rnn.weight_ih_l0 to be [6442450941,25], it is [36,25]" },
+          "rnn.weight_ih_l0 must be [6442450941,25]; it is [36,25]" },
         { "model", "hidden_size", "9223372036854775807",
-          "description: \"hidden_size\" is 9223372036854775807, not from 1 to 2147483647" },
-        { "model", "num_layers", "2",
-          "description: wants a tensor rnn.weight_ih_l1, which it has not" },
-        { "model", "num_layers", "4096",
-          "description: wants a tensor rnn.weight_ih_l1, which it has not" },
+          "description: \"hidden_size\" is 9223372036854775807; it must be 1 to 2147483647" },
+        { "model", "num_layers", "2", "the tensor rnn.weight_ih_l1 is missing" },
+        { "model", "num_layers", "4096", "the tensor rnn.weight_ih_l1 is missing" },
         { "model", "num_layers", "4097",
-          "description: \"num_layers\" is 4097, not from 1 to 4096" },
-        { "model", "embedding_size", "2147483647",
-          "description: wants a tensor embedding.weight, which it has not" },
-        { "model", "tied", "true", "description: ties weights of different sizes" },
-        { "model", "tied", "1", "description: \"tied\" is no true or false" },
-        { "model", "dropout", "1", "description: \"dropout\" is 1, not in [0, 1)" },
-        { "model", "dropout", "\"0\"", "description: \"dropout\" is no number" },
+          "description: \"num_layers\" is 4097; it must be 1 to 4096" },
+        { "model", "embedding_size", "2147483647", "the tensor embedding.weight is missing" },
+        { "model", "tied", "true", "description: the sizes of tied weights differ" },
+        { "model", "tied", "1", "description: \"tied\" is not true or false" },
+        { "model", "dropout", "1",
+          "description: \"dropout\" is 1; it must be at least 0 and less than 1" },
+        { "model", "dropout", "\"0\"", "description: \"dropout\" is not a number" },
         { "model", "recurrent_dropout", "-0.5",
-          "description: \"recurrent_dropout\" is -0.5, not in [0, 1)" },
-        { "model", "layer_norm", "true",
-          "description: wants a tensor rnn.ln_ih_l0, which it has not" },
-        { "model", "nonlinearity", "\"tanh\"",
-          "description: a nonlinearity for a cell that has none" },
+          "description: \"recurrent_dropout\" is -0.5; it must be at least 0 and less than 1" },
+        { "model", "layer_norm", "true", "the tensor rnn.ln_ih_l0 is missing" },
+        { "model", "nonlinearity", "\"tanh\"", "description: the cell takes no nonlinearity" },
         { "model", "nonlinearity", "\"sine\"",
           "description: \"nonlinearity\" is \"sine\", which is not known here" },
         { "model", "dialect", "\"french\"",
           "description: \"dialect\" is \"french\", which is not known here" },
         { "model", "dialect", "\"flax\"",
-          "has a tensor \"rnn.bias_hh_l0\" that its description does not know" },
+          "the tensor \"rnn.bias_hh_l0\" is not in its description" },
         { NULL, "tokens", "\"syllable\"",
           "description: \"tokens\" is \"syllable\", which is not known here" },
-        { NULL, "tokens", "\"byte\"", "token 0 is twice there" },
+        { NULL, "tokens", "\"byte\"", "token 0 is given twice" },
         { NULL, "clean", "\"bleach\"",
           "description: \"clean\" is \"bleach\", which is not known here" },
-        { NULL, "vocabulary", NULL, "description: no \"vocabulary\"" },
-        { NULL, "vocabulary", "{}", "description: \"vocabulary\" is no array" },
-        { NULL, "vocabulary", "[]", "there is no <unk> among the tokens" },
+        { NULL, "vocabulary", NULL, "description: \"vocabulary\" is missing" },
+        { NULL, "vocabulary", "{}", "description: \"vocabulary\" is not an array" },
+        { NULL, "vocabulary", "[]", "the tokens do not include <unk>" },
         { NULL, "vocabulary", "[\"<unk>\", \"a\"]",
-          "description: wants rnn.weight_ih_l0 to be [36,2], it is [36,25]" },
+          "rnn.weight_ih_l0 must be [36,2]; it is [36,25]" },
         { NULL, "vocabulary", "[\"<unk>\", \"\"]",
-          "description: token 1 is neither text nor bytes" },
-        { NULL, "vocabulary", "[\"<unk>\", 7]", "description: token 1 is neither text nor bytes" },
-        { NULL, "vocabulary", "[[300]]", "description: token 0 is neither text nor bytes" },
-        { NULL, "vocabulary", "[[97, 0]]", "description: token 0 is neither text nor bytes" },
-        { NULL, "vocabulary", "[[]]", "description: token 0 is neither text nor bytes" },
-        { NULL, "vocabulary", "[[\"a\"]]", "description: token 0 is neither text nor bytes" },
-        { NULL, "vocabulary", "[\"<unk>\", \"a\", [97]]", "token 2 is twice there" },
-        { NULL, "corpus", NULL, "description: no \"corpus\"" },
-        { "corpus", "sha256", "\"abc\"", "description: the SHA-256 of the corpus is none" },
+          "description: token 1 must be text or a list of bytes" },
+        { NULL, "vocabulary", "[\"<unk>\", 7]",
+          "description: token 1 must be text or a list of bytes" },
+        { NULL, "vocabulary", "[[300]]", "description: token 0 must be text or a list of bytes" },
+        { NULL, "vocabulary", "[[97, 0]]", "description: token 0 must be text or a list of bytes" },
+        { NULL, "vocabulary", "[[]]", "description: token 0 must be text or a list of bytes" },
+        { NULL, "vocabulary", "[[\"a\"]]", "description: token 0 must be text or a list of bytes" },
+        { NULL, "vocabulary", "[\"<unk>\", \"a\", [97]]", "token 2 is given twice" },
+        { NULL, "corpus", NULL, "description: \"corpus\" is missing" },
+        { "corpus", "sha256", "\"abc\"",
+          "description: the SHA-256 of the corpus is not 64 hexadecimal digits" },
         { "corpus", "tokens", "-1",
-          "description: \"tokens\" is -1, not from 0 to 9223372036854775807" },
-        { NULL, "training", "[]", "description: \"training\" is no object" },
-        { NULL, "training", "{\"x\": {}}", "description: note \"x\" is neither number nor text" },
+          "description: \"tokens\" is -1; it must be 0 to 9223372036854775807" },
+        { NULL, "training", "[]", "description: \"training\" is not an object" },
+        { NULL, "training", "{\"x\": {}}", "description: note \"x\" must be a number or text" },
     };
     ct_lm *m = small();
     char *good = ct_lm_describe(m);
@@ -724,13 +720,13 @@ START_TEST(malformed_files)
     static const struct {
         const char *description, *message;
     } cases[] = {
-        { NULL, "is no model file (its metadata have no \"cotangent.model\")" },
-        { "", "\"cotangent.model\" of its metadata is no object of JSON" },
-        { "{", "\"cotangent.model\" of its metadata is no object of JSON" },
-        { "[]", "\"cotangent.model\" of its metadata is no object of JSON" },
+        { NULL, "is not a model file (its metadata have no \"cotangent.model\")" },
+        { "", "\"cotangent.model\" of its metadata is not a JSON object" },
+        { "{", "\"cotangent.model\" of its metadata is not a JSON object" },
+        { "[]", "\"cotangent.model\" of its metadata is not a JSON object" },
         { "{\"type\": \"language_model\", \"type\": \"language_model\"}",
-          "\"cotangent.model\" of its metadata is no object of JSON" },
-        { "{}", "description: no \"type\"" },
+          "\"cotangent.model\" of its metadata is not a JSON object" },
+        { "{}", "description: \"type\" is missing" },
     };
     ct_lm *m = small(), *back;
     char *good = ct_lm_describe(m);
@@ -745,9 +741,9 @@ START_TEST(malformed_files)
         ct_error_clear();
     }
     write_model(m, good, "linear.bias", NULL);
-    expect_refused("description: wants a tensor linear.bias, which it has not");
+    expect_refused("the tensor linear.bias is missing");
     write_model(m, good, NULL, "optimizer.step");
-    expect_refused("has a tensor \"optimizer.step\" that its description does not know");
+    expect_refused("the tensor \"optimizer.step\" is not in its description");
     write_model(m, good, NULL, "training.adam.step"); /* a checkpoint's */
     back = ct_lm_load(FILE_NAME, CT_CPU);
     ck_assert_msg(back != NULL, "%s", ct_error_message());

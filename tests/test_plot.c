@@ -307,7 +307,8 @@ START_TEST(refusals)
     expect_error(CT_ERR_ARGUMENT, "ct_plot_save: the name \"caf\xe9\" is not UTF-8");
     o.width = 100;
     ck_assert(ct_plot_save("p.svg", o, 1, &good) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_plot_save: 100 by 0 pixels: not in 200..10000");
+    expect_error(CT_ERR_ARGUMENT,
+                 "ct_plot_save: the size is 100 by 0 pixels; both must be 200 to 10000");
     ck_assert(ct_plot_save("no/p.svg", (ct_plot_options){ 0 }, 1, &good) == CT_ERR_IO);
     expect_error(CT_ERR_IO, "ct_plot_save: no/p.svg: No such file or directory");
     ct_raise(CT_ERR_ARGUMENT, "test", "stands");

@@ -232,40 +232,37 @@ START_TEST(bad_series)
     } cases[] = {
         { { .batch_size = 0, .steps = 4 },
           CT_ERR_ARGUMENT,
-          "batch_size 0 is below 1, or first 0 or count 0 below 0" },
+          "batch_size is 0; it must be at least 1" },
         { { .batch_size = 2, .steps = 4, .first = -1 },
           CT_ERR_ARGUMENT,
-          "batch_size 2 is below 1, or first -1 or count 0 below 0" },
+          "first is -1; it must be at least 0" },
         { { .batch_size = 2, .steps = 4, .count = -5 },
           CT_ERR_ARGUMENT,
-          "batch_size 2 is below 1, or first 0 or count -5 below 0" },
-        { { .batch_size = 2, .steps = 0 },
-          CT_ERR_ARGUMENT,
-          "steps 0, targets 1, ahead 1: below 1, or more targets than steps + ahead" },
+          "count is -5; it must be at least 0" },
+        { { .batch_size = 2, .steps = 0 }, CT_ERR_ARGUMENT, "steps is 0; it must be at least 1" },
         { { .batch_size = 2, .steps = 4, .targets = -1 },
           CT_ERR_ARGUMENT,
-          "steps 4, targets -1, ahead 1: below 1, or more targets than steps + ahead" },
+          "targets is -1; it must be at least 1" },
         { { .batch_size = 2, .steps = 4, .ahead = INT64_MIN },
           CT_ERR_ARGUMENT,
-          "steps 4, targets 1, ahead -9223372036854775808: below 1, or more targets than steps + "
-          "ahead" },
+          "ahead is -9223372036854775808; it must be at least 1" },
         { { .batch_size = 2, .steps = 4, .targets = 6 },
           CT_ERR_ARGUMENT,
-          "steps 4, targets 6, ahead 1: below 1, or more targets than steps + ahead" },
+          "targets is 6; it must be at most steps + ahead, 4 + 1" },
         { { .batch_size = 2, .steps = 10 },
           CT_ERR_SHAPE,
-          "10 values are too short for a window of 10 and 1 ahead" },
+          "10 values are too few for a window of 10 and 1 ahead" },
         { { .batch_size = 2, .steps = 11 },
           CT_ERR_SHAPE,
-          "10 values are too short for a window of 11 and 1 ahead" },
+          "10 values are too few for a window of 11 and 1 ahead" },
         { { .batch_size = 2, .steps = 4, .ahead = 7 },
           CT_ERR_SHAPE,
-          "10 values are too short for a window of 4 and 7 ahead" },
+          "10 values are too few for a window of 4 and 7 ahead" },
         { { .batch_size = 2, .steps = INT64_MAX, .ahead = INT64_MAX },
           CT_ERR_SHAPE,
-          "10 values are too short for a window of 9223372036854775807 and 9223372036854775807 "
+          "10 values are too few for a window of 9223372036854775807 and 9223372036854775807 "
           "ahead" },
-        { { .batch_size = 2, .steps = 4, .first = 6 }, CT_ERR_SHAPE, "there is no number 6 of 6" },
+        { { .batch_size = 2, .steps = 4, .first = 6 }, CT_ERR_SHAPE, "first is 6; there are 6" },
     };
     ct_scope s = ct_scope_begin();
     ct_tensor *series = counted(CT_SHAPE(10), CT_F32, false);
@@ -281,10 +278,10 @@ START_TEST(bad_series)
     expect_error(CT_ERR_ARGUMENT, "ct_loader_series_new: series is NULL");
     ck_assert_ptr_null(ct_loader_series_new(counted(CT_SHAPE(2, 3, 4), CT_F32, false), cases[0].o));
     expect_error(CT_ERR_SHAPE,
-                 "ct_loader_series_new: series f32[2,3,4] cpu is neither (n) nor (n, channels)");
+                 "ct_loader_series_new: series f32[2,3,4] cpu must be (n) or (n, channels)");
     ck_assert_ptr_null(ct_loader_series_new(ct_scalar(1, CT_F32), cases[0].o));
     expect_error(CT_ERR_SHAPE,
-                 "ct_loader_series_new: series f32[] cpu is neither (n) nor (n, channels)");
+                 "ct_loader_series_new: series f32[] cpu must be (n) or (n, channels)");
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
 }
 END_TEST
@@ -304,21 +301,20 @@ START_TEST(bad_rows)
     expect_error(CT_ERR_ARGUMENT, "ct_loader_tensors_new: y is NULL");
     ck_assert_ptr_null(ct_loader_tensors_new(x, ct_scalar(1, CT_F32), o));
     expect_error(CT_ERR_SHAPE,
-                 "ct_loader_tensors_new: x f32[5,2] cpu and y f32[] cpu are not (N, ...) of "
-                 "one N");
+                 "ct_loader_tensors_new: x f32[5,2] cpu and y f32[] cpu must be (N, ...) "
+                 "with the same N");
     ck_assert_ptr_null(ct_loader_tensors_new(x, counted(CT_SHAPE(4), CT_F32, false), o));
     expect_error(CT_ERR_SHAPE,
-                 "ct_loader_tensors_new: x f32[5,2] cpu and y f32[4] cpu are not (N, ...) of "
-                 "one N");
+                 "ct_loader_tensors_new: x f32[5,2] cpu and y f32[4] cpu must be (N, ...) "
+                 "with the same N");
     ck_assert_ptr_null(ct_loader_tensors_new(none, none, o));
-    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new: there is no number 0 of 0");
+    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new: first is 0; there are 0");
     ck_assert_ptr_null(
         ct_loader_tensors_new(x, y, (ct_loader_tensors_options){ .batch_size = 2, .first = 5 }));
-    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new: there is no number 5 of 5");
+    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new: first is 5; there are 5");
     ck_assert_ptr_null(ct_loader_tensors_new(
         x, y, (ct_loader_tensors_options){ .device = DEVICE, .batch_size = -2 }));
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_loader_tensors_new: batch_size -2 is below 1, or first 0 or count 0 below 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_tensors_new: batch_size is -2; it must be at least 1");
 
     /* rows without elements are rows */
     empty = ct_empty(CT_SHAPE(5, 0), CT_F32, DEVICE);

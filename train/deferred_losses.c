@@ -33,7 +33,7 @@ void cti_deferred_add(cti_deferred *l, ct_tensor *loss, ct_tensor *norm, double 
     l->tokens[l->count++] = tokens;
 }
 
-/* The numbers of count tensors of one element: read at once. */
+/* Reads count tensors of one element with one transfer. */
 static bool deferred_read_all(ct_tensor *const *t, int count, double *out)
 {
     ct_scope s = cti_scope_push();

@@ -1,4 +1,4 @@
-/* history.c - what the epochs of a run came to, its CSV file and its curve. */
+/* history.c - the results of the epochs of a run, its CSV file and its curve. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
@@ -109,7 +109,7 @@ static void history_print_row(cti_buffer *b, const double *row)
     cti_buffer_print(b, "\n");
 }
 
-/* The length of the line at s, its newline included; 0 for one that does not end. */
+/* The length of the line at s with its newline; 0 for a line without one. */
 static size_t history_line_length(const char *s)
 {
     const char *end = strchr(s, '\n');
@@ -117,8 +117,8 @@ static size_t history_line_length(const char *s)
     return end ? (size_t)(end - s) + 1 : 0;
 }
 
-/* The old file's line for a row, from *old on, if it begins with the same numbers: it has the
- * clock's, too. Lines of earlier epochs are passed for good. */
+/* Finds the line of a row in the old file from *old on, if it begins with the same numbers; it also
+ * has the times. Skips the lines of earlier epochs. */
 static const char *history_old_line(const char **old, const double *row)
 {
     cti_buffer b = { 0 };

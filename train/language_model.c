@@ -1,4 +1,4 @@
-/* language_model.c - the model, generating from it, and how well it predicts. */
+/* language_model.c - the model, generation and evaluation. */
 #include "tensor/internal.h"
 
 #include "train/language_model_internal.h"
@@ -21,7 +21,7 @@
 #include <math.h>
 #include <string.h>
 
-#define CHUNK 256 /* steps of a call, where a long text is read */
+#define CHUNK 256 /* steps per call when a long text is read */
 
 static const struct {
     const char *name;
@@ -55,19 +55,18 @@ bool cti_lm_check(const char *function, ct_lm_options *o)
     o->hidden_size = o->hidden_size ? o->hidden_size : 256;
     o->num_layers = o->num_layers ? o->num_layers : 1;
     if ((unsigned)o->cell >= CELLS)
-        ct_raise(CT_ERR_ARGUMENT, function, "there is no cell %d", (int)o->cell);
-    else if (o->hidden_size < 1 || o->num_layers < 1 || o->embedding_size < 0)
-        ct_raise(CT_ERR_ARGUMENT, function,
-                 "hidden_size %lld, num_layers %d, embedding_size %lld: "
-                 "negative",
-                 (long long)o->hidden_size, o->num_layers, (long long)o->embedding_size);
+        ct_raise(CT_ERR_ARGUMENT, function, "%d is not a cell", (int)o->cell);
+    else if (!cti_at_least(function, "hidden_size", o->hidden_size, 1) ||
+             !cti_at_least(function, "num_layers", o->num_layers, 1) ||
+             !cti_at_least(function, "embedding_size", o->embedding_size, 0))
+        return false;
     else if (o->tied && o->embedding_size != o->hidden_size)
         ct_raise(CT_ERR_ARGUMENT, function,
-                 "tied weights need embedding_size %lld to be "
-                 "hidden_size %lld",
+                 "tied weights need equal sizes; embedding_size is %lld, hidden_size %lld",
                  (long long)o->embedding_size, (long long)o->hidden_size);
     else if (!(o->dropout >= 0 && o->dropout < 1))
-        ct_raise(CT_ERR_ARGUMENT, function, "dropout %g is not in [0, 1)", o->dropout);
+        ct_raise(CT_ERR_ARGUMENT, function, "dropout is %g; it must be at least 0 and less than 1",
+                 o->dropout);
     else
         return true;
     return false;
@@ -277,7 +276,7 @@ static ct_tensor *lm_upload(const ct_lm *m, const int32_t *ids, ct_shape shape)
     return ct_from_data(ids, shape, CT_I32, ct_params_device(m->params));
 }
 
-/* What runs without dropout, and sets training as it was. */
+/* Switches dropout off, and back to what it was. */
 static bool lm_stop_training(ct_lm *m)
 {
     bool was = ct_params_is_training(m->params);
@@ -326,7 +325,7 @@ static int32_t lm_choose(lm_stream *s, ct_tensor *logits)
     return (int32_t)ct_item(which ? ct_gather(which, 1, at) : at);
 }
 
-/* Reads the prefix but for its last token, which is the first that is not read. */
+/* Reads the prefix except its last token, which the first step of generation reads. */
 static bool lm_read_prefix(lm_stream *s, const int32_t *ids, int64_t count)
 {
     int64_t at, n;
@@ -357,7 +356,7 @@ static bool lm_step(lm_stream *s)
     return ct_scope_end(scope) == CT_OK;
 }
 
-/* Hands out a token: the bytes that it stands for. False: stop. */
+/* Passes the bytes of a token to emit. False: stop. */
 static bool lm_emit_token(const lm_stream *s, int32_t id, bool first)
 {
     const ct_vocab *v = s->m->vocab;
@@ -376,12 +375,12 @@ static bool lm_check_generate(const ct_lm_generate_options *o)
 {
     if (!o->prefix)
         ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate", "prefix is NULL");
-    else if (o->count < 0 || o->top_k < 0)
-        ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate", "count %lld, top_k %lld: negative",
-                 (long long)o->count, (long long)o->top_k);
+    else if (!cti_at_least("ct_lm_generate", "count", o->count, 0) ||
+             !cti_at_least("ct_lm_generate", "top_k", o->top_k, 0))
+        return false;
     else if (!(o->temperature >= 0 && isfinite(o->temperature)))
-        ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate", "temperature %g is no number above 0",
-                 o->temperature);
+        ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate",
+                 "temperature is %g; it must be finite and at least 0", o->temperature);
     else
         return true;
     return false;
@@ -411,7 +410,7 @@ ct_status ct_lm_generate(ct_lm *m, ct_lm_generate_options options)
         return ct_error();
     ids = ct_lm_encode(m, options.prefix, strlen(options.prefix), &count, NULL);
     if (ids && count == 0)
-        ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate", "the prefix holds no token");
+        ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate", "the prefix has no token");
     s.g = ct_generator_stream(ct_generator_from_seed(options.seed), "generate");
     s.state = ct_recurrent_begin_state(m->rnn, 1);
     was = lm_stop_training(m);
@@ -484,7 +483,7 @@ static bool lm_add_losses(ct_lm *m, const int32_t *ids, int64_t size, ct_state *
     return ct_ok();
 }
 
-/* c is the text, first its first token. */
+/* c is the whole text, first a corpus of its first token. */
 static ct_status lm_score_corpus(ct_lm *m, const ct_corpus *c, const ct_corpus *first,
                                  ct_lm_score *score)
 {
@@ -496,7 +495,7 @@ static ct_status lm_score_corpus(ct_lm *m, const ct_corpus *c, const ct_corpus *
     double nats = 0;
 
     if (ct_ok() && tokens < 1)
-        ct_raise(CT_ERR_SHAPE, "ct_lm_evaluate", "a text of one token has none to predict");
+        ct_raise(CT_ERR_SHAPE, "ct_lm_evaluate", "the text has one token; at least two are needed");
     if (ct_ok() && lm_add_losses(m, ct_corpus_ids(c), tokens + 1, state, &nats) && !isfinite(nats))
         ct_raise(CT_ERR_NUMERIC, "ct_lm_evaluate", "the loss is %g", isnan(nats) ? NAN : nats);
     lm_go_on_training(m, was);

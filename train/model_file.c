@@ -51,7 +51,7 @@ static ct_status model_file_note(const char *function, ct_lm *m, const char *wha
         return ct_raise(CT_ERR_ARGUMENT, function, "%s",
                         !m      ? "m is NULL"
                         : !what ? "what is NULL"
-                                : "the value is neither a finite number nor text");
+                                : "the value must be a finite number or text");
     }
     if (json_object_set_new(m->notes, what, value) != 0)
         return ct_raise(CT_ERR_ARGUMENT, function, "what is not UTF-8, or memory is out");
@@ -63,7 +63,7 @@ ct_status ct_lm_note(ct_lm *m, const char *what, double value)
     return model_file_note("ct_lm_note", m, what, json_real(value));
 }
 
-/* Text as JSON, NULL for NULL; bytes that are no UTF-8 (of a file name, say) are question marks. */
+/* Text as JSON, NULL for NULL. Bytes that are not UTF-8 (in a file name) become question marks. */
 static json_t *model_file_readable(const char *text)
 {
     char *copy = text ? cti_strdup(text) : NULL;
@@ -121,7 +121,7 @@ static json_t *model_file_options_to_json(const ct_lm_options *o)
                      nonlinearities[o->nonlinearity], "dialect", ct_dialect_name(o->dialect));
 }
 
-/* In one line, in our memory; NULL when there is none. */
+/* As one line in memory to cti_release; NULL if memory ran out. */
 static char *model_file_text(const json_t *value)
 {
     size_t n = value ? json_dumpb(value, NULL, 0, JSON_COMPACT) : 0;
@@ -202,22 +202,22 @@ static bool model_file_wrong(const char *path, const char *format, ...)
     return false;
 }
 
-/* A field of an object of the description, of the type that is wanted; NULL with the error. */
+/* A field of an object of the description, of the required type; NULL with an error. */
 static const json_t *model_file_field(const char *path, const json_t *object, const char *name,
                                       json_type type)
 {
     static const char *const types[] = {
-        [JSON_OBJECT] = "object",        [JSON_ARRAY] = "array", [JSON_STRING] = "string",
-        [JSON_INTEGER] = "whole number", [JSON_REAL] = "number", [JSON_TRUE] = "true or false"
+        [JSON_OBJECT] = "an object",       [JSON_ARRAY] = "an array", [JSON_STRING] = "a string",
+        [JSON_INTEGER] = "a whole number", [JSON_REAL] = "a number",  [JSON_TRUE] = "true or false"
     };
     const json_t *f = json_object_get(object, name);
 
     if (!f)
-        model_file_wrong(path, "description: no \"%s\"", name);
+        model_file_wrong(path, "description: \"%s\" is missing", name);
     else if (type == JSON_TRUE   ? !json_is_boolean(f)
              : type == JSON_REAL ? !json_is_number(f)
                                  : json_typeof(f) != type)
-        model_file_wrong(path, "description: \"%s\" is no %s", name, types[type]);
+        model_file_wrong(path, "description: \"%s\" is not %s", name, types[type]);
     else
         return f;
     return NULL;
@@ -231,7 +231,7 @@ static bool model_file_get_integer(const char *path, const json_t *object, const
 
     *n = f ? json_integer_value(f) : 0;
     if (f && (*n < low || *n > high))
-        return model_file_wrong(path, "description: \"%s\" is %lld, not from %lld to %lld", name,
+        return model_file_wrong(path, "description: \"%s\" is %lld; it must be %lld to %lld", name,
                                 (long long)*n, (long long)low, (long long)high);
     return f != NULL;
 }
@@ -251,7 +251,8 @@ static bool model_file_get_fraction(const char *path, const json_t *object, cons
 
     *x = f ? json_number_value(f) : 0;
     if (f && !(*x >= 0 && *x < 1))
-        return model_file_wrong(path, "description: \"%s\" is %g, not in [0, 1)", name, *x);
+        return model_file_wrong(
+            path, "description: \"%s\" is %g; it must be at least 0 and less than 1", name, *x);
     return f != NULL;
 }
 
@@ -301,9 +302,9 @@ static bool model_file_get_options(const char *path, const json_t *d, ct_lm_opti
     o->nonlinearity = (ct_nonlinearity)nonlinearity;
     o->dialect = (ct_dialect)dialect;
     if (o->nonlinearity != CT_NONLINEARITY_DEFAULT && o->cell != CT_LM_CELL_RNN)
-        return model_file_wrong(path, "description: a nonlinearity for a cell that has none");
+        return model_file_wrong(path, "description: the cell takes no nonlinearity");
     if (o->tied && o->embedding_size != o->hidden_size)
-        return model_file_wrong(path, "description: ties weights of different sizes");
+        return model_file_wrong(path, "description: the sizes of tied weights differ");
     return true;
 }
 
@@ -329,12 +330,12 @@ static char *model_file_token(const char *path, const json_t *item, size_t at)
     if (token && n > 0 && i == n)
         return token;
     if (token)
-        model_file_wrong(path, "description: token %zu is neither text nor bytes", at);
+        model_file_wrong(path, "description: token %zu must be text or a list of bytes", at);
     cti_release(token);
     return NULL;
 }
 
-/* A token that no text of its kind can have is not refused: it is merely of no use. */
+/* A token that no text of its kind can have is accepted; it is merely never used. */
 static ct_vocab *model_file_get_vocabulary(const char *path, const json_t *d)
 {
     const json_t *list;
@@ -368,7 +369,7 @@ static bool model_file_is_sha256(const char *s)
     return strlen(s) == 64 && strspn(s, "0123456789abcdef") == 64;
 }
 
-/* What the description says beside architecture and vocabulary. */
+/* The parts of the description besides architecture and vocabulary. */
 static bool model_file_get_rest(const char *path, const json_t *d, ct_lm *m)
 {
     const json_t *corpus = model_file_field(path, d, "corpus", JSON_OBJECT), *sha, *notes, *value;
@@ -381,7 +382,8 @@ static bool model_file_get_rest(const char *path, const json_t *d, ct_lm *m)
         !(notes = model_file_field(path, d, "training", JSON_OBJECT)))
         return false;
     if (!model_file_is_sha256(json_string_value(sha)))
-        return model_file_wrong(path, "description: the SHA-256 of the corpus is none");
+        return model_file_wrong(
+            path, "description: the SHA-256 of the corpus is not 64 hexadecimal digits");
     if (json_object_size(notes) > MOST_NOTES)
         return model_file_wrong(path, "description: more than %d notes", MOST_NOTES);
     strcpy(m->sha256, json_string_value(sha));
@@ -389,7 +391,7 @@ static bool model_file_get_rest(const char *path, const json_t *d, ct_lm *m)
     json_object_foreach((json_t *)notes, key, value) if (
         !json_is_number(value) &&
         !json_is_string(
-            value)) return model_file_wrong(path, "description: note %s is neither number nor text",
+            value)) return model_file_wrong(path, "description: note %s must be a number or text",
                                             cti_quote(key).s);
     json_decref(m->notes);
     m->notes = json_deep_copy(notes);
@@ -408,13 +410,13 @@ static json_t *model_file_read_description(const char *path, const ct_safetensor
     const json_t *type;
 
     if (!text)
-        model_file_wrong(path, "is no model file (its metadata have no \"" KEY "\")");
+        model_file_wrong(path, "is not a model file (its metadata have no \"" KEY "\")");
     else if (!(d = json_loads(text, JSON_REJECT_DUPLICATES, &error)) || !json_is_object(d))
-        model_file_wrong(path, "\"" KEY "\" of its metadata is no object of JSON%s%s",
+        model_file_wrong(path, "\"" KEY "\" of its metadata is not a JSON object%s%s",
                          d ? "" : ": ", d ? "" : cti_quote(error.text).s);
     else if ((type = model_file_field(path, d, "type", JSON_STRING)) &&
              strcmp(json_string_value(type), TYPE) != 0)
-        model_file_wrong(path, "is a model of type %s, not \"" TYPE "\"",
+        model_file_wrong(path, "is a model of type %s; it must be \"" TYPE "\"",
                          cti_quote(json_string_value(type)).s);
     else if (type && model_file_get_integer(path, d, "version", 1, FORMAT, &version))
         return d;
@@ -432,14 +434,15 @@ static bool model_file_has_matrix(const char *path, const ct_safetensors *f, con
     ct_shape shape = ct_safetensors_shape(f, i);
 
     if (i < 0)
-        return model_file_wrong(path, "description: wants a tensor %s, which it has not", name);
+        return model_file_wrong(path, "the tensor %s is missing", name);
     if (shape.rank != 2 || shape.dim[0] != rows || shape.dim[1] != columns)
-        return model_file_wrong(path, "description: wants %s to be [%lld,%lld], it is %s", name,
-                                (long long)rows, (long long)columns, cti_shape_text(&shape).s);
+        return model_file_wrong(path, "%s must be [%lld,%lld]; it is %s", name, (long long)rows,
+                                (long long)columns, cti_shape_text(&shape).s);
     return true;
 }
 
-/* Whether the sizes of the description are those of the tensors: no memory is asked for before. */
+/* Whether the sizes in the description are those of the tensors. Checked before memory is
+ * allocated. */
 static bool model_file_sizes_agree(const char *path, const ct_safetensors *f,
                                    const ct_lm_options *o, int64_t vocab)
 {
@@ -465,7 +468,7 @@ static bool model_file_sizes_agree(const char *path, const ct_safetensors *f,
     return model_file_has_matrix(path, f, "linear.weight", vocab, o->hidden_size);
 }
 
-/* Loads the weights; of what the file has more, only "training." is allowed. */
+/* Loads the weights. Other tensors are allowed only if their names begin with "training.". */
 static bool model_file_load_weights(const char *path, ct_params *params)
 {
     ct_load_report *report = ct_load_report_new();
@@ -478,10 +481,9 @@ static bool model_file_load_weights(const char *path, ct_params *params)
         const ct_load_item *item = ct_load_report_at(report, i);
 
         if (item->problem == CT_LOAD_PROBLEM_MISSING)
-            ok = model_file_wrong(path, "description: wants a tensor %s, which it has not",
-                                  item->name);
+            ok = model_file_wrong(path, "the tensor %s is missing", item->name);
         else if (strncmp(item->name, "training.", 9) != 0)
-            ok = model_file_wrong(path, "has a tensor %s that its description does not know",
+            ok = model_file_wrong(path, "the tensor %s is not in its description",
                                   cti_quote(item->name).s);
     }
     ct_load_report_free(report);
@@ -523,7 +525,7 @@ ct_lm *ct_lm_load(const char *path, ct_device device)
 
 /* ---- the model card ---- */
 
-/* Text of a file: no control characters on a terminal. */
+/* Prints text from a file without its control characters. */
 static void model_file_print_text(FILE *out, const char *text)
 {
     for (; *text; text++)

@@ -54,7 +54,7 @@ static void plot_include(plot_axis *a, double v)
     a->high = v > a->high ? v : a->high;
 }
 
-/* A margin, and some width where all values are one; 0 to 1 where there are none. */
+/* Adds a margin, and some width if all values are equal; 0 to 1 if there are no values. */
 static void plot_widen(plot_axis *a, double part)
 {
     double most = fmax(fabs(a->low), fabs(a->high)), margin;
@@ -89,7 +89,7 @@ static void plot_measure(plot_picture *p)
 
 /* ---- text ---- */
 
-/* As XML, which has neither control characters nor U+FFFE and U+FFFF. */
+/* As XML, which allows no control characters, U+FFFE or U+FFFF. */
 static void plot_escaped(cti_buffer *b, const char *text)
 {
     for (; *text; text++) {
@@ -113,7 +113,7 @@ static void plot_attribute(cti_buffer *b, const char *name, double pixels)
     cti_buffer_add(b, "\"", 1);
 }
 
-/* attributes ends the tag's list of them. */
+/* attributes is the end of the attribute list of the tag. */
 static void plot_text_at(plot_picture *p, double x, double y, const char *attributes,
                          const char *text)
 {
@@ -127,7 +127,7 @@ static void plot_text_at(plot_picture *p, double x, double y, const char *attrib
 
 /* ---- ticks ---- */
 
-/* 1, 2 or 5 times a power of ten: about wanted of them make the range. */
+/* 1, 2 or 5 times a power of ten, so that about `wanted` steps make the range. */
 static double plot_nice_step(double range, int wanted)
 {
     double raw = range / wanted, power = pow(10, floor(log10(raw))), times = raw / power;
@@ -379,7 +379,8 @@ static bool plot_check(const char *path, const ct_plot_options *o, int count,
     }
     if ((o->width && (o->width < 200 || o->width > 10000)) ||
         (o->height && (o->height < 200 || o->height > 10000))) {
-        ct_raise(CT_ERR_ARGUMENT, me, "%d by %d pixels: not in 200..10000", o->width, o->height);
+        ct_raise(CT_ERR_ARGUMENT, me, "the size is %d by %d pixels; both must be 200 to 10000",
+                 o->width, o->height);
         return false;
     }
     for (int k = 0; k < count; k++) {

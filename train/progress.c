@@ -1,4 +1,4 @@
-/* progress.c - progress: plain lines, and on a terminal a live one. */
+/* progress.c - the progress of a run: plain lines, and a live line on a terminal. */
 #include "tensor/internal.h"
 
 #include "tensor/text.h"
@@ -64,7 +64,7 @@ static void progress_put_numbers(cti_line *l, const cti_progress *b, const ct_fi
 
 /* ---- the live line ---- */
 
-/* Eighths of a column, from nothing on. */
+/* A bar that grows by eighths of a column. */
 static void progress_put_bar(cti_line *l, const cti_progress *b, double part)
 {
     static const char *const eighths[9] = { " ", "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█" };
@@ -138,7 +138,7 @@ void cti_progress_step(cti_progress *b, double epochs, const ct_fit_result *so_f
     room = width - progress_columns(&l) - 3;
     if (room >= 4)
         progress_put_curve(&l, b, h, so_far, room > 32 ? 32 : room);
-    if (progress_columns(&l) >= width) { /* no room even for that: without the bar, and cut */
+    if (progress_columns(&l) >= width) { /* too narrow: without the bar, cut at the width */
         l = (cti_line){ .size = 0 };
         progress_put_epoch(&l, b, (int64_t)ceil(epochs));
         progress_put_numbers(&l, b, so_far, epochs);
@@ -161,7 +161,7 @@ void cti_progress_end(cti_progress *b)
 
 /* ---- a run ---- */
 
-/* What the environment says of the terminal, since a library does not set the locale. */
+/* From the environment, since a library does not set the locale. */
 static bool progress_takes_unicode(void)
 {
     static const char *const names[3] = { "LC_ALL", "LC_CTYPE", "LANG" };

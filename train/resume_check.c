@@ -181,14 +181,14 @@ static void compare_values(cti_buffer *why, const char *name, json_t *there, jso
     if (there && here && json_equal(there, here))
         return;
     if (json_is_object(there) && json_is_object(here))
-        compare_objects(why, name, there, here); /* as deep as our own description */
+        compare_objects(why, name, there, here); /* at most as deep as our own description */
     else if (json_is_array(there) && json_is_array(here))
         cti_buffer_print(why, "%s%.100s differs", why->size ? "; " : "", name);
     else
         compare_differs(why, name, compare_quote(there).s, compare_quote(here).s);
 }
 
-/* The same for all keys of two objects. Keys are told without the names of hyperparameters. */
+/* The same for all keys of two objects. Names of hyperparameters stand alone. */
 static void compare_objects(cti_buffer *why, const char *name, const json_t *there, json_t *here)
 {
     bool plain = !*name || strcmp(name, "hyperparameters") == 0;

@@ -105,7 +105,7 @@ static bool tensorboard_get_varint(const unsigned char **s, const unsigned char 
     return false;
 }
 
-/* The step of an event (0 if it has none); false for bytes that are no message. */
+/* The step of an event, 0 if it has none. False if the bytes are not a valid message. */
 static bool tensorboard_get_step(const unsigned char *s, size_t size, uint64_t *step)
 {
     const unsigned char *end = s + size;
@@ -144,7 +144,7 @@ static void tensorboard_put_record(cti_buffer *file, const cti_buffer *data)
     file->failed = file->failed || data->failed;
 }
 
-/* The size of the record at s, which has so many bytes; 0 for one that is not whole. */
+/* The size of the record at the start of size bytes; 0 if the record is incomplete. */
 static size_t tensorboard_record_size(const unsigned char *s, size_t size)
 {
     uint64_t n;
@@ -218,7 +218,7 @@ static void tensorboard_put_row(cti_buffer *file, const double *row)
 
 /* ---- the file ---- */
 
-/* Makes the folders of a path that ends in its file. What fails here shows when that is opened. */
+/* Makes the folders of a path that ends in a file name. A failure shows when the file is opened. */
 static void tensorboard_make_folders(char *path)
 {
     for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
@@ -228,14 +228,14 @@ static void tensorboard_make_folders(char *path)
     }
 }
 
-/* What is left of the old file. */
+/* The rest of the old file. */
 typedef struct tensorboard_rest {
     const unsigned char *at;
     size_t size;
 } tensorboard_rest;
 
-/* Adds the old file's record of a row, which knows the time; false if it has none. Those of earlier
- * steps are passed for good. */
+/* Adds the record of a row from the old file, which has the time; false if there is none. Skips the
+ * records of earlier steps. */
 static bool tensorboard_put_old(cti_buffer *file, tensorboard_rest *old, const double *row)
 {
     uint64_t step, wanted = (uint64_t)row[CTI_STEP];

@@ -1,8 +1,10 @@
-/* activation_checkpoint.c - a segment as one node, whose backward runs it again.
+/* activation_checkpoint.c - a function recorded as one node, whose backward runs the function
+ * again.
  *
- * The segment is run with recording on in a scope of its own. What its history refers to outside
- * - inputs, parameters, results of earlier ops - becomes the node's inputs; then the history is
- * dropped. */
+ * Forward runs the function with recording on, in an inner scope. Whatever its history refers to
+ * outside that scope - inputs, parameters, results of earlier ops - becomes an input of the node.
+ * Then the inner scope ends and its history is dropped. Backward runs the function once more, which
+ * records the history again, and differentiates it with respect to the node's inputs. */
 #include "autograd/internal.h"
 
 #include "tensor/hooks.h"
@@ -11,25 +13,25 @@
 
 #include <string.h>
 
-static const char *const me = "ct_activation_checkpoint";
+static const char *const recompute_name = "ct_activation_checkpoint";
 
-/* What backward needs; copied into the node. */
-typedef struct segment {
-    ct_recomputed_function run;
+/* The function and what its second run needs: the attributes of the node. */
+typedef struct recompute {
+    ct_recomputed_function function;
     void *context;
-    ct_generator *g, start;
-    int given;   /* the first inputs of the node are those that segment gets, */
-    int outputs; /* of the segment; the node has those with history */
-} segment;
+    ct_generator *g, start; /* the generator, or NULL, and its value before the first run */
+    int inputs_given;       /* the first inputs of the node are those given to the function */
+    int outputs_count;      /* of the function; the node has only those with history */
+} recompute;
 
-/* An array of tensors that grows. */
-typedef struct list {
+/* An array of tensors that grows. It holds no references unless its user takes them. */
+typedef struct recompute_list {
     ct_tensor **at;
     int count;
     size_t room;
-} list;
+} recompute_list;
 
-static bool list_add(list *l, ct_tensor *t)
+static bool recompute_list_add(recompute_list *l, ct_tensor *t)
 {
     if (!cti_grow((void **)&l->at, &l->room, (size_t)l->count, sizeof *l->at))
         return false;
@@ -37,24 +39,27 @@ static bool list_add(list *l, ct_tensor *t)
     return true;
 }
 
-static bool same_place(const ct_tensor *a, const ct_tensor *b)
+/* True if a and b are the same place in the history: one handle, one result of a node, or one
+ * leaf. */
+static bool recompute_same_place(const ct_tensor *a, const ct_tensor *b)
 {
     return a == b ||
            (a->node ? a->node == b->node && a->output == b->output : a->leaf && a->leaf == b->leaf);
 }
 
-static bool list_has(const list *l, const ct_tensor *t)
+static bool recompute_list_has(const recompute_list *l, const ct_tensor *t)
 {
     int i;
 
     for (i = 0; i < l->count; i++)
-        if (l->at[i] && same_place(l->at[i], t))
+        if (l->at[i] && recompute_same_place(l->at[i], t))
             return true;
     return false;
 }
 
-/* Adds what history from number bottom of the tape on wants a gradient for and is not part of. */
-static bool find_outside(list *l, size_t bottom)
+/* Adds to l each tensor that the history from position `bottom` of the tape on needs a gradient
+ * for, but did not make. */
+static bool recompute_find_outside(recompute_list *l, size_t bottom)
 {
     const ct_thread *th = cti_thread();
     size_t at;
@@ -65,9 +70,9 @@ static bool find_outside(list *l, size_t bottom)
             const cti_edge *e = &th->tape[at]->in[i];
 
             if (!e->wants || (e->tensor->node && e->tensor->node_at >= bottom) ||
-                list_has(l, e->tensor))
+                recompute_list_has(l, e->tensor))
                 continue;
-            if (!list_add(l, e->tensor))
+            if (!recompute_list_add(l, e->tensor))
                 return false;
         }
     return true;
@@ -75,39 +80,42 @@ static bool find_outside(list *l, size_t bottom)
 
 /* ---- backward ---- */
 
-/* Runs the segment as it ran the first time. */
-static bool run_again(ct_node *n, const segment *s, ct_tensor **outputs)
+/* Runs the function a second time, with the same inputs and the same random numbers. */
+static bool recompute_run_again(ct_node *n, const recompute *r, ct_tensor **outputs)
 {
-    list given = { 0 };
+    recompute_list given = { 0 };
     ct_generator now = { 0 };
     bool good = true;
     int i;
 
-    for (i = 0; i < s->given && good; i++)
-        good = list_add(&given, n->in[i].tensor ? ct_node_input(n, i) : NULL);
-    if (s->g) {
-        now = *s->g;
-        *s->g = s->start;
+    for (i = 0; i < r->inputs_given && good; i++)
+        good = recompute_list_add(&given, n->in[i].tensor ? ct_node_input(n, i) : NULL);
+    if (r->g) {
+        now = *r->g;
+        *r->g = r->start;
     }
-    ct_set_grad_enabled(true); /* the engine gives the mode back after each node */
-    good = good && ct_ok() && s->run(s->context, s->given, given.at, s->outputs, outputs);
-    if (s->g)
-        *s->g = now;
+    ct_set_grad_enabled(true); /* the engine restores the mode after each node */
+    good = good && ct_ok() &&
+           r->function(r->context, r->inputs_given, given.at, r->outputs_count, outputs);
+    if (r->g)
+        *r->g = now;
     cti_release(given.at);
-    if (!good) /* an error that stands stays */
-        ct_raise(CT_ERR_GRAD, me, "the segment failed without an error in its second run");
+    if (!good) /* keeps an error that is recorded already */
+        ct_raise(CT_ERR_GRAD, recompute_name,
+                 "the function failed without an error in its second run");
     return ct_ok();
 }
 
-/* The outputs that have history, and the gradients that came for them, drawn together. False with
- * an error if they are not those of the first run. */
-static bool pair_up(const ct_node *n, const segment *s, ct_tensor *const *dout, ct_tensor **outputs,
-                    ct_tensor **gradients, int *count)
+/* Moves the outputs that have both history and a gradient to the front of outputs, and their
+ * gradients to the front of gradients; *count is their number. False with an error if the second
+ * run gave other outputs than the first. */
+static bool recompute_pair(const ct_node *n, const recompute *r, ct_tensor *const *dout,
+                           ct_tensor **outputs, ct_tensor **gradients, int *count)
 {
-    int i, k = 0;
+    int i, k = 0; /* k counts the outputs with history: those of the node */
 
     *count = 0;
-    for (i = 0; i < s->outputs; i++) {
+    for (i = 0; i < r->outputs_count; i++) {
         ct_tensor *d;
 
         if (!outputs[i] || !outputs[i]->requires_grad)
@@ -117,7 +125,8 @@ static bool pair_up(const ct_node *n, const segment *s, ct_tensor *const *dout, 
         if (!d)
             continue;
         if (!cti_same_shape(&d->shape, &outputs[i]->shape) || d->dtype != outputs[i]->dtype) {
-            ct_raise(CT_ERR_GRAD, me, "the second run gave %s for output %d, the first %s",
+            ct_raise(CT_ERR_GRAD, recompute_name,
+                     "the second run gave %s for output %d, the first %s",
                      cti_describe(outputs[i]).s, i, cti_describe(d).s);
             return false;
         }
@@ -125,148 +134,176 @@ static bool pair_up(const ct_node *n, const segment *s, ct_tensor *const *dout, 
         gradients[(*count)++] = d;
     }
     if (k != n->outputs)
-        ct_raise(CT_ERR_GRAD, me, "the second run gave %d outputs with history, the first %d", k,
-                 n->outputs);
+        ct_raise(CT_ERR_GRAD, recompute_name,
+                 "the second run gave %d outputs with history, the first %d", k, n->outputs);
     return k == n->outputs;
 }
 
-static void differentiate(ct_node *n, const segment *s, ct_tensor *const *dout, ct_tensor **work)
+/* Runs the function again and differentiates it. work is room for 2 outputs_count + 2 inputs. */
+static void recompute_differentiate(ct_node *n, const recompute *r, ct_tensor *const *dout,
+                                    ct_tensor **work)
 {
-    ct_tensor **outputs = work, **gradients = work + s->outputs;
-    ct_tensor **want = gradients + s->outputs, **found = want + n->inputs;
+    ct_tensor **outputs = work, **gradients = outputs + r->outputs_count;
+    ct_tensor **wanted = gradients + r->outputs_count, **found = wanted + n->inputs;
     size_t bottom = cti_thread()->tape_count;
-    int count, wanted = 0, i;
+    int outputs_count, wanted_count = 0, i;
 
-    if (!run_again(n, s, outputs) || !pair_up(n, s, dout, outputs, gradients, &count))
+    if (!recompute_run_again(n, r, outputs) ||
+        !recompute_pair(n, r, dout, outputs, gradients, &outputs_count))
         return;
     for (i = 0; i < n->inputs; i++)
         if (ct_node_needs_grad(n, i))
-            want[wanted++] = n->in[i].tensor;
-    cti_grad(bottom, count, outputs, wanted, want, gradients, cti_creates_graph(), found);
-    for (i = 0, wanted = 0; i < n->inputs; i++)
+            wanted[wanted_count++] = n->in[i].tensor;
+    cti_grad(bottom, outputs_count, outputs, wanted_count, wanted, gradients, cti_creates_graph(),
+             found);
+    for (i = 0, wanted_count = 0; i < n->inputs; i++)
         if (ct_node_needs_grad(n, i))
-            ct_node_add_grad(n, i, found[wanted++]);
+            ct_node_add_grad(n, i, found[wanted_count++]);
 }
 
-static void checkpoint_backward(ct_node *n, ct_tensor *const *dout)
+static void activation_checkpoint_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const segment *s = ct_node_attributes(n);
-    size_t room = 2 * (size_t)s->outputs + 2 * (size_t)n->inputs;
+    const recompute *r = ct_node_attributes(n);
+    size_t room = 2 * (size_t)r->outputs_count + 2 * (size_t)n->inputs;
     ct_tensor **work = cti_calloc(room, sizeof *work);
     int i;
 
-    for (i = s->given; i < n->inputs; i++)
-        if (!ct_node_input(n, i)) /* modified since */
+    /* The function reads these through its context: check that they still have their values. */
+    for (i = r->inputs_given; i < n->inputs; i++)
+        if (!ct_node_input(n, i))
             break;
     if (!work)
-        cti_out_of_memory(me, room * sizeof *work);
+        cti_out_of_memory(recompute_name, room * sizeof *work);
     else if (i >= n->inputs)
-        differentiate(n, s, dout, work);
+        recompute_differentiate(n, r, dout, work);
     cti_release(work);
 }
 
-/* ---- forward ---- */
+static const ct_op activation_checkpoint_op = { .name = "ct_activation_checkpoint",
+                                                .inputs = -1,
+                                                .outputs = -1,
+                                                .saves = CT_SAVE_INPUTS,
+                                                .backward = activation_checkpoint_grad };
 
-/* A handle of the innermost scope on each output, without history, in place of a reference to one
- * of a scope that has ended. */
-static void take_outputs(int count, ct_tensor **outputs)
+/* ---- forward, in three stages: first run, detach, record ---- */
+
+/* One call of ct_activation_checkpoint. */
+typedef struct recompute_call {
+    recompute r;
+    ct_tensor **outputs;   /* the caller's array. After the first run: references to tensors of a
+                            scope that has ended. After detach: handles of the caller's scope. */
+    bool *has_history;     /* whether the first run gave output i history */
+    recompute_list inputs; /* of the node. First those given, borrowed from the caller; after the
+                              first run also those found outside, references until the call ends. */
+} recompute_call;
+
+/* Stage 1: runs the function in an inner scope, and takes references to what must outlive it. On
+ * failure no references are left. */
+static bool recompute_first_run(recompute_call *c, ct_tensor *const *given)
 {
-    int i;
-
-    for (i = 0; i < count; i++) {
-        ct_tensor *t = outputs[i];
-
-        outputs[i] = ct_ok() ? cti_view(me, t, t->shape, t->stride, t->offset) : NULL;
-        cti_unref(t);
-    }
-}
-
-static bool check_outputs(int count, ct_tensor *const *outputs)
-{
-    int i;
-
-    for (i = 0; i < count && ct_ok(); i++)
-        if (!outputs[i])
-            ct_raise(CT_ERR_ARGUMENT, me, "the segment left output %d NULL", i);
-    return ct_ok();
-}
-
-static const ct_op checkpoint_op = { .name = "ct_activation_checkpoint",
-                                     .inputs = -1,
-                                     .outputs = -1,
-                                     .saves = CT_SAVE_INPUTS,
-                                     .backward = checkpoint_backward };
-
-/* Runs the segment in a scope of its own. On success outputs are references, inputs the node's
- * inputs (references beyond the first s->given) and tracked[i] is not NULL if output i has
- * history (it may no longer be used). */
-static bool run_first(const segment *s, ct_tensor *const *given, ct_tensor **outputs, list *inputs,
-                      list *tracked)
-{
+    const recompute *r = &c->r;
     bool was = ct_grad_enabled(), good;
     ct_scope scope = cti_scope_push();
     size_t bottom = cti_thread()->tape_count;
     int i;
 
     ct_set_grad_enabled(was);
-    if (!s->run(s->context, s->given, given, s->outputs, outputs)) /* an error that stands stays */
-        ct_raise(CT_ERR_ARGUMENT, me, "the segment failed without an error");
-    good = check_outputs(s->outputs, outputs) && find_outside(inputs, bottom);
-    for (i = 0; i < s->outputs && good; i++)
-        good = list_add(tracked, outputs[i]->requires_grad ? outputs[i] : NULL);
-    for (i = s->given; i < inputs->count && good; i++)
-        cti_ref(inputs->at[i]);
-    for (i = 0; i < s->outputs && good; i++)
-        cti_ref(outputs[i]);
+    if (!r->function(r->context, r->inputs_given, given, r->outputs_count, c->outputs))
+        ct_raise(CT_ERR_ARGUMENT, recompute_name, "the function failed without an error");
+    for (i = 0; i < r->outputs_count && ct_ok(); i++)
+        if (!c->outputs[i])
+            ct_raise(CT_ERR_ARGUMENT, recompute_name, "the function left output %d NULL", i);
+    good = ct_ok() && recompute_find_outside(&c->inputs, bottom);
+    for (i = r->inputs_given; i < c->inputs.count && good; i++)
+        cti_ref(c->inputs.at[i]);
+    for (i = 0; i < r->outputs_count && good; i++) {
+        c->has_history[i] = c->outputs[i]->requires_grad;
+        cti_ref(c->outputs[i]);
+    }
     cti_scope_pop(scope);
     return good;
 }
 
-/* Records the outputs that had history as results of one node. */
-static bool record(const segment *s, const list *inputs, const list *tracked, ct_tensor **outputs)
+/* Stage 2: replaces each output by a handle of the caller's scope without history, and drops the
+ * reference. After an error, outputs are NULL. */
+static bool recompute_detach(recompute_call *c)
 {
-    list results = { 0 };
+    int i;
+
+    for (i = 0; i < c->r.outputs_count; i++) {
+        ct_tensor *t = c->outputs[i];
+
+        c->outputs[i] =
+            ct_ok() ? cti_view(recompute_name, t, t->shape, t->stride, t->offset) : NULL;
+        cti_unref(t);
+    }
+    return ct_ok();
+}
+
+/* Stage 3: records the outputs that had history as results of one node. */
+static bool recompute_record(recompute_call *c)
+{
+    recompute_list results = { 0 };
     bool good = true;
     int i;
 
-    for (i = 0; i < s->outputs && good; i++)
-        if (tracked->at[i])
-            good = list_add(&results, outputs[i]);
-    good = good && (!results.count || ct_record(&checkpoint_op, inputs->count, inputs->at,
-                                                results.count, results.at, s, sizeof *s));
+    for (i = 0; i < c->r.outputs_count && good; i++)
+        if (c->has_history[i])
+            good = recompute_list_add(&results, c->outputs[i]);
+    good = good &&
+           (!results.count || ct_record(&activation_checkpoint_op, c->inputs.count, c->inputs.at,
+                                        results.count, results.at, &c->r, sizeof c->r));
     cti_release(results.at);
     return good;
 }
 
-ct_status ct_activation_checkpoint(ct_recomputed_function run, void *context, ct_generator *g,
+static bool recompute_forward(recompute_call *c, ct_tensor *const *inputs)
+{
+    bool good = true;
+    int i;
+
+    c->has_history = cti_calloc((size_t)c->r.outputs_count, sizeof *c->has_history);
+    if (!c->has_history) {
+        cti_out_of_memory(recompute_name, (size_t)c->r.outputs_count * sizeof *c->has_history);
+        return false;
+    }
+    for (i = 0; i < c->r.inputs_given && good; i++)
+        good = recompute_list_add(&c->inputs, inputs[i]);
+    if (!good || !recompute_first_run(c, inputs))
+        return false;
+    good = recompute_detach(c) && recompute_record(c);
+    for (i = c->r.inputs_given; i < c->inputs.count; i++)
+        cti_unref(c->inputs.at[i]);
+    return good;
+}
+
+ct_status ct_activation_checkpoint(ct_recomputed_function function, void *context, ct_generator *g,
                                    int inputs_count, ct_tensor *const *inputs, int outputs_count,
                                    ct_tensor **outputs)
 {
-    segment s = { run, context, g, { 0, 0, 0 }, inputs_count, outputs_count };
-    list all = { 0 }, tracked = { 0 };
-    bool good = true;
+    recompute_call c = { .r = { function, context, g, { 0, 0, 0 }, inputs_count, outputs_count },
+                         .outputs = outputs };
+    bool good;
     int i;
 
     for (i = 0; i < outputs_count; i++)
         outputs[i] = NULL;
     if (!ct_ok())
         return ct_error();
-    if (!run || inputs_count < 0 || outputs_count < 1)
-        return ct_raise(CT_ERR_ARGUMENT, me, "%s, %d inputs, %d outputs",
-                        run ? "a segment" : "no segment", inputs_count, outputs_count);
+    if (!function)
+        return ct_raise(CT_ERR_ARGUMENT, recompute_name, "function is NULL");
+    if (inputs_count < 0)
+        return ct_raise(CT_ERR_ARGUMENT, recompute_name, "inputs_count %d is negative",
+                        inputs_count);
+    if (outputs_count < 1)
+        return ct_raise(CT_ERR_ARGUMENT, recompute_name,
+                        "outputs_count is %d; it must be at least 1", outputs_count);
     if (g)
-        s.start = *g;
-    for (i = 0; i < inputs_count && good; i++)
-        good = list_add(&all, inputs[i]);
-    if (good && run_first(&s, inputs, outputs, &all, &tracked)) {
-        take_outputs(outputs_count, outputs);
-        good = ct_ok() && record(&s, &all, &tracked, outputs);
-        for (i = inputs_count; i < all.count; i++)
-            cti_unref(all.at[i]);
-    }
-    for (i = 0; i < outputs_count && !(good && ct_ok()); i++)
+        c.r.start = *g;
+    good = recompute_forward(&c, inputs) && ct_ok();
+    for (i = 0; i < outputs_count && !good; i++)
         outputs[i] = NULL;
-    cti_release(all.at);
-    cti_release(tracked.at);
+    cti_release(c.inputs.at);
+    cti_release(c.has_history);
     return ct_ok() ? CT_OK : ct_error();
 }

@@ -1,9 +1,12 @@
-/* activation_checkpoint.h - activation checkpointing: memory for time.
+/* activation_checkpoint.h - activation checkpointing: less memory for more time.
  *
- * A checkpointed segment keeps none of what its history would need. In backward it is run again,
- * its history is recorded then, used and dropped: a sequence cut into k segments of n steps holds
- * the history of one segment and k states (Chen et al., "Training deep nets with sublinear memory
- * cost", 2016). The numbers are the same bits as without. */
+ * A function that runs under ct_activation_checkpoint keeps no history. Backward runs it again,
+ * which records the history, uses it, and drops it. A sequence cut into k parts of n steps then
+ * holds the history of one part and k intermediate states at a time, for the cost of a second
+ * forward pass (Chen et al., "Training deep nets with sublinear memory cost", 2016). The results
+ * are the same bits as without.
+ *
+ * This has nothing to do with the checkpoints of train/trainer.h, which are saved runs. */
 #ifndef COTANGENT_AUTOGRAD_ACTIVATION_CHECKPOINT_H
 #define COTANGENT_AUTOGRAD_ACTIVATION_CHECKPOINT_H
 
@@ -16,20 +19,25 @@
 extern "C" {
 #endif
 
-/* A segment: makes its outputs of its inputs, parameters and what context holds; the same each
- * time it is called with the same values. False after an error. */
+/* A function to be recomputed. It writes outputs_count tensors to outputs, made from its inputs,
+ * from parameters, and from what context refers to. It must compute the same each time it is called
+ * with the same values. Returns false after an error. */
 typedef bool (*ct_recomputed_function)(void *context, int inputs_count, ct_tensor *const *inputs,
                                        int outputs_count, ct_tensor **outputs);
 
-/* Runs segment, and in backward runs it again. Gradients reach its inputs and every other tensor
- * it uses (parameters, what context refers to). context, and what it refers to, must live until
- * the history ends. The second run draws the same numbers from g, if it draws any: g is put back
- * to where it was for it, and forward again after; NULL for none. inputs may hold NULLs; outputs
- * must be another array. Works under ct_grad with create_graph too. Outputs are NULL after an
- * error: the segment's own; CT_ERR_ARGUMENT for counts below 0 (outputs: 1) or an output that is
- * NULL; and in backward CT_ERR_GRAD if the second run gives other shapes, or a tensor it used was
- * modified since. */
-ct_status ct_activation_checkpoint(ct_recomputed_function segment, void *context, ct_generator *g,
+/* Runs function now, and again in backward. Gradients reach its inputs and every other tensor that
+ * it uses, such as parameters. Works under ct_grad with create_graph too.
+ *
+ * context, and what it refers to, must live until the history ends. g is the generator from which
+ * the function draws random numbers, or NULL: for the second run it is set back to where it was
+ * before the first, so that the same numbers are drawn, and is restored afterwards. inputs may hold
+ * NULLs. outputs receives handles of the innermost scope; it must not be the array inputs.
+ *
+ * After an error every output is NULL: the error that the function raised; CT_ERR_ARGUMENT if
+ * function is NULL, inputs_count is negative, outputs_count is below 1, or the function leaves an
+ * output NULL. Backward raises CT_ERR_GRAD if the second run gives other shapes than the first, or
+ * if a tensor that the function used has been modified since. */
+ct_status ct_activation_checkpoint(ct_recomputed_function function, void *context, ct_generator *g,
                                    int inputs_count, ct_tensor *const *inputs, int outputs_count,
                                    ct_tensor **outputs);
 

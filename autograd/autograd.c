@@ -220,22 +220,25 @@ static bool check_record(const ct_op *op, int inputs_count, ct_tensor *const *in
     if ((op->inputs >= 0 && op->inputs != inputs_count) ||
         (op->outputs >= 0 && op->outputs != outputs_count) || inputs_count < 0 ||
         inputs_count > MOST_INPUTS || outputs_count < 1 || outputs_count > MOST_INPUTS) {
-        ct_raise(CT_ERR_ARGUMENT, op->name, "%d inputs and %d outputs recorded for an op of %d, %d",
-                 inputs_count, outputs_count, op->inputs, op->outputs);
+        cti_raise_within(CT_ERR_ARGUMENT, op->name,
+                         "%d inputs and %d outputs recorded for an op of %d, %d", inputs_count,
+                         outputs_count, op->inputs, op->outputs);
         return false;
     }
     for (i = 0; i < outputs_count; i++)
         if (outputs[i]->node || outputs[i]->requires_grad || outputs[i]->owned) {
-            ct_raise(CT_ERR_ARGUMENT, op->name,
-                     "output %d %s is no fresh result: it has history, is a leaf or is owned", i,
-                     cti_describe(outputs[i]).s);
+            cti_raise_within(
+                CT_ERR_ARGUMENT, op->name,
+                "output %d %s is no fresh result: it has history, is a leaf or is owned", i,
+                cti_describe(outputs[i]).s);
             return false;
         }
     for (i = 0; i < inputs_count; i++)
         if (inputs[i] && inputs[i]->node && !on_this_tape(th, inputs[i])) {
-            ct_raise(CT_ERR_SCOPE, op->name,
-                     "input %d %s has history of another thread or of an ended scope; detach it", i,
-                     cti_describe(inputs[i]).s);
+            cti_raise_within(
+                CT_ERR_SCOPE, op->name,
+                "input %d %s has history of another thread or of an ended scope; detach it", i,
+                cti_describe(inputs[i]).s);
             return false;
         }
     return true;
@@ -301,19 +304,19 @@ static ct_tensor *saved(ct_node *n, const cti_edge *edges, int count, bool allow
     const cti_edge *e = &edges[i];
 
     if (i < 0 || i >= count) {
-        ct_raise(CT_ERR_ARGUMENT, n->op->name, "there is no %s %d for backward", what, i);
+        cti_raise_within(CT_ERR_ARGUMENT, n->op->name, "there is no %s %d for backward", what, i);
         return NULL;
     }
     if (!e->tensor || !allowed) {
-        ct_raise(CT_ERR_GRAD, n->op->name, "%s %d was not saved for backward", what, i);
+        cti_raise_within(CT_ERR_GRAD, n->op->name, "%s %d was not saved for backward", what, i);
         return NULL;
     }
     if (e->version != version_of(e->tensor)) {
         const char *at = e->tensor->storage->written_at;
 
-        ct_raise(CT_ERR_GRAD, n->op->name,
-                 "%s %d %s was needed by backward but was modified in place%s%s", what, i,
-                 cti_describe(e->tensor).s, at ? " at " : "", at ? at : "");
+        cti_raise_within(CT_ERR_GRAD, n->op->name,
+                         "%s %d %s was needed by backward but was modified in place%s%s", what, i,
+                         cti_describe(e->tensor).s, at ? " at " : "", at ? at : "");
         return NULL;
     }
     return e->tensor->popped ? cti_alias(e->tensor) : e->tensor;
@@ -511,8 +514,8 @@ static void accumulate(ct_tensor **slot, ct_tensor *g)
 /* One pass at a time may fill the slots of a node or a leaf. */
 static ct_tensor **refuse_nested(const char *function)
 {
-    ct_raise(CT_ERR_GRAD, function,
-             "a hook or backward function runs backward through history that is being run");
+    cti_raise_within(CT_ERR_GRAD, function,
+                     "a hook or backward function runs backward through history that is being run");
     return NULL;
 }
 
@@ -576,16 +579,17 @@ void ct_node_add_grad(ct_node *n, int i, ct_tensor *g)
     const ct_tensor *t;
 
     if (i < 0 || i >= n->inputs) {
-        ct_raise(CT_ERR_ARGUMENT, n->op->name, "backward gave a gradient of input %d of %d", i,
-                 n->inputs);
+        cti_raise_within(CT_ERR_ARGUMENT, n->op->name, "backward gave a gradient of input %d of %d",
+                         i, n->inputs);
         return;
     }
     if (!g || !ct_node_needs_grad(n, i))
         return;
     t = n->in[i].tensor;
     if (!cti_same_shape(&g->shape, &t->shape) || g->dtype != t->dtype || g->device != t->device) {
-        ct_raise(CT_ERR_SHAPE, n->op->name, "backward gave %s as the gradient of input %d %s",
-                 cti_describe(g).s, i, cti_describe(t).s);
+        cti_raise_within(CT_ERR_SHAPE, n->op->name,
+                         "backward gave %s as the gradient of input %d %s", cti_describe(g).s, i,
+                         cti_describe(t).s);
         return;
     }
     if (cti_tracing)
@@ -689,8 +693,8 @@ static void call_backward(const pass *p, ct_node *n)
     else if (n->op->backward)
         n->op->backward(n, n->grad);
     else
-        ct_raise(CT_ERR_GRAD, n->op->name, "has no derivative%s",
-                 n->op->fused_backward ? " of its derivative" : "");
+        cti_raise_within(CT_ERR_GRAD, n->op->name, "has no derivative%s",
+                         n->op->fused_backward ? " of its derivative" : "");
 }
 
 /* A gradient outlives the scope of the node that gave it: its slot owns it now, so that it may be
@@ -710,7 +714,6 @@ static void run_node(pass *p, ct_node *n)
     int i;
 
     th->site = n->site;
-    th->quiet_site++;
     if (!p->create_graph)
         s = cti_scope_push();
     for (i = 0; i < n->outputs; i++)
@@ -727,7 +730,6 @@ static void run_node(pass *p, ct_node *n)
     if (cti_tracing && !p->outer)
         cti_trace_backward(n, began);
     cti_scope_pop(s); /* nothing, if none was begun */
-    th->quiet_site--;
     th->site = site;
 }
 

@@ -1,8 +1,9 @@
 /* autograd.h - reverse-mode differentiation: recording, backward, gradients.
  *
- * An op given a tensor that requires a gradient records a node on the tape of its thread, while
- * recording is on (it is, by default). The tape ends with the scope that was innermost when the
- * node was recorded; history never leaves its scope or its thread (CT_ERR_SCOPE). */
+ * A leaf is a tensor that no op made. While recording is on, which is the default, an op with an
+ * input that requires a gradient records a node on the tape of its thread. The nodes behind a
+ * tensor are its history. History is freed when the scope that was innermost at its recording ends;
+ * it cannot leave that scope or its thread (CT_ERR_SCOPE). */
 #ifndef COTANGENT_AUTOGRAD_AUTOGRAD_H
 #define COTANGENT_AUTOGRAD_AUTOGRAD_H
 
@@ -14,51 +15,62 @@
 extern "C" {
 #endif
 
-/* Makes t, a leaf of dtype f32 or f64, require a gradient, or no longer. Returns t. A tensor with
- * history is CT_ERR_GRAD. */
+/* Makes the leaf t require a gradient (on), or not (off). Returns t. Raises CT_ERR_DTYPE unless t
+ * is f32 or f64, CT_ERR_GRAD if t has history. */
 ct_tensor *ct_set_requires_grad(ct_tensor *t, bool on);
 
-/* True for such a leaf, and for every result with history. */
-bool ct_tensor_requires_grad(const ct_tensor *t) CT_NOSITE;
+/* True for a leaf that requires a gradient, and for every tensor with history. */
+bool ct_tensor_requires_grad(const ct_tensor *t);
 
-/* Switches recording on this thread until the innermost scope ends; returns what it was. */
-bool ct_set_grad_enabled(bool on) CT_NOSITE;
-bool ct_grad_enabled(void) CT_NOSITE;
+/* Switches recording on this thread on or off until the innermost scope ends. Returns the previous
+ * setting. */
+bool ct_set_grad_enabled(bool on);
 
-/* A scope in which nothing is recorded, for inference. */
+/* True if recording is on. */
+bool ct_grad_enabled(void);
+
+/* Like ct_scope_begin, for inference: nothing is recorded in the scope. End it by ct_scope_end. */
 ct_scope ct_scope_begin_no_grad(void);
 
-/* The same values without history; a view. */
+/* A view of t without history; it requires no gradient. */
 ct_tensor *ct_detach(ct_tensor *t);
 
-/* Adds d loss / d leaf to the gradient of every leaf that loss, a tensor of one element, was made
- * from. Runs through history without recursion; nothing is added if an error comes up, nor while
- * one stands. CT_ERR_GRAD: loss has no history, or a saved tensor was modified since. Calling it
- * twice adds twice. */
+/* Adds d loss / d leaf to the gradient of every leaf from which loss, a tensor of one element, was
+ * made. Calling it twice adds twice: clear the gradients between steps (ct_params_zero_grad,
+ * ct_tensor_zero_grad). All or nothing: after an error no gradient has changed. Does nothing while
+ * an error is recorded. Raises CT_ERR_GRAD if loss has no history and requires no gradient, or if a
+ * tensor that was saved for backward has been modified in place since. */
 ct_status ct_backward(ct_tensor *loss);
 
-/* The same from a tensor of any shape, given d / d t: same shape, dtype and device. */
+/* Like ct_backward, from a tensor t of any shape. gradient, of the same shape, dtype and device, is
+ * the gradient of t: backward starts from it. */
 ct_status ct_backward_with(ct_tensor *t, ct_tensor *gradient);
 
-/* grads[i] = the gradient of sum over j of <outputs[j], grad_outputs[j]> with respect to inputs[i];
- * leaves' own gradients stay as they are. grad_outputs, or an entry of it, may be NULL for outputs
- * of one element: 1. An input that no output depends on gives zeros. grads may be the array of the
- * outputs. CT_ERR_GRAD for an output or input without history that requires no gradient, and for a
- * call from a hook or backward function that ct_grad runs. With create_graph the results
- * have history, so that they can be differentiated again. */
+/* Computes gradients without changing those of the leaves: grads[i] becomes the gradient of sum
+ * over j of <outputs[j], grad_outputs[j]> with respect to inputs[i], a tensor of the innermost
+ * scope. grad_outputs, or an entry of it, may be NULL for an output of one element; it counts as 1.
+ * An input on which no output depends gets zeros. grads may be the same array as outputs. With
+ * create_graph the results have history and can be differentiated again.
+ *
+ * Raises CT_ERR_GRAD if an output or input has no history and requires no gradient, if a saved
+ * tensor was modified since, or if it is called from a hook or backward function that ct_grad runs;
+ * CT_ERR_ARGUMENT for counts below 1. After an error every grads[i] is NULL. */
 ct_status ct_grad(int outputs_count, ct_tensor *const *outputs, int inputs_count,
                   ct_tensor *const *inputs, ct_tensor *const *grad_outputs, bool create_graph,
                   ct_tensor **grads);
 
-/* A leaf's gradient, as a view of the innermost scope; NULL, without an error, if there is none. */
+/* The gradient of a leaf, as a view of the innermost scope. NULL, without an error, if it has
+ * none. */
 ct_tensor *ct_tensor_grad(ct_tensor *leaf);
 
-/* Forgets it. */
-void ct_tensor_zero_grad(ct_tensor *leaf) CT_NOSITE;
+/* Removes the gradient of a leaf: ct_tensor_grad then returns NULL. */
+void ct_tensor_zero_grad(ct_tensor *leaf);
 
-/* Calls hook with the gradient of t each time it is complete: for a result with history before
- * its node runs, for a leaf before it is added. What the hook returns replaces the gradient (same
- * shape, dtype and device), NULL leaves it. Lives as long as t or its history. */
+/* Registers a hook on t, which must have history or require a gradient (CT_ERR_GRAD). Each backward
+ * pass calls hook with the complete gradient of t: for a tensor with history before its node runs,
+ * for a leaf before the gradient is added. The hook returns a tensor of the same shape, dtype and
+ * device, which replaces the gradient, or NULL, which leaves it. An error that the hook raises ends
+ * the pass. The hook stays as long as the leaf, or the history of t. */
 typedef ct_tensor *(*ct_grad_hook)(ct_tensor *gradient, void *context);
 ct_status ct_register_hook(ct_tensor *t, ct_grad_hook hook, void *context);
 

@@ -1,26 +1,47 @@
-/* gradcheck.c - derivatives against central differences:
- *     d f / d x_i = (f(x + eps e_i) - f(x - eps e_i)) / (2 eps) + O(eps^2) */
+/* gradcheck.c - compares derivatives with central differences:
+ *     d f / d x_i = (f(x + eps e_i) - f(x - eps e_i)) / (2 eps) + O(eps^2)
+ *
+ * f may return any shape. It is reduced to the scalar s = sum f(inputs) w, with random weights w,
+ * so that one backward pass checks a random combination of all rows of the Jacobian. Second
+ * derivatives are checked by the same code: the first derivatives of s are taken for f. */
 #include "autograd/internal.h"
 
-#include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/gradcheck.h>
+#include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/reduce.h>
 
 #include <math.h>
 
-#define MOST 16
+#define GRADCHECK_MOST_INPUTS 16
 
-/* What is differentiated: s(inputs) = sum f(inputs) w. */
-typedef struct weighted {
+/* The scalar function s. */
+typedef struct gradcheck_sum {
     ct_gradcheck_function f;
     void *context;
-    ct_generator draw; /* w starts here each time */
-} weighted;
+    ct_generator weights; /* w is drawn from here each time, so it is the same each time */
+} gradcheck_sum;
 
-static ct_tensor *weighted_sum(const weighted *w, int count, ct_tensor *const *inputs)
+/* One check. */
+typedef struct gradcheck {
+    const char *function; /* the public name, for errors */
+    gradcheck_sum s;
+    int count;
+    ct_tensor *const *inputs;
+    double eps, tolerance;
+} gradcheck;
+
+/* The entry that differs most so far. */
+typedef struct gradcheck_worst {
+    double excess; /* over the tolerance; NaN counts as the worst */
+    double numeric, analytic;
+    int input;
+    int64_t at;
+} gradcheck_worst;
+
+static ct_tensor *gradcheck_call(const gradcheck_sum *s, int count, ct_tensor *const *inputs)
 {
-    ct_generator g = w->draw;
-    ct_tensor *y = w->f(count, inputs, w->context);
+    ct_generator g = s->weights;
+    ct_tensor *y = s->f(count, inputs, s->context);
 
     if (!y)
         return NULL;
@@ -28,8 +49,8 @@ static ct_tensor *weighted_sum(const weighted *w, int count, ct_tensor *const *i
         ct_mul(y, ct_randn(ct_tensor_shape(y), ct_tensor_dtype(y), ct_tensor_device(y), &g)));
 }
 
-static bool check_arguments(const char *me, ct_gradcheck_function f, int count,
-                            ct_tensor *const *inputs, const ct_generator *g)
+static bool gradcheck_check_arguments(const char *me, ct_gradcheck_function f, int count,
+                                      ct_tensor *const *inputs, const ct_generator *g)
 {
     int i;
 
@@ -37,8 +58,9 @@ static bool check_arguments(const char *me, ct_gradcheck_function f, int count,
         ct_raise(CT_ERR_ARGUMENT, me, "the function or the generator is NULL");
         return false;
     }
-    if (count < 1 || count > MOST) {
-        ct_raise(CT_ERR_ARGUMENT, me, "%d inputs: 1 to %d are checked", count, MOST);
+    if (count < 1 || count > GRADCHECK_MOST_INPUTS) {
+        ct_raise(CT_ERR_ARGUMENT, me, "%d inputs: 1 to %d are checked", count,
+                 GRADCHECK_MOST_INPUTS);
         return false;
     }
     for (i = 0; i < count; i++) {
@@ -55,11 +77,11 @@ static bool check_arguments(const char *me, ct_gradcheck_function f, int count,
     return true;
 }
 
-/* s with element at of input x moved by delta; recording is on, since f may need it. */
-static double moved(const weighted *w, int count, ct_tensor *const *inputs, ct_tensor *x,
-                    int64_t at, double delta)
+/* The value of s with element at of input x moved by delta. Recording is on, because f may call
+ * ct_grad, as gradcheck_first_derivatives does. */
+static double gradcheck_moved(const gradcheck *c, ct_tensor *x, int64_t at, double delta)
 {
-    char *place = cti_ptr(x) + at * (int64_t)sizeof(double);
+    char *place = cti_data(x) + at * (int64_t)sizeof(double);
     ct_scope s = ct_scope_begin();
     double was, there, out;
 
@@ -67,65 +89,52 @@ static double moved(const weighted *w, int count, ct_tensor *const *inputs, ct_t
         was = NAN;
     there = was + delta;
     cti_backend_of(x->device)->upload(place, &there, sizeof there);
-    out = ct_item(weighted_sum(w, count, inputs));
+    out = ct_item(gradcheck_call(&c->s, c->count, c->inputs));
     cti_backend_of(x->device)->upload(place, &was, sizeof was);
     cti_scope_pop(s);
     return out;
 }
 
-static double element(const ct_tensor *contiguous, int64_t at)
+static double gradcheck_element(const ct_tensor *contiguous, int64_t at)
 {
     double v;
 
-    return cti_to_host(contiguous->device, &v, cti_ptr(contiguous) + at * (int64_t)sizeof v,
+    return cti_to_host(contiguous->device, &v, cti_data(contiguous) + at * (int64_t)sizeof v,
                        sizeof v)
                ? v
                : NAN;
 }
 
-/* The worst entry so far. */
-typedef struct worst {
-    double excess, numeric, analytic;
-    int input;
-    int64_t at;
-} worst;
-
-static bool compare(const weighted *w, int count, ct_tensor *const *inputs, ct_tensor **grads,
-                    double eps, double tolerance, worst *bad)
+/* Compares the gradient of input number `input` with central differences, element by element. */
+static bool gradcheck_compare(const gradcheck *c, int input, const ct_tensor *grad,
+                              gradcheck_worst *worst)
 {
-    int i;
+    ct_tensor *x = c->inputs[input], *g = cti_contiguous(grad);
+    double largest = 1;
     int64_t k;
 
-    for (i = 0; i < count; i++) {
-        double largest = 1;
-        ct_tensor *c;
+    if (!g)
+        return false;
+    for (k = 0; k < g->numel; k++)
+        largest = fmax(largest, fabs(gradcheck_element(g, k)));
+    for (k = 0; k < g->numel; k++) {
+        double a = gradcheck_element(g, k);
+        double n =
+            (gradcheck_moved(c, x, k, c->eps) - gradcheck_moved(c, x, k, -c->eps)) / (2 * c->eps);
+        double excess = fabs(n - a) / largest - c->tolerance;
 
-        if (!inputs[i]->requires_grad)
-            continue;
-        c = cti_contiguous(grads[i]);
-        if (!c)
-            return false;
-        for (k = 0; k < c->numel; k++)
-            largest = fmax(largest, fabs(element(c, k)));
-        for (k = 0; k < c->numel; k++) {
-            double a = element(c, k);
-            double n = (moved(w, count, inputs, inputs[i], k, eps) -
-                        moved(w, count, inputs, inputs[i], k, -eps)) /
-                       (2 * eps);
-            double excess = fabs(n - a) / largest - tolerance;
-
-            if (!(excess <= bad->excess) && !isnan(bad->excess)) /* a NaN is the worst */
-                *bad = (worst){ excess, n, a, i, k };
-        }
+        if (!(excess <= worst->excess) && !isnan(worst->excess))
+            *worst = (gradcheck_worst){ excess, n, a, input, k };
     }
     return true;
 }
 
-/* The gradients of s with respect to the inputs that require one. */
-static bool gradients(const weighted *w, int count, ct_tensor *const *inputs, bool create_graph,
-                      ct_tensor **grads)
+/* The gradients of s with respect to the inputs that require one; NULL for the others. */
+static bool gradcheck_gradients(const gradcheck_sum *sum, int count, ct_tensor *const *inputs,
+                                bool create_graph, ct_tensor **grads)
 {
-    ct_tensor *want[MOST], *got[MOST], *s = weighted_sum(w, count, inputs);
+    ct_tensor *want[GRADCHECK_MOST_INPUTS], *got[GRADCHECK_MOST_INPUTS],
+        *s = gradcheck_call(sum, count, inputs);
     int i, n = 0;
 
     for (i = 0; i < count; i++)
@@ -133,7 +142,7 @@ static bool gradients(const weighted *w, int count, ct_tensor *const *inputs, bo
             want[n++] = inputs[i];
     if (!s)
         return false;
-    if (!s->requires_grad) /* no input reaches it: a derivative of 0, which is compared too */
+    if (!s->requires_grad) /* s does not depend on the inputs: compare with a derivative of 0 */
         for (i = 0; i < n; i++)
             got[i] = ct_zeros(want[i]->shape, CT_F64, want[i]->device);
     else
@@ -145,54 +154,65 @@ static bool gradients(const weighted *w, int count, ct_tensor *const *inputs, bo
     return true;
 }
 
-static bool run(const char *me, const weighted *w, int count, ct_tensor *const *inputs, double eps,
-                double tolerance)
+static bool gradcheck_run(const gradcheck *c)
 {
-    worst bad = { 0, 0, 0, 0, 0 };
-    ct_tensor *grads[MOST];
-    bool good, was;
-    ct_scope s;
+    gradcheck_worst worst = { 0, 0, 0, 0, 0 };
+    ct_tensor *grads[GRADCHECK_MOST_INPUTS];
+    ct_scope s = ct_scope_begin();
+    bool was = ct_set_grad_enabled(true), good;
+    int i;
 
-    eps = eps > 0 ? eps : 1e-6;
-    tolerance = tolerance > 0 ? tolerance : 1e-6;
-    s = ct_scope_begin();
-    was = ct_set_grad_enabled(true);
-    good = gradients(w, count, inputs, false, grads) &&
-           compare(w, count, inputs, grads, eps, tolerance, &bad) && ct_ok();
+    good = gradcheck_gradients(&c->s, c->count, c->inputs, false, grads);
+    for (i = 0; i < c->count && good; i++)
+        if (grads[i])
+            good = gradcheck_compare(c, i, grads[i], &worst);
+    good = good && ct_ok();
     ct_set_grad_enabled(was);
     cti_scope_pop(s);
-    if (good && !(bad.excess <= 0)) {
-        ct_raise(CT_ERR_NUMERIC, me, "input %d, element %lld: numeric %.12g, analytic %.12g",
-                 bad.input, (long long)bad.at, isnan(bad.numeric) ? NAN : bad.numeric,
-                 isnan(bad.analytic) ? NAN : bad.analytic);
+    if (good && !(worst.excess <= 0)) {
+        ct_raise(CT_ERR_NUMERIC, c->function,
+                 "input %d, element %lld: numeric %.12g, analytic %.12g", worst.input,
+                 (long long)worst.at, isnan(worst.numeric) ? NAN : worst.numeric,
+                 isnan(worst.analytic) ? NAN : worst.analytic); /* without the sign of a NaN */
         return false;
     }
     return good;
 }
 
+static gradcheck gradcheck_new(const char *function, int count, ct_tensor *const *inputs,
+                               double eps, double tolerance)
+{
+    return (gradcheck){ .function = function,
+                        .count = count,
+                        .inputs = inputs,
+                        .eps = eps > 0 ? eps : 1e-6,
+                        .tolerance = tolerance > 0 ? tolerance : 1e-6 };
+}
+
 bool ct_gradcheck(ct_gradcheck_function f, int count, ct_tensor *const *inputs, void *context,
                   ct_generator *g, double eps, double tolerance)
 {
-    weighted w = { f, context, { 0, 0, 0 } };
+    gradcheck c = gradcheck_new("ct_gradcheck", count, inputs, eps, tolerance);
     bool good;
 
-    if (!ct_ok() || !check_arguments("ct_gradcheck", f, count, inputs, g))
+    if (!ct_ok() || !gradcheck_check_arguments(c.function, f, count, inputs, g))
         return false;
-    w.draw = *g;
-    good = run("ct_gradcheck", &w, count, inputs, eps, tolerance);
-    ct_random_u32(g); /* the next check draws other weights */
+    c.s = (gradcheck_sum){ f, context, *g };
+    good = gradcheck_run(&c);
+    ct_random_u32(g); /* advances g: the next check draws other weights */
     return good;
 }
 
-/* The first derivatives, flattened into a sum with fixed weights, as a function again. */
-static ct_tensor *first_derivatives(int count, ct_tensor *const *inputs, void *context)
+/* The first derivatives of a gradcheck_sum, reduced to a sum with fixed weights: a function to
+ * check. */
+static ct_tensor *gradcheck_first_derivatives(int count, ct_tensor *const *inputs, void *context)
 {
-    const weighted *w = context;
-    ct_generator g = ct_generator_stream(w->draw, "second");
-    ct_tensor *grads[MOST], *total = NULL;
+    const gradcheck_sum *sum = context;
+    ct_generator g = ct_generator_stream(sum->weights, "second");
+    ct_tensor *grads[GRADCHECK_MOST_INPUTS], *total = NULL;
     int i;
 
-    if (!gradients(w, count, inputs, true, grads))
+    if (!gradcheck_gradients(sum, count, inputs, true, grads))
         return NULL;
     for (i = 0; i < count; i++) {
         ct_tensor *part;
@@ -208,15 +228,15 @@ static ct_tensor *first_derivatives(int count, ct_tensor *const *inputs, void *c
 bool ct_gradgradcheck(ct_gradcheck_function f, int count, ct_tensor *const *inputs, void *context,
                       ct_generator *g, double eps, double tolerance)
 {
-    weighted first = { f, context, { 0, 0, 0 } };
-    weighted second = { first_derivatives, &first, { 0, 0, 0 } };
+    gradcheck c = gradcheck_new("ct_gradgradcheck", count, inputs, eps, tolerance);
+    gradcheck_sum first;
     bool good;
 
-    if (!ct_ok() || !check_arguments("ct_gradgradcheck", f, count, inputs, g))
+    if (!ct_ok() || !gradcheck_check_arguments(c.function, f, count, inputs, g))
         return false;
-    first.draw = *g;
-    second.draw = ct_generator_stream(*g, "outer");
-    good = run("ct_gradgradcheck", &second, count, inputs, eps, tolerance);
+    first = (gradcheck_sum){ f, context, *g };
+    c.s = (gradcheck_sum){ gradcheck_first_derivatives, &first, ct_generator_stream(*g, "outer") };
+    good = gradcheck_run(&c);
     ct_random_u32(g);
     return good;
 }

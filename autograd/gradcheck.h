@@ -1,4 +1,4 @@
-/* gradcheck.h - derivatives against finite differences. */
+/* gradcheck.h - checks derivatives against finite differences. For tests of ops and models. */
 #ifndef COTANGENT_AUTOGRAD_GRADCHECK_H
 #define COTANGENT_AUTOGRAD_GRADCHECK_H
 
@@ -11,19 +11,25 @@
 extern "C" {
 #endif
 
-/* A function of count f64 tensors to one f64 tensor, for checking; the same each time it is called
- * with the same values. */
+/* A function to check: from count f64 tensors to one f64 tensor of any shape. It must return the
+ * same each time it is called with the same values. NULL with an error if it fails. */
 typedef ct_tensor *(*ct_gradcheck_function)(int count, ct_tensor *const *inputs, void *context);
 
-/* Compares d <f(inputs), w> / d input, w random normal drawn from *g, with central differences of
- * step eps (0: 1e-6), for each element of each input that requires a gradient: |numeric - analytic|
- * <= tolerance (0: 1e-6) * max(1, largest |entry|). inputs are f64 leaves, contiguous, whose
- * elements are distinct in memory; their values are put back. Returns true if all agree; otherwise
- * false, with the worst entry in CT_ERR_NUMERIC, or f's own error. */
+/* Checks the gradient of <f(inputs), w> for weights w, random normal numbers drawn from *g. For
+ * each element of each input that requires a gradient, it must agree with a central difference of
+ * step eps:
+ *     |numeric - analytic| <= tolerance * max(1, largest |analytic| of that input)
+ * eps 0 and tolerance 0 mean 1e-6. inputs are 1 to 16 tensors; those that require a gradient must
+ * be contiguous f64 leaves whose elements do not share memory. They are modified during the check
+ * and restored. context is passed to f. g is advanced.
+ *
+ * Returns true if all agree. Otherwise returns false with an error: CT_ERR_NUMERIC that names the
+ * worst element, CT_ERR_ARGUMENT, CT_ERR_DTYPE, or the error of f. Returns false at once while an
+ * error is recorded. */
 bool ct_gradcheck(ct_gradcheck_function f, int count, ct_tensor *const *inputs, void *context,
                   ct_generator *g, double eps, double tolerance);
 
-/* The same for the gradient itself: second derivatives. */
+/* Like ct_gradcheck, for the second derivatives: it checks the gradient of the gradient. */
 bool ct_gradgradcheck(ct_gradcheck_function f, int count, ct_tensor *const *inputs, void *context,
                       ct_generator *g, double eps, double tolerance);
 

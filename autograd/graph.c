@@ -1,32 +1,35 @@
-/* graph.c - history as a picture: the tape from a tensor down, in DOT. */
+/* graph.c - writes the history of a tensor as a graph in the DOT language. */
 #include "autograd/internal.h"
 
 #include "tensor/hooks.h"
 
 #include <cotangent/autograd/graph.h>
 
-/* A string as a part of a DOT label. */
-static void put_quoted(FILE *out, const char *s)
+#include <string.h>
+
+/* The first n bytes of a string as a part of a DOT label. */
+static void graph_put_quoted(FILE *out, const char *s, int n)
 {
-    for (; s && *s; s++) {
+    for (; n > 0; n--, s++) {
         if (*s == '"' || *s == '\\')
             putc('\\', out);
         putc(*s, out);
     }
 }
 
-static void put_node(FILE *out, size_t at, const ct_node *n)
+static void graph_put_node(FILE *out, size_t at, const ct_node *n)
 {
     fprintf(out, "    n%zu [shape=box, label=\"", at);
-    put_quoted(out, n->op->name);
-    if (n->site)
+    graph_put_quoted(out, n->op->name, (int)strlen(n->op->name));
+    if (n->site) {
         fputs("\\n", out);
-    put_quoted(out, n->site);
+        graph_put_quoted(out, n->site, cti_site_length(n->site, n->op->name));
+    }
     fputs("\"];\n", out);
 }
 
-/* An edge from where t comes from, a leaf being a vertex of its own. */
-static void put_edge(FILE *out, const ct_tensor *t, size_t to)
+/* Writes the edge from the node that made t, or from a vertex for the leaf t. */
+static void graph_put_edge(FILE *out, const ct_tensor *t, size_t to)
 {
     if (t->node) {
         fprintf(out, "    n%zu -> n%zu [label=\"%s\"];\n", t->node_at, to, cti_describe(t).s);
@@ -36,8 +39,9 @@ static void put_edge(FILE *out, const ct_tensor *t, size_t to)
     fprintf(out, "    l%p -> n%zu;\n", (const void *)t->leaf, to);
 }
 
-/* Nodes below top that lead to those in use, from the last to the first. */
-static void put_history(FILE *out, size_t top, unsigned char *in_use)
+/* Writes the nodes below top that lead to a node in use. The tape is in the order of execution, so
+ * one walk from the last to the first finds them all. */
+static void graph_put_history(FILE *out, size_t top, unsigned char *in_use)
 {
     const ct_thread *th = cti_thread();
     int i;
@@ -47,7 +51,7 @@ static void put_history(FILE *out, size_t top, unsigned char *in_use)
 
         if (!in_use[top])
             continue;
-        put_node(out, top, n);
+        graph_put_node(out, top, n);
         for (i = 0; i < n->inputs; i++) {
             const ct_tensor *t = n->in[i].tensor;
 
@@ -55,7 +59,7 @@ static void put_history(FILE *out, size_t top, unsigned char *in_use)
                 continue;
             if (t->node)
                 in_use[t->node_at] = 1;
-            put_edge(out, t, top);
+            graph_put_edge(out, t, top);
         }
     }
 }
@@ -79,7 +83,7 @@ ct_status ct_graph_dot(ct_tensor *t, FILE *out)
     fputs("digraph history {\n    rankdir=BT;\n", out);
     if (t->node) {
         in_use[t->node_at] = 1;
-        put_history(out, top, in_use);
+        graph_put_history(out, top, in_use);
         fprintf(out, "    result [shape=plaintext, label=\"%s\"];\n    n%zu -> result;\n",
                 cti_describe(t).s, t->node_at);
     } else {

@@ -1,4 +1,4 @@
-/* internal.h - what the ops of autograd/ and nn/ share. (internal) */
+/* internal.h - the tape, and what ops and modules of the library share. (internal) */
 #ifndef COTANGENT_AUTOGRAD_INTERNAL_H
 #define COTANGENT_AUTOGRAD_INTERNAL_H
 
@@ -7,6 +7,7 @@
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/op.h>
 #include <cotangent/autograd/params/params.h>
+#include <cotangent/autograd/params/state_dict.h>
 
 /* ---- the tape (autograd.c) ---- */
 
@@ -54,75 +55,82 @@ bool cti_creates_graph(void);
 
 /* ---- for ops ---- */
 
-/* A view inside a tensor of a row-major shape: what the gradient of a view is added into. */
+/* A window into a tensor: shape, strides and offset in elements. */
 typedef struct cti_window {
     ct_shape shape;
     int64_t stride[CT_MAX_RANK];
     int64_t offset;
 } cti_window;
 
-/* Adds d, of the window's shape, into that window of input i's gradient: no padded copy is made
- * while nothing is recorded. The window's elements must be distinct. scatter is the op-made
- * equivalent, for gradients of gradients: a tensor of the input's shape, zero but for d. */
+/* Adds d to a window of the gradient of input i. Without recording, no padded copy of d is made. w
+ * is a window into a row-major tensor of the input's shape; its elements must not share memory.
+ * scatter does the same by ops, for gradients of gradients: it returns a tensor of the input's
+ * shape that is d in the window and 0 elsewhere. */
 void cti_add_grad_window(ct_node *n, int i, const cti_window *w, ct_tensor *d,
                          ct_tensor *(*scatter)(ct_node *n, ct_tensor *d));
 
-/* True if the op is about to be recorded for these inputs: whether a forward needs to keep what
- * only backward uses. */
+/* True if ct_record would record an op on these inputs. A forward that has to keep something for
+ * backward only asks this first. */
 bool cti_will_record(int inputs_count, ct_tensor *const *inputs);
 
-/* For an op that is never recorded (its result is bool, an index...): shows it to those who trace.
- * Others call ct_record, which does so. */
+/* Shows an op to the tracer that is never recorded, because its result has no derivative. ct_record
+ * does this for all others. */
 void cti_not_recorded(const char *name, int inputs_count, ct_tensor *const *inputs, ct_tensor *y);
 
-/* out = op(in...; param) over out's shape, inputs broadcast to it; no history, no checks. */
+/* out = op(in...; param), with the inputs broadcast to the shape of out. No checks, no history. */
 void cti_elementwise(cti_ew_op op, ct_tensor *out, int inputs, const ct_tensor *const *in,
                      const double *param);
 
-/* The broadcast of two shapes, and the axis on which they do not fit, or -1; the error that says
- * so, calling them an and bn. */
+/* Broadcasts two shapes into *out. Returns -1, or the axis of the result on which they do not fit;
+ * cti_no_broadcast raises the error about that axis. an and bn are the names of a and b in the
+ * message. */
 int cti_broadcast_shapes(const ct_shape *a, const ct_shape *b, ct_shape *out);
 void cti_no_broadcast(const char *function, const char *an, const ct_tensor *a, const char *bn,
                       const ct_tensor *b, int axis);
 
-/* Both at once, for an op of a and b; false with an error. */
+/* Both for the operands a and b of an op; false with an error. */
 bool cti_broadcast(const char *function, const ct_tensor *a, const ct_tensor *b, ct_shape *out);
 
-/* A shape around an axis: (outer, n, inner). */
-void cti_around(const ct_shape *shape, int axis, int64_t *outer, int64_t *inner);
+/* Splits a shape at an axis: shape is (outer, n, inner). */
+void cti_split_axis(const ct_shape *shape, int axis, int64_t *outer, int64_t *inner);
 
-/* The indices that ct_one_hot made x from, if x is still what it made; else NULL. */
+/* The indices from which ct_one_hot made x, if x still has those values; otherwise NULL. */
 ct_tensor *cti_one_hot_of(const ct_tensor *x);
 
-/* ct_embedding of a table and indices that nobody else writes: the rows may be put off. */
-ct_tensor *cti_rows_later(ct_tensor *table, ct_tensor *indices);
+/* ct_embedding of a table and indices that nobody else writes. The rows are lazy (lazy_rows.c). */
+ct_tensor *cti_lazy_gather(ct_tensor *table, ct_tensor *indices);
 
 /* ct_gather, with the name of the function that errors show. */
 ct_tensor *cti_gather(const char *function, ct_tensor *x, int axis, ct_tensor *index);
 
-/* a leaf's gradient itself, contiguous; NULL if there is none */
+/* The gradient of a leaf itself, not a view of it; contiguous. NULL if there is none. */
 ct_tensor *cti_leaf_grad(const ct_tensor *leaf);
 
-/* ---- parameter sets, for loading (params.c) ---- */
+/* ---- parameter sets, for loading (params.c, state_dict.c) ---- */
 
-/* "" for the whole; "decoder." for a part. */
+/* A copy of name in which the first prefix of map that fits is replaced. The caller releases it. NULL with
+ * CT_ERR_MEMORY. map is that of ct_load_options.rename, or NULL. */
+char *cti_rename_prefix(const char *function, const ct_prefix *map, const char *name);
+
+/* The prefix of the names in set: "" for a whole set, "decoder." for a part. */
 const char *cti_params_prefix(const ct_params *set);
 
-/* The entry that holds p's value: p, unless it is tied to another. */
+/* The entry that holds the value of p: p, or the entry to which it is tied. */
 const ct_param *cti_param_real(const ct_param *p);
 
-/* True if p has, or could be settled to, the shape. */
+/* True if p has the shape, or is lazy and can be given it. */
 bool cti_param_fits(const ct_param *p, const ct_shape *shape);
 
-/* An owned handle on t's storage that can become the value of p; NULL with CT_ERR_MEMORY. */
+/* An owned handle on the storage of t that can become the value of the lazy p; NULL with
+ * CT_ERR_MEMORY. */
 ct_tensor *cti_param_leaf(const ct_param *p, ct_tensor *t);
 
-/* Guards settling. */
+/* Guards the shapes and values of the set while entries are materialized. */
 void cti_params_lock(ct_params *set);
 void cti_params_unlock(ct_params *set);
 
-/* p's value becomes value, which fits: by a copy, or, if p has none, by taking *leaf (then NULL),
- * which shares value's storage. Cannot fail. Under the lock. */
+/* Sets the value of p to value, which fits. Copies it; if p is lazy, p takes *leaf instead, which
+ * shares the storage of value, and *leaf becomes NULL. Cannot fail. Call it under the lock. */
 void cti_param_put(ct_param *p, const ct_tensor *value, ct_tensor **leaf);
 
 #endif

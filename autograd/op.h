@@ -1,7 +1,8 @@
-/* op.h - how an op takes part in differentiation; for the library's own and for the user's.
+/* op.h - how an op takes part in differentiation: the ops of this library, and your own.
  *
- * An op computes its outputs and calls ct_record. Its backward formula is written in ops, so that
- * gradients of gradients work; where speed asks for a fused derivative, that is an op too.
+ * An op computes its outputs and calls ct_record. Its backward function is written in ops, so that
+ * gradients have gradients. If that is too slow, write the derivative as an op of its own, whose
+ * backward function is written in ops.
  *
  *     // y = x exp(x);  dx = dy (y + exp(x))
  *     static void xexp_backward(ct_node *n, ct_tensor *const *dout)
@@ -35,54 +36,66 @@
 extern "C" {
 #endif
 
+/* One recorded call of an op: what backward sees. */
 typedef struct ct_node ct_node;
 
 enum {
-    CT_SAVE_INPUTS = 1, /* backward may call ct_node_input: their values are guarded */
-    CT_SAVE_OUTPUTS = 2 /* backward may call ct_node_output */
+    CT_SAVE_INPUTS = 1, /* backward calls ct_node_input; modifying them before is an error */
+    CT_SAVE_OUTPUTS = 2 /* backward calls ct_node_output; the same */
 };
 
-/* One op; static and constant. */
+/* An op. Make it static and constant: nodes keep its address, also when the function has
+ * returned. */
 typedef struct ct_op {
-    const char *name;
-    int inputs;  /* their number; -1 for any */
-    int outputs; /* the same */
-    unsigned saves;
-    /* Gives each wanted input its gradient by ct_node_add_grad. dout[i] is the gradient of output i,
-     * NULL if none came (one of them is not NULL). NULL for an op that has no derivative. */
+    const char *name; /* for messages, traces and graphs */
+    int inputs;       /* their number; -1: any */
+    int outputs;      /* their number; -1: any */
+    unsigned saves;   /* CT_SAVE_... joined by | */
+    /* Computes the gradients of the inputs and hands each to ct_node_add_grad. dout[i] is the
+     * gradient of output i, or NULL if output i does not influence the result; at least one is not
+     * NULL. NULL for an op without a derivative. */
     void (*backward)(ct_node *n, ct_tensor *const *dout);
-    /* Optional: the same, but faster and with no history of its own; called instead where nothing
-     * is recorded, that is by all but a ct_grad with create_graph. */
+    /* Optional: computes the same faster, without recording. Called instead of backward whenever
+     * nothing is recorded, that is always except in ct_grad with create_graph. */
     void (*fused_backward)(ct_node *n, ct_tensor *const *dout);
-    void *reserved[1];
 } ct_op;
 
-/* Records that outputs, fresh tensors of this scope without history (a view of an input is fresh;
- * an input itself, a leaf or a tensor of ct_keep is not), came from inputs by op. attributes (bytes
- * of them, copied) are for backward. Does nothing if recording is off or no input requires a
- * gradient. An input may be NULL where the op has an optional one. False with an error: a NULL
- * output, too many of either, wrong counts, history of another thread (CT_ERR_SCOPE), memory. */
+/* Records outputs = op(inputs) on the tape. Each output must be a new tensor of the current scope
+ * without history: a view of an input is allowed; an input itself, a leaf, or a tensor from ct_keep
+ * is not. An input may be NULL if it is optional to the op.
+ *
+ * attributes points to what backward needs besides tensors: `bytes` bytes, which are copied to
+ * memory aligned for any type; NULL and 0 for none. ct_node_attributes returns the copy.
+ *
+ * Returns true, and does nothing, if recording is off or no input requires a gradient. Returns
+ * false with an error for a NULL output, for counts that do not match op, for an input whose
+ * history belongs to another thread or an ended scope (CT_ERR_SCOPE), and if memory runs out. */
 bool ct_record(const ct_op *op, int inputs_count, ct_tensor *const *inputs, int outputs_count,
                ct_tensor *const *outputs, const void *attributes, size_t bytes);
 
 /* ---- for backward functions ---- */
 
-/* An input or output as it was saved, with its history; NULL with CT_ERR_GRAD if it was modified
- * in place since, or was not saved. */
+/* Input or output i as it was saved, with its history. Needs CT_SAVE_INPUTS or CT_SAVE_OUTPUTS.
+ * NULL with CT_ERR_GRAD if it was modified in place since, or not saved. Ops pass a NULL on, so
+ * most formulas need no check. */
 ct_tensor *ct_node_input(ct_node *n, int i);
 ct_tensor *ct_node_output(ct_node *n, int i);
 
-/* The shape of an input, saved or not, if it requires a gradient. */
-ct_shape ct_node_input_shape(const ct_node *n, int i) CT_NOSITE;
+/* The shape of input i, saved or not. Only for inputs for which ct_node_needs_grad is true. */
+ct_shape ct_node_input_shape(const ct_node *n, int i);
 
-int ct_node_input_count(const ct_node *n) CT_NOSITE;
-const void *ct_node_attributes(const ct_node *n) CT_NOSITE;
+/* The number of inputs that ct_record was given. */
+int ct_node_input_count(const ct_node *n);
 
-/* Whether input i wants a gradient. */
-bool ct_node_needs_grad(const ct_node *n, int i) CT_NOSITE;
+/* The copy of the attributes that ct_record was given. */
+const void *ct_node_attributes(const ct_node *n);
 
-/* Adds g, of input i's shape, dtype and device, to that input's gradient. A NULL g (an error) and
- * an input that wants none are ignored. What is given is the engine's until it is done. */
+/* True if input i needs a gradient. Skip the work for those that do not. */
+bool ct_node_needs_grad(const ct_node *n, int i);
+
+/* Adds g to the gradient of input i, whose shape, dtype and device it must have. Does nothing if g
+ * is NULL (an error is recorded then) or if input i needs no gradient. The engine may keep g or
+ * write to it: do not use it afterwards. */
 void ct_node_add_grad(ct_node *n, int i, ct_tensor *g);
 
 #ifdef __cplusplus

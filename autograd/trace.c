@@ -1,4 +1,5 @@
-/* trace.c - lines, totals and checks for COTANGENT_DEBUG and COTANGENT_PROFILE. */
+/* trace.c - what COTANGENT_DEBUG and COTANGENT_PROFILE print: lines, totals, the first value that
+ * is not finite. */
 #include "autograd/trace.h"
 
 #include "tensor/hooks.h"
@@ -10,58 +11,58 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int level; /* COTANGENT_DEBUG */
-static bool profiling;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int trace_level; /* COTANGENT_DEBUG */
+static bool trace_profiling;
+static pthread_mutex_t trace_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- totals ---- */
 
-#define MOST_OPS 512
+#define TRACE_MOST_OPS 512
 
-typedef struct total {
+typedef struct trace_total {
     const char *name;
     uint64_t calls[2], time[2]; /* forward, backward; in ns */
-} total;
+} trace_total;
 
-static total totals[MOST_OPS];
-static int totals_count;
+static trace_total trace_totals[TRACE_MOST_OPS];
+static int trace_totals_count;
 
-static void add_total(const char *name, bool backward, uint64_t time)
+static void trace_add_total(const char *name, bool backward, uint64_t time)
 {
     int i;
 
-    pthread_mutex_lock(&lock);
-    for (i = 0; i < totals_count && strcmp(totals[i].name, name) != 0; i++)
+    pthread_mutex_lock(&trace_lock);
+    for (i = 0; i < trace_totals_count && strcmp(trace_totals[i].name, name) != 0; i++)
         ;
-    if (i < MOST_OPS) {
-        totals[i].name = name;
-        totals[i].calls[backward]++;
-        totals[i].time[backward] += time;
-        totals_count = i < totals_count ? totals_count : i + 1;
+    if (i < TRACE_MOST_OPS) {
+        trace_totals[i].name = name;
+        trace_totals[i].calls[backward]++;
+        trace_totals[i].time[backward] += time;
+        trace_totals_count = i < trace_totals_count ? trace_totals_count : i + 1;
     }
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&trace_lock);
 }
 
-static int by_time(const void *a, const void *b)
+static int trace_by_time(const void *a, const void *b)
 {
-    const total *x = a, *y = b;
+    const trace_total *x = a, *y = b;
     uint64_t s = x->time[0] + x->time[1], t = y->time[0] + y->time[1];
 
     return s < t ? 1 : s > t ? -1 : strcmp(x->name, y->name);
 }
 
-static void print_profile(void)
+static void trace_print_profile(void)
 {
     uint64_t all = 0;
     int i;
 
-    qsort(totals, (size_t)totals_count, sizeof *totals, by_time);
-    for (i = 0; i < totals_count; i++)
-        all += totals[i].time[0] + totals[i].time[1];
+    qsort(trace_totals, (size_t)trace_totals_count, sizeof *trace_totals, trace_by_time);
+    for (i = 0; i < trace_totals_count; i++)
+        all += trace_totals[i].time[0] + trace_totals[i].time[1];
     fprintf(stderr, "cotangent: profile: %-28s %10s %12s %10s %12s %7s\n", "op", "forward", "ms",
             "backward", "ms", "share");
-    for (i = 0; i < totals_count; i++) {
-        const total *t = &totals[i];
+    for (i = 0; i < trace_totals_count; i++) {
+        const trace_total *t = &trace_totals[i];
 
         fprintf(
             stderr, "cotangent: profile: %-28s %10" PRIu64 " %12.3f %10" PRIu64 " %12.3f %6.1f%%\n",
@@ -70,7 +71,7 @@ static void print_profile(void)
     }
 }
 
-static void print_memory(void)
+static void trace_print_memory(void)
 {
     ct_memory_stats m = ct_memory_get_stats();
 
@@ -80,23 +81,23 @@ static void print_memory(void)
             m.peak_bytes, m.live_bytes, m.idle_bytes, m.system_allocations);
 }
 
-static void report(void)
+static void trace_report(void)
 {
-    if (level >= 1)
-        print_memory();
-    if (profiling)
-        print_profile();
+    if (trace_level >= 1)
+        trace_print_memory();
+    if (trace_profiling)
+        trace_print_profile();
 }
 
-__attribute__((constructor)) static void read_environment(void)
+__attribute__((constructor)) static void trace_read_environment(void)
 {
     const char *debug = getenv("COTANGENT_DEBUG"), *profile = getenv("COTANGENT_PROFILE");
 
-    level = debug ? atoi(debug) : 0;
-    profiling = profile && atoi(profile) > 0;
-    cti_tracing = level >= 2 || profiling;
-    if (level >= 1 || profiling)
-        cti_at_end = report;
+    trace_level = debug ? atoi(debug) : 0;
+    trace_profiling = profile && atoi(profile) > 0;
+    cti_tracing = trace_level >= 2 || trace_profiling;
+    if (trace_level >= 1 || trace_profiling)
+        cti_at_end = trace_report;
 }
 
 /* ---- lines ---- */
@@ -114,7 +115,7 @@ static void put(line *l, const char *s)
     l->s[l->n] = '\0';
 }
 
-static void put_tensors(line *l, int count, ct_tensor *const *t)
+static void trace_put_tensors(line *l, int count, ct_tensor *const *t)
 {
     int i;
 
@@ -126,10 +127,24 @@ static void put_tensors(line *l, int count, ct_tensor *const *t)
         put(l, ", ...");
 }
 
-static void print_line(const char *site, const char *name, const char *rest, uint64_t time)
+/* "train.c:41: ct_forward: ct_linear"; a site that names the op itself says it once. */
+typedef struct op_place {
+    char s[256];
+} op_place;
+
+static op_place trace_place(const char *site, const char *name)
 {
-    fprintf(stderr, "cotangent: %s%s%s%s, %.1f us\n", site ? site : "", site ? ": " : "", name,
-            rest, (double)time / 1e3);
+    op_place p;
+
+    snprintf(p.s, sizeof p.s, "%.*s%s%s", site ? cti_site_length(site, name) : 0, site ? site : "",
+             site ? ": " : "", name);
+    return p;
+}
+
+static void trace_print_line(const char *site, const char *name, const char *rest, uint64_t time)
+{
+    fprintf(stderr, "cotangent: %s%s, %.1f us\n", trace_place(site, name).s, rest,
+            (double)time / 1e3);
 }
 
 /* ---- values that are not finite ---- */
@@ -142,7 +157,7 @@ int64_t cti_find_non_finite(const ct_tensor *t, double *value)
     const ct_tensor *c = host ? cti_contiguous(t) : NULL;
     int64_t i, found = -1;
 
-    if (c && !cti_to_host(t->device, host, cti_ptr(c), (size_t)t->numel * size))
+    if (c && !cti_to_host(t->device, host, cti_data(c), (size_t)t->numel * size))
         c = NULL;
     for (i = 0; c && i < t->numel && found < 0; i++) {
         *value =
@@ -155,26 +170,33 @@ int64_t cti_find_non_finite(const ct_tensor *t, double *value)
     return found;
 }
 
-static atomic_bool reported;
+static atomic_bool trace_reported;
 
-static void report_non_finite(const char *site, const char *what, const ct_tensor *t, int64_t at,
-                              double value, int culprit)
+/* An element of a tensor. */
+typedef struct element {
+    int64_t at;
+    double value;
+} element;
+
+/* what: "", or ", gradient of input 1,". culprit: the input that holds such a value, or -1. */
+static void trace_report_non_finite(const char *site, const char *name, const char *what,
+                                    const ct_tensor *t, element found, int culprit)
 {
     char from[64] = "";
 
-    if (atomic_exchange(&reported, true))
+    if (atomic_exchange(&trace_reported, true))
         return;
     if (culprit >= 0)
         snprintf(from, sizeof from, " (its input %d holds one already)", culprit);
     fprintf(stderr,
-            "cotangent: %s%s%s made the first value that is not finite: %g, element %lld of %s%s\n",
-            site ? site : "", site ? ": " : "", what, value, (long long)at, cti_describe(t).s,
+            "cotangent: %s%s made the first value that is not finite: %g, element %lld of %s%s\n",
+            trace_place(site, name).s, what, found.value, (long long)found.at, cti_describe(t).s,
             from);
 }
 
-/* ---- what ops and the engine report ---- */
+/* ---- called by ops and by the engine ---- */
 
-static uint64_t since(uint64_t began, uint64_t now)
+static uint64_t trace_elapsed(uint64_t began, uint64_t now)
 {
     return began && now > began ? now - began : 0;
 }
@@ -183,31 +205,31 @@ void cti_trace_op(const char *name, int inputs_count, ct_tensor *const *inputs, 
                   ct_tensor *const *outputs)
 {
     ct_thread *th = cti_thread();
-    uint64_t time = since(th->op_began, cti_nanoseconds());
+    uint64_t time = trace_elapsed(th->op_began, cti_nanoseconds());
     line l = { "", 0 };
-    double value;
     int i, k;
 
     if (cti_in_pass())
         return;
-    if (profiling)
-        add_total(name, false, time);
-    if (level >= 2) {
-        put_tensors(&l, inputs_count, inputs);
+    if (trace_profiling)
+        trace_add_total(name, false, time);
+    if (trace_level >= 2) {
+        trace_put_tensors(&l, inputs_count, inputs);
         put(&l, " ->");
-        put_tensors(&l, outputs_count, outputs);
-        print_line(th->site, name, l.s, time);
+        trace_put_tensors(&l, outputs_count, outputs);
+        trace_print_line(th->site, name, l.s, time);
     }
-    for (i = 0; i < outputs_count && level >= 3 && !atomic_load(&reported); i++) {
-        int64_t at = cti_find_non_finite(outputs[i], &value);
+    for (i = 0; i < outputs_count && trace_level >= 3 && !atomic_load(&trace_reported); i++) {
+        element e;
         double other;
 
-        if (at < 0)
+        e.at = cti_find_non_finite(outputs[i], &e.value);
+        if (e.at < 0)
             continue;
         for (k = 0; k < inputs_count; k++)
             if (inputs[k] && cti_find_non_finite(inputs[k], &other) >= 0)
                 break;
-        report_non_finite(th->site, name, outputs[i], at, value, k < inputs_count ? k : -1);
+        trace_report_non_finite(th->site, name, "", outputs[i], e, k < inputs_count ? k : -1);
     }
     th->op_began = cti_nanoseconds();
 }
@@ -215,35 +237,31 @@ void cti_trace_op(const char *name, int inputs_count, ct_tensor *const *inputs, 
 void cti_trace_backward(const ct_node *n, uint64_t began)
 {
     ct_thread *th = cti_thread();
-    uint64_t time = since(began, cti_nanoseconds());
+    uint64_t time = trace_elapsed(began, cti_nanoseconds());
     line l = { "", 0 };
     int i;
 
-    if (profiling)
-        add_total(n->op->name, true, time);
-    if (level >= 2) {
+    if (trace_profiling)
+        trace_add_total(n->op->name, true, time);
+    if (trace_level >= 2) {
         put(&l, " backward");
         for (i = 0; i < n->outputs && i < 8; i++)
-            put_tensors(&l, 1, &n->grad[i]);
-        print_line(n->site, n->op->name, l.s, time);
+            trace_put_tensors(&l, 1, &n->grad[i]);
+        trace_print_line(n->site, n->op->name, l.s, time);
     }
     th->op_began = cti_nanoseconds();
 }
 
 void cti_trace_gradient(const ct_node *n, int i, const ct_tensor *g)
 {
-    line l = { "", 0 };
-    char of[32];
-    double value;
-    int64_t at;
+    char what[40];
+    element e;
 
-    if (level < 3 || atomic_load(&reported))
+    if (trace_level < 3 || atomic_load(&trace_reported))
         return;
-    at = cti_find_non_finite(g, &value);
-    if (at < 0)
+    e.at = cti_find_non_finite(g, &e.value);
+    if (e.at < 0)
         return;
-    snprintf(of, sizeof of, ", gradient of input %d,", i);
-    put(&l, n->op->name);
-    put(&l, of);
-    report_non_finite(n->site, l.s, g, at, value, -1);
+    snprintf(what, sizeof what, ", gradient of input %d,", i);
+    trace_report_non_finite(n->site, n->op->name, what, g, e, -1);
 }

@@ -18,7 +18,6 @@
 #define NAME "cuda-emu"
 #endif
 
-#define DEVICES (CTI_DEVICES / 2)
 #define FAULT_WORDS 64 /* of threads; more share them */
 #define QUARTER ((size_t)1 << 20)
 
@@ -44,9 +43,9 @@ struct device {
         download_bytes, allocations;
 };
 
-static device devices[DEVICES];
-static device none; /* current after a failure: it is not ready */
-static std::mutex starting;
+static device devices[CTI_PLUGIN_DEVICES];
+static device no_device; /* current after a failure: it is not ready */
+static std::mutex device_lock;
 static std::atomic<unsigned> thread_count;
 
 static thread_local device *current;
@@ -72,7 +71,7 @@ void cu_raise(ct_status status, const char *slot, const char *what)
 /* ---- devices ---- */
 
 /* Memory of the device that stays. */
-static bool start(device *d)
+static bool device_start(device *d)
 {
     static const char *const me = "start";
     void *fault = NULL, *seen = NULL;
@@ -91,14 +90,14 @@ static bool start(device *d)
     return true;
 }
 
-static void select(int ordinal)
+void cu_select(int ordinal)
 {
     device *d = &devices[ordinal];
 
     if (d == current)
         return;
     if (!cu_check(cudaSetDevice(ordinal), "select")) {
-        current = &none;
+        current = &no_device;
         return;
     }
     if (!numbered) {
@@ -106,11 +105,11 @@ static void select(int ordinal)
         my_word = thread_count.fetch_add(1) % FAULT_WORDS;
     }
     {
-        std::lock_guard<std::mutex> guard(starting);
+        std::lock_guard<std::mutex> guard(device_lock);
 
         if (!d->tried) {
             d->tried = true;
-            d->ready = start(d);
+            d->ready = device_start(d);
         }
     }
     current = d;
@@ -139,7 +138,7 @@ void cu_count_launch()
 
 /* ---- memory ---- */
 
-static void *allocate(size_t bytes)
+void *cu_allocate(size_t bytes)
 {
     void *p = NULL;
 
@@ -153,7 +152,7 @@ static void *allocate(size_t bytes)
     return cu_check(error, "allocate") ? p : NULL;
 }
 
-static void release(void *data, size_t bytes)
+void cu_release(void *data, size_t bytes)
 {
     (void)bytes;
     cu_check(cudaFreeAsync(data, cu_stream()), "release");
@@ -180,7 +179,7 @@ static bool wait_for(cudaStream_t stream, const char *slot)
     return cu_check(cudaStreamSynchronize(stream), slot);
 }
 
-static bool make_ring(ring *r)
+static bool ring_make(ring *r)
 {
     void *base = NULL;
     int i;
@@ -196,7 +195,7 @@ static bool make_ring(ring *r)
 }
 
 /* Copies what still fits into the ring's quarter; how many bytes, 0 after an error. */
-static size_t push(ring *r, cudaStream_t stream, char *to, const char *from, size_t bytes)
+static size_t ring_push(ring *r, cudaStream_t stream, char *to, const char *from, size_t bytes)
 {
     size_t quarter = r->at / QUARTER, room = QUARTER - r->at % QUARTER;
     size_t n = bytes < room ? bytes : room;
@@ -239,10 +238,10 @@ static void upload_by(cti_queue queue, void *to, const void *from, size_t bytes)
         cu_raise(CT_ERR_DEVICE, "upload", "a captured step may not take data from the host");
         return;
     }
-    if (!r->base && !make_ring(r))
+    if (!r->base && !ring_make(r))
         return;
     while (bytes) {
-        size_t n = push(r, d->stream[queue], at, source, bytes);
+        size_t n = ring_push(r, d->stream[queue], at, source, bytes);
 
         if (!n)
             return;
@@ -286,7 +285,7 @@ static ct_status wait_and_see(cti_fault *fault, const char *slot)
     return CT_ERR_INDEX;
 }
 
-static ct_status download(void *to, const void *data, size_t bytes, cti_fault *fault)
+ct_status cu_download(void *to, const void *data, size_t bytes, cti_fault *fault)
 {
     current->downloads++;
     current->download_bytes += bytes;
@@ -410,37 +409,9 @@ static cti_backend make_backend()
     b.size = sizeof b;
     b.name = NAME;
     b.async = &async;
-    b.select = select;
-    b.allocate = allocate;
-    b.release = release;
-    b.upload = cu_upload;
-    b.download = download;
-    b.copy = cu_copy;
-    b.carry = cu_carry;
-    b.fill = cu_fill;
-    b.arange = cu_arange;
-    b.uniform = cu_uniform;
-    b.normal = cu_normal;
-    b.elementwise = cu_elementwise;
-    b.gemm = cu_gemm;
-    b.reduce = cu_reduce;
-    b.gather_rows = cu_gather_rows;
-    b.scatter_add_rows = cu_scatter_add_rows;
-    b.one_hot = cu_one_hot;
-    b.cumsum = cu_cumsum;
-    b.gather = cu_gather;
-    b.scatter_add = cu_scatter_add;
-    b.sort = cu_sort;
-    b.dropout = cu_dropout;
-    b.multinomial = cu_multinomial;
-    b.softmax = cu_softmax;
-    b.cross_entropy = cu_cross_entropy;
-    b.cross_entropy_backward = cu_cross_entropy_backward;
-    b.sequence = cu_sequence;
-    b.sequence_backward = cu_sequence_backward;
-    b.norm_squared = cu_norm_squared;
-    b.clip_norm = cu_clip_norm;
-    b.update = cu_update;
+#define CU_ENTRY(result, name, parameters) b.name = cu_##name;
+    CTI_SLOTS(CU_ENTRY)
+#undef CU_ENTRY
     return b;
 }
 
@@ -453,7 +424,7 @@ static int count_devices(char *reason, size_t size)
     cudaError_t error = cudaGetDeviceCount(&count);
 
     if (error == cudaSuccess && count > 0)
-        return count < DEVICES ? count : DEVICES;
+        return count < CTI_PLUGIN_DEVICES ? count : CTI_PLUGIN_DEVICES;
     if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0)
         snprintf(reason, size, "driver missing");
     else if (error == cudaErrorNoDevice || error == cudaSuccess)

@@ -12,10 +12,33 @@ struct boolean {
     uint8_t is;
 };
 
-template <typename T> struct convert {
+/* The C++ type of a dtype's elements: bf16 and bool are types of their own here, so that converted<>
+ * tells them from integers. */
+template <ct_dtype dtype> struct element {
+};
+template <> struct element<CT_F32> {
+    typedef float type;
+};
+template <> struct element<CT_F64> {
+    typedef double type;
+};
+template <> struct element<CT_I32> {
+    typedef int32_t type;
+};
+template <> struct element<CT_I64> {
+    typedef int64_t type;
+};
+template <> struct element<CT_BOOL> {
+    typedef boolean type;
+};
+template <> struct element<CT_BF16> {
+    typedef bf16 type;
+};
+
+template <typename T> struct converted {
 }; /* to T, from anything */
 
-template <> struct convert<float> {
+template <> struct converted<float> {
     template <typename S> static __device__ float of(S v)
     {
         return static_cast<float>(v);
@@ -30,7 +53,7 @@ template <> struct convert<float> {
     }
 };
 
-template <> struct convert<double> {
+template <> struct converted<double> {
     template <typename S> static __device__ double of(S v)
     {
         return static_cast<double>(v);
@@ -45,7 +68,7 @@ template <> struct convert<double> {
     }
 };
 
-template <> struct convert<int32_t> {
+template <> struct converted<int32_t> {
     static __device__ int32_t of(double v)
     {
         return cti_i32_of(v);
@@ -68,7 +91,7 @@ template <> struct convert<int32_t> {
     }
 };
 
-template <> struct convert<int64_t> {
+template <> struct converted<int64_t> {
     static __device__ int64_t of(double v)
     {
         return cti_i64_of(v);
@@ -91,7 +114,7 @@ template <> struct convert<int64_t> {
     }
 };
 
-template <> struct convert<bf16> {
+template <> struct converted<bf16> {
     static __device__ bf16 of(float v)
     {
         return { cti_bf16_of(v) };
@@ -114,7 +137,7 @@ template <> struct convert<bf16> {
     }
 };
 
-template <> struct convert<boolean> {
+template <> struct converted<boolean> {
     template <typename S> static __device__ boolean of(S v)
     {
         return { v != 0 };
@@ -126,7 +149,7 @@ template <> struct convert<boolean> {
 };
 
 /* The same bytes. */
-template <typename T> struct move {
+template <typename T> struct same {
     static __device__ T of(T v)
     {
         return v;
@@ -137,7 +160,8 @@ template <typename T> struct move {
 
 /* Contiguous, or one element everywhere (step 0); V elements at a time. */
 template <typename C, typename D, typename S, int V>
-__global__ void __launch_bounds__(CU_BLOCK) packed(int64_t n, D *out, const S *in, int64_t step)
+__global__ void __launch_bounds__(CU_BLOCK)
+    copy_packed(int64_t n, D *out, const S *in, int64_t step)
 {
     int64_t packs = n / V, i;
     int k;
@@ -156,7 +180,7 @@ __global__ void __launch_bounds__(CU_BLOCK) packed(int64_t n, D *out, const S *i
 }
 
 template <typename C, typename D, typename S>
-__global__ void __launch_bounds__(CU_BLOCK) strided(cu_walk<2> w, D *out, const S *in)
+__global__ void __launch_bounds__(CU_BLOCK) copy_strided(cu_walk<2> w, D *out, const S *in)
 {
     int64_t i, at[2];
 
@@ -167,7 +191,7 @@ __global__ void __launch_bounds__(CU_BLOCK) strided(cu_walk<2> w, D *out, const 
 }
 
 /* out (batch, n, m) <- in (batch, m, n), which are transposes of each other: a tile goes through
- * shared memory, so that both sides move along rows. step: of in's rows, of out's, of matrices. */
+ * shared memory, so that both sides same along rows. step: of in's rows, of out's, of matrices. */
 #define TILE 32
 #define TILE_ROWS 8
 
@@ -176,7 +200,8 @@ struct transposition {
 };
 
 template <typename T>
-__global__ void __launch_bounds__(TILE *TILE_ROWS) transposed(transposition t, T *out, const T *in)
+__global__ void __launch_bounds__(TILE *TILE_ROWS)
+    copy_transposed(transposition t, T *out, const T *in)
 {
     CU_SHARED(T, tile, [TILE][TILE + 1]);
     int64_t down = (t.m + TILE - 1) / TILE, across = (t.n + TILE - 1) / TILE, block;
@@ -224,7 +249,7 @@ static bool is_transposition(const cu_walk<2> *w, transposition *t)
     return true;
 }
 
-template <typename C, typename D, typename S> static bool start(const copy_call *c)
+template <typename C, typename D, typename S> static void copy_start(const copy_call *c)
 {
     const int pack = 16 / (sizeof(D) > sizeof(S) ? sizeof(D) : sizeof(S));
     const cu_walk<2> *w = &c->w;
@@ -234,72 +259,55 @@ template <typename C, typename D, typename S> static bool start(const copy_call 
 
     if (w->rank == 1 && w->step[0][0] == 1 && cu_aligned(out, sizeof(D) * pack) &&
         (step == 0 || (step == 1 && cu_aligned(in, sizeof(S) * pack))))
-        cu_run("copy", packed<C, D, S, pack>, cu_blocks((w->count + pack - 1) / pack, CU_BLOCK),
-               CU_BLOCK, w->count, out, in, step);
+        cu_run("copy", copy_packed<C, D, S, pack>,
+               cu_blocks((w->count + pack - 1) / pack, CU_BLOCK), CU_BLOCK, w->count, out, in,
+               step);
     else
-        cu_run("copy", strided<C, D, S>, cu_blocks(w->count, CU_BLOCK), CU_BLOCK, *w, out, in);
-    return true;
+        cu_run("copy", copy_strided<C, D, S>, cu_blocks(w->count, CU_BLOCK), CU_BLOCK, *w, out, in);
 }
 
-/* The same dtype: elements of size bytes. */
-template <typename T> static bool start_move(const copy_call *c)
+/* The same dtype. */
+template <typename T> static void copy_move(const copy_call *c)
 {
     transposition t;
 
-    if (!is_transposition(&c->w, &t))
-        return start<move<T>, T, T>(c);
-    cu_run("copy", transposed<T>,
+    if (!is_transposition(&c->w, &t)) {
+        copy_start<same<T>, T, T>(c);
+        return;
+    }
+    cu_run("copy", copy_transposed<T>,
            cu_blocks(t.batch * ((t.m + TILE - 1) / TILE) * ((t.n + TILE - 1) / TILE), 1),
            TILE * TILE_ROWS, t, static_cast<T *>(c->out), static_cast<const T *>(c->in));
-    return true;
 }
 
-template <typename D, typename S> static bool start_convert(const copy_call *c)
+static void copy_bytes(const copy_call *c, size_t size)
 {
-    return start<convert<D>, D, S>(c);
-}
-
-static bool start_same(const copy_call *c, size_t size)
-{
-    return size == 1   ? start_move<uint8_t>(c)
-           : size == 2 ? start_move<uint16_t>(c)
-           : size == 4 ? start_move<uint32_t>(c)
-                       : start_move<uint64_t>(c);
+    if (size == 1)
+        copy_move<uint8_t>(c);
+    else if (size == 2)
+        copy_move<uint16_t>(c);
+    else if (size == 4)
+        copy_move<uint32_t>(c);
+    else
+        copy_move<uint64_t>(c);
 }
 
 /* To D, from another dtype. */
-template <typename D> static bool start_to(const copy_call *c, ct_dtype from)
+template <typename D> static void copy_to(const copy_call *c, ct_dtype from)
 {
     switch (from) {
-    case CT_F32:
-        if constexpr (!std::is_same<D, float>::value)
-            return start_convert<D, float>(c);
+#define COPY_FROM(name, ...)                                                                       \
+    case CT_##name:                                                                                \
+        if constexpr (!std::is_same<D, element<CT_##name>::type>::value)                           \
+            copy_start<converted<D>, D, element<CT_##name>::type>(c);                              \
         break;
-    case CT_F64:
-        if constexpr (!std::is_same<D, double>::value)
-            return start_convert<D, double>(c);
-        break;
-    case CT_I32:
-        if constexpr (!std::is_same<D, int32_t>::value)
-            return start_convert<D, int32_t>(c);
-        break;
-    case CT_I64:
-        if constexpr (!std::is_same<D, int64_t>::value)
-            return start_convert<D, int64_t>(c);
-        break;
-    case CT_BOOL:
-        if constexpr (!std::is_same<D, boolean>::value)
-            return start_convert<D, boolean>(c);
-        break;
-    case CT_BF16:
-        if constexpr (!std::is_same<D, bf16>::value)
-            return start_convert<D, bf16>(c);
-        break;
+        CTI_DTYPES(COPY_FROM)
+#undef COPY_FROM
     }
-    return false;
 }
 
-static copy_call call_of(int rank, const int64_t *dim, const cti_array *dst, const cti_array *src)
+static copy_call copy_call_of(int rank, const int64_t *dim, const cti_array *dst,
+                              const cti_array *src)
 {
     copy_call c = {};
     int i;
@@ -318,31 +326,29 @@ static copy_call call_of(int rank, const int64_t *dim, const cti_array *dst, con
 
 void cu_copy(int rank, const int64_t *dim, const cti_array *dst, const cti_array *src)
 {
-    copy_call c = call_of(rank, dim, dst, src);
+    copy_call c = copy_call_of(rank, dim, dst, src);
 
     if (c.w.count == 0)
         return;
-    if (dst->dtype == src->dtype)
-        start_same(&c, cu_size_of(dst->dtype));
-    else if (dst->dtype == CT_F32)
-        start_to<float>(&c, src->dtype);
-    else if (dst->dtype == CT_F64)
-        start_to<double>(&c, src->dtype);
-    else if (dst->dtype == CT_I32)
-        start_to<int32_t>(&c, src->dtype);
-    else if (dst->dtype == CT_I64)
-        start_to<int64_t>(&c, src->dtype);
-    else if (dst->dtype == CT_BOOL)
-        start_to<boolean>(&c, src->dtype);
-    else
-        start_to<bf16>(&c, src->dtype);
+    if (dst->dtype == src->dtype) {
+        copy_bytes(&c, cu_size_of(dst->dtype));
+        return;
+    }
+    switch (dst->dtype) {
+#define COPY_TO(name, ...)                                                                         \
+    case CT_##name:                                                                                \
+        copy_to<element<CT_##name>::type>(&c, src->dtype);                                         \
+        break;
+        CTI_DTYPES(COPY_TO)
+#undef COPY_TO
+    }
 }
 
 /* ---- carry: a copy of the same dtype, of nothing while a fault stands ---- */
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-    carried(cu_walk<2> w, T *out, const T *in, const unsigned long long *fault)
+    carry_strided(cu_walk<2> w, T *out, const T *in, const unsigned long long *fault)
 {
     int64_t i, at[2];
 
@@ -354,78 +360,63 @@ __global__ void __launch_bounds__(CU_BLOCK)
     }
 }
 
-template <typename T> static void start_carry(const copy_call *c)
+template <typename T> static void carry_start(const copy_call *c)
 {
-    cu_run("carry", carried<T>, cu_blocks(c->w.count, CU_BLOCK), CU_BLOCK, c->w,
+    cu_run("carry", carry_strided<T>, cu_blocks(c->w.count, CU_BLOCK), CU_BLOCK, c->w,
            static_cast<T *>(c->out), static_cast<const T *>(c->in), cu_fault_word());
 }
 
 void cu_carry(int rank, const int64_t *dim, const cti_array *dst, const cti_array *src)
 {
-    copy_call c = call_of(rank, dim, dst, src);
+    copy_call c = copy_call_of(rank, dim, dst, src);
     size_t size = cu_size_of(dst->dtype);
 
     if (c.w.count == 0)
         return;
     if (size == 1)
-        start_carry<uint8_t>(&c);
+        carry_start<uint8_t>(&c);
     else if (size == 2)
-        start_carry<uint16_t>(&c);
+        carry_start<uint16_t>(&c);
     else if (size == 4)
-        start_carry<uint32_t>(&c);
+        carry_start<uint32_t>(&c);
     else
-        start_carry<uint64_t>(&c);
+        carry_start<uint64_t>(&c);
 }
 
 /* ---- fills ---- */
 
 /* p[i] = start + i step */
 template <typename T>
-__global__ void __launch_bounds__(CU_BLOCK) range(int64_t n, T *p, double start, double step)
+__global__ void __launch_bounds__(CU_BLOCK) fill_range(int64_t n, T *p, double start, double step)
 {
     int64_t i;
 
     for (i = cu_thread(); i < n; i += cu_threads())
-        p[i] = convert<T>::of(step == 0 ? start
-                                        : CTI_ADD(start, CTI_MUL(static_cast<double>(i), step)));
+        p[i] = converted<T>::of(step == 0 ? start
+                                          : CTI_ADD(start, CTI_MUL(static_cast<double>(i), step)));
 }
 
-static void start_range(const char *slot, void *data, ct_dtype dtype, int64_t n, double start,
-                        double step)
+static void fill_start(const char *slot, const cti_arange_args *a)
 {
-    int64_t blocks = cu_blocks(n, CU_BLOCK);
-
-    switch (dtype) {
-    case CT_F32:
-        cu_run(slot, range<float>, blocks, CU_BLOCK, n, static_cast<float *>(data), start, step);
+    switch (a->dtype) {
+#define FILL(name, ...)                                                                            \
+    case CT_##name:                                                                                \
+        cu_run(slot, fill_range<element<CT_##name>::type>, cu_blocks(a->n, CU_BLOCK), CU_BLOCK,    \
+               a->n, static_cast<element<CT_##name>::type *>(a->out), a->start, a->step);          \
         break;
-    case CT_F64:
-        cu_run(slot, range<double>, blocks, CU_BLOCK, n, static_cast<double *>(data), start, step);
-        break;
-    case CT_I32:
-        cu_run(slot, range<int32_t>, blocks, CU_BLOCK, n, static_cast<int32_t *>(data), start,
-               step);
-        break;
-    case CT_I64:
-        cu_run(slot, range<int64_t>, blocks, CU_BLOCK, n, static_cast<int64_t *>(data), start,
-               step);
-        break;
-    case CT_BOOL:
-        cu_run(slot, range<boolean>, blocks, CU_BLOCK, n, static_cast<boolean *>(data), start,
-               step);
-        break;
-    case CT_BF16:
-        cu_run(slot, range<bf16>, blocks, CU_BLOCK, n, static_cast<bf16 *>(data), start, step);
-        break;
+        CTI_DTYPES(FILL)
+#undef FILL
     }
 }
 
 void cu_fill(void *data, ct_dtype dtype, int64_t n, double value)
 {
-    start_range("fill", data, dtype, n, value, 0);
+    cti_arange_args a = { data, dtype, n, value, 0 };
+
+    fill_start("fill", &a);
 }
 
-void cu_arange(void *data, ct_dtype dtype, int64_t n, double start, double step)
+void cu_arange(const cti_arange_args *a)
 {
-    start_range("arange", data, dtype, n, start, step);
+    fill_start("arange", a);
 }

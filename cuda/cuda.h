@@ -1,7 +1,7 @@
 /* cuda.h - the plug-in's slots, its streams and memory, how kernels are started. (internal)
  *
- * Slots have the signatures of tensor/backend.h, where their meaning is. All work of a device goes
- * through one stream, in the order of the calls. */
+ * tensor/backend.h lists the slots and says what each does; slot NAME is cu_NAME, in the file of its
+ * family. All work of a device goes through one stream, in the order of the calls. */
 #ifndef COTANGENT_CUDA_CUDA_H
 #define COTANGENT_CUDA_CUDA_H
 
@@ -12,10 +12,14 @@
 /* Bytes of an element. */
 inline size_t cu_size_of(ct_dtype dtype)
 {
-    return dtype == CT_F64 || dtype == CT_I64   ? 8
-           : dtype == CT_F32 || dtype == CT_I32 ? 4
-           : dtype == CT_BF16                   ? 2
-                                                : 1;
+    switch (dtype) {
+#define CU_SIZE(name, type, ...)                                                                   \
+    case CT_##name:                                                                                \
+        return sizeof(type);
+        CTI_DTYPES(CU_SIZE)
+#undef CU_SIZE
+    }
+    return 0;
 }
 
 /* ---- backend.cu ---- */
@@ -36,9 +40,6 @@ void cu_scratch_free(void *p);
 
 /* The calling thread's fault word, in device memory. */
 unsigned long long *cu_fault_word();
-
-/* The device's copy of bytes from the host, which may change them at once. */
-void cu_upload(void *device, const void *host, size_t bytes);
 
 /* Blocks for n threads of work in blocks of block threads; kernels go on by grid strides. Few on the
  * emulated GPU, which has no use for more, so that tests of a thousand elements go on. */
@@ -67,64 +68,14 @@ void cu_run(const char *slot, void (*kernel)(P...), int64_t blocks, int threads,
         slot);
 }
 
-/* ---- the slots, by file ---- */
+/* ---- the slots: cu_fill, ... ---- */
 
-void cu_copy(int rank, const int64_t *dim, const cti_array *dst, const cti_array *src);
-void cu_carry(int rank, const int64_t *dim, const cti_array *dst, const cti_array *src);
-void cu_fill(void *data, ct_dtype dtype, int64_t n, double value);
-void cu_arange(void *data, ct_dtype dtype, int64_t n, double start, double step);
+#define CU_PROTOTYPE(result, name, parameters) result cu_##name parameters;
+CTI_SLOTS(CU_PROTOTYPE)
+#undef CU_PROTOTYPE
 
-void cu_elementwise(const cti_ew *e);
+/* ---- gemm.cu ---- */
 
-void cu_gemm(const cti_gemm *g);
 bool cu_refuses_bf16(bool bf16, const char *what); /* true, with an error raised, if so */
-
-void cu_reduce(cti_reduce_op op, ct_dtype dtype, int64_t outer, int64_t n, int64_t inner,
-               const void *in, void *out);
-
-void cu_cumsum(ct_dtype dtype, bool reverse, int64_t outer, int64_t n, int64_t inner,
-               const void *in, void *out);
-
-ct_status cu_gather_rows(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
-                         int64_t rows, const void *src, const void *index, void *out,
-                         cti_fault *fault);
-ct_status cu_scatter_add_rows(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
-                              int64_t rows, void *dst, const void *index, const void *src,
-                              cti_fault *fault);
-ct_status cu_one_hot(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
-                     const void *index, void *out, cti_fault *fault);
-ct_status cu_gather(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n, int64_t m,
-                    int64_t inner, const void *src, const void *index, void *out, cti_fault *fault);
-ct_status cu_scatter_add(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n, int64_t m,
-                         int64_t inner, void *dst, const void *index, const void *src,
-                         cti_fault *fault);
-
-void cu_sort(ct_dtype dtype, bool descending, int64_t rows, int64_t n, int64_t k, const void *in,
-             int64_t *order, int64_t *scratch);
-
-void cu_uniform(void *data, ct_dtype dtype, int64_t n, double low, double high,
-                const cti_position *from);
-void cu_normal(void *data, ct_dtype dtype, int64_t n, double mean, double std,
-               const cti_position *from);
-void cu_dropout(ct_dtype dtype, int64_t n, double p, const cti_position *from, const void *in,
-                void *out);
-ct_status cu_multinomial(int64_t rows, int64_t n, int64_t k, bool replacement, double *weights,
-                         const cti_position *from, int64_t *out, cti_fault *fault);
-
-void cu_softmax(ct_dtype dtype, bool logarithm, int64_t rows, int64_t n, const void *in, void *out);
-ct_status cu_cross_entropy(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
-                           const void *in, const void *target, int64_t ignore, double smoothing,
-                           void *loss, void *lse, cti_fault *fault);
-void cu_cross_entropy_backward(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
-                               const void *in, const void *target, int64_t ignore, double smoothing,
-                               const void *lse, const void *dloss, int64_t dloss_step, void *din);
-
-void cu_sequence(const cti_sequence *s);
-void cu_sequence_backward(const cti_sequence *s);
-
-void cu_norm_squared(const cti_segment *segments, int count, double *out);
-ct_status cu_clip_norm(const cti_segment *segments, int count, double max_norm, double *norm,
-                       cti_fault *fault);
-void cu_update(const cti_update *u, const cti_segment *segments, int count);
 
 #endif

@@ -47,19 +47,9 @@ template <typename T> __device__ inline T cu_sigmoid(T x)
 #define TEST(name, ...) FUNCTOR(f_##name, 1, __VA_ARGS__)
 #define LOGIC1(name, ...) FUNCTOR(f_##name, 1, __VA_ARGS__)
 #define LOGIC2(name, ...) FUNCTOR(f_##name, 2, __VA_ARGS__)
-#define SELECT(name, ...) /* below: its first operand is a bool */
 #include "tensor/formulas.h"
 
-#define NONE(name, ...)
-#define NUMBER1 NONE
-#define NUMBER2 NONE
-#define FLOAT1 NONE
-#define FLOAT2 NONE
-#define FLOAT3 NONE
-#define COMPARE NONE
-#define TEST NONE
-#define LOGIC1 NONE
-#define LOGIC2 NONE
+/* where: its first operand is a bool */
 #define SELECT(name, ...)                                                                          \
     struct f_##name {                                                                              \
         static const int inputs = 3;                                                               \
@@ -75,7 +65,7 @@ template <typename T> __device__ inline T cu_sigmoid(T x)
 
 /* One element; what F does not take is not read. */
 template <typename F, typename R, typename A, typename T>
-__device__ inline R apply(const A *x, const T *y, const T *z, T p, T q)
+__device__ inline R elementwise_apply(const A *x, const T *y, const T *z, T p, T q)
 {
     return F::template at<R, T>(*x, F::inputs > 1 ? *y : T(0), F::inputs > 2 ? *z : T(0), p, q);
 }
@@ -83,8 +73,8 @@ __device__ inline R apply(const A *x, const T *y, const T *z, T p, T q)
 /* Contiguous (step 1) or one element (step 0); V elements at a time. */
 template <typename F, typename R, typename A, typename T, int V>
 __global__ void __launch_bounds__(CU_BLOCK)
-    packed(int64_t n, R *out, const A *x, const T *y, const T *z, int64_t sx, int64_t sy,
-           int64_t sz, T p, T q)
+    elementwise_packed(int64_t n, R *out, const A *x, const T *y, const T *z, int64_t sx,
+                       int64_t sy, int64_t sz, T p, T q)
 {
     int64_t packs = n / V, i;
     int k;
@@ -104,25 +94,25 @@ __global__ void __launch_bounds__(CU_BLOCK)
     }
     i = packs * V + cu_thread();
     if (i < n)
-        out[i] = apply<F, R, A, T>(x + i * sx, y + i * sy, z + i * sz, p, q);
+        out[i] = elementwise_apply<F, R, A, T>(x + i * sx, y + i * sy, z + i * sz, p, q);
 }
 
 /* step[0] is out's. */
 template <typename F, typename R, typename A, typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-    strided(cu_walk<4> w, R *out, const A *x, const T *y, const T *z, T p, T q)
+    elementwise_strided(cu_walk<4> w, R *out, const A *x, const T *y, const T *z, T p, T q)
 {
     int64_t i, at[4];
 
     for (i = cu_thread(); i < w.count; i += cu_threads()) {
         cu_walk_at(w, i, at);
-        out[at[0]] = apply<F, R, A, T>(x + at[1], y + at[2], z + at[3], p, q);
+        out[at[0]] = elementwise_apply<F, R, A, T>(x + at[1], y + at[2], z + at[3], p, q);
     }
 }
 
 /* ---- the choice ---- */
 
-static const char *const slot = "elementwise";
+static const char *const elementwise_slot = "elementwise";
 
 /* What is left of e once its shape is simplified. */
 struct ew_call {
@@ -148,7 +138,8 @@ static bool fits_packs(const ew_call *c, size_t out, size_t first, size_t others
     return true;
 }
 
-template <typename F, typename R, typename A, typename T> static void start(const ew_call *c)
+template <typename F, typename R, typename A, typename T>
+static void elementwise_start(const ew_call *c)
 {
     const int pack = 16 / (sizeof(T) > sizeof(R) ? sizeof(T) : sizeof(R));
     const int64_t n = c->w.count;
@@ -159,15 +150,16 @@ template <typename F, typename R, typename A, typename T> static void start(cons
     T p = static_cast<T>(c->p), q = static_cast<T>(c->q);
 
     if (fits_packs(c, sizeof(R), sizeof(A), sizeof(T), pack))
-        cu_run(slot, packed<F, R, A, T, pack>, cu_blocks((n + pack - 1) / pack, CU_BLOCK), CU_BLOCK,
-               n, out, x, y, z, c->w.step[1][0], c->w.step[2][0], c->w.step[3][0], p, q);
+        cu_run(elementwise_slot, elementwise_packed<F, R, A, T, pack>,
+               cu_blocks((n + pack - 1) / pack, CU_BLOCK), CU_BLOCK, n, out, x, y, z,
+               c->w.step[1][0], c->w.step[2][0], c->w.step[3][0], p, q);
     else
-        cu_run(slot, strided<F, R, A, T>, cu_blocks(n, CU_BLOCK), CU_BLOCK, c->w, out, x, y, z, p,
-               q);
+        cu_run(elementwise_slot, elementwise_strided<F, R, A, T>, cu_blocks(n, CU_BLOCK), CU_BLOCK,
+               c->w, out, x, y, z, p, q);
 }
 
 /* The op among those that elements of type T have; where aside. */
-template <typename T> static void start_op(const ew_call *c)
+template <typename T> static void elementwise_op(const ew_call *c)
 {
     const bool is_bool = std::is_same<T, uint8_t>::value;
     const bool is_float = std::is_floating_point<T>::value;
@@ -176,7 +168,7 @@ template <typename T> static void start_op(const ew_call *c)
 #define CASE(op, F, R, there)                                                                      \
     case op:                                                                                       \
         if constexpr (there)                                                                       \
-            start<F, R, T, T>(c);                                                                  \
+            elementwise_start<F, R, T, T>(c);                                                      \
         break;
 #define NUMBER1(name, ...) CASE(CTI_EW_##name, f_##name, T, !is_bool)
 #define NUMBER2(name, ...) CASE(CTI_EW_##name, f_##name, T, !is_bool)
@@ -187,7 +179,6 @@ template <typename T> static void start_op(const ew_call *c)
 #define TEST(name, ...) CASE(CTI_EW_##name, f_##name, uint8_t, is_float)
 #define LOGIC1(name, ...) CASE(CTI_EW_##name, f_##name, T, is_bool)
 #define LOGIC2(name, ...) CASE(CTI_EW_##name, f_##name, T, is_bool)
-#define SELECT NONE
 #include "tensor/formulas.h"
     default:
         break;
@@ -195,32 +186,21 @@ template <typename T> static void start_op(const ew_call *c)
 }
 
 /* where moves elements of 1, 2, 4 or 8 bytes */
-static void start_where(const ew_call *c)
+static void elementwise_where(const ew_call *c)
 {
     switch (cu_size_of(c->e->dtype)) {
     case 1:
-        start<f_where, uint8_t, uint8_t, uint8_t>(c);
+        elementwise_start<f_where, uint8_t, uint8_t, uint8_t>(c);
         break;
     case 2:
-        start<f_where, uint16_t, uint8_t, uint16_t>(c);
+        elementwise_start<f_where, uint16_t, uint8_t, uint16_t>(c);
         break;
     case 4:
-        start<f_where, uint32_t, uint8_t, uint32_t>(c);
+        elementwise_start<f_where, uint32_t, uint8_t, uint32_t>(c);
         break;
     default:
-        start<f_where, uint64_t, uint8_t, uint64_t>(c);
+        elementwise_start<f_where, uint64_t, uint8_t, uint64_t>(c);
     }
-}
-
-/* A parameter as an element of dtype: out of its range, the nearest end. */
-static double as_element(double v, ct_dtype dtype)
-{
-    if (dtype == CT_I32)
-        return cti_i32_of(v);
-    if (dtype == CT_I64)
-        return v >= 9223372036854775808.0 ? 9223372036854774784.0
-                                          : static_cast<double>(cti_i64_of(v));
-    return v;
 }
 
 void cu_elementwise(const cti_ew *e)
@@ -229,8 +209,8 @@ void cu_elementwise(const cti_ew *e)
     int i, k;
 
     c.e = e;
-    c.p = as_element(e->param[0], e->dtype);
-    c.q = as_element(e->param[1], e->dtype);
+    c.p = cti_as_element(e->param[0], e->dtype);
+    c.q = cti_as_element(e->param[1], e->dtype);
     c.w.rank = e->rank;
     for (i = 0; i < e->rank; i++) {
         c.w.dim[i] = e->dim[i];
@@ -243,16 +223,27 @@ void cu_elementwise(const cti_ew *e)
     cu_walk_simplify(&c.w);
     if (c.w.count == 0)
         return;
-    if (e->op == CTI_EW_where)
-        start_where(&c);
-    else if (e->dtype == CT_F32)
-        start_op<float>(&c);
-    else if (e->dtype == CT_F64)
-        start_op<double>(&c);
-    else if (e->dtype == CT_I32)
-        start_op<int32_t>(&c);
-    else if (e->dtype == CT_I64)
-        start_op<int64_t>(&c);
-    else
-        start_op<uint8_t>(&c);
+    if (e->op == CTI_EW_where) {
+        elementwise_where(&c);
+        return;
+    }
+    switch (e->dtype) {
+    case CT_F32:
+        elementwise_op<float>(&c);
+        break;
+    case CT_F64:
+        elementwise_op<double>(&c);
+        break;
+    case CT_I32:
+        elementwise_op<int32_t>(&c);
+        break;
+    case CT_I64:
+        elementwise_op<int64_t>(&c);
+        break;
+    case CT_BOOL:
+        elementwise_op<uint8_t>(&c);
+        break;
+    case CT_BF16: /* storage only */
+        break;
+    }
 }

@@ -9,11 +9,9 @@
 #include <cublas_v2.h>
 #include <stdio.h>
 
-#define DEVICES 16
-
-static const char *const slot = "gemm";
-static std::mutex lock; /* a handle serves one thread at a time */
-static cublasHandle_t handles[DEVICES];
+static const char *const gemm_slot = "gemm";
+static std::mutex handle_lock; /* a handle serves one thread at a time */
+static cublasHandle_t handles[CTI_PLUGIN_DEVICES];
 
 static bool check_blas(cublasStatus_t status)
 {
@@ -22,7 +20,7 @@ static bool check_blas(cublasStatus_t status)
     if (status == CUBLAS_STATUS_SUCCESS)
         return true;
     snprintf(what, sizeof what, "cuBLAS fails (status %d)", (int)status);
-    cu_raise(status == CUBLAS_STATUS_ALLOC_FAILED ? CT_ERR_MEMORY : CT_ERR_DEVICE, slot, what);
+    cu_raise(status == CUBLAS_STATUS_ALLOC_FAILED ? CT_ERR_MEMORY : CT_ERR_DEVICE, gemm_slot, what);
     return false;
 }
 
@@ -31,17 +29,18 @@ static size_t workspace_bytes()
 {
     int device = 0, major = 0;
 
-    if (!cu_check(cudaGetDevice(&device), slot) ||
-        !cu_check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), slot))
+    if (!cu_check(cudaGetDevice(&device), gemm_slot) ||
+        !cu_check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
+                  gemm_slot))
         return 0;
     return (size_t)(major >= 9 ? 32 : 4) << 20;
 }
 
 /* NULL with an error. The workspace is the handle's until the process ends. */
-static cublasHandle_t make_handle()
+static cublasHandle_t handle_make()
 {
     size_t bytes = workspace_bytes();
-    void *workspace = bytes ? cu_scratch(bytes, slot) : NULL;
+    void *workspace = bytes ? cu_scratch(bytes, gemm_slot) : NULL;
     cublasHandle_t handle = NULL;
 
     if (!workspace)
@@ -58,20 +57,19 @@ static cublasHandle_t make_handle()
 }
 
 /* The current device's; NULL with an error. */
-static cublasHandle_t handle_of_device()
+static cublasHandle_t handle_get()
 {
     int device = 0;
 
-    if (!cu_check(cudaGetDevice(&device), slot))
+    if (!cu_check(cudaGetDevice(&device), gemm_slot))
         return NULL;
-    device %= DEVICES;
     if (!handles[device])
-        handles[device] = make_handle();
+        handles[device] = handle_make();
     return handles[device];
 }
 
-static cublasStatus_t multiply_f32(cublasHandle_t handle, cublasOperation_t ta,
-                                   cublasOperation_t tb, const cti_gemm *g)
+static cublasStatus_t gemm_f32(cublasHandle_t handle, cublasOperation_t ta, cublasOperation_t tb,
+                               const cti_gemm *g)
 {
     const float *a = static_cast<const float *>(g->a), *b = static_cast<const float *>(g->b);
     float *c = static_cast<float *>(g->c), alpha = (float)g->alpha, beta = (float)g->beta;
@@ -85,8 +83,8 @@ static cublasStatus_t multiply_f32(cublasHandle_t handle, cublasOperation_t ta,
                                      (int)g->batch);
 }
 
-static cublasStatus_t multiply_f64(cublasHandle_t handle, cublasOperation_t ta,
-                                   cublasOperation_t tb, const cti_gemm *g)
+static cublasStatus_t gemm_f64(cublasHandle_t handle, cublasOperation_t ta, cublasOperation_t tb,
+                               const cti_gemm *g)
 {
     const double *a = static_cast<const double *>(g->a), *b = static_cast<const double *>(g->b);
     double *c = static_cast<double *>(g->c);
@@ -104,7 +102,7 @@ static cublasStatus_t multiply_f64(cublasHandle_t handle, cublasOperation_t ta,
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-    scale(int64_t batch, int64_t m, int64_t n, int64_t ldc, int64_t c_step, double beta, T *c)
+    gemm_scale(int64_t batch, int64_t m, int64_t n, int64_t ldc, int64_t c_step, double beta, T *c)
 {
     int64_t i;
 
@@ -118,15 +116,15 @@ __global__ void __launch_bounds__(CU_BLOCK)
     }
 }
 
-template <typename T> static void start_scale(const cti_gemm *g)
+template <typename T> static void gemm_start_scale(const cti_gemm *g)
 {
-    cu_run(slot, scale<T>, cu_blocks(g->batch * g->m * g->n, CU_BLOCK), CU_BLOCK, g->batch, g->m,
-           g->n, g->ldc, g->c_step, g->beta, static_cast<T *>(g->c));
+    cu_run(gemm_slot, gemm_scale<T>, cu_blocks(g->batch * g->m * g->n, CU_BLOCK), CU_BLOCK,
+           g->batch, g->m, g->n, g->ldc, g->c_step, g->beta, static_cast<T *>(g->c));
 }
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-    begin(int64_t m, int64_t n, int64_t ldc, const T *bias, T *c)
+    gemm_bias(int64_t m, int64_t n, int64_t ldc, const T *bias, T *c)
 {
     int64_t i;
 
@@ -137,9 +135,9 @@ __global__ void __launch_bounds__(CU_BLOCK)
     }
 }
 
-template <typename T> static void start_begin(const cti_gemm *g)
+template <typename T> static void gemm_start_bias(const cti_gemm *g)
 {
-    cu_run(slot, begin<T>, cu_blocks(g->m * g->n, CU_BLOCK), CU_BLOCK, g->m, g->n, g->ldc,
+    cu_run(gemm_slot, gemm_bias<T>, cu_blocks(g->m * g->n, CU_BLOCK), CU_BLOCK, g->m, g->n, g->ldc,
            static_cast<const T *>(g->bias), static_cast<T *>(g->c));
 }
 
@@ -152,18 +150,17 @@ bool cu_refuses_bf16(bool bf16, const char *what)
 }
 
 /* C = alpha A B + beta C, k > 0 */
-static void multiply(const cti_gemm *g)
+static void gemm_multiply(const cti_gemm *g)
 {
     cublasOperation_t ta = g->trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t tb = g->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
-    std::lock_guard<std::mutex> guard(lock);
-    cublasHandle_t handle = handle_of_device();
+    std::lock_guard<std::mutex> guard(handle_lock);
+    cublasHandle_t handle = handle_get();
 
     if (!handle)
         return;
     cu_count_launch();
-    check_blas(g->dtype == CT_F64 ? multiply_f64(handle, ta, tb, g)
-                                  : multiply_f32(handle, ta, tb, g));
+    check_blas(g->dtype == CT_F64 ? gemm_f64(handle, ta, tb, g) : gemm_f32(handle, ta, tb, g));
 }
 
 void cu_gemm(const cti_gemm *g)
@@ -171,14 +168,14 @@ void cu_gemm(const cti_gemm *g)
     bool f64 = g->dtype == CT_F64;
     cti_gemm on = *g;
 
-    if (cu_refuses_bf16(g->bf16, slot) || g->m == 0 || g->n == 0 || g->batch == 0)
+    if (cu_refuses_bf16(g->bf16, gemm_slot) || g->m == 0 || g->n == 0 || g->batch == 0)
         return;
     if (g->bias) {
-        f64 ? start_begin<double>(g) : start_begin<float>(g);
+        f64 ? gemm_start_bias<double>(g) : gemm_start_bias<float>(g);
         on.beta = 1;
     }
     if (g->k > 0)
-        multiply(&on);
+        gemm_multiply(&on);
     else if (!g->bias)
-        f64 ? start_scale<double>(g) : start_scale<float>(g);
+        f64 ? gemm_start_scale<double>(g) : gemm_start_scale<float>(g);
 }

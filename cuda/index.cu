@@ -27,23 +27,6 @@ __global__ void __launch_bounds__(CU_BLOCK)
     }
 }
 
-template <typename U> static bool fits_unit(size_t bytes, const void *src, const void *out)
-{
-    return bytes % sizeof(U) == 0 && reinterpret_cast<uintptr_t>(src) % sizeof(U) == 0 &&
-           reinterpret_cast<uintptr_t>(out) % sizeof(U) == 0;
-}
-
-template <typename U>
-static void start_gather_rows(int64_t count, size_t bytes, int64_t rows, const void *src,
-                              const void *index, ct_dtype index_dtype, void *out, uint32_t ticket)
-{
-    int64_t width = (int64_t)(bytes / sizeof(U));
-
-    cu_run("gather_rows", gather_rows<U>, cu_blocks(count * width, CU_BLOCK), CU_BLOCK, count,
-           width, rows, static_cast<const U *>(src), index, index_dtype, static_cast<U *>(out),
-           cu_fault_word(), ticket);
-}
-
 /* Only whether indices are in range, for rows of nothing. */
 __global__ void __launch_bounds__(CU_BLOCK)
     check_indices(int64_t count, int64_t rows, const void *index, ct_dtype index_dtype,
@@ -59,33 +42,46 @@ __global__ void __launch_bounds__(CU_BLOCK)
     }
 }
 
-static void start_check(const char *slot, int64_t count, int64_t rows, const void *index,
+static void check_start(const char *slot, int64_t count, int64_t rows, const void *index,
                         ct_dtype index_dtype, uint32_t ticket)
 {
     cu_run(slot, check_indices, cu_blocks(count, CU_BLOCK), CU_BLOCK, count, rows, index,
            index_dtype, cu_fault_word(), ticket);
 }
 
-ct_status cu_gather_rows(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
-                         int64_t rows, const void *src, const void *index, void *out,
-                         cti_fault *fault)
+template <typename U> static bool fits_unit(size_t bytes, const void *src, const void *out)
+{
+    return bytes % sizeof(U) == 0 && reinterpret_cast<uintptr_t>(src) % sizeof(U) == 0 &&
+           reinterpret_cast<uintptr_t>(out) % sizeof(U) == 0;
+}
+
+/* Rows of bytes, in units of type U; false if they do not fit. */
+template <typename U>
+static bool gather_rows_start(const cti_gather_rows_args *a, size_t bytes, uint32_t ticket)
+{
+    int64_t width = (int64_t)(bytes / sizeof(U));
+
+    if (!fits_unit<U>(bytes, a->src, a->out))
+        return false;
+    cu_run("gather_rows", gather_rows<U>, cu_blocks(a->count * width, CU_BLOCK), CU_BLOCK, a->count,
+           width, a->rows, static_cast<const U *>(a->src), a->index, a->index_dtype,
+           static_cast<U *>(a->out), cu_fault_word(), ticket);
+    return true;
+}
+
+ct_status cu_gather_rows(const cti_gather_rows_args *a, cti_fault *fault)
 {
     typedef cu_pack<uint32_t, 4> sixteen;
-    size_t bytes = (size_t)width * cu_size_of(dtype);
+    size_t bytes = (size_t)a->width * cu_size_of(a->dtype);
     uint32_t ticket = fault->ticket;
 
-    if (width == 0)
-        start_check("gather_rows", count, rows, index, index_dtype, ticket);
-    else if (fits_unit<sixteen>(bytes, src, out))
-        start_gather_rows<sixteen>(count, bytes, rows, src, index, index_dtype, out, ticket);
-    else if (fits_unit<uint64_t>(bytes, src, out))
-        start_gather_rows<uint64_t>(count, bytes, rows, src, index, index_dtype, out, ticket);
-    else if (fits_unit<uint32_t>(bytes, src, out))
-        start_gather_rows<uint32_t>(count, bytes, rows, src, index, index_dtype, out, ticket);
-    else if (fits_unit<uint16_t>(bytes, src, out))
-        start_gather_rows<uint16_t>(count, bytes, rows, src, index, index_dtype, out, ticket);
-    else
-        start_gather_rows<uint8_t>(count, bytes, rows, src, index, index_dtype, out, ticket);
+    if (a->width == 0)
+        check_start("gather_rows", a->count, a->rows, a->index, a->index_dtype, ticket);
+    else if (!gather_rows_start<sixteen>(a, bytes, ticket) &&
+             !gather_rows_start<uint64_t>(a, bytes, ticket) &&
+             !gather_rows_start<uint32_t>(a, bytes, ticket) &&
+             !gather_rows_start<uint16_t>(a, bytes, ticket))
+        gather_rows_start<uint8_t>(a, bytes, ticket);
     return CT_OK;
 }
 
@@ -111,73 +107,69 @@ template <typename T> __device__ inline T add(T a, T b)
     return static_cast<T>(static_cast<W>(a) + static_cast<W>(b));
 }
 
+struct segments {
+    int64_t count, width, rows;
+    const void *key; /* (count) */
+    ct_dtype key_dtype;
+};
+
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-    segment_sum(int64_t count, int64_t width, int64_t rows, T *dst, const void *key,
-                ct_dtype key_dtype, const int64_t *order, const T *src, unsigned long long *fault,
+    segment_sum(segments s, T *dst, const int64_t *order, const T *src, unsigned long long *fault,
                 uint32_t ticket)
 {
     int64_t i;
 
-    for (i = cu_thread(); i < count * width; i += cu_threads()) {
-        int64_t p = i, column = cu_split(&p, width), row = cu_index_at(key, key_dtype, order[p]);
+    for (i = cu_thread(); i < s.count * s.width; i += cu_threads()) {
+        int64_t p = i, column = cu_split(&p, s.width);
+        int64_t row = cu_index_at(s.key, s.key_dtype, order[p]);
         T total;
 
-        if (p > 0 && cu_index_at(key, key_dtype, order[p - 1]) == row)
+        if (p > 0 && cu_index_at(s.key, s.key_dtype, order[p - 1]) == row)
             continue;
-        if (row < 0 || row >= rows) {
+        if (row < 0 || row >= s.rows) {
             if (column == 0)
                 cu_fault(fault, ticket, order[p]);
             continue;
         }
-        total = dst[row * width + column];
+        total = dst[row * s.width + column];
         do
-            total = add(total, src[order[p++] * width + column]);
-        while (p < count && cu_index_at(key, key_dtype, order[p]) == row);
-        dst[row * width + column] = total;
+            total = add(total, src[order[p++] * s.width + column]);
+        while (p < s.count && cu_index_at(s.key, s.key_dtype, order[p]) == row);
+        dst[row * s.width + column] = total;
     }
 }
 
-/* Room for the order of count keys and for sorting it. */
-static int64_t *order_of(const char *slot, int64_t count, const void *key, ct_dtype key_dtype)
-{
-    int64_t *order = static_cast<int64_t *>(cu_scratch((size_t)count * 3 * sizeof *order, slot));
-
-    if (order)
-        cu_sort(key_dtype, false, 1, count, count, key, order, order + count);
-    return order;
-}
-
 template <typename T>
-static void start_segments(const char *slot, int64_t count, int64_t width, int64_t rows, void *dst,
-                           const void *key, ct_dtype key_dtype, const void *src, uint32_t ticket)
+static void segments_start(const char *slot, const segments *s, void *dst, const void *src,
+                           uint32_t ticket)
 {
-    int64_t *order = order_of(slot, count, key, key_dtype);
+    /* room for the order of the keys, and for sorting it */
+    int64_t *order = static_cast<int64_t *>(cu_scratch((size_t)s->count * 3 * sizeof *order, slot));
+    cti_sort_args sort = { s->key_dtype, false,  1,     s->count,
+                           s->count,     s->key, order, order + s->count };
 
     if (!order)
         return;
-    cu_run(slot, segment_sum<T>, cu_blocks(count * width, CU_BLOCK), CU_BLOCK, count, width, rows,
-           static_cast<T *>(dst), key, key_dtype, order, static_cast<const T *>(src),
-           cu_fault_word(), ticket);
+    cu_sort(&sort);
+    cu_run(slot, segment_sum<T>, cu_blocks(s->count * s->width, CU_BLOCK), CU_BLOCK, *s,
+           static_cast<T *>(dst), order, static_cast<const T *>(src), cu_fault_word(), ticket);
     cu_scratch_free(order);
 }
 
-ct_status cu_scatter_add_rows(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
-                              int64_t rows, void *dst, const void *index, const void *src,
-                              cti_fault *fault)
+ct_status cu_scatter_add_rows(const cti_scatter_add_rows_args *a, cti_fault *fault)
 {
     static const char *const slot = "scatter_add_rows";
+    segments s = { a->count, a->width, a->rows, a->index, a->index_dtype };
 
-    if (count == 0)
+    if (a->count == 0)
         return CT_OK;
-    if (width == 0)
-        start_check(slot, count, rows, index, index_dtype, fault->ticket);
-    else if (dtype == CT_F64)
-        start_segments<double>(slot, count, width, rows, dst, index, index_dtype, src,
-                               fault->ticket);
+    if (a->width == 0)
+        check_start(slot, a->count, a->rows, a->index, a->index_dtype, fault->ticket);
+    else if (a->dtype == CT_F64)
+        segments_start<double>(slot, &s, a->dst, a->src, fault->ticket);
     else
-        start_segments<float>(slot, count, width, rows, dst, index, index_dtype, src,
-                              fault->ticket);
+        segments_start<float>(slot, &s, a->dst, a->src, fault->ticket);
     return CT_OK;
 }
 
@@ -199,31 +191,37 @@ __global__ void __launch_bounds__(CU_BLOCK)
     }
 }
 
-template <typename T>
-static void start_one_hot(int64_t count, int64_t width, const void *index, ct_dtype index_dtype,
-                          void *out, uint32_t ticket)
+template <typename T> static void one_hot_start(const cti_one_hot_args *a, uint32_t ticket)
 {
-    cu_run("one_hot", one_hot<T>, cu_blocks(count * width, CU_BLOCK), CU_BLOCK, count, width, index,
-           index_dtype, static_cast<T *>(out), cu_fault_word(), ticket);
+    cu_run("one_hot", one_hot<T>, cu_blocks(a->count * a->width, CU_BLOCK), CU_BLOCK, a->count,
+           a->width, a->index, a->index_dtype, static_cast<T *>(a->out), cu_fault_word(), ticket);
 }
 
-ct_status cu_one_hot(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
-                     const void *index, void *out, cti_fault *fault)
+ct_status cu_one_hot(const cti_one_hot_args *a, cti_fault *fault)
 {
-    uint32_t ticket = fault->ticket;
-
-    if (width == 0)
-        start_check("one_hot", count, 0, index, index_dtype, ticket);
-    else if (dtype == CT_F32)
-        start_one_hot<float>(count, width, index, index_dtype, out, ticket);
-    else if (dtype == CT_F64)
-        start_one_hot<double>(count, width, index, index_dtype, out, ticket);
-    else if (dtype == CT_I32)
-        start_one_hot<int32_t>(count, width, index, index_dtype, out, ticket);
-    else if (dtype == CT_I64)
-        start_one_hot<int64_t>(count, width, index, index_dtype, out, ticket);
-    else
-        start_one_hot<uint8_t>(count, width, index, index_dtype, out, ticket);
+    if (a->width == 0) {
+        check_start("one_hot", a->count, 0, a->index, a->index_dtype, fault->ticket);
+        return CT_OK;
+    }
+    switch (a->dtype) {
+    case CT_F32:
+        one_hot_start<float>(a, fault->ticket);
+        break;
+    case CT_F64:
+        one_hot_start<double>(a, fault->ticket);
+        break;
+    case CT_I32:
+        one_hot_start<int32_t>(a, fault->ticket);
+        break;
+    case CT_I64:
+        one_hot_start<int64_t>(a, fault->ticket);
+        break;
+    case CT_BOOL:
+        one_hot_start<uint8_t>(a, fault->ticket);
+        break;
+    case CT_BF16: /* storage only */
+        break;
+    }
     return CT_OK;
 }
 
@@ -255,26 +253,25 @@ __global__ void __launch_bounds__(CU_BLOCK)
 }
 
 template <typename T>
-static void start_gather(const axis *a, const void *src, void *out, uint32_t ticket)
+static void gather_start(const axis *a, const void *src, void *out, uint32_t ticket)
 {
     cu_run("gather", gather<T>, cu_blocks(a->outer * a->m * a->inner, CU_BLOCK), CU_BLOCK, *a,
            static_cast<const T *>(src), static_cast<T *>(out), cu_fault_word(), ticket);
 }
 
-ct_status cu_gather(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n, int64_t m,
-                    int64_t inner, const void *src, const void *index, void *out, cti_fault *fault)
+ct_status cu_gather(const cti_gather_args *call, cti_fault *fault)
 {
-    axis a = { outer, n, m, inner, index, index_dtype };
-    size_t size = cu_size_of(dtype);
+    axis a = { call->outer, call->n, call->m, call->inner, call->index, call->index_dtype };
+    size_t size = cu_size_of(call->dtype);
 
     if (size == 1)
-        start_gather<uint8_t>(&a, src, out, fault->ticket);
+        gather_start<uint8_t>(&a, call->src, call->out, fault->ticket);
     else if (size == 2)
-        start_gather<uint16_t>(&a, src, out, fault->ticket);
+        gather_start<uint16_t>(&a, call->src, call->out, fault->ticket);
     else if (size == 4)
-        start_gather<uint32_t>(&a, src, out, fault->ticket);
+        gather_start<uint32_t>(&a, call->src, call->out, fault->ticket);
     else
-        start_gather<uint64_t>(&a, src, out, fault->ticket);
+        gather_start<uint64_t>(&a, call->src, call->out, fault->ticket);
     return CT_OK;
 }
 
@@ -323,7 +320,7 @@ __global__ void __launch_bounds__(CU_BLOCK) make_keys(axis a, int64_t *key)
 #define MANY_COLUMNS 8192
 
 template <typename T>
-static void start_scatter_add(const axis *a, const void *src, void *dst, uint32_t ticket)
+static void scatter_add_start(const axis *a, const void *src, void *dst, uint32_t ticket)
 {
     static const char *const slot = "scatter_add";
     int64_t count = a->outer * a->m * a->inner, columns = a->outer * a->inner;
@@ -340,23 +337,31 @@ static void start_scatter_add(const axis *a, const void *src, void *dst, uint32_
     if (!key)
         return;
     cu_run(slot, make_keys, cu_blocks(count, CU_BLOCK), CU_BLOCK, *a, static_cast<int64_t *>(key));
-    start_segments<T>(slot, count, 1, a->outer * a->n * a->inner, dst, key, CT_I64, src, ticket);
+    segments s = { count, 1, a->outer * a->n * a->inner, key, CT_I64 };
+    segments_start<T>(slot, &s, dst, src, ticket);
     cu_scratch_free(key);
 }
 
-ct_status cu_scatter_add(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n, int64_t m,
-                         int64_t inner, void *dst, const void *index, const void *src,
-                         cti_fault *fault)
+ct_status cu_scatter_add(const cti_scatter_add_args *call, cti_fault *fault)
 {
-    axis a = { outer, n, m, inner, index, index_dtype };
+    axis a = { call->outer, call->n, call->m, call->inner, call->index, call->index_dtype };
 
-    if (dtype == CT_F32)
-        start_scatter_add<float>(&a, src, dst, fault->ticket);
-    else if (dtype == CT_F64)
-        start_scatter_add<double>(&a, src, dst, fault->ticket);
-    else if (dtype == CT_I32)
-        start_scatter_add<int32_t>(&a, src, dst, fault->ticket);
-    else
-        start_scatter_add<int64_t>(&a, src, dst, fault->ticket);
+    switch (call->dtype) {
+    case CT_F32:
+        scatter_add_start<float>(&a, call->src, call->dst, fault->ticket);
+        break;
+    case CT_F64:
+        scatter_add_start<double>(&a, call->src, call->dst, fault->ticket);
+        break;
+    case CT_I32:
+        scatter_add_start<int32_t>(&a, call->src, call->dst, fault->ticket);
+        break;
+    case CT_I64:
+        scatter_add_start<int64_t>(&a, call->src, call->dst, fault->ticket);
+        break;
+    case CT_BOOL:
+    case CT_BF16:
+        break;
+    }
     return CT_OK;
 }

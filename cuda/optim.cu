@@ -124,7 +124,8 @@ void cu_norm_squared(const cti_segment *segments, int count, double *out)
         return;
     start_squares<double>(CT_F64, segments, count,
                           partial + start_squares<float>(CT_F32, segments, count, partial));
-    cu_reduce(CTI_SUM, CT_F64, 1, chunks, 1, partial, out);
+    cti_reduce_args sum = { CTI_SUM, CT_F64, 1, chunks, 1, partial, out };
+    cu_reduce(&sum);
     cu_scratch_free(partial);
 }
 
@@ -176,18 +177,17 @@ static void start_scaling(ct_dtype dtype, const cti_segment *segments, int count
     }
 }
 
-ct_status cu_clip_norm(const cti_segment *segments, int count, double max_norm, double *norm,
-                       cti_fault *fault)
+ct_status cu_clip_norm(const cti_clip_norm_args *a, cti_fault *fault)
 {
     static const char *const slot = "clip_norm";
     double *total = static_cast<double *>(cu_scratch(sizeof *total, slot));
 
     if (!total)
         return CT_OK;
-    cu_norm_squared(segments, count, total);
-    cu_run(slot, find_scale, 1, 1, total, max_norm, norm, cu_fault_word(), fault->ticket);
-    start_scaling<float>(CT_F32, segments, count, total);
-    start_scaling<double>(CT_F64, segments, count, total);
+    cu_norm_squared(a->segments, a->count, total);
+    cu_run(slot, find_scale, 1, 1, total, a->max_norm, a->norm, cu_fault_word(), fault->ticket);
+    start_scaling<float>(CT_F32, a->segments, a->count, total);
+    start_scaling<double>(CT_F64, a->segments, a->count, total);
     cu_scratch_free(total);
     return CT_OK;
 }
@@ -336,7 +336,9 @@ static void start_updates(ct_dtype dtype, const cti_update *u, const cti_segment
                           int count)
 {
     static void (*const kernels[CTI_RULES])(cti_update, table, const unsigned long long *) = {
-        update<sgd, T>, update<adam, T>, update<rmsprop, T>, update<adagrad, T>
+#define RULE_KERNEL(NAME, name) update<name, T>,
+        CTI_UPDATE_RULES(RULE_KERNEL)
+#undef RULE_KERNEL
     };
     int at = 0, i;
 

@@ -41,7 +41,7 @@ __device__ inline void draw_block(bool normal, double a, double b, const uint32_
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-    draw(int64_t n, T *out, bool normal, double a, double b, cti_position from)
+    draw_blocks(int64_t n, T *out, bool normal, double a, double b, cti_position from)
 {
     const uint64_t first = cti_first_block(&from);
     const int each = 16 / sizeof(T);
@@ -57,27 +57,24 @@ __global__ void __launch_bounds__(CU_BLOCK)
     }
 }
 
-static void start(const char *slot, bool normal, void *data, ct_dtype dtype, int64_t n, double a,
-                  double b, const cti_position *from)
+static void draw_start(const char *slot, bool normal, const cti_draw_args *a)
 {
-    if (dtype == CT_F64)
-        cu_run(slot, draw<double>, cu_blocks((n + 1) / 2, CU_BLOCK), CU_BLOCK, n,
-               static_cast<double *>(data), normal, a, b, *from);
+    if (a->dtype == CT_F64)
+        cu_run(slot, draw_blocks<double>, cu_blocks((a->n + 1) / 2, CU_BLOCK), CU_BLOCK, a->n,
+               static_cast<double *>(a->out), normal, a->a, a->b, a->from);
     else
-        cu_run(slot, draw<float>, cu_blocks((n + 3) / 4, CU_BLOCK), CU_BLOCK, n,
-               static_cast<float *>(data), normal, a, b, *from);
+        cu_run(slot, draw_blocks<float>, cu_blocks((a->n + 3) / 4, CU_BLOCK), CU_BLOCK, a->n,
+               static_cast<float *>(a->out), normal, a->a, a->b, a->from);
 }
 
-void cu_uniform(void *data, ct_dtype dtype, int64_t n, double low, double high,
-                const cti_position *from)
+void cu_uniform(const cti_draw_args *a)
 {
-    start("uniform", false, data, dtype, n, low, high, from);
+    draw_start("uniform", false, a);
 }
 
-void cu_normal(void *data, ct_dtype dtype, int64_t n, double mean, double std,
-               const cti_position *from)
+void cu_normal(const cti_draw_args *a)
 {
-    start("normal", true, data, dtype, n, mean, std, from);
+    draw_start("normal", true, a);
 }
 
 /* ---- dropout: element i takes word i; a word below drops it ---- */
@@ -102,27 +99,21 @@ __global__ void __launch_bounds__(CU_BLOCK)
     }
 }
 
-void cu_dropout(ct_dtype dtype, int64_t n, double p, const cti_position *from, const void *in,
-                void *out)
+void cu_dropout(const cti_dropout_args *a)
 {
-    uint64_t below = (uint64_t)(p * 4294967296.0);
-    double scale = 1 / (1 - p);
-    int64_t blocks = cu_blocks((n + 3) / 4, CU_BLOCK);
+    uint64_t below = (uint64_t)(a->p * 4294967296.0);
+    double scale = 1 / (1 - a->p);
+    int64_t blocks = cu_blocks((a->n + 3) / 4, CU_BLOCK);
 
-    if (dtype == CT_F64)
-        cu_run("dropout", dropout<double>, blocks, CU_BLOCK, n, below, scale, *from,
-               static_cast<const double *>(in), static_cast<double *>(out));
+    if (a->dtype == CT_F64)
+        cu_run("dropout", dropout<double>, blocks, CU_BLOCK, a->n, below, scale, a->from,
+               static_cast<const double *>(a->in), static_cast<double *>(a->out));
     else
-        cu_run("dropout", dropout<float>, blocks, CU_BLOCK, n, below, static_cast<float>(scale),
-               *from, static_cast<const float *>(in), static_cast<float *>(out));
+        cu_run("dropout", dropout<float>, blocks, CU_BLOCK, a->n, below, static_cast<float>(scale),
+               a->from, static_cast<const float *>(a->in), static_cast<float *>(a->out));
 }
 
 /* ---- multinomial: a row each thread, summed in order, so that draws are the CPU's ---- */
-
-struct choice {
-    int64_t rows, n, k;
-    bool replacement;
-};
 
 __device__ inline double total_of(const double *weight, int64_t n)
 {
@@ -161,27 +152,26 @@ __device__ inline double uniform_of_draw(const cti_position &from, int64_t d)
 }
 
 __global__ void __launch_bounds__(CU_BLOCK)
-    multinomial(choice c, double *weights, cti_position from, int64_t *out,
-                unsigned long long *fault, uint32_t ticket)
+    multinomial(cti_multinomial_args a, unsigned long long *fault, uint32_t ticket)
 {
     int64_t row, i, d;
 
-    for (row = cu_thread(); row < c.rows; row += cu_threads()) {
-        double *weight = weights + row * c.n, total = 0;
+    for (row = cu_thread(); row < a.rows; row += cu_threads()) {
+        double *weight = a.weights + row * a.n, total = 0;
         bool good = true;
 
-        for (i = 0; i < c.n; i++)
+        for (i = 0; i < a.n; i++)
             good = good && weight[i] >= 0 && isfinite(weight[i]);
-        for (d = row * c.k; d < row * c.k + c.k; d++) {
+        for (d = row * a.k; d < row * a.k + a.k; d++) {
             int64_t at = -1;
 
-            if (!c.replacement || d == row * c.k)
-                total = total_of(weight, c.n);
+            if (!a.replacement || d == row * a.k)
+                total = total_of(weight, a.n);
             if (good)
-                at = position_of(weight, c.n, CTI_MUL(uniform_of_draw(from, d), total));
+                at = position_of(weight, a.n, CTI_MUL(uniform_of_draw(a.from, d), total));
             good = at >= 0;
-            out[d] = good ? at : 0;
-            if (good && !c.replacement)
+            a.out[d] = good ? at : 0;
+            if (good && !a.replacement)
                 weight[at] = 0;
         }
         if (!good)
@@ -189,12 +179,9 @@ __global__ void __launch_bounds__(CU_BLOCK)
     }
 }
 
-ct_status cu_multinomial(int64_t rows, int64_t n, int64_t k, bool replacement, double *weights,
-                         const cti_position *from, int64_t *out, cti_fault *fault)
+ct_status cu_multinomial(const cti_multinomial_args *a, cti_fault *fault)
 {
-    choice c = { rows, n, k, replacement };
-
-    cu_run("multinomial", multinomial, cu_blocks(rows, CU_BLOCK), CU_BLOCK, c, weights, *from, out,
-           cu_fault_word(), fault->ticket);
+    cu_run("multinomial", multinomial, cu_blocks(a->rows, CU_BLOCK), CU_BLOCK, *a, cu_fault_word(),
+           fault->ticket);
     return CT_OK;
 }

@@ -200,14 +200,14 @@ __global__ void __launch_bounds__(CU_BLOCK)
 #define ELEMENTS 16       /* at least, of a lane, before there are more */
 #define ENOUGH_BLOCKS 512 /* before n is cut into parts */
 
-static int64_t ceiling(int64_t a, int64_t b)
+static int64_t divide_up(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
 }
 
-static int64_t groups_of(const plan *p)
+static int64_t plan_groups(const plan *p)
 {
-    return ceiling(p->outer * p->inner, CU_BLOCK / p->lanes);
+    return divide_up(p->outer * p->inner, CU_BLOCK / p->lanes);
 }
 
 static plan plan_of(int64_t outer, int64_t n, int64_t inner)
@@ -222,86 +222,100 @@ static plan plan_of(int64_t outer, int64_t n, int64_t inner)
     return p;
 }
 
-static void cut(plan *p)
+static void plan_cut(plan *p)
 {
-    int64_t blocks = ceiling(ENOUGH_BLOCKS, groups_of(p));
-    int64_t rounds = ceiling(p->n, (int64_t)p->lanes * ELEMENTS);
+    int64_t blocks = divide_up(ENOUGH_BLOCKS, plan_groups(p));
+    int64_t rounds = divide_up(p->n, (int64_t)p->lanes * ELEMENTS);
 
     p->parts = rounds < 1 ? 1 : (int)(rounds < blocks ? rounds : blocks);
-    p->length = ceiling(p->n, p->parts);
+    p->length = divide_up(p->n, p->parts);
 }
 
-template <typename R> static void start_pass(const plan *p, const void *in, void *out)
+template <typename R> static void reduce_pass(const plan *p, const void *in, void *out)
 {
-    int64_t most = CU_MOST_BLOCKS / p->parts + 1, groups = groups_of(p);
+    int64_t most = CU_MOST_BLOCKS / p->parts + 1, groups = plan_groups(p);
 
     cu_run("reduce", reduce<R>, (groups < most ? groups : most) * p->parts, CU_BLOCK, *p,
            static_cast<const typename R::In *>(in), static_cast<typename R::Out *>(out));
 }
 
-template <typename R>
-static void start(int64_t outer, int64_t n, int64_t inner, const void *in, void *out)
+template <typename R> static void reduce_start(const cti_reduce_args *a)
 {
-    plan p = plan_of(outer, n, inner), second;
+    plan p = plan_of(a->outer, a->n, a->inner), second;
     void *partials;
 
-    cut(&p);
+    plan_cut(&p);
     if (p.parts == 1) {
-        start_pass<R>(&p, in, out);
+        reduce_pass<R>(&p, a->in, a->out);
         return;
     }
-    partials = cu_scratch((size_t)(outer * p.parts * inner) * sizeof(typename R::Acc), "reduce");
+    partials =
+        cu_scratch((size_t)(a->outer * p.parts * a->inner) * sizeof(typename R::Acc), "reduce");
     if (!partials)
         return;
-    second = plan_of(outer, p.parts, inner);
-    start_pass<partial<R>>(&p, in, partials);
-    start_pass<again<R>>(&second, partials, out);
+    second = plan_of(a->outer, p.parts, a->inner);
+    reduce_pass<partial<R>>(&p, a->in, partials);
+    reduce_pass<again<R>>(&second, partials, a->out);
     cu_scratch_free(partials);
 }
 
-template <typename T>
-static void start_numbers(cti_reduce_op op, int64_t outer, int64_t n, int64_t inner, const void *in,
-                          void *out)
+/* Of elements of type T. */
+template <typename T> static void reduce_numbers(const cti_reduce_args *a)
 {
-    switch (op) {
+    switch (a->op) {
     case CTI_SUM:
-        start<sum<T>>(outer, n, inner, in, out);
+        reduce_start<sum<T>>(a);
         break;
     case CTI_PROD:
-        start<product<T>>(outer, n, inner, in, out);
+        reduce_start<product<T>>(a);
         break;
     case CTI_MAX:
-        start<extreme<T, true>>(outer, n, inner, in, out);
+        reduce_start<extreme<T, true>>(a);
         break;
     case CTI_MIN:
-        start<extreme<T, false>>(outer, n, inner, in, out);
+        reduce_start<extreme<T, false>>(a);
         break;
     case CTI_ARGMAX:
-        start<position<T, true>>(outer, n, inner, in, out);
+        reduce_start<position<T, true>>(a);
         break;
     case CTI_ARGMIN:
-        start<position<T, false>>(outer, n, inner, in, out);
+        reduce_start<position<T, false>>(a);
         break;
-    default:
+    case CTI_ANY:
+    case CTI_ALL:
         break;
     }
 }
 
-void cu_reduce(cti_reduce_op op, ct_dtype dtype, int64_t outer, int64_t n, int64_t inner,
-               const void *in, void *out)
+static void reduce_bools(const cti_reduce_args *a)
 {
-    if (outer == 0 || inner == 0)
+    if (a->op == CTI_ANY)
+        reduce_start<some>(a);
+    else if (a->op == CTI_ALL)
+        reduce_start<every>(a);
+}
+
+void cu_reduce(const cti_reduce_args *a)
+{
+    if (a->outer == 0 || a->inner == 0)
         return;
-    if (op == CTI_ANY)
-        start<some>(outer, n, inner, in, out);
-    else if (op == CTI_ALL)
-        start<every>(outer, n, inner, in, out);
-    else if (dtype == CT_F32)
-        start_numbers<float>(op, outer, n, inner, in, out);
-    else if (dtype == CT_F64)
-        start_numbers<double>(op, outer, n, inner, in, out);
-    else if (dtype == CT_I32)
-        start_numbers<int32_t>(op, outer, n, inner, in, out);
-    else
-        start_numbers<int64_t>(op, outer, n, inner, in, out);
+    switch (a->dtype) {
+    case CT_F32:
+        reduce_numbers<float>(a);
+        break;
+    case CT_F64:
+        reduce_numbers<double>(a);
+        break;
+    case CT_I32:
+        reduce_numbers<int32_t>(a);
+        break;
+    case CT_I64:
+        reduce_numbers<int64_t>(a);
+        break;
+    case CT_BOOL:
+        reduce_bools(a);
+        break;
+    case CT_BF16: /* storage only */
+        break;
+    }
 }

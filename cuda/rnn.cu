@@ -219,7 +219,7 @@ template <typename T, typename Cell> __global__ void __launch_bounds__(CU_BLOCK)
 
 /* Step t of an array (T or T + 1, B, width); NULL stays NULL. */
 template <typename T>
-static T *at(const cti_sequence *s, const void *array, int64_t t, int64_t width)
+static T *rnn_step_of(const cti_sequence *s, const void *array, int64_t t, int64_t width)
 {
     return array ? static_cast<T *>(const_cast<void *>(array)) + t * s->batch * width : NULL;
 }
@@ -234,25 +234,25 @@ template <typename T> static moment<T> moment_of(const cti_sequence *s, int64_t 
     m.hidden = n;
     m.t = t;
     m.length = s->length;
-    m.bias = at<T>(s, s->bias, 0, width);
-    m.x = at<T>(s, s->x, t, width);
-    m.hw = at<T>(s, s->scratch, 0, width);
-    m.h_before = at<T>(s, s->h, before, n);
-    m.c_before = at<T>(s, s->c, before, n);
-    m.h = at<T>(s, s->h, after, n);
-    m.c = at<T>(s, s->c, after, n);
-    m.gates = at<T>(s, s->gates, t, width);
-    m.hn = at<T>(s, s->hn, t, n);
-    m.dy = at<T>(s, s->dy, t, n);
-    m.dx = at<T>(s, s->dx, t, width);
-    m.dhx = s->kind == CTI_CELL_GRU ? at<T>(s, s->dhx, t, width) : NULL;
-    m.dh = at<T>(s, s->dh0, 0, n);
-    m.dc = at<T>(s, s->dc0, 0, n);
+    m.bias = rnn_step_of<T>(s, s->bias, 0, width);
+    m.x = rnn_step_of<T>(s, s->x, t, width);
+    m.hw = rnn_step_of<T>(s, s->scratch, 0, width);
+    m.h_before = rnn_step_of<T>(s, s->h, before, n);
+    m.c_before = rnn_step_of<T>(s, s->c, before, n);
+    m.h = rnn_step_of<T>(s, s->h, after, n);
+    m.c = rnn_step_of<T>(s, s->c, after, n);
+    m.gates = rnn_step_of<T>(s, s->gates, t, width);
+    m.hn = rnn_step_of<T>(s, s->hn, t, n);
+    m.dy = rnn_step_of<T>(s, s->dy, t, n);
+    m.dx = rnn_step_of<T>(s, s->dx, t, width);
+    m.dhx = s->kind == CTI_CELL_GRU ? rnn_step_of<T>(s, s->dhx, t, width) : NULL;
+    m.dh = rnn_step_of<T>(s, s->dh0, 0, n);
+    m.dc = rnn_step_of<T>(s, s->dc0, 0, n);
     return m;
 }
 
 /* c (B, width) = a (B, k) times W or W^T, plus beta c */
-static void multiply(const cti_sequence *s, const void *a, bool transposed, double beta, void *c)
+static void rnn_product(const cti_sequence *s, const void *a, bool transposed, double beta, void *c)
 {
     int64_t width = cti_gates_of(s->kind) * s->hidden, n = s->hidden;
     cti_gemm g = {};
@@ -298,12 +298,12 @@ template <typename T> static of_cell<T> cell_of(const cti_sequence *s)
     }
 }
 
-template <typename T> static void run(const char *slot, void (*kernel)(moment<T>), moment<T> m)
+template <typename T> static void rnn_run(const char *slot, void (*kernel)(moment<T>), moment<T> m)
 {
     cu_run(slot, kernel, cu_blocks(m.batch * m.hidden, CU_BLOCK), CU_BLOCK, m);
 }
 
-template <typename T> static void forward(const cti_sequence *s)
+template <typename T> static void rnn_forward(const cti_sequence *s)
 {
     const of_cell<T> cell = cell_of<T>(s);
     int64_t k;
@@ -311,8 +311,8 @@ template <typename T> static void forward(const cti_sequence *s)
     for (k = 0; k < s->steps; k++) {
         moment<T> m = moment_of<T>(s, s->reverse ? s->steps - 1 - k : k);
 
-        multiply(s, m.h_before, true, 0, s->scratch);
-        run("sequence", cell.step, m);
+        rnn_product(s, m.h_before, true, 0, s->scratch);
+        rnn_run("sequence", cell.step, m);
     }
 }
 
@@ -321,13 +321,13 @@ void cu_sequence(const cti_sequence *s)
     if (cu_refuses_bf16(s->bf16, "sequence"))
         return;
     if (s->dtype == CT_F64)
-        forward<double>(s);
+        rnn_forward<double>(s);
     else
-        forward<float>(s);
+        rnn_forward<float>(s);
 }
 
 /* to (B, H) = from, or zeros */
-static void begin(const cti_sequence *s, void *to, const void *from)
+static void rnn_start_from(const cti_sequence *s, void *to, const void *from)
 {
     const int64_t dim[1] = { s->batch * s->hidden };
     cti_array dst = { to, s->dtype, { 1 } }, src = { const_cast<void *>(from), s->dtype, { 1 } };
@@ -338,20 +338,20 @@ static void begin(const cti_sequence *s, void *to, const void *from)
         cu_fill(to, s->dtype, dim[0], 0);
 }
 
-template <typename T> static void backward(const cti_sequence *s)
+template <typename T> static void rnn_backward(const cti_sequence *s)
 {
     const of_cell<T> cell = cell_of<T>(s);
     double beta = s->kind == CTI_CELL_GRU || s->length ? 1 : 0; /* else dh is 0 */
     int64_t k;
 
-    begin(s, s->dh0, s->dh_last);
+    rnn_start_from(s, s->dh0, s->dh_last);
     if (s->dc0)
-        begin(s, s->dc0, s->dc_last);
+        rnn_start_from(s, s->dc0, s->dc_last);
     for (k = s->steps - 1; k >= 0; k--) {
         moment<T> m = moment_of<T>(s, s->reverse ? s->steps - 1 - k : k);
 
-        run("sequence_backward", cell.back, m);
-        multiply(s, m.dhx ? m.dhx : m.dx, false, beta, m.dh);
+        rnn_run("sequence_backward", cell.back, m);
+        rnn_product(s, m.dhx ? m.dhx : m.dx, false, beta, m.dh);
     }
 }
 
@@ -360,7 +360,7 @@ void cu_sequence_backward(const cti_sequence *s)
     if (cu_refuses_bf16(s->bf16, "sequence_backward"))
         return;
     if (s->dtype == CT_F64)
-        backward<double>(s);
+        rnn_backward<double>(s);
     else
-        backward<float>(s);
+        rnn_backward<float>(s);
 }

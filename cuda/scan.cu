@@ -20,8 +20,8 @@ struct columns {
     bool reverse; /* element j of a column is then the one n - 1 - j */
 };
 
-/* The place of element j of column i of outer index o. */
-__device__ inline int64_t place(const columns &c, int64_t o, int64_t j, int64_t i)
+/* The scan_place of element j of column i of outer index o. */
+__device__ inline int64_t scan_place(const columns &c, int64_t o, int64_t j, int64_t i)
 {
     return (o * c.n + (c.reverse ? c.n - 1 - j : j)) * c.inner + i;
 }
@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(CU_BLOCK) chunk_sums(columns c, const T *in, W
         W total = 0;
 
         for (j = chunk * c.length; j < chunk_end(c, chunk); j++)
-            total += static_cast<W>(in[place(c, o, j, i)]);
+            total += static_cast<W>(in[scan_place(c, o, j, i)]);
         sum[at] = total;
     }
 }
@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(CU_BLOCK)
         W total = before ? before[at] : W(0);
 
         for (j = chunk * c.length; j < chunk_end(c, chunk); j++) {
-            int64_t k = place(c, o, j, i);
+            int64_t k = scan_place(c, o, j, i);
 
             total += static_cast<W>(in[k]);
             out[k] = static_cast<T>(total);
@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(CU_BLOCK)
 #define SHORT 64         /* elements of a chunk, at least */
 #define MANY_SCANS 16384 /* columns that are work enough */
 
-template <typename T> static void start(columns c, const void *data, void *result)
+template <typename T> static void cumsum_start(columns c, const void *data, void *result)
 {
     typedef typename scan_wide<T>::type W;
     const T *in = static_cast<const T *>(data);
@@ -117,19 +117,27 @@ template <typename T> static void start(columns c, const void *data, void *resul
         cu_scratch_free(sum);
 }
 
-void cu_cumsum(ct_dtype dtype, bool reverse, int64_t outer, int64_t n, int64_t inner,
-               const void *in, void *out)
+void cu_cumsum(const cti_cumsum_args *a)
 {
-    columns c = { outer, n, inner, 1, n, reverse };
+    columns c = { a->outer, a->n, a->inner, 1, a->n, a->reverse };
 
-    if (outer == 0 || n == 0 || inner == 0)
+    if (a->outer == 0 || a->n == 0 || a->inner == 0)
         return;
-    if (dtype == CT_F32)
-        start<float>(c, in, out);
-    else if (dtype == CT_F64)
-        start<double>(c, in, out);
-    else if (dtype == CT_I32)
-        start<int32_t>(c, in, out);
-    else
-        start<int64_t>(c, in, out);
+    switch (a->dtype) {
+    case CT_F32:
+        cumsum_start<float>(c, a->in, a->out);
+        break;
+    case CT_F64:
+        cumsum_start<double>(c, a->in, a->out);
+        break;
+    case CT_I32:
+        cumsum_start<int32_t>(c, a->in, a->out);
+        break;
+    case CT_I64:
+        cumsum_start<int64_t>(c, a->in, a->out);
+        break;
+    case CT_BOOL:
+    case CT_BF16:
+        break;
+    }
 }

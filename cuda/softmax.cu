@@ -92,23 +92,22 @@ static int lanes_of(int64_t n)
     return lanes;
 }
 
-template <typename T>
-static void start_softmax(bool logarithm, int64_t rows, int64_t n, const void *in, void *out)
+template <typename T> static void softmax_start(const cti_softmax_args *a)
 {
-    int lanes = lanes_of(n);
+    int lanes = lanes_of(a->n);
 
-    cu_run("softmax", softmax<T>, cu_blocks(rows, CU_BLOCK / lanes), CU_BLOCK, logarithm, rows, n,
-           lanes, static_cast<const T *>(in), static_cast<T *>(out));
+    cu_run("softmax", softmax<T>, cu_blocks(a->rows, CU_BLOCK / lanes), CU_BLOCK, a->logarithm,
+           a->rows, a->n, lanes, static_cast<const T *>(a->in), static_cast<T *>(a->out));
 }
 
-void cu_softmax(ct_dtype dtype, bool logarithm, int64_t rows, int64_t n, const void *in, void *out)
+void cu_softmax(const cti_softmax_args *a)
 {
-    if (n == 0)
+    if (a->n == 0)
         return;
-    if (dtype == CT_F64)
-        start_softmax<double>(logarithm, rows, n, in, out);
+    if (a->dtype == CT_F64)
+        softmax_start<double>(a);
     else
-        start_softmax<float>(logarithm, rows, n, in, out);
+        softmax_start<float>(a);
 }
 
 /* ---- cross-entropy: loss = lse - (1 - s) x[target] - s mean(x), s being the smoothing ---- */
@@ -159,26 +158,22 @@ __global__ void __launch_bounds__(CU_BLOCK)
 }
 
 template <typename T>
-static void start_cross_entropy(int64_t rows, int64_t n, const void *in, const targets *t,
-                                void *loss, void *lse, uint32_t ticket)
+static void cross_entropy_start(const cti_cross_entropy_args *a, uint32_t ticket)
 {
-    int lanes = lanes_of(n);
+    targets t = { a->target, a->index_dtype, a->ignore, a->smoothing };
+    int lanes = lanes_of(a->n);
 
-    cu_run("cross_entropy", cross_entropy<T>, cu_blocks(rows, CU_BLOCK / lanes), CU_BLOCK, rows, n,
-           lanes, static_cast<const T *>(in), *t, static_cast<T *>(loss), static_cast<T *>(lse),
-           cu_fault_word(), ticket);
+    cu_run("cross_entropy", cross_entropy<T>, cu_blocks(a->rows, CU_BLOCK / lanes), CU_BLOCK,
+           a->rows, a->n, lanes, static_cast<const T *>(a->in), t, static_cast<T *>(a->loss),
+           static_cast<T *>(a->lse), cu_fault_word(), ticket);
 }
 
-ct_status cu_cross_entropy(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
-                           const void *in, const void *target, int64_t ignore, double smoothing,
-                           void *loss, void *lse, cti_fault *fault)
+ct_status cu_cross_entropy(const cti_cross_entropy_args *a, cti_fault *fault)
 {
-    targets t = { target, index_dtype, ignore, smoothing };
-
-    if (dtype == CT_F64)
-        start_cross_entropy<double>(rows, n, in, &t, loss, lse, fault->ticket);
+    if (a->dtype == CT_F64)
+        cross_entropy_start<double>(a, fault->ticket);
     else
-        start_cross_entropy<float>(rows, n, in, &t, loss, lse, fault->ticket);
+        cross_entropy_start<float>(a, fault->ticket);
     return CT_OK;
 }
 
@@ -203,22 +198,20 @@ __global__ void __launch_bounds__(CU_BLOCK)
 }
 
 template <typename T>
-static void start_backward(int64_t rows, int64_t n, const void *in, const targets *t,
-                           const void *lse, const void *dloss, int64_t dloss_step, void *din)
+static void cross_entropy_backward_start(const cti_cross_entropy_backward_args *a)
 {
-    cu_run("cross_entropy_backward", cross_entropy_backward<T>, cu_blocks(rows * n, CU_BLOCK),
-           CU_BLOCK, rows, n, static_cast<const T *>(in), *t, static_cast<const T *>(lse),
-           static_cast<const T *>(dloss), dloss_step, static_cast<T *>(din));
+    targets t = { a->target, a->index_dtype, a->ignore, a->smoothing };
+
+    cu_run("cross_entropy_backward", cross_entropy_backward<T>, cu_blocks(a->rows * a->n, CU_BLOCK),
+           CU_BLOCK, a->rows, a->n, static_cast<const T *>(a->in), t,
+           static_cast<const T *>(a->lse), static_cast<const T *>(a->dloss), a->dloss_step,
+           static_cast<T *>(a->din));
 }
 
-void cu_cross_entropy_backward(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
-                               const void *in, const void *target, int64_t ignore, double smoothing,
-                               const void *lse, const void *dloss, int64_t dloss_step, void *din)
+void cu_cross_entropy_backward(const cti_cross_entropy_backward_args *a)
 {
-    targets t = { target, index_dtype, ignore, smoothing };
-
-    if (dtype == CT_F64)
-        start_backward<double>(rows, n, in, &t, lse, dloss, dloss_step, din);
+    if (a->dtype == CT_F64)
+        cross_entropy_backward_start<double>(a);
     else
-        start_backward<float>(rows, n, in, &t, lse, dloss, dloss_step, din);
+        cross_entropy_backward_start<float>(a);
 }

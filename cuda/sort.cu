@@ -14,7 +14,7 @@ struct rows {
 };
 
 /* Whether p stands before q, if q came first. A NaN is the greatest. */
-template <typename T> __device__ inline bool before(bool descending, T p, T q)
+template <typename T> __device__ inline bool sorts_before(bool descending, T p, T q)
 {
     return descending ? cu_after(p, q) : cu_after(q, p);
 }
@@ -46,9 +46,9 @@ __global__ void __launch_bounds__(CU_BLOCK) sort_tiles(rows s, const T *in, runs
         const T *x = in + row * s.n;
 
         for (j = first; j < at; j++)
-            place += !before(s.descending, x[at], x[j]);
+            place += !sorts_before(s.descending, x[at], x[j]);
         for (j = at + 1; j < end; j++)
-            place += before(s.descending, x[j], x[at]);
+            place += sorts_before(s.descending, x[j], x[at]);
         if (place < to.kept)
             order[row * to.stride + first / TILE * to.kept + place] = at;
     }
@@ -64,7 +64,8 @@ __device__ inline int64_t count_before(bool descending, const T *x, const int64_
     while (low < high) {
         int64_t middle = (low + high) / 2;
         T w = x[run[middle]];
-        bool stands = run_is_left ? !before(descending, v, w) : before(descending, w, v);
+        bool stands =
+            run_is_left ? !sorts_before(descending, v, w) : sorts_before(descending, w, v);
 
         if (stands)
             low = middle + 1;
@@ -77,7 +78,7 @@ __device__ inline int64_t count_before(bool descending, const T *x, const int64_
 /* Runs 2 r and 2 r + 1 become run r. */
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-    merge_runs(rows s, const T *in, runs from, const int64_t *order, runs to, int64_t *merged)
+    sort_merge_runs(rows s, const T *in, runs from, const int64_t *order, runs to, int64_t *merged)
 {
     int64_t per_row = (s.n + from.span - 1) / from.span * from.kept, i;
 
@@ -103,44 +104,50 @@ static int64_t least(int64_t a, int64_t b)
 }
 
 /* scratch has two halves, (rows, n) each; the last pass writes to order. */
-template <typename T>
-static void start(const rows *s, int64_t k, const void *data, int64_t *order, int64_t *scratch)
+template <typename T> static void sort_start(const cti_sort_args *a)
 {
-    const T *in = static_cast<const T *>(data);
-    int64_t *half[2] = { scratch, scratch + s->count * s->n }, *at;
-    runs now = { TILE, least(TILE, k), s->n <= TILE ? k : s->n }, next;
+    const T *in = static_cast<const T *>(a->in);
+    rows s = { a->rows, a->n, a->descending };
+    int64_t *half[2] = { a->scratch, a->scratch + s.count * s.n }, *at;
+    runs now = { TILE, least(TILE, a->k), s.n <= TILE ? a->k : s.n }, next;
     int pass;
 
-    at = s->n <= TILE ? order : half[0];
-    cu_run("sort", sort_tiles<T>, cu_blocks(s->count * s->n, CU_BLOCK), CU_BLOCK, *s, in, now, at);
-    for (pass = 1; now.span < s->n; pass++) {
-        int64_t runs_left = (s->n + now.span - 1) / now.span, *to = half[pass % 2];
+    at = s.n <= TILE ? a->order : half[0];
+    cu_run("sort", sort_tiles<T>, cu_blocks(s.count * s.n, CU_BLOCK), CU_BLOCK, s, in, now, at);
+    for (pass = 1; now.span < s.n; pass++) {
+        int64_t runs_left = (s.n + now.span - 1) / now.span, *to = half[pass % 2];
 
-        next = { now.span * 2, least(now.span * 2, k), s->n };
-        if (next.span >= s->n) {
-            next.stride = k;
-            to = order;
+        next = { now.span * 2, least(now.span * 2, a->k), s.n };
+        if (next.span >= s.n) {
+            next.stride = a->k;
+            to = a->order;
         }
-        cu_run("sort", merge_runs<T>, cu_blocks(s->count * runs_left * now.kept, CU_BLOCK),
-               CU_BLOCK, *s, in, now, at, next, to);
+        cu_run("sort", sort_merge_runs<T>, cu_blocks(s.count * runs_left * now.kept, CU_BLOCK),
+               CU_BLOCK, s, in, now, at, next, to);
         now = next;
         at = to;
     }
 }
 
-void cu_sort(ct_dtype dtype, bool descending, int64_t count, int64_t n, int64_t k, const void *in,
-             int64_t *order, int64_t *scratch)
+void cu_sort(const cti_sort_args *a)
 {
-    rows s = { count, n, descending };
-
-    if (k == 0 || count == 0)
+    if (a->k == 0 || a->rows == 0)
         return;
-    if (dtype == CT_F32)
-        start<float>(&s, k, in, order, scratch);
-    else if (dtype == CT_F64)
-        start<double>(&s, k, in, order, scratch);
-    else if (dtype == CT_I32)
-        start<int32_t>(&s, k, in, order, scratch);
-    else
-        start<int64_t>(&s, k, in, order, scratch);
+    switch (a->dtype) {
+    case CT_F32:
+        sort_start<float>(a);
+        break;
+    case CT_F64:
+        sort_start<double>(a);
+        break;
+    case CT_I32:
+        sort_start<int32_t>(a);
+        break;
+    case CT_I64:
+        sort_start<int64_t>(a);
+        break;
+    case CT_BOOL:
+    case CT_BF16:
+        break;
+    }
 }

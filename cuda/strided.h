@@ -4,42 +4,30 @@
 
 #include "cuda/device.h"
 
+#include "tensor/strided.h"
+
 template <int N> struct cu_walk {
     int rank;
-    int64_t count; /* elements: the product of dim */
+    int64_t count; /* elements: the product of dim; 0 with rank -1 */
     int64_t dim[CT_MAX_RANK];
     int64_t step[N][CT_MAX_RANK]; /* elements */
 };
 
-/* Drops axes of size 1 and joins axes that are contiguous in all arrays; counts. At least one axis
- * remains; a single element has step 1 everywhere. */
+/* Makes the shape as short as can be, and counts. A single element has step 1 everywhere. */
 template <int N> void cu_walk_simplify(cu_walk<N> *w)
 {
-    int r = 0, i, k;
+    int i;
 
-    w->count = 1;
-    for (i = 0; i < w->rank; i++) {
-        bool joins = r > 0;
-
-        w->count *= w->dim[i];
-        if (w->dim[i] == 1)
-            continue;
-        for (k = 0; k < N && joins; k++)
-            joins = w->step[k][r - 1] == w->step[k][i] * w->dim[i];
-        if (joins)
-            w->dim[r - 1] *= w->dim[i];
-        else
-            w->dim[r++] = w->dim[i];
-        for (k = 0; k < N; k++)
-            w->step[k][r - 1] = w->step[k][i];
-    }
-    if (r == 0) {
+    w->rank = cti_join_axes(N, w->rank, w->dim, w->step);
+    w->count = w->rank < 0 ? 0 : 1;
+    if (w->rank == 0) {
+        w->rank = 1;
         w->dim[0] = 1;
-        for (k = 0; k < N; k++)
-            w->step[k][0] = 1;
-        r = 1;
+        for (i = 0; i < N; i++)
+            w->step[i][0] = 1;
     }
-    w->rank = r;
+    for (i = 0; i < w->rank; i++)
+        w->count *= w->dim[i];
 }
 
 /* Where element number i is in each array. */

@@ -33,7 +33,6 @@ typedef struct ct_loader_windows_options {
     bool shuffle; /* a new order in each epoch; false: in order */
     uint64_t seed;
     ct_device device;
-    void *reserved[4];
 } ct_loader_windows_options;
 ct_loader *ct_loader_windows_new(const ct_corpus *corpus, ct_loader_windows_options options);
 
@@ -48,7 +47,6 @@ typedef struct ct_loader_sequences_options {
     bool random; /* the random iterator */
     uint64_t seed;
     ct_device device;
-    void *reserved[4];
 } ct_loader_sequences_options;
 ct_loader *ct_loader_sequences_new(const ct_corpus *corpus, ct_loader_sequences_options options);
 
@@ -71,11 +69,11 @@ bool ct_loader_next(ct_loader *l, ct_batch *batch);
 
 /* The number of batches and of tokens in an epoch. If epochs differ, in the current one; before the
  * first epoch, in one with offset 0. 0 for NULL. */
-int64_t ct_loader_batches(const ct_loader *l) CT_NOSITE;
-int64_t ct_loader_tokens(const ct_loader *l) CT_NOSITE;
+int64_t ct_loader_batches(const ct_loader *l);
+int64_t ct_loader_tokens(const ct_loader *l);
 
 /* True if each batch of an epoch continues the batch before: the sequential iterator. */
-bool ct_loader_continues(const ct_loader *l) CT_NOSITE;
+bool ct_loader_continues(const ct_loader *l);
 
 /* ---- for checkpoints ---- */
 
@@ -86,7 +84,7 @@ typedef struct ct_loader_cursor {
     int64_t offset; /* of the current epoch */
 } ct_loader_cursor;
 
-ct_loader_cursor ct_loader_tell(const ct_loader *l) CT_NOSITE;
+ct_loader_cursor ct_loader_tell(const ct_loader *l);
 
 /* Moves to the position of a loader that was made with the same arguments: the next batches are
  * those that it would have given. Does nothing while an error is recorded. CT_ERR_ARGUMENT for a

@@ -61,9 +61,9 @@ bool cti_ahead_send(ct_loader *l, cti_ahead *a, int64_t batch)
     if (!ct_ok()) /* the copies would not wait for the kernels */
         return false;
     cti_loader_gather(l, &l->x, batch, rows);
-    async->upload_ahead(cti_ptr(a->place[0]), l->x.buffer, (size_t)rows * l->x.row_bytes);
+    async->upload_ahead(cti_data(a->place[0]), l->x.buffer, (size_t)rows * l->x.row_bytes);
     cti_loader_gather(l, &l->y, batch, rows);
-    async->upload_ahead(cti_ptr(a->place[1]), l->y.buffer, (size_t)rows * l->y.row_bytes);
+    async->upload_ahead(cti_data(a->place[1]), l->y.buffer, (size_t)rows * l->y.row_bytes);
     async->event_record(a->there, CTI_COPIES);
     if (!ct_ok()) { /* no other event shows when the copies are done */
         cti_synchronise(l->device);

@@ -33,7 +33,6 @@ typedef struct ct_loader_series_options {
     bool shuffle;  /* a new order in each epoch; false: in order */
     uint64_t seed;
     ct_device device;
-    void *reserved[4];
 } ct_loader_series_options;
 
 /* series (n) -> x (B, steps), y (B, targets); series (n, channels) -> x (B, steps, channels), y (B,
@@ -49,7 +48,6 @@ typedef struct ct_loader_tensors_options {
     bool shuffle;  /* a new order in each epoch; false: in order */
     uint64_t seed;
     ct_device device;
-    void *reserved[4];
 } ct_loader_tensors_options;
 
 /* Rows of two tensors: x (N, ...) and y (N, ...) -> batches (B, ...) of each, like PyTorch's

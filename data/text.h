@@ -41,19 +41,19 @@ ct_text *ct_text_new_timemachine(const char *path);
 
 void ct_text_free(ct_text *t); /* NULL is allowed */
 
-const char *ct_text_bytes(const ct_text *t) CT_NOSITE; /* NUL-terminated */
-size_t ct_text_size(const ct_text *t) CT_NOSITE;       /* in bytes, without the NUL */
+const char *ct_text_bytes(const ct_text *t); /* NUL-terminated */
+size_t ct_text_size(const ct_text *t);       /* in bytes, without the NUL */
 
 /* One line that says which text this is and why: "text: /data/timemachine.txt (from
  * COTANGENT_DATA_DIR)". */
-const char *ct_text_source(const ct_text *t) CT_NOSITE;
+const char *ct_text_source(const ct_text *t);
 
 /* True for the sample text. Its perplexities are not comparable with those of the book. */
-bool ct_text_is_sample(const ct_text *t) CT_NOSITE;
+bool ct_text_is_sample(const ct_text *t);
 
 /* Writes the SHA-256 (FIPS 180-4) of size bytes to hex: 64 lower-case hexadecimal digits and a
  * NUL. */
-void ct_sha256_hex(const void *bytes, size_t size, char hex[65]) CT_NOSITE;
+void ct_sha256_hex(const void *bytes, size_t size, char hex[65]);
 
 #ifdef __cplusplus
 }

@@ -33,10 +33,10 @@ typedef enum ct_clean {
     CT_CLEAN_FOLD
 } ct_clean;
 
-const char *ct_clean_name(ct_clean clean) CT_NOSITE; /* "text"; "?" for an invalid value */
+const char *ct_clean_name(ct_clean clean); /* "text"; "?" for an invalid value */
 
 /* Returns the ct_clean of a name ("lines"), or -1 for an unknown name; raises no error. */
-int ct_clean_from_name(const char *name) CT_NOSITE;
+int ct_clean_from_name(const char *name);
 
 /* Cleans size bytes and returns a new NUL-terminated string, which the caller frees with free().
  * Writes its length to *cleaned_size unless that is NULL. NULL with CT_ERR_ARGUMENT or
@@ -55,10 +55,10 @@ typedef enum ct_token_kind {
     CT_TOKEN_KIND_GRAPHEME
 } ct_token_kind;
 
-const char *ct_token_kind_name(ct_token_kind kind) CT_NOSITE; /* "char"; "?" for an invalid value */
+const char *ct_token_kind_name(ct_token_kind kind); /* "char"; "?" for an invalid value */
 
 /* Returns the ct_token_kind of a name ("word"), or -1 for an unknown name; raises no error. */
-int ct_token_kind_from_name(const char *name) CT_NOSITE;
+int ct_token_kind_from_name(const char *name);
 
 /* ---- vocabularies ---- */
 
@@ -79,7 +79,6 @@ typedef struct ct_vocab_options {
     const char *const *reserved; /* tokens that are always in it, such as "<pad>" */
     int reserved_count;
     ct_token_kind tokens;
-    void *reserved_for_later[4];
 } ct_vocab_options;
 
 /* Makes the vocabulary of the tokens of size bytes of text, which the caller frees with
@@ -96,22 +95,22 @@ ct_vocab *ct_vocab_new_from_tokens(ct_token_kind kind, int count, const char *co
 
 void ct_vocab_free(ct_vocab *v); /* NULL is allowed */
 
-int ct_vocab_size(const ct_vocab *v) CT_NOSITE;
-int ct_vocab_unknown(const ct_vocab *v) CT_NOSITE; /* the id of <unk>; -1 for bytes */
-ct_token_kind ct_vocab_kind(const ct_vocab *v) CT_NOSITE;
+int ct_vocab_size(const ct_vocab *v);
+int ct_vocab_unknown(const ct_vocab *v); /* the id of <unk>; -1 for bytes */
+ct_token_kind ct_vocab_kind(const ct_vocab *v);
 
 /* Returns the id of a token, or the id of <unk> if the token is not in v; and the token of an id,
  * or "<unk>" if the id is out of range ("" for the byte 0). */
-int ct_vocab_id(const ct_vocab *v, const char *token) CT_NOSITE;
-const char *ct_vocab_token(const ct_vocab *v, int id) CT_NOSITE;
+int ct_vocab_id(const ct_vocab *v, const char *token);
+const char *ct_vocab_token(const ct_vocab *v, int id);
 /* How often the token was in the text; for <unk>, how many tokens of the text are not in v. */
-int64_t ct_vocab_count(const ct_vocab *v, int id) CT_NOSITE;
+int64_t ct_vocab_count(const ct_vocab *v, int id);
 
 /* Tokenises size bytes of text and writes the ids to `ids`, which must have room for size entries.
  * Returns the number of ids. Writes the number of tokens that are not in v to *unknown unless that
  * is NULL. */
 int64_t ct_vocab_encode(const ct_vocab *v, const char *text, size_t size, int32_t *ids,
-                        int64_t *unknown) CT_NOSITE;
+                        int64_t *unknown);
 
 /* Returns the tokens of count ids as a new string, with a space between words. The caller frees it
  * with free(). NULL with CT_ERR_MEMORY. */
@@ -128,7 +127,6 @@ typedef struct ct_corpus_options {
     int64_t max_tokens;    /* keep only so many ids; the vocabulary is of the whole text; 0: all */
     const ct_vocab *known; /* use this vocabulary and ignore .vocab, as for a text to validate on;
                             * it must stay alive as long as the corpus */
-    void *reserved[3];
 } ct_corpus_options;
 
 /* Cleans and tokenises a text. The caller frees the corpus; text and options may be freed before
@@ -137,24 +135,24 @@ typedef struct ct_corpus_options {
 ct_corpus *ct_corpus_new(const ct_text *text, ct_corpus_options options);
 void ct_corpus_free(ct_corpus *c); /* NULL is allowed */
 
-const ct_vocab *ct_corpus_vocab(const ct_corpus *c) CT_NOSITE;
-int64_t ct_corpus_size(const ct_corpus *c) CT_NOSITE; /* number of ids */
-const int32_t *ct_corpus_ids(const ct_corpus *c) CT_NOSITE;
-ct_clean ct_corpus_clean(const ct_corpus *c) CT_NOSITE;
+const ct_vocab *ct_corpus_vocab(const ct_corpus *c);
+int64_t ct_corpus_size(const ct_corpus *c); /* number of ids */
+const int32_t *ct_corpus_ids(const ct_corpus *c);
+ct_clean ct_corpus_clean(const ct_corpus *c);
 
 /* The length of the cleaned text that the ids stand for, with the space between words. */
-int64_t ct_corpus_characters(const ct_corpus *c) CT_NOSITE; /* code points */
-int64_t ct_corpus_bytes(const ct_corpus *c) CT_NOSITE;
+int64_t ct_corpus_characters(const ct_corpus *c); /* code points */
+int64_t ct_corpus_bytes(const ct_corpus *c);
 
 /* The number of ids that are <unk>. */
-int64_t ct_corpus_unknown(const ct_corpus *c) CT_NOSITE;
+int64_t ct_corpus_unknown(const ct_corpus *c);
 
 /* The SHA-256 of the text before cleaning, as 64 hexadecimal digits. */
-const char *ct_corpus_sha256(const ct_corpus *c) CT_NOSITE;
+const char *ct_corpus_sha256(const ct_corpus *c);
 
 /* The number of bytes of the text that are not valid UTF-8. Worth a note to the user if it is not 0
  * and the tokens are not bytes. */
-int64_t ct_corpus_invalid_bytes(const ct_corpus *c) CT_NOSITE;
+int64_t ct_corpus_invalid_bytes(const ct_corpus *c);
 
 #ifdef __cplusplus
 }

@@ -1,10 +1,7 @@
-/* mgu.c - a recurrent module of one's own: the minimal gated unit (Zhou et al. 2016).
- *
+/* mgu.c - a recurrent module of your own: the minimal gated unit (Zhou et al. 2016):
  *     f = sigmoid(x W_f^T + h U_f^T + b_f)
  *     n = tanh(x W_n^T + (f h) U_n^T + b_n)
- *     h' = (1 - f) h + f n
- *
- * The products with x need no h, so project makes those of all steps at once. */
+ *     h' = (1 - f) h + f n */
 #include "mgu.h"
 
 #include <math.h>
@@ -27,7 +24,7 @@ static ct_status mgu_init(void *self, const ct_cell_place *at)
     return ct_error();
 }
 
-/* x (T, B, in) -> (T, B, 2 hidden) */
+/* x (T, B, in) -> (T, B, 2 hidden): the products with x, of all steps at once */
 static ct_tensor *mgu_project(void *self, ct_tensor *x, const ct_cell_step *at)
 {
     cell *c = self;

@@ -1,4 +1,4 @@
-# sites.awk - from the public headers, a header of wrappers that note the caller's file and line.
+# sites.awk - from the public headers, a header of wrappers that note the user's call.
 #     awk -f sites.awk HEADER... > cotangent_sites.h
 #     awk -v names=1 -f sites.awk HEADER...             (only the names of all functions)
 #
@@ -6,11 +6,41 @@
 #     ct_tensor *ct_add(ct_tensor *a, ct_tensor *b);
 # there is a function, and after all functions (which thus call the real ones) a macro:
 #     static inline ct_tensor *ct_add_at_(const char *where, ct_tensor *a, ct_tensor *b)
-#     { ct_here(where); return ct_add(a, b); }
-#     #define ct_add(...) ct_add_at_(CT_HERE, __VA_ARGS__)
+#     {
+#         const char **site = ct_site(), *outer = *site;
+#         ct_tensor *result;
 #
-# Left out: static functions, variadic ones, those marked CT_NOSITE, and names that a header
-# already defines as macros. POSIX awk; a prototype that cannot be wrapped is an error.
+#         *site = where;
+#         result = ct_add(a, b);
+#         *site = outer;
+#         return result;
+#     }
+#     #define ct_add(...) ct_add_at_(CT_HERE ": ct_add", __VA_ARGS__)
+# The site is that of the enclosing call again when the function returns. So a function of the user that
+# the library calls leaves the site of the library's function as it was.
+#
+# Which functions are wrapped: those that can raise an error. By rule these are the functions that
+#   - return a ct_status, a ct_scope or a pointer other than const char *, or
+#   - take a ct_tensor or a ct_state.
+# BEGIN lists the exceptions, both ways. Static functions, variadic functions and names that a header
+# already defines as macros are left out. POSIX awk; a prototype that cannot be wrapped is an error.
+
+BEGIN {
+    split("ct_capture_free ct_device_from_name ct_loader_next", list_, " ")
+    for (i_ in list_)
+        exception[list_[i_]] = "wrapped"
+    split("ct_error ct_site", list_, " ")       # they read and write the state of the thread
+    for (i_ in list_)
+        exception[list_[i_]] = "plain"
+}
+
+# True if the function of that name, return type and argument list is wrapped.
+function is_wrapped(name, type, args) {
+    if (name in exception)
+        return exception[name] == "wrapped"
+    return type ~ /^(ct_status|ct_scope)$/ || (type ~ /\*$/ && type !~ /^const char ?\*$/) ||
+        args ~ /(^|[^A-Za-z_0-9])ct_(tensor|state)([^A-Za-z_0-9]|$)/
+}
 
 function trim(s) { gsub(/[ \t\n]+/, " ", s); sub(/^ /, "", s); sub(/ $/, "", s); return s }
 
@@ -67,9 +97,9 @@ function closing(s, open,    i, c, depth) {
 }
 
 # One declaration at file scope, without its semicolon.
-function statement(s,    name, type, args, tail, list, n, i, passed, a, close_at) {
+function statement(s,    name, type, args, tail, list, n, i, passed, a, close_at, warn) {
     s = trim(s)
-    if (s ~ /^(typedef|static|extern "C"|_Static_assert)/ || s ~ /[{}]/)
+    if (s ~ /^(typedef|static|template|extern "C|_Static_assert)/ || s ~ /[{}]/)
         return
     if (!match(s, /ct_[a-z0-9_]+ ?\(/))
         return
@@ -77,6 +107,7 @@ function statement(s,    name, type, args, tail, list, n, i, passed, a, close_at
     name = substr(s, RSTART, RLENGTH)
     sub(/ ?\($/, "", name)
     close_at = closing(s, RSTART + RLENGTH - 1)
+    declared[name] = 1
     if (names) {
         print name
         return
@@ -86,12 +117,13 @@ function statement(s,    name, type, args, tail, list, n, i, passed, a, close_at
     args = trim(substr(s, RSTART + RLENGTH, close_at - RSTART - RLENGTH))
     tail = substr(s, close_at + 1)
     sub(/^extern /, "", type)
-    if ((type " " tail) ~ /CT_NOSITE/ || args ~ /\.\.\.$/)
+    warn = (type " " tail) ~ /CT_WARN_UNUSED/ ? "CT_WARN_UNUSED " : ""
+    gsub(/CT_WARN_UNUSED/, "", type)
+    type = trim(type)
+    if (args ~ /\.\.\.$/ || !is_wrapped(name, type, args))
         return
     if (type !~ /^[A-Za-z_][A-Za-z_0-9 *]*$/)
         return fail("cannot read the type of " name ": " s)
-    if (tail ~ /CT_WARN_UNUSED/ && type !~ /CT_WARN_UNUSED/)
-        type = "CT_WARN_UNUSED " type
     if (args == "")
         return fail(name " has no prototype: write (void)")
     passed = ""
@@ -102,14 +134,26 @@ function statement(s,    name, type, args, tail, list, n, i, passed, a, close_at
     for (i = 1; i <= n; i++) {
         a = arg_name(trim(list[i]))
         if (a == "")
-            return fail("argument " i " of " name " has no name (or mark it CT_NOSITE)")
+            return fail("argument " i " of " name " has no name")
         passed = passed (i > 1 ? ", " : "") a
     }
     order[++count] = name
+    header[name] = FILENAME
     arity[name] = n
-    inline[name] = "static inline CT_SITE_UNUSED " type (type ~ /\*$/ ? "" : " ") \
-        name "_at_(const char *ct_where_" (n ? ", " args : "") ")\n{\n    ct_here(ct_where_);\n    " \
-        (type ~ /(^| )void$/ ? "" : "return ") name "(" passed ");\n}\n"
+    inline[name] = wrapper(name, type, warn, n ? ", " args : "", name "(" passed ")")
+}
+
+# The text of a wrapper.
+function wrapper(name, type, warn, args, call,    space, is_void) {
+    space = type ~ /\*$/ ? "" : " "
+    is_void = type == "void"
+    return "static inline CT_SITE_UNUSED\n" warn type space name "_at_(const char *ct_where_" args ")\n{\n" \
+        "    const char **ct_site_ = ct_site(), *ct_outer_ = *ct_site_;\n" \
+        (is_void ? "" : "    " type space "ct_result_;\n") \
+        "\n    *ct_site_ = ct_where_;\n" \
+        "    " (is_void ? "" : "ct_result_ = ") call ";\n" \
+        "    *ct_site_ = ct_outer_;\n" \
+        (is_void ? "" : "    return ct_result_;\n") "}\n"
 }
 
 FNR == 1 { text = ""; depth = 0; in_comment = 0; in_directive = 0 }
@@ -154,7 +198,7 @@ FNR == 1 { text = ""; depth = 0; in_comment = 0; in_directive = 0 }
     for (i = 1; i <= n; i++) {
         c = substr(out, i, 1)
         if (c == "{") {
-            if (depth == 0 && text ~ /extern[ \t\n]+"C"[ \t\n]*$/) {
+            if (depth == 0 && text ~ /extern[ \t\n]+"C([+][+])?"[ \t\n]*$/) {
                 text = ""
                 continue
             }
@@ -179,7 +223,7 @@ FNR == 1 { text = ""; depth = 0; in_comment = 0; in_directive = 0 }
 END {
     if (failed || names)
         exit failed
-    print "/* cotangent_sites.h - each op notes the file and line that called it, for error messages."
+    print "/* cotangent_sites.h - notes file, line and function of each call, for error messages."
     print " * Made from the public headers when the library was built; included last by <cotangent.h>.\n */"
     print "#ifndef COTANGENT_SITES_H\n#define COTANGENT_SITES_H\n"
     print "#include <cotangent/tensor/status.h>\n"
@@ -187,11 +231,17 @@ END {
     print "#else\n#define CT_SITE_UNUSED\n#endif\n"
     print "#ifdef __cplusplus\nextern \"C\" {\n#endif\n"
     for (k = 1; k <= count; k++)
-        if (!(order[k] in is_macro))
+        if (!(order[k] in is_macro)) {
+            if (header[order[k]] != last)
+                print "/* ---- " header[order[k]] " ---- */\n"
+            last = header[order[k]]
             print inline[order[k]]
+        }
     for (k = 1; k <= count; k++)
         if (!(order[k] in is_macro))
             print "#define " order[k] (arity[order[k]] ? "(...) " : "() ") order[k] \
-                "_at_(CT_HERE" (arity[order[k]] ? ", __VA_ARGS__)" : ")")
+                "_at_(CT_HERE \": " order[k] "\"" (arity[order[k]] ? ", __VA_ARGS__)" : ")")
+    if ("ct_raise" in declared)
+        print "#define ct_raise(...) ct_raise_at(CT_HERE, __VA_ARGS__)"
     print "\n#ifdef __cplusplus\n}\n#endif\n\n#endif"
 }

@@ -5,16 +5,15 @@
 
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/matmul.h>
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/nn/init.h>
 
 #include <math.h>
 
 /* ---- initial values ---- */
 
-/* Uniform in [a, b), a if they are equal; but d, the forget gate's, for the second of four
- * parts. */
-static ct_status fill_forget(const ct_init *init, ct_tensor *t, ct_generator *g)
+/* An LSTM's bias i f g o: init->d for the forget gate, the others uniform in [a, b). */
+static ct_status cell_fill_forget(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
     ct_status status = ct_uniform_into(t, init->a, init->b, g);
     int64_t part = ct_size(t, 0) / 4;
@@ -22,17 +21,15 @@ static ct_status fill_forget(const ct_init *init, ct_tensor *t, ct_generator *g)
     return status == CT_OK ? ct_fill(ct_narrow(t, 0, part, part), init->d) : status;
 }
 
-static double bound_of(const ct_cell_place *at)
+/* The bound of PyTorch's uniform distribution; 0 in the other dialects, whose biases begin as 0. */
+static double cell_bound(const ct_nn_recurrent_options *o)
 {
-    return at->options->dialect == CT_DIALECT_TORCH ? 1 / sqrt((double)at->options->hidden_size)
-                                                    : 0;
+    return o->dialect == CT_DIALECT_TORCH ? 1 / sqrt((double)o->hidden_size) : 0;
 }
 
-static ct_init input_init(const ct_cell_place *at)
+static ct_init cell_input_init(const ct_nn_recurrent_options *o)
 {
-    double bound = bound_of(at);
-
-    switch (at->options->dialect) {
+    switch (o->dialect) {
     case CT_DIALECT_GLUON:
         return ct_init_uniform(-0.07, 0.07);
     case CT_DIALECT_KERAS:
@@ -40,89 +37,116 @@ static ct_init input_init(const ct_cell_place *at)
     case CT_DIALECT_FLAX:
         return ct_init_lecun_normal();
     default:
-        return ct_init_uniform(-bound, bound);
+        return ct_init_uniform(-cell_bound(o), cell_bound(o));
     }
 }
 
-static ct_init recurrent_init(const ct_cell_place *at, int gates)
+static ct_init cell_recurrent_init(const ct_nn_recurrent_options *o, int gates)
 {
-    switch (at->options->dialect) {
+    switch (o->dialect) {
     case CT_DIALECT_KERAS: /* its (H, G H) is our (G H, H), transposed: orthogonal as a whole */
         return ct_init_orthogonal(1);
     case CT_DIALECT_FLAX:
         return ct_init_orthogonal_parts(1, gates);
     default:
-        return input_init(at);
+        return cell_input_init(o);
     }
 }
 
-/* first: of the forget gate's two biases the one that holds what it begins as */
-static ct_init bias_init(const ct_cell_place *at, int gates, bool first)
+/* first: this bias holds the forget gate's initial value; with two biases the other has 0 there. */
+static ct_init cell_bias_init(const ct_nn_recurrent_options *o, cti_cell_kind kind, bool first)
 {
-    const ct_nn_recurrent_options *o = at->options;
-    double bound = bound_of(at), forget = o->has_forget_bias ? o->forget_bias : 1;
+    const double bound = cell_bound(o), forget = o->has_forget_bias ? o->forget_bias : 1;
 
-    if (gates == 4 && (o->has_forget_bias || o->dialect == CT_DIALECT_KERAS))
-        return (ct_init){ .fill = fill_forget, .a = -bound, .b = bound, .d = first ? forget : 0 };
-    return ct_init_uniform(-bound, bound);
+    if (kind != CTI_CELL_LSTM || !(o->has_forget_bias || o->dialect == CT_DIALECT_KERAS))
+        return ct_init_uniform(-bound, bound);
+    return (ct_init){ .fill = cell_fill_forget, .a = -bound, .b = bound, .d = first ? forget : 0 };
 }
 
 /* ---- parameters ---- */
 
-cti_biases cti_biases_of(ct_dialect dialect, int gates, bool reset_before)
+cti_biases cti_cell_biases(ct_dialect dialect, cti_cell_kind kind, bool reset_before)
 {
-    const bool gru = gates == 3, flax = dialect == CT_DIALECT_FLAX;
-    cti_biases has = { .ih = !(flax && gates == 4) };
+    enum { RNN, LSTM, GRU, GRU_BEFORE, COLUMNS };
+    static const cti_biases input = { .ih = true }, state = { .hh = true },
+                            both = { .ih = true, .hh = true }, split = { .ih = true, .hn = true };
+    /* clang-format off */
+    const cti_biases *const table[][COLUMNS] = {
+        /*                       RNN     LSTM    GRU     GRU that resets before */
+        [CT_DIALECT_TORCH] = { &both,  &both,  &both,  &both },
+        [CT_DIALECT_GLUON] = { &both,  &both,  &both,  &both },
+        [CT_DIALECT_KERAS] = { &input, &input, &both,  &input },
+        [CT_DIALECT_FLAX]  = { &input, &state, &split, &input },
+    };
+    /* clang-format on */
+    int column = kind == CTI_CELL_LSTM ? LSTM : RNN;
 
-    has.hh = dialect == CT_DIALECT_TORCH || dialect == CT_DIALECT_GLUON ||
-             (dialect == CT_DIALECT_KERAS && gru && !reset_before) || (flax && gates == 4);
-    has.hn = flax && gru && !reset_before;
-    return has;
+    if (kind == CTI_CELL_GRU)
+        column = reset_before ? GRU_BEFORE : GRU;
+    return *table[dialect][column];
 }
 
-static void add_norms(cti_cell *c, const ct_cell_place *at)
+static cti_cell_kind cell_kind(const ct_cell_place *at)
+{
+    const cti_cell_kind kind = ((const cti_cell_type *)(const void *)at->cell)->kind;
+    const ct_nn_recurrent_options *o = at->options;
+
+    if (kind != CTI_CELL_TANH)
+        return kind;
+    if (o->nonlinearity == CT_NONLINEARITY_DEFAULT)
+        return o->dialect == CT_DIALECT_GLUON ? CTI_CELL_RELU : CTI_CELL_TANH;
+    return o->nonlinearity == CT_NONLINEARITY_RELU ? CTI_CELL_RELU : CTI_CELL_TANH;
+}
+
+static void cell_add_biases(cti_cell *c, const ct_cell_place *at, int64_t wide)
+{
+    const ct_nn_recurrent_options *o = at->options;
+    const cti_biases has = cti_cell_biases(o->dialect, c->kind, o->reset_before);
+
+    if (has.ih)
+        c->b_ih = ct_cell_param(at, "bias_ih", CT_SHAPE(wide), cell_bias_init(o, c->kind, true));
+    if (has.hh)
+        c->b_hh = ct_cell_param(at, "bias_hh", CT_SHAPE(wide), cell_bias_init(o, c->kind, !has.ih));
+    if (has.hn)
+        c->b_hn = ct_cell_param(at, "bias_hn", CT_SHAPE(c->hidden), ct_init_constant(0));
+}
+
+static void cell_add_norms(cti_cell *c, const ct_cell_place *at, int64_t wide)
 {
     const ct_init one = ct_init_constant(1), zero = ct_init_constant(0);
-    int64_t wide = c->gates * c->hidden;
 
     c->ln_ih = ct_cell_param(at, "ln_ih", CT_SHAPE(wide), one);
     c->ln_hh = ct_cell_param(at, "ln_hh", CT_SHAPE(wide), one);
-    if (c->gates == 4) {
+    if (c->kind == CTI_CELL_LSTM) {
         c->ln_c = ct_cell_param(at, "ln_c", CT_SHAPE(c->hidden), one);
         c->b_c = ct_cell_param(at, "bias_c", CT_SHAPE(c->hidden), zero);
     }
 }
 
-ct_status cti_cell_init(cti_cell *c, const ct_cell_place *at, int gates)
+ct_status cti_cell_init(void *self, const ct_cell_place *at)
 {
+    cti_cell *c = self;
     const ct_nn_recurrent_options *o = at->options;
-    int64_t h = o->hidden_size, r = o->proj_size ? o->proj_size : h, wide = gates * h;
-    cti_biases has = { false, false, false };
+    const int64_t h = o->hidden_size, r = o->proj_size ? o->proj_size : h;
+    int64_t gates, wide;
 
-    if (!o->no_bias)
-        has = cti_biases_of(o->dialect, gates, o->reset_before);
-    c->gates = gates;
+    c->table = at->cell;
+    c->kind = cell_kind(at);
     c->hidden = h;
     c->proj = o->proj_size;
     c->reset_before = o->reset_before;
-    c->relu = o->nonlinearity == CT_NONLINEARITY_RELU ||
-              (!o->nonlinearity && o->dialect == CT_DIALECT_GLUON);
-    c->w_ih = ct_cell_param(at, "weight_ih", CT_SHAPE(wide, at->input_size), input_init(at));
-    c->w_hh = ct_cell_param(at, "weight_hh", CT_SHAPE(wide, r), recurrent_init(at, gates));
-    if (has.ih)
-        c->b_ih = ct_cell_param(at, "bias_ih", CT_SHAPE(wide), bias_init(at, gates, true));
-    if (has.hh)
-        c->b_hh = ct_cell_param(at, "bias_hh", CT_SHAPE(wide), bias_init(at, gates, !has.ih));
-    if (has.hn)
-        c->b_hn = ct_cell_param(at, "bias_hn", CT_SHAPE(h), ct_init_constant(0));
+    gates = cti_gates_of(c->kind);
+    wide = gates * h;
+    c->w_ih = ct_cell_param(at, "weight_ih", CT_SHAPE(wide, at->input_size), cell_input_init(o));
+    c->w_hh = ct_cell_param(at, "weight_hh", CT_SHAPE(wide, r), cell_recurrent_init(o, (int)gates));
+    if (!o->no_bias)
+        cell_add_biases(c, at, wide);
     if (c->proj)
-        c->w_hr = ct_cell_param(at, "weight_hr", CT_SHAPE(r, h), input_init(at));
+        c->w_hr = ct_cell_param(at, "weight_hr", CT_SHAPE(r, h), cell_input_init(o));
     if (o->layer_norm)
-        add_norms(c, at);
+        cell_add_norms(c, at, wide);
     return ct_error();
 }
-
-/* ---- products ---- */
 
 int64_t cti_cell_state_size(const void *self, int i)
 {
@@ -131,8 +155,10 @@ int64_t cti_cell_state_size(const void *self, int i)
     return i == 0 && c->proj ? c->proj : c->hidden;
 }
 
-/* x W^T + b, normalised before b is added if there is a gain: (..., in) -> (..., G H) */
-static ct_tensor *product(ct_tensor *x, ct_param *w, ct_param *gain, ct_param *b)
+/* ---- products ---- */
+
+/* x W^T + b: (..., in) -> (..., G H). With a gain the product is normalised before b is added. */
+static ct_tensor *cell_product(ct_tensor *x, ct_param *w, ct_param *gain, ct_param *b)
 {
     if (!gain)
         return ct_linear(x, ct_param_value(w), cti_value(b));
@@ -145,55 +171,69 @@ ct_tensor *cti_cell_project(void *self, ct_tensor *x, const ct_cell_step *at)
     const cti_cell *c = self;
 
     (void)at;
-    return product(x, c->w_ih, c->ln_ih, c->b_ih);
+    return cell_product(x, c->w_ih, c->ln_ih, c->b_ih);
 }
 
 ct_tensor *cti_cell_recur(const cti_cell *c, ct_tensor *h, const ct_cell_step *at)
 {
-    return product(ct_cell_drop(at, h), c->w_hh, c->ln_hh, c->b_hh);
+    return cell_product(ct_cell_drop(at, h), c->w_hh, c->ln_hh, c->b_hh);
 }
 
-ct_tensor *cti_cell_sequence(cti_cell *c, ct_tensor *x, ct_tensor **state, bool reverse,
-                             const ct_cell_step *at, cti_cell_step step)
+ct_tensor *cti_cell_gate(const cti_cell *c, ct_tensor *t, int i)
 {
-    cti_cell_kind kind = c->gates == 4   ? CTI_CELL_LSTM
-                         : c->gates == 3 ? CTI_CELL_GRU
-                         : c->relu       ? CTI_CELL_RELU
-                                         : CTI_CELL_TANH;
-
-    if (at->drop || c->ln_hh || c->w_hr || c->b_hn || c->reset_before)
-        return NULL;
-    return cti_sequence_forward(kind, reverse, x, ct_param_value(c->w_hh), cti_value(c->b_hh),
-                                at->lengths, state, step, c);
+    return ct_narrow(t, 1, i * c->hidden, c->hidden);
 }
 
-ct_tensor *cti_gate(const cti_cell *c, ct_tensor *t, int axis, int i)
+/* ---- modules ---- */
+
+/* Options that one kind has, and no other. */
+static bool cell_has_own_options_only(const char *me, const ct_nn_recurrent_options *o,
+                                      cti_cell_kind kind)
 {
-    return ct_narrow(t, axis, i * c->hidden, c->hidden);
+    const struct {
+        bool is_set;
+        const char *name;
+        cti_cell_kind kind;
+        const char *whose;
+    } options[] = {
+        { o->nonlinearity != CT_NONLINEARITY_DEFAULT, "nonlinearity", CTI_CELL_TANH, "an RNN" },
+        { o->reset_before, "reset_before", CTI_CELL_GRU, "a GRU" },
+        { o->proj_size != 0, "proj_size", CTI_CELL_LSTM, "an LSTM" },
+        { o->has_forget_bias, "has_forget_bias", CTI_CELL_LSTM, "an LSTM" },
+        { o->forget_bias != 0, "forget_bias", CTI_CELL_LSTM, "an LSTM" },
+    };
+
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        if (options[i].is_set && options[i].kind != kind) {
+            ct_raise(CT_ERR_ARGUMENT, me, "%s is set; only %s has it", options[i].name,
+                     options[i].whose);
+            return false;
+        }
+    return true;
 }
 
-/* ---- options ---- */
-
-bool cti_options_fit(const char *function, const ct_nn_recurrent_options *o, unsigned allowed)
+static bool cell_check_options(const char *me, const ct_nn_recurrent_options *o, cti_cell_kind kind)
 {
-    const char *wrong = NULL;
-
-    if (o->nonlinearity && !(allowed & CTI_NONLINEARITY))
-        wrong = "nonlinearity is an RNN's";
-    else if (o->nonlinearity && o->nonlinearity != CT_NONLINEARITY_TANH &&
-             o->nonlinearity != CT_NONLINEARITY_RELU)
-        wrong = "nonlinearity is none of the enumeration";
-    else if (o->reset_before && !(allowed & CTI_RESET_BEFORE))
-        wrong = "reset_before is a GRU's";
-    else if (o->proj_size && !(allowed & CTI_PROJ))
-        wrong = "proj_size is an LSTM's";
-    else if (o->proj_size < 0 || (o->proj_size && o->proj_size >= o->hidden_size))
-        wrong = "proj_size is not in 1..hidden_size - 1";
-    else if ((o->has_forget_bias || o->forget_bias != 0) && !(allowed & CTI_FORGET))
-        wrong = "forget_bias is an LSTM's";
+    if (!cell_has_own_options_only(me, o, kind))
+        return false;
+    if ((unsigned)o->nonlinearity > CT_NONLINEARITY_RELU)
+        ct_raise(CT_ERR_ARGUMENT, me, "nonlinearity is %d; it must be in 0..%d",
+                 (int)o->nonlinearity, (int)CT_NONLINEARITY_RELU);
+    else if (o->hidden_size > 0 && (o->proj_size < 0 || o->proj_size >= o->hidden_size))
+        ct_raise(CT_ERR_ARGUMENT, me,
+                 "proj_size is %lld; it must be in 0..hidden_size - 1, 0..%lld",
+                 (long long)o->proj_size, (long long)o->hidden_size - 1);
     else if (!o->has_forget_bias && o->forget_bias != 0)
-        wrong = "forget_bias needs has_forget_bias";
-    if (wrong)
-        ct_raise(CT_ERR_ARGUMENT, function, "%s", wrong);
-    return !wrong;
+        ct_raise(CT_ERR_ARGUMENT, me, "forget_bias is %g; it requires has_forget_bias",
+                 o->forget_bias);
+    return ct_ok();
+}
+
+ct_recurrent *cti_cell_module(const char *function, ct_params *params, const char *name,
+                              const cti_cell_type *type, const ct_nn_recurrent_options *options,
+                              bool alone)
+{
+    return cell_check_options(function, options, type->kind)
+               ? cti_recurrent_new(function, params, name, &type->table, options, alone)
+               : NULL;
 }

@@ -3,16 +3,23 @@
 #define COTANGENT_NN_CELL_H
 
 #include "nn/internal.h"
-#include "nn/fused_rnn.h"
+#include "tensor/backend.h"
 
 #include <cotangent/nn/recurrent.h>
 
-/* The data of one cell; what it has not is NULL. G gates of H hidden units; h is (B, R): R is
- * proj_size, or H. */
+/* One kind of cell. The table comes first, so that init finds the kind through at->cell. */
+typedef struct cti_cell_type {
+    ct_cell table;
+    cti_cell_kind kind; /* for an RNN CTI_CELL_TANH; the options may choose CTI_CELL_RELU */
+} cti_cell_type;
+
+/* The data of one cell with G gates and H hidden units; h is (B, R), where R is proj_size or H.
+ * Parameters that the cell does not have are NULL. */
 typedef struct cti_cell {
-    int gates;
-    int64_t hidden, proj; /* proj 0: none */
-    bool relu, reset_before;
+    const ct_cell *table;
+    cti_cell_kind kind;
+    int64_t hidden, proj; /* proj 0: no projection */
+    bool reset_before;
     ct_param *w_ih, *w_hh;   /* (G H, in), (G H, R) */
     ct_param *b_ih, *b_hh;   /* (G H) */
     ct_param *b_hn;          /* (H): Flax's GRU */
@@ -23,34 +30,35 @@ typedef struct cti_cell {
 
 #define CTI_MOST_LAYERS 4096
 
+#define CTI_LN_EPS 1e-5 /* of the cells' layer norms */
+
 /* Which of b_ih, b_hh and b_hn a cell with biases has in a dialect. */
 typedef struct cti_biases {
     bool ih, hh, hn;
 } cti_biases;
-cti_biases cti_biases_of(ct_dialect dialect, int gates, bool reset_before);
+cti_biases cti_cell_biases(ct_dialect dialect, cti_cell_kind kind, bool reset_before);
 
-/* Registers the parameters of a cell of G gates, as its dialect begins them. */
-ct_status cti_cell_init(cti_cell *c, const ct_cell_place *at, int gates);
-
-/* ct_cell's state_size and project: x (T, B, in) -> (T, B, G H), with b_ih */
+/* The functions of ct_cell. init registers the parameters with the initial values of the dialect;
+ * project computes x W_ih^T + b_ih: (T, B, in) -> (T, B, G H). */
+ct_status cti_cell_init(void *self, const ct_cell_place *at);
 int64_t cti_cell_state_size(const void *self, int i);
 ct_tensor *cti_cell_project(void *self, ct_tensor *x, const ct_cell_step *at);
 
-/* ct_cell's sequence, for a cell without dropout, norms, projection or other extras; else NULL.
- * step is the cell's own. */
-ct_tensor *cti_cell_sequence(cti_cell *c, ct_tensor *x, ct_tensor **state, bool reverse,
-                             const ct_cell_step *at, cti_cell_step step);
-
-/* h (B, R) -> (B, G H): dropped, times W_hh, normalised, with b_hh */
+/* h W_hh^T + b_hh, with recurrent dropout and layer norm: (B, R) -> (B, G H) */
 ct_tensor *cti_cell_recur(const cti_cell *c, ct_tensor *h, const ct_cell_step *at);
 
-/* Gate number i of (B, G H), or rows of W_hh (G H, R) or b_hh along axis 0; a view */
-ct_tensor *cti_gate(const cti_cell *c, ct_tensor *t, int axis, int i);
+/* A view of gate i of t (B, G H). */
+ct_tensor *cti_cell_gate(const cti_cell *c, ct_tensor *t, int i);
 
-/* True if no option is set that is another kind's; else CT_ERR_ARGUMENT. */
-enum { CTI_NONLINEARITY = 1, CTI_RESET_BEFORE = 2, CTI_PROJ = 4, CTI_FORGET = 8 };
-bool cti_options_fit(const char *function, const ct_nn_recurrent_options *o, unsigned allowed);
+/* A module of a kind or, if alone, one cell. function is the one that the user called, for
+ * messages. CT_ERR_ARGUMENT as for ct_nn_recurrent, and for options that only another kind has. */
+ct_recurrent *cti_cell_module(const char *function, ct_params *params, const char *name,
+                              const cti_cell_type *type, const ct_nn_recurrent_options *options,
+                              bool alone);
 
-#define CTI_LN_EPS 1e-5 /* of the cells' layer norms */
+/* recurrent.c: ct_nn_recurrent and, if alone, ct_nn_recurrent_cell, for the user's function. */
+ct_recurrent *cti_recurrent_new(const char *function, ct_params *params, const char *name,
+                                const ct_cell *cell, const ct_nn_recurrent_options *options,
+                                bool alone);
 
 #endif

@@ -1,13 +1,15 @@
-/* convert.c - state dicts from one framework's layout to another's. What is read comes into the
- * form of cell.h, the one of modules here; what is written goes out from it. */
+/* convert.c - converts state dicts from one framework's layout to another's. Each cell is read into
+ * the parts of cell.h, which is the form of the modules here, and written from them. */
 #include "nn/cell.h"
 
+#include "autograd/internal.h"
 #include "tensor/hooks.h"
 #include "tensor/internal.h"
 #include "tensor/text.h"
 
 #include <cotangent/autograd/ops/elementwise.h>
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/join.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/nn/convert.h>
 #include <cotangent/tensor/safetensors.h>
 
@@ -18,15 +20,15 @@
 
 static const char *const me = "ct_convert";
 
-/* Functions that return nothing do nothing more once an error stands: callers go on to the next
- * ct_ok(). */
+/* Functions that return nothing do nothing once an error is recorded. Their callers need not check
+ * each call; they check ct_ok() at the end. */
 
 /* ---- lists of named tensors ---- */
 
 typedef struct entry {
     char *name; /* owned */
     ct_tensor *value;
-    bool taken;
+    bool taken; /* part of a cell */
 } entry;
 
 typedef struct list {
@@ -40,8 +42,8 @@ typedef struct job {
     list in, out; /* in is sorted by name */
 } job;
 
-/* Takes name over, whatever happens. */
-static void append(list *l, char *name, ct_tensor *value)
+/* Adds an entry. The list owns name from now on, also after an error. */
+static void convert_append(list *l, char *name, ct_tensor *value)
 {
     if (name && value && cti_grow((void **)&l->at, &l->room, (size_t)l->count, sizeof *l->at))
         l->at[l->count++] = (entry){ .name = name, .value = value };
@@ -49,69 +51,46 @@ static void append(list *l, char *name, ct_tensor *value)
         cti_release(name);
 }
 
-static void free_list(list *l)
+static void convert_free_list(list *l)
 {
     while (l->count)
         cti_release(l->at[--l->count].name);
     cti_release(l->at);
 }
 
-static int by_name(const void *a, const void *b)
+static int convert_by_name(const void *a, const void *b)
 {
     return strcmp(((const entry *)a)->name, ((const entry *)b)->name);
 }
 
-static entry *find(const list *l, const char *name)
+static entry *convert_find(const list *l, const char *name)
 {
     const entry wanted = { .name = (char *)name };
 
-    return bsearch(&wanted, l->at, (size_t)l->count, sizeof wanted, by_name);
+    return bsearch(&wanted, l->at, (size_t)l->count, sizeof wanted, convert_by_name);
 }
 
-/* "TEXT" and "MORE", in memory of its own. */
-static char *joined(const char *text, const char *more)
-{
-    size_t n = strlen(text), m = strlen(more);
-    char *s = cti_calloc(n + m + 1, 1);
-
-    if (!s) {
-        cti_out_of_memory(me, n + m + 1);
-        return NULL;
-    }
-    memcpy(s, text, n);
-    memcpy(s + n, more, m);
-    return s;
-}
-
-static char *renamed(const ct_prefix *map, const char *name)
-{
-    for (; map && map->from && map->to; map++)
-        if (strncmp(name, map->from, strlen(map->from)) == 0)
-            return joined(map->to, name + strlen(map->from));
-    return joined(name, "");
-}
-
-static bool read_all(job *j, const char *path)
+static bool convert_read_all(job *j, const char *path)
 {
     ct_safetensors *f = ct_safetensors_open(path);
     int i;
 
     for (i = 0; i < ct_safetensors_count(f) && ct_ok(); i++)
-        append(&j->in, renamed(j->o.rename, ct_safetensors_name(f, i)),
-               ct_safetensors_load(f, i, CT_CPU));
+        convert_append(&j->in, cti_rename_prefix(me, j->o.rename, ct_safetensors_name(f, i)),
+                       ct_safetensors_load(f, i, CT_CPU));
     ct_safetensors_close(f);
     if (!ct_ok())
         return false;
     if (j->in.count)
-        qsort(j->in.at, (size_t)j->in.count, sizeof *j->in.at, by_name);
+        qsort(j->in.at, (size_t)j->in.count, sizeof *j->in.at, convert_by_name);
     for (i = 1; i < j->in.count; i++)
-        if (by_name(&j->in.at[i - 1], &j->in.at[i]) == 0)
+        if (convert_by_name(&j->in.at[i - 1], &j->in.at[i]) == 0)
             ct_raise(CT_ERR_FORMAT, me, "%.400s: two names become %s", path,
                      cti_quote(j->in.at[i].name).s);
     return ct_ok();
 }
 
-static bool write_all(const job *j, const char *path)
+static bool convert_write_all(const job *j, const char *path)
 {
     size_t n = (size_t)j->out.count;
     const char **names = cti_calloc(n + 1, sizeof *names + sizeof(ct_tensor *));
@@ -134,10 +113,11 @@ static bool write_all(const job *j, const char *path)
 
 /* ---- names ---- */
 
-/* Parts of a cell, shaped as in cell.h. */
+/* The parts of a cell, with the shapes of cell.h. */
 enum { W_IH, W_HH, W_HR, B_IH, B_HH, B_HN, LN_IH, LN_HH, LN_C, B_C, PARTS };
 
-/* Flax's are of gates; see below. */
+/* The parts' names in each layout; NULL if it has no such part. Flax has parts for each gate; see
+ * below. */
 static const char *const part_names[][PARTS] = {
     [CT_DIALECT_TORCH] = { "weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh", "bias_hn",
                            "ln_ih", "ln_hh", "ln_c", "bias_c" },
@@ -146,15 +126,16 @@ static const char *const part_names[][PARTS] = {
     [CT_DIALECT_FLAX] = { NULL },
 };
 
-/* Where a cell's parts stand: under a prefix, with a layer and a direction unless it is alone. */
+/* Where the names of a cell's parts are: after a prefix, with a layer and a direction unless it is
+ * a single cell. */
 typedef struct place {
-    const char *prefix; /* the name of the recurrent weights, of which it is the first part */
+    const char *prefix; /* begins the name of the recurrent weights */
     int length;         /* of the prefix */
-    int layer;          /* -1: alone */
+    int layer;          /* -1: a single cell */
     int direction;      /* 1: backward in time */
 } place;
 
-static char *name_of(ct_dialect layout, const place *p, const char *what)
+static char *convert_name_of(ct_dialect layout, const place *p, const char *what)
 {
     size_t size = (size_t)p->length + strlen(what) + 32;
     char *name = cti_calloc(size, 1);
@@ -172,9 +153,9 @@ static char *name_of(ct_dialect layout, const place *p, const char *what)
     return name;
 }
 
-/* The number that *s begins with, below CTI_MOST_LAYERS and without a leading zero, or -1; *s goes
- * past it. */
-static int layer_number(const char **s)
+/* Reads the number at *s and moves *s past it. Returns -1 unless it is below CTI_MOST_LAYERS and
+ * has no leading zero. */
+static int convert_layer_number(const char **s)
 {
     int n = 0, digits = 0;
 
@@ -186,17 +167,18 @@ static int layer_number(const char **s)
     return digits && n < CTI_MOST_LAYERS ? n : -1;
 }
 
-static int last_part(const char *name, int length)
+/* Where the last dotted part of a name begins. */
+static int convert_last_part(const char *name, int length)
 {
     while (length && name[length - 1] != '.')
         length--;
     return length;
 }
 
-/* WHAT, WHAT_lK or WHAT_lK_reverse after the last dot */
-static bool parse_torch(const char *name, const char *what, place *p)
+/* PyTorch: WHAT, WHAT_lK or WHAT_lK_reverse after the last dot */
+static bool convert_parse_torch(const char *name, const char *what, place *p)
 {
-    int start = last_part(name, (int)strlen(name));
+    int start = convert_last_part(name, (int)strlen(name));
     const char *rest = name + start + strlen(what);
 
     if (strncmp(name + start, what, strlen(what)) != 0)
@@ -207,13 +189,14 @@ static bool parse_torch(const char *name, const char *what, place *p)
     if (strncmp(rest, "_l", 2) != 0)
         return false;
     rest += 2;
-    p->layer = layer_number(&rest);
+    p->layer = convert_layer_number(&rest);
     p->direction = strcmp(rest, "_reverse") == 0;
     return p->layer >= 0 && (p->direction || !*rest);
 }
 
-/* WHAT at the end, with lK or rK before it, which an underscore (Gluon) or a dot ends */
-static bool parse_other(ct_dialect layout, const char *name, const char *what, place *p)
+/* The others: lK or rK, an underscore (Gluon) or a dot (Keras, Flax), WHAT; or WHAT for a single
+ * cell */
+static bool convert_parse_other(ct_dialect layout, const char *name, const char *what, place *p)
 {
     size_t all = strlen(name), n = strlen(what);
     const char *s;
@@ -227,10 +210,10 @@ static bool parse_other(ct_dialect layout, const char *name, const char *what, p
         return true;
     if (name[head - 1] != (layout == CT_DIALECT_GLUON ? '_' : '.'))
         return false;
-    start = last_part(name, head - 1);
+    start = convert_last_part(name, head - 1);
     s = name + start + 1;
     if (name[start] == 'l' || name[start] == 'r') {
-        int layer = layer_number(&s);
+        int layer = convert_layer_number(&s);
 
         if (layer >= 0 && s == name + head - 1)
             *p = (place){ name, start, layer, name[start] == 'r' };
@@ -238,11 +221,11 @@ static bool parse_other(ct_dialect layout, const char *name, const char *what, p
     return p->layer >= 0 || layout != CT_DIALECT_GLUON;
 }
 
-/* True, and where, if name is that of the part called what. */
-static bool parse(ct_dialect layout, const char *name, const char *what, place *p)
+/* True if name is that of a part called what; *p becomes its place. */
+static bool convert_parse(ct_dialect layout, const char *name, const char *what, place *p)
 {
-    return layout == CT_DIALECT_TORCH ? parse_torch(name, what, p)
-                                      : parse_other(layout, name, what, p);
+    return layout == CT_DIALECT_TORCH ? convert_parse_torch(name, what, p)
+                                      : convert_parse_other(layout, name, what, p);
 }
 
 /* ---- parts ---- */
@@ -250,16 +233,16 @@ static bool parse(ct_dialect layout, const char *name, const char *what, place *
 typedef struct cell {
     place place;
     ct_tensor *part[PARTS];
-    int gates;
+    cti_cell_kind kind; /* of an RNN CTI_CELL_TANH, whatever its activation */
     int64_t hidden;
 } cell;
 
-/* The file's tensor at a place, which counts as used from now on; NULL without an error if it has
- * none. */
-static ct_tensor *take(job *j, const place *p, const char *what)
+/* The tensor of the file that is called what at a place, and marks it as taken. NULL without an
+ * error if the file has none. */
+static ct_tensor *convert_take(job *j, const place *p, const char *what)
 {
-    char *name = name_of(j->o.from, p, what);
-    entry *e = name ? find(&j->in, name) : NULL;
+    char *name = convert_name_of(j->o.from, p, what);
+    entry *e = name ? convert_find(&j->in, name) : NULL;
 
     cti_release(name);
     if (!e)
@@ -268,51 +251,65 @@ static ct_tensor *take(job *j, const place *p, const char *what)
     return e->value;
 }
 
-static void put(job *j, const place *p, const char *what, ct_tensor *t)
+static void convert_put(job *j, const place *p, const char *what, ct_tensor *t)
 {
-    append(&j->out, name_of(j->o.to, p, what), t);
+    convert_append(&j->out, convert_name_of(j->o.to, p, what), t);
 }
 
-static bool refuse(const job *j, const cell *c, ct_status status, const char *why)
+static bool convert_refuse(const job *j, const cell *c, ct_status status, const char *why)
 {
     ct_raise(status, me, "the cell of %s (%s to %s): %s", cti_quote(c->place.prefix).s,
              ct_dialect_name(j->o.from), ct_dialect_name(j->o.to), why);
     return false;
 }
 
-static bool is(const ct_tensor *t, ct_shape shape)
+/* True for a part that is missing or has the shape. */
+static bool convert_is(const ct_tensor *t, ct_shape shape)
 {
     return !t || cti_same_shape(&t->shape, &shape);
 }
 
-/* G and H, from the shapes of the recurrent weights and the projection; all parts fit. */
-static bool measure(const job *j, cell *c)
+/* The kind of a cell whose recurrent weights have a number of gates; false if there is none. */
+static bool convert_kind(int64_t gates, cti_cell_kind *kind)
+{
+    static const cti_cell_kind kinds[] = { CTI_CELL_TANH, CTI_CELL_GRU, CTI_CELL_LSTM };
+
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (cti_gates_of(kinds[i]) == gates) {
+            *kind = kinds[i];
+            return true;
+        }
+    return false;
+}
+
+/* Finds the kind and H from the shapes of the recurrent weights and the projection, and checks that
+ * all parts fit them. */
+static bool convert_measure(const job *j, cell *c)
 {
     ct_tensor *const *p = c->part;
-    int64_t wide, r, h, gates;
+    int64_t wide, r, h;
 
     if (!p[W_IH])
-        return refuse(j, c, CT_ERR_FORMAT, "there are no input weights");
+        return convert_refuse(j, c, CT_ERR_FORMAT, "there are no input weights");
     if (ct_rank(p[W_IH]) != 2 || ct_rank(p[W_HH]) != 2 || (p[W_HR] && ct_rank(p[W_HR]) != 2))
-        return refuse(j, c, CT_ERR_SHAPE, "weights are not of rank 2");
+        return convert_refuse(j, c, CT_ERR_SHAPE, "weights are not of rank 2");
     wide = ct_size(p[W_HH], 0);
     r = ct_size(p[W_HH], 1);
     h = c->hidden = p[W_HR] ? ct_size(p[W_HR], 1) : r;
-    gates = h && wide % h == 0 ? wide / h : 0;
-    if (gates != 1 && gates != 3 && gates != 4)
-        return refuse(j, c, CT_ERR_SHAPE, "the recurrent weights are not of 1, 3 or 4 gates");
-    c->gates = (int)gates;
-    if (ct_size(p[W_IH], 0) != wide || !is(p[W_HR], CT_SHAPE(r, h)) ||
-        !is(p[B_IH], CT_SHAPE(wide)) || !is(p[B_HH], CT_SHAPE(wide)) || !is(p[B_HN], CT_SHAPE(h)) ||
-        (p[B_HN] && gates != 3))
-        return refuse(j, c, CT_ERR_SHAPE, "the parts' shapes do not fit together");
+    if (!h || wide % h || !convert_kind(wide / h, &c->kind))
+        return convert_refuse(j, c, CT_ERR_SHAPE,
+                              "the recurrent weights are not of 1, 3 or 4 gates");
+    if (ct_size(p[W_IH], 0) != wide || !convert_is(p[W_HR], CT_SHAPE(r, h)) ||
+        !convert_is(p[B_IH], CT_SHAPE(wide)) || !convert_is(p[B_HH], CT_SHAPE(wide)) ||
+        !convert_is(p[B_HN], CT_SHAPE(h)) || (p[B_HN] && c->kind != CTI_CELL_GRU))
+        return convert_refuse(j, c, CT_ERR_SHAPE, "the parts' shapes do not fit together");
     return true;
 }
 
 /* ---- Keras ---- */
 
-/* t (3 H, ...) with its first two gates exchanged: r z n and z r n */
-static ct_tensor *exchanged(ct_tensor *t)
+/* t (3 H, ...) with its first two gates exchanged: our r z n, Keras's z r n */
+static ct_tensor *convert_exchanged(ct_tensor *t)
 {
     int64_t h = t ? ct_size(t, 0) / 3 : 0;
     ct_tensor *const parts[] = { ct_narrow(t, 0, h, h), ct_narrow(t, 0, 0, h),
@@ -321,36 +318,36 @@ static ct_tensor *exchanged(ct_tensor *t)
     return t ? ct_cat(3, parts, 0) : NULL;
 }
 
-static void exchange_gates(cell *c)
+static void convert_exchange_gates(cell *c)
 {
     static const int with_gates[] = { W_IH, W_HH, B_IH, B_HH };
     size_t i;
 
-    for (i = 0; c->gates == 3 && i < sizeof with_gates / sizeof *with_gates; i++)
-        c->part[with_gates[i]] = exchanged(c->part[with_gates[i]]);
+    for (i = 0; c->kind == CTI_CELL_GRU && i < sizeof with_gates / sizeof *with_gates; i++)
+        c->part[with_gates[i]] = convert_exchanged(c->part[with_gates[i]]);
 }
 
-static bool from_keras(const job *j, cell *c)
+static bool convert_from_keras(const job *j, cell *c)
 {
     ct_tensor *b = c->part[B_IH];
 
     if (c->part[W_IH] && (ct_rank(c->part[W_IH]) != 2 || ct_rank(c->part[W_HH]) != 2))
-        return refuse(j, c, CT_ERR_SHAPE, "weights are not of rank 2");
+        return convert_refuse(j, c, CT_ERR_SHAPE, "weights are not of rank 2");
     c->part[W_IH] = ct_transpose(c->part[W_IH], 0, 1);
     c->part[W_HH] = ct_transpose(c->part[W_HH], 0, 1);
     if (b && ct_rank(b) == 2 && ct_size(b, 0) == 2) {
         c->part[B_IH] = ct_select(b, 0, 0);
         c->part[B_HH] = ct_select(b, 0, 1);
     }
-    if (!measure(j, c))
+    if (!convert_measure(j, c))
         return false;
-    exchange_gates(c);
+    convert_exchange_gates(c);
     return true;
 }
 
-static void to_keras(cell *c)
+static void convert_to_keras(cell *c)
 {
-    exchange_gates(c);
+    convert_exchange_gates(c);
     c->part[W_IH] = ct_transpose(c->part[W_IH], 0, 1);
     c->part[W_HH] = ct_transpose(c->part[W_HH], 0, 1);
     if (c->part[B_HH])
@@ -360,235 +357,263 @@ static void to_keras(cell *c)
 
 /* ---- Flax: a part for each gate ---- */
 
-static const char *gate_letters(int gates)
+/* The letters of the gates; a kind without any has one part. */
+static const char *const gate_letters[] = {
+    [CTI_CELL_TANH] = "", [CTI_CELL_LSTM] = "ifgo", [CTI_CELL_GRU] = "rzn"
+};
+
+/* "hf.kernel": the name of the part of gate number g in the half 'i' (input) or 'h' (state) */
+static void convert_gate_name(char name[16], char half, cti_cell_kind kind, int64_t g,
+                              const char *what)
 {
-    return gates == 4 ? "ifgo" : gates == 3 ? "rzn" : "";
+    const char *letters = gate_letters[kind];
+
+    if (*letters)
+        snprintf(name, 16, "%c%c.%s", half, letters[g], what);
+    else
+        snprintf(name, 16, "%c.%s", half, what);
 }
 
-/* "hf.kernel", the part of gate g of the input's half 'i' or the state's 'h' */
-static void gate_name(char name[16], char half, int gates, int g, const char *what)
+/* All gates of a part, one under another; kernels transposed. NULL if the file has none of them; an
+ * error if it has only some. */
+static ct_tensor *convert_take_gates(job *j, const cell *c, char half, const char *what)
 {
-    const char letter[2] = { gate_letters(gates)[gates == 1 ? 0 : g], '\0' };
-
-    snprintf(name, 16, "%c%s.%s", half, letter, what);
-}
-
-/* All gates of a part, one under another; kernels transposed. NULL without an error where none of
- * them is there, with one where some are. */
-static ct_tensor *take_gates(job *j, const cell *c, char half, const char *what)
-{
+    const int gates = (int)cti_gates_of(c->kind);
     ct_tensor *gate[4] = { NULL };
     int g, there = 0;
     char name[16];
 
-    for (g = 0; g < c->gates; g++) {
-        gate_name(name, half, c->gates, g, what);
-        gate[g] = take(j, &c->place, name);
+    for (g = 0; g < gates; g++) {
+        convert_gate_name(name, half, c->kind, g, what);
+        gate[g] = convert_take(j, &c->place, name);
         there += gate[g] != NULL;
         if (ct_rank(gate[g]) == 2)
             gate[g] = ct_transpose(gate[g], 0, 1);
     }
-    if (there && there < c->gates)
-        refuse(j, c, CT_ERR_FORMAT, "a gate is missing");
-    return there == c->gates ? ct_cat(c->gates, gate, 0) : NULL;
+    if (there && there < gates)
+        convert_refuse(j, c, CT_ERR_FORMAT, "a gate is missing");
+    return there == gates ? ct_cat(gates, gate, 0) : NULL;
 }
 
-static bool from_flax(job *j, cell *c)
+/* The half whose parts have Flax's biases, and the part of cell.h that they are. */
+static char convert_flax_bias(cti_cell_kind kind, int *part)
 {
-    const int gates = c->gates;
+    *part = kind == CTI_CELL_LSTM ? B_HH : B_IH;
+    return kind == CTI_CELL_LSTM ? 'h' : 'i';
+}
 
-    c->part[W_IH] = take_gates(j, c, 'i', "kernel");
-    c->part[W_HH] = take_gates(j, c, 'h', "kernel");
-    if (c->gates == 4)
-        c->part[B_HH] = take_gates(j, c, 'h', "bias");
-    else
-        c->part[B_IH] = take_gates(j, c, 'i', "bias");
-    if (c->gates == 3)
-        c->part[B_HN] = take(j, &c->place, "hn.bias");
-    if (!ct_ok() || !measure(j, c))
+static bool convert_from_flax(job *j, cell *c)
+{
+    const cti_cell_kind kind = c->kind; /* by the names */
+    int part;
+    const char half = convert_flax_bias(kind, &part);
+
+    c->part[W_IH] = convert_take_gates(j, c, 'i', "kernel");
+    c->part[W_HH] = convert_take_gates(j, c, 'h', "kernel");
+    c->part[part] = convert_take_gates(j, c, half, "bias");
+    if (kind == CTI_CELL_GRU)
+        c->part[B_HN] = convert_take(j, &c->place, "hn.bias");
+    if (!ct_ok() || !convert_measure(j, c))
         return false;
-    return c->gates == gates || refuse(j, c, CT_ERR_SHAPE, "the kernels are not of one gate each");
+    return c->kind == kind ||
+           convert_refuse(j, c, CT_ERR_SHAPE, "the kernels are not of one gate each");
 }
 
-static void put_gates(job *j, cell *c, char half, const char *what, int part)
+/* Writes all gates of a part. */
+static void convert_put_gates(job *j, cell *c, char half, const char *what, int part)
 {
+    const int64_t gates = cti_gates_of(c->kind);
     ct_tensor *all = c->part[part];
     char name[16];
-    int g;
+    int64_t g;
 
     c->part[part] = NULL;
-    for (g = 0; g < c->gates; g++) {
+    for (g = 0; g < gates; g++) {
         ct_tensor *gate = ct_narrow(all, 0, g * c->hidden, c->hidden);
 
-        gate_name(name, half, c->gates, g, what);
-        put(j, &c->place, name, *what == 'k' ? ct_transpose(gate, 0, 1) : gate);
+        convert_gate_name(name, half, c->kind, g, what);
+        convert_put(j, &c->place, name, *what == 'k' ? ct_transpose(gate, 0, 1) : gate);
     }
 }
 
-static void to_flax(job *j, cell *c)
+static void convert_to_flax(job *j, cell *c)
 {
     ct_tensor *hn = c->part[B_HN];
+    int part;
+    const char half = convert_flax_bias(c->kind, &part);
 
     c->part[B_HN] = NULL;
-    put_gates(j, c, 'i', "kernel", W_IH);
-    put_gates(j, c, 'h', "kernel", W_HH);
-    if (c->gates == 4)
-        put_gates(j, c, 'h', "bias", B_HH);
-    else
-        put_gates(j, c, 'i', "bias", B_IH);
-    if (c->gates == 3)
-        put(j, &c->place, "hn.bias", hn);
+    convert_put_gates(j, c, 'i', "kernel", W_IH);
+    convert_put_gates(j, c, 'h', "kernel", W_HH);
+    convert_put_gates(j, c, half, "bias", part);
+    if (c->kind == CTI_CELL_GRU)
+        convert_put(j, &c->place, "hn.bias", hn);
 }
 
 /* ---- biases ---- */
 
-/* Whether the GRU resets as the options say, as far as its biases tell. */
-static bool check_reset(const job *j, const cell *c)
+/* Gluon and Flax have no GRU that resets before the matmul. */
+static bool convert_resets_after(ct_dialect layout)
 {
-    const bool before = j->o.reset_before;
+    return layout == CT_DIALECT_GLUON || layout == CT_DIALECT_FLAX;
+}
 
-    if (c->gates != 3)
+/* Refuses a GRU whose biases contradict .reset_before: one that resets after the matmul has two
+ * biases that cannot be merged, one that resets before has a single bias in Keras. */
+static bool convert_check_reset(const job *j, const cell *c)
+{
+    const bool keras = j->o.from == CT_DIALECT_KERAS, before = j->o.reset_before;
+    const bool two = c->part[B_HN] || (keras && c->part[B_HH]);
+    const bool one = keras && c->part[B_IH] && !c->part[B_HH];
+
+    if (c->kind != CTI_CELL_GRU)
         return true;
-    if (before && (j->o.from == CT_DIALECT_GLUON || j->o.from == CT_DIALECT_FLAX || c->part[B_HN] ||
-                   (j->o.from == CT_DIALECT_KERAS && c->part[B_HH])))
-        return refuse(j, c, CT_ERR_ARGUMENT,
-                      "the GRU resets after the matmul, so that its two biases have no sum");
-    if (!before && j->o.from == CT_DIALECT_KERAS && c->part[B_IH] && !c->part[B_HH])
-        return refuse(j, c, CT_ERR_ARGUMENT,
-                      "the GRU has one bias, so it resets before the matmul (.reset_before)");
-    if (before && (j->o.to == CT_DIALECT_GLUON || j->o.to == CT_DIALECT_FLAX))
-        return refuse(j, c, CT_ERR_ARGUMENT, "it has no GRU that resets before the matmul");
+    if (before && (convert_resets_after(j->o.from) || two))
+        return convert_refuse(
+            j, c, CT_ERR_ARGUMENT,
+            "the GRU resets after the matmul, so that its two biases have no sum");
+    if (!before && one)
+        return convert_refuse(
+            j, c, CT_ERR_ARGUMENT,
+            "the GRU has one bias, so it resets before the matmul (.reset_before)");
+    if (before && convert_resets_after(j->o.to))
+        return convert_refuse(j, c, CT_ERR_ARGUMENT, "it has no GRU that resets before the matmul");
     return true;
 }
 
-/* a + b, where NULL is 0; NULL for both. */
-static ct_tensor *sum(ct_tensor *a, ct_tensor *b)
+/* a + b, where NULL stands for 0; NULL if both are NULL. */
+static ct_tensor *convert_sum(ct_tensor *a, ct_tensor *b)
 {
-    return a && b ? ct_add(a, b) : a ? a : b;
+    if (!a || !b)
+        return a ? a : b;
+    return ct_add(a, b);
 }
 
-static ct_tensor *or_else(ct_tensor *t, ct_tensor *zero)
+static ct_tensor *convert_or_else(ct_tensor *t, ct_tensor *zero)
 {
     return t ? t : zero;
 }
 
-/* The biases of a GRU that resets after the matmul, as input's and state's (3 H) and no b_hn */
-static void spread_hn(cell *c, ct_tensor *zero)
+/* Rewrites the biases of a GRU that resets after the matmul as b_ih and b_hh (3 H), without
+ * b_hn. */
+static void convert_spread_hn(cell *c, ct_tensor *zero)
 {
     int64_t h = c->hidden;
-    ct_tensor *hh = c->part[B_HH] = or_else(c->part[B_HH], zero), *n = ct_narrow(hh, 0, 2 * h, h);
+    ct_tensor *hh = c->part[B_HH] = convert_or_else(c->part[B_HH], zero),
+              *n = ct_narrow(hh, 0, 2 * h, h);
 
     if (c->part[B_HN])
-        c->part[B_HH] =
-            ct_cat(2, (ct_tensor *[]){ ct_narrow(hh, 0, 0, 2 * h), sum(n, c->part[B_HN]) }, 0);
+        c->part[B_HH] = ct_cat(
+            2, (ct_tensor *[]){ ct_narrow(hh, 0, 0, 2 * h), convert_sum(n, c->part[B_HN]) }, 0);
     c->part[B_HN] = NULL;
 }
 
-/* The opposite: what the state's bias adds to r and z goes to the input's. */
-static void collect_hn(cell *c, ct_tensor *zero)
+/* The opposite: b_ih and b_hn, without b_hh. What b_hh adds to r and z goes to b_ih. */
+static void convert_collect_hn(cell *c, ct_tensor *zero)
 {
     int64_t h = c->hidden;
     ct_tensor *hh = c->part[B_HH];
     ct_tensor *rz =
         ct_cat(2, (ct_tensor *[]){ ct_narrow(hh, 0, 0, 2 * h), ct_narrow(zero, 0, 0, h) }, 0);
 
-    c->part[B_IH] = sum(c->part[B_IH], rz);
+    c->part[B_IH] = convert_sum(c->part[B_IH], rz);
     c->part[B_HN] = ct_narrow(hh, 0, 2 * h, h);
     c->part[B_HH] = NULL;
 }
 
-/* Brings the biases to those that the result has. */
-static void fit_biases(const job *j, cell *c)
+/* Gives the cell the biases that the result has. */
+static void convert_fit_biases(const job *j, cell *c)
 {
-    ct_dialect whose = j->o.to == CT_DIALECT_TORCH ? j->o.biases : j->o.to;
+    const ct_dialect whose = j->o.to == CT_DIALECT_TORCH ? j->o.biases : j->o.to;
     const bool none = !c->part[B_IH] && !c->part[B_HH] && !c->part[B_HN];
-    const bool always = j->o.to == CT_DIALECT_GLUON || j->o.to == CT_DIALECT_FLAX;
-    ct_tensor *zero =
-        ct_zeros(CT_SHAPE(c->gates * c->hidden), ct_tensor_dtype(c->part[W_HH]), CT_CPU);
-    cti_biases has;
+    const bool required = j->o.to == CT_DIALECT_GLUON || j->o.to == CT_DIALECT_FLAX;
+    const cti_biases has = cti_cell_biases(whose, c->kind, j->o.reset_before);
+    ct_tensor *zero;
 
-    if (none && !always)
+    if (none && !required)
         return;
-    has = cti_biases_of(whose, c->gates, j->o.reset_before);
-    if (c->gates == 3 && !j->o.reset_before) {
-        c->part[B_IH] = or_else(c->part[B_IH], zero);
-        spread_hn(c, zero);
+    zero = ct_zeros(CT_SHAPE(cti_gates_of(c->kind) * c->hidden), ct_tensor_dtype(c->part[W_HH]),
+                    CT_CPU);
+    if (c->kind == CTI_CELL_GRU && !j->o.reset_before) {
+        c->part[B_IH] = convert_or_else(c->part[B_IH], zero);
+        convert_spread_hn(c, zero);
         if (has.hn)
-            collect_hn(c, zero);
-        return;
+            convert_collect_hn(c, zero);
+    } else if (has.ih && has.hh) {
+        c->part[B_IH] = convert_or_else(c->part[B_IH], zero);
+        c->part[B_HH] = convert_or_else(c->part[B_HH], zero);
+    } else {
+        c->part[has.ih ? B_IH : B_HH] =
+            convert_or_else(convert_sum(c->part[B_IH], c->part[B_HH]), zero);
+        c->part[has.ih ? B_HH : B_IH] = NULL;
     }
-    if (has.ih && has.hh) {
-        c->part[B_IH] = or_else(c->part[B_IH], zero);
-        c->part[B_HH] = or_else(c->part[B_HH], zero);
-        return;
-    }
-    c->part[has.ih ? B_IH : B_HH] = or_else(sum(c->part[B_IH], c->part[B_HH]), zero);
-    c->part[has.ih ? B_HH : B_IH] = NULL;
 }
 
 /* ---- cells ---- */
 
-static void write_cell(job *j, cell *c)
+static void convert_write_cell(job *j, cell *c)
 {
     const char *const *names = part_names[j->o.to];
     int i;
 
-    fit_biases(j, c);
+    convert_fit_biases(j, c);
     if (j->o.to == CT_DIALECT_KERAS)
-        to_keras(c);
+        convert_to_keras(c);
     if (j->o.to == CT_DIALECT_FLAX)
-        to_flax(j, c);
+        convert_to_flax(j, c);
     for (i = 0; i < PARTS; i++)
         if (c->part[i] && names[i])
-            put(j, &c->place, names[i], c->part[i]);
+            convert_put(j, &c->place, names[i], c->part[i]);
         else if (c->part[i])
-            refuse(j, c, CT_ERR_ARGUMENT, "it has no place for a projection or layer norm");
+            convert_refuse(j, c, CT_ERR_ARGUMENT, "it has no place for a projection or layer norm");
 }
 
-/* The file's parts of a cell, in the form of cell.h. */
-static bool read_cell(job *j, cell *c)
+/* Reads the parts of a cell, in the form of cell.h. */
+static bool convert_read_cell(job *j, cell *c)
 {
     int i;
 
     if (j->o.from == CT_DIALECT_FLAX)
-        return from_flax(j, c);
+        return convert_from_flax(j, c);
     for (i = 0; i < PARTS; i++)
-        c->part[i] = part_names[j->o.from][i] ? take(j, &c->place, part_names[j->o.from][i]) : NULL;
-    return ct_ok() && (j->o.from == CT_DIALECT_KERAS ? from_keras(j, c) : measure(j, c));
+        c->part[i] =
+            part_names[j->o.from][i] ? convert_take(j, &c->place, part_names[j->o.from][i]) : NULL;
+    return ct_ok() &&
+           (j->o.from == CT_DIALECT_KERAS ? convert_from_keras(j, c) : convert_measure(j, c));
 }
 
-/* True if the file has the tensor. */
-static bool is_there(const job *j, const place *p, const char *what)
+/* True if the file has a tensor called what at a place. */
+static bool convert_is_there(const job *j, const place *p, const char *what)
 {
-    char *name = name_of(j->o.from, p, what);
-    bool found = name && find(&j->in, name);
+    char *name = convert_name_of(j->o.from, p, what);
+    bool found = name && convert_find(&j->in, name);
 
     cti_release(name);
     return found;
 }
 
-/* True if name is that of a cell's recurrent weights, in Flax the first gate's. A Dense that is
- * called "h" is none. */
-static bool begins_cell(const job *j, const char *name, cell *c)
+/* True if name is that of a cell's recurrent weights, in Flax of its first gate; *c becomes its
+ * place and, in Flax, its kind. A Dense called "h" is no cell: it has no input weights beside
+ * it. */
+static bool convert_begins_cell(const job *j, const char *name, cell *c)
 {
-    static const int kinds[] = { 1, 3, 4 };
+    static const cti_cell_kind kinds[] = { CTI_CELL_TANH, CTI_CELL_GRU, CTI_CELL_LSTM };
     char what[16];
-    int i;
 
     if (j->o.from != CT_DIALECT_FLAX)
-        return parse(j->o.from, name, part_names[j->o.from][W_HH], &c->place);
-    for (i = 0; i < 3; i++) {
-        c->gates = kinds[i];
-        gate_name(what, 'h', kinds[i], 0, "kernel");
-        if (!parse(CT_DIALECT_FLAX, name, what, &c->place))
+        return convert_parse(j->o.from, name, part_names[j->o.from][W_HH], &c->place);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        c->kind = kinds[i];
+        convert_gate_name(what, 'h', c->kind, 0, "kernel");
+        if (!convert_parse(CT_DIALECT_FLAX, name, what, &c->place))
             continue;
-        gate_name(what, 'i', kinds[i], 0, "kernel");
-        return is_there(j, &c->place, what);
+        convert_gate_name(what, 'i', c->kind, 0, "kernel");
+        return convert_is_there(j, &c->place, what);
     }
     return false;
 }
 
-static bool is_kept(const job *j, const char *name)
+static bool convert_is_kept(const job *j, const char *name)
 {
     return j->o.keep && fnmatch(j->o.keep, name, 0) == 0;
 }
@@ -598,34 +623,34 @@ static bool convert_cells(job *j)
     int i;
 
     for (i = 0; i < j->in.count && ct_ok(); i++) {
-        cell c = { .gates = 0 };
+        cell c = { .kind = CTI_CELL_TANH };
 
-        if (!is_kept(j, j->in.at[i].name) && begins_cell(j, j->in.at[i].name, &c) &&
-            read_cell(j, &c) && check_reset(j, &c))
-            write_cell(j, &c);
+        if (!convert_is_kept(j, j->in.at[i].name) && convert_begins_cell(j, j->in.at[i].name, &c) &&
+            convert_read_cell(j, &c) && convert_check_reset(j, &c))
+            convert_write_cell(j, &c);
     }
     return ct_ok();
 }
 
 /* ---- the rest ---- */
 
-static const char *linear_name(ct_dialect layout)
+static const char *convert_linear_name(ct_dialect layout)
 {
     return layout == CT_DIALECT_TORCH || layout == CT_DIALECT_GLUON ? "weight" : "kernel";
 }
 
-/* A Linear's weight, in its place, or anything else as it is. */
+/* Writes the weight of a Linear under the layout's name, and any other tensor unchanged. */
 static void convert_other(job *j, const entry *e)
 {
-    const char *from = linear_name(j->o.from), *to = linear_name(j->o.to);
-    int start = last_part(e->name, (int)strlen(e->name));
+    const char *from = convert_linear_name(j->o.from), *to = convert_linear_name(j->o.to);
+    int start = convert_last_part(e->name, (int)strlen(e->name));
     const place p = { e->name, start, -1, 0 };
 
-    if (is_kept(j, e->name) || from == to || strcmp(e->name + start, from) != 0 ||
+    if (convert_is_kept(j, e->name) || from == to || strcmp(e->name + start, from) != 0 ||
         ct_rank(e->value) != 2)
-        append(&j->out, joined(e->name, ""), e->value);
+        convert_append(&j->out, cti_rename_prefix(me, NULL, e->name), e->value);
     else
-        put(j, &p, to, ct_transpose(e->value, 0, 1));
+        convert_put(j, &p, to, ct_transpose(e->value, 0, 1));
 }
 
 static bool convert_others(job *j)
@@ -638,15 +663,26 @@ static bool convert_others(job *j)
     return ct_ok();
 }
 
-static bool check_options(const char *from, const char *to, const ct_convert_options *o)
+static bool convert_check_dialect(const char *name, ct_dialect dialect)
 {
-    if (!from || !to)
+    if ((unsigned)dialect <= CT_DIALECT_FLAX)
+        return true;
+    ct_raise(CT_ERR_ARGUMENT, me, "%s is %d; it must be in 0..%d", name, (int)dialect,
+             (int)CT_DIALECT_FLAX);
+    return false;
+}
+
+static bool convert_check_options(const char *from, const char *to, const ct_convert_options *o)
+{
+    if (!from || !to) {
         ct_raise(CT_ERR_ARGUMENT, me, "%s is NULL", from ? "to" : "from");
-    else if ((unsigned)o->from > CT_DIALECT_FLAX || (unsigned)o->to > CT_DIALECT_FLAX ||
-             (unsigned)o->biases > CT_DIALECT_FLAX)
-        ct_raise(CT_ERR_ARGUMENT, me, "there is no dialect %d, %d or %d", (int)o->from, (int)o->to,
-                 (int)o->biases);
-    else if (o->to != CT_DIALECT_TORCH && o->biases != CT_DIALECT_TORCH)
+        return false;
+    }
+    if (!convert_check_dialect("options.from", o->from) ||
+        !convert_check_dialect("options.to", o->to) ||
+        !convert_check_dialect("options.biases", o->biases))
+        return false;
+    if (o->to != CT_DIALECT_TORCH && o->biases != CT_DIALECT_TORCH)
         ct_raise(CT_ERR_ARGUMENT, me, "biases of %s in the layout of %s: the layout has its own",
                  ct_dialect_name(o->biases), ct_dialect_name(o->to));
     return ct_ok();
@@ -658,12 +694,13 @@ ct_status ct_convert(const char *from, const char *to, ct_convert_options option
     ct_scope s;
     bool ok;
 
-    if (!cti_sink_allowed() || !check_options(from, to, &options))
+    if (!cti_sink_allowed() || !convert_check_options(from, to, &options))
         return ct_error();
     s = cti_scope_push();
-    ok = read_all(&j, from) && convert_cells(&j) && convert_others(&j) && write_all(&j, to);
+    ok = convert_read_all(&j, from) && convert_cells(&j) && convert_others(&j) &&
+         convert_write_all(&j, to);
     cti_scope_pop(s);
-    free_list(&j.in);
-    free_list(&j.out);
+    convert_free_list(&j.in);
+    convert_free_list(&j.out);
     return ok ? CT_OK : ct_error();
 }

@@ -1,4 +1,4 @@
-/* dialect.h - whose defaults a module begins with: PyTorch's, MXNet Gluon's, Keras's or Flax's.
+/* dialect.h - whose defaults a module uses: those of PyTorch, MXNet Gluon, Keras or Flax.
  *
  *     |                        | torch           | gluon    | keras          | flax               |
  *     |------------------------|-----------------|----------|----------------|--------------------|
@@ -10,9 +10,10 @@
  *     | Linear bias            | U(1/sqrt(in))   | 0        | 0              | 0                  |
  *     | biases: RNN, LSTM, GRU | 2, 2, 2         | 2, 2, 2  | 1, 1, 2        | 1, 1, 1 + b_hn     |
  *
- * U(a) is uniform in [-a, a). A GRU of Keras that resets before the product has 1 bias. Names,
- * layouts and the order of gates are PyTorch's in every dialect; a missing second bias is left out
- * (bias_hh; Flax's LSTM has bias_hh alone), and b_hn is bias_hn_l0 (hidden). */
+ * U(a) is the uniform distribution on [-a, a), and H the hidden size. The rows give initial values,
+ * but for the first and the last. A Keras GRU with reset_before has one bias. Names, layouts and
+ * the order of gates are PyTorch's in every dialect. A module with one bias has bias_ih and no
+ * bias_hh; Flax's LSTM has bias_hh and no bias_ih. b_hn is the parameter bias_hn_l0 (hidden). */
 #ifndef COTANGENT_NN_DIALECT_H
 #define COTANGENT_NN_DIALECT_H
 
@@ -29,10 +30,12 @@ typedef enum ct_dialect {
     CT_DIALECT_FLAX
 } ct_dialect;
 
-const char *ct_dialect_name(ct_dialect dialect) CT_NOSITE; /* "torch"; "?" for what is none */
+/* Returns the name of a dialect, such as "torch"; "?" if dialect is not one of the enumeration. */
+const char *ct_dialect_name(ct_dialect dialect);
 
-/* The dialect of a name ("keras"), or -1 without an error. */
-int ct_dialect_from_name(const char *name) CT_NOSITE;
+/* Returns the dialect with a name ("keras"). Returns -1, without an error, if there is none or name
+ * is NULL. */
+int ct_dialect_from_name(const char *name);
 
 #ifdef __cplusplus
 }

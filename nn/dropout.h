@@ -1,6 +1,4 @@
-/* dropout.h - dropout (Srivastava et al. 2014): while the set trains, each element is 0 with
- * probability p, else x / (1 - p); while it does not, y is x. The mask is drawn from the set's
- * generator (ct_params_generator). */
+/* dropout.h - the Dropout module (Srivastava et al. 2014). */
 #ifndef COTANGENT_NN_DROPOUT_H
 #define COTANGENT_NN_DROPOUT_H
 
@@ -10,7 +8,10 @@
 extern "C" {
 #endif
 
-/* x of any shape -> y of its shape. Belongs to the set. CT_ERR_ARGUMENT for p outside [0, 1). */
+/* Makes a module that applies ct_dropout with probability p, drawing from
+ * ct_params_generator(params), while the set trains. While it does not train, or if p is 0, the
+ * module returns x itself. x may have any shape and is f32 or f64. The module belongs to params.
+ * CT_ERR_ARGUMENT if p is not in [0, 1). */
 ct_module *ct_nn_dropout(ct_params *params, double p);
 
 #ifdef __cplusplus

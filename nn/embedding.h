@@ -1,4 +1,4 @@
-/* embedding.h - rows of a table by index: y = weight[ids]. */
+/* embedding.h - the Embedding module: y = weight[ids]. */
 #ifndef COTANGENT_NN_EMBEDDING_H
 #define COTANGENT_NN_EMBEDDING_H
 
@@ -9,14 +9,14 @@ extern "C" {
 #endif
 
 typedef struct ct_nn_embedding_options {
-    int64_t rows; /* of the table: ids are 0..rows - 1 */
+    int64_t rows; /* of the table; ids are in 0..rows - 1 */
     int64_t size; /* of a row */
-    void *reserved[4];
 } ct_nn_embedding_options;
 
-/* ids S, i32 or i64 -> y S + (size). Registers NAME.weight (rows, size), begun normal (0, 1) as in
- * PyTorch. Belongs to the set. CT_ERR_ARGUMENT for sizes below 1; CT_ERR_INDEX for an id out of
- * range. */
+/* Makes an Embedding: ids of any shape S, i32 or i64, -> y of shape S + (size). Registers
+ * NAME.weight (rows, size), initially normal with mean 0 and standard deviation 1 as in PyTorch.
+ * The module belongs to params. CT_ERR_ARGUMENT if rows or size is below 1. Its forward raises
+ * CT_ERR_INDEX if an id is not in 0..rows - 1. */
 ct_module *ct_nn_embedding(ct_params *params, const char *name, ct_nn_embedding_options options);
 
 #ifdef __cplusplus

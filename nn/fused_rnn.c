@@ -1,285 +1,336 @@
-/* fused_rnn.c - recurrent layers over a whole sequence in one op: one kernel forward, one backward,
- * and one product over all T B rows for the weight gradient.
+/* fused_rnn.c - RNN, LSTM and GRU over a whole sequence in one op: one kernel forward, one
+ * backward, and one product over all T B rows for the weight gradient.
  *
  *     dW = sum over t of dgates_t^T h_(t-1)      db = sum over t, rows of dgates_t */
 #include "nn/fused_rnn.h"
 
+#include "autograd/internal.h"
+#include "nn/cell.h"
+#include "nn/steps.h"
+
 #include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/join.h>
 #include <cotangent/autograd/ops/matmul.h>
 #include <cotangent/autograd/ops/reduce.h>
-#include <cotangent/autograd/ops/shape.h>
-#include <cotangent/tensor/precision.h>
+#include <cotangent/autograd/ops/views.h>
+#include <cotangent/tensor/config.h>
 
-#include <string.h>
+/* Inputs of the op; IN_C is NULL but for an LSTM, IN_BIAS and IN_LENGTHS may be. */
+enum { IN_X, IN_W, IN_BIAS, IN_H, IN_C, IN_LENGTHS, IN_COUNT };
 
-/* Outputs that a node saves beside y and the final states. */
-enum { OUT_Y, OUT_LAST_H, OUT_LAST_C, OUT_H, OUT_C, OUT_GATES, OUT_EXTRA, OUT_COUNT };
+/* Outputs: y and the states after the last step; then what backward reads: the states after each
+ * step (T + 1, B, H), with the initial ones, the gates (T, B, G H) and a GRU's h W_n^T + b_n (T, B,
+ * H). An empty tensor stands for an output that a kind does not have or that nothing will read. */
+enum { OUT_Y, OUT_LAST_H, OUT_LAST_C, OUT_H, OUT_C, OUT_GATES, OUT_HN, OUT_COUNT };
 
-typedef struct settings {
-    cti_cell_kind kind;
-    bool reverse, lengths; /* lengths: they are input 5 */
-    cti_cell_step step;    /* of self, for second derivatives */
-    void *self;
-} settings;
+typedef struct fused_attributes {
+    cti_cell *cell; /* its step makes the steps again for second derivatives */
+    bool reverse, has_lengths;
+} fused_attributes;
 
-static ct_tensor *fresh(const ct_tensor *like, ct_shape shape)
+/* Which of the outputs above a kind has. */
+typedef struct fused_kind {
+    int states;
+    bool gates, hn;
+} fused_kind;
+
+static const fused_kind fused_kinds[] = {
+    [CTI_CELL_TANH] = { .states = 1 },
+    [CTI_CELL_RELU] = { .states = 1 },
+    [CTI_CELL_LSTM] = { .states = 2, .gates = true },
+    [CTI_CELL_GRU] = { .states = 1, .gates = true, .hn = true },
+};
+
+/* ---- the kernels' arguments ---- */
+
+/* The tensors of one call of a kernel, contiguous but for x; NULL for those that it does not
+ * have. */
+typedef struct fused_tensors {
+    const ct_tensor *x; /* its shape (T, B, G H), dtype and device are those of the call */
+    /* forward: x's values, or a table of rows and the number of the row for each (t, b) */
+    const ct_tensor *values, *index;
+    const ct_tensor *w, *bias, *lengths;
+    const ct_tensor *h, *c, *gates, *hn; /* as the outputs */
+    ct_tensor *dy, *dh_last, *dc_last;   /* backward: gradients of outputs */
+    ct_tensor *dx, *dhx, *dh0, *dc0;     /* of inputs; dhx is dx but for a GRU */
+} fused_tensors;
+
+static void *fused_data(const ct_tensor *t)
+{
+    return t ? cti_data(t) : NULL;
+}
+
+static cti_sequence fused_sequence(const fused_attributes *a, const fused_tensors *t)
+{
+    return (cti_sequence){
+        .kind = a->cell->kind,
+        .dtype = t->x->dtype,
+        .reverse = a->reverse,
+        .steps = t->x->shape.dim[0],
+        .batch = t->x->shape.dim[1],
+        .hidden = t->w->shape.dim[1],
+        .x = fused_data(t->values),
+        .index = fused_data(t->index),
+        .index_dtype = t->index ? t->index->dtype : CT_F32,
+        .w = fused_data(t->w),
+        .bias = fused_data(t->bias),
+        .length = fused_data(t->lengths),
+        .h = fused_data(t->h),
+        .c = fused_data(t->c),
+        .gates = fused_data(t->gates),
+        .hn = fused_data(t->hn),
+        .dy = fused_data(t->dy),
+        .dh_last = fused_data(t->dh_last),
+        .dc_last = fused_data(t->dc_last),
+        .dx = fused_data(t->dx),
+        .dhx = fused_data(t->dhx),
+        .dh0 = fused_data(t->dh0),
+        .dc0 = fused_data(t->dc0),
+        .bf16 = ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16,
+    };
+}
+
+static ct_tensor *fused_new(const ct_tensor *like, ct_shape shape)
 {
     return cti_new("ct_recurrent_forward", shape, like->dtype, like->device);
 }
 
-/* Stands for an output that is not wanted. */
-static ct_tensor *nothing(const ct_tensor *like)
-{
-    return fresh(like, CT_SHAPE(0));
-}
+/* ---- second derivatives ---- */
 
-static void *data_of(const ct_tensor *t)
+/* Gradients with a history of their own: those of the steps, made again by ordinary ops. */
+static void fused_stepwise_backward(ct_node *n, ct_tensor *const *dout)
 {
-    return t ? cti_ptr(t) : NULL;
-}
+    const fused_attributes *a = ct_node_attributes(n);
+    const int states = fused_kinds[a->cell->kind].states;
+    const size_t bottom = cti_thread()->tape_count;
+    ct_tensor *in[IN_LENGTHS] = { NULL }, *outputs[OUT_H], *gradients[OUT_H];
+    ct_tensor *made[OUT_H], *wanted[IN_LENGTHS], *found[IN_LENGTHS] = { NULL };
+    int output_count = 0, wanted_count = 0, which[IN_LENGTHS], i;
+    cti_extent extent = { .shortest = 0 };
+    cti_steps s = { .cell = a->cell->table,
+                    .self = a->cell,
+                    .extent = &extent,
+                    .reverse = a->reverse,
+                    .y_is_state = true };
 
-/* The layer's sizes and inputs; NULL tensors stay NULL. */
-static cti_sequence describe(const settings *o, const ct_tensor *x, const ct_tensor *w,
-                             const ct_tensor *bias, const ct_tensor *lengths)
-{
-    cti_sequence s;
-
-    memset(&s, 0, sizeof s);
-    s.kind = o->kind;
-    s.dtype = x->dtype;
-    s.reverse = o->reverse;
-    s.steps = x->shape.dim[0];
-    s.batch = x->shape.dim[1];
-    s.hidden = w->shape.dim[1];
-    s.w = data_of(w);
-    s.bias = data_of(bias);
-    s.length = data_of(lengths);
-    s.bf16 = ct_matmul_precision() == CT_BF16;
-    return s;
+    for (i = 0; i < IN_H + states; i++)
+        in[i] = i == IN_BIAS && !ct_node_needs_grad(n, i) ? NULL : ct_node_input(n, i);
+    extent.lengths = a->has_lengths ? ct_node_input(n, IN_LENGTHS) : NULL;
+    if (!ct_ok())
+        return;
+    extent.longest = ct_size(in[IN_X], 0);
+    if (extent.lengths)
+        extent.active = cti_active_steps(extent.lengths, extent.longest);
+    else
+        extent.shortest = extent.longest;
+    s.batch = ct_size(in[IN_X], 1);
+    s.output = a->cell->hidden;
+    s.state[0] = in[IN_H];
+    s.state[1] = in[IN_C];
+    made[OUT_Y] = cti_run_steps(&s, in[IN_X]);
+    made[OUT_LAST_H] = s.state[0];
+    made[OUT_LAST_C] = s.state[1];
+    if (!made[OUT_Y])
+        return;
+    for (i = OUT_Y; i < OUT_LAST_H + states; i++)
+        if (dout[i]) {
+            outputs[output_count] = made[i];
+            gradients[output_count++] = dout[i];
+        }
+    for (i = 0; i < IN_H + states; i++)
+        if (ct_node_needs_grad(n, i)) {
+            which[wanted_count] = i;
+            wanted[wanted_count++] = in[i];
+        }
+    cti_grad(bottom, output_count, outputs, wanted_count, wanted, gradients, true, found);
+    for (i = 0; i < wanted_count && ct_ok(); i++)
+        ct_node_add_grad(n, which[i], found[i]);
 }
 
 /* ---- backward ---- */
 
-/* The states before each step, (T, B, H), of a buffer (T + 1, B, H). */
-static ct_tensor *befores(ct_tensor *h, bool reverse)
+static ct_tensor *fused_contiguous_or_null(ct_tensor *t)
 {
-    return ct_narrow(h, 0, reverse ? 1 : 0, h->shape.dim[0] - 1);
+    return t ? cti_contiguous(t) : NULL;
 }
 
-static ct_tensor *rows_of(ct_tensor *t)
+/* What forward saved, and the gradients of the outputs. */
+static bool fused_take_saved(ct_node *n, ct_tensor *const *dout, fused_tensors *t)
+{
+    const fused_attributes *a = ct_node_attributes(n);
+    const fused_kind *kind = &fused_kinds[a->cell->kind];
+
+    t->x = ct_node_input(n, IN_X);
+    t->w = fused_contiguous_or_null(ct_node_input(n, IN_W));
+    t->lengths = a->has_lengths ? ct_node_input(n, IN_LENGTHS) : NULL;
+    t->h = ct_node_output(n, OUT_H);
+    t->c = kind->states == 2 ? ct_node_output(n, OUT_C) : NULL;
+    t->gates = kind->gates ? ct_node_output(n, OUT_GATES) : NULL;
+    t->hn = kind->hn ? ct_node_output(n, OUT_HN) : NULL;
+    t->dy = fused_contiguous_or_null(dout[OUT_Y]);
+    t->dh_last = fused_contiguous_or_null(dout[OUT_LAST_H]);
+    t->dc_last = fused_contiguous_or_null(dout[OUT_LAST_C]);
+    return ct_ok();
+}
+
+/* Room for the gradients of the inputs. */
+static bool fused_new_gradients(cti_cell_kind kind, fused_tensors *t)
+{
+    const ct_shape state = CT_SHAPE(ct_size(t->x, 1), ct_size(t->w, 1));
+
+    t->dx = fused_new(t->x, t->x->shape);
+    t->dhx = kind == CTI_CELL_GRU ? fused_new(t->x, t->x->shape) : t->dx;
+    t->dh0 = fused_new(t->x, state);
+    t->dc0 = kind == CTI_CELL_LSTM ? fused_new(t->x, state) : NULL;
+    return ct_ok();
+}
+
+static ct_tensor *fused_rows(ct_tensor *t)
 {
     return ct_reshape(t, CT_SHAPE(-1, ct_size(t, -1)));
 }
 
-/* next is state where rows have ended at time t. */
-static void hold_ended(const settings *o, ct_tensor *lengths, int64_t t, ct_tensor *const *state,
-                       ct_tensor **next)
+/* dW = dhx^T h, over all T B rows, of the h before each step. */
+static ct_tensor *fused_weight_gradient(const fused_tensors *t, bool reverse)
 {
-    ct_tensor *now = ct_full(CT_SCALAR, (double)t, CT_I64, lengths->device);
-    ct_tensor *active = ct_unsqueeze(ct_gt(lengths, now), 1); /* (B, 1) */
+    ct_tensor *before = ct_narrow((ct_tensor *)t->h, 0, reverse ? 1 : 0, ct_size(t->x, 0));
 
-    next[0] = ct_where(active, next[0], state[0]);
-    if (o->kind == CTI_CELL_LSTM)
-        next[1] = ct_where(active, next[1], state[1]);
+    return ct_matmul(ct_transpose(fused_rows(t->dhx), 0, 1), fused_rows(before));
 }
 
-/* The steps again by ordinary ops: outputs y, h and, for an LSTM, c after the last step. */
-static bool steps_again(const settings *o, ct_tensor *x, ct_tensor *lengths, ct_tensor **state,
-                        ct_tensor **outputs)
+static void fused_backward(ct_node *n, ct_tensor *const *dout)
 {
-    const ct_cell_step at = { .lengths = NULL };
-    int64_t steps = x->shape.dim[0], k;
-    ct_tensor *memory = ct_empty(CT_SHAPE(steps * (int64_t)sizeof(ct_tensor *)), CT_BOOL, CT_CPU);
-    ct_tensor **y = memory ? (ct_tensor **)(void *)cti_ptr(memory) : NULL;
-
-    for (k = 0; y && k < steps; k++) {
-        int64_t t = o->reverse ? steps - 1 - k : k;
-        ct_tensor *next[2] = { NULL, NULL };
-
-        if (!o->step(o->self, ct_select(x, 0, t), state, next, &at))
-            return false;
-        if (lengths)
-            hold_ended(o, lengths, t, state, next);
-        y[t] = state[0] = next[0];
-        state[1] = next[1];
-    }
-    outputs[OUT_Y] = y ? ct_stack((int)steps, y, 0) : NULL;
-    outputs[OUT_LAST_H] = state[0];
-    outputs[OUT_LAST_C] = state[1];
-    return outputs[OUT_Y] != NULL;
-}
-
-/* Gradients with a history of their own: those of the steps made again. */
-static void stepwise_backward(ct_node *n, ct_tensor *const *dout)
-{
-    const settings *o = ct_node_attributes(n);
-    int states = o->kind == CTI_CELL_LSTM ? 2 : 1, count = 0, wanted = 0, i, which[5];
-    ct_tensor *lengths = o->lengths ? ct_node_input(n, 5) : NULL;
-    ct_tensor *in[5] = { NULL }, *out[3], *outputs[3], *douts[3], *state[2];
-    ct_tensor *want[5], *found[5] = { NULL };
-    size_t bottom = cti_thread()->tape_count;
-
-    for (i = 0; i < 3 + states; i++)
-        in[i] = i == 2 && !ct_node_needs_grad(n, 2) ? NULL : ct_node_input(n, i);
-    state[0] = in[3];
-    state[1] = in[4];
-    if (!ct_ok() || !steps_again(o, in[0], lengths, state, out))
-        return;
-    for (i = OUT_Y; i <= OUT_LAST_H + states - 1; i++)
-        if (dout[i]) {
-            outputs[count] = out[i];
-            douts[count++] = dout[i];
-        }
-    for (i = 0; i < 3 + states; i++)
-        if (ct_node_needs_grad(n, i)) {
-            which[wanted] = i;
-            want[wanted++] = in[i];
-        }
-    cti_grad(bottom, count, outputs, wanted, want, douts, true, found);
-    for (i = 0; i < wanted && ct_ok(); i++)
-        ct_node_add_grad(n, which[i], found[i]);
-}
-
-static void sequence_backward(ct_node *n, ct_tensor *const *dout)
-{
-    const settings *o = ct_node_attributes(n);
-    ct_tensor *x = ct_node_input(n, 0), *w = ct_node_input(n, 1), *dy = dout[OUT_Y], *rows;
-    ct_tensor *dh_last = dout[OUT_LAST_H], *dc_last = dout[OUT_LAST_C];
-    ct_tensor *h = ct_node_output(n, OUT_H), *c = ct_node_output(n, OUT_C);
-    ct_tensor *gates = ct_node_output(n, OUT_GATES), *extra = ct_node_output(n, OUT_EXTRA);
-    ct_tensor *lengths = o->lengths ? ct_node_input(n, 5) : NULL;
-    ct_tensor *dx, *dhx, *dh0, *dc0;
+    const fused_attributes *a = ct_node_attributes(n);
+    fused_tensors t = { .x = NULL };
     cti_sequence s;
 
-    if (!x || !w || !h || !c || !gates || !extra || (o->lengths && !lengths))
+    if (!fused_take_saved(n, dout, &t) || !fused_new_gradients(a->cell->kind, &t))
         return;
-    w = cti_contiguous(w);
-    dy = dy ? cti_contiguous(dy) : NULL;
-    dh_last = dh_last ? cti_contiguous(dh_last) : NULL;
-    dc_last = dc_last ? cti_contiguous(dc_last) : NULL;
-    s = describe(o, x, w, NULL, lengths);
-    dx = fresh(x, x->shape);
-    dhx = o->kind == CTI_CELL_GRU ? fresh(x, x->shape) : dx;
-    dh0 = fresh(x, CT_SHAPE(s.batch, s.hidden));
-    dc0 = o->kind == CTI_CELL_LSTM ? fresh(x, CT_SHAPE(s.batch, s.hidden)) : dh0;
-    if (!w || !dx || !dhx || !dh0 || !dc0)
-        return;
-    s.h = data_of(h);
-    s.c = data_of(c);
-    s.gates = data_of(gates);
-    s.hn = data_of(extra);
-    s.dy = data_of(dy);
-    s.dh_last = data_of(dh_last);
-    s.dc_last = data_of(dc_last);
-    s.dx = data_of(dx);
-    s.dhx = data_of(dhx);
-    s.dh0 = data_of(dh0);
-    s.dc0 = o->kind == CTI_CELL_LSTM ? data_of(dc0) : NULL;
-    cti_backend_of(x->device)->sequence_backward(&s);
-    rows = rows_of(dhx);
-    ct_node_add_grad(n, 0, dx);
-    if (ct_node_needs_grad(n, 1))
-        ct_node_add_grad(n, 1,
-                         ct_matmul(ct_transpose(rows, 0, 1), rows_of(befores(h, o->reverse))));
-    if (ct_node_needs_grad(n, 2))
-        ct_node_add_grad(n, 2, ct_sum_to_shape(rows, ct_node_input_shape(n, 2)));
-    ct_node_add_grad(n, 3, dh0);
-    if (o->kind == CTI_CELL_LSTM)
-        ct_node_add_grad(n, 4, dc0);
+    s = fused_sequence(a, &t);
+    cti_backend_of(t.x->device)->sequence_backward(&s);
+    ct_node_add_grad(n, IN_X, t.dx);
+    if (ct_node_needs_grad(n, IN_W))
+        ct_node_add_grad(n, IN_W, fused_weight_gradient(&t, a->reverse));
+    if (ct_node_needs_grad(n, IN_BIAS))
+        ct_node_add_grad(n, IN_BIAS,
+                         ct_sum_to_shape(fused_rows(t.dhx), ct_node_input_shape(n, IN_BIAS)));
+    ct_node_add_grad(n, IN_H, t.dh0);
+    if (t.dc0)
+        ct_node_add_grad(n, IN_C, t.dc0);
 }
 
-static const ct_op sequence_op = { .name = "ct_recurrent_forward",
-                                   .inputs = 6,
-                                   .outputs = OUT_COUNT,
-                                   .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-                                   .backward = stepwise_backward,
-                                   .fused_backward = sequence_backward };
+static const ct_op fused_op = { .name = "ct_recurrent_forward",
+                                .inputs = IN_COUNT,
+                                .outputs = OUT_COUNT,
+                                .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
+                                .backward = fused_stepwise_backward,
+                                .fused_backward = fused_backward };
 
 /* ---- forward ---- */
 
-/* Where x is, or rows of a table by index that stand for it. False without memory. */
-static bool take_input(cti_sequence *s, ct_tensor *x)
+static bool fused_can_run(const cti_cell *c, const ct_cell_step *at)
 {
-    ct_tensor *table, *indices;
-
-    if (cti_is_put_off(x, &table, &indices)) {
-        s->x = cti_ptr(table);
-        s->index = cti_ptr(indices);
-        s->index_dtype = indices->dtype;
-        return true;
-    }
-    x = ct_ok() ? cti_contiguous(x) : NULL;
-    if (!x)
-        return false;
-    s->x = cti_ptr(x);
-    return true;
+    return !at->drop && !c->ln_hh && !c->w_hr && !c->b_hn && !c->reset_before;
 }
 
-/* A buffer (T + 1, B, H) with the initial state in its place. */
-static ct_tensor *state_buffer(const ct_tensor *x, const ct_tensor *initial, bool reverse)
+/* The inputs, contiguous; of rows that were chosen by index and are not copied yet, the table. */
+static bool fused_take_inputs(ct_tensor *const *in, fused_tensors *t)
 {
-    int64_t steps = x->shape.dim[0];
-    ct_tensor *h = fresh(x, CT_SHAPE(steps + 1, initial->shape.dim[0], initial->shape.dim[1]));
-    ct_tensor *first = h ? ct_select(h, 0, reverse ? steps : 0) : NULL;
+    ct_tensor *table, *index;
+
+    t->x = in[IN_X];
+    t->w = cti_contiguous(in[IN_W]);
+    t->bias = fused_contiguous_or_null(in[IN_BIAS]);
+    t->lengths = in[IN_LENGTHS];
+    if (ct_ok() && cti_lazy_rows_get(in[IN_X], &table, &index)) {
+        t->values = table;
+        t->index = index;
+    } else if (ct_ok()) {
+        t->values = cti_contiguous(in[IN_X]);
+    }
+    return ct_ok();
+}
+
+/* A buffer (T + 1, B, H) that holds the initial state, where the first step reads it. */
+static ct_tensor *fused_new_states(const ct_tensor *x, const ct_tensor *initial, bool reverse)
+{
+    const int64_t steps = x->shape.dim[0];
+    ct_tensor *all = fused_new(x, CT_SHAPE(steps + 1, ct_size(initial, 0), ct_size(initial, 1)));
+    ct_tensor *first = ct_select(all, 0, reverse ? steps : 0);
 
     if (!first)
         return NULL;
     cti_copy(first, initial);
-    return h;
+    return all;
 }
 
-/* Runs the kernel. Its scratch, part of which it may never fill, is gone when it returns. */
-static bool run(const ct_tensor *x, cti_sequence *s)
+/* An output, in out and in *t, where it is wanted; else an empty tensor in out. */
+static void fused_add_output(const ct_tensor *x, bool wanted, ct_shape shape, ct_tensor **out,
+                             const ct_tensor **t)
 {
-    ct_scope inner = cti_scope_push();
-    ct_tensor *scratch = inner.id ? fresh(x, CT_SHAPE(cti_sequence_scratch(s))) : NULL;
+    *out = fused_new(x, wanted ? shape : CT_SHAPE(0));
+    *t = wanted ? *out : NULL;
+}
 
-    s->scratch = data_of(scratch);
+/* keep: backward will read the outputs. */
+static bool fused_new_outputs(const fused_attributes *a, bool keep, ct_tensor *const *in,
+                              ct_tensor **out, fused_tensors *t)
+{
+    const fused_kind *kind = &fused_kinds[a->cell->kind];
+    ct_shape state = t->x->shape;
+
+    state.dim[2] = ct_size(t->w, 1);
+    t->h = out[OUT_H] = fused_new_states(t->x, in[IN_H], a->reverse);
+    if (kind->states == 2)
+        t->c = out[OUT_C] = fused_new_states(t->x, in[IN_C], a->reverse);
+    else
+        out[OUT_C] = fused_new(t->x, CT_SHAPE(0));
+    fused_add_output(t->x, keep && kind->gates, t->x->shape, &out[OUT_GATES], &t->gates);
+    fused_add_output(t->x, keep && kind->hn, state, &out[OUT_HN], &t->hn);
+    return ct_ok();
+}
+
+/* Runs the kernel. Its scratch memory is freed at once. */
+static bool fused_run(const fused_attributes *a, const fused_tensors *t)
+{
+    cti_sequence s = fused_sequence(a, t);
+    ct_scope inner = cti_scope_push();
+    ct_tensor *scratch = inner.id ? fused_new(t->x, CT_SHAPE(cti_sequence_scratch(&s))) : NULL;
+
+    s.scratch = fused_data(scratch);
     if (scratch)
-        cti_backend_of(x->device)->sequence(s);
+        cti_backend_of(t->x->device)->sequence(&s);
     cti_scope_pop(inner);
     return scratch != NULL;
 }
 
-ct_tensor *cti_sequence_forward(cti_cell_kind kind, bool reverse, ct_tensor *x, ct_tensor *w,
-                                ct_tensor *bias, ct_tensor *lengths, ct_tensor **state,
-                                cti_cell_step step, void *self)
+ct_tensor *cti_fused_rnn(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
+                         const ct_cell_step *at)
 {
-    const settings o = { kind, reverse, lengths != NULL, step, self };
-    bool lstm = kind == CTI_CELL_LSTM, gru = kind == CTI_CELL_GRU;
-    ct_tensor *in[6] = { x, w, bias, state[0], lstm ? state[1] : NULL, lengths };
-    ct_tensor *out[OUT_COUNT], *cw, *cb = NULL;
-    bool keep = cti_will_record(6, in);
-    cti_sequence s;
-    int64_t last;
+    cti_cell *cell = self;
+    const fused_attributes a = { cell, reverse, at->lengths != NULL };
+    const int states = fused_kinds[cell->kind].states;
+    const int64_t steps = ct_size(x, 0), last = reverse ? 0 : steps;
+    ct_tensor *in[IN_COUNT] = { x, NULL }, *out[OUT_COUNT];
+    fused_tensors t = { .x = NULL };
 
-    cw = cti_contiguous(w);
-    cb = bias ? cti_contiguous(bias) : NULL;
-    if (!cw || (bias && !cb))
+    if (!fused_can_run(cell, at))
         return NULL;
-    s = describe(&o, x, cw, cb, lengths);
-    if (!take_input(&s, x))
+    in[IN_W] = ct_param_value(cell->w_hh);
+    in[IN_BIAS] = cti_value(cell->b_hh);
+    in[IN_H] = state[0];
+    in[IN_C] = states == 2 ? state[1] : NULL;
+    in[IN_LENGTHS] = at->lengths;
+    if (!fused_take_inputs(in, &t) ||
+        !fused_new_outputs(&a, cti_will_record(IN_COUNT, in), in, out, &t) || !fused_run(&a, &t))
         return NULL;
-    last = reverse ? 0 : s.steps;
-    out[OUT_H] = state_buffer(x, state[0], reverse);
-    out[OUT_C] = lstm ? state_buffer(x, state[1], reverse) : nothing(x);
-    out[OUT_GATES] = keep && (lstm || gru) ? fresh(x, x->shape) : nothing(x);
-    out[OUT_EXTRA] = keep && gru ? fresh(x, CT_SHAPE(s.steps, s.batch, s.hidden)) : nothing(x);
-    if (!out[OUT_H] || !out[OUT_C] || !out[OUT_GATES] || !out[OUT_EXTRA])
-        return NULL;
-    s.h = data_of(out[OUT_H]);
-    s.c = lstm ? data_of(out[OUT_C]) : NULL;
-    s.gates = keep && (lstm || gru) ? data_of(out[OUT_GATES]) : NULL;
-    s.hn = keep && gru ? data_of(out[OUT_EXTRA]) : NULL;
-    if (!run(x, &s))
-        return NULL;
-    out[OUT_Y] = ct_narrow(out[OUT_H], 0, reverse ? 0 : 1, s.steps);
+    out[OUT_Y] = ct_narrow(out[OUT_H], 0, reverse ? 0 : 1, steps);
     out[OUT_LAST_H] = ct_select(out[OUT_H], 0, last);
-    out[OUT_LAST_C] = lstm ? ct_select(out[OUT_C], 0, last) : nothing(x);
-    if (!ct_record(&sequence_op, 6, in, OUT_COUNT, out, &o, sizeof o))
+    out[OUT_LAST_C] = states == 2 ? ct_select(out[OUT_C], 0, last) : fused_new(x, CT_SHAPE(0));
+    if (!ct_record(&fused_op, IN_COUNT, in, OUT_COUNT, out, &a, sizeof a))
         return NULL;
     state[0] = out[OUT_LAST_H];
-    if (lstm)
+    if (states == 2)
         state[1] = out[OUT_LAST_C];
     return out[OUT_Y];
 }

@@ -1,21 +1,15 @@
-/* fused_rnn.h - recurrent layers over a whole sequence in one op. (internal) */
+/* fused_rnn.h - RNN, LSTM and GRU over a whole sequence in one op. (internal) */
 #ifndef COTANGENT_NN_FUSED_RNN_H
 #define COTANGENT_NN_FUSED_RNN_H
 
-#include "autograd/internal.h"
-
 #include <cotangent/nn/recurrent.h>
 
-/* One step of the same cell by ordinary ops: ct_cell's step. */
-typedef ct_tensor *(*cti_cell_step)(void *self, ct_tensor *x, ct_tensor *const *state,
-                                    ct_tensor **next, const ct_cell_step *at);
-
-/* One layer in one direction: x (T, B, G H), what the input adds to the gates; w (G H, H), bias
- * (G H) or NULL; lengths (B) i64 or NULL; state[0] h (B, H) and, for an LSTM, state[1] c. Returns y
- * (T, B, H), the state after each step, and puts that after the last step into state. The same values and derivatives as making the steps one by
- * one by step, of the cell self, which second derivatives do. */
-ct_tensor *cti_sequence_forward(cti_cell_kind kind, bool reverse, ct_tensor *x, ct_tensor *w,
-                                ct_tensor *bias, ct_tensor *lengths, ct_tensor **state,
-                                cti_cell_step step, void *self);
+/* ct_cell's sequence for the cells of cell.h: self is a cti_cell, x (T, B, G H) is what the input
+ * adds to the gates, at->lengths (B) i64 or NULL. Returns y (T, B, H), the h after each step, and
+ * replaces state[0] h (B, H) and, for an LSTM, state[1] c by those after the last step. Values and
+ * derivatives are those of the cell's steps, up to rounding. Returns NULL without an error for a
+ * cell with recurrent dropout, layer norm, a projection, b_hn or reset_before. */
+ct_tensor *cti_fused_rnn(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
+                         const ct_cell_step *at);
 
 #endif

@@ -9,47 +9,47 @@
 #include <math.h>
 #include <string.h>
 
-static ct_status fill_constant(const ct_init *init, ct_tensor *t, ct_generator *g)
+static ct_status init_fill_constant(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
     (void)g;
     return ct_fill(t, init->a);
 }
 
-static ct_status fill_uniform(const ct_init *init, ct_tensor *t, ct_generator *g)
+static ct_status init_fill_uniform(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
     return ct_uniform_into(t, init->a, init->b, g);
 }
 
-static ct_status fill_normal(const ct_init *init, ct_tensor *t, ct_generator *g)
+static ct_status init_fill_normal(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
     return ct_normal_into(t, init->a, init->b, g);
 }
 
 ct_init ct_init_constant(double value)
 {
-    return (ct_init){ .fill = fill_constant, .a = value };
+    return (ct_init){ .fill = init_fill_constant, .a = value };
 }
 
 ct_init ct_init_uniform(double low, double high)
 {
-    return (ct_init){ .fill = fill_uniform, .a = low, .b = high };
+    return (ct_init){ .fill = init_fill_uniform, .a = low, .b = high };
 }
 
 ct_init ct_init_normal(double mean, double std)
 {
-    return (ct_init){ .fill = fill_normal, .a = mean, .b = std };
+    return (ct_init){ .fill = init_fill_normal, .a = mean, .b = std };
 }
 
 /* ---- values made on the host ---- */
 
-/* t <- values, one for each element. */
-static ct_status put(ct_tensor *t, double *values)
+/* Copies values, one for each element, to t. */
+static ct_status init_put(ct_tensor *t, double *values)
 {
     ct_scope s = cti_scope_push();
     int64_t i, n = ct_numel(t);
 
     if (ct_tensor_dtype(t) == CT_F32)
-        for (i = 0; i < n; i++) { /* each float lies at or before the double it is made from */
+        for (i = 0; i < n; i++) { /* in place: float i is not after double i */
             float f = (float)values[i];
 
             memcpy((char *)values + i * (int64_t)sizeof f, &f, sizeof f);
@@ -60,7 +60,7 @@ static ct_status put(ct_tensor *t, double *values)
     return ct_error();
 }
 
-static double *room(int64_t count)
+static double *init_room(int64_t count)
 {
     size_t bytes = (size_t)(count ? count : 1) * sizeof(double);
     double *values = cti_calloc(1, bytes);
@@ -70,16 +70,16 @@ static double *room(int64_t count)
     return values;
 }
 
-/* A standard normal: Box-Muller, one of the pair. */
-static double normal(ct_generator *g)
+/* A standard normal by Box-Muller, of whose pair one is used. */
+static double init_normal(ct_generator *g)
 {
     double u = 1 - ct_random_uniform(g), v = ct_random_uniform(g);
 
     return sqrt(-2 * log(u)) * cos(2 * acos(-1) * v);
 }
 
-static ct_status truncated(ct_tensor *t, double mean, double std, double low, double high,
-                           ct_generator *g)
+static ct_status init_truncated(ct_tensor *t, double mean, double std, double low, double high,
+                                ct_generator *g)
 {
     double a = (low - mean) / std, b = (high - mean) / std, x, *values;
     int64_t i, n = ct_numel(t);
@@ -89,33 +89,33 @@ static ct_status truncated(ct_tensor *t, double mean, double std, double low, do
         return ct_raise(CT_ERR_ARGUMENT, "ct_init_truncated_normal",
                         "less than 1%% of the normal of mean %g and std %g is in [%g, %g]", mean,
                         std, low, high);
-    values = room(n);
+    values = init_room(n);
     if (!values)
         return ct_error();
     for (i = 0; i < n; i++) {
         do
-            x = normal(g);
+            x = init_normal(g);
         while (x < a || x > b);
         values[i] = mean + std * x;
     }
-    status = put(t, values);
+    status = init_put(t, values);
     cti_release(values);
     return status;
 }
 
-static ct_status fill_truncated(const ct_init *init, ct_tensor *t, ct_generator *g)
+static ct_status init_fill_truncated(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
-    return truncated(t, init->a, init->b, init->c, init->d, g);
+    return init_truncated(t, init->a, init->b, init->c, init->d, g);
 }
 
 ct_init ct_init_truncated_normal(double mean, double std, double low, double high)
 {
-    return (ct_init){ .fill = fill_truncated, .a = mean, .b = std, .c = low, .d = high };
+    return (ct_init){ .fill = init_fill_truncated, .a = mean, .b = std, .c = low, .d = high };
 }
 
 /* ---- scaled by fans ---- */
 
-static bool fans(const char *function, const ct_tensor *t, double *in, double *out)
+static bool init_fans(const char *function, const ct_tensor *t, double *in, double *out)
 {
     if (ct_rank(t) < 2) {
         ct_raise(CT_ERR_SHAPE, function, "%s has no fans: its rank is below 2", cti_describe(t).s);
@@ -129,13 +129,13 @@ static bool fans(const char *function, const ct_tensor *t, double *in, double *o
     return true;
 }
 
-/* a: the variance times the fans it is over; b: 0 fan_in + fan_out, 1 fan_in, 2 fan_out; c: 0
- * uniform, 1 normal, 2 truncated normal */
-static ct_status fill_scaled(const ct_init *init, ct_tensor *t, ct_generator *g)
+/* The variance is init->a / fan. init->b selects the fan: 0 fan_in + fan_out, 1 fan_in, 2 fan_out.
+ * init->c selects the distribution: 0 uniform, 1 normal, 2 truncated normal. */
+static ct_status init_fill_scaled(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
     double in, out, fan, std;
 
-    if (!fans("ct_init", t, &in, &out))
+    if (!init_fans("ct_init", t, &in, &out))
         return ct_error();
     fan = init->b == 0 ? in + out : init->b == 1 ? in : out;
     std = fan > 0 ? sqrt(init->a / fan) : 0;
@@ -143,44 +143,44 @@ static ct_status fill_scaled(const ct_init *init, ct_tensor *t, ct_generator *g)
         return ct_uniform_into(t, -sqrt(3) * std, sqrt(3) * std, g);
     if (init->c == 1)
         return ct_normal_into(t, 0, std, g);
-    std /= 0.87962566103423978; /* the deviation of a standard normal cut off at +-2 */
-    return std > 0 ? truncated(t, 0, std, -2 * std, 2 * std, g)
-                   : CT_OK; /* of no fans are no elements */
+    std /= 0.87962566103423978; /* the std of a standard normal truncated at +-2 */
+    return std > 0 ? init_truncated(t, 0, std, -2 * std, 2 * std, g)
+                   : CT_OK; /* without fans t has no elements */
 }
 
-static ct_init scaled(double variance, int fan, int kind)
+static ct_init init_scaled(double variance, int fan, int kind)
 {
-    return (ct_init){ .fill = fill_scaled, .a = variance, .b = fan, .c = kind, .min_rank = 2 };
+    return (ct_init){ .fill = init_fill_scaled, .a = variance, .b = fan, .c = kind, .min_rank = 2 };
 }
 
 ct_init ct_init_xavier_uniform(double gain)
 {
-    return scaled(2 * gain * gain, 0, 0);
+    return init_scaled(2 * gain * gain, 0, 0);
 }
 
 ct_init ct_init_xavier_normal(double gain)
 {
-    return scaled(2 * gain * gain, 0, 1);
+    return init_scaled(2 * gain * gain, 0, 1);
 }
 
 ct_init ct_init_kaiming_uniform(double slope, ct_fan fan)
 {
-    return scaled(2 / (1 + slope * slope), fan == CT_FAN_OUT ? 2 : 1, 0);
+    return init_scaled(2 / (1 + slope * slope), fan == CT_FAN_OUT ? 2 : 1, 0);
 }
 
 ct_init ct_init_kaiming_normal(double slope, ct_fan fan)
 {
-    return scaled(2 / (1 + slope * slope), fan == CT_FAN_OUT ? 2 : 1, 1);
+    return init_scaled(2 / (1 + slope * slope), fan == CT_FAN_OUT ? 2 : 1, 1);
 }
 
 ct_init ct_init_lecun_normal(void)
 {
-    return scaled(1, 1, 2);
+    return init_scaled(1, 1, 2);
 }
 
 /* ---- orthogonal ---- */
 
-static double dot(const double *a, const double *b, int64_t n)
+static double init_dot(const double *a, const double *b, int64_t n)
 {
     double sum = 0;
 
@@ -189,44 +189,46 @@ static double dot(const double *a, const double *b, int64_t n)
     return sum;
 }
 
-/* n <= m random orthonormal vectors of m numbers: normals, by Gram-Schmidt, each projection twice.
- * (As in a QR decomposition whose R has a positive diagonal.) */
-static void orthonormal(double *v, int64_t n, int64_t m, ct_generator *g)
+/* n <= m random orthonormal vectors of m numbers: normals, made orthogonal by Gram-Schmidt.
+ * Projecting twice keeps them orthogonal to rounding. This is the Q of a QR decomposition whose R
+ * has a positive diagonal. */
+static void init_orthonormal(double *v, int64_t n, int64_t m, ct_generator *g)
 {
     for (int64_t i = 0; i < n; i++) {
         double *x = v + i * m, norm, drawn;
 
         do {
             for (int64_t k = 0; k < m; k++)
-                x[k] = normal(g);
-            drawn = sqrt(dot(x, x, m));
+                x[k] = init_normal(g);
+            drawn = sqrt(init_dot(x, x, m));
             for (int64_t j = 0; j < 2 * i; j++) {
                 const double *q = v + j % i * m;
-                double along = dot(q, x, m);
+                double along = init_dot(q, x, m);
 
                 for (int64_t k = 0; k < m; k++)
                     x[k] -= along * q[k];
             }
-            norm = sqrt(dot(x, x, m));
-        } while (!(norm > 1e-6 * drawn)); /* else it lay in the span of those before */
+            norm = sqrt(init_dot(x, x, m));
+        } while (!(norm > 1e-6 * drawn)); /* else x was in the span of the vectors before it */
         for (int64_t k = 0; k < m; k++)
             x[k] /= norm;
     }
 }
 
-/* rows x columns at out, with the fewer of the two orthonormal, times gain; v: as much room */
-static void orthogonal_block(double *out, double *v, int64_t rows, int64_t columns, double gain,
-                             ct_generator *g)
+/* out (rows, columns): gain times a matrix with orthonormal rows, or columns if there are fewer of
+ * these. v is scratch of the same size. */
+static void init_orthogonal_block(double *out, double *v, int64_t rows, int64_t columns,
+                                  double gain, ct_generator *g)
 {
     int64_t n = rows < columns ? rows : columns, m = rows < columns ? columns : rows;
 
-    orthonormal(v, n, m, g);
+    init_orthonormal(v, n, m, g);
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < columns; j++)
             out[i * columns + j] = gain * (rows < columns ? v[i * m + j] : v[j * m + i]);
 }
 
-static ct_status fill_orthogonal(const ct_init *init, ct_tensor *t, ct_generator *g)
+static ct_status init_fill_orthogonal(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
     int64_t n = ct_numel(t), parts = (int64_t)init->b, rows, columns;
     double *values;
@@ -242,19 +244,19 @@ static ct_status fill_orthogonal(const ct_init *init, ct_tensor *t, ct_generator
         return CT_OK;
     rows = ct_size(t, 0) / parts;
     columns = n / ct_size(t, 0);
-    values = room(2 * n);
+    values = init_room(2 * n);
     if (!values)
         return ct_error();
     for (int64_t i = 0; i < parts; i++)
-        orthogonal_block(values + i * rows * columns, values + n, rows, columns, init->a, g);
-    status = put(t, values);
+        init_orthogonal_block(values + i * rows * columns, values + n, rows, columns, init->a, g);
+    status = init_put(t, values);
     cti_release(values);
     return status;
 }
 
 ct_init ct_init_orthogonal_parts(double gain, int parts)
 {
-    return (ct_init){ .fill = fill_orthogonal, .a = gain, .b = parts, .min_rank = 2 };
+    return (ct_init){ .fill = init_fill_orthogonal, .a = gain, .b = parts, .min_rank = 2 };
 }
 
 ct_init ct_init_orthogonal(double gain)

@@ -1,10 +1,11 @@
-/* init.h - how parameters begin. Each is a value to hand to a module, to ct_params_add or to
- * ct_params_init.
+/* init.h - initialisers of parameters. A ct_init is a value; pass it to ct_params_add,
+ * ct_params_init or ct_cell_param.
  *
- * fan_in = numel / size of axis 0, fan_out = numel / size of axis 1, as in PyTorch: of a weight
- * (out, in) these are in and out. Those that need a fan, and orthogonal, are for tensors of rank 2
- * or more: given to ct_params_init they leave the others to what each began with; elsewhere such
- * a tensor is CT_ERR_SHAPE. Numbers that make no distribution are CT_ERR_ARGUMENT when used. */
+ * As in PyTorch, fan_in = numel / size of axis 0 and fan_out = numel / size of axis 1; for a weight
+ * (out, in) these are in and out. Fan-based and orthogonal initialisers need rank >= 2.
+ * ct_params_init skips tensors of lower rank, which keep their own initialiser; anywhere else they
+ * raise CT_ERR_SHAPE. Invalid arguments raise CT_ERR_ARGUMENT when the initialiser runs, not when
+ * it is made. */
 #ifndef COTANGENT_NN_INIT_H
 #define COTANGENT_NN_INIT_H
 
@@ -14,33 +15,37 @@
 extern "C" {
 #endif
 
-ct_init ct_init_constant(double value) CT_NOSITE;
-ct_init ct_init_uniform(double low, double high) CT_NOSITE; /* [low, high) */
-ct_init ct_init_normal(double mean, double std) CT_NOSITE;
+ct_init ct_init_constant(double value);
+ct_init ct_init_uniform(double low, double high); /* on [low, high) */
+ct_init ct_init_normal(double mean, double std);
 
-/* Normal(mean, std), drawn again while outside [low, high], which must hold at least 1% of it. */
-ct_init ct_init_truncated_normal(double mean, double std, double low, double high) CT_NOSITE;
+/* Normal with mean and std; a value outside [low, high] is drawn again. CT_ERR_ARGUMENT if less
+ * than 1% of the distribution is inside. */
+ct_init ct_init_truncated_normal(double mean, double std, double low, double high);
 
-/* Glorot and Bengio 2010: U(-b, b), b = gain sqrt(6 / (fan_in + fan_out)), or of that variance
- * (gain^2 2 / (fan_in + fan_out)) normal. */
-ct_init ct_init_xavier_uniform(double gain) CT_NOSITE;
-ct_init ct_init_xavier_normal(double gain) CT_NOSITE;
+/* Glorot and Bengio 2010. The variance is 2 gain^2 / (fan_in + fan_out). The uniform one is in
+ * +-b with b = gain sqrt(6 / (fan_in + fan_out)). */
+ct_init ct_init_xavier_uniform(double gain);
+ct_init ct_init_xavier_normal(double gain);
 
-/* He et al. 2015: variance 2 / ((1 + slope^2) fan), for a leaky ReLU of that slope below 0 (ReLU:
- * 0; sqrt(5) is PyTorch's for Linear); uniform in +-sqrt(3 variance), or normal. */
+/* He et al. 2015. The variance is 2 / ((1 + slope^2) fan), where slope is that of a leaky ReLU
+ * below 0: 0 for ReLU, sqrt(5) for PyTorch's Linear. The uniform one is in +-b with
+ * b = sqrt(3 variance). */
 typedef enum ct_fan { CT_FAN_IN, CT_FAN_OUT } ct_fan;
-ct_init ct_init_kaiming_uniform(double slope, ct_fan fan) CT_NOSITE;
-ct_init ct_init_kaiming_normal(double slope, ct_fan fan) CT_NOSITE;
+ct_init ct_init_kaiming_uniform(double slope, ct_fan fan);
+ct_init ct_init_kaiming_normal(double slope, ct_fan fan);
 
-/* LeCun, Bottou, Orr, Müller 1998, as Flax has it: normal of variance 1 / fan_in, cut off at two
- * standard deviations of the uncut one. */
-ct_init ct_init_lecun_normal(void) CT_NOSITE;
+/* LeCun, Bottou, Orr and Müller 1998, in the form of Flax: normal, truncated at two standard
+ * deviations and scaled so that the variance is 1 / fan_in. */
+ct_init ct_init_lecun_normal(void);
 
-/* Saxe, McClelland, Ganguli 2013: W, flattened to (axis 0, the rest), is gain times a matrix with
- * orthonormal rows or columns, the fewer of the two; uniformly distributed among these. */
-ct_init ct_init_orthogonal(double gain) CT_NOSITE;
-/* The same of each of parts equal parts along axis 0: the gates of an LSTM (4), say. */
-ct_init ct_init_orthogonal_parts(double gain, int parts) CT_NOSITE;
+/* Saxe, McClelland and Ganguli 2013. The tensor, flattened to (axis 0, all others), becomes gain
+ * times a random matrix whose rows are orthonormal, or its columns if there are fewer columns. */
+ct_init ct_init_orthogonal(double gain);
+
+/* Like ct_init_orthogonal for each of `parts` equal parts along axis 0, for example the 4 gates of
+ * an LSTM. CT_ERR_SHAPE if the size of axis 0 is not a multiple of parts. */
+ct_init ct_init_orthogonal_parts(double gain, int parts);
 
 #ifdef __cplusplus
 }

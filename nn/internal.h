@@ -11,9 +11,8 @@ ct_tensor *cti_value(ct_param *p);
  * (x - mean) / sqrt(variance + eps) */
 ct_tensor *cti_layer_norm(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, double eps);
 
-/* Each element 0 with probability p, else / (1 - p); of shape, drawn from g. */
-ct_tensor *cti_dropout_mask(ct_shape shape, ct_dtype dtype, ct_device device, double p,
-                            ct_generator *g);
+/* True if p is in [0, 1); else CT_ERR_ARGUMENT. */
+bool cti_is_probability(const char *function, const char *name, double p);
 
 /* size bytes of zeros that the set frees; NULL with an error. */
 void *cti_module_data(ct_params *params, size_t size);

@@ -25,7 +25,7 @@ ct_tensor *cti_layer_norm(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, doub
     return bias ? ct_add(y, bias) : y;
 }
 
-static ct_tensor *forward(void *self, ct_tensor *x)
+static ct_tensor *layer_norm_forward(void *self, ct_tensor *x)
 {
     layer_norm *l = self;
 
@@ -38,25 +38,25 @@ static ct_tensor *forward(void *self, ct_tensor *x)
 
 ct_module *ct_nn_layer_norm(ct_params *params, const char *name, ct_nn_layer_norm_options o)
 {
+    static const char *const me = "ct_nn_layer_norm";
     ct_shape shape = CT_SHAPE(o.size ? o.size : -1);
     ct_params *mine;
     layer_norm *l;
 
-    if (!params)
+    if (!params || !cti_at_least(me, "size", o.size, 0))
         return NULL;
-    if (o.size < 0 || !(o.eps >= 0)) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_nn_layer_norm", "size %lld, eps %g", (long long)o.size,
-                 o.eps);
+    if (!(o.eps >= 0)) {
+        ct_raise(CT_ERR_ARGUMENT, me, "eps is %g; it must be at least 0", o.eps);
         return NULL;
     }
     mine = ct_params_sub(params, name);
     l = mine ? cti_module_data(params, sizeof *l) : NULL;
     if (!l)
         return NULL;
-    l->eps = o.eps > 0 ? o.eps : 1e-5;
+    l->eps = o.eps;
     if (!o.no_affine)
         l->weight = ct_params_add(mine, "weight", shape, ct_init_constant(1));
     if (!o.no_affine && !o.no_bias)
         l->bias = ct_params_add(mine, "bias", shape, ct_init_constant(0));
-    return ct_ok() ? ct_nn_module(params, l, forward) : NULL;
+    return ct_ok() ? ct_nn_module(params, l, layer_norm_forward) : NULL;
 }

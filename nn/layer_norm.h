@@ -1,5 +1,8 @@
-/* layer_norm.h - layer normalisation (Ba, Kiros, Hinton 2016) over the last axis:
- * y = (x - mean) / sqrt(variance + eps) weight + bias; the variance is over n, not n - 1. */
+/* layer_norm.h - the LayerNorm module (Ba, Kiros and Hinton 2016), over the last axis:
+ *
+ *     y = (x - mean) / sqrt(variance + eps) weight + bias
+ *
+ * The variance is the mean square, not divided by n - 1. */
 #ifndef COTANGENT_NN_LAYER_NORM_H
 #define COTANGENT_NN_LAYER_NORM_H
 
@@ -10,15 +13,15 @@ extern "C" {
 #endif
 
 typedef struct ct_nn_layer_norm_options {
-    int64_t size; /* of the last axis; 0: settled by the first forward */
+    int64_t size; /* of the last axis; 0: taken from the first forward or from a loaded file */
     double eps;   /* 0: 1e-5 */
     bool no_bias;
     bool no_affine; /* neither weight nor bias */
-    void *reserved[4];
 } ct_nn_layer_norm_options;
 
-/* x (..., size) -> y of its shape. Registers NAME.weight, begun as 1, and NAME.bias, as 0 (size).
- * Belongs to the set. CT_ERR_ARGUMENT for a negative size or eps. */
+/* Makes a LayerNorm: x (..., size) -> y of the same shape. Registers NAME.weight (size), initially
+ * 1, and NAME.bias (size), initially 0. The module belongs to params. CT_ERR_ARGUMENT if size is
+ * negative or eps is negative or NaN. */
 ct_module *ct_nn_layer_norm(ct_params *params, const char *name, ct_nn_layer_norm_options options);
 
 #ifdef __cplusplus

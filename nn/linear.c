@@ -1,4 +1,6 @@
 /* linear.c - the Linear module. */
+#include "tensor/internal.h"
+
 #include "nn/internal.h"
 
 #include <cotangent/autograd/ops/matmul.h>
@@ -13,8 +15,8 @@ typedef struct linear {
     ct_param *weight, *bias; /* bias NULL for none */
 } linear;
 
-/* Of the weight in a dialect; PyTorch's bias is begun like it, the others' as 0. */
-static ct_init init_of(ct_dialect dialect, double bound, bool bias)
+/* The initial values of the weight or the bias. In PyTorch both are uniform within bound. */
+static ct_init linear_init(ct_dialect dialect, double bound, bool bias)
 {
     if (bias && dialect != CT_DIALECT_TORCH)
         return ct_init_constant(0);
@@ -30,20 +32,20 @@ static ct_init init_of(ct_dialect dialect, double bound, bool bias)
     }
 }
 
-/* PyTorch's bound is 1/sqrt(in), in being the weight's: it may be known only when both are
- * settled. */
-static ct_status fill(const ct_init *init, ct_tensor *t, ct_generator *g)
+/* PyTorch's bound is 1/sqrt(in), with the in of the weight, which may become known only when both
+ * are settled. */
+static ct_status linear_fill(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
     const linear *l = init->context;
     bool bias = ct_rank(t) == 1;
     int64_t in = bias ? ct_param_shape(l->weight).dim[1] : ct_size(t, 1);
-    ct_init begin = init_of(l->dialect, in > 0 ? 1 / sqrt((double)in) : 0, bias);
+    ct_init begin = linear_init(l->dialect, in > 0 ? 1 / sqrt((double)in) : 0, bias);
 
     return begin.fill(&begin, t, g);
 }
 
-/* The weight first: the bias begins by its shape. */
-static ct_status settle(linear *l, int64_t in)
+/* The weight comes first: the initial values of the bias depend on its shape. */
+static ct_status linear_settle(linear *l, int64_t in)
 {
     ct_status status = ct_param_materialize(l->weight, CT_SHAPE(l->out, in));
 
@@ -55,7 +57,7 @@ static ct_tensor *linear_forward(void *self, ct_tensor *x)
     linear *l = self;
 
     if (ct_param_is_lazy(l->weight) || (l->bias && ct_param_is_lazy(l->bias)))
-        if (settle(l, ct_size(x, -1)) != CT_OK)
+        if (linear_settle(l, ct_size(x, -1)) != CT_OK)
             return NULL;
     return ct_linear(x, ct_param_value(l->weight), l->bias ? ct_param_value(l->bias) : NULL);
 }
@@ -63,18 +65,14 @@ static ct_tensor *linear_forward(void *self, ct_tensor *x)
 ct_module *ct_nn_linear(ct_params *params, const char *name, ct_nn_linear_options options)
 {
     static const char *const me = "ct_nn_linear";
-    ct_init init = { .fill = fill };
+    ct_init init = { .fill = linear_fill };
     ct_params *mine;
     linear *l;
     int64_t in;
 
-    if (!params)
+    if (!params || !cti_at_least(me, "out_features", options.out_features, 1) ||
+        !cti_at_least(me, "in_features", options.in_features, 0))
         return NULL;
-    if (options.out_features < 1 || options.in_features < 0) {
-        ct_raise(CT_ERR_ARGUMENT, me, "in_features %lld is below 0, or out_features %lld below 1",
-                 (long long)options.in_features, (long long)options.out_features);
-        return NULL;
-    }
     mine = ct_params_sub(params, name);
     l = mine ? cti_module_data(params, sizeof *l) : NULL;
     if (!l)

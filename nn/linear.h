@@ -1,4 +1,4 @@
-/* linear.h - y = x W^T + b. */
+/* linear.h - the Linear module: y = x W^T + b. */
 #ifndef COTANGENT_NN_LINEAR_H
 #define COTANGENT_NN_LINEAR_H
 
@@ -12,16 +12,15 @@ extern "C" {
 #endif
 
 typedef struct ct_nn_linear_options {
-    int64_t in_features; /* 0: settled by the first forward */
+    int64_t in_features; /* 0: taken from the first forward or from a loaded file */
     int64_t out_features;
     bool no_bias;
-    ct_dialect dialect; /* whose initial values: CT_DIALECT_TORCH (0), ... */
-    void *reserved[4];
+    ct_dialect dialect; /* whose initial values to use; 0: CT_DIALECT_TORCH */
 } ct_nn_linear_options;
 
-/* x (..., in) -> y (..., out). Registers NAME.weight (out, in) and NAME.bias (out), begun as the dialect has it, in
- * PyTorch U(-1/sqrt(in), 1/sqrt(in)) both. Belongs to the set. CT_ERR_ARGUMENT for sizes
- * below 1 (0 for in). */
+/* Makes a Linear: x (..., in) -> y (..., out). Registers NAME.weight (out, in) and NAME.bias (out),
+ * with the initial values of the dialect; PyTorch's are uniform within 1/sqrt(in). The module
+ * belongs to params. CT_ERR_ARGUMENT if out_features is below 1 or in_features is negative. */
 ct_module *ct_nn_linear(ct_params *params, const char *name, ct_nn_linear_options options);
 
 #ifdef __cplusplus

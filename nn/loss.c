@@ -1,34 +1,35 @@
-/* loss.c - losses. Cross-entropy of class indices is fused, one kernel forward and one backward;
- * the others are made of ops, whose derivatives serve. */
+/* loss.c - losses. Cross-entropy of class indices has a kernel forward and one backward; the other
+ * losses are composed from ops, which have derivatives. */
 #include "autograd/internal.h"
 
+#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/index.h>
 #include <cotangent/autograd/ops/reduce.h>
-#include <cotangent/autograd/ops/shape.h>
 #include <cotangent/autograd/ops/softmax.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/nn/loss.h>
 
 typedef struct ce {
     double smoothing;
-    int64_t ignore;
+    int64_t ignore; /* INT64_MIN to ignore no target */
 } ce;
 
 /* dlogits = dloss (softmax(logits) - target), as an op of logits, targets, lse and dloss. Its own
- * derivative, e coming:  ddloss = sum e (softmax - target)
- *                        dlogits = dloss softmax (e - sum e softmax) */
-static ct_tensor *cross_entropy_backward(ct_tensor *logits, ct_tensor *targets, ct_tensor *lse,
-                                         ct_tensor *dloss, const ce *o);
+ * derivative, for the gradient e of the output:
+ *     ddloss = sum e (softmax - target)      dlogits = dloss softmax (e - sum e softmax) */
+static ct_tensor *ce_backward(ct_tensor *logits, ct_tensor *targets, ct_tensor *lse,
+                              ct_tensor *dloss, const ce *o);
 
-/* 1 for rows that count, 0 for ignored ones; (rows, 1) */
-static ct_tensor *counted(ct_tensor *targets, const ce *o, ct_dtype dtype)
+/* (rows, 1): 0 for rows that are ignored, 1 for the others */
+static ct_tensor *loss_counted(ct_tensor *targets, const ce *o, ct_dtype dtype)
 {
     ct_tensor *ignore = ct_full(CT_SCALAR, (double)o->ignore, targets->dtype, targets->device);
 
     return ct_unsqueeze(ct_cast(ct_ne(targets, ignore), dtype), -1);
 }
 
-static void backward_grad(ct_node *n, ct_tensor *const *dout)
+static void ce_backward_grad(ct_node *n, ct_tensor *const *dout)
 {
     const ce *o = ct_node_attributes(n);
     ct_tensor *logits = ct_node_input(n, 0), *targets = ct_node_input(n, 1),
@@ -40,16 +41,17 @@ static void backward_grad(ct_node *n, ct_tensor *const *dout)
         return;
     if (ct_node_needs_grad(n, 3)) {
         ct_tensor *ones = ct_ones(dloss->shape, dloss->dtype, dloss->device);
-        ct_tensor *slope = cross_entropy_backward(logits, targets, lse, ones, o);
+        ct_tensor *slope = ce_backward(logits, targets, lse, ones, o);
 
         ct_node_add_grad(n, 3, ct_sum_axes(ct_mul(e, slope), 1, &classes, false));
     }
     if (ct_node_needs_grad(n, 0)) {
         p = ct_softmax(logits, classes);
         inner = ct_sum_axes(ct_mul(e, p), 1, &classes, true);
-        ct_node_add_grad(n, 0,
-                         ct_mul(ct_mul(ct_unsqueeze(dloss, classes), counted(targets, o, e->dtype)),
-                                ct_mul(p, ct_sub(e, inner))));
+        ct_node_add_grad(
+            n, 0,
+            ct_mul(ct_mul(ct_unsqueeze(dloss, classes), loss_counted(targets, o, e->dtype)),
+                   ct_mul(p, ct_sub(e, inner))));
     }
 }
 
@@ -57,10 +59,10 @@ static const ct_op backward_op = { .name = "ct_cross_entropy_backward",
                                    .inputs = 4,
                                    .outputs = 1,
                                    .saves = CT_SAVE_INPUTS,
-                                   .backward = backward_grad };
+                                   .backward = ce_backward_grad };
 
-static ct_tensor *cross_entropy_backward(ct_tensor *logits, ct_tensor *targets, ct_tensor *lse,
-                                         ct_tensor *dloss, const ce *o)
+static ct_tensor *ce_backward(ct_tensor *logits, ct_tensor *targets, ct_tensor *lse,
+                              ct_tensor *dloss, const ce *o)
 {
     ct_tensor *in[4] = { logits, targets, lse, dloss };
     ct_tensor *y, *x, *d = dloss;
@@ -77,33 +79,44 @@ static ct_tensor *cross_entropy_backward(ct_tensor *logits, ct_tensor *targets, 
     if (!x || !d)
         return NULL;
     cti_backend_of(y->device)->cross_entropy_backward(
-        y->dtype, targets->dtype, y->shape.dim[0], y->shape.dim[1], cti_ptr(x), cti_ptr(targets),
-        o->ignore, o->smoothing, cti_ptr(lse), cti_ptr(d), step, cti_ptr(y));
+        &(cti_cross_entropy_backward_args){ .dtype = y->dtype,
+                                            .index_dtype = targets->dtype,
+                                            .rows = y->shape.dim[0],
+                                            .n = y->shape.dim[1],
+                                            .in = cti_data(x),
+                                            .target = cti_data(targets),
+                                            .ignore = o->ignore,
+                                            .smoothing = o->smoothing,
+                                            .lse = cti_data(lse),
+                                            .dloss = cti_data(d),
+                                            .dloss_step = step,
+                                            .din = cti_data(y) });
     return ct_record(&backward_op, 4, in, 1, &y, o, sizeof *o) ? y : NULL;
 }
 
-static void rows_grad(ct_node *n, ct_tensor *const *dout)
+static void ce_rows_grad(ct_node *n, ct_tensor *const *dout)
 {
     ct_tensor *logits = ct_node_input(n, 0), *targets = ct_node_input(n, 1),
               *lse = ct_node_output(n, 1);
 
     if (dout[0])
         ct_node_add_grad(n, 0,
-                         cross_entropy_backward(logits, targets, lse ? ct_detach(lse) : NULL,
-                                                dout[0], ct_node_attributes(n)));
+                         ce_backward(logits, targets, lse ? ct_detach(lse) : NULL, dout[0],
+                                     ct_node_attributes(n)));
 }
 
 static const ct_op rows_op = { .name = "ct_cross_entropy",
                                .inputs = 2,
                                .outputs = 2,
                                .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
-                               .backward = rows_grad };
+                               .backward = ce_rows_grad };
 
 /* The loss of each row: logits (rows, C), targets (rows), contiguous. */
-static ct_tensor *row_losses(ct_tensor *logits, ct_tensor *targets, const ce *o)
+static ct_tensor *ce_row_losses(ct_tensor *logits, ct_tensor *targets, const ce *o)
 {
     ct_tensor *in[2] = { logits, targets }, *out[2], *x;
     int64_t rows = logits->shape.dim[0], classes = logits->shape.dim[1];
+    cti_cross_entropy_args a;
     cti_fault fault;
 
     out[0] = cti_new(rows_op.name, CT_SHAPE(rows), logits->dtype, logits->device);
@@ -112,9 +125,17 @@ static ct_tensor *row_losses(ct_tensor *logits, ct_tensor *targets, const ce *o)
     if (!out[0] || !out[1] || !x)
         return NULL;
     fault = cti_fault_at(x->device, CTI_FAULT_TARGET, rows_op.name, classes);
-    if (cti_backend_of(x->device)->cross_entropy(
-            x->dtype, targets->dtype, rows, classes, cti_ptr(x), cti_ptr(targets), o->ignore,
-            o->smoothing, cti_ptr(out[0]), cti_ptr(out[1]), &fault) != CT_OK) {
+    a = (cti_cross_entropy_args){ .dtype = x->dtype,
+                                  .index_dtype = targets->dtype,
+                                  .rows = rows,
+                                  .n = classes,
+                                  .in = cti_data(x),
+                                  .target = cti_data(targets),
+                                  .ignore = o->ignore,
+                                  .smoothing = o->smoothing,
+                                  .loss = cti_data(out[0]),
+                                  .lse = cti_data(out[1]) };
+    if (cti_backend_of(x->device)->cross_entropy(&a, &fault) != CT_OK) {
         ct_raise(CT_ERR_INDEX, rows_op.name, "target %.0f, number %lld, is not in 0..%lld",
                  ct_item(ct_select(targets, 0, fault.position)), (long long)fault.position,
                  (long long)classes - 1);
@@ -123,9 +144,9 @@ static ct_tensor *row_losses(ct_tensor *logits, ct_tensor *targets, const ce *o)
     return ct_record(&rows_op, 2, in, 2, out, o, sizeof *o) ? out[0] : NULL;
 }
 
-/* logits, or what name calls them, and targets that are indices. */
-static bool check(const char *me, const char *name, const ct_tensor *logits,
-                  const ct_tensor *targets)
+/* Checks scores, which the message calls name, against targets that are class indices. */
+static bool loss_check_indices(const char *me, const char *name, const ct_tensor *logits,
+                               const ct_tensor *targets)
 {
     ct_shape shape;
 
@@ -143,9 +164,9 @@ static bool check(const char *me, const char *name, const ct_tensor *logits,
     return true;
 }
 
-/* The order of the axes of logits, the last apart, by falling strides: a transposed view becomes
- * contiguous again, and no copy of it is made. */
-static void by_stride(const ct_tensor *logits, int *order)
+/* The order of the axes of logits, except the last, by falling strides. In this order a transposed
+ * view is contiguous again and need not be copied. */
+static void loss_by_stride(const ct_tensor *logits, int *order)
 {
     int n = logits->shape.rank - 1, i, k;
 
@@ -157,27 +178,27 @@ static void by_stride(const ct_tensor *logits, int *order)
     order[n] = n;
 }
 
-/* Both with the same leading axes in that order, which changes neither sum nor mean. */
-static void reorder(ct_tensor **logits, ct_tensor **targets)
+/* Puts the leading axes of both in that order, which changes neither sum nor mean. */
+static void loss_reorder(ct_tensor **logits, ct_tensor **targets)
 {
     int order[CT_MAX_RANK], rank = (*logits)->shape.rank;
 
     if ((*logits)->contiguous)
         return;
-    by_stride(*logits, order);
+    loss_by_stride(*logits, order);
     *logits = ct_permute(*logits, rank, order);
     *targets = ct_permute(*targets, rank - 1, order);
 }
 
 /* loss reduced over all its elements. */
-static ct_tensor *reduced(ct_tensor *loss, ct_reduction reduction)
+static ct_tensor *loss_reduced(ct_tensor *loss, ct_reduction reduction)
 {
     if (reduction == CT_REDUCTION_NONE)
         return loss;
     return reduction == CT_REDUCTION_SUM ? ct_sum(loss) : ct_mean(loss);
 }
 
-static bool good_reduction(const char *me, ct_reduction reduction)
+static bool loss_check_reduction(const char *me, ct_reduction reduction)
 {
     if (reduction == CT_REDUCTION_MEAN || reduction == CT_REDUCTION_SUM ||
         reduction == CT_REDUCTION_NONE)
@@ -186,7 +207,7 @@ static bool good_reduction(const char *me, ct_reduction reduction)
     return false;
 }
 
-static bool good_smoothing(const char *me, double smoothing)
+static bool loss_check_smoothing(const char *me, double smoothing)
 {
     if (smoothing >= 0 && smoothing <= 1)
         return true;
@@ -194,9 +215,9 @@ static bool good_smoothing(const char *me, double smoothing)
     return false;
 }
 
-/* A weight of each class, where there is one, as a constant: it fits, or an error is raised. */
-static bool good_weight(const char *me, const char *name, const ct_tensor *scores,
-                        ct_tensor **weight)
+/* Checks the weights of the classes, if there are any, and detaches them. */
+static bool loss_check_class_weight(const char *me, const char *name, const ct_tensor *scores,
+                                    ct_tensor **weight)
 {
     const ct_tensor *w = *weight;
 
@@ -214,10 +235,10 @@ static bool good_weight(const char *me, const char *name, const ct_tensor *score
     return *weight != NULL;
 }
 
-/* The weight (...) of each target (...), 0 where it is ignored. */
-static ct_tensor *target_weights(ct_tensor *weight, ct_tensor *targets, const ce *o)
+/* The weight (...) of each target (...); 0 if it is ignored. */
+static ct_tensor *loss_target_weights(ct_tensor *weight, ct_tensor *targets, const ce *o)
 {
-    ct_tensor *counts = ct_squeeze(counted(targets, o, weight->dtype), -1);
+    ct_tensor *counts = ct_squeeze(loss_counted(targets, o, weight->dtype), -1);
     ct_tensor *index = ct_mul(targets, ct_cast(counts, targets->dtype)); /* class 0 if ignored */
     ct_tensor *each = ct_index_select(weight, 0, ct_reshape(index, CT_SHAPE(ct_numel(targets))));
 
@@ -225,8 +246,8 @@ static ct_tensor *target_weights(ct_tensor *weight, ct_tensor *targets, const ce
 }
 
 /* loss = -sum over classes of w ((1 - s) target + s / C) log_softmax(logits) */
-static ct_tensor *probability_losses(ct_tensor *logits, ct_tensor *targets,
-                                     const ct_cross_entropy_options *o)
+static ct_tensor *ce_probability_losses(ct_tensor *logits, ct_tensor *targets,
+                                        const ct_cross_entropy_options *o)
 {
     static const char *const me = "ct_cross_entropy";
     const int last = -1;
@@ -243,7 +264,7 @@ static ct_tensor *probability_losses(ct_tensor *logits, ct_tensor *targets,
                  cti_describe(logits).s, cti_describe(targets).s);
         return NULL;
     }
-    if (!good_weight(me, "logits", logits, &weight))
+    if (!loss_check_class_weight(me, "logits", logits, &weight))
         return NULL;
     if (o->has_ignore_index) {
         ct_raise(CT_ERR_ARGUMENT, me, "ignore_index %lld for targets %s, which are probabilities",
@@ -257,61 +278,96 @@ static ct_tensor *probability_losses(ct_tensor *logits, ct_tensor *targets,
     return ct_neg(ct_sum_axes(ct_mul(targets, ct_log_softmax(logits, -1)), 1, &last, false));
 }
 
-/* loss, of rows (rows, C) and flat (rows) without smoothing, times each target's weight (0 where it
- * is ignored); the smoothed share is -s / C sum w log_softmax. */
-static ct_tensor *weighted(ct_tensor *loss, ct_tensor *rows, ct_tensor *flat, ct_tensor *weight,
-                           ct_tensor *each, const ce *o)
+/* Cross-entropy of class indices, over rows: what its steps share. */
+typedef struct ce_call {
+    ce o;
+    bool has_ignored;   /* targets may be ignored */
+    ct_tensor *logits;  /* (rows, C) */
+    ct_tensor *targets; /* (rows) */
+    ct_tensor *weight;  /* (C), or NULL */
+    ct_tensor *each;    /* with a weight: that of each target (rows), 0 if it is ignored */
+} ce_call;
+
+/* loss (rows), without smoothing, times the weight of each target. With smoothing the share s / C
+ * of each class, -s / C sum w log_softmax, is added. */
+static ct_tensor *ce_weighted(const ce_call *c, ct_tensor *loss)
 {
     const int classes = 1; /* their axis */
-    double s = o->smoothing;
+    double s = c->o.smoothing;
     ct_tensor *all;
 
-    loss = ct_mul(loss, each);
+    loss = ct_mul(loss, c->each);
     if (s == 0 || !loss)
         return loss;
-    all = ct_sum_axes(ct_mul(ct_log_softmax(rows, classes), weight), 1, &classes, false);
-    all = ct_mul(all, ct_squeeze(counted(flat, o, rows->dtype), classes));
+    all = ct_sum_axes(ct_mul(ct_log_softmax(c->logits, classes), c->weight), 1, &classes, false);
+    all = ct_mul(all, ct_squeeze(loss_counted(c->targets, &c->o, c->logits->dtype), classes));
     return ct_sub(ct_mul_scalar(loss, 1 - s),
-                  ct_mul_scalar(all, s / (double)ct_size(rows, classes)));
+                  ct_mul_scalar(all, s / (double)ct_size(c->logits, classes)));
+}
+
+/* The loss of each row, weighted. The kernel has smoothing but no weights. */
+static ct_tensor *ce_index_losses(ce_call *c)
+{
+    const ce sharp = { 0, c->o.ignore };
+    ct_tensor *loss;
+
+    if (!c->weight)
+        return ce_row_losses(c->logits, c->targets, &c->o);
+    loss = ce_row_losses(c->logits, c->targets, &sharp);
+    if (!loss)
+        return NULL;
+    c->each = loss_target_weights(c->weight, c->targets, &c->o);
+    return ce_weighted(c, loss);
+}
+
+/* The mean of a sum of losses: over the weights of the targets, or the number of those that
+ * count. */
+static ct_tensor *ce_index_mean(const ce_call *c, ct_tensor *sum)
+{
+    if (c->each)
+        return ct_div(sum, ct_sum(c->each));
+    if (!c->has_ignored)
+        return ct_div_scalar(sum, (double)ct_numel(c->targets));
+    return ct_div(sum, ct_sum(loss_counted(c->targets, &c->o, sum->dtype)));
+}
+
+static ct_tensor *ce_of_indices(ct_tensor *logits, ct_tensor *targets,
+                                const ct_cross_entropy_options *options)
+{
+    const ct_shape shape = targets->shape;
+    const ct_reduction reduction = options->reduction;
+    ce_call c = { .o = { options->label_smoothing,
+                         options->has_ignore_index ? options->ignore_index : INT64_MIN },
+                  .has_ignored = options->has_ignore_index,
+                  .weight = options->weight };
+    ct_tensor *loss;
+
+    if (reduction != CT_REDUCTION_NONE)
+        loss_reorder(&logits, &targets);
+    c.logits = ct_reshape(logits, CT_SHAPE(ct_numel(targets), ct_size(logits, -1)));
+    c.targets = ct_contiguous(ct_reshape(targets, CT_SHAPE(ct_numel(targets))));
+    loss = c.logits && c.targets ? ce_index_losses(&c) : NULL;
+    if (reduction == CT_REDUCTION_NONE)
+        return ct_reshape(loss, shape);
+    loss = ct_sum(loss);
+    return reduction == CT_REDUCTION_SUM || !loss ? loss : ce_index_mean(&c, loss);
 }
 
 ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
                                  ct_cross_entropy_options options)
 {
     static const char *const me = "ct_cross_entropy";
-    ce o = { options.label_smoothing, options.has_ignore_index ? options.ignore_index : INT64_MIN };
-    ce sharp = { 0, o.ignore };
-    ct_tensor *rows, *flat, *loss, *each = NULL;
-    ct_shape shape;
 
     if (!cti_usable(me, logits) || !cti_usable(me, targets) ||
-        !good_reduction(me, options.reduction) || !good_smoothing(me, o.smoothing))
+        !loss_check_reduction(me, options.reduction) ||
+        !loss_check_smoothing(me, options.label_smoothing))
         return NULL;
     if (cti_is_float(targets->dtype))
-        return reduced(probability_losses(logits, targets, &options), options.reduction);
-    if (!check(me, "logits", logits, targets) ||
-        !good_weight(me, "logits", logits, &options.weight))
+        return loss_reduced(ce_probability_losses(logits, targets, &options), options.reduction);
+    if (!loss_check_indices(me, "logits", logits, targets) ||
+        !loss_check_class_weight(me, "logits", logits, &options.weight))
         return NULL;
-    shape = targets->shape;
-    if (options.reduction != CT_REDUCTION_NONE)
-        reorder(&logits, &targets);
-    rows = ct_reshape(logits, CT_SHAPE(ct_numel(targets), ct_size(logits, -1)));
-    flat = ct_contiguous(ct_reshape(targets, CT_SHAPE(ct_numel(targets))));
-    loss = rows && flat ? row_losses(rows, flat, options.weight ? &sharp : &o) : NULL;
-    if (loss && options.weight) {
-        each = target_weights(options.weight, flat, &o);
-        loss = weighted(loss, rows, flat, options.weight, each, &o);
-    }
-    if (options.reduction == CT_REDUCTION_NONE)
-        return ct_reshape(loss, shape);
-    loss = ct_sum(loss);
-    if (options.reduction == CT_REDUCTION_SUM || !loss)
-        return loss;
-    if (each)
-        return ct_div(loss, ct_sum(each));
-    if (!options.has_ignore_index)
-        return ct_div_scalar(loss, (double)ct_numel(targets));
-    return ct_div(loss, ct_sum(counted(flat, &o, loss->dtype)));
+    return ce_of_indices(logits, targets, &options);
 }
 
 ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *targets)
@@ -322,10 +378,10 @@ ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *targets)
 
 /* ---- nll ---- */
 
-/* -log_probs[target] of each row, 0 where ignored, times its weight; *count becomes the mean's
- * divisor, or NULL for the number of rows. */
-static ct_tensor *nll_rows(ct_tensor *log_probs, ct_tensor *targets,
-                           const ct_cross_entropy_options *options, ct_tensor **count)
+/* -log_probs[target] of each row times its weight, 0 if the row is ignored. *count becomes the
+ * divisor of the mean; NULL: the number of rows. */
+static ct_tensor *loss_nll_rows(ct_tensor *log_probs, ct_tensor *targets,
+                                const ct_cross_entropy_options *options, ct_tensor **count)
 {
     ce o = { 0, options->has_ignore_index ? options->ignore_index : INT64_MIN };
     ct_tensor *index = ct_unsqueeze(targets, -1), *counts, *rows;
@@ -333,14 +389,14 @@ static ct_tensor *nll_rows(ct_tensor *log_probs, ct_tensor *targets,
     *count = NULL;
     if (!options->has_ignore_index && !options->weight)
         return ct_neg(ct_squeeze(cti_gather("ct_nll_loss", log_probs, -1, index), -1));
-    counts = counted(targets, &o, log_probs->dtype);        /* (..., 1) */
+    counts = loss_counted(targets, &o, log_probs->dtype);   /* (..., 1) */
     index = ct_mul(index, ct_cast(counts, targets->dtype)); /* class 0 where ignored */
     rows = cti_gather("ct_nll_loss", log_probs, -1, index);
     if (!rows)
         return NULL;
     rows = ct_where(ct_cast(counts, CT_BOOL), rows, ct_zeros(CT_SCALAR, rows->dtype, rows->device));
     if (options->weight) {
-        counts = ct_unsqueeze(target_weights(options->weight, targets, &o), -1);
+        counts = ct_unsqueeze(loss_target_weights(options->weight, targets, &o), -1);
         rows = ct_mul(rows, counts);
     }
     *count = ct_sum(counts);
@@ -353,25 +409,26 @@ ct_tensor *ct_nll_loss(ct_tensor *log_probs, ct_tensor *targets, ct_cross_entrop
     ct_tensor *rows, *count;
 
     if (!cti_usable(me, log_probs) || !cti_usable(me, targets) ||
-        !good_reduction(me, options.reduction) || !check(me, "log_probs", log_probs, targets) ||
-        !good_weight(me, "log_probs", log_probs, &options.weight))
+        !loss_check_reduction(me, options.reduction) ||
+        !loss_check_indices(me, "log_probs", log_probs, targets) ||
+        !loss_check_class_weight(me, "log_probs", log_probs, &options.weight))
         return NULL;
     if (options.label_smoothing != 0) {
         ct_raise(CT_ERR_ARGUMENT, me, "label_smoothing %g: nll has none", options.label_smoothing);
         return NULL;
     }
-    rows = nll_rows(log_probs, targets, &options, &count);
+    rows = loss_nll_rows(log_probs, targets, &options, &count);
     if (count && options.reduction == CT_REDUCTION_MEAN)
         return ct_div(ct_sum(rows), count);
-    return reduced(rows, options.reduction);
+    return loss_reduced(rows, options.reduction);
 }
 
 /* ---- losses of a difference ---- */
 
-static bool same_form(const char *me, const char *name, const ct_tensor *x, const ct_tensor *target,
-                      ct_reduction reduction)
+static bool loss_check_same_form(const char *me, const char *name, const ct_tensor *x,
+                                 const ct_tensor *target, ct_reduction reduction)
 {
-    if (!cti_usable(me, x) || !cti_usable(me, target) || !good_reduction(me, reduction) ||
+    if (!cti_usable(me, x) || !cti_usable(me, target) || !loss_check_reduction(me, reduction) ||
         !cti_want_float(me, name, x) || !cti_same_dtype(me, name, x, "target", target) ||
         !cti_same_device(me, name, x, "target", target))
         return false;
@@ -384,16 +441,16 @@ static bool same_form(const char *me, const char *name, const ct_tensor *x, cons
 
 ct_tensor *ct_mse_loss(ct_tensor *x, ct_tensor *target, ct_reduction reduction)
 {
-    if (!same_form("ct_mse_loss", "x", x, target, reduction))
+    if (!loss_check_same_form("ct_mse_loss", "x", x, target, reduction))
         return NULL;
-    return reduced(ct_square(ct_sub(x, target)), reduction);
+    return loss_reduced(ct_square(ct_sub(x, target)), reduction);
 }
 
 ct_tensor *ct_l1_loss(ct_tensor *x, ct_tensor *target, ct_reduction reduction)
 {
-    if (!same_form("ct_l1_loss", "x", x, target, reduction))
+    if (!loss_check_same_form("ct_l1_loss", "x", x, target, reduction))
         return NULL;
-    return reduced(ct_abs(ct_sub(x, target)), reduction);
+    return loss_reduced(ct_abs(ct_sub(x, target)), reduction);
 }
 
 /* c (e - c / 2) with c = clamp(e, -delta, delta), which is both branches in one. */
@@ -401,7 +458,7 @@ ct_tensor *ct_huber_loss(ct_tensor *x, ct_tensor *target, double delta, ct_reduc
 {
     ct_tensor *e, *c;
 
-    if (!same_form("ct_huber_loss", "x", x, target, reduction))
+    if (!loss_check_same_form("ct_huber_loss", "x", x, target, reduction))
         return NULL;
     if (!(delta > 0)) {
         ct_raise(CT_ERR_ARGUMENT, "ct_huber_loss", "delta %g is not above 0", delta);
@@ -409,12 +466,12 @@ ct_tensor *ct_huber_loss(ct_tensor *x, ct_tensor *target, double delta, ct_reduc
     }
     e = ct_sub(x, target);
     c = ct_clamp(e, -delta, delta);
-    return reduced(ct_mul(c, ct_sub(e, ct_mul_scalar(c, 0.5))), reduction);
+    return loss_reduced(ct_mul(c, ct_sub(e, ct_mul_scalar(c, 0.5))), reduction);
 }
 
-/* A weight that broadcasts to logits, where there is one, as a constant. */
-static bool good_share(const char *me, const char *name, const ct_tensor *logits,
-                       ct_tensor **weight)
+/* Checks a weight that broadcasts to logits, if there is one, and detaches it. */
+static bool loss_check_weight(const char *me, const char *name, const ct_tensor *logits,
+                              ct_tensor **weight)
 {
     const ct_tensor *w = *weight;
     ct_shape shape;
@@ -440,9 +497,9 @@ ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *target, ct_bce_optio
     static const char *const me = "ct_bce_with_logits";
     ct_tensor *log_plus, *loss;
 
-    if (!same_form(me, "logits", logits, target, options.reduction) ||
-        !good_share(me, "weight", logits, &options.weight) ||
-        !good_share(me, "pos_weight", logits, &options.pos_weight))
+    if (!loss_check_same_form(me, "logits", logits, target, options.reduction) ||
+        !loss_check_weight(me, "weight", logits, &options.weight) ||
+        !loss_check_weight(me, "pos_weight", logits, &options.pos_weight))
         return NULL;
     log_plus = ct_softplus(ct_neg(logits));
     if (options.pos_weight)
@@ -451,5 +508,5 @@ ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *target, ct_bce_optio
     loss = ct_add(ct_mul(ct_rsub_scalar(target, 1), logits), log_plus);
     if (options.weight)
         loss = ct_mul(loss, options.weight);
-    return reduced(loss, options.reduction);
+    return loss_reduced(loss, options.reduction);
 }

@@ -1,25 +1,21 @@
 /* lstm.c - the LSTM cell and module. */
 #include "nn/cell.h"
+#include "nn/fused_rnn.h"
 
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/matmul.h>
 #include <cotangent/nn/lstm.h>
 
-static ct_status lstm_init(void *self, const ct_cell_place *at)
-{
-    return cti_cell_init(self, at, 4);
-}
-
-/* x (B, 4 hidden) as projected, h (B, R), c (B, hidden) -> h', c' */
+/* x (B, 4 hidden) from cti_cell_project, h (B, R), c (B, hidden) -> h', c' */
 static ct_tensor *lstm_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
                             const ct_cell_step *at)
 {
     const cti_cell *cell = self;
     ct_tensor *gates = ct_add(x, cti_cell_recur(cell, state[0], at));
-    ct_tensor *i = ct_sigmoid(cti_gate(cell, gates, 1, 0));
-    ct_tensor *f = ct_sigmoid(cti_gate(cell, gates, 1, 1));
-    ct_tensor *g = ct_tanh(cti_gate(cell, gates, 1, 2));
-    ct_tensor *o = ct_sigmoid(cti_gate(cell, gates, 1, 3));
+    ct_tensor *i = ct_sigmoid(cti_cell_gate(cell, gates, 0));
+    ct_tensor *f = ct_sigmoid(cti_cell_gate(cell, gates, 1));
+    ct_tensor *g = ct_tanh(cti_cell_gate(cell, gates, 2));
+    ct_tensor *o = ct_sigmoid(cti_cell_gate(cell, gates, 3));
     ct_tensor *c = ct_add(ct_mul(f, state[1]), ct_mul(i, g)), *shown = c, *h;
 
     if (cell->ln_c)
@@ -33,32 +29,25 @@ static ct_tensor *lstm_step(void *self, ct_tensor *x, ct_tensor *const *state, c
     return h;
 }
 
-static ct_tensor *lstm_sequence(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
-                                const ct_cell_step *at)
-{
-    return cti_cell_sequence(self, x, state, reverse, at, lstm_step);
-}
-
-static const ct_cell lstm = { .name = "LSTM",
-                              .size = sizeof(cti_cell),
-                              .states = 2,
-                              .init = lstm_init,
-                              .state_size = cti_cell_state_size,
-                              .step = lstm_step,
-                              .project = cti_cell_project,
-                              .sequence = lstm_sequence,
-                              .lengths = true };
+static const cti_cell_type lstm_type = {
+    .table = { .name = "LSTM",
+               .size = sizeof(cti_cell),
+               .states = 2,
+               .init = cti_cell_init,
+               .state_size = cti_cell_state_size,
+               .step = lstm_step,
+               .project = cti_cell_project,
+               .sequence = cti_fused_rnn,
+               .lengths = true },
+    .kind = CTI_CELL_LSTM,
+};
 
 ct_recurrent *ct_nn_lstm(ct_params *params, const char *name, ct_nn_lstm_options options)
 {
-    return cti_options_fit("ct_nn_lstm", &options, CTI_PROJ | CTI_FORGET)
-               ? ct_nn_recurrent(params, name, &lstm, options)
-               : NULL;
+    return cti_cell_module("ct_nn_lstm", params, name, &lstm_type, &options, false);
 }
 
 ct_recurrent *ct_nn_lstm_cell(ct_params *params, const char *name, ct_nn_lstm_options options)
 {
-    return cti_options_fit("ct_nn_lstm_cell", &options, CTI_PROJ | CTI_FORGET)
-               ? ct_nn_recurrent_cell(params, name, &lstm, options)
-               : NULL;
+    return cti_cell_module("ct_nn_lstm_cell", params, name, &lstm_type, &options, true);
 }

@@ -15,6 +15,14 @@ typedef struct op_call {
     ct_tensor *(*op)(ct_tensor *x);
 } op_call;
 
+bool cti_is_probability(const char *function, const char *name, double p)
+{
+    if (p >= 0 && p < 1)
+        return true;
+    ct_raise(CT_ERR_ARGUMENT, function, "%s is %g; it must be in [0, 1)", name, p);
+    return false;
+}
+
 void *cti_module_data(ct_params *params, size_t size)
 {
     void *data = cti_calloc(1, size);
@@ -53,7 +61,7 @@ ct_tensor *ct_forward(ct_module *m, ct_tensor *x)
     return m && x ? m->forward(m->self, x) : NULL;
 }
 
-static ct_tensor *op_forward(void *self, ct_tensor *x)
+static ct_tensor *module_op_forward(void *self, ct_tensor *x)
 {
     return ((op_call *)self)->op(x);
 }
@@ -72,5 +80,5 @@ ct_module *ct_nn_op(ct_params *params, ct_tensor *(*op)(ct_tensor *x))
     if (!call)
         return NULL;
     call->op = op;
-    return ct_nn_module(params, call, op_forward);
+    return ct_nn_module(params, call, module_op_forward);
 }

@@ -1,8 +1,8 @@
 /* module.h - modules with one tensor in and one tensor out.
  *
- * Linear, Embedding, Dropout, LayerNorm, Sequential and modules of your own are all ct_module; ct_forward
- * runs any of them. A module registers its parameters in a ct_params set under PyTorch's dotted names,
- * belongs to that set, and is freed with it. */
+ * Linear, Embedding, Dropout, LayerNorm, Sequential and modules of your own are all ct_module;
+ * ct_forward runs any of them. A module registers its parameters in a ct_params set under PyTorch's
+ * dotted names, belongs to that set, and is freed with it. */
 #ifndef COTANGENT_NN_MODULE_H
 #define COTANGENT_NN_MODULE_H
 
@@ -14,8 +14,8 @@ extern "C" {
 
 typedef struct ct_module ct_module;
 
-/* Runs m on x. Returns a tensor of the innermost scope, or NULL with an error. The module decides which
- * shapes and dtypes x may have. */
+/* Runs m on x. Returns a tensor of the innermost scope, or NULL with an error. The module decides
+ * which shapes and dtypes x may have. */
 ct_tensor *ct_forward(ct_module *m, ct_tensor *x);
 
 /* Makes a module of your own. forward gets self on every call and returns NULL after an error. self

@@ -1,9 +1,9 @@
-/* recurrent.h - recurrent modules: one interface for RNN, LSTM, GRU and cells of one's own.
+/* recurrent.h - recurrent modules: one interface for RNN, LSTM, GRU and cells of your own.
  *
- * A module has layers * directions cells; a cell makes one step. The driver here runs cells over
- * time, layer on layer, forward and backward in time. Sequences are (T, B, size), or (B, T, size)
- * with batch_first, or (T, size) for one that is not batched. docs/recurrent_module.md shows how to
- * write a cell. */
+ * A module has layers * directions cells. A cell computes one step. The module runs its cells over
+ * the steps of a sequence, layer by layer, forward and backward in time. Sequences are (T, B,
+ * size), or (B, T, size) with batch_first, or (T, size) for a single sequence.
+ * docs/recurrent_module.md shows how to write a cell. */
 #ifndef COTANGENT_NN_RECURRENT_H
 #define COTANGENT_NN_RECURRENT_H
 
@@ -17,145 +17,181 @@
 extern "C" {
 #endif
 
+/* A recurrent module of any kind. It belongs to a parameter set and is freed with it. */
 typedef struct ct_recurrent ct_recurrent;
 
 typedef enum ct_nonlinearity {
-    CT_NONLINEARITY_DEFAULT,
+    CT_NONLINEARITY_DEFAULT, /* tanh, or relu with CT_DIALECT_GLUON */
     CT_NONLINEARITY_TANH,
     CT_NONLINEARITY_RELU
 } ct_nonlinearity;
 
-/* The options of all recurrent modules. Those below the line are for the kinds that are named;
- * given to another kind they are CT_ERR_ARGUMENT. */
+/* The options of all recurrent modules. hidden_size is required. A zero in any other field selects
+ * the default. */
 typedef struct ct_nn_recurrent_options {
-    int64_t input_size; /* 0: settled by the first forward */
+    int64_t input_size; /* features of x; 0: taken from the first forward or from a loaded file */
     int64_t hidden_size;
     int num_layers; /* 0: 1 */
     bool no_bias;
-    bool bidirectional;       /* y is (T, B, 2 output), forward half first */
-    bool reverse;             /* runs from the last step to the first; y stays in the order of x */
-    bool batch_first;         /* x and y are (B, T, size); states are not */
-    bool learn_state;         /* NAME.h_0, NAME.c_0 (layers * directions, 1, size), begun as 0, are
-                             * the initial state where none is given */
-    double dropout;           /* [0, 1): of each layer's output but the last, while training */
-    double recurrent_dropout; /* [0, 1): of h where a step multiplies it with weights, while
-                             * training; one mask for all steps of a call (Gal, Ghahramani 2016) */
-    ct_dialect dialect;       /* whose defaults: CT_DIALECT_TORCH (0), ... */
-    /* ---- */
+    bool bidirectional; /* y is (T, B, 2 output), the forward half first */
+    bool reverse;       /* runs from the last step to the first; y stays in the order of x */
+    bool batch_first;   /* x and y are (B, T, size); states are not affected */
+
+    /* The initial states are the parameters NAME.h_0 and NAME.c_0 (layers * directions, 1, size),
+     * initially 0. */
+    bool learn_state;
+
+    /* In [0, 1), while the set trains: dropout of the output of each layer but the last. */
+    double dropout;
+
+    /* In [0, 1), while the set trains: dropout of h in the product with the recurrent weights. A
+     * call uses one mask for all steps (Gal and Ghahramani 2016). */
+    double recurrent_dropout;
+
+    ct_dialect dialect; /* whose defaults to use; 0: CT_DIALECT_TORCH */
+
+    /* Options of single kinds. ct_nn_rnn, ct_nn_lstm and ct_nn_gru refuse those of another kind
+     * with CT_ERR_ARGUMENT. */
     ct_nonlinearity nonlinearity; /* RNN */
-    bool layer_norm;              /* RNN, LSTM, GRU: as in rnn.h, lstm.h, gru.h */
-    bool reset_before;    /* GRU: the reset gate acts before the matmul, as in Cho et al. 2014 */
-    int64_t proj_size;    /* LSTM: h is W_hr h, of this size; 0: it is not */
-    bool has_forget_bias; /* LSTM: the forget gate's bias begins as forget_bias (of two, the */
-    double forget_bias;   /* first; the other as 0) */
-    void *reserved[8];
+    bool layer_norm;              /* RNN, LSTM, GRU: see rnn.h, lstm.h, gru.h */
+    bool reset_before;            /* GRU: the reset gate acts before the matmul (Cho et al. 2014) */
+    int64_t proj_size; /* LSTM: h is projected to this size, below hidden_size; 0: it is not */
+
+    /* LSTM: the bias of the forget gate is initially forget_bias. If the cell has two biases, this
+     * is the first, and the second is 0. */
+    bool has_forget_bias;
+    double forget_bias;
 } ct_nn_recurrent_options;
 
-/* What one call may add; zero is none. */
+/* Optional arguments of one call. Zero-initialise it to use none. */
 typedef struct ct_recurrent_call {
-    /* (B) i32 or i64, 0..T: row b has this many steps; in any order. Its y is 0 past them, its
-     * final state the one at its last step (backward in time: it begins there), and what x holds
-     * past them, even NaN, changes nothing. As PyTorch's packed sequences. */
+    /* (B) i32 or i64, in 0..T and in any order: the number of steps of each row, as in PyTorch's
+     * packed sequences. Past its length, a row of y is 0, and x is ignored there, NaN included. The
+     * final state of a row is that after its last step. Backward in time a row begins at its last
+     * step. */
     ct_tensor *lengths;
-    /* (B) bool: rows that begin anew, from the initial state instead of the one given. */
+    /* (B) bool: true for rows that begin with the initial state instead of the given one. */
     ct_tensor *reset;
-    void *data; /* for the cells' step */
-    void *reserved[4];
+    void *data; /* handed to the cells as ct_cell_step.data */
 } ct_recurrent_call;
 
-/* x (T, B, in) -> y (T, B, directions * output), forward half first; *next, if wanted, is the
- * state after the last step, of the innermost scope. state is never changed; NULL is the initial
- * state: zeros, or what was learned. x (T, in) is a batch of one: y (T, directions * output), and
- * states may leave out their axis 1, as *next does unless state had it. T is at least 1.
- * CT_ERR_SHAPE for an x of another rank or size, a state of other layers, directions, batch or
- * sizes; CT_ERR_DTYPE, CT_ERR_DEVICE for a state unlike x; CT_ERR_INDEX for a length out of
- * range. */
+/* Runs r on x (T, B, in), with T at least 1. Returns y (T, B, directions * output), forward half
+ * first, a tensor of the innermost scope. If next is not NULL, *next becomes the state after the
+ * last step, which the innermost scope owns, or NULL after an error. state is not changed; NULL
+ * selects the initial state: zeros, or the parameters of learn_state.
+ *
+ * An x (T, in) is a batch of one row, and y is (T, directions * output). The tensors of state may
+ * then leave out axis 1, and those of *next do unless state has it.
+ *
+ * CT_ERR_SHAPE if x or state have the wrong rank or size, CT_ERR_DTYPE if x does not have the dtype
+ * of the parameters or state that of x, CT_ERR_DEVICE if they are on different devices,
+ * CT_ERR_INDEX if a length is not in 0..T. */
 ct_tensor *ct_recurrent_forward(ct_recurrent *r, ct_tensor *x, const ct_state *state,
                                 ct_state **next);
 ct_tensor *ct_recurrent_forward_with(ct_recurrent *r, ct_tensor *x, const ct_state *state,
                                      ct_state **next, ct_recurrent_call call);
 
-/* Whether RNN, LSTM and GRU run whole sequences by one op where they can (they do, at first), or a
- * step at a time by ordinary ops, for comparison. For the whole process. */
-void ct_set_fused_rnn(bool on) CT_NOSITE;
-
-/* One step of a module that runs forward in time only: x (B, in) -> y (B, output). States are
- * (layers, B, size). Each step is a call: recurrent dropout draws a mask for each. */
+/* Runs one step of a module that has one direction and is not reversed: x (B, in) -> y (B, output).
+ * States are (layers, B, size). Recurrent dropout draws a new mask in each step. Errors are those
+ * of ct_recurrent_forward, and CT_ERR_ARGUMENT if the module is bidirectional or reversed. */
 ct_tensor *ct_recurrent_step(ct_recurrent *r, ct_tensor *x, const ct_state *state, ct_state **next);
 
-/* The initial state for a batch: h (layers * directions, batch, hidden or proj), index layer *
- * directions + direction; an LSTM's is (h, c), a user's cell has its own tensors. It is on the
- * device of r's parameters, the only one where a forward takes it; after ct_params_to, begin
- * another or move it with ct_state_to. Owned, yours to ct_state_free; without history: to learn an
- * initial state, hand NULL to forward. CT_ERR_ARGUMENT for a negative batch. */
+/* Returns the initial state for a batch: each tensor is (layers * directions, batch, size), with
+ * index layer * directions + direction. The state is h; that of an LSTM is (h, c); your own cell
+ * has its own tensors. You own the state and must free it with ct_state_free. It is on the device
+ * of r's parameters; after ct_params_to, make another one or move it with ct_state_to. It has no
+ * history: to train the parameters of learn_state, pass NULL to forward. CT_ERR_ARGUMENT if batch
+ * is negative. */
 ct_state *ct_recurrent_begin_state(const ct_recurrent *r, int64_t batch);
 
-int ct_recurrent_layers(const ct_recurrent *r) CT_NOSITE;
-int ct_recurrent_directions(const ct_recurrent *r) CT_NOSITE;
-int64_t ct_recurrent_hidden_size(const ct_recurrent *r) CT_NOSITE; /* of one direction's output */
+/* Sizes of r; 0 if r is NULL. The hidden size is the size of y for one direction: with a projection
+ * proj_size. */
+int ct_recurrent_layers(const ct_recurrent *r);
+int ct_recurrent_directions(const ct_recurrent *r);
+int64_t ct_recurrent_hidden_size(const ct_recurrent *r);
 
-/* ---- cells of one's own ---- */
+/* ---- cells of your own ---- */
 
 #define CT_MAX_CELL_STATES 8
 
-/* Where a cell stands, for its init. */
+typedef struct ct_cell ct_cell;
+
+/* Which cell init makes. */
 typedef struct ct_cell_place {
     ct_recurrent *module;
+    const ct_cell *cell; /* the table that the module was made with */
     const ct_nn_recurrent_options *options;
     int layer, direction; /* direction 1 runs backward in time */
-    int64_t input_size;   /* -1: not known yet, a size like another for ct_cell_param */
+    int64_t input_size;   /* -1: not known yet; ct_cell_param takes it like any other size */
 } ct_cell_place;
 
-/* What a step may want to know. */
+/* What a cell gets in each step of a call. */
 typedef struct ct_cell_step {
-    void *data;         /* ct_recurrent_call's */
-    ct_tensor *drop;    /* recurrent dropout: (B, size of state 0), to multiply with; NULL: none */
-    ct_tensor *lengths; /* for sequence: (B) i64, steps of each row; NULL: all have all. A step is
-                         * not asked for less than the whole batch: the driver holds rows back. */
+    void *data;         /* the data of ct_recurrent_call */
+    ct_tensor *drop;    /* recurrent dropout: (B, size of state 0), a factor for h; NULL: none */
+    ct_tensor *lengths; /* for sequence: (B) i64, the steps of each row; NULL: all rows have T.
+                         * step() always receives the whole batch; the driver masks rows that have
+                         * ended. */
 } ct_cell_step;
 
-/* One kind of cell: a table of functions, static and constant. self is a cell's own data: size
- * bytes that are zero at first and belong to the set. What is left out takes the usual. */
-typedef struct ct_cell {
-    const char *name;
+/* One kind of cell: a table of functions. It must stay valid as long as the modules made with it;
+ * make it static. self is the cell's own data: size bytes, initially zero, freed with the parameter
+ * set. */
+struct ct_cell {
+    const char *name; /* for messages */
     size_t size;
-    int states; /* tensors in its state, 1..CT_MAX_CELL_STATES */
-    /* Registers the cell's parameters (ct_cell_param). */
+    int states; /* the number of state tensors, 1..CT_MAX_CELL_STATES */
+
+    /* Optional. Registers the cell's parameters with ct_cell_param. */
     ct_status (*init)(void *self, const ct_cell_place *at);
-    int64_t (*state_size)(const void *self, int i); /* the last size of state i; hidden_size */
-    int64_t (*output_size)(const void *self);       /* of y; that of state 0 */
-    /* x (B, in), or a step of what project gave; state[i] (B, size) -> y (B, out), next[i] (B,
-     * size). NULL after an error. Must not change what it is given. */
+
+    /* Optional. The last size of state i; NULL: hidden_size. */
+    int64_t (*state_size)(const void *self, int i);
+
+    /* Optional. The last size of y; NULL: that of state 0. */
+    int64_t (*output_size)(const void *self);
+
+    /* One step: x (B, in), or one step of what project returned, and state[i] (B, size) ->
+     * y (B, output) and next[i] (B, size). Returns NULL after an error. Must not change its
+     * inputs. */
     ct_tensor *(*step)(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
                        const ct_cell_step *at);
-    /* Optional: the part of all steps that depends on the input alone, at once: x (T, B, in) ->
-     * (T, B, anything). */
+
+    /* Optional. Computes what depends on the input alone, for all steps at once: x (T, B, in) ->
+     * (T, B, any size). */
     ct_tensor *(*project)(void *self, ct_tensor *x, const ct_cell_step *at);
-    /* Optional: all steps at once. x (T, B, ...) as step gets it a step at a time; state is
-     * replaced by the one after the last. NULL without an error: not here, make the steps. Where
-     * rows have different lengths it is asked only if lengths is set; then a row's state stays as
-     * it is from its length on, and y there may be anything finite, without effect. */
+
+    /* Optional. Runs all steps at once: x (T, B, ...) is what step gets one step at a time. Returns
+     * y (T, B, output) and replaces state[i] by the states after the last step. Return NULL without
+     * raising an error to fall back to step(). Called for rows of unequal length only if .lengths
+     * is true; it must then freeze a row's state after its last step. Outputs past a row's length
+     * are ignored but must be finite. */
     ct_tensor *(*sequence)(void *self, ct_tensor *x, ct_tensor **state, bool reverse,
                            const ct_cell_step *at);
-    bool lengths; /* sequence heeds at->lengths */
-    void *reserved[4];
-} ct_cell;
+    bool lengths; /* sequence supports at->lengths */
+};
 
-/* Registers NAME.WHAT_lLAYER, with the suffix _reverse for direction 1: "rnn.weight_ih_l0". One
- * size of a shape may be at->input_size, even if that is not known yet: the first forward, or a
- * loaded file, settles it. */
+/* Registers the parameter NAME.WHAT_lLAYER, with the suffix _reverse for direction 1:
+ * "rnn.weight_ih_l0". For a single cell it is NAME.WHAT. One size of shape may be at->input_size
+ * even if it is -1: the first forward or a loaded file settles it. Returns NULL with an error as
+ * for ct_params_add, and CT_ERR_ARGUMENT if more than 16 parameters of a module wait for the input
+ * size. */
 ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shape, ct_init init);
 
-/* h, or h * at->drop where there is one: for the product with recurrent weights. */
+/* Applies recurrent dropout: returns h * at->drop, or h if at->drop is NULL. Use it on h before the
+ * product with recurrent weights. */
 ct_tensor *ct_cell_drop(const ct_cell_step *at, ct_tensor *h);
 
-/* A module of cells of one kind under params' part NAME. Belongs to params. CT_ERR_ARGUMENT for
- * sizes, layers or probabilities that cannot be. */
+/* Makes a module of cells of one kind, with the parameters NAME.*. It belongs to params.
+ * CT_ERR_ARGUMENT if the cell has no step or an invalid number of states, if hidden_size is below
+ * 1, input_size negative, num_layers not in 0..4096, the dialect not in the enumeration, a dropout
+ * not in [0, 1), or if both reverse and bidirectional are set. */
 ct_recurrent *ct_nn_recurrent(ct_params *params, const char *name, const ct_cell *cell,
                               ct_nn_recurrent_options options);
 
-/* One cell alone, to be run by ct_recurrent_step: its parameters are NAME.WHAT, without a suffix
- * (PyTorch's LSTMCell and kin). CT_ERR_ARGUMENT for options of layers or directions. */
+/* Makes a single cell, to be run by ct_recurrent_step, like PyTorch's LSTMCell. Its parameters are
+ * NAME.WHAT, without a suffix. CT_ERR_ARGUMENT as for ct_nn_recurrent, and if num_layers is above 1
+ * or bidirectional, reverse, batch_first or dropout is set. */
 ct_recurrent *ct_nn_recurrent_cell(ct_params *params, const char *name, const ct_cell *cell,
                                    ct_nn_recurrent_options options);
 

@@ -1,4 +1,6 @@
 /* sequential.c - chains of modules. */
+#include "tensor/internal.h"
+
 #include "nn/internal.h"
 
 #include <cotangent/nn/sequential.h>
@@ -8,7 +10,7 @@ typedef struct chain {
     ct_module *module[];
 } chain;
 
-static ct_tensor *chain_forward(void *self, ct_tensor *x)
+static ct_tensor *sequential_forward(void *self, ct_tensor *x)
 {
     const chain *c = self;
 
@@ -21,12 +23,8 @@ ct_module *ct_nn_sequential(ct_params *params, int count, ct_module *const *modu
 {
     chain *c;
 
-    if (!params)
+    if (!params || !cti_at_least("ct_nn_sequential", "count", count, 0))
         return NULL;
-    if (count < 0) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_nn_sequential", "%d modules", count);
-        return NULL;
-    }
     for (int i = 0; i < count; i++)
         if (!modules[i])
             return NULL;
@@ -36,5 +34,5 @@ ct_module *ct_nn_sequential(ct_params *params, int count, ct_module *const *modu
     c->count = count;
     for (int i = 0; i < count; i++)
         c->module[i] = modules[i];
-    return ct_nn_module(params, c, chain_forward);
+    return ct_nn_module(params, c, sequential_forward);
 }

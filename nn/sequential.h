@@ -1,7 +1,8 @@
 /* sequential.h - chains of modules.
  *
  *     ct_module *net = ct_nn_sequential(params, 3, (ct_module *[]){
- *         ct_nn_embedding(params, "embedding", (ct_nn_embedding_options){ .rows = 28, .size = 16 }),
+ *         ct_nn_embedding(params, "embedding", (ct_nn_embedding_options){ .rows = 28, .size = 16
+ *         }),
  *         ct_nn_dropout(params, 0.1),
  *         ct_nn_linear(params, "linear", linear_options) });
  *     ct_tensor *logits = ct_forward(net, ids); */
@@ -14,8 +15,9 @@
 extern "C" {
 #endif
 
-/* Makes a chain: the output of each module is the input of the next. With count 0, y is x. The modules
- * must belong to params. NULL if one of them is NULL; CT_ERR_ARGUMENT if count is negative. */
+/* Makes a chain: the output of each module is the input of the next. With count 0, y is x. The
+ * modules must belong to params. NULL if one of them is NULL; CT_ERR_ARGUMENT if count is
+ * negative. */
 ct_module *ct_nn_sequential(ct_params *params, int count, ct_module *const *modules);
 
 #ifdef __cplusplus

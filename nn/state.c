@@ -3,8 +3,8 @@
 
 #include "tensor/hooks.h"
 
-#include <cotangent/autograd/ops/arrange.h>
 #include <cotangent/autograd/autograd.h>
+#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/index.h>
 #include <cotangent/nn/state.h>
 
@@ -119,7 +119,7 @@ ct_state *ct_state_from_tensors(int count, ct_tensor *const *tensors)
                       CT_CPU);
     if (!memory)
         return NULL;
-    s = (ct_state *)(void *)cti_ptr(memory);
+    s = (ct_state *)(void *)cti_data(memory);
     s->count = count;
     s->owned = false;
     for (i = 0; i < count; i++)

@@ -11,25 +11,18 @@
 #include <math.h>
 #include <stddef.h>
 
-/* Rows of a table of options: a number with its default, in [low, high); one whose struct has a
- * field no_NAME, too; a flag. */
-#define NUMBER(type, field, usual, low, high)                                                      \
-    {                                                                                              \
-#field, offsetof(type, field), false, 0, usual, low, high                                  \
-    }
-#define NUMBER_OR_NO(type, field, usual, low, high)                                                \
-    {                                                                                              \
-#field, offsetof(type, field), false, offsetof(type, no_##field), usual, low, high         \
-    }
-#define FLAG(type, field)                                                                          \
-    {                                                                                              \
-#field, offsetof(type, field), true, 0, 0, 0, 0                                            \
-    }
+/* Rows of a table of options: a number with its default, in [low, high); a flag. */
+/* clang-format off */
+#define NUMBER(type, field, usual, low, high) \
+    { #field, offsetof(type, field), false, usual, low, high }
+#define FLAG(type, field) \
+    { #field, offsetof(type, field), true, 0, 0, 0 }
+/* clang-format on */
 
 /* ---- SGD ---- */
 
-static const cti_option sgd_options[] = {
-    NUMBER_OR_NO(ct_sgd_options, lr, 1e-3, 0, INFINITY),
+static const cti_option_field sgd_options[] = {
+    NUMBER(ct_sgd_options, lr, 1e-3, 0, INFINITY),
     NUMBER(ct_sgd_options, momentum, 0, 0, INFINITY),
     NUMBER(ct_sgd_options, weight_decay, 0, 0, INFINITY),
     NUMBER(ct_sgd_options, dampening, 0, -DBL_MAX, INFINITY),
@@ -79,23 +72,23 @@ ct_optimizer *ct_sgd_new(ct_params *set, ct_sgd_options options)
 
 /* ---- Adam, AdamW ---- */
 
-static const cti_option adam_options[] = {
-    NUMBER_OR_NO(ct_adam_options, lr, 1e-3, 0, INFINITY),
-    NUMBER_OR_NO(ct_adam_options, beta1, 0.9, 0, 1),
-    NUMBER_OR_NO(ct_adam_options, beta2, 0.999, 0, 1),
-    NUMBER_OR_NO(ct_adam_options, eps, 1e-8, 0, INFINITY),
-    NUMBER_OR_NO(ct_adam_options, weight_decay, 0, 0, INFINITY),
+static const cti_option_field adam_options[] = {
+    NUMBER(ct_adam_options, lr, 1e-3, 0, INFINITY),
+    NUMBER(ct_adam_options, beta1, 0.9, 0, 1),
+    NUMBER(ct_adam_options, beta2, 0.999, 0, 1),
+    NUMBER(ct_adam_options, eps, 1e-8, 0, INFINITY),
+    NUMBER(ct_adam_options, weight_decay, 0, 0, INFINITY),
     FLAG(ct_adam_options, amsgrad),
     FLAG(ct_adam_options, maximize),
     { 0 },
 };
 
-static const cti_option adamw_options[] = {
-    NUMBER_OR_NO(ct_adam_options, lr, 1e-3, 0, INFINITY),
-    NUMBER_OR_NO(ct_adam_options, beta1, 0.9, 0, 1),
-    NUMBER_OR_NO(ct_adam_options, beta2, 0.999, 0, 1),
-    NUMBER_OR_NO(ct_adam_options, eps, 1e-8, 0, INFINITY),
-    NUMBER_OR_NO(ct_adam_options, weight_decay, 0.01, 0, INFINITY),
+static const cti_option_field adamw_options[] = {
+    NUMBER(ct_adam_options, lr, 1e-3, 0, INFINITY),
+    NUMBER(ct_adam_options, beta1, 0.9, 0, 1),
+    NUMBER(ct_adam_options, beta2, 0.999, 0, 1),
+    NUMBER(ct_adam_options, eps, 1e-8, 0, INFINITY),
+    NUMBER(ct_adam_options, weight_decay, 0.01, 0, INFINITY),
     FLAG(ct_adam_options, amsgrad),
     FLAG(ct_adam_options, maximize),
     { 0 },
@@ -176,10 +169,10 @@ ct_optimizer *ct_adamw_new(ct_params *set, ct_adam_options options)
 
 /* ---- RMSprop ---- */
 
-static const cti_option rmsprop_options[] = {
-    NUMBER_OR_NO(ct_rmsprop_options, lr, 1e-2, 0, INFINITY),
-    NUMBER_OR_NO(ct_rmsprop_options, alpha, 0.99, 0, 1),
-    NUMBER_OR_NO(ct_rmsprop_options, eps, 1e-8, 0, INFINITY),
+static const cti_option_field rmsprop_options[] = {
+    NUMBER(ct_rmsprop_options, lr, 1e-2, 0, INFINITY),
+    NUMBER(ct_rmsprop_options, alpha, 0.99, 0, 1),
+    NUMBER(ct_rmsprop_options, eps, 1e-8, 0, INFINITY),
     NUMBER(ct_rmsprop_options, momentum, 0, 0, INFINITY),
     NUMBER(ct_rmsprop_options, weight_decay, 0, 0, INFINITY),
     FLAG(ct_rmsprop_options, centered),
@@ -216,9 +209,9 @@ ct_optimizer *ct_rmsprop_new(ct_params *set, ct_rmsprop_options options)
 
 /* ---- Adagrad ---- */
 
-static const cti_option adagrad_options[] = {
-    NUMBER_OR_NO(ct_adagrad_options, lr, 1e-2, 0, INFINITY),
-    NUMBER_OR_NO(ct_adagrad_options, eps, 1e-10, 0, INFINITY),
+static const cti_option_field adagrad_options[] = {
+    NUMBER(ct_adagrad_options, lr, 1e-2, 0, INFINITY),
+    NUMBER(ct_adagrad_options, eps, 1e-10, 0, INFINITY),
     NUMBER(ct_adagrad_options, lr_decay, 0, 0, INFINITY),
     NUMBER(ct_adagrad_options, weight_decay, 0, 0, INFINITY),
     NUMBER(ct_adagrad_options, initial_accumulator_value, 0, 0, INFINITY),

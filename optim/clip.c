@@ -29,9 +29,15 @@ static double clip_measure(const ct_tensor *g, const cti_segment *segment, const
     double v = 0; /* if memory ran out; the error is recorded */
 
     if (out && op)
-        be->reduce(*op, g->dtype, 1, g->numel, 1, cti_ptr(g), cti_ptr(out));
+        be->reduce(&(cti_reduce_args){ .op = *op,
+                                       .dtype = g->dtype,
+                                       .outer = 1,
+                                       .n = g->numel,
+                                       .inner = 1,
+                                       .in = cti_data(g),
+                                       .out = cti_data(out) });
     else if (out)
-        be->norm_squared(segment, 1, (double *)(void *)cti_ptr(out));
+        be->norm_squared(segment, 1, (double *)(void *)cti_data(out));
     if (out)
         v = ct_item(out);
     cti_scope_pop(s);
@@ -87,10 +93,12 @@ static const ct_param *clip_norm(const char *me, const cti_param_table *t, doubl
     const ct_param *bad = NULL;
     ct_device device = ct_params_device(t->set);
     cti_fault fault = cti_fault_at(device, kind, me, step);
+    cti_clip_norm_args a = { .segments = t->segment,
+                             .count = t->count,
+                             .max_norm = max_norm,
+                             .norm = norm ? (double *)(void *)cti_data(norm) : NULL };
 
-    if (ct_ok() && cti_backend_of(device)->clip_norm(t->segment, t->count, max_norm,
-                                                     norm ? (double *)(void *)cti_ptr(norm) : NULL,
-                                                     &fault) != CT_OK) {
+    if (ct_ok() && cti_backend_of(device)->clip_norm(&a, &fault) != CT_OK) {
         bad = clip_first_not_finite(t);
         if (!bad)
             ct_raise(CT_ERR_NUMERIC, me, "the norm of the gradients overflows");
@@ -136,7 +144,7 @@ static void clip_fault_not_finite(const char *me, cti_param_table *t)
         if (!zeros)
             break; /* that error stands */
         cti_elementwise(CTI_EW_affine, zeros, 1, &g, nothing);
-        t->segment[i].grad = cti_ptr(zeros);
+        t->segment[i].grad = cti_data(zeros);
     }
     if (ct_ok())
         clip_norm(me, t, INFINITY, NULL, CTI_FAULT_VALUE, 0);

@@ -42,14 +42,13 @@ const ct_param *cti_clip_grad_norm(const char *function, const cti_param_table *
 
 /* An option of an algorithm: a field of its struct of options. The table of these gives defaults,
  * checks, and what a checkpoint says and compares. */
-typedef struct cti_option {
+typedef struct cti_option_field {
     const char *name;
     size_t offset;    /* of a double, or of a bool */
     bool flag;        /* it is a bool */
-    size_t no_offset; /* of the bool no_NAME; 0: there is none */
-    double usual;     /* the default: the value that 0 stands for */
+    double usual;     /* the default: the value that 0 stands for; CT_ZERO stands for 0 */
     double low, high; /* allowed: low <= value < high */
-} cti_option;
+} cti_option_field;
 
 /* A tensor that an algorithm keeps for each parameter. */
 typedef struct cti_state_kind {
@@ -70,10 +69,10 @@ typedef struct cti_composed {
 
 /* Either fused, for which backends have a kernel, or composed from ops. */
 typedef struct cti_algorithm {
-    const char *name;         /* "sgd": for ct_optimizer_new */
-    const char *title;        /* "SGD": for messages and checkpoints */
-    size_t size;              /* of its struct of options */
-    const cti_option *option; /* a NULL name ends them; among them lr and weight_decay */
+    const char *name;               /* "sgd": for ct_optimizer_new */
+    const char *title;              /* "SGD": for messages and checkpoints */
+    size_t size;                    /* of its struct of options */
+    const cti_option_field *option; /* a NULL name ends them; among them lr and weight_decay */
     cti_state_kind state[CTI_STATES];
     bool counts; /* "step" is part of its state */
 
@@ -99,20 +98,20 @@ ct_optimizer *cti_optimizer_new(const char *function, const cti_algorithm *a, ct
                                 const void *options);
 
 /* The option of a name, or NULL; the value of a field: 0 or 1 of a flag. */
-const cti_option *cti_option_find(const cti_algorithm *a, const char *name);
-double cti_option_get(const cti_option *option, const void *options);
+const cti_option_field *cti_option_find(const cti_algorithm *a, const char *name);
+double cti_option_get(const cti_option_field *option, const void *options);
 
 /* The same by name; 0 for one that the algorithm does not have. */
 double cti_option_value(const cti_algorithm *a, const void *options, const char *name);
 
 /* Sets a field to a value; 0 is 0, not the default. */
-void cti_option_set(const cti_option *option, void *options, double value);
+void cti_option_set(const cti_option_field *option, void *options, double value);
 
 /* Fills in the defaults. False with an error. */
 bool cti_options_settle(const char *function, const cti_algorithm *a, void *options);
 
 /* False with an error, if v is not in the option's range. */
-bool cti_option_check(const char *function, const cti_option *option, double v);
+bool cti_option_check(const char *function, const cti_option_field *option, double v);
 
 /* ---- optimisers ---- */
 

@@ -4,7 +4,7 @@
 #include "tensor/hooks.h"
 #include "tensor/text.h"
 
-#include <cotangent/autograd/ops/arrange.h>
+#include <cotangent/autograd/ops/copy.h>
 
 #include <fnmatch.h>
 #include <math.h>
@@ -92,7 +92,7 @@ static bool options_set(const char *function, const cti_algorithm *a,
                         const ct_optimizer_value *value, void *options)
 {
     for (; value && value->name; value++) {
-        const cti_option *option = cti_option_find(a, value->name);
+        const cti_option_field *option = cti_option_find(a, value->name);
 
         if (!option) {
             ct_raise(CT_ERR_ARGUMENT, function, "%s has no option %s", a->title,
@@ -284,18 +284,15 @@ static cti_group *group_for(const char *function, ct_optimizer *o, const char *p
 
 /* Whether a group's value of an option is allowed; false with an error. */
 static bool group_check_value(const char *function, const ct_optimizer *o, const char *name,
-                              double v, bool none)
+                              double v)
 {
-    const cti_option *option = cti_option_find(o->algorithm, name);
+    const cti_option_field *option = cti_option_find(o->algorithm, name);
 
-    if (none && v != 0)
-        ct_raise(CT_ERR_ARGUMENT, function, "%s is %g, but no_%s is set; give one of them", name, v,
-                 name);
-    else if (!option && v != 0)
+    if (option)
+        return cti_option_check(function, option, cti_option(v, 0));
+    if (v != 0)
         ct_raise(CT_ERR_ARGUMENT, function, "%s has no option %s", o->algorithm->title, name);
-    else
-        return !option || cti_option_check(function, option, v);
-    return false;
+    return v == 0;
 }
 
 static bool group_check(const char *function, const ct_optimizer *o, const char *pattern,
@@ -309,8 +306,8 @@ static bool group_check(const char *function, const ct_optimizer *o, const char 
         ct_raise(CT_ERR_ARGUMENT, function, "no parameter matches %s", cti_quote(pattern).s);
         return false;
     }
-    return group_check_value(function, o, "lr", a->lr, a->no_lr) &&
-           group_check_value(function, o, "weight_decay", a->weight_decay, a->no_weight_decay);
+    return group_check_value(function, o, "lr", a->lr) &&
+           group_check_value(function, o, "weight_decay", a->weight_decay);
 }
 
 ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern, ct_optimizer_group_options a)
@@ -326,10 +323,10 @@ ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern, ct_optimizer_
     g = group_for(me, o, pattern);
     if (!g)
         return ct_error();
-    g->own_lr = a.lr != 0 || a.no_lr;
-    g->lr = a.lr;
-    g->own_decay = a.weight_decay != 0 || a.no_weight_decay;
-    g->weight_decay = a.weight_decay;
+    g->own_lr = a.lr != 0;
+    g->lr = cti_option(a.lr, 0);
+    g->own_decay = a.weight_decay != 0;
+    g->weight_decay = cti_option(a.weight_decay, 0);
     for (i = 0; i < o->count; i++)
         o->slot[i].group = group_of(o, ct_param_name(o->slot[i].param));
     return CT_OK;

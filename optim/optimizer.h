@@ -3,14 +3,14 @@
  *
  *     ct_optimizer *adam = ct_adam_new(params, (ct_adam_options){ .lr = 3e-4 });
  *
- *     ct_optimizer_group(adam, "*.bias*", (ct_optimizer_group_options){ .no_weight_decay = true });
+ *     ct_optimizer_group(adam, "*.bias*", (ct_optimizer_group_options){ .weight_decay = CT_ZERO });
  *     ...
  *     ct_backward(loss);
  *     ct_clip_grad_norm(params, 1.0, NULL);
  *     ct_optimizer_step(adam);
  *
- * An option that is 0 has its default, which the comment beside it gives; no comment means 0. Set
- * no_NAME to true for an option that must be 0 although its default is not.
+ * An option that is 0 has its default, which the comment beside it gives; no comment means 0. Write
+ * CT_ZERO for an option that must be 0 although its default is not.
  *
  * In the formulas w is a parameter, t is the number of its updates, including this one, and
  * g = grad + weight_decay w (with maximize: weight_decay w - grad). lr is the learning rate. eps
@@ -43,8 +43,6 @@ typedef struct ct_sgd_options {
     double lr; /* 0.001 */
     double momentum, dampening, weight_decay;
     bool nesterov, maximize;
-    bool no_lr;
-    void *reserved[8];
 } ct_sgd_options;
 ct_optimizer *ct_sgd_new(ct_params *set, ct_sgd_options options);
 
@@ -59,8 +57,6 @@ typedef struct ct_adam_options {
     double eps;          /* 1e-8 */
     double weight_decay; /* Adam 0, AdamW 0.01 */
     bool amsgrad, maximize;
-    bool no_lr, no_beta1, no_beta2, no_eps, no_weight_decay;
-    void *reserved[8];
 } ct_adam_options;
 ct_optimizer *ct_adam_new(ct_params *set, ct_adam_options options);
 ct_optimizer *ct_adamw_new(ct_params *set, ct_adam_options options);
@@ -75,8 +71,6 @@ typedef struct ct_rmsprop_options {
     double eps;   /* 1e-8 */
     double momentum, weight_decay;
     bool centered, maximize;
-    bool no_lr, no_alpha, no_eps;
-    void *reserved[8];
 } ct_rmsprop_options;
 ct_optimizer *ct_rmsprop_new(ct_params *set, ct_rmsprop_options options);
 
@@ -88,8 +82,6 @@ typedef struct ct_adagrad_options {
     double eps; /* 1e-10 */
     double lr_decay, weight_decay, initial_accumulator_value;
     bool maximize;
-    bool no_lr, no_eps;
-    void *reserved[8];
 } ct_adagrad_options;
 ct_optimizer *ct_adagrad_new(ct_params *set, ct_adagrad_options options);
 
@@ -97,7 +89,7 @@ ct_optimizer *ct_adagrad_new(ct_params *set, ct_adagrad_options options);
 
 /* The name of algorithm i: "sgd", "adam", "adamw", "rmsprop", "adagrad". NULL if there is no
  * algorithm i. */
-const char *ct_optimizer_algorithm(int i) CT_NOSITE;
+const char *ct_optimizer_algorithm(int i);
 
 /* An option by its field's name. Of a flag, 0 is false and any other value is true. */
 typedef struct ct_optimizer_value {
@@ -113,7 +105,7 @@ ct_optimizer *ct_optimizer_new(ct_params *set, const char *algorithm,
 
 /* ---- use ---- */
 
-void ct_optimizer_free(ct_optimizer *o) CT_NOSITE; /* NULL is allowed */
+void ct_optimizer_free(ct_optimizer *o); /* NULL is allowed */
 
 /* Updates every trained parameter that has a gradient, and clears the gradients. Does nothing while
  * an error is recorded. A parameter without a gradient is not changed, also not by weight decay or
@@ -122,11 +114,9 @@ ct_status ct_optimizer_step(ct_optimizer *o);
 
 /* ---- groups ---- */
 
-/* An option that is 0 has the optimiser's value. Set no_NAME to true for 0. */
+/* An option that is 0 has the optimiser's value. Write CT_ZERO for 0. */
 typedef struct ct_optimizer_group_options {
     double lr, weight_decay;
-    bool no_lr, no_weight_decay;
-    void *reserved[6];
 } ct_optimizer_group_options;
 
 /* Gives own options to the parameters whose whole name matches a shell pattern ("*.bias*"). If a
@@ -139,8 +129,8 @@ ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern,
 /* Returns the learning rate in use, after the schedule: ct_optimizer_lr that of parameters whose
  * group has no rate of its own, ct_optimizer_param_lr that of the named parameter. Returns NaN for
  * a NULL optimiser and for a name that is not in the set. */
-double ct_optimizer_lr(const ct_optimizer *o) CT_NOSITE;
-double ct_optimizer_param_lr(const ct_optimizer *o, const char *name) CT_NOSITE;
+double ct_optimizer_lr(const ct_optimizer *o);
+double ct_optimizer_param_lr(const ct_optimizer *o, const char *name);
 
 /* Sets the learning rate to which the schedule is applied; 0 is allowed. Groups with a rate of
  * their own keep it. CT_ERR_ARGUMENT for a rate that is negative or not finite. */
@@ -152,8 +142,8 @@ ct_status ct_optimizer_set_lr(ct_optimizer *o, double lr);
  * there is one; then, for each parameter that has been updated, its state under PyTorch's names:
  * "exp_avg.rnn.weight_ih_l0", with the parameter's shape, and a scalar "step.rnn.weight_ih_l0" (SGD
  * has none). The order is that of the set. Names are valid as long as the optimiser. */
-int ct_optimizer_state_count(const ct_optimizer *o) CT_NOSITE;
-const char *ct_optimizer_state_name(const ct_optimizer *o, int i) CT_NOSITE;
+int ct_optimizer_state_count(const ct_optimizer *o);
+const char *ct_optimizer_state_name(const ct_optimizer *o, int i);
 
 /* Returns the values of entry i as a tensor of the innermost scope: a view of the state itself;
  * for "lr", "schedule" and "step", a copy on the CPU, f64 or i64. CT_ERR_INDEX if there is no
@@ -170,7 +160,7 @@ ct_status ct_optimizer_state_load(ct_optimizer *o, const char *name,
 
 /* Frees the state of all parameters, as if none had been updated. Rates, groups and the schedule
  * are kept. */
-void ct_optimizer_reset(ct_optimizer *o) CT_NOSITE;
+void ct_optimizer_reset(ct_optimizer *o);
 
 #ifdef __cplusplus
 }

@@ -8,16 +8,16 @@
 #include <math.h>
 #include <string.h>
 
-const cti_option *cti_option_find(const cti_algorithm *a, const char *name)
+const cti_option_field *cti_option_find(const cti_algorithm *a, const char *name)
 {
-    const cti_option *option = a->option;
+    const cti_option_field *option = a->option;
 
     while (option->name && strcmp(option->name, name) != 0)
         option++;
     return option->name ? option : NULL;
 }
 
-double cti_option_get(const cti_option *option, const void *options)
+double cti_option_get(const cti_option_field *option, const void *options)
 {
     const char *field = (const char *)options + option->offset;
 
@@ -26,31 +26,22 @@ double cti_option_get(const cti_option *option, const void *options)
 
 double cti_option_value(const cti_algorithm *a, const void *options, const char *name)
 {
-    const cti_option *option = cti_option_find(a, name);
+    const cti_option_field *option = cti_option_find(a, name);
 
     return option ? cti_option_get(option, options) : 0;
 }
 
-/* The field no_NAME; NULL if there is none. */
-static bool *option_no(const cti_option *option, void *options)
-{
-    return option->no_offset ? (bool *)(void *)((char *)options + option->no_offset) : NULL;
-}
-
-void cti_option_set(const cti_option *option, void *options, double value)
+void cti_option_set(const cti_option_field *option, void *options, double value)
 {
     char *field = (char *)options + option->offset;
-    bool *no = option_no(option, options);
 
     if (option->flag)
         *(bool *)(void *)field = value != 0;
     else
-        *(double *)(void *)field = value;
-    if (no)
-        *no = value == 0;
+        *(double *)(void *)field = value != 0 ? value : CT_ZERO;
 }
 
-bool cti_option_check(const char *function, const cti_option *option, double v)
+bool cti_option_check(const char *function, const cti_option_field *option, double v)
 {
     if (v >= option->low && v < option->high)
         return true;
@@ -65,27 +56,20 @@ bool cti_option_check(const char *function, const cti_option *option, double v)
     return false;
 }
 
-/* Gives one option its default if it was left out. */
-static bool option_settle(const char *function, const cti_option *option, void *options)
+/* Gives one option its default if it was left 0. */
+static bool option_settle(const char *function, const cti_option_field *option, void *options)
 {
-    double v = cti_option_get(option, options);
-    const bool *no = option_no(option, options);
+    double *v = (double *)(void *)((char *)options + option->offset);
 
     if (option->flag)
         return true;
-    if (no && *no && v != 0) {
-        ct_raise(CT_ERR_ARGUMENT, function, "%s is %g, but no_%s is set; give one of them",
-                 option->name, v, option->name);
-        return false;
-    }
-    if (v == 0 && !(no && *no))
-        *(double *)(void *)((char *)options + option->offset) = option->usual;
-    return cti_option_check(function, option, cti_option_get(option, options));
+    *v = cti_option(*v, option->usual);
+    return cti_option_check(function, option, *v);
 }
 
 bool cti_options_settle(const char *function, const cti_algorithm *a, void *options)
 {
-    const cti_option *option;
+    const cti_option_field *option;
 
     for (option = a->option; option->name; option++)
         if (!option_settle(function, option, options))
@@ -97,7 +81,7 @@ bool cti_options_settle(const char *function, const cti_algorithm *a, void *opti
 
 void cti_optimizer_describe(const ct_optimizer *o, cti_entries *e)
 {
-    const cti_option *option;
+    const cti_option_field *option;
 
     cti_buffer_print(cti_entries_add(e, "algorithm"), "%s", o->algorithm->title);
     for (option = o->algorithm->option; option->name; option++) {

@@ -25,7 +25,7 @@ bool cti_param_table_make(const char *function, const ct_params *set, cti_param_
         if (!g)
             continue;
         t->segment[t->count] = (cti_segment){
-            .value = cti_ptr(w), .grad = cti_ptr(g), .n = w->numel, .dtype = w->dtype
+            .value = cti_data(w), .grad = cti_data(g), .n = w->numel, .dtype = w->dtype
         };
         t->at[t->count++] = i;
     }

@@ -198,17 +198,17 @@ ct_status ct_schedule_plateau_lr(ct_schedule *s, ct_schedule_plateau_options a)
 
     if (!schedule_is_there(me, s))
         return ct_error();
-    a.factor = a.factor != 0 ? a.factor : 0.1;
-    a.threshold = a.threshold != 0 || a.no_threshold ? a.threshold : 1e-4;
-    a.eps = a.eps != 0 || a.no_eps ? a.eps : 1e-8;
-    a.patience = a.patience != 0 || a.no_patience ? a.patience : 10;
+    a.factor = cti_option(a.factor, 0.1);
+    a.threshold = cti_option(a.threshold, 1e-4);
+    a.min_lr = cti_option(a.min_lr, 0);
+    a.eps = cti_option(a.eps, 1e-8);
+    a.patience = a.patience < 0 ? 0 : a.patience > 0 ? a.patience : 10;
     if (!(a.factor > 0 && a.factor < 1))
         return ct_raise(CT_ERR_ARGUMENT, me, "factor is %g; it must be above 0 and less than 1",
                         a.factor);
     if (!schedule_bounded(me, "threshold", a.threshold, 0, false) ||
         !schedule_bounded(me, "min_lr", a.min_lr, 0, false) ||
         !schedule_bounded(me, "eps", a.eps, 0, false) ||
-        !cti_at_least(me, "patience", a.patience, 0) ||
         !cti_at_least(me, "cooldown", a.cooldown, 0))
         return ct_error();
     return schedule_add(me, s,

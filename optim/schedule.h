@@ -63,17 +63,16 @@ ct_status ct_schedule_lambda_lr(ct_schedule *s, double (*factor)(int64_t t, void
  * that were not better than the best; the next cooldown metrics are then not counted. A metric is
  * better if it is below best (1 - threshold), with absolute below best - threshold; with maximize,
  * if it is above best (1 + threshold), with absolute above best + threshold. NaN is never better.
- * An option that is 0 has its default; set no_NAME to true for 0. */
+ * An option that is 0 has its default. Write CT_ZERO for a threshold or eps of 0, and a negative
+ * number for a patience of 0. */
 typedef struct ct_schedule_plateau_options {
     double factor;    /* 0.1; below 1 */
     double threshold; /* 1e-4 */
     double min_lr;    /* a rate that is already lower stays */
     double eps;       /* 1e-8; smaller changes are not made */
-    int64_t patience; /* 10 */
+    int64_t patience; /* 10; negative: 0 */
     int64_t cooldown;
     bool maximize, absolute;
-    bool no_threshold, no_eps, no_patience;
-    void *reserved[6];
 } ct_schedule_plateau_options;
 ct_status ct_schedule_plateau_lr(ct_schedule *s, ct_schedule_plateau_options options);
 

@@ -69,7 +69,7 @@ const char *ct_optimizer_state_name(const ct_optimizer *o, int i)
 static ct_tensor *state_save_rates(const ct_optimizer *o)
 {
     ct_tensor *t = cti_new("ct_optimizer_state_tensor", CT_SHAPE(1 + o->groups), CT_F64, CT_CPU);
-    double *numbers = t ? (double *)(void *)cti_ptr(t) : NULL;
+    double *numbers = t ? (double *)(void *)cti_data(t) : NULL;
     int i;
 
     for (i = 0; t && i <= o->groups; i++)
@@ -83,7 +83,7 @@ static ct_tensor *state_save_schedule(const ct_schedule *s)
         cti_new("ct_optimizer_state_tensor", CT_SHAPE(cti_schedule_count(s)), CT_F64, CT_CPU);
 
     if (t)
-        cti_schedule_save(s, (double *)(void *)cti_ptr(t));
+        cti_schedule_save(s, (double *)(void *)cti_data(t));
     return t;
 }
 
@@ -184,7 +184,7 @@ static bool state_take(ct_tensor *state, const ct_tensor *t)
     bool good = cti_copy_across("ct_optimizer_state_load", state, t);
 
     if (good)
-        cti_written(state);
+        cti_mark_written(state);
     return good;
 }
 

@@ -13,7 +13,7 @@ static void segment_prepare(const ct_optimizer *o, const cti_slot *slot, cti_seg
     int k;
 
     for (k = 0; k < CTI_STATES; k++)
-        s->state[k] = slot->state[k] ? cti_ptr(slot->state[k]) : NULL;
+        s->state[k] = slot->state[k] ? cti_data(slot->state[k]) : NULL;
     s->lr = cti_optimizer_rate(o, slot->group);
     s->weight_decay = cti_optimizer_decay(o, slot->group);
     s->shrink = 1;
@@ -60,7 +60,7 @@ static bool step_is_as_noted(const noted_step *n, int i, const cti_segment *now)
         if (now->state[k] != n->at[i].state[k])
             return false;
     return ct_param_is_trained(slot->param) &&
-           cti_ptr(ct_param_value(slot->param)) == n->at[i].value;
+           cti_data(ct_param_value(slot->param)) == n->at[i].value;
 }
 
 static bool step_renew_rates(void *context, double *numbers)
@@ -85,7 +85,7 @@ static bool step_renew_rates(void *context, double *numbers)
     }
     for (i = 0; i < n->count; i++) {
         n->o->slot[n->at[i].slot].steps++;
-        cti_written(ct_param_value(n->o->slot[n->at[i].slot].param));
+        cti_mark_written(ct_param_value(n->o->slot[n->at[i].slot].param));
     }
     return true;
 }
@@ -130,7 +130,7 @@ static void segment_finish(ct_optimizer *o, const cti_param_table *t, int i, boo
 
     if (count)
         slot->steps++;
-    cti_written(w);
+    cti_mark_written(w);
     ct_tensor_zero_grad(w);
 }
 

@@ -1,4 +1,7 @@
-/* atomic_file.c - temporary file, fsync, rename, fsync of the folder. */
+/* atomic_file.c - writing a file completely or not at all.
+ *
+ * Write a temporary file, fsync it, rename it onto the path, fsync the folder. Without the first
+ * fsync, a crash after the rename could leave an empty file; without the second, the old one. */
 #include "tensor/internal.h"
 
 #include "tensor/atomic_file.h"
@@ -12,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool refuse(cti_atomic_file *f, const char *path, int error)
+static bool atomic_file_raise(cti_atomic_file *f, const char *path, int error)
 {
     f->error = error;
     if (!f->function)
@@ -24,20 +27,20 @@ static bool refuse(cti_atomic_file *f, const char *path, int error)
     return false;
 }
 
-/* The path that a rename has to hit, in new memory; NULL for want of it. */
-static char *resolve(const char *path)
+/* The path to rename onto, with symbolic links resolved, in new memory; NULL if memory runs out. */
+static char *atomic_file_resolve(const char *path)
 {
     char *real = realpath(path, NULL), *copy;
 
-    if (!real) /* not there yet */
+    if (!real) /* the file does not exist yet */
         return cti_strdup(path);
     copy = cti_strdup(real);
     free(real);
     return copy;
 }
 
-/* The folder of path, for its fsync; -1 and errno. */
-static int open_folder(const char *path)
+/* Opens the folder of path, for its fsync; -1 with errno set. */
+static int atomic_file_open_folder(const char *path)
 {
     const char *slash = strrchr(path, '/');
     char *folder = cti_strdup(path);
@@ -54,8 +57,8 @@ static int open_folder(const char *path)
     return fd;
 }
 
-/* Opens a file that was not there, named PATH.PID-N.tmp; -1 and errno. */
-static int open_temp(cti_atomic_file *f, int mode)
+/* Creates a new file named PATH.PID-N.tmp; -1 with errno set. */
+static int atomic_file_open_temp(cti_atomic_file *f, int mode)
 {
     size_t room = strlen(f->path) + 48;
     int n, fd = -1;
@@ -74,7 +77,7 @@ static int open_temp(cti_atomic_file *f, int mode)
     return fd;
 }
 
-static void release(cti_atomic_file *f)
+static void atomic_file_release(cti_atomic_file *f)
 {
     if (f->folder >= 0)
         cti_file_calls.close(f->folder);
@@ -95,23 +98,24 @@ bool cti_atomic_begin(cti_atomic_file *f, const char *function, const char *path
             ct_raise(CT_ERR_IO, function, "%.500s: is not a regular file", path);
         return false;
     }
-    f->path = resolve(path);
+    f->path = atomic_file_resolve(path);
     if (!f->path)
-        return refuse(f, path, ENOMEM);
-    f->folder = open_folder(f->path);
-    if (f->folder >= 0 || errno == EACCES) /* a folder that may be written, not read */
-        f->fd = open_temp(f, 0666);
+        return atomic_file_raise(f, path, ENOMEM);
+    f->folder = atomic_file_open_folder(f->path);
+    if (f->folder >= 0 || errno == EACCES) /* EACCES: a folder that can be written but not read */
+        f->fd = atomic_file_open_temp(f, 0666);
     if (f->fd >= 0) {
-        if (there && fchmod(f->fd, old.st_mode & 07777) != 0) { /* a private file stays private */
+        if (there && fchmod(f->fd, old.st_mode & 07777) !=
+                         0) { /* keep the mode: a private file stays private */
             error = errno;
             cti_atomic_abort(f);
-            return refuse(f, path, error);
+            return atomic_file_raise(f, path, error);
         }
         return true;
     }
     error = errno;
-    release(f);
-    return refuse(f, path, error);
+    atomic_file_release(f);
+    return atomic_file_raise(f, path, error);
 }
 
 bool cti_atomic_write(cti_atomic_file *f, const void *bytes, size_t size)
@@ -124,7 +128,7 @@ bool cti_atomic_write(cti_atomic_file *f, const void *bytes, size_t size)
         if (n == 0)
             errno = EIO;
         if (n <= 0 && errno != EINTR)
-            return refuse(f, f->path, errno);
+            return atomic_file_raise(f, f->path, errno);
         if (n > 0) {
             at += n;
             size -= (size_t)n;
@@ -137,11 +141,11 @@ void cti_atomic_abort(cti_atomic_file *f)
 {
     cti_file_calls.close(f->fd);
     cti_file_calls.unlink(f->temp);
-    release(f);
+    atomic_file_release(f);
 }
 
-/* Some file systems have no fsync of folders, and say EINVAL. */
-static bool sync_folder(const cti_atomic_file *f)
+/* Some file systems cannot fsync a folder: they return EINVAL or ENOTSUP, which is no error. */
+static bool atomic_file_sync_folder(const cti_atomic_file *f)
 {
     return f->folder < 0 || cti_file_calls.fsync(f->folder) == 0 || errno == EINVAL ||
            errno == ENOTSUP;
@@ -162,8 +166,8 @@ bool cti_atomic_commit(cti_atomic_file *f)
     }
     if (!done) {
         cti_file_calls.unlink(f->temp);
-        refuse(f, f->path, error);
-    } else if (!sync_folder(f)) {
+        atomic_file_raise(f, f->path, error);
+    } else if (!atomic_file_sync_folder(f)) {
         done = false;
         f->error = errno;
         if (f->function)
@@ -171,6 +175,6 @@ bool cti_atomic_commit(cti_atomic_file *f)
                      "%.500s: written, but its folder could not be synced: %s", f->path,
                      strerror(errno));
     }
-    release(f);
+    atomic_file_release(f);
     return done;
 }

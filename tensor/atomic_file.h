@@ -1,10 +1,10 @@
-/* atomic_file.h - writing a file whole or not at all. (internal)
+/* atomic_file.h - writing a file completely or not at all. (internal)
  *
- * The bytes go to a temporary file beside the path, which is synced and then renamed onto it; the
- * folder is synced last. Whatever fails, the path holds all of the old file or all of the new one,
- * and no temporary file is left. Errors are raised in the name of function: CT_ERR_IO with the
- * path and the system's reason, CT_ERR_MEMORY. Where function is NULL nothing is raised: the reason is
- * in error. */
+ * The bytes go to a temporary file beside the path, which is synced and then renamed onto the path;
+ * the folder is synced last. Whatever fails, the path holds the complete old or the complete new
+ * file, and no temporary file is left. Errors name `function`: CT_ERR_IO with the path and the
+ * reason that the system gives, or CT_ERR_MEMORY. If function is NULL nothing is raised; the reason
+ * is in `error`. */
 #ifndef COTANGENT_TENSOR_ATOMIC_FILE_H
 #define COTANGENT_TENSOR_ATOMIC_FILE_H
 
@@ -13,20 +13,21 @@
 
 typedef struct cti_atomic_file {
     const char *function;
-    char *path; /* with symbolic links resolved: the link stays, its target is replaced */
+    char *path; /* symbolic links are resolved: the link stays, its target is replaced */
     char *temp;
     int fd, folder;
     int error; /* the system's reason (errno), after a failure */
 } cti_atomic_file;
 
-/* Opens the temporary file. A path that is there but no regular file (a folder, a device) is
- * refused; the mode of one that is there is kept. False with an error, and nothing to end. */
+/* Opens the temporary file. An existing file keeps its mode; a path that is not a regular file,
+ * such as a folder or a device, is refused. False with an error; there is nothing to end then. */
 bool cti_atomic_begin(cti_atomic_file *f, const char *function, const char *path);
 
-/* False with an error; then abort. */
+/* Appends bytes. False with an error; call cti_atomic_abort then. */
 bool cti_atomic_write(cti_atomic_file *f, const void *bytes, size_t size);
 
-/* End it, one way or the other. */
+/* Replaces the file by what was written, or drops it. Each ends f. Commit returns false with an
+ * error. */
 bool cti_atomic_commit(cti_atomic_file *f);
 void cti_atomic_abort(cti_atomic_file *f);
 

@@ -1,12 +1,22 @@
 /* backend.h - a device is a table of kernels. (internal)
  *
- * Ops are written once, device-free, over this table. Copy and elementwise kernels take strides
- * (those of copies may be negative); gemm takes transpositions and leading dimensions; every other
- * kernel gets contiguous data. Sizes and strides count elements, 0 sizes are allowed everywhere
- * and do nothing.
+ * Ops are written once, for every device, over this table. CTI_SLOTS below is the one list of the
+ * kernels. To add one:
+ *     here              a struct of its arguments, documented, and a line in CTI_SLOTS
+ *     tensor/cpu/X.c    cti_cpu_NAME, for the CPU
+ *     cuda/X.cu         cu_NAME, for GPUs (X: the file of the same family)
+ * The members of cti_backend, both tables and all prototypes are made from the list.
  *
- * A device is synchronous (async is NULL: a kernel has run when it returns) or not: its kernels
- * run later, in the order of the calls. A kernel that can find fault with its data takes a
+ * Rules for all kernels:
+ *  - Sizes, strides and leading dimensions count elements. A size may be 0; then nothing is done.
+ *  - Arrays are row-major and contiguous, but elementwise and copy take strides (those of copies
+ *    may be negative), and gemm takes transpositions and leading dimensions.
+ *  - What is written may not overlap what is read, unless the struct says that it may.
+ *  - Pointers are to memory of the device. (optional) marks what may be NULL.
+ *  - Arguments are read before the call returns.
+ *
+ * A device is synchronous (async is NULL: a kernel has run when it returns) or asynchronous: its
+ * kernels run later, in the order of the calls. A kernel that can find fault with its data takes a
  * cti_fault. On a synchronous device it returns what is wrong, and the first offending position.
  * On an asynchronous one it returns CT_OK and, when it runs, notes ticket and position in the
  * thread's fault word, where the first ticket's first position wins; carry, clip_norm and update
@@ -24,9 +34,13 @@
 
 #include <cotangent/tensor/tensor.h>
 
+#include "tensor/dtypes.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* ---- elementwise ---- */
 
 /* Elementwise ops. Their formulas are in tensor/formulas.h. */
 typedef enum cti_ew_op {
@@ -36,11 +50,13 @@ typedef enum cti_ew_op {
     CTI_EW_COUNT
 } cti_ew_op;
 
-/* One elementwise call: out[i] = op(in0[i], in1[i], in2[i]; param), over a common shape. */
+/* elementwise: out[i] = op(in[0][i], in[1][i], in[2][i]; param), over a common shape. out may be one
+ * of the inputs, with the same strides. Ops that compare or test write bool; where reads a bool
+ * first. */
 typedef struct cti_ew {
     cti_ew_op op;
-    ct_dtype dtype; /* of the numbers in it: f32, f64, i32, i64 */
-    int inputs;
+    ct_dtype dtype; /* of the numbers in it; any for where, bool for logical ops */
+    int inputs;     /* how many of in are there: 1 to 3 */
     int rank;
     int64_t dim[CT_MAX_RANK];
     void *out;
@@ -50,27 +66,83 @@ typedef struct cti_ew {
     double param[2];
 } cti_ew;
 
-/* A strided array, for copies. */
+/* ---- copy, carry, fill, arange ---- */
+
+/* A strided array. */
 typedef struct cti_array {
     void *data;
     ct_dtype dtype;
     int64_t stride[CT_MAX_RANK];
 } cti_array;
 
-/* C (m, n) = alpha op(A) op(B) + beta C, batch times; row-major, leading dimension = row stride;
- * *_step is the distance between consecutive matrices (0: the same one). With a bias (n), which goes
- * with batch 1 and beta 0, every row of C begins as that. */
+/* arange: out[i] = start + i step */
+typedef struct cti_arange_args {
+    void *out; /* (n), of any dtype */
+    ct_dtype dtype;
+    int64_t n;
+    double start, step;
+} cti_arange_args;
+
+/* ---- random ---- */
+
+/* Where draws begin in a stream of Philox: with a block of four words. A captured step draws on
+ * from repetition to repetition: then blocks are counted from *base on, on the device. */
+typedef struct cti_position {
+    uint64_t seed, stream, block;
+    const uint64_t *base; /* NULL: from 0 on */
+} cti_position;
+
+/* uniform: a to b, b excluded. normal: of mean a and standard deviation b. Element i of an f32 takes
+ * word i from there on, of an f64 words 2 i and 2 i + 1. */
+typedef struct cti_draw_args {
+    void *out;      /* (n) */
+    ct_dtype dtype; /* f32 or f64 */
+    int64_t n;
+    double a, b;
+    cti_position from;
+} cti_draw_args;
+
+/* dropout: out[i] = 0 where word i from there on is below p 2^32, else in[i] / (1 - p). out may be
+ * in. */
+typedef struct cti_dropout_args {
+    ct_dtype dtype; /* f32 or f64 */
+    int64_t n;
+    double p; /* 0 <= p < 1 */
+    cti_position from;
+    const void *in; /* (n) */
+    void *out;      /* (n) */
+} cti_dropout_args;
+
+/* multinomial: k positions of each row, drawn by the row's weights, which need not sum to 1. Draw
+ * number d, of rows k, takes words 2 d and 2 d + 1. CT_ERR_NUMERIC, the row its position, for a
+ * weight that is negative or not finite, and where fewer positive ones are left than are asked for. */
+typedef struct cti_multinomial_args {
+    int64_t rows, n, k;
+    bool replacement;
+    double *weights; /* (rows, n); overwritten without replacement */
+    cti_position from;
+    int64_t *out; /* (rows, k) */
+} cti_multinomial_args;
+
+/* ---- gemm ---- */
+
+/* gemm: C (m, n) = alpha op(A) op(B) + beta C, batch times; row-major, leading dimension = row stride;
+ * *_step is the distance between consecutive matrices (0: the same one). With a bias, batch is 1, beta
+ * is 0, and every row of C begins as the bias. */
 typedef struct cti_gemm {
     ct_dtype dtype; /* f32 or f64 */
     bool trans_a, trans_b;
     int64_t m, n, k, batch;
     double alpha, beta;
-    const void *a, *b, *bias; /* bias: or NULL */
+    const void *a, *b;
+    const void *bias; /* (n) (optional) */
     void *c;
     int64_t lda, ldb, ldc;
     int64_t a_step, b_step, c_step;
     bool bf16; /* f32: operands are rounded to bf16 first, sums stay f32 */
 } cti_gemm;
+
+/* ---- reduce ---- */
 
 typedef enum cti_reduce_op {
     CTI_SUM,
@@ -83,51 +155,134 @@ typedef enum cti_reduce_op {
     CTI_ALL
 } cti_reduce_op;
 
-/* A segment of the optimiser's table: one parameter (or several under one tied name). What depends
- * on the group or on the number of updates so far is worked out before the call. */
-typedef struct cti_segment {
-    void *value;
-    const void *grad;
-    void *state[3]; /* as the rule has them; NULL where it has none */
-    int64_t n;
-    ct_dtype dtype;
-    double lr;           /* Adam: over 1 - beta1^t; Adagrad: after its decay */
-    double weight_decay; /* times the value, added to the gradient */
-    double shrink;       /* the value is multiplied by it first: 1, AdamW 1 - lr weight_decay */
-    double root;         /* Adam: sqrt(1 - beta2^t) */
-    bool first;          /* its first update: SGD's momentum begins as the gradient */
-} cti_segment;
+/* reduce: in (outer, n, inner) -> out (outer, inner). Over n = 0, PROD and ALL are 1, the others are 0.
+ * f32 adds and multiplies in double; integers wrap. */
+typedef struct cti_reduce_args {
+    cti_reduce_op op;
+    ct_dtype dtype; /* of in: f32, f64, i32, i64, or bool for ANY and ALL */
+    int64_t outer, n, inner;
+    const void *in;
+    void *out; /* of in's dtype, or i64 for ARGMAX and ARGMIN */
+} cti_reduce_args;
 
-/* What changes from update to update, for a captured step. */
-typedef struct cti_rates {
-    double lr, weight_decay, shrink, root;
-    double first; /* 0 or 1 */
-} cti_rates;
+/* ---- scan ---- */
 
-/* g = scale grad + weight_decay value; then, elementwise,
- * SGD       state 0 momentum_buffer or NULL
- * ADAM      state 0 exp_avg, 1 exp_avg_sq, 2 max_exp_avg_sq or NULL
- * RMSPROP   state 0 square_avg, 1 momentum_buffer or NULL, 2 grad_avg or NULL (centred)
- * ADAGRAD   state 0 sum */
-typedef enum cti_update_rule {
-    CTI_SGD,
-    CTI_ADAM,
-    CTI_RMSPROP,
-    CTI_ADAGRAD,
-    CTI_RULES
-} cti_update_rule;
+/* cumsum: out = the running sums of in along n, both (outer, n, inner). f32 adds in double; integers
+ * wrap. out may be in. */
+typedef struct cti_cumsum_args {
+    ct_dtype dtype; /* f32, f64, i32, i64 */
+    bool reverse;   /* from the end */
+    int64_t outer, n, inner;
+    const void *in;
+    void *out;
+} cti_cumsum_args;
 
-typedef struct cti_update {
-    cti_update_rule rule;
-    bool nesterov;
-    double scale;               /* gradients are multiplied by it first */
-    double momentum, dampening; /* SGD; RMSprop's momentum */
-    double beta1, beta2;        /* Adam; beta2 is RMSprop's alpha */
-    double eps;
-    /* one for each segment, on the device: what the segments say of these is not read then. NULL on
-     * a synchronous device. */
-    const cti_rates *rates;
-} cti_update;
+/* ---- index: index_dtype is i32 or i64; CT_ERR_INDEX, the position one in index, for an index that
+ * is out of range ---- */
+
+/* gather_rows: out (count, width) <- rows of src (rows, width) by index (count) */
+typedef struct cti_gather_rows_args {
+    ct_dtype dtype; /* any */
+    ct_dtype index_dtype;
+    int64_t count, width, rows;
+    const void *src, *index;
+    void *out;
+} cti_gather_rows_args;
+
+/* scatter_add_rows: dst (rows, width) += src (count, width) by index (count), in order of the rows
+ * of src */
+typedef struct cti_scatter_add_rows_args {
+    ct_dtype dtype; /* f32 or f64 */
+    ct_dtype index_dtype;
+    int64_t count, width, rows;
+    const void *src, *index;
+    void *dst;
+} cti_scatter_add_rows_args;
+
+/* one_hot: out (count, width), all 0 but for a 1 at each row's index (count) */
+typedef struct cti_one_hot_args {
+    ct_dtype dtype; /* any but bf16 */
+    ct_dtype index_dtype;
+    int64_t count, width;
+    const void *index;
+    void *out;
+} cti_one_hot_args;
+
+/* gather: out (outer, m, inner) <- src (outer, n, inner):
+ * out[o,j,i] = src[o,index[o,j,i],i] */
+typedef struct cti_gather_args {
+    ct_dtype dtype; /* any */
+    ct_dtype index_dtype;
+    int64_t outer, n, m, inner;
+    const void *src;
+    const void *index; /* (outer, m, inner) */
+    void *out;
+} cti_gather_args;
+
+/* scatter_add, its reverse: dst (outer, n, inner) += src (outer, m, inner), in order of m:
+ * dst[o,index[o,j,i],i] += src[o,j,i] */
+typedef struct cti_scatter_add_args {
+    ct_dtype dtype; /* f32, f64, i32, i64 */
+    ct_dtype index_dtype;
+    int64_t outer, n, m, inner;
+    const void *src;
+    const void *index; /* (outer, m, inner) */
+    void *dst;
+} cti_scatter_add_args;
+
+/* ---- sort ---- */
+
+/* sort: the positions of the first k, 0 to n, when each row is sorted; equal elements keep their
+ * order, a NaN is the greatest. */
+typedef struct cti_sort_args {
+    ct_dtype dtype; /* f32, f64, i32, i64 */
+    bool descending;
+    int64_t rows, n, k;
+    const void *in;   /* (rows, n) */
+    int64_t *order;   /* (rows, k) */
+    int64_t *scratch; /* (rows, 2 n) */
+} cti_sort_args;
+
+/* ---- softmax and cross-entropy ---- */
+
+/* softmax: softmax or log-softmax of each row. */
+typedef struct cti_softmax_args {
+    ct_dtype dtype; /* f32 or f64 */
+    bool logarithm;
+    int64_t rows, n;
+    const void *in; /* (rows, n) */
+    void *out;      /* (rows, n) */
+} cti_softmax_args;
+
+/* cross_entropy: minus the log of the target's probability, with label smoothing; 0 where the target
+ * is ignore. CT_ERR_INDEX, the row its position, for another target that is not in 0 .. n - 1. */
+typedef struct cti_cross_entropy_args {
+    ct_dtype dtype;       /* f32 or f64 */
+    ct_dtype index_dtype; /* of target: i32 or i64 */
+    int64_t rows, n;
+    const void *in;     /* (rows, n), class scores */
+    const void *target; /* (rows) */
+    int64_t ignore;
+    double smoothing;
+    void *loss; /* (rows) */
+    void *lse;  /* (rows): the log of the sum of exponentials */
+} cti_cross_entropy_args;
+
+/* cross_entropy_backward: din = dloss[row] (softmax(in) - smoothed target); 0 where ignored. The
+ * targets have been checked by cross_entropy. */
+typedef struct cti_cross_entropy_backward_args {
+    ct_dtype dtype, index_dtype;
+    int64_t rows, n;
+    const void *in, *target;
+    int64_t ignore;
+    double smoothing;
+    const void *lse;    /* (rows), of cross_entropy */
+    const void *dloss;  /* (rows), or one number for all rows: */
+    int64_t dloss_step; /* 1, or 0 */
+    void *din;          /* (rows, n) */
+} cti_cross_entropy_backward_args;
+
+/* ---- sequence, sequence_backward ---- */
 
 /* One recurrent layer in one direction over a whole sequence of T steps, B rows, H hidden units; G
  * gates (RNN 1, LSTM 4: i f g o, GRU 3: r z n, reset after the matmul). All arrays contiguous.
@@ -168,18 +323,82 @@ typedef struct cti_sequence {
     bool bf16;                     /* as in cti_gemm, for the products with w */
 } cti_sequence;
 
-/* Elements of scratch that forward needs. */
 static inline int64_t cti_gates_of(cti_cell_kind kind)
 {
     return kind == CTI_CELL_LSTM ? 4 : kind == CTI_CELL_GRU ? 3 : 1;
 }
 
+/* Elements of scratch that forward needs. */
 static inline int64_t cti_sequence_scratch(const cti_sequence *s)
 {
     int64_t width = cti_gates_of(s->kind) * s->hidden;
 
     return width * s->hidden + s->batch * ((s->index ? 2 : 1) * width + s->hidden);
 }
+
+/* ---- norm_squared, clip_norm, update ---- */
+
+/* A segment of the optimiser's table: one parameter (or several under one tied name). What depends
+ * on the group or on the number of updates so far is worked out before the call. */
+typedef struct cti_segment {
+    void *value;
+    const void *grad;
+    void *state[3]; /* as the rule has them; NULL where it has none */
+    int64_t n;
+    ct_dtype dtype;
+    double lr;           /* Adam: over 1 - beta1^t; Adagrad: after its decay */
+    double weight_decay; /* times the value, added to the gradient */
+    double shrink;       /* the value is multiplied by it first: 1, AdamW 1 - lr weight_decay */
+    double root;         /* Adam: sqrt(1 - beta2^t) */
+    bool first;          /* its first update: SGD's momentum begins as the gradient */
+} cti_segment;
+
+/* What changes from update to update, for a captured step. */
+typedef struct cti_rates {
+    double lr, weight_decay, shrink, root;
+    double first; /* 0 or 1 */
+} cti_rates;
+
+/* g = scale grad + weight_decay value; then, elementwise,
+ * SGD       state 0 momentum_buffer or NULL
+ * ADAM      state 0 exp_avg, 1 exp_avg_sq, 2 max_exp_avg_sq or NULL
+ * RMSPROP   state 0 square_avg, 1 momentum_buffer or NULL, 2 grad_avg or NULL (centred)
+ * ADAGRAD   state 0 sum */
+#define CTI_UPDATE_RULES(RULE)                                                                     \
+    RULE(SGD, sgd)                                                                                 \
+    RULE(ADAM, adam)                                                                               \
+    RULE(RMSPROP, rmsprop)                                                                         \
+    RULE(ADAGRAD, adagrad)
+
+typedef enum cti_update_rule {
+#define CTI_RULE_ENTRY(NAME, name) CTI_##NAME,
+    CTI_UPDATE_RULES(CTI_RULE_ENTRY)
+#undef CTI_RULE_ENTRY
+        CTI_RULES /* how many there are */
+} cti_update_rule;
+
+typedef struct cti_update {
+    cti_update_rule rule;
+    bool nesterov;
+    double scale;               /* gradients are multiplied by it first */
+    double momentum, dampening; /* SGD; RMSprop's momentum */
+    double beta1, beta2;        /* Adam; beta2 is RMSprop's alpha */
+    double eps;
+    /* one for each segment, on the device: what the segments say of these is not read then. NULL on
+     * a synchronous device. */
+    const cti_rates *rates;
+} cti_update;
+
+/* clip_norm: scales all gradients by max_norm / norm where norm, of all of them together, is above
+ * max_norm. CT_ERR_NUMERIC, and no gradient changes, where it is not finite. */
+typedef struct cti_clip_norm_args {
+    const cti_segment *segments;
+    int count;
+    double max_norm;
+    double *norm; /* (1), on the device: the norm before (optional) */
+} cti_clip_norm_args;
+
+/* ---- faults, and what only an asynchronous device has ---- */
 
 typedef struct cti_fault {
     uint32_t ticket;  /* in: who asks; increases from call to call of a thread */
@@ -226,121 +445,62 @@ typedef struct cti_async {
     void (*counters)(cti_counters *counters);
 } cti_async;
 
-/* Where draws begin in a stream of Philox: with a block of four words. A captured step draws on
- * from repetition to repetition: then blocks are counted from *base on, on the device. */
-typedef struct cti_position {
-    uint64_t seed, stream, block;
-    const uint64_t *base; /* NULL: from 0 on */
-} cti_position;
+/* ---- the table ---- */
+
+/* SLOT(what it returns, its name, its parameters). All are required. */
+#define CTI_SLOTS(SLOT)                                                                            \
+    /* The calls of this thread that follow are for device ordinal. */                             \
+    SLOT(void, select, (int ordinal))                                                              \
+    /* NULL without an error if there is no memory: the caller may try again. */                   \
+    SLOT(void *, allocate, (size_t bytes))                                                         \
+    SLOT(void, release, (void *data, size_t bytes))                                                \
+    /* device <- host, contiguous bytes; host may change at once. */                               \
+    SLOT(void, upload, (void *device, const void *host, size_t bytes))                             \
+    /* host <- device, there at once. CT_OK, or not with *fault as cti_async's synchronise. */     \
+    SLOT(ct_status, download, (void *host, const void *device, size_t bytes, cti_fault *fault))    \
+    /* dst <- src over a common shape, between any two dtypes as tensor/convert.h says. */         \
+    SLOT(void, copy, (int rank, const int64_t *dim, const cti_array *dst, const cti_array *src))   \
+    /* copy of the same dtype, but nothing while the fault word is set. */                         \
+    SLOT(void, carry, (int rank, const int64_t *dim, const cti_array *dst, const cti_array *src))  \
+    /* n elements of any dtype become value. */                                                    \
+    SLOT(void, fill, (void *data, ct_dtype dtype, int64_t n, double value))                        \
+    SLOT(void, arange, (const cti_arange_args *a))                                                 \
+    SLOT(void, uniform, (const cti_draw_args *a))                                                  \
+    SLOT(void, normal, (const cti_draw_args *a))                                                   \
+    SLOT(void, dropout, (const cti_dropout_args *a))                                               \
+    SLOT(ct_status, multinomial, (const cti_multinomial_args *a, cti_fault *fault))                \
+    SLOT(void, elementwise, (const cti_ew *e))                                                     \
+    SLOT(void, gemm, (const cti_gemm *g))                                                          \
+    SLOT(void, reduce, (const cti_reduce_args *a))                                                 \
+    SLOT(void, cumsum, (const cti_cumsum_args *a))                                                 \
+    SLOT(ct_status, gather_rows, (const cti_gather_rows_args *a, cti_fault *fault))                \
+    SLOT(ct_status, scatter_add_rows, (const cti_scatter_add_rows_args *a, cti_fault *fault))      \
+    SLOT(ct_status, one_hot, (const cti_one_hot_args *a, cti_fault *fault))                        \
+    SLOT(ct_status, gather, (const cti_gather_args *a, cti_fault *fault))                          \
+    SLOT(ct_status, scatter_add, (const cti_scatter_add_args *a, cti_fault *fault))                \
+    SLOT(void, sort, (const cti_sort_args *a))                                                     \
+    SLOT(void, softmax, (const cti_softmax_args *a))                                               \
+    SLOT(ct_status, cross_entropy, (const cti_cross_entropy_args *a, cti_fault *fault))            \
+    SLOT(void, cross_entropy_backward, (const cti_cross_entropy_backward_args *a))                 \
+    /* Fills h (and c, gates, hn) from the initial states. */                                      \
+    SLOT(void, sequence, (const cti_sequence *s))                                                  \
+    /* Fills dx, dhx, dh0 and dc0 from what the forward left. */                                   \
+    SLOT(void, sequence_backward, (const cti_sequence *s))                                         \
+    /* *out, on the device: the sum of squares of all gradients. */                                \
+    SLOT(void, norm_squared, (const cti_segment *segments, int count, double *out))                \
+    SLOT(ct_status, clip_norm, (const cti_clip_norm_args *a, cti_fault *fault))                    \
+    SLOT(void, update, (const cti_update *u, const cti_segment *segments, int count))
 
 typedef struct cti_backend {
     uint32_t version, size; /* of this table, checked when a plug-in is opened */
     const char *name;
-    const cti_async *async; /* NULL: synchronous */
-
-    /* The calls of this thread that follow are for device ordinal. */
-    void (*select)(int ordinal);
-
-    void *(*allocate)(size_t bytes); /* NULL without an error: the caller may try again */
-    void (*release)(void *data, size_t bytes);
-    /* device <- host and host <- device, contiguous bytes; host may change, or is there, at once.
-     * download: CT_OK, or not with *fault as cti_async's synchronise has it. */
-    void (*upload)(void *device, const void *host, size_t bytes);
-    ct_status (*download)(void *host, const void *device, size_t bytes, cti_fault *fault);
-
-    /* dst <- src over a common shape, converting between any two dtypes. Float to integer
-     * truncates; what does not fit gives the smallest or largest value, NaN gives 0. */
-    void (*copy)(int rank, const int64_t *dim, const cti_array *dst, const cti_array *src);
-    /* copy, but nothing while the fault word is set */
-    void (*carry)(int rank, const int64_t *dim, const cti_array *dst, const cti_array *src);
-    void (*fill)(void *data, ct_dtype dtype, int64_t n, double value);
-    void (*arange)(void *data, ct_dtype dtype, int64_t n, double start, double step);
-    void (*uniform)(void *data, ct_dtype dtype, int64_t n, double low, double high,
-                    const cti_position *from);
-    void (*normal)(void *data, ct_dtype dtype, int64_t n, double mean, double std,
-                   const cti_position *from);
-
-    void (*elementwise)(const cti_ew *e);
-    void (*gemm)(const cti_gemm *g);
-
-    /* in (outer, n, inner) -> out (outer, inner) */
-    void (*reduce)(cti_reduce_op op, ct_dtype dtype, int64_t outer, int64_t n, int64_t inner,
-                   const void *in, void *out);
-
-    /* out (count, width) <- rows of src (rows, width) by index (count), i32 or i64 */
-    ct_status (*gather_rows)(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
-                             int64_t rows, const void *src, const void *index, void *out,
-                             cti_fault *fault);
-    /* dst (rows, width) += src (count, width) by index, in order of the rows of src */
-    ct_status (*scatter_add_rows)(ct_dtype dtype, ct_dtype index_dtype, int64_t count,
-                                  int64_t width, int64_t rows, void *dst, const void *index,
-                                  const void *src, cti_fault *fault);
-    /* out (count, width) bool, i32, i64, f32 or f64, all 0 but for a 1 at each row's index */
-    ct_status (*one_hot)(ct_dtype dtype, ct_dtype index_dtype, int64_t count, int64_t width,
-                         const void *index, void *out, cti_fault *fault);
-
-    /* out = running sums of in along n, both (outer, n, inner), from the end if reverse */
-    void (*cumsum)(ct_dtype dtype, bool reverse, int64_t outer, int64_t n, int64_t inner,
-                   const void *in, void *out);
-    /* out (outer, m, inner) <- src (outer, n, inner), of any dtype: out[o,j,i] is
-     * src[o,index[o,j,i],i]. The position is one in index. */
-    ct_status (*gather)(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n, int64_t m,
-                        int64_t inner, const void *src, const void *index, void *out,
-                        cti_fault *fault);
-    /* dst (outer, n, inner) += src (outer, m, inner) of numbers, its reverse; in order of m */
-    ct_status (*scatter_add)(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n,
-                             int64_t m, int64_t inner, void *dst, const void *index,
-                             const void *src, cti_fault *fault);
-    /* order (rows, k): the positions of the first k, 0 to n, when each row of in (rows, n), of
-     * numbers, is sorted; equal elements keep their order, a NaN is the greatest. scratch has
-     * room for (rows, 2 n). */
-    void (*sort)(ct_dtype dtype, bool descending, int64_t rows, int64_t n, int64_t k,
-                 const void *in, int64_t *order, int64_t *scratch);
-
-    /* out[i] = 0 where word i from there on is below p 2^32, else in[i] / (1 - p); n elements, f32
-     * or f64 */
-    void (*dropout)(ct_dtype dtype, int64_t n, double p, const cti_position *from, const void *in,
-                    void *out);
-    /* out (rows, k): positions drawn by weights (rows, n), which need not sum to 1; without
-     * replacement weights are overwritten. Draw number d, of rows k, takes words 2 d and 2 d + 1.
-     * CT_ERR_NUMERIC, the row its position, for a weight that is negative or not finite, and where
-     * fewer positive ones are left than are asked for. */
-    ct_status (*multinomial)(int64_t rows, int64_t n, int64_t k, bool replacement, double *weights,
-                             const cti_position *from, int64_t *out, cti_fault *fault);
-
-    /* softmax or log-softmax of each of rows rows of n */
-    void (*softmax)(ct_dtype dtype, bool logarithm, int64_t rows, int64_t n, const void *in,
-                    void *out);
-
-    /* Class scores in (rows, n), target (rows) of index_dtype. loss (rows): minus the log of the
-     * target's probability, with label smoothing; 0 where the target is ignore. lse (rows): the
-     * log of the sum of exponentials. */
-    ct_status (*cross_entropy)(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
-                               const void *in, const void *target, int64_t ignore, double smoothing,
-                               void *loss, void *lse, cti_fault *fault);
-    /* din (rows, n) = dloss[row] (softmax(in) - smoothed target); 0 where ignored. dloss has
-     * rows elements, or 1 for all rows when dloss_step is 0. */
-    void (*cross_entropy_backward)(ct_dtype dtype, ct_dtype index_dtype, int64_t rows, int64_t n,
-                                   const void *in, const void *target, int64_t ignore,
-                                   double smoothing, const void *lse, const void *dloss,
-                                   int64_t dloss_step, void *din);
-
-    /* Fills h (and c, gates, hn) from the initial states. */
-    void (*sequence)(const cti_sequence *s);
-    /* Fills dx, dhx, dh0 and dc0 from what the forward left. */
-    void (*sequence_backward)(const cti_sequence *s);
-
-    /* *out, on the device: the sum of squares of all gradients. */
-    void (*norm_squared)(const cti_segment *segments, int count, double *out);
-    /* Scales all gradients by max_norm / norm where norm, of all of them together, is above
-     * max_norm. *norm, on the device, unless NULL: the norm before. CT_ERR_NUMERIC, and no
-     * gradient changes, where it is not finite. */
-    ct_status (*clip_norm)(const cti_segment *segments, int count, double max_norm, double *norm,
-                           cti_fault *fault);
-    void (*update)(const cti_update *u, const cti_segment *segments, int count);
+    const cti_async *async; /* (optional) NULL: synchronous */
+#define CTI_SLOT_MEMBER(result, name, parameters) result(*name) parameters;
+    CTI_SLOTS(CTI_SLOT_MEMBER)
+#undef CTI_SLOT_MEMBER
 } cti_backend;
 
-#define CTI_BACKEND_VERSION 4
+#define CTI_BACKEND_VERSION 5
 
 /* ---- plug-ins ---- */
 
@@ -367,6 +527,13 @@ typedef struct cti_plugin {
 /* The one function that a plug-in exports, called once; false if host is of another version. */
 typedef bool (*cti_plugin_open_function)(const cti_host *host, cti_plugin *plugin);
 #define CTI_PLUGIN_SYMBOL "cti_plugin_open"
+
+#define CTI_PLUGIN_DEVICES 16 /* the most of one plug-in */
+
+/* The plug-ins: PLUGIN(the name of the file and of the device, what a message calls the device). */
+#define CTI_PLUGINS(PLUGIN)                                                                        \
+    PLUGIN("cuda", "CUDA device")                                                                  \
+    PLUGIN("cuda-emu", "emulated CUDA device")
 
 /* ---- for the library (device.c) ---- */
 

@@ -61,9 +61,12 @@ ct_build_info ct_build_get_info(void)
 
 void ct_build_print(FILE *out)
 {
-    static const char *const plug_ins[] = { "cuda", "cuda-emu" };
+#define PLUGIN_NAME(file, words) file,
+    static const char *const plug_ins[] = { CTI_PLUGINS(PLUGIN_NAME) };
+#undef PLUGIN_NAME
     ct_build_info a = ct_build_get_info();
-    int kind, i;
+    size_t kind;
+    int i;
 
     fprintf(out, "cotangent %s\n", ct_version());
     fprintf(out, "BLAS: %s\nLIBXSMM: %s\n", a.blas, a.libxsmm);
@@ -71,7 +74,7 @@ void ct_build_print(FILE *out)
     fprintf(out, "products in bf16: %s\n", a.bf16);
     fprintf(out, "libutf8proc: %s\n", a.unicode);
     fprintf(out, "devices: cpu");
-    for (kind = 0; kind < 2; kind++)
+    for (kind = 0; kind < sizeof plug_ins / sizeof *plug_ins; kind++)
         for (i = 0; i < ct_device_count(plug_ins[kind]); i++)
             fprintf(out, i ? " %s:%d" : " %s", plug_ins[kind], i);
     fprintf(out, "\n");

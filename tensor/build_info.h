@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-const char *ct_version(void) CT_NOSITE; /* "0.1.0" */
+const char *ct_version(void); /* "0.1.0" */
 
 /* What multiplies matrices, large and small, and what else depends on the build and the machine;
  * one line each, without a newline. */
@@ -22,12 +22,11 @@ typedef struct ct_build_info {
     const char *code_paths; /* all that were built: "base avx2 avx512" */
     const char *unicode;    /* libutf8proc's version, or that there is none */
     const char *bf16;       /* what multiplies in bf16: "AVX512-BF16", or that it is emulated */
-    void *reserved[7];
 } ct_build_info;
-ct_build_info ct_build_get_info(void) CT_NOSITE;
+ct_build_info ct_build_get_info(void);
 
 /* The same, the version and the devices, for readers. */
-void ct_build_print(FILE *out) CT_NOSITE;
+void ct_build_print(FILE *out);
 
 #ifdef __cplusplus
 }

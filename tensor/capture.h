@@ -65,11 +65,11 @@ ct_capture *ct_capture_new(ct_device device, ct_capture_function function, void 
 ct_status ct_capture_run(ct_capture *captured);
 
 /* Whether the next run repeats what was noted, and calls nothing. */
-bool ct_capture_is_ready(const ct_capture *captured) CT_NOSITE;
+bool ct_capture_is_ready(const ct_capture *captured);
 
 /* Frees it, and the buffers of its step. Once the optimisers, schedules and generators that it uses
  * are gone it must not run again. */
-void ct_capture_free(ct_capture *captured) CT_NOSITE;
+void ct_capture_free(ct_capture *captured);
 
 #ifdef __cplusplus
 }

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <cotangent/tensor/tensor.h>
+
 #ifndef CTI_INLINE
 #define CTI_INLINE static inline
 #endif
@@ -88,6 +90,17 @@ CTI_INLINE int64_t cti_i64_of(double v)
 CTI_INLINE int32_t cti_i32_of_i64(int64_t v)
 {
     return v > INT32_MAX ? INT32_MAX : v < INT32_MIN ? INT32_MIN : (int32_t)v;
+}
+
+/* A parameter of an op on elements of dtype: an integer out of range becomes the nearest end. (The
+ * greatest double below 2^63 is 2^63 - 1024.) */
+CTI_INLINE double cti_as_element(double v, ct_dtype dtype)
+{
+    if (dtype == CT_I32)
+        return cti_i32_of(v);
+    if (dtype == CT_I64)
+        return v >= 9223372036854775808.0 ? 9223372036854774784.0 : (double)cti_i64_of(v);
+    return v;
 }
 
 #endif

@@ -29,8 +29,11 @@ typedef struct kind {
     char reason[256]; /* why there is none */
 } kind;
 
-static kind kinds[] = { { .name = "cuda", .title = "CUDA device" },
-                        { .name = "cuda-emu", .title = "emulated CUDA device" } };
+static kind kinds[] = {
+#define PLUGIN_KIND(file, words) { .name = file, .title = words },
+    CTI_PLUGINS(PLUGIN_KIND)
+#undef PLUGIN_KIND
+};
 
 #define KINDS (int)(sizeof kinds / sizeof *kinds)
 
@@ -78,10 +81,30 @@ static bool host_ok(void)
 static const cti_host host = { CTI_BACKEND_VERSION, sizeof(cti_host), host_allocate,
                                cti_release,         ct_raise,         host_ok };
 
+/* The name of the first kernel that is not in a table; NULL if all are there. */
+static const char *missing_kernel(const cti_backend *b)
+{
+    const struct {
+        const char *name;
+        bool there;
+    } slots[] = {
+#define SLOT_THERE(result, name, parameters) { #name, b->name != NULL },
+        CTI_SLOTS(SLOT_THERE)
+#undef SLOT_THERE
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof slots / sizeof *slots; i++)
+        if (!slots[i].there)
+            return slots[i].name;
+    return NULL;
+}
+
 /* Adds the devices that a plug-in gives, or says in k->reason why not. */
-static void enter(kind *k, const cti_plugin *p)
+static void plugin_enter(kind *k, const cti_plugin *p)
 {
     int first = atomic_load_explicit(&device_count, memory_order_relaxed), i;
+    const char *missing;
 
     if (p->version != CTI_BACKEND_VERSION || p->size != sizeof *p) {
         snprintf(k->reason, sizeof k->reason, "the plug-in is of another version");
@@ -94,6 +117,11 @@ static void enter(kind *k, const cti_plugin *p)
     if (!p->backend || p->backend->version != CTI_BACKEND_VERSION ||
         p->backend->size != sizeof *p->backend) {
         snprintf(k->reason, sizeof k->reason, "the plug-in's table is of another version");
+        return;
+    }
+    missing = missing_kernel(p->backend);
+    if (missing) {
+        snprintf(k->reason, sizeof k->reason, "the plug-in has no kernel %s", missing);
         return;
     }
     k->first = first;
@@ -112,7 +140,7 @@ static void enter(kind *k, const cti_plugin *p)
 }
 
 /* Opens DIR/KIND.so, or says in k->reason why not; *missing if there is no such file. */
-static void open_at(kind *k, const char *dir, bool *missing)
+static void plugin_open_at(kind *k, const char *dir, bool *missing)
 {
     cti_plugin plugin = { .devices = 0 };
     cti_plugin_open_function start = NULL;
@@ -136,13 +164,13 @@ static void open_at(kind *k, const char *dir, bool *missing)
     }
     memcpy(&start, &symbol, sizeof start);
     if (start(&host, &plugin))
-        enter(k, &plugin);
+        plugin_enter(k, &plugin);
     else
         snprintf(k->reason, sizeof k->reason, "the plug-in is of another version");
 }
 
 /* The plug-in's devices, opened at first need; NULL if there are none. */
-static const kind *open_kind(kind *k)
+static const kind *plugin_open(kind *k)
 {
     const char *dir = secure_getenv("COTANGENT_PLUGIN_DIR");
     bool missing = true;
@@ -151,9 +179,9 @@ static const kind *open_kind(kind *k)
     if (!k->tried) {
         k->tried = true;
         if (dir && *dir)
-            open_at(k, dir, &missing);
+            plugin_open_at(k, dir, &missing);
         if (missing)
-            open_at(k, CT_PLUGIN_DIR, &missing);
+            plugin_open_at(k, CT_PLUGIN_DIR, &missing);
     }
     pthread_mutex_unlock(&opening);
     return k->count ? k : NULL;
@@ -162,7 +190,7 @@ static const kind *open_kind(kind *k)
 /* ---- by name ---- */
 
 /* The kind and number in "KIND" or "KIND:NUMBER"; NULL for what is none. */
-static kind *parse(const char *name, int *number)
+static kind *kind_from_name(const char *name, int *number)
 {
     size_t n = strcspn(name, ":");
     int i;
@@ -182,9 +210,9 @@ static kind *parse(const char *name, int *number)
 }
 
 /* Device number of a kind, or -1 with why. */
-static ct_device find(kind *k, int number, char *why, size_t size)
+static ct_device kind_device(kind *k, int number, char *why, size_t size)
 {
-    if (!open_kind(k))
+    if (!plugin_open(k))
         snprintf(why, size, "no %s: %s", k->title, k->reason);
     else if (number >= k->count)
         snprintf(why, size, "no %s %d: there %s %d", k->title, number, k->count == 1 ? "is" : "are",
@@ -206,7 +234,7 @@ ct_device ct_device_from_name(const char *name)
         return CT_CPU;
     if (name && strcmp(name, "auto") == 0)
         return ct_try_gpu(0);
-    k = name ? parse(name, &number) : NULL;
+    k = name ? kind_from_name(name, &number) : NULL;
     if (!k) {
         ct_raise(CT_ERR_DEVICE, me,
                  "there is no device \"%s\" (there are: cpu, cuda, cuda:1, "
@@ -214,7 +242,7 @@ ct_device ct_device_from_name(const char *name)
                  name ? name : "(null)");
         return -1;
     }
-    d = find(k, number, why, sizeof why);
+    d = kind_device(k, number, why, sizeof why);
     if (d == -1)
         ct_raise(CT_ERR_DEVICE, me, "%s", why);
     return d;
@@ -227,14 +255,14 @@ int ct_device_count(const char *name)
 
     if (name && strcmp(name, "cpu") == 0)
         return 1;
-    k = name ? parse(name, &number) : NULL;
-    return k && open_kind(k) ? k->count : 0;
+    k = name ? kind_from_name(name, &number) : NULL;
+    return k && plugin_open(k) ? k->count : 0;
 }
 
 ct_device ct_try_gpu(int i)
 {
     char why[320];
-    ct_device d = find(&kinds[0], i < 0 ? 0 : i, why, sizeof why);
+    ct_device d = kind_device(&kinds[0], i < 0 ? 0 : i, why, sizeof why);
 
     if (d != -1)
         return d;
@@ -276,7 +304,7 @@ cti_fault cti_fault_at(ct_device d, cti_fault_kind fault, const char *function, 
     return f;
 }
 
-static void raise_fault(const char *function, const cti_fault *f, const cti_ticket *t)
+static void fault_raise(const char *function, const cti_fault *f, const cti_ticket *t)
 {
     long long at = (long long)f->position, limit = t ? (long long)t->limit : 0;
 
@@ -311,7 +339,7 @@ static void raise_fault(const char *function, const cti_fault *f, const cti_tick
 }
 
 /* Raises a fault at the place of the op that found it. */
-static void report(const cti_fault *f)
+static void fault_report(const cti_fault *f)
 {
     ct_thread *th = cti_thread();
     const cti_ticket *t = th->tickets ? &th->tickets->ring[f->ticket % TICKETS] : NULL;
@@ -323,7 +351,7 @@ static void report(const cti_fault *f)
         t = NULL;
     if (t)
         th->site = t->site;
-    raise_fault(t ? t->function : "", f, t);
+    fault_raise(t ? t->function : "", f, t);
     th->site = site;
 }
 
@@ -335,7 +363,7 @@ bool cti_to_host(ct_device d, void *to, const void *data, size_t bytes)
         return false;
     if (cti_backend_of(d)->download(to, data, bytes, &f) == CT_OK)
         return true;
-    report(&f);
+    fault_report(&f);
     return false;
 }
 
@@ -348,7 +376,7 @@ bool cti_synchronise(ct_device d)
         return false;
     if (!be->async || be->async->synchronise(&f) == CT_OK)
         return true;
-    report(&f);
+    fault_report(&f);
     return false;
 }
 

@@ -31,13 +31,13 @@ extern "C" {
 ct_device ct_device_from_name(const char *name);
 
 /* The name of a device: "cpu", "cuda", "cuda:1"; "?" for what is none. */
-const char *ct_device_name(ct_device device) CT_NOSITE;
+const char *ct_device_name(ct_device device);
 
 /* How many devices of a kind ("cpu", "cuda", "cuda-emu") there are; 0 is no error. */
-int ct_device_count(const char *kind) CT_NOSITE;
+int ct_device_count(const char *kind);
 
 /* GPU number i, or the CPU where there is none, after one line on stderr that says why. */
-ct_device ct_try_gpu(int i) CT_NOSITE;
+ct_device ct_try_gpu(int i);
 
 /* Waits until all that was asked of the device is done, and raises what it found. */
 ct_status ct_device_synchronize(ct_device device);
@@ -50,7 +50,7 @@ typedef struct ct_device_stats {
     uint64_t upload_bytes, download_bytes;
     uint64_t allocations;
 } ct_device_stats;
-ct_device_stats ct_device_get_stats(ct_device device) CT_NOSITE;
+ct_device_stats ct_device_get_stats(ct_device device);
 
 #ifdef __cplusplus
 }

@@ -1,24 +1,67 @@
 /* formulas.h - the elementwise ops and their formulas, one line each, for every device. (internal)
  *
- * A list to be included with X(name, ...) or with the macros of each kind defined:
- *   NUMBER1(name, f(x; p, q)) NUMBER2(name, f(x, y))   dtypes f32 f64 i32 i64
- *   FLOAT1(name, f(x; p, q)) FLOAT2(name, f(x, y; p, q))  FLOAT3(name, f(x, y, z))    f32 f64
- *   COMPARE(name, f(x, y))  numbers in, bool out      TEST(name, f(x))  floats in, bool out
- *   LOGIC1(name, f(x))      LOGIC2(name, f(x, y))     bool in, bool out
- *   SELECT(name, f(c, x, y))  c bool, x and y of any dtype
+ * A list to be included after a #define of X(name, formula), for all ops, or of those kinds that are
+ * wanted; the others are left out:
+ *     NUMBER   NUMBER1(name, f(x; p, q))  NUMBER2(name, f(x, y))       f32 f64 i32 i64
+ *     FLOAT    FLOAT1(name, f(x; p, q))  FLOAT2(name, f(x, y; p, q))
+ *              FLOAT3(name, f(x, y, z))                                f32 f64
+ *     COMPARE  COMPARE(name, f(x, y))   numbers in, bool out           f32 f64 i32 i64
+ *     TEST     TEST(name, f(x))         floats in, bool out            f32 f64
+ *     LOGIC    LOGIC1(name, f(x))  LOGIC2(name, f(x, y))               bool
+ *     SELECT   SELECT(name, f(c, x, y))  c bool, x and y of any dtype
+ * The first column names a whole group. All of these macros are undefined at the end.
+ *
  * T is the type, M(exp) the type's own function (expf or exp, or a device's), K(1.5) a constant of
  * type T. NaN goes through unless the line says otherwise. */
+
 #ifdef X
-#define NUMBER1 X
-#define NUMBER2 X
-#define FLOAT1 X
-#define FLOAT2 X
-#define FLOAT3 X
+#define NUMBER X
+#define FLOAT X
 #define COMPARE X
 #define TEST X
-#define LOGIC1 X
-#define LOGIC2 X
+#define LOGIC X
 #define SELECT X
+#endif
+
+#ifndef NUMBER
+#define NUMBER(name, ...)
+#endif
+#ifndef FLOAT
+#define FLOAT(name, ...)
+#endif
+#ifndef LOGIC
+#define LOGIC(name, ...)
+#endif
+
+#ifndef NUMBER1
+#define NUMBER1 NUMBER
+#endif
+#ifndef NUMBER2
+#define NUMBER2 NUMBER
+#endif
+#ifndef FLOAT1
+#define FLOAT1 FLOAT
+#endif
+#ifndef FLOAT2
+#define FLOAT2 FLOAT
+#endif
+#ifndef FLOAT3
+#define FLOAT3 FLOAT
+#endif
+#ifndef COMPARE
+#define COMPARE(name, ...)
+#endif
+#ifndef TEST
+#define TEST(name, ...)
+#endif
+#ifndef LOGIC1
+#define LOGIC1 LOGIC
+#endif
+#ifndef LOGIC2
+#define LOGIC2 LOGIC
+#endif
+#ifndef SELECT
+#define SELECT(name, ...)
 #endif
 
 NUMBER1(neg, -x)
@@ -82,13 +125,16 @@ LOGIC2(logical_or, x || y)
 LOGIC2(logical_xor, !x != !y)
 SELECT(where, c ? x : y)
 
+#undef NUMBER
 #undef NUMBER1
 #undef NUMBER2
+#undef FLOAT
 #undef FLOAT1
 #undef FLOAT2
 #undef FLOAT3
 #undef COMPARE
 #undef TEST
+#undef LOGIC
 #undef LOGIC1
 #undef LOGIC2
 #undef SELECT

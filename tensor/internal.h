@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <cotangent/tensor/config.h>
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/scope.h>
 #include <cotangent/tensor/status.h>
@@ -53,9 +54,10 @@ typedef struct ct_storage {
     const char *written_at; /* the place of the last in-place write, for messages */
     cti_pool *home;         /* of the thread that made it, while it is in use */
     struct ct_storage *next;
-    /* values put off (lazy_rows.c): by these indices, references; NULL once they are there */
+    /* lazy_rows.c: the memory is to be filled with rows of table at these indices, both references;
+     * NULL once it is filled */
     _Atomic(struct ct_tensor *) indices;
-    struct ct_tensor *table; /* whose rows they are; NULL: one-hot rows */
+    struct ct_tensor *table; /* NULL: one-hot rows */
     ct_dtype row_dtype;
     int64_t row_width;
 } ct_storage;
@@ -114,25 +116,27 @@ void cti_unref(ct_tensor *t);
 /* True for a handle that may be used: not NULL, and in debug builds not popped (an error). */
 bool cti_usable(const char *function, const ct_tensor *t);
 
-/* The values of a storage that were put off. */
-void cti_make_values(ct_storage *s);
-void cti_forget_put_off(ct_storage *s);
+/* Fills a storage with its lazy rows; drops them unread, when the storage is freed. */
+void cti_lazy_rows_fill(ct_storage *s);
+void cti_lazy_rows_drop(ct_storage *s);
 
-static inline char *cti_ptr(const ct_tensor *t)
+/* The first element of t in memory, which lazy rows are written to first. */
+static inline char *cti_data(const ct_tensor *t)
 {
     if (atomic_load_explicit(&t->storage->indices, memory_order_acquire))
-        cti_make_values(t->storage);
+        cti_lazy_rows_fill(t->storage);
     return (char *)t->storage->data + t->offset * (int64_t)ct_dtype_size(t->dtype);
 }
 
-/* y, new and contiguous, is the rows of table, which nobody else writes, that indices choose, or
- * rows of y's last size with a 1 there if table is NULL. On the CPU its memory is filled when somebody
- * looks (cti_ptr), which RNN and Linear need not do. CT_ERR_INDEX if an index is not one of a row. */
-ct_status cti_put_off(ct_tensor *y, ct_tensor *table, ct_tensor *indices, cti_fault *fault);
+/* Makes y, new and contiguous, the rows of table at indices, or one-hot rows of y's last size if
+ * table is NULL. On the CPU, y is lazy: cti_data fills it on first access, so nobody may write
+ * table or indices meanwhile. Returns CT_ERR_INDEX, without raising it, and sets fault->position if
+ * an index is out of range. */
+ct_status cti_lazy_rows_set(ct_tensor *y, ct_tensor *table, ct_tensor *indices, cti_fault *fault);
 
-/* Handles of the innermost scope on the table and the indices of x, if its values, all of them, are
- * still put off. */
-bool cti_is_put_off(const ct_tensor *x, ct_tensor **table, ct_tensor **indices);
+/* If x is exactly the lazy rows of a table and not filled yet: true, with handles of the innermost
+ * scope on the table and the indices. */
+bool cti_lazy_rows_get(const ct_tensor *x, ct_tensor **table, ct_tensor **indices);
 
 /* t itself if contiguous, else a copy without history. */
 ct_tensor *cti_contiguous(const ct_tensor *t);
@@ -155,10 +159,10 @@ bool cti_same_shape(const ct_shape *a, const ct_shape *b);
 /* 0..rank-1 for an axis that may be negative; -1 with CT_ERR_SHAPE. */
 int cti_axis(const char *function, const ct_tensor *t, int axis);
 
-/* False with an error if the rules forbid an in-place write of t. cti_written notes one: bumps the
- * version, forgets one-hot indices. */
+/* False with an error if the rules forbid an in-place write of t. cti_mark_written notes one: bumps
+ * the version, forgets one-hot indices. */
 bool cti_may_write(const char *function, const ct_tensor *t);
-void cti_written(ct_tensor *t);
+void cti_mark_written(ct_tensor *t);
 
 /* "f32[32,256] cpu" and "[32,256]", for messages. */
 typedef struct cti_text {
@@ -167,6 +171,9 @@ typedef struct cti_text {
 cti_text cti_describe(const ct_tensor *t);
 cti_text cti_shape_text(const ct_shape *shape);
 
+/* The name of a dtype in a safetensors file: "F32". */
+const char *cti_dtype_file_name(ct_dtype dtype);
+
 /* The range checks that ops share; each raises and returns false. names: "a", "b". */
 bool cti_same_dtype(const char *function, const char *an, const ct_tensor *a, const char *bn,
                     const ct_tensor *b);
@@ -174,8 +181,15 @@ bool cti_same_device(const char *function, const char *an, const ct_tensor *a, c
                      const ct_tensor *b);
 bool cti_is_float(ct_dtype dtype);
 bool cti_is_index(ct_dtype dtype);
+bool cti_is_storage(ct_dtype dtype); /* copies and conversions only */
 bool cti_want_float(const char *function, const char *name, const ct_tensor *t);
 bool cti_want_index(const char *function, const char *name, const ct_tensor *t);
+
+/* The value of a real option: 0 stands for its default, CT_ZERO for 0. */
+static inline double cti_option(double value, double default_value)
+{
+    return value == 0 ? default_value : value == CT_ZERO ? 0 : value;
+}
 
 /* ---- the thread (scope.c, status.c) ---- */
 
@@ -187,8 +201,7 @@ typedef struct cti_frame {
 } cti_frame;
 
 typedef struct ct_thread {
-    const char *site;  /* the user's call, for messages */
-    int quiet_site;    /* > 0 while the library calls back: ct_here does nothing */
+    const char *site;  /* the user's call, "train.c:41: ct_add"; NULL outside of noted calls */
     uint64_t op_began; /* while cti_tracing: the time of the call, or of the op before */
 
     ct_status error;
@@ -248,6 +261,15 @@ bool cti_sink_allowed(void);
 /* True if v >= least; else raises CT_ERR_ARGUMENT: "steps is 0; it must be at least 1". */
 bool cti_at_least(const char *function, const char *name, int64_t v, int64_t least);
 
+/* Like ct_raise, for errors in which the name of the inner function (an op that backward runs) matters:
+ * the message shows it after the site, unless the site names it already. */
+ct_status cti_raise_within(ct_status status, const char *function, const char *format, ...)
+    CT_PRINTF(3, 4);
+
+/* The length of site without the function that it names, if that is function or one of
+ * those with which a user writes an op (ct_record, ct_node_input, ...); otherwise its whole length. */
+int cti_site_length(const char *site, const char *function);
+
 /* Raises CT_ERR_MEMORY. */
 void cti_out_of_memory(const char *function, size_t bytes);
 
@@ -276,8 +298,9 @@ static inline uint64_t cti_next_block(const ct_generator *g)
     return (g->position + 3) / 4;
 }
 
-/* Where draws begin that take so many words, from a whole block on; g moves past them (random.c). */
-cti_position cti_take_words(ct_generator *g, uint64_t words, ct_device device);
+/* Where draws begin that take so many words, from a whole block on; g moves past them
+ * (random.c). */
+cti_position cti_generator_take(ct_generator *g, uint64_t words, ct_device device);
 
 /* While kernels are noted on device: *from counts from where g is before a repetition. */
 void cti_capture_draws(ct_generator *g, ct_device device, cti_position *from);

@@ -1,33 +1,56 @@
-/* lazy_rows.c - tensors made of rows by index whose values are put off until somebody looks. A recurrent
- * layer takes the rows from the table itself, so that a one-hot input of (T, B, vocabulary) and its
- * product with the weight are never written. */
+/* lazy_rows.c - tensors of rows chosen by index, whose memory is filled at the first access.
+ *
+ * ct_one_hot and the product of a one-hot input with a weight are rows of a table: of the identity
+ * matrix, and of W^T + b. On the CPU, neither is written at once. The storage keeps the table and
+ * the indices instead, and cti_data fills the memory when someone reads it. A recurrent layer asks
+ * for the table and the indices (cti_lazy_rows_get) and never reads the rows, so an input of shape
+ * (T, B, vocabulary) and its product are never written at all.
+ *
+ * These indices are not those in ct_tensor.indices. The storage's say that the memory is not filled
+ * yet; they are dropped when it is. The tensor's say that its values are ct_one_hot of those
+ * indices, filled or not and on any device; they are dropped when the values change. So ct_linear
+ * still gathers rows of a one-hot input that was printed, or that lies on a GPU. */
 #include "tensor/internal.h"
 
 #include "tensor/cpu/cpu.h"
 
 #include <pthread.h>
 
-static ct_status fill(ct_dtype dtype, int64_t width, void *to, const ct_tensor *table,
-                      const ct_tensor *indices, cti_fault *fault)
+/* Writes the rows: of table, or one-hot rows of `width` elements if table is NULL. */
+static ct_status lazy_rows_write(ct_dtype dtype, int64_t width, void *to, const ct_tensor *table,
+                                 const ct_tensor *indices, cti_fault *fault)
 {
     const cti_backend *be = cti_backend_of(indices->device);
 
     if (!table)
-        return be->one_hot(dtype, indices->dtype, indices->numel, width, cti_ptr(indices), to,
+        return be->one_hot(&(cti_one_hot_args){ .dtype = dtype,
+                                                .index_dtype = indices->dtype,
+                                                .count = indices->numel,
+                                                .width = width,
+                                                .index = cti_data(indices),
+                                                .out = to },
                            fault);
-    return be->gather_rows(dtype, indices->dtype, indices->numel, width, table->shape.dim[0],
-                           cti_ptr(table), cti_ptr(indices), to, fault);
+    return be->gather_rows(&(cti_gather_rows_args){ .dtype = dtype,
+                                                    .index_dtype = indices->dtype,
+                                                    .count = indices->numel,
+                                                    .width = width,
+                                                    .rows = table->shape.dim[0],
+                                                    .src = cti_data(table),
+                                                    .index = cti_data(indices),
+                                                    .out = to },
+                           fault);
 }
 
-ct_status cti_put_off(ct_tensor *y, ct_tensor *table, ct_tensor *indices, cti_fault *fault)
+ct_status cti_lazy_rows_set(ct_tensor *y, ct_tensor *table, ct_tensor *indices, cti_fault *fault)
 {
     int64_t width = indices->numel ? y->numel / indices->numel : 0;
     ct_storage *s = y->storage;
 
     if (y->device != CT_CPU || !width)
-        return fill(y->dtype, width, cti_ptr(y), table, indices, fault);
+        return lazy_rows_write(y->dtype, width, cti_data(y), table, indices, fault);
+    /* A bad index must raise in the call that was given it, not at some later access. */
     if (!cti_cpu_are_indices(indices->dtype, indices->numel, table ? table->shape.dim[0] : width,
-                             cti_ptr(indices), &fault->position))
+                             cti_data(indices), &fault->position))
         return CT_ERR_INDEX;
     if (table)
         cti_ref(table);
@@ -35,33 +58,37 @@ ct_status cti_put_off(ct_tensor *y, ct_tensor *table, ct_tensor *indices, cti_fa
     s->table = table;
     s->row_dtype = y->dtype;
     s->row_width = width;
+    /* Readers test indices first (cti_data, cti_lazy_rows_get); release publishes the fields
+     * above. */
     atomic_store_explicit(&s->indices, indices, memory_order_release);
     return CT_OK;
 }
 
-/* Two threads may look at once. */
-void cti_make_values(ct_storage *s)
+void cti_lazy_rows_fill(ct_storage *s)
 {
-    static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
+    static pthread_mutex_t filling = PTHREAD_MUTEX_INITIALIZER;
     ct_tensor *indices, *table = NULL;
-    cti_fault none; /* which the indices are known not to have */
+    cti_fault none; /* stays unset: cti_lazy_rows_set has checked the indices */
 
-    pthread_mutex_lock(&making);
+    /* Several threads may read a tensor at once. One fills the memory; the others wait, and find
+     * the indices gone. The store below, a release, makes the filled memory visible to those who
+     * read indices without the lock (cti_data). */
+    pthread_mutex_lock(&filling);
     indices = atomic_load_explicit(&s->indices, memory_order_relaxed);
     if (indices) {
         table = s->table;
-        (void)fill(s->row_dtype, s->row_width, s->data, table, indices, &none);
+        (void)lazy_rows_write(s->row_dtype, s->row_width, s->data, table, indices, &none);
         s->table = NULL;
         atomic_store_explicit(&s->indices, NULL, memory_order_release);
     }
-    pthread_mutex_unlock(&making);
+    pthread_mutex_unlock(&filling);
     if (table)
         cti_unref(table);
     if (indices)
         cti_unref(indices);
 }
 
-void cti_forget_put_off(ct_storage *s)
+void cti_lazy_rows_drop(ct_storage *s)
 {
     ct_tensor *indices = atomic_load_explicit(&s->indices, memory_order_relaxed);
 
@@ -74,7 +101,7 @@ void cti_forget_put_off(ct_storage *s)
     s->table = NULL;
 }
 
-bool cti_is_put_off(const ct_tensor *x, ct_tensor **table, ct_tensor **indices)
+bool cti_lazy_rows_get(const ct_tensor *x, ct_tensor **table, ct_tensor **indices)
 {
     ct_storage *s = x->storage;
     ct_tensor *by = atomic_load_explicit(&s->indices, memory_order_acquire);

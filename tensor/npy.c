@@ -1,6 +1,11 @@
-/* npy.c - NumPy's files: "\x93NUMPY", version (2 bytes), the header's length (2 bytes, from version
- * 2.0 on 4), the header, {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }, ended by a
- * newline, then the elements. */
+/* npy.c - files of one tensor in NumPy's format.
+ *
+ *     "\x93NUMPY"   magic
+ *     2 bytes       version: 1.0 or 2.0
+ *     2 or 4 bytes  length of the header, little endian (4 from version 2.0 on)
+ *     header        {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } and a newline
+ *     elements      in row-major order, or column-major if fortran_order is True
+ * The header is a literal of Python's. The parser below accepts just such dictionaries. */
 #include "tensor/internal.h"
 
 #include "tensor/atomic_file.h"
@@ -17,19 +22,17 @@
 #define MAGIC_BYTES 6
 #define HEADER_LIMIT ((size_t)1 << 16)
 
-static const char *const reading = "ct_npy_read";
+static const char *const npy_reading = "ct_npy_read";
 
-static const struct kind {
-    const char *descr;
-    ct_dtype dtype;
-} kinds[] = {
-    { "<f4", CT_F32 }, { "<f8", CT_F64 }, { "<i4", CT_I32 }, { "<i8", CT_I64 }, { "|b1", CT_BOOL }
+/* NumPy's name of each dtype; NULL where it has none. */
+static const char *const npy_descrs[CTI_DTYPE_COUNT] = {
+#define NPY_DESCR(NAME, type, name, safetensors, npy, use) [CT_##NAME] = npy,
+    CTI_DTYPES(NPY_DESCR)
+#undef NPY_DESCR
 };
 
-#define KINDS (sizeof kinds / sizeof *kinds)
-
-/* The header, as it is read. */
-typedef struct parser {
+/* The header while it is parsed, and what it says. */
+typedef struct npy_parser {
     cti_read_file file;
     char *text; /* the header, NUL-terminated */
     size_t length, at;
@@ -39,32 +42,32 @@ typedef struct parser {
     bool fortran;
     ct_shape shape;
     bool seen[3]; /* descr, fortran_order, shape */
-} parser;
+} npy_parser;
 
-/* ---- a dictionary of Python's ---- */
+/* ---- the header ---- */
 
-static bool refuse(const parser *p, const char *why)
+static bool npy_refuse(const npy_parser *p, const char *why)
 {
-    return cti_malformed(&p->file, reading, p->begin + p->at, "%s", why);
+    return cti_malformed(&p->file, npy_reading, p->begin + p->at, "%s", why);
 }
 
-static void skip_space(parser *p)
+static void npy_skip_space(npy_parser *p)
 {
     p->at += strspn(p->text + p->at, " \t\r\n");
 }
 
-/* Passes over c, and the space around it; false if something else is there. */
-static bool take(parser *p, char c)
+/* Skips c and the white space around it; false if the next character is another. */
+static bool npy_take(npy_parser *p, char c)
 {
-    skip_space(p);
+    npy_skip_space(p);
     if (p->text[p->at] != c)
         return false;
     p->at++;
-    skip_space(p);
+    npy_skip_space(p);
     return true;
 }
 
-static bool take_word(parser *p, const char *word)
+static bool npy_take_word(npy_parser *p, const char *word)
 {
     size_t n = strlen(word);
 
@@ -74,23 +77,23 @@ static bool take_word(parser *p, const char *word)
     return true;
 }
 
-/* 'text' or "text", without escapes. */
-static bool parse_string(parser *p, char *out, size_t room)
+/* Parses 'text' or "text"; escapes are refused. */
+static bool npy_parse_string(npy_parser *p, char *out, size_t room)
 {
     const char *from = p->text + p->at, *end;
 
     if (*from != '\'' && *from != '"')
-        return refuse(p, "a string is expected");
+        return npy_refuse(p, "a string is expected");
     end = strchr(from + 1, *from);
     if (!end || (size_t)(end - from) > room || memchr(from, '\\', (size_t)(end - from)))
-        return refuse(p, "a string without end, too long, or with a backslash");
+        return npy_refuse(p, "a string without end, too long, or with a backslash");
     memcpy(out, from + 1, (size_t)(end - from - 1));
     out[end - from - 1] = '\0';
     p->at += (size_t)(end - from) + 1;
     return true;
 }
 
-static bool parse_size(parser *p, int64_t *out)
+static bool npy_parse_size(npy_parser *p, int64_t *out)
 {
     size_t from = p->at;
     int64_t n = 0;
@@ -98,110 +101,112 @@ static bool parse_size(parser *p, int64_t *out)
     for (; p->text[p->at] >= '0' && p->text[p->at] <= '9'; p->at++)
         if (__builtin_mul_overflow(n, 10, &n) ||
             __builtin_add_overflow(n, p->text[p->at] - '0', &n))
-            return refuse(p, "a size too large");
+            return npy_refuse(p, "a size too large");
     *out = n;
-    return p->at > from || refuse(p, "a size is expected: an integer from 0 up");
+    return p->at > from || npy_refuse(p, "a size is expected: an integer from 0 up");
 }
 
 /* (), (3,), (2, 3), (2, 3,) */
-static bool parse_shape(parser *p)
+static bool npy_parse_shape(npy_parser *p)
 {
     int64_t dim[CT_MAX_RANK];
     bool comma = true;
     int rank = 0;
 
-    if (!take(p, '('))
-        return refuse(p, "'(' is expected");
-    while (!take(p, ')')) {
+    if (!npy_take(p, '('))
+        return npy_refuse(p, "'(' is expected");
+    while (!npy_take(p, ')')) {
         if (!comma)
-            return refuse(p, "',' or ')' is expected");
+            return npy_refuse(p, "',' or ')' is expected");
         if (rank == CT_MAX_RANK) {
-            ct_raise(CT_ERR_SHAPE, reading, "%.400s: has a rank above %d", p->file.path,
+            ct_raise(CT_ERR_SHAPE, npy_reading, "%.400s: has a rank above %d", p->file.path,
                      CT_MAX_RANK);
             return false;
         }
-        if (!parse_size(p, &dim[rank++]))
+        if (!npy_parse_size(p, &dim[rank++]))
             return false;
-        comma = take(p, ',');
+        comma = npy_take(p, ',');
     }
     if (rank == 1 && !comma)
-        return refuse(p, "a tuple of one is written (n,)");
+        return npy_refuse(p, "a tuple of one is written (n,)");
     p->shape = ct_shape_from_sizes(rank, dim);
     return true;
 }
 
-static bool parse_order(parser *p)
+static bool npy_parse_order(npy_parser *p)
 {
-    p->fortran = take_word(p, "True");
-    return p->fortran || take_word(p, "False") || refuse(p, "True or False is expected");
+    p->fortran = npy_take_word(p, "True");
+    return p->fortran || npy_take_word(p, "False") || npy_refuse(p, "True or False is expected");
 }
 
-static bool parse_item(parser *p)
+static bool npy_parse_item(npy_parser *p)
 {
     static const char *const keys[] = { "descr", "fortran_order", "shape" };
     size_t from = p->at;
     char key[16];
     int k;
 
-    if (!parse_string(p, key, sizeof key))
+    if (!npy_parse_string(p, key, sizeof key))
         return false;
     for (k = 0; k < 3 && strcmp(keys[k], key) != 0; k++)
         ;
     if (k == 3 || p->seen[k]) {
         p->at = from;
-        return refuse(p, k == 3 ? "a key that is not descr, fortran_order or shape"
-                                : "a key is there twice");
+        return npy_refuse(p, k == 3 ? "a key that is not descr, fortran_order or shape"
+                                    : "a key is there twice");
     }
     p->seen[k] = true;
-    if (!take(p, ':'))
-        return refuse(p, "':' is expected");
+    if (!npy_take(p, ':'))
+        return npy_refuse(p, "':' is expected");
     if (k == 0)
-        return parse_string(p, p->descr, sizeof p->descr);
-    return k == 1 ? parse_order(p) : parse_shape(p);
+        return npy_parse_string(p, p->descr, sizeof p->descr);
+    return k == 1 ? npy_parse_order(p) : npy_parse_shape(p);
 }
 
-static bool parse_header(parser *p)
+static bool npy_parse_header(npy_parser *p)
 {
     bool comma = true;
 
-    if (!take(p, '{'))
-        return refuse(p, "'{' is expected");
-    while (!take(p, '}')) {
+    if (!npy_take(p, '{'))
+        return npy_refuse(p, "'{' is expected");
+    while (!npy_take(p, '}')) {
         if (!comma)
-            return refuse(p, "',' or '}' is expected");
-        if (!parse_item(p))
+            return npy_refuse(p, "',' or '}' is expected");
+        if (!npy_parse_item(p))
             return false;
-        comma = take(p, ',');
+        comma = npy_take(p, ',');
     }
     if (p->at != p->length)
-        return refuse(p, "the header goes on after '}'");
+        return npy_refuse(p, "the header goes on after '}'");
     return (p->seen[0] && p->seen[1] && p->seen[2]) ||
-           refuse(p, "the header has not all of descr, fortran_order and shape");
+           npy_refuse(p, "the header has not all of descr, fortran_order and shape");
 }
 
 /* ---- the file ---- */
 
-/* Magic, version and the header's length; the header is then in p->text. */
-static bool read_header(parser *p)
+/* Checks magic, version and length, and reads the header into p->text. False with an error. */
+static bool npy_read_header(npy_parser *p)
 {
     uint8_t b[MAGIC_BYTES + 6] = { 0 };
     uint64_t size = p->file.size, n;
 
     if (size < MAGIC_BYTES + 4)
-        return cti_malformed(&p->file, reading, size, "the file ends before its header's length");
-    if (!cti_read_at(&p->file, reading, 0, b, size < sizeof b ? (size_t)size : sizeof b))
+        return cti_malformed(&p->file, npy_reading, size,
+                             "the file ends before its header's length");
+    if (!cti_read_at(&p->file, npy_reading, 0, b, size < sizeof b ? (size_t)size : sizeof b))
         return false;
     if (memcmp(b, MAGIC, MAGIC_BYTES) != 0)
-        return cti_malformed(&p->file, reading, 0, "the file does not begin as a NPY file does");
+        return cti_malformed(&p->file, npy_reading, 0,
+                             "the file does not begin as a NPY file does");
     if ((b[6] != 1 && b[6] != 2) || b[7] != 0)
-        return cti_malformed(&p->file, reading, 6, "the version is %d.%d, not 1.0 or 2.0", b[6],
+        return cti_malformed(&p->file, npy_reading, 6, "the version is %d.%d, not 1.0 or 2.0", b[6],
                              b[7]);
     p->begin = b[6] == 1 ? 10 : 12;
     n = b[8] | (uint64_t)b[9] << 8;
     if (b[6] == 2)
         n |= (uint64_t)b[10] << 16 | (uint64_t)b[11] << 24;
     if (size < p->begin || n > size - p->begin || n > HEADER_LIMIT)
-        return cti_malformed(&p->file, reading, 8,
+        return cti_malformed(&p->file, npy_reading, 8,
                              "the header's length is %llu, but %llu bytes follow (and %zu is "
                              "the most)",
                              (unsigned long long)n,
@@ -210,25 +215,26 @@ static bool read_header(parser *p)
     p->length = (size_t)n;
     p->text = cti_calloc(1, p->length + 1);
     if (!p->text)
-        cti_out_of_memory(reading, p->length + 1);
-    return p->text && cti_read_at(&p->file, reading, p->begin, p->text, p->length);
+        cti_out_of_memory(npy_reading, p->length + 1);
+    return p->text && cti_read_at(&p->file, npy_reading, p->begin, p->text, p->length);
 }
 
-static const struct kind *find_kind(const parser *p)
+/* The dtype of the header's descr, or -1 with an error. */
+static int npy_dtype(const npy_parser *p)
 {
-    size_t i;
+    int d;
 
-    for (i = 0; i < KINDS; i++)
-        if (strcmp(kinds[i].descr, p->descr) == 0)
-            return &kinds[i];
-    ct_raise(CT_ERR_DTYPE, reading, "%.400s: has the dtype %s, not <f4, <f8, <i4, <i8 or |b1",
+    for (d = 0; d < CTI_DTYPE_COUNT; d++)
+        if (npy_descrs[d] && strcmp(npy_descrs[d], p->descr) == 0)
+            return d;
+    ct_raise(CT_ERR_DTYPE, npy_reading, "%.400s: has the dtype %s, not <f4, <f8, <i4, <i8 or |b1",
              p->file.path, cti_quote(p->descr).s);
-    return NULL;
+    return -1;
 }
 
-/* The bytes that follow the header are those of the shape. Sizes beside one of 0 count too: strides
- * are made of them. */
-static bool check_size(const parser *p, ct_dtype dtype)
+/* Checks that exactly the bytes of the shape follow the header. A size of 0 does not excuse an
+ * overflow of the others, because strides are products of them. */
+static bool npy_check_size(const npy_parser *p, ct_dtype dtype)
 {
     uint64_t payload = p->begin + p->length, bytes = ct_dtype_size(dtype);
     bool zero = false;
@@ -238,18 +244,18 @@ static bool check_size(const parser *p, ct_dtype dtype)
         zero |= p->shape.dim[i] == 0;
         if (p->shape.dim[i] &&
             (__builtin_mul_overflow(bytes, (uint64_t)p->shape.dim[i], &bytes) || bytes > INT64_MAX))
-            return cti_malformed(&p->file, reading, p->begin, "the shape %s is too large",
+            return cti_malformed(&p->file, npy_reading, p->begin, "the shape %s is too large",
                                  cti_shape_text(&p->shape).s);
     }
     bytes = zero ? 0 : bytes;
     return bytes == p->file.size - payload ||
-           cti_malformed(&p->file, reading, payload, "%s%s takes %llu bytes, but %llu follow",
+           cti_malformed(&p->file, npy_reading, payload, "%s%s takes %llu bytes, but %llu follow",
                          ct_dtype_name(dtype), cti_shape_text(&p->shape).s,
                          (unsigned long long)bytes, (unsigned long long)(p->file.size - payload));
 }
 
-/* In Fortran's order the elements are, row-major, those of the transpose. */
-static ct_tensor *read_transposed(parser *p, ct_dtype dtype, ct_device device)
+/* Column-major elements are the row-major elements of the transpose. */
+static ct_tensor *npy_read_transposed(npy_parser *p, ct_dtype dtype, ct_device device)
 {
     int rank = p->shape.rank, i;
     ct_shape reversed = p->shape;
@@ -258,29 +264,29 @@ static ct_tensor *read_transposed(parser *p, ct_dtype dtype, ct_device device)
 
     for (i = 0; i < rank; i++)
         reversed.dim[i] = p->shape.dim[rank - 1 - i];
-    t = cti_read_tensor(&p->file, reading, p->begin + p->length, reversed, dtype, device);
+    t = cti_read_tensor(&p->file, npy_reading, p->begin + p->length, reversed, dtype, device);
     if (!t)
         return NULL;
     for (i = 0; i < rank; i++)
         stride[i] = t->stride[rank - 1 - i];
-    t = cti_view(reading, t, p->shape, stride, t->offset);
+    t = cti_view(npy_reading, t, p->shape, stride, t->offset);
     return t ? cti_contiguous(t) : NULL;
 }
 
 ct_tensor *ct_npy_read(const char *path, ct_device device)
 {
-    parser p = { .text = NULL };
+    npy_parser p = { .text = NULL };
     ct_tensor *t = NULL;
-    const struct kind *kind = NULL;
+    int dtype = -1;
 
-    if (!cti_read_open(&p.file, reading, path))
+    if (!cti_read_open(&p.file, npy_reading, path))
         return NULL;
-    if (read_header(&p) && parse_header(&p))
-        kind = find_kind(&p);
-    if (kind && check_size(&p, kind->dtype))
-        t = p.fortran ? read_transposed(&p, kind->dtype, device)
-                      : cti_read_tensor(&p.file, reading, p.begin + p.length, p.shape, kind->dtype,
-                                        device);
+    if (npy_read_header(&p) && npy_parse_header(&p))
+        dtype = npy_dtype(&p);
+    if (dtype >= 0 && npy_check_size(&p, (ct_dtype)dtype))
+        t = p.fortran ? npy_read_transposed(&p, (ct_dtype)dtype, device)
+                      : cti_read_tensor(&p.file, npy_reading, p.begin + p.length, p.shape,
+                                        (ct_dtype)dtype, device);
     cti_release(p.text);
     cti_read_close(&p.file);
     return t;
@@ -288,14 +294,14 @@ ct_tensor *ct_npy_read(const char *path, ct_device device)
 
 /* ---- writing ---- */
 
-static bool write_bytes(void *context, const void *bytes, size_t size)
+static bool npy_write_bytes(void *context, const void *bytes, size_t size)
 {
     return cti_atomic_write(context, bytes, size);
 }
 
-/* Magic to newline in head, which has room for any shape; the length is a multiple of 64, as NumPy
- * has it. */
-static size_t make_header(const ct_tensor *t, const char *descr, char head[512])
+/* Writes everything in front of the elements to head, and returns its length: a multiple of 64, as
+ * in NumPy. head has room for every shape. */
+static size_t npy_make_header(const ct_tensor *t, const char *descr, char head[512])
 {
     size_t n = MAGIC_BYTES + 4, end;
     int i;
@@ -310,7 +316,7 @@ static size_t make_header(const ct_tensor *t, const char *descr, char head[512])
     head[end - 1] = '\n';
     memcpy(head, MAGIC "\1\0", MAGIC_BYTES + 2);
     head[8] = (char)(end - MAGIC_BYTES - 4);
-    head[9] = 0; /* no tensor's shape takes a header of 256 */
+    head[9] = 0; /* with CT_MAX_RANK axes, the length stays below 256 */
     return end;
 }
 
@@ -319,20 +325,18 @@ ct_status ct_npy_write(const char *path, ct_tensor *t)
     static const char *const me = "ct_npy_write";
     cti_atomic_file f;
     char head[512];
-    size_t n, k;
+    size_t n;
 
     if (!cti_sink_allowed())
         return ct_error();
     if (!path || !cti_usable(me, t))
         return ct_raise(CT_ERR_ARGUMENT, me, "%s is NULL", path ? "t" : "path");
-    for (k = 0; k < KINDS && kinds[k].dtype != t->dtype; k++)
-        ;
-    if (k == KINDS)
+    if (!npy_descrs[t->dtype])
         return ct_raise(CT_ERR_DTYPE, me, "NumPy has no dtype for t %s", cti_describe(t).s);
-    n = make_header(t, kinds[k].descr, head);
+    n = npy_make_header(t, npy_descrs[t->dtype], head);
     if (!cti_atomic_begin(&f, me, path))
         return ct_error();
-    if (cti_atomic_write(&f, head, n) && cti_each_bytes(t, write_bytes, &f))
+    if (cti_atomic_write(&f, head, n) && cti_each_bytes(t, npy_write_bytes, &f))
         return cti_atomic_commit(&f) ? CT_OK : ct_error();
     cti_atomic_abort(&f);
     return ct_error();

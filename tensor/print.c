@@ -1,4 +1,4 @@
-/* print.c - tensors as text. */
+/* print.c - ct_print: a tensor as text. */
 #include "tensor/internal.h"
 
 #include <inttypes.h>
@@ -6,8 +6,8 @@
 
 #include "tensor/hooks.h"
 
-#define EDGE 3  /* elements shown at each end of a long axis */
-#define WHOLE 8 /* an axis up to this long is shown whole */
+#define PRINT_EDGE 3  /* elements shown at each end of a long axis */
+#define PRINT_WHOLE 8 /* an axis up to this long is shown whole */
 
 static void print_element(const char *p, ct_dtype dtype, FILE *out)
 {
@@ -47,7 +47,8 @@ static void print_element(const char *p, ct_dtype dtype, FILE *out)
     }
 }
 
-/* p is the first element below axis; strides are row-major. At most CT_MAX_RANK deep. */
+/* Prints the elements from axis on; p is the first of them, in row-major memory. Recursion is at
+ * most CT_MAX_RANK deep. */
 static void print_axis(const ct_tensor *t, const char *p, int axis, FILE *out)
 {
     int64_t n, i, step = (int64_t)ct_dtype_size(t->dtype);
@@ -64,9 +65,9 @@ static void print_axis(const ct_tensor *t, const char *p, int axis, FILE *out)
     for (i = 0; i < n; i++) {
         if (i)
             fputs(", ", out);
-        if (n > WHOLE && i == EDGE) {
+        if (n > PRINT_WHOLE && i == PRINT_EDGE) {
             fputs("..., ", out);
-            i = n - EDGE;
+            i = n - PRINT_EDGE;
         }
         print_axis(t, p + i * step, axis + 1, out);
     }

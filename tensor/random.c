@@ -1,4 +1,6 @@
-/* random.c - Philox 4x32-10, streams, and draws on the host. */
+/* random.c - generators, draws of single numbers, and tensors of random numbers.
+ *
+ * Philox itself is in tensor/philox.h, which the kernels of every device share. */
 #include "tensor/internal.h"
 
 #include "tensor/philox.h"
@@ -47,7 +49,7 @@ uint64_t ct_random_below(ct_generator *g, uint64_t n)
 
     if (n == 0)
         return 0;
-    limit = UINT64_MAX - UINT64_MAX % n; /* a multiple of n: above it the draw is repeated */
+    limit = UINT64_MAX - UINT64_MAX % n; /* a multiple of n: draws from it on are repeated */
     do
         r = random_u64(g);
     while (r >= limit);
@@ -74,7 +76,7 @@ void ct_shuffle(int64_t *order, int64_t n, ct_generator *g)
     }
 }
 
-cti_position cti_take_words(ct_generator *g, uint64_t words, ct_device device)
+cti_position cti_generator_take(ct_generator *g, uint64_t words, ct_device device)
 {
     uint64_t block = cti_next_block(g);
     cti_position from = { g->seed, g->stream, block, NULL };
@@ -84,13 +86,13 @@ cti_position cti_take_words(ct_generator *g, uint64_t words, ct_device device)
     return from;
 }
 
-static ct_status draw(const char *function, ct_tensor *t, double a, double b, ct_generator *g,
-                      bool normal)
+static ct_status random_fill(const char *function, ct_tensor *t, double a, double b,
+                             ct_generator *g, bool normal)
 {
     const cti_backend *be;
     ct_scope s;
     ct_tensor *c;
-    cti_position from;
+    cti_draw_args args;
 
     if (!cti_usable(function, t) || !g)
         return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, function, "t or g is NULL") : ct_error();
@@ -104,11 +106,14 @@ static ct_status draw(const char *function, ct_tensor *t, double a, double b, ct
     c = t->contiguous ? t : cti_new(function, t->shape, t->dtype, t->device);
     if (c) {
         be = cti_backend_of(t->device);
-        from = cti_take_words(g, (uint64_t)t->numel * (t->dtype == CT_F64 ? 2 : 1), t->device);
-        (normal ? be->normal : be->uniform)(cti_ptr(c), t->dtype, t->numel, a, b, &from);
+        args =
+            (cti_draw_args){ .out = cti_data(c), .dtype = t->dtype, .n = t->numel, .a = a, .b = b };
+        args.from =
+            cti_generator_take(g, (uint64_t)t->numel * (t->dtype == CT_F64 ? 2 : 1), t->device);
+        (normal ? be->normal : be->uniform)(&args);
         if (c != t)
             cti_copy(t, c);
-        cti_written(t);
+        cti_mark_written(t);
     }
     cti_scope_pop(s);
     return c ? CT_OK : ct_error();
@@ -116,24 +121,24 @@ static ct_status draw(const char *function, ct_tensor *t, double a, double b, ct
 
 ct_status ct_uniform_into(ct_tensor *t, double low, double high, ct_generator *g)
 {
-    return draw("ct_uniform_into", t, low, high, g, false);
+    return random_fill("ct_uniform_into", t, low, high, g, false);
 }
 
 ct_status ct_normal_into(ct_tensor *t, double mean, double std, ct_generator *g)
 {
-    return draw("ct_normal_into", t, mean, std, g, true);
+    return random_fill("ct_normal_into", t, mean, std, g, true);
 }
 
 ct_tensor *ct_rand(ct_shape shape, ct_dtype dtype, ct_device device, ct_generator *g)
 {
     ct_tensor *t = cti_new("ct_rand", shape, dtype, device);
 
-    return t && draw("ct_rand", t, 0, 1, g, false) == CT_OK ? t : NULL;
+    return t && random_fill("ct_rand", t, 0, 1, g, false) == CT_OK ? t : NULL;
 }
 
 ct_tensor *ct_randn(ct_shape shape, ct_dtype dtype, ct_device device, ct_generator *g)
 {
     ct_tensor *t = cti_new("ct_randn", shape, dtype, device);
 
-    return t && draw("ct_randn", t, 0, 1, g, true) == CT_OK ? t : NULL;
+    return t && random_fill("ct_randn", t, 0, 1, g, true) == CT_OK ? t : NULL;
 }

@@ -1,9 +1,11 @@
 /* random.h - counter-based random numbers: Philox 4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel
  * random numbers: as easy as 1, 2, 3", SC 2011).
  *
- * A generator is a value: a seed, a stream and a position. Draw number p of a stream is a function
- * of these three alone, so it depends neither on threads nor on the device. Positions count 32-bit
- * words; a tensor of n elements takes n of them, rounded up to a multiple of 4 (f64: 2 n). */
+ * A generator is a value: a seed, a stream and a position. A random number is a function of these
+ * three alone; it depends neither on threads nor on the device. A copy of a generator draws the
+ * same numbers again. Positions count 32-bit words. A tensor of n f32 elements uses n words, of f64
+ * elements 2 n; it begins at a position that is a multiple of 4 and leaves one behind. One thread
+ * at a time may use a generator. */
 #ifndef COTANGENT_TENSOR_RANDOM_H
 #define COTANGENT_TENSOR_RANDOM_H
 
@@ -21,32 +23,45 @@ typedef struct ct_generator {
     uint64_t position;
 } ct_generator;
 
-/* Stream 0 of a seed, from its start. */
-ct_generator ct_generator_from_seed(uint64_t seed) CT_NOSITE;
+/* A generator at the start of stream 0 of a seed. */
+ct_generator ct_generator_from_seed(uint64_t seed);
 
-/* The stream of a name under g's seed, from its start: FNV-1a 64 of the name, mixed with g's own
- * stream. A parameter draws from the stream of its dotted name. */
-ct_generator ct_generator_stream(ct_generator g, const char *name) CT_NOSITE;
+/* A generator at the start of the stream of a name, under the seed of g. The number of the stream
+ * is the FNV-1a 64-bit hash of the name, mixed with the stream of g. A parameter draws its initial
+ * values from the stream of its dotted name. */
+ct_generator ct_generator_stream(ct_generator g, const char *name);
 
-/* The four words of block number block. */
-void ct_philox(uint64_t seed, uint64_t stream, uint64_t block, uint32_t out[4]) CT_NOSITE;
+/* Writes the four words of block number `block` of a stream: positions 4 block to 4 block + 3. */
+void ct_philox(uint64_t seed, uint64_t stream, uint64_t block, uint32_t out[4]);
 
-/* Draws, each of which advances g. */
-uint32_t ct_random_u32(ct_generator *g) CT_NOSITE;
-uint64_t ct_random_below(ct_generator *g, uint64_t n) CT_NOSITE; /* in 0..n-1; 0 for n = 0 */
-double ct_random_uniform(ct_generator *g) CT_NOSITE;             /* 53 bits, in [0, 1) */
+/* A random 32-bit word. Advances g by one word. */
+uint32_t ct_random_u32(ct_generator *g);
 
-/* Fills t, of dtype f32 or f64, with uniforms in [low, high) or with normals (Box-Muller). An
- * in-place write, as ct_fill. CT_ERR_ARGUMENT: low > high, std < 0, one that is not finite. */
+/* A random integer in 0..n-1, without bias; 0 if n is 0. Advances g by two words, rarely by
+ * more. */
+uint64_t ct_random_below(ct_generator *g, uint64_t n);
+
+/* A random number in [0, 1) with 53 random bits. Advances g by two words. */
+double ct_random_uniform(ct_generator *g);
+
+/* Fills t, f32 or f64 (CT_ERR_DTYPE), with uniform random numbers in [low, high). An in-place write
+ * with the rules of ct_fill. Advances g. Raises CT_ERR_ARGUMENT if t or g is NULL, if low > high,
+ * or if low or high is not finite. */
 ct_status ct_uniform_into(ct_tensor *t, double low, double high, ct_generator *g);
+
+/* Fills t with normal random numbers (Box-Muller) of the given mean and standard deviation.
+ * Otherwise like ct_uniform_into. Raises CT_ERR_ARGUMENT if std is negative, or if one of them is
+ * not finite. */
 ct_status ct_normal_into(ct_tensor *t, double mean, double std, ct_generator *g);
 
-/* Uniforms in [0, 1), standard normals; of the innermost scope. */
+/* A new tensor of the innermost scope, f32 or f64, of uniform random numbers in [0, 1) (ct_rand) or
+ * of standard normal random numbers (ct_randn). Advances g. Errors as for ct_uniform_into. */
 ct_tensor *ct_rand(ct_shape shape, ct_dtype dtype, ct_device device, ct_generator *g);
 ct_tensor *ct_randn(ct_shape shape, ct_dtype dtype, ct_device device, ct_generator *g);
 
-/* A permutation of 0..n-1 (Fisher-Yates, drawing n - 1 numbers) into order. */
-void ct_shuffle(int64_t *order, int64_t n, ct_generator *g) CT_NOSITE;
+/* Shuffles the n numbers in order: every permutation is equally likely (Fisher-Yates). Advances g
+ * by n - 1 calls of ct_random_below. */
+void ct_shuffle(int64_t *order, int64_t n, ct_generator *g);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,6 @@
-/* read_file.c - exact reads over the table of file calls. */
+/* read_file.c - reading files of tensors, and quoting what they hold.
+ *
+ * All calls go through cti_file_calls, so that tests can let each of them fail. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
@@ -12,21 +14,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool refuse(const char *function, const char *path, int error)
+static bool read_file_raise(const char *function, const char *path, int error)
 {
     ct_raise(CT_ERR_IO, function, "%.500s: %s", path, strerror(error));
     return false;
 }
 
-/* Opens f->path; with an error f->fd stays -1. */
-static void open_path(cti_read_file *f, const char *function)
+/* Opens f->path. After an error f->fd is -1. */
+static void read_file_open_path(cti_read_file *f, const char *function)
 {
     struct stat st;
 
-    /* a FIFO would block the opening, were it not for O_NONBLOCK */
+    /* O_NONBLOCK: without it, opening a FIFO would block */
     f->fd = cti_file_calls.open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
     if (f->fd < 0) {
-        refuse(function, f->path, errno);
+        read_file_raise(function, f->path, errno);
     } else if (fstat(f->fd, &st) == 0 && S_ISREG(st.st_mode)) {
         f->size = (uint64_t)st.st_size;
         return;
@@ -44,7 +46,7 @@ bool cti_read_open(cti_read_file *f, const char *function, const char *path)
     else if (!f->path)
         cti_out_of_memory(function, strlen(path) + 1);
     else
-        open_path(f, function);
+        read_file_open_path(f, function);
     return f->fd >= 0;
 }
 
@@ -61,12 +63,12 @@ bool cti_read_at(cti_read_file *f, const char *function, uint64_t offset, void *
     char *at = buffer;
 
     if (lseek(f->fd, (off_t)offset, SEEK_SET) < 0)
-        return refuse(function, f->path, errno);
+        return read_file_raise(function, f->path, errno);
     while (size) {
         ssize_t n = cti_file_calls.read(f->fd, at, size);
 
         if (n < 0 && errno != EINTR)
-            return refuse(function, f->path, errno);
+            return read_file_raise(function, f->path, errno);
         if (n == 0)
             return cti_malformed(f, function, offset + (uint64_t)(at - (char *)buffer),
                                  "the file became shorter while it was read");
@@ -78,8 +80,8 @@ bool cti_read_at(cti_read_file *f, const char *function, uint64_t offset, void *
     return true;
 }
 
-static bool check_bools(const cti_read_file *f, const char *function, uint64_t offset,
-                        const uint8_t *b, size_t n)
+static bool read_file_check_bools(const cti_read_file *f, const char *function, uint64_t offset,
+                                  const uint8_t *b, size_t n)
 {
     size_t i;
 
@@ -101,16 +103,16 @@ ct_tensor *cti_read_tensor(cti_read_file *f, const char *function, uint64_t offs
         return t;
     if (!cti_capture_allows(device, function, "take data from the host"))
         return NULL;
-    host = device == CT_CPU ? cti_ptr(t) : cti_calloc(1, size);
+    host = device == CT_CPU ? cti_data(t) : cti_calloc(1, size);
     if (!host) {
         cti_out_of_memory(function, size);
         return NULL;
     }
     ok = cti_read_at(f, function, offset, host, size) &&
-         (dtype != CT_BOOL || check_bools(f, function, offset, host, size));
+         (dtype != CT_BOOL || read_file_check_bools(f, function, offset, host, size));
     if (device != CT_CPU) {
         if (ok)
-            cti_backend_of(device)->upload(cti_ptr(t), host, size);
+            cti_backend_of(device)->upload(cti_data(t), host, size);
         cti_release(host);
     }
     return ok ? t : NULL;
@@ -143,10 +145,10 @@ bool cti_each_bytes(ct_tensor *t, bool (*sink)(void *context, const void *bytes,
         host = cti_calloc(1, size);
         if (!host)
             cti_out_of_memory("ct_to_host", size);
-        ok = host && cti_to_host(c->device, host, cti_ptr(c), size);
+        ok = host && cti_to_host(c->device, host, cti_data(c), size);
     }
     if (ok && size)
-        ok = sink(context, host ? host : cti_ptr(c), size);
+        ok = sink(context, host ? host : cti_data(c), size);
     cti_release(host);
     cti_scope_pop(s);
     return ok;

@@ -1,6 +1,6 @@
-/* read_file.h - reading files of tensors: exact reads, and errors that name the offset. (internal)
+/* read_file.h - reading files of tensors, and the messages about malformed ones. (internal)
  *
- * The files are little endian and read as they are, so this is for little-endian machines. */
+ * The files are little endian and are read without conversion, so the machine must be, too. */
 #ifndef COTANGENT_TENSOR_READ_FILE_H
 #define COTANGENT_TENSOR_READ_FILE_H
 
@@ -20,26 +20,27 @@ typedef struct cti_read_file {
     uint64_t size;
 } cti_read_file;
 
-/* Opens a regular file. False with CT_ERR_IO, CT_ERR_MEMORY or CT_ERR_ARGUMENT (path is NULL),
- * and nothing to close. */
+/* Opens a regular file. function names the caller in errors. False with CT_ERR_IO, CT_ERR_MEMORY or
+ * CT_ERR_ARGUMENT (path is NULL); there is nothing to close then. */
 bool cti_read_open(cti_read_file *f, const char *function, const char *path);
 void cti_read_close(cti_read_file *f);
 
-/* Reads exactly size bytes at offset. False with CT_ERR_IO; CT_ERR_FORMAT if the file became
+/* Reads exactly size bytes at offset. False with CT_ERR_IO, or CT_ERR_FORMAT if the file has become
  * shorter since it was opened. */
 bool cti_read_at(cti_read_file *f, const char *function, uint64_t offset, void *buffer,
                  size_t size);
 
-/* Reads a tensor of the innermost scope from offset. A bool that is neither 0 nor 1 is
- * CT_ERR_FORMAT. */
+/* Reads a tensor at offset into the innermost scope. NULL with an error; CT_ERR_FORMAT for a bool
+ * that is neither 0 nor 1. */
 ct_tensor *cti_read_tensor(cti_read_file *f, const char *function, uint64_t offset, ct_shape shape,
                            ct_dtype dtype, ct_device device);
 
-/* Raises CT_ERR_FORMAT: "PATH: offset N: what is wrong". Returns false. */
+/* Raises CT_ERR_FORMAT with the message "PATH: offset N: ..."; returns false. */
 bool cti_malformed(const cti_read_file *f, const char *function, uint64_t offset,
                    const char *format, ...) CT_PRINTF(4, 5);
 
-/* Hands t's elements, row-major, to sink. False with an error, sink's own or one of memory. */
+/* Calls sink once with all elements of t, row-major, in host memory; not at all if t has none.
+ * Returns what sink returns; false with an error if memory runs out. */
 bool cti_each_bytes(ct_tensor *t, bool (*sink)(void *context, const void *bytes, size_t size),
                     void *context);
 

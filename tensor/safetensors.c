@@ -1,5 +1,8 @@
-/* safetensors.c - reading and writing files of named tensors. The header is jansson's to parse;
- * what it says is checked here, before a tensor is made. */
+/* safetensors.c - reading and writing files of named tensors.
+ *
+ * A file may come from anyone, so nothing it says is believed. The header is first scanned for what
+ * would cost jansson much memory or depth, then parsed by jansson, then checked against the rules
+ * of the format and the size of the file. Only then is memory for a tensor requested. */
 #include "tensor/internal.h"
 
 #include "tensor/atomic_file.h"
@@ -24,7 +27,8 @@
 #define DEPTH_LIMIT 3 /* { name: { shape: [ */
 #define PIECE ((size_t)1 << 18)
 
-/* The format's dtypes, ours first. Another can be listed, not loaded. */
+/* The dtypes of the format; those of this library come first. The others can be listed, not
+ * loaded. */
 typedef struct kind {
     const char *name;
     unsigned bits;
@@ -32,13 +36,11 @@ typedef struct kind {
 } kind;
 
 static const kind kinds[] = {
-    [CT_F32] = { "F32", 32, CT_F32 },
-    [CT_F64] = { "F64", 64, CT_F64 },
-    [CT_I32] = { "I32", 32, CT_I32 },
-    [CT_I64] = { "I64", 64, CT_I64 },
-    [CT_BOOL] = { "BOOL", 8, CT_BOOL },
-    [CT_BF16] = { "BF16", 16, CT_BF16 },
-    { "F16", 16, -1 },
+#define OUR_KIND(NAME, type, name, safetensors, ...)                                               \
+    [CT_##NAME] = { safetensors, 8 * sizeof(type), CT_##NAME },
+    CTI_DTYPES(OUR_KIND)
+#undef OUR_KIND
+        { "F16", 16, -1 },
     { "I16", 16, -1 },
     { "I8", 8, -1 },
     { "U8", 8, -1 },
@@ -58,29 +60,29 @@ static const kind kinds[] = {
 
 #define KINDS (sizeof kinds / sizeof *kinds)
 
-typedef struct entry {
-    const char *name; /* the header's */
+typedef struct safetensors_entry {
+    const char *name; /* belongs to the header */
     const kind *kind;
     ct_shape shape;
     uint64_t begin, end;
-} entry;
+} safetensors_entry;
 
 struct ct_safetensors {
     cti_read_file file;
     json_t *header;
     const json_t *metadata; /* or NULL */
-    entry *entry;
+    safetensors_entry *entry;
     int count;
     uint64_t payload; /* its offset in the file */
     bool verified;
 };
 
-static const char *const opening = "ct_safetensors_open";
+static const char *const safetensors_opening = "ct_safetensors_open";
 
-/* ---- where in the header ---- */
+/* ---- positions in the header, and a first scan ---- */
 
-/* The end of the string whose opening quote is at from: past the closing one, or n. */
-static size_t string_end(const char *s, size_t n, size_t from)
+/* The index behind the string whose opening quote is at `from`; n if it does not end. */
+static size_t safetensors_string_end(const char *s, size_t n, size_t from)
 {
     size_t i;
 
@@ -90,9 +92,9 @@ static size_t string_end(const char *s, size_t n, size_t from)
     return i < n ? i + 1 : n;
 }
 
-/* The offset of a key of the header's object itself, for messages; of the header if it is not
- * found. */
-static uint64_t key_offset(const char *s, size_t n, const char *key)
+/* The offset in the file of a key of the outermost object, for messages; that of the header if the
+ * key is not found. */
+static uint64_t safetensors_key_offset(const char *s, size_t n, const char *key)
 {
     size_t i, end;
     int depth = 0;
@@ -104,7 +106,7 @@ static uint64_t key_offset(const char *s, size_t n, const char *key)
             depth--;
         if (s[i] != '"')
             continue;
-        end = string_end(s, n, i);
+        end = safetensors_string_end(s, n, i);
         if (depth == 1) {
             json_t *text = json_loadb(s + i, end - i, JSON_DECODE_ANY, NULL);
             bool found = text && strcmp(json_string_value(text), key) == 0;
@@ -118,8 +120,9 @@ static uint64_t key_offset(const char *s, size_t n, const char *key)
     return LENGTH_BYTES;
 }
 
-/* What jansson would need much memory, or depth, for is refused before it runs. */
-static bool scan(const ct_safetensors *f, const char *s, size_t n)
+/* Refuses a header for which jansson would need much memory or depth, before jansson sees it. False
+ * with an error. */
+static bool safetensors_scan(const ct_safetensors *f, const char *s, size_t n)
 {
     int depth = 0, keys = 0, commas = 0;
     size_t i;
@@ -127,13 +130,13 @@ static bool scan(const ct_safetensors *f, const char *s, size_t n)
     for (i = 0; i < n; i++) {
         switch (s[i]) {
         case '"':
-            i = string_end(s, n, i) - 1;
+            i = safetensors_string_end(s, n, i) - 1;
             break;
         case '{':
         case '[':
             commas = 0;
             if (++depth > DEPTH_LIMIT)
-                return cti_malformed(&f->file, opening, LENGTH_BYTES + i,
+                return cti_malformed(&f->file, safetensors_opening, LENGTH_BYTES + i,
                                      "the header is nested more than %d deep", DEPTH_LIMIT);
             break;
         case '}':
@@ -142,12 +145,12 @@ static bool scan(const ct_safetensors *f, const char *s, size_t n)
             break;
         case ':':
             if (++keys > KEY_LIMIT)
-                return cti_malformed(&f->file, opening, LENGTH_BYTES + i,
+                return cti_malformed(&f->file, safetensors_opening, LENGTH_BYTES + i,
                                      "the header has more than %d keys", KEY_LIMIT);
             break;
         case ',':
             if (depth == DEPTH_LIMIT && ++commas >= AXIS_LIMIT)
-                return cti_malformed(&f->file, opening, LENGTH_BYTES + i,
+                return cti_malformed(&f->file, safetensors_opening, LENGTH_BYTES + i,
                                      "a list of more than %d numbers", AXIS_LIMIT);
             break;
         }
@@ -157,17 +160,18 @@ static bool scan(const ct_safetensors *f, const char *s, size_t n)
 
 /* ---- one tensor of the header ---- */
 
-typedef struct parser {
+typedef struct safetensors_parser {
     ct_safetensors *f;
     const char *text; /* the header */
     size_t length;
-} parser;
+} safetensors_parser;
 
-/* Refuses a tensor of the header. */
-static bool refuse(const parser *p, const char *name, const char *why)
+/* Raises an error about a tensor of the header; returns false. */
+static bool safetensors_refuse(const safetensors_parser *p, const char *name, const char *why)
 {
-    return cti_malformed(&p->f->file, opening, key_offset(p->text, p->length, name),
-                         "tensor %s: %s", cti_quote(name).s, why);
+    return cti_malformed(&p->f->file, safetensors_opening,
+                         safetensors_key_offset(p->text, p->length, name), "tensor %s: %s",
+                         cti_quote(name).s, why);
 }
 
 static const kind *kind_named(const char *name)
@@ -180,8 +184,8 @@ static const kind *kind_named(const char *name)
     return NULL;
 }
 
-/* list: integers that are not negative. */
-static bool is_sizes(const json_t *list)
+/* True if list is an array of integers, none of them negative. */
+static bool safetensors_is_sizes(const json_t *list)
 {
     size_t i;
 
@@ -194,14 +198,15 @@ static bool is_sizes(const json_t *list)
     return true;
 }
 
-static int64_t size_at(const json_t *list, size_t i)
+static int64_t safetensors_size_at(const json_t *list, size_t i)
 {
     return json_integer_value(json_array_get(list, i));
 }
 
-/* shape and *bytes from the header's list; false if the product overflows (of the other sizes where
- * one is 0: strides are made of them), or is no whole number of bytes. */
-static bool measure(const json_t *list, const kind *k, ct_shape *shape, uint64_t *bytes)
+/* Fills *shape and *bytes from a list of sizes. False if the number of bytes overflows or is not
+ * whole. A size of 0 does not excuse an overflow of the others, because strides are products of
+ * them. */
+static bool safetensors_measure(const json_t *list, const kind *k, ct_shape *shape, uint64_t *bytes)
 {
     uint64_t bits = k->bits;
     int64_t dim[AXIS_LIMIT];
@@ -209,7 +214,7 @@ static bool measure(const json_t *list, const kind *k, ct_shape *shape, uint64_t
     bool zero = false;
 
     for (i = 0; i < n; i++) {
-        dim[i] = size_at(list, i);
+        dim[i] = safetensors_size_at(list, i);
         zero |= dim[i] == 0;
     }
     *shape = ct_shape_from_sizes((int)n, dim);
@@ -220,8 +225,9 @@ static bool measure(const json_t *list, const kind *k, ct_shape *shape, uint64_t
     return zero || bits % 8 == 0;
 }
 
-/* Fills in e from the value of name. */
-static bool parse_entry(const parser *p, const char *name, const json_t *value, entry *e)
+/* Fills e from the value of the key name; false with an error. */
+static bool safetensors_parse_entry(const safetensors_parser *p, const char *name,
+                                    const json_t *value, safetensors_entry *e)
 {
     const json_t *dtype = json_object_get(value, "dtype"), *shape = json_object_get(value, "shape"),
                  *offsets = json_object_get(value, "data_offsets");
@@ -229,57 +235,62 @@ static bool parse_entry(const parser *p, const char *name, const json_t *value, 
     char why[300];
 
     if (!json_is_object(value) || !dtype || !shape || !offsets || json_object_size(value) != 3)
-        return refuse(p, name, "is not an object of dtype, shape and data_offsets");
+        return safetensors_refuse(p, name, "is not an object of dtype, shape and data_offsets");
     e->name = name;
     e->kind = kind_named(json_string_value(dtype));
     if (!e->kind) {
         if (!json_is_string(dtype))
-            return refuse(p, name, "its dtype is no string");
+            return safetensors_refuse(p, name, "its dtype is no string");
         snprintf(why, sizeof why, "its dtype %s is none", cti_quote(json_string_value(dtype)).s);
-        return refuse(p, name, why);
+        return safetensors_refuse(p, name, why);
     }
-    if (!is_sizes(shape))
-        return refuse(p, name, "its shape is not a list of integers from 0 up");
-    if (!is_sizes(offsets) || json_array_size(offsets) != 2)
-        return refuse(p, name, "its data_offsets are not two integers from 0 up");
-    if (!measure(shape, e->kind, &e->shape, &bytes)) {
+    if (!safetensors_is_sizes(shape))
+        return safetensors_refuse(p, name, "its shape is not a list of integers from 0 up");
+    if (!safetensors_is_sizes(offsets) || json_array_size(offsets) != 2)
+        return safetensors_refuse(p, name, "its data_offsets are not two integers from 0 up");
+    if (!safetensors_measure(shape, e->kind, &e->shape, &bytes)) {
         snprintf(why, sizeof why, "%s%s takes too many bytes, or no whole number of them",
                  e->kind->name, cti_shape_text(&e->shape).s);
-        return refuse(p, name, why);
+        return safetensors_refuse(p, name, why);
     }
-    e->begin = (uint64_t)size_at(offsets, 0);
-    e->end = (uint64_t)size_at(offsets, 1);
+    e->begin = (uint64_t)safetensors_size_at(offsets, 0);
+    e->end = (uint64_t)safetensors_size_at(offsets, 1);
     if (e->end < e->begin || e->end - e->begin != bytes) {
         snprintf(why, sizeof why, "its data_offsets are [%llu,%llu], and %s%s takes %llu bytes",
                  (unsigned long long)e->begin, (unsigned long long)e->end, e->kind->name,
                  cti_shape_text(&e->shape).s, (unsigned long long)bytes);
-        return refuse(p, name, why);
+        return safetensors_refuse(p, name, why);
     }
     return true;
 }
 
 /* ---- the header ---- */
 
-static bool parse_metadata(const parser *p, json_t *metadata)
+static bool safetensors_parse_metadata(const safetensors_parser *p, json_t *metadata)
 {
     const char *digest = json_string_value(json_object_get(metadata, DIGEST_KEY)), *key;
-    uint64_t offset = key_offset(p->text, p->length, METADATA);
+    uint64_t offset = safetensors_key_offset(p->text, p->length, METADATA);
     json_t *value;
 
     if (!json_is_object(metadata))
-        return cti_malformed(&p->f->file, opening, offset, METADATA " is not an object");
-    json_object_foreach(metadata, key, value) if (!json_is_string(value)) return cti_malformed(
-        &p->f->file, opening, offset, METADATA ": the value of %s is no text", cti_quote(key).s);
+        return cti_malformed(&p->f->file, safetensors_opening, offset,
+                             METADATA " is not an object");
+    json_object_foreach(metadata, key, value)
+    {
+        if (!json_is_string(value))
+            return cti_malformed(&p->f->file, safetensors_opening, offset,
+                                 METADATA ": the value of %s is no text", cti_quote(key).s);
+    }
     if (digest && (strlen(digest) != 64 || strspn(digest, "0123456789abcdef") != 64))
-        return cti_malformed(&p->f->file, opening, offset,
+        return cti_malformed(&p->f->file, safetensors_opening, offset,
                              DIGEST_KEY " is not 64 digits of 0-9a-f");
     p->f->metadata = metadata;
     return true;
 }
 
-static int by_offset(const void *a, const void *b)
+static int safetensors_by_offset(const void *a, const void *b)
 {
-    const entry *x = a, *y = b;
+    const safetensors_entry *x = a, *y = b;
 
     if (x->begin != y->begin)
         return x->begin < y->begin ? -1 : 1;
@@ -288,8 +299,8 @@ static int by_offset(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-/* The tensors, in order of their offsets, must fill the payload. */
-static bool check_layout(const parser *p)
+/* Checks that the tensors, in order of their offsets, fill the payload exactly. */
+static bool safetensors_check_layout(const safetensors_parser *p)
 {
     ct_safetensors *f = p->f;
     uint64_t size = f->file.size - f->payload, at = 0;
@@ -297,7 +308,7 @@ static bool check_layout(const parser *p)
     int i;
 
     for (i = 0; i < f->count; i++) {
-        const entry *e = &f->entry[i];
+        const safetensors_entry *e = &f->entry[i];
 
         if (e->begin > at)
             snprintf(why, sizeof why, "begins at %llu of the payload, which leaves a gap from %llu",
@@ -312,15 +323,15 @@ static bool check_layout(const parser *p)
             at = e->end;
             continue;
         }
-        return refuse(p, e->name, why);
+        return safetensors_refuse(p, e->name, why);
     }
     if (at < size)
-        return cti_malformed(&f->file, opening, f->payload + at, "%llu bytes belong to no tensor",
-                             (unsigned long long)(size - at));
+        return cti_malformed(&f->file, safetensors_opening, f->payload + at,
+                             "%llu bytes belong to no tensor", (unsigned long long)(size - at));
     return true;
 }
 
-static bool parse_tensors(const parser *p)
+static bool safetensors_parse_tensors(const safetensors_parser *p)
 {
     ct_safetensors *f = p->f;
     size_t room = json_object_size(f->header);
@@ -329,63 +340,64 @@ static bool parse_tensors(const parser *p)
 
     f->entry = cti_calloc(room, sizeof *f->entry);
     if (!f->entry) {
-        cti_out_of_memory(opening, room * sizeof *f->entry);
+        cti_out_of_memory(safetensors_opening, room * sizeof *f->entry);
         return false;
     }
     json_object_foreach(f->header, key, value)
     {
-        if (strcmp(key, METADATA) == 0 ? !parse_metadata(p, value)
-                                       : !parse_entry(p, key, value, &f->entry[f->count++]))
+        if (strcmp(key, METADATA) == 0
+                ? !safetensors_parse_metadata(p, value)
+                : !safetensors_parse_entry(p, key, value, &f->entry[f->count++]))
             return false;
     }
-    qsort(f->entry, (size_t)f->count, sizeof *f->entry, by_offset);
-    return check_layout(p);
+    qsort(f->entry, (size_t)f->count, sizeof *f->entry, safetensors_by_offset);
+    return safetensors_check_layout(p);
 }
 
-static bool parse_header(const parser *p)
+static bool safetensors_parse_header(const safetensors_parser *p)
 {
     ct_safetensors *f = p->f;
     json_error_t error;
 
     if (p->text[0] != '{') /* at its end is a NUL */
-        return cti_malformed(&f->file, opening, LENGTH_BYTES,
+        return cti_malformed(&f->file, safetensors_opening, LENGTH_BYTES,
                              "not a safetensors file: the header does not begin with '{'");
-    if (!scan(f, p->text, p->length))
+    if (!safetensors_scan(f, p->text, p->length))
         return false;
     error.text[0] = '\0';
     f->header = json_loadb(p->text, p->length, JSON_REJECT_DUPLICATES, &error);
     if (!f->header && (!error.text[0] || json_error_code(&error) == json_error_out_of_memory)) {
-        cti_out_of_memory(opening, p->length);
+        cti_out_of_memory(safetensors_opening, p->length);
         return false;
     }
     if (!f->header)
-        return cti_malformed(&f->file, opening, LENGTH_BYTES + (uint64_t)error.position,
+        return cti_malformed(&f->file, safetensors_opening, LENGTH_BYTES + (uint64_t)error.position,
                              "the header is not JSON: %s", error.text);
-    return parse_tensors(p);
+    return safetensors_parse_tensors(p);
 }
 
-/* The header's length, checked against the file's; -1 with an error. */
-static int64_t header_length(ct_safetensors *f)
+/* The length of the header, checked against that of the file; -1 with an error. */
+static int64_t safetensors_header_length(ct_safetensors *f)
 {
     uint8_t bytes[LENGTH_BYTES];
     uint64_t n = 0;
     int i;
 
     if (f->file.size < LENGTH_BYTES) {
-        cti_malformed(&f->file, opening, f->file.size,
+        cti_malformed(&f->file, safetensors_opening, f->file.size,
                       "not a safetensors file: it ends before the header's length (8 bytes)");
         return -1;
     }
-    if (!cti_read_at(&f->file, opening, 0, bytes, LENGTH_BYTES))
+    if (!cti_read_at(&f->file, safetensors_opening, 0, bytes, LENGTH_BYTES))
         return -1;
     for (i = LENGTH_BYTES - 1; i >= 0; i--)
         n = n << 8 | bytes[i];
     if (n > HEADER_LIMIT)
-        cti_malformed(&f->file, opening, 0,
+        cti_malformed(&f->file, safetensors_opening, 0,
                       "not a safetensors file: the header's length is %llu, above %u",
                       (unsigned long long)n, HEADER_LIMIT);
     else if (n > f->file.size - LENGTH_BYTES)
-        cti_malformed(&f->file, opening, 0,
+        cti_malformed(&f->file, safetensors_opening, 0,
                       "not a safetensors file: the header's length is %llu, but %llu bytes follow",
                       (unsigned long long)n, (unsigned long long)(f->file.size - LENGTH_BYTES));
     else
@@ -393,9 +405,9 @@ static int64_t header_length(ct_safetensors *f)
     return -1;
 }
 
-static bool read_header(ct_safetensors *f)
+static bool safetensors_read_header(ct_safetensors *f)
 {
-    int64_t n = header_length(f);
+    int64_t n = safetensors_header_length(f);
     char *text;
     bool ok;
 
@@ -403,12 +415,12 @@ static bool read_header(ct_safetensors *f)
         return false;
     text = cti_calloc(1, (size_t)n + 1);
     if (!text) {
-        cti_out_of_memory(opening, (size_t)n + 1);
+        cti_out_of_memory(safetensors_opening, (size_t)n + 1);
         return false;
     }
     f->payload = LENGTH_BYTES + (uint64_t)n;
-    ok = cti_read_at(&f->file, opening, LENGTH_BYTES, text, (size_t)n) &&
-         parse_header(&(parser){ f, text, (size_t)n });
+    ok = cti_read_at(&f->file, safetensors_opening, LENGTH_BYTES, text, (size_t)n) &&
+         safetensors_parse_header(&(safetensors_parser){ f, text, (size_t)n });
     cti_release(text);
     return ok;
 }
@@ -418,14 +430,14 @@ ct_safetensors *ct_safetensors_open(const char *path)
     ct_safetensors *f = cti_calloc(1, sizeof *f);
 
     if (!f) {
-        cti_out_of_memory(opening, sizeof *f);
+        cti_out_of_memory(safetensors_opening, sizeof *f);
         return NULL;
     }
-    if (!cti_read_open(&f->file, opening, path)) {
+    if (!cti_read_open(&f->file, safetensors_opening, path)) {
         cti_release(f);
         return NULL;
     }
-    if (read_header(f))
+    if (safetensors_read_header(f))
         return f;
     ct_safetensors_close(f);
     return NULL;
@@ -443,7 +455,7 @@ void ct_safetensors_close(ct_safetensors *f)
 
 /* ---- what is in it ---- */
 
-static const entry *entry_at(const ct_safetensors *f, int i)
+static const safetensors_entry *safetensors_entry_at(const ct_safetensors *f, int i)
 {
     return f && i >= 0 && i < f->count ? &f->entry[i] : NULL;
 }
@@ -455,21 +467,21 @@ int ct_safetensors_count(const ct_safetensors *f)
 
 const char *ct_safetensors_name(const ct_safetensors *f, int i)
 {
-    const entry *e = entry_at(f, i);
+    const safetensors_entry *e = safetensors_entry_at(f, i);
 
     return e ? e->name : NULL;
 }
 
 ct_shape ct_safetensors_shape(const ct_safetensors *f, int i)
 {
-    const entry *e = entry_at(f, i);
+    const safetensors_entry *e = safetensors_entry_at(f, i);
 
     return e ? e->shape : CT_SCALAR;
 }
 
 const char *ct_safetensors_dtype(const ct_safetensors *f, int i)
 {
-    const entry *e = entry_at(f, i);
+    const safetensors_entry *e = safetensors_entry_at(f, i);
 
     return e ? e->kind->name : NULL;
 }
@@ -491,7 +503,7 @@ const char *ct_safetensors_metadata(const ct_safetensors *f, const char *key)
 
 /* ---- loading ---- */
 
-static void hex_digest(struct sha256_ctx *sha, char hex[65])
+static void safetensors_hex_digest(struct sha256_ctx *sha, char hex[65])
 {
     uint8_t digest[SHA256_DIGEST_SIZE];
 
@@ -499,8 +511,8 @@ static void hex_digest(struct sha256_ctx *sha, char hex[65])
     cti_hex(digest, sizeof digest, hex);
 }
 
-/* The payload's SHA-256, read in pieces. */
-static bool payload_digest(ct_safetensors *f, const char *function, char hex[65])
+/* Computes the SHA-256 of the payload, piece by piece; false with an error. */
+static bool safetensors_payload_digest(ct_safetensors *f, const char *function, char hex[65])
 {
     uint64_t at = f->payload;
     uint8_t *piece = cti_calloc(1, PIECE);
@@ -520,18 +532,19 @@ static bool payload_digest(ct_safetensors *f, const char *function, char hex[65]
             sha256_update(&sha, n, piece);
         at += n;
     }
-    hex_digest(&sha, hex);
+    safetensors_hex_digest(&sha, hex);
     cti_release(piece);
     return ok;
 }
 
-static bool verify(ct_safetensors *f, const char *function)
+/* Checks the payload against the digest of the metadata, if there is one, at the first load. */
+static bool safetensors_verify(ct_safetensors *f, const char *function)
 {
     const char *want = ct_safetensors_metadata(f, DIGEST_KEY);
     char got[65];
 
     if (want && !f->verified) {
-        if (!payload_digest(f, function, got))
+        if (!safetensors_payload_digest(f, function, got))
             return false;
         if (strcmp(got, want) != 0)
             return cti_malformed(&f->file, function, f->payload,
@@ -542,9 +555,9 @@ static bool verify(ct_safetensors *f, const char *function)
     return true;
 }
 
-static ct_tensor *load(ct_safetensors *f, const char *function, int i, ct_device device)
+static ct_tensor *safetensors_load(ct_safetensors *f, const char *function, int i, ct_device device)
 {
-    const entry *e = &f->entry[i];
+    const safetensors_entry *e = &f->entry[i];
 
     if (e->kind->dtype < 0) {
         ct_raise(CT_ERR_DTYPE, function,
@@ -557,7 +570,7 @@ static ct_tensor *load(ct_safetensors *f, const char *function, int i, ct_device
                  f->file.path, cti_quote(e->name).s, e->shape.rank, CT_MAX_RANK);
         return NULL;
     }
-    if (!verify(f, function))
+    if (!safetensors_verify(f, function))
         return NULL;
     return cti_read_tensor(&f->file, function, f->payload + e->begin, e->shape,
                            (ct_dtype)e->kind->dtype, device);
@@ -567,8 +580,8 @@ ct_tensor *ct_safetensors_load(ct_safetensors *f, int i, ct_device device)
 {
     if (!f)
         return NULL;
-    if (entry_at(f, i))
-        return load(f, "ct_safetensors_load", i, device);
+    if (safetensors_entry_at(f, i))
+        return safetensors_load(f, "ct_safetensors_load", i, device);
     ct_raise(CT_ERR_ARGUMENT, "ct_safetensors_load", "%.400s: there is no tensor %d of %d",
              f->file.path, i, f->count);
     return NULL;
@@ -581,7 +594,7 @@ ct_tensor *ct_safetensors_get(ct_safetensors *f, const char *name, ct_device dev
     if (!f)
         return NULL;
     if (i >= 0)
-        return load(f, "ct_safetensors_get", i, device);
+        return safetensors_load(f, "ct_safetensors_get", i, device);
     ct_raise(CT_ERR_ARGUMENT, "ct_safetensors_get", "%.400s: there is no tensor %s", f->file.path,
              name ? cti_quote(name).s : "NULL");
     return NULL;
@@ -589,55 +602,55 @@ ct_tensor *ct_safetensors_get(ct_safetensors *f, const char *name, ct_device dev
 
 /* ---- writing ---- */
 
-static const char *const writing = "ct_safetensors_write";
+static const char *const safetensors_writing = "ct_safetensors_write";
 
-static bool refuse_argument(const char *what, const char *text, const char *why)
+static bool safetensors_refuse_argument(const char *what, const char *text, const char *why)
 {
-    ct_raise(CT_ERR_ARGUMENT, writing, "%s %s %s", what, cti_quote(text).s, why);
+    ct_raise(CT_ERR_ARGUMENT, safetensors_writing, "%s %s %s", what, cti_quote(text).s, why);
     return false;
 }
 
-/* object[key] = value, which is stolen; false with an error. */
-static bool put(json_t *object, const char *what, const char *key, json_t *value)
+/* Sets object[key] = value and takes value over, even on failure. False with an error. */
+static bool safetensors_put(json_t *object, const char *what, const char *key, json_t *value)
 {
     bool twice = value && object && json_object_get(object, key);
 
     if (twice)
-        refuse_argument(what, key, "is there twice");
+        safetensors_refuse_argument(what, key, "is there twice");
     else if (!value || !object || json_object_set_new(object, key, json_incref(value)) != 0)
-        cti_out_of_memory(writing, strlen(key));
+        cti_out_of_memory(safetensors_writing, strlen(key));
     json_decref(value);
     return value && ct_ok();
 }
 
-/* The metadata, digest and all; what is there so far with an error, NULL for want of memory. */
-static json_t *make_metadata(const ct_metadata *m, const char *digest)
+/* The metadata with the digest. After an error, the pairs so far; NULL if memory runs out. */
+static json_t *safetensors_make_metadata(const ct_metadata *m, const char *digest)
 {
     json_t *object = json_object();
-    bool ok = put(object, "the key", DIGEST_KEY, json_string(digest));
+    bool ok = safetensors_put(object, "the key", DIGEST_KEY, json_string(digest));
 
     for (; ok && m && m->key; m++) {
         if (strcmp(m->key, DIGEST_KEY) == 0)
-            ok = refuse_argument("the key", m->key, "is reserved");
+            ok = safetensors_refuse_argument("the key", m->key, "is reserved");
         else if (!m->value)
-            ok = refuse_argument("the key", m->key, "has no value");
+            ok = safetensors_refuse_argument("the key", m->key, "has no value");
         else if (!cti_is_utf8(m->key) || !cti_is_utf8(m->value))
-            ok = refuse_argument("the key", m->key, "or its value is not UTF-8");
+            ok = safetensors_refuse_argument("the key", m->key, "or its value is not UTF-8");
         else
-            ok = put(object, "the key", m->key, json_string(m->value));
+            ok = safetensors_put(object, "the key", m->key, json_string(m->value));
     }
     if (ok && !json_object_get(object, "format"))
-        put(object, "the key", "format", json_string("pt"));
+        safetensors_put(object, "the key", "format", json_string("pt"));
     return object;
 }
 
-static size_t bytes_of(const ct_tensor *t)
+static size_t safetensors_bytes(const ct_tensor *t)
 {
     return (size_t)t->numel * ct_dtype_size(t->dtype);
 }
 
 /* {"dtype", "shape", "data_offsets": [at, at + bytes]} */
-static json_t *make_entry(const ct_tensor *t, uint64_t at)
+static json_t *safetensors_make_entry(const ct_tensor *t, uint64_t at)
 {
     json_t *shape = json_array();
     int i;
@@ -647,23 +660,25 @@ static json_t *make_entry(const ct_tensor *t, uint64_t at)
             json_decref(shape);
             return NULL;
         }
-    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", kinds[t->dtype].name, "shape", shape,
-                     "data_offsets", (json_int_t)at, (json_int_t)(at + bytes_of(t)));
+    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", cti_dtype_file_name(t->dtype), "shape", shape,
+                     "data_offsets", (json_int_t)at, (json_int_t)(at + safetensors_bytes(t)));
 }
 
-/* What is written: the tensors in an order that aligns each to its elements, as the reference
- * does: largest elements first, else as given. */
-typedef struct job {
+/* A file that is being written. The payload has the tensors with the largest elements first, and in
+ * the given order otherwise, as the reference implementation does: so each is aligned to its
+ * elements. */
+typedef struct safetensors_writer {
     int count;
     const char *const *names;
     ct_tensor *const *tensors;
     const ct_metadata *metadata;
     cti_atomic_file file;
-} job;
+} safetensors_writer;
 
-/* Calls sink with each tensor's bytes in the payload's order. */
-static bool each_tensor(job *j, bool (*sink)(void *context, const void *bytes, size_t size),
-                        void *context)
+/* Calls sink with the bytes of each tensor, in the order of the payload. False if sink fails. */
+static bool safetensors_each_tensor(safetensors_writer *j,
+                                    bool (*sink)(void *context, const void *bytes, size_t size),
+                                    void *context)
 {
     size_t size;
     int i;
@@ -676,19 +691,19 @@ static bool each_tensor(job *j, bool (*sink)(void *context, const void *bytes, s
     return true;
 }
 
-static bool hash_bytes(void *context, const void *bytes, size_t size)
+static bool safetensors_hash_bytes(void *context, const void *bytes, size_t size)
 {
     sha256_update(context, size, bytes);
     return true;
 }
 
-static bool write_bytes(void *context, const void *bytes, size_t size)
+static bool safetensors_write_bytes(void *context, const void *bytes, size_t size)
 {
     return cti_atomic_write(context, bytes, size);
 }
 
 /* The header; NULL with an error. */
-static json_t *make_header(job *j)
+static json_t *safetensors_make_header(safetensors_writer *j)
 {
     json_t *header = json_object();
     struct sha256_ctx sha;
@@ -699,14 +714,16 @@ static json_t *make_header(job *j)
     int i;
 
     sha256_init(&sha);
-    ok = each_tensor(j, hash_bytes, &sha);
-    hex_digest(&sha, digest);
-    ok = ok && put(header, "the name", METADATA, make_metadata(j->metadata, digest));
+    ok = safetensors_each_tensor(j, safetensors_hash_bytes, &sha);
+    safetensors_hex_digest(&sha, digest);
+    ok = ok && safetensors_put(header, "the name", METADATA,
+                               safetensors_make_metadata(j->metadata, digest));
     for (size = 8; size; size /= 2)
         for (i = 0; ok && i < j->count; i++)
             if (ct_dtype_size(j->tensors[i]->dtype) == size) {
-                ok = put(header, "the name", j->names[i], make_entry(j->tensors[i], at));
-                at += bytes_of(j->tensors[i]);
+                ok = safetensors_put(header, "the name", j->names[i],
+                                     safetensors_make_entry(j->tensors[i], at));
+                at += safetensors_bytes(j->tensors[i]);
             }
     if (ok)
         return header;
@@ -714,24 +731,24 @@ static json_t *make_header(job *j)
     return NULL;
 }
 
-/* The header's text, ended by spaces so that the payload begins at a multiple of 8; *n is its
- * length. NULL with an error. */
-static char *header_text(job *j, size_t *n)
+/* The text of the header and its length *n, padded with spaces so that the payload begins at a
+ * multiple of 8. To be freed by cti_release; NULL with an error. */
+static char *safetensors_header_text(safetensors_writer *j, size_t *n)
 {
-    json_t *header = make_header(j);
+    json_t *header = safetensors_make_header(j);
     size_t written;
     char *text;
 
     if (!header)
         return NULL;
-    written = json_dumpb(header, NULL, 0, JSON_COMPACT); /* 0 for want of memory */
+    written = json_dumpb(header, NULL, 0, JSON_COMPACT); /* 0 if memory runs out */
     *n = (written + 7) / 8 * 8;
     text = written && *n <= HEADER_LIMIT ? cti_calloc(1, *n) : NULL;
     if (*n > HEADER_LIMIT)
-        ct_raise(CT_ERR_ARGUMENT, writing, "the header would take %zu bytes, above %u", *n,
-                 HEADER_LIMIT);
+        ct_raise(CT_ERR_ARGUMENT, safetensors_writing, "the header would take %zu bytes, above %u",
+                 *n, HEADER_LIMIT);
     else if (!text || json_dumpb(header, text, *n, JSON_COMPACT) != written) {
-        cti_out_of_memory(writing, *n);
+        cti_out_of_memory(safetensors_writing, *n);
         cti_release(text);
         text = NULL;
     }
@@ -741,34 +758,35 @@ static char *header_text(job *j, size_t *n)
     return text;
 }
 
-static bool check_arguments(const char *path, const job *j)
+static bool safetensors_check_arguments(const char *path, const safetensors_writer *j)
 {
     int i;
 
     if (!path || j->count < 0 || (j->count && (!j->names || !j->tensors))) {
-        ct_raise(CT_ERR_ARGUMENT, writing, "%s",
+        ct_raise(CT_ERR_ARGUMENT, safetensors_writing, "%s",
                  !path          ? "path is NULL"
                  : j->count < 0 ? "count is negative"
                                 : "names or tensors is NULL");
         return false;
     }
     for (i = 0; i < j->count; i++) {
-        if (!j->names[i] || !cti_usable(writing, j->tensors[i])) {
-            ct_raise(CT_ERR_ARGUMENT, writing, "%s %d is NULL", j->names[i] ? "tensor" : "name", i);
+        if (!j->names[i] || !cti_usable(safetensors_writing, j->tensors[i])) {
+            ct_raise(CT_ERR_ARGUMENT, safetensors_writing, "%s %d is NULL",
+                     j->names[i] ? "tensor" : "name", i);
             return false;
         }
         if (!cti_is_utf8(j->names[i]))
-            return refuse_argument("the name", j->names[i], "is not UTF-8");
+            return safetensors_refuse_argument("the name", j->names[i], "is not UTF-8");
         if (strcmp(j->names[i], METADATA) == 0)
-            return refuse_argument("the name", j->names[i], "is reserved");
+            return safetensors_refuse_argument("the name", j->names[i], "is reserved");
     }
     return true;
 }
 
-static bool write_file(job *j, const char *path)
+static bool safetensors_write_file(safetensors_writer *j, const char *path)
 {
     size_t n;
-    char *text = header_text(j, &n);
+    char *text = safetensors_header_text(j, &n);
     uint8_t length[LENGTH_BYTES];
     bool ok;
     int i;
@@ -777,9 +795,10 @@ static bool write_file(job *j, const char *path)
         return false;
     for (i = 0; i < LENGTH_BYTES; i++)
         length[i] = (uint8_t)((uint64_t)n >> 8 * i);
-    ok = cti_atomic_begin(&j->file, writing, path);
+    ok = cti_atomic_begin(&j->file, safetensors_writing, path);
     if (ok && !(cti_atomic_write(&j->file, length, sizeof length) &&
-                cti_atomic_write(&j->file, text, n) && each_tensor(j, write_bytes, &j->file))) {
+                cti_atomic_write(&j->file, text, n) &&
+                safetensors_each_tensor(j, safetensors_write_bytes, &j->file))) {
         cti_atomic_abort(&j->file);
         ok = false;
     }
@@ -790,9 +809,12 @@ static bool write_file(job *j, const char *path)
 ct_status ct_safetensors_write(const char *path, int count, const char *const *names,
                                ct_tensor *const *tensors, const ct_metadata *metadata)
 {
-    job j = { .count = count, .names = names, .tensors = tensors, .metadata = metadata };
+    safetensors_writer j = {
+        .count = count, .names = names, .tensors = tensors, .metadata = metadata
+    };
 
     if (!cti_sink_allowed())
         return ct_error();
-    return check_arguments(path, &j) && write_file(&j, path) ? CT_OK : ct_error();
+    return safetensors_check_arguments(path, &j) && safetensors_write_file(&j, path) ? CT_OK
+                                                                                     : ct_error();
 }

@@ -1,9 +1,11 @@
 /* status.c - the error that stands, per thread, in a fixed buffer. */
 #include "tensor/internal.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 static _Thread_local char message[1024];
@@ -21,39 +23,108 @@ uint64_t cti_nanoseconds(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-void ct_here(const char *where)
+const char **ct_site(void)
 {
     ct_thread *th = cti_thread();
 
-    if (th->quiet_site)
-        return;
-    th->site = where;
     if (cti_tracing)
         th->op_began = cti_nanoseconds();
+    return &th->site;
+}
+
+static bool ends_with(const char *site, size_t length, const char *function)
+{
+    size_t n = strlen(function);
+
+    return length > n + 2 && memcmp(site + length - n - 2, ": ", 2) == 0 &&
+           strcmp(site + length - n, function) == 0;
+}
+
+/* The functions that an op of the user calls on the op's behalf are not shown either. */
+int cti_site_length(const char *site, const char *function)
+{
+    const char *const left_out[] = { function, "ct_record", "ct_node_add_grad", "ct_node_input",
+                                     "ct_node_output" };
+    size_t n = strlen(site);
+
+    for (size_t i = 0; i < sizeof left_out / sizeof *left_out; i++)
+        if (ends_with(site, n, left_out[i]))
+            return (int)(n - strlen(left_out[i]) - 2);
+    return (int)n;
+}
+
+/* Writes "SITE: FUNCTION: ", either of which may be NULL, and the formatted text. Of the site length
+ * bytes are shown. */
+static void write_message(const char *site, int length, const char *function, const char *format,
+                          va_list args)
+{
+    size_t n =
+        (size_t)snprintf(message, sizeof message, "%.*s%s%s%s", site ? length : 0, site ? site : "",
+                         site ? ": " : "", function ? function : "", function ? ": " : "");
+
+    n = n < sizeof message ? n : sizeof message;
+    vsnprintf(message + n, sizeof message - n, format, args);
+}
+
+/* Counts the error; true if it is the first, which is to be written and reported. */
+static bool is_first_error(ct_status status)
+{
+    ct_thread *th = cti_thread();
+
+    if (status == CT_OK)
+        return false;
+    th->error_serial++;
+    if (th->error != CT_OK)
+        return false;
+    th->error = status;
+    return true;
+}
+
+static void report_error(ct_status status)
+{
+    if (handler)
+        handler(status, message, handler_context);
 }
 
 ct_status ct_raise(ct_status status, const char *function, const char *format, ...)
 {
-    ct_thread *th = cti_thread();
+    const char *site = cti_thread()->site;
     va_list args;
-    size_t n;
 
-    if (status == CT_OK)
-        return CT_OK;
-    th->error_serial++;
-    if (th->error != CT_OK)
+    if (!is_first_error(status))
         return status;
-    th->error = status;
-    if (th->site)
-        n = (size_t)snprintf(message, sizeof message, "%s: %s: ", th->site, function);
-    else
-        n = (size_t)snprintf(message, sizeof message, "%s: ", function);
-    n = n < sizeof message ? n : sizeof message;
     va_start(args, format);
-    vsnprintf(message + n, sizeof message - n, format, args);
+    write_message(site, INT_MAX, site ? NULL : function, format, args);
     va_end(args);
-    if (handler)
-        handler(status, message, handler_context);
+    report_error(status);
+    return status;
+}
+
+ct_status ct_raise_at(const char *where, ct_status status, const char *function, const char *format,
+                      ...)
+{
+    va_list args;
+
+    if (!is_first_error(status))
+        return status;
+    va_start(args, format);
+    write_message(where, INT_MAX, function, format, args);
+    va_end(args);
+    report_error(status);
+    return status;
+}
+
+ct_status cti_raise_within(ct_status status, const char *function, const char *format, ...)
+{
+    const char *site = cti_thread()->site;
+    va_list args;
+
+    if (!is_first_error(status))
+        return status;
+    va_start(args, format);
+    write_message(site, site ? cti_site_length(site, function) : 0, function, format, args);
+    va_end(args);
+    report_error(status);
     return status;
 }
 

@@ -6,8 +6,16 @@
  * (backward, clip, optimiser steps, state carry, saving) do nothing, so no parameter moves after
  * an error. ct_scope_end() returns it: a step is checked once, at its end.
  *
- * A message reads "FILE:LINE: FUNCTION: what is wrong", FILE:LINE being the user's call; every
- * public function is also a macro (cotangent_sites.h, included by <cotangent.h>) that notes it. */
+ * A message reads "FILE:LINE: FUNCTION: what is wrong": "train.c:41: ct_add: a f32[2] cpu and ...".
+ * FUNCTION is the function that the user called, also where a function inside the library finds the
+ * error. Each public function that can raise an error is also a macro (cotangent_sites.h, included by
+ * <cotangent.h>) that notes file, line and name as the site of the thread and restores the site of the
+ * enclosing call when the function returns. A callback of yours may thus call the library: its calls
+ * note their own sites, and after it returns, messages name the outer call again.
+ *
+ * A call without the macro (from another language, through a pointer to a function, or written
+ * (ct_add)(a, b)) notes nothing. Its messages name the enclosing noted call if there is one, and
+ * otherwise the function that found the error, without a place. */
 #ifndef COTANGENT_TENSOR_STATUS_H
 #define COTANGENT_TENSOR_STATUS_H
 
@@ -22,9 +30,6 @@ extern "C" {
 #define CT_WARN_UNUSED
 #define CT_PRINTF(fmt, first)
 #endif
-
-/* Marks a public function whose callers are not noted (it cannot fail, or must not disturb). */
-#define CT_NOSITE
 
 /* The place of a call, as one string literal: "train.c:41". */
 #define CT_STRING2(x) #x
@@ -47,35 +52,41 @@ typedef enum ct_status {
 } ct_status;
 
 /* True while no error stands on this thread. */
-int ct_ok(void) CT_NOSITE;
+int ct_ok(void);
 
 /* The standing error of this thread: its code (CT_OK if none) and message ("" if none). The
  * message lives in a fixed buffer of the thread and is valid until ct_error_clear(). */
-ct_status ct_error(void) CT_NOSITE;
-const char *ct_error_message(void) CT_NOSITE;
+ct_status ct_error(void);
+const char *ct_error_message(void);
 
 /* Forgets the standing error and puts the thread back to work. */
-void ct_error_clear(void) CT_NOSITE;
+void ct_error_clear(void);
 
 /* The name of a status, "CT_ERR_SHAPE" for instance; never NULL. */
-const char *ct_status_name(ct_status status) CT_NOSITE;
+const char *ct_status_name(ct_status status);
 
 /* Called once for each error that comes to stand, on the thread that raised it. The default
  * prints the message to stderr, one line; NULL is silence. Set it before threads start. */
 typedef void (*ct_error_handler)(ct_status status, const char *message, void *context);
-void ct_error_print(ct_status status, const char *message, void *context) CT_NOSITE;
-void ct_error_set_handler(ct_error_handler handler, void *context) CT_NOSITE;
+void ct_error_print(ct_status status, const char *message, void *context);
+void ct_error_set_handler(ct_error_handler handler, void *context);
 
 /* For programs that have nothing better to do: an error prints its line and exits with status 1. */
-void ct_exit_on_error(void) CT_NOSITE;
+void ct_exit_on_error(void);
 
-/* Raises an error, for modules and ops of one's own: function is the name that the message
- * shows. The first error sticks, later ones are dropped. Returns status. */
-ct_status ct_raise(ct_status status, const char *function, const char *format, ...)
-    CT_PRINTF(3, 4) CT_NOSITE;
+/* Raises an error, for modules and ops of your own. function is the name that the message shows,
+ * after the place of the call of ct_raise. The first error sticks, later ones are dropped. Returns
+ * status. Inside the library, where ct_raise is no macro, the message shows the site of the thread; function
+ * is shown where there is none. */
+ct_status ct_raise(ct_status status, const char *function, const char *format, ...) CT_PRINTF(3, 4);
 
-/* Notes the place of a call; the macros of cotangent_sites.h use it. where must be static. */
-void ct_here(const char *where) CT_NOSITE;
+/* What the macro ct_raise calls. where is the place, "mine.c:12"; NULL shows none. */
+ct_status ct_raise_at(const char *where, ct_status status, const char *function, const char *format,
+                      ...) CT_PRINTF(4, 5);
+
+/* The site of this thread, for the macros of cotangent_sites.h: the address of "train.c:41: ct_add",
+ * a string literal, or of NULL outside of noted calls. */
+const char **ct_site(void);
 
 #ifdef __cplusplus
 }

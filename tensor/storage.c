@@ -249,7 +249,7 @@ void cti_storage_unref(ct_storage *s)
 
     if (!cti_last_ref(&s->refs))
         return;
-    cti_forget_put_off(s);
+    cti_lazy_rows_drop(s);
     th = cti_thread();
     to = home->owner == th->id ? home : th->pool;
     idle = to && (s->size_class < CLASSES || to->owner) ? idle_of(th, to, s->device) : NULL;

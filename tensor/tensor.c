@@ -10,25 +10,6 @@
 #include <cotangent/tensor/device.h>
 #include <cotangent/tensor/random.h>
 
-static const struct {
-    const char *name;
-    size_t size;
-} dtypes[] = {
-    { "f32", 4 }, { "f64", 8 }, { "i32", 4 }, { "i64", 8 }, { "bool", 1 }, { "bf16", 2 }
-};
-
-#define DTYPES (sizeof dtypes / sizeof *dtypes)
-
-const char *ct_dtype_name(ct_dtype dtype)
-{
-    return (unsigned)dtype < DTYPES ? dtypes[dtype].name : "?";
-}
-
-size_t ct_dtype_size(ct_dtype dtype)
-{
-    return (unsigned)dtype < DTYPES ? dtypes[dtype].size : 0;
-}
-
 /* ---- shapes ---- */
 
 ct_shape ct_shape_from_sizes(int rank, const int64_t *dim)
@@ -71,11 +52,12 @@ cti_text cti_describe(const ct_tensor *t)
 
 int64_t cti_shape_check(const char *function, const ct_shape *shape, ct_dtype dtype)
 {
+    size_t element = ct_dtype_size(dtype);
     int64_t n = 1, limit;
     bool zero = false;
     int i;
 
-    if ((unsigned)dtype >= DTYPES) {
+    if (!element) {
         ct_raise(CT_ERR_DTYPE, function, "there is no dtype %d", (int)dtype);
         return -1;
     }
@@ -83,7 +65,7 @@ int64_t cti_shape_check(const char *function, const ct_shape *shape, ct_dtype dt
         ct_raise(CT_ERR_SHAPE, function, "rank %d is not in 0..%d", shape->rank, CT_MAX_RANK);
         return -1;
     }
-    limit = (int64_t)(PTRDIFF_MAX / (ptrdiff_t)dtypes[dtype].size);
+    limit = (int64_t)(PTRDIFF_MAX / (ptrdiff_t)element);
     for (i = 0; i < shape->rank; i++) {
         if (shape->dim[i] < 0) {
             ct_raise(CT_ERR_SHAPE, function, "shape %s has a negative size (axis %d)",
@@ -173,16 +155,6 @@ bool cti_same_device(const char *function, const char *an, const ct_tensor *a, c
     ct_raise(CT_ERR_DEVICE, function, "%s %s and %s %s are on different devices", an,
              cti_describe(a).s, bn, cti_describe(b).s);
     return false;
-}
-
-bool cti_is_float(ct_dtype dtype)
-{
-    return dtype == CT_F32 || dtype == CT_F64;
-}
-
-bool cti_is_index(ct_dtype dtype)
-{
-    return dtype == CT_I32 || dtype == CT_I64;
 }
 
 bool cti_want_float(const char *function, const char *name, const ct_tensor *t)
@@ -329,7 +301,7 @@ ct_tensor *cti_new(const char *function, ct_shape shape, ct_dtype dtype, ct_devi
         ct_raise(CT_ERR_DEVICE, function, "there is no device %d", device);
         return NULL;
     }
-    s = cti_storage_new(device, (size_t)n * dtypes[dtype].size);
+    s = cti_storage_new(device, (size_t)n * ct_dtype_size(dtype));
     if (!s)
         return NULL;
     t = scoped(function);
@@ -446,7 +418,7 @@ static ct_tensor *filled(const char *function, ct_shape shape, double value, ct_
     ct_tensor *t = cti_new(function, shape, dtype, device);
 
     if (t)
-        cti_backend_of(device)->fill(cti_ptr(t), dtype, t->numel, value);
+        cti_backend_of(device)->fill(cti_data(t), dtype, t->numel, value);
     return t;
 }
 
@@ -483,7 +455,7 @@ ct_tensor *ct_from_data(const void *data, ct_shape shape, ct_dtype dtype, ct_dev
     if (!cti_capture_allows(device, "ct_from_data", "take data from the host"))
         return NULL;
     if (t->numel)
-        cti_backend_of(device)->upload(cti_ptr(t), data, (size_t)t->numel * dtypes[dtype].size);
+        cti_backend_of(device)->upload(cti_data(t), data, (size_t)t->numel * ct_dtype_size(dtype));
     return t;
 }
 
@@ -497,13 +469,14 @@ static ct_tensor *ramp(const char *function, double n, double start, double step
         ct_raise(CT_ERR_ARGUMENT, function, "start, end and step do not give a finite range");
         return NULL;
     }
-    if (dtype == CT_BOOL || dtype == CT_BF16) {
+    if (dtype == CT_BOOL || cti_is_storage(dtype)) {
         ct_raise(CT_ERR_DTYPE, function, "dtype %s has no ranges", ct_dtype_name(dtype));
         return NULL;
     }
     t = cti_new(function, CT_SHAPE((int64_t)n), dtype, device);
     if (t)
-        cti_backend_of(device)->arange(cti_ptr(t), dtype, t->numel, start, step);
+        cti_backend_of(device)->arange(&(cti_arange_args){
+            .out = cti_data(t), .dtype = dtype, .n = t->numel, .start = start, .step = step });
     return t;
 }
 
@@ -529,8 +502,8 @@ ct_tensor *ct_linspace(double start, double end, int64_t n, ct_dtype dtype, ct_d
     }
     t = ramp("ct_linspace", (double)n, start, step, dtype, device);
     if (t && n > 1) /* which start + (n - 1) step may miss */
-        cti_backend_of(device)->fill(cti_ptr(t) + (n - 1) * (int64_t)dtypes[dtype].size, dtype, 1,
-                                     end);
+        cti_backend_of(device)->fill(cti_data(t) + (n - 1) * (int64_t)ct_dtype_size(dtype), dtype,
+                                     1, end);
     return t;
 }
 
@@ -601,8 +574,8 @@ int64_t ct_stride(const ct_tensor *t, int axis)
 static void copy_by(ct_tensor *dst, const ct_tensor *src, bool carry)
 {
     const cti_backend *be = cti_backend_of(dst->device);
-    cti_array d = { .data = cti_ptr(dst), .dtype = dst->dtype };
-    cti_array s = { .data = cti_ptr(src), .dtype = src->dtype };
+    cti_array d = { .data = cti_data(dst), .dtype = dst->dtype };
+    cti_array s = { .data = cti_data(src), .dtype = src->dtype };
 
     memcpy(d.stride, dst->stride, sizeof d.stride);
     memcpy(s.stride, src->stride, sizeof s.stride);
@@ -634,9 +607,9 @@ static bool by_host(const char *function, ct_tensor *dst, const ct_tensor *src, 
 
     if (!host)
         cti_out_of_memory(function, bytes);
-    good = host && cti_to_host(src->device, host, cti_ptr(src), bytes);
+    good = host && cti_to_host(src->device, host, cti_data(src), bytes);
     if (good)
-        cti_backend_of(dst->device)->upload(cti_ptr(dst), host, bytes);
+        cti_backend_of(dst->device)->upload(cti_data(dst), host, bytes);
     cti_release(host);
     return good;
 }
@@ -659,9 +632,9 @@ bool cti_copy_across(const char *function, ct_tensor *dst, const ct_tensor *src)
     if (!c)
         good = false;
     else if (c->device == CT_CPU)
-        cti_backend_of(dst->device)->upload(cti_ptr(dst), cti_ptr(c), bytes);
+        cti_backend_of(dst->device)->upload(cti_data(dst), cti_data(c), bytes);
     else if (dst->device == CT_CPU)
-        good = cti_to_host(c->device, cti_ptr(dst), cti_ptr(c), bytes);
+        good = cti_to_host(c->device, cti_data(dst), cti_data(c), bytes);
     else
         good = by_host(function, dst, c, bytes);
     cti_scope_pop(s);
@@ -685,7 +658,7 @@ double ct_item(const ct_tensor *t)
         ct_raise(CT_ERR_SHAPE, "ct_item", "t %s has not one element", cti_describe(t).s);
         return NAN;
     }
-    if (!cti_to_host(t->device, &v, cti_ptr(t), ct_dtype_size(t->dtype)))
+    if (!cti_to_host(t->device, &v, cti_data(t), ct_dtype_size(t->dtype)))
         return NAN;
     switch (t->dtype) {
     case CT_F32:
@@ -724,7 +697,7 @@ ct_status ct_to_host(const ct_tensor *t, void *buffer, size_t bytes)
                         cti_describe(t).s, (size_t)t->numel * ct_dtype_size(t->dtype), bytes);
     s = cti_scope_push();
     c = cti_contiguous(t);
-    good = c && (!bytes || cti_to_host(t->device, buffer, cti_ptr(c), bytes));
+    good = c && (!bytes || cti_to_host(t->device, buffer, cti_data(c), bytes));
     cti_scope_pop(s);
     return good ? CT_OK : ct_error();
 }
@@ -738,7 +711,7 @@ static void *elements(const char *function, const ct_tensor *t)
                  "t %s is not a contiguous tensor on the CPU", cti_describe(t).s);
         return NULL;
     }
-    return cti_ptr(t);
+    return cti_data(t);
 }
 
 const void *ct_data(const ct_tensor *t)
@@ -780,7 +753,7 @@ bool cti_may_write(const char *function, const ct_tensor *t)
     return true;
 }
 
-void cti_written(ct_tensor *t)
+void cti_mark_written(ct_tensor *t)
 {
     atomic_fetch_add_explicit(&t->storage->version, 1, memory_order_relaxed);
     t->storage->written_at = cti_thread()->site;
@@ -796,7 +769,7 @@ void *ct_mutable_data(ct_tensor *t)
 
     if (!p || !cti_may_write("ct_mutable_data", t))
         return NULL;
-    cti_written(t);
+    cti_mark_written(t);
     return p;
 }
 
@@ -825,7 +798,7 @@ static ct_status copy_into(const char *me, ct_tensor *t, const ct_tensor *src, b
     cti_scope_pop(s);
     if (!src)
         return ct_error();
-    cti_written(t);
+    cti_mark_written(t);
     return CT_OK;
 }
 
@@ -849,8 +822,8 @@ ct_status ct_fill(ct_tensor *t, double value)
     if (!cti_may_write("ct_fill", t))
         return ct_error();
     if (t->contiguous) {
-        cti_backend_of(t->device)->fill(cti_ptr(t), t->dtype, t->numel, value);
-        cti_written(t);
+        cti_backend_of(t->device)->fill(cti_data(t), t->dtype, t->numel, value);
+        cti_mark_written(t);
         return CT_OK;
     }
     s = cti_scope_push();
@@ -860,6 +833,6 @@ ct_status ct_fill(ct_tensor *t, double value)
     cti_scope_pop(s);
     if (!v)
         return ct_error();
-    cti_written(t);
+    cti_mark_written(t);
     return CT_OK;
 }

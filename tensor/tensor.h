@@ -4,6 +4,10 @@
  * first, rank 0 to CT_MAX_RANK. Sizes may be 0. Axes may be negative, counting from the end.
  * dtypes never mix in one op and are never promoted; scalars take the tensor's dtype.
  *
+ * Options. Functions take structs of options by value. A program sets the fields that it needs by name;
+ * an option that is left 0 has its default. To make such an option zero, write CT_ZERO. The structs hold no
+ * reserved fields: a public struct may grow only together with the soname of the shared library.
+ *
  * Errors common to all functions below: CT_ERR_SHAPE for a negative size, a rank above
  * CT_MAX_RANK or a product that overflows; CT_ERR_MEMORY; CT_ERR_SCOPE when no scope is open. */
 #ifndef COTANGENT_TENSOR_TENSOR_H
@@ -30,8 +34,8 @@ typedef enum ct_dtype {
     CT_BF16  /* the upper half of a float; storage and casts only */
 } ct_dtype;
 
-const char *ct_dtype_name(ct_dtype dtype) CT_NOSITE; /* "f32"; "?" for what is none */
-size_t ct_dtype_size(ct_dtype dtype) CT_NOSITE;      /* bytes an element; 0 for what is none */
+const char *ct_dtype_name(ct_dtype dtype); /* "f32"; "?" for what is none */
+size_t ct_dtype_size(ct_dtype dtype);      /* bytes an element; 0 for what is none */
 
 /* Where a tensor lives: a number that device.h gives a name. CT_CPU is always there. */
 typedef int ct_device;
@@ -39,23 +43,55 @@ typedef int ct_device;
 
 #define CT_MAX_RANK 8
 
-/* A shape: rank and sizes. CT_SHAPE(2, 3) writes one; CT_SCALAR is the shape of rank 0. */
+/* Zero, as the value of a real option that has another default: .lr = CT_ZERO. (It is -DBL_MIN.) */
+#define CT_ZERO (-2.2250738585072014e-308)
+
+/* A shape: rank and sizes. CT_SHAPE(2, 3) writes one; CT_SCALAR is the shape of rank 0. CT_SHAPE_INIT(2, 3)
+ * is an initialiser for tables: static const ct_shape shapes[] = { CT_SHAPE_INIT(2, 3) }. These macros and
+ * CT_TENSORS take one argument or more, in C11 and C++11. */
 typedef struct ct_shape {
     int rank;
     int64_t dim[CT_MAX_RANK];
 } ct_shape;
 
-#define CT_SHAPE(...)                                                                              \
-    ct_shape_from_sizes((int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)),               \
-                        (int64_t[]){ __VA_ARGS__ })
+/* clang-format off */
+#define CT_SHAPE(...) ct_shape_from_sizes(CT_LIST_(int64_t, __VA_ARGS__))
+#define CT_SHAPE_INIT(...) { CT_COUNT_(int64_t, __VA_ARGS__), { __VA_ARGS__ } }
 #define CT_SCALAR ct_shape_from_sizes(0, NULL)
 
+/* Two arguments of a call: the number of the tensors, and an array of them. CT_TENSORS(a, b) is
+ * 2, (ct_tensor *[]){ a, b }. */
+#define CT_TENSORS(...) CT_LIST_(ct_tensor *, __VA_ARGS__)
+
+/* The number of values, and with it an array of them that lasts for the call. */
+#ifndef __cplusplus
+#define CT_COUNT_(type, ...) (int)(sizeof((type[]){ __VA_ARGS__ }) / sizeof(type))
+#define CT_LIST_(type, ...) CT_COUNT_(type, __VA_ARGS__), (type[]){ __VA_ARGS__ }
+#else
+extern "C++" {
+template <typename type, int count> struct ct_list_ {
+    type at[count];
+
+    template <typename... types> explicit ct_list_(types... values)
+        : at{ static_cast<type>(values)... } {}
+    const type *data() const { return at; }
+};
+template <typename... types> char (&ct_counter_(const types &...))[sizeof...(types)];
+}
+#define CT_COUNT_(type, ...) (int)sizeof(ct_counter_(__VA_ARGS__))
+#define CT_LIST_(type, ...)                                                                        \
+    CT_COUNT_(type, __VA_ARGS__),                                                                  \
+        ct_list_<type, CT_COUNT_(type, __VA_ARGS__)>(__VA_ARGS__).data()
+#endif
+/* clang-format on */
+
 /* A shape of any rank; one above CT_MAX_RANK keeps its rank and is refused by whoever uses it. */
-ct_shape ct_shape_from_sizes(int rank, const int64_t *dim) CT_NOSITE;
+ct_shape ct_shape_from_sizes(int rank, const int64_t *dim);
 
 /* ---- creation: what these return belongs to the innermost scope ---- */
 
-ct_tensor *ct_empty(ct_shape shape, ct_dtype dtype, ct_device device); /* values undefined */
+/* A tensor whose values are undefined, 0, 1 or value. */
+ct_tensor *ct_empty(ct_shape shape, ct_dtype dtype, ct_device device);
 ct_tensor *ct_zeros(ct_shape shape, ct_dtype dtype, ct_device device);
 ct_tensor *ct_ones(ct_shape shape, ct_dtype dtype, ct_device device);
 ct_tensor *ct_full(ct_shape shape, double value, ct_dtype dtype, ct_device device);
@@ -72,14 +108,14 @@ ct_tensor *ct_eye(int64_t n, ct_dtype dtype, ct_device device); /* (n, n) */
 
 /* ---- access; these take NULL, for which they give 0, false or NULL ---- */
 
-int ct_rank(const ct_tensor *t) CT_NOSITE;
-int64_t ct_size(const ct_tensor *t, int axis) CT_NOSITE; /* -1 for an axis that is not there */
-ct_shape ct_tensor_shape(const ct_tensor *t) CT_NOSITE;
-int64_t ct_numel(const ct_tensor *t) CT_NOSITE;
-ct_dtype ct_tensor_dtype(const ct_tensor *t) CT_NOSITE;
-ct_device ct_tensor_device(const ct_tensor *t) CT_NOSITE;
-bool ct_is_contiguous(const ct_tensor *t) CT_NOSITE;
-int64_t ct_stride(const ct_tensor *t, int axis) CT_NOSITE; /* in elements */
+int ct_rank(const ct_tensor *t);
+int64_t ct_size(const ct_tensor *t, int axis); /* -1 for an axis that is not there */
+ct_shape ct_tensor_shape(const ct_tensor *t);
+int64_t ct_numel(const ct_tensor *t);
+ct_dtype ct_tensor_dtype(const ct_tensor *t);
+ct_device ct_tensor_device(const ct_tensor *t);
+bool ct_is_contiguous(const ct_tensor *t);
+int64_t ct_stride(const ct_tensor *t, int axis); /* in elements */
 
 /* The value of a tensor of one element, as a double; NaN after an error. */
 double ct_item(const ct_tensor *t);
@@ -113,33 +149,10 @@ typedef struct ct_memory_stats {
     size_t live_bytes, idle_bytes, peak_bytes;
     uint64_t system_allocations;
 } ct_memory_stats;
-ct_memory_stats ct_memory_get_stats(void) CT_NOSITE;
+ct_memory_stats ct_memory_get_stats(void);
 
 /* Gives this thread's idle buffers back to the system. */
-void ct_memory_trim(void) CT_NOSITE;
-
-/* ---- threads ---- */
-
-/* How many threads work on one op, from now on; at least 1, at most 256. At first it is what the
- * environment's COTANGENT_NUM_THREADS says, or else the number of processors that this process may
- * use (affinity, and the control group's quota), at most 8. A thread whose processor others keep
- * busy is left out for a while, so that a loaded machine costs little. The results are the same bits
- * at any number. OpenBLAS is set to one thread for the whole process at first use. */
-ct_status ct_set_num_threads(int threads);
-int ct_num_threads(void) CT_NOSITE;
-
-/* ---- the same bits on any processor ---- */
-
-/* While set, for the whole process, the CPU's ops run in plain loops of a fixed order of operations
- * that every processor has, several times slower: no FMA, BLAS or code made at run time. What a
- * program computes from the same numbers then has the same bits on any processor (and does not
- * depend on OpenBLAS's choice of kernels), so that what one machine compressed another can
- * decompress. Ops that call the C library, whose last digits may differ from processor to
- * processor, are excepted: expm1, log1p, sin, cos, erf, pow and what is made of them (gelu,
- * softplus, bce_with_logits, norm), tanh of f64, and normal random numbers. Set it while no op
- * runs. */
-void ct_set_portable(bool portable) CT_NOSITE;
-bool ct_portable(void) CT_NOSITE;
+void ct_memory_trim(void);
 
 #ifdef __cplusplus
 }

@@ -83,11 +83,14 @@ typedef struct op_row {
 extern const op_row *const op_tables[];
 
 extern const op_row elementwise_rows[];
-extern const op_row shape_rows[];
+extern const op_row views_rows[];
+extern const op_row copy_rows[];
+extern const op_row create_rows[];
+extern const op_row join_rows[];
+extern const op_row rearrange_rows[];
 extern const op_row reduce_rows[];
 extern const op_row matmul_rows[];
 extern const op_row index_rows[];
-extern const op_row arrange_rows[];
 extern const op_row sort_rows[];
 extern const op_row random_rows[];
 extern const op_row loss_rows[];

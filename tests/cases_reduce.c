@@ -1,4 +1,4 @@
-/* cases_reduce.c - rows for autograd/ops/reduce.h and autograd/ops/softmax.h. */
+/* cases_reduce.c - rows for reduce.h, statistics.h, scan.h and softmax.h of autograd/ops. */
 #include "tests/cases.h"
 
 #include <math.h>
@@ -206,6 +206,67 @@ static void draw_axis_distinct(op_draw *d)
     op_distinct(d, shape_with_axis(d));
 }
 
+#define OVER_AXIS(name)                                                                            \
+    static ct_tensor *call_##name(ct_tensor *const *in, const op_draw *d)                          \
+    {                                                                                              \
+        return ct_##name(in[0], (int)d->i[0], d->i[1] != 0);                                       \
+    }
+
+OVER_AXIS(sum_axis)
+OVER_AXIS(mean_axis)
+OVER_AXIS(prod_axis)
+OVER_AXIS(amax_axis)
+OVER_AXIS(amin_axis)
+OVER_AXIS(logsumexp_axis)
+OVER_AXIS(any_axis)
+OVER_AXIS(all_axis)
+
+static void draw_axis_bool(op_draw *d)
+{
+    op_bool(d, shape_with_axis(d));
+}
+
+/* p[0]: the correction or p; the axis has two elements or more */
+static void draw_var_axis(op_draw *d)
+{
+    static const double corrections[] = { 0, 1, 0.5 };
+    ct_shape s;
+    int64_t axis;
+
+    d->zero = false;
+    s = op_shape_share(d, 1, 5, 2);
+    axis = op_below(d, s.rank);
+    s.dim[axis] += s.dim[axis] == 1;
+    d->i[0] = op_chance(d, 0.5) ? axis - s.rank : axis;
+    d->i[1] = op_chance(d, 0.5);
+    op_distinct(d, s);
+    d->p[0] = corrections[op_below(d, 3)];
+}
+
+static void draw_norm_axis(op_draw *d)
+{
+    static const double p[] = { 1, 2, 3 };
+    ct_shape s = shape_with_axis(d);
+
+    d->p[0] = p[op_below(d, 3)];
+    op_kink(op_uniform(d, s, -2, 2), 0);
+}
+
+static ct_tensor *call_var_axis(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_var_axis(in[0], (int)d->i[0], d->p[0], d->i[1] != 0);
+}
+
+static ct_tensor *call_std_axis(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_std_axis(in[0], (int)d->i[0], d->p[0], d->i[1] != 0);
+}
+
+static ct_tensor *call_norm_axis(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_norm_axis(in[0], d->p[0], (int)d->i[0], d->i[1] != 0);
+}
+
 static ct_tensor *call_max_axis(ct_tensor *const *in, const op_draw *d)
 {
     return ct_max_axis(in[0], (int)d->i[0], d->i[1] != 0, NULL);
@@ -277,25 +338,36 @@ const op_row reduce_rows[] = {
     { "ct_mean", draw_mean, .one = ct_mean },
     { "ct_sum_axes", draw_axes, .call = call_sum_axes },
     { "ct_mean_axes", draw_mean_axes, .call = call_mean_axes },
+    { "ct_sum_axis", draw_axis, .call = call_sum_axis },
+    { "ct_mean_axis", draw_axis, .call = call_mean_axis },
     { "ct_prod", op_draw_any, .one = ct_prod },
     { "ct_prod_axes", draw_axes, .call = call_prod_axes },
+    { "ct_prod_axis", draw_axis, .call = call_prod_axis },
     { "ct_max", draw_extreme_of_all, .one = ct_max },
     { "ct_min", draw_extreme_of_all, .one = ct_min },
     { "ct_amax_axes", draw_extreme, .call = call_amax_axes },
     { "ct_amin_axes", draw_extreme, .call = call_amin_axes },
+    { "ct_amax_axis", draw_axis_distinct, .call = call_amax_axis },
+    { "ct_amin_axis", draw_axis_distinct, .call = call_amin_axis },
     { "ct_max_axis", draw_axis_distinct, .call = call_max_axis },
     { "ct_min_axis", draw_axis_distinct, .call = call_min_axis },
     { "ct_var", draw_var, .one = ct_var },
     { "ct_std", draw_var, .one = ct_std },
     { "ct_var_axes", draw_var_axes, .call = call_var_axes },
     { "ct_std_axes", draw_var_axes, .call = call_std_axes },
+    { "ct_var_axis", draw_var_axis, .call = call_var_axis },
+    { "ct_std_axis", draw_var_axis, .call = call_std_axis },
     { "ct_norm", draw_norm, .call = call_norm },
     { "ct_norm_axes", draw_norm, .call = call_norm_axes },
+    { "ct_norm_axis", draw_norm_axis, .call = call_norm_axis },
     { "ct_logsumexp_axes", draw_logsumexp, .call = call_logsumexp_axes },
+    { "ct_logsumexp_axis", draw_axis, .call = call_logsumexp_axis },
     { "ct_any", draw_bools, .one = ct_any, A_BOOL },
     { "ct_all", draw_bools, .one = ct_all, A_BOOL },
     { "ct_any_axes", draw_bools, .call = call_any_axes, A_BOOL },
     { "ct_all_axes", draw_bools, .call = call_all_axes, A_BOOL },
+    { "ct_any_axis", draw_axis_bool, .call = call_any_axis, A_BOOL },
+    { "ct_all_axis", draw_axis_bool, .call = call_all_axis, A_BOOL },
     { "ct_cumsum", draw_cumsum, .call = call_cumsum },
     { "ct_argmax", draw_axis, .call = call_argmax, A_POSITION },
     { "ct_argmin", draw_axis, .call = call_argmin, A_POSITION },

@@ -4,6 +4,8 @@
 # around those of warps and blocks; then as the library's ops, modules, optimisers and protocols call
 # them (tests/test_devices, three seeds of its own, no pool); in check-full as all tests do.
 
+. "$(dirname "$0")/lib.sh"
+
 programs=${CHECKED_PROGRAMS-"tests/test_cuda_kernels tests/test_devices"}
 seeds=1
 test -z "$COTANGENT_TEST_FULL" || seeds='1 2 3 4 5 6'
@@ -15,39 +17,30 @@ test -z "$COTANGENT_TEST_FULL" || rest='tests/test_params tests/test_state_dict 
 COTANGENT_PLUGIN_DIR=$(pwd)/cuda/checked/.libs
 COTANGENT_TEST_DEVICE=cuda-emu
 export COTANGENT_PLUGIN_DIR COTANGENT_TEST_DEVICE
-if test ! -f "$COTANGENT_PLUGIN_DIR/cuda-emu.so"; then
-    echo 'skipped: the checker was not built (it needs the headers of CUDA and a C++ compiler)'
-    exit 77
-fi
+[ -f "$COTANGENT_PLUGIN_DIR/cuda-emu.so" ] ||
+    skip "the checker was not built (it needs the headers of CUDA and a C++ compiler)"
 
-log=$(mktemp) || exit 99
-trap 'rm -f "$log"' EXIT
-trap 'exit 99' HUP INT TERM
+make_tmp
 ran=no
 status=0
 
-run()    # PROGRAM SEED
+checked()    # SEED PROGRAM, if it is there
 {
-    test -x "$1" || return
+    [ -x "$2" ] || return
     ran=yes
-    COTANGENT_EMU_SEED=$2 "$1" >"$log" 2>&1 ||
-        { echo "$1, seed $2:"; tail -n 20 "$log"; status=1; }
-    if grep '^cuda-emu: ' "$log"; then
-        echo "$1, seed $2: reports"
-        status=1
-    fi
+    run_emulated "$1" "$2"
 }
 
 for program in $programs; do
     for seed in $seeds; do
-        run "$program" "$seed"
+        checked "$seed" "$program"
     done
 done
 # What these draw is thinned, as in make check: the checker takes its time.
 COTANGENT_TEST_FULL=
 export COTANGENT_TEST_FULL
 for program in $rest; do
-    run "$program" 2
+    checked 2 "$program"
 done
-test $ran = yes || { echo 'skipped: no test program of kernels'; exit 77; }
+[ $ran = yes ] || skip 'no test program of kernels'
 exit $status

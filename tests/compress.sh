@@ -2,22 +2,13 @@
 # compress.sh - examples/compress gives back what it was given, on any code path, and refuses what is
 # damaged or not its own.
 
-LC_ALL=C
-export LC_ALL
+. "$(dirname "$0")/lib.sh"
 unset COTANGENT_CPU_PATH GLIBC_TUNABLES
 
-tmp=$(mktemp -d) || exit 99
-trap 'rm -rf "$tmp"' EXIT
-trap 'exit 99' HUP INT TERM
+make_tmp
 compress=$PWD/examples/compress
 text=$(cd "${srcdir-.}" && pwd)/data/sample.txt
 cd "$tmp" || exit 99
-
-fail()
-{
-    echo "compress.sh: $1"
-    exit 1
-}
 
 refuses()   # STATUS PATTERN ARGUMENT...: nothing is written to the file "none"
 {

@@ -5,12 +5,9 @@
 #
 # Compiles for one architecture, $COTANGENT_CUDA_ARCH (sm_80).
 
-LC_ALL=C
-export LC_ALL
-srcdir=${srcdir:-.}
+. "$(dirname "$0")/lib.sh"
 arch=${COTANGENT_CUDA_ARCH:-sm_80}
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
+make_tmp
 
 # Prints a line for each fault in the source of the files given. A kernel's bounds stand on the line
 # of __global__ or on the next.
@@ -65,19 +62,19 @@ resource_faults()
 }
 
 # The checks themselves must find what is wrong.
-cat > "$work/wrong.cu" <<'END'
+cat > "$tmp/wrong.cu" <<'END'
 __global__ void unbounded(float *p)
 {
     __shared__ float s[2];
 }
 void start() { unbounded<<<1, 2>>>(0); }
 END
-if [ "$(source_faults "$work/wrong.cu" | wc -l)" -ne 3 ]; then
-    echo "cuda_static.sh: its own checks of the source fail"
+if [ "$(source_faults "$tmp/wrong.cu" | wc -l)" -ne 3 ]; then
+    say "its own checks of the source fail"
     exit 1
 fi
-printf '.entry a(\n.maxntid 256, 1, 1\n.entry b(\n.maxntid 256, 1, 1\n' > "$work/wrong.ptx"
-cat > "$work/wrong.log" <<'END'
+printf '.entry a(\n.maxntid 256, 1, 1\n.entry b(\n.maxntid 256, 1, 1\n' > "$tmp/wrong.ptx"
+cat > "$tmp/wrong.log" <<'END'
 ptxas info    : Compiling entry function 'a' for 'sm_80'
     8 bytes stack frame, 8 bytes spill stores, 8 bytes spill loads
 ptxas info    : Used 257 registers, used 0 barriers, 49153 bytes smem
@@ -85,32 +82,32 @@ ptxas info    : Compiling entry function 'c' for 'sm_80'
     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
 ptxas info    : Used 20 registers, used 0 barriers
 END
-if [ "$(resource_faults "$work/wrong.log" "$work/wrong.ptx" | wc -l)" -ne 4 ]; then
-    echo "cuda_static.sh: its own checks of resources fail"
+if [ "$(resource_faults "$tmp/wrong.log" "$tmp/wrong.ptx" | wc -l)" -ne 4 ]; then
+    say "its own checks of resources fail"
     exit 1
 fi
 
-source_faults "$srcdir"/cuda/*.cu "$srcdir"/cuda/device.h "$srcdir"/cuda/strided.h > "$work/faults"
+source_faults "$srcdir"/cuda/*.cu "$srcdir"/cuda/device.h "$srcdir"/cuda/strided.h > "$tmp/faults"
 
 nvcc=${NVCC:-nvcc}
-if ! command -v $nvcc > "$work/where" 2>&1; then
+if ! command -v $nvcc > "$tmp/where" 2>&1; then
     nvcc=${CUDA_HOME:-/usr/local/cuda}/bin/nvcc
 fi
-if ! command -v $nvcc > "$work/where" 2>&1; then
-    cat "$work/faults"
-    [ -s "$work/faults" ] && exit 1
-    echo "cuda_static.sh: no nvcc, so only the source was checked"
+if ! command -v $nvcc > "$tmp/where" 2>&1; then
+    cat "$tmp/faults"
+    [ -s "$tmp/faults" ] && exit 1
+    say "no nvcc, so only the source was checked"
     exit 77
 fi
 for file in "$srcdir"/cuda/*.cu; do
     name=$(basename "$file" .cu)
-    mkdir "$work/$name" &&
+    mkdir "$tmp/$name" &&
     $nvcc -std=c++17 -arch="$arch" -Werror all-warnings -Xptxas -v -I. -Iinclude -I"$srcdir" \
-        --keep --keep-dir "$work/$name" -cubin -o "$work/$name.cubin" "$file" \
-        > "$work/$name.log" 2>&1 || { echo "$file: does not compile" >> "$work/faults"
-                                      cat "$work/$name.log" >> "$work/faults"; }
+        --keep --keep-dir "$tmp/$name" -cubin -o "$tmp/$name.cubin" "$file" \
+        > "$tmp/$name.log" 2>&1 || { echo "$file: does not compile" >> "$tmp/faults"
+                                      cat "$tmp/$name.log" >> "$tmp/faults"; }
     grep -q '__global__' "$file" &&
-        resource_faults "$work/$name.log" "$work/$name/$name.ptx" >> "$work/faults"
+        resource_faults "$tmp/$name.log" "$tmp/$name/$name.ptx" >> "$tmp/faults"
 done
-cat "$work/faults"
-[ ! -s "$work/faults" ]
+cat "$tmp/faults"
+[ ! -s "$tmp/faults" ]

@@ -1,11 +1,10 @@
 #!/bin/sh
 # custom_op.sh - the example of ops of one's own runs, checks out and trains.
 
-LC_ALL=C
-export LC_ALL
+. "$(dirname "$0")/lib.sh"
 
 want='gradcheck: right
 gradgradcheck: right
 x 1.0806, y 1.6829 (2 cos 1 = 1.0806, 2 sin 1 = 1.6829)'
-got=$(examples/custom_op 2>&1) || { echo "custom_op.sh: it failed: $got"; exit 1; }
-[ "$got" = "$want" ] || { echo "custom_op.sh: it says: $got"; exit 1; }
+got=$(examples/custom_op 2>&1) || fail "it failed: $got"
+[ "$got" = "$want" ] || fail "it says: $got"

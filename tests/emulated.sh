@@ -2,13 +2,11 @@
 # emulated.sh - the chapter's program on the emulated GPU gives the CPU's perplexities, to three
 # digits: both protocols, two epochs. Smaller models in make check, the chapter's in check-full.
 
-LC_ALL=C
-export LC_ALL
+. "$(dirname "$0")/lib.sh"
 program=examples/rnn_concise
 
 if [ ! -f "$COTANGENT_PLUGIN_DIR/cuda-emu.so" ]; then
-    echo "emulated.sh: skipped, there is no cuda-emu (built without CUDA's headers)"
-    exit 77
+    skip "there is no cuda-emu (built without CUDA's headers)"
 fi
 
 perplexity()    # OPTIONS...: what the program's last line gives

@@ -19,25 +19,19 @@
 # Bochs' FYL2X, of which the C library makes logl, errs by up to 3e-16: two checks of test_kernels
 # that compare logarithms with it (double_accuracy, elementwise_loops) fail there.
 
+. "$(dirname "$0")/lib.sh"
+
 set -e
 BOCHS=${BOCHS-bochs}
-srcdir=${srcdir-$(dirname "$0")/..}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-
-fail()
-{
-    echo "emulated_cpu.sh: $1" >&2
-    exit 1
-}
+make_tmp
 
 [ -r "$KERNEL" ] || fail "KERNEL is to name a kernel's image"
 [ $# -gt 0 ] || fail "which test programs?"
 
 # ---- a root file system in memory ----
 
-root=$work/root
-mkdir -p "$root/bin" "$root/data" "$root/lib64" "$root/source/tests" "$work/cd/isolinux"
+root=$tmp/root
+mkdir -p "$root/bin" "$root/data" "$root/lib64" "$root/source/tests" "$tmp/cd/isolinux"
 cp "$(command -v busybox)" "$root/bin/"
 for name in sh mkdir mount sleep poweroff; do
     ln -s busybox "$root/bin/$name"
@@ -78,37 +72,37 @@ chmod +x "$root/init"
 
 # ---- the image, and the machine ----
 
-cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$work/cd/isolinux/"
-cp "$KERNEL" "$work/cd/vmlinuz"
-(cd "$root" && find . | cpio -o -H newc 2>/dev/null | gzip -1 >"$work/cd/init.gz")
-cat >"$work/cd/isolinux/isolinux.cfg" <<END
+cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$tmp/cd/isolinux/"
+cp "$KERNEL" "$tmp/cd/vmlinuz"
+(cd "$root" && find . | cpio -o -H newc 2>/dev/null | gzip -1 >"$tmp/cd/init.gz")
+cat >"$tmp/cd/isolinux/isolinux.cfg" <<END
 DEFAULT linux
 PROMPT 0
 LABEL linux
  KERNEL /vmlinuz
  APPEND initrd=/init.gz rdinit=/init console=ttyS0 quiet mitigations=off nokaslr tsc=reliable lpj=1000000
 END
-genisoimage -quiet -R -o "$work/cd.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat \
-    -no-emul-boot -boot-load-size 4 -boot-info-table "$work/cd"
-cat >"$work/bochsrc" <<END
+genisoimage -quiet -R -o "$tmp/cd.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat \
+    -no-emul-boot -boot-load-size 4 -boot-info-table "$tmp/cd"
+cat >"$tmp/bochsrc" <<END
 cpu: ${CPU-model=corei7_skylake_x, add_features=\"avx512bf16\"}, ips=100000000
 memory: guest=2048, host=2048
 romimage: file=/usr/share/bochs/BIOS-bochs-latest
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
-ata0-master: type=cdrom, path=$work/cd.iso, status=inserted
+ata0-master: type=cdrom, path=$tmp/cd.iso, status=inserted
 boot: cdrom
-com1: enabled=1, mode=file, dev=$work/serial
+com1: enabled=1, mode=file, dev=$tmp/serial
 display_library: nogui
-log: $work/log
+log: $tmp/log
 END
 
 # It goes on after the power is off.
-timeout "${TIMEOUT-3600}" "$BOCHS" -q -f "$work/bochsrc" >"$work/out" 2>&1 </dev/null &
+timeout "${TIMEOUT-3600}" "$BOCHS" -q -f "$tmp/bochsrc" >"$tmp/out" 2>&1 </dev/null &
 machine=$!
-while kill -0 $machine 2>/dev/null && ! grep -q '^== status' "$work/serial" 2>/dev/null; do
+while kill -0 $machine 2>/dev/null && ! grep -q '^== status' "$tmp/serial" 2>/dev/null; do
     sleep 2
 done
 kill $machine 2>/dev/null || true
-[ -s "$work/serial" ] || fail "it did not start: $(tail -n 3 "$work/out")"
-sed -n '/^==/,$p' "$work/serial"
-grep -q '^== status 0' "$work/serial"
+[ -s "$tmp/serial" ] || fail "it did not start: $(tail -n 3 "$tmp/out")"
+sed -n '/^==/,$p' "$tmp/serial"
+grep -q '^== status 0' "$tmp/serial"

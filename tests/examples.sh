@@ -2,42 +2,12 @@
 # examples.sh - examples/rnn_concise as a newcomer meets it: what it prints, what it says of bad
 # input (one line on stderr, and its exit status), that it is short, and that it leaks nothing.
 
-LC_ALL=C
-export LC_ALL
+. "$(dirname "$0")/lib.sh"
 
-srcdir=$(cd "${srcdir-.}" && pwd) || exit 99
 program=$(pwd)/examples/rnn_concise
-tmp=$(mktemp -d) || exit 99
-trap 'rm -rf "$tmp"' EXIT
-trap 'exit 99' HUP INT TERM
+make_tmp
 
-# No text but what the tests name, and no way out to the network.
-unset COTANGENT_DATA_DIR
-XDG_CACHE_HOME=$tmp/cache
-COTANGENT_TIMEMACHINE_URL=http://127.0.0.1:1/timemachine.txt
-export XDG_CACHE_HOME COTANGENT_TIMEMACHINE_URL
-
-fail()
-{
-    echo "examples.sh: $1"
-    echo "stdout:"
-    sed 's/^/    /' "$tmp/out"
-    echo "stderr:"
-    sed 's/^/    /' "$tmp/err"
-    exit 1
-}
-
-# Runs the program; its status is $status, what it printed is in $tmp/out and $tmp/err.
-run()
-{
-    "$program" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
-    status=$?
-}
-
-prints()    # PATTERN WHERE: an extended pattern that one whole line of stdout matches
-{
-    grep -Exq -- "$1" "$tmp/out" || fail "$2: no line '$1'"
-}
+offline
 
 # The lines that predict and close, <unk> as one character.
 line_is()   # SED-ADDRESS PATTERN WHERE
@@ -178,7 +148,7 @@ if env --default-signal=INT true 2>/dev/null; then
     stop_by INT 130
     stop_by TERM 143
 else
-    echo "examples.sh: skipped: env has no --default-signal, to test signals with"
+    say "skipped: env has no --default-signal, to test signals with"
 fi
 
 # ---- notes: one line on stderr, and it goes on ---------------------------------------------
@@ -288,23 +258,10 @@ run --lr 1e300 --data "$tmp/text"
 
 # ---- nothing leaks -------------------------------------------------------------------------
 
-case "${VALGRIND-no} $CFLAGS" in
-no\ *)
-    echo "examples.sh: skipped: valgrind is not there to look for leaks" ;;
-*-fsanitize=*)
-    echo "examples.sh: skipped: no valgrind in a build with sanitizers" ;;
-*)
-    # Not every valgrind reads what every compiler writes for debuggers.
-    protocols="book classic"
-    "$VALGRIND" -q "$program" --usage >"$tmp/out" 2>&1 || {
-        echo "examples.sh: skipped: valgrind does not run this compiler's programs"
-        protocols=
-    }
-    for protocol in $protocols; do
-        "$VALGRIND" -q --error-exitcode=9 --leak-check=full \
-            --errors-for-leak-kinds=definite,indirect,possible "$program" --protocol $protocol \
-            --epochs 2 --num-train 40 --num-val 20 --batch 8 --steps 6 --hidden 8 --max-tokens 300 \
-            --length 3 --data "$tmp/text" >"$tmp/out" 2>"$tmp/err" ||
+if has_valgrind "$program" --usage; then
+    for protocol in book classic; do
+        under_valgrind "$program" --protocol $protocol --epochs 2 --num-train 40 --num-val 20 \
+            --batch 8 --steps 6 --hidden 8 --max-tokens 300 --length 3 --data "$tmp/text" ||
             fail "$protocol under valgrind"
-    done ;;
-esac
+    done
+fi

@@ -2,38 +2,21 @@
 # exercises.sh - the examples beside the chapter's program, in short: each prints what its head
 # comment says it does, refuses bad input, and leaks nothing.
 
-LC_ALL=C
-export LC_ALL
+. "$(dirname "$0")/lib.sh"
 
-srcdir=$(cd "${srcdir-.}" && pwd) || exit 99
-tmp=$(mktemp -d) || exit 99
-trap 'rm -rf "$tmp"' EXIT
-trap 'exit 99' HUP INT TERM
+make_tmp
 
-# No text but the sample, and no way out to the network.
-unset COTANGENT_DATA_DIR
-XDG_CACHE_HOME=$tmp/cache
-COTANGENT_TIMEMACHINE_URL=http://127.0.0.1:1/timemachine.txt
-export XDG_CACHE_HOME COTANGENT_TIMEMACHINE_URL
+offline
 text=$srcdir/data/sample.txt
-
-fail()
-{
-    echo "exercises.sh: $1"
-    echo "stdout:"
-    sed 's/^/    /' "$tmp/out"
-    echo "stderr:"
-    sed 's/^/    /' "$tmp/err"
-    exit 1
-}
 
 # runs PROGRAM OPTIONS...: it must succeed without a word on stderr; $tmp/out is what it printed.
 runs()
 {
     what=$*
-    program=$1
+    program=examples/$1
     shift
-    "examples/$program" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null || fail "$what: status $?"
+    run "$@"
+    [ $status -eq 0 ] || fail "$what: status $status"
     [ ! -s "$tmp/err" ] || fail "$what: something on stderr"
 }
 
@@ -123,14 +106,14 @@ runs mlp
 holds "$(row 'epoch 100:' 6) > 0.95"
 
 # The same command gives the same numbers, at any number of threads; another seed gives others.
-for program in autoregressive linear_regression mlp; do
-    runs $program
+for example in autoregressive linear_regression mlp; do
+    runs $example
     cp "$tmp/out" "$tmp/one"
-    runs $program --threads 3
-    cmp -s "$tmp/out" "$tmp/one" || fail "$program: three threads give other numbers"
-    runs $program --seed 1
+    runs $example --threads 3
+    cmp -s "$tmp/out" "$tmp/one" || fail "$example: three threads give other numbers"
+    runs $example --seed 1
     if cmp -s "$tmp/out" "$tmp/one"; then
-        fail "$program: another seed gives the same numbers"
+        fail "$example: another seed gives the same numbers"
     fi
 done
 
@@ -141,10 +124,9 @@ refuses()   # STATUS PATTERN PROGRAM OPTIONS...
     want=$1 pattern=$2
     shift 2
     what=$*
-    program=$1
+    program=examples/$1
     shift
-    "examples/$program" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
-    status=$?
+    run "$@"
     [ $status -eq "$want" ] || fail "$what: status $status, not $want"
     [ "$(wc -l <"$tmp/err")" -eq 1 ] || fail "$what: not one line on stderr"
     grep -Eq -- "$pattern" "$tmp/err" || fail "$what: stderr has no '$pattern'"
@@ -152,13 +134,13 @@ refuses()   # STATUS PATTERN PROGRAM OPTIONS...
 
 # Command lines and texts are read as those of rnn_concise are (examples.sh): each program takes its own
 # options, and no others.
-programs='rnn_scratch overfit deep clipping one_hot autoregressive linear_regression mlp'
-for program in $programs; do
-    "examples/$program" --help >"$tmp/out" 2>"$tmp/err" || fail "$program --help: status $?"
+examples='rnn_scratch overfit deep clipping one_hot autoregressive linear_regression mlp'
+for example in $examples; do
+    "examples/$example" --help >"$tmp/out" 2>"$tmp/err" || fail "$example --help: status $?"
     grep -q '^ *--epochs=N *epochs ([0-9;a-z ]*)$' "$tmp/out" ||
-        fail "$program --help does not say how many epochs there are"
-    if "examples/$program" --length 5 >"$tmp/out" 2>"$tmp/err"; then
-        fail "$program takes an option that is not its own"
+        fail "$example --help does not say how many epochs there are"
+    if "examples/$example" --length 5 >"$tmp/out" 2>"$tmp/err"; then
+        fail "$example takes an option that is not its own"
     fi
 done
 refuses 2 '"book" is one argument too many' mlp book
@@ -168,43 +150,32 @@ refuses 1 "$tmp/missing: No such file" overfit --data "$tmp/missing"
 refuses 1 "$tmp/none/a.svg: No such file" autoregressive --svg "$tmp/none/a.svg"
 
 # A learning rate that is a number, but takes the weights out of f32.
-for program in autoregressive linear_regression; do
-    refuses 1 'not finite|inf|nan' $program --lr 1e30
+for example in autoregressive linear_regression; do
+    refuses 1 'not finite|inf|nan' $example --lr 1e30
 done
 
 # ---- nothing leaks -------------------------------------------------------------------------
 
-case "${VALGRIND-no} $CFLAGS" in
-no\ *)
-    echo "exercises.sh: skipped: valgrind is not there to look for leaks" ;;
-*-fsanitize=*)
-    echo "exercises.sh: skipped: no valgrind in a build with sanitizers" ;;
-*)
-    "$VALGRIND" -q examples/mlp --usage >"$tmp/out" 2>&1 || {
-        echo "exercises.sh: skipped: valgrind does not run this compiler's programs"
-        exit 0
-    }
-    leaks()     # PROGRAM OPTIONS...
-    {
-        what=$*
-        program=$1
-        shift
-        "$VALGRIND" -q --error-exitcode=9 --leak-check=full \
-            --errors-for-leak-kinds=definite,indirect,possible "examples/$program" --epochs 1 "$@" \
-            >"$tmp/out" 2>"$tmp/err" || fail "$what under valgrind"
-    }
-    small="--data $text --batch 8 --steps 4 --hidden 4"
-    windows='--num-train 16 --num-val 8'
-    # shellcheck disable=SC2086
-    {
-        leaks rnn_scratch $small $windows
-        leaks rnn_scratch $small --protocol classic --max-tokens 100
-        leaks overfit $small $windows --svg "$tmp/leak.svg"
-        leaks deep $small $windows --layers 2
-        leaks clipping $small --max-tokens 100 --lr 1e6 --svg "$tmp/leak.svg"
-        leaks one_hot $small $windows --tokens char
-    }
-    leaks autoregressive --num-train 32 --svg "$tmp/leak.svg"
-    leaks linear_regression --num-train 64
-    leaks mlp --num-train 10 ;;
-esac
+leaks()     # PROGRAM OPTIONS...
+{
+    what=$*
+    program=examples/$1
+    shift
+    under_valgrind "$program" --epochs 1 "$@" || fail "$what under valgrind"
+}
+
+has_valgrind examples/mlp --usage || exit 0
+small="--data $text --batch 8 --steps 4 --hidden 4"
+windows='--num-train 16 --num-val 8'
+# shellcheck disable=SC2086
+{
+    leaks rnn_scratch $small $windows
+    leaks rnn_scratch $small --protocol classic --max-tokens 100
+    leaks overfit $small $windows --svg "$tmp/leak.svg"
+    leaks deep $small $windows --layers 2
+    leaks clipping $small --max-tokens 100 --lr 1e6 --svg "$tmp/leak.svg"
+    leaks one_hot $small $windows --tokens char
+}
+leaks autoregressive --num-train 32 --svg "$tmp/leak.svg"
+leaks linear_regression --num-train 64
+leaks mlp --num-train 10

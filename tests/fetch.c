@@ -33,15 +33,6 @@ char *in_folder(const char *name)
     return path[turn];
 }
 
-void write_file(const char *path, const void *bytes, size_t size)
-{
-    FILE *f = fopen(path, "wb");
-
-    ck_assert_msg(f != NULL, "%s: %s", path, strerror(errno));
-    ck_assert_uint_eq(fwrite(bytes, 1, size, f), size);
-    ck_assert_int_eq(fclose(f), 0);
-}
-
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)st;
@@ -69,16 +60,6 @@ void teardown(void)
 {
     nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     harness_teardown();
-}
-
-void expect_said(int line, ct_status code, const char *said)
-{
-    const char *message = ct_error_message();
-
-    ck_assert_msg(ct_error() == code && strstr(message, said) && !strchr(message, '\n'),
-                  "line %d: %s '%s', expected %s '%s'", line, ct_status_name(ct_error()), message,
-                  ct_status_name(code), said);
-    ct_error_clear();
 }
 
 void expect_in(int line, const char *text, const char *part)
@@ -147,7 +128,7 @@ START_TEST(text_read)
     char *large = prose(3000000);
     ct_text *t;
 
-    write_file(path, "Hello\r\n\xff", 8);
+    write_bytes(path, "Hello\r\n\xff", 8);
     t = ct_text_read(path);
     ck_assert_ptr_nonnull(t);
     ck_assert_uint_eq(ct_text_size(t), 8);
@@ -158,7 +139,7 @@ START_TEST(text_read)
     ck_assert(!ct_text_is_sample(t));
     ct_text_free(t);
 
-    write_file(path, large, 3000000);  /* several of the reader's pieces */
+    write_bytes(path, large, 3000000); /* several of the reader's pieces */
     t = ct_text_new_timemachine(path); /* any text may be named */
     ck_assert_ptr_nonnull(t);
     ck_assert_uint_eq(ct_text_size(t), 3000000);
@@ -175,7 +156,7 @@ START_TEST(text_bad)
         const char *name, *bytes;
         size_t size;
         ct_status code;
-        const char *said;
+        const char *word;
     } cases[] = {
         { "empty", "", 0, CT_ERR_FORMAT, "is empty" },
         { "letterless", "1895. \xc3\xff [@`{\n", 13, CT_ERR_FORMAT, "has no letter" },
@@ -190,16 +171,15 @@ START_TEST(text_bad)
 
     for (i = 0; i < LENGTH(cases); i++) {
         const char *path = in_folder(cases[i].name);
-        char said[1400];
+        char word[1400];
 
-        write_file(path, cases[i].bytes, cases[i].size);
+        snprintf(word, sizeof word, "%s: ... %s", path, cases[i].word);
+        write_bytes(path, cases[i].bytes, cases[i].size);
         ck_assert_ptr_null(ct_text_read(path));
-        snprintf(said, sizeof said, "ct_text_read: %s: ", path);
-        EXPECT_IN(ct_error_message(), said);
-        EXPECT_ERROR(cases[i].code, cases[i].said);
+        expect_error(cases[i].code, "ct_text_read", word);
         ck_assert_ptr_null(ct_text_new_from_bytes(cases[i].bytes, cases[i].size, "Name"));
-        EXPECT_IN(ct_error_message(), "ct_text_new_from_bytes: Name: ");
-        EXPECT_ERROR(cases[i].code, cases[i].said);
+        snprintf(word, sizeof word, "Name: ... %s", cases[i].word);
+        expect_error(cases[i].code, "ct_text_new_from_bytes", word);
     }
 }
 END_TEST
@@ -209,25 +189,25 @@ START_TEST(text_unreadable)
     const char *path = in_folder("secret");
 
     ck_assert_ptr_null(ct_text_read(in_folder("none")));
-    EXPECT_ERROR(CT_ERR_IO, "/none: No such file or directory");
+    expect_error(CT_ERR_IO, "ct_text_read", "/none: No such file or directory");
     ck_assert_ptr_null(ct_text_new_timemachine(in_folder("none")));
-    EXPECT_ERROR(CT_ERR_IO, "/none: No such file or directory");
+    expect_error(CT_ERR_IO, "ct_text_read", "/none: No such file or directory");
     ck_assert_ptr_null(ct_text_read(folder));
-    EXPECT_ERROR(CT_ERR_IO, "Is a directory");
+    expect_error(CT_ERR_IO, "ct_text_read", "Is a directory");
     ck_assert_ptr_null(ct_text_read(""));
-    EXPECT_ERROR(CT_ERR_IO, "No such file or directory");
+    expect_error(CT_ERR_IO, "ct_text_read", "No such file or directory");
     ck_assert_ptr_null(ct_text_read(NULL));
-    EXPECT_ERROR(CT_ERR_ARGUMENT, "path is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_text_read", "path is NULL");
     ck_assert_ptr_null(ct_text_new_from_bytes(NULL, 3, "x"));
-    EXPECT_ERROR(CT_ERR_ARGUMENT, "bytes is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_text_new_from_bytes", "bytes is NULL");
     if (geteuid() == 0) {
         printf("text_unreadable: a file without permissions skipped, root may read it\n");
         return;
     }
-    write_file(path, "abc", 3);
+    write_bytes(path, "abc", 3);
     ck_assert_int_eq(chmod(path, 0), 0);
     ck_assert_ptr_null(ct_text_read(path));
-    EXPECT_ERROR(CT_ERR_IO, "Permission denied");
+    expect_error(CT_ERR_IO, "ct_text_read", "Permission denied");
 }
 END_TEST
 
@@ -304,17 +284,16 @@ START_TEST(data_dir)
     setenv("COTANGENT_DATA_DIR", in_folder("data"), 1);
     IS_SAMPLE(ct_text_new_timemachine(NULL), "no timemachine.txt in COTANGENT_DATA_DIR");
     for (i = 0; i < LENGTH(wrong); i++) {
-        write_file(path, wrong[i].text, strlen(wrong[i].text));
+        write_bytes(path, wrong[i].text, strlen(wrong[i].text));
         ck_assert_ptr_null(ct_text_new_timemachine(NULL));
-        EXPECT_IN(ct_error_message(), path);
-        EXPECT_IN(ct_error_message(), "got ");
         ck_assert_int_eq(strstr(ct_error_message(), ", looks like HTML") != NULL, wrong[i].html);
-        EXPECT_ERROR(CT_ERR_FORMAT, " expected " BOOK_BYTES);
+        expect_error(CT_ERR_FORMAT, "ct_text_new_timemachine",
+                     "data/timemachine.txt ... got ... expected " BOOK_BYTES);
     }
     ck_assert_int_eq(remove(path), 0);
     ck_assert_int_eq(mkdir(path, 0777), 0);
     ck_assert_ptr_null(ct_text_new_timemachine(NULL));
-    EXPECT_ERROR(CT_ERR_IO, "Is a directory");
+    expect_error(CT_ERR_IO, "ct_text_new_timemachine", "Is a directory");
     ck_assert_int_eq(cached_files(), 0);
 }
 END_TEST
@@ -327,7 +306,7 @@ START_TEST(data_dir_known)
         return;
     known = ct_text_read(known_path);
     ck_assert_ptr_nonnull(known);
-    write_file(in_folder("timemachine.txt"), ct_text_bytes(known), ct_text_size(known));
+    write_bytes(in_folder("timemachine.txt"), ct_text_bytes(known), ct_text_size(known));
     ct_text_free(known);
     setenv("COTANGENT_DATA_DIR", folder, 1);
     t = ct_text_new_timemachine(NULL);
@@ -537,7 +516,7 @@ START_TEST(download)
     ct_text_free(t);
     ck_assert_int_eq(s.served, 1);
 
-    write_file(in_folder("cache/cotangent/timemachine.txt"), "damaged", 7); /* fetched again */
+    write_bytes(in_folder("cache/cotangent/timemachine.txt"), "damaged", 7); /* fetched again */
     t = ct_text_new_timemachine(NULL);
     is_known(t);
     ct_text_free(t);
@@ -548,7 +527,7 @@ START_TEST(download)
     ck_assert_int_eq(cached_files(), 1);
 
     server_stop(&s);
-    write_file(in_folder("cache/cotangent/timemachine.txt"), "damaged", 7);
+    write_bytes(in_folder("cache/cotangent/timemachine.txt"), "damaged", 7);
     IS_SAMPLE(ct_text_new_timemachine(NULL),
               "/cache/cotangent/timemachine.txt is not The Time Machine");
     ct_text_free(known);
@@ -606,12 +585,12 @@ END_TEST
 /* ---- file calls that fail ---- */
 
 static cti_file_table libc_files;
-static int file_calls, fail_file_call; /* counted from 1; 0: none */
-static bool renamed, synced;           /* since the last write */
+static int file_calls, failing_call; /* counted from 1; 0: none */
+static bool renamed, synced;         /* since the last write */
 
 static bool file_call_fails(void)
 {
-    if (++file_calls != fail_file_call)
+    if (++file_calls != failing_call)
         return false;
     errno = EIO;
     return true;
@@ -682,9 +661,9 @@ START_TEST(read_call_fails)
     const char *path = in_folder("a.txt");
     char *s = prose(120000);
 
-    write_file(path, s, 120000);
+    write_bytes(path, s, 120000);
     fail_files();
-    for (fail_file_call = 1;; fail_file_call++) {
+    for (failing_call = 1;; failing_call++) {
         ct_text *t;
 
         file_calls = 0;
@@ -692,14 +671,14 @@ START_TEST(read_call_fails)
         if (t) {
             ck_assert_str_eq(ct_text_bytes(t), s);
             ct_text_free(t);
-            if (file_calls < fail_file_call)
+            if (file_calls < failing_call)
                 break;
-            ck_assert_int_eq(fail_file_call, 6); /* open, 4 reads: a failed close is of no import */
+            ck_assert_int_eq(failing_call, 6); /* open, 4 reads: a failed close is of no import */
         } else {
-            EXPECT_ERROR(CT_ERR_IO, "/a.txt: Input/output error");
+            expect_error(CT_ERR_IO, "ct_text_read", "/a.txt: Input/output error");
         }
     }
-    ck_assert_int_eq(fail_file_call, 7);
+    ck_assert_int_eq(failing_call, 7);
     cti_file_calls = libc_files;
     free(s);
 }
@@ -717,12 +696,12 @@ START_TEST(cache_call_fails)
         return;
     known = server_start_known(&s);
     fail_files();
-    for (fail_file_call = 1; !whole; fail_file_call++) {
+    for (failing_call = 1; !whole; failing_call++) {
         file_calls = 0;
         renamed = false;
         t = ct_text_new_timemachine(NULL);
         is_known(t); /* whatever fails, the text is there */
-        whole = file_calls < fail_file_call;
+        whole = file_calls < failing_call;
         noted = strstr(ct_text_source(t), "not cached: Input/output error") != NULL;
         ck_assert(noted || renamed);
         ck_assert(renamed || !whole);
@@ -731,7 +710,7 @@ START_TEST(cache_call_fails)
         ct_text_free(t);
         remove(in_folder("cache/cotangent/timemachine.txt"));
     }
-    ck_assert_int_gt(fail_file_call, 8);
+    ck_assert_int_gt(failing_call, 8);
     cti_file_calls = libc_files;
     server_stop(&s);
     ct_text_free(known);

@@ -2,6 +2,8 @@
 #ifndef COTANGENT_TESTS_FETCH_H
 #define COTANGENT_TESTS_FETCH_H
 
+#include "tests/files.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -10,8 +12,6 @@
 #include <cotangent/data/text.h>
 
 #include "tests/harness.h"
-
-#define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
 #define BOOK_BYTES "8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516"
 
@@ -31,15 +31,12 @@ bool without_corpus(const char *test); /* says that the test is skipped, if it m
 void setup(void);
 void teardown(void);
 char *in_folder(const char *name); /* a path in it, good for some calls */
-void write_file(const char *path, const void *bytes, size_t size);
 
 /* size letters and spaces without a pattern, to be freed. */
 char *prose(size_t size);
 
-/* The standing error is of this code, one line, and says this; it is cleared. */
-#define EXPECT_ERROR(code, said) expect_said(__LINE__, code, said)
+/* part is in text. */
 #define EXPECT_IN(text, part) expect_in(__LINE__, text, part)
-void expect_said(int line, ct_status code, const char *said);
 void expect_in(int line, const char *text, const char *part);
 
 #endif

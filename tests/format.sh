@@ -4,15 +4,13 @@
 #     format.sh          compares
 #     format.sh apply    rewrites the sources
 
-srcdir=${srcdir-.}
+. "$(dirname "$0")/lib.sh"
+
 cd "$srcdir" || exit 1
 for tool in clang-format-14 clang-format ''; do
     case $($tool --version 2>/dev/null) in *"version 14."*) break ;; esac
 done
-if [ -z "$tool" ]; then
-    echo "format.sh: skipped: clang-format 14 is not installed"
-    exit 77
-fi
+[ -n "$tool" ] || skip "clang-format 14 is not installed"
 
 sources=$(find cotangent.h tensor autograd nn optim data train tool cuda examples tests bench \
     -type f \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cc' \))
@@ -22,6 +20,5 @@ if [ "$1" = apply ]; then
 fi
 # shellcheck disable=SC2086
 if ! $tool --dry-run --Werror $sources; then
-    echo "format.sh: run 'make format'"
-    exit 1
+    fail "run 'make format'"
 fi

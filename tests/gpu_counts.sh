@@ -4,18 +4,15 @@
 # kernel that touches global memory, the requests of warps and the sectors of 32 bytes that they
 # cover. From the build folder:  sh ../tests/gpu_counts.sh [book|classic]
 
-LC_ALL=C
-export LC_ALL
-folder=$(mktemp -d) || exit 99
-trap 'rm -rf "$folder"' EXIT
-trap 'exit 99' HUP INT TERM
+. "$(dirname "$0")/lib.sh"
+make_tmp
 
 # What an epoch of more steps does beyond one of fewer, over the steps that it has more: what begins
 # and ends an epoch is in both.
 count()    # PLUG-IN FOLDER, PROTOCOL, OPTION, FEWER, MORE, STEPS
 {
     for n in "$4" "$5"; do
-        COTANGENT_PLUGIN_DIR=$1 COTANGENT_EMU_STATS=$folder/$n COTANGENT_EMU_SECTORS=1 \
+        COTANGENT_PLUGIN_DIR=$1 COTANGENT_EMU_STATS=$tmp/$n COTANGENT_EMU_SECTORS=1 \
             examples/rnn_concise --device cuda-emu --protocol "$2" --epochs 1 --length 1 \
             --num-val 1 "$3" "$n" >/dev/null || exit 1
     done
@@ -28,8 +25,8 @@ count()    # PLUG-IN FOLDER, PROTOCOL, OPTION, FEWER, MORE, STEPS
             printf "%-28s %10.0f requests %10.0f sectors %6.2f a request %12.0f bytes\n", name,
                    (n - n0[name]) / steps, (s - s0[name]) / steps,
                    (s - s0[name]) / (n - n0[name]), (b - b0[name]) / steps
-        }' "$folder/$4" "$folder/$5"
-    rm -f "$folder/$4" "$folder/$5"
+        }' "$tmp/$4" "$tmp/$5"
+    rm -f "$tmp/$4" "$tmp/$5"
 }
 
 for protocol in ${1-book classic}; do

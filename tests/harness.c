@@ -1,4 +1,5 @@
 /* harness.c - what the test programs share. */
+#define _GNU_SOURCE /* program_invocation_short_name */
 #include "tests/harness.h"
 
 #include "tensor/hooks.h"
@@ -6,7 +7,7 @@
 
 #include <jansson.h>
 #include <dlfcn.h>
-#include <math.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@
 #include <unistd.h>
 
 #include <cotangent/autograd/autograd.h>
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/views.h>
 
 static char source_folder[4096]; /* absolute: a test may run in a folder of its own */
 
@@ -210,6 +211,57 @@ void *harness_on_thread(void *(*run)(void *context), void *context)
     return result;
 }
 
+/* ---- the messages of a whole run on the CPU, a line each ---- */
+
+static char messages_file[4096]; /* "" if none are wanted */
+
+/* Begins the file, but when only some cases run: those are no whole run. */
+static void start_messages(void)
+{
+    static const char *const choices[] = { "CK_RUN_CASE", "CK_RUN_SUITE", "CK_INCLUDE_TAGS",
+                                           "CK_EXCLUDE_TAGS" };
+    const char *folder = getenv("COTANGENT_TEST_MESSAGES");
+    const char *device = getenv("COTANGENT_TEST_DEVICE");
+    FILE *file;
+
+    if (!folder || !*folder || harness_full() || (device && *device && strcmp(device, "cpu") != 0))
+        return;
+    snprintf(messages_file, sizeof messages_file, "%s/%s.txt", folder,
+             program_invocation_short_name);
+    remove(messages_file);
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
+        if (getenv(choices[i]))
+            messages_file[0] = '\0';
+    file = messages_file[0] ? fopen(messages_file, "w") : NULL;
+    if (file)
+        fclose(file);
+}
+
+/* Appends "STATUS text", without line feeds. The folder that a test runs in is "DIR". */
+static void record_message(ct_status status, const char *text)
+{
+    char line[4096], folder[2048];
+    size_t n, i, skip;
+    FILE *file;
+
+    if (!messages_file[0] || !getcwd(folder, sizeof folder))
+        return;
+    skip = strlen(folder);
+    n = (size_t)snprintf(line, sizeof line, "%s ", ct_status_name(status));
+    for (i = 0; text[i] && n < sizeof line - 5; i++)
+        if (skip > 1 && strncmp(text + i, folder, skip) == 0) {
+            memcpy(line + n, "DIR", 3);
+            n += 3;
+            i += skip - 1;
+        } else {
+            line[n++] = text[i];
+        }
+    line[n++] = '\n';
+    file = fopen(messages_file, "a");
+    ck_assert_msg(file && fwrite(line, 1, n, file) == n && fclose(file) == 0,
+                  "%s cannot be written", messages_file);
+}
+
 /* ---- running ---- */
 
 bool harness_pooled;
@@ -222,6 +274,7 @@ int harness_run(Suite *suite)
 
     if (!realpath(srcdir ? srcdir : ".", source_folder))
         return EXIT_FAILURE;
+    start_messages();
     count_all();
     if (!harness_pooled)
         setenv("COTANGENT_POOL", "0", 0);
@@ -346,96 +399,6 @@ const char *harness_source(const char *file)
     return path;
 }
 
-void expect_close(const char *what, double got, double want, double tolerance)
-{
-    if (isnan(got) && isnan(want))
-        return;
-    if (got == want) /* infinities */
-        return;
-    if (!(fabs(got - want) <= tolerance))
-        ck_abort_msg("%s: got %.17g, expected %.17g, tolerance %g", what, got, want, tolerance);
-}
-
-double *values_of(ct_tensor *t)
-{
-    size_t n = (size_t)ct_numel(t), size = ct_dtype_size(ct_tensor_dtype(t)), i;
-    double *out = malloc((n + 1) * sizeof *out);
-    char *raw = malloc(n * size + 1);
-
-    ck_assert_msg(t != NULL, "no tensor: %s", ct_error_message());
-    ck_assert_msg(ct_to_host(t, raw, n * size) == CT_OK, "%s", ct_error_message());
-    for (i = 0; i < n; i++)
-        switch (ct_tensor_dtype(t)) {
-        case CT_F32:
-            out[i] = (double)((float *)(void *)raw)[i];
-            break;
-        case CT_F64:
-            out[i] = ((double *)(void *)raw)[i];
-            break;
-        case CT_I32:
-            out[i] = ((int32_t *)(void *)raw)[i];
-            break;
-        case CT_I64:
-            out[i] = (double)((int64_t *)(void *)raw)[i];
-            break;
-        case CT_BOOL:
-            out[i] = ((uint8_t *)raw)[i];
-            break;
-        default:
-            ck_abort_msg("no values of %s", ct_dtype_name(ct_tensor_dtype(t)));
-        }
-    free(raw);
-    return out;
-}
-
-void expect_values(const char *what, ct_tensor *t, const double *want, size_t count,
-                   double tolerance)
-{
-    double *got = values_of(t);
-    char where[256];
-    size_t i;
-
-    ck_assert_msg((size_t)ct_numel(t) == count, "%s: %lld elements, expected %zu", what,
-                  (long long)ct_numel(t), count);
-    for (i = 0; i < count; i++) {
-        snprintf(where, sizeof where, "%s, element %zu", what, i);
-        expect_close(where, got[i], want[i], tolerance);
-    }
-    free(got);
-}
-
-void put_value(ct_tensor *t, int64_t at, double value)
-{
-    ct_scope s = ct_scope_begin_no_grad();
-    ct_tensor *row = ct_reshape(t, CT_SHAPE(ct_numel(t)));
-
-    ck_assert_msg(ct_fill(ct_narrow(row, 0, at, 1), value) == CT_OK, "%s", ct_error_message());
-    ck_assert(ct_scope_end(s) == CT_OK);
-}
-
-/* The elements as they are, row-major; yours to free(). */
-static void *bytes_of(ct_tensor *t, size_t *n)
-{
-    void *bytes;
-
-    ck_assert_msg(t != NULL, "no tensor: %s", ct_error_message());
-    *n = (size_t)ct_numel(t) * ct_dtype_size(ct_tensor_dtype(t));
-    bytes = malloc(*n + 1);
-    ck_assert_msg(ct_to_host(t, bytes, *n) == CT_OK, "%s", ct_error_message());
-    return bytes;
-}
-
-bool same_bytes(ct_tensor *a, ct_tensor *b)
-{
-    size_t n, m;
-    void *x = bytes_of(a, &n), *y = bytes_of(b, &m);
-    bool same = n == m && memcmp(x, y, n) == 0;
-
-    free(x);
-    free(y);
-    return same;
-}
-
 /* The message without "FILE:LINE: ". */
 static const char *without_site(const char *message)
 {
@@ -468,33 +431,109 @@ const char *harness_message(void)
     return text;
 }
 
-void expect_error(ct_status status, const char *text)
+static bool is_of_word(char c)
 {
-    ck_assert_msg(ct_error() == status, "expected %s, got %s \"%s\"", ct_status_name(status),
-                  ct_status_name(ct_error()), ct_error_message());
-    if (strcmp(without_site(ct_error_message()), text) != 0)
-        ck_assert_str_eq(without_site(harness_message()), text);
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+
+/* The end of the first place in text where the first length bytes of word stand as whole words, or
+ * NULL. */
+static const char *word_end(const char *text, const char *word, size_t length)
+{
+    const char *at = text;
+
+    for (; *at; at++) {
+        bool begins = at == text || !is_of_word(at[-1]) || !is_of_word(word[0]);
+        bool ends = !is_of_word(word[length - 1]) || !is_of_word(at[length]);
+
+        if (strncmp(at, word, length) == 0 && begins && ends)
+            return at + length;
+    }
+    return NULL;
+}
+
+/* True if text has word, where " ... " is any text. */
+static bool has_word(const char *text, const char *word)
+{
+    const char *gap;
+
+    while ((gap = strstr(word, " ... ")) != NULL) {
+        text = word_end(text, word, (size_t)(gap - word));
+        word = gap + strlen(" ... ");
+        if (!text)
+            return false;
+    }
+    return word_end(text, word, strlen(word)) != NULL;
+}
+
+/* True if the message begins with the place of a call that stands in the statement at place, a
+ * CT_HERE, or in one of its next lines. */
+static bool is_of_place(const char *message, const char *place)
+{
+    const char *colon = strrchr(place, ':');
+    size_t n = (size_t)(colon - place) + 1;
+    long first = strtol(place + n, NULL, 10), line;
+    char *end;
+
+    if (strncmp(message, place, n) != 0)
+        return false;
+    line = strtol(message + n, &end, 10);
+    return strncmp(end, ": ", 2) == 0 && line >= first && line <= first + 5;
+}
+
+/* place is where the test expects the error. */
+void expect_error_at(const char *place, ct_status status, const char *function, const char *word)
+{
+    const char *message = harness_message(), *text = without_site(message);
+    size_t n = strlen(function);
+
+    ck_assert_msg(ct_error() == status, "%s: expected %s of %s with \"%s\", got %s \"%s\"", place,
+                  ct_status_name(status), function, word, ct_status_name(ct_error()), message);
+    ck_assert_msg(strncmp(text, function, n) == 0 && strncmp(text + n, ": ", 2) == 0,
+                  "%s: the error is not one of %s: %s", place, function, message);
+    ck_assert_msg(has_word(text + n + 2, word), "%s: there is no \"%s\" in \"%s\"", place, word,
+                  message);
+    ck_assert_msg(!strchr(text, '\n'), "%s: not one line: %s", place, message);
+    record_message(status, text);
     ct_error_clear();
 }
 
-void expect_fault(const char *call, ct_tensor *result, ct_status status, const char *text)
+void expect_out_of_memory(void)
 {
-    if (!result) {
-        expect_error(status, text);
-        return;
-    }
-    ck_assert_msg(DEVICE != CT_CPU && (status == CT_ERR_INDEX || status == CT_ERR_NUMERIC),
-                  "%s is not refused", call);
-    ck_assert_msg(ct_device_synchronize(DEVICE) == status, "%s is not refused later", call);
+    ck_assert_msg(ct_error() == CT_ERR_MEMORY && strstr(ct_error_message(), "out of memory"),
+                  "expected CT_ERR_MEMORY, got %s \"%s\"", ct_status_name(ct_error()),
+                  ct_error_message());
     ct_error_clear();
+}
+
+/* Fails unless the result of a call that is not NULL is refused later. */
+static void expect_later(const char *place, ct_status status)
+{
+    ck_assert_msg(harness_later() && (status == CT_ERR_INDEX || status == CT_ERR_NUMERIC),
+                  "%s: the call is not refused", place);
+    ck_assert_msg(ct_device_synchronize(DEVICE) == status, "%s: the call is not refused later",
+                  place);
+    ct_error_clear();
+}
+
+void expect_fault_at(const char *place, const void *result, ct_status status, const char *function,
+                     const char *word)
+{
+    if (result)
+        expect_later(place, status);
+    else
+        expect_error_at(place, status, function, word);
+}
+
+void expect_refused(const char *place, const void *result, ct_status status, const char *function,
+                    const char *word)
+{
+    ck_assert_msg(result || ct_ok() || is_of_place(ct_error_message(), place),
+                  "the place is not %s: %s", place, ct_error_message());
+    expect_fault_at(place, result, status, function, word);
 }
 
 void expect_ok(void)
 {
     ck_assert_msg(ct_ok(), "an error stands: %s", ct_error_message());
-}
-
-ct_tensor *random_normal(ct_generator *g, ct_shape shape, ct_dtype dtype)
-{
-    return ct_randn(shape, dtype, DEVICE, g);
 }

@@ -6,12 +6,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "tests/helpers.h"
+
+#include <cotangent/tensor/config.h>
 #include <cotangent/tensor/device.h>
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/tensor.h>
 
-/* Runs a suite: errors are collected silently (harness_fixture), and the exit status says whether
- * all passed. */
+/* Runs a suite: errors are collected silently (harness_setup), and the exit status says whether all
+ * passed. If COTANGENT_TEST_MESSAGES names a folder, the messages that expect_error and its kin see
+ * are written to a file there, named after the program; tests/messages.sh compares them. */
 int harness_run(Suite *suite);
 
 /* Tests run with COTANGENT_POOL=0: each buffer has its own size and life, and memory that fails
@@ -74,34 +78,36 @@ const char *harness_data(const char *file);
 /* The path of a file of the source tree: "tests/torch/main_job.txt". */
 const char *harness_source(const char *file);
 
-/* Fails unless |got - want| <= tolerance; a NaN fails, unless both are. */
-void expect_close(const char *what, double got, double want, double tolerance);
+/* Fails unless an error of this status stands, raised by function, whose message holds word; then
+ * clears it. word is a key word or a short phrase, and stands as whole words. " ... " in it is any
+ * text: "weight ... dtype". The full texts are in tests/messages.txt. */
+#define expect_error(status, function, word) expect_error_at(CT_HERE, status, function, word)
+void expect_error_at(const char *place, ct_status status, const char *function, const char *word);
 
-/* Fails unless the tensor's elements, row-major, are want's (count of them) within tolerance. */
-void expect_values(const char *what, ct_tensor *t, const double *want, size_t count,
-                   double tolerance);
+/* Fails unless an error of memory stands, of any function; then clears it. */
+void expect_out_of_memory(void);
 
-/* The elements of any tensor as doubles, row-major; yours to free(). */
-double *values_of(ct_tensor *t);
+/* Fails unless result, a pointer that a call has returned, is NULL and this error stands. On a device
+ * that works later, an index or a value may be refused when the device is synchronised. Then clears
+ * the error. */
+#define expect_fault(result, status, function, word)                                               \
+    expect_fault_at(CT_HERE, result, status, function, word)
+void expect_fault_at(const char *place, const void *result, ct_status status, const char *function,
+                     const char *word);
 
-/* Writes element at, row-major, of a contiguous tensor on any device; recording may be on. */
-void put_value(ct_tensor *t, int64_t at, double value);
-
-/* True if both have the same number of bytes, and the same ones. */
-bool same_bytes(ct_tensor *a, ct_tensor *b);
-
-/* Fails unless an error of this status stands whose message is text, word for word but for a
- * "FILE:LINE: " in front, and for the tests' device where text has "cpu"; then clears it. */
-void expect_error(ct_status status, const char *text);
-
-/* Fails unless the call whose result is given was refused with this error: at once (NULL), or, of
- * indices and the like on a device that works later, when it is waited for. Then clears it. */
-void expect_fault(const char *call, ct_tensor *result, ct_status status, const char *text);
+/* The call, in a file that includes <cotangent.h>, returns NULL if it returns a pointer, and raises
+ * this error, whose message begins with the place of the call. */
+/* clang-format off */
+#define REFUSED(status, function, word, call)                                                     \
+    expect_refused(CT_HERE,                                                                       \
+                   _Generic((call), ct_tensor *: (call), ct_param *: (call), ct_params *: (call), \
+                            ct_state *: (call), default: ((void)(call), NULL)),                   \
+                   status, function, word)
+/* clang-format on */
+void expect_refused(const char *place, const void *result, ct_status status, const char *function,
+                    const char *word);
 
 /* Fails with the message if an error stands. */
 void expect_ok(void);
-
-/* A random tensor of the innermost scope: normal values. */
-ct_tensor *random_normal(ct_generator *g, ct_shape shape, ct_dtype dtype);
 
 #endif

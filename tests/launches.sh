@@ -2,18 +2,15 @@
 # launches.sh - what the launch header and the emulator refuse at compile time: launches
 # whose arguments do not fit, errors that nobody looks at, functions that the emulator has not.
 
-LC_ALL=C
-export LC_ALL
+. "$(dirname "$0")/lib.sh"
 
-dir=$(mktemp -d) || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 99' HUP INT TERM
+make_tmp
 failures=0
 
 # Compiles a function whose body is $1.
 compiles()
 {
-    cat >"$dir/t.cu" <<END
+    cat >"$tmp/t.cu" <<END
 #include "cuda/launch.h"
 __global__ void __launch_bounds__(32) kernel(int n, int64_t m, float f, const float *x) {}
 cudaError_t f(cudaStream_t s, float *x, int64_t m, double d)
@@ -22,12 +19,12 @@ cudaError_t f(cudaStream_t s, float *x, int64_t m, double d)
     $1
 }
 END
-    $CUDA_COMPILE -Wall -Werror -S -o "$dir/t.s" -x c++ "$dir/t.cu" >"$dir/log" 2>&1
+    $CUDA_COMPILE -Wall -Werror -S -o "$tmp/t.s" -x c++ "$tmp/t.cu" >"$tmp/log" 2>&1
 }
 
 accepted()
 {
-    compiles "$1" || { echo "does not compile: $1"; sed 10q "$dir/log"; failures=1; }
+    compiles "$1" || { echo "does not compile: $1"; sed 10q "$tmp/log"; failures=1; }
 }
 
 # $2 is in the compiler's words.
@@ -36,9 +33,9 @@ refused()
     if compiles "$1"; then
         echo "compiles: $1"
         failures=1
-    elif ! grep -q -e "$2" "$dir/log"; then
+    elif ! grep -q -e "$2" "$tmp/log"; then
         echo "refused for another reason ($2 was expected): $1"
-        sed 10q "$dir/log"
+        sed 10q "$tmp/log"
         failures=1
     fi
 }

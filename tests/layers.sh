@@ -6,8 +6,7 @@
 # nn, optim and data do not see each other; <cotangent.h> is for users: examples, tool,
 # tests, bench.
 
-LC_ALL=C
-export LC_ALL
+. "$(dirname "$0")/lib.sh"
 
 # Prints a line for each fault in the tree at $1.
 faults()
@@ -70,13 +69,11 @@ faults()
 
 # ---- the test tests itself: each of these is caught, and the right ones are not -------------
 
-tree=$(mktemp -d) || exit 99
-trap 'rm -rf "$tree"' EXIT
-trap 'exit 99' HUP INT TERM
+make_tmp
 
 plant()     # FILE LINE
 {
-    mkdir -p "$tree/${1%/*}" && printf '%s\n' "$2" >"$tree/$1"
+    mkdir -p "$tmp/${1%/*}" && printf '%s\n' "$2" >"$tmp/$1"
 }
 
 plant tensor/good.c '#include "tensor/internal.h"'
@@ -89,9 +86,9 @@ plant tool/good.c '#include <cotangent.h>'
 plant examples/good2.c '#include "tool/cli.h"'
 plant tests/good.c '#include "tensor/internal.h"'
 plant cuda/good.cu '#ifdef __CUDACC__'
-if [ -n "$(faults "$tree")" ]; then
-    echo "layers.sh: the self-test reports what is right:"
-    faults "$tree"
+if [ -n "$(faults "$tmp")" ]; then
+    say "the self-test reports what is right:"
+    faults "$tmp"
     exit 1
 fi
 
@@ -99,8 +96,8 @@ wrong=0
 while read -r file line; do
     plant "$file" "$line"
     wrong=$((wrong + 1))
-    if [ "$(faults "$tree" | grep -c "^$file:1: ")" != 1 ]; then
-        echo "layers.sh: the self-test misses '$line' in $file"
+    if [ "$(faults "$tmp" | grep -c "^$file:1: ")" != 1 ]; then
+        say "the self-test misses '$line' in $file"
         exit 1
     fi
 done <<'END'
@@ -125,9 +122,9 @@ cuda/bad15.cu #include "nn/rnn.h"
 tensor/bad16.c #ifdef CT_HAVE_CUDA
 nn/bad17.c #  if defined(__NVCC__)
 END
-if [ "$(faults "$tree" | wc -l)" -ne $wrong ]; then
-    echo "layers.sh: the self-test reports more than was planted:"
-    faults "$tree"
+if [ "$(faults "$tmp" | wc -l)" -ne $wrong ]; then
+    say "the self-test reports more than was planted:"
+    faults "$tmp"
     exit 1
 fi
 

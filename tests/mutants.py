@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """mutants.py - do the tests notice a wrong line? (make mutants)
 
-    mutants.py [--seed N] [--count N] [--jobs N] [--only FILE:LINE] [--list] SOURCE WORK [FOLDER...]
+    mutants.py [--seed N] [--count N] [--jobs N] [--only FILE:LINE] [--list] [SOURCE WORK [FOLDER...]]
+    mutants.py --check [SOURCE]
 
 Draws mutants from the lines of the C sources below each FOLDER (tensor, autograd and nn by default;
 of cuda without cuda/emu, which is not tested here but tests: it has wrong kernels of its own to
@@ -11,8 +12,15 @@ sanitizers and with checks of handles. Of a draw, quick programs that never exec
 out (all are run where none of those does), and the quickest go first. A mutant is
 killed when a program fails, survives when none does. It does not count when it does not build, when
 the machine's code is the same (as in an #else that is left out) or when mutants.txt, beside this
-script, explains why no test can tell it from the original. (A reason there that begins with "Untested:" explains a survivor, which counts.) WORK
-holds the copies and their builds; a second run finds them there.
+script, explains why no test can tell it from the original. (A reason there that begins with
+"Untested:" explains a survivor, which counts.) WORK holds the copies and their builds; a second run
+finds them there.
+
+An entry of mutants.txt is a line "FILE, FUNCTION: KIND EXPRESSION => EXPRESSION", and the reason,
+indented. The expression is the operator that changes with its operands, or the call, or the
+condition: what is around it may change. The second one of a function that reads the same has " [2]"
+at its end, and so on. --check prints the entries that match no mutant of the sources, and the names
+in the table of suites that no test has; its exit status is 1 if there are any.
 
 A draw takes a line first, each with equal chance, then one of the changes that the line allows:
     sign        + for -, += for -=, a sign dropped, * for /
@@ -48,7 +56,9 @@ SUITES = {
     "nn": ["test_misuse", "test_params", "test_main_job", "test_nn", "test_ops",
            "test_recurrent", "test_init", "test_convert", "test_plugin"],
     "optim": ["test_optim", "test_main_job"],
-    "data": ["test_data"],
+    "data": ["test_data", "test_tensor_loader", "test_language_model"],
+    "train": ["test_train", "test_checkpoint", "test_plot", "test_language_model",
+              "test_main_job", "test_progress"],
     "cuda": ["test_cuda_kernels", "test_devices",   # on cuda-emu, plain and with its checker
              "launches.sh", "checked.sh"],
 }
@@ -188,16 +198,137 @@ def sites_of(source, folders):
     return sites
 
 
+# ---- the name of a mutant ----
+
+OPERAND = r"(?:[\w.]|->)"
+
+
+def left_operand(line, end):
+    """Where the operand begins that ends at end: names, members, calls and indices."""
+    at = end
+    while at and line[at - 1] == " ":
+        at -= 1
+    while at:
+        if line[at - 1] in ")]":
+            depth = 0
+            while at:
+                at -= 1
+                depth += (line[at] in ")]") - (line[at] in "([")
+                if depth == 0:
+                    break
+        elif re.match(r"[\w.]", line[at - 1]):
+            at -= 1
+        elif line[at - 2:at] in ("->", "++", "--"):
+            at -= 2
+        else:
+            break
+    while at and line[at - 1] in "!*&~-" and not re.match(r"[\w)\]]", line[:at - 1].rstrip()[-1:]):
+        at -= 1
+    return at
+
+
+def right_operand(line, begin):
+    """Where the operand ends that begins at begin."""
+    at = begin
+    while at < len(line) and line[at] in " !*&~-":
+        at += 1
+    while at < len(line):
+        if line[at] in "([":
+            depth = 0
+            while at < len(line):
+                depth += (line[at] in "([") - (line[at] in ")]")
+                at += 1
+                if depth == 0:
+                    break
+        elif re.match(r"[\w.]", line[at]):
+            at += 1
+        elif line[at:at + 2] == "->":
+            at += 2
+        else:
+            break
+    return at
+
+
+def expression_around(line, begin, end):
+    """(begin, end) of the expression that a change is named by."""
+    changed = line[begin:end].strip()
+    if re.fullmatch(r"[\w.]+", changed):           # an operand: with what it is an operand of
+        before, after = line[:begin].rstrip(), line[end:].lstrip()
+        if before[-1:] == "[" or before[-1:] == "(":
+            depth, at = 0, end
+            while at < len(line):
+                depth += (line[at] in "([") - (line[at] in ")]")
+                at += 1
+                if depth < 0:
+                    break
+            return left_operand(line, len(before) - 1), at
+        operator = re.search(r"([=<>!+*/&|?:,-]+|\breturn)$", before)
+        if operator and operator.group(1) == "return":
+            return operator.start(), end
+        if operator and operator.group(1) not in (",", "?", ":"):
+            return left_operand(line, operator.start()), end
+        operator = re.match(r"([=<>!+*/&|-]+)", after)
+        if operator:
+            return begin, right_operand(line, len(line) - len(after) + operator.end())
+        if operator is None and before[-1:] in (",", "?", ":"):
+            return left_operand(line, len(before) - 1), end
+        return begin, end
+    if re.match(r"[-+*/<>=!&|]", changed):          # an operator: with its operands
+        one = re.match(r"[-+] 1$", changed)
+        return left_operand(line, begin), end if one else right_operand(line, end)
+    return begin, end
+
+
+def functions_of(lines):
+    """The function that each line is in, or "" before the first."""
+    name, names = "", []
+    for line in lines:
+        head = re.match(r"(?=[A-Za-z])[^;]*?(\w+)\(", line)
+        name = head.group(1) if head else name
+        names.append(name)
+    return names
+
+
+class Source:
+    """A file, and the names of its mutants."""
+    files = {}
+
+    def __init__(self, source, path):
+        with open(os.path.join(source, path)) as f:
+            text = f.read()
+        self.lines = text.split("\n")
+        self.functions = functions_of(self.lines)
+        self.keys, seen = {}, {}
+        for number, line in enumerate(code_of(text).split("\n"), 1):
+            for change in changes_of(line.rstrip()):
+                key = base_key(path, self.functions[number - 1], self.lines[number - 1], change)
+                seen[key] = seen.get(key, 0) + 1
+                self.keys[number, change] = key if seen[key] == 1 else f"{key} [{seen[key]}]"
+
+    @classmethod
+    def of(cls, source, path):
+        if (source, path) not in cls.files:
+            cls.files[source, path] = cls(source, path)
+        return cls.files[source, path]
+
+
+def base_key(path, function, line, change):
+    kind, begin, end, text = change
+    first, last = expression_around(code_of(line), begin, end)
+    first, last = min(first, begin), max(last, end)
+    after = line[first:begin] + text + line[end:last]
+    return f"{path}, {function}: {kind} {line[first:last].strip()} => {after.strip()}"
+
+
 class Mutant:
     def __init__(self, source, path, number, change):
         self.path, self.number = path, number
         self.kind, begin, end, text = change
-        with open(os.path.join(source, path)) as f:
-            lines = f.read().split("\n")
-        self.before = lines[number - 1]
-        heads = [re.match(r"(?=[A-Za-z])[^;]*?(\w+)\(", line) for line in lines[:number]]
-        self.function = ([""] + [head.group(1) for head in heads if head])[-1]
+        file = Source.of(source, path)
+        self.before = file.lines[number - 1]
+        self.function = file.functions[number - 1]
         self.after = self.before[:begin] + text + self.before[end:]
+        self.name = file.keys[number, change]
         self.outcome = self.detail = ""
 
     def folder(self):
@@ -205,7 +336,7 @@ class Mutant:
 
     def key(self):
         """Its name in mutants.txt, where line numbers would not last."""
-        return f"{self.path}, {self.function}: {self.before.strip()} => {self.after.strip()}"
+        return self.name
 
 
 def draw(source, folders, seed, count):
@@ -431,6 +562,27 @@ def explained(here):
     return reasons
 
 
+def check(source):
+    """Prints what mutants.txt and the table of suites have that the tree has not."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    known = set()
+    for path in {site[0] for site in sites_of(source, sorted(SUITES))}:
+        known |= set(Source.of(source, path).keys.values())
+    stale = [key for key in explained(here) if key not in known]
+    for key in stale:
+        print(f"no such mutant: {key}")
+    for folder, programs in SUITES.items():
+        if not os.path.isdir(os.path.join(source, folder)):
+            stale.append(folder)
+            print(f"no such folder: {folder}")
+        for program in programs:
+            name = program if program.endswith(".sh") else program + ".c"
+            if not os.path.isfile(os.path.join(source, "tests", name)):
+                stale.append(program)
+                print(f"no such test: {program}")
+    return 1 if stale else 0
+
+
 def counts(m, reasons):
     """Killed, or a survivor that is not explained as equivalent."""
     if m.outcome == "SURVIVED":
@@ -469,11 +621,14 @@ def main():
                         help="FILE:LINE: all changes of that line (of those) instead of a draw")
     parser.add_argument("--again", help="a file: the mutants whose names it has, each a line")
     parser.add_argument("--list", action="store_true", help="print the draw, try nothing")
-    parser.add_argument("source")
-    parser.add_argument("work")
+    parser.add_argument("--check", action="store_true", help="compare mutants.txt with the tree")
+    parser.add_argument("source", nargs="?", default=os.path.join(os.path.dirname(__file__), ".."))
+    parser.add_argument("work", nargs="?", default="mutants")
     parser.add_argument("folders", nargs="*")
     args = parser.parse_args()
     source = os.path.abspath(args.source)
+    if args.check:
+        return check(source)
     folders = args.folders or ["tensor", "autograd", "nn"]
     if args.only:
         folders = sorted({place.split("/")[0] for place in args.only})
@@ -490,9 +645,10 @@ def main():
         mutants = draw(source, folders, args.seed, 2 * args.count)  # not all of them count
     if args.list:
         for m in mutants if args.only or args.again else mutants[:args.count]:
-            print(f"{m.path}:{m.number} ({m.kind})\n    {m.before.strip()}\n    {m.after.strip()}")
+            print(f"{m.path}:{m.number}\n    {m.key()}")
         return 0
 
+    check(source)
     begun = time.monotonic()
     here = os.path.dirname(os.path.abspath(__file__))
     suites = {f: ["tests/" + p for p in SUITES[f]] for f in folders}

@@ -4,18 +4,15 @@
 # ones hold, and the medians. Fails unless these are in the chapter's bands and 2 words or more, and
 # the trained texts differ from the untrained.
 
-LC_ALL=C
-export LC_ALL
+. "$(dirname "$0")/lib.sh"
 
 program=$(pwd)/examples/rnn_concise
 book=$COTANGENT_DATA_DIR/timemachine.txt
-tmp=$(mktemp -d) || exit 99
-trap 'rm -rf "$tmp"' EXIT
-trap 'exit 99' HUP INT TERM
+make_tmp
 good=yes
 
 [ -f "$book" ] || {
-    echo "protocols.sh: needs COTANGENT_DATA_DIR/timemachine.txt" >&2
+    say "needs COTANGENT_DATA_DIR/timemachine.txt" >&2
     exit 1
 }
 tr -cs 'A-Za-z' '\n' <"$book" | tr 'A-Z' 'a-z' | sort -u >"$tmp/words"

@@ -2,15 +2,8 @@
 # purity.sh - outside the AVX2, AVX-512 and bf16 code paths no object holds an AVX instruction, so the
 # library runs on any x86-64; and those paths do use the registers they are for.
 
-LC_ALL=C
-export LC_ALL
+. "$(dirname "$0")/lib.sh"
 OBJDUMP=${OBJDUMP-objdump}
-
-skip()
-{
-    echo "purity.sh: skipped, $1"
-    exit 77
-}
 
 [ "$OBJDUMP" != no ] || skip "objdump was not found"
 [ "$HOST_CPU" = x86_64 ] || skip "for x86-64 only, this is $HOST_CPU"
@@ -47,5 +40,5 @@ for object in $(find tensor autograd nn optim data train -name '*.o' | sort); do
         ;;
     esac
 done
-[ $seen -gt 0 ] || { echo "purity.sh: no objects found"; exit 1; }
+[ $seen -gt 0 ] || fail "no objects found"
 exit $status

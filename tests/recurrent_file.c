@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cotangent/autograd/ops/arrange.h>
+#include <cotangent/autograd/ops/copy.h>
 
 static uint32_t fnv(const char *name)
 {
@@ -78,6 +78,25 @@ int read_config(config_file *file, config *c, want *wants)
 bool is_variant(const config *c, const char *variant)
 {
     return strcmp(c->variant, variant) == 0;
+}
+
+ct_recurrent *recurrent_of(const config *c, ct_params *params, ct_nn_recurrent_options o)
+{
+    const bool cell = is_variant(c, "cell");
+
+    o.hidden_size = c->H;
+    o.num_layers = c->layers;
+    o.no_bias = !c->bias;
+    o.bidirectional = c->dirs == 2;
+    o.batch_first = c->batch_first;
+    o.reset_before = o.reset_before || is_variant(c, "reset_before");
+    o.reverse = is_variant(c, "reverse");
+    if (strcmp(c->mode, "lstm") == 0)
+        return (cell ? ct_nn_lstm_cell : ct_nn_lstm)(params, "m", o);
+    if (strcmp(c->mode, "gru") == 0)
+        return (cell ? ct_nn_gru_cell : ct_nn_gru)(params, "m", o);
+    o.nonlinearity = strcmp(c->mode, "rnn_relu") == 0 ? CT_NONLINEARITY_RELU : CT_NONLINEARITY_TANH;
+    return (cell ? ct_nn_rnn_cell : ct_nn_rnn)(params, "m", o);
 }
 
 call call_of(const config *c, ct_dtype dtype)

@@ -42,6 +42,9 @@ int read_config(config_file *f, config *c, want *wants);
 
 bool is_variant(const config *c, const char *variant);
 
+/* The module "m" of a configuration, with what else o has. */
+ct_recurrent *recurrent_of(const config *c, ct_params *params, ct_nn_recurrent_options o);
+
 /* All that goes into one call. */
 typedef struct call {
     ct_tensor *x, *state[2];

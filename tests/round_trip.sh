@@ -3,9 +3,8 @@
 # where they are absent. PYTHON names a Python that has them.
 #     make check TESTS=tests/round_trip.sh PYTHON=torch-venv/bin/python
 
+. "$(dirname "$0")/lib.sh"
+
 python=${PYTHON:-python3}
-if ! command -v "$python" >/dev/null; then
-    echo "round_trip.sh: skipped, $python was not found"
-    exit 77
-fi
-exec "$python" "${srcdir-.}/tests/torch/round_trip.py" ./tests/round_trip
+command -v "$python" >/dev/null || skip "$python was not found"
+exec "$python" "$srcdir/tests/torch/round_trip.py" ./tests/round_trip

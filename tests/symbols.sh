@@ -2,32 +2,27 @@
 # symbols.sh - the shared library exports the functions of the public headers, all ct_..., and
 # nothing else; the global symbols of the static one begin with ct_ or cti_.
 
-LC_ALL=C
-export LC_ALL
-srcdir=${srcdir-.}
+. "$(dirname "$0")/lib.sh"
 NM=${NM-nm}
 
 if [ "$NM" = no ]; then
-    echo "symbols.sh: skipped, nm was not found"
-    exit 77
+    skip "nm was not found"
 fi
 
-tmp=$(mktemp -d) || exit 99
-trap 'rm -rf "$tmp"' EXIT
-trap 'exit 99' HUP INT TERM
+make_tmp
 status=0
 
 complain()  # MESSAGE FILE: fails, with the file's lines, unless it is empty
 {
     if [ -s "$2" ]; then
-        echo "symbols.sh: $1:"
+        say "$1:"
         sed 's/^/    /' "$2"
         status=1
     fi
 }
 
 (cd "$srcdir" && ${AWK-awk} -v names=1 -f m4/sites.awk $public_headers) | sort -u >"$tmp/declared"
-[ -s "$tmp/declared" ] || { echo "symbols.sh: no function in the public headers"; exit 1; }
+[ -s "$tmp/declared" ] || fail "no function in the public headers"
 
 if [ -f .libs/libcotangent.so ]; then
     $NM -D -P .libs/libcotangent.so | awk '$2 != "U" && $2 != "w" && $2 != "v" { print $1, $2 }' |
@@ -39,7 +34,7 @@ if [ -f .libs/libcotangent.so ]; then
     sed -n 's/ [TWi]$//p' "$tmp/exported" | comm -23 - "$tmp/declared" >"$tmp/undeclared"
     complain "exported, but declared in no public header" "$tmp/undeclared"
 else
-    echo "symbols.sh: there is no shared library here"
+    say "there is no shared library here"
 fi
 
 if [ -f .libs/libcotangent.a ]; then
@@ -48,6 +43,6 @@ if [ -f .libs/libcotangent.a ]; then
         grep -v -e '^cti*_' -e '^__odr_asan' -e '^__asan' -e '^asan\.' | sort -u >"$tmp/foreign"
     complain "global in the static library, but neither ct_ nor cti_" "$tmp/foreign"
 else
-    echo "symbols.sh: there is no static library here"
+    say "there is no static library here"
 fi
 exit $status

@@ -2,27 +2,22 @@
 # tensorboard.sh - TensorBoard's own reader reads the events of a run, and finds the CSV file's
 # numbers in them. PYTHON is a Python that has it.
 
-LC_ALL=C
-export LC_ALL
-srcdir=$(cd "${srcdir-.}" && pwd) || exit 99
+. "$(dirname "$0")/lib.sh"
 program=$(pwd)/examples/rnn_concise
-tmp=$(mktemp -d) || exit 99
-trap 'rm -rf "$tmp"' EXIT
-trap 'exit 99' HUP INT TERM
+make_tmp
 PYTHON=${PYTHON-python3}
 
 "$PYTHON" -c 'import tensorboard' 2>/dev/null || {
-    echo "tensorboard.sh: skipped: $PYTHON has no tensorboard"
-    exit 77
+    skip "$PYTHON has no tensorboard"
 }
-run()
+train()
 {
     "$program" --data "$srcdir/data/sample.txt" --num-train 200 --num-val 100 --batch 64 \
         --steps 16 --hidden 16 --csv "$tmp/csv" --tensorboard "$tmp/runs/one" \
         --checkpoint "$tmp/run" "$@" >"$tmp/out" || exit 1
 }
-run --epochs 3
-run --epochs 5 --resume
+train --epochs 3
+train --epochs 5 --resume
 cat >"$tmp/read.py" <<'END'
 import csv, struct, sys
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -59,7 +59,7 @@ typedef struct checked {
     int leaves;
 } checked;
 
-static void begin(checked *c, const op_row *row, int number, int64_t most)
+static void checked_begin(checked *c, const op_row *row, int number, int64_t most)
 {
     int i;
 
@@ -81,7 +81,7 @@ static ct_tensor *call(const checked *c)
     return y;
 }
 
-static void end(const checked *c, ct_scope s)
+static void checked_end(const checked *c, ct_scope s)
 {
     ck_assert_msg(ct_scope_end(s) == CT_OK, "%s: %s", c->what, ct_error_message());
 }
@@ -111,7 +111,7 @@ static int64_t result_size(const checked *c)
     ct_scope s = ct_scope_begin_no_grad();
     int64_t n = ct_numel(call(c));
 
-    end(c, s);
+    checked_end(c, s);
     return n;
 }
 
@@ -164,7 +164,7 @@ static void compare_row(const checked *c, ct_tensor *y, const double *w, const d
         }
         free(a);
     }
-    end(c, s);
+    checked_end(c, s);
 }
 
 static void check_jacobian(const checked *c)
@@ -204,9 +204,9 @@ START_TEST(the_jacobian_is_right)
         ct_scope s = ct_scope_begin();
         checked c;
 
-        begin(&c, row, k, 64);
+        checked_begin(&c, row, k, 64);
         check_jacobian(&c);
-        end(&c, s);
+        checked_end(&c, s);
     }
 }
 END_TEST
@@ -231,12 +231,12 @@ START_TEST(the_second_derivative_is_right)
         ct_scope s = ct_scope_begin();
         checked c;
 
-        begin(&c, row, k, 12);
+        checked_begin(&c, row, k, 12);
         ck_assert_msg(ct_gradcheck(as_function, c.leaves, c.leaf, &c, &c.draw.g, 0, 0), "%s: %s",
                       c.what, ct_error_message());
         ck_assert_msg(ct_gradgradcheck(as_function, c.leaves, c.leaf, &c, &c.draw.g, 0, 0),
                       "%s: %s", c.what, ct_error_message());
-        end(&c, s);
+        checked_end(&c, s);
     }
 }
 END_TEST
@@ -279,7 +279,7 @@ START_TEST(backward_twice_gives_the_same_bits)
         ct_tensor *y, *w;
         checked c;
 
-        begin(&c, row, k, 64);
+        checked_begin(&c, row, k, 64);
         y = call(&c);
         w = ct_randn(ct_tensor_shape(y), CT_F64, DEVICE, &c.draw.g);
         first = gradients_of(&c, y, w, &first_bytes);
@@ -289,7 +289,7 @@ START_TEST(backward_twice_gives_the_same_bits)
                       c.what);
         free(first);
         free(second);
-        end(&c, s);
+        checked_end(&c, s);
     }
 }
 END_TEST
@@ -307,14 +307,14 @@ START_TEST(strides_change_no_value)
         ct_tensor *y;
         checked c;
 
-        begin(&c, row, k, 64);
+        checked_begin(&c, row, k, 64);
         c.draw.strided = false;
         y = call(&c);
         plain = values_of(y);
         c.draw.strided = true;
         expect_values(c.what, call(&c), plain, (size_t)ct_numel(y), 1e-12);
         free(plain);
-        end(&c, s);
+        checked_end(&c, s);
     }
 }
 END_TEST

@@ -26,7 +26,7 @@
 static ct_device gpu; /* of the test that runs */
 
 /* Test number i: on which device, under which seed. */
-static void begin(int i)
+static void choose_device(int i)
 {
     static const char *const names[] = { "cuda-emu", "cuda" };
     const char *given = getenv("COTANGENT_TEST_DEVICE"), *name = names[i / SEEDS];
@@ -123,7 +123,7 @@ START_TEST(every_op_gives_what_the_cpu_gives)
 {
     int calls = harness_count(1, 80), t, r, n;
 
-    begin(_i);
+    choose_device(_i);
     for (t = 0; op_tables[t]; t++)
         for (r = 0; op_tables[t][r].name; r++)
             for (n = _i * calls; n < (_i + 1) * calls; n++) /* other calls under other seeds */
@@ -215,7 +215,7 @@ START_TEST(modules_give_what_the_cpu_gives)
     };
     size_t i;
 
-    begin(_i);
+    choose_device(_i);
     for (i = 0; i < sizeof cases / sizeof *cases; i++) {
         check_module(&cases[i], CT_F64);
         check_module(&cases[i], CT_F32);
@@ -301,7 +301,7 @@ START_TEST(optimisers_give_what_the_cpu_gives)
     };
     size_t i;
 
-    begin(_i);
+    choose_device(_i);
     for (i = 0; i < sizeof cases / sizeof *cases; i++) {
         check_optimizer(cases[i].name, cases[i].make, CT_F64);
         check_optimizer(cases[i].name, cases[i].make, CT_F32);
@@ -394,7 +394,7 @@ START_TEST(protocols_give_the_cpu_s_first_ten_losses)
     double want[10], got[10];
     int k, d, i;
 
-    begin(_i);
+    choose_device(_i);
     for (k = 0; k < 2; k++)
         for (d = 0; d < 2; d++) {
             char what[80];
@@ -419,7 +419,7 @@ START_TEST(tensors_move_there_and_back)
     ct_scope s;
     ct_tensor *x, *y, *back;
 
-    begin(_i);
+    choose_device(_i);
     s = ct_scope_begin();
     x = ct_set_requires_grad(ct_randn(CT_SHAPE(3, 5), CT_F64, CT_CPU, &g), true);
     y = ct_to(ct_transpose(x, 0, 1), gpu);
@@ -438,37 +438,16 @@ START_TEST(tensors_move_there_and_back)
 }
 END_TEST
 
-/* The error that stands is of the line of place, a CT_HERE, and its whole message is text, where %s
- * is the device's name. */
-static void expect_refusal(const char *place, const char *text)
-{
-    const char *name = ct_device_name(gpu);
-    char want[300], said[250];
-
-    snprintf(said, sizeof said, text, name, name);
-    snprintf(want, sizeof want, "%s: %s", place, said);
-    ck_assert_msg(ct_error() == CT_ERR_DEVICE && strcmp(ct_error_message(), want) == 0,
-                  "expected %s\n     got %s %s", want, ct_status_name(ct_error()),
-                  ct_error_message());
-    ct_error_clear();
-}
-
-#define REFUSED(text, call)                                                                        \
-    do {                                                                                           \
-        ck_assert(!(call));                                                                        \
-        expect_refusal(CT_HERE, text);                                                             \
-    } while (0)
-
 /* A module, its input and its state are on one device. */
 START_TEST(states_elsewhere_are_refused)
 {
     ct_params *set;
     ct_recurrent *r;
-    ct_state *here, *there, *kept, *mixed, *next;
+    ct_state *here, *there, *kept, *mixed, *again, *next;
     ct_tensor *x, *y, *row;
     ct_scope s;
 
-    begin(_i);
+    choose_device(_i);
     s = ct_scope_begin();
     set = ct_params_new((ct_params_options){ .device = gpu });
     r = ct_nn_lstm(set, "rnn", (ct_nn_lstm_options){ .input_size = 2, .hidden_size = 3 });
@@ -481,30 +460,27 @@ START_TEST(states_elsewhere_are_refused)
     y = ct_to(x, CT_CPU);
     row = ct_ones(CT_SHAPE(2, 2), CT_F32, gpu);
     expect_ok();
-    REFUSED(
-        "ct_recurrent_forward: x f32[4,2,2] %s and state f32[1,2,3] cpu are on different devices",
-        ct_recurrent_forward(r, x, here, &next));
-    REFUSED(
-        "ct_recurrent_forward: x f32[4,2,2] %s and state f32[1,2,3] cpu are on different devices",
-        ct_recurrent_forward(r, x, mixed, &next));
-    REFUSED(
-        "ct_recurrent_forward: x f32[4,2,2] cpu and state f32[1,2,3] %s are on different devices",
-        ct_recurrent_forward(r, y, there, &next));
-    REFUSED("ct_linear: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices",
+    REFUSED(CT_ERR_DEVICE, "ct_recurrent_forward", "state ... devices",
+            ct_recurrent_forward(r, x, here, &next));
+    REFUSED(CT_ERR_DEVICE, "ct_recurrent_forward", "state ... devices",
+            ct_recurrent_forward(r, x, mixed, &next));
+    REFUSED(CT_ERR_DEVICE, "ct_recurrent_forward", "state ... devices",
+            ct_recurrent_forward(r, y, there, &next));
+    REFUSED(CT_ERR_DEVICE, "ct_linear", "weight ... devices",
             ct_recurrent_forward(r, y, here, &next));
-    REFUSED("ct_recurrent_step: x f32[1,2,2] %s and state f32[1,2,3] cpu are on different devices",
+    REFUSED(CT_ERR_DEVICE, "ct_recurrent_step", "state ... devices",
             ct_recurrent_step(r, row, here, &next));
     ct_set_fused_rnn(false);
-    REFUSED("ct_linear: x f32[4,2,2] cpu and weight f32[12,2] %s are on different devices",
+    REFUSED(CT_ERR_DEVICE, "ct_linear", "weight ... devices",
             ct_recurrent_forward(r, y, here, &next));
     ct_set_fused_rnn(true);
-    REFUSED("ct_state_carry: t f32[1,2,3] %s and src f32[1,2,3] cpu are on different devices",
-            ct_state_carry(there, here) == CT_OK);
-    REFUSED("ct_state_carry: t f32[1,2,3] cpu and src f32[1,2,3] %s are on different devices",
-            ct_state_carry(kept, ct_state_from_tensors(
-                                     2, (ct_tensor *[]){ ct_state_get(there, 0),
-                                                         ct_state_get(there, 1) })) == CT_OK);
-    REFUSED("ct_index_select: weight f32[2,1,3] %s and indices i64[1] cpu are on different devices",
+    ck_assert_int_eq(ct_state_carry(there, here), CT_ERR_DEVICE);
+    expect_error(CT_ERR_DEVICE, "ct_state_carry", "src ... devices");
+    again =
+        ct_state_from_tensors(2, (ct_tensor *[]){ ct_state_get(there, 0), ct_state_get(there, 1) });
+    ck_assert_int_eq(ct_state_carry(kept, again), CT_ERR_DEVICE);
+    expect_error(CT_ERR_DEVICE, "ct_state_carry", "src ... devices");
+    REFUSED(CT_ERR_DEVICE, "ct_index_select", "indices ... devices",
             ct_state_select_new(there, ct_zeros(CT_SHAPE(1), CT_I64, CT_CPU)));
     ck_assert(ct_recurrent_forward(r, x, there, &next) != NULL);
     ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
@@ -526,7 +502,7 @@ START_TEST(loaders_give_the_cpu_s_batches)
     ct_tensor *first = NULL;
     int epoch, n = 0;
 
-    begin(_i);
+    choose_device(_i);
     o.device = gpu;
     there = ct_loader_windows_new(corpus, o);
     for (epoch = 0; epoch < 2; epoch++) {
@@ -563,7 +539,7 @@ START_TEST(a_fault_stops_all_updates)
     char place[64];
     int i;
 
-    begin(_i);
+    choose_device(_i);
     set = ct_params_new((ct_params_options){ .device = gpu });
     ct_params_add(set, "w", CT_SHAPE(3, 2), ct_init_constant(1));
     w = ct_param_value(ct_params_get(set, "w"));
@@ -575,8 +551,10 @@ START_TEST(a_fault_stops_all_updates)
 
         s = ct_scope_begin();
         k = ct_from_data(index, CT_SHAPE(2), CT_I32, gpu);
-        y = ct_embedding(w, k);
-        snprintf(place, sizeof place, "%s: ct_embedding: ", CT_HERE);
+        /* the place of the call on this line */
+        /* clang-format off */
+        y = ct_embedding(w, k); snprintf(place, sizeof place, "%s: ct_embedding: ", CT_HERE);
+        /* clang-format on */
         ck_assert(y != NULL);
         ct_backward(ct_sum(y));
         ct_clip_grad_norm(set, 1, NULL);
@@ -587,10 +565,9 @@ START_TEST(a_fault_stops_all_updates)
         ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
     }
     ck_assert(isnan(ct_item(ct_sum(w))));
-    ck_assert_int_eq(ct_error(), CT_ERR_INDEX);
     ck_assert_msg(strncmp(ct_error_message(), place, strlen(place)) == 0, "%s", ct_error_message());
-    ck_assert_msg(strstr(ct_error_message(), "index number 1 is not in 0..2"), "%s",
-                  ct_error_message());
+    ck_assert_msg(strstr(ct_error_message(), "index number 1"), "%s", ct_error_message());
+    ck_assert_int_eq(ct_error(), CT_ERR_INDEX);
     ct_error_clear();
     /* two good steps: each took 1/2 from the four elements of rows 0 and 2, a norm of 1 in all */
     first = ct_full(CT_SHAPE(3, 2), 1, CT_F32, CT_CPU);
@@ -615,7 +592,7 @@ START_TEST(other_faults_are_told)
     ct_tensor *w;
     double norm;
 
-    begin(_i);
+    choose_device(_i);
     ck_assert(ct_cross_entropy(ct_zeros(CT_SHAPE(2, 3), CT_F32, gpu),
                                ct_full(CT_SHAPE(2), 7, CT_I32, gpu)) != NULL);
     ck_assert(ct_device_synchronize(gpu) == CT_ERR_INDEX);
@@ -647,7 +624,7 @@ START_TEST(counts_are_exact)
     ct_device_stats a, b, c, d;
     ct_tensor *x;
 
-    begin(_i);
+    choose_device(_i);
     ct_item(ct_ones(CT_SCALAR, CT_F32, gpu)); /* it has begun */
     a = ct_device_get_stats(gpu);
     x = ct_from_data(three, CT_SHAPE(3), CT_F32, gpu);
@@ -690,7 +667,7 @@ START_TEST(why_there_is_no_device)
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
     size_t k;
 
-    begin(_i);
+    choose_device(_i);
     if (_i % SEEDS || !harness_emulator(ct_device_name(gpu), "emu_fail"))
         return;
     ck_assert(n > 0);
@@ -942,7 +919,7 @@ static ct_optimizer *adamw(ct_params *set)
     ct_optimizer *o = ct_adamw_new(set, (ct_adam_options){ .lr = 0.05, .weight_decay = 0.1 });
 
     ct_optimizer_group(o, "*.bias*",
-                       (ct_optimizer_group_options){ .lr = 0.01, .no_weight_decay = true });
+                       (ct_optimizer_group_options){ .lr = 0.01, .weight_decay = CT_ZERO });
     return o;
 }
 
@@ -1006,7 +983,7 @@ START_TEST(captured_steps_give_the_same_bits)
 {
     size_t k;
 
-    begin(_i);
+    choose_device(_i);
     for (k = 0; k < sizeof captured_cases / sizeof *captured_cases; k++)
         check_captured(&captured_cases[k], STEPS);
 }
@@ -1017,7 +994,7 @@ START_TEST(captured_protocols_give_the_same_bits)
 {
     int k;
 
-    begin(_i);
+    choose_device(_i);
     for (k = 0; k < 2; k++) {
         const protocol *p = &(harness_full() ? whole : thin)[k];
         const captured_case c = {
@@ -1124,7 +1101,7 @@ START_TEST(any_call_of_cuda_may_fail)
     int status = 0;
 
     setenv("COTANGENT_POOL", "1", 1);
-    begin(_i);
+    choose_device(_i);
     emulator_symbol("emu_count", &e.count);
     emulator_symbol("emu_reports", &e.reports);
     emulator_symbol("emu_fail", &e.fail_at);
@@ -1165,7 +1142,7 @@ START_TEST(captured_steps_keep_to_their_own)
     ct_scope s;
     int i;
 
-    begin(_i);
+    choose_device(_i);
     s = ct_scope_begin();
     a = job_new(c, gpu);
     b = job_new(c, gpu);
@@ -1200,15 +1177,14 @@ START_TEST(a_fault_in_a_captured_step)
     ct_capture *captured;
     int i;
 
-    begin(_i);
+    choose_device(_i);
     a = job_new(c, gpu);
     b = job_new(c, gpu);
     captured = ct_capture_new(gpu, job_step, &b);
     job_steps(&a, c, NULL, 0, 9, 6, NULL);
     ck_assert(ct_device_synchronize(gpu) == CT_ERR_INDEX);
     snprintf(message, sizeof message, "%s", ct_error_message());
-    ck_assert_msg(strstr(message, "test_devices.c:") && strstr(message, "is not in 0..6"), "%s",
-                  message);
+    ck_assert_msg(strstr(message, "test_devices.c:") && strstr(message, "0..6"), "%s", message);
     ct_error_clear();
     job_steps(&b, c, captured, 0, 9, 6, NULL);
     for (i = 0; i < 3000; i++) { /* more tickets than are kept */
@@ -1236,32 +1212,24 @@ START_TEST(captured_steps_refuse)
     static const struct {
         int misdeed, at;
         ct_status status;
-        const char *message;
+        const char *function, *word;
     } cases[] = {
-        { READ, 1, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot read a value" },
-        { READ, 2, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot read a value" },
-        { SEND, 1, CT_ERR_DEVICE, "ct_from_data: a captured step cannot take data from the host" },
-        { DRAW, 2, CT_ERR_ARGUMENT,
-          "ct_capture_run: a generator ends with the step, which is to "
-          "draw on from it" },
-        { KEEP, 1, CT_ERR_SCOPE,
-          "ct_capture_run: the step leaves 64 bytes behind: what a "
-          "captured step makes must end with it" },
-        { LEAVE_GRADIENTS, 1, CT_ERR_SCOPE,
-          "bytes behind: what a captured step makes must end "
-          "with it" },
-        { LEAVE_GRADIENTS, 2, CT_ERR_SCOPE, "bytes behind" },
-        { NEST, 0, CT_ERR_ARGUMENT, "ct_capture_run: a captured step cannot run in another" },
-        { LOAD, 2, CT_ERR_DEVICE, "ct_npy_read: a captured step cannot take data from the host" },
-        { RAISE, 2, CT_ERR_ARGUMENT, "step: enough" },
-        { GROW, 2, CT_ERR_DEVICE,
-          "ct_capture_run: a captured step cannot allocate what it did "
-          "not in the run before" },
+        { READ, 1, CT_ERR_DEVICE, "ct_capture_run", "read" },
+        { READ, 2, CT_ERR_DEVICE, "ct_capture_run", "read" },
+        { SEND, 1, CT_ERR_DEVICE, "ct_from_data", "captured" },
+        { DRAW, 2, CT_ERR_ARGUMENT, "ct_capture_run", "generator" },
+        { KEEP, 1, CT_ERR_SCOPE, "ct_capture_run", "64 bytes" },
+        { LEAVE_GRADIENTS, 1, CT_ERR_SCOPE, "ct_capture_run", "bytes" },
+        { LEAVE_GRADIENTS, 2, CT_ERR_SCOPE, "ct_capture_run", "bytes" },
+        { NEST, 0, CT_ERR_ARGUMENT, "ct_capture_run", "another" },
+        { LOAD, 2, CT_ERR_DEVICE, "ct_npy_read", "captured" },
+        { RAISE, 2, CT_ERR_ARGUMENT, "step", "enough" },
+        { GROW, 2, CT_ERR_DEVICE, "ct_capture_run", "allocate" },
     };
     const captured_case *c = &captured_cases[0];
     size_t k;
 
-    begin(_i);
+    choose_device(_i);
     {
         ct_scope s = ct_scope_begin();
 
@@ -1279,9 +1247,7 @@ START_TEST(captured_steps_refuse)
         expect_ok();
         ck_assert_msg(ct_capture_run(captured) == cases[k].status, "case %zu: %s", k,
                       ct_error_message());
-        ck_assert_msg(strstr(ct_error_message(), cases[k].message) != NULL, "%s",
-                      ct_error_message());
-        ct_error_clear();
+        expect_error(cases[k].status, cases[k].function, cases[k].word);
         ct_params_zero_grad(j.set);
         ct_free(j.kept);
         j.kept = NULL;
@@ -1302,13 +1268,13 @@ START_TEST(captured_steps_need_what_they_use)
     ct_scope s;
     job j;
 
-    begin(_i);
+    choose_device(_i);
     ck_assert(!ct_capture_new(gpu, NULL, &j));
-    expect_error(CT_ERR_ARGUMENT, "ct_capture_new: the function is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_new", "function is NULL");
     ck_assert(!ct_capture_new(999, job_step, &j));
-    expect_error(CT_ERR_DEVICE, "ct_capture_new: there is no device 999");
+    expect_error(CT_ERR_DEVICE, "ct_capture_new", "device 999");
     ck_assert(ct_capture_run(NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_capture_run: the step is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_run", "step is NULL");
     ct_capture_free(NULL);
     ck_assert(!ct_capture_is_ready(NULL));
     j = job_new(c, gpu);
@@ -1317,12 +1283,11 @@ START_TEST(captured_steps_need_what_they_use)
     s = ct_scope_begin();
     ct_square(ct_param_value(ct_params_at(j.set, 0)));
     ck_assert(ct_capture_run(captured) == CT_ERR_GRAD);
-    expect_error(CT_ERR_GRAD, "ct_capture_run: history is open: end its scope first");
+    expect_error(CT_ERR_GRAD, "ct_capture_run", "history");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_freeze(j.set, "linear.bias", true);
     job_steps(&j, c, captured, 5, 6, -1, NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_capture_run: linear.bias or its optimiser's state was moved "
-                                  "or frozen after the step was captured");
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_run", "frozen");
     job_steps(&j, c, captured, 6, 12, -1, NULL); /* captured anew, without it */
     ck_assert(ct_capture_is_ready(captured));
     ct_params_to(j.set, CT_CPU);
@@ -1341,7 +1306,7 @@ START_TEST(on_the_cpu_a_captured_step_is_a_call)
     job a = job_new(c, CT_CPU), b = job_new(c, CT_CPU);
     ct_capture *captured = ct_capture_new(CT_CPU, job_step, &b);
 
-    begin(_i);
+    choose_device(_i);
     b.misdeed = READ;
     b.at = 4;
     job_steps(&a, c, NULL, 0, STEPS, -1, NULL);

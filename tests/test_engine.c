@@ -38,7 +38,7 @@ static ct_tensor *vector(int count, const double *values)
     expect_values(#t, t, (double[]){ __VA_ARGS__ },                                                \
                   sizeof((double[]){ __VA_ARGS__ }) / sizeof(double), 1e-12)
 
-static void end(ct_scope s)
+static void end_scope(ct_scope s)
 {
     ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
 }
@@ -54,16 +54,6 @@ static ct_tensor *random_leaf(ct_generator *g, ct_shape shape)
     return ct_set_requires_grad(ct_randn(shape, CT_F64, DEVICE, g), true);
 }
 
-static void expect_same_bits(const char *what, ct_tensor *a, ct_tensor *b)
-{
-    double *x = values_of(a), *y = values_of(b);
-
-    ck_assert_msg(ct_numel(a) == ct_numel(b), "%s: other shapes", what);
-    ck_assert_msg(memcmp(x, y, (size_t)ct_numel(a) * sizeof *x) == 0, "%s: other bits", what);
-    free(x);
-    free(y);
-}
-
 /* ---- backward ---- */
 
 START_TEST(backward_with_takes_an_output_gradient)
@@ -74,10 +64,9 @@ START_TEST(backward_with_takes_an_output_gradient)
     ck_assert(ct_backward_with(y, VECTOR(1, -10, 0.5)) == CT_OK);
     EXPECT(ct_tensor_grad(x), 2, -40, 3);
     ct_backward_with(y, VECTOR(1, 2));
-    expect_error(CT_ERR_SHAPE, "ct_backward_with: the gradient given for f64[3] cpu is f64[2] cpu");
+    expect_error(CT_ERR_SHAPE, "ct_backward_with", "gradient");
     ct_backward(y);
-    expect_error(CT_ERR_SHAPE,
-                 "ct_backward: f64[3] cpu has more than one element: its gradient must be given");
+    expect_error(CT_ERR_SHAPE, "ct_backward", "one element");
     EXPECT(ct_tensor_grad(x), 2, -40, 3);
     leave(s);
 }
@@ -96,7 +85,7 @@ START_TEST(backward_twice_accumulates)
     EXPECT(ct_tensor_grad(x), 104, 108, 112);
     ct_tensor_zero_grad(x);
     ck_assert_ptr_null(ct_tensor_grad(x));
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -109,7 +98,7 @@ START_TEST(a_leaf_can_be_the_root)
     EXPECT(ct_tensor_grad(x), 5, 7);
     ct_fill(g, 0); /* the leaf's gradient is its own */
     EXPECT(ct_tensor_grad(x), 5, 7);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -136,7 +125,7 @@ START_TEST(leaf_gradients_never_share_storage)
     ct_fill(grads[0], 100);
     EXPECT(grads[1], 3, 4);
     EXPECT(grads[2], 1, 2);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -152,7 +141,7 @@ START_TEST(gradients_that_are_views_stay_apart)
     EXPECT(ct_tensor_grad(a), 15);
     EXPECT(ct_tensor_grad(b), 7);
     EXPECT(ct_tensor_grad(c), 5, 7);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -176,7 +165,7 @@ START_TEST(gradients_of_views_are_not_written_through)
     ct_backward(ct_add(ct_sum(ct_mul(z, VECTOR(1, 10, 100))), ct_mul_scalar(first, 7)));
     EXPECT(ct_tensor_grad(x), 2, 20, 214);
     EXPECT(ct_tensor_grad(w), 3, 30, 300);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -204,7 +193,7 @@ static void check_untouched(bool at_leaf)
         ct_register_hook(a, fail_hook, "luck");
     ck_assert(ct_backward(y) == CT_ERR_NUMERIC);
     ck_assert(ct_backward(y) == CT_ERR_NUMERIC); /* a sink: refused */
-    expect_error(CT_ERR_NUMERIC, "fail: no luck");
+    expect_error(CT_ERR_NUMERIC, "fail", "no luck");
     ck_assert_int_eq(hook_failures, 1); /* no other hook ran after it */
     EXPECT(ct_tensor_grad(a), 1, 1);
     EXPECT(ct_tensor_grad(b), 1, 1);
@@ -227,7 +216,7 @@ START_TEST(a_leaf_may_be_freed_before_backward)
     ct_free(x);
     ct_backward(y);
     EXPECT(ct_tensor_grad(w), 1, 2);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -240,7 +229,7 @@ START_TEST(frozen_inputs_get_none)
     ck_assert_ptr_null(ct_tensor_grad(x));
     EXPECT(ct_tensor_grad(w), 1, 2);
     ck_assert(!ct_tensor_requires_grad(ct_detach(y)) && ct_tensor_requires_grad(y));
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -253,7 +242,7 @@ START_TEST(a_leaf_frozen_after_the_op_gets_none)
     ct_backward(y);
     ck_assert_ptr_null(ct_tensor_grad(x));
     EXPECT(ct_tensor_grad(w), 1, 2);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -269,7 +258,7 @@ START_TEST(nothing_is_recorded_in_no_grad_scopes)
     y = ct_square(x);
     ck_assert(!ct_tensor_requires_grad(y));
     ct_backward(ct_sum(y));
-    expect_error(CT_ERR_GRAD, "ct_backward: f64[] cpu has no history and requires no gradient");
+    expect_error(CT_ERR_GRAD, "ct_backward", "history");
     ck_assert(ct_scope_end(inner) == CT_OK);
     ck_assert(ct_grad_enabled());
     ck_assert(ct_set_grad_enabled(false));
@@ -303,7 +292,7 @@ START_TEST(grad_gives_gradients_and_leaves_leaves_alone)
     ck_assert(!ct_tensor_requires_grad(g[0]));
     ck_assert_ptr_null(ct_tensor_grad(x));
     ck_assert_ptr_null(ct_tensor_grad(w));
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -317,7 +306,7 @@ START_TEST(grad_of_an_output_is_what_is_given)
     ck_assert(ct_grad(1, &y, 2, inputs, (ct_tensor *[]){ VECTOR(1, -1) }, false, g) == CT_OK);
     EXPECT(g[0], 1, -1);
     EXPECT(g[1], 4, -6);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -340,7 +329,7 @@ START_TEST(derivatives_up_to_the_third)
     EXPECT(d3, THIRD(0.3), THIRD(-1.2));
     ct_backward(d2); /* to leaves, through history made by ct_grad */
     EXPECT(ct_tensor_grad(x), THIRD(0.3), THIRD(-1.2));
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -354,7 +343,7 @@ START_TEST(a_gradient_penalty_trains)
     ct_backward(ct_sum(ct_square(g))); /* sum (2 x w)^2 */
     EXPECT(ct_tensor_grad(w), 8 * 1 * 3, 8 * 4 * 4);
     EXPECT(ct_tensor_grad(x), 8 * 1 * 9, 8 * 2 * 16);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -364,20 +353,19 @@ START_TEST(grad_refuses)
     ct_tensor *x = LEAF(1, 2), *c = VECTOR(1, 2), *y = ct_square(x), *g = x;
 
     ct_grad(1, &y, 1, &x, NULL, false, &g);
-    expect_error(CT_ERR_SHAPE,
-                 "ct_grad: f64[2] cpu has more than one element: its gradient must be given");
+    expect_error(CT_ERR_SHAPE, "ct_grad", "one element");
     ck_assert_ptr_null(g);
     ct_grad(1, &y, 1, &c, NULL, false, &g);
-    expect_error(CT_ERR_GRAD, "ct_grad: f64[2] cpu has no history and requires no gradient");
+    expect_error(CT_ERR_GRAD, "ct_grad", "history");
     ct_grad(1, &y, 1, (ct_tensor *[]){ NULL }, NULL, false, &g);
-    expect_error(CT_ERR_ARGUMENT, "ct_grad: the tensor is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_grad", "tensor is NULL");
     ct_grad(1, (ct_tensor *[]){ NULL }, 1, &x, NULL, false, &g);
-    expect_error(CT_ERR_ARGUMENT, "ct_grad: the tensor is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_grad", "tensor is NULL");
     ck_assert_ptr_null(g);
     ct_grad(0, &y, 1, &x, NULL, false, &g);
-    expect_error(CT_ERR_ARGUMENT, "ct_grad: 0 outputs and 1 inputs");
+    expect_error(CT_ERR_ARGUMENT, "ct_grad", "0 outputs");
     ct_grad(1, &y, 1, &x, (ct_tensor *[]){ ct_cast(c, CT_F32) }, false, &g);
-    expect_error(CT_ERR_SHAPE, "ct_grad: the gradient given for f64[2] cpu is f32[2] cpu");
+    expect_error(CT_ERR_SHAPE, "ct_grad", "gradient");
     leave(s);
 }
 END_TEST
@@ -421,7 +409,7 @@ START_TEST(hooks_see_and_replace_gradients)
     EXPECT(ct_tensor_grad(x), 2 * 2 * 1 * 2.5, 2 * 2 * 2 * 2.5);
     ct_backward(loss); /* hooks see what comes, not what was there */
     EXPECT(ct_tensor_grad(x), 2 * 2 * 2 * 1 * 2.5, 2 * 2 * 2 * 2 * 2.5);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -439,18 +427,17 @@ START_TEST(hooks_are_checked)
 
     ct_register_hook(z, wrong_dtype, NULL);
     ct_backward(ct_sum(z));
-    expect_error(CT_ERR_SHAPE,
-                 "ct_register_hook: a hook gave f32[2] cpu for a gradient f64[2] cpu");
+    expect_error(CT_ERR_SHAPE, "ct_square", "f32[2]");
     ck_assert_ptr_null(ct_tensor_grad(x));
 
     ct_register_hook(y, wrong_shape, NULL);
     ct_backward(ct_sum(y));
-    expect_error(CT_ERR_SHAPE, "ct_register_hook: a hook gave f64[] cpu for a gradient f64[2] cpu");
+    expect_error(CT_ERR_SHAPE, "ct_register_hook", "f64[]");
     ck_assert_ptr_null(ct_tensor_grad(x));
     ct_register_hook(VECTOR(1), count_calls, &n);
-    expect_error(CT_ERR_GRAD, "ct_register_hook: t f64[1] cpu requires no gradient");
+    expect_error(CT_ERR_GRAD, "ct_register_hook", "gradient");
     ct_register_hook(x, NULL, &n);
-    expect_error(CT_ERR_ARGUMENT, "ct_register_hook: t or hook is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_register_hook", "hook is NULL");
     leave(s);
 }
 END_TEST
@@ -483,7 +470,7 @@ START_TEST(grad_runs_what_leads_to_its_inputs)
     EXPECT(g[1], 2 * 3, 10 * 4 * 2 * 4);
     ck_assert_int_eq(calls, 1);
     ct_backward(ct_sum(y));
-    expect_error(CT_ERR_GRAD, "underived: has no derivative");
+    expect_error(CT_ERR_GRAD, "underived", "has no derivative");
     leave(s);
 }
 END_TEST
@@ -541,7 +528,7 @@ START_TEST(hooks_are_of_one_output)
     none[0] = ct_detach(x);
     ck_assert(!ct_record(&both_op, 1, &x, 2, none, NULL, 0));
     ck_assert(!ct_tensor_requires_grad(none[0]));
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -582,8 +569,7 @@ START_TEST(backward_inside_a_hook)
     EXPECT(ct_tensor_grad(z), 8);
     ct_register_hook(y, backward_inside, loss);
     ct_backward(loss);
-    expect_error(CT_ERR_GRAD, "ct_square: a hook or backward function runs backward through "
-                              "history that is being run");
+    expect_error(CT_ERR_GRAD, "ct_sum", "backward");
     EXPECT(ct_tensor_grad(x), 2, 4);
     leave(s);
 }
@@ -599,8 +585,7 @@ START_TEST(backward_inside_to_the_same_leaf)
 
     ct_register_hook(y, backward_inside, other);
     ct_backward(loss);
-    expect_error(CT_ERR_GRAD, "ct_backward: a hook or backward function runs backward through "
-                              "history that is being run");
+    expect_error(CT_ERR_GRAD, "ct_square", "backward");
     ck_assert_ptr_null(ct_tensor_grad(x));
     ct_backward(other); /* and nothing is left of it */
     EXPECT(ct_tensor_grad(x), _i ? 1 : 2, _i ? 0 : 4);
@@ -628,7 +613,7 @@ START_TEST(grad_inside_a_hook)
     EXPECT(ct_tensor_grad(x), 2 * 8, 4 * 10);
     ck_assert_ptr_null(ct_tensor_grad(z));
     ct_grad(1, &loss, 1, &x, NULL, false, &g);
-    expect_error(CT_ERR_GRAD, "ct_grad: called from a hook or backward function of ct_grad");
+    expect_error(CT_ERR_GRAD, "ct_grad", "backward");
     ck_assert_ptr_null(g);
     leave(s);
 }
@@ -648,7 +633,7 @@ START_TEST(a_leaf_as_a_gradient)
     ct_backward(h);
     EXPECT(ct_tensor_grad(given), 2 * 10, 2 * 28);
     EXPECT(ct_tensor_grad(x), 50, 98);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -723,7 +708,7 @@ START_TEST(each_allocation_may_fail)
         ct_backward(all_of_it(x, w));
         expect_values("x", ct_tensor_grad(x), want_x, 3, 0);
         expect_values("w", ct_tensor_grad(w), want_w, 3, 0);
-        end(inner);
+        end_scope(inner);
     }
     ck_assert_int_gt(failed, 100);
     free(want_x);
@@ -740,20 +725,17 @@ START_TEST(a_saved_tensor_modified_later_is_an_error)
     ct_tensor *x = LEAF(1, 2), *data = VECTOR(3, 4), *y, *row;
     char made[64], wrote[64];
 
-    y = ct_sum(ct_mul(x, data));
-    snprintf(made, sizeof made, "%s", CT_HERE);
+    /* each place is that of the call on its line */
+    /* clang-format off */
+    y = ct_sum(ct_mul(x, data)); snprintf(made, sizeof made, "%s", CT_HERE);
     row = ct_slice(data, 0, 0, 1, 1);
-    ct_fill(row, 7);
-    snprintf(wrote, sizeof wrote, "%s", CT_HERE); /* through a view */
+    ct_fill(row, 7); snprintf(wrote, sizeof wrote, "%s", CT_HERE); /* through a view */
+    /* clang-format on */
     ct_backward(y);
     ck_assert(ct_error() == CT_ERR_GRAD);
     ck_assert_msg(strncmp(ct_error_message(), made, strlen(made)) == 0, "%s", ct_error_message());
     ck_assert_msg(strstr(ct_error_message(), wrote) != NULL, "%s", ct_error_message());
-    ck_assert_msg(strstr(harness_message(),
-                         ": ct_mul: input 1 f64[2] cpu was needed by backward but "
-                         "was modified in place at ") != NULL,
-                  "%s", ct_error_message());
-    ct_error_clear();
+    expect_error(CT_ERR_GRAD, "ct_mul", "input 1 ... modified");
     ck_assert_ptr_null(ct_tensor_grad(x));
     leave(s);
 }
@@ -816,9 +798,8 @@ START_TEST(every_write_is_seen)
             writers[k](view ? ct_reshape(data, CT_SHAPE(2)) : data);
             ck_assert_msg(ct_ok(), "%s", ct_error_message());
             ct_backward(y);
-            ck_assert_msg(ct_error() == CT_ERR_GRAD && strstr(ct_error_message(), "was modified"),
-                          "writer %d is not seen", (int)k);
-            ct_error_clear();
+            ck_assert_msg(ct_error() == CT_ERR_GRAD, "writer %d is not seen", (int)k);
+            expect_error(CT_ERR_GRAD, "ct_mul", "modified");
         }
     leave(s);
 }
@@ -833,7 +814,7 @@ START_TEST(an_unsaved_tensor_may_be_modified)
     ct_fill(data, 0);
     ct_backward(y);
     EXPECT(ct_tensor_grad(x), 1, 1);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -843,10 +824,9 @@ START_TEST(in_place_writes_are_for_leaves_and_data)
     ct_tensor *x = LEAF(1, 2), *y = ct_square(x), *detached = ct_detach(y);
 
     ct_fill(y, 0);
-    expect_error(CT_ERR_GRAD, "ct_fill: t f64[2] cpu has history; in-place writes are for leaves");
+    expect_error(CT_ERR_GRAD, "ct_fill", "history");
     ct_fill(x, 0);
-    expect_error(CT_ERR_GRAD, "ct_fill: t f64[2] cpu is a leaf that requires a gradient; write it "
-                              "while recording is off");
+    expect_error(CT_ERR_GRAD, "ct_fill", "leaf");
     ct_set_grad_enabled(false);
     ck_assert(ct_fill(x, 5) == CT_OK);
     ct_set_grad_enabled(true);
@@ -876,7 +856,7 @@ START_TEST(a_chain_of_100000_nodes)
     EXPECT(ct_tensor_grad(x), 2 * (1 + 0.5 * LARGE), 2 * (2 + 0.5 * LARGE));
     ck_assert(ct_grad(1, &y, 1, &x, NULL, false, &g) == CT_OK);
     EXPECT(g, 2 * (1 + 0.5 * LARGE), 2 * (2 + 0.5 * LARGE));
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -898,7 +878,7 @@ START_TEST(a_graph_100000_wide)
     ck_assert(ct_backward(ct_add(y[0], y[1])) == CT_OK);
     EXPECT(ct_tensor_grad(x), slope);
     free(parts);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -934,7 +914,7 @@ START_TEST(the_gradient_of_select_touches_its_part)
     for (t = 0; t < STEPS; t++)
         expect_close("element", g[t * WIDTH + 3], 2.0 * t, 0);
     free(g);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -961,9 +941,9 @@ START_TEST(gradients_add_up_in_place)
             most = ct_memory_get_stats().peak_bytes - before;
             ck_assert_msg(most < ((uses == 1 ? 1.5 : 2.5) + k) * WHOLE * sizeof(double),
                           "%d uses, %d: %zu bytes", uses, k, most);
-            end(inner);
+            end_scope(inner);
         }
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -995,10 +975,10 @@ static int requests_of_node(void)
         requests = allocations_seen;
         fail_nothing();
         ct_backward_with(y, VECTOR(3, i));
-        end(inner);
+        end_scope(inner);
     }
     EXPECT(ct_tensor_grad(x), 6, 1);
-    end(s);
+    end_scope(s);
     return requests;
 }
 
@@ -1027,8 +1007,7 @@ START_TEST(history_of_an_ended_scope_cannot_leave)
     ct_tensor *x = LEAF(1, 2), *out;
 
     ck_assert(ct_scope_return(inner, ct_square(x), &out) == CT_ERR_SCOPE);
-    expect_error(CT_ERR_SCOPE, "ct_scope_return: t f64[2] cpu has history, which cannot leave its "
-                               "scope; detach it first");
+    expect_error(CT_ERR_SCOPE, "ct_scope_return", "f64[2]");
     ck_assert_ptr_null(out);
     leave(s);
 }
@@ -1042,13 +1021,13 @@ START_TEST(an_inner_scope_extends_outer_history)
 
     inner = ct_scope_begin();
     ct_backward(ct_sum(ct_mul(y, y)));
-    end(inner);
+    end_scope(inner);
     EXPECT(ct_tensor_grad(x), 4, 32);
     inner = ct_scope_begin();
     ct_backward(ct_sum(y));
-    end(inner);
+    end_scope(inner);
     EXPECT(ct_tensor_grad(x), 6, 36);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -1070,14 +1049,13 @@ static void dot_of(ct_tensor *t, char *text)
 
 static void *use_elsewhere(void *y)
 {
-    static char message[256], text[PICTURE];
+    static char text[PICTURE];
     ct_scope s = ct_scope_begin();
     ct_tensor *own = LEAF(1), *g;
 
     own = ct_sum(ct_square(own)); /* history of this thread's own, at the same places */
     ct_square(y);
-    snprintf(message, sizeof message, "%s", harness_message());
-    ct_error_clear();
+    expect_error(CT_ERR_SCOPE, "ct_square", "input 0 ... another thread");
     ct_backward(y);
     ck_assert(ct_error() == CT_ERR_SCOPE);
     ct_error_clear();
@@ -1095,20 +1073,16 @@ static void *use_elsewhere(void *y)
     ct_backward(own);
     ck_assert(ct_ok());
     leave(s);
-    return message;
+    return NULL;
 }
 
 START_TEST(history_of_another_thread_is_an_error)
 {
     ct_scope s = ct_scope_begin();
     ct_tensor *x = LEAF(1, 2), *y = ct_sum(x);
-    const char *message = harness_on_thread(use_elsewhere, y);
 
-    ck_assert_msg(strstr(message,
-                         "ct_square: input 0 f64[] cpu has history of another thread or of "
-                         "an ended scope; detach it") != NULL,
-                  "%s", message);
-    end(s);
+    harness_on_thread(use_elsewhere, y);
+    end_scope(s);
 }
 END_TEST
 
@@ -1119,13 +1093,13 @@ START_TEST(a_tensor_used_after_its_scope)
     ct_scope s = ct_scope_begin(), inner = ct_scope_begin();
     ct_tensor *x = VECTOR(1, 2), *kept = ct_keep(x);
 
-    end(inner);
+    end_scope(inner);
     ct_neg(x);
-    expect_error(CT_ERR_SCOPE, "ct_neg: a tensor is used after its scope ended or it was freed");
+    expect_error(CT_ERR_SCOPE, "ct_neg", "scope");
     EXPECT(kept, 1, 2);
     ct_free(kept);
     ct_neg(kept);
-    expect_error(CT_ERR_SCOPE, "ct_neg: a tensor is used after its scope ended or it was freed");
+    expect_error(CT_ERR_SCOPE, "ct_neg", "scope");
     leave(s);
 #endif
 }
@@ -1156,7 +1130,7 @@ START_TEST(linear_of_one_hot_equals_dense)
     free(want_y);
     free(want_w);
     free(want_b);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -1177,7 +1151,7 @@ START_TEST(a_written_one_hot_forgets_its_indices)
     EXPECT(ct_linear(z, w, NULL), 10, 301);
     EXPECT(ct_linear(ct_mul_scalar(ct_one_hot_as(ct_argmax(z, 1, false), 3, CT_F64), 2), w, NULL),
            20, 200);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -1233,7 +1207,7 @@ START_TEST(values_put_off)
     inner = ct_scope_begin(); /* kept beyond the scope of its indices, freed without a look */
     kept = ct_keep(ct_one_hot_as(ct_argmax(x, 1, false), LATER_CLASSES, CT_F64));
     ct_free(ct_keep(ct_linear(kept, w, NULL)));
-    end(inner);
+    end_scope(inner);
     ct_fill(x, 5);
     for (i = 0; i < 4; i++)
         ck_assert_int_eq(pthread_create(&thread[i], NULL, look, kept), 0);
@@ -1245,7 +1219,7 @@ START_TEST(values_put_off)
     ct_fill(ct_select(x, 0, 2), 9);
     EXPECT(ct_narrow(x, 0, 1, 3), 1, 9, 1);
     ck_assert_int_eq(ct_numel(ct_one_hot(ct_zeros(CT_SHAPE(0), CT_I64, DEVICE), 4)), 0);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -1324,11 +1298,11 @@ START_TEST(a_checkpoint_gives_the_same_bits)
     expect_same_bits("loss", loss[0], loss[1]);
     for (i = 0; i < 3; i++)
         expect_same_bits("gradient", grads[0][i], grads[1][i]);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
-/* Parameters that only the segment knows are reached by ct_grad too, and in second order. */
+/* Parameters that only the function knows are reached by ct_grad too, and in second order. */
 START_TEST(a_checkpoint_under_grad)
 {
     ct_generator init = ct_generator_from_seed(6), draws;
@@ -1355,7 +1329,7 @@ START_TEST(a_checkpoint_under_grad)
         free(a);
         free(b);
     }
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -1387,7 +1361,7 @@ static size_t wide_memory(bool checkpoint)
             run_wide(NULL, 1, (ct_tensor *[]){ y }, 1, &y);
     most = ct_memory_get_stats().live_bytes - before;
     ck_assert(ct_backward(ct_sum(y)) == CT_OK);
-    end(s);
+    end_scope(s);
     return most;
 }
 
@@ -1408,32 +1382,25 @@ START_TEST(checkpoints_are_checked)
     layer l = { .w = w, .g = &draws };
 
     ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 0, out);
-    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: a segment, 2 inputs, 0 outputs");
+    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint", "0 outputs");
     ct_activation_checkpoint(NULL, &l, &draws, 2, in, 1, out);
-    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: no segment, 2 inputs, 1 outputs");
+    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint", "no segment");
     ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 1, out) == CT_OK);
     l.other = true;
     ct_backward_with(out[0], ct_ones(CT_SHAPE(4, 6), CT_F64, DEVICE));
-    expect_error(CT_ERR_GRAD,
-                 "ct_activation_checkpoint: the second run gave f64[] cpu for output 0, the first "
-                 "f64[4,6] cpu");
+    expect_error(CT_ERR_GRAD, "ct_activation_checkpoint", "f64[]");
     ck_assert_ptr_null(ct_tensor_grad(w));
     l.other = false;
     l.fails = true;
     ct_backward_with(out[0], ct_ones(CT_SHAPE(4, 6), CT_F64, DEVICE));
-    expect_error(CT_ERR_GRAD,
-                 "ct_activation_checkpoint: the segment failed without an error in its second run");
+    expect_error(CT_ERR_GRAD, "ct_activation_checkpoint", "failed ... second run");
     ck_assert_ptr_null(ct_tensor_grad(w));
     l.fails = false;
     ct_set_grad_enabled(false);
     ct_fill(w, 1);
     ct_set_grad_enabled(true);
     ct_backward_with(out[0], ct_ones(CT_SHAPE(4, 6), CT_F64, DEVICE));
-    ck_assert_msg(strstr(harness_message(),
-                         "ct_activation_checkpoint: input 2 f64[6,6] cpu was needed by "
-                         "backward but was modified in place at ") != NULL,
-                  "%s", ct_error_message());
-    ct_error_clear();
+    expect_error(CT_ERR_GRAD, "ct_activation_checkpoint", "input 2 ... modified");
     leave(s);
 }
 END_TEST
@@ -1450,20 +1417,18 @@ START_TEST(checkpoints_give_all_outputs)
 
     l.forgets = true;
     ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: the segment left output 1 NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint", "NULL");
     ck_assert(!out[0] && !out[1]);
     l.forgets = false;
     l.fails = true;
     ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint: the segment failed without an error");
+    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint", "failed");
     ck_assert(!out[0] && !out[1]);
     l.fails = false;
     ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_OK);
     l.detaches = true;
     ct_backward_with(out[0], ones);
-    expect_error(CT_ERR_GRAD,
-                 "ct_activation_checkpoint: the second run gave 1 outputs with history, the "
-                 "first 2");
+    expect_error(CT_ERR_GRAD, "ct_activation_checkpoint", "1 outputs ... history");
     ck_assert_ptr_null(ct_tensor_grad(w));
     ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 2, out) == CT_OK);
     ck_assert(ct_tensor_requires_grad(out[0]) && !ct_tensor_requires_grad(out[1]));
@@ -1471,9 +1436,7 @@ START_TEST(checkpoints_give_all_outputs)
     l.detaches = false;
     ct_tensor_zero_grad(w);
     ct_backward_with(out[0], ones);
-    expect_error(CT_ERR_GRAD,
-                 "ct_activation_checkpoint: the second run gave 2 outputs with history, the "
-                 "first 1");
+    expect_error(CT_ERR_GRAD, "ct_activation_checkpoint", "2 outputs ... history");
     ck_assert_ptr_null(ct_tensor_grad(w));
     leave(s);
 }
@@ -1486,7 +1449,7 @@ START_TEST(a_checkpoint_without_recording_records_nothing)
 
     ck_assert(ct_activation_checkpoint(run_wide, NULL, NULL, 1, &x, 1, &y) == CT_OK);
     ck_assert(y && !ct_tensor_requires_grad(y));
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -1535,7 +1498,7 @@ START_TEST(a_fused_backward_runs_where_nothing_is_recorded)
     ck_assert(fused_calls == 1 && composed_calls == 1);
     ct_grad(1, &g, 1, &x, NULL, false, &g);
     EXPECT(g, 12);
-    end(s);
+    end_scope(s);
 }
 END_TEST
 
@@ -1566,12 +1529,12 @@ START_TEST(bad_ops_are_errors)
 {
     static const struct {
         ct_status status;
-        const char *text;
+        const char *function, *word;
     } want[] = {
-        { CT_ERR_SHAPE, "bad: backward gave f64[] cpu as the gradient of input 0 f64[2] cpu" },
-        { CT_ERR_ARGUMENT, "bad: backward gave a gradient of input 1 of 1" },
-        { CT_ERR_GRAD, "bad: input 0 was not saved for backward" },
-        { CT_ERR_ARGUMENT, "bad: there is no output 3 for backward" },
+        { CT_ERR_SHAPE, "bad", "f64[]" },
+        { CT_ERR_ARGUMENT, "bad", "gradient" },
+        { CT_ERR_GRAD, "bad", "saved" },
+        { CT_ERR_ARGUMENT, "bad", "output 3" },
     };
     static const ct_op bad = { .name = "bad", .inputs = 1, .outputs = 1, .backward = bad_backward };
     static const ct_op source = { .name = "source", .inputs = 0, .outputs = 1 };
@@ -1586,23 +1549,21 @@ START_TEST(bad_ops_are_errors)
         ck_assert(ct_record(&bad, 1, &x, 1, &y, &i, sizeof i));
         ct_backward(ct_sum(y));
         if (i < 4)
-            expect_error(want[i].status, want[i].text);
+            expect_error(want[i].status, want[i].function, want[i].word);
         ck_assert_ptr_null(ct_tensor_grad(x));
     }
     ck_assert(!ct_record(&bad, 2, two, 1, &y, &i, sizeof i));
-    expect_error(CT_ERR_ARGUMENT, "bad: 2 inputs and 1 outputs recorded for an op of 1, 1");
+    expect_error(CT_ERR_ARGUMENT, "bad", "2 inputs");
     y = ct_detach(x);
     ck_assert(!ct_record(&source, 1, &x, 1, &y, NULL, 0));
-    expect_error(CT_ERR_ARGUMENT, "source: 1 inputs and 1 outputs recorded for an op of 0, 1");
+    expect_error(CT_ERR_ARGUMENT, "source", "1 inputs");
     ck_assert(!ct_record(&sink, 1, &x, 1, &y, NULL, 0));
-    expect_error(CT_ERR_ARGUMENT, "sink: 1 inputs and 1 outputs recorded for an op of 1, 0");
+    expect_error(CT_ERR_ARGUMENT, "sink", "1 inputs");
     ck_assert(!ct_record(&many, 1, &x, 0, &y, NULL, 0));
-    expect_error(CT_ERR_ARGUMENT, "many: 1 inputs and 0 outputs recorded for an op of -1, -1");
+    expect_error(CT_ERR_ARGUMENT, "many", "1 inputs");
     ck_assert(ct_record(&many, 1, &x, 1, &y, NULL, 0));
     ck_assert(!ct_record(&bad, 1, &x, 1, &x, &i, sizeof i));
-    expect_error(CT_ERR_ARGUMENT,
-                 "bad: output 0 f64[2] cpu is no fresh result: it has history, is a "
-                 "leaf or is owned");
+    expect_error(CT_ERR_ARGUMENT, "bad", "history");
     leave(s);
 }
 END_TEST
@@ -1730,10 +1691,7 @@ START_TEST(gradcheck_tells_by_how_much)
             ck_assert(ct_gradcheck(skew, 2, in, &slope, &g, 0, 1.01 * share));
             g = ct_generator_from_seed(seed);
             ck_assert(!ct_gradcheck(skew, 2, in, &slope, &g, 0, 0.99 * share));
-            ck_assert_msg(strstr(harness_message(), "ct_gradcheck: input 1, element 2: numeric 0, "
-                                                    "analytic ") != NULL,
-                          "%s", ct_error_message());
-            ct_error_clear();
+            expect_error(CT_ERR_NUMERIC, "ct_gradcheck", "input 1, element 2 ... numeric 0");
             free(w);
         }
     leave(s);
@@ -1777,7 +1735,6 @@ START_TEST(gradcheck_is_checked)
     ct_scope s = ct_scope_begin();
     ct_tensor *x = LEAF(1, 2), *none = NULL, *wide, *mixed[2], *many[17];
     ct_tensor *single = ct_set_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, DEVICE), true);
-    char message[200];
     int i, k;
 
     wide = ct_set_requires_grad(ct_keep(ct_slice(VECTOR(1, 2, 3), 0, 0, 3, 2)), true);
@@ -1787,28 +1744,24 @@ START_TEST(gradcheck_is_checked)
         gradient_check *check = checks[i].check;
         uint64_t at = g.position;
 
-#define REFUSED(status, text, call)                                                                \
-    do {                                                                                           \
-        ck_assert(!(call));                                                                        \
-        snprintf(message, sizeof message, "%s: %s", checks[i].name, text);                         \
-        expect_error(status, message);                                                             \
-    } while (0)
-        REFUSED(CT_ERR_ARGUMENT, "0 inputs: 1 to 16 are checked",
-                check(product, 0, &x, NULL, &g, 0, 0));
-        REFUSED(CT_ERR_ARGUMENT, "17 inputs: 1 to 16 are checked",
-                check(product, 17, many, NULL, &g, 0, 0));
-        REFUSED(CT_ERR_ARGUMENT, "the function or the generator is NULL",
-                check(NULL, 1, &x, NULL, &g, 0, 0));
-        REFUSED(CT_ERR_ARGUMENT, "the function or the generator is NULL",
-                check(product, 1, &x, NULL, NULL, 0, 0));
-        REFUSED(CT_ERR_ARGUMENT, "input 0 is NULL", check(product, 1, &none, NULL, &g, 0, 0));
-        REFUSED(CT_ERR_DTYPE, "input 0 f32[2] cpu must be contiguous f64",
-                check(product, 1, &single, NULL, &g, 0, 0));
-        REFUSED(CT_ERR_DTYPE, "input 0 f64[2] cpu must be contiguous f64",
-                check(product, 1, &wide, NULL, &g, 0, 0));
+        ck_assert(!check(product, 0, &x, NULL, &g, 0, 0));
+        expect_error(CT_ERR_ARGUMENT, checks[i].name, "0 inputs");
+        ck_assert(!check(product, 17, many, NULL, &g, 0, 0));
+        expect_error(CT_ERR_ARGUMENT, checks[i].name, "17 inputs");
+        ck_assert(!check(NULL, 1, &x, NULL, &g, 0, 0));
+        expect_error(CT_ERR_ARGUMENT, checks[i].name, "generator is NULL");
+        ck_assert(!check(product, 1, &x, NULL, NULL, 0, 0));
+        expect_error(CT_ERR_ARGUMENT, checks[i].name, "generator is NULL");
+        ck_assert(!check(product, 1, &none, NULL, &g, 0, 0));
+        expect_error(CT_ERR_ARGUMENT, checks[i].name, "0 is NULL");
+        ck_assert(!check(product, 1, &single, NULL, &g, 0, 0));
+        expect_error(CT_ERR_DTYPE, checks[i].name, "contiguous f64");
+        ck_assert(!check(product, 1, &wide, NULL, &g, 0, 0));
+        expect_error(CT_ERR_DTYPE, checks[i].name, "contiguous f64");
         ct_raise(CT_ERR_NUMERIC, checks[i].name, "before");
         ck_assert(!check(product, 2, many, NULL, &g, 0, 0));
-        REFUSED(CT_ERR_NUMERIC, "before", check(product, 2, many, NULL, &g, 0, 0));
+        ck_assert(!check(product, 2, many, NULL, &g, 0, 0));
+        expect_error(CT_ERR_NUMERIC, checks[i].name, "before");
         ck_assert(g.position == at);
         ck_assert(!check(none_at_all, 1, &x, &g, &g, 0, 0)); /* no result, and no error either */
         ck_assert(ct_ok());
@@ -1816,7 +1769,7 @@ START_TEST(gradcheck_is_checked)
         ck_assert_int_eq(ct_error(), CT_ERR_SHAPE);
         ct_error_clear();
         ck_assert(!check(without_derivative, 1, &x, NULL, &g, 0, 0));
-        expect_error(CT_ERR_GRAD, "underived: has no derivative");
+        expect_error(CT_ERR_GRAD, "underived", "has no derivative");
         at = g.position;
         mixed[0] = single; /* what requires no gradient may be anything */
         mixed[1] = x;
@@ -1868,10 +1821,10 @@ START_TEST(a_graph_is_drawn)
     dot_of(x, text);
     ck_assert_int_eq(occurrences(text, "leaf"), 1);
     dot_of(VECTOR(1), text);
-    expect_error(CT_ERR_GRAD, "ct_graph_dot: f64[1] cpu has no history and requires no gradient");
+    expect_error(CT_ERR_GRAD, "ct_graph_dot", "history");
     ck_assert_str_eq(text, ""); /* nothing is written of what has none */
     dot_of(NULL, text);
-    expect_error(CT_ERR_ARGUMENT, "ct_graph_dot: the tensor is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_graph_dot", "tensor is NULL");
     ck_assert_str_eq(text, "");
     leave(s);
 }
@@ -1888,8 +1841,9 @@ START_TEST(a_graph_is_quoted)
     static char text[PICTURE];
     FILE *full;
 
-    ct_here("C:\\\"a\".c:3");
+    *ct_site() = "C:\\\"a\".c:3";
     ck_assert((ct_record)(&odd, 1, &x, 1, &y, NULL, 0));
+    *ct_site() = NULL;
     dot_of(y, text);
     ck_assert_msg(strstr(text, "label=\"o\\\"d\\\\d\\nC:\\\\\\\"a\\\".c:3\"];\n") != NULL, "%s",
                   text);
@@ -1900,7 +1854,7 @@ START_TEST(a_graph_is_quoted)
     full = fopen("/dev/full", "w");
     if (full) {
         ck_assert(ct_graph_dot(y, full) == CT_ERR_IO);
-        expect_error(CT_ERR_IO, "ct_graph_dot: the graph cannot be written");
+        expect_error(CT_ERR_IO, "ct_graph_dot", "graph");
         fclose(full);
     }
     fail_allocation(1);

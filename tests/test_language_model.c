@@ -11,37 +11,25 @@
 
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/ops/elementwise.h>
-#include <cotangent/autograd/params/params.h>
 #include <cotangent/autograd/ops/reduce.h>
-#include <cotangent/autograd/ops/shape.h>
 #include <cotangent/autograd/ops/softmax.h>
+#include <cotangent/autograd/ops/views.h>
+#include <cotangent/autograd/params/params.h>
 #include <cotangent/nn/init.h>
 #include <cotangent/nn/loss.h>
 #include <cotangent/tensor/safetensors.h>
 #include <cotangent/train/language_model.h>
-
-#define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
 static const char prose[] =
     "The Time Traveller (for so it will be convenient to speak of him) was expounding a\n"
     "recondite matter to us. caf\xc3\xa9 caf\xe9 \xf0\x9f\x98\x80 His pale grey eyes shone and\n"
     "twinkled, and his usually pale face was flushed and animated.\n";
 
-static ct_corpus *corpus_of(const char *s, ct_clean clean, ct_token_kind tokens)
-{
-    ct_text *text = ct_text_new_from_bytes(s, strlen(s), "test");
-    ct_corpus *c =
-        ct_corpus_new(text, (ct_corpus_options){ .clean = clean, .vocab.tokens = tokens });
-
-    ct_text_free(text);
-    expect_ok();
-    return c;
-}
-
 /* A model whose weights are large enough for its tokens to differ in probability. */
 static ct_lm *model_of(ct_clean clean, ct_token_kind tokens, ct_lm_options o)
 {
-    ct_corpus *c = corpus_of(prose, clean, tokens);
+    ct_corpus *c = new_corpus_of(prose, strlen(prose),
+                                 (ct_corpus_options){ .clean = clean, .vocab.tokens = tokens });
     ct_lm *m = ct_lm_new(c, o);
 
     ck_assert_msg(m != NULL, "%s", ct_error_message());
@@ -146,30 +134,30 @@ START_TEST(bad_options)
 {
     static const struct {
         ct_lm_options options;
-        const char *message;
+        const char *word;
     } cases[] = {
-        { { .cell = (ct_lm_cell)3 }, "ct_lm_new: 3 is not a cell" },
-        { { .hidden_size = -1 }, "ct_lm_new: hidden_size is -1; it must be at least 1" },
-        { { .embedding_size = -4 }, "ct_lm_new: embedding_size is -4; it must be at least 0" },
-        { { .tied = true },
-          "ct_lm_new: tied weights need equal sizes; embedding_size is 0, hidden_size 256" },
-        { { .hidden_size = 4, .embedding_size = 5, .tied = true },
-          "ct_lm_new: tied weights need equal sizes; embedding_size is 5, hidden_size 4" },
-        { { .dropout = 1 }, "ct_lm_new: dropout is 1; it must be at least 0 and less than 1" },
-        { { .dropout = NAN }, "ct_lm_new: dropout is nan; it must be at least 0 and less than 1" },
+        { { .cell = (ct_lm_cell)3 }, "3 is not a cell" },
+        { { .hidden_size = -1 }, "hidden_size is -1" },
+        { { .embedding_size = -4 }, "embedding_size is -4" },
+        { { .tied = true }, "tied ... embedding_size is 0" },
+        { { .hidden_size = 4, .embedding_size = 5, .tied = true }, "tied ... embedding_size is 5" },
+        { { .dropout = 1 }, "dropout is 1" },
+        { { .dropout = NAN }, "dropout is nan" },
     };
-    ct_corpus *c = corpus_of(prose, CT_CLEAN_TEXT, CT_TOKEN_KIND_CHAR);
+    ct_corpus *c = new_corpus_of(
+        prose, strlen(prose),
+        (ct_corpus_options){ .clean = CT_CLEAN_TEXT, .vocab.tokens = CT_TOKEN_KIND_CHAR });
     int i;
 
     for (i = 0; i < LENGTH(cases); i++) {
         ck_assert_ptr_null(ct_lm_new(c, cases[i].options));
-        expect_error(CT_ERR_ARGUMENT, cases[i].message);
+        expect_error(CT_ERR_ARGUMENT, "ct_lm_new", cases[i].word);
     }
     ck_assert_ptr_null(ct_lm_new(c, (ct_lm_options){ .dialect = (ct_dialect)77 }));
     ck_assert(ct_error() == CT_ERR_ARGUMENT);
     ct_error_clear();
     ck_assert_ptr_null(ct_lm_new(NULL, (ct_lm_options){ 0 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_lm_new: corpus is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_lm_new", "corpus is NULL");
     ct_corpus_free(c);
 }
 END_TEST
@@ -205,7 +193,7 @@ static char *generate(ct_lm *m, ct_lm_generate_options o)
     return text;
 }
 
-static void expect_same(char *got, char *want, bool same)
+static void expect_texts(char *got, char *want, bool same)
 {
     ck_assert_msg((strcmp(got, want) == 0) == same, "'%s' and '%s'", got, want);
     harness_free(got);
@@ -217,17 +205,17 @@ START_TEST(greedy)
     ct_lm *m = small();
     char *text;
 
-    expect_same(generate(m, (ct_lm_generate_options){ 0 }), greedy_by_forward(m, "the time", 40),
-                true);
-    expect_same(generate(m, (ct_lm_generate_options){ .top_k = 1, .temperature = 5, .seed = 9 }),
-                generate(m, (ct_lm_generate_options){ 0 }), true);
-    expect_same(generate(m, (ct_lm_generate_options){ .top_k = 1 }),
-                generate(m, (ct_lm_generate_options){ 0 }), true);
-    expect_same(generate(m, (ct_lm_generate_options){ .temperature = 1e-300, .seed = 3 }),
-                generate(m, (ct_lm_generate_options){ 0 }), true);
+    expect_texts(generate(m, (ct_lm_generate_options){ 0 }), greedy_by_forward(m, "the time", 40),
+                 true);
+    expect_texts(generate(m, (ct_lm_generate_options){ .top_k = 1, .temperature = 5, .seed = 9 }),
+                 generate(m, (ct_lm_generate_options){ 0 }), true);
+    expect_texts(generate(m, (ct_lm_generate_options){ .top_k = 1 }),
+                 generate(m, (ct_lm_generate_options){ 0 }), true);
+    expect_texts(generate(m, (ct_lm_generate_options){ .temperature = 1e-300, .seed = 3 }),
+                 generate(m, (ct_lm_generate_options){ 0 }), true);
     /* the prefix is read as the text was */
-    expect_same(generate(m, (ct_lm_generate_options){ .prefix = "The -- TIME" }),
-                greedy_by_forward(m, "the time", 40), true);
+    expect_texts(generate(m, (ct_lm_generate_options){ .prefix = "The -- TIME" }),
+                 greedy_by_forward(m, "the time", 40), true);
     text = ct_lm_generate_text(m, (ct_lm_generate_options){ .prefix = "x" });
     ck_assert_str_eq(text, "x");
     harness_free(text);
@@ -241,15 +229,15 @@ START_TEST(sampling)
     ct_lm *m = small();
     ct_lm_generate_options hot = { .temperature = 1.5, .seed = 1 }, other = hot;
 
-    expect_same(generate(m, hot), generate(m, hot), true);
+    expect_texts(generate(m, hot), generate(m, hot), true);
     other.seed = 2;
-    expect_same(generate(m, hot), generate(m, other), false);
+    expect_texts(generate(m, hot), generate(m, other), false);
     other = (ct_lm_generate_options){ .top_k = 5, .seed = 1 }; /* the temperature is 1 */
-    expect_same(generate(m, other),
-                generate(m, (ct_lm_generate_options){ .top_k = 5, .temperature = 1, .seed = 1 }),
-                true);
-    expect_same(generate(m, (ct_lm_generate_options){ .top_k = 1000, .temperature = 2 }),
-                generate(m, (ct_lm_generate_options){ .temperature = 2 }), true);
+    expect_texts(generate(m, other),
+                 generate(m, (ct_lm_generate_options){ .top_k = 5, .temperature = 1, .seed = 1 }),
+                 true);
+    expect_texts(generate(m, (ct_lm_generate_options){ .top_k = 1000, .temperature = 2 }),
+                 generate(m, (ct_lm_generate_options){ .temperature = 2 }), true);
     ct_lm_free(m);
 }
 END_TEST
@@ -371,18 +359,15 @@ START_TEST(bad_generation)
 {
     static const struct {
         ct_lm_generate_options options;
-        const char *message;
+        const char *word;
     } cases[] = {
-        { { .count = 3 }, "ct_lm_generate: prefix is NULL" },
-        { { .prefix = "" }, "ct_lm_generate: the prefix has no token" },
-        { { .prefix = "a", .count = -1 }, "ct_lm_generate: count is -1; it must be at least 0" },
-        { { .prefix = "a", .top_k = -2 }, "ct_lm_generate: top_k is -2; it must be at least 0" },
-        { { .prefix = "a", .temperature = -1 },
-          "ct_lm_generate: temperature is -1; it must be finite and at least 0" },
-        { { .prefix = "a", .temperature = NAN },
-          "ct_lm_generate: temperature is nan; it must be finite and at least 0" },
-        { { .prefix = "a", .temperature = INFINITY },
-          "ct_lm_generate: temperature is inf; it must be finite and at least 0" },
+        { { .count = 3 }, "prefix is NULL" },
+        { { .prefix = "" }, "prefix ... token" },
+        { { .prefix = "a", .count = -1 }, "count is -1" },
+        { { .prefix = "a", .top_k = -2 }, "top_k is -2" },
+        { { .prefix = "a", .temperature = -1 }, "temperature is -1" },
+        { { .prefix = "a", .temperature = NAN }, "temperature is nan" },
+        { { .prefix = "a", .temperature = INFINITY }, "temperature is inf" },
     };
     ct_lm *m = small();
     ct_scope s;
@@ -390,16 +375,16 @@ START_TEST(bad_generation)
 
     for (i = 0; i < LENGTH(cases); i++) {
         ck_assert_ptr_null(ct_lm_generate_text(m, cases[i].options));
-        expect_error(CT_ERR_ARGUMENT, cases[i].message);
+        expect_error(CT_ERR_ARGUMENT, "ct_lm_generate", cases[i].word);
     }
     ck_assert(ct_lm_generate(NULL, cases[1].options) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_lm_generate: m is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_lm_generate", "m is NULL");
     s = ct_scope_begin_no_grad();
     ct_fill(ct_param_value(ct_params_get(ct_lm_params(m), "linear.bias")), NAN);
     ck_assert(ct_scope_end(s) == CT_OK);
     ck_assert_ptr_null(
         ct_lm_generate_text(m, (ct_lm_generate_options){ .prefix = "a", .count = 2 }));
-    expect_error(CT_ERR_NUMERIC, "ct_lm_generate: the model's logits are not finite");
+    expect_error(CT_ERR_NUMERIC, "ct_lm_generate", "finite");
     ct_lm_free(m);
 }
 END_TEST
@@ -490,7 +475,7 @@ START_TEST(long_evaluation)
     ct_text_free(text);
     text = ct_text_new_from_bytes("a", 1, "test");
     ck_assert(ct_lm_evaluate(m, text, &score) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_lm_evaluate: the text has one token; at least two are needed");
+    expect_error(CT_ERR_SHAPE, "ct_lm_evaluate", "one token");
     ct_text_free(text);
     ct_lm_free(m);
 }
@@ -555,17 +540,17 @@ START_TEST(notes)
     ck_assert_msg(strstr(text, "\"training\":{\"epochs\":4.0}") != NULL, "%s", text);
     harness_free(text);
     ck_assert(ct_lm_note(m, "loss", NAN) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_lm_note: the value must be a finite number or text");
+    expect_error(CT_ERR_ARGUMENT, "ct_lm_note", "finite");
     ck_assert(ct_lm_note_text(m, "name", NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_lm_note_text: the value must be a finite number or text");
+    expect_error(CT_ERR_ARGUMENT, "ct_lm_note_text", "finite");
     ck_assert(ct_lm_note_text(m, "name", "caf\xe9 \xc3\xa9") == CT_OK);
     text = ct_lm_describe(m);
     ck_assert_msg(strstr(text, "\"name\":\"caf? \xc3\xa9\"}") != NULL, "%s", text);
     harness_free(text);
     ck_assert(ct_lm_note(m, NULL, 1) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_lm_note: what is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_lm_note", "what is NULL");
     ck_assert(ct_lm_note(NULL, "x", 1) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_lm_note: m is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_lm_note", "m is NULL");
     ct_lm_free(m);
 }
 END_TEST
@@ -598,92 +583,68 @@ static void write_model(const ct_lm *m, const char *description, const char *lef
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 
-static void expect_refused(const char *message)
+/* The model file is refused, by ct_lm_load or by what it calls. */
+static void load_refused(const char *function, const char *word)
 {
-    char whole[400];
-
-    snprintf(whole, sizeof whole, "ct_lm_load: " FILE_NAME ": %s", message);
-    ck_assert_msg(ct_lm_load(FILE_NAME, CT_CPU) == NULL, "it was loaded, not '%s'", message);
-    if (strstr(ct_error_message(), "ct_lm_load: "))
-        expect_error(CT_ERR_FORMAT, whole);
-    else {
-        ck_assert_msg(strstr(ct_error_message(), message) != NULL, "'%s', not '%s'",
-                      ct_error_message(), message);
-        ct_error_clear();
-    }
+    ck_assert_msg(ct_lm_load(FILE_NAME, CT_CPU) == NULL, "it was loaded, not '%s'", word);
+    expect_error(CT_ERR_FORMAT, function, word);
 }
 
 /* Fields of the description, each with another value; NULL: taken out. */
 START_TEST(malformed_descriptions)
 {
     static const struct {
-        const char *object, *key, *json, *message;
+        const char *object, *key, *json, *word;
     } cases[] = {
-        { NULL, "type", NULL, "description: \"type\" is missing" },
-        { NULL, "type", "\"image_model\"",
-          "is a model of type \"image_model\"; it must be \"language_model\"" },
-        { NULL, "type", "3", "description: \"type\" is not a string" },
-        { NULL, "version", "2", "description: \"version\" is 2; it must be 1 to 1" },
-        { NULL, "version", "\"1\"", "description: \"version\" is not a whole number" },
-        { NULL, "model", NULL, "description: \"model\" is missing" },
-        { NULL, "model", "[]", "description: \"model\" is not an object" },
-        { "model", "cell", "\"mgu\"", "description: \"cell\" is \"mgu\", which is not known here" },
-        { "model", "cell", "\"lstm\"", "rnn.weight_ih_l0 must be [48,25]; it is [36,25]" },
-        { "model", "hidden_size", "0",
-          "description: \"hidden_size\" is 0; it must be 1 to 2147483647" },
-        { "model", "hidden_size", "-5",
-          "description: \"hidden_size\" is -5; it must be 1 to 2147483647" },
-        { "model", "hidden_size", "12.5", "description: \"hidden_size\" is not a whole number" },
-        { "model", "hidden_size", "2147483647",
-          "rnn.weight_ih_l0 must be [6442450941,25]; it is [36,25]" },
+#define VOCABULARY "!" /* an error of ct_vocab_new_from_tokens */
+        { NULL, "type", NULL, "\"type\" is missing" },
+        { NULL, "type", "\"image_model\"", "\"image_model\"" },
+        { NULL, "type", "3", "\"type\" ... string" },
+        { NULL, "version", "2", "\"version\" ... 2" },
+        { NULL, "version", "\"1\"", "\"version\" ... number" },
+        { NULL, "model", NULL, "\"model\" is missing" },
+        { NULL, "model", "[]", "\"model\" ... object" },
+        { "model", "cell", "\"mgu\"", "\"cell\" ... \"mgu\"" },
+        { "model", "cell", "\"lstm\"", "rnn.weight_ih_l0 ... [48,25]" },
+        { "model", "hidden_size", "0", "\"hidden_size\" ... 0" },
+        { "model", "hidden_size", "-5", "\"hidden_size\" ... -5" },
+        { "model", "hidden_size", "12.5", "\"hidden_size\" ... number" },
+        { "model", "hidden_size", "2147483647", "rnn.weight_ih_l0 ... [6442450941,25]" },
         { "model", "hidden_size", "9223372036854775807",
-          "description: \"hidden_size\" is 9223372036854775807; it must be 1 to 2147483647" },
-        { "model", "num_layers", "2", "the tensor rnn.weight_ih_l1 is missing" },
-        { "model", "num_layers", "4096", "the tensor rnn.weight_ih_l1 is missing" },
-        { "model", "num_layers", "4097",
-          "description: \"num_layers\" is 4097; it must be 1 to 4096" },
-        { "model", "embedding_size", "2147483647", "the tensor embedding.weight is missing" },
-        { "model", "tied", "true", "description: the sizes of tied weights differ" },
-        { "model", "tied", "1", "description: \"tied\" is not true or false" },
-        { "model", "dropout", "1",
-          "description: \"dropout\" is 1; it must be at least 0 and less than 1" },
-        { "model", "dropout", "\"0\"", "description: \"dropout\" is not a number" },
-        { "model", "recurrent_dropout", "-0.5",
-          "description: \"recurrent_dropout\" is -0.5; it must be at least 0 and less than 1" },
-        { "model", "layer_norm", "true", "the tensor rnn.ln_ih_l0 is missing" },
-        { "model", "nonlinearity", "\"tanh\"", "description: the cell takes no nonlinearity" },
-        { "model", "nonlinearity", "\"sine\"",
-          "description: \"nonlinearity\" is \"sine\", which is not known here" },
-        { "model", "dialect", "\"french\"",
-          "description: \"dialect\" is \"french\", which is not known here" },
-        { "model", "dialect", "\"flax\"",
-          "the tensor \"rnn.bias_hh_l0\" is not in its description" },
-        { NULL, "tokens", "\"syllable\"",
-          "description: \"tokens\" is \"syllable\", which is not known here" },
-        { NULL, "tokens", "\"byte\"", "token 0 is given twice" },
-        { NULL, "clean", "\"bleach\"",
-          "description: \"clean\" is \"bleach\", which is not known here" },
-        { NULL, "vocabulary", NULL, "description: \"vocabulary\" is missing" },
-        { NULL, "vocabulary", "{}", "description: \"vocabulary\" is not an array" },
-        { NULL, "vocabulary", "[]", "the tokens do not include <unk>" },
-        { NULL, "vocabulary", "[\"<unk>\", \"a\"]",
-          "rnn.weight_ih_l0 must be [36,2]; it is [36,25]" },
-        { NULL, "vocabulary", "[\"<unk>\", \"\"]",
-          "description: token 1 must be text or a list of bytes" },
-        { NULL, "vocabulary", "[\"<unk>\", 7]",
-          "description: token 1 must be text or a list of bytes" },
-        { NULL, "vocabulary", "[[300]]", "description: token 0 must be text or a list of bytes" },
-        { NULL, "vocabulary", "[[97, 0]]", "description: token 0 must be text or a list of bytes" },
-        { NULL, "vocabulary", "[[]]", "description: token 0 must be text or a list of bytes" },
-        { NULL, "vocabulary", "[[\"a\"]]", "description: token 0 must be text or a list of bytes" },
-        { NULL, "vocabulary", "[\"<unk>\", \"a\", [97]]", "token 2 is given twice" },
-        { NULL, "corpus", NULL, "description: \"corpus\" is missing" },
-        { "corpus", "sha256", "\"abc\"",
-          "description: the SHA-256 of the corpus is not 64 hexadecimal digits" },
-        { "corpus", "tokens", "-1",
-          "description: \"tokens\" is -1; it must be 0 to 9223372036854775807" },
-        { NULL, "training", "[]", "description: \"training\" is not an object" },
-        { NULL, "training", "{\"x\": {}}", "description: note \"x\" must be a number or text" },
+          "\"hidden_size\" ... 9223372036854775807" },
+        { "model", "num_layers", "2", "rnn.weight_ih_l1" },
+        { "model", "num_layers", "4096", "rnn.weight_ih_l1" },
+        { "model", "num_layers", "4097", "\"num_layers\" ... 4097" },
+        { "model", "embedding_size", "2147483647", "embedding.weight" },
+        { "model", "tied", "true", "tied" },
+        { "model", "tied", "1", "\"tied\" ... true" },
+        { "model", "dropout", "1", "\"dropout\" ... 1" },
+        { "model", "dropout", "\"0\"", "\"dropout\" ... number" },
+        { "model", "recurrent_dropout", "-0.5", "\"recurrent_dropout\" ... -0.5" },
+        { "model", "layer_norm", "true", "rnn.ln_ih_l0" },
+        { "model", "nonlinearity", "\"tanh\"", "nonlinearity" },
+        { "model", "nonlinearity", "\"sine\"", "\"nonlinearity\" ... \"sine\"" },
+        { "model", "dialect", "\"french\"", "\"dialect\" ... \"french\"" },
+        { "model", "dialect", "\"flax\"", "\"rnn.bias_hh_l0\"" },
+        { NULL, "tokens", "\"syllable\"", "\"tokens\" ... \"syllable\"" },
+        { NULL, "tokens", "\"byte\"", VOCABULARY "token 0 ... twice" },
+        { NULL, "clean", "\"bleach\"", "\"clean\" ... \"bleach\"" },
+        { NULL, "vocabulary", NULL, "\"vocabulary\" is missing" },
+        { NULL, "vocabulary", "{}", "\"vocabulary\" ... array" },
+        { NULL, "vocabulary", "[]", VOCABULARY "<unk>" },
+        { NULL, "vocabulary", "[\"<unk>\", \"a\"]", "rnn.weight_ih_l0 ... [36,2]" },
+        { NULL, "vocabulary", "[\"<unk>\", \"\"]", "token 1 ... bytes" },
+        { NULL, "vocabulary", "[\"<unk>\", 7]", "token 1 ... bytes" },
+        { NULL, "vocabulary", "[[300]]", "token 0 ... bytes" },
+        { NULL, "vocabulary", "[[97, 0]]", "token 0 ... bytes" },
+        { NULL, "vocabulary", "[[]]", "token 0 ... bytes" },
+        { NULL, "vocabulary", "[[\"a\"]]", "token 0 ... bytes" },
+        { NULL, "vocabulary", "[\"<unk>\", \"a\", [97]]", VOCABULARY "token 2 ... twice" },
+        { NULL, "corpus", NULL, "\"corpus\" is missing" },
+        { "corpus", "sha256", "\"abc\"", "SHA-256" },
+        { "corpus", "tokens", "-1", "\"tokens\" ... -1" },
+        { NULL, "training", "[]", "\"training\" ... object" },
+        { NULL, "training", "{\"x\": {}}", "note" },
     };
     ct_lm *m = small();
     char *good = ct_lm_describe(m);
@@ -706,7 +667,10 @@ START_TEST(malformed_descriptions)
         write_model(m, bad, NULL, NULL);
         harness_free(bad);
         fail_allocation(0); /* counts */
-        expect_refused(cases[i].message);
+        if (cases[i].word[0] == VOCABULARY[0])
+            load_refused("ct_vocab_new_from_tokens", cases[i].word + 1);
+        else
+            load_refused("ct_lm_load", cases[i].word);
         ck_assert_msg(largest_seen < 1000000, "case %d asked for %zu bytes", i, largest_seen);
         fail_nothing();
     }
@@ -718,15 +682,14 @@ END_TEST
 START_TEST(malformed_files)
 {
     static const struct {
-        const char *description, *message;
+        const char *description, *word;
     } cases[] = {
         { NULL, "is not a model file (its metadata have no \"cotangent.model\")" },
-        { "", "\"cotangent.model\" of its metadata is not a JSON object" },
-        { "{", "\"cotangent.model\" of its metadata is not a JSON object" },
-        { "[]", "\"cotangent.model\" of its metadata is not a JSON object" },
-        { "{\"type\": \"language_model\", \"type\": \"language_model\"}",
-          "\"cotangent.model\" of its metadata is not a JSON object" },
-        { "{}", "description: \"type\" is missing" },
+        { "", "metadata" },
+        { "{", "metadata" },
+        { "[]", "metadata" },
+        { "{\"type\": \"language_model\", \"type\": \"language_model\"}", "metadata" },
+        { "{}", "\"type\" is missing" },
     };
     ct_lm *m = small(), *back;
     char *good = ct_lm_describe(m);
@@ -734,16 +697,12 @@ START_TEST(malformed_files)
 
     for (i = 0; i < LENGTH(cases); i++) {
         write_model(m, cases[i].description, NULL, NULL);
-        ck_assert_ptr_null(ct_lm_load(FILE_NAME, CT_CPU));
-        ck_assert_msg(strstr(ct_error_message(), cases[i].message) != NULL, "case %d: '%s'", i,
-                      ct_error_message());
-        ck_assert(ct_error() == CT_ERR_FORMAT);
-        ct_error_clear();
+        load_refused("ct_lm_load", cases[i].word);
     }
     write_model(m, good, "linear.bias", NULL);
-    expect_refused("the tensor linear.bias is missing");
+    load_refused("ct_lm_load", "linear.bias");
     write_model(m, good, NULL, "optimizer.step");
-    expect_refused("the tensor \"optimizer.step\" is not in its description");
+    load_refused("ct_lm_load", "\"optimizer.step\"");
     write_model(m, good, NULL, "training.adam.step"); /* a checkpoint's */
     back = ct_lm_load(FILE_NAME, CT_CPU);
     ck_assert_msg(back != NULL, "%s", ct_error_message());

@@ -322,7 +322,7 @@ static const struct op_case {
     { "cross_entropy, smoothed, ignoring", f_cross_entropy, 1, { { 3, { 2, 3, 4 } } }, &ce_all },
 };
 
-#define OP_CASES ((int)(sizeof op_cases / sizeof *op_cases))
+#define OP_CASES (LENGTH(op_cases))
 
 START_TEST(ops_of_the_job)
 {
@@ -409,7 +409,7 @@ static const struct model_case {
       false },
 };
 
-#define MODEL_CASES ((int)(sizeof model_cases / sizeof *model_cases))
+#define MODEL_CASES (LENGTH(model_cases))
 
 START_TEST(whole_model)
 {

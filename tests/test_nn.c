@@ -2,6 +2,8 @@
 #include "tests/files.h"
 #include "tests/harness.h"
 
+#include "autograd/internal.h"
+#include "nn/cell.h"
 #include "nn/fused_rnn.h"
 #include "tensor/internal.h"
 
@@ -11,11 +13,6 @@
 #include <string.h>
 
 #include <cotangent.h>
-
-static ct_params *new_set(ct_dtype dtype)
-{
-    return ct_params_new((ct_params_options){ .device = DEVICE, .dtype = dtype, .seed = 5 });
-}
 
 static void expect_param(const ct_params *set, int at, const char *name, ct_shape shape)
 {
@@ -48,14 +45,6 @@ static void expect_uniform(ct_params *set, const char *name, double bound)
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 
-static void expect_same(const char *what, ct_tensor *got, ct_tensor *want, double tolerance)
-{
-    double *v = values_of(want);
-
-    expect_values(what, got, v, (size_t)ct_numel(want), tolerance);
-    free(v);
-}
-
 /* ---- Linear ---- */
 
 START_TEST(linear_by_hand)
@@ -63,7 +52,7 @@ START_TEST(linear_by_hand)
     const float w[6] = { 1, 2, 3, -1, 0, 0.5f }, b[2] = { 10, -10 };
     const float x[6] = { 1, 1, 1, 2, 0, -2 };
     const double y[4] = { 16, -10.5, 6, -13 };
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_module *l =
         ct_nn_linear(set, "out", (ct_nn_linear_options){ .in_features = 3, .out_features = 2 });
     ct_scope s = ct_scope_begin_no_grad();
@@ -90,7 +79,7 @@ END_TEST
 
 START_TEST(linear_size_inferred)
 {
-    ct_params *late = new_set(CT_F32), *early = new_set(CT_F32);
+    ct_params *late = new_params(5, CT_F32), *early = new_params(5, CT_F32);
     ct_module *l = ct_nn_linear(late, "l", (ct_nn_linear_options){ .out_features = 40 });
     ct_generator g = ct_generator_from_seed(1);
     ct_scope s = ct_scope_begin();
@@ -110,11 +99,9 @@ START_TEST(linear_size_inferred)
     expect_same("bias", ct_param_value(ct_params_at(late, 1)),
                 ct_param_value(ct_params_at(early, 1)), 0);
     ck_assert(ct_forward(l, ct_ones(CT_SHAPE(4, 24), CT_F32, DEVICE)) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_linear: x f32[4,24] cpu and weight f32[40,25] cpu (out, "
-                               "in) do not fit");
+    expect_error(CT_ERR_SHAPE, "ct_forward", "f32[4,24]");
     ck_assert(ct_forward(l, ct_ones(CT_SHAPE(4, 25), CT_F64, DEVICE)) == NULL);
-    expect_error(CT_ERR_DTYPE, "ct_linear: x f64[4,25] cpu and weight f32[40,25] cpu differ "
-                               "in dtype (no promotion: ct_cast one)");
+    expect_error(CT_ERR_DTYPE, "ct_linear", "weight ... dtype");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(late);
     ct_params_free(early);
@@ -125,7 +112,7 @@ END_TEST
 START_TEST(linear_one_hot)
 {
     const int32_t ids[4] = { 2, 0, 3, 2 };
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
     ct_module *l =
         ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 3, .no_bias = true });
     ct_generator g = ct_generator_from_seed(1);
@@ -154,7 +141,7 @@ END_TEST
 /* Of no features y is the bias, which begins as 0. */
 START_TEST(linear_of_no_features)
 {
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
     ct_module *l = ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 2 });
     ct_scope s = ct_scope_begin();
 
@@ -167,20 +154,18 @@ END_TEST
 
 START_TEST(linear_misuse)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_module *l;
     ct_tensor *x;
     ct_scope s;
 
     ck_assert(ct_nn_linear(set, "l", (ct_nn_linear_options){ .in_features = 3 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_linear: in_features 3 is below 0, or out_features 0 "
-                                  "below 1");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_linear", "in_features 3");
     ck_assert(ct_nn_linear(set, "l",
                            (ct_nn_linear_options){ .in_features = -1, .out_features = 2 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_linear: in_features -1 is below 0, or out_features 2 "
-                                  "below 1");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_linear", "in_features -1");
     ck_assert(ct_nn_linear(set, "", (ct_nn_linear_options){ .out_features = 2 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_sub: \"\" is no name");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_linear", "\"\"");
     ck_assert(ct_nn_linear(NULL, "l", (ct_nn_linear_options){ .out_features = 2 }) == NULL);
     l = ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 2 });
     s = ct_scope_begin();
@@ -189,12 +174,12 @@ START_TEST(linear_misuse)
     expect_ok();
     ck_assert(ct_nn_linear(set, "l",
                            (ct_nn_linear_options){ .out_features = 2, .no_bias = true }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add: the name l.weight is taken");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add", "l.weight");
     ck_assert(ct_param_materialize(ct_params_get(set, "l.weight"), CT_SHAPE(2, 3)) == CT_OK);
     ck_assert(ct_forward(l, x) != NULL); /* the bias is not settled yet */
     ck_assert(ct_scope_end(s) == CT_OK);
     ck_assert(ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 2 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add: the name l.weight is taken");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add", "l.weight");
     ct_params_free(set);
 }
 END_TEST
@@ -216,7 +201,7 @@ static const rnn_case rnn_cases[] = {
     { 2, 1, false, true, true },   { 3, 2, true, false, true }, { 2, 2, false, false, false },
 };
 
-#define RNN_CASES ((int)(sizeof rnn_cases / sizeof *rnn_cases))
+#define RNN_CASES (LENGTH(rnn_cases))
 
 static double *param_values(ct_params *set, const char *what, int layer, int direction)
 {
@@ -297,7 +282,7 @@ START_TEST(rnn_is_its_formula)
     ct_dtype dtype = _i % 2 ? CT_F32 : CT_F64;
     bool recorded = _i / 2 % 2;
     double tolerance = dtype == CT_F32 ? 2e-6 : 1e-14, *x, *h, *y, *before;
-    ct_params *set = new_set(dtype);
+    ct_params *set = new_params(5, dtype);
     ct_recurrent *r = rnn_of(set, c, IN);
     ct_generator g = ct_generator_from_seed(8);
     ct_scope s = recorded ? ct_scope_begin() : ct_scope_begin_no_grad();
@@ -339,7 +324,7 @@ START_TEST(rnn_goes_on)
 {
     const rnn_case c = { .layers = 2, .directions = 1 };
     const int32_t ids[T * B] = { 3, 0, 1, 1, 2, 2, 0, 3, 3, 1, 0, 2, 1, 3, 0 };
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
     ct_recurrent *r = rnn_of(set, &c, 0);
     ct_scope s = _i ? ct_scope_begin() : ct_scope_begin_no_grad();
     ct_tensor *hot = ct_one_hot_as(ct_from_data(ids, CT_SHAPE(T, B), CT_I32, DEVICE), IN, CT_F64);
@@ -359,7 +344,7 @@ END_TEST
 
 START_TEST(rnn_names_and_layouts)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_recurrent *r = ct_nn_rnn(
         ct_params_sub(set, "encoder"), "rnn",
         (ct_nn_rnn_options){ .hidden_size = 100, .num_layers = 2, .bidirectional = true });
@@ -393,51 +378,38 @@ END_TEST
 START_TEST(rnn_misuse)
 {
     const rnn_case c = { .layers = 2, .directions = 1 };
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_scope s = ct_scope_begin_no_grad();
     ct_recurrent *r = rnn_of(set, &c, IN);
     ct_state *state = ct_recurrent_begin_state(r, B), *next = state;
     ct_tensor *x = ct_ones(CT_SHAPE(T, B, IN), CT_F32, DEVICE), *two[2];
 
     ck_assert(ct_nn_rnn(set, "bad", (ct_nn_rnn_options){ .input_size = 3 }) == NULL);
-    expect_error(
-        CT_ERR_ARGUMENT,
-        "ct_nn_recurrent: hidden_size 0 (1 or more), input_size 3 (0 or more) or num_layers "
-        "0 (0 to 4096) does not do");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_rnn", "hidden_size");
     ck_assert(ct_nn_rnn(set, "bad", (ct_nn_rnn_options){ .hidden_size = 3, .num_layers = -1 }) ==
               NULL);
-    expect_error(
-        CT_ERR_ARGUMENT,
-        "ct_nn_recurrent: hidden_size 3 (1 or more), input_size 0 (0 or more) or num_layers "
-        "-1 (0 to 4096) does not do");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "num_layers");
     ck_assert(ct_nn_rnn(set, "bad",
                         (ct_nn_rnn_options){ .hidden_size = 3,
                                              .nonlinearity = (ct_nonlinearity)9 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_rnn: nonlinearity is none of the enumeration");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_rnn", "nonlinearity");
     ck_assert_int_eq(ct_params_count(set), 8);
     ck_assert(ct_recurrent_forward(r, ct_unsqueeze(x, 0), state, &next) == NULL);
     ck_assert(next == NULL);
-    expect_error(CT_ERR_SHAPE,
-                 "ct_recurrent_forward: x f32[1,5,3,4] cpu is neither (T, B, size) nor "
-                 "(T, size), with T of 1 or more");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward", "f32[1,5,3,4]");
     ck_assert(ct_recurrent_forward(r, ct_narrow(x, 0, 0, 0), state, &next) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[0,3,4] cpu is neither (T, B, size) nor "
-                               "(T, size), with T of 1 or more");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward", "f32[0,3,4]");
     ck_assert(ct_recurrent_forward(r, ct_narrow(x, 1, 0, 2), state, &next) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: state 0 f32[2,3,6] cpu should have the shape "
-                               "[2,2,6] for x f32[5,2,4] cpu");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward", "[2,2,6]");
     ck_assert(ct_recurrent_forward(r, ct_narrow(x, 2, 0, 2), state, &next) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f32[5,3,2] cpu has 2 features; the module "
-                               "takes 4");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward", "features");
     two[0] = two[1] = ct_state_get(state, 0);
     ck_assert(ct_recurrent_forward(r, x, ct_state_from_tensors(2, two), &next) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: a state of 2 tensors for a RNN, whose state "
-                               "has 1");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward", "2 tensors");
     ck_assert(ct_recurrent_forward(r, ct_cast(x, CT_F64), state, &next) == NULL);
-    expect_error(CT_ERR_DTYPE, "ct_recurrent_forward: x f64[5,3,4] cpu and state f32[2,3,6] cpu "
-                               "differ in dtype (no promotion: ct_cast one)");
+    expect_error(CT_ERR_DTYPE, "ct_recurrent_forward", "state ... dtype");
     ck_assert(ct_recurrent_begin_state(r, -1) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_recurrent_begin_state: batch -1 is below 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_recurrent_begin_state", "batch -1");
     next = state;
     ck_assert(ct_recurrent_forward(r, NULL, state, &next) == NULL && next == NULL);
     ck_assert(ct_recurrent_forward(NULL, x, state, &next) == NULL);
@@ -455,7 +427,7 @@ START_TEST(inference_in_constant_memory)
 {
     const int64_t steps = harness_rounds(200, _i ? 1000 : 5000), b = 4, in = 8, h = 32;
     size_t before, extra, held = (size_t)(2 * steps * b * h) * sizeof(float);
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_recurrent *r =
         ct_nn_rnn(set, "rnn", (ct_nn_rnn_options){ .input_size = in, .hidden_size = h });
     ct_scope s = ct_scope_begin_no_grad();
@@ -480,26 +452,29 @@ START_TEST(rows_by_index)
     ct_generator g = ct_generator_from_seed(2);
     ct_scope s = ct_scope_begin_no_grad();
     ct_tensor *table = ct_randn(CT_SHAPE(4, 2), CT_F64, CT_CPU, &g), *rows, *indices;
-    ct_tensor *x = cti_rows_later(table, ct_from_data(ids, CT_SHAPE(3, 2), CT_I32, CT_CPU));
-    ct_tensor *w = ct_randn(CT_SHAPE(2, 2), CT_F64, CT_CPU, &g), *y, *again;
-    ct_tensor *state = ct_zeros(CT_SHAPE(2, 2), CT_F64, CT_CPU), *other = state;
+    ct_tensor *x = cti_lazy_gather(table, ct_from_data(ids, CT_SHAPE(3, 2), CT_I32, CT_CPU));
+    ct_params *set = ct_params_new((ct_params_options){ .dtype = CT_F64 });
+    cti_cell cell = { .kind = CTI_CELL_TANH, .hidden = 2 };
+    const ct_cell_step at = { .data = NULL };
+    ct_tensor *state = ct_zeros(CT_SHAPE(2, 2), CT_F64, CT_CPU), *other = state, *y, *again;
 
-    ck_assert(cti_is_put_off(x, &rows, &indices));
-    y = cti_sequence_forward(CTI_CELL_TANH, false, x, w, NULL, NULL, &state, NULL, NULL);
-    ck_assert(cti_is_put_off(x, &rows, &indices));
-    again =
-        cti_sequence_forward(CTI_CELL_TANH, false, ct_clone(x), w, NULL, NULL, &other, NULL, NULL);
-    ck_assert(!cti_is_put_off(x, &rows, &indices));
+    cell.w_hh = ct_params_add(set, "w", CT_SHAPE(2, 2), ct_init_normal(0, 1));
+    ck_assert(cti_lazy_rows_get(x, &rows, &indices));
+    y = cti_fused_rnn(&cell, x, &state, false, &at);
+    ck_assert(cti_lazy_rows_get(x, &rows, &indices));
+    again = cti_fused_rnn(&cell, ct_clone(x), &other, false, &at);
+    ck_assert(!cti_lazy_rows_get(x, &rows, &indices));
     expect_same("y", y, again, 0);
     expect_same("state", state, other, 0);
     ck_assert(ct_scope_end(s) == CT_OK);
+    ct_params_free(set);
 }
 END_TEST
 
 /* A step at a time, the state carried, as text is generated: once warm, no memory is asked for. */
 START_TEST(generation_in_constant_memory)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_recurrent *r = ct_nn_rnn(
         set, "rnn", (ct_nn_rnn_options){ .input_size = 8, .hidden_size = 32, .num_layers = 2 });
     ct_state *state = ct_recurrent_begin_state(r, 1);
@@ -564,7 +539,7 @@ START_TEST(cell_of_ones_own)
                                  .output_size = own_output_size,
                                  .step = own_step };
     const double y[8] = { 2, 2, 4, 4, 6, 6, 8, 8 }; /* T = 4, B = 1, size 2 */
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
     double number = 3;
     ct_recurrent *r =
         ct_nn_recurrent(set, "own", &own, (ct_nn_recurrent_options){ .hidden_size = 2 });
@@ -582,8 +557,7 @@ START_TEST(cell_of_ones_own)
     expect_values("h", ct_state_get(next, 0), (double[]){ 4, 4 }, 2, 0);
     expect_values("c", ct_state_get(next, 1), (double[]){ 12, 12, 12 }, 3, 0);
     ck_assert(ct_recurrent_forward(r, x, state, &next) == NULL && next == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: a step of the cell sum gave as a next state "
-                               "nothing, where it has the shape [1,3]");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward", "[1,3]");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_state_free(state);
     ct_params_free(set);
@@ -611,7 +585,7 @@ START_TEST(cell_of_most_states)
     static const char *const names[] = { "h_0",  "c_0",  "s2_0", "s3_0",
                                          "s4_0", "s5_0", "s6_0", "s7_0" };
     const int64_t lengths[2] = { 1, 3 };
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
     ct_recurrent *r = ct_nn_recurrent(
         set, "g", &growing,
         (ct_nn_recurrent_options){ .input_size = 1, .hidden_size = 1, .learn_state = true });
@@ -643,7 +617,7 @@ END_TEST
 START_TEST(empty_batches)
 {
     const bool recorded = _i % 2, ragged = _i / 2 % 2;
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_recurrent *r =
         ct_nn_lstm(set, "r", (ct_nn_lstm_options){ .hidden_size = 2, .num_layers = 3 });
     ct_state *state = ct_recurrent_begin_state(r, 0), *next;
@@ -676,14 +650,13 @@ END_TEST
 
 START_TEST(most_layers)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_nn_recurrent_options o = { .input_size = 1, .hidden_size = 1, .num_layers = 4096 };
 
     ck_assert_int_eq(ct_recurrent_layers(ct_nn_recurrent(set, "a", &growing, o)), 4096);
     o.num_layers++;
     ck_assert(ct_nn_recurrent(set, "b", &growing, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent: hidden_size 1 (1 or more), input_size 1 (0 or "
-                                  "more) or num_layers 4097 (0 to 4096) does not do");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "num_layers");
     ct_params_free(set);
 }
 END_TEST
@@ -716,7 +689,7 @@ START_TEST(steps_are_left_out)
     } cases[] = { { { 2, 1 }, 2 }, { { 0, 3 }, 3 }, { { 4, 4 }, 4 },
                   { { 4, 0 }, 4 }, { { 0, 0 }, 1 }, { { 1, 1 }, 1 } };
     static const ct_cell counted = { .name = "counted", .states = 1, .step = counted_step };
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
     ct_recurrent *r = ct_nn_recurrent(
         set, "r", &counted, (ct_nn_recurrent_options){ .hidden_size = 1, .reverse = _i / 2 });
     size_t i;
@@ -750,7 +723,7 @@ END_TEST
 /* Where nothing is dropped no random numbers are drawn. */
 START_TEST(nothing_is_drawn)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_recurrent *r = ct_nn_gru(
         set, "r", (ct_nn_gru_options){ .input_size = 5, .hidden_size = 2, .num_layers = 2 });
     ct_scope s = ct_scope_begin();
@@ -769,7 +742,7 @@ START_TEST(sequences_where_they_serve)
     static const ct_cell counted = {
         .name = "counted", .states = 1, .step = counted_step, .sequence = counted_sequence
     };
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
     ct_recurrent *r =
         ct_nn_recurrent(set, "r", &counted, (ct_nn_recurrent_options){ .hidden_size = 1 });
     int i;
@@ -797,7 +770,7 @@ END_TEST
 /* A step of a module of batches first is as that of one of time first; T is 1 or more there, too. */
 START_TEST(batches_first)
 {
-    ct_params *sets[2] = { new_set(CT_F64), new_set(CT_F64) };
+    ct_params *sets[2] = { new_params(5, CT_F64), new_params(5, CT_F64) };
     ct_generator g = ct_generator_from_seed(6);
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_randn(CT_SHAPE(3, 5), CT_F64, DEVICE, &g), *y[2];
@@ -815,11 +788,9 @@ START_TEST(batches_first)
     ck_assert(ct_recurrent_forward(r, ct_ones(CT_SHAPE(0, 4, 5), CT_F64, DEVICE), NULL, NULL));
     ck_assert(ct_recurrent_forward(r, ct_ones(CT_SHAPE(4, 0, 5), CT_F64, DEVICE), NULL, NULL) ==
               NULL);
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f64[4,0,5] cpu is neither (B, T, size) nor "
-                               "(T, size), with T of 1 or more");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward", "f64[4,0,5]");
     ck_assert(ct_recurrent_forward(r, ct_ones(CT_SHAPE(0, 5), CT_F64, DEVICE), NULL, NULL) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward: x f64[0,5] cpu is neither (B, T, size) nor "
-                               "(T, size), with T of 1 or more");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_forward", "f64[0,5]");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(sets[0]);
     ct_params_free(sets[1]);
@@ -837,25 +808,21 @@ START_TEST(options_of_others)
     static const struct {
         ct_nn_recurrent_options o;
         int fits; /* the maker's number / 2, or -1 */
-        const char *message;
+        const char *word;
     } cases[] = {
-        { { .hidden_size = 3, .nonlinearity = CT_NONLINEARITY_RELU },
-          0,
-          "nonlinearity is an RNN's" },
-        { { .hidden_size = 3, .reset_before = true }, 1, "reset_before is a GRU's" },
-        { { .hidden_size = 3, .proj_size = 2 }, 2, "proj_size is an LSTM's" },
-        { { .hidden_size = 3, .has_forget_bias = true }, 2, "forget_bias is an LSTM's" },
-        { { .hidden_size = 3, .forget_bias = 1 }, -1, "forget_bias is an LSTM's" },
-        { { .hidden_size = 3, .has_forget_bias = true, .forget_bias = 1 },
-          2,
-          "forget_bias is an LSTM's" },
+        { { .hidden_size = 3, .nonlinearity = CT_NONLINEARITY_RELU }, 0, "nonlinearity" },
+        { { .hidden_size = 3, .reset_before = true }, 1, "reset_before" },
+        { { .hidden_size = 3, .proj_size = 2 }, 2, "proj_size" },
+        { { .hidden_size = 3, .has_forget_bias = true }, 2, "forget_bias" },
+        { { .hidden_size = 3, .forget_bias = 1 }, -1, "forget_bias" },
+        { { .hidden_size = 3, .has_forget_bias = true, .forget_bias = 1 }, 2, "forget_bias" },
     };
-    ct_params *set = new_set(CT_F64);
-    char name[32], message[100];
+    ct_params *set = new_params(5, CT_F64);
+    char name[32];
     int i, k;
 
     for (i = 0; i < 6; i++)
-        for (k = 0; k < (int)(sizeof cases / sizeof *cases); k++) {
+        for (k = 0; k < LENGTH(cases); k++) {
             ct_recurrent *r;
 
             snprintf(name, sizeof name, "r%d_%d", i, k);
@@ -863,30 +830,29 @@ START_TEST(options_of_others)
             ck_assert_msg((r != NULL) == (cases[k].fits == i / 2), "%s, row %d", names[i], k);
             if (r)
                 continue;
-            snprintf(message, sizeof message, "%s: %s", names[i],
-                     i > 3 ? "forget_bias needs has_forget_bias" : cases[k].message);
             if (i <= 3 || cases[k].fits == -1)
-                expect_error(CT_ERR_ARGUMENT, message);
+                expect_error(CT_ERR_ARGUMENT, names[i], i > 3 ? "has_forget_bias" : cases[k].word);
             ck_assert_int_eq(ct_error(), i <= 3 || cases[k].fits == -1 ? CT_OK : CT_ERR_ARGUMENT);
             ct_error_clear();
         }
     ck_assert(ct_nn_rnn(set, "a",
                         (ct_nn_rnn_options){ .hidden_size = 1,
                                              .nonlinearity = (ct_nonlinearity)7 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_rnn: nonlinearity is none of the enumeration");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_rnn", "nonlinearity");
     ck_assert(ct_nn_lstm(set, "a", (ct_nn_lstm_options){ .hidden_size = 2, .proj_size = -1 }) ==
               NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_lstm: proj_size is not in 1..hidden_size - 1");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_lstm", "proj_size");
     for (i = 0; i < 5; i++) {
         const ct_nn_recurrent_options more[] = { { .hidden_size = 1, .num_layers = 2 },
                                                  { .hidden_size = 1, .bidirectional = true },
                                                  { .hidden_size = 1, .reverse = true },
                                                  { .hidden_size = 1, .batch_first = true },
                                                  { .hidden_size = 1, .dropout = 0.5 } };
+        static const char *const wrong[] = { "num_layers", "bidirectional", "reverse",
+                                             "batch_first", "dropout" };
 
         ck_assert(ct_nn_gru_cell(set, "a", more[i]) == NULL);
-        expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent_cell: a cell alone has one layer, one "
-                                      "direction and no dropout");
+        expect_error(CT_ERR_ARGUMENT, "ct_nn_gru_cell", wrong[i]);
     }
     ck_assert(ct_nn_gru_cell(set, "a", (ct_nn_gru_options){ .hidden_size = 1, .num_layers = 1 }) !=
               NULL);
@@ -924,16 +890,16 @@ START_TEST(cells_are_checked)
         .name = "none", .size = 8, .states = CT_MAX_CELL_STATES + 1, .step = own_step
     };
     const ct_nn_recurrent_options o = { .hidden_size = 2 };
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
 
     ck_assert(ct_nn_recurrent(set, "a", NULL, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent: the cell has no step or 0 states");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "0 states");
     ck_assert(ct_nn_recurrent(set, "a", &no_step, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent: the cell has no step or 1 states");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "1 states");
     ck_assert(ct_nn_recurrent(set, "a", &no_state, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent: the cell has no step or 0 states");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "0 states");
     ck_assert(ct_nn_recurrent(set, "a", &states, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent: the cell has no step or 9 states");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "9 states");
     ck_assert_int_eq(ct_params_count(set), 0);
     own_parameters = 16;
     ck_assert(ct_nn_recurrent(set, "b", &many, o) != NULL);
@@ -941,7 +907,7 @@ START_TEST(cells_are_checked)
     expect_param(set, 16, "b.known_l0", CT_SHAPE(2));
     own_parameters = 17;
     ck_assert(ct_nn_recurrent(set, "c", &many, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_cell_param: more than 16 parameters have the input size");
+    expect_error(CT_ERR_ARGUMENT, "ct_cell_param", "size");
     ck_assert(ct_nn_recurrent(set, "d", &many,
                               (ct_nn_recurrent_options){ .hidden_size = 2, .input_size = 5 }) !=
               NULL);
@@ -953,26 +919,21 @@ END_TEST
 START_TEST(steps_and_lengths_are_checked)
 {
     ct_scope s = ct_scope_begin();
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = new_params(5, CT_F32);
     ct_recurrent *r = ct_nn_rnn(set, "r", (ct_nn_rnn_options){ .hidden_size = 2 }), *two, *back;
     ct_tensor *x = ct_ones(CT_SHAPE(4, 3, 5), CT_F32, DEVICE), *row = ct_select(x, 0, 0);
     const struct {
         ct_tensor *lengths;
         ct_status status;
-        const char *message;
+        const char *word;
     } cases[] = {
-        { ct_ones(CT_SHAPE(3), CT_F32, DEVICE), CT_ERR_DTYPE,
-          "ct_recurrent_forward_with: lengths f32[3] cpu must be i32 or i64" },
-        { ct_ones(CT_SHAPE(4), CT_I32, DEVICE), CT_ERR_SHAPE,
-          "ct_recurrent_forward_with: "
-          "lengths i32[4] cpu should have the shape [3] for x f32[4,3,5] cpu" },
-        { ct_ones(CT_SHAPE(3, 1), CT_I64, DEVICE), CT_ERR_SHAPE,
-          "ct_recurrent_forward_with: "
-          "lengths i64[3,1] cpu should have the shape [3] for x f32[4,3,5] cpu" },
+        { ct_ones(CT_SHAPE(3), CT_F32, DEVICE), CT_ERR_DTYPE, "i32 or i64" },
+        { ct_ones(CT_SHAPE(4), CT_I32, DEVICE), CT_ERR_SHAPE, "[3]" },
+        { ct_ones(CT_SHAPE(3, 1), CT_I64, DEVICE), CT_ERR_SHAPE, "[3]" },
         { ct_from_data((int32_t[]){ 4, 5, 0 }, CT_SHAPE(3), CT_I32, DEVICE), CT_ERR_INDEX,
-          "ct_recurrent_forward_with: lengths[1] is 5, not in 0..4" },
+          "lengths[1]" },
         { ct_from_data((int64_t[]){ 4, 0, -1 }, CT_SHAPE(3), CT_I64, DEVICE), CT_ERR_INDEX,
-          "ct_recurrent_forward_with: lengths[2] is -1, not in 0..4" },
+          "lengths[2]" },
         { ct_from_data((int64_t[]){ 4, 0, 4 }, CT_SHAPE(3), CT_I64, DEVICE), CT_OK, "" },
     };
     ct_state *next;
@@ -986,18 +947,14 @@ START_TEST(steps_and_lengths_are_checked)
 
         ck_assert_msg(!y == (cases[i].status != CT_OK) && !next == !y, "case %zu", i);
         if (!y)
-            expect_error(cases[i].status, cases[i].message);
+            expect_error(cases[i].status, "ct_recurrent_forward_with", cases[i].word);
     }
     ck_assert(ct_recurrent_step(r, x, NULL, &next) == NULL && next == NULL);
-    expect_error(CT_ERR_SHAPE,
-                 "ct_recurrent_step: x f32[4,3,5] cpu should be (B, size), the module "
-                 "of one direction, forward");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_step", "f32[4,3,5]");
     ck_assert(ct_recurrent_step(two, row, NULL, &next) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_step: x f32[3,5] cpu should be (B, size), the module "
-                               "of one direction, forward");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_step", "f32[3,5]");
     ck_assert(ct_recurrent_step(back, row, NULL, NULL) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_step: x f32[3,5] cpu should be (B, size), the module "
-                               "of one direction, forward");
+    expect_error(CT_ERR_SHAPE, "ct_recurrent_step", "f32[3,5]");
     ck_assert(ct_recurrent_step(NULL, row, NULL, &next) == NULL);
     ck_assert(ct_recurrent_step(r, NULL, NULL, &next) == NULL);
     ck_assert(ct_recurrent_forward(NULL, x, NULL, &next) == NULL && next == NULL);
@@ -1020,17 +977,17 @@ static ct_tensor *twice(void *self, ct_tensor *x)
 START_TEST(modules_are_checked)
 {
     ct_scope s = ct_scope_begin();
-    ct_params *set = new_set(CT_F64);
+    ct_params *set = new_params(5, CT_F64);
     ct_tensor *x = ct_ones(CT_SHAPE(2), CT_F64, DEVICE);
     double two = 2;
     ct_module *m = ct_nn_module(set, &two, twice), *both[2] = { m, NULL };
 
     ck_assert(ct_nn_module(set, &two, NULL) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_module: forward is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_module", "forward is NULL");
     ck_assert(ct_nn_op(set, NULL) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_op: op is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_op", "op is NULL");
     ck_assert(ct_nn_sequential(set, -1, both) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_sequential: -1 modules");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_sequential", "-1 modules");
     ck_assert(ct_nn_sequential(set, 2, both) == NULL && ct_nn_module(NULL, &two, twice) == NULL &&
               ct_nn_op(NULL, (ct_neg)) == NULL && ct_nn_sequential(NULL, 1, both) == NULL);
     expect_ok(); /* NULL flows */
@@ -1040,9 +997,9 @@ START_TEST(modules_are_checked)
                   0);
     ck_assert(ct_forward(ct_nn_sequential(set, 0, both), x) == x);
     ck_assert(ct_nn_layer_norm(set, "n", (ct_nn_layer_norm_options){ .size = -1 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_layer_norm: size -1, eps 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_layer_norm", "size -1");
     ck_assert(ct_nn_layer_norm(set, "n", (ct_nn_layer_norm_options){ .eps = -0.5 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_layer_norm: size 0, eps -0.5");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_layer_norm", "eps -0.5");
     ck_assert(ct_nn_layer_norm(set, "n", (ct_nn_layer_norm_options){ .eps = NAN }) == NULL);
     ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
     ct_error_clear();
@@ -1082,8 +1039,7 @@ START_TEST(state_copy_select_zero)
     ck_assert(ct_state_zero(copy) == CT_OK);
     expect_values("selected", ct_state_get(beams, 0), picked, 8, 0);
     refused = ct_state_select_new(copy, ct_full(CT_SHAPE(1), 3, CT_I64, DEVICE));
-    expect_fault("ct_state_select_new", ct_state_get(refused, 0), CT_ERR_INDEX,
-                 "ct_index_select: index 3, number 0 of i64[1] cpu, is not in 0..2");
+    expect_fault(ct_state_get(refused, 0), CT_ERR_INDEX, "ct_state_select_new", "index 3");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_state_free(state);
     ct_state_free(copy);
@@ -1127,26 +1083,23 @@ START_TEST(state_misuse)
 
     borrowed = ct_state_from_tensors(1, &other);
     ck_assert(ct_state_carry(kept, borrowed) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_state_carry: kept f64[1,3,2] cpu does not take next f64[1,2,2] "
-                               "cpu (tensor 0)");
+    expect_error(CT_ERR_SHAPE, "ct_state_carry", "f64[1,2,2]");
     ck_assert(ct_state_carry(kept, ct_state_from_tensors(1, &narrow)) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_state_carry: kept f64[1,3,2] cpu does not take next f32[1,3,2] "
-                               "cpu (tensor 0)");
+    expect_error(CT_ERR_SHAPE, "ct_state_carry", "f32[1,3,2]");
     ck_assert(ct_state_carry(borrowed, kept) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_state_carry: kept (1 tensors, not owned) does not take next "
-                                  "(1)");
+    expect_error(CT_ERR_ARGUMENT, "ct_state_carry", "owned");
     ck_assert(ct_state_carry(kept, NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_state_carry: kept (1 tensors) does not take next (0)");
+    expect_error(CT_ERR_ARGUMENT, "ct_state_carry", "next (0)");
     ck_assert(ct_state_zero(NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_state_zero: kept is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_state_zero", "kept is NULL");
     ct_state_free(borrowed);
-    expect_error(CT_ERR_SCOPE, "ct_state_free: the state belongs to a scope, which frees it");
+    expect_error(CT_ERR_SCOPE, "ct_state_free", "scope");
     ck_assert(ct_state_get(kept, 1) == NULL);
-    expect_error(CT_ERR_INDEX, "ct_state_get: a state of 1 tensors has no number 1");
+    expect_error(CT_ERR_INDEX, "ct_state_get", "1 tensors");
     ck_assert(ct_state_new(0, &other) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_state_new: a state of 0 tensors");
+    expect_error(CT_ERR_ARGUMENT, "ct_state_new", "0 tensors");
     ck_assert(ct_state_from_tensors(65, &other) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_state_from_tensors: a state of 65 tensors");
+    expect_error(CT_ERR_ARGUMENT, "ct_state_from_tensors", "65 tensors");
     for (i = 0; i < 64; i++)
         most[i] = narrow;
     many = ct_state_new(64, most);
@@ -1386,21 +1339,18 @@ START_TEST(cross_entropy_misuse)
     int i, k;
 
     wrong = ct_from_data((int32_t[]){ 1, 4, 0 }, CT_SHAPE(3), CT_I32, DEVICE);
-    expect_fault("ct_cross_entropy", ct_cross_entropy(x, wrong), CT_ERR_INDEX,
-                 "ct_cross_entropy: target 4, number 1, is not in 0..3");
+    expect_fault(ct_cross_entropy(x, wrong), CT_ERR_INDEX, "ct_cross_entropy", "target 4");
     wrong = ct_from_data((int32_t[]){ 1, 2, -1 }, CT_SHAPE(3), CT_I32, DEVICE);
-    expect_fault("ct_cross_entropy", ct_cross_entropy(x, wrong), CT_ERR_INDEX,
-                 "ct_cross_entropy: target -1, number 2, is not in 0..3");
+    expect_fault(ct_cross_entropy(x, wrong), CT_ERR_INDEX, "ct_cross_entropy", "target -1");
     ck_assert(ct_cross_entropy(x, ct_narrow(y, 0, 0, 2)) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_cross_entropy: logits f64[3,4] cpu (..., classes) and targets "
-                               "i32[2] cpu do not fit");
+    expect_error(CT_ERR_SHAPE, "ct_cross_entropy", "f64[3,4]");
     ck_assert(ct_cross_entropy(x, ct_cast(y, CT_BOOL)) == NULL);
-    expect_error(CT_ERR_DTYPE, "ct_cross_entropy: targets bool[3] cpu must be i32 or i64");
+    expect_error(CT_ERR_DTYPE, "ct_cross_entropy", "i32 or i64");
     ck_assert(ct_cross_entropy(y, y) == NULL);
-    expect_error(CT_ERR_DTYPE, "ct_cross_entropy: logits i32[3] cpu must be f32 or f64");
+    expect_error(CT_ERR_DTYPE, "ct_cross_entropy", "f32 or f64");
     ck_assert(ct_cross_entropy_with(x, y, (ct_cross_entropy_options){ .label_smoothing = 1.5 }) ==
               NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_cross_entropy: label_smoothing 1.5 is not in 0..1");
+    expect_error(CT_ERR_ARGUMENT, "ct_cross_entropy_with", "label_smoothing 1.5");
     for (i = 0; i < 3; i++) {
         ck_assert(ct_cross_entropy_with(x, y,
                                         (ct_cross_entropy_options){
@@ -1689,8 +1639,7 @@ int main(void)
     tcase_add_test(tc, cross_entropy_of_large_scores);
     tcase_add_test(tc, cross_entropy_without_a_class);
     tcase_add_loop_test(tc, cross_entropy_of_any_width, 0, 2);
-    tcase_add_loop_test(tc, cross_entropy_of_second_order, 0,
-                        (int)(sizeof furthers / sizeof *furthers));
+    tcase_add_loop_test(tc, cross_entropy_of_second_order, 0, LENGTH(furthers));
     tcase_add_test(tc, cross_entropy_misuse);
     tc = harness_case(suite, "memory");
     tcase_add_loop_test(tc, memory_fails, 0, 5 * THINGS);

@@ -6,7 +6,7 @@
 #include "tests/files.h"
 #include "tests/harness.h"
 
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/tensor/npy.h>
 #include <cotangent/tensor/random.h>
 
@@ -14,10 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LENGTH(a) ((int)(sizeof(a) / sizeof *(a)))
-
 /* Writes x: magic, version, the header, its length before it, and the payload. */
-static void write_file(int version, const char *header, const void *payload, size_t size)
+static void write_npy(int version, const char *header, const void *payload, size_t size)
 {
     size_t length = strlen(header), begin = version == 1 ? 10 : 12;
     char *b = calloc(1, begin + length + size);
@@ -189,7 +187,7 @@ START_TEST(variants)
         ct_scope s = ct_scope_begin();
         ct_tensor *t;
 
-        write_file(cases[i].version, cases[i].header, six, sizeof six);
+        write_npy(cases[i].version, cases[i].header, six, sizeof six);
         t = ct_npy_read("x", CT_CPU);
         ck_assert_msg(t != NULL, "row %d: %s", i, ct_error_message());
         ck_assert_int_eq(ct_rank(t), cases[i].rank);
@@ -202,108 +200,87 @@ END_TEST
 
 /* ---- malformed files ---- */
 
-static void expect_refused(int row, ct_status status, const char *message)
+static void read_refused(int row, ct_status status, const char *word)
 {
     ct_scope s = ct_scope_begin();
-    char want[600];
 
-    snprintf(want, sizeof want, "ct_npy_read: x: %s", message);
-    ck_assert_msg(ct_npy_read("x", CT_CPU) == NULL, "row %d is accepted: %s", row, want);
-    ck_assert_msg(ct_error() == status && strcmp(ct_error_message(), want) == 0,
-                  "row %d: got %s \"%s\", expected \"%s\"", row, ct_status_name(ct_error()),
-                  ct_error_message(), want);
-    ct_error_clear();
+    ck_assert_msg(ct_npy_read("x", CT_CPU) == NULL, "row %d is accepted: %s", row, word);
+    expect_error(status, "ct_npy_read", word);
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
 }
 
 static const struct {
     const char *header;
     size_t payload; /* bytes */
-    const char *message;
+    const char *word;
 } malformed[] = {
-    { "", 0, "offset 10: '{' is expected" },
-    { " ", 0, "offset 11: '{' is expected" },
-    { "x", 0, "offset 10: '{' is expected" },
-    { "{", 0, "offset 11: a string is expected" },
-    { "{}", 0, "offset 12: the header has not all of descr, fortran_order and shape" },
-    { "[]", 0, "offset 10: '{' is expected" },
-    { "{}x", 0, "offset 12: the header goes on after '}'" },
-    { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }x", 8,
-      "offset 67: the header goes on after '}'" },
+    { "", 0, "offset 10 ... '{' ... expected" },
+    { " ", 0, "offset 11 ... '{' ... expected" },
+    { "x", 0, "offset 10 ... '{' ... expected" },
+    { "{", 0, "offset 11 ... string ... expected" },
+    { "{}", 0, "offset 12 ... all of" },
+    { "[]", 0, "offset 10 ... '{' ... expected" },
+    { "{}x", 0, "offset 12 ... goes on" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }x", 8, "offset 67 ... goes on" },
     { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), ", 8,
-      "offset 66: a string is expected" },
-    { "{'descr': '<f4', 'fortran_order': False}", 0,
-      "offset 50: the header has not all of descr, fortran_order and shape" },
-    { "{'descr': '<f4', 'shape': ()}", 4,
-      "offset 39: the header has not all of descr, fortran_order and shape" },
-    { "{'shape': (), 'fortran_order': False}", 4,
-      "offset 47: the header has not all of descr, fortran_order and shape" },
+      "offset 66 ... string ... expected" },
+    { "{'descr': '<f4', 'fortran_order': False}", 0, "offset 50 ... all of" },
+    { "{'descr': '<f4', 'shape': ()}", 4, "offset 39 ... all of" },
+    { "{'shape': (), 'fortran_order': False}", 4, "offset 47 ... all of" },
     { "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': ()}", 4,
-      "offset 27: a key is there twice" },
-    { "{'descr': '<f4', 'fortran_order': False, 'shape': (), 'more': 1}", 4,
-      "offset 64: a key that is not descr, fortran_order or shape" },
-    { "{descr: '<f4'}", 4, "offset 11: a string is expected" },
-    { "{'descr' '<f4'}", 4, "offset 19: ':' is expected" },
-    { "{'descr': '<f4' 'shape': ()}", 4, "offset 26: ',' or '}' is expected" },
-    { "{'descr': '<f4',, 'shape': ()}", 4, "offset 26: a string is expected" },
-    { "{'descr': <f4}", 4, "offset 20: a string is expected" },
-    { "{'descr': '<f4}", 4, "offset 20: a string without end, too long, or with a backslash" },
-    { "{'descr': '<\\x664'}", 4, "offset 20: a string without end, too long, or with a backslash" },
-    { "{'descr': '0123456789012345678901234567890123456789'}", 4,
-      "offset 20: a string without end, too long, or with a backslash" },
+      "offset 27 ... key ... twice" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (), 'more': 1}", 4, "offset 64 ... key" },
+    { "{descr: '<f4'}", 4, "offset 11 ... string ... expected" },
+    { "{'descr' '<f4'}", 4, "offset 19 ... ':' ... expected" },
+    { "{'descr': '<f4' 'shape': ()}", 4, "offset 26 ... '}' ... expected" },
+    { "{'descr': '<f4',, 'shape': ()}", 4, "offset 26 ... string ... expected" },
+    { "{'descr': <f4}", 4, "offset 20 ... string ... expected" },
+    { "{'descr': '<f4}", 4, "offset 20 ... without end" },
+    { "{'descr': '<\\x664'}", 4, "offset 20 ... without end" },
+    { "{'descr': '0123456789012345678901234567890123456789'}", 4, "offset 20 ... without end" },
     { "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': ()}", 4,
-      "offset 20: a string is expected" },
-    { "{'fortran_order': 0}", 4, "offset 28: True or False is expected" },
-    { "{'fortran_order': true}", 4, "offset 28: True or False is expected" },
-    { "{'fortran_order': 'False'}", 4, "offset 28: True or False is expected" },
-    { "{'shape': 2}", 4, "offset 20: '(' is expected" },
-    { "{'shape': [2]}", 4, "offset 20: '(' is expected" },
-    { "{'shape': (2)}", 4, "offset 23: a tuple of one is written (n,)" },
-    { "{'shape': (2}", 4, "offset 22: ',' or ')' is expected" },
-    { "{'shape': (2,", 4, "offset 23: a size is expected: an integer from 0 up" },
-    { "{'shape': (2 3)}", 4, "offset 23: ',' or ')' is expected" },
-    { "{'shape': (,)}", 4, "offset 21: a size is expected: an integer from 0 up" },
-    { "{'shape': (2,,3)}", 4, "offset 23: a size is expected: an integer from 0 up" },
-    { "{'shape': (-2,)}", 4, "offset 21: a size is expected: an integer from 0 up" },
-    { "{'shape': (2L,)}", 4, "offset 22: ',' or ')' is expected" },
-    { "{'shape': (2.0,)}", 4, "offset 22: ',' or ')' is expected" },
-    { "{'shape': (+2,)}", 4, "offset 21: a size is expected: an integer from 0 up" },
-    { "{'shape': (0x2,)}", 4, "offset 22: ',' or ')' is expected" },
-    { "{'shape': ('2',)}", 4, "offset 21: a size is expected: an integer from 0 up" },
-    { "{'shape': (9223372036854775808,)}", 4, "offset 39: a size too large" },
-    { "{'shape': (99999999999999999999,)}", 4, "offset 39: a size too large" },
+      "offset 20 ... string ... expected" },
+    { "{'fortran_order': 0}", 4, "offset 28 ... False ... expected" },
+    { "{'fortran_order': true}", 4, "offset 28 ... False ... expected" },
+    { "{'fortran_order': 'False'}", 4, "offset 28 ... False ... expected" },
+    { "{'shape': 2}", 4, "offset 20 ... '(' ... expected" },
+    { "{'shape': [2]}", 4, "offset 20 ... '(' ... expected" },
+    { "{'shape': (2)}", 4, "offset 23 ... tuple" },
+    { "{'shape': (2}", 4, "offset 22 ... ')' ... expected" },
+    { "{'shape': (2,", 4, "offset 23 ... integer" },
+    { "{'shape': (2 3)}", 4, "offset 23 ... ')' ... expected" },
+    { "{'shape': (,)}", 4, "offset 21 ... integer" },
+    { "{'shape': (2,,3)}", 4, "offset 23 ... integer" },
+    { "{'shape': (-2,)}", 4, "offset 21 ... integer" },
+    { "{'shape': (2L,)}", 4, "offset 22 ... ')' ... expected" },
+    { "{'shape': (2.0,)}", 4, "offset 22 ... ')' ... expected" },
+    { "{'shape': (+2,)}", 4, "offset 21 ... integer" },
+    { "{'shape': (0x2,)}", 4, "offset 22 ... ')' ... expected" },
+    { "{'shape': ('2',)}", 4, "offset 21 ... integer" },
+    { "{'shape': (9223372036854775808,)}", 4, "offset 39 ... too large" },
+    { "{'shape': (99999999999999999999,)}", 4, "offset 39 ... too large" },
     { "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807,), }", 8,
-      "offset 10: the shape [9223372036854775807] is too large" },
+      "offset 10 ... too large" },
     { "{'descr': '<f4', 'fortran_order': False, 'shape': (2305843009213693952,), }", 8,
-      "offset 10: the shape [2305843009213693952] is too large" },
+      "offset 10 ... too large" },
     { "{'descr': '<f4', 'fortran_order': False, 'shape': (2305843009213693951,), }", 8,
-      "offset 85: f32[2305843009213693951] takes 9223372036854775804 bytes, but 8 follow" },
-    { "{'descr': '01234567890123456789012345678901'}", 4,
-      "offset 20: a string without end, too long, or with a backslash" },
-    { "{'fortran_order!!': False}", 4,
-      "offset 11: a key that is not descr, fortran_order or shape" },
-    { "{'fortran_order!!!': False}", 4,
-      "offset 11: a string without end, too long, or with a backslash" },
+      "offset 85 ... takes 9223372036854775804" },
+    { "{'descr': '01234567890123456789012345678901'}", 4, "offset 20 ... without end" },
+    { "{'fortran_order!!': False}", 4, "offset 11 ... key" },
+    { "{'fortran_order!!!': False}", 4, "offset 11 ... without end" },
     { "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904,), }", 8,
-      "offset 10: the shape [4611686018427387904] is too large" },
+      "offset 10 ... too large" },
     { "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }", 8,
-      "offset 10: the shape [4294967296,4294967296] is too large" },
+      "offset 10 ... too large" },
     { "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 4294967296, 4294967296), }", 0,
-      "offset 10: the shape [0,4294967296,4294967296] is too large" },
-    { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 7,
-      "offset 67: f32[2] takes 8 bytes, but 7 follow" },
-    { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 9,
-      "offset 67: f32[2] takes 8 bytes, but 9 follow" },
-    { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 0,
-      "offset 67: f32[2] takes 8 bytes, but 0 follow" },
-    { "{'descr': '<f4', 'fortran_order': False, 'shape': (), }", 0,
-      "offset 65: f32[] takes 4 bytes, but 0 follow" },
-    { "{'descr': '<f4', 'fortran_order': False, 'shape': (), }", 8,
-      "offset 65: f32[] takes 4 bytes, but 8 follow" },
-    { "{'descr': '<f4', 'fortran_order': False, 'shape': (0,), }", 1,
-      "offset 67: f32[0] takes 0 bytes, but 1 follow" },
-    { "{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }", 8,
-      "offset 67: f64[2] takes 16 bytes, but 8 follow" },
+      "offset 10 ... too large" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 7, "offset 67 ... but 7" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 9, "offset 67 ... but 9" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 0, "offset 67 ... f32[2]" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (), }", 0, "offset 65 ... takes 4" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (), }", 8, "offset 65 ... takes 4" },
+    { "{'descr': '<f4', 'fortran_order': False, 'shape': (0,), }", 1, "offset 67 ... f32[0]" },
+    { "{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }", 8, "offset 67 ... takes 16" },
 };
 
 START_TEST(malformed_headers)
@@ -312,9 +289,9 @@ START_TEST(malformed_headers)
     int i;
 
     for (i = 0; i < LENGTH(malformed); i++) {
-        write_file(1, malformed[i].header, zeros, malformed[i].payload);
+        write_npy(1, malformed[i].header, zeros, malformed[i].payload);
         fail_allocation(0);
-        expect_refused(i, CT_ERR_FORMAT, malformed[i].message);
+        read_refused(i, CT_ERR_FORMAT, malformed[i].word);
         ck_assert_uint_lt(largest_seen, 4096);
     }
 }
@@ -367,37 +344,31 @@ START_TEST(malformed_starts)
     static const struct {
         const char *bytes;
         size_t size;
-        const char *message;
+        const char *word;
     } cases[] = {
-        { "", 0, "offset 0: the file ends before its header's length" },
-        { "\x93NUMPY\1\0\5", 9, "offset 9: the file ends before its header's length" },
-        { "\x93NUMPX\1\0\2\0{}", 12, "offset 0: the file does not begin as a NPY file does" },
-        { "PK\3\4......", 10, "offset 0: the file does not begin as a NPY file does" },
-        { "\x93NUMPY\0\1\2\0{}", 12, "offset 6: the version is 0.1, not 1.0 or 2.0" },
-        { "\x93NUMPY\1\1\2\0{}", 12, "offset 6: the version is 1.1, not 1.0 or 2.0" },
-        { "\x93NUMPY\3\0\2\0\0\0{}", 14, "offset 6: the version is 3.0, not 1.0 or 2.0" },
-        { "\x93NUMPY\xff\xff\2\0{}", 12, "offset 6: the version is 255.255, not 1.0 or 2.0" },
-        { "\x93NUMPY\1\0\3\0{}", 12,
-          "offset 8: the header's length is 3, but 2 bytes follow (and 65536 is the most)" },
-        { "\x93NUMPY\2\0\2\0", 10,
-          "offset 8: the header's length is 2, but 0 bytes follow (and 65536 is the most)" },
-        { "\x93NUMPY\2\0\2\0\0\1{}", 14,
-          "offset 8: the header's length is 16777218, but 2 bytes follow (and 65536 is the most)" },
-        { "\x93NUMPY\2\0\xff\xff\xff\xff{}", 14,
-          "offset 8: the header's length is 4294967295, but 2 bytes follow (and 65536 is "
-          "the most)" },
-        { "\x93NUMPY\1\0\3\0{}\0", 13, "offset 12: the header goes on after '}'" },
-        { "\x93NUMPY\2\0\2\0\0", 11,
-          "offset 8: the header's length is 2, but 0 bytes follow (and 65536 is the most)" },
-        { "\x93NUMPY\2\0\0\0\0\0", 12, "offset 12: '{' is expected" },
-        { "\x93NUMPY\1\0\0\0", 10, "offset 10: '{' is expected" },
+        { "", 0, "offset 0 ... ends before" },
+        { "\x93NUMPY\1\0\5", 9, "offset 9 ... ends before" },
+        { "\x93NUMPX\1\0\2\0{}", 12, "offset 0 ... begin" },
+        { "PK\3\4......", 10, "offset 0 ... begin" },
+        { "\x93NUMPY\0\1\2\0{}", 12, "offset 6 ... version ... 0.1" },
+        { "\x93NUMPY\1\1\2\0{}", 12, "offset 6 ... version ... 1.1" },
+        { "\x93NUMPY\3\0\2\0\0\0{}", 14, "offset 6 ... version ... 3.0" },
+        { "\x93NUMPY\xff\xff\2\0{}", 12, "offset 6 ... version ... 255.255" },
+        { "\x93NUMPY\1\0\3\0{}", 12, "offset 8 ... length is 3" },
+        { "\x93NUMPY\2\0\2\0", 10, "offset 8 ... length is 2" },
+        { "\x93NUMPY\2\0\2\0\0\1{}", 14, "offset 8 ... length is 16777218" },
+        { "\x93NUMPY\2\0\xff\xff\xff\xff{}", 14, "offset 8 ... length is 4294967295" },
+        { "\x93NUMPY\1\0\3\0{}\0", 13, "offset 12 ... goes on" },
+        { "\x93NUMPY\2\0\2\0\0", 11, "offset 8 ... length is 2" },
+        { "\x93NUMPY\2\0\0\0\0\0", 12, "offset 12 ... '{' ... expected" },
+        { "\x93NUMPY\1\0\0\0", 10, "offset 10 ... '{' ... expected" },
     };
     int i;
 
     for (i = 0; i < LENGTH(cases); i++) {
         write_bytes("x", cases[i].bytes, cases[i].size);
         fail_allocation(0);
-        expect_refused(i, CT_ERR_FORMAT, cases[i].message);
+        read_refused(i, CT_ERR_FORMAT, cases[i].word);
         ck_assert_uint_lt(largest_seen, 4096);
     }
 }
@@ -413,14 +384,12 @@ START_TEST(longest_header)
     memset(header, ' ', 65538);
     memcpy(header, begin, sizeof begin - 1);
     header[65536] = '\0';
-    write_file(2, header, six, sizeof six);
+    write_npy(2, header, six, sizeof six);
     expect_values("x", ct_npy_read("x", CT_CPU), (double[]){ 1, 2, 3, 4, 5, 6 }, 6, 0);
     header[65536] = ' ';
     header[65537] = '\0';
-    write_file(2, header, six, sizeof six);
-    expect_refused(0, CT_ERR_FORMAT,
-                   "offset 8: the header's length is 65537, but 65561 bytes "
-                   "follow (and 65536 is the most)");
+    write_npy(2, header, six, sizeof six);
+    read_refused(0, CT_ERR_FORMAT, "offset 8 ... length is 65537");
     free(header);
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
 }
@@ -431,23 +400,22 @@ START_TEST(unsupported)
     static const char *const dtypes[] = {
         ">f4", "<f2", "|u1", "<c8", "<U3", "|O", "=f4", "<b1", "", "0123456789012345678901234567890"
     };
-    char header[200], message[200];
+    char header[200], word[100];
     int i;
 
     for (i = 0; i < LENGTH(dtypes); i++) {
         snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': ()}",
                  dtypes[i]);
-        write_file(1, header, six, 4);
-        snprintf(message, sizeof message, "has the dtype \"%s\", not <f4, <f8, <i4, <i8 or |b1",
-                 dtypes[i]);
-        expect_refused(i, CT_ERR_DTYPE, message);
+        write_npy(1, header, six, 4);
+        snprintf(word, sizeof word, "dtype \"%s\"", dtypes[i]);
+        read_refused(i, CT_ERR_DTYPE, word);
     }
-    write_file(1, "{'shape': (1, 1, 1, 1, 1, 1, 1, 1, 1)}", six, 4);
-    expect_refused(-1, CT_ERR_SHAPE, "has a rank above 8");
-    write_file(1, "{'descr': '|b1', 'fortran_order': False, 'shape': (3,)}", "\1\0\2", 3);
-    expect_refused(-2, CT_ERR_FORMAT, "offset 67: a bool is 2, neither 0 nor 1");
-    write_file(1, "{'descr': '|b1', 'fortran_order': True, 'shape': (3,)}", "\3\0\1", 3);
-    expect_refused(-3, CT_ERR_FORMAT, "offset 64: a bool is 3, neither 0 nor 1");
+    write_npy(1, "{'shape': (1, 1, 1, 1, 1, 1, 1, 1, 1)}", six, 4);
+    read_refused(-1, CT_ERR_SHAPE, "above");
+    write_npy(1, "{'descr': '|b1', 'fortran_order': False, 'shape': (3,)}", "\1\0\2", 3);
+    read_refused(-2, CT_ERR_FORMAT, "bool");
+    write_npy(1, "{'descr': '|b1', 'fortran_order': True, 'shape': (3,)}", "\3\0\1", 3);
+    read_refused(-3, CT_ERR_FORMAT, "bool");
 }
 END_TEST
 
@@ -456,20 +424,20 @@ START_TEST(bad_calls)
     ct_scope s = ct_scope_begin();
 
     ck_assert_ptr_null(ct_npy_read(NULL, CT_CPU));
-    expect_error(CT_ERR_ARGUMENT, "ct_npy_read: path is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_npy_read", "path is NULL");
     ck_assert_ptr_null(ct_npy_read("none", CT_CPU));
-    expect_error(CT_ERR_IO, "ct_npy_read: none: No such file or directory");
+    expect_error(CT_ERR_IO, "ct_npy_read", "No such file");
     ck_assert_int_eq(ct_npy_write("x", NULL), CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_npy_write: t is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_npy_write", "t is NULL");
     ck_assert_int_eq(ct_npy_write(NULL, ct_ones(CT_SHAPE(2), CT_F32, CT_CPU)), CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_npy_write: path is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_npy_write", "path is NULL");
     ck_assert_int_eq(ct_npy_write("x", ct_ones(CT_SHAPE(2), CT_BF16, CT_CPU)), CT_ERR_DTYPE);
-    expect_error(CT_ERR_DTYPE, "ct_npy_write: NumPy has no dtype for t bf16[2] cpu");
+    expect_error(CT_ERR_DTYPE, "ct_npy_write", "dtype");
     ck_assert_int_eq(ct_npy_write("none/x", ct_ones(CT_SHAPE(2), CT_F32, CT_CPU)), CT_ERR_IO);
-    expect_error(CT_ERR_IO, "ct_npy_write: none/x: No such file or directory");
+    expect_error(CT_ERR_IO, "ct_npy_write", "No such file");
     ct_raise(CT_ERR_ARGUMENT, "test", "stands"); /* a sink */
     ck_assert_int_eq(ct_npy_write("x", ct_ones(CT_SHAPE(2), CT_F32, CT_CPU)), CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "test: stands");
+    expect_error(CT_ERR_ARGUMENT, "test", "stands");
     ck_assert_int_eq(count_files(), 0);
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
 }
@@ -540,7 +508,7 @@ static void failing(void (*arm)(int k), const int *seen, ct_status status, int a
         if (wrote != CT_OK) {
             now = read_bytes("x", &n);
             ck_assert((n == 3 && memcmp(now, "old", 3) == 0) ||
-                      (n == 152 && strstr(ct_error_message(), "x: written, but its folder")));
+                      (n == 152 && strstr(ct_error_message(), "folder")));
             free(now);
         }
         if (wrote != CT_OK || !t)

@@ -14,12 +14,6 @@
 
 #include <cotangent.h>
 
-/* The call gives NULL, and this whole message. */
-#define REFUSED(status, text, call)                                                                \
-    do {                                                                                           \
-        expect_fault(#call, call, status, text);                                                   \
-    } while (0)
-
 /* ---- PyTorch's numbers ---- */
 
 #define MOST_NUMBERS 256
@@ -29,6 +23,18 @@
 static const char *const not_there[] = {
     "ct_dropout",     /* draws from another generator */
     "ct_multinomial", /* the same */
+    /* the forms over a list of axes have cases; one_axis compares */
+    "ct_sum_axis",
+    "ct_mean_axis",
+    "ct_prod_axis",
+    "ct_amax_axis",
+    "ct_amin_axis",
+    "ct_logsumexp_axis",
+    "ct_any_axis",
+    "ct_all_axis",
+    "ct_var_axis",
+    "ct_std_axis",
+    "ct_norm_axis",
 };
 
 typedef struct numbers {
@@ -148,16 +154,6 @@ static void compare(const parity_case *c, const char *what, ct_dtype dtype, ct_t
     expect_values(text, t, want->at, (size_t)want->count, sum * (dtype == CT_F64 ? 1e-12 : 1e-5));
 }
 
-static bool same_shape(ct_shape a, ct_shape b)
-{
-    int k;
-
-    for (k = 0; k < a.rank && a.rank == b.rank; k++)
-        if (a.dim[k] != b.dim[k])
-            return false;
-    return a.rank == b.rank;
-}
-
 static void compare_gradients(const parity_case *c, ct_dtype dtype, ct_tensor *y, ct_tensor **in)
 {
     double scaled[MOST_NUMBERS];
@@ -192,8 +188,8 @@ static void check_case(const parity_case *c, ct_dtype dtype)
         in[k] = parity_input(c, k, dtype);
     y = op_call(c->row, &c->draw, in);
     ck_assert_msg(y != NULL, "case %d, %s: %s", c->number, c->row->name, ct_error_message());
-    ck_assert_msg(same_shape(ct_tensor_shape(y), c->y_shape), "case %d, %s: another shape",
-                  c->number, c->row->name);
+    ck_assert_msg(cti_same_shape(&y->shape, &c->y_shape), "case %d, %s: another shape", c->number,
+                  c->row->name);
     compare(c, "result", dtype, y, &c->y[f32 && c->y[1].count]);
     if (c->gradients[0])
         compare_gradients(c, dtype, y, in);
@@ -305,14 +301,14 @@ START_TEST(extremes_give_values_and_indices)
 {
     ct_scope s = ct_scope_begin();
     ct_tensor *x = leaf(ct_reshape(F64(3, 7, 7, 5, 5, -1), CT_SHAPE(2, 3))), *k, *y;
+    const ct_shape kept = CT_SHAPE(2, 1);
     const int both[] = { 0, 1 };
 
     EXPECT(ct_max_axis(x, 1, false, &k), 7, 5);
     EXPECT(k, 1, 0); /* the first of equals */
     ck_assert_int_eq(ct_tensor_dtype(k), CT_I64);
     y = ct_max_axis(x, -1, true, &k);
-    ck_assert(same_shape(ct_tensor_shape(y), CT_SHAPE(2, 1)));
-    ck_assert(same_shape(ct_tensor_shape(k), CT_SHAPE(2, 1)));
+    ck_assert(cti_same_shape(&y->shape, &kept) && cti_same_shape(&k->shape, &kept));
     EXPECT(gradient(y, x, ct_ones_like(y)), 0, 1, 0, 1, 0, 0);
     EXPECT(ct_min_axis(x, 0, false, &k), 3, 5, -1);
     EXPECT(k, 0, 1, 1);
@@ -723,6 +719,36 @@ START_TEST(arrangements_take_any_dtype)
 }
 END_TEST
 
+/* Parts of different lengths, around the number whose lengths fit in a stack buffer: each part gets
+ * its own range of the gradient. */
+START_TEST(many_parts_of_a_cat)
+{
+    static const int counts[] = { 255, 256, 257, 600 };
+    ct_scope s = ct_scope_begin();
+    ct_tensor *parts[600], *y;
+    int64_t length = 0;
+    int i;
+
+    for (i = 0; i < counts[_i]; i++) {
+        parts[i] = ct_set_requires_grad(ct_zeros(CT_SHAPE(i % 4), CT_F64, DEVICE), i % 3 != 1);
+        length += i % 4;
+    }
+    y = ct_cat(counts[_i], parts, 0);
+    ck_assert_int_eq(ct_numel(y), length);
+    ck_assert(ct_backward_with(y, ct_arange(0, (double)length, 1, CT_F64, DEVICE)) == CT_OK);
+    for (i = 0, length = 0; i < counts[_i]; length += i++ % 4) {
+        const double d = (double)length;
+
+        if (i % 3 == 1)
+            ck_assert_ptr_null(ct_tensor_grad(parts[i]));
+        else
+            expect_values("part", ct_tensor_grad(parts[i]), (double[]){ d, d + 1, d + 2 },
+                          (size_t)(i % 4), 0);
+    }
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 START_TEST(a_repeat_is_no_view)
 {
     ct_scope s = ct_scope_begin();
@@ -933,7 +959,7 @@ START_TEST(draws_take_whole_blocks)
             ck_assert(same_bytes(y, ct_multinomial(w, 3, true, &whole)));
             ck_assert_uint_eq(g.position, first + ((uint64_t)n * 6 + 3) / 4 * 4);
             ck_assert_uint_eq(whole.position, g.position);
-            REFUSED(CT_ERR_ARGUMENT, "ct_dropout: p 1 is not in [0, 1)", ct_dropout(x, 1, &g));
+            REFUSED(CT_ERR_ARGUMENT, "ct_dropout", "p 1", ct_dropout(x, 1, &g));
             ck_assert_uint_eq(whole.position, g.position); /* what is refused draws nothing */
         }
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -1082,28 +1108,59 @@ START_TEST(broadcasts_refuse)
                 ct_shape a = ct_shape_from_sizes(rank, whole),
                          b = ct_shape_from_sizes(rank - less, whole + less);
                 ct_tensor *x, *y;
-                char message[500];
+                char word[100];
 
                 b.dim[axis - less] = 7;
                 x = ct_zeros(a, CT_F32, DEVICE);
                 y = ct_zeros(b, CT_F32, DEVICE);
-                snprintf(message, sizeof message,
-                         "ct_add: a f32%s cpu and b f32%s cpu do not "
-                         "broadcast (axis %d: %d vs 7)",
-                         cti_shape_text(&a).s, cti_shape_text(&b).s, axis, (int)whole[axis]);
-                ck_assert(ct_add(x, y) == NULL);
-                expect_error(CT_ERR_SHAPE, message);
-                snprintf(message, sizeof message,
-                         "ct_maximum: a f32%s cpu and b f32%s cpu do not "
-                         "broadcast (axis %d: 7 vs %d)",
-                         cti_shape_text(&b).s, cti_shape_text(&a).s, axis, (int)whole[axis]);
-                ck_assert(ct_maximum(y, x) == NULL);
-                expect_error(CT_ERR_SHAPE, message);
+                snprintf(word, sizeof word, "broadcast ... axis %d: %d vs 7", axis,
+                         (int)whole[axis]);
+                REFUSED(CT_ERR_SHAPE, "ct_add", word, ct_add(x, y));
+                snprintf(word, sizeof word, "broadcast ... axis %d: 7 vs %d", axis,
+                         (int)whole[axis]);
+                REFUSED(CT_ERR_SHAPE, "ct_maximum", word, ct_maximum(y, x));
                 ck_assert(ct_where(ct_ones(CT_SCALAR, CT_BOOL, DEVICE), x, y) == NULL);
                 ck_assert_int_eq(ct_error(), CT_ERR_SHAPE);
                 ct_error_clear();
                 ck_assert(ct_scope_end(s) == CT_OK || ct_ok());
             }
+}
+END_TEST
+
+/* Along one axis: the same bits as over a list of one axis. */
+START_TEST(one_axis)
+{
+    ct_scope s = ct_scope_begin();
+    ct_generator g = ct_generator_from_seed(3);
+
+    for (int axis = -3; axis < 3; axis++)
+        for (int keep = 0; keep < 2; keep++) {
+            ct_tensor *x = ct_randn(CT_SHAPE(2, 5, 3), CT_F64, DEVICE, &g);
+            ct_tensor *b = ct_gt(x, ct_zeros_like(x));
+            ct_tensor *pairs[][2] = {
+                { ct_sum_axis(x, axis, keep), ct_sum_axes(x, 1, &axis, keep) },
+                { ct_mean_axis(x, axis, keep), ct_mean_axes(x, 1, &axis, keep) },
+                { ct_prod_axis(x, axis, keep), ct_prod_axes(x, 1, &axis, keep) },
+                { ct_amax_axis(x, axis, keep), ct_amax_axes(x, 1, &axis, keep) },
+                { ct_amin_axis(x, axis, keep), ct_amin_axes(x, 1, &axis, keep) },
+                { ct_logsumexp_axis(x, axis, keep), ct_logsumexp_axes(x, 1, &axis, keep) },
+                { ct_any_axis(b, axis, keep), ct_any_axes(b, 1, &axis, keep) },
+                { ct_all_axis(b, axis, keep), ct_all_axes(b, 1, &axis, keep) },
+                { ct_var_axis(x, axis, 0.5, keep), ct_var_axes(x, 1, &axis, 0.5, keep) },
+                { ct_std_axis(x, axis, 0.5, keep), ct_std_axes(x, 1, &axis, 0.5, keep) },
+                { ct_norm_axis(x, 3, axis, keep), ct_norm_axes(x, 3, 1, &axis, keep) },
+            };
+
+            for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+                ck_assert(pairs[i][0] && pairs[i][1]);
+                ck_assert_int_eq(ct_rank(pairs[i][0]), keep ? 3 : 2);
+                ck_assert_msg(same_bytes(pairs[i][0], pairs[i][1]), "number %zu", i);
+            }
+        }
+    REFUSED(CT_ERR_SHAPE, "ct_sum_axis", "axis 3",
+            ct_sum_axis(ct_zeros(CT_SHAPE(2, 5, 3), CT_F64, DEVICE), 3, false));
+    SILENT(ct_sum_axis(NULL, 0, false));
+    ck_assert(ct_scope_end(s) == CT_OK);
 }
 END_TEST
 
@@ -1113,48 +1170,35 @@ START_TEST(reductions_refuse)
     ct_tensor *x = ct_ones(CT_SHAPE(2, 3), CT_F32, DEVICE), *i = ct_cast(x, CT_I64), *k = x;
     ct_tensor *b = ct_cast(x, CT_BOOL), *none = ct_ones(CT_SHAPE(2, 0), CT_F64, DEVICE);
 
-    REFUSED(CT_ERR_SHAPE, "ct_prod_axes: axis 5 is not an axis of f32[2,3] cpu",
-            ct_prod_axes(x, 2, no_axis, false));
-    REFUSED(CT_ERR_SHAPE, "ct_prod_axes: axis -1 of f32[2,3] cpu is listed twice",
-            ct_prod_axes(x, 2, twice, false));
-    REFUSED(CT_ERR_DTYPE, "ct_prod: x bool[2,3] cpu must be of numbers", ct_prod(b));
-    REFUSED(CT_ERR_DTYPE, "ct_max: x bool[2,3] cpu must be of numbers", ct_max(b));
-    REFUSED(CT_ERR_SHAPE, "ct_max: axis 1 of x f64[2,0] cpu has size 0", ct_max(none));
-    REFUSED(CT_ERR_SHAPE, "ct_min: axis 1 of x f64[2,0] cpu has size 0", ct_min(none));
-    REFUSED(CT_ERR_SHAPE, "ct_amax_axes: axis 5 is not an axis of f32[2,3] cpu",
-            ct_amax_axes(x, 2, no_axis, true));
-    REFUSED(CT_ERR_SHAPE, "ct_amin_axes: axis 1 of x f64[2,0] cpu has size 0",
-            ct_amin_axes(none, 1, twice, true));
-    REFUSED(CT_ERR_SHAPE, "ct_max_axis: axis 2 is not an axis of f32[2,3] cpu",
-            ct_max_axis(x, 2, false, &k));
+    REFUSED(CT_ERR_SHAPE, "ct_prod_axes", "axis 5", ct_prod_axes(x, 2, no_axis, false));
+    REFUSED(CT_ERR_SHAPE, "ct_prod_axes", "twice", ct_prod_axes(x, 2, twice, false));
+    REFUSED(CT_ERR_DTYPE, "ct_prod", "numbers", ct_prod(b));
+    REFUSED(CT_ERR_DTYPE, "ct_max", "numbers", ct_max(b));
+    REFUSED(CT_ERR_SHAPE, "ct_max", "size 0", ct_max(none));
+    REFUSED(CT_ERR_SHAPE, "ct_min", "size 0", ct_min(none));
+    REFUSED(CT_ERR_SHAPE, "ct_amax_axes", "axis 5", ct_amax_axes(x, 2, no_axis, true));
+    REFUSED(CT_ERR_SHAPE, "ct_amin_axes", "size 0", ct_amin_axes(none, 1, twice, true));
+    REFUSED(CT_ERR_SHAPE, "ct_max_axis", "axis 2", ct_max_axis(x, 2, false, &k));
     ck_assert_ptr_null(k);
-    REFUSED(CT_ERR_SHAPE, "ct_min_axis: axis 1 of x f64[2,0] cpu has size 0",
-            ct_min_axis(none, 1, false, NULL));
-    REFUSED(CT_ERR_DTYPE, "ct_var: x i64[2,3] cpu must be f32 or f64", ct_var(i));
-    REFUSED(CT_ERR_DTYPE, "ct_std: x i64[2,3] cpu must be f32 or f64", ct_std(i));
-    REFUSED(CT_ERR_ARGUMENT, "ct_var_axes: correction nan is not finite",
+    REFUSED(CT_ERR_SHAPE, "ct_min_axis", "size 0", ct_min_axis(none, 1, false, NULL));
+    REFUSED(CT_ERR_DTYPE, "ct_var", "f32 or f64", ct_var(i));
+    REFUSED(CT_ERR_DTYPE, "ct_std", "f32 or f64", ct_std(i));
+    REFUSED(CT_ERR_ARGUMENT, "ct_var_axes", "correction nan",
             ct_var_axes(x, 1, first, (double)NAN, false));
-    REFUSED(CT_ERR_SHAPE, "ct_std_axes: axis -1 of f32[2,3] cpu is listed twice",
-            ct_std_axes(x, 2, twice, 1, false));
-    REFUSED(CT_ERR_ARGUMENT, "ct_norm: p is not a number", ct_norm(x, (double)NAN));
-    REFUSED(CT_ERR_SHAPE, "ct_norm: axis 1 of x f64[2,0] cpu has size 0", ct_norm(none, -0.5));
-    REFUSED(CT_ERR_DTYPE, "ct_norm: x bool[2,3] cpu must be f32 or f64", ct_norm(b, 2));
-    REFUSED(CT_ERR_ARGUMENT, "ct_norm_axes: p is not a number",
-            ct_norm_axes(x, (double)NAN, 1, first, false));
-    REFUSED(CT_ERR_SHAPE, "ct_norm_axes: axis 1 of x f64[2,0] cpu has size 0",
-            ct_norm_axes(none, INFINITY, 1, twice, false));
-    REFUSED(CT_ERR_SHAPE, "ct_logsumexp_axes: axis 1 of x f64[2,0] cpu has size 0",
-            ct_logsumexp_axes(none, 1, twice, false));
-    REFUSED(CT_ERR_DTYPE, "ct_logsumexp_axes: x i64[2,3] cpu must be f32 or f64",
-            ct_logsumexp_axes(i, 1, first, false));
-    REFUSED(CT_ERR_DTYPE, "ct_any: x f32[2,3] cpu must be bool", ct_any(x));
-    REFUSED(CT_ERR_DTYPE, "ct_all: x i64[2,3] cpu must be bool", ct_all(i));
-    REFUSED(CT_ERR_SHAPE, "ct_any_axes: axis 5 is not an axis of bool[2,3] cpu",
-            ct_any_axes(b, 2, no_axis, false));
-    REFUSED(CT_ERR_SHAPE, "ct_all_axes: axis -1 of bool[2,3] cpu is listed twice",
-            ct_all_axes(b, 2, twice, false));
-    REFUSED(CT_ERR_SHAPE, "ct_cumsum: axis -3 is not an axis of f32[2,3] cpu", ct_cumsum(x, -3));
-    REFUSED(CT_ERR_DTYPE, "ct_cumsum: x bool[2,3] cpu must be of numbers", ct_cumsum(b, 0));
+    REFUSED(CT_ERR_SHAPE, "ct_std_axes", "twice", ct_std_axes(x, 2, twice, 1, false));
+    REFUSED(CT_ERR_ARGUMENT, "ct_norm", "p", ct_norm(x, (double)NAN));
+    REFUSED(CT_ERR_SHAPE, "ct_norm", "size 0", ct_norm(none, -0.5));
+    REFUSED(CT_ERR_DTYPE, "ct_norm", "f32 or f64", ct_norm(b, 2));
+    REFUSED(CT_ERR_ARGUMENT, "ct_norm_axes", "p", ct_norm_axes(x, (double)NAN, 1, first, false));
+    REFUSED(CT_ERR_SHAPE, "ct_norm_axes", "size 0", ct_norm_axes(none, INFINITY, 1, twice, false));
+    REFUSED(CT_ERR_SHAPE, "ct_logsumexp_axes", "size 0", ct_logsumexp_axes(none, 1, twice, false));
+    REFUSED(CT_ERR_DTYPE, "ct_logsumexp_axes", "f32 or f64", ct_logsumexp_axes(i, 1, first, false));
+    REFUSED(CT_ERR_DTYPE, "ct_any", "bool", ct_any(x));
+    REFUSED(CT_ERR_DTYPE, "ct_all", "bool", ct_all(i));
+    REFUSED(CT_ERR_SHAPE, "ct_any_axes", "axis 5", ct_any_axes(b, 2, no_axis, false));
+    REFUSED(CT_ERR_SHAPE, "ct_all_axes", "twice", ct_all_axes(b, 2, twice, false));
+    REFUSED(CT_ERR_SHAPE, "ct_cumsum", "axis -3", ct_cumsum(x, -3));
+    REFUSED(CT_ERR_DTYPE, "ct_cumsum", "numbers", ct_cumsum(b, 0));
     SILENT(ct_prod(NULL));
     SILENT(ct_amax_axes(NULL, 0, NULL, false));
     SILENT(ct_var_axes(NULL, 0, NULL, 1, false));
@@ -1177,21 +1221,11 @@ START_TEST(products_that_are_too_large)
     int i;
 
 #define NOTHING(rows, columns) ct_zeros(CT_SHAPE(rows, columns), CT_F32, DEVICE)
-    REFUSED(CT_ERR_SHAPE,
-            "ct_matmul: a f32[0,2147483648] cpu and b f32[2147483648,0] cpu are too "
-            "large for one product",
-            ct_matmul(NOTHING(0, more), NOTHING(more, 0)));
-    REFUSED(CT_ERR_SHAPE,
-            "ct_matmul: a f32[0,0] cpu and b f32[0,2147483648] cpu are too large for "
-            "one product",
-            ct_matmul(NOTHING(0, 0), NOTHING(0, more)));
-    REFUSED(CT_ERR_SHAPE,
-            "ct_linear: a f32[0,2147483648] cpu and b f32[0,2147483648] cpu "
-            "are too large for one product",
+    REFUSED(CT_ERR_SHAPE, "ct_matmul", "too large", ct_matmul(NOTHING(0, more), NOTHING(more, 0)));
+    REFUSED(CT_ERR_SHAPE, "ct_matmul", "too large", ct_matmul(NOTHING(0, 0), NOTHING(0, more)));
+    REFUSED(CT_ERR_SHAPE, "ct_linear", "too large",
             ct_linear(NOTHING(0, more), NOTHING(0, more), NULL));
-    REFUSED(CT_ERR_SHAPE,
-            "ct_linear: a f32[0,0] cpu and b f32[2147483648,0] cpu are too "
-            "large for one product",
+    REFUSED(CT_ERR_SHAPE, "ct_linear", "too large",
             ct_linear(NOTHING(0, 0), NOTHING(more, 0), NULL));
     for (i = 0; i < 2; i++) { /* as many rows as you like */
         ck_assert(ct_matmul(NOTHING(i ? more : 0, i ? 0 : most), NOTHING(i ? 0 : most, 0)));
@@ -1281,25 +1315,17 @@ START_TEST(vectors_refuse)
     ct_tensor *a = ct_ones(CT_SHAPE(3), CT_F32, DEVICE), *b = ct_ones(CT_SHAPE(4), CT_F32, DEVICE);
     ct_tensor *m = ct_ones(CT_SHAPE(2, 3), CT_F32, DEVICE), *d = ct_cast(a, CT_F64);
 
-    REFUSED(CT_ERR_SHAPE, "ct_dot: a f32[3] cpu and b f32[4] cpu differ in length", ct_dot(a, b));
-    REFUSED(CT_ERR_SHAPE, "ct_dot: a f32[2,3] cpu and b f32[3] cpu must have rank 1", ct_dot(m, a));
-    REFUSED(CT_ERR_DTYPE,
-            "ct_dot: a f32[3] cpu and b f64[3] cpu differ in dtype (no promotion: ct_cast one)",
-            ct_dot(a, d));
-    REFUSED(CT_ERR_DTYPE, "ct_dot: a i32[3] cpu must be f32 or f64",
-            ct_dot(ct_cast(a, CT_I32), ct_cast(a, CT_I32)));
-    REFUSED(CT_ERR_SHAPE, "ct_outer: a f32[3] cpu and b f32[2,3] cpu must have rank 1",
-            ct_outer(a, m));
-    REFUSED(CT_ERR_DTYPE,
-            "ct_outer: a f64[3] cpu and b f32[3] cpu differ in dtype (no promotion: ct_cast one)",
-            ct_outer(d, a));
+    REFUSED(CT_ERR_SHAPE, "ct_dot", "length", ct_dot(a, b));
+    REFUSED(CT_ERR_SHAPE, "ct_dot", "rank 1", ct_dot(m, a));
+    REFUSED(CT_ERR_DTYPE, "ct_dot", "b ... dtype", ct_dot(a, d));
+    REFUSED(CT_ERR_DTYPE, "ct_dot", "f32 or f64", ct_dot(ct_cast(a, CT_I32), ct_cast(a, CT_I32)));
+    REFUSED(CT_ERR_SHAPE, "ct_outer", "rank 1", ct_outer(a, m));
+    REFUSED(CT_ERR_DTYPE, "ct_outer", "b ... dtype", ct_outer(d, a));
     m = ct_ones(CT_SHAPE(1, 3), CT_F32, DEVICE); /* as many elements, and what would broadcast */
-    REFUSED(CT_ERR_SHAPE, "ct_dot: a f32[3] cpu and b f32[1,3] cpu must have rank 1", ct_dot(a, m));
-    REFUSED(CT_ERR_SHAPE, "ct_dot: a f32[1,3] cpu and b f32[3] cpu must have rank 1", ct_dot(m, a));
-    REFUSED(CT_ERR_SHAPE, "ct_outer: a f32[1,3] cpu and b f32[3] cpu must have rank 1",
-            ct_outer(m, a));
-    REFUSED(CT_ERR_SHAPE, "ct_outer: a f32[3] cpu and b f32[1,3] cpu must have rank 1",
-            ct_outer(a, m));
+    REFUSED(CT_ERR_SHAPE, "ct_dot", "rank 1", ct_dot(a, m));
+    REFUSED(CT_ERR_SHAPE, "ct_dot", "rank 1", ct_dot(m, a));
+    REFUSED(CT_ERR_SHAPE, "ct_outer", "rank 1", ct_outer(m, a));
+    REFUSED(CT_ERR_SHAPE, "ct_outer", "rank 1", ct_outer(a, m));
     SILENT(ct_dot(NULL, a));
     SILENT(ct_outer(a, NULL));
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -1314,48 +1340,36 @@ START_TEST(arrangements_refuse)
 
     ck_assert(ct_split(x, 2, NULL, 1, parts) == CT_ERR_SHAPE);
     ck_assert(!parts[0] && !parts[1] && parts[2] == x);
-    expect_error(CT_ERR_SHAPE,
-                 "ct_split: axis 1 of x f32[2,3] cpu does not split into 2 equal parts");
+    expect_error(CT_ERR_SHAPE, "ct_split", "split ... 2");
     ck_assert(ct_split(x, 3, (int64_t[]){ 1, 1, 2 }, -1, parts) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE,
-                 "ct_split: axis 1 of x f32[2,3] cpu does not split into 3 such parts");
+    expect_error(CT_ERR_SHAPE, "ct_split", "split ... 3");
     ck_assert(ct_split(x, 3, (int64_t[]){ 4, -1, 0 }, 1, parts) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE,
-                 "ct_split: axis 1 of x f32[2,3] cpu does not split into 3 such parts");
+    expect_error(CT_ERR_SHAPE, "ct_split", "split ... 3");
     ck_assert(ct_split(x, 0, NULL, 1, parts) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_split: 0 parts");
+    expect_error(CT_ERR_ARGUMENT, "ct_split", "0 parts");
     ck_assert(ct_split(x, 1, NULL, 1, NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_split: parts is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_split", "parts is NULL");
     ck_assert(ct_split(NULL, 1, NULL, 1, parts) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_split: x is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_split", "x is NULL");
     ck_assert(ct_split(x, 1, NULL, 2, parts) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_split: axis 2 is not an axis of f32[2,3] cpu");
-    REFUSED(CT_ERR_SHAPE, "ct_flip: axis -1 of x f32[2,3] cpu is listed twice",
-            ct_flip(x, 2, twice));
-    REFUSED(CT_ERR_SHAPE, "ct_flip: axis 5 is not an axis of f32[2,3] cpu", ct_flip(x, 2, no_axis));
-    REFUSED(CT_ERR_SHAPE, "ct_roll: axis 2 is not an axis of f32[2,3] cpu", ct_roll(x, 1, 2));
-    REFUSED(CT_ERR_SHAPE, "ct_pad: 3 sizes for x f32[2,3] cpu",
-            ct_pad(x, 3, (int64_t[]){ 1, 1, 1 }, 0));
-    REFUSED(CT_ERR_SHAPE, "ct_pad: 4 sizes for x f32[3] cpu",
-            ct_pad(v, 4, (int64_t[]){ 1, 1, 1, 1 }, 0));
-    REFUSED(CT_ERR_ARGUMENT, "ct_pad: size -1 (number 1) for x f32[3] cpu is negative",
-            ct_pad(v, 2, (int64_t[]){ 1, -1 }, 0));
-    REFUSED(CT_ERR_ARGUMENT,
-            "ct_pad: size 9223372036854775807 (number 0) for x f32[3] cpu is too large",
+    expect_error(CT_ERR_SHAPE, "ct_split", "axis 2");
+    REFUSED(CT_ERR_SHAPE, "ct_flip", "twice", ct_flip(x, 2, twice));
+    REFUSED(CT_ERR_SHAPE, "ct_flip", "axis 5", ct_flip(x, 2, no_axis));
+    REFUSED(CT_ERR_SHAPE, "ct_roll", "axis 2", ct_roll(x, 1, 2));
+    REFUSED(CT_ERR_SHAPE, "ct_pad", "3 sizes", ct_pad(x, 3, (int64_t[]){ 1, 1, 1 }, 0));
+    REFUSED(CT_ERR_SHAPE, "ct_pad", "4 sizes", ct_pad(v, 4, (int64_t[]){ 1, 1, 1, 1 }, 0));
+    REFUSED(CT_ERR_ARGUMENT, "ct_pad", "size -1", ct_pad(v, 2, (int64_t[]){ 1, -1 }, 0));
+    REFUSED(CT_ERR_ARGUMENT, "ct_pad", "size 9223372036854775807",
             ct_pad(v, 2, (int64_t[]){ INT64_MAX, 0 }, 0));
-    REFUSED(CT_ERR_SHAPE, "ct_repeat: 1 times for x f32[2,3] cpu (there may be 2 to 8)",
-            ct_repeat(x, 1, (int64_t[]){ 2 }));
-    REFUSED(CT_ERR_ARGUMENT, "ct_repeat: -2 times (number 1) for x f32[2,3] cpu is negative",
-            ct_repeat(x, 2, (int64_t[]){ 1, -2 }));
-    REFUSED(CT_ERR_ARGUMENT,
-            "ct_repeat: 9223372036854775807 times (number 0) for x f32[2,3] cpu is too large",
+    REFUSED(CT_ERR_SHAPE, "ct_repeat", "1 times", ct_repeat(x, 1, (int64_t[]){ 2 }));
+    REFUSED(CT_ERR_ARGUMENT, "ct_repeat", "-2 times", ct_repeat(x, 2, (int64_t[]){ 1, -2 }));
+    REFUSED(CT_ERR_ARGUMENT, "ct_repeat", "too large",
             ct_repeat(x, 2, (int64_t[]){ INT64_MAX, 1 }));
-    REFUSED(CT_ERR_SHAPE,
-            "ct_repeat: shape [2305843009213693952,9] is too large: its size overflows",
+    REFUSED(CT_ERR_SHAPE, "ct_repeat", "too large",
             ct_repeat(x, 2, (int64_t[]){ INT64_C(1) << 60, 3 }));
-    REFUSED(CT_ERR_SHAPE, "ct_tril: x f32[3] cpu has no rows and columns", ct_tril(v, 0));
-    REFUSED(CT_ERR_SHAPE, "ct_triu: x f32[3] cpu has no rows and columns", ct_triu(v, 0));
-    REFUSED(CT_ERR_DEVICE, "ct_to: x f32[2,3] cpu: there is no device 77", ct_to(x, 77));
+    REFUSED(CT_ERR_SHAPE, "ct_tril", "rows", ct_tril(v, 0));
+    REFUSED(CT_ERR_SHAPE, "ct_triu", "rows", ct_triu(v, 0));
+    REFUSED(CT_ERR_DEVICE, "ct_to", "device 77", ct_to(x, 77));
     SILENT(ct_flip(NULL, 0, NULL));
     SILENT(ct_roll(NULL, 0, 0));
     SILENT(ct_pad(NULL, 0, NULL, 0));
@@ -1439,39 +1453,24 @@ START_TEST(indexing_refuses)
     ct_tensor *x = ct_ones(CT_SHAPE(2, 3), CT_F32, DEVICE), *k = I64(0, 2, 1), *v = F64(1, 2);
     ct_tensor *kk = ct_reshape(k, CT_SHAPE(1, 3)), *b = ct_cast(x, CT_BOOL);
 
-    REFUSED(CT_ERR_INDEX, "ct_gather: index 2, number 1 of i64[3] cpu, is not in 0..1",
-            ct_gather(v, 0, k));
-    REFUSED(CT_ERR_INDEX, "ct_gather: index -1, number 0 of i64[1] cpu, is not in 0..1",
-            ct_gather(v, 0, I64(-1)));
-    REFUSED(CT_ERR_SHAPE, "ct_gather: index i64[3] cpu does not fit x f32[2,3] cpu (axis 1)",
-            ct_gather(x, -1, k));
-    REFUSED(CT_ERR_SHAPE, "ct_gather: index i64[3,1] cpu does not fit x f32[2,3] cpu (axis 1)",
+    REFUSED(CT_ERR_INDEX, "ct_gather", "index 2", ct_gather(v, 0, k));
+    REFUSED(CT_ERR_INDEX, "ct_gather", "index -1", ct_gather(v, 0, I64(-1)));
+    REFUSED(CT_ERR_SHAPE, "ct_gather", "index ... fit", ct_gather(x, -1, k));
+    REFUSED(CT_ERR_SHAPE, "ct_gather", "index ... fit",
             ct_gather(x, 1, ct_reshape(k, CT_SHAPE(3, 1))));
-    REFUSED(CT_ERR_DTYPE, "ct_gather: index f64[2] cpu must be i32 or i64", ct_gather(v, 0, v));
-    REFUSED(CT_ERR_SHAPE, "ct_gather: axis 2 is not an axis of f32[2,3] cpu", ct_gather(x, 2, kk));
-    REFUSED(CT_ERR_INDEX, "ct_scatter_add: index 2, number 1 of i64[1,3] cpu, is not in 0..1",
-            ct_scatter_add(x, 0, kk, x));
-    REFUSED(CT_ERR_SHAPE,
-            "ct_scatter_add: index i64[1,3] cpu does not fit x f32[2,3] cpu and src f32[2,2] cpu "
-            "(axis 1)",
+    REFUSED(CT_ERR_DTYPE, "ct_gather", "i32 or i64", ct_gather(v, 0, v));
+    REFUSED(CT_ERR_SHAPE, "ct_gather", "axis 2", ct_gather(x, 2, kk));
+    REFUSED(CT_ERR_INDEX, "ct_scatter_add", "index 2", ct_scatter_add(x, 0, kk, x));
+    REFUSED(CT_ERR_SHAPE, "ct_scatter_add", "index ... fit",
             ct_scatter_add(x, 1, kk, ct_narrow(x, 1, 0, 2)));
-    REFUSED(CT_ERR_DTYPE,
-            "ct_scatter_add: x f32[2,3] cpu and src f64[2,3] cpu differ in dtype (no promotion: "
-            "ct_cast one)",
+    REFUSED(CT_ERR_DTYPE, "ct_scatter_add", "src ... dtype",
             ct_scatter_add(x, 1, kk, ct_cast(x, CT_F64)));
-    REFUSED(CT_ERR_DTYPE, "ct_scatter_add: x bool[2,3] cpu must be of numbers",
-            ct_scatter_add(b, 1, kk, b));
-    REFUSED(CT_ERR_INDEX, "ct_take: index 2, number 1 of i64[3] cpu, is not in 0..1",
-            ct_take(v, k));
-    REFUSED(CT_ERR_DTYPE, "ct_take: indices f64[2] cpu must be i32 or i64", ct_take(x, v));
-    REFUSED(CT_ERR_INDEX, "ct_index_add: index 2, number 1 of i64[3] cpu, is not in 0..1",
-            ct_index_add(v, 0, k, F64(1, 2, 3)));
-    REFUSED(CT_ERR_SHAPE,
-            "ct_index_add: x f64[2] cpu, indices i64[3] cpu and source f64[2] cpu do not fit "
-            "(axis 0)",
-            ct_index_add(v, 0, k, v));
-    REFUSED(CT_ERR_DTYPE, "ct_index_add: x i64[3] cpu must be f32 or f64",
-            ct_index_add(k, 0, k, k));
+    REFUSED(CT_ERR_DTYPE, "ct_scatter_add", "numbers", ct_scatter_add(b, 1, kk, b));
+    REFUSED(CT_ERR_INDEX, "ct_take", "index 2", ct_take(v, k));
+    REFUSED(CT_ERR_DTYPE, "ct_take", "i32 or i64", ct_take(x, v));
+    REFUSED(CT_ERR_INDEX, "ct_index_add", "index 2", ct_index_add(v, 0, k, F64(1, 2, 3)));
+    REFUSED(CT_ERR_SHAPE, "ct_index_add", "indices ... fit", ct_index_add(v, 0, k, v));
+    REFUSED(CT_ERR_DTYPE, "ct_index_add", "f32 or f64", ct_index_add(k, 0, k, k));
     SILENT(ct_gather(NULL, 0, k));
     SILENT(ct_scatter_add(x, 0, kk, NULL));
     SILENT(ct_take(x, NULL));
@@ -1487,40 +1486,26 @@ START_TEST(sorting_and_draws_refuse)
     ct_tensor *x = ct_ones(CT_SHAPE(2, 3), CT_F32, DEVICE), *b = ct_cast(x, CT_BOOL), *k = x;
     ct_tensor *w = ct_reshape(F64(1, 2, 0, 3, -1, 1), CT_SHAPE(2, 3));
 
-    REFUSED(CT_ERR_DTYPE, "ct_sort: x bool[2,3] cpu must be of numbers", ct_sort(b, 0, false, &k));
+    REFUSED(CT_ERR_DTYPE, "ct_sort", "numbers", ct_sort(b, 0, false, &k));
     ck_assert_ptr_null(k);
-    REFUSED(CT_ERR_SHAPE, "ct_sort: axis 2 is not an axis of f32[2,3] cpu",
-            ct_sort(x, 2, false, NULL));
-    REFUSED(CT_ERR_SHAPE, "ct_argsort: axis -3 is not an axis of f32[2,3] cpu",
-            ct_argsort(x, -3, false));
-    REFUSED(CT_ERR_ARGUMENT, "ct_topk: k 4 is not in 0..3, axis 1 of x f32[2,3] cpu",
-            ct_topk(x, 4, -1, true, NULL));
-    REFUSED(CT_ERR_ARGUMENT, "ct_topk: k -1 is not in 0..2, axis 0 of x f32[2,3] cpu",
-            ct_topk(x, -1, 0, true, NULL));
-    REFUSED(CT_ERR_ARGUMENT, "ct_dropout: p 1 is not in [0, 1)", ct_dropout(x, 1, &g));
-    REFUSED(CT_ERR_ARGUMENT, "ct_dropout: p nan is not in [0, 1)", ct_dropout(x, (double)NAN, &g));
-    REFUSED(CT_ERR_ARGUMENT, "ct_dropout: g is NULL", ct_dropout(x, 0.5, NULL));
-    REFUSED(CT_ERR_DTYPE, "ct_dropout: x bool[2,3] cpu must be f32 or f64", ct_dropout(b, 0.5, &g));
+    REFUSED(CT_ERR_SHAPE, "ct_sort", "axis 2", ct_sort(x, 2, false, NULL));
+    REFUSED(CT_ERR_SHAPE, "ct_argsort", "axis -3", ct_argsort(x, -3, false));
+    REFUSED(CT_ERR_ARGUMENT, "ct_topk", "k 4", ct_topk(x, 4, -1, true, NULL));
+    REFUSED(CT_ERR_ARGUMENT, "ct_topk", "k -1", ct_topk(x, -1, 0, true, NULL));
+    REFUSED(CT_ERR_ARGUMENT, "ct_dropout", "p 1", ct_dropout(x, 1, &g));
+    REFUSED(CT_ERR_ARGUMENT, "ct_dropout", "p nan", ct_dropout(x, (double)NAN, &g));
+    REFUSED(CT_ERR_ARGUMENT, "ct_dropout", "g is NULL", ct_dropout(x, 0.5, NULL));
+    REFUSED(CT_ERR_DTYPE, "ct_dropout", "f32 or f64", ct_dropout(b, 0.5, &g));
     ck_assert_int_eq(g.position, 0); /* nothing was drawn */
-    REFUSED(CT_ERR_ARGUMENT, "ct_multinomial: k 0 for weights f64[2,3] cpu",
-            ct_multinomial(w, 0, true, &g));
-    REFUSED(CT_ERR_ARGUMENT, "ct_multinomial: g is NULL", ct_multinomial(w, 1, true, NULL));
-    REFUSED(CT_ERR_SHAPE, "ct_multinomial: k 1 for weights f64[] cpu",
+    REFUSED(CT_ERR_ARGUMENT, "ct_multinomial", "k 0", ct_multinomial(w, 0, true, &g));
+    REFUSED(CT_ERR_ARGUMENT, "ct_multinomial", "g is NULL", ct_multinomial(w, 1, true, NULL));
+    REFUSED(CT_ERR_SHAPE, "ct_multinomial", "k 1",
             ct_multinomial(ct_scalar(1, CT_F64), 1, true, &g));
-    REFUSED(CT_ERR_NUMERIC,
-            "ct_multinomial: row 1 of weights f64[2,3] cpu: one is negative or not finite, or "
-            "fewer than 1 are positive",
-            ct_multinomial(w, 1, true, &g));
-    REFUSED(CT_ERR_NUMERIC,
-            "ct_multinomial: row 0 of weights f64[1,3] cpu: one is negative or not finite, or "
-            "fewer than 3 are positive",
+    REFUSED(CT_ERR_NUMERIC, "ct_multinomial", "f64[2,3]", ct_multinomial(w, 1, true, &g));
+    REFUSED(CT_ERR_NUMERIC, "ct_multinomial", "f64[1,3]",
             ct_multinomial(ct_narrow(w, 0, 0, 1), 3, false, &g));
-    REFUSED(CT_ERR_NUMERIC,
-            "ct_multinomial: row 0 of weights f64[2] cpu: one is negative or not finite, or "
-            "fewer than 1 are positive",
-            ct_multinomial(F64(0, 0), 1, true, &g));
-    REFUSED(CT_ERR_DTYPE, "ct_multinomial: weights bool[2,3] cpu must be f32 or f64",
-            ct_multinomial(b, 1, true, &g));
+    REFUSED(CT_ERR_NUMERIC, "ct_multinomial", "f64[2]", ct_multinomial(F64(0, 0), 1, true, &g));
+    REFUSED(CT_ERR_DTYPE, "ct_multinomial", "f32 or f64", ct_multinomial(b, 1, true, &g));
     k = x;
     SILENT(ct_sort(NULL, 0, false, &k));
     ck_assert_ptr_null(k);
@@ -1544,62 +1529,32 @@ START_TEST(losses_refuse)
     ct_cross_entropy_options double_weight = { .weight = ct_cast(v, CT_F64) };
     ct_cross_entropy_options weight = { .weight = v };
 
-    REFUSED(CT_ERR_SHAPE, "ct_mse_loss: x f32[2,3] cpu and target f32[3] cpu differ in shape",
-            ct_mse_loss(x, v, CT_REDUCTION_MEAN));
-    REFUSED(CT_ERR_DTYPE,
-            "ct_l1_loss: x f32[2,3] cpu and target f64[2,3] cpu differ in dtype (no promotion: "
-            "ct_cast one)",
-            ct_l1_loss(x, d, CT_REDUCTION_MEAN));
-    REFUSED(CT_ERR_ARGUMENT, "ct_huber_loss: delta 0 is not above 0",
-            ct_huber_loss(x, x, 0, CT_REDUCTION_SUM));
-    REFUSED(CT_ERR_ARGUMENT, "ct_mse_loss: there is no reduction 7",
-            ct_mse_loss(x, x, (ct_reduction)7));
-    REFUSED(CT_ERR_SHAPE,
-            "ct_bce_with_logits: logits f32[2,3] cpu and target f32[3] cpu differ in shape",
+    REFUSED(CT_ERR_SHAPE, "ct_mse_loss", "shape", ct_mse_loss(x, v, CT_REDUCTION_MEAN));
+    REFUSED(CT_ERR_DTYPE, "ct_l1_loss", "target ... dtype", ct_l1_loss(x, d, CT_REDUCTION_MEAN));
+    REFUSED(CT_ERR_ARGUMENT, "ct_huber_loss", "delta 0", ct_huber_loss(x, x, 0, CT_REDUCTION_SUM));
+    REFUSED(CT_ERR_ARGUMENT, "ct_mse_loss", "reduction 7", ct_mse_loss(x, x, (ct_reduction)7));
+    REFUSED(CT_ERR_SHAPE, "ct_bce_with_logits", "shape",
             ct_bce_with_logits(x, v, (ct_bce_options){ .reduction = CT_REDUCTION_NONE }));
-    REFUSED(CT_ERR_DTYPE, "ct_l1_loss: x i64[2] cpu must be f32 or f64",
-            ct_l1_loss(t, t, CT_REDUCTION_SUM));
-    REFUSED(CT_ERR_SHAPE,
-            "ct_cross_entropy: logits f32[2,3] cpu (..., classes) and targets f32[3] cpu do not "
-            "fit",
-            ct_cross_entropy(x, v));
-    REFUSED(CT_ERR_DTYPE,
-            "ct_cross_entropy: logits f32[2,3] cpu and targets f64[2,3] cpu differ in dtype (no "
-            "promotion: ct_cast one)",
-            ct_cross_entropy(x, d));
-    REFUSED(CT_ERR_ARGUMENT,
-            "ct_cross_entropy: ignore_index 1 for targets f32[2,3] cpu, which are probabilities",
+    REFUSED(CT_ERR_DTYPE, "ct_l1_loss", "f32 or f64", ct_l1_loss(t, t, CT_REDUCTION_SUM));
+    REFUSED(CT_ERR_SHAPE, "ct_cross_entropy", "f32[3]", ct_cross_entropy(x, v));
+    REFUSED(CT_ERR_DTYPE, "ct_cross_entropy", "targets ... dtype", ct_cross_entropy(x, d));
+    REFUSED(CT_ERR_ARGUMENT, "ct_cross_entropy_with", "ignore_index",
             ct_cross_entropy_with(x, x, skip));
-    REFUSED(CT_ERR_ARGUMENT, "ct_cross_entropy: there is no reduction 7",
-            ct_cross_entropy_with(x, x, wrong));
-    REFUSED(CT_ERR_ARGUMENT, "ct_nll_loss: label_smoothing 0.1: nll has none",
-            ct_nll_loss(x, t, smooth));
-    REFUSED(CT_ERR_ARGUMENT, "ct_nll_loss: there is no reduction 7", ct_nll_loss(x, t, wrong));
-    REFUSED(CT_ERR_INDEX, "ct_nll_loss: index 3, number 1 of i64[2,1] cpu, is not in 0..2",
-            ct_nll_loss(x, t, plain));
-    REFUSED(CT_ERR_SHAPE,
-            "ct_nll_loss: log_probs f32[2,3] cpu (..., classes) and targets i64[1] cpu do not fit",
-            ct_nll_loss(x, I64(1), plain));
-    REFUSED(CT_ERR_SHAPE,
-            "ct_cross_entropy: weight f32[2] cpu is not one number for each class of logits "
-            "f32[2,3] cpu",
+    REFUSED(CT_ERR_ARGUMENT, "ct_cross_entropy", "reduction 7", ct_cross_entropy_with(x, x, wrong));
+    REFUSED(CT_ERR_ARGUMENT, "ct_nll_loss", "label_smoothing", ct_nll_loss(x, t, smooth));
+    REFUSED(CT_ERR_ARGUMENT, "ct_nll_loss", "reduction 7", ct_nll_loss(x, t, wrong));
+    REFUSED(CT_ERR_INDEX, "ct_nll_loss", "index 3", ct_nll_loss(x, t, plain));
+    REFUSED(CT_ERR_SHAPE, "ct_nll_loss", "targets ... fit", ct_nll_loss(x, I64(1), plain));
+    REFUSED(CT_ERR_SHAPE, "ct_cross_entropy", "weight ... class",
             ct_cross_entropy_with(x, I64(0, 1), short_weight));
-    REFUSED(CT_ERR_SHAPE,
-            "ct_cross_entropy: weight f32[2] cpu is not one number for each class of logits "
-            "f32[2,3] cpu",
+    REFUSED(CT_ERR_SHAPE, "ct_cross_entropy", "weight ... class",
             ct_cross_entropy_with(x, x, short_weight));
-    REFUSED(CT_ERR_DTYPE,
-            "ct_nll_loss: log_probs f32[2,3] cpu and weight f64[3] cpu differ in dtype (no "
-            "promotion: ct_cast one)",
+    REFUSED(CT_ERR_DTYPE, "ct_nll_loss", "weight ... dtype",
             ct_nll_loss(x, I64(0, 1), double_weight));
-    REFUSED(CT_ERR_INDEX, "ct_cross_entropy: target 3, number 1, is not in 0..2",
-            ct_cross_entropy_with(x, t, weight));
-    REFUSED(CT_ERR_SHAPE,
-            "ct_bce_with_logits: pos_weight f32[2] cpu does not broadcast to logits f32[2,3] cpu",
+    REFUSED(CT_ERR_INDEX, "ct_cross_entropy", "target 3", ct_cross_entropy_with(x, t, weight));
+    REFUSED(CT_ERR_SHAPE, "ct_bce_with_logits", "broadcast",
             ct_bce_with_logits(x, x, (ct_bce_options){ .pos_weight = short_weight.weight }));
-    REFUSED(CT_ERR_DTYPE,
-            "ct_bce_with_logits: logits f32[2,3] cpu and weight f64[3] cpu differ in dtype (no "
-            "promotion: ct_cast one)",
+    REFUSED(CT_ERR_DTYPE, "ct_bce_with_logits", "weight ... dtype",
             ct_bce_with_logits(x, x, (ct_bce_options){ .weight = double_weight.weight }));
     SILENT(ct_bce_with_logits(x, NULL, (ct_bce_options){ .reduction = CT_REDUCTION_SUM }));
     SILENT(ct_mse_loss(NULL, x, CT_REDUCTION_MEAN));
@@ -1676,9 +1631,7 @@ static bool written_to(const op_row *row, const op_draw *d, int n, int k)
     ck_assert(ct_scope_end(off) == CT_OK);
     refused =
         y->requires_grad && ct_backward_with(y, ct_ones(y->shape, y->dtype, y->device)) != CT_OK;
-    ck_assert_msg(!refused ||
-                      (ct_error() == CT_ERR_GRAD &&
-                       strstr(ct_error_message(), "was needed by backward but was modified")),
+    ck_assert_msg(!refused || (ct_error() == CT_ERR_GRAD && strstr(ct_error_message(), "modified")),
                   "%s: input %d: %s", op_describe(row, n, d), k, ct_error_message());
     ct_error_clear();
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -1810,15 +1763,10 @@ END_TEST
 
 START_TEST(messages_name_the_call)
 {
-    char want[256];
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_ones(CT_SHAPE(3), CT_F32, DEVICE);
 
-    snprintf(want, sizeof want, "%s:%d: ct_topk: k 9 is not in 0..3, axis 0 of x f32[3] cpu",
-             __FILE__, __LINE__ + 1);
-    ck_assert_ptr_null(ct_topk(x, 9, 0, true, NULL));
-    ck_assert_str_eq(harness_message(), want);
-    ct_error_clear();
+    REFUSED(CT_ERR_ARGUMENT, "ct_topk", "k 9", ct_topk(x, 9, 0, true, NULL));
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 END_TEST
@@ -1913,6 +1861,7 @@ int main(void)
     tcase_add_test(tc, products_of_many_matrices);
     tcase_add_test(tc, one_more_than_whole_pieces);
     tcase_add_test(tc, arrangements_take_any_dtype);
+    tcase_add_loop_test(tc, many_parts_of_a_cat, 0, 4);
     tcase_add_test(tc, a_repeat_is_no_view);
     tcase_add_test(tc, a_reshape_is_a_view_where_it_can_be);
     tcase_add_test(tc, parts_of_a_split_are_views);
@@ -1925,6 +1874,7 @@ int main(void)
     tcase_add_test(tc, losses_stay_finite);
     tc = harness_case(suite, "misuse");
     tcase_add_test(tc, broadcasts_refuse);
+    tcase_add_test(tc, one_axis);
     tcase_add_test(tc, reductions_refuse);
     tcase_add_test(tc, vectors_refuse);
     tcase_add_test(tc, arrangements_refuse);

@@ -4,6 +4,7 @@
 #include <config.h>
 #endif
 
+#include "tests/files.h"
 #include "tests/harness.h"
 
 #include "optim/internal.h"
@@ -73,7 +74,7 @@ static ct_status fill(const ct_init *init, ct_tensor *t, ct_generator *g)
     return ct_copy_into(t, made(value_at, (int)init->a, 0, ct_numel(t), ct_tensor_dtype(t)));
 }
 
-static ct_params *new_set(ct_dtype dtype)
+static ct_params *three_params(ct_dtype dtype)
 {
     ct_params *set = ct_params_new((ct_params_options){ .device = DEVICE, .dtype = dtype });
     int k;
@@ -141,7 +142,7 @@ static void all_values(ct_params *set, double out[TOTAL])
     }
 }
 
-static void expect_same(const char *what, ct_params *a, ct_params *b)
+static void expect_same_sets(const char *what, ct_params *a, ct_params *b)
 {
     double x[TOTAL], y[TOTAL];
     int i;
@@ -176,18 +177,24 @@ static bool flag(const char *line, const char *name)
     return key(line, name) != 0;
 }
 
+/* The value of an option; zero where the line has "no_NAME". */
+static double option(const char *line, const char *name)
+{
+    char none[40];
+
+    snprintf(none, sizeof none, "no_%s", name);
+    return flag(line, none) ? CT_ZERO : key(line, name);
+}
+
 static ct_optimizer *adam_of(ct_params *set, const char *line, bool decoupled)
 {
     ct_adam_options o = { .lr = key(line, "lr"),
-                          .beta1 = key(line, "beta1"),
-                          .beta2 = key(line, "beta2"),
+                          .beta1 = option(line, "beta1"),
+                          .beta2 = option(line, "beta2"),
                           .eps = key(line, "eps"),
-                          .weight_decay = key(line, "weight_decay"),
+                          .weight_decay = option(line, "weight_decay"),
                           .amsgrad = flag(line, "amsgrad"),
-                          .maximize = flag(line, "maximize"),
-                          .no_beta1 = flag(line, "no_beta1"),
-                          .no_beta2 = flag(line, "no_beta2"),
-                          .no_weight_decay = flag(line, "no_weight_decay") };
+                          .maximize = flag(line, "maximize") };
 
     return decoupled ? ct_adamw_new(set, o) : ct_adam_new(set, o);
 }
@@ -223,7 +230,7 @@ static ct_optimizer *composed_of(ct_params *set, const char *line)
 
 static ct_optimizer *rule_of(ct_params *set, const char *line)
 {
-    double lr = key(line, "lr"), decay = key(line, "weight_decay");
+    double lr = option(line, "lr"), decay = key(line, "weight_decay");
     bool maximize = flag(line, "maximize");
     char rule[16];
 
@@ -236,12 +243,10 @@ static ct_optimizer *rule_of(ct_params *set, const char *line)
                                                  .dampening = key(line, "dampening"),
                                                  .weight_decay = decay,
                                                  .maximize = maximize,
-                                                 .nesterov = flag(line, "nesterov"),
-                                                 .no_lr = flag(line, "no_lr") });
+                                                 .nesterov = flag(line, "nesterov") });
     if (strcmp(rule, "rmsprop") == 0)
         return ct_rmsprop_new(set, (ct_rmsprop_options){ .lr = lr,
-                                                         .alpha = key(line, "alpha"),
-                                                         .no_alpha = flag(line, "no_alpha"),
+                                                         .alpha = option(line, "alpha"),
                                                          .eps = key(line, "eps"),
                                                          .momentum = key(line, "momentum"),
                                                          .weight_decay = decay,
@@ -267,8 +272,9 @@ static ct_optimizer *optimizer_of(ct_params *set, const char *line)
         ct_optimizer_group(
             o, "*.bias",
             (ct_optimizer_group_options){ .lr = key(line, "bias_lr"),
-                                          .weight_decay = key(line, "bias_weight_decay"),
-                                          .no_weight_decay = flag(line, "bias_no_weight_decay") });
+                                          .weight_decay = flag(line, "bias_no_weight_decay")
+                                                              ? CT_ZERO
+                                                              : key(line, "bias_weight_decay") });
     if (flag(line, "freeze"))
         ck_assert_int_eq(ct_params_freeze(set, "b.*", true), 1);
     if (flag(line, "step_size"))
@@ -318,7 +324,7 @@ static void expect_row(const char *line, ct_dtype dtype, int t, ct_params *set, 
 /* rows: after steps 1 and STEPS */
 static void check_run(const char *line, ct_dtype dtype, char rows[2][1024])
 {
-    ct_params *set = new_set(dtype);
+    ct_params *set = three_params(dtype);
     ct_optimizer *o = optimizer_of(set, line);
     int t;
 
@@ -393,15 +399,14 @@ static void add_part(ct_schedule *s, const char *word)
     else if (strcmp(kind, "then") == 0)
         ct_schedule_then(s, (int64_t)v[0]);
     else
-        ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .factor = v[0],
-                                                                 .patience = (int64_t)v[1],
-                                                                 .no_patience = v[1] == 0,
-                                                                 .threshold = v[2],
-                                                                 .no_threshold = v[2] == 0,
-                                                                 .cooldown = (int64_t)v[3],
-                                                                 .min_lr = v[4],
-                                                                 .maximize = v[5] != 0,
-                                                                 .absolute = v[6] != 0 });
+        ct_schedule_plateau_lr(
+            s, (ct_schedule_plateau_options){ .factor = v[0],
+                                              .patience = v[1] ? (int64_t)v[1] : -1,
+                                              .threshold = v[2] != 0 ? v[2] : CT_ZERO,
+                                              .cooldown = (int64_t)v[3],
+                                              .min_lr = v[4],
+                                              .maximize = v[5] != 0,
+                                              .absolute = v[6] != 0 });
     expect_ok();
 }
 
@@ -430,7 +435,7 @@ static void pass(ct_schedule *s, const char *line, int t)
 
 static void check_schedule(const char *line, const char *first, const char *second)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
     ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 0.5 });
     char what[2200], *next;
     int t;
@@ -474,7 +479,7 @@ static double halves(int64_t t, void *context)
 
 START_TEST(lambda_and_set_lr)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
     ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
     ct_schedule *s = ct_optimizer_schedule(o);
     double context = 3;
@@ -514,7 +519,7 @@ static double grad_item(ct_params *set, int k, int64_t i)
 START_TEST(clip_norm)
 {
     ct_dtype dtype = _i ? CT_F64 : CT_F32;
-    ct_params *set = new_set(dtype);
+    ct_params *set = three_params(dtype);
     double norm;
 
     ct_clip_grad_norm(set, 1, &norm); /* no gradients */
@@ -548,7 +553,7 @@ END_TEST
 
 START_TEST(clip_value)
 {
-    ct_params *set = new_set(_i ? CT_F64 : CT_F32);
+    ct_params *set = three_params(_i ? CT_F64 : CT_F32);
 
     give_constant(set, 0, -1);
     give_constant(set, 1, 0.25);
@@ -564,9 +569,8 @@ START_TEST(clip_value)
         give_constant(set, 1, 1e300);
         ct_clip_grad_norm(set, 1, NULL);
         ct_device_synchronize(DEVICE);
-        expect_error(CT_ERR_NUMERIC,
-                     harness_later() ? "ct_clip_grad_norm: the gradients' norm is not finite"
-                                     : "ct_clip_grad_norm: the norm of the gradients overflows");
+        expect_error(CT_ERR_NUMERIC, "ct_clip_grad_norm",
+                     harness_later() ? "norm ... finite" : "norm ... overflows");
     }
     ct_params_free(set);
 }
@@ -576,15 +580,12 @@ END_TEST
  * nothing moves, then or in the step. */
 START_TEST(not_finite)
 {
-    static const char *const messages[2][2] = {
-        { "ct_clip_grad_norm: the gradient of a.bias is not finite",
-          "ct_clip_grad_value: the gradient of a.bias is not finite" },
-        { "ct_clip_grad_norm: the gradients' norm is not finite",
-          "ct_clip_grad_value: a gradient is not finite" },
-    };
+    static const char *const functions[2] = { "ct_clip_grad_norm", "ct_clip_grad_value" };
+    static const char *const words[2][2] = { { "a.bias", "a.bias" },
+                                             { "norm ... finite", "gradient ... finite" } };
     const double bad[3] = { NAN, INFINITY, -INFINITY };
     ct_dtype dtype = _i % 2 ? CT_F64 : CT_F32;
-    ct_params *set = new_set(dtype), *still = new_set(dtype);
+    ct_params *set = three_params(dtype), *still = three_params(dtype);
     ct_optimizer *o = ct_adam_new(set, (ct_adam_options){ .lr = 1 });
     double norm = 0;
     int round;
@@ -600,9 +601,9 @@ START_TEST(not_finite)
             ct_clip_grad_value(set, 1);
         if (ct_optimizer_step(o) == CT_OK)
             ck_assert(harness_later() && round && ct_device_synchronize(DEVICE) == CT_ERR_NUMERIC);
-        expect_error(CT_ERR_NUMERIC, messages[harness_later()][round]);
+        expect_error(CT_ERR_NUMERIC, functions[round], words[harness_later()][round]);
         ck_assert(isnan(norm));
-        expect_same("not finite", set, still);
+        expect_same_sets("not finite", set, still);
         if (!harness_later()) /* else they may be in the range already */
             expect_close("unclipped", grad_item(set, 0, 3), 2, 0);
     }
@@ -616,7 +617,7 @@ END_TEST
 
 START_TEST(gradients_cleared)
 {
-    ct_params *set = new_set(CT_F32), *other = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32), *other = three_params(CT_F32);
     ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 0.1, .weight_decay = 0.5 });
     double before[TOTAL], after[TOTAL];
 
@@ -653,14 +654,14 @@ END_TEST
 /* While an error stands, nothing moves and nothing is cleared. */
 START_TEST(error_stands)
 {
-    ct_params *set = new_set(CT_F64), *still = new_set(CT_F64);
+    ct_params *set = three_params(CT_F64), *still = three_params(CT_F64);
     ct_optimizer *o = ct_adamw_new(set, (ct_adam_options){ .lr = 0.1 });
     ct_schedule *s = ct_optimizer_schedule(o);
     ct_scope scope = ct_scope_begin();
     double norm = 7;
 
     ct_schedule_step_lr(s, 1, 0.5);
-    ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .no_patience = true });
+    ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .patience = -1 });
     give_constant(set, 0, 3);
     ct_raise(CT_ERR_ARGUMENT, "test", "stands");
     ck_assert(ct_clip_grad_norm(set, 0.1, &norm) == CT_ERR_ARGUMENT && isnan(norm));
@@ -675,8 +676,8 @@ START_TEST(error_stands)
               CT_ERR_ARGUMENT);
     expect_close("the rate", ct_optimizer_lr(o), 0.1, 0);
     ck_assert(ct_scope_end(scope) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "test: stands");
-    expect_same("an error stood", set, still);
+    expect_error(CT_ERR_ARGUMENT, "test", "stands");
+    expect_same_sets("an error stood", set, still);
     expect_close("unclipped", grad_item(set, 0, 0), 3, 0);
     ck_assert(ct_optimizer_step(o) == CT_OK);
     ck_assert(!has_gradient(set, 0));
@@ -690,7 +691,7 @@ END_TEST
 START_TEST(settled_later)
 {
     static const char line[] = "run adam lr=0.05 weight_decay=0.2 bias_lr=0.1";
-    ct_params *whole = new_set(CT_F32);
+    ct_params *whole = three_params(CT_F32);
     ct_params *set = ct_params_new((ct_params_options){ .device = DEVICE });
     ct_optimizer *want = optimizer_of(whole, line), *o;
     int k, t;
@@ -707,7 +708,7 @@ START_TEST(settled_later)
         one_step(set, o, line, t);
         one_step(whole, want, line, t);
     }
-    expect_same("settled later", set, whole);
+    expect_same_sets("settled later", set, whole);
     ct_optimizer_free(o);
     ct_optimizer_free(want);
     ct_params_free(set);
@@ -717,7 +718,7 @@ END_TEST
 
 START_TEST(groups)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
     ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
 
     ct_optimizer_group(o, "a.*", (ct_optimizer_group_options){ .lr = 2 });
@@ -728,9 +729,9 @@ START_TEST(groups)
     ct_optimizer_set_lr(o, 4);
     expect_close("follows", ct_optimizer_param_lr(o, "b.weight"), 4, 0);
     expect_close("its own", ct_optimizer_param_lr(o, "a.bias"), 3, 0);
-    ct_optimizer_group(o, "a.*", (ct_optimizer_group_options){ .no_lr = true });
+    ct_optimizer_group(o, "a.*", (ct_optimizer_group_options){ .lr = CT_ZERO });
     expect_close("replaced", ct_optimizer_param_lr(o, "a.weight"), 0, 0);
-    ct_optimizer_group(o, "*.bias", (ct_optimizer_group_options){ .no_weight_decay = true });
+    ct_optimizer_group(o, "*.bias", (ct_optimizer_group_options){ .weight_decay = CT_ZERO });
     expect_close("the optimiser's again", ct_optimizer_param_lr(o, "a.bias"), 4, 0);
     ct_optimizer_free(o);
     ct_params_free(set);
@@ -741,60 +742,60 @@ END_TEST
 
 START_TEST(option_errors)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
     int i;
-#define BAD(rule, options, text)                                                                   \
+#define BAD(rule, options, word)                                                                   \
     do {                                                                                           \
         ck_assert(ct_##rule##_new(set, (ct_##options##_options)CASE) == NULL);                     \
-        expect_error(CT_ERR_ARGUMENT, "ct_" #rule "_new: " text);                                  \
+        expect_error(CT_ERR_ARGUMENT, "ct_" #rule "_new", word);                                   \
     } while (0)
 #define CASE { .lr = -1 }
-    BAD(sgd, sgd, "lr is -1; it must be finite and at least 0");
-    BAD(adagrad, adagrad, "lr is -1; it must be finite and at least 0");
+    BAD(sgd, sgd, "lr is -1");
+    BAD(adagrad, adagrad, "lr is -1");
 #undef CASE
 #define CASE { .lr = INFINITY }
-    BAD(rmsprop, rmsprop, "lr is inf; it must be finite and at least 0");
+    BAD(rmsprop, rmsprop, "lr is inf");
 #undef CASE
-#define CASE { .lr = 1, .no_lr = true }
-    BAD(adamw, adam, "lr is 1, but no_lr is set; give one of them");
+#define CASE { .lr = CT_ZERO * 2 }
+    BAD(adamw, adam, "lr is -");
 #undef CASE
 #define CASE { .momentum = -0.5 }
-    BAD(sgd, sgd, "momentum is -0.5; it must be finite and at least 0");
-    BAD(rmsprop, rmsprop, "momentum is -0.5; it must be finite and at least 0");
+    BAD(sgd, sgd, "momentum is -0.5");
+    BAD(rmsprop, rmsprop, "momentum is -0.5");
 #undef CASE
 #define CASE { .dampening = INFINITY }
-    BAD(sgd, sgd, "dampening is inf; it must be finite");
+    BAD(sgd, sgd, "dampening is inf");
 #undef CASE
 #define CASE { .nesterov = true }
-    BAD(sgd, sgd, "momentum is 0; nesterov requires a momentum above 0");
+    BAD(sgd, sgd, "momentum is 0 ... nesterov");
 #undef CASE
 #define CASE { .nesterov = true, .momentum = 0.9, .dampening = 0.1 }
-    BAD(sgd, sgd, "dampening is 0.1; nesterov requires dampening 0");
+    BAD(sgd, sgd, "dampening is 0.1 ... nesterov");
 #undef CASE
 #define CASE { .beta1 = 1 }
-    BAD(adam, adam, "beta1 is 1; it must be at least 0 and less than 1");
+    BAD(adam, adam, "beta1 is 1");
 #undef CASE
 #define CASE { .beta2 = -0.1 }
-    BAD(adamw, adam, "beta2 is -0.1; it must be at least 0 and less than 1");
+    BAD(adamw, adam, "beta2 is -0.1");
 #undef CASE
 #define CASE { .alpha = 1.5 }
-    BAD(rmsprop, rmsprop, "alpha is 1.5; it must be at least 0 and less than 1");
+    BAD(rmsprop, rmsprop, "alpha is 1.5");
 #undef CASE
 #define CASE { .eps = -1 }
-    BAD(adam, adam, "eps is -1; it must be finite and at least 0");
-    BAD(rmsprop, rmsprop, "eps is -1; it must be finite and at least 0");
-    BAD(adagrad, adagrad, "eps is -1; it must be finite and at least 0");
+    BAD(adam, adam, "eps is -1");
+    BAD(rmsprop, rmsprop, "eps is -1");
+    BAD(adagrad, adagrad, "eps is -1");
 #undef CASE
 #define CASE { .weight_decay = -1 }
-    BAD(sgd, sgd, "weight_decay is -1; it must be finite and at least 0");
-    BAD(adam, adam, "weight_decay is -1; it must be finite and at least 0");
-    BAD(adagrad, adagrad, "weight_decay is -1; it must be finite and at least 0");
+    BAD(sgd, sgd, "weight_decay is -1");
+    BAD(adam, adam, "weight_decay is -1");
+    BAD(adagrad, adagrad, "weight_decay is -1");
 #undef CASE
 #define CASE { .lr_decay = -1 }
-    BAD(adagrad, adagrad, "lr_decay is -1; it must be finite and at least 0");
+    BAD(adagrad, adagrad, "lr_decay is -1");
 #undef CASE
 #define CASE { .initial_accumulator_value = -2 }
-    BAD(adagrad, adagrad, "initial_accumulator_value is -2; it must be finite and at least 0");
+    BAD(adagrad, adagrad, "initial_accumulator_value is -2");
 #undef CASE
     for (i = 0; i < 3; i++) { /* a NaN, whose sign printf shows, is no rate */
         double nan = NAN;
@@ -806,7 +807,7 @@ START_TEST(option_errors)
         ct_error_clear();
     }
     ck_assert(!ct_sgd_new(NULL, (ct_sgd_options){ .lr = 1 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_sgd_new: the set is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_sgd_new", "the set is NULL");
     ct_params_free(set);
 }
 END_TEST
@@ -818,7 +819,7 @@ START_TEST(composed)
         "run adam lr=0.1 weight_decay=0.01 bias_lr=0.01 late=3 step_size=4 schedule_gamma=0.5",
         "run adam lr=0.1 maximize=1 bias_no_weight_decay=1 weight_decay=0.2 freeze=1"
     };
-    ct_params *a = new_set(CT_F64), *b = new_set(CT_F64);
+    ct_params *a = three_params(CT_F64), *b = three_params(CT_F64);
     ct_optimizer *x = optimizer_of(a, lines[_i]), *y;
     double v[TOTAL], w[TOTAL];
     char line[200];
@@ -855,7 +856,7 @@ static void check_table(const cti_algorithm *a)
     unsigned char *covered = calloc(1, a->size + 1);
     size_t last = 0, hole = 0;
 
-    for (const cti_option *o = a->option; o->name; o++) {
+    for (const cti_option_field *o = a->option; o->name; o++) {
         size_t size = o->flag ? sizeof(bool) : sizeof(double);
 
         ck_assert(o->offset + size <= a->size);
@@ -886,7 +887,7 @@ static void description_of(const ct_optimizer *o, char to[2000])
  * rate, which is part of the state. */
 START_TEST(described)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
 
     for (int i = 0; ct_optimizer_algorithm(i); i++) {
         const cti_algorithm *a = cti_algorithms[i];
@@ -897,7 +898,7 @@ START_TEST(described)
         ck_assert_str_eq(ct_optimizer_algorithm(i), a->name);
         description_of(o, usual);
         ct_optimizer_free(o);
-        for (const cti_option *option = a->option; option->name; option++) {
+        for (const cti_option_field *option = a->option; option->name; option++) {
             const ct_optimizer_value values[] = {
                 { option->name, option->flag ? 1 : 0.25 },
                 { strcmp(option->name, "nesterov") == 0 ? "momentum" : NULL, 0.5 },
@@ -920,29 +921,29 @@ END_TEST
 
 START_TEST(by_name)
 {
-    ct_params *a = new_set(CT_F32), *b = new_set(CT_F32);
+    ct_params *a = three_params(CT_F32), *b = three_params(CT_F32);
     const ct_optimizer_value zero[] = { { "beta1", 0 }, { "lr", 0.1 }, { NULL, 0 } };
     const ct_optimizer_value unknown[] = { { "gamma", 1 }, { NULL, 0 } };
     const ct_optimizer_value wrong[] = { { "beta1", 2 }, { NULL, 0 } };
-    ct_optimizer *x = ct_adam_new(a, (ct_adam_options){ .lr = 0.1, .no_beta1 = true });
+    ct_optimizer *x = ct_adam_new(a, (ct_adam_options){ .lr = 0.1, .beta1 = CT_ZERO });
     ct_optimizer *y = ct_optimizer_new(b, "adam", zero); /* 0 is 0 */
 
     for (int t = 1; t <= 3; t++) {
         one_step(a, x, "", t);
         one_step(b, y, "", t);
     }
-    expect_same("adam by name", a, b);
+    expect_same_sets("adam by name", a, b);
     ck_assert(!ct_optimizer_new(a, "adamant", NULL));
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new: there is no algorithm \"adamant\"");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new", "there is no algorithm \"adamant\"");
     ck_assert(!ct_optimizer_new(a, "sgd", unknown));
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new: SGD has no option \"gamma\"");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new", "SGD has no option \"gamma\"");
     ck_assert(!ct_optimizer_new(a, "adam", wrong));
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_optimizer_new: beta1 is 2; it must be at least 0 and less than 1");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new",
+                 "beta1 is 2; it must be at least 0 and less than 1");
     ck_assert(!ct_optimizer_new(a, NULL, NULL));
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new: the name of the algorithm is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new", "the name of the algorithm is NULL");
     ck_assert(!ct_optimizer_new(NULL, "sgd", NULL));
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new: the set is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new", "the set is NULL");
     ct_optimizer_free(x);
     ct_optimizer_free(y);
     ct_params_free(a);
@@ -952,36 +953,30 @@ END_TEST
 
 START_TEST(call_errors)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
     ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
 
     ct_clip_grad_norm(set, 0, NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_norm: max_norm is 0; it must be above 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_norm", "max_norm is 0");
     ct_clip_grad_value(set, -1);
-    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_value: clip_value is -1; it must be above 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_value", "clip_value is -1");
     ct_clip_grad_norm(NULL, 1, NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_norm: the set is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_norm", "set is NULL");
     ct_optimizer_step(NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_step: the optimiser is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_step", "optimiser is NULL");
     ct_optimizer_set_lr(NULL, 1);
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_set_lr: the optimiser is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_set_lr", "optimiser is NULL");
     ct_optimizer_set_lr(o, -2);
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_optimizer_set_lr: lr is -2; it must be finite and at least 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_set_lr", "lr is -2");
     expect_close("kept", ct_optimizer_lr(o), 1, 0);
     ct_optimizer_group(o, "*.bais", (ct_optimizer_group_options){ .lr = 1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group: no parameter matches \"*.bais\"");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "\"*.bais\"");
     ct_optimizer_group(o, "*", (ct_optimizer_group_options){ .lr = -1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group: lr is -1; it must be finite and at least 0");
-    ct_optimizer_group(o, "*",
-                       (ct_optimizer_group_options){ .weight_decay = 1, .no_weight_decay = true });
-    expect_error(
-        CT_ERR_ARGUMENT,
-        "ct_optimizer_group: weight_decay is 1, but no_weight_decay is set; give one of them");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "lr is -1");
     ct_optimizer_group(NULL, "*", (ct_optimizer_group_options){ .lr = 1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group: the optimiser is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "optimiser is NULL");
     ct_optimizer_group(o, NULL, (ct_optimizer_group_options){ .lr = 1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group: the pattern is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "pattern is NULL");
     ct_optimizer_free(o);
     ct_optimizer_free(NULL);
     ct_optimizer_reset(NULL);
@@ -991,55 +986,46 @@ END_TEST
 
 START_TEST(schedule_errors)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
     ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
     ct_schedule *s = ct_optimizer_schedule(o);
 
     ck_assert(!ct_optimizer_schedule(NULL) && ct_ok());
     ct_schedule_step(NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step: the schedule is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step", "schedule is NULL");
     ct_schedule_observe(NULL, 1);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_observe: the schedule is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_observe", "schedule is NULL");
     ct_schedule_step_lr(NULL, 1, 1);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr: the schedule is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr", "schedule is NULL");
     ct_schedule_step_lr(s, 0, 1);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr: step_size is 0; it must be at least 1");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr", "step_size is 0");
     ct_schedule_step_lr(s, 1, 0);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr: gamma is 0; it must be finite and above 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr", "gamma is 0");
     ct_schedule_linear_lr(s, -1, 1, 5);
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_schedule_linear_lr: start_factor is -1; it must be finite and at least 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_linear_lr", "start_factor is -1");
     ct_schedule_linear_lr(s, 0, INFINITY, 5);
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_schedule_linear_lr: end_factor is inf; it must be finite and at least 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_linear_lr", "end_factor is inf");
     ct_schedule_linear_lr(s, 0, 1, 0);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_linear_lr: total_iters is 0; it must be at least 1");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_linear_lr", "total_iters is 0");
     ct_schedule_cosine_lr(s, -3, 0);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_cosine_lr: t_max is -3; it must be at least 1");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_cosine_lr", "t_max is -3");
     ct_schedule_cosine_lr(s, 3, -1);
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_schedule_cosine_lr: eta_min is -1; it must be finite and at least 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_cosine_lr", "eta_min is -1");
     ct_schedule_lambda_lr(s, NULL, NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_lambda_lr: factor is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_lambda_lr", "factor is NULL");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .factor = 1 });
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_schedule_plateau_lr: factor is 1; it must be above 0 and less than 1");
-    ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .patience = -1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr: patience is -1; it must be at least 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "factor is 1");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .cooldown = -1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr: cooldown is -1; it must be at least 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "cooldown is -1");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .threshold = -1 });
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_schedule_plateau_lr: threshold is -1; it must be finite and at least 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "threshold is -1");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .min_lr = -1 });
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_schedule_plateau_lr: min_lr is -1; it must be finite and at least 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "min_lr is -1");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .eps = -1 });
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_schedule_plateau_lr: eps is -1; it must be finite and at least 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "eps is -1");
     ct_schedule_then(s, 5);
     ct_schedule_then(s, 5);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_then: at is 5; it must be at least 6");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_then", "at is 5");
     expect_close("no part was added", ct_optimizer_lr(o), 1, 0);
     ct_optimizer_free(o);
     ct_params_free(set);
@@ -1076,7 +1062,7 @@ START_TEST(resume)
 {
     const char *line = resumed[_i / 2];
     ct_dtype dtype = _i % 2 ? CT_F64 : CT_F32;
-    ct_params *a = new_set(dtype), *b = new_set(dtype);
+    ct_params *a = three_params(dtype), *b = three_params(dtype);
     ct_optimizer *x = optimizer_of(a, line), *y = optimizer_of(b, line);
     ct_scope s;
     int k, t;
@@ -1103,7 +1089,7 @@ START_TEST(resume)
         one_step(b, y, line, t);
         ct_schedule_observe(ct_optimizer_schedule(x), 1.0 / t);
         ct_schedule_observe(ct_optimizer_schedule(y), 1.0 / t);
-        expect_same(line, a, b);
+        expect_same_sets(line, a, b);
         expect_close("the rate", ct_optimizer_lr(y), ct_optimizer_lr(x), 0);
     }
     ct_optimizer_free(x);
@@ -1125,7 +1111,7 @@ START_TEST(state_names)
                                         "exp_avg_sq.b.weight",
                                         "max_exp_avg_sq.b.weight",
                                         "step.b.weight" };
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
     ct_optimizer *o = ct_adam_new(set, (ct_adam_options){ .amsgrad = true });
     ct_scope s = ct_scope_begin();
     ct_tensor *t;
@@ -1154,26 +1140,23 @@ START_TEST(state_names)
     ct_optimizer_reset(o);
     ck_assert_int_eq(ct_optimizer_state_count(o), 2);
     ck_assert(!ct_optimizer_state_tensor(o, 2));
-    expect_error(CT_ERR_INDEX, "ct_optimizer_state_tensor: there is no entry 2 of 2");
+    expect_error(CT_ERR_INDEX, "ct_optimizer_state_tensor", "entry 2");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_optimizer_free(o);
     ct_params_free(set);
 }
 END_TEST
 
-static void expect_refused(ct_optimizer *o, const char *name, ct_tensor *t, ct_status status,
-                           const char *text)
+static void load_refused(ct_optimizer *o, const char *name, ct_tensor *t, ct_status status,
+                         const char *word)
 {
-    char whole[256];
-
-    snprintf(whole, sizeof whole, "ct_optimizer_state_load: %s", text);
     ck_assert(ct_optimizer_state_load(o, name, t) == status);
-    expect_error(status, whole);
+    expect_error(status, "ct_optimizer_state_load", word);
 }
 
 START_TEST(load_errors)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
     ct_optimizer *o = ct_adam_new(set, (ct_adam_options){ .lr = 0.5 });
     ct_scope s = ct_scope_begin();
     ct_tensor *one = ct_ones(CT_SHAPE(5), CT_F32, DEVICE), *zero;
@@ -1181,34 +1164,27 @@ START_TEST(load_errors)
 
     zero = ct_zeros(CT_SCALAR, CT_I64, DEVICE);
     ct_params_add(set, "c", CT_SHAPE(-1), (ct_init){ .fill = fill });
-    expect_refused(NULL, "lr", one, CT_ERR_ARGUMENT, "the optimiser is NULL");
-    expect_refused(o, NULL, one, CT_ERR_ARGUMENT, "the name is NULL");
-    expect_refused(o, "lr", NULL, CT_ERR_ARGUMENT, "the tensor is NULL");
-    expect_refused(o, "max_exp_avg_sq.a.bias", one, CT_ERR_ARGUMENT,
-                   "Adam with these options has no \"max_exp_avg_sq.a.bias\"");
-    expect_refused(o, "schedule", one, CT_ERR_ARGUMENT,
-                   "Adam with these options has no \"schedule\"");
-    expect_refused(o, "exp_avg.a.weight", one, CT_ERR_SHAPE,
-                   "exp_avg.a.weight has the shape [37]; it must be [5]");
-    expect_refused(o, "exp_avg.c", one, CT_ERR_SHAPE, "exp_avg.c: the shape of c is not known yet");
-    expect_refused(o, "exp_avg.a.bias", ct_ones(CT_SHAPE(5), CT_F64, DEVICE), CT_ERR_DTYPE,
-                   "exp_avg.a.bias is f32; it must be f64");
-    expect_refused(o, "step.a.bias", one, CT_ERR_SHAPE,
-                   "step.a.bias has the shape []; it must be [5]");
-    expect_refused(o, "step.a.bias", zero, CT_ERR_FORMAT,
-                   "step.a.bias has numbers that no optimiser can have");
-    expect_refused(o, "lr", ct_full(CT_SHAPE(1), -1, CT_F64, DEVICE), CT_ERR_FORMAT,
-                   "lr has numbers that no optimiser can have");
-    expect_refused(o, "lr", ct_ones(CT_SHAPE(2), CT_F64, DEVICE), CT_ERR_SHAPE,
-                   "lr has the shape [1]; it must be [2]");
+    load_refused(NULL, "lr", one, CT_ERR_ARGUMENT, "optimiser is NULL");
+    load_refused(o, NULL, one, CT_ERR_ARGUMENT, "name is NULL");
+    load_refused(o, "lr", NULL, CT_ERR_ARGUMENT, "tensor is NULL");
+    load_refused(o, "max_exp_avg_sq.a.bias", one, CT_ERR_ARGUMENT, "\"max_exp_avg_sq.a.bias\"");
+    load_refused(o, "schedule", one, CT_ERR_ARGUMENT, "\"schedule\"");
+    load_refused(o, "exp_avg.a.weight", one, CT_ERR_SHAPE, "exp_avg.a.weight ... [5]");
+    load_refused(o, "exp_avg.c", one, CT_ERR_SHAPE, "shape of c");
+    load_refused(o, "exp_avg.a.bias", ct_ones(CT_SHAPE(5), CT_F64, DEVICE), CT_ERR_DTYPE,
+                 "exp_avg.a.bias");
+    load_refused(o, "step.a.bias", one, CT_ERR_SHAPE, "step.a.bias ... [5]");
+    load_refused(o, "step.a.bias", zero, CT_ERR_FORMAT, "step.a.bias");
+    load_refused(o, "lr", ct_full(CT_SHAPE(1), -1, CT_F64, DEVICE), CT_ERR_FORMAT, "lr");
+    load_refused(o, "lr", ct_ones(CT_SHAPE(2), CT_F64, DEVICE), CT_ERR_SHAPE, "lr ... [2]");
     ct_schedule_plateau_lr(ct_optimizer_schedule(o),
                            (ct_schedule_plateau_options){ .factor = 0.5 });
     for (i = 0; i < 5; i++) {
         double n[5] = { 1, 0.5, 1, 1, 1 };
 
         n[i] = i == 1 ? NAN : 0.5;
-        expect_refused(o, "schedule", ct_from_data(n, CT_SHAPE(5), CT_F64, DEVICE), CT_ERR_FORMAT,
-                       "schedule has numbers that no optimiser can have");
+        load_refused(o, "schedule", ct_from_data(n, CT_SHAPE(5), CT_F64, DEVICE), CT_ERR_FORMAT,
+                     "schedule");
     }
     ck_assert_int_eq(ct_optimizer_state_count(o), 2);
     expect_close("the rate", ct_optimizer_lr(o), 0.5, 0);
@@ -1222,7 +1198,7 @@ END_TEST
  * the other has no state. */
 START_TEST(tied)
 {
-    ct_params *set = new_set(CT_F64), *alone = new_set(CT_F64);
+    ct_params *set = three_params(CT_F64), *alone = three_params(CT_F64);
     ct_optimizer *o, *want;
     ct_scope s;
     int t;
@@ -1244,7 +1220,7 @@ START_TEST(tied)
         ct_optimizer_step(want);
         ck_assert(!has_gradient(set, 3));
     }
-    expect_same("tied", set, alone);
+    expect_same_sets("tied", set, alone);
     ck_assert_int_eq(ct_optimizer_state_count(o), ct_optimizer_state_count(want));
     ct_optimizer_free(o);
     ct_optimizer_free(want);
@@ -1254,32 +1230,6 @@ START_TEST(tied)
 END_TEST
 
 /* ---- memory and threads ---- */
-
-static cti_memory_table real_memory;
-static long calls, fail_at;
-static bool fail_on; /* and all after it */
-
-static void *counting_allocate(size_t alignment, size_t bytes)
-{
-    calls++;
-    if (fail_at && (calls == fail_at || (fail_on && calls > fail_at)))
-        return NULL;
-    return real_memory.allocate(alignment, bytes);
-}
-
-static void count_memory(long first_to_fail, bool and_on)
-{
-    real_memory = cti_memory_calls;
-    cti_memory_calls.allocate = counting_allocate;
-    calls = 0;
-    fail_at = first_to_fail;
-    fail_on = and_on;
-}
-
-static void restore_memory(void)
-{
-    cti_memory_calls = real_memory;
-}
 
 static void clipped_steps(ct_params *set, ct_optimizer *o, int t, int end)
 {
@@ -1296,17 +1246,17 @@ static void clipped_steps(ct_params *set, ct_optimizer *o, int t, int end)
 
 START_TEST(no_allocation)
 {
-    ct_params *set = new_set(CT_F32);
+    ct_params *set = three_params(CT_F32);
     ct_optimizer *o = optimizer_of(set, resumed[_i]);
     uint64_t before;
 
     clipped_steps(set, o, 20, 22);
     before = ct_memory_get_stats().system_allocations;
-    count_memory(0, false);
+    fail_allocation(0); /* counts */
     clipped_steps(set, o, 22, 30);
-    restore_memory();
+    fail_nothing();
 #ifndef CT_DEBUG_HANDLES /* which hold handles back */
-    ck_assert_int_eq(calls, 0);
+    ck_assert_int_eq(allocations_seen, 0);
 #endif
     ck_assert(ct_memory_get_stats().system_allocations == before);
     ct_optimizer_free(o);
@@ -1362,21 +1312,21 @@ static void steps_under_failure(ct_params *set, const char *line)
 START_TEST(allocation_failures)
 {
     const char *line = resumed[_i / 2];
-    long k = 1;
+    int k = 1;
     bool failed = true, ever = false;
 
-    for (; failed || calls >= fail_at; k++) {
-        ct_params *set = new_set(CT_F32);
+    for (; failed || allocations_seen >= k - 1; k++) {
+        ct_params *set = three_params(CT_F32);
 
         expect_ok();
         ct_memory_trim();
-        count_memory(k, _i % 2);
+        (_i % 2 ? fail_allocations_from : fail_allocation)(k);
         steps_under_failure(set, line);
-        restore_memory();
+        fail_nothing();
         failed = !ct_ok();
         ever |= failed;
         if (failed)
-            ck_assert_msg(ct_error() == CT_ERR_MEMORY, "call %ld: %s", k, ct_error_message());
+            ck_assert_msg(ct_error() == CT_ERR_MEMORY, "call %d: %s", k, ct_error_message());
         ct_error_clear();
         ct_params_free(set);
         ck_assert_msg(k < 1000, "it goes on failing");
@@ -1433,7 +1383,7 @@ END_TEST
 
 int main(void)
 {
-    const int rules = (int)(sizeof resumed / sizeof *resumed);
+    const int rules = LENGTH(resumed);
     Suite *suite = suite_create("optim");
     TCase *tc = harness_case(suite, "torch");
 

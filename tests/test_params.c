@@ -12,11 +12,6 @@
 
 #include <cotangent.h>
 
-static ct_params *new_set(uint64_t seed)
-{
-    return ct_params_new((ct_params_options){ .device = DEVICE, .seed = seed });
-}
-
 static ct_tensor *value(ct_params *set, const char *name)
 {
     return ct_param_value(ct_params_get(set, name));
@@ -37,7 +32,8 @@ static bool same_values(ct_tensor *a, ct_tensor *b)
 START_TEST(names_and_parts)
 {
     ct_init zero = ct_init_constant(0), two = ct_init_constant(2);
-    ct_params *set = new_set(0), *a = ct_params_sub(set, "a"), *ab = ct_params_sub(a, "b");
+    ct_params *set = new_params(0, CT_F32), *a = ct_params_sub(set, "a"),
+              *ab = ct_params_sub(a, "b");
     ct_param *w = ct_params_add(a, "w", CT_SHAPE(2, 3), zero);
     ct_param *v = ct_params_add(ab, "v", CT_SHAPE(4), two);
     ct_param *other = ct_params_add(set, "aw", CT_SCALAR, zero);
@@ -66,49 +62,78 @@ START_TEST(names_and_parts)
 }
 END_TEST
 
+/* A part lists the entries under it, in order, whichever part they are added to, before and after it
+ * is made itself. */
+START_TEST(a_part_lists_its_entries)
+{
+    static const struct {
+        const char *part, *name;
+    } added[] = { { "x", "a" }, { "", "x.y.b" }, { "", "xy" }, { "x.y", "c" }, { "x", "y.d" } };
+    static const char *const under_xy[] = { "x.y.b", "x.y.c", "x.y.d" };
+    ct_init zero = ct_init_constant(0);
+    ct_params *set = new_params(0, CT_F32), *early = ct_params_sub(set, "x.y"), *late;
+    int k;
+
+    for (k = 0; k < 5; k++) {
+        ct_params *part = added[k].part[0] ? ct_params_sub(set, added[k].part) : set;
+
+        ck_assert(ct_params_add(part, added[k].name, CT_SHAPE(2), zero) != NULL);
+    }
+    late = ct_params_sub(ct_params_sub(set, "x"), "y");
+    ck_assert(early == late && ct_params_count(ct_params_sub(set, "xy")) == 0);
+    ck_assert_int_eq(ct_params_count(set), 5);
+    ck_assert_int_eq(ct_params_count(ct_params_sub(set, "x")), 4);
+    ck_assert_int_eq(ct_params_count(early), 3);
+    for (k = 0; k < 3; k++)
+        ck_assert_str_eq(ct_param_name(ct_params_at(early, k)), under_xy[k]);
+    ck_assert(ct_params_get(early, "d") == ct_params_at(set, 4) && !ct_params_get(early, "a"));
+    ck_assert_int_eq(ct_params_freeze(early, "*", true), 3);
+    ck_assert_int_eq(ct_params_numel(set), 4);
+    ct_params_free(set);
+}
+END_TEST
+
 START_TEST(misuse)
 {
     ct_init zero = ct_init_constant(0);
-    ct_params *set = new_set(0), *part = ct_params_sub(set, "rnn");
+    ct_params *set = new_params(0, CT_F32), *part = ct_params_sub(set, "rnn");
     ct_param *open = ct_params_add(part, "w", CT_SHAPE(3, -1), zero);
 
     ck_assert(ct_params_add(set, "rnn.w", CT_SHAPE(1), zero) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add: the name rnn.w is taken");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add", "rnn.w");
     ck_assert(ct_params_add_buffer(part, "w", CT_SHAPE(1), zero) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add_buffer: the name rnn.w is taken");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add_buffer", "rnn.w");
     ck_assert(ct_params_add(set, "", CT_SHAPE(1), zero) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add: \"\" is no name");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add", "\"\"");
     ck_assert(ct_params_add(set, NULL, CT_SHAPE(1), zero) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add: \"(null)\" is no name");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add", "\"(null)\"");
     ck_assert(ct_params_sub(set, ".a") == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_sub: \".a\" is no name");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_sub", "\".a\"");
     ck_assert(ct_params_sub(set, "a.") == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_sub: \"a.\" is no name");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_sub", "\"a.\"");
     ck_assert(ct_params_add(set, "b", CT_SHAPE(2, -2), zero) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_params_add: b cannot have the shape [2,-2]");
+    expect_error(CT_ERR_SHAPE, "ct_params_add", "[2,-2]");
     ck_assert(ct_params_add(part, "b", CT_SHAPE(2), (ct_init){ .fill = NULL }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add: b has no init");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add", "init");
     ck_assert(ct_param_value(open) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_param_value: rnn.w is not settled: its shape is [3,-1]");
+    expect_error(CT_ERR_SHAPE, "ct_param_value", "[3,-1]");
     ck_assert(ct_param_materialize(open, CT_SHAPE(4, 2)) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_param_materialize: rnn.w has the shape [3,-1], not [4,2]");
+    expect_error(CT_ERR_SHAPE, "ct_param_materialize", "rnn.w ... [4,2]");
     ck_assert(ct_param_materialize(open, CT_SHAPE(3, 2, 1)) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_param_materialize: rnn.w has the shape [3,-1], not [3,2,1]");
+    expect_error(CT_ERR_SHAPE, "ct_param_materialize", "rnn.w ... [3,2,1]");
     ck_assert(ct_param_materialize(open, CT_SHAPE(3, 2)) == CT_OK);
     ck_assert(ct_param_materialize(open, CT_SHAPE(3, 2)) == CT_OK);
     ck_assert(ct_param_materialize(open, CT_SHAPE(3, 5)) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_param_materialize: rnn.w has the shape [3,2], not [3,5]");
+    expect_error(CT_ERR_SHAPE, "ct_param_materialize", "rnn.w ... [3,5]");
     ck_assert(ct_param_materialize(NULL, CT_SHAPE(1)) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_param_materialize: p is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_param_materialize", "p is NULL");
     ck_assert_int_eq(ct_params_count(set), 1);
     ct_params_free(set);
 
     ck_assert(ct_params_new((ct_params_options){ .dtype = CT_I32 }) == NULL);
-    expect_error(CT_ERR_DTYPE, "ct_params_new: dtype i32, device 0: parameters are f32 or f64, on "
-                               "a device that is there");
+    expect_error(CT_ERR_DTYPE, "ct_params_new", "dtype i32");
     ck_assert(ct_params_new((ct_params_options){ .device = 77 }) == NULL);
-    expect_error(CT_ERR_DEVICE, "ct_params_new: dtype f32, device 77: parameters are f32 or f64, "
-                                "on a device that is there");
+    expect_error(CT_ERR_DEVICE, "ct_params_new", "device 77");
 
     ck_assert(ct_params_sub(NULL, "a") == NULL);
     ck_assert(ct_params_add(NULL, "a", CT_SCALAR, zero) == NULL);
@@ -122,7 +147,7 @@ END_TEST
 START_TEST(summary)
 {
     ct_init zero = ct_init_constant(0);
-    ct_params *set = new_set(0);
+    ct_params *set = new_params(0, CT_F32);
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
@@ -158,7 +183,7 @@ START_TEST(owned_objects)
 {
     static char a[] = "a", b[] = "b", c[] = "c";
 
-    freeing = new_set(0);
+    freeing = new_params(0, CT_F32);
     freed[0] = '\0';
     ct_params_add(freeing, "w", CT_SHAPE(2), ct_init_constant(1));
     ck_assert(ct_params_own(freeing, a, note_free) == CT_OK);
@@ -177,7 +202,7 @@ static void count_free(void *object)
 /* What is asked of no set and of no parameter. */
 START_TEST(of_no_set)
 {
-    ct_params *set = new_set(0);
+    ct_params *set = new_params(0, CT_F32);
     int frees = 0;
     char *text = NULL;
     size_t size = 0;
@@ -201,21 +226,21 @@ START_TEST(of_no_set)
     ck_assert(ct_params_own(NULL, &frees, count_free) == CT_ERR_ARGUMENT && frees == 1);
     expect_ok();
     ck_assert(ct_params_tie(NULL, "a", "b") == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_tie: set is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_tie", "set is NULL");
     ck_assert(ct_params_init(NULL, ct_init_constant(1), 1) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_init: set is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_init", "set is NULL");
     ck_assert(ct_params_to(NULL, CT_CPU) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_to: set is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_to", "set is NULL");
     ck_assert(ct_params_to(ct_params_sub(set, "a"), CT_CPU) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_to: a set moves as a whole, not in parts");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_to", "moves");
     ck_assert(ct_params_to(set, 77) == CT_ERR_DEVICE);
-    expect_error(CT_ERR_DEVICE, "ct_params_to: there is no device 77");
+    expect_error(CT_ERR_DEVICE, "ct_params_to", "device 77");
     ct_raise(CT_ERR_NUMERIC, "before", "it"); /* an error that stands stays */
     ck_assert(ct_params_tie(NULL, "a", "b") == CT_ERR_NUMERIC);
     ck_assert(ct_param_materialize(NULL, CT_SCALAR) == CT_ERR_NUMERIC);
     ck_assert(ct_params_init(set, ct_init_constant(1), 1) == CT_ERR_NUMERIC);
     ck_assert(ct_params_to(set, DEVICE) == CT_ERR_NUMERIC);
-    expect_error(CT_ERR_NUMERIC, "before: it");
+    expect_error(CT_ERR_NUMERIC, "before", "it");
     ct_params_free(set);
 }
 END_TEST
@@ -243,7 +268,7 @@ START_TEST(tied_shapes)
 
     for (i = 0; i < sizeof cases / sizeof *cases; i++) {
         const ct_shape *both = &cases[i].both;
-        ct_params *set = new_set(0);
+        ct_params *set = new_params(0, CT_F32);
         ct_param *a = ct_params_add(set, "a", cases[i].a, ct_init_constant(1));
         ct_param *b = ct_params_add(set, "b", cases[i].b, ct_init_constant(2));
         ct_param *buffer = ct_params_add_buffer(set, "c", CT_SHAPE(4), ct_init_constant(2));
@@ -262,9 +287,9 @@ START_TEST(tied_shapes)
         }
         ck_assert(memcmp(&of_a, both, sizeof of_a) == 0);
         ck_assert(ct_params_tie(set, "a", "c") == CT_ERR_ARGUMENT);
-        expect_error(CT_ERR_ARGUMENT, "ct_params_tie: c is no parameter");
+        expect_error(CT_ERR_ARGUMENT, "ct_params_tie", "c is no parameter");
         ck_assert(ct_params_tie(set, "c", "a") == CT_ERR_ARGUMENT);
-        expect_error(CT_ERR_ARGUMENT, "ct_params_tie: c is no parameter");
+        expect_error(CT_ERR_ARGUMENT, "ct_params_tie", "c is no parameter");
         ck_assert_int_eq(ct_params_freeze(set, "*", false), 3);
         ck_assert(!ct_tensor_requires_grad(ct_param_value(buffer)));
         ct_params_free(set);
@@ -288,7 +313,8 @@ static void add_modules(ct_params *set, bool turned)
 
 START_TEST(order_changes_no_number)
 {
-    ct_params *one = new_set(3), *turned = new_set(3), *other = new_set(4);
+    ct_params *one = new_params(3, CT_F32), *turned = new_params(3, CT_F32),
+              *other = new_params(4, CT_F32);
     int i;
 
     add_modules(one, false);
@@ -392,7 +418,7 @@ START_TEST(settled_once)
     int repeat, i, repeats = harness_count(20, 500);
 
     for (repeat = 0; repeat < repeats; repeat++) {
-        ct_params *set = new_set(9);
+        ct_params *set = new_params(9, CT_F32);
         race r = { .linear = ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 4 }),
                    .weight = ct_params_get(set, "l.weight") };
         pthread_t thread[THREADS];
@@ -443,7 +469,7 @@ static bool has_grad(ct_params *set, const char *name)
 START_TEST(freezing)
 {
     ct_init one = ct_init_constant(1);
-    ct_params *set = new_set(0), *a = ct_params_sub(set, "a");
+    ct_params *set = new_params(0, CT_F32), *a = ct_params_sub(set, "a");
     ct_optimizer *sgd = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
     ct_param *late;
     double norm;
@@ -496,7 +522,6 @@ static ct_status whole_life(ct_tensor *x, FILE *out)
     ct_module *linear = ct_nn_linear(set, "a", (ct_nn_linear_options){ .out_features = 4 });
     ct_module *other = ct_nn_linear(set, "b", (ct_nn_linear_options){ .out_features = 4 });
     ct_optimizer *adam = ct_adam_new(set, (ct_adam_options){ .lr = 1 });
-    ct_load_report *report = ct_load_report_new();
     ct_state *state = rnn ? ct_recurrent_begin_state(rnn, 2) : NULL, *next = NULL;
     ct_tensor *y;
 
@@ -513,10 +538,8 @@ static ct_status whole_life(ct_tensor *x, FILE *out)
     ct_params_init(set, ct_init_constant(1), 2);
     if (set)
         ct_params_print(set, out);
-    ck_assert_msg(!ct_ok() ||
-                      (set && part && rnn && linear && other && adam && report && state && y),
+    ck_assert_msg(!ct_ok() || (set && part && rnn && linear && other && adam && state && y),
                   "something is NULL without an error");
-    ct_load_report_free(report);
     ct_state_free(state);
     ct_optimizer_free(adam);
     ct_params_free(set);
@@ -589,7 +612,7 @@ static const struct {
 static double run_program(int which, ct_status *status)
 {
     ct_scope s = ct_scope_begin();
-    ct_params *set = new_set(1);
+    ct_params *set = new_params(1, CT_F32);
     ct_nn_recurrent_options o = programs[which].o;
     ct_recurrent_call call = { .lengths = NULL };
     ct_recurrent *r;
@@ -685,7 +708,7 @@ END_TEST
 START_TEST(initialisers_of_later)
 {
     ct_scope s = ct_scope_begin();
-    ct_params *set = new_set(5), *part = ct_params_sub(set, "part");
+    ct_params *set = new_params(5, CT_F32), *part = ct_params_sub(set, "part");
     ct_param *a = ct_params_add(part, "a", CT_SHAPE(-1), ct_init_constant(1));
     ct_param *b = ct_params_add(set, "b", CT_SHAPE(-1), ct_init_constant(2));
     ct_param *c = ct_params_add(set, "c", CT_SHAPE(2), ct_init_constant(3));
@@ -713,7 +736,7 @@ START_TEST(initialisers_of_later)
     ct_error_clear();
     expect_values("a", ct_param_value(a), (double[]){ 7, 7 }, 2, 0);
     ck_assert(ct_params_init(NULL, ct_init_constant(1), 7) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_init: set is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_init", "set is NULL");
 
     ck_assert(ct_params_is_training(set) && ct_params_is_training(part));
     ct_params_train(part, false);
@@ -730,7 +753,7 @@ END_TEST
 START_TEST(tied_and_frozen)
 {
     ct_scope s = ct_scope_begin();
-    ct_params *set = new_set(5);
+    ct_params *set = new_params(5, CT_F32);
     ct_param *a =
         ct_params_add(set, "a", _i & 2 ? CT_SHAPE(-1, 3) : CT_SHAPE(2, 3), ct_init_constant(1));
     ct_param *b = ct_params_add(set, "b", CT_SHAPE(2, -1), ct_init_constant(2));
@@ -763,6 +786,7 @@ int main(void)
     TCase *tc = harness_case(suite, "sets");
 
     tcase_add_test(tc, names_and_parts);
+    tcase_add_test(tc, a_part_lists_its_entries);
     tcase_add_test(tc, misuse);
     tcase_add_test(tc, summary);
     tcase_add_test(tc, owned_objects);
@@ -775,6 +799,6 @@ int main(void)
     tcase_add_test(tc, initialisers_of_later);
     tcase_add_loop_test(tc, tied_and_frozen, 0, 4);
     tcase_add_test(tc, no_memory);
-    tcase_add_loop_test(tc, modules_without_memory, 0, (int)(sizeof programs / sizeof *programs));
+    tcase_add_loop_test(tc, modules_without_memory, 0, LENGTH(programs));
     return harness_run(suite);
 }

@@ -291,26 +291,25 @@ START_TEST(refusals)
     ct_plot_options o = { 0 };
 
     ck_assert(ct_plot_save(NULL, o, 1, &good) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_plot_save: path is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_plot_save", "path is NULL");
     ck_assert(ct_plot_save("p.svg", o, -1, &good) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_plot_save: the count of series is negative");
+    expect_error(CT_ERR_ARGUMENT, "ct_plot_save", "count ... negative");
     ck_assert(ct_plot_save("p.svg", o, 1, NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_plot_save: series is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_plot_save", "series is NULL");
     bad.count = -2;
     ck_assert(ct_plot_save("p.svg", o, 1, &bad) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_plot_save: series 0: its count is negative");
+    expect_error(CT_ERR_ARGUMENT, "ct_plot_save", "series 0 ... negative");
     bad = (ct_plot_series){ .count = 1, .x = x };
     ck_assert(ct_plot_save("p.svg", o, 1, &bad) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_plot_save: series 0: x or y is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_plot_save", "y is NULL");
     bad = (ct_plot_series){ .name = "caf\xe9" };
     ck_assert(ct_plot_save("p.svg", o, 1, &bad) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_plot_save: the name \"caf\xe9\" is not UTF-8");
+    expect_error(CT_ERR_ARGUMENT, "ct_plot_save", "UTF-8");
     o.width = 100;
     ck_assert(ct_plot_save("p.svg", o, 1, &good) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_plot_save: the size is 100 by 0 pixels; both must be 200 to 10000");
+    expect_error(CT_ERR_ARGUMENT, "ct_plot_save", "100 by 0");
     ck_assert(ct_plot_save("no/p.svg", (ct_plot_options){ 0 }, 1, &good) == CT_ERR_IO);
-    expect_error(CT_ERR_IO, "ct_plot_save: no/p.svg: No such file or directory");
+    expect_error(CT_ERR_IO, "ct_plot_save", "No such file");
     ct_raise(CT_ERR_ARGUMENT, "test", "stands");
     ck_assert(ct_plot_save("p.svg", (ct_plot_options){ 0 }, 1, &good) == CT_ERR_ARGUMENT);
     ct_error_clear();

@@ -100,12 +100,11 @@ static void graph_free(void *graph)
     freed++;
 }
 
-static void note_draw(void *data, ct_dtype dtype, int64_t n, double low, double high,
-                      const cti_position *from)
+static void note_draw(const cti_draw_args *a)
 {
     ck_assert(draws < 16);
-    drawn[draws++] = *from;
-    cti_cpu_backend.uniform(data, dtype, n, low, high, from);
+    drawn[draws++] = a->from;
+    cti_cpu_backend.uniform(a);
 }
 
 static const cti_async async = { .synchronise = wait_for_it,
@@ -218,32 +217,42 @@ static void table_size(void)
     table.size--;
 }
 
+static void no_first_kernel(void)
+{
+    table.select = NULL;
+}
+
+static void no_last_kernel(void)
+{
+    table.update = NULL;
+}
+
 static const struct bad_plugin {
     void (*make)(void);
-    const char *why;
+    const char *word;
 } bad_plugins[] = {
     { refuse_to_open, "no ELF file" },
-    { export_nothing, "the plug-in exports nothing" },
-    { not_start, "the plug-in is of another version" },
-    { other_version, "the plug-in is of another version" },
-    { other_size, "the plug-in is of another version" },
-    { no_devices, "the reason" },
-    { no_table, "the plug-in's table is of another version" },
-    { table_version, "the plug-in's table is of another version" },
-    { table_size, "the plug-in's table is of another version" },
+    { export_nothing, "exports nothing" },
+    { not_start, "plug-in is ... another version" },
+    { other_version, "plug-in is ... another version" },
+    { other_size, "plug-in is ... another version" },
+    { no_devices, "reason" },
+    { no_table, "table ... another version" },
+    { table_version, "table ... another version" },
+    { table_size, "table ... another version" },
+    { no_first_kernel, "no kernel select" },
+    { no_last_kernel, "no kernel update" },
 };
 
 START_TEST(refused)
 {
     const struct bad_plugin *c = &bad_plugins[_i];
-    char message[200];
     int k;
 
     c->make();
-    snprintf(message, sizeof message, "ct_device_from_name: no emulated CUDA device: %s", c->why);
     for (k = 0; k < 3; k++) { /* it is looked at once */
         ck_assert_int_eq(ct_device_from_name("cuda-emu"), -1);
-        expect_error(CT_ERR_DEVICE, message);
+        expect_error(CT_ERR_DEVICE, "ct_device_from_name", c->word);
         ck_assert_int_eq(ct_device_count("cuda-emu"), 0);
     }
     ck_assert_int_eq(opened, 1);
@@ -261,19 +270,16 @@ START_TEST(places)
 
     /* no file in the folder, or no folder said: the one of the installation */
     for (i = 0; i < 2; i++) {
-        char message[5000];
-
         remove(i ? "cuda.so" : "cuda-emu.so");
         setenv("COTANGENT_PLUGIN_DIR", i ? "" : ".", 1);
-        snprintf(message, sizeof message, "ct_device_from_name: no %s: no plug-in %.200s",
-                 i ? "CUDA device" : "emulated CUDA device",
-                 i ? CT_PLUGIN_DIR "/cuda.so" : CT_PLUGIN_DIR "/cuda-emu.so");
         if (access(i ? CT_PLUGIN_DIR "/cuda.so" : CT_PLUGIN_DIR "/cuda-emu.so", F_OK) == 0) {
             printf("places: skipped, since a plug-in is installed\n");
             continue;
         }
         ck_assert_int_eq(ct_device_from_name(i ? "cuda" : "cuda-emu"), -1);
-        expect_error(CT_ERR_DEVICE, message);
+        expect_error(CT_ERR_DEVICE, "ct_device_from_name",
+                     i ? "no CUDA device ... " CT_PLUGIN_DIR "/cuda.so"
+                       : "no emulated CUDA device ... " CT_PLUGIN_DIR "/cuda-emu.so");
         ck_assert_int_eq(opened, 0);
     }
 }
@@ -299,16 +305,13 @@ START_TEST(names)
     static const char *const none[] = { "",          "cud",     "cudax",        "cuda:",   "cuda:x",
                                         "cuda:1x",   "cuda:-1", "cuda:1234567", "cpu:0",   "CUDA",
                                         "cuda-emu:", ":0",      "auto:1",       "cuda-em", NULL };
-    char message[200];
+    char word[50];
     int i;
 
-    for (i = 0; i < (int)(sizeof none / sizeof *none); i++) {
-        snprintf(message, sizeof message,
-                 "ct_device_from_name: there is no device \"%s\" (there are: cpu, cuda, cuda:1, "
-                 "cuda-emu)",
-                 none[i] ? none[i] : "(null)");
+    for (i = 0; i < LENGTH(none); i++) {
+        snprintf(word, sizeof word, "no device \"%s\"", none[i] ? none[i] : "(null)");
         ck_assert_int_eq(ct_device_from_name(none[i]), -1);
-        expect_error(CT_ERR_DEVICE, message);
+        expect_error(CT_ERR_DEVICE, "ct_device_from_name", word);
         ck_assert_int_eq(ct_device_count(none[i]), 0);
     }
     ck_assert_int_eq(opened, 0);
@@ -321,13 +324,13 @@ START_TEST(names)
     ck_assert_int_eq(ct_device_from_name("cuda-emu:0"), 1);
     ck_assert_int_eq(ct_device_from_name("cuda-emu:000001"), 2);
     ck_assert_int_eq(ct_device_from_name("cuda-emu:3"), -1);
-    expect_error(CT_ERR_DEVICE, "ct_device_from_name: no emulated CUDA device 3: there are 3");
+    expect_error(CT_ERR_DEVICE, "ct_device_from_name", "device 3");
     ck_assert_int_eq(ct_device_count("cuda-emu"), 3);
     ck_assert_int_eq(opened, 1);
     given.devices = 1; /* the other kind's come behind */
     ck_assert_int_eq(ct_device_from_name("cuda"), 4);
     ck_assert_int_eq(ct_device_from_name("cuda:1"), -1);
-    expect_error(CT_ERR_DEVICE, "ct_device_from_name: no CUDA device 1: there is 1");
+    expect_error(CT_ERR_DEVICE, "ct_device_from_name", "device 1");
     ck_assert_int_eq(ct_device_count("cuda"), 1);
     ck_assert_str_eq(ct_device_name(0), "cpu");
     ck_assert_str_eq(ct_device_name(1), "cuda-emu");
@@ -427,7 +430,7 @@ START_TEST(host_table)
     ck_assert(host->ok());
     ck_assert(host->raise(CT_ERR_DEVICE, "plugin", "number %d", 7) == CT_ERR_DEVICE);
     ck_assert(!host->ok());
-    expect_error(CT_ERR_DEVICE, "plugin: number 7");
+    expect_error(CT_ERR_DEVICE, "plugin", "number 7");
     fail_allocation(1);
     ck_assert_ptr_null(host->allocate(100));
     fail_nothing();
@@ -449,17 +452,14 @@ START_TEST(faults)
         cti_fault_kind kind;
         int64_t limit;
         ct_status status;
-        const char *message;
+        const char *word;
     } cases[] = {
-        { CTI_FAULT_INDEX, 9, CT_ERR_INDEX, "ct_some: index number 5 is not in 0..8" },
-        { CTI_FAULT_TARGET, 9, CT_ERR_INDEX, "ct_some: target number 5 is not in 0..8" },
-        { CTI_FAULT_WEIGHTS, 9, CT_ERR_NUMERIC,
-          "ct_some: row 5 of weights: one is negative or not finite, or fewer than 9 are "
-          "positive" },
-        { CTI_FAULT_NORM, 0, CT_ERR_NUMERIC, "ct_some: the gradients' norm is not finite" },
-        { CTI_FAULT_NORM, 9, CT_ERR_NUMERIC,
-          "ct_some: the gradients' norm is not finite in step 9" },
-        { CTI_FAULT_VALUE, 0, CT_ERR_NUMERIC, "ct_some: a gradient is not finite" },
+        { CTI_FAULT_INDEX, 9, CT_ERR_INDEX, "index number 5" },
+        { CTI_FAULT_TARGET, 9, CT_ERR_INDEX, "target number 5" },
+        { CTI_FAULT_WEIGHTS, 9, CT_ERR_NUMERIC, "negative" },
+        { CTI_FAULT_NORM, 0, CT_ERR_NUMERIC, "norm ... finite" },
+        { CTI_FAULT_NORM, 9, CT_ERR_NUMERIC, "step 9" },
+        { CTI_FAULT_VALUE, 0, CT_ERR_NUMERIC, "gradient" },
     };
     ct_device d = ct_device_from_name("cuda");
     double number;
@@ -468,10 +468,10 @@ START_TEST(faults)
     for (i = 0; i < 6; i++) {
         cti_fault f;
 
-        ct_here("there.c:12");
+        *ct_site() = "there.c:12: ct_some";
         f = cti_fault_at(d, cases[i].kind, "ct_some", cases[i].limit);
         ck_assert_uint_eq(f.ticket, i + 1);
-        ct_here("elsewhere.c:99");
+        *ct_site() = "elsewhere.c:99: me";
         let_fault(cases[i].status, f.ticket, 5);
         if (i % 2)
             ck_assert((ct_device_synchronize)(d) == cases[i].status);
@@ -479,16 +479,17 @@ START_TEST(faults)
             ck_assert(!cti_to_host(d, &number, &number, sizeof number));
         ck_assert_msg(strncmp(ct_error_message(), "there.c:12: ", 12) == 0, "%s",
                       ct_error_message());
-        expect_error(cases[i].status, cases[i].message);
+        expect_error(cases[i].status, "ct_some", cases[i].word);
         ct_raise(CT_ERR_ARGUMENT, "me", "next"); /* the site is the call's again */
         ck_assert_str_eq(ct_error_message(), "elsewhere.c:99: me: next");
         ct_error_clear();
+        *ct_site() = NULL;
     }
     ck_assert_int_eq(synchronised, 6);
     ck_assert(ct_device_synchronize(d) == CT_OK);
     ck_assert(cti_to_host(d, &number, &number, sizeof number));
     ck_assert(ct_device_synchronize(17) == CT_ERR_DEVICE);
-    expect_error(CT_ERR_DEVICE, "ct_device_synchronize: there is no device 17");
+    expect_error(CT_ERR_DEVICE, "ct_device_synchronize", "device 17");
     ck_assert(ct_device_synchronize(CT_CPU) == CT_OK);
 }
 END_TEST
@@ -512,7 +513,7 @@ START_TEST(ring_of_tickets)
     }
     let_fault(CT_ERR_INDEX, 7, 5); /* of no ticket yet */
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_device: an earlier op found an index out of range");
+    expect_error(CT_ERR_INDEX, "ct_device_synchronize", "earlier ... range");
     synchronised = 0;
     for (i = 2; i <= 5000; i++) {
         last = cti_fault_at(d, CTI_FAULT_INDEX, i % 2 ? "ct_odd" : "ct_even", i).ticket;
@@ -521,13 +522,13 @@ START_TEST(ring_of_tickets)
     }
     let_fault(CT_ERR_INDEX, last - 2047, 1); /* the oldest that is known */
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_odd: index number 1 is not in 0..2952");
+    expect_error(CT_ERR_INDEX, "ct_odd", "number 1");
     let_fault(CT_ERR_INDEX, last - 2048, 1);
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_device: an earlier op found an index out of range");
+    expect_error(CT_ERR_INDEX, "ct_device", "earlier ... range");
     let_fault(CT_ERR_INDEX, last, 2);
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_even: index number 2 is not in 0..4999");
+    expect_error(CT_ERR_INDEX, "ct_even", "number 2");
 }
 END_TEST
 
@@ -537,7 +538,7 @@ START_TEST(no_ticket_without_memory)
 
     let_fault(CT_ERR_INDEX, 7, 5); /* before any ticket */
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_device: an earlier op found an index out of range");
+    expect_error(CT_ERR_INDEX, "ct_device_synchronize", "earlier ... range");
     fail_allocation(1);
     ck_assert_uint_eq(cti_fault_at(d, CTI_FAULT_INDEX, "ct_some", 9).ticket, 0);
     fail_nothing();
@@ -574,8 +575,7 @@ START_TEST(storages)
     ck_assert(b && ct_tensor_device(b) == d && selected == 1);
     ck_assert(ct_to_host(b, value, sizeof value) == CT_OK && value[2] == 6);
     ck_assert(ct_add(b, ct_ones(CT_SHAPE(3), CT_F64, CT_CPU)) == NULL);
-    expect_error(CT_ERR_DEVICE,
-                 "ct_add: a f64[3] cuda:1 and b f64[3] cpu are on different devices");
+    expect_error(CT_ERR_DEVICE, "ct_add", "b ... devices");
     b = ct_to(b, CT_CPU);
     ck_assert(b && ct_item(ct_sum(b)) == 12);
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -613,13 +613,8 @@ START_TEST(transfers)
             if (from) {
                 ck_assert_ptr_null(ct_data(x));
                 ck_assert_ptr_null(ct_mutable_data(x));
-                ck_assert_int_eq(ct_error(), CT_ERR_DEVICE);
-                ck_assert_ptr_nonnull(strstr(
-                    ct_error_message(),
-                    from == 1
-                        ? "ct_data: t f32[2,3] cuda is not a contiguous tensor on the CPU"
-                        : "ct_data: t f32[2,3] cuda:1 is not a contiguous tensor on the CPU"));
-                ct_error_clear();
+                expect_error(CT_ERR_DEVICE, "ct_data",
+                             from == 1 ? "cuda ... CPU" : "cuda:1 ... CPU");
             }
             ck_assert(ct_scope_end(s) == CT_OK || ct_ok());
         }
@@ -628,20 +623,11 @@ END_TEST
 
 /* ---- every op on another device: the same kernels, so the same bits ---- */
 
-static void expect_same(const char *what, ct_tensor *got, ct_tensor *want, ct_device d)
+static void expect_same_on(const char *what, ct_tensor *got, ct_tensor *want, ct_device d)
 {
-    double *a, *b;
-    int64_t i;
-
     ck_assert_msg(got && ct_tensor_device(got) == d, "%s: %s", what, ct_error_message());
-    ck_assert_msg(cti_same_shape(&got->shape, &want->shape) && got->dtype == want->dtype, "%s",
-                  what);
-    a = values_of(got);
-    b = values_of(want);
-    for (i = 0; i < ct_numel(want); i++)
-        expect_close(what, a[i], b[i], 0);
-    free(a);
-    free(b);
+    ck_assert_msg(got->dtype == want->dtype, "%s: another dtype", what);
+    expect_same(what, got, want, 0);
 }
 
 /* in, on device d. */
@@ -662,9 +648,10 @@ static void move_inputs(const op_draw *o, ct_tensor *const *in, ct_device d, ct_
 /* True if the error is told by the op itself, or by the one that it is a kind of. */
 static bool told_by(const char *op)
 {
-    const char *function = strstr(ct_error_message(), ": ct_");
+    const char *message = ct_error_message(), *function = strstr(message, ": ct_");
 
-    return function && strncmp(op, function + 2, strcspn(function + 2, ":")) == 0;
+    function = function ? function + 2 : message; /* an op called through a pointer has no place */
+    return strncmp(op, function, strcspn(function, ":")) == 0;
 }
 
 static void check_op(const op_row *row, int number, ct_device d)
@@ -684,7 +671,7 @@ static void check_op(const op_row *row, int number, ct_device d)
         ck_assert(ct_scope_end(s) == CT_OK);
         return;
     }
-    expect_same(what, got, want, d);
+    expect_same_on(what, got, want, d);
     if (!row->no_gradient && want->requires_grad) {
         ct_generator g = ct_generator_from_seed(5);
         ct_tensor *dy = ct_randn(want->shape, want->dtype, CT_CPU, &g);
@@ -694,7 +681,7 @@ static void check_op(const op_row *row, int number, ct_device d)
                       "%s: %s", what, ct_error_message());
         for (k = 0; k < o.count; k++)
             if (ct_tensor_grad(here[k]))
-                expect_same(what, ct_tensor_grad(there[k]), ct_tensor_grad(here[k]), d);
+                expect_same_on(what, ct_tensor_grad(there[k]), ct_tensor_grad(here[k]), d);
     }
     /* and one input elsewhere is refused */
     for (k = 1; k < o.count; k++) {
@@ -753,7 +740,7 @@ START_TEST(sets_move)
     ck_assert(ct_to_host(ct_cast(ct_tensor_grad(w), CT_F64), grad, sizeof grad) == CT_OK);
 
     ck_assert(ct_params_to(set, 17) == CT_ERR_DEVICE);
-    expect_error(CT_ERR_DEVICE, "ct_params_to: there is no device 17");
+    expect_error(CT_ERR_DEVICE, "ct_params_to", "device 17");
     for (k = 1; !done; k++) { /* all or nothing */
         ct_status got;
         ct_device now;
@@ -783,7 +770,7 @@ START_TEST(sets_move)
     ck_assert(ct_param_value(ct_params_get(set, "open"))->device == d);
     ck_assert(ct_backward(ct_sum(ct_mul(ct_transpose(w, 0, 1), frozen))) == CT_OK);
     ck_assert(ct_params_to(ct_params_sub(set, "part"), CT_CPU) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_to: a set moves as a whole, not in parts");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_to", "moves");
     ck_assert(ct_params_to(set, CT_CPU) == CT_OK);
     ck_assert(w->device == CT_CPU && ct_tensor_grad(w)->device == CT_CPU);
     expect_close("gradient", ct_item(ct_select(ct_select(ct_tensor_grad(w), 0, 1), 0, 2)),
@@ -791,8 +778,7 @@ START_TEST(sets_move)
     b = ct_sum(ct_square(w)); /* open history finds the values changed */
     ck_assert(ct_params_to(set, d) == CT_OK);
     ck_assert(ct_backward(b) == CT_ERR_GRAD);
-    ck_assert_ptr_nonnull(strstr(ct_error_message(), "was needed by backward but was modified"));
-    ct_error_clear();
+    expect_error(CT_ERR_GRAD, "ct_square", "modified");
     ck_assert(ct_params_to(set, CT_CPU) == CT_OK);
     other = ct_params_new((ct_params_options){ .seed = 1, .device = d });
     ct_params_add(other, "w", CT_SHAPE(2, 3), ct_init_normal(0, 1));
@@ -819,8 +805,7 @@ START_TEST(hooks_stay)
 
     ct_register_hook(y, carry_off, NULL);
     ck_assert(ct_backward(ct_sum(y)) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE,
-                 "ct_register_hook: a hook gave f64[2] cpu for a gradient f64[2] cuda");
+    expect_error(CT_ERR_SHAPE, "ct_square", "gave");
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 END_TEST
@@ -943,7 +928,7 @@ START_TEST(goes_anywhere)
 
             let_fault(CT_ERR_INDEX, f.ticket, 5);
             ck_assert_ptr_null(w->go(x, from == 1 ? 2 : CT_CPU));
-            expect_error(CT_ERR_INDEX, "ct_some: index number 5 is not in 0..8");
+            expect_error(CT_ERR_INDEX, "ct_some", "index number 5");
             ck_assert(ct_scope_end(s) == CT_OK || ct_ok());
         }
 }
@@ -961,7 +946,7 @@ START_TEST(printed)
     ct_print(x, f);
     let_fault(CT_ERR_INDEX, 7, 5);
     ct_print(x, f);
-    expect_error(CT_ERR_INDEX, "ct_device: an earlier op found an index out of range");
+    expect_error(CT_ERR_INDEX, "ct_print", "earlier ... range");
     fail_allocation(1);
     ct_print(x, f);
     fail_nothing();
@@ -981,12 +966,6 @@ START_TEST(printed)
 }
 END_TEST
 
-#define ELSEWHERE(message, call)                                                                   \
-    do {                                                                                           \
-        ck_assert((call) == NULL);                                                                 \
-        expect_error(CT_ERR_DEVICE, message " are on different devices");                          \
-    } while (0)
-
 /* What modules and losses are given is on one device. */
 START_TEST(modules_on_one_device)
 {
@@ -1001,20 +980,17 @@ START_TEST(modules_on_one_device)
     ct_cross_entropy_options weight = { .weight = w };
 
     ck_assert_ptr_nonnull(ct_recurrent_forward(r, row, NULL, NULL));
-    ELSEWHERE("ct_recurrent_forward: x f32[2,1,3] cuda and state f32[1,1,2] cpu",
-              ct_recurrent_forward(r, row, ct_state_from_tensors(2, both), NULL));
-    ELSEWHERE("ct_cross_entropy: logits f32[2,3] cpu and targets i64[2] cuda",
-              ct_cross_entropy(x_here, y));
-    ELSEWHERE("ct_cross_entropy: logits f32[2,3] cuda and targets f32[2,3] cpu",
-              ct_cross_entropy(x, x_here));
-    ELSEWHERE("ct_cross_entropy: logits f32[2,3] cuda and weight f32[3] cpu",
-              ct_cross_entropy_with(x, y, weight));
-    ELSEWHERE("ct_nll_loss: log_probs f32[2,3] cuda and weight f32[3] cpu",
-              ct_nll_loss(x, y, weight));
-    ELSEWHERE("ct_mse_loss: x f32[2,3] cuda and target f32[2,3] cpu",
-              ct_mse_loss(x, x_here, CT_REDUCTION_MEAN));
-    ELSEWHERE("ct_bce_with_logits: logits f32[2,3] cuda and pos_weight f32[3] cpu",
-              ct_bce_with_logits(x, x, (ct_bce_options){ .pos_weight = w }));
+    REFUSED(CT_ERR_DEVICE, "ct_recurrent_forward", "state ... devices",
+            ct_recurrent_forward(r, row, ct_state_from_tensors(2, both), NULL));
+    REFUSED(CT_ERR_DEVICE, "ct_cross_entropy", "targets ... devices", ct_cross_entropy(x_here, y));
+    REFUSED(CT_ERR_DEVICE, "ct_cross_entropy", "targets ... devices", ct_cross_entropy(x, x_here));
+    REFUSED(CT_ERR_DEVICE, "ct_cross_entropy_with", "weight ... devices",
+            ct_cross_entropy_with(x, y, weight));
+    REFUSED(CT_ERR_DEVICE, "ct_nll_loss", "weight ... devices", ct_nll_loss(x, y, weight));
+    REFUSED(CT_ERR_DEVICE, "ct_mse_loss", "target ... devices",
+            ct_mse_loss(x, x_here, CT_REDUCTION_MEAN));
+    REFUSED(CT_ERR_DEVICE, "ct_bce_with_logits", "pos_weight ... devices",
+            ct_bce_with_logits(x, x, (ct_bce_options){ .pos_weight = w }));
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(set);
 }
@@ -1153,6 +1129,7 @@ static void step(void *context)
 {
     noted_step *s = context;
     double hundred = 100;
+    const char *outer;
     ct_tensor *x = ct_zeros(CT_SHAPE(40), CT_F32, s->device);
     ct_tensor *y = ct_zeros(CT_SHAPE(70), CT_F64, s->device);
 
@@ -1161,11 +1138,14 @@ static void step(void *context)
     s->area[0] = cti_capture_numbers(2, renew_two, &s, sizeof s);
     s->area[1] = cti_capture_numbers(0, renew_none, &s, sizeof s);
     s->area[2] = cti_capture_numbers(1, renew_one, &hundred, sizeof hundred);
-    ct_here("first.c:1");
+    outer = *ct_site();
+    *ct_site() = "first.c:1: ct_first";
     s->fault[0] = cti_fault_at(s->device, CTI_FAULT_INDEX, "ct_first", 10);
-    ct_here("second.c:2");
+    *ct_site() = "second.c:2: ct_second";
     s->fault[1] = cti_fault_at(s->device, CTI_FAULT_TARGET, "ct_second", 20);
+    *ct_site() = "third.c:3: ct_outer"; /* the user's function, not the inner one */
     s->fault[2] = cti_fault_at(s->device, CTI_FAULT_NORM, "ct_third", 0);
+    *ct_site() = outer;
     if (s->calls++ == s->at)
         misbehave(s, x);
 }
@@ -1185,9 +1165,9 @@ START_TEST(captured)
     int i;
 
     ck_assert(ct_capture_new(999, step, &s) == NULL);
-    expect_error(CT_ERR_DEVICE, "ct_capture_new: there is no device 999");
+    expect_error(CT_ERR_DEVICE, "ct_capture_new", "device 999");
     ck_assert(ct_capture_new(s.device, NULL, &s) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_capture_new: the function is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_new", "function is NULL");
     ck_assert(!ct_capture_is_ready(NULL));
     ct_capture_free(NULL);
     c = ct_capture_new(s.device, step, &s);
@@ -1303,7 +1283,7 @@ START_TEST(captured_draws_refused)
         ck_assert(ct_capture_run(c) == CT_OK);
     s.draws_less = false;
     ck_assert(ct_capture_run(c) == CT_ERR_DEVICE);
-    expect_error(CT_ERR_DEVICE, "ct_capture_run: the step is not the one before");
+    expect_error(CT_ERR_DEVICE, "ct_rand", "before");
     ck_assert_uint_eq(g.position, 4 * 4); /* where it was before */
     ct_capture_free(c);
 }
@@ -1327,9 +1307,7 @@ START_TEST(captured_draws_of_its_own)
         ck_assert(ct_capture_run(c) == CT_OK);
 #ifndef __SANITIZE_ADDRESS__ /* whose variables may not be on the stack */
     ck_assert(ct_capture_run(c) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT,
-                 "ct_capture_run: a generator ends with the step, which is to draw "
-                 "on from it");
+    expect_error(CT_ERR_ARGUMENT, "ct_rand", "generator");
 #endif
     ct_capture_free(c);
 }
@@ -1385,8 +1363,7 @@ START_TEST(captured_outlived)
     s.at = _i ? 1 : 2;
     while (ct_capture_run(c) == CT_OK)
         ;
-    expect_error(CT_ERR_SCOPE, "ct_capture_run: the step leaves 160 bytes behind: what a captured "
-                               "step makes must end with it");
+    expect_error(CT_ERR_SCOPE, "ct_capture_run", "160 bytes");
     ct_capture_free(c);
     ck_assert((ct_to_host)(s.kept, got, sizeof got) == CT_OK && got[0] == 0 && got[39] == 0);
     if (_i) {
@@ -1459,40 +1436,35 @@ static const struct misdeed_case {
     enum misdeed misdeed;
     int at;
     ct_status status;
-    const char *message;
+    const char *function, *word;
 } misdeeds[] = {
-    { READ, 0, CT_OK, "" },
-    { READ, 1, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot read a value" },
-    { READ, 2, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot read a value" },
-    { READ_ELSEWHERE, 1, CT_OK, "" },
-    { READ_ELSEWHERE, 2, CT_OK, "" },
-    { SEND, 1, CT_ERR_DEVICE, "ct_from_data: a captured step cannot take data from the host" },
-    { SEND_TENSOR, 0, CT_OK, "" },
-    { SEND_TENSOR, 1, CT_ERR_DEVICE, "ct_to: a captured step cannot take data from the host" },
-    { TRIM, 1, CT_OK, "" },
-    { WAIT, 0, CT_OK, "" },
-    { WAIT, 1, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot wait" },
-    { WAIT, 2, CT_ERR_DEVICE, "ct_capture_run: a captured step cannot wait" },
-    { KEEP, 0, CT_OK, "" },
-    { KEEP, 1, CT_ERR_SCOPE,
-      "ct_capture_run: the step leaves 160 bytes behind: what a captured "
-      "step makes must end with it" },
-    { KEEP, 2, CT_ERR_SCOPE,
-      "ct_capture_run: the step leaves 160 bytes behind: what a captured "
-      "step makes must end with it" },
-    { GROW, 1, CT_OK, "" },
-    { GROW, 2, CT_ERR_DEVICE,
-      "ct_capture_run: a captured step cannot allocate what it did not in the run before" },
-    { NEST, 0, CT_ERR_ARGUMENT, "ct_capture_run: a captured step cannot run in another" },
-    { FREE, 0, CT_ERR_ARGUMENT, "ct_capture_free: the step is running" },
-    { FREE, 2, CT_ERR_ARGUMENT, "ct_capture_free: the step is running" },
-    { RAISE, 0, CT_ERR_ARGUMENT, "step: enough" },
-    { RAISE, 1, CT_ERR_ARGUMENT, "step: enough" },
-    { RAISE, 2, CT_ERR_ARGUMENT, "step: enough" },
-    { ASK_MORE, 2, CT_ERR_DEVICE, "ct_capture_run: the step is not the one before" },
-    { RENEWS_NOT, 2, CT_ERR_ARGUMENT, "renew: not again" },
-    { RENEWS_NOT, 3, CT_ERR_ARGUMENT, "renew: not again" },
-    { NO_CAPTURE, 2, CT_ERR_DEVICE, "plugin: no capture today" },
+    { READ, 0, CT_OK, "", "" },
+    { READ, 1, CT_ERR_DEVICE, "ct_capture_run", "read" },
+    { READ, 2, CT_ERR_DEVICE, "ct_capture_run", "read" },
+    { READ_ELSEWHERE, 1, CT_OK, "", "" },
+    { READ_ELSEWHERE, 2, CT_OK, "", "" },
+    { SEND, 1, CT_ERR_DEVICE, "ct_from_data", "captured" },
+    { SEND_TENSOR, 0, CT_OK, "", "" },
+    { SEND_TENSOR, 1, CT_ERR_DEVICE, "ct_to", "captured" },
+    { TRIM, 1, CT_OK, "", "" },
+    { WAIT, 0, CT_OK, "", "" },
+    { WAIT, 1, CT_ERR_DEVICE, "ct_capture_run", "wait" },
+    { WAIT, 2, CT_ERR_DEVICE, "ct_capture_run", "wait" },
+    { KEEP, 0, CT_OK, "", "" },
+    { KEEP, 1, CT_ERR_SCOPE, "ct_capture_run", "160 bytes" },
+    { KEEP, 2, CT_ERR_SCOPE, "ct_capture_run", "160 bytes" },
+    { GROW, 1, CT_OK, "", "" },
+    { GROW, 2, CT_ERR_DEVICE, "ct_capture_run", "allocate" },
+    { NEST, 0, CT_ERR_ARGUMENT, "ct_capture_run", "another" },
+    { FREE, 0, CT_ERR_ARGUMENT, "ct_capture_free", "running" },
+    { FREE, 2, CT_ERR_ARGUMENT, "ct_capture_free", "running" },
+    { RAISE, 0, CT_ERR_ARGUMENT, "step", "enough" },
+    { RAISE, 1, CT_ERR_ARGUMENT, "step", "enough" },
+    { RAISE, 2, CT_ERR_ARGUMENT, "step", "enough" },
+    { ASK_MORE, 2, CT_ERR_DEVICE, "ct_capture_run", "before" },
+    { RENEWS_NOT, 2, CT_ERR_ARGUMENT, "renew", "not again" },
+    { RENEWS_NOT, 3, CT_ERR_ARGUMENT, "renew", "not again" },
+    { NO_CAPTURE, 2, CT_ERR_DEVICE, "plugin", "no capture today" },
 };
 
 /* What a step may not do is told by its run; the next three begin anew. */
@@ -1520,9 +1492,10 @@ START_TEST(captured_misdeeds)
         ck_assert(m->misdeed != RENEWS_NOT || renewed == (m->at - 2) * 101 + 1);
         ck_assert(ct_capture_run(c) == m->status); /* a sink */
         ck_assert(s.calls == calls && s.renewed == renewed);
-        if (strstr(m->message, "a captured step cannot")) /* and has not */
+        if (m->misdeed == NEST || (m->status == CT_ERR_DEVICE && m->misdeed != ASK_MORE &&
+                                   m->misdeed != NO_CAPTURE)) /* refused before it was done */
             ck_assert(uploads == 0 && downloads == 0 && synchronised == 0);
-        expect_error(m->status, m->message);
+        expect_error(m->status, m->function, m->word);
         ck_assert(!ct_capture_is_ready(c));
         ck_assert_int_eq(freed, ended);
         s.misdeed = NOTHING;
@@ -1541,7 +1514,7 @@ START_TEST(captured_misdeeds)
             ck_assert((ct_device_synchronize)(s.device) != CT_OK);
             ck_assert_ptr_nonnull(strstr(ct_error_message(), i == 0   ? "ct_first"
                                                              : i == 1 ? "ct_second"
-                                                                      : "ct_third"));
+                                                                      : "ct_outer"));
             ct_error_clear();
         }
     }
@@ -1555,11 +1528,11 @@ START_TEST(captured_faults)
 {
     noted_step s[2] = { step_new(), step_new() };
     ct_capture *c[2];
-    static const char *const messages[3] = {
-        "first.c:1: ct_first: index number 4 is not in 0..9",
-        "second.c:2: ct_second: target number 4 is not in 0..19",
-        "second.c:2: ct_third: the gradients' norm is not finite"
-    };
+    static const struct {
+        const char *place, *function, *word;
+    } want[3] = { { "first.c:1: ", "ct_first", "index number 4 ... 0..9" },
+                  { "second.c:2: ", "ct_second", "target number 4 ... 0..19" },
+                  { "second.c:2: ", "ct_third", "norm ... finite" } };
     int i, k;
 
     for (k = 0; k < 2; k++) {
@@ -1571,16 +1544,17 @@ START_TEST(captured_faults)
         ck_assert_uint_eq(s[i / 3].fault[i % 3].ticket, 0x80000000u + (unsigned)i);
         let_fault(CT_ERR_INDEX, s[i / 3].fault[i % 3].ticket, 4);
         ck_assert((ct_device_synchronize)(s[0].device) != CT_OK);
-        ck_assert_str_eq(ct_error_message(), messages[i % 3]);
-        ct_error_clear();
+        ck_assert(strncmp(ct_error_message(), want[i % 3].place, strlen(want[i % 3].place)) == 0);
+        expect_error(i % 3 == 2 ? CT_ERR_NUMERIC : CT_ERR_INDEX, want[i % 3].function,
+                     want[i % 3].word);
     }
     let_fault(CT_ERR_INDEX, 0x80000006u, 4); /* of no step */
     ck_assert((ct_device_synchronize)(s[0].device) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_device: an earlier op found an index out of range");
+    expect_error(CT_ERR_INDEX, "ct_device", "earlier ... range");
     ct_capture_free(c[1]);
     let_fault(CT_ERR_INDEX, s[1].fault[0].ticket, 4); /* of one that is no more */
     ck_assert((ct_device_synchronize)(s[0].device) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_device: an earlier op found an index out of range");
+    expect_error(CT_ERR_INDEX, "ct_device", "earlier ... range");
     let_fault(CT_ERR_INDEX, s[0].fault[2].ticket, 4);
     ck_assert((ct_device_synchronize)(s[0].device) == CT_ERR_NUMERIC);
     ct_error_clear();
@@ -1592,9 +1566,9 @@ static void *run_elsewhere(void *step_at_hand)
 {
     ct_error_set_handler(NULL, NULL);
     ct_capture_run(step_at_hand);
-    expect_error(CT_ERR_ARGUMENT, "ct_capture_run: the step is another thread's");
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_run", "thread");
     ct_capture_free(step_at_hand);
-    expect_error(CT_ERR_ARGUMENT, "ct_capture_free: the step is another thread's");
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_free", "thread");
     return NULL;
 }
 
@@ -1606,12 +1580,12 @@ START_TEST(captured_misuse)
     int i;
 
     ck_assert((ct_capture_run)(NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_capture_run: the step is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_run", "step is NULL");
     harness_on_thread(run_elsewhere, c);
     scope = ct_scope_begin();
     ct_square(ct_set_requires_grad(ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU), true));
     ck_assert(ct_capture_run(c) == CT_ERR_GRAD);
-    expect_error(CT_ERR_GRAD, "ct_capture_run: history is open: end its scope first");
+    expect_error(CT_ERR_GRAD, "ct_capture_run", "history");
     ck_assert(ct_scope_end(scope) == CT_OK);
     ck_assert_int_eq(s.calls, 0);
     on_cpu = ct_capture_new(CT_CPU, step, &cpu);
@@ -1660,7 +1634,7 @@ int main(void)
 
     tcase_add_checked_fixture(tc, files_setup, files_teardown);
     tcase_add_checked_fixture(tc, plugin_setup, NULL);
-    tcase_add_loop_test(tc, refused, 0, (int)(sizeof bad_plugins / sizeof *bad_plugins));
+    tcase_add_loop_test(tc, refused, 0, LENGTH(bad_plugins));
     tcase_add_test(tc, places);
     tcase_add_test(tc, long_place);
     tcase_add_test(tc, names);
@@ -1677,7 +1651,7 @@ int main(void)
     tcase_add_test(tc, every_op);
     tcase_add_test(tc, sets_move);
     tcase_add_test(tc, hooks_stay);
-    tcase_add_loop_test(tc, goes_anywhere, 0, (int)(sizeof ways / sizeof *ways));
+    tcase_add_loop_test(tc, goes_anywhere, 0, LENGTH(ways));
     tcase_add_test(tc, printed);
     tcase_add_test(tc, modules_on_one_device);
     tcase_add_loop_test(tc, files_without_memory, 0, 2);
@@ -1686,7 +1660,7 @@ int main(void)
     tcase_add_test(tc, captured_draws_refused);
     tcase_add_test(tc, captured_draws_of_its_own);
     tcase_add_test(tc, captured_memory);
-    tcase_add_loop_test(tc, captured_misdeeds, 0, (int)(sizeof misdeeds / sizeof *misdeeds));
+    tcase_add_loop_test(tc, captured_misdeeds, 0, LENGTH(misdeeds));
     tcase_add_loop_test(tc, captured_outlived, 0, 2);
     tcase_add_test(tc, captured_plain);
     tcase_add_test(tc, captured_on_its_device);

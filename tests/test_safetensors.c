@@ -7,7 +7,7 @@
 #include "tests/files.h"
 #include "tests/harness.h"
 
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/safetensors.h>
 
@@ -19,8 +19,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LENGTH(a) ((int)(sizeof(a) / sizeof *(a)))
-
 /* A tensor of random bits that are a value of dtype; any bits, a NaN's too, but for bool. */
 static ct_tensor *random_bits(ct_generator *g, ct_shape shape, ct_dtype dtype)
 {
@@ -31,21 +29,6 @@ static ct_tensor *random_bits(ct_generator *g, ct_shape shape, ct_dtype dtype)
     for (i = 0; i < n; i++)
         b[i] = (uint8_t)ct_random_below(g, dtype == CT_BOOL ? 2 : 256);
     return t;
-}
-
-static void expect_same_bits(const char *what, ct_tensor *a, ct_tensor *b)
-{
-    size_t n = (size_t)ct_numel(a) * ct_dtype_size(ct_tensor_dtype(a));
-    char *x = malloc(n + 1), *y = malloc(n + 1);
-
-    ck_assert_msg(a && b, "%s: %s", what, ct_error_message());
-    ck_assert_msg(ct_tensor_dtype(a) == ct_tensor_dtype(b), "%s: dtypes", what);
-    ck_assert_msg(cti_same_shape(&a->shape, &b->shape), "%s: shapes", what);
-    ck_assert_int_eq(ct_to_host(a, x, n), CT_OK);
-    ck_assert_int_eq(ct_to_host(b, y, n), CT_OK);
-    ck_assert_msg(memcmp(x, y, n) == 0, "%s: values", what);
-    free(x);
-    free(y);
 }
 
 /* ---- round trips ---- */
@@ -170,7 +153,7 @@ END_TEST
 /* ---- malformed files ---- */
 
 /* Writes x: the header's length, the header (' stands for "), and a payload of zeros. */
-static void write_file(const char *header, size_t length, size_t payload)
+static void write_header(const char *header, size_t length, size_t payload)
 {
     char *bytes = calloc(1, 8 + length + payload);
     size_t i;
@@ -183,221 +166,156 @@ static void write_file(const char *header, size_t length, size_t payload)
     free(bytes);
 }
 
-static void expect_refused(int row, ct_status status, const char *message)
+static void open_refused(int row, ct_status status, const char *word)
 {
-    char want[600];
-
-    snprintf(want, sizeof want, "ct_safetensors_open: x: %s", message);
-    ck_assert_msg(ct_safetensors_open("x") == NULL, "row %d is accepted: %s", row, want);
-    ck_assert_msg(ct_error() == status && strcmp(ct_error_message(), want) == 0,
-                  "row %d: got %s \"%s\", expected \"%s\"", row, ct_status_name(ct_error()),
-                  ct_error_message(), want);
-    ct_error_clear();
+    ck_assert_msg(ct_safetensors_open("x") == NULL, "row %d is accepted: %s", row, word);
+    expect_error(status, "ct_safetensors_open", word);
 }
 
 static const struct {
     const char *header;
     size_t payload; /* bytes */
-    const char *message;
+    const char *word;
 } malformed[] = {
-    { "", 0, "offset 8: not a safetensors file: the header does not begin with '{'" },
-    { "[]", 0, "offset 8: not a safetensors file: the header does not begin with '{'" },
-    { " {}", 0, "offset 8: not a safetensors file: the header does not begin with '{'" },
-    { "a", 0, "offset 8: not a safetensors file: the header does not begin with '{'" },
-    { "{", 0, "offset 9: the header is not JSON: string or '}' expected near end of file" },
-    { "{}}", 0, "offset 11: the header is not JSON: end of file expected near '}'" },
-    { "{} x", 0, "offset 12: the header is not JSON: end of file expected near 'x'" },
-    { "{}\0", 0, "offset 11: the header is not JSON: end of file expected near end of file" },
-    { "{'a'}", 0, "offset 13: the header is not JSON: ':' expected near '}'" },
-    { "{'a':}", 0, "offset 14: the header is not JSON: unexpected token near '}'" },
-    { "{'a':1,}", 0, "offset 16: the header is not JSON: string or '}' expected near '}'" },
-    { "{'a' 1}", 0, "offset 14: the header is not JSON: ':' expected near '1'" },
-    { "{'a:1}", 0, "offset 14: the header is not JSON: premature end of input near '\"a:1}'" },
-    { "{\xff}", 0, "offset 9: the header is not JSON: unable to decode byte 0xff" },
-    { "{'\xff':1}", 0, "offset 10: the header is not JSON: unable to decode byte 0xff near '\"'" },
-    { "{'\xc0\xaf':1}", 0,
-      "offset 10: the header is not JSON: unable to decode byte 0xc0 near '\"'" },
-    { "{'\xed\xa0\x80':1}", 0,
-      "offset 10: the header is not JSON: unable to decode byte 0xed near '\"'" },
-    { "{'\\ud800':1}", 0,
-      "offset 17: the header is not JSON: invalid Unicode '\\uD800' near '\"\\ud800\"'" },
-    { "{'a\\u0000':1}", 0,
-      "offset 18: the header is not JSON: NUL byte in object key not supported near '\""
-      "a\\u0000\"'" },
-    { "{'a\nb':1}", 0, "offset 11: the header is not JSON: unexpected newline near '\"a'" },
-    { "{'\\x':1}", 0, "offset 12: the header is not JSON: invalid escape near '\"\\x'" },
-    { "{'a':NaN}", 0, "offset 16: the header is not JSON: invalid token near 'NaN'" },
-    { "{'a':-}", 0, "offset 14: the header is not JSON: invalid token near '-'" },
-    { "{'a':01}", 0, "offset 14: the header is not JSON: invalid token near '0'" },
-    { "{'a':1e999}", 0, "offset 18: the header is not JSON: real number overflow near '1e999'" },
-    { "{'a':99999999999999999999}", 0,
-      "offset 33: the header is not JSON: too big integer near '99999999999999999999'" },
+    { "", 0, "offset 8: the header does not begin with '{'" },
+    { "[]", 0, "offset 8: the header does not begin with '{'" },
+    { " {}", 0, "offset 8: the header does not begin with '{'" },
+    { "a", 0, "offset 8 ... '{'" },
+    { "{", 0, "offset 9 ... JSON" },
+    { "{}}", 0, "offset 11 ... JSON" },
+    { "{} x", 0, "offset 12 ... JSON" },
+    { "{}\0", 0, "offset 11 ... JSON" },
+    { "{'a'}", 0, "offset 13 ... JSON" },
+    { "{'a':}", 0, "offset 14 ... JSON" },
+    { "{'a':1,}", 0, "offset 16 ... JSON" },
+    { "{'a' 1}", 0, "offset 14 ... JSON" },
+    { "{'a:1}", 0, "offset 14 ... JSON" },
+    { "{\xff}", 0, "offset 9 ... JSON" },
+    { "{'\xff':1}", 0, "offset 10 ... JSON" },
+    { "{'\xc0\xaf':1}", 0, "offset 10 ... JSON" },
+    { "{'\xed\xa0\x80':1}", 0, "offset 10 ... JSON" },
+    { "{'\\ud800':1}", 0, "offset 17 ... JSON" },
+    { "{'a\\u0000':1}", 0, "offset 18 ... JSON" },
+    { "{'a\nb':1}", 0, "offset 11 ... JSON" },
+    { "{'\\x':1}", 0, "offset 12 ... JSON" },
+    { "{'a':NaN}", 0, "offset 16 ... JSON" },
+    { "{'a':-}", 0, "offset 14 ... JSON" },
+    { "{'a':01}", 0, "offset 14 ... JSON" },
+    { "{'a':1e999}", 0, "offset 18 ... JSON" },
+    { "{'a':99999999999999999999}", 0, "offset 33 ... JSON" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},'a':{'dtype':'F32','shape'"
       ":[2],'data_offsets':[0,8]}}",
-      8, "offset 65: the header is not JSON: duplicate object key near '\"a\"'" },
+      8, "offset 65 ... JSON" },
     { "{'a':{'dtype':'F32','dtype':'F32','shape':[2],'data_offsets':[0,8]}}", 8,
-      "offset 35: the header is not JSON: duplicate object key near '\"dtype\"'" },
-    { "{'__metadata__':{'k':'1','k':'2'}}", 0,
-      "offset 36: the header is not JSON: duplicate object key near '\"k\"'" },
-    { "{'a':{'b':[[1]]}}", 0, "offset 19: the header is nested more than 3 deep" },
-    { "{'a':[[[[[[", 0, "offset 15: the header is nested more than 3 deep" },
-    { "{'a':{'b':{'c':{}}}}", 0, "offset 23: the header is nested more than 3 deep" },
-    { "{'a':1}", 0, "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
-    { "{'a':null}", 0,
-      "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
-    { "{'a':[]}", 0, "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
-    { "{'a':'F32'}", 0,
-      "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
-    { "{'a':{}}", 0, "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
-    { "{'a':{'dtype':'F32','shape':[2]}}", 8,
-      "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
-    { "{'a':{'shape':[2],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
-    { "{'a':{'dtype':'F32','data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
+      "offset 35 ... JSON" },
+    { "{'__metadata__':{'k':'1','k':'2'}}", 0, "offset 36 ... JSON" },
+    { "{'a':{'b':[[1]]}}", 0, "offset 19 ... nested" },
+    { "{'a':[[[[[[", 0, "offset 15 ... nested" },
+    { "{'a':{'b':{'c':{}}}}", 0, "offset 23 ... nested" },
+    { "{'a':1}", 0, "offset 9 ... object" },
+    { "{'a':null}", 0, "offset 9 ... object" },
+    { "{'a':[]}", 0, "offset 9 ... object" },
+    { "{'a':'F32'}", 0, "offset 9 ... object" },
+    { "{'a':{}}", 0, "offset 9 ... object" },
+    { "{'a':{'dtype':'F32','shape':[2]}}", 8, "offset 9 ... object" },
+    { "{'a':{'shape':[2],'data_offsets':[0,8]}}", 8, "offset 9 ... object" },
+    { "{'a':{'dtype':'F32','data_offsets':[0,8]}}", 8, "offset 9 ... object" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8],'strides':[1]}}", 8,
-      "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
-    { "{'a':{'Dtype':'F32','shape':[2],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": is not an object of dtype, shape and data_offsets" },
-    { "{'a':{'dtype':'f32','shape':[2],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its dtype \"f32\" is none" },
-    { "{'a':{'dtype':'F31','shape':[2],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its dtype \"F31\" is none" },
-    { "{'a':{'dtype':'','shape':[2],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its dtype \"\" is none" },
-    { "{'a':{'dtype':32,'shape':[2],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its dtype is no string" },
-    { "{'a':{'dtype':null,'shape':[2],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its dtype is no string" },
-    { "{'a':{'dtype':'F32','shape':2,'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its shape is not a list of integers from 0 up" },
-    { "{'a':{'dtype':'F32','shape':'2','data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its shape is not a list of integers from 0 up" },
-    { "{'a':{'dtype':'F32','shape':{},'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its shape is not a list of integers from 0 up" },
-    { "{'a':{'dtype':'F32','shape':null,'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its shape is not a list of integers from 0 up" },
-    { "{'a':{'dtype':'F32','shape':[2.0],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its shape is not a list of integers from 0 up" },
-    { "{'a':{'dtype':'F32','shape':[-2],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its shape is not a list of integers from 0 up" },
-    { "{'a':{'dtype':'F32','shape':['2'],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its shape is not a list of integers from 0 up" },
-    { "{'a':{'dtype':'F32','shape':[true],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its shape is not a list of integers from 0 up" },
-    { "{'a':{'dtype':'F32','shape':[2,null],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its shape is not a list of integers from 0 up" },
+      "offset 9 ... object" },
+    { "{'a':{'Dtype':'F32','shape':[2],'data_offsets':[0,8]}}", 8, "offset 9 ... object" },
+    { "{'a':{'dtype':'f32','shape':[2],'data_offsets':[0,8]}}", 8, "offset 9 ... \"f32\"" },
+    { "{'a':{'dtype':'F31','shape':[2],'data_offsets':[0,8]}}", 8, "offset 9 ... \"F31\"" },
+    { "{'a':{'dtype':'','shape':[2],'data_offsets':[0,8]}}", 8, "offset 9 ... \"\"" },
+    { "{'a':{'dtype':32,'shape':[2],'data_offsets':[0,8]}}", 8, "offset 9 ... string" },
+    { "{'a':{'dtype':null,'shape':[2],'data_offsets':[0,8]}}", 8, "offset 9 ... string" },
+    { "{'a':{'dtype':'F32','shape':2,'data_offsets':[0,8]}}", 8, "offset 9 ... list" },
+    { "{'a':{'dtype':'F32','shape':'2','data_offsets':[0,8]}}", 8, "offset 9 ... list" },
+    { "{'a':{'dtype':'F32','shape':{},'data_offsets':[0,8]}}", 8, "offset 9 ... list" },
+    { "{'a':{'dtype':'F32','shape':null,'data_offsets':[0,8]}}", 8, "offset 9 ... list" },
+    { "{'a':{'dtype':'F32','shape':[2.0],'data_offsets':[0,8]}}", 8, "offset 9 ... list" },
+    { "{'a':{'dtype':'F32','shape':[-2],'data_offsets':[0,8]}}", 8, "offset 9 ... list" },
+    { "{'a':{'dtype':'F32','shape':['2'],'data_offsets':[0,8]}}", 8, "offset 9 ... list" },
+    { "{'a':{'dtype':'F32','shape':[true],'data_offsets':[0,8]}}", 8, "offset 9 ... list" },
+    { "{'a':{'dtype':'F32','shape':[2,null],'data_offsets':[0,8]}}", 8, "offset 9 ... list" },
     { "{'a':{'dtype':'F32','shape':[9223372036854775808],'data_offsets':[0,8]}}", 8,
-      "offset 56: the header is not JSON: too big integer near '9223372036854775808'" },
+      "offset 56 ... JSON" },
     { "{'a':{'dtype':'F32','shape':[-9223372036854775809],'data_offsets':[0,8]}}", 8,
-      "offset 57: the header is not JSON: too big negative integer near '-9223372036854"
-      "775809'" },
+      "offset 57 ... JSON" },
     { "{'a':{'dtype':'F32','shape':[9223372036854775807],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": F32[9223372036854775807] takes too many bytes, or no who"
-      "le number of them" },
+      "offset 9 ... F32[9223372036854775807]" },
     { "{'a':{'dtype':'F32','shape':[4294967296,4294967296],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": F32[4294967296,4294967296] takes too many bytes, or no w"
-      "hole number of them" },
+      "offset 9 ... F32[4294967296,4294967296]" },
     { "{'a':{'dtype':'F32','shape':[4294967296,4294967296,0],'data_offsets':[0,0]}}", 0,
-      "offset 9: tensor \"a\": F32[4294967296,4294967296,0] takes too many bytes, or no"
-      " whole number of them" },
+      "offset 9 ... F32[4294967296,4294967296,0]" },
     { "{'a':{'dtype':'F32','shape':[2305843009213693952],'data_offsets':[0,0]}}", 0,
-      "offset 9: tensor \"a\": F32[2305843009213693952] takes too many bytes, or no who"
-      "le number of them" },
-    { "{'a':{'dtype':'F4','shape':[3],'data_offsets':[0,1]}}", 1,
-      "offset 9: tensor \"a\": F4[3] takes too many bytes, or no whole number of them" },
-    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0]}}", 8,
-      "offset 9: tensor \"a\": its data_offsets are not two integers from 0 up" },
-    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8,8]}}", 8,
-      "offset 9: tensor \"a\": its data_offsets are not two integers from 0 up" },
-    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':8}}", 8,
-      "offset 9: tensor \"a\": its data_offsets are not two integers from 0 up" },
-    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[-8,0]}}", 8,
-      "offset 9: tensor \"a\": its data_offsets are not two integers from 0 up" },
-    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8.0]}}", 8,
-      "offset 9: tensor \"a\": its data_offsets are not two integers from 0 up" },
-    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[8,0]}}", 8,
-      "offset 9: tensor \"a\": its data_offsets are [8,0], and F32[2] takes 8 bytes" },
-    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,7]}}", 7,
-      "offset 9: tensor \"a\": its data_offsets are [0,7], and F32[2] takes 8 bytes" },
-    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,9]}}", 9,
-      "offset 9: tensor \"a\": its data_offsets are [0,9], and F32[2] takes 8 bytes" },
-    { "{'a':{'dtype':'F32','shape':[3],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its data_offsets are [0,8], and F32[3] takes 12 bytes" },
-    { "{'a':{'dtype':'F32','shape':[],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its data_offsets are [0,8], and F32[] takes 4 bytes" },
-    { "{'a':{'dtype':'F32','shape':[0],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its data_offsets are [0,8], and F32[0] takes 0 bytes" },
-    { "{'a':{'dtype':'F64','shape':[2],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its data_offsets are [0,8], and F64[2] takes 16 bytes" },
-    { "{'a':{'dtype':'BF16','shape':[2],'data_offsets':[0,8]}}", 8,
-      "offset 9: tensor \"a\": its data_offsets are [0,8], and BF16[2] takes 4 bytes" },
+      "offset 9 ... F32[2305843009213693952]" },
+    { "{'a':{'dtype':'F4','shape':[3],'data_offsets':[0,1]}}", 1, "offset 9 ... F4[3]" },
+    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0]}}", 8, "offset 9 ... integers" },
+    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8,8]}}", 8, "offset 9 ... integers" },
+    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':8}}", 8, "offset 9 ... integers" },
+    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[-8,0]}}", 8, "offset 9 ... integers" },
+    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8.0]}}", 8, "offset 9 ... integers" },
+    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[8,0]}}", 8, "offset 9 ... [8,0]" },
+    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,7]}}", 7, "offset 9 ... [0,7]" },
+    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,9]}}", 9, "offset 9 ... [0,9]" },
+    { "{'a':{'dtype':'F32','shape':[3],'data_offsets':[0,8]}}", 8, "offset 9 ... F32[3]" },
+    { "{'a':{'dtype':'F32','shape':[],'data_offsets':[0,8]}}", 8, "offset 9 ... F32[]" },
+    { "{'a':{'dtype':'F32','shape':[0],'data_offsets':[0,8]}}", 8, "offset 9 ... F32[0]" },
+    { "{'a':{'dtype':'F64','shape':[2],'data_offsets':[0,8]}}", 8, "offset 9 ... F64[2]" },
+    { "{'a':{'dtype':'BF16','shape':[2],'data_offsets':[0,8]}}", 8, "offset 9 ... BF16[2]" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,9223372036854775807]}}", 8,
-      "offset 9: tensor \"a\": its data_offsets are [0,9223372036854775807], and F32[2]"
-      " takes 8 bytes" },
-    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]}}", 7,
-      "offset 9: tensor \"a\": ends at 8 of the payload, which has 7 bytes" },
-    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]}}", 9,
-      "offset 70: 1 bytes belong to no tensor" },
-    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]}}", 0,
-      "offset 9: tensor \"a\": ends at 8 of the payload, which has 0 bytes" },
-    { "{}", 1, "offset 10: 1 bytes belong to no tensor" },
-    { "{'__metadata__':{}}", 3, "offset 27: 3 bytes belong to no tensor" },
-    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[4,12]}}", 12,
-      "offset 9: tensor \"a\": begins at 4 of the payload, which leaves a gap from 0" },
-    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[1,9]}}", 9,
-      "offset 9: tensor \"a\": begins at 1 of the payload, which leaves a gap from 0" },
+      "offset 9 ... [0,9223372036854775807]" },
+    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]}}", 7, "offset 9 ... has 7" },
+    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]}}", 9, "offset 70 ... 1 bytes" },
+    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]}}", 0, "offset 9 ... ends" },
+    { "{}", 1, "offset 10 ... 1 bytes" },
+    { "{'__metadata__':{}}", 3, "offset 27 ... 3 bytes" },
+    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[4,12]}}", 12, "offset 9 ... at 4" },
+    { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[1,9]}}", 9, "offset 9 ... at 1" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},'b':{'dtype':'F32','shape'"
       ":[1],'data_offsets':[4,8]}}",
-      8, "offset 62: tensor \"b\": begins at 4 of the payload, within tensor \"a\"" },
+      8, "offset 62 ... within" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},'b':{'dtype':'F32','shape'"
       ":[1],'data_offsets':[0,4]}}",
-      8, "offset 9: tensor \"a\": begins at 0 of the payload, within tensor \"b\"" },
+      8, "offset 9 ... within" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},'b':{'dtype':'F32','shape'"
       ":[2],'data_offsets':[0,8]}}",
-      8, "offset 62: tensor \"b\": begins at 0 of the payload, within tensor \"a\"" },
+      8, "offset 62 ... within" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},'b':{'dtype':'F32','shape'"
       ":[1],'data_offsets':[12,16]}}",
-      16, "offset 62: tensor \"b\": begins at 12 of the payload, which leaves a gap from 8" },
+      16, "offset 62 ... at 12" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},'b':{'dtype':'F32','shape'"
       ":[0],'data_offsets':[4,4]}}",
-      8, "offset 62: tensor \"b\": begins at 4 of the payload, within tensor \"a\"" },
+      8, "offset 62 ... within" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},'b':{'dtype':'F32','shape'"
       ":[0],'data_offsets':[9,9]}}",
-      8, "offset 62: tensor \"b\": begins at 9 of the payload, which leaves a gap from 8" },
+      8, "offset 62 ... at 9" },
     { "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},'b':{'dtype':'F32','shape'"
       ":[1],'data_offsets':[8,12]}}",
-      8, "offset 62: tensor \"b\": ends at 12 of the payload, which has 8 bytes" },
-    { "{'__metadata__':1}", 0, "offset 9: __metadata__ is not an object" },
-    { "{'__metadata__':null}", 0, "offset 9: __metadata__ is not an object" },
-    { "{'__metadata__':'pt'}", 0, "offset 9: __metadata__ is not an object" },
-    { "{'__metadata__':[]}", 0, "offset 9: __metadata__ is not an object" },
-    { "{'__metadata__':{'k':1}}", 0, "offset 9: __metadata__: the value of \"k\" is no text" },
-    { "{'__metadata__':{'k':null}}", 0, "offset 9: __metadata__: the value of \"k\" is no text" },
-    { "{'__metadata__':{'k':{}}}", 0, "offset 9: __metadata__: the value of \"k\" is no text" },
-    { "{'__metadata__':{'k':['a']}}", 0, "offset 9: __metadata__: the value of \"k\" is no text" },
+      8, "offset 62 ... at 12" },
+    { "{'__metadata__':1}", 0, "offset 9 ... __metadata__" },
+    { "{'__metadata__':null}", 0, "offset 9 ... __metadata__" },
+    { "{'__metadata__':'pt'}", 0, "offset 9 ... __metadata__" },
+    { "{'__metadata__':[]}", 0, "offset 9 ... __metadata__" },
+    { "{'__metadata__':{'k':1}}", 0, "offset 9 ... \"k\" ... text" },
+    { "{'__metadata__':{'k':null}}", 0, "offset 9 ... \"k\" ... text" },
+    { "{'__metadata__':{'k':{}}}", 0, "offset 9 ... \"k\" ... text" },
+    { "{'__metadata__':{'k':['a']}}", 0, "offset 9 ... \"k\" ... text" },
     { "{'__metadata__':{'cotangent.payload_sha256':'e3b0'}}", 0,
-      "offset 9: cotangent.payload_sha256 is not 64 digits of 0-9a-f" },
+      "offset 9 ... cotangent.payload_sha256" },
     { "{'__metadata__':{'cotangent.payload_sha256':'E3B0C44298FC1C149AFBF4C8996FB92427A"
       "E41E4649B934CA495991B7852B855'}}",
-      0, "offset 9: cotangent.payload_sha256 is not 64 digits of 0-9a-f" },
+      0, "offset 9 ... cotangent.payload_sha256" },
     { "{'__metadata__':{'dtype':'F32','shape':[2],'data_offsets':[0,8]}}", 8,
-      "offset 9: __metadata__: the value of \"shape\" is no text" },
-    { "{'line\\nbreak\\u001b[31m':1}", 0,
-      "offset 9: tensor \"line?break?[31m\": is not an object of dtype, shape and data_"
-      "offsets" },
-    { "{'näme':1}", 0,
-      "offset 9: tensor \"näme\": is not an object of dtype, shape and data_offsets" },
+      "offset 9 ... \"shape\" ... text" },
+    { "{'line\\nbreak\\u001b[31m':1}", 0, "offset 9 ... object" },
+    { "{'näme':1}", 0, "offset 9 ... object" },
     { "{'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
       "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx':1}",
-      0,
-      "offset 9: tensor \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-      "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...\": is not an object of dtype, shape a"
-      "nd data_offsets" },
-    { "{'a':{'shape':[2],'data_offsets':[0,8],'dtype':'F32'},'b':1}", 8,
-      "offset 62: tensor \"b\": is not an object of dtype, shape and data_offsets" },
+      0, "offset 9 ... object" },
+    { "{'a':{'shape':[2],'data_offsets':[0,8],'dtype':'F32'},'b':1}", 8, "offset 62 ... object" },
     { "{'b':{'dtype':'F32','shape':[2],'data_offsets':[0,8]},'\\u0061':1}", 8,
-      "offset 62: tensor \"a\": is not an object of dtype, shape and data_offsets" },
+      "offset 62 ... object" },
 };
 
 #define HEADER_LENGTH(i)                                                                           \
@@ -409,9 +327,9 @@ START_TEST(malformed_headers)
     int i;
 
     for (i = 0; i < LENGTH(malformed); i++) {
-        write_file(malformed[i].header, HEADER_LENGTH(i), malformed[i].payload);
+        write_header(malformed[i].header, HEADER_LENGTH(i), malformed[i].payload);
         fail_allocation(0);
-        expect_refused(i, CT_ERR_FORMAT, malformed[i].message);
+        open_refused(i, CT_ERR_FORMAT, malformed[i].word);
         ck_assert_msg(largest_seen < 4096, "row %d asked for %zu bytes", i, largest_seen);
     }
 }
@@ -422,49 +340,32 @@ START_TEST(malformed_starts)
     static const struct {
         const char *bytes;
         size_t size;
-        const char *message;
+        const char *word;
     } cases[] = {
-        { "", 0, "offset 0: not a safetensors file: it ends before the header's length (8 bytes)" },
-        { "\2", 1,
-          "offset 1: not a safetensors file: it ends before the header's length (8 bytes)" },
-        { "\2\0\0\0\0\0\0", 7,
-          "offset 7: not a safetensors file: it ends before the header's length (8 bytes)" },
-        { "\2\0\0\0\0\0\0\0", 8,
-          "offset 0: not a safetensors file: the header's length is 2, but 0 bytes follow" },
-        { "\3\0\0\0\0\0\0\0{}", 10,
-          "offset 0: not a safetensors file: the header's length is 3, but 2 bytes follow" },
-        { "\0\0\0\0\0\0\0\0", 8,
-          "offset 8: not a safetensors file: the header does not begin with '{'" },
-        { "\0\0\0\0\0\0\0\0{}", 10,
-          "offset 8: not a safetensors file: the header does not begin with '{'" },
-        { "\1\xe1\xf5\5\0\0\0\0{}", 10,
-          "offset 0: not a safetensors file: the header's length is 100000001, above 100000000" },
-        { "\0\xe1\xf5\5\0\0\0\0{}", 10,
-          "offset 0: not a safetensors file: the header's length is 100000000, but 2 bytes "
-          "follow" },
-        { "\2\0\0\0\0\0\0\x80{}", 10,
-          "offset 0: not a safetensors file: the header's length is 9223372036854775810, above "
-          "100000000" },
-        { "\xff\xff\xff\xff\xff\xff\xff\xff{}", 10,
-          "offset 0: not a safetensors file: the header's length is 18446744073709551615, above "
-          "100000000" },
-        { "\0\0\0\0\0\0\0\2{}", 10,
-          "offset 0: not a safetensors file: the header's length is 144115188075855872, above "
-          "100000000" },
+        { "", 0, "offset 0 ... ends before" },
+        { "\2", 1, "offset 1 ... ends before" },
+        { "\2\0\0\0\0\0\0", 7, "offset 7 ... ends before" },
+        { "\2\0\0\0\0\0\0\0", 8, "offset 0 ... length is 2" },
+        { "\3\0\0\0\0\0\0\0{}", 10, "offset 0 ... length is 3" },
+        { "\0\0\0\0\0\0\0\0", 8, "offset 8 ... '{'" },
+        { "\0\0\0\0\0\0\0\0{}", 10, "offset 8 ... '{'" },
+        { "\1\xe1\xf5\5\0\0\0\0{}", 10, "offset 0 ... length is 100000001" },
+        { "\0\xe1\xf5\5\0\0\0\0{}", 10, "offset 0 ... length is 100000000" },
+        { "\2\0\0\0\0\0\0\x80{}", 10, "offset 0 ... length is 9223372036854775810" },
+        { "\xff\xff\xff\xff\xff\xff\xff\xff{}", 10, "offset 0 ... length is 18446744073709551615" },
+        { "\0\0\0\0\0\0\0\2{}", 10, "offset 0 ... length is 144115188075855872" },
     };
     int i;
 
     for (i = 0; i < LENGTH(cases); i++) {
         write_bytes("x", cases[i].bytes, cases[i].size);
         fail_allocation(0);
-        expect_refused(i, CT_ERR_FORMAT, cases[i].message);
+        open_refused(i, CT_ERR_FORMAT, cases[i].word);
         ck_assert_uint_lt(largest_seen, 1024);
     }
     write_bytes("x", "\1\xe1\xf5\5\0\0\0\0{", 9); /* as long as it says: of holes */
     ck_assert_int_eq(truncate("x", 200000000), 0);
-    expect_refused(
-        -1, CT_ERR_FORMAT,
-        "offset 0: not a safetensors file: the header's length is 100000001, above 100000000");
+    open_refused(-1, CT_ERR_FORMAT, "offset 0 ... length is 100000001");
     ck_assert_uint_lt(largest_seen, 1024);
 }
 END_TEST
@@ -477,27 +378,27 @@ START_TEST(bombs)
 
     memset(h, '[', n);
     memcpy(h, "{'a':", 5);
-    write_file(h, n, 0);
-    expect_refused(0, CT_ERR_FORMAT, "offset 15: the header is nested more than 3 deep");
+    write_header(h, n, 0);
+    open_refused(0, CT_ERR_FORMAT, "offset 15 ... nested");
 
     for (i = 5; i < n; i += 5)
         memcpy(h + i, "{'a':", 5);
-    write_file(h, n, 0);
-    expect_refused(1, CT_ERR_FORMAT, "offset 23: the header is nested more than 3 deep");
+    write_header(h, n, 0);
+    open_refused(1, CT_ERR_FORMAT, "offset 23 ... nested");
 
     memset(h, ',', n);
     memcpy(h, "{'a':{'shape':[", 15);
-    write_file(h, n, 0);
-    expect_refused(2, CT_ERR_FORMAT, "offset 86: a list of more than 64 numbers");
+    write_header(h, n, 0);
+    open_refused(2, CT_ERR_FORMAT, "offset 86 ... than 64");
 
     memset(h, ':', n);
     h[0] = '{';
-    write_file(h, n, 0);
-    expect_refused(3, CT_ERR_FORMAT, "offset 1000009: the header has more than 1000000 keys");
+    write_header(h, n, 0);
+    open_refused(3, CT_ERR_FORMAT, "offset 1000009 ... than 1000000");
 
     memset(h, '\\', n); /* a string that does not end */
     memcpy(h, "{'", 2);
-    write_file(h, n, 0);
+    write_header(h, n, 0);
     ck_assert_ptr_null(ct_safetensors_open("x"));
     ck_assert_int_eq(ct_error(), CT_ERR_FORMAT);
     ct_error_clear();
@@ -508,16 +409,16 @@ END_TEST
 START_TEST(not_files)
 {
     ck_assert_ptr_null(ct_safetensors_open(NULL));
-    expect_error(CT_ERR_ARGUMENT, "ct_safetensors_open: path is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_safetensors_open", "path is NULL");
     ck_assert_ptr_null(ct_safetensors_open("none"));
-    expect_error(CT_ERR_IO, "ct_safetensors_open: none: No such file or directory");
+    expect_error(CT_ERR_IO, "ct_safetensors_open", "No such file");
     ck_assert_ptr_null(ct_safetensors_open("."));
-    expect_error(CT_ERR_IO, "ct_safetensors_open: .: is not a regular file");
+    expect_error(CT_ERR_IO, "ct_safetensors_open", "regular file");
     ck_assert_ptr_null(ct_safetensors_open("/dev/zero"));
-    expect_error(CT_ERR_IO, "ct_safetensors_open: /dev/zero: is not a regular file");
+    expect_error(CT_ERR_IO, "ct_safetensors_open", "regular file");
     ck_assert_int_eq(mkfifo("fifo", 0600), 0);
     ck_assert_ptr_null(ct_safetensors_open("fifo"));
-    expect_error(CT_ERR_IO, "ct_safetensors_open: fifo: is not a regular file");
+    expect_error(CT_ERR_IO, "ct_safetensors_open", "regular file");
 }
 END_TEST
 
@@ -547,7 +448,7 @@ START_TEST(odd_files)
     for (i = 0; i < LENGTH(cases); i++) {
         ct_safetensors *f;
 
-        write_file(cases[i].header, strlen(cases[i].header), cases[i].payload);
+        write_header(cases[i].header, strlen(cases[i].header), cases[i].payload);
         f = ct_safetensors_open("x");
         ck_assert_msg(f != NULL, "row %d: %s", i, ct_error_message());
         ck_assert_int_eq(ct_safetensors_count(f), cases[i].count);
@@ -584,7 +485,7 @@ START_TEST(dtypes)
 
         snprintf(header, sizeof header, "{'a':{'dtype':'%s','shape':[8],'data_offsets':[0,%d]}}",
                  kinds[i].name, kinds[i].bits);
-        write_file(header, strlen(header), (size_t)kinds[i].bits);
+        write_header(header, strlen(header), (size_t)kinds[i].bits);
         f = ct_safetensors_open("x");
         ck_assert_msg(f != NULL, "%s: %s", kinds[i].name, ct_error_message());
         ck_assert_str_eq(ct_safetensors_dtype(f, 0), kinds[i].name);
@@ -605,7 +506,7 @@ END_TEST
 START_TEST(bad_bools)
 {
     ct_scope s = ct_scope_begin();
-    char header[100], message[100];
+    char header[100], word[100];
     ct_safetensors *f;
     char *bytes;
     size_t n;
@@ -613,17 +514,16 @@ START_TEST(bad_bools)
 
     for (at = 0; at < 5; at++) {
         snprintf(header, sizeof header, "{'a':{'dtype':'BOOL','shape':[5],'data_offsets':[0,5]}}");
-        write_file(header, strlen(header), 5);
+        write_header(header, strlen(header), 5);
         bytes = read_bytes("x", &n);
         bytes[n - 5 + (size_t)at] = (char)(at % 2 ? 2 : 255);
         write_bytes("x", bytes, n);
         free(bytes);
         f = ct_safetensors_open("x");
         ck_assert_ptr_null(ct_safetensors_load(f, 0, CT_CPU));
-        snprintf(message, sizeof message,
-                 "ct_safetensors_load: x: offset %d: a bool is %d, neither 0 nor 1",
-                 8 + (int)strlen(header) + at, at % 2 ? 2 : 255);
-        expect_error(CT_ERR_FORMAT, message);
+        snprintf(word, sizeof word, "offset %d ... bool is %d", 8 + (int)strlen(header) + at,
+                 at % 2 ? 2 : 255);
+        expect_error(CT_ERR_FORMAT, "ct_safetensors_load", word);
         ct_safetensors_close(f);
     }
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
@@ -643,7 +543,7 @@ START_TEST(bad_loads)
     size_t n;
     int i;
 
-    write_file(three, strlen(three), 5);
+    write_header(three, strlen(three), 5);
     f = ct_safetensors_open("x");
     ck_assert_msg(f != NULL, "%s", ct_error_message());
     for (i = -1; i < 4; i += 4) {
@@ -654,36 +554,32 @@ START_TEST(bad_loads)
     ck_assert_int_eq(ct_safetensors_find(f, NULL), -1);
     ck_assert_ptr_null(ct_safetensors_metadata(f, NULL));
     ck_assert_ptr_null(ct_safetensors_get(f, "half", CT_CPU));
-    expect_error(CT_ERR_DTYPE, "ct_safetensors_get: x: tensor \"half\" has the dtype F16, which "
-                               "there is not here");
+    expect_error(CT_ERR_DTYPE, "ct_safetensors_get", "dtype");
     ck_assert_ptr_null(ct_safetensors_load(f, ct_safetensors_find(f, "deep"), CT_CPU));
-    expect_error(CT_ERR_SHAPE, "ct_safetensors_load: x: tensor \"deep\" has the rank 9, above 8");
+    expect_error(CT_ERR_SHAPE, "ct_safetensors_load", "rank 9");
     ck_assert_ptr_null(ct_safetensors_get(f, "none", CT_CPU));
-    expect_error(CT_ERR_ARGUMENT, "ct_safetensors_get: x: there is no tensor \"none\"");
+    expect_error(CT_ERR_ARGUMENT, "ct_safetensors_get", "tensor \"none\"");
     ck_assert_ptr_null(ct_safetensors_get(f, NULL, CT_CPU));
-    expect_error(CT_ERR_ARGUMENT, "ct_safetensors_get: x: there is no tensor NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_safetensors_get", "tensor NULL");
     ck_assert_ptr_null(ct_safetensors_load(f, 3, CT_CPU));
-    expect_error(CT_ERR_ARGUMENT, "ct_safetensors_load: x: there is no tensor 3 of 3");
+    expect_error(CT_ERR_ARGUMENT, "ct_safetensors_load", "tensor 3");
     ck_assert_ptr_null(ct_safetensors_load(f, -1, CT_CPU));
-    expect_error(CT_ERR_ARGUMENT, "ct_safetensors_load: x: there is no tensor -1 of 3");
+    expect_error(CT_ERR_ARGUMENT, "ct_safetensors_load", "tensor -1");
     ck_assert_ptr_null(ct_safetensors_get(f, "bool", 99));
-    expect_error(CT_ERR_DEVICE, "ct_safetensors_get: there is no device 99");
+    expect_error(CT_ERR_DEVICE, "ct_safetensors_get", "device 99");
     expect_values("bool", ct_safetensors_get(f, "bool", CT_CPU), (double[]){ 0, 0 }, 2, 0);
     ct_safetensors_close(f);
 
     for (n = 63; n < 65; n++) { /* of two bytes none is left, and one */
-        write_file(two, strlen(two), 2);
+        write_header(two, strlen(two), 2);
         f = ct_safetensors_open("x");
         ck_assert_int_eq(truncate("x", (off_t)n), 0); /* while it is open */
         ck_assert_ptr_null(ct_safetensors_load(f, 0, CT_CPU));
-        expect_error(CT_ERR_FORMAT,
-                     n == 63 ? "ct_safetensors_load: x: offset 63: the file became shorter while "
-                               "it was read"
-                             : "ct_safetensors_load: x: offset 64: the file became shorter while "
-                               "it was read");
+        expect_error(CT_ERR_FORMAT, "ct_safetensors_load",
+                     n == 63 ? "offset 63 ... shorter" : "offset 64 ... shorter");
         ct_safetensors_close(f);
     }
-    write_file(two, strlen(two), 2);
+    write_header(two, strlen(two), 2);
     bytes = read_bytes("x", &n);
     bytes[n - 1] = 2;
     write_bytes("x", bytes, n);
@@ -691,7 +587,7 @@ START_TEST(bad_loads)
     f = ct_safetensors_open("x");
     ck_assert_msg(f != NULL, "%s", ct_error_message());
     ck_assert_ptr_null(ct_safetensors_load(f, 0, CT_CPU));
-    expect_error(CT_ERR_FORMAT, "ct_safetensors_load: x: offset 64: a bool is 2, neither 0 nor 1");
+    expect_error(CT_ERR_FORMAT, "ct_safetensors_load", "bool");
     ct_safetensors_close(f);
 
     ck_assert_ptr_null(ct_safetensors_load(NULL, 0, CT_CPU));
@@ -725,10 +621,7 @@ START_TEST(damaged)
         f = ct_safetensors_open("x");
         ck_assert_ptr_nonnull(f);
         ck_assert_ptr_null(ct_safetensors_load(f, 0, CT_CPU));
-        ck_assert_int_eq(ct_error(), CT_ERR_FORMAT);
-        ck_assert_ptr_nonnull(strstr(ct_error_message(), ": the payload's SHA-256 is "));
-        ck_assert_ptr_nonnull(strstr(ct_error_message(), ": it is damaged"));
-        ct_error_clear();
+        expect_error(CT_ERR_FORMAT, "ct_safetensors_load", "SHA-256 ... damaged");
         ct_safetensors_close(f);
     }
     free(b);
@@ -936,36 +829,36 @@ START_TEST(bad_writes)
                              *const surrogate[] = { "\xed\xa0\x80" }, *const none[] = { NULL },
                              *const fine[] = { "a", "b" };
 
-#define REFUSED(path, n, names, tensors, metadata, status, message)                                \
+#define WRITE_REFUSED(path, n, names, tensors, metadata, status, word)                             \
     do {                                                                                           \
         ck_assert_int_eq(ct_safetensors_write(path, n, names, tensors, metadata), status);         \
-        expect_error(status, "ct_safetensors_write: " message);                                    \
+        expect_error(status, "ct_safetensors_write", word);                                        \
     } while (0)
-    REFUSED(NULL, 1, fine, t, NULL, CT_ERR_ARGUMENT, "path is NULL");
-    REFUSED("x", -1, fine, t, NULL, CT_ERR_ARGUMENT, "count is negative");
-    REFUSED("x", 1, NULL, t, NULL, CT_ERR_ARGUMENT, "names or tensors is NULL");
-    REFUSED("x", 1, fine, NULL, NULL, CT_ERR_ARGUMENT, "names or tensors is NULL");
-    REFUSED("x", 1, none, t, NULL, CT_ERR_ARGUMENT, "name 0 is NULL");
-    REFUSED("x", 2, fine, ((ct_tensor *const[]){ a, NULL }), NULL, CT_ERR_ARGUMENT,
-            "tensor 1 is NULL");
-    REFUSED("x", 2, twice, t, NULL, CT_ERR_ARGUMENT, "the name \"a\" is there twice");
-    REFUSED("x", 1, reserved, t, NULL, CT_ERR_ARGUMENT, "the name \"__metadata__\" is reserved");
-    REFUSED("x", 1, latin, t, NULL, CT_ERR_ARGUMENT, "the name \"n\xe4me\" is not UTF-8");
-    REFUSED("x", 1, surrogate, t, NULL, CT_ERR_ARGUMENT, "the name \"\xed\xa0\x80\" is not UTF-8");
-    REFUSED("x", 1, fine, t, ((ct_metadata[]){ { "k", NULL }, { 0 } }), CT_ERR_ARGUMENT,
-            "the key \"k\" has no value");
-    REFUSED("x", 1, fine, t, ((ct_metadata[]){ { "k", "1" }, { "k", "2" }, { 0 } }),
-            CT_ERR_ARGUMENT, "the key \"k\" is there twice");
-    REFUSED("x", 1, fine, t, ((ct_metadata[]){ { "k", "\xff" }, { 0 } }), CT_ERR_ARGUMENT,
-            "the key \"k\" or its value is not UTF-8");
-    REFUSED("x", 1, fine, t, ((ct_metadata[]){ { "cotangent.payload_sha256", "" }, { 0 } }),
-            CT_ERR_ARGUMENT, "the key \"cotangent.payload_sha256\" is reserved");
-    REFUSED("none/x", 1, fine, t, NULL, CT_ERR_IO, "none/x: No such file or directory");
-    REFUSED(".", 1, fine, t, NULL, CT_ERR_IO, ".: is not a regular file");
-    REFUSED("/dev/null", 1, fine, t, NULL, CT_ERR_IO, "/dev/null: is not a regular file");
+    WRITE_REFUSED(NULL, 1, fine, t, NULL, CT_ERR_ARGUMENT, "path is NULL");
+    WRITE_REFUSED("x", -1, fine, t, NULL, CT_ERR_ARGUMENT, "negative");
+    WRITE_REFUSED("x", 1, NULL, t, NULL, CT_ERR_ARGUMENT, "tensors is NULL");
+    WRITE_REFUSED("x", 1, fine, NULL, NULL, CT_ERR_ARGUMENT, "tensors is NULL");
+    WRITE_REFUSED("x", 1, none, t, NULL, CT_ERR_ARGUMENT, "0 is NULL");
+    WRITE_REFUSED("x", 2, fine, ((ct_tensor *const[]){ a, NULL }), NULL, CT_ERR_ARGUMENT,
+                  "1 is NULL");
+    WRITE_REFUSED("x", 2, twice, t, NULL, CT_ERR_ARGUMENT, "name ... twice");
+    WRITE_REFUSED("x", 1, reserved, t, NULL, CT_ERR_ARGUMENT, "\"__metadata__\" ... reserved");
+    WRITE_REFUSED("x", 1, latin, t, NULL, CT_ERR_ARGUMENT, "name ... UTF-8");
+    WRITE_REFUSED("x", 1, surrogate, t, NULL, CT_ERR_ARGUMENT, "name ... UTF-8");
+    WRITE_REFUSED("x", 1, fine, t, ((ct_metadata[]){ { "k", NULL }, { 0 } }), CT_ERR_ARGUMENT,
+                  "key ... value");
+    WRITE_REFUSED("x", 1, fine, t, ((ct_metadata[]){ { "k", "1" }, { "k", "2" }, { 0 } }),
+                  CT_ERR_ARGUMENT, "key ... twice");
+    WRITE_REFUSED("x", 1, fine, t, ((ct_metadata[]){ { "k", "\xff" }, { 0 } }), CT_ERR_ARGUMENT,
+                  "key ... UTF-8");
+    WRITE_REFUSED("x", 1, fine, t, ((ct_metadata[]){ { "cotangent.payload_sha256", "" }, { 0 } }),
+                  CT_ERR_ARGUMENT, "\"cotangent.payload_sha256\" ... reserved");
+    WRITE_REFUSED("none/x", 1, fine, t, NULL, CT_ERR_IO, "No such file");
+    WRITE_REFUSED(".", 1, fine, t, NULL, CT_ERR_IO, "regular file");
+    WRITE_REFUSED("/dev/null", 1, fine, t, NULL, CT_ERR_IO, "regular file");
     ct_raise(CT_ERR_ARGUMENT, "test", "stands"); /* a sink */
     ck_assert_int_eq(ct_safetensors_write("x", 1, fine, t, NULL), CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "test: stands");
+    expect_error(CT_ERR_ARGUMENT, "test", "stands");
     ck_assert_int_eq(count_files(), 0);
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
 }
@@ -976,7 +869,7 @@ END_TEST
 START_TEST(largest_header)
 {
     static const size_t limit = 100000000;
-    char *text = malloc(limit + 9), message[200], *bytes;
+    char *text = malloc(limit + 9), word[100], *bytes;
     ct_metadata metadata[] = { { "x", "" }, { NULL, NULL } };
     size_t n, used;
     ct_safetensors *f;
@@ -991,11 +884,8 @@ START_TEST(largest_header)
     metadata[0].value = text;
     text[limit - used + 1] = '\0';
     ck_assert_int_eq(ct_safetensors_write("y", 0, NULL, NULL, metadata), CT_ERR_ARGUMENT);
-    snprintf(message, sizeof message,
-             "ct_safetensors_write: the header would take %zu bytes, above "
-             "%zu",
-             limit + 8, limit);
-    expect_error(CT_ERR_ARGUMENT, message);
+    snprintf(word, sizeof word, "header ... %zu bytes", limit + 8);
+    expect_error(CT_ERR_ARGUMENT, "ct_safetensors_write", word);
     ck_assert_int_eq(count_files(), 1);
     text[limit - used] = '\0';
     ck_assert_int_eq(ct_safetensors_write("y", 0, NULL, NULL, metadata), CT_OK);
@@ -1083,7 +973,7 @@ static void write_failing(void (*arm)(int k), const int *seen, ct_status status,
             continue;
         }
         ck_assert_msg(got == status, "call %d: %s", k, ct_error_message());
-        synced = !strstr(ct_error_message(), "x: written, but its folder could not be synced: ");
+        synced = !strstr(ct_error_message(), "folder");
         expect_file(old, n, !synced);
         if (!synced)
             write_bytes("x", "old", 3);
@@ -1176,7 +1066,7 @@ START_TEST(folders)
     ck_assert_str_eq(folder_opened, ".");
     ck_assert_int_eq(write_noted("/x.safetensors"), CT_ERR_IO);
     ck_assert_str_eq(folder_opened, "/");
-    expect_error(CT_ERR_IO, "ct_safetensors_write: /x.safetensors: Read-only file system");
+    expect_error(CT_ERR_IO, "ct_safetensors_write", "Read-only");
     for (i = 0; i < 2; i++) {
         sync_error = i ? EINVAL : ENOTSUP;
         ck_assert_int_eq(write_noted("x"), CT_OK);
@@ -1184,21 +1074,18 @@ START_TEST(folders)
     }
     sync_error = EROFS;
     ck_assert_int_eq(write_noted("x"), CT_ERR_IO);
-    snprintf(want, sizeof want,
-             "ct_safetensors_write: %s/x: written, but its folder could not be "
-             "synced: Read-only file system",
-             here);
-    expect_error(CT_ERR_IO, want);
+    snprintf(want, sizeof want, "%s/x ... folder ... synced", here);
+    expect_error(CT_ERR_IO, "ct_safetensors_write", want);
     folder_error = EACCES;
     ck_assert_int_eq(write_noted("x"), CT_OK);
     ck_assert_int_eq(sync_calls, 1);
     folder_error = EROFS;
     ck_assert_int_eq(write_noted("x"), CT_ERR_IO);
-    expect_error(CT_ERR_IO, "ct_safetensors_write: x: Read-only file system");
+    expect_error(CT_ERR_IO, "ct_safetensors_write", "Read-only");
     zero_writes = 1;
     ck_assert_int_eq(write_noted("x"), CT_ERR_IO);
-    snprintf(want, sizeof want, "ct_safetensors_write: %s/x: Input/output error", here);
-    expect_error(CT_ERR_IO, want);
+    snprintf(want, sizeof want, "%s/x ... Input/output error", here);
+    expect_error(CT_ERR_IO, "ct_safetensors_write", want);
     ck_assert_int_eq(count_files(), 3);
 }
 END_TEST
@@ -1221,7 +1108,7 @@ START_TEST(left_behind)
         write_bytes(name, "", 0);
     }
     ck_assert_int_eq(ct_safetensors_write("x", 1, pair, &t, NULL), CT_ERR_IO);
-    expect_error(CT_ERR_IO, "ct_safetensors_write: x: File exists");
+    expect_error(CT_ERR_IO, "ct_safetensors_write", "File exists");
     ck_assert_int_eq(count_files(), 100);
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
 }

@@ -43,12 +43,12 @@ START_TEST(nesting)
     harness_forgets = false;
     ck_assert_uint_eq(ct_memory_get_stats().live_bytes, live + 448);
     ck_assert(ct_scope_end(c) == CT_ERR_SCOPE);
-    expect_error(CT_ERR_SCOPE, "ct_scope_end: the scope has been ended already");
+    expect_error(CT_ERR_SCOPE, "ct_scope_end", "ended");
     ck_assert(ct_item(ct_sum(x)) == 100);
     ck_assert(ct_scope_end(a) == CT_OK);
     ck_assert_uint_eq(ct_memory_get_stats().live_bytes, live);
     ck_assert(ct_scope_end(a) == CT_ERR_SCOPE);
-    expect_error(CT_ERR_SCOPE, "ct_scope_end: the scope has been ended already");
+    expect_error(CT_ERR_SCOPE, "ct_scope_end", "ended");
 }
 END_TEST
 
@@ -60,7 +60,7 @@ START_TEST(stale_mark)
     ck_assert(ct_scope_end(a) == CT_OK);
     b = ct_scope_begin();
     ck_assert(ct_scope_end(a) == CT_ERR_SCOPE);
-    expect_error(CT_ERR_SCOPE, "ct_scope_end: the scope has been ended already");
+    expect_error(CT_ERR_SCOPE, "ct_scope_end", "ended");
     ck_assert(ct_zeros(CT_SCALAR, CT_F32, CT_CPU) != NULL);
     ck_assert(ct_scope_end(b) == CT_OK);
 }
@@ -69,7 +69,7 @@ END_TEST
 static void *end_elsewhere(void *scope)
 {
     ck_assert(ct_scope_end(*(ct_scope *)scope) == CT_ERR_SCOPE);
-    expect_error(CT_ERR_SCOPE, "ct_scope_end: the scope was opened on another thread");
+    expect_error(CT_ERR_SCOPE, "ct_scope_end", "opened");
     return NULL;
 }
 
@@ -129,7 +129,7 @@ END_TEST
 START_TEST(no_scope)
 {
     ck_assert(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU) == NULL);
-    expect_error(CT_ERR_SCOPE, "ct_ones: no scope is open on this thread (ct_scope_begin first)");
+    expect_error(CT_ERR_SCOPE, "ct_ones", "scope");
 }
 END_TEST
 
@@ -155,19 +155,19 @@ START_TEST(returning)
     live = ct_memory_get_stats().live_bytes;
     ct_zeros(CT_SHAPE(1000), CT_F32, CT_CPU);
     ck_assert(ct_scope_return(inner, t, &out) == CT_ERR_SCOPE && !out);
-    expect_error(CT_ERR_SCOPE, "ct_scope_return: t f32[4] cpu does not belong to the scope");
+    expect_error(CT_ERR_SCOPE, "ct_scope_return", "belong");
     ck_assert_uint_eq(ct_memory_get_stats().live_bytes, live); /* it has ended all the same */
     inner = ct_scope_begin();
     kept = ct_keep(ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU));
     ck_assert(ct_scope_return(inner, kept, &out) == CT_ERR_SCOPE && !out);
-    expect_error(CT_ERR_SCOPE, "ct_scope_return: t f32[2] cpu does not belong to the scope");
+    expect_error(CT_ERR_SCOPE, "ct_scope_return", "belong");
     ct_free(kept);
 
     inner = ct_scope_begin();
     ck_assert(ct_scope_return(inner, NULL, &out) == CT_ERR_ARGUMENT && !out);
-    expect_error(CT_ERR_ARGUMENT, "ct_scope_return: t is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_scope_return", "t is NULL");
     ck_assert(ct_scope_return(inner, t, &out) == CT_ERR_SCOPE && !out);
-    expect_error(CT_ERR_SCOPE, "ct_scope_return: the scope has been ended already");
+    expect_error(CT_ERR_SCOPE, "ct_scope_return", "ended");
 
     inner = ct_scope_begin(); /* an error on the way: no handle */
     t = ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU);
@@ -179,7 +179,7 @@ START_TEST(returning)
     outer = ct_scope_begin();
     t = ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU);
     ck_assert(ct_scope_return(outer, t, &out) == CT_ERR_SCOPE && !out);
-    expect_error(CT_ERR_SCOPE, "ct_scope_return: there is no enclosing scope (ct_keep it)");
+    expect_error(CT_ERR_SCOPE, "ct_scope_return", "ct_keep");
 }
 END_TEST
 
@@ -189,8 +189,7 @@ START_TEST(returning_history)
     ct_tensor *x = ct_set_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), true), *out, *leaf;
 
     ck_assert(ct_scope_return(inner, ct_tanh(x), &out) == CT_ERR_SCOPE && !out);
-    expect_error(CT_ERR_SCOPE, "ct_scope_return: t f32[2] cpu has history, which cannot leave its "
-                               "scope; detach it first");
+    expect_error(CT_ERR_SCOPE, "ct_scope_return", "history");
     inner = ct_scope_begin();
     leaf = ct_set_requires_grad(ct_full(CT_SHAPE(2), 0.5, CT_F32, CT_CPU), true);
     ck_assert(ct_backward(ct_sum(ct_square(leaf))) == CT_OK);
@@ -229,7 +228,7 @@ START_TEST(keep_and_free)
     ck_assert(ct_fill(t, 7) == CT_OK);
     ct_free(NULL);
     ct_free(t);
-    expect_error(CT_ERR_SCOPE, "ct_free: t f32[2,3] cpu belongs to a scope, which frees it");
+    expect_error(CT_ERR_SCOPE, "ct_free", "scope");
     ck_assert(ct_keep(NULL) == NULL);
     expect_ok();
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -240,7 +239,7 @@ START_TEST(keep_and_free)
     ct_free(row);
     ck_assert_uint_eq(ct_memory_get_stats().live_bytes, live);
     ct_free(row);
-    expect_error(CT_ERR_SCOPE, "ct_free: t f32[3] cpu was freed before");
+    expect_error(CT_ERR_SCOPE, "ct_free", "freed");
 }
 END_TEST
 
@@ -255,22 +254,22 @@ START_TEST(rows_put_off)
 
     table = ct_reshape(ct_arange(0, 12, 1, CT_F32, CT_CPU), CT_SHAPE(3, 4));
     for (i = 0; i < 3; i++) {
-        rows[i] = i == 2 ? ct_one_hot(index, 4) : cti_rows_later(table, index);
+        rows[i] = i == 2 ? ct_one_hot(index, 4) : cti_lazy_gather(table, index);
         ck_assert(rows[i] && atomic_load(&rows[i]->storage->indices) != NULL);
-        ck_assert_int_eq(cti_is_put_off(rows[i], &got[0], &got[1]), i < 2);
+        ck_assert_int_eq(cti_lazy_rows_get(rows[i], &got[0], &got[1]), i < 2);
     }
     ck_assert(ct_item(ct_select(ct_select(got[0], 0, 2), 0, 1)) == 9);
     ck_assert(ct_item(ct_select(got[1], 0, 0)) == 2 && ct_numel(got[1]) == 3);
-    ck_assert(!cti_is_put_off(ct_narrow(rows[0], 0, 0, 2), &got[0], &got[1]));
-    ck_assert(!cti_is_put_off(ct_transpose(rows[0], 0, 1), &got[0], &got[1]));
-    ck_assert(cti_is_put_off(ct_unsqueeze(rows[0], 0), &got[0], &got[1]));
+    ck_assert(!cti_lazy_rows_get(ct_narrow(rows[0], 0, 0, 2), &got[0], &got[1]));
+    ck_assert(!cti_lazy_rows_get(ct_transpose(rows[0], 0, 1), &got[0], &got[1]));
+    ck_assert(cti_lazy_rows_get(ct_unsqueeze(rows[0], 0), &got[0], &got[1]));
     expect_values("rows", rows[0], (double[]){ 8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11 }, 12, 0);
     expect_values("one-hot", rows[2], (double[]){ 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 1, 0 }, 12, 0);
     for (i = 0; i < 3; i++) /* looked at, or not */
         ck_assert_int_eq(atomic_load(&rows[i]->storage->indices) != NULL, i == 1);
-    ck_assert(!cti_is_put_off(rows[0], &got[0], &got[1]));
+    ck_assert(!cti_lazy_rows_get(rows[0], &got[0], &got[1]));
     for (i = 0; i < 2; i++) { /* of nothing there is nothing to put off */
-        rows[i] = i ? ct_one_hot(none, 4) : cti_rows_later(table, none);
+        rows[i] = i ? ct_one_hot(none, 4) : cti_lazy_gather(table, none);
         ck_assert(rows[i] && ct_numel(rows[i]) == 0 && !atomic_load(&rows[i]->storage->indices));
     }
     ck_assert(ct_scope_end(s) == CT_OK);
@@ -287,7 +286,7 @@ START_TEST(freed_under_history)
     loss = ct_sum(ct_mul(x, k));
     ct_free(k);
     ct_free(k);
-    expect_error(CT_ERR_SCOPE, "ct_free: t f32[3] cpu was freed before");
+    expect_error(CT_ERR_SCOPE, "ct_free", "freed");
     ct_full(CT_SHAPE(3), 9, CT_F32, CT_CPU); /* would take the buffer */
     ck_assert(ct_backward(loss) == CT_OK);
     expect_values("gradient", ct_tensor_grad(x), (double[]){ 4, 4, 4 }, 3, 0);
@@ -304,14 +303,14 @@ START_TEST(use_after_scope)
     ck_assert(ct_scope_end(s) == CT_OK);
     s = ct_scope_begin();
     ck_assert(ct_tanh(t) == NULL);
-    expect_error(CT_ERR_SCOPE, "ct_tanh: a tensor is used after its scope ended or it was freed");
+    expect_error(CT_ERR_SCOPE, "ct_tanh", "freed");
     ck_assert(isnan(ct_item(t)));
-    expect_error(CT_ERR_SCOPE, "ct_item: a tensor is used after its scope ended or it was freed");
+    expect_error(CT_ERR_SCOPE, "ct_item", "scope");
     ck_assert(ct_data(t) == NULL);
-    expect_error(CT_ERR_SCOPE, "ct_data: a tensor is used after its scope ended or it was freed");
+    expect_error(CT_ERR_SCOPE, "ct_data", "scope");
     ct_free(k);
     ck_assert(ct_fill(k, 1) == CT_ERR_SCOPE);
-    expect_error(CT_ERR_SCOPE, "ct_fill: a tensor is used after its scope ended or it was freed");
+    expect_error(CT_ERR_SCOPE, "ct_fill", "scope");
     ck_assert(ct_scope_end(s) == CT_OK);
 #else
     printf("skipped: use after a scope is reported by builds with --enable-debug\n");
@@ -361,28 +360,39 @@ START_TEST(first_sticks)
 }
 END_TEST
 
-static ct_tensor *fail_in_hook(ct_tensor *gradient, void *context)
+/* Adds a tensor of a size: one that does not broadcast with the gradient, or one that makes it larger. */
+static int hook_line;
+static ct_tensor *add_in_hook(ct_tensor *gradient, void *context)
 {
-    (void)context;
-    return ct_add(gradient, ct_ones(CT_SHAPE(7), CT_F32, CT_CPU));
+    hook_line = __LINE__ + 1;
+    return ct_add(gradient, ct_ones(CT_SHAPE(*(int *)context), CT_F32, CT_CPU));
 }
 
-/* What the library calls back in backward is not the user's place: that is the op whose turn it is. */
+/* A wrong call in a hook is named with its own place. After the hook, the engine's messages name the
+ * op whose turn it is again. */
 START_TEST(place_in_backward)
 {
-    ct_scope s = ct_scope_begin();
-    ct_tensor *x = ct_set_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), true), *y;
-    char site[100];
-    int line = __LINE__ + 2;
+    int sizes[] = { 7, 2 };
 
-    y = ct_square(x);
-    ct_register_hook(y, fail_in_hook, NULL);
-    ck_assert(ct_backward(ct_sum(y)) == CT_ERR_SHAPE);
-    snprintf(site, sizeof site, "test_scope.c:%d: ct_add: ", line);
-    ck_assert_msg(strstr(ct_error_message(), site) != NULL, "%s is not in %s", site,
-                  ct_error_message());
-    ct_error_clear();
-    ck_assert(ct_scope_end(s) == CT_OK || ct_ok());
+    for (int i = 0; i < 2; i++) {
+        ct_scope s = ct_scope_begin();
+        ct_tensor *x = ct_set_requires_grad(ct_ones(CT_SHAPE(i ? 1 : 3), CT_F32, CT_CPU), true), *y;
+        char site[100];
+        int line = __LINE__ + 2;
+
+        y = ct_square(x);
+        ct_register_hook(y, add_in_hook, &sizes[i]);
+        ck_assert(ct_backward(ct_sum(y)) == CT_ERR_SHAPE);
+        ck_assert(*ct_site() == NULL);
+        if (sizes[i] == 7)
+            snprintf(site, sizeof site, "test_scope.c:%d: ct_add: a f32", hook_line);
+        else
+            snprintf(site, sizeof site, "test_scope.c:%d: ct_square: a hook gave", line);
+        ck_assert_msg(strstr(ct_error_message(), site) != NULL, "%s is not in %s", site,
+                      ct_error_message());
+        ct_error_clear();
+        ck_assert(ct_scope_end(s) == CT_OK || ct_ok());
+    }
 }
 END_TEST
 
@@ -408,7 +418,7 @@ START_TEST(scopes_report)
     ct_error_clear();
     ct_ones(CT_SCALAR, CT_F32, 9);
     ck_assert(ct_scope_end(s) == CT_ERR_DEVICE);
-    expect_error(CT_ERR_DEVICE, "ct_ones: there is no device 9");
+    expect_error(CT_ERR_DEVICE, "ct_ones", "device 9");
     s = ct_scope_begin();
     ck_assert(ct_scope_end(s) == CT_OK);
     ck_assert(ct_scope_end(outer) == CT_OK);
@@ -752,7 +762,7 @@ START_TEST(idle_buffers_released)
     ck_assert_msg(ct_zeros(CT_SHAPE(3 << 18), CT_F32, CT_CPU) != NULL, "%s", ct_error_message());
     ck_assert_uint_eq(ct_memory_get_stats().idle_bytes, 0);
     ck_assert(ct_zeros(CT_SHAPE(1 << 20), CT_F32, CT_CPU) == NULL);
-    expect_error(CT_ERR_MEMORY, "ct_tensor: out of memory (4194304 bytes)");
+    expect_error(CT_ERR_MEMORY, "ct_zeros", "out of memory");
     budget = 0;
     ck_assert(ct_zeros(CT_SHAPE(1 << 20), CT_F32, CT_CPU) != NULL);
     ck_assert(ct_scope_end(s) == CT_ERR_MEMORY || ct_ok());
@@ -937,9 +947,7 @@ static void *begin_without_memory(void *unused)
     ck_assert(open[0].id == 0 && open[0].depth == 0);
     ck_assert(ct_scope_return(open[0], NULL, &out) == CT_ERR_MEMORY && !out);
     ck_assert(ct_scope_end(open[0]) == CT_ERR_MEMORY);
-    ck_assert_msg(strstr(ct_error_message(), "ct_scope: out of memory (") != NULL, "%s",
-                  ct_error_message());
-    ct_error_clear();
+    expect_error(CT_ERR_MEMORY, "ct_scope_begin", "out of memory");
     for (k = 0; k < 64; k++)
         open[k] = ct_scope_begin();
     ck_assert(ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU) != NULL);
@@ -1005,8 +1013,7 @@ START_TEST(handed_over)
     s = ct_scope_begin();
     ck_assert(ct_item(ct_sum(h.kept)) == 1 << 19);
     ck_assert(ct_tanh(h.history) == NULL);
-    expect_error(CT_ERR_SCOPE, "ct_tanh: input 0 f32[2] cpu has history of another thread or of an "
-                               "ended scope; detach it");
+    expect_error(CT_ERR_SCOPE, "ct_tanh", "history");
     ck_assert(ct_scope_end(s) == CT_OK || ct_ok());
     pthread_barrier_wait(&h.barrier);
     pthread_barrier_wait(&h.barrier);
@@ -1095,9 +1102,9 @@ START_TEST(same_bits)
         ck_assert_msg(fingerprint() == one, "other bits with %d threads", threads[i]);
     }
     ck_assert(ct_set_num_threads(0) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_set_num_threads: 0 is not in 1..256");
+    expect_error(CT_ERR_ARGUMENT, "ct_set_num_threads", "0");
     ck_assert(ct_set_num_threads(257) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_set_num_threads: 257 is not in 1..256");
+    expect_error(CT_ERR_ARGUMENT, "ct_set_num_threads", "257");
     ck_assert_int_eq(ct_num_threads(), 1);
 }
 END_TEST

@@ -20,23 +20,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LENGTH(a) ((int)(sizeof(a) / sizeof *(a)))
 #define STRICT ((ct_load_options){ 0 })
 #define NON_STRICT ((ct_load_options){ .non_strict = true })
-
-static ct_params *new_set(uint64_t seed, ct_dtype dtype)
-{
-    ct_params *set =
-        ct_params_new((ct_params_options){ .seed = seed, .dtype = dtype, .device = DEVICE });
-
-    ck_assert_msg(set != NULL, "%s", ct_error_message());
-    return set;
-}
 
 /* a.weight (2, 3), a.bias (2), b.weight (3), and the buffer b.mean (3). */
 static ct_params *small_set(uint64_t seed)
 {
-    ct_params *set = new_set(seed, CT_F32);
+    ct_params *set = new_params(seed, CT_F32);
     ct_init normal = ct_init_normal(0, 1);
 
     ct_params_add(set, "a.weight", CT_SHAPE(2, 3), normal);
@@ -71,10 +61,10 @@ static bool same_sets(const ct_params *a, const ct_params *b)
     return true;
 }
 
-static void expect_failed(ct_status got, ct_status status, const char *message)
+static void expect_failed(ct_status got, ct_status status, const char *function, const char *word)
 {
     ck_assert_int_eq(got, status);
-    expect_error(status, message);
+    expect_error(status, function, word);
 }
 
 /* Writes x: ones of the names and shapes given, a NULL name last. */
@@ -150,7 +140,7 @@ typedef struct model {
 
 static model new_model(uint64_t seed, ct_dtype dtype, int64_t in)
 {
-    model m = { .set = new_set(seed, dtype) };
+    model m = { .set = new_params(seed, dtype) };
 
     m.rnn = ct_nn_rnn(m.set, "rnn",
                       (ct_nn_rnn_options){ .input_size = in, .hidden_size = 4, .num_layers = 2 });
@@ -175,8 +165,7 @@ START_TEST(settled_by_file)
     ct_tensor *x = ct_randn(CT_SHAPE(2, 3, 5), CT_F64, DEVICE, &g), *y;
     double *want;
 
-    expect_failed(ct_params_save(b.set, "x"), CT_ERR_SHAPE,
-                  "ct_param_value: rnn.weight_ih_l0 is not settled: its shape is [4,-1]");
+    expect_failed(ct_params_save(b.set, "x"), CT_ERR_SHAPE, "ct_param_value", "rnn.weight_ih_l0");
     ck_assert_int_eq(count_files(), 0);
     ck_assert_int_eq(ct_params_save(a.set, "x"), CT_OK);
     ck_assert_int_eq(ct_params_load(b.set, "x", STRICT), CT_OK);
@@ -202,12 +191,12 @@ START_TEST(does_not_fit)
         named list[6];
         bool non_strict;
         ct_status status;
-        const char *message;
+        const char *word;
     } cases[] = {
         { { { "a.weight", { 2, { 2, 3 } }, CT_F32 }, { "a.bias", { 1, { 2 } }, CT_F32 } },
           false,
           CT_ERR_FORMAT,
-          "2 missing: \"b.weight\" [3], \"b.mean\" [3]" },
+          "2 missing ... \"b.weight\"" },
         { { { "a.weight", { 2, { 2, 3 } }, CT_F32 },
             { "a.bias", { 1, { 2 } }, CT_F32 },
             { "b.weight", { 1, { 3 } }, CT_F32 },
@@ -215,52 +204,44 @@ START_TEST(does_not_fit)
             { "c\nd", { 2, { 7, 0 } }, CT_I64 } },
           false,
           CT_ERR_FORMAT,
-          "1 unexpected: \"c?d\" [7,0]" },
+          "1 unexpected ... \"c?d\"" },
         { { { "a.weight", { 2, { 3, 2 } }, CT_F32 },
             { "a.bias", { 0, { 0 } }, CT_F32 },
             { "b.weight", { 2, { 1, 3 } }, CT_F32 },
             { "b.mean", { 1, { 4 } }, CT_F32 } },
           false,
           CT_ERR_SHAPE,
-          "4 of another shape: \"a.weight\" [3,2] in the file, [2,3] here, \"a.bias\" [] in the "
-          "file, "
-          "[2] here, \"b.weight\" [1,3] in the file, [3] here and 1 more" },
+          "4 of another shape ... \"a.bias\" ... 1 more" },
         { { { "a.weight", { 2, { 2, 3 } }, CT_F64 },
             { "a.bias", { 1, { 2 } }, CT_I32 },
             { "b.weight", { 1, { 3 } }, CT_BF16 },
             { "b.mean", { 1, { 3 } }, CT_F32 } },
           false,
           CT_ERR_DTYPE,
-          "3 of another dtype: \"a.weight\" F64 in the file, F32 here, \"a.bias\" I32 in the file, "
-          "F32 "
-          "here, \"b.weight\" BF16 in the file, F32 here" },
+          "3 of another dtype ... \"b.weight\" BF16" },
         { { { "a.weight", { 2, { 2, 4 } }, CT_F32 },
             { "a.bias", { 1, { 2 } }, CT_F64 },
             { "c.weight", { 1, { 3 } }, CT_F32 } },
           false,
           CT_ERR_SHAPE,
-          "1 of another shape: \"a.weight\" [2,4] in the file, [2,3] here; 1 of another dtype: "
-          "\"a.bias\" F64 in the file, F32 here; 2 missing: \"b.weight\" [3], \"b.mean\" [3]; 1 "
-          "unexpected: \"c.weight\" [3]" },
+          "1 of another shape ... 1 of another dtype ... 2 missing ... 1 unexpected" },
         { { { "a.weight", { 2, { 2, 4 } }, CT_F32 }, { "c.weight", { 1, { 3 } }, CT_F32 } },
           true,
           CT_ERR_SHAPE,
-          "1 of another shape: \"a.weight\" [2,4] in the file, [2,3] here" },
+          "1 of another shape ... \"a.weight\"" },
         { { { "a.bias", { 1, { 2 } }, CT_F64 }, { "c.weight", { 1, { 3 } }, CT_F32 } },
           true,
           CT_ERR_DTYPE,
-          "1 of another dtype: \"a.bias\" F64 in the file, F32 here" },
+          "1 of another dtype ... \"a.bias\"" },
     };
     ct_params *a = small_set(1), *b = small_set(1);
-    char message[1024];
     int i;
 
     for (i = 0; i < LENGTH(cases); i++) {
         write_ones(cases[i].list);
-        snprintf(message, sizeof message, "ct_params_load: x does not fit: %s", cases[i].message);
         expect_failed(
             ct_params_load(a, "x", (ct_load_options){ .non_strict = cases[i].non_strict }),
-            cases[i].status, message);
+            cases[i].status, "ct_params_load", cases[i].word);
         ck_assert(same_sets(a, b));
     }
     ct_params_free(a);
@@ -271,8 +252,8 @@ END_TEST
 /* Many long names: the message ends in time. */
 START_TEST(many_names)
 {
-    ct_params *set = new_set(1, CT_F32);
-    ct_load_report *r = ct_load_report_new();
+    ct_params *set = new_params(1, CT_F32);
+    ct_load_report r = { 0 };
     char name[300];
     int i;
 
@@ -281,13 +262,11 @@ START_TEST(many_names)
         ct_params_add(set, name, CT_SHAPE(2), ct_init_constant(0));
     }
     write_ones((named[]){ { NULL, { 0, { 0 } }, CT_F32 } });
-    ck_assert_int_eq(ct_params_load(set, "x", (ct_load_options){ .report = r }), CT_ERR_FORMAT);
-    ck_assert_ptr_nonnull(strstr(ct_error_message(), "x does not fit: 200 missing: \"000000"));
-    ck_assert_ptr_nonnull(strstr(ct_error_message(), "...\" [2] and 197 more"));
-    ct_error_clear();
-    ck_assert_int_eq(ct_load_report_count(r), 200);
-    ck_assert_str_eq(ct_load_report_at(r, 199)->name, name);
-    ct_load_report_free(r);
+    ck_assert_int_eq(ct_params_load(set, "x", (ct_load_options){ .report = &r }), CT_ERR_FORMAT);
+    expect_error(CT_ERR_FORMAT, "ct_params_load", "200 missing ... \" [2] and 197 more");
+    ck_assert_int_eq(r.count, 200);
+    ck_assert_str_eq(r.items[199].name, name);
+    ct_load_report_clear(&r);
     ct_params_free(set);
 }
 END_TEST
@@ -300,19 +279,19 @@ START_TEST(report)
                                   { "c", { 1, { 7 } }, CT_I32 },
                                   { 0 } };
     ct_params *a = small_set(1);
-    ct_load_report *r = ct_load_report_new();
+    ct_load_report r = { 0 };
     int i, seen[4] = { 0 };
 
     write_ones(list);
     for (i = 0; i < 2; i++) { /* a second load begins anew */
         ck_assert_int_eq(
-            ct_params_load(a, "x", (ct_load_options){ .non_strict = true, .report = r }),
+            ct_params_load(a, "x", (ct_load_options){ .non_strict = true, .report = &r }),
             CT_ERR_SHAPE);
         ct_error_clear();
-        ck_assert_int_eq(ct_load_report_count(r), 4);
+        ck_assert_int_eq(r.count, 4);
     }
     for (i = 0; i < 4; i++) {
-        const ct_load_item *item = ct_load_report_at(r, i);
+        const ct_load_item *item = &r.items[i];
 
         seen[item->problem]++;
         switch (item->problem) {
@@ -339,12 +318,10 @@ START_TEST(report)
     }
     for (i = 0; i < 4; i++)
         ck_assert_int_eq(seen[i], 1);
-    ck_assert_ptr_null(ct_load_report_at(r, 4));
-    ck_assert_ptr_null(ct_load_report_at(r, -1));
-    ck_assert_ptr_null(ct_load_report_at(NULL, 0));
-    ck_assert_int_eq(ct_load_report_count(NULL), 0);
-    ct_load_report_free(NULL);
-    ct_load_report_free(r);
+    ct_load_report_clear(NULL);
+    ct_load_report_clear(&r);
+    ck_assert(r.count == 0 && r.items == NULL);
+    ct_load_report_clear(&r);
     ct_params_free(a);
 }
 END_TEST
@@ -355,15 +332,15 @@ START_TEST(non_strict)
                                   { "more", { 1, { 9 } }, CT_I64 },
                                   { 0 } };
     ct_params *a = small_set(1), *b = small_set(1);
-    ct_load_report *r = ct_load_report_new();
+    ct_load_report r = { 0 };
 
     write_ones(list);
-    ck_assert_int_eq(ct_params_load(a, "x", (ct_load_options){ .non_strict = true, .report = r }),
+    ck_assert_int_eq(ct_params_load(a, "x", (ct_load_options){ .non_strict = true, .report = &r }),
                      CT_OK);
-    ck_assert_int_eq(ct_load_report_count(r), 4); /* 3 missing, 1 unexpected */
+    ck_assert_int_eq(r.count, 4); /* 3 missing, 1 unexpected */
     expect_values("a.bias", ct_param_value(ct_params_get(a, "a.bias")), (double[]){ 1, 1 }, 2, 0);
     ck_assert(same_sets(ct_params_sub(a, "b"), ct_params_sub(b, "b")));
-    ct_load_report_free(r);
+    ct_load_report_clear(&r);
     ct_params_free(a);
     ct_params_free(b);
 }
@@ -383,30 +360,25 @@ START_TEST(reports_without_memory)
     write_ones(list);
     for (k = 1; !done; k++) {
         ct_params *a = small_set(1), *b = small_set(1);
-        ct_load_report *r = ct_load_report_new();
+        ct_load_report r = { 0 };
         ct_status got;
 
         fail_allocation(k);
-        got = ct_params_load(a, "x", (ct_load_options){ .non_strict = true, .report = r });
+        got = ct_params_load(a, "x", (ct_load_options){ .non_strict = true, .report = &r });
         done = allocations_seen < k;
         fail_nothing();
         failed += got == CT_ERR_MEMORY;
         ck_assert_msg(got == CT_ERR_MEMORY || got == last, "%d: %s", k, ct_error_message());
         ck_assert(got == ct_error());
-        ck_assert_int_le(ct_load_report_count(r), 4 - _i); /* 2 missing, 1 unexpected, the shape */
-        ck_assert(got == CT_ERR_MEMORY || ct_load_report_count(r) == 4 - _i);
+        ck_assert_int_le(r.count, 4 - _i); /* 2 missing, 1 unexpected, the shape */
+        ck_assert(got == CT_ERR_MEMORY || r.count == 4 - _i);
         ct_error_clear();
         ck_assert(same_sets(a, b) == (got != CT_OK));
-        ct_load_report_free(r);
+        ct_load_report_clear(&r);
         ct_params_free(a);
         ct_params_free(b);
     }
     ck_assert_int_ge(failed, 6);
-    fail_allocation(1);
-    ck_assert_ptr_null(ct_load_report_new());
-    fail_nothing();
-    ck_assert_int_eq(ct_error(), CT_ERR_MEMORY);
-    ct_error_clear();
 }
 END_TEST
 
@@ -422,7 +394,7 @@ START_TEST(prefixes)
     int i, which;
 
     for (which = 0; which < 2; which++) {
-        ct_params *set = new_set(3, CT_F32);
+        ct_params *set = new_params(3, CT_F32);
         ct_scope s = ct_scope_begin();
         ct_tensor *t[4];
         const char *names[4];
@@ -441,10 +413,8 @@ START_TEST(prefixes)
                       (double[]){ 3, 3 }, 2, 0);
         if (!which) {
             ck_assert_int_eq(ct_params_load(set, "x", STRICT), CT_ERR_FORMAT);
-            ck_assert_ptr_nonnull(strstr(ct_error_message(), "4 missing: "));
-            ck_assert_ptr_nonnull(
-                strstr(ct_error_message(), "4 unexpected: \"rnn.rnn.weight_ih_l0\" [2,3]"));
-            ct_error_clear();
+            expect_error(CT_ERR_FORMAT, "ct_params_load",
+                         "4 missing ... 4 unexpected: \"rnn.rnn.weight_ih_l0\"");
         }
         ck_assert_int_eq(ct_scope_end(s), CT_OK);
         ct_params_free(set);
@@ -458,12 +428,12 @@ START_TEST(collision)
                                   { "old.w", { 1, { 2 } }, CT_F32 },
                                   { 0 } };
     static const ct_prefix map[] = { { "old.", "" }, { 0 } };
-    ct_params *set = new_set(1, CT_F32);
+    ct_params *set = new_params(1, CT_F32);
 
     ct_params_add(set, "w", CT_SHAPE(2), ct_init_constant(5));
     write_ones(list);
     expect_failed(ct_params_load(set, "x", (ct_load_options){ .rename = map, .non_strict = true }),
-                  CT_ERR_FORMAT, "ct_params_load: x: \"w\" and \"old.w\" both become \"w\"");
+                  CT_ERR_FORMAT, "ct_params_load", "become");
     ck_assert_int_eq(ct_params_load(set, "x", NON_STRICT), CT_OK);
     ct_params_free(set);
 }
@@ -474,7 +444,7 @@ END_TEST
 /* A set of first and second, (2), tied if tie is true. */
 static ct_params *tied_set(bool tie)
 {
-    ct_params *set = new_set(1, CT_F64);
+    ct_params *set = new_params(1, CT_F64);
 
     ct_params_add(set, "first", CT_SHAPE(2), ct_init_normal(0, 1));
     ct_params_add(set, "second", CT_SHAPE(2), ct_init_normal(0, 1));
@@ -523,13 +493,11 @@ START_TEST(tied_files)
     ck_assert(same_sets(set, loose));
 
     ct_fill(ct_param_value(ct_params_get(loose, "second")), 7); /* recording is on */
-    expect_error(CT_ERR_GRAD, "ct_fill: t f64[2] cpu is a leaf that requires a gradient; write it "
-                              "while recording is off");
+    expect_error(CT_ERR_GRAD, "ct_fill", "leaf");
     ct_set_grad_enabled(false);
     ct_fill(ct_param_value(ct_params_get(loose, "second")), 7);
     ck_assert_int_eq(ct_params_save(loose, "x"), CT_OK);
-    expect_failed(ct_params_load(set, "x", STRICT), CT_ERR_FORMAT,
-                  "ct_params_load: x: \"first\" and \"second\" are tied, and differ");
+    expect_failed(ct_params_load(set, "x", STRICT), CT_ERR_FORMAT, "ct_params_load", "tied");
 
     for (i = 0; i < 2; i++) { /* either name is enough */
         ct_fill(one, i + 3);
@@ -539,8 +507,8 @@ START_TEST(tied_files)
                       (double[]){ i + 3, i + 3 }, 2, 0);
     }
     ck_assert_int_eq(ct_safetensors_write("x", 0, NULL, NULL, NULL), CT_OK);
-    expect_failed(ct_params_load(set, "x", STRICT), CT_ERR_FORMAT,
-                  "ct_params_load: x does not fit: 2 missing: \"first\" [2], \"second\" [2]");
+    expect_failed(ct_params_load(set, "x", STRICT), CT_ERR_FORMAT, "ct_params_load",
+                  "2 missing ... \"second\"");
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
     ct_params_free(set);
     ct_params_free(loose);
@@ -553,7 +521,7 @@ START_TEST(tied_and_empty)
     static const named list[] = { { "a", { 2, { 0, 3 } }, CT_F32 },
                                   { "b", { 2, { 0, 3 } }, CT_F32 },
                                   { 0 } };
-    ct_params *set = new_set(1, CT_F32);
+    ct_params *set = new_params(1, CT_F32);
 
     ct_params_add(set, "a", CT_SHAPE(-1, 3), ct_init_constant(1));
     ct_params_add(set, "b", CT_SHAPE(0, -1), ct_init_constant(1));
@@ -568,7 +536,7 @@ END_TEST
 /* Tied before their sizes are known, and chains. */
 START_TEST(tied_early)
 {
-    ct_params *set = new_set(1, CT_F32);
+    ct_params *set = new_params(1, CT_F32);
     ct_init one = ct_init_constant(1);
     ct_param *a = ct_params_add(set, "a", CT_SHAPE(2, -1), one),
              *b = ct_params_add(set, "b", CT_SHAPE(-1, 3), one),
@@ -582,21 +550,19 @@ START_TEST(tied_early)
     ck_assert_ptr_eq(ct_param_value(a), ct_param_value(c));
     ck_assert_int_eq(ct_params_tie(set, "c", "a"), CT_OK); /* they are */
     ck_assert_int_eq(ct_item(ct_param_value(a)) == 5, 0);  /* not one element */
-    expect_error(CT_ERR_SHAPE, "ct_item: t f32[2,3] cpu has not one element");
+    expect_error(CT_ERR_SHAPE, "ct_item", "element");
     ck_assert_int_eq(ct_params_numel(set), 12);
-    expect_failed(ct_params_tie(set, "a", "d"), CT_ERR_SHAPE,
-                  "ct_params_tie: a has the shape [2,3], d has [3,2]");
+    expect_failed(ct_params_tie(set, "a", "d"), CT_ERR_SHAPE, "ct_params_tie", "shape");
     ck_assert(ct_param_is_trained(d));
-    expect_failed(ct_params_tie(set, "a", "e"), CT_ERR_ARGUMENT,
-                  "ct_params_tie: e is no parameter");
-    expect_failed(ct_params_tie(set, "x", "a"), CT_ERR_ARGUMENT,
-                  "ct_params_tie: x is no parameter");
-    expect_failed(ct_params_tie(set, "a", NULL), CT_ERR_ARGUMENT,
-                  "ct_params_tie: (null) is no parameter");
-    expect_failed(ct_params_tie(NULL, "a", "b"), CT_ERR_ARGUMENT, "ct_params_tie: set is NULL");
+    expect_failed(ct_params_tie(set, "a", "e"), CT_ERR_ARGUMENT, "ct_params_tie",
+                  "e is no parameter");
+    expect_failed(ct_params_tie(set, "x", "a"), CT_ERR_ARGUMENT, "ct_params_tie",
+                  "x is no parameter");
+    expect_failed(ct_params_tie(set, "a", NULL), CT_ERR_ARGUMENT, "ct_params_tie", "(null)");
+    expect_failed(ct_params_tie(NULL, "a", "b"), CT_ERR_ARGUMENT, "ct_params_tie", "set is NULL");
     ct_params_free(set);
 
-    set = new_set(1, CT_F32); /* neither has a value: a file settles both */
+    set = new_params(1, CT_F32); /* neither has a value: a file settles both */
     a = ct_params_add(set, "a", CT_SHAPE(2, -1), one);
     b = ct_params_add(set, "b", CT_SHAPE(-1, 3), one);
     ck_assert_int_eq(ct_params_tie(set, "a", "b"), CT_OK);
@@ -624,11 +590,11 @@ START_TEST(tied_load_out_of_memory)
     ck_assert(ct_params_save(a, "x") == CT_OK);
     for (k = 1; !done; k++) {
         ct_params *b = tied_set(true), *before = tied_set(true);
-        ct_load_report *report = ct_load_report_new();
+        ct_load_report report = { 0 };
         ct_status got;
 
         fail_allocation(k);
-        got = ct_params_load(b, "x", (ct_load_options){ .report = report });
+        got = ct_params_load(b, "x", (ct_load_options){ .report = &report });
         done = allocations_seen < k;
         fail_nothing();
         failed += got != CT_OK; /* but a buffer is asked for twice */
@@ -636,7 +602,7 @@ START_TEST(tied_load_out_of_memory)
                       "allocation %d: %s", k, ct_error_message());
         ck_assert_msg(same_sets(b, got == CT_OK ? a : before), "allocation %d", k);
         ct_error_clear();
-        ct_load_report_free(report);
+        ct_load_report_clear(&report);
         ct_params_free(before);
         ct_params_free(b);
     }
@@ -670,16 +636,17 @@ START_TEST(sinks)
     ct_raise(CT_ERR_ARGUMENT, "test", "stands");
     ck_assert_int_eq(ct_params_load(b, "x", STRICT), CT_ERR_ARGUMENT);
     ck_assert_int_eq(ct_params_save(b, "y"), CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "test: stands");
+    expect_error(CT_ERR_ARGUMENT, "test", "stands");
     ck_assert(same_sets(b, c));
     ck_assert_int_eq(count_files(), 1);
-    expect_failed(ct_params_load(NULL, "x", STRICT), CT_ERR_ARGUMENT,
-                  "ct_params_load: set is NULL");
-    expect_failed(ct_params_load(b, NULL, STRICT), CT_ERR_ARGUMENT, "ct_params_load: path is NULL");
-    expect_failed(ct_params_save(NULL, "x"), CT_ERR_ARGUMENT, "ct_params_save: set is NULL");
-    expect_failed(ct_params_save(b, NULL), CT_ERR_ARGUMENT, "ct_params_save: path is NULL");
-    expect_failed(ct_params_load(b, "none", STRICT), CT_ERR_IO,
-                  "ct_safetensors_open: none: No such file or directory");
+    expect_failed(ct_params_load(NULL, "x", STRICT), CT_ERR_ARGUMENT, "ct_params_load",
+                  "set is NULL");
+    expect_failed(ct_params_load(b, NULL, STRICT), CT_ERR_ARGUMENT, "ct_params_load",
+                  "path is NULL");
+    expect_failed(ct_params_save(NULL, "x"), CT_ERR_ARGUMENT, "ct_params_save", "set is NULL");
+    expect_failed(ct_params_save(b, NULL), CT_ERR_ARGUMENT, "ct_params_save", "path is NULL");
+    expect_failed(ct_params_load(b, "none", STRICT), CT_ERR_IO, "ct_safetensors_open",
+                  "No such file");
     ct_params_free(a);
     ct_params_free(b);
     ct_params_free(c);

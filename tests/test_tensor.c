@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cotangent/autograd/ops/arrange.h>
 #include <cotangent/autograd/autograd.h>
+#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/index.h>
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/rearrange.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/tensor/build_info.h>
 #include <cotangent/tensor/device.h>
 
@@ -44,31 +45,26 @@ START_TEST(shapes)
     int axis;
 
     ck_assert(ct_zeros(nine, CT_F32, CT_CPU) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_zeros: rank 9 is not in 0..8");
+    expect_error(CT_ERR_SHAPE, "ct_zeros", "rank 9");
     ck_assert(ct_empty(ct_shape_from_sizes(-1, NULL), CT_F32, CT_CPU) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_empty: rank -1 is not in 0..8");
+    expect_error(CT_ERR_SHAPE, "ct_empty", "rank -1");
     ck_assert(ct_ones(CT_SHAPE(2, -3), CT_F32, CT_CPU) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_ones: shape [2,-3] has a negative size (axis 1)");
+    expect_error(CT_ERR_SHAPE, "ct_ones", "negative");
     ck_assert(ct_full(CT_SHAPE(INT64_MAX, 2), 1, CT_BOOL, CT_CPU) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_full: shape [9223372036854775807,2] is too large: its size "
-                               "overflows");
+    expect_error(CT_ERR_SHAPE, "ct_full", "too large");
     ck_assert(ct_zeros(CT_SHAPE(INT64_MAX / 4 + 1), CT_F32, CT_CPU) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_zeros: shape [2305843009213693952] is too large: its size "
-                               "overflows");
+    expect_error(CT_ERR_SHAPE, "ct_zeros", "too large");
     ck_assert(ct_zeros(CT_SHAPE(0, INT64_MAX, INT64_MAX), CT_F32, CT_CPU) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_zeros: shape [0,9223372036854775807,9223372036854775807] is too "
-                               "large: its size overflows");
+    expect_error(CT_ERR_SHAPE, "ct_zeros", "too large");
     ck_assert(ct_zeros(CT_SCALAR, (ct_dtype)17, CT_CPU) == NULL);
-    expect_error(CT_ERR_DTYPE, "ct_zeros: there is no dtype 17");
+    expect_error(CT_ERR_DTYPE, "ct_zeros", "dtype 17");
     ct_error_clear();
     ck_assert_ptr_null(ct_zeros(CT_SHAPE(1), (ct_dtype)(CT_BF16 + 1), CT_CPU));
-    expect_error(CT_ERR_DTYPE, "ct_zeros: there is no dtype 6");
+    expect_error(CT_ERR_DTYPE, "ct_zeros", "dtype 6");
     ck_assert(ct_zeros(CT_SCALAR, CT_F32, 3) == NULL);
-    expect_error(CT_ERR_DEVICE, "ct_zeros: there is no device 3");
+    expect_error(CT_ERR_DEVICE, "ct_zeros", "device 3");
     ck_assert(ct_device_from_name("abacus") == -1);
-    expect_error(CT_ERR_DEVICE,
-                 "ct_device_from_name: there is no device \"abacus\" (there are: cpu, "
-                 "cuda, cuda:1, cuda-emu)");
+    expect_error(CT_ERR_DEVICE, "ct_device_from_name", "device \"abacus\"");
     ck_assert(ct_device_from_name("cpu") == CT_CPU);
     ck_assert_str_eq(ct_device_name(CT_CPU), "cpu");
     ck_assert_str_eq(ct_device_name(7), "?");
@@ -112,12 +108,10 @@ START_TEST(long_shapes)
         ct_shape s = { 8, { most, most, most, most, most, most, cases[i].seventh, 3 } };
 
         ck_assert_ptr_null(ct_zeros(s, CT_F32, CT_CPU));
-        snprintf(want, sizeof want,
-                 "ct_zeros: shape [%lld,%lld,%lld,%lld,%lld,%lld,%s is too "
-                 "large: its size overflows",
+        snprintf(want, sizeof want, "[%lld,%lld,%lld,%lld,%lld,%lld,%s ... large", (long long)most,
                  (long long)most, (long long)most, (long long)most, (long long)most,
-                 (long long)most, (long long)most, cases[i].text);
-        expect_error(CT_ERR_SHAPE, want);
+                 (long long)most, cases[i].text);
+        expect_error(CT_ERR_SHAPE, "ct_zeros", want);
     }
 }
 END_TEST
@@ -171,11 +165,11 @@ START_TEST(of_null)
     ck_assert(isnan(ct_item(NULL)) && ct_data(NULL) == NULL && ct_mutable_data(NULL) == NULL);
     expect_ok();
     ck_assert(ct_to_host(NULL, NULL, 0) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_to_host: t is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_to_host", "t is NULL");
     ck_assert(ct_fill(NULL, 0) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_fill: t is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_fill", "t is NULL");
     ck_assert(ct_copy_into(ct_scalar(1, CT_F32), NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_copy_into: t or src is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_copy_into", "src is NULL");
     ct_zeros(CT_SHAPE(-1), CT_F32, CT_CPU); /* after an error NULL raises nothing more */
     ck_assert(ct_fill(NULL, 0) == CT_ERR_SHAPE);
     ct_error_clear();
@@ -215,18 +209,18 @@ START_TEST(ranges)
     expect_values("arange down", ct_arange(3, 0, -1, CT_I64, CT_CPU), (double[]){ 3, 2, 1 }, 3, 0);
     ck_assert(ct_numel(ct_arange(0, 5, -1, CT_I32, CT_CPU)) == 0);
     ck_assert(ct_arange(0, 5, 0, CT_F32, CT_CPU) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_arange: step is 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_arange", "step");
     for (i = 0; i < sizeof endless / sizeof *endless; i++) {
         ck_assert_msg(!ct_arange(endless[i][0], endless[i][1], endless[i][2], CT_F32, CT_CPU),
                       "range %zu", i);
-        expect_error(CT_ERR_ARGUMENT, "ct_arange: start, end and step do not give a finite range");
+        expect_error(CT_ERR_ARGUMENT, "ct_arange", "finite");
     }
     ck_assert(ct_linspace(0, INFINITY, 2, CT_F32, CT_CPU) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_linspace: start, end and step do not give a finite range");
+    expect_error(CT_ERR_ARGUMENT, "ct_linspace", "finite");
     ck_assert(ct_arange(0, 3, 1, CT_BOOL, CT_CPU) == NULL);
-    expect_error(CT_ERR_DTYPE, "ct_arange: dtype bool has no ranges");
+    expect_error(CT_ERR_DTYPE, "ct_arange", "bool");
     ck_assert(ct_arange(0, 3, 1, CT_BF16, CT_CPU) == NULL);
-    expect_error(CT_ERR_DTYPE, "ct_arange: dtype bf16 has no ranges");
+    expect_error(CT_ERR_DTYPE, "ct_arange", "bf16");
 
     expect_values("linspace", ct_linspace(-1, 1, 5, CT_F64, CT_CPU),
                   (double[]){ -1, -0.5, 0, 0.5, 1 }, 5, 0);
@@ -235,12 +229,12 @@ START_TEST(ranges)
     expect_values("linspace of 1", ct_linspace(3, 9, 1, CT_F32, CT_CPU), (double[]){ 3 }, 1, 0);
     ck_assert(ct_numel(ct_linspace(3, 9, 0, CT_F32, CT_CPU)) == 0);
     ck_assert(ct_linspace(0, 1, -2, CT_F32, CT_CPU) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_linspace: n -2 is negative");
+    expect_error(CT_ERR_SHAPE, "ct_linspace", "n -2");
 
     expect_values("eye", ct_eye(3, CT_I32, CT_CPU), (double[]){ 1, 0, 0, 0, 1, 0, 0, 0, 1 }, 9, 0);
     ck_assert(ct_numel(ct_eye(0, CT_F32, CT_CPU)) == 0);
     ck_assert(ct_eye(-1, CT_F32, CT_CPU) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_eye: shape [-1,-1] has a negative size (axis 0)");
+    expect_error(CT_ERR_SHAPE, "ct_eye", "shape");
 }
 END_TEST
 
@@ -264,7 +258,7 @@ START_TEST(fills)
     ck_assert(ct_item(ct_full(CT_SCALAR, -7, CT_BOOL, CT_CPU)) == 1);
     ck_assert(ct_item(ct_full(CT_SCALAR, 1.00390625, CT_BF16, CT_CPU)) == 1); /* a tie, to even */
     ck_assert(ct_from_data(NULL, CT_SHAPE(2), CT_F32, CT_CPU) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_from_data: data is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_from_data", "data is NULL");
     ck_assert(ct_from_data(NULL, CT_SHAPE(0), CT_F32, CT_CPU) != NULL);
 }
 END_TEST
@@ -277,19 +271,18 @@ START_TEST(reading)
     float out[6];
 
     ck_assert(isnan(ct_item(m)));
-    expect_error(CT_ERR_SHAPE, "ct_item: t f32[2,3] cpu has not one element");
+    expect_error(CT_ERR_SHAPE, "ct_item", "element");
     ck_assert(ct_to_host(m, out, 20) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_to_host: t f32[2,3] cpu takes 24 bytes, not 20");
+    expect_error(CT_ERR_ARGUMENT, "ct_to_host", "not 20");
     ck_assert(ct_to_host(m, NULL, 24) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_to_host: buffer is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_to_host", "buffer is NULL");
     m = ct_transpose(m, 0, 1);
     ck_assert(ct_to_host(m, out, 24) == CT_OK);
     ck_assert(out[0] == 0 && out[1] == 3 && out[2] == 1 && out[5] == 5);
     ck_assert(ct_data(m) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_data: t f32[3,2] cpu is not a contiguous tensor on the CPU");
+    expect_error(CT_ERR_SHAPE, "ct_data", "contiguous");
     ck_assert(ct_mutable_data(m) == NULL);
-    expect_error(CT_ERR_SHAPE,
-                 "ct_mutable_data: t f32[3,2] cpu is not a contiguous tensor on the CPU");
+    expect_error(CT_ERR_SHAPE, "ct_mutable_data", "contiguous");
     ck_assert(ct_item(ct_select(ct_select(m, 0, 2), 0, 1)) == 5);
     ((float *)ct_mutable_data(t))[4] = 40;
     ck_assert(ct_to_host(m, out, 24) == CT_OK && out[3] == 40);
@@ -314,34 +307,29 @@ START_TEST(writing)
     expect_values("column filled", t, (double[]){ 9, 2, 9, 3 }, 4, 0);
 
     ck_assert(ct_copy_into(t, ct_select(t, 0, 0)) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_copy_into: t i32[2,2] cpu and src i32[2] cpu differ in shape");
+    expect_error(CT_ERR_SHAPE, "ct_copy_into", "shape");
     ck_assert(ct_copy_into(t, ct_zeros(CT_SHAPE(2, 2), CT_I64, CT_CPU)) == CT_ERR_DTYPE);
-    expect_error(CT_ERR_DTYPE, "ct_copy_into: t i32[2,2] cpu and src i64[2,2] cpu differ in dtype "
-                               "(no promotion: ct_cast one)");
+    expect_error(CT_ERR_DTYPE, "ct_copy_into", "src ... dtype");
     t = ct_expand(ct_zeros(CT_SHAPE(1, 3), CT_F32, CT_CPU), CT_SHAPE(4, 3));
     ck_assert(ct_fill(ct_narrow(t, 0, 1, 1), 2) == CT_OK); /* one of them, or none */
     ck_assert(ct_fill(ct_narrow(t, 1, 1, 0), 2) == CT_OK);
     expect_values("all of them", ct_narrow(t, 0, 3, 1), (double[]){ 2, 2, 2 }, 3, 0);
     ck_assert(ct_fill(t, 1) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_fill: t f32[4,3] cpu is an expanded view: its elements share "
-                               "memory");
+    expect_error(CT_ERR_SHAPE, "ct_fill", "expanded");
     ck_assert(ct_copy_into(t, ct_ones(CT_SHAPE(4, 3), CT_F32, CT_CPU)) == CT_ERR_SHAPE);
     ct_error_clear();
 
     leaf = ct_set_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), true);
     ck_assert(ct_fill(leaf, 2) == CT_ERR_GRAD);
-    expect_error(CT_ERR_GRAD, "ct_fill: t f32[2] cpu is a leaf that requires a gradient; write it "
-                              "while recording is off");
+    expect_error(CT_ERR_GRAD, "ct_fill", "leaf");
     y = ct_square(leaf);
     ck_assert(ct_mutable_data(y) == NULL);
-    expect_error(CT_ERR_GRAD, "ct_mutable_data: t f32[2] cpu has history; in-place writes are for "
-                              "leaves");
+    expect_error(CT_ERR_GRAD, "ct_mutable_data", "history");
     ct_set_grad_enabled(false);
     ck_assert(ct_fill(leaf, 2) == CT_OK);
     ct_set_grad_enabled(true);
     ck_assert(ct_backward_with(y, ct_ones(CT_SHAPE(2), CT_F32, CT_CPU)) == CT_ERR_GRAD);
-    ck_assert(strstr(ct_error_message(), "was needed by backward but was modified in place"));
-    ct_error_clear();
+    expect_error(CT_ERR_GRAD, "ct_square", "modified");
 }
 END_TEST
 
@@ -384,29 +372,6 @@ static uint16_t bf16_reference(long double v)
     return sign | (low & 1 ? high : low);
 }
 
-static long double element(const void *p, ct_dtype dtype, int64_t i)
-{
-    uint32_t bits;
-    float f;
-
-    switch (dtype) {
-    case CT_F32:
-        return ((const float *)p)[i];
-    case CT_F64:
-        return ((const double *)p)[i];
-    case CT_I32:
-        return ((const int32_t *)p)[i];
-    case CT_I64:
-        return ((const int64_t *)p)[i];
-    case CT_BOOL:
-        return ((const uint8_t *)p)[i];
-    default:
-        bits = (uint32_t)((const uint16_t *)p)[i] << 16;
-        memcpy(&f, &bits, sizeof f);
-        return f;
-    }
-}
-
 /* What v becomes: rounded to nearest even, truncated, clamped. */
 static long double cast_reference(long double v, ct_dtype to)
 {
@@ -427,7 +392,7 @@ static long double cast_reference(long double v, ct_dtype to)
         return v != 0;
     default:
         half = bf16_reference(v);
-        return element(&half, CT_BF16, 0);
+        return element_load(&half, CT_BF16, 0);
     }
 }
 
@@ -499,8 +464,8 @@ static void check_cast(const ct_tensor *x, ct_dtype to, const ct_tensor *y)
     ck_assert(ct_to_host(x, in, n * ct_dtype_size(ct_tensor_dtype(x))) == CT_OK);
     ck_assert(ct_to_host(y, out, n * ct_dtype_size(to)) == CT_OK);
     for (i = 0; i < n; i++) {
-        long double from = element(in, ct_tensor_dtype(x), (int64_t)i);
-        long double want = cast_reference(from, to), got = element(out, to, (int64_t)i);
+        long double from = element_load(in, ct_tensor_dtype(x), (int64_t)i);
+        long double want = cast_reference(from, to), got = element_load(out, to, (int64_t)i);
 
         if (isnan(want) ? !isnan(got)
                         : !(got == want && (to == CT_I32 || to == CT_I64 || to == CT_BOOL ||
@@ -1012,24 +977,24 @@ START_TEST(parameters)
     ck_assert(ct_normal_into(t, -2, 0, &g) == CT_OK && ct_item(ct_select(t, 0, 5)) == -2);
     before = g;
     ck_assert(ct_uniform_into(t, 1, 0, &g) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_uniform_into: low 1 and high 0: finite, low <= high");
-    for (i = 0; i < (int)(sizeof ends / sizeof *ends); i++) {
+    expect_error(CT_ERR_ARGUMENT, "ct_uniform_into", "finite");
+    for (i = 0; i < LENGTH(ends); i++) {
         ck_assert_msg(ct_uniform_into(t, ends[i][0], ends[i][1], &g) == CT_ERR_ARGUMENT,
                       "low %g, high %g", ends[i][0], ends[i][1]);
         ct_error_clear();
     }
     ck_assert(ct_normal_into(t, 0, -1, &g) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_normal_into: mean 0 and std -1: finite, std >= 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_normal_into", "std -1");
     ck_assert(ct_normal_into(t, NAN, 1, &g) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_normal_into: mean nan and std 1: finite, std >= 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_normal_into", "mean nan");
     ck_assert(ct_normal_into(t, 0, INFINITY, &g) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_normal_into: mean 0 and std inf: finite, std >= 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_normal_into", "std inf");
     ck_assert(ct_normal_into(NULL, 0, 1, &g) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_normal_into: t or g is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_normal_into", "g is NULL");
     ck_assert(ct_normal_into(t, 0, 1, NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_normal_into: t or g is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_normal_into", "g is NULL");
     ck_assert(ct_rand(CT_SHAPE(2), CT_I32, CT_CPU, &g) == NULL);
-    expect_error(CT_ERR_DTYPE, "ct_rand: t i32[2] cpu must be f32 or f64");
+    expect_error(CT_ERR_DTYPE, "ct_rand", "f32 or f64");
     ck_assert(memcmp(&g, &before, sizeof g) == 0); /* errors draw nothing */
 
     m = ct_zeros(CT_SHAPE(3, 4), CT_F32, CT_CPU); /* a view draws as a tensor of its shape does */

@@ -6,10 +6,9 @@
 
 #include <cotangent.h>
 
+#include "tensor/internal.h"
 #include "tests/files.h"
 #include "tests/harness.h"
-
-#define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
 static const ct_dtype dtypes[] = { CT_F32, CT_F64, CT_I32, CT_I64 };
 
@@ -39,11 +38,6 @@ typedef struct wanted {
     bool shuffle;
 } wanted;
 
-static bool same_shape(ct_shape a, ct_shape b)
-{
-    return a.rank == b.rank && memcmp(a.dim, b.dim, (size_t)a.rank * sizeof *a.dim) == 0;
-}
-
 /* The index that row r of a batch is of, by its y, which is checked to be so many in a row. */
 static int64_t index_of(const wanted *w, const double *x, const double *y, int64_t r)
 {
@@ -72,8 +66,8 @@ static void check_epoch(ct_loader *l, wanted *w, int64_t *order)
         double *x = values_of(b.x), *y = values_of(b.y);
 
         w->x_shape.dim[0] = w->y_shape.dim[0] = rows;
-        ck_assert(same_shape(ct_tensor_shape(b.x), w->x_shape));
-        ck_assert(same_shape(ct_tensor_shape(b.y), w->y_shape));
+        ck_assert(cti_same_shape(&b.x->shape, &w->x_shape));
+        ck_assert(cti_same_shape(&b.y->shape, &w->y_shape));
         ck_assert(ct_tensor_dtype(b.x) == w->dtype && ct_tensor_dtype(b.y) == w->dtype);
         ck_assert(b.tokens == rows * w->tokens && !b.continues);
         for (r = 0; r < rows; r++) {
@@ -228,60 +222,39 @@ START_TEST(bad_series)
     static const struct {
         ct_loader_series_options o;
         ct_status status;
-        const char *said;
+        const char *word;
     } cases[] = {
-        { { .batch_size = 0, .steps = 4 },
-          CT_ERR_ARGUMENT,
-          "batch_size is 0; it must be at least 1" },
-        { { .batch_size = 2, .steps = 4, .first = -1 },
-          CT_ERR_ARGUMENT,
-          "first is -1; it must be at least 0" },
-        { { .batch_size = 2, .steps = 4, .count = -5 },
-          CT_ERR_ARGUMENT,
-          "count is -5; it must be at least 0" },
-        { { .batch_size = 2, .steps = 0 }, CT_ERR_ARGUMENT, "steps is 0; it must be at least 1" },
-        { { .batch_size = 2, .steps = 4, .targets = -1 },
-          CT_ERR_ARGUMENT,
-          "targets is -1; it must be at least 1" },
+        { { .batch_size = 0, .steps = 4 }, CT_ERR_ARGUMENT, "batch_size is 0" },
+        { { .batch_size = 2, .steps = 4, .first = -1 }, CT_ERR_ARGUMENT, "first is -1" },
+        { { .batch_size = 2, .steps = 4, .count = -5 }, CT_ERR_ARGUMENT, "count is -5" },
+        { { .batch_size = 2, .steps = 0 }, CT_ERR_ARGUMENT, "steps is 0" },
+        { { .batch_size = 2, .steps = 4, .targets = -1 }, CT_ERR_ARGUMENT, "targets is -1" },
         { { .batch_size = 2, .steps = 4, .ahead = INT64_MIN },
           CT_ERR_ARGUMENT,
-          "ahead is -9223372036854775808; it must be at least 1" },
-        { { .batch_size = 2, .steps = 4, .targets = 6 },
-          CT_ERR_ARGUMENT,
-          "targets is 6; it must be at most steps + ahead, 4 + 1" },
-        { { .batch_size = 2, .steps = 10 },
-          CT_ERR_SHAPE,
-          "10 values are too few for a window of 10 and 1 ahead" },
-        { { .batch_size = 2, .steps = 11 },
-          CT_ERR_SHAPE,
-          "10 values are too few for a window of 11 and 1 ahead" },
-        { { .batch_size = 2, .steps = 4, .ahead = 7 },
-          CT_ERR_SHAPE,
-          "10 values are too few for a window of 4 and 7 ahead" },
+          "ahead is -9223372036854775808" },
+        { { .batch_size = 2, .steps = 4, .targets = 6 }, CT_ERR_ARGUMENT, "targets is 6" },
+        { { .batch_size = 2, .steps = 10 }, CT_ERR_SHAPE, "window of 10" },
+        { { .batch_size = 2, .steps = 11 }, CT_ERR_SHAPE, "window of 11" },
+        { { .batch_size = 2, .steps = 4, .ahead = 7 }, CT_ERR_SHAPE, "7 ahead" },
         { { .batch_size = 2, .steps = INT64_MAX, .ahead = INT64_MAX },
           CT_ERR_SHAPE,
-          "10 values are too few for a window of 9223372036854775807 and 9223372036854775807 "
-          "ahead" },
-        { { .batch_size = 2, .steps = 4, .first = 6 }, CT_ERR_SHAPE, "first is 6; there are 6" },
+          "window of 9223372036854775807" },
+        { { .batch_size = 2, .steps = 4, .first = 6 }, CT_ERR_SHAPE, "first is 6" },
     };
     ct_scope s = ct_scope_begin();
     ct_tensor *series = counted(CT_SHAPE(10), CT_F32, false);
-    char said[300];
     int i;
 
     for (i = 0; i < LENGTH(cases); i++) {
-        snprintf(said, sizeof said, "ct_loader_series_new: %s", cases[i].said);
         ck_assert_ptr_null(ct_loader_series_new(series, cases[i].o));
-        expect_error(cases[i].status, said);
+        expect_error(cases[i].status, "ct_loader_series_new", cases[i].word);
     }
     ck_assert_ptr_null(ct_loader_series_new(NULL, cases[0].o));
-    expect_error(CT_ERR_ARGUMENT, "ct_loader_series_new: series is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_series_new", "series is NULL");
     ck_assert_ptr_null(ct_loader_series_new(counted(CT_SHAPE(2, 3, 4), CT_F32, false), cases[0].o));
-    expect_error(CT_ERR_SHAPE,
-                 "ct_loader_series_new: series f32[2,3,4] cpu must be (n) or (n, channels)");
+    expect_error(CT_ERR_SHAPE, "ct_loader_series_new", "series f32[2,3,4]");
     ck_assert_ptr_null(ct_loader_series_new(ct_scalar(1, CT_F32), cases[0].o));
-    expect_error(CT_ERR_SHAPE,
-                 "ct_loader_series_new: series f32[] cpu must be (n) or (n, channels)");
+    expect_error(CT_ERR_SHAPE, "ct_loader_series_new", "series f32[]");
     ck_assert_int_eq(ct_scope_end(s), CT_OK);
 }
 END_TEST
@@ -296,25 +269,21 @@ START_TEST(bad_rows)
     ct_batch b;
 
     ck_assert_ptr_null(ct_loader_tensors_new(NULL, y, o));
-    expect_error(CT_ERR_ARGUMENT, "ct_loader_tensors_new: x is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_tensors_new", "x is NULL");
     ck_assert_ptr_null(ct_loader_tensors_new(x, NULL, o));
-    expect_error(CT_ERR_ARGUMENT, "ct_loader_tensors_new: y is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_tensors_new", "y is NULL");
     ck_assert_ptr_null(ct_loader_tensors_new(x, ct_scalar(1, CT_F32), o));
-    expect_error(CT_ERR_SHAPE,
-                 "ct_loader_tensors_new: x f32[5,2] cpu and y f32[] cpu must be (N, ...) "
-                 "with the same N");
+    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new", "f32[]");
     ck_assert_ptr_null(ct_loader_tensors_new(x, counted(CT_SHAPE(4), CT_F32, false), o));
-    expect_error(CT_ERR_SHAPE,
-                 "ct_loader_tensors_new: x f32[5,2] cpu and y f32[4] cpu must be (N, ...) "
-                 "with the same N");
+    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new", "f32[4]");
     ck_assert_ptr_null(ct_loader_tensors_new(none, none, o));
-    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new: first is 0; there are 0");
+    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new", "first is 0");
     ck_assert_ptr_null(
         ct_loader_tensors_new(x, y, (ct_loader_tensors_options){ .batch_size = 2, .first = 5 }));
-    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new: first is 5; there are 5");
+    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new", "first is 5");
     ck_assert_ptr_null(ct_loader_tensors_new(
         x, y, (ct_loader_tensors_options){ .device = DEVICE, .batch_size = -2 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_loader_tensors_new: batch_size is -2; it must be at least 1");
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_tensors_new", "batch_size is -2");
 
     /* rows without elements are rows */
     empty = ct_empty(CT_SHAPE(5, 0), CT_F32, DEVICE);
@@ -326,9 +295,8 @@ START_TEST(bad_rows)
     failed = ct_add(x, y); /* what failed flows through, and the first error stays */
     ck_assert(!ct_loader_tensors_new(failed, y, o) &&
               !ct_loader_series_new(failed, (ct_loader_series_options){ 0 }));
-    ck_assert_ptr_nonnull(strstr(ct_error_message(), "do not broadcast"));
     ck_assert_int_eq(ct_scope_end(s), CT_ERR_SHAPE);
-    ct_error_clear();
+    expect_error(CT_ERR_SHAPE, "ct_add", "broadcast");
 }
 END_TEST
 

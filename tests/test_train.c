@@ -64,21 +64,14 @@ static ct_optimizer *plain_sgd(void *self)
     return ct_sgd_new(m->params, (ct_sgd_options){ .lr = 0.5 });
 }
 
-static ct_corpus *corpus_of(size_t letters)
+static ct_corpus *letters_corpus(size_t letters)
 {
-    char *s = malloc(letters);
-    ct_text *text;
-    ct_corpus *corpus;
-    size_t i;
+    char s[200];
 
-    for (i = 0; i < letters; i++)
+    ck_assert_uint_le(letters, sizeof s);
+    for (size_t i = 0; i < letters; i++)
         s[i] = (char)('a' + i * i % 7);
-    text = ct_text_new_from_bytes(s, letters, "test");
-    corpus = ct_corpus_new(text, (ct_corpus_options){ .clean = CT_CLEAN_TEXT });
-    ct_text_free(text);
-    free(s);
-    expect_ok();
-    return corpus;
+    return new_corpus_of(s, letters, (ct_corpus_options){ .clean = CT_CLEAN_TEXT });
 }
 
 /* count windows of 5 from first on, in batches of 4, in order */
@@ -98,10 +91,10 @@ typedef struct fixture {
     ct_model model;
 } fixture;
 
-static void begin(fixture *f)
+static void fixture_begin(fixture *f)
 {
     memset(f, 0, sizeof *f);
-    f->corpus = corpus_of(60);
+    f->corpus = letters_corpus(60);
     f->train = windows(f->corpus, 0, 10);
     f->val = windows(f->corpus, 10, 5);
     f->script.params = f->params = ct_params_new((ct_params_options){ .device = DEVICE });
@@ -114,7 +107,7 @@ static void begin(fixture *f)
     expect_ok();
 }
 
-static void end(fixture *f)
+static void fixture_end(fixture *f)
 {
     ct_loader_free(f->train);
     ct_loader_free(f->val);
@@ -131,7 +124,7 @@ START_TEST(perplexities_by_hand)
     ct_fit_result r;
     fixture f;
 
-    begin(&f);
+    fixture_begin(&f);
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_OK);
     ck_assert(f.script.trained == 6 && f.script.validated == 4);
     ck_assert(f.script.recorded_training && !f.script.recorded_validation);
@@ -148,7 +141,7 @@ START_TEST(perplexities_by_hand)
     expect_close("loss", r.loss, nats, 1e-15);
     expect_close("perplexity", r.perplexity, (exp(1) + exp(1.25) + exp(1.5)) / 3, 1e-14);
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, NULL) == CT_OK);
-    end(&f);
+    fixture_end(&f);
 }
 END_TEST
 
@@ -177,7 +170,7 @@ START_TEST(lines)
     long rate;
     fixture f;
 
-    begin(&f);
+    fixture_begin(&f);
     trainer.out = open_memstream(&text, &size);
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, NULL) == CT_OK);
     fclose(trainer.out);
@@ -192,22 +185,9 @@ START_TEST(lines)
     for (i = 0; i < 8; i++)
         ck_assert_int_eq(epoch[i], want[i]);
     free(text);
-    end(&f);
+    fixture_end(&f);
 }
 END_TEST
-
-/* The message of the error that stands, which is cleared: it has what, and then origin, which a
- * device that works later cannot tell. */
-static void expect_start(const char *what, const char *origin)
-{
-    const char *found = strstr(ct_error_message(), what);
-
-    ck_assert_msg(found != NULL, "%s", ct_error_message());
-    found += strlen(what);
-    ck_assert_msg(harness_later() ? !*found : strncmp(found, origin, strlen(origin)) == 0, "%s",
-                  ct_error_message());
-    ct_error_clear();
-}
 
 START_TEST(stops_at_an_error)
 {
@@ -215,24 +195,27 @@ START_TEST(stops_at_an_error)
     ct_fit_result r;
     fixture f;
 
-    begin(&f);
+    fixture_begin(&f);
     f.script.fail_at = 5; /* the second batch of the second epoch */
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_reshape: x i32[4,5] cpu cannot have the shape [7,7]");
+    expect_error(CT_ERR_SHAPE, "ct_reshape", "[7,7]");
     ck_assert(f.script.trained == 5 && f.script.validated == 2);
     ck_assert(r.epochs == 1 && r.steps == 4 && r.tokens == 70);
     ck_assert(r.perplexity > 1 && isfinite(r.perplexity));
 
     f.script = (script){ .params = f.params, .bad_at = 6 };
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_NUMERIC);
-    expect_start("ct_fit: the training loss is nan in epoch 2, batch 3 (step 6)",
-                 "; first in ct_add_scalar (");
+    expect_error(CT_ERR_NUMERIC, "ct_fit",
+                 harness_later() ? "training loss ... nan ... epoch 2, batch 3"
+                                 : "training loss ... nan ... epoch 2, batch 3 ... ct_add_scalar");
     ck_assert(f.script.trained == 6 && r.epochs == 1);
 
     f.script = (script){ .params = f.params, .bad_validation_at = 4 };
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_NUMERIC);
-    expect_start("ct_fit: the validation loss is inf in epoch 2, batch 2",
-                 "; first in f32[] cpu, which no recorded op made");
+    expect_error(CT_ERR_NUMERIC, "ct_fit",
+                 harness_later()
+                     ? "validation loss ... inf ... epoch 2, batch 2"
+                     : "validation loss ... inf ... epoch 2, batch 2 ... no recorded op");
     ck_assert(f.script.trained == 6 && f.script.validated == 4 && r.epochs == 1);
 
     ct_raise(CT_ERR_ARGUMENT, "test", "an error stands");
@@ -240,7 +223,7 @@ START_TEST(stops_at_an_error)
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
     ck_assert(f.script.trained == 0 && r.epochs == 0 && isnan(r.perplexity));
     ct_error_clear();
-    end(&f);
+    fixture_end(&f);
 }
 END_TEST
 
@@ -250,24 +233,24 @@ START_TEST(misuse)
     ct_fit_result r;
     fixture f;
 
-    begin(&f);
+    fixture_begin(&f);
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_fit: max_epochs is 0; it must be at least 1");
+    expect_error(CT_ERR_ARGUMENT, "ct_fit", "max_epochs is 0");
     ck_assert(ct_fit(NULL, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_fit: the trainer is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_fit", "trainer is NULL");
     trainer.max_epochs = 1;
     ck_assert(ct_fit(&trainer, NULL, f.train, f.val, &r) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_fit: the model is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_fit", "model is NULL");
     ck_assert(ct_fit(&trainer, &f.model, NULL, f.val, &r) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_fit: the training loader is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_fit", "training loader is NULL");
     f.model.configure_optimizers = NULL;
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_fit: the model's configure_optimizers is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_fit", "configure_optimizers is NULL");
     f.model.configure_optimizers = plain_sgd;
     trainer.gradient_clip_val = -1;
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_fit: gradient_clip_val is -1; it must be at least 0");
-    end(&f);
+    expect_error(CT_ERR_ARGUMENT, "ct_fit", "gradient_clip_val is -1");
+    fixture_end(&f);
 }
 END_TEST
 
@@ -373,19 +356,16 @@ static ct_status fit(rnnlm *m, int epochs, const ct_corpus *corpus, ct_fit_resul
 static const struct fault_case {
     fault fault;
     ct_status status;
-    const char *message, *later; /* of a device that works later, if another */
+    const char *function, *word, *later; /* later: of a device that works later, if another */
 } fault_cases[] = {
-    { IN_FORWARD, CT_ERR_SHAPE, "ct_matmul: ", NULL },
-    { IN_STEP, CT_ERR_ARGUMENT, "training_step: before backward", NULL },
-    { IN_BACKWARD, CT_ERR_ARGUMENT, "hook: in backward", NULL },
-    { LOSS, CT_ERR_NUMERIC,
-      "ct_fit: the training loss is inf in epoch 2, batch 1 (step 3); first in "
-      "ct_mul_scalar (",
-      "ct_fit: the gradients' norm is not finite in step 3" },
-    { GRADIENT, CT_ERR_NUMERIC,
-      "ct_fit: the gradient of linear.weight is not finite in epoch 2, batch 1 (step 3); first in "
-      "the backward of ct_sqrt (",
-      "ct_fit: the gradients' norm is not finite in step 3" },
+    { IN_FORWARD, CT_ERR_SHAPE, "ct_matmul", "multiply", NULL },
+    { IN_STEP, CT_ERR_ARGUMENT, "training_step", "before backward", NULL },
+    { IN_BACKWARD, CT_ERR_ARGUMENT, "hook", "in backward", NULL },
+    { LOSS, CT_ERR_NUMERIC, "ct_fit", "training loss ... inf ... step 3 ... ct_mul_scalar",
+      "norm ... finite ... step 3" },
+    { GRADIENT, CT_ERR_NUMERIC, "ct_fit",
+      "gradient ... linear.weight ... step 3 ... backward of ct_sqrt",
+      "norm ... finite ... step 3" },
 };
 
 /* A step with an error anywhere moves neither parameter nor state, and the next run goes on as if
@@ -394,7 +374,7 @@ START_TEST(an_error_moves_nothing)
 {
     const struct fault_case *c = &fault_cases[_i];
     const bool later = harness_later() && c->later; /* at the epoch's end */
-    ct_corpus *corpus = corpus_of(60);
+    ct_corpus *corpus = letters_corpus(60);
     int vocab = ct_vocab_size(ct_corpus_vocab(corpus));
     rnnlm m = new_rnnlm(vocab), sane = new_rnnlm(vocab);
     double *before, *after;
@@ -406,10 +386,8 @@ START_TEST(an_error_moves_nothing)
     ck_assert(fit(&sane, 1, corpus, &r) == CT_OK);
     before = all_values(&sane, &n);
     ck_assert(fit(&m, 3, corpus, &r) == c->status);
-    ck_assert_msg(strstr(ct_error_message(), later ? c->later : c->message) != NULL, "%s",
-                  ct_error_message());
+    expect_error(c->status, c->function, later ? c->later : c->word);
     ck_assert(m.steps == (later ? 4 : 3) && r.epochs == 1);
-    ct_error_clear();
     after = all_values(&m, &n);
     for (k = 0; k < n; k++)
         ck_assert_msg(after[k] == before[k], "value %zu was %.9g and is %.9g", k, before[k],
@@ -435,7 +413,7 @@ END_TEST
 /* The loss falls, and with momentum and clipping it stays finite. */
 START_TEST(it_learns)
 {
-    ct_corpus *corpus = corpus_of(60);
+    ct_corpus *corpus = letters_corpus(60);
     rnnlm m = new_rnnlm(ct_vocab_size(ct_corpus_vocab(corpus)));
     ct_fit_result first, last;
 
@@ -499,7 +477,7 @@ START_TEST(patience)
     fixture f;
     course c;
 
-    begin(&f);
+    fixture_begin(&f);
     c = (course){ .script = f.script, .nats = k->nats };
     f.model.self = &c;
     f.model.training_step = course_training;
@@ -509,7 +487,7 @@ START_TEST(patience)
                   "%lld epochs, the best %lld, end %d", (long long)r.epochs,
                   (long long)r.best_epoch, (int)r.end);
     expect_close("best", r.best_perplexity, exp(k->nats[r.best_epoch - 1]), 1e-6);
-    end(&f);
+    fixture_end(&f);
 }
 END_TEST
 
@@ -553,7 +531,7 @@ START_TEST(callbacks_see_and_stop)
     ct_fit_result r;
     fixture f;
 
-    begin(&f);
+    fixture_begin(&f);
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_OK);
     ck_assert(w.steps == 9 && w.epochs == 3 && w.last_batch == 3 && w.batches == 3);
     ck_assert(other.steps == 9 && other.epochs == 0);
@@ -570,9 +548,9 @@ START_TEST(callbacks_see_and_stop)
     w = (witness){ .raise_at = 2 };
     other = (witness){ 0 };
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "callback: enough");
+    expect_error(CT_ERR_ARGUMENT, "callback", "enough");
     ck_assert(w.steps == 2 && other.steps == 1);
-    end(&f);
+    fixture_end(&f);
 }
 END_TEST
 
@@ -600,7 +578,7 @@ START_TEST(stops_when_asked)
     ct_fit_result r;
     fixture f;
 
-    begin(&f);
+    fixture_begin(&f);
     if (_i)
         ct_trainer_stop_on_signals();
     ck_assert(ct_trainer_signal() == 0);
@@ -613,7 +591,7 @@ START_TEST(stops_when_asked)
     ct_trainer_stop();
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_OK);
     ck_assert(r.end == CT_FIT_END_STOPPED && r.steps == 0 && isnan(r.perplexity));
-    end(&f);
+    fixture_end(&f);
 }
 END_TEST
 
@@ -667,7 +645,7 @@ static ct_tensor *count_on(void *self, const ct_batch *batch, const ct_state *st
 
 START_TEST(carries_the_state)
 {
-    ct_corpus *corpus = corpus_of(200);
+    ct_corpus *corpus = letters_corpus(200);
     ct_loader *train = ct_loader_sequences_new(
         corpus, (ct_loader_sequences_options){ .batch_size = 4, .steps = 5 });
     ct_params *params = ct_params_new((ct_params_options){ .device = DEVICE });
@@ -707,7 +685,7 @@ static ct_optimizer *plateau_sgd(void *self)
     ct_optimizer *o = ct_sgd_new(c->script.params, (ct_sgd_options){ .lr = 1 });
 
     ct_schedule_plateau_lr(ct_optimizer_schedule(o),
-                           (ct_schedule_plateau_options){ .factor = 0.5, .no_patience = true });
+                           (ct_schedule_plateau_options){ .factor = 0.5, .patience = -1 });
     return o;
 }
 
@@ -719,7 +697,7 @@ START_TEST(steps_the_schedule)
     fixture f;
     course c;
 
-    begin(&f);
+    fixture_begin(&f);
     f.model.configure_optimizers = halving_sgd;
     ck_assert(ct_fit(&trainer, &f.model, f.train, NULL, &r) == CT_OK);
     expect_close("each epoch", r.lr, 0.25, 0);
@@ -735,7 +713,7 @@ START_TEST(steps_the_schedule)
     trainer.max_epochs = 4;
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_OK);
     expect_close("at a plateau", r.lr, 0.25, 0); /* the second and third epoch were no better */
-    end(&f);
+    fixture_end(&f);
 }
 END_TEST
 
@@ -748,15 +726,14 @@ int main(void)
     tcase_add_test(tc, lines);
     tcase_add_test(tc, stops_at_an_error);
     tcase_add_test(tc, misuse);
-    tcase_add_loop_test(tc, patience, 0, (int)(sizeof patience_cases / sizeof *patience_cases));
+    tcase_add_loop_test(tc, patience, 0, LENGTH(patience_cases));
     tcase_add_test(tc, callbacks_see_and_stop);
     tcase_add_loop_test(tc, stops_when_asked, 0, 2);
     tcase_add_loop_test(tc, second_signal, 0, 3);
     tcase_add_test(tc, carries_the_state);
     tcase_add_test(tc, steps_the_schedule);
     tc = harness_case(suite, "step");
-    tcase_add_loop_test(tc, an_error_moves_nothing, 0,
-                        (int)(sizeof fault_cases / sizeof *fault_cases));
+    tcase_add_loop_test(tc, an_error_moves_nothing, 0, LENGTH(fault_cases));
     tcase_add_test(tc, it_learns);
     harness_pooled = true;
     return harness_run(suite);

@@ -3,42 +3,16 @@
 # perplexities, describes files; what it says of bad input (one line on stderr, and the documented
 # exit status); and that it leaks nothing.
 
-LC_ALL=C
-export LC_ALL
+. "$(dirname "$0")/lib.sh"
 
-srcdir=$(cd "${srcdir-.}" && pwd) || exit 99
-build=$(pwd)
 tool=$build/tool/cotangent
-tmp=$(mktemp -d) || exit 99
-trap 'rm -rf "$tmp"' EXIT
-trap 'exit 99' HUP INT TERM
-
-fail()
-{
-    echo "tool.sh: $1"
-    echo "stdout:"
-    head -c 4000 "$tmp/out" | sed 's/^/    /'
-    echo "stderr:"
-    head -c 4000 "$tmp/err" | sed 's/^/    /'
-    exit 1
-}
-
-# Runs the tool; its status is $status, what it printed is in $tmp/out and $tmp/err.
-run()
-{
-    "$tool" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
-    status=$?
-}
+program=$tool
+make_tmp
 
 succeeds()  # ARGUMENTS...: with nothing on stderr
 {
     run "$@"
     [ $status -eq 0 ] && [ ! -s "$tmp/err" ] || fail "'$*': status $status"
-}
-
-prints()    # PATTERN WHERE: an extended pattern that one whole line of stdout matches
-{
-    grep -Exq -- "$1" "$tmp/out" || fail "$2: no line '$1'"
 }
 
 refuses()   # STATUS PATTERN ARGUMENTS...
@@ -158,7 +132,7 @@ if [ -f "$COTANGENT_PLUGIN_DIR/cuda-emu.so" ]; then
         done
     done
 else
-    echo "tool.sh: skipped: there is no cuda-emu to generate on (built without CUDA's headers)"
+    say "skipped: there is no cuda-emu to generate on (built without CUDA's headers)"
 fi
 
 # ---- it streams: the first tokens of a text that would take hours --------------------------
@@ -226,7 +200,7 @@ interrupted()   # SIGNAL STATUS
 }
 interrupted TERM 143
 if grep -q '^SigIgn:.*[2367abef]$' /proc/self/status 2>/dev/null; then      # bit 1: SIGINT
-    echo "tool.sh: skipped: SIGINT is ignored by whoever runs this test"
+    say "skipped: SIGINT is ignored by whoever runs this test"
 else
     interrupted INT 130
 fi
@@ -267,7 +241,7 @@ if $CC -o no_exec no_exec.c 2>err && ./no_exec "$tool" --version >out 2>>err; th
     ./no_exec "$tool" train text $quick -q -o no_exec.model >out 2>err ||
         fail "training without run-time code"
 else
-    echo "tool.sh: skipped: this system does not refuse executable memory"
+    say "skipped: this system does not refuse executable memory"
 fi
 
 # ---- bad input -----------------------------------------------------------------------------
@@ -363,30 +337,21 @@ fi
 
 # ---- nothing leaks -------------------------------------------------------------------------
 
-case "${VALGRIND-no} $CFLAGS" in
-no\ *)
-    echo "tool.sh: skipped: valgrind is not there to look for leaks" ;;
-*-fsanitize=*)
-    echo "tool.sh: skipped: no valgrind in a build with sanitizers" ;;
-*)
-    checked()   # ARGUMENTS...: with no plug-in, since valgrind blames the loader for theirs
-    {
-        (COTANGENT_PLUGIN_DIR=$tmp && export COTANGENT_PLUGIN_DIR && cd "$build" && ./libtool --mode=execute "$VALGRIND" -q --error-exitcode=9 \
-            --leak-check=full --errors-for-leak-kinds=definite,indirect,possible "$tool" "$@") \
-            >"$tmp/out" 2>"$tmp/err" </dev/null
-    }
-    # Not every valgrind reads what every compiler writes for debuggers.
-    if checked --version; then
-        # shellcheck disable=SC2086
-        checked train "$tmp/text" --hidden 6 --batch 2 --steps 5 --epochs 1 --max-tokens 60 \
-            -o "$tmp/v.model" --checkpoint "$tmp/v.run" || fail "train under valgrind"
-        checked generate "$tmp/v.model" -p the -n 5 -t 1 -k 3 || fail "generate under valgrind"
-        checked eval "$tmp/word.safetensors" "$tmp/other" || fail "eval under valgrind"
-        checked info "$tmp/v.run" || fail "info under valgrind"
-        # The loader reads the path of a plug-in by vectors, past its end: valgrind takes offence.
-        (COTANGENT_PLUGIN_DIR=/nonexistent && export COTANGENT_PLUGIN_DIR && checked info) ||
-            fail "info without a file under valgrind"
-    else
-        echo "tool.sh: skipped: valgrind does not run this compiler's programs"
-    fi ;;
-esac
+# With no plug-in, since valgrind blames the loader for theirs.
+COTANGENT_PLUGIN_DIR=$tmp
+export COTANGENT_PLUGIN_DIR
+checked()   # ARGUMENTS...
+{
+    under_valgrind "$tool" "$@" || fail "$1 under valgrind"
+}
+
+if has_valgrind "$tool" --version; then
+    checked train "$tmp/text" --hidden 6 --batch 2 --steps 5 --epochs 1 --max-tokens 60 \
+        -o "$tmp/v.model" --checkpoint "$tmp/v.run"
+    checked generate "$tmp/v.model" -p the -n 5 -t 1 -k 3
+    checked eval "$tmp/word.safetensors" "$tmp/other"
+    checked info "$tmp/v.run"
+    # The loader reads the path of a plug-in by vectors, past its end: valgrind takes offence.
+    COTANGENT_PLUGIN_DIR=/nonexistent
+    checked info
+fi

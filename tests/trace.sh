@@ -2,20 +2,10 @@
 # trace.sh - COTANGENT_DEBUG=1, 2, 3 and COTANGENT_PROFILE=1 say what they should, and nothing is
 # said without them.
 
-LC_ALL=C
-export LC_ALL
+. "$(dirname "$0")/lib.sh"
 unset COTANGENT_DEBUG COTANGENT_PROFILE
 
-tmp=$(mktemp -d) || exit 99
-trap 'rm -rf "$tmp"' EXIT
-trap 'exit 99' HUP INT TERM
-
-fail()
-{
-    echo "trace.sh: $1"
-    cat "$tmp/out"
-    exit 1
-}
+make_tmp
 
 traced()    # WHAT...: runs tests/traced under the settings WHAT
 {

@@ -84,7 +84,7 @@ static void checkpoint_add_state(cti_named_tensors *l, const cti_run *r)
 static ct_tensor *checkpoint_history(const cti_history *h)
 {
     ct_tensor *t = ct_empty(CT_SHAPE(h->count, CTI_CLOCK), CT_F64, CT_CPU);
-    double *x = t ? (double *)(void *)cti_ptr(t) : NULL;
+    double *x = t ? (double *)(void *)cti_data(t) : NULL;
 
     for (int64_t i = 0; x && i < h->count; i++)
         memcpy(x + i * CTI_CLOCK, h->row[i], CTI_CLOCK * sizeof *x);
@@ -186,7 +186,7 @@ static const ct_tensor *checkpoint_tensor(ct_safetensors *f, const char *path, c
 static bool checkpoint_fields(const ct_tensor *t, void *to)
 {
     if (t)
-        memcpy(to, cti_ptr(t), (size_t)t->numel * 8);
+        memcpy(to, cti_data(t), (size_t)t->numel * 8);
     return t != NULL;
 }
 
@@ -231,7 +231,7 @@ static void checkpoint_read_history(cti_run *r, ct_safetensors *f, const char *p
 {
     const ct_tensor *t =
         checkpoint_tensor(f, path, PREFIX "history", CT_SHAPE(-1, CTI_CLOCK), CT_F64);
-    const double *x = t ? (const double *)(const void *)cti_ptr(t) : NULL;
+    const double *x = t ? (const double *)(const void *)cti_data(t) : NULL;
     ct_fit_result *to = &r->result;
 
     if (t && t->shape.dim[0] != r->result.epochs)

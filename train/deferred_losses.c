@@ -4,8 +4,9 @@
 
 #include "train/internal.h"
 
-#include <cotangent/autograd/ops/arrange.h>
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/copy.h>
+#include <cotangent/autograd/ops/join.h>
+#include <cotangent/autograd/ops/views.h>
 
 #include <math.h>
 

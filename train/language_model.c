@@ -10,9 +10,9 @@
 #include <cotangent/autograd/ops/index.h>
 #include <cotangent/autograd/ops/random.h>
 #include <cotangent/autograd/ops/reduce.h>
-#include <cotangent/autograd/ops/shape.h>
 #include <cotangent/autograd/ops/softmax.h>
 #include <cotangent/autograd/ops/sort.h>
+#include <cotangent/autograd/ops/views.h>
 #include <cotangent/nn/gru.h>
 #include <cotangent/nn/loss.h>
 #include <cotangent/nn/lstm.h>

@@ -33,10 +33,10 @@ typedef struct ct_lm ct_lm;
 
 typedef enum ct_lm_cell { CT_LM_CELL_RNN, CT_LM_CELL_LSTM, CT_LM_CELL_GRU } ct_lm_cell;
 
-const char *ct_lm_cell_name(ct_lm_cell cell) CT_NOSITE; /* "rnn"; "?" for an invalid value */
+const char *ct_lm_cell_name(ct_lm_cell cell); /* "rnn"; "?" for an invalid value */
 
 /* Returns the ct_lm_cell of a name ("lstm"), or -1 for an unknown name; raises no error. */
-int ct_lm_cell_from_name(const char *name) CT_NOSITE;
+int ct_lm_cell_from_name(const char *name);
 
 /* The model: ids -> one-hot vectors or an embedding -> recurrent layers (rnn) -> a score for each
  * token of the vocabulary (linear). */
@@ -53,7 +53,6 @@ typedef struct ct_lm_options {
     ct_dialect dialect;           /* initial values as in this framework; 0: CT_DIALECT_TORCH */
     uint64_t seed;                /* of initial values and dropout */
     ct_device device;
-    void *reserved[8];
 } ct_lm_options;
 
 /* Makes a model for the vocabulary of a corpus, which it copies together with the cleaning and the
@@ -63,14 +62,14 @@ ct_lm *ct_lm_new(const ct_corpus *corpus, ct_lm_options options);
 void ct_lm_free(ct_lm *m); /* NULL is allowed */
 
 /* The parts of a model. They live as long as the model. */
-ct_params *ct_lm_params(const ct_lm *m) CT_NOSITE;
-ct_recurrent *ct_lm_recurrent(const ct_lm *m) CT_NOSITE;
-const ct_vocab *ct_lm_vocab(const ct_lm *m) CT_NOSITE;
-ct_clean ct_lm_clean(const ct_lm *m) CT_NOSITE;
-ct_lm_options ct_lm_get_options(const ct_lm *m) CT_NOSITE; /* as given, with defaults */
+ct_params *ct_lm_params(const ct_lm *m);
+ct_recurrent *ct_lm_recurrent(const ct_lm *m);
+const ct_vocab *ct_lm_vocab(const ct_lm *m);
+ct_clean ct_lm_clean(const ct_lm *m);
+ct_lm_options ct_lm_get_options(const ct_lm *m); /* as given, with defaults */
 
 /* The SHA-256 of the text that the model was made for, 64 hexadecimal digits. "" for NULL. */
-const char *ct_lm_corpus_sha256(const ct_lm *m) CT_NOSITE;
+const char *ct_lm_corpus_sha256(const ct_lm *m);
 
 /* ---- use ---- */
 
@@ -100,7 +99,6 @@ typedef struct ct_lm_generate_options {
      * generation. */
     bool (*emit)(void *context, const char *bytes, size_t size);
     void *context;
-    void *reserved[4];
 } ct_lm_generate_options;
 
 /* Generates text after the prefix: batch 1, initial state zero, dropout off. The memory does not
@@ -151,7 +149,7 @@ ct_status ct_lm_save(ct_lm *m, const char *path) CT_WARN_UNUSED;
 ct_lm *ct_lm_load(const char *path, ct_device device);
 
 /* Prints the model card to out: architecture, tokens, text, notes on the training. */
-void ct_lm_print(const ct_lm *m, FILE *out) CT_NOSITE;
+void ct_lm_print(const ct_lm *m, FILE *out);
 
 #ifdef __cplusplus
 }

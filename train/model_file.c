@@ -471,14 +471,13 @@ static bool model_file_sizes_agree(const char *path, const ct_safetensors *f,
 /* Loads the weights. Other tensors are allowed only if their names begin with "training.". */
 static bool model_file_load_weights(const char *path, ct_params *params)
 {
-    ct_load_report *report = ct_load_report_new();
-    bool ok = report &&
-              ct_params_load(params, path,
-                             (ct_load_options){ .non_strict = true, .report = report }) == CT_OK;
+    ct_load_report report = { 0 };
+    bool ok = ct_params_load(params, path,
+                             (ct_load_options){ .non_strict = true, .report = &report }) == CT_OK;
     int i;
 
-    for (i = 0; ok && i < ct_load_report_count(report); i++) {
-        const ct_load_item *item = ct_load_report_at(report, i);
+    for (i = 0; ok && i < report.count; i++) {
+        const ct_load_item *item = &report.items[i];
 
         if (item->problem == CT_LOAD_PROBLEM_MISSING)
             ok = model_file_wrong(path, "the tensor %s is missing", item->name);
@@ -486,7 +485,7 @@ static bool model_file_load_weights(const char *path, ct_params *params)
             ok = model_file_wrong(path, "the tensor %s is not in its description",
                                   cti_quote(item->name).s);
     }
-    ct_load_report_free(report);
+    ct_load_report_clear(&report);
     return ok;
 }
 

@@ -24,14 +24,12 @@ typedef struct ct_plot_series {
     int64_t count;
     const double *x, *y;
     bool points; /* dots instead of a line; a single point is always a dot */
-    void *reserved[4];
 } ct_plot_series;
 
 typedef struct ct_plot_options {
     const char *title, *x_label, *y_label; /* NULL: none */
     bool log_x, log_y;
     int width, height; /* pixels, 200 to 10000; 0: 640 and 400 */
-    void *reserved[4];
 } ct_plot_options;
 
 /* Writes the plot of count series to path. If that fails, path keeps its old contents. The colours

@@ -5,8 +5,8 @@
 #include "optim/internal.h"
 #include "train/internal.h"
 
-#include <cotangent/autograd/ops/arrange.h>
 #include <cotangent/autograd/autograd.h>
+#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/nn/state.h>
 
 #include <math.h>

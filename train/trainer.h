@@ -53,7 +53,6 @@ typedef struct ct_model {
     /* Returns the optimiser, with its groups and schedule. ct_fit calls this once and frees the
      * result. */
     ct_optimizer *(*configure_optimizers)(void *self);
-    void *reserved[4];
 } ct_model;
 
 /* ---- the result ---- */
@@ -84,7 +83,6 @@ typedef struct ct_fit_result {
                          * of training */
     double best_perplexity;
     ct_fit_end end;
-    void *reserved[4];
 } ct_fit_result;
 
 /* ---- callbacks ---- */
@@ -94,7 +92,6 @@ typedef struct ct_fit_step {
     int64_t epoch, step;    /* the epoch, from 1; the number of updates so far, with this one */
     int64_t batch, batches; /* the batch, from 1, and the batches of the epoch */
     double loss, gradient_norm, lr;
-    void *reserved[4];
 } ct_fit_step;
 
 /* Functions that are called after each update and after each epoch, unless they are NULL. If one
@@ -104,7 +101,6 @@ typedef struct ct_callback {
     void *context;
     bool (*step)(void *context, const ct_fit_step *step);
     bool (*epoch)(void *context, const ct_fit_result *so_far);
-    void *reserved[2];
 } ct_callback;
 
 /* ---- the trainer ---- */
@@ -159,7 +155,6 @@ typedef struct ct_trainer {
      * it must be the same. */
     const ct_metadata *hyperparameters;
     const char *model_json;
-    void *reserved[8];
 } ct_trainer;
 
 /* Trains until max_epochs epochs are complete, those before a resumed checkpoint included. val and
@@ -176,16 +171,16 @@ ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *tr
 
 /* Requests a stop: the running ct_fit, or the next one, finishes its current step, writes its
  * checkpoint and returns. May be called from any thread and from a signal handler. */
-void ct_trainer_stop(void) CT_NOSITE;
+void ct_trainer_stop(void);
 
 /* Installs handlers: the first SIGINT or SIGTERM calls ct_trainer_stop; a second one has its
  * default effect and ends the program. A signal that was ignored when the program started stays
  * ignored. */
-void ct_trainer_stop_on_signals(void) CT_NOSITE;
+void ct_trainer_stop_on_signals(void);
 
 /* The signal that requested a stop, or 0. By convention a program that a signal stopped exits with
  * 128 + its number: 130 or 143. */
-int ct_trainer_signal(void) CT_NOSITE;
+int ct_trainer_signal(void);
 
 #ifdef __cplusplus
 }

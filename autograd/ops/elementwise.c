@@ -1,11 +1,14 @@
-/* elementwise.c - ops on each element: forward and derivative, a line each.
+/* elementwise.c - ops on each element: the catalogue of derivatives.
  *
- * The formulas of the forward are in tensor/formulas.h. */
-#include "autograd/internal.h"
+ * Each op is one line: its name, the dtypes it takes and its derivative. The forward formulas are
+ * in tensor/formulas.h, from which the kernels of every device are made: ct_tanh runs the kernel of
+ * the entry tanh there. In a derivative, d is the gradient of the output, x (or a and b) an input,
+ * y the output and p the op's numbers. Derivatives are written in ops, so they have derivatives
+ * too. */
+#include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/reduce.h>
-#include <cotangent/autograd/ops/shape.h>
 
 #include <math.h>
 #include <string.h>
@@ -13,7 +16,7 @@
 /* ---- the kernel call ---- */
 
 /* Strides of t broadcast to shape. */
-static void broadcast_strides(const ct_shape *shape, const ct_tensor *t, int64_t *stride)
+static void elementwise_strides(const ct_shape *shape, const ct_tensor *t, int64_t *stride)
 {
     int lead = shape->rank - t->shape.rank, i;
 
@@ -21,8 +24,8 @@ static void broadcast_strides(const ct_shape *shape, const ct_tensor *t, int64_t
         stride[i] = i < lead || t->shape.dim[i - lead] == 1 ? 0 : t->stride[i - lead];
 }
 
-/* Whether element number i of all of them stands at place i. */
-static bool are_flat(const ct_tensor *out, int inputs, const ct_tensor *const *in)
+/* True if the operands need no strides: element i of each is at index i of its memory. */
+static bool elementwise_is_flat(const ct_tensor *out, int inputs, const ct_tensor *const *in)
 {
     int i;
 
@@ -36,7 +39,7 @@ static bool are_flat(const ct_tensor *out, int inputs, const ct_tensor *const *i
 void cti_elementwise(cti_ew_op op, ct_tensor *out, int inputs, const ct_tensor *const *in,
                      const double *param)
 {
-    bool flat = are_flat(out, inputs, in);
+    bool flat = elementwise_is_flat(out, inputs, in);
     cti_ew e;
     int i;
 
@@ -46,12 +49,12 @@ void cti_elementwise(cti_ew_op op, ct_tensor *out, int inputs, const ct_tensor *
     e.rank = flat ? 1 : out->shape.rank;
     e.dim[0] = out->numel;
     e.out_stride[0] = 1;
-    e.out = cti_ptr(out);
+    e.out = cti_data(out);
     for (i = 0; i < inputs; i++) {
-        e.in[i] = cti_ptr(in[i]);
+        e.in[i] = cti_data(in[i]);
         e.in_stride[i][0] = 1;
         if (!flat)
-            broadcast_strides(&out->shape, in[i], e.in_stride[i]);
+            elementwise_strides(&out->shape, in[i], e.in_stride[i]);
     }
     if (!flat) {
         memcpy(e.dim, out->shape.dim, sizeof e.dim);
@@ -99,71 +102,94 @@ bool cti_broadcast(const char *function, const ct_tensor *a, const ct_tensor *b,
     return axis < 0;
 }
 
-typedef enum domain { FLOATS, NUMBERS, BOOLS } domain;
+bool cti_want_number(const char *function, const char *name, const ct_tensor *t)
+{
+    if (cti_is_float(t->dtype) || cti_is_index(t->dtype))
+        return true;
+    ct_raise(CT_ERR_DTYPE, function, "%s %s must be of numbers", name, cti_describe(t).s);
+    return false;
+}
 
-static bool in_domain(const char *function, const char *name, const ct_tensor *t, domain domain)
+/* The dtypes that an op takes: f32 and f64; these and i32 and i64; bool. */
+typedef enum elementwise_domain { FLOATS, NUMBERS, BOOLS } elementwise_domain;
+
+static bool elementwise_check(const char *function, const char *name, const ct_tensor *t,
+                              elementwise_domain domain)
 {
     if (domain == FLOATS)
         return cti_want_float(function, name, t);
-    if (domain == BOOLS ? t->dtype == CT_BOOL : cti_is_float(t->dtype) || cti_is_index(t->dtype))
+    if (domain == NUMBERS)
+        return cti_want_number(function, name, t);
+    if (t->dtype == CT_BOOL)
         return true;
-    ct_raise(CT_ERR_DTYPE, function, "%s %s must be %s", name, cti_describe(t).s,
-             domain == BOOLS ? "bool" : "of numbers");
+    ct_raise(CT_ERR_DTYPE, function, "%s %s must be bool", name, cti_describe(t).s);
     return false;
 }
 
 /* The numbers that a kernel and its derivative take; those left out are 0. */
-typedef double parameters[2];
+typedef double elementwise_numbers[2];
 
-/* param: such parameters; NULL for none */
-static ct_tensor *unary(const char *function, cti_ew_op op, const ct_op *record, domain domain,
-                        ct_dtype out_dtype, ct_tensor *x, const double *param)
+/* What the functions below need to know of an op. */
+typedef struct elementwise_op {
+    const char *function; /* the public name, for errors */
+    cti_ew_op kernel;
+    elementwise_domain domain;
+    const ct_op *record; /* NULL: the result has no derivative */
+    bool gives_bool;     /* the result is bool, not of the inputs' dtype */
+} elementwise_op;
+
+/* Runs and records op. numbers are elementwise_numbers, or NULL for an op without. */
+static ct_tensor *elementwise_run(const elementwise_op *op, ct_tensor *y, int count,
+                                  ct_tensor *const *in, const double *numbers)
 {
-    ct_tensor *y;
-
-    if (!cti_usable(function, x) || !in_domain(function, "x", x, domain))
-        return NULL;
-    y = cti_new(function, x->shape, out_dtype == CT_BOOL ? CT_BOOL : x->dtype, x->device);
     if (!y)
         return NULL;
-    cti_elementwise(op, y, 1, (const ct_tensor *[]){ x }, param);
-    if (!record)
-        cti_not_recorded(function, 1, &x, y);
-    else if (!ct_record(record, 1, &x, 1, &y, param, param ? sizeof(parameters) : 0))
-        return NULL;
+    cti_elementwise(op->kernel, y, count, (const ct_tensor *const *)in, numbers);
+    if (op->record)
+        return cti_record_n_with(op->record, count, in, y, numbers,
+                                 numbers ? sizeof(elementwise_numbers) : 0);
+    cti_not_recorded(op->function, count, in, y);
     return y;
 }
 
-static ct_tensor *binary(const char *function, cti_ew_op op, const ct_op *record, domain domain,
-                         bool gives_bool, ct_tensor *a, ct_tensor *b, const double *param)
+static ct_tensor *elementwise_unary(const elementwise_op *op, ct_tensor *x, const double *numbers)
 {
-    ct_tensor *in[2] = { a, b }, *y;
+    ct_dtype dtype;
+
+    if (!cti_usable(op->function, x) || !elementwise_check(op->function, "x", x, op->domain))
+        return NULL;
+    dtype = op->gives_bool ? CT_BOOL : x->dtype;
+    return elementwise_run(op, cti_new(op->function, x->shape, dtype, x->device), 1, &x, numbers);
+}
+
+static ct_tensor *elementwise_binary(const elementwise_op *op, ct_tensor *a, ct_tensor *b,
+                                     const double *numbers)
+{
+    const char *function = op->function;
+    ct_tensor *in[2] = { a, b };
     ct_shape shape;
+    ct_dtype dtype;
 
     if (!cti_usable(function, a) || !cti_usable(function, b) ||
         !cti_same_dtype(function, "a", a, "b", b) || !cti_same_device(function, "a", a, "b", b) ||
-        !in_domain(function, "a", a, domain) || !cti_broadcast(function, a, b, &shape))
+        !elementwise_check(function, "a", a, op->domain) || !cti_broadcast(function, a, b, &shape))
         return NULL;
-    y = cti_new(function, shape, gives_bool ? CT_BOOL : a->dtype, a->device);
-    if (!y)
-        return NULL;
-    cti_elementwise(op, y, 2, (const ct_tensor *[]){ a, b }, param);
-    if (!record)
-        cti_not_recorded(function, 2, in, y);
-    else if (!ct_record(record, 2, in, 1, &y, param, param ? sizeof(parameters) : 0))
-        return NULL;
-    return y;
+    dtype = op->gives_bool ? CT_BOOL : a->dtype;
+    return elementwise_run(op, cti_new(function, shape, dtype, a->device), 2, in, numbers);
 }
 
-/* nothing flows; 0 even where d is not finite. NULL for NULL: a saved tensor that was modified. */
-static ct_tensor *no_grad(ct_tensor *d)
+/* Zeros like d. They replace d * 0, which is NaN where d is not finite. NULL for NULL, which a
+ * formula gets for a saved tensor that was modified since. */
+static ct_tensor *zeros_of(ct_tensor *d)
 {
     return d ? ct_zeros(d->shape, d->dtype, d->device) : NULL;
 }
 
 /* ---- fused derivatives, ops themselves ---- */
 
-/* y = f(d, s): an op of two floats of one shape, with its formula */
+/* id(d, s): the derivative of an activation in one kernel, from d and a saved tensor s of the same
+ * shape (the activation's input or output). It is an op too: d_grad and s_grad are its derivatives,
+ * for e, the gradient of its own output. */
 #define FUSED(id, d_grad, s_grad)                                                                  \
     static ct_tensor *id(ct_tensor *d, ct_tensor *s, const double *p);                             \
     static void id##_backward(ct_node *n, ct_tensor *const *dout)                                  \
@@ -183,20 +209,22 @@ static ct_tensor *no_grad(ct_tensor *d)
                                    .backward = id##_backward };                                    \
     static ct_tensor *id(ct_tensor *d, ct_tensor *s, const double *p)                              \
     {                                                                                              \
-        return binary("ct_" #id, CTI_EW_##id, &id##_op, FLOATS, false, d, s, p);                   \
+        static const elementwise_op op = { "ct_" #id, CTI_EW_##id, FLOATS, &id##_op, false };      \
+                                                                                                   \
+        return elementwise_binary(&op, d, s, p);                                                   \
     }
 
 FUSED(tanh_backward, tanh_backward(e, s, NULL), ct_mul_scalar(ct_mul(ct_mul(e, d), s), -2))
 FUSED(sigmoid_backward, sigmoid_backward(e, s, NULL),
       ct_mul(ct_mul(e, d), ct_add_scalar(ct_mul_scalar(s, -2), 1)))
-FUSED(relu_backward, relu_backward(e, s, NULL), no_grad(s))
-FUSED(leaky_relu_backward, leaky_relu_backward(e, s, p), no_grad(s))
-FUSED(clamp_backward, clamp_backward(e, s, p), no_grad(s))
+FUSED(relu_backward, relu_backward(e, s, NULL), zeros_of(s))
+FUSED(leaky_relu_backward, leaky_relu_backward(e, s, p), zeros_of(s))
+FUSED(clamp_backward, clamp_backward(e, s, p), zeros_of(s))
 
 /* ---- one operand ---- */
 
-/* An op whose derivative is a formula in d, its input x and its parameters p; public is the name
- * that the user knows. */
+/* An op whose derivative is a formula in d, its input x and its numbers p. id names the kernel,
+ * ct_<public> the function that the user calls. */
 #define OF_INPUT_AS(id, public, domain, formula)                                                   \
     static void id##_grad(ct_node *n, ct_tensor *const *dout)                                      \
     {                                                                                              \
@@ -210,12 +238,15 @@ FUSED(clamp_backward, clamp_backward(e, s, p), no_grad(s))
                                    .outputs = 1,                                                   \
                                    .saves = CT_SAVE_INPUTS,                                        \
                                    .backward = id##_grad };                                        \
-    static ct_tensor *op_##id(const char *function, ct_tensor *x, const double *p)                 \
+    static ct_tensor *op_##id(ct_tensor *x, const double *p)                                       \
     {                                                                                              \
-        return unary(function, CTI_EW_##id, &id##_op, domain, CT_F32, x, p);                       \
+        static const elementwise_op op = { "ct_" #public, CTI_EW_##id, domain, &id##_op, false };  \
+                                                                                                   \
+        return elementwise_unary(&op, x, p);                                                       \
     }
 
-/* One whose derivative is a formula in d, its output y and its parameters p. */
+/* An op whose derivative is a formula in d, its output y and its numbers p: the input is not
+ * kept. */
 #define OF_OUTPUT_AS(id, public, domain, formula)                                                  \
     static void id##_grad(ct_node *n, ct_tensor *const *dout)                                      \
     {                                                                                              \
@@ -229,9 +260,11 @@ FUSED(clamp_backward, clamp_backward(e, s, p), no_grad(s))
                                    .outputs = 1,                                                   \
                                    .saves = CT_SAVE_OUTPUTS,                                       \
                                    .backward = id##_grad };                                        \
-    static ct_tensor *op_##id(const char *function, ct_tensor *x, const double *p)                 \
+    static ct_tensor *op_##id(ct_tensor *x, const double *p)                                       \
     {                                                                                              \
-        return unary(function, CTI_EW_##id, &id##_op, domain, CT_F32, x, p);                       \
+        static const elementwise_op op = { "ct_" #public, CTI_EW_##id, domain, &id##_op, false };  \
+                                                                                                   \
+        return elementwise_unary(&op, x, p);                                                       \
     }
 
 #define OF_INPUT(id, domain, formula) OF_INPUT_AS(id, id, domain, formula)
@@ -239,7 +272,7 @@ FUSED(clamp_backward, clamp_backward(e, s, p), no_grad(s))
 
 OF_OUTPUT(neg, NUMBERS, ct_neg(d))
 OF_INPUT(abs, NUMBERS, ct_mul(d, ct_sign(x)))
-OF_OUTPUT(sign, NUMBERS, no_grad(d))
+OF_OUTPUT(sign, NUMBERS, zeros_of(d))
 OF_INPUT(square, NUMBERS, ct_mul(d, ct_mul_scalar(x, 2)))
 OF_OUTPUT(exp, FLOATS, ct_mul(d, y))
 OF_OUTPUT(expm1, FLOATS, ct_mul(d, ct_add_scalar(y, 1)))
@@ -256,20 +289,21 @@ OF_OUTPUT(relu, FLOATS, relu_backward(d, y, NULL))
 OF_INPUT(leaky_relu, FLOATS, leaky_relu_backward(d, x, p))
 OF_INPUT(clamp, FLOATS, clamp_backward(d, x, p))
 OF_INPUT(softplus, FLOATS, ct_mul(d, ct_sigmoid(x)))
+/* 2 / sqrt(pi) exp(-x^2) */
 OF_INPUT(erf, FLOATS,
          ct_mul(d, ct_mul_scalar(ct_exp(ct_neg(ct_square(x))), 1.12837916709551257390)))
-OF_OUTPUT(floor, FLOATS, no_grad(d))
-OF_OUTPUT(ceil, FLOATS, no_grad(d))
-OF_OUTPUT(round, FLOATS, no_grad(d))
+OF_OUTPUT(floor, FLOATS, zeros_of(d))
+OF_OUTPUT(ceil, FLOATS, zeros_of(d))
+OF_OUTPUT(round, FLOATS, zeros_of(d))
 OF_INPUT(pow_scalar, FLOATS,
-         p[0] == 0 ? no_grad(d) : ct_mul(d, ct_mul_scalar(ct_pow_scalar(x, p[0] - 1), p[0])))
+         p[0] == 0 ? zeros_of(d) : ct_mul(d, ct_mul_scalar(ct_pow_scalar(x, p[0] - 1), p[0])))
 OF_OUTPUT_AS(scalar_pow, rpow_scalar, FLOATS, ct_mul_scalar(ct_mul(d, y), log(p[0])))
 OF_INPUT_AS(scalar_div, rdiv_scalar, FLOATS, ct_mul(d, ct_rdiv_scalar(ct_square(x), -p[0])))
 
-/* elu: 1 above 0, alpha exp(x) below */
-OF_INPUT(elu, FLOATS, ct_where(ct_lt(x, no_grad(x)), ct_mul(d, ct_mul_scalar(ct_exp(x), p[0])), d))
+/* elu (Clevert et al., 2015): 1 above 0, alpha exp(x) below */
+OF_INPUT(elu, FLOATS, ct_where(ct_lt(x, zeros_of(x)), ct_mul(d, ct_mul_scalar(ct_exp(x), p[0])), d))
 
-/* silu: s (1 + x (1 - s)) */
+/* silu, x s for s = sigmoid(x) (Elfwing et al., 2017): s (1 + x (1 - s)) */
 static ct_tensor *silu_slope(ct_tensor *x)
 {
     ct_tensor *s = ct_sigmoid(x);
@@ -279,7 +313,8 @@ static ct_tensor *silu_slope(ct_tensor *x)
 
 OF_INPUT(silu, FLOATS, ct_mul(d, silu_slope(x)))
 
-/* gelu: Phi(x) + x phi(x) */
+/* gelu, x Phi(x) (Hendrycks and Gimpel, 2016): Phi(x) + x phi(x), for the distribution Phi and the
+ * density phi of the standard normal. The constants are 1 / sqrt(2) and 1 / sqrt(2 pi). */
 static ct_tensor *gelu_slope(ct_tensor *x)
 {
     ct_tensor *cdf =
@@ -295,7 +330,7 @@ OF_INPUT(gelu, FLOATS, ct_mul(d, gelu_slope(x)))
 #define PLAIN1(id)                                                                                 \
     ct_tensor *ct_##id(ct_tensor *x)                                                               \
     {                                                                                              \
-        return op_##id("ct_" #id, x, NULL);                                                        \
+        return op_##id(x, NULL);                                                                   \
     }
 
 PLAIN1(neg)
@@ -324,12 +359,12 @@ PLAIN1(round)
 
 ct_tensor *ct_leaky_relu(ct_tensor *x, double slope)
 {
-    return op_leaky_relu("ct_leaky_relu", x, (parameters){ slope });
+    return op_leaky_relu(x, (elementwise_numbers){ slope });
 }
 
 ct_tensor *ct_elu(ct_tensor *x, double alpha)
 {
-    return op_elu("ct_elu", x, (parameters){ alpha });
+    return op_elu(x, (elementwise_numbers){ alpha });
 }
 
 ct_tensor *ct_clamp(ct_tensor *x, double low, double high)
@@ -338,10 +373,10 @@ ct_tensor *ct_clamp(ct_tensor *x, double low, double high)
         ct_raise(CT_ERR_ARGUMENT, "ct_clamp", "low %g and high %g are no range", low, high);
         return NULL;
     }
-    return op_clamp("ct_clamp", x, (parameters){ low, high });
+    return op_clamp(x, (elementwise_numbers){ low, high });
 }
 
-/* p x + q, under the name of what the user called */
+/* p x + q: one kernel for the ops with a scalar that are linear in x; dx = p d */
 static void affine_grad(ct_node *n, ct_tensor *const *dout)
 {
     const double *p = ct_node_attributes(n);
@@ -355,7 +390,9 @@ static void affine_grad(ct_node *n, ct_tensor *const *dout)
     };                                                                                             \
     ct_tensor *ct_##id(ct_tensor *x, double s)                                                     \
     {                                                                                              \
-        return unary("ct_" #id, CTI_EW_affine, &id##_op, FLOATS, CT_F32, x, (parameters){ p, q }); \
+        static const elementwise_op op = { "ct_" #id, CTI_EW_affine, FLOATS, &id##_op, false };    \
+                                                                                                   \
+        return elementwise_unary(&op, x, (elementwise_numbers){ p, q });                           \
     }
 
 AFFINE(add_scalar, 1, s)
@@ -366,23 +403,23 @@ AFFINE(rsub_scalar, -1, s)
 
 ct_tensor *ct_pow_scalar(ct_tensor *x, double p)
 {
-    return op_pow_scalar("ct_pow_scalar", x, (parameters){ p });
+    return op_pow_scalar(x, (elementwise_numbers){ p });
 }
 
 ct_tensor *ct_rdiv_scalar(ct_tensor *x, double s)
 {
-    return op_scalar_div("ct_rdiv_scalar", x, (parameters){ s });
+    return op_scalar_div(x, (elementwise_numbers){ s });
 }
 
 ct_tensor *ct_rpow_scalar(ct_tensor *x, double s)
 {
-    return op_scalar_pow("ct_rpow_scalar", x, (parameters){ s });
+    return op_scalar_pow(x, (elementwise_numbers){ s });
 }
 
 /* ---- two operands ---- */
 
-/* An op with a formula for each operand, of d, a, b and the output y; gradients are summed over
- * the axes that were broadcast. */
+/* An op with a formula for each operand, in d, a, b and the output y. saved names those it needs.
+ * Each gradient is summed over the axes along which its operand was broadcast. */
 #define OF_TWO(id, domain, saved, a_grad, b_grad)                                                  \
     static void id##_grad(ct_node *n, ct_tensor *const *dout)                                      \
     {                                                                                              \
@@ -401,31 +438,34 @@ ct_tensor *ct_rpow_scalar(ct_tensor *x, double s)
     };                                                                                             \
     ct_tensor *ct_##id(ct_tensor *a, ct_tensor *b)                                                 \
     {                                                                                              \
-        return binary("ct_" #id, CTI_EW_##id, &id##_op, domain, false, a, b, NULL);                \
+        static const elementwise_op op = { "ct_" #id, CTI_EW_##id, domain, &id##_op, false };      \
+                                                                                                   \
+        return elementwise_binary(&op, a, b, NULL);                                                \
     }
 
-/* the share of a in d: all where a is beyond b, half where they are equal */
-static ct_tensor *share(ct_tensor *d, ct_tensor *beyond, ct_tensor *equal)
+/* The share of a in d: all of it where a is beyond b, half where they are equal (as PyTorch). */
+static ct_tensor *extreme_share(ct_tensor *d, ct_tensor *beyond, ct_tensor *equal)
 {
-    ct_tensor *none = no_grad(d);
+    ct_tensor *none = zeros_of(d);
 
     return ct_where(beyond, d, ct_where(equal, ct_mul_scalar(d, 0.5), none));
 }
 
-/* d b a^(b - 1), 0 where b = 0, even where a is 0 as well */
+/* d b a^(b - 1). It is 0 where b = 0, for a = 0 too: a^(b - 1) is infinite there, so 1 replaces
+ * a. */
 static ct_tensor *pow_base_grad(ct_tensor *d, ct_tensor *a, ct_tensor *b)
 {
-    ct_tensor *zero_a = no_grad(a), *zero_b = no_grad(b);
+    ct_tensor *zero_a = zeros_of(a), *zero_b = zeros_of(b);
     ct_tensor *both = ct_logical_and(ct_eq(a, zero_a), ct_eq(b, zero_b));
     ct_tensor *base = ct_where(both, ct_add_scalar(zero_a, 1), a);
 
     return ct_mul(d, ct_mul(b, ct_pow(base, ct_sub_scalar(b, 1))));
 }
 
-/* d log(a) y, 0 where a = 0 and b >= 0 */
+/* d log(a) y. It is 0 where a = 0 and b >= 0: the limit of a^b log(a), where log(a) is infinite. */
 static ct_tensor *pow_exponent_grad(ct_tensor *d, ct_tensor *a, ct_tensor *b, ct_tensor *y)
 {
-    ct_tensor *zero_a = no_grad(a), *zero_b = no_grad(b);
+    ct_tensor *zero_a = zeros_of(a), *zero_b = zeros_of(b);
     ct_tensor *flat = ct_logical_and(ct_eq(a, zero_a), ct_ge(b, zero_b));
     ct_tensor *logs = ct_log(ct_where(flat, ct_add_scalar(zero_a, 1), a));
 
@@ -438,49 +478,48 @@ OF_TWO(mul, NUMBERS, CT_SAVE_INPUTS, ct_mul(d, b), ct_mul(d, a))
 OF_TWO(div, FLOATS, CT_SAVE_INPUTS, ct_div(d, b), ct_neg(ct_mul(d, ct_div(ct_div(a, b), b))))
 OF_TWO(pow, FLOATS, CT_SAVE_INPUTS | CT_SAVE_OUTPUTS, pow_base_grad(d, a, b),
        pow_exponent_grad(d, a, b, y))
-OF_TWO(maximum, NUMBERS, CT_SAVE_INPUTS, share(d, ct_gt(a, b), ct_eq(a, b)),
-       share(d, ct_lt(a, b), ct_eq(a, b)))
-OF_TWO(minimum, NUMBERS, CT_SAVE_INPUTS, share(d, ct_lt(a, b), ct_eq(a, b)),
-       share(d, ct_gt(a, b), ct_eq(a, b)))
+OF_TWO(maximum, NUMBERS, CT_SAVE_INPUTS, extreme_share(d, ct_gt(a, b), ct_eq(a, b)),
+       extreme_share(d, ct_lt(a, b), ct_eq(a, b)))
+OF_TWO(minimum, NUMBERS, CT_SAVE_INPUTS, extreme_share(d, ct_lt(a, b), ct_eq(a, b)),
+       extreme_share(d, ct_gt(a, b), ct_eq(a, b)))
 
 /* ---- comparisons and logic ---- */
 
-#define TO_BOOL(id, domain)                                                                        \
+#define TO_BOOL2(id, domain)                                                                       \
     ct_tensor *ct_##id(ct_tensor *a, ct_tensor *b)                                                 \
     {                                                                                              \
-        return binary("ct_" #id, CTI_EW_##id, NULL, domain, true, a, b, NULL);                     \
+        static const elementwise_op op = { "ct_" #id, CTI_EW_##id, domain, NULL, true };           \
+                                                                                                   \
+        return elementwise_binary(&op, a, b, NULL);                                                \
     }
 
-TO_BOOL(eq, NUMBERS)
-TO_BOOL(ne, NUMBERS)
-TO_BOOL(lt, NUMBERS)
-TO_BOOL(le, NUMBERS)
-TO_BOOL(gt, NUMBERS)
-TO_BOOL(ge, NUMBERS)
-TO_BOOL(logical_and, BOOLS)
-TO_BOOL(logical_or, BOOLS)
-TO_BOOL(logical_xor, BOOLS)
+TO_BOOL2(eq, NUMBERS)
+TO_BOOL2(ne, NUMBERS)
+TO_BOOL2(lt, NUMBERS)
+TO_BOOL2(le, NUMBERS)
+TO_BOOL2(gt, NUMBERS)
+TO_BOOL2(ge, NUMBERS)
+TO_BOOL2(logical_and, BOOLS)
+TO_BOOL2(logical_or, BOOLS)
+TO_BOOL2(logical_xor, BOOLS)
 
-ct_tensor *ct_isfinite(ct_tensor *x)
-{
-    return unary("ct_isfinite", CTI_EW_isfinite, NULL, FLOATS, CT_BOOL, x, NULL);
-}
+#define TO_BOOL1(id, domain)                                                                       \
+    ct_tensor *ct_##id(ct_tensor *x)                                                               \
+    {                                                                                              \
+        static const elementwise_op op = { "ct_" #id, CTI_EW_##id, domain, NULL, true };           \
+                                                                                                   \
+        return elementwise_unary(&op, x, NULL);                                                    \
+    }
 
-ct_tensor *ct_isnan(ct_tensor *x)
-{
-    return unary("ct_isnan", CTI_EW_isnan, NULL, FLOATS, CT_BOOL, x, NULL);
-}
-
-ct_tensor *ct_logical_not(ct_tensor *x)
-{
-    return unary("ct_logical_not", CTI_EW_logical_not, NULL, BOOLS, CT_BOOL, x, NULL);
-}
+TO_BOOL1(isfinite, FLOATS)
+TO_BOOL1(isnan, FLOATS)
+TO_BOOL1(logical_not, BOOLS)
 
 /* ---- choosing ---- */
 
 static void where_grad(ct_node *n, ct_tensor *const *dout)
 {
-    ct_tensor *d = dout[0], *c = ct_node_input(n, 0), *none = no_grad(d);
+    ct_tensor *d = dout[0], *c = ct_node_input(n, 0), *none = zeros_of(d);
 
     if (ct_node_needs_grad(n, 1))
         ct_node_add_grad(n, 1, ct_sum_to_shape(ct_where(c, d, none), ct_node_input_shape(n, 1)));
@@ -492,8 +531,9 @@ static const ct_op where_op = {
     .name = "ct_where", .inputs = 3, .outputs = 1, .saves = CT_SAVE_INPUTS, .backward = where_grad
 };
 
-/* condition is called name in errors */
-static ct_tensor *where(const char *me, const char *name, ct_tensor *c, ct_tensor *a, ct_tensor *b)
+/* name: what errors call the condition. */
+static ct_tensor *elementwise_where(const char *me, const char *name, ct_tensor *c, ct_tensor *a,
+                                    ct_tensor *b)
 {
     ct_tensor *in[3] = { c, a, b }, *y;
     ct_tensor both;
@@ -501,11 +541,11 @@ static ct_tensor *where(const char *me, const char *name, ct_tensor *c, ct_tenso
     int axis;
 
     if (!cti_usable(me, c) || !cti_usable(me, a) || !cti_usable(me, b) ||
-        !in_domain(me, name, c, BOOLS) || !cti_same_dtype(me, "a", a, "b", b) ||
+        !elementwise_check(me, name, c, BOOLS) || !cti_same_dtype(me, "a", a, "b", b) ||
         !cti_same_device(me, "a", a, "b", b) || !cti_same_device(me, name, c, "a", a) ||
         !cti_broadcast(me, a, b, &shape))
         return NULL;
-    both = *a; /* a and b together, against the condition */
+    both = *a; /* stands for the broadcast of a and b in the message */
     both.shape = shape;
     axis = cti_broadcast_shapes(&c->shape, &both.shape, &shape);
     if (axis >= 0) {
@@ -516,12 +556,12 @@ static ct_tensor *where(const char *me, const char *name, ct_tensor *c, ct_tenso
     if (!y)
         return NULL;
     cti_elementwise(CTI_EW_where, y, 3, (const ct_tensor *[]){ c, a, b }, NULL);
-    return ct_record(&where_op, 3, in, 1, &y, NULL, 0) ? y : NULL;
+    return cti_record_n(&where_op, 3, in, y);
 }
 
 ct_tensor *ct_where(ct_tensor *condition, ct_tensor *a, ct_tensor *b)
 {
-    return where("ct_where", "condition", condition, a, b);
+    return elementwise_where("ct_where", "condition", condition, a, b);
 }
 
 ct_tensor *ct_masked_fill(ct_tensor *x, ct_tensor *mask, double value)
@@ -537,5 +577,5 @@ ct_tensor *ct_masked_fill(ct_tensor *x, ct_tensor *mask, double value)
                  cti_describe(x).s);
         return NULL;
     }
-    return where(me, "mask", mask, ct_full(CT_SCALAR, value, x->dtype, x->device), x);
+    return elementwise_where(me, "mask", mask, ct_full(CT_SCALAR, value, x->dtype, x->device), x);
 }

@@ -1,9 +1,13 @@
-/* elementwise.h - ops on each element.
+/* elementwise.h - ops on each element: arithmetic, functions, activations, comparisons.
  *
- * One operand: y has x's shape and dtype. Two: NumPy broadcasting - shapes are aligned at their
- * last axes, and sizes must be equal or 1 (CT_ERR_SHAPE otherwise); dtypes and devices must be the
- * same (CT_ERR_DTYPE, CT_ERR_DEVICE). dtypes: f32 and f64, unless the line says numbers (also i32,
- * i64, arithmetic wraps) or any. d is the gradient that comes. */
+ * With one operand, y has x's shape and dtype. Two operands broadcast as in NumPy: shapes are
+ * aligned at their last axes, and sizes must be equal or 1 (CT_ERR_SHAPE); dtypes and devices must
+ * be the same (CT_ERR_DTYPE, CT_ERR_DEVICE). The results are new tensors of the innermost scope.
+ *
+ * dtypes: f32 and f64; a line that says "numbers" takes i32 and i64 too, whose arithmetic wraps
+ * around. Any other dtype raises CT_ERR_DTYPE. In the derivatives, d is the gradient of the output,
+ * y the output; dx, da and db are the gradients of the operands, summed over the axes that were
+ * broadcast. */
 #ifndef COTANGENT_AUTOGRAD_OPS_ELEMENTWISE_H
 #define COTANGENT_AUTOGRAD_OPS_ELEMENTWISE_H
 
@@ -17,8 +21,8 @@ extern "C" {
 
 ct_tensor *ct_neg(ct_tensor *x);        /* -x: numbers; dx = -d */
 ct_tensor *ct_abs(ct_tensor *x);        /* numbers; dx = d sign(x) */
-ct_tensor *ct_sign(ct_tensor *x);       /* -1, 0, 1: numbers; dx = 0 */
-ct_tensor *ct_square(ct_tensor *x);     /* x x: numbers; dx = 2 d x */
+ct_tensor *ct_sign(ct_tensor *x);       /* -1, 0 or 1: numbers; dx = 0 */
+ct_tensor *ct_square(ct_tensor *x);     /* x^2: numbers; dx = 2 d x */
 ct_tensor *ct_exp(ct_tensor *x);        /* dx = d y */
 ct_tensor *ct_expm1(ct_tensor *x);      /* exp(x) - 1; dx = d (y + 1) */
 ct_tensor *ct_log(ct_tensor *x);        /* dx = d / x */
@@ -31,66 +35,70 @@ ct_tensor *ct_cos(ct_tensor *x);        /* dx = -d sin(x) */
 ct_tensor *ct_tanh(ct_tensor *x);       /* dx = d (1 - y^2) */
 ct_tensor *ct_sigmoid(ct_tensor *x);    /* 1 / (1 + exp(-x)); dx = d y (1 - y) */
 ct_tensor *ct_relu(ct_tensor *x);       /* max(x, 0); dx = d where y > 0 */
-ct_tensor *ct_silu(ct_tensor *x);       /* x sigmoid(x); dx = d s (1 + x (1 - s)) */
+ct_tensor *ct_silu(ct_tensor *x);       /* x s for s = sigmoid(x); dx = d s (1 + x (1 - s)) */
 ct_tensor *ct_gelu(ct_tensor *x);       /* x Phi(x), exact: Phi(x) = (1 + erf(x / sqrt 2)) / 2;
                                          * dx = d (Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi)) */
 ct_tensor *ct_softplus(ct_tensor *x);   /* log(1 + exp(x)); dx = d sigmoid(x) */
 ct_tensor *ct_erf(ct_tensor *x);        /* dx = d exp(-x^2) 2 / sqrt(pi) */
 ct_tensor *ct_floor(ct_tensor *x);      /* dx = 0 */
 ct_tensor *ct_ceil(ct_tensor *x);       /* dx = 0 */
-ct_tensor *ct_round(ct_tensor *x);      /* to even at halves; dx = 0 */
+ct_tensor *ct_round(ct_tensor *x);      /* halves to even; dx = 0 */
 
-ct_tensor *ct_leaky_relu(ct_tensor *x, double slope); /* slope x below 0; dx = d, slope d */
-ct_tensor *ct_elu(ct_tensor *x, double alpha); /* alpha (exp(x) - 1) below 0; dx = d (y + alpha) */
-/* low where below it, high where above; dx = d inside, both ends included. NaN stays.
- * CT_ERR_ARGUMENT if low > high or one is NaN. */
+/* x where x > 0, slope x elsewhere; dx = d, or slope d */
+ct_tensor *ct_leaky_relu(ct_tensor *x, double slope);
+/* x where x >= 0, alpha (exp(x) - 1) elsewhere; dx = d, or d (y + alpha) */
+ct_tensor *ct_elu(ct_tensor *x, double alpha);
+/* x limited to low..high; dx = d where low <= x <= high, else 0. NaN stays NaN. Raises
+ * CT_ERR_ARGUMENT if low > high or one of them is NaN. */
 ct_tensor *ct_clamp(ct_tensor *x, double low, double high);
 
 /* ---- two operands ---- */
 
-ct_tensor *ct_add(ct_tensor *a, ct_tensor *b); /* numbers */
-ct_tensor *ct_sub(ct_tensor *a, ct_tensor *b); /* numbers */
-ct_tensor *ct_mul(ct_tensor *a, ct_tensor *b); /* numbers; da = d b, db = d a */
-ct_tensor *ct_div(ct_tensor *a, ct_tensor *b); /* da = d / b, db = -d y / b */
-/* a^b; da = d b a^(b - 1), 0 where b = 0; db = d y log(a), 0 where a = 0 and b >= 0 */
+ct_tensor *ct_add(ct_tensor *a, ct_tensor *b); /* a + b: numbers; da = d, db = d */
+ct_tensor *ct_sub(ct_tensor *a, ct_tensor *b); /* a - b: numbers; da = d, db = -d */
+ct_tensor *ct_mul(ct_tensor *a, ct_tensor *b); /* a b: numbers; da = d b, db = d a */
+ct_tensor *ct_div(ct_tensor *a, ct_tensor *b); /* a / b; da = d / b, db = -d y / b */
+/* a^b; da = d b a^(b - 1), and 0 where b = 0; db = d y log(a), and 0 where a = 0 and b >= 0 */
 ct_tensor *ct_pow(ct_tensor *a, ct_tensor *b);
-/* numbers; NaN if either is; the gradient goes to the greater (smaller), half to each of equals */
+/* The larger (smaller) of a and b: numbers; NaN if either is NaN. The gradient goes to the operand
+ * that was chosen; equal operands get half each. */
 ct_tensor *ct_maximum(ct_tensor *a, ct_tensor *b);
 ct_tensor *ct_minimum(ct_tensor *a, ct_tensor *b);
 
-/* ---- an operand and a number, which takes x's dtype ---- */
+/* ---- a tensor and a scalar, which is converted to x's dtype ---- */
 
-ct_tensor *ct_add_scalar(ct_tensor *x, double s);  /* x + s */
-ct_tensor *ct_sub_scalar(ct_tensor *x, double s);  /* x - s */
-ct_tensor *ct_mul_scalar(ct_tensor *x, double s);  /* s x */
-ct_tensor *ct_div_scalar(ct_tensor *x, double s);  /* x / s */
+ct_tensor *ct_add_scalar(ct_tensor *x, double s);  /* x + s; dx = d */
+ct_tensor *ct_sub_scalar(ct_tensor *x, double s);  /* x - s; dx = d */
+ct_tensor *ct_mul_scalar(ct_tensor *x, double s);  /* s x; dx = s d */
+ct_tensor *ct_div_scalar(ct_tensor *x, double s);  /* x / s; dx = d / s */
 ct_tensor *ct_pow_scalar(ct_tensor *x, double p);  /* x^p; dx = d p x^(p - 1) */
-ct_tensor *ct_rsub_scalar(ct_tensor *x, double s); /* s - x */
+ct_tensor *ct_rsub_scalar(ct_tensor *x, double s); /* s - x; dx = -d */
 ct_tensor *ct_rdiv_scalar(ct_tensor *x, double s); /* s / x; dx = -d y / x */
 ct_tensor *ct_rpow_scalar(ct_tensor *x, double s); /* s^x; dx = d y log(s) */
 
-/* ---- comparisons and logic: bool out, no derivative ---- */
+/* ---- comparisons and logic: the result is bool and has no derivative ---- */
 
-ct_tensor *ct_eq(ct_tensor *a, ct_tensor *b); /* numbers, here and below; NaN equals nothing */
-ct_tensor *ct_ne(ct_tensor *a, ct_tensor *b);
+ct_tensor *ct_eq(ct_tensor *a, ct_tensor *b); /* numbers; NaN is not equal to anything */
+ct_tensor *ct_ne(ct_tensor *a, ct_tensor *b); /* numbers, as are the next four */
 ct_tensor *ct_lt(ct_tensor *a, ct_tensor *b);
 ct_tensor *ct_le(ct_tensor *a, ct_tensor *b);
 ct_tensor *ct_gt(ct_tensor *a, ct_tensor *b);
 ct_tensor *ct_ge(ct_tensor *a, ct_tensor *b);
 ct_tensor *ct_isfinite(ct_tensor *x);    /* f32, f64 */
 ct_tensor *ct_isnan(ct_tensor *x);       /* f32, f64 */
-ct_tensor *ct_logical_not(ct_tensor *x); /* bool, here and below */
+ct_tensor *ct_logical_not(ct_tensor *x); /* bool, as are the next three */
 ct_tensor *ct_logical_and(ct_tensor *a, ct_tensor *b);
 ct_tensor *ct_logical_or(ct_tensor *a, ct_tensor *b);
 ct_tensor *ct_logical_xor(ct_tensor *a, ct_tensor *b);
 
 /* ---- choosing ---- */
 
-/* condition ? a : b, all three broadcast; condition bool, a and b of any one dtype;
- * da = d where condition, db = d elsewhere */
+/* a where condition is true, b elsewhere. condition is bool; a and b have the same dtype, which may
+ * be any. All three broadcast. da = d where condition is true, db = d elsewhere. */
 ct_tensor *ct_where(ct_tensor *condition, ct_tensor *a, ct_tensor *b);
 
-/* value where mask (bool, broadcast to x), else x; dx = d where not mask */
+/* value where mask is true, x elsewhere. mask is bool and broadcasts to x (CT_ERR_SHAPE); x has any
+ * dtype. dx = d where mask is false, else 0. */
 ct_tensor *ct_masked_fill(ct_tensor *x, ct_tensor *mask, double value);
 
 #ifdef __cplusplus

@@ -1,11 +1,18 @@
-/* index.c - elements by index: gathers, whose derivative is a scatter-add, and the reverse. */
-#include "autograd/internal.h"
+/* index.c - elements chosen by index.
+ *
+ *     embedding, index_select, take:  y = rows (or elements) of x;  dx = rows of d added back
+ *     index_add:    y = x + rows of source at indices;      dx = d, dsource = rows of d at indices
+ *     gather:       y = x at index along an axis;           dx = d added back at index
+ *     scatter_add:  y = x + src at index along an axis;     dx = d, dsrc = d gathered at index
+ *     one_hot:      no derivative
+ * A gather is the derivative of a scatter-add, and the reverse. */
+#include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/index.h>
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/views.h>
 
-static void bad_index(const char *function, const ct_tensor *indices, int64_t position,
-                      int64_t rows)
+static void index_raise(const char *function, const ct_tensor *indices, int64_t position,
+                        int64_t rows)
 {
     ct_scope s = cti_scope_push();
     ct_tensor *flat =
@@ -18,8 +25,8 @@ static void bad_index(const char *function, const ct_tensor *indices, int64_t po
              (long long)position, cti_describe(indices).s, (long long)rows - 1);
 }
 
-/* Elements in one row of t. */
-static int64_t row_width(const ct_tensor *t)
+/* The number of elements in one row of t. */
+static int64_t index_row_width(const ct_tensor *t)
 {
     int64_t width = 1;
     int i;
@@ -29,16 +36,16 @@ static int64_t row_width(const ct_tensor *t)
     return width;
 }
 
-static ct_tensor *scatter_rows(ct_tensor *d, ct_tensor *indices, ct_shape shape);
+static ct_tensor *index_scatter_rows(ct_tensor *d, ct_tensor *indices, ct_shape shape);
 
-/* ---- gather: y[i...] = weight[indices[i...]] ---- */
+/* ---- rows by index: y[i...] = weight[indices[i...]] ---- */
 
 static void embedding_grad(ct_node *n, ct_tensor *const *dout)
 {
     ct_tensor *indices = ct_node_input(n, 1);
 
     if (indices)
-        ct_node_add_grad(n, 0, scatter_rows(dout[0], indices, ct_node_input_shape(n, 0)));
+        ct_node_add_grad(n, 0, index_scatter_rows(dout[0], indices, ct_node_input_shape(n, 0)));
 }
 
 static const ct_op embedding_op = { .name = "ct_embedding",
@@ -47,8 +54,9 @@ static const ct_op embedding_op = { .name = "ct_embedding",
                                     .saves = CT_SAVE_INPUTS,
                                     .backward = embedding_grad };
 
-/* later: the values may be put off, nobody else writing weight */
-static ct_tensor *gather_rows(const char *me, ct_tensor *weight, ct_tensor *indices, bool later)
+/* lazy: the rows may be copied at first access; the caller knows that nobody else writes weight */
+static ct_tensor *index_gather_rows(const char *me, ct_tensor *weight, ct_tensor *indices,
+                                    bool lazy)
 {
     ct_tensor *in[2] = { weight, indices }, *y, *w, *c;
     ct_status status;
@@ -74,27 +82,34 @@ static ct_tensor *gather_rows(const char *me, ct_tensor *weight, ct_tensor *indi
     if (!c)
         return NULL;
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, weight->shape.dim[0]);
-    if (later)
-        status = cti_put_off(y, w, c, &fault);
+    if (lazy)
+        status = cti_lazy_rows_set(y, w, c, &fault);
     else
-        status = cti_backend_of(y->device)->gather_rows(y->dtype, c->dtype, c->numel,
-                                                        row_width(weight), weight->shape.dim[0],
-                                                        cti_ptr(w), cti_ptr(c), cti_ptr(y), &fault);
+        status = cti_backend_of(y->device)->gather_rows(
+            &(cti_gather_rows_args){ .dtype = y->dtype,
+                                     .index_dtype = c->dtype,
+                                     .count = c->numel,
+                                     .width = index_row_width(weight),
+                                     .rows = weight->shape.dim[0],
+                                     .src = cti_data(w),
+                                     .index = cti_data(c),
+                                     .out = cti_data(y) },
+            &fault);
     if (status != CT_OK) {
-        bad_index(me, c, fault.position, weight->shape.dim[0]);
+        index_raise(me, c, fault.position, weight->shape.dim[0]);
         return NULL;
     }
-    return ct_record(&embedding_op, 2, in, 1, &y, NULL, 0) ? y : NULL;
+    return cti_record_n(&embedding_op, 2, in, y);
 }
 
 ct_tensor *ct_embedding(ct_tensor *weight, ct_tensor *indices)
 {
-    return gather_rows("ct_embedding", weight, indices, false);
+    return index_gather_rows("ct_embedding", weight, indices, false);
 }
 
-ct_tensor *cti_rows_later(ct_tensor *table, ct_tensor *indices)
+ct_tensor *cti_lazy_gather(ct_tensor *table, ct_tensor *indices)
 {
-    return gather_rows("ct_embedding", table, indices, true);
+    return index_gather_rows("ct_embedding", table, indices, true);
 }
 
 ct_tensor *ct_index_select(ct_tensor *x, int axis, ct_tensor *indices)
@@ -112,12 +127,12 @@ ct_tensor *ct_index_select(ct_tensor *x, int axis, ct_tensor *indices)
     if (axis < 0)
         return NULL;
     if (axis == 0)
-        return gather_rows(me, x, indices, false);
-    y = gather_rows(me, ct_transpose(x, 0, axis), indices, false);
+        return index_gather_rows(me, x, indices, false);
+    y = index_gather_rows(me, ct_transpose(x, 0, axis), indices, false);
     return ct_transpose(y, 0, axis);
 }
 
-/* ---- scatter: zeros of the shape, rows of d added at their indices; the gather reversed ---- */
+/* ---- the derivative of rows by index: zeros of a shape, with rows of d added at indices ---- */
 
 static void scatter_rows_grad(ct_node *n, ct_tensor *const *dout)
 {
@@ -133,25 +148,38 @@ static const ct_op scatter_rows_op = { .name = "ct_embedding_backward",
                                        .saves = CT_SAVE_INPUTS,
                                        .backward = scatter_rows_grad };
 
-static ct_tensor *scatter_rows(ct_tensor *d, ct_tensor *indices, ct_shape shape)
+/* y += rows by the indices c; false with an error. */
+static bool index_add_rows_into(const char *me, ct_tensor *y, const ct_tensor *c,
+                                const ct_tensor *rows)
+{
+    int64_t limit = y->shape.dim[0];
+    cti_fault fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, limit);
+    cti_scatter_add_rows_args a = { .dtype = y->dtype,
+                                    .index_dtype = c->dtype,
+                                    .count = c->numel,
+                                    .width = index_row_width(y),
+                                    .rows = limit,
+                                    .src = cti_data(rows),
+                                    .index = cti_data(c),
+                                    .dst = cti_data(y) };
+
+    if (cti_backend_of(y->device)->scatter_add_rows(&a, &fault) == CT_OK)
+        return true;
+    index_raise(me, c, fault.position, limit);
+    return false;
+}
+
+static ct_tensor *index_scatter_rows(ct_tensor *d, ct_tensor *indices, ct_shape shape)
 {
     static const char *const me = "ct_embedding_backward";
     ct_tensor *in[2] = { d, indices }, *y, *c, *rows;
-    cti_fault fault;
 
     y = ct_zeros(shape, d->dtype, d->device);
     rows = y ? cti_contiguous(d) : NULL;
     c = rows ? cti_contiguous(indices) : NULL;
-    if (!c)
+    if (!c || !index_add_rows_into(me, y, c, rows))
         return NULL;
-    fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, shape.dim[0]);
-    if (cti_backend_of(y->device)->scatter_add_rows(y->dtype, c->dtype, c->numel, row_width(y),
-                                                    shape.dim[0], cti_ptr(y), cti_ptr(c),
-                                                    cti_ptr(rows), &fault) != CT_OK) {
-        bad_index(me, c, fault.position, shape.dim[0]);
-        return NULL;
-    }
-    return ct_record(&scatter_rows_op, 2, in, 1, &y, NULL, 0) ? y : NULL;
+    return cti_record_n(&scatter_rows_op, 2, in, y);
 }
 
 /* ---- take and index_add ---- */
@@ -160,7 +188,7 @@ ct_tensor *ct_take(ct_tensor *x, ct_tensor *indices)
 {
     if (!cti_usable("ct_take", x) || !cti_usable("ct_take", indices))
         return NULL;
-    return gather_rows("ct_take", ct_reshape(x, CT_SHAPE(x->numel)), indices, false);
+    return index_gather_rows("ct_take", ct_reshape(x, CT_SHAPE(x->numel)), indices, false);
 }
 
 static void index_add_grad(ct_node *n, ct_tensor *const *dout)
@@ -178,12 +206,11 @@ static const ct_op index_add_op = { .name = "ct_index_add",
                                     .saves = CT_SAVE_INPUTS,
                                     .backward = index_add_grad };
 
-/* Along axis 0. */
-static ct_tensor *add_rows(ct_tensor *x, ct_tensor *indices, ct_tensor *source)
+/* index_add along axis 0. */
+static ct_tensor *index_add_rows(ct_tensor *x, ct_tensor *indices, ct_tensor *source)
 {
     static const char *const me = "ct_index_add";
     ct_tensor *in[3] = { x, indices, source }, *y, *rows, *c;
-    cti_fault fault;
 
     y = x && source ? cti_new(me, x->shape, x->dtype, x->device) : NULL;
     rows = y ? cti_contiguous(source) : NULL;
@@ -191,14 +218,9 @@ static ct_tensor *add_rows(ct_tensor *x, ct_tensor *indices, ct_tensor *source)
     if (!c)
         return NULL;
     cti_copy(y, x);
-    fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, y->shape.dim[0]);
-    if (cti_backend_of(y->device)->scatter_add_rows(y->dtype, c->dtype, c->numel, row_width(y),
-                                                    y->shape.dim[0], cti_ptr(y), cti_ptr(c),
-                                                    cti_ptr(rows), &fault) != CT_OK) {
-        bad_index(me, c, fault.position, y->shape.dim[0]);
+    if (!index_add_rows_into(me, y, c, rows))
         return NULL;
-    }
-    return ct_record(&index_add_op, 3, in, 1, &y, NULL, 0) ? y : NULL;
+    return cti_record_n(&index_add_op, 3, in, y);
 }
 
 ct_tensor *ct_index_add(ct_tensor *x, int axis, ct_tensor *indices, ct_tensor *source)
@@ -222,14 +244,14 @@ ct_tensor *ct_index_add(ct_tensor *x, int axis, ct_tensor *indices, ct_tensor *s
         return NULL;
     }
     if (axis == 0)
-        return add_rows(x, indices, source);
-    x = add_rows(ct_transpose(x, 0, axis), indices, ct_transpose(source, 0, axis));
+        return index_add_rows(x, indices, source);
+    x = index_add_rows(ct_transpose(x, 0, axis), indices, ct_transpose(source, 0, axis));
     return ct_transpose(x, 0, axis);
 }
 
-/* ---- gather and scatter_add: an index for each element ---- */
+/* ---- gather and scatter_add: one index for each element ---- */
 
-void cti_around(const ct_shape *shape, int axis, int64_t *outer, int64_t *inner)
+void cti_split_axis(const ct_shape *shape, int axis, int64_t *outer, int64_t *inner)
 {
     int i;
 
@@ -240,8 +262,8 @@ void cti_around(const ct_shape *shape, int axis, int64_t *outer, int64_t *inner)
         *inner *= shape->dim[i];
 }
 
-/* Whether index is no larger than t, but for axis (-1: on any). */
-static bool within(const ct_tensor *index, const ct_tensor *t, int axis)
+/* True if index has t's rank and is nowhere larger than t, except along axis (-1: no exception). */
+static bool index_fits(const ct_tensor *index, const ct_tensor *t, int axis)
 {
     int i;
 
@@ -253,8 +275,8 @@ static bool within(const ct_tensor *index, const ct_tensor *t, int axis)
     return true;
 }
 
-/* The leading part of t that has index's sizes on all axes but axis (-1: on all). */
-static ct_tensor *leading(ct_tensor *t, const ct_tensor *index, int axis)
+/* The leading part of t that has index's sizes on all axes except axis (-1: no exception). */
+static ct_tensor *index_leading(ct_tensor *t, const ct_tensor *index, int axis)
 {
     int i;
 
@@ -264,8 +286,8 @@ static ct_tensor *leading(ct_tensor *t, const ct_tensor *index, int axis)
     return t;
 }
 
-static ct_tensor *gather(const char *me, ct_tensor *x, int axis, ct_tensor *index);
-static ct_tensor *scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src);
+static ct_tensor *index_gather(const char *me, ct_tensor *x, int axis, ct_tensor *index);
+static ct_tensor *index_scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src);
 
 static void gather_grad(ct_node *n, ct_tensor *const *dout)
 {
@@ -275,18 +297,19 @@ static void gather_grad(ct_node *n, ct_tensor *const *dout)
     if (!index)
         return;
     zeros = ct_zeros(ct_node_input_shape(n, 0), dout[0]->dtype, dout[0]->device);
-    ct_node_add_grad(n, 0, scatter_add(zeros, *axis, index, dout[0]));
+    ct_node_add_grad(n, 0, index_scatter_add(zeros, *axis, index, dout[0]));
 }
 
 static const ct_op gather_op = {
     .name = "ct_gather", .inputs = 2, .outputs = 1, .saves = CT_SAVE_INPUTS, .backward = gather_grad
 };
 
-/* x and index agree but for axis. */
-static ct_tensor *gather(const char *me, ct_tensor *x, int axis, ct_tensor *index)
+/* x and index have the same sizes except along axis. */
+static ct_tensor *index_gather(const char *me, ct_tensor *x, int axis, ct_tensor *index)
 {
     ct_tensor *in[2] = { x, index }, *y, *c, *k;
     int64_t outer, inner;
+    cti_gather_args a;
     cti_fault fault;
 
     y = x ? cti_new(me, index->shape, x->dtype, x->device) : NULL;
@@ -294,15 +317,22 @@ static ct_tensor *gather(const char *me, ct_tensor *x, int axis, ct_tensor *inde
     k = c ? cti_contiguous(index) : NULL;
     if (!k)
         return NULL;
-    cti_around(&index->shape, axis, &outer, &inner);
+    cti_split_axis(&index->shape, axis, &outer, &inner);
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, x->shape.dim[axis]);
-    if (cti_backend_of(y->device)->gather(y->dtype, k->dtype, outer, x->shape.dim[axis],
-                                          k->shape.dim[axis], inner, cti_ptr(c), cti_ptr(k),
-                                          cti_ptr(y), &fault) != CT_OK) {
-        bad_index(me, k, fault.position, x->shape.dim[axis]);
+    a = (cti_gather_args){ .dtype = y->dtype,
+                           .index_dtype = k->dtype,
+                           .outer = outer,
+                           .n = x->shape.dim[axis],
+                           .m = k->shape.dim[axis],
+                           .inner = inner,
+                           .src = cti_data(c),
+                           .index = cti_data(k),
+                           .out = cti_data(y) };
+    if (cti_backend_of(y->device)->gather(&a, &fault) != CT_OK) {
+        index_raise(me, k, fault.position, x->shape.dim[axis]);
         return NULL;
     }
-    return ct_record(&gather_op, 2, in, 1, &y, &axis, sizeof axis) ? y : NULL;
+    return cti_record_n_with(&gather_op, 2, in, y, &axis, sizeof axis);
 }
 
 ct_tensor *cti_gather(const char *me, ct_tensor *x, int axis, ct_tensor *index)
@@ -313,12 +343,12 @@ ct_tensor *cti_gather(const char *me, ct_tensor *x, int axis, ct_tensor *index)
     axis = cti_axis(me, x, axis);
     if (axis < 0)
         return NULL;
-    if (!within(index, x, axis)) {
+    if (!index_fits(index, x, axis)) {
         ct_raise(CT_ERR_SHAPE, me, "index %s does not fit x %s (axis %d)", cti_describe(index).s,
                  cti_describe(x).s, axis);
         return NULL;
     }
-    return gather(me, leading(x, index, axis), axis, index);
+    return index_gather(me, index_leading(x, index, axis), axis, index);
 }
 
 ct_tensor *ct_gather(ct_tensor *x, int axis, ct_tensor *index)
@@ -333,7 +363,8 @@ static void scatter_add_grad(ct_node *n, ct_tensor *const *dout)
 
     ct_node_add_grad(n, 0, dout[0]);
     if (index && ct_node_needs_grad(n, 2))
-        ct_node_add_grad(n, 2, gather("ct_gather", leading(dout[0], index, *axis), *axis, index));
+        ct_node_add_grad(
+            n, 2, index_gather("ct_gather", index_leading(dout[0], index, *axis), *axis, index));
 }
 
 static const ct_op scatter_add_op = { .name = "ct_scatter_add",
@@ -342,12 +373,13 @@ static const ct_op scatter_add_op = { .name = "ct_scatter_add",
                                       .saves = CT_SAVE_INPUTS,
                                       .backward = scatter_add_grad };
 
-/* Adds c, at the indices k, to the leading part of y that has k's sizes beside axis. */
-static bool add_into(ct_tensor *y, int axis, ct_tensor *k, ct_tensor *c)
+/* Adds c at the indices k into the leading part of y that has k's sizes on the other axes. */
+static bool index_add_into(ct_tensor *y, int axis, ct_tensor *k, ct_tensor *c)
 {
     ct_shape shape = k->shape;
     ct_tensor *part, *own;
     int64_t outer, inner;
+    cti_scatter_add_args a;
     cti_fault fault;
 
     shape.dim[axis] = y->shape.dim[axis];
@@ -355,12 +387,19 @@ static bool add_into(ct_tensor *y, int axis, ct_tensor *k, ct_tensor *c)
     own = part ? cti_contiguous(part) : NULL;
     if (!own)
         return false;
-    cti_around(&k->shape, axis, &outer, &inner);
+    cti_split_axis(&k->shape, axis, &outer, &inner);
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, "ct_scatter_add", shape.dim[axis]);
-    if (cti_backend_of(y->device)->scatter_add(y->dtype, k->dtype, outer, shape.dim[axis],
-                                               k->shape.dim[axis], inner, cti_ptr(own), cti_ptr(k),
-                                               cti_ptr(c), &fault) != CT_OK) {
-        bad_index("ct_scatter_add", k, fault.position, shape.dim[axis]);
+    a = (cti_scatter_add_args){ .dtype = y->dtype,
+                                .index_dtype = k->dtype,
+                                .outer = outer,
+                                .n = shape.dim[axis],
+                                .m = k->shape.dim[axis],
+                                .inner = inner,
+                                .src = cti_data(c),
+                                .index = cti_data(k),
+                                .dst = cti_data(own) };
+    if (cti_backend_of(y->device)->scatter_add(&a, &fault) != CT_OK) {
+        index_raise("ct_scatter_add", k, fault.position, shape.dim[axis]);
         return false;
     }
     if (own != part)
@@ -368,8 +407,8 @@ static bool add_into(ct_tensor *y, int axis, ct_tensor *k, ct_tensor *c)
     return true;
 }
 
-/* src has index's shape, x is no smaller beside axis. */
-static ct_tensor *scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src)
+/* src has index's shape; x is nowhere smaller, except along axis. */
+static ct_tensor *index_scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src)
 {
     ct_tensor *in[3] = { x, index, src }, *y, *c, *k;
 
@@ -379,9 +418,9 @@ static ct_tensor *scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tenso
     if (!k)
         return NULL;
     cti_copy(y, x);
-    if (!add_into(y, axis, k, c))
+    if (!index_add_into(y, axis, k, c))
         return NULL;
-    return ct_record(&scatter_add_op, 3, in, 1, &y, &axis, sizeof axis) ? y : NULL;
+    return cti_record_n_with(&scatter_add_op, 3, in, y, &axis, sizeof axis);
 }
 
 ct_tensor *ct_scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src)
@@ -392,24 +431,22 @@ ct_tensor *ct_scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *s
         !cti_want_index(me, "index", index) || !cti_same_dtype(me, "x", x, "src", src) ||
         !cti_same_device(me, "x", x, "src", src) || !cti_same_device(me, "x", x, "index", index))
         return NULL;
-    if (!cti_is_float(x->dtype) && !cti_is_index(x->dtype)) {
-        ct_raise(CT_ERR_DTYPE, me, "x %s must be of numbers", cti_describe(x).s);
+    if (!cti_want_number(me, "x", x))
         return NULL;
-    }
     axis = cti_axis(me, x, axis);
     if (axis < 0)
         return NULL;
-    if (!within(index, x, axis) || !within(index, src, -1)) {
+    if (!index_fits(index, x, axis) || !index_fits(index, src, -1)) {
         ct_raise(CT_ERR_SHAPE, me, "index %s does not fit x %s and src %s (axis %d)",
                  cti_describe(index).s, cti_describe(x).s, cti_describe(src).s, axis);
         return NULL;
     }
-    return scatter_add(x, axis, index, leading(src, index, -1));
+    return index_scatter_add(x, axis, index, index_leading(src, index, -1));
 }
 
 /* ---- one-hot ---- */
 
-static ct_tensor *one_hot(const char *me, ct_tensor *indices, int64_t classes, ct_dtype dtype)
+static ct_tensor *index_one_hot(const char *me, ct_tensor *indices, int64_t classes, ct_dtype dtype)
 {
     ct_tensor *y, *c;
     ct_shape shape;
@@ -422,8 +459,8 @@ static ct_tensor *one_hot(const char *me, ct_tensor *indices, int64_t classes, c
                  (long long)classes, cti_describe(indices).s);
         return NULL;
     }
-    if (dtype == CT_BF16) {
-        ct_raise(CT_ERR_DTYPE, me, "dtype bf16 has no one-hot");
+    if (cti_is_storage(dtype)) {
+        ct_raise(CT_ERR_DTYPE, me, "dtype %s has no one-hot", ct_dtype_name(dtype));
         return NULL;
     }
     shape = indices->shape;
@@ -432,10 +469,10 @@ static ct_tensor *one_hot(const char *me, ct_tensor *indices, int64_t classes, c
     c = y ? cti_new(me, indices->shape, indices->dtype, indices->device) : NULL;
     if (!c)
         return NULL;
-    cti_copy(c, indices); /* its own copy, which nobody else can write */
+    cti_copy(c, indices); /* a copy, which nobody else can write */
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, classes);
-    if (cti_put_off(y, NULL, c, &fault) != CT_OK) {
-        bad_index(me, c, fault.position, classes);
+    if (cti_lazy_rows_set(y, NULL, c, &fault) != CT_OK) {
+        index_raise(me, c, fault.position, classes);
         return NULL;
     }
     cti_ref(c);
@@ -446,12 +483,12 @@ static ct_tensor *one_hot(const char *me, ct_tensor *indices, int64_t classes, c
 
 ct_tensor *ct_one_hot(ct_tensor *indices, int64_t classes)
 {
-    return one_hot("ct_one_hot", indices, classes, CT_F32);
+    return index_one_hot("ct_one_hot", indices, classes, CT_F32);
 }
 
 ct_tensor *ct_one_hot_as(ct_tensor *indices, int64_t classes, ct_dtype dtype)
 {
-    return one_hot("ct_one_hot_as", indices, classes, dtype);
+    return index_one_hot("ct_one_hot_as", indices, classes, dtype);
 }
 
 ct_tensor *cti_one_hot_of(const ct_tensor *x)

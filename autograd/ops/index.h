@@ -1,5 +1,10 @@
-/* index.h - elements by index. Indices are i32 or i64, never negative; one out of range is
- * CT_ERR_INDEX and names its position. Gradients add up where an index occurs more than once. */
+/* index.h - elements chosen by index.
+ *
+ * Indices are i32 or i64 (CT_ERR_DTYPE) and never negative. An index out of range raises
+ * CT_ERR_INDEX, which names its position. All operands are on one device (CT_ERR_DEVICE). A
+ * negative axis counts from the end; a wrong one raises CT_ERR_SHAPE. The results belong to the
+ * innermost scope. d is the gradient of the output. Where an index occurs several times, gradients
+ * are added. */
 #ifndef COTANGENT_AUTOGRAD_OPS_INDEX_H
 #define COTANGENT_AUTOGRAD_OPS_INDEX_H
 
@@ -9,32 +14,40 @@
 extern "C" {
 #endif
 
-/* Row indices[i...] of weight for each index: weight (rows, ...), indices any shape S,
- * y S + weight's other sizes. dweight: rows of d added where they came from. */
+/* The rows of weight at indices: weight (rows, ...), indices of any shape S; the result has shape S
+ * followed by weight's other sizes, and weight's dtype. dweight = the rows of d, added where they
+ * came from. Raises CT_ERR_SHAPE if the rank of the result would exceed CT_MAX_RANK. */
 ct_tensor *ct_embedding(ct_tensor *weight, ct_tensor *indices);
 
-/* x's elements at indices (n) along axis. */
+/* The slices of x at indices (m) along axis: x's shape with size m along axis. Any dtype. dx = the
+ * slices of d, added where they came from. Raises CT_ERR_SHAPE if indices does not have rank 1. */
 ct_tensor *ct_index_select(ct_tensor *x, int axis, ct_tensor *indices);
 
-/* y[i,j,k] = x[i,index[i,j,k],k], here for axis 1 of 3. index: x's rank, and on the other axes no
- * larger than x (CT_ERR_SHAPE); y: index's shape. x of any dtype. dx: d scattered back. */
+/* One element for each index, along axis; for axis 1 of 3: y[i,j,k] = x[i,index[i,j,k],k]. index
+ * has x's rank and, except along axis, no size larger than x's (CT_ERR_SHAPE). The result has
+ * index's shape. Any dtype. dx = d, added where the elements came from. */
 ct_tensor *ct_gather(ct_tensor *x, int axis, ct_tensor *index);
 
-/* x, with src[i,j,k] added at [i,index[i,j,k],k], here for axis 1 of 3; x is not changed. Ranks are
- * equal; index is no larger than src, and on the other axes no larger than x; what of src is beyond
- * index is not used. Numbers. dx = d, dsrc = d gathered. */
+/* A copy of x to which src is added at index along axis; for axis 1 of 3: src[i,j,k] is added to
+ * y[i,index[i,j,k],k]. x, index and src have the same rank. index is nowhere larger than src and,
+ * except along axis, nowhere larger than x (CT_ERR_SHAPE). Elements of src outside index's shape
+ * are not used. f32, f64, i32, i64. dx = d, dsrc = d gathered at index. */
 ct_tensor *ct_scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src);
 
-/* Elements of x, flattened, at indices of any shape S; y S. Of any dtype. dx: d added back. */
+/* The elements of the flattened x at indices; the result has indices' shape. Any dtype. dx = d,
+ * added where the elements came from. */
 ct_tensor *ct_take(ct_tensor *x, ct_tensor *indices);
 
-/* x, with slice i of source added to slice indices[i] along axis; x is not changed. indices (m);
- * source: x's shape, but m along axis. f32, f64. dx = d, dsource = d's slices at indices. */
+/* A copy of x in which slice i of source is added to slice indices[i] along axis. indices (m);
+ * source has x's shape with size m along axis (CT_ERR_SHAPE). f32, f64. dx = d, dsource = the
+ * slices of d at indices. */
 ct_tensor *ct_index_add(ct_tensor *x, int axis, ct_tensor *indices, ct_tensor *source);
 
-/* S + (classes), dtype f32, i32...: 1 at each index of S, else 0. The result remembers its indices:
- * Linear and recurrent modules gather rows by them instead of multiplying. Any write, view or op
- * forgets them. CT_ERR_ARGUMENT for classes below 1. */
+/* One-hot rows: indices of shape S give S followed by (classes), with 1 at each index and 0
+ * elsewhere. ct_one_hot returns f32; ct_one_hot_as any dtype except bf16 (CT_ERR_DTYPE). The result
+ * remembers its indices: ct_linear and the recurrent modules then gather rows instead of
+ * multiplying. A write to the result ends that; views of it and results of ops do not have it. No
+ * derivative. Raises CT_ERR_ARGUMENT if classes is below 1. */
 ct_tensor *ct_one_hot(ct_tensor *indices, int64_t classes);
 ct_tensor *ct_one_hot_as(ct_tensor *indices, int64_t classes, ct_dtype dtype);
 

@@ -1,13 +1,19 @@
-/* matmul.c - C = A B, for A (..., m, k) and B (..., k, n); leading dimensions broadcast.
- *     dA = dC B^T      dB = A^T dC */
-#include "autograd/internal.h"
+/* matmul.c - matrix products.
+ *
+ *     matmul:  C = A B, for A (..., m, k) and B (..., k, n); leading dimensions broadcast
+ *              dA = dC B^T      dB = A^T dC
+ *     linear:  y = x W^T + b, for x (..., in), W (out, in) and b (out)
+ *              dx = dy W        dW = dy^T x      db = dy summed over all but the last axis
+ *     dot, outer: composed of other ops */
+#include "autograd/ops/internal.h"
 
+#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/index.h>
 #include <cotangent/autograd/ops/matmul.h>
 #include <cotangent/autograd/ops/reduce.h>
-#include <cotangent/autograd/ops/shape.h>
-#include <cotangent/tensor/precision.h>
+#include <cotangent/autograd/ops/views.h>
+#include <cotangent/tensor/config.h>
 
 #include <limits.h>
 
@@ -29,33 +35,35 @@ static const ct_op matmul_op = { .name = "ct_matmul",
                                  .saves = CT_SAVE_INPUTS,
                                  .backward = matmul_backward };
 
-/* How BLAS reads the last two axes of a tensor. */
-typedef struct matrix {
+/* How BLAS reads the last two axes of a tensor: by a transposition and a leading dimension. */
+typedef struct matmul_operand {
     ct_tensor *t;
     bool transposed;
     int64_t ld;
-} matrix;
+} matmul_operand;
 
-/* The matrix as it lies, if one of its axes is dense, else a copy. */
-static bool as_matrix(ct_tensor *t, matrix *m)
+/* Fills *m for t without a copy if one of the last two axes is dense, otherwise for a contiguous
+ * copy. False with an error. */
+static bool matmul_as_operand(ct_tensor *t, matmul_operand *m)
 {
     int r = t->shape.rank;
     int64_t rows = t->shape.dim[r - 2], columns = t->shape.dim[r - 1];
     int64_t row_step = t->stride[r - 2], column_step = t->stride[r - 1];
 
-    *m = (matrix){ .t = t, .ld = rows <= 1 ? columns : row_step };
+    *m = (matmul_operand){ .t = t, .ld = rows <= 1 ? columns : row_step };
     if (columns >= 1 && (columns == 1 || column_step == 1) && m->ld >= columns)
         return true;
     if (rows >= 1 && row_step == 1 && column_step >= rows) {
-        *m = (matrix){ .t = t, .transposed = true, .ld = column_step };
+        *m = (matmul_operand){ .t = t, .transposed = true, .ld = column_step };
         return true;
     }
-    *m = (matrix){ .t = cti_contiguous(t), .ld = columns > 0 ? columns : 1 };
+    *m = (matmul_operand){ .t = cti_contiguous(t), .ld = columns > 0 ? columns : 1 };
     return m->t != NULL;
 }
 
-/* The columns of a are one of the sizes of b. */
-static bool fits_blas(const char *function, const ct_tensor *a, const ct_tensor *b)
+/* BLAS takes int sizes. The columns of a are one of the sizes of b; its rows are cut by the
+ * kernel. */
+static bool matmul_fits_blas(const char *function, const ct_tensor *a, const ct_tensor *b)
 {
     int r = b->shape.rank;
 
@@ -66,8 +74,8 @@ static bool fits_blas(const char *function, const ct_tensor *a, const ct_tensor 
     return false;
 }
 
-/* Element offset of batch number i of t, whose batch axes are broadcast to shape's. */
-static int64_t batch_offset(const ct_tensor *t, const ct_shape *shape, int64_t i)
+/* The element offset of batch number i of t, whose batch axes broadcast to those of shape. */
+static int64_t matmul_batch_offset(const ct_tensor *t, const ct_shape *shape, int64_t i)
 {
     int lead = shape->rank - t->shape.rank, axis;
     int64_t offset = 0;
@@ -82,21 +90,23 @@ static int64_t batch_offset(const ct_tensor *t, const ct_shape *shape, int64_t i
     return offset;
 }
 
-/* True if the batch axes of t walk with one step, as many of them as shape has. */
-static bool uniform(const ct_tensor *t, const ct_shape *shape, int64_t batch, int64_t *step)
+/* True if a single step leads from each batch of t to the next: one call of the kernel can then do
+ * all batches. */
+static bool matmul_is_uniform(const ct_tensor *t, const ct_shape *shape, int64_t batch,
+                              int64_t *step)
 {
     int64_t i;
 
-    *step = batch > 1 ? batch_offset(t, shape, 1) : 0;
+    *step = batch > 1 ? matmul_batch_offset(t, shape, 1) : 0;
     if (batch > 4096)
         return false;
     for (i = 2; i < batch; i++)
-        if (batch_offset(t, shape, i) != i * *step)
+        if (matmul_batch_offset(t, shape, i) != i * *step)
             return false;
     return true;
 }
 
-static void multiply(const matrix *a, const matrix *b, ct_tensor *c)
+static void matmul_run(const matmul_operand *a, const matmul_operand *b, ct_tensor *c)
 {
     int r = c->shape.rank, ar = a->t->shape.rank;
     size_t size = ct_dtype_size(c->dtype);
@@ -110,38 +120,39 @@ static void multiply(const matrix *a, const matrix *b, ct_tensor *c)
                    .batch = 1,
                    .alpha = 1,
                    .beta = 0,
-                   .a = cti_ptr(a->t),
-                   .b = cti_ptr(b->t),
-                   .c = cti_ptr(c),
+                   .a = cti_data(a->t),
+                   .b = cti_data(b->t),
+                   .c = cti_data(c),
                    .lda = a->ld,
                    .ldb = b->ld,
                    .ldc = c->shape.dim[r - 1],
-                   .bf16 = ct_matmul_precision() == CT_BF16 };
+                   .bf16 = ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16 };
     const cti_backend *be = cti_backend_of(c->device);
 
     for (i = 0; i < r - 2; i++)
         batch *= c->shape.dim[i];
     g.c_step = g.m * g.n;
     if (b->t->shape.rank == 2 && a->t->contiguous && !a->transposed) {
-        g.m *= batch; /* one tall matrix */
+        g.m *= batch; /* all batches of a are one tall matrix */
         be->gemm(&g);
         return;
     }
-    if (uniform(a->t, &c->shape, batch, &g.a_step) && uniform(b->t, &c->shape, batch, &g.b_step)) {
+    if (matmul_is_uniform(a->t, &c->shape, batch, &g.a_step) &&
+        matmul_is_uniform(b->t, &c->shape, batch, &g.b_step)) {
         g.batch = batch;
         be->gemm(&g);
         return;
     }
     for (i = 0; i < batch; i++) {
-        g.a = cti_ptr(a->t) + batch_offset(a->t, &c->shape, i) * (int64_t)size;
-        g.b = cti_ptr(b->t) + batch_offset(b->t, &c->shape, i) * (int64_t)size;
-        g.c = cti_ptr(c) + i * g.c_step * (int64_t)size;
+        g.a = cti_data(a->t) + matmul_batch_offset(a->t, &c->shape, i) * (int64_t)size;
+        g.b = cti_data(b->t) + matmul_batch_offset(b->t, &c->shape, i) * (int64_t)size;
+        g.c = cti_data(c) + i * g.c_step * (int64_t)size;
         be->gemm(&g);
     }
 }
 
-/* The product's shape, for a whose columns are as many as b's rows; false with an error. */
-static bool product_shape(const char *me, const ct_tensor *a, const ct_tensor *b, ct_shape *out)
+/* The shape of a b; false with an error. The columns of a are known to match the rows of b. */
+static bool matmul_shape(const char *me, const ct_tensor *a, const ct_tensor *b, ct_shape *out)
 {
     ct_shape left = a->shape, right = b->shape;
     int ar = left.rank, br = right.rank, axis;
@@ -158,19 +169,19 @@ static bool product_shape(const char *me, const ct_tensor *a, const ct_tensor *b
     return true;
 }
 
-static ct_tensor *matrices(const char *me, ct_tensor *a, ct_tensor *b)
+static ct_tensor *matmul_matrices(const char *me, ct_tensor *a, ct_tensor *b)
 {
     ct_tensor *in[2] = { a, b }, *c;
     ct_shape shape;
-    matrix ma, mb;
+    matmul_operand ma, mb;
 
-    if (!product_shape(me, a, b, &shape) || !fits_blas(me, a, b))
+    if (!matmul_shape(me, a, b, &shape) || !matmul_fits_blas(me, a, b))
         return NULL;
     c = cti_new(me, shape, a->dtype, a->device);
-    if (!c || !as_matrix(a, &ma) || !as_matrix(b, &mb))
+    if (!c || !matmul_as_operand(a, &ma) || !matmul_as_operand(b, &mb))
         return NULL;
-    multiply(&ma, &mb, c);
-    return ct_record(&matmul_op, 2, in, 1, &c, NULL, 0) ? c : NULL;
+    matmul_run(&ma, &mb, c);
+    return cti_record_n(&matmul_op, 2, in, c);
 }
 
 ct_tensor *ct_matmul(ct_tensor *a, ct_tensor *b)
@@ -199,7 +210,7 @@ ct_tensor *ct_matmul(ct_tensor *a, ct_tensor *b)
     b = column ? ct_unsqueeze(b, 1) : b;
     if (!a || !b)
         return NULL;
-    c = matrices(me, a, b);
+    c = matmul_matrices(me, a, b);
     c = column && c ? ct_squeeze(c, -1) : c;
     return row && c ? ct_squeeze(c, column ? -1 : -2) : c;
 }
@@ -214,7 +225,7 @@ static void linear_backward(ct_node *n, ct_tensor *const *dout)
 
     if (!x || !w)
         return;
-    count = 1; /* of rows; no size can be left to follow from the others if one is 0 */
+    count = 1; /* rows of x; ct_reshape cannot infer it from -1 if a size is 0 */
     for (i = 0; i < x->shape.rank - 1; i++)
         count *= x->shape.dim[i];
     rows = ct_reshape(dy, CT_SHAPE(count, w->shape.dim[0]));
@@ -234,7 +245,7 @@ static const ct_op linear_op = { .name = "ct_linear",
                                  .saves = CT_SAVE_INPUTS,
                                  .backward = linear_backward };
 
-static bool check_linear(const char *me, const ct_tensor *x, const ct_tensor *w, const ct_tensor *b)
+static bool linear_check(const char *me, const ct_tensor *x, const ct_tensor *w, const ct_tensor *b)
 {
     int r = x->shape.rank;
 
@@ -256,64 +267,77 @@ static bool check_linear(const char *me, const ct_tensor *x, const ct_tensor *w,
     return cti_same_dtype(me, "x", x, "bias", b) && cti_same_device(me, "x", x, "bias", b);
 }
 
-/* For fewer rows than this the product costs less than the table W^T + b. */
-#define FEW_ROWS 8
+/* For fewer rows than this, the product costs less than the table W^T + b. */
+#define LINEAR_FEW_ROWS 8
 
-/* Rows of W^T + b, by the indices that x was made from. */
-static ct_tensor *linear_of_one_hot(ct_tensor *indices, ct_tensor *w, ct_tensor *b)
+/* x is ct_one_hot(indices): y is the rows of the table W^T + b at indices. They are gathered, not
+ * multiplied, and the recorded derivative is that of the ops below. */
+static ct_tensor *linear_from_one_hot(ct_tensor *indices, ct_tensor *w, ct_tensor *b)
 {
     ct_tensor *table = ct_transpose(w, 0, 1);
 
     table = table && b ? ct_add(table, b) : ct_clone(table);
-    return table ? cti_rows_later(table, indices) : NULL;
+    return table ? cti_lazy_gather(table, indices) : NULL;
+}
+
+/* y = x W^T + b in one product, for contiguous x and b; b may be NULL. */
+static void linear_run(const ct_tensor *x, const matmul_operand *w, const ct_tensor *b,
+                       ct_tensor *y)
+{
+    int64_t in = ct_size(x, -1), out = ct_size(y, -1);
+    cti_gemm g = { .dtype = y->dtype,
+                   .trans_a = false,
+                   .trans_b = !w->transposed,
+                   .m = out ? y->numel / out : 0,
+                   .n = out,
+                   .k = in,
+                   .batch = 1,
+                   .alpha = 1,
+                   .a = cti_data(x),
+                   .b = cti_data(w->t),
+                   .c = cti_data(y),
+                   .bias = b ? cti_data(b) : NULL,
+                   .lda = in ? in : 1,
+                   .ldb = w->ld,
+                   .ldc = out,
+                   .bf16 = ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16 };
+
+    cti_backend_of(y->device)->gemm(&g);
+}
+
+static ct_tensor *linear_dense(const char *me, ct_tensor *x, ct_tensor *w, ct_tensor *b)
+{
+    ct_tensor *in[3] = { x, w, b }, *y, *rows, *bias;
+    ct_shape shape = x->shape;
+    matmul_operand weight;
+
+    shape.dim[shape.rank - 1] = w->shape.dim[0];
+    y = cti_new(me, shape, x->dtype, x->device);
+    rows = y ? cti_contiguous(x) : NULL;
+    bias = b ? cti_contiguous(b) : NULL;
+    if (!rows || (b && !bias) || !matmul_as_operand(w, &weight))
+        return NULL;
+    linear_run(rows, &weight, bias, y);
+    return cti_record_n(&linear_op, b ? 3 : 2, in, y);
 }
 
 ct_tensor *ct_linear(ct_tensor *x, ct_tensor *w, ct_tensor *b)
 {
     static const char *const me = "ct_linear";
-    ct_tensor *in[3] = { x, w, b }, *y, *c, *row, *indices;
-    const cti_backend *be;
-    ct_shape shape;
-    matrix mw;
-    cti_gemm g;
+    ct_tensor *indices;
 
     if (!cti_usable(me, x) || !cti_usable(me, w) || (b && !cti_usable(me, b)) ||
-        !check_linear(me, x, w, b) || !fits_blas(me, x, w))
+        !linear_check(me, x, w, b) || !matmul_fits_blas(me, x, w))
         return NULL;
     indices = cti_one_hot_of(x);
-    if (indices && indices->numel >= FEW_ROWS)
-        return linear_of_one_hot(indices, w, b);
-    shape = x->shape;
-    shape.dim[shape.rank - 1] = w->shape.dim[0];
-    y = cti_new(me, shape, x->dtype, x->device);
-    c = y ? cti_contiguous(x) : NULL;
-    row = b ? cti_contiguous(b) : NULL;
-    if (!c || (b && !row) || !as_matrix(w, &mw))
-        return NULL;
-    be = cti_backend_of(x->device);
-    g = (cti_gemm){ .dtype = x->dtype,
-                    .trans_a = false,
-                    .trans_b = !mw.transposed,
-                    .n = w->shape.dim[0],
-                    .k = w->shape.dim[1],
-                    .batch = 1,
-                    .alpha = 1,
-                    .a = cti_ptr(c),
-                    .b = cti_ptr(mw.t),
-                    .c = cti_ptr(y),
-                    .bias = row ? cti_ptr(row) : NULL,
-                    .lda = w->shape.dim[1] ? w->shape.dim[1] : 1,
-                    .ldb = mw.ld,
-                    .ldc = w->shape.dim[0],
-                    .bf16 = ct_matmul_precision() == CT_BF16 };
-    g.m = g.n ? y->numel / g.n : 0;
-    be->gemm(&g);
-    return ct_record(&linear_op, b ? 3 : 2, in, 1, &y, NULL, 0) ? y : NULL;
+    if (indices && indices->numel >= LINEAR_FEW_ROWS)
+        return linear_from_one_hot(indices, w, b);
+    return linear_dense(me, x, w, b);
 }
 
 /* ---- vectors ---- */
 
-static bool are_vectors(const char *me, const ct_tensor *a, const ct_tensor *b)
+static bool matmul_are_vectors(const char *me, const ct_tensor *a, const ct_tensor *b)
 {
     if (a->shape.rank == 1 && b->shape.rank == 1)
         return true;
@@ -328,7 +352,7 @@ ct_tensor *ct_dot(ct_tensor *a, ct_tensor *b)
 
     if (!cti_usable(me, a) || !cti_usable(me, b) || !cti_want_float(me, "a", a) ||
         !cti_same_dtype(me, "a", a, "b", b) || !cti_same_device(me, "a", a, "b", b) ||
-        !are_vectors(me, a, b))
+        !matmul_are_vectors(me, a, b))
         return NULL;
     if (a->numel != b->numel) {
         ct_raise(CT_ERR_SHAPE, me, "a %s and b %s differ in length", cti_describe(a).s,
@@ -343,7 +367,7 @@ ct_tensor *ct_outer(ct_tensor *a, ct_tensor *b)
     static const char *const me = "ct_outer";
 
     if (!cti_usable(me, a) || !cti_usable(me, b) || !cti_same_dtype(me, "a", a, "b", b) ||
-        !cti_same_device(me, "a", a, "b", b) || !are_vectors(me, a, b))
+        !cti_same_device(me, "a", a, "b", b) || !matmul_are_vectors(me, a, b))
         return NULL;
     return ct_mul(ct_unsqueeze(a, 1), b);
 }

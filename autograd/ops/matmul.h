@@ -1,4 +1,7 @@
-/* matmul.h - matrix products. dtypes f32 and f64. */
+/* matmul.h - matrix products.
+ *
+ * dtypes f32 and f64, the same for all operands (CT_ERR_DTYPE); all on one device (CT_ERR_DEVICE).
+ * The results belong to the innermost scope. dC, dy and d are the gradients of the output. */
 #ifndef COTANGENT_AUTOGRAD_OPS_MATMUL_H
 #define COTANGENT_AUTOGRAD_OPS_MATMUL_H
 
@@ -8,20 +11,24 @@
 extern "C" {
 #endif
 
-/* C = A B for A (..., m, k) and B (..., k, n); leading dimensions broadcast. A vector on the left
- * is (1, k), on the right (k, 1), and the axis goes again (as in PyTorch). Transposed views cost no
- * copy. dA = dC B^T, dB = A^T dC. CT_ERR_SHAPE for rank 0 and for k that differ. */
+/* C = A B for A (..., m, k) and B (..., k, n). The leading dimensions broadcast. As in PyTorch, a
+ * vector on the left counts as (1, k) and a vector on the right as (k, 1); that axis is removed
+ * from the result. Transposed views are not copied. dA = dC B^T, dB = A^T dC. Raises CT_ERR_SHAPE
+ * if an operand has rank 0, or if the sizes k differ. */
 ct_tensor *ct_matmul(ct_tensor *a, ct_tensor *b);
 
-/* sum a b of two vectors of the same length, rank 0; da = d b, db = d a. */
+/* The sum of a b for two vectors of the same length; rank 0. da = d b, db = d a. Raises
+ * CT_ERR_SHAPE for other ranks or lengths that differ. */
 ct_tensor *ct_dot(ct_tensor *a, ct_tensor *b);
 
-/* a b^T (m, n) of vectors a (m) and b (n): numbers; da = d b, db = d^T a. */
+/* a b^T (m, n) for vectors a (m) and b (n). i32 and i64 too. da = d b, db = d^T a. Raises
+ * CT_ERR_SHAPE for other ranks. */
 ct_tensor *ct_outer(ct_tensor *a, ct_tensor *b);
 
-/* y = x W^T + b for x (..., in), weight (out, in) and bias (out), which may be NULL without being
- * an error: y (..., out). An x made by ct_one_hot is not multiplied: rows of W^T are gathered.
- * dx = dy W, dW = dy^T x, db = dy summed over all but the last axis. */
+/* y = x W^T + b, as PyTorch's functional linear: x (..., in), weight (out, in), bias (out), y (...,
+ * out). bias may be NULL: no bias. If x was made by ct_one_hot, rows of W^T are gathered, which
+ * costs less than the product. dx = dy W, dW = dy^T x, db = dy summed over all but the last axis.
+ * Raises CT_ERR_SHAPE if the sizes do not fit. */
 ct_tensor *ct_linear(ct_tensor *x, ct_tensor *weight, ct_tensor *bias);
 
 #ifdef __cplusplus

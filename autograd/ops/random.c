@@ -1,12 +1,14 @@
-/* random.c - dropout and multinomial.
+/* random.c - ops that draw random numbers.
  *
- * Dropout: y_i = x_i m_i / (1 - p), m_i = (word_i >= p 2^32);  dx_i = d_i m_i / (1 - p), the same
- * op at the same position of the stream. */
-#include "autograd/internal.h"
+ *     dropout:      y_i = x_i m_i / (1 - p),  dx_i = d_i m_i / (1 - p),  m_i = (word_i >= p 2^32)
+ *     multinomial:  positions, no derivative
+ * Dropout stores no mask. Its derivative is the same op at the same position of the random stream,
+ * which draws the same mask again. */
+#include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/random.h>
 
-static bool is_given(const char *me, const ct_generator *g)
+static bool random_has_generator(const char *me, const ct_generator *g)
 {
     if (!g)
         ct_raise(CT_ERR_ARGUMENT, me, "g is NULL");
@@ -15,64 +17,74 @@ static bool is_given(const char *me, const ct_generator *g)
 
 /* ---- dropout ---- */
 
-typedef struct drawn {
+/* What defines a mask: the probability, and the position of its first word. */
+typedef struct dropout_mask {
     double p;
     cti_position from;
-} drawn;
+} dropout_mask;
 
-static ct_tensor *dropout(ct_tensor *x, const drawn *w);
+static ct_tensor *dropout_run(ct_tensor *x, const dropout_mask *w);
 
 static void dropout_grad(ct_node *n, ct_tensor *const *dout)
 {
-    ct_node_add_grad(n, 0, dropout(dout[0], ct_node_attributes(n)));
+    ct_node_add_grad(n, 0, dropout_run(dout[0], ct_node_attributes(n)));
 }
 
 static const ct_op dropout_op = {
     .name = "ct_dropout", .inputs = 1, .outputs = 1, .backward = dropout_grad
 };
 
-static ct_tensor *dropout(ct_tensor *x, const drawn *w)
+static ct_tensor *dropout_run(ct_tensor *x, const dropout_mask *w)
 {
     ct_tensor *y = cti_new("ct_dropout", x->shape, x->dtype, x->device);
     ct_tensor *c = y ? cti_contiguous(x) : NULL;
 
     if (!c)
         return NULL;
-    cti_backend_of(x->device)->dropout(x->dtype, x->numel, w->p, &w->from, cti_ptr(c), cti_ptr(y));
-    return ct_record(&dropout_op, 1, &x, 1, &y, w, sizeof *w) ? y : NULL;
+    cti_backend_of(x->device)->dropout(&(cti_dropout_args){ .dtype = x->dtype,
+                                                            .n = x->numel,
+                                                            .p = w->p,
+                                                            .from = w->from,
+                                                            .in = cti_data(c),
+                                                            .out = cti_data(y) });
+    return cti_record1_with(&dropout_op, x, y, w, sizeof *w);
 }
 
 ct_tensor *ct_dropout(ct_tensor *x, double p, ct_generator *g)
 {
     static const char *const me = "ct_dropout";
-    drawn w;
+    dropout_mask w;
 
     if (!cti_usable(me, x) || !cti_want_float(me, "x", x))
         return NULL;
-    if (!is_given(me, g))
+    if (!random_has_generator(me, g))
         return NULL;
     if (!(p >= 0 && p < 1)) {
         ct_raise(CT_ERR_ARGUMENT, me, "p %g is not in [0, 1)", p);
         return NULL;
     }
-    w = (drawn){ p, cti_take_words(g, (uint64_t)x->numel, x->device) };
-    return dropout(x, &w);
+    w = (dropout_mask){ p, cti_generator_take(g, (uint64_t)x->numel, x->device) };
+    return dropout_run(x, &w);
 }
 
 /* ---- multinomial ---- */
 
-/* out (rows, k) of weights (rows, n), its own copy in f64. */
-static bool draw(ct_tensor *weights, const ct_tensor *copy, int64_t k, bool replacement,
-                 ct_generator *g, ct_tensor *out)
+/* Draws out (rows, k) for weights (rows, n). copy holds the weights in f64; the kernel changes
+ * it. */
+static bool multinomial_run(ct_tensor *weights, const ct_tensor *copy, int64_t k, bool replacement,
+                            ct_generator *g, ct_tensor *out)
 {
-    int64_t n = ct_size(weights, -1), rows = k ? out->numel / k : 0;
-    cti_position from = cti_take_words(g, (uint64_t)out->numel * 2, out->device);
+    cti_multinomial_args a = { .rows = k ? out->numel / k : 0,
+                               .n = ct_size(weights, -1),
+                               .k = k,
+                               .replacement = replacement,
+                               .weights = (double *)(void *)cti_data(copy),
+                               .from = cti_generator_take(g, (uint64_t)out->numel * 2, out->device),
+                               .out = (int64_t *)(void *)cti_data(out) };
     cti_fault fault =
         cti_fault_at(out->device, CTI_FAULT_WEIGHTS, "ct_multinomial", replacement ? 1 : k);
 
-    if (cti_backend_of(out->device)
-            ->multinomial(rows, n, k, replacement, (double *)(void *)cti_ptr(copy), &from,
-                          (int64_t *)(void *)cti_ptr(out), &fault) == CT_OK)
+    if (cti_backend_of(out->device)->multinomial(&a, &fault) == CT_OK)
         return true;
     ct_raise(CT_ERR_NUMERIC, "ct_multinomial",
              "row %lld of weights %s: one is negative or not finite, or fewer than %lld are "
@@ -91,7 +103,7 @@ ct_tensor *ct_multinomial(ct_tensor *weights, int64_t k, bool replacement, ct_ge
 
     if (!cti_usable(me, weights) || !cti_want_float(me, "weights", weights))
         return NULL;
-    if (!is_given(me, g))
+    if (!random_has_generator(me, g))
         return NULL;
     if (k < 1 || weights->shape.rank < 1) {
         ct_raise(k < 1 ? CT_ERR_ARGUMENT : CT_ERR_SHAPE, me, "k %lld for weights %s", (long long)k,
@@ -107,7 +119,7 @@ ct_tensor *ct_multinomial(ct_tensor *weights, int64_t k, bool replacement, ct_ge
     copy = cti_new(me, weights->shape, CT_F64, weights->device);
     if (copy)
         cti_copy(copy, weights);
-    good = copy && draw(weights, copy, k, replacement, g, out);
+    good = copy && multinomial_run(weights, copy, k, replacement, g, out);
     cti_scope_pop(s);
     return good ? out : NULL;
 }

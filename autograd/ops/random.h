@@ -1,5 +1,8 @@
-/* random.h - ops that draw. Each advances *g past what it took, so the same generator value
- * gives the same draws again, on any device and at any number of threads. */
+/* random.h - ops that draw random numbers.
+ *
+ * Each takes a generator g (tensor/random.h), which must not be NULL (CT_ERR_ARGUMENT), and
+ * advances it past the numbers it used. The same generator value draws the same numbers on every
+ * device and at any number of threads. The results belong to the innermost scope. */
 #ifndef COTANGENT_AUTOGRAD_OPS_RANDOM_H
 #define COTANGENT_AUTOGRAD_OPS_RANDOM_H
 
@@ -12,15 +15,17 @@
 extern "C" {
 #endif
 
-/* Each element 0 with probability p, else x / (1 - p); f32, f64. Element i (row-major) takes word
- * i. dx = d, dropped and scaled in the same places: they are drawn again, not stored.
- * CT_ERR_ARGUMENT for a p outside [0, 1). */
+/* Sets each element to 0 with probability p and multiplies the others by 1 / (1 - p). Element i
+ * (row-major) uses word i of the generator. x: f32 or f64 (CT_ERR_DTYPE). dx = d with the same
+ * elements dropped and scaled; backward draws the mask again, so none is stored. Raises
+ * CT_ERR_ARGUMENT if p is not in [0, 1). */
 ct_tensor *ct_dropout(ct_tensor *x, double p, ct_generator *g);
 
-/* i64 (..., k): k positions for each row of weights (..., n), f32 or f64, each drawn with
- * probability weight / sum; weights need not sum to 1. Without replacement no position comes twice.
- * No derivative. CT_ERR_NUMERIC for a weight that is negative or not finite, and for a row with
- * fewer positive ones than must be drawn; CT_ERR_ARGUMENT for a k below 1. */
+/* Draws k positions, i64 (..., k), for each row of weights (..., n), f32 or f64. A position is
+ * drawn with probability weight / sum of the row; the weights need not sum to 1. Without
+ * replacement, no position occurs twice in a row. No derivative. Raises CT_ERR_NUMERIC if a weight
+ * is negative or not finite, or if a row has fewer positive weights than must be drawn;
+ * CT_ERR_ARGUMENT if k is below 1; CT_ERR_SHAPE for rank 0. */
 ct_tensor *ct_multinomial(ct_tensor *weights, int64_t k, bool replacement, ct_generator *g);
 
 #ifdef __cplusplus

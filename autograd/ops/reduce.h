@@ -1,9 +1,13 @@
-/* reduce.h - sums, products, extremes, norms and the like over axes.
+/* reduce.h - sums, products, extremes, any and all over axes.
  *
- * axes lists count axes of x, each at most once, negative ones from the end; the forms without it
- * take all axes and give rank 0. keepdim keeps reduced axes with size 1. CT_ERR_SHAPE for a wrong
- * or repeated axis. dtypes: f32 and f64, unless the line says numbers (also i32, i64). d is the
- * gradient that comes, broadcast over the reduced axes. */
+ * Each function comes in two forms. The plain form reduces all elements to rank 0. The _axes form
+ * reduces the count axes listed in axes, each at most once; a negative axis counts from the end
+ * (PyTorch calls it dim). keepdim keeps each reduced axis with size 1; otherwise it is removed. A
+ * wrong or repeated axis raises CT_ERR_SHAPE. The results belong to the innermost scope.
+ *
+ * dtypes: f32 and f64; "numbers" allows i32 and i64 too; any other raises CT_ERR_DTYPE. In the
+ * derivatives, d is the gradient of the output broadcast over the reduced axes, dx that of x, and n
+ * the number of elements reduced to one. */
 #ifndef COTANGENT_AUTOGRAD_OPS_REDUCE_H
 #define COTANGENT_AUTOGRAD_OPS_REDUCE_H
 
@@ -15,57 +19,49 @@
 extern "C" {
 #endif
 
-ct_tensor *ct_sum(ct_tensor *x);  /* numbers; of no elements 0; dx = d */
-ct_tensor *ct_mean(ct_tensor *x); /* of no elements NaN; dx = d / n */
-ct_tensor *ct_prod(ct_tensor *x); /* numbers; of no elements 1; dx = d times the other elements */
+/* The sum. Numbers. 0 if there are no elements. dx = d. */
+ct_tensor *ct_sum(ct_tensor *x);
 ct_tensor *ct_sum_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
+
+/* The mean. NaN if there are no elements. dx = d / n. */
+ct_tensor *ct_mean(ct_tensor *x);
 ct_tensor *ct_mean_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
+
+/* The product. Numbers. 1 if there are no elements. dx = d times the product of the other
+ * elements, computed without a division, so it is right for zeros too. */
+ct_tensor *ct_prod(ct_tensor *x);
 ct_tensor *ct_prod_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
 
-/* The greatest (smallest): numbers; NaN if one is. dx = d, in equal shares to all elements that
- * equal it. CT_ERR_SHAPE for an axis of size 0. */
+/* The largest (smallest) element. Numbers. NaN if an element is NaN. dx = d in equal shares for all
+ * elements that equal the result, 0 for the others. Raises CT_ERR_SHAPE if a reduced axis has
+ * size 0. */
 ct_tensor *ct_max(ct_tensor *x);
 ct_tensor *ct_min(ct_tensor *x);
 ct_tensor *ct_amax_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
 ct_tensor *ct_amin_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
 
-/* The same along one axis; *indices (which may be NULL) becomes the positions, i64, as of
- * ct_argmax (ct_argmin). dx = d at those positions alone. */
+/* The largest (smallest) element along one axis, and its position: *indices, if indices is not
+ * NULL, receives what ct_argmax (ct_argmin) returns, or NULL after an error. dx = d at those
+ * positions only. */
 ct_tensor *ct_max_axis(ct_tensor *x, int axis, bool keepdim, ct_tensor **indices);
 ct_tensor *ct_min_axis(ct_tensor *x, int axis, bool keepdim, ct_tensor **indices);
 
-/* The sum of (x - mean)^2, divided by the number of elements less correction (PyTorch's default is
- * 1; 0 for the biased one), but by no less than 0, and its root. dx = 2 d (x - mean) / that
- * divisor; of the root divided by 2 y, and 0 where y is 0. Without axes: correction 1. */
-ct_tensor *ct_var(ct_tensor *x);
-ct_tensor *ct_std(ct_tensor *x);
-ct_tensor *ct_var_axes(ct_tensor *x, int count, const int *axes, double correction, bool keepdim);
-ct_tensor *ct_std_axes(ct_tensor *x, int count, const int *axes, double correction, bool keepdim);
+/* The position, i64, of the first largest (smallest) element along axis. A NaN counts as the
+ * largest and as the smallest. Numbers. No derivative. Raises CT_ERR_SHAPE if the axis has size
+ * 0. */
+ct_tensor *ct_argmax(ct_tensor *x, int axis, bool keepdim);
+ct_tensor *ct_argmin(ct_tensor *x, int axis, bool keepdim);
 
-/* (sum |x|^p)^(1/p); the greatest |x| for p = INFINITY, the smallest for -INFINITY, how many are not
- * 0 for p = 0. CT_ERR_ARGUMENT for a NaN; CT_ERR_SHAPE for an axis of size 0 where p is below 0 or
- * infinite. dx = d sign(x) (|x| / y)^(p - 1), and 0 where x or y is 0, or p. */
-ct_tensor *ct_norm(ct_tensor *x, double p);
-ct_tensor *ct_norm_axes(ct_tensor *x, double p, int count, const int *axes, bool keepdim);
-
-/* log sum exp(x), without overflow; dx = d exp(x - y). CT_ERR_SHAPE for an axis of size 0. */
-ct_tensor *ct_logsumexp_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
-
-/* Whether one element, or every one, is true: bool in and out, no derivative. */
+/* True if any element is true (all elements are true). x is bool, and so is the result. Of no
+ * elements, any is false and all is true. No derivative. */
 ct_tensor *ct_any(ct_tensor *x);
 ct_tensor *ct_all(ct_tensor *x);
 ct_tensor *ct_any_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
 ct_tensor *ct_all_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
 
-/* Running sums along axis, of x's shape: numbers; dx = the running sums of d from the end. */
-ct_tensor *ct_cumsum(ct_tensor *x, int axis);
-
-/* i64: the first position of the greatest (smallest) along axis; a NaN counts as both.
- * CT_ERR_SHAPE for an axis of size 0. No derivative. */
-ct_tensor *ct_argmax(ct_tensor *x, int axis, bool keepdim);
-ct_tensor *ct_argmin(ct_tensor *x, int axis, bool keepdim);
-
-/* x summed over the axes by which it is larger than shape: the reverse of broadcasting. */
+/* x summed over the axes along which shape would broadcast to x: the reverse of broadcasting, as
+ * backward formulas need it. Returns x itself if it has that shape. Numbers. dx = d. Raises
+ * CT_ERR_SHAPE if shape does not broadcast to x's shape. */
 ct_tensor *ct_sum_to_shape(ct_tensor *x, ct_shape shape);
 
 #ifdef __cplusplus

@@ -1,10 +1,13 @@
-/* softmax.c - softmax and log-softmax. */
-#include "autograd/internal.h"
+/* softmax.c - softmax and its logarithm along an axis.
+ *
+ *     softmax:      y = exp(x - max) / sum exp(x - max);   dx = y (d - sum(d y))
+ *     log_softmax:  y = x - max - log sum exp(x - max);    dx = d - exp(y) sum(d) */
+#include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/reduce.h>
-#include <cotangent/autograd/ops/shape.h>
 #include <cotangent/autograd/ops/softmax.h>
+#include <cotangent/autograd/ops/views.h>
 
 static void softmax_backward(ct_node *n, ct_tensor *const *dout)
 {
@@ -35,7 +38,8 @@ static const ct_op log_softmax_op = { .name = "ct_log_softmax",
                                       .saves = CT_SAVE_OUTPUTS,
                                       .backward = log_softmax_backward };
 
-static ct_tensor *last_axis(const ct_op *op, bool logarithm, ct_tensor *x)
+/* The kernel works on the last axis; any other axis is transposed there and back. */
+static ct_tensor *softmax_last_axis(const ct_op *op, bool logarithm, ct_tensor *x)
 {
     ct_tensor *c, *y;
     int axis = x->shape.rank - 1;
@@ -45,12 +49,16 @@ static ct_tensor *last_axis(const ct_op *op, bool logarithm, ct_tensor *x)
     c = y ? cti_contiguous(x) : NULL;
     if (!c)
         return NULL;
-    cti_backend_of(x->device)->softmax(x->dtype, logarithm, n ? x->numel / n : 0, n, cti_ptr(c),
-                                       cti_ptr(y));
-    return ct_record(op, 1, &x, 1, &y, &axis, sizeof axis) ? y : NULL;
+    cti_backend_of(x->device)->softmax(&(cti_softmax_args){ .dtype = x->dtype,
+                                                            .logarithm = logarithm,
+                                                            .rows = n ? x->numel / n : 0,
+                                                            .n = n,
+                                                            .in = cti_data(c),
+                                                            .out = cti_data(y) });
+    return cti_record1_with(op, x, y, &axis, sizeof axis);
 }
 
-static ct_tensor *along(const ct_op *op, bool logarithm, ct_tensor *x, int axis)
+static ct_tensor *softmax_along(const ct_op *op, bool logarithm, ct_tensor *x, int axis)
 {
     if (!cti_usable(op->name, x) || !cti_want_float(op->name, "x", x))
         return NULL;
@@ -58,17 +66,17 @@ static ct_tensor *along(const ct_op *op, bool logarithm, ct_tensor *x, int axis)
     if (axis < 0)
         return NULL;
     if (axis == x->shape.rank - 1)
-        return last_axis(op, logarithm, x);
+        return softmax_last_axis(op, logarithm, x);
     x = ct_transpose(x, axis, -1);
-    return x ? ct_transpose(last_axis(op, logarithm, x), axis, -1) : NULL;
+    return x ? ct_transpose(softmax_last_axis(op, logarithm, x), axis, -1) : NULL;
 }
 
 ct_tensor *ct_softmax(ct_tensor *x, int axis)
 {
-    return along(&softmax_op, false, x, axis);
+    return softmax_along(&softmax_op, false, x, axis);
 }
 
 ct_tensor *ct_log_softmax(ct_tensor *x, int axis)
 {
-    return along(&log_softmax_op, true, x, axis);
+    return softmax_along(&log_softmax_op, true, x, axis);
 }

@@ -1,13 +1,15 @@
-/* sort.c - sort and topk: a kernel gives the order of positions, and a gather, whose derivative
- * serves, the values. */
-#include "autograd/internal.h"
+/* sort.c - sort and topk.
+ *
+ * A kernel computes the order of the positions; ct_gather then takes the values and supplies the
+ * derivative: dx = d added back at the positions. */
+#include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/index.h>
-#include <cotangent/autograd/ops/shape.h>
 #include <cotangent/autograd/ops/sort.h>
+#include <cotangent/autograd/ops/views.h>
 
-/* The first k positions along axis in order; axis is 0..rank-1. */
-static ct_tensor *order_of(const char *me, ct_tensor *x, int axis, bool descending, int64_t k)
+/* The positions of the first k elements along axis in sorted order; axis is 0..rank-1. */
+static ct_tensor *sort_order(const char *me, ct_tensor *x, int axis, bool descending, int64_t k)
 {
     int last = x->shape.rank - 1;
     ct_tensor *rows = ct_transpose(ct_detach(x), axis, last), *c, *order, *scratch;
@@ -24,27 +26,32 @@ static ct_tensor *order_of(const char *me, ct_tensor *x, int axis, bool descendi
     if (!scratch)
         return NULL;
     if (c->numel)
-        cti_backend_of(c->device)->sort(c->dtype, descending, c->numel / n, n, k, cti_ptr(c),
-                                        (int64_t *)(void *)cti_ptr(order),
-                                        (int64_t *)(void *)cti_ptr(scratch));
+        cti_backend_of(c->device)->sort(
+            &(cti_sort_args){ .dtype = c->dtype,
+                              .descending = descending,
+                              .rows = c->numel / n,
+                              .n = n,
+                              .k = k,
+                              .in = cti_data(c),
+                              .order = (int64_t *)(void *)cti_data(order),
+                              .scratch = (int64_t *)(void *)cti_data(scratch) });
     return ct_transpose(order, axis, last);
 }
 
-/* axis as 0..rank-1, or -1 with an error. */
-static int check(const char *me, const ct_tensor *x, int axis)
+/* Checks x; returns the axis as 0..rank-1, or -1 with an error. */
+static int sort_check(const char *me, const ct_tensor *x, int axis)
 {
     if (!cti_usable(me, x))
         return -1;
-    if (!cti_is_float(x->dtype) && !cti_is_index(x->dtype)) {
-        ct_raise(CT_ERR_DTYPE, me, "x %s must be of numbers", cti_describe(x).s);
+    if (!cti_want_number(me, "x", x))
         return -1;
-    }
     return cti_axis(me, x, axis);
 }
 
-/* The first k of the order, a copy, and what x has there. */
-static ct_tensor *first_sorted(const char *me, ct_tensor *x, int axis, bool descending, int64_t k,
-                               ct_tensor **indices)
+/* The first k elements in order; *indices receives a copy of their positions, which outlives the
+ * scratch of the sort. */
+static ct_tensor *sort_first(const char *me, ct_tensor *x, int axis, bool descending, int64_t k,
+                             ct_tensor **indices)
 {
     ct_shape shape = x->shape;
     ct_tensor *at, *order, *y;
@@ -55,7 +62,7 @@ static ct_tensor *first_sorted(const char *me, ct_tensor *x, int axis, bool desc
     if (!at)
         return NULL;
     s = cti_scope_push();
-    order = order_of(me, x, axis, descending, k);
+    order = sort_order(me, x, axis, descending, k);
     if (order)
         cti_copy(at, order);
     cti_scope_pop(s);
@@ -69,22 +76,22 @@ ct_tensor *ct_sort(ct_tensor *x, int axis, bool descending, ct_tensor **indices)
 {
     if (indices)
         *indices = NULL;
-    axis = check("ct_sort", x, axis);
-    return axis >= 0 ? first_sorted("ct_sort", x, axis, descending, x->shape.dim[axis], indices)
+    axis = sort_check("ct_sort", x, axis);
+    return axis >= 0 ? sort_first("ct_sort", x, axis, descending, x->shape.dim[axis], indices)
                      : NULL;
 }
 
 ct_tensor *ct_argsort(ct_tensor *x, int axis, bool descending)
 {
-    axis = check("ct_argsort", x, axis);
-    return axis >= 0 ? order_of("ct_argsort", x, axis, descending, x->shape.dim[axis]) : NULL;
+    axis = sort_check("ct_argsort", x, axis);
+    return axis >= 0 ? sort_order("ct_argsort", x, axis, descending, x->shape.dim[axis]) : NULL;
 }
 
 ct_tensor *ct_topk(ct_tensor *x, int64_t k, int axis, bool largest, ct_tensor **indices)
 {
     if (indices)
         *indices = NULL;
-    axis = check("ct_topk", x, axis);
+    axis = sort_check("ct_topk", x, axis);
     if (axis < 0)
         return NULL;
     if (k < 0 || k > x->shape.dim[axis]) {
@@ -92,5 +99,5 @@ ct_tensor *ct_topk(ct_tensor *x, int64_t k, int axis, bool largest, ct_tensor **
                  (long long)k, (long long)x->shape.dim[axis], axis, cti_describe(x).s);
         return NULL;
     }
-    return first_sorted("ct_topk", x, axis, largest, k, indices);
+    return sort_first("ct_topk", x, axis, largest, k, indices);
 }

@@ -1,4 +1,8 @@
-/* params.c - parameter sets. */
+/* params.c - parameter sets.
+ *
+ * A set is a root and its parts. The root owns everything; each part, the whole set included, is a
+ * prefix and the list of the entries under it, in order of registration. A new entry is added to
+ * the list of every part that it lies under, so that walking a part costs no search. */
 #include "autograd/internal.h"
 
 #include "tensor/hooks.h"
@@ -7,47 +11,71 @@
 
 #include <fnmatch.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 struct ct_param {
-    struct root *root;
-    char *name;
+    struct params_root *root;
+    char *name; /* the whole dotted name */
     ct_shape shape;
-    ct_init own, init; /* as it began; in use */
-    uint64_t seed;
-    _Atomic(ct_tensor *) value;       /* owned; NULL until settled */
-    bool buffer, frozen, init_chosen; /* the last: by ct_params_init */
-    struct ct_param *tied; /* another entry, whose value this is a name of; itself not tied */
+    ct_init own, init;          /* as registered; as in use, which ct_params_init may change */
+    uint64_t seed;              /* values come from the stream of this seed and the name */
+    _Atomic(ct_tensor *) value; /* owned; NULL while the entry is lazy */
+    bool buffer, frozen;
+    bool init_chosen;      /* init was chosen by ct_params_init */
+    struct ct_param *tied; /* the entry whose value this one shares, itself not tied; or NULL */
 };
 
-typedef struct owned {
+/* An object that is freed with the set. */
+typedef struct params_owned {
     void *object;
     void (*free_object)(void *);
-    struct owned *next;
-} owned;
+    struct params_owned *next;
+} params_owned;
 
-typedef struct root {
-    ct_params_options options;
-    ct_generator generator; /* of what training draws */
-    bool evaluating;
-    pthread_mutex_t lock; /* settling */
-    ct_param **entry;
+/* The part of a set under a prefix. */
+struct ct_params {
+    struct params_root *root;
+    char *prefix;     /* with its dot; "" for the whole set */
+    ct_param **entry; /* owned by the root */
     int count;
     size_t room;
-    owned *objects;
-    struct ct_params *parts; /* all views of the set, the whole first made last */
-} root;
-
-/* A prefix, with its dot; "" for the whole. */
-struct ct_params {
-    root *root;
-    char *prefix;
     struct ct_params *next;
 };
 
-static ct_params *part_new(root *r, const char *prefix)
+typedef struct params_root {
+    ct_params_options options;
+    ct_generator generator; /* for what is drawn while training, as dropout */
+    bool evaluating;
+    pthread_mutex_t lock; /* guards materializing: values and shapes */
+    params_owned *objects;
+    ct_params *whole; /* one of the parts: prefix "", every entry */
+    ct_params *parts; /* all parts; the newest first */
+} params_root;
+
+static bool params_is_under(const ct_params *part, const char *name)
+{
+    return strncmp(name, part->prefix, strlen(part->prefix)) == 0;
+}
+
+/* Makes room in the list of a part for one more entry; false with an error. */
+static bool params_part_grow(ct_params *part)
+{
+    return cti_grow((void **)&part->entry, &part->room, (size_t)part->count, sizeof *part->entry);
+}
+
+static void params_part_free(ct_params *part)
+{
+    cti_release(part->entry);
+    cti_release(part->prefix);
+    cti_release(part);
+}
+
+/* A new part with the entries that are under its prefix already; NULL with an error. */
+static ct_params *params_part_new(params_root *r, const char *prefix)
 {
     ct_params *p = cti_calloc(1, sizeof *p);
+    int i;
 
     if (p)
         p->prefix = cti_strdup(prefix);
@@ -56,22 +84,30 @@ static ct_params *part_new(root *r, const char *prefix)
         cti_release(p);
         return NULL;
     }
+    for (i = 0; r->whole && i < r->whole->count; i++) {
+        if (!params_is_under(p, r->whole->entry[i]->name))
+            continue;
+        if (!params_part_grow(p)) {
+            params_part_free(p);
+            return NULL;
+        }
+        p->entry[p->count++] = r->whole->entry[i];
+    }
     p->root = r;
     p->next = r->parts;
     r->parts = p;
     return p;
 }
 
-/* A stream of its own, apart from those of the parameters. */
-static ct_generator training_generator(uint64_t seed)
+/* The generator for training, with a stream apart from those of the parameters. */
+static ct_generator params_training_generator(uint64_t seed)
 {
     return ct_generator_stream(ct_generator_from_seed(seed), " training ");
 }
 
 ct_params *ct_params_new(ct_params_options options)
 {
-    root *r;
-    ct_params *p;
+    params_root *r;
 
     if (!cti_is_float(options.dtype) || !cti_backend_of(options.device)) {
         ct_raise(cti_is_float(options.dtype) ? CT_ERR_DEVICE : CT_ERR_DTYPE, "ct_params_new",
@@ -85,17 +121,18 @@ ct_params *ct_params_new(ct_params_options options)
         return NULL;
     }
     r->options = options;
-    r->generator = training_generator(options.seed);
+    r->generator = params_training_generator(options.seed);
     pthread_mutex_init(&r->lock, NULL);
-    p = part_new(r, "");
-    if (!p) {
+    r->whole = params_part_new(r, "");
+    if (!r->whole) {
         pthread_mutex_destroy(&r->lock);
         cti_release(r);
+        return NULL;
     }
-    return p;
+    return r->whole;
 }
 
-static void param_free(ct_param *p)
+static void params_entry_free(ct_param *p)
 {
     ct_free(p->value);
     cti_release(p->name);
@@ -104,36 +141,34 @@ static void param_free(ct_param *p)
 
 void ct_params_free(ct_params *set)
 {
-    root *r;
+    params_root *r;
     int i;
 
     if (!set || set->prefix[0])
         return;
     r = set->root;
     while (r->objects) {
-        owned *o = r->objects;
+        params_owned *o = r->objects;
 
         r->objects = o->next;
         o->free_object(o->object);
         cti_release(o);
     }
-    for (i = 0; i < r->count; i++)
-        param_free(r->entry[i]);
+    for (i = 0; i < r->whole->count; i++)
+        params_entry_free(r->whole->entry[i]);
     while (r->parts) {
         ct_params *p = r->parts;
 
         r->parts = p->next;
-        cti_release(p->prefix);
-        cti_release(p);
+        params_part_free(p);
     }
-    cti_release(r->entry);
     pthread_mutex_destroy(&r->lock);
     cti_release(r);
 }
 
 /* prefix + name + suffix, in new memory; NULL with an error for a bad name. */
-static char *full_name(const char *function, const ct_params *set, const char *name,
-                       const char *suffix)
+static char *params_full_name(const char *function, const ct_params *set, const char *name,
+                              const char *suffix)
 {
     size_t n;
     char *s;
@@ -152,27 +187,46 @@ static char *full_name(const char *function, const ct_params *set, const char *n
     return s;
 }
 
-ct_params *ct_params_sub(ct_params *set, const char *name)
+/* The part of set under name and suffix, which ends with a dot. */
+static ct_params *params_part(const char *function, ct_params *set, const char *name,
+                              const char *suffix)
 {
     ct_params *p;
-    char *prefix;
+    char *prefix = params_full_name(function, set, name, suffix);
 
-    if (!set)
-        return NULL;
-    prefix = full_name("ct_params_sub", set, name, ".");
     if (!prefix)
         return NULL;
     for (p = set->root->parts; p && strcmp(p->prefix, prefix) != 0; p = p->next)
         ;
     if (!p)
-        p = part_new(set->root, prefix);
+        p = params_part_new(set->root, prefix);
     cti_release(prefix);
     return p;
 }
 
+ct_params *ct_params_sub(ct_params *set, const char *name)
+{
+    return set ? params_part("ct_params_sub", set, name, ".") : NULL;
+}
+
+ct_params *ct_params_sub_index(ct_params *set, const char *name, int64_t index)
+{
+    static const char *const me = "ct_params_sub_index";
+    char suffix[24];
+
+    if (!set)
+        return NULL;
+    if (index < 0) {
+        ct_raise(CT_ERR_ARGUMENT, me, "index is %lld; it must be at least 0", (long long)index);
+        return NULL;
+    }
+    snprintf(suffix, sizeof suffix, ".%lld.", (long long)index);
+    return params_part(me, set, name, suffix);
+}
+
 ct_status ct_params_own(ct_params *set, void *object, void (*free_object)(void *object))
 {
-    owned *o = set ? cti_calloc(1, sizeof *o) : NULL;
+    params_owned *o = set ? cti_calloc(1, sizeof *o) : NULL;
 
     if (!o) {
         if (set)
@@ -189,36 +243,20 @@ ct_status ct_params_own(ct_params *set, void *object, void (*free_object)(void *
 
 /* ---- entries ---- */
 
-/* The entry that holds p's value. */
-static ct_param *real(const ct_param *p)
+/* The entry that holds p's value: p, or the one it is tied to. */
+static ct_param *params_real(const ct_param *p)
 {
     return p->tied ? p->tied : (ct_param *)p;
 }
 
-static bool is_under(const ct_params *set, const ct_param *p)
-{
-    return strncmp(p->name, set->prefix, strlen(set->prefix)) == 0;
-}
-
 int ct_params_count(const ct_params *set)
 {
-    int i, n = 0;
-
-    for (i = 0; set && i < set->root->count; i++)
-        n += is_under(set, set->root->entry[i]);
-    return n;
+    return set ? set->count : 0;
 }
 
-ct_param *ct_params_at(const ct_params *set, int at)
+ct_param *ct_params_at(const ct_params *set, int i)
 {
-    int i;
-
-    if (set && !set->prefix[0]) /* the whole set: a step of an optimiser asks for each entry */
-        return at >= 0 && at < set->root->count ? set->root->entry[at] : NULL;
-    for (i = 0; set && i < set->root->count; i++)
-        if (is_under(set, set->root->entry[i]) && at-- == 0)
-            return set->root->entry[i];
-    return NULL;
+    return set && i >= 0 && i < set->count ? set->entry[i] : NULL;
 }
 
 ct_param *ct_params_get(const ct_params *set, const char *name)
@@ -226,9 +264,9 @@ ct_param *ct_params_get(const ct_params *set, const char *name)
     size_t n = set ? strlen(set->prefix) : 0;
     int i;
 
-    for (i = 0; set && name && i < set->root->count; i++)
-        if (is_under(set, set->root->entry[i]) && strcmp(set->root->entry[i]->name + n, name) == 0)
-            return set->root->entry[i];
+    for (i = 0; set && name && i < set->count; i++)
+        if (strcmp(set->entry[i]->name + n, name) == 0)
+            return set->entry[i];
     return NULL;
 }
 
@@ -237,12 +275,9 @@ int64_t ct_params_numel(const ct_params *set)
     int64_t n = 0;
     int i;
 
-    for (i = 0; set && i < set->root->count; i++) {
-        const ct_param *p = set->root->entry[i];
-
-        if (is_under(set, p) && ct_param_is_trained(p))
-            n += ct_numel(p->value);
-    }
+    for (i = 0; set && i < set->count; i++)
+        if (ct_param_is_trained(set->entry[i]))
+            n += ct_numel(set->entry[i]->value);
     return n;
 }
 
@@ -268,12 +303,12 @@ const char *ct_param_name(const ct_param *p)
 
 ct_shape ct_param_shape(const ct_param *p)
 {
-    return p ? real(p)->shape : CT_SCALAR;
+    return p ? params_real(p)->shape : CT_SCALAR;
 }
 
 bool ct_param_is_lazy(const ct_param *p)
 {
-    return !p || !real(p)->value;
+    return !p || !params_real(p)->value;
 }
 
 bool ct_param_is_trained(const ct_param *p)
@@ -281,12 +316,12 @@ bool ct_param_is_trained(const ct_param *p)
     return p && !p->buffer && !p->frozen && !p->tied;
 }
 
-/* ---- settling ---- */
+/* ---- materializing: a lazy entry gets its shape and value ---- */
 
-/* Makes and fills the value of a whole shape; called under the lock. */
-static ct_status make_value(ct_param *p)
+/* Makes and fills the value of an entry whose shape is known. Called under the lock. */
+static ct_status params_make_value(ct_param *p)
 {
-    root *r = p->root;
+    params_root *r = p->root;
     ct_generator g = ct_generator_stream(ct_generator_from_seed(p->seed), p->name);
     ct_scope s = cti_scope_push();
     ct_tensor *t = cti_new("ct_param_materialize", p->shape, r->options.dtype, r->options.device);
@@ -303,7 +338,7 @@ static ct_status make_value(ct_param *p)
     return kept ? CT_OK : ct_error();
 }
 
-static bool agrees(const ct_shape *known, const ct_shape *given)
+static bool params_shape_agrees(const ct_shape *known, const ct_shape *given)
 {
     int i;
 
@@ -323,15 +358,15 @@ ct_status ct_param_materialize(ct_param *p, ct_shape shape)
     if (!p)
         return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, "ct_param_materialize", "p is NULL")
                        : ct_error();
-    p = real(p);
+    p = params_real(p);
     pthread_mutex_lock(&p->root->lock);
     known = p->shape;
-    if (!agrees(&known, &shape)) {
+    if (!params_shape_agrees(&known, &shape)) {
         status = ct_raise(CT_ERR_SHAPE, "ct_param_materialize", "%s has the shape %s, not %s",
                           p->name, cti_shape_text(&known).s, cti_shape_text(&shape).s);
     } else if (!p->value) {
         p->shape = shape;
-        status = make_value(p);
+        status = params_make_value(p);
         if (status != CT_OK)
             p->shape = known;
     }
@@ -341,24 +376,24 @@ ct_status ct_param_materialize(ct_param *p, ct_shape shape)
 
 void ct_param_set_init(ct_param *p, ct_init init)
 {
-    if (p && init.fill && !real(p)->value && !real(p)->init_chosen)
-        real(p)->own = real(p)->init = init;
+    if (p && init.fill && !params_real(p)->value && !params_real(p)->init_chosen)
+        params_real(p)->own = params_real(p)->init = init;
 }
 
 ct_tensor *ct_param_value(ct_param *p)
 {
     if (!p)
         return NULL;
-    if (!real(p)->value)
+    if (!params_real(p)->value)
         ct_raise(CT_ERR_SHAPE, "ct_param_value", "%s is not settled: its shape is %s", p->name,
-                 cti_shape_text(&real(p)->shape).s);
-    return real(p)->value;
+                 cti_shape_text(&params_real(p)->shape).s);
+    return params_real(p)->value;
 }
 
 /* ---- tying ---- */
 
-/* What both shapes know, into a's; false if they do not agree. */
-static bool merge_shapes(ct_shape *a, const ct_shape *b)
+/* Fills the unknown sizes of a with those of b; false, with a unchanged, if they differ. */
+static bool params_merge_shapes(ct_shape *a, const ct_shape *b)
 {
     int i;
 
@@ -372,21 +407,22 @@ static bool merge_shapes(ct_shape *a, const ct_shape *b)
     return true;
 }
 
-/* A value that second leaves is kept until the set is freed: someone may hold its handle. */
-static ct_status tie(root *r, ct_param *first, ct_param *second)
+/* second becomes another name of first. If both have values, that of second is kept until the set
+ * is freed: someone may hold its handle. */
+static ct_status params_tie_entries(params_root *r, ct_param *first, ct_param *second)
 {
     ct_shape both = first->shape;
     int i;
 
     if (first == second)
         return CT_OK;
-    if (!merge_shapes(&both, &second->shape))
+    if (!params_merge_shapes(&both, &second->shape))
         return ct_raise(CT_ERR_SHAPE, "ct_params_tie", "%s has the shape %s, %s has %s",
                         first->name, cti_shape_text(&first->shape).s, second->name,
                         cti_shape_text(&second->shape).s);
     first->shape = both;
     first->frozen |= second->frozen;
-    if (!first->value) { /* a module may count on its own being there */
+    if (!first->value) { /* the module of second may rely on a value */
         first->value = second->value;
         second->value = NULL;
     }
@@ -395,9 +431,9 @@ static ct_status tie(root *r, ct_param *first, ct_param *second)
     if (second->value)
         ct_tensor_zero_grad(second->value);
     second->tied = first;
-    for (i = 0; i < r->count; i++)
-        if (r->entry[i]->tied == second)
-            r->entry[i]->tied = first;
+    for (i = 0; i < r->whole->count; i++)
+        if (r->whole->entry[i]->tied == second)
+            r->whole->entry[i]->tied = first;
     return CT_OK;
 }
 
@@ -415,7 +451,7 @@ ct_status ct_params_tie(ct_params *set, const char *first, const char *second)
                         name ? name : "(null)");
     }
     pthread_mutex_lock(&set->root->lock);
-    status = tie(set->root, real(a), real(b));
+    status = params_tie_entries(set->root, params_real(a), params_real(b));
     pthread_mutex_unlock(&set->root->lock);
     return status;
 }
@@ -429,19 +465,19 @@ const char *cti_params_prefix(const ct_params *set)
 
 const ct_param *cti_param_real(const ct_param *p)
 {
-    return real(p);
+    return params_real(p);
 }
 
 bool cti_param_fits(const ct_param *p, const ct_shape *shape)
 {
-    return agrees(&real(p)->shape, shape);
+    return params_shape_agrees(&params_real(p)->shape, shape);
 }
 
 ct_tensor *cti_param_leaf(const ct_param *p, ct_tensor *t)
 {
     ct_tensor *leaf = ct_keep(t);
 
-    p = real(p);
+    p = params_real(p);
     if (leaf && !p->buffer && !ct_set_requires_grad(leaf, !p->frozen)) {
         ct_free(leaf);
         return NULL;
@@ -461,10 +497,10 @@ void cti_params_unlock(ct_params *set)
 
 void cti_param_put(ct_param *p, const ct_tensor *value, ct_tensor **leaf)
 {
-    p = real(p);
+    p = params_real(p);
     if (p->value) {
         cti_copy(p->value, value);
-        cti_written(p->value);
+        cti_mark_written(p->value);
         return;
     }
     p->shape = value->shape;
@@ -472,7 +508,7 @@ void cti_param_put(ct_param *p, const ct_tensor *value, ct_tensor **leaf)
     *leaf = NULL;
 }
 
-static bool is_whole(const ct_shape *shape)
+static bool params_is_known(const ct_shape *shape)
 {
     int i;
 
@@ -482,7 +518,7 @@ static bool is_whole(const ct_shape *shape)
     return true;
 }
 
-static bool check_shape(const char *function, const char *name, const ct_shape *shape)
+static bool params_check_shape(const char *function, const char *name, const ct_shape *shape)
 {
     int i;
 
@@ -495,59 +531,82 @@ static bool check_shape(const char *function, const char *name, const ct_shape *
     return false;
 }
 
-static ct_param *entry_new(const char *function, ct_params *set, const char *name, ct_shape shape,
-                           ct_init init, bool buffer)
+/* Makes room for an entry of this name in every part that it lies under; false with an error. */
+static bool params_make_room(params_root *r, const char *name)
 {
-    root *r = set->root;
-    size_t room = r->room;
+    ct_params *part;
+
+    for (part = r->parts; part; part = part->next)
+        if (params_is_under(part, name) && !params_part_grow(part))
+            return false;
+    return true;
+}
+
+static void params_list_entry(params_root *r, ct_param *p)
+{
+    ct_params *part;
+
+    for (part = r->parts; part; part = part->next)
+        if (params_is_under(part, p->name))
+            part->entry[part->count++] = p;
+}
+
+/* Registers an entry under name, with the shape, init and buffer of like. */
+static ct_param *params_entry_new(const char *function, ct_params *set, const char *name,
+                                  const ct_param *like)
+{
+    params_root *r = set->root;
     ct_param *p;
 
     if (ct_params_get(set, name)) {
         ct_raise(CT_ERR_ARGUMENT, function, "the name %s%s is taken", set->prefix, name);
         return NULL;
     }
-    if (!init.fill) {
+    if (!like->init.fill) {
         ct_raise(CT_ERR_ARGUMENT, function, "%s has no init", name ? name : "(null)");
         return NULL;
     }
-    if (!check_shape(function, name, &shape) ||
-        !cti_grow((void **)&r->entry, &room, (size_t)r->count, sizeof *r->entry))
+    if (!params_check_shape(function, name, &like->shape))
         return NULL;
-    r->room = room;
     p = cti_calloc(1, sizeof *p);
     if (!p) {
         cti_out_of_memory(function, sizeof *p);
         return NULL;
     }
-    p->name = full_name(function, set, name, "");
     p->root = r;
-    p->shape = shape;
-    p->own = p->init = init;
+    p->shape = like->shape;
+    p->own = p->init = like->init;
+    p->buffer = like->buffer;
     p->seed = r->options.seed;
-    p->buffer = buffer;
-    if (!p->name || (is_whole(&shape) && make_value(p) != CT_OK)) {
+    p->name = params_full_name(function, set, name, "");
+    if (!p->name || !params_make_room(r, p->name) ||
+        (params_is_known(&p->shape) && params_make_value(p) != CT_OK)) {
         cti_release(p->name);
         cti_release(p);
         return NULL;
     }
-    r->entry[r->count++] = p;
+    params_list_entry(r, p);
     return p;
 }
 
 ct_param *ct_params_add(ct_params *set, const char *name, ct_shape shape, ct_init init)
 {
-    return set ? entry_new("ct_params_add", set, name, shape, init, false) : NULL;
+    const ct_param p = { .shape = shape, .init = init };
+
+    return set ? params_entry_new("ct_params_add", set, name, &p) : NULL;
 }
 
 ct_param *ct_params_add_buffer(ct_params *set, const char *name, ct_shape shape, ct_init init)
 {
-    return set ? entry_new("ct_params_add_buffer", set, name, shape, init, true) : NULL;
+    const ct_param p = { .shape = shape, .init = init, .buffer = true };
+
+    return set ? params_entry_new("ct_params_add_buffer", set, name, &p) : NULL;
 }
 
 /* ---- the whole set ---- */
 
-/* Fills the value of a settled entry anew. */
-static ct_status refill(ct_param *p)
+/* Initialises the value of an entry again. */
+static ct_status params_refill(ct_param *p)
 {
     ct_generator g = ct_generator_stream(ct_generator_from_seed(p->seed), p->name);
     ct_scope s = cti_scope_push();
@@ -567,18 +626,16 @@ ct_status ct_params_init(ct_params *set, ct_init init, uint64_t seed)
         return ct_raise(CT_ERR_ARGUMENT, "ct_params_init", "set is NULL");
     if (!set->prefix[0]) {
         set->root->options.seed = seed;
-        set->root->generator = training_generator(seed);
+        set->root->generator = params_training_generator(seed);
     }
-    for (i = 0; i < set->root->count; i++) {
-        ct_param *p = set->root->entry[i];
+    for (i = 0; i < set->count; i++) {
+        ct_param *p = set->entry[i];
         const bool by_init = init.fill && !p->buffer && p->shape.rank >= init.min_rank;
 
-        if (!is_under(set, p))
-            continue;
         p->seed = seed;
         p->init = by_init ? init : p->own;
         p->init_chosen = by_init;
-        if (p->value && refill(p) != CT_OK)
+        if (p->value && params_refill(p) != CT_OK)
             break;
     }
     return ct_error();
@@ -586,16 +643,17 @@ ct_status ct_params_init(ct_params *set, ct_init init, uint64_t seed)
 
 /* ---- to a device ---- */
 
-/* A copy on the device, of the innermost scope; NULL for NULL, and with an error. */
-static ct_tensor *moved(const ct_tensor *t, ct_device device)
+/* A copy of t on the device, of the innermost scope; NULL if t is NULL, or with an error. */
+static ct_tensor *params_copy_to(const ct_tensor *t, ct_device device)
 {
     ct_tensor *y = t ? cti_new("ct_params_to", t->shape, t->dtype, device) : NULL;
 
     return y && cti_copy_across("ct_params_to", y, t) ? y : NULL;
 }
 
-/* t gets y's memory, and y t's: the handle stays. What was saved of t for backward is out of date. */
-static void trade(ct_tensor *t, ct_tensor *y)
+/* Exchanges the memory of t and y, so that t keeps its handle. The version of t rises: backward
+ * must not use what it saved of t. */
+static void params_swap_memory(ct_tensor *t, ct_tensor *y)
 {
     ct_storage *mine = t->storage;
     unsigned version = atomic_load(&mine->version) + 1;
@@ -611,20 +669,25 @@ static void trade(ct_tensor *t, ct_tensor *y)
     atomic_store(&t->storage->version, version);
 }
 
-/* All copies before the first trade: it is all or nothing. */
-static void move_all(root *r, ct_device device, ct_tensor **copy)
+/* Makes all copies before the first exchange, so that an error changes nothing. copy has room for
+ * two tensors for each entry: its value and its gradient. */
+static void params_move_all(params_root *r, ct_device device, ct_tensor **copy)
 {
     int i;
 
-    for (i = 0; i < r->count && ct_ok(); i++) {
-        copy[2 * i] = moved(r->entry[i]->value, device);
-        copy[2 * i + 1] = moved(cti_leaf_grad(r->entry[i]->value), device);
+    for (i = 0; i < r->whole->count && ct_ok(); i++) {
+        const ct_tensor *value = r->whole->entry[i]->value;
+
+        copy[2 * i] = params_copy_to(value, device);
+        copy[2 * i + 1] = params_copy_to(cti_leaf_grad(value), device);
     }
-    for (i = 0; i < r->count && ct_ok(); i++) {
+    for (i = 0; i < r->whole->count && ct_ok(); i++) {
+        ct_tensor *value = r->whole->entry[i]->value;
+
         if (copy[2 * i])
-            trade(r->entry[i]->value, copy[2 * i]);
+            params_swap_memory(value, copy[2 * i]);
         if (copy[2 * i + 1])
-            trade(cti_leaf_grad(r->entry[i]->value), copy[2 * i + 1]);
+            params_swap_memory(cti_leaf_grad(value), copy[2 * i + 1]);
     }
     if (ct_ok())
         r->options.device = device;
@@ -646,7 +709,7 @@ ct_status ct_params_to(ct_params *set, ct_device device)
         return ct_raise(CT_ERR_DEVICE, me, "there is no device %d", device);
     if (device == set->root->options.device)
         return CT_OK;
-    copies = (size_t)set->root->count * 2 + 1;
+    copies = (size_t)set->count * 2 + 1;
     copy = cti_calloc(copies, sizeof *copy);
     if (!copy) {
         cti_out_of_memory(me, copies * sizeof *copy);
@@ -654,7 +717,7 @@ ct_status ct_params_to(ct_params *set, ct_device device)
     }
     pthread_mutex_lock(&set->root->lock);
     s = cti_scope_push();
-    move_all(set->root, device, copy);
+    params_move_all(set->root, device, copy);
     cti_scope_pop(s);
     pthread_mutex_unlock(&set->root->lock);
     cti_release(copy);
@@ -681,14 +744,13 @@ int ct_params_freeze(ct_params *set, const char *pattern, bool frozen)
 {
     int i, n = 0;
 
-    for (i = 0; set && i < set->root->count; i++) {
-        ct_param *p = set->root->entry[i];
+    for (i = 0; set && pattern && i < set->count; i++) {
+        ct_param *p = set->entry[i];
 
-        if (!pattern || !is_under(set, p) ||
-            fnmatch(pattern, p->name + strlen(set->prefix), 0) != 0)
+        if (fnmatch(pattern, p->name + strlen(set->prefix), 0) != 0)
             continue;
         n++;
-        p = real(p);
+        p = params_real(p);
         p->frozen = frozen;
         if (p->value && !p->buffer) {
             ct_set_requires_grad(p->value, !frozen);
@@ -702,23 +764,26 @@ void ct_params_zero_grad(ct_params *set)
 {
     int i;
 
-    for (i = 0; set && i < set->root->count; i++)
-        if (is_under(set, set->root->entry[i]) && real(set->root->entry[i])->value)
-            ct_tensor_zero_grad(real(set->root->entry[i])->value);
+    for (i = 0; set && i < set->count; i++) {
+        ct_tensor *value = params_real(set->entry[i])->value;
+
+        if (value)
+            ct_tensor_zero_grad(value);
+    }
 }
 
 void ct_params_print(const ct_params *set, FILE *out)
 {
     int i, width = (int)strlen("total");
 
-    for (i = 0; i < ct_params_count(set); i++) {
-        int n = (int)strlen(ct_params_at(set, i)->name);
+    for (i = 0; set && i < set->count; i++) {
+        int n = (int)strlen(set->entry[i]->name);
 
         width = n > width ? n : width;
     }
-    for (i = 0; i < ct_params_count(set); i++) {
-        const ct_param *p = ct_params_at(set, i);
-        const ct_tensor *value = !ct_param_is_lazy(p) ? real(p)->value : NULL;
+    for (i = 0; set && i < set->count; i++) {
+        const ct_param *p = set->entry[i];
+        const ct_tensor *value = params_real(p)->value;
         ct_shape shape = ct_param_shape(p);
 
         fprintf(out, "%-*s  %-14s %10lld%s\n", width, p->name, cti_shape_text(&shape).s,

@@ -1,11 +1,13 @@
-/* params.h - a model's set of parameters and buffers.
+/* params.h - the parameters and buffers of a model.
  *
- * A model owns one set. Modules register their parameters into it under dotted names
- * ("rnn.weight_ih_l0"), as in PyTorch, and are freed with it. A size may be left out (-1) until the
- * first forward, or a loaded file, settles it; optimisers and freezing may come before that.
+ * A model owns one set. Its modules register their parameters in the set under dotted names, as in
+ * PyTorch ("rnn.weight_ih_l0"), and are freed with it. A size may be left open (-1): the parameter
+ * is lazy until the first forward, or a loaded file, gives the size; it is then materialized, that
+ * is it gets its shape and initial values. Optimisers and freezing may come before that.
  *
  * Each parameter draws its initial values from the random stream of its own name, so the order in
- * which modules are made changes no number. */
+ * which modules are made does not matter. Any number of threads may read a set at once; one thread
+ * at a time may change it. */
 #ifndef COTANGENT_AUTOGRAD_PARAMS_PARAMS_H
 #define COTANGENT_AUTOGRAD_PARAMS_PARAMS_H
 
@@ -19,115 +21,148 @@
 extern "C" {
 #endif
 
-typedef struct ct_params ct_params; /* a set, or the part of one under a prefix */
-typedef struct ct_param ct_param;   /* one entry */
+typedef struct ct_params ct_params; /* a set, or the part of a set under a prefix */
+typedef struct ct_param ct_param;   /* one entry: a parameter or a buffer */
 
-/* How values begin: fill writes t (contiguous), drawing from g. A value: nn/init.h makes them. */
+/* How initial values are made. nn/init.h has functions that return a ct_init; for your own, set
+ * fill and use the other fields as you like. fill writes t, which is contiguous, and draws from
+ * g. */
 typedef struct ct_init ct_init;
 struct ct_init {
     ct_status (*fill)(const ct_init *init, ct_tensor *t, ct_generator *g);
-    double a, b, c, d;
-    const void *context;
-    int min_rank; /* ct_params_init uses it for tensors of at least this rank */
+    double a, b, c, d;   /* numbers for fill */
+    const void *context; /* for fill; must live as long as the set */
+    int min_rank;        /* ct_params_init applies it to parameters of at least this rank */
 };
 
 typedef struct ct_params_options {
     uint64_t seed;
-    ct_dtype dtype; /* CT_F32 (0) or CT_F64 */
+    ct_dtype dtype; /* of all entries: CT_F32 (0) or CT_F64 */
     ct_device device;
-    void *reserved[4];
 } ct_params_options;
 
-/* An empty set. NULL with CT_ERR_DTYPE, CT_ERR_DEVICE or CT_ERR_MEMORY. */
+/* Makes an empty set, to be freed by ct_params_free. NULL with CT_ERR_DTYPE, CT_ERR_DEVICE or
+ * CT_ERR_MEMORY. */
 ct_params *ct_params_new(ct_params_options options);
 
-/* Frees the set, its parameters and the modules in it. Of a part of a set: does nothing. */
-void ct_params_free(ct_params *set) CT_NOSITE;
+/* Frees a whole set: the modules and objects in it, last added first, then its entries. Does
+ * nothing for NULL, and for a part of a set. */
+void ct_params_free(ct_params *set);
 
-/* The part of set whose names begin with name and a dot; what is added to it goes there. Belongs
- * to the set. name must not be empty nor hold a NUL or begin or end with a dot. */
+/* The part of set whose names begin with name and a dot. Entries added to the part get that prefix.
+ * The part belongs to the set; the same name returns the same part. name may hold dots, but must
+ * not be empty or begin or end with one (CT_ERR_ARGUMENT). */
 ct_params *ct_params_sub(ct_params *set, const char *name);
 
-/* Registers a parameter, or a buffer (saved and moved like a parameter, but never trained). Sizes
- * of -1 are settled later; init is used then, or now if the shape is whole. CT_ERR_ARGUMENT for a
- * name that is taken. */
+/* The part of set under a name and a number, "blocks.0": for the items of a list of modules. Belongs to the
+ * set. CT_ERR_ARGUMENT if index is negative; otherwise the errors of ct_params_sub. */
+ct_params *ct_params_sub_index(ct_params *set, const char *name, int64_t index);
+
+/* Registers a parameter under a name. Sizes of -1 are open. Without open sizes the values are
+ * initialised by init at once, otherwise when it is materialized. The entry belongs to the set.
+ * NULL with CT_ERR_ARGUMENT if the name is taken or not allowed or init has no fill, CT_ERR_SHAPE,
+ * CT_ERR_MEMORY, or the error of init. */
 ct_param *ct_params_add(ct_params *set, const char *name, ct_shape shape, ct_init init);
+
+/* Registers a buffer: saved, loaded and moved like a parameter, but never trained. */
 ct_param *ct_params_add_buffer(ct_params *set, const char *name, ct_shape shape, ct_init init);
 
-/* The set frees object by calling free_object with it, last added first, before its parameters. If
- * this fails, for want of memory, object is freed at once. */
+/* Makes the set the owner of object: ct_params_free calls free_object(object). If this call fails,
+ * object is freed at once. */
 ct_status ct_params_own(ct_params *set, void *object, void (*free_object)(void *object));
 
-/* ---- entries, in order of registration; of a part, those under its prefix ---- */
+/* ---- the entries of a set, or of a part: those under its prefix ---- */
 
-int ct_params_count(const ct_params *set) CT_NOSITE;
-ct_param *ct_params_at(const ct_params *set, int i) CT_NOSITE;
-ct_param *ct_params_get(const ct_params *set, const char *name) CT_NOSITE; /* or NULL */
-int64_t ct_params_numel(const ct_params *set) CT_NOSITE; /* elements of settled, trained ones */
-ct_dtype ct_params_dtype(const ct_params *set) CT_NOSITE;
-ct_device ct_params_device(const ct_params *set) CT_NOSITE;
-uint64_t ct_params_seed(const ct_params *set) CT_NOSITE;
+/* The number of entries, and entry i in the order of registration; NULL if i is out of range. */
+int ct_params_count(const ct_params *set);
+ct_param *ct_params_at(const ct_params *set, int i);
 
-const char *ct_param_name(const ct_param *p) CT_NOSITE; /* the whole dotted name */
-ct_shape ct_param_shape(const ct_param *p) CT_NOSITE;   /* -1 for sizes not settled */
-bool ct_param_is_lazy(const ct_param *p) CT_NOSITE;     /* has no values yet; true for NULL */
-bool ct_param_is_trained(const ct_param *p) CT_NOSITE;  /* no buffer, frozen, or second name */
+/* The entry of a name, without the prefix of the part; NULL, without an error, if there is none. */
+ct_param *ct_params_get(const ct_params *set, const char *name);
 
-/* The tensor: a leaf that requires a gradient if it is trained. The same handle until the set is
- * freed. NULL with CT_ERR_SHAPE while its shape is not settled. */
+/* The number of elements of all entries that are trained and not lazy. */
+int64_t ct_params_numel(const ct_params *set);
+
+/* The dtype, device and seed of the set. */
+ct_dtype ct_params_dtype(const ct_params *set);
+ct_device ct_params_device(const ct_params *set);
+uint64_t ct_params_seed(const ct_params *set);
+
+/* The whole dotted name of an entry. Belongs to the set. */
+const char *ct_param_name(const ct_param *p);
+
+/* The shape; -1 for sizes that are still open. */
+ct_shape ct_param_shape(const ct_param *p);
+
+/* True if p has no values yet, and for NULL. */
+bool ct_param_is_lazy(const ct_param *p);
+
+/* True unless p is a buffer, frozen, the second name of a tied value, or NULL. */
+bool ct_param_is_trained(const ct_param *p);
+
+/* The tensor: a leaf, which requires a gradient unless p is a buffer or frozen. The same handle
+ * until the set is freed; do not free it. NULL with CT_ERR_SHAPE while p is lazy. */
 ct_tensor *ct_param_value(ct_param *p);
 
-/* Settles the shape, which must agree with what is known, and initialises. Of a settled one:
- * checks the shape. Safe from several threads. */
+/* Gives a lazy entry its shape, which must agree with the sizes that are known, and initialises it.
+ * For an entry that is not lazy, checks the shape (CT_ERR_SHAPE). May be called by several threads
+ * at once. */
 ct_status ct_param_materialize(ct_param *p, ct_shape shape);
 
-/* Ties two names of set: from now on second is another name of first's value, one segment with one
- * gradient, as in PyTorch's "second.weight = first.weight". Modules keep working, whichever name
- * they were made with. second's own values are dropped (or become first's, if that has none yet).
- * Both names are saved; second counts as not trained, so that nothing counts or updates the value
- * twice, and freezing either freezes both. Sizes not settled yet are settled together. Tie before
- * the values are used, by one thread. CT_ERR_ARGUMENT for a name that is not there, or one of a
- * buffer; CT_ERR_SHAPE for shapes that do not agree. */
+/* Ties two names of set: second becomes another name of the value of first, with one gradient, as
+ * "second.weight = first.weight" does in PyTorch. Modules keep working with either name. The values
+ * of second are dropped, unless only second has values. Open sizes are completed from each other.
+ * Both names are saved. second counts as not trained, so that nothing counts or updates the value
+ * twice; freezing either freezes both. Tie names before the values are used, on one thread. Raises
+ * CT_ERR_ARGUMENT if a name does not exist or is a buffer, CT_ERR_SHAPE if the shapes differ. */
 ct_status ct_params_tie(ct_params *set, const char *first, const char *second);
 
-/* Another init, for one that is not settled yet. One without a fill changes nothing, and one that
- * ct_params_init chose stays. */
-void ct_param_set_init(ct_param *p, ct_init init) CT_NOSITE;
+/* Replaces the init with which a lazy entry was registered. Does nothing if p is not lazy, if init
+ * has no fill, or if ct_params_init has chosen an init for p. */
+void ct_param_set_init(ct_param *p, ct_init init);
 
-/* Initialises all entries of set anew, now or, where the shape is not settled, then: those with a
- * rank of at least init.min_rank by init, the others, and buffers, as they began; all of them so
- * for an init of zeros. From now on they, and for the whole set its later entries and its generator
- * too, draw under this seed. An in-place write; gradients stay. A sink: does nothing while an error
- * stands. Stops at the first that init cannot fill: those before it have their new values. */
+/* Initialises every entry of set again. Parameters of rank init.min_rank or more use init; all
+ * others, and buffers, use the init with which they were registered. Pass a zeroed init to use that
+ * for all. Lazy entries are initialised in the same way when they are materialized. seed replaces
+ * the seed of these entries; for a whole set also that of later entries and of its generator.
+ *
+ * An in-place write; gradients stay. A sink: does nothing while an error is recorded. Stops at the
+ * first entry that cannot be initialised; those before it have their new values. */
 ct_status ct_params_init(ct_params *set, ct_init init, uint64_t seed);
 
-/* Moves all values of a whole set, its gradients and what modules keep in it to a device; what is
- * made or loaded later is there, too. Handles stay what they were; an optimiser's state follows at
- * its next step, a recurrent state does not (ct_state_to). Not while history of the values is open:
- * backward finds them changed. CT_ERR_DEVICE, CT_ERR_MEMORY; CT_ERR_ARGUMENT for a part of a set.
- * After an error the set is where it was. A sink: does nothing while an error stands. */
+/* Moves a whole set to a device: values, gradients, and the device of entries that are added or
+ * loaded later. Handles stay valid. The state of an optimiser follows at its next step; a recurrent
+ * state does not (ct_state_to). Values that backward still needs count as modified. A sink: does
+ * nothing while an error is recorded. Raises CT_ERR_DEVICE, CT_ERR_MEMORY, CT_ERR_ARGUMENT for a
+ * part of a set or NULL. After an error the set is unchanged. */
 ct_status ct_params_to(ct_params *set, ct_device device);
 
 /* ---- training ---- */
 
-/* Switches the whole set between training, in which it begins, and evaluation: dropout acts in the
- * first only. */
-void ct_params_train(ct_params *set, bool training) CT_NOSITE;
-bool ct_params_is_training(const ct_params *set) CT_NOSITE;
+/* Switches the whole set between training, the initial state, and evaluation, in which dropout is
+ * off. */
+void ct_params_train(ct_params *set, bool training);
 
-/* The set's own generator, for what is drawn while training: dropout's masks. It begins from the
- * set's seed; keep its value and put it back to draw the same again. */
-ct_generator *ct_params_generator(ct_params *set) CT_NOSITE;
+/* True while training; false for NULL. */
+bool ct_params_is_training(const ct_params *set);
 
-/* Freezes (or trains again) all entries of set whose name matches a shell pattern: "rnn.*". What is
- * frozen gets no gradient and counts in neither norm nor update. Returns how many matched. */
-int ct_params_freeze(ct_params *set, const char *pattern, bool frozen) CT_NOSITE;
+/* The generator of the set, for what is drawn in training, such as dropout masks. It begins from
+ * the seed of the set. To draw the same numbers again, keep a copy of it and write the copy
+ * back. */
+ct_generator *ct_params_generator(ct_params *set);
 
-/* Forgets all gradients of the set. */
-void ct_params_zero_grad(ct_params *set) CT_NOSITE;
+/* Freezes (frozen) or unfreezes all entries of set whose name, without the prefix of the part,
+ * matches a shell pattern such as "rnn.*" (fnmatch). A frozen parameter gets no gradient; norms and
+ * updates leave it out. The gradients of the entries that match are removed. Returns how many
+ * match. */
+int ct_params_freeze(ct_params *set, const char *pattern, bool frozen);
 
-/* The model's summary: a line for each entry (name, shape, count) and the total. */
-void ct_params_print(const ct_params *set, FILE *out) CT_NOSITE;
+/* Removes the gradients of all entries of set. */
+void ct_params_zero_grad(ct_params *set);
+
+/* Prints a summary: a line for each entry with name, shape and number of elements, and the
+ * total. */
+void ct_params_print(const ct_params *set, FILE *out);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,10 @@
-/* state_dict.c - parameters to and from safetensors. A load matches names, raises what does not
- * fit, reads everything into tensors of its own, and only then changes the set: that cannot fail. */
+/* state_dict.c - parameters to and from safetensors.
+ *
+ * A load has four stages, and only the last changes the set:
+ *     match   finds the parameter for each tensor of the file, and lists what does not fit
+ *     judge   raises an error if something on that list is not allowed
+ *     read    reads every tensor into memory of its own; tied names must agree
+ *     commit  copies or moves the values into the set, which cannot fail half way */
 #include "autograd/internal.h"
 
 #include "tensor/hooks.h"
@@ -16,8 +21,8 @@
 
 /* ---- saving ---- */
 
-/* p's name in the terms of set: without its prefix. */
-static const char *name_in(const ct_params *set, const ct_param *p)
+/* The name of p inside set: without set's prefix. */
+static const char *state_dict_name(const ct_params *set, const ct_param *p)
 {
     return ct_param_name(p) + strlen(cti_params_prefix(set));
 }
@@ -35,7 +40,8 @@ ct_status ct_params_save(ct_params *set, const char *path)
     for (i = 0; i < ct_params_count(set); i++) {
         ct_param *p = ct_params_at(set, i);
 
-        cti_named_tensors_add(&list, "", name_in(set, p), ct_param_value(p)); /* raises if lazy */
+        cti_named_tensors_add(&list, "", state_dict_name(set, p),
+                              ct_param_value(p)); /* raises if lazy */
     }
     status = cti_named_tensors_write(&list, path, NULL);
     cti_named_tensors_free(&list);
@@ -44,147 +50,101 @@ ct_status ct_params_save(ct_params *set, const char *path)
 
 /* ---- the report ---- */
 
-struct ct_load_report {
-    ct_load_item *item; /* the names are copies */
-    int count;
-    size_t room;
-};
-
-ct_load_report *ct_load_report_new(void)
+void ct_load_report_clear(ct_load_report *r)
 {
-    ct_load_report *r = cti_calloc(1, sizeof *r);
-
-    if (!r)
-        cti_out_of_memory("ct_load_report_new", sizeof *r);
-    return r;
-}
-
-static void report_clear(ct_load_report *r)
-{
-    while (r->count)
-        cti_release((char *)r->item[--r->count].name);
-}
-
-void ct_load_report_free(ct_load_report *r)
-{
-    if (!r)
-        return;
-    report_clear(r);
-    cti_release(r->item);
-    cti_release(r);
-}
-
-int ct_load_report_count(const ct_load_report *r)
-{
-    return r ? r->count : 0;
-}
-
-const ct_load_item *ct_load_report_at(const ct_load_report *r, int i)
-{
-    return r && i >= 0 && i < r->count ? &r->item[i] : NULL;
+    while (r && r->count)
+        cti_release((char *)r->items[--r->count].name);
+    if (r) {
+        cti_release(r->items);
+        *r = (ct_load_report){ NULL, 0, 0 };
+    }
 }
 
 /* Adds item with a copy of its name; false with CT_ERR_MEMORY. */
-static bool report_add(ct_load_report *r, const ct_load_item *item)
+static bool state_dict_report(ct_load_report *r, const ct_load_item *item)
 {
     size_t room = r->room;
     char *name = cti_strdup(item->name);
 
     if (!name)
         cti_out_of_memory("ct_params_load", strlen(item->name) + 1);
-    if (!name || !cti_grow((void **)&r->item, &room, (size_t)r->count, sizeof *r->item)) {
+    if (!name || !cti_grow((void **)&r->items, &room, (size_t)r->count, sizeof *r->items)) {
         cti_release(name);
         return false;
     }
     r->room = room;
-    r->item[r->count] = *item;
-    r->item[r->count++].name = name;
+    r->items[r->count] = *item;
+    r->items[r->count++].name = name;
     return true;
+}
+
+/* ---- names ---- */
+
+char *cti_rename_prefix(const char *function, const ct_prefix *map, const char *name)
+{
+    const char *prefix = "";
+    size_t bytes;
+    char *s;
+
+    for (; map && map->from && map->to; map++)
+        if (strncmp(name, map->from, strlen(map->from)) == 0) {
+            prefix = map->to;
+            name += strlen(map->from);
+            break;
+        }
+    bytes = strlen(prefix) + strlen(name) + 1;
+    s = cti_calloc(1, bytes);
+    if (!s) {
+        cti_out_of_memory(function, bytes);
+        return NULL;
+    }
+    return strcat(strcpy(s, prefix), name);
 }
 
 /* ---- loading ---- */
 
-static const char *const loading = "ct_params_load";
+static const char *const state_dict_loading = "ct_params_load";
 
-/* What goes into parameter i of the set. */
-typedef struct slot {
+/* What is loaded into one parameter of the set. */
+typedef struct state_dict_slot {
     ct_param *param;
     int from;         /* the file's tensor, or -1 */
-    ct_tensor *value; /* read from the file; the load's scope's */
-    ct_tensor *leaf;  /* owned, to become the value of a parameter without one; or NULL */
-} slot;
+    ct_tensor *value; /* as read; belongs to the inner scope of state_dict_read */
+    ct_tensor *leaf;  /* owned; becomes the value of a lazy parameter; otherwise NULL */
+} state_dict_slot;
 
-typedef struct loader {
+typedef struct state_dict_load {
     ct_params *set;
     const char *path;
     ct_load_options options;
     ct_safetensors *file;
     ct_load_report *found;
-    slot *slot;
+    state_dict_slot *slot;
     int count;
-    char *name; /* room for any name of the file, renamed */
-} loader;
+} state_dict_load;
 
-/* The set's name of the file's tensor i: a pair of .rename applied. */
-static const char *renamed(loader *l, int i)
-{
-    const char *name = ct_safetensors_name(l->file, i);
-    const ct_prefix *p;
-
-    for (p = l->options.rename; p && p->from && p->to; p++)
-        if (strncmp(name, p->from, strlen(p->from)) == 0)
-            return strcat(strcpy(l->name, p->to), name + strlen(p->from));
-    return name;
-}
-
-/* The longest name of the file and the longest .to, one after the other, fit in l->name. */
-static bool make_name_room(loader *l)
-{
-    size_t longest = 0, to = 0, n;
-    const ct_prefix *p;
-    int i;
-
-    for (i = 0; i < ct_safetensors_count(l->file); i++) {
-        n = strlen(ct_safetensors_name(l->file, i));
-        longest = n > longest ? n : longest;
-    }
-    for (p = l->options.rename; p && p->from && p->to; p++) {
-        n = strlen(p->to);
-        to = n > to ? n : to;
-    }
-    l->name = cti_calloc(longest + to + 1, 1);
-    if (!l->name)
-        cti_out_of_memory(loading, longest + to + 1);
-    return l->name;
-}
-
-static const char *file_dtype(ct_dtype dtype)
-{
-    return dtype == CT_F64 ? "F64" : "F32"; /* parameters are no others */
-}
-
-/* Notes that s and the file's tensor do not fit, if so; false with an error of memory. */
-static bool compare(loader *l, const slot *s)
+/* Reports s if its tensor in the file has another shape or dtype. False if memory runs out. */
+static bool state_dict_compare(state_dict_load *l, const state_dict_slot *s)
 {
     const ct_param *p = s->param;
     const char *dtype = ct_safetensors_dtype(l->file, s->from);
-    ct_load_item item = { .name = name_in(l->set, p),
+    ct_load_item item = { .name = state_dict_name(l->set, p),
                           .in_set = ct_param_shape(p),
                           .in_file = ct_safetensors_shape(l->file, s->from),
                           .file_dtype = dtype };
 
     if (!cti_param_fits(p, &item.in_file)) {
         item.problem = CT_LOAD_PROBLEM_SHAPE;
-        return report_add(l->found, &item);
+        return state_dict_report(l->found, &item);
     }
-    if (strcmp(dtype, file_dtype(ct_params_dtype(l->set))) != 0) {
+    if (strcmp(dtype, cti_dtype_file_name(ct_params_dtype(l->set))) != 0) {
         item.problem = CT_LOAD_PROBLEM_DTYPE;
-        return report_add(l->found, &item);
+        return state_dict_report(l->found, &item);
     }
     return true;
 }
 
-static slot *slot_of(loader *l, const ct_param *p)
+static state_dict_slot *state_dict_find_slot(state_dict_load *l, const ct_param *p)
 {
     int i;
 
@@ -193,39 +153,47 @@ static slot *slot_of(loader *l, const ct_param *p)
     return i < l->count ? &l->slot[i] : NULL;
 }
 
-/* Finds for each tensor of the file the parameter that it is for. */
-static bool match_file(loader *l)
+/* Finds the parameter that the file's tensor i is for; name is the set's name for it. */
+static bool state_dict_match_tensor(state_dict_load *l, int i, const char *name)
+{
+    state_dict_slot *s = state_dict_find_slot(l, ct_params_get(l->set, name));
+
+    if (!s) {
+        ct_load_item item = { .problem = CT_LOAD_PROBLEM_UNEXPECTED,
+                              .name = name,
+                              .in_file = ct_safetensors_shape(l->file, i),
+                              .file_dtype = ct_safetensors_dtype(l->file, i) };
+
+        return state_dict_report(l->found, &item);
+    }
+    if (s->from >= 0) {
+        ct_raise(CT_ERR_FORMAT, state_dict_loading, "%.400s: %s and %s both become %s", l->path,
+                 cti_quote(ct_safetensors_name(l->file, s->from)).s,
+                 cti_quote(ct_safetensors_name(l->file, i)).s, cti_quote(name).s);
+        return false;
+    }
+    s->from = i;
+    return state_dict_compare(l, s);
+}
+
+static bool state_dict_match_file(state_dict_load *l)
 {
     int i;
 
     for (i = 0; i < ct_safetensors_count(l->file); i++) {
-        const char *name = renamed(l, i);
-        slot *s = slot_of(l, ct_params_get(l->set, name));
+        char *name = cti_rename_prefix(state_dict_loading, l->options.rename,
+                                       ct_safetensors_name(l->file, i));
+        bool ok = name && state_dict_match_tensor(l, i, name);
 
-        if (!s) {
-            ct_load_item item = { .problem = CT_LOAD_PROBLEM_UNEXPECTED,
-                                  .name = name,
-                                  .in_file = ct_safetensors_shape(l->file, i),
-                                  .file_dtype = ct_safetensors_dtype(l->file, i) };
-
-            if (!report_add(l->found, &item))
-                return false;
-        } else if (s->from >= 0) {
-            ct_raise(CT_ERR_FORMAT, loading, "%.400s: %s and %s both become %s", l->path,
-                     cti_quote(ct_safetensors_name(l->file, s->from)).s,
-                     cti_quote(ct_safetensors_name(l->file, i)).s, cti_quote(name).s);
+        cti_release(name);
+        if (!ok)
             return false;
-        } else {
-            s->from = i;
-            if (!compare(l, s))
-                return false;
-        }
     }
     return true;
 }
 
-/* True if the file has s's value under a name tied to it. */
-static bool has_tied(const loader *l, const slot *s)
+/* True if the file has a tensor under another name of s's value. */
+static bool state_dict_has_tied(const state_dict_load *l, const state_dict_slot *s)
 {
     int i;
 
@@ -235,19 +203,19 @@ static bool has_tied(const loader *l, const slot *s)
     return false;
 }
 
-static bool match(loader *l)
+static bool state_dict_match(state_dict_load *l)
 {
     int i;
 
-    if (!match_file(l))
+    if (!state_dict_match_file(l))
         return false;
     for (i = 0; i < l->count; i++) {
-        const slot *s = &l->slot[i];
+        const state_dict_slot *s = &l->slot[i];
         ct_load_item item = { .problem = CT_LOAD_PROBLEM_MISSING,
-                              .name = name_in(l->set, s->param),
+                              .name = state_dict_name(l->set, s->param),
                               .in_set = ct_param_shape(s->param) };
 
-        if (s->from < 0 && !has_tied(l, s) && !report_add(l->found, &item))
+        if (s->from < 0 && !state_dict_has_tied(l, s) && !state_dict_report(l->found, &item))
             return false;
     }
     return true;
@@ -274,14 +242,14 @@ static void add_text(text *t, const char *format, ...)
         t->n += (size_t)n < sizeof t->s - t->n ? (size_t)n : sizeof t->s - t->n - 1;
 }
 
-static void add_item(text *t, const ct_load_item *item, ct_dtype dtype)
+static void state_dict_add_item(text *t, const ct_load_item *item, ct_dtype dtype)
 {
     add_text(t, "%s", cti_quote(item->name).s);
     if (item->problem == CT_LOAD_PROBLEM_SHAPE)
         add_text(t, " %s in the file, %s here", cti_shape_text(&item->in_file).s,
                  cti_shape_text(&item->in_set).s);
     else if (item->problem == CT_LOAD_PROBLEM_DTYPE)
-        add_text(t, " %s in the file, %s here", item->file_dtype, file_dtype(dtype));
+        add_text(t, " %s in the file, %s here", item->file_dtype, cti_dtype_file_name(dtype));
     else if (item->problem == CT_LOAD_PROBLEM_MISSING)
         add_text(t, " %s", cti_shape_text(&item->in_set).s);
     else
@@ -289,51 +257,51 @@ static void add_item(text *t, const ct_load_item *item, ct_dtype dtype)
 }
 
 /* The first items of one problem: "; 9 missing: "a" [2], "b" [3] and 7 more". Returns how many. */
-static int add_list(text *t, const loader *l, ct_load_problem problem)
+static int state_dict_add_list(text *t, const state_dict_load *l, ct_load_problem problem)
 {
     static const char *const what[] = { "missing", "unexpected", "of another shape",
                                         "of another dtype" };
     int i, n = 0, shown = 0;
 
     for (i = 0; i < l->found->count; i++)
-        n += l->found->item[i].problem == problem;
+        n += l->found->items[i].problem == problem;
     if (!n)
         return 0;
     add_text(t, "%s%d %s: ", t->n ? "; " : "", n, what[problem]);
     for (i = 0; i < l->found->count && shown < 3; i++) {
-        if (l->found->item[i].problem != problem)
+        if (l->found->items[i].problem != problem)
             continue;
         add_text(t, "%s", shown++ ? ", " : "");
-        add_item(t, &l->found->item[i], ct_params_dtype(l->set));
+        state_dict_add_item(t, &l->found->items[i], ct_params_dtype(l->set));
     }
     if (n > shown)
         add_text(t, " and %d more", n - shown);
     return n;
 }
 
-/* Raises what does not fit; false if something does not. */
-static bool judge(const loader *l)
+/* Raises an error that lists what does not fit, and returns false, if that is not allowed. */
+static bool state_dict_judge(const state_dict_load *l)
 {
     text t = { .n = 0 };
-    int shapes = add_list(&t, l, CT_LOAD_PROBLEM_SHAPE),
-        dtypes = add_list(&t, l, CT_LOAD_PROBLEM_DTYPE), names = 0;
+    int shapes = state_dict_add_list(&t, l, CT_LOAD_PROBLEM_SHAPE),
+        dtypes = state_dict_add_list(&t, l, CT_LOAD_PROBLEM_DTYPE), names = 0;
 
     if (!l->options.non_strict)
-        names =
-            add_list(&t, l, CT_LOAD_PROBLEM_MISSING) + add_list(&t, l, CT_LOAD_PROBLEM_UNEXPECTED);
+        names = state_dict_add_list(&t, l, CT_LOAD_PROBLEM_MISSING) +
+                state_dict_add_list(&t, l, CT_LOAD_PROBLEM_UNEXPECTED);
     if (!shapes && !dtypes && !names)
         return true;
     ct_raise(shapes   ? CT_ERR_SHAPE
              : dtypes ? CT_ERR_DTYPE
                       : CT_ERR_FORMAT,
-             loading, "%.200s does not fit: %s", l->path, t.s);
+             state_dict_loading, "%.200s does not fit: %s", l->path, t.s);
     return false;
 }
 
-/* ---- reading, and the change ---- */
+/* ---- read and commit ---- */
 
-/* Reads s's value; an owned leaf too, if the parameter has no value yet. */
-static bool stage(loader *l, slot *s)
+/* Reads the value for s. For a lazy parameter, makes the leaf now, because commit must not fail. */
+static bool state_dict_stage(state_dict_load *l, state_dict_slot *s)
 {
     if (s->from < 0)
         return true;
@@ -345,51 +313,53 @@ static bool stage(loader *l, slot *s)
     return s->leaf || !ct_param_is_lazy(s->param);
 }
 
-typedef struct bytes {
+typedef struct state_dict_bytes {
     void *p;
     size_t n;
-} bytes;
+} state_dict_bytes;
 
-static bool same_bytes(void *context, const void *p, size_t n)
+static bool state_dict_same_bytes(void *context, const void *p, size_t n)
 {
-    const bytes *other = context;
+    const state_dict_bytes *other = context;
 
     return other->n == n && memcmp(other->p, p, n) == 0;
 }
 
-/* a and b, of the same shape and dtype, hold the same bytes; false with an error for want of
- * memory. */
-static bool same_values(ct_tensor *a, ct_tensor *b)
+/* True if a and b, of the same shape and dtype, hold the same bytes. False, with an error, if
+ * memory runs out. */
+static bool state_dict_same_values(ct_tensor *a, ct_tensor *b)
 {
-    bytes of_a = { NULL, (size_t)a->numel * ct_dtype_size(a->dtype) };
+    state_dict_bytes of_a = { NULL, (size_t)a->numel * ct_dtype_size(a->dtype) };
     bool same;
 
     of_a.p = cti_calloc(1, of_a.n + 1);
     if (!of_a.p) {
-        cti_out_of_memory(loading, of_a.n + 1);
+        cti_out_of_memory(state_dict_loading, of_a.n + 1);
         return false;
     }
-    same = ct_to_host(a, of_a.p, of_a.n) == CT_OK && cti_each_bytes(b, same_bytes, &of_a);
+    same =
+        ct_to_host(a, of_a.p, of_a.n) == CT_OK && cti_each_bytes(b, state_dict_same_bytes, &of_a);
     cti_release(of_a.p);
     return same;
 }
 
-/* Tied names must agree; the first is used. (An error that stands already stays.) */
-static bool check_tied(loader *l)
+/* Raises an error unless the tensors of tied names are equal. Only the first is committed. */
+static bool state_dict_check_tied(state_dict_load *l)
 {
     int i, j;
 
     for (i = 0; i < l->count; i++)
         for (j = 0; l->slot[i].value && j < i; j++) {
-            slot *a = &l->slot[j], *b = &l->slot[i];
+            state_dict_slot *a = &l->slot[j], *b = &l->slot[i];
 
             if (!a->value || cti_param_real(a->param) != cti_param_real(b->param))
                 continue;
             if (!cti_same_shape(&a->value->shape, &b->value->shape) ||
-                !same_values(a->value, b->value)) {
-                ct_raise(CT_ERR_FORMAT, loading, "%.400s: %s and %s are tied, and differ", l->path,
-                         cti_quote(name_in(l->set, a->param)).s,
-                         cti_quote(name_in(l->set, b->param)).s);
+                !state_dict_same_values(a->value, b->value)) {
+                ct_raise(CT_ERR_FORMAT, state_dict_loading,
+                         "%.400s: %s and %s are tied, and differ", l->path,
+                         cti_quote(state_dict_name(l->set, a->param)).s,
+                         cti_quote(state_dict_name(l->set, b->param)).s);
                 return false;
             }
             b->value = NULL;
@@ -398,20 +368,22 @@ static bool check_tied(loader *l)
     return true;
 }
 
-/* Moves what was read into the set. */
-static bool commit(loader *l)
+/* Puts what was read into the set. All shapes are checked first, under the lock: another thread may
+ * have materialized a parameter since they were matched. */
+static bool state_dict_commit(state_dict_load *l)
 {
     bool ok;
     int i;
 
     cti_params_lock(l->set);
-    for (i = 0, ok = true; i < l->count && ok; i++) { /* another thread may have settled one */
-        slot *s = &l->slot[i];
+    for (i = 0, ok = true; i < l->count && ok; i++) {
+        state_dict_slot *s = &l->slot[i];
 
         ok = !s->value || cti_param_fits(s->param, &s->value->shape);
         if (!ok)
-            ct_raise(CT_ERR_SHAPE, loading, "%.400s: %s was settled meanwhile, with another shape",
-                     l->path, cti_quote(name_in(l->set, s->param)).s);
+            ct_raise(CT_ERR_SHAPE, state_dict_loading,
+                     "%.400s: %s was settled meanwhile, with another shape", l->path,
+                     cti_quote(state_dict_name(l->set, s->param)).s);
     }
     for (i = 0; i < l->count && ok; i++)
         if (l->slot[i].value)
@@ -420,22 +392,22 @@ static bool commit(loader *l)
     return ok;
 }
 
-static bool run(loader *l)
+static bool state_dict_read(state_dict_load *l)
 {
     ct_scope s = cti_scope_push();
     bool ok = s.id;
     int i;
 
     for (i = 0; i < l->count && ok; i++)
-        ok = stage(l, &l->slot[i]);
-    ok = ok && check_tied(l) && commit(l);
+        ok = state_dict_stage(l, &l->slot[i]);
+    ok = ok && state_dict_check_tied(l) && state_dict_commit(l);
     for (i = 0; i < l->count; i++)
         ct_free(l->slot[i].leaf);
     cti_scope_pop(s);
     return ok;
 }
 
-static bool make_slots(loader *l)
+static bool state_dict_make_slots(state_dict_load *l)
 {
     size_t room;
     int i;
@@ -444,36 +416,33 @@ static bool make_slots(loader *l)
     room = (size_t)l->count + 1;
     l->slot = cti_calloc(room, sizeof *l->slot);
     if (!l->slot) {
-        cti_out_of_memory(loading, room * sizeof *l->slot);
+        cti_out_of_memory(state_dict_loading, room * sizeof *l->slot);
         return false;
     }
     for (i = 0; i < l->count; i++)
-        l->slot[i] = (slot){ .param = ct_params_at(l->set, i), .from = -1 };
+        l->slot[i] = (state_dict_slot){ .param = ct_params_at(l->set, i), .from = -1 };
     return true;
 }
 
 ct_status ct_params_load(ct_params *set, const char *path, ct_load_options options)
 {
     ct_load_report own = { NULL, 0, 0 };
-    loader l = { .set = set,
-                 .path = path,
-                 .options = options,
-                 .found = options.report ? options.report : &own };
+    state_dict_load l = { .set = set,
+                          .path = path,
+                          .options = options,
+                          .found = options.report ? options.report : &own };
     bool ok;
 
-    report_clear(l.found);
+    ct_load_report_clear(l.found);
     if (!cti_sink_allowed())
         return ct_error();
     if (!set || !path)
-        return ct_raise(CT_ERR_ARGUMENT, loading, "%s is NULL", set ? "path" : "set");
+        return ct_raise(CT_ERR_ARGUMENT, state_dict_loading, "%s is NULL", set ? "path" : "set");
     l.file = ct_safetensors_open(path);
-    ok = l.file && make_slots(&l) && make_name_room(&l) && match(&l) && judge(&l) && run(&l);
+    ok = l.file && state_dict_make_slots(&l) && state_dict_match(&l) && state_dict_judge(&l) &&
+         state_dict_read(&l);
     ct_safetensors_close(l.file);
-    cti_release(l.name);
     cti_release(l.slot);
-    if (!options.report) {
-        report_clear(&own);
-        cti_release(own.item);
-    }
+    ct_load_report_clear(&own);
     return ok ? CT_OK : ct_error();
 }

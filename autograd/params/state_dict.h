@@ -3,14 +3,17 @@
  *     if (ct_params_save(params, "model.safetensors") != CT_OK) ...
  *     if (ct_params_load(params, "model.safetensors", (ct_load_options){ 0 }) != CT_OK) ...
  *
- * The files are safetensors (tensor/safetensors.h); names and shapes are those of PyTorch, so that
+ * The files are safetensors (tensor/safetensors.h), with the names and shapes of PyTorch. PyTorch
+ * loads them by
  *     model.load_state_dict(safetensors.torch.load_file("model.safetensors"))
- * reads them there, and what safetensors.torch.save_file(model.state_dict(), ...) wrote there is
- * read here. */
+ * and a file that it writes by
+ *     safetensors.torch.save_file(model.state_dict(), "model.safetensors")
+ * loads here. */
 #ifndef COTANGENT_AUTOGRAD_PARAMS_STATE_DICT_H
 #define COTANGENT_AUTOGRAD_PARAMS_STATE_DICT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include <cotangent/autograd/params/params.h>
 
@@ -18,63 +21,77 @@
 extern "C" {
 #endif
 
-/* Writes all parameters and buffers of set (of a part of one: those under its prefix, without it).
- * Tied names are all written. Whole or not at all: whatever fails, path holds the old file or the
- * new one. Does nothing while an error stands. CT_ERR_SHAPE for a parameter whose shape is not
- * settled, CT_ERR_IO, CT_ERR_MEMORY, CT_ERR_ARGUMENT for a NULL or a name that is not UTF-8. */
+/* Writes all parameters and buffers of set to path. For a part of a set: those under its prefix,
+ * with names that leave the prefix out. Every name of a tied value is written. Atomic: whatever
+ * fails, path holds the old file or the complete new one. A sink: does nothing, and returns the
+ * recorded error, while an error is recorded.
+ *
+ * Raises CT_ERR_SHAPE if a parameter is lazy (ct_param_is_lazy), CT_ERR_ARGUMENT for a NULL
+ * argument or a name that is not UTF-8, CT_ERR_IO, CT_ERR_MEMORY. */
 ct_status ct_params_save(ct_params *set, const char *path) CT_WARN_UNUSED;
 
 /* ---- loading ---- */
 
-/* One way in which a file and a set do not fit. */
+/* One way in which a file and a set do not match. */
 typedef enum ct_load_problem {
-    CT_LOAD_PROBLEM_MISSING,    /* of the set, not in the file */
-    CT_LOAD_PROBLEM_UNEXPECTED, /* in the file, not of the set */
-    CT_LOAD_PROBLEM_SHAPE,      /* in both, of different shapes */
-    CT_LOAD_PROBLEM_DTYPE       /* in both, of different dtypes */
+    CT_LOAD_PROBLEM_MISSING,    /* in the set, not in the file */
+    CT_LOAD_PROBLEM_UNEXPECTED, /* in the file, not in the set */
+    CT_LOAD_PROBLEM_SHAPE,      /* in both, with different shapes */
+    CT_LOAD_PROBLEM_DTYPE       /* in both, with different dtypes */
 } ct_load_problem;
-
-/* What a load found: a list that the caller makes, hands in and reads, whatever it returns. */
-typedef struct ct_load_report ct_load_report;
 
 typedef struct ct_load_item {
     ct_load_problem problem;
-    const char *name;         /* in the set's terms: after .rename */
-    ct_shape in_file, in_set; /* CT_SCALAR where it is missing; -1 for a size not settled */
-    const char *file_dtype;   /* "F32"; NULL where it is missing */
+    const char *name;         /* the set's name: after .rename */
+    ct_shape in_file, in_set; /* CT_SCALAR where the name is missing; -1 for a size not known yet */
+    const char *file_dtype;   /* "F32"; NULL where the file has no such name */
 } ct_load_item;
 
-ct_load_report *ct_load_report_new(void);
-void ct_load_report_free(ct_load_report *report) CT_NOSITE;
-int ct_load_report_count(const ct_load_report *report) CT_NOSITE;
-/* NULL for an i that is not there; valid until the next load, or the report's end. */
-const ct_load_item *ct_load_report_at(const ct_load_report *report, int i) CT_NOSITE;
+/* Every mismatch that a load found, whether the load failed or not. Zero-initialise it before the
+ * first load. A load replaces what it holds. The items and their names belong to the report; free
+ * them by ct_load_report_clear.
+ *
+ *     ct_load_report report = { 0 };
+ *
+ *     status = ct_params_load(params, path, (ct_load_options){ .report = &report });
+ *     for (i = 0; i < report.count; i++)
+ *         puts(report.items[i].name);
+ *     ct_load_report_clear(&report); */
+typedef struct ct_load_report {
+    ct_load_item *items;
+    int count;
+    size_t room; /* of items; the library's */
+} ct_load_report;
 
-/* Names of the file that begin with from begin, in the set's terms, with to. */
+/* Frees the items; the report is empty then and may be used again. NULL is allowed. */
+void ct_load_report_clear(ct_load_report *report);
+
+/* Renames: a name of the file that begins with from begins with to instead. */
 typedef struct ct_prefix {
     const char *from, *to;
 } ct_prefix;
 
 typedef struct ct_load_options {
-    bool non_strict;         /* missing and unexpected names are no error */
-    const ct_prefix *rename; /* the first pair that matches is used; ended by a pair of NULLs */
-    ct_load_report *report;  /* or NULL */
-    void *reserved[5];
+    bool non_strict; /* missing and unexpected names are no error */
+    const ct_prefix
+        *rename;            /* the first pair that matches is used; a pair of NULLs ends the list */
+    ct_load_report *report; /* or NULL */
 } ct_load_options;
 
-/* Loads the parameters and buffers of set from a file. All or nothing: everything is checked, and
- * read, before the first value changes, and shapes that were left open are settled by the file
- * then. Counts as an in-place write. Does nothing while an error stands.
+/* Loads the parameters and buffers of set, whole or part, from the safetensors file at path. All or
+ * nothing: the file is checked and read completely before the first value changes. Lazy parameters
+ * get their shapes from the file. Counts as an in-place write: backward must not need the old
+ * values. A sink: does nothing while an error is recorded.
  *
- * A file whose names have another prefix loads with .rename: d2l's "rnn.rnn.weight_ih_l0" with
+ * Of tied names, one in the file is enough; if there are several, they must hold the same bytes.
+ * .rename loads a file whose names have another prefix. A module of d2l saves
+ * "rnn.rnn.weight_ih_l0":
  *     (ct_prefix[]){ { "rnn.rnn.", "rnn." }, { NULL, NULL } }
- * as does, with the same map, a file that has "rnn.weight_ih_l0". Two names of a file that become
- * one are CT_ERR_FORMAT.
  *
- * CT_ERR_SHAPE, CT_ERR_DTYPE or CT_ERR_FORMAT (in this order, the message lists the first of each)
- * when the file does not fit: shapes, dtypes (no conversion), and, unless .non_strict, names. Of
- * tied names one is enough; those that are there must hold the same bytes (CT_ERR_FORMAT). Else the
- * errors of ct_safetensors_open and ct_safetensors_load; CT_ERR_MEMORY. */
+ * Raises CT_ERR_SHAPE or CT_ERR_DTYPE (nothing is converted) if a tensor does not fit;
+ * CT_ERR_FORMAT if names are missing or unexpected and .non_strict is false, if tied names differ,
+ * or if .rename gives two tensors one name; CT_ERR_ARGUMENT for a NULL argument; and the errors of
+ * ct_safetensors_open and ct_safetensors_load. */
 ct_status ct_params_load(ct_params *set, const char *path, ct_load_options options) CT_WARN_UNUSED;
 
 #ifdef __cplusplus

@@ -9,8 +9,11 @@ once, in code, strings and comments alike. Calls that changed more than their na
     ct_as_module(params, m)              m
     ct_param_is_settled(p)               !ct_param_is_lazy(p)
     ct_bce_with_logits(x, t, reduction)  ct_bce_with_logits(x, t, (ct_bce_options){ .reduction = reduction })
+    ct_set_matmul_precision(CT_BF16)     ct_set_matmul_precision(CT_MATMUL_PRECISION_BF16)   (rule precision)
+    ct_matmul_precision() == CT_BF16     ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16
+    .no_lr = true                        .lr = CT_ZERO; a patience becomes negative          (rule zero)
 
-RULE is a name of the table's first column; without it all rules apply.
+RULE is a name of the table's first column, precision or zero; without it all rules apply.
 """
 import argparse
 import os
@@ -67,6 +70,22 @@ CHANGED = {
 }
 
 
+# Rules beside the table: a pattern and what replaces it.
+PATTERNS = {
+    'precision': [
+        (r'\b(ct_set_matmul_precision\(\s*)CT_(F32|BF16)\b', r'\1CT_MATMUL_PRECISION_\2'),
+        (r'\bct_matmul_precision\(\)(\s*[!=]=\s*)CT_(F32|BF16)\b',
+         r'ct_get_matmul_precision()\1CT_MATMUL_PRECISION_\2'),
+        (r'\bct_matmul_precision\(\)', r'ct_get_matmul_precision()'),
+        (r'<cotangent/tensor/precision\.h>', r'<cotangent/tensor/config.h>'),
+    ],
+    'zero': [
+        (r'\.no_(lr|beta1|beta2|eps|weight_decay|alpha|threshold)(\s*)=(\s*)(?:true|1)\b', r'.\1\2=\3CT_ZERO'),
+        (r'\.no_patience(\s*)=(\s*)(?:true|1)\b', r'.patience\1=\2-1'),
+    ],
+}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--rule')
@@ -76,12 +95,13 @@ def main():
     with open(table, encoding='utf-8') as f:
         rows = [line.rstrip('\n').split('\t') for line in f][1:]
     rows = [r for r in rows if args.rule in (None, r[0])]
-    if not rows:
+    patterns = [p for rule in PATTERNS if args.rule in (None, rule) for p in PATTERNS[rule]]
+    if not rows and not patterns:
         sys.exit('rename.py: names.tsv has no rule %s' % args.rule)
     new = {r[2]: r[3] for r in rows if r[3] != '-'}
     new.setdefault('ct_linear', 'ct_module') if any(r[2] == 'ct_linear' for r in rows) else None
     old = {r[2] for r in rows}
-    names = re.compile(r'\b(%s)\b' % '|'.join(sorted(new, key=len, reverse=True)))
+    names = re.compile(r'\b(%s)\b' % '|'.join(sorted(new, key=len, reverse=True)) if new else r'(?!)')
     for path in args.files:
         with open(path, encoding='utf-8') as f:
             text = f.read()
@@ -89,6 +109,8 @@ def main():
         for name, rewrite in CHANGED.items():
             if name in old or name + '_with' in old:
                 changed = calls(changed, name, rewrite)
+        for pattern, replacement in patterns:
+            changed = re.sub(pattern, replacement, changed)
         changed = names.sub(lambda m: new[m.group(1)], changed)
         changed = changed.replace('!!ct_param_is_lazy', 'ct_param_is_lazy')
         if changed != text:

@@ -1,4 +1,21 @@
-/* cpu.h - the CPU's loops, compiled once per code path, chosen at run time. (internal) */
+/* cpu.h - what the files of the CPU's kernels share. (internal)
+ *
+ * A kernel of the table (cti_cpu_NAME, one file for each family, with the file names of cuda/) checks
+ * its data, cuts its work into pieces by shape alone, and gives each piece to a loop. The loops are in
+ * kernels.c, which is compiled once for each code path: base for any processor of the kind, avx2 and
+ * avx512 for x86-64. Each copy fills one table, cti_cpu_path_base and so on; the library chooses
+ * among those that were built when it runs (cti_cpu_path_get in backend.c).
+ *
+ *     kernels.c    includes loops_*.h once with T = float, once with T = double (loops_number.h also
+ *                  with int32_t and int64_t), and lists the functions in the table
+ *     loops_*.h    the loops, written for a type T; FN(name) is name_f32 or name_f64, M(exp) the
+ *                  type's own function, from math.h
+ *     Makefile.am  libcpu_base, libcpu_avx2, libcpu_avx512: the same sources with -DCT_CPU_PATH and
+ *                  the processor's flags, which m4/ct_cpu.m4 finds. No other file gets such flags, so
+ *                  that the library runs where the processor has no such instructions.
+ *
+ * On a processor that is not x86-64 only base is built, and nothing may name another path but
+ * between #ifdef CT_HAVE_AVX2_PATH (or AVX512, BF16). */
 #ifndef COTANGENT_TENSOR_CPU_H
 #define COTANGENT_TENSOR_CPU_H
 
@@ -34,7 +51,7 @@ typedef struct cti_row_loops {
                         const void *bias, void *out);
     void (*start_rows)(int64_t rows, int64_t width, const void *bias, void *out, int64_t ldo);
 
-    /* Recurrent cells, rows (rows, width) at a time; see sequence.c. */
+    /* Recurrent cells, rows (rows, width) at a time; see rnn.c. */
     void (*activate)(bool relu, int64_t n, void *h);
     void (*activate_backward)(bool relu, int64_t n, const void *h, const void *dy, const void *dh,
                               void *dx);
@@ -55,13 +72,20 @@ typedef struct cti_row_loops {
 
 typedef struct cti_cpu_path {
     const char *name;
+    int vector_bytes; /* of a vector register that its loops use */
     cti_loop f32[CTI_EW_COUNT], f64[CTI_EW_COUNT], i32[CTI_EW_COUNT], i64[CTI_EW_COUNT];
     cti_loop b8[CTI_EW_COUNT]; /* bool; where also moves 2-byte elements by w16 */
     cti_loop where16;
     cti_row_loops rows_f32, rows_f64;
 } cti_cpu_path;
 
-extern const cti_cpu_path cti_cpu_path_base, cti_cpu_path_avx2, cti_cpu_path_avx512;
+extern const cti_cpu_path cti_cpu_path_base;
+#ifdef CT_HAVE_AVX2_PATH
+extern const cti_cpu_path cti_cpu_path_avx2;
+#endif
+#ifdef CT_HAVE_AVX512_PATH
+extern const cti_cpu_path cti_cpu_path_avx512;
+#endif
 
 /* The path in use: the best that this processor has, or base where ct_set_portable asks for it. */
 const cti_cpu_path *cti_cpu_path_get(void);
@@ -74,7 +98,17 @@ static inline const cti_row_loops *cti_cpu_rows_of(ct_dtype dtype)
     return dtype == CT_F64 ? &path->rows_f64 : &path->rows_f32;
 }
 
-void cti_cpu_gemm(const cti_gemm *g);
+/* Elements of elementwise work in a piece. Pieces depend on shapes alone, never on the number of
+ * threads. */
+#define CTI_CPU_PIECE 16384
+
+/* The kernels of the table: cti_cpu_fill, ... */
+#define CTI_CPU_PROTOTYPE(result, name, parameters) result cti_cpu_##name parameters;
+CTI_SLOTS(CTI_CPU_PROTOTYPE)
+#undef CTI_CPU_PROTOTYPE
+
+/* Writes v as an element of dtype, by the rules of conversions. (copy.c) */
+void cti_cpu_store(void *p, ct_dtype dtype, double v);
 
 /* The BLAS it uses, with what that says of itself: "OpenBLAS 0.3.21 ... Haswell ...". */
 const char *cti_blas_name(void);
@@ -100,7 +134,9 @@ typedef struct cti_bf16_path {
     void (*multiply)(const cti_bf16_product *p, const uint32_t *a, const uint32_t *b, float *c);
 } cti_bf16_path;
 
+#ifdef CT_HAVE_BF16_PATH
 extern const cti_bf16_path cti_bf16_path_avx512;
+#endif
 
 /* The one in use; NULL where the processor has none. */
 const cti_bf16_path *cti_bf16_path_get(void);
@@ -125,35 +161,53 @@ bool cti_gemm_packed(const cti_gemm *g);
  * PR_SET_MDWE), and LIBXSMM 1.17 crashes there: it is left alone then. */
 bool cti_may_generate_code(void);
 
-/* A product of fixed small sizes that is repeated: C (m, n) = A (m, k) B (k, n), or A^T B for A (k,
- * m), added to C where accumulate is set; row-major, leading dimensions as given. */
+/* ---- packed products: three layers, each made of the one before (gemm_packed.c) ----
+ *
+ *     cti_small_gemm   one product of fixed small sizes, by a kernel that LIBXSMM compiled for them
+ *     cti_packed       a matrix B cut into panels that such a kernel reads from front to back
+ *     cti_product      some rows of A times a packed B: a loop over its panels
+ */
+
+/* C (m, n) = A (m, k) B (k, n), or A^T B for A (k, m), added to C where accumulate is set; row-major,
+ * leading dimensions as given. */
 typedef struct cti_small_gemm {
     ct_dtype dtype;
     int m, n, k, lda, ldb, ldc;
-    bool trans_a, trans_b, accumulate; /* trans_b: B is (n, k), and there is no compiled kernel */
-    void (*kernel)(void);              /* LIBXSMM's, or NULL */
+    bool trans_a, accumulate;
+    void (*kernel)(void); /* LIBXSMM's, or NULL */
 } cti_small_gemm;
 
 /* Completes g, whose other fields are set. True if there is a kernel compiled for it. */
 bool cti_small_gemm_init(cti_small_gemm *g);
 void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, void *c);
 
-/* A matrix B (k, n) for many products, packed: chunks of k, each of panels of columns, each
- * contiguous (rows of the chunk, columns of the panel). One chunk and one panel, B as it is, where
- * nothing is compiled. */
+/* A matrix B (k, n) for many products, in chunks of k and panels of columns:
+ *
+ *                  width      width    last
+ *               +----------+----------+-----+
+ *         chunk |    0     |    1     |  2  |     Panels lie in memory in this order. Each is
+ *               +----------+----------+-----+     contiguous and row-major: the rows of its chunk
+ *         chunk |    3     |    4     |  5  |     by its columns.
+ *               +----------+----------+-----+
+ *     k % chunk |    6     |    7     |  8  |
+ *               +----------+----------+-----+
+ *
+ * width is four vector registers: with rows of C those fill the registers of a kernel. In a panel the
+ * rows of B are adjacent, so rows that were a power of two apart no longer share their place in the
+ * caches. last is what is left of n, or more: padding of zeros makes it whole vectors. Where nothing
+ * is compiled there is one chunk and one panel: B as it is. */
 typedef struct cti_packed {
     ct_dtype dtype;
     int64_t k, n;
     int64_t chunk, width; /* of a chunk and of a panel; the last chunk may be less */
-    int64_t last;         /* of the last panel: what is left of n, and padding of zeros */
+    int64_t last;         /* columns of the last panel */
     const void *data;     /* k * cti_packed_columns elements */
 } cti_packed;
 
-int64_t cti_packed_columns(const cti_packed *p);
+int64_t cti_packed_columns(const cti_packed *p); /* with padding */
 
 /* How B is to be packed, data being NULL; then from b (k, n), or (n, k) if trans, into room.
- * cti_packed_pad makes the last panel, of one chunk, whole vectors wide: kernels write parts of
- * vectors slowly. */
+ * cti_packed_pad pads the last panel of one chunk: kernels write parts of vectors slowly. */
 cti_packed cti_packed_layout(ct_dtype dtype, int64_t k, int64_t n, int64_t chunk);
 void cti_packed_pad(cti_packed *p);
 void cti_pack(cti_packed *p, bool trans, const void *b, int64_t ldb, void *room);
@@ -165,17 +219,15 @@ void cti_pack(cti_packed *p, bool trans, const void *b, int64_t ldb, void *room)
 typedef struct cti_product {
     const cti_packed *b;
     int64_t m, lda, ldc;
-    const void *bias; /* or NULL */
-    bool trans_a, accumulate, gather;
+    const void *bias; /* (optional) */
+    bool trans_a, accumulate;
+    /* what cti_product_init adds: */
+    bool gather;               /* rows of A^T are copied together first */
     cti_small_gemm part[2][2]; /* a whole or the last chunk, by a whole or the last panel */
 } cti_product;
 
-cti_product cti_product_of(const cti_packed *b, int64_t m, int64_t lda, int64_t ldc, bool trans_a,
-                           bool accumulate, const void *bias);
+void cti_product_init(cti_product *p);
 void cti_product_run(const cti_product *p, const void *a, void *c);
-
-void cti_cpu_sequence(const cti_sequence *s);
-void cti_cpu_sequence_backward(const cti_sequence *s);
 
 /* Element i of an array of indices. */
 static inline int64_t cti_cpu_index_at(const void *index, ct_dtype dtype, int64_t i)
@@ -186,23 +238,5 @@ static inline int64_t cti_cpu_index_at(const void *index, ct_dtype dtype, int64_
 /* Whether each of count indices is in 0 .. rows - 1; *bad is the first place where not. */
 bool cti_cpu_are_indices(ct_dtype dtype, int64_t count, int64_t rows, const void *index,
                          int64_t *bad);
-
-/* along.c */
-void cti_cpu_cumsum(ct_dtype dtype, bool reverse, int64_t outer, int64_t n, int64_t inner,
-                    const void *in, void *out);
-ct_status cti_cpu_gather(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n, int64_t m,
-                         int64_t inner, const void *src, const void *index, void *out,
-                         cti_fault *fault);
-ct_status cti_cpu_scatter_add(ct_dtype dtype, ct_dtype index_dtype, int64_t outer, int64_t n,
-                              int64_t m, int64_t inner, void *dst, const void *index,
-                              const void *src, cti_fault *fault);
-void cti_cpu_sort(ct_dtype dtype, bool descending, int64_t rows, int64_t n, int64_t k,
-                  const void *in, int64_t *order, int64_t *scratch);
-
-/* sample.c */
-void cti_cpu_dropout(ct_dtype dtype, int64_t n, double p, const cti_position *from, const void *in,
-                     void *out);
-ct_status cti_cpu_multinomial(int64_t rows, int64_t n, int64_t k, bool replacement, double *weights,
-                              const cti_position *from, int64_t *out, cti_fault *fault);
 
 #endif

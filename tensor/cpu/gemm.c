@@ -21,7 +21,7 @@ typedef struct gemm_job {
     int64_t per_matrix; /* pieces of one matrix */
 } gemm_job;
 
-static void multiply_plainly(const cti_gemm *g, int64_t m, const char *a, const char *b, char *c)
+static void gemm_plain(const cti_gemm *g, int64_t m, const char *a, const char *b, char *c)
 {
     cti_cpu_rows_of(g->dtype)->gemm(g, m, a, b, c);
 }
@@ -29,13 +29,13 @@ static void multiply_plainly(const cti_gemm *g, int64_t m, const char *a, const 
 #ifdef CT_HAVE_BLAS
 
 /* CBLAS counts in int. */
-static bool fits_int(const cti_gemm *g)
+static bool gemm_fits_int(const cti_gemm *g)
 {
     return g->n <= INT_MAX && g->k <= INT_MAX && g->lda <= INT_MAX && g->ldb <= INT_MAX &&
            g->ldc <= INT_MAX;
 }
 
-static void one_thread(void)
+static void blas_one_thread(void)
 {
 #ifdef HAVE_OPENBLAS_SET_NUM_THREADS
     openblas_set_num_threads(1);
@@ -43,7 +43,7 @@ static void one_thread(void)
 }
 
 /* One row: B (n, k) times a vector. */
-static void multiply_row(const cti_gemm *g, const char *a, const char *b, char *c)
+static void blas_gemv(const cti_gemm *g, const char *a, const char *b, char *c)
 {
     if (g->dtype == CT_F64)
         cblas_dgemv(CblasRowMajor, CblasNoTrans, (int)g->n, (int)g->k, g->alpha, (const double *)b,
@@ -60,13 +60,13 @@ void cti_multiply(const cti_gemm *g, int64_t m, const void *a, const void *b, vo
     CBLAS_TRANSPOSE ta = g->trans_a ? CblasTrans : CblasNoTrans;
     CBLAS_TRANSPOSE tb = g->trans_b ? CblasTrans : CblasNoTrans;
 
-    if (ct_portable() || !fits_int(g)) {
-        multiply_plainly(g, m, a, b, c);
+    if (ct_portable() || !gemm_fits_int(g)) {
+        gemm_plain(g, m, a, b, c);
         return;
     }
-    pthread_once(&once, one_thread);
+    pthread_once(&once, blas_one_thread);
     if (m == 1 && g->trans_b && !g->trans_a)
-        multiply_row(g, a, b, c);
+        blas_gemv(g, a, b, c);
     else if (g->dtype == CT_F64)
         cblas_dgemm(CblasRowMajor, ta, tb, (int)m, (int)g->n, (int)g->k, g->alpha,
                     (const double *)a, (int)g->lda, (const double *)b, (int)g->ldb, g->beta,
@@ -81,7 +81,7 @@ void cti_multiply(const cti_gemm *g, int64_t m, const void *a, const void *b, vo
 
 void cti_multiply(const cti_gemm *g, int64_t m, const void *a, const void *b, void *c)
 {
-    multiply_plainly(g, m, a, b, c);
+    gemm_plain(g, m, a, b, c);
 }
 
 #endif
@@ -109,7 +109,7 @@ static void gemm_piece(void *context, int64_t piece)
 }
 
 /* beta C alone, for k = 0 */
-static void scale_only(const cti_gemm *g)
+static void gemm_scale_only(const cti_gemm *g)
 {
     int64_t matrix, i, j;
 
@@ -137,7 +137,7 @@ void cti_cpu_gemm(const cti_gemm *g)
         if (g->bias)
             cti_start_from_bias(g, g->m, g->c);
         else
-            scale_only(g);
+            gemm_scale_only(g);
         return;
     }
     if (g->bias)

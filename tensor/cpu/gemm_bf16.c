@@ -17,8 +17,8 @@ void cti_round_bf16(int64_t n, const float *in, float *out)
         out[i] = cti_float_of_bf16(cti_bf16_of(in[i]));
 }
 
-static ct_storage *rounded(const void *x, int64_t matrices, int64_t rows, int64_t columns,
-                           int64_t ld, int64_t step)
+static ct_storage *bf16_rounded_copy(const void *x, int64_t matrices, int64_t rows, int64_t columns,
+                                     int64_t ld, int64_t step)
 {
     ct_storage *s = cti_storage_try(CT_CPU, (size_t)(matrices * rows * columns) * sizeof(float));
     int64_t i, j;
@@ -30,7 +30,7 @@ static ct_storage *rounded(const void *x, int64_t matrices, int64_t rows, int64_
     return s;
 }
 
-static bool multiply_rounded(const cti_gemm *g)
+static bool bf16_gemm_rounded(const cti_gemm *g)
 {
     int64_t matrices_a = g->a_step ? g->batch : 1, matrices_b = g->b_step ? g->batch : 1;
     int64_t rows_a = g->trans_a ? g->k : g->m, rows_b = g->trans_b ? g->n : g->k;
@@ -42,8 +42,8 @@ static bool multiply_rounded(const cti_gemm *g)
     of.ldb = g->trans_b ? g->k : g->n;
     of.a_step = g->a_step ? g->m * g->k : 0;
     of.b_step = g->b_step ? g->k * g->n : 0;
-    a = rounded(g->a, matrices_a, rows_a, of.lda, g->lda, g->a_step);
-    b = rounded(g->b, matrices_b, rows_b, of.ldb, g->ldb, g->b_step);
+    a = bf16_rounded_copy(g->a, matrices_a, rows_a, of.lda, g->lda, g->a_step);
+    b = bf16_rounded_copy(g->b, matrices_b, rows_b, of.ldb, g->ldb, g->b_step);
     if (a && b) {
         of.a = a->data;
         of.b = b->data;
@@ -58,24 +58,24 @@ static bool multiply_rounded(const cti_gemm *g)
 
 /* ---- by the processor's instructions ---- */
 
-typedef struct native {
+typedef struct bf16_job {
     const cti_gemm *g;
     const cti_bf16_path *path;
     int64_t words_a, words_b; /* of a matrix, packed */
     uint32_t *a, *b;
-} native;
+} bf16_job;
 
-static int64_t pieces_of(int64_t n)
+static int64_t bf16_pieces(int64_t n)
 {
     return (n + PIECE - 1) / PIECE;
 }
 
 /* PIECE rows of A as they lie; that is even, as pairs of k must not be cut. */
-static void pack_piece_of_a(void *context, int64_t piece)
+static void bf16_pack_a_piece(void *context, int64_t piece)
 {
-    const native *n = context;
+    const bf16_job *n = context;
     const cti_gemm *g = n->g;
-    int64_t lie = g->trans_a ? g->k : g->m, per_matrix = pieces_of(lie);
+    int64_t lie = g->trans_a ? g->k : g->m, per_matrix = bf16_pieces(lie);
     int64_t matrix = piece / per_matrix, row = piece % per_matrix * PIECE;
     int64_t rows = lie - row < PIECE ? lie - row : PIECE;
     const float *a = (const float *)g->a + matrix * g->a_step + row * g->lda;
@@ -88,11 +88,11 @@ static void pack_piece_of_a(void *context, int64_t piece)
 }
 
 /* PIECE columns of B: a panel */
-static void pack_piece_of_b(void *context, int64_t piece)
+static void bf16_pack_b_piece(void *context, int64_t piece)
 {
-    const native *n = context;
+    const bf16_job *n = context;
     const cti_gemm *g = n->g;
-    int64_t matrix = piece / pieces_of(g->n), column = piece % pieces_of(g->n) * PIECE;
+    int64_t matrix = piece / bf16_pieces(g->n), column = piece % bf16_pieces(g->n) * PIECE;
     int64_t columns = g->n - column < PIECE ? g->n - column : PIECE;
 
     n->path->pack_b(g->trans_b, g->k, columns,
@@ -100,11 +100,11 @@ static void pack_piece_of_b(void *context, int64_t piece)
                     g->ldb, n->b + matrix * n->words_b + n->path->words_of_b(g->k, column));
 }
 
-static void native_piece(void *context, int64_t piece)
+static void bf16_native_piece(void *context, int64_t piece)
 {
-    const native *n = context;
+    const bf16_job *n = context;
     const cti_gemm *g = n->g;
-    int64_t matrix = piece / pieces_of(g->m), row = piece % pieces_of(g->m) * PIECE;
+    int64_t matrix = piece / bf16_pieces(g->m), row = piece % bf16_pieces(g->m) * PIECE;
     cti_bf16_product p = { .m = g->m - row < PIECE ? g->m - row : PIECE,
                            .n = g->n,
                            .k = g->k,
@@ -120,12 +120,12 @@ static void native_piece(void *context, int64_t piece)
                       n->b + (g->b_step ? matrix : 0) * n->words_b, c);
 }
 
-static bool multiply_natively(const cti_gemm *g, const cti_bf16_path *path)
+static bool bf16_gemm_native(const cti_gemm *g, const cti_bf16_path *path)
 {
-    native n = { .g = g,
-                 .path = path,
-                 .words_a = cti_bf16_pairs(g->k) * g->m,
-                 .words_b = path->words_of_b(g->k, g->n) };
+    bf16_job n = { .g = g,
+                   .path = path,
+                   .words_a = cti_bf16_pairs(g->k) * g->m,
+                   .words_b = path->words_of_b(g->k, g->n) };
     int64_t matrices_a = g->a_step ? g->batch : 1, matrices_b = g->b_step ? g->batch : 1;
     ct_storage *room = cti_storage_try(
         CT_CPU, (size_t)(matrices_a * n.words_a + matrices_b * n.words_b) * sizeof *n.a);
@@ -134,9 +134,9 @@ static bool multiply_natively(const cti_gemm *g, const cti_bf16_path *path)
         return false;
     n.b = room->data;
     n.a = n.b + matrices_b * n.words_b;
-    cti_parallel(matrices_b * pieces_of(g->n), pack_piece_of_b, &n);
-    cti_parallel(matrices_a * pieces_of(g->trans_a ? g->k : g->m), pack_piece_of_a, &n);
-    cti_parallel(g->batch * pieces_of(g->m), native_piece, &n);
+    cti_parallel(matrices_b * bf16_pieces(g->n), bf16_pack_b_piece, &n);
+    cti_parallel(matrices_a * bf16_pieces(g->trans_a ? g->k : g->m), bf16_pack_a_piece, &n);
+    cti_parallel(g->batch * bf16_pieces(g->m), bf16_native_piece, &n);
     cti_storage_unref(room);
     return true;
 }
@@ -146,6 +146,6 @@ bool cti_gemm_bf16(const cti_gemm *g)
     const cti_bf16_path *path = cti_bf16_path_get();
 
     if (path && g->alpha == 1 && (g->beta == 0 || g->beta == 1))
-        return multiply_natively(g, path);
-    return multiply_rounded(g);
+        return bf16_gemm_native(g, path);
+    return bf16_gemm_rounded(g);
 }

@@ -43,7 +43,8 @@ static void pairs_across(int64_t n, const float *even, const float *odd, uint32_
         out[j] = pair(even[j], odd ? odd[j] : 0);
 }
 
-static void pack_a(bool trans, int64_t m, int64_t k, const float *a, int64_t lda, uint32_t *out)
+static void avx512_pack_a(bool trans, int64_t m, int64_t k, const float *a, int64_t lda,
+                          uint32_t *out)
 {
     int64_t i;
 
@@ -59,8 +60,8 @@ static int64_t whole_vectors(int64_t n)
 }
 
 /* Columns of B from one on, as a panel (pairs of k, width); zeros beyond n. */
-static void pack_panel(bool trans, int64_t k, int64_t n, int64_t width, const float *b, int64_t ldb,
-                       uint32_t *out)
+static void avx512_pack_panel(bool trans, int64_t k, int64_t n, int64_t width, const float *b,
+                              int64_t ldb, uint32_t *out)
 {
     uint32_t row[DEPTH];
     int64_t i, j, p;
@@ -79,20 +80,21 @@ static void pack_panel(bool trans, int64_t k, int64_t n, int64_t width, const fl
         }
 }
 
-static int64_t packed_words(int64_t k, int64_t n)
+static int64_t avx512_words_of_b(int64_t k, int64_t n)
 {
     return cti_bf16_pairs(k) * whole_vectors(n);
 }
 
-static void pack_b(bool trans, int64_t k, int64_t n, const float *b, int64_t ldb, uint32_t *out)
+static void avx512_pack_b(bool trans, int64_t k, int64_t n, const float *b, int64_t ldb,
+                          uint32_t *out)
 {
     int64_t j;
 
     for (j = 0; j < n; j += PANEL) {
         int64_t columns = n - j < PANEL ? n - j : PANEL;
 
-        pack_panel(trans, k, columns, whole_vectors(columns), b + j * (trans ? ldb : 1), ldb,
-                   out + j * cti_bf16_pairs(k));
+        avx512_pack_panel(trans, k, columns, whole_vectors(columns), b + j * (trans ? ldb : 1), ldb,
+                          out + j * cti_bf16_pairs(k));
     }
 }
 
@@ -109,8 +111,8 @@ typedef struct block {
 } block;
 
 /* rows and vectors are constants where it is called, and the loops over them are unrolled. */
-static inline __attribute__((always_inline)) void multiply_block(const block *t, const int rows,
-                                                                 const int vectors)
+static inline __attribute__((always_inline)) void avx512_block(const block *t, const int rows,
+                                                               const int vectors)
 {
     __m512 sum[ROWS][PANEL / VECTOR];
     const uint32_t *a = t->a, *b = t->b;
@@ -153,22 +155,22 @@ static inline __attribute__((always_inline)) void multiply_block(const block *t,
     {                                                                                              \
         switch (rows) {                                                                            \
         case 1:                                                                                    \
-            multiply_block(t, 1, vectors);                                                         \
+            avx512_block(t, 1, vectors);                                                           \
             break;                                                                                 \
         case 2:                                                                                    \
-            multiply_block(t, 2, vectors);                                                         \
+            avx512_block(t, 2, vectors);                                                           \
             break;                                                                                 \
         case 3:                                                                                    \
-            multiply_block(t, 3, vectors);                                                         \
+            avx512_block(t, 3, vectors);                                                           \
             break;                                                                                 \
         case 4:                                                                                    \
-            multiply_block(t, 4, vectors);                                                         \
+            avx512_block(t, 4, vectors);                                                           \
             break;                                                                                 \
         case 5:                                                                                    \
-            multiply_block(t, 5, vectors);                                                         \
+            avx512_block(t, 5, vectors);                                                           \
             break;                                                                                 \
         default:                                                                                   \
-            multiply_block(t, ROWS, vectors);                                                      \
+            avx512_block(t, ROWS, vectors);                                                        \
         }                                                                                          \
     }
 MULTIPLY_ROWS(1)
@@ -177,8 +179,8 @@ MULTIPLY_ROWS(3)
 MULTIPLY_ROWS(4)
 
 /* Columns from j on, of the last panel or a whole one, for pairs from p on. */
-static void multiply_panel(const cti_bf16_product *m, int64_t j, int64_t p, const uint32_t *a,
-                           const uint32_t *b, float *c)
+static void avx512_panel(const cti_bf16_product *m, int64_t j, int64_t p, const uint32_t *a,
+                         const uint32_t *b, float *c)
 {
     static void (*const by_vectors[])(const block *, int64_t) = { multiply_1, multiply_2,
                                                                   multiply_3, multiply_4 };
@@ -199,13 +201,17 @@ static void multiply_panel(const cti_bf16_product *m, int64_t j, int64_t p, cons
     }
 }
 
-static void multiply(const cti_bf16_product *m, const uint32_t *a, const uint32_t *b, float *c)
+static void avx512_multiply(const cti_bf16_product *m, const uint32_t *a, const uint32_t *b,
+                            float *c)
 {
     int64_t p, j;
 
     for (p = 0; p < cti_bf16_pairs(m->k); p += DEPTH)
         for (j = 0; j < m->n; j += PANEL)
-            multiply_panel(m, j, p, a, b, c);
+            avx512_panel(m, j, p, a, b, c);
 }
 
-const cti_bf16_path cti_bf16_path_avx512 = { pack_a, packed_words, pack_b, multiply };
+const cti_bf16_path cti_bf16_path_avx512 = { .pack_a = avx512_pack_a,
+                                             .words_of_b = avx512_words_of_b,
+                                             .pack_b = avx512_pack_b,
+                                             .multiply = avx512_multiply };

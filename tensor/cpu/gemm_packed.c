@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #ifdef CT_HAVE_LIBXSMM
 #include <libxsmm.h>
@@ -15,25 +16,48 @@
 
 #define MOST_FLOPS (128 * 1024 * 1024) /* of a compiled kernel, by half */
 
+/* ---- whether code may be generated when the program runs ---- */
+
+static bool code_allowed;
+
+static void code_probe(void)
+{
+    const size_t size = 4096;
+    void *p =
+        mmap(NULL, size, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    code_allowed = p != MAP_FAILED;
+    if (code_allowed)
+        munmap(p, size);
+}
+
+bool cti_may_generate_code(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, code_probe);
+    return code_allowed;
+}
+
 /* ---- one small product ---- */
 
 #ifdef CT_HAVE_LIBXSMM
 
-static void set_target(void)
+static void code_set_target(void)
 {
-    if (cti_cpu_path_get() != &cti_cpu_path_avx512)
+    if (cti_cpu_path_get()->vector_bytes < 64)
         libxsmm_set_target_archid(LIBXSMM_X86_AVX2);
     libxsmm_init();
 }
 
-static bool may_compile(void)
+static bool code_may_compile(void)
 {
     return cti_cpu_path_get() != &cti_cpu_path_base && !ct_portable() && cti_may_generate_code();
 }
 
 /* LIBXSMM is column-major: C^T = B^T A^T. It compiles for what the processor has, which must not be
  * more than the code path in use. */
-static void compile(cti_small_gemm *g)
+static void small_gemm_compile(cti_small_gemm *g)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     const int m = g->n, n = g->m, k = g->k, lda = g->ldb, ldb = g->lda, ldc = g->ldc;
@@ -41,9 +65,9 @@ static void compile(cti_small_gemm *g)
     const double one = 1, beta = g->accumulate ? 1 : 0;
     const float one_f32 = 1, beta_f32 = (float)beta;
 
-    if (!may_compile() || (int64_t)m * n * k > MOST_FLOPS)
+    if (!code_may_compile() || (int64_t)m * n * k > MOST_FLOPS)
         return;
-    pthread_once(&once, set_target);
+    pthread_once(&once, code_set_target);
     if (g->dtype == CT_F64)
         g->kernel = (void (*)(void))libxsmm_dmmdispatch(m, n, k, &lda, &ldb, &ldc, &one, &beta,
                                                         &flags, NULL);
@@ -52,7 +76,7 @@ static void compile(cti_small_gemm *g)
                                                         &beta_f32, &flags, NULL);
 }
 
-static bool run_compiled(const cti_small_gemm *g, const void *a, const void *b, void *c)
+static bool small_gemm_compiled(const cti_small_gemm *g, const void *a, const void *b, void *c)
 {
     if (!g->kernel)
         return false;
@@ -65,17 +89,17 @@ static bool run_compiled(const cti_small_gemm *g, const void *a, const void *b, 
 
 #else
 
-static bool may_compile(void)
+static bool code_may_compile(void)
 {
     return false;
 }
 
-static void compile(cti_small_gemm *g)
+static void small_gemm_compile(cti_small_gemm *g)
 {
     (void)g;
 }
 
-static bool run_compiled(const cti_small_gemm *g, const void *a, const void *b, void *c)
+static bool small_gemm_compiled(const cti_small_gemm *g, const void *a, const void *b, void *c)
 {
     (void)g, (void)a, (void)b, (void)c;
     return false;
@@ -86,8 +110,8 @@ static bool run_compiled(const cti_small_gemm *g, const void *a, const void *b, 
 bool cti_small_gemm_init(cti_small_gemm *g)
 {
     g->kernel = NULL;
-    if (g->m > 0 && g->n > 0 && g->k > 0 && !g->trans_b)
-        compile(g);
+    if (g->m > 0 && g->n > 0 && g->k > 0)
+        small_gemm_compile(g);
     return g->kernel != NULL;
 }
 
@@ -100,12 +124,11 @@ void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, v
                              .alpha = 1,
                              .beta = g->accumulate ? 1 : 0,
                              .trans_a = g->trans_a,
-                             .trans_b = g->trans_b,
                              .lda = g->lda,
                              .ldb = g->ldb,
                              .ldc = g->ldc };
 
-    if (!run_compiled(g, a, b, c))
+    if (!small_gemm_compiled(g, a, b, c))
         cti_multiply(&plain, plain.m, a, b, c);
 }
 
@@ -116,16 +139,14 @@ void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, v
 /* Four vectors: with rows of C these fill the registers. */
 static int64_t panel_width(ct_dtype dtype)
 {
-    int64_t bytes = cti_cpu_path_get() == &cti_cpu_path_avx512 ? MOST_WIDTH : MOST_WIDTH / 2;
-
-    return bytes / (int64_t)ct_dtype_size(dtype);
+    return 4 * cti_cpu_path_get()->vector_bytes / (int64_t)ct_dtype_size(dtype);
 }
 
 cti_packed cti_packed_layout(ct_dtype dtype, int64_t k, int64_t n, int64_t chunk)
 {
     cti_packed p = { .dtype = dtype, .k = k, .n = n, .width = n, .chunk = k, .last = n };
 
-    if (!may_compile())
+    if (!code_may_compile())
         return p;
     if (panel_width(dtype) < n)
         p.width = panel_width(dtype);
@@ -142,19 +163,19 @@ void cti_packed_pad(cti_packed *p)
 {
     int64_t vector = panel_width(p->dtype) / 4;
 
-    if (may_compile() && p->chunk == p->k)
+    if (code_may_compile() && p->chunk == p->k)
         p->last = (p->last + vector - 1) / vector * vector;
 }
 
 /* Columns of the last panel that are B's. */
-static int64_t columns_left(const cti_packed *p)
+static int64_t packed_columns_left(const cti_packed *p)
 {
     return p->width && p->n % p->width ? p->n % p->width : p->width;
 }
 
 int64_t cti_packed_columns(const cti_packed *p)
 {
-    return p->n - columns_left(p) + p->last;
+    return p->n - packed_columns_left(p) + p->last;
 }
 
 /* (k, n) -> (k, width), zeros beyond n; of a B^T the rows are read 64 bytes at a time. */
@@ -205,50 +226,42 @@ void cti_pack(cti_packed *p, bool trans, const void *b, int64_t ldb, void *room)
 /* ---- A times a packed B ---- */
 
 /* Whether the last panel's product is made aside, its padding being no part of C. */
-static bool padded(const cti_packed *b)
+static bool packed_is_padded(const cti_packed *b)
 {
-    return b->last != columns_left(b);
+    return b->last != packed_columns_left(b);
 }
 
-cti_product cti_product_of(const cti_packed *b, int64_t m, int64_t lda, int64_t ldc, bool trans_a,
-                           bool accumulate, const void *bias)
+void cti_product_init(cti_product *p)
 {
-    cti_product p = { .b = b,
-                      .m = m,
-                      .lda = lda,
-                      .ldc = ldc,
-                      .bias = bias,
-                      .trans_a = trans_a,
-                      .accumulate = accumulate };
+    const cti_packed *b = p->b;
     int64_t k[2] = { b->chunk, b->chunk ? b->k % b->chunk : 0 };
     int64_t n[2] = { b->width, b->last };
     int i, j;
 
     /* rows of A a multiple of a page apart are copied together first */
-    p.gather = trans_a && m <= CTI_PRODUCT_ROWS && b->chunk <= CTI_PRODUCT_CHUNK &&
-               lda * (int64_t)ct_dtype_size(b->dtype) % 4096 == 0 && may_compile();
+    p->gather = p->trans_a && p->m <= CTI_PRODUCT_ROWS && b->chunk <= CTI_PRODUCT_CHUNK &&
+                p->lda * (int64_t)ct_dtype_size(b->dtype) % 4096 == 0 && code_may_compile();
     for (i = 0; i < 2; i++)
         for (j = 0; j < 2; j++) {
-            bool aside = j && padded(b);
+            bool aside = j && packed_is_padded(b);
 
-            p.part[i][j] =
-                (cti_small_gemm){ .dtype = b->dtype,
-                                  .m = (int)m,
-                                  .n = (int)n[j],
-                                  .k = (int)k[i],
-                                  .lda = (int)(p.gather ? m : lda),
-                                  .ldb = (int)n[j],
-                                  .ldc = (int)(aside ? n[j] : ldc),
-                                  .trans_a = trans_a,
-                                  .accumulate = !aside && (accumulate || bias || b->chunk < b->k) };
-            if (m && n[j] && k[i])
-                cti_small_gemm_init(&p.part[i][j]);
+            p->part[i][j] = (cti_small_gemm){ .dtype = b->dtype,
+                                              .m = (int)p->m,
+                                              .n = (int)n[j],
+                                              .k = (int)k[i],
+                                              .lda = (int)(p->gather ? p->m : p->lda),
+                                              .ldb = (int)n[j],
+                                              .ldc = (int)(aside ? n[j] : p->ldc),
+                                              .trans_a = p->trans_a,
+                                              .accumulate = !aside && (p->accumulate || p->bias ||
+                                                                       b->chunk < b->k) };
+            if (p->m && n[j] && k[i])
+                cti_small_gemm_init(&p->part[i][j]);
         }
-    return p;
 }
 
 /* Rows of A^T (k, m) one after another. */
-static const char *gather_rows(const cti_product *p, const char *a, int64_t k, char *room)
+static const char *product_gather_rows(const cti_product *p, const char *a, int64_t k, char *room)
 {
     int64_t size = (int64_t)ct_dtype_size(p->b->dtype), i;
 
@@ -258,20 +271,21 @@ static const char *gather_rows(const cti_product *p, const char *a, int64_t k, c
 }
 
 /* What C begins as: the bias, or zeros where chunks are added up; not of a panel made aside. */
-static void start_product(const cti_product *p, const cti_row_loops *loops, void *c)
+static void product_start(const cti_product *p, const cti_row_loops *loops, void *c)
 {
     const cti_packed *b = p->b;
 
     if (p->bias || (!p->accumulate && b->chunk < b->k))
-        loops->start_rows(p->m, padded(b) ? b->n - columns_left(b) : b->n, p->bias, c, p->ldc);
+        loops->start_rows(p->m, packed_is_padded(b) ? b->n - packed_columns_left(b) : b->n, p->bias,
+                          c, p->ldc);
 }
 
 /* The last panel's columns of C, by way of whole vectors. */
-static void run_aside(const cti_product *p, const cti_row_loops *loops, const void *rows,
-                      const void *panel, char *c)
+static void product_last_panel(const cti_product *p, const cti_row_loops *loops, const void *rows,
+                               const void *panel, char *c)
 {
     const cti_packed *b = p->b;
-    int64_t size = (int64_t)ct_dtype_size(b->dtype), left = columns_left(b), n = b->n - left;
+    int64_t size = (int64_t)ct_dtype_size(b->dtype), left = packed_columns_left(b), n = b->n - left;
     double room[CTI_PRODUCT_ROWS * MOST_WIDTH / sizeof(double)];
 
     cti_small_gemm_run(&p->part[0][1], rows, panel, room);
@@ -287,19 +301,19 @@ void cti_product_run(const cti_product *p, const void *a, void *c)
     const char *panel = b->data;
     char room[CTI_PRODUCT_ROWS * CTI_PRODUCT_CHUNK * sizeof(double)];
 
-    start_product(p, loops, c);
+    product_start(p, loops, c);
     for (k = 0; k < b->k; k += b->chunk) {
         const char *rows = (const char *)a + k * (p->trans_a ? p->lda : 1) * size;
         int tail = b->k - k < b->chunk;
 
         if (p->gather)
-            rows = gather_rows(p, rows, tail ? b->k - k : b->chunk, room);
+            rows = product_gather_rows(p, rows, tail ? b->k - k : b->chunk, room);
         for (n = 0; n < b->n; n += b->width) {
             bool last = b->n - n <= b->width;
             const cti_small_gemm *g = &p->part[tail][last];
 
-            if (last && padded(b))
-                run_aside(p, loops, rows, panel, c);
+            if (last && packed_is_padded(b))
+                product_last_panel(p, loops, rows, panel, c);
             else
                 cti_small_gemm_run(g, rows, panel, (char *)c + n * size);
             panel += (int64_t)g->k * g->n * size;
@@ -322,14 +336,14 @@ typedef struct tiled {
     cti_product tile, last; /* of CTI_PRODUCT_ROWS rows; of the rows left over */
 } tiled;
 
-static bool fits_int(const cti_gemm *g)
+static bool packed_fits_int(const cti_gemm *g)
 {
     return g->k <= INT_MAX && g->lda <= INT_MAX && g->ldb <= INT_MAX && g->ldc <= INT_MAX;
 }
 
-static bool fits(const cti_gemm *g)
+static bool packed_fits(const cti_gemm *g)
 {
-    return may_compile() && fits_int(g) && g->batch == 1 && g->alpha == 1 &&
+    return code_may_compile() && packed_fits_int(g) && g->batch == 1 && g->alpha == 1 &&
            (g->beta == 0 || g->beta == 1) && g->n <= MOST_SMALL &&
            (g->trans_a ? g->m : g->k) <= MOST_SMALL;
 }
@@ -346,7 +360,7 @@ static void tiled_piece(void *context, int64_t piece)
 }
 
 /* Few rows: B as it lies, if it is not too wide for that. */
-static bool few_rows(const cti_gemm *g)
+static bool packed_few_rows(const cti_gemm *g)
 {
     cti_small_gemm s = { .dtype = g->dtype,
                          .m = (int)g->m,
@@ -373,10 +387,10 @@ bool cti_gemm_packed(const cti_gemm *g)
     cti_packed b;
     tiled t = { .g = g };
 
-    if (!fits(g))
+    if (!packed_fits(g))
         return false;
     if (g->m < CTI_PRODUCT_ROWS && g->k <= CTI_PRODUCT_CHUNK)
-        return few_rows(g);
+        return packed_few_rows(g);
     if (g->trans_b && g->m < FEW_ROWS)
         return false;
     b = cti_packed_layout(g->dtype, g->k, g->n, g->trans_a ? CTI_PRODUCT_CHUNK : g->k);
@@ -391,10 +405,17 @@ bool cti_gemm_packed(const cti_gemm *g)
             return false;
         cti_pack(&b, g->trans_b, g->b, g->ldb, room->data);
     }
-    t.tile = cti_product_of(&b, g->m < CTI_PRODUCT_ROWS ? 0 : CTI_PRODUCT_ROWS, g->lda, g->ldc,
-                            g->trans_a, accumulate, g->bias);
-    t.last = cti_product_of(&b, g->m % CTI_PRODUCT_ROWS, g->lda, g->ldc, g->trans_a, accumulate,
-                            g->bias);
+    t.tile = (cti_product){ .b = &b,
+                            .m = g->m < CTI_PRODUCT_ROWS ? 0 : CTI_PRODUCT_ROWS,
+                            .lda = g->lda,
+                            .ldc = g->ldc,
+                            .bias = g->bias,
+                            .trans_a = g->trans_a,
+                            .accumulate = accumulate };
+    t.last = t.tile;
+    t.last.m = g->m % CTI_PRODUCT_ROWS;
+    cti_product_init(&t.tile);
+    cti_product_init(&t.last);
     cti_parallel((g->m + CTI_PRODUCT_ROWS - 1) / CTI_PRODUCT_ROWS, tiled_piece, &t);
     if (room)
         cti_storage_unref(room);

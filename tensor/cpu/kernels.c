@@ -101,13 +101,6 @@
 #undef K
 
 /* bool */
-#define NUMBER1(name, expr)
-#define NUMBER2(name, expr)
-#define FLOAT1(name, expr)
-#define FLOAT2(name, expr)
-#define FLOAT3(name, expr)
-#define COMPARE(name, expr)
-#define TEST(name, expr)
 #define LOGIC1(name, expr)                                                                         \
     static void name##_b8(LOOP_ARGS)                                                               \
     {                                                                                              \
@@ -132,7 +125,6 @@
             o[i * so] = (expr);                                                                    \
         }                                                                                          \
     }
-#define SELECT(name, expr)
 #include "tensor/formulas.h"
 
 /* where moves elements of 1, 2, 4 or 8 bytes */
@@ -157,92 +149,65 @@ WHERE(where_8, uint64_t)
 #define NAME2(x) #x
 #define NAME(x) NAME2(x)
 
+/* ---- the table ---- */
+
+#define RULE_f32(NAME, name) [CTI_##NAME] = name##_f32,
+#define RULE_f64(NAME, name) [CTI_##NAME] = name##_f64,
+
 #define ROW_LOOPS(type)                                                                            \
     {                                                                                              \
-        sum_rows_##type, sum_##type, sum_squares_##type, softmax_##type, log_sum_exp_##type,       \
-            cross_entropy_##type, cross_entropy_backward_##type, add_row_##type, add_bias_##type,  \
-            gather_rows_##type, start_rows_##type, activate_##type, activate_backward_##type,      \
-            lstm_##type, lstm_backward_##type, gru_##type, gru_backward_##type, gemm_##type,       \
-        {                                                                                          \
-            sgd_##type, adam_##type, rmsprop_##type, adagrad_##type                                \
+        .sum_rows = sum_rows_##type, .sum = sum_##type, .sum_squares = sum_squares_##type,         \
+        .softmax = softmax_##type, .log_sum_exp = log_sum_exp_##type,                              \
+        .cross_entropy = cross_entropy_##type,                                                     \
+        .cross_entropy_backward = cross_entropy_backward_##type, .add_row = add_row_##type,        \
+        .add_bias = add_bias_##type, .gather_rows = gather_rows_##type,                            \
+        .start_rows = start_rows_##type, .activate = activate_##type,                              \
+        .activate_backward = activate_backward_##type, .lstm = lstm_##type,                        \
+        .lstm_backward = lstm_backward_##type, .gru = gru_##type,                                  \
+        .gru_backward = gru_backward_##type, .gemm = gemm_##type, .update = {                      \
+            CTI_UPDATE_RULES(RULE_##type)                                                          \
         }                                                                                          \
     }
 
+/* clang-format off */
 const cti_cpu_path PASTE(cti_cpu_path_, CT_CPU_PATH) = {
     .name = NAME(CT_CPU_PATH),
+    .vector_bytes = VECTOR_BYTES,
     .f32 = {
-#define NONE(name, expr)
 #define ENTRY(name, expr) [CTI_EW_##name] = name##_f32,
-#define NUMBER1 ENTRY
-#define NUMBER2 ENTRY
-#define FLOAT1 ENTRY
-#define FLOAT2 ENTRY
-#define FLOAT3 ENTRY
+#define NUMBER ENTRY
+#define FLOAT ENTRY
 #define COMPARE ENTRY
 #define TEST ENTRY
-#define LOGIC1 NONE
-#define LOGIC2 NONE
-#define SELECT NONE
 #include "tensor/formulas.h"
 #undef ENTRY
         [CTI_EW_where] = where_4 },
     .f64 = {
 #define ENTRY(name, expr) [CTI_EW_##name] = name##_f64,
-#define NUMBER1 ENTRY
-#define NUMBER2 ENTRY
-#define FLOAT1 ENTRY
-#define FLOAT2 ENTRY
-#define FLOAT3 ENTRY
+#define NUMBER ENTRY
+#define FLOAT ENTRY
 #define COMPARE ENTRY
 #define TEST ENTRY
-#define LOGIC1 NONE
-#define LOGIC2 NONE
-#define SELECT NONE
 #include "tensor/formulas.h"
 #undef ENTRY
         [CTI_EW_where] = where_8 },
     .i32 = {
 #define ENTRY(name, expr) [CTI_EW_##name] = name##_i32,
-#define NUMBER1 ENTRY
-#define NUMBER2 ENTRY
-#define FLOAT1 NONE
-#define FLOAT2 NONE
-#define FLOAT3 NONE
+#define NUMBER ENTRY
 #define COMPARE ENTRY
-#define TEST NONE
-#define LOGIC1 NONE
-#define LOGIC2 NONE
-#define SELECT NONE
 #include "tensor/formulas.h"
 #undef ENTRY
         [CTI_EW_where] = where_4 },
     .i64 = {
 #define ENTRY(name, expr) [CTI_EW_##name] = name##_i64,
-#define NUMBER1 ENTRY
-#define NUMBER2 ENTRY
-#define FLOAT1 NONE
-#define FLOAT2 NONE
-#define FLOAT3 NONE
+#define NUMBER ENTRY
 #define COMPARE ENTRY
-#define TEST NONE
-#define LOGIC1 NONE
-#define LOGIC2 NONE
-#define SELECT NONE
 #include "tensor/formulas.h"
 #undef ENTRY
         [CTI_EW_where] = where_8 },
     .b8 = {
 #define ENTRY(name, expr) [CTI_EW_##name] = name##_b8,
-#define NUMBER1 NONE
-#define NUMBER2 NONE
-#define FLOAT1 NONE
-#define FLOAT2 NONE
-#define FLOAT3 NONE
-#define COMPARE NONE
-#define TEST NONE
-#define LOGIC1 ENTRY
-#define LOGIC2 ENTRY
-#define SELECT NONE
+#define LOGIC ENTRY
 #include "tensor/formulas.h"
 #undef ENTRY
         [CTI_EW_where] = where_1 },
@@ -250,3 +215,4 @@ const cti_cpu_path PASTE(cti_cpu_path_, CT_CPU_PATH) = {
     .rows_f32 = ROW_LOOPS(f32),
     .rows_f64 = ROW_LOOPS(f64),
 };
+/* clang-format on */

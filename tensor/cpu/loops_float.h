@@ -22,16 +22,10 @@
         }                                                                                          \
     }
 
-#define NUMBER1(name, expr)
-#define NUMBER2(name, expr)
 #define FLOAT1(name, expr) RUN1(FN(name), T, expr)
 #define FLOAT2(name, expr) RUN2(FN(name), T, expr)
 #define FLOAT3(name, expr) RUN3(FN(name), expr)
-#define COMPARE(name, expr)
 #define TEST(name, expr) RUN1(FN(name), uint8_t, expr)
-#define LOGIC1(name, expr)
-#define LOGIC2(name, expr)
-#define SELECT(name, expr)
 #include "tensor/formulas.h"
 
 #define LANES 16

@@ -67,12 +67,5 @@
 
 #define NUMBER1(name, expr) RUN1(FN(name), T, expr)
 #define NUMBER2(name, expr) RUN2(FN(name), T, expr)
-#define FLOAT1(name, expr)
-#define FLOAT2(name, expr)
-#define FLOAT3(name, expr)
 #define COMPARE(name, expr) RUN2(FN(name), uint8_t, expr)
-#define TEST(name, expr)
-#define LOGIC1(name, expr)
-#define LOGIC2(name, expr)
-#define SELECT(name, expr)
 #include "tensor/formulas.h"

@@ -14,18 +14,14 @@
 #define STATE(k) ((T *)s->state[k] + at)
 #define GRADIENT(i) (scale * g[i] + decay * w[i])
 
-/* What every rule begins with. */
-#define UPDATE_BEGIN                                                                               \
-    T *w = (T *)s->value + at;                                                                     \
-    const T *g = (const T *)s->grad + at;                                                          \
-    T scale = (T)u->scale, decay = (T)s->weight_decay, lr = (T)s->lr;                              \
-    int64_t i
-
 static void FN(sgd)(UPDATE_ARGS)
 {
-    UPDATE_BEGIN;
+    T *w = (T *)s->value + at;
+    const T *g = (const T *)s->grad + at;
+    T scale = (T)u->scale, decay = (T)s->weight_decay, lr = (T)s->lr;
     T mu = (T)u->momentum, share = (T)(s->first ? 1 : 1 - u->dampening);
     T *m;
+    int64_t i;
 
     if (!s->state[0]) {
         INDEPENDENT
@@ -55,10 +51,13 @@ static void FN(sgd)(UPDATE_ARGS)
 
 static void FN(adam)(UPDATE_ARGS)
 {
-    UPDATE_BEGIN;
+    T *w = (T *)s->value + at;
+    const T *g = (const T *)s->grad + at;
+    T scale = (T)u->scale, decay = (T)s->weight_decay, lr = (T)s->lr;
     T *m = STATE(0), *v = STATE(1), *most = s->state[2] ? STATE(2) : NULL;
     T b1 = (T)(1 - u->beta1), keep = (T)u->beta2, b2 = (T)(1 - u->beta2), eps = (T)u->eps;
     T shrink = (T)s->shrink, unroot = (T)(1 / s->root);
+    int64_t i;
 
     if (most) {
         INDEPENDENT
@@ -88,11 +87,12 @@ static void FN(adam)(UPDATE_ARGS)
 static void FN(rmsprop_steps)(int64_t at, int64_t n, const cti_update *u, const cti_segment *s,
                               T *d)
 {
-    UPDATE_BEGIN;
+    const T *w = (const T *)s->value + at, *g = (const T *)s->grad + at;
+    T scale = (T)u->scale, decay = (T)s->weight_decay;
     T *v = STATE(0), *a = s->state[2] ? STATE(2) : NULL;
     T keep = (T)u->beta2, b2 = (T)(1 - u->beta2), eps = (T)u->eps;
+    int64_t i;
 
-    (void)lr;
     if (a) {
         INDEPENDENT
         for (i = 0; i < n; i++) {
@@ -142,8 +142,11 @@ static void FN(rmsprop)(UPDATE_ARGS)
 
 static void FN(adagrad)(UPDATE_ARGS)
 {
-    UPDATE_BEGIN;
+    T *w = (T *)s->value + at;
+    const T *g = (const T *)s->grad + at;
+    T scale = (T)u->scale, decay = (T)s->weight_decay, lr = (T)s->lr;
     T *v = STATE(0), eps = (T)u->eps;
+    int64_t i;
 
     INDEPENDENT
     for (i = 0; i < n; i++) {
@@ -155,6 +158,5 @@ static void FN(adagrad)(UPDATE_ARGS)
 }
 
 #undef UPDATE_ARGS
-#undef UPDATE_BEGIN
 #undef STATE
 #undef GRADIENT

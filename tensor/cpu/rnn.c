@@ -25,7 +25,7 @@ typedef struct layer {
     uint32_t *pairs_w, *pairs;   /* then: W, and what is multiplied by it */
 } layer;
 
-static layer layer_of(const cti_sequence *s)
+static layer rnn_layer(const cti_sequence *s)
 {
     layer l;
 
@@ -41,24 +41,24 @@ static layer layer_of(const cti_sequence *s)
 }
 
 /* Rows row.. of step t of an array (T, B, width). */
-static char *at(const layer *l, const void *array, int64_t t, int64_t row, int64_t width)
+static char *rnn_at(const layer *l, const void *array, int64_t t, int64_t row, int64_t width)
 {
     return (char *)array + (t * l->s->batch + row) * width * l->size;
 }
 
 /* Where the states before and after time t stand. */
-static int64_t before(const cti_sequence *s, int64_t t)
+static int64_t rnn_before(const cti_sequence *s, int64_t t)
 {
     return s->reverse ? t + 1 : t;
 }
 
-static int64_t after(const cti_sequence *s, int64_t t)
+static int64_t rnn_after(const cti_sequence *s, int64_t t)
 {
     return s->reverse ? t : t + 1;
 }
 
 /* C (rows, n) = or += a (rows, k) by the packed W (k, n), as p says; row: the first of all rows */
-static void multiply(const layer *l, const cti_product *p, const char *a, int64_t row, char *c)
+static void rnn_multiply(const layer *l, const cti_product *p, const char *a, int64_t row, char *c)
 {
     int64_t k = p->b->k;
 
@@ -83,7 +83,7 @@ static void multiply(const layer *l, const cti_product *p, const char *a, int64_
 }
 
 /* W, or if transposed W^T, packed in room. */
-static void pack(layer *l, bool transposed, int64_t k, int64_t n, void *room)
+static void rnn_pack(layer *l, bool transposed, int64_t k, int64_t n, void *room)
 {
     l->w = cti_packed_layout(l->s->dtype, k, n, k);
     cti_pack(&l->w, transposed, l->s->w, l->s->hidden, room);
@@ -91,7 +91,7 @@ static void pack(layer *l, bool transposed, int64_t k, int64_t n, void *room)
 
 /* The same in bf16, in room of the pool, with room for operands; NULL, without an error, if there
  * is none. */
-static ct_storage *pack_bf16(layer *l, bool transposed, int64_t k, int64_t n)
+static ct_storage *rnn_pack_bf16(layer *l, bool transposed, int64_t k, int64_t n)
 {
     const cti_sequence *s = l->s;
     const cti_bf16_path *native = cti_bf16_path_get();
@@ -108,7 +108,7 @@ static ct_storage *pack_bf16(layer *l, bool transposed, int64_t k, int64_t n)
         l->w = cti_packed_layout(s->dtype, k, n, k);
         native->pack_b(transposed, k, n, s->w, s->hidden, l->pairs_w);
     } else {
-        pack(l, transposed, k, n, room->data);
+        rnn_pack(l, transposed, k, n, room->data);
         cti_round_bf16(k * n, room->data, room->data);
         l->rounded = (float *)room->data + words;
     }
@@ -116,25 +116,25 @@ static ct_storage *pack_bf16(layer *l, bool transposed, int64_t k, int64_t n)
 }
 
 /* Rows of a tile: fewer for a small batch, so that two threads have work. By shape alone. */
-static int64_t tile_size(const cti_sequence *s)
+static int64_t rnn_tile_size(const cti_sequence *s)
 {
     return s->batch > 2 * MOST_ROWS ? MOST_ROWS : SMALL_ROWS;
 }
 
-static int64_t tiles_of(const cti_sequence *s)
+static int64_t rnn_tiles(const cti_sequence *s)
 {
-    return (s->batch + tile_size(s) - 1) / tile_size(s);
+    return (s->batch + rnn_tile_size(s) - 1) / rnn_tile_size(s);
 }
 
-static int64_t tile_rows(const cti_sequence *s, int64_t tile)
+static int64_t rnn_tile_rows(const cti_sequence *s, int64_t tile)
 {
-    int64_t left = s->batch - tile * tile_size(s);
+    int64_t left = s->batch - tile * rnn_tile_size(s);
 
-    return left < tile_size(s) ? left : tile_size(s);
+    return left < rnn_tile_size(s) ? left : rnn_tile_size(s);
 }
 
 /* How many rows of a tile have not ended at time t. */
-static int64_t active_rows(const cti_sequence *s, int64_t row, int64_t rows, int64_t t)
+static int64_t rnn_active_rows(const cti_sequence *s, int64_t row, int64_t rows, int64_t t)
 {
     int64_t active = rows, r;
 
@@ -146,20 +146,20 @@ static int64_t active_rows(const cti_sequence *s, int64_t row, int64_t rows, int
 /* ---- forward ---- */
 
 /* Rows of an array (T + 1, B, H) that have ended at time t stay as they are. */
-static void hold_ended(const layer *l, void *array, int64_t t, int64_t row, int64_t rows)
+static void rnn_hold_ended(const layer *l, void *array, int64_t t, int64_t row, int64_t rows)
 {
     const cti_sequence *s = l->s;
     int64_t r;
 
     for (r = row; r < row + rows; r++)
         if (s->length[r] <= t)
-            memcpy(at(l, array, after(s, t), r, s->hidden),
-                   at(l, array, before(s, t), r, s->hidden), (size_t)(s->hidden * l->size));
+            memcpy(rnn_at(l, array, rnn_after(s, t), r, s->hidden),
+                   rnn_at(l, array, rnn_before(s, t), r, s->hidden), (size_t)(s->hidden * l->size));
 }
 
 /* gates (rows, G H) += h (rows, H) W^T; row: the first of all rows */
-static void recur(const layer *l, const cti_product *p, const char *h, int64_t row, int64_t rows,
-                  char *gates)
+static void rnn_recur(const layer *l, const cti_product *p, const char *h, int64_t row,
+                      int64_t rows, char *gates)
 {
     const cti_sequence *s = l->s;
     const cti_gemm g = { .dtype = s->dtype,
@@ -173,20 +173,20 @@ static void recur(const layer *l, const cti_product *p, const char *h, int64_t r
                          .ldc = l->width };
 
     if (l->native || l->w.data)
-        multiply(l, p, h, row, gates);
+        rnn_multiply(l, p, h, row, gates);
     else
         cti_multiply(&g, rows, h, s->w, gates);
 }
 
 /* to (rows, G H) = what the input adds at time t, and bias if it is not NULL */
-static void take_input(const layer *l, int64_t t, int64_t row, int64_t rows, const void *bias,
-                       char *to)
+static void rnn_take_input(const layer *l, int64_t t, int64_t row, int64_t rows, const void *bias,
+                           char *to)
 {
     const cti_sequence *s = l->s;
     int64_t number[MOST_ROWS], r;
 
     if (!s->index) {
-        l->loops->add_bias(rows, l->width, at(l, s->x, t, row, l->width), l->width, bias, to,
+        l->loops->add_bias(rows, l->width, rnn_at(l, s->x, t, row, l->width), l->width, bias, to,
                            l->width);
         return;
     }
@@ -196,60 +196,64 @@ static void take_input(const layer *l, int64_t t, int64_t row, int64_t rows, con
 }
 
 /* The same (rows, G H) without a bias, where it lies or gathered. */
-static const char *input_at(const layer *l, int64_t t, int64_t row, int64_t rows)
+static const char *rnn_input_at(const layer *l, int64_t t, int64_t row, int64_t rows)
 {
     char *own;
 
     if (!l->s->index)
-        return at(l, l->s->x, t, row, l->width);
+        return rnn_at(l, l->s->x, t, row, l->width);
     own = l->x + row * l->width * l->size;
-    take_input(l, t, row, rows, NULL, own);
+    rnn_take_input(l, t, row, rows, NULL, own);
     return own;
 }
 
-static void forward_step(const layer *l, const cti_product *p, int64_t t, int64_t row, int64_t rows)
+static void rnn_forward_step(const layer *l, const cti_product *p, int64_t t, int64_t row,
+                             int64_t rows)
 {
     const cti_sequence *s = l->s;
     int64_t n = s->hidden;
-    const char *h0 = at(l, s->h, before(s, t), row, n);
-    char *h = at(l, s->h, after(s, t), row, n);
+    const char *h0 = rnn_at(l, s->h, rnn_before(s, t), row, n);
+    char *h = rnn_at(l, s->h, rnn_after(s, t), row, n);
     char *scratch = l->gates + row * l->width * l->size;
-    char *gates = s->gates ? at(l, s->gates, t, row, l->width) : scratch;
+    char *gates = s->gates ? rnn_at(l, s->gates, t, row, l->width) : scratch;
 
     if (s->kind == CTI_CELL_GRU) {
-        char *hn = s->hn ? at(l, s->hn, t, row, n) : l->hn + row * n * l->size;
+        char *hn = s->hn ? rnn_at(l, s->hn, t, row, n) : l->hn + row * n * l->size;
 
         l->loops->start_rows(rows, l->width, s->bias, scratch, l->width);
-        recur(l, p, h0, row, rows, scratch);
-        l->loops->gru(rows, n, input_at(l, t, row, rows), scratch, h0, gates, hn, h);
+        rnn_recur(l, p, h0, row, rows, scratch);
+        l->loops->gru(rows, n, rnn_input_at(l, t, row, rows), scratch, h0, gates, hn, h);
     } else if (s->kind == CTI_CELL_LSTM) {
-        take_input(l, t, row, rows, s->bias, gates);
-        recur(l, p, h0, row, rows, gates);
-        l->loops->lstm(rows, n, gates, at(l, s->c, before(s, t), row, n),
-                       at(l, s->c, after(s, t), row, n), h);
+        rnn_take_input(l, t, row, rows, s->bias, gates);
+        rnn_recur(l, p, h0, row, rows, gates);
+        l->loops->lstm(rows, n, gates, rnn_at(l, s->c, rnn_before(s, t), row, n),
+                       rnn_at(l, s->c, rnn_after(s, t), row, n), h);
     } else {
-        take_input(l, t, row, rows, s->bias, h);
-        recur(l, p, h0, row, rows, h);
+        rnn_take_input(l, t, row, rows, s->bias, h);
+        rnn_recur(l, p, h0, row, rows, h);
         l->loops->activate(s->kind == CTI_CELL_RELU, rows * n, h);
     }
 }
 
-static void forward_tile(void *context, int64_t tile)
+static void rnn_forward_tile(void *context, int64_t tile)
 {
     const layer *l = context;
     const cti_sequence *s = l->s;
-    int64_t row = tile * tile_size(s), rows = tile_rows(s, tile), k;
-    cti_product p = cti_product_of(&l->w, rows, s->hidden, l->width, false, true, NULL);
+    int64_t row = tile * rnn_tile_size(s), rows = rnn_tile_rows(s, tile), k;
+    cti_product p = {
+        .b = &l->w, .m = rows, .lda = s->hidden, .ldc = l->width, .accumulate = true
+    };
 
+    cti_product_init(&p);
     for (k = 0; k < s->steps; k++) {
-        int64_t t = s->reverse ? s->steps - 1 - k : k, active = active_rows(s, row, rows, t);
+        int64_t t = s->reverse ? s->steps - 1 - k : k, active = rnn_active_rows(s, row, rows, t);
 
         if (active)
-            forward_step(l, &p, t, row, rows);
+            rnn_forward_step(l, &p, t, row, rows);
         if (active < rows) {
-            hold_ended(l, s->h, t, row, rows);
+            rnn_hold_ended(l, s->h, t, row, rows);
             if (s->kind == CTI_CELL_LSTM)
-                hold_ended(l, s->c, t, row, rows);
+                rnn_hold_ended(l, s->c, t, row, rows);
         }
     }
 }
@@ -257,17 +261,17 @@ static void forward_tile(void *context, int64_t tile)
 void cti_cpu_sequence(const cti_sequence *s)
 {
     bool bf16 = s->bf16 && s->dtype == CT_F32;
-    layer l = layer_of(s);
+    layer l = rnn_layer(s);
     ct_storage *room;
 
     l.gates = (char *)s->scratch + l.width * s->hidden * l.size;
     l.hn = l.gates + s->batch * l.width * l.size;
     l.x = l.hn + s->batch * s->hidden * l.size;
     l.w = cti_packed_layout(s->dtype, s->hidden, l.width, s->hidden);
-    room = bf16 ? pack_bf16(&l, true, s->hidden, l.width) : NULL;
+    room = bf16 ? rnn_pack_bf16(&l, true, s->hidden, l.width) : NULL;
     if (!room && s->steps >= FEW)
-        pack(&l, true, s->hidden, l.width, s->scratch);
-    cti_parallel(tiles_of(s), forward_tile, &l);
+        rnn_pack(&l, true, s->hidden, l.width, s->scratch);
+    cti_parallel(rnn_tiles(s), rnn_forward_tile, &l);
     if (room)
         cti_storage_unref(room);
 }
@@ -275,7 +279,7 @@ void cti_cpu_sequence(const cti_sequence *s)
 /* ---- backward ---- */
 
 /* to (rows, n) = from's rows of this tile, or zeros */
-static void start(const layer *l, char *to, const void *from, int64_t row, int64_t rows)
+static void rnn_begin(const layer *l, char *to, const void *from, int64_t row, int64_t rows)
 {
     int64_t n = l->s->hidden;
 
@@ -286,96 +290,99 @@ static void start(const layer *l, char *to, const void *from, int64_t row, int64
 }
 
 /* Through the gates at time t, for rows that have not ended. */
-static void gates_backward(const layer *l, int64_t t, int64_t row, int64_t rows)
+static void rnn_gates_backward(const layer *l, int64_t t, int64_t row, int64_t rows)
 {
     const cti_sequence *s = l->s;
     int64_t n = s->hidden;
-    const char *dy = s->dy ? at(l, s->dy, t, row, n) : NULL;
-    const char *h = at(l, s->h, after(s, t), row, n);
-    const char *gates = s->gates ? at(l, s->gates, t, row, l->width) : NULL;
-    char *dh = at(l, s->dh0, 0, row, n), *dx = at(l, s->dx, t, row, l->width);
+    const char *dy = s->dy ? rnn_at(l, s->dy, t, row, n) : NULL;
+    const char *h = rnn_at(l, s->h, rnn_after(s, t), row, n);
+    const char *gates = s->gates ? rnn_at(l, s->gates, t, row, l->width) : NULL;
+    char *dh = rnn_at(l, s->dh0, 0, row, n), *dx = rnn_at(l, s->dx, t, row, l->width);
 
     if (s->kind == CTI_CELL_GRU)
-        l->loops->gru_backward(rows, n, gates, at(l, s->hn, t, row, n),
-                               at(l, s->h, before(s, t), row, n), dy, dh, dx,
-                               at(l, s->dhx, t, row, l->width));
+        l->loops->gru_backward(rows, n, gates, rnn_at(l, s->hn, t, row, n),
+                               rnn_at(l, s->h, rnn_before(s, t), row, n), dy, dh, dx,
+                               rnn_at(l, s->dhx, t, row, l->width));
     else if (s->kind == CTI_CELL_LSTM)
-        l->loops->lstm_backward(rows, n, gates, at(l, s->c, before(s, t), row, n),
-                                at(l, s->c, after(s, t), row, n), dy, dh, at(l, s->dc0, 0, row, n),
-                                dx);
+        l->loops->lstm_backward(rows, n, gates, rnn_at(l, s->c, rnn_before(s, t), row, n),
+                                rnn_at(l, s->c, rnn_after(s, t), row, n), dy, dh,
+                                rnn_at(l, s->dc0, 0, row, n), dx);
     else
         l->loops->activate_backward(s->kind == CTI_CELL_RELU, rows * n, h, dy, dh, dx);
 }
 
 /* A row that has ended at time t. */
-static void ended_backward(const layer *l, int64_t t, int64_t row)
+static void rnn_ended_backward(const layer *l, int64_t t, int64_t row)
 {
     const cti_sequence *s = l->s;
 
-    cti_cpu_backend.fill(at(l, s->dx, t, row, l->width), s->dtype, l->width, 0);
+    cti_cpu_backend.fill(rnn_at(l, s->dx, t, row, l->width), s->dtype, l->width, 0);
     if (s->kind == CTI_CELL_GRU)
-        cti_cpu_backend.fill(at(l, s->dhx, t, row, l->width), s->dtype, l->width, 0);
+        cti_cpu_backend.fill(rnn_at(l, s->dhx, t, row, l->width), s->dtype, l->width, 0);
     if (s->dy)
-        l->loops->add_row(s->hidden, at(l, s->dh0, 0, row, s->hidden),
-                          at(l, s->dy, t, row, s->hidden));
+        l->loops->add_row(s->hidden, rnn_at(l, s->dh0, 0, row, s->hidden),
+                          rnn_at(l, s->dy, t, row, s->hidden));
 }
 
 /* The gates at time t where rows may have ended; leaves in dh what the product is added to. */
-static void some_gates_backward(const layer *l, int64_t t, int64_t row, int64_t rows)
+static void rnn_some_gates_backward(const layer *l, int64_t t, int64_t row, int64_t rows)
 {
     const cti_sequence *s = l->s;
     int64_t r;
 
     for (r = row; r < row + rows; r++) {
         if (s->length[r] <= t) {
-            ended_backward(l, t, r);
+            rnn_ended_backward(l, t, r);
             continue;
         }
-        gates_backward(l, t, r, 1);
+        rnn_gates_backward(l, t, r, 1);
         if (s->kind != CTI_CELL_GRU)
-            cti_cpu_backend.fill(at(l, s->dh0, 0, r, s->hidden), s->dtype, s->hidden, 0);
+            cti_cpu_backend.fill(rnn_at(l, s->dh0, 0, r, s->hidden), s->dtype, s->hidden, 0);
     }
 }
 
-static void backward_tile(void *context, int64_t tile)
+static void rnn_backward_tile(void *context, int64_t tile)
 {
     const layer *l = context;
     const cti_sequence *s = l->s;
-    int64_t row = tile * tile_size(s), rows = tile_rows(s, tile), n = s->hidden, k;
+    int64_t row = tile * rnn_tile_size(s), rows = rnn_tile_rows(s, tile), n = s->hidden, k;
     bool gru = s->kind == CTI_CELL_GRU;
-    char *dh = at(l, s->dh0, 0, row, n);
-    cti_product p = cti_product_of(&l->w, rows, l->width, n, false, gru || s->length, NULL);
+    char *dh = rnn_at(l, s->dh0, 0, row, n);
+    cti_product p = {
+        .b = &l->w, .m = rows, .lda = l->width, .ldc = n, .accumulate = gru || s->length
+    };
 
-    start(l, dh, s->dh_last, row, rows);
+    cti_product_init(&p);
+    rnn_begin(l, dh, s->dh_last, row, rows);
     if (s->dc0)
-        start(l, at(l, s->dc0, 0, row, n), s->dc_last, row, rows);
+        rnn_begin(l, rnn_at(l, s->dc0, 0, row, n), s->dc_last, row, rows);
     for (k = s->steps - 1; k >= 0; k--) {
         int64_t t = s->reverse ? s->steps - 1 - k : k;
 
         if (s->length)
-            some_gates_backward(l, t, row, rows);
+            rnn_some_gates_backward(l, t, row, rows);
         else
-            gates_backward(l, t, row, rows);
-        if (active_rows(s, row, rows, t))
-            multiply(l, &p, at(l, gru ? s->dhx : s->dx, t, row, l->width), row, dh);
+            rnn_gates_backward(l, t, row, rows);
+        if (rnn_active_rows(s, row, rows, t))
+            rnn_multiply(l, &p, rnn_at(l, gru ? s->dhx : s->dx, t, row, l->width), row, dh);
     }
 }
 
 void cti_cpu_sequence_backward(const cti_sequence *s)
 {
     bool bf16 = s->bf16 && s->dtype == CT_F32;
-    layer l = layer_of(s);
+    layer l = rnn_layer(s);
     ct_storage *room = NULL;
 
     l.w = (cti_packed){ s->dtype, l.width, s->hidden, l.width, s->hidden, s->hidden, s->w };
     if (bf16) {
-        room = pack_bf16(&l, false, l.width, s->hidden);
+        room = rnn_pack_bf16(&l, false, l.width, s->hidden);
     } else if (s->steps >= FEW) {
         room = cti_storage_try(CT_CPU, (size_t)(l.width * s->hidden * l.size));
         if (room)
-            pack(&l, false, l.width, s->hidden, room->data);
+            rnn_pack(&l, false, l.width, s->hidden, room->data);
     }
-    cti_parallel(tiles_of(s), backward_tile, &l);
+    cti_parallel(rnn_tiles(s), rnn_backward_tile, &l);
     if (room)
         cti_storage_unref(room);
 }

@@ -17,8 +17,9 @@ and, against the plain loop below, which is checked here against PyTorch first,
     learn         no state is given, h_0 and c_0 are parameters
     reset         rows that begin anew, from zeros, where the state is given
     norm_before   reset_before and layer_norm, the products of h and of r h normalised each by its rows of ln_hh
-    dropout       0.25 between layers, 0.5 of h in the recurrent product: masks, in f64, of Philox
-                  4x32-10 (seed: the configuration's number, stream 0), drawn in the order of use
+    dropout       0.25 between layers, 0.5 of h in the recurrent product: masks of Philox 4x32-10
+                  (seed: the configuration's number, stream 0), one word for each element, drawn in
+                  the order of use; a mask begins with a new block of four words
 """
 
 import argparse
@@ -47,7 +48,7 @@ def leaf(config, name, shape, scale=1.0):
 
 
 class Philox:
-    """Uniforms of f64 in [0, 1) from Philox 4x32-10 (Salmon et al. 2011), two to a block."""
+    """Words of Philox 4x32-10 (Salmon et al. 2011), four to a block."""
 
     def __init__(self, seed):
         self.seed, self.block = seed, 0
@@ -63,11 +64,10 @@ class Philox:
 
     def mask(self, p, shape):
         """Zeros with probability p, else 1 / (1 - p)."""
-        n, u = int(np.prod(shape)), []
-        while len(u) < n:
-            w = self.words()
-            u += [(w[i] << 32 | w[i + 1]) >> 11 for i in (0, 2)]
-        kept = torch.tensor([v * 2.0**-53 >= p for v in u[:n]], dtype=torch.float64)
+        n, w = int(np.prod(shape)), []
+        while len(w) < n:
+            w += self.words()
+        kept = torch.tensor([v >= p * 2.0**32 for v in w[:n]], dtype=torch.float64)
         return kept.reshape(shape) / (1 - p)
 
 

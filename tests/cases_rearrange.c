@@ -1,37 +1,7 @@
-/* cases_arrange.c - rows for autograd/ops/arrange.h. */
+/* cases_rearrange.c - rows for autograd/ops/rearrange.h. */
 #include "tests/cases.h"
 
 #include <cotangent.h>
-
-/* ---- split: i[0] the axis, i[1] how many parts, i[2...] their sizes ---- */
-
-static void draw_split(op_draw *d)
-{
-    ct_shape s = op_shape(d, 1, 5);
-    int64_t axis = op_below(d, s.rank), left = s.dim[axis];
-    int k;
-
-    op_uniform(d, s, -2, 2);
-    d->i[0] = op_chance(d, 0.5) ? axis - s.rank : axis;
-    d->i[1] = 1 + op_below(d, 4);
-    for (k = 0; k < d->i[1]; k++) {
-        d->i[2 + k] = k + 1 < d->i[1] ? op_below(d, left + 1) : left;
-        left -= d->i[2 + k];
-    }
-}
-
-/* the parts, the last one first */
-static ct_tensor *call_split(ct_tensor *const *in, const op_draw *d)
-{
-    ct_tensor *parts[4], *back[4];
-    int n = (int)d->i[1], k;
-
-    if (!in[0] || ct_split(in[0], n, d->i + 2, (int)d->i[0], parts) != CT_OK)
-        return NULL;
-    for (k = 0; k < n; k++)
-        back[k] = parts[n - 1 - k];
-    return ct_cat(n, back, (int)d->i[0]);
-}
 
 /* ---- flip: a bit of i[0] for each axis; roll: i[0] the axis, i[1] the shift ---- */
 
@@ -122,45 +92,12 @@ static ct_tensor *call_triu(ct_tensor *const *in, const op_draw *d)
     return ct_triu(in[0], d->i[0]);
 }
 
-/* ---- like another; to a device ---- */
-
-static ct_tensor *call_full_like(ct_tensor *const *in, const op_draw *d)
-{
-    (void)d;
-    return ct_full_like(in[0], 1.5);
-}
-
-static ct_tensor *call_zeros_like(ct_tensor *const *in, const op_draw *d)
-{
-    (void)d;
-    return ct_zeros_like(in[0]);
-}
-
-static ct_tensor *call_ones_like(ct_tensor *const *in, const op_draw *d)
-{
-    (void)d;
-    return ct_ones_like(in[0]);
-}
-
-static ct_tensor *call_to(ct_tensor *const *in, const op_draw *d)
-{
-    (void)d;
-    return ct_to(in[0], ct_tensor_device(in[0]));
-}
-
-#define OF_SHAPE .no_gradient = "its result depends on the shape alone"
-
-const op_row arrange_rows[] = {
-    { "ct_split", draw_split, .call = call_split },
+const op_row rearrange_rows[] = {
     { "ct_flip", draw_flip, .call = call_flip },
     { "ct_roll", draw_roll, .call = call_roll },
     { "ct_pad", draw_pad, .call = call_pad },
     { "ct_repeat", draw_repeat, .call = call_repeat },
     { "ct_tril", draw_triangle, .call = call_tril },
     { "ct_triu", draw_triangle, .call = call_triu },
-    { "ct_full_like", op_draw_any, .call = call_full_like, OF_SHAPE },
-    { "ct_zeros_like", op_draw_any, .call = call_zeros_like, OF_SHAPE },
-    { "ct_ones_like", op_draw_any, .call = call_ones_like, OF_SHAPE },
-    { "ct_to", op_draw_any, .call = call_to },
     { 0 },
 };

@@ -1,4 +1,4 @@
-/* cases_shape.c - rows for autograd/ops/shape.h. */
+/* cases_views.c - rows for autograd/ops/views.h. */
 #include "tests/cases.h"
 
 #include <stdlib.h>
@@ -217,53 +217,7 @@ static ct_tensor *call_select(ct_tensor *const *in, const op_draw *d)
     return ct_select(in[0], (int)d->i[0], d->i[1]);
 }
 
-static ct_tensor *call_cast(ct_tensor *const *in, const op_draw *d)
-{
-    (void)d;
-    return ct_cast(in[0], CT_F64);
-}
-
-/* i[0]: the axis; a tensor may come twice */
-static void draw_cat(op_draw *d)
-{
-    ct_shape s = op_shape(d, 1, 5);
-    int64_t axis = op_below(d, s.rank);
-    int parts = 1 + (int)op_below(d, 4), k;
-
-    d->i[0] = op_chance(d, 0.5) ? axis - s.rank : axis;
-    for (k = 0; k < parts; k++) {
-        op_uniform(d, s, -2, 2);
-        s.dim[axis] = op_below(d, s.dim[axis] + 1);
-    }
-    if (d->same && parts > 1) {
-        d->in[1].same_as = 0;
-        d->in[1].shape = d->in[0].shape;
-    }
-}
-
-static ct_tensor *call_cat(ct_tensor *const *in, const op_draw *d)
-{
-    return ct_cat(d->count, in, (int)d->i[0]);
-}
-
-static void draw_stack(op_draw *d)
-{
-    ct_shape s = op_shape(d, 0, 5);
-    int parts = 1 + (int)op_below(d, 4), k;
-
-    d->i[0] = some_axis(d, s.rank + 1);
-    for (k = 0; k < parts; k++)
-        op_uniform(d, s, -2, 2);
-    if (d->same && parts > 1)
-        d->in[1].same_as = 0;
-}
-
-static ct_tensor *call_stack(ct_tensor *const *in, const op_draw *d)
-{
-    return ct_stack(d->count, in, (int)d->i[0]);
-}
-
-const op_row shape_rows[] = {
+const op_row views_rows[] = {
     { "ct_reshape", draw_reshape, .call = call_reshape },
     { "ct_flatten", draw_flatten, .call = call_flatten },
     { "ct_transpose", draw_transpose, .call = call_transpose },
@@ -274,10 +228,5 @@ const op_row shape_rows[] = {
     { "ct_slice", draw_slice, .call = call_slice },
     { "ct_narrow", draw_narrow, .call = call_narrow },
     { "ct_select", draw_select, .call = call_select },
-    { "ct_contiguous", op_draw_any, .one = ct_contiguous },
-    { "ct_clone", op_draw_any, .one = ct_clone },
-    { "ct_cast", op_draw_any, .call = call_cast },
-    { "ct_cat", draw_cat, .call = call_cat },
-    { "ct_stack", draw_stack, .call = call_stack },
     { 0 },
 };

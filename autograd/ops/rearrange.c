@@ -1,77 +1,33 @@
-/* arrange.c - parts, mirror images, margins, copies, triangles.
+/* rearrange.c - ops that copy the elements to other places: flip, roll, pad, repeat, triangles.
  *
- * Each is a copy between views, or made of the ops of shape.c. */
-#include "autograd/internal.h"
+ * Each is linear in x; its derivative is the inverse movement:
+ *     flip:    dx = d flipped                 roll:    dx = d rolled back
+ *     pad:     dx = d without the margins     repeat:  dx = d summed over the copies
+ *     tril, triu:  dx = the same triangle of d
+ * repeat and the triangles are composed of other ops, which supply the derivative. */
+#include "autograd/ops/internal.h"
 
-#include <cotangent/autograd/ops/arrange.h>
+#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
-#include <cotangent/autograd/ops/shape.h>
+#include <cotangent/autograd/ops/rearrange.h>
+#include <cotangent/autograd/ops/views.h>
 
 #include <string.h>
 
-/* ---- split ---- */
-
-/* Whether the sizes (NULL: equal ones) come to axis. */
-static bool sizes_fit(const ct_tensor *x, int count, const int64_t *sizes, int axis)
-{
-    int64_t left = x->shape.dim[axis];
-    int i;
-
-    for (i = 0; sizes && i < count; i++) {
-        if (sizes[i] < 0 || sizes[i] > left)
-            break;
-        left -= sizes[i];
-    }
-    if (sizes ? i == count && left == 0 : left % count == 0)
-        return true;
-    ct_raise(CT_ERR_SHAPE, "ct_split", "axis %d of x %s does not split into %d %s parts", axis,
-             cti_describe(x).s, count, sizes ? "such" : "equal");
-    return false;
-}
-
-ct_status ct_split(ct_tensor *x, int count, const int64_t *sizes, int axis, ct_tensor **parts)
-{
-    static const char *const me = "ct_split";
-    int64_t at = 0;
-    int i;
-
-    if (!parts)
-        return ct_raise(CT_ERR_ARGUMENT, me, "parts is NULL");
-    if (count < 1)
-        return ct_raise(CT_ERR_ARGUMENT, me, "%d parts", count);
-    memset(parts, 0, (size_t)count * sizeof *parts);
-    if (!cti_usable(me, x))
-        return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, me, "x is NULL") : ct_error();
-    axis = cti_axis(me, x, axis);
-    if (axis < 0 || !sizes_fit(x, count, sizes, axis))
-        return ct_error();
-    for (i = 0; i < count; i++) {
-        int64_t size = sizes ? sizes[i] : x->shape.dim[axis] / count;
-
-        parts[i] = ct_narrow(x, axis, at, size);
-        if (!parts[i]) {
-            memset(parts, 0, (size_t)count * sizeof *parts);
-            return ct_error();
-        }
-        at += size;
-    }
-    return CT_OK;
-}
-
 /* ---- flip: a copy of a view whose strides run backwards ---- */
 
-static ct_tensor *flip(ct_tensor *x, int mask);
+static ct_tensor *rearrange_flip(ct_tensor *x, int mask);
 
 static void flip_grad(ct_node *n, ct_tensor *const *dout)
 {
-    ct_node_add_grad(n, 0, flip(dout[0], *(const int *)ct_node_attributes(n)));
+    ct_node_add_grad(n, 0, rearrange_flip(dout[0], *(const int *)ct_node_attributes(n)));
 }
 
 static const ct_op flip_op = {
     .name = "ct_flip", .inputs = 1, .outputs = 1, .backward = flip_grad
 };
 
-static ct_tensor *flip(ct_tensor *x, int mask)
+static ct_tensor *rearrange_flip(ct_tensor *x, int mask)
 {
     int64_t stride[CT_MAX_RANK], offset = x->offset;
     ct_tensor *y = cti_new("ct_flip", x->shape, x->dtype, x->device), *v;
@@ -86,7 +42,7 @@ static ct_tensor *flip(ct_tensor *x, int mask)
     if (!v)
         return NULL;
     cti_copy(y, v);
-    return ct_record(&flip_op, 1, &x, 1, &y, &mask, sizeof mask) ? y : NULL;
+    return cti_record1_with(&flip_op, x, y, &mask, sizeof mask);
 }
 
 ct_tensor *ct_flip(ct_tensor *x, int count, const int *axes)
@@ -107,15 +63,15 @@ ct_tensor *ct_flip(ct_tensor *x, int count, const int *axes)
         }
         mask |= 1 << axis;
     }
-    return flip(x, mask);
+    return rearrange_flip(x, mask);
 }
 
-/* ---- copies between windows ---- */
+/* ---- roll: two copies between windows ---- */
 
-/* Copies length elements along axis, from position from of src to position to of dst; the other
- * axes whole. */
-static bool copy_part(const char *me, ct_tensor *dst, int64_t to, const ct_tensor *src,
-                      int64_t from, int axis, int64_t length)
+/* Copies `length` elements along axis, from position `from` of src to position `to` of dst. The
+ * other axes are copied whole. */
+static bool rearrange_copy(ct_tensor *dst, int64_t to, const ct_tensor *src, int64_t from, int axis,
+                           int64_t length)
 {
     ct_shape shape = src->shape;
     ct_tensor *d, *s;
@@ -123,48 +79,48 @@ static bool copy_part(const char *me, ct_tensor *dst, int64_t to, const ct_tenso
     if (length == 0)
         return true;
     shape.dim[axis] = length;
-    d = cti_view(me, dst, shape, dst->stride, dst->offset + to * dst->stride[axis]);
-    s = d ? cti_view(me, src, shape, src->stride, src->offset + from * src->stride[axis]) : NULL;
+    d = cti_view("ct_roll", dst, shape, dst->stride, dst->offset + to * dst->stride[axis]);
+    s = d ? cti_view("ct_roll", src, shape, src->stride, src->offset + from * src->stride[axis])
+          : NULL;
     if (s)
         cti_copy(d, s);
     return s != NULL;
 }
 
-/* ---- roll ---- */
-
-typedef struct rolling {
+typedef struct rearrange_rolling {
     int64_t shift; /* 0..n-1 */
     int axis;
-} rolling;
+} rearrange_rolling;
 
-static ct_tensor *roll(ct_tensor *x, rolling r);
+static ct_tensor *rearrange_roll(ct_tensor *x, rearrange_rolling r);
 
 static void roll_grad(ct_node *n, ct_tensor *const *dout)
 {
-    rolling r = *(const rolling *)ct_node_attributes(n);
+    rearrange_rolling r = *(const rearrange_rolling *)ct_node_attributes(n);
 
     if (r.shift)
         r.shift = dout[0]->shape.dim[r.axis] - r.shift;
-    ct_node_add_grad(n, 0, roll(dout[0], r));
+    ct_node_add_grad(n, 0, rearrange_roll(dout[0], r));
 }
 
 static const ct_op roll_op = {
     .name = "ct_roll", .inputs = 1, .outputs = 1, .backward = roll_grad
 };
 
-static ct_tensor *roll(ct_tensor *x, rolling r)
+static ct_tensor *rearrange_roll(ct_tensor *x, rearrange_rolling r)
 {
     int64_t n = x->shape.dim[r.axis];
     ct_tensor *y = cti_new("ct_roll", x->shape, x->dtype, x->device);
 
-    if (!y || !copy_part("ct_roll", y, r.shift, x, 0, r.axis, n - r.shift) ||
-        !copy_part("ct_roll", y, 0, x, n - r.shift, r.axis, r.shift))
+    if (!y || !rearrange_copy(y, r.shift, x, 0, r.axis, n - r.shift) ||
+        !rearrange_copy(y, 0, x, n - r.shift, r.axis, r.shift))
         return NULL;
-    return ct_record(&roll_op, 1, &x, 1, &y, &r, sizeof r) ? y : NULL;
+    return cti_record1_with(&roll_op, x, y, &r, sizeof r);
 }
 
 ct_tensor *ct_roll(ct_tensor *x, int64_t shift, int axis)
 {
+    rearrange_rolling r;
     int64_t n;
 
     if (!cti_usable("ct_roll", x))
@@ -173,18 +129,19 @@ ct_tensor *ct_roll(ct_tensor *x, int64_t shift, int axis)
     if (axis < 0)
         return NULL;
     n = x->shape.dim[axis];
-    return roll(x, (rolling){ .shift = n ? (shift % n + n) % n : 0, .axis = axis });
+    r = (rearrange_rolling){ .shift = n ? (shift % n + n) % n : 0, .axis = axis };
+    return rearrange_roll(x, r);
 }
 
 /* ---- pad ---- */
 
-typedef struct margins {
+typedef struct rearrange_margins {
     int64_t before[CT_MAX_RANK];
-} margins;
+} rearrange_margins;
 
 static void pad_grad(ct_node *n, ct_tensor *const *dout)
 {
-    const margins *m = ct_node_attributes(n);
+    const rearrange_margins *m = ct_node_attributes(n);
     ct_shape shape = ct_node_input_shape(n, 0);
     ct_tensor *d = dout[0];
     int i;
@@ -197,9 +154,9 @@ static void pad_grad(ct_node *n, ct_tensor *const *dout)
 
 static const ct_op pad_op = { .name = "ct_pad", .inputs = 1, .outputs = 1, .backward = pad_grad };
 
-/* The shape with its margins; false with an error. */
-static bool padded_shape(const ct_tensor *x, int count, const int64_t *sizes, ct_shape *shape,
-                         margins *m)
+/* The shape of x with the margins added, and the margins before each axis; false with an error. */
+static bool rearrange_padded(const ct_tensor *x, int count, const int64_t *sizes, ct_shape *shape,
+                             rearrange_margins *m)
 {
     int i;
 
@@ -230,15 +187,15 @@ ct_tensor *ct_pad(ct_tensor *x, int count, const int64_t *sizes, double value)
     ct_tensor *y, *part;
     int64_t offset;
     ct_shape shape;
-    margins m;
+    rearrange_margins m;
     int i;
 
-    if (!cti_usable("ct_pad", x) || !padded_shape(x, count, sizes, &shape, &m))
+    if (!cti_usable("ct_pad", x) || !rearrange_padded(x, count, sizes, &shape, &m))
         return NULL;
     y = cti_new("ct_pad", shape, x->dtype, x->device);
     if (!y)
         return NULL;
-    cti_backend_of(y->device)->fill(cti_ptr(y), y->dtype, y->numel, value);
+    cti_backend_of(y->device)->fill(cti_data(y), y->dtype, y->numel, value);
     offset = y->offset;
     for (i = 0; i < shape.rank && x->numel; i++)
         offset += m.before[i] * y->stride[i];
@@ -246,13 +203,13 @@ ct_tensor *ct_pad(ct_tensor *x, int count, const int64_t *sizes, double value)
     if (!part)
         return NULL;
     cti_copy(part, x);
-    return ct_record(&pad_op, 1, &x, 1, &y, &m, sizeof m) ? y : NULL;
+    return cti_record1_with(&pad_op, x, y, &m, sizeof m);
 }
 
 /* ---- repeat: axis by axis, a view of (outer, 1, rest) expanded to (outer, times, rest) ---- */
 
-/* The shape repeated; false with an error. */
-static bool repeated_shape(const ct_tensor *x, int count, const int64_t *times, ct_shape *shape)
+/* The shape of the repeated x; false with an error. */
+static bool rearrange_repeated(const ct_tensor *x, int count, const int64_t *times, ct_shape *shape)
 {
     int lead = count - x->shape.rank, i;
 
@@ -281,13 +238,13 @@ ct_tensor *ct_repeat(ct_tensor *x, int count, const int64_t *times)
     ct_shape shape, whole;
     int i, k;
 
-    if (!cti_usable("ct_repeat", x) || !repeated_shape(x, count, times, &whole))
+    if (!cti_usable("ct_repeat", x) || !rearrange_repeated(x, count, times, &whole))
         return NULL;
     shape = ct_shape_from_sizes(0, NULL);
     for (i = 0; i < count; i++)
         shape.dim[shape.rank++] =
             i < count - x->shape.rank ? 1 : x->shape.dim[i - (count - x->shape.rank)];
-    x = ct_clone(ct_reshape(x, shape)); /* never a view, even when nothing is repeated */
+    x = ct_clone(ct_reshape(x, shape)); /* the result is never a view, even if nothing repeats */
     for (i = count - 1; i >= 0 && x; i--) {
         int64_t outer = 1, rest = 1;
 
@@ -304,7 +261,7 @@ ct_tensor *ct_repeat(ct_tensor *x, int count, const int64_t *times)
 
 /* ---- triangles ---- */
 
-static ct_tensor *triangle(const char *me, ct_tensor *x, int64_t diagonal, bool upper)
+static ct_tensor *rearrange_triangle(const char *me, ct_tensor *x, int64_t diagonal, bool upper)
 {
     ct_tensor *row, *column, *inside;
     int64_t m, n;
@@ -317,7 +274,9 @@ static ct_tensor *triangle(const char *me, ct_tensor *x, int64_t diagonal, bool 
     }
     m = ct_size(x, -2);
     n = ct_size(x, -1);
-    diagonal = diagonal < -m ? -m : diagonal > n ? n : diagonal; /* beyond, all is the same */
+    diagonal = diagonal < -m  ? -m
+               : diagonal > n ? n
+                              : diagonal; /* further diagonals give the same */
     row = ct_arange((double)diagonal, (double)(diagonal + m), 1, CT_I64, x->device);
     column = ct_arange(0, (double)n, 1, CT_I64, x->device);
     row = ct_unsqueeze(row, 1);
@@ -327,56 +286,10 @@ static ct_tensor *triangle(const char *me, ct_tensor *x, int64_t diagonal, bool 
 
 ct_tensor *ct_tril(ct_tensor *x, int64_t diagonal)
 {
-    return triangle("ct_tril", x, diagonal, false);
+    return rearrange_triangle("ct_tril", x, diagonal, false);
 }
 
 ct_tensor *ct_triu(ct_tensor *x, int64_t diagonal)
 {
-    return triangle("ct_triu", x, diagonal, true);
-}
-
-/* ---- like another ---- */
-
-ct_tensor *ct_full_like(const ct_tensor *x, double value)
-{
-    return cti_usable("ct_full_like", x) ? ct_full(x->shape, value, x->dtype, x->device) : NULL;
-}
-
-ct_tensor *ct_zeros_like(const ct_tensor *x)
-{
-    return cti_usable("ct_zeros_like", x) ? ct_zeros(x->shape, x->dtype, x->device) : NULL;
-}
-
-ct_tensor *ct_ones_like(const ct_tensor *x)
-{
-    return cti_usable("ct_ones_like", x) ? ct_ones(x->shape, x->dtype, x->device) : NULL;
-}
-
-/* ---- devices ---- */
-
-static void to_grad(ct_node *n, ct_tensor *const *dout)
-{
-    const ct_device *from = ct_node_attributes(n);
-
-    ct_node_add_grad(n, 0, ct_to(dout[0], *from));
-}
-
-static const ct_op to_op = { .name = "ct_to", .inputs = 1, .outputs = 1, .backward = to_grad };
-
-ct_tensor *ct_to(ct_tensor *x, ct_device device)
-{
-    ct_tensor *y;
-
-    if (!cti_usable("ct_to", x))
-        return NULL;
-    if (device == x->device)
-        return x;
-    if (!cti_backend_of(device)) {
-        ct_raise(CT_ERR_DEVICE, "ct_to", "x %s: there is no device %d", cti_describe(x).s, device);
-        return NULL;
-    }
-    y = cti_new("ct_to", x->shape, x->dtype, device);
-    if (!y || !cti_copy_across("ct_to", y, x))
-        return NULL;
-    return ct_record(&to_op, 1, &x, 1, &y, &x->device, sizeof x->device) ? y : NULL;
+    return rearrange_triangle("ct_triu", x, diagonal, true);
 }

@@ -1,0 +1,71 @@
+/* internal.h - what the files of autograd/ops share. (internal)
+ *
+ * What nn/ uses of the ops too is in autograd/internal.h. */
+#ifndef COTANGENT_AUTOGRAD_OPS_INTERNAL_H
+#define COTANGENT_AUTOGRAD_OPS_INTERNAL_H
+
+#include "autograd/internal.h"
+
+/* ---- recording: ct_record for an op with one output ---- */
+
+/* Records y = op(x) and returns y. A NULL y is passed through; NULL with an error. */
+static inline ct_tensor *cti_record1(const ct_op *op, ct_tensor *x, ct_tensor *y)
+{
+    return y && ct_record(op, 1, &x, 1, &y, NULL, 0) ? y : NULL;
+}
+
+/* The same, with attributes for backward: `bytes` bytes, copied. */
+static inline ct_tensor *cti_record1_with(const ct_op *op, ct_tensor *x, ct_tensor *y,
+                                          const void *attributes, size_t bytes)
+{
+    return y && ct_record(op, 1, &x, 1, &y, attributes, bytes) ? y : NULL;
+}
+
+/* Records y = op(in[0], ... in[count - 1]) and returns y, in the same way. */
+static inline ct_tensor *cti_record_n(const ct_op *op, int count, ct_tensor *const *in,
+                                      ct_tensor *y)
+{
+    return y && ct_record(op, count, in, 1, &y, NULL, 0) ? y : NULL;
+}
+
+static inline ct_tensor *cti_record_n_with(const ct_op *op, int count, ct_tensor *const *in,
+                                           ct_tensor *y, const void *attributes, size_t bytes)
+{
+    return y && ct_record(op, count, in, 1, &y, attributes, bytes) ? y : NULL;
+}
+
+/* ---- checks ---- */
+
+/* True for f32, f64, i32 and i64; otherwise raises CT_ERR_DTYPE and returns false. */
+bool cti_want_number(const char *function, const char *name, const ct_tensor *t);
+
+/* ---- reductions (reduce.c) ----
+ *
+ * The axes to reduce are a mask: bit i stands for axis i. A mask of -1 means that an error has been
+ * raised; the functions then return NULL. */
+
+/* The mask of a list of axes; -1 with an error if an axis is wrong or listed twice. */
+int cti_reduce_mask(const char *function, const ct_tensor *x, int count, const int *axes);
+
+/* The mask of all axes of x. */
+int cti_reduce_all(const ct_tensor *x);
+
+/* The number of elements of shape that are reduced to one. */
+int64_t cti_reduce_count(const ct_shape *shape, int mask);
+
+/* The shape of the result; keepdim keeps the reduced axes with size 1. */
+ct_shape cti_reduce_shape(const ct_shape *shape, int mask, bool keepdim);
+
+/* False with CT_ERR_SHAPE if a reduced axis has size 0. */
+bool cti_reduce_has_elements(const char *function, const ct_tensor *x, int mask);
+
+/* d, of the reduced shape, broadcast back to shape: the derivative of a sum. */
+ct_tensor *cti_reduce_spread(ct_tensor *d, ct_shape shape, int mask);
+
+/* Recorded reductions; function names the caller in errors. op: CTI_MAX or CTI_MIN. */
+ct_tensor *cti_reduce_sum(const char *function, ct_tensor *x, int mask, bool keepdim);
+ct_tensor *cti_reduce_mean(const char *function, ct_tensor *x, int mask, bool keepdim);
+ct_tensor *cti_reduce_extreme(const char *function, cti_reduce_op op, ct_tensor *x, int mask,
+                              bool keepdim);
+
+#endif

@@ -1,0 +1,126 @@
+# doxygen_filter.awk - shows Doxygen the plain comments of a public header (FILTER_PATTERNS).
+#     awk -f doxygen_filter.awk HEADER                 the header with Doxygen's comments, line by line
+#     awk -v check=1 -f doxygen_filter.awk HEADER...   "documented NAME" or "bare NAME" for each function
+#
+# The rule, by which a comment belongs to a declaration:
+#   - the comment directly above a declaration, or to the right of it, documents it;
+#   - a comment above also documents the declarations that follow up to a blank line or a comment;
+#   - the first comment of a file describes the file; a line "/* ---- x ---- */" begins a group.
+# What a declaration is, is read as in m4/sites.awk. POSIX awk.
+
+function code_of(s) {                               # without comments
+    gsub(/\/\*([^*]|\*+[^*\/])*\*+\//, " ", s)
+    sub(/\/\*.*$/, "", s)
+    return s
+}
+
+function trim(s) { sub(/^[ \t]+/, "", s); sub(/[ \t]+$/, "", s); return s }
+
+# The name that a declaration makes: of a function, else the last word.
+function name_of(s) {
+    if (match(s, /ct_[a-z0-9_]+ ?\(/) && s !~ /^typedef/) {
+        s = substr(s, RSTART, RLENGTH)
+        sub(/ ?\($/, "", s)
+        return s
+    }
+    if (match(s, /\(\*ct_[a-z0-9_]+\)/))            # typedef of a pointer to a function
+        return substr(s, RSTART + 2, RLENGTH - 3)
+    sub(/[;{ ]+$/, "", s)
+    sub(/.*[^A-Za-z_0-9]/, "", s)
+    return s
+}
+
+function is_function(s) {
+    return s ~ /ct_[a-z0-9_]+ ?\(/ && s !~ /^(typedef|static|template|extern "C|_Static_assert|#)/ && s !~ /[{}]/
+}
+
+# The end of a declaration at file scope; its text has been gathered in whole.
+function declared(    name) {
+    name = name_of(trim(whole))
+    if (first == "")
+        first = name
+    if (check && is_function(trim(whole)))
+        print (documented || beside ? "documented " : "bare ") name
+    whole = ""
+    beside = 0
+}
+
+# The last line of the comment that begins in line i.
+function comment_end(i) {
+    while (i < count && line[i] !~ /\*\//)
+        i++
+    return i
+}
+
+function begins_declaration(s) {
+    return s !~ /^[ \t]*$/ && s !~ /^[ \t]*(\/\*|\}|#(if|else|elif|endif|include|undef))/
+}
+
+function process(    i, s, code, e) {
+    depth = open = documented = beside = 0
+    whole = first = ""
+    for (i = 1; i <= count; i++) {
+        s = line[i]
+        if (i == 1 && s ~ /^\/\* [a-z_0-9]+\.h - /) {
+            sub(/^\/\* /, "/** @file ", s)
+            sub(/\.h - /, ".h @brief ", s)
+            e = comment_end(i)
+        } else if (s ~ /^\/\* ---- .* ---- \*\/$/) {
+            sub(/^\/\* ---- /, open ? "/** @} */ /** @name " : "/** @name ", s)
+            sub(/ ---- \*\/$/, " */ /** @{ */", s)
+            open = 1
+            documented = 0
+            e = i
+        } else if (s ~ /^[ \t]*\/\*/) {             # a comment of its own
+            e = comment_end(i)
+            if (begins_declaration(line[e + 1])) {
+                sub(/\/\*+/, "/**", s)
+                if (depth == 0) {
+                    documented = 1
+                    first = ""
+                }
+            } else if (depth == 0)
+                documented = 0
+        } else {
+            e = i
+            code = code_of(s)
+            if (s ~ /^[ \t]*$/ && depth == 0 && whole == "") {
+                documented = 0
+                first = ""
+            }
+            if (index(s, "/*") && trim(code) != "" && code !~ /[{]$/) {     # a comment beside
+                e = comment_end(i)
+                sub(/\/\*+/, "/**<", s)
+                if (depth == 0)
+                    beside = 1
+            }
+            if (code ~ /^[ \t]*#/ || in_directive) {
+                in_directive = code ~ /\\$/
+            } else if (code !~ /^[ \t]*extern "C/ && !(depth == 0 && code ~ /^}/)) {
+                if (depth == 0 && whole == "" && trim(code) != "" && documented && first != "")
+                    s = "/** @copydoc " first " */ " s
+                if (depth == 0)
+                    whole = whole " " trim(code)
+                depth += gsub(/{/, "{", code) - gsub(/}/, "}", code)
+                if (depth == 0 && code ~ /}/ && whole !~ /}/)
+                    whole = whole " " substr(code, index(code, "}"))
+                if (depth == 0 && code ~ /;[ \t]*$/)
+                    declared()
+            }
+        }
+        if (!check) {
+            if (i == count && open)
+                s = s " /** @} */"
+            print s
+        }
+        for (; i < e; ) {
+            s = line[++i]
+            if (!check)
+                print s
+        }
+    }
+}
+
+FNR == 1 && NR > 1 { process(); count = 0 }
+{ sub(/\r$/, ""); line[++count] = $0 }
+END { process() }

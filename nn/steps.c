@@ -1,0 +1,140 @@
+/* steps.c - runs one cell over the steps of a sequence. */
+#include "nn/steps.h"
+
+#include "tensor/internal.h"
+
+#include <cotangent/autograd/autograd.h>
+#include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/copy.h>
+#include <cotangent/autograd/ops/join.h>
+#include <cotangent/autograd/ops/views.h>
+
+#include <string.h>
+
+ct_tensor **cti_tensor_array(int64_t count)
+{
+    size_t bytes = (size_t)count * sizeof(ct_tensor *);
+    ct_tensor *memory = ct_empty(CT_SHAPE((int64_t)bytes), CT_BOOL, CT_CPU);
+
+    return memory ? memset(cti_data(memory), 0, bytes) : NULL;
+}
+
+ct_tensor *cti_active_steps(ct_tensor *lengths, int64_t steps)
+{
+    ct_tensor *time = ct_arange(0, (double)steps, 1, CT_I64, lengths->device);
+
+    return ct_gt(ct_reshape(lengths, CT_SHAPE(1, -1, 1)), ct_reshape(time, CT_SHAPE(-1, 1, 1)));
+}
+
+/* Raises and returns false unless t, which the cell returned as what, has the shape want. */
+static bool steps_check(const cti_steps *s, const char *what, const ct_tensor *t, ct_shape want)
+{
+    if (t && cti_same_shape(&t->shape, &want))
+        return true;
+    ct_raise(CT_ERR_SHAPE, "ct_recurrent_forward",
+             "step of the cell %s returned %s as %s; it must have the shape %s", s->cell->name,
+             t ? cti_describe(t).s : "NULL", what, cti_shape_text(&want).s);
+    return false;
+}
+
+/* Runs step t: returns y (B, output), and the states after it in next. Rows that have ended keep
+ * their state and give 0. */
+static ct_tensor *steps_one(const cti_steps *s, ct_tensor *x, int64_t t, ct_tensor **next)
+{
+    const int states = s->cell->states;
+    ct_tensor *y = s->cell->step(s->self, ct_select(x, 0, t), s->state, next, &s->at), *active;
+    int i;
+
+    if (!steps_check(s, "y", y, CT_SHAPE(s->batch, s->output)))
+        return NULL;
+    for (i = 0; i < states; i++)
+        if (!steps_check(s, "a next state", next[i], ct_tensor_shape(s->state[i])))
+            return NULL;
+    if (t < s->extent->shortest)
+        return y;
+    active = ct_select(s->extent->active, 0, t); /* (B, 1) */
+    for (i = 0; i < states; i++)
+        next[i] = ct_where(active, next[i], s->state[i]);
+    if (s->y_is_state)
+        return next[0];
+    return ct_where(active, y, ct_full(CT_SCALAR, 0, y->dtype, y->device));
+}
+
+/* Where the outputs go. */
+typedef struct steps_results {
+    ct_tensor **y;                        /* with history: that of each step */
+    ct_tensor *all;                       /* without: (T, B, output) */
+    ct_tensor *spare[CT_MAX_CELL_STATES]; /* without: buffers for the next states */
+} steps_results;
+
+static bool steps_prepare(cti_steps *s, const ct_tensor *x, bool recorded, steps_results *r)
+{
+    const int64_t steps = ct_size(x, 0);
+    int i;
+
+    *r = (steps_results){ .y = NULL };
+    if (recorded) {
+        r->y = cti_tensor_array(steps);
+        return r->y != NULL;
+    }
+    r->all = ct_zeros(CT_SHAPE(steps, s->batch, s->output), x->dtype, x->device);
+    for (i = 0; i < s->cell->states; i++) {
+        s->state[i] = ct_clone(s->state[i]);
+        r->spare[i] = ct_clone(s->state[i]);
+    }
+    return ct_ok();
+}
+
+/* Step t with history: its tensors stay until the scope ends. */
+static void steps_record(cti_steps *s, ct_tensor *x, int64_t t, steps_results *r)
+{
+    ct_tensor *next[CT_MAX_CELL_STATES] = { NULL };
+    int i;
+
+    if (t >= s->extent->longest) {
+        r->y[t] = ct_zeros(CT_SHAPE(s->batch, s->output), x->dtype, x->device);
+        return;
+    }
+    r->y[t] = steps_one(s, x, t, next);
+    for (i = 0; i < s->cell->states; i++)
+        s->state[i] = next[i];
+}
+
+/* Step t without history: its tensors are freed at once, and copies of the results stay. The states
+ * alternate between two sets of buffers, because a cell may return one state as another. */
+static void steps_overwrite(cti_steps *s, ct_tensor *x, int64_t t, steps_results *r)
+{
+    ct_tensor *next[CT_MAX_CELL_STATES] = { NULL }, *y;
+    ct_scope scope;
+    int i;
+
+    if (t >= s->extent->longest)
+        return;
+    scope = cti_scope_push();
+    y = steps_one(s, x, t, next);
+    ct_copy_into(ct_select(r->all, 0, t), y);
+    for (i = 0; y && i < s->cell->states; i++) {
+        ct_tensor *old = s->state[i];
+
+        ct_copy_into(r->spare[i], next[i]);
+        s->state[i] = r->spare[i];
+        r->spare[i] = old;
+    }
+    cti_scope_pop(scope);
+}
+
+ct_tensor *cti_run_steps(cti_steps *s, ct_tensor *x)
+{
+    const bool recorded = ct_grad_enabled();
+    const int64_t steps = ct_size(x, 0);
+    steps_results r;
+    int64_t k;
+
+    if (!steps_prepare(s, x, recorded, &r))
+        return NULL;
+    for (k = 0; k < steps && ct_ok(); k++)
+        (recorded ? steps_record : steps_overwrite)(s, x, s->reverse ? steps - 1 - k : k, &r);
+    if (!ct_ok())
+        return NULL;
+    return recorded ? ct_stack((int)steps, r.y, 0) : r.all;
+}

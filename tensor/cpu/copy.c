@@ -1,0 +1,213 @@
+/* copy.c - copies and conversions between all dtypes; fills and ranges. */
+#include "tensor/cpu/strided.h"
+
+#include "tensor/convert.h"
+#include "tensor/parallel.h"
+
+#include <string.h>
+
+/* ---- one number as an element ---- */
+
+void cti_cpu_store(void *p, ct_dtype dtype, double v)
+{
+    float f;
+    int32_t i;
+    int64_t l;
+    uint16_t half;
+
+    switch (dtype) {
+    case CT_F32:
+        f = (float)v;
+        memcpy(p, &f, sizeof f);
+        break;
+    case CT_F64:
+        memcpy(p, &v, sizeof v);
+        break;
+    case CT_I32:
+        i = cti_i32_of(v);
+        memcpy(p, &i, sizeof i);
+        break;
+    case CT_I64:
+        l = cti_i64_of(v);
+        memcpy(p, &l, sizeof l);
+        break;
+    case CT_BOOL:
+        *(char *)p = v != 0;
+        break;
+    case CT_BF16:
+        half = cti_bf16_of_double(v);
+        memcpy(p, &half, sizeof half);
+        break;
+    }
+}
+
+/* ---- conversions ---- */
+
+/* One run of n elements; strides in bytes. */
+typedef void (*copy_loop)(int64_t n, char *d, int64_t ds, const char *s, int64_t ss);
+
+/* CONVERSION(from, to, the element x as a `to`). Each dtype needs one to and from each other. */
+#define CONVERSIONS(CONVERSION)                                                                    \
+    CONVERSION(F32, F64, x)                                                                        \
+    CONVERSION(F32, I32, cti_i32_of((double)x))                                                    \
+    CONVERSION(F32, I64, cti_i64_of((double)x))                                                    \
+    CONVERSION(F32, BOOL, x != 0)                                                                  \
+    CONVERSION(F32, BF16, cti_bf16_of(x))                                                          \
+    CONVERSION(F64, F32, (float)x)                                                                 \
+    CONVERSION(F64, I32, cti_i32_of(x))                                                            \
+    CONVERSION(F64, I64, cti_i64_of(x))                                                            \
+    CONVERSION(F64, BOOL, x != 0)                                                                  \
+    CONVERSION(F64, BF16, cti_bf16_of_double(x))                                                   \
+    CONVERSION(I32, F32, (float)x)                                                                 \
+    CONVERSION(I32, F64, x)                                                                        \
+    CONVERSION(I32, I64, x)                                                                        \
+    CONVERSION(I32, BOOL, x != 0)                                                                  \
+    CONVERSION(I32, BF16, cti_bf16_of_double(x))                                                   \
+    CONVERSION(I64, F32, (float)x)                                                                 \
+    CONVERSION(I64, F64, (double)x)                                                                \
+    CONVERSION(I64, I32, cti_i32_of_i64(x))                                                        \
+    CONVERSION(I64, BOOL, x != 0)                                                                  \
+    CONVERSION(I64, BF16, cti_bf16_of_i64(x))                                                      \
+    CONVERSION(BOOL, F32, x)                                                                       \
+    CONVERSION(BOOL, F64, x)                                                                       \
+    CONVERSION(BOOL, I32, x)                                                                       \
+    CONVERSION(BOOL, I64, x)                                                                       \
+    CONVERSION(BOOL, BF16, cti_bf16_of((float)x))                                                  \
+    CONVERSION(BF16, F32, cti_float_of_bf16(x))                                                    \
+    CONVERSION(BF16, F64, (double)cti_float_of_bf16(x))                                            \
+    CONVERSION(BF16, I32, cti_i32_of((double)cti_float_of_bf16(x)))                                \
+    CONVERSION(BF16, I64, cti_i64_of((double)cti_float_of_bf16(x)))                                \
+    CONVERSION(BF16, BOOL, (x & 0x7fff) != 0)
+
+/* F32_type, ... */
+#define ELEMENT_TYPE(name, type, ...) typedef type name##_type;
+CTI_DTYPES(ELEMENT_TYPE)
+#undef ELEMENT_TYPE
+
+/* Adjacent elements have a loop of their own, which vectorises. */
+#define CONVERSION_LOOP(from, to, expr)                                                            \
+    static void copy_##from##_to_##to(int64_t n, char *d, int64_t ds, const char *s, int64_t ss)   \
+    {                                                                                              \
+        int64_t i;                                                                                 \
+        from##_type x;                                                                             \
+        to##_type y;                                                                               \
+        if (ds == sizeof y && ss == sizeof x) {                                                    \
+            for (i = 0; i < n; i++) {                                                              \
+                memcpy(&x, s + i * (int64_t)sizeof x, sizeof x);                                   \
+                y = (expr);                                                                        \
+                memcpy(d + i * (int64_t)sizeof y, &y, sizeof y);                                   \
+            }                                                                                      \
+            return;                                                                                \
+        }                                                                                          \
+        for (i = 0; i < n; i++) {                                                                  \
+            memcpy(&x, s + i * ss, sizeof x);                                                      \
+            y = (expr);                                                                            \
+            memcpy(d + i * ds, &y, sizeof y);                                                      \
+        }                                                                                          \
+    }
+CONVERSIONS(CONVERSION_LOOP)
+
+/* by source, by destination; NULL for the same dtype */
+static const copy_loop conversions[CTI_DTYPE_COUNT][CTI_DTYPE_COUNT] = {
+#define CONVERSION_ENTRY(from, to, expr) [CT_##from][CT_##to] = copy_##from##_to_##to,
+    CONVERSIONS(CONVERSION_ENTRY)
+#undef CONVERSION_ENTRY
+};
+
+#define CONVERSION_ONE(from, to, expr) +1
+_Static_assert(CONVERSIONS(CONVERSION_ONE) == CTI_DTYPE_COUNT * (CTI_DTYPE_COUNT - 1),
+               "each dtype is converted to each other");
+#undef CONVERSION_ONE
+
+/* ---- copies ---- */
+
+/* n elements of size bytes, which the compiler knows. */
+static inline void copy_each(int64_t n, char *d, int64_t ds, const char *s, int64_t ss, size_t size)
+{
+    int64_t i;
+
+    for (i = 0; i < n; i++)
+        memcpy(d + i * ds, s + i * ss, size);
+}
+
+/* The same dtype: n elements of size bytes. */
+static void copy_same(int64_t n, char *d, int64_t ds, const char *s, int64_t ss, size_t size)
+{
+    if (ds == (int64_t)size && ss == ds)
+        memcpy(d, s, (size_t)n * size);
+    else if (size == 1)
+        copy_each(n, d, ds, s, ss, 1);
+    else if (size == 2)
+        copy_each(n, d, ds, s, ss, 2);
+    else if (size == 4)
+        copy_each(n, d, ds, s, ss, 4);
+    else
+        copy_each(n, d, ds, s, ss, 8);
+}
+
+typedef struct copy_job {
+    cti_walk w; /* array 0 is dst */
+    const cti_array *dst, *src;
+} copy_job;
+
+static void copy_piece(void *context, int64_t piece)
+{
+    const copy_job *j = context;
+    int64_t unit = piece * j->w.per_piece, end = cti_walk_end(&j->w, piece);
+    int64_t ds = j->w.step[0][j->w.rank - 1], ss = j->w.step[1][j->w.rank - 1];
+    copy_loop convert = conversions[j->src->dtype][j->dst->dtype];
+
+    for (; unit < end; unit++) {
+        int64_t offset[2], n = cti_walk_unit(&j->w, 2, unit, offset);
+        char *d = (char *)j->dst->data + offset[0];
+        const char *s = (const char *)j->src->data + offset[1];
+
+        if (convert)
+            convert(n, d, ds, s, ss);
+        else
+            copy_same(n, d, ds, s, ss, ct_dtype_size(j->dst->dtype));
+    }
+}
+
+void cti_cpu_copy(int rank, const int64_t *dim, const cti_array *dst, const cti_array *src)
+{
+    copy_job j = { .dst = dst, .src = src };
+    int i;
+
+    j.w.rank = rank;
+    for (i = 0; i < rank; i++) {
+        j.w.dim[i] = dim[i];
+        j.w.step[0][i] = dst->stride[i] * (int64_t)ct_dtype_size(dst->dtype);
+        j.w.step[1][i] = src->stride[i] * (int64_t)ct_dtype_size(src->dtype);
+    }
+    cti_parallel(cti_walk_cut(&j.w, 2), copy_piece, &j);
+}
+
+/* No fault stands on a synchronous device. */
+void cti_cpu_carry(int rank, const int64_t *dim, const cti_array *dst, const cti_array *src)
+{
+    cti_cpu_copy(rank, dim, dst, src);
+}
+
+/* ---- fills ---- */
+
+void cti_cpu_fill(void *data, ct_dtype dtype, int64_t n, double value)
+{
+    size_t size = ct_dtype_size(dtype), done;
+    char *p = data;
+
+    if (n == 0)
+        return;
+    cti_cpu_store(p, dtype, value);
+    for (done = 1; done < (size_t)n; done *= 2)
+        memcpy(p + done * size, p, (done * 2 <= (size_t)n ? done : (size_t)n - done) * size);
+}
+
+void cti_cpu_arange(const cti_arange_args *a)
+{
+    size_t size = ct_dtype_size(a->dtype);
+    int64_t i;
+
+    for (i = 0; i < a->n; i++)
+        cti_cpu_store((char *)a->out + (size_t)i * size, a->dtype, a->start + (double)i * a->step);
+}

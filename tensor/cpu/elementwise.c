@@ -1,0 +1,104 @@
+/* elementwise.c - elementwise ops over any strides. The loops, made of tensor/formulas.h, are in
+ * kernels.c. */
+#include "tensor/cpu/strided.h"
+
+#include "tensor/convert.h"
+#include "tensor/parallel.h"
+
+typedef struct elementwise_job {
+    cti_walk w; /* array 0 is out */
+    const cti_ew *e;
+    cti_loop loop;
+    double param[2];
+    int64_t size[4]; /* of the elements of each array */
+} elementwise_job;
+
+static void elementwise_piece(void *context, int64_t piece)
+{
+    const elementwise_job *j = context;
+    int64_t unit = piece * j->w.per_piece, end = cti_walk_end(&j->w, piece);
+    int last = j->w.rank - 1, arrays = j->e->inputs + 1, k;
+
+    for (; unit < end; unit++) {
+        int64_t offset[4], n = cti_walk_unit(&j->w, arrays, unit, offset), step[4] = { 0 };
+        char *p[4] = { 0 };
+
+        for (k = 0; k < arrays; k++) {
+            p[k] = (k ? (char *)j->e->in[k - 1] : (char *)j->e->out) + offset[k];
+            step[k] = j->w.step[k][last] / j->size[k];
+        }
+        j->loop(n, p[0], step[0], p[1], step[1], p[2], step[2], p[3], step[3], j->param);
+    }
+}
+
+/* The ops that write bool, whatever they read. */
+static const bool gives_bool[CTI_EW_COUNT] = {
+#define GIVES_BOOL(name, expr) [CTI_EW_##name] = true,
+#define COMPARE GIVES_BOOL
+#define TEST GIVES_BOOL
+#define LOGIC GIVES_BOOL
+#include "tensor/formulas.h"
+#undef GIVES_BOOL
+};
+
+/* NULL where elements of dtype have no such op. */
+static cti_loop elementwise_loop(cti_ew_op op, ct_dtype dtype)
+{
+    const cti_cpu_path *path = cti_cpu_path_get();
+
+    switch (dtype) {
+    case CT_F32:
+        return path->f32[op];
+    case CT_F64:
+        return path->f64[op];
+    case CT_I32:
+        return path->i32[op];
+    case CT_I64:
+        return path->i64[op];
+    case CT_BOOL:
+        return path->b8[op];
+    case CT_BF16:
+        return op == CTI_EW_where ? path->where16 : NULL;
+    }
+    return NULL;
+}
+
+/* One piece of adjacent elements: nothing to walk. */
+static bool is_one_run(const cti_ew *e)
+{
+    int k;
+
+    if (e->rank != 1 || e->dim[0] > CTI_CPU_PIECE || e->out_stride[0] != 1)
+        return false;
+    for (k = 0; k < e->inputs; k++)
+        if (e->in_stride[k][0] != 1)
+            return false;
+    return true;
+}
+
+void cti_cpu_elementwise(const cti_ew *e)
+{
+    elementwise_job j;
+    int64_t size = (int64_t)ct_dtype_size(e->dtype);
+    int arrays = e->inputs + 1, i, k;
+
+    for (i = 0; i < 2; i++)
+        j.param[i] = cti_as_element(e->param[i], e->dtype);
+    j.loop = elementwise_loop(e->op, e->dtype);
+    if (is_one_run(e)) {
+        j.loop(e->dim[0], e->out, 1, e->in[0], 1, e->inputs > 1 ? e->in[1] : NULL, 1,
+               e->inputs > 2 ? e->in[2] : NULL, 1, j.param);
+        return;
+    }
+    j.e = e;
+    j.w.rank = e->rank;
+    j.size[0] = gives_bool[e->op] ? 1 : size;
+    for (k = 1; k < arrays; k++)
+        j.size[k] = e->op == CTI_EW_where && k == 1 ? 1 : size;
+    for (i = 0; i < e->rank; i++) {
+        j.w.dim[i] = e->dim[i];
+        for (k = 0; k < arrays; k++)
+            j.w.step[k][i] = (k ? e->in_stride[k - 1][i] : e->out_stride[i]) * j.size[k];
+    }
+    cti_parallel(cti_walk_cut(&j.w, arrays), elementwise_piece, &j);
+}

@@ -1,0 +1,106 @@
+/* sort.c - the order of the first k of each row, stable. A merge sort of positions, bottom up; a few
+ * of many are put in their places one by one. */
+#include "tensor/cpu/cpu.h"
+
+#include "tensor/parallel.h"
+
+#include <string.h>
+
+#define FEW 32
+
+/* Whether the element at j must stand before the one at i, which came first; a NaN is the greatest.
+ * x != x tells a NaN, and is false of integers. */
+#define IN_FRONT(type)                                                                             \
+    static bool in_front_##type(bool descending, const void *row, int64_t j, int64_t i)            \
+    {                                                                                              \
+        const type *x = row;                                                                       \
+        type p = x[j], q = x[i];                                                                   \
+        bool pn = p != p, qn = q != q;                                                             \
+        if (pn || qn)                                                                              \
+            return descending ? pn && !qn : qn && !pn;                                             \
+        return descending ? p > q : p < q;                                                         \
+    }
+IN_FRONT(float)
+IN_FRONT(double)
+IN_FRONT(int32_t)
+IN_FRONT(int64_t)
+
+static bool sorts_before(const cti_sort_args *a, const void *row, int64_t j, int64_t i)
+{
+    switch (a->dtype) {
+    case CT_F32:
+        return in_front_float(a->descending, row, j, i);
+    case CT_F64:
+        return in_front_double(a->descending, row, j, i);
+    case CT_I32:
+        return in_front_int32_t(a->descending, row, j, i);
+    case CT_I64:
+        return in_front_int64_t(a->descending, row, j, i);
+    case CT_BOOL:
+    case CT_BF16:
+        break;
+    }
+    return false;
+}
+
+/* Merges from[low, middle) and from[middle, high) into to. */
+static void sort_merge(const cti_sort_args *a, const void *row, const int64_t *from, int64_t *to,
+                       const int64_t bound[3])
+{
+    int64_t low = bound[0], middle = bound[1], high = bound[2], i = low, j = middle, k;
+
+    for (k = low; k < high; k++)
+        if (i == middle || (j < high && sorts_before(a, row, from[j], from[i])))
+            to[k] = from[j++];
+        else
+            to[k] = from[i++];
+}
+
+/* Few of many: each element that belongs among the first k so far is put in its place there. */
+static void sort_first_few(const cti_sort_args *a, const void *row, int64_t *order)
+{
+    int64_t count = 0, i, p;
+
+    for (i = 0; i < a->n; i++) {
+        if (count == a->k && !sorts_before(a, row, i, order[count - 1]))
+            continue;
+        count += count < a->k;
+        for (p = count - 1; p > 0 && sorts_before(a, row, i, order[p - 1]); p--)
+            order[p] = order[p - 1];
+        order[p] = i;
+    }
+}
+
+static void sort_row(void *context, int64_t at)
+{
+    const cti_sort_args *a = context;
+    const char *row = (const char *)a->in + (size_t)(at * a->n) * ct_dtype_size(a->dtype);
+    int64_t *from = a->scratch + at * 2 * a->n, *to = from + a->n;
+    int64_t width, low;
+
+    if (a->k <= FEW) {
+        sort_first_few(a, row, a->order + at * a->k);
+        return;
+    }
+    for (low = 0; low < a->n; low++)
+        from[low] = low;
+    for (width = 1; width < a->n; width *= 2) {
+        int64_t *swap = from;
+
+        for (low = 0; low < a->n; low += 2 * width) {
+            int64_t middle = low + width < a->n ? low + width : a->n;
+            int64_t high = middle + width < a->n ? middle + width : a->n;
+
+            sort_merge(a, row, from, to, (int64_t[]){ low, middle, high });
+        }
+        from = to;
+        to = swap;
+    }
+    memcpy(a->order + at * a->k, from, (size_t)a->k * sizeof *from);
+}
+
+void cti_cpu_sort(const cti_sort_args *a)
+{
+    if (a->k > 0)
+        cti_parallel(a->rows, sort_row, (void *)a);
+}

@@ -1,0 +1,55 @@
+/* dtypes.c - names, sizes and uses of the element types, from the list in dtypes.h. */
+#include "tensor/internal.h"
+
+static const struct {
+    const char *name, *file_name;
+    size_t size;
+    cti_dtype_use use;
+} dtypes[CTI_DTYPE_COUNT] = {
+#define DTYPE_ENTRY(NAME, type, name, safetensors, npy, use)                                       \
+    [CT_##NAME] = { name, safetensors, sizeof(type), use },
+    CTI_DTYPES(DTYPE_ENTRY)
+#undef DTYPE_ENTRY
+};
+
+/* No default: the compiler warns of a dtype that dtypes.h does not list. */
+static bool dtype_exists(ct_dtype dtype)
+{
+    switch (dtype) {
+#define DTYPE_CASE(NAME, ...) case CT_##NAME:
+        CTI_DTYPES(DTYPE_CASE)
+#undef DTYPE_CASE
+        return true;
+    }
+    return false;
+}
+
+const char *ct_dtype_name(ct_dtype dtype)
+{
+    return dtype_exists(dtype) ? dtypes[dtype].name : "?";
+}
+
+size_t ct_dtype_size(ct_dtype dtype)
+{
+    return dtype_exists(dtype) ? dtypes[dtype].size : 0;
+}
+
+const char *cti_dtype_file_name(ct_dtype dtype)
+{
+    return dtype_exists(dtype) ? dtypes[dtype].file_name : "?";
+}
+
+bool cti_is_float(ct_dtype dtype)
+{
+    return dtype_exists(dtype) && dtypes[dtype].use == CTI_DTYPE_COMPUTES;
+}
+
+bool cti_is_index(ct_dtype dtype)
+{
+    return dtype_exists(dtype) && dtypes[dtype].use == CTI_DTYPE_INDEXES;
+}
+
+bool cti_is_storage(ct_dtype dtype)
+{
+    return dtype_exists(dtype) && dtypes[dtype].use == CTI_DTYPE_STORES;
+}

@@ -1,0 +1,58 @@
+/* helpers.h - what the tests share about values, tensors and sets. */
+#ifndef TESTS_HELPERS_H
+#define TESTS_HELPERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cotangent/autograd/params/params.h>
+#include <cotangent/data/vocab.h>
+#include <cotangent/tensor/random.h>
+#include <cotangent/tensor/tensor.h>
+
+/* The number of elements of an array. */
+#define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
+
+/* ---- numbers ---- */
+
+/* Fails unless |got - want| <= tolerance; a NaN fails, unless both are. */
+void expect_close(const char *what, double got, double want, double tolerance);
+
+/* Element i of values of a dtype in memory. A bool is v != 0; bf16 is cut, not rounded. */
+long double element_load(const void *values, ct_dtype dtype, int64_t i);
+void element_store(void *values, ct_dtype dtype, int64_t i, long double v);
+
+/* ---- tensors ---- */
+
+/* A random tensor of the innermost scope: normal values, on the tests' device. */
+ct_tensor *random_normal(ct_generator *g, ct_shape shape, ct_dtype dtype);
+
+/* The elements of any tensor as doubles, row-major; yours to free(). */
+double *values_of(ct_tensor *t);
+
+/* Writes element at, row-major, of a contiguous tensor on any device; recording may be on. */
+void put_value(ct_tensor *t, int64_t at, double value);
+
+/* Fails unless the tensor's elements, row-major, are want's (count of them) within tolerance. */
+void expect_values(const char *what, ct_tensor *t, const double *want, size_t count,
+                   double tolerance);
+
+/* Fails unless both have one shape, and got's elements are want's within tolerance. */
+void expect_same(const char *what, ct_tensor *got, ct_tensor *want, double tolerance);
+
+/* Fails unless both have one dtype, one shape and the same bytes. */
+void expect_same_bits(const char *what, ct_tensor *got, ct_tensor *want);
+
+/* True if both have the same number of bytes, and the same ones. */
+bool same_bytes(ct_tensor *a, ct_tensor *b);
+
+/* ---- sets and corpora ---- */
+
+/* An empty set on the tests' device. */
+ct_params *new_params(uint64_t seed, ct_dtype dtype);
+
+/* The corpus of some bytes of text, without the text. */
+ct_corpus *new_corpus_of(const void *bytes, size_t size, ct_corpus_options options);
+
+#endif

@@ -1,0 +1,116 @@
+#!/bin/sh
+# reference.sh - each public function has a comment by the rule of docs/doxygen_filter.awk, except for those in
+# tests/undocumented.txt. That list may only shrink.
+#     reference.sh         compares
+#     reference.sh list    prints the functions without a comment
+
+LC_ALL=C
+export LC_ALL
+srcdir=${srcdir-.}
+AWK=${AWK-awk}
+
+tmp=$(mktemp -d) || exit 99
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 99' HUP INT TERM
+
+fail()
+{
+    echo "reference.sh: $1"
+    exit 1
+}
+
+[ -n "$public_headers" ] || fail "run this by make check: public_headers is not set"
+(cd "$srcdir" && $AWK -v check=1 -f docs/doxygen_filter.awk $public_headers) >"$tmp/all"
+sed -n 's/^bare //p' "$tmp/all" | sort >"$tmp/bare"
+if [ "$1" = list ]; then
+    cat "$tmp/bare"
+    exit 0
+fi
+
+# It sees the functions that m4/sites.awk sees.
+(cd "$srcdir" && $AWK -v names=1 -f m4/sites.awk $public_headers) | sort >"$tmp/names"
+sed 's/.* //' "$tmp/all" | sort | diff "$tmp/names" - >"$tmp/diff" ||
+    fail "the functions are not those of m4/sites.awk: $(cat "$tmp/diff")"
+
+echo "reference.sh: $(wc -l <"$tmp/bare") of $(wc -l <"$tmp/all") functions have no comment"
+sort "$srcdir/tests/undocumented.txt" >"$tmp/known"
+new=$(comm -23 "$tmp/bare" "$tmp/known" | tr '\n' ' ')
+[ -z "$new" ] || fail "write a comment for: $new"
+gone=$(comm -13 "$tmp/bare" "$tmp/known" | tr '\n' ' ')
+[ -z "$gone" ] || fail "remove from tests/undocumented.txt: $gone"
+
+# The filter itself: the lines stay, and so does what is no comment of a declaration.
+cat >"$tmp/in.h" <<'END'
+/* sample.h - a sample.
+ * More of it. */
+#ifndef SAMPLE_H
+#ifdef __cplusplus
+extern "C" {
+#endif
+#define CT_ONE 1 /* one */
+/* A remark. */
+
+/* ---- things ---- */
+
+/* A thing.
+ * It has a field. */
+typedef struct ct_thing {
+    int a; /* the field,
+            * with two lines */
+    /* Optional. */
+    void (*b)(int x);
+} ct_thing;
+ct_thing *ct_thing_new(int a,
+                       int b);
+
+int ct_bare(void);
+int ct_beside(ct_thing *t); /* beside */
+/* Above. */
+int ct_above(void);
+int ct_shared(void); /* both */
+/* ---- others ---- */
+int ct_bare2(void);
+#ifdef __cplusplus
+}
+#endif
+#endif
+END
+cat >"$tmp/want.h" <<'END'
+/** @file sample.h @brief a sample.
+ * More of it. */
+#ifndef SAMPLE_H
+#ifdef __cplusplus
+extern "C" {
+#endif
+#define CT_ONE 1 /**< one */
+/* A remark. */
+
+/** @name things */ /** @{ */
+
+/** A thing.
+ * It has a field. */
+typedef struct ct_thing {
+    int a; /**< the field,
+            * with two lines */
+    /** Optional. */
+    void (*b)(int x);
+} ct_thing;
+/** @copydoc ct_thing */ ct_thing *ct_thing_new(int a,
+                       int b);
+
+int ct_bare(void);
+int ct_beside(ct_thing *t); /**< beside */
+/** Above. */
+int ct_above(void);
+/** @copydoc ct_above */ int ct_shared(void); /**< both */
+/** @} */ /** @name others */ /** @{ */
+int ct_bare2(void);
+#ifdef __cplusplus
+}
+#endif
+#endif /** @} */
+END
+$AWK -f "$srcdir/docs/doxygen_filter.awk" "$tmp/in.h" >"$tmp/out.h"
+diff "$tmp/want.h" "$tmp/out.h" || fail "the filter gives something else"
+[ "$($AWK -v check=1 -f "$srcdir/docs/doxygen_filter.awk" "$tmp/in.h" | sed -n 's/^bare //p' | tr '\n' ' ')" = \
+    "ct_bare ct_bare2 " ] || fail "other functions are bare"

@@ -20,7 +20,6 @@
 #include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/autograd/ops/statistics.h>
 #include <cotangent/autograd/ops/scan.h>
-#include <cotangent/autograd/ops/reduce_axis.h>
 #include <cotangent/autograd/ops/matmul.h>
 #include <cotangent/autograd/ops/views.h>
 #include <cotangent/autograd/ops/copy.h>

@@ -108,8 +108,8 @@ ct_tensor *cti_leaf_grad(const ct_tensor *leaf);
 
 /* ---- parameter sets, for loading (params.c, state_dict.c) ---- */
 
-/* A copy of name in which the first prefix of map that fits is replaced. The caller releases it. NULL with
- * CT_ERR_MEMORY. map is that of ct_load_options.rename, or NULL. */
+/* A copy of name in which the first prefix of map that fits is replaced. The caller releases it.
+ * NULL with CT_ERR_MEMORY. map is that of ct_load_options.rename, or NULL. */
 char *cti_rename_prefix(const char *function, const ct_prefix *map, const char *name);
 
 /* The prefix of the names in set: "" for a whole set, "decoder." for a part. */

@@ -3,6 +3,7 @@
 #include "autograd/trace.h"
 
 #include "tensor/hooks.h"
+#include "tensor/text.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -102,29 +103,15 @@ __attribute__((constructor)) static void trace_read_environment(void)
 
 /* ---- lines ---- */
 
-/* A buffer that cuts off what does not fit. */
-typedef struct line {
-    char s[1024];
-    size_t n;
-} line;
-
-static void put(line *l, const char *s)
-{
-    while (*s && l->n + 1 < sizeof l->s)
-        l->s[l->n++] = *s++;
-    l->s[l->n] = '\0';
-}
-
-static void trace_put_tensors(line *l, int count, ct_tensor *const *t)
+static void trace_add_tensors(cti_line *l, int count, ct_tensor *const *t)
 {
     int i;
 
     for (i = 0; i < count && i < 8; i++) {
-        put(l, i ? ", " : " ");
-        put(l, t[i] ? cti_describe(t[i]).s : "none");
+        cti_line_add(l, "%s%s", i ? ", " : " ", t[i] ? cti_describe(t[i]).s : "none");
     }
     if (count > 8)
-        put(l, ", ...");
+        cti_line_add(l, ", ...");
 }
 
 /* "train.c:41: ct_forward: ct_linear"; a site that names the op itself says it once. */
@@ -206,7 +193,7 @@ void cti_trace_op(const char *name, int inputs_count, ct_tensor *const *inputs, 
 {
     ct_thread *th = cti_thread();
     uint64_t time = trace_elapsed(th->op_began, cti_nanoseconds());
-    line l = { "", 0 };
+    cti_line l = { .n = 0 };
     int i, k;
 
     if (cti_in_pass())
@@ -214,9 +201,9 @@ void cti_trace_op(const char *name, int inputs_count, ct_tensor *const *inputs, 
     if (trace_profiling)
         trace_add_total(name, false, time);
     if (trace_level >= 2) {
-        trace_put_tensors(&l, inputs_count, inputs);
-        put(&l, " ->");
-        trace_put_tensors(&l, outputs_count, outputs);
+        trace_add_tensors(&l, inputs_count, inputs);
+        cti_line_add(&l, " ->");
+        trace_add_tensors(&l, outputs_count, outputs);
         trace_print_line(th->site, name, l.s, time);
     }
     for (i = 0; i < outputs_count && trace_level >= 3 && !atomic_load(&trace_reported); i++) {
@@ -238,15 +225,15 @@ void cti_trace_backward(const ct_node *n, uint64_t began)
 {
     ct_thread *th = cti_thread();
     uint64_t time = trace_elapsed(began, cti_nanoseconds());
-    line l = { "", 0 };
+    cti_line l = { .n = 0 };
     int i;
 
     if (trace_profiling)
         trace_add_total(n->op->name, true, time);
     if (trace_level >= 2) {
-        put(&l, " backward");
+        cti_line_add(&l, " backward");
         for (i = 0; i < n->outputs && i < 8; i++)
-            trace_put_tensors(&l, 1, &n->grad[i]);
+            trace_add_tensors(&l, 1, &n->grad[i]);
         trace_print_line(n->site, n->op->name, l.s, time);
     }
     th->op_began = cti_nanoseconds();

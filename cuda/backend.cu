@@ -18,12 +18,12 @@
 #define NAME "cuda-emu"
 #endif
 
-#define FAULT_WORDS 64 /* of threads; more share them */
+#define FAULT_WORDS 64 /* one for each thread; with more threads, some share one */
 #define QUARTER ((size_t)1 << 20)
 
 static const cti_host *host;
 
-/* Pinned memory that a stream's uploads go through, in turn. */
+/* The pinned memory through which a stream's uploads go, quarter after quarter. */
 struct ring {
     char *base;
     size_t at;
@@ -70,7 +70,7 @@ void cu_raise(ct_status status, const char *slot, const char *what)
 
 /* ---- devices ---- */
 
-/* Memory of the device that stays. */
+/* The streams and the fault words of a device. They stay until the process ends. */
 static bool device_start(device *d)
 {
     static const char *const me = "start";
@@ -114,7 +114,7 @@ void cu_select(int ordinal)
     }
     current = d;
     if (d->ready && !(met & 1u << ordinal)) {
-        met |= 1u << ordinal; /* a thread that has ended may have left a fault there */
+        met |= 1u << ordinal; /* a thread that has ended may have left a fault in it */
         cu_check(
             cudaMemsetAsync(d->fault + my_word, 0xff, sizeof *d->fault, d->stream[CTI_COMPUTE]),
             "select");
@@ -194,7 +194,7 @@ static bool ring_make(ring *r)
     return true;
 }
 
-/* Copies what still fits into the ring's quarter; how many bytes, 0 after an error. */
+/* Copies as many bytes as fit into the rest of the quarter. Returns how many, 0 after an error. */
 static size_t ring_push(ring *r, cudaStream_t stream, char *to, const char *from, size_t bytes)
 {
     size_t quarter = r->at / QUARTER, room = QUARTER - r->at % QUARTER;
@@ -234,7 +234,7 @@ static void upload_by(cti_queue queue, void *to, const void *from, size_t bytes)
     d->upload_bytes += bytes;
     std::lock_guard<std::mutex> guard(d->lock);
 
-    if (d->capturing) { /* the ring would have other bytes when it is repeated */
+    if (d->capturing) { /* at a replay the ring would hold other bytes */
         cu_raise(CT_ERR_DEVICE, "upload", "a captured step may not take data from the host");
         return;
     }
@@ -261,7 +261,8 @@ static void upload_ahead(void *to, const void *from, size_t bytes)
     upload_by(CTI_COPIES, to, from, bytes);
 }
 
-/* Waits for the stream of kernels, and reads this thread's fault word on the way. */
+/* Waits for the stream of kernels. The copy of this thread's fault word goes through the same
+ * stream, so it is there too. */
 static ct_status wait_and_see(cti_fault *fault, const char *slot)
 {
     device *d = current;
@@ -289,7 +290,7 @@ ct_status cu_download(void *to, const void *data, size_t bytes, cti_fault *fault
 {
     current->downloads++;
     current->download_bytes += bytes;
-    memset(to, 0, bytes); /* whatever happens: no rubbish */
+    memset(to, 0, bytes); /* so that the caller never reads undefined bytes */
     if (!current->capturing &&
         !cu_check(cudaMemcpyAsync(to, data, bytes, cudaMemcpyDeviceToHost, cu_stream()),
                   "download"))
@@ -340,7 +341,7 @@ static bool capture_begin(void)
     return current->capturing;
 }
 
-/* What is to be repeated; NULL with an error. */
+/* The graph for replay; NULL with an error raised. */
 static void *capture_end(void)
 {
     cudaGraph_t noted = NULL;
@@ -417,7 +418,7 @@ static cti_backend make_backend()
 
 static const cti_backend backend = make_backend();
 
-/* How many GPUs there are; 0 with the reason. */
+/* The number of GPUs; for 0, reason says why. */
 static int count_devices(char *reason, size_t size)
 {
     int count = 0, driver = 0;

@@ -12,8 +12,8 @@ struct boolean {
     uint8_t is;
 };
 
-/* The C++ type of a dtype's elements: bf16 and bool are types of their own here, so that converted<>
- * tells them from integers. */
+/* The C++ type of a dtype's elements: bf16 and bool are types of their own here, so that
+ * converted<> tells them from integers. */
 template <ct_dtype dtype> struct element {
 };
 template <> struct element<CT_F32> {
@@ -36,7 +36,7 @@ template <> struct element<CT_BF16> {
 };
 
 template <typename T> struct converted {
-}; /* to T, from anything */
+}; /* T converted<T>::of(v), for v of any element type */
 
 template <> struct converted<float> {
     template <typename S> static __device__ float of(S v)
@@ -191,12 +191,14 @@ __global__ void __launch_bounds__(CU_BLOCK) copy_strided(cu_walk<2> w, D *out, c
 }
 
 /* out (batch, n, m) <- in (batch, m, n), which are transposes of each other: a tile goes through
- * shared memory, so that both sides same along rows. step: of in's rows, of out's, of matrices. */
+ * shared memory, so that both sides move along rows. */
 #define TILE 32
 #define TILE_ROWS 8
 
 struct transposition {
-    int64_t batch, m, n, in_row, out_row, in_step, out_step;
+    int64_t batch, m, n;
+    int64_t in_row, out_row;   /* from row to row */
+    int64_t in_step, out_step; /* from matrix to matrix */
 };
 
 template <typename T>
@@ -231,7 +233,8 @@ struct copy_call {
     const void *in;
 };
 
-/* A matrix, or a row of matrices, whose last axis is out's, and whose last but one is in's. */
+/* Whether w is the transposition of a matrix, or of several: adjacent elements of out lie along the
+ * last axis, those of in along the last but one. */
 static bool is_transposition(const cu_walk<2> *w, transposition *t)
 {
     int r = w->rank;

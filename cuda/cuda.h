@@ -1,7 +1,7 @@
 /* cuda.h - the plug-in's slots, its streams and memory, how kernels are started. (internal)
  *
- * tensor/backend.h lists the slots and says what each does; slot NAME is cu_NAME, in the file of its
- * family. All work of a device goes through one stream, in the order of the calls. */
+ * tensor/backend.h lists the slots and says what each does; slot NAME is cu_NAME, in the file of
+ * its family. All work of a device goes through one stream, in the order of the calls. */
 #ifndef COTANGENT_CUDA_CUDA_H
 #define COTANGENT_CUDA_CUDA_H
 
@@ -41,8 +41,8 @@ void cu_scratch_free(void *p);
 /* The calling thread's fault word, in device memory. */
 unsigned long long *cu_fault_word();
 
-/* Blocks for n threads of work in blocks of block threads; kernels go on by grid strides. Few on the
- * emulated GPU, which has no use for more, so that tests of a thousand elements go on. */
+/* Blocks for n threads of work in blocks of block threads; kernels go on by grid strides. Few on
+ * the emulated GPU, which has no use for more, so that tests of a thousand elements go on. */
 #ifdef __CUDACC__
 #define CU_MOST_BLOCKS (1 << 20)
 #else

@@ -63,7 +63,7 @@ template <typename T> __device__ inline T cu_sigmoid(T x)
 
 /* ---- kernels: A is the type of the first operand, T of the others, R of the result ---- */
 
-/* One element; what F does not take is not read. */
+/* One element. Inputs that F does not take are not read. */
 template <typename F, typename R, typename A, typename T>
 __device__ inline R elementwise_apply(const A *x, const T *y, const T *z, T p, T q)
 {
@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(CU_BLOCK)
 
 static const char *const elementwise_slot = "elementwise";
 
-/* What is left of e once its shape is simplified. */
+/* A call after its shape was simplified. */
 struct ew_call {
     const cti_ew *e;
     cu_walk<4> w;
@@ -158,7 +158,7 @@ static void elementwise_start(const ew_call *c)
                c->w, out, x, y, z, p, q);
 }
 
-/* The op among those that elements of type T have; where aside. */
+/* Starts the kernel of an op on elements of type T, except where. */
 template <typename T> static void elementwise_op(const ew_call *c)
 {
     const bool is_bool = std::is_same<T, uint8_t>::value;
@@ -217,7 +217,7 @@ void cu_elementwise(const cti_ew *e)
         c.w.step[0][i] = e->out_stride[i];
         for (k = 0; k < e->inputs; k++)
             c.w.step[k + 1][i] = e->in_stride[k][i];
-        for (; k < 3; k++) /* as out, so as not to keep axes apart */
+        for (; k < 3; k++) /* like out, so that axes still join */
             c.w.step[k + 1][i] = e->out_stride[i];
     }
     cu_walk_simplify(&c.w);

@@ -36,7 +36,7 @@ static size_t workspace_bytes()
     return (size_t)(major >= 9 ? 32 : 4) << 20;
 }
 
-/* NULL with an error. The workspace is the handle's until the process ends. */
+/* NULL with an error raised. The handle keeps the workspace until the process ends. */
 static cublasHandle_t handle_make()
 {
     size_t bytes = workspace_bytes();
@@ -56,7 +56,7 @@ static cublasHandle_t handle_make()
     return NULL;
 }
 
-/* The current device's; NULL with an error. */
+/* The handle of the current device; NULL with an error raised. */
 static cublasHandle_t handle_get()
 {
     int device = 0;

@@ -1,8 +1,8 @@
 /* index.cu - gathers and scatter-adds by index, one-hot.
  *
- * An index out of range sets the fault word; where it would have been read there is a 0. Sums go in
- * the order of the source, one thread each, so that they are the CPU's and do not depend on the
- * schedule: no atomics on numbers. */
+ * An index out of range sets the fault word; where it would have been read there is a 0. Each
+ * sum is made by one thread, in the order of the source: so it has the same bits as on the CPU and
+ * does not depend on the schedule. There are no atomics on numbers. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 
@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(CU_BLOCK)
     }
 }
 
-/* Only whether indices are in range, for rows of nothing. */
+/* Only checks the indices: for rows of width 0. */
 __global__ void __launch_bounds__(CU_BLOCK)
     check_indices(int64_t count, int64_t rows, const void *index, ct_dtype index_dtype,
                   unsigned long long *fault, uint32_t ticket)
@@ -303,7 +303,7 @@ __global__ void __launch_bounds__(CU_BLOCK)
     }
 }
 
-/* An index out of range has no key: -1. */
+/* The key of an index out of range is -1. */
 __global__ void __launch_bounds__(CU_BLOCK) make_keys(axis a, int64_t *key)
 {
     int64_t count = a.outer * a.m * a.inner, at;

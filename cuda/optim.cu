@@ -37,7 +37,8 @@ __device__ inline void elements_of(const table &t, int segment, int64_t chunk, i
     *end = start + CHUNK < n ? start + CHUNK : n;
 }
 
-/* Up to MOST segments of dtype from *at on, without those of no elements; *at goes past them. */
+/* A table of up to MOST segments of dtype, from number *at on; empty ones are left out. *at becomes
+ * the number of the next segment. */
 static table next_table(ct_dtype dtype, const cti_segment *segments, int count, int *at)
 {
     table t = {};
@@ -131,7 +132,7 @@ void cu_norm_squared(const cti_segment *segments, int count, double *out)
 
 /* ---- clipping ---- */
 
-/* total is the norm squared; becomes what gradients are to be multiplied by. */
+/* On entry *total is the square of the norm; on return, the factor for the gradients. */
 __global__ void __launch_bounds__(32) find_scale(double *total, double max_norm, double *norm,
                                                  unsigned long long *fault, uint32_t ticket)
 {
@@ -298,7 +299,7 @@ struct adagrad {
     }
 };
 
-/* What segment k says of its rates, or what is on the device. */
+/* The rates of segment k: its own, or those on the device if there are any. */
 template <typename T>
 __device__ inline rates<T> rates_of(const table &t, int k, const cti_rates *there)
 {

@@ -7,7 +7,8 @@
 #define CTI_INLINE static __device__ inline
 #include "tensor/philox.h"
 
-/* N numbers to elements N block.. of n: in one access where all are there and out is aligned. */
+/* Stores N numbers as elements N * block and the following, up to n: in one access where all N fit
+ * and out is aligned. */
 template <typename T, int N>
 __device__ inline void store_block(T *out, int64_t n, int64_t block, const T *v)
 {
@@ -113,7 +114,8 @@ void cu_dropout(const cti_dropout_args *a)
                a->from, static_cast<const float *>(a->in), static_cast<float *>(a->out));
 }
 
-/* ---- multinomial: a row each thread, summed in order, so that draws are the CPU's ---- */
+/* ---- multinomial: a thread for each row, which sums in order, so that the CPU draws the same ----
+ * */
 
 __device__ inline double total_of(const double *weight, int64_t n)
 {

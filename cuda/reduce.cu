@@ -7,7 +7,8 @@
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 
-/* ---- what is reduced: Acc of an element and its position; Acc of two; the result ---- */
+/* ---- reductions: load makes an Acc of an element and its position, combine one of two, finish the
+ * result ---- */
 
 template <typename T> struct wide { /* sums of f32 are double; those of integers wrap */
     typedef double type;
@@ -171,7 +172,9 @@ __global__ void __launch_bounds__(CU_BLOCK)
     typedef typename R::Acc Acc;
     CU_SHARED(Acc, value, [CU_BLOCK]);
     int columns = CU_BLOCK / p.lanes, tid = threadIdx.x;
-    int lane = p.inner == 1 ? tid % p.lanes : tid / columns; /* so that neighbours are neighbours */
+    int lane = p.inner == 1
+                   ? tid % p.lanes
+                   : tid / columns; /* so that neighbouring threads read neighbouring elements */
     int column = p.inner == 1 ? tid / p.lanes : tid % columns;
     int part = blockIdx.x % p.parts;
     int64_t outputs = p.outer * p.inner, group = blockIdx.x / p.parts;
@@ -197,7 +200,7 @@ __global__ void __launch_bounds__(CU_BLOCK)
 
 /* ---- the choice ---- */
 
-#define ELEMENTS 16       /* at least, of a lane, before there are more */
+#define ELEMENTS 16       /* a lane gets at least so many before there are more lanes */
 #define ENOUGH_BLOCKS 512 /* before n is cut into parts */
 
 static int64_t divide_up(int64_t a, int64_t b)

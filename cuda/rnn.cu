@@ -14,7 +14,8 @@ template <typename T> __device__ inline T gate(T x)
     return (x < 0 ? e : T(1)) / (T(1) + e);
 }
 
-/* What a step's kernels know: its arrays, (B, G H) or (B, H); NULL for what is not there. */
+/* The arguments of a step's kernels: arrays (B, G H) or (B, H), NULL if the cell has no such array.
+ * */
 template <typename T> struct moment {
     int64_t batch, hidden, t;
     const int64_t *length;
@@ -31,7 +32,8 @@ template <typename T> __device__ inline bool has_ended(const moment<T> &m, int64
     return m.length && m.length[row] <= m.t;
 }
 
-/* What gate g of unit i gets from the step's product, and from the input. */
+/* The parts of gate g of unit i: from the state (the step's product and the bias), and from the
+ * input. */
 template <typename T>
 __device__ inline T from_state(const moment<T> &m, int64_t g, int64_t gates, int64_t row, int64_t i)
 {
@@ -46,7 +48,7 @@ __device__ inline T from_input(const moment<T> &m, int64_t g, int64_t gates, int
     return m.x[(row * gates + g) * m.hidden + i];
 }
 
-/* What comes to h after the step. */
+/* The gradient of the state after the step. */
 template <typename T> __device__ inline T incoming(const moment<T> &m, int64_t at)
 {
     return m.dy ? m.dy[at] + m.dh[at] : m.dh[at];
@@ -193,7 +195,8 @@ template <typename T, typename Cell> __global__ void __launch_bounds__(CU_BLOCK)
     }
 }
 
-/* Then its gates get nothing, and what came goes on. */
+/* For a row that has ended: the gradients of its gates are 0, and that of the state passes
+ * unchanged. */
 template <typename T, typename Cell> __global__ void __launch_bounds__(CU_BLOCK) back(moment<T> m)
 {
     int64_t at;

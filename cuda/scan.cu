@@ -20,7 +20,7 @@ struct columns {
     bool reverse; /* element j of a column is then the one n - 1 - j */
 };
 
-/* The scan_place of element j of column i of outer index o. */
+/* The place of element j of column i of outer index o. */
 __device__ inline int64_t scan_place(const columns &c, int64_t o, int64_t j, int64_t i)
 {
     return (o * c.n + (c.reverse ? c.n - 1 - j : j)) * c.inner + i;
@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(CU_BLOCK) chunk_sums(columns c, const T *in, W
     }
 }
 
-/* Each sum becomes that of the chunks before. */
+/* Replaces each chunk's sum by the sum of the chunks before it. */
 template <typename W> __global__ void __launch_bounds__(CU_BLOCK) sums_before(columns c, W *sum)
 {
     int64_t at, chunk;
@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(CU_BLOCK)
 }
 
 #define SHORT 64         /* elements of a chunk, at least */
-#define MANY_SCANS 16384 /* columns that are work enough */
+#define MANY_SCANS 16384 /* this many columns are work enough: n is not cut */
 
 template <typename T> static void cumsum_start(columns c, const void *data, void *result)
 {

@@ -20,7 +20,8 @@ struct row_sum {
     }
 };
 
-/* value of all lanes of this thread's row, which all get. room: one for each thread. */
+/* R::combine of the values of all lanes of a row; each lane gets it. room has a place for each
+ * thread. */
 template <typename R, typename T> __device__ inline T of_row(T value, int lanes, T *room)
 {
     if (lanes == 1)
@@ -32,7 +33,7 @@ template <typename R, typename T> __device__ inline T of_row(T value, int lanes,
     return value;
 }
 
-/* The greatest of a row x of n, of which this lane has every lanes-th element; -inf of none. */
+/* The greatest of a row x of n; this lane reads every lanes-th element. -inf for an empty row. */
 template <typename T>
 __device__ inline T row_greatest(const T *x, int64_t n, int lane, int lanes, T *room)
 {

@@ -14,6 +14,8 @@ function code_of(s) {                               # without comments
     return s
 }
 
+function escape(s) { gsub(/<[a-z]/, "\\\\&", s); return s }    # "<unk>" is text, no tag
+
 function trim(s) { sub(/^[ \t]+/, "", s); sub(/[ \t]+$/, "", s); return s }
 
 # The name that a declaration makes: of a function, else the last word.
@@ -61,10 +63,12 @@ function process(    i, s, code, e) {
     whole = first = ""
     for (i = 1; i <= count; i++) {
         s = line[i]
+        is_ours = 0
         if (i == 1 && s ~ /^\/\* [a-z_0-9]+\.h - /) {
             sub(/^\/\* /, "/** @file ", s)
             sub(/\.h - /, ".h @brief ", s)
             e = comment_end(i)
+            is_ours = 1
         } else if (s ~ /^\/\* ---- .* ---- \*\/$/) {
             sub(/^\/\* ---- /, open ? "/** @} */ /** @name " : "/** @name ", s)
             sub(/ ---- \*\/$/, " */ /** @{ */", s)
@@ -75,6 +79,7 @@ function process(    i, s, code, e) {
             e = comment_end(i)
             if (begins_declaration(line[e + 1])) {
                 sub(/\/\*+/, "/**", s)
+                is_ours = 1
                 if (depth == 0) {
                     documented = 1
                     first = ""
@@ -88,9 +93,10 @@ function process(    i, s, code, e) {
                 documented = 0
                 first = ""
             }
-            if (index(s, "/*") && trim(code) != "" && code !~ /[{]$/) {     # a comment beside
+            if (index(s, "/*") && trim(code) != "" && code !~ /[{]$/ && code !~ /^[ \t]*#[ \t]*include/) {     # a comment beside
                 e = comment_end(i)
                 sub(/\/\*+/, "/**<", s)
+                is_ours = 1
                 if (depth == 0)
                     beside = 1
             }
@@ -111,12 +117,12 @@ function process(    i, s, code, e) {
         if (!check) {
             if (i == count && open)
                 s = s " /** @} */"
-            print s
+            print is_ours ? escape(s) : s
         }
         for (; i < e; ) {
             s = line[++i]
             if (!check)
-                print s
+                print is_ours ? escape(s) : s
         }
     }
 }

@@ -16,14 +16,15 @@
 #         return result;
 #     }
 #     #define ct_add(...) ct_add_at_(CT_HERE ": ct_add", __VA_ARGS__)
-# The site is that of the enclosing call again when the function returns. So a function of the user that
-# the library calls leaves the site of the library's function as it was.
+# The site is that of the enclosing call again when the function returns. So a function of the user
+# that the library calls leaves the site of the library's function as it was.
 #
 # Which functions are wrapped: those that can raise an error. By rule these are the functions that
 #   - return a ct_status, a ct_scope or a pointer other than const char *, or
 #   - take a ct_tensor or a ct_state.
-# BEGIN lists the exceptions, both ways. Static functions, variadic functions and names that a header
-# already defines as macros are left out. POSIX awk; a prototype that cannot be wrapped is an error.
+# BEGIN lists the exceptions, both ways. Static functions, variadic functions and names that a
+# header already defines as macros are left out. POSIX awk; a prototype that cannot be wrapped is an
+# error.
 
 BEGIN {
     split("ct_capture_free ct_device_from_name ct_loader_next", list_, " ")

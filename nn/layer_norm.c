@@ -45,6 +45,7 @@ ct_module *ct_nn_layer_norm(ct_params *params, const char *name, ct_nn_layer_nor
 
     if (!params || !cti_at_least(me, "size", o.size, 0))
         return NULL;
+    o.eps = cti_option(o.eps, 1e-5);
     if (!(o.eps >= 0)) {
         ct_raise(CT_ERR_ARGUMENT, me, "eps is %g; it must be at least 0", o.eps);
         return NULL;

@@ -50,8 +50,8 @@ typedef enum cti_ew_op {
     CTI_EW_COUNT
 } cti_ew_op;
 
-/* elementwise: out[i] = op(in[0][i], in[1][i], in[2][i]; param), over a common shape. out may be one
- * of the inputs, with the same strides. Ops that compare or test write bool; where reads a bool
+/* elementwise: out[i] = op(in[0][i], in[1][i], in[2][i]; param), over a common shape. out may be
+ * one of the inputs, with the same strides. Ops that compare or test write bool; where reads a bool
  * first. */
 typedef struct cti_ew {
     cti_ew_op op;
@@ -92,8 +92,8 @@ typedef struct cti_position {
     const uint64_t *base; /* NULL: from 0 on */
 } cti_position;
 
-/* uniform: a to b, b excluded. normal: of mean a and standard deviation b. Element i of an f32 takes
- * word i from there on, of an f64 words 2 i and 2 i + 1. */
+/* uniform: a to b, b excluded. normal: of mean a and standard deviation b. Element i of an f32
+ * takes word i from there on, of an f64 words 2 i and 2 i + 1. */
 typedef struct cti_draw_args {
     void *out;      /* (n) */
     ct_dtype dtype; /* f32 or f64 */
@@ -115,7 +115,8 @@ typedef struct cti_dropout_args {
 
 /* multinomial: k positions of each row, drawn by the row's weights, which need not sum to 1. Draw
  * number d, of rows k, takes words 2 d and 2 d + 1. CT_ERR_NUMERIC, the row its position, for a
- * weight that is negative or not finite, and where fewer positive ones are left than are asked for. */
+ * weight that is negative or not finite, and where fewer positive ones are left than are asked for.
+ * */
 typedef struct cti_multinomial_args {
     int64_t rows, n, k;
     bool replacement;
@@ -126,9 +127,9 @@ typedef struct cti_multinomial_args {
 
 /* ---- gemm ---- */
 
-/* gemm: C (m, n) = alpha op(A) op(B) + beta C, batch times; row-major, leading dimension = row stride;
- * *_step is the distance between consecutive matrices (0: the same one). With a bias, batch is 1, beta
- * is 0, and every row of C begins as the bias. */
+/* gemm: C (m, n) = alpha op(A) op(B) + beta C, batch times; row-major, leading dimension = row
+ * stride; *_step is the distance between consecutive matrices (0: the same one). With a bias, batch
+ * is 1, beta is 0, and every row of C begins as the bias. */
 typedef struct cti_gemm {
     ct_dtype dtype; /* f32 or f64 */
     bool trans_a, trans_b;
@@ -155,8 +156,8 @@ typedef enum cti_reduce_op {
     CTI_ALL
 } cti_reduce_op;
 
-/* reduce: in (outer, n, inner) -> out (outer, inner). Over n = 0, PROD and ALL are 1, the others are 0.
- * f32 adds and multiplies in double; integers wrap. */
+/* reduce: in (outer, n, inner) -> out (outer, inner). Over n = 0, PROD and ALL are 1, the others
+ * are 0. f32 adds and multiplies in double; integers wrap. */
 typedef struct cti_reduce_args {
     cti_reduce_op op;
     ct_dtype dtype; /* of in: f32, f64, i32, i64, or bool for ANY and ALL */
@@ -167,8 +168,8 @@ typedef struct cti_reduce_args {
 
 /* ---- scan ---- */
 
-/* cumsum: out = the running sums of in along n, both (outer, n, inner). f32 adds in double; integers
- * wrap. out may be in. */
+/* cumsum: out = the running sums of in along n, both (outer, n, inner). f32 adds in double;
+ * integers wrap. out may be in. */
 typedef struct cti_cumsum_args {
     ct_dtype dtype; /* f32, f64, i32, i64 */
     bool reverse;   /* from the end */
@@ -254,8 +255,9 @@ typedef struct cti_softmax_args {
     void *out;      /* (rows, n) */
 } cti_softmax_args;
 
-/* cross_entropy: minus the log of the target's probability, with label smoothing; 0 where the target
- * is ignore. CT_ERR_INDEX, the row its position, for another target that is not in 0 .. n - 1. */
+/* cross_entropy: minus the log of the target's probability, with label smoothing; 0 where the
+ * target is ignore. CT_ERR_INDEX, the row its position, for another target that is not in 0 .. n -
+ * 1. */
 typedef struct cti_cross_entropy_args {
     ct_dtype dtype;       /* f32 or f64 */
     ct_dtype index_dtype; /* of target: i32 or i64 */

@@ -50,14 +50,14 @@ ct_capture *ct_capture_new(ct_device device, ct_capture_function function, void 
  * the third calls it while its kernels are noted, and repeats them, as all that follow do. On the
  * CPU each run calls function. A sink: does nothing while an error stands.
  *
- * From the second run on these are refused (CT_ERR_DEVICE), on a device that can capture: reading a
- * value (ct_item, a norm, lengths, ct_print) and taking data from the host (ct_from_data, ct_to
- * from the CPU, a file). CT_ERR_SCOPE, in the third, for a step that leaves something behind: what
- * it makes must end with it, gradients too, so it ends with an optimiser's step or ct_params_zero_grad.
- * CT_ERR_GRAD while history is open, whose tensors the step would overwrite unseen. CT_ERR_ARGUMENT
- * for parameters that have been moved or frozen since they were captured, and for a generator that
- * is a variable of the step.
- * After an error the next run calls function again, as the first did.
+ * From the second run on these are refused (CT_ERR_DEVICE), on a device that can capture: reading
+ * a value (ct_item, a norm, lengths, ct_print) and taking data from the host (ct_from_data, ct_to
+ * from the CPU, a file). CT_ERR_SCOPE, in the third, for a step that leaves something behind:
+ * what it makes must end with it, gradients too, so it ends with an optimiser's step or
+ * ct_params_zero_grad. CT_ERR_GRAD while history is open, whose tensors the step would overwrite
+ * unseen. CT_ERR_ARGUMENT for parameters that have been moved or frozen since they were captured,
+ * and for a generator that is a variable of the step. After an error the next run calls function
+ * again, as the first did.
  *
  * It runs on the thread that made it, and while it is captured (in the third run) no other thread
  * may use the device. An index out of range or a norm that is not finite is told as usual, by

@@ -1,5 +1,5 @@
-/* config.c - the precision of matrix products. The other switches are beside what they switch: threads in
- * parallel.c, portable loops in cpu/cpu.c, recurrent modules in nn/recurrent.c. */
+/* config.c - the precision of matrix products. The other switches are beside what they switch:
+ * threads in parallel.c, portable loops in cpu/cpu.c, recurrent modules in nn/recurrent.c. */
 #include "tensor/cpu/cpu.h"
 
 #include <cotangent/tensor/config.h>

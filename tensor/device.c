@@ -189,7 +189,7 @@ static const kind *plugin_open(kind *k)
 
 /* ---- by name ---- */
 
-/* The kind and number in "KIND" or "KIND:NUMBER"; NULL for what is none. */
+/* Reads "KIND" or "KIND:NUMBER"; NULL if it is neither. */
 static kind *kind_from_name(const char *name, int *number)
 {
     size_t n = strcspn(name, ":");
@@ -209,7 +209,7 @@ static kind *kind_from_name(const char *name, int *number)
     return NULL;
 }
 
-/* Device number of a kind, or -1 with why. */
+/* Device number `number` of a kind, or -1; then why says why. */
 static ct_device kind_device(kind *k, int number, char *why, size_t size)
 {
     if (!plugin_open(k))
@@ -272,8 +272,9 @@ ct_device ct_try_gpu(int i)
 
 /* ---- waiting, and faults ---- */
 
-/* What the messages of a thread's last tickets need. The thread waits for the device each time
- * that half of the ring is used up, so that no fault is ever without its name. */
+/* The last tickets of a thread, for the messages of their faults. The thread waits for the device
+ * each time that half of the ring is used up, so a ticket is never overwritten before its fault is
+ * known. */
 #define TICKETS 2048
 
 struct cti_tickets {
@@ -338,7 +339,7 @@ static void fault_raise(const char *function, const cti_fault *f, const cti_tick
     }
 }
 
-/* Raises a fault at the place of the op that found it. */
+/* Raises a fault with the user's file and line of the op that found it. */
 static void fault_report(const cti_fault *f)
 {
     ct_thread *th = cti_thread();

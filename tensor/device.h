@@ -43,7 +43,8 @@ ct_device ct_try_gpu(int i);
 ct_status ct_device_synchronize(ct_device device);
 
 /* What a device did since the process began, all threads together; zeros for the CPU. A launch is
- * that of a kernel, a cuBLAS routine or a captured graph; a synchronisation, that the host waited. */
+ * that of a kernel, a cuBLAS routine or a captured graph; a synchronisation, that the host waited.
+ * */
 typedef struct ct_device_stats {
     uint64_t launches, synchronisations;
     uint64_t uploads, downloads; /* copies from and to the host, and their bytes */

@@ -1,8 +1,9 @@
 /* dtypes.h - the element types, one line each. (internal)
  *
- * To add one: a line in the enum of tensor/tensor.h, one here at the same place, and the conversions
- * (tensor/convert.h, tensor/cpu/copy.c, cuda/copy.cu). The compiler names what is left: switches
- * over ct_dtype have no default, and tables are made from this list or checked against it. */
+ * To add one: a line in the enum of tensor/tensor.h, one here at the same place, and the
+ * conversions (tensor/convert.h, tensor/cpu/copy.c, cuda/copy.cu). The compiler names what is left:
+ * switches over ct_dtype have no default, and tables are made from this list or checked against it.
+ * */
 #ifndef COTANGENT_TENSOR_DTYPES_H
 #define COTANGENT_TENSOR_DTYPES_H
 
@@ -19,7 +20,8 @@ typedef enum cti_dtype_use {
     CTI_DTYPE_STORES    /* copies and conversions only */
 } cti_dtype_use;
 
-/* DTYPE(CT_ name, C type, our name, name in a safetensors file, descr in a NumPy file or NULL, use) */
+/* DTYPE(CT_ name, C type, our name, name in a safetensors file, descr in a NumPy file or NULL, use)
+ * */
 /* clang-format off */
 #define CTI_DTYPES(DTYPE) \
     DTYPE(F32,  float,    "f32",  "F32",  "<f4", CTI_DTYPE_COMPUTES) \

@@ -1,7 +1,7 @@
 /* formulas.h - the elementwise ops and their formulas, one line each, for every device. (internal)
  *
- * A list to be included after a #define of X(name, formula), for all ops, or of those kinds that are
- * wanted; the others are left out:
+ * A list to be included after a #define of X(name, formula), for all ops, or of those kinds that
+ * are wanted; the others are left out:
  *     NUMBER   NUMBER1(name, f(x; p, q))  NUMBER2(name, f(x, y))       f32 f64 i32 i64
  *     FLOAT    FLOAT1(name, f(x; p, q))  FLOAT2(name, f(x, y; p, q))
  *              FLOAT3(name, f(x, y, z))                                f32 f64

@@ -261,13 +261,13 @@ bool cti_sink_allowed(void);
 /* True if v >= least; else raises CT_ERR_ARGUMENT: "steps is 0; it must be at least 1". */
 bool cti_at_least(const char *function, const char *name, int64_t v, int64_t least);
 
-/* Like ct_raise, for errors in which the name of the inner function (an op that backward runs) matters:
- * the message shows it after the site, unless the site names it already. */
+/* Like ct_raise, for errors in which the name of the inner function (an op that backward runs)
+ * matters: the message shows it after the site, unless the site names it already. */
 ct_status cti_raise_within(ct_status status, const char *function, const char *format, ...)
     CT_PRINTF(3, 4);
 
-/* The length of site without the function that it names, if that is function or one of
- * those with which a user writes an op (ct_record, ct_node_input, ...); otherwise its whole length. */
+/* The length of site without the function that it names, if that is function or one of those with
+ * which a user writes an op (ct_record, ct_node_input, ...); otherwise its whole length. */
 int cti_site_length(const char *site, const char *function);
 
 /* Raises CT_ERR_MEMORY. */

@@ -1,4 +1,4 @@
-/* philox.h - Philox 4x32-10 and what is made of its words, for every device. (internal)
+/* philox.h - Philox 4x32-10, and uniforms and normals from its words, for every device. (internal)
  *
  * A device's compiler defines CTI_INLINE as it must, and CTI_MUL and CTI_ADD so that a product and
  * a sum of doubles are rounded apart: uniforms are the same bits everywhere. */
@@ -58,13 +58,13 @@ CTI_INLINE double cti_uniform_of_words(uint32_t high, uint32_t low)
     return (double)(((uint64_t)high << 32 | low) >> 11) * CTI_2_TO_MINUS_53;
 }
 
-/* The block that draws begin with. */
+/* The first block of a draw. */
 CTI_INLINE uint64_t cti_first_block(const cti_position *from)
 {
     return from->block + (from->base ? *from->base : 0);
 }
 
-/* The number next to b below. */
+/* The greatest double below b. */
 CTI_INLINE double cti_next_below(double b)
 {
     uint64_t bits;

@@ -29,13 +29,13 @@
 
 /* The dtypes of the format; those of this library come first. The others can be listed, not
  * loaded. */
-typedef struct kind {
+typedef struct safetensors_kind {
     const char *name;
     unsigned bits;
     int dtype; /* a ct_dtype, or -1 */
-} kind;
+} safetensors_kind;
 
-static const kind kinds[] = {
+static const safetensors_kind safetensors_kinds[] = {
 #define OUR_KIND(NAME, type, name, safetensors, ...)                                               \
     [CT_##NAME] = { safetensors, 8 * sizeof(type), CT_##NAME },
     CTI_DTYPES(OUR_KIND)
@@ -58,11 +58,11 @@ static const kind kinds[] = {
     { "C64", 64, -1 },
 };
 
-#define KINDS (sizeof kinds / sizeof *kinds)
+#define SAFETENSORS_KINDS (sizeof safetensors_kinds / sizeof *safetensors_kinds)
 
 typedef struct safetensors_entry {
     const char *name; /* belongs to the header */
-    const kind *kind;
+    const safetensors_kind *kind;
     ct_shape shape;
     uint64_t begin, end;
 } safetensors_entry;
@@ -174,13 +174,13 @@ static bool safetensors_refuse(const safetensors_parser *p, const char *name, co
                          cti_quote(name).s, why);
 }
 
-static const kind *kind_named(const char *name)
+static const safetensors_kind *safetensors_find_kind(const char *name)
 {
     size_t i;
 
-    for (i = 0; name && i < KINDS; i++)
-        if (strcmp(kinds[i].name, name) == 0)
-            return &kinds[i];
+    for (i = 0; name && i < SAFETENSORS_KINDS; i++)
+        if (strcmp(safetensors_kinds[i].name, name) == 0)
+            return &safetensors_kinds[i];
     return NULL;
 }
 
@@ -206,7 +206,8 @@ static int64_t safetensors_size_at(const json_t *list, size_t i)
 /* Fills *shape and *bytes from a list of sizes. False if the number of bytes overflows or is not
  * whole. A size of 0 does not excuse an overflow of the others, because strides are products of
  * them. */
-static bool safetensors_measure(const json_t *list, const kind *k, ct_shape *shape, uint64_t *bytes)
+static bool safetensors_measure(const json_t *list, const safetensors_kind *k, ct_shape *shape,
+                                uint64_t *bytes)
 {
     uint64_t bits = k->bits;
     int64_t dim[AXIS_LIMIT];
@@ -237,7 +238,7 @@ static bool safetensors_parse_entry(const safetensors_parser *p, const char *nam
     if (!json_is_object(value) || !dtype || !shape || !offsets || json_object_size(value) != 3)
         return safetensors_refuse(p, name, "is not an object of dtype, shape and data_offsets");
     e->name = name;
-    e->kind = kind_named(json_string_value(dtype));
+    e->kind = safetensors_find_kind(json_string_value(dtype));
     if (!e->kind) {
         if (!json_is_string(dtype))
             return safetensors_refuse(p, name, "its dtype is no string");

@@ -53,8 +53,8 @@ int cti_site_length(const char *site, const char *function)
     return (int)n;
 }
 
-/* Writes "SITE: FUNCTION: ", either of which may be NULL, and the formatted text. Of the site length
- * bytes are shown. */
+/* Writes "SITE: FUNCTION: ", either of which may be NULL, and the formatted text. Of the site
+ * length bytes are shown. */
 static void write_message(const char *site, int length, const char *function, const char *format,
                           va_list args)
 {

@@ -6,12 +6,13 @@
  * (backward, clip, optimiser steps, state carry, saving) do nothing, so no parameter moves after
  * an error. ct_scope_end() returns it: a step is checked once, at its end.
  *
- * A message reads "FILE:LINE: FUNCTION: what is wrong": "train.c:41: ct_add: a f32[2] cpu and ...".
- * FUNCTION is the function that the user called, also where a function inside the library finds the
- * error. Each public function that can raise an error is also a macro (cotangent_sites.h, included by
- * <cotangent.h>) that notes file, line and name as the site of the thread and restores the site of the
- * enclosing call when the function returns. A callback of yours may thus call the library: its calls
- * note their own sites, and after it returns, messages name the outer call again.
+ * A message reads "FILE:LINE: FUNCTION: what is wrong": "train.c:41: ct_add: a f32[2] cpu and
+ * ...". FUNCTION is the function that the user called, also where a function inside the library
+ * finds the error. Each public function that can raise an error is also a macro
+ * (cotangent_sites.h, included by <cotangent.h>) that notes file, line and name as the site of
+ * the thread and restores the site of the enclosing call when the function returns. A callback
+ * of yours may thus call the library: its calls note their own sites, and after it returns,
+ * messages name the outer call again.
  *
  * A call without the macro (from another language, through a pointer to a function, or written
  * (ct_add)(a, b)) notes nothing. Its messages name the enclosing noted call if there is one, and
@@ -75,17 +76,17 @@ void ct_error_set_handler(ct_error_handler handler, void *context);
 void ct_exit_on_error(void);
 
 /* Raises an error, for modules and ops of your own. function is the name that the message shows,
- * after the place of the call of ct_raise. The first error sticks, later ones are dropped. Returns
- * status. Inside the library, where ct_raise is no macro, the message shows the site of the thread; function
- * is shown where there is none. */
+ * after the place of the call of ct_raise. The first error sticks, later ones are dropped.
+ * Returns status. Inside the library, where ct_raise is no macro, the message shows the site of
+ * the thread; function is shown where there is none. */
 ct_status ct_raise(ct_status status, const char *function, const char *format, ...) CT_PRINTF(3, 4);
 
 /* What the macro ct_raise calls. where is the place, "mine.c:12"; NULL shows none. */
 ct_status ct_raise_at(const char *where, ct_status status, const char *function, const char *format,
                       ...) CT_PRINTF(4, 5);
 
-/* The site of this thread, for the macros of cotangent_sites.h: the address of "train.c:41: ct_add",
- * a string literal, or of NULL outside of noted calls. */
+/* The site of this thread, for the macros of cotangent_sites.h: the address of "train.c:41:
+ * ct_add", a string literal, or of NULL outside of noted calls. */
 const char **ct_site(void);
 
 #ifdef __cplusplus

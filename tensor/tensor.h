@@ -4,9 +4,10 @@
  * first, rank 0 to CT_MAX_RANK. Sizes may be 0. Axes may be negative, counting from the end.
  * dtypes never mix in one op and are never promoted; scalars take the tensor's dtype.
  *
- * Options. Functions take structs of options by value. A program sets the fields that it needs by name;
- * an option that is left 0 has its default. To make such an option zero, write CT_ZERO. The structs hold no
- * reserved fields: a public struct may grow only together with the soname of the shared library.
+ * Options. Functions take structs of options by value. A program sets the fields that it needs
+ * by name; an option that is left 0 has its default. To make such an option zero, write CT_ZERO.
+ * The structs hold no reserved fields: a public struct may grow only together with the soname of
+ * the shared library.
  *
  * Errors common to all functions below: CT_ERR_SHAPE for a negative size, a rank above
  * CT_MAX_RANK or a product that overflows; CT_ERR_MEMORY; CT_ERR_SCOPE when no scope is open. */
@@ -46,9 +47,10 @@ typedef int ct_device;
 /* Zero, as the value of a real option that has another default: .lr = CT_ZERO. (It is -DBL_MIN.) */
 #define CT_ZERO (-2.2250738585072014e-308)
 
-/* A shape: rank and sizes. CT_SHAPE(2, 3) writes one; CT_SCALAR is the shape of rank 0. CT_SHAPE_INIT(2, 3)
- * is an initialiser for tables: static const ct_shape shapes[] = { CT_SHAPE_INIT(2, 3) }. These macros and
- * CT_TENSORS take one argument or more, in C11 and C++11. */
+/* A shape: rank and sizes. CT_SHAPE(2, 3) writes one; CT_SCALAR is the shape of rank 0.
+ * CT_SHAPE_INIT(2, 3) is an initialiser for tables: static const ct_shape shapes[] = {
+ * CT_SHAPE_INIT(2, 3) }. These macros and CT_TENSORS take one argument or more, in C11 and
+ * C++11. */
 typedef struct ct_shape {
     int rank;
     int64_t dim[CT_MAX_RANK];

@@ -1,9 +1,22 @@
-/* text.c - quotes for messages, UTF-8, hexadecimal digits. */
+/* text.c - lines and quotes for messages, UTF-8, hexadecimal digits. */
 #include "tensor/text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+void cti_line_add(cti_line *l, const char *format, ...)
+{
+    size_t room = sizeof l->s - l->n;
+    va_list args;
+    int n;
+
+    va_start(args, format);
+    n = vsnprintf(l->s + l->n, room, format, args);
+    va_end(args);
+    if (n > 0)
+        l->n += (size_t)n < room ? (size_t)n : room - 1;
+}
 
 cti_quoted cti_quote(const char *text)
 {
@@ -65,19 +78,6 @@ bool cti_is_utf8(const char *text)
     for (; size > 0 && n > 0; text += n, size -= n)
         n = cti_utf8_length(text, size);
     return n > 0;
-}
-
-void cti_line_print(cti_line *l, const char *format, ...)
-{
-    size_t room = sizeof l->s - l->size;
-    va_list args;
-    int n;
-
-    va_start(args, format);
-    n = vsnprintf(l->s + l->size, room, format, args);
-    va_end(args);
-    if (n > 0)
-        l->size += (size_t)n < room ? (size_t)n : room - 1;
 }
 
 void cti_hex(const void *bytes, size_t size, char *hex)

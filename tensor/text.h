@@ -1,4 +1,4 @@
-/* text.h - text in messages and files: quotes, UTF-8, hexadecimal digits. (internal) */
+/* text.h - text in messages and files: lines, quotes, UTF-8, hexadecimal digits. (internal) */
 #ifndef COTANGENT_TENSOR_TEXT_H
 #define COTANGENT_TENSOR_TEXT_H
 
@@ -6,6 +6,14 @@
 #include <stddef.h>
 
 #include <cotangent/tensor/status.h>
+
+/* A line of text that is put together piece by piece. What does not fit is left out. Begin with
+ * cti_line l = { .n = 0 }. */
+typedef struct cti_line {
+    char s[1024];
+    size_t n; /* the length of s */
+} cti_line;
+void cti_line_add(cti_line *l, const char *format, ...) CT_PRINTF(2, 3);
 
 /* A text from a file or a caller, quoted for a message. At most about 100 bytes are kept, and a
  * character is never cut in two. Control characters become '?'. */
@@ -21,13 +29,6 @@ size_t cti_utf8_length(const char *s, size_t size);
 
 /* True if the whole text is valid UTF-8. */
 bool cti_is_utf8(const char *text);
-
-/* A line of text that needs no allocation. What does not fit is cut off. Zero is an empty line. */
-typedef struct cti_line {
-    char s[1024];
-    size_t size;
-} cti_line;
-void cti_line_print(cti_line *l, const char *format, ...) CT_PRINTF(2, 3);
 
 /* Writes 2 size lower-case hexadecimal digits and a NUL to hex. */
 void cti_hex(const void *bytes, size_t size, char *hex);

@@ -215,7 +215,7 @@ void *harness_on_thread(void *(*run)(void *context), void *context)
 
 static char messages_file[4096]; /* "" if none are wanted */
 
-/* Begins the file, but when only some cases run: those are no whole run. */
+/* Creates an empty file. Nothing is recorded if only some of the cases are to run. */
 static void start_messages(void)
 {
     static const char *const choices[] = { "CK_RUN_CASE", "CK_RUN_SUITE", "CK_INCLUDE_TAGS",
@@ -237,7 +237,7 @@ static void start_messages(void)
         fclose(file);
 }
 
-/* Appends "STATUS text", without line feeds. The folder that a test runs in is "DIR". */
+/* Appends "STATUS text". The folder that a test runs in is "DIR"; a byte beyond ASCII is \xNN. */
 static void record_message(ct_status status, const char *text)
 {
     char line[4096], folder[2048];
@@ -248,13 +248,14 @@ static void record_message(ct_status status, const char *text)
         return;
     skip = strlen(folder);
     n = (size_t)snprintf(line, sizeof line, "%s ", ct_status_name(status));
-    for (i = 0; text[i] && n < sizeof line - 5; i++)
+    for (i = 0; text[i] && n < sizeof line - 6; i++)
         if (skip > 1 && strncmp(text + i, folder, skip) == 0) {
             memcpy(line + n, "DIR", 3);
             n += 3;
             i += skip - 1;
         } else {
-            line[n++] = text[i];
+            n += (size_t)snprintf(line + n, 5, text[i] & 0x80 ? "\\x%02x" : "%c",
+                                  (unsigned char)text[i]);
         }
     line[n++] = '\n';
     file = fopen(messages_file, "a");

@@ -31,6 +31,7 @@ normalise()
         -e 's/[^ ("]*\.[ch]:[0-9][0-9]*/FILE:LINE/g' \
         -e 's/-\{0,1\}[0-9][0-9]*\.[0-9]\{5,\}\(e[-+][0-9]*\)\{0,1\}/NUMBER/g' \
         -e "s/payload's SHA-256 is [0-9a-f]*, the metadata's [0-9a-f]*/payload's SHA-256 is SHA256, the metadata's SHA256/" \
+        -e '/another run: version/s/[0-9][0-9.]*/VERSION/g' \
         -e 's/\(is not JSON\): .*/\1: .../' | sort -u
 }
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # readme.sh - the program in README.md is some 40 lines, compiles without a warning, and learns; the
 # snippets in docs/*.md compile without a warning; every ct_ name and every file that they name is
-# there; docs/doxygen_filter.awk changes nothing but comments.
+# there.
 
 . "$(dirname "$0")/lib.sh"
 top=$(pwd)
@@ -74,7 +74,7 @@ done
 [ "$count" -ge 20 ] || fail "only $count snippets were found"
 echo "$count snippets compile"
 
-cat "$srcdir"/*.md "$srcdir"/docs/*.md | tr -c '[:alnum:]_' '\n' |
+cat "$srcdir/README.md" "$srcdir/CHANGELOG.md" "$srcdir"/docs/*.md | tr -c '[:alnum:]_' '\n' |
     grep -E '^(ct|CT)_[[:alnum:]_]+$' | sort -u >"$tmp/names"
 # shellcheck disable=SC2086
 (cd "$srcdir" && cat cotangent.h $public_headers) | tr -c '[:alnum:]_' '\n' | sort -u >"$tmp/there"
@@ -95,16 +95,3 @@ done <"$tmp/files" >"$tmp/missing"
 # shellcheck disable=SC2046
 [ ! -s "$tmp/missing" ] || fail "there is no" $(cat "$tmp/missing")
 echo "$(wc -l <"$tmp/files") files are there"
-
-# What is left of a header without comments and spaces.
-bare()
-{
-    $CC -fpreprocessed -dD -E -P -x c - 2>"$tmp/noise" | tr -d ' \n'
-}
-for header in $public_headers; do
-    "${AWK-awk}" -f "$srcdir/docs/doxygen_filter.awk" "$srcdir/$header" >"$tmp/header"
-    sed 1q "$tmp/header" | grep -q '^/\*\* @file ' || fail "$header shows Doxygen no @file"
-    bare <"$srcdir/$header" >"$tmp/before"
-    bare <"$tmp/header" | cmp -s - "$tmp/before" ||
-        fail "docs/doxygen_filter.awk changes more than the comments of $header"
-done

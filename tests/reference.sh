@@ -64,7 +64,7 @@ ct_thing *ct_thing_new(int a,
                        int b);
 
 int ct_bare(void);
-int ct_beside(ct_thing *t); /* beside */
+int ct_beside(ct_thing *t); /* beside <unk> */
 /* Above. */
 int ct_above(void);
 int ct_shared(void); /* both */
@@ -99,7 +99,7 @@ typedef struct ct_thing {
                        int b);
 
 int ct_bare(void);
-int ct_beside(ct_thing *t); /**< beside */
+int ct_beside(ct_thing *t); /**< beside \<unk> */
 /** Above. */
 int ct_above(void);
 /** @copydoc ct_above */ int ct_shared(void); /**< both */

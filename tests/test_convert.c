@@ -637,15 +637,15 @@ START_TEST(test_refusals)
           "weight_ih 8x3 weight_hh 8x2 bias_hn 2",
           CT_ERR_SHAPE,
           "\"weight_hh\" ... fit" },
-        { { .to = (ct_dialect)4 }, GRU_OF_TORCH, CT_ERR_ARGUMENT, "dialect 0, 4 or 0" },
-        { { .biases = (ct_dialect)-1 }, GRU_OF_TORCH, CT_ERR_ARGUMENT, "dialect 0, 0 or -1" },
+        { { .to = (ct_dialect)4 }, GRU_OF_TORCH, CT_ERR_ARGUMENT, "options.to is 4" },
+        { { .biases = (ct_dialect)-1 }, GRU_OF_TORCH, CT_ERR_ARGUMENT, "options.biases is -1" },
         { { .rename = clash }, "a.x 1 b.x 1", CT_ERR_FORMAT, "\"b.x\"" },
         { { .from = CT_DIALECT_KERAS }, "d.kernel 2x2 d.weight 2x2", CT_ERR_ARGUMENT, NULL },
         { { .to = CT_DIALECT_KERAS, .biases = CT_DIALECT_FLAX },
           GRU_OF_TORCH,
           CT_ERR_ARGUMENT,
           "biases" },
-        { { .from = (ct_dialect)7 }, GRU_OF_TORCH, CT_ERR_ARGUMENT, "dialect 7, 0 or 0" },
+        { { .from = (ct_dialect)7 }, GRU_OF_TORCH, CT_ERR_ARGUMENT, "options.from is 7" },
     };
     char *left;
     size_t n;

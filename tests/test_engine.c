@@ -432,7 +432,7 @@ START_TEST(hooks_are_checked)
 
     ct_register_hook(y, wrong_shape, NULL);
     ct_backward(ct_sum(y));
-    expect_error(CT_ERR_SHAPE, "ct_register_hook", "f64[]");
+    expect_error(CT_ERR_SHAPE, "ct_square", "f64[]");
     ck_assert_ptr_null(ct_tensor_grad(x));
     ct_register_hook(VECTOR(1), count_calls, &n);
     expect_error(CT_ERR_GRAD, "ct_register_hook", "gradient");
@@ -585,7 +585,7 @@ START_TEST(backward_inside_to_the_same_leaf)
 
     ct_register_hook(y, backward_inside, other);
     ct_backward(loss);
-    expect_error(CT_ERR_GRAD, "ct_square", "backward");
+    expect_error(CT_ERR_GRAD, _i ? "ct_select" : "ct_square", "backward");
     ck_assert_ptr_null(ct_tensor_grad(x));
     ct_backward(other); /* and nothing is left of it */
     EXPECT(ct_tensor_grad(x), _i ? 1 : 2, _i ? 0 : 4);
@@ -1382,9 +1382,9 @@ START_TEST(checkpoints_are_checked)
     layer l = { .w = w, .g = &draws };
 
     ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 0, out);
-    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint", "0 outputs");
+    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint", "outputs_count is 0");
     ct_activation_checkpoint(NULL, &l, &draws, 2, in, 1, out);
-    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint", "no segment");
+    expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint", "function is NULL");
     ck_assert(ct_activation_checkpoint(run_layer, &l, &draws, 2, in, 1, out) == CT_OK);
     l.other = true;
     ct_backward_with(out[0], ct_ones(CT_SHAPE(4, 6), CT_F64, DEVICE));

@@ -101,7 +101,7 @@ START_TEST(linear_size_inferred)
     ck_assert(ct_forward(l, ct_ones(CT_SHAPE(4, 24), CT_F32, DEVICE)) == NULL);
     expect_error(CT_ERR_SHAPE, "ct_forward", "f32[4,24]");
     ck_assert(ct_forward(l, ct_ones(CT_SHAPE(4, 25), CT_F64, DEVICE)) == NULL);
-    expect_error(CT_ERR_DTYPE, "ct_linear", "weight ... dtype");
+    expect_error(CT_ERR_DTYPE, "ct_forward", "weight ... dtype");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_params_free(late);
     ct_params_free(early);
@@ -160,10 +160,10 @@ START_TEST(linear_misuse)
     ct_scope s;
 
     ck_assert(ct_nn_linear(set, "l", (ct_nn_linear_options){ .in_features = 3 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_linear", "in_features 3");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_linear", "out_features is 0");
     ck_assert(ct_nn_linear(set, "l",
                            (ct_nn_linear_options){ .in_features = -1, .out_features = 2 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_linear", "in_features -1");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_linear", "in_features is -1");
     ck_assert(ct_nn_linear(set, "", (ct_nn_linear_options){ .out_features = 2 }) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_nn_linear", "\"\"");
     ck_assert(ct_nn_linear(NULL, "l", (ct_nn_linear_options){ .out_features = 2 }) == NULL);
@@ -174,12 +174,12 @@ START_TEST(linear_misuse)
     expect_ok();
     ck_assert(ct_nn_linear(set, "l",
                            (ct_nn_linear_options){ .out_features = 2, .no_bias = true }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add", "l.weight");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_linear", "l.weight");
     ck_assert(ct_param_materialize(ct_params_get(set, "l.weight"), CT_SHAPE(2, 3)) == CT_OK);
     ck_assert(ct_forward(l, x) != NULL); /* the bias is not settled yet */
     ck_assert(ct_scope_end(s) == CT_OK);
     ck_assert(ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 2 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add", "l.weight");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_linear", "l.weight");
     ct_params_free(set);
 }
 END_TEST
@@ -388,7 +388,7 @@ START_TEST(rnn_misuse)
     expect_error(CT_ERR_ARGUMENT, "ct_nn_rnn", "hidden_size");
     ck_assert(ct_nn_rnn(set, "bad", (ct_nn_rnn_options){ .hidden_size = 3, .num_layers = -1 }) ==
               NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "num_layers");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_rnn", "num_layers");
     ck_assert(ct_nn_rnn(set, "bad",
                         (ct_nn_rnn_options){ .hidden_size = 3,
                                              .nonlinearity = (ct_nonlinearity)9 }) == NULL);
@@ -407,9 +407,9 @@ START_TEST(rnn_misuse)
     ck_assert(ct_recurrent_forward(r, x, ct_state_from_tensors(2, two), &next) == NULL);
     expect_error(CT_ERR_SHAPE, "ct_recurrent_forward", "2 tensors");
     ck_assert(ct_recurrent_forward(r, ct_cast(x, CT_F64), state, &next) == NULL);
-    expect_error(CT_ERR_DTYPE, "ct_recurrent_forward", "state ... dtype");
+    expect_error(CT_ERR_DTYPE, "ct_recurrent_forward", "x f64[5,3,4] ... dtype ... f32");
     ck_assert(ct_recurrent_begin_state(r, -1) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_recurrent_begin_state", "batch -1");
+    expect_error(CT_ERR_ARGUMENT, "ct_recurrent_begin_state", "batch is -1");
     next = state;
     ck_assert(ct_recurrent_forward(r, NULL, state, &next) == NULL && next == NULL);
     ck_assert(ct_recurrent_forward(NULL, x, state, &next) == NULL);
@@ -831,7 +831,9 @@ START_TEST(options_of_others)
             if (r)
                 continue;
             if (i <= 3 || cases[k].fits == -1)
-                expect_error(CT_ERR_ARGUMENT, names[i], i > 3 ? "has_forget_bias" : cases[k].word);
+                expect_error(CT_ERR_ARGUMENT, names[i],
+                             (cases[k].o.has_forget_bias || i > 3) ? "has_forget_bias"
+                                                                   : cases[k].word);
             ck_assert_int_eq(ct_error(), i <= 3 || cases[k].fits == -1 ? CT_OK : CT_ERR_ARGUMENT);
             ct_error_clear();
         }
@@ -893,13 +895,13 @@ START_TEST(cells_are_checked)
     ct_params *set = new_params(5, CT_F64);
 
     ck_assert(ct_nn_recurrent(set, "a", NULL, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "0 states");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "cell is NULL");
     ck_assert(ct_nn_recurrent(set, "a", &no_step, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "1 states");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "step of the cell is NULL");
     ck_assert(ct_nn_recurrent(set, "a", &no_state, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "0 states");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "states of the cell is 0");
     ck_assert(ct_nn_recurrent(set, "a", &states, o) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "9 states");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_recurrent", "states of the cell is 9");
     ck_assert_int_eq(ct_params_count(set), 0);
     own_parameters = 16;
     ck_assert(ct_nn_recurrent(set, "b", &many, o) != NULL);
@@ -952,9 +954,9 @@ START_TEST(steps_and_lengths_are_checked)
     ck_assert(ct_recurrent_step(r, x, NULL, &next) == NULL && next == NULL);
     expect_error(CT_ERR_SHAPE, "ct_recurrent_step", "f32[4,3,5]");
     ck_assert(ct_recurrent_step(two, row, NULL, &next) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_step", "f32[3,5]");
+    expect_error(CT_ERR_ARGUMENT, "ct_recurrent_step", "bidirectional");
     ck_assert(ct_recurrent_step(back, row, NULL, NULL) == NULL);
-    expect_error(CT_ERR_SHAPE, "ct_recurrent_step", "f32[3,5]");
+    expect_error(CT_ERR_ARGUMENT, "ct_recurrent_step", "reverse");
     ck_assert(ct_recurrent_step(NULL, row, NULL, &next) == NULL);
     ck_assert(ct_recurrent_step(r, NULL, NULL, &next) == NULL);
     ck_assert(ct_recurrent_forward(NULL, x, NULL, &next) == NULL && next == NULL);
@@ -987,7 +989,7 @@ START_TEST(modules_are_checked)
     ck_assert(ct_nn_op(set, NULL) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_nn_op", "op is NULL");
     ck_assert(ct_nn_sequential(set, -1, both) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_sequential", "-1 modules");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_sequential", "count is -1");
     ck_assert(ct_nn_sequential(set, 2, both) == NULL && ct_nn_module(NULL, &two, twice) == NULL &&
               ct_nn_op(NULL, (ct_neg)) == NULL && ct_nn_sequential(NULL, 1, both) == NULL);
     expect_ok(); /* NULL flows */
@@ -997,9 +999,9 @@ START_TEST(modules_are_checked)
                   0);
     ck_assert(ct_forward(ct_nn_sequential(set, 0, both), x) == x);
     ck_assert(ct_nn_layer_norm(set, "n", (ct_nn_layer_norm_options){ .size = -1 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_layer_norm", "size -1");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_layer_norm", "size is -1");
     ck_assert(ct_nn_layer_norm(set, "n", (ct_nn_layer_norm_options){ .eps = -0.5 }) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_nn_layer_norm", "eps -0.5");
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_layer_norm", "eps is -0.5");
     ck_assert(ct_nn_layer_norm(set, "n", (ct_nn_layer_norm_options){ .eps = NAN }) == NULL);
     ck_assert_int_eq(ct_error(), CT_ERR_ARGUMENT);
     ct_error_clear();

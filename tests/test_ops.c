@@ -1540,18 +1540,19 @@ START_TEST(losses_refuse)
     REFUSED(CT_ERR_DTYPE, "ct_cross_entropy", "targets ... dtype", ct_cross_entropy(x, d));
     REFUSED(CT_ERR_ARGUMENT, "ct_cross_entropy_with", "ignore_index",
             ct_cross_entropy_with(x, x, skip));
-    REFUSED(CT_ERR_ARGUMENT, "ct_cross_entropy", "reduction 7", ct_cross_entropy_with(x, x, wrong));
+    REFUSED(CT_ERR_ARGUMENT, "ct_cross_entropy_with", "reduction 7",
+            ct_cross_entropy_with(x, x, wrong));
     REFUSED(CT_ERR_ARGUMENT, "ct_nll_loss", "label_smoothing", ct_nll_loss(x, t, smooth));
     REFUSED(CT_ERR_ARGUMENT, "ct_nll_loss", "reduction 7", ct_nll_loss(x, t, wrong));
     REFUSED(CT_ERR_INDEX, "ct_nll_loss", "index 3", ct_nll_loss(x, t, plain));
     REFUSED(CT_ERR_SHAPE, "ct_nll_loss", "targets ... fit", ct_nll_loss(x, I64(1), plain));
-    REFUSED(CT_ERR_SHAPE, "ct_cross_entropy", "weight ... class",
+    REFUSED(CT_ERR_SHAPE, "ct_cross_entropy_with", "weight ... class",
             ct_cross_entropy_with(x, I64(0, 1), short_weight));
-    REFUSED(CT_ERR_SHAPE, "ct_cross_entropy", "weight ... class",
+    REFUSED(CT_ERR_SHAPE, "ct_cross_entropy_with", "weight ... class",
             ct_cross_entropy_with(x, x, short_weight));
     REFUSED(CT_ERR_DTYPE, "ct_nll_loss", "weight ... dtype",
             ct_nll_loss(x, I64(0, 1), double_weight));
-    REFUSED(CT_ERR_INDEX, "ct_cross_entropy", "target 3", ct_cross_entropy_with(x, t, weight));
+    REFUSED(CT_ERR_INDEX, "ct_cross_entropy_with", "target 3", ct_cross_entropy_with(x, t, weight));
     REFUSED(CT_ERR_SHAPE, "ct_bce_with_logits", "broadcast",
             ct_bce_with_logits(x, x, (ct_bce_options){ .pos_weight = short_weight.weight }));
     REFUSED(CT_ERR_DTYPE, "ct_bce_with_logits", "weight ... dtype",

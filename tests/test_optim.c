@@ -1015,6 +1015,8 @@ START_TEST(schedule_errors)
     expect_error(CT_ERR_ARGUMENT, "ct_schedule_lambda_lr", "factor is NULL");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .factor = 1 });
     expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "factor is 1");
+    ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .factor = CT_ZERO });
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "factor is 0");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .cooldown = -1 });
     expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "cooldown is -1");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .threshold = -1 });
@@ -1194,8 +1196,8 @@ START_TEST(load_errors)
 }
 END_TEST
 
-/* A value of two names gets one update, of the sum of both uses' gradients, whichever name holds it;
- * the other has no state. */
+/* A value of two names gets one update, of the sum of both uses' gradients, whichever name holds
+ * it; the other has no state. */
 START_TEST(tied)
 {
     ct_params *set = three_params(CT_F64), *alone = three_params(CT_F64);

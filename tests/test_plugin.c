@@ -480,7 +480,7 @@ START_TEST(faults)
         ck_assert_msg(strncmp(ct_error_message(), "there.c:12: ", 12) == 0, "%s",
                       ct_error_message());
         expect_error(cases[i].status, "ct_some", cases[i].word);
-        ct_raise(CT_ERR_ARGUMENT, "me", "next"); /* the site is the call's again */
+        (ct_raise)(CT_ERR_ARGUMENT, "it", "next"); /* the site is the call's again */
         ck_assert_str_eq(ct_error_message(), "elsewhere.c:99: me: next");
         ct_error_clear();
         *ct_site() = NULL;
@@ -525,7 +525,7 @@ START_TEST(ring_of_tickets)
     expect_error(CT_ERR_INDEX, "ct_odd", "number 1");
     let_fault(CT_ERR_INDEX, last - 2048, 1);
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_device", "earlier ... range");
+    expect_error(CT_ERR_INDEX, "ct_device_synchronize", "earlier ... range");
     let_fault(CT_ERR_INDEX, last, 2);
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
     expect_error(CT_ERR_INDEX, "ct_even", "number 2");
@@ -1445,7 +1445,7 @@ static const struct misdeed_case {
     { READ_ELSEWHERE, 2, CT_OK, "", "" },
     { SEND, 1, CT_ERR_DEVICE, "ct_from_data", "captured" },
     { SEND_TENSOR, 0, CT_OK, "", "" },
-    { SEND_TENSOR, 1, CT_ERR_DEVICE, "ct_to", "captured" },
+    { SEND_TENSOR, 1, CT_ERR_DEVICE, "ct_capture_run", "host" },
     { TRIM, 1, CT_OK, "", "" },
     { WAIT, 0, CT_OK, "", "" },
     { WAIT, 1, CT_ERR_DEVICE, "ct_capture_run", "wait" },
@@ -1454,7 +1454,7 @@ static const struct misdeed_case {
     { KEEP, 1, CT_ERR_SCOPE, "ct_capture_run", "160 bytes" },
     { KEEP, 2, CT_ERR_SCOPE, "ct_capture_run", "160 bytes" },
     { GROW, 1, CT_OK, "", "" },
-    { GROW, 2, CT_ERR_DEVICE, "ct_capture_run", "allocate" },
+    { GROW, 2, CT_ERR_DEVICE, "ct_zeros", "allocate" },
     { NEST, 0, CT_ERR_ARGUMENT, "ct_capture_run", "another" },
     { FREE, 0, CT_ERR_ARGUMENT, "ct_capture_free", "running" },
     { FREE, 2, CT_ERR_ARGUMENT, "ct_capture_free", "running" },
@@ -1464,7 +1464,7 @@ static const struct misdeed_case {
     { ASK_MORE, 2, CT_ERR_DEVICE, "ct_capture_run", "before" },
     { RENEWS_NOT, 2, CT_ERR_ARGUMENT, "renew", "not again" },
     { RENEWS_NOT, 3, CT_ERR_ARGUMENT, "renew", "not again" },
-    { NO_CAPTURE, 2, CT_ERR_DEVICE, "plugin", "no capture today" },
+    { NO_CAPTURE, 2, CT_ERR_DEVICE, "ct_capture_run", "no capture today" },
 };
 
 /* What a step may not do is told by its run; the next three begin anew. */
@@ -1532,7 +1532,7 @@ START_TEST(captured_faults)
         const char *place, *function, *word;
     } want[3] = { { "first.c:1: ", "ct_first", "index number 4 ... 0..9" },
                   { "second.c:2: ", "ct_second", "target number 4 ... 0..19" },
-                  { "second.c:2: ", "ct_third", "norm ... finite" } };
+                  { "third.c:3: ", "ct_outer", "norm ... finite" } };
     int i, k;
 
     for (k = 0; k < 2; k++) {

@@ -177,9 +177,9 @@ static const struct {
     size_t payload; /* bytes */
     const char *word;
 } malformed[] = {
-    { "", 0, "offset 8: the header does not begin with '{'" },
-    { "[]", 0, "offset 8: the header does not begin with '{'" },
-    { " {}", 0, "offset 8: the header does not begin with '{'" },
+    { "", 0, "offset 8 ... '{'" },
+    { "[]", 0, "offset 8 ... '{'" },
+    { " {}", 0, "offset 8 ... '{'" },
     { "a", 0, "offset 8 ... '{'" },
     { "{", 0, "offset 9 ... JSON" },
     { "{}}", 0, "offset 11 ... JSON" },

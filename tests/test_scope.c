@@ -360,7 +360,8 @@ START_TEST(first_sticks)
 }
 END_TEST
 
-/* Adds a tensor of a size: one that does not broadcast with the gradient, or one that makes it larger. */
+/* Adds a tensor of a size: one that does not broadcast with the gradient, or one that makes it
+ * larger. */
 static int hook_line;
 static ct_tensor *add_in_hook(ct_tensor *gradient, void *context)
 {
@@ -368,8 +369,8 @@ static ct_tensor *add_in_hook(ct_tensor *gradient, void *context)
     return ct_add(gradient, ct_ones(CT_SHAPE(*(int *)context), CT_F32, CT_CPU));
 }
 
-/* A wrong call in a hook is named with its own place. After the hook, the engine's messages name the
- * op whose turn it is again. */
+/* A wrong call in a hook is named with its own place. After the hook, the engine's messages name
+ * the op whose turn it is again. */
 START_TEST(place_in_backward)
 {
     int sizes[] = { 7, 2 };
@@ -841,8 +842,8 @@ START_TEST(writes_without_memory)
 }
 END_TEST
 
-/* On a thread that has none yet: without memory for the pool's lists a buffer is of its own size, and
- * goes back at once, but for one whose size is that of its class. */
+/* On a thread that has none yet: without memory for the pool's lists a buffer is of its own
+ * size, and goes back at once, but for one whose size is that of its class. */
 static void *take_without_lists(void *unused)
 {
     static const int64_t sizes[] = { 64, 65, 80, 81 };
@@ -1427,8 +1428,8 @@ static uint64_t told_clock(void)
     return clock_at[clock_asked++];
 }
 
-/* A job of two threads that begins, has its last piece drawn, and ends at these times. True if it was
- * the owner's alone: then nobody asks what time it is at its end. */
+/* A job of two threads that begins, has its last piece drawn, and ends at these times. True if
+ * it was the owner's alone: then nobody asks what time it is at its end. */
 static bool runs_alone(uint64_t begun, uint64_t worked, uint64_t waited)
 {
     /* where both are to run pieces, they meet */
@@ -1446,7 +1447,8 @@ static bool runs_alone(uint64_t begun, uint64_t worked, uint64_t waited)
     return clock_asked == 1;
 }
 
-/* Where the owner waits for a worker much longer than the work takes, it works alone for a while. */
+/* Where the owner waits for a worker much longer than the work takes, it works alone for a
+ * while. */
 START_TEST(rests)
 {
     enum { LATE = 20000, FIRST = 1000000, LONGEST = 500000000 };
@@ -1565,7 +1567,8 @@ START_TEST(forked)
 }
 END_TEST
 
-/* A process that forks at any time: its child has no workers, no job and no lock; it starts anew. */
+/* A process that forks at any time: its child has no workers, no job and no lock; it starts
+ * anew. */
 
 static atomic_int created;
 

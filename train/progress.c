@@ -29,7 +29,7 @@ static int progress_columns(const cti_line *l)
 {
     int columns = 0;
 
-    for (size_t i = 0; i < l->size; i++)
+    for (size_t i = 0; i < l->n; i++)
         columns += ((unsigned char)l->s[i] & 0xc0) != 0x80;
     return columns;
 }
@@ -41,8 +41,8 @@ static int progress_digits(int64_t n)
 
 static void progress_put_epoch(cti_line *l, const cti_progress *b, int64_t epoch)
 {
-    cti_line_print(l, "epoch %*lld/%lld", progress_digits(b->max_epochs), (long long)epoch,
-                   (long long)b->max_epochs);
+    cti_line_add(l, "epoch %*lld/%lld", progress_digits(b->max_epochs), (long long)epoch,
+                 (long long)b->max_epochs);
 }
 
 static void progress_put_numbers(cti_line *l, const cti_progress *b, const ct_fit_result *r,
@@ -52,14 +52,14 @@ static void progress_put_numbers(cti_line *l, const cti_progress *b, const ct_fi
 
     if (done > 0)
         left = (cti_now() - b->begun) / done * ((double)b->max_epochs - epochs);
-    cti_line_print(l, "  perplexity %6.2f", r->perplexity);
+    cti_line_add(l, "  perplexity %6.2f", r->perplexity);
     if (!isnan(r->validation_perplexity))
-        cti_line_print(l, "  validation %6.2f", r->validation_perplexity);
-    cti_line_print(l, "  %9.0f tokens/s", r->tokens_per_second);
+        cti_line_add(l, "  validation %6.2f", r->validation_perplexity);
+    cti_line_add(l, "  %9.0f tokens/s", r->tokens_per_second);
     if (left >= 90)
-        cti_line_print(l, "  %.0f min left", ceil(left / 60));
+        cti_line_add(l, "  %.0f min left", ceil(left / 60));
     else
-        cti_line_print(l, "  %.0f s left", ceil(left));
+        cti_line_add(l, "  %.0f s left", ceil(left));
 }
 
 /* ---- the live line ---- */
@@ -70,14 +70,14 @@ static void progress_put_bar(cti_line *l, const cti_progress *b, double part)
     static const char *const eighths[9] = { " ", "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█" };
     int width = 10, filled = (int)(part * width * 8 + 0.5);
 
-    cti_line_print(l, " [");
+    cti_line_add(l, " [");
     for (int i = 0; i < width; i++) {
         int here = filled - 8 * i;
 
         here = here < 0 ? 0 : here > 8 ? 8 : here;
-        cti_line_print(l, "%s", b->unicode ? eighths[here] : here >= 4 ? "#" : ".");
+        cti_line_add(l, "%s", b->unicode ? eighths[here] : here >= 4 ? "#" : ".");
     }
-    cti_line_print(l, "]");
+    cti_line_add(l, "]");
 }
 
 /* The logarithm of the perplexity of column i of n. */
@@ -104,12 +104,11 @@ static void progress_put_curve(cti_line *l, const cti_progress *b, const cti_his
         low = fmin(low, progress_height(h, now, i, n));
         high = fmax(high, progress_height(h, now, i, n));
     }
-    cti_line_print(l, "  ");
+    cti_line_add(l, "  ");
     for (int i = 0; i < n; i++) {
         double part = (progress_height(h, now, i, n) - low) / (high - low) * 7 + 0.5;
 
-        cti_line_print(l, "%s",
-                       (b->unicode ? blocks : plain)[part >= 0 && part < 8 ? (int)part : 0]);
+        cti_line_add(l, "%s", (b->unicode ? blocks : plain)[part >= 0 && part < 8 ? (int)part : 0]);
     }
 }
 
@@ -126,7 +125,7 @@ void cti_progress_step(cti_progress *b, double epochs, const ct_fit_result *so_f
                        const cti_history *h)
 {
     int width, room;
-    cti_line l = { .size = 0 };
+    cti_line l = { .n = 0 };
 
     if (!b->live || cti_now() - b->last < 0.1)
         return;
@@ -139,7 +138,7 @@ void cti_progress_step(cti_progress *b, double epochs, const ct_fit_result *so_f
     if (room >= 4)
         progress_put_curve(&l, b, h, so_far, room > 32 ? 32 : room);
     if (progress_columns(&l) >= width) { /* too narrow: without the bar, cut at the width */
-        l = (cti_line){ .size = 0 };
+        l = (cti_line){ .n = 0 };
         progress_put_epoch(&l, b, (int64_t)ceil(epochs));
         progress_put_numbers(&l, b, so_far, epochs);
         if (progress_columns(&l) >= width)
@@ -185,7 +184,7 @@ void cti_progress_begin(cti_progress *b, FILE *out, bool plain, int64_t max_epoc
 
 void cti_progress_epoch(cti_progress *b, const ct_fit_result *r, bool last)
 {
-    cti_line l = { .size = 0 };
+    cti_line l = { .n = 0 };
 
     if (!b->out || !(last || cti_progress_due(r->epochs, b->max_epochs)))
         return;

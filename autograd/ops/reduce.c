@@ -164,6 +164,11 @@ ct_tensor *ct_sum_axes(ct_tensor *x, int count, const int *axes, bool keepdim)
                              : NULL;
 }
 
+ct_tensor *ct_sum_axis(ct_tensor *x, int axis, bool keepdim)
+{
+    return ct_sum_axes(x, 1, &axis, keepdim);
+}
+
 ct_tensor *cti_reduce_mean(const char *function, ct_tensor *x, int mask, bool keepdim)
 {
     if (mask < 0 || !cti_want_float(function, "x", x))
@@ -184,6 +189,11 @@ ct_tensor *ct_mean_axes(ct_tensor *x, int count, const int *axes, bool keepdim)
 
     return cti_usable(me, x) ? cti_reduce_mean(me, x, cti_reduce_mask(me, x, count, axes), keepdim)
                              : NULL;
+}
+
+ct_tensor *ct_mean_axis(ct_tensor *x, int axis, bool keepdim)
+{
+    return ct_mean_axes(x, 1, &axis, keepdim);
 }
 
 ct_tensor *ct_sum_to_shape(ct_tensor *x, ct_shape shape)
@@ -339,6 +349,11 @@ ct_tensor *ct_prod_axes(ct_tensor *x, int count, const int *axes, bool keepdim)
                              : NULL;
 }
 
+ct_tensor *ct_prod_axis(ct_tensor *x, int axis, bool keepdim)
+{
+    return ct_prod_axes(x, 1, &axis, keepdim);
+}
+
 /* ---- max, min, amax, amin ---- */
 
 static void extreme_grad(ct_node *n, ct_tensor *const *dout)
@@ -409,6 +424,11 @@ ct_tensor *ct_amax_axes(ct_tensor *x, int count, const int *axes, bool keepdim)
                : NULL;
 }
 
+ct_tensor *ct_amax_axis(ct_tensor *x, int axis, bool keepdim)
+{
+    return ct_amax_axes(x, 1, &axis, keepdim);
+}
+
 ct_tensor *ct_amin_axes(ct_tensor *x, int count, const int *axes, bool keepdim)
 {
     static const char *const me = "ct_amin_axes";
@@ -416,6 +436,11 @@ ct_tensor *ct_amin_axes(ct_tensor *x, int count, const int *axes, bool keepdim)
     return cti_usable(me, x)
                ? cti_reduce_extreme(me, CTI_MIN, x, cti_reduce_mask(me, x, count, axes), keepdim)
                : NULL;
+}
+
+ct_tensor *ct_amin_axis(ct_tensor *x, int axis, bool keepdim)
+{
+    return ct_amin_axes(x, 1, &axis, keepdim);
 }
 
 /* The elements gathered at the positions of the extremes; ct_gather supplies the derivative. */
@@ -479,6 +504,11 @@ ct_tensor *ct_any_axes(ct_tensor *x, int count, const int *axes, bool keepdim)
                : NULL;
 }
 
+ct_tensor *ct_any_axis(ct_tensor *x, int axis, bool keepdim)
+{
+    return ct_any_axes(x, 1, &axis, keepdim);
+}
+
 ct_tensor *ct_all_axes(ct_tensor *x, int count, const int *axes, bool keepdim)
 {
     static const char *const me = "ct_all_axes";
@@ -486,4 +516,9 @@ ct_tensor *ct_all_axes(ct_tensor *x, int count, const int *axes, bool keepdim)
     return cti_usable(me, x)
                ? reduce_bool(me, CTI_ALL, x, cti_reduce_mask(me, x, count, axes), keepdim)
                : NULL;
+}
+
+ct_tensor *ct_all_axis(ct_tensor *x, int axis, bool keepdim)
+{
+    return ct_all_axes(x, 1, &axis, keepdim);
 }

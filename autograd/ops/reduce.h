@@ -1,9 +1,10 @@
 /* reduce.h - sums, products, extremes, any and all over axes.
  *
- * Each function comes in two forms. The plain form reduces all elements to rank 0. The _axes form
- * reduces the count axes listed in axes, each at most once; a negative axis counts from the end
- * (PyTorch calls it dim). keepdim keeps each reduced axis with size 1; otherwise it is removed. A
- * wrong or repeated axis raises CT_ERR_SHAPE. The results belong to the innermost scope.
+ * Each function comes in three forms. The plain form reduces all elements to rank 0; the _axis form
+ * reduces one axis; the _axes form reduces the count axes listed in axes, each at most once. A
+ * negative axis counts from the end (PyTorch calls an axis dim). keepdim keeps each reduced axis
+ * with size 1; otherwise it is removed. A wrong or repeated axis raises CT_ERR_SHAPE. The results
+ * belong to the innermost scope.
  *
  * dtypes: f32 and f64; "numbers" allows i32 and i64 too; any other raises CT_ERR_DTYPE. In the
  * derivatives, d is the gradient of the output broadcast over the reduced axes, dx that of x, and n
@@ -21,15 +22,18 @@ extern "C" {
 
 /* The sum. Numbers. 0 if there are no elements. dx = d. */
 ct_tensor *ct_sum(ct_tensor *x);
+ct_tensor *ct_sum_axis(ct_tensor *x, int axis, bool keepdim);
 ct_tensor *ct_sum_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
 
 /* The mean. NaN if there are no elements. dx = d / n. */
 ct_tensor *ct_mean(ct_tensor *x);
+ct_tensor *ct_mean_axis(ct_tensor *x, int axis, bool keepdim);
 ct_tensor *ct_mean_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
 
 /* The product. Numbers. 1 if there are no elements. dx = d times the product of the other
  * elements, computed without a division, so it is right for zeros too. */
 ct_tensor *ct_prod(ct_tensor *x);
+ct_tensor *ct_prod_axis(ct_tensor *x, int axis, bool keepdim);
 ct_tensor *ct_prod_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
 
 /* The largest (smallest) element. Numbers. NaN if an element is NaN. dx = d in equal shares for all
@@ -37,7 +41,9 @@ ct_tensor *ct_prod_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
  * size 0. */
 ct_tensor *ct_max(ct_tensor *x);
 ct_tensor *ct_min(ct_tensor *x);
+ct_tensor *ct_amax_axis(ct_tensor *x, int axis, bool keepdim);
 ct_tensor *ct_amax_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
+ct_tensor *ct_amin_axis(ct_tensor *x, int axis, bool keepdim);
 ct_tensor *ct_amin_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
 
 /* The largest (smallest) element along one axis, and its position: *indices, if indices is not
@@ -56,7 +62,9 @@ ct_tensor *ct_argmin(ct_tensor *x, int axis, bool keepdim);
  * elements, any is false and all is true. No derivative. */
 ct_tensor *ct_any(ct_tensor *x);
 ct_tensor *ct_all(ct_tensor *x);
+ct_tensor *ct_any_axis(ct_tensor *x, int axis, bool keepdim);
 ct_tensor *ct_any_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
+ct_tensor *ct_all_axis(ct_tensor *x, int axis, bool keepdim);
 ct_tensor *ct_all_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
 
 /* x summed over the axes along which shape would broadcast to x: the reverse of broadcasting, as

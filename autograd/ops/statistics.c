@@ -134,6 +134,11 @@ ct_tensor *ct_var_axes(ct_tensor *x, int count, const int *axes, double correcti
                              : NULL;
 }
 
+ct_tensor *ct_var_axis(ct_tensor *x, int axis, double correction, bool keepdim)
+{
+    return ct_var_axes(x, 1, &axis, correction, keepdim);
+}
+
 ct_tensor *ct_std_axes(ct_tensor *x, int count, const int *axes, double correction, bool keepdim)
 {
     static const char *const me = "ct_std_axes";
@@ -141,6 +146,11 @@ ct_tensor *ct_std_axes(ct_tensor *x, int count, const int *axes, double correcti
     return cti_usable(me, x) ? statistics_var(me, true, x, cti_reduce_mask(me, x, count, axes),
                                               correction, keepdim)
                              : NULL;
+}
+
+ct_tensor *ct_std_axis(ct_tensor *x, int axis, double correction, bool keepdim)
+{
+    return ct_std_axes(x, 1, &axis, correction, keepdim);
 }
 
 /* ---- norm ---- */
@@ -232,6 +242,11 @@ ct_tensor *ct_norm_axes(ct_tensor *x, double p, int count, const int *axes, bool
                : NULL;
 }
 
+ct_tensor *ct_norm_axis(ct_tensor *x, double p, int axis, bool keepdim)
+{
+    return ct_norm_axes(x, p, 1, &axis, keepdim);
+}
+
 /* ---- logsumexp ---- */
 
 /* t, and 0 where t is not finite: the largest x, subtracted so that exp cannot overflow. */
@@ -282,4 +297,9 @@ ct_tensor *ct_logsumexp_axes(ct_tensor *x, int count, const int *axes, bool keep
         return NULL;
     return statistics_compose(me, &logsumexp_op, x, (statistics_attributes){ .mask = mask },
                               keepdim, logsumexp_forward);
+}
+
+ct_tensor *ct_logsumexp_axis(ct_tensor *x, int axis, bool keepdim)
+{
+    return ct_logsumexp_axes(x, 1, &axis, keepdim);
 }

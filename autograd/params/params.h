@@ -54,8 +54,9 @@ void ct_params_free(ct_params *set);
  * not be empty or begin or end with one (CT_ERR_ARGUMENT). */
 ct_params *ct_params_sub(ct_params *set, const char *name);
 
-/* The part of set under a name and a number, "blocks.0": for the items of a list of modules. Belongs to the
- * set. CT_ERR_ARGUMENT if index is negative; otherwise the errors of ct_params_sub. */
+/* The part of set under a name and a number, "blocks.0": for the items of a list of modules.
+ * Belongs to the set. CT_ERR_ARGUMENT if index is negative; otherwise the errors of
+ * ct_params_sub. */
 ct_params *ct_params_sub_index(ct_params *set, const char *name, int64_t index);
 
 /* Registers a parameter under a name. Sizes of -1 are open. Without open sizes the values are

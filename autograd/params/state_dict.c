@@ -15,7 +15,6 @@
 #include <cotangent/autograd/params/state_dict.h>
 #include <cotangent/tensor/safetensors.h>
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -223,41 +222,22 @@ static bool state_dict_match(state_dict_load *l)
 
 /* ---- the message ---- */
 
-/* Text that grows within its room; what does not fit is left out. */
-typedef struct text {
-    char s[800];
-    size_t n;
-} text;
-
-static void add_text(text *t, const char *format, ...) CT_PRINTF(2, 3);
-static void add_text(text *t, const char *format, ...)
+static void state_dict_add_item(cti_line *t, const ct_load_item *item, ct_dtype dtype)
 {
-    va_list args;
-    int n;
-
-    va_start(args, format);
-    n = vsnprintf(t->s + t->n, sizeof t->s - t->n, format, args);
-    va_end(args);
-    if (n > 0)
-        t->n += (size_t)n < sizeof t->s - t->n ? (size_t)n : sizeof t->s - t->n - 1;
-}
-
-static void state_dict_add_item(text *t, const ct_load_item *item, ct_dtype dtype)
-{
-    add_text(t, "%s", cti_quote(item->name).s);
+    cti_line_add(t, "%s", cti_quote(item->name).s);
     if (item->problem == CT_LOAD_PROBLEM_SHAPE)
-        add_text(t, " %s in the file, %s here", cti_shape_text(&item->in_file).s,
-                 cti_shape_text(&item->in_set).s);
+        cti_line_add(t, " %s in the file, %s here", cti_shape_text(&item->in_file).s,
+                     cti_shape_text(&item->in_set).s);
     else if (item->problem == CT_LOAD_PROBLEM_DTYPE)
-        add_text(t, " %s in the file, %s here", item->file_dtype, cti_dtype_file_name(dtype));
+        cti_line_add(t, " %s in the file, %s here", item->file_dtype, cti_dtype_file_name(dtype));
     else if (item->problem == CT_LOAD_PROBLEM_MISSING)
-        add_text(t, " %s", cti_shape_text(&item->in_set).s);
+        cti_line_add(t, " %s", cti_shape_text(&item->in_set).s);
     else
-        add_text(t, " %s", cti_shape_text(&item->in_file).s);
+        cti_line_add(t, " %s", cti_shape_text(&item->in_file).s);
 }
 
 /* The first items of one problem: "; 9 missing: "a" [2], "b" [3] and 7 more". Returns how many. */
-static int state_dict_add_list(text *t, const state_dict_load *l, ct_load_problem problem)
+static int state_dict_add_list(cti_line *t, const state_dict_load *l, ct_load_problem problem)
 {
     static const char *const what[] = { "missing", "unexpected", "of another shape",
                                         "of another dtype" };
@@ -267,22 +247,22 @@ static int state_dict_add_list(text *t, const state_dict_load *l, ct_load_proble
         n += l->found->items[i].problem == problem;
     if (!n)
         return 0;
-    add_text(t, "%s%d %s: ", t->n ? "; " : "", n, what[problem]);
+    cti_line_add(t, "%s%d %s: ", t->n ? "; " : "", n, what[problem]);
     for (i = 0; i < l->found->count && shown < 3; i++) {
         if (l->found->items[i].problem != problem)
             continue;
-        add_text(t, "%s", shown++ ? ", " : "");
+        cti_line_add(t, "%s", shown++ ? ", " : "");
         state_dict_add_item(t, &l->found->items[i], ct_params_dtype(l->set));
     }
     if (n > shown)
-        add_text(t, " and %d more", n - shown);
+        cti_line_add(t, " and %d more", n - shown);
     return n;
 }
 
 /* Raises an error that lists what does not fit, and returns false, if that is not allowed. */
 static bool state_dict_judge(const state_dict_load *l)
 {
-    text t = { .n = 0 };
+    cti_line t = { .n = 0 };
     int shapes = state_dict_add_list(&t, l, CT_LOAD_PROBLEM_SHAPE),
         dtypes = state_dict_add_list(&t, l, CT_LOAD_PROBLEM_DTYPE), names = 0;
 

@@ -1,18 +1,18 @@
 /* cpu.h - what the files of the CPU's kernels share. (internal)
  *
- * A kernel of the table (cti_cpu_NAME, one file for each family, with the file names of cuda/) checks
- * its data, cuts its work into pieces by shape alone, and gives each piece to a loop. The loops are in
- * kernels.c, which is compiled once for each code path: base for any processor of the kind, avx2 and
- * avx512 for x86-64. Each copy fills one table, cti_cpu_path_base and so on; the library chooses
- * among those that were built when it runs (cti_cpu_path_get in backend.c).
+ * A kernel of the table (cti_cpu_NAME, one file for each family, with the file names of cuda/)
+ * checks its data, cuts its work into pieces by shape alone, and gives each piece to a loop. The
+ * loops are in kernels.c, which is compiled once for each code path: base for any processor of the
+ * kind, avx2 and avx512 for x86-64. Each copy fills one table, cti_cpu_path_base and so on; the
+ * library chooses among those that were built when it runs (cti_cpu_path_get in backend.c).
  *
- *     kernels.c    includes loops_*.h once with T = float, once with T = double (loops_number.h also
- *                  with int32_t and int64_t), and lists the functions in the table
+ *     kernels.c    includes loops_*.h once with T = float and once with T = double
+ *                  (loops_number.h also with int32_t and int64_t), and fills the table
  *     loops_*.h    the loops, written for a type T; FN(name) is name_f32 or name_f64, M(exp) the
  *                  type's own function, from math.h
  *     Makefile.am  libcpu_base, libcpu_avx2, libcpu_avx512: the same sources with -DCT_CPU_PATH and
- *                  the processor's flags, which m4/ct_cpu.m4 finds. No other file gets such flags, so
- *                  that the library runs where the processor has no such instructions.
+ *                  the processor's flags, which m4/ct_cpu.m4 finds. No other file gets such
+ *                  flags, so the library runs where the processor has no such instructions.
  *
  * On a processor that is not x86-64 only base is built, and nothing may name another path but
  * between #ifdef CT_HAVE_AVX2_PATH (or AVX512, BF16). */
@@ -168,8 +168,8 @@ bool cti_may_generate_code(void);
  *     cti_product      some rows of A times a packed B: a loop over its panels
  */
 
-/* C (m, n) = A (m, k) B (k, n), or A^T B for A (k, m), added to C where accumulate is set; row-major,
- * leading dimensions as given. */
+/* C (m, n) = A (m, k) B (k, n), or A^T B for A (k, m), added to C where accumulate is set;
+ * row-major, leading dimensions as given. */
 typedef struct cti_small_gemm {
     ct_dtype dtype;
     int m, n, k, lda, ldb, ldc;
@@ -192,10 +192,10 @@ void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, v
  *     k % chunk |    6     |    7     |  8  |
  *               +----------+----------+-----+
  *
- * width is four vector registers: with rows of C those fill the registers of a kernel. In a panel the
- * rows of B are adjacent, so rows that were a power of two apart no longer share their place in the
- * caches. last is what is left of n, or more: padding of zeros makes it whole vectors. Where nothing
- * is compiled there is one chunk and one panel: B as it is. */
+ * width is four vector registers: with rows of C those fill the registers of a kernel. In a panel
+ * the rows of B are adjacent, so rows that were a power of two apart no longer share their place in
+ * the caches. last is what is left of n, or more: padding of zeros makes it whole vectors. Where
+ * nothing is compiled there is one chunk and one panel: B as it is. */
 typedef struct cti_packed {
     ct_dtype dtype;
     int64_t k, n;

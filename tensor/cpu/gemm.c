@@ -42,7 +42,7 @@ static void blas_one_thread(void)
 #endif
 }
 
-/* One row: B (n, k) times a vector. */
+/* A product of one row: B (n, k) times a vector. */
 static void blas_gemv(const cti_gemm *g, const char *a, const char *b, char *c)
 {
     if (g->dtype == CT_F64)
@@ -108,7 +108,7 @@ static void gemm_piece(void *context, int64_t piece)
     cti_multiply(g, rows, a, b, c);
 }
 
-/* beta C alone, for k = 0 */
+/* C = beta C, for k = 0 */
 static void gemm_scale_only(const cti_gemm *g)
 {
     int64_t matrix, i, j;

@@ -1,5 +1,5 @@
-/* gemm_bf16.c - f32 products whose operands are rounded to bf16: by the processor's own instructions, or
- * f32 products of rounded copies. */
+/* gemm_bf16.c - f32 products whose operands are rounded to bf16: by the processor's own
+ * instructions, or f32 products of rounded copies. */
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/convert.h"
@@ -7,7 +7,7 @@
 
 #define PIECE 64 /* rows of A and C, columns of B, for a thread at a time */
 
-/* ---- of rounded copies ---- */
+/* ---- products of rounded copies ---- */
 
 void cti_round_bf16(int64_t n, const float *in, float *out)
 {
@@ -56,7 +56,7 @@ static bool bf16_gemm_rounded(const cti_gemm *g)
     return a && b;
 }
 
-/* ---- by the processor's instructions ---- */
+/* ---- products by the processor's own instructions ---- */
 
 typedef struct bf16_job {
     const cti_gemm *g;
@@ -70,7 +70,7 @@ static int64_t bf16_pieces(int64_t n)
     return (n + PIECE - 1) / PIECE;
 }
 
-/* PIECE rows of A as they lie; that is even, as pairs of k must not be cut. */
+/* Packs PIECE rows of the array A. PIECE is even, because pairs of k must not be cut. */
 static void bf16_pack_a_piece(void *context, int64_t piece)
 {
     const bf16_job *n = context;
@@ -87,7 +87,7 @@ static void bf16_pack_a_piece(void *context, int64_t piece)
         n->path->pack_a(false, rows, g->k, a, g->lda, out + row * cti_bf16_pairs(g->k));
 }
 
-/* PIECE columns of B: a panel */
+/* Packs PIECE columns of B: a panel. */
 static void bf16_pack_b_piece(void *context, int64_t piece)
 {
     const bf16_job *n = context;

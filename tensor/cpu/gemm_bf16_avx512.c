@@ -1,5 +1,5 @@
-/* gemm_bf16_avx512.c - products of bf16 by AVX512-BF16's instructions, which multiply pairs: of 32 bits,
- * the lower half stands for an even k and the upper one for the odd k after it.
+/* gemm_bf16_avx512.c - products of bf16 by AVX512-BF16's instructions, which multiply pairs: of 32
+ * bits, the lower half stands for an even k and the upper one for the odd k after it.
  *
  * An element of C gets its pairs in the order of k, whatever the tiling. VDPBF16PS adds the odd k's
  * product, then the even one's, rounds after each, and takes subnormals as 0 (Intel's manual,

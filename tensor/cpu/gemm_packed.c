@@ -1,6 +1,6 @@
-/* gemm_packed.c - products by small kernels: LIBXSMM compiles one for each size, where it can, and B is
- * packed in panels as wide as such a kernel takes at once. A panel is read from front to back, so
- * that rows of B a power of two apart do not share their place in the caches. */
+/* gemm_packed.c - products by small kernels: LIBXSMM compiles one for each size, where it can, and
+ * B is packed in panels as wide as such a kernel takes at once. A panel is read from front to back,
+ * so that rows of B a power of two apart do not share their place in the caches. */
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/parallel.h"
@@ -14,7 +14,7 @@
 #include <libxsmm.h>
 #endif
 
-#define MOST_FLOPS (128 * 1024 * 1024) /* of a compiled kernel, by half */
+#define MOST_FLOPS (128 * 1024 * 1024) /* multiplications of a compiled kernel, at most */
 
 /* ---- whether code may be generated when the program runs ---- */
 
@@ -167,7 +167,7 @@ void cti_packed_pad(cti_packed *p)
         p->last = (p->last + vector - 1) / vector * vector;
 }
 
-/* Columns of the last panel that are B's. */
+/* Columns of the last panel without its padding. */
 static int64_t packed_columns_left(const cti_packed *p)
 {
     return p->width && p->n % p->width ? p->n % p->width : p->width;
@@ -225,7 +225,8 @@ void cti_pack(cti_packed *p, bool trans, const void *b, int64_t ldb, void *room)
 
 /* ---- A times a packed B ---- */
 
-/* Whether the last panel's product is made aside, its padding being no part of C. */
+/* Whether the last panel has padding. Its product is then made in a buffer of its own, as the
+ * padding is no part of C. */
 static bool packed_is_padded(const cti_packed *b)
 {
     return b->last != packed_columns_left(b);
@@ -260,7 +261,8 @@ void cti_product_init(cti_product *p)
         }
 }
 
-/* Rows of A^T (k, m) one after another. */
+/* Copies rows of A^T (k, m), which are lda apart, one after another. Rows a multiple of a page
+ * apart would share their place in the caches. */
 static const char *product_gather_rows(const cti_product *p, const char *a, int64_t k, char *room)
 {
     int64_t size = (int64_t)ct_dtype_size(p->b->dtype), i;
@@ -270,7 +272,8 @@ static const char *product_gather_rows(const cti_product *p, const char *a, int6
     return room;
 }
 
-/* What C begins as: the bias, or zeros where chunks are added up; not of a panel made aside. */
+/* Sets C, except a padded last panel, to the bias, or to zeros where the products of several chunks
+ * are added up. */
 static void product_start(const cti_product *p, const cti_row_loops *loops, void *c)
 {
     const cti_packed *b = p->b;
@@ -280,7 +283,7 @@ static void product_start(const cti_product *p, const cti_row_loops *loops, void
                           c, p->ldc);
 }
 
-/* The last panel's columns of C, by way of whole vectors. */
+/* The product of a padded last panel, made in a buffer of whole vectors. */
 static void product_last_panel(const cti_product *p, const cti_row_loops *loops, const void *rows,
                                const void *panel, char *c)
 {
@@ -359,7 +362,7 @@ static void tiled_piece(void *context, int64_t piece)
                     (char *)g->c + row * g->ldc * size);
 }
 
-/* Few rows: B as it lies, if it is not too wide for that. */
+/* A product of few rows: B is not packed. False if B is too wide for that. */
 static bool packed_few_rows(const cti_gemm *g)
 {
     cti_small_gemm s = { .dtype = g->dtype,

@@ -1,5 +1,5 @@
-/* index.c - gathers and scatter-adds by index, one-hot. Sums are made in the order of the source, so
- * that they do not depend on threads. */
+/* index.c - gathers and scatter-adds by index, one-hot. Sums are made in the order of the source,
+ * so that they do not depend on threads. */
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/parallel.h"

@@ -80,8 +80,8 @@ static double FN(sum_squares)(int64_t n, const void *in)
 typedef T FN(vector) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias));
 #define IN_VECTOR ((int)(sizeof(FN(vector)) / sizeof(T)))
 
-/* The sums of the columns of four vectors, which begin at columns at[]: of a few rows at a time, then
- * in double. */
+/* The sums of the columns of four vectors, which begin at columns at[]: of a few rows at a time,
+ * then in double. */
 static void FN(sum_vectors)(int64_t n, int64_t stride, const T *x, const int64_t *at, T *o)
 {
     double total[4 * IN_VECTOR] = { 0 };

@@ -5,8 +5,8 @@
  *     loss = lse - (1 - s) x[target] - s mean(x)  s the label smoothing
  *     dx = dloss (exp(x - lse) - s / n - (1 - s) [target])
  *
- * Rows are short as a rule (an alphabet): as many as a vector has elements stand side by side then, so
- * that greatest elements, exponentials and sums are each taken of all of them at once. */
+ * Rows are short as a rule (an alphabet): as many as a vector has elements stand side by side then,
+ * so that greatest elements, exponentials and sums are each taken of all of them at once. */
 
 #define LOSS_BLOCK 2048 /* elements at a time */
 #define LOSS_ROWS 64    /* rows at a time, at most */
@@ -128,8 +128,8 @@ static void FN(spread)(int64_t n, T v, T *to)
             to[i + l] = v;
 }
 
-/* out = g (exp(in - lse) - base) of rows, g of each or one for all (g_step 0); rows n <= LOSS_BLOCK.
- * What belongs to a row is spread over its elements first. */
+/* out = g (exp(in - lse) - base) of rows, g of each or one for all (g_step 0); rows n <=
+ * LOSS_BLOCK. What belongs to a row is spread over its elements first. */
 static void FN(softmax_minus)(int64_t rows, int64_t n, const T *x, const T *lse, T base, const T *g,
                               int64_t g_step, T *out)
 {

@@ -56,8 +56,9 @@ static inline float cti_expf(float x)
            cti_float_of((uint32_t)(i - half + 127) << 23);
 }
 
-/* Of a = |x|, then x's sign: m / (m + 2), m = exp(2a) - 1 = 2^n (exp(2r) - 1) + (2^n - 1), r half of
- * what cti_expf takes. From 10 on it is 1; the bits of floats >= 0 are in the order of their values. */
+/* Of a = |x|, then x's sign: m / (m + 2), m = exp(2a) - 1 = 2^n (exp(2r) - 1) + (2^n - 1), r half
+ * of what cti_expf takes. From 10 on it is 1; the bits of floats >= 0 are in the order of their
+ * values. */
 static inline float cti_tanhf(float x)
 {
     const float round = 12582912.0f;

@@ -10,8 +10,8 @@
 #include <string.h>
 
 #define MOST_ROWS 64  /* of a tile */
-#define SMALL_ROWS 16 /* of one of a small batch */
-#define FEW 4         /* steps for which W^T is not worth packing */
+#define SMALL_ROWS 16 /* of a tile of a small batch */
+#define FEW 4         /* for fewer steps packing W^T takes longer than it saves */
 
 /* What a tile needs to know; offsets are in elements of size bytes. */
 typedef struct layer {
@@ -46,7 +46,7 @@ static char *rnn_at(const layer *l, const void *array, int64_t t, int64_t row, i
     return (char *)array + (t * l->s->batch + row) * width * l->size;
 }
 
-/* Where the states before and after time t stand. */
+/* The places, in h and c, of the states before and after time t. */
 static int64_t rnn_before(const cti_sequence *s, int64_t t)
 {
     return s->reverse ? t + 1 : t;
@@ -89,8 +89,8 @@ static void rnn_pack(layer *l, bool transposed, int64_t k, int64_t n, void *room
     cti_pack(&l->w, transposed, l->s->w, l->s->hidden, room);
 }
 
-/* The same in bf16, in room of the pool, with room for operands; NULL, without an error, if there
- * is none. */
+/* Packs W in bf16 in a new buffer, which also has room for the operands. NULL, without an error, if
+ * there is no memory. */
 static ct_storage *rnn_pack_bf16(layer *l, bool transposed, int64_t k, int64_t n)
 {
     const cti_sequence *s = l->s;
@@ -133,7 +133,7 @@ static int64_t rnn_tile_rows(const cti_sequence *s, int64_t tile)
     return left < rnn_tile_size(s) ? left : rnn_tile_size(s);
 }
 
-/* How many rows of a tile have not ended at time t. */
+/* The number of rows of a tile that have not ended at time t. */
 static int64_t rnn_active_rows(const cti_sequence *s, int64_t row, int64_t rows, int64_t t)
 {
     int64_t active = rows, r;
@@ -195,7 +195,7 @@ static void rnn_take_input(const layer *l, int64_t t, int64_t row, int64_t rows,
     l->loops->gather_rows(rows, l->width, s->x, number, bias, to);
 }
 
-/* The same (rows, G H) without a bias, where it lies or gathered. */
+/* What the input adds at time t (rows, G H), without a bias: in place, or gathered by the index. */
 static const char *rnn_input_at(const layer *l, int64_t t, int64_t row, int64_t rows)
 {
     char *own;

@@ -1,5 +1,5 @@
-/* sort.c - the order of the first k of each row, stable. A merge sort of positions, bottom up; a few
- * of many are put in their places one by one. */
+/* sort.c - the order of the first k of each row, stable. A merge sort of positions, bottom up; a
+ * few of many are put in their places one by one. */
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/parallel.h"

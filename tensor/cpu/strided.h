@@ -50,7 +50,8 @@ static inline int64_t cti_walk_end(const cti_walk *w, int64_t piece)
     return end < w->units ? end : w->units;
 }
 
-/* The bytes from the start of each array to the first element of a unit. How many elements it has. */
+/* The bytes from the start of each array to the first element of a unit. How many elements it has.
+ * */
 static inline int64_t cti_walk_unit(const cti_walk *w, int arrays, int64_t unit, int64_t *offset)
 {
     int last = w->rank - 1, i, k;

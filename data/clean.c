@@ -29,8 +29,8 @@ int ct_clean_from_name(const char *name)
     return -1;
 }
 
-/* The lower-case letter that c is, or 0. ASCII, whatever the locale. */
-static char letter(unsigned char c)
+/* The ASCII letter c in lower case, or 0 for any other character. Independent of the locale. */
+static char clean_letter(unsigned char c)
 {
     c |= 0x20;
     return c >= 'a' && c <= 'z' ? (char)c : 0;
@@ -42,7 +42,7 @@ static size_t clean_text(const char *s, size_t size, char *out)
     size_t i, n = 0;
 
     for (i = 0; i < size; i++) {
-        char c = letter((unsigned char)s[i]);
+        char c = clean_letter((unsigned char)s[i]);
 
         if (c)
             out[n++] = c;
@@ -60,7 +60,7 @@ static size_t clean_lines(const char *s, size_t size, bool spaced, char *out)
     size_t i, n = 0;
 
     for (i = 0; i < size; i++) {
-        char c = letter((unsigned char)s[i]);
+        char c = clean_letter((unsigned char)s[i]);
 
         if (c) {
             if (begun ? gap : spaced && n > 0)
@@ -80,7 +80,7 @@ static size_t clean_lines(const char *s, size_t size, bool spaced, char *out)
 bool cti_clean_check(const char *function, ct_clean how)
 {
     if ((unsigned)how >= KINDS)
-        ct_raise(CT_ERR_ARGUMENT, function, "there is no cleaning %d", (int)how);
+        ct_raise(CT_ERR_ARGUMENT, function, "%d is not a cleaning", (int)how);
     else if ((how == CT_CLEAN_LETTERS || how == CT_CLEAN_FOLD) && !cti_has_unicode())
         ct_raise(CT_ERR_ARGUMENT, function,
                  "cleaning \"%s\" needs libutf8proc, which this build "

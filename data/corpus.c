@@ -19,8 +19,10 @@ struct ct_corpus {
     char sha256[65];
 };
 
-/* Where the token that is number most ends, or the last one; *count is how many end there. */
-static size_t measure(ct_token_kind kind, const char *s, size_t size, int64_t most, int64_t *count)
+/* The end of token number most, or of the last token; *count is the number of tokens up to
+ * there. */
+static size_t corpus_measure(ct_token_kind kind, const char *s, size_t size, int64_t most,
+                             int64_t *count)
 {
     size_t at = 0, end = 0, n;
 
@@ -30,14 +32,15 @@ static size_t measure(ct_token_kind kind, const char *s, size_t size, int64_t mo
 }
 
 /* Cleaned text -> vocabulary and ids. */
-static bool index_tokens(ct_corpus *c, const char *s, size_t size, const ct_corpus_options *o)
+static bool corpus_index_tokens(ct_corpus *c, const char *s, size_t size,
+                                const ct_corpus_options *o)
 {
     ct_token_kind kind = ct_vocab_kind(c->vocab);
     int64_t count;
-    size_t end = measure(kind, s, size, o->max_tokens ? o->max_tokens : INT64_MAX, &count);
+    size_t end = corpus_measure(kind, s, size, o->max_tokens ? o->max_tokens : INT64_MAX, &count);
 
     if (count == 0) {
-        ct_raise(CT_ERR_FORMAT, "ct_corpus_new", "the text has white space, and no word");
+        ct_raise(CT_ERR_FORMAT, "ct_corpus_new", "the text has no word, only white space");
         return false;
     }
     c->ids = cti_calloc((size_t)count, sizeof *c->ids);
@@ -51,8 +54,8 @@ static bool index_tokens(ct_corpus *c, const char *s, size_t size, const ct_corp
     return true;
 }
 
-/* Cleans the text, and indexes what is left. */
-static bool fill(ct_corpus *c, const ct_text *text, const ct_corpus_options *o)
+/* Cleans the text and turns it into ids. */
+static bool corpus_fill(ct_corpus *c, const ct_text *text, const ct_corpus_options *o)
 {
     const char *function = "ct_corpus_new", *s = ct_text_bytes(text);
     ct_token_kind kind = o->known ? ct_vocab_kind(o->known) : o->vocab.tokens;
@@ -68,7 +71,7 @@ static bool fill(ct_corpus *c, const ct_text *text, const ct_corpus_options *o)
     if (ok && !o->known)
         c->own = cti_vocab_new(function, cleaned, n, &o->vocab);
     c->vocab = o->known ? o->known : c->own;
-    ok = ok && c->vocab && index_tokens(c, cleaned, n, o);
+    ok = ok && c->vocab && corpus_index_tokens(c, cleaned, n, o);
     cti_release(cleaned);
     c->clean = o->clean;
     c->invalid = cti_utf8_invalid(s, size);
@@ -76,15 +79,12 @@ static bool fill(ct_corpus *c, const ct_text *text, const ct_corpus_options *o)
     return ok;
 }
 
-static bool check(const ct_corpus_options *o)
+static bool corpus_check(const ct_corpus_options *o)
 {
     if (!cti_clean_check("ct_corpus_new", o->clean))
         return false;
-    if (o->max_tokens < 0) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_corpus_new", "max_tokens %lld is negative",
-                 (long long)o->max_tokens);
+    if (!cti_at_least("ct_corpus_new", "max_tokens", o->max_tokens, 0))
         return false;
-    }
     return o->known || cti_vocab_check("ct_corpus_new", &o->vocab);
 }
 
@@ -97,12 +97,12 @@ ct_corpus *ct_corpus_new(const ct_text *text, ct_corpus_options options)
             ct_raise(CT_ERR_ARGUMENT, "ct_corpus_new", "text is NULL");
         return NULL;
     }
-    if (!check(&options))
+    if (!corpus_check(&options))
         return NULL;
     c = cti_calloc(1, sizeof *c);
     if (!c)
         cti_out_of_memory("ct_corpus_new", sizeof *c);
-    if (c && fill(c, text, &options))
+    if (c && corpus_fill(c, text, &options))
         return c;
     ct_corpus_free(c);
     return NULL;

@@ -60,8 +60,8 @@ char *cti_cache_path(const char *file, cti_reasons *why)
     return path;
 }
 
-/* Makes the folders above an absolute path. What fails here shows when the file is opened. */
-static void make_parents(char *path)
+/* Makes the folders above an absolute path. A failure shows when the file is opened. */
+static void fetch_make_parents(char *path)
 {
     char *slash = path;
 
@@ -77,7 +77,7 @@ bool cti_cache_write(char *path, const void *bytes, size_t size, cti_reasons *wh
     cti_atomic_file f;
     bool done;
 
-    make_parents(path);
+    fetch_make_parents(path);
     done = cti_atomic_begin(&f, NULL, path);
     if (done && cti_atomic_write(&f, bytes, size)) {
         done = cti_atomic_commit(&f);
@@ -94,29 +94,29 @@ bool cti_cache_write(char *path, const void *bytes, size_t size, cti_reasons *wh
 
 #ifdef CT_HAVE_LIBCURL
 
-typedef struct buffer {
+typedef struct fetch_buffer {
     char *bytes;
     size_t size, limit;
     bool full;
-} buffer;
+} fetch_buffer;
 
-/* The limit holds while the bytes arrive: a server need not say beforehand how many they are. */
-static size_t receive(char *bytes, size_t size, size_t count, void *context)
+/* The limit is checked while the bytes arrive, since a server may not announce the size. */
+static size_t fetch_receive(char *bytes, size_t size, size_t count, void *context)
 {
-    buffer *b = context;
+    fetch_buffer *b = context;
     size_t n = size * count;
 
     if (n > b->limit - b->size) {
         b->full = true;
-        return 0; /* libcurl stops, as after a failed write */
+        return 0; /* makes libcurl stop, as after a failed write */
     }
     memcpy(b->bytes + b->size, bytes, n);
     b->size += n;
     return n;
 }
 
-/* libcurl, opened when the first download wants it: it brings some thirty libraries with it, which
- * every program would else load at its start. Never closed. */
+/* libcurl, opened by the first download: it depends on about thirty libraries, which every program
+ * would otherwise load at its start. Never closed. */
 static struct curl {
     CURLcode (*global_init)(long);
     CURL *(*easy_init)(void);
@@ -124,10 +124,10 @@ static struct curl {
     CURLcode (*easy_perform)(CURL *);
     void (*easy_cleanup)(CURL *);
     const char *(*easy_strerror)(CURLcode);
-    char missing[256]; /* why it is not there; else empty */
+    char missing[256]; /* why it could not be opened, or empty */
 } lib;
 
-static void find(void *library, const char *name, void *function)
+static void fetch_find(void *library, const char *name, void *function)
 {
     void *found = library ? dlsym(library, name) : NULL;
 
@@ -139,7 +139,7 @@ static void find(void *library, const char *name, void *function)
     memcpy(function, &found, sizeof found);
 }
 
-static void open_curl(void)
+static void fetch_open_curl(void)
 {
 #ifdef __APPLE__
     static const char name[] = "libcurl.4.dylib";
@@ -148,17 +148,17 @@ static void open_curl(void)
 #endif
     void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
 
-    find(library, "curl_global_init", &lib.global_init);
-    find(library, "curl_easy_init", &lib.easy_init);
-    find(library, "curl_easy_setopt", &lib.easy_setopt);
-    find(library, "curl_easy_perform", &lib.easy_perform);
-    find(library, "curl_easy_cleanup", &lib.easy_cleanup);
-    find(library, "curl_easy_strerror", &lib.easy_strerror);
+    fetch_find(library, "curl_global_init", &lib.global_init);
+    fetch_find(library, "curl_easy_init", &lib.easy_init);
+    fetch_find(library, "curl_easy_setopt", &lib.easy_setopt);
+    fetch_find(library, "curl_easy_perform", &lib.easy_perform);
+    fetch_find(library, "curl_easy_cleanup", &lib.easy_cleanup);
+    fetch_find(library, "curl_easy_strerror", &lib.easy_strerror);
     if (!lib.missing[0])
         lib.global_init(CURL_GLOBAL_DEFAULT);
 }
 
-static void set_protocols(CURL *curl, bool plain)
+static void fetch_set_protocols(CURL *curl, bool plain)
 {
 #if LIBCURL_VERSION_NUM >= 0x075500
     lib.easy_setopt(curl, CURLOPT_PROTOCOLS_STR, plain ? "http,https" : "https");
@@ -171,10 +171,10 @@ static void set_protocols(CURL *curl, bool plain)
 #endif
 }
 
-static void set_options(CURL *curl, const char *url, bool plain, buffer *b, char *error)
+static void fetch_set_options(CURL *curl, const char *url, bool plain, fetch_buffer *b, char *error)
 {
     lib.easy_setopt(curl, CURLOPT_URL, url);
-    set_protocols(curl, plain);
+    fetch_set_protocols(curl, plain);
     lib.easy_setopt(curl, CURLOPT_USERAGENT, "cotangent");
     lib.easy_setopt(curl, CURLOPT_NOSIGNAL, 1L); /* the program may have threads */
     lib.easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 5L);
@@ -184,27 +184,27 @@ static void set_options(CURL *curl, const char *url, bool plain, buffer *b, char
     lib.easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
     lib.easy_setopt(curl, CURLOPT_MAXREDIRS, 3L);
     lib.easy_setopt(curl, CURLOPT_FAILONERROR, 1L);
-    lib.easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
+    lib.easy_setopt(curl, CURLOPT_WRITEFUNCTION, fetch_receive);
     lib.easy_setopt(curl, CURLOPT_WRITEDATA, b);
     lib.easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
 }
 
 /* True with the bytes in b; else false with a reason. */
-static bool perform(const char *url, bool plain, buffer *b, cti_reasons *why)
+static bool fetch_perform(const char *url, bool plain, fetch_buffer *b, cti_reasons *why)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     char error[CURL_ERROR_SIZE] = "";
     CURLcode code = CURLE_FAILED_INIT;
     CURL *curl;
 
-    pthread_once(&once, open_curl);
+    pthread_once(&once, fetch_open_curl);
     if (lib.missing[0]) {
         cti_because(why, "no download: %s", lib.missing);
         return false;
     }
     curl = lib.easy_init();
     if (curl) {
-        set_options(curl, url, plain, b, error);
+        fetch_set_options(curl, url, plain, b, error);
         code = lib.easy_perform(curl);
         lib.easy_cleanup(curl);
     }
@@ -217,11 +217,11 @@ static bool perform(const char *url, bool plain, buffer *b, cti_reasons *why)
 
 char *cti_download(const char *url, bool plain, size_t limit, size_t *size, cti_reasons *why)
 {
-    buffer b = { cti_calloc(limit + 1, 1), 0, limit, false };
+    fetch_buffer b = { cti_calloc(limit + 1, 1), 0, limit, false };
 
     if (!b.bytes) {
         cti_because(why, "no download: out of memory");
-    } else if (!perform(url, plain, &b, why)) {
+    } else if (!fetch_perform(url, plain, &b, why)) {
         cti_release(b.bytes);
         b.bytes = NULL;
     }

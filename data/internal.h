@@ -63,8 +63,8 @@ void cti_ahead_free(ct_loader *l);
  * none. Owns draft's values, and frees them if it fails. */
 ct_loader *cti_loader_new(const ct_loader *draft, int64_t order_rows);
 
-/* Adds everything that two loaders must have in common to give the same batches: the SHA-256 of their
- * data, how batches are cut, and the stream of random numbers. */
+/* Adds everything that two loaders must have in common to give the same batches: the SHA-256 of
+ * their data, how batches are cut, and the stream of random numbers. */
 void cti_loader_describe(const ct_loader *l, cti_entries *e);
 
 #endif

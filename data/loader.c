@@ -1,8 +1,8 @@
-/* loader.c - windows, the sequential and the random iterator; series.c has those of numbers.
- *
- * All cut a batch the same way: row r of x is a piece of the data from some index on, row r of y
- * another that begins a fixed way from it: of a corpus, T ids and the T that begin one later. They
- * differ in the index (row_start) and in what an epoch draws. */
+/* loader.c - windows, the sequential and the random iterator; tensor_loader.c has loaders of
+ * numbers. All build a batch in the same way: row r of x is a piece of the data from some index,
+ * and row r of y is a piece at a fixed distance from it. Of a corpus these are T ids, and the T ids
+ * that begin one later. The loaders differ in the index (loader_row_start) and in what an epoch
+ * draws. */
 #include "tensor/internal.h"
 
 #include "data/internal.h"
@@ -14,7 +14,7 @@
 /* ---- an epoch ---- */
 
 /* Rows and batches at the loader's offset. */
-static void measure(ct_loader *l)
+static void loader_measure(ct_loader *l)
 {
     int64_t tokens = l->size - l->offset - 1;
 
@@ -29,15 +29,15 @@ static void measure(ct_loader *l)
     }
 }
 
-/* Offsets that an epoch chooses from: 0 .. offsets - 1. */
-static int64_t offsets(const ct_loader *l)
+/* The number of offsets that an epoch draws from: 0 to this - 1. */
+static int64_t loader_offsets(const ct_loader *l)
 {
     return l->cut == CTI_SEQUENTIAL ? l->steps + 1 : l->cut == CTI_RANDOM ? l->steps : 1;
 }
 
-/* Each epoch has a stream of its own, so that none depends on what the ones before drew. The offset
- * is drawn, too, unless one is given that is not below 0. */
-static void draw(ct_loader *l, int64_t offset)
+/* Each epoch has a random stream of its own, so that it does not depend on the draws of earlier
+ * epochs. offset: the offset, or -1 to draw it. */
+static void loader_draw(ct_loader *l, int64_t offset)
 {
     ct_generator g;
     char name[40];
@@ -45,10 +45,10 @@ static void draw(ct_loader *l, int64_t offset)
 
     snprintf(name, sizeof name, "epoch %lld", (long long)l->epoch);
     g = ct_generator_stream(l->stream, name);
-    l->offset = (int64_t)ct_random_below(&g, (uint64_t)offsets(l));
+    l->offset = (int64_t)ct_random_below(&g, (uint64_t)loader_offsets(l));
     if (offset >= 0)
         l->offset = offset;
-    measure(l);
+    loader_measure(l);
     if (!l->order)
         return;
     for (i = 0; i < l->rows; i++)
@@ -62,7 +62,7 @@ ct_status ct_loader_begin(ct_loader *l)
         return ct_error();
     if (!l)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_begin", "l is NULL");
-    draw(l, l->fixed);
+    loader_draw(l, l->fixed);
     l->epoch++;
     l->next = 0;
     l->ahead[0].batch = l->ahead[1].batch = -1;
@@ -71,8 +71,8 @@ ct_status ct_loader_begin(ct_loader *l)
 
 /* ---- a batch ---- */
 
-/* Where row r of a batch begins, as an index into the ids. */
-static int64_t row_start(const ct_loader *l, int64_t batch, int64_t r)
+/* The index of the first id of row r of a batch. */
+static int64_t loader_row_start(const ct_loader *l, int64_t batch, int64_t r)
 {
     int64_t row = batch * l->batch + r;
 
@@ -83,7 +83,7 @@ static int64_t row_start(const ct_loader *l, int64_t batch, int64_t r)
     return l->cut == CTI_WINDOWS ? l->first + row : l->offset + row * l->steps;
 }
 
-/* The last one of windows may be smaller. */
+/* The last batch of windows may be smaller. */
 int64_t cti_loader_rows(const ct_loader *l, int64_t batch)
 {
     int64_t left = l->rows - batch * l->batch;
@@ -97,21 +97,21 @@ void cti_loader_gather(const ct_loader *l, cti_side *side, int64_t batch, int64_
 
     for (r = 0; r < rows; r++)
         memcpy(side->buffer + (size_t)r * side->row_bytes,
-               side->from + (size_t)row_start(l, batch, r) * side->unit, side->row_bytes);
+               side->from + (size_t)loader_row_start(l, batch, r) * side->unit, side->row_bytes);
 }
 
 /* x or y of the next batch, (rows, ...) */
-static ct_tensor *side_of(const ct_loader *l, cti_side *side, int64_t rows)
+static ct_tensor *loader_side(const ct_loader *l, cti_side *side, int64_t rows)
 {
     cti_loader_gather(l, side, l->next, rows);
     side->shape.dim[0] = rows;
     return ct_from_data(side->buffer, side->shape, side->dtype, l->device);
 }
 
-static bool next_here(ct_loader *l, ct_batch *batch, int64_t rows)
+static bool loader_next_here(ct_loader *l, ct_batch *batch, int64_t rows)
 {
-    batch->x = side_of(l, &l->x, rows);
-    batch->y = side_of(l, &l->y, rows);
+    batch->x = loader_side(l, &l->x, rows);
+    batch->y = loader_side(l, &l->y, rows);
     return batch->x && batch->y;
 }
 
@@ -128,7 +128,7 @@ bool ct_loader_next(ct_loader *l, ct_batch *batch)
         ct_raise(CT_ERR_ARGUMENT, "ct_loader_next", "%s",
                  !l       ? "l is NULL"
                  : !batch ? "batch is NULL"
-                          : "no epoch was begun");
+                          : "ct_loader_begin was not called");
         return false;
     }
     if (l->next == l->batches)
@@ -139,7 +139,7 @@ bool ct_loader_next(ct_loader *l, ct_batch *batch)
         return false;
     }
     rows = cti_loader_rows(l, l->next);
-    if (be->async ? !cti_ahead_next(l, batch) : !next_here(l, batch, rows))
+    if (be->async ? !cti_ahead_next(l, batch) : !loader_next_here(l, batch, rows))
         return false;
     batch->tokens = rows * l->row_tokens;
     batch->continues = l->cut == CTI_SEQUENTIAL && l->next > 0;
@@ -162,7 +162,7 @@ void ct_loader_free(ct_loader *l)
     cti_release(l);
 }
 
-static bool buffer(cti_side *side, int64_t rows)
+static bool loader_buffer(cti_side *side, int64_t rows)
 {
     if (side->row_bytes && (size_t)rows > SIZE_MAX / side->row_bytes)
         return false;
@@ -187,36 +187,35 @@ ct_loader *cti_loader_new(const ct_loader *draft, int64_t order_rows)
         cti_release(draft->values[0]);
         cti_release(draft->values[1]);
     }
-    if (!l || (order_rows && !l->order) || !buffer(&l->x, rows) || !buffer(&l->y, rows)) {
+    if (!l || (order_rows && !l->order) || !loader_buffer(&l->x, rows) ||
+        !loader_buffer(&l->y, rows)) {
         ct_raise(CT_ERR_MEMORY, draft->function, "out of memory (batches of %lld x %lld)",
                  (long long)rows, (long long)draft->steps);
         ct_loader_free(l);
         return NULL;
     }
     l->fixed = -1;
-    measure(l);
+    loader_measure(l);
     return l;
 }
 
 /* ---- of a corpus ---- */
 
-static bool check_sizes(const char *function, const ct_corpus *corpus, int64_t batch, int64_t steps)
+static bool loader_check_sizes(const char *function, const ct_corpus *corpus, int64_t batch,
+                               int64_t steps)
 {
     if (!corpus) {
         if (ct_ok())
             ct_raise(CT_ERR_ARGUMENT, function, "corpus is NULL");
         return false;
     }
-    if (batch >= 1 && steps >= 1)
-        return true;
-    ct_raise(CT_ERR_ARGUMENT, function, "batch_size %lld, steps %lld: below 1", (long long)batch,
-             (long long)steps);
-    return false;
+    return cti_at_least(function, "batch_size", batch, 1) &&
+           cti_at_least(function, "steps", steps, 1);
 }
 
-/* A loader of a corpus's ids: x and y are (B, T), y one id on. */
-static ct_loader *of_corpus(ct_loader *draft, const ct_corpus *corpus, uint64_t seed,
-                            const char *stream, int64_t order_rows)
+/* A loader over the ids of a corpus: x and y are (B, T), y shifted by one id. */
+static ct_loader *loader_from_corpus(ct_loader *draft, const ct_corpus *corpus, uint64_t seed,
+                                     const char *stream, int64_t order_rows)
 {
     const int32_t *ids = ct_corpus_ids(corpus);
 
@@ -244,23 +243,22 @@ ct_loader *ct_loader_windows_new(const ct_corpus *corpus, ct_loader_windows_opti
                         .device = o.device };
     int64_t windows;
 
-    if (!check_sizes(draft.function, corpus, o.batch_size, o.steps))
+    if (!loader_check_sizes(draft.function, corpus, o.batch_size, o.steps))
         return NULL;
-    if (o.first < 0 || o.count < 1) {
-        ct_raise(CT_ERR_ARGUMENT, draft.function, "first %lld is below 0, or count %lld below 1",
-                 (long long)o.first, (long long)o.count);
+    if (!cti_at_least(draft.function, "first", o.first, 0) ||
+        !cti_at_least(draft.function, "count", o.count, 1))
         return NULL;
-    }
-    windows = ct_corpus_size(corpus) - o.steps; /* one starts at each token that has a last one */
+    windows =
+        ct_corpus_size(corpus) - o.steps; /* one begins at each token that enough tokens follow */
     if (o.first >= windows) {
         ct_raise(CT_ERR_SHAPE, draft.function,
-                 "%lld tokens are too short for a window of %lld + 1 from token %lld on",
+                 "%lld tokens are too few for a window of %lld + 1 from token %lld",
                  (long long)ct_corpus_size(corpus), (long long)o.steps, (long long)o.first);
         return NULL;
     }
     if (draft.rows > windows - o.first)
         draft.rows = windows - o.first;
-    return of_corpus(&draft, corpus, o.seed, "loader.windows", o.shuffle ? draft.rows : 0);
+    return loader_from_corpus(&draft, corpus, o.seed, "loader.windows", o.shuffle ? draft.rows : 0);
 }
 
 ct_loader *ct_loader_sequences_new(const ct_corpus *corpus, ct_loader_sequences_options o)
@@ -273,19 +271,20 @@ ct_loader *ct_loader_sequences_new(const ct_corpus *corpus, ct_loader_sequences_
     int64_t size = ct_corpus_size(corpus);
     double need;
 
-    if (!check_sizes(draft.function, corpus, o.batch_size, o.steps))
+    if (!loader_check_sizes(draft.function, corpus, o.batch_size, o.steps))
         return NULL;
-    /* a batch, its last row's one token more, and the largest offset; as a double, since the sizes
-     * may be absurd */
+    /* a batch, one more token for its last row, and the largest offset; as a double, since the
+     * product may overflow an integer */
     need = (double)o.batch_size * (double)o.steps + 1 + (double)o.steps - (o.random ? 1 : 0);
     if ((double)size < need) {
         ct_raise(CT_ERR_SHAPE, draft.function,
-                 "%lld tokens are too short for a batch of %lld x %lld: it takes %.0f",
+                 "%lld tokens are too few for a batch of %lld x %lld, which needs %.0f",
                  (long long)size, (long long)o.batch_size, (long long)o.steps, need);
         return NULL;
     }
-    return of_corpus(&draft, corpus, o.seed, o.random ? "loader.random" : "loader.sequential",
-                     o.random ? (size - 1) / o.steps : 0);
+    return loader_from_corpus(&draft, corpus, o.seed,
+                              o.random ? "loader.random" : "loader.sequential",
+                              o.random ? (size - 1) / o.steps : 0);
 }
 
 /* ---- access ---- */
@@ -325,18 +324,18 @@ ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
         return ct_raise(CT_ERR_ARGUMENT, me, "l is NULL");
     there = *l;
     there.offset = at.offset;
-    if (at.epoch >= 0 && at.offset >= 0 && at.offset < offsets(l))
-        measure(&there);
+    if (at.epoch >= 0 && at.offset >= 0 && at.offset < loader_offsets(l))
+        loader_measure(&there);
     else
         there.batches = -1;
     if (at.batch < 0 || at.batch > (at.epoch ? there.batches : 0) || there.batches < 0)
         return ct_raise(CT_ERR_ARGUMENT, me,
-                        "epoch %lld, batch %lld, offset %lld: this loader has no such place",
+                        "this loader has no position of epoch %lld, batch %lld, offset %lld",
                         (long long)at.epoch, (long long)at.batch, (long long)at.offset);
     l->epoch = at.epoch;
     if (at.epoch) {
         l->epoch--;
-        draw(l, at.offset);
+        loader_draw(l, at.offset);
         l->epoch++;
     }
     l->next = at.batch;
@@ -344,8 +343,8 @@ ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
     return CT_OK;
 }
 
-/* The bytes that one side's rows are cut from. */
-static size_t extent(const ct_loader *l, const cti_side *side, const char **from)
+/* The bytes that the rows of one side are taken from. */
+static size_t loader_extent(const ct_loader *l, const cti_side *side, const char **from)
 {
     *from = side->from;
     if (l->cut != CTI_WINDOWS)
@@ -361,7 +360,7 @@ void cti_loader_describe(const ct_loader *l, cti_entries *e)
 
     for (int i = 0; i < 2; i++) {
         const char *from;
-        size_t bytes = extent(l, i ? &l->y : &l->x, &from);
+        size_t bytes = loader_extent(l, i ? &l->y : &l->x, &from);
 
         ct_sha256_hex(from, bytes, hex[i]);
     }
@@ -384,9 +383,10 @@ ct_status ct_loader_set_offset(ct_loader *l, int64_t offset)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset", "l is NULL");
     if (l->cut == CTI_WINDOWS)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset", "windows have no offset");
-    if (offset < -1 || offset >= offsets(l))
-        return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset", "offset %lld is not in 0..%lld",
-                        (long long)offset, (long long)offsets(l) - 1);
+    if (offset < -1 || offset >= loader_offsets(l))
+        return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset",
+                        "offset is %lld; it must be -1 to %lld", (long long)offset,
+                        (long long)loader_offsets(l) - 1);
     l->fixed = offset;
     return CT_OK;
 }

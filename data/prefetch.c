@@ -1,17 +1,19 @@
-/* prefetch.c - batches on their way to an asynchronous device while it works on the one before.
+/* prefetch.c - copies the next batch to an asynchronous device while the device works on the
+ * current one.
  *
- * Two places take turns. A batch is copied into its place by the device's queue of copies, after
- * the work that was asked for so far, which is the last that reads what was there; the queue of
- * kernels waits for the copy alone. So the host never waits, and the copy of one batch goes on
- * beside the work on another. A place whose tensors somebody kept is left to them. */
+ * Double buffering: a batch is uploaded on the copy stream once all kernels queued so far have
+ * finished, which are the last readers of that buffer. The compute stream waits for the copy only.
+ * So the host never waits, and the copy of one batch overlaps the work on another. If the caller
+ * has kept the tensors of a buffer, the loader replaces the buffer and leaves the old one to the
+ * caller. */
 #include "tensor/internal.h"
 
 #include "data/internal.h"
 
 #include <cotangent/autograd/autograd.h>
 
-/* An owned buffer for as many rows as the largest batch has; NULL with an error. */
-static ct_tensor *make_place(const ct_loader *l, const cti_side *side)
+/* A new buffer with the rows of the largest batch; NULL with an error. */
+static ct_tensor *prefetch_make_place(const ct_loader *l, const cti_side *side)
 {
     ct_scope s = cti_scope_push();
     ct_shape shape = side->shape;
@@ -23,8 +25,8 @@ static ct_tensor *make_place(const ct_loader *l, const cti_side *side)
     return kept;
 }
 
-/* Makes sure of buffers that are the loader's alone, and events. */
-static bool make_ready(const ct_loader *l, cti_ahead *a)
+/* Makes sure that there are events and buffers that only the loader uses. */
+static bool prefetch_make_ready(const ct_loader *l, cti_ahead *a)
 {
     const cti_async *async = cti_backend_of(l->device)->async;
     const cti_side *side[2] = { &l->x, &l->y };
@@ -36,7 +38,7 @@ static bool make_ready(const ct_loader *l, cti_ahead *a)
             a->place[i] = NULL;
         }
         if (!a->place[i])
-            a->place[i] = make_place(l, side[i]);
+            a->place[i] = prefetch_make_place(l, side[i]);
         if (!a->place[i])
             return false;
     }
@@ -51,19 +53,19 @@ bool cti_ahead_send(ct_loader *l, cti_ahead *a, int64_t batch)
     int64_t rows = cti_loader_rows(l, batch);
 
     a->batch = -1;
-    if (!make_ready(l, a))
+    if (!prefetch_make_ready(l, a))
         return false;
     async = cti_backend_of(l->device)->async;
     async->event_record(a->used, CTI_COMPUTE);
     async->event_wait(a->used, CTI_COPIES);
-    if (!ct_ok()) /* the copies would not wait for their turn */
+    if (!ct_ok()) /* the copies would not wait for the kernels */
         return false;
     cti_loader_gather(l, &l->x, batch, rows);
     async->upload_ahead(cti_data(a->place[0]), l->x.buffer, (size_t)rows * l->x.row_bytes);
     cti_loader_gather(l, &l->y, batch, rows);
     async->upload_ahead(cti_data(a->place[1]), l->y.buffer, (size_t)rows * l->y.row_bytes);
     async->event_record(a->there, CTI_COPIES);
-    if (!ct_ok()) { /* nothing else tells when the copies are done */
+    if (!ct_ok()) { /* no other event shows when the copies are done */
         cti_synchronise(l->device);
         return false;
     }
@@ -72,7 +74,7 @@ bool cti_ahead_send(ct_loader *l, cti_ahead *a, int64_t batch)
 }
 
 /* The first rows of a place. */
-static ct_tensor *rows_of(ct_tensor *place, int64_t rows)
+static ct_tensor *prefetch_rows(ct_tensor *place, int64_t rows)
 {
     ct_shape shape = place->shape;
 
@@ -90,8 +92,8 @@ bool cti_ahead_next(ct_loader *l, ct_batch *batch)
     cti_backend_of(l->device)->async->event_wait(now->there, CTI_COMPUTE);
     if (!ct_ok())
         return false;
-    batch->x = rows_of(now->place[0], rows);
-    batch->y = rows_of(now->place[1], rows);
+    batch->x = prefetch_rows(now->place[0], rows);
+    batch->y = prefetch_rows(now->place[1], rows);
     l->turn = !l->turn;
     if (batch->x && batch->y && l->next + 1 < l->batches)
         return cti_ahead_send(l, after, l->next + 1);
@@ -106,7 +108,7 @@ void cti_ahead_free(ct_loader *l)
         cti_ahead *a = &l->ahead[i];
         const cti_async *async = a->there ? cti_backend_of(l->device)->async : NULL;
 
-        if (async) { /* a copy may be under way into what is freed here */
+        if (async) { /* a copy into this buffer may be in progress */
             async->event_wait(a->there, CTI_COMPUTE);
             if (!ct_ok())
                 cti_synchronise(l->device);

@@ -7,7 +7,7 @@
 #include "tensor/hooks.h"
 
 /* The elements of t in memory of the host, row-major; NULL with an error. */
-static void *copy_of(const char *function, const ct_tensor *t)
+static void *tensor_loader_copy(const char *function, const ct_tensor *t)
 {
     size_t bytes = (size_t)ct_numel(t) * ct_dtype_size(ct_tensor_dtype(t));
     void *copy = cti_calloc(1, bytes ? bytes : 1);
@@ -21,16 +21,14 @@ static void *copy_of(const char *function, const ct_tensor *t)
 }
 
 /* Rows from first on: count, or what there is. False with an error. */
-static bool part(ct_loader *draft, int64_t first, int64_t count, int64_t there)
+static bool tensor_loader_part(ct_loader *draft, int64_t first, int64_t count, int64_t there)
 {
-    if (draft->batch < 1 || first < 0 || count < 0) {
-        ct_raise(CT_ERR_ARGUMENT, draft->function,
-                 "batch_size %lld is below 1, or first %lld or count %lld below 0",
-                 (long long)draft->batch, (long long)first, (long long)count);
+    if (!cti_at_least(draft->function, "batch_size", draft->batch, 1) ||
+        !cti_at_least(draft->function, "first", first, 0) ||
+        !cti_at_least(draft->function, "count", count, 0))
         return false;
-    }
     if (first >= there) {
-        ct_raise(CT_ERR_SHAPE, draft->function, "there is no number %lld of %lld", (long long)first,
+        ct_raise(CT_ERR_SHAPE, draft->function, "first is %lld; there are %lld", (long long)first,
                  (long long)there);
         return false;
     }
@@ -39,7 +37,8 @@ static bool part(ct_loader *draft, int64_t first, int64_t count, int64_t there)
     return true;
 }
 
-static ct_loader *loader_of(ct_loader *draft, uint64_t seed, const char *stream, bool shuffle)
+static ct_loader *tensor_loader_make(ct_loader *draft, uint64_t seed, const char *stream,
+                                     bool shuffle)
 {
     draft->cut = CTI_WINDOWS;
     draft->stream = ct_generator_stream(ct_generator_from_seed(seed), stream);
@@ -48,8 +47,9 @@ static ct_loader *loader_of(ct_loader *draft, uint64_t seed, const char *stream,
 
 /* ---- windows ---- */
 
-/* A row is length values of the series, of one stride each, from value number start on. */
-static cti_side side_of(const ct_tensor *series, const char *values, int64_t start, int64_t length)
+/* A row is length values of the series, of one stride each, from value number start. */
+static cti_side tensor_loader_side(const ct_tensor *series, const char *values, int64_t start,
+                                   int64_t length)
 {
     size_t unit = ct_dtype_size(ct_tensor_dtype(series));
     cti_side side = { .shape = CT_SHAPE(0, length), .dtype = ct_tensor_dtype(series) };
@@ -78,38 +78,41 @@ ct_loader *ct_loader_series_new(const ct_tensor *series, ct_loader_series_option
         return NULL;
     n = ct_size(series, 0);
     if (ct_rank(series) != 1 && ct_rank(series) != 2) {
-        ct_raise(CT_ERR_SHAPE, draft.function, "series %s is neither (n) nor (n, channels)",
+        ct_raise(CT_ERR_SHAPE, draft.function, "series %s must be (n) or (n, channels)",
                  cti_describe(series).s);
         return NULL;
     }
-    if (o.steps < 1 || targets < 1 || ahead < 1 || targets - ahead > o.steps) {
+    if (!cti_at_least(draft.function, "steps", o.steps, 1) ||
+        !cti_at_least(draft.function, "targets", targets, 1) ||
+        !cti_at_least(draft.function, "ahead", ahead, 1))
+        return NULL;
+    if (targets - ahead > o.steps) {
         ct_raise(CT_ERR_ARGUMENT, draft.function,
-                 "steps %lld, targets %lld, ahead %lld: below 1, or more targets than steps + "
-                 "ahead",
-                 (long long)o.steps, (long long)targets, (long long)ahead);
+                 "targets is %lld; it must be at most steps + ahead, %lld + %lld",
+                 (long long)targets, (long long)o.steps, (long long)ahead);
         return NULL;
     }
     if (o.steps > n || ahead > n - o.steps) {
         ct_raise(CT_ERR_SHAPE, draft.function,
-                 "%lld values are too short for a window of %lld and %lld ahead", (long long)n,
+                 "%lld values are too few for a window of %lld and %lld ahead", (long long)n,
                  (long long)o.steps, (long long)ahead);
         return NULL;
     }
-    if (!part(&draft, o.first, o.count, n - o.steps - ahead + 1))
+    if (!tensor_loader_part(&draft, o.first, o.count, n - o.steps - ahead + 1))
         return NULL;
-    draft.values[0] = values = copy_of(draft.function, series);
+    draft.values[0] = values = tensor_loader_copy(draft.function, series);
     if (!values)
         return NULL;
     draft.row_tokens = targets;
-    draft.x = side_of(series, values, 0, o.steps);
-    draft.y = side_of(series, values, o.steps + ahead - targets, targets);
-    return loader_of(&draft, o.seed, "loader.series", o.shuffle);
+    draft.x = tensor_loader_side(series, values, 0, o.steps);
+    draft.y = tensor_loader_side(series, values, o.steps + ahead - targets, targets);
+    return tensor_loader_make(&draft, o.seed, "loader.series", o.shuffle);
 }
 
 /* ---- rows ---- */
 
 /* Index i is row i of t. */
-static cti_side rows_of(const ct_tensor *t, const char *values)
+static cti_side tensor_loader_rows(const ct_tensor *t, const char *values)
 {
     cti_side side = { .from = values, .shape = ct_tensor_shape(t), .dtype = ct_tensor_dtype(t) };
 
@@ -130,19 +133,19 @@ ct_loader *ct_loader_tensors_new(const ct_tensor *x, const ct_tensor *y,
     if (!cti_usable(draft.function, x) || !cti_usable(draft.function, y))
         return NULL;
     if (ct_rank(x) < 1 || ct_rank(y) < 1 || ct_size(x, 0) != ct_size(y, 0)) {
-        ct_raise(CT_ERR_SHAPE, draft.function, "x %s and y %s are not (N, ...) of one N",
+        ct_raise(CT_ERR_SHAPE, draft.function, "x %s and y %s must be (N, ...) with the same N",
                  cti_describe(x).s, cti_describe(y).s);
         return NULL;
     }
-    if (!part(&draft, o.first, o.count, ct_size(x, 0)))
+    if (!tensor_loader_part(&draft, o.first, o.count, ct_size(x, 0)))
         return NULL;
-    draft.values[0] = copy_of(draft.function, x);
-    draft.values[1] = draft.values[0] ? copy_of(draft.function, y) : NULL;
+    draft.values[0] = tensor_loader_copy(draft.function, x);
+    draft.values[1] = draft.values[0] ? tensor_loader_copy(draft.function, y) : NULL;
     if (!draft.values[1]) {
         cti_release(draft.values[0]);
         return NULL;
     }
-    draft.x = rows_of(x, draft.values[0]);
-    draft.y = rows_of(y, draft.values[1]);
-    return loader_of(&draft, o.seed, "loader.rows", o.shuffle);
+    draft.x = tensor_loader_rows(x, draft.values[0]);
+    draft.y = tensor_loader_rows(y, draft.values[1]);
+    return tensor_loader_make(&draft, o.seed, "loader.rows", o.shuffle);
 }

@@ -3,7 +3,7 @@
  *     ct_loader *train = ct_loader_series_new(series, (ct_loader_series_options){
  *         .batch_size = 16, .steps = 4, .count = 600, .shuffle = true });
  *
- * Loaders as in loader.h, which give tensors of the dtype they are given. */
+ * The loaders work as in loader.h. Batches have the dtype of the data. */
 #ifndef COTANGENT_DATA_TENSOR_LOADER_H
 #define COTANGENT_DATA_TENSOR_LOADER_H
 
@@ -17,43 +17,44 @@
 extern "C" {
 #endif
 
-/* Windows of a series of n values: x is steps of them, y the targets values of which the last lies
- * ahead after x's last. One window begins at each value; of these, count from number first on, or
- * as many as there are; batches of batch_size, the last one what is left.
+/* Windows of a series of n values. x has steps values. y has targets values, of which the last is
+ * `ahead` values after the last of x. Window i begins at value i. The loader uses windows first to
+ * first + count - 1, or fewer if the series ends. The last batch may be smaller than batch_size.
  *     targets 1, ahead 1          the next value (an autoregressive model)
- *     targets steps, ahead 1      the next value after each of x's (a recurrent one)
+ *     targets steps, ahead 1      the value after each value of x (a recurrent model)
  *     targets k, ahead k          the next k values
- *     targets 1, ahead k          the k-th value from there */
+ *     targets 1, ahead k          the k-th value after x */
 typedef struct ct_loader_series_options {
     int64_t batch_size, steps;
     int64_t targets; /* 0: 1; at most steps + ahead */
     int64_t ahead;   /* 0: 1 */
     int64_t first;
-    int64_t count; /* 0: all from first on */
-    bool shuffle;  /* anew for each epoch; else in order */
+    int64_t count; /* 0: all from first */
+    bool shuffle;  /* a new order in each epoch; false: in order */
     uint64_t seed;
     ct_device device;
 } ct_loader_series_options;
 
-/* series (n) -> x (B, steps), y (B, targets); (n, channels) -> x (B, steps, channels), y (B,
- * targets, channels). batch.tokens is B targets. Copies series. CT_ERR_SHAPE for another rank, and,
- * naming the numbers, for a series too short for a window; CT_ERR_ARGUMENT for sizes that cannot
- * be. */
+/* series (n) -> x (B, steps), y (B, targets); series (n, channels) -> x (B, steps, channels), y (B,
+ * targets, channels). batch.tokens is B targets. The series is copied. The caller frees the loader.
+ * CT_ERR_SHAPE for another rank, and, with the numbers, for a series too short for one window.
+ * CT_ERR_ARGUMENT for a NULL series and for sizes out of range. CT_ERR_MEMORY. */
 ct_loader *ct_loader_series_new(const ct_tensor *series, ct_loader_series_options options);
 
 typedef struct ct_loader_tensors_options {
     int64_t batch_size;
     int64_t first;
-    int64_t count; /* 0: all from first on */
-    bool shuffle;  /* anew for each epoch; else in order */
+    int64_t count; /* 0: all from first */
+    bool shuffle;  /* a new order in each epoch; false: in order */
     uint64_t seed;
     ct_device device;
 } ct_loader_tensors_options;
 
-/* Rows of two tensors that belong together, x (N, ...) and y (N, ...) -> (B, ...) each; count rows
- * from first on, or as many as there are; the last batch is what is left. batch.tokens is B. Copies
- * both. CT_ERR_SHAPE for rank 0, for different N, and for a first that is not below N;
- * CT_ERR_ARGUMENT for sizes that cannot be. PyTorch's TensorDataset in a DataLoader. */
+/* Rows of two tensors: x (N, ...) and y (N, ...) -> batches (B, ...) of each, like PyTorch's
+ * TensorDataset in a DataLoader. The loader uses rows first to first + count - 1, or fewer if there
+ * are fewer. The last batch may be smaller than batch_size. batch.tokens is B. Both tensors are
+ * copied. The caller frees the loader. CT_ERR_SHAPE for rank 0, for different N, and if first is
+ * not below N. CT_ERR_ARGUMENT for a NULL and for sizes out of range. CT_ERR_MEMORY. */
 ct_loader *ct_loader_tensors_new(const ct_tensor *x, const ct_tensor *y,
                                  ct_loader_tensors_options options);
 

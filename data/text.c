@@ -16,7 +16,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define FILE_LIMIT ((size_t)1 << 30) /* bytes of a text; above it is likely a mistake */
+#define FILE_LIMIT ((size_t)1 << 30) /* bytes of a text; a larger file is probably a mistake */
 #define DOWNLOAD_LIMIT ((size_t)1000000)
 
 #define TIMEMACHINE "timemachine.txt"
@@ -26,7 +26,7 @@
 struct ct_text {
     const char *bytes;
     size_t size;
-    bool sample;                  /* bytes are the library's own, not allocated */
+    bool sample;                  /* bytes are part of the library, not allocated */
     char source[PATH_MAX + 1200]; /* a path and the reasons */
 };
 
@@ -43,8 +43,8 @@ void ct_sha256_hex(const void *bytes, size_t size, char hex[65])
 
 /* ---- reading and checking ---- */
 
-/* bytes with twice the *room (some at first); NULL, and bytes is freed, if there is none. */
-static char *grow(char *bytes, size_t *room)
+/* Doubles the *room of bytes. NULL, and bytes is freed, if memory runs out. */
+static char *text_grow(char *bytes, size_t *room)
 {
     size_t more = *room ? *room * 2 : (size_t)1 << 18;
     char *grown = cti_realloc(bytes, *room, more);
@@ -58,14 +58,14 @@ static char *grow(char *bytes, size_t *room)
 }
 
 /* All of an open file, with a NUL after its *size bytes; NULL and errno on failure. */
-static char *read_all(int fd, size_t *size)
+static char *text_read_all(int fd, size_t *size)
 {
     size_t room = 0, n = 0;
     char *bytes = NULL;
     ssize_t got;
 
     do {
-        if (n + 1 >= room && !(bytes = grow(bytes, &room)))
+        if (n + 1 >= room && !(bytes = text_grow(bytes, &room)))
             return NULL;
         got = cti_file_calls.read(fd, bytes + n, room - n - 1);
         if (got > 0)
@@ -82,22 +82,22 @@ static char *read_all(int fd, size_t *size)
     return bytes;
 }
 
-static char *read_file(const char *path, size_t *size)
+static char *text_read_file(const char *path, size_t *size)
 {
     int fd = cti_file_calls.open(path, O_RDONLY | O_CLOEXEC, 0), error;
     char *bytes;
 
     if (fd < 0)
         return NULL;
-    bytes = read_all(fd, size);
+    bytes = text_read_all(fd, size);
     error = errno;
     cti_file_calls.close(fd);
     errno = error;
     return bytes;
 }
 
-/* Raises what errno says of a file. */
-static void raise_errno(const char *function, const char *path)
+/* Raises CT_ERR_IO with the text of errno. */
+static void text_raise_errno(const char *function, const char *path)
 {
     if (errno == ENOMEM)
         ct_raise(CT_ERR_MEMORY, function, "%s: out of memory", path);
@@ -105,8 +105,8 @@ static void raise_errno(const char *function, const char *path)
         ct_raise(CT_ERR_IO, function, "%s: %s", path, strerror(errno));
 }
 
-/* Of any script: a character beyond ASCII counts as one. */
-static bool holds_letter(const char *s, size_t size)
+/* A letter of any script: every character beyond ASCII counts as one. */
+static bool text_holds_letter(const char *s, size_t size)
 {
     size_t i, n;
 
@@ -118,8 +118,8 @@ static bool holds_letter(const char *s, size_t size)
     return false;
 }
 
-/* True for what can be trained on. */
-static bool check(const char *function, const char *name, const char *bytes, size_t size)
+/* True if the bytes can be used for training. */
+static bool text_check(const char *function, const char *name, const char *bytes, size_t size)
 {
     const char *nul = size ? memchr(bytes, '\0', size) : NULL;
 
@@ -128,14 +128,14 @@ static bool check(const char *function, const char *name, const char *bytes, siz
     else if (nul)
         ct_raise(CT_ERR_FORMAT, function, "%s: is binary, not text (a NUL byte at offset %td)",
                  name, nul - bytes);
-    else if (!holds_letter(bytes, size))
-        ct_raise(CT_ERR_FORMAT, function, "%s: holds no letter", name);
+    else if (!text_holds_letter(bytes, size))
+        ct_raise(CT_ERR_FORMAT, function, "%s: has no letter", name);
     else
         return true;
     return false;
 }
 
-static ct_text *new_text(const char *function)
+static ct_text *text_new(const char *function)
 {
     ct_text *t = cti_calloc(1, sizeof *t);
 
@@ -153,24 +153,24 @@ void ct_text_free(ct_text *t)
     cti_release(t);
 }
 
-static void note_source(ct_text *t, const char *name)
+static void text_note_source(ct_text *t, const char *name)
 {
     snprintf(t->source, sizeof t->source, "text: %s (%zu bytes)", name, t->size);
 }
 
 /* t if its bytes pass the check, with the source line; else NULL, and t is freed. */
-static ct_text *checked(const char *function, ct_text *t, const char *name)
+static ct_text *text_checked(const char *function, ct_text *t, const char *name)
 {
-    if (!check(function, name, t->bytes, t->size)) {
+    if (!text_check(function, name, t->bytes, t->size)) {
         ct_text_free(t);
         return NULL;
     }
-    note_source(t, name);
+    text_note_source(t, name);
     return t;
 }
 
 /* A file, not checked yet. */
-static ct_text *read_text(const char *function, const char *path)
+static ct_text *text_read(const char *function, const char *path)
 {
     ct_text *t;
 
@@ -178,12 +178,12 @@ static ct_text *read_text(const char *function, const char *path)
         ct_raise(CT_ERR_ARGUMENT, function, "path is NULL");
         return NULL;
     }
-    t = new_text(function);
+    t = text_new(function);
     if (!t)
         return NULL;
-    t->bytes = read_file(path, &t->size);
+    t->bytes = text_read_file(path, &t->size);
     if (!t->bytes) {
-        raise_errno(function, path[0] ? path : "(an empty path)");
+        text_raise_errno(function, path[0] ? path : "(an empty path)");
         ct_text_free(t);
         return NULL;
     }
@@ -192,14 +192,14 @@ static ct_text *read_text(const char *function, const char *path)
 
 ct_text *ct_text_read(const char *path)
 {
-    ct_text *t = read_text("ct_text_read", path);
+    ct_text *t = text_read("ct_text_read", path);
 
-    return t ? checked("ct_text_read", t, path) : NULL;
+    return t ? text_checked("ct_text_read", t, path) : NULL;
 }
 
 ct_text *ct_text_read_binary(const char *path)
 {
-    ct_text *t = read_text("ct_text_read_binary", path);
+    ct_text *t = text_read("ct_text_read_binary", path);
 
     if (t && t->size == 0) {
         ct_raise(CT_ERR_FORMAT, "ct_text_read_binary", "%s: is empty", path);
@@ -207,7 +207,7 @@ ct_text *ct_text_read_binary(const char *path)
         return NULL;
     }
     if (t)
-        note_source(t, path);
+        text_note_source(t, path);
     return t;
 }
 
@@ -220,7 +220,7 @@ ct_text *ct_text_new_from_bytes(const void *bytes, size_t size, const char *name
         ct_raise(CT_ERR_ARGUMENT, "ct_text_new_from_bytes", "bytes is NULL");
         return NULL;
     }
-    t = new_text("ct_text_new_from_bytes");
+    t = text_new("ct_text_new_from_bytes");
     if (!t)
         return NULL;
     copy = size < SIZE_MAX ? cti_calloc(size + 1, 1) : NULL;
@@ -233,57 +233,57 @@ ct_text *ct_text_new_from_bytes(const void *bytes, size_t size, const char *name
         memcpy(copy, bytes, size);
     t->bytes = copy;
     t->size = size;
-    return checked("ct_text_new_from_bytes", t, name ? name : "memory");
+    return text_checked("ct_text_new_from_bytes", t, name ? name : "memory");
 }
 
 /* ---- The Time Machine ---- */
 
-static bool looks_like_html(const char *s)
+static bool text_looks_like_html(const char *s)
 {
     s += strspn(s, " \t\r\n\f");
     return strncasecmp(s, "<!doctype", 9) == 0 || strncasecmp(s, "<html", 5) == 0;
 }
 
-/* What is wrong with bytes that should be the book: "" if nothing is. They end in a NUL. */
-typedef struct mismatch {
+/* How bytes, which end in a NUL, differ from the book; "" if they are the book. */
+typedef struct text_mismatch {
     char s[200];
-} mismatch;
+} text_mismatch;
 
-static mismatch compare(const char *bytes, size_t size)
+static text_mismatch text_compare(const char *bytes, size_t size)
 {
-    mismatch m = { "" };
+    text_mismatch m = { "" };
     char hex[65];
 
     ct_sha256_hex(bytes, size, hex);
     if (strcmp(hex, TIMEMACHINE_SHA256) != 0)
         snprintf(m.s, sizeof m.s, "SHA-256: got %s expected %s%s", hex, TIMEMACHINE_SHA256,
-                 looks_like_html(bytes) ? ", looks like HTML" : "");
+                 text_looks_like_html(bytes) ? ", looks like HTML" : "");
     return m;
 }
 
 /* Each of these looks in one place: FOUND fills t; REFUSED raised an error. */
-typedef enum lookup { FOUND, ABSENT, REFUSED } lookup;
+typedef enum text_lookup { FOUND, ABSENT, REFUSED } text_lookup;
 
-static lookup in_data_dir(ct_text *t, cti_reasons *why)
+static text_lookup text_in_data_dir(ct_text *t, cti_reasons *why)
 {
     const char *dir = getenv("COTANGENT_DATA_DIR");
     char path[PATH_MAX];
-    mismatch wrong;
+    text_mismatch wrong;
 
     if (!dir || !dir[0])
         return ABSENT;
     errno = ENAMETOOLONG;
     if (snprintf(path, sizeof path, "%s/%s", dir, TIMEMACHINE) < (int)sizeof path)
-        t->bytes = read_file(path, &t->size);
+        t->bytes = text_read_file(path, &t->size);
     if (!t->bytes && (errno == ENOENT || errno == ENOTDIR)) {
         cti_because(why, "no %s in COTANGENT_DATA_DIR", TIMEMACHINE);
         return ABSENT;
     }
     if (!t->bytes) {
-        raise_errno("ct_text_new_timemachine", path);
+        text_raise_errno("ct_text_new_timemachine", path);
         return REFUSED;
     }
-    wrong = compare(t->bytes, t->size);
+    wrong = text_compare(t->bytes, t->size);
     if (wrong.s[0]) {
         ct_raise(CT_ERR_FORMAT, "ct_text_new_timemachine", "%s: %s", path, wrong.s);
         return REFUSED;
@@ -292,18 +292,18 @@ static lookup in_data_dir(ct_text *t, cti_reasons *why)
     return FOUND;
 }
 
-static lookup in_cache(ct_text *t, const char *path, cti_reasons *why)
+static text_lookup text_in_cache(ct_text *t, const char *path, cti_reasons *why)
 {
     if (!path)
         return ABSENT;
-    t->bytes = read_file(path, &t->size);
+    t->bytes = text_read_file(path, &t->size);
     if (!t->bytes) {
         if (errno != ENOENT && errno != ENOTDIR)
             cti_because(why, "%s: %s", path, strerror(errno));
         return ABSENT;
     }
-    if (compare(t->bytes, t->size).s[0]) {
-        cti_because(why, "%s is not the known text", path);
+    if (text_compare(t->bytes, t->size).s[0]) {
+        cti_because(why, "%s is not The Time Machine", path);
         cti_release((void *)t->bytes);
         t->bytes = NULL;
         return ABSENT;
@@ -312,19 +312,19 @@ static lookup in_cache(ct_text *t, const char *path, cti_reasons *why)
     return FOUND;
 }
 
-/* The bytes are checked before anything is written, so what cannot be cached is still of use. */
-static lookup by_download(ct_text *t, char *path, cti_reasons *why)
+/* The bytes are checked before anything is written; a text that cannot be cached is still used. */
+static text_lookup text_by_download(ct_text *t, char *path, cti_reasons *why)
 {
     const char *url = getenv("COTANGENT_TIMEMACHINE_URL");
     bool override = url && url[0];
     cti_reasons not_cached = { "" };
-    mismatch wrong;
+    text_mismatch wrong;
 
     url = override ? url : TIMEMACHINE_URL;
     t->bytes = cti_download(url, override, DOWNLOAD_LIMIT, &t->size, why);
     if (!t->bytes)
         return ABSENT;
-    wrong = compare(t->bytes, t->size);
+    wrong = text_compare(t->bytes, t->size);
     if (wrong.s[0]) {
         cti_because(why, "no download: %s: %s", url, wrong.s);
         cti_release((void *)t->bytes);
@@ -339,7 +339,7 @@ static lookup by_download(ct_text *t, char *path, cti_reasons *why)
     return FOUND;
 }
 
-static lookup sample(ct_text *t, const cti_reasons *why)
+static text_lookup text_sample(ct_text *t, const cti_reasons *why)
 {
     t->sample = true;
     t->bytes = (const char *)cti_sample_text;
@@ -352,23 +352,23 @@ static lookup sample(ct_text *t, const cti_reasons *why)
 ct_text *ct_text_new_timemachine(const char *path)
 {
     cti_reasons why = { "" };
-    lookup found;
+    text_lookup found;
     ct_text *t;
 
     if (path)
         return ct_text_read(path);
-    t = new_text("ct_text_new_timemachine");
+    t = text_new("ct_text_new_timemachine");
     if (!t)
         return NULL;
-    found = in_data_dir(t, &why);
+    found = text_in_data_dir(t, &why);
     if (found == ABSENT) {
         char *cache = cti_cache_path(TIMEMACHINE, &why);
 
-        found = in_cache(t, cache, &why);
+        found = text_in_cache(t, cache, &why);
         if (found == ABSENT)
-            found = by_download(t, cache, &why);
+            found = text_by_download(t, cache, &why);
         if (found == ABSENT)
-            found = sample(t, &why);
+            found = text_sample(t, &why);
         cti_release(cache);
     }
     if (found == FOUND)

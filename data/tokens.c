@@ -1,4 +1,4 @@
-/* tokens.c - where tokens end, and a hash table of them (FNV-1a, linear probing). */
+/* tokens.c - splitting a text into tokens, and a hash table of tokens (FNV-1a, linear probing). */
 #include "tensor/internal.h"
 
 #include "data/tokens.h"
@@ -11,7 +11,7 @@
 
 /* ---- cutting ---- */
 
-static size_t next_word(const char *s, size_t size, size_t *at)
+static size_t tokens_next_word(const char *s, size_t size, size_t *at)
 {
     size_t i = *at, n;
 
@@ -36,7 +36,7 @@ size_t cti_next_token(ct_token_kind kind, const char *s, size_t size, size_t *at
     case CT_TOKEN_KIND_BYTE:
         return 1;
     case CT_TOKEN_KIND_WORD:
-        return next_word(s, size, at);
+        return tokens_next_word(s, size, at);
     case CT_TOKEN_KIND_GRAPHEME:
         return cti_grapheme_length(s + *at, size - *at);
     case CT_TOKEN_KIND_CHAR:
@@ -47,7 +47,7 @@ size_t cti_next_token(ct_token_kind kind, const char *s, size_t size, size_t *at
 
 /* ---- the table ---- */
 
-static uint64_t hash(const char *s, size_t n)
+static uint64_t tokens_hash(const char *s, size_t n)
 {
     uint64_t h = 0xcbf29ce484222325u;
     size_t i;
@@ -57,10 +57,10 @@ static uint64_t hash(const char *s, size_t n)
     return h ^ h >> 32;
 }
 
-/* The slot of a token of several bytes: its own, or the free one where it would be. */
-static size_t slot_of(const cti_token_table *t, const char *token, size_t size)
+/* The slot of a token of several bytes: its own, or the free slot for it. */
+static size_t tokens_slot(const cti_token_table *t, const char *token, size_t size)
 {
-    size_t i = hash(token, size) & (t->slot_count - 1);
+    size_t i = tokens_hash(token, size) & (t->slot_count - 1);
 
     for (; t->slots[i]; i = (i + 1) & (t->slot_count - 1)) {
         const cti_token_entry *e = &t->entries[t->slots[i] - 1];
@@ -75,18 +75,18 @@ int cti_token_table_find(const cti_token_table *t, const char *token, size_t siz
 {
     if (size == 1)
         return t->of_byte[(unsigned char)token[0]] - 1;
-    return t->slot_count && size ? t->slots[slot_of(t, token, size)] - 1 : -1;
+    return t->slot_count && size ? t->slots[tokens_slot(t, token, size)] - 1 : -1;
 }
 
 /* Enters number i of the table into the index. */
-static void enter(cti_token_table *t, int i)
+static void tokens_enter(cti_token_table *t, int i)
 {
     const cti_token_entry *e = &t->entries[i];
 
     if (e->size == 1)
         t->of_byte[(unsigned char)e->token[0]] = i + 1;
     else
-        t->slots[slot_of(t, e->token, e->size)] = i + 1;
+        t->slots[tokens_slot(t, e->token, e->size)] = i + 1;
 }
 
 void cti_token_table_renumber(cti_token_table *t)
@@ -97,11 +97,11 @@ void cti_token_table_renumber(cti_token_table *t)
     if (t->slots)
         memset(t->slots, 0, t->slot_count * sizeof *t->slots);
     for (i = 0; i < t->size; i++)
-        enter(t, i);
+        tokens_enter(t, i);
 }
 
 /* Room for one more entry, the slots at most half full. */
-static bool make_room(cti_token_table *t)
+static bool tokens_make_room(cti_token_table *t)
 {
     size_t room = t->room ? (size_t)t->room * 2 : 64;
     cti_token_entry *entries;
@@ -133,14 +133,14 @@ int cti_token_table_add(cti_token_table *t, const char *token, size_t size)
 
     if (found >= 0)
         return found;
-    if (!make_room(t))
+    if (!tokens_make_room(t))
         return -1;
     e = &t->entries[t->size];
     *e = (cti_token_entry){ .token = cti_calloc(size + 1, 1), .size = size };
     if (!e->token)
         return -1;
     memcpy(e->token, token, size);
-    enter(t, t->size);
+    tokens_enter(t, t->size);
     return t->size++;
 }
 

@@ -1,7 +1,8 @@
-/* utf8.c - UTF-8 by hand, the rest of Unicode by libutf8proc. */
+/* utf8.c - characters of UTF-8; the rest of Unicode by libutf8proc. */
 #include "tensor/internal.h"
 
 #include "data/utf8.h"
+#include "tensor/buffer.h"
 #include "tensor/hooks.h"
 
 #include <stdlib.h>
@@ -34,8 +35,8 @@ int64_t cti_utf8_invalid(const char *s, size_t size)
     return invalid;
 }
 
-/* The code point of a character of n bytes; -1 for a byte that is none. */
-static int32_t code_point(const char *text, size_t n)
+/* The code point of a character of n bytes; -1 for an invalid byte. */
+static int32_t utf8_code_point(const char *text, size_t n)
 {
     static const unsigned char bits[] = { 0, 0x7F, 0x1F, 0x0F, 0x07 };
     const unsigned char *s = (const unsigned char *)text;
@@ -51,7 +52,7 @@ static int32_t code_point(const char *text, size_t n)
 
 bool cti_utf8_is_space(const char *s, size_t n)
 {
-    int32_t c = code_point(s, n);
+    int32_t c = utf8_code_point(s, n);
 
     return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
            c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
@@ -75,42 +76,19 @@ size_t cti_grapheme_length(const char *s, size_t size)
 
     if (at == 0)
         return 1;
-    for (before = code_point(s, at); at < size; at += n, before = c) {
+    for (before = utf8_code_point(s, at); at < size; at += n, before = c) {
         n = cti_utf8_length(s + at, size - at);
         if (n == 0)
             break;
-        c = code_point(s + at, n);
+        c = utf8_code_point(s + at, n);
         if (utf8proc_grapheme_break_stateful(before, c, &state))
             break;
     }
     return at;
 }
 
-/* Bytes that grow; s is NULL once memory was out. */
-typedef struct buffer {
-    char *s;
-    size_t size, room;
-} buffer;
-
-static void append(buffer *b, const void *bytes, size_t n)
-{
-    if (b->s && b->size + n >= b->room) {
-        size_t room = (b->room + n) * 2;
-        char *grown = cti_realloc(b->s, b->size, room);
-
-        if (!grown)
-            cti_release(b->s);
-        b->s = grown;
-        b->room = room;
-    }
-    if (!b->s)
-        return;
-    memcpy(b->s + b->size, bytes, n);
-    b->size += n;
-    b->s[b->size] = '\0';
-}
-
-static void append_folded(buffer *b, const char *s, size_t n)
+/* Appends the folded form of n bytes. */
+static void utf8_append_folded(cti_buffer *b, const char *s, size_t n)
 {
     const utf8proc_option_t how = UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_CASEFOLD;
     utf8proc_uint8_t *folded;
@@ -118,18 +96,17 @@ static void append_folded(buffer *b, const char *s, size_t n)
         utf8proc_map((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)n, &folded, how);
 
     if (length >= 0) {
-        append(b, folded, (size_t)length);
+        cti_buffer_add(b, folded, (size_t)length);
         free(folded);
     } else {
-        cti_release(b->s);
-        b->s = NULL;
+        b->failed = true;
     }
 }
 
-/* Whether to keep a character of n bytes that comes after another letter, or after none. */
-static bool is_letter(const char *s, size_t n, bool inside)
+/* Whether a character of n bytes is kept; inside: the character before it was. */
+static bool utf8_is_letter(const char *s, size_t n, bool inside)
 {
-    int32_t c = code_point(s, n);
+    int32_t c = utf8_code_point(s, n);
     utf8proc_category_t kind = c < 0 ? UTF8PROC_CATEGORY_CN : utf8proc_category(c);
 
     return (kind >= UTF8PROC_CATEGORY_LU && kind <= UTF8PROC_CATEGORY_LO) ||
@@ -137,14 +114,14 @@ static bool is_letter(const char *s, size_t n, bool inside)
 }
 
 /* In place. */
-static size_t keep_letters(char *s, size_t size)
+static size_t utf8_keep_letters(char *s, size_t size)
 {
     size_t n = 0, i, step;
     bool inside = false;
 
     for (i = 0; i < size; i += step) {
         step = cti_utf8_step(s + i, size - i);
-        inside = is_letter(s + i, step, inside);
+        inside = utf8_is_letter(s + i, step, inside);
         if (inside) {
             memmove(s + n, s + i, step);
             n += step;
@@ -158,21 +135,24 @@ static size_t keep_letters(char *s, size_t size)
 
 char *cti_utf8_fold(const char *s, size_t size, bool letters_only, size_t *folded_size)
 {
-    buffer b = { .s = cti_calloc(size + 1, 1), .room = size + 1 };
+    cti_buffer b = { 0 };
     size_t i = 0, end, n;
 
-    while (b.s && i < size) { /* valid bytes, then others */
+    cti_buffer_add(&b, "", 0);      /* an empty text is not NULL */
+    while (!b.failed && i < size) { /* valid bytes, then others */
         for (end = i; end < size && (n = cti_utf8_length(s + end, size - end)); end += n)
             ;
         if (end > i)
-            append_folded(&b, s + i, end - i);
+            utf8_append_folded(&b, s + i, end - i);
         for (i = end; end < size && !cti_utf8_length(s + end, size - end); end++)
             ;
-        append(&b, s + i, end - i);
+        cti_buffer_add(&b, s + i, end - i);
         i = end;
     }
-    *folded_size = b.s && letters_only ? keep_letters(b.s, b.size) : b.size;
-    return b.s;
+    if (b.failed)
+        cti_buffer_free(&b);
+    *folded_size = b.bytes && letters_only ? utf8_keep_letters(b.bytes, b.size) : b.size;
+    return b.bytes;
 }
 
 #else

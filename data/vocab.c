@@ -44,19 +44,19 @@ int ct_token_kind_from_name(const char *name)
 
 /* ---- what may be asked for ---- */
 
-static bool check_kind(const char *function, ct_token_kind kind)
+static bool vocab_check_kind(const char *function, ct_token_kind kind)
 {
     if ((unsigned)kind >= KINDS)
-        ct_raise(CT_ERR_ARGUMENT, function, "there is no kind of tokens %d", (int)kind);
+        ct_raise(CT_ERR_ARGUMENT, function, "%d is not a kind of token", (int)kind);
     else if (kind == CT_TOKEN_KIND_GRAPHEME && !cti_has_unicode())
         ct_raise(CT_ERR_ARGUMENT, function,
-                 "tokens \"grapheme\" need libutf8proc, which this build is without");
+                 "tokens \"grapheme\" need libutf8proc, which this build does not have");
     else
         return true;
     return false;
 }
 
-static bool check_reserved(const char *function, const ct_vocab_options *o)
+static bool vocab_check_reserved(const char *function, const ct_vocab_options *o)
 {
     int i;
 
@@ -72,24 +72,24 @@ static bool check_reserved(const char *function, const ct_vocab_options *o)
 bool cti_vocab_check(const char *function, const ct_vocab_options *o)
 {
     if (o->order != CT_VOCAB_ORDER_SORTED && o->order != CT_VOCAB_ORDER_FREQUENCY)
-        ct_raise(CT_ERR_ARGUMENT, function, "there is no order %d", (int)o->order);
-    else if (o->min_freq < 0)
-        ct_raise(CT_ERR_ARGUMENT, function, "min_freq %lld is negative", (long long)o->min_freq);
+        ct_raise(CT_ERR_ARGUMENT, function, "%d is not an order of a vocabulary", (int)o->order);
+    else if (!cti_at_least(function, "min_freq", o->min_freq, 0))
+        return false;
     else if (o->reserved_count < 0 || (o->reserved_count && !o->reserved))
         ct_raise(CT_ERR_ARGUMENT, function, "reserved_count is %d, reserved %s", o->reserved_count,
                  o->reserved ? "is not NULL" : "is NULL");
     else if (o->tokens == CT_TOKEN_KIND_BYTE &&
              (o->order != CT_VOCAB_ORDER_SORTED || o->min_freq > 1))
-        ct_raise(CT_ERR_ARGUMENT, function, "bytes have no other order, and no min_freq");
+        ct_raise(CT_ERR_ARGUMENT, function, "tokens of bytes take no order and no min_freq");
     else
-        return check_kind(function, o->tokens) && check_reserved(function, o);
+        return vocab_check_kind(function, o->tokens) && vocab_check_reserved(function, o);
     return false;
 }
 
 /* ---- choosing ---- */
 
 /* Adds a token that may be there already; false when memory is out. */
-static bool add(ct_vocab *v, const char *token, size_t size, int64_t count)
+static bool vocab_add(ct_vocab *v, const char *token, size_t size, int64_t count)
 {
     int before = v->table.size, id = cti_token_table_add(&v->table, token, size);
 
@@ -98,18 +98,19 @@ static bool add(ct_vocab *v, const char *token, size_t size, int64_t count)
     return id >= 0;
 }
 
-static bool add_bytes(ct_vocab *v)
+static bool vocab_add_bytes(ct_vocab *v)
 {
     int byte;
 
     for (byte = 0; byte < BYTES; byte++)
-        if (!add(v, (char[]){ (char)byte, '\0' }, 1, 0))
+        if (!vocab_add(v, (char[]){ (char)byte, '\0' }, 1, 0))
             return false;
     return true;
 }
 
-/* How often the text has each token, in order of first appearance. */
-static bool take_census(cti_token_table *census, ct_token_kind kind, const char *s, size_t size)
+/* Counts each token of the text, in order of first appearance. */
+static bool vocab_take_census(cti_token_table *census, ct_token_kind kind, const char *s,
+                              size_t size)
 {
     size_t at = 0, n;
 
@@ -124,7 +125,7 @@ static bool take_census(cti_token_table *census, ct_token_kind kind, const char 
     return true;
 }
 
-static int by_frequency(const void *a, const void *b)
+static int vocab_by_frequency(const void *a, const void *b)
 {
     const cti_token_entry *x = *(const cti_token_entry *const *)a,
                           *y = *(const cti_token_entry *const *)b;
@@ -134,13 +135,13 @@ static int by_frequency(const void *a, const void *b)
     return x < y ? -1 : x > y; /* in order of appearance */
 }
 
-static int by_bytes(const void *a, const void *b)
+static int vocab_by_bytes(const void *a, const void *b)
 {
     return strcmp(((const cti_token_entry *)a)->token, ((const cti_token_entry *)b)->token);
 }
 
-/* Adds the tokens of the text, those seen most often first. */
-static bool add_seen(ct_vocab *v, const cti_token_table *census, int64_t min_freq)
+/* Adds the tokens of the text, the most frequent first. */
+static bool vocab_add_seen(ct_vocab *v, const cti_token_table *census, int64_t min_freq)
 {
     const cti_token_entry **ranked = cti_calloc((size_t)census->size + 1, sizeof *ranked);
     bool ok = ranked != NULL;
@@ -149,23 +150,23 @@ static bool add_seen(ct_vocab *v, const cti_token_table *census, int64_t min_fre
     for (i = 0; ok && i < census->size; i++)
         ranked[i] = &census->entries[i];
     if (ok)
-        qsort(ranked, (size_t)census->size, sizeof *ranked, by_frequency);
+        qsort(ranked, (size_t)census->size, sizeof *ranked, vocab_by_frequency);
     for (i = 0; ok && i < census->size && ranked[i]->count >= min_freq; i++)
         if (!memchr(ranked[i]->token, '\0', ranked[i]->size)) /* else no string would name it */
-            ok = add(v, ranked[i]->token, ranked[i]->size, ranked[i]->count);
+            ok = vocab_add(v, ranked[i]->token, ranked[i]->size, ranked[i]->count);
     cti_release(ranked);
     return ok;
 }
 
-static int64_t count_of(const cti_token_table *census, const char *token)
+static int64_t vocab_count(const cti_token_table *census, const char *token)
 {
     int i = cti_token_table_find(census, token, strlen(token));
 
     return i < 0 ? 0 : census->entries[i].count;
 }
 
-/* Those of the text that are not in v. */
-static int64_t count_unknown(const ct_vocab *v, const cti_token_table *census)
+/* The number of tokens of the text that are not in v. */
+static int64_t vocab_count_unknown(const ct_vocab *v, const cti_token_table *census)
 {
     int64_t unknown = 0;
     int i;
@@ -179,27 +180,29 @@ static int64_t count_unknown(const ct_vocab *v, const cti_token_table *census)
     return unknown;
 }
 
-static bool add_all(ct_vocab *v, const cti_token_table *census, const ct_vocab_options *o)
+static bool vocab_add_all(ct_vocab *v, const cti_token_table *census, const ct_vocab_options *o)
 {
-    bool ok = v->kind == CT_TOKEN_KIND_BYTE ? add_bytes(v) : add(v, UNKNOWN, strlen(UNKNOWN), 0);
+    bool ok = v->kind == CT_TOKEN_KIND_BYTE ? vocab_add_bytes(v)
+                                            : vocab_add(v, UNKNOWN, strlen(UNKNOWN), 0);
     int i;
 
     for (i = 0; ok && i < o->reserved_count; i++)
-        ok = add(v, o->reserved[i], strlen(o->reserved[i]), count_of(census, o->reserved[i]));
+        ok = vocab_add(v, o->reserved[i], strlen(o->reserved[i]),
+                       vocab_count(census, o->reserved[i]));
     if (v->kind == CT_TOKEN_KIND_BYTE) {
         for (i = 0; ok && i < BYTES; i++)
             v->table.entries[i].count =
                 census->of_byte[i] ? census->entries[census->of_byte[i] - 1].count : 0;
         return ok;
     }
-    ok = ok && add_seen(v, census, o->min_freq);
+    ok = ok && vocab_add_seen(v, census, o->min_freq);
     if (ok && o->order == CT_VOCAB_ORDER_SORTED) {
-        qsort(v->table.entries, (size_t)v->table.size, sizeof *v->table.entries, by_bytes);
+        qsort(v->table.entries, (size_t)v->table.size, sizeof *v->table.entries, vocab_by_bytes);
         cti_token_table_renumber(&v->table);
     }
     v->unknown = cti_token_table_find(&v->table, UNKNOWN, strlen(UNKNOWN));
     if (ok)
-        v->table.entries[v->unknown].count = count_unknown(v, census);
+        v->table.entries[v->unknown].count = vocab_count_unknown(v, census);
     return ok;
 }
 
@@ -212,7 +215,7 @@ ct_vocab *cti_vocab_new(const char *function, const char *s, size_t size, const 
     if (ok) {
         v->kind = o->tokens;
         v->unknown = -1;
-        ok = take_census(&census, v->kind, s, size) && add_all(v, &census, o);
+        ok = vocab_take_census(&census, v->kind, s, size) && vocab_add_all(v, &census, o);
     }
     cti_token_table_clear(&census);
     if (ok)
@@ -237,38 +240,38 @@ ct_vocab *ct_vocab_new(const char *text, size_t size, ct_vocab_options options)
 /* ---- from a list ---- */
 
 /* Adds token number i of a list; false with an error. */
-static bool add_listed(ct_vocab *v, const char *token, int i)
+static bool vocab_add_listed(ct_vocab *v, const char *token, int i)
 {
     int before = v->table.size;
 
     if (!token || !token[0])
         ct_raise(CT_ERR_FORMAT, "ct_vocab_new_from_tokens", "token %d is %s", i,
                  token ? "empty" : "NULL");
-    else if (!add(v, token, strlen(token), 0))
+    else if (!vocab_add(v, token, strlen(token), 0))
         ct_raise(CT_ERR_MEMORY, "ct_vocab_new_from_tokens", "out of memory (%d tokens)", before);
     else if (v->table.size == before)
-        ct_raise(CT_ERR_FORMAT, "ct_vocab_new_from_tokens", "token %d is twice there", i);
+        ct_raise(CT_ERR_FORMAT, "ct_vocab_new_from_tokens", "token %d is given twice", i);
     else
         return true;
     return false;
 }
 
-static bool add_list(ct_vocab *v, int count, const char *const *tokens)
+static bool vocab_add_list(ct_vocab *v, int count, const char *const *tokens)
 {
     int i;
 
-    if (v->kind == CT_TOKEN_KIND_BYTE && !add_bytes(v)) {
+    if (v->kind == CT_TOKEN_KIND_BYTE && !vocab_add_bytes(v)) {
         ct_raise(CT_ERR_MEMORY, "ct_vocab_new_from_tokens", "out of memory (%d tokens)", BYTES);
         return false;
     }
     for (i = 0; i < count; i++)
-        if (!add_listed(v, tokens[i], i))
+        if (!vocab_add_listed(v, tokens[i], i))
             return false;
     v->unknown = v->kind == CT_TOKEN_KIND_BYTE
                      ? -1
                      : cti_token_table_find(&v->table, UNKNOWN, strlen(UNKNOWN));
     if (v->kind != CT_TOKEN_KIND_BYTE && v->unknown < 0)
-        ct_raise(CT_ERR_FORMAT, "ct_vocab_new_from_tokens", "there is no %s among the tokens",
+        ct_raise(CT_ERR_FORMAT, "ct_vocab_new_from_tokens", "the tokens do not include %s",
                  UNKNOWN);
     return v->kind == CT_TOKEN_KIND_BYTE || v->unknown >= 0;
 }
@@ -282,7 +285,7 @@ ct_vocab *ct_vocab_new_from_tokens(ct_token_kind kind, int count, const char *co
                  tokens ? "is not NULL" : "is NULL");
         return NULL;
     }
-    if (!check_kind("ct_vocab_new_from_tokens", kind))
+    if (!vocab_check_kind("ct_vocab_new_from_tokens", kind))
         return NULL;
     v = cti_calloc(1, sizeof *v);
     if (!v) {
@@ -290,7 +293,7 @@ ct_vocab *ct_vocab_new_from_tokens(ct_token_kind kind, int count, const char *co
         return NULL;
     }
     v->kind = kind;
-    if (add_list(v, count, tokens))
+    if (vocab_add_list(v, count, tokens))
         return v;
     ct_vocab_free(v);
     return NULL;

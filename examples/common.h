@@ -26,8 +26,8 @@ typedef struct options {
     const char *model_name;
 } options;
 
-/* Reads the command line of the chapter's program. After a wrong one: one line on stderr, and exit with
- * status 2. From now on an error of the library ends the program. */
+/* Reads the command line of the chapter's program. After a wrong one: one line on stderr, and exit
+ * with status 2. From now on an error of the library ends the program. */
 options options_parse(int argc, char **argv);
 
 /* The same for other programs that train on the chapter's text by its protocols. doc says what the

@@ -1,5 +1,5 @@
-/* range_coder.c - the interval [low, low + range) narrows with each symbol; its leading bytes go out
- * when they are settled, and a carry runs back over held bytes. */
+/* range_coder.c - the interval [low, low + range) narrows with each symbol; its leading bytes go
+ * out when they are settled, and a carry runs back over held bytes. */
 #include "range_coder.h"
 
 #include <stdlib.h>

@@ -1,4 +1,6 @@
 /* embedding.c - the Embedding module. */
+#include "tensor/internal.h"
+
 #include "nn/internal.h"
 
 #include <cotangent/autograd/ops/index.h>

@@ -18,10 +18,6 @@ ct_tensor *cti_value(ct_param *p);
  * (x - mean) / sqrt(variance + eps) */
 ct_tensor *cti_layer_norm(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, double eps);
 
-/* True if value, that of the option or argument name, is at least least; else CT_ERR_ARGUMENT:
- * "ct_nn_lstm: hidden_size is 0; it must be at least 1". */
-bool cti_at_least(const char *function, const char *name, int64_t value, int64_t least);
-
 /* True if p is in [0, 1); else CT_ERR_ARGUMENT. */
 bool cti_is_probability(const char *function, const char *name, double p);
 

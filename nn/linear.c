@@ -1,4 +1,6 @@
 /* linear.c - the Linear module. */
+#include "tensor/internal.h"
+
 #include "nn/internal.h"
 
 #include <cotangent/autograd/ops/matmul.h>

@@ -15,15 +15,6 @@ typedef struct op_call {
     ct_tensor *(*op)(ct_tensor *x);
 } op_call;
 
-bool cti_at_least(const char *function, const char *name, int64_t value, int64_t least)
-{
-    if (value >= least)
-        return true;
-    ct_raise(CT_ERR_ARGUMENT, function, "%s is %lld; it must be at least %lld", name,
-             (long long)value, (long long)least);
-    return false;
-}
-
 bool cti_is_probability(const char *function, const char *name, double p)
 {
     if (p >= 0 && p < 1)

@@ -1,4 +1,6 @@
 /* sequential.c - chains of modules. */
+#include "tensor/internal.h"
+
 #include "nn/internal.h"
 
 #include <cotangent/nn/sequential.h>

@@ -3,8 +3,8 @@
  * An algorithm is a table of its options, its state, and an update: fused, with a kernel in each
  * backend, or composed from ops. To add a composed one: the options struct and the constructor in
  * optimizer.h; here its options, its compose function (see cti_composed in internal.h), its
- * cti_algorithm, the constructor, and a line in cti_algorithms. Defaults, checks, groups, checkpoints
- * and the command-line tool follow from the tables. */
+ * cti_algorithm, the constructor, and a line in cti_algorithms. Defaults, checks, groups,
+ * checkpoints and the command-line tool follow from the tables. */
 #include "optim/internal.h"
 
 #include <float.h>

@@ -6,8 +6,8 @@
 
 #include <math.h>
 
-/* Every gradient is brought into [-bound, bound]. */
-static void clamp_all(const cti_param_table *t, double bound)
+/* Clamps every gradient to [-bound, bound]. */
+static void clip_clamp_all(const cti_param_table *t, double bound)
 {
     const double param[2] = { -bound, bound };
     int i;
@@ -19,13 +19,14 @@ static void clamp_all(const cti_param_table *t, double bound)
     }
 }
 
-/* A number on the device, made by op: of the elements of g, or (no op) the sum of their squares. */
-static double measure(const ct_tensor *g, const cti_segment *segment, const cti_reduce_op *op)
+/* Computes a number on the device and reads it: op over the elements of g, or, without op, the sum
+ * of their squares. */
+static double clip_measure(const ct_tensor *g, const cti_segment *segment, const cti_reduce_op *op)
 {
     ct_scope s = cti_scope_push();
     ct_tensor *out = cti_new("ct_clip_grad", CT_SCALAR, op ? g->dtype : CT_F64, g->device);
     const cti_backend *be = cti_backend_of(g->device);
-    double v = 0; /* if there is no memory: that error stands */
+    double v = 0; /* if memory ran out; the error is recorded */
 
     if (out && op)
         be->reduce(&(cti_reduce_args){ .op = *op,
@@ -43,47 +44,49 @@ static double measure(const ct_tensor *g, const cti_segment *segment, const cti_
     return v;
 }
 
-/* A sum of squares that is finite shows that all elements are; one that is not may have overflowed.
- * Then the extremes tell (a NaN counts as both). */
-static bool is_finite(const ct_tensor *g, const cti_segment *segment)
+/* A finite sum of squares shows that all elements are finite. A sum that is not finite may have
+ * overflowed; then the largest and the smallest element decide (NaN counts as both). */
+static bool clip_is_finite(const ct_tensor *g, const cti_segment *segment)
 {
     const cti_reduce_op most = CTI_MAX, least = CTI_MIN;
 
-    return segment->n == 0 || isfinite(measure(g, segment, NULL)) ||
-           (isfinite(measure(g, segment, &most)) && isfinite(measure(g, segment, &least)));
+    return segment->n == 0 || isfinite(clip_measure(g, segment, NULL)) ||
+           (isfinite(clip_measure(g, segment, &most)) &&
+            isfinite(clip_measure(g, segment, &least)));
 }
 
 /* The first parameter whose gradient is not finite, or NULL. */
-static const ct_param *first_not_finite(const cti_param_table *t)
+static const ct_param *clip_first_not_finite(const cti_param_table *t)
 {
     int i;
 
     for (i = 0; i < t->count && ct_ok(); i++)
-        if (!is_finite(cti_param_table_grad(t, i), &t->segment[i]))
+        if (!clip_is_finite(cti_param_table_grad(t, i), &t->segment[i]))
             return cti_param_table_param(t, i);
     return NULL;
 }
 
-static void check_finite(const char *function, const ct_param *bad)
+static void clip_check_finite(const char *function, const ct_param *bad)
 {
     if (bad)
         ct_raise(CT_ERR_NUMERIC, function, "the gradient of %s is not finite", ct_param_name(bad));
 }
 
-static bool may_clip(const char *function, const ct_params *set, const char *name, double bound)
+static bool clip_may_clip(const char *function, const ct_params *set, const char *name,
+                          double bound)
 {
     if (!cti_sink_allowed())
         return false;
     if (!set)
         ct_raise(CT_ERR_ARGUMENT, function, "the set is NULL");
     else if (!(bound > 0))
-        ct_raise(CT_ERR_ARGUMENT, function, "%s %g is not above 0", name, bound);
+        ct_raise(CT_ERR_ARGUMENT, function, "%s is %g; it must be above 0", name, bound);
     return ct_ok();
 }
 
-/* The device's clipping: the norm is measured and used there. An asynchronous one tells later of a
- * norm that is not finite, by a fault of this kind; else the parameter to blame is returned. norm,
- * unless NULL, is written there. */
+/* Clips by norm on the device. If the norm is not finite, returns the parameter with such a
+ * gradient; an asynchronous device reports it later by a fault of this kind. Writes the norm to
+ * norm unless that is NULL. */
 static const ct_param *clip_norm(const char *me, const cti_param_table *t, double max_norm,
                                  ct_tensor *norm, cti_fault_kind kind, int64_t step)
 {
@@ -96,9 +99,9 @@ static const ct_param *clip_norm(const char *me, const cti_param_table *t, doubl
                              .norm = norm ? (double *)(void *)cti_data(norm) : NULL };
 
     if (ct_ok() && cti_backend_of(device)->clip_norm(&a, &fault) != CT_OK) {
-        bad = first_not_finite(t);
+        bad = clip_first_not_finite(t);
         if (!bad)
-            ct_raise(CT_ERR_NUMERIC, me, "the gradients' norm overflows");
+            ct_raise(CT_ERR_NUMERIC, me, "the norm of the gradients overflows");
     }
     return bad;
 }
@@ -116,8 +119,8 @@ ct_status ct_clip_grad_norm(ct_params *set, double max_norm, double *norm)
     ct_tensor *there = norm && set ? cti_new(me, CT_SCALAR, CT_F64, ct_params_device(set)) : NULL;
     cti_param_table t;
 
-    if (may_clip(me, set, "max_norm", max_norm) && cti_param_table_make(me, set, &t)) {
-        check_finite(me, cti_clip_grad_norm(me, &t, max_norm, there, 0));
+    if (clip_may_clip(me, set, "max_norm", max_norm) && cti_param_table_make(me, set, &t)) {
+        clip_check_finite(me, cti_clip_grad_norm(me, &t, max_norm, there, 0));
         cti_param_table_free(&t);
     }
     if (norm)
@@ -126,9 +129,9 @@ ct_status ct_clip_grad_norm(ct_params *set, double max_norm, double *norm)
     return ct_error();
 }
 
-/* On an asynchronous device: a fault where an element is not finite. The norm is that of 0 times
- * each gradient: 0, or NaN; of the gradients themselves it might overflow. */
-static void fault_not_finite(const char *me, cti_param_table *t)
+/* Makes an asynchronous device report a fault if an element is not finite. It clips 0 times each
+ * gradient, whose norm is 0 or NaN; the norm of the gradients themselves might overflow. */
+static void clip_fault_not_finite(const char *me, cti_param_table *t)
 {
     const double nothing[2] = { 0, 0 };
     ct_scope s = cti_scope_push();
@@ -153,14 +156,14 @@ ct_status ct_clip_grad_value(ct_params *set, double clip_value)
     static const char *const me = "ct_clip_grad_value";
     cti_param_table t;
 
-    if (!may_clip(me, set, "clip_value", clip_value) || !cti_param_table_make(me, set, &t))
+    if (!clip_may_clip(me, set, "clip_value", clip_value) || !cti_param_table_make(me, set, &t))
         return ct_error();
     if (cti_backend_of(ct_params_device(set))->async)
-        fault_not_finite(me, &t);
+        clip_fault_not_finite(me, &t);
     else
-        check_finite(me, first_not_finite(&t));
+        clip_check_finite(me, clip_first_not_finite(&t));
     if (ct_ok())
-        clamp_all(&t, clip_value);
+        clip_clamp_all(&t, clip_value);
     cti_param_table_free(&t);
     return ct_error();
 }

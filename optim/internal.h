@@ -1,5 +1,5 @@
-/* internal.h - algorithms and their options, optimisers, and the table of parameters that optimisers
- * and clipping give to the device. (internal) */
+/* internal.h - algorithms and their options, optimisers, and the table of parameters that
+ * optimisers and clipping give to the device. (internal) */
 #ifndef COTANGENT_OPTIM_INTERNAL_H
 #define COTANGENT_OPTIM_INTERNAL_H
 
@@ -30,9 +30,9 @@ ct_param *cti_param_table_param(const cti_param_table *t, int i);
 ct_tensor *cti_param_table_grad(const cti_param_table *t, int i);
 
 /* Like ct_clip_grad_norm, but returns the parameter whose gradient is not finite instead of raising
- * an error. Returns NULL on success, and on any other error (raised). Writes the norm to norm, f64 of
- * one element on the set's device, unless that is NULL; does not wait for it. step, or 0: the number
- * of the step, for the later message of an asynchronous device. */
+ * an error. Returns NULL on success, and on any other error (raised). Writes the norm to norm, f64
+ * of one element on the set's device, unless that is NULL; does not wait for it. step, or 0: the
+ * number of the step, for the later message of an asynchronous device. */
 const ct_param *cti_clip_grad_norm(const char *function, const cti_param_table *t, double max_norm,
                                    ct_tensor *norm, int64_t step);
 

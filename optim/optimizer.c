@@ -13,7 +13,7 @@
 
 /* ---- creation ---- */
 
-/* The optimiser of options whose defaults are filled in, which it takes over, whatever happens. */
+/* Makes the optimiser. Owns options, whose defaults are filled in, also after an error. */
 static ct_optimizer *optimizer_from(const char *function, const cti_algorithm *a, ct_params *set,
                                     void *options)
 {
@@ -60,7 +60,7 @@ ct_optimizer *cti_optimizer_new(const char *function, const cti_algorithm *a, ct
     void *copy;
 
     if (!set) {
-        if (ct_ok()) /* else it is NULL because of the error that stands */
+        if (ct_ok()) /* otherwise it is NULL because of the recorded error */
             ct_raise(CT_ERR_ARGUMENT, function, "the set is NULL");
         return NULL;
     }
@@ -261,7 +261,7 @@ void ct_optimizer_free(ct_optimizer *o)
 
 /* ---- groups and rates ---- */
 
-/* The group of a pattern, new or known; NULL with an error. */
+/* The group of a pattern, which is added if necessary; NULL with an error. */
 static cti_group *group_for(const char *function, ct_optimizer *o, const char *pattern)
 {
     cti_group *g;

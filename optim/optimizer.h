@@ -28,13 +28,13 @@ extern "C" {
 
 typedef struct ct_optimizer ct_optimizer;
 
-/* Each of these functions makes an optimiser of the trained parameters of set. The set must stay alive
- * as long as the optimiser. Parameters may be added to the set, or get their shape, later. The caller
- * frees the optimiser with ct_optimizer_free. The state of a parameter is allocated at its first
- * update and is kept while the parameter is frozen. A parameter with several (tied) names is updated
- * once. Returns NULL with CT_ERR_ARGUMENT for a NULL set, and for an option outside its range: lr,
- * weight_decay, momentum, eps and the like must be finite and at least 0; beta1, beta2 and alpha must
- * also be less than 1. The message names the option, its value and its range. */
+/* Each of these functions makes an optimiser of the trained parameters of set. The set must stay
+ * alive as long as the optimiser. Parameters may be added to the set, or get their shape, later.
+ * The caller frees the optimiser with ct_optimizer_free. The state of a parameter is allocated at
+ * its first update and is kept while the parameter is frozen. A parameter with several (tied) names
+ * is updated once. Returns NULL with CT_ERR_ARGUMENT for a NULL set, and for an option outside its
+ * range: lr, weight_decay, momentum, eps and the like must be finite and at least 0; beta1, beta2
+ * and alpha must also be less than 1. The message names the option, its value and its range. */
 
 /* Stochastic gradient descent: w -= lr g. With momentum: m = momentum m + (1 - dampening) g (at the
  * first update m = g) and w -= lr m; with nesterov: w -= lr (g + momentum m). nesterov requires a
@@ -47,10 +47,10 @@ typedef struct ct_sgd_options {
 ct_optimizer *ct_sgd_new(ct_params *set, ct_sgd_options options);
 
 /* Adam (Kingma and Ba, 2015): m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2,
- * w -= lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps). With amsgrad (Reddi et al., 2018) the
- * largest v so far takes the place of v. AdamW (Loshchilov and Hutter, 2019) does not add
- * weight_decay to g; it multiplies w by 1 - lr weight_decay before the update. State: exp_avg,
- * exp_avg_sq, max_exp_avg_sq (amsgrad), step. */
+ *     w -= lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps)
+ * With amsgrad (Reddi et al., 2018) the largest v so far takes the place of v. AdamW (Loshchilov
+ * and Hutter, 2019) does not add weight_decay to g; it multiplies w by 1 - lr weight_decay before
+ * the update. State: exp_avg, exp_avg_sq, max_exp_avg_sq (amsgrad), step. */
 typedef struct ct_adam_options {
     double lr;           /* 0.001 */
     double beta1, beta2; /* 0.9, 0.999 */
@@ -61,10 +61,10 @@ typedef struct ct_adam_options {
 ct_optimizer *ct_adam_new(ct_params *set, ct_adam_options options);
 ct_optimizer *ct_adamw_new(ct_params *set, ct_adam_options options);
 
-/* RMSprop (Hinton): v = alpha v + (1 - alpha) g^2, d = g / (sqrt(v) + eps), w -= lr d. With centered:
- * d = g / (sqrt(v - a^2) + eps), where a = alpha a + (1 - alpha) g; v - a^2 below 0 counts as 0
- * (PyTorch may give NaN). With momentum: b = momentum b + d and w -= lr b. State: square_avg,
- * momentum_buffer, grad_avg, step. */
+/* RMSprop (Hinton): v = alpha v + (1 - alpha) g^2, d = g / (sqrt(v) + eps), w -= lr d. With
+ * centered: d = g / (sqrt(v - a^2) + eps), where a = alpha a + (1 - alpha) g; v - a^2 below 0
+ * counts as 0 (PyTorch may give NaN). With momentum: b = momentum b + d and w -= lr b. State:
+ * square_avg, momentum_buffer, grad_avg, step. */
 typedef struct ct_rmsprop_options {
     double lr;    /* 0.01 */
     double alpha; /* 0.99 */
@@ -74,8 +74,9 @@ typedef struct ct_rmsprop_options {
 } ct_rmsprop_options;
 ct_optimizer *ct_rmsprop_new(ct_params *set, ct_rmsprop_options options);
 
-/* Adagrad (Duchi et al., 2011): s += g^2, w -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps). s
- * starts as initial_accumulator_value. State: sum, step. */
+/* Adagrad (Duchi et al., 2011): s += g^2,
+ *     w -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)
+ * s starts as initial_accumulator_value. State: sum, step. */
 typedef struct ct_adagrad_options {
     double lr;  /* 0.01 */
     double eps; /* 1e-10 */
@@ -86,8 +87,8 @@ ct_optimizer *ct_adagrad_new(ct_params *set, ct_adagrad_options options);
 
 /* ---- algorithms and options by name, for command lines and configuration files ---- */
 
-/* The name of algorithm i: "sgd", "adam", "adamw", "rmsprop", "adagrad". NULL if there is no algorithm
- * i. */
+/* The name of algorithm i: "sgd", "adam", "adamw", "rmsprop", "adagrad". NULL if there is no
+ * algorithm i. */
 const char *ct_optimizer_algorithm(int i);
 
 /* An option by its field's name. Of a flag, 0 is false and any other value is true. */
@@ -96,8 +97,8 @@ typedef struct ct_optimizer_value {
     double value;
 } ct_optimizer_value;
 
-/* Makes an optimiser by the name of its algorithm. values is an array that ends with a NULL name, or
- * NULL; options that are not in it have their defaults. Here a value of 0 is 0, not the default.
+/* Makes an optimiser by the name of its algorithm. values is an array that ends with a NULL name,
+ * or NULL; options that are not in it have their defaults. Here a value of 0 is 0, not the default.
  * CT_ERR_ARGUMENT for an unknown algorithm or option, and for a value outside its range. */
 ct_optimizer *ct_optimizer_new(ct_params *set, const char *algorithm,
                                const ct_optimizer_value *values);
@@ -106,8 +107,8 @@ ct_optimizer *ct_optimizer_new(ct_params *set, const char *algorithm,
 
 void ct_optimizer_free(ct_optimizer *o); /* NULL is allowed */
 
-/* Updates every trained parameter that has a gradient, and clears the gradients. Does nothing while an
- * error is recorded. A parameter without a gradient is not changed, also not by weight decay or
+/* Updates every trained parameter that has a gradient, and clears the gradients. Does nothing while
+ * an error is recorded. A parameter without a gradient is not changed, also not by weight decay or
  * momentum. */
 ct_status ct_optimizer_step(ct_optimizer *o);
 
@@ -118,45 +119,47 @@ typedef struct ct_optimizer_group_options {
     double lr, weight_decay;
 } ct_optimizer_group_options;
 
-/* Gives own options to the parameters whose whole name matches a shell pattern ("*.bias*"). If a name
- * matches several patterns, the pattern that was added last applies. Adding a pattern again replaces
- * its options. CT_ERR_ARGUMENT for a pattern that no parameter of the set matches, and for values
- * outside their range. */
+/* Gives own options to the parameters whose whole name matches a shell pattern ("*.bias*"). If a
+ * name matches several patterns, the pattern that was added last applies. Adding a pattern again
+ * replaces its options. CT_ERR_ARGUMENT for a pattern that no parameter of the set matches, and for
+ * values outside their range. */
 ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern,
                              ct_optimizer_group_options options);
 
-/* Returns the learning rate in use, after the schedule: ct_optimizer_lr that of parameters whose group
- * has no rate of its own, ct_optimizer_param_lr that of the named parameter. Returns NaN for a NULL
- * optimiser and for a name that is not in the set. */
+/* Returns the learning rate in use, after the schedule: ct_optimizer_lr that of parameters whose
+ * group has no rate of its own, ct_optimizer_param_lr that of the named parameter. Returns NaN for
+ * a NULL optimiser and for a name that is not in the set. */
 double ct_optimizer_lr(const ct_optimizer *o);
 double ct_optimizer_param_lr(const ct_optimizer *o, const char *name);
 
-/* Sets the learning rate to which the schedule is applied; 0 is allowed. Groups with a rate of their
- * own keep it. CT_ERR_ARGUMENT for a rate that is negative or not finite. */
+/* Sets the learning rate to which the schedule is applied; 0 is allowed. Groups with a rate of
+ * their own keep it. CT_ERR_ARGUMENT for a rate that is negative or not finite. */
 ct_status ct_optimizer_set_lr(ct_optimizer *o, double lr);
 
 /* ---- state, for checkpoints: everything an optimiser remembers, as tensors by name ---- */
 
-/* The number of entries, and the name of entry i or NULL. The entries are "lr"; "schedule", if there is
- * one; then, for each parameter that has been updated, its state under PyTorch's names:
+/* The number of entries, and the name of entry i or NULL. The entries are "lr"; "schedule", if
+ * there is one; then, for each parameter that has been updated, its state under PyTorch's names:
  * "exp_avg.rnn.weight_ih_l0", with the parameter's shape, and a scalar "step.rnn.weight_ih_l0" (SGD
  * has none). The order is that of the set. Names are valid as long as the optimiser. */
 int ct_optimizer_state_count(const ct_optimizer *o);
 const char *ct_optimizer_state_name(const ct_optimizer *o, int i);
 
-/* Returns the values of entry i as a tensor of the innermost scope: a view of the state itself; for
- * "lr", "schedule" and "step", a copy on the CPU, f64 or i64. CT_ERR_INDEX if there is no entry i. */
+/* Returns the values of entry i as a tensor of the innermost scope: a view of the state itself;
+ * for "lr", "schedule" and "step", a copy on the CPU, f64 or i64. CT_ERR_INDEX if there is no
+ * entry i. */
 ct_tensor *ct_optimizer_state_tensor(ct_optimizer *o, int i);
 
-/* Copies t into the entry of a name. The optimiser must have been made with the same options, groups
- * and schedule, and the parameters must have their shapes. Does nothing while an error is recorded.
- * CT_ERR_ARGUMENT for a name that this optimiser cannot have, CT_ERR_SHAPE and CT_ERR_DTYPE for a
- * tensor of another shape or dtype, CT_ERR_FORMAT for numbers that no state can have. */
+/* Copies t into the entry of a name. The optimiser must have been made with the same options,
+ * groups and schedule, and the parameters must have their shapes. Does nothing while an error is
+ * recorded. CT_ERR_ARGUMENT for a name that this optimiser cannot have, CT_ERR_SHAPE and
+ * CT_ERR_DTYPE for a tensor of another shape or dtype, CT_ERR_FORMAT for numbers that no state can
+ * have. */
 ct_status ct_optimizer_state_load(ct_optimizer *o, const char *name,
                                   const ct_tensor *t) CT_WARN_UNUSED;
 
-/* Frees the state of all parameters, as if none had been updated. Rates, groups and the schedule are
- * kept. */
+/* Frees the state of all parameters, as if none had been updated. Rates, groups and the schedule
+ * are kept. */
 void ct_optimizer_reset(ct_optimizer *o);
 
 #ifdef __cplusplus

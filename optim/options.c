@@ -1,5 +1,6 @@
-/* options.c - the options of algorithms: defaults, ranges, values by name. An options struct is read
- * and written by the table of its algorithm alone, so that nothing lists options a second time. */
+/* options.c - the options of algorithms: defaults, ranges, values by name. An options struct is
+ * read and written by the table of its algorithm alone, so that nothing lists options a second
+ * time. */
 #include "optim/internal.h"
 
 #include "tensor/hooks.h"

@@ -1,30 +1,30 @@
-/* schedule.c - learning rates over time. A schedule is a list of parts, each a function of a rate
- * and of the steps since its phase began; nothing but the step count and what plateau parts have
- * seen is kept. */
+/* schedule.c - learning rates over time. A schedule is a list of parts. Each is a function of a
+ * rate and of the number of steps since its phase began. The state is the step count and what
+ * plateau parts remember. */
 #include "optim/internal.h"
 
 #include "tensor/hooks.h"
 
 #include <math.h>
 
-typedef enum kind { PHASE, STEP, LINEAR, COSINE, LAMBDA, PLATEAU } kind;
+typedef enum schedule_kind { PHASE, STEP, LINEAR, COSINE, LAMBDA, PLATEAU } schedule_kind;
 
-typedef struct part {
-    kind kind;
+typedef struct schedule_part {
+    schedule_kind kind;
     int64_t begins; /* its phase's first step */
     int64_t every;  /* step_size, total_iters, t_max */
     double a, b;    /* gamma; factors; eta_min */
     double (*factor)(int64_t t, void *context);
     void *context;
     ct_schedule_plateau_options plateau;
-    double best; /* of the metrics seen; how many were worse since, pass uncounted, and cuts */
-    int64_t bad, cooling, cuts;
-} part;
+    double best;                /* the best metric so far */
+    int64_t bad, cooling, cuts; /* metrics not better since; metrics to skip; cuts so far */
+} schedule_part;
 
 struct ct_schedule {
     int64_t t;
-    int64_t phase; /* where the parts that are added begin */
-    part *part;
+    int64_t phase; /* the first step of parts that are added now */
+    schedule_part *part;
     int count;
     size_t room;
 };
@@ -52,7 +52,7 @@ void cti_schedule_free(ct_schedule *s)
 
 /* ---- the rate ---- */
 
-static double after_plateau(const part *p, double lr)
+static double schedule_after_plateau(const schedule_part *p, double lr)
 {
     int64_t i;
 
@@ -66,7 +66,7 @@ static double after_plateau(const part *p, double lr)
     return lr;
 }
 
-static double rate_after(const part *p, double lr, int64_t t)
+static double schedule_rate_after(const schedule_part *p, double lr, int64_t t)
 {
     double f;
 
@@ -85,13 +85,13 @@ static double rate_after(const part *p, double lr, int64_t t)
         f = p->factor(t, p->context);
         return f >= 0 && f < INFINITY ? lr * f : 0;
     case PLATEAU:
-        return after_plateau(p, lr);
+        return schedule_after_plateau(p, lr);
     }
     return lr;
 }
 
-/* Where the phase in force began; parts are in order. */
-static int64_t phase_now(const ct_schedule *s)
+/* The first step of the current phase; parts are in order. */
+static int64_t schedule_phase_now(const ct_schedule *s)
 {
     int64_t phase = 0;
     int i;
@@ -103,18 +103,18 @@ static int64_t phase_now(const ct_schedule *s)
 
 double cti_schedule_rate(const ct_schedule *s, double lr)
 {
-    int64_t phase = phase_now(s);
+    int64_t phase = schedule_phase_now(s);
     int i;
 
     for (i = 0; i < s->count; i++)
         if (s->part[i].begins == phase)
-            lr = rate_after(&s->part[i], lr, s->t - phase);
+            lr = schedule_rate_after(&s->part[i], lr, s->t - phase);
     return lr;
 }
 
 /* ---- parts ---- */
 
-static ct_status add(const char *function, ct_schedule *s, part p)
+static ct_status schedule_add(const char *function, ct_schedule *s, schedule_part p)
 {
     if (!cti_grow(function, (void **)&s->part, &s->room, (size_t)s->count, sizeof *s->part))
         return ct_error();
@@ -123,15 +123,16 @@ static ct_status add(const char *function, ct_schedule *s, part p)
     return CT_OK;
 }
 
-static bool there(const char *function, const ct_schedule *s)
+static bool schedule_is_there(const char *function, const ct_schedule *s)
 {
-    if (!s && ct_ok()) /* else it is NULL because of the error that stands */
+    if (!s && ct_ok()) /* otherwise it is NULL because of the recorded error */
         ct_raise(CT_ERR_ARGUMENT, function, "the schedule is NULL");
     return s != NULL;
 }
 
 /* low <= v < INFINITY, or low < v where open */
-static bool bounded(const char *function, const char *name, double v, double low, bool open)
+static bool schedule_bounded(const char *function, const char *name, double v, double low,
+                             bool open)
 {
     if (v < INFINITY && (open ? v > low : v >= low))
         return true;
@@ -140,23 +141,14 @@ static bool bounded(const char *function, const char *name, double v, double low
     return false;
 }
 
-static bool counted(const char *function, const char *name, int64_t v, int64_t low)
-{
-    if (v >= low)
-        return true;
-    ct_raise(CT_ERR_ARGUMENT, function, "%s %lld is below %lld", name, (long long)v,
-             (long long)low);
-    return false;
-}
-
 ct_status ct_schedule_step_lr(ct_schedule *s, int64_t step_size, double gamma)
 {
     static const char *const me = "ct_schedule_step_lr";
 
-    if (!there(me, s) || !counted(me, "step_size", step_size, 1) ||
-        !bounded(me, "gamma", gamma, 0, true))
+    if (!schedule_is_there(me, s) || !cti_at_least(me, "step_size", step_size, 1) ||
+        !schedule_bounded(me, "gamma", gamma, 0, true))
         return ct_error();
-    return add(me, s, (part){ .kind = STEP, .every = step_size, .a = gamma });
+    return schedule_add(me, s, (schedule_part){ .kind = STEP, .every = step_size, .a = gamma });
 }
 
 ct_status ct_schedule_linear_lr(ct_schedule *s, double start_factor, double end_factor,
@@ -164,22 +156,25 @@ ct_status ct_schedule_linear_lr(ct_schedule *s, double start_factor, double end_
 {
     static const char *const me = "ct_schedule_linear_lr";
 
-    if (!there(me, s) || !bounded(me, "start_factor", start_factor, 0, false) ||
-        !bounded(me, "end_factor", end_factor, 0, false) ||
-        !counted(me, "total_iters", total_iters, 1))
+    if (!schedule_is_there(me, s) ||
+        !schedule_bounded(me, "start_factor", start_factor, 0, false) ||
+        !schedule_bounded(me, "end_factor", end_factor, 0, false) ||
+        !cti_at_least(me, "total_iters", total_iters, 1))
         return ct_error();
-    return add(me, s,
-               (part){ .kind = LINEAR, .every = total_iters, .a = start_factor, .b = end_factor });
+    return schedule_add(
+        me, s,
+        (schedule_part){
+            .kind = LINEAR, .every = total_iters, .a = start_factor, .b = end_factor });
 }
 
 ct_status ct_schedule_cosine_lr(ct_schedule *s, int64_t t_max, double eta_min)
 {
     static const char *const me = "ct_schedule_cosine_lr";
 
-    if (!there(me, s) || !counted(me, "t_max", t_max, 1) ||
-        !bounded(me, "eta_min", eta_min, 0, false))
+    if (!schedule_is_there(me, s) || !cti_at_least(me, "t_max", t_max, 1) ||
+        !schedule_bounded(me, "eta_min", eta_min, 0, false))
         return ct_error();
-    return add(me, s, (part){ .kind = COSINE, .every = t_max, .a = eta_min });
+    return schedule_add(me, s, (schedule_part){ .kind = COSINE, .every = t_max, .a = eta_min });
 }
 
 ct_status ct_schedule_lambda_lr(ct_schedule *s, double (*factor)(int64_t t, void *context),
@@ -187,18 +182,19 @@ ct_status ct_schedule_lambda_lr(ct_schedule *s, double (*factor)(int64_t t, void
 {
     static const char *const me = "ct_schedule_lambda_lr";
 
-    if (!there(me, s))
+    if (!schedule_is_there(me, s))
         return ct_error();
     if (!factor)
         return ct_raise(CT_ERR_ARGUMENT, me, "factor is NULL");
-    return add(me, s, (part){ .kind = LAMBDA, .factor = factor, .context = context });
+    return schedule_add(me, s,
+                        (schedule_part){ .kind = LAMBDA, .factor = factor, .context = context });
 }
 
 ct_status ct_schedule_plateau_lr(ct_schedule *s, ct_schedule_plateau_options a)
 {
     static const char *const me = "ct_schedule_plateau_lr";
 
-    if (!there(me, s))
+    if (!schedule_is_there(me, s))
         return ct_error();
     a.factor = cti_option(a.factor, 0.1);
     a.threshold = cti_option(a.threshold, 1e-4);
@@ -206,28 +202,32 @@ ct_status ct_schedule_plateau_lr(ct_schedule *s, ct_schedule_plateau_options a)
     a.eps = cti_option(a.eps, 1e-8);
     a.patience = a.patience < 0 ? 0 : a.patience > 0 ? a.patience : 10;
     if (!(a.factor > 0 && a.factor < 1))
-        return ct_raise(CT_ERR_ARGUMENT, me, "factor %g is not in (0, 1)", a.factor);
-    if (!bounded(me, "threshold", a.threshold, 0, false) ||
-        !bounded(me, "min_lr", a.min_lr, 0, false) || !bounded(me, "eps", a.eps, 0, false) ||
-        !counted(me, "patience", a.patience, 0) || !counted(me, "cooldown", a.cooldown, 0))
+        return ct_raise(CT_ERR_ARGUMENT, me, "factor is %g; it must be above 0 and less than 1",
+                        a.factor);
+    if (!schedule_bounded(me, "threshold", a.threshold, 0, false) ||
+        !schedule_bounded(me, "min_lr", a.min_lr, 0, false) ||
+        !schedule_bounded(me, "eps", a.eps, 0, false) ||
+        !cti_at_least(me, "cooldown", a.cooldown, 0))
         return ct_error();
-    return add(me, s,
-               (part){ .kind = PLATEAU, .plateau = a, .best = a.maximize ? -INFINITY : INFINITY });
+    return schedule_add(me, s,
+                        (schedule_part){ .kind = PLATEAU,
+                                         .plateau = a,
+                                         .best = a.maximize ? -INFINITY : INFINITY });
 }
 
 ct_status ct_schedule_then(ct_schedule *s, int64_t at)
 {
     static const char *const me = "ct_schedule_then";
 
-    if (!there(me, s) || !counted(me, "at", at, s->phase + 1))
+    if (!schedule_is_there(me, s) || !cti_at_least(me, "at", at, s->phase + 1))
         return ct_error();
     s->phase = at;
-    return add(me, s, (part){ .kind = PHASE });
+    return schedule_add(me, s, (schedule_part){ .kind = PHASE });
 }
 
 /* ---- time passes ---- */
 
-static bool renew_time(void *context, double *numbers)
+static bool schedule_renew_time(void *context, double *numbers)
 {
     (void)numbers;
     (*(ct_schedule **)context)->t++;
@@ -236,16 +236,16 @@ static bool renew_time(void *context, double *numbers)
 
 ct_status ct_schedule_step(ct_schedule *s)
 {
-    if (!cti_sink_allowed() || !there("ct_schedule_step", s))
+    if (!cti_sink_allowed() || !schedule_is_there("ct_schedule_step", s))
         return ct_error();
-    if (cti_capture_noting()) /* each repetition of the step is one */
-        cti_capture_numbers(0, renew_time, &s, sizeof s);
+    if (cti_capture_noting()) /* each repetition of the captured step counts */
+        cti_capture_numbers(0, schedule_renew_time, &s, sizeof s);
     else
         s->t++;
     return ct_error();
 }
 
-static bool is_better(const part *p, double metric)
+static bool schedule_is_better(const schedule_part *p, double metric)
 {
     double by = p->plateau.threshold;
 
@@ -255,9 +255,9 @@ static bool is_better(const part *p, double metric)
 }
 
 /* As ReduceLROnPlateau.step */
-static void see(part *p, double metric)
+static void schedule_see(schedule_part *p, double metric)
 {
-    if (is_better(p, metric)) {
+    if (schedule_is_better(p, metric)) {
         p->best = metric;
         p->bad = 0;
     } else {
@@ -279,12 +279,12 @@ ct_status ct_schedule_observe(ct_schedule *s, double metric)
     int64_t phase;
     int i;
 
-    if (!cti_sink_allowed() || !there("ct_schedule_observe", s))
+    if (!cti_sink_allowed() || !schedule_is_there("ct_schedule_observe", s))
         return ct_error();
-    phase = phase_now(s);
+    phase = schedule_phase_now(s);
     for (i = 0; i < s->count; i++)
         if (s->part[i].kind == PLATEAU && s->part[i].begins == phase)
-            see(&s->part[i], metric);
+            schedule_see(&s->part[i], metric);
     return ct_error();
 }
 
@@ -308,7 +308,7 @@ void cti_schedule_save(const ct_schedule *s, double *numbers)
     }
 }
 
-static bool is_count(double v)
+static bool schedule_is_count(double v)
 {
     return v >= 0 && v <= 0x1p53 && floor(v) == v;
 }
@@ -319,9 +319,10 @@ bool cti_schedule_load(ct_schedule *s, const double *numbers)
     int i;
 
     for (i = 0; i < s->count; i++, n += NUMBERS)
-        if (isnan(n[0]) || !is_count(n[1]) || !is_count(n[2]) || !is_count(n[3]))
+        if (isnan(n[0]) || !schedule_is_count(n[1]) || !schedule_is_count(n[2]) ||
+            !schedule_is_count(n[3]))
             return false;
-    if (!is_count(numbers[0]))
+    if (!schedule_is_count(numbers[0]))
         return false;
     s->t = (int64_t)numbers[0];
     for (i = 0, n = numbers + 1; i < s->count; i++, n += NUMBERS) {

@@ -1,4 +1,4 @@
-/* state.c - all that an optimiser remembers, as tensors by name, for checkpoints. */
+/* state.c - the state of an optimiser as tensors by name, for checkpoints. */
 #include "optim/internal.h"
 
 #include "tensor/hooks.h"
@@ -7,33 +7,33 @@
 #include <math.h>
 #include <string.h>
 
-/* One entry: numbers of the optimiser's own, or slot's state k (CTI_STATES: its steps). */
-typedef struct entry {
+/* One entry: numbers of the optimiser itself, or state k of a slot (CTI_STATES: its steps). */
+typedef struct state_entry {
     enum { NONE, RATES, SCHEDULE, SLOT } kind;
     cti_slot *slot;
     int k;
-} entry;
+} state_entry;
 
-/* Without PyTorch's "step" SGD keeps only whether there was one. */
-static bool slot_has(const cti_slot *slot, int k)
+/* SGD has no "step", as in PyTorch; its steps only tell whether there was an update. */
+static bool state_slot_has(const cti_slot *slot, int k)
 {
     return slot->steps > 0 && slot->name[k] && (k == CTI_STATES || slot->state[k]);
 }
 
 /* Entry i, or NONE. */
-static entry entry_at(const ct_optimizer *o, int i)
+static state_entry state_entry_at(const ct_optimizer *o, int i)
 {
     int j, k;
 
     if (i-- == 0)
-        return (entry){ .kind = RATES };
+        return (state_entry){ .kind = RATES };
     if (o->schedule && i-- == 0)
-        return (entry){ .kind = SCHEDULE };
+        return (state_entry){ .kind = SCHEDULE };
     for (j = 0; j < o->count; j++)
         for (k = 0; k <= CTI_STATES; k++)
-            if (slot_has(&o->slot[j], k) && i-- == 0)
-                return (entry){ .kind = SLOT, .slot = &o->slot[j], .k = k };
-    return (entry){ .kind = NONE };
+            if (state_slot_has(&o->slot[j], k) && i-- == 0)
+                return (state_entry){ .kind = SLOT, .slot = &o->slot[j], .k = k };
+    return (state_entry){ .kind = NONE };
 }
 
 int ct_optimizer_state_count(const ct_optimizer *o)
@@ -42,16 +42,16 @@ int ct_optimizer_state_count(const ct_optimizer *o)
 
     for (j = 0; o && j < o->count; j++)
         for (k = 0; k <= CTI_STATES; k++)
-            n += slot_has(&o->slot[j], k);
+            n += state_slot_has(&o->slot[j], k);
     return n;
 }
 
 const char *ct_optimizer_state_name(const ct_optimizer *o, int i)
 {
-    entry e = { .kind = NONE };
+    state_entry e = { .kind = NONE };
 
     if (o && i >= 0)
-        e = entry_at(o, i);
+        e = state_entry_at(o, i);
     switch (e.kind) {
     case RATES:
         return "lr";
@@ -66,7 +66,7 @@ const char *ct_optimizer_state_name(const ct_optimizer *o, int i)
 }
 
 /* The rate of the optimiser, then of each group: NaN without one of its own. */
-static ct_tensor *save_rates(const ct_optimizer *o)
+static ct_tensor *state_save_rates(const ct_optimizer *o)
 {
     ct_tensor *t = cti_new("ct_optimizer_state_tensor", CT_SHAPE(1 + o->groups), CT_F64, CT_CPU);
     double *numbers = t ? (double *)(void *)cti_data(t) : NULL;
@@ -77,7 +77,7 @@ static ct_tensor *save_rates(const ct_optimizer *o)
     return t;
 }
 
-static ct_tensor *save_schedule(const ct_schedule *s)
+static ct_tensor *state_save_schedule(const ct_schedule *s)
 {
     ct_tensor *t =
         cti_new("ct_optimizer_state_tensor", CT_SHAPE(cti_schedule_count(s)), CT_F64, CT_CPU);
@@ -90,18 +90,18 @@ static ct_tensor *save_schedule(const ct_schedule *s)
 ct_tensor *ct_optimizer_state_tensor(ct_optimizer *o, int i)
 {
     static const char *const me = "ct_optimizer_state_tensor";
-    entry e = { .kind = NONE };
+    state_entry e = { .kind = NONE };
     const ct_tensor *state;
 
     if (!o)
         return NULL;
     if (i >= 0)
-        e = entry_at(o, i);
+        e = state_entry_at(o, i);
     switch (e.kind) {
     case RATES:
-        return save_rates(o);
+        return state_save_rates(o);
     case SCHEDULE:
-        return save_schedule(o->schedule);
+        return state_save_schedule(o->schedule);
     case SLOT:
         if (e.k == CTI_STATES)
             return ct_from_data(&e.slot->steps, CT_SCALAR, CT_I64, CT_CPU);
@@ -115,29 +115,29 @@ ct_tensor *ct_optimizer_state_tensor(ct_optimizer *o, int i)
 
 /* ---- loading ---- */
 
-static bool fits(const char *name, const ct_tensor *t, ct_shape shape, ct_dtype dtype)
+static bool state_fits(const char *name, const ct_tensor *t, ct_shape shape, ct_dtype dtype)
 {
     static const char *const me = "ct_optimizer_state_load";
 
     if (!cti_same_shape(&t->shape, &shape))
-        ct_raise(CT_ERR_SHAPE, me, "%s has the shape %s, not %s", name, cti_shape_text(&shape).s,
-                 cti_shape_text(&t->shape).s);
+        ct_raise(CT_ERR_SHAPE, me, "%s has the shape %s; it must be %s", name,
+                 cti_shape_text(&shape).s, cti_shape_text(&t->shape).s);
     else if (t->dtype != dtype)
-        ct_raise(CT_ERR_DTYPE, me, "%s is %s, not %s", name, ct_dtype_name(dtype),
+        ct_raise(CT_ERR_DTYPE, me, "%s is %s; it must be %s", name, ct_dtype_name(dtype),
                  ct_dtype_name(t->dtype));
     else
         return true;
     return false;
 }
 
-static ct_status bad_numbers(const char *name)
+static ct_status state_bad_numbers(const char *name)
 {
     return ct_raise(CT_ERR_FORMAT, "ct_optimizer_state_load",
-                    "%s holds numbers that no optimiser has", name);
+                    "%s has numbers that no optimiser can have", name);
 }
 
-/* t's numbers are given in host memory. */
-static void load_rates(ct_optimizer *o, const double *numbers)
+/* numbers are the elements of the tensor, in host memory. */
+static void state_load_rates(ct_optimizer *o, const double *numbers)
 {
     int i;
 
@@ -145,7 +145,7 @@ static void load_rates(ct_optimizer *o, const double *numbers)
         bool own = i == 0 || o->group[i - 1].own_lr;
 
         if (own ? !(numbers[i] >= 0 && numbers[i] < INFINITY) : !isnan(numbers[i])) {
-            bad_numbers("lr");
+            state_bad_numbers("lr");
             return;
         }
     }
@@ -156,13 +156,13 @@ static void load_rates(ct_optimizer *o, const double *numbers)
 }
 
 /* "lr" or "schedule" */
-static void load_numbers(ct_optimizer *o, const char *name, const ct_tensor *t)
+static void state_load_numbers(ct_optimizer *o, const char *name, const ct_tensor *t)
 {
     bool rates = strcmp(name, "lr") == 0;
     int count = rates ? 1 + o->groups : cti_schedule_count(o->schedule);
     double *numbers;
 
-    if (!fits(name, t, CT_SHAPE(count), CT_F64))
+    if (!state_fits(name, t, CT_SHAPE(count), CT_F64))
         return;
     numbers = cti_calloc((size_t)count, sizeof *numbers);
     if (!numbers) {
@@ -171,15 +171,15 @@ static void load_numbers(ct_optimizer *o, const char *name, const ct_tensor *t)
     }
     if (ct_to_host(t, numbers, (size_t)count * sizeof *numbers) == CT_OK) {
         if (rates)
-            load_rates(o, numbers);
+            state_load_rates(o, numbers);
         else if (!cti_schedule_load(o->schedule, numbers))
-            bad_numbers(name);
+            state_bad_numbers(name);
     }
     cti_release(numbers);
 }
 
-/* state becomes t, which may be on another device. */
-static bool take(ct_tensor *state, const ct_tensor *t)
+/* Copies t, which may be on another device, to state. */
+static bool state_take(ct_tensor *state, const ct_tensor *t)
 {
     bool good = cti_copy_across("ct_optimizer_state_load", state, t);
 
@@ -188,25 +188,25 @@ static bool take(ct_tensor *state, const ct_tensor *t)
     return good;
 }
 
-static void load_slot(const ct_optimizer *o, cti_slot *slot, int k, const ct_tensor *t)
+static void state_load_slot(const ct_optimizer *o, cti_slot *slot, int k, const ct_tensor *t)
 {
     const char *name = slot->name[k];
     int64_t steps;
 
     if (ct_param_is_lazy(slot->param)) {
-        ct_raise(CT_ERR_SHAPE, "ct_optimizer_state_load", "%s: %s is not settled", name,
-                 ct_param_name(slot->param));
+        ct_raise(CT_ERR_SHAPE, "ct_optimizer_state_load", "%s: the shape of %s is not known yet",
+                 name, ct_param_name(slot->param));
     } else if (k == CTI_STATES) {
-        if (!fits(name, t, CT_SCALAR, CT_I64) || ct_to_host(t, &steps, sizeof steps) != CT_OK ||
-            !cti_slot_state(o, slot))
+        if (!state_fits(name, t, CT_SCALAR, CT_I64) ||
+            ct_to_host(t, &steps, sizeof steps) != CT_OK || !cti_slot_state(o, slot))
             return;
         if (steps < 1)
-            bad_numbers(name);
+            state_bad_numbers(name);
         else
             slot->steps = steps;
-    } else if (fits(name, t, ct_param_shape(slot->param), ct_params_dtype(o->set)) &&
-               cti_slot_state(o, slot) && take(slot->state[k], t) && slot->steps == 0) {
-        slot->steps = 1; /* until "step" is loaded, which SGD has not */
+    } else if (state_fits(name, t, ct_param_shape(slot->param), ct_params_dtype(o->set)) &&
+               cti_slot_state(o, slot) && state_take(slot->state[k], t) && slot->steps == 0) {
+        slot->steps = 1; /* until "step" is loaded; SGD has none */
     }
 }
 
@@ -225,13 +225,13 @@ ct_status ct_optimizer_state_load(ct_optimizer *o, const char *name, const ct_te
     if (!cti_optimizer_slots(me, o))
         return ct_error();
     if (strcmp(name, "lr") == 0 || (o->schedule && strcmp(name, "schedule") == 0)) {
-        load_numbers(o, name, t);
+        state_load_numbers(o, name, t);
         return ct_error();
     }
     for (i = 0; i < o->count; i++)
         for (k = 0; k <= CTI_STATES; k++)
             if (o->slot[i].name[k] && strcmp(o->slot[i].name[k], name) == 0) {
-                load_slot(o, &o->slot[i], k, t);
+                state_load_slot(o, &o->slot[i], k, t);
                 return ct_error();
             }
     return ct_raise(CT_ERR_ARGUMENT, me, "%s with these options has no %s", o->algorithm->title,

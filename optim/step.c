@@ -50,8 +50,8 @@ typedef struct noted_step {
     } at[];
 } noted_step;
 
-/* Whether a slot's arrays are where they were. */
-static bool is_as_noted(const noted_step *n, int i, const cti_segment *now)
+/* Whether the arrays of a slot have the addresses that were captured. */
+static bool step_is_as_noted(const noted_step *n, int i, const cti_segment *now)
 {
     const cti_slot *slot = &n->o->slot[n->at[i].slot];
     int k;
@@ -63,7 +63,7 @@ static bool is_as_noted(const noted_step *n, int i, const cti_segment *now)
            cti_data(ct_param_value(slot->param)) == n->at[i].value;
 }
 
-static bool renew_rates(void *context, double *numbers)
+static bool step_renew_rates(void *context, double *numbers)
 {
     const noted_step *n = context;
     cti_rates *rates = (cti_rates *)(void *)numbers;
@@ -74,7 +74,7 @@ static bool renew_rates(void *context, double *numbers)
         cti_segment s = { .n = 0 };
 
         segment_prepare(n->o, slot, &s);
-        if (!is_as_noted(n, i, &s)) {
+        if (!step_is_as_noted(n, i, &s)) {
             ct_raise(CT_ERR_ARGUMENT, "ct_capture_run",
                      "%s or its optimiser's state was moved or "
                      "frozen after the step was captured",
@@ -90,9 +90,9 @@ static bool renew_rates(void *context, double *numbers)
     return true;
 }
 
-/* The rates on the device, written anew for each repetition; NULL if nothing is noted, or with an
- * error. */
-static const cti_rates *renewed_rates(ct_optimizer *o, const cti_param_table *t)
+/* The rates on the device, which are rewritten before each repetition of a captured step; NULL if
+ * nothing is captured, or with an error. */
+static const cti_rates *step_renewed_rates(ct_optimizer *o, const cti_param_table *t)
 {
     size_t bytes = sizeof(noted_step) + (size_t)t->count * sizeof *((noted_step *)0)->at;
     noted_step *n;
@@ -114,8 +114,8 @@ static const cti_rates *renewed_rates(ct_optimizer *o, const cti_param_table *t)
         for (k = 0; k < CTI_STATES; k++)
             n->at[i].state[k] = t->segment[i].state[k];
     }
-    there = cti_capture_numbers((size_t)t->count * sizeof(cti_rates) / sizeof *there, renew_rates,
-                                n, bytes);
+    there = cti_capture_numbers((size_t)t->count * sizeof(cti_rates) / sizeof *there,
+                                step_renew_rates, n, bytes);
     cti_release(n);
     return (const cti_rates *)(const void *)there;
 }
@@ -134,16 +134,16 @@ static void segment_finish(ct_optimizer *o, const cti_param_table *t, int i, boo
     ct_tensor_zero_grad(w);
 }
 
-static void update_fused(ct_optimizer *o, const cti_param_table *t)
+static void step_update_fused(ct_optimizer *o, const cti_param_table *t)
 {
-    bool noted = cti_capture_noting(); /* not run: each repetition counts its step */
+    bool noted = cti_capture_noting(); /* captured, not run: each repetition counts its step */
     cti_update update = { .rule = o->algorithm->kernel };
     int i;
 
     update.scale = cti_option_value(o->algorithm, o->options, "maximize") ? -1 : 1;
     if (o->algorithm->fill)
         o->algorithm->fill(o->options, &update);
-    update.rates = renewed_rates(o, t);
+    update.rates = step_renewed_rates(o, t);
     if (!ct_ok())
         return;
     cti_backend_of(ct_params_device(o->set))->update(&update, t->segment, t->count);
@@ -190,7 +190,7 @@ static void segment_store(const ct_optimizer *o, const cti_param_table *t, int i
 }
 
 /* All new values are computed before any is stored, so that an error changes no parameter. */
-static void update_composed(ct_optimizer *o, const cti_param_table *t)
+static void step_update_composed(ct_optimizer *o, const cti_param_table *t)
 {
     static const char *const me = "ct_optimizer_step";
     size_t bytes = ((size_t)t->count + 1) * sizeof(cti_composed);
@@ -235,7 +235,7 @@ ct_status cti_optimizer_step(ct_optimizer *o, cti_param_table *t)
             cti_param_table_free(&own);
         }
     } else if (optimizer_prepare(o, t)) {
-        (o->algorithm->compose ? update_composed : update_fused)(o, t);
+        (o->algorithm->compose ? step_update_composed : step_update_fused)(o, t);
     }
     return ct_error();
 }

@@ -47,7 +47,7 @@ void cti_buffer_print(cti_buffer *b, const char *format, ...)
 }
 
 /* What printf made of a number, with a point for the locale's mark (of one byte or several). */
-static void add_number(cti_buffer *b, const char *text)
+static void buffer_add_number(cti_buffer *b, const char *text)
 {
     const char *mark = text + strspn(text, "+-0123456789"), *rest = mark;
 
@@ -59,13 +59,13 @@ static void add_number(cti_buffer *b, const char *text)
     cti_buffer_add(b, rest, strlen(rest));
 }
 
-static void add_formatted(cti_buffer *b, const char *format, int digits, double x)
+static void buffer_add_formatted(cti_buffer *b, const char *format, int digits, double x)
 {
     char text[400]; /* %f of the largest double has 309 digits */
 
     if (isfinite(x)) {
         snprintf(text, sizeof text, format, digits, x);
-        add_number(b, text);
+        buffer_add_number(b, text);
     } else {
         cti_buffer_print(b, "%s", isnan(x) ? "nan" : x > 0 ? "inf" : "-inf");
     }
@@ -83,17 +83,17 @@ void cti_buffer_number(cti_buffer *b, double x)
     do
         snprintf(text, sizeof text, "%.*g", digits, x);
     while (isfinite(x) && strtod(text, NULL) != x && ++digits <= 17);
-    add_formatted(b, "%.*g", digits, x);
+    buffer_add_formatted(b, "%.*g", digits, x);
 }
 
 void cti_buffer_digits(cti_buffer *b, double x, int significant)
 {
-    add_formatted(b, "%.*g", significant, x);
+    buffer_add_formatted(b, "%.*g", significant, x);
 }
 
 void cti_buffer_fixed(cti_buffer *b, double x, int decimals)
 {
-    add_formatted(b, "%.*f", decimals, x);
+    buffer_add_formatted(b, "%.*f", decimals, x);
 }
 
 void cti_buffer_free(cti_buffer *b)

@@ -1,5 +1,5 @@
-/* entries.h - a description as a list of names with texts: what a checkpoint says of an optimiser or a
- * loader, and what a resumed run is compared with. (internal)
+/* entries.h - a description as a list of names with texts: what a checkpoint says of an optimiser
+ * or a loader, and what a resumed run is compared with. (internal)
  *
  *     cti_entries e = { 0 };
  *
@@ -22,8 +22,8 @@ typedef struct cti_entries {
     cti_buffer lost; /* takes the value of an entry for which there is no memory */
 } cti_entries;
 
-/* Adds an entry and returns its value, empty, for the caller to write. Valid until the next entry is
- * added. Never NULL. */
+/* Adds an entry and returns its value, empty, for the caller to write. Valid until the next entry
+ * is added. Never NULL. */
 cti_buffer *cti_entries_add(cti_entries *e, const char *format, ...) CT_PRINTF(2, 3);
 
 /* True if memory ran out for a part of it; no error is raised. */

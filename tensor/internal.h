@@ -328,6 +328,9 @@ uint64_t cti_nanoseconds(void);
 /* True while no error stands; otherwise notes that a sink was refused. */
 bool cti_sink_allowed(void);
 
+/* True if v >= least; else raises CT_ERR_ARGUMENT: "steps is 0; it must be at least 1". */
+bool cti_at_least(const char *function, const char *name, int64_t v, int64_t least);
+
 /* Like ct_raise, for errors in which the name of the inner function (an op that backward runs)
  * matters: the message shows it after the site, unless the site names it already. */
 ct_status cti_raise_within(ct_status status, const char *function, const char *format, ...)

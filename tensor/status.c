@@ -138,6 +138,14 @@ bool cti_sink_allowed(void)
     return false;
 }
 
+bool cti_at_least(const char *function, const char *name, int64_t v, int64_t least)
+{
+    if (v < least)
+        ct_raise(CT_ERR_ARGUMENT, function, "%s is %lld; it must be at least %lld", name,
+                 (long long)v, (long long)least);
+    return v >= least;
+}
+
 void cti_out_of_memory(const char *function, size_t bytes)
 {
     ct_raise(CT_ERR_MEMORY, function, "out of memory (%zu bytes)", bytes);

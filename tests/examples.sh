@@ -190,20 +190,20 @@ printf 'too short\n' >"$tmp/short"
 head -c 150 "$tmp/text" >"$tmp/medium"
 refuses 1 "$tmp/missing: No such file" --data "$tmp/missing"
 refuses 1 "$tmp/empty: is empty" --data "$tmp/empty"
-refuses 1 "$tmp/letterless: holds no letter" --data "$tmp/letterless"
+refuses 1 "$tmp/letterless: has no letter" --data "$tmp/letterless"
 refuses 1 "$tmp/binary: is binary.* offset 9" --data "$tmp/binary"
 refuses 1 "$tmp/folder: Is a directory" --data "$tmp/folder"
 refuses 1 'an empty path' --data ''
 chmod 0 "$tmp/short"
 [ -r "$tmp/short" ] || refuses 1 "$tmp/short: Permission denied" --data "$tmp/short"
 chmod 644 "$tmp/short"
-refuses 1 'ct_loader_windows_new: [0-9]+ tokens are too short for a window of 32 \+ 1 from token 0' \
+refuses 1 'ct_loader_windows_new: [0-9]+ tokens are too few for a window of 32 \+ 1 from token 0' \
     --data "$tmp/short"
-refuses 1 'ct_loader_windows_new: [0-9]+ tokens are too short for a window of 32 \+ 1 from token 120' \
+refuses 1 'ct_loader_windows_new: [0-9]+ tokens are too few for a window of 32 \+ 1 from token 120' \
     --data "$tmp/medium" --num-train 120
-refuses 1 'ct_loader_sequences_new: [0-9]+ tokens are too short for a batch of 32 x 35' \
+refuses 1 'ct_loader_sequences_new: [0-9]+ tokens are too few for a batch of 32 x 35' \
     --data "$tmp/medium" --protocol classic
-refuses 1 'ct_loader_sequences_new: [0-9]+ tokens are too short for a batch of 32 x 35' \
+refuses 1 'ct_loader_sequences_new: [0-9]+ tokens are too few for a batch of 32 x 35' \
     --data "$tmp/medium" --protocol classic --random
 
 cat "$tmp/text" "$tmp/text" >"$tmp/longer"

@@ -159,7 +159,7 @@ START_TEST(text_bad)
         const char *word;
     } cases[] = {
         { "empty", "", 0, CT_ERR_FORMAT, "is empty" },
-        { "letterless", "1895. \xc3\xff [@`{\n", 13, CT_ERR_FORMAT, "holds no letter" },
+        { "letterless", "1895. \xc3\xff [@`{\n", 13, CT_ERR_FORMAT, "has no letter" },
         { "binary", "abc\0def", 7, CT_ERR_FORMAT, "a NUL byte at offset 3" },
         { "utf16",
           "\xff\xfe"
@@ -529,7 +529,7 @@ START_TEST(download)
     server_stop(&s);
     write_bytes(in_folder("cache/cotangent/timemachine.txt"), "damaged", 7);
     IS_SAMPLE(ct_text_new_timemachine(NULL),
-              "/cache/cotangent/timemachine.txt is not the known text");
+              "/cache/cotangent/timemachine.txt is not The Time Machine");
     ct_text_free(known);
 }
 END_TEST

@@ -320,8 +320,8 @@ START_TEST(vocab_bad)
         ct_vocab_options options;
         const char *word;
     } cases[] = {
-        { { .order = (ct_vocab_order)7 }, "no order 7" },
-        { { .min_freq = -1 }, "min_freq -1 is negative" },
+        { { .order = (ct_vocab_order)7 }, "7 is not an order" },
+        { { .min_freq = -1 }, "min_freq is -1; it must be at least 0" },
         { { .reserved_count = 1 }, "reserved is NULL" },
         { { .reserved = holed, .reserved_count = -1 }, "reserved_count is -1" },
         { { .reserved = holed, .reserved_count = 2 }, "reserved[1] is NULL" },
@@ -339,9 +339,9 @@ START_TEST(vocab_bad)
     ck_assert_ptr_null(ct_vocab_new(NULL, 3, (ct_vocab_options){ 0 }));
     expect_error(CT_ERR_ARGUMENT, "ct_vocab_new", "text is NULL");
     ck_assert_ptr_null(ct_corpus_new(t, (ct_corpus_options){ .max_tokens = -5 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_corpus_new", "max_tokens -5");
+    expect_error(CT_ERR_ARGUMENT, "ct_corpus_new", "max_tokens is -5");
     ck_assert_ptr_null(ct_corpus_new(t, (ct_corpus_options){ .clean = (ct_clean)9 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_corpus_new", "no cleaning 9");
+    expect_error(CT_ERR_ARGUMENT, "ct_corpus_new", "9 is not a cleaning");
     ck_assert_ptr_null(ct_corpus_new(NULL, (ct_corpus_options){ 0 }));
     expect_error(CT_ERR_ARGUMENT, "ct_corpus_new", "text is NULL");
     ct_text_free(t);
@@ -799,7 +799,7 @@ START_TEST(windows_too_short)
 
         if (!cases[i].given) {
             ck_assert_ptr_null(l);
-            expect_error(CT_ERR_SHAPE, "ct_loader_windows_new", "too short ... from token");
+            expect_error(CT_ERR_SHAPE, "ct_loader_windows_new", "too few ... from token");
             continue;
         }
         ck_assert_msg(l != NULL, "case %d: %s", i, ct_error_message());
@@ -825,7 +825,7 @@ START_TEST(sequences_too_short)
         char word[40];
 
         ck_assert_ptr_null(ct_loader_sequences_new(less, options));
-        snprintf(word, sizeof word, "too short ... 4 x 6 ... %d", need);
+        snprintf(word, sizeof word, "too few ... 4 x 6 ... %d", need);
         expect_error(CT_ERR_SHAPE, "ct_loader_sequences_new", word);
         ck_assert_ptr_nonnull(l);
         for (o = 0; o <= T - random; o++) {
@@ -835,7 +835,7 @@ START_TEST(sequences_too_short)
         }
         options.batch_size = options.steps = INT64_MAX;
         ck_assert_ptr_null(ct_loader_sequences_new(enough, options));
-        expect_error(CT_ERR_SHAPE, "ct_loader_sequences_new", "too short");
+        expect_error(CT_ERR_SHAPE, "ct_loader_sequences_new", "too few");
         ct_loader_free(l);
         ct_corpus_free(enough);
         ct_corpus_free(less);
@@ -862,11 +862,11 @@ START_TEST(loader_bad)
                                           .steps = cases[i].steps };
 
         ck_assert_ptr_null(ct_loader_windows_new(c, w));
-        expect_error(CT_ERR_ARGUMENT, "ct_loader_windows_new", "below");
+        expect_error(CT_ERR_ARGUMENT, "ct_loader_windows_new", "must be at least");
         if (i >= 4)
             continue;
         ck_assert_ptr_null(ct_loader_sequences_new(c, q));
-        expect_error(CT_ERR_ARGUMENT, "ct_loader_sequences_new", "below 1");
+        expect_error(CT_ERR_ARGUMENT, "ct_loader_sequences_new", "must be at least 1");
     }
     ck_assert_ptr_null(ct_loader_windows_new(NULL, (ct_loader_windows_options){ .batch_size = 1 }));
     expect_error(CT_ERR_ARGUMENT, "ct_loader_windows_new", "corpus is NULL");
@@ -879,10 +879,10 @@ START_TEST(loader_bad)
         l = ct_loader_sequences_new(
             c, (ct_loader_sequences_options){ .batch_size = 2, .steps = 5, .random = i });
         ck_assert_int_eq(ct_loader_set_offset(l, -2), CT_ERR_ARGUMENT);
-        expect_error(CT_ERR_ARGUMENT, "ct_loader_set_offset", "offset -2");
+        expect_error(CT_ERR_ARGUMENT, "ct_loader_set_offset", "offset is -2");
         ck_assert_int_eq(ct_loader_set_offset(l, 6 - i), CT_ERR_ARGUMENT);
         expect_error(CT_ERR_ARGUMENT, "ct_loader_set_offset",
-                     i ? "offset 5 ... 0..4" : "offset 6 ... 0..5");
+                     i ? "offset is 5 ... 4" : "offset is 6 ... 5");
         ct_loader_free(l);
     }
     ct_corpus_free(c);
@@ -899,7 +899,7 @@ START_TEST(loader_errors_stand)
     ct_batch b;
 
     ck_assert(!ct_loader_next(l, &b));
-    expect_error(CT_ERR_ARGUMENT, "ct_loader_next", "no epoch was begun");
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_next", "ct_loader_begin");
     ck_assert_int_eq(ct_loader_begin(l), CT_OK);
     ck_assert(!ct_loader_next(l, NULL));
     expect_error(CT_ERR_ARGUMENT, "ct_loader_next", "batch is NULL");

@@ -136,13 +136,13 @@ START_TEST(bad_options)
         ct_lm_options options;
         const char *word;
     } cases[] = {
-        { { .cell = (ct_lm_cell)3 }, "cell 3" },
-        { { .hidden_size = -1 }, "hidden_size -1" },
-        { { .embedding_size = -4 }, "embedding_size -4" },
-        { { .tied = true }, "tied ... embedding_size 0" },
-        { { .hidden_size = 4, .embedding_size = 5, .tied = true }, "tied ... embedding_size 5" },
-        { { .dropout = 1 }, "dropout 1" },
-        { { .dropout = NAN }, "dropout nan" },
+        { { .cell = (ct_lm_cell)3 }, "3 is not a cell" },
+        { { .hidden_size = -1 }, "hidden_size is -1" },
+        { { .embedding_size = -4 }, "embedding_size is -4" },
+        { { .tied = true }, "tied ... embedding_size is 0" },
+        { { .hidden_size = 4, .embedding_size = 5, .tied = true }, "tied ... embedding_size is 5" },
+        { { .dropout = 1 }, "dropout is 1" },
+        { { .dropout = NAN }, "dropout is nan" },
     };
     ct_corpus *c = new_corpus_of(
         prose, strlen(prose),
@@ -363,11 +363,11 @@ START_TEST(bad_generation)
     } cases[] = {
         { { .count = 3 }, "prefix is NULL" },
         { { .prefix = "" }, "prefix ... token" },
-        { { .prefix = "a", .count = -1 }, "count -1" },
-        { { .prefix = "a", .top_k = -2 }, "top_k -2" },
-        { { .prefix = "a", .temperature = -1 }, "temperature -1" },
-        { { .prefix = "a", .temperature = NAN }, "temperature nan" },
-        { { .prefix = "a", .temperature = INFINITY }, "temperature inf" },
+        { { .prefix = "a", .count = -1 }, "count is -1" },
+        { { .prefix = "a", .top_k = -2 }, "top_k is -2" },
+        { { .prefix = "a", .temperature = -1 }, "temperature is -1" },
+        { { .prefix = "a", .temperature = NAN }, "temperature is nan" },
+        { { .prefix = "a", .temperature = INFINITY }, "temperature is inf" },
     };
     ct_lm *m = small();
     ct_scope s;
@@ -597,12 +597,12 @@ START_TEST(malformed_descriptions)
         const char *object, *key, *json, *word;
     } cases[] = {
 #define VOCABULARY "!" /* an error of ct_vocab_new_from_tokens */
-        { NULL, "type", NULL, "no \"type\"" },
+        { NULL, "type", NULL, "\"type\" is missing" },
         { NULL, "type", "\"image_model\"", "\"image_model\"" },
         { NULL, "type", "3", "\"type\" ... string" },
         { NULL, "version", "2", "\"version\" ... 2" },
         { NULL, "version", "\"1\"", "\"version\" ... number" },
-        { NULL, "model", NULL, "no \"model\"" },
+        { NULL, "model", NULL, "\"model\" is missing" },
         { NULL, "model", "[]", "\"model\" ... object" },
         { "model", "cell", "\"mgu\"", "\"cell\" ... \"mgu\"" },
         { "model", "cell", "\"lstm\"", "rnn.weight_ih_l0 ... [48,25]" },
@@ -616,7 +616,7 @@ START_TEST(malformed_descriptions)
         { "model", "num_layers", "4096", "rnn.weight_ih_l1" },
         { "model", "num_layers", "4097", "\"num_layers\" ... 4097" },
         { "model", "embedding_size", "2147483647", "embedding.weight" },
-        { "model", "tied", "true", "ties" },
+        { "model", "tied", "true", "tied" },
         { "model", "tied", "1", "\"tied\" ... true" },
         { "model", "dropout", "1", "\"dropout\" ... 1" },
         { "model", "dropout", "\"0\"", "\"dropout\" ... number" },
@@ -629,7 +629,7 @@ START_TEST(malformed_descriptions)
         { NULL, "tokens", "\"syllable\"", "\"tokens\" ... \"syllable\"" },
         { NULL, "tokens", "\"byte\"", VOCABULARY "token 0 ... twice" },
         { NULL, "clean", "\"bleach\"", "\"clean\" ... \"bleach\"" },
-        { NULL, "vocabulary", NULL, "no \"vocabulary\"" },
+        { NULL, "vocabulary", NULL, "\"vocabulary\" is missing" },
         { NULL, "vocabulary", "{}", "\"vocabulary\" ... array" },
         { NULL, "vocabulary", "[]", VOCABULARY "<unk>" },
         { NULL, "vocabulary", "[\"<unk>\", \"a\"]", "rnn.weight_ih_l0 ... [36,2]" },
@@ -640,7 +640,7 @@ START_TEST(malformed_descriptions)
         { NULL, "vocabulary", "[[]]", "token 0 ... bytes" },
         { NULL, "vocabulary", "[[\"a\"]]", "token 0 ... bytes" },
         { NULL, "vocabulary", "[\"<unk>\", \"a\", [97]]", VOCABULARY "token 2 ... twice" },
-        { NULL, "corpus", NULL, "no \"corpus\"" },
+        { NULL, "corpus", NULL, "\"corpus\" is missing" },
         { "corpus", "sha256", "\"abc\"", "SHA-256" },
         { "corpus", "tokens", "-1", "\"tokens\" ... -1" },
         { NULL, "training", "[]", "\"training\" ... object" },
@@ -684,12 +684,12 @@ START_TEST(malformed_files)
     static const struct {
         const char *description, *word;
     } cases[] = {
-        { NULL, "is no model file (its metadata have no \"cotangent.model\")" },
+        { NULL, "is not a model file (its metadata have no \"cotangent.model\")" },
         { "", "metadata" },
         { "{", "metadata" },
         { "[]", "metadata" },
         { "{\"type\": \"language_model\", \"type\": \"language_model\"}", "metadata" },
-        { "{}", "no \"type\"" },
+        { "{}", "\"type\" is missing" },
     };
     ct_lm *m = small(), *back;
     char *good = ct_lm_describe(m);

@@ -570,7 +570,7 @@ START_TEST(clip_value)
         ct_clip_grad_norm(set, 1, NULL);
         ct_device_synchronize(DEVICE);
         expect_error(CT_ERR_NUMERIC, "ct_clip_grad_norm",
-                     harness_later() ? "norm ... finite" : "norm overflows");
+                     harness_later() ? "norm ... finite" : "norm ... overflows");
     }
     ct_params_free(set);
 }
@@ -957,9 +957,9 @@ START_TEST(call_errors)
     ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
 
     ct_clip_grad_norm(set, 0, NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_norm", "max_norm 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_norm", "max_norm is 0");
     ct_clip_grad_value(set, -1);
-    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_value", "clip_value -1");
+    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_value", "clip_value is -1");
     ct_clip_grad_norm(NULL, 1, NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_norm", "set is NULL");
     ct_optimizer_step(NULL);
@@ -998,7 +998,7 @@ START_TEST(schedule_errors)
     ct_schedule_step_lr(NULL, 1, 1);
     expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr", "schedule is NULL");
     ct_schedule_step_lr(s, 0, 1);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr", "step_size 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr", "step_size is 0");
     ct_schedule_step_lr(s, 1, 0);
     expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr", "gamma is 0");
     ct_schedule_linear_lr(s, -1, 1, 5);
@@ -1006,19 +1006,19 @@ START_TEST(schedule_errors)
     ct_schedule_linear_lr(s, 0, INFINITY, 5);
     expect_error(CT_ERR_ARGUMENT, "ct_schedule_linear_lr", "end_factor is inf");
     ct_schedule_linear_lr(s, 0, 1, 0);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_linear_lr", "total_iters 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_linear_lr", "total_iters is 0");
     ct_schedule_cosine_lr(s, -3, 0);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_cosine_lr", "t_max -3");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_cosine_lr", "t_max is -3");
     ct_schedule_cosine_lr(s, 3, -1);
     expect_error(CT_ERR_ARGUMENT, "ct_schedule_cosine_lr", "eta_min is -1");
     ct_schedule_lambda_lr(s, NULL, NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_schedule_lambda_lr", "factor is NULL");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .factor = 1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "factor 1");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "factor is 1");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .factor = CT_ZERO });
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "factor 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "factor is 0");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .cooldown = -1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "cooldown -1");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "cooldown is -1");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .threshold = -1 });
     expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "threshold is -1");
     ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .min_lr = -1 });
@@ -1027,7 +1027,7 @@ START_TEST(schedule_errors)
     expect_error(CT_ERR_ARGUMENT, "ct_schedule_plateau_lr", "eps is -1");
     ct_schedule_then(s, 5);
     ct_schedule_then(s, 5);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_then", "at 5");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_then", "at is 5");
     expect_close("no part was added", ct_optimizer_lr(o), 1, 0);
     ct_optimizer_free(o);
     ct_params_free(set);
@@ -1172,7 +1172,7 @@ START_TEST(load_errors)
     load_refused(o, "max_exp_avg_sq.a.bias", one, CT_ERR_ARGUMENT, "\"max_exp_avg_sq.a.bias\"");
     load_refused(o, "schedule", one, CT_ERR_ARGUMENT, "\"schedule\"");
     load_refused(o, "exp_avg.a.weight", one, CT_ERR_SHAPE, "exp_avg.a.weight ... [5]");
-    load_refused(o, "exp_avg.c", one, CT_ERR_SHAPE, "settled");
+    load_refused(o, "exp_avg.c", one, CT_ERR_SHAPE, "shape of c");
     load_refused(o, "exp_avg.a.bias", ct_ones(CT_SHAPE(5), CT_F64, DEVICE), CT_ERR_DTYPE,
                  "exp_avg.a.bias");
     load_refused(o, "step.a.bias", one, CT_ERR_SHAPE, "step.a.bias ... [5]");

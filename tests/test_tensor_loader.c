@@ -224,22 +224,22 @@ START_TEST(bad_series)
         ct_status status;
         const char *word;
     } cases[] = {
-        { { .batch_size = 0, .steps = 4 }, CT_ERR_ARGUMENT, "batch_size 0" },
-        { { .batch_size = 2, .steps = 4, .first = -1 }, CT_ERR_ARGUMENT, "first -1" },
-        { { .batch_size = 2, .steps = 4, .count = -5 }, CT_ERR_ARGUMENT, "count -5" },
-        { { .batch_size = 2, .steps = 0 }, CT_ERR_ARGUMENT, "steps 0" },
-        { { .batch_size = 2, .steps = 4, .targets = -1 }, CT_ERR_ARGUMENT, "targets -1" },
+        { { .batch_size = 0, .steps = 4 }, CT_ERR_ARGUMENT, "batch_size is 0" },
+        { { .batch_size = 2, .steps = 4, .first = -1 }, CT_ERR_ARGUMENT, "first is -1" },
+        { { .batch_size = 2, .steps = 4, .count = -5 }, CT_ERR_ARGUMENT, "count is -5" },
+        { { .batch_size = 2, .steps = 0 }, CT_ERR_ARGUMENT, "steps is 0" },
+        { { .batch_size = 2, .steps = 4, .targets = -1 }, CT_ERR_ARGUMENT, "targets is -1" },
         { { .batch_size = 2, .steps = 4, .ahead = INT64_MIN },
           CT_ERR_ARGUMENT,
-          "ahead -9223372036854775808" },
-        { { .batch_size = 2, .steps = 4, .targets = 6 }, CT_ERR_ARGUMENT, "targets 6" },
+          "ahead is -9223372036854775808" },
+        { { .batch_size = 2, .steps = 4, .targets = 6 }, CT_ERR_ARGUMENT, "targets is 6" },
         { { .batch_size = 2, .steps = 10 }, CT_ERR_SHAPE, "window of 10" },
         { { .batch_size = 2, .steps = 11 }, CT_ERR_SHAPE, "window of 11" },
         { { .batch_size = 2, .steps = 4, .ahead = 7 }, CT_ERR_SHAPE, "7 ahead" },
         { { .batch_size = 2, .steps = INT64_MAX, .ahead = INT64_MAX },
           CT_ERR_SHAPE,
           "window of 9223372036854775807" },
-        { { .batch_size = 2, .steps = 4, .first = 6 }, CT_ERR_SHAPE, "number 6" },
+        { { .batch_size = 2, .steps = 4, .first = 6 }, CT_ERR_SHAPE, "first is 6" },
     };
     ct_scope s = ct_scope_begin();
     ct_tensor *series = counted(CT_SHAPE(10), CT_F32, false);
@@ -277,13 +277,13 @@ START_TEST(bad_rows)
     ck_assert_ptr_null(ct_loader_tensors_new(x, counted(CT_SHAPE(4), CT_F32, false), o));
     expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new", "f32[4]");
     ck_assert_ptr_null(ct_loader_tensors_new(none, none, o));
-    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new", "number 0");
+    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new", "first is 0");
     ck_assert_ptr_null(
         ct_loader_tensors_new(x, y, (ct_loader_tensors_options){ .batch_size = 2, .first = 5 }));
-    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new", "number 5");
+    expect_error(CT_ERR_SHAPE, "ct_loader_tensors_new", "first is 5");
     ck_assert_ptr_null(ct_loader_tensors_new(
         x, y, (ct_loader_tensors_options){ .device = DEVICE, .batch_size = -2 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_loader_tensors_new", "batch_size -2");
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_tensors_new", "batch_size is -2");
 
     /* rows without elements are rows */
     empty = ct_empty(CT_SHAPE(5, 0), CT_F32, DEVICE);

@@ -235,21 +235,21 @@ START_TEST(misuse)
 
     fixture_begin(&f);
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_fit", "max_epochs 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_fit", "max_epochs is 0");
     ck_assert(ct_fit(NULL, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_fit", "max_epochs 0");
+    expect_error(CT_ERR_ARGUMENT, "ct_fit", "trainer is NULL");
     trainer.max_epochs = 1;
     ck_assert(ct_fit(&trainer, NULL, f.train, f.val, &r) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_fit", "max_epochs 1");
+    expect_error(CT_ERR_ARGUMENT, "ct_fit", "model is NULL");
     ck_assert(ct_fit(&trainer, &f.model, NULL, f.val, &r) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_fit", "max_epochs 1");
+    expect_error(CT_ERR_ARGUMENT, "ct_fit", "training loader is NULL");
     f.model.configure_optimizers = NULL;
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_fit", "max_epochs 1");
+    expect_error(CT_ERR_ARGUMENT, "ct_fit", "configure_optimizers is NULL");
     f.model.configure_optimizers = plain_sgd;
     trainer.gradient_clip_val = -1;
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_fit", "gradient_clip_val -1");
+    expect_error(CT_ERR_ARGUMENT, "ct_fit", "gradient_clip_val is -1");
     fixture_end(&f);
 }
 END_TEST

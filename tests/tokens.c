@@ -287,9 +287,9 @@ START_TEST(byte_vocabulary)
 
     ck_assert_ptr_null(
         ct_vocab_new("a", 1, (ct_vocab_options){ .tokens = CT_TOKEN_KIND_BYTE, .min_freq = 2 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_vocab_new", "bytes have no other order, and no min_freq");
+    expect_error(CT_ERR_ARGUMENT, "ct_vocab_new", "bytes take no order");
     ck_assert_ptr_null(ct_vocab_new("a", 1, (ct_vocab_options){ .tokens = (ct_token_kind)9 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_vocab_new", "there is no kind of tokens 9");
+    expect_error(CT_ERR_ARGUMENT, "ct_vocab_new", "9 is not a kind");
 }
 END_TEST
 
@@ -302,12 +302,12 @@ START_TEST(vocabularies_of_lists)
         const char *tokens[3];
         const char *word;
     } bad[] = {
-        { CT_TOKEN_KIND_CHAR, 0, { NULL }, "no <unk> among the tokens" },
-        { CT_TOKEN_KIND_CHAR, 2, { "a", "b" }, "no <unk> among the tokens" },
-        { CT_TOKEN_KIND_WORD, 3, { "<unk>", "a", "a" }, "token 2 is twice there" },
+        { CT_TOKEN_KIND_CHAR, 0, { NULL }, "the tokens do not include <unk>" },
+        { CT_TOKEN_KIND_CHAR, 2, { "a", "b" }, "the tokens do not include <unk>" },
+        { CT_TOKEN_KIND_WORD, 3, { "<unk>", "a", "a" }, "token 2 is given twice" },
         { CT_TOKEN_KIND_CHAR, 2, { "<unk>", "" }, "token 1 is empty" },
         { CT_TOKEN_KIND_CHAR, 2, { "<unk>", NULL }, "token 1 is NULL" },
-        { CT_TOKEN_KIND_BYTE, 1, { "a" }, "token 0 is twice there" },
+        { CT_TOKEN_KIND_BYTE, 1, { "a" }, "token 0 is given twice" },
     };
     ct_vocab *v = ct_vocab_new_from_tokens(CT_TOKEN_KIND_CHAR, 5, good);
     int32_t ids[8];

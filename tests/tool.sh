@@ -303,23 +303,23 @@ printf 'some text\n' >short
 printf '12 34 56\n' >letterless
 printf 'some\0text' >binary
 : >empty
-refuses 1 'short: |.*too short' train short
+refuses 1 "short: |.*too few" train short
 refuses 1 'missing: No such file' train missing
-refuses 1 'letterless: holds no letter' train letterless
+refuses 1 'letterless: has no letter' train letterless
 refuses 1 'binary: is binary' train binary
 refuses 1 'empty: is empty' train empty --tokens byte
 refuses 1 '\.: Is a directory' train .
 refuses 1 'missing: No such file' generate missing -p the
 refuses 1 'short: .*not a safetensors file' generate short -p the
-refuses 1 "$srcdir/tests/torch/peer.safetensors: is no model file" \
+refuses 1 "$srcdir/tests/torch/peer.safetensors: is not a model file" \
     generate "$srcdir/tests/torch/peer.safetensors" -p the
-refuses 1 "$srcdir/tests/torch/peer.safetensors: is no model file" \
+refuses 1 "$srcdir/tests/torch/peer.safetensors: is not a model file" \
     eval "$srcdir/tests/torch/peer.safetensors" text
 refuses 1 'stdin: the prefix is empty' generate gru.safetensors
 refuses 1 'missing: No such file' info missing
 refuses 1 'text: .*not a safetensors file' info text
 refuses 1 'missing: No such file' eval gru.safetensors missing
-refuses 1 'letterless: holds no letter' eval gru.safetensors letterless
+refuses 1 'letterless: has no letter' eval gru.safetensors letterless
 # shellcheck disable=SC2086
 refuses 1 'no/such/folder' train text $quick -o no/such/folder/model
 # shellcheck disable=SC2086

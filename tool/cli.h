@@ -1,5 +1,5 @@
-/* cli.h - command lines from a table, for the tool and the examples: each option is one row that says
- * what it takes and which field of the program's struct gets the value. */
+/* cli.h - command lines from a table, for the tool and the examples: each option is one row that
+ * says what it takes and which field of the program's struct gets the value. */
 #ifndef TOOL_CLI_H
 #define TOOL_CLI_H
 
@@ -28,8 +28,8 @@ typedef struct cli_option {
     const char *name; /* "top-k"; NULL: help is the heading of the rows that follow */
     cli_kind kind;
     const char *value; /* what --help calls the value: "N"; of a choice "rnn|lstm|gru" */
-    /* For --help, which adds the field's default in parentheses; if that is 0, the text after a bar:
-     * "hidden units|32". */
+    /* For --help, which adds the field's default in parentheses; if that is 0, the text after a
+     * bar: "hidden units|32". */
     const char *help;
     size_t offset; /* of the field */
     int64_t low, high;
@@ -47,8 +47,9 @@ typedef struct cli_program {
 /* What messages begin with; NULL: the program's name. */
 extern const char *cli_name;
 
-/* Fills in the fields of the options that are given; the others keep their values. After a wrong command
- * line: one line on stderr, and exit with status 2. Leaves the library without an error handler. */
+/* Fills in the fields of the options that are given; the others keep their values. After a wrong
+ * command line: one line on stderr, and exit with status 2. Leaves the library without an error
+ * handler. */
 void cli_parse(const cli_program *p, int argc, char **argv, void *to);
 
 /* Refuses a command line: one line on stderr, and exit with status 2. */

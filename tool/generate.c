@@ -46,9 +46,9 @@ static char *generate_read_prefix(void)
     if (!all || ferror(stdin) || fclose(all) != 0)
         tool_fail("stdin: %s", strerror(errno));
     else if (size >= PREFIX_LIMIT)
-        tool_fail("stdin: a prefix of more than %zu bytes", PREFIX_LIMIT);
+        tool_fail("stdin: the prefix has more than %zu bytes", PREFIX_LIMIT);
     else if (memchr(text, '\0', size))
-        tool_fail("stdin: the prefix holds a NUL byte");
+        tool_fail("stdin: the prefix has a NUL byte");
     else {
         if (size && text[size - 1] == '\n')
             text[--size] = '\0';

@@ -35,8 +35,8 @@ void tool_note(const char *format, ...) CT_PRINTF(1, 2);
 /* The library's error handler: prints the reason, without the function's name. */
 void tool_print_error(ct_status status, const char *message, void *context);
 
-/* Returns TOOL_OK, or TOOL_FAILED if an error of the library stands (its line was printed when it was
- * raised), or if stdout did not take everything (a line says why). */
+/* Returns TOOL_OK, or TOOL_FAILED if an error of the library stands (its line was printed when it
+ * was raised), or if stdout did not take everything (a line says why). */
 int tool_status(void);
 
 /* cli_parse, and then tool_print_error is the library's error handler again. */

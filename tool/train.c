@@ -20,7 +20,8 @@ typedef struct options {
     bool resume, quiet;
 } options;
 
-/* The learning rates that suit such models; any other algorithm begins with the library's default. */
+/* The learning rates that suit such models; any other algorithm begins with the library's
+ * default. */
 static const struct {
     const char *optimizer;
     double lr;
@@ -189,8 +190,8 @@ static ct_optimizer *train_configure(void *self)
     return train_optimizer(r->o, ct_lm_params(r->m));
 }
 
-/* Notes the run in the model card. A checkpoint's card has no notes, since a resumed run must describe
- * the same model. */
+/* Notes the run in the model card. A checkpoint's card has no notes, since a resumed run must
+ * describe the same model. */
 static void train_note(const options *o, ct_lm *m, const ct_fit_result *r)
 {
     const char *name = strrchr(o->text, '/');

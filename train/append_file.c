@@ -1,4 +1,4 @@
-/* append_file.c - files that grow while a run goes on. */
+/* append_file.c - files that grow during a run. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"

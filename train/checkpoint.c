@@ -163,7 +163,7 @@ ct_status cti_checkpoint_write(cti_run *r, const char *path)
 
 static ct_status checkpoint_malformed(const char *path, const char *what)
 {
-    return ct_raise(CT_ERR_FORMAT, me, "%.300s: %s cannot be a run's", path, what);
+    return ct_raise(CT_ERR_FORMAT, me, "%.300s: %s is not valid", path, what);
 }
 
 /* The tensor of a name, with this shape (its first size -1: any) and dtype, on the CPU; NULL with

@@ -1,5 +1,5 @@
-/* deferred_losses.c - losses and norms that stay on an asynchronous device until some are read at once, so
- * that a step of training does not wait for the device. */
+/* deferred_losses.c - losses and norms that stay on an asynchronous device until some are read at
+ * once, so that a step of training does not wait for the device. */
 #include "tensor/internal.h"
 
 #include "train/internal.h"
@@ -34,8 +34,8 @@ void cti_deferred_add(cti_deferred *l, ct_tensor *loss, ct_tensor *norm, double 
     l->tokens[l->count++] = tokens;
 }
 
-/* The numbers of count tensors of one element: read at once. */
-static bool read_all(ct_tensor *const *t, int count, double *out)
+/* Reads count tensors of one element with one transfer. */
+static bool deferred_read_all(ct_tensor *const *t, int count, double *out)
 {
     ct_scope s = cti_scope_push();
     ct_tensor *row[CTI_DEFERRED];
@@ -53,8 +53,8 @@ int cti_deferred_read(cti_deferred *l, double *losses, double *norms)
 {
     int count = l->count;
 
-    if (!count || !ct_ok() || !read_all(l->loss, count, losses) ||
-        (norms && !read_all(l->norm, count, norms)))
+    if (!count || !ct_ok() || !deferred_read_all(l->loss, count, losses) ||
+        (norms && !deferred_read_all(l->norm, count, norms)))
         count = 0;
     cti_deferred_drop(l);
     return count;

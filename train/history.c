@@ -1,4 +1,4 @@
-/* history.c - what the epochs of a run came to, its CSV file and its curve. */
+/* history.c - the results of the epochs of a run, its CSV file and its curve. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
@@ -91,14 +91,14 @@ ct_status cti_history_plot(const cti_history *h, const char *path)
 
 /* ---- the CSV file ---- */
 
-static void print_names(cti_buffer *b)
+static void history_print_names(cti_buffer *b)
 {
     for (int c = 0; c < CTI_COLUMNS; c++)
         cti_buffer_print(b, "%s%s", c ? "," : "", cti_column_names[c]);
     cti_buffer_print(b, "\n");
 }
 
-static void print_row(cti_buffer *b, const double *row)
+static void history_print_row(cti_buffer *b, const double *row)
 {
     for (int c = 0; c < CTI_COLUMNS; c++) {
         if (c)
@@ -109,27 +109,27 @@ static void print_row(cti_buffer *b, const double *row)
     cti_buffer_print(b, "\n");
 }
 
-/* The length of the line at s, its newline included; 0 for one that does not end. */
-static size_t line_length(const char *s)
+/* The length of the line at s with its newline; 0 for a line without one. */
+static size_t history_line_length(const char *s)
 {
     const char *end = strchr(s, '\n');
 
     return end ? (size_t)(end - s) + 1 : 0;
 }
 
-/* The old file's line for a row, from *old on, if it begins with the same numbers: it has the
- * clock's, too. Lines of earlier epochs are passed for good. */
-static const char *old_line(const char **old, const double *row)
+/* Finds the line of a row in the old file from *old on, if it begins with the same numbers; it also
+ * has the times. Skips the lines of earlier epochs. */
+static const char *history_old_line(const char **old, const double *row)
 {
     cti_buffer b = { 0 };
     size_t same = 0;
 
-    while (line_length(*old) && !(strtod(*old, NULL) >= row[CTI_EPOCH]))
-        *old += line_length(*old);
-    print_row(&b, row);
+    while (history_line_length(*old) && !(strtod(*old, NULL) >= row[CTI_EPOCH]))
+        *old += history_line_length(*old);
+    history_print_row(&b, row);
     for (int commas = 0; !b.failed && commas < CTI_CLOCK; same++)
         commas += b.bytes[same] == ',';
-    if (b.failed || !line_length(*old) || strncmp(*old, b.bytes, same) != 0)
+    if (b.failed || !history_line_length(*old) || strncmp(*old, b.bytes, same) != 0)
         same = 0;
     cti_buffer_free(&b);
     return same ? *old : NULL;
@@ -147,14 +147,14 @@ ct_status cti_csv_open(cti_csv *f, const char *path, const cti_history *h, bool 
     if (resumed)
         old = cti_read_old(me, path, NULL);
     at = old;
-    print_names(&b);
+    history_print_names(&b);
     for (int64_t i = 0; i < h->count; i++) {
-        const char *line = old ? old_line(&at, h->row[i]) : NULL;
+        const char *line = old ? history_old_line(&at, h->row[i]) : NULL;
 
         if (line)
-            cti_buffer_add(&b, line, line_length(line));
+            cti_buffer_add(&b, line, history_line_length(line));
         else
-            print_row(&b, h->row[i]);
+            history_print_row(&b, h->row[i]);
     }
     if (ct_ok() && cti_buffer_save(&b, me, path) == CT_OK)
         f->fd = cti_append_open(me, path);
@@ -169,7 +169,7 @@ ct_status cti_csv_add(cti_csv *f, const cti_history *h)
 
     if (f->fd < 0)
         return CT_OK;
-    print_row(&b, h->row[h->count - 1]);
+    history_print_row(&b, h->row[h->count - 1]);
     cti_append(me, f->path, f->fd, &b);
     cti_buffer_free(&b);
     return ct_error();

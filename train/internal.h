@@ -63,8 +63,8 @@ typedef struct cti_run {
 
 /* ---- losses that are read later (deferred_losses.c) ---- */
 
-/* Whether the losses of this run are deferred: its device is asynchronous, and no callback needs each
- * loss at once. */
+/* Whether the losses of this run are deferred: its device is asynchronous, and no callback needs
+ * each loss at once. */
 bool cti_deferred_wanted(const cti_run *run, bool training);
 
 /* Keeps a step's loss, and its norm unless that is NULL; does nothing while an error stands. */
@@ -96,8 +96,8 @@ void cti_run_forget_description(cti_run *run);
 /* p's name in the model's set. */
 const char *cti_run_param_name(const cti_run *run, const ct_param *p);
 
-/* CT_ERR_FORMAT, naming everything that differs, if f is not a checkpoint of this run. Prints a note
- * if it was made by another processor or library, whose last bits may differ. */
+/* CT_ERR_FORMAT, naming everything that differs, if f is not a checkpoint of this run. Prints a
+ * note if it was made by another processor or library, whose last bits may differ. */
 ct_status cti_resume_check(cti_run *run, const ct_safetensors *f, const char *path);
 
 /* ---- stopping (signals.c) ---- */

@@ -1,4 +1,4 @@
-/* language_model.c - the model, generating from it, and how well it predicts. */
+/* language_model.c - the model, generation and evaluation. */
 #include "tensor/internal.h"
 
 #include "train/language_model_internal.h"
@@ -21,7 +21,7 @@
 #include <math.h>
 #include <string.h>
 
-#define CHUNK 256 /* steps of a call, where a long text is read */
+#define CHUNK 256 /* steps per call when a long text is read */
 
 static const struct {
     const char *name;
@@ -55,25 +55,24 @@ bool cti_lm_check(const char *function, ct_lm_options *o)
     o->hidden_size = o->hidden_size ? o->hidden_size : 256;
     o->num_layers = o->num_layers ? o->num_layers : 1;
     if ((unsigned)o->cell >= CELLS)
-        ct_raise(CT_ERR_ARGUMENT, function, "there is no cell %d", (int)o->cell);
-    else if (o->hidden_size < 1 || o->num_layers < 1 || o->embedding_size < 0)
-        ct_raise(CT_ERR_ARGUMENT, function,
-                 "hidden_size %lld, num_layers %d, embedding_size %lld: "
-                 "negative",
-                 (long long)o->hidden_size, o->num_layers, (long long)o->embedding_size);
+        ct_raise(CT_ERR_ARGUMENT, function, "%d is not a cell", (int)o->cell);
+    else if (!cti_at_least(function, "hidden_size", o->hidden_size, 1) ||
+             !cti_at_least(function, "num_layers", o->num_layers, 1) ||
+             !cti_at_least(function, "embedding_size", o->embedding_size, 0))
+        return false;
     else if (o->tied && o->embedding_size != o->hidden_size)
         ct_raise(CT_ERR_ARGUMENT, function,
-                 "tied weights need embedding_size %lld to be "
-                 "hidden_size %lld",
+                 "tied weights need equal sizes; embedding_size is %lld, hidden_size %lld",
                  (long long)o->embedding_size, (long long)o->hidden_size);
     else if (!(o->dropout >= 0 && o->dropout < 1))
-        ct_raise(CT_ERR_ARGUMENT, function, "dropout %g is not in [0, 1)", o->dropout);
+        ct_raise(CT_ERR_ARGUMENT, function, "dropout is %g; it must be at least 0 and less than 1",
+                 o->dropout);
     else
         return true;
     return false;
 }
 
-static void make_modules(ct_lm *m)
+static void lm_make_modules(ct_lm *m)
 {
     const ct_lm_options *o = &m->options;
     const int64_t vocab = ct_vocab_size(m->vocab);
@@ -119,7 +118,7 @@ ct_lm *cti_lm_make(const char *function, const ct_lm_options *o, ct_vocab *vocab
         cti_out_of_memory(function, sizeof *m);
     m->params = ct_params_new((ct_params_options){ .seed = o->seed, .device = o->device });
     if (m->params && ct_ok())
-        make_modules(m);
+        lm_make_modules(m);
     if (ct_ok())
         return m;
     ct_lm_free(m);
@@ -127,7 +126,7 @@ ct_lm *cti_lm_make(const char *function, const ct_lm_options *o, ct_vocab *vocab
 }
 
 /* Another vocabulary with the same tokens. */
-static ct_vocab *copy_of(const ct_vocab *v)
+static ct_vocab *lm_copy(const ct_vocab *v)
 {
     int first = ct_vocab_kind(v) == CT_TOKEN_KIND_BYTE ? 256 : 0, count = ct_vocab_size(v) - first,
         i;
@@ -156,7 +155,7 @@ ct_lm *ct_lm_new(const ct_corpus *corpus, ct_lm_options options)
     }
     if (!ct_ok() || !cti_lm_check("ct_lm_new", &options))
         return NULL;
-    m = cti_lm_make("ct_lm_new", &options, copy_of(ct_corpus_vocab(corpus)));
+    m = cti_lm_make("ct_lm_new", &options, lm_copy(ct_corpus_vocab(corpus)));
     if (m) {
         m->clean = ct_corpus_clean(corpus);
         m->corpus_tokens = ct_corpus_size(corpus);
@@ -207,20 +206,20 @@ const char *ct_lm_corpus_sha256(const ct_lm *m)
 
 /* ---- forward ---- */
 
-static ct_tensor *drop(ct_lm *m, ct_tensor *x)
+static ct_tensor *lm_drop(ct_lm *m, ct_tensor *x)
 {
     return m->dropout ? ct_forward(m->dropout, x) : x;
 }
 
 /* ids S -> what the recurrent layers read, S + (in) */
-static ct_tensor *inputs(ct_lm *m, ct_tensor *ids)
+static ct_tensor *lm_inputs(ct_lm *m, ct_tensor *ids)
 {
     if (m->embedding)
-        return drop(m, ct_forward(m->embedding, ids));
+        return lm_drop(m, ct_forward(m->embedding, ids));
     return ct_one_hot(ids, ct_vocab_size(m->vocab));
 }
 
-static bool given(const char *function, const ct_lm *m)
+static bool lm_given(const char *function, const ct_lm *m)
 {
     if (!m && ct_ok())
         ct_raise(CT_ERR_ARGUMENT, function, "m is NULL");
@@ -231,17 +230,19 @@ ct_tensor *ct_lm_forward(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_sta
 {
     ct_tensor *y;
 
-    if (!given("ct_lm_forward", m))
+    if (!lm_given("ct_lm_forward", m))
         return NULL;
-    y = ct_recurrent_forward(m->rnn, inputs(m, ct_transpose(ids, 0, 1)), state, next); /* (T,B,H) */
-    return ct_transpose(ct_forward(m->linear, drop(m, y)), 0, 1);
+    y = ct_recurrent_forward(m->rnn, lm_inputs(m, ct_transpose(ids, 0, 1)), state,
+                             next); /* (T,B,H) */
+    return ct_transpose(ct_forward(m->linear, lm_drop(m, y)), 0, 1);
 }
 
 ct_tensor *ct_lm_step(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
 {
-    if (!given("ct_lm_step", m))
+    if (!lm_given("ct_lm_step", m))
         return NULL;
-    return ct_forward(m->linear, drop(m, ct_recurrent_step(m->rnn, inputs(m, ids), state, next)));
+    return ct_forward(m->linear,
+                      lm_drop(m, ct_recurrent_step(m->rnn, lm_inputs(m, ids), state, next)));
 }
 
 /* ---- reading ---- */
@@ -257,7 +258,7 @@ int32_t *ct_lm_encode(const ct_lm *m, const char *text, size_t size, int64_t *co
     *count = 0;
     if (unknown)
         *unknown = 0;
-    cleaned = given("ct_lm_encode", m) ? ct_clean_apply(how, text, size, &n) : NULL;
+    cleaned = lm_given("ct_lm_encode", m) ? ct_clean_apply(how, text, size, &n) : NULL;
     if (cleaned) {
         ids = cti_calloc(n + 1, sizeof *ids);
         if (ids)
@@ -270,23 +271,23 @@ int32_t *ct_lm_encode(const ct_lm *m, const char *text, size_t size, int64_t *co
 }
 
 /* ids (n) on m's device. */
-static ct_tensor *upload(const ct_lm *m, const int32_t *ids, ct_shape shape)
+static ct_tensor *lm_upload(const ct_lm *m, const int32_t *ids, ct_shape shape)
 {
     return ct_from_data(ids, shape, CT_I32, ct_params_device(m->params));
 }
 
 /* ---- generating ---- */
 
-typedef struct stream {
+typedef struct lm_stream {
     ct_lm *m;
     const ct_lm_generate_options *o;
     ct_generator g;
     ct_state *state;
     int32_t id; /* the last one, not read yet */
-} stream;
+} lm_stream;
 
 /* logits (1, vocab) -> the next id */
-static int32_t choose(stream *s, ct_tensor *logits)
+static int32_t lm_choose(lm_stream *s, ct_tensor *logits)
 {
     const ct_lm_generate_options *o = s->o;
     const double temperature = o->temperature == 0 ? 1 : fmax(o->temperature, 1e-30);
@@ -308,8 +309,8 @@ static int32_t choose(stream *s, ct_tensor *logits)
     return (int32_t)ct_item(which ? ct_gather(which, 1, at) : at);
 }
 
-/* Reads the prefix but for its last token, which is the first that is not read. */
-static bool read_prefix(stream *s, const int32_t *ids, int64_t count)
+/* Reads the prefix except its last token, which the first step of generation reads. */
+static bool lm_read_prefix(lm_stream *s, const int32_t *ids, int64_t count)
 {
     int64_t at, n;
 
@@ -318,7 +319,7 @@ static bool read_prefix(stream *s, const int32_t *ids, int64_t count)
         ct_state *next;
 
         n = count - 1 - at < CHUNK ? count - 1 - at : CHUNK;
-        ct_recurrent_forward(s->m->rnn, inputs(s->m, upload(s->m, ids + at, CT_SHAPE(n, 1))),
+        ct_recurrent_forward(s->m->rnn, lm_inputs(s->m, lm_upload(s->m, ids + at, CT_SHAPE(n, 1))),
                              s->state, &next);
         ct_state_carry(s->state, next);
         if (ct_scope_end(scope) != CT_OK)
@@ -329,18 +330,18 @@ static bool read_prefix(stream *s, const int32_t *ids, int64_t count)
 }
 
 /* Reads the last token and chooses the next. */
-static bool step(stream *s)
+static bool lm_step(lm_stream *s)
 {
     ct_scope scope = ct_scope_begin_inference();
     ct_state *next;
 
-    s->id = choose(s, ct_lm_step(s->m, upload(s->m, &s->id, CT_SHAPE(1)), s->state, &next));
+    s->id = lm_choose(s, ct_lm_step(s->m, lm_upload(s->m, &s->id, CT_SHAPE(1)), s->state, &next));
     ct_state_carry(s->state, next);
     return ct_scope_end(scope) == CT_OK;
 }
 
-/* Hands out a token: the bytes that it stands for. False: stop. */
-static bool emit_token(const stream *s, int32_t id, bool first)
+/* Passes the bytes of a token to emit. False: stop. */
+static bool lm_emit_token(const lm_stream *s, int32_t id, bool first)
 {
     const ct_vocab *v = s->m->vocab;
     const char *token = ct_vocab_token(v, id);
@@ -354,62 +355,62 @@ static bool emit_token(const stream *s, int32_t id, bool first)
     return s->o->emit(s->o->context, token, size);
 }
 
-static bool check_generate(const ct_lm_generate_options *o)
+static bool lm_check_generate(const ct_lm_generate_options *o)
 {
     if (!o->prefix)
         ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate", "prefix is NULL");
-    else if (o->count < 0 || o->top_k < 0)
-        ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate", "count %lld, top_k %lld: negative",
-                 (long long)o->count, (long long)o->top_k);
+    else if (!cti_at_least("ct_lm_generate", "count", o->count, 0) ||
+             !cti_at_least("ct_lm_generate", "top_k", o->top_k, 0))
+        return false;
     else if (!(o->temperature >= 0 && isfinite(o->temperature)))
-        ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate", "temperature %g is no number above 0",
-                 o->temperature);
+        ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate",
+                 "temperature is %g; it must be finite and at least 0", o->temperature);
     else
         return true;
     return false;
 }
 
-static void run(stream *s, const int32_t *ids, int64_t count)
+static void lm_run(lm_stream *s, const int32_t *ids, int64_t count)
 {
     bool on = true;
     int64_t i;
 
     for (i = 0; i < count && on; i++)
-        on = emit_token(s, ids[i], i == 0);
-    if (!on || s->o->count == 0 || !read_prefix(s, ids, count))
+        on = lm_emit_token(s, ids[i], i == 0);
+    if (!on || s->o->count == 0 || !lm_read_prefix(s, ids, count))
         return;
     for (i = 0; i < s->o->count && on; i++)
-        on = step(s) && emit_token(s, s->id, false);
+        on = lm_step(s) && lm_emit_token(s, s->id, false);
 }
 
 ct_status ct_lm_generate(ct_lm *m, ct_lm_generate_options options)
 {
-    stream s = { .m = m, .o = &options };
+    lm_stream s = { .m = m, .o = &options };
     int64_t count;
     int32_t *ids;
 
-    if (!given("ct_lm_generate", m) || !check_generate(&options))
+    if (!lm_given("ct_lm_generate", m) || !lm_check_generate(&options))
         return ct_error();
     ids = ct_lm_encode(m, options.prefix, strlen(options.prefix), &count, NULL);
     if (ids && count == 0)
-        ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate", "the prefix holds no token");
+        ct_raise(CT_ERR_ARGUMENT, "ct_lm_generate", "the prefix has no token");
     s.g = ct_generator_stream(ct_generator_from_seed(options.seed), "generate");
     s.state = ct_recurrent_begin_state(m->rnn, 1);
     if (ct_ok())
-        run(&s, ids, count);
+        lm_run(&s, ids, count);
     ct_state_free(s.state);
     cti_release(ids);
     return ct_error();
 }
 
-typedef struct collected {
+typedef struct lm_collected {
     char *s;
     size_t size, room;
-} collected;
+} lm_collected;
 
-static bool collect(void *context, const char *bytes, size_t size)
+static bool lm_collect(void *context, const char *bytes, size_t size)
 {
-    collected *c = context;
+    lm_collected *c = context;
 
     if (c->size + size >= c->room) {
         size_t room = 2 * (c->room + size) + 64;
@@ -430,9 +431,9 @@ static bool collect(void *context, const char *bytes, size_t size)
 
 char *ct_lm_generate_text(ct_lm *m, ct_lm_generate_options options)
 {
-    collected c = { 0 };
+    lm_collected c = { 0 };
 
-    options.emit = collect;
+    options.emit = lm_collect;
     options.context = &c;
     if (ct_lm_generate(m, options) == CT_OK)
         return c.s;
@@ -443,7 +444,7 @@ char *ct_lm_generate_text(ct_lm *m, ct_lm_generate_options options)
 /* ---- evaluating ---- */
 
 /* Adds up the losses of tokens 1 .. size - 1, read in chunks; false after an error. */
-static bool add_losses(ct_lm *m, const int32_t *ids, int64_t size, ct_state *state, double *nats)
+static bool lm_add_losses(ct_lm *m, const int32_t *ids, int64_t size, ct_state *state, double *nats)
 {
     int64_t at, n;
 
@@ -453,8 +454,8 @@ static bool add_losses(ct_lm *m, const int32_t *ids, int64_t size, ct_state *sta
         ct_tensor *logits, *target;
 
         n = size - 1 - at < CHUNK ? size - 1 - at : CHUNK;
-        logits = ct_lm_forward(m, upload(m, ids + at, CT_SHAPE(1, n)), state, &next);
-        target = upload(m, ids + at + 1, CT_SHAPE(1, n));
+        logits = ct_lm_forward(m, lm_upload(m, ids + at, CT_SHAPE(1, n)), state, &next);
+        target = lm_upload(m, ids + at + 1, CT_SHAPE(1, n));
         *nats += ct_item(ct_cross_entropy(logits, target)) * (double)n;
         ct_state_carry(state, next);
         if (ct_scope_end(scope) != CT_OK)
@@ -463,9 +464,9 @@ static bool add_losses(ct_lm *m, const int32_t *ids, int64_t size, ct_state *sta
     return ct_ok();
 }
 
-/* c is the text, first its first token. */
-static ct_status score_corpus(ct_lm *m, const ct_corpus *c, const ct_corpus *first,
-                              ct_lm_score *score)
+/* c is the whole text, first a corpus of its first token. */
+static ct_status lm_score_corpus(ct_lm *m, const ct_corpus *c, const ct_corpus *first,
+                                 ct_lm_score *score)
 {
     const int64_t tokens = ct_corpus_size(c) - 1;
     const int64_t characters = ct_corpus_characters(c) - ct_corpus_characters(first);
@@ -474,8 +475,8 @@ static ct_status score_corpus(ct_lm *m, const ct_corpus *c, const ct_corpus *fir
     double nats = 0;
 
     if (ct_ok() && tokens < 1)
-        ct_raise(CT_ERR_SHAPE, "ct_lm_evaluate", "a text of one token has none to predict");
-    if (ct_ok() && add_losses(m, ct_corpus_ids(c), tokens + 1, state, &nats) && !isfinite(nats))
+        ct_raise(CT_ERR_SHAPE, "ct_lm_evaluate", "the text has one token; at least two are needed");
+    if (ct_ok() && lm_add_losses(m, ct_corpus_ids(c), tokens + 1, state, &nats) && !isfinite(nats))
         ct_raise(CT_ERR_NUMERIC, "ct_lm_evaluate", "the loss is %g", isnan(nats) ? NAN : nats);
     ct_state_free(state);
     if (!ct_ok())
@@ -497,14 +498,14 @@ ct_status ct_lm_evaluate(ct_lm *m, const ct_text *text, ct_lm_score *score)
     ct_corpus *c, *first;
     ct_status status;
 
-    if (!given("ct_lm_evaluate", m))
+    if (!lm_given("ct_lm_evaluate", m))
         return ct_error();
     if (!score)
         return ct_raise(CT_ERR_ARGUMENT, "ct_lm_evaluate", "score is NULL");
     c = ct_corpus_new(text, how);
     how.max_tokens = 1;
     first = c ? ct_corpus_new(text, how) : NULL;
-    status = first ? score_corpus(m, c, first, score) : ct_error();
+    status = first ? lm_score_corpus(m, c, first, score) : ct_error();
     ct_corpus_free(first);
     ct_corpus_free(c);
     return status;

@@ -40,7 +40,7 @@ static const char *const nonlinearities[] = {
 
 /* ---- notes ---- */
 
-static ct_status note(const char *function, ct_lm *m, const char *what, json_t *value)
+static ct_status model_file_note(const char *function, ct_lm *m, const char *what, json_t *value)
 {
     if (!ct_ok()) {
         json_decref(value);
@@ -51,7 +51,7 @@ static ct_status note(const char *function, ct_lm *m, const char *what, json_t *
         return ct_raise(CT_ERR_ARGUMENT, function, "%s",
                         !m      ? "m is NULL"
                         : !what ? "what is NULL"
-                                : "the value is neither a finite number nor text");
+                                : "the value must be a finite number or text");
     }
     if (json_object_set_new(m->notes, what, value) != 0)
         return ct_raise(CT_ERR_ARGUMENT, function, "what is not UTF-8, or memory is out");
@@ -60,11 +60,11 @@ static ct_status note(const char *function, ct_lm *m, const char *what, json_t *
 
 ct_status ct_lm_note(ct_lm *m, const char *what, double value)
 {
-    return note("ct_lm_note", m, what, json_real(value));
+    return model_file_note("ct_lm_note", m, what, json_real(value));
 }
 
-/* Text as JSON, NULL for NULL; bytes that are no UTF-8 (of a file name, say) are question marks. */
-static json_t *readable(const char *text)
+/* Text as JSON, NULL for NULL. Bytes that are not UTF-8 (in a file name) become question marks. */
+static json_t *model_file_readable(const char *text)
 {
     char *copy = text ? cti_strdup(text) : NULL;
     size_t size = copy ? strlen(copy) : 0, i;
@@ -80,12 +80,12 @@ static json_t *readable(const char *text)
 
 ct_status ct_lm_note_text(ct_lm *m, const char *what, const char *text)
 {
-    return note("ct_lm_note_text", m, what, readable(text));
+    return model_file_note("ct_lm_note_text", m, what, model_file_readable(text));
 }
 
 /* ---- writing ---- */
 
-static json_t *token_to_json(const char *token)
+static json_t *model_file_token_to_json(const char *token)
 {
     size_t n = strlen(token), i;
     json_t *bytes;
@@ -98,20 +98,20 @@ static json_t *token_to_json(const char *token)
     return bytes;
 }
 
-static json_t *vocabulary_to_json(const ct_vocab *v)
+static json_t *model_file_vocabulary_to_json(const ct_vocab *v)
 {
     json_t *list = json_array();
     int id = ct_vocab_kind(v) == CT_TOKEN_KIND_BYTE ? 256 : 0;
 
     for (; list && id < ct_vocab_size(v); id++)
-        if (json_array_append_new(list, token_to_json(ct_vocab_token(v, id))) != 0) {
+        if (json_array_append_new(list, model_file_token_to_json(ct_vocab_token(v, id))) != 0) {
             json_decref(list);
             return NULL;
         }
     return list;
 }
 
-static json_t *options_to_json(const ct_lm_options *o)
+static json_t *model_file_options_to_json(const ct_lm_options *o)
 {
     return json_pack("{s:s, s:I, s:i, s:I, s:b, s:f, s:f, s:b, s:s, s:s}", "cell",
                      ct_lm_cell_name(o->cell), "hidden_size", (json_int_t)o->hidden_size,
@@ -121,8 +121,8 @@ static json_t *options_to_json(const ct_lm_options *o)
                      nonlinearities[o->nonlinearity], "dialect", ct_dialect_name(o->dialect));
 }
 
-/* In one line, in our memory; NULL when there is none. */
-static char *text_of(const json_t *value)
+/* As one line in memory to cti_release; NULL if memory ran out. */
+static char *model_file_text(const json_t *value)
 {
     size_t n = value ? json_dumpb(value, NULL, 0, JSON_COMPACT) : 0;
     char *text = n ? cti_calloc(1, n + 1) : NULL;
@@ -145,11 +145,11 @@ char *ct_lm_describe(const ct_lm *m)
         return NULL;
     }
     all = json_pack("{s:s, s:i, s:o, s:s, s:s, s:o, s:{s:s, s:I}, s:O}", "type", TYPE, "version",
-                    FORMAT, "model", options_to_json(&m->options), "tokens",
+                    FORMAT, "model", model_file_options_to_json(&m->options), "tokens",
                     ct_token_kind_name(ct_vocab_kind(m->vocab)), "clean", ct_clean_name(m->clean),
-                    "vocabulary", vocabulary_to_json(m->vocab), "corpus", "sha256", m->sha256,
-                    "tokens", (json_int_t)m->corpus_tokens, "training", m->notes);
-    text = text_of(all);
+                    "vocabulary", model_file_vocabulary_to_json(m->vocab), "corpus", "sha256",
+                    m->sha256, "tokens", (json_int_t)m->corpus_tokens, "training", m->notes);
+    text = model_file_text(all);
     json_decref(all);
     if (!text)
         ct_raise(CT_ERR_MEMORY, "ct_lm_describe", "out of memory");
@@ -188,9 +188,9 @@ ct_status ct_lm_save(ct_lm *m, const char *path)
 /* ---- reading: what a file says of itself ---- */
 
 /* Raises CT_ERR_FORMAT: "PATH: what is wrong". Returns false. */
-static bool wrong(const char *path, const char *format, ...) CT_PRINTF(2, 3);
+static bool model_file_wrong(const char *path, const char *format, ...) CT_PRINTF(2, 3);
 
-static bool wrong(const char *path, const char *format, ...)
+static bool model_file_wrong(const char *path, const char *format, ...)
 {
     char what[300];
     va_list args;
@@ -202,71 +202,74 @@ static bool wrong(const char *path, const char *format, ...)
     return false;
 }
 
-/* A field of an object of the description, of the type that is wanted; NULL with the error. */
-static const json_t *field(const char *path, const json_t *object, const char *name, json_type type)
+/* A field of an object of the description, of the required type; NULL with an error. */
+static const json_t *model_file_field(const char *path, const json_t *object, const char *name,
+                                      json_type type)
 {
     static const char *const types[] = {
-        [JSON_OBJECT] = "object",        [JSON_ARRAY] = "array", [JSON_STRING] = "string",
-        [JSON_INTEGER] = "whole number", [JSON_REAL] = "number", [JSON_TRUE] = "true or false"
+        [JSON_OBJECT] = "an object",       [JSON_ARRAY] = "an array", [JSON_STRING] = "a string",
+        [JSON_INTEGER] = "a whole number", [JSON_REAL] = "a number",  [JSON_TRUE] = "true or false"
     };
     const json_t *f = json_object_get(object, name);
 
     if (!f)
-        wrong(path, "description: no \"%s\"", name);
+        model_file_wrong(path, "description: \"%s\" is missing", name);
     else if (type == JSON_TRUE   ? !json_is_boolean(f)
              : type == JSON_REAL ? !json_is_number(f)
                                  : json_typeof(f) != type)
-        wrong(path, "description: \"%s\" is no %s", name, types[type]);
+        model_file_wrong(path, "description: \"%s\" is not %s", name, types[type]);
     else
         return f;
     return NULL;
 }
 
 /* A whole number from low to high. */
-static bool get_integer(const char *path, const json_t *object, const char *name, int64_t low,
-                        int64_t high, int64_t *n)
+static bool model_file_get_integer(const char *path, const json_t *object, const char *name,
+                                   int64_t low, int64_t high, int64_t *n)
 {
-    const json_t *f = field(path, object, name, JSON_INTEGER);
+    const json_t *f = model_file_field(path, object, name, JSON_INTEGER);
 
     *n = f ? json_integer_value(f) : 0;
     if (f && (*n < low || *n > high))
-        return wrong(path, "description: \"%s\" is %lld, not from %lld to %lld", name,
-                     (long long)*n, (long long)low, (long long)high);
+        return model_file_wrong(path, "description: \"%s\" is %lld; it must be %lld to %lld", name,
+                                (long long)*n, (long long)low, (long long)high);
     return f != NULL;
 }
 
-static bool get_bool(const char *path, const json_t *object, const char *name, bool *b)
+static bool model_file_get_bool(const char *path, const json_t *object, const char *name, bool *b)
 {
-    const json_t *f = field(path, object, name, JSON_TRUE);
+    const json_t *f = model_file_field(path, object, name, JSON_TRUE);
 
     *b = json_is_true(f);
     return f != NULL;
 }
 
-static bool get_fraction(const char *path, const json_t *object, const char *name, double *x)
+static bool model_file_get_fraction(const char *path, const json_t *object, const char *name,
+                                    double *x)
 {
-    const json_t *f = field(path, object, name, JSON_REAL);
+    const json_t *f = model_file_field(path, object, name, JSON_REAL);
 
     *x = f ? json_number_value(f) : 0;
     if (f && !(*x >= 0 && *x < 1))
-        return wrong(path, "description: \"%s\" is %g, not in [0, 1)", name, *x);
+        return model_file_wrong(
+            path, "description: \"%s\" is %g; it must be at least 0 and less than 1", name, *x);
     return f != NULL;
 }
 
 /* A name that named knows. */
-static bool get_name(const char *path, const json_t *object, const char *name,
-                     int (*named)(const char *), int *found)
+static bool model_file_get_name(const char *path, const json_t *object, const char *name,
+                                int (*named)(const char *), int *found)
 {
-    const json_t *f = field(path, object, name, JSON_STRING);
+    const json_t *f = model_file_field(path, object, name, JSON_STRING);
 
     *found = f ? named(json_string_value(f)) : -1;
     if (f && *found < 0)
-        return wrong(path, "description: \"%s\" is %s, which is not known here", name,
-                     cti_quote(json_string_value(f)).s);
+        return model_file_wrong(path, "description: \"%s\" is %s, which is not known here", name,
+                                cti_quote(json_string_value(f)).s);
     return f != NULL;
 }
 
-static int nonlinearity_named(const char *name)
+static int model_file_nonlinearity_named(const char *name)
 {
     int i;
 
@@ -276,36 +279,37 @@ static int nonlinearity_named(const char *name)
     return -1;
 }
 
-static bool get_options(const char *path, const json_t *d, ct_lm_options *o)
+static bool model_file_get_options(const char *path, const json_t *d, ct_lm_options *o)
 {
-    const json_t *model = field(path, d, "model", JSON_OBJECT);
+    const json_t *model = model_file_field(path, d, "model", JSON_OBJECT);
     int cell, nonlinearity, dialect;
     int64_t layers;
 
-    if (!model || !get_name(path, model, "cell", ct_lm_cell_from_name, &cell) ||
-        !get_integer(path, model, "hidden_size", 1, INT32_MAX, &o->hidden_size) ||
-        !get_integer(path, model, "num_layers", 1, MOST_LAYERS, &layers) ||
-        !get_integer(path, model, "embedding_size", 0, INT32_MAX, &o->embedding_size) ||
-        !get_bool(path, model, "tied", &o->tied) ||
-        !get_fraction(path, model, "dropout", &o->dropout) ||
-        !get_fraction(path, model, "recurrent_dropout", &o->recurrent_dropout) ||
-        !get_bool(path, model, "layer_norm", &o->layer_norm) ||
-        !get_name(path, model, "nonlinearity", nonlinearity_named, &nonlinearity) ||
-        !get_name(path, model, "dialect", ct_dialect_from_name, &dialect))
+    if (!model || !model_file_get_name(path, model, "cell", ct_lm_cell_from_name, &cell) ||
+        !model_file_get_integer(path, model, "hidden_size", 1, INT32_MAX, &o->hidden_size) ||
+        !model_file_get_integer(path, model, "num_layers", 1, MOST_LAYERS, &layers) ||
+        !model_file_get_integer(path, model, "embedding_size", 0, INT32_MAX, &o->embedding_size) ||
+        !model_file_get_bool(path, model, "tied", &o->tied) ||
+        !model_file_get_fraction(path, model, "dropout", &o->dropout) ||
+        !model_file_get_fraction(path, model, "recurrent_dropout", &o->recurrent_dropout) ||
+        !model_file_get_bool(path, model, "layer_norm", &o->layer_norm) ||
+        !model_file_get_name(path, model, "nonlinearity", model_file_nonlinearity_named,
+                             &nonlinearity) ||
+        !model_file_get_name(path, model, "dialect", ct_dialect_from_name, &dialect))
         return false;
     o->cell = (ct_lm_cell)cell;
     o->num_layers = (int)layers;
     o->nonlinearity = (ct_nonlinearity)nonlinearity;
     o->dialect = (ct_dialect)dialect;
     if (o->nonlinearity != CT_NONLINEARITY_DEFAULT && o->cell != CT_LM_CELL_RNN)
-        return wrong(path, "description: a nonlinearity for a cell that has none");
+        return model_file_wrong(path, "description: the cell takes no nonlinearity");
     if (o->tied && o->embedding_size != o->hidden_size)
-        return wrong(path, "description: ties weights of different sizes");
+        return model_file_wrong(path, "description: the sizes of tied weights differ");
     return true;
 }
 
 /* A token of the vocabulary as a new string, to cti_release. */
-static char *token_of(const char *path, const json_t *item, size_t at)
+static char *model_file_token(const char *path, const json_t *item, size_t at)
 {
     size_t n = json_is_array(item) ? json_array_size(item) : 0, i;
     const char *text =
@@ -326,13 +330,13 @@ static char *token_of(const char *path, const json_t *item, size_t at)
     if (token && n > 0 && i == n)
         return token;
     if (token)
-        wrong(path, "description: token %zu is neither text nor bytes", at);
+        model_file_wrong(path, "description: token %zu must be text or a list of bytes", at);
     cti_release(token);
     return NULL;
 }
 
-/* A token that no text of its kind can have is not refused: it is merely of no use. */
-static ct_vocab *get_vocabulary(const char *path, const json_t *d)
+/* A token that no text of its kind can have is accepted; it is merely never used. */
+static ct_vocab *model_file_get_vocabulary(const char *path, const json_t *d)
 {
     const json_t *list;
     ct_vocab *v = NULL;
@@ -340,13 +344,13 @@ static ct_vocab *get_vocabulary(const char *path, const json_t *d)
     size_t n, i;
     int kind;
 
-    list = field(path, d, "vocabulary", JSON_ARRAY);
-    if (!list || !get_name(path, d, "tokens", ct_token_kind_from_name, &kind))
+    list = model_file_field(path, d, "vocabulary", JSON_ARRAY);
+    if (!list || !model_file_get_name(path, d, "tokens", ct_token_kind_from_name, &kind))
         return NULL;
     n = json_array_size(list);
     tokens = n <= INT32_MAX / 2 ? cti_calloc(n + 1, sizeof *tokens) : NULL;
     for (i = 0; tokens && i < n; i++) {
-        tokens[i] = token_of(path, json_array_get(list, i), i);
+        tokens[i] = model_file_token(path, json_array_get(list, i), i);
         if (!tokens[i])
             break;
     }
@@ -360,34 +364,34 @@ static ct_vocab *get_vocabulary(const char *path, const json_t *d)
     return v;
 }
 
-static bool is_sha256(const char *s)
+static bool model_file_is_sha256(const char *s)
 {
     return strlen(s) == 64 && strspn(s, "0123456789abcdef") == 64;
 }
 
-/* What the description says beside architecture and vocabulary. */
-static bool get_rest(const char *path, const json_t *d, ct_lm *m)
+/* The parts of the description besides architecture and vocabulary. */
+static bool model_file_get_rest(const char *path, const json_t *d, ct_lm *m)
 {
-    const json_t *corpus = field(path, d, "corpus", JSON_OBJECT), *sha, *notes, *value;
+    const json_t *corpus = model_file_field(path, d, "corpus", JSON_OBJECT), *sha, *notes, *value;
     const char *key;
     int clean;
 
-    if (!corpus || !(sha = field(path, corpus, "sha256", JSON_STRING)) ||
-        !get_integer(path, corpus, "tokens", 0, INT64_MAX, &m->corpus_tokens) ||
-        !get_name(path, d, "clean", ct_clean_from_name, &clean) ||
-        !(notes = field(path, d, "training", JSON_OBJECT)))
+    if (!corpus || !(sha = model_file_field(path, corpus, "sha256", JSON_STRING)) ||
+        !model_file_get_integer(path, corpus, "tokens", 0, INT64_MAX, &m->corpus_tokens) ||
+        !model_file_get_name(path, d, "clean", ct_clean_from_name, &clean) ||
+        !(notes = model_file_field(path, d, "training", JSON_OBJECT)))
         return false;
-    if (!is_sha256(json_string_value(sha)))
-        return wrong(path, "description: the SHA-256 of the corpus is none");
+    if (!model_file_is_sha256(json_string_value(sha)))
+        return model_file_wrong(
+            path, "description: the SHA-256 of the corpus is not 64 hexadecimal digits");
     if (json_object_size(notes) > MOST_NOTES)
-        return wrong(path, "description: more than %d notes", MOST_NOTES);
+        return model_file_wrong(path, "description: more than %d notes", MOST_NOTES);
     strcpy(m->sha256, json_string_value(sha));
     m->clean = (ct_clean)clean;
-    json_object_foreach(
-        (json_t *)notes, key,
-        value) if (!json_is_number(value) &&
-                   !json_is_string(
-                       value)) return wrong(path, "description: note %s is neither number nor text",
+    json_object_foreach((json_t *)notes, key, value) if (
+        !json_is_number(value) &&
+        !json_is_string(
+            value)) return model_file_wrong(path, "description: note %s must be a number or text",
                                             cti_quote(key).s);
     json_decref(m->notes);
     m->notes = json_deep_copy(notes);
@@ -397,7 +401,7 @@ static bool get_rest(const char *path, const json_t *d, ct_lm *m)
 }
 
 /* The description of an open file; NULL with the error. */
-static json_t *read_description(const char *path, const ct_safetensors *f)
+static json_t *model_file_read_description(const char *path, const ct_safetensors *f)
 {
     const char *text = ct_safetensors_metadata(f, KEY);
     json_t *d = NULL;
@@ -406,15 +410,15 @@ static json_t *read_description(const char *path, const ct_safetensors *f)
     const json_t *type;
 
     if (!text)
-        wrong(path, "is no model file (its metadata have no \"" KEY "\")");
+        model_file_wrong(path, "is not a model file (its metadata have no \"" KEY "\")");
     else if (!(d = json_loads(text, JSON_REJECT_DUPLICATES, &error)) || !json_is_object(d))
-        wrong(path, "\"" KEY "\" of its metadata is no object of JSON%s%s", d ? "" : ": ",
-              d ? "" : cti_quote(error.text).s);
-    else if ((type = field(path, d, "type", JSON_STRING)) &&
+        model_file_wrong(path, "\"" KEY "\" of its metadata is not a JSON object%s%s",
+                         d ? "" : ": ", d ? "" : cti_quote(error.text).s);
+    else if ((type = model_file_field(path, d, "type", JSON_STRING)) &&
              strcmp(json_string_value(type), TYPE) != 0)
-        wrong(path, "is a model of type %s, not \"" TYPE "\"",
-              cti_quote(json_string_value(type)).s);
-    else if (type && get_integer(path, d, "version", 1, FORMAT, &version))
+        model_file_wrong(path, "is a model of type %s; it must be \"" TYPE "\"",
+                         cti_quote(json_string_value(type)).s);
+    else if (type && model_file_get_integer(path, d, "version", 1, FORMAT, &version))
         return d;
     json_decref(d);
     return NULL;
@@ -423,23 +427,24 @@ static json_t *read_description(const char *path, const ct_safetensors *f)
 /* ---- reading: its tensors ---- */
 
 /* True if the file has a matrix of this name and shape. */
-static bool has_matrix(const char *path, const ct_safetensors *f, const char *name, int64_t rows,
-                       int64_t columns)
+static bool model_file_has_matrix(const char *path, const ct_safetensors *f, const char *name,
+                                  int64_t rows, int64_t columns)
 {
     int i = ct_safetensors_find(f, name);
     ct_shape shape = ct_safetensors_shape(f, i);
 
     if (i < 0)
-        return wrong(path, "description: wants a tensor %s, which it has not", name);
+        return model_file_wrong(path, "the tensor %s is missing", name);
     if (shape.rank != 2 || shape.dim[0] != rows || shape.dim[1] != columns)
-        return wrong(path, "description: wants %s to be [%lld,%lld], it is %s", name,
-                     (long long)rows, (long long)columns, cti_shape_text(&shape).s);
+        return model_file_wrong(path, "%s must be [%lld,%lld]; it is %s", name, (long long)rows,
+                                (long long)columns, cti_shape_text(&shape).s);
     return true;
 }
 
-/* Whether the sizes of the description are those of the tensors: no memory is asked for before. */
-static bool sizes_agree(const char *path, const ct_safetensors *f, const ct_lm_options *o,
-                        int64_t vocab)
+/* Whether the sizes in the description are those of the tensors. Checked before memory is
+ * allocated. */
+static bool model_file_sizes_agree(const char *path, const ct_safetensors *f,
+                                   const ct_lm_options *o, int64_t vocab)
 {
     static const int gates[] = {
         [CT_LM_CELL_RNN] = 1, [CT_LM_CELL_LSTM] = 4, [CT_LM_CELL_GRU] = 3
@@ -449,21 +454,22 @@ static bool sizes_agree(const char *path, const ct_safetensors *f, const ct_lm_o
     char name[60];
     int k;
 
-    if (o->embedding_size && !has_matrix(path, f, "embedding.weight", vocab, o->embedding_size))
+    if (o->embedding_size &&
+        !model_file_has_matrix(path, f, "embedding.weight", vocab, o->embedding_size))
         return false;
     for (k = 0; k < o->num_layers; k++, in = o->hidden_size) {
         snprintf(name, sizeof name, "rnn.weight_ih_l%d", k);
-        if (!has_matrix(path, f, name, rows, in))
+        if (!model_file_has_matrix(path, f, name, rows, in))
             return false;
         snprintf(name, sizeof name, "rnn.weight_hh_l%d", k);
-        if (!has_matrix(path, f, name, rows, o->hidden_size))
+        if (!model_file_has_matrix(path, f, name, rows, o->hidden_size))
             return false;
     }
-    return has_matrix(path, f, "linear.weight", vocab, o->hidden_size);
+    return model_file_has_matrix(path, f, "linear.weight", vocab, o->hidden_size);
 }
 
-/* Loads the weights; of what the file has more, only "training." is allowed. */
-static bool load_weights(const char *path, ct_params *params)
+/* Loads the weights. Other tensors are allowed only if their names begin with "training.". */
+static bool model_file_load_weights(const char *path, ct_params *params)
 {
     ct_load_report report = { 0 };
     bool ok = ct_params_load(params, path,
@@ -474,27 +480,28 @@ static bool load_weights(const char *path, ct_params *params)
         const ct_load_item *item = &report.items[i];
 
         if (item->problem == CT_LOAD_PROBLEM_MISSING)
-            ok = wrong(path, "description: wants a tensor %s, which it has not", item->name);
+            ok = model_file_wrong(path, "the tensor %s is missing", item->name);
         else if (strncmp(item->name, "training.", 9) != 0)
-            ok = wrong(path, "has a tensor %s that its description does not know",
-                       cti_quote(item->name).s);
+            ok = model_file_wrong(path, "the tensor %s is not in its description",
+                                  cti_quote(item->name).s);
     }
     ct_load_report_clear(&report);
     return ok;
 }
 
-static ct_lm *load(const char *path, const ct_safetensors *f, ct_device device)
+static ct_lm *model_file_load(const char *path, const ct_safetensors *f, ct_device device)
 {
-    json_t *d = read_description(path, f);
+    json_t *d = model_file_read_description(path, f);
     ct_lm_options o = { .device = device };
-    ct_vocab *v = d && get_options(path, d, &o) ? get_vocabulary(path, d) : NULL;
+    ct_vocab *v =
+        d && model_file_get_options(path, d, &o) ? model_file_get_vocabulary(path, d) : NULL;
     ct_lm *m = NULL;
 
-    if (v && sizes_agree(path, f, &o, ct_vocab_size(v)))
+    if (v && model_file_sizes_agree(path, f, &o, ct_vocab_size(v)))
         m = cti_lm_make("ct_lm_load", &o, v);
     else
         ct_vocab_free(v);
-    if (m && (!get_rest(path, d, m) || !load_weights(path, m->params))) {
+    if (m && (!model_file_get_rest(path, d, m) || !model_file_load_weights(path, m->params))) {
         ct_lm_free(m);
         m = NULL;
     }
@@ -510,21 +517,21 @@ ct_lm *ct_lm_load(const char *path, ct_device device)
     if (!ct_ok())
         return NULL;
     f = ct_safetensors_open(path);
-    m = f ? load(path, f, device) : NULL;
+    m = f ? model_file_load(path, f, device) : NULL;
     ct_safetensors_close(f);
     return m;
 }
 
 /* ---- the model card ---- */
 
-/* Text of a file: no control characters on a terminal. */
-static void print_text(FILE *out, const char *text)
+/* Prints text from a file without its control characters. */
+static void model_file_print_text(FILE *out, const char *text)
 {
     for (; *text; text++)
         fputc(iscntrl((unsigned char)*text) ? '?' : *text, out);
 }
 
-static void print_notes(const ct_lm *m, FILE *out)
+static void model_file_print_notes(const ct_lm *m, FILE *out)
 {
     const json_t *value;
     const char *key;
@@ -532,10 +539,10 @@ static void print_notes(const ct_lm *m, FILE *out)
     json_object_foreach(m->notes, key, value)
     {
         fprintf(out, "  ");
-        print_text(out, key);
+        model_file_print_text(out, key);
         if (json_is_string(value)) {
             fprintf(out, ": ");
-            print_text(out, json_string_value(value));
+            model_file_print_text(out, json_string_value(value));
             fputc('\n', out);
         } else {
             fprintf(out, ": %.6g\n", json_number_value(value));
@@ -568,5 +575,5 @@ void ct_lm_print(const ct_lm *m, FILE *out)
             ct_clean_name(m->clean));
     fprintf(out, "trained on %lld tokens of a text with SHA-256 %s\n", (long long)m->corpus_tokens,
             m->sha256);
-    print_notes(m, out);
+    model_file_print_notes(m, out);
 }

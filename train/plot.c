@@ -12,50 +12,50 @@
 static const char *const me = "ct_plot_save";
 
 /* An axis maps values, or their logarithms to base 10, from low..high to pixels begin..end. */
-typedef struct axis {
+typedef struct plot_axis {
     bool log;
     double low, high, begin, end;
-} axis;
+} plot_axis;
 
-typedef struct picture {
+typedef struct plot_picture {
     const ct_plot_options *o;
     int width, height, count;
     const ct_plot_series *series;
-    axis x, y;
+    plot_axis x, y;
     cti_buffer out;
-} picture;
+} plot_picture;
 
-static bool usable(const axis *a, double v)
+static bool plot_usable(const plot_axis *a, double v)
 {
     return isfinite(v) && fabs(v) <= 1e300 && !(a->log && v <= 0);
 }
 
-static double scaled(const axis *a, double v)
+static double plot_scaled(const plot_axis *a, double v)
 {
     return a->log ? log10(v) : v;
 }
 
-static double pixel(const axis *a, double v)
+static double plot_pixel(const plot_axis *a, double v)
 {
-    return a->begin + (scaled(a, v) - a->low) / (a->high - a->low) * (a->end - a->begin);
+    return a->begin + (plot_scaled(a, v) - a->low) / (a->high - a->low) * (a->end - a->begin);
 }
 
-static bool has_point(const picture *p, const ct_plot_series *s, int64_t i)
+static bool plot_has_point(const plot_picture *p, const ct_plot_series *s, int64_t i)
 {
-    return usable(&p->x, s->x[i]) && usable(&p->y, s->y[i]);
+    return plot_usable(&p->x, s->x[i]) && plot_usable(&p->y, s->y[i]);
 }
 
 /* ---- ranges ---- */
 
-static void include(axis *a, double v)
+static void plot_include(plot_axis *a, double v)
 {
-    v = scaled(a, v);
+    v = plot_scaled(a, v);
     a->low = v < a->low ? v : a->low;
     a->high = v > a->high ? v : a->high;
 }
 
-/* A margin, and some width where all values are one; 0 to 1 where there are none. */
-static void widen(axis *a, double part)
+/* Adds a margin, and some width if all values are equal; 0 to 1 if there are no values. */
+static void plot_widen(plot_axis *a, double part)
 {
     double most = fmax(fabs(a->low), fabs(a->high)), margin;
 
@@ -73,24 +73,24 @@ static void widen(axis *a, double part)
     }
 }
 
-static void measure(picture *p)
+static void plot_measure(plot_picture *p)
 {
-    p->x = (axis){ p->o->log_x, INFINITY, -INFINITY, 64, p->width - 20 };
-    p->y = (axis){ p->o->log_y, INFINITY, -INFINITY, p->height - 52, p->o->title ? 40 : 18 };
+    p->x = (plot_axis){ p->o->log_x, INFINITY, -INFINITY, 64, p->width - 20 };
+    p->y = (plot_axis){ p->o->log_y, INFINITY, -INFINITY, p->height - 52, p->o->title ? 40 : 18 };
     for (int k = 0; k < p->count; k++)
         for (int64_t i = 0; i < p->series[k].count; i++)
-            if (has_point(p, &p->series[k], i)) {
-                include(&p->x, p->series[k].x[i]);
-                include(&p->y, p->series[k].y[i]);
+            if (plot_has_point(p, &p->series[k], i)) {
+                plot_include(&p->x, p->series[k].x[i]);
+                plot_include(&p->y, p->series[k].y[i]);
             }
-    widen(&p->x, 0.02);
-    widen(&p->y, 0.05);
+    plot_widen(&p->x, 0.02);
+    plot_widen(&p->y, 0.05);
 }
 
 /* ---- text ---- */
 
-/* As XML, which has neither control characters nor U+FFFE and U+FFFF. */
-static void escaped(cti_buffer *b, const char *text)
+/* As XML, which allows no control characters, U+FFFE or U+FFFF. */
+static void plot_escaped(cti_buffer *b, const char *text)
 {
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
@@ -106,74 +106,76 @@ static void escaped(cti_buffer *b, const char *text)
     }
 }
 
-static void attribute(cti_buffer *b, const char *name, double pixels)
+static void plot_attribute(cti_buffer *b, const char *name, double pixels)
 {
     cti_buffer_print(b, " %s=\"", name);
     cti_buffer_fixed(b, pixels, 2);
     cti_buffer_add(b, "\"", 1);
 }
 
-/* attributes ends the tag's list of them. */
-static void text_at(picture *p, double x, double y, const char *attributes, const char *text)
+/* attributes is the end of the attribute list of the tag. */
+static void plot_text_at(plot_picture *p, double x, double y, const char *attributes,
+                         const char *text)
 {
     cti_buffer_print(&p->out, "<text");
-    attribute(&p->out, "x", x);
-    attribute(&p->out, "y", y);
+    plot_attribute(&p->out, "x", x);
+    plot_attribute(&p->out, "y", y);
     cti_buffer_print(&p->out, "%s>", attributes);
-    escaped(&p->out, text);
+    plot_escaped(&p->out, text);
     cti_buffer_print(&p->out, "</text>\n");
 }
 
 /* ---- ticks ---- */
 
-/* 1, 2 or 5 times a power of ten: about wanted of them make the range. */
-static double nice_step(double range, int wanted)
+/* 1, 2 or 5 times a power of ten, so that about `wanted` steps make the range. */
+static double plot_nice_step(double range, int wanted)
 {
     double raw = range / wanted, power = pow(10, floor(log10(raw))), times = raw / power;
 
     return (times < 1.5 ? 1 : times < 3.5 ? 2 : times < 7.5 ? 5 : 10) * power;
 }
 
-static void tick(picture *p, const axis *a, double v, int digits)
+static void plot_tick(plot_picture *p, const plot_axis *a, double v, int digits)
 {
     bool is_x = a == &p->x;
     cti_buffer *b = &p->out;
-    double at = pixel(a, v);
+    double at = plot_pixel(a, v);
 
     cti_buffer_print(b, "<g class=\"%s\" data-value=\"", is_x ? "tick-x" : "tick-y");
     cti_buffer_number(b, v);
     cti_buffer_print(b, "\"><line stroke=\"#ddd\"");
-    attribute(b, "x1", is_x ? at : p->x.begin);
-    attribute(b, "x2", is_x ? at : p->x.end);
-    attribute(b, "y1", is_x ? p->y.begin : at);
-    attribute(b, "y2", is_x ? p->y.end : at);
+    plot_attribute(b, "x1", is_x ? at : p->x.begin);
+    plot_attribute(b, "x2", is_x ? at : p->x.end);
+    plot_attribute(b, "y1", is_x ? p->y.begin : at);
+    plot_attribute(b, "y2", is_x ? p->y.end : at);
     cti_buffer_print(b, "/><text");
-    attribute(b, "x", is_x ? at : p->x.begin - 6);
-    attribute(b, "y", is_x ? p->y.begin + 17 : at + 4);
+    plot_attribute(b, "x", is_x ? at : p->x.begin - 6);
+    plot_attribute(b, "y", is_x ? p->y.begin + 17 : at + 4);
     cti_buffer_print(b, " text-anchor=\"%s\">", is_x ? "middle" : "end");
     cti_buffer_digits(b, v, digits);
     cti_buffer_print(b, "</text></g>\n");
 }
 
 /* Multiples of a step from low to high, which are values. */
-static void even_ticks(picture *p, const axis *a, double low, double high, int wanted)
+static void plot_even_ticks(plot_picture *p, const plot_axis *a, double low, double high,
+                            int wanted)
 {
-    double step = nice_step(high - low, wanted), k = ceil(low / step);
+    double step = plot_nice_step(high - low, wanted), k = ceil(low / step);
     double digits = ceil(log10(fmax(fabs(low), fabs(high)) / step)) + 1;
 
     digits = !(digits >= 3) ? 3 : digits > 15 ? 15 : digits;
     for (int n = 0; k * step <= high && n < 4 * wanted; k++, n++)
-        tick(p, a, k == 0 ? 0 : k * step, (int)digits);
+        plot_tick(p, a, k == 0 ? 0 : k * step, (int)digits);
 }
 
-static void log_ticks(picture *p, const axis *a, int wanted)
+static void plot_log_ticks(plot_picture *p, const plot_axis *a, int wanted)
 {
     static const double times[3] = { 1, 2, 5 };
     double span = a->high - a->low, stride = ceil(span / wanted), power = floor(a->low);
     int each = span < 3 ? 3 : 1;
 
     if (span < 1) {
-        even_ticks(p, a, pow(10, a->low), pow(10, a->high), wanted);
+        plot_even_ticks(p, a, pow(10, a->low), pow(10, a->high), wanted);
         return;
     }
     for (power = floor(power / stride) * stride; power <= a->high; power += stride)
@@ -181,24 +183,24 @@ static void log_ticks(picture *p, const axis *a, int wanted)
             double at = power + log10(times[i]);
 
             if (at >= a->low && at <= a->high)
-                tick(p, a, times[i] * pow(10, power), 3);
+                plot_tick(p, a, times[i] * pow(10, power), 3);
         }
 }
 
-static void ticks(picture *p, const axis *a)
+static void plot_ticks(plot_picture *p, const plot_axis *a)
 {
     int wanted = (int)(fabs(a->end - a->begin) / (a == &p->x ? 80 : 50));
 
     wanted = wanted < 2 ? 2 : wanted;
     if (a->log)
-        log_ticks(p, a, wanted);
+        plot_log_ticks(p, a, wanted);
     else
-        even_ticks(p, a, a->low, a->high, wanted);
+        plot_even_ticks(p, a, a->low, a->high, wanted);
 }
 
 /* ---- what is drawn ---- */
 
-static void frame(picture *p)
+static void plot_frame(plot_picture *p)
 {
     cti_buffer *b = &p->out;
     char turned[80];
@@ -210,30 +212,30 @@ static void frame(picture *p)
                      "viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" font-size=\"12\">\n"
                      "<rect width=\"%d\" height=\"%d\" fill=\"white\"/>\n",
                      p->width, p->height, p->width, p->height, p->width, p->height);
-    ticks(p, &p->x);
-    ticks(p, &p->y);
+    plot_ticks(p, &p->x);
+    plot_ticks(p, &p->y);
     cti_buffer_print(b, "<rect fill=\"none\" stroke=\"black\"");
-    attribute(b, "x", p->x.begin);
-    attribute(b, "y", p->y.end);
-    attribute(b, "width", p->x.end - p->x.begin);
-    attribute(b, "height", p->y.begin - p->y.end);
+    plot_attribute(b, "x", p->x.begin);
+    plot_attribute(b, "y", p->y.end);
+    plot_attribute(b, "width", p->x.end - p->x.begin);
+    plot_attribute(b, "height", p->y.begin - p->y.end);
     cti_buffer_print(b, "/>\n");
     if (p->o->title)
-        text_at(p, p->width / 2.0, 24, " class=\"title\" text-anchor=\"middle\" font-size=\"15\"",
-                p->o->title);
+        plot_text_at(p, p->width / 2.0, 24,
+                     " class=\"title\" text-anchor=\"middle\" font-size=\"15\"", p->o->title);
     if (p->o->x_label)
-        text_at(p, (p->x.begin + p->x.end) / 2, p->height - 14,
-                " class=\"label-x\" text-anchor=\"middle\"", p->o->x_label);
+        plot_text_at(p, (p->x.begin + p->x.end) / 2, p->height - 14,
+                     " class=\"label-x\" text-anchor=\"middle\"", p->o->x_label);
     if (p->o->y_label) {
         snprintf(turned, sizeof turned,
                  " class=\"label-y\" text-anchor=\"middle\" transform=\"rotate(-90 16 %d)\"",
                  (int)middle);
-        text_at(p, 16, (int)middle, turned, p->o->y_label);
+        plot_text_at(p, 16, (int)middle, turned, p->o->y_label);
     }
 }
 
 /* Colour and dashes of series k. */
-static void stroke(cti_buffer *b, int k)
+static void plot_stroke(cti_buffer *b, int k)
 {
     static const char *const colors[8] = { "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728",
                                            "#9467bd", "#8c564b", "#e377c2", "#17becf" };
@@ -246,13 +248,14 @@ static void stroke(cti_buffer *b, int k)
 }
 
 /* ATTRIBUTE="1 2 3": the values of the points that are drawn. */
-static void list(picture *p, const ct_plot_series *s, const char *name, const double *values)
+static void plot_list(plot_picture *p, const ct_plot_series *s, const char *name,
+                      const double *values)
 {
     const char *space = "";
 
     cti_buffer_print(&p->out, " %s=\"", name);
     for (int64_t i = 0; i < s->count; i++)
-        if (has_point(p, s, i)) {
+        if (plot_has_point(p, s, i)) {
             cti_buffer_print(&p->out, "%s", space);
             cti_buffer_number(&p->out, values[i]);
             space = " ";
@@ -260,64 +263,64 @@ static void list(picture *p, const ct_plot_series *s, const char *name, const do
     cti_buffer_print(&p->out, "\"");
 }
 
-static void dots(picture *p, const ct_plot_series *s)
+static void plot_dots(plot_picture *p, const ct_plot_series *s)
 {
     for (int64_t i = 0; i < s->count; i++)
-        if (has_point(p, s, i)) {
+        if (plot_has_point(p, s, i)) {
             cti_buffer_print(&p->out, "<circle r=\"2\"");
-            attribute(&p->out, "cx", pixel(&p->x, s->x[i]));
-            attribute(&p->out, "cy", pixel(&p->y, s->y[i]));
+            plot_attribute(&p->out, "cx", plot_pixel(&p->x, s->x[i]));
+            plot_attribute(&p->out, "cy", plot_pixel(&p->y, s->y[i]));
             cti_buffer_print(&p->out, "/>\n");
         }
 }
 
-static void line(picture *p, const ct_plot_series *s)
+static void plot_line(plot_picture *p, const ct_plot_series *s)
 {
     cti_buffer_print(&p->out, " points=\"");
     for (int64_t i = 0; i < s->count; i++)
-        if (has_point(p, s, i)) {
-            cti_buffer_fixed(&p->out, pixel(&p->x, s->x[i]), 2);
+        if (plot_has_point(p, s, i)) {
+            cti_buffer_fixed(&p->out, plot_pixel(&p->x, s->x[i]), 2);
             cti_buffer_add(&p->out, ",", 1);
-            cti_buffer_fixed(&p->out, pixel(&p->y, s->y[i]), 2);
+            cti_buffer_fixed(&p->out, plot_pixel(&p->y, s->y[i]), 2);
             cti_buffer_add(&p->out, " ", 1);
         }
     cti_buffer_print(&p->out, "\"/>\n");
 }
 
-static bool draws_dots(const picture *p, const ct_plot_series *s)
+static bool plot_draws_dots(const plot_picture *p, const ct_plot_series *s)
 {
     int64_t i, points = 0;
 
     for (i = 0; i < s->count && points < 2; i++)
-        points += has_point(p, s, i);
+        points += plot_has_point(p, s, i);
     return s->points || points == 1;
 }
 
-static void draw(picture *p, int k)
+static void plot_draw(plot_picture *p, int k)
 {
     const ct_plot_series *s = &p->series[k];
-    bool is_dots = draws_dots(p, s);
+    bool is_dots = plot_draws_dots(p, s);
 
     cti_buffer_print(&p->out, is_dots ? "<g class=\"series\"" : "<polyline class=\"series\"");
-    stroke(&p->out, k);
+    plot_stroke(&p->out, k);
     if (s->name) {
         cti_buffer_print(&p->out, " data-name=\"");
-        escaped(&p->out, s->name);
+        plot_escaped(&p->out, s->name);
         cti_buffer_print(&p->out, "\"");
     }
-    list(p, s, "data-x", s->x);
-    list(p, s, "data-y", s->y);
+    plot_list(p, s, "data-x", s->x);
+    plot_list(p, s, "data-y", s->y);
     if (is_dots) {
         cti_buffer_print(&p->out, ">\n");
-        dots(p, s);
+        plot_dots(p, s);
         cti_buffer_print(&p->out, "</g>\n");
     } else {
-        line(p, s);
+        plot_line(p, s);
     }
 }
 
 /* In the upper right corner, where falling curves leave room. */
-static void legend(picture *p)
+static void plot_legend(plot_picture *p)
 {
     size_t longest = 0;
     int k, rows = 0;
@@ -335,28 +338,28 @@ static void legend(picture *p)
     width = 50 + 7.0 * (double)longest;
     x = fmax(p->x.begin, p->x.end - 8 - width);
     cti_buffer_print(&p->out, "<rect fill=\"white\" fill-opacity=\"0.8\" stroke=\"#ccc\"");
-    attribute(&p->out, "x", x);
-    attribute(&p->out, "y", y);
-    attribute(&p->out, "width", width);
-    attribute(&p->out, "height", 18.0 * rows + 4);
+    plot_attribute(&p->out, "x", x);
+    plot_attribute(&p->out, "y", y);
+    plot_attribute(&p->out, "width", width);
+    plot_attribute(&p->out, "height", 18.0 * rows + 4);
     cti_buffer_print(&p->out, "/>\n");
     for (k = 0; k < p->count; k++)
         if (p->series[k].name) {
             cti_buffer_print(&p->out, "<line");
-            attribute(&p->out, "x1", x + 6);
-            attribute(&p->out, "x2", x + 36);
-            attribute(&p->out, "y1", y + 11);
-            attribute(&p->out, "y2", y + 11);
-            stroke(&p->out, k);
+            plot_attribute(&p->out, "x1", x + 6);
+            plot_attribute(&p->out, "x2", x + 36);
+            plot_attribute(&p->out, "y1", y + 11);
+            plot_attribute(&p->out, "y2", y + 11);
+            plot_stroke(&p->out, k);
             cti_buffer_print(&p->out, "/>\n");
-            text_at(p, x + 42, y + 15, " class=\"legend\"", p->series[k].name);
+            plot_text_at(p, x + 42, y + 15, " class=\"legend\"", p->series[k].name);
             y += 18;
         }
 }
 
 /* ---- the whole ---- */
 
-static bool is_text(const char *what, const char *text)
+static bool plot_is_text(const char *what, const char *text)
 {
     if (!text || cti_is_utf8(text))
         return true;
@@ -364,8 +367,8 @@ static bool is_text(const char *what, const char *text)
     return false;
 }
 
-static bool check(const char *path, const ct_plot_options *o, int count,
-                  const ct_plot_series *series)
+static bool plot_check(const char *path, const ct_plot_options *o, int count,
+                       const ct_plot_series *series)
 {
     if (!path || count < 0 || (count && !series)) {
         ct_raise(CT_ERR_ARGUMENT, me,
@@ -376,7 +379,8 @@ static bool check(const char *path, const ct_plot_options *o, int count,
     }
     if ((o->width && (o->width < 200 || o->width > 10000)) ||
         (o->height && (o->height < 200 || o->height > 10000))) {
-        ct_raise(CT_ERR_ARGUMENT, me, "%d by %d pixels: not in 200..10000", o->width, o->height);
+        ct_raise(CT_ERR_ARGUMENT, me, "the size is %d by %d pixels; both must be 200 to 10000",
+                 o->width, o->height);
         return false;
     }
     for (int k = 0; k < count; k++) {
@@ -387,28 +391,28 @@ static bool check(const char *path, const ct_plot_options *o, int count,
                      s->count < 0 ? "its count is negative" : "x or y is NULL");
             return false;
         }
-        if (!is_text("name", s->name))
+        if (!plot_is_text("name", s->name))
             return false;
     }
-    return is_text("title", o->title) && is_text("label", o->x_label) &&
-           is_text("label", o->y_label);
+    return plot_is_text("title", o->title) && plot_is_text("label", o->x_label) &&
+           plot_is_text("label", o->y_label);
 }
 
 ct_status ct_plot_save(const char *path, ct_plot_options o, int count, const ct_plot_series *series)
 {
-    picture p = { .o = &o,
-                  .width = o.width ? o.width : 640,
-                  .height = o.height ? o.height : 400,
-                  .count = count,
-                  .series = series };
+    plot_picture p = { .o = &o,
+                       .width = o.width ? o.width : 640,
+                       .height = o.height ? o.height : 400,
+                       .count = count,
+                       .series = series };
 
-    if (!cti_sink_allowed() || !check(path, &o, count, series))
+    if (!cti_sink_allowed() || !plot_check(path, &o, count, series))
         return ct_error();
-    measure(&p);
-    frame(&p);
+    plot_measure(&p);
+    plot_frame(&p);
     for (int k = 0; k < count; k++)
-        draw(&p, k);
-    legend(&p);
+        plot_draw(&p, k);
+    plot_legend(&p);
     cti_buffer_print(&p.out, "</svg>\n");
     cti_buffer_save(&p.out, me, path);
     cti_buffer_free(&p.out);

@@ -17,31 +17,31 @@
 extern "C" {
 #endif
 
-/* One line: count points, joined in this order. A point is left out, and its neighbours are joined,
- * if x or y is not finite or beyond 1e300, or not above 0 on a logarithmic axis. */
+/* One line: count points, joined in this order. A point is skipped, and its neighbours are joined,
+ * if x or y is not finite, is beyond 1e300, or is not above 0 on a logarithmic axis. */
 typedef struct ct_plot_series {
-    const char *name; /* in the legend; NULL: not there */
+    const char *name; /* for the legend; NULL: no entry */
     int64_t count;
     const double *x, *y;
-    bool points; /* dots instead of a line (a single point is always one) */
+    bool points; /* dots instead of a line; a single point is always a dot */
 } ct_plot_series;
 
 typedef struct ct_plot_options {
     const char *title, *x_label, *y_label; /* NULL: none */
     bool log_x, log_y;
-    int width, height; /* pixels, 200..10000; 0: 640, 400 */
+    int width, height; /* pixels, 200 to 10000; 0: 640 and 400 */
 } ct_plot_options;
 
-/* Writes the plot of count series to path, whole or not at all. Colours and dashes are, in turn,
- * those of the chapter's figures: solid blue, dashed orange...
+/* Writes the plot of count series to path. If that fails, path keeps its old contents. The colours
+ * and dashes are those of the chapter's figures, in turn: solid blue, dashed orange...
  *
- * Each series is one element of class "series" (<polyline>, or <g> of dots) whose attributes data-x
- * and data-y list its points as they were given, in the fewest digits that read back the same, but
- * for those that were left out. An axis's tick is a <g> of class "tick-x" or "tick-y" with its value
- * as data-value, holding a <line> at its place.
+ * Each series is one element of class "series" (<polyline>, or <g> of dots). Its attributes data-x
+ * and data-y list the points, except skipped ones, in the fewest digits that read back the same.
+ * Each tick of an axis is a <g> of class "tick-x" or "tick-y" with its value in data-value and a
+ * <line> at its position.
  *
- * A sink: does nothing while an error stands. CT_ERR_ARGUMENT for a negative count, a NULL, a size
- * out of range, text that is not UTF-8; CT_ERR_IO, CT_ERR_MEMORY. */
+ * Does nothing while an error is recorded. CT_ERR_ARGUMENT for a negative count, a NULL, a size out
+ * of range or text that is not UTF-8; CT_ERR_IO, CT_ERR_MEMORY. */
 ct_status ct_plot_save(const char *path, ct_plot_options options, int count,
                        const ct_plot_series *series) CT_WARN_UNUSED;
 

@@ -1,10 +1,10 @@
-/* progress.c - progress: plain lines, and on a terminal a live one. */
+/* progress.c - the progress of a run: plain lines, and a live line on a terminal. */
 #include "tensor/internal.h"
 
+#include "tensor/text.h"
 #include "train/progress.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,87 +24,64 @@ bool cti_progress_due(int64_t epoch, int64_t max_epochs)
 
 /* ---- what both kinds of line say ---- */
 
-typedef struct line {
-    char s[1000];
-    size_t n;
-    int columns;
-} line;
-
-static void put(line *l, const char *format, ...) CT_PRINTF(2, 3);
-
-/* ASCII. */
-static void put(line *l, const char *format, ...)
+/* The columns of a terminal that a line takes: one for each character of UTF-8. */
+static int progress_columns(const cti_line *l)
 {
-    va_list args;
-    int n;
+    int columns = 0;
 
-    va_start(args, format);
-    n = vsnprintf(l->s + l->n, sizeof l->s - l->n, format, args);
-    va_end(args);
-    if (n > 0 && (size_t)n < sizeof l->s - l->n) {
-        l->n += (size_t)n;
-        l->columns += n;
-    }
+    for (size_t i = 0; i < l->n; i++)
+        columns += ((unsigned char)l->s[i] & 0xc0) != 0x80;
+    return columns;
 }
 
-/* One character in UTF-8, of one column. */
-static void put_symbol(line *l, const char *symbol)
+static int progress_digits(int64_t n)
 {
-    size_t n = strlen(symbol);
-
-    if (n < sizeof l->s - l->n) {
-        memcpy(l->s + l->n, symbol, n + 1);
-        l->n += n;
-        l->columns++;
-    }
+    return n < 10 ? 1 : 1 + progress_digits(n / 10);
 }
 
-static int digits(int64_t n)
+static void progress_put_epoch(cti_line *l, const cti_progress *b, int64_t epoch)
 {
-    return n < 10 ? 1 : 1 + digits(n / 10);
+    cti_line_add(l, "epoch %*lld/%lld", progress_digits(b->max_epochs), (long long)epoch,
+                 (long long)b->max_epochs);
 }
 
-static void put_epoch(line *l, const cti_progress *b, int64_t epoch)
-{
-    put(l, "epoch %*lld/%lld", digits(b->max_epochs), (long long)epoch, (long long)b->max_epochs);
-}
-
-static void put_numbers(line *l, const cti_progress *b, const ct_fit_result *r, double epochs)
+static void progress_put_numbers(cti_line *l, const cti_progress *b, const ct_fit_result *r,
+                                 double epochs)
 {
     double done = epochs - b->from, left = 0;
 
     if (done > 0)
         left = (cti_now() - b->begun) / done * ((double)b->max_epochs - epochs);
-    put(l, "  perplexity %6.2f", r->perplexity);
+    cti_line_add(l, "  perplexity %6.2f", r->perplexity);
     if (!isnan(r->validation_perplexity))
-        put(l, "  validation %6.2f", r->validation_perplexity);
-    put(l, "  %9.0f tokens/s", r->tokens_per_second);
+        cti_line_add(l, "  validation %6.2f", r->validation_perplexity);
+    cti_line_add(l, "  %9.0f tokens/s", r->tokens_per_second);
     if (left >= 90)
-        put(l, "  %.0f min left", ceil(left / 60));
+        cti_line_add(l, "  %.0f min left", ceil(left / 60));
     else
-        put(l, "  %.0f s left", ceil(left));
+        cti_line_add(l, "  %.0f s left", ceil(left));
 }
 
 /* ---- the live line ---- */
 
-/* Eighths of a column, from nothing on. */
-static void put_bar(line *l, const cti_progress *b, double part)
+/* A bar that grows by eighths of a column. */
+static void progress_put_bar(cti_line *l, const cti_progress *b, double part)
 {
     static const char *const eighths[9] = { " ", "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█" };
     int width = 10, filled = (int)(part * width * 8 + 0.5);
 
-    put(l, " [");
+    cti_line_add(l, " [");
     for (int i = 0; i < width; i++) {
         int here = filled - 8 * i;
 
         here = here < 0 ? 0 : here > 8 ? 8 : here;
-        put_symbol(l, b->unicode ? eighths[here] : here >= 4 ? "#" : ".");
+        cti_line_add(l, "%s", b->unicode ? eighths[here] : here >= 4 ? "#" : ".");
     }
-    put(l, "]");
+    cti_line_add(l, "]");
 }
 
 /* The logarithm of the perplexity of column i of n. */
-static double height(const cti_history *h, const ct_fit_result *now, int i, int n)
+static double progress_height(const cti_history *h, const ct_fit_result *now, int i, int n)
 {
     int64_t count = h->count + 1, from = i * count / n, to = (i + 1) * count / n, k;
     double sum = 0;
@@ -115,8 +92,8 @@ static double height(const cti_history *h, const ct_fit_result *now, int i, int 
 }
 
 /* The curve of perplexities so far, on a logarithmic scale, at most n columns. */
-static void put_curve(line *l, const cti_progress *b, const cti_history *h,
-                      const ct_fit_result *now, int n)
+static void progress_put_curve(cti_line *l, const cti_progress *b, const cti_history *h,
+                               const ct_fit_result *now, int n)
 {
     static const char *const blocks[8] = { "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█" };
     static const char *const plain[8] = { ".", ":", "-", "=", "+", "*", "%", "#" };
@@ -124,18 +101,18 @@ static void put_curve(line *l, const cti_progress *b, const cti_history *h,
 
     n = h->count + 1 < n ? (int)h->count + 1 : n;
     for (int i = 0; i < n; i++) {
-        low = fmin(low, height(h, now, i, n));
-        high = fmax(high, height(h, now, i, n));
+        low = fmin(low, progress_height(h, now, i, n));
+        high = fmax(high, progress_height(h, now, i, n));
     }
-    put(l, "  ");
+    cti_line_add(l, "  ");
     for (int i = 0; i < n; i++) {
-        double part = (height(h, now, i, n) - low) / (high - low) * 7 + 0.5;
+        double part = (progress_height(h, now, i, n) - low) / (high - low) * 7 + 0.5;
 
-        put_symbol(l, (b->unicode ? blocks : plain)[part >= 0 && part < 8 ? (int)part : 0]);
+        cti_line_add(l, "%s", (b->unicode ? blocks : plain)[part >= 0 && part < 8 ? (int)part : 0]);
     }
 }
 
-static int terminal_width(const cti_progress *b)
+static int progress_terminal_width(const cti_progress *b)
 {
     struct winsize size;
 
@@ -148,23 +125,23 @@ void cti_progress_step(cti_progress *b, double epochs, const ct_fit_result *so_f
                        const cti_history *h)
 {
     int width, room;
-    line l = { "", 0, 0 };
+    cti_line l = { .n = 0 };
 
     if (!b->live || cti_now() - b->last < 0.1)
         return;
     b->last = cti_now();
-    width = terminal_width(b);
-    put_epoch(&l, b, (int64_t)ceil(epochs));
-    put_bar(&l, b, epochs - floor(epochs) > 0 ? epochs - floor(epochs) : 1);
-    put_numbers(&l, b, so_far, epochs);
-    room = width - l.columns - 3;
+    width = progress_terminal_width(b);
+    progress_put_epoch(&l, b, (int64_t)ceil(epochs));
+    progress_put_bar(&l, b, epochs - floor(epochs) > 0 ? epochs - floor(epochs) : 1);
+    progress_put_numbers(&l, b, so_far, epochs);
+    room = width - progress_columns(&l) - 3;
     if (room >= 4)
-        put_curve(&l, b, h, so_far, room > 32 ? 32 : room);
-    if (l.columns >= width) { /* no room even for that: without the bar, and cut */
-        l = (line){ "", 0, 0 };
-        put_epoch(&l, b, (int64_t)ceil(epochs));
-        put_numbers(&l, b, so_far, epochs);
-        if (l.columns >= width)
+        progress_put_curve(&l, b, h, so_far, room > 32 ? 32 : room);
+    if (progress_columns(&l) >= width) { /* too narrow: without the bar, cut at the width */
+        l = (cti_line){ .n = 0 };
+        progress_put_epoch(&l, b, (int64_t)ceil(epochs));
+        progress_put_numbers(&l, b, so_far, epochs);
+        if (progress_columns(&l) >= width)
             l.s[width - 1] = '\0';
     }
     fprintf(b->out, "\r%s\033[K", l.s);
@@ -183,8 +160,8 @@ void cti_progress_end(cti_progress *b)
 
 /* ---- a run ---- */
 
-/* What the environment says of the terminal, since a library does not set the locale. */
-static bool takes_unicode(void)
+/* From the environment, since a library does not set the locale. */
+static bool progress_takes_unicode(void)
 {
     static const char *const names[3] = { "LC_ALL", "LC_CTYPE", "LANG" };
     const char *value = NULL, *mark;
@@ -202,18 +179,18 @@ void cti_progress_begin(cti_progress *b, FILE *out, bool plain, int64_t max_epoc
 
     *b = (cti_progress){ .out = out, .max_epochs = max_epochs, .begun = cti_now(), .from = epochs };
     b->live = terminal && !plain && kind && *kind && strcmp(kind, "dumb") != 0;
-    b->unicode = takes_unicode();
+    b->unicode = progress_takes_unicode();
 }
 
 void cti_progress_epoch(cti_progress *b, const ct_fit_result *r, bool last)
 {
-    line l = { "", 0, 0 };
+    cti_line l = { .n = 0 };
 
     if (!b->out || !(last || cti_progress_due(r->epochs, b->max_epochs)))
         return;
     cti_progress_end(b);
-    put_epoch(&l, b, r->epochs);
-    put_numbers(&l, b, r, (double)r->epochs);
+    progress_put_epoch(&l, b, r->epochs);
+    progress_put_numbers(&l, b, r, (double)r->epochs);
     fprintf(b->out, "%s\n", l.s);
     fflush(b->out);
 }

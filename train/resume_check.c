@@ -1,5 +1,5 @@
-/* resume_check.c - whether a checkpoint belongs to the run that resumes it. A run is described by a JSON
- * object in the checkpoint's metadata under "cotangent.training":
+/* resume_check.c - whether a checkpoint belongs to the run that resumes it. A run is described by a
+ * JSON object in the checkpoint's metadata under "cotangent.training":
  *
  *     {"version": "0.1.0", "processor": "avx2, OpenBLAS 0.3.21",
  *      "optimizer": {"algorithm": "SGD", "momentum": "0.9", ...},
@@ -7,7 +7,8 @@
  *      "train_loader": {"data": SHA-256, "iterator": "windows", ...}, "validation_loader": {...},
  *      "hyperparameters": {...}}
  *
- * All of it but the processor must be the same. The optimiser and the loaders describe themselves. */
+ * All of it but the processor must be the same. The optimiser and the loaders describe
+ * themselves. */
 #include "tensor/internal.h"
 
 #include "autograd/internal.h"
@@ -180,14 +181,14 @@ static void compare_values(cti_buffer *why, const char *name, json_t *there, jso
     if (there && here && json_equal(there, here))
         return;
     if (json_is_object(there) && json_is_object(here))
-        compare_objects(why, name, there, here); /* as deep as our own description */
+        compare_objects(why, name, there, here); /* at most as deep as our own description */
     else if (json_is_array(there) && json_is_array(here))
         cti_buffer_print(why, "%s%.100s differs", why->size ? "; " : "", name);
     else
         compare_differs(why, name, compare_quote(there).s, compare_quote(here).s);
 }
 
-/* The same for all keys of two objects. Keys are told without the names of hyperparameters. */
+/* The same for all keys of two objects. Names of hyperparameters stand alone. */
 static void compare_objects(cti_buffer *why, const char *name, const json_t *there, json_t *here)
 {
     bool plain = !*name || strcmp(name, "hyperparameters") == 0;

@@ -1,4 +1,4 @@
-/* signals.c - asking a run to stop, from another thread or a signal handler. */
+/* signals.c - stopping a run from another thread or a signal handler. */
 #include "tensor/internal.h"
 
 #include "train/internal.h"
@@ -27,7 +27,7 @@ int ct_trainer_signal(void)
 
 static const int signals[2] = { SIGINT, SIGTERM };
 
-/* The first signal of either kind; the next one kills. */
+/* The first signal requests a stop; the next one ends the program. */
 static void on_signal(int number)
 {
     atomic_store(&caught, number);

@@ -36,13 +36,13 @@ uint32_t cti_masked_crc32c(const void *bytes, size_t size)
 }
 
 /* count bytes, little endian */
-static void put_integer(cti_buffer *b, uint64_t x, int count)
+static void tensorboard_put_integer(cti_buffer *b, uint64_t x, int count)
 {
     for (int i = 0; i < count; i++)
         cti_buffer_add(b, &(unsigned char){ (unsigned char)(x >> 8 * i) }, 1);
 }
 
-static uint64_t get_integer(const unsigned char *s, int count)
+static uint64_t tensorboard_get_integer(const unsigned char *s, int count)
 {
     uint64_t x = 0;
 
@@ -55,44 +55,44 @@ static uint64_t get_integer(const unsigned char *s, int count)
 
 enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
 
-static void put_varint(cti_buffer *b, uint64_t x)
+static void tensorboard_put_varint(cti_buffer *b, uint64_t x)
 {
     for (; x >= 0x80; x >>= 7)
-        put_integer(b, x | 0x80, 1);
-    put_integer(b, x, 1);
+        tensorboard_put_integer(b, x | 0x80, 1);
+    tensorboard_put_integer(b, x, 1);
 }
 
-static void put_key(cti_buffer *b, int field, int kind)
+static void tensorboard_put_key(cti_buffer *b, int field, int kind)
 {
-    put_varint(b, (uint64_t)(field << 3 | kind));
+    tensorboard_put_varint(b, (uint64_t)(field << 3 | kind));
 }
 
-static void put_bytes(cti_buffer *b, int field, const void *bytes, size_t size)
+static void tensorboard_put_bytes(cti_buffer *b, int field, const void *bytes, size_t size)
 {
-    put_key(b, field, BYTES);
-    put_varint(b, size);
+    tensorboard_put_key(b, field, BYTES);
+    tensorboard_put_varint(b, size);
     cti_buffer_add(b, bytes, size);
 }
 
-static void put_double(cti_buffer *b, int field, double x)
+static void tensorboard_put_double(cti_buffer *b, int field, double x)
 {
     uint64_t bits;
 
     memcpy(&bits, &x, sizeof bits);
-    put_key(b, field, FIXED64);
-    put_integer(b, bits, 8);
+    tensorboard_put_key(b, field, FIXED64);
+    tensorboard_put_integer(b, bits, 8);
 }
 
-static void put_float(cti_buffer *b, int field, float x)
+static void tensorboard_put_float(cti_buffer *b, int field, float x)
 {
     uint32_t bits;
 
     memcpy(&bits, &x, sizeof bits);
-    put_key(b, field, FIXED32);
-    put_integer(b, bits, 4);
+    tensorboard_put_key(b, field, FIXED32);
+    tensorboard_put_integer(b, bits, 4);
 }
 
-static bool get_varint(const unsigned char **s, const unsigned char *end, uint64_t *x)
+static bool tensorboard_get_varint(const unsigned char **s, const unsigned char *end, uint64_t *x)
 {
     *x = 0;
     for (int shift = 0; *s < end && shift < 64; shift += 7) {
@@ -105,8 +105,8 @@ static bool get_varint(const unsigned char **s, const unsigned char *end, uint64
     return false;
 }
 
-/* The step of an event (0 if it has none); false for bytes that are no message. */
-static bool get_step(const unsigned char *s, size_t size, uint64_t *step)
+/* The step of an event, 0 if it has none. False if the bytes are not a valid message. */
+static bool tensorboard_get_step(const unsigned char *s, size_t size, uint64_t *step)
 {
     const unsigned char *end = s + size;
     uint64_t key, x = 0;
@@ -115,8 +115,9 @@ static bool get_step(const unsigned char *s, size_t size, uint64_t *step)
     while (s < end) {
         size_t skip;
 
-        if (!get_varint(&s, end, &key) || ((key & 7) == VARINT && !get_varint(&s, end, &x)) ||
-            ((key & 7) == BYTES && !get_varint(&s, end, &x)))
+        if (!tensorboard_get_varint(&s, end, &key) ||
+            ((key & 7) == VARINT && !tensorboard_get_varint(&s, end, &x)) ||
+            ((key & 7) == BYTES && !tensorboard_get_varint(&s, end, &x)))
             return false;
         if (key == (2 << 3 | VARINT))
             *step = x;
@@ -130,33 +131,33 @@ static bool get_step(const unsigned char *s, size_t size, uint64_t *step)
 
 /* ---- records and events ---- */
 
-static void put_record(cti_buffer *file, const cti_buffer *data)
+static void tensorboard_put_record(cti_buffer *file, const cti_buffer *data)
 {
     size_t begin = file->size;
 
-    put_integer(file, data->size, 8);
+    tensorboard_put_integer(file, data->size, 8);
     if (!file->failed)
-        put_integer(file, cti_masked_crc32c(file->bytes + begin, 8), 4);
+        tensorboard_put_integer(file, cti_masked_crc32c(file->bytes + begin, 8), 4);
     cti_buffer_add(file, data->bytes, data->size);
     if (!file->failed)
-        put_integer(file, cti_masked_crc32c(data->bytes, data->size), 4);
+        tensorboard_put_integer(file, cti_masked_crc32c(data->bytes, data->size), 4);
     file->failed = file->failed || data->failed;
 }
 
-/* The size of the record at s, which has so many bytes; 0 for one that is not whole. */
-static size_t record_size(const unsigned char *s, size_t size)
+/* The size of the record at the start of size bytes; 0 if the record is incomplete. */
+static size_t tensorboard_record_size(const unsigned char *s, size_t size)
 {
     uint64_t n;
 
-    if (size < 16 || get_integer(s + 8, 4) != cti_masked_crc32c(s, 8))
+    if (size < 16 || tensorboard_get_integer(s + 8, 4) != cti_masked_crc32c(s, 8))
         return 0;
-    n = get_integer(s, 8);
-    if (n > size - 16 || get_integer(s + 12 + n, 4) != cti_masked_crc32c(s + 12, n))
+    n = tensorboard_get_integer(s, 8);
+    if (n > size - 16 || tensorboard_get_integer(s + 12 + n, 4) != cti_masked_crc32c(s + 12, n))
         return 0;
     return 16 + n;
 }
 
-static double wall_time(void)
+static double tensorboard_wall_time(void)
 {
     struct timespec t;
 
@@ -164,29 +165,29 @@ static double wall_time(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static void put_version(cti_buffer *file)
+static void tensorboard_put_version(cti_buffer *file)
 {
     static const char version[] = "brain.Event:2";
     cti_buffer event = { 0 };
 
-    put_double(&event, 1, wall_time());
-    put_bytes(&event, 3, version, sizeof version - 1);
-    put_record(file, &event);
+    tensorboard_put_double(&event, 1, tensorboard_wall_time());
+    tensorboard_put_bytes(&event, 3, version, sizeof version - 1);
+    tensorboard_put_record(file, &event);
     cti_buffer_free(&event);
 }
 
-static void put_scalar(cti_buffer *summary, const char *tag, double x)
+static void tensorboard_put_scalar(cti_buffer *summary, const char *tag, double x)
 {
     cti_buffer value = { 0 };
 
-    put_bytes(&value, 1, tag, strlen(tag));
-    put_float(&value, 2, (float)x);
-    put_bytes(summary, 1, value.bytes, value.size);
+    tensorboard_put_bytes(&value, 1, tag, strlen(tag));
+    tensorboard_put_float(&value, 2, (float)x);
+    tensorboard_put_bytes(summary, 1, value.bytes, value.size);
     summary->failed = summary->failed || value.failed;
     cti_buffer_free(&value);
 }
 
-static void put_row(cti_buffer *file, const double *row)
+static void tensorboard_put_row(cti_buffer *file, const double *row)
 {
     static const char *const tags[CTI_COLUMNS] = { [CTI_EPOCH] = "epoch",
                                                    [CTI_TOKENS] = "train/tokens",
@@ -204,21 +205,21 @@ static void put_row(cti_buffer *file, const double *row)
 
     for (int c = 0; c < CTI_COLUMNS; c++)
         if (tags[c] && !isnan(row[c]))
-            put_scalar(&summary, tags[c], row[c]);
-    put_double(&event, 1, wall_time());
-    put_key(&event, 2, VARINT);
-    put_varint(&event, (uint64_t)row[CTI_STEP]);
-    put_bytes(&event, 5, summary.bytes, summary.size);
+            tensorboard_put_scalar(&summary, tags[c], row[c]);
+    tensorboard_put_double(&event, 1, tensorboard_wall_time());
+    tensorboard_put_key(&event, 2, VARINT);
+    tensorboard_put_varint(&event, (uint64_t)row[CTI_STEP]);
+    tensorboard_put_bytes(&event, 5, summary.bytes, summary.size);
     event.failed = event.failed || summary.failed;
-    put_record(file, &event);
+    tensorboard_put_record(file, &event);
     cti_buffer_free(&summary);
     cti_buffer_free(&event);
 }
 
 /* ---- the file ---- */
 
-/* Makes the folders of a path that ends in its file. What fails here shows when that is opened. */
-static void make_folders(char *path)
+/* Makes the folders of a path that ends in a file name. A failure shows when the file is opened. */
+static void tensorboard_make_folders(char *path)
 {
     for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
@@ -227,21 +228,21 @@ static void make_folders(char *path)
     }
 }
 
-/* What is left of the old file. */
-typedef struct rest {
+/* The rest of the old file. */
+typedef struct tensorboard_rest {
     const unsigned char *at;
     size_t size;
-} rest;
+} tensorboard_rest;
 
-/* Adds the old file's record of a row, which knows the time; false if it has none. Those of earlier
- * steps are passed for good. */
-static bool put_old(cti_buffer *file, rest *old, const double *row)
+/* Adds the record of a row from the old file, which has the time; false if there is none. Skips the
+ * records of earlier steps. */
+static bool tensorboard_put_old(cti_buffer *file, tensorboard_rest *old, const double *row)
 {
     uint64_t step, wanted = (uint64_t)row[CTI_STEP];
     size_t n;
 
-    while ((n = record_size(old->at, old->size)) > 0) {
-        bool message = get_step(old->at + 12, n - 16, &step);
+    while ((n = tensorboard_record_size(old->at, old->size)) > 0) {
+        bool message = tensorboard_get_step(old->at + 12, n - 16, &step);
 
         if (message && step > wanted)
             return false;
@@ -255,17 +256,17 @@ static bool put_old(cti_buffer *file, rest *old, const double *row)
     return false;
 }
 
-static ct_status write_rows(cti_tensorboard *e, const cti_history *h, bool resumed)
+static ct_status tensorboard_write_rows(cti_tensorboard *e, const cti_history *h, bool resumed)
 {
-    rest old = { NULL, 0 };
+    tensorboard_rest old = { NULL, 0 };
     char *bytes = resumed ? cti_read_old(me, e->path, &old.size) : NULL;
     cti_buffer b = { 0 };
 
     old.at = (const unsigned char *)bytes;
-    put_version(&b);
+    tensorboard_put_version(&b);
     for (int64_t i = 0; i < h->count; i++)
-        if (!put_old(&b, &old, h->row[i]))
-            put_row(&b, h->row[i]);
+        if (!tensorboard_put_old(&b, &old, h->row[i]))
+            tensorboard_put_row(&b, h->row[i]);
     if (ct_ok() && cti_buffer_save(&b, me, e->path) == CT_OK)
         e->fd = cti_append_open(me, e->path);
     cti_buffer_free(&b);
@@ -290,8 +291,8 @@ ct_status cti_tensorboard_open(cti_tensorboard *e, const char *folder, const cti
     }
     memcpy(e->path, folder, n);
     memcpy(e->path + n, file, sizeof file);
-    make_folders(e->path);
-    return write_rows(e, h, resumed);
+    tensorboard_make_folders(e->path);
+    return tensorboard_write_rows(e, h, resumed);
 }
 
 ct_status cti_tensorboard_add(cti_tensorboard *e, const cti_history *h)
@@ -300,7 +301,7 @@ ct_status cti_tensorboard_add(cti_tensorboard *e, const cti_history *h)
 
     if (e->fd < 0)
         return CT_OK;
-    put_row(&b, h->row[h->count - 1]);
+    tensorboard_put_row(&b, h->row[h->count - 1]);
     cti_append(me, e->path, e->fd, &b);
     cti_buffer_free(&b);
     return ct_error();

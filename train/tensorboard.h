@@ -2,8 +2,8 @@
  *
  * A file is a sequence of records (TFRecord): the length of the data, 8 bytes, little endian, and
  * its masked CRC-32C, 4 bytes; the data, and their masked CRC-32C. The data are an Event, a message
- * of Protocol Buffers: wall_time (field 1, double), step (2, int64), file_version (3, string, in the
- * first), or summary (5): values (1) of tag (1, string) and simple_value (2, float). */
+ * of Protocol Buffers: wall_time (field 1, double), step (2, int64), file_version (3, string, in
+ * the first), or summary (5): values (1) of tag (1, string) and simple_value (2, float). */
 #ifndef COTANGENT_TRAIN_TENSORBOARD_H
 #define COTANGENT_TRAIN_TENSORBOARD_H
 

@@ -41,7 +41,7 @@ typedef struct trainer_when {
     char s[100];
 } trainer_when;
 
-/* Of a batch of the epoch at work; step: 0 in validation. */
+/* Of a batch of the current epoch. step: 0 in validation. */
 static trainer_when trainer_moment(const cti_run *r, double batch, int64_t step)
 {
     trainer_when m;
@@ -55,7 +55,7 @@ static trainer_when trainer_moment(const cti_run *r, double batch, int64_t step)
 
 /* ---- values that are not finite ---- */
 
-/* Raises CT_ERR_NUMERIC for a loss. at_hand: its step's scope is open, so that its first op can be
+/* Raises CT_ERR_NUMERIC for a loss. at_hand: the scope of its step is open, so that the op can be
  * found. */
 static void trainer_raise_loss(const cti_run *r, bool training, bool at_hand, double loss,
                                const char *when)
@@ -71,7 +71,7 @@ static void trainer_raise_loss(const cti_run *r, bool training, bool at_hand, do
              isnan(loss) ? NAN : loss, when, o.s);
 }
 
-/* Raises CT_ERR_NUMERIC for the gradient of p that loss gave. */
+/* Raises CT_ERR_NUMERIC for the gradient of loss with respect to p. */
 static void trainer_raise_gradient(ct_tensor *loss, const ct_param *p, const char *when)
 {
     cti_origin o = cti_find_nonfinite_backward(loss, ct_param_value((ct_param *)p));
@@ -83,7 +83,7 @@ static void trainer_raise_gradient(ct_tensor *loss, const ct_param *p, const cha
 
 /* ---- a step ---- */
 
-/* The batch, where the model is. */
+/* Moves the batch to the device of the model. */
 static void trainer_move_batch(const cti_run *r, ct_batch *batch)
 {
     ct_device device = ct_params_device(r->model->params);
@@ -94,7 +94,7 @@ static void trainer_move_batch(const cti_run *r, ct_batch *batch)
     }
 }
 
-/* Keeps next for the next step, in *state. */
+/* Stores next in *state for the next step. */
 static void trainer_carry(ct_state **state, const ct_state *next, bool continues)
 {
     if (!next || !ct_ok())
@@ -107,8 +107,8 @@ static void trainer_carry(ct_state **state, const ct_state *next, bool continues
     *state = ct_state_copy_new(next);
 }
 
-/* Moves the parameters along the gradients of loss. The norm of these, on their device; NULL after
- * an error. */
+/* Updates the parameters from the gradients of loss. Returns the norm of the gradients, on their
+ * device; NULL with an error. */
 static ct_tensor *trainer_update(cti_run *r, ct_tensor *loss, const char *when)
 {
     const ct_trainer *trainer = r->trainer;
@@ -132,7 +132,8 @@ static ct_tensor *trainer_update(cti_run *r, ct_tensor *loss, const char *when)
     return ct_ok() ? norm : NULL;
 }
 
-/* The loss of a batch, as a number too unless value is NULL; one that is not finite is an error. */
+/* The loss of a batch. Unless value is NULL, also reads it; a loss that is not finite is an
+ * error. */
 static ct_tensor *trainer_loss(cti_run *r, ct_model_step step, const ct_batch *batch,
                                const ct_state *state, ct_state **next, const char *when,
                                double *value)
@@ -179,7 +180,7 @@ static void trainer_training_step(cti_run *r, ct_batch *batch, double *value, do
     r->saved = false;
 }
 
-/* Counts the loss of a step that is over; one that is not finite is an error. */
+/* Adds the deferred loss of a step; a loss that is not finite is an error. */
 static void trainer_add_deferred(const cti_run *r, cti_tally *t, int64_t step, double loss,
                                  double tokens)
 {
@@ -191,7 +192,7 @@ static void trainer_add_deferred(const cti_run *r, cti_tally *t, int64_t step, d
         trainer_raise_loss(r, step > 0, false, loss, when.s);
 }
 
-/* Waits for the losses that were not asked for yet, and counts them. */
+/* Reads the deferred losses, which waits for the device, and adds them. */
 static void trainer_read_deferred(cti_run *r)
 {
     double losses[CTI_DEFERRED], norms[CTI_DEFERRED];
@@ -215,7 +216,7 @@ static void validation_read_deferred(const cti_run *r, cti_deferred *l, cti_tall
 
 /* ---- an epoch ---- */
 
-/* Epochs so far, with the part of the one at work. */
+/* Epochs so far, with the part of the current one. */
 static double trainer_epochs_done(const cti_run *r)
 {
     double batches = r->epoch.tally.batches + r->epoch.deferred.count;
@@ -224,7 +225,7 @@ static double trainer_epochs_done(const cti_run *r)
     return (double)r->result.epochs + part;
 }
 
-/* Into result, as after the epoch's last step. */
+/* Fills in result as after the last step of the epoch. */
 static void trainer_sum_up(const cti_run *r, ct_fit_result *result)
 {
     const cti_tally *t = &r->epoch.tally;
@@ -270,7 +271,7 @@ static bool trainer_save_due(const cti_run *r)
            r->result.steps % t->checkpoint_steps == 0;
 }
 
-/* One more step of the epoch; false at its end, at a stop and after an error. */
+/* Runs one step of the epoch; false at its end, at a stop and after an error. */
 static bool trainer_next_step(cti_run *r)
 {
     double began = cti_now(), loss = NAN, norm = NAN;
@@ -281,7 +282,8 @@ static bool trainer_next_step(cti_run *r)
     if (more)
         trainer_training_step(r, &batch, &loss, &norm);
     if (ct_scope_end(step) != CT_OK)
-        ct_params_zero_grad(r->model->params); /* what backward added before the error */
+        ct_params_zero_grad(
+            r->model->params); /* backward may have added to them before the error */
     if (!more || r->epoch.deferred.count == CTI_DEFERRED || trainer_save_due(r))
         trainer_read_deferred(r);
     r->epoch.seconds += cti_now() - began;
@@ -297,7 +299,7 @@ static bool trainer_next_step(cti_run *r)
     return ct_ok() && !r->stopped;
 }
 
-/* Trains for an epoch, or for what is left of one. */
+/* Trains for an epoch, or for the rest of a resumed one. */
 static void trainer_train_epoch(cti_run *r)
 {
     if (!r->epoch.underway) {
@@ -311,14 +313,14 @@ static void trainer_train_epoch(cti_run *r)
         ;
 }
 
-/* A pass over val that is under way. */
-typedef struct validation {
+/* A pass over val in progress. */
+typedef struct trainer_validation {
     cti_tally tally;
     cti_deferred later;
     ct_state *state;
-} validation;
+} trainer_validation;
 
-static void validation_run_step(cti_run *r, validation *v, ct_batch *batch)
+static void validation_run_step(cti_run *r, trainer_validation *v, ct_batch *batch)
 {
     ct_model_step step =
         r->model->validation_step ? r->model->validation_step : r->model->training_step;
@@ -337,8 +339,8 @@ static void validation_run_step(cti_run *r, validation *v, ct_batch *batch)
         tally_add(&v->tally, value, (double)batch->tokens);
 }
 
-/* One more step of validation; false at its end, at a stop and after an error. */
-static bool validation_next_step(cti_run *r, validation *v)
+/* Runs one step of validation; false at its end, at a stop and after an error. */
+static bool validation_next_step(cti_run *r, trainer_validation *v)
 {
     ct_scope scope = ct_scope_begin_inference();
     ct_batch batch;
@@ -353,11 +355,11 @@ static bool validation_next_step(cti_run *r, validation *v)
     return good && more && ct_ok();
 }
 
-/* A pass over val. One that is stopped leaves no trace: it is to be made again. */
+/* A pass over val. A pass that is stopped changes nothing; a resumed run repeats it. */
 static void trainer_validate(cti_run *r)
 {
     ct_generator *g = ct_params_generator(r->model->params), before = *g;
-    validation v = { .state = NULL };
+    trainer_validation v = { .state = NULL };
 
     if (!r->val)
         return;
@@ -379,11 +381,13 @@ static void trainer_validate(cti_run *r)
 
 /* ---- after an epoch ---- */
 
-/* Notes whether the epoch was the best; writes it if so. */
+/* Compares the epoch with the best one, and writes the best checkpoint if it is better. */
 static void trainer_compare(cti_run *r)
 {
     double p = r->val ? r->result.validation_perplexity : r->result.perplexity;
-    bool best = !(p >= r->result.best_perplexity); /* the first is: that is NaN before it */
+    bool best = !(
+        p >=
+        r->result.best_perplexity); /* true for the first epoch, when the best perplexity is NaN */
 
     if (best) {
         r->result.best_perplexity = p;
@@ -451,15 +455,24 @@ static void trainer_finish_epoch(cti_run *r)
 static ct_status trainer_check(const ct_trainer *trainer, const ct_model *model,
                                const ct_loader *train)
 {
-    if (!trainer || !model || !model->params || !model->training_step ||
-        !model->configure_optimizers || !train || trainer->max_epochs < 1)
-        return ct_raise(CT_ERR_ARGUMENT, me,
-                        "a trainer (max_epochs %lld), a model (parameters, training_step, "
-                        "configure_optimizers) and a loader are needed",
-                        trainer ? (long long)trainer->max_epochs : 0);
-    if (!(trainer->gradient_clip_val >= 0) || !(trainer->min_delta >= 0))
-        return ct_raise(CT_ERR_ARGUMENT, me, "gradient_clip_val %g or min_delta %g is below 0",
-                        trainer->gradient_clip_val, trainer->min_delta);
+    const char *missing = !trainer                       ? "trainer"
+                          : !model                       ? "model"
+                          : !model->params               ? "model's params"
+                          : !model->training_step        ? "model's training_step"
+                          : !model->configure_optimizers ? "model's configure_optimizers"
+                          : !train                       ? "training loader"
+                                                         : NULL;
+
+    if (missing)
+        return ct_raise(CT_ERR_ARGUMENT, me, "the %s is NULL", missing);
+    if (!cti_at_least(me, "max_epochs", trainer->max_epochs, 1))
+        return ct_error();
+    if (!(trainer->gradient_clip_val >= 0))
+        return ct_raise(CT_ERR_ARGUMENT, me, "gradient_clip_val is %g; it must be at least 0",
+                        trainer->gradient_clip_val);
+    if (!(trainer->min_delta >= 0))
+        return ct_raise(CT_ERR_ARGUMENT, me, "min_delta is %g; it must be at least 0",
+                        trainer->min_delta);
     if (trainer->device != CT_CPU && trainer->device != ct_params_device(model->params))
         return ct_params_to(model->params, trainer->device);
     return CT_OK;
@@ -486,7 +499,7 @@ static bool trainer_begin(cti_run *r)
     return true;
 }
 
-/* Until it ends, stops or fails. */
+/* Runs until the end, a stop or an error. */
 static void trainer_run(cti_run *r)
 {
     r->stopped = cti_stop_asked();
@@ -499,7 +512,7 @@ static void trainer_run(cti_run *r)
     }
 }
 
-/* The last checkpoint and curve, and what the run held. */
+/* Writes the last checkpoint and curve, and frees what the run owns. */
 static void trainer_end(cti_run *r)
 {
     cti_progress_end(&r->shown.progress);

@@ -1,4 +1,4 @@
-/* trainer.h - the fit loop. A model and its data stand behind small tables, so that any fits.
+/* trainer.h - the fit loop, for any model and data.
  *
  *     ct_model model = { .self = m, .params = params, .training_step = training_step,
  *                        .configure_optimizers = configure_optimizers };
@@ -10,7 +10,7 @@
  *     if (ct_fit(&trainer, &model, train, val, &result) != CT_OK)
  *         ...
  *
- * For each batch the trainer opens a scope, asks the model for the loss, and does the rest of the
+ * For each batch the trainer opens a scope, calls the model for the loss, and does the rest of the
  * step: backward, clipping, the optimiser's step, carrying the recurrent state. */
 #ifndef COTANGENT_TRAIN_TRAINER_H
 #define COTANGENT_TRAIN_TRAINER_H
@@ -30,70 +30,73 @@ extern "C" {
 
 /* ---- a model ---- */
 
-/* A batch's loss, the mean over its tokens in nats, a tensor of one element. state is what the step
- * before gave as *next where the batch goes on from the one before (batch->continues), else NULL:
- * begin anew. next is NULL where no state is wanted. Both are made to be handed on:
+/* Returns the loss of a batch: the mean over its tokens in nats, a tensor of one element. state is
+ * the *next of the step before if the batch continues the batch before (batch->continues);
+ * otherwise it is NULL, and the model starts from its initial state. next is NULL if no state is
+ * needed. Pass both on:
  *
  *     static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_state *state,
  *                                     ct_state **next)
  *     {
  *         return ct_cross_entropy(forward(self, batch->x, state, next), batch->y);
  *     }
- */
+ * */
 typedef ct_tensor *(*ct_model_step)(void *self, const ct_batch *batch, const ct_state *state,
                                     ct_state **next);
 
-/* What a trainer asks of a model. */
+/* What a trainer needs of a model. */
 typedef struct ct_model {
     void *self;
-    ct_params *params; /* switched to evaluation while validation_step runs */
+    ct_params *params; /* in evaluation mode while validation_step runs */
     ct_model_step training_step;
-    ct_model_step validation_step; /* nothing is recorded; NULL: training_step */
-    /* The run's optimiser, with its groups and schedule; ct_fit calls this once, and frees it. */
+    ct_model_step validation_step; /* no gradients are recorded; NULL: training_step */
+    /* Returns the optimiser, with its groups and schedule. ct_fit calls this once and frees the
+     * result. */
     ct_optimizer *(*configure_optimizers)(void *self);
 } ct_model;
 
-/* ---- what a run came to ---- */
+/* ---- the result ---- */
 
-/* An epoch's perplexity. */
+/* How the perplexity of an epoch is computed. */
 typedef enum ct_perplexity {
     CT_PERPLEXITY_TOKENS, /* exp of the mean loss of its tokens */
-    CT_PERPLEXITY_BATCHES /* the mean over its batches of exp(batch loss): d2l 1.x's board */
+    CT_PERPLEXITY_BATCHES /* the mean over its batches of exp(batch loss), as d2l 1.x plots it */
 } ct_perplexity;
 
 typedef enum ct_fit_end {
     CT_FIT_END_FINISHED, /* max_epochs */
-    CT_FIT_END_PATIENCE, /* no better for so many epochs */
+    CT_FIT_END_PATIENCE, /* no improvement for `patience` epochs */
     CT_FIT_END_STOPPED   /* by ct_trainer_stop or a callback */
 } ct_fit_end;
 
-/* After the last whole epoch; NaN for what there is not. Losses are in nats and in bits a token (a
- * character, where tokens are those). */
+/* The run after its last complete epoch. A value that does not exist is NaN. loss is in nats per
+ * token, bits in bits per token. */
 typedef struct ct_fit_result {
-    int64_t epochs, steps, tokens; /* whole epochs run; updates, tokens trained on, in all */
-    double loss, perplexity, bits; /* of the last epoch's training, each batch before its update */
+    int64_t epochs, steps, tokens; /* complete epochs, updates, tokens trained on */
+    double loss, perplexity, bits; /* of training in the last epoch; each batch before its update */
     double validation_loss, validation_perplexity, validation_bits;
-    double gradient_norm;              /* the mean over the last epoch's steps, before clipping */
-    double clipped;                    /* the part of its steps whose gradients were clipped */
-    double lr;                         /* in use at its last step */
-    double tokens_per_second, seconds; /* of its training */
-    int64_t best_epoch; /* the one of the lowest perplexity: validation's where there is
-                                     * some, else training's */
+    double gradient_norm;              /* mean over the steps of the last epoch, before clipping */
+    double clipped;                    /* the share of its steps whose gradients were clipped */
+    double lr;                         /* at its last step */
+    double tokens_per_second, seconds; /* of training in it */
+    int64_t best_epoch; /* the epoch of the lowest perplexity: of validation if there is one, else
+                         * of training */
     double best_perplexity;
     ct_fit_end end;
 } ct_fit_result;
 
 /* ---- callbacks ---- */
 
-/* After an update. */
+/* A step, after its update. */
 typedef struct ct_fit_step {
-    int64_t epoch, step;    /* the epoch, from 1, and updates so far, this one included */
-    int64_t batch, batches; /* of the epoch, from 1 */
+    int64_t epoch, step;    /* the epoch, from 1; the number of updates so far, with this one */
+    int64_t batch, batches; /* the batch, from 1, and the batches of the epoch */
     double loss, gradient_norm, lr;
 } ct_fit_step;
 
-/* Called after each update and after each epoch; one left NULL is not. Returning false stops the
- * run as ct_trainer_stop does; an error raised in it stops the run with that error. */
+/* Functions that are called after each update and after each epoch, unless they are NULL. If one
+ * returns false, the run stops as after ct_trainer_stop. If one raises an error, the run ends with
+ * that error. */
 typedef struct ct_callback {
     void *context;
     bool (*step)(void *context, const ct_fit_step *step);
@@ -106,70 +109,77 @@ typedef enum ct_interval { CT_INTERVAL_EPOCH, CT_INTERVAL_STEP } ct_interval;
 
 typedef struct ct_trainer {
     int64_t max_epochs;
-    double gradient_clip_val; /* the greatest norm of the gradients; 0: it is only measured */
-    ct_device device;         /* the model is moved there (ct_params_to); CT_CPU: it stays */
+    double gradient_clip_val; /* the largest norm of the gradients; 0: no clipping */
+    ct_device device;         /* the model is moved there (ct_params_to); CT_CPU: not moved */
     ct_perplexity perplexity;
-    ct_interval schedule_interval; /* when the optimiser's schedule steps; its plateau parts see the
-                                    * perplexity each epoch */
-    const ct_callback *callbacks;  /* callback_count of them, called in order */
+    ct_interval schedule_interval; /* when the optimiser's schedule steps; its plateau parts get the
+                                    * perplexity of each epoch */
+    const ct_callback *callbacks;  /* callback_count of them; called in order */
     int callback_count;
 
-    /* Early stopping: the run ends after patience epochs in a row whose perplexity was not below
-     * the best by more than min_delta; 0: it does not. */
+    /* Early stopping: the run ends after `patience` epochs in a row whose perplexity was not below
+     * the best by more than min_delta. 0: no early stopping. */
     int64_t patience;
     double min_delta;
 
-    /* The model's summary and progress: on a terminal a live line, and a plain line for epochs 1,
-     * 2, 5, 10, every tenth and the last; NULL: silence. */
+    /* Where the model's summary and the progress are printed: on a terminal a live line; and a
+     * plain line for epochs 1, 2, 5, 10, every tenth and the last. NULL: nothing is printed. */
     FILE *out;
-    bool plain; /* no live line, whatever out is */
+    bool plain; /* no live line, even on a terminal */
 
-    /* Files; NULL: none. csv gets a line an epoch as the run goes on: epoch, step, tokens (so far),
+    /* Output files; NULL: none. csv gets one line after each epoch: epoch, step, tokens (so far),
      * train_loss, train_perplexity, train_bits, val_loss, val_perplexity, val_bits, grad_norm,
      * clipped, lr, tokens_per_second, seconds. svg is the curve of perplexities. tensorboard is a
-     * folder, made if it is not there, for one file of events. */
+     * folder, created if necessary, for one file of events. */
     const char *csv, *svg, *tensorboard;
 
-    /* The run's checkpoint, written whole or not at all: after every checkpoint_epochs epochs (0:
-     * 1), after every checkpoint_steps updates (0: not within an epoch), where the run stops and at
-     * its end. best is written, in the same form, whenever the perplexity is the lowest so far. */
+    /* The checkpoint of the run. It is written after every checkpoint_epochs epochs (0: 1), after
+     * every checkpoint_steps updates (0: not within an epoch), when the run is stopped, and at its
+     * end. If writing fails, the file keeps its old contents. best is a checkpoint that is written
+     * whenever the perplexity is the lowest so far. */
     const char *checkpoint, *best;
     int64_t checkpoint_epochs, checkpoint_steps;
 
-    /* Goes on from this checkpoint, in every bit as if the run had not ended there, given the same
-     * build, kind of processor, model, data and trainer; max_epochs may be another. csv and events
-     * are cut back to it. CT_ERR_FORMAT, naming all that differs, for a checkpoint of other data,
-     * hyperparameters, model, optimiser or version, or a file that is none. NULL: begin anew. */
+    /* Resumes from this checkpoint; NULL: starts a new run. With the same build, kind of processor,
+     * model, data and trainer, the result has the same bits as that of an uninterrupted run;
+     * max_epochs may differ. The csv and tensorboard files are cut back to the checkpoint.
+     * CT_ERR_FORMAT for a file that is not a checkpoint, and for a checkpoint of other data,
+     * loaders, hyperparameters, model, optimiser options or version; the message names everything
+     * that differs. */
     const char *resume;
 
-    /* What the checkpoint says of the run, and a resume compares: pairs that a pair of NULLs ends
-     * ("lr", "1"; "text", its SHA-256); and a JSON text that describes the model to whoever loads
-     * the file ("cotangent.model"; any text, not looked into). */
+    /* What the checkpoint also stores and a resume also compares: hyperparameters, pairs that a
+     * pair of NULLs ends ("lr", "1"; "text", its SHA-256); and model_json, a text that describes
+     * the model to the program that loads the file (metadata key "cotangent.model"). Both may be
+     * NULL. The learning rate is part of the optimiser's state and is not compared; pass it here if
+     * it must be the same. */
     const ct_metadata *hyperparameters;
     const char *model_json;
 } ct_trainer;
 
-/* Trains until max_epochs epochs were run in all. val and result may be NULL. CT_OK also for a run
- * that was stopped: result says so. Stops at the first error and returns it: a standing one, a
- * step's or a callback's, CT_ERR_IO for a file that could not be written (the checkpoint before
- * stays), CT_ERR_NUMERIC for a loss or gradient that is not finite, naming the step, the parameter
- * and the first op; no parameter moves then, and no checkpoint is written. result is of the last
- * epoch that was whole. */
+/* Trains until max_epochs epochs are complete, those before a resumed checkpoint included. val and
+ * result may be NULL. Returns CT_OK also for a run that was stopped; result->end says so. Ends at
+ * the first error and returns it: an error that is already recorded; an error of the model or a
+ * callback; CT_ERR_ARGUMENT for a missing argument; CT_ERR_IO for a file that cannot be written;
+ * CT_ERR_NUMERIC for a loss or gradient that is not finite. The last message names the step, the
+ * parameter and the first op that gave such a value; no parameter is updated and no checkpoint is
+ * written. *result describes the last complete epoch. */
 ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *train, ct_loader *val,
                  ct_fit_result *result);
 
 /* ---- stopping ---- */
 
-/* Asks a run to stop: the ct_fit at work, or the next one to begin, finishes the step at hand,
- * writes its checkpoint and returns. From any thread or signal handler. */
+/* Requests a stop: the running ct_fit, or the next one, finishes its current step, writes its
+ * checkpoint and returns. May be called from any thread and from a signal handler. */
 void ct_trainer_stop(void);
 
-/* From now on the first SIGINT or SIGTERM calls ct_trainer_stop, and a second one kills, as it did
- * before. A signal that the program was started to ignore stays ignored. */
+/* Installs handlers: the first SIGINT or SIGTERM calls ct_trainer_stop; a second one has its
+ * default effect and ends the program. A signal that was ignored when the program started stays
+ * ignored. */
 void ct_trainer_stop_on_signals(void);
 
-/* The signal that came, or 0. By convention a program that it stopped exits with 128 + it: 130,
- * 143. */
+/* The signal that requested a stop, or 0. By convention a program that a signal stopped exits with
+ * 128 + its number: 130 or 143. */
 int ct_trainer_signal(void);
 
 #ifdef __cplusplus

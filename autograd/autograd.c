@@ -215,6 +215,32 @@ static bool tape_refuse_dead(const ct_op *op, int i, const ct_tensor *t)
     return cti_refuse_tensor(op->name, name, t);
 }
 
+/* Fills a node: what backward needs of the inputs and outputs, whose history it is from now on. */
+static void tape_fill_node(ct_thread *th, ct_node *n, ct_tensor *const *inputs,
+                           ct_tensor *const *outputs)
+{
+    int i;
+
+    for (i = 0; i < n->inputs; i++) {
+        ct_tensor *t = inputs[i];
+
+        if (!t)
+            continue;
+        n->in[i].wants = t->requires_grad;
+        if (t->requires_grad || n->op->saves & CT_SAVE_INPUTS)
+            tape_hold(&n->in[i], t);
+    }
+    for (i = 0; i < n->outputs; i++) {
+        if (n->op->saves & CT_SAVE_OUTPUTS)
+            tape_hold(&n->out[i], outputs[i]);
+        outputs[i]->node = n;
+        outputs[i]->output = i;
+        outputs[i]->node_scope = th->depth;
+        outputs[i]->node_at = th->tape_count;
+        outputs[i]->requires_grad = 1;
+    }
+}
+
 bool ct_record(const ct_op *op, int inputs_count, ct_tensor *const *inputs, int outputs_count,
                ct_tensor *const *outputs, const void *attributes, size_t bytes)
 {
@@ -247,24 +273,7 @@ bool ct_record(const ct_op *op, int inputs_count, ct_tensor *const *inputs, int 
     n->site = th->site;
     if (bytes)
         memcpy(n->attributes, attributes, bytes);
-    for (i = 0; i < inputs_count; i++) {
-        ct_tensor *t = inputs[i];
-
-        if (!t)
-            continue;
-        n->in[i].wants = t->requires_grad;
-        if (t->requires_grad || op->saves & CT_SAVE_INPUTS)
-            tape_hold(&n->in[i], t);
-    }
-    for (i = 0; i < outputs_count; i++) {
-        if (op->saves & CT_SAVE_OUTPUTS)
-            tape_hold(&n->out[i], outputs[i]);
-        outputs[i]->node = n;
-        outputs[i]->output = i;
-        outputs[i]->node_scope = th->depth;
-        outputs[i]->node_at = th->tape_count;
-        outputs[i]->requires_grad = 1;
-    }
+    tape_fill_node(th, n, inputs, outputs);
     th->tape[th->tape_count++] = n;
     return true;
 }

@@ -41,9 +41,9 @@ static ct_tensor *triple(ct_tensor *x)
     op.name = "triple";
     op.inputs = op.outputs = 1;
     op.backward = triple_backward;
-    y = ct_detach(ct_mul_scalar(ct_detach(x), 3));
     if (!x)
         ct_raise(CT_ERR_ARGUMENT, "triple", "x is %s, not a tensor", "NULL");
+    y = ct_detach(ct_mul_scalar(ct_detach(x), 3));
     return ct_record(&op, CT_TENSORS(x), CT_TENSORS(y), NULL, 0) ? y : NULL;
 }
 

@@ -392,7 +392,7 @@ START_TEST(parameters)
             ct_nn_rnn(set, "r", (ct_nn_rnn_options){ 0 }));
     REFUSED(CT_ERR_ARGUMENT, "ct_sgd_new", "lr is -1",
             ct_sgd_new(set, (ct_sgd_options){ .lr = -1 }));
-    REFUSED(CT_ERR_ARGUMENT, "ct_clip_grad_norm", "max_norm 0", ct_clip_grad_norm(set, 0, NULL));
+    REFUSED(CT_ERR_ARGUMENT, "ct_clip_grad_norm", "max_norm is 0", ct_clip_grad_norm(set, 0, NULL));
     ck_assert_int_eq(ct_params_count(set), 1); /* nothing was left behind by those that failed */
     ct_params_free(set);
 }

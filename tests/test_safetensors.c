@@ -840,7 +840,7 @@ START_TEST(bad_writes)
     WRITE_REFUSED("x", 1, fine, NULL, NULL, CT_ERR_ARGUMENT, "tensors is NULL");
     WRITE_REFUSED("x", 1, none, t, NULL, CT_ERR_ARGUMENT, "names[0] is NULL");
     WRITE_REFUSED("x", 2, fine, ((ct_tensor *const[]){ a, NULL }), NULL, CT_ERR_ARGUMENT,
-                  "1 is NULL");
+                  "tensors[1] is NULL");
     WRITE_REFUSED("x", 2, twice, t, NULL, CT_ERR_ARGUMENT, "name ... twice");
     WRITE_REFUSED("x", 1, reserved, t, NULL, CT_ERR_ARGUMENT, "\"__metadata__\" ... reserved");
     WRITE_REFUSED("x", 1, latin, t, NULL, CT_ERR_ARGUMENT, "name ... UTF-8");

@@ -11,7 +11,7 @@ seeds=1
 test -z "$COTANGENT_TEST_FULL" || seeds='1 2 3 4 5 6'
 rest=
 test -z "$COTANGENT_TEST_FULL" || rest='tests/test_params tests/test_state_dict tests/test_ops
-    tests/test_nn tests/test_init tests/test_tensor_loader tests/test_train tests/test_optim
+    tests/test_nn tests/test_loss tests/test_init tests/test_tensor_loader tests/test_train tests/test_optim
     tests/test_engine tests/test_autograd tests/test_recurrent'
 
 COTANGENT_PLUGIN_DIR=$(pwd)/cuda/checked/.libs

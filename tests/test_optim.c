@@ -4,11 +4,8 @@
 #include <config.h>
 #endif
 
-#include "tests/files.h"
 #include "tests/harness.h"
-
 #include "optim/internal.h"
-#include "tensor/hooks.h"
 
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/ops/elementwise.h>
@@ -20,13 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STEPS 50
-#define TOTAL 45 /* elements of the set below */
+#include "tests/test_optim.h"
 
-static const struct {
-    const char *name;
-    int64_t size;
-} entries[3] = { { "a.weight", 37 }, { "a.bias", 5 }, { "b.weight", 3 } };
+#define STEPS 50
+const struct entry entries[3] = { { "a.weight", 37 }, { "a.bias", 5 }, { "b.weight", 3 } };
 
 /* ---- the formulas of optim.py ---- */
 
@@ -40,14 +34,12 @@ static double unit(int k, int64_t i)
     return x / 4294967296.0 * 2.0 - 1.0;
 }
 
-static double gradient_at(int k, int64_t i, int t)
+double gradient_at(int k, int64_t i, int t)
 {
     return (i + t) % 7 == 0 ? 0 : (float)(unit(k + 16 * t, i) * (i % 5 == 4 ? 0.001 : 1));
 }
 
-/* A tensor (n) of f(k, i, t), widened from float */
-static ct_tensor *made(double (*f)(int k, int64_t i, int t), int k, int t, int64_t n,
-                       ct_dtype dtype)
+ct_tensor *made(double (*f)(int k, int64_t i, int t), int k, int t, int64_t n, ct_dtype dtype)
 {
     double *d = calloc((size_t)n, sizeof *d);
     float *s = calloc((size_t)n, sizeof *s);
@@ -68,13 +60,13 @@ static double value_at(int k, int64_t i, int t)
     return (float)(unit(k, i) * 0.5);
 }
 
-static ct_status fill(const ct_init *init, ct_tensor *t, ct_generator *g)
+ct_status fill(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
     (void)g;
     return ct_copy_into(t, made(value_at, (int)init->a, 0, ct_numel(t), ct_tensor_dtype(t)));
 }
 
-static ct_params *three_params(ct_dtype dtype)
+ct_params *three_params(ct_dtype dtype)
 {
     ct_params *set = ct_params_new((ct_params_options){ .device = DEVICE, .dtype = dtype });
     int k;
@@ -85,13 +77,12 @@ static ct_params *three_params(ct_dtype dtype)
     return set;
 }
 
-static ct_tensor *value(ct_params *set, int k)
+ct_tensor *value(ct_params *set, int k)
 {
     return ct_param_value(ct_params_at(set, k));
 }
 
-/* Adds to the gradient of parameter k in a scope of its own. */
-static void give(ct_params *set, int k, int t)
+void give(ct_params *set, int k, int t)
 {
     ct_scope s = ct_scope_begin();
 
@@ -100,17 +91,7 @@ static void give(ct_params *set, int k, int t)
     ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
 }
 
-static void give_all(ct_params *set, int t)
-{
-    int k;
-
-    for (k = 0; k < ct_params_count(set); k++)
-        if (ct_param_is_trained(ct_params_at(set, k)))
-            give(set, k, t);
-}
-
-/* Gives parameter k the gradient v everywhere. */
-static void give_constant(ct_params *set, int k, double v)
+void give_constant(ct_params *set, int k, double v)
 {
     ct_scope s = ct_scope_begin();
     ct_tensor *w = value(set, k);
@@ -119,17 +100,7 @@ static void give_constant(ct_params *set, int k, double v)
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 
-static bool has_gradient(ct_params *set, int k)
-{
-    ct_scope s = ct_scope_begin();
-    bool there = ct_tensor_grad(value(set, k)) != NULL;
-
-    ck_assert(ct_scope_end(s) == ct_error());
-    return there;
-}
-
-/* All elements of the set, in order. */
-static void all_values(ct_params *set, double out[TOTAL])
+void all_values(ct_params *set, double out[TOTAL])
 {
     int at = 0, k;
 
@@ -142,7 +113,7 @@ static void all_values(ct_params *set, double out[TOTAL])
     }
 }
 
-static void expect_same_sets(const char *what, ct_params *a, ct_params *b)
+void expect_same_sets(const char *what, ct_params *a, ct_params *b)
 {
     double x[TOTAL], y[TOTAL];
     int i;
@@ -228,7 +199,7 @@ static ct_optimizer *composed_of(ct_params *set, const char *line)
     return cti_optimizer_new("composed", &adam_from_ops, set, &o);
 }
 
-static ct_optimizer *rule_of(ct_params *set, const char *line)
+ct_optimizer *rule_of(ct_params *set, const char *line)
 {
     double lr = option(line, "lr"), decay = key(line, "weight_decay");
     bool maximize = flag(line, "maximize");
@@ -263,8 +234,7 @@ static ct_optimizer *rule_of(ct_params *set, const char *line)
     return adam_of(set, line, strcmp(rule, "adamw") == 0);
 }
 
-/* The optimiser of a run, with group, frozen parameter and schedule. */
-static ct_optimizer *optimizer_of(ct_params *set, const char *line)
+ct_optimizer *optimizer_of(ct_params *set, const char *line)
 {
     ct_optimizer *o = rule_of(set, line);
 
@@ -284,7 +254,7 @@ static ct_optimizer *optimizer_of(ct_params *set, const char *line)
     return o;
 }
 
-static void one_step(ct_params *set, ct_optimizer *o, const char *line, int t)
+void one_step(ct_params *set, ct_optimizer *o, const char *line, int t)
 {
     int k;
 
@@ -506,7 +476,7 @@ END_TEST
 
 /* ---- clipping ---- */
 
-static double grad_item(ct_params *set, int k, int64_t i)
+double grad_item(ct_params *set, int k, int64_t i)
 {
     ct_scope s = ct_scope_begin();
     double *v = values_of(ct_tensor_grad(value(set, k))), out = v[i];
@@ -613,376 +583,7 @@ START_TEST(not_finite)
 }
 END_TEST
 
-/* ---- the step ---- */
-
-START_TEST(gradients_cleared)
-{
-    ct_params *set = three_params(CT_F32), *other = three_params(CT_F32);
-    ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 0.1, .weight_decay = 0.5 });
-    double before[TOTAL], after[TOTAL];
-
-    give(set, 0, 1);
-    give(set, 2, 1);
-    all_values(set, before);
-    ck_assert(ct_optimizer_step(o) == CT_OK);
-    all_values(set, after);
-    ck_assert(!has_gradient(set, 0) && !has_gradient(set, 2));
-    ck_assert(before[0] != after[0] && before[44] != after[44]);
-    ck_assert_msg(memcmp(before + 37, after + 37, 5 * sizeof *after) == 0,
-                  "a parameter without a gradient moved");
-    memcpy(before, after, sizeof after);
-    ck_assert(ct_optimizer_step(o) == CT_OK); /* nothing to apply */
-    all_values(set, after);
-    ck_assert(memcmp(before, after, sizeof after) == 0);
-
-    give_all(set, 2); /* ct_params_zero_grad forgets them */
-    ct_params_zero_grad(set);
-    ck_assert(!has_gradient(set, 0) && !has_gradient(set, 1));
-    ck_assert(ct_optimizer_step(o) == CT_OK);
-    all_values(set, after);
-    ck_assert(memcmp(before, after, sizeof after) == 0);
-
-    give(other, 0, 3); /* backward accumulates: twice the same is the double */
-    give(other, 0, 3);
-    expect_close("twice", grad_item(other, 0, 1), 2 * gradient_at(0, 1, 3), 1e-7);
-    ct_optimizer_free(o);
-    ct_params_free(set);
-    ct_params_free(other);
-}
-END_TEST
-
-/* While an error stands, nothing moves and nothing is cleared. */
-START_TEST(error_stands)
-{
-    ct_params *set = three_params(CT_F64), *still = three_params(CT_F64);
-    ct_optimizer *o = ct_adamw_new(set, (ct_adam_options){ .lr = 0.1 });
-    ct_schedule *s = ct_optimizer_schedule(o);
-    ct_scope scope = ct_scope_begin();
-    double norm = 7;
-
-    ct_schedule_step_lr(s, 1, 0.5);
-    ct_schedule_plateau_lr(s, (ct_schedule_plateau_options){ .patience = -1 });
-    give_constant(set, 0, 3);
-    ct_raise(CT_ERR_ARGUMENT, "test", "stands");
-    ck_assert(ct_clip_grad_norm(set, 0.1, &norm) == CT_ERR_ARGUMENT && isnan(norm));
-    ck_assert(ct_clip_grad_value(set, 0.1) == CT_ERR_ARGUMENT);
-    ck_assert(ct_optimizer_step(o) == CT_ERR_ARGUMENT);
-    ck_assert(ct_schedule_step(s) == CT_ERR_ARGUMENT);
-    ck_assert(ct_schedule_observe(s, 1) == CT_ERR_ARGUMENT);
-    ck_assert(ct_schedule_observe(s, 2) == CT_ERR_ARGUMENT);
-    ck_assert(ct_optimizer_step(NULL) == CT_ERR_ARGUMENT);
-    ck_assert(ct_schedule_step(NULL) == CT_ERR_ARGUMENT);
-    ck_assert(ct_optimizer_state_load(o, "lr", ct_full(CT_SHAPE(1), 5, CT_F64, DEVICE)) ==
-              CT_ERR_ARGUMENT);
-    expect_close("the rate", ct_optimizer_lr(o), 0.1, 0);
-    ck_assert(ct_scope_end(scope) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "test", "stands");
-    expect_same_sets("an error stood", set, still);
-    expect_close("unclipped", grad_item(set, 0, 0), 3, 0);
-    ck_assert(ct_optimizer_step(o) == CT_OK);
-    ck_assert(!has_gradient(set, 0));
-    ct_optimizer_free(o);
-    ct_params_free(set);
-    ct_params_free(still);
-}
-END_TEST
-
-/* Sizes settled, and parameters registered, after the optimiser and its group were made. */
-START_TEST(settled_later)
-{
-    static const char line[] = "run adam lr=0.05 weight_decay=0.2 bias_lr=0.1";
-    ct_params *whole = three_params(CT_F32);
-    ct_params *set = ct_params_new((ct_params_options){ .device = DEVICE });
-    ct_optimizer *want = optimizer_of(whole, line), *o;
-    int k, t;
-
-    for (k = 0; k < 2; k++)
-        ct_params_add(set, entries[k].name, CT_SHAPE(-1), (ct_init){ .fill = fill, .a = k });
-    o = optimizer_of(set, line);
-    ck_assert(ct_optimizer_step(o) == CT_OK);
-    for (k = 0; k < 2; k++)
-        ck_assert(ct_param_materialize(ct_params_at(set, k), CT_SHAPE(entries[k].size)) == CT_OK);
-    ct_params_add(set, entries[2].name, CT_SHAPE(entries[2].size),
-                  (ct_init){ .fill = fill, .a = 2 });
-    for (t = 1; t < 5; t++) {
-        one_step(set, o, line, t);
-        one_step(whole, want, line, t);
-    }
-    expect_same_sets("settled later", set, whole);
-    ct_optimizer_free(o);
-    ct_optimizer_free(want);
-    ct_params_free(set);
-    ct_params_free(whole);
-}
-END_TEST
-
-START_TEST(groups)
-{
-    ct_params *set = three_params(CT_F32);
-    ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
-
-    ct_optimizer_group(o, "a.*", (ct_optimizer_group_options){ .lr = 2 });
-    ct_optimizer_group(o, "*.bias", (ct_optimizer_group_options){ .lr = 3 });
-    expect_close("first", ct_optimizer_param_lr(o, "a.weight"), 2, 0);
-    expect_close("the last given holds", ct_optimizer_param_lr(o, "a.bias"), 3, 0);
-    expect_close("none", ct_optimizer_param_lr(o, "b.weight"), 1, 0);
-    ct_optimizer_set_lr(o, 4);
-    expect_close("follows", ct_optimizer_param_lr(o, "b.weight"), 4, 0);
-    expect_close("its own", ct_optimizer_param_lr(o, "a.bias"), 3, 0);
-    ct_optimizer_group(o, "a.*", (ct_optimizer_group_options){ .lr = CT_ZERO });
-    expect_close("replaced", ct_optimizer_param_lr(o, "a.weight"), 0, 0);
-    ct_optimizer_group(o, "*.bias", (ct_optimizer_group_options){ .weight_decay = CT_ZERO });
-    expect_close("the optimiser's again", ct_optimizer_param_lr(o, "a.bias"), 4, 0);
-    ct_optimizer_free(o);
-    ct_params_free(set);
-}
-END_TEST
-
 /* ---- errors ---- */
-
-START_TEST(option_errors)
-{
-    ct_params *set = three_params(CT_F32);
-    int i;
-#define BAD(rule, options, word)                                                                   \
-    do {                                                                                           \
-        ck_assert(ct_##rule##_new(set, (ct_##options##_options)CASE) == NULL);                     \
-        expect_error(CT_ERR_ARGUMENT, "ct_" #rule "_new", word);                                   \
-    } while (0)
-#define CASE { .lr = -1 }
-    BAD(sgd, sgd, "lr is -1");
-    BAD(adagrad, adagrad, "lr is -1");
-#undef CASE
-#define CASE { .lr = INFINITY }
-    BAD(rmsprop, rmsprop, "lr is inf");
-#undef CASE
-#define CASE { .lr = CT_ZERO * 2 }
-    BAD(adamw, adam, "lr is -");
-#undef CASE
-#define CASE { .momentum = -0.5 }
-    BAD(sgd, sgd, "momentum is -0.5");
-    BAD(rmsprop, rmsprop, "momentum is -0.5");
-#undef CASE
-#define CASE { .dampening = INFINITY }
-    BAD(sgd, sgd, "dampening is inf");
-#undef CASE
-#define CASE { .nesterov = true }
-    BAD(sgd, sgd, "momentum is 0 ... nesterov");
-#undef CASE
-#define CASE { .nesterov = true, .momentum = 0.9, .dampening = 0.1 }
-    BAD(sgd, sgd, "dampening is 0.1 ... nesterov");
-#undef CASE
-#define CASE { .beta1 = 1 }
-    BAD(adam, adam, "beta1 is 1");
-#undef CASE
-#define CASE { .beta2 = -0.1 }
-    BAD(adamw, adam, "beta2 is -0.1");
-#undef CASE
-#define CASE { .alpha = 1.5 }
-    BAD(rmsprop, rmsprop, "alpha is 1.5");
-#undef CASE
-#define CASE { .eps = -1 }
-    BAD(adam, adam, "eps is -1");
-    BAD(rmsprop, rmsprop, "eps is -1");
-    BAD(adagrad, adagrad, "eps is -1");
-#undef CASE
-#define CASE { .weight_decay = -1 }
-    BAD(sgd, sgd, "weight_decay is -1");
-    BAD(adam, adam, "weight_decay is -1");
-    BAD(adagrad, adagrad, "weight_decay is -1");
-#undef CASE
-#define CASE { .lr_decay = -1 }
-    BAD(adagrad, adagrad, "lr_decay is -1");
-#undef CASE
-#define CASE { .initial_accumulator_value = -2 }
-    BAD(adagrad, adagrad, "initial_accumulator_value is -2");
-#undef CASE
-    for (i = 0; i < 3; i++) { /* a NaN, whose sign printf shows, is no rate */
-        double nan = NAN;
-
-        ck_assert(i == 0   ? !ct_sgd_new(set, (ct_sgd_options){ .lr = nan })
-                  : i == 1 ? !ct_adam_new(set, (ct_adam_options){ .beta1 = nan })
-                           : !ct_sgd_new(set, (ct_sgd_options){ .dampening = nan }));
-        ck_assert(ct_error() == CT_ERR_ARGUMENT);
-        ct_error_clear();
-    }
-    ck_assert(!ct_sgd_new(NULL, (ct_sgd_options){ .lr = 1 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_sgd_new", "the set is NULL");
-    ct_params_free(set);
-}
-END_TEST
-
-/* A composed update gives the numbers of the fused one, state included; and loads its state. */
-START_TEST(composed)
-{
-    static const char *const lines[2] = {
-        "run adam lr=0.1 weight_decay=0.01 bias_lr=0.01 late=3 step_size=4 schedule_gamma=0.5",
-        "run adam lr=0.1 maximize=1 bias_no_weight_decay=1 weight_decay=0.2 freeze=1"
-    };
-    ct_params *a = three_params(CT_F64), *b = three_params(CT_F64);
-    ct_optimizer *x = optimizer_of(a, lines[_i]), *y;
-    double v[TOTAL], w[TOTAL];
-    char line[200];
-    ct_scope s;
-
-    snprintf(line, sizeof line, "run composed%s", lines[_i] + strlen("run adam"));
-    y = optimizer_of(b, line);
-    for (int t = 1; t <= 20; t++) {
-        one_step(a, x, line, t);
-        one_step(b, y, line, t);
-        all_values(a, v);
-        all_values(b, w);
-        for (int i = 0; i < TOTAL; i++)
-            expect_close("composed", w[i], v[i], 1e-12);
-    }
-    s = ct_scope_begin();
-    ck_assert_int_eq(ct_optimizer_state_count(x), ct_optimizer_state_count(y));
-    for (int i = 0; i < ct_optimizer_state_count(x); i++) {
-        ck_assert_str_eq(ct_optimizer_state_name(x, i), ct_optimizer_state_name(y, i));
-        ck_assert(ct_optimizer_state_load(y, ct_optimizer_state_name(x, i),
-                                          ct_optimizer_state_tensor(x, i)) == CT_OK);
-    }
-    ck_assert(ct_scope_end(s) == CT_OK);
-    ct_optimizer_free(x);
-    ct_optimizer_free(y);
-    ct_params_free(a);
-    ct_params_free(b);
-}
-END_TEST
-
-/* The table of an algorithm describes each field of its struct, up to the last one that it has. */
-static void check_table(const cti_algorithm *a)
-{
-    unsigned char *covered = calloc(1, a->size + 1);
-    size_t last = 0, hole = 0;
-
-    for (const cti_option_field *o = a->option; o->name; o++) {
-        size_t size = o->flag ? sizeof(bool) : sizeof(double);
-
-        ck_assert(o->offset + size <= a->size);
-        memset(covered + o->offset, 1, size);
-        last = o->offset + size > last ? o->offset + size : last;
-    }
-    for (size_t i = 0; i < last; i++) {
-        hole = covered[i] ? 0 : hole + 1;
-        ck_assert_msg(hole < sizeof(double), "%s: no option at offset %zu", a->name, i - 7);
-    }
-    free(covered);
-}
-
-/* What a checkpoint says of an optimiser: "name value;..." */
-static void description_of(const ct_optimizer *o, char to[2000])
-{
-    cti_entries e = { 0 };
-
-    cti_optimizer_describe(o, &e);
-    ck_assert(!cti_entries_failed(&e));
-    *to = '\0';
-    for (size_t i = 0; i < e.count; i++)
-        sprintf(to + strlen(to), "%s %s;", e.at[i].name.bytes, e.at[i].value.bytes);
-    cti_entries_free(&e);
-}
-
-/* Every option of every algorithm is told apart in a checkpoint, and by ct_optimizer_new; but for the
- * rate, which is part of the state. */
-START_TEST(described)
-{
-    ct_params *set = three_params(CT_F32);
-
-    for (int i = 0; ct_optimizer_algorithm(i); i++) {
-        const cti_algorithm *a = cti_algorithms[i];
-        char usual[2000], other[2000];
-        ct_optimizer *o = ct_optimizer_new(set, a->name, NULL);
-
-        check_table(a);
-        ck_assert_str_eq(ct_optimizer_algorithm(i), a->name);
-        description_of(o, usual);
-        ct_optimizer_free(o);
-        for (const cti_option_field *option = a->option; option->name; option++) {
-            const ct_optimizer_value values[] = {
-                { option->name, option->flag ? 1 : 0.25 },
-                { strcmp(option->name, "nesterov") == 0 ? "momentum" : NULL, 0.5 },
-                { NULL, 0 }
-            };
-
-            o = ct_optimizer_new(set, a->name, values);
-            ck_assert_msg(o != NULL, "%s %s: %s", a->name, option->name, ct_error_message());
-            ck_assert(cti_option_get(option, o->options) == values[0].value);
-            description_of(o, other);
-            ck_assert_msg((strcmp(usual, other) != 0) == (strcmp(option->name, "lr") != 0),
-                          "%s %s: %s", a->name, option->name, other);
-            ct_optimizer_free(o);
-        }
-    }
-    ck_assert(ct_optimizer_algorithm(-1) == NULL);
-    ct_params_free(set);
-}
-END_TEST
-
-START_TEST(by_name)
-{
-    ct_params *a = three_params(CT_F32), *b = three_params(CT_F32);
-    const ct_optimizer_value zero[] = { { "beta1", 0 }, { "lr", 0.1 }, { NULL, 0 } };
-    const ct_optimizer_value unknown[] = { { "gamma", 1 }, { NULL, 0 } };
-    const ct_optimizer_value wrong[] = { { "beta1", 2 }, { NULL, 0 } };
-    ct_optimizer *x = ct_adam_new(a, (ct_adam_options){ .lr = 0.1, .beta1 = CT_ZERO });
-    ct_optimizer *y = ct_optimizer_new(b, "adam", zero); /* 0 is 0 */
-
-    for (int t = 1; t <= 3; t++) {
-        one_step(a, x, "", t);
-        one_step(b, y, "", t);
-    }
-    expect_same_sets("adam by name", a, b);
-    ck_assert(!ct_optimizer_new(a, "adamant", NULL));
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new", "there is no algorithm \"adamant\"");
-    ck_assert(!ct_optimizer_new(a, "sgd", unknown));
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new", "SGD has no option \"gamma\"");
-    ck_assert(!ct_optimizer_new(a, "adam", wrong));
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new",
-                 "beta1 is 2; it must be at least 0 and less than 1");
-    ck_assert(!ct_optimizer_new(a, NULL, NULL));
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new", "the name of the algorithm is NULL");
-    ck_assert(!ct_optimizer_new(NULL, "sgd", NULL));
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new", "the set is NULL");
-    ct_optimizer_free(x);
-    ct_optimizer_free(y);
-    ct_params_free(a);
-    ct_params_free(b);
-}
-END_TEST
-
-START_TEST(call_errors)
-{
-    ct_params *set = three_params(CT_F32);
-    ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
-
-    ct_clip_grad_norm(set, 0, NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_norm", "max_norm is 0");
-    ct_clip_grad_value(set, -1);
-    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_value", "clip_value is -1");
-    ct_clip_grad_norm(NULL, 1, NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_norm", "set is NULL");
-    ct_optimizer_step(NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_step", "optimiser is NULL");
-    ct_optimizer_set_lr(NULL, 1);
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_set_lr", "optimiser is NULL");
-    ct_optimizer_set_lr(o, -2);
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_set_lr", "lr is -2");
-    expect_close("kept", ct_optimizer_lr(o), 1, 0);
-    ct_optimizer_group(o, "*.bais", (ct_optimizer_group_options){ .lr = 1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "\"*.bais\"");
-    ct_optimizer_group(o, "*", (ct_optimizer_group_options){ .lr = -1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "lr is -1");
-    ct_optimizer_group(NULL, "*", (ct_optimizer_group_options){ .lr = 1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "optimiser is NULL");
-    ct_optimizer_group(o, NULL, (ct_optimizer_group_options){ .lr = 1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "pattern is NULL");
-    ct_optimizer_free(o);
-    ct_optimizer_free(NULL);
-    ct_optimizer_reset(NULL);
-    ct_params_free(set);
-}
-END_TEST
 
 START_TEST(schedule_errors)
 {
@@ -1034,365 +635,15 @@ START_TEST(schedule_errors)
 }
 END_TEST
 
-/* ---- checkpoints ---- */
-
-static const char *const resumed[] = {
-    "run sgd lr=0.1 momentum=0.9 dampening=0.5 late=20 bias_lr=0.2",
-    "run adam lr=0.05 amsgrad=1 late=9 step_size=7 schedule_gamma=0.8",
-    "run adamw lr=0.05 weight_decay=0.5 late=15 bias_no_weight_decay=1",
-    "run rmsprop lr=0.02 centered=1 momentum=0.5 weight_decay=0.1",
-    "run adagrad lr=0.1 lr_decay=0.05 initial_accumulator_value=0.5 late=12",
-    "run composed lr=0.05 weight_decay=0.1 late=9 step_size=7 schedule_gamma=0.8"
-};
-
-/* All entries of from into to, last first: no order is asked for. */
-static void load_all(ct_optimizer *to, ct_optimizer *from)
-{
-    ct_scope s = ct_scope_begin();
-    int i;
-
-    for (i = ct_optimizer_state_count(from) - 1; i >= 0; i--)
-        ck_assert_msg(ct_optimizer_state_load(to, ct_optimizer_state_name(from, i),
-                                              ct_optimizer_state_tensor(from, i)) == CT_OK,
-                      "%s", ct_error_message());
-    ck_assert(ct_optimizer_state_name(from, ct_optimizer_state_count(from)) == NULL);
-    ck_assert(ct_optimizer_state_name(from, -1) == NULL);
-    ck_assert(ct_scope_end(s) == CT_OK);
-}
-
-START_TEST(resume)
-{
-    const char *line = resumed[_i / 2];
-    ct_dtype dtype = _i % 2 ? CT_F64 : CT_F32;
-    ct_params *a = three_params(dtype), *b = three_params(dtype);
-    ct_optimizer *x = optimizer_of(a, line), *y = optimizer_of(b, line);
-    ct_scope s;
-    int k, t;
-
-    ct_schedule_plateau_lr(ct_optimizer_schedule(x),
-                           (ct_schedule_plateau_options){ .patience = 1 });
-    ct_schedule_plateau_lr(ct_optimizer_schedule(y),
-                           (ct_schedule_plateau_options){ .patience = 1 });
-    for (t = 1; t <= 14; t++) {
-        one_step(a, x, line, t);
-        ct_schedule_observe(ct_optimizer_schedule(x), t);
-    }
-    ct_optimizer_set_lr(x, 0.03);
-    one_step(b, y, line, 40); /* what y did before is forgotten or overwritten */
-    ct_optimizer_reset(y);
-    s = ct_scope_begin_no_grad();
-    for (k = 0; k < 3; k++)
-        ct_copy_into(value(b, k), value(a, k));
-    ck_assert(ct_scope_end(s) == CT_OK);
-    load_all(y, x);
-    ck_assert_int_eq(ct_optimizer_state_count(x), ct_optimizer_state_count(y));
-    for (; t <= 30; t++) {
-        one_step(a, x, line, t);
-        one_step(b, y, line, t);
-        ct_schedule_observe(ct_optimizer_schedule(x), 1.0 / t);
-        ct_schedule_observe(ct_optimizer_schedule(y), 1.0 / t);
-        expect_same_sets(line, a, b);
-        expect_close("the rate", ct_optimizer_lr(y), ct_optimizer_lr(x), 0);
-    }
-    ct_optimizer_free(x);
-    ct_optimizer_free(y);
-    ct_params_free(a);
-    ct_params_free(b);
-}
-END_TEST
-
-START_TEST(state_names)
-{
-    static const char *const want[] = { "lr",
-                                        "schedule",
-                                        "exp_avg.a.weight",
-                                        "exp_avg_sq.a.weight",
-                                        "max_exp_avg_sq.a.weight",
-                                        "step.a.weight",
-                                        "exp_avg.b.weight",
-                                        "exp_avg_sq.b.weight",
-                                        "max_exp_avg_sq.b.weight",
-                                        "step.b.weight" };
-    ct_params *set = three_params(CT_F32);
-    ct_optimizer *o = ct_adam_new(set, (ct_adam_options){ .amsgrad = true });
-    ct_scope s = ct_scope_begin();
-    ct_tensor *t;
-    int i;
-
-    ck_assert_int_eq(ct_optimizer_state_count(NULL), 0);
-    ck_assert_int_eq(ct_optimizer_state_count(o), 1);
-    ct_schedule_step_lr(ct_optimizer_schedule(o), 3, 0.5);
-    ct_optimizer_group(o, "*.bias", (ct_optimizer_group_options){ .lr = 0.5 });
-    ct_optimizer_group(o, "b.*", (ct_optimizer_group_options){ .weight_decay = 0.5 });
-    give(set, 0, 1);
-    ct_optimizer_step(o);
-    give(set, 0, 2);
-    give(set, 2, 2);
-    ct_optimizer_step(o);
-    ct_params_freeze(set, "b.*", true); /* its state stays */
-    ck_assert_int_eq(ct_optimizer_state_count(o), 10);
-    for (i = 0; i < 10; i++)
-        ck_assert_str_eq(ct_optimizer_state_name(o, i), want[i]);
-    expect_values("lr", ct_optimizer_state_tensor(o, 0), (double[]){ 0.001, 0.5, NAN }, 3, 0);
-    expect_values("schedule", ct_optimizer_state_tensor(o, 1), (double[]){ 0, 0, 0, 0, 0 }, 5, 0);
-    t = ct_optimizer_state_tensor(o, 2);
-    ck_assert(ct_numel(t) == 37 && ct_tensor_dtype(t) == CT_F32 && !ct_tensor_requires_grad(t));
-    expect_values("step", ct_optimizer_state_tensor(o, 5), (double[]){ 2 }, 1, 0);
-    expect_values("step", ct_optimizer_state_tensor(o, 9), (double[]){ 1 }, 1, 0);
-    ct_optimizer_reset(o);
-    ck_assert_int_eq(ct_optimizer_state_count(o), 2);
-    ck_assert(!ct_optimizer_state_tensor(o, 2));
-    expect_error(CT_ERR_INDEX, "ct_optimizer_state_tensor", "entry 2");
-    ck_assert(ct_scope_end(s) == CT_OK);
-    ct_optimizer_free(o);
-    ct_params_free(set);
-}
-END_TEST
-
-static void load_refused(ct_optimizer *o, const char *name, ct_tensor *t, ct_status status,
-                         const char *word)
-{
-    ck_assert(ct_optimizer_state_load(o, name, t) == status);
-    expect_error(status, "ct_optimizer_state_load", word);
-}
-
-START_TEST(load_errors)
-{
-    ct_params *set = three_params(CT_F32);
-    ct_optimizer *o = ct_adam_new(set, (ct_adam_options){ .lr = 0.5 });
-    ct_scope s = ct_scope_begin();
-    ct_tensor *one = ct_ones(CT_SHAPE(5), CT_F32, DEVICE), *zero;
-    int i;
-
-    zero = ct_zeros(CT_SCALAR, CT_I64, DEVICE);
-    ct_params_add(set, "c", CT_SHAPE(-1), (ct_init){ .fill = fill });
-    load_refused(NULL, "lr", one, CT_ERR_ARGUMENT, "optimiser is NULL");
-    load_refused(o, NULL, one, CT_ERR_ARGUMENT, "name is NULL");
-    load_refused(o, "lr", NULL, CT_ERR_ARGUMENT, "tensor is NULL");
-    load_refused(o, "max_exp_avg_sq.a.bias", one, CT_ERR_ARGUMENT, "\"max_exp_avg_sq.a.bias\"");
-    load_refused(o, "schedule", one, CT_ERR_ARGUMENT, "\"schedule\"");
-    load_refused(o, "exp_avg.a.weight", one, CT_ERR_SHAPE, "exp_avg.a.weight ... [5]");
-    load_refused(o, "exp_avg.c", one, CT_ERR_SHAPE, "shape of c");
-    load_refused(o, "exp_avg.a.bias", ct_ones(CT_SHAPE(5), CT_F64, DEVICE), CT_ERR_DTYPE,
-                 "exp_avg.a.bias");
-    load_refused(o, "step.a.bias", one, CT_ERR_SHAPE, "step.a.bias ... [5]");
-    load_refused(o, "step.a.bias", zero, CT_ERR_FORMAT, "step.a.bias");
-    load_refused(o, "lr", ct_full(CT_SHAPE(1), -1, CT_F64, DEVICE), CT_ERR_FORMAT, "lr");
-    load_refused(o, "lr", ct_ones(CT_SHAPE(2), CT_F64, DEVICE), CT_ERR_SHAPE, "lr ... [2]");
-    ct_schedule_plateau_lr(ct_optimizer_schedule(o),
-                           (ct_schedule_plateau_options){ .factor = 0.5 });
-    for (i = 0; i < 5; i++) {
-        double n[5] = { 1, 0.5, 1, 1, 1 };
-
-        n[i] = i == 1 ? NAN : 0.5;
-        load_refused(o, "schedule", ct_from_data(n, CT_SHAPE(5), CT_F64, DEVICE), CT_ERR_FORMAT,
-                     "schedule");
-    }
-    ck_assert_int_eq(ct_optimizer_state_count(o), 2);
-    expect_close("the rate", ct_optimizer_lr(o), 0.5, 0);
-    ck_assert(ct_scope_end(s) == CT_OK);
-    ct_optimizer_free(o);
-    ct_params_free(set);
-}
-END_TEST
-
-/* A value of two names gets one update, of the sum of both uses' gradients, whichever name holds
- * it; the other has no state. */
-START_TEST(tied)
-{
-    ct_params *set = three_params(CT_F64), *alone = three_params(CT_F64);
-    ct_optimizer *o, *want;
-    ct_scope s;
-    int t;
-
-    ct_params_add(set, "tied", CT_SHAPE(37), (ct_init){ .fill = fill, .a = 5 });
-    o = rule_of(set, resumed[_i]);
-    want = rule_of(alone, resumed[_i]);
-    ck_assert(ct_params_tie(set, "a.weight", "tied") == CT_OK);
-    for (t = 1; t < 5; t++) {
-        give(set, 0, t);
-        give(set, 3, t + 1);
-        give(alone, 0, t);
-        s = ct_scope_begin();
-        ct_backward_with(value(alone, 0), made(gradient_at, 3, t + 1, 37, CT_F64));
-        ck_assert(ct_scope_end(s) == CT_OK);
-        ct_clip_grad_norm(set, 1, NULL);
-        ct_clip_grad_norm(alone, 1, NULL);
-        ct_optimizer_step(o);
-        ct_optimizer_step(want);
-        ck_assert(!has_gradient(set, 3));
-    }
-    expect_same_sets("tied", set, alone);
-    ck_assert_int_eq(ct_optimizer_state_count(o), ct_optimizer_state_count(want));
-    ct_optimizer_free(o);
-    ct_optimizer_free(want);
-    ct_params_free(set);
-    ct_params_free(alone);
-}
-END_TEST
-
-/* ---- memory and threads ---- */
-
-static void clipped_steps(ct_params *set, ct_optimizer *o, int t, int end)
-{
-    int k;
-
-    for (; t < end; t++) {
-        for (k = 0; k < 3; k++)
-            give(set, k, t);
-        ct_clip_grad_norm(set, 0.1, NULL);
-        ct_clip_grad_value(set, 0.01);
-        ct_optimizer_step(o);
-    }
-}
-
-START_TEST(no_allocation)
-{
-    ct_params *set = three_params(CT_F32);
-    ct_optimizer *o = optimizer_of(set, resumed[_i]);
-    uint64_t before;
-
-    harness_fill_handles();
-    clipped_steps(set, o, 20, 22);
-    before = ct_memory_get_stats().system_allocations;
-    fail_allocation(0); /* counts */
-    clipped_steps(set, o, 22, 30);
-    fail_nothing();
-#ifndef CT_DEBUG_HANDLES /* which hold handles back */
-    ck_assert_int_eq(allocations_seen, 0);
-#endif
-    ck_assert(ct_memory_get_stats().system_allocations == before);
-    ct_optimizer_free(o);
-    ct_params_free(set);
-}
-END_TEST
-
-static void remember(ct_params *set, double out[TOTAL])
-{
-    int k;
-
-    for (k = 0; k < 3; k++)
-        if (ct_param_is_lazy(ct_params_at(set, k)))
-            return;
-    all_values(set, out);
-}
-
-/* Makes an optimiser, a group, a schedule, and runs steps until one fails, in which nothing must
- * have moved. */
-static void steps_under_failure(ct_params *set, const char *line)
-{
-    ct_optimizer *o = rule_of(set, line);
-    double before[TOTAL], after[TOTAL];
-    int t;
-
-    ct_optimizer_group(o, "*.bias", (ct_optimizer_group_options){ .lr = 0.5 });
-    ct_schedule_linear_lr(ct_optimizer_schedule(o), 0.1, 1, 5);
-    for (t = 1; t < 4 && ct_ok(); t++) {
-        ct_scope s = ct_scope_begin();
-        int k;
-
-        for (k = 0; k < 3; k++)
-            ct_backward_with(value(set, k), made(gradient_at, k, t, entries[k].size, CT_F32));
-        remember(set, before);
-        ct_clip_grad_norm(set, 0.5, NULL);
-        if (ct_optimizer_step(o) != CT_OK) {
-            remember(set, after);
-            ck_assert_msg(memcmp(before, after, sizeof after) == 0, "moved after %s",
-                          ct_error_message());
-        }
-        ct_schedule_step(ct_optimizer_schedule(o));
-        if (ct_optimizer_state_count(o) > 3 &&
-            ct_optimizer_state_load(o, ct_optimizer_state_name(o, 2),
-                                    ct_optimizer_state_tensor(o, 2)) != CT_OK)
-            ck_assert(!ct_ok());
-        if (ct_scope_end(s) != CT_OK)
-            ck_assert(!ct_ok());
-    }
-    ct_optimizer_free(o);
-}
-
-/* Every allocation fails once, alone (a buffer is asked for again) and with all that follow. */
-START_TEST(allocation_failures)
-{
-    const char *line = resumed[_i / 2];
-    int k = 1;
-    bool failed = true, ever = false;
-
-    for (; failed || allocations_seen >= k - 1; k++) {
-        ct_params *set = three_params(CT_F32);
-
-        expect_ok();
-        ct_memory_trim();
-        (_i % 2 ? fail_allocations_from : fail_allocation)(k);
-        steps_under_failure(set, line);
-        fail_nothing();
-        failed = !ct_ok();
-        ever |= failed;
-        if (failed)
-            ck_assert_msg(ct_error() == CT_ERR_MEMORY, "call %d: %s", k, ct_error_message());
-        ct_error_clear();
-        ct_params_free(set);
-        ck_assert_msg(k < 1000, "it goes on failing");
-    }
-    ck_assert(ever);
-}
-END_TEST
-
-/* The bits do not depend on the threads, nor an element on where in a segment it is. */
-START_TEST(threads)
-{
-    static const int counts[] = { 1, 3, 8 };
-    const int64_t n = 100003;
-    double *first = NULL, *v;
-    size_t bytes = (size_t)n * sizeof *v;
-    int c, t;
-
-    for (c = 0; c < 3; c++) {
-        ct_params *set = ct_params_new((ct_params_options){ .device = DEVICE, .seed = 0 });
-        ct_optimizer *o;
-        double norm;
-
-        ck_assert(ct_set_num_threads(counts[c]) == CT_OK);
-        ct_params_add(set, "small", CT_SHAPE(1001), (ct_init){ .fill = fill });
-        ct_params_add(set, "empty", CT_SHAPE(0), (ct_init){ .fill = fill });
-        ct_params_add(set, "large", CT_SHAPE(n), (ct_init){ .fill = fill });
-        o = rule_of(set, resumed[_i]);
-        for (t = 1; t < 4; t++) {
-            ct_scope s = ct_scope_begin();
-
-            ct_backward_with(value(set, 0), made(gradient_at, 0, t, 1001, CT_F32));
-            give_constant(set, 1, 1);
-            ct_backward_with(value(set, 2), made(gradient_at, 0, t, n, CT_F32));
-            ct_clip_grad_norm(set, 2, &norm);
-            ct_optimizer_step(o);
-            ck_assert_msg(ct_scope_end(s) == CT_OK, "%s", ct_error_message());
-        }
-        v = values_of(value(set, 2));
-        if (first)
-            ck_assert(memcmp(first, v, bytes) == 0);
-        else
-            expect_values("small", value(set, 0), v, 1001, 1e-6);
-        if (first)
-            free(v);
-        else
-            first = v;
-        ct_optimizer_free(o);
-        ct_params_free(set);
-    }
-    free(first);
-    ct_set_num_threads(1);
-}
-END_TEST
-
 int main(void)
 {
-    const int rules = LENGTH(resumed);
     Suite *suite = suite_create("optim");
-    TCase *tc = harness_case(suite, "torch");
+    TCase *tc;
 
     adam_from_ops = *cti_algorithms[1];
     adam_from_ops.state[2] = (cti_state_kind){ .name = NULL };
     adam_from_ops.compose = composed_update;
+    tc = harness_case(suite, "torch");
     tcase_add_loop_test(tc, torch_numbers, 0, 3);
     tcase_add_test(tc, torch_schedules);
     tc = harness_case(suite, "schedule");
@@ -1402,25 +653,7 @@ int main(void)
     tcase_add_loop_test(tc, clip_norm, 0, 2);
     tcase_add_loop_test(tc, clip_value, 0, 2);
     tcase_add_loop_test(tc, not_finite, 0, 6);
-    tc = harness_case(suite, "step");
-    tcase_add_test(tc, gradients_cleared);
-    tcase_add_test(tc, error_stands);
-    tcase_add_test(tc, settled_later);
-    tcase_add_test(tc, groups);
-    tcase_add_loop_test(tc, tied, 0, rules);
-    tcase_add_test(tc, option_errors);
-    tcase_add_loop_test(tc, composed, 0, 2);
-    tcase_add_test(tc, described);
-    tcase_add_test(tc, by_name);
-    tcase_add_test(tc, call_errors);
-    tc = harness_case(suite, "checkpoint");
-    tcase_add_loop_test(tc, resume, 0, 2 * rules);
-    tcase_add_test(tc, state_names);
-    tcase_add_test(tc, load_errors);
-    tc = harness_case(suite, "memory");
-    tcase_add_loop_test(tc, allocation_failures, 0, 2 * rules);
-    tcase_add_loop_test(tc, threads, 0, rules);
-    tc = harness_pooled_case(suite, "pool");
-    tcase_add_loop_test(tc, no_allocation, 0, rules);
+    optim_step_cases(suite);
+    optim_checkpoint_cases(suite);
     return harness_run(suite);
 }

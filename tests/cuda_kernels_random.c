@@ -1,0 +1,147 @@
+/* cuda_kernels_random.c - random numbers of a GPU against the CPU's. */
+#include "tests/harness.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "tensor/backend.h"
+#include "tests/test_cuda_kernels.h"
+
+/* ---- random numbers ---- */
+
+/* A position's base: 5, on the device. */
+static const uint64_t *at_5(run *t)
+{
+    uint64_t five = 5;
+
+    return put_bytes(t, &five, sizeof five);
+}
+
+START_TEST(draws)
+{
+    int d, s, c;
+
+    for (d = 0; d < 2; d++)
+        for (s = 0; s < SIZES; s++)
+            for (c = 0; c < 4; c++) {
+                int64_t n = sizes[s];
+                double a = c == 0 ? 0 : c == 1 ? -1 : c == 2 ? 16777216 : 1e-3;
+                double b = c == 0 ? 1 : c == 1 ? 1e-30 : c == 2 ? 16777218 : 1e-3;
+
+                BOTH(
+                    SAY("uniform %s n %lld in %g %g", ct_dtype_name(floats[d]), (long long)n, a, b),
+                    {
+                        void *p = put(t, floats[d], n);
+
+                        t->be->uniform(
+                            &(cti_draw_args){ .out = p,
+                                              .dtype = floats[d],
+                                              .n = n,
+                                              .a = a,
+                                              .b = b,
+                                              .from = { 12345678901234u, 3, 1ull << 40, NULL } });
+                        get(t, "out", p, floats[d], n, 0);
+                    });
+                BOTH(SAY("normal %s n %lld", ct_dtype_name(floats[d]), (long long)n), {
+                    void *p = put(t, floats[d], n);
+
+                    t->be->normal(&(cti_draw_args){ .out = p,
+                                                    .dtype = floats[d],
+                                                    .n = n,
+                                                    .a = 0,
+                                                    .b = c ? 3 : 1,
+                                                    .from = { 99, 1ull << 50, 5, at_5(t) } });
+                    get(t, "out", p, floats[d], n, -2);
+                });
+                BOTH(SAY("dropout %s n %lld", ct_dtype_name(floats[d]), (long long)n), {
+                    void *in = put(t, floats[d], n), *p = put(t, floats[d], n);
+
+                    t->be->dropout(&(cti_dropout_args){ .dtype = floats[d],
+                                                        .n = n,
+                                                        .p = c * 0.3,
+                                                        .from = { 1, 2, 3, c % 2 ? at_5(t) : NULL },
+                                                        .in = in,
+                                                        .out = p });
+                    get(t, "out", p, floats[d], n, 0);
+                });
+            }
+}
+END_TEST
+
+/* Weights in [0, 3), every fifth 0; row bad has one that is negative. */
+static void multinomial_case(run *t, int64_t rows, int64_t n, int64_t k, bool replacement,
+                             int64_t bad)
+{
+    double *host = calloc((size_t)(rows * n) + 1, sizeof *host);
+    void *weights, *out = put(t, CT_I64, rows * k);
+    cti_fault f = { 1, 0 };
+    int64_t i;
+
+    for (i = 0; i < rows * n; i++)
+        host[i] = i % 5 == 4 ? 0 : fabs(draw_real(&t->r));
+    if (bad >= 0)
+        host[bad * n + n / 2] = -1;
+    weights = put_bytes(t, host, (size_t)(rows * n) * sizeof *host);
+    free(host);
+    note(t,
+         t->be->multinomial(&(cti_multinomial_args){ .rows = rows,
+                                                     .n = n,
+                                                     .k = k,
+                                                     .replacement = replacement,
+                                                     .weights = weights,
+                                                     .from = { 5, 6, 2, at_5(t) },
+                                                     .out = out },
+                            &f),
+         &f);
+    get(t, "out", out, CT_I64, rows * k, 0);
+}
+
+/* The first draw is u: of weights u and 1 - u, whose sum is 1, that of the second. */
+static void multinomial_between(run *t)
+{
+    uint32_t w[4];
+    double weight[2];
+    void *weights, *out = put(t, CT_I64, 1);
+    cti_fault f = { 1, 0 };
+
+    ct_philox(5, 6, 7, w);
+    weight[0] = (double)(((uint64_t)w[0] << 32 | w[1]) >> 11) * 0x1p-53;
+    weight[1] = 1 - weight[0];
+    weights = put_bytes(t, weight, sizeof weight);
+    note(t,
+         t->be->multinomial(&(cti_multinomial_args){ .rows = 1,
+                                                     .n = 2,
+                                                     .k = 1,
+                                                     .replacement = true,
+                                                     .weights = weights,
+                                                     .from = { 5, 6, 7, NULL },
+                                                     .out = out },
+                            &f),
+         &f);
+    get(t, "out", out, CT_I64, 1, 0);
+    ck_assert(*(int64_t *)t->out[0].host == 1);
+}
+
+START_TEST(multinomials)
+{
+    int replacement;
+
+    for (replacement = 0; replacement < 2; replacement++) {
+        BOTH("multinomial 1", { multinomial_case(t, 1, 4, 1, replacement, -1); });
+        BOTH("multinomial 33", { multinomial_case(t, 33, 28, 3, replacement, -1); });
+        BOTH("multinomial 2", { multinomial_case(t, 2, 1000, 50, replacement, -1); });
+        BOTH("multinomial, none", { multinomial_case(t, 0, 5, 2, replacement, -1); });
+        BOTH("multinomial, negative", { multinomial_case(t, 40, 9, 2, replacement, 31); });
+    }
+    BOTH("multinomial, between two", { multinomial_between(t); });
+    BOTH("multinomial, too few", { multinomial_case(t, 2, 5, 5, false, -1); });
+}
+END_TEST
+
+void cuda_kernels_random_cases(Suite *suite)
+{
+
+    add(suite, "draws", draws, 1);
+    add(suite, "multinomial", multinomials, 1);
+}

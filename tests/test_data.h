@@ -1,0 +1,11 @@
+/* test_data.h - what the sources of test_data share: corpora. */
+#ifndef TESTS_TEST_DATA_H
+#define TESTS_TEST_DATA_H
+
+#include "tests/harness.h"
+
+void data_loaders_cases(Suite *suite);
+
+ct_text *text_of(const char *s);
+
+#endif

@@ -1,0 +1,29 @@
+/* test_devices.h - what the sources of test_devices share. */
+#ifndef TESTS_TEST_DEVICES_H
+#define TESTS_TEST_DEVICES_H
+
+#include "tests/harness.h"
+
+#include <fnmatch.h>
+#include <string.h>
+
+void devices_captured_cases(Suite *suite, int rounds);
+
+#define SEEDS 3
+
+extern ct_device gpu;
+
+/* Test number i: on which device, under which seed. */
+void choose_device(int i);
+ct_optimizer *adam(ct_params *set);
+ct_optimizer *rmsprop(ct_params *set);
+
+typedef struct protocol {
+    bool classic;
+    int64_t batch, steps, hidden;
+} protocol;
+
+static const protocol thin[] = { { false, 64, 9, 16 }, { true, 8, 11, 32 } };
+static const protocol whole[] = { { false, 1024, 32, 32 }, { true, 32, 35, 256 } };
+
+#endif

@@ -1,0 +1,17 @@
+/* test_nn.h - what the sources of test_nn share. */
+#ifndef TESTS_TEST_NN_H
+#define TESTS_TEST_NN_H
+
+#include "tests/harness.h"
+#include "tensor/internal.h"
+
+void nn_rnn_cases(Suite *suite);
+void nn_cells_cases(Suite *suite);
+
+void expect_param(const ct_params *set, int at, const char *name, ct_shape shape);
+
+/* All values of p are in [-bound, bound), and spread over it. */
+void expect_uniform(ct_params *set, const char *name, double bound);
+ct_tensor *twice(void *self, ct_tensor *x);
+
+#endif

@@ -1,0 +1,25 @@
+/* test_ops.h - what the sources of test_ops share. */
+#ifndef TESTS_TEST_OPS_H
+#define TESTS_TEST_OPS_H
+
+#include "tests/harness.h"
+
+void ops_values_cases(Suite *suite);
+void ops_arrangements_cases(Suite *suite);
+void ops_misuse_cases(Suite *suite);
+
+#define F64(...)                                                                                   \
+    ct_from_data((double[]){ __VA_ARGS__ },                                                        \
+                 CT_SHAPE((int64_t)(sizeof((double[]){ __VA_ARGS__ }) / sizeof(double))), CT_F64,  \
+                 DEVICE)
+#define I64(...)                                                                                   \
+    ct_from_data((int64_t[]){ __VA_ARGS__ },                                                       \
+                 CT_SHAPE((int64_t)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t))),        \
+                 CT_I64, DEVICE)
+
+/* Fails unless t's elements are exactly these. */
+#define EXPECT(t, ...)                                                                             \
+    expect_values(#t, t, (double[]){ __VA_ARGS__ },                                                \
+                  sizeof((double[]){ __VA_ARGS__ }) / sizeof(double), 0)
+
+#endif

@@ -1,0 +1,13 @@
+/* test_recurrent.h - what the sources of test_recurrent share. */
+#ifndef TESTS_TEST_RECURRENT_H
+#define TESTS_TEST_RECURRENT_H
+
+#include "tests/harness.h"
+
+void recurrent_dropout_cases(Suite *suite);
+void recurrent_errors_cases(Suite *suite);
+void recurrent_training_cases(Suite *suite);
+
+typedef ct_recurrent *(*maker)(ct_params *, const char *, ct_nn_recurrent_options);
+
+#endif

@@ -152,6 +152,11 @@ WITH_NUMBER(rsub_scalar)
 WITH_NUMBER(rdiv_scalar)
 WITH_NUMBER(rpow_scalar)
 
+static ct_tensor *call_hardtanh(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_hardtanh(in[0], d->p[0], d->p[1]);
+}
+
 static ct_tensor *call_clamp(ct_tensor *const *in, const op_draw *d)
 {
     return ct_clamp(in[0], d->p[0], d->p[1]);
@@ -196,6 +201,7 @@ const op_row elementwise_rows[] = {
     { "ct_round", between_steps, .one = ct_round },
     { "ct_leaky_relu", draw_slope, .call = call_leaky_relu },
     { "ct_elu", draw_slope, .call = call_elu },
+    { "ct_hardtanh", draw_clamp, .call = call_hardtanh },
     { "ct_clamp", draw_clamp, .call = call_clamp },
     { "ct_add", op_draw_two, .two = ct_add },
     { "ct_sub", op_draw_two, .two = ct_sub },

@@ -48,6 +48,10 @@ ct_tensor *ct_round(ct_tensor *x);      /* halves to even; dx = 0 */
 ct_tensor *ct_leaky_relu(ct_tensor *x, double slope);
 /* x where x >= 0, alpha (exp(x) - 1) elsewhere; dx = d, or d (y + alpha) */
 ct_tensor *ct_elu(ct_tensor *x, double alpha);
+/* x limited to low..high (Collobert, 2004: -1 and 1); dx = d where low < x < high, else 0: unlike
+ * ct_clamp's, the derivative at the ends is 0. NaN stays NaN, with dx = d. Raises CT_ERR_ARGUMENT if
+ * low > high or one of them is NaN. PyTorch's hardtanh. */
+ct_tensor *ct_hardtanh(ct_tensor *x, double low, double high);
 /* x limited to low..high; dx = d where low <= x <= high, else 0. NaN stays NaN. Raises
  * CT_ERR_ARGUMENT if low > high or one of them is NaN. */
 ct_tensor *ct_clamp(ct_tensor *x, double low, double high);

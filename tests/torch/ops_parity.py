@@ -167,11 +167,16 @@ def _(d):
     return lambda x: x ** d.p[0]
 
 
-@op("ct_clamp")
-def _(d):
-    d.floats(d.shape())
-    d.p = [-1.0009765625 + d.below(3) / 4, 1.0009765625 - d.below(3) / 4]
-    return lambda x: torch.clamp(x, d.p[0], d.p[1])
+def between(name, function):
+    @op(name)
+    def _(d):
+        d.floats(d.shape())
+        d.p = [-1.0009765625 + d.below(3) / 4, 1.0009765625 - d.below(3) / 4]
+        return lambda x: function(x, d.p[0], d.p[1])
+
+
+between("ct_hardtanh", F.hardtanh)
+between("ct_clamp", torch.clamp)
 
 
 def binary(name, function, low=-2.0, ints=False):

@@ -585,6 +585,48 @@ START_TEST(reductions)
 }
 END_TEST
 
+/* logcumsumexp of numbers and of ones that are not, and both products of its derivative. */
+START_TEST(running_log_sums)
+{
+    int d, b, k;
+
+    for (d = 0; d < 2; d++)
+        for (b = 0; b < BLOCKS; b++)
+            for (k = 0; k < 4; k++) {
+                int64_t outer = blocks[b].outer, n = blocks[b].n, inner = blocks[b].inner;
+                ct_dtype dtype = floats[d];
+
+                BOTH(SAY("logcumsumexp %s (%lld, %lld, %lld) %d", ct_dtype_name(dtype),
+                         (long long)outer, (long long)n, (long long)inner, k),
+                     {
+                         int64_t count = outer * n * inner;
+                         void *x = (k % 2 ? put_odd : put)(t, dtype, count);
+                         void *y = put(t, dtype, count), *dy = put(t, dtype, count);
+                         void *out = put(t, dtype, count);
+
+                         t->be->logcumsumexp(&(cti_cumsum_args){ .dtype = dtype,
+                                                                 .outer = outer,
+                                                                 .n = n,
+                                                                 .inner = inner,
+                                                                 .in = x,
+                                                                 .out = y });
+                         t->be->logcumsumexp_backward(
+                             &(cti_logcumsumexp_backward_args){ .dtype = dtype,
+                                                                .transposed = k / 2,
+                                                                .outer = outer,
+                                                                .n = n,
+                                                                .inner = inner,
+                                                                .d = dy,
+                                                                .x = x,
+                                                                .y = y,
+                                                                .out = out });
+                         get(t, "y", y, dtype, count, tolerance_of(dtype));
+                         get(t, "out", out, dtype, count, tolerance_of(dtype));
+                     });
+            }
+}
+END_TEST
+
 START_TEST(running_sums)
 {
     int d, b, reverse;
@@ -1772,6 +1814,25 @@ static void cumsum_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t 
                                       .out = in });
 }
 
+/* Forward and derivative. */
+static void logcumsumexp_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t inner)
+{
+    void *x = put_zeros(t, dtype, outer * n * inner), *y = put_zeros(t, dtype, outer * n * inner);
+    void *out = put_zeros(t, dtype, outer * n * inner);
+
+    wait_and_count(t);
+    t->be->logcumsumexp(&(cti_cumsum_args){
+        .dtype = dtype, .outer = outer, .n = n, .inner = inner, .in = x, .out = y });
+    t->be->logcumsumexp_backward(&(cti_logcumsumexp_backward_args){ .dtype = dtype,
+                                                                    .outer = outer,
+                                                                    .n = n,
+                                                                    .inner = inner,
+                                                                    .d = x,
+                                                                    .x = x,
+                                                                    .y = y,
+                                                                    .out = out });
+}
+
 static void sort_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t k)
 {
     void *in = put_zeros(t, dtype, outer * n), *order = put_zeros(t, CT_I64, outer * k);
@@ -1965,6 +2026,9 @@ START_TEST(what_calls_cost)
         { "cumsum", cumsum_of, CT_I64, 1, 4097, 1, 3, 0, 1, 33 * 8, 0 },
         { "cumsum, enough columns", cumsum_of, CT_F32, 2, 65, 8192, 1, 0, 0, 0, 0 },
         { "cumsum, not enough", cumsum_of, CT_F32, 1, 65, 16383, 3, 0, 1, 2 * 16383 * 8, 0 },
+        { "logcumsumexp", logcumsumexp_of, CT_F32, 2, 65, 3, 2, 0, 0, 0, 0 },
+        { "logcumsumexp", logcumsumexp_of, CT_F64, 0, 65, 3, 0, 0, 0, 0, 0 },
+        { "logcumsumexp", logcumsumexp_of, CT_F64, 3, 0, 1, 0, 0, 0, 0, 0 },
         /* tiles of 32, which are merged two by two */
         { "sort", sort_of, CT_F32, 3, 32, 32, 1, 0, 0, 0, 0 },
         { "sort", sort_of, CT_F32, 3, 33, 33, 2, 0, 0, 0, 0 },
@@ -2271,6 +2335,7 @@ int main(void)
     add(suite, "fills", fills, 1);
     add(suite, "reductions", reductions, CTI_ALL + 1);
     add(suite, "running sums", running_sums, 1);
+    add(suite, "running log sums", running_log_sums, 1);
     add(suite, "softmax", softmaxes, 1);
     add(suite, "cross-entropy", cross_entropies, 1);
     add(suite, "rows by index", rows_by_index, 1);

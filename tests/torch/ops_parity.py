@@ -546,6 +546,7 @@ along("min_axis", lambda x, a, k: x.min(a, keepdim=k).values)
 along("softmax", lambda x, a, k: x.softmax(a))
 along("log_softmax", lambda x, a, k: x.log_softmax(a))
 along("cumsum", lambda x, a, k: x.cumsum(a).to(x.dtype), ints=True)
+along("logcumsumexp", lambda x, a, k: x.logcumsumexp(a))
 along("sort", lambda x, a, k: x.sort(dim=a, descending=k, stable=True).values, ints=True)
 along("argsort", lambda x, a, k: x.argsort(dim=a, descending=k, stable=True), ints=True)
 

@@ -9,6 +9,7 @@
 
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/reduce.h>
+#include <cotangent/autograd/ops/views.h>
 
 #include <math.h>
 #include <string.h>
@@ -390,6 +391,22 @@ ct_tensor *ct_clamp(ct_tensor *x, double low, double high)
     if (!elementwise_range("ct_clamp", x, low, high))
         return NULL;
     return op_clamp(x, (elementwise_numbers){ low, high });
+}
+
+ct_tensor *ct_glu(ct_tensor *x, int axis)
+{
+    int64_t half;
+
+    if (!cti_usable("ct_glu", x) || !cti_want_float("ct_glu", "x", x) ||
+        (axis = cti_axis("ct_glu", x, axis)) < 0)
+        return NULL;
+    half = ct_size(x, axis) / 2;
+    if (ct_size(x, axis) != 2 * half) {
+        ct_raise(CT_ERR_SHAPE, "ct_glu", "axis %d of x %s has an odd size", axis,
+                 cti_describe(x).s);
+        return NULL;
+    }
+    return ct_mul(ct_narrow(x, axis, 0, half), ct_sigmoid(ct_narrow(x, axis, half, half)));
 }
 
 /* p x + q: one kernel for the ops with a scalar that are linear in x; dx = p d */

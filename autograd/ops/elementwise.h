@@ -56,6 +56,12 @@ ct_tensor *ct_hardtanh(ct_tensor *x, double low, double high);
  * CT_ERR_ARGUMENT if low > high or one of them is NaN. */
 ct_tensor *ct_clamp(ct_tensor *x, double low, double high);
 
+/* The gated linear unit (Dauphin et al., 2017): a sigmoid(b) for the halves a and b of x along
+ * axis, which the result has half of. A negative axis counts from the end. Raises CT_ERR_SHAPE for a
+ * wrong axis and for one of an odd size. da = d s, db = d a s (1 - s) for s = sigmoid(b). PyTorch's
+ * glu, whose dim is -1 if left out. */
+ct_tensor *ct_glu(ct_tensor *x, int axis);
+
 /* ---- two operands ---- */
 
 ct_tensor *ct_add(ct_tensor *a, ct_tensor *b); /* a + b: numbers; da = d, db = d */

@@ -179,6 +179,15 @@ between("ct_hardtanh", F.hardtanh)
 between("ct_clamp", torch.clamp)
 
 
+@op("ct_glu")
+def _(d):
+    shape = d.shape(1, 3, 4)
+    d.i = [d.axis(shape)]
+    shape[d.i[0]] *= 2
+    d.floats(shape)
+    return lambda x: F.glu(x, d.i[0])
+
+
 def binary(name, function, low=-2.0, ints=False):
     @op(name)
     def _(d):

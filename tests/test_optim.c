@@ -260,6 +260,13 @@ static ct_optimizer *rule_of(ct_params *set, const char *line)
                                                          .initial_accumulator_value =
                                                              key(line, "initial_accumulator_value"),
                                                          .maximize = maximize });
+    if (strcmp(rule, "adamax") == 0)
+        return ct_adamax_new(set, (ct_adamax_options){ .lr = lr,
+                                                       .beta1 = option(line, "beta1"),
+                                                       .beta2 = option(line, "beta2"),
+                                                       .eps = key(line, "eps"),
+                                                       .weight_decay = decay,
+                                                       .maximize = maximize });
     return adam_of(set, line, strcmp(rule, "adamw") == 0);
 }
 
@@ -777,6 +784,7 @@ START_TEST(option_errors)
 #undef CASE
 #define CASE { .beta2 = -0.1 }
     BAD(adamw, adam, "beta2 is -0.1");
+    BAD(adamax, adamax, "beta2 is -0.1");
 #undef CASE
 #define CASE { .alpha = 1.5 }
     BAD(rmsprop, rmsprop, "alpha is 1.5");
@@ -1042,6 +1050,7 @@ static const char *const resumed[] = {
     "run adamw lr=0.05 weight_decay=0.5 late=15 bias_no_weight_decay=1",
     "run rmsprop lr=0.02 centered=1 momentum=0.5 weight_decay=0.1",
     "run adagrad lr=0.1 lr_decay=0.05 initial_accumulator_value=0.5 late=12",
+    "run adamax lr=0.05 weight_decay=0.1 late=9",
     "run composed lr=0.05 weight_decay=0.1 late=9 step_size=7 schedule_gamma=0.8"
 };
 

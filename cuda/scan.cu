@@ -141,3 +141,87 @@ void cu_cumsum(const cti_cumsum_args *a)
         break;
     }
 }
+
+/* ---- logcumsumexp: a thread for each column; tensor/cpu/scan.c explains the arithmetic ---- */
+
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK) running_log_sums(cti_cumsum_args a)
+{
+    const T *in = static_cast<const T *>(a.in);
+    T *out = static_cast<T *>(a.out);
+    int64_t column, j;
+
+    for (column = cu_thread(); column < a.outer * a.inner; column += cu_threads()) {
+        int64_t o = column, i = cu_split(&o, a.inner), at = o * a.n * a.inner + i;
+        double most = -INFINITY, rest = -1;
+
+        for (j = 0; j < a.n; j++, at += a.inner) {
+            double v = static_cast<double>(in[at]);
+
+            if (v > most) {
+                rest = (1 + rest) * exp(most - v);
+                most = v;
+            } else {
+                rest += v == most ? 1 : exp(v - most);
+            }
+            out[at] = static_cast<T>(most + log1p(rest));
+        }
+    }
+}
+
+void cu_logcumsumexp(const cti_cumsum_args *a)
+{
+    int64_t columns_count = a->outer * a->inner, blocks = cu_blocks(columns_count, CU_BLOCK);
+
+    if (columns_count == 0 || a->n == 0)
+        return;
+    if (a->dtype == CT_F32)
+        cu_run("logcumsumexp", running_log_sums<float>, blocks, CU_BLOCK, *a);
+    else
+        cu_run("logcumsumexp", running_log_sums<double>, blocks, CU_BLOCK, *a);
+}
+
+/* exp(p - q) for p <= q, and 0 for p = -inf */
+__device__ inline double scan_weight(double p, double q)
+{
+    return p == -INFINITY ? 0 : exp(p - q);
+}
+
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK)
+    running_log_sums_backward(cti_logcumsumexp_backward_args a)
+{
+    const T *d = static_cast<const T *>(a.d), *x = static_cast<const T *>(a.x);
+    const T *y = static_cast<const T *>(a.y);
+    T *out = static_cast<T *>(a.out);
+    int64_t column, k;
+
+    for (column = cu_thread(); column < a.outer * a.inner; column += cu_threads()) {
+        int64_t o = column, i = cu_split(&o, a.inner), first = o * a.n * a.inner + i;
+        double sum = 0, before = 0;
+
+        for (k = 0; k < a.n; k++) {
+            int64_t at = first + (a.transposed ? k : a.n - 1 - k) * a.inner;
+            double own = static_cast<double>(y[at]), w = scan_weight(x[at], own);
+
+            if (a.transposed)
+                sum = (k ? scan_weight(before, own) * sum : 0) + w * static_cast<double>(d[at]);
+            else
+                sum = (k ? scan_weight(own, before) * sum : 0) + static_cast<double>(d[at]);
+            out[at] = static_cast<T>(a.transposed ? sum : w * sum);
+            before = own;
+        }
+    }
+}
+
+void cu_logcumsumexp_backward(const cti_logcumsumexp_backward_args *a)
+{
+    int64_t columns_count = a->outer * a->inner, blocks = cu_blocks(columns_count, CU_BLOCK);
+
+    if (columns_count == 0 || a->n == 0)
+        return;
+    if (a->dtype == CT_F32)
+        cu_run("logcumsumexp_backward", running_log_sums_backward<float>, blocks, CU_BLOCK, *a);
+    else
+        cu_run("logcumsumexp_backward", running_log_sums_backward<double>, blocks, CU_BLOCK, *a);
+}

@@ -1,4 +1,4 @@
-/* algorithms.c - SGD, Adam, AdamW, RMSprop and Adagrad. The formulas are in optimizer.h.
+/* algorithms.c - SGD, Adam, AdamW, RMSprop, Adagrad and Adamax. The formulas are in optimizer.h.
  *
  * An algorithm is a table of its options, its state, and an update: fused, with a kernel in each
  * backend, or composed from ops. To add a composed one: the options struct and the constructor in
@@ -6,6 +6,8 @@
  * cti_algorithm, the constructor, and a line in cti_algorithms. Defaults, checks, groups,
  * checkpoints and the command-line tool follow from the tables. */
 #include "optim/internal.h"
+
+#include <cotangent/autograd/ops/elementwise.h>
 
 #include <float.h>
 #include <math.h>
@@ -246,6 +248,47 @@ ct_optimizer *ct_adagrad_new(ct_params *set, ct_adagrad_options options)
     return cti_optimizer_new("ct_adagrad_new", &adagrad, set, &options);
 }
 
+/* ---- Adamax ---- */
+
+static const cti_option_field adamax_options[] = {
+    NUMBER(ct_adamax_options, lr, 2e-3, 0, INFINITY),
+    NUMBER(ct_adamax_options, beta1, 0.9, 0, 1),
+    NUMBER(ct_adamax_options, beta2, 0.999, 0, 1),
+    NUMBER(ct_adamax_options, eps, 1e-8, 0, INFINITY),
+    NUMBER(ct_adamax_options, weight_decay, 0, 0, INFINITY),
+    FLAG(ct_adamax_options, maximize),
+    { 0 },
+};
+
+static ct_tensor *adamax_compose(cti_composed *c)
+{
+    const ct_adamax_options *a = c->options;
+    ct_tensor *mean = ct_mul_scalar(c->state[0], a->beta1);
+    ct_tensor *most = ct_mul_scalar(c->state[1], a->beta2);
+
+    mean = ct_add(mean, ct_mul_scalar(c->grad, 1 - a->beta1));
+    most = ct_maximum(most, ct_add_scalar(ct_abs(c->grad), a->eps));
+    c->state[0] = mean;
+    c->state[1] = most;
+    return ct_sub(c->value, ct_mul_scalar(ct_div(mean, most), c->lr / (1 - power(a->beta1, c->t))));
+}
+
+static const cti_algorithm adamax = {
+    .name = "adamax",
+    .title = "Adamax",
+    .size = sizeof(ct_adamax_options),
+    .option = adamax_options,
+    .state = { { .name = "exp_avg" }, { .name = "exp_inf" } },
+    .counts = true,
+    .compose = adamax_compose,
+};
+
+ct_optimizer *ct_adamax_new(ct_params *set, ct_adamax_options options)
+{
+    return cti_optimizer_new("ct_adamax_new", &adamax, set, &options);
+}
+
 /* ---- all of them ---- */
 
-const cti_algorithm *const cti_algorithms[] = { &sgd, &adam, &adamw, &rmsprop, &adagrad, NULL };
+const cti_algorithm *const cti_algorithms[] = { &sgd,     &adam,   &adamw, &rmsprop,
+                                                &adagrad, &adamax, NULL };

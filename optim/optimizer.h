@@ -85,10 +85,22 @@ typedef struct ct_adagrad_options {
 } ct_adagrad_options;
 ct_optimizer *ct_adagrad_new(ct_params *set, ct_adagrad_options options);
 
+/* Adamax (Kingma and Ba, 2015, section 7.1): m = beta1 m + (1 - beta1) g,
+ * u = max(beta2 u, |g| + eps), w -= lr / (1 - beta1^t) m / u. State: exp_avg, exp_inf, step.
+ * Composed from ops: ct_capture refuses it. */
+typedef struct ct_adamax_options {
+    double lr;           /* 0.002 */
+    double beta1, beta2; /* 0.9, 0.999 */
+    double eps;          /* 1e-8 */
+    double weight_decay;
+    bool maximize;
+} ct_adamax_options;
+ct_optimizer *ct_adamax_new(ct_params *set, ct_adamax_options options);
+
 /* ---- algorithms and options by name, for command lines and configuration files ---- */
 
-/* The name of algorithm i: "sgd", "adam", "adamw", "rmsprop", "adagrad". NULL if there is no
- * algorithm i. */
+/* The name of algorithm i: "sgd", "adam", "adamw", "rmsprop", "adagrad", "adamax". NULL if
+ * there is no algorithm i. */
 const char *ct_optimizer_algorithm(int i);
 
 /* An option by its field's name. Of a flag, 0 is false and any other value is true. */

@@ -178,6 +178,19 @@ typedef struct cti_cumsum_args {
     void *out;
 } cti_cumsum_args;
 
+/* logcumsumexp_backward: products of d with W, the derivative of y = logcumsumexp(x), along n; all
+ * are (outer, n, inner). W_ji = exp(x_i - y_j) for i <= j, and 0 for x_i = -inf.
+ *     out_i = sum over j >= i of d_j W_ji        transposed: out_j = sum over i <= j of d_i W_ji
+ * By the recurrence r_i = d_i + exp(y_i - y_(i+1)) r_(i+1), out_i = exp(x_i - y_i) r_i (transposed:
+ * likewise), in which no exponent is above 0. In double. out is none of the others. */
+typedef struct cti_logcumsumexp_backward_args {
+    ct_dtype dtype; /* f32, f64 */
+    bool transposed;
+    int64_t outer, n, inner;
+    const void *d, *x, *y;
+    void *out;
+} cti_logcumsumexp_backward_args;
+
 /* ---- index: index_dtype is i32 or i64; CT_ERR_INDEX, the position one in index, for an index that
  * is out of range ---- */
 
@@ -475,6 +488,9 @@ typedef struct cti_async {
     SLOT(void, gemm, (const cti_gemm *g))                                                          \
     SLOT(void, reduce, (const cti_reduce_args *a))                                                 \
     SLOT(void, cumsum, (const cti_cumsum_args *a))                                                 \
+    /* out_i = log(exp(in_0) + ... + exp(in_i)), in double; f32 or f64, never reverse. */          \
+    SLOT(void, logcumsumexp, (const cti_cumsum_args *a))                                           \
+    SLOT(void, logcumsumexp_backward, (const cti_logcumsumexp_backward_args *a))                   \
     SLOT(ct_status, gather_rows, (const cti_gather_rows_args *a, cti_fault *fault))                \
     SLOT(ct_status, scatter_add_rows, (const cti_scatter_add_rows_args *a, cti_fault *fault))      \
     SLOT(ct_status, one_hot, (const cti_one_hot_args *a, cti_fault *fault))                        \
@@ -502,7 +518,7 @@ typedef struct cti_backend {
 #undef CTI_SLOT_MEMBER
 } cti_backend;
 
-#define CTI_BACKEND_VERSION 5
+#define CTI_BACKEND_VERSION 6
 
 /* ---- plug-ins ---- */
 

@@ -94,6 +94,17 @@ static void draw_pow(op_draw *d)
     d->in[0].low = 0.2;
 }
 
+/* an axis of an even size */
+static void draw_glu(op_draw *d)
+{
+    ct_shape s = op_shape_share(d, 1, 5, 2);
+    int64_t axis = op_below(d, s.rank);
+
+    s.dim[axis] *= 2;
+    d->i[0] = op_chance(d, 0.5) ? axis - s.rank : axis;
+    op_uniform(d, s, -2, 2);
+}
+
 static void draw_two_bools(op_draw *d)
 {
     ct_shape s = op_shape(d, 0, 5);
@@ -152,9 +163,19 @@ WITH_NUMBER(rsub_scalar)
 WITH_NUMBER(rdiv_scalar)
 WITH_NUMBER(rpow_scalar)
 
+static ct_tensor *call_hardtanh(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_hardtanh(in[0], d->p[0], d->p[1]);
+}
+
 static ct_tensor *call_clamp(ct_tensor *const *in, const op_draw *d)
 {
     return ct_clamp(in[0], d->p[0], d->p[1]);
+}
+
+static ct_tensor *call_glu(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_glu(in[0], (int)d->i[0]);
 }
 
 static ct_tensor *call_where(ct_tensor *const *in, const op_draw *d)
@@ -196,7 +217,9 @@ const op_row elementwise_rows[] = {
     { "ct_round", between_steps, .one = ct_round },
     { "ct_leaky_relu", draw_slope, .call = call_leaky_relu },
     { "ct_elu", draw_slope, .call = call_elu },
+    { "ct_hardtanh", draw_clamp, .call = call_hardtanh },
     { "ct_clamp", draw_clamp, .call = call_clamp },
+    { "ct_glu", draw_glu, .call = call_glu },
     { "ct_add", op_draw_two, .two = ct_add },
     { "ct_sub", op_draw_two, .two = ct_sub },
     { "ct_mul", op_draw_two, .two = ct_mul },

@@ -290,6 +290,11 @@ static ct_tensor *call_cumsum(ct_tensor *const *in, const op_draw *d)
     return ct_cumsum(in[0], (int)d->i[0]);
 }
 
+static ct_tensor *call_logcumsumexp(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_logcumsumexp(in[0], (int)d->i[0]);
+}
+
 static ct_tensor *call_argmax(ct_tensor *const *in, const op_draw *d)
 {
     return ct_argmax(in[0], (int)d->i[0], d->i[1] != 0);
@@ -369,6 +374,7 @@ const op_row reduce_rows[] = {
     { "ct_any_axis", draw_axis_bool, .call = call_any_axis, A_BOOL },
     { "ct_all_axis", draw_axis_bool, .call = call_all_axis, A_BOOL },
     { "ct_cumsum", draw_cumsum, .call = call_cumsum },
+    { "ct_logcumsumexp", draw_cumsum, .call = call_logcumsumexp },
     { "ct_argmax", draw_axis, .call = call_argmax, A_POSITION },
     { "ct_argmin", draw_axis, .call = call_argmin, A_POSITION },
     { "ct_sum_to_shape", draw_sum_to_shape, .call = call_sum_to_shape },

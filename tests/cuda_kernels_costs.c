@@ -265,6 +265,25 @@ static void cumsum_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t 
                                       .out = in });
 }
 
+/* Forward and derivative. */
+static void logcumsumexp_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t inner)
+{
+    void *x = put_zeros(t, dtype, outer * n * inner), *y = put_zeros(t, dtype, outer * n * inner);
+    void *out = put_zeros(t, dtype, outer * n * inner);
+
+    wait_and_count(t);
+    t->be->logcumsumexp(&(cti_cumsum_args){
+        .dtype = dtype, .outer = outer, .n = n, .inner = inner, .in = x, .out = y });
+    t->be->logcumsumexp_backward(&(cti_logcumsumexp_backward_args){ .dtype = dtype,
+                                                                    .outer = outer,
+                                                                    .n = n,
+                                                                    .inner = inner,
+                                                                    .d = x,
+                                                                    .x = x,
+                                                                    .y = y,
+                                                                    .out = out });
+}
+
 static void sort_of(run *t, ct_dtype dtype, int64_t outer, int64_t n, int64_t k)
 {
     void *in = put_zeros(t, dtype, outer * n), *order = put_zeros(t, CT_I64, outer * k);
@@ -458,6 +477,9 @@ START_TEST(what_calls_cost)
         { "cumsum", cumsum_of, CT_I64, 1, 4097, 1, 3, 0, 1, 33 * 8, 0 },
         { "cumsum, enough columns", cumsum_of, CT_F32, 2, 65, 8192, 1, 0, 0, 0, 0 },
         { "cumsum, not enough", cumsum_of, CT_F32, 1, 65, 16383, 3, 0, 1, 2 * 16383 * 8, 0 },
+        { "logcumsumexp", logcumsumexp_of, CT_F32, 2, 65, 3, 2, 0, 0, 0, 0 },
+        { "logcumsumexp", logcumsumexp_of, CT_F64, 0, 65, 3, 0, 0, 0, 0, 0 },
+        { "logcumsumexp", logcumsumexp_of, CT_F64, 3, 0, 1, 0, 0, 0, 0, 0 },
         /* tiles of 32, which are merged two by two */
         { "sort", sort_of, CT_F32, 3, 32, 32, 1, 0, 0, 0, 0 },
         { "sort", sort_of, CT_F32, 3, 33, 33, 2, 0, 0, 0, 0 },

@@ -54,6 +54,48 @@ START_TEST(reductions)
 }
 END_TEST
 
+/* logcumsumexp of numbers and of ones that are not, and both products of its derivative. */
+START_TEST(running_log_sums)
+{
+    int d, b, k;
+
+    for (d = 0; d < 2; d++)
+        for (b = 0; b < BLOCKS; b++)
+            for (k = 0; k < 4; k++) {
+                int64_t outer = blocks[b].outer, n = blocks[b].n, inner = blocks[b].inner;
+                ct_dtype dtype = floats[d];
+
+                BOTH(SAY("logcumsumexp %s (%lld, %lld, %lld) %d", ct_dtype_name(dtype),
+                         (long long)outer, (long long)n, (long long)inner, k),
+                     {
+                         int64_t count = outer * n * inner;
+                         void *x = (k % 2 ? put_odd : put)(t, dtype, count);
+                         void *y = put(t, dtype, count), *dy = put(t, dtype, count);
+                         void *out = put(t, dtype, count);
+
+                         t->be->logcumsumexp(&(cti_cumsum_args){ .dtype = dtype,
+                                                                 .outer = outer,
+                                                                 .n = n,
+                                                                 .inner = inner,
+                                                                 .in = x,
+                                                                 .out = y });
+                         t->be->logcumsumexp_backward(
+                             &(cti_logcumsumexp_backward_args){ .dtype = dtype,
+                                                                .transposed = k / 2,
+                                                                .outer = outer,
+                                                                .n = n,
+                                                                .inner = inner,
+                                                                .d = dy,
+                                                                .x = x,
+                                                                .y = y,
+                                                                .out = out });
+                         get(t, "y", y, dtype, count, tolerance_of(dtype));
+                         get(t, "out", out, dtype, count, tolerance_of(dtype));
+                     });
+            }
+}
+END_TEST
+
 START_TEST(running_sums)
 {
     int d, b, reverse;
@@ -214,6 +256,7 @@ void cuda_kernels_reduce_cases(Suite *suite)
 
     add(suite, "reductions", reductions, CTI_ALL + 1);
     add(suite, "running sums", running_sums, 1);
+    add(suite, "running log sums", running_log_sums, 1);
     add(suite, "softmax", softmaxes, 1);
     add(suite, "cross-entropy", cross_entropies, 1);
 }

@@ -77,6 +77,7 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
         return ceill(x);
     case CTI_EW_round:
         return nearbyintl(x);
+    case CTI_EW_hardtanh:
     case CTI_EW_clamp:
         return isnan(x) ? x : fminl(fmaxl(x, p), q);
     case CTI_EW_pow_scalar:
@@ -97,6 +98,8 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
         return y > 0 ? x : 0;
     case CTI_EW_leaky_relu_backward:
         return y > 0 ? x : p * x;
+    case CTI_EW_hardtanh_backward:
+        return y <= p || y >= q ? 0 : x;
     case CTI_EW_clamp_backward:
         return p <= y && y <= q ? x : 0;
     case CTI_EW_fma:

@@ -124,6 +124,8 @@ START_TEST(reductions_refuse)
             ct_all_axes(b, 2, twice, false));
     REFUSED(CT_ERR_SHAPE, "ct_cumsum", "axis -3 is not an axis of f32[2,3]", ct_cumsum(x, -3));
     REFUSED(CT_ERR_DTYPE, "ct_cumsum", "x bool[2,3] cpu must be of numbers", ct_cumsum(b, 0));
+    REFUSED(CT_ERR_SHAPE, "ct_logcumsumexp", "axis 2 is not", ct_logcumsumexp(x, 2));
+    REFUSED(CT_ERR_DTYPE, "ct_logcumsumexp", "x i64[2,3]", ct_logcumsumexp(i, 0));
     EXPECT_NO_VALUE(ct_prod(NULL));
     EXPECT_NO_VALUE(ct_amax_axes(NULL, 0, NULL, false));
     EXPECT_NO_VALUE(ct_var_axes(NULL, 0, NULL, 1, false));
@@ -131,6 +133,7 @@ START_TEST(reductions_refuse)
     EXPECT_NO_VALUE(ct_logsumexp_axes(NULL, 0, NULL, false));
     EXPECT_NO_VALUE(ct_any(NULL));
     EXPECT_NO_VALUE(ct_cumsum(NULL, 0));
+    EXPECT_NO_VALUE(ct_logcumsumexp(NULL, 0));
     k = x;
     EXPECT_NO_VALUE(ct_max_axis(NULL, 0, false, &k));
     ck_assert_ptr_null(k);

@@ -145,6 +145,49 @@ START_TEST(logsumexp_does_not_overflow)
 }
 END_TEST
 
+#define NEAR(t, ...)                                                                               \
+    expect_values(#t, t, (double[]){ __VA_ARGS__ },                                                \
+                  sizeof((double[]){ __VA_ARGS__ }) / sizeof(double), 1e-12)
+
+/* y[i] = log(exp(x[0]) + ... + exp(x[i])), where exp(x) alone is 0 or infinite; where all that came
+ * so far is -inf; where the rest is much less than the greatest. */
+START_TEST(logcumsumexp_does_not_overflow)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = leaf(F64(-1000, 1000, 1000, -1000, 2000)), *y = ct_logcumsumexp(x, 0);
+    ct_tensor *none = leaf(F64(-INFINITY, -INFINITY, 3, -INFINITY, 3)), *z, *g, *h;
+
+    NEAR(y, -1000, 1000, 1000 + log(2), 1000 + log(2), 2000);
+    NEAR(gradient(y, x, F64(1, 8, 4, -6, 2)), 1, 7, -1, 0, 2);
+    z = ct_logcumsumexp(none, 0);
+    NEAR(z, -INFINITY, -INFINITY, 3, 3, 3 + log(2));
+    NEAR(gradient(z, none, F64(1, 1, 1, 1, 4)), 0, 0, 4, 0, 2);
+    NEAR(ct_logcumsumexp(F64(1, INFINITY, 2, INFINITY), 0), 1, INFINITY, INFINITY, INFINITY);
+    NEAR(ct_logcumsumexp(F64(1, (double)NAN, 2), 0), 1, NAN, NAN);
+    NEAR(ct_logcumsumexp(F64(0, -50), 0), 0, exp(-50));
+    NEAR(ct_logcumsumexp(F64(-50, 0), 0), -50, exp(-50));
+    y = ct_logcumsumexp(x, 0); /* d2 y[2] / dx[1] dx[2] is -1/4; no term of it may overflow */
+    ck_assert(ct_grad(1, &y, 1, &x, &(ct_tensor *){ F64(0, 0, 1, 0, 0) }, true, &g) == CT_OK);
+    h = gradient(g, x, F64(0, 1, 0, 0, 0));
+    NEAR(h, 0, 0.25, -0.25, 0, 0);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* The loss y[1]^2 / 2 at y[1] = 0: its gradient is 0 there, and its second derivative is not. */
+START_TEST(logcumsumexp_of_a_gradient_of_zero)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = leaf(F64(-log(2), -log(2), 1)), *y, *g;
+
+    y = ct_mul_scalar(ct_square(ct_select(ct_logcumsumexp(x, 0), 0, 1)), 0.5);
+    ck_assert(ct_grad(1, &y, 1, &x, NULL, true, &g) == CT_OK);
+    NEAR(g, 0, 0, 0);
+    NEAR(gradient(g, x, F64(1, 0, 0)), 0.25, 0.25, 0);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 START_TEST(any_and_all)
 {
     ct_scope s = ct_scope_begin();
@@ -419,6 +462,8 @@ void ops_values_cases(Suite *suite)
     tcase_add_test(tc, powers_have_derivatives_at_zero);
     tcase_add_test(tc, roots_are_flat_where_they_are_zero);
     tcase_add_test(tc, logsumexp_does_not_overflow);
+    tcase_add_test(tc, logcumsumexp_does_not_overflow);
+    tcase_add_test(tc, logcumsumexp_of_a_gradient_of_zero);
     tcase_add_test(tc, any_and_all);
     tcase_add_test(tc, sorting_is_stable);
     tcase_add_loop_test(tc, long_rows_are_sorted, 0, harness_count(8, 100));

@@ -201,6 +201,7 @@ START_TEST(option_errors)
 #undef CASE
 #define CASE { .beta2 = -0.1 }
     BAD(adamw, adam, "beta2 is -0.1");
+    BAD(adamax, adamax, "beta2 is -0.1");
 #undef CASE
 #define CASE { .alpha = 1.5 }
     BAD(rmsprop, rmsprop, "alpha is 1.5");

@@ -284,16 +284,19 @@ static ct_optimizer *adagrad(ct_params *set)
     return ct_adagrad_new(set, (ct_adagrad_options){ .lr = 0.1 });
 }
 
+static ct_optimizer *adamax(ct_params *set)
+{
+    return ct_adamax_new(set, (ct_adamax_options){ .lr = 0.1, .weight_decay = 0.1 });
+}
+
 START_TEST(optimisers_give_what_the_cpu_gives)
 {
     static const struct {
         const char *name;
         ct_optimizer *(*make)(ct_params *set);
     } cases[] = {
-        { "sgd", sgd },
-        { "adam", adam },
-        { "rmsprop", rmsprop },
-        { "adagrad", adagrad },
+        { "sgd", sgd },         { "adam", adam },     { "rmsprop", rmsprop },
+        { "adagrad", adagrad }, { "adamax", adamax },
     };
     size_t i;
 

@@ -80,9 +80,15 @@ START_TEST(one_operand)
     FLOATS_AND(ct_rsub_scalar, 1);
     FLOATS_AND(ct_rdiv_scalar, 1);
     FLOATS_AND(ct_rpow_scalar, 1);
+    REFUSED(CT_ERR_DTYPE, "ct_hardtanh", "f32 or f64", ct_hardtanh(t.i2, 0, 1));
+    REFUSED(CT_ERR_ARGUMENT, "ct_hardtanh", "range", ct_hardtanh(t.f23, 2, 1));
+    REFUSED(CT_ERR_ARGUMENT, "ct_hardtanh", "high nan", ct_hardtanh(t.f23, 0, NAN));
     REFUSED(CT_ERR_DTYPE, "ct_clamp", "f32 or f64", ct_clamp(t.i2, 0, 1));
     REFUSED(CT_ERR_ARGUMENT, "ct_clamp", "range", ct_clamp(t.f23, 2, 1));
     REFUSED(CT_ERR_ARGUMENT, "ct_clamp", "low nan", ct_clamp(t.f23, NAN, 1));
+    REFUSED(CT_ERR_DTYPE, "ct_glu", "f32 or f64", ct_glu(t.i2, 0));
+    REFUSED(CT_ERR_SHAPE, "ct_glu", "axis 2 is not", ct_glu(t.f23, 2));
+    REFUSED(CT_ERR_SHAPE, "ct_glu", "axis 1 of x f32[2,3] cpu ... odd", ct_glu(t.f23, -1));
     REFUSED(CT_ERR_DTYPE, "ct_logical_not", "bool", ct_logical_not(t.f23));
 }
 END_TEST

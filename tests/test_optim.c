@@ -231,6 +231,13 @@ ct_optimizer *rule_of(ct_params *set, const char *line)
                                                          .initial_accumulator_value =
                                                              key(line, "initial_accumulator_value"),
                                                          .maximize = maximize });
+    if (strcmp(rule, "adamax") == 0)
+        return ct_adamax_new(set, (ct_adamax_options){ .lr = lr,
+                                                       .beta1 = option(line, "beta1"),
+                                                       .beta2 = option(line, "beta2"),
+                                                       .eps = key(line, "eps"),
+                                                       .weight_decay = decay,
+                                                       .maximize = maximize });
     return adam_of(set, line, strcmp(rule, "adamw") == 0);
 }
 

@@ -48,6 +48,7 @@ static const char *const resumed[] = {
     "run adamw lr=0.05 weight_decay=0.5 late=15 bias_no_weight_decay=1",
     "run rmsprop lr=0.02 centered=1 momentum=0.5 weight_decay=0.1",
     "run adagrad lr=0.1 lr_decay=0.05 initial_accumulator_value=0.5 late=12",
+    "run adamax lr=0.05 weight_decay=0.1 late=9",
     "run composed lr=0.05 weight_decay=0.1 late=9 step_size=7 schedule_gamma=0.8"
 };
 

@@ -9,6 +9,7 @@
 
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/reduce.h>
+#include <cotangent/autograd/ops/views.h>
 
 #include <math.h>
 #include <string.h>
@@ -219,6 +220,7 @@ FUSED(sigmoid_backward, sigmoid_backward(e, s, NULL),
       ct_mul(ct_mul(e, d), ct_add_scalar(ct_mul_scalar(s, -2), 1)))
 FUSED(relu_backward, relu_backward(e, s, NULL), zeros_of(s))
 FUSED(leaky_relu_backward, leaky_relu_backward(e, s, p), zeros_of(s))
+FUSED(hardtanh_backward, hardtanh_backward(e, s, p), zeros_of(s))
 FUSED(clamp_backward, clamp_backward(e, s, p), zeros_of(s))
 
 /* ---- one operand ---- */
@@ -287,6 +289,7 @@ OF_OUTPUT(tanh, FLOATS, tanh_backward(d, y, NULL))
 OF_OUTPUT(sigmoid, FLOATS, sigmoid_backward(d, y, NULL))
 OF_OUTPUT(relu, FLOATS, relu_backward(d, y, NULL))
 OF_INPUT(leaky_relu, FLOATS, leaky_relu_backward(d, x, p))
+OF_INPUT(hardtanh, FLOATS, hardtanh_backward(d, x, p))
 OF_INPUT(clamp, FLOATS, clamp_backward(d, x, p))
 OF_INPUT(softplus, FLOATS, ct_mul(d, ct_sigmoid(x)))
 /* 2 / sqrt(pi) exp(-x^2) */
@@ -367,13 +370,43 @@ ct_tensor *ct_elu(ct_tensor *x, double alpha)
     return op_elu(x, (elementwise_numbers){ alpha });
 }
 
+/* False with an error. A NULL x is left to the op, which reports it. */
+static bool elementwise_range(const char *function, const ct_tensor *x, double low, double high)
+{
+    if (!x || low <= high)
+        return true;
+    ct_raise(CT_ERR_ARGUMENT, function, "low %g and high %g are no range", low, high);
+    return false;
+}
+
+ct_tensor *ct_hardtanh(ct_tensor *x, double low, double high)
+{
+    if (!elementwise_range("ct_hardtanh", x, low, high))
+        return NULL;
+    return op_hardtanh(x, (elementwise_numbers){ low, high });
+}
+
 ct_tensor *ct_clamp(ct_tensor *x, double low, double high)
 {
-    if (x && !(low <= high)) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_clamp", "low %g and high %g are no range", low, high);
+    if (!elementwise_range("ct_clamp", x, low, high))
+        return NULL;
+    return op_clamp(x, (elementwise_numbers){ low, high });
+}
+
+ct_tensor *ct_glu(ct_tensor *x, int axis)
+{
+    int64_t half;
+
+    if (!cti_usable("ct_glu", x) || !cti_want_float("ct_glu", "x", x) ||
+        (axis = cti_axis("ct_glu", x, axis)) < 0)
+        return NULL;
+    half = ct_size(x, axis) / 2;
+    if (ct_size(x, axis) != 2 * half) {
+        ct_raise(CT_ERR_SHAPE, "ct_glu", "axis %d of x %s has an odd size", axis,
+                 cti_describe(x).s);
         return NULL;
     }
-    return op_clamp(x, (elementwise_numbers){ low, high });
+    return ct_mul(ct_narrow(x, axis, 0, half), ct_sigmoid(ct_narrow(x, axis, half, half)));
 }
 
 /* p x + q: one kernel for the ops with a scalar that are linear in x; dx = p d */

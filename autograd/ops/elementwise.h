@@ -48,9 +48,19 @@ ct_tensor *ct_round(ct_tensor *x);      /* halves to even; dx = 0 */
 ct_tensor *ct_leaky_relu(ct_tensor *x, double slope);
 /* x where x >= 0, alpha (exp(x) - 1) elsewhere; dx = d, or d (y + alpha) */
 ct_tensor *ct_elu(ct_tensor *x, double alpha);
+/* x limited to low..high (Collobert, 2004: -1 and 1); dx = d where low < x < high, else 0: unlike
+ * ct_clamp's, the derivative at the ends is 0. NaN stays NaN, with dx = d. Raises CT_ERR_ARGUMENT if
+ * low > high or one of them is NaN. PyTorch's hardtanh. */
+ct_tensor *ct_hardtanh(ct_tensor *x, double low, double high);
 /* x limited to low..high; dx = d where low <= x <= high, else 0. NaN stays NaN. Raises
  * CT_ERR_ARGUMENT if low > high or one of them is NaN. */
 ct_tensor *ct_clamp(ct_tensor *x, double low, double high);
+
+/* The gated linear unit (Dauphin et al., 2017): a sigmoid(b) for the halves a and b of x along
+ * axis, which the result has half of. A negative axis counts from the end. Raises CT_ERR_SHAPE for a
+ * wrong axis and for one of an odd size. da = d s, db = d a s (1 - s) for s = sigmoid(b). PyTorch's
+ * glu, whose dim is -1 if left out. */
+ct_tensor *ct_glu(ct_tensor *x, int axis);
 
 /* ---- two operands ---- */
 

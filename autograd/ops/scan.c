@@ -1,8 +1,12 @@
 /* scan.c - running sums along an axis.
  *
- *     cumsum:  y_i = x_0 + ... + x_i;  dx_i = d_i + ... + d_(n-1), the running sum from the end */
+ *     cumsum:        y_i = x_0 + ... + x_i;  dx_i = d_i + ... + d_(n-1), the running sum from the
+ *                    end
+ *     logcumsumexp:  y_j = log(exp(x_0) + ... + exp(x_j));  dx = W^T d, W_ji = exp(x_i - y_j) for
+ *                    i <= j, else 0 */
 #include "autograd/ops/internal.h"
 
+#include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/scan.h>
 
 typedef struct scan_attributes {
@@ -49,4 +53,103 @@ ct_tensor *ct_cumsum(ct_tensor *x, int axis)
         return NULL;
     axis = cti_axis("ct_cumsum", x, axis);
     return axis < 0 ? NULL : scan_cumsum(x, (scan_attributes){ .axis = axis });
+}
+
+/* ---- logcumsumexp ---- */
+
+typedef struct log_scan_attributes {
+    int axis;
+    bool transposed;
+} log_scan_attributes;
+
+/* out = W^T d, or W d if transposed: an op of d, x and y. The kernel computes it without overflow,
+ * for d of both signs and d = 0 alike, which logarithms of d would not. */
+static ct_tensor *log_scan_product(ct_tensor *d, ct_tensor *x, ct_tensor *y, log_scan_attributes r);
+
+/* With e the gradient of out, and p the product of e with the other of W and W^T:
+ *     W^T d:  dd = p, dx = e out, dy = -d p        W d:  dd = p, dx = d p, dy = -e out */
+static void log_scan_product_grad(ct_node *n, ct_tensor *const *dout)
+{
+    log_scan_attributes r = *(const log_scan_attributes *)ct_node_attributes(n);
+    ct_tensor *e = dout[0], *out = ct_node_output(n, 0);
+    ct_tensor *d = ct_node_input(n, 0), *x = ct_node_input(n, 1), *y = ct_node_input(n, 2), *p;
+    bool transposed = r.transposed;
+
+    r.transposed = !r.transposed;
+    p = log_scan_product(e, x, y, r);
+    if (ct_node_needs_grad(n, 0))
+        ct_node_add_grad(n, 0, p);
+    if (ct_node_needs_grad(n, 1))
+        ct_node_add_grad(n, 1, transposed ? ct_mul(d, p) : ct_mul(e, out));
+    if (ct_node_needs_grad(n, 2))
+        ct_node_add_grad(n, 2, ct_neg(transposed ? ct_mul(e, out) : ct_mul(d, p)));
+}
+
+static const ct_op log_scan_product_op = { .name = "ct_logcumsumexp_backward",
+                                           .inputs = 3,
+                                           .outputs = 1,
+                                           .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
+                                           .backward = log_scan_product_grad };
+
+static ct_tensor *log_scan_product(ct_tensor *d, ct_tensor *x, ct_tensor *y, log_scan_attributes r)
+{
+    ct_tensor *in[] = { d, x, y }, *dense[3], *out;
+    int64_t outer, inner;
+    int i;
+
+    for (i = 0; i < 3; i++)
+        if (!in[i] || !(dense[i] = cti_contiguous(in[i])))
+            return NULL;
+    out = cti_new("ct_logcumsumexp", x->shape, x->dtype, x->device);
+    if (!out)
+        return NULL;
+    cti_split_axis(&x->shape, r.axis, &outer, &inner);
+    cti_backend_of(x->device)->logcumsumexp_backward(
+        &(cti_logcumsumexp_backward_args){ .dtype = x->dtype,
+                                           .transposed = r.transposed,
+                                           .outer = outer,
+                                           .n = x->shape.dim[r.axis],
+                                           .inner = inner,
+                                           .d = cti_data(dense[0]),
+                                           .x = cti_data(dense[1]),
+                                           .y = cti_data(dense[2]),
+                                           .out = cti_data(out) });
+    return cti_record_n_with(&log_scan_product_op, 3, in, out, &r, sizeof r);
+}
+
+static void logcumsumexp_grad(ct_node *n, ct_tensor *const *dout)
+{
+    const int *axis = ct_node_attributes(n);
+
+    ct_node_add_grad(n, 0,
+                     log_scan_product(dout[0], ct_node_input(n, 0), ct_node_output(n, 0),
+                                      (log_scan_attributes){ .axis = *axis }));
+}
+
+static const ct_op logcumsumexp_op = { .name = "ct_logcumsumexp",
+                                       .inputs = 1,
+                                       .outputs = 1,
+                                       .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
+                                       .backward = logcumsumexp_grad };
+
+ct_tensor *ct_logcumsumexp(ct_tensor *x, int axis)
+{
+    ct_tensor *y, *c;
+    int64_t outer, inner;
+
+    if (!cti_usable("ct_logcumsumexp", x) || !cti_want_float("ct_logcumsumexp", "x", x) ||
+        (axis = cti_axis("ct_logcumsumexp", x, axis)) < 0)
+        return NULL;
+    y = cti_new("ct_logcumsumexp", x->shape, x->dtype, x->device);
+    c = y ? cti_contiguous(x) : NULL;
+    if (!c)
+        return NULL;
+    cti_split_axis(&x->shape, axis, &outer, &inner);
+    cti_backend_of(x->device)->logcumsumexp(&(cti_cumsum_args){ .dtype = x->dtype,
+                                                                .outer = outer,
+                                                                .n = x->shape.dim[axis],
+                                                                .inner = inner,
+                                                                .in = cti_data(c),
+                                                                .out = cti_data(y) });
+    return cti_record1_with(&logcumsumexp_op, x, y, &axis, sizeof axis);
 }

@@ -1,5 +1,6 @@
 /* scan.c - running sums along n of (outer, n, inner). f32 adds in double; integers wrap. */
 #include "tensor/cpu/cpu.h"
+#include "tensor/cpu/math.h"
 
 #include "tensor/parallel.h"
 
@@ -44,4 +45,101 @@ static void cumsum_piece(void *context, int64_t at)
 void cti_cpu_cumsum(const cti_cumsum_args *a)
 {
     cti_parallel(a->outer, cumsum_piece, (void *)a);
+}
+
+/* ---- logcumsumexp: f32 or f64, in double ---- */
+
+static double scan_load(ct_dtype dtype, const void *data, int64_t i)
+{
+    return dtype == CT_F32 ? (double)((const float *)data)[i] : ((const double *)data)[i];
+}
+
+static void scan_store(ct_dtype dtype, void *data, int64_t i, double v)
+{
+    if (dtype == CT_F32)
+        ((float *)data)[i] = (float)v;
+    else
+        ((double *)data)[i] = v;
+}
+
+/* log(1 + r) for r >= 0 from cti_log, whose bits are the same on all processors. The last factor
+ * corrects the rounding of 1 + r. */
+static double scan_log1p(double r)
+{
+    double u = 1 + r;
+
+    return u == 1 ? r : cti_log(u) * (r / (u - 1));
+}
+
+/* One column from place `at` on. With most the greatest element so far, the sum of exp(x - most) is
+ * 1 + rest: the 1 is kept apart, so that a small rest is not lost. */
+static void logcumsumexp_column(const cti_cumsum_args *a, int64_t at)
+{
+    double most = -INFINITY, rest = -1;
+    int64_t j;
+
+    for (j = 0; j < a->n; j++, at += a->inner) {
+        double v = scan_load(a->dtype, a->in, at);
+
+        if (v > most) {
+            rest = (1 + rest) * cti_exp(most - v);
+            most = v;
+        } else {
+            rest += v == most ? 1 : cti_exp(v - most); /* equal infinities have no difference */
+        }
+        scan_store(a->dtype, a->out, at, most + scan_log1p(rest));
+    }
+}
+
+static void logcumsumexp_piece(void *context, int64_t at)
+{
+    const cti_cumsum_args *a = context;
+    int64_t column;
+
+    for (column = 0; column < a->inner; column++)
+        logcumsumexp_column(a, at * a->n * a->inner + column);
+}
+
+void cti_cpu_logcumsumexp(const cti_cumsum_args *a)
+{
+    cti_parallel(a->outer, logcumsumexp_piece, (void *)a);
+}
+
+/* exp(p - q) for p <= q, and 0 for p = -inf */
+static double scan_weight(double p, double q)
+{
+    return p == -INFINITY ? 0 : cti_exp(p - q);
+}
+
+static void logcumsumexp_backward_column(const cti_logcumsumexp_backward_args *a, int64_t first)
+{
+    double sum = 0, before = 0; /* y of the element before, in the order of the loop */
+    int64_t k;
+
+    for (k = 0; k < a->n; k++) {
+        int64_t at = first + (a->transposed ? k : a->n - 1 - k) * a->inner;
+        double d = scan_load(a->dtype, a->d, at), y = scan_load(a->dtype, a->y, at);
+        double w = scan_weight(scan_load(a->dtype, a->x, at), y);
+
+        if (a->transposed)
+            sum = (k ? scan_weight(before, y) * sum : 0) + w * d;
+        else
+            sum = (k ? scan_weight(y, before) * sum : 0) + d;
+        scan_store(a->dtype, a->out, at, a->transposed ? sum : w * sum);
+        before = y;
+    }
+}
+
+static void logcumsumexp_backward_piece(void *context, int64_t at)
+{
+    const cti_logcumsumexp_backward_args *a = context;
+    int64_t column;
+
+    for (column = 0; column < a->inner; column++)
+        logcumsumexp_backward_column(a, at * a->n * a->inner + column);
+}
+
+void cti_cpu_logcumsumexp_backward(const cti_logcumsumexp_backward_args *a)
+{
+    cti_parallel(a->outer, logcumsumexp_backward_piece, (void *)a);
 }

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """ops_parity.py - PyTorch's results and gradients for the table of op cases.
 
-    python ops_parity.py [-o OUTPUT]
+    python ops_parity.py [-o OUTPUT] [NAME...]
 
 Run once by hand (README.md beside it), never by `make check`. OUTPUT defaults to ops_parity.txt
 beside this script; tests/test_ops.c reads it and repeats every case through the row of the same
-name in tests/cases_*.c. Nothing depends on the machine but the last digits.
+name in tests/cases_*.c. Nothing depends on the machine but the last digits. With NAMEs, only the
+cases of these ops are made; those of the others stay as they are in OUTPUT. The seed of a case
+depends on its name alone.
 
 OUTPUT. Lines beginning with '#' are comments and stand only at the top. A case is lines of words:
     op NAME                         begins it
@@ -165,11 +167,25 @@ def _(d):
     return lambda x: x ** d.p[0]
 
 
-@op("ct_clamp")
+def between(name, function):
+    @op(name)
+    def _(d):
+        d.floats(d.shape())
+        d.p = [-1.0009765625 + d.below(3) / 4, 1.0009765625 - d.below(3) / 4]
+        return lambda x: function(x, d.p[0], d.p[1])
+
+
+between("ct_hardtanh", F.hardtanh)
+between("ct_clamp", torch.clamp)
+
+
+@op("ct_glu")
 def _(d):
-    d.floats(d.shape())
-    d.p = [-1.0009765625 + d.below(3) / 4, 1.0009765625 - d.below(3) / 4]
-    return lambda x: torch.clamp(x, d.p[0], d.p[1])
+    shape = d.shape(1, 3, 4)
+    d.i = [d.axis(shape)]
+    shape[d.i[0]] *= 2
+    d.floats(shape)
+    return lambda x: F.glu(x, d.i[0])
 
 
 def binary(name, function, low=-2.0, ints=False):
@@ -539,6 +555,7 @@ along("min_axis", lambda x, a, k: x.min(a, keepdim=k).values)
 along("softmax", lambda x, a, k: x.softmax(a))
 along("log_softmax", lambda x, a, k: x.log_softmax(a))
 along("cumsum", lambda x, a, k: x.cumsum(a).to(x.dtype), ints=True)
+along("logcumsumexp", lambda x, a, k: x.logcumsumexp(a))
 along("sort", lambda x, a, k: x.sort(dim=a, descending=k, stable=True).values, ints=True)
 along("argsort", lambda x, a, k: x.argsort(dim=a, descending=k, stable=True), ints=True)
 
@@ -830,24 +847,48 @@ def write_case(out, name, d, function):
         out.extend("G " + numbers(g, 8) for g in grads)
 
 
+def made_cases(path):
+    """The lines of each op that path has, by name."""
+    cases, name = {}, None
+    with open(path) as f:
+        for line in f.read().split("\n"):
+            if line.startswith("op "):
+                name = line[3:]
+            if name and line:
+                cases.setdefault(name, []).append(line)
+    return cases
+
+
+def make_cases(name):
+    maker, count = MAKERS[name]
+    out = []
+    for number in range(count):
+        d = Draw(name, number)
+        try:
+            write_case(out, name, d, maker(d))
+        except Exception as error:
+            sys.exit(f"ops_parity.py: {name} {number}: {d.inputs} {d.i} {d.p}: {error}")
+    return [line.rstrip() for line in out]
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser()
     parser.add_argument("-o", "--output", default=os.path.join(here, "ops_parity.txt"))
+    parser.add_argument("name", nargs="*", metavar="NAME", help="an op, such as ct_add")
     args = parser.parse_args()
+    for name in args.name:
+        if name not in MAKERS:
+            parser.error(f"no op {name}")
+    made = made_cases(args.output) if args.name else {}
     torch.set_num_threads(1)
     total = sum(count for _, count in MAKERS.values())
     out = [f"# Made by ops_parity.py with torch {torch.__version__}, Python"
            f" {platform.python_version()}: {total} cases of {len(MAKERS)} ops."]
-    for name, (maker, count) in MAKERS.items():
-        for number in range(count):
-            d = Draw(name, number)
-            try:
-                write_case(out, name, d, maker(d))
-            except Exception as error:
-                sys.exit(f"ops_parity.py: {name} {number}: {d.inputs} {d.i} {d.p}: {error}")
+    for name in MAKERS:
+        out.extend(make_cases(name) if name in args.name or not args.name else made[name])
     with open(args.output, "w") as f:
-        f.write("\n".join(line.rstrip() for line in out) + "\n")
+        f.write("\n".join(out) + "\n")
 
 
 main()

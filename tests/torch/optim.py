@@ -27,7 +27,7 @@ OUTPUT. Lines beginning with '#' are comments and stand only at the top. Then bl
         then four lines: the f32 run after step 1 and after step 50, the f64 run likewise. Each is
         a.weight[0], [4] and [36], a.bias[0], b.weight[0], and the sum over all 45 elements, in
         order, of unit(99, j) times element j.
-        RULE is sgd, adam, adamw, rmsprop or adagrad; a KEY is an option of it (a true one is 1),
+        RULE is sgd, adam, adamw, rmsprop, adagrad or adamax; a KEY is an option of it (a true one is 1),
         "no_KEY=1" is KEY 0, or one of
             clip_value, clip_norm   before each step, the latter as main_job.py has it
             bias_lr, bias_weight_decay, bias_no_weight_decay    a group of a.bias
@@ -55,7 +55,8 @@ from torch.optim import lr_scheduler as sched
 STEPS = 50
 SIZES = {"a.weight": 37, "a.bias": 5, "b.weight": 3}
 RULES = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW,
-         "rmsprop": torch.optim.RMSprop, "adagrad": torch.optim.Adagrad}
+         "rmsprop": torch.optim.RMSprop, "adagrad": torch.optim.Adagrad,
+         "adamax": torch.optim.Adamax}
 
 RUNS = """
 sgd lr=0.1
@@ -111,6 +112,13 @@ adagrad lr=0.1 weight_decay=0.1
 adagrad lr=0.1 initial_accumulator_value=0.5
 adagrad lr=0.1 eps=0.01 lr_decay=0.1 late=20 weight_decay=0.05
 adagrad lr=0.1 maximize=1 bias_lr=0.3 freeze=1
+adamax
+adamax lr=0.05
+adamax lr=0.05 beta1=0.5 beta2=0.9
+adamax lr=0.05 weight_decay=0.1
+adamax lr=0.05 eps=0.01 late=20 weight_decay=0.05 bias_no_weight_decay=1
+adamax lr=0.05 no_beta1=1 no_beta2=1
+adamax lr=0.05 maximize=1 bias_lr=0.3 freeze=1 step_size=7 schedule_gamma=0.8
 """
 
 SCHEDULES = """

@@ -6,7 +6,6 @@
 #include "tests/harness.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

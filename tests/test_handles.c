@@ -17,7 +17,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "autograd/internal.h"
 #include "tensor/hooks.h"
 #include "tensor/internal.h"
 #include "tests/harness.h"

@@ -8,7 +8,6 @@
 #include "tensor/hooks.h"
 #include "tensor/internal.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -11,8 +11,6 @@
 
 #include <cotangent/autograd/activation_checkpoint.h>
 
-#include <string.h>
-
 static const char *const recompute_name = "ct_activation_checkpoint";
 
 /* The function and what its second run needs: the attributes of the node. */

@@ -7,7 +7,6 @@
 #include "autograd/trace.h"
 #include "tensor/hooks.h"
 
-#include <math.h>
 #include <stdio.h>
 
 static cti_origin origin_node(const ct_node *n, const char *how)

@@ -8,8 +8,6 @@
 #include "data/utf8.h"
 #include "tensor/hooks.h"
 
-#include <string.h>
-
 struct ct_corpus {
     const ct_vocab *vocab;
     ct_vocab *own; /* vocab, unless it was given */

@@ -5,7 +5,6 @@
 #include "tensor/atomic_file.h"
 #include "tensor/hooks.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -10,8 +10,6 @@
 
 #include "data/internal.h"
 
-#include <cotangent/autograd/autograd.h>
-
 /* A new buffer with the rows of the largest batch; NULL with an error. */
 static ct_tensor *prefetch_make_place(const ct_loader *l, const cti_side *side)
 {

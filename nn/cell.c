@@ -3,7 +3,6 @@
 
 #include "tensor/internal.h"
 
-#include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/matmul.h>
 #include <cotangent/autograd/ops/views.h>
 #include <cotangent/nn/init.h>

@@ -8,8 +8,6 @@
 #include "nn/cell.h"
 #include "nn/steps.h"
 
-#include <cotangent/autograd/ops/elementwise.h>
-#include <cotangent/autograd/ops/join.h>
 #include <cotangent/autograd/ops/matmul.h>
 #include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/autograd/ops/views.h>

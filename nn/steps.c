@@ -9,8 +9,6 @@
 #include <cotangent/autograd/ops/join.h>
 #include <cotangent/autograd/ops/views.h>
 
-#include <string.h>
-
 ct_tensor **cti_tensor_array(int64_t count)
 {
     return cti_scope_alloc("ct_recurrent_forward", (size_t)count * sizeof(ct_tensor *));

@@ -6,8 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-#include <cotangent/tensor/device.h>
-
 int ct_rank(const ct_tensor *t)
 {
     return cti_present("ct_rank", t) ? t->shape.rank : 0;

@@ -3,8 +3,6 @@
 
 #include <math.h>
 
-#include <cotangent/tensor/device.h>
-
 ct_tensor *ct_empty(ct_shape shape, ct_dtype dtype, ct_device device)
 {
     return cti_new("ct_empty", shape, dtype, device);

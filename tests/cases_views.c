@@ -1,8 +1,6 @@
 /* cases_views.c - rows for autograd/ops/views.h. */
 #include "tests/cases.h"
 
-#include <stdlib.h>
-
 #include <cotangent.h>
 
 static int64_t elements(ct_shape s)

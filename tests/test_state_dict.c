@@ -11,7 +11,6 @@
 #include <cotangent/nn/init.h>
 #include <cotangent/nn/linear.h>
 #include <cotangent/nn/rnn.h>
-#include <cotangent/nn/state.h>
 #include <cotangent/optim/clip.h>
 #include <cotangent/optim/optimizer.h>
 #include <cotangent/tensor/safetensors.h>

@@ -2,7 +2,6 @@
  * that fail. Values are their own place in the data, so that a batch says where it came from. */
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <cotangent.h>
 

@@ -8,8 +8,6 @@
 #include <cotangent/autograd/ops/join.h>
 #include <cotangent/autograd/ops/views.h>
 
-#include <math.h>
-
 bool cti_deferred_wanted(const cti_run *r, bool training)
 {
     int i;

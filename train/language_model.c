@@ -5,7 +5,6 @@
 
 #include "tensor/hooks.h"
 
-#include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/index.h>
 #include <cotangent/autograd/ops/random.h>
@@ -13,7 +12,10 @@
 #include <cotangent/autograd/ops/softmax.h>
 #include <cotangent/autograd/ops/sort.h>
 #include <cotangent/autograd/ops/views.h>
+#include <cotangent/nn/dropout.h>
+#include <cotangent/nn/embedding.h>
 #include <cotangent/nn/gru.h>
+#include <cotangent/nn/linear.h>
 #include <cotangent/nn/loss.h>
 #include <cotangent/nn/lstm.h>
 #include <cotangent/nn/rnn.h>

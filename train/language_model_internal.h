@@ -2,9 +2,7 @@
 #ifndef COTANGENT_TRAIN_LANGUAGE_MODEL_INTERNAL_H
 #define COTANGENT_TRAIN_LANGUAGE_MODEL_INTERNAL_H
 
-#include <cotangent/nn/dropout.h>
-#include <cotangent/nn/embedding.h>
-#include <cotangent/nn/linear.h>
+#include <cotangent/nn/module.h>
 #include <cotangent/train/language_model.h>
 
 #include <jansson.h>

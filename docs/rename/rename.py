@@ -12,8 +12,10 @@ once, in code, strings and comments alike. Calls that changed more than their na
     ct_set_matmul_precision(CT_BF16)     ct_set_matmul_precision(CT_MATMUL_PRECISION_BF16)   (rule precision)
     ct_matmul_precision() == CT_BF16     ct_get_matmul_precision() == CT_MATMUL_PRECISION_BF16
     .no_lr = true                        .lr = CT_ZERO; a patience becomes negative          (rule zero)
+    #include <cotangent/autograd/sort.h> #include <cotangent.h>, if the header moved         (rule headers)
 
-RULE is a name of the table's first column, precision or zero; without it all rules apply.
+RULE is a name of the table's first column, precision, zero or headers; without it all rules apply.
+A row whose new name is - has no replacement by script; its note says what to write.
 """
 import argparse
 import os
@@ -82,6 +84,10 @@ PATTERNS = {
     'zero': [
         (r'\.no_(lr|beta1|beta2|eps|weight_decay|alpha|threshold)(\s*)=(\s*)(?:true|1)\b', r'.\1\2=\3CT_ZERO'),
         (r'\.no_patience(\s*)=(\s*)(?:true|1)\b', r'.patience\1=\2-1'),
+    ],
+    'headers': [
+        (r'<cotangent/(autograd/(arrange|checkpoint|elementwise|index|matmul|params|random_ops|reduce|shape|'
+         r'softmax|sort|state_dict)|data/series|tensor/about)\.h>', r'<cotangent.h>'),
     ],
 }
 

@@ -8,7 +8,6 @@
 
 #include <limits.h>
 #include <pthread.h>
-#include <string.h>
 
 #ifdef CT_HAVE_BLAS
 #include <cblas.h>

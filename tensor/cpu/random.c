@@ -4,8 +4,6 @@
 #include "tensor/parallel.h"
 #include "tensor/philox.h"
 
-#include <math.h>
-
 /* ---- uniforms and normals ---- */
 
 #define DRAW_BLOCKS 1024 /* of four words, in a piece */

@@ -579,7 +579,7 @@ static ct_tensor *safetensors_load(ct_safetensors *f, const char *function, int 
 
 ct_tensor *ct_safetensors_load(ct_safetensors *f, int i, ct_device device)
 {
-    if (!f)
+    if (!cti_given("ct_safetensors_load", "f", f))
         return NULL;
     if (safetensors_entry_at(f, i))
         return safetensors_load(f, "ct_safetensors_load", i, device);
@@ -590,14 +590,14 @@ ct_tensor *ct_safetensors_load(ct_safetensors *f, int i, ct_device device)
 
 ct_tensor *ct_safetensors_get(ct_safetensors *f, const char *name, ct_device device)
 {
+    static const char *const me = "ct_safetensors_get";
     int i = ct_safetensors_find(f, name);
 
-    if (!f)
+    if (!cti_given(me, "f", f) || !cti_given(me, "name", name))
         return NULL;
     if (i >= 0)
-        return safetensors_load(f, "ct_safetensors_get", i, device);
-    ct_raise(CT_ERR_ARGUMENT, "ct_safetensors_get", "%.400s: there is no tensor %s", f->file.path,
-             name ? cti_quote(name).s : "NULL");
+        return safetensors_load(f, me, i, device);
+    ct_raise(CT_ERR_ARGUMENT, me, "%.400s: there is no tensor %s", f->file.path, cti_quote(name).s);
     return NULL;
 }
 
@@ -763,14 +763,14 @@ static bool safetensors_check_arguments(const char *path, const safetensors_writ
 {
     int i;
 
-    if (!path || j->count < 0 || (j->count && (!j->names || !j->tensors))) {
-        ct_raise(CT_ERR_ARGUMENT, safetensors_writing, "%s",
-                 !path          ? "path is NULL"
-                 : j->count < 0 ? "count is negative"
-                                : "names or tensors is NULL");
+    if (!cti_given(safetensors_writing, "path", path))
+        return false;
+    if (j->count < 0) {
+        ct_raise(CT_ERR_ARGUMENT, safetensors_writing, "count is negative");
         return false;
     }
-    if (!cti_usable_all(safetensors_writing, "tensors", j->count, j->tensors))
+    if (!cti_given_array(safetensors_writing, "names", j->count, j->names) ||
+        !cti_usable_all(safetensors_writing, "tensors", j->count, j->tensors))
         return false;
     for (i = 0; i < j->count; i++) {
         if (!j->names[i]) {

@@ -807,7 +807,7 @@ START_TEST(option_errors)
         ct_error_clear();
     }
     ck_assert(!ct_sgd_new(NULL, (ct_sgd_options){ .lr = 1 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_sgd_new", "the set is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_sgd_new", "set is NULL");
     ct_params_free(set);
 }
 END_TEST
@@ -941,9 +941,9 @@ START_TEST(by_name)
     expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new",
                  "beta1 is 2; it must be at least 0 and less than 1");
     ck_assert(!ct_optimizer_new(a, NULL, NULL));
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new", "the name of the algorithm is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new", "algorithm is NULL");
     ck_assert(!ct_optimizer_new(NULL, "sgd", NULL));
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new", "the set is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_new", "set is NULL");
     ct_optimizer_free(x);
     ct_optimizer_free(y);
     ct_params_free(a);
@@ -963,9 +963,9 @@ START_TEST(call_errors)
     ct_clip_grad_norm(NULL, 1, NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_clip_grad_norm", "set is NULL");
     ct_optimizer_step(NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_step", "optimiser is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_step", "o is NULL");
     ct_optimizer_set_lr(NULL, 1);
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_set_lr", "optimiser is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_set_lr", "o is NULL");
     ct_optimizer_set_lr(o, -2);
     expect_error(CT_ERR_ARGUMENT, "ct_optimizer_set_lr", "lr is -2");
     expect_close("kept", ct_optimizer_lr(o), 1, 0);
@@ -974,12 +974,13 @@ START_TEST(call_errors)
     ct_optimizer_group(o, "*", (ct_optimizer_group_options){ .lr = -1 });
     expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "lr is -1");
     ct_optimizer_group(NULL, "*", (ct_optimizer_group_options){ .lr = 1 });
-    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "optimiser is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "o is NULL");
     ct_optimizer_group(o, NULL, (ct_optimizer_group_options){ .lr = 1 });
     expect_error(CT_ERR_ARGUMENT, "ct_optimizer_group", "pattern is NULL");
     ct_optimizer_free(o);
     ct_optimizer_free(NULL);
     ct_optimizer_reset(NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_reset", "o is NULL");
     ct_params_free(set);
 }
 END_TEST
@@ -990,13 +991,14 @@ START_TEST(schedule_errors)
     ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
     ct_schedule *s = ct_optimizer_schedule(o);
 
-    ck_assert(!ct_optimizer_schedule(NULL) && ct_ok());
+    ck_assert(!ct_optimizer_schedule(NULL));
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_schedule", "o is NULL");
     ct_schedule_step(NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step", "schedule is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step", "s is NULL");
     ct_schedule_observe(NULL, 1);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_observe", "schedule is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_observe", "s is NULL");
     ct_schedule_step_lr(NULL, 1, 1);
-    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr", "schedule is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr", "s is NULL");
     ct_schedule_step_lr(s, 0, 1);
     expect_error(CT_ERR_ARGUMENT, "ct_schedule_step_lr", "step_size is 0");
     ct_schedule_step_lr(s, 1, 0);
@@ -1166,9 +1168,9 @@ START_TEST(load_errors)
 
     zero = ct_zeros(CT_SCALAR, CT_I64, DEVICE);
     ct_params_add(set, "c", CT_SHAPE(-1), (ct_init){ .fill = fill });
-    load_refused(NULL, "lr", one, CT_ERR_ARGUMENT, "optimiser is NULL");
+    load_refused(NULL, "lr", one, CT_ERR_ARGUMENT, "o is NULL");
     load_refused(o, NULL, one, CT_ERR_ARGUMENT, "name is NULL");
-    load_refused(o, "lr", NULL, CT_ERR_ARGUMENT, "tensor is NULL");
+    load_refused(o, "lr", NULL, CT_ERR_ARGUMENT, "t is NULL");
     load_refused(o, "max_exp_avg_sq.a.bias", one, CT_ERR_ARGUMENT, "\"max_exp_avg_sq.a.bias\"");
     load_refused(o, "schedule", one, CT_ERR_ARGUMENT, "\"schedule\"");
     load_refused(o, "exp_avg.a.weight", one, CT_ERR_SHAPE, "exp_avg.a.weight ... [5]");

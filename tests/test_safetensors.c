@@ -560,7 +560,7 @@ START_TEST(bad_loads)
     ck_assert_ptr_null(ct_safetensors_get(f, "none", CT_CPU));
     expect_error(CT_ERR_ARGUMENT, "ct_safetensors_get", "tensor \"none\"");
     ck_assert_ptr_null(ct_safetensors_get(f, NULL, CT_CPU));
-    expect_error(CT_ERR_ARGUMENT, "ct_safetensors_get", "tensor NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_safetensors_get", "name is NULL");
     ck_assert_ptr_null(ct_safetensors_load(f, 3, CT_CPU));
     expect_error(CT_ERR_ARGUMENT, "ct_safetensors_load", "tensor 3");
     ck_assert_ptr_null(ct_safetensors_load(f, -1, CT_CPU));
@@ -836,7 +836,7 @@ START_TEST(bad_writes)
     } while (0)
     WRITE_REFUSED(NULL, 1, fine, t, NULL, CT_ERR_ARGUMENT, "path is NULL");
     WRITE_REFUSED("x", -1, fine, t, NULL, CT_ERR_ARGUMENT, "negative");
-    WRITE_REFUSED("x", 1, NULL, t, NULL, CT_ERR_ARGUMENT, "tensors is NULL");
+    WRITE_REFUSED("x", 1, NULL, t, NULL, CT_ERR_ARGUMENT, "names is NULL");
     WRITE_REFUSED("x", 1, fine, NULL, NULL, CT_ERR_ARGUMENT, "tensors is NULL");
     WRITE_REFUSED("x", 1, none, t, NULL, CT_ERR_ARGUMENT, "names[0] is NULL");
     WRITE_REFUSED("x", 2, fine, ((ct_tensor *const[]){ a, NULL }), NULL, CT_ERR_ARGUMENT,

@@ -217,13 +217,12 @@ static bool tape_refuse_dead(const ct_op *op, const char *what, int i, const ct_
 
 /* True if what ct_record requires of its arguments is not NULL; else false with an error. */
 static bool tape_is_given(const ct_op *op, int inputs_count, const void *inputs, int outputs_count,
-                          const void *outputs, const void *attributes, size_t bytes)
+                          const void *outputs)
 {
     static const char *const me = "ct_record";
 
     return cti_given(me, "op", op) && cti_given_array(me, "inputs", inputs_count, inputs) &&
-           cti_given_array(me, "outputs", outputs_count, outputs) &&
-           (!bytes || cti_given(me, "attributes", attributes));
+           cti_given_array(me, "outputs", outputs_count, outputs);
 }
 
 /* Fills a node: what backward needs of the inputs and outputs, whose history it is from now on. */
@@ -260,8 +259,10 @@ bool ct_record(const ct_op *op, int inputs_count, ct_tensor *const *inputs, int 
     ct_node *n;
     int i;
 
-    if ((!op || !inputs || !outputs || !attributes) &&
-        !tape_is_given(op, inputs_count, inputs, outputs_count, outputs, attributes, bytes))
+    if ((!op || !inputs || !outputs) &&
+        !tape_is_given(op, inputs_count, inputs, outputs_count, outputs))
+        return false;
+    if (bytes && !cti_given("ct_record", "attributes", attributes))
         return false;
     for (i = 0; i < outputs_count; i++) {
         if (!outputs[i])

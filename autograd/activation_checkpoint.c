@@ -285,6 +285,8 @@ ct_status ct_activation_checkpoint(ct_recomputed_function function, void *contex
     bool good;
     int i;
 
+    if (!cti_given_array(recompute_name, "outputs", outputs_count, outputs))
+        return ct_error();
     for (i = 0; i < outputs_count; i++)
         outputs[i] = NULL;
     if (!ct_ok())

@@ -28,7 +28,7 @@ typedef bool (*ct_recomputed_function)(void *context, int inputs_count, ct_tenso
 /* Runs function now, and again in backward. Gradients reach its inputs and every other tensor that
  * it uses, such as parameters. Works under ct_grad with create_graph too.
  *
- * context, and what it refers to, must live until the history ends. g is the generator from which
+ * context, and what it refers to, must live until the history ends. It may be NULL. g is the generator from which
  * the function draws random numbers, or NULL: for the second run it is set back to where it was
  * before the first, so that the same numbers are drawn, and is restored afterwards. inputs may hold
  * NULLs. outputs receives handles of the innermost scope; it must not be the array inputs.

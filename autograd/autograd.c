@@ -207,12 +207,22 @@ static bool tape_check_record(const ct_op *op, int inputs_count, ct_tensor *cons
     return true;
 }
 
-static bool tape_refuse_dead(const ct_op *op, int i, const ct_tensor *t)
+static bool tape_refuse_dead(const ct_op *op, const char *what, int i, const ct_tensor *t)
 {
     char name[32];
 
-    snprintf(name, sizeof name, "input %d", i);
+    snprintf(name, sizeof name, "%s %d", what, i);
     return cti_refuse_tensor(op->name, name, t);
+}
+
+/* True if what ct_record requires of its arguments is not NULL; else false with an error. */
+static bool tape_is_given(const ct_op *op, int inputs_count, const void *inputs, int outputs_count,
+                          const void *outputs)
+{
+    static const char *const me = "ct_record";
+
+    return cti_given(me, "op", op) && cti_given_array(me, "inputs", inputs_count, inputs) &&
+           cti_given_array(me, "outputs", outputs_count, outputs);
 }
 
 /* Fills a node: what backward needs of the inputs and outputs, whose history it is from now on. */
@@ -249,14 +259,22 @@ bool ct_record(const ct_op *op, int inputs_count, ct_tensor *const *inputs, int 
     ct_node *n;
     int i;
 
-    for (i = 0; i < outputs_count; i++)
+    if ((!op || !inputs || !outputs) &&
+        !tape_is_given(op, inputs_count, inputs, outputs_count, outputs))
+        return false;
+    if (bytes && !cti_given("ct_record", "attributes", attributes))
+        return false;
+    for (i = 0; i < outputs_count; i++) {
         if (!outputs[i])
             return false;
+        if (cti_is_dead(outputs[i]))
+            return tape_refuse_dead(op, "output", i, outputs[i]);
+    }
     for (i = 0; i < inputs_count; i++) {
         if (!inputs[i])
             continue;
         if (cti_is_dead(inputs[i]))
-            return tape_refuse_dead(op, i, inputs[i]);
+            return tape_refuse_dead(op, "input", i, inputs[i]);
         wanted |= inputs[i]->requires_grad;
     }
     if (cti_tracing)
@@ -312,25 +330,31 @@ static ct_tensor *tape_saved(ct_node *n, const cti_edge *edges, int count, bool 
 
 ct_tensor *ct_node_input(ct_node *n, int i)
 {
+    if (!cti_given("ct_node_input", "n", n))
+        return NULL;
     return tape_saved(n, n->in, n->inputs, n->op->saves & CT_SAVE_INPUTS, "input", i);
 }
 
 ct_tensor *ct_node_output(ct_node *n, int i)
 {
+    if (!cti_given("ct_node_output", "n", n))
+        return NULL;
     return tape_saved(n, n->out, n->outputs, n->op->saves & CT_SAVE_OUTPUTS, "output", i);
 }
 
 ct_shape ct_node_input_shape(const ct_node *n, int i)
 {
+    if (!cti_given("ct_node_input_shape", "n", n))
+        return CT_SCALAR;
     return i >= 0 && i < n->inputs && n->in[i].tensor ? n->in[i].tensor->shape : CT_SCALAR;
 }
 
 int ct_node_input_count(const ct_node *n)
 {
-    return n->inputs;
+    return cti_given("ct_node_input_count", "n", n) ? n->inputs : 0;
 }
 
 const void *ct_node_attributes(const ct_node *n)
 {
-    return n->attributes;
+    return cti_given("ct_node_attributes", "n", n) ? n->attributes : NULL;
 }

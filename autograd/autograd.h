@@ -19,7 +19,7 @@ extern "C" {
  * is f32 or f64, CT_ERR_GRAD if t has history. */
 ct_tensor *ct_set_requires_grad(ct_tensor *t, bool on);
 
-/* True for a leaf that requires a gradient, and for every tensor with history. */
+/* True for a leaf that requires a gradient, and for every tensor with history. False for NULL. */
 bool ct_tensor_requires_grad(const ct_tensor *t);
 
 /* Switches recording on this thread on or off until the innermost scope ends. Returns the previous
@@ -67,7 +67,8 @@ void ct_tensor_zero_grad(ct_tensor *leaf);
  * pass calls hook with the complete gradient of t: for a tensor with history before its node runs,
  * for a leaf before the gradient is added. The hook returns a tensor of the same shape, dtype and
  * device, which replaces the gradient, or NULL, which leaves it. An error that the hook raises ends
- * the pass. The hook stays as long as the leaf, or the history of t. */
+ * the pass. The hook stays as long as the leaf, or the history of t. context may be
+ * NULL. */
 typedef ct_tensor *(*ct_grad_hook)(ct_tensor *gradient, void *context);
 ct_status ct_register_hook(ct_tensor *t, ct_grad_hook hook, void *context);
 

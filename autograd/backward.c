@@ -47,7 +47,7 @@ bool ct_node_needs_grad(const ct_node *n, int i)
     const pass *p = pass_running;
     const ct_tensor *t;
 
-    if (i < 0 || i >= n->inputs || !n->in[i].wants)
+    if (!cti_given("ct_node_needs_grad", "n", n) || i < 0 || i >= n->inputs || !n->in[i].wants)
         return false;
     t = n->in[i].tensor;
     if (!p || p->to_leaves)
@@ -165,6 +165,8 @@ void ct_node_add_grad(ct_node *n, int i, ct_tensor *g)
 {
     const ct_tensor *t;
 
+    if (!cti_given("ct_node_add_grad", "n", n))
+        return;
     if (i < 0 || i >= n->inputs) {
         cti_raise_within(CT_ERR_ARGUMENT, n->op->name, "backward gave a gradient of input %d of %d",
                          i, n->inputs);
@@ -502,9 +504,12 @@ ct_status ct_backward(ct_tensor *loss)
 
 ct_status ct_backward_with(ct_tensor *t, ct_tensor *gradient)
 {
-    if (!gradient && ct_ok())
-        return ct_raise(CT_ERR_ARGUMENT, "ct_backward_with", "gradient is NULL");
-    return backward_run("ct_backward_with", "t", t, gradient);
+    static const char *const me = "ct_backward_with";
+
+    if (!cti_sink_allowed() || !cti_given(me, "gradient", gradient) ||
+        !cti_optional_as(me, "the gradient", gradient))
+        return ct_error();
+    return backward_run(me, "t", t, gradient);
 }
 
 /* Marks the nodes through which an output can reach a wanted input. */
@@ -526,7 +531,7 @@ static void pass_mark_paths(const pass *p, size_t top)
 }
 
 static bool grad_check_arguments(int outputs_count, ct_tensor *const *outputs, int inputs_count,
-                                 ct_tensor *const *inputs)
+                                 ct_tensor *const *inputs, ct_tensor *const *grad_outputs)
 {
     const pass *p;
     int i;
@@ -544,6 +549,9 @@ static bool grad_check_arguments(int outputs_count, ct_tensor *const *outputs, i
     if (!cti_usable_all("ct_grad", "outputs", outputs_count, outputs) ||
         !cti_usable_all("ct_grad", "inputs", inputs_count, inputs))
         return false;
+    for (i = 0; grad_outputs && i < outputs_count; i++)
+        if (!cti_optional_as("ct_grad", "the gradient", grad_outputs[i]))
+            return false;
     for (i = 0; i < outputs_count; i++)
         if (!cti_check_history("ct_grad", "an output", outputs[i]))
             return false;
@@ -632,7 +640,10 @@ ct_status ct_grad(int outputs_count, ct_tensor *const *outputs, int inputs_count
     ct_tensor **found = NULL; /* not grads itself, which may be one array with outputs */
     int i;
 
-    if (cti_sink_allowed() && grad_check_arguments(outputs_count, outputs, inputs_count, inputs)) {
+    if (!cti_given_array("ct_grad", "grads", inputs_count, grads))
+        return ct_error();
+    if (cti_sink_allowed() &&
+        grad_check_arguments(outputs_count, outputs, inputs_count, inputs, grad_outputs)) {
         found = cti_calloc((size_t)inputs_count, sizeof *found);
         if (!found)
             cti_out_of_memory("ct_grad", (size_t)inputs_count * sizeof *found);

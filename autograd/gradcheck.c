@@ -54,10 +54,8 @@ static bool gradcheck_check_arguments(const char *me, ct_gradcheck_function f, i
 {
     int i;
 
-    if (!f || !g) {
-        ct_raise(CT_ERR_ARGUMENT, me, "the function or the generator is NULL");
+    if (!cti_given(me, "f", (const void *)f) || !cti_given(me, "g", g))
         return false;
-    }
     if (count < 1 || count > GRADCHECK_MOST_INPUTS) {
         ct_raise(CT_ERR_ARGUMENT, me, "%d inputs: 1 to %d are checked", count,
                  GRADCHECK_MOST_INPUTS);

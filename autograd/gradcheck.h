@@ -21,7 +21,7 @@ typedef ct_tensor *(*ct_gradcheck_function)(int count, ct_tensor *const *inputs,
  *     |numeric - analytic| <= tolerance * max(1, largest |analytic| of that input)
  * eps 0 and tolerance 0 mean 1e-6. inputs are 1 to 16 tensors; those that require a gradient must
  * be contiguous f64 leaves whose elements do not share memory. They are modified during the check
- * and restored. context is passed to f. g is advanced.
+ * and restored. context is passed to f and may be NULL. g is advanced.
  *
  * Returns true if all agree. Otherwise returns false with an error: CT_ERR_NUMERIC that names the
  * worst element, CT_ERR_ARGUMENT, CT_ERR_DTYPE, or the error of f. Returns false at once while an

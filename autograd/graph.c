@@ -72,7 +72,7 @@ ct_status ct_graph_dot(ct_tensor *t, FILE *out)
 
     if (!ct_ok())
         return ct_error();
-    if (!cti_check_history(me, "t", t))
+    if (!cti_usable(me, t) || !cti_given(me, "out", out) || !cti_check_history(me, "t", t))
         return ct_error();
     top = t->node ? t->node_at + 1 : 0;
     in_use = cti_calloc(top + 1, 1);

@@ -115,6 +115,8 @@ char *cti_rename_prefix(const char *function, const ct_prefix *map, const char *
 /* The prefix of the names in set: "" for a whole set, "decoder." for a part. */
 const char *cti_params_prefix(const ct_params *set);
 
+bool cti_param_is_buffer(const ct_param *p);
+
 /* The entry that holds the value of p: p, or the entry to which it is tied. */
 const ct_param *cti_param_real(const ct_param *p);
 

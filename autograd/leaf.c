@@ -75,10 +75,9 @@ ct_status ct_register_hook(ct_tensor *t, ct_grad_hook call, void *context)
 {
     cti_hook *h, **end;
 
-    if (!cti_usable("ct_register_hook", t))
+    if (!cti_usable("ct_register_hook", t) ||
+        !cti_given("ct_register_hook", "hook", (const void *)call))
         return ct_error();
-    if (!call)
-        return ct_raise(CT_ERR_ARGUMENT, "ct_register_hook", "hook is NULL");
     if (!t->requires_grad || (!t->node && !t->leaf))
         return ct_raise(CT_ERR_GRAD, "ct_register_hook", "t %s requires no gradient",
                         cti_describe(t).s);

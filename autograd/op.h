@@ -68,12 +68,12 @@ typedef struct ct_op {
  * memory aligned for any type; NULL and 0 for none. ct_node_attributes returns the copy.
  *
  * Returns true, and does nothing, if recording is off or no input requires a gradient. Returns
- * false with an error for a NULL output, for counts that do not match op, for an input whose
+ * false with an error for a NULL op, for a NULL array that should have entries, for a NULL output, for counts that do not match op, for an input whose
  * history belongs to another thread or an ended scope (CT_ERR_SCOPE), and if memory runs out. */
 bool ct_record(const ct_op *op, int inputs_count, ct_tensor *const *inputs, int outputs_count,
                ct_tensor *const *outputs, const void *attributes, size_t bytes);
 
-/* ---- for backward functions ---- */
+/* ---- for backward functions: n must not be NULL ---- */
 
 /* Input or output i as it was saved, with its history. Needs CT_SAVE_INPUTS or CT_SAVE_OUTPUTS.
  * NULL with CT_ERR_GRAD if it was modified in place since, or not saved. Ops pass a NULL on, so

@@ -72,12 +72,13 @@ bool ct_loader_next(ct_loader *l, ct_batch *batch);
 int64_t ct_loader_batches(const ct_loader *l);
 int64_t ct_loader_tokens(const ct_loader *l);
 
-/* True if each batch of an epoch continues the batch before: the sequential iterator. */
+/* True if each batch of an epoch continues the batch before: the sequential iterator. False for
+ * NULL. */
 bool ct_loader_continues(const ct_loader *l);
 
 /* ---- for checkpoints ---- */
 
-/* The position of a loader. */
+/* The position of a loader; zeros for NULL. */
 typedef struct ct_loader_cursor {
     int64_t epoch;  /* number of epochs begun */
     int64_t batch;  /* batches of the current epoch that were given */

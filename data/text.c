@@ -35,6 +35,9 @@ void ct_sha256_hex(const void *bytes, size_t size, char hex[65])
     struct sha256_ctx state;
     uint8_t digest[SHA256_DIGEST_SIZE];
 
+    if (!cti_given("ct_sha256_hex", "hex", hex) ||
+        (size && !cti_given("ct_sha256_hex", "bytes", bytes)))
+        return;
     sha256_init(&state);
     sha256_update(&state, size, bytes);
     sha256_digest(&state, sizeof digest, digest);
@@ -174,10 +177,8 @@ static ct_text *text_read(const char *function, const char *path)
 {
     ct_text *t;
 
-    if (!path) {
-        ct_raise(CT_ERR_ARGUMENT, function, "path is NULL");
+    if (!cti_given(function, "path", path))
         return NULL;
-    }
     t = text_new(function);
     if (!t)
         return NULL;
@@ -216,10 +217,8 @@ ct_text *ct_text_new_from_bytes(const void *bytes, size_t size, const char *name
     char *copy;
     ct_text *t;
 
-    if (!bytes && size) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_text_new_from_bytes", "bytes is NULL");
+    if (size && !cti_given("ct_text_new_from_bytes", "bytes", bytes))
         return NULL;
-    }
     t = text_new("ct_text_new_from_bytes");
     if (!t)
         return NULL;

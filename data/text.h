@@ -24,7 +24,7 @@ ct_text *ct_text_read(const char *path);
 ct_text *ct_text_read_binary(const char *path);
 
 /* Makes a text from a copy of size bytes, with the checks of ct_text_read. Messages call it
- * name. */
+ * name, or "memory" if name is NULL. */
 ct_text *ct_text_new_from_bytes(const void *bytes, size_t size, const char *name);
 
 /* Returns The Time Machine, by H. G. Wells (1895), as d2l.ai serves it: 178,979 bytes. Uses the
@@ -41,6 +41,7 @@ ct_text *ct_text_new_timemachine(const char *path);
 
 void ct_text_free(ct_text *t); /* NULL is allowed */
 
+/* What a text is. These functions take NULL: NULL, 0, "" and false. */
 const char *ct_text_bytes(const ct_text *t); /* NUL-terminated */
 size_t ct_text_size(const ct_text *t);       /* in bytes, without the NUL */
 
@@ -52,7 +53,7 @@ const char *ct_text_source(const ct_text *t);
 bool ct_text_is_sample(const ct_text *t);
 
 /* Writes the SHA-256 (FIPS 180-4) of size bytes to hex: 64 lower-case hexadecimal digits and a
- * NUL. */
+ * NUL. CT_ERR_ARGUMENT for a NULL; bytes may be NULL if size is 0. */
 void ct_sha256_hex(const void *bytes, size_t size, char hex[65]);
 
 #ifdef __cplusplus

@@ -228,10 +228,8 @@ ct_vocab *cti_vocab_new(const char *function, const char *s, size_t size, const 
 
 ct_vocab *ct_vocab_new(const char *text, size_t size, ct_vocab_options options)
 {
-    if (!text && size) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_vocab_new", "text is NULL");
+    if (size && !cti_given("ct_vocab_new", "text", text))
         return NULL;
-    }
     if (!cti_vocab_check("ct_vocab_new", &options))
         return NULL;
     return cti_vocab_new("ct_vocab_new", text, size, &options);
@@ -280,11 +278,9 @@ ct_vocab *ct_vocab_new_from_tokens(ct_token_kind kind, int count, const char *co
 {
     ct_vocab *v;
 
-    if (count < 0 || (count && !tokens)) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_vocab_new_from_tokens", "count is %d, tokens %s", count,
-                 tokens ? "is not NULL" : "is NULL");
+    if (!cti_at_least("ct_vocab_new_from_tokens", "count", count, 0) ||
+        !cti_given_array("ct_vocab_new_from_tokens", "tokens", count, tokens))
         return NULL;
-    }
     if (!vocab_check_kind("ct_vocab_new_from_tokens", kind))
         return NULL;
     v = cti_calloc(1, sizeof *v);
@@ -348,9 +344,15 @@ int64_t ct_vocab_encode(const ct_vocab *v, const char *text, size_t size, int32_
                         int64_t *unknown)
 {
     int64_t count = 0, missing = 0;
+    static const char *const me = "ct_vocab_encode";
     size_t at = 0, n;
 
-    while (v && (n = cti_next_token(v->kind, text, size, &at)) > 0) {
+    if (unknown)
+        *unknown = 0;
+    if (!cti_given(me, "v", v) ||
+        (size && (!cti_given(me, "text", text) || !cti_given(me, "ids", ids))))
+        return 0;
+    while ((n = cti_next_token(v->kind, text, size, &at)) > 0) {
         int id = cti_token_table_find(&v->table, text + at, n);
 
         ids[count] = id >= 0 ? id : v->unknown;

@@ -35,7 +35,7 @@ typedef enum ct_clean {
 
 const char *ct_clean_name(ct_clean clean); /* "text"; "?" for an invalid value */
 
-/* Returns the ct_clean of a name ("lines"), or -1 for an unknown name; raises no error. */
+/* Returns the ct_clean of a name ("lines"), or -1 for an unknown name and for NULL; raises no error. */
 int ct_clean_from_name(const char *name);
 
 /* Cleans size bytes and returns a new NUL-terminated string, which the caller frees with free().
@@ -57,7 +57,7 @@ typedef enum ct_token_kind {
 
 const char *ct_token_kind_name(ct_token_kind kind); /* "char"; "?" for an invalid value */
 
-/* Returns the ct_token_kind of a name ("word"), or -1 for an unknown name; raises no error. */
+/* Returns the ct_token_kind of a name ("word"), or -1 for an unknown name and for NULL; raises no error. */
 int ct_token_kind_from_name(const char *name);
 
 /* ---- vocabularies ---- */
@@ -95,6 +95,9 @@ ct_vocab *ct_vocab_new_from_tokens(ct_token_kind kind, int count, const char *co
 
 void ct_vocab_free(ct_vocab *v); /* NULL is allowed */
 
+/* What a vocabulary is. The functions down to ct_vocab_count take a NULL v as one without tokens, and
+ * a NULL token as one that is not in v. */
+
 int ct_vocab_size(const ct_vocab *v);
 int ct_vocab_unknown(const ct_vocab *v); /* the id of <unk>; -1 for bytes */
 ct_token_kind ct_vocab_kind(const ct_vocab *v);
@@ -108,7 +111,7 @@ int64_t ct_vocab_count(const ct_vocab *v, int id);
 
 /* Tokenises size bytes of text and writes the ids to `ids`, which must have room for size entries.
  * Returns the number of ids. Writes the number of tokens that are not in v to *unknown unless that
- * is NULL. */
+ * is NULL. CT_ERR_ARGUMENT if v is NULL, or text or ids with a size above 0. */
 int64_t ct_vocab_encode(const ct_vocab *v, const char *text, size_t size, int32_t *ids,
                         int64_t *unknown);
 
@@ -134,6 +137,8 @@ typedef struct ct_corpus_options {
  * CT_ERR_MEMORY. */
 ct_corpus *ct_corpus_new(const ct_text *text, ct_corpus_options options);
 void ct_corpus_free(ct_corpus *c); /* NULL is allowed */
+
+/* What a corpus is. These functions take NULL: they return NULL, 0, "" or CT_CLEAN_TEXT. */
 
 const ct_vocab *ct_corpus_vocab(const ct_corpus *c);
 int64_t ct_corpus_size(const ct_corpus *c); /* number of ids */

@@ -1,6 +1,7 @@
 # sites.awk - from the public headers, a header of wrappers that note the user's call.
 #     awk -f sites.awk HEADER... > cotangent_sites.h
 #     awk -v names=1 -f sites.awk HEADER...             (only the names of all functions)
+#     awk -v prototypes=1 -f sites.awk HEADER...        (a line each: type, name, arguments, by tabs)
 #
 # For each prototype
 #     ct_tensor *ct_add(ct_tensor *a, ct_tensor *b);
@@ -27,7 +28,11 @@
 # error.
 
 BEGIN {
-    split("ct_capture_free ct_device_from_name ct_lm_free ct_loader_next ct_params_free", list_, " ")
+    split("ct_build_print ct_capture_free ct_device_from_name ct_generator_stream ct_lm_free " \
+          "ct_lm_print ct_loader_next ct_node_input_count ct_node_input_shape ct_node_needs_grad " \
+          "ct_optimizer_reset ct_param_set_init ct_params_free ct_params_freeze ct_params_print " \
+          "ct_params_train ct_params_zero_grad ct_philox ct_random_below ct_random_u32 " \
+          "ct_random_uniform ct_sha256_hex ct_shuffle ct_vocab_encode", list_, " ")
     for (i_ in list_)
         exception[list_[i_]] = "wrapped"
     split("ct_error ct_site", list_, " ")       # they read and write the state of the thread
@@ -121,6 +126,10 @@ function statement(s,    name, type, args, tail, list, n, i, passed, a, close_at
     warn = (type " " tail) ~ /CT_WARN_UNUSED/ ? "CT_WARN_UNUSED " : ""
     gsub(/CT_WARN_UNUSED/, "", type)
     type = trim(type)
+    if (prototypes) {
+        print type "\t" name "\t" args
+        return
+    }
     if (args ~ /\.\.\.$/ || !is_wrapped(name, type, args))
         return
     if (type !~ /^[A-Za-z_][A-Za-z_0-9 *]*$/)
@@ -222,7 +231,7 @@ FNR == 1 { text = ""; depth = 0; in_comment = 0; in_directive = 0 }
 }
 
 END {
-    if (failed || names)
+    if (failed || names || prototypes)
         exit failed
     print "/* cotangent_sites.h - notes file, line and function of each call, for error messages."
     print " * Made from the public headers when the library was built; included last by <cotangent.h>.\n */"

@@ -232,7 +232,8 @@ ct_recurrent *cti_cell_module(const char *function, ct_params *params, const cha
                               const cti_cell_type *type, const ct_nn_recurrent_options *options,
                               bool alone)
 {
-    return cell_check_options(function, options, type->kind)
+    return cti_module_given(function, params, name) &&
+                   cell_check_options(function, options, type->kind)
                ? cti_recurrent_new(function, params, name, &type->table, options, alone)
                : NULL;
 }

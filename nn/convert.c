@@ -676,10 +676,8 @@ static bool convert_check_dialect(const char *name, ct_dialect dialect)
 
 static bool convert_check_options(const char *from, const char *to, const ct_convert_options *o)
 {
-    if (!from || !to) {
-        ct_raise(CT_ERR_ARGUMENT, me, "%s is NULL", from ? "to" : "from");
+    if (!cti_given(me, "from", from) || !cti_given(me, "to", to))
         return false;
-    }
     if (!convert_check_dialect("options.from", o->from) ||
         !convert_check_dialect("options.to", o->to) ||
         !convert_check_dialect("options.biases", o->biases))

@@ -22,7 +22,8 @@ ct_module *ct_nn_dropout(ct_params *params, double p)
 {
     dropout *d;
 
-    if (!params || !cti_is_probability("ct_nn_dropout", "p", p))
+    if (!cti_given("ct_nn_dropout", "params", params) ||
+        !cti_is_probability("ct_nn_dropout", "p", p))
         return NULL;
     d = cti_module_data(params, sizeof *d);
     if (!d)

@@ -16,7 +16,8 @@ ct_module *ct_nn_embedding(ct_params *params, const char *name, ct_nn_embedding_
     ct_params *mine;
     ct_param *weight;
 
-    if (!params || !cti_at_least(me, "rows", o.rows, 1) || !cti_at_least(me, "size", o.size, 1))
+    if (!cti_module_given(me, params, name) || !cti_at_least(me, "rows", o.rows, 1) ||
+        !cti_at_least(me, "size", o.size, 1))
         return NULL;
     mine = ct_params_sub(params, name);
     weight = ct_params_add(mine, "weight", CT_SHAPE(o.rows, o.size), ct_init_normal(0, 1));

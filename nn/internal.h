@@ -18,6 +18,9 @@ ct_tensor *cti_value(ct_param *p);
  * (x - mean) / sqrt(variance + eps) */
 ct_tensor *cti_layer_norm(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, double eps);
 
+/* True if a module's set and name are not NULL; else false with an error, but none if one stands. */
+bool cti_module_given(const char *function, const ct_params *params, const char *name);
+
 /* True if p is in [0, 1); else CT_ERR_ARGUMENT. */
 bool cti_is_probability(const char *function, const char *name, double p);
 

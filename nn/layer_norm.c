@@ -43,7 +43,7 @@ ct_module *ct_nn_layer_norm(ct_params *params, const char *name, ct_nn_layer_nor
     ct_params *mine;
     layer_norm *l;
 
-    if (!params || !cti_at_least(me, "size", o.size, 0))
+    if (!cti_module_given(me, params, name) || !cti_at_least(me, "size", o.size, 0))
         return NULL;
     o.eps = cti_option(o.eps, 1e-5);
     if (!(o.eps >= 0)) {

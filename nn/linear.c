@@ -70,7 +70,8 @@ ct_module *ct_nn_linear(ct_params *params, const char *name, ct_nn_linear_option
     linear *l;
     int64_t in;
 
-    if (!params || !cti_at_least(me, "out_features", options.out_features, 1) ||
+    if (!cti_module_given(me, params, name) ||
+        !cti_at_least(me, "out_features", options.out_features, 1) ||
         !cti_at_least(me, "in_features", options.in_features, 0))
         return NULL;
     mine = ct_params_sub(params, name);

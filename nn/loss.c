@@ -409,6 +409,7 @@ ct_tensor *ct_nll_loss(ct_tensor *log_probs, ct_tensor *targets, ct_cross_entrop
     ct_tensor *rows, *count;
 
     if (!cti_usable(me, log_probs) || !cti_usable(me, targets) ||
+        !cti_optional_as(me, "weight", options.weight) ||
         !loss_check_reduction(me, options.reduction) ||
         !loss_check_indices(me, "log_probs", log_probs, targets) ||
         !loss_check_class_weight(me, "log_probs", log_probs, &options.weight))
@@ -497,7 +498,8 @@ ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *target, ct_bce_optio
     static const char *const me = "ct_bce_with_logits";
     ct_tensor *log_plus, *loss;
 
-    if (!loss_check_same_form(me, "logits", logits, target, options.reduction) ||
+    if (!cti_usable(me, logits) || !cti_usable(me, target) ||
+        !loss_check_same_form(me, "logits", logits, target, options.reduction) ||
         !loss_check_weight(me, "weight", logits, &options.weight) ||
         !loss_check_weight(me, "pos_weight", logits, &options.pos_weight))
         return NULL;

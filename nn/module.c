@@ -15,6 +15,11 @@ typedef struct op_call {
     ct_tensor *(*op)(ct_tensor *x);
 } op_call;
 
+bool cti_module_given(const char *function, const ct_params *params, const char *name)
+{
+    return cti_given(function, "params", params) && cti_given(function, "name", name);
+}
+
 bool cti_is_probability(const char *function, const char *name, double p)
 {
     if (p >= 0 && p < 1)
@@ -44,12 +49,9 @@ ct_module *ct_nn_module(ct_params *params, void *self,
 {
     ct_module *m;
 
-    if (!params)
+    if (!cti_given("ct_nn_module", "params", params) ||
+        !cti_given("ct_nn_module", "forward", (const void *)forward))
         return NULL;
-    if (!forward) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_nn_module", "forward is NULL");
-        return NULL;
-    }
     m = cti_module_data(params, sizeof *m);
     if (m)
         *m = (ct_module){ self, forward };
@@ -71,12 +73,8 @@ ct_module *ct_nn_op(ct_params *params, ct_tensor *(*op)(ct_tensor *x))
 {
     op_call *call;
 
-    if (!params)
+    if (!cti_given("ct_nn_op", "params", params) || !cti_given("ct_nn_op", "op", (const void *)op))
         return NULL;
-    if (!op) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_nn_op", "op is NULL");
-        return NULL;
-    }
     call = cti_module_data(params, sizeof *call);
     if (!call)
         return NULL;

@@ -49,11 +49,15 @@ static int recurrent_cells(const ct_recurrent *r)
 
 ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shape, ct_init init)
 {
-    ct_recurrent *r = at->module;
+    static const char *const me = "ct_cell_param";
+    ct_recurrent *r;
     char name[96];
     ct_param *p;
     int i, axis = -1;
 
+    if (!cti_given(me, "at", at) || !cti_given(me, "what", what))
+        return NULL;
+    r = at->module;
     if (r->alone)
         snprintf(name, sizeof name, "%s", what);
     else
@@ -65,7 +69,7 @@ ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shap
     if (!p || axis == -1)
         return p;
     if (r->open_count == MOST_OPEN) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_cell_param",
+        ct_raise(CT_ERR_ARGUMENT, me,
                  "%s is parameter number %d with the input size; a module may have %d", what,
                  MOST_OPEN + 1, MOST_OPEN);
         return NULL;
@@ -77,9 +81,12 @@ ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shap
 
 ct_tensor *ct_cell_drop(const ct_cell_step *at, ct_tensor *h)
 {
-    if (!cti_usable("ct_cell_drop", h))
+    static const char *const me = "ct_cell_drop";
+
+    if (!cti_usable(me, h) || !cti_given(me, "at", at) || !cti_optional_as(me, "drop", at->drop) ||
+        !cti_optional_as(me, "lengths", at->lengths))
         return NULL;
-    return at && at->drop ? ct_mul(h, at->drop) : h;
+    return at->drop ? ct_mul(h, at->drop) : h;
 }
 
 /* ---- construction ---- */
@@ -95,9 +102,9 @@ static bool recurrent_in_range(const char *me, const char *name, int64_t value, 
 
 static bool recurrent_check_cell(const char *me, const ct_cell *cell)
 {
-    if (!cell)
-        ct_raise(CT_ERR_ARGUMENT, me, "cell is NULL");
-    else if (!cell->step)
+    if (!cti_given(me, "cell", cell))
+        return false;
+    if (!cell->step)
         ct_raise(CT_ERR_ARGUMENT, me, "step of the cell is NULL");
     else if (cell->states < 1 || cell->states > CT_MAX_CELL_STATES)
         ct_raise(CT_ERR_ARGUMENT, me, "states of the cell is %d; it must be in 1..%d", cell->states,
@@ -180,7 +187,7 @@ ct_recurrent *cti_recurrent_new(const char *function, ct_params *params, const c
     ct_recurrent *r;
     int k;
 
-    if (!params || !recurrent_check_cell(function, cell) ||
+    if (!cti_module_given(function, params, name) || !recurrent_check_cell(function, cell) ||
         !recurrent_check_options(function, options) ||
         (alone && !recurrent_check_alone(function, options)))
         return NULL;

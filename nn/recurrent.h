@@ -178,7 +178,8 @@ struct ct_cell {
  * size. */
 ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shape, ct_init init);
 
-/* Applies recurrent dropout: returns h * at->drop, or h if at->drop is NULL. Use it on h before the
+/* Applies recurrent dropout: returns h * at->drop, or h if at->drop is NULL. at must not
+ * be NULL. Use it on h before the
  * product with recurrent weights. */
 ct_tensor *ct_cell_drop(const ct_cell_step *at, ct_tensor *h);
 

@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 /* Makes a chain: the output of each module is the input of the next. With count 0, y is x. The
- * modules must belong to params. NULL if one of them is NULL; CT_ERR_ARGUMENT if count is
+ * modules must belong to params. CT_ERR_ARGUMENT if one of them is NULL or count is
  * negative. */
 ct_module *ct_nn_sequential(ct_params *params, int count, ct_module *const *modules);
 

@@ -72,8 +72,10 @@ int ct_state_count(const ct_state *s)
 
 ct_tensor *ct_state_get(const ct_state *s, int i)
 {
-    if (!state_present("ct_state_get", s))
+    if (!s || cti_handle_is_dead(&s->handle)) {
+        state_refuse("ct_state_get", "s", s);
         return NULL;
+    }
     if (i < 0 || i >= s->count) {
         ct_raise(CT_ERR_INDEX, "ct_state_get", "a state of %d tensors has no number %d", s->count,
                  i);

@@ -14,7 +14,7 @@ extern "C" {
 
 typedef struct ct_state ct_state;
 
-int ct_state_count(const ct_state *s);
+int ct_state_count(const ct_state *s);             /* 0 for NULL */
 ct_tensor *ct_state_get(const ct_state *s, int i); /* CT_ERR_INDEX; lives as long as s */
 
 /* An owned state: copies of tensors (values, without history), yours to ct_state_free. */

@@ -77,9 +77,9 @@ static bool clip_may_clip(const char *function, const ct_params *set, const char
 {
     if (!cti_sink_allowed())
         return false;
-    if (!set)
-        ct_raise(CT_ERR_ARGUMENT, function, "the set is NULL");
-    else if (!(bound > 0))
+    if (!cti_given(function, "set", set))
+        return false;
+    if (!(bound > 0))
         ct_raise(CT_ERR_ARGUMENT, function, "%s is %g; it must be above 0", name, bound);
     return ct_ok();
 }

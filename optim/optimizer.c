@@ -59,11 +59,8 @@ ct_optimizer *cti_optimizer_new(const char *function, const cti_algorithm *a, ct
 {
     void *copy;
 
-    if (!set) {
-        if (ct_ok()) /* otherwise it is NULL because of the recorded error */
-            ct_raise(CT_ERR_ARGUMENT, function, "the set is NULL");
+    if (!cti_given(function, "set", set))
         return NULL;
-    }
     copy = options_copy(function, a, options);
     return copy ? optimizer_from(function, a, set, copy) : NULL;
 }
@@ -112,10 +109,8 @@ ct_optimizer *ct_optimizer_new(ct_params *set, const char *algorithm,
     ct_optimizer *o = NULL;
     void *options;
 
-    if (!algorithm) {
-        ct_raise(CT_ERR_ARGUMENT, me, "the name of the algorithm is NULL");
+    if (!cti_given(me, "set", set) || !cti_given(me, "algorithm", algorithm))
         return NULL;
-    }
     a = algorithm_named(me, algorithm);
     if (!a)
         return NULL;
@@ -238,7 +233,9 @@ void ct_optimizer_reset(ct_optimizer *o)
 {
     int i;
 
-    for (i = 0; o && i < o->count; i++)
+    if (!cti_given("ct_optimizer_reset", "o", o))
+        return;
+    for (i = 0; i < o->count; i++)
         slot_forget(&o->slot[i]);
 }
 
@@ -317,8 +314,8 @@ ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern, ct_optimizer_
     cti_group *g;
     int i;
 
-    if (!o || !pattern)
-        return ct_raise(CT_ERR_ARGUMENT, me, "the %s is NULL", o ? "pattern" : "optimiser");
+    if (!cti_given(me, "o", o) || !cti_given(me, "pattern", pattern))
+        return ct_error();
     if (!group_check(me, o, pattern, &a) || !cti_optimizer_slots(me, o))
         return ct_error();
     g = group_for(me, o, pattern);
@@ -364,8 +361,8 @@ ct_status ct_optimizer_set_lr(ct_optimizer *o, double lr)
 {
     static const char *const me = "ct_optimizer_set_lr";
 
-    if (!o)
-        return ct_raise(CT_ERR_ARGUMENT, me, "the optimiser is NULL");
+    if (!cti_given(me, "o", o))
+        return ct_error();
     if (!(lr >= 0 && lr < INFINITY))
         return ct_raise(CT_ERR_ARGUMENT, me, "lr is %g; it must be finite and at least 0", lr);
     o->lr = lr;

@@ -140,7 +140,7 @@ ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern,
 
 /* Returns the learning rate in use, after the schedule: ct_optimizer_lr that of parameters whose
  * group has no rate of its own, ct_optimizer_param_lr that of the named parameter. Returns NaN for
- * a NULL optimiser and for a name that is not in the set. */
+ * a NULL optimiser, for a NULL name, and for a name that is not in the set. */
 double ct_optimizer_lr(const ct_optimizer *o);
 double ct_optimizer_param_lr(const ct_optimizer *o, const char *name);
 
@@ -150,7 +150,7 @@ ct_status ct_optimizer_set_lr(ct_optimizer *o, double lr);
 
 /* ---- state, for checkpoints: everything an optimiser remembers, as tensors by name ---- */
 
-/* The number of entries, and the name of entry i or NULL. The entries are "lr"; "schedule", if
+/* The number of entries, and the name of entry i or NULL; 0 and NULL for a NULL optimiser. The entries are "lr"; "schedule", if
  * there is one; then, for each parameter that has been updated, its state under PyTorch's names:
  * "exp_avg.rnn.weight_ih_l0", with the parameter's shape, and a scalar "step.rnn.weight_ih_l0" (SGD
  * has none). The order is that of the set. Names are valid as long as the optimiser. */

@@ -33,7 +33,7 @@ struct ct_schedule {
 
 ct_schedule *ct_optimizer_schedule(ct_optimizer *o)
 {
-    if (!o)
+    if (!cti_given("ct_optimizer_schedule", "o", o))
         return NULL;
     if (!o->schedule) {
         o->schedule = cti_calloc(1, sizeof *o->schedule);
@@ -123,13 +123,6 @@ static ct_status schedule_add(const char *function, ct_schedule *s, schedule_par
     return CT_OK;
 }
 
-static bool schedule_is_there(const char *function, const ct_schedule *s)
-{
-    if (!s && ct_ok()) /* otherwise it is NULL because of the recorded error */
-        ct_raise(CT_ERR_ARGUMENT, function, "the schedule is NULL");
-    return s != NULL;
-}
-
 /* low <= v < INFINITY, or low < v where open */
 static bool schedule_bounded(const char *function, const char *name, double v, double low,
                              bool open)
@@ -145,7 +138,7 @@ ct_status ct_schedule_step_lr(ct_schedule *s, int64_t step_size, double gamma)
 {
     static const char *const me = "ct_schedule_step_lr";
 
-    if (!schedule_is_there(me, s) || !cti_at_least(me, "step_size", step_size, 1) ||
+    if (!cti_given(me, "s", s) || !cti_at_least(me, "step_size", step_size, 1) ||
         !schedule_bounded(me, "gamma", gamma, 0, true))
         return ct_error();
     return schedule_add(me, s, (schedule_part){ .kind = STEP, .every = step_size, .a = gamma });
@@ -156,8 +149,7 @@ ct_status ct_schedule_linear_lr(ct_schedule *s, double start_factor, double end_
 {
     static const char *const me = "ct_schedule_linear_lr";
 
-    if (!schedule_is_there(me, s) ||
-        !schedule_bounded(me, "start_factor", start_factor, 0, false) ||
+    if (!cti_given(me, "s", s) || !schedule_bounded(me, "start_factor", start_factor, 0, false) ||
         !schedule_bounded(me, "end_factor", end_factor, 0, false) ||
         !cti_at_least(me, "total_iters", total_iters, 1))
         return ct_error();
@@ -171,7 +163,7 @@ ct_status ct_schedule_cosine_lr(ct_schedule *s, int64_t t_max, double eta_min)
 {
     static const char *const me = "ct_schedule_cosine_lr";
 
-    if (!schedule_is_there(me, s) || !cti_at_least(me, "t_max", t_max, 1) ||
+    if (!cti_given(me, "s", s) || !cti_at_least(me, "t_max", t_max, 1) ||
         !schedule_bounded(me, "eta_min", eta_min, 0, false))
         return ct_error();
     return schedule_add(me, s, (schedule_part){ .kind = COSINE, .every = t_max, .a = eta_min });
@@ -182,10 +174,8 @@ ct_status ct_schedule_lambda_lr(ct_schedule *s, double (*factor)(int64_t t, void
 {
     static const char *const me = "ct_schedule_lambda_lr";
 
-    if (!schedule_is_there(me, s))
+    if (!cti_given(me, "s", s) || !cti_given(me, "factor", (const void *)factor))
         return ct_error();
-    if (!factor)
-        return ct_raise(CT_ERR_ARGUMENT, me, "factor is NULL");
     return schedule_add(me, s,
                         (schedule_part){ .kind = LAMBDA, .factor = factor, .context = context });
 }
@@ -194,7 +184,7 @@ ct_status ct_schedule_plateau_lr(ct_schedule *s, ct_schedule_plateau_options a)
 {
     static const char *const me = "ct_schedule_plateau_lr";
 
-    if (!schedule_is_there(me, s))
+    if (!cti_given(me, "s", s))
         return ct_error();
     a.factor = cti_option(a.factor, 0.1);
     a.threshold = cti_option(a.threshold, 1e-4);
@@ -219,7 +209,7 @@ ct_status ct_schedule_then(ct_schedule *s, int64_t at)
 {
     static const char *const me = "ct_schedule_then";
 
-    if (!schedule_is_there(me, s) || !cti_at_least(me, "at", at, s->phase + 1))
+    if (!cti_given(me, "s", s) || !cti_at_least(me, "at", at, s->phase + 1))
         return ct_error();
     s->phase = at;
     return schedule_add(me, s, (schedule_part){ .kind = PHASE });
@@ -236,7 +226,7 @@ static bool schedule_renew_time(void *context, double *numbers)
 
 ct_status ct_schedule_step(ct_schedule *s)
 {
-    if (!cti_sink_allowed() || !schedule_is_there("ct_schedule_step", s))
+    if (!cti_sink_allowed() || !cti_given("ct_schedule_step", "s", s))
         return ct_error();
     if (cti_capture_noting()) /* each repetition of the captured step counts */
         cti_capture_numbers(0, schedule_renew_time, &s, sizeof s);
@@ -279,7 +269,7 @@ ct_status ct_schedule_observe(ct_schedule *s, double metric)
     int64_t phase;
     int i;
 
-    if (!cti_sink_allowed() || !schedule_is_there("ct_schedule_observe", s))
+    if (!cti_sink_allowed() || !cti_given("ct_schedule_observe", "s", s))
         return ct_error();
     phase = schedule_phase_now(s);
     for (i = 0; i < s->count; i++)

@@ -30,7 +30,7 @@ extern "C" {
 typedef struct ct_schedule ct_schedule;
 
 /* Returns the optimiser's schedule. The first call creates it, without parts. It is freed with the
- * optimiser. NULL with CT_ERR_MEMORY, and for a NULL optimiser. */
+ * optimiser. NULL with CT_ERR_MEMORY, or CT_ERR_ARGUMENT for a NULL optimiser. */
 ct_schedule *ct_optimizer_schedule(ct_optimizer *o);
 
 /* Adds 1 to t. Does nothing while an error is recorded. */
@@ -55,7 +55,7 @@ ct_status ct_schedule_linear_lr(ct_schedule *s, double start_factor, double end_
 ct_status ct_schedule_cosine_lr(ct_schedule *s, int64_t t_max, double eta_min);
 
 /* LambdaLR: lr factor(t, context). A factor that is negative or not finite counts as 0. factor is
- * called each time that a rate is computed, so it must return the same value for the same t. */
+ * called each time that a rate is computed, so it must return the same value for the same t. context may be NULL. */
 ct_status ct_schedule_lambda_lr(ct_schedule *s, double (*factor)(int64_t t, void *context),
                                 void *context);
 

@@ -93,7 +93,7 @@ ct_tensor *ct_optimizer_state_tensor(ct_optimizer *o, int i)
     state_entry e = { .kind = NONE };
     const ct_tensor *state;
 
-    if (!o)
+    if (!cti_given(me, "o", o))
         return NULL;
     if (i >= 0)
         e = state_entry_at(o, i);
@@ -217,11 +217,8 @@ ct_status ct_optimizer_state_load(ct_optimizer *o, const char *name, const ct_te
 
     if (!cti_sink_allowed())
         return ct_error();
-    if (!o || !name || !t)
-        return ct_raise(CT_ERR_ARGUMENT, me, "the %s is NULL",
-                        !o      ? "optimiser"
-                        : !name ? "name"
-                                : "tensor");
+    if (!cti_given(me, "o", o) || !cti_given(me, "name", name) || !cti_usable(me, t))
+        return ct_error();
     if (!cti_optimizer_slots(me, o))
         return ct_error();
     if (strcmp(name, "lr") == 0 || (o->schedule && strcmp(name, "schedule") == 0)) {

@@ -225,8 +225,8 @@ ct_status cti_optimizer_step(ct_optimizer *o, cti_param_table *t)
 
     if (!cti_sink_allowed())
         return ct_error();
-    if (!o)
-        return ct_raise(CT_ERR_ARGUMENT, me, "the optimiser is NULL");
+    if (!cti_given(me, "o", o))
+        return ct_error();
     if (!cti_optimizer_slots(me, o))
         return ct_error();
     if (!t || t->set != o->set) {

@@ -171,8 +171,8 @@ ct_status ct_to_host(const ct_tensor *t, void *buffer, size_t bytes)
 
     if (!cti_usable("ct_to_host", t))
         return ct_error();
-    if (!buffer && bytes)
-        return ct_raise(CT_ERR_ARGUMENT, "ct_to_host", "buffer is NULL");
+    if (bytes && !cti_given("ct_to_host", "buffer", buffer))
+        return ct_error();
     if (bytes != (size_t)t->numel * ct_dtype_size(t->dtype))
         return ct_raise(CT_ERR_ARGUMENT, "ct_to_host", "t %s takes %zu bytes, not %zu",
                         cti_describe(t).s, (size_t)t->numel * ct_dtype_size(t->dtype), bytes);

@@ -66,6 +66,9 @@ void ct_build_print(FILE *out)
 #undef PLUGIN_NAME
     ct_build_info a = ct_build_get_info();
     size_t kind;
+
+    if (!cti_given("ct_build_print", "out", out))
+        return;
     int i;
 
     fprintf(out, "cotangent %s\n", ct_version());

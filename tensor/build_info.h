@@ -25,7 +25,7 @@ typedef struct ct_build_info {
 } ct_build_info;
 ct_build_info ct_build_get_info(void);
 
-/* The same, the version and the devices, for readers. */
+/* The same, the version and the devices, for readers. CT_ERR_ARGUMENT if out is NULL. */
 void ct_build_print(FILE *out);
 
 #ifdef __cplusplus

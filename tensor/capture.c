@@ -287,9 +287,9 @@ static bool may_run(const ct_capture *c)
 
     if (!cti_sink_allowed())
         return false;
-    if (!c)
-        ct_raise(CT_ERR_ARGUMENT, me, "the step is NULL");
-    else if (c->thread != th->id)
+    if (!cti_given(me, "captured", c))
+        return false;
+    if (c->thread != th->id)
         ct_raise(CT_ERR_ARGUMENT, me, "the step is another thread's");
     else if (th->capturing)
         ct_raise(CT_ERR_ARGUMENT, me, "a captured step cannot run in another");
@@ -332,11 +332,10 @@ ct_capture *ct_capture_new(ct_device device, ct_capture_function function, void 
     ct_thread *th = cti_thread();
     ct_capture *c;
 
-    if (!function || !cti_backend_of(device)) {
-        if (function)
-            ct_raise(CT_ERR_DEVICE, maker, "there is no device %d", device);
-        else
-            ct_raise(CT_ERR_ARGUMENT, maker, "the function is NULL");
+    if (!cti_given(maker, "function", (const void *)function))
+        return NULL;
+    if (!cti_backend_of(device)) {
+        ct_raise(CT_ERR_DEVICE, maker, "there is no device %d", device);
         return NULL;
     }
     c = cti_calloc(1, sizeof *c);

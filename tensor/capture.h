@@ -43,7 +43,8 @@ extern "C" {
 typedef struct ct_capture ct_capture;
 typedef void (*ct_capture_function)(void *context);
 
-/* A step that calls function(context), for a device. NULL with CT_ERR_ARGUMENT or CT_ERR_DEVICE. */
+/* A step that calls function(context), for a device. context may be NULL. NULL with CT_ERR_ARGUMENT
+ * if function is NULL, or CT_ERR_DEVICE. */
 ct_capture *ct_capture_new(ct_device device, ct_capture_function function, void *context);
 
 /* One step, in a scope of its own. The first two runs call function, on a device that can capture
@@ -64,10 +65,10 @@ ct_capture *ct_capture_new(ct_device device, ct_capture_function function, void 
  * whatever waits for the device, at the place of its op. */
 ct_status ct_capture_run(ct_capture *captured);
 
-/* Whether the next run repeats what was noted, and calls nothing. */
+/* Whether the next run repeats what was noted, and calls nothing; false for NULL. */
 bool ct_capture_is_ready(const ct_capture *captured);
 
-/* Frees it, and the buffers of its step. Once the optimisers, schedules and generators that it uses
+/* Frees it, and the buffers of its step. NULL is allowed. Once the optimisers, schedules and generators that it uses
  * are gone it must not run again. */
 void ct_capture_free(ct_capture *captured);
 

@@ -44,10 +44,8 @@ ct_tensor *ct_from_data(const void *data, ct_shape shape, ct_dtype dtype, ct_dev
 
     if (!t)
         return NULL;
-    if (!data && t->numel) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_from_data", "data is NULL");
+    if (!cti_given_array("ct_from_data", "data", t->numel, data))
         return NULL;
-    }
     if (!cti_capture_allows(device, "ct_from_data", "take data from the host"))
         return NULL;
     if (t->numel)

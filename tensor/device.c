@@ -230,11 +230,13 @@ ct_device ct_device_from_name(const char *name)
     ct_device d;
     int number;
 
-    if (name && strcmp(name, "cpu") == 0)
+    if (!cti_given(me, "name", name))
+        return -1;
+    if (strcmp(name, "cpu") == 0)
         return CT_CPU;
-    if (name && strcmp(name, "auto") == 0)
+    if (strcmp(name, "auto") == 0)
         return ct_try_gpu(0);
-    k = name ? kind_from_name(name, &number) : NULL;
+    k = kind_from_name(name, &number);
     if (!k) {
         ct_raise(CT_ERR_DEVICE, me,
                  "there is no device \"%s\" (there are: cpu, cuda, cuda:1, "

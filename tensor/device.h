@@ -27,13 +27,14 @@ extern "C" {
 
 /* The device of a name ("cpu", "cuda", "cuda:1", "cuda-emu"), or -1 with CT_ERR_DEVICE, which says
  * why it is not there: "no CUDA device: driver missing". "cuda" is "cuda:0"; "auto" is ct_try_gpu's
- * first. */
+ * first. CT_ERR_ARGUMENT if name is NULL. */
 ct_device ct_device_from_name(const char *name);
 
 /* The name of a device: "cpu", "cuda", "cuda:1"; "?" for what is none. */
 const char *ct_device_name(ct_device device);
 
-/* How many devices of a kind ("cpu", "cuda", "cuda-emu") there are; 0 is no error. */
+/* How many devices of a kind ("cpu", "cuda", "cuda-emu") there are; 0 is no error, and
+ * is the answer for NULL. */
 int ct_device_count(const char *kind);
 
 /* GPU number i, or the CPU where there is none, after one line on stderr that says why. */

@@ -156,6 +156,13 @@ bool cti_optional_all(const char *function, const char *name, int count, ct_tens
  * if one stands. */
 bool cti_given(const char *function, const char *name, const void *p);
 
+/* The same for an array of count entries, which may be NULL if it has none. */
+static inline bool cti_given_array(const char *function, const char *name, int64_t count,
+                                   const void *p)
+{
+    return p || count <= 0 || cti_given(function, name, p);
+}
+
 /* For functions that take NULL: true for a tensor, false for NULL, and false with an error for a dead
  * tensor. */
 static inline bool cti_present(const char *function, const ct_tensor *t)

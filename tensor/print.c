@@ -79,7 +79,7 @@ void ct_print(const ct_tensor *t, FILE *out)
     size_t bytes;
     char *host;
 
-    if (!cti_optional("ct_print", t))
+    if (!cti_optional("ct_print", t) || !cti_given("ct_print", "out", out))
         return;
     fprintf(out, "%s", cti_describe(t).s);
     if (!t) {

@@ -11,7 +11,8 @@
 
 void ct_philox(uint64_t seed, uint64_t stream, uint64_t block, uint32_t out[4])
 {
-    cti_philox(seed, stream, block, out);
+    if (cti_given("ct_philox", "out", out))
+        cti_philox(seed, stream, block, out);
 }
 
 ct_generator ct_generator_from_seed(uint64_t seed)
@@ -23,31 +24,39 @@ ct_generator ct_generator_stream(ct_generator g, const char *name)
 {
     uint64_t h = 0xcbf29ce484222325u ^ g.stream;
 
+    if (!cti_given("ct_generator_stream", "name", name))
+        return g;
     for (; *name; name++)
         h = (h ^ (unsigned char)*name) * 0x100000001b3u;
     return (ct_generator){ g.seed, h, 0 };
 }
 
-uint32_t ct_random_u32(ct_generator *g)
+/* The next word of g, which is not NULL. */
+static uint32_t random_u32(ct_generator *g)
 {
     uint32_t w[4];
 
-    ct_philox(g->seed, g->stream, g->position / 4, w);
+    cti_philox(g->seed, g->stream, g->position / 4, w);
     return w[g->position++ % 4];
+}
+
+uint32_t ct_random_u32(ct_generator *g)
+{
+    return cti_given("ct_random_u32", "g", g) ? random_u32(g) : 0;
 }
 
 static uint64_t random_u64(ct_generator *g)
 {
-    uint64_t high = ct_random_u32(g);
+    uint64_t high = random_u32(g);
 
-    return high << 32 | ct_random_u32(g);
+    return high << 32 | random_u32(g);
 }
 
 uint64_t ct_random_below(ct_generator *g, uint64_t n)
 {
     uint64_t limit, r;
 
-    if (n == 0)
+    if (!cti_given("ct_random_below", "g", g) || n == 0)
         return 0;
     limit = UINT64_MAX - UINT64_MAX % n; /* a multiple of n: draws from it on are repeated */
     do
@@ -58,15 +67,20 @@ uint64_t ct_random_below(ct_generator *g, uint64_t n)
 
 double ct_random_uniform(ct_generator *g)
 {
-    uint32_t high = ct_random_u32(g);
+    uint32_t high;
 
-    return cti_uniform_of_words(high, ct_random_u32(g));
+    if (!cti_given("ct_random_uniform", "g", g))
+        return 0;
+    high = random_u32(g);
+    return cti_uniform_of_words(high, random_u32(g));
 }
 
 void ct_shuffle(int64_t *order, int64_t n, ct_generator *g)
 {
     int64_t i;
 
+    if (!cti_given_array("ct_shuffle", "order", n, order) || !cti_given("ct_shuffle", "g", g))
+        return;
     for (i = n - 1; i > 0; i--) {
         int64_t j = (int64_t)ct_random_below(g, (uint64_t)i + 1);
         int64_t swap = order[i];

@@ -5,7 +5,9 @@
  * three alone; it depends neither on threads nor on the device. A copy of a generator draws the
  * same numbers again. Positions count 32-bit words. A tensor of n f32 elements uses n words, of f64
  * elements 2 n; it begins at a position that is a multiple of 4 and leaves one behind. One thread
- * at a time may use a generator. */
+ * at a time may use a generator.
+ *
+ * No argument of these functions may be NULL (CT_ERR_ARGUMENT); a number is then 0. */
 #ifndef COTANGENT_TENSOR_RANDOM_H
 #define COTANGENT_TENSOR_RANDOM_H
 

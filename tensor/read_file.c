@@ -41,9 +41,9 @@ static void read_file_open_path(cti_read_file *f, const char *function)
 bool cti_read_open(cti_read_file *f, const char *function, const char *path)
 {
     *f = (cti_read_file){ .fd = -1, .path = path ? cti_strdup(path) : NULL };
-    if (!path)
-        ct_raise(CT_ERR_ARGUMENT, function, "path is NULL");
-    else if (!f->path)
+    if (!cti_given(function, "path", path))
+        return false;
+    if (!f->path)
         cti_out_of_memory(function, strlen(path) + 1);
     else
         read_file_open_path(f, function);

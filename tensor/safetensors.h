@@ -39,7 +39,8 @@ ct_safetensors *ct_safetensors_open(const char *path);
 /* Closes the file. NULL is allowed. */
 void ct_safetensors_close(ct_safetensors *f);
 
-/* The number of tensors. */
+/* The number of tensors. This function and the next five take a NULL f as a file without tensors and
+ * metadata. */
 int ct_safetensors_count(const ct_safetensors *f);
 
 /* The name, shape and dtype of tensor i, in the order of the payload; valid until the file is
@@ -49,10 +50,11 @@ const char *ct_safetensors_name(const ct_safetensors *f, int i);
 ct_shape ct_safetensors_shape(const ct_safetensors *f, int i);
 const char *ct_safetensors_dtype(const ct_safetensors *f, int i);
 
-/* The number of the tensor with a name; -1 if there is none. */
+/* The number of the tensor with a name; -1 if there is none, and for a NULL name. */
 int ct_safetensors_find(const ct_safetensors *f, const char *name);
 
-/* The text of a key of the metadata, valid until the file is closed; NULL if there is none. */
+/* The text of a key of the metadata, valid until the file is closed; NULL if there is none,
+ * and for a NULL key. */
 const char *ct_safetensors_metadata(const ct_safetensors *f, const char *key);
 
 /* Reads tensor i from the file into a tensor of the innermost scope, on a device. If the metadata
@@ -62,7 +64,8 @@ const char *ct_safetensors_metadata(const ct_safetensors *f, const char *key);
  * the SHA-256 differs or a BOOL is neither 0 nor 1, CT_ERR_IO, CT_ERR_MEMORY. */
 ct_tensor *ct_safetensors_load(ct_safetensors *f, int i, ct_device device);
 
-/* Like ct_safetensors_load, for the tensor with a name; CT_ERR_ARGUMENT if there is none. */
+/* Like ct_safetensors_load, for the tensor with a name; CT_ERR_ARGUMENT if there is none or name is
+ * NULL. */
 ct_tensor *ct_safetensors_get(ct_safetensors *f, const char *name, ct_device device);
 
 /* One entry of the metadata. */

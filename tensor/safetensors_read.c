@@ -576,7 +576,7 @@ static ct_tensor *safetensors_load(ct_safetensors *f, const char *function, int 
 
 ct_tensor *ct_safetensors_load(ct_safetensors *f, int i, ct_device device)
 {
-    if (!f)
+    if (!cti_given("ct_safetensors_load", "f", f))
         return NULL;
     if (safetensors_entry_at(f, i))
         return safetensors_load(f, "ct_safetensors_load", i, device);
@@ -587,13 +587,13 @@ ct_tensor *ct_safetensors_load(ct_safetensors *f, int i, ct_device device)
 
 ct_tensor *ct_safetensors_get(ct_safetensors *f, const char *name, ct_device device)
 {
+    static const char *const me = "ct_safetensors_get";
     int i = ct_safetensors_find(f, name);
 
-    if (!f)
+    if (!cti_given(me, "f", f) || !cti_given(me, "name", name))
         return NULL;
     if (i >= 0)
-        return safetensors_load(f, "ct_safetensors_get", i, device);
-    ct_raise(CT_ERR_ARGUMENT, "ct_safetensors_get", "%.400s: there is no tensor %s", f->file.path,
-             name ? cti_quote(name).s : "NULL");
+        return safetensors_load(f, me, i, device);
+    ct_raise(CT_ERR_ARGUMENT, me, "%.400s: there is no tensor %s", f->file.path, cti_quote(name).s);
     return NULL;
 }

@@ -173,14 +173,14 @@ static bool safetensors_check_arguments(const char *path, const safetensors_writ
 {
     int i;
 
-    if (!path || j->count < 0 || (j->count && (!j->names || !j->tensors))) {
-        ct_raise(CT_ERR_ARGUMENT, safetensors_writing, "%s",
-                 !path          ? "path is NULL"
-                 : j->count < 0 ? "count is negative"
-                                : "names or tensors is NULL");
+    if (!cti_given(safetensors_writing, "path", path))
+        return false;
+    if (j->count < 0) {
+        ct_raise(CT_ERR_ARGUMENT, safetensors_writing, "count is negative");
         return false;
     }
-    if (!cti_usable_all(safetensors_writing, "tensors", j->count, j->tensors))
+    if (!cti_given_array(safetensors_writing, "names", j->count, j->names) ||
+        !cti_usable_all(safetensors_writing, "tensors", j->count, j->tensors))
         return false;
     for (i = 0; i < j->count; i++) {
         if (!j->names[i]) {

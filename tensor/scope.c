@@ -316,6 +316,8 @@ ct_status ct_scope_return(ct_scope s, ct_tensor *t, ct_tensor **out)
     ct_thread *th = cti_thread();
     ct_status status;
 
+    if (!cti_given("ct_scope_return", "out", out))
+        return ct_error();
     *out = NULL;
     if (!scope_is_open(th, s))
         return scope_refuse_end("ct_scope_return", s);

@@ -61,7 +61,7 @@ ct_scope ct_scope_begin_inference(void);
 ct_status ct_scope_end(ct_scope scope) CT_WARN_UNUSED;
 
 /* Ends the scope and hands t, which must belong to it, to the enclosing one; *out is its handle
- * there (NULL after an error). A tensor with history recorded in the scope is CT_ERR_SCOPE:
+ * there (NULL after an error); out must not be NULL. A tensor with history recorded in the scope is CT_ERR_SCOPE:
  * detach it first. */
 ct_status ct_scope_return(ct_scope scope, ct_tensor *t, ct_tensor **out) CT_WARN_UNUSED;
 

@@ -188,7 +188,7 @@ void ct_error_print(ct_status status, const char *text, void *context)
 {
     (void)status;
     (void)context;
-    fprintf(stderr, "%s\n", text);
+    fprintf(stderr, "%s\n", text ? text : "");
 }
 
 void ct_error_set_handler(ct_error_handler new_handler, void *context)

@@ -68,7 +68,8 @@ void ct_error_clear(void);
 const char *ct_status_name(ct_status status);
 
 /* Called once for each error that comes to stand, on the thread that raised it. The default
- * prints the message to stderr, one line; NULL is silence. Set it before threads start. */
+ * prints the message to stderr, one line; NULL is silence. context may be NULL, and ct_error_print
+ * takes a NULL message for an empty one. Set the handler before threads start. */
 typedef void (*ct_error_handler)(ct_status status, const char *message, void *context);
 void ct_error_print(ct_status status, const char *message, void *context);
 void ct_error_set_handler(ct_error_handler handler, void *context);

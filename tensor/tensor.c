@@ -16,6 +16,8 @@ ct_shape ct_shape_from_sizes(int rank, const int64_t *dim)
     int i;
 
     memset(&s, 0, sizeof s);
+    if (!cti_given_array("ct_shape_from_sizes", "dim", rank, dim))
+        return s;
     s.rank = rank;
     for (i = 0; i < rank && i < CT_MAX_RANK; i++)
         s.dim[i] = dim[i];
@@ -149,6 +151,8 @@ bool cti_usable_all(const char *function, const char *name, int count, ct_tensor
 {
     int i;
 
+    if (!cti_given_array(function, name, count, tensors))
+        return false;
     for (i = 0; i < count; i++)
         if (!tensors[i] || cti_is_dead(tensors[i]))
             return refuse_entry(function, name, i, tensors[i]);
@@ -159,6 +163,8 @@ bool cti_optional_all(const char *function, const char *name, int count, ct_tens
 {
     int i;
 
+    if (!cti_given_array(function, name, count, tensors))
+        return false;
     for (i = 0; i < count; i++)
         if (tensors[i] && cti_is_dead(tensors[i]))
             return refuse_entry(function, name, i, tensors[i]);

@@ -87,7 +87,8 @@ template <typename... types> char (&ct_counter_(const types &...))[sizeof...(typ
 #endif
 /* clang-format on */
 
-/* A shape of any rank; one above CT_MAX_RANK keeps its rank and is refused by whoever uses it. */
+/* A shape of any rank; one above CT_MAX_RANK keeps its rank and is refused by whoever uses it. dim
+ * may be NULL if rank is 0; otherwise CT_ERR_ARGUMENT, and the shape is CT_SCALAR. */
 ct_shape ct_shape_from_sizes(int rank, const int64_t *dim);
 
 /* ---- creation: what these return belongs to the innermost scope ---- */
@@ -139,7 +140,8 @@ void *ct_mutable_data(ct_tensor *t);
 ct_status ct_copy_into(ct_tensor *t, const ct_tensor *src);
 ct_status ct_fill(ct_tensor *t, double value);
 
-/* Prints shape, dtype, device and abbreviated values:  f32[2,3] cpu [[1, 2, 3], [4, 5, 6]] */
+/* Prints shape, dtype, device and abbreviated values:  f32[2,3] cpu [[1, 2, 3], [4, 5, 6]]. t may be
+ * NULL: prints "NULL". CT_ERR_ARGUMENT if out is NULL. */
 void ct_print(const ct_tensor *t, FILE *out);
 
 /* ---- the pool ---- */

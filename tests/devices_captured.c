@@ -606,7 +606,7 @@ START_TEST(captured_steps_need_what_they_use)
     ck_assert(!ct_capture_new(999, job_step, &j));
     expect_error(CT_ERR_DEVICE, "ct_capture_new", "device 999");
     ck_assert(ct_capture_run(NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_capture_run", "step is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_run", "captured is NULL");
     ct_capture_free(NULL);
     ck_assert(!ct_capture_is_ready(NULL));
     j = job_new(c, gpu);

@@ -311,9 +311,9 @@ START_TEST(gradcheck_is_checked)
         ck_assert(!check(product, 17, many, NULL, &g, 0, 0));
         expect_error(CT_ERR_ARGUMENT, checks[i].name, "17 inputs");
         ck_assert(!check(NULL, 1, &x, NULL, &g, 0, 0));
-        expect_error(CT_ERR_ARGUMENT, checks[i].name, "generator is NULL");
+        expect_error(CT_ERR_ARGUMENT, checks[i].name, "f is NULL");
         ck_assert(!check(product, 1, &x, NULL, NULL, 0, 0));
-        expect_error(CT_ERR_ARGUMENT, checks[i].name, "generator is NULL");
+        expect_error(CT_ERR_ARGUMENT, checks[i].name, "g is NULL");
         ck_assert(!check(product, 1, &none, NULL, &g, 0, 0));
         expect_error(CT_ERR_ARGUMENT, checks[i].name, "inputs[0] is NULL");
         ck_assert(!check(product, 1, &single, NULL, &g, 0, 0));

@@ -76,7 +76,7 @@ START_TEST(notes)
     ck_assert(ct_lm_note(m, "loss", NAN) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_lm_note", "finite");
     ck_assert(ct_lm_note_text(m, "name", NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_lm_note_text", "finite");
+    expect_error(CT_ERR_ARGUMENT, "ct_lm_note_text", "text is NULL");
     ck_assert(ct_lm_note_text(m, "name", "caf\xe9 \xc3\xa9") == CT_OK);
     text = ct_lm_describe(m);
     ck_assert_msg(strstr(text, "\"name\":\"caf? \xc3\xa9\"}") != NULL, "%s", text);

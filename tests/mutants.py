@@ -48,12 +48,12 @@ import time
 # What kills the mutants of a folder.
 SUITES = {
     "tensor": ["test_misuse", "test_tensor", "test_plugin", "test_optim", "test_scope",
-               "test_storage", "test_threads", "test_handles", "test_kernels", "test_ops", "test_state_dict",
+               "test_storage", "test_threads", "test_handles", "test_arguments", "test_kernels", "test_ops", "test_state_dict",
                "test_safetensors", "test_npy", "test_engine", "test_nn", "test_loss",
                "test_recurrent", "test_autograd", "test_init", "trace.sh"],
     "autograd": ["test_misuse", "test_params", "test_ops", "test_engine", "test_state_dict",
                  "test_main_job", "test_plugin", "test_autograd", "trace.sh", "custom_op.sh"],
-    "nn": ["test_misuse", "test_params", "test_main_job", "test_nn", "test_loss", "test_handles",
+    "nn": ["test_misuse", "test_params", "test_main_job", "test_nn", "test_loss", "test_handles", "test_arguments",
            "test_ops", "test_recurrent", "test_init", "test_convert", "test_plugin"],
     "optim": ["test_optim", "test_main_job"],
     "data": ["test_data", "test_tensor_loader", "test_language_model"],

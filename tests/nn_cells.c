@@ -496,9 +496,11 @@ START_TEST(modules_are_checked)
     expect_error(CT_ERR_ARGUMENT, "ct_nn_op", "op is NULL");
     ck_assert(ct_nn_sequential(set, -1, both) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_nn_sequential", "count is -1");
-    ck_assert(ct_nn_sequential(set, 2, both) == NULL && ct_nn_module(NULL, &two, twice) == NULL &&
-              ct_nn_op(NULL, (ct_neg)) == NULL && ct_nn_sequential(NULL, 1, both) == NULL);
-    expect_ok(); /* NULL flows */
+    ck_assert(ct_nn_sequential(set, 2, both) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_sequential", "modules[1] is NULL");
+    EXPECT_NO_VALUE(ct_nn_module(NULL, &two, twice));
+    EXPECT_NO_VALUE(ct_nn_op(NULL, (ct_neg)));
+    EXPECT_NO_VALUE(ct_nn_sequential(NULL, 1, both));
     EXPECT_NO_VALUE(ct_forward(NULL, x));
     EXPECT_NO_VALUE(ct_forward(m, NULL));
     both[1] = ct_nn_op(set, (ct_neg));
@@ -514,6 +516,7 @@ START_TEST(modules_are_checked)
     ct_error_clear();
     ck_assert_int_eq(ct_params_count(set), 0);
     ck_assert(ct_nn_layer_norm(NULL, "n", (ct_nn_layer_norm_options){ .size = 2 }) == NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_nn_layer_norm", "params is NULL");
     ck_assert(ct_scope_end(s) == ct_error());
     ct_params_free(set);
 }

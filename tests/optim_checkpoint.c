@@ -140,9 +140,9 @@ START_TEST(load_errors)
 
     zero = ct_zeros(CT_SCALAR, CT_I64, DEVICE);
     ct_params_add(set, "c", CT_SHAPE(-1), (ct_init){ .fill = fill });
-    load_refused(NULL, "lr", one, CT_ERR_ARGUMENT, "optimiser is NULL");
+    load_refused(NULL, "lr", one, CT_ERR_ARGUMENT, "o is NULL");
     load_refused(o, NULL, one, CT_ERR_ARGUMENT, "name is NULL");
-    load_refused(o, "lr", NULL, CT_ERR_ARGUMENT, "tensor is NULL");
+    load_refused(o, "lr", NULL, CT_ERR_ARGUMENT, "t is NULL");
     load_refused(o, "max_exp_avg_sq.a.bias", one, CT_ERR_ARGUMENT, "\"max_exp_avg_sq.a.bias\"");
     load_refused(o, "schedule", one, CT_ERR_ARGUMENT, "\"schedule\"");
     load_refused(o, "exp_avg.a.weight", one, CT_ERR_SHAPE, "exp_avg.a.weight ... [5]");

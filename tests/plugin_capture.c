@@ -560,7 +560,7 @@ START_TEST(captured_misuse)
     int i;
 
     ck_assert((ct_capture_run)(NULL) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_capture_run", "step is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_capture_run", "captured is NULL");
     harness_on_thread(run_elsewhere, c);
     scope = ct_scope_begin();
     ct_square(ct_set_requires_grad(ct_zeros(CT_SHAPE(2), CT_F32, CT_CPU), true));

@@ -275,6 +275,7 @@ START_TEST(vocab_encode)
     ck_assert_int_eq(unknown, 0);
     ck_assert_int_eq(ct_vocab_encode(v, "hole", 4, ids, NULL), 4);
     ck_assert_int_eq(ct_vocab_encode(NULL, "h", 1, ids, NULL), 0);
+    expect_error(CT_ERR_ARGUMENT, "ct_vocab_encode", "v is NULL");
     ck_assert_int_eq(ct_vocab_id(v, "<pad>"), 1);
     ck_assert_int_eq(ct_vocab_id(v, "h"), 3);
     ck_assert_int_eq(ct_vocab_id(v, "he"), 0);

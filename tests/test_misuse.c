@@ -345,9 +345,9 @@ START_TEST(gradients)
     REFUSED(CT_ERR_ARGUMENT, "ct_graph_dot", "t is NULL", ct_graph_dot(NULL, stdout));
     REFUSED(CT_ERR_ARGUMENT, "ct_activation_checkpoint", "function is NULL",
             ct_activation_checkpoint(NULL, NULL, NULL, 1, &y, 1, &out));
-    REFUSED(CT_ERR_ARGUMENT, "ct_gradcheck", "generator is NULL",
+    REFUSED(CT_ERR_ARGUMENT, "ct_gradcheck", "f is NULL",
             ct_gradcheck(NULL, 1, &t.leaf, NULL, &g, 0, 0));
-    REFUSED(CT_ERR_ARGUMENT, "ct_gradgradcheck", "generator is NULL",
+    REFUSED(CT_ERR_ARGUMENT, "ct_gradgradcheck", "f is NULL",
             ct_gradgradcheck(NULL, 1, &t.leaf, NULL, &g, 0, 0));
 }
 END_TEST
@@ -371,7 +371,7 @@ START_TEST(parameters)
     REFUSED(CT_ERR_DEVICE, "ct_params_new", "device 99",
             ct_params_new((ct_params_options){ .device = 99 }));
     REFUSED(CT_ERR_ARGUMENT, "ct_params_sub", "\"\"", ct_params_sub(set, ""));
-    REFUSED(CT_ERR_ARGUMENT, "ct_params_sub", "\"(null)\"", ct_params_sub(set, NULL));
+    REFUSED(CT_ERR_ARGUMENT, "ct_params_sub", "name is NULL", ct_params_sub(set, NULL));
     REFUSED(CT_ERR_ARGUMENT, "ct_params_add", "\"a.\"",
             ct_params_add(set, "a.", CT_SHAPE(2), zero));
     REFUSED(CT_ERR_ARGUMENT, "ct_params_add", "open",

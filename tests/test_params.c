@@ -107,7 +107,7 @@ START_TEST(misuse)
     ck_assert(ct_params_add(set, "", CT_SHAPE(1), zero) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_params_add", "\"\"");
     ck_assert(ct_params_add(set, NULL, CT_SHAPE(1), zero) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_add", "\"(null)\"");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add", "name is NULL");
     ck_assert(ct_params_sub(set, ".a") == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_params_sub", "\".a\"");
     ck_assert(ct_params_sub(set, "a.") == NULL);
@@ -136,13 +136,15 @@ START_TEST(misuse)
     ck_assert(ct_params_new((ct_params_options){ .device = 77 }) == NULL);
     expect_error(CT_ERR_DEVICE, "ct_params_new", "device 77");
 
-    ck_assert(ct_params_sub(NULL, "a") == NULL);
-    ck_assert(ct_params_add(NULL, "a", CT_SCALAR, zero) == NULL);
+    EXPECT_NO_VALUE(ct_params_sub(NULL, "a"));
+    EXPECT_NO_VALUE(ct_params_add(NULL, "a", CT_SCALAR, zero));
     ck_assert(ct_params_count(NULL) == 0 && ct_params_at(NULL, 0) == NULL);
     EXPECT_NO_VALUE(ct_param_value(NULL));
     ck_assert(ct_params_freeze(NULL, "*", true) == 0);
+    expect_error(CT_ERR_ARGUMENT, "ct_params_freeze", "set is NULL");
     ct_params_free(NULL);
     ct_params_zero_grad(NULL);
+    expect_error(CT_ERR_ARGUMENT, "ct_params_zero_grad", "set is NULL");
 }
 END_TEST
 
@@ -207,27 +209,25 @@ START_TEST(of_no_set)
 {
     ct_params *set = new_params(0, CT_F32);
     int frees = 0;
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
 
     ck_assert(ct_params_dtype(NULL) == CT_F32 && ct_params_device(NULL) == CT_CPU);
     ck_assert(ct_params_seed(NULL) == 0 && ct_params_numel(NULL) == 0);
     ck_assert(!ct_params_get(NULL, "w") && !ct_params_generator(NULL));
     ck_assert(!ct_params_is_training(NULL) && ct_params_is_training(set));
     ct_params_train(NULL, true);
+    expect_error(CT_ERR_ARGUMENT, "ct_params_train", "set is NULL");
     ck_assert_str_eq(ct_param_name(NULL), "");
     ck_assert(ct_param_shape(NULL).rank == 0);
     ck_assert(ct_param_is_lazy(NULL) && !ct_param_is_trained(NULL));
+    expect_ok();
     ct_param_set_init(NULL, ct_init_constant(1));
+    expect_error(CT_ERR_ARGUMENT, "ct_param_set_init", "p is NULL");
     ck_assert(!ct_params_add_buffer(NULL, "w", CT_SCALAR, ct_init_constant(1)));
-    ct_params_print(NULL, out);
-    fclose(out);
-    ck_assert_str_eq(text, "total                          0\n");
-    free(text);
-    expect_ok();
+    expect_error(CT_ERR_ARGUMENT, "ct_params_add_buffer", "set is NULL");
+    ct_params_print(NULL, stdout);
+    expect_error(CT_ERR_ARGUMENT, "ct_params_print", "set is NULL");
     ck_assert(ct_params_own(NULL, &frees, count_free) == CT_ERR_ARGUMENT && frees == 1);
-    expect_ok();
+    expect_error(CT_ERR_ARGUMENT, "ct_params_own", "set is NULL");
     ck_assert(ct_params_tie(NULL, "a", "b") == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_params_tie", "set is NULL");
     ck_assert(ct_params_init(NULL, ct_init_constant(1), 1) == CT_ERR_ARGUMENT);
@@ -483,6 +483,7 @@ START_TEST(freezing)
     ck_assert_int_eq(ct_params_freeze(set, "a.*", true), 2);
     ck_assert_int_eq(ct_params_freeze(set, "b*", true), 0);
     ck_assert_int_eq(ct_params_freeze(set, NULL, true), 0);
+    expect_error(CT_ERR_ARGUMENT, "ct_params_freeze", "pattern is NULL");
     ck_assert(ct_param_materialize(late, CT_SHAPE(2)) == CT_OK); /* frozen before it was settled */
     ck_assert_int_eq(ct_params_numel(set), 9);
     backward_of_all(set);
@@ -523,7 +524,6 @@ START_TEST(initialisers_of_later)
     ct_param *c = ct_params_add(set, "c", CT_SHAPE(2), ct_init_constant(3));
 
     ck_assert(ct_params_seed(set) == 5 && ct_params_seed(part) == 5 && ct_params_seed(NULL) == 0);
-    ct_param_set_init(NULL, ct_init_constant(7));
     ct_param_set_init(a, ct_init_constant(7));
     ct_param_set_init(a, (ct_init){ .fill = NULL });
     ct_param_set_init(c, ct_init_constant(7)); /* its value is there */
@@ -552,7 +552,6 @@ START_TEST(initialisers_of_later)
     ck_assert(!ct_params_is_training(set) && !ct_params_is_training(part));
     ct_params_train(set, true);
     ck_assert(ct_params_is_training(part));
-    ct_params_train(NULL, true);
     ct_params_free(set);
     ck_assert(ct_scope_end(s) == ct_error());
 }

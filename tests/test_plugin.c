@@ -301,18 +301,21 @@ END_TEST
 
 START_TEST(names)
 {
-    static const char *const none[] = { "",          "cud",     "cudax",        "cuda:",   "cuda:x",
-                                        "cuda:1x",   "cuda:-1", "cuda:1234567", "cpu:0",   "CUDA",
-                                        "cuda-emu:", ":0",      "auto:1",       "cuda-em", NULL };
+    static const char *const none[] = { "",          "cud",     "cudax",        "cuda:",  "cuda:x",
+                                        "cuda:1x",   "cuda:-1", "cuda:1234567", "cpu:0",  "CUDA",
+                                        "cuda-emu:", ":0",      "auto:1",       "cuda-em" };
     char word[50];
     int i;
 
     for (i = 0; i < LENGTH(none); i++) {
-        snprintf(word, sizeof word, "no device \"%s\"", none[i] ? none[i] : "(null)");
+        snprintf(word, sizeof word, "no device \"%s\"", none[i]);
         ck_assert_int_eq(ct_device_from_name(none[i]), -1);
         expect_error(CT_ERR_DEVICE, "ct_device_from_name", word);
         ck_assert_int_eq(ct_device_count(none[i]), 0);
     }
+    ck_assert_int_eq(ct_device_from_name(NULL), -1);
+    expect_error(CT_ERR_ARGUMENT, "ct_device_from_name", "name is NULL");
+    ck_assert_int_eq(ct_device_count(NULL), 0);
     ck_assert_int_eq(opened, 0);
     ck_assert_int_eq(ct_device_from_name("cpu"), CT_CPU);
     ck_assert_int_eq(ct_device_count("cpu"), 1);

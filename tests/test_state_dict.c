@@ -557,7 +557,8 @@ START_TEST(tied_early)
                   "e is no parameter");
     expect_failed(ct_params_tie(set, "x", "a"), CT_ERR_ARGUMENT, "ct_params_tie",
                   "x is no parameter");
-    expect_failed(ct_params_tie(set, "a", NULL), CT_ERR_ARGUMENT, "ct_params_tie", "(null)");
+    expect_failed(ct_params_tie(set, "a", NULL), CT_ERR_ARGUMENT, "ct_params_tie",
+                  "second is NULL");
     expect_failed(ct_params_tie(NULL, "a", "b"), CT_ERR_ARGUMENT, "ct_params_tie", "set is NULL");
     ct_params_free(set);
 

@@ -242,7 +242,7 @@ START_TEST(misuse)
     ck_assert(ct_fit(&trainer, NULL, f.train, f.val, &r) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_fit", "model is NULL");
     ck_assert(ct_fit(&trainer, &f.model, NULL, f.val, &r) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_fit", "training loader is NULL");
+    expect_error(CT_ERR_ARGUMENT, "ct_fit", "train is NULL");
     f.model.configure_optimizers = NULL;
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_fit", "configure_optimizers is NULL");

@@ -1,6 +1,7 @@
 /* language_model.c - the model, generation and evaluation. */
 #include "tensor/internal.h"
 
+#include "nn/internal.h"
 #include "train/language_model_internal.h"
 
 #include "tensor/hooks.h"
@@ -228,11 +229,18 @@ static bool lm_given(const char *function, const ct_lm *m)
     return m && ct_ok();
 }
 
+static bool lm_may_run(const char *function, const ct_lm *m, const ct_tensor *ids,
+                       const ct_state *state)
+{
+    return lm_given(function, m) && cti_usable(function, ids) &&
+           (!state || cti_state_usable(function, "state", state));
+}
+
 ct_tensor *ct_lm_forward(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
 {
     ct_tensor *y;
 
-    if (!lm_given("ct_lm_forward", m))
+    if (!lm_may_run("ct_lm_forward", m, ids, state))
         return NULL;
     y = ct_recurrent_forward(m->rnn, lm_inputs(m, ct_transpose(ids, 0, 1)), state,
                              next); /* (T,B,H) */
@@ -241,7 +249,7 @@ ct_tensor *ct_lm_forward(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_sta
 
 ct_tensor *ct_lm_step(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
 {
-    if (!lm_given("ct_lm_step", m))
+    if (!lm_may_run("ct_lm_step", m, ids, state))
         return NULL;
     return ct_forward(m->linear,
                       lm_drop(m, ct_recurrent_step(m->rnn, lm_inputs(m, ids), state, next)));
@@ -257,6 +265,8 @@ int32_t *ct_lm_encode(const ct_lm *m, const char *text, size_t size, int64_t *co
     char *cleaned;
     size_t n;
 
+    if (!cti_given("ct_lm_encode", "count", count))
+        return NULL;
     *count = 0;
     if (unknown)
         *unknown = 0;

@@ -35,7 +35,7 @@ typedef enum ct_lm_cell { CT_LM_CELL_RNN, CT_LM_CELL_LSTM, CT_LM_CELL_GRU } ct_l
 
 const char *ct_lm_cell_name(ct_lm_cell cell); /* "rnn"; "?" for an invalid value */
 
-/* Returns the ct_lm_cell of a name ("lstm"), or -1 for an unknown name; raises no error. */
+/* Returns the ct_lm_cell of a name ("lstm"), or -1 for an unknown name and for NULL; raises no error. */
 int ct_lm_cell_from_name(const char *name);
 
 /* The model: ids -> one-hot vectors or an embedding -> recurrent layers (rnn) -> a score for each
@@ -61,7 +61,8 @@ typedef struct ct_lm_options {
 ct_lm *ct_lm_new(const ct_corpus *corpus, ct_lm_options options);
 void ct_lm_free(ct_lm *m); /* NULL is allowed */
 
-/* The parts of a model. They live as long as the model. */
+/* The parts of a model. They live as long as the model. These functions take NULL: they return NULL,
+ * CT_CLEAN_TEXT or zeros. */
 ct_params *ct_lm_params(const ct_lm *m);
 ct_recurrent *ct_lm_recurrent(const ct_lm *m);
 const ct_vocab *ct_lm_vocab(const ct_lm *m);
@@ -148,7 +149,8 @@ ct_status ct_lm_save(ct_lm *m, const char *path) CT_WARN_UNUSED;
  * with the reason; the errors of ct_params_load. */
 ct_lm *ct_lm_load(const char *path, ct_device device);
 
-/* Prints the model card to out: architecture, tokens, text, notes on the training. */
+/* Prints the model card to out: architecture, tokens, text, notes on the training. CT_ERR_ARGUMENT
+ * for a NULL. */
 void ct_lm_print(const ct_lm *m, FILE *out);
 
 #ifdef __cplusplus

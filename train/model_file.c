@@ -80,6 +80,8 @@ static json_t *model_file_readable(const char *text)
 
 ct_status ct_lm_note_text(ct_lm *m, const char *what, const char *text)
 {
+    if (!cti_given("ct_lm_note_text", "text", text))
+        return ct_error();
     return model_file_note("ct_lm_note_text", m, what, model_file_readable(text));
 }
 
@@ -554,7 +556,7 @@ void ct_lm_print(const ct_lm *m, FILE *out)
 {
     const ct_lm_options *o;
 
-    if (!m || !out)
+    if (!cti_given("ct_lm_print", "m", m) || !cti_given("ct_lm_print", "out", out))
         return;
     o = &m->options;
     fprintf(out, "language model: %s, %lld hidden units, %d layer%s, ", ct_lm_cell_name(o->cell),

@@ -460,11 +460,11 @@ static ct_status trainer_check(const ct_trainer *trainer, const ct_model *model,
                           : !model->params               ? "model's params"
                           : !model->training_step        ? "model's training_step"
                           : !model->configure_optimizers ? "model's configure_optimizers"
-                          : !train                       ? "training loader"
+                          : !train                       ? "train"
                                                          : NULL;
 
     if (missing)
-        return ct_raise(CT_ERR_ARGUMENT, me, "the %s is NULL", missing);
+        return ct_raise(CT_ERR_ARGUMENT, me, "%s is NULL", missing);
     if (!cti_at_least(me, "max_epochs", trainer->max_epochs, 1))
         return ct_error();
     if (!(trainer->gradient_clip_val >= 0))

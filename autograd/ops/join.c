@@ -129,7 +129,8 @@ ct_tensor *ct_cat(int count, ct_tensor *const *parts, int axis)
     ct_shape shape;
     int i;
 
-    if (count > 0 && !cti_usable_as("ct_cat", "parts[0]", parts[0]))
+    if (count > 0 &&
+        (!cti_given("ct_cat", "parts", parts) || !cti_usable_as("ct_cat", "parts[0]", parts[0])))
         return NULL;
     axis = count > 0 ? cti_axis("ct_cat", parts[0], axis) : 0;
     if (axis < 0 || !join_check("ct_cat", count, parts, axis))
@@ -158,7 +159,8 @@ ct_tensor *ct_stack(int count, ct_tensor *const *parts, int axis)
     ct_tensor *y;
     int i, rank;
 
-    if (!join_check("ct_stack", count, parts, -1))
+    if (!cti_given_array("ct_stack", "parts", count, parts) ||
+        !join_check("ct_stack", count, parts, -1))
         return NULL;
     rank = parts[0]->shape.rank;
     if (axis < -rank - 1 || axis > rank || rank == CT_MAX_RANK) {
@@ -205,13 +207,13 @@ ct_status ct_split(ct_tensor *x, int count, const int64_t *sizes, int axis, ct_t
     int64_t at = 0;
     int i;
 
-    if (!parts)
-        return ct_raise(CT_ERR_ARGUMENT, me, "parts is NULL");
+    if (!cti_given(me, "parts", parts))
+        return ct_error();
     if (count < 1)
         return ct_raise(CT_ERR_ARGUMENT, me, "%d parts", count);
     memset(parts, 0, (size_t)count * sizeof *parts);
     if (!cti_usable(me, x))
-        return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, me, "x is NULL") : ct_error();
+        return ct_error();
     axis = cti_axis(me, x, axis);
     if (axis < 0 || !join_sizes_fit(x, count, sizes, axis))
         return ct_error();

@@ -8,13 +8,6 @@
 
 #include <cotangent/autograd/ops/random.h>
 
-static bool random_has_generator(const char *me, const ct_generator *g)
-{
-    if (!g)
-        ct_raise(CT_ERR_ARGUMENT, me, "g is NULL");
-    return g != NULL;
-}
-
 /* ---- dropout ---- */
 
 /* What defines a mask: the probability, and the position of its first word. */
@@ -57,7 +50,7 @@ ct_tensor *ct_dropout(ct_tensor *x, double p, ct_generator *g)
 
     if (!cti_usable(me, x) || !cti_want_float(me, "x", x))
         return NULL;
-    if (!random_has_generator(me, g))
+    if (!cti_given(me, "g", g))
         return NULL;
     if (!(p >= 0 && p < 1)) {
         ct_raise(CT_ERR_ARGUMENT, me, "p %g is not in [0, 1)", p);
@@ -103,7 +96,7 @@ ct_tensor *ct_multinomial(ct_tensor *weights, int64_t k, bool replacement, ct_ge
 
     if (!cti_usable(me, weights) || !cti_want_float(me, "weights", weights))
         return NULL;
-    if (!random_has_generator(me, g))
+    if (!cti_given(me, "g", g))
         return NULL;
     if (k < 1 || weights->shape.rank < 1) {
         ct_raise(k < 1 ? CT_ERR_ARGUMENT : CT_ERR_SHAPE, me, "k %lld for weights %s", (long long)k,

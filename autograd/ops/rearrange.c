@@ -49,7 +49,7 @@ ct_tensor *ct_flip(ct_tensor *x, int count, const int *axes)
 {
     int mask = 0, i;
 
-    if (!cti_usable("ct_flip", x))
+    if (!cti_usable("ct_flip", x) || !cti_given_array("ct_flip", "axes", count, axes))
         return NULL;
     for (i = 0; i < count; i++) {
         int axis = cti_axis("ct_flip", x, axes[i]);
@@ -190,7 +190,8 @@ ct_tensor *ct_pad(ct_tensor *x, int count, const int64_t *sizes, double value)
     rearrange_margins m;
     int i;
 
-    if (!cti_usable("ct_pad", x) || !rearrange_padded(x, count, sizes, &shape, &m))
+    if (!cti_usable("ct_pad", x) || !cti_given_array("ct_pad", "sizes", count, sizes) ||
+        !rearrange_padded(x, count, sizes, &shape, &m))
         return NULL;
     y = cti_new("ct_pad", shape, x->dtype, x->device);
     if (!y)
@@ -238,7 +239,8 @@ ct_tensor *ct_repeat(ct_tensor *x, int count, const int64_t *times)
     ct_shape shape, whole;
     int i, k;
 
-    if (!cti_usable("ct_repeat", x) || !rearrange_repeated(x, count, times, &whole))
+    if (!cti_usable("ct_repeat", x) || !cti_given_array("ct_repeat", "times", count, times) ||
+        !rearrange_repeated(x, count, times, &whole))
         return NULL;
     shape = ct_shape_from_sizes(0, NULL);
     for (i = 0; i < count; i++)

@@ -18,6 +18,8 @@ int cti_reduce_mask(const char *function, const ct_tensor *x, int count, const i
 {
     int mask = 0, i;
 
+    if (!cti_given_array(function, "axes", count, axes))
+        return -1;
     for (i = 0; i < count; i++) {
         int axis = cti_axis(function, x, axes[i]);
 

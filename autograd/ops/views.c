@@ -221,23 +221,23 @@ static ct_tensor *views_permute(const char *function, ct_tensor *x, views_order 
     return views_record(function, &permute_op, x, &w, &order, sizeof order);
 }
 
-ct_tensor *ct_permute(ct_tensor *x, int count, const int *list)
+ct_tensor *ct_permute(ct_tensor *x, int count, const int *axes)
 {
     views_order order = { { 0 } };
     int i, seen = 0;
 
-    if (!cti_usable("ct_permute", x))
+    if (!cti_usable("ct_permute", x) || !cti_given_array("ct_permute", "axes", count, axes))
         return NULL;
     if (count != x->shape.rank) {
         ct_raise(CT_ERR_SHAPE, "ct_permute", "%d axes for x %s", count, cti_describe(x).s);
         return NULL;
     }
     for (i = 0; i < count; i++) {
-        order.axis[i] = cti_axis("ct_permute", x, list[i]);
+        order.axis[i] = cti_axis("ct_permute", x, axes[i]);
         if (order.axis[i] < 0)
             return NULL;
         if (seen & 1 << order.axis[i]) {
-            ct_raise(CT_ERR_SHAPE, "ct_permute", "axis %d of x %s is listed twice", list[i],
+            ct_raise(CT_ERR_SHAPE, "ct_permute", "axis %d of x %s is listed twice", axes[i],
                      cti_describe(x).s);
             return NULL;
         }

@@ -174,8 +174,10 @@ static char *params_full_name(const char *function, const ct_params *set, const 
     size_t n;
     char *s;
 
-    if (!name || !name[0] || name[0] == '.' || name[strlen(name) - 1] == '.') {
-        ct_raise(CT_ERR_ARGUMENT, function, "\"%s\" is no name", name ? name : "(null)");
+    if (!cti_given(function, "name", name))
+        return NULL;
+    if (!name[0] || name[0] == '.' || name[strlen(name) - 1] == '.') {
+        ct_raise(CT_ERR_ARGUMENT, function, "\"%s\" is no name", name);
         return NULL;
     }
     n = strlen(set->prefix) + strlen(name) + strlen(suffix) + 1;
@@ -207,7 +209,8 @@ static ct_params *params_part(const char *function, ct_params *set, const char *
 
 ct_params *ct_params_sub(ct_params *set, const char *name)
 {
-    return set ? params_part("ct_params_sub", set, name, ".") : NULL;
+    return cti_given("ct_params_sub", "set", set) ? params_part("ct_params_sub", set, name, ".")
+                                                  : NULL;
 }
 
 ct_params *ct_params_sub_index(ct_params *set, const char *name, int64_t index)
@@ -215,7 +218,7 @@ ct_params *ct_params_sub_index(ct_params *set, const char *name, int64_t index)
     static const char *const me = "ct_params_sub_index";
     char suffix[24];
 
-    if (!set)
+    if (!cti_given(me, "set", set))
         return NULL;
     if (index < 0) {
         ct_raise(CT_ERR_ARGUMENT, me, "index is %lld; it must be at least 0", (long long)index);
@@ -227,13 +230,17 @@ ct_params *ct_params_sub_index(ct_params *set, const char *name, int64_t index)
 
 ct_status ct_params_own(ct_params *set, void *object, void (*free_object)(void *object))
 {
-    params_owned *o = set ? cti_calloc(1, sizeof *o) : NULL;
+    static const char *const me = "ct_params_own";
+    params_owned *o;
 
+    if (!cti_given(me, "free_object", (const void *)free_object))
+        return ct_error();
+    o = cti_given(me, "set", set) ? cti_calloc(1, sizeof *o) : NULL;
     if (!o) {
         if (set)
-            cti_out_of_memory("ct_params_own", sizeof *o);
+            cti_out_of_memory(me, sizeof *o);
         free_object(object);
-        return set ? CT_ERR_MEMORY : CT_ERR_ARGUMENT;
+        return ct_error();
     }
     o->object = object;
     o->free_object = free_object;
@@ -356,9 +363,8 @@ ct_status ct_param_materialize(ct_param *p, ct_shape shape)
     ct_shape known;
     ct_status status = CT_OK;
 
-    if (!p)
-        return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, "ct_param_materialize", "p is NULL")
-                       : ct_error();
+    if (!cti_given("ct_param_materialize", "p", p))
+        return ct_error();
     p = params_real(p);
     pthread_mutex_lock(&p->root->lock);
     known = p->shape;
@@ -377,7 +383,8 @@ ct_status ct_param_materialize(ct_param *p, ct_shape shape)
 
 void ct_param_set_init(ct_param *p, ct_init init)
 {
-    if (p && init.fill && !params_real(p)->value && !params_real(p)->init_chosen)
+    if (cti_given("ct_param_set_init", "p", p) && init.fill && !params_real(p)->value &&
+        !params_real(p)->init_chosen)
         params_real(p)->own = params_real(p)->init = init;
 }
 
@@ -440,17 +447,18 @@ static ct_status params_tie_entries(params_root *r, ct_param *first, ct_param *s
 
 ct_status ct_params_tie(ct_params *set, const char *first, const char *second)
 {
-    ct_param *a = ct_params_get(set, first), *b = ct_params_get(set, second);
+    static const char *const me = "ct_params_tie";
+    ct_param *a, *b;
     ct_status status;
 
-    if (!set)
-        return ct_ok() ? ct_raise(CT_ERR_ARGUMENT, "ct_params_tie", "set is NULL") : ct_error();
-    if (!a || !b || a->buffer || b->buffer) {
-        const char *name = !a || a->buffer ? first : second;
-
-        return ct_raise(CT_ERR_ARGUMENT, "ct_params_tie", "%s%s is no parameter", set->prefix,
-                        name ? name : "(null)");
-    }
+    if (!cti_given(me, "set", set) || !cti_given(me, "first", first) ||
+        !cti_given(me, "second", second))
+        return ct_error();
+    a = ct_params_get(set, first);
+    b = ct_params_get(set, second);
+    if (!a || !b || a->buffer || b->buffer)
+        return ct_raise(CT_ERR_ARGUMENT, me, "%s%s is no parameter", set->prefix,
+                        !a || a->buffer ? first : second);
     pthread_mutex_lock(&set->root->lock);
     status = params_tie_entries(set->root, params_real(a), params_real(b));
     pthread_mutex_unlock(&set->root->lock);
@@ -462,6 +470,11 @@ ct_status ct_params_tie(ct_params *set, const char *first, const char *second)
 const char *cti_params_prefix(const ct_params *set)
 {
     return set->prefix;
+}
+
+bool cti_param_is_buffer(const ct_param *p)
+{
+    return p->buffer;
 }
 
 const ct_param *cti_param_real(const ct_param *p)
@@ -556,15 +569,18 @@ static void params_list_entry(params_root *r, ct_param *p)
 static ct_param *params_entry_new(const char *function, ct_params *set, const char *name,
                                   const ct_param *like)
 {
-    params_root *r = set->root;
+    params_root *r;
     ct_param *p;
 
+    if (!cti_given(function, "set", set) || !cti_given(function, "name", name))
+        return NULL;
+    r = set->root;
     if (ct_params_get(set, name)) {
         ct_raise(CT_ERR_ARGUMENT, function, "the name %s%s is taken", set->prefix, name);
         return NULL;
     }
     if (!like->init.fill) {
-        ct_raise(CT_ERR_ARGUMENT, function, "%s has no init", name ? name : "(null)");
+        ct_raise(CT_ERR_ARGUMENT, function, "%s has no init", name);
         return NULL;
     }
     if (!params_check_shape(function, name, &like->shape))
@@ -594,14 +610,14 @@ ct_param *ct_params_add(ct_params *set, const char *name, ct_shape shape, ct_ini
 {
     const ct_param p = { .shape = shape, .init = init };
 
-    return set ? params_entry_new("ct_params_add", set, name, &p) : NULL;
+    return params_entry_new("ct_params_add", set, name, &p);
 }
 
 ct_param *ct_params_add_buffer(ct_params *set, const char *name, ct_shape shape, ct_init init)
 {
     const ct_param p = { .shape = shape, .init = init, .buffer = true };
 
-    return set ? params_entry_new("ct_params_add_buffer", set, name, &p) : NULL;
+    return params_entry_new("ct_params_add_buffer", set, name, &p);
 }
 
 /* ---- the whole set ---- */
@@ -727,7 +743,7 @@ ct_status ct_params_to(ct_params *set, ct_device device)
 
 void ct_params_train(ct_params *set, bool training)
 {
-    if (set)
+    if (cti_given("ct_params_train", "set", set))
         set->root->evaluating = !training;
 }
 
@@ -743,9 +759,12 @@ ct_generator *ct_params_generator(ct_params *set)
 
 int ct_params_freeze(ct_params *set, const char *pattern, bool frozen)
 {
+    static const char *const me = "ct_params_freeze";
     int i, n = 0;
 
-    for (i = 0; set && pattern && i < set->count; i++) {
+    if (!cti_given(me, "set", set) || !cti_given(me, "pattern", pattern))
+        return 0;
+    for (i = 0; i < set->count; i++) {
         ct_param *p = set->entry[i];
 
         if (fnmatch(pattern, p->name + strlen(set->prefix), 0) != 0)
@@ -765,35 +784,12 @@ void ct_params_zero_grad(ct_params *set)
 {
     int i;
 
-    for (i = 0; set && i < set->count; i++) {
+    if (!cti_given("ct_params_zero_grad", "set", set))
+        return;
+    for (i = 0; i < set->count; i++) {
         ct_tensor *value = params_real(set->entry[i])->value;
 
         if (value)
             ct_tensor_zero_grad(value);
     }
-}
-
-void ct_params_print(const ct_params *set, FILE *out)
-{
-    int i, width = (int)strlen("total");
-
-    for (i = 0; set && i < set->count; i++) {
-        int n = (int)strlen(set->entry[i]->name);
-
-        width = n > width ? n : width;
-    }
-    for (i = 0; set && i < set->count; i++) {
-        const ct_param *p = set->entry[i];
-        const ct_tensor *value = params_real(p)->value;
-        ct_shape shape = ct_param_shape(p);
-
-        fprintf(out, "%-*s  %-14s %10lld%s\n", width, p->name, cti_shape_text(&shape).s,
-                (long long)ct_numel(value),
-                !value      ? "  (settled at the first forward)"
-                : p->buffer ? "  (buffer)"
-                : p->tied   ? "  (tied)"
-                : p->frozen ? "  (frozen)"
-                            : "");
-    }
-    fprintf(out, "%-*s  %-14s %10lld\n", width, "total", "", (long long)ct_params_numel(set));
 }

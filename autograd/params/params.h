@@ -69,16 +69,21 @@ ct_param *ct_params_add(ct_params *set, const char *name, ct_shape shape, ct_ini
 ct_param *ct_params_add_buffer(ct_params *set, const char *name, ct_shape shape, ct_init init);
 
 /* Makes the set the owner of object: ct_params_free calls free_object(object). If this call fails,
- * object is freed at once. */
+ * object is freed at once, but not if free_object is NULL (CT_ERR_ARGUMENT). object may be NULL if
+ * free_object accepts it. */
 ct_status ct_params_own(ct_params *set, void *object, void (*free_object)(void *object));
 
-/* ---- the entries of a set, or of a part: those under its prefix ---- */
+/* ---- the entries of a set, or of a part: those under its prefix ----
+ *
+ * The functions that only ask take NULL: a NULL set is an empty one of f32 on the CPU with seed 0,
+ * and a NULL entry has the name "" and the shape CT_SCALAR. */
 
 /* The number of entries, and entry i in the order of registration; NULL if i is out of range. */
 int ct_params_count(const ct_params *set);
 ct_param *ct_params_at(const ct_params *set, int i);
 
-/* The entry of a name, without the prefix of the part; NULL, without an error, if there is none. */
+/* The entry of a name, without the prefix of the part; NULL, without an error, if there is none or
+ * name is NULL. */
 ct_param *ct_params_get(const ct_params *set, const char *name);
 
 /* The number of elements of all entries that are trained and not lazy. */
@@ -149,13 +154,13 @@ bool ct_params_is_training(const ct_params *set);
 
 /* The generator of the set, for what is drawn in training, such as dropout masks. It begins from
  * the seed of the set. To draw the same numbers again, keep a copy of it and write the copy
- * back. */
+ * back. NULL for NULL. */
 ct_generator *ct_params_generator(ct_params *set);
 
 /* Freezes (frozen) or unfreezes all entries of set whose name, without the prefix of the part,
  * matches a shell pattern such as "rnn.*" (fnmatch). A frozen parameter gets no gradient; norms and
  * updates leave it out. The gradients of the entries that match are removed. Returns how many
- * match. */
+ * match; 0 with CT_ERR_ARGUMENT if an argument is NULL. */
 int ct_params_freeze(ct_params *set, const char *pattern, bool frozen);
 
 /* Removes the gradients of all entries of set. */

@@ -1,0 +1,545 @@
+/* test_arguments.c - bad arguments, for every public function.
+ *
+ * tests/bad_arguments.awk writes the calls from the public headers (tests/bad_arguments.inc in the build
+ * folder). Each call has one bad argument and otherwise valid ones:
+ *   DEAD  a dead tensor or state: the function must raise CT_ERR_SCOPE, and the message says "dead".
+ *   NONE  NULL: the function must raise CT_ERR_ARGUMENT, and the message says that the argument is NULL,
+ *         unless its header allows NULL and legal_nulls has the argument.
+ * The message must name the function that was called. Each call runs in a process of its own. */
+#include <cotangent.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tensor/internal.h"
+#include "tests/harness.h"
+
+/* ---- the NULLs that are legal, each as its header says ---- */
+
+typedef struct legal_null {
+    const char *function, *arguments; /* "a b" */
+} legal_null;
+
+/* clang-format off */
+static const legal_null legal_nulls[] = {
+    { "ct_error_print", "message context" },
+    { "ct_error_set_handler", "handler context" },
+    { "ct_free", "t" },
+    { "ct_rank", "t" },
+    { "ct_size", "t" },
+    { "ct_tensor_shape", "t" },
+    { "ct_numel", "t" },
+    { "ct_tensor_dtype", "t" },
+    { "ct_tensor_device", "t" },
+    { "ct_is_contiguous", "t" },
+    { "ct_stride", "t" },
+    { "ct_tensor_requires_grad", "t" },
+    { "ct_print", "t" },
+    { "ct_device_count", "kind" },
+    { "ct_capture_new", "context" },
+    { "ct_capture_is_ready", "captured" },
+    { "ct_capture_free", "captured" },
+    { "ct_safetensors_close", "f" },
+    { "ct_safetensors_count", "f" },
+    { "ct_safetensors_name", "f" },
+    { "ct_safetensors_shape", "f" },
+    { "ct_safetensors_dtype", "f" },
+    { "ct_safetensors_find", "f name" },
+    { "ct_safetensors_metadata", "f key" },
+    { "ct_safetensors_write", "metadata" },
+    { "ct_grad", "grad_outputs" },
+    { "ct_register_hook", "context" },
+    { "ct_node_add_grad", "g" },
+    { "ct_gradcheck", "context" },
+    { "ct_gradgradcheck", "context" },
+    { "ct_activation_checkpoint", "context g" },
+    { "ct_max_axis", "indices" },
+    { "ct_min_axis", "indices" },
+    { "ct_sort", "indices" },
+    { "ct_topk", "indices" },
+    { "ct_linear", "bias" },
+    { "ct_split", "sizes" },
+    { "ct_params_free", "set" },
+    { "ct_params_own", "object" },
+    { "ct_params_count", "set" },
+    { "ct_params_at", "set" },
+    { "ct_params_get", "set name" },
+    { "ct_params_numel", "set" },
+    { "ct_params_dtype", "set" },
+    { "ct_params_device", "set" },
+    { "ct_params_seed", "set" },
+    { "ct_params_is_training", "set" },
+    { "ct_params_generator", "set" },
+    { "ct_param_name", "p" },
+    { "ct_param_shape", "p" },
+    { "ct_param_is_lazy", "p" },
+    { "ct_param_is_trained", "p" },
+    { "ct_load_report_clear", "report" },
+    { "ct_dialect_from_name", "name" },
+    { "ct_nn_module", "self" },
+    { "ct_state_count", "s" },
+    { "ct_state_free", "s" },
+    { "ct_recurrent_forward", "state next" },
+    { "ct_recurrent_forward_with", "state next" },
+    { "ct_recurrent_step", "state next" },
+    { "ct_recurrent_layers", "r" },
+    { "ct_recurrent_directions", "r" },
+    { "ct_recurrent_hidden_size", "r" },
+    { "ct_optimizer_new", "values" },
+    { "ct_optimizer_free", "o" },
+    { "ct_optimizer_lr", "o" },
+    { "ct_optimizer_param_lr", "o name" },
+    { "ct_optimizer_state_count", "o" },
+    { "ct_optimizer_state_name", "o" },
+    { "ct_schedule_lambda_lr", "context" },
+    { "ct_clip_grad_norm", "norm" },
+    { "ct_text_new_from_bytes", "name" },
+    { "ct_text_new_timemachine", "path" },
+    { "ct_text_free", "t" },
+    { "ct_text_bytes", "t" },
+    { "ct_text_size", "t" },
+    { "ct_text_source", "t" },
+    { "ct_text_is_sample", "t" },
+    { "ct_clean_from_name", "name" },
+    { "ct_clean_apply", "cleaned_size" },
+    { "ct_token_kind_from_name", "name" },
+    { "ct_vocab_free", "v" },
+    { "ct_vocab_size", "v" },
+    { "ct_vocab_unknown", "v" },
+    { "ct_vocab_kind", "v" },
+    { "ct_vocab_id", "v token" },
+    { "ct_vocab_token", "v" },
+    { "ct_vocab_count", "v" },
+    { "ct_vocab_encode", "unknown" },
+    { "ct_corpus_free", "c" },
+    { "ct_corpus_vocab", "c" },
+    { "ct_corpus_size", "c" },
+    { "ct_corpus_ids", "c" },
+    { "ct_corpus_clean", "c" },
+    { "ct_corpus_characters", "c" },
+    { "ct_corpus_bytes", "c" },
+    { "ct_corpus_unknown", "c" },
+    { "ct_corpus_sha256", "c" },
+    { "ct_corpus_invalid_bytes", "c" },
+    { "ct_loader_free", "l" },
+    { "ct_loader_batches", "l" },
+    { "ct_loader_tokens", "l" },
+    { "ct_loader_continues", "l" },
+    { "ct_loader_tell", "l" },
+    { "ct_fit", "val result" },
+    { "ct_lm_cell_from_name", "name" },
+    { "ct_lm_free", "m" },
+    { "ct_lm_params", "m" },
+    { "ct_lm_recurrent", "m" },
+    { "ct_lm_vocab", "m" },
+    { "ct_lm_clean", "m" },
+    { "ct_lm_get_options", "m" },
+    { "ct_lm_corpus_sha256", "m" },
+    { "ct_lm_forward", "state next" },
+    { "ct_lm_step", "state next" },
+    { "ct_lm_encode", "unknown" },
+};
+/* clang-format on */
+
+static bool is_legal_null(const char *function, const char *argument)
+{
+    size_t n = strlen(argument);
+
+    for (size_t i = 0; i < sizeof legal_nulls / sizeof *legal_nulls; i++) {
+        const char *at = legal_nulls[i].arguments;
+
+        if (strcmp(legal_nulls[i].function, function) != 0)
+            continue;
+        for (; *at; at += strcspn(at, " "), at += strspn(at, " "))
+            if (strncmp(at, argument, n) == 0 && (at[n] == ' ' || !at[n]))
+                return true;
+    }
+    return false;
+}
+
+/* Sinks: while an error stands they do nothing, and a scope counts the refusal as an error. */
+static const char *const sinks[] = {
+    "ct_scope_return",
+    "ct_capture_run",
+    "ct_safetensors_write",
+    "ct_npy_write",
+    "ct_backward",
+    "ct_backward_with",
+    "ct_grad",
+    "ct_params_init",
+    "ct_params_to",
+    "ct_params_save",
+    "ct_params_load",
+    "ct_state_carry",
+    "ct_convert",
+    "ct_optimizer_step",
+    "ct_optimizer_state_load",
+    "ct_schedule_step",
+    "ct_schedule_observe",
+    "ct_clip_grad_norm",
+    "ct_clip_grad_value",
+    "ct_loader_begin",
+    "ct_loader_next",
+    "ct_loader_seek",
+    "ct_plot_save",
+    "ct_lm_save",
+};
+
+static bool is_sink(const char *function)
+{
+    for (size_t i = 0; i < sizeof sinks / sizeof *sinks; i++)
+        if (strcmp(sinks[i], function) == 0)
+            return true;
+    return false;
+}
+
+/* ---- the values of the calls ---- */
+
+static ct_generator generator;
+static ct_tensor *live, *dead, *tensors_out[8];
+static ct_state *live_state, *dead_state, *state_out;
+static ct_params *params;
+static ct_optimizer *optimizer;
+static ct_recurrent *recurrent;
+static ct_module *module;
+static ct_text *text;
+static ct_corpus *corpus;
+static ct_lm *lm;
+static ct_loader *loader;
+static ct_safetensors *tensors_file;
+static ct_capture *capture;
+static ct_node *node; /* while backward runs */
+static FILE *null_file;
+static max_align_t memory[64];
+
+static ct_tensor *first_input(int count, ct_tensor *const *inputs, void *context)
+{
+    (void)count, (void)context;
+    return inputs[0];
+}
+
+static bool recompute(void *context, int inputs_count, ct_tensor *const *inputs, int outputs_count,
+                      ct_tensor **outputs)
+{
+    (void)context, (void)inputs_count;
+    for (int i = 0; i < outputs_count; i++)
+        outputs[i] = ct_neg(inputs[0]);
+    return true;
+}
+
+static void do_nothing(void *context)
+{
+    (void)context;
+}
+
+static void ignore_error(ct_status status, const char *message, void *context)
+{
+    (void)status, (void)message, (void)context;
+}
+
+static ct_tensor *same_forward(void *self, ct_tensor *x)
+{
+    (void)self;
+    return x;
+}
+
+static ct_tensor *same_gradient(ct_tensor *gradient, void *context)
+{
+    (void)context;
+    return gradient;
+}
+
+static double constant_factor(int64_t t, void *context)
+{
+    (void)t, (void)context;
+    return 1;
+}
+
+static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_state *state,
+                                ct_state **next)
+{
+    ct_tensor *logits = ct_lm_forward(self, batch->x, state, next);
+
+    return ct_cross_entropy(logits, batch->y);
+}
+
+static ct_optimizer *configure(void *self)
+{
+    return ct_sgd_new(ct_lm_params(self), (ct_sgd_options){ .lr = 1 });
+}
+
+static ct_tensor *cell_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,
+                            const ct_cell_step *at)
+{
+    (void)self, (void)state, (void)at;
+    return next[0] = x;
+}
+
+static const ct_cell cell = { .name = "cell", .states = 1, .step = cell_step };
+static const ct_nn_recurrent_options cell_options = { .hidden_size = 3, .input_size = 3 };
+
+static void identity_backward(ct_node *n, ct_tensor *const *dout);
+static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
+                                identity_backward, NULL };
+
+/* clang-format off */
+#define LIVE_TENSOR live
+#define DEAD_TENSOR dead
+#define LIVE_STATE live_state
+#define DEAD_STATE dead_state
+#define LIVE_TENSORS (ct_tensor *[]){ live, live }
+#define TENSORS_OUT tensors_out
+#define STATE_OUT &state_out
+#define MEMORY (void *)memory
+#define TEXT "none/x"
+#define NAMES (const char *const[]){ "x", "y" }
+#define MODULES (ct_module *[]){ module, module }
+#define A_BATCH &(ct_batch){ 0 }
+#define A_CAPTURE capture
+#define A_CELL &cell
+#define A_CELL_PLACE &(ct_cell_place){ .module = recurrent, .cell = &cell, .options = &cell_options }
+#define A_CELL_STEP &(ct_cell_step){ 0 }
+#define A_CORPUS corpus
+#define A_FILE null_file
+#define A_FIT_RESULT &(ct_fit_result){ 0 }
+#define A_GENERATOR &generator
+#define A_LM lm
+#define A_LM_SCORE &(ct_lm_score){ 0 }
+#define A_LOADER loader
+#define A_METADATA (ct_metadata[]){ { NULL, NULL } }
+#define A_MODEL \
+    &(ct_model){ .self = lm, .params = ct_lm_params(lm), .training_step = training_step, \
+                 .configure_optimizers = configure }
+#define A_MODULE module
+#define A_NODE node
+#define A_OP &identity
+#define A_OPTIMIZER optimizer
+#define A_OPTIMIZER_VALUE (ct_optimizer_value[]){ { NULL, 0 } }
+#define A_PARAM ct_params_at(params, 0)
+#define A_PARAMS params
+#define A_PLOT_SERIES (ct_plot_series[]){ { 0 }, { 0 } }
+#define A_RECURRENT recurrent
+#define A_SAFETENSORS tensors_file
+#define A_SCHEDULE ct_optimizer_schedule(optimizer)
+#define A_TEXT text
+#define A_TRAINER &(ct_trainer){ .max_epochs = 1 }
+#define A_VOCAB ct_corpus_vocab(corpus)
+#define FUNCTION_FACTOR constant_factor
+#define FUNCTION_FORWARD same_forward
+#define FUNCTION_FREE_OBJECT do_nothing
+#define FUNCTION_OP ct_neg
+#define SOME_CAPTURE_FUNCTION do_nothing
+#define SOME_ERROR_HANDLER ignore_error
+#define SOME_GENERATOR generator
+#define SOME_GRADCHECK_FUNCTION first_input
+#define SOME_GRAD_HOOK same_gradient
+#define SOME_INIT ct_init_constant(1)
+#define SOME_LOADER_CURSOR (ct_loader_cursor){ 0 }
+#define SOME_RECOMPUTED_FUNCTION recompute
+#define SOME_SCOPE ct_scope_begin()
+#define SOME_STATUS CT_ERR_SHAPE
+#define SOME_TOKEN_KIND CT_TOKEN_KIND_CHAR
+/* clang-format on */
+
+static void make_data(void)
+{
+    int64_t i;
+
+    text = ct_text_new_from_bytes("the time traveller for so it will be convenient", 47, "text");
+    corpus = ct_corpus_new(text, (ct_corpus_options){ 0 });
+    lm = ct_lm_new(corpus, (ct_lm_options){ .hidden_size = 3 });
+    loader = ct_loader_windows_new(corpus, (ct_loader_windows_options){ 2, 3, .count = 4 });
+    for (i = 0; i < 2; i++)
+        ck_assert(ct_loader_begin(loader) == CT_OK);
+}
+
+static void make_file(void)
+{
+    char folder[] = "/tmp/test_arguments_XXXXXX", path[64];
+
+    ck_assert(mkdtemp(folder) != NULL);
+    snprintf(path, sizeof path, "%s/x", folder);
+    ck_assert(ct_safetensors_write(path, 2, (const char *const[]){ "x", "y" },
+                                   (ct_tensor *[]){ live, live }, NULL) == CT_OK);
+    tensors_file = ct_safetensors_open(path);
+    ck_assert(remove(path) == 0 && remove(folder) == 0);
+    null_file = fopen("/dev/null", "w");
+    ck_assert(tensors_file && null_file);
+}
+
+/* Makes the values in the innermost scope. */
+static void make_values(void)
+{
+    ct_scope s = ct_scope_begin();
+
+    dead = ct_ones(CT_SHAPE(2, 3), CT_F32, CT_CPU);
+    dead_state = ct_state_from_tensors(1, &dead);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    generator = ct_generator_from_seed(1);
+    live = ct_ones(CT_SHAPE(2, 3), CT_F32, CT_CPU);
+    params = ct_params_new((ct_params_options){ .seed = 1 });
+    module = ct_nn_linear(params, "linear",
+                          (ct_nn_linear_options){ .in_features = 3, .out_features = 3 });
+    recurrent = ct_nn_gru(params, "gru", (ct_nn_gru_options){ .input_size = 3, .hidden_size = 3 });
+    live_state = ct_state_from_tensors(1, (ct_tensor *[]){ ct_reshape(live, CT_SHAPE(1, 2, 3)) });
+    optimizer = ct_sgd_new(params, (ct_sgd_options){ 0 });
+    capture = ct_capture_new(CT_CPU, do_nothing, NULL);
+    make_data();
+    make_file();
+    setenv("COTANGENT_TIMEMACHINE_URL", "http://127.0.0.1:1/timemachine.txt", 1);
+    expect_ok();
+}
+
+static void free_values(void)
+{
+    fclose(null_file);
+    ct_safetensors_close(tensors_file);
+    ct_capture_free(capture);
+    ct_loader_free(loader);
+    ct_lm_free(lm);
+    ct_corpus_free(corpus);
+    ct_text_free(text);
+    ct_optimizer_free(optimizer);
+    ct_params_free(params);
+}
+
+/* ---- the calls ---- */
+
+enum bad { DEAD, NONE };
+
+static enum bad bad;
+static const char *function, *argument;
+static bool after_error; /* run the calls while an error stands */
+static unsigned serial;  /* of that error */
+static int calls, failures, functions;
+
+/* Waits for the process of a call. */
+static void call_wait(pid_t child)
+{
+    int status = 0;
+
+    ck_assert(child > 0 && waitpid(child, &status, 0) == child);
+    if (WIFSIGNALED(status))
+        fprintf(stderr, "%s: bad %s: signal %d\n", function, argument, WTERMSIG(status));
+    failures += status != 0;
+}
+
+/* True in a new process, which makes the call and then call_ends. Functions for backward functions
+ * are called while backward runs, the others outside of it. */
+static bool call_begins(enum bad kind, const char *name, const char *what)
+{
+    pid_t child;
+
+    if ((strncmp(name, "ct_node_", 8) == 0) != (node != NULL))
+        return false;
+    functions += !function || strcmp(function, name) != 0;
+    bad = kind;
+    function = name;
+    argument = what;
+    calls++;
+    fflush(NULL);
+    child = fork();
+    if (child) {
+        call_wait(child);
+        return false;
+    }
+    setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+    signal(SIGSEGV, SIG_DFL);
+    signal(SIGABRT, SIG_DFL);
+    alarm(20);
+    if (after_error)
+        ct_raise(CT_ERR_NUMERIC, "harness", "an earlier error");
+    serial = cti_thread()->error_serial;
+    return true;
+}
+
+/* True if the message that stands names the function and says what is wrong with the argument. */
+static bool is_as_expected(void)
+{
+    const char *message = ct_error_message();
+    char head[100], fault[100];
+
+    snprintf(head, sizeof head, "%s: ", function);
+    snprintf(fault, sizeof fault, "%s is NULL", argument);
+    if (bad == DEAD)
+        return ct_error() == CT_ERR_SCOPE && strstr(message, head) && strstr(message, " dead ");
+    if (is_legal_null(function, argument))
+        return !strstr(message, fault);
+    return ct_error() == CT_ERR_ARGUMENT && strstr(message, head) && strstr(message, fault);
+}
+
+/* The process of a call ends: with status 0 if the call has raised what it should. */
+static void call_ends(void)
+{
+    bool good = after_error
+                    ? bad == DEAD || is_sink(function) || cti_thread()->error_serial == serial ||
+                          is_legal_null(function, argument)
+                    : is_as_expected();
+
+    if (!good)
+        fprintf(stderr, "%s: %s %s%s: %s \"%s\"\n", function, bad == DEAD ? "dead" : "NULL",
+                argument, after_error ? " after an error" : "", ct_status_name(ct_error()),
+                ct_error_message());
+    _exit(!good);
+}
+
+static void make_calls(void)
+{
+#include "tests/bad_arguments.inc"
+}
+
+static void identity_backward(ct_node *n, ct_tensor *const *dout)
+{
+    (void)dout;
+    node = n;
+    make_calls();
+    node = NULL;
+}
+
+/* All calls, those of backward functions in one. */
+static void make_all_calls(void)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_set_requires_grad(ct_ones(CT_SHAPE(2, 3), CT_F32, CT_CPU), true);
+    ct_tensor *y = ct_zeros(CT_SCALAR, CT_F32, CT_CPU);
+
+    make_values();
+    make_calls();
+    ck_assert(ct_record(&identity, 2, (ct_tensor *[]){ x, x }, 1, &y, NULL, 0));
+    ck_assert(ct_backward(y) == CT_OK);
+    free_values();
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+
+START_TEST(bad_arguments)
+{
+    make_all_calls();
+    printf("%d calls of %d functions, %d of them wrong\n", calls, functions, failures);
+    ck_assert_int_eq(failures, 0);
+}
+END_TEST
+
+/* A NULL adds no error to one that stands. */
+START_TEST(no_second_error)
+{
+    after_error = true;
+    make_all_calls();
+    ck_assert_int_eq(failures, 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("arguments");
+    TCase *tc = harness_case(suite, "arguments");
+
+    tcase_set_timeout(tc, 120);
+    tcase_add_test(tc, bad_arguments);
+    tcase_add_test(tc, no_second_error);
+    return harness_run(suite);
+}

@@ -115,7 +115,7 @@ char *cti_rename_prefix(const char *function, const ct_prefix *map, const char *
 /* The prefix of the names in set: "" for a whole set, "decoder." for a part. */
 const char *cti_params_prefix(const ct_params *set);
 
-/* The entry that holds the value of p: p, or the entry to which it is tied. */
+/* The entry that holds the value of p: p, or the entry that p is tied to. */
 const ct_param *cti_param_real(const ct_param *p);
 
 /* True if p has the shape, or is lazy and can be given it. */

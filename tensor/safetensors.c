@@ -241,8 +241,8 @@ static bool safetensors_parse_entry(const safetensors_parser *p, const char *nam
     e->kind = safetensors_find_kind(json_string_value(dtype));
     if (!e->kind) {
         if (!json_is_string(dtype))
-            return safetensors_refuse(p, name, "its dtype is no string");
-        snprintf(why, sizeof why, "its dtype %s is none", cti_quote(json_string_value(dtype)).s);
+            return safetensors_refuse(p, name, "its dtype is not a string");
+        snprintf(why, sizeof why, "its dtype %s is unknown", cti_quote(json_string_value(dtype)).s);
         return safetensors_refuse(p, name, why);
     }
     if (!safetensors_is_sizes(shape))
@@ -250,8 +250,8 @@ static bool safetensors_parse_entry(const safetensors_parser *p, const char *nam
     if (!safetensors_is_sizes(offsets) || json_array_size(offsets) != 2)
         return safetensors_refuse(p, name, "its data_offsets are not two integers from 0 up");
     if (!safetensors_measure(shape, e->kind, &e->shape, &bytes)) {
-        snprintf(why, sizeof why, "%s%s takes too many bytes, or no whole number of them",
-                 e->kind->name, cti_shape_text(&e->shape).s);
+        snprintf(why, sizeof why, "%s%s takes too many bytes or a part of a byte", e->kind->name,
+                 cti_shape_text(&e->shape).s);
         return safetensors_refuse(p, name, why);
     }
     e->begin = (uint64_t)safetensors_size_at(offsets, 0);
@@ -280,7 +280,7 @@ static bool safetensors_parse_metadata(const safetensors_parser *p, json_t *meta
     {
         if (!json_is_string(value))
             return cti_malformed(&p->f->file, safetensors_opening, offset,
-                                 METADATA ": the value of %s is no text", cti_quote(key).s);
+                                 METADATA ": the value of %s is not text", cti_quote(key).s);
     }
     if (digest && (strlen(digest) != 64 || strspn(digest, "0123456789abcdef") != 64))
         return cti_malformed(&p->f->file, safetensors_opening, offset,
@@ -549,7 +549,7 @@ static bool safetensors_verify(ct_safetensors *f, const char *function)
             return false;
         if (strcmp(got, want) != 0)
             return cti_malformed(&f->file, function, f->payload,
-                                 "the payload's SHA-256 is %s, the metadata's %s: it is damaged",
+                                 "the payload is damaged: its SHA-256 is %s; the metadata say %s",
                                  got, want);
     }
     f->verified = true;
@@ -562,7 +562,7 @@ static ct_tensor *safetensors_load(ct_safetensors *f, const char *function, int 
 
     if (e->kind->dtype < 0) {
         ct_raise(CT_ERR_DTYPE, function,
-                 "%.400s: tensor %s has the dtype %s, which there is not here", f->file.path,
+                 "%.400s: tensor %s has the dtype %s, which is not supported", f->file.path,
                  cti_quote(e->name).s, e->kind->name);
         return NULL;
     }
@@ -583,8 +583,8 @@ ct_tensor *ct_safetensors_load(ct_safetensors *f, int i, ct_device device)
         return NULL;
     if (safetensors_entry_at(f, i))
         return safetensors_load(f, "ct_safetensors_load", i, device);
-    ct_raise(CT_ERR_ARGUMENT, "ct_safetensors_load", "%.400s: there is no tensor %d of %d",
-             f->file.path, i, f->count);
+    ct_raise(CT_ERR_ARGUMENT, "ct_safetensors_load",
+             "%.400s: there is no tensor %d; the file has %d", f->file.path, i, f->count);
     return NULL;
 }
 
@@ -617,7 +617,7 @@ static bool safetensors_put(json_t *object, const char *what, const char *key, j
     bool twice = value && object && json_object_get(object, key);
 
     if (twice)
-        safetensors_refuse_argument(what, key, "is there twice");
+        safetensors_refuse_argument(what, key, "appears twice");
     else if (!value || !object || json_object_set_new(object, key, json_incref(value)) != 0)
         cti_out_of_memory(safetensors_writing, strlen(key));
     json_decref(value);
@@ -746,8 +746,8 @@ static char *safetensors_header_text(safetensors_writer *j, size_t *n)
     *n = (written + 7) / 8 * 8;
     text = written && *n <= HEADER_LIMIT ? cti_calloc(1, *n) : NULL;
     if (*n > HEADER_LIMIT)
-        ct_raise(CT_ERR_ARGUMENT, safetensors_writing, "the header would take %zu bytes, above %u",
-                 *n, HEADER_LIMIT);
+        ct_raise(CT_ERR_ARGUMENT, safetensors_writing,
+                 "the header would take %zu bytes; the most is %u", *n, HEADER_LIMIT);
     else if (!text || json_dumpb(header, text, *n, JSON_COMPACT) != written) {
         cti_out_of_memory(safetensors_writing, *n);
         cti_release(text);

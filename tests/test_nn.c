@@ -1103,9 +1103,9 @@ START_TEST(state_misuse)
     ck_assert(ct_state_get(kept, 1) == NULL);
     expect_error(CT_ERR_INDEX, "ct_state_get", "1 tensors");
     ck_assert(ct_state_new(0, &other) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_state_new", "0 tensors");
+    expect_error(CT_ERR_ARGUMENT, "ct_state_new", "count is 0");
     ck_assert(ct_state_from_tensors(65, &other) == NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_state_from_tensors", "65 tensors");
+    expect_error(CT_ERR_ARGUMENT, "ct_state_from_tensors", "count is 65");
     for (i = 0; i < 64; i++)
         most[i] = narrow;
     many = ct_state_new(64, most);
@@ -1359,7 +1359,7 @@ START_TEST(cross_entropy_misuse)
     expect_error(CT_ERR_DTYPE, "ct_cross_entropy", "f32 or f64");
     ck_assert(ct_cross_entropy_with(x, y, (ct_cross_entropy_options){ .label_smoothing = 1.5 }) ==
               NULL);
-    expect_error(CT_ERR_ARGUMENT, "ct_cross_entropy_with", "label_smoothing 1.5");
+    expect_error(CT_ERR_ARGUMENT, "ct_cross_entropy_with", "label_smoothing is 1.5");
     for (i = 0; i < 3; i++) {
         ck_assert(ct_cross_entropy_with(x, y,
                                         (ct_cross_entropy_options){

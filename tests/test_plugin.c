@@ -454,8 +454,8 @@ START_TEST(faults)
         ct_status status;
         const char *word;
     } cases[] = {
-        { CTI_FAULT_INDEX, 9, CT_ERR_INDEX, "index number 5" },
-        { CTI_FAULT_TARGET, 9, CT_ERR_INDEX, "target number 5" },
+        { CTI_FAULT_INDEX, 9, CT_ERR_INDEX, "index at position 5" },
+        { CTI_FAULT_TARGET, 9, CT_ERR_INDEX, "target at position 5" },
         { CTI_FAULT_WEIGHTS, 9, CT_ERR_NUMERIC, "negative" },
         { CTI_FAULT_NORM, 0, CT_ERR_NUMERIC, "norm ... finite" },
         { CTI_FAULT_NORM, 9, CT_ERR_NUMERIC, "step 9" },
@@ -522,13 +522,13 @@ START_TEST(ring_of_tickets)
     }
     let_fault(CT_ERR_INDEX, last - 2047, 1); /* the oldest that is known */
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_odd", "number 1");
+    expect_error(CT_ERR_INDEX, "ct_odd", "position 1");
     let_fault(CT_ERR_INDEX, last - 2048, 1);
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
     expect_error(CT_ERR_INDEX, "ct_device_synchronize", "earlier ... range");
     let_fault(CT_ERR_INDEX, last, 2);
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_even", "number 2");
+    expect_error(CT_ERR_INDEX, "ct_even", "position 2");
 }
 END_TEST
 
@@ -770,7 +770,7 @@ START_TEST(sets_move)
     ck_assert(ct_param_value(ct_params_get(set, "open"))->device == d);
     ck_assert(ct_backward(ct_sum(ct_mul(ct_transpose(w, 0, 1), frozen))) == CT_OK);
     ck_assert(ct_params_to(ct_params_sub(set, "part"), CT_CPU) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_params_to", "moves");
+    expect_error(CT_ERR_ARGUMENT, "ct_params_to", "moved");
     ck_assert(ct_params_to(set, CT_CPU) == CT_OK);
     ck_assert(w->device == CT_CPU && ct_tensor_grad(w)->device == CT_CPU);
     expect_close("gradient", ct_item(ct_select(ct_select(ct_tensor_grad(w), 0, 1), 0, 2)),
@@ -805,7 +805,7 @@ START_TEST(hooks_stay)
 
     ct_register_hook(y, carry_off, NULL);
     ck_assert(ct_backward(ct_sum(y)) == CT_ERR_SHAPE);
-    expect_error(CT_ERR_SHAPE, "ct_square", "gave");
+    expect_error(CT_ERR_SHAPE, "ct_square", "returned");
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 END_TEST
@@ -928,7 +928,7 @@ START_TEST(goes_anywhere)
 
             let_fault(CT_ERR_INDEX, f.ticket, 5);
             ck_assert_ptr_null(w->go(x, from == 1 ? 2 : CT_CPU));
-            expect_error(CT_ERR_INDEX, "ct_some", "index number 5");
+            expect_error(CT_ERR_INDEX, "ct_some", "index at position 5");
             ck_assert(ct_scope_end(s) == CT_OK || ct_ok());
         }
 }
@@ -1530,8 +1530,8 @@ START_TEST(captured_faults)
     ct_capture *c[2];
     static const struct {
         const char *place, *function, *word;
-    } want[3] = { { "first.c:1: ", "ct_first", "index number 4 ... 0..9" },
-                  { "second.c:2: ", "ct_second", "target number 4 ... 0..19" },
+    } want[3] = { { "first.c:1: ", "ct_first", "index at position 4 ... 0..9" },
+                  { "second.c:2: ", "ct_second", "target at position 4 ... 0..19" },
                   { "third.c:3: ", "ct_outer", "norm ... finite" } };
     int i, k;
 

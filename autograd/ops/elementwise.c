@@ -106,7 +106,7 @@ bool cti_want_number(const char *function, const char *name, const ct_tensor *t)
 {
     if (cti_is_float(t->dtype) || cti_is_index(t->dtype))
         return true;
-    ct_raise(CT_ERR_DTYPE, function, "%s %s must be of numbers", name, cti_describe(t).s);
+    ct_raise(CT_ERR_DTYPE, function, "%s %s must be f32, f64, i32 or i64", name, cti_describe(t).s);
     return false;
 }
 
@@ -370,7 +370,8 @@ ct_tensor *ct_elu(ct_tensor *x, double alpha)
 ct_tensor *ct_clamp(ct_tensor *x, double low, double high)
 {
     if (x && !(low <= high)) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_clamp", "low %g and high %g are no range", low, high);
+        ct_raise(CT_ERR_ARGUMENT, "ct_clamp", "low is %g and high is %g; low must be at most high",
+                 low, high);
         return NULL;
     }
     return op_clamp(x, (elementwise_numbers){ low, high });

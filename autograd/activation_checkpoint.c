@@ -101,7 +101,7 @@ static bool recompute_run_again(ct_node *n, const recompute *r, ct_tensor **outp
     cti_release(given.at);
     if (!good) /* keeps an error that is recorded already */
         ct_raise(CT_ERR_GRAD, recompute_name,
-                 "the function failed without an error in its second run");
+                 "the function failed in its second run but raised no error");
     return ct_ok();
 }
 
@@ -125,7 +125,7 @@ static bool recompute_pair(const ct_node *n, const recompute *r, ct_tensor *cons
             continue;
         if (!cti_same_shape(&d->shape, &outputs[i]->shape) || d->dtype != outputs[i]->dtype) {
             ct_raise(CT_ERR_GRAD, recompute_name,
-                     "the second run gave %s for output %d, the first %s",
+                     "the second run returned %s as output %d; the first returned %s",
                      cti_describe(outputs[i]).s, i, cti_describe(d).s);
             return false;
         }
@@ -134,7 +134,8 @@ static bool recompute_pair(const ct_node *n, const recompute *r, ct_tensor *cons
     }
     if (k != n->outputs)
         ct_raise(CT_ERR_GRAD, recompute_name,
-                 "the second run gave %d outputs with history, the first %d", k, n->outputs);
+                 "%d outputs have history in the second run; %d had it in the first", k,
+                 n->outputs);
     return k == n->outputs;
 }
 
@@ -208,7 +209,7 @@ static bool recompute_first_run(recompute_call *c, ct_tensor *const *given)
 
     ct_set_grad_enabled(was);
     if (!r->function(r->context, r->inputs_given, given, r->outputs_count, c->outputs))
-        ct_raise(CT_ERR_ARGUMENT, recompute_name, "the function failed without an error");
+        ct_raise(CT_ERR_ARGUMENT, recompute_name, "the function failed but raised no error");
     for (i = 0; i < r->outputs_count && ct_ok(); i++)
         if (!c->outputs[i])
             ct_raise(CT_ERR_ARGUMENT, recompute_name, "the function left output %d NULL", i);
@@ -294,8 +295,8 @@ ct_status ct_activation_checkpoint(ct_recomputed_function function, void *contex
     if (!function)
         return ct_raise(CT_ERR_ARGUMENT, recompute_name, "function is NULL");
     if (inputs_count < 0)
-        return ct_raise(CT_ERR_ARGUMENT, recompute_name, "inputs_count %d is negative",
-                        inputs_count);
+        return ct_raise(CT_ERR_ARGUMENT, recompute_name,
+                        "inputs_count is %d; it must be at least 0", inputs_count);
     if (outputs_count < 1)
         return ct_raise(CT_ERR_ARGUMENT, recompute_name,
                         "outputs_count is %d; it must be at least 1", outputs_count);

@@ -184,16 +184,16 @@ static bool tape_check_record(const ct_op *op, int inputs_count, ct_tensor *cons
         (op->outputs >= 0 && op->outputs != outputs_count) || inputs_count < 0 ||
         inputs_count > MOST_INPUTS || outputs_count < 1 || outputs_count > MOST_INPUTS) {
         cti_raise_within(CT_ERR_ARGUMENT, op->name,
-                         "%d inputs and %d outputs recorded for an op of %d, %d", inputs_count,
-                         outputs_count, op->inputs, op->outputs);
+                         "%d inputs and %d outputs were recorded; the op declares %d and %d",
+                         inputs_count, outputs_count, op->inputs, op->outputs);
         return false;
     }
     for (i = 0; i < outputs_count; i++)
         if (outputs[i]->node || outputs[i]->requires_grad || outputs[i]->owner) {
-            cti_raise_within(
-                CT_ERR_ARGUMENT, op->name,
-                "output %d %s is no fresh result: it has history, is a leaf or is owned", i,
-                cti_describe(outputs[i]).s);
+            cti_raise_within(CT_ERR_ARGUMENT, op->name,
+                             "output %d %s must be a new tensor, not one that has history, is a "
+                             "leaf or is owned",
+                             i, cti_describe(outputs[i]).s);
             return false;
         }
     for (i = 0; i < inputs_count; i++)
@@ -225,7 +225,7 @@ static bool tape_is_given(const ct_op *op, int inputs_count, const void *inputs,
            cti_given_array(me, "outputs", outputs_count, outputs);
 }
 
-/* Fills a node: what backward needs of the inputs and outputs, whose history it is from now on. */
+/* Fills a node: what backward needs of the inputs and outputs. The node becomes the history of the outputs. */
 static void tape_fill_node(ct_thread *th, ct_node *n, ct_tensor *const *inputs,
                            ct_tensor *const *outputs)
 {
@@ -310,7 +310,8 @@ static ct_tensor *tape_saved(ct_node *n, const cti_edge *edges, int count, bool 
     const cti_edge *e = &edges[i];
 
     if (i < 0 || i >= count) {
-        cti_raise_within(CT_ERR_ARGUMENT, n->op->name, "there is no %s %d for backward", what, i);
+        cti_raise_within(CT_ERR_ARGUMENT, n->op->name,
+                         "backward asked for %s %d, which the op does not have", what, i);
         return NULL;
     }
     if (!e->tensor || !allowed) {

@@ -101,8 +101,9 @@ static void grad_accumulate(ct_tensor **slot, ct_tensor *g)
 /* One pass at a time may fill the slots of a node or a leaf. */
 static ct_tensor **pass_refuse_nested(const char *function)
 {
-    cti_raise_within(CT_ERR_GRAD, function,
-                     "a hook or backward function runs backward through history that is being run");
+    cti_raise_within(
+        CT_ERR_GRAD, function,
+        "a hook or backward function called backward on history that backward is running");
     return NULL;
 }
 
@@ -168,8 +169,9 @@ void ct_node_add_grad(ct_node *n, int i, ct_tensor *g)
     if (!cti_given("ct_node_add_grad", "n", n))
         return;
     if (i < 0 || i >= n->inputs) {
-        cti_raise_within(CT_ERR_ARGUMENT, n->op->name, "backward gave a gradient of input %d of %d",
-                         i, n->inputs);
+        cti_raise_within(CT_ERR_ARGUMENT, n->op->name,
+                         "backward gave a gradient of input %d; the op has %d inputs", i,
+                         n->inputs);
         return;
     }
     if (!g || !cti_usable_as(n->op->name, "a gradient", g) || !ct_node_needs_grad(n, i))
@@ -177,8 +179,8 @@ void ct_node_add_grad(ct_node *n, int i, ct_tensor *g)
     t = n->in[i].tensor;
     if (!cti_same_shape(&g->shape, &t->shape) || g->dtype != t->dtype || g->device != t->device) {
         cti_raise_within(CT_ERR_SHAPE, n->op->name,
-                         "backward gave %s as the gradient of input %d %s", cti_describe(g).s, i,
-                         cti_describe(t).s);
+                         "backward gave %s as the gradient of input %d %s; they must agree",
+                         cti_describe(g).s, i, cti_describe(t).s);
         return;
     }
     if (cti_tracing)
@@ -243,8 +245,9 @@ static ct_tensor *pass_run_hooks(cti_hook *h, int output, ct_tensor *g)
             return g;
         if (!cti_same_shape(&r->shape, &g->shape) || r->dtype != g->dtype ||
             r->device != g->device) {
-            ct_raise(CT_ERR_SHAPE, "ct_register_hook", "a hook gave %s for a gradient %s",
-                     cti_describe(r).s, cti_describe(g).s);
+            ct_raise(CT_ERR_SHAPE, "ct_register_hook",
+                     "a hook returned %s for a gradient %s; they must agree", cti_describe(r).s,
+                     cti_describe(g).s);
             return g;
         }
         g = r;
@@ -284,8 +287,8 @@ static void pass_call_backward(const pass *p, ct_node *n)
     else if (n->op->backward)
         n->op->backward(n, n->grad);
     else
-        cti_raise_within(CT_ERR_GRAD, n->op->name, "has no derivative%s",
-                         n->op->fused_backward ? " of its derivative" : "");
+        cti_raise_within(CT_ERR_GRAD, n->op->name, "has no %sderivative",
+                         n->op->fused_backward ? "second " : "");
 }
 
 /* A gradient outlives the scope of the node that gave it: its slot owns it now. A tensor that a hook
@@ -440,7 +443,7 @@ static ct_tensor *pass_root_gradient(const char *function, const ct_tensor *t, c
     if (!given) {
         if (t->numel != 1) {
             ct_raise(CT_ERR_SHAPE, function,
-                     "%s has more than one element: its gradient must be given", cti_describe(t).s);
+                     "%s has more than one element; its gradient must be given", cti_describe(t).s);
             return NULL;
         }
         return ct_ones(t->shape, t->dtype, t->device);
@@ -449,8 +452,8 @@ static ct_tensor *pass_root_gradient(const char *function, const ct_tensor *t, c
         return NULL;
     if (!cti_same_shape(&given->shape, &t->shape) || given->dtype != t->dtype ||
         given->device != t->device) {
-        ct_raise(CT_ERR_SHAPE, function, "the gradient given for %s is %s", cti_describe(t).s,
-                 cti_describe(given).s);
+        ct_raise(CT_ERR_SHAPE, function, "the gradient given for %s is %s; they must agree",
+                 cti_describe(t).s, cti_describe(given).s);
         return NULL;
     }
     return given;
@@ -537,13 +540,15 @@ static bool grad_check_arguments(int outputs_count, ct_tensor *const *outputs, i
     int i;
 
     if (outputs_count < 1 || inputs_count < 1) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_grad", "%d outputs and %d inputs", outputs_count,
+        ct_raise(CT_ERR_ARGUMENT, "ct_grad",
+                 "outputs_count is %d and inputs_count %d; both must be at least 1", outputs_count,
                  inputs_count);
         return false;
     }
     for (p = pass_running; p; p = p->outer)
         if (!p->to_leaves) {
-            ct_raise(CT_ERR_GRAD, "ct_grad", "called from a hook or backward function of ct_grad");
+            ct_raise(CT_ERR_GRAD, "ct_grad",
+                     "a hook or backward function of ct_grad must not call ct_grad");
             return false;
         }
     if (!cti_usable_all("ct_grad", "outputs", outputs_count, outputs) ||

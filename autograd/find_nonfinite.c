@@ -54,7 +54,8 @@ cti_origin cti_find_nonfinite_forward(void)
             return origin_node(t->node, "");
         if (t->requires_grad)
             continue; /* a parameter's */
-        snprintf(o.s, sizeof o.s, "; first in %s, which no recorded op made", cti_describe(t).s);
+        snprintf(o.s, sizeof o.s, "; first in %s, which was made without recording",
+                 cti_describe(t).s);
         return o;
     }
     return o;

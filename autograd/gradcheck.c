@@ -57,7 +57,7 @@ static bool gradcheck_check_arguments(const char *me, ct_gradcheck_function f, i
     if (!cti_given(me, "f", (const void *)f) || !cti_given(me, "g", g))
         return false;
     if (count < 1 || count > GRADCHECK_MOST_INPUTS) {
-        ct_raise(CT_ERR_ARGUMENT, me, "%d inputs: 1 to %d are checked", count,
+        ct_raise(CT_ERR_ARGUMENT, me, "inputs_count is %d; it must be in 1..%d", count,
                  GRADCHECK_MOST_INPUTS);
         return false;
     }
@@ -167,8 +167,8 @@ static bool gradcheck_run(const gradcheck *c)
     cti_scope_pop(s);
     if (good && !(worst.excess <= 0)) {
         ct_raise(CT_ERR_NUMERIC, c->function,
-                 "input %d, element %lld: numeric %.12g, analytic %.12g", worst.input,
-                 (long long)worst.at, isnan(worst.numeric) ? NAN : worst.numeric,
+                 "the derivatives by input %d, element %lld differ: numeric %.12g, analytic %.12g",
+                 worst.input, (long long)worst.at, isnan(worst.numeric) ? NAN : worst.numeric,
                  isnan(worst.analytic) ? NAN : worst.analytic); /* without the sign of a NaN */
         return false;
     }

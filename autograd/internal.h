@@ -117,7 +117,7 @@ const char *cti_params_prefix(const ct_params *set);
 
 bool cti_param_is_buffer(const ct_param *p);
 
-/* The entry that holds the value of p: p, or the entry to which it is tied. */
+/* The entry that holds the value of p: p, or the entry that p is tied to. */
 const ct_param *cti_param_real(const ct_param *p);
 
 /* True if p has the shape, or is lazy and can be given it. */

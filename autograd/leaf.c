@@ -32,7 +32,7 @@ ct_tensor *ct_set_requires_grad(ct_tensor *t, bool on)
     if (!cti_usable("ct_set_requires_grad", t))
         return NULL;
     if (t->node) {
-        ct_raise(CT_ERR_GRAD, "ct_set_requires_grad", "t %s has history, so is no leaf",
+        ct_raise(CT_ERR_GRAD, "ct_set_requires_grad", "t %s has history; it must be a leaf",
                  cti_describe(t).s);
         return NULL;
     }

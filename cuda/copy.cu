@@ -347,7 +347,7 @@ void cu_copy(int rank, const int64_t *dim, const cti_array *dst, const cti_array
     }
 }
 
-/* ---- carry: a copy of the same dtype, of nothing while a fault stands ---- */
+/* ---- carry: copies the same dtype, and nothing while a fault is recorded ---- */
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)

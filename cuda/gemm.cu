@@ -145,7 +145,7 @@ bool cu_refuses_bf16(bool bf16, const char *what)
 {
     if (bf16)
         cu_raise(CT_ERR_ARGUMENT, what,
-                 "products in bf16 are not on this device (ct_set_matmul_precision)");
+                 "this device cannot multiply in bf16 (ct_set_matmul_precision)");
     return bf16;
 }
 

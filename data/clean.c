@@ -80,12 +80,11 @@ static size_t clean_lines(const char *s, size_t size, bool spaced, char *out)
 bool cti_clean_check(const char *function, ct_clean how)
 {
     if ((unsigned)how >= KINDS)
-        ct_raise(CT_ERR_ARGUMENT, function, "%d is not a cleaning", (int)how);
+        ct_raise(CT_ERR_ARGUMENT, function, "clean is %d; it must be in 0..%d", (int)how,
+                 (int)KINDS - 1);
     else if ((how == CT_CLEAN_LETTERS || how == CT_CLEAN_FOLD) && !cti_has_unicode())
         ct_raise(CT_ERR_ARGUMENT, function,
-                 "cleaning \"%s\" needs libutf8proc, which this build "
-                 "is without",
-                 names[how]);
+                 "cleaning \"%s\" needs libutf8proc, which this build does not have", names[how]);
     else
         return true;
     return false;

@@ -38,7 +38,8 @@ static bool corpus_index_tokens(ct_corpus *c, const char *s, size_t size,
     size_t end = corpus_measure(kind, s, size, o->max_tokens ? o->max_tokens : INT64_MAX, &count);
 
     if (count == 0) {
-        ct_raise(CT_ERR_FORMAT, "ct_corpus_new", "the text has no word, only white space");
+        ct_raise(CT_ERR_FORMAT, "ct_corpus_new",
+                 "the text has only white space; it must have a word");
         return false;
     }
     c->ids = cti_calloc((size_t)count, sizeof *c->ids);
@@ -62,7 +63,7 @@ static bool corpus_fill(ct_corpus *c, const ct_text *text, const ct_corpus_optio
     bool ok = cleaned != NULL;
 
     if (ok && (n == 0 || (o->clean != CT_CLEAN_NONE && n == 1 && cleaned[0] == ' '))) {
-        ct_raise(CT_ERR_FORMAT, function, "cleaning \"%s\" leaves nothing of the text",
+        ct_raise(CT_ERR_FORMAT, function, "the text is empty after cleaning \"%s\"",
                  ct_clean_name(o->clean));
         ok = false;
     }

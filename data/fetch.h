@@ -23,7 +23,7 @@ typedef struct cti_reasons {
 void cti_because(cti_reasons *why, const char *format, ...) CT_PRINTF(2, 3);
 
 /* The path of a file in $XDG_CACHE_HOME/cotangent or ~/.cache/cotangent, to cti_release; NULL
- * with a reason when there is no such place. */
+ * with a reason if there is none. */
 char *cti_cache_path(const char *file, cti_reasons *why);
 
 /* Writes a file whole or not at all (a temporary file beside it, synced, then renamed), making the

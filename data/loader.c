@@ -330,7 +330,7 @@ ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
         there.batches = -1;
     if (at.batch < 0 || at.batch > (at.epoch ? there.batches : 0) || there.batches < 0)
         return ct_raise(CT_ERR_ARGUMENT, me,
-                        "this loader has no position of epoch %lld, batch %lld, offset %lld",
+                        "epoch %lld, batch %lld, offset %lld is not a position of this loader",
                         (long long)at.epoch, (long long)at.batch, (long long)at.offset);
     l->epoch = at.epoch;
     if (at.epoch) {
@@ -382,7 +382,8 @@ ct_status ct_loader_set_offset(ct_loader *l, int64_t offset)
     if (!l)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset", "l is NULL");
     if (l->cut == CTI_WINDOWS)
-        return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset", "windows have no offset");
+        return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset",
+                        "a loader of windows has no offset");
     if (offset < -1 || offset >= loader_offsets(l))
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset",
                         "offset is %lld; it must be -1 to %lld", (long long)offset,

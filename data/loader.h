@@ -85,6 +85,7 @@ typedef struct ct_loader_cursor {
     int64_t offset; /* of the current epoch */
 } ct_loader_cursor;
 
+/* The current position of a loader, for ct_loader_seek; zeros for NULL. */
 ct_loader_cursor ct_loader_tell(const ct_loader *l);
 
 /* Moves to the position of a loader that was made with the same arguments: the next batches are

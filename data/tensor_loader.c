@@ -20,7 +20,7 @@ static void *tensor_loader_copy(const char *function, const ct_tensor *t)
     return NULL;
 }
 
-/* Rows from first on: count, or what there is. False with an error. */
+/* Cuts the rows to first .. first + count - 1, or to the end. False with an error. */
 static bool tensor_loader_part(ct_loader *draft, int64_t first, int64_t count, int64_t there)
 {
     if (!cti_at_least(draft->function, "batch_size", draft->batch, 1) ||
@@ -28,7 +28,8 @@ static bool tensor_loader_part(ct_loader *draft, int64_t first, int64_t count, i
         !cti_at_least(draft->function, "count", count, 0))
         return false;
     if (first >= there) {
-        ct_raise(CT_ERR_SHAPE, draft->function, "first is %lld; there are %lld", (long long)first,
+        ct_raise(CT_ERR_SHAPE, draft->function,
+                 "first is %lld; it must be below %lld, the number of samples", (long long)first,
                  (long long)there);
         return false;
     }

@@ -1,6 +1,6 @@
 /* utf8.h - UTF-8 and, in builds with libutf8proc, what else Unicode knows of characters. (internal)
  *
- * Bytes that are no valid UTF-8 are never an error here: each counts as a character of its own. */
+ * Bytes that are not valid UTF-8 are never an error: each counts as one character. */
 #ifndef COTANGENT_DATA_UTF8_H
 #define COTANGENT_DATA_UTF8_H
 

@@ -47,7 +47,8 @@ int ct_token_kind_from_name(const char *name)
 static bool vocab_check_kind(const char *function, ct_token_kind kind)
 {
     if ((unsigned)kind >= KINDS)
-        ct_raise(CT_ERR_ARGUMENT, function, "%d is not a kind of token", (int)kind);
+        ct_raise(CT_ERR_ARGUMENT, function, "tokens is %d; it must be in 0..%d", (int)kind,
+                 (int)KINDS - 1);
     else if (kind == CT_TOKEN_KIND_GRAPHEME && !cti_has_unicode())
         ct_raise(CT_ERR_ARGUMENT, function,
                  "tokens \"grapheme\" need libutf8proc, which this build does not have");
@@ -72,15 +73,17 @@ static bool vocab_check_reserved(const char *function, const ct_vocab_options *o
 bool cti_vocab_check(const char *function, const ct_vocab_options *o)
 {
     if (o->order != CT_VOCAB_ORDER_SORTED && o->order != CT_VOCAB_ORDER_FREQUENCY)
-        ct_raise(CT_ERR_ARGUMENT, function, "%d is not an order of a vocabulary", (int)o->order);
+        ct_raise(CT_ERR_ARGUMENT, function, "order is %d; it must be in 0..%d", (int)o->order,
+                 (int)CT_VOCAB_ORDER_FREQUENCY);
     else if (!cti_at_least(function, "min_freq", o->min_freq, 0))
         return false;
     else if (o->reserved_count < 0 || (o->reserved_count && !o->reserved))
-        ct_raise(CT_ERR_ARGUMENT, function, "reserved_count is %d, reserved %s", o->reserved_count,
-                 o->reserved ? "is not NULL" : "is NULL");
+        ct_raise(CT_ERR_ARGUMENT, function, "reserved_count is %d but reserved %s",
+                 o->reserved_count, o->reserved ? "is not NULL" : "is NULL");
     else if (o->tokens == CT_TOKEN_KIND_BYTE &&
              (o->order != CT_VOCAB_ORDER_SORTED || o->min_freq > 1))
-        ct_raise(CT_ERR_ARGUMENT, function, "tokens of bytes take no order and no min_freq");
+        ct_raise(CT_ERR_ARGUMENT, function,
+                 "order and min_freq must be 0 for tokens that are bytes");
     else
         return vocab_check_kind(function, o->tokens) && vocab_check_reserved(function, o);
     return false;

@@ -98,9 +98,9 @@ void ct_vocab_free(ct_vocab *v); /* NULL is allowed */
 /* What a vocabulary is. The functions down to ct_vocab_count take a NULL v as one without tokens, and
  * a NULL token as one that is not in v. */
 
-int ct_vocab_size(const ct_vocab *v);
-int ct_vocab_unknown(const ct_vocab *v); /* the id of <unk>; -1 for bytes */
-ct_token_kind ct_vocab_kind(const ct_vocab *v);
+int ct_vocab_size(const ct_vocab *v);           /* number of tokens; ids are 0 to size - 1 */
+int ct_vocab_unknown(const ct_vocab *v);        /* the id of <unk>; -1 for bytes */
+ct_token_kind ct_vocab_kind(const ct_vocab *v); /* how it cuts a text into tokens */
 
 /* Returns the id of a token, or the id of <unk> if the token is not in v; and the token of an id,
  * or "<unk>" if the id is out of range ("" for the byte 0). */
@@ -140,10 +140,12 @@ void ct_corpus_free(ct_corpus *c); /* NULL is allowed */
 
 /* What a corpus is. These functions take NULL: they return NULL, 0, "" or CT_CLEAN_TEXT. */
 
+/* The vocabulary of the ids. It belongs to the corpus, unless the options gave it as .known. */
 const ct_vocab *ct_corpus_vocab(const ct_corpus *c);
 int64_t ct_corpus_size(const ct_corpus *c); /* number of ids */
+/* The ids, in the order of the text. They belong to the corpus and live as long as it. */
 const int32_t *ct_corpus_ids(const ct_corpus *c);
-ct_clean ct_corpus_clean(const ct_corpus *c);
+ct_clean ct_corpus_clean(const ct_corpus *c); /* how the text was cleaned */
 
 /* The length of the cleaned text that the ids stand for, with the space between words. */
 int64_t ct_corpus_characters(const ct_corpus *c); /* code points */

@@ -365,7 +365,7 @@ static options parse(int argc, char **argv)
     if (!o.out && !o.train)
         cli_refuse("the output file is missing");
     if (o.out && o.train)
-        cli_refuse("--train: \"%s\" is one argument too many", o.out);
+        cli_refuse("--train: unexpected argument \"%s\"", o.out);
     if (o.train && !o.model)
         cli_refuse("--train: --model is missing");
     if (o.train + o.embed + o.decompress > 1 || (o.embed && o.model))

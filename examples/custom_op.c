@@ -1,4 +1,4 @@
-/* custom_op.c - ops of one's own, through the installed header alone.
+/* custom_op.c - two ops of a user, with the installed header alone.
  *
  * log_cosh(x) = log(cosh(x)) = |x| + log(1 + exp(-2 |x|)) - log 2,   dx = d tanh(x)
  *     one output; its backward is written in ops, so it has derivatives of any order, and a second

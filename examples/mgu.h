@@ -1,4 +1,4 @@
-/* mgu.h - a recurrent module of one's own, which fits wherever the library's do. */
+/* mgu.h - a recurrent module of a user, which works wherever the library's do. */
 #ifndef EXAMPLES_MGU_H
 #define EXAMPLES_MGU_H
 

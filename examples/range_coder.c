@@ -1,5 +1,5 @@
 /* range_coder.c - the interval [low, low + range) narrows with each symbol; its leading bytes go
- * out when they are settled, and a carry runs back over held bytes. */
+ * out when they can no longer change, and a carry runs back over held bytes. */
 #include "range_coder.h"
 
 #include <stdlib.h>

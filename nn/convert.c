@@ -290,19 +290,20 @@ static bool convert_measure(const job *j, cell *c)
     int64_t wide, r, h;
 
     if (!p[W_IH])
-        return convert_refuse(j, c, CT_ERR_FORMAT, "there are no input weights");
+        return convert_refuse(j, c, CT_ERR_FORMAT, "the input weights are missing");
     if (ct_rank(p[W_IH]) != 2 || ct_rank(p[W_HH]) != 2 || (p[W_HR] && ct_rank(p[W_HR]) != 2))
-        return convert_refuse(j, c, CT_ERR_SHAPE, "weights are not of rank 2");
+        return convert_refuse(j, c, CT_ERR_SHAPE, "the weights must have rank 2");
     wide = ct_size(p[W_HH], 0);
     r = ct_size(p[W_HH], 1);
     h = c->hidden = p[W_HR] ? ct_size(p[W_HR], 1) : r;
     if (!h || wide % h || !convert_kind(wide / h, &c->kind))
         return convert_refuse(j, c, CT_ERR_SHAPE,
-                              "the recurrent weights are not of 1, 3 or 4 gates");
+                              "the recurrent weights must have 1, 3 or 4 gates");
     if (ct_size(p[W_IH], 0) != wide || !convert_is(p[W_HR], CT_SHAPE(r, h)) ||
         !convert_is(p[B_IH], CT_SHAPE(wide)) || !convert_is(p[B_HH], CT_SHAPE(wide)) ||
         !convert_is(p[B_HN], CT_SHAPE(h)) || (p[B_HN] && c->kind != CTI_CELL_GRU))
-        return convert_refuse(j, c, CT_ERR_SHAPE, "the parts' shapes do not fit together");
+        return convert_refuse(j, c, CT_ERR_SHAPE,
+                              "the shapes of its weights and biases do not agree");
     return true;
 }
 
@@ -333,7 +334,7 @@ static bool convert_from_keras(const job *j, cell *c)
     ct_tensor *b = c->part[B_IH];
 
     if (c->part[W_IH] && (ct_rank(c->part[W_IH]) != 2 || ct_rank(c->part[W_HH]) != 2))
-        return convert_refuse(j, c, CT_ERR_SHAPE, "weights are not of rank 2");
+        return convert_refuse(j, c, CT_ERR_SHAPE, "the weights must have rank 2");
     if (c->part[W_IH])
         c->part[W_IH] = ct_transpose(c->part[W_IH], 0, 1);
     c->part[W_HH] = ct_transpose(c->part[W_HH], 0, 1);
@@ -417,8 +418,7 @@ static bool convert_from_flax(job *j, cell *c)
         c->part[B_HN] = convert_take(j, &c->place, "hn.bias");
     if (!ct_ok() || !convert_measure(j, c))
         return false;
-    return c->kind == kind ||
-           convert_refuse(j, c, CT_ERR_SHAPE, "the kernels are not of one gate each");
+    return c->kind == kind || convert_refuse(j, c, CT_ERR_SHAPE, "each kernel must have one gate");
 }
 
 /* Writes all gates of a part. */
@@ -471,15 +471,15 @@ static bool convert_check_reset(const job *j, const cell *c)
     if (c->kind != CTI_CELL_GRU)
         return true;
     if (before && (convert_resets_after(j->o.from) || two))
-        return convert_refuse(
-            j, c, CT_ERR_ARGUMENT,
-            "the GRU resets after the matmul, so that its two biases have no sum");
+        return convert_refuse(j, c, CT_ERR_ARGUMENT,
+                              "the GRU resets after the matmul; its two biases cannot be merged");
     if (!before && one)
         return convert_refuse(
             j, c, CT_ERR_ARGUMENT,
             "the GRU has one bias, so it resets before the matmul (.reset_before)");
     if (before && convert_resets_after(j->o.to))
-        return convert_refuse(j, c, CT_ERR_ARGUMENT, "it has no GRU that resets before the matmul");
+        return convert_refuse(j, c, CT_ERR_ARGUMENT,
+                              "the target has no GRU that resets before the matmul");
     return true;
 }
 
@@ -567,7 +567,7 @@ static void convert_write_cell(job *j, cell *c)
         if (c->part[i] && names[i])
             convert_put(j, &c->place, names[i], c->part[i]);
         else if (c->part[i])
-            convert_refuse(j, c, CT_ERR_ARGUMENT, "it has no place for a projection or layer norm");
+            convert_refuse(j, c, CT_ERR_ARGUMENT, "the target has no projection and no layer norm");
 }
 
 /* Reads the parts of a cell, in the form of cell.h. */
@@ -595,7 +595,7 @@ static bool convert_is_there(const job *j, const place *p, const char *what)
 }
 
 /* True if name is that of a cell's recurrent weights, in Flax of its first gate; *c becomes its
- * place and, in Flax, its kind. A Dense called "h" is no cell: it has no input weights beside
+ * place and, in Flax, its kind. A Dense called "h" is not a cell: it has no input weights beside
  * it. */
 static bool convert_begins_cell(const job *j, const char *name, cell *c)
 {
@@ -683,7 +683,7 @@ static bool convert_check_options(const char *from, const char *to, const ct_con
         !convert_check_dialect("options.biases", o->biases))
         return false;
     if (o->to != CT_DIALECT_TORCH && o->biases != CT_DIALECT_TORCH)
-        ct_raise(CT_ERR_ARGUMENT, me, "biases of %s in the layout of %s: the layout has its own",
+        ct_raise(CT_ERR_ARGUMENT, me, "options.biases is %s; the layout of %s fixes the biases",
                  ct_dialect_name(o->biases), ct_dialect_name(o->to));
     return ct_ok();
 }

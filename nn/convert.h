@@ -80,7 +80,7 @@ typedef struct ct_convert_options {
  * cannot hold a cell (a projection, layer norm, or a GRU that resets before the matmul in Gluon or
  * Flax); if the file's biases contradict .reset_before (a reset-after GRU has two biases that
  * cannot be merged, a reset-before GRU has one). CT_ERR_FORMAT if parts of a cell are missing,
- * CT_ERR_SHAPE if their shapes do not fit together; and the errors of ct_safetensors_open,
+ * CT_ERR_SHAPE if their shapes do not agree; and the errors of ct_safetensors_open,
  * ct_safetensors_load and ct_safetensors_write. */
 ct_status ct_convert(const char *from, const char *to, ct_convert_options options) CT_WARN_UNUSED;
 

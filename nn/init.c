@@ -118,7 +118,8 @@ ct_init ct_init_truncated_normal(double mean, double std, double low, double hig
 static bool init_fans(const char *function, const ct_tensor *t, double *in, double *out)
 {
     if (ct_rank(t) < 2) {
-        ct_raise(CT_ERR_SHAPE, function, "%s has no fans: its rank is below 2", cti_describe(t).s);
+        ct_raise(CT_ERR_SHAPE, function, "%s has no fan: its rank must be at least 2",
+                 cti_describe(t).s);
         return false;
     }
     *in = *out = 1;
@@ -236,10 +237,11 @@ static ct_status init_fill_orthogonal(const ct_init *init, ct_tensor *t, ct_gene
 
     if (ct_rank(t) < 2 || parts < 1 || ct_size(t, 0) % parts)
         return ct_raise(CT_ERR_SHAPE, "ct_init_orthogonal",
-                        "%s is no matrix of %lld equal parts along axis 0", cti_describe(t).s,
+                        "%s cannot be cut into %lld equal matrices along axis 0", cti_describe(t).s,
                         (long long)parts);
     if (!isfinite(init->a))
-        return ct_raise(CT_ERR_ARGUMENT, "ct_init_orthogonal", "the gain is %g", init->a);
+        return ct_raise(CT_ERR_ARGUMENT, "ct_init_orthogonal", "gain is %g; it must be finite",
+                        init->a);
     if (!n)
         return CT_OK;
     rows = ct_size(t, 0) / parts;

@@ -32,8 +32,8 @@ static ct_init linear_init(ct_dialect dialect, double bound, bool bias)
     }
 }
 
-/* PyTorch's bound is 1/sqrt(in), with the in of the weight, which may become known only when both
- * are settled. */
+/* PyTorch's bound is 1/sqrt(in), with the in of the weight, which may not be known before the first
+ * forward. */
 static ct_status linear_fill(const ct_init *init, ct_tensor *t, ct_generator *g)
 {
     const linear *l = init->context;

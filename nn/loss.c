@@ -136,7 +136,8 @@ static ct_tensor *ce_row_losses(ct_tensor *logits, ct_tensor *targets, const ce 
                                   .loss = cti_data(out[0]),
                                   .lse = cti_data(out[1]) };
     if (cti_backend_of(x->device)->cross_entropy(&a, &fault) != CT_OK) {
-        ct_raise(CT_ERR_INDEX, rows_op.name, "target %.0f, number %lld, is not in 0..%lld",
+        ct_raise(CT_ERR_INDEX, rows_op.name,
+                 "target %.0f at position %lld is not in 0..%lld (see ignore_index)",
                  ct_item(ct_select(targets, 0, fault.position)), (long long)fault.position,
                  (long long)classes - 1);
         return NULL;
@@ -157,7 +158,8 @@ static bool loss_check_indices(const char *me, const char *name, const ct_tensor
     shape.rank--;
     if (logits->shape.rank < 1 || !cti_same_shape(&shape, &targets->shape) ||
         logits->shape.dim[shape.rank] < 1) {
-        ct_raise(CT_ERR_SHAPE, me, "%s %s (..., classes) and targets %s do not fit", name,
+        ct_raise(CT_ERR_SHAPE, me,
+                 "%s %s must be (..., classes), and targets %s the same without classes", name,
                  cti_describe(logits).s, cti_describe(targets).s);
         return false;
     }
@@ -203,7 +205,8 @@ static bool loss_check_reduction(const char *me, ct_reduction reduction)
     if (reduction == CT_REDUCTION_MEAN || reduction == CT_REDUCTION_SUM ||
         reduction == CT_REDUCTION_NONE)
         return true;
-    ct_raise(CT_ERR_ARGUMENT, me, "there is no reduction %d", (int)reduction);
+    ct_raise(CT_ERR_ARGUMENT, me, "reduction is %d; it must be in 0..%d", (int)reduction,
+             (int)CT_REDUCTION_NONE);
     return false;
 }
 
@@ -211,7 +214,7 @@ static bool loss_check_smoothing(const char *me, double smoothing)
 {
     if (smoothing >= 0 && smoothing <= 1)
         return true;
-    ct_raise(CT_ERR_ARGUMENT, me, "label_smoothing %g is not in 0..1", smoothing);
+    ct_raise(CT_ERR_ARGUMENT, me, "label_smoothing is %g; it must be in 0..1", smoothing);
     return false;
 }
 
@@ -227,7 +230,7 @@ static bool loss_check_class_weight(const char *me, const char *name, const ct_t
         !cti_same_device(me, name, scores, "weight", w))
         return false;
     if (w->shape.rank != 1 || w->shape.dim[0] != scores->shape.dim[scores->shape.rank - 1]) {
-        ct_raise(CT_ERR_SHAPE, me, "weight %s is not one number for each class of %s %s",
+        ct_raise(CT_ERR_SHAPE, me, "weight %s must have one number for each class of %s %s",
                  cti_describe(w).s, name, cti_describe(scores).s);
         return false;
     }
@@ -260,14 +263,15 @@ static ct_tensor *ce_probability_losses(ct_tensor *logits, ct_tensor *targets,
         return NULL;
     if (logits->shape.rank < 1 || ct_size(logits, -1) < 1 ||
         !cti_same_shape(&logits->shape, &targets->shape)) {
-        ct_raise(CT_ERR_SHAPE, me, "logits %s (..., classes) and targets %s do not fit",
+        ct_raise(CT_ERR_SHAPE, me, "logits %s and targets %s must both be (..., classes)",
                  cti_describe(logits).s, cti_describe(targets).s);
         return NULL;
     }
     if (!loss_check_class_weight(me, "logits", logits, &weight))
         return NULL;
     if (o->has_ignore_index) {
-        ct_raise(CT_ERR_ARGUMENT, me, "ignore_index %lld for targets %s, which are probabilities",
+        ct_raise(CT_ERR_ARGUMENT, me,
+                 "ignore_index is %lld; targets %s are probabilities and have none",
                  (long long)o->ignore_index, cti_describe(targets).s);
         return NULL;
     }
@@ -415,7 +419,8 @@ ct_tensor *ct_nll_loss(ct_tensor *log_probs, ct_tensor *targets, ct_cross_entrop
         !loss_check_class_weight(me, "log_probs", log_probs, &options.weight))
         return NULL;
     if (options.label_smoothing != 0) {
-        ct_raise(CT_ERR_ARGUMENT, me, "label_smoothing %g: nll has none", options.label_smoothing);
+        ct_raise(CT_ERR_ARGUMENT, me, "label_smoothing is %g; it must be 0",
+                 options.label_smoothing);
         return NULL;
     }
     rows = loss_nll_rows(log_probs, targets, &options, &count);
@@ -462,7 +467,7 @@ ct_tensor *ct_huber_loss(ct_tensor *x, ct_tensor *target, double delta, ct_reduc
     if (!loss_check_same_form("ct_huber_loss", "x", x, target, reduction))
         return NULL;
     if (!(delta > 0)) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_huber_loss", "delta %g is not above 0", delta);
+        ct_raise(CT_ERR_ARGUMENT, "ct_huber_loss", "delta is %g; it must be above 0", delta);
         return NULL;
     }
     e = ct_sub(x, target);

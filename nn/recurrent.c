@@ -70,8 +70,8 @@ ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shap
         return p;
     if (r->open_count == MOST_OPEN) {
         ct_raise(CT_ERR_ARGUMENT, me,
-                 "%s is parameter number %d with the input size; a module may have %d", what,
-                 MOST_OPEN + 1, MOST_OPEN);
+                 "%s is the %dth parameter whose shape has the input size; a module may have %d",
+                 what, MOST_OPEN + 1, MOST_OPEN);
         return NULL;
     }
     r->open_axis[r->open_count] = axis;

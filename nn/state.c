@@ -57,7 +57,8 @@ static bool state_present(const char *function, const ct_state *s)
 static bool state_check_tensors(const char *function, int count, ct_tensor *const *tensors)
 {
     if (count < 1 || count > MOST_TENSORS) {
-        ct_raise(CT_ERR_ARGUMENT, function, "a state of %d tensors", count);
+        ct_raise(CT_ERR_ARGUMENT, function, "count is %d; it must be in 1..%d", count,
+                 MOST_TENSORS);
         return false;
     }
     return cti_usable_all(function, "tensors", count, tensors);
@@ -77,8 +78,8 @@ ct_tensor *ct_state_get(const ct_state *s, int i)
         return NULL;
     }
     if (i < 0 || i >= s->count) {
-        ct_raise(CT_ERR_INDEX, "ct_state_get", "a state of %d tensors has no number %d", s->count,
-                 i);
+        ct_raise(CT_ERR_INDEX, "ct_state_get", "the state has %d tensors; there is no tensor %d",
+                 s->count, i);
         return NULL;
     }
     return s->tensor[i];
@@ -236,12 +237,13 @@ ct_status ct_state_carry(ct_state *kept, const ct_state *next)
         !cti_state_usable(me, "next", next))
         return ct_error();
     if (!kept->owned || kept->count != next->count)
-        return ct_raise(CT_ERR_ARGUMENT, me, "kept (%d tensors%s) does not take next (%d)",
-                        kept->count, kept->owned ? "" : ", not owned", next->count);
+        return ct_raise(CT_ERR_ARGUMENT, me, "kept has %d tensors%s; next has %d", kept->count,
+                        kept->owned ? "" : " and is not owned", next->count);
     for (i = 0; i < kept->count; i++)
         if (!cti_same_shape(&kept->tensor[i]->shape, &next->tensor[i]->shape) ||
             kept->tensor[i]->dtype != next->tensor[i]->dtype)
-            return ct_raise(CT_ERR_SHAPE, me, "kept %s does not take next %s (tensor %d)",
+            return ct_raise(CT_ERR_SHAPE, me,
+                            "kept %s and next %s differ in shape or dtype (tensor %d)",
                             cti_describe(kept->tensor[i]).s, cti_describe(next->tensor[i]).s, i);
     was = ct_set_grad_enabled(false);
     for (i = 0; i < kept->count; i++)

@@ -14,7 +14,7 @@ extern "C" {
 
 typedef struct ct_state ct_state;
 
-int ct_state_count(const ct_state *s);             /* 0 for NULL */
+int ct_state_count(const ct_state *s);             /* number of tensors; 0 for NULL */
 ct_tensor *ct_state_get(const ct_state *s, int i); /* CT_ERR_INDEX; lives as long as s */
 
 /* An owned state: copies of tensors (values, without history), yours to ct_state_free. */
@@ -26,14 +26,14 @@ ct_state *ct_state_copy_new(const ct_state *s);
 void ct_state_free(ct_state *s);
 
 /* A state of the innermost scope that refers to these tensors, with their history; for cells and
- * modules of one's own. */
+ * the user's own modules. */
 ct_state *ct_state_from_tensors(int count, ct_tensor *const *tensors);
 
 /* A state of the innermost scope with s's values, without history; shares them. */
 ct_state *ct_state_detach(const ct_state *s);
 
-/* Copies next into kept's own buffers, detached: truncated backpropagation. A sink: does nothing
- * while an error stands. CT_ERR_SHAPE if they differ. kept must be owned. */
+/* Copies next into kept's own buffers, detached: truncated backpropagation. Does nothing
+ * while an error is recorded. CT_ERR_SHAPE if they differ. kept must be owned. */
 ct_status ct_state_carry(ct_state *kept, const ct_state *next);
 
 /* All zeros again. */

@@ -142,7 +142,7 @@ static void clip_fault_not_finite(const char *me, cti_param_table *t)
         ct_tensor *zeros = cti_new(me, g->shape, g->dtype, g->device);
 
         if (!zeros)
-            break; /* that error stands */
+            break; /* ct_ok is false now */
         cti_elementwise(CTI_EW_affine, zeros, 1, &g, nothing);
         t->segment[i].grad = cti_data(zeros);
     }

@@ -150,7 +150,7 @@ struct ct_optimizer {
 /* A slot for each parameter that the set has by now; false with an error. */
 bool cti_optimizer_slots(const char *function, ct_optimizer *o);
 
-/* The state of a slot, for a parameter that is settled; false with an error. */
+/* The state of a slot, for a parameter whose shape is known; false with an error. */
 bool cti_slot_state(const ct_optimizer *o, cti_slot *slot);
 
 /* The rate and decay in use for a group (-1: none). */

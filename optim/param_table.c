@@ -9,7 +9,7 @@ bool cti_param_table_make(const char *function, const ct_params *set, cti_param_
     t->count = 0;
     t->memory = cti_storage_new(CT_CPU, (size_t)count * (sizeof *t->segment + sizeof *t->at) + 1);
     if (!t->memory) {
-        ct_raise(CT_ERR_MEMORY, function, "no memory for a table of %d parameters", count);
+        ct_raise(CT_ERR_MEMORY, function, "out of memory (a table of %d parameters)", count);
         return false;
     }
     t->segment = t->memory->data;

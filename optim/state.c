@@ -108,7 +108,8 @@ ct_tensor *ct_optimizer_state_tensor(ct_optimizer *o, int i)
         state = e.slot->state[e.k];
         return cti_view(me, state, state->shape, state->stride, state->offset);
     case NONE:
-        ct_raise(CT_ERR_INDEX, me, "there is no entry %d of %d", i, ct_optimizer_state_count(o));
+        ct_raise(CT_ERR_INDEX, me, "i is %d; the state has %d entries", i,
+                 ct_optimizer_state_count(o));
     }
     return NULL;
 }
@@ -132,8 +133,8 @@ static bool state_fits(const char *name, const ct_tensor *t, ct_shape shape, ct_
 
 static ct_status state_bad_numbers(const char *name)
 {
-    return ct_raise(CT_ERR_FORMAT, "ct_optimizer_state_load",
-                    "%s has numbers that no optimiser can have", name);
+    return ct_raise(CT_ERR_FORMAT, "ct_optimizer_state_load", "%s has values that are not valid",
+                    name);
 }
 
 /* numbers are the elements of the tensor, in host memory. */

@@ -1,4 +1,4 @@
-/* access.c - what a tensor is and holds: reading, copies, in-place writes. */
+/* access.c - properties of tensors, reading of values, copies, in-place writes. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
@@ -80,7 +80,7 @@ ct_tensor *cti_contiguous(const ct_tensor *t)
     return c;
 }
 
-/* By way of the host; src and dst are contiguous, neither on the CPU. */
+/* Copies through host memory. src and dst are contiguous, and neither is on the CPU. */
 static bool by_host(const char *function, ct_tensor *dst, const ct_tensor *src, size_t bytes)
 {
     void *host = cti_calloc(1, bytes);
@@ -136,7 +136,7 @@ double ct_item(const ct_tensor *t)
     if (!cti_usable("ct_item", t))
         return NAN;
     if (t->numel != 1) {
-        ct_raise(CT_ERR_SHAPE, "ct_item", "t %s has not one element", cti_describe(t).s);
+        ct_raise(CT_ERR_SHAPE, "ct_item", "t %s must have one element", cti_describe(t).s);
         return NAN;
     }
     if (!cti_to_host(t->device, &v, cti_data(t), ct_dtype_size(t->dtype)))
@@ -174,7 +174,7 @@ ct_status ct_to_host(const ct_tensor *t, void *buffer, size_t bytes)
     if (bytes && !cti_given("ct_to_host", "buffer", buffer))
         return ct_error();
     if (bytes != (size_t)t->numel * ct_dtype_size(t->dtype))
-        return ct_raise(CT_ERR_ARGUMENT, "ct_to_host", "t %s takes %zu bytes, not %zu",
+        return ct_raise(CT_ERR_ARGUMENT, "ct_to_host", "t %s takes %zu bytes; the buffer has %zu",
                         cti_describe(t).s, (size_t)t->numel * ct_dtype_size(t->dtype), bytes);
     s = cti_scope_push();
     c = cti_contiguous(t);
@@ -189,7 +189,8 @@ static void *elements(const char *function, const ct_tensor *t)
         return NULL;
     if (t->device != CT_CPU || !t->contiguous) {
         ct_raise(t->contiguous ? CT_ERR_DEVICE : CT_ERR_SHAPE, function,
-                 "t %s is not a contiguous tensor on the CPU", cti_describe(t).s);
+                 "t %s must be contiguous and on the CPU (ct_contiguous, ct_to)",
+                 cti_describe(t).s);
         return NULL;
     }
     return cti_data(t);
@@ -202,7 +203,7 @@ const void *ct_data(const ct_tensor *t)
 
 /* ---- in-place writes ---- */
 
-/* True if elements lie in one place, as those of an expanded view do. */
+/* True if elements share memory, as those of an expanded view do. */
 static bool overlaps_itself(const ct_tensor *t)
 {
     int i;
@@ -216,7 +217,8 @@ static bool overlaps_itself(const ct_tensor *t)
 bool cti_may_write(const char *function, const ct_tensor *t)
 {
     if (t->node) {
-        ct_raise(CT_ERR_GRAD, function, "t %s has history; in-place writes are for leaves",
+        ct_raise(CT_ERR_GRAD, function,
+                 "t %s has history; only a tensor without history can be written",
                  cti_describe(t).s);
         return false;
     }

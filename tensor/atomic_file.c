@@ -144,7 +144,7 @@ void cti_atomic_abort(cti_atomic_file *f)
     atomic_file_release(f);
 }
 
-/* Some file systems cannot fsync a folder: they return EINVAL or ENOTSUP, which is no error. */
+/* Some file systems cannot fsync a folder: they return EINVAL or ENOTSUP, which is not an error. */
 static bool atomic_file_sync_folder(const cti_atomic_file *f)
 {
     return f->folder < 0 || cti_file_calls.fsync(f->folder) == 0 || errno == EINVAL ||

@@ -416,7 +416,7 @@ typedef struct cti_clip_norm_args {
 /* ---- faults, and what only an asynchronous device has ---- */
 
 typedef struct cti_fault {
-    uint32_t ticket;  /* in: who asks; increases from call to call of a thread */
+    uint32_t ticket;  /* in: the number of the call; increases on each thread */
     int64_t position; /* out */
 } cti_fault;
 
@@ -528,10 +528,10 @@ typedef struct cti_host {
 
     void *(*allocate)(size_t bytes); /* host memory; NULL when there is none */
     void (*release)(void *p);
-    /* ct_raise: the thread's first error stands; function is what the message names */
+    /* ct_raise: the thread keeps its first error; function is what the message names */
     ct_status (*raise)(ct_status status, const char *function, const char *format, ...)
         CT_PRINTF(3, 4);
-    bool (*ok)(void); /* no error stands */
+    bool (*ok)(void); /* no error is recorded */
 } cti_host;
 
 /* What a plug-in gives. */

@@ -18,7 +18,7 @@ void cti_buffer_add(cti_buffer *b, const void *bytes, size_t size);
 void cti_buffer_print(cti_buffer *b, const char *format, ...) CT_PRINTF(2, 3); /* no %g, %f... */
 
 /* A number with a point, whatever the locale: the fewest digits that read back as x; or so many
- * significant ones; or so many after the point. "nan" and "inf" for what is none. */
+ * significant ones; or so many after the point. "nan" and "inf" if the number is not finite. */
 void cti_buffer_number(cti_buffer *b, double x);
 void cti_buffer_digits(cti_buffer *b, double x, int significant);
 void cti_buffer_fixed(cti_buffer *b, double x, int decimals);

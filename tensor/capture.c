@@ -1,10 +1,17 @@
-/* capture.c - steps that a device notes once and repeats.
+/* capture.c - steps whose kernels a device records once and replays.
  *
- * What a noted step allocates must be its own for as long as it is repeated, so the step runs on a
- * pool of its own. The run before the noted one (the rehearsal) fills that pool: while kernels are
- * noted nothing is asked of the system. Numbers that change from run to run lie in one buffer on the
- * device (the area), which is written before each repetition; its size is known from the rehearsal
- * too. */
+ *     run   phase      what happens
+ *     1     FIRST      calls the function as usual: lazy parameters and states are made
+ *     2     REHEARSAL  calls it with the step's own pool, which keeps all buffers that it frees, and
+ *                      counts the numbers that change from run to run
+ *     3     NOTING     calls it while the device records its kernels; then replays them once
+ *     4..   NOTING     writes the changing numbers and replays; calls nothing
+ *
+ * The recorded kernels keep their addresses, so the buffers must belong to the step for as long as
+ * it is replayed: hence its own pool. A device cannot allocate while it records, so the rehearsal
+ * fills that pool. Numbers that change from run to run (rates, counts of steps, positions of
+ * generators) are in one buffer on the device, the area. Each has a renewal, which computes it on
+ * the host before each replay. An error in any run starts again at FIRST. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
@@ -15,11 +22,11 @@
 
 static const char *const me = "ct_capture_run";
 
-/* What is done on the host before each repetition. */
+/* Computes numbers on the host before each replay. */
 typedef struct renewal {
     bool (*renew)(void *context, double *numbers);
     void *context; /* owned */
-    size_t at;     /* of its numbers, in the area */
+    size_t at;     /* index of its first number in the area */
 } renewal;
 
 typedef enum phase { FIRST, REHEARSAL, NOTING } phase;
@@ -31,23 +38,23 @@ struct ct_capture {
     uint32_t thread;
     phase next;
     cti_pool *pool;
-    void *graph; /* NULL until it is noted */
+    void *graph; /* NULL until it is recorded */
 
     ct_storage *area;
-    double *numbers; /* the area's, here */
+    double *numbers; /* what is uploaded to the area */
     size_t reserved, used;
     renewal *renewals;
     size_t renewal_count, renewal_room;
 
-    uintptr_t stack;     /* the step's is below */
+    uintptr_t stack;     /* an address on the caller's stack; the step's variables are below it */
     cti_ticket *tickets; /* in order of their numbers, without gaps */
     size_t ticket_count, ticket_room;
-    struct ct_capture *other; /* of the thread */
+    struct ct_capture *other; /* the next in the thread's list */
 };
 
 /* ---- for the library, while a step runs ---- */
 
-/* The step at hand, if it is in this phase. */
+/* The running step, if it is in this phase or a later one. */
 static ct_capture *at_hand(phase from)
 {
     ct_capture *c = cti_thread()->capturing;
@@ -70,7 +77,7 @@ bool cti_capture_noting(void)
     return at_hand(NOTING) != NULL;
 }
 
-/* A renewal's, on the device; NULL where there was no memory for them. */
+/* Where a renewal's numbers are on the device; NULL if the area could not be allocated. */
 static const double *numbers_of(const ct_capture *c, const renewal *r)
 {
     return c->area ? (const double *)c->area->data + r->at : NULL;
@@ -87,7 +94,7 @@ const double *cti_capture_numbers(size_t count, bool (*renew)(void *context, dou
     if (!cti_capture_noting())
         return NULL;
     if (c->used + count > c->reserved) {
-        ct_raise(CT_ERR_DEVICE, me, "the step is not the one before");
+        ct_raise(CT_ERR_DEVICE, me, "the step did not repeat the run before");
         return NULL;
     }
     if (!cti_grow(me, (void **)&c->renewals, &c->renewal_room, c->renewal_count, sizeof *r))
@@ -104,8 +111,8 @@ const double *cti_capture_numbers(size_t count, bool (*renew)(void *context, dou
     return numbers_of(c, r);
 }
 
-/* A generator that the step draws from: as it was before the noting, and the words that the step
- * takes, from a whole block on. */
+/* A generator that the step draws from: its state before the recording, and how many words each run
+ * takes, counted from the start of a block. */
 typedef struct drawing {
     ct_generator *g, began;
     uint64_t words;
@@ -121,7 +128,7 @@ static bool renew_position(void *context, double *numbers)
     return true;
 }
 
-/* What is noted of g; from its first draw on. NULL with an error. */
+/* The renewal of g, made at its first draw. NULL with an error. */
 static const renewal *renewal_of(ct_capture *c, ct_generator *g)
 {
     const drawing new = { g, *g, 0 };
@@ -146,12 +153,13 @@ void cti_capture_draws(ct_generator *g, ct_device device, cti_position *from)
     if (!c || c->device != device)
         return;
     if (c->next == REHEARSAL) {
-        c->reserved++; /* for a generator at each draw: more than enough */
+        c->reserved++; /* as if each draw had another generator: an upper bound */
         return;
     }
+    /* A generator between here and c->stack is a variable of the step: replays would write to a
+     * dead address. Stacks grow downwards on all processors that are supported. */
     if ((uintptr_t)g > (uintptr_t)&here && (uintptr_t)g < c->stack) {
-        ct_raise(CT_ERR_ARGUMENT, me,
-                 "a generator ends with the step, which is to draw on from it");
+        ct_raise(CT_ERR_ARGUMENT, me, "a generator that the step draws from must outlive the step");
         return;
     }
     r = renewal_of(c, g);
@@ -162,7 +170,8 @@ void cti_capture_draws(ct_generator *g, ct_device device, cti_position *from)
     from->block -= cti_next_block(&d->began);
 }
 
-/* What was noted was not run: each repetition draws on. */
+/* Recording ran no kernel, so the generators go back to where they were; each replay then advances
+ * them. */
 static void settle_draws(ct_capture *c)
 {
     size_t i;
@@ -203,7 +212,7 @@ const cti_ticket *cti_captured_ticket(uint32_t number)
 
 /* ---- a run ---- */
 
-/* What was noted, and what is to be for the next attempt. */
+/* Drops the recording and what the rehearsal counted, so that the next run is the first again. */
 static void forget(ct_capture *c)
 {
     if (c->graph)
@@ -236,8 +245,7 @@ static void call(ct_capture *c)
     th->capturing = NULL;
     if (ct_scope_end(s) == CT_OK && own && cti_pool_live(c->pool))
         ct_raise(CT_ERR_SCOPE, me,
-                 "the step leaves %zu bytes behind: what a captured step makes "
-                 "must end with it",
+                 "the step left %zu bytes allocated; a captured step must free all that it makes",
                  cti_pool_live(c->pool));
 }
 
@@ -290,11 +298,11 @@ static bool may_run(const ct_capture *c)
     if (!cti_given(me, "captured", c))
         return false;
     if (c->thread != th->id)
-        ct_raise(CT_ERR_ARGUMENT, me, "the step is another thread's");
+        ct_raise(CT_ERR_ARGUMENT, me, "the step belongs to another thread");
     else if (th->capturing)
-        ct_raise(CT_ERR_ARGUMENT, me, "a captured step cannot run in another");
+        ct_raise(CT_ERR_ARGUMENT, me, "a captured step cannot run inside another");
     else if (th->tape_count)
-        ct_raise(CT_ERR_GRAD, me, "history is open: end its scope first");
+        ct_raise(CT_ERR_GRAD, me, "this thread has recorded history; end its scope first");
     return ct_ok();
 }
 
@@ -303,7 +311,7 @@ ct_status ct_capture_run(ct_capture *c)
     if (!may_run(c))
         return ct_error();
     if (!cti_backend_of(c->device)->async)
-        call(c); /* always the first */
+        call(c); /* a device without capture stays in the first phase */
     else if (c->graph)
         repeat(c);
     else if (c->next == FIRST)
@@ -363,7 +371,7 @@ void ct_capture_free(ct_capture *c)
         at = &(*at)->other;
     if (!*at || th->capturing == c) {
         ct_raise(CT_ERR_ARGUMENT, "ct_capture_free",
-                 *at ? "the step is running" : "the step is another thread's");
+                 *at ? "the step is running" : "the step belongs to another thread");
         return;
     }
     *at = c->other;

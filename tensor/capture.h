@@ -1,8 +1,8 @@
 /* capture.h - a whole training step as one launch.
  *
- * A GPU is started some hundred times for a step, and where its kernels are short, starting them is
- * what takes the time. What they are, and on which addresses, is the same in each step; so the
- * device can note it once and repeat it (a CUDA graph). The results have the same bits.
+ * A training step launches some hundred kernels. If they are short, launch overhead dominates. Every
+ * step launches the same kernels on the same addresses, so the device can record them once and
+ * replay them as one launch (a CUDA graph). The results have the same bits.
  *
  *     static void step(void *context)
  *     {
@@ -26,11 +26,10 @@
  *     }
  *     ct_capture_free(captured);
  *
- * The step reads and writes tensors made before it (x, y, the state, the loss, parameters) and is
- * the same each time: one that decides anything by a value, by a count of its own, or by a batch of
- * another size cannot be captured. What it does on the host is done in its first three runs and
- * never again, but for what the library does: optimisers and schedules go on as they should, steps
- * counted, rates as they then are, and so do the generators that it draws from. */
+ * The step reads and writes tensors that were made before it (x, y, the state, the loss, parameters).
+ * It must do the same each time: it must not branch on the values of tensors, on its own counters
+ * or on the size of the batch. Host code of the step runs in the first three calls only. Optimisers,
+ * schedules and generators of the library still advance on every replay. */
 #ifndef COTANGENT_TENSOR_CAPTURE_H
 #define COTANGENT_TENSOR_CAPTURE_H
 
@@ -47,29 +46,27 @@ typedef void (*ct_capture_function)(void *context);
  * if function is NULL, or CT_ERR_DEVICE. */
 ct_capture *ct_capture_new(ct_device device, ct_capture_function function, void *context);
 
-/* One step, in a scope of its own. The first two runs call function, on a device that can capture
- * the third calls it while its kernels are noted, and repeats them, as all that follow do. On the
- * CPU each run calls function. A sink: does nothing while an error stands.
+/* Runs one step in its own scope. The first two runs call function. On a device that can capture,
+ * the third run calls it while its kernels are recorded, then replays them; all later runs replay
+ * only. On the CPU each run calls function. Does nothing while an error is recorded.
  *
- * From the second run on these are refused (CT_ERR_DEVICE), on a device that can capture: reading
- * a value (ct_item, a norm, lengths, ct_print) and taking data from the host (ct_from_data, ct_to
- * from the CPU, a file). CT_ERR_SCOPE, in the third, for a step that leaves something behind:
- * what it makes must end with it, gradients too, so it ends with an optimiser's step or
- * ct_params_zero_grad. CT_ERR_GRAD while history is open, whose tensors the step would overwrite
- * unseen. CT_ERR_ARGUMENT for parameters that have been moved or frozen since they were captured,
- * and for a generator that is a variable of the step. After an error the next run calls function
- * again, as the first did.
+ * On a device that can capture, these raise CT_ERR_DEVICE from the second run on: reading a value (ct_item, a norm, lengths, ct_print) and taking data from the host (ct_from_data, ct_to
+ * from the CPU, a file). CT_ERR_SCOPE from the second run on if the step leaves memory allocated:
+ * it must free all that it makes, gradients too, so it must end with an optimiser's step or
+ * ct_params_zero_grad. CT_ERR_GRAD if the thread has recorded history, whose tensors the step would
+ * overwrite. CT_ERR_ARGUMENT if parameters were moved or frozen since they were captured, and for a
+ * generator that is a variable of the step. After an error the next run counts as the first.
  *
- * It runs on the thread that made it, and while it is captured (in the third run) no other thread
- * may use the device. An index out of range or a norm that is not finite is told as usual, by
+ * It must run on the thread that made it. While it is captured (in the third run), no other thread
+ * may use the device. An index out of range or a norm that is not finite is reported as usual, by
  * whatever waits for the device, at the place of its op. */
 ct_status ct_capture_run(ct_capture *captured);
 
-/* Whether the next run repeats what was noted, and calls nothing; false for NULL. */
+/* True if the next run replays the recording and calls nothing. False for NULL. */
 bool ct_capture_is_ready(const ct_capture *captured);
 
-/* Frees it, and the buffers of its step. NULL is allowed. Once the optimisers, schedules and generators that it uses
- * are gone it must not run again. */
+/* Frees the captured step and its buffers. NULL is allowed. It must not run after the optimisers, schedules or
+ * generators that it uses have been freed. */
 void ct_capture_free(ct_capture *captured);
 
 #ifdef __cplusplus

@@ -12,11 +12,12 @@ ct_status ct_set_matmul_precision(ct_matmul_precision precision)
     static const char *const me = "ct_set_matmul_precision";
 
     if ((unsigned)precision > CT_MATMUL_PRECISION_BF16)
-        return ct_raise(CT_ERR_ARGUMENT, me, "there is no precision %d", (int)precision);
+        return ct_raise(CT_ERR_ARGUMENT, me, "precision is %d; it must be in 0..%d", (int)precision,
+                        (int)CT_MATMUL_PRECISION_BF16);
     if (precision == CT_MATMUL_PRECISION_BF16 && !cti_bf16_path_get() && !atomic_load(&emulation))
         return ct_raise(
             CT_ERR_ARGUMENT, me,
-            "products in bf16 are only emulated here (ct_set_bf16_emulation allows that)");
+            "this processor has no bf16 products; ct_set_bf16_emulation allows emulation");
     atomic_store(&matmul_precision, (int)precision);
     return CT_OK;
 }

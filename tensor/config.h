@@ -64,7 +64,7 @@ typedef enum ct_matmul_precision {
  * A processor with AVX512-BF16 multiplies bf16 by its own instructions (which take subnormal
  * numbers as 0), on the code path avx512. Elsewhere BF16 is CT_ERR_ARGUMENT until emulation is
  * allowed. Emulation gives the numbers of such instructions but for the order of the sums, and is
- * slower than F32. CT_ERR_ARGUMENT for a value that is no precision. */
+ * slower than F32. CT_ERR_ARGUMENT for an unknown precision. */
 ct_status ct_set_matmul_precision(ct_matmul_precision precision);
 ct_matmul_precision ct_get_matmul_precision(void);
 

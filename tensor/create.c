@@ -60,11 +60,12 @@ static ct_tensor *ramp(const char *function, double n, double start, double step
     ct_tensor *t;
 
     if (!(n < 9e18) || !isfinite(start) || !isfinite(step)) {
-        ct_raise(CT_ERR_ARGUMENT, function, "start, end and step do not give a finite range");
+        ct_raise(CT_ERR_ARGUMENT, function, "start, end and step must give a finite range");
         return NULL;
     }
     if (dtype == CT_BOOL || cti_is_storage(dtype)) {
-        ct_raise(CT_ERR_DTYPE, function, "dtype %s has no ranges", ct_dtype_name(dtype));
+        ct_raise(CT_ERR_DTYPE, function, "dtype is %s; it must be f32, f64, i32 or i64",
+                 ct_dtype_name(dtype));
         return NULL;
     }
     t = cti_new(function, CT_SHAPE((int64_t)n), dtype, device);
@@ -79,7 +80,7 @@ ct_tensor *ct_arange(double start, double end, double step, ct_dtype dtype, ct_d
     double n = ceil((end - start) / step);
 
     if (step == 0) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_arange", "step is 0");
+        ct_raise(CT_ERR_ARGUMENT, "ct_arange", "step is 0; it must not be");
         return NULL;
     }
     return ramp("ct_arange", n < 0 ? 0 : n, start, step, dtype, device);
@@ -91,7 +92,7 @@ ct_tensor *ct_linspace(double start, double end, int64_t n, ct_dtype dtype, ct_d
     ct_tensor *t;
 
     if (n < 0) {
-        ct_raise(CT_ERR_SHAPE, "ct_linspace", "n %lld is negative", (long long)n);
+        ct_raise(CT_ERR_SHAPE, "ct_linspace", "n is %lld; it must be at least 0", (long long)n);
         return NULL;
     }
     t = ramp("ct_linspace", (double)n, start, step, dtype, device);

@@ -1,7 +1,7 @@
 /* device.c - devices by name, plug-ins, and the faults that asynchronous devices find.
  *
- * A plug-in's devices get the next free numbers when it is opened, and keep them: nothing is ever
- * closed. Numbers below the count are valid and never change, so looking one up takes no lock. */
+ * A plug-in's devices get the next free numbers when it is opened, and keep them, because a plug-in
+ * is never closed. Numbers below the count are valid and never change, so a look-up takes no lock. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
@@ -26,7 +26,7 @@ typedef struct kind {
     const char *name, *title;
     bool tried;
     int first, count; /* of its devices */
-    char reason[256]; /* why there is none */
+    char reason[256]; /* why the plug-in could not be opened */
 } kind;
 
 static kind kinds[] = {
@@ -81,7 +81,7 @@ static bool host_ok(void)
 static const cti_host host = { CTI_BACKEND_VERSION, sizeof(cti_host), host_allocate,
                                cti_release,         ct_raise,         host_ok };
 
-/* The name of the first kernel that is not in a table; NULL if all are there. */
+/* The name of the first kernel that is not in a table; NULL if the table is complete. */
 static const char *missing_kernel(const cti_backend *b)
 {
     const struct {
@@ -150,7 +150,8 @@ static void plugin_open_at(kind *k, const char *dir, bool *missing)
     *missing = true;
     if ((size_t)snprintf(path, sizeof path, "%s/%s.so", dir, k->name) >= sizeof path ||
         access(path, F_OK) != 0) {
-        snprintf(k->reason, sizeof k->reason, "no plug-in %.200s", path);
+        snprintf(k->reason, sizeof k->reason,
+                 "no plug-in %.200s (COTANGENT_PLUGIN_DIR names the folder)", path);
         return;
     }
     *missing = false;
@@ -239,7 +240,7 @@ ct_device ct_device_from_name(const char *name)
     k = kind_from_name(name, &number);
     if (!k) {
         ct_raise(CT_ERR_DEVICE, me,
-                 "there is no device \"%s\" (there are: cpu, cuda, cuda:1, "
+                 "there is no device \"%s\" (names are cpu, cuda, cuda:1, "
                  "cuda-emu)",
                  name ? name : "(null)");
         return -1;
@@ -312,15 +313,17 @@ static void fault_raise(const char *function, const cti_fault *f, const cti_tick
     long long at = (long long)f->position, limit = t ? (long long)t->limit : 0;
 
     if (!t) {
-        ct_raise(CT_ERR_INDEX, "ct_device", "an earlier op found an index out of range");
+        ct_raise(CT_ERR_INDEX, "ct_device", "an index of an earlier op is out of range");
         return;
     }
     switch (t->kind) {
     case CTI_FAULT_INDEX:
-        ct_raise(CT_ERR_INDEX, function, "index number %lld is not in 0..%lld", at, limit - 1);
+        ct_raise(CT_ERR_INDEX, function, "the index at position %lld is not in 0..%lld", at,
+                 limit - 1);
         break;
     case CTI_FAULT_TARGET:
-        ct_raise(CT_ERR_INDEX, function, "target number %lld is not in 0..%lld", at, limit - 1);
+        ct_raise(CT_ERR_INDEX, function, "the target at position %lld is not in 0..%lld", at,
+                 limit - 1);
         break;
     case CTI_FAULT_WEIGHTS:
         ct_raise(CT_ERR_NUMERIC, function,

@@ -30,11 +30,11 @@ extern "C" {
  * first. CT_ERR_ARGUMENT if name is NULL. */
 ct_device ct_device_from_name(const char *name);
 
-/* The name of a device: "cpu", "cuda", "cuda:1"; "?" for what is none. */
+/* The name of a device: "cpu", "cuda", "cuda:1"; "?" for an unknown device. */
 const char *ct_device_name(ct_device device);
 
-/* How many devices of a kind ("cpu", "cuda", "cuda-emu") there are; 0 is no error, and
- * is the answer for NULL. */
+/* How many devices of a kind ("cpu", "cuda", "cuda-emu") there are. 0 is not an error; it is also the answer for
+ * NULL. */
 int ct_device_count(const char *kind);
 
 /* GPU number i, or the CPU where there is none, after one line on stderr that says why. */

@@ -104,7 +104,7 @@ FLOAT1(scalar_div, p / x)
 FLOAT2(div, x / y)
 FLOAT2(pow, M(pow)(x, y))
 
-/* derivatives: x is the gradient that comes, y the saved value */
+/* derivatives: x is the gradient of the output, y the saved value */
 FLOAT2(tanh_backward, x *(1 - y * y))
 FLOAT2(sigmoid_backward, x *y *(1 - y))
 FLOAT2(relu_backward, y > 0 ? x : 0)

@@ -101,7 +101,7 @@ static inline void cti_handle_revive(cti_handle *h)
 }
 
 /* Raises CT_ERR_SCOPE: "function: name is a dead <what>: its scope ended at <place>; <advice>". freed:
- * a function freed it, not a scope; then there is no advice. */
+ * a function freed it, not a scope; then advice is NULL. */
 void cti_handle_raise_dead(const char *function, const char *name, const char *what,
                            const cti_handle *h, bool freed, const char *advice);
 

@@ -11,7 +11,7 @@
 
 static void *libc_allocate(size_t alignment, size_t bytes)
 {
-    size_t some = bytes ? bytes : 1; /* NULL is for want of memory */
+    size_t some = bytes ? bytes : 1; /* NULL means out of memory */
     void *p = NULL;
 
     if (alignment <= sizeof(void *) * 2)

@@ -24,8 +24,8 @@
 typedef struct ct_node ct_node;
 typedef struct cti_pool cti_pool;
 
-/* Drops a reference; true if it was the last. The one who holds the last one is alone with it, so
- * needs no locked operation. */
+/* Drops a reference; true if it was the last. The holder of the last reference is the only
+ * one, so it needs no locked operation. */
 static inline bool cti_last_ref(atomic_int *refs)
 {
     int before = atomic_load_explicit(refs, memory_order_acquire);
@@ -69,7 +69,7 @@ ct_storage *cti_storage_try(ct_device device, size_t bytes); /* the same without
 void cti_storage_ref(ct_storage *s);
 void cti_storage_unref(ct_storage *s);
 
-/* A pool of one's own on this thread, whose buffers come back to it alone, in place of th->pool for
+/* A separate pool of this thread, whose buffers return to it alone, in place of th->pool for
  * a while; NULL with an error. It keeps what it has until it is closed. */
 cti_pool *cti_pool_own(void);
 void cti_pool_close(cti_pool *pool);
@@ -152,8 +152,8 @@ static inline bool cti_optional_as(const char *function, const char *name, const
 bool cti_usable_all(const char *function, const char *name, int count, ct_tensor *const *tensors);
 bool cti_optional_all(const char *function, const char *name, int count, ct_tensor *const *tensors);
 
-/* True if p, a required argument that is no tensor, is not NULL; else false with an error, but none
- * if one stands. */
+/* True if p, a required argument other than a tensor, is not NULL. Otherwise false, and raises an
+ * error unless one is recorded. */
 bool cti_given(const char *function, const char *name, const void *p);
 
 /* The same for an array of count entries, which may be NULL if it has none. */
@@ -184,7 +184,7 @@ static inline char *cti_data(const ct_tensor *t)
 
 /* Makes y, new and contiguous, the rows of table at indices, or one-hot rows of y's last size if
  * table is NULL. On the CPU, y is lazy: cti_data fills it on first access, so nobody may write
- * table or indices meanwhile. Returns CT_ERR_INDEX, without raising it, and sets fault->position if
+ * table or indices until then. Returns CT_ERR_INDEX, without raising it, and sets fault->position if
  * an index is out of range. */
 ct_status cti_lazy_rows_set(ct_tensor *y, ct_tensor *table, ct_tensor *indices, cti_fault *fault);
 
@@ -279,7 +279,7 @@ typedef struct ct_thread {
     uint64_t op_began; /* while cti_tracing: the time of the call, or of the op before */
 
     ct_status error;
-    unsigned error_serial; /* counts errors and refused sinks */
+    unsigned error_serial; /* counts errors and refused side effects */
     bool error_closed;
 
     bool recording;
@@ -303,7 +303,7 @@ typedef struct ct_thread {
 
     cti_handles handles[CTI_HANDLE_KINDS];
     struct cti_tickets *tickets; /* of calls that an asynchronous device may find fault with */
-    struct ct_capture *capturing, *captured; /* the step at hand; all of the thread's */
+    struct ct_capture *capturing, *captured; /* the running step; all steps of the thread */
     uint32_t captured_tickets;
     cti_pool *pool;
     ct_memory_stats memory; /* live_bytes: see the pool */
@@ -332,7 +332,7 @@ extern void (*cti_at_end)(void);
 /* A clock that only goes forward. */
 uint64_t cti_nanoseconds(void);
 
-/* True while no error stands; otherwise notes that a sink was refused. */
+/* True while no error is recorded; otherwise counts a refused side effect. */
 bool cti_sink_allowed(void);
 
 /* True if v >= least; else raises CT_ERR_ARGUMENT: "steps is 0; it must be at least 1". */
@@ -361,7 +361,7 @@ static inline bool cti_grow(const char *function, void **array, size_t *room, si
 
 /* ---- captured steps (capture.c) ---- */
 
-/* False with an error where a captured step is at hand on device, which cannot do what is said:
+/* False with an error if a captured step is running on device. what is what it cannot do:
  * "read a value". */
 bool cti_capture_allows(ct_device device, const char *function, const char *what);
 

@@ -25,13 +25,13 @@ typedef struct cti_named_tensors {
 } cti_named_tensors;
 
 /* Adds a tensor under the name PREFIX followed by NAME, both copied. The tensor must stay alive
- * while the list is used. Does nothing while an error stands, and for a NULL tensor. False with
+ * while the list is used. Does nothing while an error is recorded, and for a NULL tensor. False with
  * CT_ERR_MEMORY. */
 bool cti_named_tensors_add(cti_named_tensors *l, const char *prefix, const char *name,
                            ct_tensor *tensor);
 
-/* Writes the list with ct_safetensors_write, whose errors it has. Does nothing while an error
- * stands. */
+/* Writes the list with ct_safetensors_write, and raises what that raises. Does nothing while an error
+ * is recorded. */
 ct_status cti_named_tensors_write(const cti_named_tensors *l, const char *path,
                                   const ct_metadata *metadata);
 

@@ -86,7 +86,7 @@ static bool npy_parse_string(npy_parser *p, char *out, size_t room)
         return npy_refuse(p, "a string is expected");
     end = strchr(from + 1, *from);
     if (!end || (size_t)(end - from) > room || memchr(from, '\\', (size_t)(end - from)))
-        return npy_refuse(p, "a string without end, too long, or with a backslash");
+        return npy_refuse(p, "the string has no end, is too long or has a backslash");
     memcpy(out, from + 1, (size_t)(end - from - 1));
     out[end - from - 1] = '\0';
     p->at += (size_t)(end - from) + 1;
@@ -101,7 +101,7 @@ static bool npy_parse_size(npy_parser *p, int64_t *out)
     for (; p->text[p->at] >= '0' && p->text[p->at] <= '9'; p->at++)
         if (__builtin_mul_overflow(n, 10, &n) ||
             __builtin_add_overflow(n, p->text[p->at] - '0', &n))
-            return npy_refuse(p, "a size too large");
+            return npy_refuse(p, "a size is too large");
     *out = n;
     return p->at > from || npy_refuse(p, "a size is expected: an integer from 0 up");
 }
@@ -128,7 +128,7 @@ static bool npy_parse_shape(npy_parser *p)
         comma = npy_take(p, ',');
     }
     if (rank == 1 && !comma)
-        return npy_refuse(p, "a tuple of one is written (n,)");
+        return npy_refuse(p, "a tuple of one size must be written (n,)");
     p->shape = ct_shape_from_sizes(rank, dim);
     return true;
 }
@@ -152,8 +152,8 @@ static bool npy_parse_item(npy_parser *p)
         ;
     if (k == 3 || p->seen[k]) {
         p->at = from;
-        return npy_refuse(p, k == 3 ? "a key that is not descr, fortran_order or shape"
-                                    : "a key is there twice");
+        return npy_refuse(p, k == 3 ? "a key is not descr, fortran_order or shape"
+                                    : "a key appears twice");
     }
     p->seen[k] = true;
     if (!npy_take(p, ':'))
@@ -177,9 +177,9 @@ static bool npy_parse_header(npy_parser *p)
         comma = npy_take(p, ',');
     }
     if (p->at != p->length)
-        return npy_refuse(p, "the header goes on after '}'");
+        return npy_refuse(p, "the header continues after '}'");
     return (p->seen[0] && p->seen[1] && p->seen[2]) ||
-           npy_refuse(p, "the header has not all of descr, fortran_order and shape");
+           npy_refuse(p, "the header lacks descr, fortran_order or shape");
 }
 
 /* ---- the file ---- */
@@ -197,7 +197,7 @@ static bool npy_read_header(npy_parser *p)
         return false;
     if (memcmp(b, MAGIC, MAGIC_BYTES) != 0)
         return cti_malformed(&p->file, npy_reading, 0,
-                             "the file does not begin as a NPY file does");
+                             "not an NPY file: its first bytes are wrong");
     if ((b[6] != 1 && b[6] != 2) || b[7] != 0)
         return cti_malformed(&p->file, npy_reading, 6, "the version is %d.%d, not 1.0 or 2.0", b[6],
                              b[7]);
@@ -207,8 +207,7 @@ static bool npy_read_header(npy_parser *p)
         n |= (uint64_t)b[10] << 16 | (uint64_t)b[11] << 24;
     if (size < p->begin || n > size - p->begin || n > HEADER_LIMIT)
         return cti_malformed(&p->file, npy_reading, 8,
-                             "the header's length is %llu, but %llu bytes follow (and %zu is "
-                             "the most)",
+                             "the header's length is %llu, but %llu bytes follow (the most is %zu)",
                              (unsigned long long)n,
                              (unsigned long long)(size < p->begin ? 0 : size - p->begin),
                              HEADER_LIMIT);
@@ -227,8 +226,9 @@ static int npy_dtype(const npy_parser *p)
     for (d = 0; d < CTI_DTYPE_COUNT; d++)
         if (npy_descrs[d] && strcmp(npy_descrs[d], p->descr) == 0)
             return d;
-    ct_raise(CT_ERR_DTYPE, npy_reading, "%.400s: has the dtype %s, not <f4, <f8, <i4, <i8 or |b1",
-             p->file.path, cti_quote(p->descr).s);
+    ct_raise(CT_ERR_DTYPE, npy_reading,
+             "%.400s: has the dtype %s; it must be <f4, <f8, <i4, <i8 or |b1", p->file.path,
+             cti_quote(p->descr).s);
     return -1;
 }
 

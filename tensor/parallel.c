@@ -1,12 +1,24 @@
 /* parallel.c - the worker pool.
  *
- * One job at a time: its owner and the workers draw piece numbers from a counter until none is
- * left. The owner never waits for a worker that has not begun, so a worker that gets no processor
- * costs nothing but the piece it holds. Where even that costs much (another process has that
- * worker's processor), the owner works alone for a while, twice as long each time it happens again:
- * who runs a piece changes no bit. Who waits spins a little before it sleeps. Workers are started at
- * first need and joined at exit; with fewer than wanted, or none, the owner does more itself. A
- * forked child starts with none. */
+ * The pool runs one job at a time. The owner of the job and the workers draw piece numbers from a
+ * counter until none is left. Results do not depend on which thread runs a piece. Waiting threads
+ * spin briefly, then sleep.
+ *
+ * The owner waits only for workers that have begun the job, so a descheduled worker delays only the
+ * piece that it holds. If waiting for that piece takes long (another process uses the worker's
+ * processor), the owner works alone for a while. Each time it happens again, that while doubles.
+ *
+ * Workers are started at first need and joined at exit. If fewer start than wanted, the owner runs
+ * more pieces itself. A forked child starts with no workers.
+ *
+ * Locks: `owner` is taken first (with trylock, never waited for), then `pool.lock`. pool.lock is
+ * never held while a piece runs.
+ *
+ * Memory order: run, context and pieces are written and read under pool.lock, which makes the job
+ * visible to the workers. The counter `next` only hands out numbers, so it is relaxed. A worker
+ * leaves the job under pool.lock, and the owner sees busy == 0 under pool.lock, which makes the
+ * results visible to the owner. The spin loops read relaxed and decide nothing: each is followed by
+ * the same test under the lock. */
 #include "tensor/internal.h"
 
 #include "tensor/parallel.h"
@@ -19,13 +31,13 @@
 
 #define MOST 256
 #define MOST_BY_DEFAULT 8
-#define SPINS 2000             /* looks before sleep: some 20 to 50 microseconds */
-#define LATE 20000             /* ns that a worker may keep the owner waiting for nothing, and */
-#define FIRST_REST 1000000     /* how long the owner then works alone: this at first, */
+#define SPINS 2000             /* loop turns before sleep: about 20 to 50 microseconds */
+#define LATE 20000             /* ns that the owner may wait for a worker */
+#define FIRST_REST 1000000     /* ns that the owner then works alone, the first time */
 #define LONGEST_REST 500000000 /* and at most */
 
 static struct {
-    pthread_mutex_t lock; /* guards what follows */
+    pthread_mutex_t lock; /* guards all fields of the pool that are not atomic */
     pthread_cond_t work, idle;
     pthread_t worker[MOST];
     int started, asleep;
@@ -41,8 +53,9 @@ static struct {
            .work = PTHREAD_COND_INITIALIZER,
            .idle = PTHREAD_COND_INITIALIZER };
 
-static pthread_mutex_t owner = PTHREAD_MUTEX_INITIALIZER; /* who owns the job, and this: */
-static uint64_t alone_until, rest; /* the clock; how long the last rest was */
+static pthread_mutex_t owner =
+    PTHREAD_MUTEX_INITIALIZER;     /* held by the owner of the job; guards the next line */
+static uint64_t alone_until, rest; /* a time; the length of the last rest, in ns */
 
 static atomic_int wanted; /* 0: not yet asked */
 
@@ -106,7 +119,8 @@ int ct_num_threads(void)
 ct_status ct_set_num_threads(int threads)
 {
     if (threads < 1 || threads > MOST)
-        return ct_raise(CT_ERR_ARGUMENT, "ct_set_num_threads", "%d is not in 1..%d", threads, MOST);
+        return ct_raise(CT_ERR_ARGUMENT, "ct_set_num_threads", "threads is %d; it must be in 1..%d",
+                        threads, MOST);
     atomic_store(&wanted, threads);
     return CT_OK;
 }
@@ -122,7 +136,7 @@ static void relax(void)
 #endif
 }
 
-/* How many of the pieces it ran. */
+/* Runs pieces until none is left; returns how many it ran. */
 static int64_t draw_pieces(int64_t pieces, void (*run)(void *, int64_t), void *context)
 {
     int64_t i, count = 0;
@@ -134,7 +148,7 @@ static int64_t draw_pieces(int64_t pieces, void (*run)(void *, int64_t), void *c
     return count;
 }
 
-/* Until there is a job after number seen, or some time has passed. */
+/* Spins until a job newer than number seen exists, or SPINS turns have passed. */
 static void look_for_job(unsigned seen)
 {
     int i;
@@ -188,7 +202,8 @@ __attribute__((destructor)) static void stop_workers(void)
         pthread_join(pool.worker[i], NULL);
 }
 
-/* fork() copies neither the workers nor any other thread that may hold a lock. */
+/* In a forked child: fork() copies neither the workers nor a thread that holds one of the locks, so
+ * the child makes both new. */
 static void forget_workers(void)
 {
     pthread_mutex_init(&owner, NULL);
@@ -206,7 +221,8 @@ static void note_forks(void)
     pthread_atfork(NULL, NULL, forget_workers);
 }
 
-/* Workers take no signals: those are for the program's own threads. */
+/* Starts workers until there are count. They block all signals, which are for the program's own
+ * threads. */
 static void start_workers(int count)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -247,7 +263,8 @@ static void begin_job(int64_t pieces, void (*run)(void *, int64_t), void *contex
     pthread_mutex_unlock(&pool.lock);
 }
 
-/* No piece is left to draw: who has not begun no longer will, and who has is waited for. */
+/* Called when no piece is left to draw. run == NULL keeps workers that have not begun out of the
+ * job; then this waits for those that have. */
 static void end_job(void)
 {
     int i;
@@ -263,7 +280,8 @@ static void end_job(void)
     pthread_mutex_unlock(&pool.lock);
 }
 
-/* After a job of which the owner worked for some time and waited for the workers. */
+/* Lengthens the rest if the owner waited long for the workers, and shortens it otherwise. now is the
+ * clock; worked and waited are ns of the last job. */
 static void consider_rest(uint64_t now, uint64_t worked, uint64_t waited)
 {
     if (waited > worked / 2 + LATE) {

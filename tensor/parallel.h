@@ -1,4 +1,4 @@
-/* parallel.h - work cut into pieces by shape; threads only choose who runs a piece. (internal) */
+/* parallel.h - work cut into pieces by shape; the number of threads does not change the pieces. (internal) */
 #ifndef COTANGENT_TENSOR_PARALLEL_H
 #define COTANGENT_TENSOR_PARALLEL_H
 
@@ -13,7 +13,7 @@ void cti_parallel(int64_t pieces, void (*run)(void *context, int64_t piece), voi
 extern int (*cti_thread_create)(pthread_t *thread, const pthread_attr_t *attributes,
                                 void *(*start)(void *), void *argument);
 
-/* cti_nanoseconds; tests say what it is. */
+/* cti_nanoseconds; tests replace it. */
 extern uint64_t (*cti_parallel_clock)(void);
 
 /* Processors that a control group's quota grants, rounded up: "GRANTED PERIOD" in the file path;

@@ -111,9 +111,11 @@ static ct_status random_fill(const char *function, ct_tensor *t, double a, doubl
     if (!cti_usable(function, t) || !cti_given(function, "g", g))
         return ct_error();
     if (normal && !(isfinite(a) && isfinite(b) && b >= 0))
-        return ct_raise(CT_ERR_ARGUMENT, function, "mean %g and std %g: finite, std >= 0", a, b);
+        return ct_raise(CT_ERR_ARGUMENT, function,
+                        "mean is %g and std is %g; both must be finite and std at least 0", a, b);
     if (!normal && !(isfinite(a) && isfinite(b - a) && a <= b))
-        return ct_raise(CT_ERR_ARGUMENT, function, "low %g and high %g: finite, low <= high", a, b);
+        return ct_raise(CT_ERR_ARGUMENT, function,
+                        "low is %g and high is %g; both must be finite and low at most high", a, b);
     if (!cti_want_float(function, "t", t) || !cti_may_write(function, t))
         return ct_error();
     s = cti_scope_push();

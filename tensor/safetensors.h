@@ -77,7 +77,7 @@ typedef struct ct_metadata {
  * path. Atomic: whatever fails, path holds the old file or the complete new one. metadata is an
  * array that ends with a pair of NULLs, or NULL. Two keys are added: "format": "pt", which PyTorch
  * requires, unless metadata has that key, and "cotangent.payload_sha256". The same tensors give the
- * same bytes. A sink: does nothing while an error is recorded.
+ * same bytes. Does nothing while an error is recorded.
  *
  * Raises CT_ERR_ARGUMENT for a NULL argument, and for a name or key that occurs twice, is reserved,
  * or is not UTF-8; CT_ERR_IO; CT_ERR_MEMORY. */

@@ -238,8 +238,8 @@ static bool safetensors_parse_entry(const safetensors_parser *p, const char *nam
     e->kind = safetensors_find_kind(json_string_value(dtype));
     if (!e->kind) {
         if (!json_is_string(dtype))
-            return safetensors_refuse(p, name, "its dtype is no string");
-        snprintf(why, sizeof why, "its dtype %s is none", cti_quote(json_string_value(dtype)).s);
+            return safetensors_refuse(p, name, "its dtype is not a string");
+        snprintf(why, sizeof why, "its dtype %s is unknown", cti_quote(json_string_value(dtype)).s);
         return safetensors_refuse(p, name, why);
     }
     if (!safetensors_is_sizes(shape))
@@ -247,8 +247,8 @@ static bool safetensors_parse_entry(const safetensors_parser *p, const char *nam
     if (!safetensors_is_sizes(offsets) || json_array_size(offsets) != 2)
         return safetensors_refuse(p, name, "its data_offsets are not two integers from 0 up");
     if (!safetensors_measure(shape, e->kind, &e->shape, &bytes)) {
-        snprintf(why, sizeof why, "%s%s takes too many bytes, or no whole number of them",
-                 e->kind->name, cti_shape_text(&e->shape).s);
+        snprintf(why, sizeof why, "%s%s takes too many bytes or a part of a byte", e->kind->name,
+                 cti_shape_text(&e->shape).s);
         return safetensors_refuse(p, name, why);
     }
     e->begin = (uint64_t)safetensors_size_at(offsets, 0);
@@ -277,7 +277,7 @@ static bool safetensors_parse_metadata(const safetensors_parser *p, json_t *meta
     {
         if (!json_is_string(value))
             return cti_malformed(&p->f->file, safetensors_opening, offset,
-                                 METADATA ": the value of %s is no text", cti_quote(key).s);
+                                 METADATA ": the value of %s is not text", cti_quote(key).s);
     }
     if (digest && (strlen(digest) != 64 || strspn(digest, "0123456789abcdef") != 64))
         return cti_malformed(&p->f->file, safetensors_opening, offset,
@@ -546,7 +546,7 @@ static bool safetensors_verify(ct_safetensors *f, const char *function)
             return false;
         if (strcmp(got, want) != 0)
             return cti_malformed(&f->file, function, f->payload,
-                                 "the payload's SHA-256 is %s, the metadata's %s: it is damaged",
+                                 "the payload is damaged: its SHA-256 is %s; the metadata say %s",
                                  got, want);
     }
     f->verified = true;
@@ -559,7 +559,7 @@ static ct_tensor *safetensors_load(ct_safetensors *f, const char *function, int 
 
     if (e->kind->dtype < 0) {
         ct_raise(CT_ERR_DTYPE, function,
-                 "%.400s: tensor %s has the dtype %s, which there is not here", f->file.path,
+                 "%.400s: tensor %s has the dtype %s, which is not supported", f->file.path,
                  cti_quote(e->name).s, e->kind->name);
         return NULL;
     }
@@ -580,8 +580,8 @@ ct_tensor *ct_safetensors_load(ct_safetensors *f, int i, ct_device device)
         return NULL;
     if (safetensors_entry_at(f, i))
         return safetensors_load(f, "ct_safetensors_load", i, device);
-    ct_raise(CT_ERR_ARGUMENT, "ct_safetensors_load", "%.400s: there is no tensor %d of %d",
-             f->file.path, i, f->count);
+    ct_raise(CT_ERR_ARGUMENT, "ct_safetensors_load",
+             "%.400s: there is no tensor %d; the file has %d", f->file.path, i, f->count);
     return NULL;
 }
 

@@ -27,7 +27,7 @@ static bool safetensors_put(json_t *object, const char *what, const char *key, j
     bool twice = value && object && json_object_get(object, key);
 
     if (twice)
-        safetensors_refuse_argument(what, key, "is there twice");
+        safetensors_refuse_argument(what, key, "appears twice");
     else if (!value || !object || json_object_set_new(object, key, json_incref(value)) != 0)
         cti_out_of_memory(safetensors_writing, strlen(key));
     json_decref(value);
@@ -156,8 +156,8 @@ static char *safetensors_header_text(safetensors_writer *j, size_t *n)
     *n = (written + 7) / 8 * 8;
     text = written && *n <= HEADER_LIMIT ? cti_calloc(1, *n) : NULL;
     if (*n > HEADER_LIMIT)
-        ct_raise(CT_ERR_ARGUMENT, safetensors_writing, "the header would take %zu bytes, above %u",
-                 *n, HEADER_LIMIT);
+        ct_raise(CT_ERR_ARGUMENT, safetensors_writing,
+                 "the header would take %zu bytes; the most is %u", *n, HEADER_LIMIT);
     else if (!text || json_dumpb(header, text, *n, JSON_COMPACT) != written) {
         cti_out_of_memory(safetensors_writing, *n);
         cti_release(text);

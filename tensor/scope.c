@@ -1,5 +1,5 @@
-/* scope.c - the thread's stacks: live tensors, what else ends with a scope, the tape, and the marks
- * on all three. */
+/* scope.c - the stacks of a thread: live tensors, other objects that end with a scope, and the tape;
+ * and scopes, which are marks on all three. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
@@ -15,7 +15,7 @@ static void scope_pop(ct_thread *th, uint32_t depth, const char *function);
 static pthread_key_t thread_key;
 static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
 
-/* A thread's end frees what is its own: open scopes, idle handles and buffers. */
+/* At the end of a thread: frees its open scopes, idle handles and buffers. */
 static void thread_end(void *unused)
 {
     ct_thread *th = &thread_self;
@@ -90,7 +90,7 @@ static bool scope_required(const ct_thread *th, const char *function)
 {
     if (th->depth)
         return true;
-    ct_raise(CT_ERR_SCOPE, function, "no scope is open on this thread (ct_scope_begin first)");
+    ct_raise(CT_ERR_SCOPE, function, "no scope is open on this thread; call ct_scope_begin first");
     return false;
 }
 
@@ -117,7 +117,7 @@ bool cti_scope_attach(const char *function, cti_attached *a)
     return true;
 }
 
-/* Stands in front of memory of cti_scope_alloc, in the same buffer. */
+/* The header in front of the memory that cti_scope_alloc returns, in the same buffer. */
 typedef union scope_block {
     struct {
         cti_attached attached;
@@ -250,7 +250,7 @@ void cti_scope_pop(ct_scope s)
         scope_pop(th, s.depth, "a call of the library");
 }
 
-/* What an end reports, before the frame is popped. */
+/* The error that the end of a scope reports; called before the frame is popped. */
 static ct_status scope_outcome(const ct_thread *th, ct_scope s)
 {
     return th->frames[s.depth - 1].error_serial != th->error_serial ? th->error : CT_OK;
@@ -260,11 +260,11 @@ static ct_status scope_refuse_end(const char *function, ct_scope s)
 {
     const ct_thread *th = cti_thread();
 
-    if (!s.id) /* its beginning failed, and said so */
+    if (!s.id) /* ct_scope_begin failed and raised the error */
         return th->error != CT_OK ? th->error : CT_ERR_MEMORY;
     if (s.thread != th->id)
         return ct_raise(CT_ERR_SCOPE, function, "the scope was opened on another thread");
-    return ct_raise(CT_ERR_SCOPE, function, "the scope has been ended already");
+    return ct_raise(CT_ERR_SCOPE, function, "the scope has already ended");
 }
 
 ct_status ct_scope_end(ct_scope s)
@@ -296,7 +296,7 @@ static void scope_check_return(const ct_thread *th, ct_scope s, const ct_tensor 
     static const char *const me = "ct_scope_return";
 
     if (s.depth == 1) {
-        ct_raise(CT_ERR_SCOPE, me, "there is no enclosing scope (ct_keep it)");
+        ct_raise(CT_ERR_SCOPE, me, "there is no enclosing scope; use ct_keep");
         return;
     }
     if (!t && !cti_sink_allowed()) /* a NULL after an error: the caller gets that error */

@@ -55,8 +55,8 @@ ct_scope ct_scope_begin_no_grad(void);
 ct_scope ct_scope_begin_inference(void);
 
 /* Frees all tensors and history made since the scope began, restores the recording mode, and
- * returns the first error raised since then (which goes on standing), or CT_OK. A step that was
- * refused because an older error stands counts as an error. A scope ended twice or on another
+ * returns the first error raised since then (which stays recorded), or CT_OK. A side effect that was
+ * refused because of an older error counts as an error. A scope ended twice or on another
  * thread is CT_ERR_SCOPE and frees nothing. */
 ct_status ct_scope_end(ct_scope scope) CT_WARN_UNUSED;
 

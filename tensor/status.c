@@ -1,4 +1,4 @@
-/* status.c - the error that stands, per thread, in a fixed buffer. */
+/* status.c - the recorded error of each thread, in a fixed buffer. */
 #include "tensor/internal.h"
 
 #include <limits.h>

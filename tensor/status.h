@@ -3,9 +3,9 @@
  * The library never exits, aborts or longjmps. A function that returns a handle returns NULL on
  * failure. A function that is given NULL where a value is required returns NULL; it raises
  * CT_ERR_ARGUMENT ("ct_add: a is NULL") unless an error is already recorded, so expressions need no
- * checks. The first error of a thread is kept until ct_error_clear(); while it stands, sinks
- * (backward, clip, optimiser steps, state carry, saving) do nothing, so no parameter moves after
- * an error. ct_scope_end() returns it: a step is checked once, at its end.
+ * checks. The first error of a thread is kept until ct_error_clear(). While it is recorded, side
+ * effects (backward, clip, optimiser steps, state carry, saving) do nothing, so no parameter moves
+ * after an error. ct_scope_end() returns it: a step is checked once, at its end.
  *
  * A message reads "FILE:LINE: FUNCTION: what is wrong": "train.c:41: ct_add: a f32[2] cpu and
  * ...". FUNCTION is the function that the user called, also where a function inside the library
@@ -40,10 +40,10 @@ extern "C" {
 
 typedef enum ct_status {
     CT_OK = 0,
-    CT_ERR_ARGUMENT, /* a value outside its domain: a NULL, a rate that is no number */
-    CT_ERR_SHAPE,    /* shapes, ranks or axes that do not fit */
-    CT_ERR_DTYPE,    /* dtypes that do not fit */
-    CT_ERR_DEVICE,   /* devices that do not fit, or a device that is not there */
+    CT_ERR_ARGUMENT, /* a value outside its domain: a NULL, a rate that is NaN */
+    CT_ERR_SHAPE,    /* shapes, ranks or axes that do not agree */
+    CT_ERR_DTYPE,    /* a dtype that the function does not take, or dtypes that differ */
+    CT_ERR_DEVICE,   /* devices that differ, or a device that does not exist */
     CT_ERR_INDEX,    /* an index out of range */
     CT_ERR_SCOPE,    /* a lifetime broken: no scope, double end, history that leaves */
     CT_ERR_GRAD,     /* backward without history, a saved tensor modified, no derivative */
@@ -53,7 +53,7 @@ typedef enum ct_status {
     CT_ERR_NUMERIC   /* a value that is not finite where it must be */
 } ct_status;
 
-/* True while no error stands on this thread. */
+/* True while no error is recorded on this thread. */
 int ct_ok(void);
 
 /* The standing error of this thread: its code (CT_OK if none) and message ("" if none). The
@@ -67,7 +67,7 @@ void ct_error_clear(void);
 /* The name of a status, "CT_ERR_SHAPE" for instance; never NULL. */
 const char *ct_status_name(ct_status status);
 
-/* Called once for each error that comes to stand, on the thread that raised it. The default
+/* Called once for each error that is recorded, on the thread that raised it. The default
  * prints the message to stderr, one line; NULL is silence. context may be NULL, and ct_error_print
  * takes a NULL message for an empty one. Set the handler before threads start. */
 typedef void (*ct_error_handler)(ct_status status, const char *message, void *context);
@@ -79,7 +79,7 @@ void ct_exit_on_error(void);
 
 /* Raises an error, for modules and ops of your own. function is the name that the message shows,
  * after the place of the call of ct_raise. The first error sticks, later ones are dropped.
- * Returns status. Inside the library, where ct_raise is no macro, the message shows the site of
+ * Returns status. Inside the library, where ct_raise is not a macro, the message shows the site of
  * the thread; function is shown where there is none. */
 ct_status ct_raise(ct_status status, const char *function, const char *format, ...) CT_PRINTF(3, 4);
 

@@ -1,16 +1,21 @@
-/* storage.c - counted buffers, and the pool that popped ones return to.
+/* storage.c - reference-counted buffers, and the pool that freed buffers return to.
  *
  * Sizes are rounded up to classes, four to a power of two (64, 80, 96, 112, 128, 160, ... bytes),
- * so that at most a fifth is lost and a training step finds each of its buffers again. The pool is
- * the thread's own: no lock. A buffer freed on another thread joins that thread's pool; until then
- * it counts as live on the thread that made it, whose counters therefore outlive the thread. Its own
- * thread counts without atomic operations, others count what they free apart. What an asynchronous
- * device still works on may be popped and found again: its work is in order.
+ * so at most a fifth is lost, and each step of a training loop reuses the buffers of the step
+ * before. Each thread has its own pool, so no lock is needed. A buffer that another thread frees
+ * joins the pool of that thread.
  *
- * A captured step has a pool of its own (cti_pool_own): what comes from that goes back to it, since
- * the step is repeated on the same addresses; and what is freed while it is in use stays in it.
+ * Each pool counts its live buffers and bytes. The owning thread updates plain counters; other
+ * threads update atomic ones. A live buffer keeps the pool's counters alive after its thread has
+ * ended: the last one to be freed frees the pool (see OPEN).
  *
- * COTANGENT_POOL=0 keeps nothing idle, nor handles and nodes, so that tools see each one's own
+ * A buffer may be reused while an asynchronous device still reads it, because the device runs its
+ * work in order.
+ *
+ * A captured step has a separate pool (cti_pool_own). Its buffers always return to it, because the
+ * step is replayed on the same addresses. Buffers that are freed while the step runs stay in it.
+ *
+ * COTANGENT_POOL=0 keeps nothing idle, nor handles and nodes, so that tools see each object's own
  * life. */
 #include "tensor/internal.h"
 
@@ -18,15 +23,20 @@
 
 #define CLASSES 160
 
+/* The start value of count_elsewhere, which others count down from. While the pool is open, the value
+ * stays far from 0. Closing adds count - OPEN, so that the value becomes the number of buffers in
+ * use; whoever brings it to 0 frees the pool. Both steps use acq_rel: the thread that frees the pool
+ * must see all that the others wrote. */
 #define OPEN (SIZE_MAX / 2 + 1)
 
 struct cti_pool {
-    ct_storage **idle[CTI_DEVICES]; /* of a device that was used: a list for each class */
-    atomic_uint thread;             /* whose it is; 0 when that has closed it */
-    uint32_t owner;                 /* of a captured step, until it is closed: its thread; else 0 */
+    ct_storage **idle[CTI_DEVICES]; /* by device: an array of lists, one for each class; or NULL */
+    atomic_uint thread;             /* the number of the owning thread; 0 once it is closed */
+    uint32_t owner;                 /* for a captured step's open pool: the thread; else 0 */
 
-    /* Buffers in use and their bytes: what the thread made less what it freed, and, from OPEN and 0
-     * downwards, what others freed. */
+    /* Buffers in use and their bytes are the sums of two counters each. The first counts what the
+     * owning thread made and freed. The second, which starts at OPEN or 0 and wraps below 0, counts
+     * what others freed. */
     size_t count, bytes;
     atomic_size_t count_elsewhere, bytes_elsewhere;
 };
@@ -47,7 +57,7 @@ static size_t live_bytes(const cti_pool *pool)
     return pool->bytes + atomic_load_explicit(&pool->bytes_elsewhere, memory_order_relaxed);
 }
 
-/* A buffer of the pool is no longer in use. The last one of a closed pool frees it. */
+/* Counts a buffer of the pool as freed. The last buffer of a closed pool frees the pool. */
 static void count_out(const ct_thread *th, cti_pool *pool, size_t bytes)
 {
     if (atomic_load_explicit(&pool->thread, memory_order_relaxed) == th->id) {
@@ -60,7 +70,7 @@ static void count_out(const ct_thread *th, cti_pool *pool, size_t bytes)
         cti_release(pool);
 }
 
-/* From now on others alone count. */
+/* Closes the pool to its thread: from now on only count_elsewhere counts. */
 static void close_counts(cti_pool *pool)
 {
     size_t change = pool->count - OPEN;
@@ -71,7 +81,7 @@ static void close_counts(cti_pool *pool)
         cti_release(pool);
 }
 
-/* The thread's pool, made at first need; NULL when there is no memory for it. */
+/* The thread's pool, made at first need; NULL if memory runs out. */
 static cti_pool *pool_of(ct_thread *th)
 {
     if (!th->pool)
@@ -79,12 +89,13 @@ static cti_pool *pool_of(ct_thread *th)
     return th->pool;
 }
 
-/* The lists of a device's idle buffers; NULL if none are to be kept, or there is no memory. */
+/* The lists of a device's idle buffers; NULL if this thread keeps none or memory runs out. */
 static ct_storage **idle_of(const ct_thread *th, cti_pool *pool, ct_device device)
 {
     ct_storage ***idle = &pool->idle[device];
 
-    if (!*idle && (th->keeps_idle || pool->owner)) /* the last list: of no class */
+    if (!*idle &&
+        (th->keeps_idle || pool->owner)) /* the last list: of no class; only a step keeps those */
         *idle = cti_calloc(CLASSES + 1, sizeof **idle);
     return *idle;
 }
@@ -176,8 +187,8 @@ static ct_storage *from_system(ct_thread *th, ct_device device, size_t bytes)
 {
     ct_storage *s;
 
-    if (cti_capture_noting() &&
-        !cti_capture_allows(device, "ct_capture_run", "allocate what it did not in the run before"))
+    if (cti_capture_noting() && !cti_capture_allows(device, "ct_capture_run",
+                                                    "allocate memory that the run before did not"))
         return NULL;
     s = cti_calloc(1, sizeof *s);
     if (s)

@@ -174,15 +174,15 @@ bool cti_optional_all(const char *function, const char *name, int count, ct_tens
 bool cti_refuse_dtypes(const char *function, const char *an, const ct_tensor *a, const char *bn,
                        const ct_tensor *b)
 {
-    ct_raise(CT_ERR_DTYPE, function, "%s %s and %s %s differ in dtype (no promotion: ct_cast one)",
-             an, cti_describe(a).s, bn, cti_describe(b).s);
+    ct_raise(CT_ERR_DTYPE, function, "%s %s and %s %s differ in dtype ; use ct_cast", an,
+             cti_describe(a).s, bn, cti_describe(b).s);
     return false;
 }
 
 bool cti_refuse_devices(const char *function, const char *an, const ct_tensor *a, const char *bn,
                         const ct_tensor *b)
 {
-    ct_raise(CT_ERR_DEVICE, function, "%s %s and %s %s are on different devices", an,
+    ct_raise(CT_ERR_DEVICE, function, "%s %s and %s %s are on different devices; use ct_to", an,
              cti_describe(a).s, bn, cti_describe(b).s);
     return false;
 }

@@ -35,8 +35,8 @@ typedef enum ct_dtype {
     CT_BF16  /* the upper half of a float; storage and casts only */
 } ct_dtype;
 
-const char *ct_dtype_name(ct_dtype dtype); /* "f32"; "?" for what is none */
-size_t ct_dtype_size(ct_dtype dtype);      /* bytes an element; 0 for what is none */
+const char *ct_dtype_name(ct_dtype dtype); /* "f32"; "?" for an unknown dtype */
+size_t ct_dtype_size(ct_dtype dtype);      /* bytes per element; 0 for an unknown dtype */
 
 /* Where a tensor lives: a number that device.h gives a name. CT_CPU is always there. */
 typedef int ct_device;
@@ -111,13 +111,13 @@ ct_tensor *ct_eye(int64_t n, ct_dtype dtype, ct_device device); /* (n, n) */
 
 /* ---- access; these take NULL, for which they return 0, false or NULL ---- */
 
-int ct_rank(const ct_tensor *t);
-int64_t ct_size(const ct_tensor *t, int axis); /* -1 for an axis that is not there */
-ct_shape ct_tensor_shape(const ct_tensor *t);
-int64_t ct_numel(const ct_tensor *t);
-ct_dtype ct_tensor_dtype(const ct_tensor *t);
-ct_device ct_tensor_device(const ct_tensor *t);
-bool ct_is_contiguous(const ct_tensor *t);
+int ct_rank(const ct_tensor *t);                 /* number of axes, 0 to CT_MAX_RANK */
+int64_t ct_size(const ct_tensor *t, int axis);   /* -1 if t does not have the axis */
+ct_shape ct_tensor_shape(const ct_tensor *t);    /* the sizes of all axes */
+int64_t ct_numel(const ct_tensor *t);            /* number of elements: the product of the sizes */
+ct_dtype ct_tensor_dtype(const ct_tensor *t);    /* the type of the elements */
+ct_device ct_tensor_device(const ct_tensor *t);  /* where the elements are; CT_CPU for NULL */
+bool ct_is_contiguous(const ct_tensor *t);       /* elements in row-major order, without gaps */
 int64_t ct_stride(const ct_tensor *t, int axis); /* in elements */
 
 /* The value of a tensor of one element, as a double; NaN after an error. */

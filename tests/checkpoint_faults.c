@@ -25,8 +25,8 @@ static const struct misfit {
     const char *word;
 } misfits[] = {
     { { RUN, .hyperparameters = other }, "another run ... lr ... 1 ... 2" },
-    { { RUN, .hyperparameters = more }, "another run ... x ... nothing ... y" },
-    { { RUN, .hyperparameters = fewer }, "another run ... text ... abc ... nothing" },
+    { { RUN, .hyperparameters = more }, "another run ... x ... absent ... y" },
+    { { RUN, .hyperparameters = fewer }, "another run ... text ... abc ... absent" },
     { { RUN, .hyperparameters = own, .text_b = true }, "train_loader.data" },
     { { RUN, .hyperparameters = own, .batch = 3 }, "train_loader.batch_size ... 4 ... 3" },
     { { RUN, .hyperparameters = own, .random = true },
@@ -38,9 +38,9 @@ static const struct misfit {
     { { RUN, .hyperparameters = own, .cell = 1 },
       "another run ... rnn.weight_ih_l0 ... [6,12] ... [24,-1] ... rnn.weight_hh_l0" },
     { { .momentum = 0.5, .val = true, .model_json = "{}", .hyperparameters = own, .layers = 2 },
-      "rnn.weight_ih_l1 ... nothing ... [6,6]" },
+      "rnn.weight_ih_l1 ... absent ... [6,6]" },
     { { .momentum = 0.5, .layers = 1, .model_json = "{}", .hyperparameters = own },
-      "validation_loader ... nothing" },
+      "validation_loader ... absent" },
     { { .momentum = 0.5, .layers = 1, .val = true, .model_json = "[]", .hyperparameters = own },
       "another run ... model ... {} ... []" },
     { { .momentum = 0.6, .layers = 1, .val = true, .model_json = "{}", .hyperparameters = own },
@@ -93,7 +93,7 @@ START_TEST(damaged)
     } edits[] = {
         { "\\\"version\\\": \\\"0", "\\\"version\\\": \\\"9", "version ... 9", "ct_fit",
           CT_ERR_FORMAT },
-        { "\\\"version\\\": \\\"", "\\\"Version\\\": \\\"", "version ... nothing", "ct_fit",
+        { "\\\"version\\\": \\\"", "\\\"Version\\\": \\\"", "version ... absent", "ct_fit",
           CT_ERR_FORMAT },
         { "cotangent.training", "cotangent.trainink", "not a checkpoint", "ct_fit", CT_ERR_FORMAT },
         { "{\\\"hyper", "[\\\"hyper", "not a checkpoint", "ct_fit", CT_ERR_FORMAT },

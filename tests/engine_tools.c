@@ -307,9 +307,9 @@ START_TEST(gradcheck_is_checked)
         uint64_t at = g.position;
 
         ck_assert(!check(product, 0, &x, NULL, &g, 0, 0));
-        expect_error(CT_ERR_ARGUMENT, checks[i].name, "0 inputs");
+        expect_error(CT_ERR_ARGUMENT, checks[i].name, "inputs_count is 0");
         ck_assert(!check(product, 17, many, NULL, &g, 0, 0));
-        expect_error(CT_ERR_ARGUMENT, checks[i].name, "17 inputs");
+        expect_error(CT_ERR_ARGUMENT, checks[i].name, "inputs_count is 17");
         ck_assert(!check(NULL, 1, &x, NULL, &g, 0, 0));
         expect_error(CT_ERR_ARGUMENT, checks[i].name, "f is NULL");
         ck_assert(!check(product, 1, &x, NULL, NULL, 0, 0));

@@ -143,7 +143,7 @@ for example in $examples; do
         fail "$example takes an option that is not its own"
     fi
 done
-refuses 2 '"book" is one argument too many' mlp book
+refuses 2 'unexpected argument "book"' mlp book
 refuses 2 '--num-train: 950 of 1000 points leave too few' autoregressive --num-train 950
 refuses 2 '--tokens: "vowel" is not one of char\|word' one_hot --tokens vowel
 refuses 1 "$tmp/missing: No such file" overfit --data "$tmp/missing"

@@ -546,7 +546,7 @@ START_TEST(precision)
     }
     ct_error_clear();
     ck_assert(ct_set_matmul_precision((ct_matmul_precision)3) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_set_matmul_precision", "precision 3");
+    expect_error(CT_ERR_ARGUMENT, "ct_set_matmul_precision", "precision is 3");
     ct_error_clear();
     ct_set_bf16_emulation(true);
     ck_assert(ct_set_matmul_precision(CT_MATMUL_PRECISION_BF16) == CT_OK);

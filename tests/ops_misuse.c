@@ -92,8 +92,8 @@ START_TEST(reductions_refuse)
 
     REFUSED(CT_ERR_SHAPE, "ct_prod_axes", "axis 5", ct_prod_axes(x, 2, no_axis, false));
     REFUSED(CT_ERR_SHAPE, "ct_prod_axes", "twice", ct_prod_axes(x, 2, twice, false));
-    REFUSED(CT_ERR_DTYPE, "ct_prod", "numbers", ct_prod(b));
-    REFUSED(CT_ERR_DTYPE, "ct_max", "numbers", ct_max(b));
+    REFUSED(CT_ERR_DTYPE, "ct_prod", "i64", ct_prod(b));
+    REFUSED(CT_ERR_DTYPE, "ct_max", "i64", ct_max(b));
     REFUSED(CT_ERR_SHAPE, "ct_max", "size 0", ct_max(none));
     REFUSED(CT_ERR_SHAPE, "ct_min", "size 0", ct_min(none));
     REFUSED(CT_ERR_SHAPE, "ct_amax_axes", "axis 5", ct_amax_axes(x, 2, no_axis, true));
@@ -103,13 +103,13 @@ START_TEST(reductions_refuse)
     REFUSED(CT_ERR_SHAPE, "ct_min_axis", "size 0", ct_min_axis(none, 1, false, NULL));
     REFUSED(CT_ERR_DTYPE, "ct_var", "f32 or f64", ct_var(i));
     REFUSED(CT_ERR_DTYPE, "ct_std", "f32 or f64", ct_std(i));
-    REFUSED(CT_ERR_ARGUMENT, "ct_var_axes", "correction nan",
+    REFUSED(CT_ERR_ARGUMENT, "ct_var_axes", "correction is nan",
             ct_var_axes(x, 1, first, (double)NAN, false));
     REFUSED(CT_ERR_SHAPE, "ct_std_axes", "axis -1 of f32[2,3]", ct_std_axes(x, 2, twice, 1, false));
-    REFUSED(CT_ERR_ARGUMENT, "ct_norm", "p is not a number", ct_norm(x, (double)NAN));
+    REFUSED(CT_ERR_ARGUMENT, "ct_norm", "p is nan", ct_norm(x, (double)NAN));
     REFUSED(CT_ERR_SHAPE, "ct_norm", "axis 1 of x f64[2,0]", ct_norm(none, -0.5));
     REFUSED(CT_ERR_DTYPE, "ct_norm", "x bool[2,3] cpu must be f32 or f64", ct_norm(b, 2));
-    REFUSED(CT_ERR_ARGUMENT, "ct_norm_axes", "p is not a number",
+    REFUSED(CT_ERR_ARGUMENT, "ct_norm_axes", "p is nan",
             ct_norm_axes(x, (double)NAN, 1, first, false));
     REFUSED(CT_ERR_SHAPE, "ct_norm_axes", "axis 1 of x f64[2,0]",
             ct_norm_axes(none, INFINITY, 1, twice, false));
@@ -123,7 +123,7 @@ START_TEST(reductions_refuse)
     REFUSED(CT_ERR_SHAPE, "ct_all_axes", "axis -1 of bool[2,3] cpu is listed twice",
             ct_all_axes(b, 2, twice, false));
     REFUSED(CT_ERR_SHAPE, "ct_cumsum", "axis -3 is not an axis of f32[2,3]", ct_cumsum(x, -3));
-    REFUSED(CT_ERR_DTYPE, "ct_cumsum", "x bool[2,3] cpu must be of numbers", ct_cumsum(b, 0));
+    REFUSED(CT_ERR_DTYPE, "ct_cumsum", "x bool[2,3] cpu must be f32, f64, i32 or i64", ct_cumsum(b, 0));
     REFUSED(CT_ERR_SHAPE, "ct_logcumsumexp", "axis 2 is not", ct_logcumsumexp(x, 2));
     REFUSED(CT_ERR_DTYPE, "ct_logcumsumexp", "x i64[2,3]", ct_logcumsumexp(i, 0));
     EXPECT_NO_VALUE(ct_prod(NULL));
@@ -202,7 +202,7 @@ START_TEST(arrangements_refuse)
     ck_assert(ct_split(x, 3, (int64_t[]){ 4, -1, 0 }, 1, parts) == CT_ERR_SHAPE);
     expect_error(CT_ERR_SHAPE, "ct_split", "split ... 3");
     ck_assert(ct_split(x, 0, NULL, 1, parts) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_split", "0 parts");
+    expect_error(CT_ERR_ARGUMENT, "ct_split", "count is 0");
     ck_assert(ct_split(x, 1, NULL, 1, NULL) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_split", "parts is NULL");
     ck_assert(ct_split(NULL, 1, NULL, 1, parts) == CT_ERR_ARGUMENT);
@@ -212,13 +212,13 @@ START_TEST(arrangements_refuse)
     REFUSED(CT_ERR_SHAPE, "ct_flip", "twice", ct_flip(x, 2, twice));
     REFUSED(CT_ERR_SHAPE, "ct_flip", "axis 5", ct_flip(x, 2, no_axis));
     REFUSED(CT_ERR_SHAPE, "ct_roll", "axis 2", ct_roll(x, 1, 2));
-    REFUSED(CT_ERR_SHAPE, "ct_pad", "3 sizes", ct_pad(x, 3, (int64_t[]){ 1, 1, 1 }, 0));
-    REFUSED(CT_ERR_SHAPE, "ct_pad", "4 sizes", ct_pad(v, 4, (int64_t[]){ 1, 1, 1, 1 }, 0));
-    REFUSED(CT_ERR_ARGUMENT, "ct_pad", "size -1", ct_pad(v, 2, (int64_t[]){ 1, -1 }, 0));
-    REFUSED(CT_ERR_ARGUMENT, "ct_pad", "size 9223372036854775807",
+    REFUSED(CT_ERR_SHAPE, "ct_pad", "count is 3", ct_pad(x, 3, (int64_t[]){ 1, 1, 1 }, 0));
+    REFUSED(CT_ERR_SHAPE, "ct_pad", "count is 4", ct_pad(v, 4, (int64_t[]){ 1, 1, 1, 1 }, 0));
+    REFUSED(CT_ERR_ARGUMENT, "ct_pad", "sizes[1] is -1", ct_pad(v, 2, (int64_t[]){ 1, -1 }, 0));
+    REFUSED(CT_ERR_ARGUMENT, "ct_pad", "is 9223372036854775807",
             ct_pad(v, 2, (int64_t[]){ INT64_MAX, 0 }, 0));
-    REFUSED(CT_ERR_SHAPE, "ct_repeat", "1 times", ct_repeat(x, 1, (int64_t[]){ 2 }));
-    REFUSED(CT_ERR_ARGUMENT, "ct_repeat", "-2 times", ct_repeat(x, 2, (int64_t[]){ 1, -2 }));
+    REFUSED(CT_ERR_SHAPE, "ct_repeat", "count is 1", ct_repeat(x, 1, (int64_t[]){ 2 }));
+    REFUSED(CT_ERR_ARGUMENT, "ct_repeat", "times[1] is -2", ct_repeat(x, 2, (int64_t[]){ 1, -2 }));
     REFUSED(CT_ERR_ARGUMENT, "ct_repeat", "too large",
             ct_repeat(x, 2, (int64_t[]){ INT64_MAX, 1 }));
     REFUSED(CT_ERR_SHAPE, "ct_repeat", "too large",
@@ -311,21 +311,21 @@ START_TEST(indexing_refuses)
 
     REFUSED(CT_ERR_INDEX, "ct_gather", "index 2", ct_gather(v, 0, k));
     REFUSED(CT_ERR_INDEX, "ct_gather", "index -1", ct_gather(v, 0, I64(-1)));
-    REFUSED(CT_ERR_SHAPE, "ct_gather", "index ... fit", ct_gather(x, -1, k));
-    REFUSED(CT_ERR_SHAPE, "ct_gather", "index ... fit",
+    REFUSED(CT_ERR_SHAPE, "ct_gather", "index ... rank", ct_gather(x, -1, k));
+    REFUSED(CT_ERR_SHAPE, "ct_gather", "index ... rank",
             ct_gather(x, 1, ct_reshape(k, CT_SHAPE(3, 1))));
     REFUSED(CT_ERR_DTYPE, "ct_gather", "i32 or i64", ct_gather(v, 0, v));
     REFUSED(CT_ERR_SHAPE, "ct_gather", "axis 2", ct_gather(x, 2, kk));
     REFUSED(CT_ERR_INDEX, "ct_scatter_add", "index 2", ct_scatter_add(x, 0, kk, x));
-    REFUSED(CT_ERR_SHAPE, "ct_scatter_add", "index ... fit",
+    REFUSED(CT_ERR_SHAPE, "ct_scatter_add", "index ... rank",
             ct_scatter_add(x, 1, kk, ct_narrow(x, 1, 0, 2)));
     REFUSED(CT_ERR_DTYPE, "ct_scatter_add", "src ... dtype",
             ct_scatter_add(x, 1, kk, ct_cast(x, CT_F64)));
-    REFUSED(CT_ERR_DTYPE, "ct_scatter_add", "x bool[2,3] cpu must be of numbers",
+    REFUSED(CT_ERR_DTYPE, "ct_scatter_add", "x bool[2,3] cpu must be f32, f64, i32 or i64",
             ct_scatter_add(b, 1, kk, b));
-    REFUSED(CT_ERR_INDEX, "ct_take", "index 2, number 1 of i64[3]", ct_take(v, k));
+    REFUSED(CT_ERR_INDEX, "ct_take", "index 2 at position 1 of i64[3]", ct_take(v, k));
     REFUSED(CT_ERR_DTYPE, "ct_take", "indices f64[2]", ct_take(x, v));
-    REFUSED(CT_ERR_INDEX, "ct_index_add", "index 2, number 1 of i64[3]",
+    REFUSED(CT_ERR_INDEX, "ct_index_add", "index 2 at position 1 of i64[3]",
             ct_index_add(v, 0, k, F64(1, 2, 3)));
     REFUSED(CT_ERR_SHAPE, "ct_index_add", "x f64[2]", ct_index_add(v, 0, k, v));
     REFUSED(CT_ERR_DTYPE, "ct_index_add", "x i64[3]", ct_index_add(k, 0, k, k));
@@ -344,20 +344,20 @@ START_TEST(sorting_and_draws_refuse)
     ct_tensor *x = ct_ones(CT_SHAPE(2, 3), CT_F32, DEVICE), *b = ct_cast(x, CT_BOOL), *k = x;
     ct_tensor *w = ct_reshape(F64(1, 2, 0, 3, -1, 1), CT_SHAPE(2, 3));
 
-    REFUSED(CT_ERR_DTYPE, "ct_sort", "numbers", ct_sort(b, 0, false, &k));
+    REFUSED(CT_ERR_DTYPE, "ct_sort", "i64", ct_sort(b, 0, false, &k));
     ck_assert_ptr_null(k);
     REFUSED(CT_ERR_SHAPE, "ct_sort", "axis 2", ct_sort(x, 2, false, NULL));
     REFUSED(CT_ERR_SHAPE, "ct_argsort", "axis -3", ct_argsort(x, -3, false));
-    REFUSED(CT_ERR_ARGUMENT, "ct_topk", "k 4", ct_topk(x, 4, -1, true, NULL));
-    REFUSED(CT_ERR_ARGUMENT, "ct_topk", "k -1", ct_topk(x, -1, 0, true, NULL));
-    REFUSED(CT_ERR_ARGUMENT, "ct_dropout", "p 1", ct_dropout(x, 1, &g));
-    REFUSED(CT_ERR_ARGUMENT, "ct_dropout", "p nan", ct_dropout(x, (double)NAN, &g));
+    REFUSED(CT_ERR_ARGUMENT, "ct_topk", "k is 4", ct_topk(x, 4, -1, true, NULL));
+    REFUSED(CT_ERR_ARGUMENT, "ct_topk", "k is -1", ct_topk(x, -1, 0, true, NULL));
+    REFUSED(CT_ERR_ARGUMENT, "ct_dropout", "p is 1", ct_dropout(x, 1, &g));
+    REFUSED(CT_ERR_ARGUMENT, "ct_dropout", "p is nan", ct_dropout(x, (double)NAN, &g));
     REFUSED(CT_ERR_ARGUMENT, "ct_dropout", "g is NULL", ct_dropout(x, 0.5, NULL));
     REFUSED(CT_ERR_DTYPE, "ct_dropout", "f32 or f64", ct_dropout(b, 0.5, &g));
     ck_assert_int_eq(g.position, 0); /* nothing was drawn */
-    REFUSED(CT_ERR_ARGUMENT, "ct_multinomial", "k 0", ct_multinomial(w, 0, true, &g));
+    REFUSED(CT_ERR_ARGUMENT, "ct_multinomial", "k is 0", ct_multinomial(w, 0, true, &g));
     REFUSED(CT_ERR_ARGUMENT, "ct_multinomial", "g is NULL", ct_multinomial(w, 1, true, NULL));
-    REFUSED(CT_ERR_SHAPE, "ct_multinomial", "k 1",
+    REFUSED(CT_ERR_SHAPE, "ct_multinomial", "k is 1",
             ct_multinomial(ct_scalar(1, CT_F64), 1, true, &g));
     REFUSED(CT_ERR_NUMERIC, "ct_multinomial", "f64[2,3]", ct_multinomial(w, 1, true, &g));
     REFUSED(CT_ERR_NUMERIC, "ct_multinomial", "f64[1,3]",
@@ -389,8 +389,9 @@ START_TEST(losses_refuse)
 
     REFUSED(CT_ERR_SHAPE, "ct_mse_loss", "shape", ct_mse_loss(x, v, CT_REDUCTION_MEAN));
     REFUSED(CT_ERR_DTYPE, "ct_l1_loss", "target ... dtype", ct_l1_loss(x, d, CT_REDUCTION_MEAN));
-    REFUSED(CT_ERR_ARGUMENT, "ct_huber_loss", "delta 0", ct_huber_loss(x, x, 0, CT_REDUCTION_SUM));
-    REFUSED(CT_ERR_ARGUMENT, "ct_mse_loss", "reduction 7", ct_mse_loss(x, x, (ct_reduction)7));
+    REFUSED(CT_ERR_ARGUMENT, "ct_huber_loss", "delta is 0",
+            ct_huber_loss(x, x, 0, CT_REDUCTION_SUM));
+    REFUSED(CT_ERR_ARGUMENT, "ct_mse_loss", "reduction is 7", ct_mse_loss(x, x, (ct_reduction)7));
     REFUSED(CT_ERR_SHAPE, "ct_bce_with_logits", "shape",
             ct_bce_with_logits(x, v, (ct_bce_options){ .reduction = CT_REDUCTION_NONE }));
     REFUSED(CT_ERR_DTYPE, "ct_l1_loss", "f32 or f64", ct_l1_loss(t, t, CT_REDUCTION_SUM));
@@ -398,12 +399,12 @@ START_TEST(losses_refuse)
     REFUSED(CT_ERR_DTYPE, "ct_cross_entropy", "targets ... dtype", ct_cross_entropy(x, d));
     REFUSED(CT_ERR_ARGUMENT, "ct_cross_entropy_with", "ignore_index",
             ct_cross_entropy_with(x, x, skip));
-    REFUSED(CT_ERR_ARGUMENT, "ct_cross_entropy_with", "reduction 7",
+    REFUSED(CT_ERR_ARGUMENT, "ct_cross_entropy_with", "reduction is 7",
             ct_cross_entropy_with(x, x, wrong));
     REFUSED(CT_ERR_ARGUMENT, "ct_nll_loss", "label_smoothing", ct_nll_loss(x, t, smooth));
-    REFUSED(CT_ERR_ARGUMENT, "ct_nll_loss", "reduction 7", ct_nll_loss(x, t, wrong));
+    REFUSED(CT_ERR_ARGUMENT, "ct_nll_loss", "reduction is 7", ct_nll_loss(x, t, wrong));
     REFUSED(CT_ERR_INDEX, "ct_nll_loss", "index 3", ct_nll_loss(x, t, plain));
-    REFUSED(CT_ERR_SHAPE, "ct_nll_loss", "targets ... fit", ct_nll_loss(x, I64(1), plain));
+    REFUSED(CT_ERR_SHAPE, "ct_nll_loss", "targets ... classes", ct_nll_loss(x, I64(1), plain));
     REFUSED(CT_ERR_SHAPE, "ct_cross_entropy_with", "weight ... class",
             ct_cross_entropy_with(x, I64(0, 1), short_weight));
     REFUSED(CT_ERR_SHAPE, "ct_cross_entropy_with", "weight ... class",

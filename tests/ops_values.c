@@ -355,7 +355,7 @@ START_TEST(draws_take_whole_blocks)
             ck_assert(same_bytes(y, ct_multinomial(w, 3, true, &whole)));
             ck_assert_uint_eq(g.position, first + ((uint64_t)n * 6 + 3) / 4 * 4);
             ck_assert_uint_eq(whole.position, g.position);
-            REFUSED(CT_ERR_ARGUMENT, "ct_dropout", "p 1", ct_dropout(x, 1, &g));
+            REFUSED(CT_ERR_ARGUMENT, "ct_dropout", "p is 1", ct_dropout(x, 1, &g));
             ck_assert_uint_eq(whole.position, g.position); /* what is refused draws nothing */
         }
     ck_assert(ct_scope_end(s) == CT_OK);

@@ -116,7 +116,7 @@ START_TEST(state_names)
     ct_optimizer_reset(o);
     ck_assert_int_eq(ct_optimizer_state_count(o), 2);
     ck_assert(!ct_optimizer_state_tensor(o, 2));
-    expect_error(CT_ERR_INDEX, "ct_optimizer_state_tensor", "entry 2");
+    expect_error(CT_ERR_INDEX, "ct_optimizer_state_tensor", "i is 2");
     ck_assert(ct_scope_end(s) == CT_OK);
     ct_optimizer_free(o);
     ct_params_free(set);

@@ -510,8 +510,8 @@ START_TEST(captured_faults)
     ct_capture *c[2];
     static const struct {
         const char *place, *function, *word;
-    } want[3] = { { "first.c:1: ", "ct_first", "index number 4 ... 0..9" },
-                  { "second.c:2: ", "ct_second", "target number 4 ... 0..19" },
+    } want[3] = { { "first.c:1: ", "ct_first", "index at position 4 ... 0..9" },
+                  { "second.c:2: ", "ct_second", "target at position 4 ... 0..19" },
                   { "third.c:3: ", "ct_outer", "norm ... finite" } };
     int i, k;
 

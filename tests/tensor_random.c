@@ -241,11 +241,11 @@ START_TEST(parameters)
         ct_error_clear();
     }
     ck_assert(ct_normal_into(t, 0, -1, &g) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_normal_into", "std -1");
+    expect_error(CT_ERR_ARGUMENT, "ct_normal_into", "std is -1");
     ck_assert(ct_normal_into(t, NAN, 1, &g) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_normal_into", "mean nan");
+    expect_error(CT_ERR_ARGUMENT, "ct_normal_into", "mean is nan");
     ck_assert(ct_normal_into(t, 0, INFINITY, &g) == CT_ERR_ARGUMENT);
-    expect_error(CT_ERR_ARGUMENT, "ct_normal_into", "std inf");
+    expect_error(CT_ERR_ARGUMENT, "ct_normal_into", "std is inf");
     ck_assert(ct_normal_into(NULL, 0, 1, &g) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_normal_into", "t is NULL");
     ck_assert(ct_normal_into(t, 0, 1, NULL) == CT_ERR_ARGUMENT);

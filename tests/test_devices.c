@@ -557,7 +557,7 @@ START_TEST(a_fault_stops_all_updates)
     }
     ck_assert(isnan(ct_item(ct_sum(w))));
     ck_assert_msg(strncmp(ct_error_message(), place, strlen(place)) == 0, "%s", ct_error_message());
-    ck_assert_msg(strstr(ct_error_message(), "index number 1"), "%s", ct_error_message());
+    ck_assert_msg(strstr(ct_error_message(), "index at position 1"), "%s", ct_error_message());
     ck_assert_int_eq(ct_error(), CT_ERR_INDEX);
     ct_error_clear();
     /* two good steps: each took 1/2 from the four elements of rows 0 and 2, a norm of 1 in all */
@@ -652,7 +652,7 @@ START_TEST(why_there_is_no_device)
         { "COTANGENT_EMU_DEVICES=1", "1" },
         { "COTANGENT_EMU_DEVICES=99", "8" },
         { "COTANGENT_EMU_SEED=1 COTANGENT_EMU_DEVICES=2",
-          "1024, 1024 on the other; *: ct_embedding: index number 0 is not in 0..1" },
+          "1024, 1024 on the other; *: ct_embedding: the index at position 0 is not in 0..1" },
     };
     char program[4096], command[5000], line[300] = "";
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);

@@ -230,14 +230,15 @@ START_TEST(test_bad_init)
     ck_assert_ptr_null(ct_params_add(params, "a", CT_SHAPE(4), ct_init_xavier_uniform(1)));
     expect_error(CT_ERR_SHAPE, "ct_params_add", "rank");
     ck_assert_ptr_null(ct_params_add(params, "b", CT_SHAPE(5, 2), ct_init_orthogonal_parts(1, 2)));
-    expect_error(CT_ERR_SHAPE, "ct_params_add", "2 equal parts");
+    expect_error(CT_ERR_SHAPE, "ct_params_add", "2 equal matrices");
     for (int parts = -1; parts < 1; parts++) {
         ck_assert_ptr_null(
             ct_params_add(params, "b", CT_SHAPE(4, 2), ct_init_orthogonal_parts(1, parts)));
-        expect_error(CT_ERR_SHAPE, "ct_params_add", parts ? "-1 equal parts" : "0 equal parts");
+        expect_error(CT_ERR_SHAPE, "ct_params_add",
+                     parts ? "-1 equal matrices" : "0 equal matrices");
     }
     ck_assert_ptr_null(ct_params_add(params, "b", CT_SHAPE(4), ct_init_orthogonal(1)));
-    expect_error(CT_ERR_SHAPE, "ct_params_add", "1 equal parts");
+    expect_error(CT_ERR_SHAPE, "ct_params_add", "1 equal matrices");
     ck_assert_ptr_null(
         ct_params_add(params, "c", CT_SHAPE(5), ct_init_truncated_normal(0, 1, 3, 9)));
     expect_error(CT_ERR_ARGUMENT, "ct_params_add", "mean 0");

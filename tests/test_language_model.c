@@ -87,7 +87,7 @@ START_TEST(bad_options)
         ct_lm_options options;
         const char *word;
     } cases[] = {
-        { { .cell = (ct_lm_cell)3 }, "3 is not a cell" },
+        { { .cell = (ct_lm_cell)3 }, "cell is 3" },
         { { .hidden_size = -1 }, "hidden_size is -1" },
         { { .embedding_size = -4 }, "embedding_size is -4" },
         { { .tied = true }, "tied ... embedding_size is 0" },

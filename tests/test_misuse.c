@@ -40,7 +40,7 @@ static void teardown(void)
 
 #define FLOATS_ONLY(f) REFUSED(CT_ERR_DTYPE, #f, "f32 or f64", f(t.i2))
 #define FLOATS_AND(f, p) REFUSED(CT_ERR_DTYPE, #f, "f32 or f64", f(t.i2, p))
-#define NUMBERS_ONLY(f) REFUSED(CT_ERR_DTYPE, #f, "numbers", f(t.b23))
+#define NUMBERS_ONLY(f) REFUSED(CT_ERR_DTYPE, #f, "i64", f(t.b23))
 
 START_TEST(one_operand)
 {
@@ -80,11 +80,11 @@ START_TEST(one_operand)
     FLOATS_AND(ct_rdiv_scalar, 1);
     FLOATS_AND(ct_rpow_scalar, 1);
     REFUSED(CT_ERR_DTYPE, "ct_hardtanh", "f32 or f64", ct_hardtanh(t.i2, 0, 1));
-    REFUSED(CT_ERR_ARGUMENT, "ct_hardtanh", "range", ct_hardtanh(t.f23, 2, 1));
+    REFUSED(CT_ERR_ARGUMENT, "ct_hardtanh", "high", ct_hardtanh(t.f23, 2, 1));
     REFUSED(CT_ERR_ARGUMENT, "ct_hardtanh", "high nan", ct_hardtanh(t.f23, 0, NAN));
     REFUSED(CT_ERR_DTYPE, "ct_clamp", "f32 or f64", ct_clamp(t.i2, 0, 1));
-    REFUSED(CT_ERR_ARGUMENT, "ct_clamp", "range", ct_clamp(t.f23, 2, 1));
-    REFUSED(CT_ERR_ARGUMENT, "ct_clamp", "low nan", ct_clamp(t.f23, NAN, 1));
+    REFUSED(CT_ERR_ARGUMENT, "ct_clamp", "high", ct_clamp(t.f23, 2, 1));
+    REFUSED(CT_ERR_ARGUMENT, "ct_clamp", "low is nan", ct_clamp(t.f23, NAN, 1));
     REFUSED(CT_ERR_DTYPE, "ct_glu", "f32 or f64", ct_glu(t.i2, 0));
     REFUSED(CT_ERR_SHAPE, "ct_glu", "axis 2 is not", ct_glu(t.f23, 2));
     REFUSED(CT_ERR_SHAPE, "ct_glu", "axis 1 of x f32[2,3] cpu ... odd", ct_glu(t.f23, -1));
@@ -94,7 +94,7 @@ END_TEST
 
 #define DO_NOT_BROADCAST(f) REFUSED(CT_ERR_SHAPE, #f, "b ... broadcast", f(t.f23, t.f34))
 #define DIFFER_IN_DTYPE(f) REFUSED(CT_ERR_DTYPE, #f, "b ... dtype", f(t.f23, t.d23))
-#define NOT_BOOLS(f) REFUSED(CT_ERR_DTYPE, #f, "numbers", f(t.b23, t.b23))
+#define NOT_BOOLS(f) REFUSED(CT_ERR_DTYPE, #f, "i64", f(t.b23, t.b23))
 #define BOOLS_ONLY(f) REFUSED(CT_ERR_DTYPE, #f, "bool", f(t.f23, t.f23))
 
 START_TEST(two_operands)
@@ -160,21 +160,21 @@ START_TEST(shapes)
     REFUSED(CT_ERR_SHAPE, "ct_flatten", "start 1", ct_flatten(t.f23, 1, 0));
     NO_AXIS_AND(ct_transpose, 0);
     REFUSED(CT_ERR_SHAPE, "ct_transpose", "axis 0", ct_transpose(t.scalar, 0, 0));
-    REFUSED(CT_ERR_SHAPE, "ct_permute", "1 axes", ct_permute(t.f23, 1, (int[]){ 0 }));
+    REFUSED(CT_ERR_SHAPE, "ct_permute", "count is 1", ct_permute(t.f23, 1, (int[]){ 0 }));
     REFUSED(CT_ERR_SHAPE, "ct_permute", "twice", ct_permute(t.f23, 2, (int[]){ 0, -2 }));
     REFUSED(CT_ERR_SHAPE, "ct_permute", "axis 7", ct_permute(t.f23, 2, (int[]){ 0, 7 }));
     NO_AXIS(ct_squeeze);
     REFUSED(CT_ERR_SHAPE, "ct_squeeze", "size 1", ct_squeeze(t.f23, -1));
-    REFUSED(CT_ERR_SHAPE, "ct_unsqueeze", "axis 3", ct_unsqueeze(t.f23, 3));
-    REFUSED(CT_ERR_SHAPE, "ct_unsqueeze", "axis 0", ct_unsqueeze(t.deep, 0));
+    REFUSED(CT_ERR_SHAPE, "ct_unsqueeze", "axis at 3", ct_unsqueeze(t.f23, 3));
+    REFUSED(CT_ERR_SHAPE, "ct_unsqueeze", "axis at 0", ct_unsqueeze(t.deep, 0));
     REFUSED(CT_ERR_SHAPE, "ct_expand", "[4,3]", ct_expand(t.f23, CT_SHAPE(4, 3)));
     REFUSED(CT_ERR_SHAPE, "ct_expand", "[3]", ct_expand(t.f23, CT_SHAPE(3)));
     REFUSED(CT_ERR_SHAPE, "ct_expand", "negative", ct_expand(t.f23, CT_SHAPE(-1, 2, 3)));
     REFUSED(CT_ERR_SHAPE, "ct_expand", "too large",
             ct_expand(t.f23, CT_SHAPE(INT64_MAX / 2 + 1, 2, 3)));
     NO_AXIS_AND(ct_slice, 0, 1, 1);
-    REFUSED(CT_ERR_ARGUMENT, "ct_slice", "step 0", ct_slice(t.f23, 0, 0, 1, 0));
-    REFUSED(CT_ERR_ARGUMENT, "ct_slice", "step -1", ct_slice(t.f23, 0, 0, 1, -1));
+    REFUSED(CT_ERR_ARGUMENT, "ct_slice", "step is 0", ct_slice(t.f23, 0, 0, 1, 0));
+    REFUSED(CT_ERR_ARGUMENT, "ct_slice", "step is -1", ct_slice(t.f23, 0, 0, 1, -1));
     NO_AXIS_AND(ct_narrow, 0, 1);
     REFUSED(CT_ERR_INDEX, "ct_narrow", "start 2", ct_narrow(t.f23, 1, 2, 2));
     REFUSED(CT_ERR_INDEX, "ct_narrow", "start -4", ct_narrow(t.f23, 1, -4, 1));
@@ -191,14 +191,14 @@ START_TEST(joining)
 {
     ct_tensor *two[] = { t.f23, t.f34 }, *mixed[] = { t.f23, t.d23 };
 
-    REFUSED(CT_ERR_ARGUMENT, "ct_cat", "0 parts", ct_cat(0, two, 0));
-    REFUSED(CT_ERR_SHAPE, "ct_cat", "fit", ct_cat(2, two, 0));
-    REFUSED(CT_ERR_DTYPE, "ct_cat", "differ", ct_cat(2, mixed, 0));
+    REFUSED(CT_ERR_ARGUMENT, "ct_cat", "count is 0", ct_cat(0, two, 0));
+    REFUSED(CT_ERR_SHAPE, "ct_cat", "axis", ct_cat(2, two, 0));
+    REFUSED(CT_ERR_DTYPE, "ct_cat", "dtype", ct_cat(2, mixed, 0));
     REFUSED(CT_ERR_SHAPE, "ct_cat", "axis 2", ct_cat(2, two, 2));
-    REFUSED(CT_ERR_ARGUMENT, "ct_stack", "-1 parts", ct_stack(-1, two, 0));
-    REFUSED(CT_ERR_SHAPE, "ct_stack", "fit", ct_stack(2, two, 0));
-    REFUSED(CT_ERR_DTYPE, "ct_stack", "differ", ct_stack(2, mixed, 0));
-    REFUSED(CT_ERR_SHAPE, "ct_stack", "axis 3", ct_stack(1, two, 3));
+    REFUSED(CT_ERR_ARGUMENT, "ct_stack", "count is -1", ct_stack(-1, two, 0));
+    REFUSED(CT_ERR_SHAPE, "ct_stack", "one shape", ct_stack(2, two, 0));
+    REFUSED(CT_ERR_DTYPE, "ct_stack", "dtype", ct_stack(2, mixed, 0));
+    REFUSED(CT_ERR_SHAPE, "ct_stack", "axis at 3", ct_stack(1, two, 3));
 }
 END_TEST
 
@@ -206,7 +206,7 @@ END_TEST
 
 START_TEST(reductions)
 {
-    REFUSED(CT_ERR_DTYPE, "ct_sum", "numbers", ct_sum(t.b23));
+    REFUSED(CT_ERR_DTYPE, "ct_sum", "i64", ct_sum(t.b23));
     REFUSED(CT_ERR_DTYPE, "ct_mean", "f32 or f64", ct_mean(t.i2));
     REFUSED(CT_ERR_SHAPE, "ct_sum_axes", "axis 2", ct_sum_axes(t.f23, 1, (int[]){ 2 }, false));
     REFUSED(CT_ERR_SHAPE, "ct_sum_axes", "twice", ct_sum_axes(t.f23, 2, (int[]){ 1, -1 }, false));
@@ -216,10 +216,9 @@ START_TEST(reductions)
     NO_AXIS_AND(ct_argmin, false);
     REFUSED(CT_ERR_SHAPE, "ct_argmax", "size 0", ct_argmax(t.empty, 0, false));
     REFUSED(CT_ERR_SHAPE, "ct_argmin", "size 0", ct_argmin(t.empty, -2, true));
-    REFUSED(CT_ERR_DTYPE, "ct_argmax", "numbers", ct_argmax(t.b23, 0, false));
-    REFUSED(CT_ERR_SHAPE, "ct_sum_to_shape", "broadcast", ct_sum_to_shape(t.f23, CT_SHAPE(4)));
-    REFUSED(CT_ERR_SHAPE, "ct_sum_to_shape", "broadcast",
-            ct_sum_to_shape(t.f23, CT_SHAPE(1, 2, 3)));
+    REFUSED(CT_ERR_DTYPE, "ct_argmax", "i64", ct_argmax(t.b23, 0, false));
+    REFUSED(CT_ERR_SHAPE, "ct_sum_to_shape", "summed", ct_sum_to_shape(t.f23, CT_SHAPE(4)));
+    REFUSED(CT_ERR_SHAPE, "ct_sum_to_shape", "summed", ct_sum_to_shape(t.f23, CT_SHAPE(1, 2, 3)));
     NO_AXIS(ct_softmax);
     NO_AXIS(ct_log_softmax);
     REFUSED(CT_ERR_DTYPE, "ct_softmax", "f32 or f64", ct_softmax(t.i2, 0));
@@ -236,7 +235,7 @@ START_TEST(products)
     REFUSED(CT_ERR_SHAPE, "ct_matmul", "multiply", ct_matmul(t.f23, t.f23));
     REFUSED(CT_ERR_SHAPE, "ct_matmul", "multiply", ct_matmul(bias, t.f23));
     REFUSED(CT_ERR_SHAPE, "ct_matmul", "multiply", ct_matmul(t.f34, bias));
-    REFUSED(CT_ERR_SHAPE, "ct_matmul", "matrix", ct_matmul(t.scalar, t.f23));
+    REFUSED(CT_ERR_SHAPE, "ct_matmul", "scalar", ct_matmul(t.scalar, t.f23));
     REFUSED(CT_ERR_DTYPE, "ct_matmul", "b ... dtype", ct_matmul(t.f23, t.d23));
     REFUSED(CT_ERR_DTYPE, "ct_matmul", "f32 or f64", ct_matmul(t.i2, t.i2));
     REFUSED(CT_ERR_SHAPE, "ct_matmul", "b ... broadcast",
@@ -265,14 +264,14 @@ START_TEST(indices)
     REFUSED(CT_ERR_SHAPE, "ct_index_select", "rank 1", ct_index_select(t.f34, 1, t.f23));
     REFUSED(CT_ERR_SHAPE, "ct_index_select", "axis 2", ct_index_select(t.f34, 2, t.i2));
     REFUSED(CT_ERR_INDEX, "ct_one_hot", "index 9", ct_one_hot(t.i2, 9));
-    REFUSED(CT_ERR_ARGUMENT, "ct_one_hot", "0 classes", ct_one_hot(t.i2, 0));
+    REFUSED(CT_ERR_ARGUMENT, "ct_one_hot", "classes is 0", ct_one_hot(t.i2, 0));
     REFUSED(CT_ERR_DTYPE, "ct_one_hot", "i32 or i64", ct_one_hot(t.f23, 3));
     REFUSED(CT_ERR_DTYPE, "ct_one_hot_as", "dtype", ct_one_hot_as(t.i2, 10, CT_BF16));
     REFUSED(CT_ERR_SHAPE, "ct_cross_entropy", "i32[3]",
             ct_cross_entropy(t.f23, ct_ones(CT_SHAPE(3), CT_I32, CT_CPU)));
     REFUSED(CT_ERR_INDEX, "ct_cross_entropy", "target 9", ct_cross_entropy(t.f23, t.i2));
     REFUSED(CT_ERR_DTYPE, "ct_cross_entropy", "f32 or f64", ct_cross_entropy(t.i2, t.i2));
-    REFUSED(CT_ERR_ARGUMENT, "ct_cross_entropy_with", "label_smoothing 1.5",
+    REFUSED(CT_ERR_ARGUMENT, "ct_cross_entropy_with", "label_smoothing is 1.5",
             ct_cross_entropy_with(t.f23, t.i2, smooth));
 }
 END_TEST
@@ -295,11 +294,11 @@ START_TEST(tensors)
             ct_from_data(NULL, CT_SHAPE(2), CT_F32, CT_CPU));
     REFUSED(CT_ERR_ARGUMENT, "ct_arange", "step", ct_arange(0, 1, 0, CT_F32, CT_CPU));
     REFUSED(CT_ERR_ARGUMENT, "ct_arange", "finite", ct_arange(0, INFINITY, 1, CT_F32, CT_CPU));
-    REFUSED(CT_ERR_SHAPE, "ct_linspace", "n -1", ct_linspace(0, 1, -1, CT_F32, CT_CPU));
+    REFUSED(CT_ERR_SHAPE, "ct_linspace", "n is -1", ct_linspace(0, 1, -1, CT_F32, CT_CPU));
     REFUSED(CT_ERR_DTYPE, "ct_arange", "bool", ct_arange(0, 1, 1, CT_BOOL, CT_CPU));
     REFUSED(CT_ERR_SHAPE, "ct_eye", "shape", ct_eye(-1, CT_F32, CT_CPU));
     REFUSED(CT_ERR_SHAPE, "ct_item", "element", ct_item(t.f23));
-    REFUSED(CT_ERR_ARGUMENT, "ct_to_host", "not 4", ct_to_host(t.f23, &value, 4));
+    REFUSED(CT_ERR_ARGUMENT, "ct_to_host", "has 4", ct_to_host(t.f23, &value, 4));
     REFUSED(CT_ERR_ARGUMENT, "ct_to_host", "t is NULL", ct_to_host(NULL, &value, 4));
     REFUSED(CT_ERR_SHAPE, "ct_data", "contiguous", ct_data(ct_transpose(t.f23, 0, 1)));
     REFUSED(CT_ERR_GRAD, "ct_mutable_data", "leaf", ct_mutable_data(t.leaf));
@@ -309,7 +308,7 @@ START_TEST(tensors)
     REFUSED(CT_ERR_ARGUMENT, "ct_fill", "t is NULL", ct_fill(NULL, 1));
     REFUSED(CT_ERR_DTYPE, "ct_uniform_into", "f32 or f64", ct_uniform_into(t.i2, 0, 1, &g));
     REFUSED(CT_ERR_ARGUMENT, "ct_uniform_into", "g is NULL", ct_uniform_into(t.f23, 0, 1, NULL));
-    REFUSED(CT_ERR_ARGUMENT, "ct_normal_into", "std -1", ct_normal_into(t.f23, 0, -1, &g));
+    REFUSED(CT_ERR_ARGUMENT, "ct_normal_into", "std is -1", ct_normal_into(t.f23, 0, -1, &g));
     REFUSED(CT_ERR_DTYPE, "ct_rand", "f32 or f64", ct_rand(CT_SHAPE(2), CT_BOOL, CT_CPU, &g));
     REFUSED(CT_ERR_ARGUMENT, "ct_randn", "g is NULL", ct_randn(CT_SHAPE(2), CT_F32, CT_CPU, NULL));
     REFUSED(CT_ERR_DEVICE, "ct_device_from_name", "device \"abacus\"",
@@ -335,7 +334,8 @@ START_TEST(gradients)
             ct_grad(1, (ct_tensor *[]){ NULL }, 1, &t.leaf, NULL, false, &out));
     REFUSED(CT_ERR_GRAD, "ct_grad", "history", ct_grad(1, &y, 1, &t.scalar, NULL, false, &out));
     REFUSED(CT_ERR_SHAPE, "ct_grad", "gradient", ct_grad(1, &y, 1, &t.leaf, &given, false, &out));
-    REFUSED(CT_ERR_ARGUMENT, "ct_grad", "1 outputs", ct_grad(1, &y, 0, &t.leaf, NULL, false, &out));
+    REFUSED(CT_ERR_ARGUMENT, "ct_grad", "outputs_count is 1",
+            ct_grad(1, &y, 0, &t.leaf, NULL, false, &out));
     REFUSED(CT_ERR_GRAD, "ct_register_hook", "gradient",
             ct_register_hook(t.f23, (ct_grad_hook)(void (*)(void))ct_backward, NULL));
     REFUSED(CT_ERR_ARGUMENT, "ct_register_hook", "hook is NULL",
@@ -366,9 +366,9 @@ START_TEST(parameters)
     ct_init zero = ct_init_constant(0);
     ct_param *open = ct_params_add(set, "open", CT_SHAPE(-1, 3), zero);
 
-    REFUSED(CT_ERR_DTYPE, "ct_params_new", "dtype i32",
+    REFUSED(CT_ERR_DTYPE, "ct_params_new", "dtype is i32",
             ct_params_new((ct_params_options){ .dtype = CT_I32 }));
-    REFUSED(CT_ERR_DEVICE, "ct_params_new", "device 99",
+    REFUSED(CT_ERR_DEVICE, "ct_params_new", "device is 99",
             ct_params_new((ct_params_options){ .device = 99 }));
     REFUSED(CT_ERR_ARGUMENT, "ct_params_sub", "\"\"", ct_params_sub(set, ""));
     REFUSED(CT_ERR_ARGUMENT, "ct_params_sub", "name is NULL", ct_params_sub(set, NULL));

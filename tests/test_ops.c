@@ -598,7 +598,7 @@ START_TEST(messages_name_the_call)
     ct_scope s = ct_scope_begin();
     ct_tensor *x = ct_ones(CT_SHAPE(3), CT_F32, DEVICE);
 
-    REFUSED(CT_ERR_ARGUMENT, "ct_topk", "k 9", ct_topk(x, 9, 0, true, NULL));
+    REFUSED(CT_ERR_ARGUMENT, "ct_topk", "k is 9", ct_topk(x, 9, 0, true, NULL));
     ck_assert(ct_scope_end(s) == CT_OK);
 }
 END_TEST

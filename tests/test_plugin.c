@@ -455,8 +455,8 @@ START_TEST(faults)
         ct_status status;
         const char *word;
     } cases[] = {
-        { CTI_FAULT_INDEX, 9, CT_ERR_INDEX, "index number 5" },
-        { CTI_FAULT_TARGET, 9, CT_ERR_INDEX, "target number 5" },
+        { CTI_FAULT_INDEX, 9, CT_ERR_INDEX, "index at position 5" },
+        { CTI_FAULT_TARGET, 9, CT_ERR_INDEX, "target at position 5" },
         { CTI_FAULT_WEIGHTS, 9, CT_ERR_NUMERIC, "negative" },
         { CTI_FAULT_NORM, 0, CT_ERR_NUMERIC, "norm ... finite" },
         { CTI_FAULT_NORM, 9, CT_ERR_NUMERIC, "step 9" },
@@ -523,13 +523,13 @@ START_TEST(ring_of_tickets)
     }
     let_fault(CT_ERR_INDEX, last - 2047, 1); /* the oldest that is known */
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_odd", "number 1");
+    expect_error(CT_ERR_INDEX, "ct_odd", "position 1");
     let_fault(CT_ERR_INDEX, last - 2048, 1);
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
     expect_error(CT_ERR_INDEX, "ct_device_synchronize", "earlier ... range");
     let_fault(CT_ERR_INDEX, last, 2);
     ck_assert(ct_device_synchronize(d) == CT_ERR_INDEX);
-    expect_error(CT_ERR_INDEX, "ct_even", "number 2");
+    expect_error(CT_ERR_INDEX, "ct_even", "position 2");
 }
 END_TEST
 

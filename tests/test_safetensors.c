@@ -325,7 +325,7 @@ START_TEST(damaged)
         f = ct_safetensors_open("x");
         ck_assert_ptr_nonnull(f);
         ck_assert_ptr_null(ct_safetensors_load(f, 0, CT_CPU));
-        expect_error(CT_ERR_FORMAT, "ct_safetensors_load", "SHA-256 ... damaged");
+        expect_error(CT_ERR_FORMAT, "ct_safetensors_load", "damaged ... SHA-256");
         ct_safetensors_close(f);
     }
     free(b);

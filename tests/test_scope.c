@@ -355,7 +355,7 @@ START_TEST(place_in_backward)
         if (sizes[i] == 7)
             snprintf(site, sizeof site, "test_scope.c:%d: ct_add: a f32", hook_line);
         else
-            snprintf(site, sizeof site, "test_scope.c:%d: ct_square: a hook gave", line);
+            snprintf(site, sizeof site, "test_scope.c:%d: ct_square: a hook returned", line);
         ck_assert_msg(strstr(ct_error_message(), site) != NULL, "%s is not in %s", site,
                       ct_error_message());
         ct_error_clear();
@@ -441,7 +441,7 @@ static void fail_with_print(void)
 START_TEST(exit_on_error)
 {
     char out[2000];
-    const char *text = ": ct_linspace: n -1 is negative\n";
+    const char *text = ": ct_linspace: n is -1; it must be at least 0\n";
 
     ck_assert_int_eq(in_child(fail_with_exit, out, sizeof out), 1);
     ck_assert_msg(strstr(out, text) && strchr(out, '\n') == out + strlen(out) - 1, "%s", out);

@@ -554,9 +554,9 @@ START_TEST(tied_early)
     expect_failed(ct_params_tie(set, "a", "d"), CT_ERR_SHAPE, "ct_params_tie", "shape");
     ck_assert(ct_param_is_trained(d));
     expect_failed(ct_params_tie(set, "a", "e"), CT_ERR_ARGUMENT, "ct_params_tie",
-                  "e is no parameter");
+                  "no parameter e");
     expect_failed(ct_params_tie(set, "x", "a"), CT_ERR_ARGUMENT, "ct_params_tie",
-                  "x is no parameter");
+                  "no parameter x");
     expect_failed(ct_params_tie(set, "a", NULL), CT_ERR_ARGUMENT, "ct_params_tie",
                   "second is NULL");
     expect_failed(ct_params_tie(NULL, "a", "b"), CT_ERR_ARGUMENT, "ct_params_tie", "set is NULL");

@@ -215,7 +215,7 @@ START_TEST(stops_at_an_error)
     expect_error(CT_ERR_NUMERIC, "ct_fit",
                  harness_later()
                      ? "validation loss ... inf ... epoch 2, batch 2"
-                     : "validation loss ... inf ... epoch 2, batch 2 ... no recorded op");
+                     : "validation loss ... inf ... epoch 2, batch 2 ... without recording");
     ck_assert(f.script.trained == 6 && f.script.validated == 4 && r.epochs == 1);
 
     ct_raise(CT_ERR_ARGUMENT, "test", "an error stands");

@@ -287,9 +287,9 @@ START_TEST(byte_vocabulary)
 
     ck_assert_ptr_null(
         ct_vocab_new("a", 1, (ct_vocab_options){ .tokens = CT_TOKEN_KIND_BYTE, .min_freq = 2 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_vocab_new", "bytes take no order");
+    expect_error(CT_ERR_ARGUMENT, "ct_vocab_new", "order and min_freq");
     ck_assert_ptr_null(ct_vocab_new("a", 1, (ct_vocab_options){ .tokens = (ct_token_kind)9 }));
-    expect_error(CT_ERR_ARGUMENT, "ct_vocab_new", "9 is not a kind");
+    expect_error(CT_ERR_ARGUMENT, "ct_vocab_new", "tokens is 9");
 }
 END_TEST
 
@@ -366,7 +366,7 @@ START_TEST(corpora_of_words)
 
     t = ct_text_new_from_bytes("\xc3\xa9 1895", 7, "test"); /* a letter, but none of a to z */
     ck_assert_ptr_null(ct_corpus_new(t, (ct_corpus_options){ .clean = CT_CLEAN_TEXT }));
-    expect_error(CT_ERR_FORMAT, "ct_corpus_new", "cleaning \"text\" leaves nothing of the text");
+    expect_error(CT_ERR_FORMAT, "ct_corpus_new", "empty after cleaning \"text\"");
     ct_text_free(t);
 }
 END_TEST

@@ -251,13 +251,13 @@ fi
 refuses 2 'a command is missing'
 refuses 2 'there is no command "compose"' compose
 refuses 2 'the text is missing \(see cotangent train --help\)' train
-refuses 2 '"more" is one argument too many' train text more
+refuses 2 'unexpected argument "more"' train text more
 refuses 2 'the model file is missing' generate
-refuses 2 '"b" is one argument too many' generate a b
+refuses 2 'unexpected argument "b"' generate a b
 refuses 2 'the model file is missing' eval
 refuses 2 'the text is missing' eval gru.safetensors
-refuses 2 '"c" is one argument too many' eval a b c
-refuses 2 '"b" is one argument too many' info a b
+refuses 2 'unexpected argument "c"' eval a b c
+refuses 2 'unexpected argument "b"' info a b
 for value in 0 -1 nan inf 1e999 warm '' 0.5x; do
     refuses 2 "--temperature: \"$value\" is not a number above 0" \
         generate gru.safetensors -p the --temperature="$value"

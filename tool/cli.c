@@ -221,7 +221,7 @@ static error_t cli_step(int key, char *arg, struct argp_state *state)
     if (key == ARGP_KEY_ARG) {
         o = cli_argument(job->program, job->arguments++);
         if (!o)
-            cli_refuse("\"%s\" is one argument too many", arg);
+            cli_refuse("unexpected argument \"%s\"", arg);
         cli_set(o, arg, job->to);
         return 0;
     }

@@ -106,7 +106,7 @@ static void train_list_algorithms(void)
                  i ? "|" : "", ct_optimizer_algorithm(i));
 }
 
-/* The number of an algorithm that is there. */
+/* The index of the algorithm named so; the parser has checked it. */
 static int train_algorithm(const char *name)
 {
     int i = 0;

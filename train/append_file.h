@@ -8,7 +8,7 @@
 /* The bytes of a file, NUL-terminated, to cti_release; NULL without an error if it is not there. */
 char *cti_read_old(const char *function, const char *path, size_t *size);
 
-/* Opens a file that is there, to add to it; -1 with an error. */
+/* Opens an existing file to append to it; -1 with an error. */
 int cti_append_open(const char *function, const char *path);
 
 /* Adds b at its end, in the system's hands when this returns; false with an error. */

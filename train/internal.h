@@ -67,7 +67,7 @@ typedef struct cti_run {
  * each loss at once. */
 bool cti_deferred_wanted(const cti_run *run, bool training);
 
-/* Keeps a step's loss, and its norm unless that is NULL; does nothing while an error stands. */
+/* Keeps a step's loss, and its norm unless that is NULL; does nothing while an error is recorded. */
 void cti_deferred_add(cti_deferred *d, ct_tensor *loss, ct_tensor *norm, double tokens);
 
 /* Waits for the numbers and empties d, whose tokens stay readable. Returns their count, 0 with an

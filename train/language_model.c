@@ -58,7 +58,8 @@ bool cti_lm_check(const char *function, ct_lm_options *o)
     o->hidden_size = o->hidden_size ? o->hidden_size : 256;
     o->num_layers = o->num_layers ? o->num_layers : 1;
     if ((unsigned)o->cell >= CELLS)
-        ct_raise(CT_ERR_ARGUMENT, function, "%d is not a cell", (int)o->cell);
+        ct_raise(CT_ERR_ARGUMENT, function, "cell is %d; it must be in 0..%d", (int)o->cell,
+                 (int)CELLS - 1);
     else if (!cti_at_least(function, "hidden_size", o->hidden_size, 1) ||
              !cti_at_least(function, "num_layers", o->num_layers, 1) ||
              !cti_at_least(function, "embedding_size", o->embedding_size, 0))

@@ -323,7 +323,8 @@ static char *model_file_token(const char *path, const json_t *item, size_t at)
     if (text)
         return token;
     for (i = 0; token && i < n; i++) {
-        json_int_t byte = json_integer_value(json_array_get(item, i)); /* 0 for what is none */
+        json_int_t byte =
+            json_integer_value(json_array_get(item, i)); /* 0 if it is not an integer */
 
         if (byte < 1 || byte > 255)
             break;

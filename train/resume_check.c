@@ -153,7 +153,7 @@ void cti_run_forget_description(cti_run *r)
 /* A value of a description, for a message. */
 static cti_quoted compare_quote(const json_t *value)
 {
-    cti_quoted q = { "nothing" };
+    cti_quoted q = { "absent" };
 
     if (json_is_string(value))
         return cti_quote(json_string_value(value));
@@ -220,8 +220,8 @@ static void compare_models(cti_buffer *why, const char *there, const char *here)
         if (json_is_object(old) && json_is_object(own) && !json_equal(old, own))
             compare_objects(why, "model", old, own);
         else
-            compare_differs(why, "the model", there ? cti_quote(there).s : "nothing",
-                            here ? cti_quote(here).s : "nothing");
+            compare_differs(why, "the model", there ? cti_quote(there).s : "absent",
+                            here ? cti_quote(here).s : "absent");
     }
     json_decref(old);
     json_decref(own);
@@ -243,7 +243,7 @@ static void compare_parameters(cti_buffer *why, const ct_safetensors *f, const c
 
         more -= at >= 0;
         if (at < 0 || !cti_param_fits(p, &old))
-            compare_differs(why, name, at < 0 ? "nothing" : cti_shape_text(&old).s,
+            compare_differs(why, name, at < 0 ? "absent" : cti_shape_text(&old).s,
                             cti_shape_text(&here).s);
     }
     if (more > 0)

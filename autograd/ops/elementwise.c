@@ -107,7 +107,7 @@ bool cti_want_number(const char *function, const char *name, const ct_tensor *t)
 {
     if (cti_is_float(t->dtype) || cti_is_index(t->dtype))
         return true;
-    ct_raise(CT_ERR_DTYPE, function, "%s %s must be of numbers", name, cti_describe(t).s);
+    ct_raise(CT_ERR_DTYPE, function, "%s %s must be f32, f64, i32 or i64", name, cti_describe(t).s);
     return false;
 }
 
@@ -375,7 +375,8 @@ static bool elementwise_range(const char *function, const ct_tensor *x, double l
 {
     if (!x || low <= high)
         return true;
-    ct_raise(CT_ERR_ARGUMENT, function, "low %g and high %g are no range", low, high);
+    ct_raise(CT_ERR_ARGUMENT, function, "low is %g and high is %g; low must be at most high", low,
+             high);
     return false;
 }
 

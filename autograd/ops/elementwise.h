@@ -88,18 +88,18 @@ ct_tensor *ct_rpow_scalar(ct_tensor *x, double s); /* s^x; dx = d y log(s) */
 
 /* ---- comparisons and logic: the result is bool and has no derivative ---- */
 
-ct_tensor *ct_eq(ct_tensor *a, ct_tensor *b); /* numbers; NaN is not equal to anything */
-ct_tensor *ct_ne(ct_tensor *a, ct_tensor *b); /* numbers, as are the next four */
-ct_tensor *ct_lt(ct_tensor *a, ct_tensor *b);
-ct_tensor *ct_le(ct_tensor *a, ct_tensor *b);
-ct_tensor *ct_gt(ct_tensor *a, ct_tensor *b);
-ct_tensor *ct_ge(ct_tensor *a, ct_tensor *b);
-ct_tensor *ct_isfinite(ct_tensor *x);    /* f32, f64 */
-ct_tensor *ct_isnan(ct_tensor *x);       /* f32, f64 */
-ct_tensor *ct_logical_not(ct_tensor *x); /* bool, as are the next three */
-ct_tensor *ct_logical_and(ct_tensor *a, ct_tensor *b);
-ct_tensor *ct_logical_or(ct_tensor *a, ct_tensor *b);
-ct_tensor *ct_logical_xor(ct_tensor *a, ct_tensor *b);
+ct_tensor *ct_eq(ct_tensor *a, ct_tensor *b);          /* numbers; NaN is not equal to anything */
+ct_tensor *ct_ne(ct_tensor *a, ct_tensor *b);          /* numbers; a != b, true for NaN */
+ct_tensor *ct_lt(ct_tensor *a, ct_tensor *b);          /* numbers; a < b, false for NaN */
+ct_tensor *ct_le(ct_tensor *a, ct_tensor *b);          /* numbers; a <= b, false for NaN */
+ct_tensor *ct_gt(ct_tensor *a, ct_tensor *b);          /* numbers; a > b, false for NaN */
+ct_tensor *ct_ge(ct_tensor *a, ct_tensor *b);          /* numbers; a >= b, false for NaN */
+ct_tensor *ct_isfinite(ct_tensor *x);                  /* f32, f64 */
+ct_tensor *ct_isnan(ct_tensor *x);                     /* f32, f64 */
+ct_tensor *ct_logical_not(ct_tensor *x);               /* bool */
+ct_tensor *ct_logical_and(ct_tensor *a, ct_tensor *b); /* bool */
+ct_tensor *ct_logical_or(ct_tensor *a, ct_tensor *b);  /* bool */
+ct_tensor *ct_logical_xor(ct_tensor *a, ct_tensor *b); /* bool; true if they differ */
 
 /* ---- choosing ---- */
 

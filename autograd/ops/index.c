@@ -21,7 +21,7 @@ static void index_raise(const char *function, const ct_tensor *indices, int64_t 
     double value = one ? ct_item(one) : 0;
 
     cti_scope_pop(s);
-    ct_raise(CT_ERR_INDEX, function, "index %.0f, number %lld of %s, is not in 0..%lld", value,
+    ct_raise(CT_ERR_INDEX, function, "index %.0f at position %lld of %s is not in 0..%lld", value,
              (long long)position, cti_describe(indices).s, (long long)rows - 1);
 }
 
@@ -69,7 +69,8 @@ static ct_tensor *index_gather_rows(const char *me, ct_tensor *weight, ct_tensor
         !cti_same_device(me, "weight", weight, "indices", indices))
         return NULL;
     if (weight->shape.rank < 1 || indices->shape.rank + weight->shape.rank - 1 > CT_MAX_RANK) {
-        ct_raise(CT_ERR_SHAPE, me, "weight %s and indices %s: the result has no rank in 0..%d",
+        ct_raise(CT_ERR_SHAPE, me,
+                 "weight %s and indices %s would give a result of a rank outside 0..%d",
                  cti_describe(weight).s, cti_describe(indices).s, CT_MAX_RANK);
         return NULL;
     }
@@ -239,8 +240,10 @@ ct_tensor *ct_index_add(ct_tensor *x, int axis, ct_tensor *indices, ct_tensor *s
     want = x->shape;
     want.dim[axis] = indices->numel;
     if (indices->shape.rank != 1 || !cti_same_shape(&want, &source->shape)) {
-        ct_raise(CT_ERR_SHAPE, me, "x %s, indices %s and source %s do not fit (axis %d)",
-                 cti_describe(x).s, cti_describe(indices).s, cti_describe(source).s, axis);
+        ct_raise(CT_ERR_SHAPE, me,
+                 "indices %s must have rank 1 and source %s the shape of x %s, with one row for "
+                 "each index along axis %d",
+                 cti_describe(indices).s, cti_describe(source).s, cti_describe(x).s, axis);
         return NULL;
     }
     if (axis == 0)
@@ -344,8 +347,9 @@ ct_tensor *cti_gather(const char *me, ct_tensor *x, int axis, ct_tensor *index)
     if (axis < 0)
         return NULL;
     if (!index_fits(index, x, axis)) {
-        ct_raise(CT_ERR_SHAPE, me, "index %s does not fit x %s (axis %d)", cti_describe(index).s,
-                 cti_describe(x).s, axis);
+        ct_raise(CT_ERR_SHAPE, me,
+                 "index %s must have the rank of x %s and be no larger, except along axis %d",
+                 cti_describe(index).s, cti_describe(x).s, axis);
         return NULL;
     }
     return index_gather(me, index_leading(x, index, axis), axis, index);
@@ -437,7 +441,9 @@ ct_tensor *ct_scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *s
     if (axis < 0)
         return NULL;
     if (!index_fits(index, x, axis) || !index_fits(index, src, -1)) {
-        ct_raise(CT_ERR_SHAPE, me, "index %s does not fit x %s and src %s (axis %d)",
+        ct_raise(CT_ERR_SHAPE, me,
+                 "index %s must have the rank of x %s and src %s and be no larger, except than x "
+                 "along axis %d",
                  cti_describe(index).s, cti_describe(x).s, cti_describe(src).s, axis);
         return NULL;
     }
@@ -455,12 +461,15 @@ static ct_tensor *index_one_hot(const char *me, ct_tensor *indices, int64_t clas
     if (!cti_usable(me, indices) || !cti_want_index(me, "indices", indices))
         return NULL;
     if (classes < 1 || indices->shape.rank == CT_MAX_RANK) {
-        ct_raise(classes < 1 ? CT_ERR_ARGUMENT : CT_ERR_SHAPE, me, "%lld classes for indices %s",
-                 (long long)classes, cti_describe(indices).s);
+        ct_raise(
+            classes < 1 ? CT_ERR_ARGUMENT : CT_ERR_SHAPE, me,
+            "classes is %lld and indices is %s; classes must be at least 1 and the rank below %d",
+            (long long)classes, cti_describe(indices).s, CT_MAX_RANK);
         return NULL;
     }
     if (cti_is_storage(dtype)) {
-        ct_raise(CT_ERR_DTYPE, me, "dtype %s has no one-hot", ct_dtype_name(dtype));
+        ct_raise(CT_ERR_DTYPE, me, "dtype is %s; it must be f32, f64, i32, i64 or bool",
+                 ct_dtype_name(dtype));
         return NULL;
     }
     shape = indices->shape;

@@ -57,13 +57,18 @@ static bool join_fits(const char *function, const ct_tensor *first, const ct_ten
     if (axis >= 0 && axis < shape.rank)
         shape.dim[axis] = first->shape.dim[axis];
     if (!cti_same_shape(&first->shape, &shape)) {
-        ct_raise(CT_ERR_SHAPE, function, "part 0 %s and part %d %s do not fit",
-                 cti_describe(first).s, i, cti_describe(t).s);
+        if (axis >= 0)
+            ct_raise(CT_ERR_SHAPE, function, "part 0 %s and part %d %s differ outside axis %d",
+                     cti_describe(first).s, i, cti_describe(t).s, axis);
+        else
+            ct_raise(CT_ERR_SHAPE, function, "part 0 %s and part %d %s must have one shape",
+                     cti_describe(first).s, i, cti_describe(t).s);
         return false;
     }
     if (first->dtype != t->dtype || first->device != t->device) {
         ct_raise(first->dtype != t->dtype ? CT_ERR_DTYPE : CT_ERR_DEVICE, function,
-                 "part 0 %s and part %d %s differ", cti_describe(first).s, i, cti_describe(t).s);
+                 "part 0 %s and part %d %s must have one dtype and device", cti_describe(first).s,
+                 i, cti_describe(t).s);
         return false;
     }
     return true;
@@ -74,7 +79,7 @@ static bool join_check(const char *function, int count, ct_tensor *const *parts,
     int i;
 
     if (count < 1 || count > 65536) {
-        ct_raise(CT_ERR_ARGUMENT, function, "%d parts", count);
+        ct_raise(CT_ERR_ARGUMENT, function, "count is %d; it must be in 1..65536", count);
         return false;
     }
     if (!cti_usable_all(function, "parts", count, parts))
@@ -114,7 +119,8 @@ static int64_t cat_lengths(int count, ct_tensor *const *parts, int axis, int64_t
     for (i = 0; i < count; i++) {
         length[i] = parts[i]->shape.dim[axis];
         if (length[i] > INT64_MAX - sum) {
-            ct_raise(CT_ERR_SHAPE, "ct_cat", "the parts are too long together");
+            ct_raise(CT_ERR_SHAPE, "ct_cat",
+                     "the parts are too long: the sum of their sizes overflows");
             return -1;
         }
         sum += length[i];
@@ -164,7 +170,7 @@ ct_tensor *ct_stack(int count, ct_tensor *const *parts, int axis)
         return NULL;
     rank = parts[0]->shape.rank;
     if (axis < -rank - 1 || axis > rank || rank == CT_MAX_RANK) {
-        ct_raise(CT_ERR_SHAPE, "ct_stack", "axis %d is no place for an axis of %s", axis,
+        ct_raise(CT_ERR_SHAPE, "ct_stack", "cannot insert an axis at %d into part 0 %s", axis,
                  cti_describe(parts[0]).s);
         return NULL;
     }
@@ -196,8 +202,8 @@ static bool join_sizes_fit(const ct_tensor *x, int count, const int64_t *sizes, 
     }
     if (sizes ? i == count && left == 0 : left % count == 0)
         return true;
-    ct_raise(CT_ERR_SHAPE, "ct_split", "axis %d of x %s does not split into %d %s parts", axis,
-             cti_describe(x).s, count, sizes ? "such" : "equal");
+    ct_raise(CT_ERR_SHAPE, "ct_split", "axis %d of x %s cannot be split into %d %s", axis,
+             cti_describe(x).s, count, sizes ? "parts of the given sizes" : "equal parts");
     return false;
 }
 
@@ -210,7 +216,7 @@ ct_status ct_split(ct_tensor *x, int count, const int64_t *sizes, int axis, ct_t
     if (!cti_given(me, "parts", parts))
         return ct_error();
     if (count < 1)
-        return ct_raise(CT_ERR_ARGUMENT, me, "%d parts", count);
+        return ct_raise(CT_ERR_ARGUMENT, me, "count is %d; it must be at least 1", count);
     memset(parts, 0, (size_t)count * sizeof *parts);
     if (!cti_usable(me, x))
         return ct_error();

@@ -14,7 +14,7 @@ extern "C" {
 /* The count parts one after another along axis. All must have the same dtype and device and, except
  * along axis, the same sizes. The gradient of part i is d's range of that part. Raises
  * CT_ERR_ARGUMENT if count is below 1 or above 65536, CT_ERR_SHAPE, CT_ERR_DTYPE or CT_ERR_DEVICE
- * if the parts do not fit. */
+ * if the sizes of the parts differ. */
 ct_tensor *ct_cat(int count, ct_tensor *const *parts, int axis);
 
 /* The count parts along a new axis, inserted before axis (-1: at the end). All must have the same

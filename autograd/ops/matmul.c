@@ -69,7 +69,7 @@ static bool matmul_fits_blas(const char *function, const ct_tensor *a, const ct_
 
     if (b->shape.dim[r - 1] <= INT_MAX && b->shape.dim[r - 2] <= INT_MAX)
         return true;
-    ct_raise(CT_ERR_SHAPE, function, "a %s and b %s are too large for one product",
+    ct_raise(CT_ERR_SHAPE, function, "a %s and b %s are too large: a size of b is above 2147483647",
              cti_describe(a).s, cti_describe(b).s);
     return false;
 }
@@ -196,8 +196,8 @@ ct_tensor *ct_matmul(ct_tensor *a, ct_tensor *b)
     row = a->shape.rank == 1;
     column = b->shape.rank == 1;
     if (a->shape.rank == 0 || b->shape.rank == 0) {
-        ct_raise(CT_ERR_SHAPE, me, "a %s and b %s: a scalar is no matrix (ct_mul)",
-                 cti_describe(a).s, cti_describe(b).s);
+        ct_raise(CT_ERR_SHAPE, me, "a %s and b %s: one is a scalar; use ct_mul", cti_describe(a).s,
+                 cti_describe(b).s);
         return NULL;
     }
     if (a->shape.dim[a->shape.rank - 1] != b->shape.dim[column ? 0 : b->shape.rank - 2]) {
@@ -253,15 +253,17 @@ static bool linear_check(const char *me, const ct_tensor *x, const ct_tensor *w,
         !cti_same_device(me, "x", x, "weight", w))
         return false;
     if (w->shape.rank != 2 || r < 1 || x->shape.dim[r - 1] != w->shape.dim[1]) {
-        ct_raise(CT_ERR_SHAPE, me, "x %s and weight %s (out, in) do not fit", cti_describe(x).s,
-                 cti_describe(w).s);
+        ct_raise(CT_ERR_SHAPE, me,
+                 "the last axis of x %s must have the size of axis 1 of weight %s (out, in)",
+                 cti_describe(x).s, cti_describe(w).s);
         return false;
     }
     if (!b)
         return true;
     if (b->shape.rank != 1 || b->shape.dim[0] != w->shape.dim[0]) {
-        ct_raise(CT_ERR_SHAPE, me, "bias %s does not fit weight %s (out, in)", cti_describe(b).s,
-                 cti_describe(w).s);
+        ct_raise(CT_ERR_SHAPE, me,
+                 "bias %s must have one element for each row of weight %s (out, in)",
+                 cti_describe(b).s, cti_describe(w).s);
         return false;
     }
     return cti_same_dtype(me, "x", x, "bias", b) && cti_same_device(me, "x", x, "bias", b);

@@ -53,7 +53,7 @@ ct_tensor *ct_dropout(ct_tensor *x, double p, ct_generator *g)
     if (!cti_given(me, "g", g))
         return NULL;
     if (!(p >= 0 && p < 1)) {
-        ct_raise(CT_ERR_ARGUMENT, me, "p %g is not in [0, 1)", p);
+        ct_raise(CT_ERR_ARGUMENT, me, "p is %g; it must be in [0, 1)", p);
         return NULL;
     }
     w = (dropout_mask){ p, cti_generator_take(g, (uint64_t)x->numel, x->device) };
@@ -80,8 +80,7 @@ static bool multinomial_run(ct_tensor *weights, const ct_tensor *copy, int64_t k
     if (cti_backend_of(out->device)->multinomial(&a, &fault) == CT_OK)
         return true;
     ct_raise(CT_ERR_NUMERIC, "ct_multinomial",
-             "row %lld of weights %s: one is negative or not finite, or fewer than %lld are "
-             "positive",
+             "row %lld of weights %s must be finite, not negative, and have at least %lld positive",
              (long long)fault.position, cti_describe(weights).s, (long long)(replacement ? 1 : k));
     return false;
 }
@@ -99,8 +98,9 @@ ct_tensor *ct_multinomial(ct_tensor *weights, int64_t k, bool replacement, ct_ge
     if (!cti_given(me, "g", g))
         return NULL;
     if (k < 1 || weights->shape.rank < 1) {
-        ct_raise(k < 1 ? CT_ERR_ARGUMENT : CT_ERR_SHAPE, me, "k %lld for weights %s", (long long)k,
-                 cti_describe(weights).s);
+        ct_raise(k < 1 ? CT_ERR_ARGUMENT : CT_ERR_SHAPE, me,
+                 "k is %lld and weights is %s; k must be at least 1 and the rank at least 1",
+                 (long long)k, cti_describe(weights).s);
         return NULL;
     }
     shape = weights->shape;

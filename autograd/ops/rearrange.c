@@ -161,7 +161,9 @@ static bool rearrange_padded(const ct_tensor *x, int count, const int64_t *sizes
     int i;
 
     if (count < 0 || count % 2 || count / 2 > x->shape.rank) {
-        ct_raise(CT_ERR_SHAPE, "ct_pad", "%d sizes for x %s", count, cti_describe(x).s);
+        ct_raise(CT_ERR_SHAPE, "ct_pad",
+                 "count is %d for x %s; it must be even and at most twice the rank", count,
+                 cti_describe(x).s);
         return false;
     }
     memset(m, 0, sizeof *m);
@@ -170,9 +172,9 @@ static bool rearrange_padded(const ct_tensor *x, int count, const int64_t *sizes
         int axis = x->shape.rank - 1 - i / 2;
 
         if (sizes[i] < 0 || sizes[i] > INT64_MAX - shape->dim[axis]) {
-            ct_raise(CT_ERR_ARGUMENT, "ct_pad", "size %lld (number %d) for x %s is %s",
-                     (long long)sizes[i], i, cti_describe(x).s,
-                     sizes[i] < 0 ? "negative" : "too large");
+            ct_raise(CT_ERR_ARGUMENT, "ct_pad", "sizes[%d] is %lld, which is %s for x %s", i,
+                     (long long)sizes[i], sizes[i] < 0 ? "negative" : "too large",
+                     cti_describe(x).s);
             return false;
         }
         shape->dim[axis] += sizes[i];
@@ -215,7 +217,7 @@ static bool rearrange_repeated(const ct_tensor *x, int count, const int64_t *tim
     int lead = count - x->shape.rank, i;
 
     if (lead < 0 || count > CT_MAX_RANK) {
-        ct_raise(CT_ERR_SHAPE, "ct_repeat", "%d times for x %s (there may be %d to %d)", count,
+        ct_raise(CT_ERR_SHAPE, "ct_repeat", "count is %d for x %s; it must be in %d..%d", count,
                  cti_describe(x).s, x->shape.rank, CT_MAX_RANK);
         return false;
     }
@@ -224,9 +226,9 @@ static bool rearrange_repeated(const ct_tensor *x, int count, const int64_t *tim
         int64_t n = i < lead ? 1 : x->shape.dim[i - lead];
 
         if (times[i] < 0 || (n && times[i] > INT64_MAX / n)) {
-            ct_raise(CT_ERR_ARGUMENT, "ct_repeat", "%lld times (number %d) for x %s is %s",
-                     (long long)times[i], i, cti_describe(x).s,
-                     times[i] < 0 ? "negative" : "too large");
+            ct_raise(CT_ERR_ARGUMENT, "ct_repeat", "times[%d] is %lld, which is %s for x %s", i,
+                     (long long)times[i], times[i] < 0 ? "negative" : "too large",
+                     cti_describe(x).s);
             return false;
         }
         shape->dim[shape->rank++] = n * times[i];
@@ -271,7 +273,7 @@ static ct_tensor *rearrange_triangle(const char *me, ct_tensor *x, int64_t diago
     if (!cti_usable(me, x))
         return NULL;
     if (x->shape.rank < 2) {
-        ct_raise(CT_ERR_SHAPE, me, "x %s has no rows and columns", cti_describe(x).s);
+        ct_raise(CT_ERR_SHAPE, me, "x %s must have rank 2 or more", cti_describe(x).s);
         return NULL;
     }
     m = ct_size(x, -2);

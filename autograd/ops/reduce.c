@@ -212,7 +212,7 @@ ct_tensor *ct_sum_to_shape(ct_tensor *x, ct_shape shape)
         int64_t want = i < lead ? 1 : shape.dim[i - lead];
 
         if (lead < 0 || (want != 1 && want != x->shape.dim[i])) {
-            ct_raise(CT_ERR_SHAPE, "ct_sum_to_shape", "x %s is no broadcast of %s",
+            ct_raise(CT_ERR_SHAPE, "ct_sum_to_shape", "x %s cannot be summed to the shape %s",
                      cti_describe(x).s, cti_shape_text(&shape).s);
             return NULL;
         }

@@ -95,8 +95,9 @@ ct_tensor *ct_topk(ct_tensor *x, int64_t k, int axis, bool largest, ct_tensor **
     if (axis < 0)
         return NULL;
     if (k < 0 || k > x->shape.dim[axis]) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_topk", "k %lld is not in 0..%lld, axis %d of x %s",
-                 (long long)k, (long long)x->shape.dim[axis], axis, cti_describe(x).s);
+        ct_raise(CT_ERR_ARGUMENT, "ct_topk",
+                 "k is %lld; it must be in 0..%lld, the size of axis %d of x %s", (long long)k,
+                 (long long)x->shape.dim[axis], axis, cti_describe(x).s);
         return NULL;
     }
     return sort_first("ct_topk", x, axis, largest, k, indices);

@@ -105,7 +105,7 @@ static ct_tensor *statistics_var(const char *function, bool root, ct_tensor *x, 
     if (mask < 0 || !cti_want_float(function, "x", x))
         return NULL;
     if (!isfinite(correction)) {
-        ct_raise(CT_ERR_ARGUMENT, function, "correction %g is not finite", correction);
+        ct_raise(CT_ERR_ARGUMENT, function, "correction is %g; it must be finite", correction);
         return NULL;
     }
     divisor = fmax(0, (double)cti_reduce_count(&x->shape, mask) - correction);
@@ -215,7 +215,7 @@ static ct_tensor *statistics_norm(const char *function, ct_tensor *x, double p, 
     if (mask < 0 || !cti_want_float(function, "x", x))
         return NULL;
     if (isnan(p)) {
-        ct_raise(CT_ERR_ARGUMENT, function, "p is not a number");
+        ct_raise(CT_ERR_ARGUMENT, function, "p is nan; it must be a number");
         return NULL;
     }
     if (isinf(p))

@@ -52,7 +52,7 @@ static bool views_infer_size(const char *function, const ct_tensor *x, ct_shape 
         shape->dim[open] = x->numel / known;
     if (shape->rank < 0 || shape->rank > CT_MAX_RANK || known < 0 || (open >= 0 && known == 0) ||
         (open < 0 ? known != x->numel : x->numel % known != 0)) {
-        ct_raise(CT_ERR_SHAPE, function, "x %s cannot have the shape %s", cti_describe(x).s,
+        ct_raise(CT_ERR_SHAPE, function, "x %s cannot be given the shape %s", cti_describe(x).s,
                  cti_shape_text(&asked).s);
         return false;
     }
@@ -156,7 +156,7 @@ ct_tensor *ct_squeeze(ct_tensor *x, int axis)
     if (axis < 0)
         return NULL;
     if (x->shape.dim[axis] != 1) {
-        ct_raise(CT_ERR_SHAPE, "ct_squeeze", "axis %d of x %s has not size 1", axis,
+        ct_raise(CT_ERR_SHAPE, "ct_squeeze", "axis %d of x %s must have size 1", axis,
                  cti_describe(x).s);
         return NULL;
     }
@@ -176,7 +176,7 @@ ct_tensor *ct_unsqueeze(ct_tensor *x, int axis)
         return NULL;
     rank = x->shape.rank;
     if (axis < -rank - 1 || axis > rank || rank == CT_MAX_RANK) {
-        ct_raise(CT_ERR_SHAPE, "ct_unsqueeze", "axis %d is no place for an axis of x %s", axis,
+        ct_raise(CT_ERR_SHAPE, "ct_unsqueeze", "cannot insert an axis at %d into x %s", axis,
                  cti_describe(x).s);
         return NULL;
     }
@@ -229,7 +229,8 @@ ct_tensor *ct_permute(ct_tensor *x, int count, const int *axes)
     if (!cti_usable("ct_permute", x) || !cti_given_array("ct_permute", "axes", count, axes))
         return NULL;
     if (count != x->shape.rank) {
-        ct_raise(CT_ERR_SHAPE, "ct_permute", "%d axes for x %s", count, cti_describe(x).s);
+        ct_raise(CT_ERR_SHAPE, "ct_permute", "count is %d; it must be the rank of x %s", count,
+                 cti_describe(x).s);
         return NULL;
     }
     for (i = 0; i < count; i++) {
@@ -291,7 +292,7 @@ ct_tensor *ct_expand(ct_tensor *x, ct_shape shape)
         w.stride[i] = have == 1 ? 0 : x->stride[i - lead];
     }
     if (lead < 0 || i < shape.rank) {
-        ct_raise(CT_ERR_SHAPE, "ct_expand", "x %s does not expand to %s", cti_describe(x).s,
+        ct_raise(CT_ERR_SHAPE, "ct_expand", "x %s cannot be expanded to %s", cti_describe(x).s,
                  cti_shape_text(&shape).s);
         return NULL;
     }
@@ -403,7 +404,8 @@ ct_tensor *ct_slice(ct_tensor *x, int axis, int64_t start, int64_t end, int64_t 
     if (axis < 0)
         return NULL;
     if (step < 1) {
-        ct_raise(CT_ERR_ARGUMENT, "ct_slice", "step %lld is below 1", (long long)step);
+        ct_raise(CT_ERR_ARGUMENT, "ct_slice", "step is %lld; it must be at least 1",
+                 (long long)step);
         return NULL;
     }
     start = views_clamp(start, x->shape.dim[axis]);
@@ -429,8 +431,9 @@ static ct_tensor *views_part(const char *function, ct_tensor *x, int axis, int64
             ct_raise(CT_ERR_INDEX, function, "index %lld is outside axis %d of x %s",
                      (long long)start, axis, cti_describe(x).s);
         else
-            ct_raise(CT_ERR_INDEX, function, "start %lld, length %lld is outside axis %d of x %s",
-                     (long long)start, (long long)length, axis, cti_describe(x).s);
+            ct_raise(CT_ERR_INDEX, function,
+                     "start %lld with length %lld is outside axis %d of x %s", (long long)start,
+                     (long long)length, axis, cti_describe(x).s);
         return NULL;
     }
     return views_slice(function, x, (views_range){ axis, drop, first, 1, length });

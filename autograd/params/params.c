@@ -45,7 +45,7 @@ struct ct_params {
 
 typedef struct params_root {
     ct_params_options options;
-    ct_generator generator; /* for what is drawn while training, as dropout */
+    ct_generator generator; /* for random draws in training, such as dropout masks */
     bool evaluating;
     pthread_mutex_t lock; /* guards materializing: values and shapes */
     params_owned *objects;
@@ -112,7 +112,7 @@ ct_params *ct_params_new(ct_params_options options)
 
     if (!cti_is_float(options.dtype) || !cti_backend_of(options.device)) {
         ct_raise(cti_is_float(options.dtype) ? CT_ERR_DEVICE : CT_ERR_DTYPE, "ct_params_new",
-                 "dtype %s, device %d: parameters are f32 or f64, on a device that is there",
+                 "dtype is %s and device is %d; parameters are f32 or f64, on an existing device",
                  ct_dtype_name(options.dtype), options.device);
         return NULL;
     }
@@ -177,7 +177,7 @@ static char *params_full_name(const char *function, const ct_params *set, const 
     if (!cti_given(function, "name", name))
         return NULL;
     if (!name[0] || name[0] == '.' || name[strlen(name) - 1] == '.') {
-        ct_raise(CT_ERR_ARGUMENT, function, "\"%s\" is no name", name);
+        ct_raise(CT_ERR_ARGUMENT, function, "the name \"%s\" is empty or has a dot at an end", name);
         return NULL;
     }
     n = strlen(set->prefix) + strlen(name) + strlen(suffix) + 1;
@@ -393,7 +393,7 @@ ct_tensor *ct_param_value(ct_param *p)
     if (!cti_given("ct_param_value", "p", p))
         return NULL;
     if (!params_real(p)->value)
-        ct_raise(CT_ERR_SHAPE, "ct_param_value", "%s is not settled: its shape is %s", p->name,
+        ct_raise(CT_ERR_SHAPE, "ct_param_value", "the shape of %s is not known yet: %s", p->name,
                  cti_shape_text(&params_real(p)->shape).s);
     return params_real(p)->value;
 }
@@ -425,7 +425,7 @@ static ct_status params_tie_entries(params_root *r, ct_param *first, ct_param *s
     if (first == second)
         return CT_OK;
     if (!params_merge_shapes(&both, &second->shape))
-        return ct_raise(CT_ERR_SHAPE, "ct_params_tie", "%s has the shape %s, %s has %s",
+        return ct_raise(CT_ERR_SHAPE, "ct_params_tie", "%s has the shape %s; %s has %s",
                         first->name, cti_shape_text(&first->shape).s, second->name,
                         cti_shape_text(&second->shape).s);
     first->shape = both;
@@ -457,7 +457,7 @@ ct_status ct_params_tie(ct_params *set, const char *first, const char *second)
     a = ct_params_get(set, first);
     b = ct_params_get(set, second);
     if (!a || !b || a->buffer || b->buffer)
-        return ct_raise(CT_ERR_ARGUMENT, me, "%s%s is no parameter", set->prefix,
+        return ct_raise(CT_ERR_ARGUMENT, me, "the set has no parameter %s%s", set->prefix,
                         !a || a->buffer ? first : second);
     pthread_mutex_lock(&set->root->lock);
     status = params_tie_entries(set->root, params_real(a), params_real(b));
@@ -580,7 +580,7 @@ static ct_param *params_entry_new(const char *function, ct_params *set, const ch
         return NULL;
     }
     if (!like->init.fill) {
-        ct_raise(CT_ERR_ARGUMENT, function, "%s has no init", name);
+        ct_raise(CT_ERR_ARGUMENT, function, "%s needs an init", name);
         return NULL;
     }
     if (!params_check_shape(function, name, &like->shape))
@@ -721,7 +721,7 @@ ct_status ct_params_to(ct_params *set, ct_device device)
         return ct_error();
     if (!set || set->prefix[0])
         return ct_raise(CT_ERR_ARGUMENT, me, "%s",
-                        set ? "a set moves as a whole, not in parts" : "set is NULL");
+                        set ? "only a whole set can be moved" : "set is NULL");
     if (!cti_backend_of(device))
         return ct_raise(CT_ERR_DEVICE, me, "there is no device %d", device);
     if (device == set->root->options.device)

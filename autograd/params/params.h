@@ -132,13 +132,13 @@ void ct_param_set_init(ct_param *p, ct_init init);
  * for all. Lazy entries are initialised in the same way when they are materialized. seed replaces
  * the seed of these entries; for a whole set also that of later entries and of its generator.
  *
- * An in-place write; gradients stay. A sink: does nothing while an error is recorded. Stops at the
+ * An in-place write; gradients stay. Does nothing while an error is recorded. Stops at the
  * first entry that cannot be initialised; those before it have their new values. */
 ct_status ct_params_init(ct_params *set, ct_init init, uint64_t seed);
 
 /* Moves a whole set to a device: values, gradients, and the device of entries that are added or
  * loaded later. Handles stay valid. The state of an optimiser follows at its next step; a recurrent
- * state does not (ct_state_to). Values that backward still needs count as modified. A sink: does
+ * state does not (ct_state_to). Values that backward still needs count as modified. Does
  * nothing while an error is recorded. Raises CT_ERR_DEVICE, CT_ERR_MEMORY, CT_ERR_ARGUMENT for a
  * part of a set or NULL. After an error the set is unchanged. */
 ct_status ct_params_to(ct_params *set, ct_device device);
@@ -152,7 +152,7 @@ void ct_params_train(ct_params *set, bool training);
 /* True while training; false for NULL. */
 bool ct_params_is_training(const ct_params *set);
 
-/* The generator of the set, for what is drawn in training, such as dropout masks. It begins from
+/* The generator of the set, for random draws in training, such as dropout masks. It begins from
  * the seed of the set. To draw the same numbers again, keep a copy of it and write the copy
  * back. NULL for NULL. */
 ct_generator *ct_params_generator(ct_params *set);

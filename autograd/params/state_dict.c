@@ -275,7 +275,7 @@ static bool state_dict_judge(const state_dict_load *l)
     ct_raise(shapes   ? CT_ERR_SHAPE
              : dtypes ? CT_ERR_DTYPE
                       : CT_ERR_FORMAT,
-             state_dict_loading, "%.200s does not fit: %s", l->path, t.s);
+             state_dict_loading, "%.200s does not match the set: %s", l->path, t.s);
     return false;
 }
 
@@ -337,9 +337,8 @@ static bool state_dict_check_tied(state_dict_load *l)
                 continue;
             if (!cti_same_shape(&a->value->shape, &b->value->shape) ||
                 !state_dict_same_values(a->value, b->value)) {
-                ct_raise(CT_ERR_FORMAT, state_dict_loading,
-                         "%.400s: %s and %s are tied, and differ", l->path,
-                         cti_quote(state_dict_name(l->set, a->param)).s,
+                ct_raise(CT_ERR_FORMAT, state_dict_loading, "%.400s: %s and %s are tied but differ",
+                         l->path, cti_quote(state_dict_name(l->set, a->param)).s,
                          cti_quote(state_dict_name(l->set, b->param)).s);
                 return false;
             }
@@ -363,7 +362,7 @@ static bool state_dict_commit(state_dict_load *l)
         ok = !s->value || cti_param_fits(s->param, &s->value->shape);
         if (!ok)
             ct_raise(CT_ERR_SHAPE, state_dict_loading,
-                     "%.400s: %s was settled meanwhile, with another shape", l->path,
+                     "%.400s: %s was given another shape while the file was read", l->path,
                      cti_quote(state_dict_name(l->set, s->param)).s);
     }
     for (i = 0; i < l->count && ok; i++)

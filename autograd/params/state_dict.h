@@ -23,7 +23,7 @@ extern "C" {
 
 /* Writes all parameters and buffers of set to path. For a part of a set: those under its prefix,
  * with names that leave the prefix out. Every name of a tied value is written. Atomic: whatever
- * fails, path holds the old file or the complete new one. A sink: does nothing, and returns the
+ * fails, path holds the old file or the complete new one. Does nothing, and returns the
  * recorded error, while an error is recorded.
  *
  * Raises CT_ERR_SHAPE if a parameter is lazy (ct_param_is_lazy), CT_ERR_ARGUMENT for a NULL
@@ -72,7 +72,7 @@ typedef struct ct_prefix {
 } ct_prefix;
 
 typedef struct ct_load_options {
-    bool non_strict; /* missing and unexpected names are no error */
+    bool non_strict; /* missing and unexpected names are allowed */
     const ct_prefix
         *rename;            /* the first pair that matches is used; a pair of NULLs ends the list */
     ct_load_report *report; /* or NULL */
@@ -81,7 +81,7 @@ typedef struct ct_load_options {
 /* Loads the parameters and buffers of set, whole or part, from the safetensors file at path. All or
  * nothing: the file is checked and read completely before the first value changes. Lazy parameters
  * get their shapes from the file. Counts as an in-place write: backward must not need the old
- * values. A sink: does nothing while an error is recorded.
+ * values. Does nothing while an error is recorded.
  *
  * Of tied names, one in the file is enough; if there are several, they must hold the same bytes.
  * .rename loads a file whose names have another prefix. A module of d2l saves

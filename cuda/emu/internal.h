@@ -38,7 +38,7 @@ extern emu_counters counters;
 /* Makes a report, and error the one that all later calls return. */
 void report(cudaError_t error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The error that stands, or cudaSuccess. */
+/* The recorded error, or cudaSuccess. */
 cudaError_t standing();
 
 /* Whether this call is the one that is to fail; counts it. */
@@ -148,7 +148,7 @@ fiber *running_fiber();
 
 /* ---- kernel.cc ----------------------------------------------------------------------------- */
 
-/* Who runs now, on a fiber. */
+/* The fiber that runs now. */
 struct thread_place {
     uint64_t block;  /* linear, within the grid */
     unsigned thread; /* linear, within the block */

@@ -150,7 +150,7 @@ void cti_multiply(const cti_gemm *g, int64_t m, const void *a, const void *b, vo
 /* m rows of C as g's bias. */
 void cti_start_from_bias(const cti_gemm *g, int64_t m, void *c);
 
-/* All of g with its operands rounded to bf16; false if there is no memory for their copies.
+/* All of g with its operands rounded to bf16; false if memory for their copies runs out.
  * (bf16.c) */
 bool cti_gemm_bf16(const cti_gemm *g);
 

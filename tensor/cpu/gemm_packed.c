@@ -1,6 +1,17 @@
-/* gemm_packed.c - products by small kernels: LIBXSMM compiles one for each size, where it can, and
- * B is packed in panels as wide as such a kernel takes at once. A panel is read from front to back,
- * so that rows of B a power of two apart do not share their place in the caches. */
+/* gemm_packed.c - products A B by small kernels, which LIBXSMM compiles for each size if it can.
+ *
+ * B (k, n) is cut into chunks of rows and panels of columns. A panel is as wide as a kernel takes at
+ * once; the last one may be narrower, or padded with zeros to whole vectors:
+ *
+ *              width   width   last
+ *            +-------+-------+-----+
+ *     chunk  |   0   |   1   |  2  |        memory: 0 1 2 3 4 5, each row-major and without gaps
+ *            +-------+-------+-----+
+ *     rest   |   3   |   4   |  5  |        part[rest?][last?] is the kernel for a block
+ *            +-------+-------+-----+
+ *
+ * So a kernel reads a panel from front to back. In B itself, rows that are a power of two bytes apart
+ * fall into the same sets of the caches and evict each other. */
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/parallel.h"
@@ -136,7 +147,7 @@ void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, v
 
 #define MOST_WIDTH 256 /* bytes of a panel, at most */
 
-/* Four vectors: with rows of C these fill the registers. */
+/* The columns of four vectors: four columns of vectors by several rows of C fill the registers. */
 static int64_t panel_width(ct_dtype dtype)
 {
     return 4 * cti_cpu_path_get()->vector_bytes / (int64_t)ct_dtype_size(dtype);
@@ -226,7 +237,7 @@ void cti_pack(cti_packed *p, bool trans, const void *b, int64_t ldb, void *room)
 /* ---- A times a packed B ---- */
 
 /* Whether the last panel has padding. Its product is then made in a buffer of its own, as the
- * padding is no part of C. */
+ * padding is not part of C. */
 static bool packed_is_padded(const cti_packed *b)
 {
     return b->last != packed_columns_left(b);
@@ -239,7 +250,7 @@ void cti_product_init(cti_product *p)
     int64_t n[2] = { b->width, b->last };
     int i, j;
 
-    /* rows of A a multiple of a page apart are copied together first */
+    /* Rows of A that are a multiple of a page apart evict each other: copy them together first. */
     p->gather = p->trans_a && p->m <= CTI_PRODUCT_ROWS && b->chunk <= CTI_PRODUCT_CHUNK &&
                 p->lda * (int64_t)ct_dtype_size(b->dtype) % 4096 == 0 && code_may_compile();
     for (i = 0; i < 2; i++)
@@ -262,7 +273,7 @@ void cti_product_init(cti_product *p)
 }
 
 /* Copies rows of A^T (k, m), which are lda apart, one after another. Rows a multiple of a page
- * apart would share their place in the caches. */
+ * apart fall into the same sets of the caches and evict each other. */
 static const char *product_gather_rows(const cti_product *p, const char *a, int64_t k, char *room)
 {
     int64_t size = (int64_t)ct_dtype_size(p->b->dtype), i;

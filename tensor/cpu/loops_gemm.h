@@ -2,7 +2,7 @@
  * no guard)
  *
  * Each element of C begins as beta C and gets alpha A[i,k] B[k,j] added for k = 0, 1, ... in that
- * order, whatever the tiling: on the base path the bits depend on nothing but the numbers. */
+ * order, whatever the tiling: on the base path the bits depend only on the numbers. */
 
 #define GEMM_ROWS 4
 #define GEMM_DEPTH 256 /* of k: a panel of B of this many rows stays in the first cache */

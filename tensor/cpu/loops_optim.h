@@ -82,7 +82,7 @@ static void FN(adam)(UPDATE_ARGS)
     }
 }
 
-/* The step of each element, into d; v - a^2, which is no variance once rounding makes it negative,
+/* The step of each element, into d; v - a^2, which rounding may make negative,
  * counts as 0 then. */
 static void FN(rmsprop_steps)(int64_t at, int64_t n, const cti_update *u, const cti_segment *s,
                               T *d)

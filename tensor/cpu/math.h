@@ -81,7 +81,7 @@ static inline float cti_tanhf(float x)
     return x != x ? x : p;
 }
 
-/* Below -88.7, where the result is no normal float any more, 0. */
+/* Below -88.7, where the result is no longer a normal float, 0. */
 static inline float cti_sigmoidf(float x)
 {
     return 1.0f / (1.0f + cti_expf(-x));

@@ -100,6 +100,7 @@ FLOAT1(clamp, x<p ? p : x> q ? q : x)
 FLOAT1(pow_scalar, M(pow)(x, p))
 FLOAT1(scalar_pow, M(pow)(p, x))
 FLOAT1(scalar_div, p / x)
+FLOAT1(div_scalar, x / p)
 FLOAT2(div, x / y)
 FLOAT2(pow, M(pow)(x, y))
 

@@ -317,6 +317,8 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
         return powl(p, x);
     case CTI_EW_scalar_div:
         return p / x;
+    case CTI_EW_div_scalar:
+        return x / p;
     case CTI_EW_div:
         return x / y;
     case CTI_EW_pow:

@@ -394,6 +394,32 @@ START_TEST(roots_are_flat_where_they_are_zero)
 }
 END_TEST
 
+/* A mean divides by n; a product with 1 / n, which is rounded, is not 1 for some n. */
+START_TEST(means_of_ones_are_one)
+{
+    const int step = harness_rounds(7, 1);
+    int n, d;
+
+    for (n = 1; n <= 2000; n += step)
+        for (d = 0; d < 2; d++) {
+            ct_scope s = ct_scope_begin();
+            ct_tensor *x = leaf(ct_ones(CT_SHAPE(n), d ? CT_F64 : CT_F32, DEVICE)), *g;
+            double mean = ct_item(ct_mean(x)), share;
+
+            ck_assert_msg(mean == 1, "the mean of %d ones is %.17g", n, mean);
+            g = gradient(ct_mean(x), x, NULL);
+            share = ct_item(ct_select(g, 0, n - 1));
+            ck_assert_msg(share == (d ? 1.0 / n : (double)(1.0f / (float)n)), "1 / %d is %.17g", n,
+                          share);
+            ck_assert(ct_item(ct_mse_loss(x, ct_zeros_like(x), CT_REDUCTION_MEAN)) == 1);
+            ck_assert(ct_item(ct_select(ct_div_scalar(ct_mul_scalar(x, n), n), 0, 0)) == 1);
+            if (n > 1)
+                ck_assert(ct_item(ct_var(x)) == 0);
+            ck_assert(ct_scope_end(s) == CT_OK);
+        }
+}
+END_TEST
+
 START_TEST(logsumexp_does_not_overflow)
 {
     const int axis = 0;
@@ -1880,6 +1906,7 @@ int main(void)
     tcase_add_test(tc, products_have_derivatives_at_zero);
     tcase_add_test(tc, powers_have_derivatives_at_zero);
     tcase_add_test(tc, roots_are_flat_where_they_are_zero);
+    tcase_add_test(tc, means_of_ones_are_one);
     tcase_add_test(tc, logsumexp_does_not_overflow);
     tcase_add_test(tc, any_and_all);
     tcase_add_test(tc, sorting_is_stable);

@@ -398,8 +398,27 @@ static void affine_grad(ct_node *n, ct_tensor *const *dout)
 AFFINE(add_scalar, 1, s)
 AFFINE(sub_scalar, 1, -s)
 AFFINE(mul_scalar, s, 0)
-AFFINE(div_scalar, 1 / s, 0)
 AFFINE(rsub_scalar, -1, s)
+
+/* A division, not a product with 1 / s, which is rounded: the mean of n ones is 1 for every n. */
+static void div_scalar_grad(ct_node *n, ct_tensor *const *dout)
+{
+    const double *p = ct_node_attributes(n);
+
+    ct_node_add_grad(n, 0, ct_div_scalar(dout[0], p[0]));
+}
+
+static const ct_op div_scalar_op = {
+    .name = "ct_div_scalar", .inputs = 1, .outputs = 1, .backward = div_scalar_grad
+};
+
+ct_tensor *ct_div_scalar(ct_tensor *x, double s)
+{
+    static const elementwise_op op = { "ct_div_scalar", CTI_EW_div_scalar, FLOATS, &div_scalar_op,
+                                       false };
+
+    return elementwise_unary(&op, x, (elementwise_numbers){ s });
+}
 
 ct_tensor *ct_pow_scalar(ct_tensor *x, double p)
 {

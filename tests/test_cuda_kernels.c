@@ -664,7 +664,8 @@ static void cross_entropy_case(run *t, ct_dtype dtype, ct_dtype index, int64_t r
                                double smoothing, int64_t bad)
 {
     void *in = put(t, dtype, rows * n), *target = put_targets(t, index, rows, n, bad);
-    void *loss = put(t, dtype, rows), *lse = put(t, dtype, rows), *dloss = put(t, dtype, rows);
+    void *loss = put(t, dtype, rows), *most = put(t, dtype, rows), *lse = put(t, dtype, rows);
+    void *dloss = put(t, dtype, rows);
     void *din = put(t, dtype, rows * n), *din_same = put(t, dtype, rows * n);
     double tolerance = tolerance_of(dtype);
     cti_fault f = { 1, 0 };
@@ -679,10 +680,12 @@ static void cross_entropy_case(run *t, ct_dtype dtype, ct_dtype index, int64_t r
                                                          .ignore = -100,
                                                          .smoothing = smoothing,
                                                          .loss = loss,
+                                                         .most = most,
                                                          .lse = lse },
                               &f),
          &f);
     get(t, "loss", loss, dtype, rows, tolerance);
+    get(t, "most", most, dtype, rows, 0);
     get(t, "lse", lse, dtype, rows, tolerance);
     if (bad >= 0)
         return;
@@ -694,6 +697,7 @@ static void cross_entropy_case(run *t, ct_dtype dtype, ct_dtype index, int64_t r
                                                                       .target = target,
                                                                       .ignore = -100,
                                                                       .smoothing = smoothing,
+                                                                      .most = most,
                                                                       .lse = lse,
                                                                       .dloss = dloss,
                                                                       .dloss_step = 1,
@@ -709,6 +713,7 @@ static void cross_entropy_case(run *t, ct_dtype dtype, ct_dtype index, int64_t r
                                                                       .target = target,
                                                                       .ignore = -100,
                                                                       .smoothing = smoothing,
+                                                                      .most = most,
                                                                       .lse = lse,
                                                                       .dloss = dloss,
                                                                       .dloss_step = 0,
@@ -1634,6 +1639,7 @@ static void cross_entropy_rows(run *t)
                                                     .ignore = -1,
                                                     .smoothing = 0,
                                                     .loss = put(t, CT_F32, 128),
+                                                    .most = put(t, CT_F32, 128),
                                                     .lse = put(t, CT_F32, 128) },
                          &f);
 }

@@ -110,6 +110,9 @@ FLOAT2(sigmoid_backward, x *y *(1 - y))
 FLOAT2(relu_backward, y > 0 ? x : 0)
 FLOAT2(leaky_relu_backward, y > 0 ? x : p * x)
 FLOAT2(clamp_backward, y >= p && y <= q ? x : 0)
+/* of x^y by x and by y */
+FLOAT2(pow_base, y == 0 ? 0 : y * M(pow)(x, y - 1))
+FLOAT2(pow_exponent, x == 0 && y >= 0 ? 0 : M(pow)(x, y) * M(log)(x))
 FLOAT3(fma, x *y + z)
 
 COMPARE(eq, x == y)

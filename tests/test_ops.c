@@ -364,6 +364,63 @@ START_TEST(powers_have_derivatives_at_zero)
 }
 END_TEST
 
+/* da, and then db of it; and the other way round. */
+static void check_pow(double a, double b, double da, double mixed, ct_dtype dtype)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = leaf(ct_cast(F64(a), dtype)), *y = leaf(ct_cast(F64(b), dtype)), *p, *g;
+
+    p = ct_sum(ct_pow(x, y));
+    ck_assert(ct_grad(1, &p, 1, &x, NULL, true, &g) == CT_OK);
+    expect_close("da", ct_item(g), da, 0);
+    g = ct_sum(g);
+    expect_close("da, then db", ct_item(gradient(g, y, NULL)), mixed, 0);
+    ck_assert(ct_grad(1, &p, 1, &y, NULL, true, &g) == CT_OK);
+    g = ct_sum(g);
+    expect_close("db, then da", ct_item(gradient(g, x, NULL)), mixed, 0);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+
+START_TEST(powers_are_flat_at_exponent_zero)
+{
+    int d;
+
+    for (d = 0; d < 2; d++) {
+        ct_dtype dtype = d ? CT_F64 : CT_F32;
+        ct_scope s = ct_scope_begin();
+        ct_tensor *x = leaf(ct_cast(F64(-2, -0.0, 0, 1e-40, 1, 3, INFINITY), dtype)), *y, *g;
+
+        check_pow(-2, 0, 0, -0.5, dtype);
+        check_pow(4, 0, 0, 0.25, dtype);
+        check_pow(INFINITY, 0, 0, 0, dtype);
+        check_pow(d ? 0x1p-1070 : 0x1p-140, 0, 0, INFINITY, dtype);
+        check_pow(NAN, 0, 0, NAN, dtype);
+        check_pow(0, 0, 0, INFINITY, dtype);
+        check_pow(0, 2, 0, 0, dtype);
+        check_pow(1, 3, 3, 1, dtype);
+        y = ct_sum(ct_rpow_scalar(x, 0));
+        ck_assert(ct_grad(1, &y, 1, &x, NULL, true, &g) == CT_OK);
+        EXPECT(g, -INFINITY, 0, 0, 0, 0, 0, 0);
+        EXPECT(gradient(ct_sum(g), x, NULL), INFINITY, 0, 0, 0, 0, 0, 0);
+        ck_assert(ct_scope_end(s) == CT_OK);
+    }
+}
+END_TEST
+
+/* The gradient goes to the NaN, which was chosen. */
+START_TEST(extremes_follow_a_nan)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *a = leaf(F64(NAN, 1, 1, 2)), *b = leaf(F64(1, NAN, 1, 3));
+
+    EXPECT(gradient(ct_sum(ct_maximum(a, b)), a, NULL), 1, 0, 0.5, 0);
+    EXPECT(gradient(ct_sum(ct_maximum(a, b)), b, NULL), 0, 1, 0.5, 1);
+    EXPECT(gradient(ct_sum(ct_minimum(a, b)), a, NULL), 1, 0, 0.5, 1);
+    EXPECT(gradient(ct_sum(ct_minimum(a, b)), b, NULL), 0, 1, 0.5, 0);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 START_TEST(roots_are_flat_where_they_are_zero)
 {
     static const double norms[] = { 1, 2, 1.5, 3, 0.5, 0, -1 };
@@ -1986,6 +2043,8 @@ int main(void)
     tcase_add_test(tc, extremes_give_values_and_indices);
     tcase_add_test(tc, products_have_derivatives_at_zero);
     tcase_add_test(tc, powers_have_derivatives_at_zero);
+    tcase_add_test(tc, powers_are_flat_at_exponent_zero);
+    tcase_add_test(tc, extremes_follow_a_nan);
     tcase_add_test(tc, roots_are_flat_where_they_are_zero);
     tcase_add_test(tc, means_of_ones_are_one);
     tcase_add_test(tc, logsumexp_does_not_overflow);

@@ -454,10 +454,11 @@ END_TEST
 /* A mean divides by n; a product with 1 / n, which is rounded, is not 1 for some n. */
 START_TEST(means_of_ones_are_one)
 {
-    const int step = harness_rounds(7, 1);
+    /* 41 and 49 are wrong with a product, in f32 and f64 */
+    const int step = harness_rounds(8, 1), most = harness_rounds(100, 2000);
     int n, d;
 
-    for (n = 1; n <= 2000; n += step)
+    for (n = 1; n <= most; n += step)
         for (d = 0; d < 2; d++) {
             ct_scope s = ct_scope_begin();
             ct_tensor *x = leaf(ct_ones(CT_SHAPE(n), d ? CT_F64 : CT_F32, DEVICE)), *g;

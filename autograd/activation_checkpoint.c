@@ -83,6 +83,8 @@ static bool recompute_find_outside(recompute_list *l, size_t bottom)
 static bool recompute_run_again(ct_node *n, const recompute *r, ct_tensor **outputs)
 {
     recompute_list given = { 0 };
+    ct_thread *th = cti_thread();
+    const cti_draws *draws = th->draws;
     ct_generator now = { 0 };
     bool good = true;
     int i;
@@ -93,9 +95,11 @@ static bool recompute_run_again(ct_node *n, const recompute *r, ct_tensor **outp
         now = *r->g;
         *r->g = r->start;
     }
+    th->draws = NULL;          /* the first run was checked; g goes back to where it is now */
     ct_set_grad_enabled(true); /* the engine restores the mode after each node */
     good = good && ct_ok() &&
            r->function(r->context, r->inputs_given, given.at, r->outputs_count, outputs);
+    th->draws = draws;
     if (r->g)
         *r->g = now;
     cti_release(given.at);
@@ -204,12 +208,17 @@ static bool recompute_first_run(recompute_call *c, ct_tensor *const *given)
     const recompute *r = &c->r;
     bool was = ct_grad_enabled(), good;
     ct_scope scope = cti_scope_push();
-    size_t bottom = cti_thread()->tape_count;
+    ct_thread *th = cti_thread();
+    const cti_draws draws = { r->g, recompute_name, th->draws };
+    size_t bottom = th->tape_count;
     int i;
 
     ct_set_grad_enabled(was);
+    if (was) /* without history there is no second run */
+        th->draws = &draws;
     if (!r->function(r->context, r->inputs_given, given, r->outputs_count, c->outputs))
         ct_raise(CT_ERR_ARGUMENT, recompute_name, "the function failed but raised no error");
+    th->draws = draws.outer;
     for (i = 0; i < r->outputs_count && ct_ok(); i++)
         if (!c->outputs[i])
             ct_raise(CT_ERR_ARGUMENT, recompute_name, "the function left output %d NULL", i);

@@ -30,12 +30,12 @@ typedef bool (*ct_recomputed_function)(void *context, int inputs_count, ct_tenso
  *
  * context, and what it refers to, must live until the history ends. It may be NULL. g is the generator from which
  * the function draws random numbers, or NULL: for the second run it is set back to where it was
- * before the first, so that the same numbers are drawn, and is restored afterwards. inputs may hold
- * NULLs. outputs receives handles of the innermost scope; it must not be the array inputs.
+ * before the first, so that the same numbers are drawn, and is restored afterwards. The function may
+ * draw from no other generator. inputs may hold NULLs. outputs receives handles of the innermost scope; it must not be the array inputs.
  *
  * After an error every output is NULL: the error that the function raised; CT_ERR_ARGUMENT if
- * function is NULL, inputs_count is negative, outputs_count is below 1, or the function leaves an
- * output NULL. Backward raises CT_ERR_GRAD if the second run gives other shapes than the first, or
+ * function is NULL, inputs_count is negative, outputs_count is below 1, the function leaves an
+ * output NULL, or, while recording, it draws from another generator than g. Backward raises CT_ERR_GRAD if the second run gives other shapes than the first, or
  * if a tensor that the function used has been modified since. */
 ct_status ct_activation_checkpoint(ct_recomputed_function function, void *context, ct_generator *g,
                                    int inputs_count, ct_tensor *const *inputs, int outputs_count,

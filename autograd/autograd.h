@@ -45,7 +45,7 @@ ct_status ct_backward_with(ct_tensor *t, ct_tensor *gradient);
 
 /* Computes gradients without changing those of the leaves: grads[i] becomes the gradient of sum
  * over j of <outputs[j], grad_outputs[j]> with respect to inputs[i], a tensor of the innermost
- * scope. grad_outputs, or an entry of it, may be NULL for an output of one element; it counts as 1.
+ * scope that shares its memory with nothing else. grad_outputs, or an entry of it, may be NULL for an output of one element; it counts as 1.
  * An input on which no output depends gets zeros. grads may be the same array as outputs. With
  * create_graph the results have history and can be differentiated again.
  *
@@ -66,9 +66,9 @@ void ct_tensor_zero_grad(ct_tensor *leaf);
 /* Registers a hook on t, which must have history or require a gradient (CT_ERR_GRAD). Each backward
  * pass calls hook with the complete gradient of t: for a tensor with history before its node runs,
  * for a leaf before the gradient is added. The hook returns a tensor of the same shape, dtype and
- * device, which replaces the gradient, or NULL, which leaves it. An error that the hook raises ends
- * the pass. The hook stays as long as the leaf, or the history of t. context may be
- * NULL. */
+ * device, which replaces the gradient, or NULL, which leaves it. What it is given is read-only while
+ * it runs (CT_ERR_GRAD): other gradients may share it. An error that the hook raises ends
+ * the pass. The hook stays as long as the leaf, or the history of t. context may be NULL. */
 typedef ct_tensor *(*ct_grad_hook)(ct_tensor *gradient, void *context);
 ct_status ct_register_hook(ct_tensor *t, ct_grad_hook hook, void *context);
 

@@ -234,11 +234,15 @@ void cti_add_grad_window(ct_node *n, int i, const cti_window *w, ct_tensor *d,
 static ct_tensor *pass_run_hooks(cti_hook *h, int output, ct_tensor *g)
 {
     for (; h && g; h = h->next) {
+        ct_storage *lent;
         ct_tensor *r;
 
         if (h->output != output)
             continue;
+        lent = g->storage; /* others may share it */
+        lent->read_only++;
         r = h->call(g, h->context);
+        lent->read_only--;
         if (!r)
             continue;
         if (!cti_usable_as("ct_register_hook", "what a hook returned", r))
@@ -623,18 +627,39 @@ void cti_grad(size_t bottom, int outputs_count, ct_tensor *const *outputs, int i
     ct_set_grad_enabled(was);
 }
 
-/* Inputs that nothing reached: zeros, or what the same leaf got where it was listed before. */
-static void grad_fill_in(int count, ct_tensor *const *inputs, ct_tensor **found)
+/* g, or a copy where something else can see its memory: another result, the tape, the gradient that
+ * was given. One with history keeps it; in-place writes of it are refused. */
+static ct_tensor *grad_own(ct_tensor *g, bool create_graph)
+{
+    ct_tensor *own;
+
+    if (g->node || (create_graph && g->requires_grad) ||
+        (!g->requires_grad && grad_is_exclusive(g)))
+        return g;
+    own = cti_new("ct_grad", g->shape, g->dtype, g->device);
+    if (own)
+        cti_copy(own, g);
+    return own;
+}
+
+/* Makes every result the caller's own. Inputs that nothing reached get zeros, or what the same leaf
+ * got where it was listed before. */
+static void grad_finish(int count, ct_tensor *const *inputs, ct_tensor **found, bool create_graph)
 {
     int i, k;
 
     for (i = 0; i < count && ct_ok(); i++) {
-        if (found[i])
+        if (found[i]) {
+            found[i] = grad_own(found[i], create_graph);
             continue;
+        }
         for (k = 0; k < i && !(inputs[i]->leaf && inputs[k]->leaf == inputs[i]->leaf); k++)
             ;
-        found[i] =
-            k < i ? found[k] : ct_zeros(inputs[i]->shape, inputs[i]->dtype, inputs[i]->device);
+        found[i] = ct_zeros(inputs[i]->shape, inputs[i]->dtype, inputs[i]->device);
+        if (k < i && found[i] && found[k]->node)
+            found[i] = found[k];
+        else if (k < i && found[i])
+            cti_copy(found[i], found[k]);
     }
 }
 
@@ -656,7 +681,7 @@ ct_status ct_grad(int outputs_count, ct_tensor *const *outputs, int inputs_count
     if (found) {
         cti_grad(0, outputs_count, outputs, inputs_count, inputs, grad_outputs, create_graph,
                  found);
-        grad_fill_in(inputs_count, inputs, found);
+        grad_finish(inputs_count, inputs, found, create_graph);
     }
     for (i = 0; i < inputs_count; i++)
         grads[i] = found && ct_ok() ? found[i] : NULL;

@@ -111,7 +111,9 @@ void cu_softmax(const cti_softmax_args *a)
         softmax_start<float>(a);
 }
 
-/* ---- cross-entropy: loss = lse - (1 - s) x[target] - s mean(x), s being the smoothing ---- */
+/* ---- cross-entropy: loss = lse + (1 - s) (most - x[target]) + s mean(most - x), for the smoothing
+ * s and the greatest score most. Scores are subtracted from each other before anything is added: a
+ * common offset changes nothing. ---- */
 
 struct targets {
     const void *index;
@@ -122,8 +124,8 @@ struct targets {
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-    cross_entropy(int64_t rows, int64_t n, int lanes, const T *in, targets t, T *loss, T *lse,
-                  unsigned long long *fault, uint32_t ticket)
+    cross_entropy(int64_t rows, int64_t n, int lanes, const T *in, targets t, T *loss, T *greatest,
+                  T *lse, unsigned long long *fault, uint32_t ticket)
 {
     CU_SHARED(T, values, [CU_BLOCK]);
     CU_SHARED(double, totals, [CU_BLOCK]);
@@ -139,12 +141,13 @@ __global__ void __launch_bounds__(CU_BLOCK)
 
         if (t.smoothing != 0) {
             for (j = lane; j < length; j += lanes)
-                mean += static_cast<double>(x[j]);
+                mean += static_cast<double>(most - x[j]);
             mean = of_row<row_sum>(mean, lanes, totals) / static_cast<double>(n);
         }
         if (lane != 0 || row >= rows)
             continue;
-        l = isinf(most) ? static_cast<double>(most) : static_cast<double>(most) + log(total);
+        l = isinf(most) ? 0 : log(total); /* infinite scores have no sum */
+        greatest[row] = most;
         lse[row] = static_cast<T>(l);
         j = cu_index_at(t.index, t.dtype, row);
         if (j != t.ignore && (j < 0 || j >= n)) {
@@ -153,7 +156,7 @@ __global__ void __launch_bounds__(CU_BLOCK)
         }
         loss[row] = j == t.ignore
                         ? T(0)
-                        : static_cast<T>(l - (1 - t.smoothing) * static_cast<double>(x[j]) -
+                        : static_cast<T>(l + (1 - t.smoothing) * static_cast<double>(most - x[j]) +
                                          t.smoothing * mean);
     }
 }
@@ -166,7 +169,7 @@ static void cross_entropy_start(const cti_cross_entropy_args *a, uint32_t ticket
 
     cu_run("cross_entropy", cross_entropy<T>, cu_blocks(a->rows, CU_BLOCK / lanes), CU_BLOCK,
            a->rows, a->n, lanes, static_cast<const T *>(a->in), t, static_cast<T *>(a->loss),
-           static_cast<T *>(a->lse), cu_fault_word(), ticket);
+           static_cast<T *>(a->most), static_cast<T *>(a->lse), cu_fault_word(), ticket);
 }
 
 ct_status cu_cross_entropy(const cti_cross_entropy_args *a, cti_fault *fault)
@@ -182,15 +185,15 @@ ct_status cu_cross_entropy(const cti_cross_entropy_args *a, cti_fault *fault)
 
 template <typename T>
 __global__ void __launch_bounds__(CU_BLOCK)
-    cross_entropy_backward(int64_t rows, int64_t n, const T *in, targets t, const T *lse,
-                           const T *dloss, int64_t dloss_step, T *din)
+    cross_entropy_backward(int64_t rows, int64_t n, const T *in, targets t, const T *most,
+                           const T *lse, const T *dloss, int64_t dloss_step, T *din)
 {
     T shift = static_cast<T>(t.smoothing / static_cast<double>(n));
     int64_t i;
 
     for (i = cu_thread(); i < rows * n; i += cu_threads()) {
         int64_t row = i, j = cu_split(&row, n), k = cu_index_at(t.index, t.dtype, row);
-        T g = dloss[row * dloss_step], d = g * (exp(in[i] - lse[row]) - shift);
+        T g = dloss[row * dloss_step], d = g * (exp(in[i] - most[row] - lse[row]) - shift);
 
         if (j == k)
             d = static_cast<T>(static_cast<double>(d) - static_cast<double>(g) * (1 - t.smoothing));
@@ -205,8 +208,8 @@ static void cross_entropy_backward_start(const cti_cross_entropy_backward_args *
 
     cu_run("cross_entropy_backward", cross_entropy_backward<T>, cu_blocks(a->rows * a->n, CU_BLOCK),
            CU_BLOCK, a->rows, a->n, static_cast<const T *>(a->in), t,
-           static_cast<const T *>(a->lse), static_cast<const T *>(a->dloss), a->dloss_step,
-           static_cast<T *>(a->din));
+           static_cast<const T *>(a->most), static_cast<const T *>(a->lse),
+           static_cast<const T *>(a->dloss), a->dloss_step, static_cast<T *>(a->din));
 }
 
 void cu_cross_entropy_backward(const cti_cross_entropy_backward_args *a)

@@ -121,13 +121,26 @@ static bool text_holds_letter(const char *s, size_t size)
     return false;
 }
 
+/* The encoding that a byte order mark announces, or NULL: UTF-16 and UTF-32 are not read. */
+static const char *text_other_encoding(const char *s, size_t size)
+{
+    if (size >= 4 && (memcmp(s, "\xff\xfe\0\0", 4) == 0 || memcmp(s, "\0\0\xfe\xff", 4) == 0))
+        return "UTF-32";
+    if (size >= 2 && (memcmp(s, "\xff\xfe", 2) == 0 || memcmp(s, "\xfe\xff", 2) == 0))
+        return "UTF-16";
+    return NULL;
+}
+
 /* True if the bytes can be used for training. */
 static bool text_check(const char *function, const char *name, const char *bytes, size_t size)
 {
     const char *nul = size ? memchr(bytes, '\0', size) : NULL;
+    const char *encoding = text_other_encoding(bytes, size);
 
     if (!size)
         ct_raise(CT_ERR_FORMAT, function, "%s: is empty", name);
+    else if (encoding)
+        ct_raise(CT_ERR_FORMAT, function, "%s: is %s; convert it to UTF-8", name, encoding);
     else if (nul)
         ct_raise(CT_ERR_FORMAT, function, "%s: is binary, not text (a NUL byte at offset %td)",
                  name, nul - bytes);
@@ -161,9 +174,19 @@ static void text_note_source(ct_text *t, const char *name)
     snprintf(t->source, sizeof t->source, "text: %s (%zu bytes)", name, t->size);
 }
 
+/* Drops the byte order mark of UTF-8 from t, which owns its bytes. */
+static void text_drop_mark(ct_text *t)
+{
+    if (t->size < 3 || memcmp(t->bytes, "\xef\xbb\xbf", 3) != 0)
+        return;
+    t->size -= 3;
+    memmove((char *)t->bytes, t->bytes + 3, t->size + 1);
+}
+
 /* t if its bytes pass the check, with the source line; else NULL, and t is freed. */
 static ct_text *text_checked(const char *function, ct_text *t, const char *name)
 {
+    text_drop_mark(t);
     if (!text_check(function, name, t->bytes, t->size)) {
         ct_text_free(t);
         return NULL;

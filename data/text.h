@@ -17,10 +17,12 @@ typedef struct ct_text ct_text;
 
 /* Reads a text file. CT_ERR_IO if the file is missing, is a directory or cannot be read.
  * CT_ERR_FORMAT if it is empty, has a NUL byte (is binary) or has no letter; every character beyond
- * ASCII counts as a letter. CT_ERR_MEMORY. */
+ * ASCII counts as a letter; and if it begins with the byte order mark of UTF-16 or UTF-32. The mark
+ * of UTF-8 is dropped. CT_ERR_MEMORY. */
 ct_text *ct_text_read(const char *path);
 
-/* Like ct_text_read, but accepts binary files and files without letters. For byte tokens. */
+/* Like ct_text_read, but accepts binary files and files without letters, and drops nothing. For byte
+ * tokens. */
 ct_text *ct_text_read_binary(const char *path);
 
 /* Makes a text from a copy of size bytes, with the checks of ct_text_read. Messages call it

@@ -15,7 +15,9 @@ typedef struct ce {
     int64_t ignore; /* INT64_MIN to ignore no target */
 } ce;
 
-/* dlogits = dloss (softmax(logits) - target), as an op of logits, targets, lse and dloss. Its own
+/* dlogits = dloss (softmax(logits) - target), as an op of logits, targets, lse and dloss. lse (2,
+ * rows) is what the kernel leaves of the rows: their greatest scores, and the logs of their sums of
+ * exp(score - greatest). Their sum is not formed: it would lose the digits that count. Its own
  * derivative, for the gradient e of the output:
  *     ddloss = sum e (softmax - target)      dlogits = dloss softmax (e - sum e softmax) */
 static ct_tensor *ce_backward(ct_tensor *logits, ct_tensor *targets, ct_tensor *lse,
@@ -27,6 +29,15 @@ static ct_tensor *loss_counted(ct_tensor *targets, const ce *o, ct_dtype dtype)
     ct_tensor *ignore = ct_full(CT_SCALAR, (double)o->ignore, targets->dtype, targets->device);
 
     return ct_unsqueeze(ct_cast(ct_ne(targets, ignore), dtype), -1);
+}
+
+/* x (rows, 1), and 0 for rows that are ignored, whatever x is there: the mean of nothing has an
+ * infinite gradient. */
+static ct_tensor *loss_kept(ct_tensor *x, ct_tensor *targets, const ce *o)
+{
+    return x ? ct_where(ct_cast(loss_counted(targets, o, x->dtype), CT_BOOL), x,
+                        ct_zeros(CT_SCALAR, x->dtype, x->device))
+             : NULL;
 }
 
 static void ce_backward_grad(ct_node *n, ct_tensor *const *dout)
@@ -48,10 +59,9 @@ static void ce_backward_grad(ct_node *n, ct_tensor *const *dout)
     if (ct_node_needs_grad(n, 0)) {
         p = ct_softmax(logits, classes);
         inner = ct_sum_axes(ct_mul(e, p), 1, &classes, true);
-        ct_node_add_grad(
-            n, 0,
-            ct_mul(ct_mul(ct_unsqueeze(dloss, classes), loss_counted(targets, o, e->dtype)),
-                   ct_mul(p, ct_sub(e, inner))));
+        ct_node_add_grad(n, 0,
+                         ct_mul(loss_kept(ct_unsqueeze(dloss, classes), targets, o),
+                                ct_mul(p, ct_sub(e, inner))));
     }
 }
 
@@ -60,6 +70,12 @@ static const ct_op backward_op = { .name = "ct_cross_entropy_backward",
                                    .outputs = 1,
                                    .saves = CT_SAVE_INPUTS,
                                    .backward = ce_backward_grad };
+
+/* The second row of lse, on its device. */
+static void *ce_log_sums(const ct_tensor *lse)
+{
+    return (char *)cti_data(lse) + (size_t)lse->shape.dim[1] * ct_dtype_size(lse->dtype);
+}
 
 static ct_tensor *ce_backward(ct_tensor *logits, ct_tensor *targets, ct_tensor *lse,
                               ct_tensor *dloss, const ce *o)
@@ -87,7 +103,8 @@ static ct_tensor *ce_backward(ct_tensor *logits, ct_tensor *targets, ct_tensor *
                                             .target = cti_data(targets),
                                             .ignore = o->ignore,
                                             .smoothing = o->smoothing,
-                                            .lse = cti_data(lse),
+                                            .most = cti_data(lse),
+                                            .lse = ce_log_sums(lse),
                                             .dloss = cti_data(d),
                                             .dloss_step = step,
                                             .din = cti_data(y) });
@@ -120,7 +137,7 @@ static ct_tensor *ce_row_losses(ct_tensor *logits, ct_tensor *targets, const ce 
     cti_fault fault;
 
     out[0] = cti_new(rows_op.name, CT_SHAPE(rows), logits->dtype, logits->device);
-    out[1] = cti_new(rows_op.name, CT_SHAPE(rows), logits->dtype, logits->device);
+    out[1] = cti_new(rows_op.name, CT_SHAPE(2, rows), logits->dtype, logits->device);
     x = cti_contiguous(logits);
     if (!out[0] || !out[1] || !x)
         return NULL;
@@ -134,7 +151,8 @@ static ct_tensor *ce_row_losses(ct_tensor *logits, ct_tensor *targets, const ce 
                                   .ignore = o->ignore,
                                   .smoothing = o->smoothing,
                                   .loss = cti_data(out[0]),
-                                  .lse = cti_data(out[1]) };
+                                  .most = cti_data(out[1]),
+                                  .lse = ce_log_sums(out[1]) };
     if (cti_backend_of(x->device)->cross_entropy(&a, &fault) != CT_OK) {
         ct_raise(CT_ERR_INDEX, rows_op.name,
                  "target %.0f at position %lld is not in 0..%lld (see ignore_index)",
@@ -303,8 +321,8 @@ static ct_tensor *ce_weighted(const ce_call *c, ct_tensor *loss)
     loss = ct_mul(loss, c->each);
     if (s == 0 || !loss)
         return loss;
-    all = ct_sum_axes(ct_mul(ct_log_softmax(c->logits, classes), c->weight), 1, &classes, false);
-    all = ct_mul(all, ct_squeeze(loss_counted(c->targets, &c->o, c->logits->dtype), classes));
+    all = ct_sum_axes(ct_mul(ct_log_softmax(c->logits, classes), c->weight), 1, &classes, true);
+    all = ct_squeeze(loss_kept(all, c->targets, &c->o), classes);
     return ct_sub(ct_mul_scalar(loss, 1 - s),
                   ct_mul_scalar(all, s / (double)ct_size(c->logits, classes)));
 }

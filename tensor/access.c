@@ -228,6 +228,11 @@ bool cti_may_write(const char *function, const ct_tensor *t)
                  cti_describe(t).s);
         return false;
     }
+    if (t->storage->read_only) {
+        ct_raise(CT_ERR_GRAD, function, "t %s is the gradient of a hook, which is read-only",
+                 cti_describe(t).s);
+        return false;
+    }
     if (overlaps_itself(t)) {
         ct_raise(CT_ERR_SHAPE, function, "t %s is an expanded view: its elements share memory",
                  cti_describe(t).s);

@@ -280,7 +280,8 @@ typedef struct cti_cross_entropy_args {
     int64_t ignore;
     double smoothing;
     void *loss; /* (rows) */
-    void *lse;  /* (rows): the log of the sum of exponentials */
+    void *most; /* (rows): the greatest score */
+    void *lse;  /* (rows): the log of the sum of exp(score - most) */
 } cti_cross_entropy_args;
 
 /* cross_entropy_backward: din = dloss[row] (softmax(in) - smoothed target); 0 where ignored. The
@@ -291,10 +292,10 @@ typedef struct cti_cross_entropy_backward_args {
     const void *in, *target;
     int64_t ignore;
     double smoothing;
-    const void *lse;    /* (rows), of cross_entropy */
-    const void *dloss;  /* (rows), or one number for all rows: */
-    int64_t dloss_step; /* 1, or 0 */
-    void *din;          /* (rows, n) */
+    const void *most, *lse; /* (rows), of cross_entropy */
+    const void *dloss;      /* (rows), or one number for all rows: */
+    int64_t dloss_step;     /* 1, or 0 */
+    void *din;              /* (rows, n) */
 } cti_cross_entropy_backward_args;
 
 /* ---- sequence, sequence_backward ---- */

@@ -101,6 +101,7 @@ FLOAT1(clamp, x<p ? p : x> q ? q : x)
 FLOAT1(pow_scalar, M(pow)(x, p))
 FLOAT1(scalar_pow, M(pow)(p, x))
 FLOAT1(scalar_div, p / x)
+FLOAT1(div_scalar, x / p)
 FLOAT2(div, x / y)
 FLOAT2(pow, M(pow)(x, y))
 
@@ -111,6 +112,9 @@ FLOAT2(relu_backward, y > 0 ? x : 0)
 FLOAT2(leaky_relu_backward, y > 0 ? x : p * x)
 FLOAT2(hardtanh_backward, y <= p || y >= q ? 0 : x)
 FLOAT2(clamp_backward, y >= p && y <= q ? x : 0)
+/* of x^y by x and by y */
+FLOAT2(pow_base, y == 0 ? 0 : y * M(pow)(x, y - 1))
+FLOAT2(pow_exponent, x == 0 && y >= 0 ? 0 : M(pow)(x, y) * M(log)(x))
 FLOAT3(fma, x *y + z)
 
 COMPARE(eq, x == y)

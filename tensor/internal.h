@@ -53,6 +53,7 @@ typedef struct ct_storage {
     size_t bytes; /* of the buffer: the class's size */
     void *data;
     const char *written_at; /* the place of the last in-place write, for messages */
+    int read_only;          /* how many hooks are reading it: in-place writes are refused */
     cti_pool *home;         /* of the thread that made it, while it is in use */
     struct ct_storage *next;
     /* lazy_rows.c: the memory is to be filled with rows of table at these indices, both references;
@@ -274,6 +275,14 @@ typedef struct cti_attached {
     struct cti_attached *next;
 } cti_attached;
 
+/* The one generator that may draw while a function runs that will run again (autograd's activation
+ * checkpoints); NULL: none may. */
+typedef struct cti_draws {
+    const ct_generator *g;
+    const char *function; /* for the error */
+    const struct cti_draws *outer;
+} cti_draws;
+
 typedef struct ct_thread {
     const char *site;  /* the user's call, "train.c:41: ct_add"; NULL outside of noted calls */
     uint64_t op_began; /* while cti_tracing: the time of the call, or of the op before */
@@ -282,6 +291,7 @@ typedef struct ct_thread {
     unsigned error_serial; /* counts errors and refused side effects */
     bool error_closed;
 
+    const cti_draws *draws; /* NULL: any generator may draw */
     bool recording;
     bool inference;  /* a scope of ct_scope_begin_inference is open: dropout is off */
     bool keeps_idle; /* buffers and nodes, for the next that is asked for */

@@ -4,10 +4,21 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "tensor/buffer.h"
 #include "tensor/hooks.h"
 
 #define PRINT_EDGE 3  /* elements shown at each end of a long axis */
 #define PRINT_WHOLE 8 /* an axis up to this long is shown whole */
+
+/* With a point, whatever the locale. */
+static void print_number(double x, int digits, FILE *out)
+{
+    cti_buffer b = { 0 };
+
+    cti_buffer_digits(&b, x, digits);
+    fputs(b.failed ? "?" : b.bytes, out);
+    cti_buffer_free(&b);
+}
 
 static void print_element(const char *p, ct_dtype dtype, FILE *out)
 {
@@ -21,11 +32,11 @@ static void print_element(const char *p, ct_dtype dtype, FILE *out)
     switch (dtype) {
     case CT_F32:
         memcpy(&f, p, sizeof f);
-        fprintf(out, "%.6g", (double)f);
+        print_number((double)f, 6, out);
         break;
     case CT_F64:
         memcpy(&d, p, sizeof d);
-        fprintf(out, "%.6g", d);
+        print_number(d, 6, out);
         break;
     case CT_I32:
         memcpy(&i, p, sizeof i);
@@ -42,7 +53,7 @@ static void print_element(const char *p, ct_dtype dtype, FILE *out)
         memcpy(&half, p, sizeof half);
         bits = (uint32_t)half << 16;
         memcpy(&f, &bits, sizeof f);
-        fprintf(out, "%.3g", (double)f);
+        print_number((double)f, 3, out);
         break;
     }
 }

@@ -31,11 +31,26 @@ ct_generator ct_generator_stream(ct_generator g, const char *name)
     return (ct_generator){ g.seed, h, 0 };
 }
 
+/* Raises an error if a function that will run again draws from a generator that would go on. */
+static void random_check_draw(const ct_generator *g)
+{
+    const cti_draws *d;
+
+    for (d = cti_thread()->draws; d; d = d->outer)
+        if (d->g != g) {
+            ct_raise(CT_ERR_ARGUMENT, d->function,
+                     "the function draws without its generator: its second run would draw other "
+                     "numbers; give the generator that it draws from as g");
+            return;
+        }
+}
+
 /* The next word of g, which is not NULL. */
 static uint32_t random_u32(ct_generator *g)
 {
     uint32_t w[4];
 
+    random_check_draw(g);
     cti_philox(g->seed, g->stream, g->position / 4, w);
     return w[g->position++ % 4];
 }
@@ -95,6 +110,7 @@ cti_position cti_generator_take(ct_generator *g, uint64_t words, ct_device devic
     uint64_t block = cti_next_block(g);
     cti_position from = { g->seed, g->stream, block, NULL };
 
+    random_check_draw(g);
     cti_capture_draws(g, device, &from);
     g->position = (block + (words + 3) / 4) * 4;
     return from;

@@ -229,6 +229,7 @@ ct_storage *cti_storage_try(ct_device device, size_t bytes)
     s->next = NULL;
     s->home = pool;
     s->written_at = NULL;
+    s->read_only = 0;
     atomic_store_explicit(&s->refs, 1, memory_order_relaxed);
     atomic_store_explicit(&s->version, 0, memory_order_relaxed);
     pool->count++;

@@ -127,6 +127,7 @@ static void cross_entropy_rows(run *t)
                                                     .ignore = -1,
                                                     .smoothing = 0,
                                                     .loss = put(t, CT_F32, 128),
+                                                    .most = put(t, CT_F32, 128),
                                                     .lse = put(t, CT_F32, 128) },
                          &f);
 }

@@ -175,7 +175,8 @@ static void cross_entropy_case(run *t, ct_dtype dtype, ct_dtype index, int64_t r
                                double smoothing, int64_t bad)
 {
     void *in = put(t, dtype, rows * n), *target = put_targets(t, index, rows, n, bad);
-    void *loss = put(t, dtype, rows), *lse = put(t, dtype, rows), *dloss = put(t, dtype, rows);
+    void *loss = put(t, dtype, rows), *most = put(t, dtype, rows), *lse = put(t, dtype, rows);
+    void *dloss = put(t, dtype, rows);
     void *din = put(t, dtype, rows * n), *din_same = put(t, dtype, rows * n);
     double tolerance = tolerance_of(dtype);
     cti_fault f = { 1, 0 };
@@ -190,10 +191,12 @@ static void cross_entropy_case(run *t, ct_dtype dtype, ct_dtype index, int64_t r
                                                          .ignore = -100,
                                                          .smoothing = smoothing,
                                                          .loss = loss,
+                                                         .most = most,
                                                          .lse = lse },
                               &f),
          &f);
     get(t, "loss", loss, dtype, rows, tolerance);
+    get(t, "most", most, dtype, rows, 0);
     get(t, "lse", lse, dtype, rows, tolerance);
     if (bad >= 0)
         return;
@@ -205,6 +208,7 @@ static void cross_entropy_case(run *t, ct_dtype dtype, ct_dtype index, int64_t r
                                                                       .target = target,
                                                                       .ignore = -100,
                                                                       .smoothing = smoothing,
+                                                                      .most = most,
                                                                       .lse = lse,
                                                                       .dloss = dloss,
                                                                       .dloss_step = 1,
@@ -220,6 +224,7 @@ static void cross_entropy_case(run *t, ct_dtype dtype, ct_dtype index, int64_t r
                                                                       .target = target,
                                                                       .ignore = -100,
                                                                       .smoothing = smoothing,
+                                                                      .most = most,
                                                                       .lse = lse,
                                                                       .dloss = dloss,
                                                                       .dloss_step = 0,

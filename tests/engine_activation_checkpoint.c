@@ -194,6 +194,92 @@ START_TEST(checkpoints_are_checked)
 }
 END_TEST
 
+/* Only g is set back for the second run: no other generator may draw, of tensors or of numbers. */
+static bool run_coin(void *context, int inputs_count, ct_tensor *const *inputs, int outputs_count,
+                     ct_tensor **outputs)
+{
+    (void)inputs_count, (void)outputs_count;
+    outputs[0] = ct_mul_scalar(inputs[0], ct_random_uniform(context) < 0.5 ? 1 : 2);
+    return true;
+}
+
+START_TEST(checkpoints_draw_from_their_generator)
+{
+    ct_generator init = ct_generator_from_seed(6), draws = ct_generator_from_seed(7);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *w = random_leaf(&init, CT_SHAPE(6, 6)), *h = random_leaf(&init, CT_SHAPE(4, 6));
+    ct_tensor *in[] = { h, VECTOR(1) }, *out[2];
+    layer l = { .w = w, .g = &draws };
+    ct_generator *const wrong[] = { NULL, &init };
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        ct_activation_checkpoint(run_layer, &l, wrong[i], 2, in, 2, out);
+        ck_assert(!out[0] && !out[1]);
+        expect_error(CT_ERR_ARGUMENT, "ct_randn", "draws without its generator");
+        ct_activation_checkpoint(run_coin, &draws, wrong[i], 1, in, 1, out);
+        expect_error(CT_ERR_ARGUMENT, "ct_activation_checkpoint", "draws without its generator");
+    }
+    ck_assert(ct_activation_checkpoint(run_coin, &draws, &draws, 1, in, 1, out) == CT_OK);
+    ct_set_grad_enabled(false); /* no second run */
+    ck_assert(ct_activation_checkpoint(run_layer, &l, NULL, 2, in, 2, out) == CT_OK);
+    ct_set_grad_enabled(true);
+    ck_assert(ct_isfinite(ct_randn(CT_SHAPE(2), CT_F64, DEVICE, &init)) != NULL);
+    leave(s);
+}
+END_TEST
+
+/* Filling one result of ct_grad changes neither another, nor the gradient that was given. */
+START_TEST(gradients_are_the_callers_own)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *a = LEAF(1, 2), *b = LEAF(3, 4), *c = LEAF(5, 6), *given = VECTOR(7, 8);
+    ct_tensor *y = ct_add(ct_add(a, b), ct_reshape(c, CT_SHAPE(2))), *in[] = { a, b, c, a, y };
+    ct_tensor *g[5];
+    int i, k, create;
+
+    for (create = 0; create < 2; create++)
+        for (i = 0; i < 5; i++) {
+            ck_assert(ct_grad(1, &y, 5, in, &given, create, g) == CT_OK);
+            ck_assert(ct_fill(g[i], 0) == CT_OK);
+            for (k = 0; k < 5; k++)
+                if (k == i)
+                    EXPECT(g[k], 0, 0);
+                else
+                    EXPECT(g[k], 7, 8);
+            EXPECT(given, 7, 8);
+        }
+    y = ct_sum(a);
+    ck_assert(ct_grad(1, &y, 2, in, NULL, false, g) == CT_OK);
+    ck_assert(ct_fill(g[0], 3) == CT_OK && ct_fill(g[1], 4) == CT_OK);
+    EXPECT(g[0], 3, 3);
+    leave(s);
+}
+END_TEST
+
+static ct_tensor *fill_gradient(ct_tensor *gradient, void *context)
+{
+    (void)context;
+    ct_fill(ct_reshape(gradient, CT_SHAPE(2)), 7);
+    return NULL;
+}
+
+/* loss = sum (h + z)^2: what a hook on h sees is z's gradient too. */
+START_TEST(a_hook_cannot_write_its_gradient)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *z = LEAF(0, 0), *h = ct_mul_scalar(x, 1), *g;
+
+    ck_assert(ct_register_hook(h, fill_gradient, NULL) == CT_OK);
+    ct_backward(ct_sum(ct_square(ct_add(h, z))));
+    expect_error(CT_ERR_GRAD, "ct_fill", "read-only");
+    ck_assert_ptr_null(ct_tensor_grad(z));
+    g = ct_ones_like(x);
+    ck_assert(ct_fill(g, 7) == CT_OK);
+    leave(s);
+}
+END_TEST
+
 /* The first run: no output may be left out, nor fail without an error. The second: as many have
  * history as had. */
 START_TEST(checkpoints_give_all_outputs)

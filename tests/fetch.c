@@ -139,6 +139,13 @@ START_TEST(text_read)
     ck_assert(!ct_text_is_sample(t));
     ct_text_free(t);
 
+    write_bytes(path, "\xef\xbb\xbfHello", 8); /* the mark of UTF-8 is no part of the text */
+    t = ct_text_read(path);
+    ck_assert_ptr_nonnull(t);
+    ck_assert_uint_eq(ct_text_size(t), 5);
+    ck_assert_str_eq(ct_text_bytes(t), "Hello");
+    ct_text_free(t);
+
     write_bytes(path, large, 3000000); /* several of the reader's pieces */
     t = ct_text_new_timemachine(path); /* any text may be named */
     ck_assert_ptr_nonnull(t);
@@ -164,7 +171,11 @@ START_TEST(text_bad)
         { "utf16",
           "\xff\xfe"
           "a\0b\0",
-          6, CT_ERR_FORMAT, "a NUL byte at offset 3" },
+          6, CT_ERR_FORMAT, "is UTF-16" },
+        { "utf16be", "\xfe\xff\x4e\x2d", 4, CT_ERR_FORMAT, "is UTF-16" },
+        { "utf32", "\xff\xfe\0\0a\0\0", 8, CT_ERR_FORMAT, "is UTF-32" },
+        { "utf32be", "\0\0\xfe\xff\0\0\0a", 8, CT_ERR_FORMAT, "is UTF-32" },
+        { "mark", "\xef\xbb\xbf", 3, CT_ERR_FORMAT, "is empty" },
         { "nul", "\0", 1, CT_ERR_FORMAT, "a NUL byte at offset 0" },
     };
     int i;

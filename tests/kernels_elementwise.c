@@ -86,6 +86,8 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
         return powl(p, x);
     case CTI_EW_scalar_div:
         return p / x;
+    case CTI_EW_div_scalar:
+        return x / p;
     case CTI_EW_div:
         return x / y;
     case CTI_EW_pow:
@@ -102,6 +104,10 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
         return y <= p || y >= q ? 0 : x;
     case CTI_EW_clamp_backward:
         return p <= y && y <= q ? x : 0;
+    case CTI_EW_pow_base:
+        return y == 0 ? 0 : y * powl(x, y - 1);
+    case CTI_EW_pow_exponent:
+        return x == 0 && y >= 0 ? 0 : powl(x, y) * logl(x);
     case CTI_EW_fma:
         return x * y + z;
     case CTI_EW_eq:
@@ -174,7 +180,7 @@ static int inputs_of(cti_ew_op op)
  * of the largest intermediate. */
 static real tolerance(cti_ew_op op, ct_dtype dtype, const real *in, real want)
 {
-    real eps = dtype == CT_F32 ? 0x1p-23L : 0x1p-52L, scale = fabsl(want);
+    real eps = dtype == CT_F32 ? 0x1p-23L : 0x1p-52L, scale = fabsl(want), tiny;
 
     if (gives_bool(op) || is_select(op))
         return 0;
@@ -182,7 +188,14 @@ static real tolerance(cti_ew_op op, ct_dtype dtype, const real *in, real want)
         scale += fabsl(in[0] * in[1]) + fabsl(in[2]) + fabsl(in[0]);
     if (op == CTI_EW_affine || op == CTI_EW_gelu || op == CTI_EW_elu)
         scale += fabsl(in[0]) + 1;
-    return 4 * eps * scale + (dtype == CT_F32 ? 0x1p-147L : 0x1p-1070L);
+    if (op == CTI_EW_pow_base && fabsl(in[1]) < eps) /* the power alone may overflow */
+        return INFINITY;
+    if (op == CTI_EW_pow_base) /* the exponent y - 1 is rounded */
+        scale *= 1 + fabsl(in[1] * logl(fabsl(in[0])));
+    tiny = dtype == CT_F32 ? 0x1p-147L : 0x1p-1070L;
+    if (op == CTI_EW_pow_base || op == CTI_EW_pow_exponent) /* a factor of a subnormal power */
+        tiny *= 1 + fabsl(op == CTI_EW_pow_base ? in[1] : logl(fabsl(in[0])));
+    return 4 * eps * scale + tiny;
 }
 
 static void check_element(const char *what, cti_ew_op op, ct_dtype dtype, const real *in, real got,

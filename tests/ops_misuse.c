@@ -123,7 +123,8 @@ START_TEST(reductions_refuse)
     REFUSED(CT_ERR_SHAPE, "ct_all_axes", "axis -1 of bool[2,3] cpu is listed twice",
             ct_all_axes(b, 2, twice, false));
     REFUSED(CT_ERR_SHAPE, "ct_cumsum", "axis -3 is not an axis of f32[2,3]", ct_cumsum(x, -3));
-    REFUSED(CT_ERR_DTYPE, "ct_cumsum", "x bool[2,3] cpu must be f32, f64, i32 or i64", ct_cumsum(b, 0));
+    REFUSED(CT_ERR_DTYPE, "ct_cumsum", "x bool[2,3] cpu must be f32, f64, i32 or i64",
+            ct_cumsum(b, 0));
     REFUSED(CT_ERR_SHAPE, "ct_logcumsumexp", "axis 2 is not", ct_logcumsumexp(x, 2));
     REFUSED(CT_ERR_DTYPE, "ct_logcumsumexp", "x i64[2,3]", ct_logcumsumexp(i, 0));
     EXPECT_NO_VALUE(ct_prod(NULL));

@@ -64,7 +64,7 @@ START_TEST(cleaning)
         { "a\n1\nb 2 c\n", "a b c ", "ab c" },
         { "caf\xc3\xa9 noir", "caf noir", "caf noir" },
         { "caf\xc3\xa9", "caf ", "caf" },
-        { "\xef\xbb\xbfThe", " the", "the" },
+        { "a\xef\xbb\xbfThe", "a the", "a the" },
         { "a\xe2\x80\x94"
           "b",
           "a b", "a b" },

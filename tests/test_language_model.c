@@ -183,10 +183,10 @@ START_TEST(sampling)
     expect_texts(generate(m, hot), generate(m, hot), true);
     other.seed = 2;
     expect_texts(generate(m, hot), generate(m, other), false);
-    other = (ct_lm_generate_options){ .top_k = 5, .seed = 1 }; /* the temperature is 1 */
-    expect_texts(generate(m, other),
-                 generate(m, (ct_lm_generate_options){ .top_k = 5, .temperature = 1, .seed = 1 }),
-                 true);
+    other = (ct_lm_generate_options){ .top_k = 5, .seed = 1 }; /* the temperature is 0: greedy */
+    expect_texts(generate(m, other), generate(m, (ct_lm_generate_options){ 0 }), true);
+    other.temperature = 1;
+    expect_texts(generate(m, other), generate(m, (ct_lm_generate_options){ 0 }), false);
     expect_texts(generate(m, (ct_lm_generate_options){ .top_k = 1000, .temperature = 2 }),
                  generate(m, (ct_lm_generate_options){ .temperature = 2 }), true);
     ct_lm_free(m);

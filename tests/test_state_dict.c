@@ -553,10 +553,8 @@ START_TEST(tied_early)
     ck_assert_int_eq(ct_params_numel(set), 12);
     expect_failed(ct_params_tie(set, "a", "d"), CT_ERR_SHAPE, "ct_params_tie", "shape");
     ck_assert(ct_param_is_trained(d));
-    expect_failed(ct_params_tie(set, "a", "e"), CT_ERR_ARGUMENT, "ct_params_tie",
-                  "no parameter e");
-    expect_failed(ct_params_tie(set, "x", "a"), CT_ERR_ARGUMENT, "ct_params_tie",
-                  "no parameter x");
+    expect_failed(ct_params_tie(set, "a", "e"), CT_ERR_ARGUMENT, "ct_params_tie", "no parameter e");
+    expect_failed(ct_params_tie(set, "x", "a"), CT_ERR_ARGUMENT, "ct_params_tie", "no parameter x");
     expect_failed(ct_params_tie(set, "a", NULL), CT_ERR_ARGUMENT, "ct_params_tie",
                   "second is NULL");
     expect_failed(ct_params_tie(NULL, "a", "b"), CT_ERR_ARGUMENT, "ct_params_tie", "set is NULL");

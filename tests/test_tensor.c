@@ -2,6 +2,7 @@
  * numbers. */
 #include "tests/harness.h"
 
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -346,6 +347,22 @@ static void expect_print(ct_tensor *t, const char *want)
     free(text);
 }
 
+/* A comma is never the mark of a number. */
+START_TEST(printing_in_a_comma_locale)
+{
+    static const char *const names[] = { "de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "ps_AF" };
+    size_t i = 0, count = sizeof names / sizeof *names;
+
+    while (i < count && !setlocale(LC_NUMERIC, names[i]))
+        i++;
+    if (i == count)
+        printf("skipped: no locale with a decimal comma is installed\n");
+    expect_print(ct_from_data((double[]){ 1.5, 1e-7 }, CT_SHAPE(2), CT_F64, CT_CPU),
+                 "f64[2] cpu [1.5, 1e-07]\n");
+    setlocale(LC_NUMERIC, "C");
+}
+END_TEST
+
 START_TEST(printing)
 {
     ct_tensor *m = ct_reshape(ct_arange(1, 7, 1, CT_F32, CT_CPU), CT_SHAPE(2, 3));
@@ -469,6 +486,7 @@ int main(void)
     tcase_add_test(tc, reading);
     tcase_add_test(tc, writing);
     tcase_add_test(tc, printing);
+    tcase_add_test(tc, printing_in_a_comma_locale);
     tcase_add_loop_test(tc, about, 0, 3);
     tensor_casts_cases(suite);
     tensor_random_cases(suite);

@@ -95,6 +95,8 @@ int tool_generate(int argc, char **argv)
     ct_lm *m;
 
     tool_parse(&program, argc, argv, &o);
+    if (o.how.top_k && o.how.temperature == 0) /* --top-k alone draws */
+        o.how.temperature = 1;
     m = ct_lm_load(o.model, o.device);
     if (m && (!o.prefix || strcmp(o.prefix, "-") == 0))
         o.prefix = own = generate_read_prefix();

@@ -124,7 +124,7 @@ static const char *history_old_line(const char **old, const double *row)
     cti_buffer b = { 0 };
     size_t same = 0;
 
-    while (history_line_length(*old) && !(strtod(*old, NULL) >= row[CTI_EPOCH]))
+    while (history_line_length(*old) && !((double)strtoll(*old, NULL, 10) >= row[CTI_EPOCH]))
         *old += history_line_length(*old);
     history_print_row(&b, row);
     for (int commas = 0; !b.failed && commas < CTI_CLOCK; same++)

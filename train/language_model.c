@@ -303,7 +303,7 @@ typedef struct lm_stream {
 static int32_t lm_choose(lm_stream *s, ct_tensor *logits)
 {
     const ct_lm_generate_options *o = s->o;
-    const double temperature = o->temperature == 0 ? 1 : fmax(o->temperature, 1e-30);
+    const double temperature = fmax(o->temperature, 1e-30);
     int64_t vocab = ct_vocab_size(s->m->vocab), k = o->top_k;
     ct_tensor *kept = logits, *which = NULL, *at;
 
@@ -312,7 +312,7 @@ static int32_t lm_choose(lm_stream *s, ct_tensor *logits)
             ct_raise(CT_ERR_NUMERIC, "ct_lm_generate", "the model's logits are not finite");
         return 0;
     }
-    if (o->temperature == 0 && k == 0)
+    if (o->temperature == 0)
         return (int32_t)ct_item(ct_argmax(logits, 1, false));
     if (k > 0 && k < vocab)
         kept = ct_topk(logits, k, 1, true, &which);

@@ -92,7 +92,7 @@ int32_t *ct_lm_encode(const ct_lm *m, const char *text, size_t size, int64_t *co
 typedef struct ct_lm_generate_options {
     const char *prefix;
     int64_t count;      /* number of tokens to add */
-    double temperature; /* 0: 1; if top_k is 0 too: always the likeliest token */
+    double temperature; /* 0: always the likeliest token */
     int64_t top_k;      /* 0: all */
     uint64_t seed;      /* the same seed gives the same text */
     /* Receives the text while it is generated: first the cleaned prefix, then each token, a word

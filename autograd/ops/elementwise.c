@@ -275,7 +275,7 @@ FUSED(clamp_backward, clamp_backward(e, s, p), zeros_of(s))
 OF_OUTPUT(neg, NUMBERS, ct_neg(d))
 OF_INPUT(abs, NUMBERS, ct_mul(d, ct_sign(x)))
 OF_OUTPUT(sign, NUMBERS, zeros_of(d))
-OF_INPUT(square, NUMBERS, ct_mul(d, ct_mul_scalar(x, 2)))
+OF_INPUT(square, NUMBERS, ct_mul_scalar(ct_mul(d, x), 2)) /* 0 where d is, not 0 inf */
 OF_OUTPUT(exp, FLOATS, ct_mul(d, y))
 OF_OUTPUT(expm1, FLOATS, ct_mul(d, ct_add_scalar(y, 1)))
 OF_INPUT(log, FLOATS, ct_div(d, x))
@@ -300,7 +300,19 @@ OF_OUTPUT(ceil, FLOATS, zeros_of(d))
 OF_OUTPUT(round, FLOATS, zeros_of(d))
 OF_INPUT(pow_scalar, FLOATS,
          p[0] == 0 ? zeros_of(d) : ct_mul(d, ct_mul_scalar(ct_pow_scalar(x, p[0] - 1), p[0])))
-OF_OUTPUT_AS(scalar_pow, rpow_scalar, FLOATS, ct_mul_scalar(ct_mul(d, y), log(p[0])))
+
+/* y log(s) for y = s^x. For s = 0, y is 0, 1 or infinite, and the derivative is 0 where x >= 0, its
+ * limit, and -inf elsewhere. */
+static ct_tensor *scalar_pow_slope(ct_tensor *d, ct_tensor *y, double s)
+{
+    ct_tensor *zero = zeros_of(y);
+
+    if (s != 0)
+        return ct_mul_scalar(ct_mul(d, y), log(s));
+    return ct_mul(d, ct_where(ct_le(y, ct_add_scalar(zero, 1)), zero, ct_neg(y)));
+}
+
+OF_OUTPUT_AS(scalar_pow, rpow_scalar, FLOATS, scalar_pow_slope(d, y, p[0]))
 OF_INPUT_AS(scalar_div, rdiv_scalar, FLOATS, ct_mul(d, ct_rdiv_scalar(ct_square(x), -p[0])))
 
 /* elu (Clevert et al., 2015): 1 above 0, alpha exp(x) below */
@@ -432,8 +444,27 @@ static void affine_grad(ct_node *n, ct_tensor *const *dout)
 AFFINE(add_scalar, 1, s)
 AFFINE(sub_scalar, 1, -s)
 AFFINE(mul_scalar, s, 0)
-AFFINE(div_scalar, 1 / s, 0)
 AFFINE(rsub_scalar, -1, s)
+
+/* A division, not a product with 1 / s, which is rounded: the mean of n ones is 1 for every n. */
+static void div_scalar_grad(ct_node *n, ct_tensor *const *dout)
+{
+    const double *p = ct_node_attributes(n);
+
+    ct_node_add_grad(n, 0, ct_div_scalar(dout[0], p[0]));
+}
+
+static const ct_op div_scalar_op = {
+    .name = "ct_div_scalar", .inputs = 1, .outputs = 1, .backward = div_scalar_grad
+};
+
+ct_tensor *ct_div_scalar(ct_tensor *x, double s)
+{
+    static const elementwise_op op = { "ct_div_scalar", CTI_EW_div_scalar, FLOATS, &div_scalar_op,
+                                       false };
+
+    return elementwise_unary(&op, x, (elementwise_numbers){ s });
+}
 
 ct_tensor *ct_pow_scalar(ct_tensor *x, double p)
 {
@@ -477,45 +508,79 @@ ct_tensor *ct_rpow_scalar(ct_tensor *x, double s)
         return elementwise_binary(&op, a, b, NULL);                                                \
     }
 
-/* The share of a in d: all of it where a is beyond b, half where they are equal (as PyTorch). */
-static ct_tensor *extreme_share(ct_tensor *d, ct_tensor *beyond, ct_tensor *equal)
+/* The share of a, or of b, in d: all of it where a was chosen (beyond b, or NaN) or was not, half
+ * where they are equal (as PyTorch). */
+static ct_tensor *extreme_share(ct_tensor *d, ct_tensor *a, ct_tensor *b, ct_tensor *beyond,
+                                bool of_a)
 {
-    ct_tensor *none = zeros_of(d);
+    ct_tensor *none = zeros_of(d), *first = ct_logical_or(beyond, ct_ne(a, a));
 
-    return ct_where(beyond, d, ct_where(equal, ct_mul_scalar(d, 0.5), none));
+    return ct_where(ct_eq(a, b), ct_mul_scalar(d, 0.5),
+                    of_a ? ct_where(first, d, none) : ct_where(first, none, d));
 }
 
-/* d b a^(b - 1). It is 0 where b = 0, for a = 0 too: a^(b - 1) is infinite there, so 1 replaces
- * a. */
-static ct_tensor *pow_base_grad(ct_tensor *d, ct_tensor *a, ct_tensor *b)
-{
-    ct_tensor *zero_a = zeros_of(a), *zero_b = zeros_of(b);
-    ct_tensor *both = ct_logical_and(ct_eq(a, zero_a), ct_eq(b, zero_b));
-    ct_tensor *base = ct_where(both, ct_add_scalar(zero_a, 1), a);
+/* The derivatives of a^b are kernels with rules for the edges: b a^(b - 1) by a is 0 where b = 0,
+ * for every a; a^b log(a) by b is 0 where a = 0 and b >= 0, its limit. The functions below are their
+ * derivatives in turn. */
 
-    return ct_mul(d, ct_mul(b, ct_pow(base, ct_sub_scalar(b, 1))));
+/* e by both: a^(b - 1) (1 + b log(a)). b log(a) is 0 where b = 0, for every a; the whole is 0 where
+ * a = 0 and b > 1, its limit. */
+static ct_tensor *pow_mixed(ct_tensor *e, ct_tensor *a, ct_tensor *b)
+{
+    ct_tensor *logs = ct_log(a), *zero = zeros_of(b), *one, *none, *turn, *power;
+
+    if (!logs || !zero)
+        return NULL;
+    one = ct_ones(CT_SCALAR, a->dtype, a->device);
+    none = ct_logical_and(ct_eq(b, zero), ct_logical_not(ct_isfinite(logs)));
+    turn = ct_add(ct_where(none, zero, ct_mul(b, ct_where(none, one, logs))), one);
+    power = ct_pow(a, ct_sub(b, one));
+    none = ct_logical_and(ct_eq(a, zeros_of(a)), ct_gt(b, one));
+    return ct_mul(e, ct_where(none, zeros_of(power), ct_mul(power, ct_where(none, one, turn))));
 }
 
-/* d log(a) y. It is 0 where a = 0 and b >= 0: the limit of a^b log(a), where log(a) is infinite. */
-static ct_tensor *pow_exponent_grad(ct_tensor *d, ct_tensor *a, ct_tensor *b, ct_tensor *y)
+/* e by a twice: b (b - 1) a^(b - 2). It is 0 where b is 0 or 1, for every a. */
+static ct_tensor *pow_base_twice(ct_tensor *e, ct_tensor *a, ct_tensor *b)
 {
-    ct_tensor *zero_a = zeros_of(a), *zero_b = zeros_of(b);
-    ct_tensor *flat = ct_logical_and(ct_eq(a, zero_a), ct_ge(b, zero_b));
-    ct_tensor *logs = ct_log(ct_where(flat, ct_add_scalar(zero_a, 1), a));
+    ct_tensor *factor = ct_mul(b, ct_sub_scalar(b, 1)), *power = ct_pow(a, ct_sub_scalar(b, 2));
+    ct_tensor *none =
+        factor ? ct_logical_and(ct_eq(factor, zeros_of(factor)), ct_logical_not(ct_isfinite(power)))
+               : NULL;
 
-    return ct_mul(d, ct_mul(y, logs));
+    return ct_mul(e, ct_where(none, zeros_of(power), ct_mul(factor, power)));
 }
+
+/* e by b twice: a^b log(a)^2. It is 0 where a = 0 and b >= 0, its limit for b > 0. */
+static ct_tensor *pow_exponent_twice(ct_tensor *e, ct_tensor *a, ct_tensor *b)
+{
+    ct_tensor *zero = zeros_of(a), *flat, *base;
+
+    if (!zero)
+        return NULL;
+    flat = ct_logical_and(ct_eq(a, zero), ct_ge(b, zeros_of(b)));
+    base = ct_where(flat, ct_add_scalar(zero, 1), a);
+    return ct_mul(e, ct_mul(ct_pow(base, b), ct_square(ct_log(base))));
+}
+
+/* e summed to the shape of an operand. */
+static ct_tensor *pow_share(ct_tensor *e, const ct_tensor *of)
+{
+    return e && of ? ct_sum_to_shape(e, of->shape) : NULL;
+}
+
+FUSED(pow_base, pow_share(pow_base_twice(e, d, s), d), pow_share(pow_mixed(e, d, s), s))
+FUSED(pow_exponent, pow_share(pow_mixed(e, d, s), d), pow_share(pow_exponent_twice(e, d, s), s))
 
 OF_TWO(add, NUMBERS, 0, d, d)
 OF_TWO(sub, NUMBERS, 0, d, ct_neg(d))
 OF_TWO(mul, NUMBERS, CT_SAVE_INPUTS, ct_mul(d, b), ct_mul(d, a))
 OF_TWO(div, FLOATS, CT_SAVE_INPUTS, ct_div(d, b), ct_neg(ct_mul(d, ct_div(ct_div(a, b), b))))
-OF_TWO(pow, FLOATS, CT_SAVE_INPUTS | CT_SAVE_OUTPUTS, pow_base_grad(d, a, b),
-       pow_exponent_grad(d, a, b, y))
-OF_TWO(maximum, NUMBERS, CT_SAVE_INPUTS, extreme_share(d, ct_gt(a, b), ct_eq(a, b)),
-       extreme_share(d, ct_lt(a, b), ct_eq(a, b)))
-OF_TWO(minimum, NUMBERS, CT_SAVE_INPUTS, extreme_share(d, ct_lt(a, b), ct_eq(a, b)),
-       extreme_share(d, ct_gt(a, b), ct_eq(a, b)))
+OF_TWO(pow, FLOATS, CT_SAVE_INPUTS, ct_mul(d, pow_base(a, b, NULL)),
+       ct_mul(d, pow_exponent(a, b, NULL)))
+OF_TWO(maximum, NUMBERS, CT_SAVE_INPUTS, extreme_share(d, a, b, ct_gt(a, b), true),
+       extreme_share(d, a, b, ct_gt(a, b), false))
+OF_TWO(minimum, NUMBERS, CT_SAVE_INPUTS, extreme_share(d, a, b, ct_lt(a, b), true),
+       extreme_share(d, a, b, ct_lt(a, b), false))
 
 /* ---- comparisons and logic ---- */
 

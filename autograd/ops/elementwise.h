@@ -68,7 +68,8 @@ ct_tensor *ct_add(ct_tensor *a, ct_tensor *b); /* a + b: numbers; da = d, db = d
 ct_tensor *ct_sub(ct_tensor *a, ct_tensor *b); /* a - b: numbers; da = d, db = -d */
 ct_tensor *ct_mul(ct_tensor *a, ct_tensor *b); /* a b: numbers; da = d b, db = d a */
 ct_tensor *ct_div(ct_tensor *a, ct_tensor *b); /* a / b; da = d / b, db = -d y / b */
-/* a^b; da = d b a^(b - 1), and 0 where b = 0; db = d y log(a), and 0 where a = 0 and b >= 0 */
+/* a^b; da = d b a^(b - 1), and 0 where b = 0, for every a; db = d y log(a), and 0 where a = 0 and
+ * b >= 0. The mixed second derivative where b = 0 is 1 / a, in both orders. */
 ct_tensor *ct_pow(ct_tensor *a, ct_tensor *b);
 /* The larger (smaller) of a and b: numbers; NaN if either is NaN. The gradient goes to the operand
  * that was chosen; equal operands get half each. */
@@ -84,7 +85,8 @@ ct_tensor *ct_div_scalar(ct_tensor *x, double s);  /* x / s; dx = d / s */
 ct_tensor *ct_pow_scalar(ct_tensor *x, double p);  /* x^p; dx = d p x^(p - 1) */
 ct_tensor *ct_rsub_scalar(ct_tensor *x, double s); /* s - x; dx = -d */
 ct_tensor *ct_rdiv_scalar(ct_tensor *x, double s); /* s / x; dx = -d y / x */
-ct_tensor *ct_rpow_scalar(ct_tensor *x, double s); /* s^x; dx = d y log(s) */
+/* s^x; dx = d y log(s), and 0 where s = 0 and x >= 0 */
+ct_tensor *ct_rpow_scalar(ct_tensor *x, double s);
 
 /* ---- comparisons and logic: the result is bool and has no derivative ---- */
 

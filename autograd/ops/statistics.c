@@ -4,7 +4,8 @@
  *     std:        dx = d (x - mean) / (divisor y), and 0 where y is 0
  *     norm:       dx = d sign(x) (|x| / y)^(p - 1), and 0 where x or y is 0
  *                 (p = 2: d x / y; p = 0: 0)
- *     logsumexp:  dx = d exp(x - y) */
+ *     logsumexp:  dx = d exp(x - y), formed as exp(x - most) / sum exp(x - most): y has lost the
+ *                 digits that count where a large offset is common to all x */
 #include "autograd/ops/internal.h"
 
 #include <cotangent/autograd/ops/copy.h>
@@ -267,22 +268,23 @@ static ct_tensor *logsumexp_forward(ct_tensor *x, const statistics_attributes *r
 static void logsumexp_grad(ct_node *n, ct_tensor *const *dout)
 {
     const statistics_attributes *r = ct_node_attributes(n);
-    ct_tensor *x = ct_node_input(n, 0), *y = ct_node_output(n, 0), *none;
+    ct_tensor *x = ct_node_input(n, 0), *most, *none, *zero, *e, *sum;
 
-    if (!x || !y)
+    if (!x)
         return;
-    none =
-        ct_eq(y, ct_full(CT_SCALAR, -INFINITY, y->dtype, y->device)); /* every x is -inf: dx = 0 */
-    y = ct_where(none, ct_zeros(CT_SCALAR, y->dtype, y->device), y);
-    y = cti_reduce_spread(y, x->shape, r->mask);
-    ct_node_add_grad(n, 0,
-                     ct_mul(cti_reduce_spread(dout[0], x->shape, r->mask), ct_exp(ct_sub(x, y))));
+    zero = ct_zeros(CT_SCALAR, x->dtype, x->device);
+    most = cti_reduce_extreme("ct_logsumexp_axes", CTI_MAX, ct_detach(x), r->mask, true);
+    none = ct_eq(most, ct_full(CT_SCALAR, -INFINITY, x->dtype, x->device)); /* dx = 0 there */
+    e = ct_exp(ct_sub(x, ct_where(none, zero, most)));
+    sum = cti_reduce_sum("ct_logsumexp_axes", e, r->mask, true);
+    sum = ct_where(ct_isfinite(most), sum, ct_ones(CT_SCALAR, x->dtype, x->device));
+    ct_node_add_grad(n, 0, ct_mul(cti_reduce_spread(dout[0], x->shape, r->mask), ct_div(e, sum)));
 }
 
 static const ct_op logsumexp_op = { .name = "ct_logsumexp_axes",
                                     .inputs = 1,
                                     .outputs = 1,
-                                    .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
+                                    .saves = CT_SAVE_INPUTS,
                                     .backward = logsumexp_grad };
 
 ct_tensor *ct_logsumexp_axes(ct_tensor *x, int count, const int *axes, bool keepdim)

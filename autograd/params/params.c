@@ -177,7 +177,8 @@ static char *params_full_name(const char *function, const ct_params *set, const 
     if (!cti_given(function, "name", name))
         return NULL;
     if (!name[0] || name[0] == '.' || name[strlen(name) - 1] == '.') {
-        ct_raise(CT_ERR_ARGUMENT, function, "the name \"%s\" is empty or has a dot at an end", name);
+        ct_raise(CT_ERR_ARGUMENT, function, "the name \"%s\" is empty or has a dot at an end",
+                 name);
         return NULL;
     }
     n = strlen(set->prefix) + strlen(name) + strlen(suffix) + 1;

@@ -36,10 +36,10 @@ typedef struct cti_row_loops {
     void (*log_sum_exp)(int64_t rows, int64_t n, const void *in, void *most, void *log_sum);
     /* of rows up to 64; target -1: ignored. See loops_loss.h. */
     void (*cross_entropy)(int64_t rows, int64_t n, const void *in, const int64_t *target,
-                          double smoothing, void *loss, void *lse);
+                          double smoothing, void *loss, void *most, void *lse);
     void (*cross_entropy_backward)(int64_t rows, int64_t n, const void *in, const int64_t *target,
-                                   double smoothing, const void *lse, const void *dloss,
-                                   int64_t dloss_step, void *din);
+                                   double smoothing, const void *most, const void *lse,
+                                   const void *dloss, int64_t dloss_step, void *din);
     void (*add_row)(int64_t n, void *dst, const void *src);
 
     /* rows of width elements, ldx and ldo apart: out = x + bias (NULL: x, bias is 0). start_rows:

@@ -1,9 +1,12 @@
 /* loops_loss.h - softmax cross-entropy of rows of class scores, for f32 and f64; included by
  * kernels.c after loops_float.h. (internal, no guard)
  *
- *     lse = most + log(sum of exp(x - most))      most = max(x)
- *     loss = lse - (1 - s) x[target] - s mean(x)  s the label smoothing
- *     dx = dloss (exp(x - lse) - s / n - (1 - s) [target])
+ *     lse = log(sum of exp(x - most))        most = max(x)
+ *     loss = lse + (1 - s) (most - x[target]) + s mean(most - x)  s the label smoothing
+ *     dx = dloss (exp(x - most - lse) - s / n - (1 - s) [target])
+ *
+ * Scores are subtracted from each other before anything is added: a common offset of the scores
+ * changes nothing.
  *
  * Rows are short as a rule (an alphabet): as many as a vector has elements stand side by side then,
  * so that greatest elements, exponentials and sums are each taken of all of them at once. */
@@ -96,24 +99,40 @@ static void FN(log_sum_exp)(int64_t rows, int64_t n, const void *in, void *most_
     }
 }
 
+/* The mean of most - x. */
+static T FN(mean_below)(int64_t n, const T *x, T most)
+{
+    T below[LOSS_BLOCK];
+    double total = 0;
+    int64_t at, i;
+
+    for (at = 0; at < n; at += LOSS_BLOCK) {
+        int64_t m = n - at < LOSS_BLOCK ? n - at : LOSS_BLOCK;
+
+        for (i = 0; i < m; i++)
+            below[i] = most - x[at + i];
+        total += FN(sum)(m, below);
+    }
+    return (T)(total / (double)n);
+}
+
 /* rows up to LOSS_ROWS; a target of -1 is ignored */
 static void FN(cross_entropy)(int64_t rows, int64_t n, const void *in, const int64_t *target,
-                              double smoothing, void *loss_, void *lse_)
+                              double smoothing, void *loss_, void *most_, void *lse_)
 {
     const T *x = in;
-    T *loss = loss_, *lse = lse_, most[LOSS_ROWS], log_sum[LOSS_ROWS], s = (T)smoothing;
+    T *loss = loss_, *most = most_, *lse = lse_, s = (T)smoothing;
     int64_t r;
 
-    FN(log_sum_exp)(rows, n, in, most, log_sum);
+    FN(log_sum_exp)(rows, n, in, most, lse);
     for (r = 0; r < rows; r++) {
-        lse[r] = most[r] + log_sum[r];
         if (target[r] < 0)
             loss[r] = 0;
         else if (s == 0)
-            loss[r] = log_sum[r] + (most[r] - x[r * n + target[r]]);
+            loss[r] = lse[r] + (most[r] - x[r * n + target[r]]);
         else
-            loss[r] = log_sum[r] + (1 - s) * (most[r] - x[r * n + target[r]]) +
-                      s * (most[r] - (T)(FN(sum)(n, x + r * n) / (double)n));
+            loss[r] = lse[r] + (1 - s) * (most[r] - x[r * n + target[r]]) +
+                      s * FN(mean_below)(n, x + r * n, most[r]);
     }
 }
 
@@ -128,48 +147,58 @@ static void FN(spread)(int64_t n, T v, T *to)
             to[i + l] = v;
 }
 
-/* out = g (exp(in - lse) - base) of rows, g of each or one for all (g_step 0); rows n <=
- * LOSS_BLOCK. What belongs to a row is spread over its elements first. */
-static void FN(softmax_minus)(int64_t rows, int64_t n, const T *x, const T *lse, T base, const T *g,
-                              int64_t g_step, T *out)
+/* What a derivative reads of rows: scores (rows, n), and one number of each row; g_step 0: one g
+ * for all. */
+typedef struct FN(loss_rows) {
+    const T *x, *most, *lse, *g;
+    int64_t g_step;
+} FN(loss_rows);
+
+/* out = g (exp(x - most - lse) - base) of rows from the given one on; rows n <= LOSS_BLOCK. What
+ * belongs to a row is spread over its elements first. */
+static void FN(softmax_minus)(const FN(loss_rows) * l, int64_t first, int64_t rows, int64_t n,
+                              T base, T *out)
 {
-    T from[LOSS_BLOCK + LANES], scale[LOSS_BLOCK + LANES];
+    T top[LOSS_BLOCK + LANES], from[LOSS_BLOCK + LANES], scale[LOSS_BLOCK + LANES];
+    const T *x = l->x + first * n;
     int64_t r, i;
 
     for (r = 0; r < rows; r++) {
-        FN(spread)(n, lse[r], from + r * n);
-        FN(spread)(n, g[r * g_step], scale + r * n);
+        FN(spread)(n, l->most[first + r], top + r * n);
+        FN(spread)(n, l->lse[first + r], from + r * n);
+        FN(spread)(n, l->g[(first + r) * l->g_step], scale + r * n);
     }
     INDEPENDENT
     for (i = 0; i < rows * n; i++)
-        out[i] = scale[i] * (M(exp)(x[i] - from[i]) - base);
+        out[i] = scale[i] * (M(exp)(x[i] - top[i] - from[i]) - base);
 }
 
 /* The same of one row of any length. */
-static void FN(long_softmax_minus)(int64_t n, const T *x, T lse, T base, T g, T *out)
+static void FN(long_softmax_minus)(const FN(loss_rows) * l, int64_t row, int64_t n, T base, T *out)
 {
+    const T *x = l->x + row * n, most = l->most[row], lse = l->lse[row], g = l->g[row * l->g_step];
     int64_t i;
 
     INDEPENDENT
     for (i = 0; i < n; i++)
-        out[i] = g * (M(exp)(x[i] - lse) - base);
+        out[i] = g * (M(exp)(x[i] - most - lse) - base);
 }
 
 /* rows up to LOSS_ROWS */
 static void FN(cross_entropy_backward)(int64_t rows, int64_t n, const void *in,
-                                       const int64_t *target, double smoothing, const void *lse_,
-                                       const void *g_, int64_t g_step, void *out_)
+                                       const int64_t *target, double smoothing, const void *most,
+                                       const void *lse, const void *g_, int64_t g_step, void *out_)
 {
-    const T *x = in, *lse = lse_, *g = g_;
+    const T *g = g_;
+    const FN(loss_rows) l = { in, most, lse, g, g_step };
     T *out = out_, base = (T)(smoothing / (double)n);
     int64_t few = n <= SHORT_ROW ? LOSS_BLOCK / n : 1, r, i;
 
     for (r = 0; r < rows; r += few) {
         if (n <= SHORT_ROW)
-            (FN(softmax_minus))(rows - r < few ? rows - r : few, n, x + r * n, lse + r, base,
-                                g + r * g_step, g_step, out + r * n);
+            (FN(softmax_minus))(&l, r, rows - r < few ? rows - r : few, n, base, out + r * n);
         else
-            FN(long_softmax_minus)(n, x + r * n, lse[r], base, g[r * g_step], out + r * n);
+            FN(long_softmax_minus)(&l, r, n, base, out + r * n);
     }
     for (r = 0; r < rows; r++) {
         if (target[r] >= 0)

@@ -61,7 +61,7 @@ static void cross_entropy_piece(void *context, int64_t piece)
         }
         cti_cpu_rows_of(a->dtype)->cross_entropy(
             count, a->n, (const char *)a->in + at * a->n * size, target, a->smoothing,
-            (char *)a->loss + at * size, (char *)a->lse + at * size);
+            (char *)a->loss + at * size, (char *)a->most + at * size, (char *)a->lse + at * size);
     }
 }
 
@@ -97,8 +97,9 @@ static void cross_entropy_backward_piece(void *context, int64_t piece)
         }
         cti_cpu_rows_of(a->dtype)->cross_entropy_backward(
             count, a->n, (const char *)a->in + at * a->n * size, target, a->smoothing,
-            (const char *)a->lse + at * size, (const char *)a->dloss + at * a->dloss_step * size,
-            a->dloss_step, (char *)a->din + at * a->n * size);
+            (const char *)a->most + at * size, (const char *)a->lse + at * size,
+            (const char *)a->dloss + at * a->dloss_step * size, a->dloss_step,
+            (char *)a->din + at * a->n * size);
     }
 }
 

@@ -515,6 +515,87 @@ END_TEST
 
 /* ---- losses at their edges ---- */
 
+/* Cross-entropy and logsumexp of {c, c + 1, c - 2}: neither loss - c nor gradient depends on c. The
+ * values are from 200-bit arithmetic. */
+static void check_offset(double c, ct_dtype dtype)
+{
+    const double p[3] = { 0.25949646034241911748, 0.70538451269824115833, 0.035119026959339724188 };
+    const double turn[3] = { 0.19215804741217441972, -0.18304478422555577114,
+                             -0.0091132631866186485824 }; /* of p[0] */
+    const double near = dtype == CT_F32 ? 2e-6 : 1e-14;
+    static const int axis = 1;
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x =
+        leaf(ct_cast(ct_reshape(F64(c, c + 1, c - 2, c, c + 1, c - 2), CT_SHAPE(2, 3)), dtype));
+    ct_tensor *target = I64(0, -100), *weight = ct_cast(F64(1, 1, 1), dtype), *loss, *g, *h;
+    int weighted, smooth, reduction, i;
+
+    for (i = 0; i < 12; i++) {
+        weighted = i / 6;
+        smooth = i / 3 % 2;
+        reduction = i % 3;
+        loss =
+            ct_cross_entropy_with(x, target,
+                                  (ct_cross_entropy_options){ .reduction = (ct_reduction)reduction,
+                                                              .label_smoothing = smooth ? 0.1 : 0,
+                                                              .has_ignore_index = true,
+                                                              .ignore_index = -100,
+                                                              .weight = weighted ? weight : NULL });
+        if (reduction == CT_REDUCTION_NONE)
+            loss = ct_sum(loss);
+        expect_close("loss", ct_item(loss), smooth ? 1.3823455501015197188 : 1.3490122167681863854,
+                     near);
+        ck_assert(ct_grad(1, &loss, 1, &x, NULL, true, &g) == CT_OK);
+        h = ct_sum(ct_select(ct_select(g, 0, 0), 0, 0));
+        expect_values("gradient", ct_select(g, 0, 0),
+                      smooth ? (double[]){ p[0] - 0.9 - 0.1 / 3, p[1] - 0.1 / 3, p[2] - 0.1 / 3 }
+                             : (double[]){ p[0] - 1, p[1], p[2] },
+                      3, near);
+        EXPECT(ct_select(g, 0, 1), 0, 0, 0); /* ignored */
+        expect_values("second derivative", ct_select(gradient(h, x, NULL), 0, 0), turn, 3, near);
+    }
+    loss = ct_sum(ct_logsumexp_axes(x, 1, &axis, false));
+    expect_values("logsumexp", ct_select(gradient(loss, x, NULL), 0, 1), p, 3, near);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+
+START_TEST(an_offset_of_the_scores_changes_nothing)
+{
+    static const double f32[] = { 0, 1e4, -1e4, 1e5, 1e6, 1e7 }, f64[] = { 0, 1e4, 1e15, -1e15 };
+    size_t i;
+
+    for (i = 0; i < sizeof f32 / sizeof *f32; i++)
+        check_offset(f32[i], CT_F32);
+    for (i = 0; i < sizeof f64 / sizeof *f64; i++)
+        check_offset(f64[i], CT_F64);
+}
+END_TEST
+
+/* Every target ignored, with a weight and smoothing: the loss is the mean of nothing, and no logit
+ * has a part in it. */
+START_TEST(ignored_targets_have_no_gradient)
+{
+    int i;
+
+    for (i = 0; i < 8; i++) {
+        ct_scope s = ct_scope_begin();
+        ct_tensor *x = leaf(ct_reshape(F64(1, 2, 3, 4), CT_SHAPE(2, 2))), *g, *loss;
+        ct_cross_entropy_options o = { .reduction = i & 4 ? CT_REDUCTION_SUM : CT_REDUCTION_MEAN,
+                                       .label_smoothing = i & 1 ? 0.1 : 0,
+                                       .has_ignore_index = true,
+                                       .ignore_index = -100,
+                                       .weight = i & 2 ? F64(1, 2) : NULL };
+
+        loss = ct_cross_entropy_with(x, I64(-100, -100), o);
+        EXPECT(loss, i & 4 ? 0 : NAN);
+        ck_assert(ct_grad(1, &loss, 1, &x, NULL, true, &g) == CT_OK);
+        EXPECT(g, 0, 0, 0, 0);
+        EXPECT(gradient(ct_sum(g), x, NULL), 0, 0, 0, 0);
+        ck_assert(ct_scope_end(s) == CT_OK);
+    }
+}
+END_TEST
+
 START_TEST(losses_stay_finite)
 {
     ct_scope s = ct_scope_begin();

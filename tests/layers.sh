@@ -4,7 +4,7 @@
 #     examples, tool ──> train ──> nn, optim, data ──> autograd ──> tensor <·· cuda (nobody includes it)
 #
 # nn, optim and data do not see each other; <cotangent.h> is for users: examples, tool,
-# tests, bench.
+# tests, bench. The examples may include one header of tool: tool/cli.h.
 
 . "$(dirname "$0")/lib.sh"
 

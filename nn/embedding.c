@@ -1,6 +1,8 @@
 /* embedding.c - the Embedding module. */
 #include "tensor/internal.h"
 
+#include "nn/internal.h"
+
 #include <cotangent/autograd/ops/index.h>
 #include <cotangent/nn/embedding.h>
 #include <cotangent/nn/init.h>

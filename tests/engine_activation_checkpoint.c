@@ -338,4 +338,7 @@ void engine_activation_checkpoint_cases(Suite *suite)
     tcase_add_test(tc, checkpoints_are_checked);
     tcase_add_test(tc, checkpoints_give_all_outputs);
     tcase_add_test(tc, a_checkpoint_without_recording_records_nothing);
+    tcase_add_test(tc, checkpoints_draw_from_their_generator);
+    tcase_add_test(tc, gradients_are_the_callers_own);
+    tcase_add_test(tc, a_hook_cannot_write_its_gradient);
 }

@@ -131,7 +131,7 @@ for compiler in ${CXX-c++} g++ clang++; do
     done
 done
 [ -n "$found" ] || echo "cplusplus.sh: there is no C++ compiler here; only C is tried"
-for compiler in $CC gcc clang; do
+for compiler in ${CC#ccache } gcc clang; do
     command -v "${compiler%% *}" >/dev/null 2>&1 || continue
     for standard in c11 c17 c23 c2x; do
         try "$compiler" "$standard" program.c

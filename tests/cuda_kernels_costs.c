@@ -198,7 +198,7 @@ START_TEST(memory_is_touched_in_order)
         { "uniform", draw_4096, 32, 512 },
         { "transpose some", transpose_some, 256, 1024 },
         { "softmax", softmax_rows, 512, 2048 },
-        { "cross entropy", cross_entropy_rows, 384, 1248 },
+        { "cross entropy", cross_entropy_rows, 416, 1280 },
         { "sum", sum_all, 129, 513 },
         { "sums of rows", sum_rows, 136, 520 },
         { "sums of columns", sum_columns, 130, 520 },

@@ -191,7 +191,7 @@ static real tolerance(cti_ew_op op, ct_dtype dtype, const real *in, real want)
     if (op == CTI_EW_pow_base && fabsl(in[1]) < eps) /* the power alone may overflow */
         return INFINITY;
     if (op == CTI_EW_pow_base) /* the exponent y - 1 is rounded */
-        scale *= 1 + fabsl(in[1] * logl(fabsl(in[0])));
+        scale *= 1 + (1 + fabsl(in[1])) * fabsl(logl(fabsl(in[0])));
     tiny = dtype == CT_F32 ? 0x1p-147L : 0x1p-1070L;
     if (op == CTI_EW_pow_base || op == CTI_EW_pow_exponent) /* a factor of a subnormal power */
         tiny *= 1 + fabsl(op == CTI_EW_pow_base ? in[1] : logl(fabsl(in[0])));

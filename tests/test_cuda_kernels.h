@@ -1,6 +1,6 @@
 /* test_cuda_kernels.h - what the sources of test_cuda_kernels share: a case that runs on both devices. */
-#ifndef TESTS_TEST_CUDA_KERNELS_H
-#define TESTS_TEST_CUDA_KERNELS_H
+#ifndef TESTS_DEVICE_KERNELS_H
+#define TESTS_DEVICE_KERNELS_H
 
 #include "tests/harness.h"
 

@@ -9,7 +9,7 @@
 static const char *summary_note(const ct_param *p)
 {
     if (ct_param_is_lazy(p))
-        return "  (settled at the first forward)";
+        return "  (known after the first forward)";
     if (cti_param_is_buffer(p))
         return "  (buffer)";
     if (cti_param_real(p) != p)

@@ -16,9 +16,8 @@ typedef struct layer_norm {
 
 ct_tensor *cti_layer_norm(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, double eps)
 {
-    const int last = -1;
-    ct_tensor *centred = ct_sub(x, ct_mean_axes(x, 1, &last, true));
-    ct_tensor *variance = ct_mean_axes(ct_square(centred), 1, &last, true);
+    ct_tensor *centred = ct_sub(x, ct_mean_axis(x, -1, true));
+    ct_tensor *variance = ct_mean_axis(ct_square(centred), -1, true);
     ct_tensor *y = ct_mul(centred, ct_rsqrt(ct_add_scalar(variance, eps)));
 
     y = weight ? ct_mul(y, weight) : y;

@@ -225,9 +225,7 @@ ct_status cti_optimizer_step(ct_optimizer *o, cti_param_table *t)
 
     if (!cti_sink_allowed())
         return ct_error();
-    if (!cti_given(me, "o", o))
-        return ct_error();
-    if (!cti_optimizer_slots(me, o))
+    if (!cti_given(me, "o", o) || !cti_optimizer_slots(me, o))
         return ct_error();
     if (!t || t->set != o->set) {
         if (cti_param_table_make(me, o->set, &own)) {

@@ -21,8 +21,7 @@ if [ -z "$(ls "$folder" 2>/dev/null)" ]; then
 fi
 
 # What depends on the machine or on chance becomes a word; messages that only some machines give are
-# left out: those of a processor, of an installed plug-in, of a user who is not root, of a build with
-# --enable-debug.
+# left out: those of a processor, of an installed plug-in, of a user who is not root.
 normalise()
 {
     sed -e '/bf16 products/d' -e '/no plug-in /d' -e '/Permission denied/d' \

@@ -48,12 +48,14 @@ import time
 # What kills the mutants of a folder.
 SUITES = {
     "tensor": ["test_misuse", "test_tensor", "test_plugin", "test_optim", "test_scope",
-               "test_storage", "test_threads", "test_handles", "test_arguments", "test_kernels", "test_ops", "test_state_dict",
+               "test_storage", "test_threads", "test_handles", "test_arguments", "test_kernels",
+               "test_ops", "test_state_dict",
                "test_safetensors", "test_npy", "test_engine", "test_nn", "test_loss",
                "test_recurrent", "test_autograd", "test_init", "trace.sh"],
     "autograd": ["test_misuse", "test_params", "test_ops", "test_engine", "test_state_dict",
                  "test_main_job", "test_plugin", "test_autograd", "trace.sh", "custom_op.sh"],
-    "nn": ["test_misuse", "test_params", "test_main_job", "test_nn", "test_loss", "test_handles", "test_arguments",
+    "nn": ["test_misuse", "test_params", "test_main_job", "test_nn", "test_loss", "test_handles",
+           "test_arguments",
            "test_ops", "test_recurrent", "test_init", "test_convert", "test_plugin"],
     "optim": ["test_optim", "test_main_job"],
     "data": ["test_data", "test_tensor_loader", "test_language_model"],
@@ -71,7 +73,7 @@ SLOW = {"test_autograd", "test_init"}   # with the sanitizers, which are not for
 
 # The builds of a tree: folder, flags of configure, programs left out.
 USUAL = ("build", "--disable-shared --without-cuda", set())
-CHECKED = ("checked", "--disable-shared --without-cuda --enable-sanitize --enable-debug", SLOW)
+CHECKED = ("checked", "--disable-shared --without-cuda --enable-sanitize", SLOW)
 DEVICES = ("build", "--disable-static", set())
 COVERED = ("covered", "--disable-shared --without-cuda", set())   # tells which lines are executed
 CPU_SECONDS = 60    # of a process of the original's

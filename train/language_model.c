@@ -316,8 +316,7 @@ static int32_t lm_choose(lm_stream *s, ct_tensor *logits)
         return (int32_t)ct_item(ct_argmax(logits, 1, false));
     if (k > 0 && k < vocab)
         kept = ct_topk(logits, k, 1, true, &which);
-    kept =
-        ct_sub(kept, ct_amax_axes(kept, 1, (int[]){ 1 }, true)); /* the greatest is 0, whatever */
+    kept = ct_sub(kept, ct_amax_axis(kept, 1, true)); /* the greatest is 0, whatever */
     at = ct_multinomial(ct_softmax(ct_mul_scalar(kept, 1 / temperature), 1), 1, true, &s->g);
     return (int32_t)ct_item(which ? ct_gather(which, 1, at) : at);
 }

@@ -100,6 +100,10 @@ ct_tensor *cti_one_hot_of(const ct_tensor *x);
 /* ct_embedding of a table and indices that nobody else writes. The rows are lazy (lazy_rows.c). */
 ct_tensor *cti_lazy_gather(ct_tensor *table, ct_tensor *indices);
 
+/* True if x, weight and bias (or NULL) fit ct_linear; else false with an error. */
+bool cti_linear_check(const char *function, const ct_tensor *x, const ct_tensor *weight,
+                      const ct_tensor *bias);
+
 /* ct_gather, with the name of the function that errors show. */
 ct_tensor *cti_gather(const char *function, ct_tensor *x, int axis, ct_tensor *index);
 

@@ -17,19 +17,30 @@ typedef struct rnnlm {
     int vocab;
 } rnnlm;
 
-/* ids (B, T) -> logits (B, T, vocab); *next is the state after the last step */
+/* ids (B, T) -> hidden states (T, B, hidden); *next is the state after the last step */
+static ct_tensor *rnnlm_hidden(const rnnlm *m, ct_tensor *ids, const ct_state *state,
+                               ct_state **next)
+{
+    ct_tensor *x = ct_one_hot(ct_transpose(ids, 0, 1), m->vocab); /* (T, B, vocab) */
+
+    return ct_recurrent_forward(m->rnn, x, state, next);
+}
+
+/* ids (B, T) -> logits (B, T, vocab) */
 static ct_tensor *rnnlm_forward(const rnnlm *m, ct_tensor *ids, const ct_state *state,
                                 ct_state **next)
 {
-    ct_tensor *x = ct_one_hot(ct_transpose(ids, 0, 1), m->vocab); /* (T, B, vocab) */
-    ct_tensor *y = ct_recurrent_forward(m->rnn, x, state, next);  /* (T, B, hidden) */
-
-    return ct_transpose(ct_forward(m->linear, y), 0, 1);
+    return ct_transpose(ct_forward(m->linear, rnnlm_hidden(m, ids, state, next)), 0, 1);
 }
 
+/* Cross-entropy of rnnlm_forward, without the logits in memory. */
 static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state, ct_state **next)
 {
-    return ct_cross_entropy(rnnlm_forward(self, batch->x, state, next), batch->y);
+    const rnnlm *m = self;
+
+    return ct_nn_linear_cross_entropy(m->linear, rnnlm_hidden(m, batch->x, state, next),
+                                      ct_transpose(batch->y, 0, 1),
+                                      (ct_cross_entropy_options){ .reduction = CT_REDUCTION_MEAN });
 }
 
 static ct_optimizer *configure_optimizers(void *self)

@@ -4,6 +4,7 @@
 
 #include "tensor/internal.h"
 
+#include <cotangent/nn/loss.h>
 #include <cotangent/nn/module.h>
 #include <cotangent/nn/state.h>
 
@@ -18,11 +19,29 @@ ct_tensor *cti_value(ct_param *p);
  * (x - mean) / sqrt(variance + eps) */
 ct_tensor *cti_layer_norm(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, double eps);
 
+/* ct_cross_entropy_with; errors name function. */
+ct_tensor *cti_cross_entropy(const char *function, ct_tensor *logits, ct_tensor *targets,
+                             ct_cross_entropy_options options);
+
+/* ct_linear_cross_entropy; errors name function. */
+ct_tensor *cti_linear_cross_entropy(const char *function, ct_tensor *x, ct_tensor *weight,
+                                    ct_tensor *bias, ct_tensor *targets,
+                                    const ct_cross_entropy_options *options);
+
+/* True if reduction and label_smoothing are in range; else false with an error. */
+bool cti_cross_entropy_options(const char *function, const ct_cross_entropy_options *options);
+
+/* Raises CT_ERR_INDEX about the target (targets of rank 1) at a position. */
+void cti_raise_target(const char *function, ct_tensor *targets, int64_t position, int64_t classes);
+
 /* True if a module's set and name are not NULL; else false with an error, but none if one stands. */
 bool cti_module_given(const char *function, const ct_params *params, const char *name);
 
 /* True if p is in [0, 1); else CT_ERR_ARGUMENT. */
 bool cti_is_probability(const char *function, const char *name, double p);
+
+/* The self of a module of the kind that has this forward; NULL, without an error, for another. */
+void *cti_module_self(const ct_module *m, ct_tensor *(*forward)(void *self, ct_tensor *x));
 
 /* size bytes of zeros that the set frees; NULL with an error. */
 void *cti_module_data(ct_params *params, size_t size);

@@ -52,13 +52,19 @@ static ct_status linear_settle(linear *l, int64_t in)
     return status == CT_OK && l->bias ? ct_param_materialize(l->bias, CT_SHAPE(l->out)) : status;
 }
 
+/* Gives a lazy weight the size of the last axis of x. */
+static bool linear_ready(linear *l, const ct_tensor *x)
+{
+    return !(ct_param_is_lazy(l->weight) || (l->bias && ct_param_is_lazy(l->bias))) ||
+           linear_settle(l, ct_size(x, -1)) == CT_OK;
+}
+
 static ct_tensor *linear_forward(void *self, ct_tensor *x)
 {
     linear *l = self;
 
-    if (ct_param_is_lazy(l->weight) || (l->bias && ct_param_is_lazy(l->bias)))
-        if (linear_settle(l, ct_size(x, -1)) != CT_OK)
-            return NULL;
+    if (!linear_ready(l, x))
+        return NULL;
     return ct_linear(x, ct_param_value(l->weight), l->bias ? ct_param_value(l->bias) : NULL);
 }
 
@@ -87,4 +93,22 @@ ct_module *ct_nn_linear(ct_params *params, const char *name, ct_nn_linear_option
         l->bias = ct_params_add(mine, "bias", CT_SHAPE(options.in_features ? l->out : -1), init);
     return l->weight && (l->bias || options.no_bias) ? ct_nn_module(params, l, linear_forward)
                                                      : NULL;
+}
+
+ct_tensor *ct_nn_linear_cross_entropy(ct_module *linear, ct_tensor *x, ct_tensor *targets,
+                                      ct_cross_entropy_options options)
+{
+    static const char *const me = "ct_nn_linear_cross_entropy";
+    struct linear *l;
+
+    if (!cti_given(me, "linear", linear) || !cti_usable(me, x) || !cti_usable(me, targets))
+        return NULL;
+    l = cti_module_self(linear, linear_forward);
+    if (!l) {
+        ct_raise(CT_ERR_ARGUMENT, me, "linear was not made by ct_nn_linear");
+        return NULL;
+    }
+    return linear_ready(l, x) ? cti_linear_cross_entropy(me, x, ct_param_value(l->weight),
+                                                         cti_value(l->bias), targets, &options)
+                              : NULL;
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include <cotangent/nn/dialect.h>
+#include <cotangent/nn/loss.h>
 #include <cotangent/nn/module.h>
 
 #ifdef __cplusplus
@@ -22,6 +23,12 @@ typedef struct ct_nn_linear_options {
  * with the initial values of the dialect; PyTorch's are uniform within 1/sqrt(in). The module
  * belongs to params. CT_ERR_ARGUMENT if out_features is below 1 or in_features is negative. */
 ct_module *ct_nn_linear(ct_params *params, const char *name, ct_nn_linear_options options);
+
+/* ct_linear_cross_entropy (loss.h) with the weight and bias of a Linear: the cross-entropy of
+ * ct_forward(linear, x), x (..., in), computed without the scores in memory. CT_ERR_ARGUMENT if the
+ * module is not one that ct_nn_linear made. */
+ct_tensor *ct_nn_linear_cross_entropy(ct_module *linear, ct_tensor *x, ct_tensor *targets,
+                                      ct_cross_entropy_options options);
 
 #ifdef __cplusplus
 }

@@ -2,6 +2,8 @@
  * losses are composed from ops, which have derivatives. */
 #include "autograd/internal.h"
 
+#include "nn/internal.h"
+
 #include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/index.h>
@@ -128,20 +130,28 @@ static const ct_op rows_op = { .name = "ct_cross_entropy",
                                .saves = CT_SAVE_INPUTS | CT_SAVE_OUTPUTS,
                                .backward = ce_rows_grad };
 
-/* The loss of each row: logits (rows, C), targets (rows), contiguous. */
-static ct_tensor *ce_row_losses(ct_tensor *logits, ct_tensor *targets, const ce *o)
+void cti_raise_target(const char *function, ct_tensor *targets, int64_t position, int64_t classes)
+{
+    ct_raise(CT_ERR_INDEX, function,
+             "target %.0f at position %lld is not in 0..%lld (see ignore_index)",
+             ct_item(ct_select(targets, 0, position)), (long long)position, (long long)classes - 1);
+}
+
+/* The loss of each row: logits (rows, C), targets (rows), contiguous. me: the function that errors
+ * name. */
+static ct_tensor *ce_row_losses(const char *me, ct_tensor *logits, ct_tensor *targets, const ce *o)
 {
     ct_tensor *in[2] = { logits, targets }, *out[2], *x;
     int64_t rows = logits->shape.dim[0], classes = logits->shape.dim[1];
     cti_cross_entropy_args a;
     cti_fault fault;
 
-    out[0] = cti_new(rows_op.name, CT_SHAPE(rows), logits->dtype, logits->device);
-    out[1] = cti_new(rows_op.name, CT_SHAPE(2, rows), logits->dtype, logits->device);
+    out[0] = cti_new(me, CT_SHAPE(rows), logits->dtype, logits->device);
+    out[1] = cti_new(me, CT_SHAPE(2, rows), logits->dtype, logits->device);
     x = cti_contiguous(logits);
     if (!out[0] || !out[1] || !x)
         return NULL;
-    fault = cti_fault_at(x->device, CTI_FAULT_TARGET, rows_op.name, classes);
+    fault = cti_fault_at(x->device, CTI_FAULT_TARGET, me, classes);
     a = (cti_cross_entropy_args){ .dtype = x->dtype,
                                   .index_dtype = targets->dtype,
                                   .rows = rows,
@@ -154,10 +164,7 @@ static ct_tensor *ce_row_losses(ct_tensor *logits, ct_tensor *targets, const ce 
                                   .most = cti_data(out[1]),
                                   .lse = ce_log_sums(out[1]) };
     if (cti_backend_of(x->device)->cross_entropy(&a, &fault) != CT_OK) {
-        ct_raise(CT_ERR_INDEX, rows_op.name,
-                 "target %.0f at position %lld is not in 0..%lld (see ignore_index)",
-                 ct_item(ct_select(targets, 0, fault.position)), (long long)fault.position,
-                 (long long)classes - 1);
+        cti_raise_target(me, targets, fault.position, classes);
         return NULL;
     }
     return ct_record(&rows_op, 2, in, 2, out, o, sizeof *o) ? out[0] : NULL;
@@ -267,10 +274,9 @@ static ct_tensor *loss_target_weights(ct_tensor *weight, ct_tensor *targets, con
 }
 
 /* loss = -sum over classes of w ((1 - s) target + s / C) log_softmax(logits) */
-static ct_tensor *ce_probability_losses(ct_tensor *logits, ct_tensor *targets,
+static ct_tensor *ce_probability_losses(const char *me, ct_tensor *logits, ct_tensor *targets,
                                         const ct_cross_entropy_options *o)
 {
-    static const char *const me = "ct_cross_entropy";
     const int last = -1;
     double s = o->label_smoothing;
     ct_tensor *weight = o->weight;
@@ -302,6 +308,7 @@ static ct_tensor *ce_probability_losses(ct_tensor *logits, ct_tensor *targets,
 
 /* Cross-entropy of class indices, over rows: what its steps share. */
 typedef struct ce_call {
+    const char *me; /* the function that errors name */
     ce o;
     bool has_ignored;   /* targets may be ignored */
     ct_tensor *logits;  /* (rows, C) */
@@ -334,8 +341,8 @@ static ct_tensor *ce_index_losses(ce_call *c)
     ct_tensor *loss;
 
     if (!c->weight)
-        return ce_row_losses(c->logits, c->targets, &c->o);
-    loss = ce_row_losses(c->logits, c->targets, &sharp);
+        return ce_row_losses(c->me, c->logits, c->targets, &c->o);
+    loss = ce_row_losses(c->me, c->logits, c->targets, &sharp);
     if (!loss)
         return NULL;
     c->each = loss_target_weights(c->weight, c->targets, &c->o);
@@ -353,12 +360,13 @@ static ct_tensor *ce_index_mean(const ce_call *c, ct_tensor *sum)
     return ct_div(sum, ct_sum(loss_counted(c->targets, &c->o, sum->dtype)));
 }
 
-static ct_tensor *ce_of_indices(ct_tensor *logits, ct_tensor *targets,
+static ct_tensor *ce_of_indices(const char *me, ct_tensor *logits, ct_tensor *targets,
                                 const ct_cross_entropy_options *options)
 {
     const ct_shape shape = targets->shape;
     const ct_reduction reduction = options->reduction;
-    ce_call c = { .o = { options->label_smoothing,
+    ce_call c = { .me = me,
+                  .o = { options->label_smoothing,
                          options->has_ignore_index ? options->ignore_index : INT64_MIN },
                   .has_ignored = options->has_ignore_index,
                   .weight = options->weight };
@@ -375,21 +383,31 @@ static ct_tensor *ce_of_indices(ct_tensor *logits, ct_tensor *targets,
     return reduction == CT_REDUCTION_SUM || !loss ? loss : ce_index_mean(&c, loss);
 }
 
-ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
-                                 ct_cross_entropy_options options)
+bool cti_cross_entropy_options(const char *me, const ct_cross_entropy_options *options)
 {
-    static const char *const me = "ct_cross_entropy";
+    return loss_check_reduction(me, options->reduction) &&
+           loss_check_smoothing(me, options->label_smoothing);
+}
 
+ct_tensor *cti_cross_entropy(const char *me, ct_tensor *logits, ct_tensor *targets,
+                             ct_cross_entropy_options options)
+{
     if (!cti_usable(me, logits) || !cti_usable(me, targets) ||
-        !loss_check_reduction(me, options.reduction) ||
-        !loss_check_smoothing(me, options.label_smoothing))
+        !cti_cross_entropy_options(me, &options))
         return NULL;
     if (cti_is_float(targets->dtype))
-        return loss_reduced(ce_probability_losses(logits, targets, &options), options.reduction);
+        return loss_reduced(ce_probability_losses(me, logits, targets, &options),
+                            options.reduction);
     if (!loss_check_indices(me, "logits", logits, targets) ||
         !loss_check_class_weight(me, "logits", logits, &options.weight))
         return NULL;
-    return ce_of_indices(logits, targets, &options);
+    return ce_of_indices(me, logits, targets, &options);
+}
+
+ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
+                                 ct_cross_entropy_options options)
+{
+    return cti_cross_entropy("ct_cross_entropy", logits, targets, options);
 }
 
 ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *targets)

@@ -48,6 +48,16 @@ ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *targets);
 ct_tensor *ct_cross_entropy_with(ct_tensor *logits, ct_tensor *targets,
                                  ct_cross_entropy_options options);
 
+/* ct_cross_entropy_with(ct_linear(x, weight, bias), targets, options): x (..., in), weight (C, in),
+ * bias (C) or NULL, and class indices targets (...) or class probabilities (..., C).
+ *
+ * On the CPU, a mean or a sum over class indices without class weights is computed in tiles: the
+ * scores (..., C) are never in memory as a whole, and the gradients are computed with the loss. This
+ * needs less time and less memory than the two functions. Otherwise it calls them. The value is the
+ * same up to rounding. Errors are those of ct_linear and ct_cross_entropy_with. */
+ct_tensor *ct_linear_cross_entropy(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
+                                   ct_tensor *targets, ct_cross_entropy_options options);
+
 /* Negative log-likelihood: -log_probs[target] for log_probs (..., C), as ct_log_softmax returns
  * them, and class indices targets (...) i32 or i64.
  *     dlog_probs = -d one_hot(target) / n

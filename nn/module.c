@@ -39,6 +39,11 @@ void *cti_module_data(ct_params *params, size_t size)
     return data;
 }
 
+void *cti_module_self(const ct_module *m, ct_tensor *(*forward)(void *self, ct_tensor *x))
+{
+    return m->forward == forward ? m->self : NULL;
+}
+
 ct_tensor *cti_value(ct_param *p)
 {
     return p ? ct_param_value(p) : NULL;

@@ -298,6 +298,27 @@ typedef struct cti_cross_entropy_backward_args {
     void *din;              /* (rows, n) */
 } cti_cross_entropy_backward_args;
 
+/* linear_cross_entropy: the cross-entropy of the scores x weight^T + bias, and the gradients of the
+ * sum of the rows' losses, or with mean of their mean over the targets that are not ignored.
+ * CT_ERR_INDEX as cross_entropy. CT_ERR_MEMORY, without an error raised, if the device has no such
+ * kernel or no room; the caller composes it from other kernels then. */
+typedef struct cti_linear_cross_entropy_args {
+    ct_dtype dtype, index_dtype;
+    int64_t rows, n, k; /* n classes */
+    const void *x;      /* (rows, k) */
+    const void *weight; /* (n, k) */
+    const void *bias;   /* (n) (optional) */
+    const void *target; /* (rows) */
+    int64_t ignore;
+    double smoothing;
+    bool mean;
+    bool gradients; /* any of these is wanted: */
+    void *loss;     /* (rows) */
+    void *dx;       /* (rows, k) (optional) */
+    void *dweight;  /* (n, k) (optional) */
+    void *dbias;    /* (n) (optional) */
+} cti_linear_cross_entropy_args;
+
 /* ---- sequence, sequence_backward ---- */
 
 /* One recurrent layer in one direction over a whole sequence of T steps, B rows, H hidden units; G
@@ -501,6 +522,8 @@ typedef struct cti_async {
     SLOT(void, softmax, (const cti_softmax_args *a))                                               \
     SLOT(ct_status, cross_entropy, (const cti_cross_entropy_args *a, cti_fault *fault))            \
     SLOT(void, cross_entropy_backward, (const cti_cross_entropy_backward_args *a))                 \
+    SLOT(ct_status, linear_cross_entropy,                                                          \
+         (const cti_linear_cross_entropy_args *a, cti_fault *fault))                               \
     /* Fills h (and c, gates, hn) from the initial states. */                                      \
     SLOT(void, sequence, (const cti_sequence *s))                                                  \
     /* Fills dx, dhx, dh0 and dc0 from what the forward left. */                                   \
@@ -519,7 +542,7 @@ typedef struct cti_backend {
 #undef CTI_SLOT_MEMBER
 } cti_backend;
 
-#define CTI_BACKEND_VERSION 6
+#define CTI_BACKEND_VERSION 7
 
 /* ---- plug-ins ---- */
 

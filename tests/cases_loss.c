@@ -145,6 +145,36 @@ static ct_tensor *call_bce_with(ct_tensor *const *in, const op_draw *d)
     return ct_bce_with_logits(in[0], in[1], o);
 }
 
+/* x (..., in), weight (C, in), targets (...), and a bias in half of them; the options of
+ * draw_cross_entropy. Up to 150 classes, so that the loops for short and for long rows run. */
+static void draw_linear_cross_entropy(op_draw *d)
+{
+    ct_shape x;
+    int64_t classes = 1 + op_below(d, op_chance(d, 0.1) ? 150 : 6);
+
+    d->i[0] = op_below(d, 3);
+    d->zero &= d->i[0] != CT_REDUCTION_MEAN;
+    x = op_shape_share(d, 1, 4, classes > 6 ? 8 : 2);
+    op_uniform(d, x, -2, 2);
+    op_uniform(d, CT_SHAPE(classes, x.dim[x.rank - 1]), -2, 2);
+    op_index(d, ct_shape_from_sizes(x.rank - 1, x.dim), classes);
+    if (op_chance(d, 0.5))
+        op_uniform(d, CT_SHAPE(classes), -2, 2);
+    d->i[1] = d->i[0] != CT_REDUCTION_MEAN && op_chance(d, 0.5);
+    d->i[2] = op_below(d, classes);
+    d->p[0] = op_chance(d, 0.5) ? op_between(d, 0, 1) : 0;
+}
+
+static ct_tensor *call_linear_cross_entropy(ct_tensor *const *in, const op_draw *d)
+{
+    ct_cross_entropy_options o = { .reduction = (ct_reduction)d->i[0],
+                                   .label_smoothing = d->p[0],
+                                   .has_ignore_index = d->i[1] != 0,
+                                   .ignore_index = d->i[2] };
+
+    return ct_linear_cross_entropy(in[0], in[1], d->count > 3 ? in[3] : NULL, in[2], o);
+}
+
 const op_row loss_rows[] = {
     { "ct_cross_entropy", draw_cross_entropy, .call = call_cross_entropy },
     { "ct_cross_entropy_with", draw_cross_entropy, .call = call_cross_entropy_with },
@@ -152,6 +182,8 @@ const op_row loss_rows[] = {
     { "ct_cross_entropy_with", draw_weighted, .call = call_cross_entropy_with, .optional = 2 },
     { "ct_cross_entropy_with", draw_weighted_probabilities, .call = call_cross_entropy_with,
       .optional = 2 },
+    { "ct_linear_cross_entropy", draw_linear_cross_entropy, .call = call_linear_cross_entropy,
+      .optional = 3 },
     { "ct_nll_loss", draw_nll, .call = call_nll },
     { "ct_nll_loss", draw_weighted_nll, .call = call_nll, .optional = 2 },
     { "ct_mse_loss", draw_difference, .call = call_mse },

@@ -63,6 +63,7 @@ static const legal_null legal_nulls[] = {
     { "ct_sort", "indices" },
     { "ct_topk", "indices" },
     { "ct_linear", "bias" },
+    { "ct_linear_cross_entropy", "bias" },
     { "ct_split", "sizes" },
     { "ct_params_free", "set" },
     { "ct_params_own", "object" },
@@ -141,6 +142,7 @@ static const legal_null legal_nulls[] = {
     { "ct_lm_get_options", "m" },
     { "ct_lm_corpus_sha256", "m" },
     { "ct_lm_forward", "state next" },
+    { "ct_lm_loss", "state next" },
     { "ct_lm_step", "state next" },
     { "ct_lm_encode", "unknown" },
 };

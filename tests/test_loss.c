@@ -1,5 +1,6 @@
 /* test_loss.c - cross-entropy: values, gradients, misuse. */
 #include "tests/harness.h"
+#include "tests/test_loss.h"
 #include "tensor/internal.h"
 
 #include <math.h>
@@ -290,5 +291,6 @@ int main(void)
     tcase_add_loop_test(tc, cross_entropy_of_any_width, 0, 2);
     tcase_add_loop_test(tc, cross_entropy_of_second_order, 0, LENGTH(furthers));
     tcase_add_test(tc, cross_entropy_misuse);
+    loss_linear_cases(suite);
     return harness_run(suite);
 }

@@ -180,7 +180,7 @@ static ct_tensor *train_step(void *self, const ct_batch *batch, const ct_state *
 {
     const train_run *r = self;
 
-    return ct_cross_entropy(ct_lm_forward(r->m, batch->x, state, next), batch->y);
+    return ct_lm_loss(r->m, batch->x, batch->y, state, next);
 }
 
 static ct_optimizer *train_configure(void *self)

@@ -237,15 +237,35 @@ static bool lm_may_run(const char *function, const ct_lm *m, const ct_tensor *id
            (!state || cti_state_usable(function, "state", state));
 }
 
+/* ids (B, T) -> hidden states (T, B, hidden), what the output layer takes. */
+static ct_tensor *lm_hidden(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
+{
+    return lm_drop(
+        m, ct_recurrent_forward(m->rnn, lm_inputs(m, ct_transpose(ids, 0, 1)), state, next));
+}
+
 ct_tensor *ct_lm_forward(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
 {
-    ct_tensor *y;
-
     if (!lm_may_run("ct_lm_forward", m, ids, state))
         return NULL;
-    y = ct_recurrent_forward(m->rnn, lm_inputs(m, ct_transpose(ids, 0, 1)), state,
-                             next); /* (T,B,H) */
-    return ct_transpose(ct_forward(m->linear, lm_drop(m, y)), 0, 1);
+    return ct_transpose(ct_forward(m->linear, lm_hidden(m, ids, state, next)), 0, 1);
+}
+
+ct_tensor *ct_lm_loss(ct_lm *m, ct_tensor *ids, ct_tensor *targets, const ct_state *state,
+                      ct_state **next)
+{
+    static const char *const me = "ct_lm_loss";
+
+    if (!lm_may_run(me, m, ids, state) || !cti_usable(me, targets))
+        return NULL;
+    if (ct_rank(ids) != 2 || !cti_same_shape(&ids->shape, &targets->shape)) {
+        ct_raise(CT_ERR_SHAPE, me, "ids %s and targets %s must both be (batch, steps)",
+                 cti_describe(ids).s, cti_describe(targets).s);
+        return NULL;
+    }
+    return ct_nn_linear_cross_entropy(m->linear, lm_hidden(m, ids, state, next),
+                                      ct_transpose(targets, 0, 1),
+                                      (ct_cross_entropy_options){ .reduction = CT_REDUCTION_MEAN });
 }
 
 ct_tensor *ct_lm_step(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next)
@@ -463,12 +483,12 @@ static bool lm_add_losses(ct_lm *m, const int32_t *ids, int64_t size, ct_state *
     for (at = 0; at + 1 < size && ct_ok(); at += n) {
         ct_scope scope = ct_scope_begin_inference();
         ct_state *next;
-        ct_tensor *logits, *target;
+        ct_tensor *x, *target;
 
         n = size - 1 - at < CHUNK ? size - 1 - at : CHUNK;
-        logits = ct_lm_forward(m, lm_upload(m, ids + at, CT_SHAPE(1, n)), state, &next);
+        x = lm_upload(m, ids + at, CT_SHAPE(1, n));
         target = lm_upload(m, ids + at + 1, CT_SHAPE(1, n));
-        *nats += ct_item(ct_cross_entropy(logits, target)) * (double)n;
+        *nats += ct_item(ct_lm_loss(m, x, target, state, &next)) * (double)n;
         ct_state_carry(state, next);
         if (ct_scope_end(scope) != CT_OK)
             return false;

@@ -2,7 +2,7 @@
  *
  *     ct_lm *m = ct_lm_new(corpus, (ct_lm_options){ .cell = CT_LM_CELL_LSTM, .hidden_size = 256 });
  *     ...
- *     loss = ct_cross_entropy(ct_lm_forward(m, batch.x, state, &next), batch.y);
+ *     loss = ct_lm_loss(m, batch.x, batch.y, state, &next);
  *     ...
  *     if (ct_lm_save(m, "model.safetensors") != CT_OK) ...
  *
@@ -77,6 +77,12 @@ const char *ct_lm_corpus_sha256(const ct_lm *m);
 /* ids (B, T) -> logits (B, T, vocab), in the innermost scope. state and next as in
  * ct_recurrent_forward. */
 ct_tensor *ct_lm_forward(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next);
+
+/* The mean cross-entropy of ct_lm_forward for the tokens targets (B, T) that follow ids (B, T), in nats, a
+ * scalar of the innermost scope. Computed without the logits in memory (ct_linear_cross_entropy).
+ * CT_ERR_SHAPE if the shapes differ. */
+ct_tensor *ct_lm_loss(ct_lm *m, ct_tensor *ids, ct_tensor *targets, const ct_state *state,
+                      ct_state **next);
 
 /* One step: ids (B) -> logits (B, vocab). Otherwise like ct_lm_forward. */
 ct_tensor *ct_lm_step(ct_lm *m, ct_tensor *ids, const ct_state *state, ct_state **next);

@@ -244,7 +244,7 @@ static const ct_op linear_op = { .name = "ct_linear",
                                  .saves = CT_SAVE_INPUTS,
                                  .backward = linear_backward };
 
-static bool linear_check(const char *me, const ct_tensor *x, const ct_tensor *w, const ct_tensor *b)
+bool cti_linear_check(const char *me, const ct_tensor *x, const ct_tensor *w, const ct_tensor *b)
 {
     int r = x->shape.rank;
 
@@ -328,7 +328,7 @@ ct_tensor *ct_linear(ct_tensor *x, ct_tensor *w, ct_tensor *b)
     ct_tensor *indices;
 
     if (!cti_usable(me, x) || !cti_usable_as(me, "weight", w) || !cti_optional_as(me, "bias", b) ||
-        !linear_check(me, x, w, b) || !matmul_fits_blas(me, x, w))
+        !cti_linear_check(me, x, w, b) || !matmul_fits_blas(me, x, w))
         return NULL;
     indices = cti_one_hot_of(x);
     if (indices && indices->numel >= LINEAR_FEW_ROWS)

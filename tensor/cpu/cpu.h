@@ -25,6 +25,9 @@
 typedef void (*cti_loop)(int64_t n, void *out, int64_t so, const void *a, int64_t sa, const void *b,
                          int64_t sb, const void *c, int64_t sc, const double *param);
 
+#define LOSS_ROWS 64  /* of class scores at a time, at most */
+#define SHORT_ROW 128 /* of a row that stands beside others in vectors, at most */
+
 /* Loops over rows of one dtype. */
 typedef struct cti_row_loops {
     /* out[i] = sum over j of in[j * stride + i], i < width: sums in double */
@@ -34,12 +37,16 @@ typedef struct cti_row_loops {
     void (*softmax)(bool logarithm, int64_t n, const void *in, void *out);
     /* of each row the greatest element and the log of the sum of exp(x - most) */
     void (*log_sum_exp)(int64_t rows, int64_t n, const void *in, void *most, void *log_sum);
-    /* of rows up to 64; target -1: ignored. See loops_loss.h. */
+    /* of rows up to LOSS_ROWS; target -1: ignored. See loops_loss.h. */
     void (*cross_entropy)(int64_t rows, int64_t n, const void *in, const int64_t *target,
                           double smoothing, void *loss, void *most, void *lse);
     void (*cross_entropy_backward)(int64_t rows, int64_t n, const void *in, const int64_t *target,
                                    double smoothing, const void *most, const void *lse,
                                    const void *dloss, int64_t dloss_step, void *din);
+    /* n <= SHORT_ROW: both in one pass, all gradients of losses being scale, and din transposed:
+     * (n, LOSS_ROWS) */
+    void (*cross_entropy_tile)(int64_t rows, int64_t n, const void *in, const int64_t *target,
+                               double smoothing, double scale, void *loss, void *din);
     void (*add_row)(int64_t n, void *dst, const void *src);
 
     /* rows of width elements, ldx and ldo apart: out = x + bias (NULL: x, bias is 0). start_rows:

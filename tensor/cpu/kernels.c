@@ -159,7 +159,8 @@ WHERE(where_8, uint64_t)
         .sum_rows = sum_rows_##type, .sum = sum_##type, .sum_squares = sum_squares_##type,         \
         .softmax = softmax_##type, .log_sum_exp = log_sum_exp_##type,                              \
         .cross_entropy = cross_entropy_##type,                                                     \
-        .cross_entropy_backward = cross_entropy_backward_##type, .add_row = add_row_##type,        \
+        .cross_entropy_backward = cross_entropy_backward_##type,                                   \
+        .cross_entropy_tile = cross_entropy_tile_##type, .add_row = add_row_##type,                \
         .add_bias = add_bias_##type, .gather_rows = gather_rows_##type,                            \
         .start_rows = start_rows_##type, .activate = activate_##type,                              \
         .activate_backward = activate_backward_##type, .lstm = lstm_##type,                        \

@@ -12,8 +12,6 @@
  * so that greatest elements, exponentials and sums are each taken of all of them at once. */
 
 #define LOSS_BLOCK 2048 /* elements at a time */
-#define LOSS_ROWS 64    /* rows at a time, at most */
-#define SHORT_ROW 128   /* of a row that stands beside others, at most */
 
 typedef __typeof__((FN(vector)){ 0 } > (FN(vector)){ 0 }) FN(mask);
 
@@ -206,5 +204,86 @@ static void FN(cross_entropy_backward)(int64_t rows, int64_t n, const void *in,
         else
             for (i = 0; i < n; i++)
                 out[r * n + i] = 0;
+    }
+}
+
+/* What short_softmax leaves of each row of a group. */
+typedef struct FN(short_rows) {
+    T most[IN_VECTOR], log_sum[IN_VECTOR], below[IN_VECTOR]; /* below: the sum of most - x */
+} FN(short_rows);
+
+/* For rows up to IN_VECTOR, n <= SHORT_ROW, an element of each row beside the others:
+ *     out (n, ld) = scale (e / sum of e - base)      e = exp(x - most)
+ * One exponential serves the loss and its gradient. scale (IN_VECTOR): 0 beyond the rows. */
+static void FN(short_softmax)(int64_t rows, int64_t n, const T *x, const T *scale, T base, T *out,
+                              int64_t ld, FN(short_rows) * left)
+{
+    FN(vector) e[SHORT_ROW], total = { 0 }, below = { 0 }, top = total - (T)INFINITY, s, g;
+    T *each = (T *)e;
+    int64_t i;
+    int r;
+
+    FN(side_by_side)(rows, n, x, each);
+    for (i = 0; i < n; i++) {
+        FN(mask) greater = (e[i] > top) | (e[i] != e[i]);
+
+        top = (FN(vector))(((FN(mask))e[i] & greater) | ((FN(mask))top & ~greater));
+    }
+    for (i = 0; i < n; i++) {
+        e[i] -= top;
+        below -= e[i];
+    }
+    INDEPENDENT
+    for (i = 0; i < n * IN_VECTOR; i++)
+        each[i] = M(exp)(each[i]);
+    for (i = 0; i < n; i++)
+        total += e[i];
+    memcpy(&s, scale, sizeof s);
+    g = s / total;
+    for (i = 0; i < n; i++) {
+        FN(vector) d = e[i] * g - s * base;
+
+        memcpy(out + i * ld, &d, sizeof d);
+    }
+    memcpy(left->most, &top, sizeof top);
+    memcpy(left->below, &below, sizeof below);
+    memcpy(left->log_sum, &total, sizeof total);
+    INDEPENDENT
+    for (r = 0; r < IN_VECTOR; r++)
+        left->log_sum[r] = M(log)(left->log_sum[r]);
+}
+
+/* rows up to LOSS_ROWS, n <= SHORT_ROW, scale: the gradient of each row's loss. Like cross_entropy and
+ * its backward, but in one pass, and the gradient is transposed: out (n, LOSS_ROWS). */
+static void FN(cross_entropy_tile)(int64_t rows, int64_t n, const void *in, const int64_t *target,
+                                   double smoothing, double scale, void *loss_, void *out_)
+{
+    const T *x = in, s = (T)smoothing, g = (T)scale;
+    T *loss = loss_, *out = out_, each[IN_VECTOR];
+    FN(short_rows) left;
+    int64_t at, r, i;
+
+    for (at = 0; at < rows; at += IN_VECTOR) {
+        int64_t few = rows - at < IN_VECTOR ? rows - at : IN_VECTOR;
+
+        for (r = 0; r < IN_VECTOR; r++)
+            each[r] = r < few && target[at + r] >= 0 ? g : 0;
+        FN(short_softmax)(few, n, x + at * n, each, s / (T)n, out + at, LOSS_ROWS, &left);
+        for (r = 0; r < few; r++) {
+            T most = left.most[r];
+            int64_t k = target[at + r];
+
+            if (k < 0) {
+                loss[at + r] = 0;
+                for (i = 0; i < n; i++)
+                    out[i * LOSS_ROWS + at + r] = 0; /* also where the scores are not finite */
+                continue;
+            }
+            loss[at + r] = (most - most == 0 || most != most ? left.log_sum[r] : 0) +
+                           (1 - s) * (most - x[(at + r) * n + k]);
+            if (s != 0)
+                loss[at + r] += s * left.below[r] / (T)n;
+            out[k * LOSS_ROWS + at + r] -= g * (1 - s);
+        }
     }
 }

@@ -755,6 +755,21 @@ def _(d):
     return lambda x, t, *w: class_loss(F.cross_entropy, x, t.reshape(-1), d, **options, **weight(w))
 
 
+@op("ct_linear_cross_entropy", 24)
+def _(d):
+    classes = d.rng.randint(2, 5)
+    shape = d.shape(1, 3, 4)
+    d.i = [d.number % 3, d.number // 3 % 2, d.below(classes)]
+    d.p = [[0.0, 0.1, 0.5][d.below(3)]]
+    d.floats(shape)
+    d.floats([classes, shape[-1]])
+    options = index_targets(d, shape[:-1] + [classes])
+    if d.number % 2:
+        d.floats([classes])
+    return lambda x, w, t, *b: class_loss(F.cross_entropy, F.linear(x, w, *b), t.reshape(-1), d,
+                                          label_smoothing=d.p[0], **options)
+
+
 @op("ct_nll_loss", 36)
 def _(d):
     shape = class_options(d, False)

@@ -30,7 +30,8 @@ static const cli_option table[] = {
       FIELD(o.dialect), .find = ct_dialect_from_name },
     { "tokens", CLI_CHOICE, "char|word", "what a token is", FIELD(o.tokens),
       .find = ct_token_kind_from_name },
-    { "data", CLI_STRING, "FILE", "train on this text|The Time Machine", FIELD(o.data) },
+    { "data", CLI_STRING, "FILE", "train on this text|The Time Machine", FIELD(o.data),
+      .file = CLI_READS },
     { "hidden", CLI_INTEGER, "N", "hidden units|32; classic 256", COUNT(hidden) },
     { "layers", CLI_INTEGER, "N", "recurrent layers|1", FIELD(o.layers), .low = 1, .high = 4096 },
     { "epochs", CLI_INTEGER, "N", "epochs|100; classic 500", COUNT(epochs) },
@@ -47,11 +48,13 @@ static const cli_option table[] = {
     { "prefix", CLI_NAME, "TEXT", "text to continue", FIELD(o.prefix) },
     { "length", CLI_INTEGER, "N", "characters to predict after training|20; classic 50",
       FIELD(o.length), .low = 1, .high = 1000000 },
-    { "csv", CLI_NAME, "FILE", "write a line for each epoch to this file", FIELD(o.csv) },
-    { "svg", CLI_NAME, "FILE", "draw the curves into this file", FIELD(o.svg) },
+    { "csv", CLI_NAME, "FILE", "write a line for each epoch to this file", FIELD(o.csv),
+      .file = CLI_WRITES },
+    { "svg", CLI_NAME, "FILE", "draw the curves into this file", FIELD(o.svg), .file = CLI_WRITES },
     { "tensorboard", CLI_NAME, "FOLDER", "write events for TensorBoard into this folder",
-      FIELD(o.tensorboard) },
-    { "checkpoint", CLI_NAME, "FILE", "save the run in this file", FIELD(o.checkpoint) },
+      FIELD(o.tensorboard), .file = CLI_WRITES, .within = "events.out.tfevents.cotangent" },
+    { "checkpoint", CLI_NAME, "FILE", "save the run in this file", FIELD(o.checkpoint),
+      .file = CLI_WRITES },
     { "resume", CLI_FLAG, NULL, "continue from the checkpoint, if it exists", FIELD(o.resume) },
     { "seed", CLI_INTEGER, "N", "seed of initial weights and batches|0", FIELD(o.seed),
       .high = INT64_MAX },
@@ -68,6 +71,8 @@ options options_parse_for(int argc, char **argv, const char *doc, const char *ta
     command_line line = { .o = usual, .protocol = usual.classic };
 
     cli_parse(&program, argc, argv, &line);
+    if (!cli_try_files(&program, &line))
+        cli_fail("%s", cli_reason(ct_error_message()));
     ct_exit_on_error();
     line.o.classic = line.protocol == 1;
     line.o.model_name = models[line.model].name;
@@ -130,7 +135,8 @@ ct_corpus *options_corpus(const options *o, bool *is_sample)
     ct_text *text = ct_text_new_timemachine(o->data);
     ct_corpus *corpus = ct_corpus_new(text, how);
 
-    printf("%s\n", ct_text_source(text));
+    ct_print_text(ct_text_source(text), stdout);
+    putchar('\n');
     if (ct_corpus_invalid_bytes(corpus))
         fprintf(stderr, "note: %lld bytes are not valid UTF-8; they count as separators\n",
                 (long long)ct_corpus_invalid_bytes(corpus));

@@ -34,7 +34,7 @@ static bool atomic_file_raise(cti_atomic_file *f, const char *path, int error)
     return false;
 }
 
-/* What the link at path points at, in new memory; NULL with errno set, EINVAL if path is no link. */
+/* What the link at path points at, in new memory; NULL with errno set, EINVAL if path is not a link. */
 static char *atomic_file_follow(const char *path)
 {
     char target[PATH_MAX];
@@ -100,7 +100,7 @@ static int atomic_file_open_folder(const char *path)
 /* ---- the temporary file ---- */
 
 /* Creates a file and locks it; -1 with errno set, EEXIST also if it was removed as a dead one
- * before it was locked. A file system without locks is no error. */
+ * before it was locked. It is not an error if the file system has no locks. */
 static int atomic_file_create(const char *temp, int mode)
 {
     int fd = cti_file_calls.open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);

@@ -10,20 +10,21 @@
 typedef struct options {
     ct_device device;
     const char *model, *prefix; /* prefix NULL: from stdin */
+    double temperature;         /* below 0: not given */
     ct_lm_generate_options how;
 } options;
 
 #define FIELD(name) .offset = offsetof(options, name)
 
 static const cli_option table[] = {
-    { "model file", CLI_ARGUMENT, FIELD(model) },
+    { "model file", CLI_ARGUMENT, FIELD(model), .file = CLI_READS },
     { "prefix", CLI_NAME, "TEXT", "the text to continue; without it, or for -, stdin",
       FIELD(prefix), .letter = 'p' },
     { "length", CLI_INTEGER, "N", "tokens to add: characters, bytes or words", FIELD(how.count),
       .high = INT64_MAX, .letter = 'n' },
-    { "temperature", CLI_POSITIVE, "X",
-      "draw each token; a lower temperature is safer|else the likeliest", FIELD(how.temperature),
-      .letter = 't' },
+    { "temperature", CLI_AT_LEAST_0, "X",
+      "draw each token; a lower temperature is safer; 0: the likeliest|0; with --top-k 1",
+      FIELD(temperature), .letter = 't' },
     { "top-k", CLI_INTEGER, "N", "draw each token from the N likeliest", FIELD(how.top_k), .low = 1,
       .high = INT32_MAX, .letter = 'k' },
     { "seed", CLI_INTEGER, "N", "the same seed gives the same text|0", FIELD(how.seed),
@@ -50,6 +51,8 @@ static char *generate_read_prefix(void)
     else if (memchr(text, '\0', size))
         tool_fail("stdin: the prefix has a NUL byte");
     else {
+        if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) /* a byte order mark */
+            memmove(text, text + 3, (size -= 3) + 1);
         if (size && text[size - 1] == '\n')
             text[--size] = '\0';
         if (size && text[size - 1] == '\r')
@@ -89,19 +92,18 @@ int tool_generate(int argc, char **argv)
             "Prints a text and a model's continuation of it. MODEL is a file of cotangent train, "
             "its model or its checkpoint."
     };
-    options o = { .how = { .count = 200, .emit = generate_emit } };
+    options o = { .temperature = -1, .how = { .count = 200, .emit = generate_emit } };
     char *own = NULL;
     int status;
     ct_lm *m;
 
     tool_parse(&program, argc, argv, &o);
-    if (o.how.top_k && o.how.temperature == 0) /* --top-k alone draws */
-        o.how.temperature = 1;
+    o.how.temperature = o.temperature >= 0 ? o.temperature : o.how.top_k ? 1 : 0;
     m = ct_lm_load(o.model, o.device);
     if (m && (!o.prefix || strcmp(o.prefix, "-") == 0))
         o.prefix = own = generate_read_prefix();
-    status = m && o.prefix ? TOOL_OK : TOOL_FAILED;
-    if (status == TOOL_OK) {
+    status = m && o.prefix ? CLI_OK : CLI_FAILED;
+    if (status == CLI_OK) {
         o.how.prefix = o.prefix;
         generate_note_unknown(m, o.prefix);
         if (ct_lm_generate(m, o.how) == CT_OK)

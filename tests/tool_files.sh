@@ -258,6 +258,30 @@ run info named
 [ $status -eq 0 ] && grep -q '^a?\[31m??b  F32 \[\]' out || fail "a tensor's name"
 clean out "info"
 
+# A model whose tokens are control characters: a terminal gets none but the end of a line, a file all.
+for i in $(seq 40); do
+    printf 'a\033[\302\233b\302\251\r\n\177\360\237\230\200\t'
+done >controls
+for tokens in char byte; do
+    # shellcheck disable=SC2086
+    run train controls $quick --tokens $tokens -o controls.model -q
+    [ $status -eq 0 ] || fail "training on control characters"
+    command="generate controls.model -p a -n 400 -t 9"
+    # shellcheck disable=SC2086
+    run $command
+    grep -q "$(printf '\033')" out || fail "generate: a file does not get the text as it is"
+    if script -qec "'$tool' $command" /dev/null >out 2>err </dev/null && [ -s out ]; then
+        tr -d '\r\t' <out >shown
+        clean shown "generate on a terminal, $tokens"
+        grep -q 'a' shown && grep -q '?' shown || fail "generate on a terminal"
+        [ $tokens != char ] || grep -q "$(printf '\302\251')" shown || fail "no character of two bytes"
+        [ $tokens != char ] || grep -q "$(printf '\360\237\230\200')" shown ||
+            fail "no character of four bytes"
+    else
+        say "skipped: there is no script(1), which makes a terminal"
+    fi
+done
+
 # ---- the locale ----------------------------------------------------------------------------
 
 mkdir locale

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PREFIX_LIMIT ((size_t)1 << 24) /* bytes of a prefix from stdin */
 
@@ -65,11 +66,51 @@ static char *generate_read_prefix(void)
     return NULL;
 }
 
+/* A model's tokens come from a file, so a terminal gets them without control characters but tabs
+ * and ends of lines: '?' stands for each, and carriage returns are left out. A character may come in
+ * parts. */
+typedef struct terminal_filter {
+    bool terminal; /* else the bytes pass as they are */
+    int left;      /* bytes to come of the character */
+    bool held;     /* its first byte is 0xC2 and is held back: U+0080 to U+009F begin with it */
+} terminal_filter;
+
+/* Returns how many bytes to print, 0 to 2. */
+static size_t generate_filter(terminal_filter *f, unsigned char c, unsigned char to[2])
+{
+    size_t n = 0;
+
+    if (f->left && (c & 0xc0) == 0x80) {
+        f->left--;
+        if (f->held && c >= 0xa0)
+            to[n++] = 0xc2;
+        to[n++] = f->held && c < 0xa0 ? '?' : c;
+        f->held = false;
+        return n;
+    }
+    if (f->held) /* a character that was cut */
+        to[n++] = '?';
+    f->left = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : c >= 0xc2 ? 1 : 0;
+    f->held = c == 0xc2;
+    if (f->held || c == '\r')
+        return n;
+    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f || (c >= 0x80 && c < 0xc2))
+        c = '?';
+    to[n++] = c;
+    return n;
+}
+
 /* Prints a token at once; stops when stdout is closed. */
 static bool generate_emit(void *context, const char *bytes, size_t size)
 {
-    (void)context;
-    return fwrite(bytes, 1, size, stdout) == size && fflush(stdout) == 0;
+    terminal_filter *f = context;
+    unsigned char shown[2];
+
+    for (size_t i = 0; f->terminal && i < size; i++)
+        fwrite(shown, 1, generate_filter(f, (unsigned char)bytes[i], shown), stdout);
+    if (!f->terminal)
+        fwrite(bytes, 1, size, stdout);
+    return fflush(stdout) == 0 && !ferror(stdout);
 }
 
 static void generate_note_unknown(const ct_lm *m, const char *prefix)
@@ -92,7 +133,9 @@ int tool_generate(int argc, char **argv)
             "Prints a text and a model's continuation of it. MODEL is a file of cotangent train, "
             "its model or its checkpoint."
     };
-    options o = { .temperature = -1, .how = { .count = 200, .emit = generate_emit } };
+    terminal_filter filter = { .terminal = isatty(STDOUT_FILENO) };
+    options o = { .temperature = -1,
+                  .how = { .count = 200, .emit = generate_emit, .context = &filter } };
     char *own = NULL;
     int status;
     ct_lm *m;

@@ -183,6 +183,24 @@ for closed in '<&-' '>&-' '2>&-' '<&- >&-' '<&- >&- 2>&-'; do
     done
 done
 
+# While it waits for its prefix: stdout and stderr are open, so nothing else gets their numbers.
+if [ -r /proc/self/fd/0 ]; then
+    for waiting in "$tool generate m" "$build/examples/compress fifo y"; do
+        # shellcheck disable=SC2086
+        (exec $waiting <fifo >&- 2>&-) &
+        exec 3>fifo
+        for i in $(seq 100); do
+            [ "$(readlink /proc/$!/fd/1)" != /dev/null ] ||
+                [ "$(readlink /proc/$!/fd/2)" != /dev/null ] || break
+            sleep 0.1
+        done
+        [ "$i" -lt 100 ] || fail "$waiting: stdout and stderr are not opened"
+        kill $!
+        wait $! 2>/dev/null
+        exec 3>&-
+    done
+fi
+
 # ---- stdout that takes nothing ------------------------------------------------------------
 
 fails_on()  # WHERE REASON COMMAND...: with stdout on WHERE

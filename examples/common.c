@@ -3,6 +3,7 @@
 #include "mgu.h"
 #include "tool/cli.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,8 +16,9 @@ static const struct {
 /* What the command line fills in. */
 typedef struct command_line {
     options o;
-    int protocol; /* 0: book, 1: classic */
-    int model;    /* of models */
+    const char *book; /* The Time Machine in COTANGENT_DATA_DIR, or NULL */
+    int protocol;     /* 0: book, 1: classic */
+    int model;        /* of models */
 } command_line;
 
 #define FIELD(name) .offset = offsetof(command_line, name)
@@ -24,6 +26,7 @@ typedef struct command_line {
 
 /* The text after a bar has the defaults of the chapter's two protocols. */
 static const cli_option table[] = {
+    { "book", CLI_OWN_FILE, FIELD(book), .file = CLI_READS },
     { "protocol", CLI_CHOICE, "book|classic", "d2l 1.x's or d2l 0.x's|book", FIELD(protocol) },
     { "model", CLI_CHOICE, "rnn|lstm|gru|mgu", "the recurrent module|rnn", FIELD(model) },
     { "dialect", CLI_CHOICE, "torch|gluon|keras|flax", "initial values as in this framework|torch",
@@ -69,7 +72,11 @@ options options_parse_for(int argc, char **argv, const char *doc, const char *ta
 {
     const cli_program program = { .options = table, .takes = takes, .doc = doc };
     command_line line = { .o = usual, .protocol = usual.classic };
+    const char *folder = getenv("COTANGENT_DATA_DIR");
+    static char book[PATH_MAX];
 
+    if (folder && (size_t)snprintf(book, sizeof book, "%s/timemachine.txt", folder) < sizeof book)
+        line.book = book;
     cli_parse(&program, argc, argv, &line);
     if (!cli_try_files(&program, &line))
         cli_fail("%s", cli_reason(ct_error_message()));

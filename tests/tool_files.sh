@@ -101,6 +101,7 @@ rm -f log model
 unharmed "stdout"
 
 # The examples.
+unset COTANGENT_DATA_DIR
 for name in $texts; do
     program=$build/examples/compress
     refused 2 'the output file and the input file are the same file' folder/text $name
@@ -113,6 +114,15 @@ for name in $texts; do
     done
     unharmed "examples: $name"
 done
+mkdir books     # the book, which they find by themselves
+ln -s ../folder/text books/timemachine.txt
+COTANGENT_DATA_DIR=books
+export COTANGENT_DATA_DIR
+for option in checkpoint csv svg; do
+    refused 2 "--$option and the book are the same file" --$option hard
+done
+unset COTANGENT_DATA_DIR
+unharmed "the book"
 program=$tool
 
 # What is not the same file: the name in another folder, a copy; and two inputs may be one.

@@ -205,6 +205,7 @@ static void cli_set(const cli_option *o, const char *text, char *to)
     case CLI_NAME:
     case CLI_ARGUMENT:
     case CLI_ARGUMENT_OPTIONAL:
+    case CLI_OWN_FILE:
         *(const char **)field = text;
         break;
     }
@@ -248,7 +249,8 @@ static void cli_rows(const cli_program *p, const char *to, struct argp_option ro
     for (int i = 0; p->options[i].name || p->options[i].help; i++) {
         const cli_option *o = &p->options[i];
 
-        if (cli_is_argument(o) || !cli_takes(p, o) || count == CLI_ROWS - 1)
+        if (cli_is_argument(o) || o->kind == CLI_OWN_FILE || !cli_takes(p, o) ||
+            count == CLI_ROWS - 1)
             continue;
         group += !o->name;
         cli_describe(text[count], sizeof text[count], o, to);
@@ -378,9 +380,9 @@ static bool cli_same(const cli_identity *a, const cli_identity *b)
 static const char *cli_label(const cli_path *p, char label[100])
 {
     snprintf(label, 100, "%s%s",
-             !p->option                   ? ""
-             : cli_is_argument(p->option) ? "the "
-                                          : "--",
+             !p->option                                                      ? ""
+             : cli_is_argument(p->option) || p->option->kind == CLI_OWN_FILE ? "the "
+                                                                             : "--",
              p->option ? p->option->name : p->path);
     return label;
 }

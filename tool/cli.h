@@ -24,7 +24,8 @@ typedef enum cli_kind {
     CLI_DEVICE,     /* ct_device */
     CLI_THREADS,    /* no field: sets the library's number of threads */
     CLI_ARGUMENT,   /* const char *: an argument, not an option; required */
-    CLI_ARGUMENT_OPTIONAL
+    CLI_ARGUMENT_OPTIONAL,
+    CLI_OWN_FILE /* const char *: not on the command line; a file that the program reads by itself */
 } cli_kind;
 
 /* What the program does with the file that a value names. */

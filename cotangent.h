@@ -12,6 +12,7 @@
 #include <cotangent/tensor/random.h>
 #include <cotangent/tensor/safetensors.h>
 #include <cotangent/tensor/npy.h>
+#include <cotangent/tensor/file.h>
 #include <cotangent/tensor/build_info.h>
 
 #include <cotangent/autograd/autograd.h>

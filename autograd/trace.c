@@ -65,7 +65,7 @@ static void trace_print_profile(void)
     for (i = 0; i < trace_totals_count; i++) {
         const trace_total *t = &trace_totals[i];
 
-        fprintf(
+        cti_print(
             stderr, "cotangent: profile: %-28s %10" PRIu64 " %12.3f %10" PRIu64 " %12.3f %6.1f%%\n",
             t->name, t->calls[0], (double)t->time[0] / 1e6, t->calls[1], (double)t->time[1] / 1e6,
             all ? 100 * (double)(t->time[0] + t->time[1]) / (double)all : 0);
@@ -130,8 +130,8 @@ static op_place trace_place(const char *site, const char *name)
 
 static void trace_print_line(const char *site, const char *name, const char *rest, uint64_t time)
 {
-    fprintf(stderr, "cotangent: %s%s, %.1f us\n", trace_place(site, name).s, rest,
-            (double)time / 1e3);
+    cti_print(stderr, "cotangent: %s%s, %.1f us\n", trace_place(site, name).s, rest,
+              (double)time / 1e3);
 }
 
 /* ---- values that are not finite ---- */
@@ -175,10 +175,10 @@ static void trace_report_non_finite(const char *site, const char *name, const ch
         return;
     if (culprit >= 0)
         snprintf(from, sizeof from, " (its input %d holds one already)", culprit);
-    fprintf(stderr,
-            "cotangent: %s%s made the first value that is not finite: %g, element %lld of %s%s\n",
-            trace_place(site, name).s, what, found.value, (long long)found.at, cti_describe(t).s,
-            from);
+    cti_print(stderr,
+              "cotangent: %s%s made the first value that is not finite: %g, element %lld of %s%s\n",
+              trace_place(site, name).s, what, found.value, (long long)found.at, cti_describe(t).s,
+              from);
 }
 
 /* ---- called by ops and by the engine ---- */

@@ -145,7 +145,9 @@ static bool text_check(const char *function, const char *name, const char *bytes
         ct_raise(CT_ERR_FORMAT, function, "%s: is binary, not text (a NUL byte at offset %td)",
                  name, nul - bytes);
     else if (!text_holds_letter(bytes, size))
-        ct_raise(CT_ERR_FORMAT, function, "%s: has no letter", name);
+        ct_raise(CT_ERR_FORMAT, function,
+                 "%s: has no letter; read it as bytes (ct_text_read_binary, train --tokens byte)",
+                 name);
     else
         return true;
     return false;

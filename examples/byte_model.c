@@ -59,7 +59,7 @@ uint32_t byte_model_next(byte_model *m, int previous, uint32_t *frequency)
     if (ct_scope_end(s) != CT_OK)
         return 0;
     for (k = 0; k < m->symbols; k++)
-        total += frequency[k] = 1 + (uint32_t)(p[k] * SCALE);
+        total += frequency[k] = 1 + (p[k] > 0 ? (uint32_t)(p[k] * SCALE) : 0); /* NaN is 0 */
     return total;
 }
 

@@ -3,6 +3,7 @@
 #include "mgu.h"
 #include "tool/cli.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,8 +16,9 @@ static const struct {
 /* What the command line fills in. */
 typedef struct command_line {
     options o;
-    int protocol; /* 0: book, 1: classic */
-    int model;    /* of models */
+    const char *book; /* The Time Machine in COTANGENT_DATA_DIR, or NULL */
+    int protocol;     /* 0: book, 1: classic */
+    int model;        /* of models */
 } command_line;
 
 #define FIELD(name) .offset = offsetof(command_line, name)
@@ -24,13 +26,15 @@ typedef struct command_line {
 
 /* The text after a bar has the defaults of the chapter's two protocols. */
 static const cli_option table[] = {
+    { "book", CLI_OWN_FILE, FIELD(book), .file = CLI_READS },
     { "protocol", CLI_CHOICE, "book|classic", "d2l 1.x's or d2l 0.x's|book", FIELD(protocol) },
     { "model", CLI_CHOICE, "rnn|lstm|gru|mgu", "the recurrent module|rnn", FIELD(model) },
     { "dialect", CLI_CHOICE, "torch|gluon|keras|flax", "initial values as in this framework|torch",
       FIELD(o.dialect), .find = ct_dialect_from_name },
     { "tokens", CLI_CHOICE, "char|word", "what a token is", FIELD(o.tokens),
       .find = ct_token_kind_from_name },
-    { "data", CLI_STRING, "FILE", "train on this text|The Time Machine", FIELD(o.data) },
+    { "data", CLI_STRING, "FILE", "train on this text|The Time Machine", FIELD(o.data),
+      .file = CLI_READS },
     { "hidden", CLI_INTEGER, "N", "hidden units|32; classic 256", COUNT(hidden) },
     { "layers", CLI_INTEGER, "N", "recurrent layers|1", FIELD(o.layers), .low = 1, .high = 4096 },
     { "epochs", CLI_INTEGER, "N", "epochs|100; classic 500", COUNT(epochs) },
@@ -47,11 +51,13 @@ static const cli_option table[] = {
     { "prefix", CLI_NAME, "TEXT", "text to continue", FIELD(o.prefix) },
     { "length", CLI_INTEGER, "N", "characters to predict after training|20; classic 50",
       FIELD(o.length), .low = 1, .high = 1000000 },
-    { "csv", CLI_NAME, "FILE", "write a line for each epoch to this file", FIELD(o.csv) },
-    { "svg", CLI_NAME, "FILE", "draw the curves into this file", FIELD(o.svg) },
+    { "csv", CLI_NAME, "FILE", "write a line for each epoch to this file", FIELD(o.csv),
+      .file = CLI_WRITES },
+    { "svg", CLI_NAME, "FILE", "draw the curves into this file", FIELD(o.svg), .file = CLI_WRITES },
     { "tensorboard", CLI_NAME, "FOLDER", "write events for TensorBoard into this folder",
-      FIELD(o.tensorboard) },
-    { "checkpoint", CLI_NAME, "FILE", "save the run in this file", FIELD(o.checkpoint) },
+      FIELD(o.tensorboard), .file = CLI_WRITES, .within = "events.out.tfevents.cotangent" },
+    { "checkpoint", CLI_NAME, "FILE", "save the run in this file", FIELD(o.checkpoint),
+      .file = CLI_WRITES },
     { "resume", CLI_FLAG, NULL, "continue from the checkpoint, if it exists", FIELD(o.resume) },
     { "seed", CLI_INTEGER, "N", "seed of initial weights and batches|0", FIELD(o.seed),
       .high = INT64_MAX },
@@ -66,8 +72,14 @@ options options_parse_for(int argc, char **argv, const char *doc, const char *ta
 {
     const cli_program program = { .options = table, .takes = takes, .doc = doc };
     command_line line = { .o = usual, .protocol = usual.classic };
+    const char *folder = getenv("COTANGENT_DATA_DIR");
+    static char book[PATH_MAX];
 
+    if (folder && (size_t)snprintf(book, sizeof book, "%s/timemachine.txt", folder) < sizeof book)
+        line.book = book;
     cli_parse(&program, argc, argv, &line);
+    if (!cli_try_files(&program, &line))
+        cli_fail("%s", cli_reason(ct_error_message()));
     ct_exit_on_error();
     line.o.classic = line.protocol == 1;
     line.o.model_name = models[line.model].name;
@@ -130,7 +142,8 @@ ct_corpus *options_corpus(const options *o, bool *is_sample)
     ct_text *text = ct_text_new_timemachine(o->data);
     ct_corpus *corpus = ct_corpus_new(text, how);
 
-    printf("%s\n", ct_text_source(text));
+    ct_print_text(ct_text_source(text), stdout);
+    putchar('\n');
     if (ct_corpus_invalid_bytes(corpus))
         fprintf(stderr, "note: %lld bytes are not valid UTF-8; they count as separators\n",
                 (long long)ct_corpus_invalid_bytes(corpus));

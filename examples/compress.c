@@ -9,14 +9,16 @@
  *
  * All of it computes in portable mode and codes integer frequencies, so that what one processor
  * wrote another reads. Exit status: 0; 1 for files, 2 for arguments. A file that is not whole, was
- * changed, or was made with another version or model is refused, and OUT is not written. */
+ * changed, or was made with another version or model is refused, and OUT is not written. OUT is
+ * written whole or not at all. No file may have more than LIMIT bytes, before or after, so that a
+ * hostile file cannot take all memory. */
 #include <errno.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include <nettle/sha2.h>
 
@@ -24,7 +26,8 @@
 #include "range_coder.h"
 #include "tool/cli.h"
 
-#define CHUNK 256 /* bytes coded between two lessons */
+#define CHUNK 256                 /* bytes coded between two lessons */
+#define LIMIT ((uint64_t)1 << 28) /* bytes of a file, and of its content */
 
 typedef enum mode { ADAPTIVE, EMBEDDED, GIVEN } mode;
 
@@ -47,8 +50,7 @@ typedef struct header {
 
 static void fail(const char *what, const char *why)
 {
-    fprintf(stderr, "compress: %s: %s\n", what, why);
-    exit(1);
+    cli_fail("%s: %s", what, why);
 }
 
 /* ---- files ---- */
@@ -56,37 +58,22 @@ static void fail(const char *what, const char *why)
 static bytes read_whole(const char *path)
 {
     FILE *f = fopen(path, "rb");
+    struct stat st = { 0 };
     bytes b = { 0 };
     int c;
 
-    if (!f)
+    if (!f || fstat(fileno(f), &st) != 0)
         fail(path, strerror(errno));
-    while ((c = getc(f)) != EOF && !b.failed)
+    if (st.st_size > (off_t)LIMIT)
+        fail(path, "is too large: the limit is 256 MiB");
+    while ((c = getc(f)) != EOF && !b.failed && b.size <= LIMIT)
         bytes_put(&b, (uint8_t)c);
     if (b.failed || ferror(f))
         fail(path, b.failed ? "out of memory" : strerror(errno));
+    if (b.size > LIMIT)
+        fail(path, "is too large: the limit is 256 MiB");
     fclose(f);
     return b;
-}
-
-/* Beside path, then renamed: path is whole or what it was. */
-static void write_whole(const char *path, const bytes *b)
-{
-    char *beside = malloc(strlen(path) + 8);
-    FILE *f;
-
-    if (!beside)
-        fail(path, "out of memory");
-    sprintf(beside, "%s.part", path);
-    f = fopen(beside, "wb");
-    if (!f || fwrite(b->at, 1, b->size, f) != b->size || fflush(f) || fsync(fileno(f)) ||
-        fclose(f) || rename(beside, path)) {
-        int why = errno;
-
-        remove(beside);
-        fail(path, strerror(why));
-    }
-    free(beside);
 }
 
 static void hash_file(const char *path, uint8_t digest[SHA256_DIGEST_SIZE])
@@ -144,6 +131,7 @@ static header header_of(const options *o, mode mode, const bytes *content)
 /* Checks what can be checked before decoding. */
 static void check_header(const options *o, const header *h)
 {
+    static const uint8_t nothing[sizeof h->occurs];
     header expected = { 0 };
 
     if (memcmp(h->magic, "CTZ1", 4) != 0 || h->mode > GIVEN || h->hidden == 0)
@@ -157,6 +145,10 @@ static void check_header(const options *o, const header *h)
         hash_file(o->model, expected.model);
     if (memcmp(h->model, expected.model, sizeof h->model) != 0)
         fail(o->in, "was written with another model");
+    if (size_of(h) > LIMIT)
+        fail(o->in, "is damaged: its content would be larger than the limit of 256 MiB");
+    if (size_of(h) && memcmp(h->occurs, nothing, sizeof nothing) == 0)
+        fail(o->in, "is damaged: it has content, but no byte occurs in it");
 }
 
 /* ---- models ---- */
@@ -279,7 +271,8 @@ static void compress(const options *o)
     }
     if (out.failed)
         fail(o->out, "out of memory");
-    write_whole(o->out, &out);
+    if (ct_file_write(o->out, out.at, out.size) != CT_OK)
+        exit(1);
     printf("%zu bytes to %zu, %.3f bits a byte\n", content.size, out.size,
            content.size ? 8.0 * (double)out.size / (double)content.size : 0);
     free(content.at);
@@ -312,7 +305,8 @@ static void decompress(const options *o)
     digest_of(&h, &content, digest);
     if (content.size != size_of(&h) || memcmp(digest, h.digest, sizeof digest) != 0)
         fail(o->in, "is damaged: what it gives is not what was compressed");
-    write_whole(o->out, &content);
+    if (ct_file_write(o->out, content.at, content.size) != CT_OK)
+        exit(1);
     free(in.at);
     free(content.at);
 }
@@ -338,15 +332,16 @@ static void train_model(const options *o)
 #define FIELD(name) .offset = offsetof(options, name)
 
 static const cli_option table[] = {
-    { "input file", CLI_ARGUMENT, FIELD(in) },
-    { "output file", CLI_ARGUMENT_OPTIONAL, FIELD(out) },
+    { "input file", CLI_ARGUMENT, FIELD(in), .file = CLI_READS },
+    { "output file", CLI_ARGUMENT_OPTIONAL, FIELD(out), .file = CLI_WRITES },
     { "decompress", CLI_FLAG, NULL, "give back what was compressed", FIELD(decompress),
       .letter = 'd' },
     { "embed", CLI_FLAG, NULL, "train a model on IN first and store it", FIELD(embed),
       .letter = 'e' },
     { "train", CLI_FLAG, NULL, "train a model on IN, write it to --model", FIELD(train),
       .letter = 't' },
-    { "model", CLI_NAME, "FILE", "the model, which both sides have", FIELD(model), .letter = 'm' },
+    { "model", CLI_NAME, "FILE", "the model, which both sides have", FIELD(model), .letter = 'm',
+      .file = CLI_WRITES }, /* by --train */
     { "hidden", CLI_INT, "N", "hidden units, 1 to 255|128", FIELD(hidden), .low = 1, .high = 255,
       .letter = 'H' },
     { "passes", CLI_INT, "N", "passes of training over IN, 1 to 255|12", FIELD(passes), .low = 1,
@@ -373,12 +368,20 @@ static options parse(int argc, char **argv)
     return o;
 }
 
+static void end_on_error(ct_status status, const char *message, void *context)
+{
+    (void)status, (void)context;
+    cli_fail("%s", cli_reason(message));
+}
+
 int main(int argc, char **argv)
 {
     options o = parse(argc, argv);
 
-    ct_exit_on_error();
+    ct_error_set_handler(end_on_error, NULL);
     ct_set_portable(true);
+    if (ct_file_try(o.train ? o.model : o.out) != CT_OK) /* before hours of work */
+        return 1;
     if (o.train)
         train_model(&o);
     else if (o.decompress)

@@ -2,7 +2,14 @@
  *
  * The bytes go to a temporary file beside the path, which is synced and then renamed onto the path;
  * the folder is synced last. Whatever fails, the path holds the complete old or the complete new
- * file, and no temporary file is left. Errors name `function`: CT_ERR_IO with the path and the
+ * file, and no temporary file is left. A program that is killed leaves one, PATH.cotangent-N.tmp;
+ * the next writer of the same path removes it.
+ *
+ * A symbolic link stays and its target is replaced or, if it does not exist, created. An existing
+ * file keeps its permissions and, where the system allows it, its owner and group; not its setuid,
+ * setgid and sticky bits. Other hard links to the file keep the old content.
+ *
+ * Errors name `function`: CT_ERR_IO with the path and the
  * reason that the system gives, or CT_ERR_MEMORY. If function is NULL nothing is raised; the reason
  * is in `error`. */
 #ifndef COTANGENT_TENSOR_ATOMIC_FILE_H
@@ -13,14 +20,14 @@
 
 typedef struct cti_atomic_file {
     const char *function;
-    char *path; /* symbolic links are resolved: the link stays, its target is replaced */
+    char *path; /* symbolic links are resolved */
     char *temp;
     int fd, folder;
     int error; /* the system's reason (errno), after a failure */
 } cti_atomic_file;
 
-/* Opens the temporary file. An existing file keeps its mode; a path that is not a regular file,
- * such as a folder or a device, is refused. False with an error; there is nothing to end then. */
+/* Opens the temporary file. A path that exists and is not a regular file (a folder, a device, a
+ * FIFO) is refused. False with an error; there is nothing to end then. */
 bool cti_atomic_begin(cti_atomic_file *f, const char *function, const char *path);
 
 /* Appends bytes. False with an error; call cti_atomic_abort then. */

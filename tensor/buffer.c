@@ -4,6 +4,7 @@
 #include "tensor/atomic_file.h"
 #include "tensor/buffer.h"
 #include "tensor/hooks.h"
+#include "tensor/text.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -38,7 +39,7 @@ void cti_buffer_print(cti_buffer *b, const char *format, ...)
     int n;
 
     va_start(args, format);
-    n = vsnprintf(line, sizeof line, format, args);
+    n = cti_format_list(line, sizeof line, format, args);
     va_end(args);
     if (n < 0 || (size_t)n >= sizeof line)
         b->failed = true;
@@ -46,29 +47,12 @@ void cti_buffer_print(cti_buffer *b, const char *format, ...)
         cti_buffer_add(b, line, (size_t)n);
 }
 
-/* What printf made of a number, with a point for the locale's mark (of one byte or several). */
-static void buffer_add_number(cti_buffer *b, const char *text)
-{
-    const char *mark = text + strspn(text, "+-0123456789"), *rest = mark;
-
-    while (*rest && !strchr("0123456789e", *rest))
-        rest++;
-    cti_buffer_add(b, text, (size_t)(mark - text));
-    if (rest > mark)
-        cti_buffer_add(b, ".", 1);
-    cti_buffer_add(b, rest, strlen(rest));
-}
-
 static void buffer_add_formatted(cti_buffer *b, const char *format, int digits, double x)
 {
-    char text[400]; /* %f of the largest double has 309 digits */
-
-    if (isfinite(x)) {
-        snprintf(text, sizeof text, format, digits, x);
-        buffer_add_number(b, text);
-    } else {
+    if (isfinite(x))
+        cti_buffer_print(b, format, digits, x);
+    else
         cti_buffer_print(b, "%s", isnan(x) ? "nan" : x > 0 ? "inf" : "-inf");
-    }
 }
 
 void cti_buffer_number(cti_buffer *b, double x)

@@ -15,7 +15,7 @@ typedef struct cti_buffer {
 } cti_buffer;
 
 void cti_buffer_add(cti_buffer *b, const void *bytes, size_t size);
-void cti_buffer_print(cti_buffer *b, const char *format, ...) CT_PRINTF(2, 3); /* no %g, %f... */
+void cti_buffer_print(cti_buffer *b, const char *format, ...) CT_PRINTF(2, 3);
 
 /* A number with a point, whatever the locale: the fewest digits that read back as x; or so many
  * significant ones; or so many after the point. "nan" and "inf" if the number is not finite. */

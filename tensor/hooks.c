@@ -3,6 +3,7 @@
 
 #include "tensor/hooks.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,9 +20,19 @@ static void *libc_allocate(size_t alignment, size_t bytes)
     return posix_memalign(&p, alignment, some) ? NULL : p;
 }
 
+/* In a program that was started without stdin, stdout or stderr, a file could get the descriptor 0,
+ * 1 or 2, and a message would be written into it. So a file never gets one of these. */
 static int libc_open(const char *path, int flags, int mode)
 {
-    return open(path, flags, mode);
+    int fd = open(path, flags, mode), higher, error;
+
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    higher = fcntl(fd, flags & O_CLOEXEC ? F_DUPFD_CLOEXEC : F_DUPFD, STDERR_FILENO + 1);
+    error = errno;
+    close(fd);
+    errno = error;
+    return higher;
 }
 
 cti_memory_table cti_memory_calls = { libc_allocate, free };

@@ -1,6 +1,8 @@
 /* status.c - the recorded error of each thread, in a fixed buffer. */
 #include "tensor/internal.h"
 
+#include "tensor/text.h"
+
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -54,7 +56,7 @@ int cti_site_length(const char *site, const char *function)
 }
 
 /* Writes "SITE: FUNCTION: ", either of which may be NULL, and the formatted text. Of the site
- * length bytes are shown. */
+ * length bytes are shown. The text may quote a file, so it is made printable. */
 static void write_message(const char *site, int length, const char *function, const char *format,
                           va_list args)
 {
@@ -63,7 +65,8 @@ static void write_message(const char *site, int length, const char *function, co
                          site ? ": " : "", function ? function : "", function ? ": " : "");
 
     n = n < sizeof message ? n : sizeof message;
-    vsnprintf(message + n, sizeof message - n, format, args);
+    cti_format_list(message + n, sizeof message - n, format, args);
+    cti_make_printable(message);
 }
 
 /* Counts the error; true if it is the first, which is to be written and reported. */

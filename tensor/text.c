@@ -1,9 +1,101 @@
 /* text.c - lines and quotes for messages, UTF-8, hexadecimal digits. */
 #include "tensor/text.h"
 
+#include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+/* ---- formatting ---- */
+
+/* Makes the C locale that of the thread and returns the one before. Where there is no memory for
+ * it, the locale stays. */
+static locale_t text_begin_c_locale(locale_t *c)
+{
+    *c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    return uselocale(*c);
+}
+
+static void text_end_c_locale(locale_t c, locale_t before)
+{
+    uselocale(before);
+    if (c != (locale_t)0)
+        freelocale(c);
+}
+
+int cti_format_list(char *to, size_t size, const char *format, va_list args)
+{
+    locale_t c, before = text_begin_c_locale(&c);
+    int n = vsnprintf(to, size, format, args);
+
+    text_end_c_locale(c, before);
+    return n;
+}
+
+int cti_format(char *to, size_t size, const char *format, ...)
+{
+    va_list args;
+    int n;
+
+    va_start(args, format);
+    n = cti_format_list(to, size, format, args);
+    va_end(args);
+    return n;
+}
+
+void cti_print(FILE *out, const char *format, ...)
+{
+    locale_t c, before = text_begin_c_locale(&c);
+    va_list args;
+
+    va_start(args, format);
+    vfprintf(out, format, args);
+    va_end(args);
+    text_end_c_locale(c, before);
+}
+
+/* ---- printable text ---- */
+
+/* The length of the character or the invalid byte at text; printable is false for one that must not
+ * reach a terminal. size is at least 1. */
+static size_t text_step(const char *text, size_t size, bool *printable)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    size_t n = cti_utf8_length(text, size);
+    bool c1 = n == 2 && s[0] == 0xC2 && s[1] < 0xA0;
+
+    *printable = n > 0 && s[0] >= 0x20 && s[0] != 0x7F && !c1;
+    return n ? n : 1;
+}
+
+void cti_make_printable(char *text)
+{
+    size_t size = strlen(text), n;
+    char *to = text;
+    bool printable;
+
+    for (; size; text += n, size -= n) {
+        n = text_step(text, size, &printable);
+        if (printable)
+            memmove(to, text, n);
+        else
+            *to = '?';
+        to += printable ? n : 1;
+    }
+    *to = '\0';
+}
+
+void cti_print_text(const char *text, FILE *out)
+{
+    bool printable;
+
+    for (size_t size = strlen(text), n; size; text += n, size -= n) {
+        n = text_step(text, size, &printable);
+        fwrite(printable ? text : "?", 1, printable ? n : 1, out);
+    }
+}
+
+/* ---- lines and quotes ---- */
 
 void cti_line_add(cti_line *l, const char *format, ...)
 {
@@ -12,7 +104,7 @@ void cti_line_add(cti_line *l, const char *format, ...)
     int n;
 
     va_start(args, format);
-    n = vsnprintf(l->s + l->n, room, format, args);
+    n = cti_format_list(l->s + l->n, room, format, args);
     va_end(args);
     if (n > 0)
         l->n += (size_t)n < room ? (size_t)n : room - 1;
@@ -20,22 +112,19 @@ void cti_line_add(cti_line *l, const char *format, ...)
 
 cti_quoted cti_quote(const char *text)
 {
-    cti_quoted q;
-    size_t n = 0, i;
+    enum { MOST = 100 };
+    size_t size = strnlen(text, MOST + 4), kept = 0, n;
+    cti_quoted q = { "\"" };
+    bool printable;
 
-    q.s[n++] = '"';
-    for (i = 0; text[i] && i < 100; i++)
-        q.s[n++] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
-    if (text[i]) { /* cut, but not within a character of UTF-8 */
-        while (i > 0 && ((unsigned char)text[i] & 0xc0) == 0x80) {
-            i--;
-            n--;
-        }
-        memcpy(q.s + n, "...", 3);
-        n += 3;
+    for (; kept < size; kept += n) {
+        n = text_step(text + kept, size - kept, &printable);
+        if (kept + n > MOST)
+            break;
     }
-    q.s[n++] = '"';
-    q.s[n] = '\0';
+    memcpy(q.s + 1, text, kept);
+    cti_make_printable(q.s);
+    strcat(q.s, kept < size ? "...\"" : "\"");
     return q;
 }
 

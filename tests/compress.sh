@@ -70,7 +70,50 @@ cp model other
 printf '\1' | dd of=other bs=1 seek=$(($(wc -c <other) - 1)) conv=notrunc 2>/dev/null
 refuses 1 'another model' -d -m other given none
 refuses 1 'is not a file that compress wrote' -d text none
+
+# hostile: what it declares is not believed
+byte()      # FILE OFFSET OCTAL...: writes these bytes
+{
+    file=$1 at=$2
+    shift 2
+    for value in "$@"; do
+        printf "\\$value" | dd of="$file" bs=1 seek=$at conv=notrunc 2>/dev/null
+        at=$((at + 1))
+    done
+}
+for top in 82 83 87; do     # the size is at 80, its lowest byte first
+    cp coded large
+    byte large $top 177 
+    [ $top -ne 82 ] || byte large 83 1
+    case $top in
+    82) refuses 1 'large: is damaged: ' -d large none ;;
+    *) refuses 1 'large: is damaged: its content would be larger than' -d large none ;;
+    esac
+done
+cp coded hollow
+for at in $(seq 48 79); do
+    byte hollow $at 0
+done
+refuses 1 'hollow: is damaged: it has content, but no byte' -d hollow none
+cp embedded nan
+for at in $(seq 120 2 518); do      # weights, from 120 on
+    byte nan $at 377 177
+done
+refuses 1 'nan: is damaged' -d nan none
+head -c 200 embedded >short
+refuses 1 'short: is damaged' -d short none
+"$compress" -d coded_one none >/dev/null && rm none || fail "coded_one"
+truncate -s 257M sparse 2>/dev/null && {
+    refuses 1 'sparse: is too large' sparse none
+    refuses 1 'sparse: is too large' -d sparse none
+    rm sparse
+}
 refuses 1 'No such file' missing none
+refuses 1 'Is a directory' . none
+refuses 1 'not a regular file' text /dev/null
+refuses 2 'are the same file' text ./text
+refuses 2 'are the same file' -d coded coded
+refuses 2 'are the same file' --train -m text text
 refuses 1 'No such file' text missing/none
 refuses 2 'output file is missing' text
 refuses 2 'do not go together' -d --embed coded none

@@ -190,7 +190,7 @@ printf 'too short\n' >"$tmp/short"
 head -c 150 "$tmp/text" >"$tmp/medium"
 refuses 1 "$tmp/missing: No such file" --data "$tmp/missing"
 refuses 1 "$tmp/empty: is empty" --data "$tmp/empty"
-refuses 1 "$tmp/letterless: has no letter" --data "$tmp/letterless"
+refuses 1 "$tmp/letterless: has no letter; .*" --data "$tmp/letterless"
 refuses 1 "$tmp/binary: is binary.* offset 9" --data "$tmp/binary"
 refuses 1 "$tmp/folder: Is a directory" --data "$tmp/folder"
 refuses 1 'an empty path' --data ''
@@ -217,7 +217,7 @@ refuses 1 'another run: .*model is "lstm" there, "gru" here' $quick --model gru 
 refuses 1 'another run: text is "[0-9a-f]*" there, "[0-9a-f]*" here$' $more --resume \
     --data "$tmp/longer" --checkpoint "$tmp/whole"
 # shellcheck disable=SC2086
-refuses 1 "$tmp/text: .*" $more --resume --checkpoint "$tmp/text"
+refuses 1 "$tmp/longer: .*not a safetensors file" $more --resume --checkpoint "$tmp/longer"
 # shellcheck disable=SC2086
 refuses 1 "$tmp/folder: is not a regular file" $more --checkpoint "$tmp/folder"
 refuses 2 '--resume: --checkpoint is missing' --resume

@@ -1,5 +1,6 @@
 /* language_model_files.c - files of language models, good and bad ones. */
 #include "tensor/internal.h"
+#include "tests/comma_locale.h"
 #include "tests/files.h"
 #include "tests/harness.h"
 
@@ -349,14 +350,17 @@ START_TEST(card)
     size_t size;
     FILE *out = open_memstream(&text, &size);
 
-    ct_lm_note_text(m, "name", "a\033[1mb");
+    ct_lm_note_text(m, "name", "a\033[1mb\302\233c");
     ct_lm_note(m, "perplexity", 1.5);
+    (void)comma_locale_begin(); /* changes nothing */
     ct_lm_print(m, out);
+    comma_locale_end();
     fclose(out);
+    ck_assert_msg(strstr(text, "; dropout 0.25, recurrent 0\n") != NULL, "%s", text);
     ck_assert_msg(strstr(text, "language model: lstm, 8 hidden units, 2 layers, embedding of 8, "
                                "tied to the output\n") == text,
                   "%s", text);
-    ck_assert_msg(strstr(text, "  name: a?[1mb\n  perplexity: 1.5\n") != NULL, "%s", text);
+    ck_assert_msg(strstr(text, "  name: a?[1mb?c\n  perplexity: 1.5\n") != NULL, "%s", text);
     ck_assert_msg(strstr(text, "tokens: char, 25 in the vocabulary; cleaning: text\n") != NULL,
                   "%s", text);
     free(text);

@@ -170,6 +170,8 @@ static const char *const sinks[] = {
     "ct_capture_run",
     "ct_safetensors_write",
     "ct_npy_write",
+    "ct_file_write",
+    "ct_file_try",
     "ct_backward",
     "ct_backward_with",
     "ct_grad",

@@ -104,9 +104,13 @@ same()      # COUNT ARGUMENTS...: the outputs of COUNT runs, in $tmp/runs, are o
     '--temperature 1.5 --seed 3 --threads 3')" -eq 1 ] || fail "one seed gives several texts"
 [ "$(same 3 '--temperature 1.5 --seed 3' '--temperature 1.5 --seed 4' '')" -eq 3 ] ||
     fail "other seeds give the same text"
-[ "$(same 4 '' '--top-k 1' '--top-k 1 --temperature 7 --seed 5' '--temperature 1e-9')" -eq 1 ] ||
+[ "$(same 7 '' '--top-k 1' '--top-k 1 --temperature 7 --seed 5' '--temperature 1e-9' \
+    '--temperature 0' '-t 0 --top-k 5 --seed 3' '-t 0 -k 1')" -eq 1 ] ||
     fail "greedy text is not the likeliest"
 for ending in '' '\n' '\r\n'; do
+    printf "\357\273\277the time$ending" |       # after a byte order mark, which is dropped
+        "$tool" generate gru.safetensors -n 60 >out2 2>err && cmp -s out out2 ||
+        fail "a byte order mark before a prefix"
     printf "the time$ending" | "$tool" generate gru.safetensors -n 60 >out2 2>err ||
         fail "generate does not read stdin"
     cmp -s out out2 || fail "a prefix from stdin gives another text"
@@ -258,8 +262,8 @@ refuses 2 'the model file is missing' eval
 refuses 2 'the text is missing' eval gru.safetensors
 refuses 2 'unexpected argument "c"' eval a b c
 refuses 2 'unexpected argument "b"' info a b
-for value in 0 -1 nan inf 1e999 warm '' 0.5x; do
-    refuses 2 "--temperature: \"$value\" is not a number above 0" \
+for value in -1 nan inf 1e999 warm '' 0.5x 0,5; do
+    refuses 2 "--temperature: \"$value\" is not a number of at least 0" \
         generate gru.safetensors -p the --temperature="$value"
 done
 for value in 0 -1 many '' 99999999999999999999; do
@@ -307,7 +311,27 @@ printf 'some\0text' >binary
 : >empty
 refuses 1 "short: |.*too few" train short
 refuses 1 'missing: No such file' train missing
-refuses 1 'letterless: has no letter' train letterless
+refuses 1 'letterless: has no letter; .*--tokens byte' train letterless
+run train letterless --tokens byte --batch 1 --steps 4 --epochs 1 -o digits.model -q
+[ $status -eq 0 ] || fail "digits are not trained on as bytes"
+for encoding in 16 32; do
+    case $encoding in
+    16) printf '\377\376t\0e\0' >wide ;;
+    32) printf '\377\376\0\0t\0\0\0' >wide ;;
+    esac
+    refuses 1 "wide: is UTF-$encoding; convert it to UTF-8" train wide
+    refuses 1 "wide: is UTF-$encoding; convert it to UTF-8" eval gru.safetensors wide
+    "$tool" train - <wide 2>err
+    [ $? -eq 1 ] && grep -q "stdin: is UTF-$encoding; convert it" err || fail "UTF-$encoding, stdin"
+done
+{ printf '\357\273\277' && cat text; } >marked
+for command in 'eval gru.safetensors'; do
+    succeeds $command text
+    cp out out2
+    succeeds $command marked
+    cmp -s out out2 || fail "a byte order mark changes what $command prints"
+    "$tool" $command - <marked >out 2>err && cmp -s out out2 || fail "$command: the mark, stdin"
+done
 refuses 1 'binary: is binary' train binary
 refuses 1 'empty: is empty' train empty --tokens byte
 refuses 1 '\.: Is a directory' train .
@@ -321,7 +345,7 @@ refuses 1 'stdin: the prefix is empty' generate gru.safetensors
 refuses 1 'missing: No such file' info missing
 refuses 1 'text: .*not a safetensors file' info text
 refuses 1 'missing: No such file' eval gru.safetensors missing
-refuses 1 'letterless: has no letter' eval gru.safetensors letterless
+refuses 1 'letterless: has no letter; ' eval gru.safetensors letterless
 # shellcheck disable=SC2086
 refuses 1 'no/such/folder' train text $quick -o no/such/folder/model
 # shellcheck disable=SC2086

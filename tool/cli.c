@@ -4,27 +4,105 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-enum { CLI_USAGE = 2, CLI_ROWS = 64, FIRST_KEY = 256 };
+enum { CLI_ROWS = 64, FIRST_KEY = 256 };
 
 const char *cli_name;
+
+/* ---- stdin, stdout, stderr ---- */
+
+/* A descriptor that is closed is opened on /dev/null the wrong way round: a program that needs it
+ * is told so by its next read or write. */
+static void cli_open_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            _exit(CLI_FAILED);
+}
+
+static const char *cli_begins_with(void)
+{
+    return cli_name ? cli_name : program_invocation_short_name;
+}
+
+bool cli_flush(void)
+{
+    static bool said;
+    int failed = fflush(stdout);
+
+    if (failed == 0 && !ferror(stdout))
+        return true;
+    if (!said)
+        fprintf(stderr, "%s: stdout: %s\n", cli_begins_with(),
+                failed ? strerror(errno) : "a write failed");
+    said = true;
+    return false;
+}
+
+static void cli_end(void)
+{
+    if (!cli_flush())
+        _exit(CLI_FAILED);
+}
+
+void cli_begin(void)
+{
+    static bool begun;
+
+    if (begun)
+        return;
+    begun = true;
+    cli_open_descriptors();
+    atexit(cli_end);
+}
+
+void cli_say(const char *before, const char *format, va_list args)
+{
+    char text[PATH_MAX + 1000];
+
+    fflush(stdout);
+    vsnprintf(text, sizeof text, format, args);
+    fprintf(stderr, "%s: ", before);
+    ct_print_text(text, stderr);
+    fputc('\n', stderr);
+}
 
 void cli_refuse(const char *format, ...)
 {
     va_list args;
 
-    fflush(stdout);
-    fprintf(stderr, "%s: ", cli_name ? cli_name : program_invocation_short_name);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    cli_say(cli_begins_with(), format, args);
     va_end(args);
-    fputc('\n', stderr);
     exit(CLI_USAGE);
+}
+
+void cli_fail(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    cli_say(cli_begins_with(), format, args);
+    va_end(args);
+    exit(CLI_FAILED);
+}
+
+const char *cli_reason(const char *message)
+{
+    const char *function = strncmp(message, "ct_", 3) == 0 ? message : strstr(message, ": ct_");
+    const char *reason = function ? strstr(function + 2, ": ") : NULL;
+
+    return reason ? reason + 2 : message;
 }
 
 /* ---- values ---- */
@@ -50,6 +128,8 @@ static double cli_number(const cli_option *o, const char *text)
 
     if (o->kind == CLI_POSITIVE && !(read && x > 0 && isfinite(x)))
         cli_refuse("--%s: \"%s\" is not a number above 0", o->name, text);
+    if (o->kind == CLI_AT_LEAST_0 && !(read && x >= 0 && isfinite(x)))
+        cli_refuse("--%s: \"%s\" is not a number of at least 0", o->name, text);
     if (o->kind == CLI_FRACTION && !(read && x >= 0 && x < 1))
         cli_refuse("--%s: \"%s\" is not a number from 0 to less than 1", o->name, text);
     return x;
@@ -82,15 +162,12 @@ static int cli_choice(const cli_option *o, const char *word)
 
 static ct_device cli_device(const cli_option *o, const char *name)
 {
-    static const char function[] = "ct_device_from_name: ";
-    const char *why;
     ct_device found;
 
     ct_error_set_handler(NULL, NULL); /* the line below is the message */
     found = ct_device_from_name(name);
-    why = strstr(ct_error_message(), function);
     if (!ct_ok())
-        cli_refuse("--%s: %s", o->name, why ? why + strlen(function) : ct_error_message());
+        cli_refuse("--%s: %s", o->name, cli_reason(ct_error_message()));
     return found;
 }
 
@@ -111,6 +188,7 @@ static void cli_set(const cli_option *o, const char *text, char *to)
         *(int *)field = (int)cli_integer(o, text);
         break;
     case CLI_POSITIVE:
+    case CLI_AT_LEAST_0:
     case CLI_FRACTION:
         *(double *)field = cli_number(o, text);
         break;
@@ -127,6 +205,7 @@ static void cli_set(const cli_option *o, const char *text, char *to)
     case CLI_NAME:
     case CLI_ARGUMENT:
     case CLI_ARGUMENT_OPTIONAL:
+    case CLI_OWN_FILE:
         *(const char **)field = text;
         break;
     }
@@ -170,7 +249,8 @@ static void cli_rows(const cli_program *p, const char *to, struct argp_option ro
     for (int i = 0; p->options[i].name || p->options[i].help; i++) {
         const cli_option *o = &p->options[i];
 
-        if (cli_is_argument(o) || !cli_takes(p, o) || count == CLI_ROWS - 1)
+        if (cli_is_argument(o) || o->kind == CLI_OWN_FILE || !cli_takes(p, o) ||
+            count == CLI_ROWS - 1)
             continue;
         group += !o->name;
         cli_describe(text[count], sizeof text[count], o, to);
@@ -184,6 +264,173 @@ static void cli_rows(const cli_program *p, const char *to, struct argp_option ro
         count++;
     }
     rows[count] = (struct argp_option){ 0 };
+}
+
+/* ---- files ---- */
+
+/* Which file a path names. If it does not exist: its folder, and its name there. */
+typedef struct cli_identity {
+    bool known; /* not of a device, a FIFO, or a path whose folder does not exist */
+    dev_t device;
+    ino_t inode;
+    char name[NAME_MAX + 1]; /* "": the file exists */
+} cli_identity;
+
+typedef struct cli_path {
+    const cli_option *option; /* NULL: stdout or stderr */
+    const char *path;
+    bool written;
+    cli_identity id;
+} cli_path;
+
+static void cli_take_identity(cli_identity *id, const struct stat *st)
+{
+    id->known = S_ISREG(st->st_mode) || S_ISDIR(st->st_mode);
+    id->device = st->st_dev;
+    id->inode = st->st_ino;
+}
+
+/* Follows the links at path, of PATH_MAX bytes, the last of which may point at nothing. */
+static void cli_follow_links(char *path)
+{
+    char target[PATH_MAX];
+    ssize_t n;
+
+    for (int links = 0; links < 40 && (n = readlink(path, target, sizeof target - 1)) >= 0;
+         links++) {
+        char *slash = strrchr(path, '/');
+        size_t folder = target[0] == '/' || !slash ? 0 : (size_t)(slash - path) + 1;
+
+        target[n] = '\0';
+        if (folder + (size_t)n < PATH_MAX)
+            memcpy(path + folder, target, (size_t)n + 1);
+    }
+}
+
+static cli_identity cli_identify(const char *path)
+{
+    cli_identity id = { 0 };
+    char folder[PATH_MAX];
+    struct stat st;
+    char *slash;
+
+    if (stat(path, &st) == 0) {
+        cli_take_identity(&id, &st);
+        return id;
+    }
+    if (strlen(path) >= sizeof folder)
+        return id;
+    strcpy(folder, path);
+    cli_follow_links(folder);
+    slash = strrchr(folder, '/');
+    if (strlen(slash ? slash + 1 : folder) < sizeof id.name)
+        strcpy(id.name, slash ? slash + 1 : folder);
+    if (slash)
+        slash[slash == folder] = '\0';
+    if (*id.name && stat(slash ? folder : ".", &st) == 0)
+        cli_take_identity(&id, &st);
+    return id;
+}
+
+/* The file of a descriptor; not known unless it is a regular file. */
+static cli_identity cli_identify_descriptor(int fd)
+{
+    cli_identity id = { 0 };
+    struct stat st;
+
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        cli_take_identity(&id, &st);
+    return id;
+}
+
+static cli_path cli_path_of(const cli_option *o, const char *value)
+{
+    cli_path p = { .option = o, .path = value, .written = o->file == CLI_WRITES };
+    char path[PATH_MAX];
+
+    if (o->file == CLI_READS_OR_STDIN && strcmp(value, "-") == 0)
+        p.id = cli_identify_descriptor(STDIN_FILENO);
+    else if (o->within && snprintf(path, sizeof path, "%s/%s", value, o->within) < PATH_MAX)
+        p.id = cli_identify(path);
+    else
+        p.id = cli_identify(value);
+    return p;
+}
+
+/* The value of the next row from *o on that names a file and has a value; NULL after the last. */
+static const char *cli_next_file(const cli_option **o, const void *from)
+{
+    for (; (*o)->name || (*o)->help; ++*o) {
+        const char *value =
+            (*o)->file ? *(const char *const *)((const char *)from + (*o)->offset) : NULL;
+
+        if (value)
+            return value;
+    }
+    return NULL;
+}
+
+static bool cli_same(const cli_identity *a, const cli_identity *b)
+{
+    return a->known && b->known && a->device == b->device && a->inode == b->inode &&
+           strcmp(a->name, b->name) == 0;
+}
+
+/* "--output", "the text" or "stdout". */
+static const char *cli_label(const cli_path *p, char label[100])
+{
+    snprintf(label, 100, "%s%s",
+             !p->option                                                      ? ""
+             : cli_is_argument(p->option) || p->option->kind == CLI_OWN_FILE ? "the "
+                                                                             : "--",
+             p->option ? p->option->name : p->path);
+    return label;
+}
+
+/* Refuses a file that is written and has another use. */
+static void cli_compare_files(const cli_path *path, int count)
+{
+    char a[100], b[100];
+
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k < count; k++)
+            if (path[i].written && path[i].option && i != k && cli_same(&path[i].id, &path[k].id))
+                cli_refuse("%s and %s are the same file (%s)", cli_label(&path[i], a),
+                           cli_label(&path[k], b), path[i].path);
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k < count; k++)
+            if (!path[i].option && path[k].option && cli_same(&path[i].id, &path[k].id))
+                cli_refuse("%s and %s are the same file (%s)", cli_label(&path[i], a),
+                           cli_label(&path[k], b), path[k].path);
+}
+
+static void cli_check_files(const cli_program *p, const void *from)
+{
+    static cli_path path[CLI_ROWS + 2];
+    const cli_option *o = p->options;
+    const char *value;
+    int count = 0;
+
+    for (; count < CLI_ROWS && (value = cli_next_file(&o, from)); o++)
+        path[count++] = cli_path_of(o, value);
+    path[count++] = (cli_path){ .path = "stdout",
+                                .written = true,
+                                .id = cli_identify_descriptor(STDOUT_FILENO) };
+    path[count++] = (cli_path){ .path = "stderr",
+                                .written = true,
+                                .id = cli_identify_descriptor(STDERR_FILENO) };
+    cli_compare_files(path, count);
+}
+
+bool cli_try_files(const cli_program *p, const void *from)
+{
+    const cli_option *o = p->options;
+    const char *value;
+
+    for (; (value = cli_next_file(&o, from)); o++)
+        if (o->file == CLI_WRITES && !o->within && ct_file_try(value) != CT_OK)
+            return false;
+    return true;
 }
 
 /* ---- the command line ---- */
@@ -238,6 +485,16 @@ static error_t cli_step(int key, char *arg, struct argp_state *state)
     return 0;
 }
 
+void cli_run_argp(const struct argp *argp, int argc, char **argv, unsigned flags, void *input)
+{
+    error_t error;
+
+    argp_err_exit_status = CLI_USAGE;
+    error = argp_parse(argp, argc, argv, flags, NULL, input);
+    if (error)
+        cli_fail("the command line: %s", strerror(error));
+}
+
 void cli_parse(const cli_program *p, int argc, char **argv, void *to)
 {
     static struct argp_option rows[CLI_ROWS];
@@ -247,8 +504,9 @@ void cli_parse(const cli_program *p, int argc, char **argv, void *to)
     };
     cli_job job = { .program = p, .to = to };
 
+    cli_begin();
     cli_rows(p, to, rows, text);
-    argp_err_exit_status = CLI_USAGE;
     ct_error_set_handler(NULL, NULL);
-    argp_parse(&argp, argc, argv, 0, NULL, &job);
+    cli_run_argp(&argp, argc, argv, 0, &job);
+    cli_check_files(p, to);
 }

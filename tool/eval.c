@@ -6,11 +6,12 @@ typedef struct options {
     const char *model, *text;
 } options;
 
-static const cli_option table[] = { { "model file", CLI_ARGUMENT,
-                                      .offset = offsetof(options, model) },
-                                    { "text", CLI_ARGUMENT, .offset = offsetof(options, text) },
-                                    TOOL_MACHINE(options, device),
-                                    { 0 } };
+static const cli_option table[] = {
+    { "model file", CLI_ARGUMENT, .offset = offsetof(options, model), .file = CLI_READS },
+    { "text", CLI_ARGUMENT, .offset = offsetof(options, text), .file = CLI_READS_OR_STDIN },
+    TOOL_MACHINE(options, device),
+    { 0 }
+};
 
 static void eval_print(const ct_lm *m, const ct_lm_score *s)
 {

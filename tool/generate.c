@@ -4,26 +4,28 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PREFIX_LIMIT ((size_t)1 << 24) /* bytes of a prefix from stdin */
 
 typedef struct options {
     ct_device device;
     const char *model, *prefix; /* prefix NULL: from stdin */
+    double temperature;         /* below 0: not given */
     ct_lm_generate_options how;
 } options;
 
 #define FIELD(name) .offset = offsetof(options, name)
 
 static const cli_option table[] = {
-    { "model file", CLI_ARGUMENT, FIELD(model) },
+    { "model file", CLI_ARGUMENT, FIELD(model), .file = CLI_READS },
     { "prefix", CLI_NAME, "TEXT", "the text to continue; without it, or for -, stdin",
       FIELD(prefix), .letter = 'p' },
     { "length", CLI_INTEGER, "N", "tokens to add: characters, bytes or words", FIELD(how.count),
       .high = INT64_MAX, .letter = 'n' },
-    { "temperature", CLI_POSITIVE, "X",
-      "draw each token; a lower temperature is safer|else the likeliest", FIELD(how.temperature),
-      .letter = 't' },
+    { "temperature", CLI_AT_LEAST_0, "X",
+      "draw each token; a lower temperature is safer; 0: the likeliest|0; with --top-k 1",
+      FIELD(temperature), .letter = 't' },
     { "top-k", CLI_INTEGER, "N", "draw each token from the N likeliest", FIELD(how.top_k), .low = 1,
       .high = INT32_MAX, .letter = 'k' },
     { "seed", CLI_INTEGER, "N", "the same seed gives the same text|0", FIELD(how.seed),
@@ -50,6 +52,8 @@ static char *generate_read_prefix(void)
     else if (memchr(text, '\0', size))
         tool_fail("stdin: the prefix has a NUL byte");
     else {
+        if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) /* a byte order mark */
+            memmove(text, text + 3, (size -= 3) + 1);
         if (size && text[size - 1] == '\n')
             text[--size] = '\0';
         if (size && text[size - 1] == '\r')
@@ -62,11 +66,51 @@ static char *generate_read_prefix(void)
     return NULL;
 }
 
+/* A model's tokens come from a file, so a terminal gets them without control characters but tabs
+ * and ends of lines: '?' stands for each, and carriage returns are left out. A character may come in
+ * parts. */
+typedef struct terminal_filter {
+    bool terminal; /* else the bytes pass as they are */
+    int left;      /* bytes to come of the character */
+    bool held;     /* its first byte is 0xC2 and is held back: U+0080 to U+009F begin with it */
+} terminal_filter;
+
+/* Returns how many bytes to print, 0 to 2. */
+static size_t generate_filter(terminal_filter *f, unsigned char c, unsigned char to[2])
+{
+    size_t n = 0;
+
+    if (f->left && (c & 0xc0) == 0x80) {
+        f->left--;
+        if (f->held && c >= 0xa0)
+            to[n++] = 0xc2;
+        to[n++] = f->held && c < 0xa0 ? '?' : c;
+        f->held = false;
+        return n;
+    }
+    if (f->held) /* a character that was cut */
+        to[n++] = '?';
+    f->left = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : c >= 0xc2 ? 1 : 0;
+    f->held = c == 0xc2;
+    if (f->held || c == '\r')
+        return n;
+    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f || (c >= 0x80 && c < 0xc2))
+        c = '?';
+    to[n++] = c;
+    return n;
+}
+
 /* Prints a token at once; stops when stdout is closed. */
 static bool generate_emit(void *context, const char *bytes, size_t size)
 {
-    (void)context;
-    return fwrite(bytes, 1, size, stdout) == size && fflush(stdout) == 0;
+    terminal_filter *f = context;
+    unsigned char shown[2];
+
+    for (size_t i = 0; f->terminal && i < size; i++)
+        fwrite(shown, 1, generate_filter(f, (unsigned char)bytes[i], shown), stdout);
+    if (!f->terminal)
+        fwrite(bytes, 1, size, stdout);
+    return fflush(stdout) == 0 && !ferror(stdout);
 }
 
 static void generate_note_unknown(const ct_lm *m, const char *prefix)
@@ -89,19 +133,20 @@ int tool_generate(int argc, char **argv)
             "Prints a text and a model's continuation of it. MODEL is a file of cotangent train, "
             "its model or its checkpoint."
     };
-    options o = { .how = { .count = 200, .emit = generate_emit } };
+    terminal_filter filter = { .terminal = isatty(STDOUT_FILENO) };
+    options o = { .temperature = -1,
+                  .how = { .count = 200, .emit = generate_emit, .context = &filter } };
     char *own = NULL;
     int status;
     ct_lm *m;
 
     tool_parse(&program, argc, argv, &o);
-    if (o.how.top_k && o.how.temperature == 0) /* --top-k alone draws */
-        o.how.temperature = 1;
+    o.how.temperature = o.temperature >= 0 ? o.temperature : o.how.top_k ? 1 : 0;
     m = ct_lm_load(o.model, o.device);
     if (m && (!o.prefix || strcmp(o.prefix, "-") == 0))
         o.prefix = own = generate_read_prefix();
-    status = m && o.prefix ? TOOL_OK : TOOL_FAILED;
-    if (status == TOOL_OK) {
+    status = m && o.prefix ? CLI_OK : CLI_FAILED;
+    if (status == CLI_OK) {
         o.how.prefix = o.prefix;
         generate_note_unknown(m, o.prefix);
         if (ct_lm_generate(m, o.how) == CT_OK)

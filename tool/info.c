@@ -1,15 +1,6 @@
 /* info.c - cotangent info: a model's card, a file's tensors, or what this build is. */
 #include "tool.h"
 
-#include <ctype.h>
-
-/* Text of a file: no control characters on a terminal. */
-static void info_print_name(const char *name)
-{
-    for (; *name; name++)
-        putchar(iscntrl((unsigned char)*name) ? '?' : *name);
-}
-
 static void info_print_tensors(const ct_safetensors *f)
 {
     int i, axis;
@@ -17,8 +8,10 @@ static void info_print_tensors(const ct_safetensors *f)
     for (i = 0; i < ct_safetensors_count(f); i++) {
         ct_shape shape = ct_safetensors_shape(f, i);
 
-        info_print_name(ct_safetensors_name(f, i));
-        printf("  %s [", ct_safetensors_dtype(f, i));
+        ct_print_text(ct_safetensors_name(f, i), stdout);
+        printf("  ");
+        ct_print_text(ct_safetensors_dtype(f, i), stdout);
+        printf(" [");
         for (axis = 0; axis < shape.rank && axis < CT_MAX_RANK; axis++)
             printf("%s%lld", axis ? "," : "", (long long)shape.dim[axis]);
         printf("%s]\n", shape.rank > CT_MAX_RANK ? ",..." : "");
@@ -45,7 +38,9 @@ static int info_describe(const char *path)
     return tool_status();
 }
 
-static const cli_option table[] = { { "file", CLI_ARGUMENT_OPTIONAL, .offset = 0 }, { 0 } };
+static const cli_option table[] = {
+    { "file", CLI_ARGUMENT_OPTIONAL, .offset = 0, .file = CLI_READS }, { 0 }
+};
 
 int tool_info(int argc, char **argv)
 {

@@ -80,10 +80,10 @@ int main(int argc, char **argv)
     invocation in = { 0 };
 
     cli_name = "cotangent";
-    argp_err_exit_status = TOOL_USAGE;
+    cli_begin();
     argp_program_version_hook = print_version;
     ct_error_set_handler(tool_print_error, NULL);
-    argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &in);
+    cli_run_argp(&argp, argc, argv, ARGP_IN_ORDER, &in);
     snprintf(name, sizeof name, "cotangent %s", in.command->name);
     argv[in.at] = name;
     return in.command->run(argc - in.at, argv + in.at);

@@ -12,21 +12,14 @@
 
 #include "cli.h"
 
-/* Exit statuses; beside these 128 + the number of a signal that ended training. */
-enum {
-    TOOL_OK = 0,
-    TOOL_FAILED = 1, /* a file, a text or the system; an error of the library */
-    TOOL_USAGE = 2   /* the command line */
-};
-
 /* Each is given its own part of the command line, argv[0] being "cotangent COMMAND", and returns
- * the exit status. */
+ * the exit status: those of cli.h, or 128 + the number of a signal that ended training. */
 int tool_train(int argc, char **argv);
 int tool_generate(int argc, char **argv);
 int tool_eval(int argc, char **argv);
 int tool_info(int argc, char **argv);
 
-/* Writes one line to stderr, "cotangent: ..."; returns TOOL_FAILED. */
+/* Writes one line to stderr, "cotangent: ..."; returns CLI_FAILED. */
 int tool_fail(const char *format, ...) CT_PRINTF(1, 2);
 
 /* Writes one line to stderr, "note: ...". */
@@ -35,7 +28,7 @@ void tool_note(const char *format, ...) CT_PRINTF(1, 2);
 /* The library's error handler: prints the reason, without the function's name. */
 void tool_print_error(ct_status status, const char *message, void *context);
 
-/* Returns TOOL_OK, or TOOL_FAILED if an error of the library stands (its line was printed when it
+/* Returns CLI_OK, or CLI_FAILED if an error of the library stands (its line was printed when it
  * was raised), or if stdout did not take everything (a line says why). */
 int tool_status(void);
 
@@ -46,8 +39,8 @@ void tool_parse(const cli_program *p, int argc, char **argv, void *to);
 /* clang-format off */
 #define TOOL_MACHINE(type, device)                                                                 \
     { "device", CLI_DEVICE, "NAME", "where to compute: cpu, cuda, cuda:1, cuda-emu, auto|cpu",     \
-      offsetof(type, device), 0, 0, NULL, 0 },                                                     \
-    { "threads", CLI_THREADS, "N", "threads|as many as are free", 0, 1, 256, NULL, 0 }
+      offsetof(type, device), 0, 0, NULL, 0, 0, NULL },                                            \
+    { "threads", CLI_THREADS, "N", "threads|as many as are free", 0, 1, 256, NULL, 0, 0, NULL }
 /* clang-format on */
 
 /* A text for tokens of this kind: from a file, or from stdin for "-". NULL with an error. */

@@ -35,7 +35,7 @@ static char algorithms[200];
 #define FIELD(name) .offset = offsetof(options, name)
 
 static const cli_option table[] = {
-    { "text", CLI_ARGUMENT, FIELD(text) },
+    { "text", CLI_ARGUMENT, FIELD(text), .file = CLI_READS_OR_STDIN },
     { .help = "The model:" },
     { "model", CLI_CHOICE, "rnn|lstm|gru", "the recurrent module|lstm", FIELD(model.cell),
       .find = ct_lm_cell_from_name },
@@ -61,7 +61,8 @@ static const cli_option table[] = {
       .high = INT64_MAX },
     { "max-tokens", CLI_INTEGER, "N", "train on the first N tokens|all", FIELD(corpus.max_tokens),
       .low = 1, .high = INT64_MAX },
-    { "validate", CLI_NAME, "TEXT", "validate on this text", FIELD(validate) },
+    { "validate", CLI_NAME, "TEXT", "validate on this text", FIELD(validate),
+      .file = CLI_READS_OR_STDIN },
     { .help = "Training:" },
     { "epochs", CLI_INTEGER, "N", "epochs", FIELD(trainer.max_epochs), .low = 1, .high = INT32_MAX,
       .letter = 'e' },
@@ -82,17 +83,21 @@ static const cli_option table[] = {
     { "seed", CLI_INTEGER, "N", "seed of initial weights, batches and dropout|0", FIELD(model.seed),
       .high = INT64_MAX },
     { .help = "Files:" },
-    { "output", CLI_NAME, "FILE", "the model|model.safetensors", FIELD(output), .letter = 'o' },
+    { "output", CLI_NAME, "FILE", "the model|model.safetensors", FIELD(output), .letter = 'o',
+      .file = CLI_WRITES },
     { "checkpoint", CLI_NAME, "FILE", "save the run in this file after each epoch",
-      FIELD(trainer.checkpoint) },
+      FIELD(trainer.checkpoint), .file = CLI_WRITES },
     { "every", CLI_INTEGER, "N", "save it also after every N updates",
       FIELD(trainer.checkpoint_steps), .low = 1, .high = INT32_MAX },
     { "resume", CLI_FLAG, NULL, "continue from the checkpoint, if it exists", FIELD(resume) },
     { "best", CLI_NAME, "FILE", "save the epoch of the lowest perplexity in this file",
-      FIELD(trainer.best) },
-    { "csv", CLI_NAME, "FILE", "write a line for each epoch", FIELD(trainer.csv) },
-    { "svg", CLI_NAME, "FILE", "draw the curve of perplexities", FIELD(trainer.svg) },
-    { "tensorboard", CLI_NAME, "DIR", "write events for TensorBoard", FIELD(trainer.tensorboard) },
+      FIELD(trainer.best), .file = CLI_WRITES },
+    { "csv", CLI_NAME, "FILE", "write a line for each epoch", FIELD(trainer.csv),
+      .file = CLI_WRITES },
+    { "svg", CLI_NAME, "FILE", "draw the curve of perplexities", FIELD(trainer.svg),
+      .file = CLI_WRITES },
+    { "tensorboard", CLI_NAME, "DIR", "write events for TensorBoard", FIELD(trainer.tensorboard),
+      .file = CLI_WRITES, .within = "events.out.tfevents.cotangent" },
     { "quiet", CLI_FLAG, NULL, "print errors and notes only", FIELD(quiet), .letter = 'q' },
     { .help = "The machine:" },
     TOOL_MACHINE(options, device),
@@ -140,7 +145,7 @@ static void train_check_optimizer(const options *o)
     ct_optimizer_free(train_optimizer(o, none));
     ct_params_free(none);
     if (!ct_ok())
-        exit(TOOL_USAGE);
+        exit(CLI_USAGE);
 }
 
 /* Fills in what was left out, and refuses what does not go together. */
@@ -222,9 +227,11 @@ static ct_corpus *train_read_corpus(const options *o, const char *path, const ct
     if (known)
         how.max_tokens = 0;
     corpus = text ? ct_corpus_new(text, how) : NULL;
-    if (corpus && !o->quiet)
-        printf("%s: %lld tokens, %d in the vocabulary\n", ct_text_source(text),
-               (long long)ct_corpus_size(corpus), ct_vocab_size(ct_corpus_vocab(corpus)));
+    if (corpus && !o->quiet) {
+        ct_print_text(ct_text_source(text), stdout);
+        printf(": %lld tokens, %d in the vocabulary\n", (long long)ct_corpus_size(corpus),
+               ct_vocab_size(ct_corpus_vocab(corpus)));
+    }
     if (corpus && how.vocab.tokens != CT_TOKEN_KIND_BYTE && ct_corpus_invalid_bytes(corpus))
         tool_note("%lld bytes of %s are not valid UTF-8",
                   (long long)ct_corpus_invalid_bytes(corpus), path);
@@ -265,10 +272,13 @@ static void train_fit(const options *o, ct_lm *m, const ct_corpus *corpus, ct_lo
     ct_trainer_stop_on_signals();
     if (ct_fit(&trainer, &model, train, val, &result) == CT_OK) {
         train_note(o, m, &result);
-        if (ct_lm_save(m, o->output) == CT_OK && !o->quiet)
-            printf("%s after %lld epochs: perplexity %.2f; the model is in %s\n",
+        if (ct_lm_save(m, o->output) == CT_OK && !o->quiet) {
+            printf("%s after %lld epochs: perplexity %.2f; the model is in ",
                    result.end == CT_FIT_END_STOPPED ? "stopped" : "done", (long long)result.epochs,
-                   result.perplexity, o->output);
+                   result.perplexity);
+            ct_print_text(o->output, stdout);
+            putchar('\n');
+        }
     }
     free(description);
 }
@@ -297,7 +307,7 @@ int tool_train(int argc, char **argv)
     o.optimizer = train_algorithm("adam");
     tool_parse(&program, argc, argv, &o);
     train_settle(&o);
-    corpus = train_read_corpus(&o, o.text, NULL);
+    corpus = cli_try_files(&program, &o) ? train_read_corpus(&o, o.text, NULL) : NULL;
     if (corpus)
         train = ct_loader_sequences_new(corpus, o.batches);
     if (train && o.validate &&
@@ -316,5 +326,5 @@ int tool_train(int argc, char **argv)
     ct_loader_free(train);
     ct_corpus_free(other);
     ct_corpus_free(corpus);
-    return status == TOOL_OK && ct_trainer_signal() ? 128 + ct_trainer_signal() : status;
+    return status == CLI_OK && ct_trainer_signal() ? 128 + ct_trainer_signal() : status;
 }

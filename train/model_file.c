@@ -21,7 +21,6 @@
 #include <cotangent/autograd/params/state_dict.h>
 #include <cotangent/tensor/safetensors.h>
 
-#include <ctype.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -527,13 +526,6 @@ ct_lm *ct_lm_load(const char *path, ct_device device)
 
 /* ---- the model card ---- */
 
-/* Prints text from a file without its control characters. */
-static void model_file_print_text(FILE *out, const char *text)
-{
-    for (; *text; text++)
-        fputc(iscntrl((unsigned char)*text) ? '?' : *text, out);
-}
-
 static void model_file_print_notes(const ct_lm *m, FILE *out)
 {
     const json_t *value;
@@ -542,13 +534,13 @@ static void model_file_print_notes(const ct_lm *m, FILE *out)
     json_object_foreach(m->notes, key, value)
     {
         fprintf(out, "  ");
-        model_file_print_text(out, key);
+        cti_print_text(key, out);
         if (json_is_string(value)) {
             fprintf(out, ": ");
-            model_file_print_text(out, json_string_value(value));
+            cti_print_text(json_string_value(value), out);
             fputc('\n', out);
         } else {
-            fprintf(out, ": %.6g\n", json_number_value(value));
+            cti_print(out, ": %.6g\n", json_number_value(value));
         }
     }
 }
@@ -572,7 +564,7 @@ void ct_lm_print(const ct_lm *m, FILE *out)
     if (o->layer_norm)
         fprintf(out, "; layer norm");
     if (o->dropout > 0 || o->recurrent_dropout > 0)
-        fprintf(out, "; dropout %g, recurrent %g", o->dropout, o->recurrent_dropout);
+        cti_print(out, "; dropout %g, recurrent %g", o->dropout, o->recurrent_dropout);
     fprintf(out, "\ntokens: %s, %d in the vocabulary; cleaning: %s\n",
             ct_token_kind_name(ct_vocab_kind(m->vocab)), ct_vocab_size(m->vocab),
             ct_clean_name(m->clean));

@@ -158,7 +158,7 @@ static cti_quoted compare_quote(const json_t *value)
     if (json_is_string(value))
         return cti_quote(json_string_value(value));
     if (json_is_number(value))
-        snprintf(q.s, sizeof q.s, "%.10g", json_number_value(value));
+        cti_format(q.s, sizeof q.s, "%.10g", json_number_value(value));
     else if (value)
         snprintf(q.s, sizeof q.s, "%s",
                  json_is_true(value)    ? "true"

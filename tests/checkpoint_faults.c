@@ -34,7 +34,7 @@ static const struct misfit {
     { { RUN, .hyperparameters = own, .seed = 5 }, "train_loader.seed ... 0 ... 5" },
     { { RUN, .hyperparameters = own, .adam = true }, "optimizer.algorithm ... SGD ... Adam" },
     { { RUN, .hyperparameters = own, .lr = 0.25 },
-      "another run: optimizer.lr is \"0.5\" in the checkpoint and \"0.25\" now" },
+      "another run: optimizer.lr is 0.5 in the checkpoint and 0.25 now" },
     { { RUN, .hyperparameters = own, .gamma = 0.5 },
       "optimizer.schedule ... step_lr 2 0.7 ... step_lr 2 0.5" },
     { { RUN, .hyperparameters = own, .clip = 1 }, "trainer.gradient_clip_val ... 0 ... 1" },

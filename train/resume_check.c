@@ -176,11 +176,26 @@ static cti_quoted compare_quote(const json_t *value)
     return q;
 }
 
+/* A value without its quotes if it is a number. */
+static cti_quoted compare_bare(const char *value)
+{
+    cti_quoted q;
+    size_t n = strlen(value);
+
+    snprintf(q.s, sizeof q.s, "%s", value);
+    if (n > 2 && value[0] == '"' && strspn(value + 1, "0123456789.e+-") == n - 2) {
+        memmove(q.s, q.s + 1, n - 2);
+        q.s[n - 2] = '\0';
+    }
+    return q;
+}
+
 static void compare_differs(differences *d, const char *what, const char *there, const char *here)
 {
-    if (d->text.size < 300)
+    if (d->text.size < 440)
         cti_buffer_print(&d->text, "%s%.100s is %s in the checkpoint and %s now",
-                         d->text.size ? "; " : "", what, there, here);
+                         d->text.size ? "; " : "", what, compare_bare(there).s,
+                         compare_bare(here).s);
     else
         d->more++;
 }

@@ -187,14 +187,11 @@ ct_loader *options_val_loader(const options *o, const ct_corpus *corpus)
  * the data, the parameters and the trainer, which ct_fit compares itself. */
 static const ct_metadata *hyperparameters(const options *o, const ct_corpus *corpus)
 {
-    static char lr[32];
-    static ct_metadata pairs[5];
+    static ct_metadata pairs[4];
 
-    snprintf(lr, sizeof lr, "%.15g", o->lr);
     pairs[0] = (ct_metadata){ "text", ct_corpus_sha256(corpus) };
     pairs[1] = (ct_metadata){ "model", o->model_name };
-    pairs[2] = (ct_metadata){ "lr", lr };
-    pairs[3] = (ct_metadata){ "dialect", ct_dialect_name(o->dialect) };
+    pairs[2] = (ct_metadata){ "dialect", ct_dialect_name(o->dialect) };
     return pairs;
 }
 

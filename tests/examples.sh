@@ -208,13 +208,13 @@ refuses 1 'ct_loader_sequences_new: [0-9]+ tokens are too few for a batch of 32 
 
 cat "$tmp/text" "$tmp/text" >"$tmp/longer"
 # shellcheck disable=SC2086
-refuses 1 'whole is a checkpoint of another run: lr is "1" there, "0.5" here' $more --lr 0.5 --resume \
+refuses 1 'whole is a checkpoint of another run: optimizer.lr is 1 in the checkpoint and 0.5 now' $more --lr 0.5 --resume \
     --checkpoint "$tmp/whole"
 # shellcheck disable=SC2086
-refuses 1 'another run: .*model is "lstm" there, "gru" here' $quick --model gru --resume \
+refuses 1 'another run: .*model is "lstm" in the checkpoint and "gru" now' $quick --model gru --resume \
     --data "$tmp/text" --checkpoint "$tmp/whole"
 # shellcheck disable=SC2086
-refuses 1 'another run: text is "[0-9a-f]*" there, "[0-9a-f]*" here$' $more --resume \
+refuses 1 'another run: text is "[0-9a-f]*" in the checkpoint and "[0-9a-f]*" now$' $more --resume \
     --data "$tmp/longer" --checkpoint "$tmp/whole"
 # shellcheck disable=SC2086
 refuses 1 "$tmp/longer: .*not a safetensors file" $more --resume --checkpoint "$tmp/longer"

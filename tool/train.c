@@ -258,15 +258,13 @@ static void train_fit(const options *o, ct_lm *m, const ct_corpus *corpus, ct_lo
                        .training_step = train_step,
                        .configure_optimizers = train_configure };
     ct_trainer trainer = o->trainer;
-    char lr[32], *description = ct_lm_describe(m);
+    char *description = ct_lm_describe(m);
     /* A resume compares these, the model, and what the library compares itself. */
     const ct_metadata pairs[] = { { "text", ct_corpus_sha256(corpus) },
                                   { "cleaning", ct_clean_name(o->corpus.clean) },
-                                  { "lr", lr },
                                   { NULL, NULL } };
     ct_fit_result result;
 
-    snprintf(lr, sizeof lr, "%.17g", o->lr);
     trainer.hyperparameters = pairs;
     trainer.model_json = description;
     ct_trainer_stop_on_signals();

@@ -70,8 +70,9 @@ struct ct_safetensors {
     const json_t *metadata; /* or NULL */
     safetensors_entry *entry;
     int count;
-    uint64_t payload; /* its offset in the file */
-    bool verified;
+    uint64_t payload;     /* its offset in the file */
+    bool header_verified; /* the header has a digest, which is right */
+    bool payload_verified;
 };
 
 static const char *const safetensors_opening = "ct_safetensors_open";
@@ -264,9 +265,44 @@ static bool safetensors_parse_entry(const safetensors_parser *p, const char *nam
 
 /* ---- the header ---- */
 
+/* Verifies the digest of the header, if the header begins with one. */
+static bool safetensors_verify_header(const safetensors_parser *p)
+{
+    char got[DIGEST_DIGITS + 1], want[DIGEST_DIGITS + 1] = "";
+
+    if (!cti_header_has_digest(p->text, p->length))
+        return true;
+    memcpy(want, p->text + sizeof HEADER_START - 1, DIGEST_DIGITS);
+    cti_header_digest(p->text, p->length, got);
+    if (memcmp(got, want, DIGEST_DIGITS) != 0)
+        return cti_malformed(&p->f->file, safetensors_opening, LENGTH_BYTES,
+                             "the header is damaged: its SHA-256 is %s; the metadata say %s", got,
+                             cti_quote(want).s);
+    p->f->header_verified = true;
+    return true;
+}
+
+/* A file of ct_safetensors_write has both digests; any other file has neither. */
+static bool safetensors_check_digests(const safetensors_parser *p, const json_t *metadata,
+                                      uint64_t offset)
+{
+    const char *payload = json_string_value(json_object_get(metadata, PAYLOAD_DIGEST_KEY));
+    bool header = json_object_get(metadata, HEADER_DIGEST_KEY) != NULL;
+
+    if (!p->f->header_verified && (header || payload))
+        return cti_malformed(&p->f->file, safetensors_opening, offset,
+                             "the header is damaged, or another program wrote the file: %s is in "
+                             "the metadata, and the header does not begin with " HEADER_DIGEST_KEY,
+                             header ? HEADER_DIGEST_KEY : PAYLOAD_DIGEST_KEY);
+    if (p->f->header_verified && !payload)
+        return cti_malformed(&p->f->file, safetensors_opening, offset,
+                             "the metadata have no " PAYLOAD_DIGEST_KEY);
+    return true;
+}
+
 static bool safetensors_parse_metadata(const safetensors_parser *p, json_t *metadata)
 {
-    const char *digest = json_string_value(json_object_get(metadata, DIGEST_KEY)), *key;
+    const char *key;
     uint64_t offset = safetensors_key_offset(p->text, p->length, METADATA);
     json_t *value;
 
@@ -279,9 +315,8 @@ static bool safetensors_parse_metadata(const safetensors_parser *p, json_t *meta
             return cti_malformed(&p->f->file, safetensors_opening, offset,
                                  METADATA ": the value of %s is not text", cti_quote(key).s);
     }
-    if (digest && (strlen(digest) != 64 || strspn(digest, "0123456789abcdef") != 64))
-        return cti_malformed(&p->f->file, safetensors_opening, offset,
-                             DIGEST_KEY " is not 64 digits of 0-9a-f");
+    if (!safetensors_check_digests(p, metadata, offset))
+        return false;
     p->f->metadata = metadata;
     return true;
 }
@@ -360,7 +395,7 @@ static bool safetensors_parse_header(const safetensors_parser *p)
     if (p->text[0] != '{') /* at its end is a NUL */
         return cti_malformed(&f->file, safetensors_opening, LENGTH_BYTES,
                              "not a safetensors file: the header does not begin with '{'");
-    if (!safetensors_scan(f, p->text, p->length))
+    if (!safetensors_verify_header(p) || !safetensors_scan(f, p->text, p->length))
         return false;
     error.text[0] = '\0';
     f->header = json_loadb(p->text, p->length, JSON_REJECT_DUPLICATES, &error);
@@ -501,14 +536,6 @@ const char *ct_safetensors_metadata(const ct_safetensors *f, const char *key)
 
 /* ---- loading ---- */
 
-void cti_sha256_text(struct sha256_ctx *sha, char hex[65])
-{
-    uint8_t digest[SHA256_DIGEST_SIZE];
-
-    sha256_digest(sha, sizeof digest, digest);
-    cti_hex(digest, sizeof digest, hex);
-}
-
 /* Computes the SHA-256 of the payload, piece by piece; false with an error. */
 static bool safetensors_payload_digest(ct_safetensors *f, const char *function, char hex[65])
 {
@@ -538,10 +565,10 @@ static bool safetensors_payload_digest(ct_safetensors *f, const char *function, 
 /* Checks the payload against the digest of the metadata, if there is one, at the first load. */
 static bool safetensors_verify(ct_safetensors *f, const char *function)
 {
-    const char *want = ct_safetensors_metadata(f, DIGEST_KEY);
+    const char *want = ct_safetensors_metadata(f, PAYLOAD_DIGEST_KEY);
     char got[65];
 
-    if (want && !f->verified) {
+    if (want && !f->payload_verified) {
         if (!safetensors_payload_digest(f, function, got))
             return false;
         if (strcmp(got, want) != 0)
@@ -549,7 +576,7 @@ static bool safetensors_verify(ct_safetensors *f, const char *function)
                                  "the payload is damaged: its SHA-256 is %s; the metadata say %s",
                                  got, want);
     }
-    f->verified = true;
+    f->payload_verified = true;
     return true;
 }
 

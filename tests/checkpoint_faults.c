@@ -1,5 +1,6 @@
 /* checkpoint_faults.c - checkpoints that do not fit the run, are damaged, or cannot be written. */
 #include "tests/files.h"
+#include "tests/flips.h"
 #include "tests/harness.h"
 
 #include <stdlib.h>
@@ -66,7 +67,7 @@ START_TEST(refused)
 }
 END_TEST
 
-/* Every text from in the file becomes to, of the same length. */
+/* Every text from in the file becomes to, of the same length; the digest is right. */
 static void edit(const char *path, const char *from, const char *to)
 {
     size_t size, n = strlen(from);
@@ -82,6 +83,7 @@ static void edit(const char *path, const char *from, const char *to)
     ck_assert_msg(found > 0, "no %s in %s", from, path);
     write_bytes(path, bytes, size);
     free(bytes);
+    renew_header_digest(path);
 }
 
 START_TEST(damaged)

@@ -1,5 +1,6 @@
-/* flips.c - files with one damaged bit. */
+/* flips.c - damaged files: one flipped bit, and edits that a digest does not show. */
 #include "tests/flips.h"
+#include "tensor/safetensors_format.h"
 #include "tests/files.h"
 #include "tests/harness.h"
 
@@ -52,5 +53,21 @@ void expect_no_silent_flip(flips f)
     ck_assert_msg(f.load(DAMAGED, f.context) == CT_OK, "%s", ct_error_message());
     close(fd);
     remove(DAMAGED);
+    free(bytes);
+}
+
+void renew_header_digest(const char *path)
+{
+    char hex[DIGEST_DIGITS + 1], *bytes;
+    size_t size, n = 0;
+
+    bytes = read_bytes(path, &size);
+    ck_assert_uint_gt(size, LENGTH_BYTES);
+    for (int i = LENGTH_BYTES - 1; i >= 0; i--)
+        n = n << 8 | (unsigned char)bytes[i];
+    ck_assert(n <= size - LENGTH_BYTES && cti_header_has_digest(bytes + LENGTH_BYTES, n));
+    cti_header_digest(bytes + LENGTH_BYTES, n, hex);
+    memcpy(bytes + LENGTH_BYTES + sizeof HEADER_START - 1, hex, DIGEST_DIGITS);
+    write_bytes(path, bytes, size);
     free(bytes);
 }

@@ -1,4 +1,4 @@
-/* flips.h - files with one damaged bit. */
+/* flips.h - damaged files: one flipped bit, and edits that a digest does not show. */
 #ifndef TESTS_FLIPS_H
 #define TESTS_FLIPS_H
 
@@ -22,5 +22,8 @@ typedef struct flips {
     void *context;
 } flips;
 void expect_no_silent_flip(flips f);
+
+/* Gives the header of a file of ct_safetensors_write, which a test has edited, its right digest. */
+void renew_header_digest(const char *path);
 
 #endif

@@ -86,4 +86,7 @@ double cti_json_number(const cti_json *v);
 /* Adds text, which must be UTF-8, as a string in quotes. */
 void cti_json_add_text(cti_buffer *b, const char *text);
 
+/* Adds a key and its colon, with a comma before it unless an object has just been opened. */
+void cti_json_add_key(cti_buffer *b, const char *key);
+
 #endif

@@ -45,3 +45,11 @@ void cti_json_add_text(cti_buffer *b, const char *text)
     cti_buffer_add(b, plain, (size_t)(text - plain));
     cti_buffer_add(b, "\"", 1);
 }
+
+void cti_json_add_key(cti_buffer *b, const char *key)
+{
+    if (b->size > 0 && b->bytes[b->size - 1] != '{')
+        cti_buffer_add(b, ",", 1);
+    cti_json_add_text(b, key);
+    cti_buffer_add(b, ":", 1);
+}

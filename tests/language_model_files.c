@@ -4,8 +4,6 @@
 #include "tests/flips.h"
 #include "tests/harness.h"
 
-#include <jansson.h>
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,7 +70,7 @@ START_TEST(notes)
 
     ck_assert(ct_lm_note(m, "epochs", 3) == CT_OK && ct_lm_note(m, "epochs", 4) == CT_OK);
     text = ct_lm_describe(m);
-    ck_assert_msg(strstr(text, "\"training\":{\"epochs\":4.0}") != NULL, "%s", text);
+    ck_assert_msg(strstr(text, "\"training\":{\"epochs\":4}") != NULL, "%s", text);
     harness_free(text);
     ck_assert(ct_lm_note(m, "loss", NAN) == CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "ct_lm_note", "finite");
@@ -123,6 +121,45 @@ static void load_refused(const char *function, const char *word)
 {
     ck_assert_msg(ct_lm_load(FILE_NAME, CT_CPU) == NULL, "it was loaded, not '%s'", word);
     expect_error(CT_ERR_FORMAT, function, word);
+}
+
+/* The end of the JSON value at s. */
+static const char *value_end(const char *s)
+{
+    int depth = 0;
+    bool quoted = false;
+
+    for (; quoted || depth > 0 || !strchr(",}]", *s); s++) {
+        if (*s == '"' && s[-1] != '\\')
+            quoted = !quoted;
+        else if (!quoted)
+            depth += (*s == '{' || *s == '[') - (*s == '}' || *s == ']');
+    }
+    return s;
+}
+
+/* A copy, to free(), of a description with another value of a key in an object, or in the outermost
+ * object for NULL. Without the key for NULL as value. */
+static char *description_with(const char *good, const char *object, const char *key,
+                              const char *value)
+{
+    char quoted[100], *changed = malloc(strlen(good) + 1000);
+    const char *at = good, *end;
+
+    if (object) {
+        snprintf(quoted, sizeof quoted, "\"%s\":{", object);
+        at = strstr(good, quoted);
+    }
+    snprintf(quoted, sizeof quoted, "\"%s\":", key);
+    at = at ? strstr(at, quoted) : NULL;
+    ck_assert_msg(at != NULL, "no %s", key);
+    end = value_end(at + strlen(quoted));
+    if (!value) { /* and without a comma */
+        quoted[0] = '\0';
+        end += *end == ',';
+    }
+    sprintf(changed, "%.*s%s%s%s", (int)(at - good), good, quoted, value ? value : "", end);
+    return changed;
 }
 
 /* Fields of the description, each with another value; NULL: taken out. */
@@ -186,21 +223,10 @@ START_TEST(malformed_descriptions)
     int i;
 
     for (i = 0; i < LENGTH(cases); i++) {
-        json_t *d = json_loads(good, 0, NULL), *value = NULL, *in;
-        char *bad;
+        char *bad = description_with(good, cases[i].object, cases[i].key, cases[i].json);
 
-        in = cases[i].object ? json_object_get(d, cases[i].object) : d;
-        ck_assert_msg(json_object_get(in, cases[i].key) != NULL, "case %d", i);
-        if (cases[i].json)
-            value = json_loads(cases[i].json, JSON_DECODE_ANY, NULL);
-        if (value)
-            json_object_set_new(in, cases[i].key, value);
-        else
-            json_object_del(in, cases[i].key);
-        bad = json_dumps(d, 0);
-        json_decref(d);
         write_model(m, bad, NULL, NULL);
-        harness_free(bad);
+        free(bad);
         fail_allocation(0); /* counts */
         if (cases[i].word[0] == VOCABULARY[0])
             load_refused("ct_vocab_new_from_tokens", cases[i].word + 1);
@@ -223,7 +249,7 @@ START_TEST(malformed_files)
         { "", "metadata" },
         { "{", "metadata" },
         { "[]", "metadata" },
-        { "{\"type\": \"language_model\", \"type\": \"language_model\"}", "metadata" },
+        { "{\"type\": \"language_model\", \"type\": \"language_model\"}", "metadata ... twice" },
         { "{}", "\"type\" is missing" },
     };
     ct_lm *m = small(), *back;
@@ -325,8 +351,7 @@ START_TEST(damaged_files)
 }
 END_TEST
 
-/* Each allocation of a load fails in turn, and each of jansson's of a save. (jansson itself asserts
- * where it has no memory for a string with escapes that it reads.) */
+/* Each allocation of a load fails in turn, and each of a save. */
 START_TEST(memory_fails)
 {
     ct_lm *m = model_of(CT_CLEAN_NONE, CT_TOKEN_KIND_CHAR, (ct_lm_options){ .hidden_size = 3 }),
@@ -349,16 +374,17 @@ START_TEST(memory_fails)
     for (failed = 0, k = 1;; k++) {
         ct_status status;
 
-        fail_json_allocation(k);
+        fail_allocation(k);
         status = ct_lm_save(m, FILE_NAME);
         fail_nothing();
         ck_assert(status == ct_error());
+        ck_assert_msg(status == CT_OK || status == CT_ERR_MEMORY, "%s", ct_error_message());
         ct_error_clear();
-        if (json_seen < k)
+        if (allocations_seen < k)
             break;
         failed += status != CT_OK;
     }
-    ck_assert_int_ge(failed, 20);
+    ck_assert_int_ge(failed, 10);
     back = ct_lm_load(FILE_NAME, CT_CPU);
     ck_assert_ptr_nonnull(back);
     ct_lm_free(back);

@@ -532,5 +532,6 @@ int main(void)
     tcase_add_test(tc, host_memory);
     safetensors_malformed_cases(suite);
     safetensors_write_cases(suite);
+    safetensors_json_cases(suite);
     return harness_run(suite);
 }

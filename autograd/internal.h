@@ -8,6 +8,7 @@
 #include <cotangent/autograd/op.h>
 #include <cotangent/autograd/params/params.h>
 #include <cotangent/autograd/params/state_dict.h>
+#include <cotangent/tensor/safetensors.h>
 
 /* ---- the tape (autograd.c, leaf.c, backward.c; engine.h) ---- */
 
@@ -112,6 +113,10 @@ ct_tensor *cti_leaf_grad(const ct_tensor *leaf);
  * NULL with CT_ERR_MEMORY. map is that of ct_load_options.rename, or NULL. */
 char *cti_rename_prefix(const char *function, const ct_prefix *map, const char *name);
 
+/* ct_params_load from a file that is open: all or nothing. path is for messages. */
+ct_status cti_params_load_file(ct_params *set, ct_safetensors *file, const char *path,
+                               ct_load_options options);
+
 /* The prefix of the names in set: "" for a whole set, "decoder." for a part. */
 const char *cti_params_prefix(const ct_params *set);
 
@@ -119,6 +124,15 @@ bool cti_param_is_buffer(const ct_param *p);
 
 /* The entry that holds the value of p: p, or the entry that p is tied to. */
 const ct_param *cti_param_real(const ct_param *p);
+
+/* Of the names of one value that are in set, one stands for the value, so that nothing counts or
+ * updates it twice: the first name if it is in set, else the one that was registered first. True if
+ * that is entry i; and if the value is trained, too. */
+bool cti_params_stands(const ct_params *set, int i);
+bool cti_params_trains(const ct_params *set, int i);
+
+/* The number of ties made in the whole set: what was found out about names holds while it stays. */
+int cti_params_ties(const ct_params *set);
 
 /* True if p has the shape, or is lazy and can be given it. */
 bool cti_param_fits(const ct_param *p, const ct_shape *shape);

@@ -27,6 +27,7 @@ typedef struct cti_ahead {
 
 struct ct_loader {
     const char *function; /* that made it, for messages */
+    const char *kind;     /* "windows", "sequential", "random", "series", "tensors" */
     cti_cut cut;
     int64_t batch, steps;
     int64_t size;       /* ids of the corpus */
@@ -62,6 +63,12 @@ void cti_ahead_free(ct_loader *l);
 /* A copy of draft, whose sizes fit its data, with its buffers; order is for so many rows, 0 for
  * none. Owns draft's values, and frees them if it fails. */
 ct_loader *cti_loader_new(const ct_loader *draft, int64_t order_rows);
+
+/* True if the batches are tokens of a corpus. */
+bool cti_loader_has_tokens(const ct_loader *l);
+
+/* Whether ct_loader_seek would go there. */
+bool cti_loader_fits(const ct_loader *l, ct_loader_cursor at);
 
 /* Adds everything that two loaders must have in common to give the same batches: the SHA-256 of
  * their data, how batches are cut, and the stream of random numbers. */

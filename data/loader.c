@@ -235,6 +235,7 @@ static ct_loader *loader_from_corpus(ct_loader *draft, const ct_corpus *corpus, 
 ct_loader *ct_loader_windows_new(const ct_corpus *corpus, ct_loader_windows_options o)
 {
     ct_loader draft = { .function = "ct_loader_windows_new",
+                        .kind = "windows",
                         .cut = CTI_WINDOWS,
                         .batch = o.batch_size,
                         .steps = o.steps,
@@ -246,7 +247,7 @@ ct_loader *ct_loader_windows_new(const ct_corpus *corpus, ct_loader_windows_opti
     if (!loader_check_sizes(draft.function, corpus, o.batch_size, o.steps))
         return NULL;
     if (!cti_at_least(draft.function, "first", o.first, 0) ||
-        !cti_at_least(draft.function, "count", o.count, 1))
+        !cti_at_least(draft.function, "count", o.count, 0))
         return NULL;
     windows =
         ct_corpus_size(corpus) - o.steps; /* one begins at each token that enough tokens follow */
@@ -256,7 +257,7 @@ ct_loader *ct_loader_windows_new(const ct_corpus *corpus, ct_loader_windows_opti
                  (long long)ct_corpus_size(corpus), (long long)o.steps, (long long)o.first);
         return NULL;
     }
-    if (draft.rows > windows - o.first)
+    if (draft.rows == 0 || draft.rows > windows - o.first)
         draft.rows = windows - o.first;
     return loader_from_corpus(&draft, corpus, o.seed, "loader.windows", o.shuffle ? draft.rows : 0);
 }
@@ -264,6 +265,7 @@ ct_loader *ct_loader_windows_new(const ct_corpus *corpus, ct_loader_windows_opti
 ct_loader *ct_loader_sequences_new(const ct_corpus *corpus, ct_loader_sequences_options o)
 {
     ct_loader draft = { .function = "ct_loader_sequences_new",
+                        .kind = o.random ? "random" : "sequential",
                         .cut = o.random ? CTI_RANDOM : CTI_SEQUENTIAL,
                         .batch = o.batch_size,
                         .steps = o.steps,
@@ -301,6 +303,11 @@ int64_t ct_loader_tokens(const ct_loader *l)
     return l->row_tokens * (l->cut == CTI_WINDOWS ? l->rows : l->batches * l->batch);
 }
 
+bool cti_loader_has_tokens(const ct_loader *l)
+{
+    return l && !l->values[0];
+}
+
 bool ct_loader_continues(const ct_loader *l)
 {
     return l && l->cut == CTI_SEQUENTIAL;
@@ -313,22 +320,26 @@ ct_loader_cursor ct_loader_tell(const ct_loader *l)
     return l ? (ct_loader_cursor){ l->epoch, l->next, l->offset } : (ct_loader_cursor){ 0, 0, 0 };
 }
 
+bool cti_loader_fits(const ct_loader *l, ct_loader_cursor at)
+{
+    ct_loader there = *l;
+
+    if (at.epoch < 0 || at.batch < 0 || at.offset < 0 || at.offset >= loader_offsets(l))
+        return false;
+    there.offset = at.offset;
+    loader_measure(&there);
+    return at.batch <= (at.epoch ? there.batches : 0);
+}
+
 ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
 {
     static const char *const me = "ct_loader_seek";
-    ct_loader there;
 
     if (!cti_sink_allowed())
         return ct_error();
     if (!l)
         return ct_raise(CT_ERR_ARGUMENT, me, "l is NULL");
-    there = *l;
-    there.offset = at.offset;
-    if (at.epoch >= 0 && at.offset >= 0 && at.offset < loader_offsets(l))
-        loader_measure(&there);
-    else
-        there.batches = -1;
-    if (at.batch < 0 || at.batch > (at.epoch ? there.batches : 0) || there.batches < 0)
+    if (!cti_loader_fits(l, at))
         return ct_raise(CT_ERR_ARGUMENT, me,
                         "epoch %lld, batch %lld, offset %lld is not a position of this loader",
                         (long long)at.epoch, (long long)at.batch, (long long)at.offset);
@@ -353,9 +364,17 @@ static size_t loader_extent(const ct_loader *l, const cti_side *side, const char
     return (size_t)(l->rows - 1) * side->unit + side->row_bytes;
 }
 
+/* "i32 [*,35]": a side's rows, of which a batch has any number. */
+static void loader_describe_side(const cti_side *side, cti_buffer *b)
+{
+    cti_buffer_print(b, "%s [*", ct_dtype_name(side->dtype));
+    for (int i = 1; i < side->shape.rank; i++)
+        cti_buffer_print(b, ",%lld", (long long)side->shape.dim[i]);
+    cti_buffer_print(b, "]");
+}
+
 void cti_loader_describe(const ct_loader *l, cti_entries *e)
 {
-    static const char *const cuts[] = { "windows", "sequential", "random" };
     char hex[2][65], both[65];
 
     for (int i = 0; i < 2; i++) {
@@ -365,14 +384,21 @@ void cti_loader_describe(const ct_loader *l, cti_entries *e)
         ct_sha256_hex(from, bytes, hex[i]);
     }
     ct_sha256_hex(hex, sizeof hex, both);
-    cti_buffer_print(cti_entries_add(e, "data"), "%s", strcmp(hex[0], hex[1]) ? both : hex[0]);
-    cti_buffer_print(cti_entries_add(e, "iterator"), "%s", cuts[l->cut]);
+    cti_buffer_print(cti_entries_add(e, "kind"), "%s", l->kind);
     cti_buffer_print(cti_entries_add(e, "batch_size"), "%lld", (long long)l->batch);
     cti_buffer_print(cti_entries_add(e, "steps"), "%lld", (long long)l->steps);
-    cti_buffer_print(cti_entries_add(e, "row_bytes"), "%zu, %zu", l->x.row_bytes, l->y.row_bytes);
+    if (l->cut == CTI_WINDOWS) {
+        cti_buffer_print(cti_entries_add(e, "first"), "%lld", (long long)l->first);
+        cti_buffer_print(cti_entries_add(e, "count"), "%lld", (long long)l->rows);
+    } else {
+        cti_buffer_print(cti_entries_add(e, "offset"), "%lld", (long long)l->fixed);
+    }
+    loader_describe_side(&l->x, cti_entries_add(e, "x"));
+    loader_describe_side(&l->y, cti_entries_add(e, "y"));
     cti_buffer_print(cti_entries_add(e, "shuffle"), l->order ? "true" : "false");
     cti_buffer_print(cti_entries_add(e, "seed"), "%llu", (unsigned long long)l->stream.seed);
     cti_buffer_print(cti_entries_add(e, "stream"), "%016llx", (unsigned long long)l->stream.stream);
+    cti_buffer_print(cti_entries_add(e, "data"), "%s", strcmp(hex[0], hex[1]) ? both : hex[0]);
 }
 
 ct_status ct_loader_set_offset(ct_loader *l, int64_t offset)

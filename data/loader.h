@@ -29,8 +29,9 @@ typedef struct ct_loader ct_loader;
  * (otherwise CT_ERR_SHAPE). The last batch may be smaller than batch_size. */
 typedef struct ct_loader_windows_options {
     int64_t batch_size, steps;
-    int64_t first, count;
-    bool shuffle; /* a new order in each epoch; false: in order */
+    int64_t first;
+    int64_t count; /* 0: all from first */
+    bool shuffle;  /* a new order in each epoch; false: in order */
     uint64_t seed;
     ct_device device;
 } ct_loader_windows_options;

@@ -68,6 +68,7 @@ static cti_side tensor_loader_side(const ct_tensor *series, const char *values, 
 ct_loader *ct_loader_series_new(const ct_tensor *series, ct_loader_series_options o)
 {
     ct_loader draft = { .function = "ct_loader_series_new",
+                        .kind = "series",
                         .batch = o.batch_size,
                         .steps = o.steps,
                         .device = o.device };
@@ -126,6 +127,7 @@ ct_loader *ct_loader_tensors_new(const ct_tensor *x, const ct_tensor *y,
                                  ct_loader_tensors_options o)
 {
     ct_loader draft = { .function = "ct_loader_tensors_new",
+                        .kind = "tensors",
                         .batch = o.batch_size,
                         .steps = 1,
                         .row_tokens = 1,

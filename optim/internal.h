@@ -4,7 +4,9 @@
 #define COTANGENT_OPTIM_INTERNAL_H
 
 #include "autograd/internal.h"
+#include "tensor/claimed_tensors.h"
 #include "tensor/entries.h"
+#include "tensor/named_tensors.h"
 
 #include <cotangent/autograd/params/params.h>
 #include <cotangent/optim/schedule.h>
@@ -122,6 +124,7 @@ typedef struct cti_slot {
     char *name[CTI_STATES + 1];   /* "exp_avg.rnn.weight_ih_l0"; the last one of "step" */
     int64_t steps;                /* updates so far */
     int group;                    /* its place in the array of groups; -1 for none */
+    bool stands;                  /* for its value: cti_params_stands */
 } cti_slot;
 
 typedef struct cti_group {
@@ -141,6 +144,7 @@ struct ct_optimizer {
     cti_slot *slot; /* of each parameter of the set met so far */
     int count;
     size_t room;
+    int ties; /* cti_params_ties when the slots were last assigned */
     cti_group *group;
     int groups;
     size_t group_room;
@@ -161,9 +165,36 @@ double cti_optimizer_decay(const ct_optimizer *o, int group);
  * used. */
 ct_status cti_optimizer_step(ct_optimizer *o, cti_param_table *t);
 
-/* Adds everything that two optimisers must have in common for one to load the other's state: the
- * algorithm, its options but the rate, groups, whether there is a schedule. */
+/* Adds everything that two optimisers must have in common for one to resume the other's run: the
+ * algorithm, its options, groups and schedule. The learning rates are the present ones. */
 void cti_optimizer_describe(const ct_optimizer *o, cti_entries *e);
+
+/* ---- the optimiser's section of a checkpoint (state.c) ----
+ *
+ *     PREFIX lr            f64 (1 + groups): the present rates; NaN for a group without its own
+ *     PREFIX schedule      f64 (n), if there is a schedule
+ *     PREFIX updates       i64 (parameters): the number of updates of each parameter of the set
+ *     PREFIX KIND.NAME     the state of each parameter that was updated, of its shape
+ *     PREFIX step.NAME     i64: its number of updates, for an algorithm that counts
+ *
+ * A state that lacks one of these is refused, and one that has another one. */
+typedef struct cti_optimizer_staged cti_optimizer_staged;
+
+typedef struct cti_optimizer_names {
+    const char *prefix; /* of the section's tensors */
+    const char *model;  /* what the names of parameters lack in the file: cti_params_prefix */
+} cti_optimizer_names;
+
+/* Adds the section to a list, in the innermost scope; raises in its function's name. */
+void cti_optimizer_state_write(ct_optimizer *o, const char *prefix, cti_named_tensors *l);
+
+/* Reads and judges a section without changing o. NULL with an error that names the tensor. */
+cti_optimizer_staged *cti_optimizer_state_judge(ct_optimizer *o, cti_claims *c,
+                                                const cti_optimizer_names *names);
+
+/* Gives o the state, and frees s. Cannot fail. Lazy parameters must have their shapes by now. */
+void cti_optimizer_state_apply(ct_optimizer *o, cti_optimizer_staged *s);
+void cti_optimizer_staged_free(cti_optimizer_staged *s); /* NULL is allowed */
 
 /* ---- schedules ---- */
 
@@ -173,6 +204,11 @@ void cti_schedule_free(ct_schedule *s);
 /* What it remembers: count numbers, the first one t. */
 int cti_schedule_count(const ct_schedule *s);
 void cti_schedule_save(const ct_schedule *s, double *numbers);
-bool cti_schedule_load(ct_schedule *s, const double *numbers); /* false: they cannot be its own */
+bool cti_schedule_fits(const ct_schedule *s, const double *numbers); /* they can be its own */
+void cti_schedule_load(ct_schedule *s, const double *numbers);       /* which fit */
+
+/* Adds what decides its rates: "step_lr 2 0.7, cosine_lr 100 0; from 500: linear_lr ...". A function
+ * of the caller's is only named. */
+void cti_schedule_describe(const ct_schedule *s, cti_buffer *b);
 
 #endif

@@ -188,9 +188,35 @@ static int group_of(const ct_optimizer *o, const char *name)
     return i;
 }
 
+/* The last group whose pattern matches a name of the value of p, or -1. */
+static int group_of_value(const ct_optimizer *o, const ct_param *p)
+{
+    const ct_param *real = cti_param_real(p);
+    int count = ct_params_count(o->set), last = -1;
+
+    for (int i = 0; i < count && o->groups; i++) {
+        const ct_param *other = ct_params_at(o->set, i);
+        int group = cti_param_real(other) == real ? group_of(o, ct_param_name(other)) : -1;
+
+        last = group > last ? group : last;
+    }
+    return last;
+}
+
+/* Finds the group of each slot, and whether it stands for its value. */
+static void optimizer_assign(ct_optimizer *o)
+{
+    for (int i = 0; i < o->count; i++) {
+        o->slot[i].group = group_of_value(o, o->slot[i].param);
+        o->slot[i].stands = cti_params_stands(o->set, i);
+    }
+    o->ties = cti_params_ties(o->set);
+}
+
 bool cti_optimizer_slots(const char *function, ct_optimizer *o)
 {
     int count = ct_params_count(o->set);
+    bool assigned = o->count == count && o->ties == cti_params_ties(o->set);
 
     while (o->count < count) {
         cti_slot *slot;
@@ -200,9 +226,10 @@ bool cti_optimizer_slots(const char *function, ct_optimizer *o)
         slot = &o->slot[o->count];
         if (!slot_new(function, o, ct_params_at(o->set, o->count), slot))
             return false;
-        slot->group = group_of(o, ct_param_name(slot->param));
         o->count++;
     }
+    if (!assigned)
+        optimizer_assign(o);
     return true;
 }
 
@@ -312,7 +339,6 @@ ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern, ct_optimizer_
 {
     static const char *const me = "ct_optimizer_group";
     cti_group *g;
-    int i;
 
     if (!cti_given(me, "o", o) || !cti_given(me, "pattern", pattern))
         return ct_error();
@@ -325,8 +351,7 @@ ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern, ct_optimizer_
     g->lr = cti_option(a.lr, 0);
     g->own_decay = a.weight_decay != 0;
     g->weight_decay = cti_option(a.weight_decay, 0);
-    for (i = 0; i < o->count; i++)
-        o->slot[i].group = group_of(o, ct_param_name(o->slot[i].param));
+    optimizer_assign(o);
     return CT_OK;
 }
 
@@ -353,7 +378,7 @@ double ct_optimizer_param_lr(const ct_optimizer *o, const char *name)
 
     for (i = 0; i < count; i++)
         if (strcmp(ct_param_name(ct_params_at(o->set, i)), name) == 0)
-            return cti_optimizer_rate(o, group_of(o, name));
+            return cti_optimizer_rate(o, group_of_value(o, ct_params_at(o->set, i)));
     return NAN;
 }
 

@@ -132,8 +132,8 @@ typedef struct ct_optimizer_group_options {
 } ct_optimizer_group_options;
 
 /* Gives own options to the parameters whose whole name matches a shell pattern ("*.bias*"). If a
- * name matches several patterns, the pattern that was added last applies. Adding a pattern again
- * replaces its options. CT_ERR_ARGUMENT for a pattern that no parameter of the set matches, and for
+ * name matches several patterns, the pattern that was added last applies; so do the patterns that
+ * match any of the (tied) names of a value. Adding a pattern again replaces its options. CT_ERR_ARGUMENT for a pattern that no parameter of the set matches, and for
  * values outside their range. */
 ct_status ct_optimizer_group(ct_optimizer *o, const char *pattern,
                              ct_optimizer_group_options options);

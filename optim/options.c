@@ -89,18 +89,24 @@ void cti_optimizer_describe(const ct_optimizer *o, cti_entries *e)
 
         if (option->flag)
             cti_buffer_print(cti_entries_add(e, "%s", option->name), v != 0 ? "true" : "false");
-        else if (strcmp(option->name, "lr") != 0) /* the rate is part of the state */
-            cti_buffer_number(cti_entries_add(e, "%s", option->name), v);
+        else
+            cti_buffer_number(cti_entries_add(e, "%s", option->name),
+                              strcmp(option->name, "lr") == 0 ? o->lr : v);
     }
     for (int i = 0; i < o->groups; i++) {
         const cti_group *g = &o->group[i];
         cti_buffer *b = cti_entries_add(e, "group %d", i + 1);
 
         cti_buffer_add(b, g->pattern, strlen(g->pattern));
+        if (g->own_lr) {
+            cti_buffer_print(b, ", lr ");
+            cti_buffer_number(b, g->lr);
+        }
         if (g->own_decay) {
             cti_buffer_print(b, ", weight_decay ");
             cti_buffer_number(b, g->weight_decay);
         }
     }
-    cti_buffer_print(cti_entries_add(e, "schedule"), o->schedule ? "true" : "false");
+    if (o->schedule)
+        cti_schedule_describe(o->schedule, cti_entries_add(e, "schedule"));
 }

@@ -18,7 +18,7 @@ bool cti_param_table_make(const char *function, const ct_params *set, cti_param_
         ct_param *p = ct_params_at(set, i);
         ct_tensor *w, *g;
 
-        if (!ct_param_is_trained(p) || ct_param_is_lazy(p))
+        if (!cti_params_trains(set, i) || ct_param_is_lazy(p))
             continue;
         w = ct_param_value(p);
         g = cti_leaf_grad(w);

@@ -278,7 +278,7 @@ ct_status ct_schedule_observe(ct_schedule *s, double metric)
     return ct_error();
 }
 
-/* ---- what is remembered ---- */
+/* ---- what is remembered, and what is described ---- */
 
 int cti_schedule_count(const ct_schedule *s)
 {
@@ -303,7 +303,7 @@ static bool schedule_is_count(double v)
     return v >= 0 && v <= 0x1p53 && floor(v) == v;
 }
 
-bool cti_schedule_load(ct_schedule *s, const double *numbers)
+bool cti_schedule_fits(const ct_schedule *s, const double *numbers)
 {
     const double *n = numbers + 1;
     int i;
@@ -312,14 +312,71 @@ bool cti_schedule_load(ct_schedule *s, const double *numbers)
         if (isnan(n[0]) || !schedule_is_count(n[1]) || !schedule_is_count(n[2]) ||
             !schedule_is_count(n[3]))
             return false;
-    if (!schedule_is_count(numbers[0]))
-        return false;
+    return schedule_is_count(numbers[0]);
+}
+
+void cti_schedule_load(ct_schedule *s, const double *numbers)
+{
+    const double *n = numbers + 1;
+    int i;
+
     s->t = (int64_t)numbers[0];
-    for (i = 0, n = numbers + 1; i < s->count; i++, n += NUMBERS) {
+    for (i = 0; i < s->count; i++, n += NUMBERS) {
         s->part[i].best = n[0];
         s->part[i].bad = (int64_t)n[1];
         s->part[i].cooling = (int64_t)n[2];
         s->part[i].cuts = (int64_t)n[3];
     }
-    return true;
+}
+
+static void schedule_add_numbers(cti_buffer *b, const double *numbers, int count)
+{
+    for (int i = 0; i < count; i++) {
+        cti_buffer_print(b, " ");
+        cti_buffer_number(b, numbers[i]);
+    }
+}
+
+static void schedule_describe_part(const schedule_part *p, cti_buffer *b)
+{
+    const ct_schedule_plateau_options *o = &p->plateau;
+    const double every = (double)p->every, begins = (double)p->begins;
+
+    switch (p->kind) {
+    case PHASE:
+        cti_buffer_print(b, "from");
+        schedule_add_numbers(b, &begins, 1);
+        return;
+    case STEP:
+        cti_buffer_print(b, "step_lr");
+        schedule_add_numbers(b, (const double[]){ every, p->a }, 2);
+        return;
+    case LINEAR:
+        cti_buffer_print(b, "linear_lr");
+        schedule_add_numbers(b, (const double[]){ p->a, p->b, every }, 3);
+        return;
+    case COSINE:
+        cti_buffer_print(b, "cosine_lr");
+        schedule_add_numbers(b, (const double[]){ every, p->a }, 2);
+        return;
+    case LAMBDA:
+        cti_buffer_print(b, "lambda_lr");
+        return;
+    case PLATEAU:
+        cti_buffer_print(b, "plateau_lr");
+        schedule_add_numbers(b,
+                             (const double[]){ o->factor, o->threshold, o->min_lr, o->eps,
+                                               (double)o->patience, (double)o->cooldown },
+                             6);
+        cti_buffer_print(b, "%s%s", o->maximize ? " maximize" : "", o->absolute ? " absolute" : "");
+        return;
+    }
+}
+
+void cti_schedule_describe(const ct_schedule *s, cti_buffer *b)
+{
+    for (int i = 0; i < s->count; i++) {
+        cti_buffer_print(b, "%s", i ? ", " : "");
+        schedule_describe_part(&s->part[i], b);
+    }
 }

@@ -4,6 +4,8 @@
 #include "tensor/hooks.h"
 #include "tensor/text.h"
 
+#include <cotangent/autograd/ops/copy.h>
+
 #include <math.h>
 #include <string.h>
 
@@ -17,7 +19,7 @@ typedef struct state_entry {
 /* SGD has no "step", as in PyTorch; its steps only tell whether there was an update. */
 static bool state_slot_has(const cti_slot *slot, int k)
 {
-    return slot->steps > 0 && slot->name[k] && (k == CTI_STATES || slot->state[k]);
+    return slot->stands && slot->steps > 0 && slot->name[k] && (k == CTI_STATES || slot->state[k]);
 }
 
 /* Entry i, or NONE. */
@@ -137,19 +139,24 @@ static ct_status state_bad_numbers(const char *name)
                     name);
 }
 
-/* numbers are the elements of the tensor, in host memory. */
-static void state_load_rates(ct_optimizer *o, const double *numbers)
+/* Whether these can be the rates of o: numbers has one of the optimiser and one of each group. */
+static bool state_rates_fit(const ct_optimizer *o, const double *numbers)
 {
     int i;
 
     for (i = 0; i <= o->groups; i++) {
         bool own = i == 0 || o->group[i - 1].own_lr;
 
-        if (own ? !(numbers[i] >= 0 && numbers[i] < INFINITY) : !isnan(numbers[i])) {
-            state_bad_numbers("lr");
-            return;
-        }
+        if (own ? !(numbers[i] >= 0 && numbers[i] < INFINITY) : !isnan(numbers[i]))
+            return false;
     }
+    return true;
+}
+
+static void state_set_rates(ct_optimizer *o, const double *numbers)
+{
+    int i;
+
     o->lr = numbers[0];
     for (i = 0; i < o->groups; i++)
         if (o->group[i].own_lr)
@@ -171,10 +178,12 @@ static void state_load_numbers(ct_optimizer *o, const char *name, const ct_tenso
         return;
     }
     if (ct_to_host(t, numbers, (size_t)count * sizeof *numbers) == CT_OK) {
-        if (rates)
-            state_load_rates(o, numbers);
-        else if (!cti_schedule_load(o->schedule, numbers))
+        if (rates ? !state_rates_fit(o, numbers) : !cti_schedule_fits(o->schedule, numbers))
             state_bad_numbers(name);
+        else if (rates)
+            state_set_rates(o, numbers);
+        else
+            cti_schedule_load(o->schedule, numbers);
     }
     cti_release(numbers);
 }
@@ -228,10 +237,177 @@ ct_status ct_optimizer_state_load(ct_optimizer *o, const char *name, const ct_te
     }
     for (i = 0; i < o->count; i++)
         for (k = 0; k <= CTI_STATES; k++)
-            if (o->slot[i].name[k] && strcmp(o->slot[i].name[k], name) == 0) {
+            if (o->slot[i].stands && o->slot[i].name[k] && strcmp(o->slot[i].name[k], name) == 0) {
                 state_load_slot(o, &o->slot[i], k, t);
                 return ct_error();
             }
     return ct_raise(CT_ERR_ARGUMENT, me, "%s with these options has no %s", o->algorithm->title,
                     cti_quote(name).s);
+}
+
+/* ---- the section of a checkpoint ---- */
+
+/* A state that was read and judged. */
+struct cti_optimizer_staged {
+    double *rates, *schedule; /* NULL: no schedule */
+    int64_t *updates;         /* of each slot */
+    ct_tensor **state;        /* owned: CTI_STATES of each slot, NULL where there is none */
+    int count;                /* of slots */
+};
+
+void cti_optimizer_state_write(ct_optimizer *o, const char *prefix, cti_named_tensors *l)
+{
+    int64_t *updates;
+    ct_tensor *t;
+    int i, count;
+
+    if (!cti_optimizer_slots(l->function, o))
+        return;
+    t = cti_new(l->function, CT_SHAPE(o->count), CT_I64, CT_CPU);
+    if (!t)
+        return;
+    updates = (int64_t *)(void *)cti_data(t);
+    for (i = 0; i < o->count; i++)
+        updates[i] = o->slot[i].stands ? o->slot[i].steps : 0;
+    cti_named_tensors_add(l, prefix, "updates", t);
+    count = ct_optimizer_state_count(o);
+    for (i = 0; i < count; i++)
+        cti_named_tensors_add(l, prefix, ct_optimizer_state_name(o, i),
+                              ct_optimizer_state_tensor(o, i));
+}
+
+void cti_optimizer_staged_free(cti_optimizer_staged *s)
+{
+    int i;
+
+    for (i = 0; s && s->state && i < s->count * CTI_STATES; i++)
+        ct_free(s->state[i]);
+    if (s) {
+        cti_release(s->rates);
+        cti_release(s->schedule);
+        cti_release(s->updates);
+        cti_release(s->state);
+    }
+    cti_release(s);
+}
+
+/* The elements of a tensor of the file, of one axis and of 8 bytes each; NULL with an error. */
+static void *staged_numbers(cti_claims *c, const char *prefix, const char *name, int count,
+                            ct_dtype dtype)
+{
+    size_t bytes = ((size_t)count + 1) * 8;
+    const ct_tensor *t = cti_claims_tensor(c, prefix, name, CT_SHAPE(count), dtype, CT_CPU);
+    void *numbers = t ? cti_calloc(1, bytes) : NULL;
+
+    if (t && !numbers)
+        cti_out_of_memory(c->function, bytes);
+    if (numbers)
+        memcpy(numbers, cti_data(t), (size_t)count * 8);
+    return numbers;
+}
+
+/* The rates, the schedule and the numbers of updates; false with an error. */
+static bool staged_read_numbers(cti_optimizer_staged *s, const ct_optimizer *o, cti_claims *c,
+                                const char *prefix)
+{
+    s->rates = staged_numbers(c, prefix, "lr", 1 + o->groups, CT_F64);
+    if (s->rates && o->schedule)
+        s->schedule =
+            staged_numbers(c, prefix, "schedule", cti_schedule_count(o->schedule), CT_F64);
+    if (ct_ok())
+        s->updates = staged_numbers(c, prefix, "updates", s->count, CT_I64);
+    if (!ct_ok())
+        return false;
+    if (!state_rates_fit(o, s->rates))
+        return cti_claims_refuse(c, prefix, "lr", "has values that are not valid");
+    if (s->schedule && !cti_schedule_fits(o->schedule, s->schedule))
+        return cti_claims_refuse(c, prefix, "schedule", "has values that are not valid");
+    for (int i = 0; i < s->count; i++)
+        if (s->updates[i] < 0 || (s->updates[i] > 0 && !o->slot[i].stands))
+            return cti_claims_refuse(c, prefix, "updates", "has values that are not valid");
+    return true;
+}
+
+/* The shape of a parameter; that of its tensor in the file if it is lazy. */
+static ct_shape staged_shape(cti_claims *c, const char *model, const ct_param *p)
+{
+    size_t n = strlen(model);
+    const char *name = ct_param_name(p);
+
+    if (!ct_param_is_lazy(p) || strncmp(name, model, n) != 0)
+        return ct_param_shape(p);
+    return ct_safetensors_shape(c->file, ct_safetensors_find(c->file, name + n));
+}
+
+/* The state of slot i, which was updated; false with an error. */
+static bool staged_read_slot(cti_optimizer_staged *s, const ct_optimizer *o, cti_claims *c,
+                             const cti_optimizer_names *names, int i)
+{
+    const cti_slot *slot = &o->slot[i];
+    ct_shape shape = staged_shape(c, names->model, slot->param);
+    ct_device device = ct_params_device(o->set);
+    ct_tensor *t;
+
+    for (int k = 0; k < CTI_STATES; k++) {
+        if (!slot->name[k])
+            continue;
+        t = cti_claims_tensor(c, names->prefix, slot->name[k], shape, ct_params_dtype(o->set),
+                              device);
+        s->state[i * CTI_STATES + k] = t ? ct_keep(t) : NULL;
+        if (!s->state[i * CTI_STATES + k])
+            return false;
+    }
+    if (!slot->name[CTI_STATES])
+        return true;
+    t = cti_claims_tensor(c, names->prefix, slot->name[CTI_STATES], CT_SCALAR, CT_I64, CT_CPU);
+    if (t && *(const int64_t *)(const void *)cti_data(t) != s->updates[i])
+        cti_claims_refuse(c, names->prefix, slot->name[CTI_STATES],
+                          "is not the number of updates of the parameter");
+    return ct_ok();
+}
+
+cti_optimizer_staged *cti_optimizer_state_judge(ct_optimizer *o, cti_claims *c,
+                                                const cti_optimizer_names *names)
+{
+    cti_optimizer_staged *s;
+    size_t bytes;
+    int i;
+
+    if (!cti_optimizer_slots(c->function, o))
+        return NULL;
+    bytes = ((size_t)o->count * CTI_STATES + 1) * sizeof *s->state;
+    s = cti_calloc(1, sizeof *s);
+    if (s) {
+        s->count = o->count;
+        s->state = cti_calloc(1, bytes);
+    }
+    if (!s || !s->state)
+        cti_out_of_memory(c->function, s ? bytes : sizeof *s);
+    else if (staged_read_numbers(s, o, c, names->prefix))
+        for (i = 0; i < s->count && ct_ok(); i++)
+            if (s->updates[i] > 0)
+                staged_read_slot(s, o, c, names, i);
+    if (ct_ok())
+        return s;
+    cti_optimizer_staged_free(s);
+    return NULL;
+}
+
+void cti_optimizer_state_apply(ct_optimizer *o, cti_optimizer_staged *s)
+{
+    state_set_rates(o, s->rates);
+    if (s->schedule)
+        cti_schedule_load(o->schedule, s->schedule);
+    for (int i = 0; i < s->count; i++) {
+        cti_slot *slot = &o->slot[i];
+
+        for (int k = 0; k < CTI_STATES; k++) {
+            ct_tensor *old = slot->state[k];
+
+            slot->state[k] = s->state[i * CTI_STATES + k];
+            s->state[i * CTI_STATES + k] = old;
+        }
+        slot->steps = s->updates[i];
+    }
+    cti_optimizer_staged_free(s);
 }

@@ -59,7 +59,7 @@ static bool step_is_as_noted(const noted_step *n, int i, const cti_segment *now)
     for (k = 0; k < CTI_STATES; k++)
         if (now->state[k] != n->at[i].state[k])
             return false;
-    return ct_param_is_trained(slot->param) &&
+    return cti_params_trains(n->o->set, n->at[i].slot) &&
            cti_data(ct_param_value(slot->param)) == n->at[i].value;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <cotangent/data/loader.h>
+#include <cotangent/data/tensor_loader.h>
 #include <cotangent/data/vocab.h>
 #include <cotangent/tensor/scope.h>
 #include <cotangent/tensor/tensor.h>
@@ -487,12 +488,39 @@ START_TEST(sequences_too_short)
 }
 END_TEST
 
+/* A count of 0 is all samples from first on, of every loader that has a count. */
+START_TEST(count_zero)
+{
+    ct_corpus *c = new_corpus(100);
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_zeros(CT_SHAPE(100), CT_F32, CT_CPU);
+
+    for (int64_t first = 0; first < 95; first += 47) {
+        ct_loader *l[3] = {
+            ct_loader_windows_new(
+                c, (ct_loader_windows_options){ .batch_size = 1, .steps = 5, .first = first }),
+            ct_loader_series_new(
+                x, (ct_loader_series_options){ .batch_size = 1, .steps = 5, .first = first }),
+            ct_loader_tensors_new(x, x,
+                                  (ct_loader_tensors_options){ .batch_size = 1, .first = first })
+        };
+
+        for (int i = 0; i < 3; i++) {
+            ck_assert_int_eq(ct_loader_batches(l[i]), (i == 2 ? 100 : 95) - first);
+            ct_loader_free(l[i]);
+        }
+    }
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_corpus_free(c);
+}
+END_TEST
+
 START_TEST(loader_bad)
 {
     static const struct {
         int64_t batch_size, steps, first, count;
-    } cases[] = { { 0, 1, 0, 1 },  { 1, 0, 0, 1 }, { -1, 1, 0, 1 }, { 1, INT64_MIN, 0, 1 },
-                  { 1, 1, -1, 1 }, { 1, 1, 0, 0 }, { 1, 1, 0, -1 } };
+    } cases[] = { { 0, 1, 0, 1 },         { 1, 0, 0, 1 },  { -1, 1, 0, 1 },
+                  { 1, INT64_MIN, 0, 1 }, { 1, 1, -1, 1 }, { 1, 1, 0, -1 } };
     ct_corpus *c = new_corpus(100);
     ct_loader *l;
     int i;
@@ -600,6 +628,7 @@ void data_loaders_cases(Suite *suite)
     tcase_add_test(tc, continues_is_false);
     tcase_add_test(tc, windows_too_short);
     tcase_add_test(tc, sequences_too_short);
+    tcase_add_test(tc, count_zero);
     tcase_add_test(tc, loader_bad);
     tcase_add_test(tc, loader_errors_stand);
 }

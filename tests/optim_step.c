@@ -7,6 +7,9 @@
 #include "optim/internal.h"
 
 #include <cotangent/autograd/autograd.h>
+#include <cotangent/autograd/ops/reduce.h>
+#include <cotangent/autograd/ops/views.h>
+#include <cotangent/nn/init.h>
 #include <cotangent/optim/clip.h>
 #include <cotangent/optim/schedule.h>
 
@@ -308,8 +311,7 @@ static void description_of(const ct_optimizer *o, char to[2000])
     cti_entries_free(&e);
 }
 
-/* Every option of every algorithm is told apart in a checkpoint, and by ct_optimizer_new; but for the
- * rate, which is part of the state. */
+/* Every option of every algorithm is told apart in a checkpoint, and by ct_optimizer_new. */
 START_TEST(described)
 {
     ct_params *set = three_params(CT_F32);
@@ -334,8 +336,7 @@ START_TEST(described)
             ck_assert_msg(o != NULL, "%s %s: %s", a->name, option->name, ct_error_message());
             ck_assert(cti_option_get(option, o->options) == values[0].value);
             description_of(o, other);
-            ck_assert_msg((strcmp(usual, other) != 0) == (strcmp(option->name, "lr") != 0),
-                          "%s %s: %s", a->name, option->name, other);
+            ck_assert_msg(strcmp(usual, other) != 0, "%s %s: %s", a->name, option->name, other);
             ct_optimizer_free(o);
         }
     }
@@ -447,6 +448,102 @@ START_TEST(tied)
 }
 END_TEST
 
+/* A set of "e.w" and its second name "d.w", tied before or after the optimiser is made. */
+static ct_params *tied_set(ct_params **part)
+{
+    ct_params *set = ct_params_new((ct_params_options){ .device = DEVICE });
+
+    ct_params_add(set, "e.w", CT_SHAPE(2), (ct_init){ .fill = fill, .a = 0 });
+    ct_params_add(set, "d.w", CT_SHAPE(2), (ct_init){ .fill = fill, .a = 1 });
+    *part = ct_params_sub(set, "d");
+    return set;
+}
+
+/* How far one update with a gradient of 1 moves the value. */
+static double moved_by(ct_params *set, ct_optimizer *o)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *w = ct_param_value(ct_params_get(set, "e.w"));
+    double before = ct_item(ct_select(w, 0, 0)), after;
+
+    ct_backward(ct_sum(w));
+    ck_assert(ct_optimizer_step(o) == CT_OK);
+    ck_assert(!has_gradient(set, 0));
+    after = ct_item(ct_select(w, 0, 0));
+    ck_assert(ct_scope_end(s) == CT_OK);
+    return before - after;
+}
+
+/* A group of either name is one of the shared value; of two groups the last added holds; what is asked
+ * of either name is true. */
+START_TEST(tied_groups)
+{
+    static const struct {
+        const char *pattern[2];
+        double lr;
+    } cases[] = { { { "e.w", NULL }, 0.25 },
+                  { { "d.w", NULL }, 0.25 },
+                  { { "d.*", "e.*" }, 0.5 },
+                  { { "e.*", "d.*" }, 0.5 },
+                  { { "d.*", "d.w" }, 0.5 } };
+
+    for (int i = 0; i < 2 * LENGTH(cases); i++) {
+        const char *const *pattern = cases[i / 2].pattern;
+        ct_params *part, *set = tied_set(&part);
+        ct_optimizer *o = ct_sgd_new(set, (ct_sgd_options){ .lr = 1 });
+
+        if (i % 2)
+            ck_assert(ct_params_tie(set, "e.w", "d.w") == CT_OK);
+        for (int k = 0; k < 2 && pattern[k]; k++)
+            ck_assert(ct_optimizer_group(o, pattern[k],
+                                         (ct_optimizer_group_options){ .lr = k ? 0.5 : 0.25 }) ==
+                      CT_OK);
+        if (i % 2 == 0)
+            ck_assert(ct_params_tie(set, "e.w", "d.w") == CT_OK);
+        expect_close("first", ct_optimizer_param_lr(o, "e.w"), cases[i / 2].lr, 0);
+        expect_close("second", ct_optimizer_param_lr(o, "d.w"), cases[i / 2].lr, 0);
+        expect_close(pattern[0], moved_by(set, o), cases[i / 2].lr, 1e-6);
+        ct_optimizer_free(o);
+        ct_params_free(set);
+    }
+}
+END_TEST
+
+/* In a part of the set that has only the second name, that one stands for the value. */
+START_TEST(tied_part)
+{
+    ct_params *part, *set = tied_set(&part);
+    ct_optimizer *o = ct_sgd_new(part, (ct_sgd_options){ .lr = 0.5, .momentum = 0.5 });
+    ct_optimizer *both = ct_sgd_new(set, (ct_sgd_options){ .momentum = 0.5 });
+    ct_scope s = ct_scope_begin();
+    double norm = 0;
+
+    ck_assert(ct_params_tie(set, "e.w", "d.w") == CT_OK);
+    ck_assert_int_eq(ct_params_numel(set), 2);
+    ck_assert_int_eq(ct_params_numel(part), 2);
+    ct_backward(ct_sum(ct_param_value(ct_params_get(set, "e.w"))));
+    ck_assert(ct_clip_grad_norm(part, 100, &norm) == CT_OK);
+    expect_close("norm", norm, sqrt(2), 1e-6);
+    ct_params_zero_grad(part);
+    expect_close("moved", moved_by(set, o), 0.5, 1e-6);
+    ck_assert_str_eq(ct_optimizer_state_name(o, 1), "momentum_buffer.d.w");
+    moved_by(set, both);
+    ck_assert_str_eq(ct_optimizer_state_name(both, 1), "momentum_buffer.e.w");
+    ck_assert(ct_optimizer_state_name(both, 2) == NULL);
+    ck_assert(ct_optimizer_state_load(both, "momentum_buffer.d.w",
+                                      ct_optimizer_state_tensor(both, 1)) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_optimizer_state_load", "has no ... momentum_buffer.d.w");
+    ck_assert(ct_params_init(part, ct_init_constant(3), 1) == CT_OK);
+    expect_close("init", ct_item(ct_sum(ct_param_value(ct_params_get(set, "e.w")))), 6, 0);
+    ck_assert(ct_params_freeze(part, "w", true) == 1);
+    ck_assert(ct_params_numel(set) == 0 && ct_params_numel(part) == 0);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_optimizer_free(o);
+    ct_optimizer_free(both);
+    ct_params_free(set);
+}
+END_TEST
+
 void optim_step_cases(Suite *suite)
 {
     const int rules = LENGTH(resumed);
@@ -457,6 +554,8 @@ void optim_step_cases(Suite *suite)
     tcase_add_test(tc, settled_later);
     tcase_add_test(tc, groups);
     tcase_add_loop_test(tc, tied, 0, rules);
+    tcase_add_test(tc, tied_groups);
+    tcase_add_test(tc, tied_part);
     tcase_add_test(tc, option_errors);
     tcase_add_loop_test(tc, composed, 0, 2);
     tcase_add_test(tc, described);

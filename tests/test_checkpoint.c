@@ -40,12 +40,13 @@ static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state,
 static ct_optimizer *optimizer(void *self)
 {
     lm *m = self;
+    double lr = m->how->lr != 0 ? m->how->lr : m->how->adam ? 0.01 : 0.5;
     ct_optimizer *o =
         m->how->adam
-            ? ct_adam_new(m->params, (ct_adam_options){ .lr = 0.01 })
-            : ct_sgd_new(m->params, (ct_sgd_options){ .lr = 0.5, .momentum = m->how->momentum });
+            ? ct_adam_new(m->params, (ct_adam_options){ .lr = lr })
+            : ct_sgd_new(m->params, (ct_sgd_options){ .lr = lr, .momentum = m->how->momentum });
 
-    ct_schedule_step_lr(ct_optimizer_schedule(o), 2, 0.7);
+    ct_schedule_step_lr(ct_optimizer_schedule(o), 2, m->how->gamma != 0 ? m->how->gamma : 0.7);
     return o;
 }
 
@@ -99,8 +100,30 @@ static lm model_of(const run *how, int vocab)
     return m;
 }
 
+/* A digest of the bits of a model and its loaders: values, which are lazy, generator, positions. */
+static void fingerprint(const lm *m, const ct_loader *train, const ct_loader *val, char hex[65])
+{
+    const ct_loader_cursor at[2] = { ct_loader_tell(train), ct_loader_tell(val) };
+    const ct_generator *g = ct_params_generator(m->params);
+    char all[64][65] = { { 0 } };
+    int count = ct_params_count(m->params);
+
+    ck_assert(count + 2 <= 64);
+    ct_sha256_hex(at, sizeof at, all[count]);
+    ct_sha256_hex(g, sizeof *g, all[count + 1]);
+    for (int i = 0; i < count; i++) {
+        ct_param *p = ct_params_at(m->params, i);
+
+        if (!ct_param_is_lazy(p))
+            ct_sha256_hex(ct_data(ct_param_value(p)),
+                          (size_t)ct_numel(ct_param_value(p)) * sizeof(float), all[i]);
+    }
+    ct_sha256_hex(all, sizeof all, hex);
+}
+
 ct_status train(const run *how, ct_fit_result *result, double *weights)
 {
+    char before[65], after[65];
     ct_corpus *corpus = checkpoint_corpus(how->text_b);
     ct_loader *loader = ct_loader_sequences_new(
         corpus, (ct_loader_sequences_options){ .batch_size = how->batch ? how->batch : 4,
@@ -135,7 +158,10 @@ ct_status train(const run *how, ct_fit_result *result, double *weights)
     ct_status status;
 
     ck_assert(ct_set_num_threads(how->threads ? how->threads : 1) == CT_OK);
+    fingerprint(&m, loader, val, before);
     status = ct_fit(&trainer, &model, loader, val, result);
+    fingerprint(&m, loader, val, after);
+    ck_assert(!how->unchanged || (status != CT_OK && strcmp(before, after) == 0));
     if (weights) {
         ct_scope s = ct_scope_begin_no_grad();
 
@@ -464,7 +490,8 @@ START_TEST(longer)
     ck_assert(r.epochs == 3 && r.steps == first.steps && r.tokens == first.tokens);
     ck_assert(r.loss == first.loss && r.perplexity == first.perplexity && r.bits == first.bits);
     ck_assert(r.validation_perplexity == first.validation_perplexity && r.lr == first.lr);
-    ck_assert(r.best_epoch == first.best_epoch && r.best_perplexity == first.best_perplexity);
+    ck_assert(r.best_epoch == first.best_epoch && r.best_loss == first.best_loss);
+    ck_assert(r.best_perplexity == first.best_perplexity);
     ck_assert(isnan(r.seconds) && r.end == CT_FIT_END_FINISHED);
     for (int k = 0; k < 4; k++) {
         size_t size, lines, after;
@@ -654,6 +681,7 @@ int main(void)
     tcase_add_test(tc, curve);
     tcase_add_test(tc, records);
     checkpoint_faults_cases(suite);
+    checkpoint_sections_cases(suite);
     harness_pooled = true;
     return harness_run(suite);
 }

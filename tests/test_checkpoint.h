@@ -7,6 +7,7 @@
 #include <string.h>
 
 void checkpoint_faults_cases(Suite *suite);
+void checkpoint_sections_cases(Suite *suite);
 
 /* Everything that makes a run; zeros are a run, too. */
 typedef struct run {
@@ -14,6 +15,8 @@ typedef struct run {
     bool random, adam, val, text_b;
     int layers, hidden, batch;
     double dropout, clip, momentum;
+    double lr, gamma; /* 0: 0.5, or 0.01 of Adam; 0.7 */
+    bool unchanged;   /* the run fails, and changes nothing of its model and loaders */
     uint64_t seed;
     int64_t epochs, checkpoint_steps, stop_at;
     int stop_val; /* stops at this batch of validation */

@@ -463,10 +463,11 @@ static const struct patience_case {
     { 1, 0, { 1, 2, 0, 0, 0, 0, 0, 0 }, 2, 1, CT_FIT_END_PATIENCE },
     { 2, 0, { 2, 3, 1, 1.5, 1, 0, 0, 0 }, 5, 3, CT_FIT_END_PATIENCE },
     { 3, 0, { 8, 7, 6, 5, 4, 3, 2, 1 }, 8, 8, CT_FIT_END_FINISHED },
-    /* perplexities 2.72, 2.46, 2.23, 2.01, 1.82, ...: better than 2.72 by more than 0.4 is the third,
-     * than that the fifth */
-    { 2, 0.4, { 1, 0.9, 0.8, 0.7, 0.6, 0.55, 0.5, 0 }, 7, 7, CT_FIT_END_PATIENCE },
+    /* better than 1 by more than 0.15 is the third, than that the fifth */
+    { 2, 0.15, { 1, 0.9, 0.8, 0.7, 0.6, 0.55, 0.5, 0 }, 7, 7, CT_FIT_END_PATIENCE },
     { 2, 0, { 1, 1, 1, 0, 0, 0, 0, 0 }, 3, 1, CT_FIT_END_PATIENCE },
+    /* exp of these losses is infinite */
+    { 2, 0, { 4e6, 3e6, 2e6, 1e6, 9e5, 8e5, 7e5, 6e5 }, 8, 8, CT_FIT_END_FINISHED },
 };
 
 START_TEST(patience)
@@ -486,7 +487,7 @@ START_TEST(patience)
     ck_assert_msg(r.epochs == k->epochs && r.best_epoch == k->best && r.end == k->end,
                   "%lld epochs, the best %lld, end %d", (long long)r.epochs,
                   (long long)r.best_epoch, (int)r.end);
-    expect_close("best", r.best_perplexity, exp(k->nats[r.best_epoch - 1]), 1e-6);
+    expect_close("best", r.best_loss, k->nats[r.best_epoch - 1], 1e-6);
     fixture_end(&f);
 }
 END_TEST

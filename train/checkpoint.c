@@ -1,27 +1,43 @@
-/* checkpoint.c - a run in one safetensors file. Weights have their own names, so that the file is
- * also a model's. The other tensors are:
+/* checkpoint.c - a run in one safetensors file, which consists of sections. Each section is written
+ * and judged by its owner; the table at the end of this file lists them:
  *
- *     training.optimizer.NAME   what the optimiser remembers (ct_optimizer_state_name)
- *     training.state.I          the recurrent state carried to the next batch
- *     training.generator        i64 (3): the set's: seed, stream, position
- *     training.cursor           i64 (2, 3): the positions of the loaders (ct_loader_cursor)
- *     training.counts           i64: saved_counts
- *     training.numbers          f64: saved_numbers
- *     training.history          f64 (epochs, columns): of history.h, those without a clock
+ *     section     tensors                      what
+ *     model       (the model's own names)      parameters and buffers, so that the file is also a
+ *                                              model's; every name of a tied value
+ *     progress    training.counts              i64: saved_counts
+ *                 training.numbers             f64: saved_numbers
+ *     history     training.history             f64 (epochs, columns): of history.h, those without a
+ *                                              clock
+ *     loaders     training.cursor              i64 (2, 3): positions of the loader of training and
+ *                                              of validation (ct_loader_cursor; zeros for none)
+ *     generator   training.generator           i64 (3): the set's: seed, stream, position
+ *     optimizer   training.optimizer.NAME      rates, schedule and state (optim/internal.h)
+ *     state       training.state.shapes        i64 (n, 2 + CT_MAX_RANK): dtype, rank and sizes of
+ *                                              each tensor of the state
+ *                 training.state.I             the recurrent state that the next batch continues
+ *                                              from; n = 0: none
  *
- * The metadata have "cotangent.training", which describes the run (resume_check.c), and
- * "cotangent.model", as the trainer was given it. The file has no time of day and no number of
- * threads: the same steps give the same bytes. */
+ * The metadata have the section configuration: "cotangent.training", which describes the run
+ * (resume_check.c), and "cotangent.model", as the trainer was given it. The file has no time of day
+ * and no number of threads: the same steps give the same bytes.
+ *
+ * A file is judged as a whole before anything changes: the configuration must be that of the run, no
+ * section may lack a tensor, every tensor must have the right dtype, shape and values, and no
+ * tensor may be left over. */
 #include "tensor/internal.h"
 
+#include "autograd/internal.h"
+#include "data/internal.h"
 #include "optim/internal.h"
+#include "tensor/claimed_tensors.h"
+#include "tensor/dtypes.h"
 #include "tensor/named_tensors.h"
 #include "train/internal.h"
 
-#include <cotangent/autograd/params/state_dict.h>
 #include <cotangent/tensor/safetensors.h>
 
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,25 +45,54 @@ static const char *const me = "ct_fit";
 
 #define PREFIX CTI_CHECKPOINT_PREFIX
 
-typedef struct saved_counts {
-    int64_t epochs, steps, tokens, best_epoch;
-    int64_t patience;
-    int64_t underway; /* 0 or 1 */
-} saved_counts;
+/* A run while it is read: nothing of it is in the run yet. */
+typedef struct checkpoint_staged {
+    cti_run *run;
+    cti_claims claims;
+    struct saved_counts *counts;
+    struct saved_numbers *numbers;
+    ct_loader_cursor cursor[2];
+    ct_generator generator;
+    cti_history history;
+    ct_fit_result last; /* after the last epoch of the history */
+    cti_optimizer_staged *optimizer;
+    ct_state *state;
+} checkpoint_staged;
 
-typedef struct saved_numbers {
-    cti_tally tally;
-    double patience, best_perplexity, lr;
-} saved_numbers;
+typedef struct checkpoint_section {
+    const char *name;
 
-/* Each of these is stored as an array of its fields. */
-#define FIELDS(type) ((int64_t)(sizeof(type) / 8))
-_Static_assert(sizeof(saved_counts) == 6 * 8 && sizeof(saved_numbers) == 9 * 8, "padding");
-_Static_assert(sizeof(ct_loader_cursor) == 3 * 8 && sizeof(ct_generator) == 3 * 8, "padding");
+    /* Adds the section's tensors to the list. */
+    void (*write)(const cti_run *r, cti_named_tensors *l);
 
-/* ---- writing ---- */
+    /* Claims and reads them, and judges them without changing the run. False with CT_ERR_FORMAT,
+     * which names the tensor. */
+    bool (*judge)(checkpoint_staged *s);
 
-static void checkpoint_add_params(cti_named_tensors *l, const cti_run *r)
+    /* Gives them to the run; cannot fail. NULL for the model, which is loaded before. */
+    void (*apply)(checkpoint_staged *s);
+} checkpoint_section;
+
+/* Copies the elements, of 8 bytes each, of a section's one tensor to a struct of as many; false with
+ * an error. */
+static bool checkpoint_read_fields(checkpoint_staged *s, const char *name, ct_shape shape,
+                                   ct_dtype dtype, void *to)
+{
+    const ct_tensor *t = cti_claims_tensor(&s->claims, PREFIX, name, shape, dtype, CT_CPU);
+
+    if (t)
+        memcpy(to, cti_data(t), (size_t)t->numel * 8);
+    return t != NULL;
+}
+
+static bool checkpoint_refuse_values(const checkpoint_staged *s, const char *name)
+{
+    return cti_claims_refuse(&s->claims, PREFIX, name, "has values that are not valid");
+}
+
+/* ---- model ---- */
+
+static void checkpoint_model_write(const cti_run *r, cti_named_tensors *l)
 {
     ct_params *params = r->model->params;
 
@@ -58,40 +103,39 @@ static void checkpoint_add_params(cti_named_tensors *l, const cti_run *r)
     }
 }
 
-static void checkpoint_add_optimizer(cti_named_tensors *l, ct_optimizer *o)
+/* cti_resume_check has compared names, shapes and dtypes. */
+static bool checkpoint_model_judge(checkpoint_staged *s)
 {
-    int count = ct_optimizer_state_count(o);
+    const ct_params *params = s->run->model->params;
 
-    for (int i = 0; i < count; i++)
-        cti_named_tensors_add(l, PREFIX "optimizer.", ct_optimizer_state_name(o, i),
-                              ct_optimizer_state_tensor(o, i));
-}
+    for (int i = 0; i < ct_params_count(params); i++) {
+        const char *name = cti_run_param_name(s->run, ct_params_at(params, i));
 
-/* The recurrent state, if the next batch continues from it. */
-static void checkpoint_add_state(cti_named_tensors *l, const cti_run *r)
-{
-    const cti_epoch *e = &r->epoch;
-    bool more = e->underway && e->tally.batches < (double)ct_loader_batches(r->train);
-    int count = more ? ct_state_count(r->state) : 0;
-    char number[24];
-
-    for (int i = 0; i < count; i++) {
-        snprintf(number, sizeof number, "%d", i);
-        cti_named_tensors_add(l, PREFIX "state.", number, ct_state_get(r->state, i));
+        if (cti_claims_find(&s->claims, "", name) < 0)
+            return cti_claims_refuse(&s->claims, "", name, "is missing");
     }
+    return true;
 }
 
-static ct_tensor *checkpoint_history(const cti_history *h)
-{
-    ct_tensor *t = ct_empty(CT_SHAPE(h->count, CTI_CLOCK), CT_F64, CT_CPU);
-    double *x = t ? (double *)(void *)cti_data(t) : NULL;
+/* ---- progress ---- */
 
-    for (int64_t i = 0; x && i < h->count; i++)
-        memcpy(x + i * CTI_CLOCK, h->row[i], CTI_CLOCK * sizeof *x);
-    return t;
-}
+typedef struct saved_counts {
+    int64_t epochs, steps, tokens, best_epoch;
+    int64_t patience;
+    int64_t underway; /* 0 or 1 */
+} saved_counts;
 
-static void checkpoint_add_run(cti_named_tensors *l, const cti_run *r)
+typedef struct saved_numbers {
+    cti_tally tally;
+    double patience, best_loss, lr;
+} saved_numbers;
+
+/* Each of these is stored as an array of its fields. */
+#define FIELDS(type) ((int64_t)(sizeof(type) / 8))
+_Static_assert(sizeof(saved_counts) == 6 * 8 && sizeof(saved_numbers) == 9 * 8, "padding");
+_Static_assert(sizeof(ct_loader_cursor) == 3 * 8 && sizeof(ct_generator) == 3 * 8, "padding");
+
+static void checkpoint_progress_write(const cti_run *r, cti_named_tensors *l)
 {
     const ct_fit_result *result = &r->result;
     const saved_counts counts = { .epochs = result->epochs,
@@ -102,21 +146,314 @@ static void checkpoint_add_run(cti_named_tensors *l, const cti_run *r)
                                   .underway = r->epoch.underway };
     const saved_numbers numbers = { .tally = r->epoch.tally,
                                     .patience = r->patience.best,
-                                    .best_perplexity = result->best_perplexity,
+                                    .best_loss = result->best_loss,
                                     .lr = result->lr };
-    const ct_loader_cursor cursor[2] = { ct_loader_tell(r->train), r->val_cursor };
-    const ct_generator *generator = ct_params_generator(r->model->params);
 
-    cti_named_tensors_add(l, PREFIX, "generator",
-                          ct_from_data(generator, CT_SHAPE(3), CT_I64, CT_CPU));
-    cti_named_tensors_add(l, PREFIX, "cursor",
-                          ct_from_data(cursor, CT_SHAPE(2, 3), CT_I64, CT_CPU));
     cti_named_tensors_add(l, PREFIX, "counts",
                           ct_from_data(&counts, CT_SHAPE(FIELDS(saved_counts)), CT_I64, CT_CPU));
     cti_named_tensors_add(l, PREFIX, "numbers",
                           ct_from_data(&numbers, CT_SHAPE(FIELDS(saved_numbers)), CT_F64, CT_CPU));
-    cti_named_tensors_add(l, PREFIX, "history", checkpoint_history(&r->history));
 }
+
+static bool checkpoint_progress_counts_fit(const saved_counts *c)
+{
+    return c->epochs >= 0 && c->steps >= c->epochs && c->tokens >= 0 && c->patience >= 0 &&
+           c->patience < c->epochs + (c->epochs == 0) && c->best_epoch >= (c->epochs > 0) &&
+           c->best_epoch <= c->epochs && (c->underway == 0 || c->underway == 1);
+}
+
+static bool checkpoint_progress_numbers_fit(const saved_counts *c, const saved_numbers *x)
+{
+    const cti_tally *t = &x->tally;
+    bool compared = c->epochs > 0;
+
+    return isfinite(t->nats) && t->exps >= 0 && t->tokens >= 0 && t->tokens <= (double)c->tokens &&
+           t->norms >= 0 && isfinite(t->norms) && t->clipped >= 0 && t->clipped <= t->batches &&
+           t->batches >= 0 && t->batches <= (double)c->steps && isfinite(x->patience) == compared &&
+           isfinite(x->best_loss) == compared && (c->steps > 0 ? x->lr >= 0 : isnan(x->lr));
+}
+
+static bool checkpoint_progress_judge(checkpoint_staged *s)
+{
+    if (!checkpoint_read_fields(s, "counts", CT_SHAPE(FIELDS(saved_counts)), CT_I64, s->counts) ||
+        !checkpoint_read_fields(s, "numbers", CT_SHAPE(FIELDS(saved_numbers)), CT_F64, s->numbers))
+        return false;
+    if (!checkpoint_progress_counts_fit(s->counts))
+        return checkpoint_refuse_values(s, "counts");
+    return checkpoint_progress_numbers_fit(s->counts, s->numbers) ||
+           checkpoint_refuse_values(s, "numbers");
+}
+
+static void checkpoint_progress_apply(checkpoint_staged *s)
+{
+    const saved_counts *c = s->counts;
+    const saved_numbers *x = s->numbers;
+    cti_run *r = s->run;
+
+    r->result.epochs = c->epochs;
+    r->result.steps = c->steps;
+    r->result.tokens = c->tokens;
+    r->result.best_epoch = c->best_epoch;
+    r->result.best_loss = x->best_loss;
+    r->result.lr = x->lr;
+    r->patience = (cti_patience){ .epochs = c->patience, .best = x->patience };
+    r->epoch.underway = c->underway;
+    r->epoch.tally = x->tally;
+}
+
+/* ---- history ---- */
+
+static void checkpoint_history_write(const cti_run *r, cti_named_tensors *l)
+{
+    const cti_history *h = &r->history;
+    ct_tensor *t = ct_empty(CT_SHAPE(h->count, CTI_CLOCK), CT_F64, CT_CPU);
+    double *x = t ? (double *)(void *)cti_data(t) : NULL;
+
+    for (int64_t i = 0; x && i < h->count; i++)
+        memcpy(x + i * CTI_CLOCK, h->row[i], CTI_CLOCK * sizeof *x);
+    cti_named_tensors_add(l, PREFIX, "history", t);
+}
+
+/* Adds a row to the staged history; false with an error. */
+static bool checkpoint_history_add_row(checkpoint_staged *s, const double *x)
+{
+    ct_fit_result *row = &s->last;
+
+    row->epochs = (int64_t)x[CTI_EPOCH];
+    row->steps = (int64_t)x[CTI_STEP];
+    row->tokens = (int64_t)x[CTI_TOKENS];
+    row->loss = x[CTI_LOSS];
+    row->perplexity = x[CTI_PERPLEXITY];
+    row->bits = x[CTI_BITS];
+    row->validation_loss = x[CTI_VAL_LOSS];
+    row->validation_perplexity = x[CTI_VAL_PERPLEXITY];
+    row->validation_bits = x[CTI_VAL_BITS];
+    row->gradient_norm = x[CTI_NORM];
+    row->clipped = x[CTI_CLIPPED];
+    row->lr = x[CTI_LR];
+    return cti_history_add(&s->history, row);
+}
+
+static bool checkpoint_history_judge(checkpoint_staged *s)
+{
+    const saved_counts *c = s->counts;
+    const ct_tensor *t = cti_claims_tensor(&s->claims, PREFIX, "history",
+                                           CT_SHAPE(c->epochs, CTI_CLOCK), CT_F64, CT_CPU);
+    const double *x = t ? (const double *)(const void *)cti_data(t) : NULL;
+    double steps = 0, tokens = 0;
+
+    if (!t)
+        return false;
+    s->last = s->run->result;
+    for (int64_t i = 0; i < c->epochs; i++, x += CTI_CLOCK) {
+        if (x[CTI_EPOCH] != (double)i + 1 || !(x[CTI_STEP] > steps) || !(x[CTI_TOKENS] >= tokens) ||
+            !(x[CTI_STEP] <= (double)c->steps) || !(x[CTI_TOKENS] <= (double)c->tokens) ||
+            !isfinite(x[CTI_LOSS]) || isfinite(x[CTI_VAL_LOSS]) != (s->run->val != NULL))
+            return checkpoint_refuse_values(s, "history");
+        steps = x[CTI_STEP];
+        tokens = x[CTI_TOKENS];
+        if (!checkpoint_history_add_row(s, x))
+            return false;
+    }
+    return true;
+}
+
+/* The history, and the result of its last epoch beside what checkpoint_progress_apply has set. */
+static void checkpoint_history_apply(checkpoint_staged *s)
+{
+    const int column = s->run->val ? CTI_VAL_PERPLEXITY : CTI_PERPLEXITY;
+    ct_fit_result *r = &s->run->result, now = *r;
+
+    *r = s->last;
+    if (now.best_epoch)
+        r->best_perplexity = s->history.row[now.best_epoch - 1][column];
+    r->epochs = now.epochs;
+    r->steps = now.steps;
+    r->tokens = now.tokens;
+    r->best_epoch = now.best_epoch;
+    r->best_loss = now.best_loss;
+    r->lr = now.lr;
+    s->run->history = s->history;
+    s->history = (cti_history){ 0 };
+}
+
+/* ---- loaders ---- */
+
+static void checkpoint_loaders_write(const cti_run *r, cti_named_tensors *l)
+{
+    const ct_loader_cursor cursor[2] = { ct_loader_tell(r->train), r->val_cursor };
+
+    cti_named_tensors_add(l, PREFIX, "cursor",
+                          ct_from_data(cursor, CT_SHAPE(2, 3), CT_I64, CT_CPU));
+}
+
+static bool checkpoint_loaders_judge(checkpoint_staged *s)
+{
+    const ct_loader_cursor none = { 0, 0, 0 }, *val = &s->cursor[1];
+
+    if (!checkpoint_read_fields(s, "cursor", CT_SHAPE(2, 3), CT_I64, s->cursor))
+        return false;
+    if (!cti_loader_fits(s->run->train, s->cursor[0]) ||
+        (s->counts->underway && s->numbers->tally.batches != (double)s->cursor[0].batch) ||
+        (s->run->val ? !cti_loader_fits(s->run->val, *val) : memcmp(val, &none, sizeof none) != 0))
+        return checkpoint_refuse_values(s, "cursor");
+    return true;
+}
+
+static void checkpoint_loaders_apply(checkpoint_staged *s)
+{
+    s->run->val_cursor = s->cursor[1];
+    ct_loader_seek(s->run->train, s->cursor[0]);
+    if (s->run->val)
+        ct_loader_seek(s->run->val, s->cursor[1]);
+}
+
+/* ---- generator ---- */
+
+static void checkpoint_generator_write(const cti_run *r, cti_named_tensors *l)
+{
+    const ct_generator *generator = ct_params_generator(r->model->params);
+
+    cti_named_tensors_add(l, PREFIX, "generator",
+                          ct_from_data(generator, CT_SHAPE(3), CT_I64, CT_CPU));
+}
+
+static bool checkpoint_generator_judge(checkpoint_staged *s)
+{
+    return checkpoint_read_fields(s, "generator", CT_SHAPE(3), CT_I64, &s->generator);
+}
+
+static void checkpoint_generator_apply(checkpoint_staged *s)
+{
+    *ct_params_generator(s->run->model->params) = s->generator;
+}
+
+/* ---- optimizer ---- */
+
+static void checkpoint_optimizer_write(const cti_run *r, cti_named_tensors *l)
+{
+    cti_optimizer_state_write(r->optimizer, PREFIX "optimizer.", l);
+}
+
+static bool checkpoint_optimizer_judge(checkpoint_staged *s)
+{
+    const cti_optimizer_names names = { PREFIX "optimizer.",
+                                        cti_params_prefix(s->run->model->params) };
+
+    s->optimizer = cti_optimizer_state_judge(s->run->optimizer, &s->claims, &names);
+    return s->optimizer != NULL;
+}
+
+static void checkpoint_optimizer_apply(checkpoint_staged *s)
+{
+    cti_optimizer_state_apply(s->run->optimizer, s->optimizer);
+    s->optimizer = NULL;
+}
+
+/* ---- state ---- */
+
+#define MOST_STATES 64
+
+/* How a tensor of the state is described, so that one that is missing is missed. */
+typedef struct saved_shape {
+    int64_t dtype, rank, dim[CT_MAX_RANK];
+} saved_shape;
+
+static void checkpoint_state_write(const cti_run *r, cti_named_tensors *l)
+{
+    const cti_epoch *e = &r->epoch;
+    bool more = e->underway && e->tally.batches < (double)ct_loader_batches(r->train);
+    int count = more ? ct_state_count(r->state) : 0;
+    saved_shape shapes[MOST_STATES + 1] = { { 0 } };
+    char number[24];
+
+    for (int i = 0; i < count; i++) {
+        const ct_tensor *t = ct_state_get(r->state, i);
+
+        shapes[i].dtype = t->dtype;
+        shapes[i].rank = t->shape.rank;
+        for (int k = 0; k < t->shape.rank; k++)
+            shapes[i].dim[k] = t->shape.dim[k];
+        snprintf(number, sizeof number, "%d", i);
+        cti_named_tensors_add(l, PREFIX "state.", number, ct_state_get(r->state, i));
+    }
+    cti_named_tensors_add(
+        l, PREFIX "state.", "shapes",
+        ct_from_data(shapes, CT_SHAPE(count, FIELDS(saved_shape)), CT_I64, CT_CPU));
+}
+
+/* The shape that was saved; false if there is no such shape. */
+static bool checkpoint_state_shape(const saved_shape *saved, ct_shape *shape)
+{
+    bool good = saved->dtype >= 0 && saved->dtype < CTI_DTYPE_COUNT && saved->rank >= 0 &&
+                saved->rank <= CT_MAX_RANK;
+
+    *shape = CT_SCALAR;
+    shape->rank = good ? (int)saved->rank : 0;
+    for (int k = 0; k < shape->rank; k++) {
+        shape->dim[k] = saved->dim[k];
+        good = good && saved->dim[k] >= 0;
+    }
+    return good;
+}
+
+/* Reads the tensors; false with an error. */
+static bool checkpoint_state_read(checkpoint_staged *s, const saved_shape *shapes, int count)
+{
+    ct_tensor *part[MOST_STATES];
+    char number[24];
+    ct_shape shape;
+
+    for (int i = 0; i < count; i++) {
+        if (!checkpoint_state_shape(&shapes[i], &shape))
+            return checkpoint_refuse_values(s, "state.shapes");
+        snprintf(number, sizeof number, "%d", i);
+        part[i] =
+            cti_claims_tensor(&s->claims, PREFIX "state.", number, shape, (ct_dtype)shapes[i].dtype,
+                              ct_params_device(s->run->model->params));
+        if (!part[i])
+            return false;
+    }
+    s->state = count ? ct_state_new(count, part) : NULL;
+    return ct_ok();
+}
+
+static bool checkpoint_state_judge(checkpoint_staged *s)
+{
+    const ct_tensor *t = cti_claims_tensor(&s->claims, PREFIX "state.", "shapes",
+                                           CT_SHAPE(-1, FIELDS(saved_shape)), CT_I64, CT_CPU);
+
+    if (!t)
+        return false;
+    if (t->shape.dim[0] > MOST_STATES ||
+        (t->shape.dim[0] > 0 && !(s->counts->underway && ct_loader_continues(s->run->train))))
+        return checkpoint_refuse_values(s, "state.shapes");
+    return checkpoint_state_read(s, (const saved_shape *)(const void *)cti_data(t),
+                                 (int)t->shape.dim[0]);
+}
+
+static void checkpoint_state_apply(checkpoint_staged *s)
+{
+    ct_state_free(s->run->state);
+    s->run->state = s->state;
+    s->state = NULL;
+}
+
+/* ---- the table ---- */
+
+/* In the order in which they are judged. */
+static const checkpoint_section sections[] = {
+    { "model", checkpoint_model_write, checkpoint_model_judge, NULL },
+    { "progress", checkpoint_progress_write, checkpoint_progress_judge, checkpoint_progress_apply },
+    { "history", checkpoint_history_write, checkpoint_history_judge, checkpoint_history_apply },
+    { "loaders", checkpoint_loaders_write, checkpoint_loaders_judge, checkpoint_loaders_apply },
+    { "generator", checkpoint_generator_write, checkpoint_generator_judge,
+      checkpoint_generator_apply },
+    { "optimizer", checkpoint_optimizer_write, checkpoint_optimizer_judge,
+      checkpoint_optimizer_apply },
+    { "state", checkpoint_state_write, checkpoint_state_judge, checkpoint_state_apply },
+};
+#define SECTIONS (sizeof sections / sizeof *sections)
 
 static int checkpoint_add_json(const char *bytes, size_t size, void *buffer)
 {
@@ -149,185 +486,50 @@ ct_status cti_checkpoint_write(cti_run *r, const char *path)
     cti_named_tensors list = { .function = me };
     ct_scope s = ct_scope_begin_no_grad();
 
-    checkpoint_add_params(&list, r);
-    checkpoint_add_optimizer(&list, r->optimizer);
-    checkpoint_add_state(&list, r);
-    checkpoint_add_run(&list, r);
+    for (size_t i = 0; i < SECTIONS && ct_ok(); i++)
+        sections[i].write(r, &list);
     if (ct_ok())
         checkpoint_write_list(r, path, &list);
     cti_named_tensors_free(&list);
     return ct_scope_end(s);
 }
 
-/* ---- reading ---- */
-
-static ct_status checkpoint_malformed(const char *path, const char *what)
+/* Reads the file and judges it as a whole. The model is loaded last, all of it or nothing; what is
+ * left to do cannot fail. False with an error. */
+static bool checkpoint_judge(checkpoint_staged *s)
 {
-    return ct_raise(CT_ERR_FORMAT, me, "%.300s: %s is not valid", path, what);
-}
+    const ct_load_options any = { .non_strict = true };
 
-/* The tensor of a name, with this shape (its first size -1: any) and dtype, on the CPU; NULL with
- * an error. */
-static const ct_tensor *checkpoint_tensor(ct_safetensors *f, const char *path, const char *name,
-                                          ct_shape shape, ct_dtype dtype)
-{
-    const ct_tensor *t = ct_safetensors_get(f, name, CT_CPU);
-
-    if (t && shape.dim[0] < 0)
-        shape.dim[0] = t->shape.dim[0];
-    if (t && (t->dtype != dtype || !cti_same_shape(&t->shape, &shape))) {
-        checkpoint_malformed(path, name);
-        return NULL;
-    }
-    return t;
-}
-
-/* Copies the elements of such a tensor to a struct of as many; false with an error. */
-static bool checkpoint_fields(const ct_tensor *t, void *to)
-{
-    if (t)
-        memcpy(to, cti_data(t), (size_t)t->numel * 8);
-    return t != NULL;
-}
-
-static void checkpoint_read_optimizer(cti_run *r, ct_safetensors *f)
-{
-    static const char prefix[] = PREFIX "optimizer.";
-    ct_device device = ct_params_device(r->model->params);
-
-    for (int i = 0; i < ct_safetensors_count(f) && ct_ok(); i++) {
-        const char *name = ct_safetensors_name(f, i);
-
-        if (strncmp(name, prefix, sizeof prefix - 1) == 0) {
-            const ct_tensor *t = ct_safetensors_load(f, i, device);
-            ct_status status =
-                t ? ct_optimizer_state_load(r->optimizer, name + sizeof prefix - 1, t) : ct_error();
-
-            if (status != CT_OK)
-                return;
-        }
-    }
-}
-
-static void checkpoint_read_state(cti_run *r, ct_safetensors *f)
-{
-    ct_tensor *part[64];
-    char name[40];
-    int n = 0;
-
-    for (; n < 64; n++) {
-        snprintf(name, sizeof name, PREFIX "state.%d", n);
-        if (ct_safetensors_find(f, name) < 0)
-            break;
-        part[n] = ct_safetensors_get(f, name, ct_params_device(r->model->params));
-        if (!part[n])
-            return;
-    }
-    if (n)
-        r->state = ct_state_new(n, part);
-}
-
-static void checkpoint_read_history(cti_run *r, ct_safetensors *f, const char *path)
-{
-    const ct_tensor *t =
-        checkpoint_tensor(f, path, PREFIX "history", CT_SHAPE(-1, CTI_CLOCK), CT_F64);
-    const double *x = t ? (const double *)(const void *)cti_data(t) : NULL;
-    ct_fit_result *to = &r->result;
-
-    if (t && t->shape.dim[0] != r->result.epochs)
-        checkpoint_malformed(path, PREFIX "history");
-    for (int64_t i = 0; t && ct_ok() && i < t->shape.dim[0]; i++, x += CTI_CLOCK) {
-        ct_fit_result row = *to;
-
-        row.epochs = (int64_t)x[CTI_EPOCH];
-        row.steps = (int64_t)x[CTI_STEP];
-        row.tokens = (int64_t)x[CTI_TOKENS];
-        row.loss = x[CTI_LOSS];
-        row.perplexity = x[CTI_PERPLEXITY];
-        row.bits = x[CTI_BITS];
-        row.validation_loss = x[CTI_VAL_LOSS];
-        row.validation_perplexity = x[CTI_VAL_PERPLEXITY];
-        row.validation_bits = x[CTI_VAL_BITS];
-        row.gradient_norm = x[CTI_NORM];
-        row.clipped = x[CTI_CLIPPED];
-        row.lr = x[CTI_LR];
-        if (!cti_history_add(&r->history, &row))
-            return;
-        row.steps = to->steps;
-        row.tokens = to->tokens;
-        row.lr = to->lr;
-        row.epochs = to->epochs;
-        *to = row; /* after the last one: the last epoch's */
-    }
-}
-
-static bool checkpoint_counts_fit(const saved_counts *c, const saved_numbers *x,
-                                  const ct_loader_cursor *train)
-{
-    return c->epochs >= 0 && c->steps >= 0 && c->tokens >= 0 && c->best_epoch >= 0 &&
-           c->best_epoch <= c->epochs && c->patience >= 0 &&
-           (c->underway == 0 || (c->underway == 1 && x->tally.batches == (double)train->batch));
-}
-
-static void checkpoint_set_run(cti_run *r, const saved_counts *c, const saved_numbers *x)
-{
-    r->result.epochs = c->epochs;
-    r->result.steps = c->steps;
-    r->result.tokens = c->tokens;
-    r->result.best_epoch = c->best_epoch;
-    r->result.best_perplexity = x->best_perplexity;
-    r->result.lr = x->lr;
-    r->patience = (cti_patience){ .epochs = c->patience, .best = x->patience };
-    r->epoch.underway = c->underway;
-    r->epoch.tally = x->tally;
-}
-
-static void checkpoint_read_run(cti_run *r, ct_safetensors *f, const char *path)
-{
-    const ct_shape counts_shape = CT_SHAPE(FIELDS(saved_counts));
-    const ct_shape numbers_shape = CT_SHAPE(FIELDS(saved_numbers));
-    saved_counts counts;
-    saved_numbers numbers;
-    ct_loader_cursor cursor[2];
-    ct_generator generator;
-
-    if (!checkpoint_fields(checkpoint_tensor(f, path, PREFIX "generator", CT_SHAPE(3), CT_I64),
-                           &generator) ||
-        !checkpoint_fields(checkpoint_tensor(f, path, PREFIX "cursor", CT_SHAPE(2, 3), CT_I64),
-                           cursor) ||
-        !checkpoint_fields(checkpoint_tensor(f, path, PREFIX "counts", counts_shape, CT_I64),
-                           &counts) ||
-        !checkpoint_fields(checkpoint_tensor(f, path, PREFIX "numbers", numbers_shape, CT_F64),
-                           &numbers))
-        return;
-    if (!checkpoint_counts_fit(&counts, &numbers, &cursor[0])) {
-        checkpoint_malformed(path, PREFIX "counts");
-        return;
-    }
-    checkpoint_set_run(r, &counts, &numbers);
-    r->val_cursor = cursor[1];
-    ct_loader_seek(r->train, cursor[0]);
-    if (r->val)
-        ct_loader_seek(r->val, r->val_cursor);
-    *ct_params_generator(r->model->params) = generator;
+    if (!cti_claims_begin(&s->claims))
+        return false;
+    for (size_t i = 0; i < SECTIONS; i++)
+        if (!sections[i].judge(s))
+            return false;
+    return cti_claims_complete(&s->claims) &&
+           cti_params_load_file(s->run->model->params, s->claims.file, s->claims.path, any) ==
+               CT_OK;
 }
 
 ct_status cti_checkpoint_read(cti_run *r, const char *path)
 {
-    ct_safetensors *f = ct_safetensors_open(path);
-    ct_scope s = ct_scope_begin_no_grad();
-    ct_status status = f ? cti_resume_check(r, f, path) : ct_error();
+    saved_counts counts;
+    saved_numbers numbers;
+    checkpoint_staged s = {
+        .run = r,
+        .claims = { .function = me, .path = path, .file = ct_safetensors_open(path) },
+        .counts = &counts,
+        .numbers = &numbers
+    };
+    ct_scope scope = ct_scope_begin_no_grad();
 
-    if (status == CT_OK)
-        status = ct_params_load(r->model->params, path, (ct_load_options){ .non_strict = true });
-    if (status == CT_OK)
-        checkpoint_read_run(r, f, path);
-    if (ct_ok())
-        checkpoint_read_history(r, f, path);
-    if (ct_ok())
-        checkpoint_read_optimizer(r, f);
-    if (ct_ok())
-        checkpoint_read_state(r, f);
-    ct_safetensors_close(f);
-    return ct_scope_end(s);
+    if (s.claims.file && cti_resume_check(r, s.claims.file, path) == CT_OK && checkpoint_judge(&s))
+        for (size_t i = 0; i < SECTIONS; i++)
+            if (sections[i].apply)
+                sections[i].apply(&s);
+    ct_state_free(s.state);
+    cti_optimizer_staged_free(s.optimizer);
+    cti_history_free(&s.history);
+    cti_claims_end(&s.claims);
+    ct_safetensors_close(s.claims.file);
+    return ct_scope_end(scope);
 }

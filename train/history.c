@@ -73,9 +73,11 @@ double *cti_history_column(const cti_history *h, int column)
 
 ct_status cti_history_plot(const cti_history *h, const char *path)
 {
-    const ct_plot_options o = { .x_label = "epoch", .y_label = "perplexity" };
-    double *x = cti_history_column(h, CTI_EPOCH), *y = cti_history_column(h, CTI_PERPLEXITY);
-    double *val = cti_history_column(h, CTI_VAL_PERPLEXITY);
+    bool losses = h->count > 0 && isnan(h->row[h->count - 1][CTI_PERPLEXITY]);
+    const ct_plot_options o = { .x_label = "epoch", .y_label = losses ? "loss" : "perplexity" };
+    double *x = cti_history_column(h, CTI_EPOCH);
+    double *y = cti_history_column(h, losses ? CTI_LOSS : CTI_PERPLEXITY);
+    double *val = cti_history_column(h, losses ? CTI_VAL_LOSS : CTI_VAL_PERPLEXITY);
     const ct_plot_series series[2] = {
         { .name = "train", .count = h->count, .x = x, .y = y },
         { .name = "validation", .count = h->count, .x = x, .y = val }

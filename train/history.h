@@ -1,7 +1,7 @@
 /* history.h - what the epochs of a run came to, its CSV file and its curve. (internal)
  *
  * The CSV file has a line of names and one for each epoch, numbers in the fewest digits that read
- * back the same, nothing where there is none (no validation, no clock):
+ * back the same, nothing where there is none (no validation, no clock, no perplexity):
  *
  *     epoch,step,tokens,train_loss,train_perplexity,train_bits,val_loss,val_perplexity,val_bits,
  *     grad_norm,clipped,lr,tokens_per_second,seconds
@@ -44,7 +44,7 @@ void cti_history_free(cti_history *h);
 /* One column of all rows, to cti_release; NULL with CT_ERR_MEMORY. */
 double *cti_history_column(const cti_history *h, int column);
 
-/* The curve: perplexities over epochs. */
+/* The curve: perplexities over epochs; losses if there are no perplexities. */
 ct_status cti_history_plot(const cti_history *h, const char *path);
 
 /* ---- the CSV file ---- */

@@ -47,7 +47,8 @@ typedef struct cti_shown {
 typedef struct cti_run {
     const ct_trainer *trainer;
     const ct_model *model;
-    ct_loader *train, *val; /* val may be NULL */
+    ct_loader *train, *val;   /* val may be NULL */
+    ct_perplexity perplexity; /* tokens, batches or none */
     ct_optimizer *optimizer;
     ct_state *state;             /* carried from batch to batch; NULL before there is one */
     ct_loader_cursor val_cursor; /* val's position after its last whole pass */
@@ -83,13 +84,14 @@ void cti_deferred_drop(cti_deferred *d);
 /* Writes the run to path. */
 ct_status cti_checkpoint_write(cti_run *run, const char *path);
 
-/* Sets a run that has not begun to the state in path. Changes nothing if path is a checkpoint of
- * another run. */
+/* Sets a run that has not begun to the state in path. All or nothing: the file is judged as a whole
+ * before anything changes. */
 ct_status cti_checkpoint_read(cti_run *run, const char *path);
 
 /* ---- is it the same run? (resume_check.c) ---- */
 
-/* The description of the run, in JSON; the run owns it. NULL with an error. */
+/* The description of the run, in JSON, made by the first call; the run owns it. NULL with an
+ * error. */
 struct json_t *cti_run_describe(cti_run *run);
 void cti_run_forget_description(cti_run *run);
 

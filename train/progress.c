@@ -45,6 +45,15 @@ static void progress_put_epoch(cti_line *l, const cti_progress *b, int64_t epoch
                  (long long)b->max_epochs);
 }
 
+/* Four significant digits, so that small and large losses show what changes. */
+static void progress_put_loss(cti_line *l, const char *name, double loss)
+{
+    char number[24];
+
+    snprintf(number, sizeof number, "%#.4g", loss);
+    cti_line_add(l, "  %s %9s", name, number);
+}
+
 static void progress_put_numbers(cti_line *l, const cti_progress *b, const ct_fit_result *r,
                                  double epochs)
 {
@@ -52,9 +61,15 @@ static void progress_put_numbers(cti_line *l, const cti_progress *b, const ct_fi
 
     if (done > 0)
         left = (cti_now() - b->begun) / done * ((double)b->max_epochs - epochs);
-    cti_line_add(l, "  perplexity %6.2f", r->perplexity);
-    if (!isnan(r->validation_perplexity))
-        cti_line_add(l, "  validation %6.2f", r->validation_perplexity);
+    if (isnan(r->perplexity)) {
+        progress_put_loss(l, "loss", r->loss);
+        if (!isnan(r->validation_loss))
+            progress_put_loss(l, "validation", r->validation_loss);
+    } else {
+        cti_line_add(l, "  perplexity %6.2f", r->perplexity);
+        if (!isnan(r->validation_perplexity))
+            cti_line_add(l, "  validation %6.2f", r->validation_perplexity);
+    }
     cti_line_add(l, "  %9.0f tokens/s", r->tokens_per_second);
     if (left >= 90)
         cti_line_add(l, "  %.0f min left", ceil(left / 60));
@@ -80,18 +95,18 @@ static void progress_put_bar(cti_line *l, const cti_progress *b, double part)
     cti_line_add(l, "]");
 }
 
-/* The logarithm of the perplexity of column i of n. */
+/* The mean loss of column i of n. */
 static double progress_height(const cti_history *h, const ct_fit_result *now, int i, int n)
 {
     int64_t count = h->count + 1, from = i * count / n, to = (i + 1) * count / n, k;
     double sum = 0;
 
     for (k = from; k < to; k++)
-        sum += log(k < h->count ? h->row[k][CTI_PERPLEXITY] : now->perplexity);
+        sum += k < h->count ? h->row[k][CTI_LOSS] : now->loss;
     return sum / (double)(to - from);
 }
 
-/* The curve of perplexities so far, on a logarithmic scale, at most n columns. */
+/* The curve of losses so far, at most n columns. */
 static void progress_put_curve(cti_line *l, const cti_progress *b, const cti_history *h,
                                const ct_fit_result *now, int n)
 {
@@ -172,13 +187,16 @@ static bool progress_takes_unicode(void)
     return mark && (strncasecmp(mark, ".UTF-8", 6) == 0 || strncasecmp(mark, ".utf8", 5) == 0);
 }
 
-void cti_progress_begin(cti_progress *b, FILE *out, bool plain, int64_t max_epochs, double epochs)
+void cti_progress_begin(cti_progress *b, const ct_trainer *trainer, double epochs)
 {
     const char *kind = getenv("TERM");
+    FILE *out = trainer->out;
     bool terminal = out && fileno(out) >= 0 && isatty(fileno(out));
 
-    *b = (cti_progress){ .out = out, .max_epochs = max_epochs, .begun = cti_now(), .from = epochs };
-    b->live = terminal && !plain && kind && *kind && strcmp(kind, "dumb") != 0;
+    *b = (cti_progress){
+        .out = out, .max_epochs = trainer->max_epochs, .begun = cti_now(), .from = epochs
+    };
+    b->live = terminal && !trainer->plain && kind && *kind && strcmp(kind, "dumb") != 0;
     b->unicode = progress_takes_unicode();
 }
 

@@ -15,9 +15,9 @@ typedef struct cti_progress {
 } cti_progress;
 
 /* epochs: those done before, and a part of one. */
-void cti_progress_begin(cti_progress *b, FILE *out, bool plain, int64_t max_epochs, double epochs);
+void cti_progress_begin(cti_progress *b, const ct_trainer *trainer, double epochs);
 
-/* After a step: epochs as above, now; so_far is the epoch's perplexity and rate. */
+/* After a step: epochs as above, now; so_far has the epoch's loss, perplexity and rate. */
 void cti_progress_step(cti_progress *b, double epochs, const ct_fit_result *so_far,
                        const cti_history *h);
 

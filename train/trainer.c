@@ -2,6 +2,7 @@
 #include "tensor/internal.h"
 
 #include "autograd/find_nonfinite.h"
+#include "data/internal.h"
 #include "optim/internal.h"
 #include "train/internal.h"
 
@@ -16,15 +17,29 @@ static const char *const me = "ct_fit";
 
 /* ---- what a step counts ---- */
 
-static double trainer_perplexity(const cti_tally *t, ct_perplexity kind)
+static double trainer_perplexity(const cti_run *r, const cti_tally *t)
 {
-    return kind == CT_PERPLEXITY_BATCHES ? t->exps / t->batches : exp(t->nats / t->tokens);
+    switch (r->perplexity) {
+    case CT_PERPLEXITY_TOKENS:
+        return exp(t->nats / t->tokens);
+    case CT_PERPLEXITY_BATCHES:
+        return t->exps / t->batches;
+    default:
+        return NAN;
+    }
 }
 
-static void tally_add(cti_tally *t, double loss, double tokens)
+/* Bits per token, if the losses are nats per token. */
+static double trainer_bits(const cti_run *r, double loss)
+{
+    return r->perplexity == CT_PERPLEXITY_NONE ? NAN : loss / log(2);
+}
+
+static void trainer_add_loss(const cti_run *r, cti_tally *t, double loss, double tokens)
 {
     t->nats += loss * tokens;
-    t->exps += exp(loss);
+    if (r->perplexity == CT_PERPLEXITY_BATCHES)
+        t->exps += exp(loss);
     t->tokens += tokens;
     t->batches++;
 }
@@ -171,7 +186,7 @@ static void trainer_training_step(cti_run *r, ct_batch *batch, double *value, do
     if (!ct_ok())
         return;
     if (!later) {
-        tally_add(&r->epoch.tally, *value, (double)batch->tokens);
+        trainer_add_loss(r, &r->epoch.tally, *value, (double)batch->tokens);
         trainer_add_norm(r, *norm);
     }
     r->epoch.timed_tokens += (double)batch->tokens;
@@ -187,7 +202,7 @@ static void trainer_add_deferred(const cti_run *r, cti_tally *t, int64_t step, d
     trainer_when when = trainer_moment(r, t->batches + 1, step);
 
     if (isfinite(loss))
-        tally_add(t, loss, tokens);
+        trainer_add_loss(r, t, loss, tokens);
     else
         trainer_raise_loss(r, step > 0, false, loss, when.s);
 }
@@ -231,8 +246,8 @@ static void trainer_sum_up(const cti_run *r, ct_fit_result *result)
     const cti_tally *t = &r->epoch.tally;
 
     result->loss = t->nats / t->tokens;
-    result->bits = result->loss / log(2);
-    result->perplexity = trainer_perplexity(t, r->trainer->perplexity);
+    result->bits = trainer_bits(r, result->loss);
+    result->perplexity = trainer_perplexity(r, t);
     result->gradient_norm = t->norms / t->batches;
     result->clipped = t->clipped / t->batches;
     result->seconds = r->epoch.seconds;
@@ -336,7 +351,7 @@ static void validation_run_step(cti_run *r, trainer_validation *v, ct_batch *bat
     if (later)
         cti_deferred_add(&v->later, loss, NULL, (double)batch->tokens);
     else
-        tally_add(&v->tally, value, (double)batch->tokens);
+        trainer_add_loss(r, &v->tally, value, (double)batch->tokens);
 }
 
 /* Runs one step of validation; false at its end, at a stop and after an error. */
@@ -375,32 +390,31 @@ static void trainer_validate(cti_run *r)
     }
     r->val_cursor = ct_loader_tell(r->val);
     r->result.validation_loss = v.tally.nats / v.tally.tokens;
-    r->result.validation_bits = r->result.validation_loss / log(2);
-    r->result.validation_perplexity = trainer_perplexity(&v.tally, r->trainer->perplexity);
+    r->result.validation_bits = trainer_bits(r, r->result.validation_loss);
+    r->result.validation_perplexity = trainer_perplexity(r, &v.tally);
 }
 
 /* ---- after an epoch ---- */
 
-/* Compares the epoch with the best one, and writes the best checkpoint if it is better. */
+/* Compares the epoch's loss with the best one, and writes the best checkpoint if it is lower. */
 static void trainer_compare(cti_run *r)
 {
-    double p = r->val ? r->result.validation_perplexity : r->result.perplexity;
-    bool best = !(
-        p >=
-        r->result.best_perplexity); /* true for the first epoch, when the best perplexity is NaN */
+    double loss = r->val ? r->result.validation_loss : r->result.loss;
+    bool best = !(loss >= r->result.best_loss); /* true for the first epoch: the best is NaN */
 
     if (best) {
-        r->result.best_perplexity = p;
+        r->result.best_loss = loss;
+        r->result.best_perplexity = r->val ? r->result.validation_perplexity : r->result.perplexity;
         r->result.best_epoch = r->result.epochs;
     }
-    if (!(p >= r->patience.best - r->trainer->min_delta)) {
-        r->patience.best = p;
+    if (!(loss >= r->patience.best - r->trainer->min_delta)) {
+        r->patience.best = loss;
         r->patience.epochs = 0;
     } else {
         r->patience.epochs++;
     }
     if (r->optimizer->schedule) {
-        ct_schedule_observe(r->optimizer->schedule, p);
+        ct_schedule_observe(r->optimizer->schedule, loss);
         if (r->trainer->schedule_interval == CT_INTERVAL_EPOCH)
             ct_schedule_step(r->optimizer->schedule);
     }
@@ -470,12 +484,23 @@ static ct_status trainer_check(const ct_trainer *trainer, const ct_model *model,
     if (!(trainer->gradient_clip_val >= 0))
         return ct_raise(CT_ERR_ARGUMENT, me, "gradient_clip_val is %g; it must be at least 0",
                         trainer->gradient_clip_val);
+    if ((unsigned)trainer->perplexity > CT_PERPLEXITY_NONE)
+        return ct_raise(CT_ERR_ARGUMENT, me, "perplexity is %d; it must be in 0..%d",
+                        (int)trainer->perplexity, (int)CT_PERPLEXITY_NONE);
     if (!(trainer->min_delta >= 0))
         return ct_raise(CT_ERR_ARGUMENT, me, "min_delta is %g; it must be at least 0",
                         trainer->min_delta);
     if (trainer->device != CT_CPU && trainer->device != ct_params_device(model->params))
         return ct_params_to(model->params, trainer->device);
     return CT_OK;
+}
+
+/* What CT_PERPLEXITY_AUTO stands for. */
+static ct_perplexity trainer_perplexity_kind(const ct_trainer *trainer, const ct_loader *train)
+{
+    if (trainer->perplexity != CT_PERPLEXITY_AUTO)
+        return trainer->perplexity;
+    return cti_loader_has_tokens(train) ? CT_PERPLEXITY_TOKENS : CT_PERPLEXITY_NONE;
 }
 
 /* False with an error. */
@@ -489,13 +514,15 @@ static bool trainer_begin(cti_run *r)
         ct_raise(CT_ERR_ARGUMENT, me, "configure_optimizers returned NULL");
     ct_params_zero_grad(r->model->params);
     r->val_cursor = ct_loader_tell(r->val);
-    if (!ct_ok() || (resumed && cti_checkpoint_read(r, t->resume) != CT_OK) ||
+    if (!ct_ok() || ((t->checkpoint || t->best || resumed) && !cti_run_describe(r)))
+        return false;
+    if ((resumed && cti_checkpoint_read(r, t->resume) != CT_OK) ||
         cti_csv_open(&r->shown.csv, t->csv, &r->history, resumed) != CT_OK ||
         cti_tensorboard_open(&r->shown.tensorboard, t->tensorboard, &r->history, resumed) != CT_OK)
         return false;
     if (t->out)
         ct_params_print(r->model->params, t->out);
-    cti_progress_begin(&r->shown.progress, t->out, t->plain, t->max_epochs, trainer_epochs_done(r));
+    cti_progress_begin(&r->shown.progress, t, trainer_epochs_done(r));
     return true;
 }
 
@@ -555,8 +582,10 @@ ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *tr
                                 .lr = NAN,
                                 .tokens_per_second = NAN,
                                 .seconds = NAN,
+                                .best_loss = NAN,
                                 .best_perplexity = NAN };
     if (ct_ok() && trainer_check(trainer, model, train) == CT_OK) {
+        r.perplexity = trainer_perplexity_kind(trainer, train);
         if (trainer_begin(&r))
             trainer_run(&r);
         trainer_end(&r);

@@ -57,10 +57,13 @@ typedef struct ct_model {
 
 /* ---- the result ---- */
 
-/* How the perplexity of an epoch is computed. */
+/* How the perplexity of an epoch is computed. It is only shown: ct_fit compares epochs by their
+ * loss. */
 typedef enum ct_perplexity {
-    CT_PERPLEXITY_TOKENS, /* exp of the mean loss of its tokens */
-    CT_PERPLEXITY_BATCHES /* the mean over its batches of exp(batch loss), as d2l 1.x plots it */
+    CT_PERPLEXITY_AUTO,    /* TOKENS for a loader of a corpus, NONE for a loader of numbers */
+    CT_PERPLEXITY_TOKENS,  /* exp of the mean loss of its tokens */
+    CT_PERPLEXITY_BATCHES, /* the mean over its batches of exp(batch loss), as d2l 1.x plots it */
+    CT_PERPLEXITY_NONE     /* the loss is no likelihood of tokens: perplexity and bits are NaN */
 } ct_perplexity;
 
 typedef enum ct_fit_end {
@@ -69,8 +72,9 @@ typedef enum ct_fit_end {
     CT_FIT_END_STOPPED   /* by ct_trainer_stop or a callback */
 } ct_fit_end;
 
-/* The run after its last complete epoch. A value that does not exist is NaN. loss is in nats per
- * token, bits in bits per token. */
+/* The run after its last complete epoch. A value that does not exist is NaN. loss is the mean over
+ * the tokens (batch.tokens; rows or values for a loader of numbers) of what training_step returned;
+ * for cross-entropy in nats per token. bits is the same in bits per token. */
 typedef struct ct_fit_result {
     int64_t epochs, steps, tokens; /* complete epochs, updates, tokens trained on */
     double loss, perplexity, bits; /* of training in the last epoch; each batch before its update */
@@ -79,9 +83,9 @@ typedef struct ct_fit_result {
     double clipped;                    /* the share of its steps whose gradients were clipped */
     double lr;                         /* at its last step */
     double tokens_per_second, seconds; /* of training in it */
-    int64_t best_epoch; /* the epoch of the lowest perplexity: of validation if there is one, else
-                         * of training */
-    double best_perplexity;
+    int64_t best_epoch; /* the epoch of the lowest loss: of validation if there is one, else of
+                         * training */
+    double best_loss, best_perplexity; /* of that epoch */
     ct_fit_end end;
 } ct_fit_result;
 
@@ -113,12 +117,13 @@ typedef struct ct_trainer {
     ct_device device;         /* the model is moved there (ct_params_to); CT_CPU: not moved */
     ct_perplexity perplexity;
     ct_interval schedule_interval; /* when the optimiser's schedule steps; its plateau parts get the
-                                    * perplexity of each epoch */
+                                    * loss of each epoch: of validation if there is one */
     const ct_callback *callbacks;  /* callback_count of them; called in order */
     int callback_count;
 
-    /* Early stopping: the run ends after `patience` epochs in a row whose perplexity was not below
-     * the best by more than min_delta. 0: no early stopping. */
+    /* Early stopping: the run ends after `patience` epochs in a row whose loss (of validation if
+     * there is one, else of training) was not below the best by more than min_delta. 0: no early
+     * stopping. */
     int64_t patience;
     double min_delta;
 
@@ -129,30 +134,32 @@ typedef struct ct_trainer {
 
     /* Output files; NULL: none. csv gets one line after each epoch: epoch, step, tokens (so far),
      * train_loss, train_perplexity, train_bits, val_loss, val_perplexity, val_bits, grad_norm,
-     * clipped, lr, tokens_per_second, seconds. svg is the curve of perplexities. tensorboard is a
-     * folder, created if necessary, for one file of events. */
+     * clipped, lr, tokens_per_second, seconds; nothing for a value that does not exist. svg is the
+     * curve of perplexities, or of losses if there are none. tensorboard is a folder, created if
+     * necessary, for one file of events. */
     const char *csv, *svg, *tensorboard;
 
     /* The checkpoint of the run. It is written after every checkpoint_epochs epochs (0: 1), after
      * every checkpoint_steps updates (0: not within an epoch), when the run is stopped, and at its
      * end. If writing fails, the file keeps its old contents. best is a checkpoint that is written
-     * whenever the perplexity is the lowest so far. */
+     * whenever the loss is the lowest so far. */
     const char *checkpoint, *best;
     int64_t checkpoint_epochs, checkpoint_steps;
 
     /* Resumes from this checkpoint; NULL: starts a new run. With the same build, kind of processor,
      * model, data and trainer, the result has the same bits as that of an uninterrupted run;
      * max_epochs may differ. The csv and tensorboard files are cut back to the checkpoint.
-     * CT_ERR_FORMAT for a file that is not a checkpoint, and for a checkpoint of other data,
-     * loaders, hyperparameters, model, optimiser options or version; the message names everything
-     * that differs. */
+     * CT_ERR_FORMAT for a file that is not a checkpoint or lacks a part of one, and for a checkpoint
+     * of other data, loaders, hyperparameters, model, optimiser options (the learning rate, groups
+     * and schedule as configure_optimizers returns them) or version; the message names what differs.
+     * Nothing is changed then. To go on with another learning rate, call ct_optimizer_set_lr in a
+     * callback: the checkpoint keeps that rate. */
     const char *resume;
 
     /* What the checkpoint also stores and a resume also compares: hyperparameters, pairs that a
      * pair of NULLs ends ("lr", "1"; "text", its SHA-256); and model_json, a text that describes
      * the model to the program that loads the file (metadata key "cotangent.model"). Both may be
-     * NULL. The learning rate is part of the optimiser's state and is not compared; pass it here if
-     * it must be the same. */
+     * NULL. */
     const ct_metadata *hyperparameters;
     const char *model_json;
 } ct_trainer;

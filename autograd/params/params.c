@@ -51,6 +51,7 @@ typedef struct params_root {
     params_owned *objects;
     ct_params *whole; /* one of the parts: prefix "", every entry */
     ct_params *parts; /* all parts; the newest first */
+    int ties;         /* made so far */
 } params_root;
 
 static bool params_is_under(const ct_params *part, const char *name)
@@ -285,8 +286,8 @@ int64_t ct_params_numel(const ct_params *set)
     int i;
 
     for (i = 0; set && i < set->count; i++)
-        if (ct_param_is_trained(set->entry[i]))
-            n += ct_numel(set->entry[i]->value);
+        if (cti_params_trains(set, i))
+            n += ct_numel(params_real(set->entry[i])->value);
     return n;
 }
 
@@ -440,6 +441,7 @@ static ct_status params_tie_entries(params_root *r, ct_param *first, ct_param *s
     if (second->value)
         ct_tensor_zero_grad(second->value);
     second->tied = first;
+    r->ties++;
     for (i = 0; i < r->whole->count; i++)
         if (r->whole->entry[i]->tied == second)
             r->whole->entry[i]->tied = first;
@@ -464,6 +466,30 @@ ct_status ct_params_tie(ct_params *set, const char *first, const char *second)
     status = params_tie_entries(set->root, params_real(a), params_real(b));
     pthread_mutex_unlock(&set->root->lock);
     return status;
+}
+
+bool cti_params_stands(const ct_params *set, int i)
+{
+    const ct_param *real = params_real(set->entry[i]);
+    int j = 0;
+
+    if (real == set->entry[i] || params_is_under(set, real->name))
+        return real == set->entry[i];
+    while (params_real(set->entry[j]) != real)
+        j++;
+    return j == i;
+}
+
+bool cti_params_trains(const ct_params *set, int i)
+{
+    const ct_param *real = params_real(set->entry[i]);
+
+    return !real->buffer && !real->frozen && cti_params_stands(set, i);
+}
+
+int cti_params_ties(const ct_params *set)
+{
+    return set->root->ties;
 }
 
 /* ---- loading ---- */
@@ -647,9 +673,11 @@ ct_status ct_params_init(ct_params *set, ct_init init, uint64_t seed)
         set->root->generator = params_training_generator(seed);
     }
     for (i = 0; i < set->count; i++) {
-        ct_param *p = set->entry[i];
+        ct_param *p = params_real(set->entry[i]);
         const bool by_init = init.fill && !p->buffer && p->shape.rank >= init.min_rank;
 
+        if (!cti_params_stands(set, i))
+            continue;
         p->seed = seed;
         p->init = by_init ? init : p->own;
         p->init_chosen = by_init;

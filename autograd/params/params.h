@@ -119,7 +119,9 @@ ct_status ct_param_materialize(ct_param *p, ct_shape shape);
  * "second.weight = first.weight" does in PyTorch. Modules keep working with either name. The values
  * of second are dropped, unless only second has values. Open sizes are completed from each other.
  * Both names are saved. second counts as not trained, so that nothing counts or updates the value
- * twice; freezing either freezes both. Tie names before the values are used, on one thread. Raises
+ * twice; in a part of the set without first, second stands for the value. Freezing either name, or
+ * giving it a group of an optimiser, holds for both. Tie names before the values are used, on one
+ * thread. Raises
  * CT_ERR_ARGUMENT if a name does not exist or is a buffer, CT_ERR_SHAPE if the shapes differ. */
 ct_status ct_params_tie(ct_params *set, const char *first, const char *second);
 

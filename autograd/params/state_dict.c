@@ -404,25 +404,35 @@ static bool state_dict_make_slots(state_dict_load *l)
     return true;
 }
 
-ct_status ct_params_load(ct_params *set, const char *path, ct_load_options options)
+ct_status cti_params_load_file(ct_params *set, ct_safetensors *file, const char *path,
+                               ct_load_options options)
 {
     ct_load_report own = { NULL, 0, 0 };
     state_dict_load l = { .set = set,
                           .path = path,
                           .options = options,
+                          .file = file,
                           .found = options.report ? options.report : &own };
-    bool ok;
+    bool ok = state_dict_make_slots(&l) && state_dict_match(&l) && state_dict_judge(&l) &&
+              state_dict_read(&l);
 
-    ct_load_report_clear(l.found);
+    cti_release(l.slot);
+    ct_load_report_clear(&own);
+    return ok ? CT_OK : ct_error();
+}
+
+ct_status ct_params_load(ct_params *set, const char *path, ct_load_options options)
+{
+    ct_safetensors *file;
+    ct_status status;
+
+    ct_load_report_clear(options.report);
     if (!cti_sink_allowed())
         return ct_error();
     if (!set || !path)
         return ct_raise(CT_ERR_ARGUMENT, state_dict_loading, "%s is NULL", set ? "path" : "set");
-    l.file = ct_safetensors_open(path);
-    ok = l.file && state_dict_make_slots(&l) && state_dict_match(&l) && state_dict_judge(&l) &&
-         state_dict_read(&l);
-    ct_safetensors_close(l.file);
-    cti_release(l.slot);
-    ct_load_report_clear(&own);
-    return ok ? CT_OK : ct_error();
+    file = ct_safetensors_open(path);
+    status = file ? cti_params_load_file(set, file, path, options) : ct_error();
+    ct_safetensors_close(file);
+    return status;
 }

@@ -1,0 +1,311 @@
+/* checkpoint_sections.c - checkpoints that are whole files, with valid digests, but lack a tensor or
+ * a value, or have one that is not theirs; and checkpoints with a bit that is flipped. */
+#include "tests/files.h"
+#include "tests/harness.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cotangent.h>
+
+#include "tests/test_checkpoint.h"
+
+#define MOST 100
+
+/* Within an epoch, with a carried state, and with the state of an optimiser. */
+static const run whole = { RUN,       .cell = 1,     .hidden = 3,      .adam = true, .dropout = 0.3,
+                           .seed = 3, .stop_at = 17, .checkpoint = "a" };
+
+/* ---- each tensor in turn ---- */
+
+typedef enum change { REMOVED, RENAMED, RESHAPED, RETYPED, ADDED, CHANGES } change;
+
+/* The tensors and metadata of a file. */
+typedef struct contents {
+    const char *name[MOST];
+    ct_tensor *tensor[MOST];
+    ct_metadata metadata[3];
+    int count;
+} contents;
+
+static contents contents_of(ct_safetensors *f)
+{
+    contents c = { .count = ct_safetensors_count(f) };
+
+    ck_assert(c.count < MOST - 1);
+    for (int i = 0; i < c.count; i++) {
+        c.name[i] = ct_safetensors_name(f, i);
+        c.tensor[i] = ct_safetensors_load(f, i, CT_CPU);
+    }
+    c.metadata[0] =
+        (ct_metadata){ "cotangent.training", ct_safetensors_metadata(f, "cotangent.training") };
+    c.metadata[1] =
+        (ct_metadata){ "cotangent.model", ct_safetensors_metadata(f, "cotangent.model") };
+    return c;
+}
+
+static void contents_write(const contents *c, const char *path)
+{
+    ck_assert_msg(ct_safetensors_write(path, c->count, c->name, c->tensor, c->metadata) == CT_OK,
+                  "%s", ct_error_message());
+}
+
+/* Another dtype of the same size. */
+static ct_tensor *retyped(ct_tensor *t)
+{
+    ct_dtype dtype = ct_tensor_dtype(t);
+    ct_dtype other = dtype == CT_F32 ? CT_I32 : dtype == CT_F64 ? CT_I64 : CT_F64;
+
+    return ct_from_data(ct_data(t), ct_tensor_shape(t), other, CT_CPU);
+}
+
+/* The tensor is made another one; the name that the message must have. */
+static const char *contents_change(contents *c, int i, change how)
+{
+    static char name[200];
+    ct_shape shape = ct_tensor_shape(c->tensor[i]);
+
+    snprintf(name, sizeof name, "%s", c->name[i]);
+    switch (how) {
+    case REMOVED:
+        c->count--;
+        c->name[i] = c->name[c->count];
+        c->tensor[i] = c->tensor[c->count];
+        break;
+    case RENAMED:
+        name[strlen(name) - 1] = '?';
+        c->name[i] = name;
+        return "";
+    case RESHAPED:
+        shape.dim[shape.rank++] = 1;
+        c->tensor[i] = ct_reshape(c->tensor[i], shape);
+        break;
+    case RETYPED:
+        c->tensor[i] = retyped(c->tensor[i]);
+        break;
+    default:
+        strcat(name, "x");
+        c->name[c->count] = name;
+        c->tensor[c->count++] = c->tensor[i];
+    }
+    return name;
+}
+
+/* Refused, and nothing is changed. */
+static void expect_refused_run(const char *what, const char *name)
+{
+    run how = whole;
+
+    how.checkpoint = NULL;
+    how.stop_at = 0;
+    how.resume = "b";
+    how.unchanged = true;
+    ck_assert_msg(train(&how, NULL, NULL) == CT_ERR_FORMAT, "%s: %s", what,
+                  ct_ok() ? "accepted" : ct_error_message());
+    ck_assert_msg(strstr(ct_error_message(), name) != NULL, "%s: no %s in %s", what, name,
+                  ct_error_message());
+    expect_error(CT_ERR_FORMAT, "ct_fit", " ... ");
+}
+
+START_TEST(tensors)
+{
+    ct_safetensors *f;
+    ct_scope s = ct_scope_begin();
+    contents c;
+    int carried = 0, states = 0;
+
+    trains(whole);
+    f = ct_safetensors_open("a");
+    c = contents_of(f);
+    for (int i = 0; i < c.count; i++) {
+        carried += strncmp(c.name[i], "training.state.", 15) == 0;
+        states += strncmp(c.name[i], "training.optimizer.exp_avg", 26) == 0;
+        for (change how = REMOVED; how < CHANGES; how++) {
+            ct_scope inner = ct_scope_begin();
+            contents other = c;
+            const char *name = contents_change(&other, i, how);
+            char what[300];
+
+            snprintf(what, sizeof what, "%s, change %d", c.name[i], (int)how);
+            contents_write(&other, "b");
+            expect_refused_run(what, name);
+            ck_assert(ct_scope_end(inner) == CT_OK);
+        }
+    }
+    ck_assert(carried == 3 && states == 12);
+    ct_safetensors_close(f);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* Values that no run has. */
+START_TEST(values)
+{
+    static const struct {
+        const char *name;
+        int at;
+        double value;
+    } cases[] = {
+        { "training.counts", 0, 2 },
+        { "training.counts", 0, -1 },
+        { "training.counts", 1, -1 },
+        { "training.counts", 3, 2 },
+        { "training.counts", 3, 0 },
+        { "training.counts", 4, 1 },
+        { "training.counts", 5, 2 },
+        { "training.counts", 5, 0 },
+        { "training.numbers", 0, NAN },
+        { "training.numbers", 5, 99 },
+        { "training.numbers", 7, NAN },
+        { "training.numbers", 8, NAN },
+        { "training.history", 0, 2 },
+        { "training.history", 1, 99 },
+        { "training.history", 6, NAN },
+        { "training.cursor", 0, -1 },
+        { "training.cursor", 1, 1 },
+        { "training.cursor", 2, 99 },
+        { "training.cursor", 3, -1 },
+        { "training.optimizer.lr", 0, NAN },
+        { "training.optimizer.lr", 0, -1 },
+        { "training.optimizer.schedule", 0, -1 },
+        { "training.optimizer.schedule", 1, NAN },
+        { "training.optimizer.updates", 0, -1 },
+        { "training.optimizer.updates", 0, 0 },
+        { "training.optimizer.updates", 0, 5 },
+        { "training.state.shapes", 0, 99 },
+        { "training.state.shapes", 1, 99 },
+        { "training.state.shapes", 2, -1 },
+        { "training.state.shapes", 2, 3 },
+    };
+    ct_safetensors *f;
+    ct_scope s = ct_scope_begin();
+    contents c;
+
+    trains(whole);
+    f = ct_safetensors_open("a");
+    c = contents_of(f);
+    for (int i = 0; i < LENGTH(cases); i++) {
+        int at = ct_safetensors_find(f, cases[i].name);
+        union {
+            double d;
+            int64_t n;
+        } kept, *x;
+        char what[100];
+
+        ck_assert(at >= 0 && cases[i].at < ct_numel(c.tensor[at]));
+        x = (void *)((char *)ct_data(c.tensor[at]) + 8 * cases[i].at);
+        kept = *x;
+        if (ct_tensor_dtype(c.tensor[at]) == CT_F64)
+            x->d = cases[i].value;
+        else
+            x->n = (int64_t)cases[i].value;
+        snprintf(what, sizeof what, "%s[%d]", cases[i].name, cases[i].at);
+        contents_write(&c, "b");
+        expect_refused_run(what, "");
+        *x = kept;
+    }
+    contents_write(&c, "b"); /* as it was */
+    trains((run){ RUN, .cell = 1, .hidden = 3, .adam = true, .dropout = 0.3, .seed = 3,
+                  .resume = "b" });
+    ct_safetensors_close(f);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* ---- the metadata ---- */
+
+/* Each key and each value of the description in turn, but the processor's. */
+START_TEST(metadata)
+{
+    ct_safetensors *f;
+    ct_scope s = ct_scope_begin();
+    char *text, *end;
+    contents c;
+    int changed = 0;
+
+    trains(whole);
+    f = ct_safetensors_open("a");
+    c = contents_of(f);
+    text = strdup(c.metadata[0].value);
+    end = strstr(text, "\"processor\": ");
+    c.metadata[0].value = text;
+    for (char *at = text; (at = strchr(at, '"')); at = strchr(at + 1, '"') + 1) {
+        const char *after = strchr(at + 1, '"');
+
+        if (after == at + 1 || (at > end && at < end + 20))
+            continue;
+        at[1] ^= 1;
+        contents_write(&c, "b");
+        expect_refused_run(text, "");
+        at[1] ^= 1;
+        changed++;
+    }
+    ck_assert_msg(changed > 60, "%d", changed);
+    for (int i = 0; i < 4; i++) {
+        contents other = c;
+
+        if (i == 0)
+            other.metadata[0] = other.metadata[1], other.metadata[1].key = NULL;
+        if (i == 1)
+            other.metadata[0].key = "cotangent.training2";
+        if (i == 2)
+            other.metadata[1].key = NULL;
+        if (i == 3)
+            other.metadata[1].value = "[]";
+        contents_write(&other, "b");
+        expect_refused_run("metadata", i < 2 ? "not a checkpoint" : "the model's description");
+    }
+    free(text);
+    ct_safetensors_close(f);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* ---- bits ---- */
+
+/* Whatever bit is flipped, the run is refused or ends as if it were not. */
+START_TEST(flipped)
+{
+    run how = { RUN,       .cell = 1,   .hidden = 3,   .adam = true,     .dropout = 0.3,
+                .seed = 3, .epochs = 2, .resume = "a", .checkpoint = "b" };
+    ct_generator g = ct_generator_stream(ct_generator_from_seed(5), "flipped");
+    int flips = harness_count(150, 10000), refused = 0, silent = 0;
+    char want[65];
+    size_t size;
+    char *bytes;
+
+    trains(whole);
+    trains(how);
+    snprintf(want, sizeof want, "%s", hash_of("b"));
+    bytes = read_bytes("a", &size);
+    for (int i = 0; i < flips; i++) {
+        uint64_t bit = ct_random_below(&g, 8 * size);
+
+        bytes[bit / 8] ^= (char)(1 << bit % 8);
+        write_bytes("a", bytes, size);
+        bytes[bit / 8] ^= (char)(1 << bit % 8);
+        if (train(&how, NULL, NULL) != CT_OK)
+            refused++;
+        else if (strcmp(hash_of("b"), want) != 0 && ++silent)
+            fprintf(stderr, "bit %llu of seed 5, flip %d: another end\n", (unsigned long long)bit,
+                    i);
+        ct_error_clear();
+    }
+    free(bytes);
+    ck_assert_msg(silent == 0, "%d of %d flips were silent", silent, flips);
+    ck_assert_msg(refused > flips / 2, "%d of %d flips were refused", refused, flips);
+}
+END_TEST
+
+void checkpoint_sections_cases(Suite *suite)
+{
+    TCase *tc = harness_case(suite, "sections");
+
+    tcase_add_checked_fixture(tc, files_setup, files_teardown);
+    tcase_add_test(tc, tensors);
+    tcase_add_test(tc, values);
+    tcase_add_test(tc, metadata);
+    tcase_add_test(tc, flipped);
+}

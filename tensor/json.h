@@ -83,6 +83,10 @@ bool cti_json_is_number(const cti_json *v);
 /* The value of a number, whatever the locale; infinite if it is too large. 0 for another value. */
 double cti_json_number(const cti_json *v);
 
+/* True if the values are the same. Members of objects may be in any order; a real is the same if it is
+ * written the same. */
+bool cti_json_equal(const cti_json *a, const cti_json *b);
+
 /* Adds text, which must be UTF-8, as a string in quotes. */
 void cti_json_add_text(cti_buffer *b, const char *text);
 

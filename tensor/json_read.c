@@ -543,6 +543,32 @@ const cti_json *cti_json_get(const cti_json *object, const char *key)
     return v;
 }
 
+/* The recursion is at most CTI_JSON_DEPTH deep. */
+bool cti_json_equal(const cti_json *a, const cti_json *b)
+{
+    const cti_json *x, *y;
+
+    if (a->type != b->type || a->count != b->count)
+        return false;
+    switch (a->type) {
+    case CTI_JSON_INTEGER:
+        return a->integer == b->integer;
+    case CTI_JSON_REAL:
+    case CTI_JSON_STRING:
+        return strcmp(a->text, b->text) == 0;
+    case CTI_JSON_ARRAY:
+        for (x = a->first, y = b->first; x && cti_json_equal(x, y); x = x->next)
+            y = y->next;
+        return !x;
+    case CTI_JSON_OBJECT:
+        for (x = a->first; x && (y = cti_json_get(b, x->key)) && cti_json_equal(x, y); x = x->next)
+            ;
+        return !x;
+    default:
+        return true;
+    }
+}
+
 double cti_json_number(const cti_json *v)
 {
     char sample[16], copy[NUMBER_LIMIT + sizeof sample];

@@ -98,12 +98,12 @@ START_TEST(damaged)
         const char *function;
         ct_status status;
     } edits[] = {
-        { "\\\"version\\\": \\\"0", "\\\"version\\\": \\\"9", "version ... 9", "ct_fit",
+        { "\\\"version\\\":\\\"0", "\\\"version\\\":\\\"9", "version ... 9", "ct_fit",
           CT_ERR_FORMAT },
-        { "\\\"version\\\": \\\"", "\\\"Version\\\": \\\"", "version ... absent", "ct_fit",
+        { "\\\"version\\\":\\\"", "\\\"Version\\\":\\\"", "version ... absent", "ct_fit",
           CT_ERR_FORMAT },
         { "cotangent.training", "cotangent.trainink", "not a checkpoint", "ct_fit", CT_ERR_FORMAT },
-        { "{\\\"hyper", "[\\\"hyper", "not a checkpoint", "ct_fit", CT_ERR_FORMAT },
+        { "{\\\"version", "[\\\"version", "not a checkpoint", "ct_fit", CT_ERR_FORMAT },
         { "training.history", "training.mystery", "training.history is missing", "ct_fit",
           CT_ERR_FORMAT },
         { "training.cursor", "training.cursed", "training.cursor is missing", "ct_fit",

@@ -229,7 +229,7 @@ START_TEST(metadata)
     f = ct_safetensors_open("a");
     c = contents_of(f);
     text = strdup(c.metadata[0].value);
-    end = strstr(text, "\"processor\": ");
+    end = strstr(text, "\"processor\":");
     c.metadata[0].value = text;
     for (char *at = text; (at = strchr(at, '"')); at = strchr(at + 1, '"') + 1) {
         const char *after = strchr(at + 1, '"');

@@ -254,6 +254,51 @@ START_TEST(other_types)
 }
 END_TEST
 
+START_TEST(equal)
+{
+    static const char *const kinds[] = {
+        "null",
+        "true",
+        "false",
+        "0",
+        "1",
+        "1.0",
+        "1.5",
+        "\"\"",
+        "\"0\"",
+        "\"1\"",
+        "[]",
+        "[1]",
+        "[1,2]",
+        "[2,1]",
+        "[[1],2]",
+        "{}",
+        "{\"a\":1}",
+        "[{}]",
+        "{\"a\":1,\"b\":2}",
+        "{\"a\":1,\"b\":3}",
+        "{\"b\":1}",
+        "[null]",
+        "{\"a\":[1]}",
+    };
+    static const char turned[] = "{ \"b\" : 2, \"a\" : 1 }";
+    cti_json *v[LENGTH(kinds)], *other;
+    cti_json_error error;
+
+    for (int i = 0; i < LENGTH(kinds); i++)
+        v[i] = cti_json_read(kinds[i], strlen(kinds[i]), (cti_json_limits){ 0 }, &error);
+    for (int i = 0; i < LENGTH(kinds); i++)
+        for (int k = 0; k < LENGTH(kinds); k++)
+            ck_assert_msg(cti_json_equal(v[i], v[k]) == (i == k), "%s and %s", kinds[i], kinds[k]);
+    other = cti_json_read(turned, sizeof turned - 1, (cti_json_limits){ 0 }, &error);
+    for (int i = 0; i < LENGTH(kinds); i++) {
+        ck_assert(cti_json_equal(v[i], other) == (strcmp(kinds[i], "{\"a\":1,\"b\":2}") == 0));
+        cti_release(v[i]);
+    }
+    cti_release(other);
+}
+END_TEST
+
 /* One request for memory, whose failure says how much; no string is ever shortened. */
 START_TEST(memory_fails)
 {
@@ -324,6 +369,7 @@ void safetensors_json_cases(Suite *suite)
     tcase_add_test(tc, limits);
     tcase_add_test(tc, numbers);
     tcase_add_test(tc, other_types);
+    tcase_add_test(tc, equal);
     tcase_add_test(tc, memory_fails);
     tcase_add_test(tc, keys_twice);
 }

@@ -19,8 +19,8 @@
  *
  * A file from an untrusted source is safe to open: one that breaks a rule is refused
  * (CT_ERR_FORMAT, with the offset in the file) before memory for a tensor is allocated. Also
- * refused: more than a million keys, shapes of more than 64 axes, keys that contain a NUL, and
- * unknown fields of a tensor.
+ * refused: more than a million keys or four million values, shapes of more than 64 axes, keys that
+ * contain a NUL, and unknown fields of a tensor.
  *
  * A file that ct_safetensors_write has written carries two digests in its metadata, both SHA-256 in
  * 64 lower-case hexadecimal digits:
@@ -29,8 +29,8 @@
  *                             the 64 digits of this digest itself are replaced by zeros. The header
  *                             begins with {"__metadata__":{"cotangent.header_sha256":" and the digits.
  * One flipped bit, anywhere in such a file, is always noticed: in the length and the header by
- * ct_safetensors_open, in the payload by the first load. So is any damage that leaves one of the two
- * keys readable. A file without both keys is a file of another program, and has no digest to check; a
+ * ct_safetensors_open, in the payload by the first load. So is any other damage that leaves one of
+ * the two keys in the metadata. A file without both keys is a file of another program, and has no digest to check; a
  * file with one of the keys but without the start above is refused. A program that writes the tensors
  * of such a file again must drop both keys. */
 #ifndef COTANGENT_TENSOR_SAFETENSORS_H

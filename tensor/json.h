@@ -60,7 +60,7 @@ typedef struct cti_json_limits {
 typedef struct cti_json_error {
     size_t memory;  /* not 0: so many bytes were not there, and the rest is not set */
     size_t offset;  /* where the text is wrong */
-    char what[100]; /* "is not JSON: ...", "is nested more than 3 deep" */
+    char what[160]; /* "is not JSON: ...", "is nested more than 3 deep" */
 } cti_json_error;
 
 /* Reads a text of one value. Returns its root, to be freed by cti_release, or NULL with *error. Raises

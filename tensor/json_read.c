@@ -12,7 +12,7 @@
 
 #define NUMBER_LIMIT 300
 
-/* An array or object that is open. In the first pass container and last are the scratch node. */
+/* An array or object that is open. The first pass has no values: only count and object are used. */
 typedef struct json_frame {
     cti_json *container, *last;
     uint32_t count;
@@ -456,7 +456,7 @@ static bool json_check_keys(json_reader *r, const cti_json *object, const cti_js
     json_sort_keys(members, n);
     for (size_t i = 1; i < n; i++)
         if (strcmp(members[i - 1]->key, members[i]->key) == 0)
-            return json_refuse(r, members[i]->offset, "has a key twice: %.60s",
+            return json_refuse(r, members[i]->offset, "has a key twice: %s",
                                cti_quote(members[i]->key).s);
     return true;
 }

@@ -39,6 +39,16 @@ const ct_param *cti_find_nonfinite_param(const ct_params *params)
     return NULL;
 }
 
+cti_origin cti_find_nonfinite_input(const char *name, const ct_tensor *t)
+{
+    cti_origin o = { "" };
+    double value;
+
+    if (t && cti_find_non_finite(t, &value) >= 0)
+        snprintf(o.s, sizeof o.s, "; %s of the batch is not finite", name);
+    return o;
+}
+
 cti_origin cti_find_nonfinite_forward(void)
 {
     const ct_thread *th = cti_thread();
@@ -54,7 +64,8 @@ cti_origin cti_find_nonfinite_forward(void)
             return origin_node(t->node, "");
         if (t->requires_grad)
             continue; /* a parameter's */
-        snprintf(o.s, sizeof o.s, "; first in %s, which was made without recording",
+        snprintf(o.s, sizeof o.s,
+                 "; first in a result %s, whose op is not recorded: COTANGENT_DEBUG=3 names it",
                  cti_describe(t).s);
         return o;
     }

@@ -13,6 +13,9 @@ typedef struct cti_origin {
 /* A parameter that has such a value; NULL if none has. */
 const ct_param *cti_find_nonfinite_param(const ct_params *params);
 
+/* "; x of the batch is not finite" if t, the batch's x or y or NULL, has such a value. */
+cti_origin cti_find_nonfinite_input(const char *name, const ct_tensor *t);
+
 /* The origin in the forward pass. */
 cti_origin cti_find_nonfinite_forward(void);
 

@@ -2,6 +2,7 @@
  * is not finite. */
 #include "autograd/trace.h"
 
+#include "tensor/environment.h"
 #include "tensor/hooks.h"
 #include "tensor/text.h"
 
@@ -92,7 +93,8 @@ static void trace_report(void)
 
 __attribute__((constructor)) static void trace_read_environment(void)
 {
-    const char *debug = getenv("COTANGENT_DEBUG"), *profile = getenv("COTANGENT_PROFILE");
+    const char *debug = cti_environment("COTANGENT_DEBUG");
+    const char *profile = cti_environment("COTANGENT_PROFILE");
 
     trace_level = debug ? atoi(debug) : 0;
     trace_profiling = profile && atoi(profile) > 0;

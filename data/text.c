@@ -5,6 +5,7 @@
 
 #include "data/fetch.h"
 #include "data/utf8.h"
+#include "tensor/environment.h"
 #include "tensor/hooks.h"
 
 #include <errno.h>
@@ -288,7 +289,7 @@ typedef enum text_lookup { FOUND, ABSENT, REFUSED } text_lookup;
 
 static text_lookup text_in_data_dir(ct_text *t, cti_reasons *why)
 {
-    const char *dir = getenv("COTANGENT_DATA_DIR");
+    const char *dir = cti_environment("COTANGENT_DATA_DIR");
     char path[PATH_MAX];
     text_mismatch wrong;
 
@@ -337,7 +338,7 @@ static text_lookup text_in_cache(ct_text *t, const char *path, cti_reasons *why)
 /* The bytes are checked before anything is written; a text that cannot be cached is still used. */
 static text_lookup text_by_download(ct_text *t, char *path, cti_reasons *why)
 {
-    const char *url = getenv("COTANGENT_TIMEMACHINE_URL");
+    const char *url = cti_environment("COTANGENT_TIMEMACHINE_URL");
     bool override = url && url[0];
     cti_reasons not_cached = { "" };
     text_mismatch wrong;

@@ -164,7 +164,8 @@ ct_tensor *ct_optimizer_state_tensor(ct_optimizer *o, int i);
 
 /* Copies t into the entry of a name. The optimiser must have been made with the same options,
  * groups and schedule, and the parameters must have their shapes. Does nothing while an error is
- * recorded. CT_ERR_ARGUMENT for a name that this optimiser cannot have, CT_ERR_SHAPE and
+ * recorded. An entry that is never loaded stays as it is: load as many as ct_optimizer_state_count
+ * gave. CT_ERR_ARGUMENT for a name that this optimiser cannot have, CT_ERR_SHAPE and
  * CT_ERR_DTYPE for a tensor of another shape or dtype, CT_ERR_FORMAT for numbers that no state can
  * have. */
 ct_status ct_optimizer_state_load(ct_optimizer *o, const char *name,

@@ -1,15 +1,24 @@
 /* config.h - the switches of the whole process.
  *
- * They hold for all threads. Set them while no op runs. Some have an environment variable, which
- * the library reads at first use and which a later call overrides:
+ * They hold for all threads. Set them while no op runs. The error handler, which also holds for the
+ * whole process, is in status.h.
  *
- *     COTANGENT_NUM_THREADS   the number of threads, as by ct_set_num_threads
+ * The library reads these environment variables, each once:
  *
- * Other environment variables have no function: COTANGENT_CPU_PATH (base, avx2 or avx512: the
- * kernels of the CPU), COTANGENT_POOL (0: free buffers at once), COTANGENT_PLUGIN_DIR (where
- * devices are looked for), COTANGENT_DEBUG and COTANGENT_PROFILE (reports of ops; see the
- * manual), COTANGENT_DATA_DIR (data/text.h). The error handler, which also holds for the whole
- * process, is in status.h. */
+ *     COTANGENT_NUM_THREADS      1 to 256: threads, as by ct_set_num_threads, which overrides it
+ *     COTANGENT_CPU_PATH         base, avx2 or avx512: the kernels of the CPU, at most those that the
+ *                                processor has
+ *     COTANGENT_POOL             0: freed buffers go back to the system at once; 1: they are kept
+ *     COTANGENT_HANDLES          unique: no dead handle is used again (for debugging)
+ *     COTANGENT_DEBUG            0 to 3: reports on stderr (see the manual)
+ *     COTANGENT_PROFILE          0 or 1: the time of each op, on stderr at exit
+ *     COTANGENT_PLUGIN_DIR       where devices are looked for first
+ *     COTANGENT_DATA_DIR         where texts are looked for first (data/text.h)
+ *     COTANGENT_TIMEMACHINE_URL  where The Time Machine is downloaded from
+ *     COTANGENT_EMU_...          of the emulated GPU (docs/emulator.md)
+ *
+ * A value that a variable cannot have, and a name that begins with COTANGENT_ and is not one of
+ * these, are ignored; a line on stderr says so, once. */
 #ifndef COTANGENT_TENSOR_CONFIG_H
 #define COTANGENT_TENSOR_CONFIG_H
 

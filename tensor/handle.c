@@ -1,6 +1,7 @@
 /* handle.c - slabs of handles, and the queues in which dead ones wait. */
 #include "tensor/internal.h"
 
+#include "tensor/environment.h"
 #include "tensor/hooks.h"
 
 #include <pthread.h>
@@ -46,7 +47,7 @@ static void handle_new_mutex(void)
 
 void cti_handles_init(void)
 {
-    const char *wish = getenv("COTANGENT_HANDLES");
+    const char *wish = cti_environment("COTANGENT_HANDLES");
 
     if (wish && strcmp(wish, "unique") == 0)
         cti_handles_wait = SIZE_MAX;

@@ -21,6 +21,7 @@
  * the same test under the lock. */
 #include "tensor/internal.h"
 
+#include "tensor/environment.h"
 #include "tensor/parallel.h"
 
 #include <pthread.h>
@@ -95,12 +96,11 @@ static int usable(void)
 
 static int threads_by_default(void)
 {
-    const char *wish = getenv("COTANGENT_NUM_THREADS");
-    int n = wish ? atoi(wish) : 0;
+    const char *wish = cti_environment("COTANGENT_NUM_THREADS");
+    int n = wish ? atoi(wish) : usable();
 
-    if (n >= 1 && n <= MOST)
+    if (wish)
         return n;
-    n = usable();
     return n < MOST_BY_DEFAULT ? n : MOST_BY_DEFAULT;
 }
 

@@ -2,6 +2,7 @@
  * and scopes, which are marks on all three. */
 #include "tensor/internal.h"
 
+#include "tensor/environment.h"
 #include "tensor/hooks.h"
 
 #include <pthread.h>
@@ -52,7 +53,7 @@ static bool keeps_idle;
 
 static void make_key(void)
 {
-    const char *pool = getenv("COTANGENT_POOL");
+    const char *pool = cti_environment("COTANGENT_POOL");
 
     keeps_idle = !pool || strcmp(pool, "0") != 0;
     cti_handles_init();

@@ -11,6 +11,8 @@
 
 #include <cotangent.h>
 
+#include "tests/test_train.h"
+
 /* ---- a model whose losses are known: the k-th batch of training costs k / 4 nats, and the j-th
  * of validation 2 + j / 8 ---- */
 
@@ -215,7 +217,7 @@ START_TEST(stops_at_an_error)
     expect_error(CT_ERR_NUMERIC, "ct_fit",
                  harness_later()
                      ? "validation loss ... inf ... epoch 2, batch 2"
-                     : "validation loss ... inf ... epoch 2, batch 2 ... without recording");
+                     : "validation loss ... inf ... epoch 2, batch 2 ... whose op is not recorded");
     ck_assert(f.script.trained == 6 && f.script.validated == 4 && r.epochs == 1);
 
     ct_raise(CT_ERR_ARGUMENT, "test", "an error stands");
@@ -736,6 +738,7 @@ int main(void)
     tc = harness_case(suite, "step");
     tcase_add_loop_test(tc, an_error_moves_nothing, 0, LENGTH(fault_cases));
     tcase_add_test(tc, it_learns);
+    train_numbers_cases(suite);
     harness_pooled = true;
     return harness_run(suite);
 }

@@ -18,10 +18,38 @@ has()       # COUNT PATTERN
     [ "$n" -eq "$1" ] || fail "$n lines, not $1, match: $2"
 }
 
-for setting in WHAT=nothing COTANGENT_DEBUG=0 COTANGENT_PROFILE=0 COTANGENT_DEBUG=-1; do
+for setting in WHAT=nothing COTANGENT_DEBUG=0 COTANGENT_PROFILE=0 COTANGENT_DEBUG=; do
     traced "$setting"
     [ ! -s "$tmp/out" ] || fail "$setting: it says something without being asked"
 done
+
+# A wrong value and an unknown name are said once, and ignored.
+wrong()     # NAME VALUE WORDS: the value is refused with these words
+{
+    traced "$1=$2"
+    has 1 .
+    has 1 "^cotangent: $1 is \"$2\"; it must be $3: it is ignored\$"
+}
+
+wrong COTANGENT_NUM_THREADS 257 'in 1\.\.256'
+wrong COTANGENT_NUM_THREADS many 'in 1\.\.256'
+wrong COTANGENT_NUM_THREADS 2x 'in 1\.\.256'
+wrong COTANGENT_CPU_PATH avx 'base|avx2|avx512'
+wrong COTANGENT_POOL no '0|1'
+wrong COTANGENT_HANDLES Unique 'unique'
+wrong COTANGENT_DEBUG -1 'in 0\.\.3'
+wrong COTANGENT_PROFILE yes '0|1'
+traced COTANGENT_NUM_THREAD=2
+has 1 .
+has 1 '^cotangent: there is no environment variable "COTANGENT_NUM_THREAD": it is ignored$'
+for setting in COTANGENT_CPU_PATH=avx2 COTANGENT_TEST_X=1 COTANGENT_EMU_SEED=2 COTANGENT_DATA_DIR=/x \
+    COTANGENT_TIMEMACHINE_URL=x COTANGENT_PLUGIN_DIR=/x COTANGENT_HANDLES=unique COTANGENT_POOL=0; do
+    traced "$setting"
+    [ ! -s "$tmp/out" ] || fail "$setting: it says something without being asked"
+done
+grep -rn 'getenv("COTANGENT_' "$srcdir"/tensor "$srcdir"/autograd "$srcdir"/nn "$srcdir"/optim \
+    "$srcdir"/data "$srcdir"/train "$srcdir"/tool | grep -v 'secure_getenv("COTANGENT_PLUGIN_DIR")' &&
+    fail "a variable is read without tensor/environment.c"
 
 traced COTANGENT_DEBUG=1
 has 1 '^cotangent: memory: peak [1-9][0-9]* bytes, open [0-9]*, idle [1-9][0-9]*, [1-9][0-9]* requests'

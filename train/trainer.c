@@ -70,9 +70,9 @@ static trainer_when trainer_moment(const cti_run *r, double batch, int64_t step)
 
 /* ---- values that are not finite ---- */
 
-/* Raises CT_ERR_NUMERIC for a loss. at_hand: the scope of its step is open, so that the op can be
- * found. */
-static void trainer_raise_loss(const cti_run *r, bool training, bool at_hand, double loss,
+/* Raises CT_ERR_NUMERIC for a loss. batch: NULL unless the scope of its step is open, so that the
+ * op can be found. */
+static void trainer_raise_loss(const cti_run *r, bool training, const ct_batch *batch, double loss,
                                const char *when)
 {
     const ct_param *p = cti_find_nonfinite_param(r->model->params);
@@ -80,7 +80,11 @@ static void trainer_raise_loss(const cti_run *r, bool training, bool at_hand, do
 
     if (p)
         snprintf(o.s, sizeof o.s, "; %.200s is not finite", ct_param_name(p));
-    else if (at_hand)
+    else if (batch)
+        o = cti_find_nonfinite_input("x", batch->x);
+    if (!o.s[0] && batch)
+        o = cti_find_nonfinite_input("y", batch->y);
+    if (!o.s[0] && batch)
         o = cti_find_nonfinite_forward();
     ct_raise(CT_ERR_NUMERIC, me, "the %s loss is %g in %s%s", training ? "training" : "validation",
              isnan(loss) ? NAN : loss, when, o.s);
@@ -161,7 +165,7 @@ static ct_tensor *trainer_loss(cti_run *r, ct_model_step step, const ct_batch *b
         return loss;
     *value = ct_item(loss);
     if (ct_ok() && !isfinite(*value))
-        trainer_raise_loss(r, step == r->model->training_step && ct_grad_enabled(), true, *value,
+        trainer_raise_loss(r, step == r->model->training_step && ct_grad_enabled(), batch, *value,
                            when);
     return loss;
 }
@@ -204,7 +208,7 @@ static void trainer_add_deferred(const cti_run *r, cti_tally *t, int64_t step, d
     if (isfinite(loss))
         trainer_add_loss(r, t, loss, tokens);
     else
-        trainer_raise_loss(r, step > 0, false, loss, when.s);
+        trainer_raise_loss(r, step > 0, NULL, loss, when.s);
 }
 
 /* Reads the deferred losses, which waits for the device, and adds them. */

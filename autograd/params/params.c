@@ -280,17 +280,6 @@ ct_param *ct_params_get(const ct_params *set, const char *name)
     return NULL;
 }
 
-int64_t ct_params_numel(const ct_params *set)
-{
-    int64_t n = 0;
-    int i;
-
-    for (i = 0; set && i < set->count; i++)
-        if (cti_params_trains(set, i))
-            n += ct_numel(params_real(set->entry[i])->value);
-    return n;
-}
-
 ct_dtype ct_params_dtype(const ct_params *set)
 {
     return set ? set->root->options.dtype : CT_F32;
@@ -466,25 +455,6 @@ ct_status ct_params_tie(ct_params *set, const char *first, const char *second)
     status = params_tie_entries(set->root, params_real(a), params_real(b));
     pthread_mutex_unlock(&set->root->lock);
     return status;
-}
-
-bool cti_params_stands(const ct_params *set, int i)
-{
-    const ct_param *real = params_real(set->entry[i]);
-    int j = 0;
-
-    if (real == set->entry[i] || params_is_under(set, real->name))
-        return real == set->entry[i];
-    while (params_real(set->entry[j]) != real)
-        j++;
-    return j == i;
-}
-
-bool cti_params_trains(const ct_params *set, int i)
-{
-    const ct_param *real = params_real(set->entry[i]);
-
-    return !real->buffer && !real->frozen && cti_params_stands(set, i);
 }
 
 int cti_params_ties(const ct_params *set)

@@ -1,6 +1,7 @@
 /* backend.c - the CPU as a device: which code path is used, memory, the table of kernels. */
 #include "tensor/cpu/cpu.h"
 
+#include "tensor/environment.h"
 #include "tensor/hooks.h"
 
 #include <stdlib.h>
@@ -30,7 +31,7 @@ const cti_cpu_path *cti_cpu_path_get(void)
         return &cti_cpu_path_base;
     if (path)
         return path;
-    wish = getenv("COTANGENT_CPU_PATH");
+    wish = cti_environment("COTANGENT_CPU_PATH");
     path = &cti_cpu_path_base;
 #ifdef CT_HAVE_AVX2_PATH
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
@@ -56,7 +57,7 @@ const cti_bf16_path *cti_bf16_path_get(void)
     int it = atomic_load_explicit(&known, memory_order_relaxed);
 
     if (it == UNKNOWN) {
-        const char *wish = getenv("COTANGENT_CPU_PATH");
+        const char *wish = cti_environment("COTANGENT_CPU_PATH");
         bool unwanted = wish && strcmp(wish, "avx512") == 0;
 
         it = __builtin_cpu_supports("avx512bf16") && !unwanted ? HAS : HAS_NOT;

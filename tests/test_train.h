@@ -1,0 +1,9 @@
+/* test_train.h - what the sources of test_train share. */
+#ifndef TESTS_TEST_TRAIN_H
+#define TESTS_TEST_TRAIN_H
+
+#include "tests/harness.h"
+
+void train_numbers_cases(Suite *suite);
+
+#endif

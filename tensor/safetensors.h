@@ -19,8 +19,20 @@
  *
  * A file from an untrusted source is safe to open: one that breaks a rule is refused
  * (CT_ERR_FORMAT, with the offset in the file) before memory for a tensor is allocated. Also
- * refused: more than a million keys, shapes of more than 64 axes, keys that contain a NUL, and
- * unknown fields of a tensor. */
+ * refused: more than a million keys or four million values, shapes of more than 64 axes, keys that
+ * contain a NUL, and unknown fields of a tensor.
+ *
+ * A file that ct_safetensors_write has written carries two digests in its metadata, both SHA-256 in
+ * 64 lower-case hexadecimal digits:
+ *   cotangent.payload_sha256  of the payload;
+ *   cotangent.header_sha256   of the 8 bytes of the length and the N bytes of the header, in which
+ *                             the 64 digits of this digest itself are replaced by zeros. The header
+ *                             begins with {"__metadata__":{"cotangent.header_sha256":" and the digits.
+ * One flipped bit, anywhere in such a file, is always noticed: in the length and the header by
+ * ct_safetensors_open, in the payload by the first load. So is any other damage that leaves one of
+ * the two keys in the metadata. A file without both keys is a file of another program, and has no digest to check; a
+ * file with one of the keys but without the start above is refused. A program that writes the tensors
+ * of such a file again must drop both keys. */
 #ifndef COTANGENT_TENSOR_SAFETENSORS_H
 #define COTANGENT_TENSOR_SAFETENSORS_H
 
@@ -32,8 +44,10 @@ extern "C" {
 
 typedef struct ct_safetensors ct_safetensors; /* an open file; one thread at a time may use it */
 
-/* Opens the file at path and checks its header; reads no tensor. Free it by ct_safetensors_close.
- * NULL with CT_ERR_ARGUMENT if path is NULL, CT_ERR_IO, CT_ERR_FORMAT or CT_ERR_MEMORY. */
+/* Opens the file at path and checks its header and the header's digest; reads no tensor. Free it by
+ * ct_safetensors_close. NULL with CT_ERR_ARGUMENT if path is NULL, CT_ERR_IO, CT_ERR_FORMAT or
+ * CT_ERR_MEMORY. A missing file is an error, too: CT_ERR_IO stays recorded. For an optional file, look
+ * first whether it exists, or call ct_error_clear. */
 ct_safetensors *ct_safetensors_open(const char *path);
 
 /* Closes the file. NULL is allowed. */
@@ -58,10 +72,10 @@ int ct_safetensors_find(const ct_safetensors *f, const char *name);
 const char *ct_safetensors_metadata(const ct_safetensors *f, const char *key);
 
 /* Reads tensor i from the file into a tensor of the innermost scope, on a device. If the metadata
- * have a SHA-256 of the payload, as files of ct_safetensors_write do, the first load reads the
+ * have a digest of the payload, as files of ct_safetensors_write do, the first load reads the
  * whole file and checks it. NULL with an error: CT_ERR_DTYPE for a dtype that cannot be loaded,
  * CT_ERR_SHAPE for a rank above CT_MAX_RANK, CT_ERR_ARGUMENT if i is out of range, CT_ERR_FORMAT if
- * the SHA-256 differs or a BOOL is neither 0 nor 1, CT_ERR_IO, CT_ERR_MEMORY. */
+ * the digest differs or a BOOL is neither 0 nor 1, CT_ERR_IO, CT_ERR_MEMORY. */
 ct_tensor *ct_safetensors_load(ct_safetensors *f, int i, ct_device device);
 
 /* Like ct_safetensors_load, for the tensor with a name; CT_ERR_ARGUMENT if there is none or name is
@@ -75,9 +89,9 @@ typedef struct ct_metadata {
 
 /* Writes count tensors, of any shape, strides, dtype and device, under their names to the file at
  * path. Atomic: whatever fails, path holds the old file or the complete new one. metadata is an
- * array that ends with a pair of NULLs, or NULL. Two keys are added: "format": "pt", which PyTorch
- * requires, unless metadata has that key, and "cotangent.payload_sha256". The same tensors give the
- * same bytes. Does nothing while an error is recorded.
+ * array that ends with a pair of NULLs, or NULL. Three keys are added: "format": "pt", which PyTorch
+ * requires, unless metadata has that key, and the two digests. The same tensors give the same bytes.
+ * Does nothing while an error is recorded.
  *
  * Raises CT_ERR_ARGUMENT for a NULL argument, and for a name or key that occurs twice, is reserved,
  * or is not UTF-8; CT_ERR_IO; CT_ERR_MEMORY. */

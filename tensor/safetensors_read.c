@@ -1,25 +1,26 @@
 /* safetensors_read.c - reading files of named tensors.
  *
- * A file may come from anyone, so nothing it says is believed. The header is first scanned for what
- * would cost jansson much memory or depth, then parsed by jansson, then checked against the rules
- * of the format and the size of the file. Only then is memory for a tensor requested. */
+ * A file may come from anyone, so nothing it says is believed. The digest of the header is checked
+ * first, if there is one. The header is then parsed within bounds (tensor/json.h) and checked against
+ * the rules of the format and the size of the file. Only then is memory for a tensor requested. */
 #include "tensor/safetensors_format.h"
 
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"
+#include "tensor/json.h"
 #include "tensor/read_file.h"
 #include "tensor/text.h"
 
 #include <cotangent/tensor/safetensors.h>
 
-#include <jansson.h>
 #include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define KEY_LIMIT 1000000
+#define VALUE_LIMIT (4 * KEY_LIMIT) /* 160 MB */
 #define AXIS_LIMIT 64
 #define DEPTH_LIMIT 3 /* { name: { shape: [ */
 #define PIECE ((size_t)1 << 18)
@@ -58,7 +59,7 @@ static const safetensors_kind safetensors_kinds[] = {
 #define SAFETENSORS_KINDS (sizeof safetensors_kinds / sizeof *safetensors_kinds)
 
 typedef struct safetensors_entry {
-    const char *name; /* belongs to the header */
+    const cti_json *json; /* in the header; its key is the name */
     const safetensors_kind *kind;
     ct_shape shape;
     uint64_t begin, end;
@@ -66,109 +67,24 @@ typedef struct safetensors_entry {
 
 struct ct_safetensors {
     cti_read_file file;
-    json_t *header;
-    const json_t *metadata; /* or NULL */
+    cti_json *header;
+    const cti_json *metadata; /* or NULL */
     safetensors_entry *entry;
     int count;
-    uint64_t payload; /* its offset in the file */
-    bool verified;
+    uint64_t payload;     /* its offset in the file */
+    bool header_verified; /* the header has a digest, which is right */
+    bool payload_verified;
 };
 
 static const char *const safetensors_opening = "ct_safetensors_open";
 
-/* ---- positions in the header, and a first scan ---- */
-
-/* The index behind the string whose opening quote is at `from`; n if it does not end. */
-static size_t safetensors_string_end(const char *s, size_t n, size_t from)
-{
-    size_t i;
-
-    for (i = from + 1; i < n && s[i] != '"'; i++)
-        if (s[i] == '\\')
-            i++;
-    return i < n ? i + 1 : n;
-}
-
-/* The offset in the file of a key of the outermost object, for messages; that of the header if the
- * key is not found. */
-static uint64_t safetensors_key_offset(const char *s, size_t n, const char *key)
-{
-    size_t i, end;
-    int depth = 0;
-
-    for (i = 0; i < n; i++) {
-        if (s[i] == '{' || s[i] == '[')
-            depth++;
-        if (s[i] == '}' || s[i] == ']')
-            depth--;
-        if (s[i] != '"')
-            continue;
-        end = safetensors_string_end(s, n, i);
-        if (depth == 1) {
-            json_t *text = json_loadb(s + i, end - i, JSON_DECODE_ANY, NULL);
-            bool found = text && strcmp(json_string_value(text), key) == 0;
-
-            json_decref(text);
-            if (found)
-                return LENGTH_BYTES + i;
-        }
-        i = end - 1;
-    }
-    return LENGTH_BYTES;
-}
-
-/* Refuses a header for which jansson would need much memory or depth, before jansson sees it. False
- * with an error. */
-static bool safetensors_scan(const ct_safetensors *f, const char *s, size_t n)
-{
-    int depth = 0, keys = 0, commas = 0;
-    size_t i;
-
-    for (i = 0; i < n; i++) {
-        switch (s[i]) {
-        case '"':
-            i = safetensors_string_end(s, n, i) - 1;
-            break;
-        case '{':
-        case '[':
-            commas = 0;
-            if (++depth > DEPTH_LIMIT)
-                return cti_malformed(&f->file, safetensors_opening, LENGTH_BYTES + i,
-                                     "the header is nested more than %d deep", DEPTH_LIMIT);
-            break;
-        case '}':
-        case ']':
-            depth--;
-            break;
-        case ':':
-            if (++keys > KEY_LIMIT)
-                return cti_malformed(&f->file, safetensors_opening, LENGTH_BYTES + i,
-                                     "the header has more than %d keys", KEY_LIMIT);
-            break;
-        case ',':
-            if (depth == DEPTH_LIMIT && ++commas >= AXIS_LIMIT)
-                return cti_malformed(&f->file, safetensors_opening, LENGTH_BYTES + i,
-                                     "a list of more than %d numbers", AXIS_LIMIT);
-            break;
-        }
-    }
-    return true;
-}
-
 /* ---- one tensor of the header ---- */
 
-typedef struct safetensors_parser {
-    ct_safetensors *f;
-    const char *text; /* the header */
-    size_t length;
-} safetensors_parser;
-
 /* Raises an error about a tensor of the header; returns false. */
-static bool safetensors_refuse(const safetensors_parser *p, const char *name, const char *why)
+static bool safetensors_refuse(const ct_safetensors *f, const cti_json *tensor, const char *why)
 {
-    return cti_malformed(&p->f->file, safetensors_opening,
-                         safetensors_key_offset(p->text, p->length, name), "tensor %s: %s",
-                         cti_quote(name).s, why);
+    return cti_malformed(&f->file, safetensors_opening, LENGTH_BYTES + (uint64_t)tensor->offset,
+                         "tensor %s: %s", cti_quote(tensor->key).s, why);
 }
 
 static const safetensors_kind *safetensors_find_kind(const char *name)
@@ -182,107 +98,126 @@ static const safetensors_kind *safetensors_find_kind(const char *name)
 }
 
 /* True if list is an array of integers, none of them negative. */
-static bool safetensors_is_sizes(const json_t *list)
+static bool safetensors_is_sizes(const cti_json *list)
 {
-    size_t i;
-
-    if (!json_is_array(list))
+    if (!cti_json_is(list, CTI_JSON_ARRAY))
         return false;
-    for (i = 0; i < json_array_size(list); i++)
-        if (!json_is_integer(json_array_get(list, i)) ||
-            json_integer_value(json_array_get(list, i)) < 0)
+    for (const cti_json *v = list->first; v; v = v->next)
+        if (v->type != CTI_JSON_INTEGER || v->integer < 0)
             return false;
     return true;
-}
-
-static int64_t safetensors_size_at(const json_t *list, size_t i)
-{
-    return json_integer_value(json_array_get(list, i));
 }
 
 /* Fills *shape and *bytes from a list of sizes. False if the number of bytes overflows or is not
  * whole. A size of 0 does not excuse an overflow of the others, because strides are products of
  * them. */
-static bool safetensors_measure(const json_t *list, const safetensors_kind *k, ct_shape *shape,
+static bool safetensors_measure(const cti_json *list, const safetensors_kind *k, ct_shape *shape,
                                 uint64_t *bytes)
 {
     uint64_t bits = k->bits;
     int64_t dim[AXIS_LIMIT];
-    size_t i, n = json_array_size(list);
+    int n = 0;
     bool zero = false;
 
-    for (i = 0; i < n; i++) {
-        dim[i] = safetensors_size_at(list, i);
-        zero |= dim[i] == 0;
+    for (const cti_json *v = list->first; v; v = v->next) {
+        dim[n++] = v->integer;
+        zero |= v->integer == 0;
     }
-    *shape = ct_shape_from_sizes((int)n, dim);
-    for (i = 0; i < n; i++)
+    *shape = ct_shape_from_sizes(n, dim);
+    for (int i = 0; i < n; i++)
         if (dim[i] && __builtin_mul_overflow(bits, (uint64_t)dim[i], &bits))
             return false;
     *bytes = zero ? 0 : bits / 8;
     return zero || bits % 8 == 0;
 }
 
-/* Fills e from the value of the key name; false with an error. */
-static bool safetensors_parse_entry(const safetensors_parser *p, const char *name,
-                                    const json_t *value, safetensors_entry *e)
+/* Fills e from a member of the header; false with an error. */
+static bool safetensors_parse_entry(const ct_safetensors *f, const cti_json *value,
+                                    safetensors_entry *e)
 {
-    const json_t *dtype = json_object_get(value, "dtype"), *shape = json_object_get(value, "shape"),
-                 *offsets = json_object_get(value, "data_offsets");
+    const cti_json *dtype = cti_json_get(value, "dtype"), *shape = cti_json_get(value, "shape"),
+                   *offsets = cti_json_get(value, "data_offsets");
     uint64_t bytes;
     char why[300];
 
-    if (!json_is_object(value) || !dtype || !shape || !offsets || json_object_size(value) != 3)
-        return safetensors_refuse(p, name, "is not an object of dtype, shape and data_offsets");
-    e->name = name;
-    e->kind = safetensors_find_kind(json_string_value(dtype));
+    if (!dtype || !shape || !offsets || value->count != 3)
+        return safetensors_refuse(f, value, "is not an object of dtype, shape and data_offsets");
+    e->json = value;
+    e->kind = safetensors_find_kind(cti_json_text(dtype));
     if (!e->kind) {
-        if (!json_is_string(dtype))
-            return safetensors_refuse(p, name, "its dtype is not a string");
-        snprintf(why, sizeof why, "its dtype %s is unknown", cti_quote(json_string_value(dtype)).s);
-        return safetensors_refuse(p, name, why);
+        if (!cti_json_text(dtype))
+            return safetensors_refuse(f, value, "its dtype is not a string");
+        snprintf(why, sizeof why, "its dtype %s is unknown", cti_quote(cti_json_text(dtype)).s);
+        return safetensors_refuse(f, value, why);
     }
     if (!safetensors_is_sizes(shape))
-        return safetensors_refuse(p, name, "its shape is not a list of integers from 0 up");
-    if (!safetensors_is_sizes(offsets) || json_array_size(offsets) != 2)
-        return safetensors_refuse(p, name, "its data_offsets are not two integers from 0 up");
+        return safetensors_refuse(f, value, "its shape is not a list of integers from 0 up");
+    if (!safetensors_is_sizes(offsets) || offsets->count != 2)
+        return safetensors_refuse(f, value, "its data_offsets are not two integers from 0 up");
     if (!safetensors_measure(shape, e->kind, &e->shape, &bytes)) {
         snprintf(why, sizeof why, "%s%s takes too many bytes or a part of a byte", e->kind->name,
                  cti_shape_text(&e->shape).s);
-        return safetensors_refuse(p, name, why);
+        return safetensors_refuse(f, value, why);
     }
-    e->begin = (uint64_t)safetensors_size_at(offsets, 0);
-    e->end = (uint64_t)safetensors_size_at(offsets, 1);
+    e->begin = (uint64_t)offsets->first->integer;
+    e->end = (uint64_t)offsets->first->next->integer;
     if (e->end < e->begin || e->end - e->begin != bytes) {
         snprintf(why, sizeof why, "its data_offsets are [%llu,%llu], and %s%s takes %llu bytes",
                  (unsigned long long)e->begin, (unsigned long long)e->end, e->kind->name,
                  cti_shape_text(&e->shape).s, (unsigned long long)bytes);
-        return safetensors_refuse(p, name, why);
+        return safetensors_refuse(f, value, why);
     }
     return true;
 }
 
 /* ---- the header ---- */
 
-static bool safetensors_parse_metadata(const safetensors_parser *p, json_t *metadata)
+/* Verifies the digest of the header, if the header begins with one. */
+static bool safetensors_verify_header(ct_safetensors *f, const char *text, size_t n)
 {
-    const char *digest = json_string_value(json_object_get(metadata, DIGEST_KEY)), *key;
-    uint64_t offset = safetensors_key_offset(p->text, p->length, METADATA);
-    json_t *value;
+    char got[DIGEST_DIGITS + 1], want[DIGEST_DIGITS + 1] = "";
 
-    if (!json_is_object(metadata))
-        return cti_malformed(&p->f->file, safetensors_opening, offset,
-                             METADATA " is not an object");
-    json_object_foreach(metadata, key, value)
-    {
-        if (!json_is_string(value))
-            return cti_malformed(&p->f->file, safetensors_opening, offset,
-                                 METADATA ": the value of %s is not text", cti_quote(key).s);
-    }
-    if (digest && (strlen(digest) != 64 || strspn(digest, "0123456789abcdef") != 64))
-        return cti_malformed(&p->f->file, safetensors_opening, offset,
-                             DIGEST_KEY " is not 64 digits of 0-9a-f");
-    p->f->metadata = metadata;
+    if (!cti_header_has_digest(text, n))
+        return true;
+    memcpy(want, text + sizeof HEADER_START - 1, DIGEST_DIGITS);
+    cti_header_digest(text, n, got);
+    if (memcmp(got, want, DIGEST_DIGITS) != 0)
+        return cti_malformed(&f->file, safetensors_opening, LENGTH_BYTES,
+                             "the header is damaged: its SHA-256 is %s; the metadata say %s", got,
+                             cti_quote(want).s);
+    f->header_verified = true;
+    return true;
+}
+
+/* A file of ct_safetensors_write has both digests; any other file has neither. */
+static bool safetensors_check_digests(const ct_safetensors *f)
+{
+    uint64_t offset = LENGTH_BYTES + (f->metadata ? (uint64_t)f->metadata->offset : 0);
+    bool header = ct_safetensors_metadata(f, HEADER_DIGEST_KEY) != NULL,
+         payload = ct_safetensors_metadata(f, PAYLOAD_DIGEST_KEY) != NULL;
+
+    if (!f->header_verified && (header || payload))
+        return cti_malformed(&f->file, safetensors_opening, offset,
+                             "the header is damaged, or another program wrote the file: %s is in "
+                             "the metadata, and the header does not begin with " HEADER_DIGEST_KEY,
+                             header ? HEADER_DIGEST_KEY : PAYLOAD_DIGEST_KEY);
+    if (f->header_verified && !payload)
+        return cti_malformed(&f->file, safetensors_opening, offset,
+                             "the metadata have no " PAYLOAD_DIGEST_KEY);
+    return true;
+}
+
+static bool safetensors_parse_metadata(ct_safetensors *f, const cti_json *metadata)
+{
+    uint64_t offset = LENGTH_BYTES + (uint64_t)metadata->offset;
+
+    if (metadata->type != CTI_JSON_OBJECT)
+        return cti_malformed(&f->file, safetensors_opening, offset, METADATA " is not an object");
+    for (const cti_json *v = metadata->first; v; v = v->next)
+        if (v->type != CTI_JSON_STRING)
+            return cti_malformed(&f->file, safetensors_opening, offset,
+                                 METADATA ": the value of %s is not text", cti_quote(v->key).s);
+    f->metadata = metadata;
     return true;
 }
 
@@ -294,13 +229,12 @@ static int safetensors_by_offset(const void *a, const void *b)
         return x->begin < y->begin ? -1 : 1;
     if (x->end != y->end)
         return x->end < y->end ? -1 : 1;
-    return strcmp(x->name, y->name);
+    return strcmp(x->json->key, y->json->key);
 }
 
 /* Checks that the tensors, in order of their offsets, fill the payload exactly. */
-static bool safetensors_check_layout(const safetensors_parser *p)
+static bool safetensors_check_layout(const ct_safetensors *f)
 {
-    ct_safetensors *f = p->f;
     uint64_t size = f->file.size - f->payload, at = 0;
     char why[300];
     int i;
@@ -313,7 +247,7 @@ static bool safetensors_check_layout(const safetensors_parser *p)
                      (unsigned long long)e->begin, (unsigned long long)at);
         else if (e->begin < at)
             snprintf(why, sizeof why, "begins at %llu of the payload, within tensor %s",
-                     (unsigned long long)e->begin, cti_quote(f->entry[i - 1].name).s);
+                     (unsigned long long)e->begin, cti_quote(f->entry[i - 1].json->key).s);
         else if (e->end > size)
             snprintf(why, sizeof why, "ends at %llu of the payload, which has %llu bytes",
                      (unsigned long long)e->end, (unsigned long long)size);
@@ -321,7 +255,7 @@ static bool safetensors_check_layout(const safetensors_parser *p)
             at = e->end;
             continue;
         }
-        return safetensors_refuse(p, e->name, why);
+        return safetensors_refuse(f, e->json, why);
     }
     if (at < size)
         return cti_malformed(&f->file, safetensors_opening, f->payload + at,
@@ -329,55 +263,78 @@ static bool safetensors_check_layout(const safetensors_parser *p)
     return true;
 }
 
-static bool safetensors_parse_tensors(const safetensors_parser *p)
+static bool safetensors_parse_tensors(ct_safetensors *f)
 {
-    ct_safetensors *f = p->f;
-    size_t room = json_object_size(f->header);
-    const char *key;
-    json_t *value;
+    size_t room = f->header->count;
 
     f->entry = cti_calloc(room, sizeof *f->entry);
     if (!f->entry) {
         cti_out_of_memory(safetensors_opening, room * sizeof *f->entry);
         return false;
     }
-    json_object_foreach(f->header, key, value)
-    {
-        if (strcmp(key, METADATA) == 0
-                ? !safetensors_parse_metadata(p, value)
-                : !safetensors_parse_entry(p, key, value, &f->entry[f->count++]))
+    for (const cti_json *v = f->header->first; v; v = v->next)
+        if (strcmp(v->key, METADATA) == 0 ? !safetensors_parse_metadata(f, v)
+                                          : !safetensors_parse_entry(f, v, &f->entry[f->count++]))
             return false;
-    }
     qsort(f->entry, (size_t)f->count, sizeof *f->entry, safetensors_by_offset);
-    return safetensors_check_layout(p);
+    return safetensors_check_digests(f) && safetensors_check_layout(f);
 }
 
-static bool safetensors_parse_header(const safetensors_parser *p)
+static bool safetensors_parse_header(ct_safetensors *f, const char *text, size_t n)
 {
-    ct_safetensors *f = p->f;
-    json_error_t error;
+    static const cti_json_limits limits = {
+        .depth = DEPTH_LIMIT, .keys = KEY_LIMIT, .elements = AXIS_LIMIT, .values = VALUE_LIMIT
+    };
+    cti_json_error error;
 
-    if (p->text[0] != '{') /* at its end is a NUL */
+    if (n == 0 || text[0] != '{')
         return cti_malformed(&f->file, safetensors_opening, LENGTH_BYTES,
                              "not a safetensors file: the header does not begin with '{'");
-    if (!safetensors_scan(f, p->text, p->length))
+    if (!safetensors_verify_header(f, text, n))
         return false;
-    error.text[0] = '\0';
-    f->header = json_loadb(p->text, p->length, JSON_REJECT_DUPLICATES, &error);
-    if (!f->header && (!error.text[0] || json_error_code(&error) == json_error_out_of_memory)) {
-        cti_out_of_memory(safetensors_opening, p->length);
-        return false;
+    f->header = cti_json_read(text, n, limits, &error);
+    if (f->header)
+        return safetensors_parse_tensors(f);
+    if (error.memory)
+        cti_out_of_memory(safetensors_opening, error.memory);
+    else
+        cti_malformed(&f->file, safetensors_opening, LENGTH_BYTES + (uint64_t)error.offset,
+                      "the header %s", error.what);
+    return false;
+}
+
+/* What a file of another format is, by its first bytes; NULL if that is not known. A safetensors file
+ * cannot begin like this: its header would be too long. */
+static const char *safetensors_foreign_kind(const uint8_t bytes[LENGTH_BYTES])
+{
+    static const struct {
+        const char *start, *kind;
+    } kinds[] = { { "PK\3\4", "a ZIP archive (PyTorch's .pt files are)" },
+                  { "\x93NUMPY", "an array of NumPy" },
+                  { "\x1f\x8b", "a gzip file" },
+                  { "GGUF", "a GGUF file" } };
+    size_t n;
+    int i;
+
+    for (i = 0; i < (int)(sizeof kinds / sizeof *kinds); i++)
+        if (memcmp(bytes, kinds[i].start, strlen(kinds[i].start)) == 0)
+            return kinds[i].kind;
+    for (i = 0; i < LENGTH_BYTES; i += (int)n) {
+        n = cti_utf8_length((const char *)bytes + i, LENGTH_BYTES - (size_t)i);
+        if (n == 0 && i > LENGTH_BYTES - 4)
+            break; /* a character that is cut */
+        if (n == 0 || bytes[i] == 0x7f || (bytes[i] < 0x20 && !strchr("\t\n\r", bytes[i])) ||
+            bytes[i] == 0)
+            return NULL;
     }
-    if (!f->header)
-        return cti_malformed(&f->file, safetensors_opening, LENGTH_BYTES + (uint64_t)error.position,
-                             "the header is not JSON: %s", error.text);
-    return safetensors_parse_tensors(p);
+    return "a text file";
 }
 
 /* The length of the header, checked against that of the file; -1 with an error. */
 static int64_t safetensors_header_length(ct_safetensors *f)
 {
     uint8_t bytes[LENGTH_BYTES];
+    const char *kind;
     uint64_t n = 0;
     int i;
 
@@ -390,7 +347,9 @@ static int64_t safetensors_header_length(ct_safetensors *f)
         return -1;
     for (i = LENGTH_BYTES - 1; i >= 0; i--)
         n = n << 8 | bytes[i];
-    if (n > HEADER_LIMIT)
+    if (n > HEADER_LIMIT && (kind = safetensors_foreign_kind(bytes)))
+        cti_malformed(&f->file, safetensors_opening, 0, "not a safetensors file: it is %s", kind);
+    else if (n > HEADER_LIMIT)
         cti_malformed(&f->file, safetensors_opening, 0,
                       "not a safetensors file: the header's length is %llu, above %u",
                       (unsigned long long)n, HEADER_LIMIT);
@@ -418,7 +377,7 @@ static bool safetensors_read_header(ct_safetensors *f)
     }
     f->payload = LENGTH_BYTES + (uint64_t)n;
     ok = cti_read_at(&f->file, safetensors_opening, LENGTH_BYTES, text, (size_t)n) &&
-         safetensors_parse_header(&(safetensors_parser){ f, text, (size_t)n });
+         safetensors_parse_header(f, text, (size_t)n);
     cti_release(text);
     return ok;
 }
@@ -446,7 +405,7 @@ void ct_safetensors_close(ct_safetensors *f)
     if (!f)
         return;
     cti_read_close(&f->file);
-    json_decref(f->header);
+    cti_release(f->header);
     cti_release(f->entry);
     cti_release(f);
 }
@@ -467,7 +426,7 @@ const char *ct_safetensors_name(const ct_safetensors *f, int i)
 {
     const safetensors_entry *e = safetensors_entry_at(f, i);
 
-    return e ? e->name : NULL;
+    return e ? e->json->key : NULL;
 }
 
 ct_shape ct_safetensors_shape(const ct_safetensors *f, int i)
@@ -489,25 +448,17 @@ int ct_safetensors_find(const ct_safetensors *f, const char *name)
     int i;
 
     for (i = 0; f && name && i < f->count; i++)
-        if (strcmp(f->entry[i].name, name) == 0)
+        if (strcmp(f->entry[i].json->key, name) == 0)
             return i;
     return -1;
 }
 
 const char *ct_safetensors_metadata(const ct_safetensors *f, const char *key)
 {
-    return f && key ? json_string_value(json_object_get(f->metadata, key)) : NULL;
+    return f && key ? cti_json_text(cti_json_get(f->metadata, key)) : NULL;
 }
 
 /* ---- loading ---- */
-
-void cti_sha256_text(struct sha256_ctx *sha, char hex[65])
-{
-    uint8_t digest[SHA256_DIGEST_SIZE];
-
-    sha256_digest(sha, sizeof digest, digest);
-    cti_hex(digest, sizeof digest, hex);
-}
 
 /* Computes the SHA-256 of the payload, piece by piece; false with an error. */
 static bool safetensors_payload_digest(ct_safetensors *f, const char *function, char hex[65])
@@ -538,10 +489,10 @@ static bool safetensors_payload_digest(ct_safetensors *f, const char *function, 
 /* Checks the payload against the digest of the metadata, if there is one, at the first load. */
 static bool safetensors_verify(ct_safetensors *f, const char *function)
 {
-    const char *want = ct_safetensors_metadata(f, DIGEST_KEY);
+    const char *want = ct_safetensors_metadata(f, PAYLOAD_DIGEST_KEY);
     char got[65];
 
-    if (want && !f->verified) {
+    if (want && !f->payload_verified) {
         if (!safetensors_payload_digest(f, function, got))
             return false;
         if (strcmp(got, want) != 0)
@@ -549,7 +500,7 @@ static bool safetensors_verify(ct_safetensors *f, const char *function)
                                  "the payload is damaged: its SHA-256 is %s; the metadata say %s",
                                  got, want);
     }
-    f->verified = true;
+    f->payload_verified = true;
     return true;
 }
 
@@ -560,12 +511,12 @@ static ct_tensor *safetensors_load(ct_safetensors *f, const char *function, int 
     if (e->kind->dtype < 0) {
         ct_raise(CT_ERR_DTYPE, function,
                  "%.400s: tensor %s has the dtype %s, which is not supported", f->file.path,
-                 cti_quote(e->name).s, e->kind->name);
+                 cti_quote(e->json->key).s, e->kind->name);
         return NULL;
     }
     if (e->shape.rank > CT_MAX_RANK) {
         ct_raise(CT_ERR_SHAPE, function, "%.400s: tensor %s has the rank %d, above %d",
-                 f->file.path, cti_quote(e->name).s, e->shape.rank, CT_MAX_RANK);
+                 f->file.path, cti_quote(e->json->key).s, e->shape.rank, CT_MAX_RANK);
         return NULL;
     }
     if (!safetensors_verify(f, function))

@@ -4,13 +4,15 @@
 #include "tensor/internal.h"
 
 #include "tensor/atomic_file.h"
+#include "tensor/buffer.h"
 #include "tensor/hooks.h"
+#include "tensor/json.h"
 #include "tensor/read_file.h"
 #include "tensor/text.h"
 
 #include <cotangent/tensor/safetensors.h>
 
-#include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const safetensors_writing = "ct_safetensors_write";
@@ -21,58 +23,24 @@ static bool safetensors_refuse_argument(const char *what, const char *text, cons
     return false;
 }
 
-/* Sets object[key] = value and takes value over, even on failure. False with an error. */
-static bool safetensors_put(json_t *object, const char *what, const char *key, json_t *value)
+static int safetensors_by_text(const void *a, const void *b)
 {
-    bool twice = value && object && json_object_get(object, key);
-
-    if (twice)
-        safetensors_refuse_argument(what, key, "appears twice");
-    else if (!value || !object || json_object_set_new(object, key, json_incref(value)) != 0)
-        cti_out_of_memory(safetensors_writing, strlen(key));
-    json_decref(value);
-    return value && ct_ok();
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* The metadata with the digest. After an error, the pairs so far; NULL if memory runs out. */
-static json_t *safetensors_make_metadata(const ct_metadata *m, const char *digest)
+/* Refuses two equal texts among n, which are sorted in place. */
+static bool safetensors_check_unique(const char *what, const char **texts, size_t n)
 {
-    json_t *object = json_object();
-    bool ok = safetensors_put(object, "the key", DIGEST_KEY, json_string(digest));
-
-    for (; ok && m && m->key; m++) {
-        if (strcmp(m->key, DIGEST_KEY) == 0)
-            ok = safetensors_refuse_argument("the key", m->key, "is reserved");
-        else if (!m->value)
-            ok = safetensors_refuse_argument("the key", m->key, "has no value");
-        else if (!cti_is_utf8(m->key) || !cti_is_utf8(m->value))
-            ok = safetensors_refuse_argument("the key", m->key, "or its value is not UTF-8");
-        else
-            ok = safetensors_put(object, "the key", m->key, json_string(m->value));
-    }
-    if (ok && !json_object_get(object, "format"))
-        safetensors_put(object, "the key", "format", json_string("pt"));
-    return object;
+    qsort(texts, n, sizeof *texts, safetensors_by_text);
+    for (size_t i = 1; i < n; i++)
+        if (strcmp(texts[i - 1], texts[i]) == 0)
+            return safetensors_refuse_argument(what, texts[i], "appears twice");
+    return true;
 }
 
 static size_t safetensors_bytes(const ct_tensor *t)
 {
     return (size_t)t->numel * ct_dtype_size(t->dtype);
-}
-
-/* {"dtype", "shape", "data_offsets": [at, at + bytes]} */
-static json_t *safetensors_make_entry(const ct_tensor *t, uint64_t at)
-{
-    json_t *shape = json_array();
-    int i;
-
-    for (i = 0; shape && i < t->shape.rank; i++)
-        if (json_array_append_new(shape, json_integer(t->shape.dim[i])) != 0) {
-            json_decref(shape);
-            return NULL;
-        }
-    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", cti_dtype_file_name(t->dtype), "shape", shape,
-                     "data_offsets", (json_int_t)at, (json_int_t)(at + safetensors_bytes(t)));
 }
 
 /* A file that is being written. The payload has the tensors with the largest elements first, and in
@@ -113,64 +81,122 @@ static bool safetensors_write_bytes(void *context, const void *bytes, size_t siz
     return cti_atomic_write(context, bytes, size);
 }
 
-/* The header; NULL with an error. */
-static json_t *safetensors_make_header(safetensors_writer *j)
-{
-    json_t *header = json_object();
-    struct sha256_ctx sha;
-    char digest[65];
-    uint64_t at = 0;
-    size_t size;
-    bool ok;
-    int i;
+/* ---- the header ---- */
 
-    sha256_init(&sha);
-    ok = safetensors_each_tensor(j, safetensors_hash_bytes, &sha);
-    cti_sha256_text(&sha, digest);
-    ok = ok && safetensors_put(header, "the name", METADATA,
-                               safetensors_make_metadata(j->metadata, digest));
-    for (size = 8; size; size /= 2)
-        for (i = 0; ok && i < j->count; i++)
-            if (ct_dtype_size(j->tensors[i]->dtype) == size) {
-                ok = safetensors_put(header, "the name", j->names[i],
-                                     safetensors_make_entry(j->tensors[i], at));
-                at += safetensors_bytes(j->tensors[i]);
-            }
-    if (ok)
-        return header;
-    json_decref(header);
-    return NULL;
+/* {"header_sha256": zeros, "payload_sha256": digest, the user's pairs, "format": "pt"} */
+static void safetensors_add_metadata(cti_buffer *b, const ct_metadata *m, const char *digest)
+{
+    bool format = false;
+
+    cti_buffer_add(b, HEADER_START, sizeof HEADER_START - 1);
+    cti_buffer_print(b, "%0*d\",\"%s\":\"%s\"", DIGEST_DIGITS, 0, PAYLOAD_DIGEST_KEY, digest);
+    for (; m && m->key; m++) {
+        cti_buffer_add(b, ",", 1);
+        cti_json_add_text(b, m->key);
+        cti_buffer_add(b, ":", 1);
+        cti_json_add_text(b, m->value);
+        format |= strcmp(m->key, "format") == 0;
+    }
+    if (!format)
+        cti_buffer_print(b, ",\"format\":\"pt\"");
+    cti_buffer_add(b, "}", 1);
 }
 
-/* The text of the header and its length *n, padded with spaces so that the payload begins at a
- * multiple of 8. To be freed by cti_release; NULL with an error. */
-static char *safetensors_header_text(safetensors_writer *j, size_t *n)
+/* "NAME": {"dtype", "shape", "data_offsets": [at, at + bytes]} */
+static void safetensors_add_entry(cti_buffer *b, const char *name, const ct_tensor *t, uint64_t at)
 {
-    json_t *header = safetensors_make_header(j);
-    size_t written;
-    char *text;
+    cti_buffer_add(b, ",", 1);
+    cti_json_add_text(b, name);
+    cti_buffer_print(b, ":{\"dtype\":\"%s\",\"shape\":[", cti_dtype_file_name(t->dtype));
+    for (int i = 0; i < t->shape.rank; i++)
+        cti_buffer_print(b, "%s%lld", i ? "," : "", (long long)t->shape.dim[i]);
+    cti_buffer_print(b, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at,
+                     (unsigned long long)(at + safetensors_bytes(t)));
+}
 
-    if (!header)
-        return NULL;
-    written = json_dumpb(header, NULL, 0, JSON_COMPACT); /* 0 if memory runs out */
-    *n = (written + 7) / 8 * 8;
-    text = written && *n <= HEADER_LIMIT ? cti_calloc(1, *n) : NULL;
-    if (*n > HEADER_LIMIT)
+/* The header without its own digest, padded with spaces so that the payload begins at a multiple
+ * of 8. */
+static void safetensors_add_header(safetensors_writer *j, cti_buffer *b, const char *digest)
+{
+    uint64_t at = 0;
+    size_t size;
+    int i;
+
+    safetensors_add_metadata(b, j->metadata, digest);
+    for (size = 8; size; size /= 2)
+        for (i = 0; i < j->count; i++)
+            if (ct_dtype_size(j->tensors[i]->dtype) == size) {
+                safetensors_add_entry(b, j->names[i], j->tensors[i], at);
+                at += safetensors_bytes(j->tensors[i]);
+            }
+    cti_buffer_add(b, "}", 1);
+    cti_buffer_add(b, "        ", (8 - b->size % 8) % 8);
+}
+
+/* Fills b with the header. False with an error. */
+static bool safetensors_make_header(safetensors_writer *j, cti_buffer *b)
+{
+    struct sha256_ctx sha;
+    char digest[DIGEST_DIGITS + 1];
+
+    sha256_init(&sha);
+    if (!safetensors_each_tensor(j, safetensors_hash_bytes, &sha))
+        return false;
+    cti_sha256_text(&sha, digest);
+    safetensors_add_header(j, b, digest);
+    if (b->failed)
+        ct_raise(CT_ERR_MEMORY, safetensors_writing, "out of memory for the header");
+    else if (b->size > HEADER_LIMIT)
         ct_raise(CT_ERR_ARGUMENT, safetensors_writing,
-                 "the header would take %zu bytes; the most is %u", *n, HEADER_LIMIT);
-    else if (!text || json_dumpb(header, text, *n, JSON_COMPACT) != written) {
-        cti_out_of_memory(safetensors_writing, *n);
-        cti_release(text);
-        text = NULL;
+                 "the header would take %zu bytes; the most is %u", b->size, HEADER_LIMIT);
+    else {
+        cti_header_digest(b->bytes, b->size, digest);
+        memcpy(b->bytes + sizeof HEADER_START - 1, digest, DIGEST_DIGITS);
+        return true;
     }
-    if (text)
-        memset(text + written, ' ', *n - written);
-    json_decref(header);
-    return text;
+    return false;
+}
+
+/* ---- arguments ---- */
+
+/* Checks each key and value. Sets *n to the number of keys. */
+static bool safetensors_check_metadata(const ct_metadata *m, size_t *n)
+{
+    for (*n = 0; m && m->key; m++, ++*n) {
+        if (strcmp(m->key, HEADER_DIGEST_KEY) == 0 || strcmp(m->key, PAYLOAD_DIGEST_KEY) == 0)
+            return safetensors_refuse_argument("the key", m->key, "is reserved");
+        if (!m->value)
+            return safetensors_refuse_argument("the key", m->key, "has no value");
+        if (!cti_is_utf8(m->key) || !cti_is_utf8(m->value))
+            return safetensors_refuse_argument("the key", m->key, "or its value is not UTF-8");
+    }
+    return true;
+}
+
+/* Refuses names and keys that occur twice. */
+static bool safetensors_check_twice(const safetensors_writer *j, size_t keys)
+{
+    size_t count = (size_t)j->count, n = count > keys ? count : keys;
+    const char **texts = cti_calloc(n, sizeof *texts);
+    bool ok;
+
+    if (!texts) {
+        cti_out_of_memory(safetensors_writing, n * sizeof *texts);
+        return false;
+    }
+    if (count > 0)
+        memcpy(texts, j->names, count * sizeof *texts);
+    ok = safetensors_check_unique("the name", texts, count);
+    for (size_t i = 0; i < keys; i++)
+        texts[i] = j->metadata[i].key;
+    ok = ok && safetensors_check_unique("the key", texts, keys);
+    cti_release(texts);
+    return ok;
 }
 
 static bool safetensors_check_arguments(const char *path, const safetensors_writer *j)
 {
+    size_t keys;
     int i;
 
     if (!cti_given(safetensors_writing, "path", path))
@@ -192,29 +218,32 @@ static bool safetensors_check_arguments(const char *path, const safetensors_writ
         if (strcmp(j->names[i], METADATA) == 0)
             return safetensors_refuse_argument("the name", j->names[i], "is reserved");
     }
-    return true;
+    return safetensors_check_metadata(j->metadata, &keys) && safetensors_check_twice(j, keys);
+}
+
+/* Writes the length of the header, the header and the payload. */
+static bool safetensors_write_parts(safetensors_writer *j, const cti_buffer *header)
+{
+    uint8_t length[LENGTH_BYTES];
+
+    for (int i = 0; i < LENGTH_BYTES; i++)
+        length[i] = (uint8_t)((uint64_t)header->size >> 8 * i);
+    return cti_atomic_write(&j->file, length, sizeof length) &&
+           cti_atomic_write(&j->file, header->bytes, header->size) &&
+           safetensors_each_tensor(j, safetensors_write_bytes, &j->file);
 }
 
 static bool safetensors_write_file(safetensors_writer *j, const char *path)
 {
-    size_t n;
-    char *text = safetensors_header_text(j, &n);
-    uint8_t length[LENGTH_BYTES];
-    bool ok;
-    int i;
+    cti_buffer header = { 0 };
+    bool ok = safetensors_make_header(j, &header) &&
+              cti_atomic_begin(&j->file, safetensors_writing, path);
 
-    if (!text)
-        return false;
-    for (i = 0; i < LENGTH_BYTES; i++)
-        length[i] = (uint8_t)((uint64_t)n >> 8 * i);
-    ok = cti_atomic_begin(&j->file, safetensors_writing, path);
-    if (ok && !(cti_atomic_write(&j->file, length, sizeof length) &&
-                cti_atomic_write(&j->file, text, n) &&
-                safetensors_each_tensor(j, safetensors_write_bytes, &j->file))) {
+    if (ok && !safetensors_write_parts(j, &header)) {
         cti_atomic_abort(&j->file);
         ok = false;
     }
-    cti_release(text);
+    cti_buffer_free(&header);
     return ok && cti_atomic_commit(&j->file);
 }
 

@@ -8,7 +8,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,16 +15,14 @@
 
 static char folder[200], before[4096];
 
-int files_seen, allocations_seen, json_seen;
+int files_seen, allocations_seen;
 char files_log[64];
 size_t largest_seen;
 
-static int fail_file, fail_memory, fail_json;
+static int fail_file, fail_memory;
 static bool interrupt, fail_on;
 static cti_file_table usual_files;
 static cti_memory_table usual_memory;
-static json_malloc_t usual_json;
-static json_free_t usual_json_free;
 
 void files_setup(void)
 {
@@ -208,20 +205,6 @@ void fail_allocations_from(int k)
     fail_on = true;
 }
 
-static void *json_allocate(size_t bytes)
-{
-    return ++json_seen == fail_json ? NULL : usual_json(bytes);
-}
-
-void fail_json_allocation(int k)
-{
-    if (!usual_json)
-        json_get_alloc_funcs(&usual_json, &usual_json_free);
-    json_set_alloc_funcs(json_allocate, usual_json_free);
-    fail_json = k;
-    json_seen = 0;
-}
-
 void fail_nothing(void)
 {
     if (usual_files.open)
@@ -229,6 +212,4 @@ void fail_nothing(void)
     if (usual_memory.allocate)
         cti_memory_calls = usual_memory;
     harness_refused = SIZE_MAX;
-    if (usual_json)
-        json_set_alloc_funcs(usual_json, usual_json_free);
 }

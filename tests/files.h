@@ -28,10 +28,9 @@ extern int files_seen;
  * writes as one. */
 extern char files_log[64];
 
-/* The same for the table of memory, and for jansson's. largest_seen: the most bytes asked for. */
+/* The same for the table of memory. largest_seen: the most bytes asked for. */
 void fail_allocation(int k);
-void fail_json_allocation(int k);
-extern int allocations_seen, json_seen;
+extern int allocations_seen;
 
 /* From now on the k-th request of the table of memory fails, and so do all after it. */
 void fail_allocations_from(int k);

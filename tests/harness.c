@@ -5,7 +5,6 @@
 #include "tensor/hooks.h"
 #include "tensor/internal.h"
 
-#include <jansson.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
@@ -95,11 +94,6 @@ static int count_close(int fd)
     return libc_files.close(fd);
 }
 
-static void *count_json(size_t bytes)
-{
-    return count_allocate(sizeof(max_align_t), bytes);
-}
-
 void harness_free(void *p)
 {
     count_release(p);
@@ -116,7 +110,6 @@ static void count_all(void)
     cti_memory_calls = (cti_memory_table){ count_allocate, count_release };
     cti_file_calls.open = count_open;
     cti_file_calls.close = count_close;
-    json_set_alloc_funcs(count_json, count_release);
 }
 
 /* Each test is a process. When one that passed ends, after the library's own end, nothing may be

@@ -39,8 +39,7 @@ void *harness_on_thread(void *(*run)(void *context), void *context);
  * many bytes (but a tensor's, which tells those of its values). */
 extern _Thread_local size_t harness_refused;
 
-/* free() for what a header says is yours to free(), and for texts of jansson's: in tests the memory
- * of neither is libc's alone. */
+/* free() for what a header says is yours to free(): in tests that memory is not libc's alone. */
 void harness_free(void *p);
 
 /* A test case of suite with the fixture. */

@@ -548,7 +548,7 @@ START_TEST(weights_load)
     f = ct_safetensors_open("a");
     ck_assert_str_eq(ct_safetensors_metadata(f, "cotangent.model"), "{\"any\": \"text\"}");
     ck_assert_ptr_nonnull(
-        strstr(ct_safetensors_metadata(f, "cotangent.training"), "\"version\": \""));
+        strstr(ct_safetensors_metadata(f, "cotangent.training"), "\"version\":\""));
     ct_safetensors_close(f);
     ct_params_free(m.params);
 }

@@ -4,6 +4,7 @@
 #include "tensor/hooks.h"
 #include "tensor/text.h"
 #include "tests/files.h"
+#include "tests/flips.h"
 #include "tests/harness.h"
 
 #include <cotangent/autograd/ops/views.h>
@@ -70,6 +71,7 @@ START_TEST(round_trip)
     ck_assert_str_eq(ct_safetensors_metadata(f, "note"), metadata[0].value);
     ck_assert_str_eq(ct_safetensors_metadata(f, ""), "");
     ck_assert_str_eq(ct_safetensors_metadata(f, "format"), "pt");
+    ck_assert_uint_eq(strlen(ct_safetensors_metadata(f, "cotangent.header_sha256")), 64);
     ck_assert_uint_eq(strlen(ct_safetensors_metadata(f, "cotangent.payload_sha256")), 64);
     ck_assert_ptr_null(ct_safetensors_metadata(f, "Note"));
     ck_assert_str_eq(ct_safetensors_dtype(f, ct_safetensors_find(f, "bf16")), "BF16");
@@ -83,11 +85,13 @@ END_TEST
 START_TEST(bytes)
 {
     static const char want[] =
-        "\xf0\0\0\0\0\0\0\0"
-        "{\"__metadata__\":{\"cotangent.payload_sha256\":"
+        "\x48\x01\0\0\0\0\0\0"
+        "{\"__metadata__\":{\"cotangent.header_sha256\":"
+        "\"005eeb104e96e14df3f08965b9a0cc56326083ebbaf0993fad93e2b12a9ec220\","
+        "\"cotangent.payload_sha256\":"
         "\"8b4ec41e62ac53001e1bb4d4fe791a083ae8466e9eb468004d185e4823545aff\",\"format\":\"pt\"},"
         "\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
-        "\"b\":{\"dtype\":\"BOOL\",\"shape\":[1],\"data_offsets\":[8,9]}}       "
+        "\"b\":{\"dtype\":\"BOOL\",\"shape\":[1],\"data_offsets\":[8,9]}}  "
         "\0\0\x80\x3f\0\0\0\x40\1";
     ct_scope s = ct_scope_begin();
     ct_tensor *t[] = { ct_ones(CT_SHAPE(1), CT_BOOL, CT_CPU), ct_arange(1, 3, 1, CT_F32, CT_CPU) };
@@ -333,6 +337,53 @@ START_TEST(damaged)
 }
 END_TEST
 
+static ct_status load_all(const char *path, void *context)
+{
+    ct_scope s = ct_scope_begin();
+    ct_safetensors *f = ct_safetensors_open(path);
+
+    (void)context;
+    for (int i = 0; i < ct_safetensors_count(f); i++)
+        ct_safetensors_load(f, i, CT_CPU);
+    ct_safetensors_close(f);
+    return ct_scope_end(s);
+}
+
+/* No flipped bit of a file is silent, wherever it is. */
+START_TEST(flipped_bits)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *t[] = { ct_arange(0, 6, 1, CT_F32, CT_CPU), ct_ones(CT_SHAPE(2), CT_BOOL, CT_CPU) };
+    static const ct_metadata metadata[] = { { "note", "a \\ \n \xc3\xa9" }, { "", "" }, { 0 } };
+
+    ck_assert_int_eq(
+        ct_safetensors_write("x", 2, (const char *const[]){ "a\"b", "c" }, t, metadata), CT_OK);
+    expect_no_silent_flip((flips){ .path = "x", .last = SIZE_MAX, .load = load_all });
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+}
+END_TEST
+
+/* The same, of the header alone: ct_safetensors_open refuses. */
+START_TEST(flipped_header)
+{
+    ct_safetensors *f;
+    char *bytes;
+    size_t n, i;
+
+    ck_assert_int_eq(ct_safetensors_write("x", 0, NULL, NULL, NULL), CT_OK);
+    bytes = read_bytes("x", &n);
+    for (i = 0; i < 8 * n; i++) {
+        bytes[i / 8] ^= (char)(1 << i % 8);
+        write_bytes("y", bytes, n);
+        bytes[i / 8] ^= (char)(1 << i % 8);
+        f = ct_safetensors_open("y");
+        ck_assert_msg(!f && ct_error() == CT_ERR_FORMAT, "bit %zu of byte %zu", i % 8, i / 8);
+        ct_error_clear();
+    }
+    free(bytes);
+}
+END_TEST
+
 /* The digest is of the whole payload, and computed once. */
 START_TEST(verified_once)
 {
@@ -474,10 +525,13 @@ int main(void)
     tcase_add_test(tc, bad_bools);
     tcase_add_test(tc, bad_loads);
     tcase_add_test(tc, damaged);
+    tcase_add_test(tc, flipped_bits);
+    tcase_add_test(tc, flipped_header);
     tcase_add_test(tc, verified_once);
     tcase_add_test(tc, large_payload);
     tcase_add_test(tc, host_memory);
     safetensors_malformed_cases(suite);
     safetensors_write_cases(suite);
+    safetensors_json_cases(suite);
     return harness_run(suite);
 }

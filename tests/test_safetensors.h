@@ -6,6 +6,7 @@
 
 void safetensors_malformed_cases(Suite *suite);
 void safetensors_write_cases(Suite *suite);
+void safetensors_json_cases(Suite *suite);
 
 /* Writes x: the header's length, the header (' stands for "), and a payload of zeros. */
 void write_header(const char *header, size_t length, size_t payload);

@@ -36,7 +36,6 @@
 
 #include <cotangent/tensor/safetensors.h>
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -455,30 +454,14 @@ static const checkpoint_section sections[] = {
 };
 #define SECTIONS (sizeof sections / sizeof *sections)
 
-static int checkpoint_add_json(const char *bytes, size_t size, void *buffer)
-{
-    cti_buffer_add(buffer, bytes, size);
-    return 0;
-}
-
 static void checkpoint_write_list(cti_run *r, const char *path, const cti_named_tensors *l)
 {
-    json_t *description = cti_run_describe(r);
-    cti_buffer json = { 0 };
-    ct_metadata metadata[3] = { { "cotangent.training", NULL } };
+    ct_metadata metadata[3] = { { "cotangent.training", cti_run_describe(r) } };
 
-    if (!description)
-        return;
-    if (json_dump_callback(description, checkpoint_add_json, &json, JSON_SORT_KEYS) != 0 ||
-        json.failed) {
-        cti_out_of_memory(me, json.size);
-    } else {
-        metadata[0].value = json.bytes;
-        if (r->trainer->model_json)
-            metadata[1] = (ct_metadata){ "cotangent.model", r->trainer->model_json };
+    if (r->trainer->model_json)
+        metadata[1] = (ct_metadata){ "cotangent.model", r->trainer->model_json };
+    if (metadata[0].value)
         cti_named_tensors_write(l, path, metadata);
-    }
-    cti_buffer_free(&json);
 }
 
 ct_status cti_checkpoint_write(cti_run *r, const char *path)

@@ -57,8 +57,8 @@ typedef struct cti_run {
     cti_history history; /* of whole epochs */
     ct_fit_result result;
     bool stopped;
-    bool saved;                 /* the checkpoint file has the present state */
-    struct json_t *description; /* resume_check.c's; NULL until it is needed */
+    bool saved;        /* the checkpoint file has the present state */
+    char *description; /* JSON, resume_check.c's; NULL until it is needed */
     cti_shown shown;
 } cti_run;
 
@@ -92,7 +92,7 @@ ct_status cti_checkpoint_read(cti_run *run, const char *path);
 
 /* The description of the run, in JSON, made by the first call; the run owns it. NULL with an
  * error. */
-struct json_t *cti_run_describe(cti_run *run);
+const char *cti_run_describe(cti_run *run);
 void cti_run_forget_description(cti_run *run);
 
 /* p's name in the model's set. */

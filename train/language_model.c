@@ -117,9 +117,6 @@ ct_lm *cti_lm_make(const char *function, const ct_lm_options *o, ct_vocab *vocab
     }
     m->options = *o;
     m->vocab = vocab;
-    m->notes = json_object();
-    if (!m->notes)
-        cti_out_of_memory(function, sizeof *m);
     m->params = ct_params_new((ct_params_options){ .seed = o->seed, .device = o->device });
     if (m->params && ct_ok())
         lm_make_modules(m);
@@ -174,7 +171,7 @@ void ct_lm_free(ct_lm *m)
         return;
     ct_params_free(m->params);
     ct_vocab_free(m->vocab);
-    json_decref(m->notes);
+    cti_notes_free(&m->notes);
     cti_release(m);
 }
 

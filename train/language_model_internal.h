@@ -2,10 +2,10 @@
 #ifndef COTANGENT_TRAIN_LANGUAGE_MODEL_INTERNAL_H
 #define COTANGENT_TRAIN_LANGUAGE_MODEL_INTERNAL_H
 
+#include "train/model_notes.h"
+
 #include <cotangent/nn/module.h>
 #include <cotangent/train/language_model.h>
-
-#include <jansson.h>
 
 struct ct_lm {
     ct_lm_options options; /* no 0 that stands for a default */
@@ -18,7 +18,7 @@ struct ct_lm {
     ct_clean clean;
     char sha256[65];
     int64_t corpus_tokens;
-    json_t *notes; /* an object of numbers and strings */
+    cti_notes notes;
 };
 
 /* Fills in the defaults; false, with the error, for options that cannot be. */

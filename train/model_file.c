@@ -14,6 +14,7 @@
 
 #include "data/utf8.h"
 #include "tensor/hooks.h"
+#include "tensor/json.h"
 #include "tensor/named_tensors.h"
 #include "tensor/text.h"
 #include "train/language_model_internal.h"
@@ -21,6 +22,7 @@
 #include <cotangent/autograd/params/state_dict.h>
 #include <cotangent/tensor/safetensors.h>
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,122 +41,116 @@ static const char *const nonlinearities[] = {
 
 /* ---- notes ---- */
 
-static ct_status model_file_note(const char *function, ct_lm *m, const char *what, json_t *value)
+static ct_status model_file_note(const char *function, ct_lm *m, const char *what, const char *text,
+                                 double number)
 {
-    if (!ct_ok()) {
-        json_decref(value);
+    if (!ct_ok())
         return ct_error();
-    }
-    if (!m || !what || !value) {
-        json_decref(value);
+    if (!m || !what || (!text && !isfinite(number)))
         return ct_raise(CT_ERR_ARGUMENT, function, "%s",
                         !m      ? "m is NULL"
                         : !what ? "what is NULL"
                                 : "the value must be a finite number or text");
-    }
-    if (json_object_set_new(m->notes, what, value) != 0)
-        return ct_raise(CT_ERR_ARGUMENT, function, "what is not UTF-8, or memory is out");
-    return CT_OK;
+    if (!cti_is_utf8(what))
+        return ct_raise(CT_ERR_ARGUMENT, function, "what is not UTF-8");
+    cti_notes_set(&m->notes, function, what, text, number);
+    return ct_error();
 }
 
 ct_status ct_lm_note(ct_lm *m, const char *what, double value)
 {
-    return model_file_note("ct_lm_note", m, what, json_real(value));
-}
-
-/* Text as JSON, NULL for NULL. Bytes that are not UTF-8 (in a file name) become question marks. */
-static json_t *model_file_readable(const char *text)
-{
-    char *copy = text ? cti_strdup(text) : NULL;
-    size_t size = copy ? strlen(copy) : 0, i;
-    json_t *value;
-
-    for (i = 0; i < size; i += cti_utf8_step(copy + i, size - i))
-        if (cti_utf8_length(copy + i, size - i) == 0)
-            copy[i] = '?';
-    value = copy ? json_string(copy) : NULL;
-    cti_release(copy);
-    return value;
+    return model_file_note("ct_lm_note", m, what, NULL, value);
 }
 
 ct_status ct_lm_note_text(ct_lm *m, const char *what, const char *text)
 {
-    if (!cti_given("ct_lm_note_text", "text", text))
+    static const char *const me = "ct_lm_note_text";
+    ct_status status;
+    size_t size, i;
+    char *copy;
+
+    if (!cti_given(me, "text", text))
         return ct_error();
-    return model_file_note("ct_lm_note_text", m, what, model_file_readable(text));
+    copy = cti_strdup(text);
+    if (!copy) {
+        cti_out_of_memory(me, strlen(text) + 1);
+        return ct_error();
+    }
+    size = strlen(copy);
+    for (i = 0; i < size; i += cti_utf8_step(copy + i, size - i))
+        if (cti_utf8_length(copy + i, size - i) == 0)
+            copy[i] = '?'; /* a byte of a file name */
+    status = model_file_note(me, m, what, copy, 0);
+    cti_release(copy);
+    return status;
 }
 
 /* ---- writing ---- */
 
-static json_t *model_file_token_to_json(const char *token)
+static void model_file_add_token(cti_buffer *b, const char *token)
 {
     size_t n = strlen(token), i;
-    json_t *bytes;
 
-    if (cti_utf8_invalid(token, n) == 0)
-        return json_stringn(token, n);
-    bytes = json_array();
-    for (i = 0; bytes && i < n; i++)
-        json_array_append_new(bytes, json_integer((unsigned char)token[i]));
-    return bytes;
-}
-
-static json_t *model_file_vocabulary_to_json(const ct_vocab *v)
-{
-    json_t *list = json_array();
-    int id = ct_vocab_kind(v) == CT_TOKEN_KIND_BYTE ? 256 : 0;
-
-    for (; list && id < ct_vocab_size(v); id++)
-        if (json_array_append_new(list, model_file_token_to_json(ct_vocab_token(v, id))) != 0) {
-            json_decref(list);
-            return NULL;
-        }
-    return list;
-}
-
-static json_t *model_file_options_to_json(const ct_lm_options *o)
-{
-    return json_pack("{s:s, s:I, s:i, s:I, s:b, s:f, s:f, s:b, s:s, s:s}", "cell",
-                     ct_lm_cell_name(o->cell), "hidden_size", (json_int_t)o->hidden_size,
-                     "num_layers", o->num_layers, "embedding_size", (json_int_t)o->embedding_size,
-                     "tied", (int)o->tied, "dropout", o->dropout, "recurrent_dropout",
-                     o->recurrent_dropout, "layer_norm", (int)o->layer_norm, "nonlinearity",
-                     nonlinearities[o->nonlinearity], "dialect", ct_dialect_name(o->dialect));
-}
-
-/* As one line in memory to cti_release; NULL if memory ran out. */
-static char *model_file_text(const json_t *value)
-{
-    size_t n = value ? json_dumpb(value, NULL, 0, JSON_COMPACT) : 0;
-    char *text = n ? cti_calloc(1, n + 1) : NULL;
-
-    if (text && json_dumpb(value, text, n, JSON_COMPACT) != n) {
-        cti_release(text);
-        text = NULL;
+    if (cti_utf8_invalid(token, n) == 0) {
+        cti_json_add_text(b, token);
+        return;
     }
-    return text;
+    for (i = 0; i < n; i++)
+        cti_buffer_print(b, "%c%d", i ? ',' : '[', (unsigned char)token[i]);
+    cti_buffer_add(b, "]", 1);
+}
+
+static void model_file_add_vocabulary(cti_buffer *b, const ct_vocab *v)
+{
+    int first = ct_vocab_kind(v) == CT_TOKEN_KIND_BYTE ? 256 : 0;
+
+    cti_buffer_add(b, "[", 1);
+    for (int id = first; id < ct_vocab_size(v); id++) {
+        if (id > first)
+            cti_buffer_add(b, ",", 1);
+        model_file_add_token(b, ct_vocab_token(v, id));
+    }
+    cti_buffer_add(b, "]", 1);
+}
+
+static void model_file_add_options(cti_buffer *b, const ct_lm_options *o)
+{
+    cti_buffer_print(b,
+                     "{\"cell\":\"%s\",\"hidden_size\":%lld,\"num_layers\":%d,"
+                     "\"embedding_size\":%lld,\"tied\":%s,\"dropout\":",
+                     ct_lm_cell_name(o->cell), (long long)o->hidden_size, o->num_layers,
+                     (long long)o->embedding_size, o->tied ? "true" : "false");
+    cti_buffer_number(b, o->dropout);
+    cti_buffer_print(b, ",\"recurrent_dropout\":");
+    cti_buffer_number(b, o->recurrent_dropout);
+    cti_buffer_print(b, ",\"layer_norm\":%s,\"nonlinearity\":\"%s\",\"dialect\":\"%s\"}",
+                     o->layer_norm ? "true" : "false", nonlinearities[o->nonlinearity],
+                     ct_dialect_name(o->dialect));
 }
 
 char *ct_lm_describe(const ct_lm *m)
 {
-    json_t *all;
-    char *text;
+    cti_buffer b = { 0 };
 
     if (!m) {
         if (ct_ok())
             ct_raise(CT_ERR_ARGUMENT, "ct_lm_describe", "m is NULL");
         return NULL;
     }
-    all = json_pack("{s:s, s:i, s:o, s:s, s:s, s:o, s:{s:s, s:I}, s:O}", "type", TYPE, "version",
-                    FORMAT, "model", model_file_options_to_json(&m->options), "tokens",
-                    ct_token_kind_name(ct_vocab_kind(m->vocab)), "clean", ct_clean_name(m->clean),
-                    "vocabulary", model_file_vocabulary_to_json(m->vocab), "corpus", "sha256",
-                    m->sha256, "tokens", (json_int_t)m->corpus_tokens, "training", m->notes);
-    text = model_file_text(all);
-    json_decref(all);
-    if (!text)
-        ct_raise(CT_ERR_MEMORY, "ct_lm_describe", "out of memory");
-    return text;
+    cti_buffer_print(&b, "{\"type\":\"%s\",\"version\":%d,\"model\":", TYPE, FORMAT);
+    model_file_add_options(&b, &m->options);
+    cti_buffer_print(&b, ",\"tokens\":\"%s\",\"clean\":\"%s\",\"vocabulary\":",
+                     ct_token_kind_name(ct_vocab_kind(m->vocab)), ct_clean_name(m->clean));
+    model_file_add_vocabulary(&b, m->vocab);
+    cti_buffer_print(&b, ",\"corpus\":{\"sha256\":\"%s\",\"tokens\":%lld},\"training\":", m->sha256,
+                     (long long)m->corpus_tokens);
+    cti_notes_write(&m->notes, &b);
+    cti_buffer_add(&b, "}", 1);
+    if (!b.failed)
+        return b.bytes;
+    cti_buffer_free(&b);
+    ct_raise(CT_ERR_MEMORY, "ct_lm_describe", "out of memory");
+    return NULL;
 }
 
 static ct_status model_file_write(const ct_lm *m, const char *path, const char *description)
@@ -204,20 +200,20 @@ static bool model_file_wrong(const char *path, const char *format, ...)
 }
 
 /* A field of an object of the description, of the required type; NULL with an error. */
-static const json_t *model_file_field(const char *path, const json_t *object, const char *name,
-                                      json_type type)
+static const cti_json *model_file_field(const char *path, const cti_json *object, const char *name,
+                                        cti_json_type type)
 {
     static const char *const types[] = {
-        [JSON_OBJECT] = "an object",       [JSON_ARRAY] = "an array", [JSON_STRING] = "a string",
-        [JSON_INTEGER] = "a whole number", [JSON_REAL] = "a number",  [JSON_TRUE] = "true or false"
+        [CTI_JSON_OBJECT] = "an object", [CTI_JSON_ARRAY] = "an array",
+        [CTI_JSON_STRING] = "a string",  [CTI_JSON_INTEGER] = "a whole number",
+        [CTI_JSON_REAL] = "a number",    [CTI_JSON_TRUE] = "true or false"
     };
-    const json_t *f = json_object_get(object, name);
+    const cti_json *f = cti_json_get(object, name);
 
     if (!f)
         model_file_wrong(path, "description: \"%s\" is missing", name);
-    else if (type == JSON_TRUE   ? !json_is_boolean(f)
-             : type == JSON_REAL ? !json_is_number(f)
-                                 : json_typeof(f) != type)
+    else if (f->type != type && !(type == CTI_JSON_TRUE && f->type == CTI_JSON_FALSE) &&
+             !(type == CTI_JSON_REAL && f->type == CTI_JSON_INTEGER))
         model_file_wrong(path, "description: \"%s\" is not %s", name, types[type]);
     else
         return f;
@@ -225,32 +221,32 @@ static const json_t *model_file_field(const char *path, const json_t *object, co
 }
 
 /* A whole number from low to high. */
-static bool model_file_get_integer(const char *path, const json_t *object, const char *name,
+static bool model_file_get_integer(const char *path, const cti_json *object, const char *name,
                                    int64_t low, int64_t high, int64_t *n)
 {
-    const json_t *f = model_file_field(path, object, name, JSON_INTEGER);
+    const cti_json *f = model_file_field(path, object, name, CTI_JSON_INTEGER);
 
-    *n = f ? json_integer_value(f) : 0;
+    *n = f ? f->integer : 0;
     if (f && (*n < low || *n > high))
         return model_file_wrong(path, "description: \"%s\" is %lld; it must be %lld to %lld", name,
                                 (long long)*n, (long long)low, (long long)high);
     return f != NULL;
 }
 
-static bool model_file_get_bool(const char *path, const json_t *object, const char *name, bool *b)
+static bool model_file_get_bool(const char *path, const cti_json *object, const char *name, bool *b)
 {
-    const json_t *f = model_file_field(path, object, name, JSON_TRUE);
+    const cti_json *f = model_file_field(path, object, name, CTI_JSON_TRUE);
 
-    *b = json_is_true(f);
+    *b = cti_json_is(f, CTI_JSON_TRUE);
     return f != NULL;
 }
 
-static bool model_file_get_fraction(const char *path, const json_t *object, const char *name,
+static bool model_file_get_fraction(const char *path, const cti_json *object, const char *name,
                                     double *x)
 {
-    const json_t *f = model_file_field(path, object, name, JSON_REAL);
+    const cti_json *f = model_file_field(path, object, name, CTI_JSON_REAL);
 
-    *x = f ? json_number_value(f) : 0;
+    *x = cti_json_number(f);
     if (f && !(*x >= 0 && *x < 1))
         return model_file_wrong(
             path, "description: \"%s\" is %g; it must be at least 0 and less than 1", name, *x);
@@ -258,15 +254,15 @@ static bool model_file_get_fraction(const char *path, const json_t *object, cons
 }
 
 /* A name that named knows. */
-static bool model_file_get_name(const char *path, const json_t *object, const char *name,
+static bool model_file_get_name(const char *path, const cti_json *object, const char *name,
                                 int (*named)(const char *), int *found)
 {
-    const json_t *f = model_file_field(path, object, name, JSON_STRING);
+    const cti_json *f = model_file_field(path, object, name, CTI_JSON_STRING);
 
-    *found = f ? named(json_string_value(f)) : -1;
+    *found = f ? named(cti_json_text(f)) : -1;
     if (f && *found < 0)
         return model_file_wrong(path, "description: \"%s\" is %s, which is not known here", name,
-                                cti_quote(json_string_value(f)).s);
+                                cti_quote(cti_json_text(f)).s);
     return f != NULL;
 }
 
@@ -280,9 +276,9 @@ static int model_file_nonlinearity_named(const char *name)
     return -1;
 }
 
-static bool model_file_get_options(const char *path, const json_t *d, ct_lm_options *o)
+static bool model_file_get_options(const char *path, const cti_json *d, ct_lm_options *o)
 {
-    const json_t *model = model_file_field(path, d, "model", JSON_OBJECT);
+    const cti_json *model = model_file_field(path, d, "model", CTI_JSON_OBJECT);
     int cell, nonlinearity, dialect;
     int64_t layers;
 
@@ -310,49 +306,45 @@ static bool model_file_get_options(const char *path, const json_t *d, ct_lm_opti
 }
 
 /* A token of the vocabulary as a new string, to cti_release. */
-static char *model_file_token(const char *path, const json_t *item, size_t at)
+static char *model_file_token(const char *path, const cti_json *item, size_t at)
 {
-    size_t n = json_is_array(item) ? json_array_size(item) : 0, i;
-    const char *text =
-        json_is_string(item) && json_string_length(item) > 0 ? json_string_value(item) : NULL;
+    size_t n = cti_json_is(item, CTI_JSON_ARRAY) ? item->count : 0, i = 0;
+    const char *text = cti_json_text(item) && item->count > 0 ? item->text : NULL;
     char *token = text ? cti_strdup(text) : cti_calloc(n + 1, 1);
 
     if (!token)
         cti_out_of_memory("ct_lm_load", text ? strlen(text) + 1 : n + 1);
-    if (text)
+    if (text || !token)
         return token;
-    for (i = 0; token && i < n; i++) {
-        json_int_t byte =
-            json_integer_value(json_array_get(item, i)); /* 0 if it is not an integer */
-
-        if (byte < 1 || byte > 255)
+    for (const cti_json *byte = cti_json_first(item); byte; byte = byte->next) {
+        if (byte->type != CTI_JSON_INTEGER || byte->integer < 1 || byte->integer > 255)
             break;
-        token[i] = (char)byte;
+        token[i++] = (char)byte->integer;
     }
-    if (token && n > 0 && i == n)
+    if (n > 0 && i == n)
         return token;
-    if (token)
-        model_file_wrong(path, "description: token %zu must be text or a list of bytes", at);
+    model_file_wrong(path, "description: token %zu must be text or a list of bytes", at);
     cti_release(token);
     return NULL;
 }
 
 /* A token that no text of its kind can have is accepted; it is merely never used. */
-static ct_vocab *model_file_get_vocabulary(const char *path, const json_t *d)
+static ct_vocab *model_file_get_vocabulary(const char *path, const cti_json *d)
 {
-    const json_t *list;
+    const cti_json *list, *item;
     ct_vocab *v = NULL;
     char **tokens;
     size_t n, i;
     int kind;
 
-    list = model_file_field(path, d, "vocabulary", JSON_ARRAY);
+    list = model_file_field(path, d, "vocabulary", CTI_JSON_ARRAY);
     if (!list || !model_file_get_name(path, d, "tokens", ct_token_kind_from_name, &kind))
         return NULL;
-    n = json_array_size(list);
+    n = list->count;
     tokens = n <= INT32_MAX / 2 ? cti_calloc(n + 1, sizeof *tokens) : NULL;
-    for (i = 0; tokens && i < n; i++) {
-        tokens[i] = model_file_token(path, json_array_get(list, i), i);
+    item = list->first;
+    for (i = 0; tokens && i < n; i++, item = item->next) {
+        tokens[i] = model_file_token(path, item, i);
         if (!tokens[i])
             break;
     }
@@ -371,58 +363,76 @@ static bool model_file_is_sha256(const char *s)
     return strlen(s) == 64 && strspn(s, "0123456789abcdef") == 64;
 }
 
-/* The parts of the description besides architecture and vocabulary. */
-static bool model_file_get_rest(const char *path, const json_t *d, ct_lm *m)
+static bool model_file_get_notes(const char *path, const cti_json *notes, ct_lm *m)
 {
-    const json_t *corpus = model_file_field(path, d, "corpus", JSON_OBJECT), *sha, *notes, *value;
-    const char *key;
-    int clean;
-
-    if (!corpus || !(sha = model_file_field(path, corpus, "sha256", JSON_STRING)) ||
-        !model_file_get_integer(path, corpus, "tokens", 0, INT64_MAX, &m->corpus_tokens) ||
-        !model_file_get_name(path, d, "clean", ct_clean_from_name, &clean) ||
-        !(notes = model_file_field(path, d, "training", JSON_OBJECT)))
-        return false;
-    if (!model_file_is_sha256(json_string_value(sha)))
-        return model_file_wrong(
-            path, "description: the SHA-256 of the corpus is not 64 hexadecimal digits");
-    if (json_object_size(notes) > MOST_NOTES)
+    if (notes->count > MOST_NOTES)
         return model_file_wrong(path, "description: more than %d notes", MOST_NOTES);
-    strcpy(m->sha256, json_string_value(sha));
-    m->clean = (ct_clean)clean;
-    json_object_foreach((json_t *)notes, key, value) if (
-        !json_is_number(value) &&
-        !json_is_string(
-            value)) return model_file_wrong(path, "description: note %s must be a number or text",
-                                            cti_quote(key).s);
-    json_decref(m->notes);
-    m->notes = json_deep_copy(notes);
-    if (!m->notes)
-        cti_out_of_memory("ct_lm_load", 0);
-    return m->notes != NULL;
+    for (const cti_json *v = notes->first; v; v = v->next) {
+        if (!cti_json_text(v) && !(cti_json_is_number(v) && isfinite(cti_json_number(v))))
+            return model_file_wrong(path, "description: note %s must be a number or text",
+                                    cti_quote(v->key).s);
+        if (!cti_notes_set(&m->notes, "ct_lm_load", v->key, cti_json_text(v), cti_json_number(v)))
+            return false;
+    }
+    return true;
 }
 
-/* The description of an open file; NULL with the error. */
-static json_t *model_file_read_description(const char *path, const ct_safetensors *f)
+/* The parts of the description besides architecture and vocabulary. */
+static bool model_file_get_rest(const char *path, const cti_json *d, ct_lm *m)
+{
+    const cti_json *corpus = model_file_field(path, d, "corpus", CTI_JSON_OBJECT), *sha, *notes;
+    int clean;
+
+    if (!corpus || !(sha = model_file_field(path, corpus, "sha256", CTI_JSON_STRING)) ||
+        !model_file_get_integer(path, corpus, "tokens", 0, INT64_MAX, &m->corpus_tokens) ||
+        !model_file_get_name(path, d, "clean", ct_clean_from_name, &clean) ||
+        !(notes = model_file_field(path, d, "training", CTI_JSON_OBJECT)))
+        return false;
+    if (!model_file_is_sha256(sha->text))
+        return model_file_wrong(
+            path, "description: the SHA-256 of the corpus is not 64 hexadecimal digits");
+    strcpy(m->sha256, sha->text);
+    m->clean = (ct_clean)clean;
+    return model_file_get_notes(path, notes, m);
+}
+
+/* The text of a description as JSON; NULL with the error. */
+static cti_json *model_file_parse(const char *path, const char *text)
+{
+    cti_json_error error;
+    cti_json *d = cti_json_read(text, strlen(text), (cti_json_limits){ 0 }, &error);
+
+    if (!d && error.memory)
+        cti_out_of_memory("ct_lm_load", error.memory);
+    else if (!d)
+        model_file_wrong(path, "\"" KEY "\" of its metadata %s (offset %zu)", error.what,
+                         error.offset);
+    else if (d->type != CTI_JSON_OBJECT)
+        model_file_wrong(path, "\"" KEY "\" of its metadata is not a JSON object");
+    else
+        return d;
+    cti_release(d);
+    return NULL;
+}
+
+/* The description of an open file, to cti_release; NULL with the error. */
+static cti_json *model_file_read_description(const char *path, const ct_safetensors *f)
 {
     const char *text = ct_safetensors_metadata(f, KEY);
-    json_t *d = NULL;
-    json_error_t error;
+    cti_json *d = text ? model_file_parse(path, text) : NULL;
     int64_t version;
-    const json_t *type;
+    const cti_json *type;
 
     if (!text)
         model_file_wrong(path, "is not a model file (its metadata have no \"" KEY "\")");
-    else if (!(d = json_loads(text, JSON_REJECT_DUPLICATES, &error)) || !json_is_object(d))
-        model_file_wrong(path, "\"" KEY "\" of its metadata is not a JSON object%s%s",
-                         d ? "" : ": ", d ? "" : cti_quote(error.text).s);
-    else if ((type = model_file_field(path, d, "type", JSON_STRING)) &&
-             strcmp(json_string_value(type), TYPE) != 0)
-        model_file_wrong(path, "is a model of type %s; it must be \"" TYPE "\"",
-                         cti_quote(json_string_value(type)).s);
-    else if (type && model_file_get_integer(path, d, "version", 1, FORMAT, &version))
-        return d;
-    json_decref(d);
+    else if (d && (type = model_file_field(path, d, "type", CTI_JSON_STRING))) {
+        if (strcmp(type->text, TYPE) != 0)
+            model_file_wrong(path, "is a model of type %s; it must be \"" TYPE "\"",
+                             cti_quote(type->text).s);
+        else if (model_file_get_integer(path, d, "version", 1, FORMAT, &version))
+            return d;
+    }
+    cti_release(d);
     return NULL;
 }
 
@@ -493,7 +503,7 @@ static bool model_file_load_weights(const char *path, ct_params *params)
 
 static ct_lm *model_file_load(const char *path, const ct_safetensors *f, ct_device device)
 {
-    json_t *d = model_file_read_description(path, f);
+    cti_json *d = model_file_read_description(path, f);
     ct_lm_options o = { .device = device };
     ct_vocab *v =
         d && model_file_get_options(path, d, &o) ? model_file_get_vocabulary(path, d) : NULL;
@@ -507,7 +517,7 @@ static ct_lm *model_file_load(const char *path, const ct_safetensors *f, ct_devi
         ct_lm_free(m);
         m = NULL;
     }
-    json_decref(d);
+    cti_release(d);
     return m;
 }
 
@@ -528,19 +538,17 @@ ct_lm *ct_lm_load(const char *path, ct_device device)
 
 static void model_file_print_notes(const ct_lm *m, FILE *out)
 {
-    const json_t *value;
-    const char *key;
+    for (size_t i = 0; i < m->notes.count; i++) {
+        const cti_note *note = &m->notes.at[i];
 
-    json_object_foreach(m->notes, key, value)
-    {
         fprintf(out, "  ");
-        cti_print_text(key, out);
-        if (json_is_string(value)) {
+        cti_print_text(note->what, out);
+        if (note->text) {
             fprintf(out, ": ");
-            cti_print_text(json_string_value(value), out);
+            cti_print_text(note->text, out);
             fputc('\n', out);
         } else {
-            cti_print(out, ": %.6g\n", json_number_value(value));
+            cti_print(out, ": %.6g\n", note->number);
         }
     }
 }

@@ -14,12 +14,13 @@
 #include "autograd/internal.h"
 #include "data/internal.h"
 #include "optim/internal.h"
+#include "tensor/hooks.h"
+#include "tensor/json.h"
 #include "tensor/text.h"
 #include "train/internal.h"
 
 #include <cotangent/tensor/build_info.h>
 
-#include <jansson.h>
 #include <string.h>
 
 static const char *const me = "ct_fit";
@@ -31,60 +32,55 @@ const char *cti_run_param_name(const cti_run *r, const ct_param *p)
 
 /* ---- the description ---- */
 
-/* object[key] = text. False with an error. */
-static bool describe_text(json_t *object, const char *key, const char *text)
+/* Adds a member "key": "text". False with an error. */
+static bool describe_text(cti_buffer *b, const char *key, const char *text)
 {
-    json_t *value = object ? json_string(text) : NULL;
-
-    if (object && value && json_object_set_new(object, key, value) == 0)
-        return true;
-    if (!cti_is_utf8(key) || !cti_is_utf8(text))
+    if (!cti_is_utf8(key) || !cti_is_utf8(text)) {
         ct_raise(CT_ERR_ARGUMENT, me, "the hyperparameter %s or its value is not UTF-8",
                  cti_quote(key).s);
-    else
-        cti_out_of_memory(me, strlen(text));
-    return false;
+        return false;
+    }
+    cti_json_add_key(b, key);
+    cti_json_add_text(b, text);
+    return true;
 }
 
-/* object[key] = an object of entries, which are freed. False with an error. */
-static bool describe_entries(json_t *object, const char *key, cti_entries *e)
+/* Adds a member whose value is an object of entries, which are freed. False with an error. */
+static bool describe_entries(cti_buffer *b, const char *key, cti_entries *e)
 {
-    json_t *part = json_object();
-    bool done = object && part && !cti_entries_failed(e);
+    bool done = !cti_entries_failed(e);
 
     if (!done)
         cti_out_of_memory(me, e->count * sizeof *e->at);
+    cti_json_add_key(b, key);
+    cti_buffer_add(b, "{", 1);
     for (size_t i = 0; done && i < e->count; i++) {
         const char *text = e->at[i].value.bytes;
 
-        done = describe_text(part, e->at[i].name.bytes, text ? text : "");
+        done = describe_text(b, e->at[i].name.bytes, text ? text : "");
     }
-    if (done && json_object_set(object, key, part) != 0) {
-        cti_out_of_memory(me, sizeof *part);
-        done = false;
-    }
-    json_decref(part);
+    cti_buffer_add(b, "}", 1);
     cti_entries_free(e);
     return done;
 }
 
-static bool describe_optimizer(json_t *object, const cti_run *r)
+static bool describe_optimizer(cti_buffer *b, const cti_run *r)
 {
     cti_entries e = { 0 };
 
     cti_optimizer_describe(r->optimizer, &e);
-    return describe_entries(object, "optimizer", &e);
+    return describe_entries(b, "optimizer", &e);
 }
 
-static bool describe_loader(json_t *object, const char *key, const ct_loader *l)
+static bool describe_loader(cti_buffer *b, const char *key, const ct_loader *l)
 {
     cti_entries e = { 0 };
 
     cti_loader_describe(l, &e);
-    return describe_entries(object, key, &e);
+    return describe_entries(b, key, &e);
 }
 
-static bool describe_trainer(json_t *object, const cti_run *r)
+static bool describe_trainer(cti_buffer *b, const cti_run *r)
 {
     static const char *const kinds[] = { [CT_PERPLEXITY_TOKENS] = "tokens",
                                          [CT_PERPLEXITY_BATCHES] = "batches",
@@ -96,21 +92,28 @@ static bool describe_trainer(json_t *object, const cti_run *r)
     cti_buffer_print(cti_entries_add(&e, "perplexity"), "%s", kinds[r->perplexity]);
     cti_buffer_print(cti_entries_add(&e, "schedule_interval"),
                      t->schedule_interval == CT_INTERVAL_STEP ? "step" : "epoch");
-    return describe_entries(object, "trainer", &e);
+    return describe_entries(b, "trainer", &e);
 }
 
-static bool describe_hyperparameters(json_t *object, const ct_metadata *h)
+/* True if a later pair has the same key; that one holds. */
+static bool describe_is_replaced(const ct_metadata *pair)
 {
-    json_t *pairs = json_object();
+    for (const ct_metadata *later = pair + 1; later->key; later++)
+        if (strcmp(later->key, pair->key) == 0)
+            return true;
+    return false;
+}
+
+static bool describe_hyperparameters(cti_buffer *b, const ct_metadata *h)
+{
     bool done = true;
 
+    cti_json_add_key(b, "hyperparameters");
+    cti_buffer_add(b, "{", 1);
     for (; done && h && h->key; h++)
-        done = describe_text(pairs, h->key, h->value ? h->value : "");
-    if (done && json_object_set(object, "hyperparameters", pairs) != 0) {
-        cti_out_of_memory(me, sizeof *pairs);
-        done = false;
-    }
-    json_decref(pairs);
+        if (!describe_is_replaced(h))
+            done = describe_text(b, h->key, h->value ? h->value : "");
+    cti_buffer_add(b, "}", 1);
     return done;
 }
 
@@ -125,29 +128,33 @@ static void describe_processor(char text[200])
         snprintf(text, 200, "%s, %.150s", b.code_path, b.blas);
 }
 
-json_t *cti_run_describe(cti_run *r)
+const char *cti_run_describe(cti_run *r)
 {
+    cti_buffer b = { 0 };
     char processor[200];
-    json_t *o;
+    bool done;
 
     if (r->description)
         return r->description;
-    o = json_object();
     describe_processor(processor);
-    if (describe_text(o, "version", PACKAGE_VERSION) && describe_text(o, "processor", processor) &&
-        describe_optimizer(o, r) && describe_trainer(o, r) &&
-        describe_loader(o, "train_loader", r->train) &&
-        (!r->val || describe_loader(o, "validation_loader", r->val)) &&
-        describe_hyperparameters(o, r->trainer->hyperparameters))
-        r->description = o;
-    else
-        json_decref(o);
-    return r->description;
+    cti_buffer_add(&b, "{", 1);
+    done = describe_text(&b, "version", PACKAGE_VERSION) &&
+           describe_text(&b, "processor", processor) && describe_optimizer(&b, r) &&
+           describe_trainer(&b, r) && describe_loader(&b, "train_loader", r->train) &&
+           (!r->val || describe_loader(&b, "validation_loader", r->val)) &&
+           describe_hyperparameters(&b, r->trainer->hyperparameters);
+    cti_buffer_add(&b, "}", 1);
+    if (done && !b.failed)
+        return r->description = b.bytes;
+    if (done)
+        ct_raise(CT_ERR_MEMORY, me, "out of memory for the description of the run");
+    cti_buffer_free(&b);
+    return NULL;
 }
 
 void cti_run_forget_description(cti_run *r)
 {
-    json_decref(r->description);
+    cti_release(r->description);
     r->description = NULL;
 }
 
@@ -160,19 +167,21 @@ typedef struct differences {
 } differences;
 
 /* A value of a description, for a message. */
-static cti_quoted compare_quote(const json_t *value)
+static cti_quoted compare_quote(const cti_json *value)
 {
     cti_quoted q = { "absent" };
 
-    if (json_is_string(value))
-        return cti_quote(json_string_value(value));
-    if (json_is_number(value))
-        cti_format(q.s, sizeof q.s, "%.10g", json_number_value(value));
+    if (cti_json_text(value))
+        return cti_quote(value->text);
+    if (cti_json_is(value, CTI_JSON_INTEGER))
+        snprintf(q.s, sizeof q.s, "%lld", (long long)value->integer);
+    else if (cti_json_is(value, CTI_JSON_REAL))
+        snprintf(q.s, sizeof q.s, "%.40s", value->text);
     else if (value)
         snprintf(q.s, sizeof q.s, "%s",
-                 json_is_true(value)    ? "true"
-                 : json_is_false(value) ? "false"
-                                        : "given");
+                 value->type == CTI_JSON_TRUE    ? "true"
+                 : value->type == CTI_JSON_FALSE ? "false"
+                                                 : "given");
     return q;
 }
 
@@ -200,40 +209,39 @@ static void compare_differs(differences *d, const char *what, const char *there,
         d->more++;
 }
 
-static void compare_objects(differences *d, const char *name, const json_t *there, json_t *here);
+static void compare_objects(differences *d, const char *name, const cti_json *there,
+                            const cti_json *here);
 
 /* Notes how two values differ; name is "optimizer.momentum". Either may be NULL. */
-static void compare_values(differences *d, const char *name, json_t *there, json_t *here)
+static void compare_values(differences *d, const char *name, const cti_json *there,
+                           const cti_json *here)
 {
-    if (there && here && json_equal(there, here))
+    if (there && here && cti_json_equal(there, here))
         return;
-    if (json_is_object(there) && json_is_object(here))
+    if (cti_json_is(there, CTI_JSON_OBJECT) && cti_json_is(here, CTI_JSON_OBJECT))
         compare_objects(d, name, there, here); /* at most as deep as our own description */
-    else if (json_is_array(there) && json_is_array(here))
+    else if (cti_json_is(there, CTI_JSON_ARRAY) && cti_json_is(here, CTI_JSON_ARRAY))
         compare_differs(d, name, "another list", "this one");
     else
         compare_differs(d, name, compare_quote(there).s, compare_quote(here).s);
 }
 
 /* The same for all keys of two objects. Names of hyperparameters stand alone. */
-static void compare_objects(differences *d, const char *name, const json_t *there, json_t *here)
+static void compare_objects(differences *d, const char *name, const cti_json *there,
+                            const cti_json *here)
 {
     bool plain = !*name || strcmp(name, "hyperparameters") == 0;
     char full[200];
-    const char *key;
-    json_t *value;
 
-    json_object_foreach(here, key, value)
-    {
-        snprintf(full, sizeof full, "%.90s%s%.90s", plain ? "" : name, plain ? "" : ".", key);
+    for (const cti_json *v = cti_json_first(here); v; v = v->next) {
+        snprintf(full, sizeof full, "%.90s%s%.90s", plain ? "" : name, plain ? "" : ".", v->key);
         if (strcmp(full, "processor") != 0 || *name)
-            compare_values(d, full, json_object_get(there, key), value);
+            compare_values(d, full, cti_json_get(there, v->key), v);
     }
-    json_object_foreach((json_t *)there, key, value)
-    {
-        snprintf(full, sizeof full, "%.90s%s%.90s", plain ? "" : name, plain ? "" : ".", key);
-        if (!json_object_get(here, key))
-            compare_values(d, full, value, NULL);
+    for (const cti_json *v = cti_json_first(there); v; v = v->next) {
+        snprintf(full, sizeof full, "%.90s%s%.90s", plain ? "" : name, plain ? "" : ".", v->key);
+        if (!cti_json_get(here, v->key))
+            compare_values(d, full, v, NULL);
     }
 }
 
@@ -267,24 +275,44 @@ static void compare_texts(differences *d, const char *what, const char *there, c
     compare_differs(d, what, compare_excerpt(there, at).s, compare_excerpt(here, at).s);
 }
 
-/* The texts that the trainer was given to describe the model: JSON, or any text. */
+/* A text as a JSON object, to cti_release; NULL if it is another text, or memory is out (*failed). */
+static cti_json *compare_read(const char *text, bool *failed)
+{
+    cti_json_error error = { 0 };
+    cti_json *v = text ? cti_json_read(text, strlen(text), (cti_json_limits){ 0 }, &error) : NULL;
+
+    if (error.memory) {
+        cti_out_of_memory(me, error.memory);
+        *failed = true;
+    }
+    if (cti_json_is(v, CTI_JSON_OBJECT))
+        return v;
+    cti_release(v);
+    return NULL;
+}
+
+/* Two descriptions of a model that differ: JSON, or any text. */
+static void compare_model_texts(differences *d, const char *there, const char *here)
+{
+    cti_json *old = compare_read(there, &d->text.failed);
+    cti_json *own = compare_read(here, &d->text.failed);
+
+    if (old && own && !cti_json_equal(old, own))
+        compare_objects(d, "model", old, own);
+    else
+        compare_texts(d, "the model's description", there, here);
+    cti_release(old);
+    cti_release(own);
+}
+
+/* The texts that the trainer was given to describe the model. */
 static void compare_models(differences *d, const char *there, const char *here)
 {
-    json_t *old = there ? json_loads(there, 0, NULL) : NULL;
-    json_t *own = here ? json_loads(here, 0, NULL) : NULL;
-
-    if (!there || !here) {
-        if (there || here)
-            compare_differs(d, "the model's description", there ? "given" : "absent",
-                            here ? "given" : "absent");
-    } else if (strcmp(there, here) != 0) {
-        if (json_is_object(old) && json_is_object(own) && !json_equal(old, own))
-            compare_objects(d, "model", old, own);
-        else
-            compare_texts(d, "the model's description", there, here);
-    }
-    json_decref(old);
-    json_decref(own);
+    if (there && here && strcmp(there, here) != 0)
+        compare_model_texts(d, there, here);
+    else if (!there != !here)
+        compare_differs(d, "the model's description", there ? "given" : "absent",
+                        here ? "given" : "absent");
 }
 
 /* "F32 [2,3]"; "absent" if the file has no tensor i. */
@@ -341,9 +369,9 @@ static void compare_report(const differences *d, const char *path)
              more);
 }
 
-static void note_processor(const cti_run *r, const json_t *there)
+static void note_processor(const cti_run *r, const cti_json *there)
 {
-    const char *old = json_string_value(json_object_get(there, "processor"));
+    const char *old = cti_json_text(cti_json_get(there, "processor"));
     char here[200];
 
     describe_processor(here);
@@ -353,25 +381,34 @@ static void note_processor(const cti_run *r, const json_t *there)
                 cti_quote(old).s, cti_quote(here).s);
 }
 
-ct_status cti_resume_check(cti_run *r, const ct_safetensors *f, const char *path)
+/* Compares the run with a checkpoint's description of its own, and with its model and tensors. */
+static void compare_run(const cti_run *r, const ct_safetensors *f, const char *path,
+                        const cti_json *there, const cti_json *here)
 {
-    const char *text = ct_safetensors_metadata(f, "cotangent.training");
-    json_t *there = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    json_t *here = cti_run_describe(r);
     differences d = { .more = 0 };
 
-    if (here && !json_is_object(there)) {
-        ct_raise(CT_ERR_FORMAT, me, "%.300s is not a checkpoint of a run", path);
-    } else if (here) {
-        compare_objects(&d, "", there, here);
-        compare_models(&d, ct_safetensors_metadata(f, "cotangent.model"), r->trainer->model_json);
-        compare_parameters(&d, f, r);
-        if (d.text.size || d.text.failed)
-            compare_report(&d, path);
-        else
-            note_processor(r, there);
-    }
+    compare_objects(&d, "", there, here);
+    compare_models(&d, ct_safetensors_metadata(f, "cotangent.model"), r->trainer->model_json);
+    compare_parameters(&d, f, r);
+    if (d.text.size || d.text.failed)
+        compare_report(&d, path);
+    else
+        note_processor(r, there);
     cti_buffer_free(&d.text);
-    json_decref(there);
+}
+
+ct_status cti_resume_check(cti_run *r, const ct_safetensors *f, const char *path)
+{
+    bool failed = false;
+    cti_json *there = compare_read(ct_safetensors_metadata(f, "cotangent.training"), &failed);
+    const char *own = failed ? NULL : cti_run_describe(r);
+    cti_json *here = compare_read(own, &failed);
+
+    if (own && !failed && !there)
+        ct_raise(CT_ERR_FORMAT, me, "%.300s is not a checkpoint of a run", path);
+    else if (there && here)
+        compare_run(r, f, path, there, here);
+    cti_release(there);
+    cti_release(here);
     return ct_error();
 }

@@ -91,7 +91,8 @@ typedef struct ct_load_options {
  * Raises CT_ERR_SHAPE or CT_ERR_DTYPE (nothing is converted) if a tensor does not fit;
  * CT_ERR_FORMAT if names are missing or unexpected and .non_strict is false, if tied names differ,
  * or if .rename gives two tensors one name; CT_ERR_ARGUMENT for a NULL argument; and the errors of
- * ct_safetensors_open and ct_safetensors_load. */
+ * ct_safetensors_open and ct_safetensors_load. A missing file is an error, too: CT_ERR_IO stays
+ * recorded until ct_error_clear. */
 ct_status ct_params_load(ct_params *set, const char *path, ct_load_options options) CT_WARN_UNUSED;
 
 #ifdef __cplusplus

@@ -8,7 +8,7 @@
 - One made there loads here by load_state_dict(strict=True), and predicts the same ids here.
 - Tensors of every shared dtype, and arrays of NumPy's in C's and Fortran's order, come back with
   the same bits.
-- The metadata's SHA-256 is that of the payload.
+- The metadata's digests are those of the header and of the payload.
 
 Exits with 77, which automake takes for "skipped", where PyTorch, safetensors or NumPy is absent.
 """
@@ -90,10 +90,17 @@ def model_from_there(kind):
     model.load_state_dict(load_file("there.safetensors"), strict=True)
     compare_predictions("to PyTorch", model, "there.safetensors")
     with open("there.safetensors", "rb") as f:
-        (length,) = struct.unpack("<Q", f.read(8))
-        metadata = json.loads(f.read(length))["__metadata__"]
+        length = f.read(8)
+        header = f.read(struct.unpack("<Q", length)[0])
         digest = hashlib.sha256(f.read()).hexdigest()
-    assert metadata == {"format": "pt", "cotangent.payload_sha256": digest}, metadata
+    metadata = json.loads(header)["__metadata__"]
+    own = metadata["cotangent.header_sha256"]
+    zeroed = header.replace(own.encode(), b"0" * 64)
+    assert metadata == {
+        "format": "pt",
+        "cotangent.payload_sha256": digest,
+        "cotangent.header_sha256": hashlib.sha256(length + zeroed).hexdigest(),
+    }, metadata
 
 
 def same_bits(a, b):

@@ -1,0 +1,96 @@
+/* json.h - JSON (RFC 8259): a strict reader for text that nobody has checked, and a writer. (internal)
+ *
+ *     cti_json_error error;
+ *     cti_json *root = cti_json_read(text, size, (cti_json_limits){ .depth = 8 }, &error);
+ *     const cti_json *name = cti_json_get(root, "name"), *v;
+ *
+ *     for (v = cti_json_first(root); v; v = v->next) ...
+ *     cti_release(root);
+ *
+ * The reader accepts what RFC 8259 allows and nothing else. It also refuses a key that occurs twice in
+ * an object, \u0000 in a string, an integer outside int64, and a number of more than 300 characters.
+ * It uses no recursion. It reads the text twice: the first time to check it and to count, the second
+ * time to fill one block of memory of the size that was counted. So memory can fail only once, before
+ * anything is built, and the time is proportional to the size (n log n for the keys). */
+#ifndef COTANGENT_TENSOR_JSON_H
+#define COTANGENT_TENSOR_JSON_H
+
+#include "tensor/buffer.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum cti_json_type {
+    CTI_JSON_NULL,
+    CTI_JSON_FALSE,
+    CTI_JSON_TRUE,
+    CTI_JSON_INTEGER,
+    CTI_JSON_REAL, /* a number with a fraction or an exponent */
+    CTI_JSON_STRING,
+    CTI_JSON_ARRAY,
+    CTI_JSON_OBJECT,
+} cti_json_type;
+
+/* A value. A block of memory holds all values of a text and their strings; the root is its start. */
+typedef struct cti_json cti_json;
+struct cti_json {
+    const char *key;      /* of a member of an object, else NULL */
+    const cti_json *next; /* the next element or member, or NULL */
+    union {
+        int64_t integer;
+        const char *text; /* a string without NUL; a real as it is written */
+        const cti_json *first;
+    };
+    uint32_t count;  /* of elements, of members, or of the bytes of text */
+    uint32_t offset; /* of the value in the text, or of its key */
+    cti_json_type type;
+};
+
+#define CTI_JSON_DEPTH 32
+
+/* What a text may have at most; 0: no limit but these: 32 levels and 4 GB of text. */
+typedef struct cti_json_limits {
+    int depth;    /* nested arrays and objects */
+    int keys;     /* members of all objects together */
+    int elements; /* of one array */
+    int values;   /* all together */
+} cti_json_limits;
+
+typedef struct cti_json_error {
+    size_t memory;  /* not 0: so many bytes were not there, and the rest is not set */
+    size_t offset;  /* where the text is wrong */
+    char what[160]; /* "is not JSON: ...", "is nested more than 3 deep" */
+} cti_json_error;
+
+/* Reads a text of one value. Returns its root, to be freed by cti_release, or NULL with *error. Raises
+ * nothing. */
+cti_json *cti_json_read(const char *text, size_t size, cti_json_limits limits,
+                        cti_json_error *error);
+
+/* The member of an object with a key, or NULL. Takes NULL and other values as empty objects. */
+const cti_json *cti_json_get(const cti_json *object, const char *key);
+
+/* The first element or member, NULL if there is none or v is neither an array nor an object. */
+const cti_json *cti_json_first(const cti_json *v);
+
+/* The text of a string; NULL for NULL and for another value. */
+const char *cti_json_text(const cti_json *v);
+
+bool cti_json_is(const cti_json *v, cti_json_type type);
+bool cti_json_is_number(const cti_json *v);
+
+/* The value of a number, whatever the locale; infinite if it is too large. 0 for another value. */
+double cti_json_number(const cti_json *v);
+
+/* True if the values are the same. Members of objects may be in any order; a real is the same if it is
+ * written the same. */
+bool cti_json_equal(const cti_json *a, const cti_json *b);
+
+/* Adds text, which must be UTF-8, as a string in quotes. */
+void cti_json_add_text(cti_buffer *b, const char *text);
+
+/* Adds a key and its colon, with a comma before it unless an object has just been opened. */
+void cti_json_add_key(cti_buffer *b, const char *key);
+
+#endif

@@ -43,6 +43,10 @@ ct_status ct_backward(ct_tensor *loss);
  * the gradient of t: backward starts from it. */
 ct_status ct_backward_with(ct_tensor *t, ct_tensor *gradient);
 
+/* Threads: ct_backward adds to the gradients of leaves, so one thread at a time may run it on graphs
+ * that share a leaf. ct_grad changes no leaf: any number of threads may differentiate graphs of their
+ * own that share leaves. */
+
 /* Computes gradients without changing those of the leaves: grads[i] becomes the gradient of sum
  * over j of <outputs[j], grad_outputs[j]> with respect to inputs[i], a tensor of the innermost
  * scope that shares its memory with nothing else. grad_outputs, or an entry of it, may be NULL for an output of one element; it counts as 1.

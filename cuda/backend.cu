@@ -1,13 +1,19 @@
 /* backend.cu - the plug-in: what it exports, its devices, their queues and memory.
  *
- * A device has two streams for the whole process: one for all that is computed, so that a buffer
- * may pass from thread to thread and be used again without waiting, and one for copies ahead. Bytes
- * from the host go through a ring of pinned memory, so that the host need not wait for them; each
- * quarter of it is used again when an event says that its copies are done. */
+ * A device has two streams for the whole process: one for all kernels, so that a buffer may pass
+ * from thread to thread and be used again without waiting, and one for copies ahead. Bytes from the
+ * host go through a ring of pinned memory, so that the host need not wait for them; each quarter of
+ * it is used again when an event says that its copies are done.
+ *
+ * A thread that captures a step records it on a stream of its own, so that the graph never contains
+ * the work of another thread. The graph is replayed on the stream of all kernels.
+ *
+ * Each living thread has a fault word on each device that it uses. */
 #include "cuda/cuda.h"
 
 #include <atomic>
 #include <mutex>
+#include <vector>
 
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +24,7 @@
 #define NAME "cuda-emu"
 #endif
 
-#define FAULT_WORDS 64 /* one for each thread; with more threads, some share one */
+#define FAULT_WORDS 64 /* are allocated at once */
 #define QUARTER ((size_t)1 << 20)
 
 static const cti_host *host;
@@ -31,26 +37,45 @@ struct ring {
     bool used[4];
 };
 
+/* Fault words on the device and their copies in pinned memory of the host: a chunk of FAULT_WORDS, or
+ * those of one thread. Chunks stay until the process ends, because graphs and queued kernels have
+ * pointers to the words. */
+struct fault_words {
+    unsigned long long *word, *seen;
+};
+
 struct device {
     bool tried, ready;
     cudaStream_t stream[2]; /* by cti_queue */
     ring staging[2];
-    std::mutex lock;           /* of the rings */
-    unsigned long long *fault; /* FAULT_WORDS of them, on the device */
-    unsigned long long *seen;  /* their copies here, pinned */
-    bool capturing;            /* a step is being noted */
+    std::mutex lock;                 /* of the rings */
+    std::vector<fault_words> faults; /* chunk i is for the slots from i * FAULT_WORDS on */
+    std::vector<cudaStream_t> idle;  /* streams for captures */
     std::atomic<uint64_t> launches, synchronisations, uploads, downloads, upload_bytes,
         download_bytes, allocations;
 };
 
 static device devices[CTI_PLUGIN_DEVICES];
-static device no_device; /* current after a failure: it is not ready */
-static std::mutex device_lock;
-static std::atomic<unsigned> thread_count;
+static device no_device;       /* current after a failure: it is not ready */
+static std::mutex device_lock; /* guards tried, ready, faults and idle of devices, and the slots */
+
+/* The slots of living threads. They are never destroyed, since a thread may end after the process's
+ * destructors have begun. */
+static std::vector<bool> &slots = *new std::vector<bool>;
+
+/* A thread's number among the living ones. It is given back when the thread ends. */
+struct thread_slot {
+    size_t number;
+
+    thread_slot();
+    ~thread_slot();
+};
 
 static thread_local device *current;
-static thread_local unsigned my_word, met; /* this thread's fault word; devices it has used */
-static thread_local bool numbered;
+static thread_local fault_words my_words[CTI_PLUGIN_DEVICES]; /* NULL until the first use */
+static thread_local fault_words mine;                         /* those of the current device */
+static thread_local device *captured; /* the device of the step that this thread records; or NULL */
+static thread_local cudaStream_t capture_stream;
 
 /* ---- errors ---- */
 
@@ -70,23 +95,72 @@ void cu_raise(ct_status status, const char *slot, const char *what)
 
 /* ---- devices ---- */
 
-/* The streams and the fault words of a device. They stay until the process ends. */
+/* The streams of a device. They stay until the process ends. */
 static bool device_start(device *d)
 {
-    static const char *const me = "start";
-    void *fault = NULL, *seen = NULL;
-    size_t bytes = FAULT_WORDS * sizeof *d->fault;
     int i;
 
     for (i = 0; i < 2; i++)
-        if (!cu_check(cudaStreamCreateWithFlags(&d->stream[i], cudaStreamNonBlocking), me))
+        if (!cu_check(cudaStreamCreateWithFlags(&d->stream[i], cudaStreamNonBlocking), "start"))
             return false;
-    if (!cu_check(cudaMallocAsync(&fault, bytes, d->stream[CTI_COMPUTE]), me) ||
-        !cu_check(cudaHostAlloc(&seen, bytes, cudaHostAllocDefault), me) ||
-        !cu_check(cudaMemsetAsync(fault, 0xff, bytes, d->stream[CTI_COMPUTE]), me))
+    return true;
+}
+
+thread_slot::thread_slot()
+{
+    std::lock_guard<std::mutex> guard(device_lock);
+
+    for (number = 0; number < slots.size() && slots[number];)
+        number++;
+    if (number == slots.size())
+        slots.push_back(true);
+    slots[number] = true;
+}
+
+thread_slot::~thread_slot()
+{
+    std::lock_guard<std::mutex> guard(device_lock);
+
+    slots[number] = false;
+}
+
+/* Adds a chunk of fault words. device_lock is held. */
+static bool faults_grow(device *d)
+{
+    size_t bytes = FAULT_WORDS * sizeof(unsigned long long);
+    void *word = NULL, *seen = NULL;
+
+    if (!cu_check(cudaMallocAsync(&word, bytes, d->stream[CTI_COMPUTE]), "select"))
         return false;
-    d->fault = (unsigned long long *)fault;
-    d->seen = (unsigned long long *)seen;
+    if (!cu_check(cudaHostAlloc(&seen, bytes, cudaHostAllocDefault), "select")) {
+        cu_check(cudaFreeAsync(word, d->stream[CTI_COMPUTE]), "select");
+        return false;
+    }
+    d->faults.push_back(
+        { static_cast<unsigned long long *>(word), static_cast<unsigned long long *>(seen) });
+    return true;
+}
+
+/* Gives this thread its fault word on d, and clears it: a thread that has ended may have left a
+ * fault in it. Kernels of that thread come before the clearing in the stream. */
+static bool faults_meet(device *d, fault_words *words)
+{
+    static thread_local thread_slot slot;
+    fault_words chunk;
+    {
+        std::lock_guard<std::mutex> guard(device_lock);
+
+        while (d->faults.size() <= slot.number / FAULT_WORDS)
+            if (!faults_grow(d))
+                return false;
+        chunk = d->faults[slot.number / FAULT_WORDS];
+    }
+    chunk.seen += slot.number % FAULT_WORDS;
+    chunk.word += slot.number % FAULT_WORDS;
+    if (!cu_check(cudaMemsetAsync(chunk.word, 0xff, sizeof *chunk.word, d->stream[CTI_COMPUTE]),
+                  "select"))
+        return false;
+    *words = chunk;
     return true;
 }
 
@@ -96,14 +170,10 @@ void cu_select(int ordinal)
 
     if (d == current)
         return;
-    if (!cu_check(cudaSetDevice(ordinal), "select")) {
-        current = &no_device;
+    current = &no_device;
+    mine = { NULL, NULL };
+    if (!cu_check(cudaSetDevice(ordinal), "select"))
         return;
-    }
-    if (!numbered) {
-        numbered = true;
-        my_word = thread_count.fetch_add(1) % FAULT_WORDS;
-    }
     {
         std::lock_guard<std::mutex> guard(device_lock);
 
@@ -111,24 +181,30 @@ void cu_select(int ordinal)
             d->tried = true;
             d->ready = device_start(d);
         }
+        if (!d->ready)
+            return;
     }
+    if (!my_words[ordinal].word && !faults_meet(d, &my_words[ordinal]))
+        return;
+    mine = my_words[ordinal];
     current = d;
-    if (d->ready && !(met & 1u << ordinal)) {
-        met |= 1u << ordinal; /* a thread that has ended may have left a fault in it */
-        cu_check(
-            cudaMemsetAsync(d->fault + my_word, 0xff, sizeof *d->fault, d->stream[CTI_COMPUTE]),
-            "select");
-    }
+}
+
+bool cu_ready(const char *slot)
+{
+    if (!current->ready)
+        cu_raise(CT_ERR_DEVICE, slot, "the device could not be started");
+    return current->ready;
 }
 
 cudaStream_t cu_stream()
 {
-    return current->stream[CTI_COMPUTE];
+    return current == captured ? capture_stream : current->stream[CTI_COMPUTE];
 }
 
 unsigned long long *cu_fault_word()
 {
-    return current->fault + my_word;
+    return mine.word;
 }
 
 void cu_count_launch()
@@ -144,7 +220,7 @@ void *cu_allocate(size_t bytes)
 
     if (!current->ready)
         return NULL;
-    cudaError_t error = cudaMallocAsync(&p, bytes ? bytes : 1, cu_stream());
+    cudaError_t error = cudaMallocAsync(&p, bytes ? bytes : 1, current->stream[CTI_COMPUTE]);
 
     current->allocations++;
     if (error == cudaErrorMemoryAllocation)
@@ -155,13 +231,16 @@ void *cu_allocate(size_t bytes)
 void cu_release(void *data, size_t bytes)
 {
     (void)bytes;
-    cu_check(cudaFreeAsync(data, cu_stream()), "release");
+    if (cu_ready("release"))
+        cu_check(cudaFreeAsync(data, current->stream[CTI_COMPUTE]), "release");
 }
 
 void *cu_scratch(size_t bytes, const char *slot)
 {
     void *p = NULL;
 
+    if (!cu_ready(slot))
+        return NULL;
     return cu_check(cudaMallocAsync(&p, bytes ? bytes : 1, cu_stream()), slot) ? p : NULL;
 }
 
@@ -230,11 +309,13 @@ static void upload_by(cti_queue queue, void *to, const void *from, size_t bytes)
     char *at = (char *)to;
     const char *source = (const char *)from;
 
+    if (!cu_ready("upload"))
+        return;
     d->uploads++;
     d->upload_bytes += bytes;
     std::lock_guard<std::mutex> guard(d->lock);
 
-    if (d->capturing) { /* at a replay the ring would hold other bytes */
+    if (d == captured) { /* at a replay the ring would hold other bytes */
         cu_raise(CT_ERR_DEVICE, "upload", "a captured step may not take data from the host");
         return;
     }
@@ -265,10 +346,11 @@ static void upload_ahead(void *to, const void *from, size_t bytes)
  * stream, so it is there too. */
 static ct_status wait_and_see(cti_fault *fault, const char *slot)
 {
-    device *d = current;
-    unsigned long long *word = &d->seen[my_word], found;
+    unsigned long long *word = mine.seen, found;
 
-    if (d->capturing) {
+    if (!cu_ready(slot))
+        return CT_OK;
+    if (current == captured) {
         cu_raise(CT_ERR_DEVICE, slot, "a captured step may not read the device");
         return CT_OK;
     }
@@ -291,7 +373,7 @@ ct_status cu_download(void *to, const void *data, size_t bytes, cti_fault *fault
     current->downloads++;
     current->download_bytes += bytes;
     memset(to, 0, bytes); /* so that the caller never reads undefined bytes */
-    if (!current->capturing &&
+    if (current->ready && current != captured &&
         !cu_check(cudaMemcpyAsync(to, data, bytes, cudaMemcpyDeviceToHost, cu_stream()),
                   "download"))
         return CT_OK;
@@ -302,7 +384,8 @@ static ct_status synchronise(cti_fault *fault)
 {
     ct_status status = wait_and_see(fault, "synchronise");
 
-    wait_for(current->stream[CTI_COPIES], "synchronise");
+    if (current->ready)
+        wait_for(current->stream[CTI_COPIES], "synchronise");
     return status;
 }
 
@@ -322,23 +405,60 @@ static void event_free(void *event)
         cu_check(cudaEventDestroy((cudaEvent_t)event), "event");
 }
 
+static cudaStream_t stream_of(cti_queue queue)
+{
+    return queue == CTI_COMPUTE ? cu_stream() : current->stream[queue];
+}
+
 static void event_record(void *event, cti_queue queue)
 {
-    cu_check(cudaEventRecord((cudaEvent_t)event, current->stream[queue]), "event");
+    if (cu_ready("event"))
+        cu_check(cudaEventRecord((cudaEvent_t)event, stream_of(queue)), "event");
 }
 
 static void event_wait(void *event, cti_queue queue)
 {
-    cu_check(cudaStreamWaitEvent(current->stream[queue], (cudaEvent_t)event, 0), "event");
+    if (cu_ready("event"))
+        cu_check(cudaStreamWaitEvent(stream_of(queue), (cudaEvent_t)event, 0), "event");
 }
 
 /* ---- captured steps ---- */
 
+/* A stream for one capture; NULL with an error raised. */
+static cudaStream_t capture_stream_take(device *d)
+{
+    std::lock_guard<std::mutex> guard(device_lock);
+    cudaStream_t stream = NULL;
+
+    if (d->idle.empty()) {
+        cu_check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "capture");
+    } else {
+        stream = d->idle.back();
+        d->idle.pop_back();
+    }
+    return stream;
+}
+
+static void capture_stream_give(device *d, cudaStream_t stream)
+{
+    std::lock_guard<std::mutex> guard(device_lock);
+
+    d->idle.push_back(stream);
+}
+
 static bool capture_begin(void)
 {
-    current->capturing =
-        cu_check(cudaStreamBeginCapture(cu_stream(), cudaStreamCaptureModeThreadLocal), "capture");
-    return current->capturing;
+    cudaStream_t stream = cu_ready("capture") ? capture_stream_take(current) : NULL;
+
+    if (!stream)
+        return false;
+    if (!cu_check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture")) {
+        capture_stream_give(current, stream);
+        return false;
+    }
+    captured = current;
+    capture_stream = stream;
+    return true;
 }
 
 /* The graph for replay; NULL with an error raised. */
@@ -346,17 +466,21 @@ static void *capture_end(void)
 {
     cudaGraph_t noted = NULL;
     cudaGraphExec_t graph = NULL;
+    device *d = captured;
 
-    current->capturing = false;
-    if (cu_check(cudaStreamEndCapture(cu_stream(), &noted), "capture"))
+    captured = NULL;
+    if (cu_check(cudaStreamEndCapture(capture_stream, &noted), "capture"))
         cu_check(cudaGraphInstantiate(&graph, noted, 0ull), "capture");
     if (noted)
         cu_check(cudaGraphDestroy(noted), "capture");
+    capture_stream_give(d, capture_stream);
     return graph;
 }
 
 static void replay(void *graph)
 {
+    if (!cu_ready("replay"))
+        return;
     current->launches++;
     cu_check(cudaGraphLaunch((cudaGraphExec_t)graph, cu_stream()), "replay");
 }

@@ -1,7 +1,8 @@
 /* cuda.h - the plug-in's slots, its streams and memory, how kernels are started. (internal)
  *
- * tensor/backend.h lists the slots and says what each does; slot NAME is cu_NAME, in the file of
- * its family. All work of a device goes through one stream, in the order of the calls. */
+ * tensor/backend.h lists the slots and describes each; slot NAME is cu_NAME, in the file of its
+ * family. All kernels of a device go through one stream, in the order of the calls, except those
+ * that a thread records into a graph. */
 #ifndef COTANGENT_CUDA_CUDA_H
 #define COTANGENT_CUDA_CUDA_H
 
@@ -24,8 +25,11 @@ inline size_t cu_size_of(ct_dtype dtype)
 
 /* ---- backend.cu ---- */
 
-/* The stream of all kernels. */
+/* The stream of all kernels; while this thread captures a step, the stream that records it. */
 cudaStream_t cu_stream();
+
+/* False, with an error raised, if the current device could not be started. */
+bool cu_ready(const char *slot);
 
 /* True for cudaSuccess; else raises the error with the slot's name. */
 bool cu_check(cudaError_t error, const char *slot);
@@ -60,7 +64,7 @@ inline int64_t cu_blocks(int64_t n, int block)
 template <typename... P, typename... A>
 void cu_run(const char *slot, void (*kernel)(P...), int64_t blocks, int threads, A... args)
 {
-    if (blocks <= 0)
+    if (blocks <= 0 || !cu_ready(slot))
         return;
     cu_count_launch();
     cu_check(

@@ -1,6 +1,8 @@
 /* gemm.cu - matrix products by cuBLAS, which is column-major: C^T = B^T A^T, the operands swapped.
  *
- * A handle for each device's stream, with a workspace of its own; TF32 is off. */
+ * Each device has one handle with a workspace of its own; TF32 is off. The handle moves between the
+ * stream of all kernels and those of captures. Its products do not run at the same time, because all
+ * graphs are replayed on the stream of all kernels. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 
@@ -10,8 +12,16 @@
 #include <stdio.h>
 
 static const char *const gemm_slot = "gemm";
+
+struct product_handle {
+    cublasHandle_t handle; /* NULL until the first product */
+    cudaStream_t stream;   /* that it is set to */
+    void *workspace;
+    size_t bytes;
+};
+
 static std::mutex handle_lock; /* a handle serves one thread at a time */
-static cublasHandle_t handles[CTI_PLUGIN_DEVICES];
+static product_handle handles[CTI_PLUGIN_DEVICES];
 
 static bool check_blas(cublasStatus_t status)
 {
@@ -36,36 +46,53 @@ static size_t workspace_bytes()
     return (size_t)(major >= 9 ? 32 : 4) << 20;
 }
 
-/* NULL with an error raised. The handle keeps the workspace until the process ends. */
-static cublasHandle_t handle_make()
+/* Sets the stream of the handle. That takes the workspace away, which is given again. */
+static bool handle_move(product_handle *h, cudaStream_t stream)
 {
-    size_t bytes = workspace_bytes();
-    void *workspace = bytes ? cu_scratch(bytes, gemm_slot) : NULL;
-    cublasHandle_t handle = NULL;
-
-    if (!workspace)
-        return NULL;
-    if (check_blas(cublasCreate(&handle))) {
-        if (check_blas(cublasSetStream(handle, cu_stream())) &&
-            check_blas(cublasSetWorkspace(handle, workspace, bytes)) &&
-            check_blas(cublasSetMathMode(handle, CUBLAS_DEFAULT_MATH)))
-            return handle;
-        check_blas(cublasDestroy(handle));
-    }
-    cu_scratch_free(workspace);
-    return NULL;
+    if (h->stream == stream)
+        return true;
+    h->stream = NULL;
+    if (!check_blas(cublasSetStream(h->handle, stream)) ||
+        !check_blas(cublasSetWorkspace(h->handle, h->workspace, h->bytes)))
+        return false;
+    h->stream = stream;
+    return true;
 }
 
-/* The handle of the current device; NULL with an error raised. */
+/* False with an error raised. The handle keeps the workspace until the process ends. */
+static bool handle_make(product_handle *h)
+{
+    product_handle made = { NULL, NULL, NULL, workspace_bytes() };
+
+    made.workspace = made.bytes ? cu_allocate(made.bytes) : NULL;
+    if (!made.workspace) {
+        cu_raise(CT_ERR_MEMORY, gemm_slot, "no memory for the workspace of cuBLAS");
+        return false;
+    }
+    if (check_blas(cublasCreate(&made.handle))) {
+        if (handle_move(&made, cu_stream()) &&
+            check_blas(cublasSetMathMode(made.handle, CUBLAS_DEFAULT_MATH))) {
+            *h = made;
+            return true;
+        }
+        check_blas(cublasDestroy(made.handle));
+    }
+    cu_release(made.workspace, made.bytes);
+    return false;
+}
+
+/* The handle of the current device, on this thread's stream; NULL with an error raised. */
 static cublasHandle_t handle_get()
 {
-    int device = 0;
+    int number = 0;
 
-    if (!cu_check(cudaGetDevice(&device), gemm_slot))
+    if (!cu_ready(gemm_slot) || !cu_check(cudaGetDevice(&number), gemm_slot))
         return NULL;
-    if (!handles[device])
-        handles[device] = handle_make();
-    return handles[device];
+    product_handle *h = &handles[number];
+
+    if (!h->handle && !handle_make(h))
+        return NULL;
+    return handle_move(h, cu_stream()) ? h->handle : NULL;
 }
 
 static cublasStatus_t gemm_f32(cublasHandle_t handle, cublasOperation_t ta, cublasOperation_t tb,

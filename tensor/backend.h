@@ -472,8 +472,9 @@ typedef struct cti_async {
     /* upload, in the queue of copies; host may change at once. */
     void (*upload_ahead)(void *device, const void *host, size_t bytes);
 
-    /* Between begin and end the thread's kernels are noted, not run; replay runs them again, with
-     * the same addresses and numbers. false and NULL with an error raised. */
+    /* Between begin and end the kernels of this thread are recorded, not run; those of other threads
+     * run as usual. replay runs the recorded ones, with the same addresses and numbers. false and
+     * NULL with an error raised. */
     bool (*capture_begin)(void);
     void *(*capture_end)(void);
     void (*replay)(void *graph);

@@ -57,8 +57,8 @@ ct_capture *ct_capture_new(ct_device device, ct_capture_function function, void 
  * overwrite. CT_ERR_ARGUMENT if parameters were moved or frozen since they were captured, and for a
  * generator that is a variable of the step. After an error the next run counts as the first.
  *
- * It must run on the thread that made it. While it is captured (in the third run), no other thread
- * may use the device. An index out of range or a norm that is not finite is reported as usual, by
+ * It must run on the thread that made it. Other threads may use the device at any time, also while
+ * the step is captured, and capture steps of their own. An index out of range or a norm that is not finite is reported as usual, by
  * whatever waits for the device, at the place of its op. */
 ct_status ct_capture_run(ct_capture *captured);
 

@@ -315,13 +315,16 @@ typedef struct ct_thread {
     struct cti_tickets *tickets; /* of calls that an asynchronous device may find fault with */
     struct ct_capture *capturing, *captured; /* the running step; all steps of the thread */
     uint32_t captured_tickets;
+    char *message; /* of the recorded error (status.c); NULL before the first */
     cti_pool *pool;
     ct_memory_stats memory; /* live_bytes: see the pool */
 } ct_thread;
 
 /* NULL before the thread's first call. Each op asks for it some twenty times: in a shared library the
- * initial-exec model makes that a load instead of a call of __tls_get_addr. It takes eight bytes of
- * the room that the C library has for this in a program that opens the library later. */
+ * initial-exec model makes that a load instead of a call of __tls_get_addr. In a program that opens
+ * the library with dlopen, all thread-local variables of the library (LIBXSMM's too) then take room
+ * that the C library reserves, about 1,600 bytes in glibc. So they must stay few and small;
+ * tests/unload.sh fails if they do not fit. */
 extern _Thread_local ct_thread *cti_current
     __attribute__((visibility("hidden"), tls_model("initial-exec")));
 ct_thread *cti_thread_start(void);

@@ -33,6 +33,7 @@ static void thread_end(void *unused)
     cti_release(th->frames);
     cti_release(th->live);
     cti_release(th->tape);
+    free(th->message);
     memset(th, 0, sizeof *th);
     th->recording = true;
     cti_current = NULL;
@@ -40,16 +41,22 @@ static void thread_end(void *unused)
 
 void (*cti_at_end)(void);
 
-/* The main thread runs no key destructors when the program ends by returning from main. */
+static bool keeps_idle, has_key;
+
+/* The main thread runs no key destructors when the program ends by returning from main.
+ *
+ * Where a plug-in contains the static library, this also runs when the plug-in is unloaded. Threads
+ * that used it may end later, when the code of thread_end is gone, so the key is deleted: what such
+ * a thread still holds is leaked. */
 __attribute__((destructor)) static void process_end(void)
 {
     if (cti_at_end)
         cti_at_end();
     thread_end(NULL);
     cti_handles_end();
+    if (has_key)
+        pthread_key_delete(thread_key);
 }
-
-static bool keeps_idle;
 
 static void make_key(void)
 {
@@ -57,7 +64,7 @@ static void make_key(void)
 
     keeps_idle = !pool || strcmp(pool, "0") != 0;
     cti_handles_init();
-    pthread_key_create(&thread_key, thread_end);
+    has_key = pthread_key_create(&thread_key, thread_end) == 0;
 }
 
 ct_thread *cti_thread_start(void)
@@ -67,7 +74,8 @@ ct_thread *cti_thread_start(void)
     cti_current = th;
     th->id = atomic_fetch_add(&thread_count, 1) + 1;
     pthread_once(&thread_once, make_key);
-    pthread_setspecific(thread_key, th);
+    if (has_key)
+        pthread_setspecific(thread_key, th);
     th->keeps_idle = keeps_idle;
     return th;
 }

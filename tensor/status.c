@@ -1,4 +1,8 @@
-/* status.c - the recorded error of each thread, in a fixed buffer. */
+/* status.c - the recorded error of each thread.
+ *
+ * A thread's message is in a buffer that its first error allocates. The buffer is not a thread-local
+ * variable: those of this library must be small, because a program that opens the library with
+ * dlopen has little room for them (tensor/internal.h, cti_current). */
 #include "tensor/internal.h"
 
 #include "tensor/text.h"
@@ -10,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-static _Thread_local char message[1024];
+#define MESSAGE_BYTES 1024
 
 static ct_error_handler handler = ct_error_print;
 static void *handler_context;
@@ -60,13 +64,27 @@ int cti_site_length(const char *site, const char *function)
 static void write_message(const char *site, int length, const char *function, const char *format,
                           va_list args)
 {
-    size_t n =
-        (size_t)snprintf(message, sizeof message, "%.*s%s%s%s", site ? length : 0, site ? site : "",
-                         site ? ": " : "", function ? function : "", function ? ": " : "");
+    ct_thread *th = cti_thread();
+    size_t n;
 
-    n = n < sizeof message ? n : sizeof message;
-    cti_format_list(message + n, sizeof message - n, format, args);
-    cti_make_printable(message);
+    if (!th->message)
+        th->message = malloc(MESSAGE_BYTES); /* not the user's allocator, which may be the cause */
+    if (!th->message)
+        return;
+    n = (size_t)snprintf(th->message, MESSAGE_BYTES, "%.*s%s%s%s", site ? length : 0,
+                         site ? site : "", site ? ": " : "", function ? function : "",
+                         function ? ": " : "");
+    n = n < MESSAGE_BYTES ? n : MESSAGE_BYTES;
+    cti_format_list(th->message + n, MESSAGE_BYTES - n, format, args);
+    cti_make_printable(th->message);
+}
+
+/* The text of the recorded error. */
+static const char *status_message(void)
+{
+    const ct_thread *th = cti_thread();
+
+    return th->message ? th->message : "out of memory, also for the message of the error";
 }
 
 /* Counts the error; true if it is the first, which is to be written and reported. */
@@ -86,7 +104,7 @@ static bool is_first_error(ct_status status)
 static void report_error(ct_status status)
 {
     if (handler)
-        handler(status, message, handler_context);
+        handler(status, status_message(), handler_context);
 }
 
 ct_status ct_raise(ct_status status, const char *function, const char *format, ...)
@@ -166,7 +184,7 @@ ct_status ct_error(void)
 
 const char *ct_error_message(void)
 {
-    return cti_thread()->error == CT_OK ? "" : message;
+    return cti_thread()->error == CT_OK ? "" : status_message();
 }
 
 void ct_error_clear(void)

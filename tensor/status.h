@@ -57,7 +57,7 @@ typedef enum ct_status {
 int ct_ok(void);
 
 /* The standing error of this thread: its code (CT_OK if none) and message ("" if none). The
- * message lives in a fixed buffer of the thread and is valid until ct_error_clear(). */
+ * message lives in a buffer of the thread and is valid until ct_error_clear(). */
 ct_status ct_error(void);
 const char *ct_error_message(void);
 

@@ -32,7 +32,7 @@
 struct cti_pool {
     ct_storage **idle[CTI_DEVICES]; /* by device: an array of lists, one for each class; or NULL */
     atomic_uint thread;             /* the number of the owning thread; 0 once it is closed */
-    uint32_t owner;                 /* for a captured step's open pool: the thread; else 0 */
+    atomic_uint owner;              /* for a captured step's open pool: the thread; else 0 */
 
     /* Buffers in use and their bytes are the sums of two counters each. The first counts what the
      * owning thread made and freed. The second, which starts at OPEN or 0 and wraps below 0, counts

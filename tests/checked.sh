@@ -16,7 +16,8 @@ test -z "$COTANGENT_TEST_FULL" || rest='tests/test_params tests/test_state_dict 
 
 COTANGENT_PLUGIN_DIR=$(pwd)/cuda/checked/.libs
 COTANGENT_TEST_DEVICE=cuda-emu
-export COTANGENT_PLUGIN_DIR COTANGENT_TEST_DEVICE
+CK_FORK=yes     # make check has run the kernels in one process
+export COTANGENT_PLUGIN_DIR COTANGENT_TEST_DEVICE CK_FORK
 [ -f "$COTANGENT_PLUGIN_DIR/cuda-emu.so" ] ||
     skip "the checker was not built (it needs the headers of CUDA and a C++ compiler)"
 

@@ -50,6 +50,8 @@ START_TEST(round_trip)
     ck_assert(ct_lm_save(m, FILE_NAME) == CT_OK);
     back = ct_lm_load(FILE_NAME, CT_CPU);
     ck_assert_msg(back != NULL, "%s", ct_error_message());
+    ck_assert(ct_params_is_training(ct_lm_params(m)));
+    ck_assert(!ct_params_is_training(ct_lm_params(back)));
     before = ct_lm_describe(m);
     after = ct_lm_describe(back);
     ck_assert_str_eq(before, after);

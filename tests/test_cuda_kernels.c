@@ -6,6 +6,7 @@
 #include "tests/harness.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -349,14 +350,11 @@ START_TEST(uploads)
 }
 END_TEST
 
-/* A thread finds no fault of another, even of one whose word it has got, and leaves one. */
-static void *find_no_fault(void *context)
+/* An op that finds a fault: index_of_threads is out of range. */
+static void make_fault(const cti_backend *be, uint32_t ticket)
 {
-    const cti_backend *be = cti_backend_of(device_id);
-    cti_fault f = { 3, 0 }, got = { 0, 0 };
-    ct_status *status = context;
+    cti_fault f = { ticket, 0 };
 
-    *status = be->async->synchronise(&got);
     be->one_hot(&(cti_one_hot_args){ .dtype = CT_F32,
                                      .index_dtype = CT_I64,
                                      .count = 1,
@@ -364,27 +362,39 @@ static void *find_no_fault(void *context)
                                      .index = index_of_threads,
                                      .out = NULL },
                 &f);
+}
+
+static void upload_index(void)
+{
+    int64_t bad = 5;
+
+    index_of_threads = device->allocate(sizeof bad);
+    device->upload(index_of_threads, &bad, sizeof bad);
+}
+
+/* A thread finds no fault of another, even of one whose word it has got, and leaves one. */
+static void *find_no_fault(void *context)
+{
+    const cti_backend *be = cti_backend_of(device_id);
+    cti_fault got = { 0, 0 };
+    ct_status *status = context;
+
+    *status = be->async->synchronise(&got);
+    make_fault(be, 3);
     return NULL;
 }
 
+/* More threads than fault words are allocated at once; each ends before the next begins. */
 START_TEST(threads_have_faults_of_their_own)
 {
-    int64_t bad = 5;
-    cti_fault f = { 1, 0 }, got = { 0, 0 };
+    cti_fault got = { 0, 0 };
     int i;
 
     if (!device->async)
         return;
-    index_of_threads = device->allocate(sizeof bad);
-    device->upload(index_of_threads, &bad, sizeof bad);
-    device->one_hot(&(cti_one_hot_args){ .dtype = CT_F32,
-                                         .index_dtype = CT_I64,
-                                         .count = 1,
-                                         .width = 0,
-                                         .index = index_of_threads,
-                                         .out = NULL },
-                    &f);
-    for (i = 0; i < 70; i++) {
+    upload_index();
+    make_fault(device, 1);
+    for (i = 0; i < 150; i++) {
         ct_status status = CT_ERR_IO;
 
         harness_on_thread(find_no_fault, &status);
@@ -394,8 +404,62 @@ START_TEST(threads_have_faults_of_their_own)
             ck_assert(device->async->synchronise(&got) == CT_OK);
         }
     }
-    device->release(index_of_threads, sizeof bad);
+    ck_assert(device->async->synchronise(&got) == CT_OK);
+    device->release(index_of_threads, 8);
     no_reports("threads");
+}
+END_TEST
+
+#define ALIVE 150
+
+typedef struct faulty {
+    pthread_t thread;
+    pthread_barrier_t *barrier;
+    uint32_t ticket;
+    cti_fault got;
+    ct_status status[2];
+} faulty;
+
+static void *find_own_fault(void *context)
+{
+    const cti_backend *be = cti_backend_of(device_id);
+    faulty *f = context;
+
+    make_fault(be, f->ticket);
+    pthread_barrier_wait(f->barrier);
+    f->status[0] = be->async->synchronise(&f->got);
+    f->status[1] = be->async->synchronise(&(cti_fault){ 0, 0 });
+    pthread_barrier_wait(f->barrier);
+    return NULL;
+}
+
+/* More threads than fault words are allocated at once, all alive. */
+START_TEST(living_threads_have_faults_of_their_own)
+{
+    static faulty thread[ALIVE];
+    cti_fault got = { 0, 0 };
+    pthread_barrier_t barrier;
+    uint32_t i;
+
+    if (!device->async)
+        return;
+    upload_index();
+    ck_assert(pthread_barrier_init(&barrier, NULL, ALIVE) == 0);
+    for (i = 0; i < ALIVE; i++) {
+        thread[i] = (faulty){ .barrier = &barrier, .ticket = 1000 - i };
+        ck_assert(pthread_create(&thread[i].thread, NULL, find_own_fault, &thread[i]) == 0);
+    }
+    for (i = 0; i < ALIVE; i++) {
+        ck_assert(pthread_join(thread[i].thread, NULL) == 0);
+        ck_assert_msg(thread[i].status[0] == CT_ERR_INDEX && thread[i].got.ticket == 1000 - i,
+                      "thread %u: %s, ticket %u", i, ct_status_name(thread[i].status[0]),
+                      thread[i].got.ticket);
+        ck_assert(thread[i].status[1] == CT_OK);
+    }
+    ck_assert(device->async->synchronise(&got) == CT_OK);
+    pthread_barrier_destroy(&barrier);
+    device->release(index_of_threads, 8);
+    no_reports("living threads");
 }
 END_TEST
 
@@ -621,8 +685,10 @@ int main(void)
     Suite *suite;
 
     ct_error_set_handler(NULL, NULL);
-    if (name && strncmp(name, "cuda", 4) == 0 && strncmp(name, "cuda-emu", 8) != 0)
-        setenv("CK_FORK", "no", 1); /* CUDA, once begun, does not survive a fork */
+    /* CUDA, once begun, does not survive a fork. The emulated GPU does, but runs in the same mode
+     * unless CK_FORK is set (tests/checked.sh), so that no case depends on those before it. */
+    setenv("CK_FORK", "no",
+           name && strncmp(name, "cuda", 4) == 0 && strncmp(name, "cuda-emu", 8) != 0);
     if (ct_device_count(name && strcmp(name, "cpu") != 0 ? name : "cuda-emu") == 0) {
         printf("no GPU, and no emulated one: skipped\n");
         return 77;
@@ -631,6 +697,7 @@ int main(void)
     add(suite, "no empty slot", no_empty_slot, 1);
     add(suite, "uploads", uploads, 6);
     add(suite, "threads", threads_have_faults_of_their_own, 1);
+    add(suite, "living threads", living_threads_have_faults_of_their_own, 1);
     add(suite, "captured", captured_work, 1);
     add(suite, "nothing", nothing_is_launched_for_nothing, 1);
     add(suite, "broken", a_broken_device_says_so, 1);

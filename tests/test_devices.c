@@ -765,6 +765,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(tc, counts_are_exact, 0, rounds);
     tcase_add_loop_test(tc, why_there_is_no_device, 0, rounds);
     devices_captured_cases(suite, rounds);
+    devices_threads_cases(suite, rounds);
     harness_pooled = true;
     return harness_run(suite);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 void devices_captured_cases(Suite *suite, int rounds);
+void devices_threads_cases(Suite *suite, int rounds);
 
 #define SEEDS 3
 

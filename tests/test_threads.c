@@ -22,6 +22,7 @@
 #include "tensor/parallel.h"
 #include "tests/harness.h"
 #include "tests/counted.h"
+#include "tests/test_threads.h"
 
 /* ---- threads ---- */
 
@@ -739,6 +740,7 @@ int main(void)
     tcase_add_test(tc, clock_goes_on);
     tcase_add_test(tc, forked);
     tcase_add_loop_test(tc, forked_at_any_time, 0, 3);
+    threads_model_cases(suite);
     harness_pooled = true;
     return harness_run(suite);
 }

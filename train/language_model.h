@@ -150,7 +150,8 @@ char *ct_lm_describe(const ct_lm *m);
 ct_status ct_lm_save(ct_lm *m, const char *path) CT_WARN_UNUSED;
 
 /* Loads a model from a model file, or from a checkpoint, whose tensors "training...." are ignored.
- * The caller frees it. The file may come from an untrusted source: all sizes are compared with the
+ * The caller frees it. The model is in evaluation mode: dropout is off until ct_fit or
+ * ct_params_train(ct_lm_params(m), true). The file may come from an untrusted source: all sizes are compared with the
  * tensors in the file before memory is allocated. CT_ERR_FORMAT if the file is not a model file,
  * with the reason; the errors of ct_params_load. */
 ct_lm *ct_lm_load(const char *path, ct_device device);

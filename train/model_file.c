@@ -517,6 +517,8 @@ static ct_lm *model_file_load(const char *path, const ct_safetensors *f, ct_devi
         ct_lm_free(m);
         m = NULL;
     }
+    if (m)
+        ct_params_train(m->params, false);
     cti_release(d);
     return m;
 }

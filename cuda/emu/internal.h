@@ -227,7 +227,7 @@ int device_of(const stream *s);
 /* Adds work to s, or to the graph that s records. */
 void enqueue(stream *s, std::function<void()> work);
 graph *recorded_by(const stream *s); /* or NULL */
-bool any_recording();
+bool any_recording(); /* whether a capture forbids this thread calls such as cudaHostAlloc */
 void keep_with(graph *g, allocation *a); /* until g is destroyed */
 
 /* Runs what is queued in s; the host waits. */

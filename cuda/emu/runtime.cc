@@ -182,7 +182,9 @@ static const struct {
                                                 E(cudaErrorStreamCaptureIsolation,
                                                   "dependency created on uncaptured work in "
                                                   "another stream")
-                                                    E(cudaErrorUnknown, "unknown error")
+                                                    E(cudaErrorStreamCaptureWrongThread,
+                                                      "attempt to end a capture of another thread")
+                                                        E(cudaErrorUnknown, "unknown error")
 #undef E
 };
 

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <thread>
 
 namespace emu
 {
@@ -40,6 +41,7 @@ struct graph {
     std::vector<node> nodes;
     stream *origin;
     cudaStreamCaptureMode mode;
+    std::thread::id thread; /* that began the capture */
     bool broken;
     std::vector<stream *> joined;
     std::vector<allocation *> memory;
@@ -279,7 +281,11 @@ graph *recorded_by(const stream *s)
 bool any_recording()
 {
     return std::any_of(streams.begin(), streams.end(), [](const stream *s) {
-        return s->recording && s->recording->mode != cudaStreamCaptureModeRelaxed;
+        const graph *g = s->recording;
+
+        return g && (g->mode == cudaStreamCaptureModeGlobal ||
+                     (g->mode == cudaStreamCaptureModeThreadLocal &&
+                      g->thread == std::this_thread::get_id()));
     });
 }
 
@@ -563,6 +569,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode mo
     graph *g = new graph();
     g->origin = s;
     g->mode = mode;
+    g->thread = std::this_thread::get_id();
     g->users = 1;
     graphs.push_back(g);
     counters.alive++;
@@ -581,6 +588,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t *out)
         return cudaErrorIllegalState;
     if (g->origin != s)
         return cudaErrorStreamCaptureUnmatched;
+    if (g->mode != cudaStreamCaptureModeRelaxed && g->thread != std::this_thread::get_id())
+        return cudaErrorStreamCaptureWrongThread;
 
     /* what other streams recorded must come before something that this one did, or its end */
     std::vector<bool> reached(g->nodes.size());

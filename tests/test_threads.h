@@ -1,0 +1,9 @@
+/* test_threads.h - the cases of test_threads that are in files of their own. */
+#ifndef TESTS_TEST_THREADS_H
+#define TESTS_TEST_THREADS_H
+
+#include <check.h>
+
+void threads_model_cases(Suite *suite);
+
+#endif

@@ -8,7 +8,7 @@ CC=${CC-cc}
 optional='CT_HAVE_\(BLAS\|OPENBLAS\|LIBXSMM\|UTF8PROC\|LIBCURL\)'
 
 make_tmp
-sed "/^#define \\($optional\\|HAVE_OPENBLAS\\)/d" config.h >"$tmp/config.h" || exit 1
+sed "/^#define \\($optional\\|HAVE_OPENBLAS\\|CT_OPENBLAS_FILE\\)/d" config.h >"$tmp/config.h" || exit 1
 
 status=0
 seen=0

@@ -70,6 +70,8 @@ typedef struct code_key {
     int dtype, m, n, k, lda, ldb, ldc, flags, accumulate;
 } code_key;
 
+typedef void code_kernel(void);
+
 #define CODE_KERNELS 1024 /* a power of two */
 
 static struct {
@@ -78,7 +80,7 @@ static struct {
     pthread_mutex_t lock;
     struct code_kept {
         code_key key;
-        void (*kernel)(void);
+        code_kernel *kernel;
     } kept[CODE_KERNELS];
 } code = { .once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -126,7 +128,7 @@ static struct code_kept *code_place(const code_key *key)
     return &code.kept[(hash ^ hash >> 16) % CODE_KERNELS];
 }
 
-static void (*code_compile(const code_key *key))(void)
+static code_kernel *code_compile(const code_key *key)
 {
     const double one = 1, beta = key->accumulate;
     const float one_f32 = 1, beta_f32 = (float)beta;
@@ -134,10 +136,10 @@ static void (*code_compile(const code_key *key))(void)
     if (!code_has_room())
         return NULL;
     if (key->dtype == CT_F64)
-        return (void (*)(void))libxsmm_dmmdispatch(key->m, key->n, key->k, &key->lda, &key->ldb,
-                                                   &key->ldc, &one, &beta, &key->flags, NULL);
-    return (void (*)(void))libxsmm_smmdispatch(key->m, key->n, key->k, &key->lda, &key->ldb,
-                                               &key->ldc, &one_f32, &beta_f32, &key->flags, NULL);
+        return (code_kernel *)libxsmm_dmmdispatch(key->m, key->n, key->k, &key->lda, &key->ldb,
+                                                  &key->ldc, &one, &beta, &key->flags, NULL);
+    return (code_kernel *)libxsmm_smmdispatch(key->m, key->n, key->k, &key->lda, &key->ldb,
+                                              &key->ldc, &one_f32, &beta_f32, &key->flags, NULL);
 }
 
 /* LIBXSMM is column-major: C^T = B^T A^T. */

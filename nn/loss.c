@@ -2,6 +2,7 @@
  * losses are composed from ops, which have derivatives. */
 #include "autograd/internal.h"
 
+#include <cotangent/autograd/ops/compare.h>
 #include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/index.h>

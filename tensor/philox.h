@@ -150,6 +150,7 @@ CTI_INLINE void cti_draw_integers(const cti_position *from, uint64_t block, uint
     uint64_t seed = from->seed;
     int left = 3, half; /* a bit for each number that is not drawn yet */
 
+    out[0] = out[1] = 0;
     for (; left; seed += 0x9E3779B97F4A7C15u) {
         uint32_t w[4];
 

@@ -488,7 +488,7 @@ START_TEST(faults)
         ct_error_clear();
         *ct_site() = NULL;
     }
-    ck_assert_int_eq(synchronised, 6);
+    ck_assert_int_eq(synchronised, 8);
     ck_assert(ct_device_synchronize(d) == CT_OK);
     ck_assert(cti_to_host(d, &number, &number, sizeof number));
     ck_assert(ct_device_synchronize(17) == CT_ERR_DEVICE);

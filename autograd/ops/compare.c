@@ -78,7 +78,7 @@ static int compare_whole(cti_ew_op op, ct_dtype dtype, double *s)
 
 static ct_tensor *compare_with_number(const cti_elementwise_op *op, ct_tensor *x, double s)
 {
-    ct_tensor *number, *y;
+    ct_tensor *y;
     int all = -1;
 
     if (!cti_usable(op->function, x) || !cti_elementwise_takes(op->function, "x", x, op->domain))
@@ -91,8 +91,7 @@ static ct_tensor *compare_with_number(const cti_elementwise_op *op, ct_tensor *x
             cti_not_recorded(op->function, 1, &x, y);
         return y;
     }
-    number = cti_filled(op->function, CT_SCALAR, s, x->dtype, x->device);
-    return number ? cti_elementwise_binary(op, x, number, NULL) : NULL;
+    return cti_elementwise_with_number(op, x, s);
 }
 
 #define WITH_NUMBER(id)                                                                            \

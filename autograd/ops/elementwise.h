@@ -1,5 +1,5 @@
-/* elementwise.h - ops on each element: arithmetic, functions, activations. compare.h has the
- * comparisons and choices.
+/* elementwise.h - ops on each element: arithmetic, functions, activations. compare.h has
+ * comparisons and choices, divide.h quotients that are rounded down.
  *
  * With one operand, y has x's shape and dtype. Two operands broadcast as in NumPy: shapes are
  * aligned at their last axes, and sizes must be equal or 1 (CT_ERR_SHAPE); dtypes and devices must
@@ -77,14 +77,6 @@ ct_tensor *ct_pow(ct_tensor *a, ct_tensor *b);
  * that was chosen; equal operands get half each. */
 ct_tensor *ct_maximum(ct_tensor *a, ct_tensor *b);
 ct_tensor *ct_minimum(ct_tensor *a, ct_tensor *b);
-/* The quotient rounded down, and what remains: a = b floor_divide(a, b) + remainder(a, b). A
- * remainder has the sign of b, as in Python. Numbers.
- *   floor_divide: da = 0, db = 0       remainder: da = d, db = -d floor_divide(a, b)
- * Floats: the quotient is that of the exact remainder; a division by 0 gives an infinity or NaN, and
- * the remainder NaN. Integers: a b of 0 raises CT_ERR_NUMERIC; the quotient of the least integer and
- * -1 wraps around. */
-ct_tensor *ct_floor_divide(ct_tensor *a, ct_tensor *b);
-ct_tensor *ct_remainder(ct_tensor *a, ct_tensor *b);
 
 /* ---- a tensor and a scalar, which is converted to x's dtype ----
  *
@@ -101,9 +93,6 @@ ct_tensor *ct_rsub_scalar(ct_tensor *x, double s); /* s - x: numbers; dx = -d */
 ct_tensor *ct_rdiv_scalar(ct_tensor *x, double s); /* s / x; dx = -d y / x */
 /* s^x; dx = d y log(s), and 0 where s = 0 and x >= 0 */
 ct_tensor *ct_rpow_scalar(ct_tensor *x, double s);
-/* As ct_floor_divide and ct_remainder with b = s. Integers and s = 0: CT_ERR_ARGUMENT. */
-ct_tensor *ct_floor_divide_scalar(ct_tensor *x, double s); /* dx = 0 */
-ct_tensor *ct_remainder_scalar(ct_tensor *x, double s);    /* dx = d */
 
 #ifdef __cplusplus
 }

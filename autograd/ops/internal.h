@@ -63,6 +63,9 @@ ct_tensor *cti_elementwise_unary(const cti_elementwise_op *op, ct_tensor *x, con
 ct_tensor *cti_elementwise_binary(const cti_elementwise_op *op, ct_tensor *a, ct_tensor *b,
                                   const double *numbers);
 
+/* op(x, s), with a tensor of one element for s. x has been checked, and s fits its dtype. */
+ct_tensor *cti_elementwise_with_number(const cti_elementwise_op *op, ct_tensor *x, double s);
+
 /* True if s can be an operand beside elements of dtype: any number for f32 and f64; a whole number
  * for integers, which the dtype holds and whose magnitude is below 2^53, from which on a double does
  * not hold every whole number; 0 or 1 for bool. Else raises CT_ERR_ARGUMENT. */

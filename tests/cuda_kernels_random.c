@@ -185,6 +185,7 @@ static void check_case(run *t, ct_dtype dtype, int64_t n, int64_t bad)
 {
     bool real = dtype == CT_F32 || dtype == CT_F64;
     char host[8 * 300];
+    void *in;
     cti_fault f = { 1, 0 };
     int64_t i;
 
@@ -200,14 +201,16 @@ static void check_case(run *t, ct_dtype dtype, int64_t n, int64_t bad)
         else
             ((int64_t *)(void *)host)[i] = i == bad ? 0 : 1ll << 40;
     }
+    in = put_bytes(t, host, (size_t)n * ct_dtype_size(dtype));
     note(t,
          t->be->check_elements(
              &(cti_check_args){ .kind = real ? CTI_CHECK_PROBABILITY : CTI_CHECK_DIVISOR,
                                 .dtype = dtype,
                                 .n = n,
-                                .in = put_bytes(t, host, (size_t)n * ct_dtype_size(dtype)) },
+                                .in = in },
              &f),
          &f);
+    get(t, "in", in, dtype, n, 0);
 }
 
 START_TEST(checks)

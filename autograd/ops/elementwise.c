@@ -502,13 +502,13 @@ static ct_tensor *elementwise_affine(const elementwise_op *op, ct_tensor *x, dou
     }
 
 /* -s, but the least i32 itself: x - s wraps around, and x + s is then the same. */
-static double negative_of(const ct_tensor *x, double s)
+static double elementwise_negative(const ct_tensor *x, double s)
 {
     return x && !cti_is_dead(x) && x->dtype == CT_I32 && s == INT32_MIN ? s : -s;
 }
 
 AFFINE(add_scalar, 1, s)
-AFFINE(sub_scalar, 1, negative_of(x, s))
+AFFINE(sub_scalar, 1, elementwise_negative(x, s))
 AFFINE(mul_scalar, s, 0)
 AFFINE(rsub_scalar, -1, s)
 

@@ -153,7 +153,7 @@ START_TEST(shapes)
     REFUSED(CT_ERR_SHAPE, "ct_reshape", "[-1,-1]", ct_reshape(t.f23, CT_SHAPE(-1, -1)));
     REFUSED(CT_ERR_SHAPE, "ct_reshape", "[4,-1]", ct_reshape(t.f23, CT_SHAPE(4, -1)));
     REFUSED(CT_ERR_SHAPE, "ct_reshape", "[0,-1]", ct_reshape(t.empty, CT_SHAPE(0, -1)));
-    REFUSED(CT_ERR_SHAPE, "ct_reshape", "[1,1,1,1,1,1,1,6]",
+    REFUSED(CT_ERR_SHAPE, "ct_reshape", "rank 9",
             ct_reshape(t.f23, CT_SHAPE(1, 1, 1, 1, 1, 1, 1, 6, 1)));
     NO_AXIS_AND(ct_flatten, 1);
     REFUSED(CT_ERR_SHAPE, "ct_flatten", "axis 5", ct_flatten(t.f23, 0, 5));
@@ -166,7 +166,7 @@ START_TEST(shapes)
     NO_AXIS(ct_squeeze);
     REFUSED(CT_ERR_SHAPE, "ct_squeeze", "size 1", ct_squeeze(t.f23, -1));
     REFUSED(CT_ERR_SHAPE, "ct_unsqueeze", "axis at 3", ct_unsqueeze(t.f23, 3));
-    REFUSED(CT_ERR_SHAPE, "ct_unsqueeze", "axis at 0", ct_unsqueeze(t.deep, 0));
+    REFUSED(CT_ERR_SHAPE, "ct_unsqueeze", "rank 8", ct_unsqueeze(t.deep, 0));
     REFUSED(CT_ERR_SHAPE, "ct_expand", "[4,3]", ct_expand(t.f23, CT_SHAPE(4, 3)));
     REFUSED(CT_ERR_SHAPE, "ct_expand", "[3]", ct_expand(t.f23, CT_SHAPE(3)));
     REFUSED(CT_ERR_SHAPE, "ct_expand", "negative", ct_expand(t.f23, CT_SHAPE(-1, 2, 3)));

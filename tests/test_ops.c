@@ -688,5 +688,6 @@ int main(void)
     ops_values_cases(suite);
     ops_arrangements_cases(suite);
     ops_misuse_cases(suite);
+    ops_zero_sizes_cases(suite);
     return harness_run(suite);
 }

@@ -129,7 +129,8 @@ ct_tensor *ct_roll(ct_tensor *x, int64_t shift, int axis)
     if (axis < 0)
         return NULL;
     n = x->shape.dim[axis];
-    r = (rearrange_rolling){ .shift = n ? (shift % n + n) % n : 0, .axis = axis };
+    shift = n ? shift % n : 0;
+    r = (rearrange_rolling){ .shift = shift < 0 ? shift + n : shift, .axis = axis };
     return rearrange_roll(x, r);
 }
 

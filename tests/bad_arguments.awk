@@ -167,7 +167,7 @@ function emit_edges(n, i,    type, word, k, m, f, half, field) {
     sub(/ .*/, "", type)
     m = edges_of(type)
     for (k = 1; k <= m; k++)
-        if (!(word ~ /^n$|count$|size$|capacity$/ && edge[k] ~ /MAX|<</ && has_array(n)))
+        if (!(word ~ /^n$|rank$|count$|size$|capacity$/ && edge[k] ~ /MAX|<</ && has_array(n)))
             emit("EDGE", word " " edge[k], n, i, "(" type ")(" edge[k] ")")
     if (m || !(type in numbers))
         return

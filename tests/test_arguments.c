@@ -60,7 +60,8 @@ static const legal_null legal_nulls[] = {
     { "ct_safetensors_metadata", "f key" },
     { "ct_safetensors_write", "metadata" },
     { "ct_grad", "grad_outputs" },
-    { "ct_register_hook", "context" },
+    { "ct_register_hook", "context free_context" },
+    { "ct_remove_hook", "context" },
     { "ct_node_add_grad", "g" },
     { "ct_gradcheck", "context" },
     { "ct_gradgradcheck", "context" },
@@ -377,6 +378,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_VOCAB_OPTIONS { 0 }
 #define FUNCTION_FACTOR constant_factor
 #define FUNCTION_FORWARD same_forward
+#define FUNCTION_FREE_CONTEXT do_nothing
 #define FUNCTION_FREE_OBJECT do_nothing
 #define FUNCTION_OP ct_neg
 #define SOME_CAPTURE_FUNCTION do_nothing

@@ -337,9 +337,9 @@ START_TEST(gradients)
     REFUSED(CT_ERR_ARGUMENT, "ct_grad", "outputs_count is 1",
             ct_grad(1, &y, 0, &t.leaf, NULL, false, &out));
     REFUSED(CT_ERR_GRAD, "ct_register_hook", "gradient",
-            ct_register_hook(t.f23, (ct_grad_hook)(void (*)(void))ct_backward, NULL));
+            ct_register_hook(t.f23, (ct_grad_hook)(void (*)(void))ct_backward, NULL, NULL));
     REFUSED(CT_ERR_ARGUMENT, "ct_register_hook", "hook is NULL",
-            ct_register_hook(t.leaf, NULL, NULL));
+            ct_register_hook(t.leaf, NULL, NULL, NULL));
     REFUSED(CT_ERR_SCOPE, "ct_free", "scope", (ct_free(t.f23), 0));
     REFUSED(CT_ERR_GRAD, "ct_graph_dot", "history", ct_graph_dot(t.f23, stdout));
     REFUSED(CT_ERR_ARGUMENT, "ct_graph_dot", "t is NULL", ct_graph_dot(NULL, stdout));

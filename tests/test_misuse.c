@@ -257,6 +257,7 @@ START_TEST(indices)
     ct_cross_entropy_options smooth = { .label_smoothing = 1.5 };
 
     REFUSED(CT_ERR_INDEX, "ct_embedding", "index 9", ct_embedding(t.f34, t.i2));
+    REFUSED(CT_ERR_INDEX, "ct_embedding_padded", "index 9", ct_embedding_padded(t.f34, t.i2, 0));
     REFUSED(CT_ERR_INDEX, "ct_embedding", "index -1", ct_embedding(t.f34, negative));
     REFUSED(CT_ERR_DTYPE, "ct_embedding", "i32 or i64", ct_embedding(t.f34, t.f23));
     REFUSED(CT_ERR_SHAPE, "ct_embedding", "rank", ct_embedding(t.scalar, t.i2));

@@ -418,7 +418,8 @@ ct_tensor *ct_slice(ct_tensor *x, int axis, int64_t start, int64_t end, int64_t 
     start = views_clamp(start, x->shape.dim[axis]);
     end = views_clamp(end, x->shape.dim[axis]);
     length = end > start ? (end - start - 1) / step + 1 : 0;
-    step = length > 1 ? step : 1; /* a huge step overflows the stride */
+    if (step > x->shape.dim[axis]) /* a huge step overflows the stride */
+        step = x->shape.dim[axis] ? x->shape.dim[axis] : 1;
     return views_slice("ct_slice", x, (views_range){ axis, false, start, step, length });
 }
 

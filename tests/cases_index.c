@@ -24,7 +24,11 @@ static void draw_embedding(op_draw *d)
  * derivative. i[0]: the padding, the last row */
 static void draw_embedding_padded(op_draw *d)
 {
+    int64_t most = d->most;
+
+    d->most = most > 1 ? most / 2 : 1;
     draw_embedding(d);
+    d->most = most;
     d->i[0] = op_chance(d, 0.5) ? -1 : d->in[0].shape.dim[0];
     d->in[0].shape.dim[0]++;
 }

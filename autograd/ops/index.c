@@ -9,6 +9,7 @@
  * A gather is the derivative of a scatter-add, and the reverse. */
 #include "autograd/ops/internal.h"
 
+#include <cotangent/autograd/ops/compare.h>
 #include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/index.h>

@@ -3,6 +3,8 @@
 #include "cuda/cuda.h"
 #include "cuda/strided.h"
 
+#include <cfloat>
+
 /* ---- functors: R f(x, y, z; p, q) ---- */
 
 template <typename T> __device__ inline T cu_sigmoid(T x)
@@ -10,6 +12,28 @@ template <typename T> __device__ inline T cu_sigmoid(T x)
     T e = exp(x < 0 ? x : -x);
 
     return (x < 0 ? e : T(1)) / (T(1) + e);
+}
+
+/* As in tensor/cpu/loops_float.h. */
+template <typename T> __device__ inline T cu_times_pow(T q, T x, T e)
+{
+    const T smallest = sizeof(T) == 4 ? T(FLT_MIN) : T(DBL_MIN);
+    const T largest = sizeof(T) == 4 ? T(FLT_MAX) : T(DBL_MAX);
+    T t = pow(x, e), size = t < 0 ? -t : t, half;
+
+    if ((size >= smallest && size <= largest) || t != t)
+        return q * t;
+    if (t == 0 && (q > largest || q < -largest))
+        return 0;
+    half = pow(x < 0 ? -x : x, e / 2);
+    return t < 0 ? -(q * half * half) : q * half * half;
+}
+
+template <typename T> __device__ inline T cu_pow_log(T x, T y)
+{
+    T t = pow(x, y);
+
+    return (x == 0 && y >= 0) || (x > 0 && t == 0) ? T(0) : t * log(x);
 }
 
 #define M(name) M_##name
@@ -28,6 +52,8 @@ template <typename T> __device__ inline T cu_sigmoid(T x)
 #define M_ceil ceil
 #define M_rint rint
 #define M_pow pow
+#define M_times_pow cu_times_pow
+#define M_pow_log cu_pow_log
 
 #define FUNCTOR(type, count, ...)                                                                  \
     struct type {                                                                                  \

@@ -45,6 +45,8 @@
 #define M_f32_ceil ceilf
 #define M_f32_rint rintf
 #define M_f32_pow powf
+#define M_f32_times_pow times_pow_f32
+#define M_f32_pow_log pow_log_f32
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
 #include "tensor/cpu/loops_loss.h"
@@ -75,6 +77,8 @@
 #define M_f64_ceil ceil
 #define M_f64_rint rint
 #define M_f64_pow pow
+#define M_f64_times_pow times_pow_f64
+#define M_f64_pow_log pow_log_f64
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
 #include "tensor/cpu/loops_loss.h"

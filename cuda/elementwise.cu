@@ -29,6 +29,16 @@ template <typename T> __device__ inline T cu_times_pow(T q, T x, T e)
     return t < 0 ? -(q * half * half) : q * half * half;
 }
 
+template <typename T> __device__ inline T cu_div_slope(T p, T x)
+{
+    const T smallest = sizeof(T) == 4 ? T(FLT_MIN) : T(DBL_MIN);
+    const T far = sizeof(T) == 4 ? T(1.2676506002282294e30) : T(5.2601359015483735e210);
+    T square = x * x, s = square < smallest ? far : square > 1 / smallest ? 1 / far : T(1);
+    T t = x * s;
+
+    return -p * s / (t * t) * s;
+}
+
 template <typename T> __device__ inline T cu_pow_log(T x, T y)
 {
     T t = pow(x, y);
@@ -54,6 +64,7 @@ template <typename T> __device__ inline T cu_pow_log(T x, T y)
 #define M_pow pow
 #define M_times_pow cu_times_pow
 #define M_pow_log cu_pow_log
+#define M_div_slope cu_div_slope
 
 #define FUNCTOR(type, count, ...)                                                                  \
     struct type {                                                                                  \

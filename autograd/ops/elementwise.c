@@ -11,7 +11,6 @@
 #include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/autograd/ops/views.h>
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -311,12 +310,17 @@ OF_OUTPUT(round, FLOATS, zeros_of(d))
 
 static ct_tensor *op_scaled_pow(ct_tensor *x, const double *p); /* p[1] x^p[0] */
 
-/* d times the derivative of factor x^p */
+/* d times the derivative of factor x^p. The kernel of a product looks after a power that overflows or
+ * underflows where its product does not; a usual factor needs no such care. */
 static ct_tensor *pow_scalar_slope(ct_tensor *d, ct_tensor *x, double p, double factor)
 {
-    return p * factor == 0
-               ? zeros_of(d)
-               : ct_mul(d, op_scaled_pow(x, (elementwise_numbers){ p - 1, p * factor }));
+    double f = p * factor;
+
+    if (f == 0)
+        return zeros_of(d);
+    if (fabs(f) >= 1 && fabs(f) <= 16)
+        return ct_mul(d, ct_mul_scalar(ct_pow_scalar(x, p - 1), f));
+    return ct_mul(d, op_scaled_pow(x, (elementwise_numbers){ p - 1, f }));
 }
 
 OF_INPUT_AS(scaled_pow, pow_scalar, FLOATS, pow_scalar_slope(d, x, p[0], p[1]))
@@ -335,18 +339,10 @@ static ct_tensor *scalar_pow_slope(ct_tensor *d, ct_tensor *y, double s)
 
 OF_OUTPUT_AS(scalar_pow, rpow_scalar, FLOATS, scalar_pow_slope(d, y, p[0]))
 
-/* -s / x^2, and its derivative 2 s / x^3. p[1] is for the kernel. */
+/* -s / x^2, and its derivative 2 s / x^3 */
 OF_INPUT_AS(scalar_div_slope, rdiv_scalar, FLOATS,
             ct_mul(d, ct_mul_scalar(ct_div(op_scalar_div_slope(x, p), x), -2)))
-
-static ct_tensor *scalar_div_slope(ct_tensor *x, double s)
-{
-    double smallest = x && x->dtype == CT_F32 ? (double)FLT_MIN : DBL_MIN;
-
-    return op_scalar_div_slope(x, (elementwise_numbers){ s, smallest });
-}
-
-OF_INPUT_AS(scalar_div, rdiv_scalar, FLOATS, ct_mul(d, scalar_div_slope(x, p[0])))
+OF_INPUT_AS(scalar_div, rdiv_scalar, FLOATS, ct_mul(d, op_scalar_div_slope(x, p)))
 
 /* elu (Clevert et al., 2015): 1 above 0, alpha exp(x) below */
 OF_INPUT(elu, FLOATS, elu_backward(d, x, p))

@@ -81,24 +81,28 @@ static statistics_range statistics_range_of(ct_dtype dtype)
     return dtype == CT_F32 ? f32 : f64;
 }
 
-static double statistics_element(const ct_tensor *t, int64_t i)
-{
-    const void *at = cti_data(t);
-
-    return t->dtype == CT_F32 ? (double)((const float *)at)[i] : ((const double *)at)[i];
-}
-
 /* True if all of y, a contiguous tensor, lie in low..high; on an asynchronous device false. */
 static bool statistics_all_within(const ct_tensor *y, double low, double high)
 {
+    const void *values;
     int64_t i;
+    int out = 0;
 
     if (cti_backend_of(y->device)->async || !y->contiguous)
         return false;
-    for (i = 0; i < y->numel; i++)
-        if (!(statistics_element(y, i) >= low && statistics_element(y, i) <= high))
-            return false;
-    return true;
+    values = cti_data(y);
+    if (y->dtype == CT_F32) {
+        const float *v = values, least = (float)low, most = (float)high;
+
+        for (i = 0; i < y->numel; i++)
+            out |= !((v[i] >= least) & (v[i] <= most));
+    } else {
+        const double *v = values;
+
+        for (i = 0; i < y->numel; i++)
+            out |= !((v[i] >= low) & (v[i] <= high));
+    }
+    return !out;
 }
 
 static ct_tensor *statistics_number(const ct_tensor *like, double v)
@@ -118,8 +122,11 @@ static ct_tensor *statistics_extreme(cti_reduce_op op, ct_tensor *x, int mask)
 static ct_tensor *statistics_factor(ct_tensor *x, int mask)
 {
     statistics_range r = statistics_range_of(x->dtype);
-    ct_tensor *most = statistics_extreme(CTI_MAX, x, mask), *small, *large;
+    ct_tensor *most, *small, *large;
 
+    if (x->numel == 0)
+        return statistics_number(x, 1);
+    most = statistics_extreme(CTI_MAX, x, mask);
     small = ct_logical_and(ct_lt(most, statistics_number(x, r.low)),
                            ct_gt(most, statistics_number(x, 0)));
     large = ct_logical_and(ct_gt(most, statistics_number(x, r.high)), ct_isfinite(most));
@@ -297,7 +304,7 @@ static ct_tensor *norm_power(ct_tensor *x, const statistics_attributes *r)
 
     if (!sum)
         return NULL;
-    if (statistics_all_within(sum, range.smallest, range.above))
+    if (x->numel == 0 || statistics_all_within(sum, range.smallest, range.above))
         return ct_pow_scalar(sum, 1 / p);
     most = statistics_extreme(p > 0 ? CTI_MAX : CTI_MIN, x, r->mask);
     none = ct_logical_or(ct_logical_not(ct_isfinite(most)), ct_eq(most, statistics_number(x, 0)));

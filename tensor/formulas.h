@@ -120,9 +120,9 @@ FLOAT2(clamp_backward, y >= p && y <= q ? x : 0)
 FLOAT2(tail_mul, (x < K(-1e4) ? K(-1e4) : x > K(1e4) ? K(1e4) : x) * y)
 FLOAT1(scalar_div_slope, M(div_slope)(p, x)) /* -p / x^2 */
 /* of x^y by x and by y. A y that y - 1 is rounded to is even, so y - 1 is odd */
-FLOAT2(pow_base, y == 0                ? 0
-                 : y - 1 == y && x < 0 ? -M(times_pow)(y, x, y)
-                                       : M(times_pow)(y, x, y - 1))
+FLOAT2(pow_base, y == 0                              ? 0
+                 : y - 1 == y && y - y == 0 && x < 0 ? -M(times_pow)(y, x, y)
+                                                     : M(times_pow)(y, x, y - 1))
 FLOAT2(pow_exponent, M(pow_log)(x, y))
 FLOAT3(fma, x *y + z)
 

@@ -115,6 +115,8 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
     case CTI_EW_tail_mul:
         return (isnan(x) ? x : fminl(fmaxl(x, -1e4L), 1e4L)) * y;
     case CTI_EW_pow_base:
+        if (x < 0 && isfinite(y) && y - 1 == y) /* y is even, y - 1 odd */
+            return -y * powl(x, y);
         /* the limit 0 for an infinite exponent */
         return y == 0 || (isinf(y) && powl(x, y - 1) == 0) ? 0 : y * powl(x, y - 1);
     case CTI_EW_pow_exponent:

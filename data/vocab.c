@@ -80,10 +80,12 @@ bool cti_vocab_check(const char *function, const ct_vocab_options *o)
     else if (o->reserved_count < 0 || (o->reserved_count && !o->reserved))
         ct_raise(CT_ERR_ARGUMENT, function, "reserved_count is %d but reserved %s",
                  o->reserved_count, o->reserved ? "is not NULL" : "is NULL");
-    else if (o->tokens == CT_TOKEN_KIND_BYTE &&
-             (o->order != CT_VOCAB_ORDER_SORTED || o->min_freq > 1))
-        ct_raise(CT_ERR_ARGUMENT, function,
-                 "order and min_freq must be 0 for tokens that are bytes");
+    else if (o->tokens == CT_TOKEN_KIND_BYTE && o->order != CT_VOCAB_ORDER_SORTED)
+        ct_raise(CT_ERR_ARGUMENT, function, "order is %d; for byte tokens it must be 0",
+                 (int)o->order);
+    else if (o->tokens == CT_TOKEN_KIND_BYTE && o->min_freq > 1)
+        ct_raise(CT_ERR_ARGUMENT, function, "min_freq is %lld; for byte tokens it must be 0 or 1",
+                 (long long)o->min_freq);
     else
         return vocab_check_kind(function, o->tokens) && vocab_check_reserved(function, o);
     return false;

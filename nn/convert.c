@@ -85,7 +85,7 @@ static bool convert_read_all(job *j, const char *path)
         qsort(j->in.at, (size_t)j->in.count, sizeof *j->in.at, convert_by_name);
     for (i = 1; i < j->in.count; i++)
         if (convert_by_name(&j->in.at[i - 1], &j->in.at[i]) == 0)
-            ct_raise(CT_ERR_FORMAT, me, "%.400s: two names become %s", path,
+            ct_raise(CT_ERR_FORMAT, me, "%.400s: two tensors get the name %s", path,
                      cti_quote(j->in.at[i].name).s);
     return ct_ok();
 }
@@ -683,7 +683,7 @@ static bool convert_check_options(const char *from, const char *to, const ct_con
         !convert_check_dialect("options.biases", o->biases))
         return false;
     if (o->to != CT_DIALECT_TORCH && o->biases != CT_DIALECT_TORCH)
-        ct_raise(CT_ERR_ARGUMENT, me, "options.biases is %s; the layout of %s fixes the biases",
+        ct_raise(CT_ERR_ARGUMENT, me, "options.biases is %s; it requires options.to torch, not %s",
                  ct_dialect_name(o->biases), ct_dialect_name(o->to));
     return ct_ok();
 }

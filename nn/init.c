@@ -87,8 +87,9 @@ static ct_status init_truncated(ct_tensor *t, double mean, double std, double lo
 
     if (!(std > 0) || !(erf(b / sqrt(2)) - erf(a / sqrt(2)) >= 0.02))
         return ct_raise(CT_ERR_ARGUMENT, "ct_init_truncated_normal",
-                        "less than 1%% of the normal of mean %g and std %g is in [%g, %g]", mean,
-                        std, low, high);
+                        "[low, high] is [%g, %g]; it must hold at least 1%% of the normal "
+                        "distribution with mean %g and std %g",
+                        low, high, mean, std);
     values = init_room(n);
     if (!values)
         return ct_error();

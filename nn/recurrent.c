@@ -153,9 +153,9 @@ static bool recurrent_check_cell(const char *me, const ct_cell *cell)
     if (!cti_given(me, "cell", cell))
         return false;
     if (!cell->step)
-        ct_raise(CT_ERR_ARGUMENT, me, "step of the cell is NULL");
+        ct_raise(CT_ERR_ARGUMENT, me, "cell->step is NULL");
     else if (cell->states < 1 || cell->states > CT_MAX_CELL_STATES)
-        ct_raise(CT_ERR_ARGUMENT, me, "states of the cell is %d; it must be in 1..%d", cell->states,
+        ct_raise(CT_ERR_ARGUMENT, me, "cell->states is %d; it must be in 1..%d", cell->states,
                  CT_MAX_CELL_STATES);
     return ct_ok();
 }

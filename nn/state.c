@@ -236,9 +236,11 @@ ct_status ct_state_carry(ct_state *kept, const ct_state *next)
     if (!cti_sink_allowed() || !cti_state_usable(me, "kept", kept) ||
         !cti_state_usable(me, "next", next))
         return ct_error();
-    if (!kept->owned || kept->count != next->count)
-        return ct_raise(CT_ERR_ARGUMENT, me, "kept has %d tensors%s; next has %d", kept->count,
-                        kept->owned ? "" : " and is not owned", next->count);
+    if (!kept->owned)
+        return ct_raise(CT_ERR_ARGUMENT, me, "kept is not owned; make it with ct_state_new");
+    if (kept->count != next->count)
+        return ct_raise(CT_ERR_ARGUMENT, me, "kept has %d tensors; next has %d", kept->count,
+                        next->count);
     for (i = 0; i < kept->count; i++)
         if (!cti_same_shape(&kept->tensor[i]->shape, &next->tensor[i]->shape) ||
             kept->tensor[i]->dtype != next->tensor[i]->dtype)

@@ -54,8 +54,7 @@ bool cti_rank_check(const char *function, const ct_shape *shape)
 {
     if (shape->rank >= 0 && shape->rank <= CT_MAX_RANK)
         return true;
-    ct_raise(CT_ERR_SHAPE, function, "the rank is %d; it must be in 0..%d", shape->rank,
-             CT_MAX_RANK);
+    ct_raise(CT_ERR_SHAPE, function, "rank %d is not in 0..%d", shape->rank, CT_MAX_RANK);
     return false;
 }
 

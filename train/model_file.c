@@ -50,7 +50,7 @@ static ct_status model_file_note(const char *function, ct_lm *m, const char *wha
         return ct_raise(CT_ERR_ARGUMENT, function, "%s",
                         !m      ? "m is NULL"
                         : !what ? "what is NULL"
-                                : "the value must be a finite number or text");
+                                : "the value is a number that is not finite");
     if (!cti_is_utf8(what))
         return ct_raise(CT_ERR_ARGUMENT, function, "what is not UTF-8");
     cti_notes_set(&m->notes, function, what, text, number);

@@ -370,13 +370,9 @@ static bool plot_is_text(const char *what, const char *text)
 static bool plot_check(const char *path, const ct_plot_options *o, int count,
                        const ct_plot_series *series)
 {
-    if (!path || count < 0 || (count && !series)) {
-        ct_raise(CT_ERR_ARGUMENT, me,
-                 !path       ? "path is NULL"
-                 : count < 0 ? "the count of series is negative"
-                             : "series is NULL");
+    if (!cti_given(me, "path", path) || !cti_at_least(me, "count", count, 0) ||
+        !cti_given_array(me, "series", count, series))
         return false;
-    }
     if ((o->width && (o->width < 200 || o->width > 10000)) ||
         (o->height && (o->height < 200 || o->height > 10000))) {
         ct_raise(CT_ERR_ARGUMENT, me, "the size is %d by %d pixels; both must be 200 to 10000",
@@ -387,8 +383,11 @@ static bool plot_check(const char *path, const ct_plot_options *o, int count,
         const ct_plot_series *s = &series[k];
 
         if (s->count < 0 || (s->count && (!s->x || !s->y))) {
-            ct_raise(CT_ERR_ARGUMENT, me, "series %d: %s", k,
-                     s->count < 0 ? "its count is negative" : "x or y is NULL");
+            if (s->count < 0)
+                ct_raise(CT_ERR_ARGUMENT, me, "series[%d].count is %lld; it must be at least 0", k,
+                         (long long)s->count);
+            else
+                ct_raise(CT_ERR_ARGUMENT, me, "series[%d].%s is NULL", k, s->x ? "y" : "x");
             return false;
         }
         if (!plot_is_text("name", s->name))

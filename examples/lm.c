@@ -1,4 +1,4 @@
-/* lm.c - a character language model around any forward. */
+/* lm.c - a character language model with any forward function. */
 #include "lm.h"
 
 /* ---- the chapter's model ---- */

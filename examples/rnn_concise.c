@@ -33,7 +33,7 @@ static ct_tensor *rnnlm_forward(const rnnlm *m, ct_tensor *ids, const ct_state *
     return ct_transpose(ct_forward(m->linear, rnnlm_hidden(m, ids, state, next)), 0, 1);
 }
 
-/* Cross-entropy of rnnlm_forward, without the logits in memory. */
+/* The cross-entropy of rnnlm_forward, computed without the logits in memory. */
 static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state, ct_state **next)
 {
     const rnnlm *m = self;
@@ -50,7 +50,7 @@ static ct_optimizer *configure_optimizers(void *self)
     return ct_sgd_new(m->params, (ct_sgd_options){ .lr = m->lr });
 }
 
-/* Prints prefix and the n characters that the model finds likeliest after it. */
+/* Prints prefix and the n most likely characters after it. */
 static void predict(const rnnlm *m, const ct_vocab *vocab, const char *label, const char *prefix,
                     int64_t n)
 {
@@ -110,7 +110,7 @@ int main(int argc, char **argv)
     ct_fit(&trainer, &model, train, val, &fit);
     if (fit.end != CT_FIT_END_STOPPED) {
         printf("perplexity %.1f", fit.perplexity);
-        if (!isnan(fit.tokens_per_second)) /* a finished run that is resumed trains no more */
+        if (!isnan(fit.tokens_per_second)) /* a finished run that is resumed does not train */
             printf(", %.1f tokens/sec", fit.tokens_per_second);
         printf(" on %s%s\n", ct_device_name(o.device), sample ? ", sample text" : "");
         predict(&m, vocab, "trained", o.prefix, o.length);

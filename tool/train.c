@@ -134,7 +134,7 @@ static ct_optimizer *train_optimizer(const options *o, ct_params *params)
     if (o->weight_decay != 0)
         values[n++] = (ct_optimizer_value){ "weight_decay", o->weight_decay };
     values[n] = (ct_optimizer_value){ NULL, 0 };
-    return ct_optimizer_new(params, ct_optimizer_algorithm(o->optimizer), values);
+    return ct_optimizer_new_from_name(params, ct_optimizer_algorithm(o->optimizer), values);
 }
 
 /* Refuses options that the optimiser does not have; the library's error is the message. */

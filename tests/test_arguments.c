@@ -279,12 +279,11 @@ static double constant_factor(int64_t t, void *context)
     return 1;
 }
 
-static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_state *state,
-                                ct_state **next)
+static ct_tensor *training_step(void *self, ct_step *s)
 {
-    ct_tensor *logits = ct_lm_forward(self, batch->x, state, next);
+    ct_tensor *logits = ct_lm_forward(self, s->batch->x, s->state, s->next);
 
-    return ct_cross_entropy(logits, batch->y);
+    return ct_cross_entropy(logits, s->batch->y);
 }
 
 static ct_optimizer *configure(void *self)

@@ -26,15 +26,15 @@ typedef struct lm {
     int vocab, validated;
 } lm;
 
-static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state, ct_state **next)
+static ct_tensor *step(void *self, ct_step *s)
 {
     lm *m = self;
-    ct_tensor *x = ct_one_hot(ct_transpose(batch->x, 0, 1), m->vocab);
-    ct_tensor *y = ct_forward(m->linear, ct_recurrent_forward(m->rnn, x, state, next));
+    ct_tensor *x = ct_one_hot(ct_transpose(s->batch->x, 0, 1), m->vocab);
+    ct_tensor *y = ct_forward(m->linear, ct_recurrent_forward(m->rnn, x, s->state, s->next));
 
     if (!ct_grad_enabled() && ++m->validated == m->how->stop_val)
         ct_trainer_stop();
-    return ct_cross_entropy(ct_transpose(y, 0, 1), batch->y);
+    return ct_cross_entropy(ct_transpose(y, 0, 1), s->batch->y);
 }
 
 /* An optimiser of the test: w -= lr m / n, m = momentum m + grad, n = 1, 2, ... */

@@ -180,12 +180,11 @@ typedef struct train_run {
     ct_lm *m;
 } train_run;
 
-static ct_tensor *train_step(void *self, const ct_batch *batch, const ct_state *state,
-                             ct_state **next)
+static ct_tensor *train_step(void *self, ct_step *s)
 {
     const train_run *r = self;
 
-    return ct_lm_loss(r->m, batch->x, batch->y, state, next);
+    return ct_lm_loss(r->m, s->batch->x, s->batch->y, s->state, s->next);
 }
 
 static ct_optimizer *train_configure(void *self)

@@ -56,6 +56,7 @@
 #include <cotangent/nn/convert.h>
 
 #include <cotangent/optim/optimizer.h>
+#include <cotangent/optim/optimizer_table.h>
 #include <cotangent/optim/schedule.h>
 #include <cotangent/optim/clip.h>
 

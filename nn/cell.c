@@ -1,4 +1,4 @@
-/* cell.c - what the cells of RNN, LSTM and GRU share. */
+/* cell.c - functions that the cells of RNN, LSTM and GRU share. */
 #include "nn/cell.h"
 
 #include "tensor/internal.h"

@@ -28,9 +28,8 @@ static ct_tensor *layer_norm_forward(void *self, ct_tensor *x)
 {
     layer_norm *l = self;
 
-    if (l->weight && ct_param_materialize(l->weight, CT_SHAPE(ct_size(x, -1))) != CT_OK)
-        return NULL;
-    if (l->bias && ct_param_materialize(l->bias, CT_SHAPE(ct_size(x, -1))) != CT_OK)
+    if (!cti_materialize_for(l->weight, CT_SHAPE(ct_size(x, -1)), x) ||
+        !cti_materialize_for(l->bias, CT_SHAPE(ct_size(x, -1)), x))
         return NULL;
     return cti_layer_norm(x, cti_value(l->weight), cti_value(l->bias), l->eps);
 }

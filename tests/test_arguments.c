@@ -99,7 +99,9 @@ static const legal_null legal_nulls[] = {
     { "ct_recurrent_layers", "r" },
     { "ct_recurrent_directions", "r" },
     { "ct_recurrent_hidden_size", "r" },
-    { "ct_optimizer_new", "values" },
+    { "ct_optimizer_new", "options" },
+    { "ct_optimizer_new_from_name", "values" },
+    { "ct_optimizer_table_from_name", "algorithm" },
     { "ct_optimizer_free", "o" },
     { "ct_optimizer_lr", "o" },
     { "ct_optimizer_param_lr", "o name" },
@@ -277,12 +279,11 @@ static double constant_factor(int64_t t, void *context)
     return 1;
 }
 
-static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_state *state,
-                                ct_state **next)
+static ct_tensor *training_step(void *self, ct_step *s)
 {
-    ct_tensor *logits = ct_lm_forward(self, batch->x, state, next);
+    ct_tensor *logits = ct_lm_forward(self, s->batch->x, s->state, s->next);
 
-    return ct_cross_entropy(logits, batch->y);
+    return ct_cross_entropy(logits, s->batch->y);
 }
 
 static ct_optimizer *configure(void *self)
@@ -336,6 +337,8 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_NODE node
 #define A_OP &identity
 #define A_OPTIMIZER optimizer
+#define A_OPTIMIZER_TABLE ct_optimizer_table_from_name("sgd")
+#define A_OPTIMIZER_UPDATE &(ct_optimizer_update){ .value = live }
 #define A_OPTIMIZER_VALUE (ct_optimizer_value[]){ { NULL, 0 } }
 #define A_PARAM ct_params_at(params, 0)
 #define A_PARAMS params
@@ -346,6 +349,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_TEXT text
 #define A_TRAINER &(ct_trainer){ .max_epochs = 1 }
 #define A_VOCAB ct_corpus_vocab(corpus)
+#define GIVEN_ADADELTA_OPTIONS { 0 }
 #define GIVEN_ADAGRAD_OPTIONS { 0 }
 #define GIVEN_ADAMAX_OPTIONS { 0 }
 #define GIVEN_ADAM_OPTIONS { 0 }
@@ -355,6 +359,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_CORPUS_OPTIONS { 0 }
 #define GIVEN_CROSS_ENTROPY_OPTIONS { .has_ignore_index = true }
 #define GIVEN_INIT ct_init_constant(1)
+#define GIVEN_LION_OPTIONS { 0 }
 #define GIVEN_LM_GENERATE_OPTIONS { 0 }
 #define GIVEN_LM_OPTIONS { .hidden_size = 3 }
 #define GIVEN_LOADER_CURSOR { 0 }
@@ -362,6 +367,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_LOADER_SERIES_OPTIONS { .batch_size = 1, .steps = 1 }
 #define GIVEN_LOADER_TENSORS_OPTIONS { .batch_size = 2 }
 #define GIVEN_LOADER_WINDOWS_OPTIONS { 2, 3, .count = 4 }
+#define GIVEN_NADAM_OPTIONS { 0 }
 #define GIVEN_NN_EMBEDDING_OPTIONS { .rows = 2, .size = 3 }
 #define GIVEN_NN_GRU_OPTIONS { .hidden_size = 3 }
 #define GIVEN_NN_LAYER_NORM_OPTIONS { 0 }
@@ -371,11 +377,15 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_NN_RNN_OPTIONS { .hidden_size = 3 }
 #define GIVEN_OP { "identity", 2, 1, CT_SAVE_INPUTS, identity_backward, NULL }
 #define GIVEN_OPTIMIZER_GROUP_OPTIONS { 0 }
+#define GIVEN_OPTIMIZER_TABLE *ct_optimizer_table_from_name("sgd")
+#define GIVEN_OPTIMIZER_UPDATE { .value = live }
 #define GIVEN_OPTIMIZER_VALUE { "lr", 0 }
 #define GIVEN_PARAMS_OPTIONS { 0 }
 #define GIVEN_PLOT_OPTIONS { 0 }
 #define GIVEN_PLOT_SERIES { 0 }
+#define GIVEN_RADAM_OPTIONS { 0 }
 #define GIVEN_RMSPROP_OPTIONS { 0 }
+#define GIVEN_SCHEDULE_ONE_CYCLE_OPTIONS { .total_steps = 10 }
 #define GIVEN_SCHEDULE_PLATEAU_OPTIONS { 0 }
 #define GIVEN_SGD_OPTIONS { 0 }
 #define GIVEN_TRAINER { .max_epochs = 1 }

@@ -18,7 +18,7 @@
 
 /* ---- the kernel call ---- */
 
-/* Strides of t broadcast to shape. */
+/* The strides of t when it is broadcast to shape. */
 static void elementwise_strides(const ct_shape *shape, const ct_tensor *t, int64_t *stride)
 {
     int lead = shape->rank - t->shape.rank, i;
@@ -126,13 +126,13 @@ bool cti_elementwise_takes(const char *function, const char *name, const ct_tens
     return false;
 }
 
-/* The numbers that a kernel and its derivative take; those left out are 0. */
+/* Numbers for a kernel and its derivative. Those that are left out are 0. */
 typedef double elementwise_numbers[2];
 
-/* What the functions below need to know of an op. */
+/* What the functions below must know about an op. */
 typedef cti_elementwise_op elementwise_op;
 
-/* Runs and records op. numbers are elementwise_numbers, or NULL for an op without. */
+/* Runs and records op. numbers is of type elementwise_numbers, or NULL if the op has none. */
 static ct_tensor *elementwise_run(const elementwise_op *op, ct_tensor *y, int count,
                                   ct_tensor *const *in, const double *numbers)
 {
@@ -180,8 +180,8 @@ ct_tensor *cti_elementwise_with_number(const elementwise_op *op, ct_tensor *x, d
     return number ? cti_elementwise_binary(op, x, number, NULL) : NULL;
 }
 
-/* Zeros like d. They replace d * 0, which is NaN where d is not finite. NULL for NULL, which a
- * formula gets for a saved tensor that was modified since. */
+/* Zeros of d's shape. Used instead of d * 0, which is NaN where d is not finite. Returns NULL for
+ * NULL, which it gets if a saved tensor was modified. */
 static ct_tensor *zeros_of(ct_tensor *d)
 {
     return d ? ct_zeros(d->shape, d->dtype, d->device) : NULL;
@@ -285,7 +285,8 @@ FUSED(tail_mul, clamp_backward(ct_mul(e, s), d, tail_range), tail_mul(d, e, NULL
 OF_OUTPUT(neg, NUMBERS, ct_neg(d))
 OF_INPUT(abs, NUMBERS, ct_mul(d, ct_sign(x)))
 OF_OUTPUT(sign, NUMBERS, zeros_of(d))
-OF_INPUT(square, NUMBERS, ct_mul_scalar(ct_mul(d, x), 2)) /* 0 where d is, not 0 inf */
+/* not d (2 x): 2 x may overflow, and 0 times infinity is NaN */
+OF_INPUT(square, NUMBERS, ct_mul_scalar(ct_mul(d, x), 2))
 OF_OUTPUT(exp, FLOATS, ct_mul(d, y))
 OF_OUTPUT(expm1, FLOATS, ct_mul(d, ct_add_scalar(y, 1)))
 OF_INPUT(log, FLOATS, ct_div(d, x))
@@ -412,7 +413,7 @@ ct_tensor *ct_elu(ct_tensor *x, double alpha)
     return op_elu(x, (elementwise_numbers){ alpha });
 }
 
-/* False with an error. A NULL x is left to the op, which reports it. */
+/* Raises an error and returns false if s is not allowed. The op itself reports a NULL x. */
 static bool elementwise_range(const char *function, const ct_tensor *x, double low, double high)
 {
     if (!x || low <= high)
@@ -429,8 +430,8 @@ ct_tensor *ct_hardtanh(ct_tensor *x, double low, double high)
     return op_hardtanh(x, (elementwise_numbers){ low, high });
 }
 
-/* The kernel's numbers are doubles, which do not hold the greatest i64: an infinite end is left
- * out. */
+/* An infinite end is left out, because the kernel's numbers are doubles, which do not hold the
+ * greatest i64. */
 static ct_tensor *clamp_integers(ct_tensor *x, double low, double high)
 {
     static const elementwise_op most = { "ct_clamp", CTI_EW_minimum, NUMBERS, NULL, false };
@@ -486,7 +487,7 @@ static void affine_grad(ct_node *n, ct_tensor *const *dout)
     ct_node_add_grad(n, 0, ct_mul_scalar(dout[0], p[0]));
 }
 
-/* The least number that is not one of the whole numbers which a double holds without gaps. */
+/* 2^53, the first whole number after which a double skips whole numbers. */
 #define WHOLE_LIMIT 9007199254740992.0
 
 bool cti_number_fits(const char *function, const char *name, double s, ct_dtype dtype)
@@ -530,7 +531,8 @@ static ct_tensor *elementwise_affine(const elementwise_op *op, ct_tensor *x, dou
         return elementwise_affine(&op, x, s, (elementwise_numbers){ p, q });                       \
     }
 
-/* -s, but the least i32 itself: x - s wraps around, and x + s is then the same. */
+/* Returns -s. The least i32 has no negative, so it is returned itself: x - s wraps around, and x +
+ * s gives the same. */
 static double elementwise_negative(const ct_tensor *x, double s)
 {
     return x && !cti_is_dead(x) && x->dtype == CT_I32 && s == INT32_MIN ? s : -s;
@@ -603,8 +605,8 @@ ct_tensor *ct_rpow_scalar(ct_tensor *x, double s)
         return cti_elementwise_binary(&op, a, b, NULL);                                            \
     }
 
-/* The share of a, or of b, in d: all of it where a was chosen (beyond b, or NaN) or was not, half
- * where they are equal (as PyTorch). */
+/* The share of d that goes to an operand: 1 if it was chosen (it is beyond the other, or NaN), 0 if
+ * it was not, and 1/2 if both are equal (as in PyTorch). */
 static ct_tensor *extreme_share(ct_tensor *d, ct_tensor *a, ct_tensor *b, ct_tensor *beyond,
                                 bool of_a)
 {
@@ -622,8 +624,8 @@ static ct_tensor *pow_base(ct_tensor *d, ct_tensor *s, const double *p);
 /* Where a^b is 0 for an infinite a or b, all derivatives are 0, their limit. */
 typedef struct pow_parts {
     ct_tensor *zero, *one; /* scalars */
-    ct_tensor *vanishes;   /* bool: such operands with a >= 0 */
-    ct_tensor *base;       /* a, and 1 for them */
+    ct_tensor *vanishes;   /* bool: true where a^b is 0 for an infinite operand and a >= 0 */
+    ct_tensor *base;       /* a, replaced by 1 there */
 } pow_parts;
 
 static bool pow_parts_of(ct_tensor *a, ct_tensor *b, pow_parts *p)

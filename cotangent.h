@@ -17,6 +17,8 @@
 
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/op.h>
+#include <cotangent/autograd/ops/compare.h>
+#include <cotangent/autograd/ops/divide.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/autograd/ops/statistics.h>

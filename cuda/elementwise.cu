@@ -2,6 +2,7 @@
  * contiguous arrays, 16 bytes at a time, and over any strides. */
 #include "cuda/cuda.h"
 #include "cuda/strided.h"
+#include "tensor/division.h"
 
 /* ---- functors: R f(x, y, z; p, q) ---- */
 
@@ -11,6 +12,21 @@ template <typename T> __device__ inline T cu_sigmoid(T x)
 
     return (x < 0 ? e : T(1)) / (T(1) + e);
 }
+
+/* remainder and floor_divide of each type (tensor/division.h) */
+#define CU_DIVISION(suffix, type)                                                                  \
+    __device__ inline type cu_remainder(type a, type b)                                            \
+    {                                                                                              \
+        return cti_remainder_##suffix(a, b);                                                       \
+    }                                                                                              \
+    __device__ inline type cu_floor_divide(type a, type b)                                         \
+    {                                                                                              \
+        return cti_floor_divide_##suffix(a, b);                                                    \
+    }
+CU_DIVISION(f32, float)
+CU_DIVISION(f64, double)
+CU_DIVISION(i32, int32_t)
+CU_DIVISION(i64, int64_t)
 
 #define M(name) M_##name
 #define K(c) (T(c))
@@ -28,6 +44,8 @@ template <typename T> __device__ inline T cu_sigmoid(T x)
 #define M_ceil ceil
 #define M_rint rint
 #define M_pow pow
+#define M_remainder cu_remainder
+#define M_floor_divide cu_floor_divide
 
 #define FUNCTOR(type, count, ...)                                                                  \
     struct type {                                                                                  \
@@ -175,7 +193,7 @@ template <typename T> static void elementwise_op(const ew_call *c)
 #define FLOAT1(name, ...) CASE(CTI_EW_##name, f_##name, T, is_float)
 #define FLOAT2(name, ...) CASE(CTI_EW_##name, f_##name, T, is_float)
 #define FLOAT3(name, ...) CASE(CTI_EW_##name, f_##name, T, is_float)
-#define COMPARE(name, ...) CASE(CTI_EW_##name, f_##name, uint8_t, !is_bool)
+#define COMPARE(name, ...) CASE(CTI_EW_##name, f_##name, uint8_t, true)
 #define TEST(name, ...) CASE(CTI_EW_##name, f_##name, uint8_t, is_float)
 #define LOGIC1(name, ...) CASE(CTI_EW_##name, f_##name, T, is_bool)
 #define LOGIC2(name, ...) CASE(CTI_EW_##name, f_##name, T, is_bool)

@@ -4,6 +4,7 @@
 
 #include "nn/internal.h"
 
+#include <cotangent/autograd/ops/compare.h>
 #include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/index.h>

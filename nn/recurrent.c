@@ -5,6 +5,7 @@
 #include "tensor/hooks.h"
 #include "tensor/internal.h"
 
+#include <cotangent/autograd/ops/compare.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/random.h>
 #include <cotangent/autograd/ops/copy.h>

@@ -4,6 +4,7 @@
 #include "tensor/internal.h"
 
 #include <cotangent/autograd/autograd.h>
+#include <cotangent/autograd/ops/compare.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/join.h>

@@ -113,17 +113,49 @@ typedef struct cti_dropout_args {
     void *out;      /* (n) */
 } cti_dropout_args;
 
-/* multinomial: k positions of each row, drawn by the row's weights, which need not sum to 1. Draw
- * number d, of rows k, takes words 2 d and 2 d + 1. CT_ERR_NUMERIC, the row its position, for a
- * weight that is negative or not finite, and where fewer positive ones are left than are asked for.
- * */
+/* randint: low + a number in 0 .. range - 1, each equally likely. Element i takes words 2 i and
+ * 2 i + 1; see cti_draw_integers in philox.h. */
+typedef struct cti_randint_args {
+    void *out;      /* (n) */
+    ct_dtype dtype; /* i32 or i64, which holds low .. low + range - 1 */
+    int64_t n, low;
+    uint64_t range; /* at least 1 */
+    cti_position from;
+} cti_randint_args;
+
+/* multinomial: k positions of each row, drawn with replacement by the row's weights, which need not
+ * sum to 1. Draw number d, of rows k, takes words 2 d and 2 d + 1, and gets the first position whose
+ * running sum is above the uniform times the total. The running sums are added in order within
+ * chains of CTI_CHAIN weights, then chain by chain, so that every device draws the same positions.
+ * CT_ERR_NUMERIC, the row its position, for a weight that is negative or not finite, and for a total
+ * that is 0 or not finite.
+ *
+ * multinomial_keys, for draws without replacement: weight i of all rows n becomes
+ * log(weight) - log(-log(u)), where u is the uniform of words 2 i and 2 i + 1, or -inf for a weight
+ * of 0. The positions of the k greatest keys, in falling order, are then distributed as k draws one
+ * after the other (Efraimidis and Spirakis, 2006). CT_ERR_NUMERIC, the row its position, for a
+ * weight that is negative or not finite, and for fewer than k positive weights. out is not read. */
+#define CTI_CHAIN 1024
+
 typedef struct cti_multinomial_args {
     int64_t rows, n, k;
-    bool replacement;
-    double *weights; /* (rows, n); overwritten without replacement */
+    double *weights; /* (rows, n); overwritten by running sums or by keys */
     cti_position from;
     int64_t *out; /* (rows, k) */
 } cti_multinomial_args;
+
+/* check_elements: CT_ERR_NUMERIC, the first position, for an element that an op refuses. */
+typedef enum cti_check_kind {
+    CTI_CHECK_DIVISOR,    /* refuses 0; i32 or i64 */
+    CTI_CHECK_PROBABILITY /* refuses all but 0 .. 1; f32 or f64 */
+} cti_check_kind;
+
+typedef struct cti_check_args {
+    cti_check_kind kind;
+    ct_dtype dtype;
+    int64_t n;
+    const void *in; /* (n) */
+} cti_check_args;
 
 /* ---- gemm ---- */
 
@@ -506,7 +538,10 @@ typedef struct cti_async {
     SLOT(void, uniform, (const cti_draw_args *a))                                                  \
     SLOT(void, normal, (const cti_draw_args *a))                                                   \
     SLOT(void, dropout, (const cti_dropout_args *a))                                               \
+    SLOT(void, randint, (const cti_randint_args *a))                                               \
     SLOT(ct_status, multinomial, (const cti_multinomial_args *a, cti_fault *fault))                \
+    SLOT(ct_status, multinomial_keys, (const cti_multinomial_args *a, cti_fault *fault))           \
+    SLOT(ct_status, check_elements, (const cti_check_args *a, cti_fault *fault))                   \
     SLOT(void, elementwise, (const cti_ew *e))                                                     \
     SLOT(void, gemm, (const cti_gemm *g))                                                          \
     SLOT(void, reduce, (const cti_reduce_args *a))                                                 \
@@ -587,11 +622,13 @@ const cti_backend *cti_backend_of(ct_device device);
 
 /* What a kernel finds fault with. */
 typedef enum cti_fault_kind {
-    CTI_FAULT_INDEX,   /* an index that is not in 0..limit-1 */
-    CTI_FAULT_TARGET,  /* a class, the same */
-    CTI_FAULT_WEIGHTS, /* a row of weights of which limit must be positive */
-    CTI_FAULT_NORM,    /* a norm that is not finite; limit is the number of the step, or 0 */
-    CTI_FAULT_VALUE    /* a gradient that is not finite */
+    CTI_FAULT_INDEX,       /* an index that is not in 0..limit-1 */
+    CTI_FAULT_TARGET,      /* a class, the same */
+    CTI_FAULT_WEIGHTS,     /* a row of weights of which limit must be positive */
+    CTI_FAULT_DIVISOR,     /* an integer divisor that is 0 */
+    CTI_FAULT_PROBABILITY, /* a probability that is not in 0..1 */
+    CTI_FAULT_NORM,        /* a norm that is not finite; limit is the number of the step, or 0 */
+    CTI_FAULT_VALUE        /* a gradient that is not finite */
 } cti_fault_kind;
 
 /* For a call of a kernel of device. Its ticket keeps what a message needs: the public function, the

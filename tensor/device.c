@@ -327,9 +327,15 @@ static void fault_raise(const char *function, const cti_fault *f, const cti_tick
         break;
     case CTI_FAULT_WEIGHTS:
         ct_raise(CT_ERR_NUMERIC, function,
-                 "row %lld of weights: one is negative or not finite, "
+                 "row %lld of weights: one is negative or not finite, their sum is not finite, "
                  "or fewer than %lld are positive",
                  at, limit);
+        break;
+    case CTI_FAULT_DIVISOR:
+        ct_raise(CT_ERR_NUMERIC, function, "the divisor at position %lld is 0", at);
+        break;
+    case CTI_FAULT_PROBABILITY:
+        ct_raise(CT_ERR_NUMERIC, function, "the probability at position %lld is not in 0..1", at);
         break;
     case CTI_FAULT_NORM:
         if (limit)

@@ -5,7 +5,7 @@
  *     NUMBER   NUMBER1(name, f(x; p, q))  NUMBER2(name, f(x, y))       f32 f64 i32 i64
  *     FLOAT    FLOAT1(name, f(x; p, q))  FLOAT2(name, f(x, y; p, q))
  *              FLOAT3(name, f(x, y, z))                                f32 f64
- *     COMPARE  COMPARE(name, f(x, y))   numbers in, bool out           f32 f64 i32 i64
+ *     COMPARE  COMPARE(name, f(x, y))   bool out                       f32 f64 i32 i64 bool
  *     TEST     TEST(name, f(x))         floats in, bool out            f32 f64
  *     LOGIC    LOGIC1(name, f(x))  LOGIC2(name, f(x, y))               bool
  *     SELECT   SELECT(name, f(c, x, y))  c bool, x and y of any dtype
@@ -74,6 +74,8 @@ NUMBER2(sub, x - y)
 NUMBER2(mul, x *y)
 NUMBER2(maximum, x > y || x != x ? x : y)
 NUMBER2(minimum, x < y || x != x ? x : y)
+NUMBER2(remainder, M(remainder)(x, y)) /* of division.h */
+NUMBER2(floor_divide, M(floor_divide)(x, y))
 
 FLOAT1(exp, M(exp)(x))
 FLOAT1(expm1, M(expm1)(x))
@@ -125,6 +127,7 @@ COMPARE(gt, x > y)
 COMPARE(ge, x >= y)
 TEST(isfinite, x - x == 0)
 TEST(isnan, x != x)
+TEST(isinf, x == x && x - x != 0)
 LOGIC1(logical_not, !x)
 LOGIC2(logical_and, x &&y)
 LOGIC2(logical_or, x || y)

@@ -132,4 +132,81 @@ CTI_INLINE void cti_draw_f64(int normal, double a, double b, const uint32_t w[4]
                    cti_uniform_of_words(w[2], w[3]), out);
 }
 
+/* ---- integers ---- */
+
+/* Numbers of 64 bits from here on are drawn again: what is below is a multiple of range. */
+CTI_INLINE uint64_t cti_integer_limit(uint64_t range)
+{
+    return UINT64_MAX - UINT64_MAX % range;
+}
+
+/* Two numbers in 0 .. range - 1, each equally likely, for a block. A number that is rejected is
+ * drawn again from the same words of the same block under the next key, so that an element depends
+ * on its position alone. */
+CTI_INLINE void cti_draw_integers(const cti_position *from, uint64_t block, uint64_t range,
+                                  uint64_t out[2])
+{
+    const uint64_t limit = cti_integer_limit(range);
+    uint64_t seed = from->seed;
+    int left = 3, half; /* a bit for each number that is not drawn yet */
+
+    out[0] = out[1] = 0;
+    for (; left; seed += 0x9E3779B97F4A7C15u) {
+        uint32_t w[4];
+
+        cti_philox(seed, from->stream, block, w);
+        for (half = 0; half < 2; half++) {
+            uint64_t r = (uint64_t)w[2 * half] << 32 | w[2 * half + 1];
+
+            if (!(left & 1 << half) || r >= limit)
+                continue;
+            out[half] = r % range;
+            left &= ~(1 << half);
+        }
+    }
+}
+
+/* ---- keys of weights ---- */
+
+/* The natural logarithm of a positive number, from sums, products and quotients that are each
+ * rounded apart: the same bits on every device, unlike the C library's. For x = m 2^e with m in
+ * 0.707..1.414, log(m) = 2 (s + s^3 / 3 + s^5 / 5 + ...) with s = (m - 1) / (m + 1). |s| is below
+ * 0.172, so the terms after s^21 are below the rounding. */
+CTI_INLINE double cti_log_of_draw(double x)
+{
+    const double ln2 = 0.69314718055994530942;
+    double m, s, square, sum = 0;
+    uint64_t bits;
+    int e = -1023, k;
+
+    if (x < 2.2250738585072014e-308) { /* subnormal */
+        x *= 18014398509481984.0;      /* 2^54 */
+        e -= 54;
+    }
+    memcpy(&bits, &x, sizeof bits);
+    e += (int)(bits >> 52);
+    bits = (bits & 0xfffffffffffffu) | 0x3ff0000000000000u;
+    memcpy(&m, &bits, sizeof m);
+    if (m > 1.41421356237309504880) {
+        m *= 0.5;
+        e++;
+    }
+    s = (m - 1) / (m + 1);
+    square = s * s;
+    for (k = 21; k >= 3; k -= 2)
+        sum = CTI_MUL(CTI_ADD(sum, 1.0 / k), square);
+    return CTI_ADD(CTI_MUL((double)e, ln2), CTI_MUL(2 * s, CTI_ADD(sum, 1)));
+}
+
+/* The key of a weight for two words: log(weight) - log(-log(u)) with u in (0, 1), in steps of
+ * 2^-52; -inf for a weight of 0. */
+CTI_INLINE double cti_key_of_weight(double weight, uint32_t high, uint32_t low)
+{
+    double u = ((double)(((uint64_t)high << 32 | low) >> 12) + 0.5) * (2 * CTI_2_TO_MINUS_53);
+
+    if (!(weight > 0))
+        return -INFINITY;
+    return CTI_ADD(cti_log_of_draw(weight), -cti_log_of_draw(-cti_log_of_draw(u)));
+}
+
 #endif

@@ -174,3 +174,30 @@ ct_tensor *ct_randn(ct_shape shape, ct_dtype dtype, ct_device device, ct_generat
 
     return t && random_fill("ct_randn", t, 0, 1, g, true) == CT_OK ? t : NULL;
 }
+
+ct_tensor *ct_randint(int64_t low, int64_t high, ct_shape shape, ct_dtype dtype, ct_device device,
+                      ct_generator *g)
+{
+    static const char *const me = "ct_randint";
+    ct_tensor *t;
+
+    if (!cti_given(me, "g", g))
+        return NULL;
+    t = cti_new(me, shape, dtype, device);
+    if (!t || !cti_want_index(me, "the result", t))
+        return NULL;
+    if (low >= high || (dtype == CT_I32 && (low < INT32_MIN || high - 1 > INT32_MAX))) {
+        ct_raise(CT_ERR_ARGUMENT, me,
+                 "low is %lld and high is %lld; low must be below high, and %s must hold both ends",
+                 (long long)low, (long long)high, ct_dtype_name(dtype));
+        return NULL;
+    }
+    cti_backend_of(t->device)->randint(
+        &(cti_randint_args){ .out = cti_data(t),
+                             .dtype = dtype,
+                             .n = t->numel,
+                             .low = low,
+                             .range = (uint64_t)high - (uint64_t)low,
+                             .from = cti_generator_take(g, (uint64_t)t->numel * 2, t->device) });
+    return t;
+}

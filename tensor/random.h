@@ -61,6 +61,14 @@ ct_status ct_normal_into(ct_tensor *t, double mean, double std, ct_generator *g)
 ct_tensor *ct_rand(ct_shape shape, ct_dtype dtype, ct_device device, ct_generator *g);
 ct_tensor *ct_randn(ct_shape shape, ct_dtype dtype, ct_device device, ct_generator *g);
 
+/* A new tensor of the innermost scope, i32 or i64 (CT_ERR_DTYPE), of random integers in
+ * low..high - 1, each equally likely: no bias for any range. Element i uses words 2 i and 2 i + 1. A
+ * draw that would make some integers more likely is repeated from another Philox key, so that no
+ * other element moves. Advances g by two words for each element. Raises CT_ERR_ARGUMENT if g is NULL,
+ * if low >= high, or if the dtype does not hold low and high - 1. */
+ct_tensor *ct_randint(int64_t low, int64_t high, ct_shape shape, ct_dtype dtype, ct_device device,
+                      ct_generator *g);
+
 /* Shuffles the n numbers in order: every permutation is equally likely (Fisher-Yates). Advances g
  * by n - 1 calls of ct_random_below. */
 void ct_shuffle(int64_t *order, int64_t n, ct_generator *g);

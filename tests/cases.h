@@ -83,6 +83,7 @@ typedef struct op_row {
 extern const op_row *const op_tables[];
 
 extern const op_row elementwise_rows[];
+extern const op_row compare_rows[];
 extern const op_row views_rows[];
 extern const op_row copy_rows[];
 extern const op_row create_rows[];

@@ -88,6 +88,35 @@ static void draw_div(op_draw *d)
     }
 }
 
+/* a / b within one whole number and the next, for all elements: the quotient does not jump */
+static void draw_quotient(op_draw *d, double *low, double *high)
+{
+    double q = (double)op_below(d, 5) - 2;
+
+    *low = (q > 0 ? q * 1.1 : q) + 0.02;
+    *high = (q > -1 ? q + 1 : (q + 1) * 1.1) - 0.02;
+}
+
+static void draw_division(op_draw *d)
+{
+    ct_shape s = op_shape(d, 0, 5);
+    bool negative = op_chance(d, 0.5);
+    double low, high;
+
+    draw_quotient(d, &low, &high);
+    op_uniform(d, s, negative ? -high : low, negative ? -low : high);
+    op_uniform(d, op_narrower(d, s), negative ? -1.1 : 1, negative ? -1 : 1.1);
+}
+
+static void draw_division_by(op_draw *d)
+{
+    double low, high;
+
+    draw_quotient(d, &low, &high);
+    op_uniform(d, op_shape(d, 0, 5), low, high);
+    d->p[0] = op_between(d, 1, 1.1);
+}
+
 static void draw_pow(op_draw *d)
 {
     op_draw_two(d);
@@ -103,45 +132,6 @@ static void draw_glu(op_draw *d)
     s.dim[axis] *= 2;
     d->i[0] = op_chance(d, 0.5) ? axis - s.rank : axis;
     op_uniform(d, s, -2, 2);
-}
-
-static void draw_two_bools(op_draw *d)
-{
-    ct_shape s = op_shape(d, 0, 5);
-
-    op_bool(d, s);
-    op_bool(d, op_narrower(d, s));
-}
-
-static void draw_bool(op_draw *d)
-{
-    op_bool(d, op_shape(d, 0, 5));
-}
-
-static void draw_where(op_draw *d)
-{
-    ct_shape s = op_shape(d, 0, 5);
-    int whole = (int)op_below(d, 3), i;
-
-    for (i = 0; i < 3; i++) {
-        ct_shape part = i == whole ? s : op_narrower(d, s);
-
-        if (i == 0)
-            op_bool(d, part);
-        else
-            op_uniform(d, part, -2, 2);
-    }
-    if (d->same && !d->broadcast)
-        d->in[2].same_as = 1;
-}
-
-static void draw_masked_fill(op_draw *d)
-{
-    ct_shape s = op_shape(d, 0, 5);
-
-    op_uniform(d, s, -2, 2);
-    op_bool(d, op_narrower(d, s));
-    d->p[0] = op_between(d, -2, 2);
 }
 
 /* ---- calls ---- */
@@ -162,6 +152,8 @@ WITH_NUMBER(pow_scalar)
 WITH_NUMBER(rsub_scalar)
 WITH_NUMBER(rdiv_scalar)
 WITH_NUMBER(rpow_scalar)
+WITH_NUMBER(remainder_scalar)
+WITH_NUMBER(floor_divide_scalar)
 
 static ct_tensor *call_hardtanh(ct_tensor *const *in, const op_draw *d)
 {
@@ -177,19 +169,6 @@ static ct_tensor *call_glu(ct_tensor *const *in, const op_draw *d)
 {
     return ct_glu(in[0], (int)d->i[0]);
 }
-
-static ct_tensor *call_where(ct_tensor *const *in, const op_draw *d)
-{
-    (void)d;
-    return ct_where(in[0], in[1], in[2]);
-}
-
-static ct_tensor *call_masked_fill(ct_tensor *const *in, const op_draw *d)
-{
-    return ct_masked_fill(in[0], in[1], d->p[0]);
-}
-
-#define GIVES_BOOL .no_gradient = "its result is bool"
 
 const op_row elementwise_rows[] = {
     { "ct_neg", op_draw_any, .one = ct_neg },
@@ -235,19 +214,9 @@ const op_row elementwise_rows[] = {
     { "ct_rsub_scalar", draw_scalar, .call = call_rsub_scalar },
     { "ct_rdiv_scalar", draw_rdiv, .call = call_rdiv_scalar },
     { "ct_rpow_scalar", draw_rpow, .call = call_rpow_scalar },
-    { "ct_eq", op_draw_two, .two = ct_eq, GIVES_BOOL },
-    { "ct_ne", op_draw_two, .two = ct_ne, GIVES_BOOL },
-    { "ct_lt", op_draw_two, .two = ct_lt, GIVES_BOOL },
-    { "ct_le", op_draw_two, .two = ct_le, GIVES_BOOL },
-    { "ct_gt", op_draw_two, .two = ct_gt, GIVES_BOOL },
-    { "ct_ge", op_draw_two, .two = ct_ge, GIVES_BOOL },
-    { "ct_isfinite", op_draw_any, .one = ct_isfinite, GIVES_BOOL },
-    { "ct_isnan", op_draw_any, .one = ct_isnan, GIVES_BOOL },
-    { "ct_logical_not", draw_bool, .one = ct_logical_not, GIVES_BOOL },
-    { "ct_logical_and", draw_two_bools, .two = ct_logical_and, GIVES_BOOL },
-    { "ct_logical_or", draw_two_bools, .two = ct_logical_or, GIVES_BOOL },
-    { "ct_logical_xor", draw_two_bools, .two = ct_logical_xor, GIVES_BOOL },
-    { "ct_where", draw_where, .call = call_where },
-    { "ct_masked_fill", draw_masked_fill, .call = call_masked_fill },
+    { "ct_remainder", draw_division, .two = ct_remainder },
+    { "ct_floor_divide", draw_division, .two = ct_floor_divide },
+    { "ct_remainder_scalar", draw_division_by, .call = call_remainder_scalar },
+    { "ct_floor_divide_scalar", draw_division_by, .call = call_floor_divide_scalar },
     { 0 },
 };

@@ -72,9 +72,39 @@ static ct_tensor *call_multinomial(ct_tensor *const *in, const op_draw *d)
     return ct_multinomial(in[0], d->i[0], d->i[1] != 0, &g);
 }
 
+static void draw_probability(op_draw *d)
+{
+    op_uniform(d, op_shape(d, 0, 5), 0, 1);
+}
+
+static ct_tensor *call_bernoulli(ct_tensor *const *in, const op_draw *d)
+{
+    ct_generator g = ct_generator_stream(d->g, "bernoulli");
+
+    return ct_bernoulli(in[0], &g);
+}
+
+static ct_tensor *call_rand_like(ct_tensor *const *in, const op_draw *d)
+{
+    ct_generator g = ct_generator_stream(d->g, "rand_like");
+
+    return ct_rand_like(in[0], &g);
+}
+
+static ct_tensor *call_randn_like(ct_tensor *const *in, const op_draw *d)
+{
+    ct_generator g = ct_generator_stream(d->g, "randn_like");
+
+    return ct_randn_like(in[0], &g);
+}
+
 const op_row random_rows[] = {
     { "ct_dropout", draw_dropout, .call = call_dropout },
     { "ct_multinomial", draw_multinomial, .call = call_multinomial,
       .no_gradient = "its result is positions" },
+    { "ct_bernoulli", draw_probability, .call = call_bernoulli,
+      .no_gradient = "its result is drawn" },
+    { "ct_rand_like", op_draw_any, .call = call_rand_like, .no_gradient = "its result is drawn" },
+    { "ct_randn_like", op_draw_any, .call = call_randn_like, .no_gradient = "its result is drawn" },
     { 0 },
 };

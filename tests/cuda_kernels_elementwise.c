@@ -23,7 +23,7 @@ static const ew_row ew_rows[] = {
 #define FLOAT1(name, ...) { CTI_EW_##name, #name, 1, true, false, false, false },
 #define FLOAT2(name, ...) { CTI_EW_##name, #name, 2, true, false, false, false },
 #define FLOAT3(name, ...) { CTI_EW_##name, #name, 3, true, false, false, false },
-#define COMPARE(name, ...) { CTI_EW_##name, #name, 2, true, true, false, true },
+#define COMPARE(name, ...) { CTI_EW_##name, #name, 2, true, true, true, true },
 #define TEST(name, ...) { CTI_EW_##name, #name, 1, true, false, false, true },
 #define LOGIC1(name, ...) { CTI_EW_##name, #name, 1, false, false, true, true },
 #define LOGIC2(name, ...) { CTI_EW_##name, #name, 2, false, false, true, true },

@@ -70,13 +70,15 @@ START_TEST(draws)
 END_TEST
 
 /* Weights in [0, 3), every fifth 0; row bad has one that is negative. */
-static void multinomial_case(run *t, int64_t rows, int64_t n, int64_t k, bool replacement,
-                             int64_t bad)
+static void multinomial_case(run *t, const int64_t size[3], bool replacement, int64_t bad)
 {
+    int64_t rows = size[0], n = size[1], k = size[2], i;
     double *host = calloc((size_t)(rows * n) + 1, sizeof *host);
     void *weights, *out = put(t, CT_I64, rows * k);
     cti_fault f = { 1, 0 };
-    int64_t i;
+    cti_multinomial_args a = {
+        .rows = rows, .n = n, .k = k, .from = { 5, 6, 2, at_5(t) }, .out = out
+    };
 
     for (i = 0; i < rows * n; i++)
         host[i] = i % 5 == 4 ? 0 : fabs(draw_real(&t->r));
@@ -84,17 +86,12 @@ static void multinomial_case(run *t, int64_t rows, int64_t n, int64_t k, bool re
         host[bad * n + n / 2] = -1;
     weights = put_bytes(t, host, (size_t)(rows * n) * sizeof *host);
     free(host);
-    note(t,
-         t->be->multinomial(&(cti_multinomial_args){ .rows = rows,
-                                                     .n = n,
-                                                     .k = k,
-                                                     .replacement = replacement,
-                                                     .weights = weights,
-                                                     .from = { 5, 6, 2, at_5(t) },
-                                                     .out = out },
-                            &f),
-         &f);
-    get(t, "out", out, CT_I64, rows * k, 0);
+    a.weights = weights;
+    note(t, (replacement ? t->be->multinomial : t->be->multinomial_keys)(&a, &f), &f);
+    if (replacement)
+        get(t, "out", out, CT_I64, rows * k, 0);
+    else
+        get(t, "keys", weights, CT_F64, rows * n, 0);
 }
 
 /* The first draw is u: of weights u and 1 - u, whose sum is 1, that of the second. */
@@ -113,7 +110,6 @@ static void multinomial_between(run *t)
          t->be->multinomial(&(cti_multinomial_args){ .rows = 1,
                                                      .n = 2,
                                                      .k = 1,
-                                                     .replacement = true,
                                                      .weights = weights,
                                                      .from = { 5, 6, 7, NULL },
                                                      .out = out },
@@ -128,14 +124,106 @@ START_TEST(multinomials)
     int replacement;
 
     for (replacement = 0; replacement < 2; replacement++) {
-        BOTH("multinomial 1", { multinomial_case(t, 1, 4, 1, replacement, -1); });
-        BOTH("multinomial 33", { multinomial_case(t, 33, 28, 3, replacement, -1); });
-        BOTH("multinomial 2", { multinomial_case(t, 2, 1000, 50, replacement, -1); });
-        BOTH("multinomial, none", { multinomial_case(t, 0, 5, 2, replacement, -1); });
-        BOTH("multinomial, negative", { multinomial_case(t, 40, 9, 2, replacement, 31); });
+        BOTH("multinomial 1", { multinomial_case(t, (int64_t[]){ 1, 4, 1 }, replacement, -1); });
+        BOTH("multinomial 33", { multinomial_case(t, (int64_t[]){ 33, 28, 3 }, replacement, -1); });
+        BOTH("multinomial 2", {
+            multinomial_case(t, (int64_t[]){ 2, 1000, 50 }, replacement, -1);
+        });
+        BOTH("multinomial 2 chains", {
+            multinomial_case(t, (int64_t[]){ 3, 1025, 9 }, replacement, -1);
+        });
+        BOTH("multinomial 5 chains", {
+            multinomial_case(t, (int64_t[]){ 2, 5 * 1024, 300 }, replacement, -1);
+        });
+        BOTH("multinomial, none", {
+            multinomial_case(t, (int64_t[]){ 0, 5, 2 }, replacement, -1);
+        });
+        BOTH("multinomial, no weight", {
+            multinomial_case(t, (int64_t[]){ 3, 0, 2 }, replacement, -1);
+        });
+        BOTH("multinomial, negative", {
+            multinomial_case(t, (int64_t[]){ 40, 9, 2 }, replacement, 31);
+        });
     }
     BOTH("multinomial, between two", { multinomial_between(t); });
-    BOTH("multinomial, too few", { multinomial_case(t, 2, 5, 5, false, -1); });
+    BOTH("multinomial, too few", { multinomial_case(t, (int64_t[]){ 2, 5, 5 }, false, -1); });
+}
+END_TEST
+
+/* ---- integers, and checks ---- */
+
+static void randint_case(run *t, ct_dtype dtype, int64_t n, int64_t low, uint64_t range)
+{
+    void *out = put(t, dtype, n);
+
+    t->be->randint(&(cti_randint_args){ .out = out,
+                                        .dtype = dtype,
+                                        .n = n,
+                                        .low = low,
+                                        .range = range,
+                                        .from = { 7, 8, 9, n % 2 ? at_5(t) : NULL } });
+    get(t, "out", out, dtype, n, 0);
+}
+
+START_TEST(integers)
+{
+    int s;
+
+    for (s = 0; s < SIZES; s++) {
+        int64_t n = sizes[s];
+
+        BOTH(SAY("randint i32 n %lld", (long long)n), { randint_case(t, CT_I32, n, -3, 10); });
+        BOTH(SAY("randint i64 n %lld", (long long)n), { randint_case(t, CT_I64, n, 0, 1); });
+        BOTH(SAY("randint, a quarter is rejected, n %lld", (long long)n),
+             { randint_case(t, CT_I64, n, INT64_MIN, 3ull << 62); });
+    }
+}
+END_TEST
+
+/* bad: the element that is refused, or -1 */
+static void check_case(run *t, ct_dtype dtype, int64_t n, int64_t bad)
+{
+    bool real = dtype == CT_F32 || dtype == CT_F64;
+    char host[8 * 300];
+    void *in;
+    cti_fault f = { 1, 0 };
+    int64_t i;
+
+    for (i = 0; i < n; i++) {
+        double p = i == bad ? 1.5 : (double)(i % 3) / 2;
+
+        if (dtype == CT_F32)
+            ((float *)(void *)host)[i] = (float)p;
+        else if (dtype == CT_F64)
+            ((double *)(void *)host)[i] = i == bad ? (double)NAN : p;
+        else if (dtype == CT_I32)
+            ((int32_t *)(void *)host)[i] = i == bad ? 0 : (int32_t)(i % 2 ? -1 : 1 << 31);
+        else
+            ((int64_t *)(void *)host)[i] = i == bad ? 0 : 1ll << 40;
+    }
+    in = put_bytes(t, host, (size_t)n * ct_dtype_size(dtype));
+    note(t,
+         t->be->check_elements(
+             &(cti_check_args){ .kind = real ? CTI_CHECK_PROBABILITY : CTI_CHECK_DIVISOR,
+                                .dtype = dtype,
+                                .n = n,
+                                .in = in },
+             &f),
+         &f);
+    get(t, "in", in, dtype, n, 0);
+}
+
+START_TEST(checks)
+{
+    static const ct_dtype dtypes[] = { CT_F32, CT_F64, CT_I32, CT_I64 };
+    size_t i;
+
+    for (i = 0; i < 4; i++) {
+        BOTH(SAY("check %s", ct_dtype_name(dtypes[i])), { check_case(t, dtypes[i], 300, -1); });
+        BOTH(SAY("check %s, none", ct_dtype_name(dtypes[i])), { check_case(t, dtypes[i], 0, -1); });
+        BOTH(SAY("check %s, one is bad", ct_dtype_name(dtypes[i])),
+             { check_case(t, dtypes[i], 300, 277); });
+    }
 }
 END_TEST
 
@@ -144,4 +232,6 @@ void cuda_kernels_random_cases(Suite *suite)
 
     add(suite, "draws", draws, 1);
     add(suite, "multinomial", multinomials, 1);
+    add(suite, "integers", integers, 1);
+    add(suite, "checks", checks, 1);
 }

@@ -11,6 +11,24 @@
 
 /* ---- every elementwise op ---- */
 
+/* x - y floor(x / y) */
+static real remainder_down(real x, real y)
+{
+    real r = fmodl(x, y);
+
+    return r * y < 0 || (r != 0 && signbit(r) != signbit(y)) ? r + y : r;
+}
+
+/* floor(x / y); for an infinite y, 0 or -1 */
+static real quotient_down(real x, real y)
+{
+    real r = remainder_down(x, y);
+
+    if (y == 0)
+        return x / y;
+    return isfinite(x) && isinf(y) ? -(real)(r != x) : roundl((x - r) / y);
+}
+
 /* written here anew, on purpose not from formulas.h */
 static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
 {
@@ -35,6 +53,10 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
         return isnan(x) || isnan(y) ? (real)NAN : fmaxl(x, y);
     case CTI_EW_minimum:
         return isnan(x) || isnan(y) ? (real)NAN : fminl(x, y);
+    case CTI_EW_remainder:
+        return remainder_down(x, y);
+    case CTI_EW_floor_divide:
+        return quotient_down(x, y);
     case CTI_EW_exp:
         return expl(x);
     case CTI_EW_expm1:
@@ -126,6 +148,8 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
         return isfinite(x) != 0;
     case CTI_EW_isnan:
         return isnan(x) != 0;
+    case CTI_EW_isinf:
+        return isinf(x) != 0;
     case CTI_EW_logical_not:
         return x == 0;
     case CTI_EW_logical_and:
@@ -215,6 +239,12 @@ static void check_element(const char *what, cti_ew_op op, ct_dtype dtype, const 
                      got, want);
 }
 
+/* its integers are divided: none is 0 */
+static bool is_division(cti_ew_op op)
+{
+    return op == CTI_EW_remainder || op == CTI_EW_floor_divide;
+}
+
 /* gelu and silu of -inf are -inf 0, NaN, as in the formula; powers of special values are C's */
 static real draw_value(ct_generator *g, ct_dtype dtype, cti_ew_op op, bool select_condition)
 {
@@ -226,7 +256,7 @@ static real draw_value(ct_generator *g, ct_dtype dtype, cti_ew_op op, bool selec
     if (select_condition || dtype == CT_BOOL)
         return ct_random_below(g, 2);
     if (dtype == CT_I32 || dtype == CT_I64)
-        return floorl(v * 4);
+        return floorl(v * 4) + (floorl(v * 4) == 0 && is_division(op));
     if (ct_random_below(g, 8) == 0 && op != CTI_EW_gelu && op != CTI_EW_silu &&
         op != CTI_EW_sigmoid_backward && op != CTI_EW_tanh_backward)
         v = special[ct_random_below(g, sizeof special / sizeof *special)];
@@ -306,8 +336,8 @@ START_TEST(elementwise_loops)
         for (op = 0; op < CTI_EW_COUNT; op++) {
             const cti_cpu_path *p = paths[k];
             bool logic = op >= CTI_EW_logical_not && op <= CTI_EW_logical_xor;
-            bool number = op <= CTI_EW_minimum || (op >= CTI_EW_eq && op <= CTI_EW_ge) ||
-                          is_select((cti_ew_op)op);
+            bool compares = op >= CTI_EW_eq && op <= CTI_EW_ge;
+            bool number = op <= CTI_EW_floor_divide || compares || is_select((cti_ew_op)op);
 
             if (!logic) {
                 run_loops(p->name, p->f32[op], (cti_ew_op)op, CT_F32, &g);
@@ -317,7 +347,7 @@ START_TEST(elementwise_loops)
                 run_loops(p->name, p->i32[op], (cti_ew_op)op, CT_I32, &g);
                 run_loops(p->name, p->i64[op], (cti_ew_op)op, CT_I64, &g);
             }
-            if (logic || is_select((cti_ew_op)op))
+            if (logic || compares || is_select((cti_ew_op)op))
                 run_loops(p->name, p->b8[op], (cti_ew_op)op, CT_BOOL, &g);
         }
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <cotangent/autograd/ops/compare.h>
 #include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/index.h>

@@ -24,6 +24,9 @@
 static const char *const not_there[] = {
     "ct_dropout",     /* draws from another generator */
     "ct_multinomial", /* the same */
+    "ct_bernoulli",
+    "ct_rand_like",
+    "ct_randn_like",
     /* the forms over a list of axes have cases; one_axis compares */
     "ct_sum_axis",
     "ct_mean_axis",
@@ -368,6 +371,15 @@ START_TEST(products_copy_no_matrix_that_has_a_dense_axis)
 }
 END_TEST
 
+/* Whether an input before k is neither an index nor a bool. */
+static bool has_number_before(const op_draw *d, int k)
+{
+    while (--k >= 0)
+        if (d->in[k].values != OP_INDEX && d->in[k].values != OP_BOOL)
+            return true;
+    return false;
+}
+
 /* Input k of another dtype: of f64 and the like among several, f32; for an index, bool; for a bool,
  * i64. NULL where any dtype would do. */
 static ct_tensor *of_another_dtype(const op_draw *d, int k, ct_tensor *t)
@@ -378,7 +390,7 @@ static ct_tensor *of_another_dtype(const op_draw *d, int k, ct_tensor *t)
     case OP_BOOL:
         return ct_cast(t, CT_I64);
     default:
-        return k ? ct_cast(ct_detach(t), CT_F32) : NULL;
+        return has_number_before(d, k) ? ct_cast(ct_detach(t), CT_F32) : NULL;
     }
 }
 
@@ -688,5 +700,7 @@ int main(void)
     ops_values_cases(suite);
     ops_arrangements_cases(suite);
     ops_misuse_cases(suite);
+    ops_numbers_cases(suite);
+    ops_random_cases(suite);
     return harness_run(suite);
 }

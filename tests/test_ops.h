@@ -7,6 +7,8 @@
 void ops_values_cases(Suite *suite);
 void ops_arrangements_cases(Suite *suite);
 void ops_misuse_cases(Suite *suite);
+void ops_numbers_cases(Suite *suite);
+void ops_random_cases(Suite *suite);
 
 #define F64(...)                                                                                   \
     ct_from_data((double[]){ __VA_ARGS__ },                                                        \

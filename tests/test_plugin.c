@@ -458,6 +458,8 @@ START_TEST(faults)
         { CTI_FAULT_INDEX, 9, CT_ERR_INDEX, "index at position 5" },
         { CTI_FAULT_TARGET, 9, CT_ERR_INDEX, "target at position 5" },
         { CTI_FAULT_WEIGHTS, 9, CT_ERR_NUMERIC, "negative" },
+        { CTI_FAULT_DIVISOR, 0, CT_ERR_NUMERIC, "divisor at position 5" },
+        { CTI_FAULT_PROBABILITY, 0, CT_ERR_NUMERIC, "probability at position 5" },
         { CTI_FAULT_NORM, 0, CT_ERR_NUMERIC, "norm ... finite" },
         { CTI_FAULT_NORM, 9, CT_ERR_NUMERIC, "step 9" },
         { CTI_FAULT_VALUE, 0, CT_ERR_NUMERIC, "gradient" },
@@ -466,7 +468,7 @@ START_TEST(faults)
     double number;
     int i;
 
-    for (i = 0; i < 6; i++) {
+    for (i = 0; i < 8; i++) {
         cti_fault f;
 
         *ct_site() = "there.c:12: ct_some";
@@ -486,7 +488,7 @@ START_TEST(faults)
         ct_error_clear();
         *ct_site() = NULL;
     }
-    ck_assert_int_eq(synchronised, 6);
+    ck_assert_int_eq(synchronised, 8);
     ck_assert(ct_device_synchronize(d) == CT_OK);
     ck_assert(cti_to_host(d, &number, &number, sizeof number));
     ck_assert(ct_device_synchronize(17) == CT_ERR_DEVICE);

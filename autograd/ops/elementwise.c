@@ -7,6 +7,8 @@
  * too. */
 #include "autograd/ops/internal.h"
 
+#include <cotangent/autograd/ops/compare.h>
+#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/autograd/ops/views.h>
@@ -111,15 +113,12 @@ bool cti_want_number(const char *function, const char *name, const ct_tensor *t)
     return false;
 }
 
-/* The dtypes that an op takes: f32 and f64; these and i32 and i64; bool. */
-typedef enum elementwise_domain { FLOATS, NUMBERS, BOOLS } elementwise_domain;
-
-static bool elementwise_check(const char *function, const char *name, const ct_tensor *t,
-                              elementwise_domain domain)
+bool cti_elementwise_takes(const char *function, const char *name, const ct_tensor *t,
+                           cti_domain domain)
 {
     if (domain == FLOATS)
         return cti_want_float(function, name, t);
-    if (domain == NUMBERS)
+    if (domain == NUMBERS || (domain == COMPARABLE && t->dtype != CT_BOOL))
         return cti_want_number(function, name, t);
     if (t->dtype == CT_BOOL)
         return true;
@@ -131,13 +130,7 @@ static bool elementwise_check(const char *function, const char *name, const ct_t
 typedef double elementwise_numbers[2];
 
 /* What the functions below need to know of an op. */
-typedef struct elementwise_op {
-    const char *function; /* the public name, for errors */
-    cti_ew_op kernel;
-    elementwise_domain domain;
-    const ct_op *record; /* NULL: the result has no derivative */
-    bool gives_bool;     /* the result is bool, not of the inputs' dtype */
-} elementwise_op;
+typedef cti_elementwise_op elementwise_op;
 
 /* Runs and records op. numbers are elementwise_numbers, or NULL for an op without. */
 static ct_tensor *elementwise_run(const elementwise_op *op, ct_tensor *y, int count,
@@ -153,18 +146,18 @@ static ct_tensor *elementwise_run(const elementwise_op *op, ct_tensor *y, int co
     return y;
 }
 
-static ct_tensor *elementwise_unary(const elementwise_op *op, ct_tensor *x, const double *numbers)
+ct_tensor *cti_elementwise_unary(const elementwise_op *op, ct_tensor *x, const double *numbers)
 {
     ct_dtype dtype;
 
-    if (!cti_usable(op->function, x) || !elementwise_check(op->function, "x", x, op->domain))
+    if (!cti_usable(op->function, x) || !cti_elementwise_takes(op->function, "x", x, op->domain))
         return NULL;
     dtype = op->gives_bool ? CT_BOOL : x->dtype;
     return elementwise_run(op, cti_new(op->function, x->shape, dtype, x->device), 1, &x, numbers);
 }
 
-static ct_tensor *elementwise_binary(const elementwise_op *op, ct_tensor *a, ct_tensor *b,
-                                     const double *numbers)
+ct_tensor *cti_elementwise_binary(const elementwise_op *op, ct_tensor *a, ct_tensor *b,
+                                  const double *numbers)
 {
     const char *function = op->function;
     ct_tensor *in[2] = { a, b };
@@ -173,10 +166,18 @@ static ct_tensor *elementwise_binary(const elementwise_op *op, ct_tensor *a, ct_
 
     if (!cti_usable(function, a) || !cti_usable(function, b) ||
         !cti_same_dtype(function, "a", a, "b", b) || !cti_same_device(function, "a", a, "b", b) ||
-        !elementwise_check(function, "a", a, op->domain) || !cti_broadcast(function, a, b, &shape))
+        !cti_elementwise_takes(function, "a", a, op->domain) ||
+        !cti_broadcast(function, a, b, &shape))
         return NULL;
     dtype = op->gives_bool ? CT_BOOL : a->dtype;
     return elementwise_run(op, cti_new(function, shape, dtype, a->device), 2, in, numbers);
+}
+
+ct_tensor *cti_elementwise_with_number(const elementwise_op *op, ct_tensor *x, double s)
+{
+    ct_tensor *number = cti_filled(op->function, CT_SCALAR, s, x->dtype, x->device);
+
+    return number ? cti_elementwise_binary(op, x, number, NULL) : NULL;
 }
 
 /* Zeros like d. They replace d * 0, which is NaN where d is not finite. NULL for NULL, which a
@@ -212,7 +213,7 @@ static ct_tensor *zeros_of(ct_tensor *d)
     {                                                                                              \
         static const elementwise_op op = { "ct_" #id, CTI_EW_##id, FLOATS, &id##_op, false };      \
                                                                                                    \
-        return elementwise_binary(&op, d, s, p);                                                   \
+        return cti_elementwise_binary(&op, d, s, p);                                               \
     }
 
 FUSED(tanh_backward, tanh_backward(e, s, NULL), ct_mul_scalar(ct_mul(ct_mul(e, d), s), -2))
@@ -244,7 +245,7 @@ FUSED(clamp_backward, clamp_backward(e, s, p), zeros_of(s))
     {                                                                                              \
         static const elementwise_op op = { "ct_" #public, CTI_EW_##id, domain, &id##_op, false };  \
                                                                                                    \
-        return elementwise_unary(&op, x, p);                                                       \
+        return cti_elementwise_unary(&op, x, p);                                                   \
     }
 
 /* An op whose derivative is a formula in d, its output y and its numbers p: the input is not
@@ -266,7 +267,7 @@ FUSED(clamp_backward, clamp_backward(e, s, p), zeros_of(s))
     {                                                                                              \
         static const elementwise_op op = { "ct_" #public, CTI_EW_##id, domain, &id##_op, false };  \
                                                                                                    \
-        return elementwise_unary(&op, x, p);                                                       \
+        return cti_elementwise_unary(&op, x, p);                                                   \
     }
 
 #define OF_INPUT(id, domain, formula) OF_INPUT_AS(id, id, domain, formula)
@@ -399,10 +400,36 @@ ct_tensor *ct_hardtanh(ct_tensor *x, double low, double high)
     return op_hardtanh(x, (elementwise_numbers){ low, high });
 }
 
+/* The kernel's numbers are doubles, which do not hold the greatest i64: an infinite end is left
+ * out. */
+static ct_tensor *clamp_integers(ct_tensor *x, double low, double high)
+{
+    static const elementwise_op most = { "ct_clamp", CTI_EW_minimum, NUMBERS, NULL, false };
+    static const elementwise_op least = { "ct_clamp", CTI_EW_maximum, NUMBERS, NULL, false };
+    ct_tensor *y;
+
+    if ((!isinf(low) && !cti_number_fits("ct_clamp", "low", low, x->dtype)) ||
+        (!isinf(high) && !cti_number_fits("ct_clamp", "high", high, x->dtype)))
+        return NULL;
+    if (low == INFINITY || high == -INFINITY) {
+        ct_raise(CT_ERR_ARGUMENT, "ct_clamp", "no %s is in %g..%g", ct_dtype_name(x->dtype), low,
+                 high);
+        return NULL;
+    }
+    y = isinf(low) ? x : cti_elementwise_with_number(&least, x, low);
+    if (isinf(high))
+        return y == x ? ct_clone(x) : y;
+    return y ? cti_elementwise_with_number(&most, y, high) : NULL;
+}
+
 ct_tensor *ct_clamp(ct_tensor *x, double low, double high)
 {
     if (!elementwise_range("ct_clamp", x, low, high))
         return NULL;
+    if (!cti_usable("ct_clamp", x) || !cti_elementwise_takes("ct_clamp", "x", x, NUMBERS))
+        return NULL;
+    if (cti_is_index(x->dtype))
+        return clamp_integers(x, low, high);
     return op_clamp(x, (elementwise_numbers){ low, high });
 }
 
@@ -430,19 +457,58 @@ static void affine_grad(ct_node *n, ct_tensor *const *dout)
     ct_node_add_grad(n, 0, ct_mul_scalar(dout[0], p[0]));
 }
 
+/* The least number that is not one of the whole numbers which a double holds without gaps. */
+#define WHOLE_LIMIT 9007199254740992.0
+
+bool cti_number_fits(const char *function, const char *name, double s, ct_dtype dtype)
+{
+    double low = 1 - WHOLE_LIMIT, high = WHOLE_LIMIT - 1;
+
+    if (cti_is_float(dtype) || dtype == CT_BF16)
+        return true;
+    if (dtype == CT_BOOL) {
+        low = 0;
+        high = 1;
+    } else if (dtype == CT_I32) {
+        low = INT32_MIN;
+        high = INT32_MAX;
+    }
+    if (s >= low && s <= high && s == floor(s))
+        return true;
+    ct_raise(CT_ERR_ARGUMENT, function,
+             "%s is %.17g; for %s it must be a whole number in %.0f..%.0f", name, s,
+             ct_dtype_name(dtype), low, high);
+    return false;
+}
+
+static ct_tensor *elementwise_affine(const elementwise_op *op, ct_tensor *x, double s,
+                                     const double *numbers)
+{
+    if (!cti_usable(op->function, x) || !cti_elementwise_takes(op->function, "x", x, NUMBERS) ||
+        !cti_number_fits(op->function, "s", s, x->dtype))
+        return NULL;
+    return cti_elementwise_unary(op, x, numbers);
+}
+
 #define AFFINE(id, p, q)                                                                           \
     static const ct_op id##_op = {                                                                 \
         .name = "ct_" #id, .inputs = 1, .outputs = 1, .backward = affine_grad                      \
     };                                                                                             \
     ct_tensor *ct_##id(ct_tensor *x, double s)                                                     \
     {                                                                                              \
-        static const elementwise_op op = { "ct_" #id, CTI_EW_affine, FLOATS, &id##_op, false };    \
+        static const elementwise_op op = { "ct_" #id, CTI_EW_affine, NUMBERS, &id##_op, false };   \
                                                                                                    \
-        return elementwise_unary(&op, x, (elementwise_numbers){ p, q });                           \
+        return elementwise_affine(&op, x, s, (elementwise_numbers){ p, q });                       \
     }
 
+/* -s, but the least i32 itself: x - s wraps around, and x + s is then the same. */
+static double elementwise_negative(const ct_tensor *x, double s)
+{
+    return x && !cti_is_dead(x) && x->dtype == CT_I32 && s == INT32_MIN ? s : -s;
+}
+
 AFFINE(add_scalar, 1, s)
-AFFINE(sub_scalar, 1, -s)
+AFFINE(sub_scalar, 1, elementwise_negative(x, s))
 AFFINE(mul_scalar, s, 0)
 AFFINE(rsub_scalar, -1, s)
 
@@ -463,7 +529,7 @@ ct_tensor *ct_div_scalar(ct_tensor *x, double s)
     static const elementwise_op op = { "ct_div_scalar", CTI_EW_div_scalar, FLOATS, &div_scalar_op,
                                        false };
 
-    return elementwise_unary(&op, x, (elementwise_numbers){ s });
+    return cti_elementwise_unary(&op, x, (elementwise_numbers){ s });
 }
 
 ct_tensor *ct_pow_scalar(ct_tensor *x, double p)
@@ -505,7 +571,7 @@ ct_tensor *ct_rpow_scalar(ct_tensor *x, double s)
     {                                                                                              \
         static const elementwise_op op = { "ct_" #id, CTI_EW_##id, domain, &id##_op, false };      \
                                                                                                    \
-        return elementwise_binary(&op, a, b, NULL);                                                \
+        return cti_elementwise_binary(&op, a, b, NULL);                                            \
     }
 
 /* The share of a, or of b, in d: all of it where a was chosen (beyond b, or NaN) or was not, half
@@ -581,100 +647,3 @@ OF_TWO(maximum, NUMBERS, CT_SAVE_INPUTS, extreme_share(d, a, b, ct_gt(a, b), tru
        extreme_share(d, a, b, ct_gt(a, b), false))
 OF_TWO(minimum, NUMBERS, CT_SAVE_INPUTS, extreme_share(d, a, b, ct_lt(a, b), true),
        extreme_share(d, a, b, ct_lt(a, b), false))
-
-/* ---- comparisons and logic ---- */
-
-#define TO_BOOL2(id, domain)                                                                       \
-    ct_tensor *ct_##id(ct_tensor *a, ct_tensor *b)                                                 \
-    {                                                                                              \
-        static const elementwise_op op = { "ct_" #id, CTI_EW_##id, domain, NULL, true };           \
-                                                                                                   \
-        return elementwise_binary(&op, a, b, NULL);                                                \
-    }
-
-TO_BOOL2(eq, NUMBERS)
-TO_BOOL2(ne, NUMBERS)
-TO_BOOL2(lt, NUMBERS)
-TO_BOOL2(le, NUMBERS)
-TO_BOOL2(gt, NUMBERS)
-TO_BOOL2(ge, NUMBERS)
-TO_BOOL2(logical_and, BOOLS)
-TO_BOOL2(logical_or, BOOLS)
-TO_BOOL2(logical_xor, BOOLS)
-
-#define TO_BOOL1(id, domain)                                                                       \
-    ct_tensor *ct_##id(ct_tensor *x)                                                               \
-    {                                                                                              \
-        static const elementwise_op op = { "ct_" #id, CTI_EW_##id, domain, NULL, true };           \
-                                                                                                   \
-        return elementwise_unary(&op, x, NULL);                                                    \
-    }
-
-TO_BOOL1(isfinite, FLOATS)
-TO_BOOL1(isnan, FLOATS)
-TO_BOOL1(logical_not, BOOLS)
-
-/* ---- choosing ---- */
-
-static void where_grad(ct_node *n, ct_tensor *const *dout)
-{
-    ct_tensor *d = dout[0], *c = ct_node_input(n, 0), *none = zeros_of(d);
-
-    if (ct_node_needs_grad(n, 1))
-        ct_node_add_grad(n, 1, ct_sum_to_shape(ct_where(c, d, none), ct_node_input_shape(n, 1)));
-    if (ct_node_needs_grad(n, 2))
-        ct_node_add_grad(n, 2, ct_sum_to_shape(ct_where(c, none, d), ct_node_input_shape(n, 2)));
-}
-
-static const ct_op where_op = {
-    .name = "ct_where", .inputs = 3, .outputs = 1, .saves = CT_SAVE_INPUTS, .backward = where_grad
-};
-
-/* name: what errors call the condition. */
-static ct_tensor *elementwise_where(const char *me, const char *name, ct_tensor *c, ct_tensor *a,
-                                    ct_tensor *b)
-{
-    ct_tensor *in[3] = { c, a, b }, *y;
-    ct_tensor both;
-    ct_shape shape;
-    int axis;
-
-    if (!cti_usable_as(me, "condition", c) || !cti_usable(me, a) || !cti_usable(me, b) ||
-        !elementwise_check(me, name, c, BOOLS) || !cti_same_dtype(me, "a", a, "b", b) ||
-        !cti_same_device(me, "a", a, "b", b) || !cti_same_device(me, name, c, "a", a) ||
-        !cti_broadcast(me, a, b, &shape))
-        return NULL;
-    both = *a; /* stands for the broadcast of a and b in the message */
-    both.shape = shape;
-    axis = cti_broadcast_shapes(&c->shape, &both.shape, &shape);
-    if (axis >= 0) {
-        cti_no_broadcast(me, name, c, "a with b", &both, axis);
-        return NULL;
-    }
-    y = cti_new(me, shape, a->dtype, a->device);
-    if (!y)
-        return NULL;
-    cti_elementwise(CTI_EW_where, y, 3, (const ct_tensor *[]){ c, a, b }, NULL);
-    return cti_record_n(&where_op, 3, in, y);
-}
-
-ct_tensor *ct_where(ct_tensor *condition, ct_tensor *a, ct_tensor *b)
-{
-    return elementwise_where("ct_where", "condition", condition, a, b);
-}
-
-ct_tensor *ct_masked_fill(ct_tensor *x, ct_tensor *mask, double value)
-{
-    static const char *const me = "ct_masked_fill";
-    ct_shape shape;
-
-    if (!cti_usable(me, x) || !cti_usable(me, mask))
-        return NULL;
-    if (cti_broadcast_shapes(&mask->shape, &x->shape, &shape) >= 0 ||
-        !cti_same_shape(&shape, &x->shape)) {
-        ct_raise(CT_ERR_SHAPE, me, "mask %s does not broadcast to x %s", cti_describe(mask).s,
-                 cti_describe(x).s);
-        return NULL;
-    }
-    return elementwise_where(me, "mask", mask, ct_full(CT_SCALAR, value, x->dtype, x->device), x);
-}

@@ -1,4 +1,5 @@
-/* elementwise.h - ops on each element: arithmetic, functions, activations, comparisons.
+/* elementwise.h - ops on each element: arithmetic, functions, activations. compare.h has
+ * comparisons and choices, divide.h quotients that are rounded down.
  *
  * With one operand, y has x's shape and dtype. Two operands broadcast as in NumPy: shapes are
  * aligned at their last axes, and sizes must be equal or 1 (CT_ERR_SHAPE); dtypes and devices must
@@ -52,8 +53,9 @@ ct_tensor *ct_elu(ct_tensor *x, double alpha);
  * ct_clamp's, the derivative at the ends is 0. NaN stays NaN, with dx = d. Raises CT_ERR_ARGUMENT if
  * low > high or one of them is NaN. PyTorch's hardtanh. */
 ct_tensor *ct_hardtanh(ct_tensor *x, double low, double high);
-/* x limited to low..high; dx = d where low <= x <= high, else 0. NaN stays NaN. Raises
- * CT_ERR_ARGUMENT if low > high or one of them is NaN. */
+/* x limited to low..high: numbers; dx = d where low <= x <= high, else 0. NaN stays NaN. -INFINITY and
+ * INFINITY set no limit. Raises CT_ERR_ARGUMENT if low > high, if one of them is NaN, or if it does
+ * not fit an integer dtype (see the scalars below). */
 ct_tensor *ct_clamp(ct_tensor *x, double low, double high);
 
 /* The gated linear unit (Dauphin et al., 2017): a sigmoid(b) for the halves a and b of x along
@@ -76,42 +78,21 @@ ct_tensor *ct_pow(ct_tensor *a, ct_tensor *b);
 ct_tensor *ct_maximum(ct_tensor *a, ct_tensor *b);
 ct_tensor *ct_minimum(ct_tensor *a, ct_tensor *b);
 
-/* ---- a tensor and a scalar, which is converted to x's dtype ---- */
+/* ---- a tensor and a scalar, which is converted to x's dtype ----
+ *
+ * Beside i32 and i64, s must be a whole number that the dtype holds, of a magnitude below 2^53
+ * (CT_ERR_ARGUMENT): from there on a double does not hold every whole number. Give a larger one as a
+ * tensor, ct_from_data(&n, CT_SCALAR, CT_I64, device). */
 
-ct_tensor *ct_add_scalar(ct_tensor *x, double s);  /* x + s; dx = d */
-ct_tensor *ct_sub_scalar(ct_tensor *x, double s);  /* x - s; dx = d */
-ct_tensor *ct_mul_scalar(ct_tensor *x, double s);  /* s x; dx = s d */
+ct_tensor *ct_add_scalar(ct_tensor *x, double s);  /* x + s: numbers; dx = d */
+ct_tensor *ct_sub_scalar(ct_tensor *x, double s);  /* x - s: numbers; dx = d */
+ct_tensor *ct_mul_scalar(ct_tensor *x, double s);  /* s x: numbers; dx = s d */
 ct_tensor *ct_div_scalar(ct_tensor *x, double s);  /* x / s; dx = d / s */
 ct_tensor *ct_pow_scalar(ct_tensor *x, double p);  /* x^p; dx = d p x^(p - 1) */
-ct_tensor *ct_rsub_scalar(ct_tensor *x, double s); /* s - x; dx = -d */
+ct_tensor *ct_rsub_scalar(ct_tensor *x, double s); /* s - x: numbers; dx = -d */
 ct_tensor *ct_rdiv_scalar(ct_tensor *x, double s); /* s / x; dx = -d y / x */
 /* s^x; dx = d y log(s), and 0 where s = 0 and x >= 0 */
 ct_tensor *ct_rpow_scalar(ct_tensor *x, double s);
-
-/* ---- comparisons and logic: the result is bool and has no derivative ---- */
-
-ct_tensor *ct_eq(ct_tensor *a, ct_tensor *b);          /* numbers; NaN is not equal to anything */
-ct_tensor *ct_ne(ct_tensor *a, ct_tensor *b);          /* numbers; a != b, true for NaN */
-ct_tensor *ct_lt(ct_tensor *a, ct_tensor *b);          /* numbers; a < b, false for NaN */
-ct_tensor *ct_le(ct_tensor *a, ct_tensor *b);          /* numbers; a <= b, false for NaN */
-ct_tensor *ct_gt(ct_tensor *a, ct_tensor *b);          /* numbers; a > b, false for NaN */
-ct_tensor *ct_ge(ct_tensor *a, ct_tensor *b);          /* numbers; a >= b, false for NaN */
-ct_tensor *ct_isfinite(ct_tensor *x);                  /* f32, f64 */
-ct_tensor *ct_isnan(ct_tensor *x);                     /* f32, f64 */
-ct_tensor *ct_logical_not(ct_tensor *x);               /* bool */
-ct_tensor *ct_logical_and(ct_tensor *a, ct_tensor *b); /* bool */
-ct_tensor *ct_logical_or(ct_tensor *a, ct_tensor *b);  /* bool */
-ct_tensor *ct_logical_xor(ct_tensor *a, ct_tensor *b); /* bool; true if they differ */
-
-/* ---- choosing ---- */
-
-/* a where condition is true, b elsewhere. condition is bool; a and b have the same dtype, which may
- * be any. All three broadcast. da = d where condition is true, db = d elsewhere. */
-ct_tensor *ct_where(ct_tensor *condition, ct_tensor *a, ct_tensor *b);
-
-/* value where mask is true, x elsewhere. mask is bool and broadcasts to x (CT_ERR_SHAPE); x has any
- * dtype. dx = d where mask is false, else 0. */
-ct_tensor *ct_masked_fill(ct_tensor *x, ct_tensor *mask, double value);
 
 #ifdef __cplusplus
 }

@@ -39,6 +39,38 @@ static inline ct_tensor *cti_record_n_with(const ct_op *op, int count, ct_tensor
 /* True for f32, f64, i32 and i64; otherwise raises CT_ERR_DTYPE and returns false. */
 bool cti_want_number(const char *function, const char *name, const ct_tensor *t);
 
+/* ---- elementwise ops (elementwise.c) ---- */
+
+/* The dtypes that an op takes: f32 and f64; these and i32 and i64; these and bool; bool. */
+typedef enum cti_domain { FLOATS, NUMBERS, COMPARABLE, BOOLS } cti_domain;
+
+/* What elementwise functions need to know of an op. */
+typedef struct cti_elementwise_op {
+    const char *function; /* the public name, for errors */
+    cti_ew_op kernel;
+    cti_domain domain;
+    const ct_op *record; /* NULL: the result has no derivative */
+    bool gives_bool;     /* the result is bool, not of the inputs' dtype */
+} cti_elementwise_op;
+
+/* True if the domain includes t's dtype; else raises CT_ERR_DTYPE. */
+bool cti_elementwise_takes(const char *function, const char *name, const ct_tensor *t,
+                           cti_domain domain);
+
+/* Checks the operands, runs the kernel and records op. numbers: the two that the kernel and its
+ * derivative take, or NULL. */
+ct_tensor *cti_elementwise_unary(const cti_elementwise_op *op, ct_tensor *x, const double *numbers);
+ct_tensor *cti_elementwise_binary(const cti_elementwise_op *op, ct_tensor *a, ct_tensor *b,
+                                  const double *numbers);
+
+/* op(x, s), with a tensor of one element for s. x has been checked, and s fits its dtype. */
+ct_tensor *cti_elementwise_with_number(const cti_elementwise_op *op, ct_tensor *x, double s);
+
+/* True if s can be an operand beside elements of dtype: any number for f32 and f64; a whole number
+ * for integers, which the dtype holds and whose magnitude is below 2^53, from which on a double does
+ * not hold every whole number; 0 or 1 for bool. Else raises CT_ERR_ARGUMENT. */
+bool cti_number_fits(const char *function, const char *name, double s, ct_dtype dtype);
+
 /* ---- reductions (reduce.c) ----
  *
  * The axes to reduce are a mask: bit i stands for axis i. A mask of -1 means that an error has been

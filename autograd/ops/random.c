@@ -1,11 +1,14 @@
 /* random.c - ops that draw random numbers.
  *
  *     dropout:      y_i = x_i m_i / (1 - p),  dx_i = d_i m_i / (1 - p),  m_i = (word_i >= p 2^32)
- *     multinomial:  positions, no derivative
+ *     multinomial:  positions, no derivative      bernoulli:  0 or 1, no derivative
  * Dropout stores no mask. Its derivative is the same op at the same position of the random stream,
  * which draws the same mask again. */
 #include "autograd/ops/internal.h"
 
+#include <cotangent/autograd/autograd.h>
+#include <cotangent/autograd/ops/compare.h>
+#include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/random.h>
 
 /* ---- dropout ---- */
@@ -62,57 +65,164 @@ ct_tensor *ct_dropout(ct_tensor *x, double p, ct_generator *g)
 
 /* ---- multinomial ---- */
 
-/* Draws out (rows, k) for weights (rows, n). copy holds the weights in f64; the kernel changes
- * it. */
-static bool multinomial_run(ct_tensor *weights, const ct_tensor *copy, int64_t k, bool replacement,
-                            ct_generator *g, ct_tensor *out)
-{
-    cti_multinomial_args a = { .rows = k ? out->numel / k : 0,
-                               .n = ct_size(weights, -1),
-                               .k = k,
-                               .replacement = replacement,
-                               .weights = (double *)(void *)cti_data(copy),
-                               .from = cti_generator_take(g, (uint64_t)out->numel * 2, out->device),
-                               .out = (int64_t *)(void *)cti_data(out) };
-    cti_fault fault =
-        cti_fault_at(out->device, CTI_FAULT_WEIGHTS, "ct_multinomial", replacement ? 1 : k);
+/* A call: weights (rows, n), and a copy of them in f64 that the kernels overwrite. */
+typedef struct multinomial_call {
+    ct_tensor *weights, *copy, *out;
+    int64_t rows, n, k;
+    bool replacement;
+    ct_generator *g;
+} multinomial_call;
 
-    if (cti_backend_of(out->device)->multinomial(&a, &fault) == CT_OK)
+/* With replacement the kernel draws the positions. Without, it makes keys, whose k greatest are at
+ * the positions. */
+static bool multinomial_run(const multinomial_call *m)
+{
+    static const char *const me = "ct_multinomial";
+    const cti_backend *be = cti_backend_of(m->out->device);
+    int64_t draws = m->rows * (m->replacement ? m->k : m->n), least = m->replacement ? 1 : m->k;
+    cti_multinomial_args a = { .rows = m->rows,
+                               .n = m->n,
+                               .k = m->k,
+                               .weights = (double *)(void *)cti_data(m->copy),
+                               .from =
+                                   cti_generator_take(m->g, (uint64_t)draws * 2, m->out->device),
+                               .out = (int64_t *)(void *)cti_data(m->out) };
+    cti_fault fault = cti_fault_at(m->out->device, CTI_FAULT_WEIGHTS, me, least);
+    ct_status found = (m->replacement ? be->multinomial : be->multinomial_keys)(&a, &fault);
+    ct_tensor *scratch;
+
+    if (found != CT_OK) {
+        ct_raise(CT_ERR_NUMERIC, me,
+                 "row %lld of weights %s must be finite, with a finite sum, not negative, and have "
+                 "at least %lld positive",
+                 (long long)fault.position, cti_describe(m->weights).s, (long long)least);
+        return false;
+    }
+    if (m->replacement)
         return true;
-    ct_raise(CT_ERR_NUMERIC, "ct_multinomial",
-             "row %lld of weights %s must be finite, not negative, and have at least %lld positive",
-             (long long)fault.position, cti_describe(weights).s, (long long)(replacement ? 1 : k));
-    return false;
+    scratch = cti_new(me, CT_SHAPE(m->rows * m->n, 2), CT_I64, m->out->device);
+    if (!scratch)
+        return false;
+    be->sort(&(cti_sort_args){ .dtype = CT_F64,
+                               .descending = true,
+                               .rows = m->rows,
+                               .n = m->n,
+                               .k = m->k,
+                               .in = a.weights,
+                               .order = a.out,
+                               .scratch = (int64_t *)(void *)cti_data(scratch) });
+    return true;
+}
+
+/* Checks the arguments; false with an error. */
+static bool multinomial_check(const ct_tensor *weights, int64_t k, bool replacement,
+                              const ct_generator *g)
+{
+    static const char *const me = "ct_multinomial";
+
+    if (!cti_usable(me, weights) || !cti_want_float(me, "weights", weights) ||
+        !cti_given(me, "g", g))
+        return false;
+    if (k < 1 || weights->shape.rank < 1) {
+        ct_raise(k < 1 ? CT_ERR_ARGUMENT : CT_ERR_SHAPE, me,
+                 "k is %lld and weights is %s; k must be at least 1 and the rank at least 1",
+                 (long long)k, cti_describe(weights).s);
+        return false;
+    }
+    if (!replacement && k > ct_size(weights, -1)) {
+        ct_raise(CT_ERR_ARGUMENT, me,
+                 "k is %lld; without replacement it must be at most %lld, the last size of weights "
+                 "%s",
+                 (long long)k, (long long)ct_size(weights, -1), cti_describe(weights).s);
+        return false;
+    }
+    return true;
 }
 
 ct_tensor *ct_multinomial(ct_tensor *weights, int64_t k, bool replacement, ct_generator *g)
 {
     static const char *const me = "ct_multinomial";
-    ct_tensor *out, *copy;
+    multinomial_call m = { .weights = weights, .k = k, .replacement = replacement, .g = g };
     ct_scope s;
     ct_shape shape;
     bool good;
 
-    if (!cti_usable(me, weights) || !cti_want_float(me, "weights", weights))
+    if (!multinomial_check(weights, k, replacement, g))
         return NULL;
-    if (!cti_given(me, "g", g))
+    shape = weights->shape;
+    m.n = ct_size(weights, -1);
+    shape.dim[shape.rank - 1] = k;
+    m.out = cti_new(me, shape, CT_I64, weights->device);
+    if (!m.out)
         return NULL;
-    if (k < 1 || weights->shape.rank < 1) {
-        ct_raise(k < 1 ? CT_ERR_ARGUMENT : CT_ERR_SHAPE, me,
-                 "k is %lld and weights is %s; k must be at least 1 and the rank at least 1",
-                 (long long)k, cti_describe(weights).s);
+    m.rows = m.out->numel / k;
+    s = cti_scope_push();
+    m.copy = cti_new(me, weights->shape, CT_F64, weights->device);
+    if (m.copy)
+        cti_copy(m.copy, weights);
+    good = m.copy && multinomial_run(&m);
+    cti_scope_pop(s);
+    return good ? m.out : NULL;
+}
+
+/* ---- like another tensor ---- */
+
+ct_tensor *ct_rand_like(const ct_tensor *x, ct_generator *g)
+{
+    static const char *const me = "ct_rand_like";
+
+    if (!cti_usable(me, x) || !cti_want_float(me, "x", x) || !cti_given(me, "g", g))
+        return NULL;
+    return ct_rand(x->shape, x->dtype, x->device, g);
+}
+
+ct_tensor *ct_randn_like(const ct_tensor *x, ct_generator *g)
+{
+    static const char *const me = "ct_randn_like";
+
+    if (!cti_usable(me, x) || !cti_want_float(me, "x", x) || !cti_given(me, "g", g))
+        return NULL;
+    return ct_randn(x->shape, x->dtype, x->device, g);
+}
+
+/* ---- bernoulli: u < p for uniforms u of 53 bits, in either dtype ---- */
+
+/* p, contiguous, if every element is a probability; else NULL with an error. */
+static ct_tensor *bernoulli_check(const ct_tensor *p)
+{
+    static const char *const me = "ct_bernoulli";
+    ct_tensor *c = cti_contiguous(p);
+    cti_fault fault = cti_fault_at(p->device, CTI_FAULT_PROBABILITY, me, 0);
+
+    if (c && cti_backend_of(p->device)->check_elements(
+                 &(cti_check_args){ CTI_CHECK_PROBABILITY, c->dtype, c->numel, cti_data(c) },
+                 &fault) != CT_OK) {
+        ct_raise(CT_ERR_NUMERIC, me, "element %lld of p %s is not in 0..1",
+                 (long long)fault.position, cti_describe(p).s);
         return NULL;
     }
-    shape = weights->shape;
-    shape.dim[shape.rank - 1] = k;
-    out = cti_new(me, shape, CT_I64, weights->device);
-    if (!out)
+    return c;
+}
+
+ct_tensor *ct_bernoulli(ct_tensor *p, ct_generator *g)
+{
+    static const char *const me = "ct_bernoulli";
+    ct_tensor *y, *c, *u, *less = NULL;
+    ct_scope s;
+
+    if (!cti_usable(me, p) || !cti_want_float(me, "p", p) || !cti_given(me, "g", g))
+        return NULL;
+    y = cti_new(me, p->shape, p->dtype, p->device);
+    if (!y)
         return NULL;
     s = cti_scope_push();
-    copy = cti_new(me, weights->shape, CT_F64, weights->device);
-    if (copy)
-        cti_copy(copy, weights);
-    good = copy && multinomial_run(weights, copy, k, replacement, g, out);
+    c = bernoulli_check(p);
+    u = c ? ct_rand(p->shape, CT_F64, p->device, g) : NULL;
+    less = u ? ct_lt(u, ct_cast(ct_detach(c), CT_F64)) : NULL;
+    if (less)
+        cti_copy(y, less);
     cti_scope_pop(s);
-    return good ? out : NULL;
+    if (less)
+        cti_not_recorded(me, 1, &p, y);
+    return less ? y : NULL;
 }

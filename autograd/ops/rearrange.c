@@ -7,6 +7,7 @@
  * repeat and the triangles are composed of other ops, which supply the derivative. */
 #include "autograd/ops/internal.h"
 
+#include <cotangent/autograd/ops/compare.h>
 #include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/rearrange.h>

@@ -5,6 +5,7 @@
  *     prod: dx = d times the other elements max, min:  dx = d, shared by the elements equal to y */
 #include "autograd/ops/internal.h"
 
+#include <cotangent/autograd/ops/compare.h>
 #include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/index.h>
@@ -146,7 +147,11 @@ ct_tensor *cti_reduce_sum(const char *function, ct_tensor *x, int mask, bool kee
 {
     ct_tensor *y;
 
-    if (!x || mask < 0 || !cti_want_number(function, "x", x))
+    if (!x || mask < 0 || !cti_elementwise_takes(function, "x", x, COMPARABLE))
+        return NULL;
+    if (x->dtype == CT_BOOL)
+        x = ct_cast(x, CT_I64);
+    if (!x)
         return NULL;
     y = reduce_run(function, CTI_SUM, x, mask, cti_reduce_shape(&x->shape, mask, keepdim),
                    x->dtype);
@@ -173,10 +178,15 @@ ct_tensor *ct_sum_axis(ct_tensor *x, int axis, bool keepdim)
 
 ct_tensor *cti_reduce_mean(const char *function, ct_tensor *x, int mask, bool keepdim)
 {
-    if (mask < 0 || !cti_want_float(function, "x", x))
+    double n;
+
+    if (mask < 0 || (x->dtype != CT_BOOL && !cti_want_float(function, "x", x)))
         return NULL;
-    return ct_div_scalar(cti_reduce_sum(function, x, mask, keepdim),
-                         (double)cti_reduce_count(&x->shape, mask));
+    n = (double)cti_reduce_count(&x->shape, mask);
+    if (x->dtype != CT_BOOL)
+        return ct_div_scalar(cti_reduce_sum(function, x, mask, keepdim), n);
+    x = ct_cast(cti_reduce_sum(function, x, mask, keepdim), CT_F64); /* the count is exact */
+    return ct_cast(ct_div_scalar(x, n), CT_F32);
 }
 
 ct_tensor *ct_mean(ct_tensor *x)
@@ -203,7 +213,7 @@ ct_tensor *ct_sum_to_shape(ct_tensor *x, ct_shape shape)
     int mask = 0, lead, i;
     ct_tensor *y;
 
-    if (!cti_usable("ct_sum_to_shape", x))
+    if (!cti_usable("ct_sum_to_shape", x) || !cti_want_number("ct_sum_to_shape", "x", x))
         return NULL;
     if (cti_same_shape(&x->shape, &shape))
         return x;

@@ -8,6 +8,7 @@
  *                 digits that count where a large offset is common to all x */
 #include "autograd/ops/internal.h"
 
+#include <cotangent/autograd/ops/compare.h>
 #include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/create.h>
 #include <cotangent/autograd/ops/elementwise.h>

@@ -3,6 +3,7 @@
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/cpu/math.h"
+#include "tensor/division.h"
 
 #include <float.h>
 
@@ -45,6 +46,8 @@
 #define M_f32_ceil ceilf
 #define M_f32_rint rintf
 #define M_f32_pow powf
+#define M_f32_remainder cti_remainder_f32
+#define M_f32_floor_divide cti_floor_divide_f32
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
 #include "tensor/cpu/loops_loss.h"
@@ -75,6 +78,8 @@
 #define M_f64_ceil ceil
 #define M_f64_rint rint
 #define M_f64_pow pow
+#define M_f64_remainder cti_remainder_f64
+#define M_f64_floor_divide cti_floor_divide_f64
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
 #include "tensor/cpu/loops_loss.h"
@@ -89,18 +94,24 @@
 /* i32, i64: arithmetic wraps, as unsigned arithmetic does */
 #define T int32_t
 #define FN(name) name##_i32
+#define M(name) cti_##name##_i32
 #define K(x) (x)
 #include "tensor/cpu/loops_number.h"
 #undef T
 #undef FN
+#undef M
 #define T int64_t
 #define FN(name) name##_i64
+#define M(name) cti_##name##_i64
 #include "tensor/cpu/loops_number.h"
 #undef T
 #undef FN
+#undef M
 #undef K
 
 /* bool */
+#define T uint8_t
+#define COMPARE(name, expr) RUN2(name##_b8, uint8_t, expr)
 #define LOGIC1(name, expr)                                                                         \
     static void name##_b8(LOOP_ARGS)                                                               \
     {                                                                                              \
@@ -126,6 +137,7 @@
         }                                                                                          \
     }
 #include "tensor/formulas.h"
+#undef T
 
 /* where moves elements of 1, 2, 4 or 8 bytes */
 #define WHERE(fn, type)                                                                            \
@@ -208,6 +220,7 @@ const cti_cpu_path PASTE(cti_cpu_path_, CT_CPU_PATH) = {
         [CTI_EW_where] = where_8 },
     .b8 = {
 #define ENTRY(name, expr) [CTI_EW_##name] = name##_b8,
+#define COMPARE ENTRY
 #define LOGIC ENTRY
 #include "tensor/formulas.h"
 #undef ENTRY

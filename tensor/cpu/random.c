@@ -1,8 +1,11 @@
-/* random.c - uniforms, normals, dropout and multinomial draws from Philox (tensor/philox.h). */
+/* random.c - uniforms, normals, integers, dropout and multinomial draws from Philox
+ * (tensor/philox.h), and checks of the elements that ops refuse. */
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/parallel.h"
 #include "tensor/philox.h"
+
+#include <float.h>
 
 /* ---- uniforms and normals ---- */
 
@@ -104,59 +107,187 @@ void cti_cpu_dropout(const cti_dropout_args *a)
     cti_parallel((a->n + DROPOUT_BLOCKS * 4 - 1) / (DROPOUT_BLOCKS * 4), dropout_piece, &j);
 }
 
-/* ---- multinomial ---- */
+/* ---- integers ---- */
 
-/* The uniform in [0, 1) of a draw, from words 2 draw and 2 draw + 1. */
-static double uniform_of_draw(const cti_position *from, int64_t draw)
+static void randint_piece(void *context, int64_t piece)
 {
-    uint32_t w[4];
-    int half = (int)(draw % 2) * 2;
+    const cti_randint_args *a = context;
+    uint64_t first = cti_first_block(&a->from), pair[2];
+    int64_t i = piece * DRAW_BLOCKS * 2, end = i + DRAW_BLOCKS * 2, k;
 
-    cti_philox(from->seed, from->stream, cti_first_block(from) + (uint64_t)(draw / 2), w);
-    return cti_uniform_of_words(w[half], w[half + 1]);
-}
+    for (end = end < a->n ? end : a->n; i < end; i += 2) {
+        cti_draw_integers(&a->from, first + (uint64_t)(i / 2), a->range, pair);
+        for (k = i; k < end && k < i + 2; k++) {
+            int64_t v = (int64_t)((uint64_t)a->low + pair[k - i]);
 
-/* Position at which the running sum of the weights passes u of their total; -1 if there is no
- * positive total. Rounding may leave u beyond the end: then the last positive weight. */
-static int64_t pick_by_weight(const double *weight, int64_t n, double u)
-{
-    double total = 0, sum = 0;
-    int64_t i, last = -1;
-
-    for (i = 0; i < n; i++)
-        total += weight[i];
-    for (i = 0; i < n; i++) {
-        sum += weight[i];
-        if (weight[i] > 0) {
-            last = i;
-            if (sum > u * total)
-                return i;
+            if (a->dtype == CT_I64)
+                ((int64_t *)a->out)[k] = v;
+            else
+                ((int32_t *)a->out)[k] = (int32_t)v;
         }
     }
-    return last;
+}
+
+void cti_cpu_randint(const cti_randint_args *a)
+{
+    cti_parallel((a->n + DRAW_BLOCKS * 2 - 1) / (DRAW_BLOCKS * 2), randint_piece, (void *)a);
+}
+
+/* ---- multinomial ---- */
+
+typedef struct multinomial_job {
+    const cti_multinomial_args *a;
+    _Atomic int64_t bad; /* the first row whose weights are refused; rows if there is none */
+} multinomial_job;
+
+/* Notes a row whose weights are refused. */
+static void multinomial_refuse(multinomial_job *j, int64_t row)
+{
+    int64_t seen = atomic_load(&j->bad);
+
+    while (row < seen && !atomic_compare_exchange_weak(&j->bad, &seen, row))
+        ;
+}
+
+/* CT_OK, or the fault of the first row that was refused. */
+static ct_status multinomial_result(multinomial_job *j, cti_fault *fault)
+{
+    fault->position = atomic_load(&j->bad);
+    return fault->position < j->a->rows ? CT_ERR_NUMERIC : CT_OK;
+}
+
+/* Replaces a row of weights by their running sums. */
+static void multinomial_sum_row(void *context, int64_t row)
+{
+    multinomial_job *j = context;
+    int64_t n = j->a->n, i, end;
+    double *w = j->a->weights + row * n, before = 0, sum;
+    bool good = true;
+
+    for (i = 0; i < n;) {
+        end = i + CTI_CHAIN < n ? i + CTI_CHAIN : n;
+        for (sum = 0; i < end; i++) {
+            good = good && w[i] >= 0;
+            sum += w[i];
+            w[i] = before + sum;
+        }
+        before += sum;
+    }
+    if (!(good && before > 0 && before <= DBL_MAX))
+        multinomial_refuse(j, row);
+}
+
+/* The first position whose running sum is above u of the total. Where u times a subnormal total is
+ * rounded to the total, it is the first whose running sum is the total. A weight of 0 leaves the
+ * running sum as it was, so its position is never the first. */
+static int64_t multinomial_search(const double *sum, int64_t n, double u)
+{
+    double total = sum[n - 1], most = u * total;
+    int64_t low = 0, high = n - 1;
+
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+
+        if (sum[middle] > most || sum[middle] >= total)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+#define MULTINOMIAL_DRAWS 1024 /* in a piece */
+
+static void multinomial_draws(void *context, int64_t piece)
+{
+    const multinomial_job *j = context;
+    const cti_multinomial_args *a = j->a;
+    uint64_t first = cti_first_block(&a->from);
+    int64_t d = piece * MULTINOMIAL_DRAWS, end = d + MULTINOMIAL_DRAWS;
+
+    for (end = end < a->rows * a->k ? end : a->rows * a->k; d < end; d++) {
+        uint32_t w[4];
+        int half = (int)(d % 2) * 2;
+
+        cti_philox(a->from.seed, a->from.stream, first + (uint64_t)(d / 2), w);
+        a->out[d] = multinomial_search(a->weights + d / a->k * a->n, a->n,
+                                       cti_uniform_of_words(w[half], w[half + 1]));
+    }
 }
 
 ct_status cti_cpu_multinomial(const cti_multinomial_args *a, cti_fault *fault)
 {
-    int64_t r, i, j;
+    multinomial_job j = { a, a->rows };
+    int64_t draws = a->rows * a->k;
 
-    for (r = 0; r < a->rows; r++) {
-        double *row = a->weights + r * a->n;
+    cti_parallel(a->rows, multinomial_sum_row, &j);
+    if (multinomial_result(&j, fault) == CT_OK)
+        cti_parallel((draws + MULTINOMIAL_DRAWS - 1) / MULTINOMIAL_DRAWS, multinomial_draws, &j);
+    return multinomial_result(&j, fault);
+}
 
-        fault->position = r;
-        for (i = 0; i < a->n; i++)
-            if (!(row[i] >= 0 && isfinite(row[i])))
-                return CT_ERR_NUMERIC;
-        for (j = 0; j < a->k; j++) {
-            int64_t draw = r * a->k + j;
-            int64_t at = pick_by_weight(row, a->n, uniform_of_draw(&a->from, draw));
+static void multinomial_check_row(void *context, int64_t row)
+{
+    multinomial_job *j = context;
+    const double *w = j->a->weights + row * j->a->n;
+    int64_t positive = 0, i;
+    bool good = true;
 
-            if (at < 0)
-                return CT_ERR_NUMERIC;
-            a->out[draw] = at;
-            if (!a->replacement)
-                row[at] = 0;
-        }
+    for (i = 0; i < j->a->n; i++) {
+        good = good && w[i] >= 0 && w[i] <= DBL_MAX;
+        positive += w[i] > 0;
     }
+    if (!good || positive < j->a->k)
+        multinomial_refuse(j, row);
+}
+
+static void multinomial_keys_piece(void *context, int64_t piece)
+{
+    const multinomial_job *j = context;
+    const cti_multinomial_args *a = j->a;
+    uint64_t first = cti_first_block(&a->from);
+    int64_t i = piece * DRAW_BLOCKS * 2, end = i + DRAW_BLOCKS * 2, k;
+
+    for (end = end < a->rows * a->n ? end : a->rows * a->n; i < end; i += 2) {
+        uint32_t w[4];
+
+        cti_philox(a->from.seed, a->from.stream, first + (uint64_t)(i / 2), w);
+        for (k = i; k < end && k < i + 2; k++)
+            a->weights[k] = cti_key_of_weight(a->weights[k], w[2 * (k - i)], w[2 * (k - i) + 1]);
+    }
+}
+
+ct_status cti_cpu_multinomial_keys(const cti_multinomial_args *a, cti_fault *fault)
+{
+    multinomial_job j = { a, a->rows };
+    int64_t pieces = (a->rows * a->n + DRAW_BLOCKS * 2 - 1) / (DRAW_BLOCKS * 2);
+
+    cti_parallel(a->rows, multinomial_check_row, &j);
+    if (multinomial_result(&j, fault) == CT_OK)
+        cti_parallel(pieces, multinomial_keys_piece, &j);
+    return multinomial_result(&j, fault);
+}
+
+/* ---- checks ---- */
+
+static bool check_allows(const cti_check_args *a, int64_t i)
+{
+    double p;
+
+    if (a->kind == CTI_CHECK_DIVISOR)
+        return cti_cpu_index_at(a->in, a->dtype, i) != 0;
+    p = a->dtype == CT_F64 ? ((const double *)a->in)[i] : (double)((const float *)a->in)[i];
+    return p >= 0 && p <= 1;
+}
+
+ct_status cti_cpu_check_elements(const cti_check_args *a, cti_fault *fault)
+{
+    int64_t i;
+
+    for (i = 0; i < a->n; i++)
+        if (!check_allows(a, i)) {
+            fault->position = i;
+            return CT_ERR_NUMERIC;
+        }
     return CT_OK;
 }

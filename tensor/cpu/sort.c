@@ -43,17 +43,44 @@ static bool sorts_before(const cti_sort_args *a, const void *row, int64_t j, int
     return false;
 }
 
-/* Merges from[low, middle) and from[middle, high) into to. */
+/* Merges from[low, middle) and from[middle, high) into to. One function for each type: a choice of
+ * the type in each comparison costs more than the comparison. */
+#define MERGE(type)                                                                                \
+    static void merge_##type(bool descending, const void *row, const int64_t *from, int64_t *to,   \
+                             const int64_t bound[3])                                               \
+    {                                                                                              \
+        int64_t low = bound[0], middle = bound[1], high = bound[2], i = low, j = middle, k;        \
+        for (k = low; k < high; k++)                                                               \
+            if (i == middle || (j < high && in_front_##type(descending, row, from[j], from[i])))   \
+                to[k] = from[j++];                                                                 \
+            else                                                                                   \
+                to[k] = from[i++];                                                                 \
+    }
+MERGE(float)
+MERGE(double)
+MERGE(int32_t)
+MERGE(int64_t)
+
 static void sort_merge(const cti_sort_args *a, const void *row, const int64_t *from, int64_t *to,
                        const int64_t bound[3])
 {
-    int64_t low = bound[0], middle = bound[1], high = bound[2], i = low, j = middle, k;
-
-    for (k = low; k < high; k++)
-        if (i == middle || (j < high && sorts_before(a, row, from[j], from[i])))
-            to[k] = from[j++];
-        else
-            to[k] = from[i++];
+    switch (a->dtype) {
+    case CT_F32:
+        merge_float(a->descending, row, from, to, bound);
+        break;
+    case CT_F64:
+        merge_double(a->descending, row, from, to, bound);
+        break;
+    case CT_I32:
+        merge_int32_t(a->descending, row, from, to, bound);
+        break;
+    case CT_I64:
+        merge_int64_t(a->descending, row, from, to, bound);
+        break;
+    case CT_BOOL:
+    case CT_BF16:
+        break;
+    }
 }
 
 /* Few of many: each element that belongs among the first k so far is put in its place there. */

@@ -138,6 +138,7 @@ unary("ct_ceil", torch.ceil, -4, 4)
 unary("ct_round", torch.round, -4, 4)
 unary("ct_isfinite", torch.isfinite)
 unary("ct_isnan", torch.isnan)
+unary("ct_isinf", torch.isinf)
 
 
 def with_number(name, function, low=-3.0, high=3.0, x_low=-2.0, whole=False):
@@ -157,6 +158,63 @@ with_number("ct_div_scalar", lambda x, s: x / s, 0.2, 3)
 with_number("ct_rsub_scalar", lambda x, s: s - x)
 with_number("ct_rdiv_scalar", lambda x, s: s / x, x_low=0.2)
 with_number("ct_rpow_scalar", lambda x, s: s ** x, 0.2, 3)
+
+
+def compared(name):
+    @op(f"ct_{name}_scalar")
+    def _(d):
+        if d.number >= PER_OP - 4:
+            d.ints(d.shape(1), 5, kind="ij"[d.number % 2], low=-4)
+        else:
+            d.floats(d.shape())
+        d.p = [d.rng.randint(-4, 4) / 2]
+        return lambda x: getattr(torch, name)(x, d.p[0])
+
+
+for name in "eq ne lt le gt ge".split():
+    compared(name)
+
+
+def floor_divide(a, b):
+    """torch.floor_divide has no derivative; this one's is 0."""
+    return torch.div(a, b, rounding_mode="floor")
+
+
+def divided(name, function):
+    """Integers too. No divisor is 0."""
+    @op("ct_" + name)
+    def _(d):
+        wide = d.shape(1)
+        if d.number >= PER_OP - 4:
+            kind = "ij"[d.number % 2]
+            d.ints(wide, 9, kind=kind, low=-8)
+            d.ints(d.narrower(wide), 5, kind=kind, low=1)
+            if d.chance(0.5):
+                d.inputs[1] = (*d.inputs[1][:2], [-v for v in d.inputs[1][2]])
+        else:
+            d.floats(wide, -4, 4)
+            d.floats(d.narrower(wide), 0.5, 2)
+        return function
+
+    @op(f"ct_{name}_scalar")
+    def _(d):
+        whole = d.number >= PER_OP - 4
+        if whole:
+            d.ints(d.shape(1), 9, kind="ij"[d.number % 2], low=-8)
+        else:
+            d.floats(d.shape(), -4, 4)
+        d.p = [d.rng.choice([-3, -1, 2, 5]) if whole else round(d.rng.uniform(0.5, 2), 3)]
+        return lambda x: function(x, d.p[0])
+
+
+divided("remainder", torch.remainder)
+divided("floor_divide", floor_divide)
+
+
+@op("ct_nan_to_num")
+def _(d):
+    d.floats(d.shape())
+    return lambda x: torch.nan_to_num(x, 1, 2, 3)
 
 
 @op("ct_pow_scalar")
@@ -231,6 +289,31 @@ def _(d):
     d.floats(shape)
     d.floats(d.narrower(shape))
     return torch.where
+
+
+@op("ct_where_scalar")
+def _(d):
+    shape = d.shape()
+    d.bools(d.narrower(shape))
+    d.floats(shape)
+    d.p = [round(d.rng.uniform(-2, 2), 3)]
+    return lambda c, x: torch.where(c, x, d.p[0])
+
+
+@op("ct_rwhere_scalar")
+def _(d):
+    shape = d.shape()
+    d.bools(shape)
+    d.floats(d.narrower(shape))
+    d.p = [round(d.rng.uniform(-2, 2), 3)]
+    return lambda c, x: torch.where(c, d.p[0], x)
+
+
+@op("ct_where_scalars")
+def _(d):
+    d.bools(d.shape())
+    d.p = [d.rng.randint(-8, 8) / 4, d.rng.randint(-8, 8) / 4]
+    return lambda c: torch.where(c, *(torch.tensor(p, dtype=torch.float64) for p in d.p))
 
 
 @op("ct_masked_fill")

@@ -69,12 +69,23 @@ void ct_tensor_zero_grad(ct_tensor *leaf);
 
 /* Registers a hook on t, which must have history or require a gradient (CT_ERR_GRAD). Each backward
  * pass calls hook with the complete gradient of t: for a tensor with history before its node runs,
- * for a leaf before the gradient is added. The hook returns a tensor of the same shape, dtype and
- * device, which replaces the gradient, or NULL, which leaves it. What it is given is read-only while
- * it runs (CT_ERR_GRAD): other gradients may share it. An error that the hook raises ends
- * the pass. The hook stays as long as the leaf, or the history of t. context may be NULL. */
+ * for a leaf before the gradient is added. Hooks of one tensor run in the order of registration; each gets
+ * what the one before it returned. The hook returns a tensor of the same shape, dtype and device, which
+ * replaces the gradient, or NULL, which leaves it. What it is given is read-only while it runs
+ * (CT_ERR_GRAD): other gradients may share it. An error that the hook raises ends the pass.
+ *
+ * The hook stays until it is removed, or as long as the leaf or the history of t. context may be NULL.
+ * free_context(context) is then called exactly once; if this call fails, at once. It must not use t. NULL
+ * for nothing to free. */
 typedef ct_tensor *(*ct_grad_hook)(ct_tensor *gradient, void *context);
-ct_status ct_register_hook(ct_tensor *t, ct_grad_hook hook, void *context);
+ct_status ct_register_hook(ct_tensor *t, ct_grad_hook hook, void *context,
+                           void (*free_context)(void *context));
+
+/* Removes the hook of t that was registered with this function and context; of several, the newest. It
+ * runs no more. A hook may remove itself or another hook while it runs: one that is running ends, and its
+ * context is freed after it has returned. CT_ERR_ARGUMENT if t has no such hook, CT_ERR_GRAD if t has no
+ * history and requires no gradient. */
+ct_status ct_remove_hook(ct_tensor *t, ct_grad_hook hook, void *context);
 
 #ifdef __cplusplus
 }

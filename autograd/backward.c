@@ -231,29 +231,46 @@ void cti_add_grad_window(ct_node *n, int i, const cti_window *w, ct_tensor *d,
 
 /* ---- the pass ---- */
 
-static ct_tensor *pass_run_hooks(cti_hook *h, int output, ct_tensor *g)
+/* What the hook returns for the gradient g, or NULL. The hook may remove itself, and others. */
+static ct_tensor *pass_call_hook(cti_hook *h, ct_tensor *g)
 {
-    for (; h && g; h = h->next) {
-        ct_storage *lent;
-        ct_tensor *r;
+    ct_storage *lent = g->storage; /* others may share it */
+    ct_tensor *r;
 
-        if (h->output != output)
-            continue;
-        lent = g->storage; /* others may share it */
-        lent->read_only++;
-        r = h->call(g, h->context);
-        lent->read_only--;
+    h->running++;
+    lent->read_only++;
+    r = h->call(g, h->context);
+    lent->read_only--;
+    h->running--;
+    return r;
+}
+
+static bool pass_check_hook(const ct_tensor *r, const ct_tensor *g)
+{
+    if (!cti_usable_as("ct_register_hook", "what a hook returned", r))
+        return false;
+    if (cti_same_shape(&r->shape, &g->shape) && r->dtype == g->dtype && r->device == g->device)
+        return true;
+    ct_raise(CT_ERR_SHAPE, "ct_register_hook",
+             "a hook returned %s for a gradient %s; they must agree", cti_describe(r).s,
+             cti_describe(g).s);
+    return false;
+}
+
+static ct_tensor *pass_run_hooks(cti_hook **list, int output, ct_tensor *g)
+{
+    cti_hook *h = *list, *next;
+    ct_tensor *r;
+
+    for (; h && g; h = next) {
+        r = h->output == output && !h->removed ? pass_call_hook(h, g) : NULL;
+        next = h->next; /* after the call, which may have changed the list */
+        if (h->removed && !h->running)
+            cti_hook_drop(list, h);
         if (!r)
             continue;
-        if (!cti_usable_as("ct_register_hook", "what a hook returned", r))
+        if (!pass_check_hook(r, g))
             return g;
-        if (!cti_same_shape(&r->shape, &g->shape) || r->dtype != g->dtype ||
-            r->device != g->device) {
-            ct_raise(CT_ERR_SHAPE, "ct_register_hook",
-                     "a hook returned %s for a gradient %s; they must agree", cti_describe(r).s,
-                     cti_describe(g).s);
-            return g;
-        }
         g = r;
     }
     return g;
@@ -318,7 +335,7 @@ static void pass_run_node(pass *p, ct_node *n)
         grad_revive(n->grad[i]);
     if (n->hooks)
         for (i = 0; i < n->outputs; i++) {
-            ct_tensor *g = pass_run_hooks(n->hooks, i, n->grad[i]);
+            ct_tensor *g = pass_run_hooks(&n->hooks, i, n->grad[i]);
 
             if (g != n->grad[i])
                 grad_replace(&n->grad[i], g);
@@ -388,7 +405,7 @@ static void leaf_prepare(cti_leaf_state *l)
     ct_tensor *final, *sum;
 
     grad_revive(l->pending);
-    final = pass_run_hooks(l->hooks, 0, l->pending);
+    final = pass_run_hooks(&l->hooks, 0, l->pending);
     grad_replace(&l->pending, final);
     if (!ct_ok() || (l->grad && grad_is_exclusive(l->grad)))
         return;

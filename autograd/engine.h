@@ -20,7 +20,9 @@ static inline cti_leaf_state *cti_leaf_of(const ct_tensor *t)
     return (cti_leaf_state *)t->leaf;
 }
 
+/* Frees all hooks of a list, or one that is in it. */
 void cti_hooks_free(cti_hook *h);
+void cti_hook_drop(cti_hook **list, cti_hook *h);
 
 /* True if the node of t is on th's tape. History of another thread, or of a scope that has ended, is
  * not. */

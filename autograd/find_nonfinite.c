@@ -125,10 +125,13 @@ cti_origin cti_find_nonfinite_backward(ct_tensor *loss, ct_tensor *leaf)
         if (!t || !t->node || t == loss)
             continue;
         w[i] = (origin_watch){ &first, t };
-        ct_register_hook(t, origin_look, &w[i]);
+        ct_register_hook(t, origin_look, &w[i], NULL);
     }
     ct_grad(1, &loss, 1, &leaf, NULL, false, &gradient);
-    cti_release(w); /* no backward runs after it */
+    for (size_t i = 0; w && i < count; i++)
+        if (w[i].t)
+            ct_remove_hook(th->live[from + i], origin_look, &w[i]);
+    cti_release(w);
     n = origin_reader(first ? first : leaf);
     return n ? origin_node(n, "the backward of ") : (cti_origin){ "" };
 }

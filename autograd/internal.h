@@ -15,7 +15,10 @@
 typedef struct cti_hook {
     ct_grad_hook call;
     void *context;
+    void (*free_context)(void *context); /* or NULL */
     int output;
+    int running;  /* calls of it that have not returned: it must stay in its list */
+    bool removed; /* it leaves the list when the last of them returns */
     struct cti_hook *next;
 } cti_hook;
 

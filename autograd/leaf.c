@@ -3,14 +3,29 @@
 
 #include "tensor/hooks.h"
 
+static void hook_free(cti_hook *h)
+{
+    if (h->free_context)
+        h->free_context(h->context);
+    cti_release(h);
+}
+
 void cti_hooks_free(cti_hook *h)
 {
     while (h) {
         cti_hook *next = h->next;
 
-        cti_release(h);
+        hook_free(h);
         h = next;
     }
+}
+
+void cti_hook_drop(cti_hook **list, cti_hook *h)
+{
+    while (*list != h)
+        list = &(*list)->next;
+    *list = h->next;
+    hook_free(h);
 }
 
 static void leaf_state_free(cti_leaf *base)
@@ -71,28 +86,72 @@ void ct_tensor_zero_grad(ct_tensor *leaf)
     }
 }
 
-ct_status ct_register_hook(ct_tensor *t, ct_grad_hook call, void *context)
+/* The hooks of t; NULL with an error if it can have none. */
+static cti_hook **hook_list(const char *function, const ct_tensor *t)
 {
-    cti_hook *h, **end;
+    if (!cti_check_history(function, "t", t))
+        return NULL;
+    if (t->node)
+        return &t->node->hooks;
+    if (t->leaf)
+        return &cti_leaf_of(t)->hooks;
+    ct_raise(CT_ERR_GRAD, function, "t %s is another handle of a leaf", cti_describe(t).s);
+    return NULL;
+}
 
-    if (!cti_usable("ct_register_hook", t) ||
-        !cti_given("ct_register_hook", "hook", (const void *)call))
-        return ct_error();
-    if (!t->requires_grad || (!t->node && !t->leaf))
-        return ct_raise(CT_ERR_GRAD, "ct_register_hook", "t %s requires no gradient",
-                        cti_describe(t).s);
-    h = cti_calloc(1, sizeof *h);
+/* A new hook at the end of the list. */
+static ct_status hook_add(const char *function, cti_hook **list, const cti_hook *like)
+{
+    cti_hook *h = cti_calloc(1, sizeof *h);
+
     if (!h) {
-        cti_out_of_memory("ct_register_hook", sizeof *h);
+        cti_out_of_memory(function, sizeof *h);
         return CT_ERR_MEMORY;
     }
-    h->call = call;
-    h->context = context;
-    h->output = t->output;
-    end = t->node ? &t->node->hooks : &cti_leaf_of(t)->hooks;
-    while (*end)
-        end = &(*end)->next;
-    *end = h;
+    *h = *like;
+    while (*list)
+        list = &(*list)->next;
+    *list = h;
+    return CT_OK;
+}
+
+ct_status ct_register_hook(ct_tensor *t, ct_grad_hook call, void *context,
+                           void (*free_context)(void *context))
+{
+    static const char *const me = "ct_register_hook";
+    cti_hook h = { .call = call, .context = context, .free_context = free_context };
+    cti_hook **list = NULL;
+
+    if (cti_usable(me, t) && cti_given(me, "hook", (const void *)call))
+        list = hook_list(me, t);
+    if (list) {
+        h.output = t->output;
+        if (hook_add(me, list, &h) == CT_OK)
+            return CT_OK;
+    }
+    if (free_context)
+        free_context(context);
+    return ct_error();
+}
+
+ct_status ct_remove_hook(ct_tensor *t, ct_grad_hook call, void *context)
+{
+    static const char *const me = "ct_remove_hook";
+    cti_hook **list, *h, *found = NULL;
+
+    if (!cti_usable(me, t) || !cti_given(me, "hook", (const void *)call))
+        return ct_error();
+    list = hook_list(me, t);
+    if (!list)
+        return ct_error();
+    for (h = *list; h; h = h->next)
+        if (h->call == call && h->context == context && h->output == t->output && !h->removed)
+            found = h;
+    if (!found)
+        return ct_raise(CT_ERR_ARGUMENT, me, "t %s has no such hook", cti_describe(t).s);
+    found->removed = true;
+    if (!found->running)
+        cti_hook_drop(list, found);
     return CT_OK;
 }
 

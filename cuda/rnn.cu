@@ -321,7 +321,7 @@ template <typename T> static void rnn_forward(const cti_sequence *s)
 
 void cu_sequence(const cti_sequence *s)
 {
-    if (cu_refuses_bf16(s->bf16, "sequence"))
+    if (cu_refuses_bf16(s->bf16, "sequence") || s->batch == 0) /* steps may be huge */
         return;
     if (s->dtype == CT_F64)
         rnn_forward<double>(s);
@@ -360,7 +360,7 @@ template <typename T> static void rnn_backward(const cti_sequence *s)
 
 void cu_sequence_backward(const cti_sequence *s)
 {
-    if (cu_refuses_bf16(s->bf16, "sequence_backward"))
+    if (cu_refuses_bf16(s->bf16, "sequence_backward") || s->batch == 0)
         return;
     if (s->dtype == CT_F64)
         rnn_backward<double>(s);

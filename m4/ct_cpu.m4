@@ -35,7 +35,7 @@ AS_IF([test $ct_bf16 = yes],
 AM_CONDITIONAL([AVX2_PATH], [test $ct_avx2 = yes])
 AM_CONDITIONAL([AVX512_PATH], [test $ct_avx512 = yes])
 AM_CONDITIONAL([BF16_PATH], [test $ct_bf16 = yes])
-CT_CHECK_CFLAGS([CT_KERNEL_CFLAGS], [-O3 -fno-math-errno -fno-trapping-math -fwrapv])
+CT_CHECK_CFLAGS([CT_KERNEL_CFLAGS], [-fno-math-errno -fno-trapping-math -fwrapv])
 dnl clang warns of each loop that it could not vectorise for the baseline processor.
 CT_TRY_FLAGS([-Wpass-failed], [AC_LANG_PROGRAM], [CT_KERNEL_CFLAGS="$CT_KERNEL_CFLAGS -Wno-pass-failed"])
 AC_SUBST([CT_AVX2_CFLAGS])

@@ -31,3 +31,26 @@ AC_DEFUN([CT_CHECK_LDFLAGS],
     LDFLAGS=$ct_save_LDFLAGS
     AC_MSG_RESULT([$ct_try])
 done])
+
+dnl CT_FLOATING_POINT: float and double must be computed as such, by the rules of IEEE 754. On i386 the
+dnl x87 keeps more bits: -msse2 -mfpmath=sse is added to CT_CFLAGS there.
+AC_DEFUN([CT_FLOATING_POINT],
+[m4_define([CT_EXACT_PROGRAM], [AC_LANG_PROGRAM([[#include <float.h>]],
+    [[extern int exact[FLT_EVAL_METHOD == 0 ? 1 : -1]; (void)exact;]])])
+AC_MSG_CHECKING([whether float and double are computed without more bits])
+ct_exact=no
+AC_COMPILE_IFELSE([CT_EXACT_PROGRAM], [ct_exact=yes],
+    [CT_TRY_FLAGS([-msse2 -mfpmath=sse], [CT_EXACT_PROGRAM],
+        [ct_exact='with -msse2 -mfpmath=sse'
+         CT_CFLAGS="$CT_CFLAGS -msse2 -mfpmath=sse"])])
+AC_MSG_RESULT([$ct_exact])
+AS_IF([test "$ct_exact" = no],
+    [AC_MSG_ERROR([FLT_EVAL_METHOD is not 0: $CC $CFLAGS computes with more bits than float and double have, and the numbers would be wrong])])
+AC_MSG_CHECKING([whether $CC keeps the rules of IEEE 754])
+AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error relaxed
+#endif]])], [ct_ieee=yes], [ct_ieee=no])
+AC_MSG_RESULT([$ct_ieee])
+AS_IF([test $ct_ieee = no],
+    [AC_MSG_ERROR([-ffast-math, -Ofast and -ffinite-math-only give wrong numbers: take them out of CFLAGS ($CFLAGS)])])])

@@ -24,10 +24,13 @@ AS_IF([test "x$with_$1" != xno],
 AM_CONDITIONAL([HAVE_$2], [test $ct_have_$2 = yes])])
 
 dnl CT_BLAS: OpenBLAS by pkg-config, then any library with cblas_sgemm, else none (--without-blas).
-dnl Sets BLAS_CFLAGS, BLAS_LIBS, $ct_have_blas; CT_HAVE_BLAS and CT_HAVE_OPENBLAS in config.h.
+dnl Sets BLAS_CFLAGS, BLAS_LIBS, $ct_have_blas; CT_HAVE_BLAS and CT_HAVE_OPENBLAS in config.h. A
+dnl shared OpenBLAS is opened at the first product (tensor/cpu/blas.c): CT_OPENBLAS_FILE is its name,
+dnl and CT_BLAS_LIBS, what the library is linked with, has none. For others it is BLAS_LIBS.
 AC_DEFUN([CT_BLAS],
 [AC_ARG_WITH([blas], [AS_HELP_STRING([--without-blas], [use the plain built-in GEMM])], [], [with_blas=check])
 ct_have_blas=no
+ct_openblas_file=
 ct_blas_summary='no (--without-blas): plain built-in GEMM'
 AS_IF([test "x$with_blas" != xno],
     [ct_blas_summary='no (not found): plain built-in GEMM'
@@ -46,11 +49,22 @@ AS_IF([test "x$with_blas" != xno],
          ct_blas_summary=$ct_blas_from
          AC_CHECK_FUNCS([openblas_set_num_threads openblas_get_config])
          AS_IF([test "$ac_cv_func_openblas_set_num_threads$ac_cv_func_openblas_get_config" = yesyes],
-            [AC_DEFINE([CT_HAVE_OPENBLAS], [1], [The BLAS is OpenBLAS: it can be set to one thread.])])],
+            [AC_DEFINE([CT_HAVE_OPENBLAS], [1], [The BLAS is OpenBLAS: it can be set to one thread.])
+             AC_MSG_CHECKING([for the file of OpenBLAS])
+             AC_LINK_IFELSE([AC_LANG_PROGRAM([[#include <cblas.h>]], [[openblas_set_num_threads(1);]])],
+                [ct_openblas_file=`$CT_OBJDUMP -p conftest$ac_exeext 2>/dev/null |
+                    $SED -n 's/^ *NEEDED  *\(lib.*blas[[^ ]]*\)$/\1/p' | $SED 1q`])
+             AC_MSG_RESULT([${ct_openblas_file:-unknown: it is linked}])
+             AS_IF([test -n "$ct_openblas_file"],
+                [AC_DEFINE_UNQUOTED([CT_OPENBLAS_FILE], ["$ct_openblas_file"],
+                    [OpenBLAS, which is opened at the first product.])
+                 ct_blas_summary="$ct_blas_summary, opened as $ct_openblas_file"])])],
         [BLAS_CFLAGS= BLAS_LIBS=
          AS_IF([test "x$with_blas" = xyes],
             [AC_MSG_ERROR([--with-blas was given, but no BLAS with <cblas.h> was found])])])
      LIBS=$ct_save_LIBS
      CPPFLAGS=$ct_save_CPPFLAGS])
+AS_IF([test -n "$ct_openblas_file"], [CT_BLAS_LIBS=], [CT_BLAS_LIBS=$BLAS_LIBS])
 AC_SUBST([BLAS_CFLAGS])
-AC_SUBST([BLAS_LIBS])])
+AC_SUBST([BLAS_LIBS])
+AC_SUBST([CT_BLAS_LIBS])])

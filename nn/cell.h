@@ -30,6 +30,10 @@ typedef struct cti_cell {
 
 #define CTI_MOST_LAYERS 4096
 
+/* The largest size of a recurrent module. Products of sizes with a few gates and layers stay far from an
+ * overflow. */
+#define CTI_MOST_SIZE (INT64_C(1) << 28)
+
 #define CTI_LN_EPS 1e-5 /* of the cells' layer norms */
 
 /* Which of b_ih, b_hh and b_hn a cell with biases has in a dialect. */

@@ -10,12 +10,23 @@
 #include <cotangent/autograd/ops/random.h>
 #include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/join.h>
+#include <cotangent/autograd/ops/rearrange.h>
 #include <cotangent/autograd/ops/views.h>
 #include <cotangent/nn/init.h>
 
 #include <stdio.h>
 
 #define MOST_OPEN 16 /* parameters whose shape has the input size in it */
+
+/* at->input_size while the size is not known. It is so far from all sizes that a shape shows what the
+ * cell computed from it: the size plus a constant is recognised, and all else is refused. */
+#define OPEN_SIZE (-(INT64_C(1) << 30))
+
+/* A parameter that is lazy until the input size is known. */
+typedef struct recurrent_open {
+    ct_param *param;
+    ct_shape given; /* with OPEN_SIZE plus a constant for sizes that follow from the input size */
+} recurrent_open;
 
 struct ct_recurrent {
     const ct_cell *cell;
@@ -25,9 +36,8 @@ struct ct_recurrent {
     bool alone;                            /* a single cell: names without a suffix */
     ct_param *some;                        /* one of the parameters; NULL: the cells have none */
     ct_param *initial[CT_MAX_CELL_STATES]; /* learn_state: (layers * directions, 1, size) */
-    /* Parameters that are lazy until the input size is known, and the axis that has this size. */
-    ct_param *open[MOST_OPEN];
-    int open_axis[MOST_OPEN], open_count;
+    recurrent_open open[MOST_OPEN];
+    int open_count;
     void *self[]; /* layer * directions + direction */
 };
 
@@ -48,15 +58,55 @@ static int recurrent_cells(const ct_recurrent *r)
 
 /* ---- for cells ---- */
 
+static bool recurrent_is_open(int64_t size)
+{
+    return size >= OPEN_SIZE - CTI_MOST_SIZE && size <= OPEN_SIZE + CTI_MOST_SIZE;
+}
+
+/* *shape becomes the shape with -1 for each size that follows from the input size; *open says whether
+ * there is one. False with an error for a size that is neither such a one nor in range. */
+static bool recurrent_open_axes(const ct_cell_place *at, const char *what, ct_shape *shape,
+                                bool *open)
+{
+    static const char *const me = "ct_cell_param";
+    int i;
+
+    *open = false;
+    if (!cti_rank_check(me, shape))
+        return false;
+    for (i = 0; i < shape->rank; i++) {
+        const int64_t size = shape->dim[i];
+
+        if (at->input_size == OPEN_SIZE && recurrent_is_open(size)) {
+            shape->dim[i] = -1;
+            *open = true;
+        } else if (at->input_size == OPEN_SIZE && (size < 0 || size > CTI_MOST_SIZE)) {
+            ct_raise(
+                CT_ERR_SHAPE, me,
+                "axis %d of %s is computed from the input size, which is not known yet; it may "
+                "be at->input_size plus a constant, or input_size must be given",
+                i, what);
+            return false;
+        } else if (size < 0 || size > CTI_MOST_SIZE) {
+            ct_raise(CT_ERR_SHAPE, me, "%s cannot have the shape %s: a size must be in 0..%lld",
+                     what, cti_shape_text(shape).s, (long long)CTI_MOST_SIZE);
+            return false;
+        }
+    }
+    return true;
+}
+
 ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shape, ct_init init)
 {
     static const char *const me = "ct_cell_param";
+    const ct_shape given = shape;
     ct_recurrent *r;
     char name[96];
     ct_param *p;
-    int i, axis = -1;
+    bool open;
 
-    if (!cti_given(me, "at", at) || !cti_given(me, "what", what))
+    if (!cti_given(me, "at", at) || !cti_given(me, "what", what) ||
+        !recurrent_open_axes(at, what, &shape, &open))
         return NULL;
     r = at->module;
     if (r->alone)
@@ -65,9 +115,7 @@ ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shap
         snprintf(name, sizeof name, "%s_l%d%s", what, at->layer, at->direction ? "_reverse" : "");
     p = ct_params_add(r->params, name, shape, init);
     r->some = p ? p : r->some;
-    for (i = 0; i < shape.rank && i < CT_MAX_RANK; i++)
-        axis = shape.dim[i] == -1 ? i : axis;
-    if (!p || axis == -1)
+    if (!p || !open)
         return p;
     if (r->open_count == MOST_OPEN) {
         ct_raise(CT_ERR_ARGUMENT, me,
@@ -75,8 +123,7 @@ ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shap
                  what, MOST_OPEN + 1, MOST_OPEN);
         return NULL;
     }
-    r->open_axis[r->open_count] = axis;
-    r->open[r->open_count++] = p;
+    r->open[r->open_count++] = (recurrent_open){ p, given };
     return p;
 }
 
@@ -117,6 +164,8 @@ static bool recurrent_check_options(const char *me, const ct_nn_recurrent_option
 {
     if (!cti_at_least(me, "hidden_size", o->hidden_size, 1) ||
         !cti_at_least(me, "input_size", o->input_size, 0) ||
+        !recurrent_in_range(me, "hidden_size", o->hidden_size, CTI_MOST_SIZE) ||
+        !recurrent_in_range(me, "input_size", o->input_size, CTI_MOST_SIZE) ||
         !recurrent_in_range(me, "num_layers", o->num_layers, CTI_MOST_LAYERS) ||
         !recurrent_in_range(me, "dialect", (int)o->dialect, CT_DIALECT_FLAX) ||
         !cti_is_probability(me, "dropout", o->dropout) ||
@@ -151,7 +200,7 @@ static bool recurrent_check_alone(const char *me, const ct_nn_recurrent_options 
 /* A cell's data, and its parameters. */
 static ct_status recurrent_add_cell(ct_recurrent *r, int layer, int direction)
 {
-    int64_t known = r->options.input_size ? r->options.input_size : -1;
+    int64_t known = r->options.input_size ? r->options.input_size : OPEN_SIZE;
     ct_cell_place at = {
         .module = r, .cell = r->cell, .options = &r->options, .layer = layer, .direction = direction
     };
@@ -162,6 +211,19 @@ static ct_status recurrent_add_cell(ct_recurrent *r, int layer, int direction)
     r->self[layer * r->directions + direction] = self;
     at.input_size = layer ? recurrent_output_size(r) * r->directions : known;
     return r->cell->init ? r->cell->init(self, &at) : CT_OK;
+}
+
+/* The sizes that the cell's functions return. */
+static bool recurrent_check_sizes(const char *me, const ct_recurrent *r)
+{
+    int i;
+
+    for (i = 0; i < r->cell->states; i++)
+        if (!recurrent_in_range(me, "state_size of the cell", recurrent_state_size(r, i),
+                                CTI_MOST_SIZE))
+            return false;
+    return recurrent_in_range(me, "output_size of the cell", recurrent_output_size(r),
+                              CTI_MOST_SIZE);
 }
 
 /* The parameters of learn_state. */
@@ -205,7 +267,8 @@ ct_recurrent *cti_recurrent_new(const char *function, ct_params *params, const c
     r->directions = directions;
     r->alone = alone;
     for (k = 0; k < layers * directions && ct_ok(); k++)
-        if (recurrent_add_cell(r, k / directions, k % directions) != CT_OK)
+        if (recurrent_add_cell(r, k / directions, k % directions) != CT_OK ||
+            (k == 0 && !recurrent_check_sizes(function, r)))
             return NULL;
     return recurrent_add_initial(r) == CT_OK ? r : NULL;
 }
@@ -281,9 +344,10 @@ typedef struct recurrent_call {
     const char *me; /* the function that the user called */
     ct_recurrent *r;
     const ct_tensor *x_given;
-    ct_tensor *x;          /* (T, B, in) */
-    bool is_single;        /* x was given as (T, in) */
-    bool flat_state;       /* states after the call have no batch axis, because x has none */
+    ct_tensor *x;      /* (T, B, in) */
+    bool is_single;    /* x was given as (T, in) */
+    bool flat_state;   /* states after the call have no batch axis, because x has none */
+    bool has_no_steps; /* x was given with T = 0; it has one step here, after the end of all rows */
     const ct_state *state; /* or NULL */
     ct_recurrent_call options;
     cti_extent extent;
@@ -294,16 +358,23 @@ typedef struct recurrent_call {
 /* The number of features that the module takes; -1 if the first forward decides. */
 static int64_t recurrent_input_size(const ct_recurrent *r)
 {
+    const ct_shape *given = &r->open[0].given;
+    int axis = 0;
+
     if (r->options.input_size)
         return r->options.input_size;
-    return r->open_count ? ct_param_shape(r->open[0]).dim[r->open_axis[0]] : -1;
+    if (!r->open_count || ct_param_is_lazy(r->open[0].param))
+        return -1;
+    while (!recurrent_is_open(given->dim[axis]))
+        axis++;
+    return ct_param_shape(r->open[0].param).dim[axis] - (given->dim[axis] - OPEN_SIZE);
 }
 
 static bool recurrent_check_x(const recurrent_call *c)
 {
     const ct_recurrent *r = c->r;
     const ct_tensor *x = c->x;
-    const int rank = ct_rank(x), time = r->options.batch_first && rank == 3 ? 1 : 0;
+    const int rank = ct_rank(x);
     const int64_t size = recurrent_input_size(r);
     const ct_dtype dtype = ct_params_dtype(r->params);
 
@@ -311,9 +382,6 @@ static bool recurrent_check_x(const recurrent_call *c)
         ct_raise(CT_ERR_SHAPE, c->me, "x %s has rank %d; it must be %s or (T, size)",
                  cti_describe(c->x_given).s, rank,
                  r->options.batch_first ? "(B, T, size)" : "(T, B, size)");
-    else if (ct_size(x, time) < 1)
-        ct_raise(CT_ERR_SHAPE, c->me, "x %s has no steps (axis %d)", cti_describe(c->x_given).s,
-                 time);
     else if (size >= 0 && ct_size(x, -1) != size)
         ct_raise(CT_ERR_SHAPE, c->me, "x %s has %lld features; the module expects %lld",
                  cti_describe(c->x_given).s, (long long)ct_size(x, -1), (long long)size);
@@ -327,13 +395,15 @@ static bool recurrent_check_x(const recurrent_call *c)
 static bool recurrent_settle(const recurrent_call *c)
 {
     const ct_recurrent *r = c->r;
-    int i;
+    int i, axis;
 
     for (i = 0; i < r->open_count; i++) {
-        ct_shape shape = ct_param_shape(r->open[i]);
+        ct_shape shape = r->open[i].given;
 
-        shape.dim[r->open_axis[i]] = ct_size(c->x, -1);
-        ct_param_materialize(r->open[i], shape);
+        for (axis = 0; axis < shape.rank; axis++)
+            if (recurrent_is_open(shape.dim[axis]))
+                shape.dim[axis] += ct_size(c->x, -1) - OPEN_SIZE;
+        ct_param_materialize(r->open[i].param, shape);
     }
     return ct_ok();
 }
@@ -448,6 +518,8 @@ static bool recurrent_read_lengths(recurrent_call *c)
     cti_extent *e = &c->extent;
 
     *e = (cti_extent){ .shortest = steps, .longest = steps };
+    if (batch == 0 && steps > 1) /* no row has a step, however many there are */
+        e->shortest = e->longest = 1;
     if (!lengths)
         return true;
     if (!cti_want_index(c->me, "lengths", lengths))
@@ -468,6 +540,22 @@ static bool recurrent_read_lengths(recurrent_call *c)
     e->active = e->lengths ? cti_active_steps(e->lengths, steps) : NULL;
     c->x = ct_where(e->active, c->x, ct_full(CT_SCALAR, 0, c->x->dtype, c->x->device));
     return ct_ok();
+}
+
+/* A sequence without steps becomes one of a single step that no row has. So the states keep their values
+ * and their history, and y, of which no step is left in the end, has the history of all sequences. */
+static bool recurrent_add_step(recurrent_call *c)
+{
+    cti_extent *e = &c->extent;
+
+    c->has_no_steps = ct_size(c->x, 0) == 0;
+    if (!c->has_no_steps)
+        return true;
+    c->x = ct_pad(c->x, 6, (int64_t[]){ 0, 0, 0, 0, 0, 1 }, 0);
+    *e = (cti_extent){ .shortest = 0, .longest = 1 };
+    e->lengths = c->x ? ct_zeros(CT_SHAPE(ct_size(c->x, 1)), CT_I64, c->x->device) : NULL;
+    e->active = e->lengths ? cti_active_steps(e->lengths, 1) : NULL;
+    return e->active != NULL;
 }
 
 /* ---- running the cells ---- */
@@ -579,12 +667,14 @@ static ct_tensor *recurrent_forward(recurrent_call *c, ct_state **next)
         !cti_optional_as(c->me, "lengths", c->options.lengths) ||
         !cti_optional_as(c->me, "reset", c->options.reset) || !recurrent_check_x(c) ||
         !recurrent_settle(c) || !recurrent_time_major(c) || !recurrent_check_states(c) ||
-        !recurrent_read_lengths(c) || !recurrent_first_states(c))
+        !recurrent_read_lengths(c) || !recurrent_add_step(c) || !recurrent_first_states(c))
         return NULL;
     c->last = cti_tensor_array((int64_t)recurrent_cells(r) * r->cell->states);
     y = c->last ? recurrent_run_layers(c) : NULL;
     if (!y || (next && !recurrent_gather_state(c, next)))
         return NULL;
+    if (c->has_no_steps)
+        y = ct_narrow(y, 0, 0, 0);
     return recurrent_as_given(c, y);
 }
 

@@ -75,8 +75,9 @@ typedef struct ct_recurrent_call {
     void *data; /* handed to the cells as ct_cell_step.data */
 } ct_recurrent_call;
 
-/* Runs r on x (T, B, in), with T at least 1. Returns y (T, B, directions * output), forward half
- * first, a tensor of the innermost scope. If next is not NULL, *next becomes the state after the
+/* Runs r on x (T, B, in). Returns y (T, B, directions * output), forward half first, a tensor of the
+ * innermost scope. With T = 0, y is empty and the state after the last step is the one before the first;
+ * both have their history. If next is not NULL, *next becomes the state after the
  * last step, which the innermost scope owns, or NULL after an error. state is not changed; NULL
  * selects the initial state: zeros, or the parameters of learn_state.
  *
@@ -122,7 +123,10 @@ typedef struct ct_cell_place {
     const ct_cell *cell; /* the table that the module was made with */
     const ct_nn_recurrent_options *options;
     int layer, direction; /* direction 1 runs backward in time */
-    int64_t input_size;   /* -1: not known yet; ct_cell_param takes it like any other size */
+
+    /* The features of the cell's x. Far below 0 if it is not known yet: then only ct_cell_param may be
+     * given it, alone or plus a constant. */
+    int64_t input_size;
 } ct_cell_place;
 
 /* What a cell gets in each step of a call. */
@@ -172,10 +176,13 @@ struct ct_cell {
 };
 
 /* Registers the parameter NAME.WHAT_lLAYER, with the suffix _reverse for direction 1:
- * "rnn.weight_ih_l0". For a single cell it is NAME.WHAT. One size of shape may be at->input_size
- * even if it is -1: the first forward or a loaded file settles it. Returns NULL with an error as
- * for ct_params_add, and CT_ERR_ARGUMENT if more than 16 parameters of a module wait for the input
- * size. */
+ * "rnn.weight_ih_l0". For a single cell it is NAME.WHAT. A size of shape may be at->input_size, or
+ * at->input_size plus a constant, as in (hidden, at->input_size + hidden) for the weight of [x, h]. While
+ * the input size is not known, the parameter is lazy: the first forward or a loaded file settles it.
+ *
+ * Returns NULL with an error as for ct_params_add; CT_ERR_SHAPE if a size is computed in another way
+ * from an input size that is not known, is negative or above 2^28; CT_ERR_ARGUMENT if more than 16
+ * parameters of a module wait for the input size. */
 ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shape, ct_init init);
 
 /* Applies recurrent dropout: returns h * at->drop, or h if at->drop is NULL. at must not
@@ -184,9 +191,10 @@ ct_param *ct_cell_param(const ct_cell_place *at, const char *what, ct_shape shap
 ct_tensor *ct_cell_drop(const ct_cell_step *at, ct_tensor *h);
 
 /* Makes a module of cells of one kind, with the parameters NAME.*. It belongs to params.
- * CT_ERR_ARGUMENT if the cell has no step or an invalid number of states, if hidden_size is below
- * 1, input_size negative, num_layers not in 0..4096, the dialect not in the enumeration, a dropout
- * not in [0, 1), or if both reverse and bidirectional are set. */
+ * CT_ERR_ARGUMENT if the cell has no step or an invalid number of states, if hidden_size is not in
+ * 1..2^28, input_size, or a size that a function of the cell returns, not in 0..2^28, num_layers not in
+ * 0..4096, the dialect not in the enumeration, a dropout not in [0, 1), or if both reverse and
+ * bidirectional are set. */
 ct_recurrent *ct_nn_recurrent(ct_params *params, const char *name, const ct_cell *cell,
                               ct_nn_recurrent_options options);
 

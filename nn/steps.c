@@ -10,6 +10,8 @@
 #include <cotangent/autograd/ops/join.h>
 #include <cotangent/autograd/ops/views.h>
 
+#define MOST_STEPS 65536 /* that ct_stack joins */
+
 ct_tensor **cti_tensor_array(int64_t count)
 {
     return cti_scope_alloc("ct_recurrent_forward", (size_t)count * sizeof(ct_tensor *));
@@ -69,6 +71,12 @@ static bool steps_prepare(cti_steps *s, const ct_tensor *x, bool recorded, steps
     int i;
 
     *r = (steps_results){ .y = NULL };
+    if (recorded && steps > MOST_STEPS) {
+        ct_raise(CT_ERR_SHAPE, "ct_recurrent_forward",
+                 "x has %lld steps; at most %d can be recorded one by one", (long long)steps,
+                 MOST_STEPS);
+        return false;
+    }
     if (recorded) {
         r->y = cti_tensor_array(steps);
         return r->y != NULL;
@@ -96,17 +104,14 @@ static void steps_record(cti_steps *s, ct_tensor *x, int64_t t, steps_results *r
         s->state[i] = next[i];
 }
 
-/* Step t without history: its tensors are freed at once, and copies of the results stay. The states
+/* Step t, which a row has, without history: its tensors are freed at once, and copies of the results stay. The states
  * alternate between two sets of buffers, because a cell may return one state as another. */
 static void steps_overwrite(cti_steps *s, ct_tensor *x, int64_t t, steps_results *r)
 {
     ct_tensor *next[CT_MAX_CELL_STATES] = { NULL }, *y;
-    ct_scope scope;
+    ct_scope scope = cti_scope_push();
     int i;
 
-    if (t >= s->extent->longest)
-        return;
-    scope = cti_scope_push();
     y = steps_one(s, x, t, next);
     ct_copy_into(ct_select(r->all, 0, t), y);
     for (i = 0; y && i < s->cell->states; i++) {
@@ -122,14 +127,15 @@ static void steps_overwrite(cti_steps *s, ct_tensor *x, int64_t t, steps_results
 ct_tensor *cti_run_steps(cti_steps *s, ct_tensor *x)
 {
     const bool recorded = ct_grad_enabled();
-    const int64_t steps = ct_size(x, 0);
+    const int64_t steps = ct_size(x, 0), longest = s->extent->longest;
+    const int64_t count = recorded || steps < longest ? steps : longest;
     steps_results r;
     int64_t k;
 
     if (!steps_prepare(s, x, recorded, &r))
         return NULL;
-    for (k = 0; k < steps && ct_ok(); k++)
-        (recorded ? steps_record : steps_overwrite)(s, x, s->reverse ? steps - 1 - k : k, &r);
+    for (k = 0; k < count && ct_ok(); k++)
+        (recorded ? steps_record : steps_overwrite)(s, x, s->reverse ? count - 1 - k : k, &r);
     if (!ct_ok())
         return NULL;
     return recorded ? ct_stack((int)steps, r.y, 0) : r.all;

@@ -1,4 +1,5 @@
 /* build_info.c - what this build is. */
+#include "tensor/cpu/blas.h"
 #include "tensor/cpu/cpu.h"
 
 #include <cotangent/tensor/build_info.h>
@@ -11,23 +12,6 @@
 const char *ct_version(void)
 {
     return PACKAGE_VERSION;
-}
-
-static const char *libxsmm(void)
-{
-#ifdef CT_HAVE_LIBXSMM
-    cti_small_gemm probe = {
-        .dtype = CT_F32, .m = 16, .n = 16, .k = 16, .lda = 16, .ldb = 16, .ldc = 16
-    };
-
-    if (cti_cpu_path_get() == &cti_cpu_path_base)
-        return CT_LIBXSMM_VERSION ", off: not used on the code path base";
-    if (!cti_may_generate_code() || !cti_small_gemm_init(&probe))
-        return CT_LIBXSMM_VERSION ", off: code may not be generated at run time here";
-    return CT_LIBXSMM_VERSION;
-#else
-    return "none";
-#endif
 }
 
 static const char *unicode(void)
@@ -51,7 +35,7 @@ ct_build_info ct_build_get_info(void)
         ;
 
     return (ct_build_info){ .blas = cti_blas_name(),
-                            .libxsmm = libxsmm(),
+                            .libxsmm = cti_libxsmm_name(NULL),
                             .code_path = cti_cpu_path_get()->name,
                             .code_paths = paths,
                             .unicode = unicode(),

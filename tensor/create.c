@@ -107,10 +107,11 @@ ct_tensor *ct_eye(int64_t n, ct_dtype dtype, ct_device device)
     ct_tensor *t = cti_filled("ct_eye", CT_SHAPE(n, n), 0, dtype, device);
     ct_scope s;
     ct_tensor *diagonal, *ones;
-    int64_t step = n + 1;
+    int64_t step;
 
     if (!t)
         return NULL;
+    step = n + 1;
     s = cti_scope_push();
     diagonal = cti_view("ct_eye", t, CT_SHAPE(n), &step, 0);
     ones = cti_filled("ct_eye", CT_SHAPE(n), 1, dtype, device);

@@ -205,6 +205,10 @@ bool cti_copy_across(const char *function, ct_tensor *dst, const ct_tensor *src)
 /* ct_copy_into, but nothing where the device has found fault with an earlier op. */
 ct_status cti_carry_into(const char *function, ct_tensor *t, const ct_tensor *src);
 
+/* False with CT_ERR_SHAPE unless the rank is in 0..CT_MAX_RANK. The sizes of a shape that a user gives
+ * may be read only then. */
+bool cti_rank_check(const char *function, const ct_shape *shape);
+
 /* Strides of a fresh tensor. Returns the number of elements, or -1 (with the error raised) for a
  * bad shape. */
 int64_t cti_shape_check(const char *function, const ct_shape *shape, ct_dtype dtype);

@@ -96,7 +96,7 @@ void ct_shuffle(int64_t *order, int64_t n, ct_generator *g)
 
     if (!cti_given_array("ct_shuffle", "order", n, order) || !cti_given("ct_shuffle", "g", g))
         return;
-    for (i = n - 1; i > 0; i--) {
+    for (i = n > 0 ? n - 1 : 0; i > 0; i--) {
         int64_t j = (int64_t)ct_random_below(g, (uint64_t)i + 1);
         int64_t swap = order[i];
 

@@ -50,6 +50,14 @@ cti_text cti_describe(const ct_tensor *t)
     return out;
 }
 
+bool cti_rank_check(const char *function, const ct_shape *shape)
+{
+    if (shape->rank >= 0 && shape->rank <= CT_MAX_RANK)
+        return true;
+    ct_raise(CT_ERR_SHAPE, function, "rank %d is not in 0..%d", shape->rank, CT_MAX_RANK);
+    return false;
+}
+
 int64_t cti_shape_check(const char *function, const ct_shape *shape, ct_dtype dtype)
 {
     size_t element = ct_dtype_size(dtype);
@@ -61,10 +69,8 @@ int64_t cti_shape_check(const char *function, const ct_shape *shape, ct_dtype dt
         ct_raise(CT_ERR_DTYPE, function, "there is no dtype %d", (int)dtype);
         return -1;
     }
-    if (shape->rank < 0 || shape->rank > CT_MAX_RANK) {
-        ct_raise(CT_ERR_SHAPE, function, "rank %d is not in 0..%d", shape->rank, CT_MAX_RANK);
+    if (!cti_rank_check(function, shape))
         return -1;
-    }
     limit = (int64_t)(PTRDIFF_MAX / (ptrdiff_t)element);
     for (i = 0; i < shape->rank; i++) {
         if (shape->dim[i] < 0) {

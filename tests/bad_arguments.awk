@@ -5,12 +5,16 @@
 # argument is bad in one of two ways:
 #   DEAD  a dead tensor or state, also in an array and in a field of a struct of options
 #   NONE  NULL
+#   EDGE  a number or a size at the edge of its type, an enumerator that does not exist, a number that is
+#         not finite; also in an array, in a shape and in a field of a struct
+#   RANK  a shape of 9 axes, or of -1
 # The first input has a prototype a line: type, name and arguments, separated by tabs. The headers are
 # read for the fields of structs. An argument of a type that is not known here is an error.
 
 function trim(s) { sub(/^[ \t]+/, "", s); sub(/[ \t]+$/, "", s); return s }
 
-# ---- fields of structs: fields[STRUCT] = "field field ..." of type ct_tensor * ----
+# ---- fields of structs: fields[STRUCT] = "field field ..." of type ct_tensor *, numbers[STRUCT] the
+# same of a type of numbers ----
 
 FILENAME != "-" && FILENAME != "/dev/stdin" {
     gsub(/\/\*.*\*\//, "")
@@ -21,12 +25,27 @@ FILENAME != "-" && FILENAME != "/dev/stdin" {
     }
     if (/^}/)
         inside = ""
+    if (match($0, /^typedef ct_[a-z_]+ ct_[a-z_]+;/)) { # another name of a struct
+        split(substr($0, 1, RLENGTH - 1), words, " ")
+        fields[words[3]] = fields[words[2]]
+        numbers[words[3]] = numbers[words[2]]
+    }
     if (inside != "" && match($0, /^ *(const )?ct_(tensor|state) \*[a-z_0-9]+;/)) {
         name = $0
         sub(/;.*/, "", name)
         kind = name ~ /ct_state/ ? "STATE" : "TENSOR"
         sub(/.*\*/, "", name)
         fields[inside] = fields[inside] " " name ":" kind
+    }
+    if (inside != "" && match($0, /^ *(int|int64_t|double|ct_dtype|ct_device|ct_reduction|ct_dialect|ct_nonlinearity|ct_lm_cell|ct_clean) [a-z_0-9, ]+;/)) {
+        name = trim(substr($0, RSTART, RLENGTH - 1))
+        kind = name
+        sub(/ .*/, "", kind)
+        sub(/^[^ ]* /, "", name)
+        gsub(/ /, "", name)
+        n_names = split(name, words, ",")
+        for (k = 1; k <= n_names; k++)
+            numbers[inside] = numbers[inside] " " words[k] ":" kind
     }
     next
 }
@@ -82,18 +101,86 @@ function value(s) {
     return "0"
 }
 
-# A call of the function with the value bad for the argument at.
-function emit(kind, what, n, at, bad,    i, call) {
+# A call of the function with the value bad for the argument at, after the statement before.
+function emit(kind, what, n, at, bad, before,    i, call) {
     call = ""
     for (i = 1; i <= n; i++)
         call = call (i > 1 ? ", " : "") (i == at ? bad : values[i])
     call = name "(" call ")"
-    printf "if (call_begins(%s, \"%s\", \"%s\")) {\n", kind, name, what
+    printf "if (call_begins(%s, \"%s\", \"%s\")) {\n%s", kind, name, what, before
     if (result == "void")
         printf "    %s;\n", call
     else
-        printf "    %s result = %s;\n    (void)result;\n", result, call
+        printf "    %s result = %s;\n    USE(result);\n", result, call
     print "    call_ends();\n}"
+}
+
+# ---- numbers at the edges ----
+
+# The edges of a type, in edge; how many there are.
+function edges_of(type) {
+    if (type == "int")
+        return split("INT_MIN -1 0 INT_MAX", edge, " ")
+    if (type == "int64_t")
+        return split("INT64_MIN -1 0 INT32_MAX INT64_C(1)<<40 INT64_C(1)<<62 INT64_MAX", edge, " ")
+    if (type == "uint64_t")
+        return split("0 UINT64_MAX", edge, " ")
+    if (type == "double")
+        return split("NAN -INFINITY INFINITY -1e308 1e308 1e18 0", edge, " ")
+    if (type ~ /^ct_(dtype|device|reduction|clean|dialect|lm_cell|nonlinearity)$/)
+        return split("-1 99 INT_MAX", edge, " ")
+    return 0
+}
+
+# True if an argument of the function is an array, so that its counts must not be larger.
+function has_array(n,    i) {
+    for (i = 1; i <= n; i++)
+        if (list[i] ~ /[*[]/ && list[i] !~ /^(const )?ct_[a-z_]+ \*[a-z_]+$/)
+            return 1
+    return 0
+}
+
+function emit_edges(n, i,    type, word, k, m, f, half, field) {
+    type = list[i]
+    sub(/^const /, "", type)
+    word = argument(list[i])
+    if (type ~ /^ct_shape /) {
+        m = split("{INT64_MAX,INT64_MAX} {INT64_MIN,3} {0,INT64_MAX} {INT64_C(1)<<31,INT64_C(1)<<31} " \
+                  "{-1,-1} {2,-1} {INT64_C(1)<<40,0} {-2,3}", edge, " ")
+        for (k = 1; k <= m; k++)
+            emit("EDGE", word " " edge[k], n, i, "(ct_shape){ .rank = 2, .dim = " edge[k] " }")
+        emit("RANK", word " of 9 axes", n, i, "(ct_shape){ .rank = 9, .dim = { 1, 1, 1, 1, 1, 1, 1, 1 } }")
+        emit("RANK", word " of -1 axes", n, i, "(ct_shape){ .rank = -1 }")
+        return
+    }
+    if (type ~ /^int(64_t)? \*[a-z_]+$/ && list[i] ~ /^const /) {
+        sub(/ .*/, "", type)
+        m = edges_of(type)
+        for (k = 1; k <= m; k++) {
+            emit("EDGE", word "[0] " edge[k], n, i, "(" type "[]){ " edge[k] ", 1 }")
+            emit("EDGE", word "[] " edge[k], n, i, "(" type "[]){ " edge[k] ", " edge[k] " }")
+        }
+        return
+    }
+    if (type ~ /\*/ && list[i] !~ /^const /)
+        return
+    sub(/ .*/, "", type)
+    m = edges_of(type)
+    for (k = 1; k <= m; k++)
+        if (!(word ~ /^n$|rank$|count$|size$|capacity$/ && edge[k] ~ /MAX|<</ && has_array(n)))
+            emit("EDGE", word " " edge[k], n, i, "(" type ")(" edge[k] ")")
+    if (m || !(type in numbers))
+        return
+    m = split(trim(numbers[type]), field, " ")
+    for (f = 1; f <= m; f++) {
+        split(field[f], half, ":")
+        last = edges_of(half[2])
+        for (k = 1; k <= last; k++)
+            if (!(half[1] ~ /_count$/ && edge[k] ~ /MAX/)) # of an array
+                emit("EDGE", word "." half[1] " " edge[k], n, i, (list[i] ~ /\*/ ? "" : "*") "given", \
+                     "    " type " given[2] = { GIVEN_" toupper(substr(type, 4)) " };\n\n    given->" \
+                     half[1] " = (" half[2] ")(" edge[k] ");\n")
+    }
 }
 
 # The name that an argument declares.
@@ -139,6 +226,7 @@ END {
             }
             if (list[i] ~ /[*[]/ || list[i] ~ /_(function|hook|handler) [a-z]+$/)
                 emit("NONE", word, n, i, "NULL")
+            emit_edges(n, i)
         }
     }
     exit failed

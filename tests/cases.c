@@ -33,11 +33,22 @@ bool op_chance(op_draw *d, double p)
     return ct_random_uniform(&d->g) < p;
 }
 
+/* Makes one size huge, or two, but not that of the empty axis. */
+static void make_huge(op_draw *d, ct_shape *s, int empty)
+{
+    int i = (empty + 1 + (int)op_below(d, s->rank - 1)) % s->rank;
+
+    s->dim[i] = (int64_t)1 << 40;
+    i = (i + 1) % s->rank;
+    if (i != empty && op_chance(d, 0.5))
+        s->dim[i] = (int64_t)1 << 10;
+}
+
 ct_shape op_shape(op_draw *d, int low, int high)
 {
     ct_shape s = ct_shape_from_sizes(0, NULL);
     int64_t left = d->most;
-    int i;
+    int i, empty = 0;
 
     s.rank = low + (int)op_below(d, high - low + 1);
     for (i = 0; i < s.rank; i++) {
@@ -52,7 +63,9 @@ ct_shape op_shape(op_draw *d, int low, int high)
         s.dim[j] = t;
     }
     if (d->zero && s.rank)
-        s.dim[op_below(d, s.rank)] = 0;
+        s.dim[empty = (int)op_below(d, s.rank)] = 0;
+    if (d->zero && d->huge && s.rank > 1)
+        make_huge(d, &s, empty);
     return s;
 }
 
@@ -156,19 +169,29 @@ void op_draw_two_distinct(op_draw *d)
     draw_two(d, op_distinct);
 }
 
-op_draw op_draw_call(const op_row *row, int number, int64_t most)
+static op_draw draw_call(const op_row *row, int number, int64_t most, bool huge)
 {
     char stream[128];
-    op_draw d = { .most = most };
+    op_draw d = { .most = most, .huge = huge };
 
     snprintf(stream, sizeof stream, "%s %d %lld", row->name, number, (long long)most);
     d.g = ct_generator_stream(ct_generator_from_seed(2026), stream);
     d.broadcast = op_chance(&d, 0.25);
     d.strided = op_chance(&d, 0.25);
-    d.zero = op_chance(&d, 0.1);
+    d.zero = op_chance(&d, 0.1) || huge;
     d.same = op_chance(&d, 0.1);
     row->draw(&d);
     return d;
+}
+
+op_draw op_draw_call(const op_row *row, int number, int64_t most)
+{
+    return draw_call(row, number, most, false);
+}
+
+op_draw op_draw_huge(const op_row *row, int number)
+{
+    return draw_call(row, number, 30, true);
 }
 
 /* ---- values ---- */

@@ -58,6 +58,7 @@ typedef struct op_draw {
     bool broadcast; /* asked for: sizes that differ by broadcasting, */
     bool strided;   /* inputs with gaps of NaN (or of a bad index), and such an output gradient, */
     bool zero;      /* a size that is 0, */
+    bool huge;      /* with zero: the other sizes huge, */
     bool same;      /* one tensor for two inputs */
     int count;
     op_input in[OP_INPUTS];
@@ -131,6 +132,10 @@ void op_draw_two_distinct(op_draw *d);
 
 /* Call number number of a row, always the same, with inputs of at most most elements. */
 op_draw op_draw_call(const op_row *row, int number, int64_t most);
+
+/* The same with inputs that have no elements, but a huge size beside a size of 0, as far as the row
+ * has such inputs. */
+op_draw op_draw_huge(const op_row *row, int number);
 
 /* The inputs, contiguous tensors of the innermost scope: leaves that require a gradient, but for
  * integers, bools and constants. in[k] is in[j] where the draw says so. */

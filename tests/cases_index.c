@@ -20,6 +20,24 @@ static void draw_embedding(op_draw *d)
     op_index(d, indices, weight.dim[0]);
 }
 
+/* One row more than the indices choose from: with the padding among them, the gradient would not be the
+ * derivative. i[0]: the padding, the last row */
+static void draw_embedding_padded(op_draw *d)
+{
+    int64_t most = d->most;
+
+    d->most = most > 1 ? most / 2 : 1;
+    draw_embedding(d);
+    d->most = most;
+    d->i[0] = op_chance(d, 0.5) ? -1 : d->in[0].shape.dim[0];
+    d->in[0].shape.dim[0]++;
+}
+
+static ct_tensor *call_embedding_padded(ct_tensor *const *in, const op_draw *d)
+{
+    return ct_embedding_padded(in[0], in[1], d->i[0]);
+}
+
 /* i[0]: the axis */
 static void draw_index_select(op_draw *d)
 {
@@ -146,6 +164,7 @@ static ct_tensor *call_one_hot_as(ct_tensor *const *in, const op_draw *d)
 
 const op_row index_rows[] = {
     { "ct_embedding", draw_embedding, .two = ct_embedding },
+    { "ct_embedding_padded", draw_embedding_padded, .call = call_embedding_padded },
     { "ct_index_select", draw_index_select, .call = call_index_select },
     { "ct_gather", draw_gather, .call = call_gather },
     { "ct_scatter_add", draw_scatter_add, .call = call_scatter_add },

@@ -270,7 +270,7 @@ START_TEST(a_hook_cannot_write_its_gradient)
     ct_scope s = ct_scope_begin();
     ct_tensor *x = LEAF(1, 2), *z = LEAF(0, 0), *h = ct_mul_scalar(x, 1), *g;
 
-    ck_assert(ct_register_hook(h, fill_gradient, NULL) == CT_OK);
+    ck_assert(ct_register_hook(h, fill_gradient, NULL, NULL) == CT_OK);
     ct_backward(ct_sum(ct_square(ct_add(h, z))));
     expect_error(CT_ERR_GRAD, "ct_fill", "read-only");
     ck_assert_ptr_null(ct_tensor_grad(z));

@@ -38,11 +38,11 @@ START_TEST(hooks_see_and_replace_gradients)
     double ten = 10, half = 0.5;
     int at_leaf = 0, inside = 0;
 
-    ct_register_hook(y, count_calls, &inside);
-    ct_register_hook(y, times, &ten);
-    ct_register_hook(x, count_calls, &at_leaf);
-    ct_register_hook(x, times, &half);
-    ct_register_hook(x, times, &half);
+    ct_register_hook(y, count_calls, &inside, NULL);
+    ct_register_hook(y, times, &ten, NULL);
+    ct_register_hook(x, count_calls, &at_leaf, NULL);
+    ct_register_hook(x, times, &half, NULL);
+    ct_register_hook(x, times, &half, NULL);
     ct_backward(loss);
     ck_assert_int_eq(inside, 1); /* once, when complete, not for a and for b */
     ck_assert_int_eq(at_leaf, 1);
@@ -65,18 +65,18 @@ START_TEST(hooks_are_checked)
     ct_tensor *x = LEAF(1, 2), *y = ct_square(x), *z = ct_square(x);
     int n = 0;
 
-    ct_register_hook(z, wrong_dtype, NULL);
+    ct_register_hook(z, wrong_dtype, NULL, NULL);
     ct_backward(ct_sum(z));
     expect_error(CT_ERR_SHAPE, "ct_square", "f32[2]");
     ck_assert_ptr_null(ct_tensor_grad(x));
 
-    ct_register_hook(y, wrong_shape, NULL);
+    ct_register_hook(y, wrong_shape, NULL, NULL);
     ct_backward(ct_sum(y));
     expect_error(CT_ERR_SHAPE, "ct_square", "f64[]");
     ck_assert_ptr_null(ct_tensor_grad(x));
-    ct_register_hook(VECTOR(1), count_calls, &n);
+    ct_register_hook(VECTOR(1), count_calls, &n, NULL);
     expect_error(CT_ERR_GRAD, "ct_register_hook", "gradient");
-    ct_register_hook(x, NULL, &n);
+    ct_register_hook(x, NULL, &n, NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_register_hook", "hook is NULL");
     leave(s);
 }
@@ -91,8 +91,8 @@ START_TEST(grad_runs_what_leads_to_its_inputs)
     ct_tensor *given[] = { VECTOR(1, 10), VECTOR(5, 5) }, *inputs[] = { x, aside };
     int calls = 0;
 
-    ct_register_hook(aside, count_calls, &calls);
-    ct_register_hook(beyond, count_calls, &calls);
+    ct_register_hook(aside, count_calls, &calls, NULL);
+    ct_register_hook(beyond, count_calls, &calls, NULL);
     ck_assert(ct_grad(2, outputs, 1, inputs, given, _i != 0, g) == CT_OK);
     EXPECT(g[0], 2 * 9, 10 * 4 * 16);
     ck_assert_int_eq(calls, 0);
@@ -114,9 +114,9 @@ START_TEST(hooks_are_of_one_output)
     int first = 0, second = 0;
 
     both(x, y);
-    ct_register_hook(y[0], count_calls, &first);
-    ct_register_hook(y[1], times, &ten);
-    ct_register_hook(y[1], count_calls, &second);
+    ct_register_hook(y[0], count_calls, &first, NULL);
+    ct_register_hook(y[1], times, &ten, NULL);
+    ct_register_hook(y[1], count_calls, &second, NULL);
     ct_backward(ct_sum(ct_add(y[0], ct_mul(y[1], VECTOR(1, -1)))));
     EXPECT(ct_tensor_grad(x), 2 + 30, 2 - 30);
     ck_assert(first == 1 && second == 1);
@@ -148,7 +148,7 @@ START_TEST(no_hook_without_memory)
     int calls = 0;
 
     fail_allocation(1);
-    ck_assert(ct_register_hook(x, count_calls, &calls) == CT_ERR_MEMORY);
+    ck_assert(ct_register_hook(x, count_calls, &calls, NULL) == CT_ERR_MEMORY);
     fail_nothing();
     ck_assert_int_eq(ct_error(), CT_ERR_MEMORY);
     ct_error_clear();
@@ -172,11 +172,11 @@ START_TEST(backward_inside_a_hook)
     ct_tensor *x = LEAF(1, 2), *z = LEAF(4), *y = ct_square(x), *loss = ct_sum(y);
     ct_tensor *other = ct_sum(ct_square(z));
 
-    ct_register_hook(y, backward_inside, other);
+    ct_register_hook(y, backward_inside, other, NULL);
     ct_backward(loss);
     EXPECT(ct_tensor_grad(x), 2, 4);
     EXPECT(ct_tensor_grad(z), 8);
-    ct_register_hook(y, backward_inside, loss);
+    ct_register_hook(y, backward_inside, loss, NULL);
     ct_backward(loss);
     expect_error(CT_ERR_GRAD, "ct_sum", "backward");
     EXPECT(ct_tensor_grad(x), 2, 4);
@@ -192,7 +192,7 @@ START_TEST(backward_inside_to_the_same_leaf)
     ct_tensor *other = _i ? ct_select(x, 0, 0) : ct_sum(ct_square(x));
     ct_tensor *loss = ct_add(ct_sum(y), ct_sum(ct_mul(x, VECTOR(3, 4))));
 
-    ct_register_hook(y, backward_inside, other);
+    ct_register_hook(y, backward_inside, other, NULL);
     ct_backward(loss);
     expect_error(CT_ERR_GRAD, _i ? "ct_select" : "ct_square", "backward");
     ck_assert_ptr_null(ct_tensor_grad(x));
@@ -217,7 +217,7 @@ START_TEST(grad_inside_a_hook)
     ct_tensor *z = LEAF(4, 5), *x = LEAF(1, 2), *of[2] = { ct_sum(ct_square(z)), z };
     ct_tensor *y = ct_square(x), *loss = ct_sum(y), *g;
 
-    ct_register_hook(y, grad_inside, of);
+    ct_register_hook(y, grad_inside, of, NULL);
     ct_backward(loss);
     EXPECT(ct_tensor_grad(x), 2 * 8, 4 * 10);
     ck_assert_ptr_null(ct_tensor_grad(z));
@@ -225,6 +225,120 @@ START_TEST(grad_inside_a_hook)
     expect_error(CT_ERR_GRAD, "ct_grad", "backward");
     ck_assert_ptr_null(g);
     leave(s);
+}
+END_TEST
+
+/* ---- removing, and contexts ---- */
+
+/* The context of a hook that counts its calls and its end, and may remove a hook while it runs. */
+typedef struct watched {
+    int calls, frees;
+    ct_tensor *t;
+    struct watched *removes; /* removed in the next call */
+} watched;
+
+static ct_tensor *watch(ct_tensor *gradient, void *context)
+{
+    watched *w = context, *removes = w->removes;
+
+    (void)gradient;
+    w->calls++;
+    ck_assert_int_eq(w->frees, 0);
+    w->removes = NULL;
+    if (removes) {
+        ck_assert(ct_remove_hook(w->t, watch, removes) == CT_OK);
+        ck_assert_int_eq(removes->frees, removes != w); /* the running one after its return */
+        ck_assert(ct_remove_hook(w->t, watch, removes) == CT_ERR_ARGUMENT); /* it is gone */
+        expect_error(CT_ERR_ARGUMENT, "ct_remove_hook", "no such hook");
+    }
+    return NULL;
+}
+
+static void watch_free(void *context)
+{
+    ((watched *)context)->frees++;
+}
+
+static ct_tensor *leaf_or_result(ct_tensor *x, int i)
+{
+    return i ? ct_square(x) : x;
+}
+
+START_TEST(removed_hooks_run_no_more)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *t = leaf_or_result(x, _i), *loss = ct_sum(t);
+    watched a = { 0 }, b = { 0 };
+    double ten = 10;
+
+    ct_register_hook(t, watch, &a, watch_free);
+    ct_register_hook(t, times, &ten, NULL);
+    ct_register_hook(t, watch, &b, watch_free);
+    ct_register_hook(t, times, &ten, NULL);
+    ct_backward(loss);
+    EXPECT(ct_tensor_grad(x), _i ? 200 : 100, _i ? 400 : 100);
+    ck_assert(ct_remove_hook(t, watch, &a) == CT_OK && a.frees == 1);
+    ck_assert(ct_remove_hook(t, times, &ten) == CT_OK); /* one of the two */
+    ct_tensor_zero_grad(x);
+    ct_backward(loss);
+    EXPECT(ct_tensor_grad(x), _i ? 20 : 10, _i ? 40 : 10);
+    ck_assert(a.calls == 1 && b.calls == 2 && a.frees == 1 && b.frees == 0);
+    ck_assert(ct_remove_hook(t, watch, &a) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_remove_hook", "no such hook");
+    ck_assert(ct_remove_hook(VECTOR(1), watch, &a) == CT_ERR_GRAD);
+    expect_error(CT_ERR_GRAD, "ct_remove_hook", "requires no gradient");
+    leave(s);
+    ck_assert(a.frees == 1 && b.frees == 1); /* with the leaf, or the history */
+}
+END_TEST
+
+/* Hook i of three removes hook j while it runs. */
+START_TEST(hooks_remove_hooks)
+{
+    const int remover = _i / 2 / 3, removed = _i / 2 % 3;
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2), *t = leaf_or_result(x, _i % 2), *loss = ct_sum(t);
+    watched w[3] = { { .t = t }, { .t = t }, { .t = t } };
+    int i;
+
+    for (i = 0; i < 3; i++)
+        ct_register_hook(t, watch, &w[i], watch_free);
+    w[remover].removes = &w[removed];
+    ct_backward(loss);
+    expect_ok();
+    for (i = 0; i < 3; i++) { /* a later hook that was removed has not run */
+        ck_assert_int_eq(w[i].calls, !(i == removed && removed > remover));
+        ck_assert_int_eq(w[i].frees, i == removed);
+    }
+    ct_backward(loss);
+    for (i = 0; i < 3; i++)
+        ck_assert_int_eq(w[i].calls, i != removed ? 2 : removed <= remover);
+    end_scope(s);
+    for (i = 0; i < 3; i++)
+        ck_assert_int_eq(w[i].frees, 1);
+}
+END_TEST
+
+/* The context of a hook that could not be registered is freed at once. */
+START_TEST(contexts_of_refused_hooks_are_freed)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = LEAF(1, 2);
+    watched w = { 0 };
+
+    ct_register_hook(VECTOR(1), watch, &w, watch_free);
+    expect_error(CT_ERR_GRAD, "ct_register_hook", "gradient");
+    ck_assert_int_eq(w.frees, 1);
+    ct_register_hook(x, NULL, &w, watch_free);
+    expect_error(CT_ERR_ARGUMENT, "ct_register_hook", "hook is NULL");
+    ck_assert_int_eq(w.frees, 2);
+    fail_allocation(1);
+    ck_assert(ct_register_hook(x, watch, &w, watch_free) == CT_ERR_MEMORY);
+    fail_nothing();
+    ct_error_clear();
+    ck_assert_int_eq(w.frees, 3);
+    leave(s);
+    ck_assert_int_eq(w.frees, 3);
 }
 END_TEST
 
@@ -240,4 +354,7 @@ void engine_hooks_cases(Suite *suite)
     tcase_add_test(tc, backward_inside_a_hook);
     tcase_add_loop_test(tc, backward_inside_to_the_same_leaf, 0, 2);
     tcase_add_test(tc, grad_inside_a_hook);
+    tcase_add_loop_test(tc, removed_hooks_run_no_more, 0, 2);
+    tcase_add_loop_test(tc, hooks_remove_hooks, 0, 18);
+    tcase_add_test(tc, contexts_of_refused_hooks_are_freed);
 }

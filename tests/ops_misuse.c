@@ -426,6 +426,50 @@ START_TEST(losses_refuse)
 }
 END_TEST
 
+/* Each op whose result has more axes than an input. Shapes with a rank above 8 are in
+ * tests/test_arguments.c. */
+START_TEST(no_rank_above_the_limit)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *deep = ct_zeros(CT_SHAPE(1, 1, 1, 1, 1, 1, 1, 1), CT_F32, DEVICE);
+    ct_tensor *parts[] = { deep, deep }, *k = ct_cast(deep, CT_I64);
+    int64_t times[9] = { 1, 1, 1, 1, 1, 1, 1, 1, 1 };
+
+    ck_assert_int_eq(ct_rank(deep), CT_MAX_RANK);
+    REFUSED(CT_ERR_SHAPE, "ct_unsqueeze", "rank 8", ct_unsqueeze(deep, -1));
+    REFUSED(CT_ERR_SHAPE, "ct_stack", "rank 8", ct_stack(2, parts, 3));
+    REFUSED(CT_ERR_SHAPE, "ct_repeat", "in 8..8", ct_repeat(deep, 9, times));
+    REFUSED(CT_ERR_SHAPE, "ct_one_hot", "rank below 8", ct_one_hot(k, 2));
+    REFUSED(CT_ERR_SHAPE, "ct_one_hot_as", "rank below 8", ct_one_hot_as(k, 2, CT_BOOL));
+    REFUSED(CT_ERR_SHAPE, "ct_embedding", "0..8",
+            ct_embedding(ct_zeros(CT_SHAPE(2, 3), CT_F32, DEVICE), k));
+    REFUSED(CT_ERR_SHAPE, "ct_full", "rank 9 ... 0..8",
+            ct_full(ct_shape_from_sizes(9, times), 1, CT_F32, DEVICE));
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+/* Numbers that overflow where sizes and strides are computed. */
+START_TEST(positions_at_the_edges)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = F64(0, 1, 2, 3), *m = ct_reshape(x, CT_SHAPE(2, 2)), *y;
+    ct_tensor *empty = ct_zeros(CT_SHAPE(0, INT64_MAX), CT_BOOL, DEVICE);
+
+    EXPECT(ct_slice(x, 0, INT64_MIN, INT64_MAX, INT64_MAX), 0);
+    EXPECT(ct_slice(x, 0, 1, INT64_MAX, INT64_MAX - 1), 1);
+    EXPECT(ct_slice(ct_slice(m, 1, 1, 2, INT64_MAX), 0, 0, 2, 1), 1, 3);
+    y = ct_slice(m, 0, 1, 2, INT64_MAX);
+    ck_assert(ct_is_contiguous(ct_reshape(y, CT_SHAPE(2))));
+    EXPECT(ct_roll(x, INT64_MIN + 1, 0), 3, 0, 1, 2);
+    ck_assert_int_eq(ct_size(ct_roll(empty, INT64_MAX - 1, 1), 1), INT64_MAX);
+    ck_assert_int_eq(ct_size(ct_slice(empty, 1, 0, INT64_MAX, INT64_MAX - 1), 1), 2);
+    REFUSED(CT_ERR_SHAPE, "ct_eye", "too large", ct_eye(INT64_MAX, CT_F32, DEVICE));
+    REFUSED(CT_ERR_SHAPE, "ct_eye", "negative", ct_eye(INT64_MIN, CT_F32, DEVICE));
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 void ops_misuse_cases(Suite *suite)
 {
     TCase *tc = harness_case(suite, "misuse");
@@ -440,4 +484,6 @@ void ops_misuse_cases(Suite *suite)
     tcase_add_test(tc, sorting_and_draws_refuse);
     tcase_add_test(tc, losses_refuse);
     tcase_add_test(tc, products_that_are_too_large);
+    tcase_add_test(tc, no_rank_above_the_limit);
+    tcase_add_test(tc, positions_at_the_edges);
 }

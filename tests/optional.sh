@@ -1,14 +1,14 @@
 #!/bin/sh
 # optional.sh - the library's sources compile, with configure's warnings, without the optional
 # libraries that this build has; those of the CPU also without the code paths of x86-64, as on
-# another processor.
+# another processor. The kernels keep their optimisation whatever CFLAGS a user has.
 
 . "$(dirname "$0")/lib.sh"
 CC=${CC-cc}
 optional='CT_HAVE_\(BLAS\|OPENBLAS\|LIBXSMM\|UTF8PROC\|LIBCURL\)'
 
 make_tmp
-sed "/^#define \\($optional\\|HAVE_OPENBLAS\\)/d" config.h >"$tmp/config.h" || exit 1
+sed "/^#define \\($optional\\|HAVE_OPENBLAS\\|CT_OPENBLAS_FILE\\)/d" config.h >"$tmp/config.h" || exit 1
 
 status=0
 seen=0
@@ -33,4 +33,19 @@ for source in $(cd "$srcdir" && ls tensor/cpu/*.c tensor/*.c | grep -v _avx512);
         { say "$source does not compile without the paths of x86-64"; status=1; }
 done
 [ $seen -ge 20 ] || fail "only $seen sources of tensor/ found"
+
+# A user's -O2 leaves the kernels their -O3; -O0 and -Og stay. (kernels.c counts as changed: -W)
+kernel_flags()      # CFLAGS: the options -O of the last compilation of the kernels
+{
+    "${MAKE-make}" -n V=1 CFLAGS="$1" -W "$srcdir/tensor/cpu/kernels.c" libcpu_base.la 2>/dev/null |
+        grep -e '-DCT_CPU_PATH=base .*-c ' | grep -o -e ' -O[0-9a-z]*' | tail -n 1
+}
+MAKEFLAGS=
+export MAKEFLAGS
+for pair in '-O2:-O3' '-g:-O3' '-O0:-O0' '-O2 -Og:-Og'; do
+    [ "$(kernel_flags "${pair%%:*}")" = " ${pair#*:}" ] || {
+        say "CFLAGS='${pair%%:*}' does not compile the kernels with ${pair#*:}"
+        status=1
+    }
+done
 exit $status

@@ -5,10 +5,16 @@
  *   DEAD  a dead tensor or state: the function must raise CT_ERR_SCOPE, and the message says "dead".
  *   NONE  NULL: the function must raise CT_ERR_ARGUMENT, and the message says that the argument is NULL,
  *         unless its header allows NULL and legal_nulls has the argument.
+ *   EDGE  a number at the edge of its type: the function returns a valid result or raises an error. It
+ *         must return soon. UBSan shows what overflows. What it made is used once.
+ *   RANK  a shape with too many axes, or fewer than 0: the function must raise CT_ERR_SHAPE, and the
+ *         message names the limit.
  * The message must name the function that was called. Each call runs in a process of its own. */
 #include <cotangent.h>
 
 #include <fcntl.h>
+#include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tensor/hooks.h"
 #include "tensor/internal.h"
 #include "tests/harness.h"
 
@@ -53,7 +60,8 @@ static const legal_null legal_nulls[] = {
     { "ct_safetensors_metadata", "f key" },
     { "ct_safetensors_write", "metadata" },
     { "ct_grad", "grad_outputs" },
-    { "ct_register_hook", "context" },
+    { "ct_register_hook", "context free_context" },
+    { "ct_remove_hook", "context" },
     { "ct_node_add_grad", "g" },
     { "ct_gradcheck", "context" },
     { "ct_gradgradcheck", "context" },
@@ -163,6 +171,11 @@ static bool is_legal_null(const char *function, const char *argument)
     }
     return false;
 }
+
+/* Counts of work to do: a call with a large one is right to take long. */
+static const char *const long_calls[] = {
+    "ct_fit trainer.max_epochs",
+};
 
 /* Sinks: while an error stands they do nothing, and a scope counts the refusal as an error. */
 static const char *const sinks[] = {
@@ -333,11 +346,47 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_TEXT text
 #define A_TRAINER &(ct_trainer){ .max_epochs = 1 }
 #define A_VOCAB ct_corpus_vocab(corpus)
+#define GIVEN_ADAGRAD_OPTIONS { 0 }
+#define GIVEN_ADAMAX_OPTIONS { 0 }
+#define GIVEN_ADAM_OPTIONS { 0 }
+#define GIVEN_BCE_OPTIONS { 0 }
+#define GIVEN_CELL_PLACE { .module = recurrent, .cell = &cell, .options = &cell_options }
+#define GIVEN_CONVERT_OPTIONS { 0 }
+#define GIVEN_CORPUS_OPTIONS { 0 }
+#define GIVEN_CROSS_ENTROPY_OPTIONS { .has_ignore_index = true }
+#define GIVEN_INIT ct_init_constant(1)
+#define GIVEN_LM_GENERATE_OPTIONS { 0 }
+#define GIVEN_LM_OPTIONS { .hidden_size = 3 }
+#define GIVEN_LOADER_CURSOR { 0 }
+#define GIVEN_LOADER_SEQUENCES_OPTIONS { .batch_size = 2, .steps = 3 }
+#define GIVEN_LOADER_SERIES_OPTIONS { .batch_size = 1, .steps = 1 }
+#define GIVEN_LOADER_TENSORS_OPTIONS { .batch_size = 2 }
+#define GIVEN_LOADER_WINDOWS_OPTIONS { 2, 3, .count = 4 }
+#define GIVEN_NN_EMBEDDING_OPTIONS { .rows = 2, .size = 3 }
+#define GIVEN_NN_GRU_OPTIONS { .hidden_size = 3 }
+#define GIVEN_NN_LAYER_NORM_OPTIONS { 0 }
+#define GIVEN_NN_LINEAR_OPTIONS { .out_features = 3 }
+#define GIVEN_NN_LSTM_OPTIONS { .hidden_size = 3 }
+#define GIVEN_NN_RECURRENT_OPTIONS { .hidden_size = 3 }
+#define GIVEN_NN_RNN_OPTIONS { .hidden_size = 3 }
+#define GIVEN_OP { "identity", 2, 1, CT_SAVE_INPUTS, identity_backward, NULL }
+#define GIVEN_OPTIMIZER_GROUP_OPTIONS { 0 }
+#define GIVEN_OPTIMIZER_VALUE { "lr", 0 }
+#define GIVEN_PARAMS_OPTIONS { 0 }
+#define GIVEN_PLOT_OPTIONS { 0 }
+#define GIVEN_PLOT_SERIES { 0 }
+#define GIVEN_RMSPROP_OPTIONS { 0 }
+#define GIVEN_SCHEDULE_PLATEAU_OPTIONS { 0 }
+#define GIVEN_SGD_OPTIONS { 0 }
+#define GIVEN_TRAINER { .max_epochs = 1 }
+#define GIVEN_VOCAB_OPTIONS { 0 }
 #define FUNCTION_FACTOR constant_factor
 #define FUNCTION_FORWARD same_forward
+#define FUNCTION_FREE_CONTEXT do_nothing
 #define FUNCTION_FREE_OBJECT do_nothing
 #define FUNCTION_OP ct_neg
 #define SOME_CAPTURE_FUNCTION do_nothing
+#define SOME_FAN CT_FAN_IN
 #define SOME_ERROR_HANDLER ignore_error
 #define SOME_GENERATOR generator
 #define SOME_GRADCHECK_FUNCTION first_input
@@ -414,9 +463,10 @@ static void free_values(void)
 
 /* ---- the calls ---- */
 
-enum bad { DEAD, NONE };
+enum bad { DEAD, NONE, EDGE, RANK };
 
 static enum bad bad;
+static bool edges; /* make the calls of EDGE and RANK, not the others */
 static const char *function, *argument;
 static bool after_error; /* run the calls while an error stands */
 static unsigned serial;  /* of that error */
@@ -433,13 +483,34 @@ static void call_wait(pid_t child)
     failures += status != 0;
 }
 
+static bool is_long_call(const char *name, const char *what)
+{
+    size_t n = strlen(name);
+
+    for (size_t i = 0; i < sizeof long_calls / sizeof *long_calls; i++)
+        if (strncmp(long_calls[i], name, n) == 0 && long_calls[i][n] == ' ' &&
+            strncmp(what, long_calls[i] + n + 1, strlen(long_calls[i] + n + 1)) == 0)
+            return true;
+    return false;
+}
+
+#define MOST_BYTES ((size_t)64 << 20) /* that one allocation of a call may ask for */
+
+static void *(*allocate)(size_t alignment, size_t bytes);
+
+static void *allocate_within_reason(size_t alignment, size_t bytes)
+{
+    return bytes > MOST_BYTES ? NULL : allocate(alignment, bytes);
+}
+
 /* True in a new process, which makes the call and then call_ends. Functions for backward functions
  * are called while backward runs, the others outside of it. */
 static bool call_begins(enum bad kind, const char *name, const char *what)
 {
     pid_t child;
 
-    if ((strncmp(name, "ct_node_", 8) == 0) != (node != NULL))
+    if ((strncmp(name, "ct_node_", 8) == 0) != (node != NULL) || edges != (kind >= EDGE) ||
+        is_long_call(name, what))
         return false;
     functions += !function || strcmp(function, name) != 0;
     bad = kind;
@@ -459,8 +530,76 @@ static bool call_begins(enum bad kind, const char *name, const char *what)
     if (after_error)
         ct_raise(CT_ERR_NUMERIC, "harness", "an earlier error");
     serial = cti_thread()->error_serial;
+    if (edges) {
+        allocate = cti_memory_calls.allocate;
+        cti_memory_calls.allocate = allocate_within_reason;
+    }
     return true;
 }
+
+/* ---- what a call has made is used once ---- */
+
+static bool used; /* the call returned a result, and what the use of it raises has another name */
+
+static void use_tensor(ct_tensor *t)
+{
+    ct_shape shape = ct_tensor_shape(t);
+    int64_t elements = 1;
+
+    if (!t)
+        return;
+    for (int i = 0; i < shape.rank; i++) {
+        bool valid =
+            shape.dim[i] >= 0 && !__builtin_mul_overflow(elements, shape.dim[i], &elements);
+
+        ck_assert_msg(valid, "%s %s: a result of the size %lld", function, argument,
+                      (long long)shape.dim[i]);
+    }
+    ck_assert_int_eq(elements, ct_numel(t));
+}
+
+static void use_module(ct_module *m)
+{
+    used = m;
+    if (m)
+        use_tensor(ct_forward(m, live));
+}
+
+static void use_recurrent(ct_recurrent *r)
+{
+    used = r;
+    if (r)
+        use_tensor(ct_recurrent_forward(r, ct_reshape(live, CT_SHAPE(2, 1, 3)), NULL, NULL));
+}
+
+static void use_loader(ct_loader *l)
+{
+    ct_batch batch;
+
+    used = l;
+    if (l && ct_loader_begin(l) == CT_OK && ct_loader_next(l, &batch))
+        use_tensor(batch.x);
+    ct_loader_free(l);
+}
+
+static void use_param(ct_param *p)
+{
+    if (p && !ct_param_is_lazy(p))
+        use_tensor(ct_param_value(p));
+}
+
+static void use_nothing(const void *result)
+{
+    (void)result;
+}
+
+/* clang-format off */
+#define USE(result)                                                                            \
+    _Generic((result), ct_tensor *: use_tensor, ct_module *: use_module, ct_param *: use_param, \
+             ct_recurrent *: use_recurrent, ct_loader *: use_loader,                           \
+             default: use_nothing)(_Generic((result), ct_tensor *: (result), ct_module *: (result), \
+             ct_recurrent *: (result), ct_loader *: (result), ct_param *: (result), default: NULL))
+/* clang-format on */
 
 /* True if the message that stands names the function and says what is wrong with the argument. */
 static bool is_as_expected(void)
@@ -470,6 +609,11 @@ static bool is_as_expected(void)
 
     snprintf(head, sizeof head, "%s: ", function);
     snprintf(fault, sizeof fault, "%s is NULL", argument);
+    if (bad == EDGE)
+        return ct_ok() || used || strstr(message, head) || node;
+    if (bad == RANK)
+        return ct_error() == CT_ERR_SHAPE && strstr(message, head) && strstr(message, "rank") &&
+               strstr(message, "8");
     if (bad == DEAD)
         return ct_error() == CT_ERR_SCOPE && strstr(message, head) && strstr(message, " dead ");
     if (is_legal_null(function, argument))
@@ -486,8 +630,9 @@ static void call_ends(void)
                     : is_as_expected();
 
     if (!good)
-        fprintf(stderr, "%s: %s %s%s: %s \"%s\"\n", function, bad == DEAD ? "dead" : "NULL",
-                argument, after_error ? " after an error" : "", ct_status_name(ct_error()),
+        fprintf(stderr, "%s: %s %s%s: %s \"%s\"\n", function,
+                (const char *[]){ "dead", "NULL", "number", "shape" }[bad], argument,
+                after_error ? " after an error" : "", ct_status_name(ct_error()),
                 ct_error_message());
     _exit(!good);
 }
@@ -528,6 +673,16 @@ START_TEST(bad_arguments)
 }
 END_TEST
 
+START_TEST(extreme_numbers)
+{
+    edges = true;
+    make_all_calls();
+    printf("%d calls of %d functions, %d of them wrong\n", calls, functions, failures);
+    ck_assert_int_gt(calls, 2000);
+    ck_assert_int_eq(failures, 0);
+}
+END_TEST
+
 /* A NULL adds no error to one that stands. */
 START_TEST(no_second_error)
 {
@@ -545,5 +700,8 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, bad_arguments);
     tcase_add_test(tc, no_second_error);
+    tc = harness_case(suite, "numbers");
+    tcase_set_timeout(tc, 600);
+    tcase_add_test(tc, extreme_numbers);
     return harness_run(suite);
 }

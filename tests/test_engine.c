@@ -176,9 +176,9 @@ static void check_untouched(bool at_leaf)
 
     hook_failures = 0;
     ct_backward(ct_sum(ct_add(a, ct_add(b, c))));
-    ck_assert(ct_register_hook(at_leaf ? c : deep, fail_hook, "luck") == CT_OK);
+    ck_assert(ct_register_hook(at_leaf ? c : deep, fail_hook, "luck", NULL) == CT_OK);
     if (at_leaf) /* the hooks of leaves run after all nodes */
-        ct_register_hook(a, fail_hook, "luck");
+        ct_register_hook(a, fail_hook, "luck", NULL);
     ck_assert(ct_backward(y) == CT_ERR_NUMERIC);
     ck_assert(ct_backward(y) == CT_ERR_NUMERIC); /* a sink: refused */
     expect_error(CT_ERR_NUMERIC, "fail", "no luck");
@@ -427,7 +427,7 @@ static ct_tensor *all_of_it(ct_tensor *x, ct_tensor *w)
 
     both(z, y);
     if (y[1])
-        ct_register_hook(y[1], times, &two);
+        ct_register_hook(y[1], times, &two, NULL);
     ct_activation_checkpoint(square_twice, w, NULL, 1, &y[1], 2, out);
     loss = ct_add(ct_sum(ct_mul(out[0], y[0])), ct_mul(out[1], first));
     ct_grad(1, &loss, 1, &w, NULL, true, &g);

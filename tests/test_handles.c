@@ -149,7 +149,7 @@ START_TEST(access_to_a_dead_tensor)
     DEAD("ct_keep", ct_keep(t) == NULL);
     DEAD("ct_detach", ct_detach(t) == NULL);
     DEAD("ct_set_requires_grad", ct_set_requires_grad(t, true) == NULL);
-    DEAD("ct_register_hook", ct_register_hook(t, NULL, NULL) == CT_ERR_SCOPE);
+    DEAD("ct_register_hook", ct_register_hook(t, NULL, NULL, NULL) == CT_ERR_SCOPE);
     DEAD("ct_free", (ct_free(t), true));
     ct_print(t, stdout);
     expect_dead("ct_print: t is a dead tensor: its scope ended at ", line, "ct_scope_end");
@@ -234,14 +234,14 @@ START_TEST(hooks_and_dead_tensors)
     ck_assert(ct_scope_end(inner) == CT_OK);
     x = ct_set_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), true);
     h = ct_square(x);
-    ck_assert(ct_register_hook(h, steal, &stolen) == CT_OK);
+    ck_assert(ct_register_hook(h, steal, &stolen, NULL) == CT_OK);
     ck_assert(ct_backward(ct_sum(ct_square(h))) == CT_OK && stolen);
     ck_assert(ct_neg(stolen) == NULL);
     ck_assert_int_eq(ct_error(), CT_ERR_SCOPE);
     ck_assert_msg(strstr(ct_error_message(), "x is a dead tensor: its scope ended at ") != NULL,
                   "%s", ct_error_message());
     ct_error_clear();
-    ck_assert(ct_register_hook(h, return_dead, &dead) == CT_OK);
+    ck_assert(ct_register_hook(h, return_dead, &dead, NULL) == CT_OK);
     ck_assert(ct_backward(ct_sum(h)) == CT_ERR_SCOPE);
     ck_assert_msg(strstr(ct_error_message(), "what a hook returned is a dead tensor") != NULL, "%s",
                   ct_error_message());

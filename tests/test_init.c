@@ -628,6 +628,89 @@ START_TEST(test_sequential)
 }
 END_TEST
 
+/* The row of padding begins as 0 and keeps its values in training. All other rows are those of a table
+ * without padding. */
+START_TEST(test_padding)
+{
+    const int64_t asked = _i ? -2 : 1;
+    ct_params *params = new_params(1, CT_F64), *plain = new_params(1, CT_F64);
+    const ct_nn_embedding_options o = { .rows = 3, .size = 2 };
+    ct_module *e =
+        ct_nn_embedding(params, "e",
+                        (ct_nn_embedding_options){
+                            .rows = 3, .size = 2, .has_padding_idx = true, .padding_idx = asked });
+    ct_optimizer *sgd = ct_sgd_new(params, (ct_sgd_options){ .lr = 1, .weight_decay = 0.1 });
+    ct_scope s = ct_scope_begin();
+    ct_tensor *ids = ct_from_data((int64_t[]){ 1, 2, 1, 2 }, CT_SHAPE(2, 2), CT_I64, DEVICE);
+    ct_tensor *weight = ct_param_value(ct_params_get(params, "e.weight")), *same, *y;
+
+    ck_assert_ptr_nonnull(ct_nn_embedding(plain, "e", o));
+    same = ct_clone(ct_detach(ct_param_value(ct_params_get(plain, "e.weight"))));
+    ck_assert(ct_fill(ct_select(same, 0, 1), 0) == CT_OK);
+    expect_same("initial values", weight, same, 0);
+    y = ct_forward(e, ids);
+    ck_assert(ct_backward(ct_sum(ct_square(ct_add_scalar(y, 1)))) == CT_OK);
+    y = ct_tensor_grad(weight);
+    expect_values("unused and padding", ct_narrow(y, 0, 0, 2), (double[]){ 0, 0, 0, 0 }, 4, 0);
+    expect_same("row 2", ct_select(y, 0, 2),
+                ct_mul_scalar(ct_add_scalar(ct_select(weight, 0, 2), 1), 4), 1e-15);
+    ck_assert(ct_optimizer_step(sgd) == CT_OK);
+    expect_values("padding", ct_select(weight, 0, 1), (double[]){ 0, 0 }, 2, 0);
+    ck_assert(ct_params_init(params, ct_init_constant(2), 0) == CT_OK);
+    expect_values("padding of another init", ct_select(weight, 0, 1), (double[]){ 2, 2 }, 2, 0);
+    ck_assert(ct_params_init(params, (ct_init){ 0 }, 0) == CT_OK);
+    expect_values("padding again", ct_select(weight, 0, 1), (double[]){ 0, 0 }, 2, 0);
+    ck_assert(ct_scope_end(s) == CT_OK);
+    ct_optimizer_free(sgd);
+    ct_params_free(plain);
+    ct_params_free(params);
+}
+END_TEST
+
+/* First derivatives leave out the padding, and so do second ones. */
+START_TEST(test_padding_in_second_derivatives)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *w = ct_set_requires_grad(
+        ct_from_data((double[]){ 1, 2, 3 }, CT_SHAPE(3, 1), CT_F64, DEVICE), true);
+    ct_tensor *ids = ct_from_data((int32_t[]){ 0, 1, 1, 2 }, CT_SHAPE(4), CT_I32, DEVICE);
+    ct_tensor *y = ct_embedding_padded(w, ids, -2), *loss = ct_sum(ct_mul(ct_square(y), y)), *g;
+
+    ck_assert(ct_grad(1, &loss, 1, &w, NULL, true, &g) == CT_OK);
+    expect_values("first", g, (double[]){ 3, 0, 27 }, 3, 0);
+    ck_assert(ct_backward(ct_sum(g)) == CT_OK);
+    expect_values("second", ct_tensor_grad(w), (double[]){ 6, 0, 18 }, 3, 0);
+    REFUSED(CT_ERR_ARGUMENT, "ct_embedding_padded", "padding_idx is 3",
+            ct_embedding_padded(w, ids, 3));
+    REFUSED(CT_ERR_ARGUMENT, "ct_embedding_padded", "padding_idx is -4",
+            ct_embedding_padded(w, ids, -4));
+    REFUSED(CT_ERR_ARGUMENT, "ct_embedding_padded", "row of weight",
+            ct_embedding_padded(ct_scalar(1, CT_F64), ids, 0));
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
+START_TEST(test_bad_padding)
+{
+    const struct {
+        ct_nn_embedding_options o;
+        const char *word;
+    } cases[] = {
+        { { .rows = 3, .size = 2, .has_padding_idx = true, .padding_idx = 3 }, "-3..2" },
+        { { .rows = 3, .size = 2, .has_padding_idx = true, .padding_idx = -4 }, "-3..2" },
+        { { .rows = 3, .size = 2, .padding_idx = 1 }, "requires has_padding_idx" },
+    };
+    ct_params *params = new_params(1, CT_F32);
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ck_assert_ptr_null(ct_nn_embedding(params, "e", cases[i].o));
+        expect_error(CT_ERR_ARGUMENT, "ct_nn_embedding", cases[i].word);
+    }
+    ck_assert_int_eq(ct_params_count(params), 0);
+    ct_params_free(params);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("init");
@@ -652,5 +735,9 @@ int main(void)
     tcase_add_test(tc, test_dropout);
     tcase_add_test(tc, test_dropout_is_the_op);
     tcase_add_test(tc, test_sequential);
+    tc = harness_case(suite, "padding");
+    tcase_add_loop_test(tc, test_padding, 0, 2);
+    tcase_add_test(tc, test_padding_in_second_derivatives);
+    tcase_add_test(tc, test_bad_padding);
     return harness_run(suite);
 }

@@ -155,7 +155,7 @@ START_TEST(shapes)
     REFUSED(CT_ERR_SHAPE, "ct_reshape", "[-1,-1]", ct_reshape(t.f23, CT_SHAPE(-1, -1)));
     REFUSED(CT_ERR_SHAPE, "ct_reshape", "[4,-1]", ct_reshape(t.f23, CT_SHAPE(4, -1)));
     REFUSED(CT_ERR_SHAPE, "ct_reshape", "[0,-1]", ct_reshape(t.empty, CT_SHAPE(0, -1)));
-    REFUSED(CT_ERR_SHAPE, "ct_reshape", "[1,1,1,1,1,1,1,6]",
+    REFUSED(CT_ERR_SHAPE, "ct_reshape", "rank 9",
             ct_reshape(t.f23, CT_SHAPE(1, 1, 1, 1, 1, 1, 1, 6, 1)));
     NO_AXIS_AND(ct_flatten, 1);
     REFUSED(CT_ERR_SHAPE, "ct_flatten", "axis 5", ct_flatten(t.f23, 0, 5));
@@ -168,7 +168,7 @@ START_TEST(shapes)
     NO_AXIS(ct_squeeze);
     REFUSED(CT_ERR_SHAPE, "ct_squeeze", "size 1", ct_squeeze(t.f23, -1));
     REFUSED(CT_ERR_SHAPE, "ct_unsqueeze", "axis at 3", ct_unsqueeze(t.f23, 3));
-    REFUSED(CT_ERR_SHAPE, "ct_unsqueeze", "axis at 0", ct_unsqueeze(t.deep, 0));
+    REFUSED(CT_ERR_SHAPE, "ct_unsqueeze", "rank 8", ct_unsqueeze(t.deep, 0));
     REFUSED(CT_ERR_SHAPE, "ct_expand", "[4,3]", ct_expand(t.f23, CT_SHAPE(4, 3)));
     REFUSED(CT_ERR_SHAPE, "ct_expand", "[3]", ct_expand(t.f23, CT_SHAPE(3)));
     REFUSED(CT_ERR_SHAPE, "ct_expand", "negative", ct_expand(t.f23, CT_SHAPE(-1, 2, 3)));
@@ -259,6 +259,7 @@ START_TEST(indices)
     ct_cross_entropy_options smooth = { .label_smoothing = 1.5 };
 
     REFUSED(CT_ERR_INDEX, "ct_embedding", "index 9", ct_embedding(t.f34, t.i2));
+    REFUSED(CT_ERR_INDEX, "ct_embedding_padded", "index 9", ct_embedding_padded(t.f34, t.i2, 0));
     REFUSED(CT_ERR_INDEX, "ct_embedding", "index -1", ct_embedding(t.f34, negative));
     REFUSED(CT_ERR_DTYPE, "ct_embedding", "i32 or i64", ct_embedding(t.f34, t.f23));
     REFUSED(CT_ERR_SHAPE, "ct_embedding", "rank", ct_embedding(t.scalar, t.i2));
@@ -339,9 +340,9 @@ START_TEST(gradients)
     REFUSED(CT_ERR_ARGUMENT, "ct_grad", "outputs_count is 1",
             ct_grad(1, &y, 0, &t.leaf, NULL, false, &out));
     REFUSED(CT_ERR_GRAD, "ct_register_hook", "gradient",
-            ct_register_hook(t.f23, (ct_grad_hook)(void (*)(void))ct_backward, NULL));
+            ct_register_hook(t.f23, (ct_grad_hook)(void (*)(void))ct_backward, NULL, NULL));
     REFUSED(CT_ERR_ARGUMENT, "ct_register_hook", "hook is NULL",
-            ct_register_hook(t.leaf, NULL, NULL));
+            ct_register_hook(t.leaf, NULL, NULL, NULL));
     REFUSED(CT_ERR_SCOPE, "ct_free", "scope", (ct_free(t.f23), 0));
     REFUSED(CT_ERR_GRAD, "ct_graph_dot", "history", ct_graph_dot(t.f23, stdout));
     REFUSED(CT_ERR_ARGUMENT, "ct_graph_dot", "t is NULL", ct_graph_dot(NULL, stdout));

@@ -702,5 +702,6 @@ int main(void)
     ops_misuse_cases(suite);
     ops_numbers_cases(suite);
     ops_random_cases(suite);
+    ops_zero_sizes_cases(suite);
     return harness_run(suite);
 }

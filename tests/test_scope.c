@@ -349,7 +349,7 @@ START_TEST(place_in_backward)
         int line = __LINE__ + 2;
 
         y = ct_square(x);
-        ct_register_hook(y, add_in_hook, &sizes[i]);
+        ct_register_hook(y, add_in_hook, &sizes[i], NULL);
         ck_assert(ct_backward(ct_sum(y)) == CT_ERR_SHAPE);
         ck_assert(*ct_site() == NULL);
         if (sizes[i] == 7)

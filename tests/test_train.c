@@ -298,7 +298,7 @@ static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_stat
     if (fault == IN_STEP)
         ct_raise(CT_ERR_ARGUMENT, "training_step", "before backward");
     if (fault == IN_BACKWARD)
-        ct_register_hook(y, raise_in_backward, NULL);
+        ct_register_hook(y, raise_in_backward, NULL, NULL);
     return loss;
 }
 

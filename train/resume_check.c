@@ -125,7 +125,7 @@ static void describe_processor(char text[200])
     if (ct_portable())
         snprintf(text, 200, "portable");
     else
-        snprintf(text, 200, "%s, %.150s", b.code_path, b.blas);
+        snprintf(text, 200, "%s, %.100s, LIBXSMM %.70s", b.code_path, b.blas, b.libxsmm);
 }
 
 const char *cti_run_describe(cti_run *r)

@@ -1,6 +1,7 @@
 /* index.c - elements chosen by index.
  *
  *     embedding, index_select, take:  y = rows (or elements) of x;  dx = rows of d added back
+ *     embedding_padded:  as embedding, without the rows of d at one index
  *     index_add:    y = x + rows of source at indices;      dx = d, dsource = rows of d at indices
  *     gather:       y = x at index along an axis;           dx = d added back at index
  *     scatter_add:  y = x + src at index along an axis;     dx = d, dsrc = d gathered at index
@@ -8,6 +9,9 @@
  * A gather is the derivative of a scatter-add, and the reverse. */
 #include "autograd/ops/internal.h"
 
+#include <cotangent/autograd/ops/compare.h>
+#include <cotangent/autograd/ops/copy.h>
+#include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/index.h>
 #include <cotangent/autograd/ops/views.h>
 
@@ -54,9 +58,40 @@ static const ct_op embedding_op = { .name = "ct_embedding",
                                     .saves = CT_SAVE_INPUTS,
                                     .backward = embedding_grad };
 
-/* lazy: the rows may be copied at first access; the caller knows that nobody else writes weight */
+/* d, with 0 in the rows whose index is row. The derivative of d is the same mask. */
+static ct_tensor *index_mask_rows(ct_tensor *d, ct_tensor *indices, int64_t row)
+{
+    ct_tensor *number = ct_full(CT_SCALAR, (double)row, CT_I64, indices->device);
+    ct_tensor *mask = ct_eq(ct_cast(indices, CT_I64), number);
+    ct_shape shape = indices->shape;
+
+    while (shape.rank < d->shape.rank)
+        shape.dim[shape.rank++] = 1;
+    return ct_where(ct_reshape(mask, shape), ct_zeros(CT_SCALAR, d->dtype, d->device), d);
+}
+
+static void embedding_padded_grad(ct_node *n, ct_tensor *const *dout)
+{
+    const int64_t *padding = ct_node_attributes(n);
+    ct_tensor *indices = ct_node_input(n, 1);
+    ct_tensor *d = indices ? index_mask_rows(dout[0], indices, *padding) : NULL;
+
+    if (d)
+        ct_node_add_grad(n, 0, index_scatter_rows(d, indices, ct_node_input_shape(n, 0)));
+}
+
+static const ct_op embedding_padded_op = { .name = "ct_embedding_padded",
+                                           .inputs = 2,
+                                           .outputs = 1,
+                                           .saves = CT_SAVE_INPUTS,
+                                           .backward = embedding_padded_grad };
+
+enum { NO_PADDING = -1 };
+
+/* padding: the row that gets no gradient. lazy: the rows may be copied at first access; the caller knows
+ * that nobody else writes weight */
 static ct_tensor *index_gather_rows(const char *me, ct_tensor *weight, ct_tensor *indices,
-                                    bool lazy)
+                                    int64_t padding, bool lazy)
 {
     ct_tensor *in[2] = { weight, indices }, *y, *w, *c;
     ct_status status;
@@ -100,17 +135,36 @@ static ct_tensor *index_gather_rows(const char *me, ct_tensor *weight, ct_tensor
         index_raise(me, c, fault.position, weight->shape.dim[0]);
         return NULL;
     }
-    return cti_record_n(&embedding_op, 2, in, y);
+    return padding == NO_PADDING
+               ? cti_record_n(&embedding_op, 2, in, y)
+               : cti_record_n_with(&embedding_padded_op, 2, in, y, &padding, sizeof padding);
 }
 
 ct_tensor *ct_embedding(ct_tensor *weight, ct_tensor *indices)
 {
-    return index_gather_rows("ct_embedding", weight, indices, false);
+    return index_gather_rows("ct_embedding", weight, indices, NO_PADDING, false);
+}
+
+ct_tensor *ct_embedding_padded(ct_tensor *weight, ct_tensor *indices, int64_t padding_idx)
+{
+    static const char *const me = "ct_embedding_padded";
+    int64_t rows;
+
+    if (!cti_usable(me, weight) || !cti_usable(me, indices))
+        return NULL;
+    rows = ct_rank(weight) ? weight->shape.dim[0] : 0;
+    if (padding_idx < -rows || padding_idx >= rows) {
+        ct_raise(CT_ERR_ARGUMENT, me, "padding_idx is %lld; it must be a row of weight %s",
+                 (long long)padding_idx, cti_describe(weight).s);
+        return NULL;
+    }
+    return index_gather_rows(me, weight, indices,
+                             padding_idx < 0 ? padding_idx + rows : padding_idx, false);
 }
 
 ct_tensor *cti_lazy_gather(ct_tensor *table, ct_tensor *indices)
 {
-    return index_gather_rows("ct_embedding", table, indices, true);
+    return index_gather_rows("ct_embedding", table, indices, NO_PADDING, true);
 }
 
 ct_tensor *ct_index_select(ct_tensor *x, int axis, ct_tensor *indices)
@@ -128,8 +182,8 @@ ct_tensor *ct_index_select(ct_tensor *x, int axis, ct_tensor *indices)
     if (axis < 0)
         return NULL;
     if (axis == 0)
-        return index_gather_rows(me, x, indices, false);
-    y = index_gather_rows(me, ct_transpose(x, 0, axis), indices, false);
+        return index_gather_rows(me, x, indices, NO_PADDING, false);
+    y = index_gather_rows(me, ct_transpose(x, 0, axis), indices, NO_PADDING, false);
     return ct_transpose(y, 0, axis);
 }
 
@@ -189,7 +243,8 @@ ct_tensor *ct_take(ct_tensor *x, ct_tensor *indices)
 {
     if (!cti_usable("ct_take", x) || !cti_usable("ct_take", indices))
         return NULL;
-    return index_gather_rows("ct_take", ct_reshape(x, CT_SHAPE(x->numel)), indices, false);
+    return index_gather_rows("ct_take", ct_reshape(x, CT_SHAPE(x->numel)), indices, NO_PADDING,
+                             false);
 }
 
 static void index_add_grad(ct_node *n, ct_tensor *const *dout)

@@ -19,6 +19,11 @@ extern "C" {
  * came from. Raises CT_ERR_SHAPE if the rank of the result would exceed CT_MAX_RANK. */
 ct_tensor *ct_embedding(ct_tensor *weight, ct_tensor *indices);
 
+/* Like ct_embedding, but row padding_idx of weight gets no gradient: d is left out where the index is
+ * padding_idx. So the gradient is not the derivative there, as with padding_idx in PyTorch. A negative
+ * padding_idx counts from the end. Raises CT_ERR_ARGUMENT if it is not a row of weight. */
+ct_tensor *ct_embedding_padded(ct_tensor *weight, ct_tensor *indices, int64_t padding_idx);
+
 /* The slices of x at indices (m) along axis: x's shape with size m along axis. Any dtype. dx = the
  * slices of d, added where they came from. Raises CT_ERR_SHAPE if indices does not have rank 1. */
 ct_tensor *ct_index_select(ct_tensor *x, int axis, ct_tensor *indices);

@@ -169,7 +169,12 @@ ct_tensor *ct_stack(int count, ct_tensor *const *parts, int axis)
         !join_check("ct_stack", count, parts, -1))
         return NULL;
     rank = parts[0]->shape.rank;
-    if (axis < -rank - 1 || axis > rank || rank == CT_MAX_RANK) {
+    if (rank == CT_MAX_RANK) {
+        ct_raise(CT_ERR_SHAPE, "ct_stack", "part 0 %s has rank %d already, the highest that exists",
+                 cti_describe(parts[0]).s, CT_MAX_RANK);
+        return NULL;
+    }
+    if (axis < -rank - 1 || axis > rank) {
         ct_raise(CT_ERR_SHAPE, "ct_stack", "cannot insert an axis at %d into part 0 %s", axis,
                  cti_describe(parts[0]).s);
         return NULL;

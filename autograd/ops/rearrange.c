@@ -130,7 +130,8 @@ ct_tensor *ct_roll(ct_tensor *x, int64_t shift, int axis)
     if (axis < 0)
         return NULL;
     n = x->shape.dim[axis];
-    r = (rearrange_rolling){ .shift = n ? (shift % n + n) % n : 0, .axis = axis };
+    shift = n ? shift % n : 0;
+    r = (rearrange_rolling){ .shift = shift < 0 ? shift + n : shift, .axis = axis };
     return rearrange_roll(x, r);
 }
 
@@ -215,13 +216,14 @@ ct_tensor *ct_pad(ct_tensor *x, int count, const int64_t *sizes, double value)
 /* The shape of the repeated x; false with an error. */
 static bool rearrange_repeated(const ct_tensor *x, int count, const int64_t *times, ct_shape *shape)
 {
-    int lead = count - x->shape.rank, i;
+    int lead, i;
 
-    if (lead < 0 || count > CT_MAX_RANK) {
+    if (count < x->shape.rank || count > CT_MAX_RANK) {
         ct_raise(CT_ERR_SHAPE, "ct_repeat", "count is %d for x %s; it must be in %d..%d", count,
                  cti_describe(x).s, x->shape.rank, CT_MAX_RANK);
         return false;
     }
+    lead = count - x->shape.rank;
     *shape = ct_shape_from_sizes(0, NULL);
     for (i = 0; i < count; i++) {
         int64_t n = i < lead ? 1 : x->shape.dim[i - lead];

@@ -213,7 +213,8 @@ ct_tensor *ct_sum_to_shape(ct_tensor *x, ct_shape shape)
     int mask = 0, lead, i;
     ct_tensor *y;
 
-    if (!cti_usable("ct_sum_to_shape", x) || !cti_want_number("ct_sum_to_shape", "x", x))
+    if (!cti_usable("ct_sum_to_shape", x) || !cti_want_number("ct_sum_to_shape", "x", x) ||
+        !cti_rank_check("ct_sum_to_shape", &shape))
         return NULL;
     if (cti_same_shape(&x->shape, &shape))
         return x;

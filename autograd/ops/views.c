@@ -40,7 +40,9 @@ static bool views_infer_size(const char *function, const ct_tensor *x, ct_shape 
     int64_t known = 1;
     int i, open = -1;
 
-    for (i = 0; i < shape->rank && i < CT_MAX_RANK; i++)
+    if (!cti_rank_check(function, shape))
+        return false;
+    for (i = 0; i < shape->rank; i++)
         if (shape->dim[i] == -1 && open < 0)
             open = i;
         else if (known >= 0 && shape->dim[i] >= 0 &&
@@ -50,7 +52,7 @@ static bool views_infer_size(const char *function, const ct_tensor *x, ct_shape 
             known = -1; /* a bad size or an overflow; stays -1 */
     if (open >= 0 && known > 0 && x->numel % known == 0)
         shape->dim[open] = x->numel / known;
-    if (shape->rank < 0 || shape->rank > CT_MAX_RANK || known < 0 || (open >= 0 && known == 0) ||
+    if (known < 0 || (open >= 0 && known == 0) ||
         (open < 0 ? known != x->numel : x->numel % known != 0)) {
         ct_raise(CT_ERR_SHAPE, function, "x %s cannot be given the shape %s", cti_describe(x).s,
                  cti_shape_text(&asked).s);
@@ -175,7 +177,12 @@ ct_tensor *ct_unsqueeze(ct_tensor *x, int axis)
     if (!cti_usable("ct_unsqueeze", x))
         return NULL;
     rank = x->shape.rank;
-    if (axis < -rank - 1 || axis > rank || rank == CT_MAX_RANK) {
+    if (rank == CT_MAX_RANK) {
+        ct_raise(CT_ERR_SHAPE, "ct_unsqueeze", "x %s has rank %d already, the highest that exists",
+                 cti_describe(x).s, CT_MAX_RANK);
+        return NULL;
+    }
+    if (axis < -rank - 1 || axis > rank) {
         ct_raise(CT_ERR_SHAPE, "ct_unsqueeze", "cannot insert an axis at %d into x %s", axis,
                  cti_describe(x).s);
         return NULL;
@@ -279,10 +286,10 @@ ct_tensor *ct_expand(ct_tensor *x, ct_shape shape)
     cti_window w = { .offset = 0 };
     int lead, i;
 
-    if (!cti_usable("ct_expand", x))
+    if (!cti_usable("ct_expand", x) || !cti_rank_check("ct_expand", &shape))
         return NULL;
     lead = shape.rank - x->shape.rank;
-    for (i = 0; i < shape.rank && lead >= 0 && shape.rank <= CT_MAX_RANK; i++) {
+    for (i = 0; i < shape.rank && lead >= 0; i++) {
         int64_t have = i < lead ? 1 : x->shape.dim[i - lead];
 
         if (shape.dim[i] == -1 && i >= lead)
@@ -411,6 +418,8 @@ ct_tensor *ct_slice(ct_tensor *x, int axis, int64_t start, int64_t end, int64_t 
     start = views_clamp(start, x->shape.dim[axis]);
     end = views_clamp(end, x->shape.dim[axis]);
     length = end > start ? (end - start - 1) / step + 1 : 0;
+    if (step > x->shape.dim[axis]) /* a huge step overflows the stride */
+        step = x->shape.dim[axis] ? x->shape.dim[axis] : 1;
     return views_slice("ct_slice", x, (views_range){ axis, false, start, step, length });
 }
 

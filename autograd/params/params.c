@@ -354,7 +354,8 @@ ct_status ct_param_materialize(ct_param *p, ct_shape shape)
     ct_shape known;
     ct_status status = CT_OK;
 
-    if (!cti_given("ct_param_materialize", "p", p))
+    if (!cti_given("ct_param_materialize", "p", p) ||
+        !cti_rank_check("ct_param_materialize", &shape))
         return ct_error();
     p = params_real(p);
     pthread_mutex_lock(&p->root->lock);
@@ -533,7 +534,9 @@ static bool params_check_shape(const char *function, const char *name, const ct_
 {
     int i;
 
-    for (i = 0; shape->rank >= 0 && shape->rank <= CT_MAX_RANK && i < shape->rank; i++)
+    if (!cti_rank_check(function, shape))
+        return false;
+    for (i = 0; i < shape->rank; i++)
         if (shape->dim[i] < -1)
             break;
     if (i == shape->rank)

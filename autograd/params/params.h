@@ -78,7 +78,8 @@ ct_status ct_params_own(ct_params *set, void *object, void (*free_object)(void *
  * The functions that only ask take NULL: a NULL set is an empty one of f32 on the CPU with seed 0,
  * and a NULL entry has the name "" and the shape CT_SCALAR. */
 
-/* The number of entries, and entry i in the order of registration; NULL if i is out of range. */
+/* The number of entries, and entry i in the order of registration; NULL if i is out of range. Both take
+ * constant time, so a loop over i takes linear time. */
 int ct_params_count(const ct_params *set);
 ct_param *ct_params_at(const ct_params *set, int i);
 

@@ -117,9 +117,6 @@ CTI_SLOTS(CTI_CPU_PROTOTYPE)
 /* Writes v as an element of dtype, by the rules of conversions. (copy.c) */
 void cti_cpu_store(void *p, ct_dtype dtype, double v);
 
-/* The BLAS it uses, with what that says of itself: "OpenBLAS 0.3.21 ... Haswell ...". */
-const char *cti_blas_name(void);
-
 /* C (m, n) = A (m, k) B (k, n), or added to C, of operands in bf16 by the processor's own
  * instructions: A in pairs of k, step_i apart by rows and step_p by pairs; B packed. */
 typedef struct cti_bf16_product {
@@ -165,8 +162,12 @@ bool cti_gemm_bf16(const cti_gemm *g);
 bool cti_gemm_packed(const cti_gemm *g);
 
 /* Whether memory may be made executable. Hardened systems refuse it (SELinux's execmem, prctl's
- * PR_SET_MDWE), and LIBXSMM 1.17 crashes there: it is left alone then. */
+ * PR_SET_MDWE), and LIBXSMM 1.17 crashes there: it is not used then. */
 bool cti_may_generate_code(void);
+
+/* Whether LIBXSMM is in use: its version, or "none", or the version and why it is off. *in_use may be
+ * NULL. */
+const char *cti_libxsmm_name(bool *in_use);
 
 /* ---- packed products: three layers, each made of the one before (gemm_packed.c) ----
  *

@@ -4,14 +4,10 @@
  * Rows of C are cut into pieces by shape; BLAS runs one thread a piece. */
 #include "tensor/cpu/cpu.h"
 
+#include "tensor/cpu/blas.h"
 #include "tensor/parallel.h"
 
 #include <limits.h>
-#include <pthread.h>
-
-#ifdef CT_HAVE_BLAS
-#include <cblas.h>
-#endif
 
 #define ROWS 256 /* rows of C in a piece */
 
@@ -34,46 +30,37 @@ static bool gemm_fits_int(const cti_gemm *g)
            g->ldc <= INT_MAX;
 }
 
-static void blas_one_thread(void)
-{
-#ifdef HAVE_OPENBLAS_SET_NUM_THREADS
-    openblas_set_num_threads(1);
-#endif
-}
-
 /* A product of one row: B (n, k) times a vector. */
-static void blas_gemv(const cti_gemm *g, const char *a, const char *b, char *c)
+static void gemm_row(const cti_blas *blas, const cti_gemm *g, const void *a, const void *b, void *c)
 {
     if (g->dtype == CT_F64)
-        cblas_dgemv(CblasRowMajor, CblasNoTrans, (int)g->n, (int)g->k, g->alpha, (const double *)b,
-                    (int)g->ldb, (const double *)a, 1, g->beta, (double *)c, 1);
+        blas->dgemv(CblasRowMajor, CblasNoTrans, (int)g->n, (int)g->k, g->alpha, b, (int)g->ldb, a,
+                    1, g->beta, c, 1);
     else
-        cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)g->n, (int)g->k, (float)g->alpha,
-                    (const float *)b, (int)g->ldb, (const float *)a, 1, (float)g->beta, (float *)c,
-                    1);
+        blas->sgemv(CblasRowMajor, CblasNoTrans, (int)g->n, (int)g->k, (float)g->alpha, b,
+                    (int)g->ldb, a, 1, (float)g->beta, c, 1);
 }
 
 void cti_multiply(const cti_gemm *g, int64_t m, const void *a, const void *b, void *c)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     CBLAS_TRANSPOSE ta = g->trans_a ? CblasTrans : CblasNoTrans;
     CBLAS_TRANSPOSE tb = g->trans_b ? CblasTrans : CblasNoTrans;
+    const cti_blas *blas = ct_portable() || !gemm_fits_int(g) ? NULL : cti_blas_get();
 
-    if (ct_portable() || !gemm_fits_int(g)) {
+    if (!blas) {
         gemm_plain(g, m, a, b, c);
         return;
     }
-    pthread_once(&once, blas_one_thread);
+    cti_blas_enter();
     if (m == 1 && g->trans_b && !g->trans_a)
-        blas_gemv(g, a, b, c);
+        gemm_row(blas, g, a, b, c);
     else if (g->dtype == CT_F64)
-        cblas_dgemm(CblasRowMajor, ta, tb, (int)m, (int)g->n, (int)g->k, g->alpha,
-                    (const double *)a, (int)g->lda, (const double *)b, (int)g->ldb, g->beta,
-                    (double *)c, (int)g->ldc);
+        blas->dgemm(CblasRowMajor, ta, tb, (int)m, (int)g->n, (int)g->k, g->alpha, a, (int)g->lda,
+                    b, (int)g->ldb, g->beta, c, (int)g->ldc);
     else
-        cblas_sgemm(CblasRowMajor, ta, tb, (int)m, (int)g->n, (int)g->k, (float)g->alpha,
-                    (const float *)a, (int)g->lda, (const float *)b, (int)g->ldb, (float)g->beta,
-                    (float *)c, (int)g->ldc);
+        blas->sgemm(CblasRowMajor, ta, tb, (int)m, (int)g->n, (int)g->k, (float)g->alpha, a,
+                    (int)g->lda, b, (int)g->ldb, (float)g->beta, c, (int)g->ldc);
+    cti_blas_leave();
 }
 
 #else
@@ -145,15 +132,4 @@ void cti_cpu_gemm(const cti_gemm *g)
         return;
     if (!cti_gemm_packed(g))
         cti_parallel(g->batch * j.per_matrix, gemm_piece, &j);
-}
-
-const char *cti_blas_name(void)
-{
-#if defined(HAVE_OPENBLAS_GET_CONFIG)
-    return openblas_get_config();
-#elif defined(CT_HAVE_BLAS)
-    return "BLAS";
-#else
-    return "built-in GEMM";
-#endif
 }

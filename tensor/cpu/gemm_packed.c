@@ -14,6 +14,7 @@
  * fall into the same sets of the caches and evict each other. */
 #include "tensor/cpu/cpu.h"
 
+#include "tensor/cpu/blas.h"
 #include "tensor/parallel.h"
 
 #include <limits.h>
@@ -29,17 +30,25 @@
 
 /* ---- whether code may be generated when the program runs ---- */
 
+#define CODE_ROOM ((size_t)1 << 20) /* of one kernel, and of the stack that compiles it, at most */
+#define CODE_START ((size_t)32 << 20) /* LIBXSMM's registry, at most */
+
+static bool code_has_room(void)
+{
+    void *p = mmap(NULL, CODE_ROOM, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
+                   -1, 0);
+
+    if (p == MAP_FAILED)
+        return false;
+    munmap(p, CODE_ROOM);
+    return true;
+}
+
 static bool code_allowed;
 
 static void code_probe(void)
 {
-    const size_t size = 4096;
-    void *p =
-        mmap(NULL, size, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    code_allowed = p != MAP_FAILED;
-    if (code_allowed)
-        munmap(p, size);
+    code_allowed = code_has_room();
 }
 
 bool cti_may_generate_code(void)
@@ -54,37 +63,104 @@ bool cti_may_generate_code(void)
 
 #ifdef CT_HAVE_LIBXSMM
 
-static void code_set_target(void)
+/* LIBXSMM crashes where it cannot map memory. So there must be room before it starts and before it
+ * compiles a kernel. The kernels that it compiled are kept here, by everything that they depend on:
+ * looking there for one needs no room. */
+typedef struct code_key {
+    int dtype, m, n, k, lda, ldb, ldc, flags, accumulate;
+} code_key;
+
+typedef void code_kernel(void);
+
+#define CODE_KERNELS 1024 /* a power of two */
+
+static struct {
+    pthread_once_t once;
+    bool started;
+    pthread_mutex_t lock;
+    struct code_kept {
+        code_key key;
+        code_kernel *kernel;
+    } kept[CODE_KERNELS];
+} code = { .once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* It compiles for what the processor has, which must not be more than the code path in use. */
+static void code_start(void)
 {
+    if (!cti_may_map(CODE_START))
+        return;
     if (cti_cpu_path_get()->vector_bytes < 64)
         libxsmm_set_target_archid(LIBXSMM_X86_AVX2);
     libxsmm_init();
+    code.started = true;
 }
 
 static bool code_may_compile(void)
 {
-    return cti_cpu_path_get() != &cti_cpu_path_base && !ct_portable() && cti_may_generate_code();
+    if (cti_cpu_path_get() == &cti_cpu_path_base || ct_portable() || !cti_may_generate_code())
+        return false;
+    pthread_once(&code.once, code_start);
+    return code.started;
 }
 
-/* LIBXSMM is column-major: C^T = B^T A^T. It compiles for what the processor has, which must not be
- * more than the code path in use. */
-static void small_gemm_compile(cti_small_gemm *g)
+const char *cti_libxsmm_name(bool *in_use)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    const int m = g->n, n = g->m, k = g->k, lda = g->ldb, ldb = g->lda, ldc = g->ldc;
-    const int flags = g->trans_a ? LIBXSMM_GEMM_FLAG_TRANS_B : 0;
-    const double one = 1, beta = g->accumulate ? 1 : 0;
+    bool used = code_may_compile();
+
+    if (in_use)
+        *in_use = used;
+    if (used)
+        return CT_LIBXSMM_VERSION;
+    if (cti_cpu_path_get() == &cti_cpu_path_base)
+        return CT_LIBXSMM_VERSION ", off: not used on the code path base";
+    if (!cti_may_generate_code())
+        return CT_LIBXSMM_VERSION ", off: code may not be generated at run time here";
+    return CT_LIBXSMM_VERSION ", off: there was not enough memory to start it";
+}
+
+static struct code_kept *code_place(const code_key *key)
+{
+    const unsigned char *bytes = (const unsigned char *)key;
+    uint32_t hash = 2166136261u;
+
+    for (size_t i = 0; i < sizeof *key; i++)
+        hash = (hash ^ bytes[i]) * 16777619u;
+    return &code.kept[(hash ^ hash >> 16) % CODE_KERNELS];
+}
+
+static code_kernel *code_compile(const code_key *key)
+{
+    const double one = 1, beta = key->accumulate;
     const float one_f32 = 1, beta_f32 = (float)beta;
 
-    if (!code_may_compile() || (int64_t)m * n * k > MOST_FLOPS)
+    if (!code_has_room())
+        return NULL;
+    if (key->dtype == CT_F64)
+        return (code_kernel *)libxsmm_dmmdispatch(key->m, key->n, key->k, &key->lda, &key->ldb,
+                                                  &key->ldc, &one, &beta, &key->flags, NULL);
+    return (code_kernel *)libxsmm_smmdispatch(key->m, key->n, key->k, &key->lda, &key->ldb,
+                                              &key->ldc, &one_f32, &beta_f32, &key->flags, NULL);
+}
+
+/* LIBXSMM is column-major: C^T = B^T A^T. */
+static void small_gemm_compile(cti_small_gemm *g)
+{
+    const int flags = g->trans_a ? LIBXSMM_GEMM_FLAG_TRANS_B : 0;
+    const code_key key = {
+        g->dtype, g->n, g->m, g->k, g->ldb, g->lda, g->ldc, flags, g->accumulate
+    };
+    struct code_kept *at;
+
+    if (!code_may_compile() || (int64_t)g->m * g->n * g->k > MOST_FLOPS)
         return;
-    pthread_once(&once, code_set_target);
-    if (g->dtype == CT_F64)
-        g->kernel = (void (*)(void))libxsmm_dmmdispatch(m, n, k, &lda, &ldb, &ldc, &one, &beta,
-                                                        &flags, NULL);
-    else
-        g->kernel = (void (*)(void))libxsmm_smmdispatch(m, n, k, &lda, &ldb, &ldc, &one_f32,
-                                                        &beta_f32, &flags, NULL);
+    at = code_place(&key);
+    pthread_mutex_lock(&code.lock);
+    if (!at->kernel || memcmp(&at->key, &key, sizeof key) != 0) {
+        at->key = key;
+        at->kernel = code_compile(&key);
+    }
+    g->kernel = at->kernel;
+    pthread_mutex_unlock(&code.lock);
 }
 
 static bool small_gemm_compiled(const cti_small_gemm *g, const void *a, const void *b, void *c)
@@ -103,6 +179,13 @@ static bool small_gemm_compiled(const cti_small_gemm *g, const void *a, const vo
 static bool code_may_compile(void)
 {
     return false;
+}
+
+const char *cti_libxsmm_name(bool *in_use)
+{
+    if (in_use)
+        *in_use = false;
+    return "none";
 }
 
 static void small_gemm_compile(cti_small_gemm *g)

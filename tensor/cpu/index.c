@@ -125,7 +125,8 @@ ct_status cti_cpu_gather(const cti_gather_args *a, cti_fault *fault)
     if (!cti_cpu_are_indices(a->index_dtype, a->outer * a->m * a->inner, a->n, a->index,
                              &fault->position))
         return CT_ERR_INDEX;
-    cti_parallel(a->outer, gather_piece, (void *)a);
+    if (a->m && a->inner) /* outer may be huge */
+        cti_parallel(a->outer, gather_piece, (void *)a);
     return CT_OK;
 }
 
@@ -172,6 +173,7 @@ ct_status cti_cpu_scatter_add(const cti_scatter_add_args *a, cti_fault *fault)
     if (!cti_cpu_are_indices(a->index_dtype, a->outer * a->m * a->inner, a->n, a->index,
                              &fault->position))
         return CT_ERR_INDEX;
-    cti_parallel(a->outer, scatter_add_piece, (void *)a);
+    if (a->m && a->inner)
+        cti_parallel(a->outer, scatter_add_piece, (void *)a);
     return CT_OK;
 }

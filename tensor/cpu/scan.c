@@ -1,4 +1,5 @@
-/* scan.c - running sums along n of (outer, n, inner). f32 adds in double; integers wrap. */
+/* scan.c - running sums along n of (outer, n, inner). f32 adds in double; integers wrap. If n or inner
+ * is 0, there is nothing to do: outer may be huge. */
 #include "tensor/cpu/cpu.h"
 #include "tensor/cpu/math.h"
 
@@ -44,7 +45,8 @@ static void cumsum_piece(void *context, int64_t at)
 
 void cti_cpu_cumsum(const cti_cumsum_args *a)
 {
-    cti_parallel(a->outer, cumsum_piece, (void *)a);
+    if (a->n && a->inner)
+        cti_parallel(a->outer, cumsum_piece, (void *)a);
 }
 
 /* ---- logcumsumexp: f32 or f64, in double ---- */
@@ -102,7 +104,8 @@ static void logcumsumexp_piece(void *context, int64_t at)
 
 void cti_cpu_logcumsumexp(const cti_cumsum_args *a)
 {
-    cti_parallel(a->outer, logcumsumexp_piece, (void *)a);
+    if (a->n && a->inner)
+        cti_parallel(a->outer, logcumsumexp_piece, (void *)a);
 }
 
 /* exp(p - q) for p <= q, and 0 for p = -inf */
@@ -141,5 +144,6 @@ static void logcumsumexp_backward_piece(void *context, int64_t at)
 
 void cti_cpu_logcumsumexp_backward(const cti_logcumsumexp_backward_args *a)
 {
-    cti_parallel(a->outer, logcumsumexp_backward_piece, (void *)a);
+    if (a->n && a->inner)
+        cti_parallel(a->outer, logcumsumexp_backward_piece, (void *)a);
 }

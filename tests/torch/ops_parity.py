@@ -712,6 +712,16 @@ def _(d):
     return lambda w, k: w[k]
 
 
+@op("ct_embedding_padded")
+def _(d):
+    rows = d.rng.randint(1, 4)
+    padding = d.below(2 * rows) - rows
+    d.i = [padding]
+    d.floats([rows] + d.shape(1, 1, 3))
+    d.ints(d.shape(0, 2, 4), rows)
+    return lambda w, k: F.embedding(k.long(), w, padding_idx=padding)
+
+
 @op("ct_index_select")
 def _(d):
     shape = d.shape(1)

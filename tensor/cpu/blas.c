@@ -1,0 +1,178 @@
+/* blas.c - OpenBLAS, opened at the first product, or another CBLAS that the library is linked with.
+ *
+ * OpenBLAS starts its threads when it is loaded. If that fails (RLIMIT_NPROC), it raises SIGINT; if
+ * its buffers cannot be mapped (RLIMIT_AS), it tries again forever. A linked OpenBLAS would do so
+ * before main. So it is opened here, where the room for it is checked first, and while the calling
+ * thread may run on one processor only: it then starts no threads, which the library does not use. */
+#include "tensor/cpu/blas.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+bool cti_may_map(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (p == MAP_FAILED)
+        return false;
+    munmap(p, bytes);
+    return true;
+}
+
+#ifdef CT_OPENBLAS_FILE
+
+#include <dlfcn.h>
+#include <sched.h>
+
+#define BLAS_BUFFER ((size_t)256 << 20) /* of one call, at most (its BUFFER_SIZE) */
+#define BLAS_LOADED ((size_t)64 << 20)  /* the library itself */
+
+static struct {
+    pthread_once_t once;
+    bool loaded;
+    cti_blas calls;
+    char name[200];
+    atomic_int taken, buffers, waiting; /* calls that run, that may run, that wait */
+    pthread_mutex_t lock;
+    pthread_cond_t left;
+} blas = { .once = PTHREAD_ONCE_INIT,
+           .lock = PTHREAD_MUTEX_INITIALIZER,
+           .left = PTHREAD_COND_INITIALIZER };
+
+/* Opens the library while this thread may run on one processor only, which it takes for all. */
+static void *blas_open_single(void)
+{
+    cpu_set_t before, one;
+    void *library;
+    bool narrowed = sched_getaffinity(0, sizeof before, &before) == 0;
+    int cpu = 0;
+
+    CPU_ZERO(&one);
+    while (narrowed && cpu < CPU_SETSIZE - 1 && !CPU_ISSET(cpu, &before))
+        cpu++;
+    CPU_SET(cpu, &one);
+    narrowed = narrowed && sched_setaffinity(0, sizeof one, &one) == 0;
+    library = dlopen(CT_OPENBLAS_FILE, RTLD_NOW | RTLD_LOCAL);
+    if (narrowed)
+        sched_setaffinity(0, sizeof before, &before);
+    return library;
+}
+
+static bool blas_find_calls(void *library)
+{
+    void (*set_threads)(int);
+    char *(*config)(void);
+
+    /* POSIX's way to turn an object pointer into a function pointer */
+    *(void **)&blas.calls.sgemm = dlsym(library, "cblas_sgemm");
+    *(void **)&blas.calls.dgemm = dlsym(library, "cblas_dgemm");
+    *(void **)&blas.calls.sgemv = dlsym(library, "cblas_sgemv");
+    *(void **)&blas.calls.dgemv = dlsym(library, "cblas_dgemv");
+    *(void **)&set_threads = dlsym(library, "openblas_set_num_threads");
+    *(void **)&config = dlsym(library, "openblas_get_config");
+    if (!blas.calls.sgemm || !blas.calls.dgemm || !blas.calls.sgemv || !blas.calls.dgemv)
+        return false;
+    if (set_threads)
+        set_threads(1);
+    snprintf(blas.name, sizeof blas.name, "%.190s", config ? config() : "BLAS");
+    return true;
+}
+
+static void blas_load(void)
+{
+    const char *why = "there is not enough memory for " CT_OPENBLAS_FILE;
+    void *library = NULL;
+
+    /* its threads' buffer, and that of the first call */
+    if (cti_may_map(BLAS_LOADED + 2 * BLAS_BUFFER)) {
+        library = blas_open_single();
+        why = CT_OPENBLAS_FILE " cannot be opened";
+        if (library && !blas_find_calls(library))
+            why = CT_OPENBLAS_FILE " has no CBLAS";
+        else if (library)
+            blas.loaded = true;
+    }
+    if (!blas.loaded)
+        snprintf(blas.name, sizeof blas.name, "built-in GEMM (%s)", why);
+    atomic_store(&blas.buffers, 1);
+}
+
+const cti_blas *cti_blas_get(void)
+{
+    pthread_once(&blas.once, blas_load);
+    return blas.loaded ? &blas.calls : NULL;
+}
+
+const char *cti_blas_name(void)
+{
+    cti_blas_get();
+    return blas.name;
+}
+
+static bool blas_take(void)
+{
+    int taken = atomic_load(&blas.taken);
+
+    while (taken < atomic_load(&blas.buffers))
+        if (atomic_compare_exchange_weak(&blas.taken, &taken, taken + 1))
+            return true;
+    return false;
+}
+
+void cti_blas_enter(void)
+{
+    if (blas_take())
+        return;
+    pthread_mutex_lock(&blas.lock);
+    atomic_fetch_add(&blas.waiting, 1);
+    while (!blas_take())
+        if (cti_may_map(2 * BLAS_BUFFER))
+            atomic_fetch_add(&blas.buffers, 1);
+        else
+            pthread_cond_wait(&blas.left, &blas.lock);
+    atomic_fetch_sub(&blas.waiting, 1);
+    pthread_mutex_unlock(&blas.lock);
+}
+
+void cti_blas_leave(void)
+{
+    atomic_fetch_sub(&blas.taken, 1);
+    if (atomic_load(&blas.waiting) == 0)
+        return;
+    pthread_mutex_lock(&blas.lock);
+    pthread_cond_signal(&blas.left);
+    pthread_mutex_unlock(&blas.lock);
+}
+
+#elif defined(CT_HAVE_BLAS)
+
+const cti_blas *cti_blas_get(void)
+{
+    static const cti_blas calls = { cblas_sgemm, cblas_dgemm, cblas_sgemv, cblas_dgemv };
+
+    return &calls;
+}
+
+void cti_blas_enter(void)
+{
+}
+
+void cti_blas_leave(void)
+{
+}
+
+const char *cti_blas_name(void)
+{
+    return "BLAS";
+}
+
+#else
+
+const char *cti_blas_name(void)
+{
+    return "built-in GEMM";
+}
+
+#endif

@@ -1,0 +1,52 @@
+/* blas.h - the BLAS that multiplies matrices, if there is one. */
+#ifndef TENSOR_CPU_BLAS_H
+#define TENSOR_CPU_BLAS_H
+
+#include "tensor/internal.h"
+
+#ifdef CT_HAVE_BLAS
+
+#include <cblas.h>
+
+#ifdef CT_HAVE_OPENBLAS
+typedef blasint cti_blas_int; /* 64 bits in some builds */
+#else
+typedef int cti_blas_int;
+#endif
+
+/* The functions of CBLAS that the library calls. */
+typedef struct cti_blas {
+    void (*sgemm)(enum CBLAS_ORDER order, CBLAS_TRANSPOSE trans_a, CBLAS_TRANSPOSE trans_b,
+                  cti_blas_int m, cti_blas_int n, cti_blas_int k, float alpha, const float *a,
+                  cti_blas_int lda, const float *b, cti_blas_int ldb, float beta, float *c,
+                  cti_blas_int ldc);
+    void (*dgemm)(enum CBLAS_ORDER order, CBLAS_TRANSPOSE trans_a, CBLAS_TRANSPOSE trans_b,
+                  cti_blas_int m, cti_blas_int n, cti_blas_int k, double alpha, const double *a,
+                  cti_blas_int lda, const double *b, cti_blas_int ldb, double beta, double *c,
+                  cti_blas_int ldc);
+    void (*sgemv)(enum CBLAS_ORDER order, CBLAS_TRANSPOSE trans, cti_blas_int m, cti_blas_int n,
+                  float alpha, const float *a, cti_blas_int lda, const float *x, cti_blas_int incx,
+                  float beta, float *y, cti_blas_int incy);
+    void (*dgemv)(enum CBLAS_ORDER order, CBLAS_TRANSPOSE trans, cti_blas_int m, cti_blas_int n,
+                  double alpha, const double *a, cti_blas_int lda, const double *x,
+                  cti_blas_int incx, double beta, double *y, cti_blas_int incy);
+} cti_blas;
+
+/* Opens OpenBLAS at the first call. Returns NULL if it cannot be opened or if the process may not have
+ * the memory that it needs; the answer never changes. */
+const cti_blas *cti_blas_get(void);
+
+/* Must be called around each call of a function of the table. A caller waits if OpenBLAS would need one
+ * more buffer and the process may not have the memory for it. */
+void cti_blas_enter(void);
+void cti_blas_leave(void);
+
+#endif
+
+/* Its name and version for readers, or why there is none. */
+const char *cti_blas_name(void);
+
+/* Whether the process may map so many bytes more now. */
+bool cti_may_map(size_t bytes);
+
+#endif

@@ -17,6 +17,7 @@
 
 #include <cotangent/autograd/autograd.h>
 #include <cotangent/autograd/op.h>
+#include <cotangent/autograd/ops/activation.h>
 #include <cotangent/autograd/ops/compare.h>
 #include <cotangent/autograd/ops/divide.h>
 #include <cotangent/autograd/ops/elementwise.h>
@@ -24,6 +25,7 @@
 #include <cotangent/autograd/ops/statistics.h>
 #include <cotangent/autograd/ops/scan.h>
 #include <cotangent/autograd/ops/matmul.h>
+#include <cotangent/autograd/ops/trigonometry.h>
 #include <cotangent/autograd/ops/views.h>
 #include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/create.h>

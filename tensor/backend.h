@@ -578,7 +578,7 @@ typedef struct cti_backend {
 #undef CTI_SLOT_MEMBER
 } cti_backend;
 
-#define CTI_BACKEND_VERSION 8
+#define CTI_BACKEND_VERSION 9
 
 /* ---- plug-ins ---- */
 

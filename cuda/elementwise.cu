@@ -4,6 +4,8 @@
 #include "cuda/strided.h"
 #include "tensor/division.h"
 
+#include <cfloat>
+
 /* ---- functors: R f(x, y, z; p, q) ---- */
 
 template <typename T> __device__ inline T cu_sigmoid(T x)
@@ -27,6 +29,38 @@ CU_DIVISION(f32, float)
 CU_DIVISION(f64, double)
 CU_DIVISION(i32, int32_t)
 CU_DIVISION(i64, int64_t)
+
+/* As in tensor/cpu/loops_float.h. */
+template <typename T> __device__ inline T cu_times_pow(T q, T x, T e)
+{
+    const T smallest = sizeof(T) == 4 ? T(FLT_MIN) : T(DBL_MIN);
+    const T largest = sizeof(T) == 4 ? T(FLT_MAX) : T(DBL_MAX);
+    T t = pow(x, e), size = t < 0 ? -t : t, half;
+
+    if ((size >= smallest && size <= largest) || t != t)
+        return q * t;
+    if (t == 0 && (q > largest || q < -largest))
+        return 0;
+    half = pow(x < 0 ? -x : x, e / 2);
+    return t < 0 ? -(q * half * half) : q * half * half;
+}
+
+template <typename T> __device__ inline T cu_div_slope(T p, T x)
+{
+    const T smallest = sizeof(T) == 4 ? T(FLT_MIN) : T(DBL_MIN);
+    const T far = sizeof(T) == 4 ? T(1.2676506002282294e30) : T(5.2601359015483735e210);
+    T square = x * x, s = square < smallest ? far : square > 1 / smallest ? 1 / far : T(1);
+    T t = x * s;
+
+    return -p * s / (t * t) * s;
+}
+
+template <typename T> __device__ inline T cu_pow_log(T x, T y)
+{
+    T t = pow(x, y);
+
+    return (x == 0 && y >= 0) || (x > 0 && t == 0) ? T(0) : t * log(x);
+}
 
 #define M(name) M_##name
 #define K(c) (T(c))
@@ -59,6 +93,9 @@ CU_DIVISION(i64, int64_t)
 #define M_pow pow
 #define M_remainder cu_remainder
 #define M_floor_divide cu_floor_divide
+#define M_times_pow cu_times_pow
+#define M_pow_log cu_pow_log
+#define M_div_slope cu_div_slope
 
 #define FUNCTOR(type, count, ...)                                                                  \
     struct type {                                                                                  \

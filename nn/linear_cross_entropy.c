@@ -9,6 +9,7 @@
 
 #include "nn/internal.h"
 
+#include <cotangent/autograd/ops/compare.h>
 #include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/create.h>
 #include <cotangent/autograd/ops/elementwise.h>

@@ -103,8 +103,9 @@ FLOAT1(sigmoid, M(sigmoid)(x))
 FLOAT1(relu, x < 0 ? 0 : x)
 FLOAT1(leaky_relu, x < 0 ? p * x : x)
 FLOAT1(elu, x < 0 ? p * M(expm1)(x) : x)
-FLOAT1(gelu, K(0.5) * x * (1 + M(erf)(x * K(0.70710678118654752440))))
-FLOAT1(silu, x *M(sigmoid)(x))
+/* the factor x is limited, so that -inf gives the limit 0, not -inf times 0 */
+FLOAT1(gelu, K(0.5) * (x < K(-1e4) ? K(-1e4) : x) * (1 + M(erf)(x * K(0.70710678118654752440))))
+FLOAT1(silu, (x < K(-1e4) ? K(-1e4) : x) * M(sigmoid)(x))
 FLOAT1(softplus, (x > 0 ? x : 0) + M(log1p)(M(exp)(x > 0 ? -x : x)))
 FLOAT1(erf, M(erf)(x))
 FLOAT1(softsign, x / (1 + (x < 0 ? -x : x)))
@@ -120,6 +121,7 @@ FLOAT1(hardtanh, x<p ? p : x> q ? q : x)
 FLOAT1(clamp, x<p ? p : x> q ? q : x)
 FLOAT1(pow_scalar, M(pow)(x, p))
 FLOAT1(scalar_pow, M(pow)(p, x))
+FLOAT1(scaled_pow, M(times_pow)(q, x, p)) /* q x^p */
 FLOAT1(scalar_div, p / x)
 FLOAT1(div_scalar, x / p)
 FLOAT2(div, x / y)
@@ -134,13 +136,20 @@ FLOAT2(tanh_backward, x *(1 - y * y))
 FLOAT2(sigmoid_backward, x *y *(1 - y))
 FLOAT2(relu_backward, y > 0 ? x : 0)
 FLOAT2(leaky_relu_backward, y > 0 ? x : p * x)
+FLOAT2(elu_backward, y < 0 ? x * (p * M(exp)(y)) : x)
+FLOAT2(elu_bend, y < 0 ? x * (p * M(exp)(y)) : 0) /* the derivative of elu_backward by y */
 FLOAT2(hardtanh_backward, y <= p || y >= q ? 0 : x)
 FLOAT2(hardsigmoid_backward, y > -3 && y < 3 ? x / 6 : 0)
 FLOAT2(hardswish_backward, y <= -3 ? 0 : y < 3 ? x * (y / 3 + K(0.5)) : x)
 FLOAT2(clamp_backward, y >= p && y <= q ? x : 0)
-/* of x^y by x and by y */
-FLOAT2(pow_base, y == 0 ? 0 : y * M(pow)(x, y - 1))
-FLOAT2(pow_exponent, x == 0 && y >= 0 ? 0 : M(pow)(x, y) * M(log)(x))
+/* x y with x limited to -1e4..1e4: for a product whose y vanishes long before, also at infinity */
+FLOAT2(tail_mul, (x < K(-1e4) ? K(-1e4) : x > K(1e4) ? K(1e4) : x) * y)
+FLOAT1(scalar_div_slope, M(div_slope)(p, x)) /* -p / x^2 */
+/* of x^y by x and by y. A y that y - 1 is rounded to is even, so y - 1 is odd */
+FLOAT2(pow_base, y == 0                              ? 0
+                 : y - 1 == y && y - y == 0 && x < 0 ? -M(times_pow)(y, x, y)
+                                                     : M(times_pow)(y, x, y - 1))
+FLOAT2(pow_exponent, M(pow_log)(x, y))
 FLOAT3(fma, x *y + z)
 
 COMPARE(eq, x == y)

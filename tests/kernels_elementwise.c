@@ -148,6 +148,10 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
         return isnan(x) ? x : fminl(fmaxl(x, p), q);
     case CTI_EW_pow_scalar:
         return powl(x, p);
+    case CTI_EW_scaled_pow:
+        return q * powl(x, p);
+    case CTI_EW_scalar_div_slope:
+        return -p / (x * x);
     case CTI_EW_scalar_pow:
         return powl(p, x);
     case CTI_EW_scalar_div:
@@ -170,10 +174,19 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
         return y <= p || y >= q ? 0 : x;
     case CTI_EW_clamp_backward:
         return p <= y && y <= q ? x : 0;
+    case CTI_EW_elu_backward:
+        return y < 0 ? x * p * expl(y) : x;
+    case CTI_EW_elu_bend:
+        return y < 0 ? x * p * expl(y) : 0;
+    case CTI_EW_tail_mul:
+        return (isnan(x) ? x : fminl(fmaxl(x, -1e4L), 1e4L)) * y;
     case CTI_EW_pow_base:
-        return y == 0 ? 0 : y * powl(x, y - 1);
+        if (x < 0 && isfinite(y) && y - 1 == y) /* y is even, y - 1 odd */
+            return -y * powl(x, y);
+        /* the limit 0 for an infinite exponent */
+        return y == 0 || (isinf(y) && powl(x, y - 1) == 0) ? 0 : y * powl(x, y - 1);
     case CTI_EW_pow_exponent:
-        return x == 0 && y >= 0 ? 0 : powl(x, y) * logl(x);
+        return (x == 0 && y >= 0) || (x > 0 && powl(x, y) == 0) ? 0 : powl(x, y) * logl(x);
     case CTI_EW_fma:
         return x * y + z;
     case CTI_EW_eq:
@@ -262,13 +275,13 @@ static real tolerance(cti_ew_op op, ct_dtype dtype, const real *in, real want)
         scale += fabsl(in[0]);
     if (op == CTI_EW_affine || op == CTI_EW_gelu || op == CTI_EW_elu)
         scale += fabsl(in[0]) + 1;
-    if (op == CTI_EW_pow_base && fabsl(in[1]) < eps) /* the power alone may overflow */
-        return INFINITY;
     if (op == CTI_EW_pow_base) /* the exponent y - 1 is rounded */
         scale *= 1 + (1 + fabsl(in[1])) * fabsl(logl(fabsl(in[0])));
     tiny = dtype == CT_F32 ? 0x1p-147L : 0x1p-1070L;
     if (op == CTI_EW_pow_base || op == CTI_EW_pow_exponent) /* a factor of a subnormal power */
         tiny *= 1 + fabsl(op == CTI_EW_pow_base ? in[1] : logl(fabsl(in[0])));
+    if (op == CTI_EW_elu_backward || op == CTI_EW_elu_bend) /* times a subnormal exp */
+        tiny *= 1 + fabsl(in[0]);
     return 4 * eps * scale + tiny;
 }
 

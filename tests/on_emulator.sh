@@ -8,7 +8,7 @@
 
 . "$(dirname "$0")/lib.sh"
 
-short='test_tensor test_state_dict test_safetensors test_misuse test_tensor_loader test_train test_init'
+short='test_tensor test_state_dict test_safetensors test_misuse test_tensor_loader test_train test_init test_edges'
 choosing='test_scope test_storage test_threads test_nn test_loss test_optim test_engine'
 long='test_ops test_main_job'
 longest='test_params test_autograd test_recurrent test_convert'

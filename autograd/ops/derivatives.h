@@ -51,6 +51,7 @@ static inline ct_tensor *zeros_of(ct_tensor *d)
 /* An op whose derivative is a formula in d, its input x and its numbers p. id names the kernel,
  * ct_<public> the function that the user calls. */
 #define OF_INPUT_AS(id, public, domain, formula)                                                   \
+    static ct_tensor *op_##id(ct_tensor *x, const double *p);                                      \
     static void id##_grad(ct_node *n, ct_tensor *const *dout)                                      \
     {                                                                                              \
         ct_tensor *d = dout[0], *x = ct_node_input(n, 0);                                          \

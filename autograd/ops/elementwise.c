@@ -189,6 +189,14 @@ FUSED(relu_backward, relu_backward(e, s, NULL), zeros_of(s))
 FUSED(leaky_relu_backward, leaky_relu_backward(e, s, p), zeros_of(s))
 FUSED(hardtanh_backward, hardtanh_backward(e, s, p), zeros_of(s))
 FUSED(clamp_backward, clamp_backward(e, s, p), zeros_of(s))
+FUSED(elu_bend, elu_bend(e, s, p), elu_bend(ct_mul(e, d), s, p))
+FUSED(elu_backward, elu_backward(e, s, p), elu_bend(ct_mul(e, d), s, p))
+
+/* d s where s decays faster than d grows: 0 where d is infinite. d is limited to a range that the
+ * decay does not reach, so that no derivative is infinity times 0. */
+static const elementwise_numbers tail_range = { -1e4, 1e4 };
+
+FUSED(tail_mul, clamp_backward(ct_mul(e, s), d, tail_range), tail_mul(d, e, NULL))
 
 /* ---- one operand ---- */
 
@@ -214,12 +222,28 @@ OF_INPUT(clamp, FLOATS, clamp_backward(d, x, p))
 OF_INPUT(softplus, FLOATS, ct_mul(d, ct_sigmoid(x)))
 /* 2 / sqrt(pi) exp(-x^2) */
 OF_INPUT(erf, FLOATS,
-         ct_mul(d, ct_mul_scalar(ct_exp(ct_neg(ct_square(x))), 1.12837916709551257390)))
+         ct_mul(d, ct_mul_scalar(ct_exp(ct_neg(tail_mul(x, x, NULL))), 1.12837916709551257390)))
 OF_OUTPUT(floor, FLOATS, zeros_of(d))
 OF_OUTPUT(ceil, FLOATS, zeros_of(d))
 OF_OUTPUT(round, FLOATS, zeros_of(d))
-OF_INPUT(pow_scalar, FLOATS,
-         p[0] == 0 ? zeros_of(d) : ct_mul(d, ct_mul_scalar(ct_pow_scalar(x, p[0] - 1), p[0])))
+
+static ct_tensor *op_scaled_pow(ct_tensor *x, const double *p); /* p[1] x^p[0] */
+
+/* d times the derivative of factor x^p. The kernel of a product looks after a power that overflows or
+ * underflows where its product does not; a usual factor needs no such care. */
+static ct_tensor *pow_scalar_slope(ct_tensor *d, ct_tensor *x, double p, double factor)
+{
+    double f = p * factor;
+
+    if (f == 0)
+        return zeros_of(d);
+    if (fabs(f) >= 1 && fabs(f) <= 16)
+        return ct_mul(d, ct_mul_scalar(ct_pow_scalar(x, p - 1), f));
+    return ct_mul(d, op_scaled_pow(x, (elementwise_numbers){ p - 1, f }));
+}
+
+OF_INPUT_AS(scaled_pow, pow_scalar, FLOATS, pow_scalar_slope(d, x, p[0], p[1]))
+OF_INPUT(pow_scalar, FLOATS, pow_scalar_slope(d, x, p[0], 1))
 
 /* y log(s) for y = s^x. For s = 0, y is 0, 1 or infinite, and the derivative is 0 where x >= 0, its
  * limit, and -inf elsewhere. */
@@ -233,17 +257,21 @@ static ct_tensor *scalar_pow_slope(ct_tensor *d, ct_tensor *y, double s)
 }
 
 OF_OUTPUT_AS(scalar_pow, rpow_scalar, FLOATS, scalar_pow_slope(d, y, p[0]))
-OF_INPUT_AS(scalar_div, rdiv_scalar, FLOATS, ct_mul(d, ct_rdiv_scalar(ct_square(x), -p[0])))
+
+/* -s / x^2, and its derivative 2 s / x^3 */
+OF_INPUT_AS(scalar_div_slope, rdiv_scalar, FLOATS,
+            ct_mul(d, ct_mul_scalar(ct_div(op_scalar_div_slope(x, p), x), -2)))
+OF_INPUT_AS(scalar_div, rdiv_scalar, FLOATS, ct_mul(d, op_scalar_div_slope(x, p)))
 
 /* elu (Clevert et al., 2015): 1 above 0, alpha exp(x) below */
-OF_INPUT(elu, FLOATS, ct_where(ct_lt(x, zeros_of(x)), ct_mul(d, ct_mul_scalar(ct_exp(x), p[0])), d))
+OF_INPUT(elu, FLOATS, elu_backward(d, x, p))
 
 /* silu, x s for s = sigmoid(x) (Elfwing et al., 2017): s (1 + x (1 - s)) */
 static ct_tensor *silu_slope(ct_tensor *x)
 {
     ct_tensor *s = ct_sigmoid(x);
 
-    return ct_mul(s, ct_add_scalar(ct_mul(x, ct_rsub_scalar(s, 1)), 1));
+    return ct_mul(s, ct_add_scalar(tail_mul(x, ct_rsub_scalar(s, 1), NULL), 1));
 }
 
 OF_INPUT(silu, FLOATS, ct_mul(d, silu_slope(x)))
@@ -255,9 +283,9 @@ static ct_tensor *gelu_slope(ct_tensor *x)
     ct_tensor *cdf =
         ct_add_scalar(ct_mul_scalar(ct_erf(ct_mul_scalar(x, 0.70710678118654752440)), 0.5), 0.5);
     ct_tensor *pdf =
-        ct_mul_scalar(ct_exp(ct_mul_scalar(ct_square(x), -0.5)), 0.39894228040143267794);
+        ct_mul_scalar(ct_exp(ct_mul_scalar(tail_mul(x, x, NULL), -0.5)), 0.39894228040143267794);
 
-    return ct_add(cdf, ct_mul(x, pdf));
+    return ct_add(cdf, tail_mul(x, pdf, NULL));
 }
 
 OF_INPUT(gelu, FLOATS, ct_mul(d, gelu_slope(x)))
@@ -476,43 +504,78 @@ static ct_tensor *extreme_share(ct_tensor *d, ct_tensor *a, ct_tensor *b, ct_ten
 /* The derivatives of a^b are kernels with rules for the edges: b a^(b - 1) by a is 0 where b = 0,
  * for every a; a^b log(a) by b is 0 where a = 0 and b >= 0, its limit. The functions below are their
  * derivatives in turn. */
+static ct_tensor *pow_base(ct_tensor *d, ct_tensor *s, const double *p);
+
+/* Where a^b is 0 for an infinite a or b, all derivatives are 0, their limit. */
+typedef struct pow_parts {
+    ct_tensor *zero, *one; /* scalars */
+    ct_tensor *vanishes;   /* bool: such operands with a >= 0 */
+    ct_tensor *base;       /* a, and 1 for them */
+} pow_parts;
+
+static bool pow_parts_of(ct_tensor *a, ct_tensor *b, pow_parts *p)
+{
+    if (!a || !b)
+        return false;
+    p->zero = ct_zeros(CT_SCALAR, a->dtype, a->device);
+    p->one = ct_ones(CT_SCALAR, a->dtype, a->device);
+    p->vanishes = ct_logical_not(ct_logical_and(ct_isfinite(a), ct_isfinite(b)));
+    p->vanishes = ct_logical_and(p->vanishes,
+                                 ct_logical_and(ct_ge(a, p->zero), ct_eq(ct_pow(a, b), p->zero)));
+    p->base = ct_where(p->vanishes, p->one, a);
+    return p->base != NULL;
+}
 
 /* e by both: a^(b - 1) (1 + b log(a)). b log(a) is 0 where b = 0, for every a; the whole is 0 where
  * a = 0 and b > 1, its limit. */
 static ct_tensor *pow_mixed(ct_tensor *e, ct_tensor *a, ct_tensor *b)
 {
-    ct_tensor *logs = ct_log(a), *zero = zeros_of(b), *one, *none, *turn, *power;
+    ct_tensor *logs, *none, *turn, *power;
+    pow_parts p;
 
-    if (!logs || !zero)
+    if (!e || !pow_parts_of(a, b, &p))
         return NULL;
-    one = ct_ones(CT_SCALAR, a->dtype, a->device);
-    none = ct_logical_and(ct_eq(b, zero), ct_logical_not(ct_isfinite(logs)));
-    turn = ct_add(ct_where(none, zero, ct_mul(b, ct_where(none, one, logs))), one);
-    power = ct_pow(a, ct_sub(b, one));
-    none = ct_logical_and(ct_eq(a, zeros_of(a)), ct_gt(b, one));
-    return ct_mul(e, ct_where(none, zeros_of(power), ct_mul(power, ct_where(none, one, turn))));
+    logs = ct_log(p.base);
+    none = ct_logical_and(ct_eq(b, p.zero), ct_logical_not(ct_isfinite(logs)));
+    turn = ct_add(ct_where(none, p.zero, ct_mul(b, ct_where(none, p.one, logs))), p.one);
+    power = ct_pow(p.base, ct_sub(b, p.one));
+    none = ct_logical_and(ct_eq(turn, ct_full(CT_SCALAR, INFINITY, e->dtype, e->device)),
+                          ct_eq(power, p.zero)); /* 0 < b < 1, a = inf */
+    none = ct_logical_or(none, ct_logical_and(ct_eq(a, p.zero), ct_gt(b, p.one)));
+    none = ct_logical_or(none, p.vanishes);
+    return ct_mul(e, ct_where(none, p.zero, ct_mul(power, ct_where(none, p.one, turn))));
 }
 
-/* e by a twice: b (b - 1) a^(b - 2). It is 0 where b is 0 or 1, for every a. */
+/* e by a twice: b (b - 1) a^(b - 2). It is 0 where b is 0 or 1, for every a. The power may overflow
+ * where its product with a small b does not. */
 static ct_tensor *pow_base_twice(ct_tensor *e, ct_tensor *a, ct_tensor *b)
 {
-    ct_tensor *factor = ct_mul(b, ct_sub_scalar(b, 1)), *power = ct_pow(a, ct_sub_scalar(b, 2));
-    ct_tensor *none =
-        factor ? ct_logical_and(ct_eq(factor, zeros_of(factor)), ct_logical_not(ct_isfinite(power)))
-               : NULL;
+    ct_tensor *factor, *power, *none, *beyond, *divided;
+    pow_parts p;
 
-    return ct_mul(e, ct_where(none, zeros_of(power), ct_mul(factor, power)));
+    if (!pow_parts_of(a, b, &p))
+        return NULL;
+    factor = ct_mul(b, ct_sub(b, p.one));
+    power = ct_pow(p.base, ct_sub_scalar(b, 2));
+    beyond = ct_logical_not(ct_isfinite(power));
+    none = ct_logical_or(ct_logical_and(ct_eq(factor, p.zero), beyond), p.vanishes);
+    beyond = ct_logical_and(beyond, ct_isfinite(factor));
+    divided = ct_mul(ct_div(pow_base(p.base, b, NULL), p.base), ct_sub(b, p.one));
+    divided =
+        ct_where(ct_logical_and(beyond, ct_isfinite(divided)), divided, ct_mul(factor, power));
+    return ct_mul(e, ct_where(none, p.zero, divided));
 }
 
 /* e by b twice: a^b log(a)^2. It is 0 where a = 0 and b >= 0, its limit for b > 0. */
 static ct_tensor *pow_exponent_twice(ct_tensor *e, ct_tensor *a, ct_tensor *b)
 {
-    ct_tensor *zero = zeros_of(a), *flat, *base;
+    ct_tensor *flat, *base;
+    pow_parts p;
 
-    if (!zero)
+    if (!pow_parts_of(a, b, &p))
         return NULL;
-    flat = ct_logical_and(ct_eq(a, zero), ct_ge(b, zeros_of(b)));
-    base = ct_where(flat, ct_add_scalar(zero, 1), a);
+    flat = ct_logical_and(ct_eq(a, p.zero), ct_ge(b, p.zero));
+    base = ct_where(flat, p.one, p.base);
     return ct_mul(e, ct_mul(ct_pow(base, b), ct_square(ct_log(base))));
 }
 

@@ -8,7 +8,8 @@
  * dtypes: f32 and f64; a line that says "numbers" takes i32 and i64 too, whose arithmetic wraps
  * around. Any other dtype raises CT_ERR_DTYPE. In the derivatives, d is the gradient of the output,
  * y the output; dx, da and db are the gradients of the operands, summed over the axes that were
- * broadcast. */
+ * broadcast. At infinity a result or a derivative is its limit where it has one: ct_silu and ct_gelu
+ * of -inf are 0, and so are their derivatives. */
 #ifndef COTANGENT_AUTOGRAD_OPS_ELEMENTWISE_H
 #define COTANGENT_AUTOGRAD_OPS_ELEMENTWISE_H
 

@@ -59,33 +59,150 @@ static ct_tensor *statistics_compose(const char *function, const ct_op *op, ct_t
     return v ? cti_record1_with(op, x, y, &r, sizeof r) : NULL;
 }
 
+/* ---- rows of very large or very small numbers ----
+ *
+ * Squares overflow and underflow where the root of their sum does not. Rows whose largest |x| is
+ * beyond these limits are multiplied by a power of two, and the result is divided by it; for other
+ * rows the factor is 1 and no bit changes. On the CPU the results of the plain formula show whether
+ * any row needs it. An asynchronous device is not waited for: it always multiplies. */
+typedef struct statistics_range {
+    double low, high;       /* of the largest |x| */
+    double up, down;        /* the factors for smaller and for larger rows */
+    double least, most;     /* results of the plain formula that are right */
+    double smallest, above; /* what a sum of powers must not be below, or above */
+} statistics_range;
+
+static statistics_range statistics_range_of(ct_dtype dtype)
+{
+    static const statistics_range f32 = { 0x1p-60, 0x1p60, 0x1p100, 0x1p-100,
+                                          0x1p-48, 0x1p59, 0x1p-96, 0x1p126 };
+    static const statistics_range f64 = { 0x1p-480, 0x1p480, 0x1p700,  0x1p-700,
+                                          0x1p-460, 0x1p479, 0x1p-960, 0x1p1022 };
+
+    return dtype == CT_F32 ? f32 : f64;
+}
+
+/* True if all of y, a contiguous tensor, lie in low..high; on an asynchronous device false. */
+static bool statistics_all_within(const ct_tensor *y, double low, double high)
+{
+    const void *values;
+    int64_t i;
+    int out = 0;
+
+    if (cti_backend_of(y->device)->async || !y->contiguous)
+        return false;
+    values = cti_data(y);
+    if (y->dtype == CT_F32) {
+        const float *v = values, least = (float)low, most = (float)high;
+
+        for (i = 0; i < y->numel; i++)
+            out |= !((v[i] >= least) & (v[i] <= most));
+    } else {
+        const double *v = values;
+
+        for (i = 0; i < y->numel; i++)
+            out |= !((v[i] >= low) & (v[i] <= high));
+    }
+    return !out;
+}
+
+static ct_tensor *statistics_number(const ct_tensor *like, double v)
+{
+    return ct_full(CT_SCALAR, v, like->dtype, like->device);
+}
+
+/* The largest |x| (the smallest) of each row, without history; its axes are kept. */
+static ct_tensor *statistics_extreme(cti_reduce_op op, ct_tensor *x, int mask)
+{
+    ct_tensor *size = ct_abs(ct_detach(x));
+
+    return size ? cti_reduce_extreme("ct_norm", op, size, mask, true) : NULL;
+}
+
+/* The factor of each row: 1, or a power of two. Its axes are kept. */
+static ct_tensor *statistics_factor(ct_tensor *x, int mask)
+{
+    statistics_range r = statistics_range_of(x->dtype);
+    ct_tensor *most, *small, *large;
+
+    if (x->numel == 0)
+        return statistics_number(x, 1);
+    most = statistics_extreme(CTI_MAX, x, mask);
+    small = ct_logical_and(ct_lt(most, statistics_number(x, r.low)),
+                           ct_gt(most, statistics_number(x, 0)));
+    large = ct_logical_and(ct_gt(most, statistics_number(x, r.high)), ct_isfinite(most));
+    return ct_where(small, statistics_number(x, r.up),
+                    ct_where(large, statistics_number(x, r.down), statistics_number(x, 1)));
+}
+
 /* x minus its mean. */
 static ct_tensor *statistics_centre(ct_tensor *x, int mask)
 {
-    return ct_sub(x, cti_reduce_mean("ct_var", x, mask, true));
+    return x ? ct_sub(x, cti_reduce_mean("ct_var", x, mask, true)) : NULL;
 }
 
 /* ---- var and std ---- */
 
+/* of x times factor, unless that is NULL */
+static ct_tensor *var_of(ct_tensor *x, const statistics_attributes *r, ct_tensor *factor)
+{
+    ct_tensor *squares, *y;
+
+    squares = ct_square(statistics_centre(factor ? ct_mul(x, factor) : x, r->mask));
+    y = ct_div_scalar(cti_reduce_sum("ct_var", squares, r->mask, true), r->number);
+    if (r->root)
+        return factor ? ct_div(ct_sqrt(y), factor) : ct_sqrt(y);
+    return factor ? ct_div(ct_div(y, factor), factor) : y;
+}
+
+static bool var_is_ordinary(const ct_tensor *y, bool root)
+{
+    statistics_range r = statistics_range_of(y->dtype);
+
+    return root ? statistics_all_within(y, r.least, r.most)
+                : statistics_all_within(y, r.least * r.least, r.most * r.most);
+}
+
 static ct_tensor *var_forward(ct_tensor *x, const statistics_attributes *r)
 {
-    ct_tensor *squares = ct_square(statistics_centre(x, r->mask));
-    ct_tensor *y = ct_div_scalar(cti_reduce_sum("ct_var", squares, r->mask, false), r->number);
+    ct_tensor *y = cti_backend_of(x->device)->async ? NULL : var_of(x, r, NULL);
 
-    return r->root ? ct_sqrt(y) : y;
+    if (y && var_is_ordinary(y, r->root))
+        return y;
+    return var_of(x, r, statistics_factor(x, r->mask));
 }
+
+static ct_tensor *statistics_var(const char *function, bool root, ct_tensor *x, int mask,
+                                 double correction, bool keepdim);
 
 static void var_grad(ct_node *n, ct_tensor *const *dout)
 {
     const statistics_attributes *r = ct_node_attributes(n);
-    ct_tensor *x = ct_node_input(n, 0), *y = ct_node_output(n, 0), *d = dout[0];
+    ct_tensor *x = ct_node_input(n, 0), *y = ct_node_output(n, 0), *d, *factor = NULL;
+    ct_shape kept;
 
     if (!x || !y)
         return;
-    d = r->root ? statistics_divide(d, y) : ct_mul_scalar(d, 2);
-    ct_node_add_grad(n, 0,
-                     ct_mul(cti_reduce_spread(ct_div_scalar(d, r->number), x->shape, r->mask),
-                            statistics_centre(x, r->mask)));
+    kept = cti_reduce_shape(&x->shape, r->mask, true);
+    d = ct_reshape(dout[0], kept);
+    if (!var_is_ordinary(y, r->root)) {
+        factor = statistics_factor(x, r->mask);
+        x = ct_mul(x, factor);
+        if (!x)
+            return;
+    }
+    if (!r->root) {
+        d = ct_mul_scalar(d, 2);
+    } else if (factor) { /* std is the same function of the multiplied x */
+        double n_of_row = (double)cti_reduce_count(&x->shape, r->mask);
+
+        d = statistics_divide(
+            d, statistics_var("ct_std", true, x, r->mask, n_of_row - r->number, true));
+    } else {
+        d = statistics_divide(d, ct_reshape(y, kept));
+    }
+    d = ct_mul(ct_expand(ct_div_scalar(d, r->number), x->shape), statistics_centre(x, r->mask));
+    ct_node_add_grad(n, 0, r->root || !factor ? d : ct_div(d, factor));
 }
 
 static const ct_op var_op = { .name = "ct_var",
@@ -157,20 +274,65 @@ ct_tensor *ct_std_axis(ct_tensor *x, int axis, double correction, bool keepdim)
 
 /* ---- norm ---- */
 
+/* of x times factor, unless that is NULL */
+static ct_tensor *norm_euclidean(ct_tensor *x, int mask, ct_tensor *factor)
+{
+    ct_tensor *squares = ct_square(factor ? ct_mul(x, factor) : x);
+    ct_tensor *y = ct_sqrt(cti_reduce_sum("ct_norm", squares, mask, true));
+
+    return factor ? ct_div(y, factor) : y;
+}
+
+static bool norm_is_ordinary(const ct_tensor *y)
+{
+    statistics_range r = statistics_range_of(y->dtype);
+
+    return statistics_all_within(y, r.least, r.most);
+}
+
+static ct_tensor *norm_sum(ct_tensor *x, const statistics_attributes *r)
+{
+    return cti_reduce_sum("ct_norm", ct_pow_scalar(x, r->number), r->mask, true);
+}
+
+/* For p other than 0, 1 and 2. Where the sum of powers is out of range, |x| is divided by its
+ * largest element (its smallest, for a negative p) first. */
+static ct_tensor *norm_power(ct_tensor *x, const statistics_attributes *r)
+{
+    statistics_range range = statistics_range_of(x->dtype);
+    double p = r->number;
+    ct_tensor *size = ct_abs(x), *sum = norm_sum(size, r), *most, *none, *scaled, *right;
+
+    if (!sum)
+        return NULL;
+    if (x->numel == 0 || statistics_all_within(sum, range.smallest, range.above))
+        return ct_pow_scalar(sum, 1 / p);
+    most = statistics_extreme(p > 0 ? CTI_MAX : CTI_MIN, x, r->mask);
+    none = ct_logical_or(ct_logical_not(ct_isfinite(most)), ct_eq(most, statistics_number(x, 0)));
+    scaled = norm_sum(ct_div(size, ct_where(none, statistics_number(x, 1), most)), r);
+    scaled = ct_mul(most, ct_pow_scalar(scaled, 1 / p));
+    right = ct_logical_and(ct_ge(sum, statistics_number(x, range.smallest)),
+                           ct_le(sum, statistics_number(x, range.above)));
+    return ct_where(ct_logical_or(right, none), ct_pow_scalar(sum, 1 / p), scaled);
+}
+
 static ct_tensor *norm_forward(ct_tensor *x, const statistics_attributes *r)
 {
-    double p = r->number;
-    ct_tensor *terms, *sum;
+    ct_tensor *y;
 
-    if (p == 0)
-        terms = ct_cast(ct_ne(x, ct_zeros_like(x)), x->dtype);
-    else
-        terms = p == 2 ? ct_square(x) : ct_abs(x);
-    if (p != 0 && p != 1 && p != 2)
-        terms = ct_pow_scalar(terms, p);
-    sum = cti_reduce_sum("ct_norm", terms, r->mask, false);
-    return p == 0 || p == 1 ? sum : p == 2 ? ct_sqrt(sum) : ct_pow_scalar(sum, 1 / p);
+    if (r->number == 0)
+        return cti_reduce_sum("ct_norm", ct_cast(ct_ne(x, ct_zeros_like(x)), x->dtype), r->mask,
+                              false);
+    if (r->number == 1)
+        return cti_reduce_sum("ct_norm", ct_abs(x), r->mask, false);
+    if (r->number != 2)
+        return norm_power(x, r);
+    y = cti_backend_of(x->device)->async ? NULL : norm_euclidean(x, r->mask, NULL);
+    return y && norm_is_ordinary(y) ? y : norm_euclidean(x, r->mask, statistics_factor(x, r->mask));
 }
+
+static ct_tensor *statistics_norm(const char *function, ct_tensor *x, double p, int mask,
+                                  bool keepdim);
 
 /* (|x| / y)^(p - 1). It is 1 where x is 0 (sign(x) makes the derivative 0 there) and 0 where y is
  * 0. */
@@ -184,25 +346,45 @@ static ct_tensor *norm_slope(ct_tensor *x, ct_tensor *y, double p)
     return ct_where(flat, zero, ct_pow_scalar(ratio, p - 1));
 }
 
+static ct_tensor *statistics_norm(const char *function, ct_tensor *x, double p, int mask,
+                                  bool keepdim);
+
+/* Rows out of range are multiplied by a factor, which changes no derivative. y, computed anew of
+ * these, has all its digits, also where it is subnormal. */
 static void norm_grad(ct_node *n, ct_tensor *const *dout)
 {
     const statistics_attributes *r = ct_node_attributes(n);
-    ct_tensor *x = ct_node_input(n, 0), *y = ct_node_output(n, 0), *d = dout[0], *slope;
+    ct_tensor *x = ct_node_input(n, 0), *y = ct_node_output(n, 0), *d, *slope;
+    double p = r->number;
+    ct_shape kept;
 
     if (!x || !y)
         return;
-    if (r->number == 0) {
+    if (p == 0) {
         ct_node_add_grad(n, 0, ct_zeros_like(x));
-    } else if (r->number == 2) {
-        ct_node_add_grad(n, 0,
-                         ct_mul(x, cti_reduce_spread(statistics_divide(d, y), x->shape, r->mask)));
-    } else {
-        slope = ct_sign(x);
-        if (r->number != 1)
-            slope =
-                ct_mul(slope, norm_slope(x, cti_reduce_spread(y, x->shape, r->mask), r->number));
-        ct_node_add_grad(n, 0, ct_mul(cti_reduce_spread(d, x->shape, r->mask), slope));
+        return;
     }
+    kept = cti_reduce_shape(&x->shape, r->mask, true);
+    d = ct_reshape(dout[0], kept);
+    if (p == 1) {
+        ct_node_add_grad(n, 0, ct_mul(ct_expand(d, x->shape), ct_sign(x)));
+        return;
+    }
+    if (norm_is_ordinary(y)) {
+        y = ct_reshape(y, kept);
+    } else {
+        x = ct_mul(x, statistics_factor(x, r->mask));
+        y = x ? statistics_norm("ct_norm", x, p, r->mask, true) : NULL;
+    }
+    if (!x || !y)
+        return;
+    if (p == 2) {
+        d = ct_mul(x, ct_expand(statistics_divide(d, y), x->shape));
+    } else {
+        slope = ct_mul(ct_sign(x), norm_slope(x, ct_expand(y, x->shape), p));
+        d = ct_mul(ct_expand(d, x->shape), slope);
+    }
+    ct_node_add_grad(n, 0, d);
 }
 
 static const ct_op norm_op = { .name = "ct_norm",

@@ -13,6 +13,9 @@
 #define INDEPENDENT _Pragma("GCC ivdep")
 #endif
 
+/* for what a loop rarely needs */
+#define OUT_OF_LINE __attribute__((noinline, cold))
+
 /* of a vector register; wider vectors compile to scalar code */
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
@@ -61,6 +64,9 @@
 #define M_f32_pow powf
 #define M_f32_remainder cti_remainder_f32
 #define M_f32_floor_divide cti_floor_divide_f32
+#define M_f32_times_pow times_pow_f32
+#define M_f32_pow_log pow_log_f32
+#define M_f32_div_slope div_slope_f32
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
 #include "tensor/cpu/loops_loss.h"
@@ -106,6 +112,9 @@
 #define M_f64_pow pow
 #define M_f64_remainder cti_remainder_f64
 #define M_f64_floor_divide cti_floor_divide_f64
+#define M_f64_times_pow times_pow_f64
+#define M_f64_pow_log pow_log_f64
+#define M_f64_div_slope div_slope_f64
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
 #include "tensor/cpu/loops_loss.h"

@@ -1,0 +1,499 @@
+/* test_edges.c - values and derivatives of ops at the edges of their domains (zeros, subnormals,
+ * numbers near 1, the largest, infinities, NaN), against the right numbers in
+ * tests/torch/edges.txt. edges.py there has the format, where the numbers come from, and the rules
+ * for points where a function has no derivative.
+ *
+ * An infinity and a NaN must be one; the sign of a zero is not compared. A finite number may be off
+ * by `ulps` units of the last place of the right one, and by `slack`, in units of the dtype's
+ * epsilon, where an op is computed as the difference of larger numbers. make check takes each third
+ * number, make check-full all. */
+#include "tests/cases.h"
+#include "tests/harness.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cotangent.h>
+
+#define MOST_NUMBERS 2048
+#define MOST_LISTS 128
+/* Operands beyond it do not widen what is allowed: the results there are 0, 1 or large. */
+static const double edge_far = 1e3;
+
+#define MOST_SHOWN 12 /* failures of one line of the file */
+
+typedef struct edge_numbers {
+    int count;
+    double at[MOST_NUMBERS];
+    bool open[MOST_NUMBERS]; /* not compared */
+} edge_numbers;
+
+/* A line of operands. */
+typedef struct edge_list {
+    char name[16];
+    edge_numbers n;
+} edge_list;
+
+/* What an op may be off: [0] values, [1] first derivatives, [2] second ones. */
+typedef struct edge_tolerance {
+    const char *name;
+    double ulps[3], slack[3];
+    bool of_first; /* slack is in proportion to the first operand where that is larger than 1 */
+    double lost;   /* results below so many of the smallest subnormal number may be 0; 0: 3 */
+    bool power;    /* ulps by the logarithm of the first operand: an exponent b - 1 is rounded */
+} edge_tolerance;
+
+/* cti_sigmoidf is 0 where the result is subnormal. */
+#define NO_SUBNORMALS 8388608.0
+
+static const edge_tolerance edge_tolerances[] = {
+    /* 1 - y^2, y (1 - y) and y + 1 for y near 1 or -1 */
+    { "ct_tanh", { 4, 4, 8 }, { 0, 4, 8 }, false, 0, false },
+    { "ct_sigmoid", { 4, 8, 16 }, { 0, 2, 2 }, false, NO_SUBNORMALS, false },
+    { "ct_softplus", { 4, 8, 16 }, { 0, 0, 2 }, false, NO_SUBNORMALS, false },
+    { "ct_silu", { 4, 8, 16 }, { 0, 2, 4 }, true, NO_SUBNORMALS, false },
+    { "ct_glu", { 4, 8, 16 }, { 0, 2, 4 }, true, NO_SUBNORMALS, false },
+    { "ct_expm1", { 4, 8, 16 }, { 0, 1, 1 }, false, 0, false },
+    /* 1 + erf for erf near -1; exp(-x^2) has x^2 / 2 times the rounding of x^2 */
+    { "ct_gelu", { 4, 8, 64 }, { 2, 4, 8 }, true, 0, false },
+    { "ct_erf", { 4, 64, 64 }, { 0, 0, 0 }, false, 0, false },
+    /* the power underflows before its product with log(s) does */
+    { "ct_rpow_scalar", { 4, 8, 16 }, { 0, 0, 0 }, false, 1e4, false },
+    { "ct_pow", { 4, 8, 16 }, { 0, 0, 0 }, false, 0, true },
+    { NULL, { 4, 8, 16 }, { 0, 0, 0 }, false, 0, false },
+};
+
+static struct {
+    edge_list lists[MOST_LISTS];
+    int lists_count;
+    ct_dtype dtype;
+    int64_t cases; /* compared: distinct (op, dtype, operands, order) */
+    int64_t wrong;
+    int step, phase; /* of each `step` numbers of a line, number `phase` */
+} edges;
+
+static const op_row *edge_row(const char *name)
+{
+    int t, r;
+
+    for (t = 0; op_tables[t]; t++)
+        for (r = 0; op_tables[t][r].name; r++)
+            if (strcmp(op_tables[t][r].name, name) == 0)
+                return &op_tables[t][r];
+    ck_abort_msg("edges.txt has %s, the tables have not", name);
+    return NULL;
+}
+
+static const edge_tolerance *edge_tolerance_of(const char *name)
+{
+    const edge_tolerance *t = edge_tolerances;
+
+    while (t->name && strcmp(t->name, name) != 0)
+        t++;
+    return t;
+}
+
+/* ---- the file ---- */
+
+/* "3*0 1.5 ? inf" */
+static void edge_read_numbers(char *text, edge_numbers *n)
+{
+    char *word, *star, *save = NULL;
+
+    n->count = 0;
+    for (word = strtok_r(text, " \n", &save); word; word = strtok_r(NULL, " \n", &save)) {
+        int times = 1;
+
+        star = strchr(word, '*');
+        if (star) {
+            times = atoi(word);
+            word = star + 1;
+        }
+        for (; times > 0; times--) {
+            ck_assert_int_lt(n->count, MOST_NUMBERS);
+            n->open[n->count] = word[0] == '?';
+            n->at[n->count++] = strtod(word, NULL);
+        }
+    }
+}
+
+static ct_dtype edge_read_dtype(const char *word)
+{
+    ck_assert(strcmp(word, "f32") == 0 || strcmp(word, "f64") == 0);
+    return word[1] == '3' ? CT_F32 : CT_F64;
+}
+
+static const edge_numbers *edge_list_named(const char *name)
+{
+    int i;
+
+    for (i = 0; i < edges.lists_count; i++)
+        if (strcmp(edges.lists[i].name, name) == 0)
+            return &edges.lists[i].n;
+    ck_abort_msg("no list %s", name);
+    return NULL;
+}
+
+/* ---- comparison ---- */
+
+/* One number of a line: what is it, for messages. */
+typedef struct edge_place {
+    const char *name, *key;
+    const double *p; /* the op's numbers */
+    int operands;
+    double operand[3];
+} edge_place;
+
+static void edge_wrong(const edge_place *at, double got, double want, double allowed)
+{
+    char text[160] = "";
+    size_t n = 0;
+    int k;
+
+    for (k = 0; k < at->operands; k++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%.9g", k ? ", " : "", at->operand[k]);
+    printf("%s %s(%s; %g, %g), %s: %.17g, right is %.17g (off by at most %.3g)\n",
+           ct_dtype_name(edges.dtype), at->name, text, at->p[0], at->p[1], at->key, got, want,
+           allowed);
+    edges.wrong++;
+}
+
+static double edge_epsilon(void)
+{
+    return edges.dtype == CT_F32 ? (double)FLT_EPSILON : DBL_EPSILON;
+}
+
+/* So many units of the smallest subnormal number: what rounding may cost there. 0: 3. */
+static double edge_floor(double lost)
+{
+    return (edges.dtype == CT_F32 ? 0x1p-149 : 0x1p-1074) * (lost > 0 ? lost : 3);
+}
+
+static bool edge_is_right(double got, double want, double allowed)
+{
+    if (isnan(want) || isinf(want))
+        return isnan(want) ? isnan(got) : got == want;
+    if (isinf(got)) /* may be, if what is allowed overflows */
+        return allowed > (edges.dtype == CT_F32 ? (double)FLT_MAX : DBL_MAX);
+    return fabs(got - want) <= allowed;
+}
+
+/* ---- elementwise ops ---- */
+
+/* A call: an op with its operands as leaves. */
+typedef struct edge_call {
+    const op_row *row;
+    op_draw draw; /* the op's numbers */
+    int operands;
+    const edge_numbers *list[2];
+    int count; /* of results */
+    ct_tensor *leaf[2], *y, *first[2], *second[2][2];
+} edge_call;
+
+static double edge_operand(const edge_call *c, int k, int i)
+{
+    int wide = c->operands > 1 ? c->list[1]->count : 1;
+
+    return k ? c->list[1]->at[i % wide] : c->list[0]->at[i / wide];
+}
+
+static ct_tensor *edge_leaf(const double *values, int count)
+{
+    ct_tensor *t = ct_from_data(values, CT_SHAPE(count), CT_F64, CT_CPU);
+
+    return ct_set_requires_grad(ct_to(ct_cast(t, edges.dtype), DEVICE), true);
+}
+
+/* The gradient of sum(y) by x, with history; zeros if y does not depend on x. */
+static ct_tensor *edge_derivative(ct_tensor *y, ct_tensor *x)
+{
+    ct_tensor *g = NULL, *ones = ct_ones_like(y);
+
+    if (!ct_tensor_requires_grad(y))
+        return ct_zeros_like(x);
+    ck_assert_msg(ct_grad(1, &y, 1, &x, &ones, true, &g) == CT_OK, "%s", ct_error_message());
+    return g;
+}
+
+static ct_tensor *edge_value(edge_call *c)
+{
+    ct_tensor *both;
+
+    if (strcmp(c->row->name, "ct_glu") != 0)
+        return op_call(c->row, &c->draw, c->leaf);
+    both = ct_cat(2, c->leaf, 0);
+    return ct_glu(both, 0);
+}
+
+static void edge_run(edge_call *c)
+{
+    double values[MOST_NUMBERS];
+    int i, k, j;
+
+    for (k = 0; k < c->operands; k++) {
+        for (i = 0; i < c->count; i++)
+            values[i] = edge_operand(c, k, i);
+        c->leaf[k] = edge_leaf(values, c->count);
+    }
+    c->draw.count = c->operands;
+    c->y = edge_value(c);
+    ck_assert_msg(c->y != NULL, "%s: %s", c->row->name, ct_error_message());
+    for (k = 0; k < c->operands && !c->row->no_gradient; k++) {
+        c->first[k] = edge_derivative(c->y, c->leaf[k]);
+        for (j = 0; j < c->operands; j++)
+            c->second[k][j] = edge_derivative(c->first[k], c->leaf[j]);
+    }
+}
+
+/* |log |a||, at least 1 */
+static double edge_log(double a)
+{
+    return a == 0 || !isfinite(a) ? 1 : fmax(1, fabs(log(fabs(a))));
+}
+
+static void edge_compare(const edge_call *c, const char *key, ct_tensor *t, int order,
+                         const edge_numbers *want)
+{
+    const edge_tolerance *may = edge_tolerance_of(c->row->name);
+    edge_place at = { c->row->name, key, c->draw.p, c->operands, { 0 } };
+    double *got = values_of(t), allowed, size, logs;
+    int64_t wrong = edges.wrong;
+    int i, k;
+
+    ck_assert_int_eq(want->count, c->count);
+    ck_assert_int_eq(ct_numel(t), c->count);
+    for (i = edges.phase; i < c->count && edges.wrong < wrong + MOST_SHOWN; i += edges.step) {
+        for (k = 0; k < c->operands; k++)
+            at.operand[k] = edge_operand(c, k, i);
+        size = fmin(fmax(1, fabs(at.operand[0])), edge_far);
+        logs = may->power ? edge_log(at.operand[0]) : 1;
+        allowed = may->ulps[order] * logs * edge_epsilon() * fabs(want->at[i]) +
+                  may->slack[order] * edge_epsilon() * (may->of_first ? size : 1) +
+                  edge_floor(may->lost) * size * logs * logs;
+        if (want->open[i])
+            continue;
+        if (!edge_is_right(got[i], want->at[i], allowed))
+            edge_wrong(&at, got[i], want->at[i], allowed);
+        edges.cases++;
+    }
+    free(got);
+}
+
+/* The results by their key: y; x xx; a b aa ab bb. A mixed derivative is compared in both orders. */
+static void edge_compare_key(const edge_call *c, const char *key, const edge_numbers *want)
+{
+    int k = key[0] == 'b', j = key[1] == 'b';
+
+    if (key[0] == 'y')
+        edge_compare(c, key, c->y, 0, want);
+    else if (key[1] == '\0')
+        edge_compare(c, key, c->first[k], 1, want);
+    else
+        edge_compare(c, key, c->second[k][j], 2, want);
+    if (strcmp(key, "ab") == 0)
+        edge_compare(c, "ba", c->second[1][0], 2, want);
+}
+
+/* "ct_pow f64 L1 L2 ; 2" */
+static void edge_begin(edge_call *c, char *text)
+{
+    char *save = NULL, *word = strtok_r(text, " \n", &save);
+
+    memset(c, 0, sizeof *c);
+    c->row = edge_row(word);
+    edges.dtype = edge_read_dtype(strtok_r(NULL, " \n", &save));
+    c->count = 1;
+    for (word = strtok_r(NULL, " \n", &save); word && *word != ';';
+         word = strtok_r(NULL, " \n", &save)) {
+        c->list[c->operands] = edge_list_named(word);
+        c->count *= c->list[c->operands++]->count;
+    }
+    for (; word && (word = strtok_r(NULL, " \n", &save)) != NULL;)
+        c->draw.p[c->draw.i[0]++] = strtod(word, NULL);
+    edge_run(c);
+}
+
+/* ---- reductions of rows ---- */
+
+typedef struct edge_rows {
+    char name[32];
+    int width;
+    double p[2];
+    edge_numbers in;
+    edge_numbers y;
+    ct_tensor *leaf, *value, *g, *h;
+} edge_rows;
+
+static ct_tensor *edge_reduce(const edge_rows *r, ct_tensor *x)
+{
+    if (strcmp(r->name, "ct_norm_axis") == 0)
+        return ct_norm_axis(x, r->p[0], 1, false);
+    if (strcmp(r->name, "ct_std_axis") == 0)
+        return ct_std_axis(x, 1, r->p[0], false);
+    if (strcmp(r->name, "ct_var_axis") == 0)
+        return ct_var_axis(x, 1, r->p[0], false);
+    ck_assert_str_eq(r->name, "ct_logsumexp_axis");
+    return ct_logsumexp_axis(x, 1, false);
+}
+
+static void edge_rows_run(edge_rows *r)
+{
+    int64_t rows = r->in.count / r->width;
+
+    r->leaf = ct_set_requires_grad(
+        ct_reshape(ct_detach(edge_leaf(r->in.at, r->in.count)), CT_SHAPE(rows, r->width)), true);
+    r->value = edge_reduce(r, r->leaf);
+    r->g = edge_derivative(r->value, r->leaf);
+    r->h = edge_derivative(ct_sum(ct_narrow(r->g, 1, 0, 1)), r->leaf);
+}
+
+/* What a power p, whose inverse is rounded, does to an error. */
+static double edge_power_condition(double p, double y)
+{
+    return 1 + fabs(p) * (1 + (y > 0 ? fabs(log(fmin(y, DBL_MAX))) / 8 : 0));
+}
+
+/* The number in units of which a result of row i may be off: its own size, and for a difference of
+ * numbers theirs. */
+static double edge_row_scale(const edge_rows *r, int order, int64_t i, double want)
+{
+    double y = fabs(r->y.at[i]), most = 0, size = fabs(want), condition;
+    int k;
+
+    for (k = 0; k < r->width; k++)
+        most = fmax(most, fabs(r->in.at[i * r->width + k]));
+    if (strcmp(r->name, "ct_var_axis") == 0)
+        return order == 0 ? y + most * sqrt(y) : order == 1 ? fmax(most, size) : 1;
+    if (strcmp(r->name, "ct_logsumexp_axis") == 0)
+        return order ? 1 : size;
+    if (strcmp(r->name, "ct_norm_axis") == 0) /* (sum)^(1 / p) and (|x| / y)^(p - 1) */
+        condition = isinf(r->p[0]) || r->p[0] == 2 ? 1 : edge_power_condition(r->p[0], y);
+    else
+        condition = y > 0 ? fmax(1, most / y) : 1;
+    return condition * (order == 0 ? y : order == 1 ? fmax(1, size) : fmax(1 / y, size));
+}
+
+static void edge_rows_compare(const edge_rows *r, const char *key, ct_tensor *t, int order,
+                              const edge_numbers *want)
+{
+    edge_place at = { r->name, key, r->p, r->width, { 0 } };
+    int wide = order ? r->width : 1, i, k;
+    double *got = values_of(t);
+    int64_t wrong = edges.wrong;
+
+    ck_assert_int_eq(want->count, ct_numel(t));
+    for (i = edges.phase; i < want->count && edges.wrong < wrong + MOST_SHOWN; i += edges.step) {
+        double allowed = 16 * edge_epsilon() * edge_row_scale(r, order, i / wide, want->at[i]);
+
+        if (want->open[i])
+            continue;
+        for (k = 0; k < r->width; k++)
+            at.operand[k] = r->in.at[i / wide * r->width + k];
+        allowed += edge_floor(0);
+        if (!edge_is_right(got[i], want->at[i], allowed))
+            edge_wrong(&at, got[i], want->at[i], allowed);
+        edges.cases++;
+    }
+    free(got);
+}
+
+/* "ct_std_axis f32 3 1" */
+static void edge_rows_begin(edge_rows *r, char *text)
+{
+    char dtype[8], number[32];
+
+    memset(r, 0, sizeof *r);
+    ck_assert_int_eq(sscanf(text, "%31s %7s %d %31s", r->name, dtype, &r->width, number), 4);
+    edges.dtype = edge_read_dtype(dtype);
+    r->p[0] = strtod(number, NULL);
+    ck_assert_int_le(r->width, 3);
+}
+
+static void edge_rows_key(edge_rows *r, const char *key, const edge_numbers *n)
+{
+    if (strcmp(key, "in") == 0) {
+        r->in = *n;
+        edge_rows_run(r);
+    } else if (strcmp(key, "y") == 0) {
+        r->y = *n;
+        edge_rows_compare(r, key, r->value, 0, n);
+    } else {
+        edge_rows_compare(r, key, key[0] == 'g' ? r->g : r->h, key[0] == 'g' ? 1 : 2, n);
+    }
+}
+
+/* ---- all of the file ---- */
+
+static edge_call edge_current;
+static edge_rows edge_current_rows;
+static bool edge_in_rows;
+
+/* A line that is no comment: its first word, and the rest. */
+static void edge_line(const char *key, char *rest)
+{
+    static edge_numbers n;
+    char name[16], dtype[8];
+    int used;
+
+    if (strcmp(key, "list") == 0) {
+        ck_assert_int_lt(edges.lists_count, MOST_LISTS);
+        ck_assert_int_eq(sscanf(rest, "%15s %7s %n", name, dtype, &used), 2);
+        strcpy(edges.lists[edges.lists_count].name, name);
+        edge_read_numbers(rest + used, &edges.lists[edges.lists_count++].n);
+    } else if (strcmp(key, "op") == 0) {
+        edge_in_rows = false;
+        edge_begin(&edge_current, rest);
+    } else if (strcmp(key, "rows") == 0) {
+        edge_in_rows = true;
+        edge_rows_begin(&edge_current_rows, rest);
+    } else {
+        edge_read_numbers(rest, &n);
+        if (edge_in_rows)
+            edge_rows_key(&edge_current_rows, key, &n);
+        else
+            edge_compare_key(&edge_current, key, &n);
+    }
+}
+
+START_TEST(edges_give_the_right_numbers)
+{
+    FILE *f = fopen(harness_source("tests/torch/edges.txt"), "r");
+    ct_scope all = ct_scope_begin();
+    char *line = NULL, *space;
+    size_t size = 0;
+
+    ck_assert_msg(f != NULL, "cannot open tests/torch/edges.txt");
+    edges.step = harness_count(harness_rounds(31, 3), 1);
+    while (getline(&line, &size, f) > 0) {
+        space = strchr(line, ' ');
+        if (line[0] == '#' || !space)
+            continue;
+        *space = '\0';
+        if (strcmp(line, "op") == 0 || strcmp(line, "rows") == 0) {
+            ck_assert_msg(ct_scope_end(all) == CT_OK, "%s", ct_error_message());
+            all = ct_scope_begin();
+            edges.phase = (edges.phase + 1) % edges.step;
+        }
+        edge_line(line, space + 1);
+    }
+    ck_assert_msg(ct_scope_end(all) == CT_OK, "%s", ct_error_message());
+    free(line);
+    fclose(f);
+    printf("%lld cases, distinct (op, dtype, operands, order); %lld wrong\n",
+           (long long)edges.cases, (long long)edges.wrong);
+    ck_assert_int_eq(edges.wrong, 0);
+    ck_assert_int_ge(edges.cases, harness_count(harness_rounds(2000, 20000), 60000));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("edges");
+    TCase *tc = harness_case(suite, "edges");
+
+    tcase_add_test(tc, edges_give_the_right_numbers);
+    return harness_run(suite);
+}

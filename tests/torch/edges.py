@@ -1,0 +1,849 @@
+#!/usr/bin/env python3
+"""edges.py - right values and derivatives of ops at the edges of their domains.
+
+    python edges.py [-o OUTPUT]
+
+Run once by hand (README.md beside it), never by `make check`. Needs torch, numpy and mpmath. OUTPUT
+defaults to edges.txt beside this script; tests/test_edges.c reads it.
+
+A number is found three ways:
+  1. Where the function is differentiable at the operands, arithmetic of 200 bits and more gives the
+     number. PyTorch may have lost digits, or be wrong.
+  2. Elsewhere (infinities, NaN, the border of the domain, jumps of the derivative) the functions
+     below state the number: the limit where there is one, the header's rule where there is one.
+     PyTorch must agree. Where it does not, DECIDED has the case and the reason, or the script fails.
+  3. SILENT where neither says anything: PyTorch's number. OPEN where none is better than another.
+
+OUTPUT. Lines beginning with '#' are comments.
+    list NAME f32|f64 NUMBER...           operands, by name
+    op NAME f32|f64 LIST [LIST] [; NUMBER...]
+                                          an op, its operands (all pairs of two lists, the second
+                                          list running faster) and its numbers p[0], p[1]
+    KEY NUMBER...                         its results, one for each operand or pair: y the value;
+                                          x xx the derivatives by one operand; a b aa ab bb by two
+    rows NAME f32|f64 N NUMBER            a reduction of rows of N numbers; NUMBER is p or the
+                                          correction
+    in, y, g, h NUMBER...                 all rows; a value, N derivatives, and N second
+                                          derivatives by element 0 and each, for each row
+A count before a number, as in 3*0, repeats it. ? is a number that is not compared.
+"""
+
+import argparse
+import math
+import os
+import platform
+import sys
+
+import mpmath
+import numpy as np
+import torch
+from mpmath import mp, mpf
+
+mp.prec = 260
+NAN, INF = math.nan, math.inf
+SILENT, OPEN = "silent", "open"
+TYPES = {"f32": (np.float32, torch.float32, 24, -149, 128), "f64": (np.float64, torch.float64, 53, -1074, 1024)}
+FAR = 20000     # exp(-FAR) is 0 in f64
+
+# Where PyTorch gives another number at a point of kind 2: op, key ('*': any), which operands (and
+# numbers), and the reason for ours.
+DECIDED = [
+    ("ct_relu", "x", lambda x: math.isnan(x), "the header: d where y > 0; NaN is not"),
+    ("ct_abs", "x", lambda x: math.isnan(x), "sign(NaN) is NaN: NaN goes through an op"),
+    ("ct_sign", "y", lambda x: math.isnan(x), "NaN goes through an op"),
+    ("ct_silu", "*", lambda x: math.isinf(x), "the limits: 0, 0, 0 at -inf; inf, 1, 0 at inf"),
+    ("ct_gelu", "*", lambda x: math.isinf(x), "the limits: 0, 0, 0 at -inf; inf, 1, 0 at inf"),
+    ("ct_sqrt", "*", lambda x: x == 0, "the limit from the right, at -0 too"),
+    ("ct_erf", "xx", lambda x: math.isinf(x), "the limit 0"),
+    ("ct_softplus", "*", lambda x: math.isinf(x), "the limits"),
+    ("ct_elu", "*", lambda x, p: x == 0, "the header: d where x >= 0"),
+    ("ct_elu", "*", lambda x, p: math.isinf(x), "the limits"),
+    ("ct_leaky_relu", "*", lambda x, p: x == 0 or math.isnan(x), "the header: slope d unless x > 0"),
+    ("ct_clamp", "x", lambda x, p, q: True, "the header: d where low <= x <= high, so at both ends and not for NaN"),
+    ("ct_hardtanh", "x", lambda x, p, q: math.isnan(x), "the header: NaN has dx = d"),
+    ("ct_pow_scalar", "*", lambda x, p: x == 0 or math.isinf(x), "the limits"),
+    ("ct_pow_scalar", "*", lambda x, p: math.isnan(x), "a power that is constant or linear has constant derivatives, of NaN too"),
+    ("ct_rdiv_scalar", "*", lambda x, p: x == 0 or math.isinf(x), "the limits"),
+    ("ct_rpow_scalar", "*", lambda x, p: p == 0, "the header: 0 where s = 0 and x >= 0"),
+    ("ct_rpow_scalar", "*", lambda x, p: math.isinf(x), "the limits"),
+    ("ct_div", "*", lambda a, b: b == 0 or math.isinf(b) or math.isinf(a), "the limits"),
+    ("ct_pow", "*", lambda a, b: a == 0, "the header: db is 0 where a = 0 and b >= 0, and its derivative; the limits"),
+    ("ct_pow", "*", lambda a, b: b == 0, "the header: da is 0, the mixed derivative 1 / a where b = 0"),
+    ("ct_pow", "*", lambda a, b: math.isinf(a) or math.isinf(b), "the limits"),
+    ("ct_pow", "*", lambda a, b: math.isnan(a), "a power that is constant or linear in a has constant derivatives, of NaN too"),
+    ("ct_pow_scalar", "*", lambda x, p: x == -INF, "pow of C"),
+    ("ct_pow", "*", lambda a, b: a < 0, "by b, a negative base has no derivative: NaN"),
+    ("ct_maximum", "*", lambda a, b: math.isnan(a) or math.isnan(b), "the header: the gradient goes to the NaN, which was chosen"),
+    ("ct_minimum", "*", lambda a, b: math.isnan(a) or math.isnan(b), "the header: the gradient goes to the NaN, which was chosen"),
+]
+
+# ---- numbers ----
+
+
+def rounded(v, dtype):
+    """v (a float or an mpf) rounded once to dtype, as a float."""
+    if not isinstance(v, mpf):
+        v = float(v)
+        if v == 0 or not math.isfinite(v):
+            return v
+        v = mpf(v)
+    sign, man, exp, bits = v._mpf_
+    if man == 0:
+        return 0.0 if not exp else float(v)     # 0; inf and nan have no man
+    _, _, digits, least, most = TYPES[dtype]
+    top = exp + bits                            # 2^(top - 1) <= |v| < 2^top
+    if top > most:
+        return -INF if sign else INF
+    if top < least:
+        return -0.0 if sign else 0.0
+    unit = max(top - digits, least)
+    shift = unit - exp
+    if shift > 0:
+        man, rest = man >> shift, man & ((1 << shift) - 1)
+        half = 1 << (shift - 1)
+        man += rest > half or (rest == half and man & 1)
+    else:
+        man <<= -shift
+    if man.bit_length() + unit > most:
+        return -INF if sign else INF
+    r = math.ldexp(float(man), unit)
+    return -r if sign else r
+
+
+def text(v, dtype):
+    if v is None:
+        return "?"
+    if math.isnan(v):
+        return "nan"
+    if math.isinf(v):
+        return "inf" if v > 0 else "-inf"
+    s = str(np.float32(v)) if dtype == "f32" else repr(float(v))
+    s = s[:-2] if s.endswith(".0") else s
+    if "e" in s:
+        head, tail = s.split("e")
+        s = f"{head}e{int(tail)}"
+    return s
+
+
+def line(key, values, dtype):
+    words, k = [], 0
+    texts = [text(v, dtype) for v in values]
+    while k < len(texts):
+        n = k
+        while n < len(texts) and texts[n] == texts[k]:
+            n += 1
+        words += [f"{n - k}*{texts[k]}"] if n - k > 1 else [texts[k]]
+        k = n
+    return " ".join([key] + words)
+
+
+def power(a, b):
+    """pow() of C."""
+    try:
+        return math.pow(a, b)
+    except OverflowError:
+        return INF
+    except ValueError:      # 0 to a negative power; a negative number to one that is no integer
+        return NAN if a else math.copysign(INF, a) if b % 2 == 1 else INF
+
+
+def scaled(c, v):
+    """c v, and 0 where c is 0."""
+    return 0.0 if c == 0 else c * v
+
+
+def quotient(a, b):
+    return float(np.float64(a) / np.float64(b))
+
+
+def real(*v):
+    return all(math.isfinite(x) for x in v)
+
+
+# ---- one operand: each gives the value and two derivatives ----
+
+
+def of_neg(x):
+    return -x, -1.0, 0.0
+
+
+def of_abs(x):
+    return abs(x), NAN if math.isnan(x) else float(np.sign(x)), 0.0
+
+
+def of_sign(x):
+    return NAN if math.isnan(x) else float(np.sign(x)), 0.0, 0.0
+
+
+def of_square(x):
+    return (mpf(x) ** 2, 2 * mpf(x), 2.0) if real(x) else (x * x, 2 * x, 2.0)
+
+
+def of_exp(x):
+    e = mp.exp(mpf(x)) if real(x) else INF if x > 0 else 0.0 if x < 0 else NAN
+    return e, e, e
+
+
+def of_expm1(x):
+    e = of_exp(x)[0]
+    return (mp.expm1(mpf(x)) if real(x) else e - 1), e, e
+
+
+def of_log(x, shift=0):
+    if not real(x):
+        return (INF, 0.0, 0.0) if x > 0 else (NAN, 0.0, 0.0) if x < 0 else (NAN, NAN, NAN)
+    t = mpf(x) + shift
+    if t == 0:
+        one = math.copysign(INF, x) if shift == 0 else INF
+        return -INF, one, -INF
+    value = mp.log1p(mpf(x)) if shift else mp.log(t) if x > 0 else None
+    return (value if t > 0 else NAN), 1 / t, -1 / t ** 2
+
+
+def of_log1p(x):
+    return of_log(x, 1)
+
+
+def of_sqrt(x):
+    if x < 0 or math.isnan(x):
+        return NAN, NAN, NAN
+    if x == 0:
+        return x, INF, -INF
+    if x == INF:
+        return INF, 0.0, 0.0
+    t = mpf(x)
+    return mp.sqrt(t), 1 / (2 * mp.sqrt(t)), -1 / (4 * t * mp.sqrt(t))
+
+
+def of_rsqrt(x):
+    if x < 0 or math.isnan(x):
+        return NAN, NAN, NAN
+    if x == 0:
+        return (INF, -INF, INF) if math.copysign(1, x) > 0 else (SILENT,) * 3
+    if x == INF:
+        return 0.0, 0.0, 0.0
+    r = 1 / mp.sqrt(mpf(x))
+    return r, -r ** 3 / 2, 3 * r ** 5 / 4
+
+
+def of_reciprocal(x):
+    return of_rdiv(x, 1.0)
+
+
+def of_sin(x):
+    if not real(x):
+        return NAN, NAN, NAN
+    return mp.sin(mpf(x)), mp.cos(mpf(x)), -mp.sin(mpf(x))
+
+
+def of_cos(x):
+    if not real(x):
+        return NAN, NAN, NAN
+    return mp.cos(mpf(x)), -mp.sin(mpf(x)), -mp.cos(mpf(x))
+
+
+def of_tanh(x):
+    if math.isnan(x):
+        return NAN, NAN, NAN
+    if abs(x) > FAR:
+        return math.copysign(1.0, x), 0.0, 0.0
+    s = mp.sech(mpf(x)) ** 2
+    return mp.tanh(mpf(x)), s, -2 * mp.tanh(mpf(x)) * s
+
+
+def logistic(x):
+    """sigmoid and two derivatives"""
+    if math.isnan(x):
+        return NAN, NAN, NAN
+    if abs(x) > FAR:
+        return (1.0 if x > 0 else 0.0), 0.0, 0.0
+    t = mpf(x)
+    slope = 1 / (2 + 2 * mp.cosh(t))
+    return 1 / (1 + mp.exp(-t)), slope, -slope * mp.tanh(t / 2)
+
+
+def of_relu(x):
+    return (x if x > 0 or math.isnan(x) else 0.0), (1.0 if x > 0 else 0.0), 0.0
+
+
+def of_silu(x):
+    if math.isnan(x):
+        return NAN, NAN, NAN
+    if abs(x) > FAR:
+        return (x, 1.0, 0.0) if x > 0 else (0.0, 0.0, 0.0)
+    t = mpf(x)
+    s, slope, bend = logistic(x)
+    return t * s, s + t * slope, 2 * slope + t * bend
+
+
+def of_gelu(x):
+    if math.isnan(x):
+        return NAN, NAN, NAN
+    if abs(x) > 200:
+        return (x, 1.0, 0.0) if x > 0 else (0.0, 0.0, 0.0)
+    t = mpf(x)
+    cdf = mp.erfc(-t / mp.sqrt(2)) / 2
+    pdf = mp.exp(-t * t / 2) / mp.sqrt(2 * mp.pi)
+    return t * cdf, cdf + t * pdf, pdf * (2 - t * t)
+
+
+def of_softplus(x):
+    if math.isnan(x):
+        return NAN, NAN, NAN
+    s = logistic(x)
+    if abs(x) > FAR:
+        return (x if x > 0 else 0.0), s[0], 0.0
+    t = mpf(x)
+    return (t if x > 0 else 0) + mp.log1p(mp.exp(-abs(t))), s[0], s[1]
+
+
+def of_erf(x):
+    if math.isnan(x):
+        return NAN, NAN, NAN
+    if abs(x) > 200:
+        return math.copysign(1.0, x), 0.0, 0.0
+    t = mpf(x)
+    slope = 2 / mp.sqrt(mp.pi) * mp.exp(-t * t)
+    return mp.erf(t), slope, -2 * t * slope
+
+
+def steps(f):
+    return lambda x: (float(f(np.float64(x))), 0.0, 0.0)
+
+
+# ---- one operand and numbers ----
+
+
+def of_leaky_relu(x, slope):
+    return (x, 1.0, 0.0) if x > 0 else (product(slope, x), slope, 0.0)
+
+
+def of_elu(x, alpha):
+    if x >= 0 or math.isnan(x):
+        return x, 1.0, 0.0
+    if x == -INF:
+        return -alpha, scaled(alpha, 0.0), 0.0
+    e = mpf(alpha) * mp.exp(mpf(x))
+    return mpf(alpha) * mp.expm1(mpf(x)), e, e
+
+
+def of_hardtanh(x, low, high):
+    if math.isnan(x):
+        return NAN, 1.0, 0.0
+    return min(max(x, low), high), (1.0 if low < x < high else 0.0), 0.0
+
+
+def of_clamp(x, low, high):
+    if math.isnan(x):
+        return NAN, 0.0, 0.0
+    return min(max(x, low), high), (1.0 if low <= x <= high else 0.0), 0.0
+
+
+def total(a, b):
+    return mpf(a) + mpf(b) if real(a, b) else a + b
+
+
+def product(a, b):
+    return mpf(a) * mpf(b) if real(a, b) else a * b
+
+
+def ratio(a, b):
+    return mpf(a) / mpf(b) if real(a, b) and b != 0 else quotient(a, b)
+
+
+def of_pow_scalar(x, p):
+    if p == 0:
+        return 1.0, 0.0, 0.0
+    c = [1.0, p, p * (p - 1)]
+    if real(x) and x != 0:
+        if x < 0 and p != int(p):
+            return power(x, p), NAN, 0.0 if c[2] == 0 else NAN
+        return tuple(c[k] * mp.power(mpf(x), mpf(p) - k) if c[k] else 0.0 for k in range(3))
+    return tuple(scaled(c[k], power(x, p - k)) for k in range(3))
+
+
+def of_rdiv(x, s):
+    if math.isnan(x) or math.isnan(s) or (x == 0 and s == 0) or (math.isinf(x) and math.isinf(s)):
+        return NAN, NAN, NAN
+    if real(x, s) and x != 0:
+        return mpf(s) / mpf(x), -mpf(s) / mpf(x) ** 2, 2 * mpf(s) / mpf(x) ** 3
+    y = quotient(s, x)
+    return y, -quotient(y, x), 2 * quotient(quotient(y, x), x)
+
+
+def of_rpow(x, s):
+    y = power(s, x)
+    if s == 0:
+        if math.isnan(x):
+            return NAN, NAN, NAN
+        return (y, 0.0, 0.0) if x >= 0 else (INF, -INF, INF)
+    if s < 0:
+        return y if not real(x) or y != y else mp.power(mpf(s), mpf(x)), NAN, NAN
+    if s == 1:
+        return (1.0, 0.0, 0.0) if not math.isnan(x) else (1.0, SILENT, SILENT)
+    log = mp.log(mpf(s))
+    if real(x):
+        v = mp.power(mpf(s), mpf(x))
+        return v, v * log, v * log * log
+    sign = 1.0 if log > 0 else -1.0
+    return y, scaled(y, sign), y
+
+
+# ---- two operands: value, a, b, aa, ab, bb ----
+
+
+def of_div(a, b):
+    y = ratio(a, b)
+    if real(a, b) and b != 0:
+        a, b = mpf(a), mpf(b)
+        return y, 1 / b, -a / b ** 2, 0.0, -1 / b ** 2, 2 * a / b ** 3
+    da = quotient(1, b)
+    db = -quotient(quotient(a, b), b)
+    return y, da, db, 0.0, -quotient(da, b), 2 * quotient(quotient(quotient(a, b), b), b)
+
+
+def of_mul(a, b):
+    return product(a, b), b, a, 0.0, 1.0, 0.0
+
+
+def extreme(sign):
+    def of(a, b):
+        if math.isnan(a) or math.isnan(b):
+            chosen = 1.0 if math.isnan(a) else 0.0
+            return NAN, chosen, 1 - chosen, 0.0, 0.0, 0.0
+        first = 0.5 if a == b else 1.0 if sign * a > sign * b else 0.0
+        return (max(a, b) if sign > 0 else min(a, b)), first, 1 - first, 0.0, 0.0, 0.0
+    return of
+
+
+def of_glu(a, b):
+    s, slope, bend = logistic(b)
+    wide = [mpf(v) if not (isinstance(v, float) and not math.isfinite(v)) else v for v in (s, slope, bend)]
+    if not real(a, b):
+        return tuple(SILENT for _ in range(6))
+    return mpf(a) * wide[0], s, mpf(a) * wide[1], 0.0, slope, mpf(a) * wide[2]
+
+
+def pow_regular(a, b):
+    """finite, a > 0; or a < 0 and b an integer, where a has the power's derivatives and b has none"""
+    x, e = mpf(a), mpf(b)
+    y = mp.power(x, e)
+    da = e * mp.power(x, e - 1)
+    daa = e * (e - 1) * mp.power(x, e - 2)
+    if a < 0:
+        return y, da, NAN, daa, (1 / x if b == 0 else NAN), NAN
+    log = mp.log(x)
+    return y, da, y * log, daa, mp.power(x, e - 1) * (1 + e * log), y * log * log
+
+
+def pow_of_zero(a, b):
+    """a is 0 or -0"""
+    if math.isnan(b):
+        return (NAN,) * 6
+    if b == INF:
+        return (0.0,) * 6
+    y = power(a, b)
+    da = scaled(b, power(a, b - 1))
+    daa = scaled(b * (b - 1), power(a, b - 2)) if real(b) else INF
+    db = 0.0 if b >= 0 else -y
+    dab = 0.0 if b > 1 else power(a, b - 1) * (-INF if b > 0 else 1 if b == 0 else INF)
+    if math.copysign(1, a) < 0 and b != 0 and not 0.1 < abs(b) < 1e9:
+        return y, OPEN, db, OPEN, OPEN, 0.0 if b >= 0 else OPEN     # b - 1 is rounded to another parity
+    return y, da, db, daa, dab, 0.0 if b >= 0 else y
+
+
+def pow_of_inf(b):
+    if math.isnan(b):
+        return (NAN,) * 6
+    y = power(INF, b)
+    da = scaled(b, power(INF, b - 1))
+    daa = scaled(b * (b - 1), power(INF, b - 2))
+    if b < 0:
+        return y, da if real(b) else 0.0, 0.0, daa if real(b) else 0.0, 0.0, 0.0
+    return y, da, INF, daa, INF if b >= 1 else 0.0, INF
+
+
+def of_pow(a, b):
+    if math.isnan(a):
+        if b == 0:
+            return 1.0, 0.0, NAN, 0.0, NAN, NAN
+        return NAN, 1.0 if b == 1 else NAN, NAN, (0.0 if b == 1 else 2.0 if b == 2 else NAN), NAN, NAN
+    if math.isnan(b):
+        return (NAN,) * 6 if a != 1 else (1.0,) + (SILENT,) * 5
+    if a == 0:
+        return pow_of_zero(a, b)
+    if a == INF:
+        return pow_of_inf(b)
+    if a < 0 and (not real(b) or (b != int(b) and abs(b) < 0.1)):
+        return (power(a, b),) + (OPEN,) * 5     # no derivative, and b - 1 is rounded to an integer
+    if a == -INF and abs(b) > 1e9:
+        return (power(a, b),) + (OPEN,) * 5     # b - 1 is rounded to another parity
+    if a == -INF and b == 0:
+        return 1.0, 0.0, NAN, 0.0, 0.0, NAN
+    if a < 0 and (not real(a) or b != int(b)):
+        return (power(a, b),) + (SILENT,) * 5
+    if math.isinf(b):
+        if a == 1:
+            return (1.0,) + (SILENT,) * 5
+        if (a > 1) == (b < 0):
+            return (0.0,) * 6
+        s = 1.0 if b > 0 else -1.0
+        return INF, s * INF, (INF if a > 1 else -INF), INF, INF, INF
+    return pow_regular(a, b)
+
+
+# ---- reductions of a row: value, gradient, column 0 of the second derivatives ----
+
+
+def of_norm(x, p):
+    t = [mpf(v) for v in x]
+    size = [abs(v) for v in t]
+    n = len(x)
+    most, least = max(size), min(size)
+    if p == 0:
+        return mpf(sum(v != 0 for v in t)), [0.0] * n, [0.0] * n
+    if math.isinf(p):
+        y = most if p > 0 else least
+        ties = sum(v == y for v in size)
+        g = [mp.sign(v) / ties if s == y else 0.0 for v, s in zip(t, size)]
+        return y, g, None
+    if most == 0 or (p < 0 and least == 0):
+        return 0.0, [0.0] * n, None if p < 0 else [0.0] * n
+    y = mp.power(sum(mp.power(s, p) for s in size if s), mpf(1) / p)
+    g = [mp.sign(v) * mp.power(s / y, p - 1) if s else mpf(0) for v, s in zip(t, size)]
+    if p != 2 and least == 0:
+        return y, g, None
+    h = [(p - 1) / y * ((mp.power(size[0] / y, p - 2) if i == 0 and size[0] else 1 if i == 0 and p == 2 else 0)
+                        - g[0] * g[i]) for i in range(n)]
+    return y, g, h
+
+
+def of_std(x, correction, root=True):
+    t = [mpf(v) for v in x]
+    n = len(x)
+    mean, divisor = sum(t) / n, mpf(n) - mpf(correction)
+    var = sum((v - mean) ** 2 for v in t) / divisor
+    if not root:
+        return var, [2 * (v - mean) / divisor for v in t], [2 * ((i == 0) - mpf(1) / n) / divisor for i in range(n)]
+    if var == 0:
+        return 0.0, [0.0] * n, [0.0] * n
+    y = mp.sqrt(var)
+    g = [(v - mean) / (divisor * y) for v in t]
+    return y, g, [(((i == 0) - mpf(1) / n) / divisor - g[0] * g[i]) / y for i in range(n)]
+
+
+def of_logsumexp(x, _):
+    n = len(x)
+    if max(x) == -INF:
+        return -INF, [0.0] * n, [0.0] * n
+    most = mpf(max(x))
+    e = [mp.exp(mpf(v) - most) if v > -INF else mpf(0) for v in x]
+    s = sum(e)
+    g = [v / s for v in e]
+    return most + mp.log(s), g, [g[0] * ((i == 0) - g[i]) for i in range(n)]
+
+
+# ---- operands ----
+
+
+def signed(values):
+    return [s * v for v in values for s in (1, -1)]
+
+
+def common(dtype):
+    """Edges of every op: zeros, subnormals, smallest normals, near 1, halves, large, max, inf, NaN."""
+    _, _, digits, least, most = TYPES[dtype]
+    eps = 2.0 ** (1 - digits)
+    f32 = dtype == "f32"
+    sizes = [0.0, 2.0 ** least, 2.0 ** (least + 9) * 1.25, 2.0 ** (least + digits - 1),
+             2.0 ** (least * 2 // 3), 2.0 ** (least // 3), 1e-10, eps, 0.1, 0.5, 1 - eps / 2, 1.0, 1 + eps,
+             1.5, 2.0, 2.5, 3.0, 9.0, 10.5, 20.0, 40.0, 1e4, 2.0 ** digits, 1e10,
+             2.0 ** (most // 2), 2.0 ** (most // 2 - 1), 2.0 ** (most * 3 // 4), (2 - eps) * 2.0 ** (most - 1), INF]
+    sizes += [1e-20, 1e-30, 88.0, 88.5, 88.75, 103.0, 104.5, 1e19, 1e20] if f32 else \
+        [1e-154, 1e-200, 308.0, 708.0, 709.75, 710.0, 744.0, 746.5, 1e154, 1e200]
+    return signed(sizes) + [NAN]
+
+
+SPECIAL = {
+    "ct_log1p": [-0.75, -0.999], "ct_sin": [1.5707963267948966, 3.141592653589793, 6.283185307179586, 1e5, 1e22],
+    "ct_cos": [1.5707963267948966, 3.141592653589793, -4.71238898038469, 1e5, 1e22],
+    "ct_tanh": [0.625, -0.3, 19.25, 22.0, 5.0], "ct_sigmoid": [-16.0, 17.0, 36.0, 37.5, -87.25],
+    "ct_silu": [-1.2784645, -16.0, 17.0, 37.0, -87.25], "ct_gelu": [-0.7517915, -5.5, 6.0, -8.5, -13.0],
+    "ct_softplus": [-16.0, 17.0, 33.0, -37.0], "ct_erf": [0.4, 0.84375, 1.25, 3.9, 4.1, 5.9, 6.1, -27.0],
+    "ct_round": [-1.5, 3.5, 4.5, -3.5, 0.25, 8388607.5, 4503599627370495.5],
+    "ct_floor": [-1.5, 3.5, 0.75, 8388607.5, 4503599627370495.5],
+    "ct_ceil": [-1.5, 3.5, 0.75, 8388607.5, 4503599627370495.5],
+}
+
+
+def few(dtype):
+    """For ops with a number, in so many combinations."""
+    _, _, digits, least, most = TYPES[dtype]
+    eps = 2.0 ** (1 - digits)
+    sizes = [0.0, 2.0 ** least, 2.0 ** (least + 9) * 1.25, 2.0 ** (least + digits - 1), 1e-25 if dtype == "f32" else 1e-180, 1e-10,
+             0.5, 1 - eps / 2, 1.0, 1.5, 2.0, 3.0, 20.0, 90.0 if dtype == "f32" else 710.0, 1e10,
+             1e15 if dtype == "f32" else 1e120, 2.0 ** (most // 2), (2 - eps) * 2.0 ** (most - 1), INF]
+    return signed(sizes) + [NAN]
+
+
+def first(dtype):
+    """Pairs of these."""
+    _, _, digits, least, most = TYPES[dtype]
+    eps = 2.0 ** (1 - digits)
+    sizes = [0.0, 2.0 ** least * 5, 2.0 ** (least + digits - 1), 1e-15, 0.5, 1.0, 2.0, 3.0, 1e15, (2 - eps) * 2.0 ** (most - 1), INF]
+    return signed(sizes) + [1 - eps / 2, 1 + eps, NAN]
+
+
+def second(dtype):
+    _, _, digits, least, most = TYPES[dtype]
+    return signed([0.0, 2.0 ** (least + digits + 4), 1e-15, 0.5, 1.0, 1.5, 2.0, 3.0, 20.0, 1e15, INF]) + [NAN]
+
+
+def rows_of(dtype, wide):
+    _, _, digits, least, most = TYPES[dtype]
+    eps = 2.0 ** (1 - digits)
+    k = [least, least + 5, least + digits - 1, most // 3 * -2, -most // 2, -most // 3, -most // 5, 0,
+         most // 5, most // 3, most // 2 - 1, most // 2, most * 2 // 3, most - 24, most - 2]
+    shapes = [(1, -1, 0), (1, 0, 0), (1, 1, 1), (1, 0.5, 0.25), (1, -2, 3), (1, 1 + 64 * eps, 1), (-1, -1, 1), (3, -3, 3), (1.5, 0.001, 0)]
+    out = []
+    for e in k:
+        for s in shapes:
+            row = tuple(rounded(mpf(v) * mpf(2) ** e, dtype) for v in s)
+            if all(map(math.isfinite, row)) and row not in out and any(row):
+                out.append(row)
+    return out + [(0.0, 0.0, 0.0)]
+
+
+# ---- the table ----
+
+UNARY = [
+    ("ct_neg", of_neg, torch.neg), ("ct_abs", of_abs, torch.abs), ("ct_sign", of_sign, torch.sign),
+    ("ct_square", of_square, torch.square), ("ct_exp", of_exp, torch.exp), ("ct_expm1", of_expm1, torch.expm1),
+    ("ct_log", of_log, torch.log), ("ct_log1p", of_log1p, torch.log1p), ("ct_sqrt", of_sqrt, torch.sqrt),
+    ("ct_rsqrt", of_rsqrt, torch.rsqrt), ("ct_reciprocal", of_reciprocal, torch.reciprocal),
+    ("ct_sin", of_sin, torch.sin), ("ct_cos", of_cos, torch.cos), ("ct_tanh", of_tanh, torch.tanh),
+    ("ct_sigmoid", logistic, torch.sigmoid), ("ct_relu", of_relu, torch.relu),
+    ("ct_silu", of_silu, torch.nn.functional.silu), ("ct_gelu", of_gelu, torch.nn.functional.gelu),
+    ("ct_softplus", of_softplus, torch.nn.functional.softplus), ("ct_erf", of_erf, torch.erf),
+    ("ct_floor", steps(np.floor), torch.floor), ("ct_ceil", steps(np.ceil), torch.ceil),
+    ("ct_round", steps(np.rint), torch.round),
+]
+NUMBERED = [
+    ("ct_leaky_relu", of_leaky_relu, torch.nn.functional.leaky_relu, [(0.25,), (0.0,), (-2.0,)]),
+    ("ct_elu", of_elu, torch.nn.functional.elu, [(1.0,), (0.5,), (3.0,)]),
+    ("ct_hardtanh", of_hardtanh, torch.nn.functional.hardtanh, [(-1.0, 1.0), (0.5, 2.0), (-INF, 20.0)]),
+    ("ct_clamp", of_clamp, torch.clamp, [(-1.0, 1.0), (0.5, 0.5), (-3.0, INF)]),
+    ("ct_add_scalar", lambda x, s: (total(x, s), 1.0, 0.0), lambda x, s: x + s, [(1.0,), (-0.5,), (INF,), (NAN,)]),
+    ("ct_sub_scalar", lambda x, s: (total(x, -s), 1.0, 0.0), lambda x, s: x - s, [(1.0,), (1e10,), (INF,)]),
+    ("ct_rsub_scalar", lambda x, s: (total(s, -x), -1.0, 0.0), lambda x, s: s - x, [(1.0,), (1e10,), (-INF,)]),
+    ("ct_mul_scalar", lambda x, s: (product(s, x), s, 0.0), lambda x, s: x * s, [(0.0,), (3.0,), (2.0 ** -20,), (INF,), (NAN,)]),
+    ("ct_div_scalar", lambda x, s: (ratio(x, s), quotient(1, s) if s == 0 or not real(s) else 1 / mpf(s), 0.0), lambda x, s: x / s,
+     [(0.0,), (3.0,), (2.0 ** -20,), (INF,), (-41.0,)]),
+    ("ct_pow_scalar", of_pow_scalar, torch.pow,
+     [(v,) for v in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, -0.5, -1.0, -2.0, -3.0, 2.0 ** -20, 200.0)]),
+    ("ct_rdiv_scalar", of_rdiv, lambda x, s: s / x, [(0.0,), (1.0,), (-3.0,), (2.0 ** -60,), (2.0 ** 60,), (INF,)]),
+    ("ct_rpow_scalar", of_rpow, lambda x, s: torch.pow(s, x), [(0.0,), (0.5,), (1.0,), (3.0,), (-2.0,), (2.0 ** -40,), (2.0 ** 100,)]),
+]
+BINARY = [
+    ("ct_add", lambda a, b: (total(a, b), 1.0, 1.0, 0.0, 0.0, 0.0), torch.add),
+    ("ct_sub", lambda a, b: (total(a, -b), 1.0, -1.0, 0.0, 0.0, 0.0), torch.sub),
+    ("ct_mul", of_mul, torch.mul), ("ct_div", of_div, torch.div), ("ct_pow", of_pow, torch.pow),
+    ("ct_maximum", extreme(1), torch.maximum), ("ct_minimum", extreme(-1), torch.minimum),
+    ("ct_glu", of_glu, lambda a, b: a * torch.sigmoid(b)),
+]
+COMPARED = [("ct_eq", torch.eq), ("ct_ne", torch.ne), ("ct_lt", torch.lt), ("ct_le", torch.le), ("ct_gt", torch.gt), ("ct_ge", torch.ge)]
+TESTED = [("ct_isfinite", torch.isfinite), ("ct_isnan", torch.isnan)]
+ROWS = [("ct_norm_axis", of_norm, [2.0, 1.0, 0.5, 3.0, 10.0, 200.0, -1.0, 0.0, INF, -INF]),
+        ("ct_std_axis", of_std, [1.0, 0.0, 0.5]),
+        ("ct_var_axis", lambda x, c: of_std(x, c, False), [1.0, 0.0]),
+        ("ct_logsumexp_axis", of_logsumexp, [0.0])]
+
+
+# ---- PyTorch's ----
+
+
+def derivative(g, x):
+    if not g.requires_grad:
+        return torch.zeros_like(x)
+    d, = torch.autograd.grad(g.sum(), x, create_graph=True, allow_unused=True)
+    return torch.zeros_like(x) if d is None else d
+
+
+def torch_of(f, operands, dtype):
+    t = [torch.tensor(v, dtype=TYPES[dtype][1], requires_grad=True) for v in operands]
+    y = f(*t)
+    g = [derivative(y, v) for v in t]
+    out = [y] + g + [derivative(g[i], t[j]) for i in range(len(t)) for j in range(i, len(t))]
+    return [(v.detach().double() + 0.0).tolist() for v in out]
+
+
+# ---- comparison ----
+
+seen = {"regular": 0, "decided": 0, "silent": 0, "cases": 0}
+problems = []
+
+
+def regular(name, operands, numbers):
+    """Kind 1: finite operands, no border of the domain and no jump of a derivative."""
+    if not real(*operands):
+        return False
+    if name in ("ct_log", "ct_sqrt", "ct_rsqrt"):
+        return operands[0] > 0
+    if name == "ct_log1p":
+        return operands[0] > -1
+    if name in ("ct_abs", "ct_sign", "ct_relu", "ct_reciprocal", "ct_leaky_relu", "ct_elu", "ct_rdiv_scalar", "ct_floor", "ct_ceil", "ct_round"):
+        return operands[0] != 0
+    if name in ("ct_hardtanh", "ct_clamp"):
+        return operands[0] not in numbers
+    if name == "ct_rpow_scalar":
+        return numbers[0] > 0
+    if name == "ct_pow_scalar":
+        return operands[0] > 0 or (numbers[0] == int(numbers[0]) and operands[0] != 0)
+    if name == "ct_div":
+        return operands[1] != 0
+    if name == "ct_pow":
+        return operands[0] > 0 and operands[1] != 0
+    if name in ("ct_maximum", "ct_minimum"):
+        return operands[0] != operands[1]
+    return name not in ("ct_div_scalar", "ct_mul_scalar", "ct_add_scalar", "ct_sub_scalar", "ct_rsub_scalar") or real(*numbers)
+
+
+def agree(a, b, dtype):
+    if math.isnan(a) or math.isnan(b) or math.isinf(a) or math.isinf(b):
+        return a == b or (math.isnan(a) and math.isnan(b))
+    _, _, digits, least, _ = TYPES[dtype]
+    return abs(a - b) <= 64 * 2.0 ** -digits * abs(b) + 2.0 ** (least + digits)
+
+
+def judge(name, key, operands, numbers, ours, theirs, dtype):
+    if ours == OPEN:
+        return None
+    seen["cases"] += 1
+    if ours == SILENT:
+        seen["silent"] += 1
+        return theirs
+    r = rounded(ours, dtype)
+    if agree(r, theirs, dtype):
+        return r
+    if regular(name, operands, numbers):
+        seen["regular"] += 1
+        return r
+    for n, k, which, _ in DECIDED:
+        if n == name and k in ("*", key) and which(*operands, *numbers):
+            seen["decided"] += 1
+            return r
+    problems.append(f"{name} {key} {dtype} {operands} {numbers}: {r} here, {theirs} there")
+    return r
+
+
+def exact(values, dtype):
+    out = []
+    for v in values:
+        v = float(TYPES[dtype][0](v))
+        if not any(repr(v) == repr(u) for u in out):
+            out.append(v)
+    return out
+
+
+class Output:
+    def __init__(self):
+        self.lines, self.lists = [], {}
+
+    def operands(self, values, dtype):
+        words = line("", values, dtype)
+        if words not in self.lists:
+            self.lists[words] = f"L{len(self.lists)}"
+            self.lines.append(f"list {self.lists[words]} {dtype}{words}")
+        return self.lists[words]
+
+    def op(self, name, dtype, lists, numbers, keys, columns):
+        tail = f" ; {' '.join(text(v, 'f64') for v in numbers)}" if numbers else ""
+        names = [self.operands(v, dtype) for v in lists]
+        self.lines.append(f"op {name} {dtype} {' '.join(names)}{tail}")
+        self.lines += [line(k, c, dtype) for k, c in zip(keys, columns)]
+
+
+def one_operand(out, name, ours, theirs, dtype, values, numbers=()):
+    values = exact(values, dtype)
+    there = torch_of(lambda x: theirs(x, *numbers), [values], dtype)
+    keys, columns = ("y", "x", "xx"), ([], [], [])
+    for i, x in enumerate(values):
+        here = ours(x, *numbers)
+        for k in range(3):
+            columns[k].append(judge(name, keys[k], (x,), numbers, here[k], there[k][i], dtype))
+    out.op(name, dtype, [values], numbers, keys, columns)
+
+
+def two_operands(out, name, ours, theirs, dtype, a, b):
+    a, b = exact(a, dtype), exact(b, dtype)
+    pairs = [(x, y) for x in a for y in b]
+    there = torch_of(theirs, list(map(list, zip(*pairs))), dtype)
+    keys, columns = ("y", "a", "b", "aa", "ab", "bb"), ([], [], [], [], [], [])
+    for i, (x, y) in enumerate(pairs):
+        here = ours(x, y)
+        for k in range(6):
+            columns[k].append(judge(name, keys[k], (x, y), (), here[k], there[k][i], dtype))
+    out.op(name, dtype, [a, b], (), keys, columns)
+
+
+def reductions(out, dtype):
+    for name, of, numbers in ROWS:
+        rows = rows_of(dtype, False)
+        if name == "ct_logsumexp_axis":
+            big = 1e30 if dtype == "f32" else 1e300
+            rows = [(0.0, 0.0, 0.0), (-INF, 0.0, 1.0), (-INF, -INF, 2.0), (-INF, -INF, -INF), (big, big, -big), (1e4, 1e4, 1e4 - 1),
+                    (-big, -big, -big), (1.0, -90.0, -110.0), (1000.0, 0.0, -1000.0), (-1000.0, -1001.0, -1002.0), (2.0, 2.0, -INF)]
+            rows = [tuple(float(TYPES[dtype][0](v)) for v in r) for r in rows]
+        for p in numbers:
+            ins, ys, gs, hs = [], [], [], []
+            for row in rows:
+                y, g, h = of(row, p)
+                ins += row
+                ys.append(rounded(y, dtype))
+                gs += [rounded(v, dtype) for v in g]
+                hs += [None] * 3 if h is None else [rounded(v, dtype) for v in h]
+                seen["cases"] += 7
+            out.lines.append(f"rows {name} {dtype} 3 {text(p, 'f64')}")
+            out.lines += [line(k, v, dtype) for k, v in (("in", ins), ("y", ys), ("g", gs), ("h", hs))]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-o", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "edges.txt"))
+    where = parser.parse_args().o
+    np.seterr(all="ignore")
+    torch.set_num_threads(1)
+    out = Output()
+    for dtype in TYPES:
+        for name, ours, theirs in UNARY:
+            one_operand(out, name, ours, theirs, dtype, common(dtype) + SPECIAL.get(name, []))
+        for name, ours, theirs, sets in NUMBERED:
+            for numbers in sets:
+                one_operand(out, name, ours, theirs, dtype, few(dtype) + list(filter(math.isfinite, numbers)), numbers)
+        for name, ours, theirs in BINARY:
+            a, b = first(dtype), second(dtype)
+            if name == "ct_glu":    # infinity times 0 and 0 times NaN have no right value
+                a, b = [v for v in a if abs(v) < 100], list(filter(math.isfinite, b))
+            two_operands(out, name, ours, theirs, dtype, a, b)
+        for name, theirs in COMPARED:
+            a, b = exact(first(dtype), dtype), exact(second(dtype), dtype)
+            got = [float(theirs(torch.tensor(x, dtype=TYPES[dtype][1]), torch.tensor(y, dtype=TYPES[dtype][1]))) for x in a for y in b]
+            out.op(name, dtype, [a, b], (), ("y",), (got,))
+            seen["cases"] += len(got)
+        for name, theirs in TESTED:
+            v = exact(common(dtype), dtype)
+            out.op(name, dtype, [v], (), ("y",), ([float(t) for t in theirs(torch.tensor(v, dtype=TYPES[dtype][1]))],))
+        reductions(out, dtype)
+    head = [f"# Right values and derivatives at edges: torch {torch.__version__}, mpmath {mpmath.__version__} ({mp.prec} bits),",
+            f"# {platform.machine()}; written by tests/torch/edges.py. Of {seen['cases']} numbers PyTorch decided",
+            f"# {seen['silent']}; it differs in {seen['regular']} where the function is regular and in {seen['decided']} by rule."]
+    for p in problems[:80]:
+        print(p, file=sys.stderr)
+    print(len(problems), "problems;", seen, file=sys.stderr)
+    with open(where, "w", encoding="ascii") as f:
+        f.write("\n".join(head + out.lines) + "\n")
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

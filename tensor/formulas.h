@@ -108,11 +108,13 @@ FLOAT1(gelu, K(0.5) * (x < K(-1e4) ? K(-1e4) : x) * (1 + M(erf)(x * K(0.70710678
 FLOAT1(silu, (x < K(-1e4) ? K(-1e4) : x) * M(sigmoid)(x))
 FLOAT1(softplus, (x > 0 ? x : 0) + M(log1p)(M(exp)(x > 0 ? -x : x)))
 FLOAT1(erf, M(erf)(x))
-FLOAT1(softsign, x / (1 + (x < 0 ? -x : x)))
+/* infinities give the limits 1 and -1 */
+FLOAT1(softsign, x > K(1e30) ? 1 : x < K(-1e30) ? -1 : x / (1 + (x < 0 ? -x : x)))
 /* tanh(softplus(x)) = 1 / (1 + 2 / n) for n = e (e + 2), e = exp(x); from x = 40 on it is 1 */
-FLOAT1(mish, x / (1 + 2 / (M(exp)(x > 40 ? 40 : x) * (M(exp)(x > 40 ? 40 : x) + 2))))
+FLOAT1(mish, (x < K(-1e4) ? K(-1e4) : x) /
+                 (1 + 2 / (M(exp)(x > 40 ? 40 : x) * (M(exp)(x > 40 ? 40 : x) + 2))))
 FLOAT1(hardsigmoid, x<-3 ? 0 : x> 3 ? 1 : (x + 3) / 6)
-FLOAT1(hardswish, x<-3 ? x * 0 : x> 3 ? x : x *(x + 3) / 6)
+FLOAT1(hardswish, x<-3 ? 0 : x> 3 ? x : x *(x + 3) / 6)
 FLOAT1(log_sigmoid, (x < 0 ? x : 0) - M(log1p)(M(exp)(x < 0 ? x : -x)))
 FLOAT1(floor, M(floor)(x))
 FLOAT1(ceil, M(ceil)(x))

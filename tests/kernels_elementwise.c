@@ -100,13 +100,13 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
     case CTI_EW_log10:
         return log10l(x);
     case CTI_EW_softsign:
-        return x / (1 + fabsl(x));
+        return isinf(x) ? copysignl(1, x) : x / (1 + fabsl(x));
     case CTI_EW_mish:
-        return x > 100 ? x : x * tanhl(log1pl(expl(x)));
+        return x > 100 ? x : x < -1e4L ? 0 : x * tanhl(log1pl(expl(x)));
     case CTI_EW_hardsigmoid:
         return isnan(x) ? x : fminl(fmaxl(x + 3, 0), 6) / 6;
     case CTI_EW_hardswish:
-        return isinf(x) && x > 0 ? x : x * fminl(fmaxl(x + 3, 0), 6) / 6;
+        return isnan(x) || x > 3 ? x : x < -3 ? 0 : x * (x + 3) / 6;
     case CTI_EW_log_sigmoid:
         return isnan(x) ? x : fminl(x, 0) - log1pl(expl(-fabsl(x)));
     case CTI_EW_atan2:

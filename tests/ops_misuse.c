@@ -426,6 +426,52 @@ START_TEST(losses_refuse)
 }
 END_TEST
 
+START_TEST(losses_of_distances)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_ones(CT_SHAPE(2, 3), CT_F32, DEVICE), *d = ct_cast(x, CT_F64);
+    ct_tensor *v = ct_ones(CT_SHAPE(3), CT_F32, DEVICE), *one = ct_ones(CT_SCALAR, CT_F32, DEVICE);
+    ct_tensor *t = I64(1, -1), *b = ct_cast(t, CT_BOOL);
+    ct_reduction mean = CT_REDUCTION_MEAN, batch = CT_REDUCTION_BATCHMEAN;
+    ct_kl_div_options kl = { 0 };
+    ct_gaussian_nll_options normal = { 0 }, negative = { .eps = -1 };
+    ct_triplet_margin_options triplet = { 0 }, p = { .p = -1 }, nan = { .eps = NAN };
+
+    REFUSED(CT_ERR_ARGUMENT, "ct_smooth_l1_loss", "beta is -1", ct_smooth_l1_loss(x, x, -1, mean));
+    REFUSED(CT_ERR_ARGUMENT, "ct_l1_loss", "reduction is 3", ct_l1_loss(x, x, batch));
+    REFUSED(CT_ERR_SHAPE, "ct_kl_div", "shape", ct_kl_div(x, v, kl));
+    REFUSED(CT_ERR_SHAPE, "ct_gaussian_nll_loss", "var f32[3]",
+            ct_gaussian_nll_loss(x, x, v, normal));
+    REFUSED(CT_ERR_DTYPE, "ct_gaussian_nll_loss", "var", ct_gaussian_nll_loss(x, x, d, normal));
+    REFUSED(CT_ERR_ARGUMENT, "ct_gaussian_nll_loss", "eps is -1",
+            ct_gaussian_nll_loss(x, x, x, negative));
+    REFUSED(CT_ERR_SHAPE, "ct_cosine_similarity", "axis 2", ct_cosine_similarity(x, v, 2, 1e-8));
+    REFUSED(CT_ERR_SHAPE, "ct_cosine_similarity", "broadcast",
+            ct_cosine_similarity(x, ct_ones(CT_SHAPE(2), CT_F32, DEVICE), 0, 1e-8));
+    REFUSED(CT_ERR_ARGUMENT, "ct_cosine_similarity", "eps", ct_cosine_similarity(x, x, 1, NAN));
+    REFUSED(CT_ERR_SHAPE, "ct_cosine_embedding_loss", "target i64[2]",
+            ct_cosine_embedding_loss(v, v, t, 0, mean));
+    REFUSED(CT_ERR_DTYPE, "ct_cosine_embedding_loss", "target bool[2]",
+            ct_cosine_embedding_loss(x, x, b, 0, mean));
+    REFUSED(CT_ERR_SHAPE, "ct_cosine_embedding_loss", "a f32[]",
+            ct_cosine_embedding_loss(one, one, t, 0, mean));
+    REFUSED(CT_ERR_ARGUMENT, "ct_cosine_embedding_loss", "margin is NaN",
+            ct_cosine_embedding_loss(x, x, t, NAN, mean));
+    REFUSED(CT_ERR_SHAPE, "ct_margin_ranking_loss", "b f32[3]",
+            ct_margin_ranking_loss(x, v, x, 0, mean));
+    REFUSED(CT_ERR_SHAPE, "ct_triplet_margin_loss", "negative f32[3]",
+            ct_triplet_margin_loss(x, x, v, triplet));
+    REFUSED(CT_ERR_SHAPE, "ct_triplet_margin_loss", "anchor f32[]",
+            ct_triplet_margin_loss(one, one, one, triplet));
+    REFUSED(CT_ERR_ARGUMENT, "ct_triplet_margin_loss", "p is -1",
+            ct_triplet_margin_loss(x, x, x, p));
+    REFUSED(CT_ERR_ARGUMENT, "ct_triplet_margin_loss", "eps", ct_triplet_margin_loss(x, x, x, nan));
+    EXPECT_NO_VALUE(ct_triplet_margin_loss(x, NULL, x, triplet));
+    EXPECT_NO_VALUE(ct_gaussian_nll_loss(x, x, NULL, normal));
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 /* Each op whose result has more axes than an input. Shapes with a rank above 8 are in
  * tests/test_arguments.c. */
 START_TEST(no_rank_above_the_limit)
@@ -474,6 +520,7 @@ void ops_misuse_cases(Suite *suite)
 {
     TCase *tc = harness_case(suite, "misuse");
 
+    tcase_add_test(tc, losses_of_distances);
     tcase_add_test(tc, broadcasts_refuse);
     tcase_add_test(tc, one_axis);
     tcase_add_test(tc, reductions_refuse);

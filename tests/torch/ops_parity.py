@@ -891,7 +891,7 @@ def _(d):
     return lambda x, t, *w: class_loss(F.nll_loss, x, t.reshape(-1), d, **options, **weight(w))
 
 
-def pair_loss(name, function, delta=False):
+def pair_loss(name, function, delta=""):
     @op("ct_" + name, 15)
     def _(d):
         shape = d.shape()
@@ -901,13 +901,14 @@ def pair_loss(name, function, delta=False):
         options = {"reduction": REDUCTIONS[d.i[0]]}
         if delta:
             d.p = [round(d.rng.uniform(0.3, 2), 3) + 0.0009765625]
-            options["delta"] = d.p[0]
+            options[delta] = d.p[0]
         return lambda x, t: function(x, t, **options)
 
 
 pair_loss("mse_loss", F.mse_loss)
 pair_loss("l1_loss", F.l1_loss)
-pair_loss("huber_loss", F.huber_loss, True)
+pair_loss("huber_loss", F.huber_loss, "delta")
+pair_loss("smooth_l1_loss", F.smooth_l1_loss, "beta")
 pair_loss("bce_with_logits", F.binary_cross_entropy_with_logits)
 
 
@@ -922,6 +923,72 @@ def _(d):
     return lambda x, t, w, p: F.binary_cross_entropy_with_logits(
         x, t, None if d.i[1] else w.detach(), reduction=REDUCTIONS[d.i[0]],
         pos_weight=None if d.i[2] else p.detach())
+
+
+@op("ct_kl_div", 16)
+def _(d):
+    shape = d.shape(1)
+    d.i = [d.number % 4, d.number // 4 % 2]
+    d.floats(shape, -4, -0.1)
+    d.floats(shape, *((-4, 0) if d.i[1] else (0.01, 4)))
+    reduction = (*REDUCTIONS, "batchmean")[d.i[0]]
+    return lambda x, t: F.kl_div(x, t, reduction=reduction, log_target=bool(d.i[1]))
+
+
+@op("ct_gaussian_nll_loss", 18)
+def _(d):
+    shape = d.shape(1)
+    d.i = [d.number % 3, d.number // 3 % 2]
+    d.p = [0.5 if d.number // 6 % 2 else 0]
+    d.floats(shape)
+    d.floats(shape)
+    d.floats(shape if d.number % 2 else shape[:-1] + [1], 0.01, 4)
+    return lambda x, t, v: F.gaussian_nll_loss(x, t, v, full=bool(d.i[1]), eps=d.p[0] or 1e-6,
+                                               reduction=REDUCTIONS[d.i[0]])
+
+
+@op("ct_cosine_similarity", 15)
+def _(d):
+    shape = d.shape(0, 2, 4)
+    axis = d.below(len(shape) + 1)
+    shape.insert(axis, d.rng.randint(2, 4))     # the gradient of a cosine of numbers is 0
+    d.i = [axis - len(shape)]
+    d.floats(shape)
+    d.floats([n if k == axis or d.chance(0.7) else 1 for k, n in enumerate(shape)])
+    return lambda a, b: F.cosine_similarity(a, b, d.i[0])
+
+
+@op("ct_cosine_embedding_loss", 15)
+def _(d):
+    shape = d.shape(0, 1, 4) + [d.rng.randint(2, 4)]
+    d.i = [d.number % 3]
+    d.p = [round(d.rng.uniform(-0.5, 0.5), 3)]
+    d.floats(shape)
+    d.floats(shape)
+    d.ints(shape[:-1], 2)
+    return lambda a, b, t: F.cosine_embedding_loss(a, b, 2 * t - 1, d.p[0],
+                                                   reduction=REDUCTIONS[d.i[0]])
+
+
+@op("ct_margin_ranking_loss", 15)
+def _(d):
+    shape = d.shape()
+    d.i = [d.number % 3]
+    d.p = [round(d.rng.uniform(-0.5, 0.5), 3)]
+    for _ in range(3):
+        d.floats(shape)
+    return lambda a, b, t: F.margin_ranking_loss(a, b, t, d.p[0], reduction=REDUCTIONS[d.i[0]])
+
+
+@op("ct_triplet_margin_loss", 24)
+def _(d):
+    shape = d.shape(0, 1, 4) + [d.rng.randint(2, 4)]
+    d.i = [d.number % 3, d.number // 3 % 2]
+    d.p = [2.5 if d.number % 2 else 0, 3 if d.number // 6 % 2 else 0]
+    for _ in range(3):
+        d.floats(shape)
+    return lambda a, p, n: F.triplet_margin_loss(a, p, n, d.p[0] or 1, d.p[1] or 2,
+                                                 swap=bool(d.i[1]), reduction=REDUCTIONS[d.i[0]])
 
 
 # ---- running and writing ----

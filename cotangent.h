@@ -32,6 +32,7 @@
 #include <cotangent/autograd/ops/join.h>
 #include <cotangent/autograd/ops/rearrange.h>
 #include <cotangent/autograd/ops/index.h>
+#include <cotangent/autograd/ops/search.h>
 #include <cotangent/autograd/ops/softmax.h>
 #include <cotangent/autograd/ops/sort.h>
 #include <cotangent/autograd/ops/random.h>

@@ -223,6 +223,26 @@ typedef struct cti_logcumsumexp_backward_args {
     void *out;
 } cti_logcumsumexp_backward_args;
 
+/* linear_scan: h_j = a_j h_(j-1) + b_j along n, with 0 before the first; all are (outer, n, inner).
+ * f32 in double; integers wrap. out is none of the others. */
+typedef struct cti_linear_scan_args {
+    ct_dtype dtype; /* f32, f64, i32, i64 */
+    bool reverse;   /* from the end: h_j = a_j h_(j+1) + b_j */
+    int64_t outer, n, inner;
+    const void *a, *b;
+    void *out;
+} cti_linear_scan_args;
+
+/* running_extreme: out_j = the position along n of the greatest, or least, element of in_0 .. in_j;
+ * of equal ones the last. A NaN is the greatest and the least. */
+typedef struct cti_running_extreme_args {
+    ct_dtype dtype; /* of in: f32, f64, i32, i64 */
+    bool least;
+    int64_t outer, n, inner;
+    const void *in;
+    int64_t *out; /* (outer, n, inner) */
+} cti_running_extreme_args;
+
 /* ---- index: index_dtype is i32 or i64; CT_ERR_INDEX, the position one in index, for an index that
  * is out of range ---- */
 
@@ -266,9 +286,10 @@ typedef struct cti_gather_args {
 } cti_gather_args;
 
 /* scatter_add, its reverse: dst (outer, n, inner) += src (outer, m, inner), in order of m:
- * dst[o,index[o,j,i],i] += src[o,j,i] */
+ * dst[o,index[o,j,i],i] += src[o,j,i]
+ * scatter: the same with = in place of +=; the last of several stays. */
 typedef struct cti_scatter_add_args {
-    ct_dtype dtype; /* f32, f64, i32, i64 */
+    ct_dtype dtype; /* f32, f64, i32, i64; for scatter any */
     ct_dtype index_dtype;
     int64_t outer, n, m, inner;
     const void *src;
@@ -288,6 +309,17 @@ typedef struct cti_sort_args {
     int64_t *order;   /* (rows, k) */
     int64_t *scratch; /* (rows, 2 n) */
 } cti_sort_args;
+
+/* searchsorted: out (rows, m) = the number of elements in each row of sorted (rows, n), which is in
+ * ascending order, that are below each of values (rows, m), or at most it if right is set. n for a
+ * NaN. */
+typedef struct cti_searchsorted_args {
+    ct_dtype dtype; /* f32, f64, i32, i64 */
+    bool right;
+    int64_t rows, n, m;
+    const void *sorted, *values;
+    int64_t *out;
+} cti_searchsorted_args;
 
 /* ---- softmax and cross-entropy ---- */
 
@@ -549,12 +581,16 @@ typedef struct cti_async {
     /* out_i = log(exp(in_0) + ... + exp(in_i)), in double; f32 or f64, never reverse. */          \
     SLOT(void, logcumsumexp, (const cti_cumsum_args *a))                                           \
     SLOT(void, logcumsumexp_backward, (const cti_logcumsumexp_backward_args *a))                   \
+    SLOT(void, linear_scan, (const cti_linear_scan_args *a))                                       \
+    SLOT(void, running_extreme, (const cti_running_extreme_args *a))                               \
     SLOT(ct_status, gather_rows, (const cti_gather_rows_args *a, cti_fault *fault))                \
     SLOT(ct_status, scatter_add_rows, (const cti_scatter_add_rows_args *a, cti_fault *fault))      \
     SLOT(ct_status, one_hot, (const cti_one_hot_args *a, cti_fault *fault))                        \
     SLOT(ct_status, gather, (const cti_gather_args *a, cti_fault *fault))                          \
     SLOT(ct_status, scatter_add, (const cti_scatter_add_args *a, cti_fault *fault))                \
+    SLOT(ct_status, scatter, (const cti_scatter_add_args *a, cti_fault *fault))                    \
     SLOT(void, sort, (const cti_sort_args *a))                                                     \
+    SLOT(void, searchsorted, (const cti_searchsorted_args *a))                                     \
     SLOT(void, softmax, (const cti_softmax_args *a))                                               \
     SLOT(ct_status, cross_entropy, (const cti_cross_entropy_args *a, cti_fault *fault))            \
     SLOT(void, cross_entropy_backward, (const cti_cross_entropy_backward_args *a))                 \

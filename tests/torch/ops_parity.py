@@ -531,6 +531,28 @@ for name in "tril", "triu":
         return lambda x: function(x, d.i[0])
 
 
+@op("ct_diagonal")
+def _(d):
+    shape = d.shape(2, 3, 12)
+    a = d.below(len(shape))
+    d.i = [d.rng.randint(-2, 2), a, (a + 1 + d.below(len(shape) - 1)) % len(shape)]
+    d.floats(shape)
+    return lambda x: x.diagonal(*d.i)
+
+
+@op("ct_diag")
+def _(d):
+    d.i = [d.rng.randint(-2, 2)]
+    d.floats(d.shape(1, 2))
+    return lambda x: x.diag(d.i[0])
+
+
+@op("ct_trace")
+def _(d):
+    d.floats(d.shape(2, 2))
+    return torch.trace
+
+
 # ---- reductions: i[0] axes, i[1...], i[7] keepdim ----
 
 def axes_of(d, shape, least=0):
@@ -658,6 +680,9 @@ along("min_axis", lambda x, a, k: x.min(a, keepdim=k).values)
 along("softmax", lambda x, a, k: x.softmax(a))
 along("log_softmax", lambda x, a, k: x.log_softmax(a))
 along("cumsum", lambda x, a, k: x.cumsum(a).to(x.dtype), ints=True)
+along("cumprod", lambda x, a, k: x.cumprod(a).to(x.dtype), ints=True)
+along("cummax", lambda x, a, k: x.cummax(a).values, ints=True)
+along("cummin", lambda x, a, k: x.cummin(a).values, ints=True)
 along("logcumsumexp", lambda x, a, k: x.logcumsumexp(a))
 along("sort", lambda x, a, k: x.sort(dim=a, descending=k, stable=True).values, ints=True)
 along("argsort", lambda x, a, k: x.argsort(dim=a, descending=k, stable=True), ints=True)
@@ -798,6 +823,80 @@ def _(d):
     shape[axis] = m
     d.floats(shape)
     return lambda x, k, src: x.index_add(axis, k, src)
+
+
+@op("ct_scatter")
+def _(d):
+    shape = d.shape(1)
+    axis = d.axis(shape)
+    d.i = [axis]
+    d.floats(shape)
+    index = [1 + d.below(n) for n in shape]
+    at = axis % len(shape)
+    order = torch.tensor(d.rng.sample(range(shape[at]), index[at]))  # none twice
+    values = order.reshape([-1 if k == at else 1 for k in range(len(shape))]).expand(index)
+    d.inputs.append((d.rng.choice("ij"), index, values.reshape(-1).tolist()))
+    d.floats(index)
+    return lambda x, k, src: x.scatter(axis, k, src)
+
+
+@op("ct_index_copy")
+def _(d):
+    shape = d.shape(1)
+    axis = d.axis(shape)
+    d.i = [axis]
+    d.floats(shape)
+    m = d.rng.randint(1, shape[axis])
+    d.inputs.append((d.rng.choice("ij"), [m], d.rng.sample(range(shape[axis]), m)))
+    shape = list(shape)
+    shape[axis] = m
+    d.floats(shape)
+    return lambda x, k, src: x.index_copy(axis, k, src)
+
+
+@op("ct_masked_select")
+def _(d):
+    shape = d.shape()
+    d.floats(shape)
+    d.bools(d.narrower(shape))
+    return torch.masked_select
+
+
+@op("ct_nonzero")
+def _(d):
+    shape = d.shape()
+    if d.number % 2:
+        d.bools(shape)
+    else:
+        d.ints(shape, 3)
+    return torch.nonzero
+
+
+@op("ct_unique")
+def _(d):
+    d.ints(d.shape(), 3, low=-3)
+    return torch.unique
+
+
+@op("ct_bincount")
+def _(d):
+    d.i = [d.below(7)]
+    n = d.rng.randint(1, 8)
+    d.ints([n], 5)
+    if d.number % 2:
+        d.floats([n])       # PyTorch's result is f64 for f64, f32 for f32 and has no gradient
+        return lambda k, w: torch.zeros(max(d.i[0], int(k.max()) + 1),
+                                        dtype=w.dtype).index_add(0, k, w)
+    return lambda k: torch.bincount(k, minlength=d.i[0])
+
+
+@op("ct_searchsorted")
+def _(d):
+    shape = d.shape(1)
+    d.i = [d.below(2)]
+    d.ints(shape, 6, kind="i")
+    d.ints(shape[:-1] + [d.rng.randint(1, 3)], 7, kind="i")
+    return lambda s, v: torch.searchsorted(s.sort(-1).values, v, right=bool(d.i[0]))
 
 
 for name in "ct_one_hot", "ct_one_hot_as":

@@ -124,6 +124,31 @@ typedef struct ct_gaussian_nll_options {
 ct_tensor *ct_gaussian_nll_loss(ct_tensor *x, ct_tensor *target, ct_tensor *var,
                                 ct_gaussian_nll_options options);
 
+/* ---- sequences ---- */
+
+typedef struct ct_ctc_options {
+    ct_reduction reduction; /* the mean is over losses that are divided by their number of labels */
+    int64_t blank;          /* the class that stands for no label */
+    bool zero_infinity;     /* losses of sequences without a path, and their gradients, are 0 */
+} ct_ctc_options;
+
+/* Connectionist temporal classification (Graves et al., 2006): minus the log of the probability that
+ * scores without alignment give the labels, which is the sum over all paths. log_probs
+ * (steps, batch, classes), f32 or f64, as ct_log_softmax returns them; targets (batch, labels), or the
+ * labels of all sequences in a row (rank 1); input_lengths and target_lengths (batch) say how many
+ * steps and labels count. Indices are i32 or i64.
+ *
+ * A sequence with too few steps for its labels has no path (a label that repeats needs a blank in
+ * between): its loss is infinite and its gradient NaN, as in PyTorch, or both are 0 with
+ * zero_infinity. The gradient is the derivative by log_probs; PyTorch's adds exp(log_probs), which
+ * ct_log_softmax cancels. There is no second derivative by log_probs (CT_ERR_GRAD).
+ *
+ * Waits for an asynchronous device, because lengths and targets are checked on the host: CT_ERR_ARGUMENT
+ * for a length that is negative, or larger than the steps or labels there are, and for a blank that is
+ * no class; CT_ERR_INDEX for a label that is no class or is the blank. */
+ct_tensor *ct_ctc_loss(ct_tensor *log_probs, ct_tensor *targets, ct_tensor *input_lengths,
+                       ct_tensor *target_lengths, ct_ctc_options options);
+
 /* ---- losses of distances ---- */
 
 /* The cosine of the angle between a and b along axis: a b / (max(|a|, eps) max(|b|, eps)). a and b

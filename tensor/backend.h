@@ -383,6 +383,31 @@ typedef struct cti_linear_cross_entropy_args {
     void *dbias;    /* (n) (optional) */
 } cti_linear_cross_entropy_args;
 
+/* ---- ctc ---- */
+
+/* ctc: for each of B sequences, minus the log of the probability of all paths that give its labels,
+ * and the derivative of this. A path has a class for each of the first input_length[b] steps; equal
+ * neighbours are one label, blanks are left out. With the extended labels e = (blank, l_0, blank, l_1,
+ * ..., blank), of length S = 2 target_length[b] + 1 (Graves et al., 2006), in logarithms and in double:
+ *     alpha_ts = log_probs[t,b,e_s] + log sum over r of exp(alpha_(t-1)r)
+ *     beta_ts  = log_probs[t,b,e_s] + log sum over r of exp(beta_(t+1)r)
+ *     grad[t,b,c] = -sum over s with e_s = c of exp(alpha_ts + beta_ts - log_probs[t,b,c] + loss)
+ * r being s, s - 1 (s + 1), and s - 2 (s + 2) if that label is no blank and another one. A loss without
+ * a path is infinite and its gradient NaN; with zero_infinity both are 0. The gradient is 0 after
+ * input_length. Lengths and targets have been checked. */
+typedef struct cti_ctc_args {
+    ct_dtype dtype; /* f32 or f64 */
+    bool zero_infinity;
+    int64_t steps, batch, classes, blank;
+    int64_t width;                               /* of target */
+    const void *log_probs;                       /* (T, B, C) */
+    const int64_t *target;                       /* (B, width) */
+    const int64_t *input_length, *target_length; /* (B) */
+    double *scratch;                             /* (B, 2, T, 2 width + 1) */
+    void *loss;                                  /* (B) */
+    void *grad;                                  /* (T, B, C) (optional) */
+} cti_ctc_args;
+
 /* ---- sequence, sequence_backward ---- */
 
 /* One recurrent layer in one direction over a whole sequence of T steps, B rows, H hidden units; G
@@ -594,6 +619,7 @@ typedef struct cti_async {
     SLOT(void, softmax, (const cti_softmax_args *a))                                               \
     SLOT(ct_status, cross_entropy, (const cti_cross_entropy_args *a, cti_fault *fault))            \
     SLOT(void, cross_entropy_backward, (const cti_cross_entropy_backward_args *a))                 \
+    SLOT(void, ctc, (const cti_ctc_args *a))                                                       \
     SLOT(ct_status, linear_cross_entropy,                                                          \
          (const cti_linear_cross_entropy_args *a, cti_fault *fault))                               \
     /* Fills h (and c, gates, hn) from the initial states. */                                      \

@@ -310,6 +310,37 @@ static ct_tensor *call_triplet(ct_tensor *const *in, const op_draw *d)
     return ct_triplet_margin_loss(in[0], in[1], in[2], o);
 }
 
+/* scores (T, B, C), targets (B, S) from 0, and how many steps and labels do not count. i[0]: reduction,
+ * i[1]: log-softmax of the scores first, i[2]: zero_infinity. Without it each sequence has a path. */
+static void draw_ctc(op_draw *d)
+{
+    int64_t labels = op_below(d, 3), classes = 2 + op_below(d, 2), steps,
+            batch = 1 + op_below(d, 2);
+
+    d->i[0] = op_below(d, 3);
+    d->i[1] = op_below(d, 2);
+    d->i[2] = op_below(d, 2);
+    if (d->zero && d->i[0] != CT_REDUCTION_MEAN)
+        batch = 0;
+    labels = d->most < 60 && labels ? 1 : labels;
+    steps = 2 * labels + 1;
+    op_uniform(d, CT_SHAPE(steps, batch, d->most < 60 ? 2 : classes), -2, -0.1);
+    op_index(d, CT_SHAPE(batch, labels), (d->most < 60 ? 2 : classes) - 1);
+    op_index(d, CT_SHAPE(batch), d->i[2] ? steps + 1 : 1);
+    op_index(d, CT_SHAPE(batch), d->i[2] ? labels + 1 : 1);
+}
+
+static ct_tensor *call_ctc(ct_tensor *const *in, const op_draw *d)
+{
+    ct_ctc_options o = { .reduction = (ct_reduction)d->i[0], .zero_infinity = d->i[2] != 0 };
+    ct_tensor *x = in[0] && d->i[1] ? ct_log_softmax(in[0], -1) : in[0];
+    ct_tensor *targets = in[1] ? ct_add_scalar(in[1], 1) : NULL;
+    ct_tensor *steps = in[2] ? ct_rsub_scalar(in[2], (double)d->in[0].shape.dim[0]) : NULL;
+    ct_tensor *labels = in[3] ? ct_rsub_scalar(in[3], (double)d->in[1].shape.dim[1]) : NULL;
+
+    return ct_ctc_loss(x, targets, steps, labels, o);
+}
+
 const op_row loss_rows[] = {
     { "ct_cross_entropy", draw_cross_entropy, .call = call_cross_entropy },
     { "ct_cross_entropy_with", draw_cross_entropy, .call = call_cross_entropy_with },
@@ -324,6 +355,7 @@ const op_row loss_rows[] = {
     { "ct_mse_loss", draw_difference, .call = call_mse },
     { "ct_l1_loss", draw_difference, .call = call_l1 },
     { "ct_huber_loss", draw_difference, .call = call_huber },
+    { "ct_ctc_loss", draw_ctc, .call = call_ctc, .no_second = "it has none, as in PyTorch" },
     { "ct_smooth_l1_loss", draw_difference, .call = call_smooth_l1 },
     { "ct_kl_div", draw_kl, .call = call_kl },
     { "ct_gaussian_nll_loss", draw_gaussian, .call = call_gaussian },

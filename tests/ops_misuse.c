@@ -472,6 +472,50 @@ START_TEST(losses_of_distances)
 }
 END_TEST
 
+START_TEST(ctc)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_log_softmax(ct_zeros(CT_SHAPE(3, 2, 4), CT_F64, DEVICE), -1);
+    ct_tensor *t = ct_reshape(I64(1, 1, 2, 0), CT_SHAPE(2, 2)), *n = I64(2, 1), *all = I64(3, 3);
+    ct_tensor *y, *g, *h;
+    ct_ctc_options o = { .reduction = CT_REDUCTION_NONE }, last = { .blank = 4 }, zero = o;
+
+    REFUSED(CT_ERR_ARGUMENT, "ct_ctc_loss", "input_lengths[1] is 4",
+            ct_ctc_loss(x, t, I64(3, 4), n, o));
+    REFUSED(CT_ERR_ARGUMENT, "ct_ctc_loss", "target_lengths[0] is -1",
+            ct_ctc_loss(x, t, all, I64(-1, 1), o));
+    REFUSED(CT_ERR_ARGUMENT, "ct_ctc_loss", "target_lengths[1] is 3",
+            ct_ctc_loss(x, t, all, I64(1, 3), o));
+    REFUSED(CT_ERR_SHAPE, "ct_ctc_loss", "input_lengths", ct_ctc_loss(x, t, I64(3), n, o));
+    REFUSED(CT_ERR_INDEX, "ct_ctc_loss", "target 0 at position 3 ... blank",
+            ct_ctc_loss(x, t, all, I64(2, 2), o));
+    REFUSED(CT_ERR_INDEX, "ct_ctc_loss", "target 4 at position 0",
+            ct_ctc_loss(x, I64(4, 1), all, I64(1, 1), o));
+    REFUSED(CT_ERR_SHAPE, "ct_ctc_loss", "add up to 3", ct_ctc_loss(x, I64(1, 1, 1, 1), all, n, o));
+    REFUSED(CT_ERR_SHAPE, "ct_ctc_loss", "steps", ct_ctc_loss(ct_select(x, 1, 0), t, all, n, o));
+    REFUSED(CT_ERR_ARGUMENT, "ct_ctc_loss", "blank is 4", ct_ctc_loss(x, t, all, n, last));
+    REFUSED(CT_ERR_DTYPE, "ct_ctc_loss", "targets", ct_ctc_loss(x, x, all, n, o));
+    EXPECT_NO_VALUE(ct_ctc_loss(x, t, NULL, n, o));
+    /* a label that repeats needs a blank in between: two steps are too few for 1 1; rows in a row */
+    x = ct_set_requires_grad(ct_detach(x), true);
+    y = ct_ctc_loss(x, I64(1, 1, 2), I64(2, 1), n, o);
+    EXPECT(ct_isfinite(y), 0, 1);
+    zero.zero_infinity = true;
+    EXPECT(ct_isfinite(ct_ctc_loss(x, I64(1, 1, 2), I64(2, 1), n, zero)), 1, 1);
+    h = ct_ones(CT_SHAPE(2), CT_F64, DEVICE);
+    ck_assert(ct_grad(1, &y, 1, &x, &h, false, &g) == CT_OK);
+    EXPECT(ct_isnan(ct_select(ct_select(g, 2, 0), 1, 0)), 1, 1, 0);
+    EXPECT(ct_select(ct_select(g, 1, 1), 0, 0), 0, 0, -1, 0);
+    /* no second derivative */
+    y = ct_sum(ct_ctc_loss(x, t, all, n, o));
+    ck_assert(ct_grad(1, &y, 1, &x, NULL, true, &g) == CT_OK);
+    y = ct_sum(g);
+    ck_assert(ct_grad(1, &y, 1, &x, NULL, false, &h) == CT_ERR_GRAD);
+    expect_error(CT_ERR_GRAD, "ct_ctc_loss", "derivative by log_probs");
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 /* Each op whose result has more axes than an input. Shapes with a rank above 8 are in
  * tests/test_arguments.c. */
 START_TEST(no_rank_above_the_limit)
@@ -520,6 +564,7 @@ void ops_misuse_cases(Suite *suite)
 {
     TCase *tc = harness_case(suite, "misuse");
 
+    tcase_add_test(tc, ctc);
     tcase_add_test(tc, losses_of_distances);
     tcase_add_test(tc, broadcasts_refuse);
     tcase_add_test(tc, one_axis);

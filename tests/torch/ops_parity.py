@@ -1024,6 +1024,19 @@ def _(d):
         pos_weight=None if d.i[2] else p.detach())
 
 
+@op("ct_ctc_loss", 24)
+def _(d):
+    labels, batch, classes = d.rng.randint(1, 3), d.rng.randint(1, 2), d.rng.randint(2, 4)
+    steps = 2 * labels + 1
+    d.i = [d.number % 3, 1, d.number // 3 % 2]
+    d.floats([steps, batch, classes])
+    d.ints([batch, labels], classes - 1)
+    d.ints([batch], steps + 1 if d.i[2] else 1)
+    d.ints([batch], labels + 1 if d.i[2] else 1)
+    return lambda x, t, s, n: F.ctc_loss(x.log_softmax(-1), t + 1, steps - s, labels - n,
+                                         reduction=REDUCTIONS[d.i[0]], zero_infinity=bool(d.i[2]))
+
+
 @op("ct_kl_div", 16)
 def _(d):
     shape = d.shape(1)

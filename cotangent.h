@@ -20,6 +20,7 @@
 #include <cotangent/autograd/ops/activation.h>
 #include <cotangent/autograd/ops/compare.h>
 #include <cotangent/autograd/ops/divide.h>
+#include <cotangent/autograd/ops/einsum.h>
 #include <cotangent/autograd/ops/elementwise.h>
 #include <cotangent/autograd/ops/reduce.h>
 #include <cotangent/autograd/ops/statistics.h>

@@ -747,6 +747,23 @@ def _(d):
     return torch.outer
 
 
+EQUATIONS = ("ij,jk->ik", "bij,bjk->bik", "ii->i", "ij->ji", "ij,jk", "i,i->", "i,j->ij", "...ij,jk",
+             "...ij,...jk->...ik", "abc,cd,bd->a", "aab,b->a", "ij,ij->j", "ij,kl->likj",
+             "b...,b->b...", "ab,b,ac->c", "ij->", "iji", "bi,bj,bk->bij")
+
+
+@op("ct_einsum", 2 * len(EQUATIONS))
+def _(d):
+    d.i = [d.number % len(EQUATIONS)]
+    equation = EQUATIONS[d.i[0]]
+    size = {letter: d.rng.randint(1, 3) for letter in "abcdefijkl"}
+    for k, term in enumerate(equation.split("->")[0].split(",")):
+        dots = ["e", "d"] if k % 2 == 0 else ["d"]
+        letters = sum([dots if c == "..." else list(c) for c in term.partition("...")], [])
+        d.floats([size[c] for c in letters])
+    return lambda *x: torch.einsum(equation, *x)
+
+
 # ---- by index ----
 
 @op("ct_embedding")

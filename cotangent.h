@@ -39,6 +39,7 @@
 #include <cotangent/autograd/ops/random.h>
 #include <cotangent/autograd/params/params.h>
 #include <cotangent/autograd/params/state_dict.h>
+#include <cotangent/autograd/functional.h>
 #include <cotangent/autograd/gradcheck.h>
 #include <cotangent/autograd/activation_checkpoint.h>
 #include <cotangent/autograd/graph.h>

@@ -472,6 +472,35 @@ START_TEST(losses_of_distances)
 }
 END_TEST
 
+START_TEST(einsum)
+{
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_ones(CT_SHAPE(2, 3), CT_F32, DEVICE), *d = ct_cast(x, CT_F64);
+    ct_tensor *two[2] = { x, x }, *other[2] = { x, d }, *none[2] = { x, NULL };
+    ct_tensor *wide[2] = { ct_ones(CT_SHAPE(1, 1, 1, 1, 1), CT_F32, DEVICE), NULL };
+
+    wide[1] = wide[0];
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "no letter", ct_einsum("i1", 1, &x));
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "fewer terms", ct_einsum("ij", 2, two));
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "more terms", ct_einsum("ij,jk", 1, &x));
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "without", ct_einsum("ij-", 1, &x));
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "behind", ct_einsum("ij->i,j", 1, &x));
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "twice", ct_einsum("ij->ii", 1, &x));
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "not in an operand", ct_einsum("ij->k", 1, &x));
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "too many letters", ct_einsum("abcdefghi", 1, &x));
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "too many axes", ct_einsum("abcde,fghij", 2, wide));
+    REFUSED(CT_ERR_SHAPE, "ct_einsum", "names 1 axes", ct_einsum("i", 1, &x));
+    REFUSED(CT_ERR_SHAPE, "ct_einsum", "names 3 axes", ct_einsum("i...jk", 1, &x));
+    REFUSED(CT_ERR_SHAPE, "ct_einsum", "another size", ct_einsum("ij,ji", 2, two));
+    REFUSED(CT_ERR_SHAPE, "ct_einsum", "another size", ct_einsum("ii", 1, &x));
+    REFUSED(CT_ERR_DTYPE, "ct_einsum", "operand", ct_einsum("ij,ij", 2, other));
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "NULL", ct_einsum("ij,ij", 2, none));
+    REFUSED(CT_ERR_ARGUMENT, "ct_einsum", "count is 0", ct_einsum("ij", 0, two));
+    EXPECT(ct_einsum(" b a -> a ", 1, &x), 2, 2, 2);
+    ck_assert(ct_scope_end(s) == CT_OK);
+}
+END_TEST
+
 START_TEST(ctc)
 {
     ct_scope s = ct_scope_begin();
@@ -564,6 +593,7 @@ void ops_misuse_cases(Suite *suite)
 {
     TCase *tc = harness_case(suite, "misuse");
 
+    tcase_add_test(tc, einsum);
     tcase_add_test(tc, ctc);
     tcase_add_test(tc, losses_of_distances);
     tcase_add_test(tc, broadcasts_refuse);

@@ -97,6 +97,8 @@ static const legal_null legal_nulls[] = {
     { "ct_recurrent_forward_with", "state next" },
     { "ct_recurrent_step", "state next" },
     { "ct_recurrent_layers", "r" },
+    { "ct_vjp", "v output" },
+    { "ct_hvp", "output" },
     { "ct_unique", "inverse counts" },
     { "ct_bincount", "weights" },
     { "ct_cummax", "indices" },

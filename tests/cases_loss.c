@@ -150,11 +150,14 @@ static ct_tensor *call_bce_with(ct_tensor *const *in, const op_draw *d)
 static void draw_linear_cross_entropy(op_draw *d)
 {
     ct_shape x;
-    int64_t classes = 1 + op_below(d, op_chance(d, 0.1) ? 150 : 6);
+    int64_t classes, most;
 
     d->i[0] = op_below(d, 3);
     d->zero &= d->i[0] != CT_REDUCTION_MEAN;
-    x = op_shape_share(d, 1, 4, classes > 6 ? 8 : 2);
+    x = op_shape(d, 1, 4);
+    most = d->most / (x.dim[x.rank - 1] > 1 ? x.dim[x.rank - 1] : 1);
+    classes = op_chance(d, 0.1) ? 150 : 6;
+    classes = 1 + op_below(d, classes < most ? classes : most);
     op_uniform(d, x, -2, 2);
     op_uniform(d, CT_SHAPE(classes, x.dim[x.rank - 1]), -2, 2);
     op_index(d, ct_shape_from_sizes(x.rank - 1, x.dim), classes);

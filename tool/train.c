@@ -90,7 +90,7 @@ static const cli_option table[] = {
     { "every", CLI_INTEGER, "N", "save it also after every N updates",
       FIELD(trainer.checkpoint_steps), .low = 1, .high = INT32_MAX },
     { "resume", CLI_FLAG, NULL, "continue from the checkpoint, if it exists", FIELD(resume) },
-    { "best", CLI_NAME, "FILE", "save the epoch of the lowest perplexity in this file",
+    { "best", CLI_NAME, "FILE", "save the epoch of the lowest loss in this file",
       FIELD(trainer.best), .file = CLI_WRITES },
     { "csv", CLI_NAME, "FILE", "write a line for each epoch", FIELD(trainer.csv),
       .file = CLI_WRITES },

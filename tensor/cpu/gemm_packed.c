@@ -19,6 +19,7 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -84,14 +85,22 @@ static struct {
     } kept[CODE_KERNELS];
 } code = { .once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* It compiles for what the processor has, which must not be more than the code path in use. */
+/* It compiles for what the processor has, which must not be more than the code path in use.
+ *
+ * LIBXSMM puts OMP_PROC_BIND into the environment, as a string of its own. It is removed: it would
+ * pin the threads of other libraries and of child processes, and where a plug-in contains this
+ * library, the string would be gone when the plug-in is unloaded. */
 static void code_start(void)
 {
+    bool bound = getenv("OMP_PROC_BIND") != NULL;
+
     if (!cti_may_map(CODE_START))
         return;
     if (cti_cpu_path_get()->vector_bytes < 64)
         libxsmm_set_target_archid(LIBXSMM_X86_AVX2);
     libxsmm_init();
+    if (!bound)
+        unsetenv("OMP_PROC_BIND");
     code.started = true;
 }
 

@@ -35,6 +35,17 @@ ct_tensor *cti_linear_cross_entropy(const char *function, ct_tensor *x, ct_tenso
 /* True if reduction and label_smoothing are in range; else false with an error. */
 bool cti_cross_entropy_options(const char *function, const ct_cross_entropy_options *options);
 
+/* loss reduced over all its elements. */
+ct_tensor *cti_loss_reduced(ct_tensor *loss, ct_reduction reduction);
+
+/* True if reduction is the mean, the sum or none; else CT_ERR_ARGUMENT. */
+bool cti_loss_check_reduction(const char *function, ct_reduction reduction);
+
+/* True if x, which the message calls name, and target are f32 or f64 of one shape, dtype and device,
+ * and the reduction is one; else false with an error. */
+bool cti_loss_check_pair(const char *function, const char *name, const ct_tensor *x,
+                         const ct_tensor *target, ct_reduction reduction);
+
 /* Raises CT_ERR_INDEX about the target (targets of rank 1) at a position. */
 void cti_raise_target(const char *function, ct_tensor *targets, int64_t position, int64_t classes);
 

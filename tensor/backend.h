@@ -224,6 +224,26 @@ typedef struct cti_logcumsumexp_backward_args {
     void *out;
 } cti_logcumsumexp_backward_args;
 
+/* linear_scan: h_j = a_j h_(j-1) + b_j along n, with 0 before the first; all are (outer, n, inner).
+ * f32 in double; integers wrap. out is none of the others. */
+typedef struct cti_linear_scan_args {
+    ct_dtype dtype; /* f32, f64, i32, i64 */
+    bool reverse;   /* from the end: h_j = a_j h_(j+1) + b_j */
+    int64_t outer, n, inner;
+    const void *a, *b;
+    void *out;
+} cti_linear_scan_args;
+
+/* running_extreme: out_j = the position along n of the greatest, or least, element of in_0 .. in_j;
+ * of equal ones the last. A NaN is the greatest and the least. */
+typedef struct cti_running_extreme_args {
+    ct_dtype dtype; /* of in: f32, f64, i32, i64 */
+    bool least;
+    int64_t outer, n, inner;
+    const void *in;
+    int64_t *out; /* (outer, n, inner) */
+} cti_running_extreme_args;
+
 /* ---- index: index_dtype is i32 or i64. An index out of range is CT_ERR_INDEX, with its position
  * in the index array ---- */
 
@@ -267,9 +287,10 @@ typedef struct cti_gather_args {
 } cti_gather_args;
 
 /* scatter_add, its reverse: dst (outer, n, inner) += src (outer, m, inner), in order of m:
- * dst[o,index[o,j,i],i] += src[o,j,i] */
+ * dst[o,index[o,j,i],i] += src[o,j,i]
+ * scatter: the same with = in place of +=; the last of several stays. */
 typedef struct cti_scatter_add_args {
-    ct_dtype dtype; /* f32, f64, i32, i64 */
+    ct_dtype dtype; /* f32, f64, i32, i64; for scatter any */
     ct_dtype index_dtype;
     int64_t outer, n, m, inner;
     const void *src;
@@ -289,6 +310,17 @@ typedef struct cti_sort_args {
     int64_t *order;   /* (rows, k) */
     int64_t *scratch; /* (rows, 2 n) */
 } cti_sort_args;
+
+/* searchsorted: out (rows, m) = the number of elements in each row of sorted (rows, n), which is in
+ * ascending order, that are below each of values (rows, m), or at most it if right is set. n for a
+ * NaN. */
+typedef struct cti_searchsorted_args {
+    ct_dtype dtype; /* f32, f64, i32, i64 */
+    bool right;
+    int64_t rows, n, m;
+    const void *sorted, *values;
+    int64_t *out;
+} cti_searchsorted_args;
 
 /* ---- softmax and cross-entropy ---- */
 
@@ -352,6 +384,31 @@ typedef struct cti_linear_cross_entropy_args {
     void *dweight;  /* (n, k) (optional) */
     void *dbias;    /* (n) (optional) */
 } cti_linear_cross_entropy_args;
+
+/* ---- ctc ---- */
+
+/* ctc: for each of B sequences, minus the log of the probability of all paths that give its labels,
+ * and the derivative of this. A path has a class for each of the first input_length[b] steps; equal
+ * neighbours are one label, blanks are left out. With the extended labels e = (blank, l_0, blank, l_1,
+ * ..., blank), of length S = 2 target_length[b] + 1 (Graves et al., 2006), in logarithms and in double:
+ *     alpha_ts = log_probs[t,b,e_s] + log sum over r of exp(alpha_(t-1)r)
+ *     beta_ts  = log_probs[t,b,e_s] + log sum over r of exp(beta_(t+1)r)
+ *     grad[t,b,c] = -sum over s with e_s = c of exp(alpha_ts + beta_ts - log_probs[t,b,c] + loss)
+ * r being s, s - 1 (s + 1), and s - 2 (s + 2) if that label is no blank and another one. A loss without
+ * a path is infinite and its gradient NaN; with zero_infinity both are 0. The gradient is 0 after
+ * input_length. Lengths and targets have been checked. */
+typedef struct cti_ctc_args {
+    ct_dtype dtype; /* f32 or f64 */
+    bool zero_infinity;
+    int64_t steps, batch, classes, blank;
+    int64_t width;                               /* of target */
+    const void *log_probs;                       /* (T, B, C) */
+    const int64_t *target;                       /* (B, width) */
+    const int64_t *input_length, *target_length; /* (B) */
+    double *scratch;                             /* (B, 2, T, 2 width + 1) */
+    void *loss;                                  /* (B) */
+    void *grad;                                  /* (T, B, C) (optional) */
+} cti_ctc_args;
 
 /* ---- sequence, sequence_backward ---- */
 
@@ -520,61 +577,61 @@ typedef struct cti_async {
 
 /* ---- the table ---- */
 
-/* SLOT(return type, name, parameters). A device must fill every slot. */
-#define CTI_SLOTS(SLOT)                                                                              \
-    /* Makes device `ordinal` current for the following calls of this thread. */                     \
-    SLOT(void, select, (int ordinal))                                                                \
-    /* Returns NULL without an error if memory runs out, because the caller may free buffers       \
-     * and try again. */ \
-    SLOT(void *, allocate, (size_t bytes))                                                           \
-    SLOT(void, release, (void *data, size_t bytes))                                                  \
-    /* Copies contiguous bytes from the host to the device. The host may change its memory as      \
-     * soon as the call returns. */ \
-    SLOT(void, upload, (void *device, const void *host, size_t bytes))                               \
-    /* Copies from the device to the host and waits until it is done. Returns as                   \
-     * cti_async.synchronise does. */ \
-    SLOT(ct_status, download, (void *host, const void *device, size_t bytes, cti_fault *fault))      \
-    /* dst = src over a common shape, with the conversions of tensor/convert.h between any two     \
-     * dtypes. */ \
-    SLOT(void, copy, (int rank, const int64_t *dim, const cti_array *dst, const cti_array *src))     \
-    /* A copy within one dtype that does nothing while the fault word is set. */                     \
-    SLOT(void, carry, (int rank, const int64_t *dim, const cti_array *dst, const cti_array *src))    \
-    /* Sets n elements of any dtype to value. */                                                     \
-    SLOT(void, fill, (void *data, ct_dtype dtype, int64_t n, double value))                          \
-    SLOT(void, arange, (const cti_arange_args *a))                                                   \
-    SLOT(void, uniform, (const cti_draw_args *a))                                                    \
-    SLOT(void, normal, (const cti_draw_args *a))                                                     \
-    SLOT(void, dropout, (const cti_dropout_args *a))                                                 \
-    SLOT(void, randint, (const cti_randint_args *a))                                                 \
-    SLOT(ct_status, multinomial, (const cti_multinomial_args *a, cti_fault *fault))                  \
-    SLOT(ct_status, multinomial_keys, (const cti_multinomial_args *a, cti_fault *fault))             \
-    SLOT(ct_status, check_elements, (const cti_check_args *a, cti_fault *fault))                     \
-    SLOT(void, elementwise, (const cti_ew *e))                                                       \
-    SLOT(void, gemm, (const cti_gemm *g))                                                            \
-    SLOT(void, reduce, (const cti_reduce_args *a))                                                   \
-    SLOT(void, cumsum, (const cti_cumsum_args *a))                                                   \
-    /* out_i = log(exp(in_0) + ... + exp(in_i)), in double; f32 or f64. `reverse` is always        \
-     * false. */ \
-    SLOT(void, logcumsumexp, (const cti_cumsum_args *a))                                             \
-    SLOT(void, logcumsumexp_backward, (const cti_logcumsumexp_backward_args *a))                     \
-    SLOT(ct_status, gather_rows, (const cti_gather_rows_args *a, cti_fault *fault))                  \
-    SLOT(ct_status, scatter_add_rows, (const cti_scatter_add_rows_args *a, cti_fault *fault))        \
-    SLOT(ct_status, one_hot, (const cti_one_hot_args *a, cti_fault *fault))                          \
-    SLOT(ct_status, gather, (const cti_gather_args *a, cti_fault *fault))                            \
-    SLOT(ct_status, scatter_add, (const cti_scatter_add_args *a, cti_fault *fault))                  \
-    SLOT(void, sort, (const cti_sort_args *a))                                                       \
-    SLOT(void, softmax, (const cti_softmax_args *a))                                                 \
-    SLOT(ct_status, cross_entropy, (const cti_cross_entropy_args *a, cti_fault *fault))              \
-    SLOT(void, cross_entropy_backward, (const cti_cross_entropy_backward_args *a))                   \
-    SLOT(ct_status, linear_cross_entropy,                                                            \
-         (const cti_linear_cross_entropy_args *a, cti_fault *fault))                                 \
-    /* Computes h (and c, gates, hn) from the initial states. */                                     \
-    SLOT(void, sequence, (const cti_sequence *s))                                                    \
-    /* Computes dx, dhx, dh0 and dc0 from the results of the forward kernel. */                      \
-    SLOT(void, sequence_backward, (const cti_sequence *s))                                           \
-    /* *out, on the device, becomes the sum of the squares of all gradients. */                      \
-    SLOT(void, norm_squared, (const cti_segment *segments, int count, double *out))                  \
-    SLOT(ct_status, clip_norm, (const cti_clip_norm_args *a, cti_fault *fault))                      \
+/* SLOT(what it returns, its name, its parameters). All are required. */
+#define CTI_SLOTS(SLOT)                                                                            \
+    /* The calls of this thread that follow are for device ordinal. */                             \
+    SLOT(void, select, (int ordinal))                                                              \
+    /* NULL without an error if there is no memory: the caller may try again. */                   \
+    SLOT(void *, allocate, (size_t bytes))                                                         \
+    SLOT(void, release, (void *data, size_t bytes))                                                \
+    /* device <- host, contiguous bytes; host may change at once. */                               \
+    SLOT(void, upload, (void *device, const void *host, size_t bytes))                             \
+    /* host <- device, there at once. CT_OK, or not with *fault as cti_async's synchronise. */     \
+    SLOT(ct_status, download, (void *host, const void *device, size_t bytes, cti_fault *fault))    \
+    /* dst <- src over a common shape, between any two dtypes as tensor/convert.h says. */         \
+    SLOT(void, copy, (int rank, const int64_t *dim, const cti_array *dst, const cti_array *src))   \
+    /* copy of the same dtype, but nothing while the fault word is set. */                         \
+    SLOT(void, carry, (int rank, const int64_t *dim, const cti_array *dst, const cti_array *src))  \
+    /* n elements of any dtype become value. */                                                    \
+    SLOT(void, fill, (void *data, ct_dtype dtype, int64_t n, double value))                        \
+    SLOT(void, arange, (const cti_arange_args *a))                                                 \
+    SLOT(void, uniform, (const cti_draw_args *a))                                                  \
+    SLOT(void, normal, (const cti_draw_args *a))                                                   \
+    SLOT(void, dropout, (const cti_dropout_args *a))                                               \
+    SLOT(void, randint, (const cti_randint_args *a))                                               \
+    SLOT(ct_status, multinomial, (const cti_multinomial_args *a, cti_fault *fault))                \
+    SLOT(ct_status, multinomial_keys, (const cti_multinomial_args *a, cti_fault *fault))           \
+    SLOT(ct_status, check_elements, (const cti_check_args *a, cti_fault *fault))                   \
+    SLOT(void, elementwise, (const cti_ew *e))                                                     \
+    SLOT(void, gemm, (const cti_gemm *g))                                                          \
+    SLOT(void, reduce, (const cti_reduce_args *a))                                                 \
+    SLOT(void, cumsum, (const cti_cumsum_args *a))                                                 \
+    /* out_i = log(exp(in_0) + ... + exp(in_i)), in double; f32 or f64, never reverse. */          \
+    SLOT(void, logcumsumexp, (const cti_cumsum_args *a))                                           \
+    SLOT(void, logcumsumexp_backward, (const cti_logcumsumexp_backward_args *a))                   \
+    SLOT(void, linear_scan, (const cti_linear_scan_args *a))                                       \
+    SLOT(void, running_extreme, (const cti_running_extreme_args *a))                               \
+    SLOT(ct_status, gather_rows, (const cti_gather_rows_args *a, cti_fault *fault))                \
+    SLOT(ct_status, scatter_add_rows, (const cti_scatter_add_rows_args *a, cti_fault *fault))      \
+    SLOT(ct_status, one_hot, (const cti_one_hot_args *a, cti_fault *fault))                        \
+    SLOT(ct_status, gather, (const cti_gather_args *a, cti_fault *fault))                          \
+    SLOT(ct_status, scatter_add, (const cti_scatter_add_args *a, cti_fault *fault))                \
+    SLOT(ct_status, scatter, (const cti_scatter_add_args *a, cti_fault *fault))                    \
+    SLOT(void, sort, (const cti_sort_args *a))                                                     \
+    SLOT(void, searchsorted, (const cti_searchsorted_args *a))                                     \
+    SLOT(void, softmax, (const cti_softmax_args *a))                                               \
+    SLOT(ct_status, cross_entropy, (const cti_cross_entropy_args *a, cti_fault *fault))            \
+    SLOT(void, cross_entropy_backward, (const cti_cross_entropy_backward_args *a))                 \
+    SLOT(void, ctc, (const cti_ctc_args *a))                                                       \
+    SLOT(ct_status, linear_cross_entropy,                                                          \
+         (const cti_linear_cross_entropy_args *a, cti_fault *fault))                               \
+    /* Fills h (and c, gates, hn) from the initial states. */                                      \
+    SLOT(void, sequence, (const cti_sequence *s))                                                  \
+    /* Fills dx, dhx, dh0 and dc0 from what the forward left. */                                   \
+    SLOT(void, sequence_backward, (const cti_sequence *s))                                         \
+    /* *out, on the device: the sum of squares of all gradients. */                                \
+    SLOT(void, norm_squared, (const cti_segment *segments, int count, double *out))                \
+    SLOT(ct_status, clip_norm, (const cti_clip_norm_args *a, cti_fault *fault))                    \
     SLOT(void, update, (const cti_update *u, const cti_segment *segments, int count))
 
 typedef struct cti_backend {
@@ -586,7 +643,7 @@ typedef struct cti_backend {
 #undef CTI_SLOT_MEMBER
 } cti_backend;
 
-#define CTI_BACKEND_VERSION 8
+#define CTI_BACKEND_VERSION 9
 
 /* ---- plug-ins ---- */
 

@@ -127,6 +127,24 @@ unary("ct_reciprocal", torch.reciprocal, 0.2, 4)
 unary("ct_sin", torch.sin, -6, 6)
 unary("ct_cos", torch.cos, -6, 6)
 unary("ct_tanh", torch.tanh, -4, 4)
+unary("ct_tan", torch.tan, -1.4, 1.4)
+unary("ct_asin", torch.asin, -0.95, 0.95)
+unary("ct_acos", torch.acos, -0.95, 0.95)
+unary("ct_atan", torch.atan, -6, 6)
+unary("ct_sinh", torch.sinh, -4, 4)
+unary("ct_cosh", torch.cosh, -4, 4)
+unary("ct_asinh", torch.asinh, -6, 6)
+unary("ct_acosh", torch.acosh, 1.1, 6)
+unary("ct_atanh", torch.atanh, -0.95, 0.95)
+unary("ct_exp2", torch.exp2, -8, 4)
+unary("ct_log2", torch.log2, 0.05, 6)
+unary("ct_log10", torch.log10, 0.05, 6)
+unary("ct_softsign", F.softsign, -6, 6)
+unary("ct_mish", F.mish, -8, 8)
+# F.hardsigmoid's gradient is that of f32 for f64, too
+unary("ct_hardsigmoid", lambda x: (x + 3).clamp(0, 6) / 6, -5, 5)
+unary("ct_hardswish", F.hardswish, -5, 5)
+unary("ct_log_sigmoid", F.logsigmoid, -8, 8)
 unary("ct_sigmoid", torch.sigmoid, -8, 8)
 unary("ct_relu", torch.relu)
 unary("ct_silu", F.silu, -5, 5)
@@ -265,6 +283,8 @@ for name in "add sub mul maximum minimum eq ne lt le gt ge".split():
     binary("ct_" + name, getattr(torch, name), ints=True)
 binary("ct_div", torch.div, 0.2)
 binary("ct_pow", torch.pow, 0.2)
+binary("ct_atan2", torch.atan2)
+binary("ct_logaddexp", torch.logaddexp)
 
 
 def logic(name, function, inputs):
@@ -511,6 +531,28 @@ for name in "tril", "triu":
         return lambda x: function(x, d.i[0])
 
 
+@op("ct_diagonal")
+def _(d):
+    shape = d.shape(2, 3, 12)
+    a = d.below(len(shape))
+    d.i = [d.rng.randint(-2, 2), a, (a + 1 + d.below(len(shape) - 1)) % len(shape)]
+    d.floats(shape)
+    return lambda x: x.diagonal(*d.i)
+
+
+@op("ct_diag")
+def _(d):
+    d.i = [d.rng.randint(-2, 2)]
+    d.floats(d.shape(1, 2))
+    return lambda x: x.diag(d.i[0])
+
+
+@op("ct_trace")
+def _(d):
+    d.floats(d.shape(2, 2))
+    return torch.trace
+
+
 # ---- reductions: i[0] axes, i[1...], i[7] keepdim ----
 
 def axes_of(d, shape, least=0):
@@ -638,6 +680,9 @@ along("min_axis", lambda x, a, k: x.min(a, keepdim=k).values)
 along("softmax", lambda x, a, k: x.softmax(a))
 along("log_softmax", lambda x, a, k: x.log_softmax(a))
 along("cumsum", lambda x, a, k: x.cumsum(a).to(x.dtype), ints=True)
+along("cumprod", lambda x, a, k: x.cumprod(a).to(x.dtype), ints=True)
+along("cummax", lambda x, a, k: x.cummax(a).values, ints=True)
+along("cummin", lambda x, a, k: x.cummin(a).values, ints=True)
 along("logcumsumexp", lambda x, a, k: x.logcumsumexp(a))
 along("sort", lambda x, a, k: x.sort(dim=a, descending=k, stable=True).values, ints=True)
 along("argsort", lambda x, a, k: x.argsort(dim=a, descending=k, stable=True), ints=True)
@@ -700,6 +745,23 @@ def _(d):
     d.floats([d.rng.randint(1, 4)])
     d.floats([d.rng.randint(1, 3)])
     return torch.outer
+
+
+EQUATIONS = ("ij,jk->ik", "bij,bjk->bik", "ii->i", "ij->ji", "ij,jk", "i,i->", "i,j->ij", "...ij,jk",
+             "...ij,...jk->...ik", "abc,cd,bd->a", "aab,b->a", "ij,ij->j", "ij,kl->likj",
+             "b...,b->b...", "ab,b,ac->c", "ij->", "iji", "bi,bj,bk->bij")
+
+
+@op("ct_einsum", 2 * len(EQUATIONS))
+def _(d):
+    d.i = [d.number % len(EQUATIONS)]
+    equation = EQUATIONS[d.i[0]]
+    size = {letter: d.rng.randint(1, 3) for letter in "abcdefijkl"}
+    for k, term in enumerate(equation.split("->")[0].split(",")):
+        dots = ["e", "d"] if k % 2 == 0 else ["d"]
+        letters = sum([dots if c == "..." else list(c) for c in term.partition("...")], [])
+        d.floats([size[c] for c in letters])
+    return lambda *x: torch.einsum(equation, *x)
 
 
 # ---- by index ----
@@ -778,6 +840,80 @@ def _(d):
     shape[axis] = m
     d.floats(shape)
     return lambda x, k, src: x.index_add(axis, k, src)
+
+
+@op("ct_scatter")
+def _(d):
+    shape = d.shape(1)
+    axis = d.axis(shape)
+    d.i = [axis]
+    d.floats(shape)
+    index = [1 + d.below(n) for n in shape]
+    at = axis % len(shape)
+    order = torch.tensor(d.rng.sample(range(shape[at]), index[at]))  # none twice
+    values = order.reshape([-1 if k == at else 1 for k in range(len(shape))]).expand(index)
+    d.inputs.append((d.rng.choice("ij"), index, values.reshape(-1).tolist()))
+    d.floats(index)
+    return lambda x, k, src: x.scatter(axis, k, src)
+
+
+@op("ct_index_copy")
+def _(d):
+    shape = d.shape(1)
+    axis = d.axis(shape)
+    d.i = [axis]
+    d.floats(shape)
+    m = d.rng.randint(1, shape[axis])
+    d.inputs.append((d.rng.choice("ij"), [m], d.rng.sample(range(shape[axis]), m)))
+    shape = list(shape)
+    shape[axis] = m
+    d.floats(shape)
+    return lambda x, k, src: x.index_copy(axis, k, src)
+
+
+@op("ct_masked_select")
+def _(d):
+    shape = d.shape()
+    d.floats(shape)
+    d.bools(d.narrower(shape))
+    return torch.masked_select
+
+
+@op("ct_nonzero")
+def _(d):
+    shape = d.shape()
+    if d.number % 2:
+        d.bools(shape)
+    else:
+        d.ints(shape, 3)
+    return torch.nonzero
+
+
+@op("ct_unique")
+def _(d):
+    d.ints(d.shape(), 3, low=-3)
+    return torch.unique
+
+
+@op("ct_bincount")
+def _(d):
+    d.i = [d.below(7)]
+    n = d.rng.randint(1, 8)
+    d.ints([n], 5)
+    if d.number % 2:
+        d.floats([n])       # PyTorch's result is f64 for f64, f32 for f32 and has no gradient
+        return lambda k, w: torch.zeros(max(d.i[0], int(k.max()) + 1),
+                                        dtype=w.dtype).index_add(0, k, w)
+    return lambda k: torch.bincount(k, minlength=d.i[0])
+
+
+@op("ct_searchsorted")
+def _(d):
+    shape = d.shape(1)
+    d.i = [d.below(2)]
+    d.ints(shape, 6, kind="i")
+    d.ints(shape[:-1] + [d.rng.randint(1, 3)], 7, kind="i")
+    return lambda s, v: torch.searchsorted(s.sort(-1).values, v, right=bool(d.i[0]))
 
 
 for name in "ct_one_hot", "ct_one_hot_as":
@@ -871,7 +1007,7 @@ def _(d):
     return lambda x, t, *w: class_loss(F.nll_loss, x, t.reshape(-1), d, **options, **weight(w))
 
 
-def pair_loss(name, function, delta=False):
+def pair_loss(name, function, delta=""):
     @op("ct_" + name, 15)
     def _(d):
         shape = d.shape()
@@ -881,13 +1017,14 @@ def pair_loss(name, function, delta=False):
         options = {"reduction": REDUCTIONS[d.i[0]]}
         if delta:
             d.p = [round(d.rng.uniform(0.3, 2), 3) + 0.0009765625]
-            options["delta"] = d.p[0]
+            options[delta] = d.p[0]
         return lambda x, t: function(x, t, **options)
 
 
 pair_loss("mse_loss", F.mse_loss)
 pair_loss("l1_loss", F.l1_loss)
-pair_loss("huber_loss", F.huber_loss, True)
+pair_loss("huber_loss", F.huber_loss, "delta")
+pair_loss("smooth_l1_loss", F.smooth_l1_loss, "beta")
 pair_loss("bce_with_logits", F.binary_cross_entropy_with_logits)
 
 
@@ -902,6 +1039,85 @@ def _(d):
     return lambda x, t, w, p: F.binary_cross_entropy_with_logits(
         x, t, None if d.i[1] else w.detach(), reduction=REDUCTIONS[d.i[0]],
         pos_weight=None if d.i[2] else p.detach())
+
+
+@op("ct_ctc_loss", 24)
+def _(d):
+    labels, batch, classes = d.rng.randint(1, 3), d.rng.randint(1, 2), d.rng.randint(2, 4)
+    steps = 2 * labels + 1
+    d.i = [d.number % 3, 1, d.number // 3 % 2]
+    d.floats([steps, batch, classes])
+    d.ints([batch, labels], classes - 1)
+    d.ints([batch], steps + 1 if d.i[2] else 1)
+    d.ints([batch], labels + 1 if d.i[2] else 1)
+    return lambda x, t, s, n: F.ctc_loss(x.log_softmax(-1), t + 1, steps - s, labels - n,
+                                         reduction=REDUCTIONS[d.i[0]], zero_infinity=bool(d.i[2]))
+
+
+@op("ct_kl_div", 16)
+def _(d):
+    shape = d.shape(1)
+    d.i = [d.number % 4, d.number // 4 % 2]
+    d.floats(shape, -4, -0.1)
+    d.floats(shape, *((-4, 0) if d.i[1] else (0.01, 4)))
+    reduction = (*REDUCTIONS, "batchmean")[d.i[0]]
+    return lambda x, t: F.kl_div(x, t, reduction=reduction, log_target=bool(d.i[1]))
+
+
+@op("ct_gaussian_nll_loss", 18)
+def _(d):
+    shape = d.shape(1)
+    d.i = [d.number % 3, d.number // 3 % 2]
+    d.p = [0.5 if d.number // 6 % 2 else 0]
+    d.floats(shape)
+    d.floats(shape)
+    d.floats(shape if d.number % 2 else shape[:-1] + [1], 0.01, 4)
+    return lambda x, t, v: F.gaussian_nll_loss(x, t, v, full=bool(d.i[1]), eps=d.p[0] or 1e-6,
+                                               reduction=REDUCTIONS[d.i[0]])
+
+
+@op("ct_cosine_similarity", 15)
+def _(d):
+    shape = d.shape(0, 2, 4)
+    axis = d.below(len(shape) + 1)
+    shape.insert(axis, d.rng.randint(2, 4))     # the gradient of a cosine of numbers is 0
+    d.i = [axis - len(shape)]
+    d.floats(shape)
+    d.floats([n if k == axis or d.chance(0.7) else 1 for k, n in enumerate(shape)])
+    return lambda a, b: F.cosine_similarity(a, b, d.i[0])
+
+
+@op("ct_cosine_embedding_loss", 15)
+def _(d):
+    shape = d.shape(0, 1, 4) + [d.rng.randint(2, 4)]
+    d.i = [d.number % 3]
+    d.p = [round(d.rng.uniform(-0.5, 0.5), 3)]
+    d.floats(shape)
+    d.floats(shape)
+    d.ints(shape[:-1], 2)
+    return lambda a, b, t: F.cosine_embedding_loss(a, b, 2 * t - 1, d.p[0],
+                                                   reduction=REDUCTIONS[d.i[0]])
+
+
+@op("ct_margin_ranking_loss", 15)
+def _(d):
+    shape = d.shape()
+    d.i = [d.number % 3]
+    d.p = [round(d.rng.uniform(-0.5, 0.5), 3)]
+    for _ in range(3):
+        d.floats(shape)
+    return lambda a, b, t: F.margin_ranking_loss(a, b, t, d.p[0], reduction=REDUCTIONS[d.i[0]])
+
+
+@op("ct_triplet_margin_loss", 24)
+def _(d):
+    shape = d.shape(0, 1, 4) + [d.rng.randint(2, 4)]
+    d.i = [d.number % 3, d.number // 3 % 2]
+    d.p = [2.5 if d.number % 2 else 0, 3 if d.number // 6 % 2 else 0]
+    for _ in range(3):
+        d.floats(shape)
+    return lambda a, p, n: F.triplet_margin_loss(a, p, n, d.p[0] or 1, d.p[1] or 2,
+                                                 swap=bool(d.i[1]), reduction=REDUCTIONS[d.i[0]])
 
 
 # ---- running and writing ----

@@ -37,6 +37,8 @@
 #include <cotangent/autograd/ops/softmax.h>
 #include <cotangent/autograd/ops/sort.h>
 #include <cotangent/autograd/ops/random.h>
+#include <cotangent/autograd/ops/conv.h>
+#include <cotangent/autograd/ops/pool.h>
 #include <cotangent/autograd/params/params.h>
 #include <cotangent/autograd/params/state_dict.h>
 #include <cotangent/autograd/functional.h>
@@ -57,6 +59,8 @@
 #include <cotangent/nn/embedding.h>
 #include <cotangent/nn/dropout.h>
 #include <cotangent/nn/layer_norm.h>
+#include <cotangent/nn/conv.h>
+#include <cotangent/nn/pool.h>
 #include <cotangent/nn/loss.h>
 #include <cotangent/nn/convert.h>
 

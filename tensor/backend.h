@@ -176,6 +176,43 @@ typedef struct cti_gemm {
     bool bf16; /* f32: operands are rounded to bf16 first, sums stay f32 */
 } cti_gemm;
 
+/* ---- conv, max_pool ---- */
+
+/* conv: one of the three arrays of a convolution from the other two. For image i, group g, channel o
+ * of out and c of in of the group:
+ *     y[i,o,p,q] = sum over c, r, s of w[o,c,r,s] x[i,c,p stride - padding + r dilation,q ...]
+ * with 0 for x outside of its size. OUTPUT computes y. INPUT computes the transpose, x from y and w:
+ * the sum of w[o,c,r,s] y[i,o,p,q] over all o, p, q, r, s that reach the element. WEIGHT computes
+ * the sum of x y that belongs to each element of w. Element 0 of size, kernel and so on is for rows,
+ * element 1 for columns. CT_ERR_MEMORY, without an error raised, if the device has no such kernel or
+ * no room; the caller composes it from other kernels then. */
+typedef enum cti_conv_part { CTI_CONV_OUTPUT, CTI_CONV_INPUT, CTI_CONV_WEIGHT } cti_conv_part;
+
+typedef struct cti_conv {
+    cti_conv_part part;
+    ct_dtype dtype; /* f32 or f64 */
+    int64_t images, groups;
+    int64_t in, out;                       /* channels of a group */
+    int64_t size[2], kernel[2], result[2]; /* of x, w and y */
+    int64_t stride[2], padding[2], dilation[2];
+    void *x;          /* (images, groups in, size) */
+    void *w;          /* (groups out, in, kernel) */
+    void *y;          /* (images, groups out, result) */
+    const void *bias; /* OUTPUT: (groups out), added to y; INPUT: (groups in), to x (optional) */
+} cti_conv;
+
+/* max_pool: for each window of each plane the position, in the plane, of its greatest element: the
+ * first of equals; a NaN is greater than all before it. Places outside of the plane do not count; each
+ * window has one inside. */
+typedef struct cti_max_pool_args {
+    ct_dtype dtype; /* f32 or f64 */
+    int64_t planes;
+    int64_t size[2], kernel[2], result[2];
+    int64_t stride[2], padding[2], dilation[2];
+    const void *in;   /* (planes, size) */
+    int64_t *indices; /* (planes, result) */
+} cti_max_pool_args;
+
 /* ---- reduce ---- */
 
 typedef enum cti_reduce_op {
@@ -604,6 +641,8 @@ typedef struct cti_async {
     SLOT(ct_status, check_elements, (const cti_check_args *a, cti_fault *fault))                   \
     SLOT(void, elementwise, (const cti_ew *e))                                                     \
     SLOT(void, gemm, (const cti_gemm *g))                                                          \
+    SLOT(ct_status, conv, (const cti_conv *c))                                                     \
+    SLOT(void, max_pool, (const cti_max_pool_args *a))                                             \
     SLOT(void, reduce, (const cti_reduce_args *a))                                                 \
     SLOT(void, cumsum, (const cti_cumsum_args *a))                                                 \
     /* out_i = log(exp(in_0) + ... + exp(in_i)), in double; f32 or f64, never reverse. */          \

@@ -71,6 +71,12 @@ static const legal_null legal_nulls[] = {
     { "ct_sort", "indices" },
     { "ct_topk", "indices" },
     { "ct_linear", "bias" },
+    { "ct_conv2d", "bias" },
+    { "ct_conv1d", "bias" },
+    { "ct_conv_transpose2d", "bias" },
+    { "ct_conv_transpose1d", "bias" },
+    { "ct_max_pool2d", "indices" },
+    { "ct_max_pool1d", "indices" },
     { "ct_linear_cross_entropy", "bias" },
     { "ct_split", "sizes" },
     { "ct_params_free", "set" },
@@ -362,6 +368,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_BCE_OPTIONS { 0 }
 #define GIVEN_CELL_PLACE { .module = recurrent, .cell = &cell, .options = &cell_options }
 #define GIVEN_CONVERT_OPTIONS { 0 }
+#define GIVEN_CONV_OPTIONS { .groups = 1 }
 #define GIVEN_CORPUS_OPTIONS { 0 }
 #define GIVEN_CROSS_ENTROPY_OPTIONS { .has_ignore_index = true }
 #define GIVEN_INIT ct_init_constant(1)
@@ -377,6 +384,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_NN_EMBEDDING_OPTIONS { .rows = 2, .size = 3 }
 #define GIVEN_NN_GRU_OPTIONS { .hidden_size = 3 }
 #define GIVEN_NN_LAYER_NORM_OPTIONS { 0 }
+#define GIVEN_NN_CONV_OPTIONS { .out_channels = 3, .kernel = { 1 } }
 #define GIVEN_NN_LINEAR_OPTIONS { .out_features = 3 }
 #define GIVEN_NN_LSTM_OPTIONS { .hidden_size = 3 }
 #define GIVEN_NN_RECURRENT_OPTIONS { .hidden_size = 3 }

@@ -73,6 +73,7 @@
 #include "tensor/cpu/loops_recurrent.h"
 #include "tensor/cpu/loops_optim.h"
 #include "tensor/cpu/loops_gemm.h"
+#include "tensor/cpu/loops_conv.h"
 #undef T
 #undef FN
 #undef M
@@ -121,6 +122,7 @@
 #include "tensor/cpu/loops_recurrent.h"
 #include "tensor/cpu/loops_optim.h"
 #include "tensor/cpu/loops_gemm.h"
+#include "tensor/cpu/loops_conv.h"
 #undef T
 #undef FN
 #undef M
@@ -212,7 +214,9 @@ WHERE(where_8, uint64_t)
         .start_rows = start_rows_##type, .activate = activate_##type,                              \
         .activate_backward = activate_backward_##type, .lstm = lstm_##type,                        \
         .lstm_backward = lstm_backward_##type, .gru = gru_##type,                                  \
-        .gru_backward = gru_backward_##type, .gemm = gemm_##type, .update = {                      \
+        .gru_backward = gru_backward_##type, .gemm = gemm_##type, .conv = conv_##type,             \
+        .conv_weight = conv_weight_##type, .conv_store = conv_store_##type,                        \
+        .conv_load = conv_load_##type, .update = {                                                 \
             CTI_UPDATE_RULES(RULE_##type)                                                          \
         }                                                                                          \
     }

@@ -1118,6 +1118,110 @@ def _(d):
         d.floats(shape)
     return lambda a, p, n: F.triplet_margin_loss(a, p, n, d.p[0] or 1, d.p[1] or 2,
                                                  swap=bool(d.i[1]), reduction=REDUCTIONS[d.i[0]])
+# ---- convolution and pooling ----
+
+def conv_options(d):
+    """i: strides, paddings, dilations, groups, output padding."""
+    pick = d.rng.randint
+    d.i = [pick(1, 3), pick(1, 3), pick(0, 1), pick(0, 1), pick(1, 2), pick(1, 2), pick(1, 2), 0]
+
+
+def conv_size(d, at, kernel):
+    span = (kernel - 1) * d.i[4 + at] + 1 - 2 * d.i[2 + at]
+    return max(span, 1) + d.below(2)
+
+
+def conv(name, function, axes, transposed):
+    @op(name)
+    def _(d):
+        conv_options(d)
+        groups, inputs, outputs = d.i[6], d.rng.randint(1, 2), d.rng.randint(1, 3 - d.i[6])
+        kernel = [d.rng.randint(1, 3 if axes == 1 else 2) for _ in range(axes)]
+        sizes = [conv_size(d, i, k) for i, k in enumerate(kernel)]
+        if transposed:
+            sizes = [2 + p for p in d.i[2:2 + axes]]
+            d.i[:2] = [min(n, 2) for n in d.i[:2]]
+        stride, padding, dilation = (d.i[k:k + axes] for k in (0, 2, 4))
+        options = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
+        if transposed:
+            d.i[7] = d.below(2)
+            more = d.i[7] if d.i[0] + d.i[4] > 2 else 0
+            options["output_padding"] = [more, more if d.i[1] + d.i[5] > 2 else 0][:axes]
+        d.floats([1 if axes == 2 else 2, groups * inputs] + sizes)
+        d.floats(([groups * inputs, outputs] if transposed else [groups * outputs, inputs]) +
+                 kernel, -1, 1)
+        if d.number % 2:
+            d.floats([groups * outputs])
+        return lambda *t: function(*t, **options)
+
+
+conv("ct_conv2d", F.conv2d, 2, False)
+conv("ct_conv1d", F.conv1d, 1, False)
+conv("ct_conv_transpose2d", F.conv_transpose2d, 2, True)
+conv("ct_conv_transpose1d", F.conv_transpose1d, 1, True)
+
+
+def windows(d):
+    conv_options(d)
+    d.i[6:] = [d.rng.randint(1, 3), d.rng.randint(1, 3)]
+    return dict(kernel_size=d.i[6:], stride=d.i[:2], padding=d.i[2:4], dilation=d.i[4:6])
+
+
+@op("ct_unfold")
+def _(d):
+    options = windows(d)
+    d.floats([1, 2] + [conv_size(d, i, d.i[6 + i]) for i in range(2)])
+    return lambda x: F.unfold(x, **options)
+
+
+@op("ct_fold")
+def _(d):
+    options = windows(d)
+    sizes = [conv_size(d, i, d.i[6 + i]) for i in range(2)]
+    d.p = [float(n) for n in sizes]
+    count = F.unfold(torch.zeros([1, 1] + sizes), **options).shape[2]
+    d.floats([1, 2 * d.i[6] * d.i[7], count])
+    return lambda x: F.fold(x, sizes, **options)
+
+
+def pool(name, function, axes, largest):
+    @op(name)
+    def _(d):
+        windows(d)
+        at = 2 - axes
+        sizes = []
+        for i in range(at, 2):
+            d.i[2 + i] = d.i[2 + i] if d.i[6 + i] > 1 else 0
+            sizes.append(conv_size(d, i, d.i[6 + i]) + d.i[2 + i])
+        d.p = [float(d.below(2)), float(d.below(2))]
+        options = dict(kernel_size=d.i[6 + at:8], stride=d.i[at:2], padding=d.i[2 + at:4],
+                       ceil_mode=bool(d.p[0]))
+        if largest:
+            options["dilation"] = d.i[4 + at:6]
+        else:
+            options["count_include_pad"] = not d.p[1]
+        d.floats([2, 2 if axes == 1 else 1] + sizes)
+        return lambda x: function(x, **options)
+
+
+pool("ct_max_pool2d", F.max_pool2d, 2, True)
+pool("ct_max_pool1d", F.max_pool1d, 1, True)
+pool("ct_avg_pool2d", F.avg_pool2d, 2, False)
+pool("ct_avg_pool1d", F.avg_pool1d, 1, False)
+
+
+@op("ct_adaptive_avg_pool2d")
+def _(d):
+    d.i = [d.rng.randint(1, 4), d.rng.randint(1, 4)]
+    d.floats([2, 1, d.rng.randint(1, 5), d.rng.randint(1, 5)])
+    return lambda x: F.adaptive_avg_pool2d(x, d.i)
+
+
+@op("ct_adaptive_avg_pool1d")
+def _(d):
+    d.i = [d.rng.randint(1, 5)]
+    d.floats([2, 2, d.rng.randint(1, 6)])
+    return lambda x: F.adaptive_avg_pool1d(x, d.i)
 
 
 # ---- running and writing ----

@@ -29,6 +29,7 @@
 #include <cotangent/autograd/ops/rearrange.h>
 #include <cotangent/autograd/ops/index.h>
 #include <cotangent/autograd/ops/softmax.h>
+#include <cotangent/autograd/ops/normalise.h>
 #include <cotangent/autograd/ops/sort.h>
 #include <cotangent/autograd/ops/random.h>
 #include <cotangent/autograd/params/params.h>
@@ -50,6 +51,9 @@
 #include <cotangent/nn/embedding.h>
 #include <cotangent/nn/dropout.h>
 #include <cotangent/nn/layer_norm.h>
+#include <cotangent/nn/rms_norm.h>
+#include <cotangent/nn/group_norm.h>
+#include <cotangent/nn/batch_norm.h>
 #include <cotangent/nn/loss.h>
 #include <cotangent/nn/convert.h>
 

@@ -120,6 +120,7 @@ char *cti_rename_prefix(const char *function, const ct_prefix *map, const char *
 const char *cti_params_prefix(const ct_params *set);
 
 bool cti_param_is_buffer(const ct_param *p);
+ct_dtype cti_param_dtype(const ct_param *p);
 
 /* The entry that holds the value of p: p, or the entry that p is tied to. */
 const ct_param *cti_param_real(const ct_param *p);

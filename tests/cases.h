@@ -94,6 +94,7 @@ extern const op_row index_rows[];
 extern const op_row sort_rows[];
 extern const op_row random_rows[];
 extern const op_row loss_rows[];
+extern const op_row normalise_rows[];
 
 /* ---- for draw functions ---- */
 

@@ -811,6 +811,69 @@ def _(d):
         pos_weight=None if d.i[2] else p.detach())
 
 
+# ---- normalisation: i[0], i[1]: weight and bias are left out; p[0]: eps ----
+
+def affine(d, shape):
+    d.floats(shape)
+    d.floats(shape)
+    d.i = [d.number // 2 % 2, d.number // 4 % 2]
+    d.p = [[1e-5, 0.1, 0.5][d.below(3)]]
+
+
+def given(d, w, b):
+    return None if d.i[0] else w, None if d.i[1] else b
+
+
+@op("ct_layer_norm", 16)
+def _(d):
+    shape = d.shape(0, 2, 6) + [d.rng.randint(3, 5)]
+    axes = 2 if len(shape) > 1 and d.number % 3 == 2 else 1
+    if axes == 2 and d.number // 2 % 4 == 3:
+        axes = 1
+    d.floats(shape)
+    affine(d, shape[-axes:])
+    if d.i == [1, 1] and axes > 1:
+        d.i[1] = 0
+    return lambda x, w, b: F.layer_norm(x, shape[-axes:], *given(d, w, b), d.p[0])
+
+
+@op("ct_rms_norm", 16)
+def _(d):
+    shape = d.shape(0, 2, 6) + [d.rng.randint(3, 5)]
+    d.floats(shape)
+    affine(d, shape[-1:])
+    return lambda x, w, b: F.rms_norm(x, shape[-1:], given(d, w, b)[0], d.p[0])
+
+
+@op("ct_group_norm", 16)
+def _(d):
+    groups, each = d.rng.randint(1, 3), d.rng.randint(1, 2)
+    shape = [d.rng.randint(1, 2), groups * each] + d.shape(0, 2, 4) + [3]
+    d.floats(shape)
+    affine(d, [groups * each])
+    d.i.append(groups)
+    return lambda x, w, b: F.group_norm(x, groups, *given(d, w, b), d.p[0])
+
+
+@op("ct_batch_norm", 16)
+def _(d):
+    shape = [d.rng.randint(3, 4), d.rng.randint(1, 3)] + d.shape(0, 2, 4)
+    d.floats(shape)
+    affine(d, shape[1:2])
+    return lambda x, w, b: F.batch_norm(x, None, None, *given(d, w, b), True, 0, d.p[0])
+
+
+@op("ct_batch_norm:running", 16)
+def _(d):
+    shape = [d.rng.randint(1, 4), d.rng.randint(1, 3)] + d.shape(0, 2, 4)
+    d.floats(shape)
+    d.floats(shape[1:2])
+    d.floats(shape[1:2], 0.1, 2)
+    affine(d, shape[1:2])
+    return lambda x, m, v, w, b: F.batch_norm(x, m.detach(), v.detach(), *given(d, w, b), False, 0,
+                                              d.p[0])
+
+
 # ---- running and writing ----
 
 def tensor_of(kind, shape, values, dtype):

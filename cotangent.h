@@ -54,6 +54,9 @@
 #include <cotangent/nn/rms_norm.h>
 #include <cotangent/nn/group_norm.h>
 #include <cotangent/nn/batch_norm.h>
+#include <cotangent/nn/attention.h>
+#include <cotangent/nn/positions.h>
+#include <cotangent/nn/transformer.h>
 #include <cotangent/nn/loss.h>
 #include <cotangent/nn/convert.h>
 

@@ -65,6 +65,8 @@ static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
         return signbit(x) ? p * expm1l(x) : x;
     case CTI_EW_gelu:
         return x * (0.5L * erfcl(-x * sqrtl(0.5L)));
+    case CTI_EW_gelu_tanh:
+        return x / (1 + expl(-2 * sqrtl(2 / acosl(-1)) * (x + 0.044715L * x * x * x)));
     case CTI_EW_silu:
         return x * (1 / (1 + expl(-x)));
     case CTI_EW_softplus:
@@ -186,7 +188,7 @@ static real tolerance(cti_ew_op op, ct_dtype dtype, const real *in, real want)
         return 0;
     if (op == CTI_EW_fma || op == CTI_EW_tanh_backward)
         scale += fabsl(in[0] * in[1]) + fabsl(in[2]) + fabsl(in[0]);
-    if (op == CTI_EW_affine || op == CTI_EW_gelu || op == CTI_EW_elu)
+    if (op == CTI_EW_affine || op == CTI_EW_gelu || op == CTI_EW_gelu_tanh || op == CTI_EW_elu)
         scale += fabsl(in[0]) + 1;
     if (op == CTI_EW_pow_base && fabsl(in[1]) < eps) /* the power alone may overflow */
         return INFINITY;
@@ -227,8 +229,8 @@ static real draw_value(ct_generator *g, ct_dtype dtype, cti_ew_op op, bool selec
         return ct_random_below(g, 2);
     if (dtype == CT_I32 || dtype == CT_I64)
         return floorl(v * 4);
-    if (ct_random_below(g, 8) == 0 && op != CTI_EW_gelu && op != CTI_EW_silu &&
-        op != CTI_EW_sigmoid_backward && op != CTI_EW_tanh_backward)
+    if (ct_random_below(g, 8) == 0 && op != CTI_EW_gelu && op != CTI_EW_gelu_tanh &&
+        op != CTI_EW_silu && op != CTI_EW_sigmoid_backward && op != CTI_EW_tanh_backward)
         v = special[ct_random_below(g, sizeof special / sizeof *special)];
     return dtype == CT_F32 ? (real)(float)v : (real)v;
 }

@@ -94,6 +94,7 @@ static const legal_null legal_nulls[] = {
     { "ct_recurrent_layers", "r" },
     { "ct_recurrent_directions", "r" },
     { "ct_recurrent_hidden_size", "r" },
+    { "ct_transformer_forward", "memory" },
     { "ct_optimizer_new", "values" },
     { "ct_optimizer_free", "o" },
     { "ct_optimizer_lr", "o" },
@@ -213,6 +214,8 @@ static ct_state *live_state, *dead_state, *state_out;
 static ct_params *params;
 static ct_optimizer *optimizer;
 static ct_recurrent *recurrent;
+static ct_attention *attention;
+static ct_transformer *transformer;
 static ct_module *module;
 static ct_text *text;
 static ct_corpus *corpus;
@@ -306,6 +309,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define TEXT "none/x"
 #define NAMES (const char *const[]){ "x", "y" }
 #define MODULES (ct_module *[]){ module, module }
+#define A_ATTENTION attention
 #define A_BATCH &(ct_batch){ 0 }
 #define A_CAPTURE capture
 #define A_CELL &cell
@@ -335,6 +339,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_SCHEDULE ct_optimizer_schedule(optimizer)
 #define A_TEXT text
 #define A_TRAINER &(ct_trainer){ .max_epochs = 1 }
+#define A_TRANSFORMER transformer
 #define A_VOCAB ct_corpus_vocab(corpus)
 #define FUNCTION_FACTOR constant_factor
 #define FUNCTION_FORWARD same_forward
@@ -392,6 +397,10 @@ static void make_values(void)
     params = ct_params_new((ct_params_options){ .seed = 1 });
     module = ct_nn_linear(params, "linear",
                           (ct_nn_linear_options){ .in_features = 3, .out_features = 3 });
+    attention = ct_nn_multihead_attention(
+        params, "attn", (ct_nn_multihead_attention_options){ .embed_dim = 3, .num_heads = 1 });
+    transformer = ct_nn_transformer_encoder_layer(
+        params, "layer", (ct_nn_transformer_options){ .d_model = 3, .num_heads = 1 });
     recurrent = ct_nn_gru(params, "gru", (ct_nn_gru_options){ .input_size = 3, .hidden_size = 3 });
     live_state = ct_state_from_tensors(1, (ct_tensor *[]){ ct_reshape(live, CT_SHAPE(1, 2, 3)) });
     optimizer = ct_sgd_new(params, (ct_sgd_options){ 0 });

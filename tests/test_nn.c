@@ -531,5 +531,6 @@ int main(void)
     nn_rnn_cases(suite);
     nn_cells_cases(suite);
     nn_norms_cases(suite);
+    nn_attention_cases(suite);
     return harness_run(suite);
 }

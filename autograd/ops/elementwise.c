@@ -342,6 +342,20 @@ static ct_tensor *gelu_slope(ct_tensor *x)
 
 OF_INPUT(gelu, FLOATS, ct_mul(d, gelu_slope(x)))
 
+/* gelu_tanh, x (1 + tanh(u / 2)) / 2 = x s for s = sigmoid(u), u = 2 sqrt(2 / pi) (x + 0.044715 x^3):
+ * s + x s (1 - s) u' */
+static ct_tensor *gelu_tanh_slope(ct_tensor *x)
+{
+    const double a = 1.59576912160573071176, b = 0.044715 * a; /* u = a x + b x^3 */
+    ct_tensor *square = ct_square(x), *s, *slope;
+
+    s = ct_sigmoid(ct_mul(x, ct_add_scalar(ct_mul_scalar(square, b), a)));
+    slope = ct_mul(x, ct_add_scalar(ct_mul_scalar(square, 3 * b), a));
+    return ct_mul(s, ct_add_scalar(ct_mul(slope, ct_rsub_scalar(s, 1)), 1));
+}
+
+OF_INPUT(gelu_tanh, FLOATS, ct_mul(d, gelu_tanh_slope(x)))
+
 #define PLAIN1(id)                                                                                 \
     ct_tensor *ct_##id(ct_tensor *x)                                                               \
     {                                                                                              \
@@ -366,6 +380,7 @@ PLAIN1(sigmoid)
 PLAIN1(relu)
 PLAIN1(silu)
 PLAIN1(gelu)
+PLAIN1(gelu_tanh)
 PLAIN1(softplus)
 PLAIN1(erf)
 PLAIN1(floor)

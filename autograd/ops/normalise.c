@@ -345,14 +345,14 @@ ct_tensor *ct_group_norm(ct_tensor *x, int64_t groups, ct_tensor *weight, ct_ten
 /* Each tensor is there, if it must be, and alive. */
 static bool batch_norm_check_usable(const char *me, const ct_batch_norm_options *o)
 {
-    bool must = !o->training;
-
-    return cti_optional_as(me, "options.weight", o->weight) &&
-           cti_optional_as(me, "options.bias", o->bias) &&
-           (must || o->running_mean
-                ? cti_usable_as(me, "options.running_mean", o->running_mean) &&
-                      cti_usable_as(me, "options.running_var", o->running_var)
-                : !o->running_var || cti_usable_as(me, "options.running_mean", NULL));
+    if (!cti_optional_as(me, "options.weight", o->weight) ||
+        !cti_optional_as(me, "options.bias", o->bias) ||
+        !cti_optional_as(me, "options.running_mean", o->running_mean) ||
+        !cti_optional_as(me, "options.running_var", o->running_var))
+        return false;
+    return (o->training && !o->running_mean && !o->running_var) ||
+           (cti_usable_as(me, "options.running_mean", o->running_mean) &&
+            cti_usable_as(me, "options.running_var", o->running_var));
 }
 
 static bool batch_norm_check(const char *me, const ct_tensor *x, const ct_batch_norm_options *o)

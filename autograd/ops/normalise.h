@@ -36,9 +36,11 @@ ct_tensor *ct_group_norm(ct_tensor *x, int64_t groups, ct_tensor *weight, ct_ten
                          double eps);
 
 typedef struct ct_batch_norm_options {
-    ct_tensor *weight, *bias; /* (C); NULL for none */
+    ct_tensor *weight; /* (C); NULL for none */
+    ct_tensor *bias;   /* likewise */
     /* (C), both or neither. With training they are updated in place, without history, else read. */
-    ct_tensor *running_mean, *running_var;
+    ct_tensor *running_mean;
+    ct_tensor *running_var;
     bool training;   /* normalise by the mean and the variance of x */
     double momentum; /* 0: 0.1. running = (1 - momentum) running + momentum of the batch */
     double eps;      /* 0: 1e-5 */

@@ -109,6 +109,11 @@ FLOAT2(pow, M(pow)(x, y))
 /* derivatives: x is the gradient of the output, y the saved value */
 FLOAT2(tanh_backward, x *(1 - y * y))
 FLOAT2(sigmoid_backward, x *y *(1 - y))
+FLOAT2(gelu_tanh_backward,
+       x *M(sigmoid)(y *(K(1.59576912160573071176) + K(0.07135481627260024878) * y * y)) *
+           (1 +
+            y * M(sigmoid)(-y * (K(1.59576912160573071176) + K(0.07135481627260024878) * y * y)) *
+                (K(1.59576912160573071176) + K(0.21406444881780074633) * y * y)))
 FLOAT2(relu_backward, y > 0 ? x : 0)
 FLOAT2(leaky_relu_backward, y > 0 ? x : p * x)
 FLOAT2(hardtanh_backward, y <= p || y >= q ? 0 : x)

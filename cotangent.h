@@ -35,6 +35,7 @@
 #include <cotangent/autograd/ops/index.h>
 #include <cotangent/autograd/ops/search.h>
 #include <cotangent/autograd/ops/softmax.h>
+#include <cotangent/autograd/ops/normalise.h>
 #include <cotangent/autograd/ops/sort.h>
 #include <cotangent/autograd/ops/random.h>
 #include <cotangent/autograd/ops/conv.h>
@@ -61,6 +62,12 @@
 #include <cotangent/nn/layer_norm.h>
 #include <cotangent/nn/conv.h>
 #include <cotangent/nn/pool.h>
+#include <cotangent/nn/rms_norm.h>
+#include <cotangent/nn/group_norm.h>
+#include <cotangent/nn/batch_norm.h>
+#include <cotangent/nn/attention.h>
+#include <cotangent/nn/positions.h>
+#include <cotangent/nn/transformer.h>
 #include <cotangent/nn/loss.h>
 #include <cotangent/nn/convert.h>
 

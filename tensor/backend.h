@@ -446,6 +446,35 @@ typedef struct cti_ctc_args {
     void *loss;                                  /* (B) */
     void *grad;                                  /* (T, B, C) (optional) */
 } cti_ctc_args;
+/* ---- normalise, normalise_backward ---- */
+
+/* normalise: of each row of n, y = (x - mean) / sqrt(variance + eps) weight + bias, where variance
+ * is the mean of (x - mean)^2; not centred, the mean is taken as 0. CT_ERR_MEMORY, without an error
+ * raised, if the device has no such kernel or no room; the caller composes it from other kernels
+ * then. */
+typedef struct cti_normalise_args {
+    ct_dtype dtype; /* f32 or f64 */
+    bool centred;
+    int64_t rows, n;
+    double eps;
+    const void *x;             /* (rows, n) */
+    const void *weight, *bias; /* (n) (optional) */
+    void *y;                   /* (rows, n) */
+    void *mean, *variance;     /* (rows) (optional) */
+} cti_normalise_args;
+
+/* normalise_backward: its gradients, from what it left. CT_ERR_MEMORY likewise. */
+typedef struct cti_normalise_backward_args {
+    ct_dtype dtype;
+    bool centred;
+    int64_t rows, n;
+    double eps;
+    const void *x, *dy;          /* (rows, n) */
+    const void *weight;          /* (n) (optional) */
+    const void *mean, *variance; /* (rows) */
+    void *dx;                    /* (rows, n) (optional) */
+    void *dweight, *dbias;       /* (n) (optional) */
+} cti_normalise_backward_args;
 
 /* ---- sequence, sequence_backward ---- */
 
@@ -664,6 +693,8 @@ typedef struct cti_async {
     SLOT(void, ctc, (const cti_ctc_args *a))                                                       \
     SLOT(ct_status, linear_cross_entropy,                                                          \
          (const cti_linear_cross_entropy_args *a, cti_fault *fault))                               \
+    SLOT(ct_status, normalise, (const cti_normalise_args *a))                                      \
+    SLOT(ct_status, normalise_backward, (const cti_normalise_backward_args *a))                    \
     /* Fills h (and c, gates, hn) from the initial states. */                                      \
     SLOT(void, sequence, (const cti_sequence *s))                                                  \
     /* Fills dx, dhx, dh0 and dc0 from what the forward left. */                                   \

@@ -106,6 +106,11 @@ FLOAT1(elu, x < 0 ? p * M(expm1)(x) : x)
 /* the factor x is limited, so that -inf gives the limit 0, not -inf times 0 */
 FLOAT1(gelu, K(0.5) * (x < K(-1e4) ? K(-1e4) : x) * (1 + M(erf)(x * K(0.70710678118654752440))))
 FLOAT1(silu, (x < K(-1e4) ? K(-1e4) : x) * M(sigmoid)(x))
+/* sigmoid(y) is 0 or 1 far from 0, where y^2 might overflow */
+#define NEAR_ZERO(y) ((y) < K(-1e4) ? K(-1e4) : (y) > K(1e4) ? K(1e4) : (y))
+#define GELU_TANH_EXPONENT(y)                                                                      \
+    ((y) * (K(1.59576912160573071176) + K(0.07135481627260024878) * (y) * (y)))
+FLOAT1(gelu_tanh, (x < K(-1e4) ? K(-1e4) : x) * M(sigmoid)(GELU_TANH_EXPONENT(NEAR_ZERO(x))))
 FLOAT1(softplus, (x > 0 ? x : 0) + M(log1p)(M(exp)(x > 0 ? -x : x)))
 FLOAT1(erf, M(erf)(x))
 /* infinities give the limits 1 and -1 */
@@ -136,6 +141,11 @@ FLOAT2(logaddexp, (x > y ? x : y) + (x == y ? K(0.69314718055994530942)
 /* derivatives: x is the gradient of the output, y the saved value */
 FLOAT2(tanh_backward, x *(1 - y * y))
 FLOAT2(sigmoid_backward, x *y *(1 - y))
+FLOAT2(gelu_tanh_backward,
+       x *M(sigmoid)(GELU_TANH_EXPONENT(NEAR_ZERO(y))) *
+           (1 + NEAR_ZERO(y) * M(sigmoid)(-GELU_TANH_EXPONENT(NEAR_ZERO(y))) *
+                    (K(1.59576912160573071176) +
+                     K(0.21406444881780074633) * NEAR_ZERO(y) * NEAR_ZERO(y))))
 FLOAT2(relu_backward, y > 0 ? x : 0)
 FLOAT2(leaky_relu_backward, y > 0 ? x : p * x)
 FLOAT2(elu_backward, y < 0 ? x * (p * M(exp)(y)) : x)
@@ -182,3 +192,5 @@ SELECT(where, c ? x : y)
 #undef LOGIC1
 #undef LOGIC2
 #undef SELECT
+#undef NEAR_ZERO
+#undef GELU_TANH_EXPONENT

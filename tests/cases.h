@@ -97,6 +97,8 @@ extern const op_row sort_rows[];
 extern const op_row random_rows[];
 extern const op_row loss_rows[];
 extern const op_row conv_rows[];
+extern const op_row normalise_rows[];
+extern const op_row attention_rows[];
 
 /* ---- for draw functions ---- */
 

@@ -70,6 +70,9 @@ static const legal_null legal_nulls[] = {
     { "ct_min_axis", "indices" },
     { "ct_sort", "indices" },
     { "ct_topk", "indices" },
+    { "ct_layer_norm", "weight bias" },
+    { "ct_rms_norm", "weight" },
+    { "ct_group_norm", "weight bias" },
     { "ct_linear", "bias" },
     { "ct_conv2d", "bias" },
     { "ct_conv1d", "bias" },
@@ -111,6 +114,7 @@ static const legal_null legal_nulls[] = {
     { "ct_cummin", "indices" },
     { "ct_recurrent_directions", "r" },
     { "ct_recurrent_hidden_size", "r" },
+    { "ct_transformer_forward", "memory" },
     { "ct_optimizer_new", "options" },
     { "ct_optimizer_new_from_name", "values" },
     { "ct_optimizer_table_from_name", "algorithm" },
@@ -237,6 +241,8 @@ static ct_state *live_state, *dead_state, *state_out;
 static ct_params *params;
 static ct_optimizer *optimizer;
 static ct_recurrent *recurrent;
+static ct_attention *attention;
+static ct_transformer *transformer;
 static ct_module *module;
 static ct_text *text;
 static ct_corpus *corpus;
@@ -329,6 +335,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define TEXT "none/x"
 #define NAMES (const char *const[]){ "x", "y" }
 #define MODULES (ct_module *[]){ module, module }
+#define A_ATTENTION attention
 #define A_BATCH &(ct_batch){ 0 }
 #define A_CAPTURE capture
 #define A_CELL &cell
@@ -360,6 +367,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_SCHEDULE ct_optimizer_schedule(optimizer)
 #define A_TEXT text
 #define A_TRAINER &(ct_trainer){ .max_epochs = 1 }
+#define A_TRANSFORMER transformer
 #define A_VOCAB ct_corpus_vocab(corpus)
 #define GIVEN_ADADELTA_OPTIONS { 0 }
 #define GIVEN_ADAGRAD_OPTIONS { 0 }
@@ -462,6 +470,10 @@ static void make_values(void)
     params = ct_params_new((ct_params_options){ .seed = 1 });
     module = ct_nn_linear(params, "linear",
                           (ct_nn_linear_options){ .in_features = 3, .out_features = 3 });
+    attention = ct_nn_multihead_attention(
+        params, "attn", (ct_nn_multihead_attention_options){ .embed_dim = 3, .num_heads = 1 });
+    transformer = ct_nn_transformer_encoder_layer(
+        params, "layer", (ct_nn_transformer_options){ .d_model = 3, .num_heads = 1 });
     recurrent = ct_nn_gru(params, "gru", (ct_nn_gru_options){ .input_size = 3, .hidden_size = 3 });
     live_state = ct_state_from_tensors(1, (ct_tensor *[]){ ct_reshape(live, CT_SHAPE(1, 2, 3)) });
     optimizer = ct_sgd_new(params, (ct_sgd_options){ 0 });

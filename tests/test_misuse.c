@@ -80,6 +80,7 @@ START_TEST(one_operand)
     FLOATS_ONLY(ct_relu);
     FLOATS_ONLY(ct_silu);
     FLOATS_ONLY(ct_gelu);
+    FLOATS_ONLY(ct_gelu_tanh);
     FLOATS_ONLY(ct_softplus);
     FLOATS_ONLY(ct_erf);
     FLOATS_ONLY(ct_floor);

@@ -291,6 +291,26 @@ static ct_tensor *gelu_slope(ct_tensor *x)
 
 OF_INPUT(gelu, FLOATS, ct_mul(d, gelu_slope(x)))
 
+/* gelu_tanh, x (1 + tanh(u / 2)) / 2 = x s for s = sigmoid(u), u = 2 sqrt(2 / pi) (x + 0.044715 x^3):
+ * s + x s (1 - s) u', and for the derivative of that
+ *     s (1 - s) (2 u' + x ((1 - 2 s) u'^2 + u'')) */
+static ct_tensor *gelu_tanh_curvature(ct_tensor *x)
+{
+    const double a = 1.59576912160573071176, b = 0.044715 * a; /* u = a x + b x^3 */
+    ct_tensor *square = ct_square(x), *s, *first, *y;
+
+    s = ct_sigmoid(ct_mul(x, ct_add_scalar(ct_mul_scalar(square, b), a)));
+    first = ct_add_scalar(ct_mul_scalar(square, 3 * b), a);
+    y = ct_mul(ct_add_scalar(ct_mul_scalar(s, -2), 1), ct_square(first));
+    y = ct_mul(x, ct_add(y, ct_mul_scalar(x, 6 * b)));
+    y = ct_add(y, ct_mul_scalar(first, 2));
+    return ct_mul(ct_mul(s, ct_rsub_scalar(s, 1)), y);
+}
+
+FUSED(gelu_tanh_backward, gelu_tanh_backward(e, s, NULL),
+      ct_mul(ct_mul(e, d), gelu_tanh_curvature(s)))
+OF_INPUT(gelu_tanh, FLOATS, gelu_tanh_backward(d, x, NULL))
+
 PLAIN1(neg)
 PLAIN1(abs)
 PLAIN1(sign)
@@ -309,6 +329,7 @@ PLAIN1(sigmoid)
 PLAIN1(relu)
 PLAIN1(silu)
 PLAIN1(gelu)
+PLAIN1(gelu_tanh)
 PLAIN1(softplus)
 PLAIN1(erf)
 PLAIN1(floor)

@@ -50,6 +50,10 @@ typedef struct cti_row_loops {
     void (*cross_entropy_tile)(int64_t rows, int64_t n, const void *in, const int64_t *target,
                                double smoothing, double scale, void *loss, void *din);
     void (*add_row)(int64_t n, void *dst, const void *src);
+    /* rows first .. end - 1; few and sums: room for 2 n elements, and sums of 2 n. See loops_norm.h. */
+    void (*normalise)(const cti_normalise_args *a, int64_t first, int64_t end);
+    void (*normalise_backward)(const cti_normalise_backward_args *a, int64_t first, int64_t end,
+                               void *few, double *sums);
 
     /* rows of width elements, ldx and ldo apart: out = x + bias (NULL: x, bias is 0). start_rows:
      * of bias alone. */

@@ -70,6 +70,7 @@
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
 #include "tensor/cpu/loops_loss.h"
+#include "tensor/cpu/loops_norm.h"
 #include "tensor/cpu/loops_recurrent.h"
 #include "tensor/cpu/loops_optim.h"
 #include "tensor/cpu/loops_gemm.h"
@@ -119,6 +120,7 @@
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
 #include "tensor/cpu/loops_loss.h"
+#include "tensor/cpu/loops_norm.h"
 #include "tensor/cpu/loops_recurrent.h"
 #include "tensor/cpu/loops_optim.h"
 #include "tensor/cpu/loops_gemm.h"
@@ -210,6 +212,7 @@ WHERE(where_8, uint64_t)
         .cross_entropy = cross_entropy_##type,                                                     \
         .cross_entropy_backward = cross_entropy_backward_##type,                                   \
         .cross_entropy_tile = cross_entropy_tile_##type, .add_row = add_row_##type,                \
+        .normalise = normalise_##type, .normalise_backward = normalise_backward_##type,            \
         .add_bias = add_bias_##type, .gather_rows = gather_rows_##type,                            \
         .start_rows = start_rows_##type, .activate = activate_##type,                              \
         .activate_backward = activate_backward_##type, .lstm = lstm_##type,                        \

@@ -77,12 +77,37 @@ typedef struct cti_row_loops {
     void (*update[CTI_RULES])(int64_t at, int64_t n, const cti_update *u, const cti_segment *s);
 } cti_row_loops;
 
+/* Usual exponents of x^p, with loops of their own: CTI_POWER(name, exponent, formula). 1 / x is
+ * multiplied, not x, because it underflows only where the power vanishes. A square root plus 0 is not
+ * -0. */
+#define CTI_POWERS                                                                                 \
+    CTI_POWER(power_m3, -3, 1 / x * (1 / x) * (1 / x))                                             \
+    CTI_POWER(power_m2, -2, 1 / x * (1 / x))                                                       \
+    CTI_POWER(power_m3_2, -1.5, x < -M(largest) ? 0 : 1 / x * M(sqrt)(1 / x))                      \
+    CTI_POWER(power_m1, -1, 1 / x)                                                                 \
+    CTI_POWER(power_m1_2, -0.5, x < -M(largest) ? 0 : 1 / (M(sqrt)(x) + 0))                        \
+    CTI_POWER(power_1_2, 0.5, x < -M(largest) ? -x : M(sqrt)(x) + 0)                               \
+    CTI_POWER(power_1, 1, x)                                                                       \
+    CTI_POWER(power_3_2, 1.5, x < -M(largest) ? -x : x * M(sqrt)(x) + 0)                           \
+    CTI_POWER(power_2, 2, x *x)                                                                    \
+    CTI_POWER(power_3, 3, x *x *x)                                                                 \
+    CTI_POWER(power_4, 4, x *x *(x * x))
+
+enum {
+#define CTI_POWER(name, exponent, formula) CTI_##name,
+    CTI_POWERS
+#undef CTI_POWER
+        CTI_POWER_COUNT
+};
+
 typedef struct cti_cpu_path {
     const char *name;
     int vector_bytes; /* of a vector register that its loops use */
     cti_loop f32[CTI_EW_COUNT], f64[CTI_EW_COUNT], i32[CTI_EW_COUNT], i64[CTI_EW_COUNT];
     cti_loop b8[CTI_EW_COUNT]; /* bool; where also moves 2-byte elements by w16 */
     cti_loop where16;
+    cti_loop power_f32[CTI_POWER_COUNT],
+        power_f64[CTI_POWER_COUNT]; /* q x^p, for the p of CTI_POWERS */
     cti_row_loops rows_f32, rows_f64;
 } cti_cpu_path;
 

@@ -3,6 +3,7 @@
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/cpu/math.h"
+#include "tensor/cpu/power.h"
 #include "tensor/division.h"
 
 #include <float.h>
@@ -12,9 +13,6 @@
 #else
 #define INDEPENDENT _Pragma("GCC ivdep")
 #endif
-
-/* for what a loop rarely needs */
-#define OUT_OF_LINE __attribute__((noinline, cold))
 
 /* of a vector register; wider vectors compile to scalar code */
 #if defined(__AVX512F__)
@@ -38,22 +36,24 @@
 #define M_f32_exp cti_expf
 #define M_f32_tanh cti_tanhf
 #define M_f32_sigmoid cti_sigmoidf
-#define M_f32_expm1 expm1f
+#define M_f32_expm1 cti_expm1f
 #define M_f32_log cti_logf
-#define M_f32_log1p log1pf
+#define M_f32_log1p cti_log1pf
+#define M_f32_largest FLT_MAX
 #define M_f32_sqrt sqrtf
-#define M_f32_sin sinf
-#define M_f32_cos cosf
-#define M_f32_erf erff
+#define M_f32_sin cti_sinf
+#define M_f32_cos cti_cosf
+#define M_f32_erf cti_erff
 #define M_f32_floor floorf
 #define M_f32_ceil ceilf
 #define M_f32_rint rintf
-#define M_f32_pow powf
+#define M_f32_pow cti_powf
 #define M_f32_remainder cti_remainder_f32
 #define M_f32_floor_divide cti_floor_divide_f32
-#define M_f32_times_pow times_pow_f32
-#define M_f32_pow_log pow_log_f32
-#define M_f32_div_slope div_slope_f32
+#define M_f32_times_pow cti_times_powf
+#define M_f32_pow_slope cti_pow_slopef
+#define M_f32_pow_log cti_pow_logf
+#define M_f32_gelu_slope gelu_slope_f32
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
 #include "tensor/cpu/loops_loss.h"
@@ -76,6 +76,7 @@
 #define M_f64_expm1 expm1
 #define M_f64_log cti_log
 #define M_f64_log1p log1p
+#define M_f64_largest DBL_MAX
 #define M_f64_sqrt sqrt
 #define M_f64_sin sin
 #define M_f64_cos cos
@@ -86,9 +87,10 @@
 #define M_f64_pow pow
 #define M_f64_remainder cti_remainder_f64
 #define M_f64_floor_divide cti_floor_divide_f64
-#define M_f64_times_pow times_pow_f64
-#define M_f64_pow_log pow_log_f64
-#define M_f64_div_slope div_slope_f64
+#define M_f64_times_pow cti_times_pow
+#define M_f64_pow_slope cti_pow_slope
+#define M_f64_pow_log cti_pow_log
+#define M_f64_gelu_slope gelu_slope_f64
 #include "tensor/cpu/loops_number.h"
 #include "tensor/cpu/loops_float.h"
 #include "tensor/cpu/loops_loss.h"
@@ -235,6 +237,12 @@ const cti_cpu_path PASTE(cti_cpu_path_, CT_CPU_PATH) = {
 #undef ENTRY
         [CTI_EW_where] = where_1 },
     .where16 = where_2,
+#define CTI_POWER(name, exponent, formula) name##_f32,
+    .power_f32 = { CTI_POWERS },
+#undef CTI_POWER
+#define CTI_POWER(name, exponent, formula) name##_f64,
+    .power_f64 = { CTI_POWERS },
+#undef CTI_POWER
     .rows_f32 = ROW_LOOPS(f32),
     .rows_f64 = ROW_LOOPS(f64),
 };

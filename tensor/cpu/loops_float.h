@@ -22,47 +22,14 @@
         }                                                                                          \
     }
 
-#define SMALLEST ((T)(sizeof(T) == 4 ? FLT_MIN : DBL_MIN))
-#define LARGEST ((T)(sizeof(T) == 4 ? FLT_MAX : DBL_MAX))
-
-/* q x^e, where t = x^e overflows or underflows: as two factors, since the product may not. An infinite
- * q (of a derivative by the base) times a power that vanishes is the limit 0. */
-static OUT_OF_LINE T FN(times_extreme_pow)(T q, T x, T e, T t)
+/* The derivative of gelu: Phi(x) + x phi(x), for the distribution Phi and the density phi of the
+ * standard normal. x is limited, so that infinite ones give the limits. */
+static inline T FN(gelu_slope)(T x)
 {
-    T half;
+    T t = x < K(-1e4) ? K(-1e4) : x > K(1e4) ? K(1e4) : x;
 
-    if (t != t)
-        return q * t;
-    if (t == 0 && (q > LARGEST || q < -LARGEST))
-        return 0;
-    half = M(pow)(x < 0 ? -x : x, e / 2);
-    return t < 0 ? -(q * half * half) : q * half * half;
-}
-
-/* q x^e for q other than 0 */
-static inline T FN(times_pow)(T q, T x, T e)
-{
-    T t = M(pow)(x, e), size = t < 0 ? -t : t;
-
-    return size >= SMALLEST && size <= LARGEST ? q * t : FN(times_extreme_pow)(q, x, e, t);
-}
-
-/* -p / x^2. The square may overflow or underflow where the quotient does not: x is then multiplied by
- * a power of two first. */
-static inline T FN(div_slope)(T p, T x)
-{
-    const T far = (T)(sizeof(T) == 4 ? 0x1p100 : 0x1p700);
-    T square = x * x, s = square < SMALLEST ? far : square > 1 / SMALLEST ? 1 / far : 1, t = x * s;
-
-    return -p * s / (t * t) * s;
-}
-
-/* x^y log(x): 0 where x = 0 and y >= 0, and where x > 0 and the power vanishes, its limits. */
-static T FN(pow_log)(T x, T y)
-{
-    T t = M(pow)(x, y);
-
-    return (x == 0 && y >= 0) || (x > 0 && t == 0) ? 0 : t * M(log)(x);
+    return K(0.5) * (1 + M(erf)(x * K(0.70710678118654752440))) +
+           t * (K(0.39894228040143267794) * M(exp)(K(-0.5) * t * t));
 }
 
 #define FLOAT1(name, expr) RUN1(FN(name), T, expr)
@@ -70,6 +37,11 @@ static T FN(pow_log)(T x, T y)
 #define FLOAT3(name, expr) RUN3(FN(name), expr)
 #define TEST(name, expr) RUN1(FN(name), uint8_t, expr)
 #include "tensor/formulas.h"
+
+/* q x^p for usual p */
+#define CTI_POWER(name, exponent, formula) RUN1(FN(name), T, q *(formula))
+CTI_POWERS
+#undef CTI_POWER
 
 #define LANES 16
 #define BLOCK 1024
@@ -272,8 +244,6 @@ static void FN(start_rows)(int64_t rows, int64_t width, const void *bias, void *
     }
 }
 
-#undef SMALLEST
-#undef LARGEST
 #undef RUN1
 #undef RUN2
 #undef RUN3

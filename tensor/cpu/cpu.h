@@ -25,8 +25,9 @@
 typedef void (*cti_loop)(int64_t n, void *out, int64_t so, const void *a, int64_t sa, const void *b,
                          int64_t sb, const void *c, int64_t sc, const double *param);
 
-#define LOSS_ROWS 64  /* of class scores at a time, at most */
-#define SHORT_ROW 128 /* of a row that stands beside others in vectors, at most */
+#define LOSS_ROWS 64   /* of class scores at a time, at most */
+#define ROW_COLUMNS 64 /* of a reduction at a time, at most */
+#define SHORT_ROW 128  /* of a row that stands beside others in vectors, at most */
 
 /* Loops over rows of one dtype. */
 typedef struct cti_row_loops {
@@ -57,6 +58,15 @@ typedef struct cti_row_loops {
     void (*gather_rows)(int64_t rows, int64_t width, const void *table, const int64_t *row,
                         const void *bias, void *out);
     void (*start_rows)(int64_t rows, int64_t width, const void *bias, void *out, int64_t ldo);
+
+    /* n elements from block number block of a's stream on: in times scale, or 0 where the word is
+     * less than below */
+    void (*dropout)(const cti_dropout_args *a, uint64_t block, uint32_t below, int64_t n,
+                    const void *in, void *out);
+    /* out[i] = the greatest (the least) in[j * stride + i] over j < n, for i < width <= ROW_COLUMNS;
+     * NaN where one is */
+    void (*extreme_rows)(bool least, int64_t n, int64_t stride, int64_t width, const void *in,
+                         void *out);
 
     /* Recurrent cells, rows (rows, width) at a time; see rnn.c. */
     void (*activate)(bool relu, int64_t n, void *h);

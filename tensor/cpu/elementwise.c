@@ -18,18 +18,19 @@ typedef struct elementwise_job {
 static void elementwise_piece(void *context, int64_t piece)
 {
     const elementwise_job *j = context;
-    int64_t unit = piece * j->w.per_piece, end = cti_walk_end(&j->w, piece);
+    int64_t unit = piece * j->w.per_piece, end = cti_walk_end(&j->w, piece), step[4] = { 0 };
     int last = j->w.rank - 1, arrays = j->e->inputs + 1, k;
+    char *p[4] = { 0 };
+    cti_unit u;
 
+    for (k = 0; k < arrays; k++)
+        step[k] = j->w.step[k][last] / j->size[k];
+    cti_walk_begin(&j->w, arrays, unit, &u);
     for (; unit < end; unit++) {
-        int64_t offset[4], n = cti_walk_unit(&j->w, arrays, unit, offset), step[4] = { 0 };
-        char *p[4] = { 0 };
-
-        for (k = 0; k < arrays; k++) {
-            p[k] = (k ? (char *)j->e->in[k - 1] : (char *)j->e->out) + offset[k];
-            step[k] = j->w.step[k][last] / j->size[k];
-        }
-        j->loop(n, p[0], step[0], p[1], step[1], p[2], step[2], p[3], step[3], j->param);
+        for (k = 0; k < arrays; k++)
+            p[k] = (k ? (char *)j->e->in[k - 1] : (char *)j->e->out) + u.offset[k];
+        j->loop(u.n, p[0], step[0], p[1], step[1], p[2], step[2], p[3], step[3], j->param);
+        cti_walk_next(&j->w, arrays, &u);
     }
 }
 

@@ -5,6 +5,7 @@
 #include "tensor/cpu/math.h"
 #include "tensor/cpu/power.h"
 #include "tensor/division.h"
+#include "tensor/philox.h"
 
 #include <float.h>
 
@@ -150,7 +151,8 @@
 #include "tensor/formulas.h"
 #undef T
 
-/* where moves elements of 1, 2, 4 or 8 bytes */
+/* where moves elements of 1, 2, 4 or 8 bytes. Loops of their own, which vectorise, for adjacent
+ * elements and for one constant operand. */
 #define WHERE(fn, type)                                                                            \
     static void fn(LOOP_ARGS)                                                                      \
     {                                                                                              \
@@ -159,8 +161,30 @@
         const type *xs = b, *ys = c;                                                               \
         int64_t i;                                                                                 \
         UNUSED;                                                                                    \
-        for (i = 0; i < n; i++)                                                                    \
-            o[i * so] = cs[i * sa] ? xs[i * sb] : ys[i * sc];                                      \
+        if (so == 1 && sa == 1 && sb == 1 && sc == 1) {                                            \
+            INDEPENDENT                                                                            \
+            for (i = 0; i < n; i++) {                                                              \
+                type x = xs[i], y = ys[i];                                                         \
+                o[i] = cs[i] ? x : y;                                                              \
+            }                                                                                      \
+        } else if (so == 1 && sa == 1 && sb == 0 && sc == 1 && n > 0) {                            \
+            const type x = xs[0];                                                                  \
+            INDEPENDENT                                                                            \
+            for (i = 0; i < n; i++) {                                                              \
+                type y = ys[i];                                                                    \
+                o[i] = cs[i] ? x : y;                                                              \
+            }                                                                                      \
+        } else if (so == 1 && sa == 1 && sb == 1 && sc == 0 && n > 0) {                            \
+            const type y = ys[0];                                                                  \
+            INDEPENDENT                                                                            \
+            for (i = 0; i < n; i++) {                                                              \
+                type x = xs[i];                                                                    \
+                o[i] = cs[i] ? x : y;                                                              \
+            }                                                                                      \
+        } else {                                                                                   \
+            for (i = 0; i < n; i++)                                                                \
+                o[i * so] = cs[i * sa] ? xs[i * sb] : ys[i * sc];                                  \
+        }                                                                                          \
     }
 WHERE(where_1, uint8_t)
 WHERE(where_2, uint16_t)
@@ -185,7 +209,8 @@ WHERE(where_8, uint64_t)
         .cross_entropy_backward = cross_entropy_backward_##type,                                   \
         .cross_entropy_tile = cross_entropy_tile_##type, .add_row = add_row_##type,                \
         .add_bias = add_bias_##type, .gather_rows = gather_rows_##type,                            \
-        .start_rows = start_rows_##type, .activate = activate_##type,                              \
+        .start_rows = start_rows_##type, .dropout = dropout_##type,                                \
+        .extreme_rows = extreme_rows_##type, .activate = activate_##type,                          \
         .activate_backward = activate_backward_##type, .lstm = lstm_##type,                        \
         .lstm_backward = lstm_backward_##type, .gru = gru_##type,                                  \
         .gru_backward = gru_backward_##type, .gemm = gemm_##type, .update = {                      \

@@ -244,6 +244,61 @@ static void FN(start_rows)(int64_t rows, int64_t width, const void *bias, void *
     }
 }
 
+/* Words of WORD_BLOCKS blocks at a time, which vectorise. */
+#define WORD_BLOCKS 16
+
+static void FN(dropout)(const cti_dropout_args *a, uint64_t block, uint32_t below, int64_t n,
+                        const void *in, void *out)
+{
+    const T *x = in;
+    T *o = out;
+    const T scale = (T)(1 / (1 - a->p));
+    int64_t i, m;
+    int k;
+
+    for (i = 0; i < n; i += 4 * WORD_BLOCKS, block += WORD_BLOCKS) {
+        uint32_t word[4 * WORD_BLOCKS];
+
+        INDEPENDENT
+        for (k = 0; k < WORD_BLOCKS; k++) {
+            uint32_t w[4];
+
+            cti_philox(a->from.seed, a->from.stream, block + (uint64_t)k, w);
+            word[4 * k] = w[0];
+            word[4 * k + 1] = w[1];
+            word[4 * k + 2] = w[2];
+            word[4 * k + 3] = w[3];
+        }
+        m = n - i < 4 * WORD_BLOCKS ? n - i : 4 * WORD_BLOCKS;
+        INDEPENDENT
+        for (k = 0; k < (int)m; k++) {
+            T y = x[i + k] * scale;
+            o[i + k] = word[k] < below ? 0 : y;
+        }
+    }
+}
+#undef WORD_BLOCKS
+
+/* Of equal elements the first is taken, which matters for zeros. */
+static void FN(extreme_rows)(bool least, int64_t n, int64_t stride, int64_t width, const void *in,
+                             void *out)
+{
+    const T *x = in;
+    T most[ROW_COLUMNS];
+    const T sign = least ? -1 : 1;
+    int64_t i, j;
+
+    for (i = 0; i < width; i++)
+        most[i] = sign * x[i];
+    for (j = 1; j < n; j++)
+        for (i = 0; i < width; i++) {
+            T v = sign * x[j * stride + i];
+            most[i] = v > most[i] || v != v ? v : most[i];
+        }
+    for (i = 0; i < width; i++)
+        ((T *)out)[i] = sign * most[i];
+}
+
 #undef RUN1
 #undef RUN2
 #undef RUN3

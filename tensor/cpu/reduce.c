@@ -3,8 +3,6 @@
 
 #include "tensor/parallel.h"
 
-#define COLUMNS 64 /* of inner in a piece */
-
 /* Whether a comes after b; a NaN comes after all numbers. */
 #define AFTER(a, b) ((a) > (b) || ((a) != (a) && !((b) != (b))))
 
@@ -82,8 +80,8 @@ static void reduce_one(const cti_reduce_args *a, int64_t at, int64_t column)
 static void reduce_piece(void *context, int64_t piece)
 {
     const cti_reduce_args *a = context;
-    int64_t groups = (a->inner + COLUMNS - 1) / COLUMNS, at = piece / groups;
-    int64_t column = piece % groups * COLUMNS, end = column + COLUMNS;
+    int64_t groups = (a->inner + ROW_COLUMNS - 1) / ROW_COLUMNS, at = piece / groups;
+    int64_t column = piece % groups * ROW_COLUMNS, end = column + ROW_COLUMNS;
     size_t size = ct_dtype_size(a->dtype);
 
     end = end < a->inner ? end : a->inner;
@@ -98,6 +96,13 @@ static void reduce_piece(void *context, int64_t piece)
             rows->sum_rows(a->n, a->inner, end - column, in, out);
         return;
     }
+    if ((a->op == CTI_MAX || a->op == CTI_MIN) && cti_is_float(a->dtype) && a->inner > 1 && a->n) {
+        cti_cpu_rows_of(a->dtype)->extreme_rows(
+            a->op == CTI_MIN, a->n, a->inner, end - column,
+            (const char *)a->in + (size_t)(at * a->n * a->inner + column) * size,
+            (char *)a->out + (size_t)(at * a->inner + column) * size);
+        return;
+    }
     for (; column < end; column++)
         reduce_one(a, at, column);
 }
@@ -105,5 +110,6 @@ static void reduce_piece(void *context, int64_t piece)
 void cti_cpu_reduce(const cti_reduce_args *a)
 {
     if (a->outer && a->inner)
-        cti_parallel(a->outer * ((a->inner + COLUMNS - 1) / COLUMNS), reduce_piece, (void *)a);
+        cti_parallel(a->outer * ((a->inner + ROW_COLUMNS - 1) / ROW_COLUMNS), reduce_piece,
+                     (void *)a);
 }

@@ -54,6 +54,11 @@ template <typename T> __device__ inline T cu_pow_slope(T x, T y)
     return cu_times_pow(y, x, y - 1);
 }
 
+template <typename T> __device__ inline T cu_softplus(T x)
+{
+    return (x > 0 ? x : T(0)) + log1p(exp(x > 0 ? -x : x));
+}
+
 template <typename T> __device__ inline T cu_gelu_slope(T x)
 {
     T t = x < T(-1e4) ? T(-1e4) : x > T(1e4) ? T(1e4) : x;
@@ -79,6 +84,7 @@ template <typename T> __device__ inline T cu_pow_log(T x, T y)
 #define M_sin sin
 #define M_cos cos
 #define M_tanh tanh
+#define M_softplus cu_softplus
 #define M_sigmoid cu_sigmoid
 #define M_erf erf
 #define M_floor floor

@@ -94,7 +94,7 @@ FLOAT1(elu, x < 0 ? p * M(expm1)(x) : x)
 /* the factor x is limited, so that -inf gives the limit 0, not -inf times 0 */
 FLOAT1(gelu, K(0.5) * (x < K(-1e4) ? K(-1e4) : x) * (1 + M(erf)(x * K(0.70710678118654752440))))
 FLOAT1(silu, (x < K(-1e4) ? K(-1e4) : x) * M(sigmoid)(x))
-FLOAT1(softplus, (x > 0 ? x : 0) + M(log1p)(M(exp)(x > 0 ? -x : x)))
+FLOAT1(softplus, M(softplus)(x)) /* log(1 + exp(x)) */
 FLOAT1(erf, M(erf)(x))
 FLOAT1(floor, M(floor)(x))
 FLOAT1(ceil, M(ceil)(x))

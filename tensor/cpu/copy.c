@@ -121,32 +121,13 @@ _Static_assert(CONVERSIONS(CONVERSION_ONE) == CTI_DTYPE_COUNT * (CTI_DTYPE_COUNT
 
 /* ---- copies ---- */
 
-/* n elements of size bytes, which the compiler knows. Backward runs of 4 and 8 bytes vectorise. */
-static inline void copy_each(int64_t n, char *d, int64_t ds, const char *s, int64_t ss, size_t size)
-{
-    int64_t i;
-
-    if (ds == (int64_t)size && ss == -ds)
-        for (i = 0; i < n; i++)
-            memcpy(d + i * (int64_t)size, s - i * (int64_t)size, size);
-    else
-        for (i = 0; i < n; i++)
-            memcpy(d + i * ds, s + i * ss, size);
-}
-
 /* The same dtype: n elements of size bytes. */
 static void copy_same(int64_t n, char *d, int64_t ds, const char *s, int64_t ss, size_t size)
 {
     if (ds == (int64_t)size && ss == ds)
         memcpy(d, s, (size_t)n * size);
-    else if (size == 1)
-        copy_each(n, d, ds, s, ss, 1);
-    else if (size == 2)
-        copy_each(n, d, ds, s, ss, 2);
-    else if (size == 4)
-        copy_each(n, d, ds, s, ss, 4);
     else
-        copy_each(n, d, ds, s, ss, 8);
+        cti_cpu_path_get()->move[size](n, d, ds, s, ss);
 }
 
 typedef struct copy_job {

@@ -34,6 +34,8 @@ typedef struct cti_row_loops {
     /* out[i] = sum over j of in[j * stride + i], i < width: sums in double */
     void (*sum_rows)(int64_t n, int64_t stride, int64_t width, const void *in, void *out);
     double (*sum)(int64_t n, const void *in);
+    /* out[r] = the sum of row r of in (rows, n) */
+    void (*sum_each)(int64_t rows, int64_t n, const void *in, void *out);
     double (*sum_squares)(int64_t n, const void *in);
     void (*softmax)(bool logarithm, int64_t n, const void *in, void *out);
     /* of each row the greatest element and the log of the sum of exp(x - most) */
@@ -63,6 +65,9 @@ typedef struct cti_row_loops {
      * less than below */
     void (*dropout)(const cti_dropout_args *a, uint64_t block, uint32_t below, int64_t n,
                     const void *in, void *out);
+    /* out[r] = the greatest (the least) of row r of in (rows, n), n > 0; NaN where one is. place is NULL,
+     * or where it is for the first time. */
+    void (*extreme)(bool least, int64_t rows, int64_t n, const void *in, void *out, int64_t *place);
     /* out[i] = the greatest (the least) in[j * stride + i] over j < n, for i < width <= ROW_COLUMNS;
      * NaN where one is */
     void (*extreme_rows)(bool least, int64_t n, int64_t stride, int64_t width, const void *in,
@@ -116,6 +121,8 @@ typedef struct cti_cpu_path {
     cti_loop f32[CTI_EW_COUNT], f64[CTI_EW_COUNT], i32[CTI_EW_COUNT], i64[CTI_EW_COUNT];
     cti_loop b8[CTI_EW_COUNT]; /* bool; where also moves 2-byte elements by w16 */
     cti_loop where16;
+    /* by the size of an element: n of them, ds and ss bytes apart */
+    void (*move[9])(int64_t n, char *d, int64_t ds, const char *s, int64_t ss);
     cti_loop power_f32[CTI_POWER_COUNT],
         power_f64[CTI_POWER_COUNT]; /* q x^p, for the p of CTI_POWERS */
     cti_row_loops rows_f32, rows_f64;

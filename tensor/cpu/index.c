@@ -133,6 +133,12 @@ static int64_t index_pieces(int64_t outer, int64_t m, int64_t inner)
 
 /* For each index k, at `from` among the indices: `to` is the element that it names. */
 #define EACH_INDEX(index_type, ...)                                                                \
+    for (; at < end && a->inner == 1; at++)                                                        \
+        for (j = 0; j < a->m; j++) {                                                               \
+            int64_t from = at * a->m + j;                                                          \
+            int64_t to = at * a->n + ((const index_type *)a->index)[from];                         \
+            __VA_ARGS__;                                                                           \
+        }                                                                                          \
     for (; at < end; at++)                                                                         \
         for (j = 0; j < a->m; j++)                                                                 \
             for (i = 0; i < a->inner; i++) {                                                       \

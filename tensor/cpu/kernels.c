@@ -35,6 +35,7 @@
 #define M(name) M_f32_##name
 #define K(x) ((float)(x))
 #define M_f32_exp cti_expf
+#define M_f32_softplus cti_softplusf
 #define M_f32_tanh cti_tanhf
 #define M_f32_sigmoid cti_sigmoidf
 #define M_f32_expm1 cti_expm1f
@@ -72,6 +73,7 @@
 #define M(name) M_f64_##name
 #define K(x) (x)
 #define M_f64_exp cti_exp
+#define M_f64_softplus cti_softplus
 #define M_f64_tanh tanh
 #define M_f64_sigmoid cti_sigmoid
 #define M_f64_expm1 expm1
@@ -191,6 +193,33 @@ WHERE(where_2, uint16_t)
 WHERE(where_4, uint32_t)
 WHERE(where_8, uint64_t)
 
+/* n elements of 1, 2, 4 or 8 bytes, ds and ss bytes apart, anywhere in memory. Backward runs and one
+ * element for all have loops of their own. */
+#define MOVE(fn, type)                                                                             \
+    static void fn(int64_t n, char *d, int64_t ds, const char *s, int64_t ss)                      \
+    {                                                                                              \
+        typedef type element __attribute__((aligned(1), may_alias));                               \
+        const int64_t size = (int64_t)sizeof(type);                                                \
+        int64_t i;                                                                                 \
+        if (ds == size && ss == -size) {                                                           \
+            INDEPENDENT                                                                            \
+            for (i = 0; i < n; i++)                                                                \
+                ((element *)d)[i] = ((const element *)s)[-i];                                      \
+        } else if (ds == size && ss == 0 && n > 0) {                                               \
+            const type x = *(const element *)s;                                                    \
+            INDEPENDENT                                                                            \
+            for (i = 0; i < n; i++)                                                                \
+                ((element *)d)[i] = x;                                                             \
+        } else {                                                                                   \
+            for (i = 0; i < n; i++)                                                                \
+                *(element *)(d + i * ds) = *(const element *)(s + i * ss);                         \
+        }                                                                                          \
+    }
+MOVE(move_1, uint8_t)
+MOVE(move_2, uint16_t)
+MOVE(move_4, uint32_t)
+MOVE(move_8, uint64_t)
+
 #define PASTE2(a, b) a##b
 #define PASTE(a, b) PASTE2(a, b)
 #define NAME2(x) #x
@@ -210,7 +239,8 @@ WHERE(where_8, uint64_t)
         .cross_entropy_tile = cross_entropy_tile_##type, .add_row = add_row_##type,                \
         .add_bias = add_bias_##type, .gather_rows = gather_rows_##type,                            \
         .start_rows = start_rows_##type, .dropout = dropout_##type,                                \
-        .extreme_rows = extreme_rows_##type, .activate = activate_##type,                          \
+        .extreme_rows = extreme_rows_##type, .extreme = extreme_##type,                            \
+        .sum_each = sum_each_##type, .activate = activate_##type,                                  \
         .activate_backward = activate_backward_##type, .lstm = lstm_##type,                        \
         .lstm_backward = lstm_backward_##type, .gru = gru_##type,                                  \
         .gru_backward = gru_backward_##type, .gemm = gemm_##type, .update = {                      \
@@ -262,6 +292,7 @@ const cti_cpu_path PASTE(cti_cpu_path_, CT_CPU_PATH) = {
 #undef ENTRY
         [CTI_EW_where] = where_1 },
     .where16 = where_2,
+    .move = { [1] = move_1, [2] = move_2, [4] = move_4, [8] = move_8 },
 #define CTI_POWER(name, exponent, formula) name##_f32,
     .power_f32 = { CTI_POWERS },
 #undef CTI_POWER

@@ -89,6 +89,14 @@ static double FN(sum_squares)(int64_t n, const void *in)
     return total;
 }
 
+static void FN(sum_each)(int64_t rows, int64_t n, const void *in, void *out)
+{
+    int64_t r;
+
+    for (r = 0; r < rows; r++)
+        ((T *)out)[r] = (T)FN(sum)(n, (const T *)in + r * n);
+}
+
 #define FEW_ROWS 8
 
 /* As many elements as fill a register, anywhere in memory. */
@@ -278,6 +286,49 @@ static void FN(dropout)(const cti_dropout_args *a, uint64_t block, uint32_t belo
     }
 }
 #undef WORD_BLOCKS
+
+/* The greatest of sign times n elements, n > 0; NaN if one is. */
+static T FN(extreme_of)(T sign, int64_t n, const T *x)
+{
+    T lane[LANES], most = sign * x[0];
+    int64_t i = 0;
+    int l;
+
+    if (n >= LANES) {
+        for (l = 0; l < LANES; l++)
+            lane[l] = sign * x[l];
+        for (i = LANES; i + LANES <= n; i += LANES)
+            for (l = 0; l < LANES; l++) {
+                T v = sign * x[i + l];
+                lane[l] = v > lane[l] || v != v ? v : lane[l];
+            }
+        for (most = lane[0], l = 1; l < LANES; l++)
+            most = lane[l] > most || lane[l] != lane[l] ? lane[l] : most;
+    }
+    for (; i < n; i++)
+        most = sign * x[i] > most || x[i] != x[i] ? sign * x[i] : most;
+    return most;
+}
+
+static void FN(extreme)(bool least, int64_t rows, int64_t n, const void *in, void *out,
+                        int64_t *place)
+{
+    const T sign = least ? -1 : 1;
+    int64_t r, i;
+
+    for (r = 0; r < rows; r++) {
+        const T *x = (const T *)in + r * n;
+        T most = sign * FN(extreme_of)(sign, n, x);
+
+        if (place) {
+            for (i = 0; x[i] != most && !(x[i] != x[i] && most != most); i++)
+                ;
+            place[r] = i;
+        } else {
+            ((T *)out)[r] = most;
+        }
+    }
+}
 
 /* Of equal elements the first is taken, which matters for zeros. */
 static void FN(extreme_rows)(bool least, int64_t n, int64_t stride, int64_t width, const void *in,

@@ -12,7 +12,7 @@
 /* log2 of |x|, its relative error below 2^-36. |x| = 2^e m, m in [sqrt(1/2), sqrt(2)); log2(m) is a
  * series in s = (m - 1) / (m + 1), which is a quotient of floats that one step of Newton's makes
  * precise. 0 gives -inf, infinity inf; x is not a NaN. */
-static inline double cti_log2_abs(float x)
+CTI_IN_LOOP double cti_log2_abs(float x)
 {
     const uint32_t root = 0x3f3504f3u;
     float a = cti_float_of(cti_bits_of(x) & 0x7fffffffu);
@@ -36,7 +36,7 @@ static inline double cti_log2_abs(float x)
 }
 
 /* 2^t; inf from 1000 on, 0 up to -1000: far beyond the floats. */
-static inline double cti_exp2_wide(double t)
+CTI_IN_LOOP double cti_exp2_wide(double t)
 {
     const double round = 6755399441055744.0; /* 1.5 * 2^52 */
     double c = t > 1000.0 ? 1000.0 : t, n, r, p;
@@ -62,7 +62,7 @@ static inline double cti_exp2_wide(double t)
 
 /* x^y by the rules of C's pow, not yet rounded to a float: a product with it may be in the range of
  * floats where it is not. y is a float, or a float minus 1. */
-static inline double cti_pow_wide(float x, double y)
+CTI_IN_LOOP double cti_pow_wide(float x, double y)
 {
     const double round = 6755399441055744.0;
     double l = cti_log2_abs(x), p = cti_exp2_wide(y * l);
@@ -77,27 +77,27 @@ static inline double cti_pow_wide(float x, double y)
     return y == 0.0 || x == 1.0f ? 1.0 : p;
 }
 
-static inline float cti_powf(float x, float y)
+CTI_IN_LOOP float cti_powf(float x, float y)
 {
     return (float)cti_pow_wide(x, (double)y);
 }
 
 /* q p for a power p. An infinite q (of a derivative by the base) times a power that vanishes is 0, the
  * limit. */
-static inline float cti_times_power(double q, double p)
+CTI_IN_LOOP float cti_times_power(double q, double p)
 {
     return (float)p == 0.0f && (q > (double)FLT_MAX || q < -(double)FLT_MAX) ? 0.0f
                                                                              : (float)(q * p);
 }
 
 /* q x^y for q other than 0 */
-static inline float cti_times_powf(float q, float x, float y)
+CTI_IN_LOOP float cti_times_powf(float q, float x, float y)
 {
     return cti_times_power((double)q, cti_pow_wide(x, (double)y));
 }
 
 /* y x^(y - 1), the derivative by x; 0 for y = 0. The exponent of an even y is odd. */
-static inline float cti_pow_slopef(float x, float y)
+CTI_IN_LOOP float cti_pow_slopef(float x, float y)
 {
     double p = cti_pow_wide(x, (double)y - 1.0);
     bool far = (double)y > CTI_POW_WHOLE || (double)y < -CTI_POW_WHOLE;
@@ -108,7 +108,7 @@ static inline float cti_pow_slopef(float x, float y)
 
 /* x^y log(x), the derivative by y: 0 where x = 0 and y >= 0, and where x > 0 and the power vanishes, its
  * limits. */
-static inline float cti_pow_logf(float x, float y)
+CTI_IN_LOOP float cti_pow_logf(float x, float y)
 {
     double p = cti_pow_wide(x, (double)y);
     float l = (float)(p * (cti_log2_abs(x) * 0.6931471805599453));

@@ -121,6 +121,9 @@ typedef struct cti_cpu_path {
     cti_loop f32[CTI_EW_COUNT], f64[CTI_EW_COUNT], i32[CTI_EW_COUNT], i64[CTI_EW_COUNT];
     cti_loop b8[CTI_EW_COUNT]; /* bool; where also moves 2-byte elements by w16 */
     cti_loop where16;
+    /* whether all of n indices are in 0 .. limit - 1 */
+    bool (*below_i64)(int64_t n, uint64_t limit, const void *index);
+    bool (*below_i32)(int64_t n, uint64_t limit, const void *index);
     /* by the size of an element: n of them, ds and ss bytes apart */
     void (*move[9])(int64_t n, char *d, int64_t ds, const char *s, int64_t ss);
     cti_loop power_f32[CTI_POWER_COUNT],

@@ -6,47 +6,23 @@
 
 #include <string.h>
 
-/* Of INDEX_BLOCK indices at a time only whether one is bad, which vectorises. */
-#define INDEX_BLOCK 512
-#define FIRST_BAD(type, unsigned_type)                                                             \
-    do {                                                                                           \
-        const type *p = index;                                                                     \
-        for (i = 0; i < count; i += INDEX_BLOCK) {                                                 \
-            int64_t end = i + INDEX_BLOCK < count ? i + INDEX_BLOCK : count, at;                   \
-            unsigned_type wrong = 0;                                                               \
-            for (at = i; at < end; at++)                                                           \
-                wrong |= (unsigned_type)p[at] >= limit;                                            \
-            for (at = i; wrong && at < end; at++)                                                  \
-                if ((unsigned_type)p[at] >= limit) {                                               \
-                    *bad = at;                                                                     \
-                    return false;                                                                  \
-                }                                                                                  \
-        }                                                                                          \
-    } while (0)
-
-static bool index_check_i64(int64_t count, uint64_t limit, const void *index, int64_t *bad)
-{
-    int64_t i;
-
-    FIRST_BAD(int64_t, uint64_t);
-    return true;
-}
-
-static bool index_check_i32(int64_t count, uint32_t limit, const void *index, int64_t *bad)
-{
-    int64_t i;
-
-    FIRST_BAD(int32_t, uint32_t);
-    return true;
-}
-
 bool cti_cpu_are_indices(ct_dtype dtype, int64_t count, int64_t rows, const void *index,
                          int64_t *bad)
 {
-    if (dtype == CT_I64)
-        return index_check_i64(count, (uint64_t)rows, index, bad);
-    return index_check_i32(count, rows < INT32_MAX ? (uint32_t)rows : (uint32_t)INT32_MAX + 1,
-                           index, bad);
+    const cti_cpu_path *path = cti_cpu_path_get();
+    int64_t i;
+
+    if ((dtype == CT_I64 ? path->below_i64 : path->below_i32)(count, (uint64_t)rows, index))
+        return true;
+    for (i = 0; i < count; i++) {
+        int64_t k = cti_cpu_index_at(index, dtype, i);
+
+        if (k < 0 || k >= rows) {
+            *bad = i;
+            return false;
+        }
+    }
+    return true;
 }
 
 /* ---- rows ---- */

@@ -220,6 +220,30 @@ MOVE(move_2, uint16_t)
 MOVE(move_4, uint32_t)
 MOVE(move_8, uint64_t)
 
+/* Whether all of n indices, as unsigned numbers, are below limit. */
+static bool below_i64(int64_t n, uint64_t limit, const void *index)
+{
+    const int64_t *p = index;
+    uint64_t wrong = 0;
+    int64_t i;
+
+    for (i = 0; i < n; i++)
+        wrong |= (uint64_t)p[i] >= limit;
+    return !wrong;
+}
+
+static bool below_i32(int64_t n, uint64_t limit, const void *index)
+{
+    const int32_t *p = index;
+    const uint32_t most = limit <= INT32_MAX ? (uint32_t)limit : (uint32_t)INT32_MAX + 1;
+    uint32_t wrong = 0;
+    int64_t i;
+
+    for (i = 0; i < n; i++)
+        wrong |= (uint32_t)p[i] >= most;
+    return !wrong;
+}
+
 #define PASTE2(a, b) a##b
 #define PASTE(a, b) PASTE2(a, b)
 #define NAME2(x) #x
@@ -292,6 +316,8 @@ const cti_cpu_path PASTE(cti_cpu_path_, CT_CPU_PATH) = {
 #undef ENTRY
         [CTI_EW_where] = where_1 },
     .where16 = where_2,
+    .below_i64 = below_i64,
+    .below_i32 = below_i32,
     .move = { [1] = move_1, [2] = move_2, [4] = move_4, [8] = move_8 },
 #define CTI_POWER(name, exponent, formula) name##_f32,
     .power_f32 = { CTI_POWERS },

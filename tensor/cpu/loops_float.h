@@ -173,6 +173,23 @@ static T FN(row_max)(int64_t n, const T *x)
     return odd ? (T)NAN : most;
 }
 
+/* o = exp(x - most); o is not x: the last vector goes over some elements again rather than beyond the
+ * row. */
+static void FN(exp_row)(int64_t n, T most, const T *x, T *o)
+{
+    int64_t i, whole = n < LANES ? n : n - n % LANES;
+    int l;
+
+    INDEPENDENT
+    for (i = 0; i < whole; i++)
+        o[i] = M(exp)(x[i] - most);
+    if (whole < n) {
+        INDEPENDENT
+        for (l = 0; l < LANES; l++)
+            o[n - LANES + l] = M(exp)(x[n - LANES + l] - most);
+    }
+}
+
 static void FN(softmax)(bool logarithm, int64_t n, const void *in, void *out)
 {
     const T *x = in;
@@ -180,9 +197,7 @@ static void FN(softmax)(bool logarithm, int64_t n, const void *in, void *out)
     T most = FN(row_max)(n, x), total;
     int64_t i;
 
-    INDEPENDENT
-    for (i = 0; i < n; i++)
-        o[i] = M(exp)(x[i] - most);
+    FN(exp_row)(n, most, x, o);
     total = (T)FN(sum)(n, o);
     if (logarithm) {
         T l = M(log)(total);
@@ -291,23 +306,26 @@ static void FN(dropout)(const cti_dropout_args *a, uint64_t block, uint32_t belo
 static T FN(extreme_of)(T sign, int64_t n, const T *x)
 {
     T lane[LANES], most = sign * x[0];
-    int64_t i = 0;
-    int l;
+    int64_t i;
+    int l, half, odd = 0;
 
     if (n >= LANES) {
-        for (l = 0; l < LANES; l++)
-            lane[l] = sign * x[l];
-        for (i = LANES; i + LANES <= n; i += LANES)
-            for (l = 0; l < LANES; l++) {
-                T v = sign * x[i + l];
-                lane[l] = v > lane[l] || v != v ? v : lane[l];
-            }
-        for (most = lane[0], l = 1; l < LANES; l++)
-            most = lane[l] > most || lane[l] != lane[l] ? lane[l] : most;
+        for (l = 0; l < LANES; l++) /* the last ones, some of which may come again */
+            lane[l] = sign * x[n - LANES + l];
+        for (i = 0; i + LANES <= n; i += LANES)
+            for (l = 0; l < LANES; l++)
+                lane[l] = sign * x[i + l] > lane[l] ? sign * x[i + l] : lane[l];
+        for (half = LANES / 2; half > 0; half /= 2)
+            for (l = 0; l < half; l++)
+                lane[l] = lane[l + half] > lane[l] ? lane[l + half] : lane[l];
+        most = lane[0];
+    } else {
+        for (i = 1; i < n; i++)
+            most = sign * x[i] > most ? sign * x[i] : most;
     }
-    for (; i < n; i++)
-        most = sign * x[i] > most || x[i] != x[i] ? sign * x[i] : most;
-    return most;
+    for (i = 0; i < n; i++)
+        odd |= x[i] != x[i];
+    return odd ? (T)NAN : most;
 }
 
 static void FN(extreme)(bool least, int64_t rows, int64_t n, const void *in, void *out,

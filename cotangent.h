@@ -6,6 +6,8 @@
 #include <cotangent/tensor/status.h>
 #include <cotangent/tensor/scope.h>
 #include <cotangent/tensor/tensor.h>
+#include <cotangent/tensor/blob.h>
+#include <cotangent/tensor/dlpack.h>
 #include <cotangent/tensor/device.h>
 #include <cotangent/tensor/config.h>
 #include <cotangent/tensor/capture.h>

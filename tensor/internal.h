@@ -45,6 +45,13 @@ typedef struct cti_leaf {
 
 /* ---- storage: counted bytes on a device, pooled by size class (storage.c) ---- */
 
+/* Memory that is not the pool's (blob.c). */
+enum {
+    CTI_FOREIGN = 1,
+    CTI_FOREIGN_CONSTANT = 2, /* in-place writes are refused */
+    CTI_FOREIGN_BORROWED = 4  /* until a scope ends: what is to outlive it must be a copy */
+};
+
 typedef struct ct_storage {
     atomic_int refs;
     atomic_uint version; /* counts in-place writes */
@@ -54,7 +61,10 @@ typedef struct ct_storage {
     void *data;
     const char *written_at; /* the place of the last in-place write, for messages */
     int read_only;          /* how many hooks are reading it: in-place writes are refused */
-    cti_pool *home;         /* of the thread that made it, while it is in use */
+    int foreign;            /* 0, or the bits CTI_FOREIGN...; then home is NULL */
+    void (*deleter)(void *data, void *context); /* of foreign memory, or NULL */
+    void *context;
+    cti_pool *home; /* of the thread that made it, while it is in use */
     struct ct_storage *next;
     /* lazy_rows.c: the memory is to be filled with rows of table at these indices, both references;
      * NULL once it is filled */
@@ -68,6 +78,12 @@ typedef struct ct_storage {
 ct_storage *cti_storage_new(ct_device device, size_t bytes);
 ct_storage *cti_storage_try(ct_device device, size_t bytes); /* the same without the error */
 void cti_storage_ref(ct_storage *s);
+
+/* A storage over foreign memory on the CPU, one reference, without a deleter; NULL without an error. */
+ct_storage *cti_storage_foreign(void *data, size_t bytes, int foreign);
+
+/* Replaces borrowed memory by a copy that belongs to the storage; false with CT_ERR_MEMORY. */
+bool cti_storage_own(const char *function, ct_storage *s);
 void cti_storage_unref(ct_storage *s);
 
 /* A separate pool of this thread, whose buffers return to it alone, in place of th->pool for
@@ -114,6 +130,10 @@ ct_tensor *cti_new(const char *function, ct_shape shape, ct_dtype dtype, ct_devi
 ct_tensor *cti_view(const char *function, const ct_tensor *t, ct_shape shape, const int64_t *stride,
                     int64_t offset);
 
+/* A tensor of the innermost scope over s, whose reference it takes, also if it fails. */
+ct_tensor *cti_new_over(const char *function, ct_storage *s, const ct_shape *shape,
+                        const int64_t *stride, ct_dtype dtype);
+
 /* A tensor of the innermost scope that holds value everywhere. */
 ct_tensor *cti_filled(const char *function, ct_shape shape, double value, ct_dtype dtype,
                       ct_device device);
@@ -124,7 +144,8 @@ ct_tensor *cti_alias(ct_tensor *t);
 void cti_ref(ct_tensor *t);
 void cti_unref(ct_tensor *t);
 
-/* An owned handle on t's storage without history; cti_free frees what has an owner. */
+/* An owned handle on t's storage without history, or on a copy if t's memory is borrowed; cti_free
+ * frees what has an owner. */
 ct_tensor *cti_keep(const char *function, const ct_tensor *t, const char *owner);
 void cti_free(const char *function, ct_tensor *t);
 

@@ -350,6 +350,8 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_ADAMAX_OPTIONS { 0 }
 #define GIVEN_ADAM_OPTIONS { 0 }
 #define GIVEN_BCE_OPTIONS { 0 }
+#define GIVEN_BLOB_OPTIONS { 0 }
+#define GIVEN_DLPACK_OPTIONS { 0 }
 #define GIVEN_CELL_PLACE { .module = recurrent, .cell = &cell, .options = &cell_options }
 #define GIVEN_CONVERT_OPTIONS { 0 }
 #define GIVEN_CORPUS_OPTIONS { 0 }

@@ -4,6 +4,7 @@
 #define COTANGENT_H
 
 #include <cotangent/tensor/status.h>
+#include <cotangent/tensor/allocator.h>
 #include <cotangent/tensor/scope.h>
 #include <cotangent/tensor/tensor.h>
 #include <cotangent/tensor/blob.h>

@@ -36,6 +36,8 @@ typedef struct legal_null {
 static const legal_null legal_nulls[] = {
     { "ct_error_print", "message context" },
     { "ct_error_set_handler", "handler context" },
+    { "ct_log_set_handler", "handler context" },
+    { "ct_log_print", "line context" },
     { "ct_free", "t" },
     { "ct_rank", "t" },
     { "ct_size", "t" },
@@ -389,7 +391,9 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define FUNCTION_OP ct_neg
 #define SOME_CAPTURE_FUNCTION do_nothing
 #define SOME_FAN CT_FAN_IN
+#define SOME_ALLOCATOR (ct_allocator){ NULL }
 #define SOME_ERROR_HANDLER ignore_error
+#define SOME_LOG_HANDLER ct_log_print
 #define SOME_GENERATOR generator
 #define SOME_GRADCHECK_FUNCTION first_input
 #define SOME_GRAD_HOOK same_gradient

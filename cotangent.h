@@ -13,6 +13,7 @@
 #include <cotangent/tensor/config.h>
 #include <cotangent/tensor/capture.h>
 #include <cotangent/tensor/random.h>
+#include <cotangent/tensor/stream.h>
 #include <cotangent/tensor/safetensors.h>
 #include <cotangent/tensor/npy.h>
 #include <cotangent/tensor/file.h>

@@ -235,7 +235,7 @@ bool cti_optimizer_slots(const char *function, ct_optimizer *o)
 
 bool cti_slot_state(const ct_optimizer *o, cti_slot *slot)
 {
-    const ct_tensor *w = ct_param_value(slot->param);
+    const ct_tensor *w = cti_param_own(slot->param);
     int k;
 
     for (k = 0; k < CTI_STATES && w; k++) {

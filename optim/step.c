@@ -60,7 +60,7 @@ static bool step_is_as_noted(const noted_step *n, int i, const cti_segment *now)
         if (now->state[k] != n->at[i].state[k])
             return false;
     return cti_params_trains(n->o->set, n->at[i].slot) &&
-           cti_data(ct_param_value(slot->param)) == n->at[i].value;
+           cti_data(cti_param_own(slot->param)) == n->at[i].value;
 }
 
 static bool step_renew_rates(void *context, double *numbers)
@@ -85,7 +85,7 @@ static bool step_renew_rates(void *context, double *numbers)
     }
     for (i = 0; i < n->count; i++) {
         n->o->slot[n->at[i].slot].steps++;
-        cti_mark_written(ct_param_value(n->o->slot[n->at[i].slot].param));
+        cti_mark_written(cti_param_own(n->o->slot[n->at[i].slot].param));
     }
     return true;
 }
@@ -126,7 +126,7 @@ static const cti_rates *step_renewed_rates(ct_optimizer *o, const cti_param_tabl
 static void segment_finish(ct_optimizer *o, const cti_param_table *t, int i, bool count)
 {
     cti_slot *slot = &o->slot[t->at[i]];
-    ct_tensor *w = ct_param_value(slot->param);
+    ct_tensor *w = cti_param_own(slot->param);
 
     if (count)
         slot->steps++;
@@ -164,7 +164,7 @@ static ct_tensor *segment_compose(const ct_optimizer *o, const cti_param_table *
                          .lr = cti_optimizer_rate(o, slot->group),
                          .weight_decay = cti_optimizer_decay(o, slot->group),
                          .t = slot->steps + 1,
-                         .value = ct_param_value(slot->param) };
+                         .value = cti_param_own(slot->param) };
     for (k = 0; k < CTI_STATES; k++)
         c->state[k] = slot->state[k];
     if (cti_option_value(o->algorithm, o->options, "maximize"))
@@ -186,7 +186,7 @@ static void segment_store(const ct_optimizer *o, const cti_param_table *t, int i
     for (k = 0; k < CTI_STATES; k++)
         if (slot->state[k])
             cti_carry_into(me, slot->state[k], c->state[k]);
-    cti_carry_into(me, ct_param_value(slot->param), c->value);
+    cti_carry_into(me, cti_param_own(slot->param), c->value);
 }
 
 /* All new values are computed before any is stored, so that an error changes no parameter. */

@@ -286,10 +286,14 @@ static inline double cti_option(double value, double default_value)
 
 /* ---- the thread (scope.c, status.c) ---- */
 
+/* Values in the place of parameters (autograd/params/bind.c). */
+typedef struct cti_binding cti_binding;
+
 typedef struct cti_frame {
     uint64_t id;
     size_t live, tape;
     struct cti_attached *attached;
+    const cti_binding *bindings;
     unsigned error_serial;
     bool recording, inference;
 } cti_frame;
@@ -327,6 +331,7 @@ typedef struct ct_thread {
     ct_tensor **live;
     size_t live_count, live_room;
     cti_attached *attached;
+    const cti_binding *bindings; /* a chain, the newest first; NULL: none */
     ct_node **tape;
     size_t tape_count, tape_room;
 

@@ -52,7 +52,7 @@ typedef struct ct_safetensors ct_safetensors; /* an open file; one thread at a t
 ct_safetensors *ct_safetensors_open(const char *path);
 
 /* Like ct_safetensors_open, but maps the file into memory. Tensors that are loaded to the CPU, except
- * for bools and for what is not aligned in the file, are not read: they lie in the mapping, which
+ * for bools and for tensors that the file does not align, are not read: they lie in the mapping, which
  * stays until the last of them is gone and f is closed. Writes to them stay in this process. The
  * first load still reads the whole file to check its digest, if it has one.
  *

@@ -177,6 +177,7 @@ static bool scope_begin(const char *function, ct_scope *s, bool recording, bool 
     f->live = th->live_count;
     f->tape = th->tape_count;
     f->attached = th->attached;
+    f->bindings = th->bindings;
     f->error_serial = th->error_serial;
     f->recording = th->recording;
     f->inference = th->inference;
@@ -246,6 +247,7 @@ static void scope_pop(ct_thread *th, uint32_t depth, const char *function)
         th->attached = a->next;
         a->end(a, function);
     }
+    th->bindings = f->bindings;
     th->recording = f->recording;
     th->inference = f->inference;
     th->depth = (int)depth - 1;

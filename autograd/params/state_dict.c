@@ -35,7 +35,7 @@ static void state_dict_list(ct_params *set, cti_named_tensors *list)
         ct_param *p = ct_params_at(set, i);
 
         cti_named_tensors_add(list, "", state_dict_name(set, p),
-                              ct_param_value(p)); /* raises if lazy */
+                              cti_param_own(p)); /* raises if lazy */
     }
 }
 

@@ -32,7 +32,7 @@ void ct_params_print(const ct_params *set, FILE *out)
     for (i = 0; i < ct_params_count(set); i++) {
         ct_param *p = ct_params_at(set, i);
         ct_shape shape = ct_param_shape(p);
-        int64_t numel = ct_param_is_lazy(p) ? 0 : ct_numel(ct_param_value(p));
+        int64_t numel = ct_param_is_lazy(p) ? 0 : ct_numel(cti_param_own(p));
 
         fprintf(out, "%-*s  %-14s %10lld%s\n", width, ct_param_name(p), cti_shape_text(&shape).s,
                 (long long)numel, summary_note(p));

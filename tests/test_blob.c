@@ -59,6 +59,12 @@ START_TEST(blob_takes_part_in_history)
     y = ct_sum(ct_mul(t, t));
     ck_assert_int_eq(ct_backward(y), CT_OK);
     expect_floats(ct_tensor_grad(t), 3, (float[]){ 2, 4, 6 });
+    t = ct_from_blob(x, sizeof x, CT_SHAPE(2, 2), CT_F32,
+                     (ct_blob_options){ .strides = (int64_t[]){ 1, 1 } });
+    ct_set_requires_grad(t, true); /* 1 2, 2 3: of elements that share memory */
+    ck_assert_int_eq(ct_backward(ct_sum(ct_square(ct_matmul(t, ct_select(t, 0, 1))))), CT_OK);
+    expect_floats(ct_tensor_grad(t), 4, (float[]){ 32, 48, 120, 188 });
+    t = ct_set_requires_grad(ct_from_blob(x, sizeof x, CT_SHAPE(3), CT_F32, none), true);
     y = ct_sum(ct_mul(t, t));
     x[0] = 9;
     ct_data_changed(t);

@@ -162,6 +162,49 @@ START_TEST(inner_scope_keeps_the_blob)
 }
 END_TEST
 
+static bool blob_inside(void *context, int inputs_count, ct_tensor *const *inputs,
+                        int outputs_count, ct_tensor **outputs)
+{
+    static float x[] = { 7, 8 };
+
+    (void)context, (void)inputs_count, (void)outputs_count;
+    outputs[0] = ct_mul(inputs[0], inputs[0]);
+    outputs[1] = ct_from_blob(x, sizeof x, CT_SHAPE(2), CT_F32, none);
+    return outputs[1] != NULL;
+}
+
+static void *borrow_on_a_thread(void *context)
+{
+    float x[] = { 3, 4 };
+    ct_scope s = ct_scope_begin();
+    ct_tensor *kept = ct_keep(ct_from_blob(x, sizeof x, CT_SHAPE(2), CT_F32, none));
+
+    (void)context;
+    memset(x, 0xff, sizeof x);
+    return ct_scope_end(s) == CT_OK ? kept : NULL;
+}
+
+/* Devices, threads, and the scope of an activation checkpoint. */
+START_TEST(borrowed_memory_on_other_ways)
+{
+    float x[] = { 1, 2 };
+    ct_scope s = ct_scope_begin();
+    ct_tensor *in = ct_set_requires_grad(ct_ones(CT_SHAPE(2), CT_F32, CT_CPU), true), *out[2];
+    ct_tensor *kept = harness_on_thread(borrow_on_a_thread, NULL);
+    ct_tensor *there = ct_to(ct_from_blob(x, sizeof x, CT_SHAPE(2), CT_F32, none), DEVICE);
+
+    expect_floats(kept, 2, (float[]){ 3, 4 });
+    expect_floats(there, 2, x);
+    ct_free(kept);
+    ck_assert_int_eq(ct_activation_checkpoint(blob_inside, NULL, NULL, 1, &in, 2, out), CT_OK);
+    ck_assert(!(out[1]->storage->foreign & CTI_FOREIGN_BORROWED));
+    expect_floats(out[1], 2, (float[]){ 7, 8 });
+    ck_assert_int_eq(ct_backward(ct_sum(out[0])), CT_OK);
+    expect_floats(ct_tensor_grad(in), 2, (float[]){ 2, 2 });
+    ck_assert_int_eq(ct_scope_end(s), CT_OK);
+}
+END_TEST
+
 static void *no_memory(size_t alignment, size_t bytes)
 {
     (void)alignment, (void)bytes;
@@ -502,6 +545,7 @@ int main(void)
     tcase_add_test(c, blob_writes);
     tcase_add_test(c, borrowed_memory_stays_behind);
     tcase_add_test(c, inner_scope_keeps_the_blob);
+    tcase_add_test(c, borrowed_memory_on_other_ways);
     tcase_add_test(c, no_memory_for_the_copy);
     tcase_add_test(c, bad_blobs);
     c = harness_case(suite, "deleters");

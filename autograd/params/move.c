@@ -2,10 +2,11 @@
 #include "autograd/params/set.h"
 
 #include "tensor/hooks.h"
+#include "tensor/text.h"
 
 #include <string.h>
 
-/* A copy of t on the device, of the innermost scope; NULL if t is NULL, or with an error. */
+/* Copies t to the device, into the innermost scope. NULL with an error, and for a NULL t. */
 static ct_tensor *params_copy_to(const ct_tensor *t, ct_device device)
 {
     ct_tensor *y = t ? cti_new("ct_params_to", t->shape, t->dtype, device) : NULL;
@@ -13,8 +14,8 @@ static ct_tensor *params_copy_to(const ct_tensor *t, ct_device device)
     return y && cti_copy_across("ct_params_to", y, t) ? y : NULL;
 }
 
-/* Exchanges the memory of t and y, so that t keeps its handle. The version of t rises: backward
- * must not use what it saved of t. */
+/* Exchanges the memory of t and y, so that t keeps its handle. Increments t's version, because
+ * backward must not use values of t that it saved. */
 static void params_swap_memory(ct_tensor *t, ct_tensor *y)
 {
     ct_storage *mine = t->storage;
@@ -31,8 +32,8 @@ static void params_swap_memory(ct_tensor *t, ct_tensor *y)
     atomic_store(&t->storage->version, version);
 }
 
-/* Makes all copies before the first exchange, so that an error changes nothing. copy has room for
- * two tensors for each entry: its value and its gradient. */
+/* Makes all copies before the first exchange, so that an error changes nothing. copy holds two
+ * tensors for each entry: its value and its gradient. */
 static void params_move_all(params_root *r, ct_device device, ct_tensor **copy)
 {
     int i;
@@ -64,9 +65,11 @@ ct_status ct_params_to(ct_params *set, ct_device device)
 
     if (!cti_sink_allowed())
         return ct_error();
-    if (!set || set->prefix[0])
-        return ct_raise(CT_ERR_ARGUMENT, me, "%s",
-                        set ? "only a whole set can be moved" : "set is NULL");
+    if (!cti_given(me, "set", set))
+        return ct_error();
+    if (set->prefix[0])
+        return ct_raise(CT_ERR_ARGUMENT, me, "set is the part %s; only a whole set can be moved",
+                        cti_quote(set->prefix).s);
     if (!cti_backend_of(device))
         return ct_raise(CT_ERR_DEVICE, me, "there is no device %d", device);
     if (device == set->root->options.device)

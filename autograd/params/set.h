@@ -1,7 +1,7 @@
 /* set.h - what a parameter set is made of. (internal)
  *
- * A set is a root and its parts. The root owns everything; each part, the whole set included, is a
- * prefix and the list of the entries under it, in order of registration. */
+ * A set is a root and its parts. The root owns everything. A part is a prefix and the list of the
+ * entries whose names begin with it, in order of registration; the whole set is also a part. */
 #ifndef COTANGENT_AUTOGRAD_PARAMS_SET_H
 #define COTANGENT_AUTOGRAD_PARAMS_SET_H
 
@@ -16,12 +16,16 @@ struct ct_param {
     char *name; /* the whole dotted name */
     int index;  /* in the list of the whole set */
     ct_shape shape;
-    ct_init own, init;          /* as registered; as in use, which ct_params_init may change */
-    uint64_t seed;              /* values come from the stream of this seed and the name */
+    /* the initialiser that was registered, and the current one, which ct_params_init may change */
+    ct_init own, init;
+    uint64_t seed; /* the values are drawn from the stream of the name under this seed */
     _Atomic(ct_tensor *) value; /* owned; NULL while the entry is lazy */
+    ct_dtype dtype;
     bool buffer, frozen;
-    bool init_chosen;      /* init was chosen by ct_params_init */
-    struct ct_param *tied; /* the entry whose value this one shares, itself not tied; or NULL */
+    bool init_chosen; /* the initialiser was chosen by ct_params_init */
+    /* the entry whose value this one shares, which is not tied itself; NULL if this one is not
+     * tied */
+    struct ct_param *tied;
 };
 
 /* An object that is freed with the set. */
@@ -31,10 +35,10 @@ typedef struct params_owned {
     struct params_owned *next;
 } params_owned;
 
-/* The part of a set under a prefix. */
+/* A part of a set: the entries under a prefix. */
 struct ct_params {
     struct params_root *root;
-    char *prefix;     /* with its dot; "" for the whole set */
+    char *prefix;     /* ends with a dot; "" for the whole set */
     ct_param **entry; /* owned by the root */
     int count;
     size_t room;
@@ -43,13 +47,13 @@ struct ct_params {
 
 typedef struct params_root {
     ct_params_options options;
-    ct_generator generator; /* for random draws in training, such as dropout masks */
+    ct_generator generator; /* the generator for training, such as for dropout masks */
     bool evaluating;
-    pthread_mutex_t lock; /* guards materializing: values and shapes */
+    pthread_mutex_t lock; /* guards values and shapes while entries are materialized */
     params_owned *objects;
-    ct_params *whole; /* one of the parts: prefix "", every entry */
-    ct_params *parts; /* all parts; the newest first */
-    int ties;         /* made so far */
+    ct_params *whole; /* the whole set as a part, with every entry */
+    ct_params *parts; /* all parts; newest first */
+    int ties;         /* the number of ties made so far */
 } params_root;
 
 #endif

@@ -30,7 +30,7 @@ CU_DIVISION(f64, double)
 CU_DIVISION(i32, int32_t)
 CU_DIVISION(i64, int64_t)
 
-/* the same as in tensor/cpu/loops_float.h */
+/* the same functions as in tensor/cpu/loops_float.h */
 template <typename T> __device__ inline T cu_times_pow(T q, T x, T e)
 {
     const T smallest = sizeof(T) == 4 ? T(FLT_MIN) : T(DBL_MIN);

@@ -1,4 +1,4 @@
-/* internal.h - what several modules share. (internal) */
+/* internal.h - functions that several modules share. (internal) */
 #ifndef COTANGENT_NN_INTERNAL_H
 #define COTANGENT_NN_INTERNAL_H
 
@@ -38,7 +38,8 @@ bool cti_cross_entropy_options(const char *function, const ct_cross_entropy_opti
 /* Raises CT_ERR_INDEX about the target (targets of rank 1) at a position. */
 void cti_raise_target(const char *function, ct_tensor *targets, int64_t position, int64_t classes);
 
-/* True if a module's set and name are not NULL; else false with an error, but none if one stands. */
+/* Checks that a module's set and name are not NULL. Otherwise returns false, and raises an error
+ * unless one is recorded. */
 bool cti_module_given(const char *function, const ct_params *params, const char *name);
 
 /* True if p is in [0, 1); else CT_ERR_ARGUMENT. */

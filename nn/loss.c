@@ -18,10 +18,11 @@ typedef struct ce {
     int64_t ignore; /* INT64_MIN to ignore no target */
 } ce;
 
-/* dlogits = dloss (softmax(logits) - target), as an op of logits, targets, lse and dloss. lse (2,
- * rows) is what the kernel leaves of the rows: their greatest scores, and the logs of their sums of
- * exp(score - greatest). Their sum is not formed: it would lose the digits that count. Its own
- * derivative, for the gradient e of the output:
+/* dlogits = dloss (softmax(logits) - target), as an op of logits, targets, lse and dloss. The
+ * kernel writes lse (2, rows): the greatest score of each row, and the log of the sum of exp(score
+ * - greatest). The two are not added, because the sum would lose significant digits. With e the
+ * gradient of dlogits, the derivatives of this op are
+ *
  *     ddloss = sum e (softmax - target)      dlogits = dloss softmax (e - sum e softmax) */
 static ct_tensor *ce_backward(ct_tensor *logits, ct_tensor *targets, ct_tensor *lse,
                               ct_tensor *dloss, const ce *o);
@@ -307,7 +308,7 @@ static ct_tensor *ce_probability_losses(const char *me, ct_tensor *logits, ct_te
     return ct_neg(ct_sum_axes(ct_mul(targets, ct_log_softmax(logits, -1)), 1, &last, false));
 }
 
-/* Cross-entropy of class indices, over rows: what its steps share. */
+/* Cross-entropy of class indices, over rows: the data that its steps share. */
 typedef struct ce_call {
     const char *me; /* the function that errors name */
     ce o;

@@ -29,7 +29,7 @@ struct ct_schedule {
     size_t room;
 };
 
-#define NUMBERS 4 /* that a part remembers */
+#define NUMBERS 4 /* the numbers that a part stores */
 
 ct_schedule *ct_optimizer_schedule(ct_optimizer *o)
 {

@@ -130,7 +130,7 @@ static inline void copy_each(int64_t n, char *d, int64_t ds, const char *s, int6
         memcpy(d + i * ds, s + i * ss, size);
 }
 
-/* The same dtype: n elements of size bytes. */
+/* Copies n elements of `size` bytes within one dtype. */
 static void copy_same(int64_t n, char *d, int64_t ds, const char *s, int64_t ss, size_t size)
 {
     if (ds == (int64_t)size && ss == ds)

@@ -93,7 +93,7 @@ static ct_tensor *ce_backward(ct_tensor *logits, ct_tensor *targets, ct_tensor *
     y = cti_new(backward_op.name, logits->shape, logits->dtype, logits->device);
     x = y ? cti_contiguous(logits) : NULL;
     if (dloss->stride[0] == 0)
-        step = 0; /* one value for all rows, as a sum's derivative is */
+        step = 0; /* the gradient of a sum is expanded from one value */
     else
         d = cti_contiguous(dloss);
     if (!x || !d)
@@ -183,14 +183,16 @@ static bool loss_check_indices(const char *me, const char *name, const ct_tensor
         return false;
     shape = logits->shape;
     shape.rank--;
-    if (logits->shape.rank < 1 || !cti_same_shape(&shape, &targets->shape) ||
-        logits->shape.dim[shape.rank] < 1) {
+    if (logits->shape.rank < 1 || logits->shape.dim[shape.rank] < 1)
+        ct_raise(CT_ERR_SHAPE, me, "%s %s must have at least one class, on its last axis", name,
+                 cti_describe(logits).s);
+    else if (!cti_same_shape(&shape, &targets->shape))
         ct_raise(CT_ERR_SHAPE, me,
-                 "%s %s must be (..., classes), and targets %s the same without classes", name,
-                 cti_describe(logits).s, cti_describe(targets).s);
-        return false;
-    }
-    return true;
+                 "targets %s must have the shape of %s %s without its last axis, the classes",
+                 cti_describe(targets).s, name, cti_describe(logits).s);
+    else
+        return true;
+    return false;
 }
 
 /* The order of the axes of logits, except the last, by falling strides. In this order a transposed
@@ -319,8 +321,8 @@ typedef struct ce_call {
     ct_tensor *each;    /* with a weight: that of each target (rows), 0 if it is ignored */
 } ce_call;
 
-/* loss (rows), without smoothing, times the weight of each target. With smoothing the share s / C
- * of each class, -s / C sum w log_softmax, is added. */
+/* Multiplies loss (rows), which has no smoothing, by the weight of each target. With smoothing, adds
+ * the terms of all classes, -s / C sum w log_softmax. */
 static ct_tensor *ce_weighted(const ce_call *c, ct_tensor *loss)
 {
     const int classes = 1; /* their axis */

@@ -330,8 +330,9 @@ typedef struct ct_thread {
     void *node_pool;
 
     cti_handles handles[CTI_HANDLE_KINDS];
-    struct cti_tickets *tickets; /* the calls in which an asynchronous device may find a fault */
-    struct ct_capture *capturing, *captured; /* the running step; all steps of the thread */
+    struct cti_tickets *tickets;  /* the calls in which an asynchronous device may find a fault */
+    struct ct_capture *capturing; /* the captured step that is running; NULL if none is */
+    struct ct_capture *captured;  /* the list of all captured steps of the thread */
     uint32_t captured_tickets;
     char *message; /* the message of the recorded error (status.c); NULL before the first */
     cti_pool *pool;

@@ -365,3 +365,50 @@ ct_status cu_scatter_add(const cti_scatter_add_args *call, cti_fault *fault)
     }
     return CT_OK;
 }
+
+/* ---- scatter: a thread goes down a column, so the last of several values stays ---- */
+
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK)
+    scatter(axis a, const T *src, T *dst, unsigned long long *fault, uint32_t ticket)
+{
+    int64_t column, j;
+
+    for (column = cu_thread(); column < a.outer * a.inner; column += cu_threads()) {
+        int64_t o = column, i = cu_split(&o, a.inner);
+
+        for (j = 0; j < a.m; j++) {
+            int64_t at = (o * a.m + j) * a.inner + i, k = cu_index_at(a.index, a.dtype, at);
+
+            if (k < 0 || k >= a.n)
+                cu_fault(fault, ticket, at);
+            else
+                dst[(o * a.n + k) * a.inner + i] = src[at];
+        }
+    }
+}
+
+template <typename T>
+static void scatter_start(const axis *a, const void *src, void *dst, uint32_t ticket)
+{
+    cu_run("scatter", scatter<T>, cu_blocks(a->outer * a->inner, CU_BLOCK), CU_BLOCK, *a,
+           static_cast<const T *>(src), static_cast<T *>(dst), cu_fault_word(), ticket);
+}
+
+ct_status cu_scatter(const cti_scatter_add_args *call, cti_fault *fault)
+{
+    axis a = { call->outer, call->n, call->m, call->inner, call->index, call->index_dtype };
+    size_t size = cu_size_of(call->dtype);
+
+    if (a.outer == 0 || a.m == 0 || a.inner == 0)
+        return CT_OK;
+    if (size == 1)
+        scatter_start<uint8_t>(&a, call->src, call->dst, fault->ticket);
+    else if (size == 2)
+        scatter_start<uint16_t>(&a, call->src, call->dst, fault->ticket);
+    else if (size == 4)
+        scatter_start<uint32_t>(&a, call->src, call->dst, fault->ticket);
+    else
+        scatter_start<uint64_t>(&a, call->src, call->dst, fault->ticket);
+    return CT_OK;
+}

@@ -152,3 +152,55 @@ void cu_sort(const cti_sort_args *a)
         break;
     }
 }
+
+/* ---- searching in sorted rows: a thread for each value ---- */
+
+template <typename T>
+__global__ void __launch_bounds__(CU_BLOCK) searchsorted(cti_searchsorted_args a)
+{
+    int64_t i;
+
+    for (i = cu_thread(); i < a.rows * a.m; i += cu_threads()) {
+        const T *row = static_cast<const T *>(a.sorted) + i / a.m * a.n;
+        T v = static_cast<const T *>(a.values)[i];
+        int64_t low = 0, high = a.n;
+
+        while (low < high) {
+            int64_t middle = low + (high - low) / 2;
+
+            if (a.right ? row[middle] > v : row[middle] >= v)
+                high = middle;
+            else
+                low = middle + 1;
+        }
+        a.out[i] = low;
+    }
+}
+
+template <typename T> static void searchsorted_start(const cti_searchsorted_args *a)
+{
+    cu_run("searchsorted", searchsorted<T>, cu_blocks(a->rows * a->m, CU_BLOCK), CU_BLOCK, *a);
+}
+
+void cu_searchsorted(const cti_searchsorted_args *a)
+{
+    if (a->rows == 0 || a->m == 0)
+        return;
+    switch (a->dtype) {
+    case CT_F32:
+        searchsorted_start<float>(a);
+        break;
+    case CT_F64:
+        searchsorted_start<double>(a);
+        break;
+    case CT_I32:
+        searchsorted_start<int32_t>(a);
+        break;
+    case CT_I64:
+        searchsorted_start<int64_t>(a);
+        break;
+    case CT_BOOL:
+    case CT_BF16:
+        break;
+    }
+}

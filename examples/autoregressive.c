@@ -67,13 +67,11 @@ typedef struct regression {
     double lr;
 } regression;
 
-static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_state *state,
-                                ct_state **next)
+static ct_tensor *training_step(void *self, ct_step *s)
 {
     const regression *m = self;
 
-    (void)state, (void)next;
-    return ct_mse_loss(ct_forward(m->net, batch->x), batch->y, CT_REDUCTION_MEAN);
+    return ct_mse_loss(ct_forward(m->net, s->batch->x), s->batch->y, CT_REDUCTION_MEAN);
 }
 
 static ct_optimizer *configure_optimizers(void *self)

@@ -43,13 +43,11 @@ static void spiral(int64_t n, ct_generator *g, ct_tensor **x, ct_tensor **y)
     *y = ct_cat(ARMS, label, 0);
 }
 
-static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_state *state,
-                                ct_state **next)
+static ct_tensor *training_step(void *self, ct_step *s)
 {
     const classifier *m = self;
 
-    (void)state, (void)next;
-    return ct_cross_entropy(ct_forward(m->net, batch->x), batch->y);
+    return ct_cross_entropy(ct_forward(m->net, s->batch->x), s->batch->y);
 }
 
 static ct_optimizer *configure_optimizers(void *self)

@@ -26,10 +26,11 @@ static ct_tensor *rnnlm_hidden(rnnlm *m, ct_tensor *ids, const ct_state *state, 
 }
 
 /* The cross-entropy of ct_forward(m->linear, h), which needs no memory for the logits. */
-static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state, ct_state **next)
+static ct_tensor *step(void *self, ct_step *s)
 {
     rnnlm *m = self;
-    ct_tensor *h = rnnlm_hidden(m, batch->x, state, next), *y = ct_transpose(batch->y, 0, 1);
+    ct_tensor *h = rnnlm_hidden(m, s->batch->x, s->state, s->next),
+              *y = ct_transpose(s->batch->y, 0, 1);
 
     return ct_nn_linear_cross_entropy(m->linear, h, y, (ct_cross_entropy_options){ 0 });
 }

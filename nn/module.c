@@ -29,6 +29,19 @@ bool cti_is_probability(const char *function, const char *name, double p)
     return false;
 }
 
+bool cti_is_eps(const char *function, double eps)
+{
+    if (eps >= 0 || eps == CT_ZERO)
+        return true;
+    ct_raise(CT_ERR_ARGUMENT, function, "eps is %g; it must be at least 0", eps);
+    return false;
+}
+
+bool cti_materialize_channels(ct_tensor *x, ct_param *p)
+{
+    return !p || ct_rank(x) < 2 || ct_param_materialize(p, CT_SHAPE(ct_size(x, 1))) == CT_OK;
+}
+
 void *cti_module_data(ct_params *params, size_t size)
 {
     void *data = cti_calloc(1, size);

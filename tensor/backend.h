@@ -176,6 +176,43 @@ typedef struct cti_gemm {
     bool bf16; /* f32: operands are rounded to bf16 first, sums stay f32 */
 } cti_gemm;
 
+/* ---- conv, max_pool ---- */
+
+/* conv: one of the three arrays of a convolution from the other two. For image i, group g, channel o
+ * of out and c of in of the group:
+ *     y[i,o,p,q] = sum over c, r, s of w[o,c,r,s] x[i,c,p stride - padding + r dilation,q ...]
+ * with 0 for x outside of its size. OUTPUT computes y. INPUT computes the transpose, x from y and w:
+ * the sum of w[o,c,r,s] y[i,o,p,q] over all o, p, q, r, s that reach the element. WEIGHT computes
+ * the sum of x y that belongs to each element of w. Element 0 of size, kernel and so on is for rows,
+ * element 1 for columns. CT_ERR_MEMORY, without an error raised, if the device has no such kernel or
+ * no room; the caller composes it from other kernels then. */
+typedef enum cti_conv_part { CTI_CONV_OUTPUT, CTI_CONV_INPUT, CTI_CONV_WEIGHT } cti_conv_part;
+
+typedef struct cti_conv {
+    cti_conv_part part;
+    ct_dtype dtype; /* f32 or f64 */
+    int64_t images, groups;
+    int64_t in, out;                       /* channels of a group */
+    int64_t size[2], kernel[2], result[2]; /* of x, w and y */
+    int64_t stride[2], padding[2], dilation[2];
+    void *x;          /* (images, groups in, size) */
+    void *w;          /* (groups out, in, kernel) */
+    void *y;          /* (images, groups out, result) */
+    const void *bias; /* OUTPUT: (groups out), added to y; INPUT: (groups in), to x (optional) */
+} cti_conv;
+
+/* max_pool: for each window of each plane the position, in the plane, of its greatest element: the
+ * first of equals; a NaN is greater than all before it. Places outside of the plane do not count; each
+ * window has one inside. */
+typedef struct cti_max_pool_args {
+    ct_dtype dtype; /* f32 or f64 */
+    int64_t planes;
+    int64_t size[2], kernel[2], result[2];
+    int64_t stride[2], padding[2], dilation[2];
+    const void *in;   /* (planes, size) */
+    int64_t *indices; /* (planes, result) */
+} cti_max_pool_args;
+
 /* ---- reduce ---- */
 
 typedef enum cti_reduce_op {
@@ -224,6 +261,26 @@ typedef struct cti_logcumsumexp_backward_args {
     void *out;
 } cti_logcumsumexp_backward_args;
 
+/* linear_scan: h_j = a_j h_(j-1) + b_j along n, with 0 before the first; all are (outer, n, inner).
+ * f32 in double; integers wrap. out is none of the others. */
+typedef struct cti_linear_scan_args {
+    ct_dtype dtype; /* f32, f64, i32, i64 */
+    bool reverse;   /* from the end: h_j = a_j h_(j+1) + b_j */
+    int64_t outer, n, inner;
+    const void *a, *b;
+    void *out;
+} cti_linear_scan_args;
+
+/* running_extreme: out_j = the position along n of the greatest, or least, element of in_0 .. in_j;
+ * of equal ones the last. A NaN is the greatest and the least. */
+typedef struct cti_running_extreme_args {
+    ct_dtype dtype; /* of in: f32, f64, i32, i64 */
+    bool least;
+    int64_t outer, n, inner;
+    const void *in;
+    int64_t *out; /* (outer, n, inner) */
+} cti_running_extreme_args;
+
 /* ---- index: index_dtype is i32 or i64. An index out of range is CT_ERR_INDEX, with its position
  * in the index array ---- */
 
@@ -267,9 +324,10 @@ typedef struct cti_gather_args {
 } cti_gather_args;
 
 /* scatter_add, its reverse: dst (outer, n, inner) += src (outer, m, inner), in order of m:
- * dst[o,index[o,j,i],i] += src[o,j,i] */
+ * dst[o,index[o,j,i],i] += src[o,j,i]
+ * scatter: the same with = in place of +=; the last of several stays. */
 typedef struct cti_scatter_add_args {
-    ct_dtype dtype; /* f32, f64, i32, i64 */
+    ct_dtype dtype; /* f32, f64, i32, i64; for scatter any */
     ct_dtype index_dtype;
     int64_t outer, n, m, inner;
     const void *src;
@@ -289,6 +347,17 @@ typedef struct cti_sort_args {
     int64_t *order;   /* (rows, k) */
     int64_t *scratch; /* (rows, 2 n) */
 } cti_sort_args;
+
+/* searchsorted: out (rows, m) = the number of elements in each row of sorted (rows, n), which is in
+ * ascending order, that are below each of values (rows, m), or at most it if right is set. n for a
+ * NaN. */
+typedef struct cti_searchsorted_args {
+    ct_dtype dtype; /* f32, f64, i32, i64 */
+    bool right;
+    int64_t rows, n, m;
+    const void *sorted, *values;
+    int64_t *out;
+} cti_searchsorted_args;
 
 /* ---- softmax and cross-entropy ---- */
 
@@ -352,6 +421,60 @@ typedef struct cti_linear_cross_entropy_args {
     void *dweight;  /* (n, k) (optional) */
     void *dbias;    /* (n) (optional) */
 } cti_linear_cross_entropy_args;
+
+/* ---- ctc ---- */
+
+/* ctc: for each of B sequences, minus the log of the probability of all paths that give its labels,
+ * and the derivative of this. A path has a class for each of the first input_length[b] steps; equal
+ * neighbours are one label, blanks are left out. With the extended labels e = (blank, l_0, blank, l_1,
+ * ..., blank), of length S = 2 target_length[b] + 1 (Graves et al., 2006), in logarithms and in double:
+ *     alpha_ts = log_probs[t,b,e_s] + log sum over r of exp(alpha_(t-1)r)
+ *     beta_ts  = log_probs[t,b,e_s] + log sum over r of exp(beta_(t+1)r)
+ *     grad[t,b,c] = -sum over s with e_s = c of exp(alpha_ts + beta_ts - log_probs[t,b,c] + loss)
+ * r being s, s - 1 (s + 1), and s - 2 (s + 2) if that label is no blank and another one. A loss without
+ * a path is infinite and its gradient NaN; with zero_infinity both are 0. The gradient is 0 after
+ * input_length. Lengths and targets have been checked. */
+typedef struct cti_ctc_args {
+    ct_dtype dtype; /* f32 or f64 */
+    bool zero_infinity;
+    int64_t steps, batch, classes, blank;
+    int64_t width;                               /* of target */
+    const void *log_probs;                       /* (T, B, C) */
+    const int64_t *target;                       /* (B, width) */
+    const int64_t *input_length, *target_length; /* (B) */
+    double *scratch;                             /* (B, 2, T, 2 width + 1) */
+    void *loss;                                  /* (B) */
+    void *grad;                                  /* (T, B, C) (optional) */
+} cti_ctc_args;
+/* ---- normalise, normalise_backward ---- */
+
+/* normalise: of each row of n, y = (x - mean) / sqrt(variance + eps) weight + bias, where variance
+ * is the mean of (x - mean)^2; not centred, the mean is taken as 0. CT_ERR_MEMORY, without an error
+ * raised, if the device has no such kernel or no room; the caller composes it from other kernels
+ * then. */
+typedef struct cti_normalise_args {
+    ct_dtype dtype; /* f32 or f64 */
+    bool centred;
+    int64_t rows, n;
+    double eps;
+    const void *x;             /* (rows, n) */
+    const void *weight, *bias; /* (n) (optional) */
+    void *y;                   /* (rows, n) */
+    void *mean, *variance;     /* (rows) (optional) */
+} cti_normalise_args;
+
+/* normalise_backward: its gradients, from what it left. CT_ERR_MEMORY likewise. */
+typedef struct cti_normalise_backward_args {
+    ct_dtype dtype;
+    bool centred;
+    int64_t rows, n;
+    double eps;
+    const void *x, *dy;          /* (rows, n) */
+    const void *weight;          /* (n) (optional) */
+    const void *mean, *variance; /* (rows) */
+    void *dx;                    /* (rows, n) (optional) */
+    void *dweight, *dbias;       /* (n) (optional) */
+} cti_normalise_backward_args;
 
 /* ---- sequence, sequence_backward ---- */
 
@@ -547,22 +670,31 @@ typedef struct cti_async {
     SLOT(ct_status, check_elements, (const cti_check_args *a, cti_fault *fault))                   \
     SLOT(void, elementwise, (const cti_ew *e))                                                     \
     SLOT(void, gemm, (const cti_gemm *g))                                                          \
+    SLOT(ct_status, conv, (const cti_conv *c))                                                     \
+    SLOT(void, max_pool, (const cti_max_pool_args *a))                                             \
     SLOT(void, reduce, (const cti_reduce_args *a))                                                 \
     SLOT(void, cumsum, (const cti_cumsum_args *a))                                                 \
     /* out_i = log(exp(in_0) + ... + exp(in_i)), in double; f32 or f64; reverse is false. */       \
     SLOT(void, logcumsumexp, (const cti_cumsum_args *a))                                           \
     SLOT(void, logcumsumexp_backward, (const cti_logcumsumexp_backward_args *a))                   \
+    SLOT(void, linear_scan, (const cti_linear_scan_args *a))                                       \
+    SLOT(void, running_extreme, (const cti_running_extreme_args *a))                               \
     SLOT(ct_status, gather_rows, (const cti_gather_rows_args *a, cti_fault *fault))                \
     SLOT(ct_status, scatter_add_rows, (const cti_scatter_add_rows_args *a, cti_fault *fault))      \
     SLOT(ct_status, one_hot, (const cti_one_hot_args *a, cti_fault *fault))                        \
     SLOT(ct_status, gather, (const cti_gather_args *a, cti_fault *fault))                          \
     SLOT(ct_status, scatter_add, (const cti_scatter_add_args *a, cti_fault *fault))                \
+    SLOT(ct_status, scatter, (const cti_scatter_add_args *a, cti_fault *fault))                    \
     SLOT(void, sort, (const cti_sort_args *a))                                                     \
+    SLOT(void, searchsorted, (const cti_searchsorted_args *a))                                     \
     SLOT(void, softmax, (const cti_softmax_args *a))                                               \
     SLOT(ct_status, cross_entropy, (const cti_cross_entropy_args *a, cti_fault *fault))            \
     SLOT(void, cross_entropy_backward, (const cti_cross_entropy_backward_args *a))                 \
+    SLOT(void, ctc, (const cti_ctc_args *a))                                                       \
     SLOT(ct_status, linear_cross_entropy,                                                          \
          (const cti_linear_cross_entropy_args *a, cti_fault *fault))                               \
+    SLOT(ct_status, normalise, (const cti_normalise_args *a))                                      \
+    SLOT(ct_status, normalise_backward, (const cti_normalise_backward_args *a))                    \
     /* Computes h (and c, gates, hn) from the initial states. */                                   \
     SLOT(void, sequence, (const cti_sequence *s))                                                  \
     /* Computes dx, dhx, dh0 and dc0 from the results of the forward kernel. */                    \
@@ -581,7 +713,7 @@ typedef struct cti_backend {
 #undef CTI_SLOT_MEMBER
 } cti_backend;
 
-#define CTI_BACKEND_VERSION 8
+#define CTI_BACKEND_VERSION 9
 
 /* ---- plug-ins ---- */
 

@@ -134,7 +134,7 @@ static ct_optimizer *train_optimizer(const options *o, ct_params *params)
     if (o->weight_decay != 0)
         values[n++] = (ct_optimizer_value){ "weight_decay", o->weight_decay };
     values[n] = (ct_optimizer_value){ NULL, 0 };
-    return ct_optimizer_new(params, ct_optimizer_algorithm(o->optimizer), values);
+    return ct_optimizer_new_from_name(params, ct_optimizer_algorithm(o->optimizer), values);
 }
 
 /* Refuses options that the algorithm does not have, with the library's error message. */
@@ -180,12 +180,11 @@ typedef struct train_run {
     ct_lm *m;
 } train_run;
 
-static ct_tensor *train_step(void *self, const ct_batch *batch, const ct_state *state,
-                             ct_state **next)
+static ct_tensor *train_step(void *self, ct_step *s)
 {
     const train_run *r = self;
 
-    return ct_lm_loss(r->m, batch->x, batch->y, state, next);
+    return ct_lm_loss(r->m, s->batch->x, s->batch->y, s->state, s->next);
 }
 
 static ct_optimizer *train_configure(void *self)

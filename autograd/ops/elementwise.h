@@ -40,6 +40,9 @@ ct_tensor *ct_relu(ct_tensor *x);       /* max(x, 0); dx = d where y > 0 */
 ct_tensor *ct_silu(ct_tensor *x);       /* x s for s = sigmoid(x); dx = d s (1 + x (1 - s)) */
 ct_tensor *ct_gelu(ct_tensor *x);       /* x Phi(x), exact: Phi(x) = (1 + erf(x / sqrt 2)) / 2;
                                          * dx = d (Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi)) */
+ct_tensor *ct_gelu_tanh(ct_tensor *x);  /* PyTorch's gelu with approximate="tanh": x s for
+                                         * s = sigmoid(u), u = 2 sqrt(2 / pi) (x + 0.044715 x^3);
+                                         * dx = d (s + x s (1 - s) du/dx) */
 ct_tensor *ct_softplus(ct_tensor *x);   /* log(1 + exp(x)); dx = d sigmoid(x) */
 ct_tensor *ct_erf(ct_tensor *x);        /* dx = d exp(-x^2) 2 / sqrt(pi) */
 ct_tensor *ct_floor(ct_tensor *x);      /* dx = 0 */

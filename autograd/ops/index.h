@@ -39,6 +39,16 @@ ct_tensor *ct_gather(ct_tensor *x, int axis, ct_tensor *index);
  * are not used. f32, f64, i32, i64. dx = d, dsrc = d gathered at index. */
 ct_tensor *ct_scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src);
 
+/* A copy of x in which src stands at index along axis; for axis 1 of 3:
+ * y[i,index[i,j,k],k] = src[i,j,k]. Shapes as for ct_scatter_add, any dtype. Where an index occurs
+ * several times along axis, the last element stays, on every device. dx = d, but 0 at index; dsrc = d
+ * gathered at index, but 0 for an element that another one replaced (PyTorch: undefined). */
+ct_tensor *ct_scatter(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src);
+
+/* A copy of x in which slice indices[i] along axis is slice i of source. Shapes as for ct_index_add,
+ * any dtype. Repeated indices and derivatives as for ct_scatter. */
+ct_tensor *ct_index_copy(ct_tensor *x, int axis, ct_tensor *indices, ct_tensor *source);
+
 /* The elements of the flattened x at indices; the result has indices' shape. Any dtype. dx = d,
  * added where the elements came from. */
 ct_tensor *ct_take(ct_tensor *x, ct_tensor *indices);

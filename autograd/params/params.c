@@ -24,6 +24,7 @@ struct ct_param {
     ct_init own, init;
     uint64_t seed; /* the values are drawn from the stream of the name under this seed */
     _Atomic(ct_tensor *) value; /* owned; NULL while the entry is lazy */
+    ct_dtype dtype;
     bool buffer, frozen;
     bool init_chosen; /* the initialiser was chosen by ct_params_init */
     /* the entry whose value this one shares, which is not tied itself; NULL if this one is not
@@ -313,6 +314,11 @@ ct_shape ct_param_shape(const ct_param *p)
     return p ? params_real(p)->shape : CT_SCALAR;
 }
 
+ct_dtype cti_param_dtype(const ct_param *p)
+{
+    return params_real(p)->dtype;
+}
+
 bool ct_param_is_lazy(const ct_param *p)
 {
     return !p || !params_real(p)->value;
@@ -332,7 +338,7 @@ static ct_status params_make_value(ct_param *p)
     params_root *r = p->root;
     ct_generator g = ct_generator_stream(ct_generator_from_seed(p->seed), p->name);
     ct_scope s = cti_scope_push();
-    ct_tensor *t = cti_new("ct_param_materialize", p->shape, r->options.dtype, r->options.device);
+    ct_tensor *t = cti_new("ct_param_materialize", p->shape, p->dtype, r->options.device);
     ct_tensor *kept = NULL;
 
     if (t && p->init.fill(&p->init, t, &g) == CT_OK)
@@ -606,6 +612,7 @@ static ct_param *params_entry_new(const char *function, ct_params *set, const ch
     p->shape = like->shape;
     p->own = p->init = like->init;
     p->buffer = like->buffer;
+    p->dtype = like->dtype;
     p->seed = r->options.seed;
     p->name = params_full_name(function, set, name, "");
     if (!p->name || !params_make_room(function, r, p->name) ||
@@ -620,16 +627,31 @@ static ct_param *params_entry_new(const char *function, ct_params *set, const ch
 
 ct_param *ct_params_add(ct_params *set, const char *name, ct_shape shape, ct_init init)
 {
-    const ct_param p = { .shape = shape, .init = init };
+    const ct_param p = { .shape = shape, .init = init, .dtype = ct_params_dtype(set) };
 
     return params_entry_new("ct_params_add", set, name, &p);
 }
 
 ct_param *ct_params_add_buffer(ct_params *set, const char *name, ct_shape shape, ct_init init)
 {
-    const ct_param p = { .shape = shape, .init = init, .buffer = true };
+    const ct_param p = {
+        .shape = shape, .init = init, .dtype = ct_params_dtype(set), .buffer = true
+    };
 
     return params_entry_new("ct_params_add_buffer", set, name, &p);
+}
+
+ct_param *ct_params_add_buffer_as(ct_params *set, const char *name, ct_shape shape, ct_dtype dtype,
+                                  ct_init init)
+{
+    static const char *const me = "ct_params_add_buffer_as";
+    const ct_param p = { .shape = shape, .init = init, .dtype = dtype, .buffer = true };
+
+    if (ct_dtype_size(dtype) == 0) {
+        ct_raise(CT_ERR_DTYPE, me, "dtype %d does not exist", (int)dtype);
+        return NULL;
+    }
+    return params_entry_new(me, set, name, &p);
 }
 
 /* ---- the whole set ---- */
@@ -794,18 +816,4 @@ int ct_params_freeze(ct_params *set, const char *pattern, bool frozen)
         }
     }
     return n;
-}
-
-void ct_params_zero_grad(ct_params *set)
-{
-    int i;
-
-    if (!cti_given("ct_params_zero_grad", "set", set))
-        return;
-    for (i = 0; i < set->count; i++) {
-        ct_tensor *value = params_real(set->entry[i])->value;
-
-        if (value)
-            ct_tensor_zero_grad(value);
-    }
 }

@@ -38,7 +38,7 @@ struct ct_init {
 
 typedef struct ct_params_options {
     uint64_t seed;
-    ct_dtype dtype; /* the dtype of all entries: CT_F32 (0) or CT_F64 */
+    ct_dtype dtype; /* of all entries except those of ct_params_add_buffer_as: CT_F32 (0) or CT_F64 */
     ct_device device;
 } ct_params_options;
 
@@ -68,6 +68,11 @@ ct_param *ct_params_add(ct_params *set, const char *name, ct_shape shape, ct_ini
 
 /* Registers a buffer: saved, loaded and moved like a parameter, but never trained. */
 ct_param *ct_params_add_buffer(ct_params *set, const char *name, ct_shape shape, ct_init init);
+
+/* The same with a dtype of its own, such as a CT_I64 that counts. init must be able to fill it;
+ * ct_init_constant fills any. CT_ERR_DTYPE if dtype is none. */
+ct_param *ct_params_add_buffer_as(ct_params *set, const char *name, ct_shape shape, ct_dtype dtype,
+                                  ct_init init);
 
 /* Makes the set the owner of object: ct_params_free calls free_object(object). If this call fails,
  * object is freed at once, but not if free_object is NULL (CT_ERR_ARGUMENT). object may be NULL if

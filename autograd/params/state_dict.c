@@ -138,7 +138,7 @@ static bool state_dict_compare(state_dict_load *l, const state_dict_slot *s)
         item.problem = CT_LOAD_PROBLEM_SHAPE;
         return state_dict_report(l->found, &item);
     }
-    if (strcmp(dtype, cti_dtype_file_name(ct_params_dtype(l->set))) != 0) {
+    if (strcmp(dtype, cti_dtype_file_name(cti_param_dtype(p))) != 0) {
         item.problem = CT_LOAD_PROBLEM_DTYPE;
         return state_dict_report(l->found, &item);
     }
@@ -224,14 +224,15 @@ static bool state_dict_match(state_dict_load *l)
 
 /* ---- the message ---- */
 
-static void state_dict_add_item(cti_line *t, const ct_load_item *item, ct_dtype dtype)
+static void state_dict_add_item(cti_line *t, const state_dict_load *l, const ct_load_item *item)
 {
     cti_line_add(t, "%s", cti_quote(item->name).s);
     if (item->problem == CT_LOAD_PROBLEM_SHAPE)
         cti_line_add(t, " %s in the file, %s here", cti_shape_text(&item->in_file).s,
                      cti_shape_text(&item->in_set).s);
     else if (item->problem == CT_LOAD_PROBLEM_DTYPE)
-        cti_line_add(t, " %s in the file, %s here", item->file_dtype, cti_dtype_file_name(dtype));
+        cti_line_add(t, " %s in the file, %s here", item->file_dtype,
+                     cti_dtype_file_name(cti_param_dtype(ct_params_get(l->set, item->name))));
     else if (item->problem == CT_LOAD_PROBLEM_MISSING)
         cti_line_add(t, " %s", cti_shape_text(&item->in_set).s);
     else
@@ -255,7 +256,7 @@ static int state_dict_add_list(cti_line *t, const state_dict_load *l, ct_load_pr
         if (l->found->items[i].problem != problem)
             continue;
         cti_line_add(t, "%s", shown++ ? ", " : "");
-        state_dict_add_item(t, &l->found->items[i], ct_params_dtype(l->set));
+        state_dict_add_item(t, l, &l->found->items[i]);
     }
     if (n > shown)
         cti_line_add(t, " and %d more", n - shown);

@@ -35,7 +35,7 @@ const size_t STACK = 64 << 10;
 const size_t GUARD = 4096;
 
 std::vector<fiber *> &idle = *new std::vector<fiber *>;
-fiber *running;
+thread_local fiber *running; /* on this thread: the others run host code meanwhile */
 
 void *scheduler_sp;
 #ifdef __SANITIZE_ADDRESS__

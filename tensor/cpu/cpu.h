@@ -25,6 +25,8 @@
 typedef void (*cti_loop)(int64_t n, void *out, int64_t so, const void *a, int64_t sa, const void *b,
                          int64_t sb, const void *c, int64_t sc, const double *param);
 
+#define CTI_CONV_ROWS 6 /* the most channels of a convolution at a time */
+
 #define LOSS_ROWS 64  /* the most rows of class scores at a time */
 #define SHORT_ROW 128 /* the most scores of a row that shares vectors with other rows */
 
@@ -48,6 +50,10 @@ typedef struct cti_row_loops {
     void (*cross_entropy_tile)(int64_t rows, int64_t n, const void *in, const int64_t *target,
                                double smoothing, double scale, void *loss, void *din);
     void (*add_row)(int64_t n, void *dst, const void *src);
+    /* rows first .. end - 1; few and sums: room for 2 n elements, and sums of 2 n. See loops_norm.h. */
+    void (*normalise)(const cti_normalise_args *a, int64_t first, int64_t end);
+    void (*normalise_backward)(const cti_normalise_backward_args *a, int64_t first, int64_t end,
+                               void *few, double *sums);
 
     /* rows of width elements, ldx and ldo apart: out = x + bias (NULL: x, bias is 0). start_rows:
      * of bias alone. */
@@ -72,6 +78,17 @@ typedef struct cti_row_loops {
 
     /* m rows of a product: the plain way, in the order of k; see loops_gemm.h */
     void (*gemm)(const cti_gemm *g, int64_t m, const void *a, const void *b, void *c);
+
+    /* Convolution; see loops_conv.h. conv: of one or four vectors of positions, out[i ldo + j] =
+     * sum over k of w[k rows + i] x[offset[k] + j], added to out if `more`. */
+    void (*conv)(int rows, bool wide, int64_t count, const void *w, const int64_t *offset,
+                 const void *x, void *out, int64_t ldo, bool more);
+    /* w[i ldw + k] += sum over j < n of y[i ldy + j] x[offset[k] + j]; n is whole vectors */
+    void (*conv_weight)(int rows, int64_t count, int64_t n, const void *y, int64_t ldy,
+                        const void *x, const int64_t *offset, void *w, int64_t ldw);
+    /* n elements, step apart in out: out = x + bias; and in x: out = x */
+    void (*conv_store)(int64_t n, const void *x, const void *bias, void *out, int64_t step);
+    void (*conv_load)(int64_t n, const void *x, int64_t step, void *out);
 
     /* elements at .. at + n - 1 of a segment, by rule */
     void (*update[CTI_RULES])(int64_t at, int64_t n, const cti_update *u, const cti_segment *s);

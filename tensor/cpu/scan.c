@@ -1,4 +1,4 @@
-/* scan.c - running sums along n of (outer, n, inner). f32 adds in double; integers wrap. If n or inner
+/* scan.c - running sums, recurrences and extremes along n of (outer, n, inner). f32 adds in double; integers wrap. If n or inner
  * is 0, there is nothing to do: outer may be huge. */
 #include "tensor/cpu/cpu.h"
 #include "tensor/cpu/math.h"
@@ -148,4 +148,94 @@ void cti_cpu_logcumsumexp_backward(const cti_logcumsumexp_backward_args *a)
 {
     if (a->n && a->inner)
         cti_parallel(a->outer, logcumsumexp_backward_piece, (void *)a);
+}
+
+/* ---- linear recurrences ---- */
+
+#define LINEAR_SCAN(type, acc_type)                                                                \
+    do {                                                                                           \
+        int64_t first = at * s->n * s->inner + column, j;                                          \
+        acc_type h = 0;                                                                            \
+        for (j = 0; j < s->n; j++) {                                                               \
+            int64_t k = first + (s->reverse ? s->n - 1 - j : j) * s->inner;                        \
+            h = (acc_type)((const type *)s->a)[k] * h + (acc_type)((const type *)s->b)[k];         \
+            ((type *)s->out)[k] = (type)h;                                                         \
+        }                                                                                          \
+    } while (0)
+
+static void linear_scan_piece(void *context, int64_t at)
+{
+    const cti_linear_scan_args *s = context;
+    int64_t column;
+
+    for (column = 0; column < s->inner; column++)
+        switch (s->dtype) {
+        case CT_F32:
+            LINEAR_SCAN(float, double);
+            break;
+        case CT_F64:
+            LINEAR_SCAN(double, double);
+            break;
+        case CT_I32:
+            LINEAR_SCAN(int32_t, uint32_t);
+            break;
+        case CT_I64:
+            LINEAR_SCAN(int64_t, uint64_t);
+            break;
+        case CT_BOOL:
+        case CT_BF16:
+            break;
+        }
+}
+
+void cti_cpu_linear_scan(const cti_linear_scan_args *a)
+{
+    if (a->n && a->inner)
+        cti_parallel(a->outer, linear_scan_piece, (void *)a);
+}
+
+/* ---- running extremes ---- */
+
+/* x != x tells a NaN, and is false of integers */
+#define RUNNING_EXTREME(type)                                                                      \
+    do {                                                                                           \
+        const type *x = (const type *)a->in + at * a->n * a->inner + column;                       \
+        int64_t *out = a->out + at * a->n * a->inner + column, best = 0, j;                        \
+        for (j = 0; j < a->n; j++) {                                                               \
+            type v = x[j * a->inner], most = x[best * a->inner];                                   \
+            if (v != v || (most == most && (a->least ? v <= most : v >= most)))                    \
+                best = j;                                                                          \
+            out[j * a->inner] = best;                                                              \
+        }                                                                                          \
+    } while (0)
+
+static void running_extreme_piece(void *context, int64_t at)
+{
+    const cti_running_extreme_args *a = context;
+    int64_t column;
+
+    for (column = 0; column < a->inner; column++)
+        switch (a->dtype) {
+        case CT_F32:
+            RUNNING_EXTREME(float);
+            break;
+        case CT_F64:
+            RUNNING_EXTREME(double);
+            break;
+        case CT_I32:
+            RUNNING_EXTREME(int32_t);
+            break;
+        case CT_I64:
+            RUNNING_EXTREME(int64_t);
+            break;
+        case CT_BOOL:
+        case CT_BF16:
+            break;
+        }
+}
+
+void cti_cpu_running_extreme(const cti_running_extreme_args *a)
+{
+    if (a->n && a->inner)
+        cti_parallel(a->outer, running_extreme_piece, (void *)a);
 }

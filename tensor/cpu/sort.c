@@ -132,3 +132,53 @@ void cti_cpu_sort(const cti_sort_args *a)
     if (a->k > 0)
         cti_parallel(a->rows, sort_row, (void *)a);
 }
+
+/* ---- searching in sorted rows ---- */
+
+#define SEARCH_PIECE 4096
+
+/* All comparisons with a NaN are false, so it goes to the end. */
+#define SEARCH(type)                                                                               \
+    for (; i < end; i++) {                                                                         \
+        const type *row = (const type *)a->sorted + i / a->m * a->n;                               \
+        type v = ((const type *)a->values)[i];                                                     \
+        int64_t low = 0, high = a->n;                                                              \
+        while (low < high) {                                                                       \
+            int64_t middle = low + (high - low) / 2;                                               \
+            if (a->right ? row[middle] > v : row[middle] >= v)                                     \
+                high = middle;                                                                     \
+            else                                                                                   \
+                low = middle + 1;                                                                  \
+        }                                                                                          \
+        a->out[i] = low;                                                                           \
+    }
+
+static void search_piece(void *context, int64_t piece)
+{
+    const cti_searchsorted_args *a = context;
+    int64_t i = piece * SEARCH_PIECE, end = i + SEARCH_PIECE;
+
+    end = end < a->rows * a->m ? end : a->rows * a->m;
+    switch (a->dtype) {
+    case CT_F32:
+        SEARCH(float)
+        break;
+    case CT_F64:
+        SEARCH(double)
+        break;
+    case CT_I32:
+        SEARCH(int32_t)
+        break;
+    case CT_I64:
+        SEARCH(int64_t)
+        break;
+    case CT_BOOL:
+    case CT_BF16:
+        break;
+    }
+}
+
+void cti_cpu_searchsorted(const cti_searchsorted_args *a)
+{
+    cti_parallel((a->rows * a->m + SEARCH_PIECE - 1) / SEARCH_PIECE, search_piece, (void *)a);
+}

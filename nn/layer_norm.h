@@ -14,7 +14,7 @@ typedef struct ct_nn_layer_norm_options {
     int64_t size;
     double eps; /* 0: 1e-5 */
     bool no_bias;
-    bool no_affine; /* neither weight nor bias */
+    bool no_affine; /* the module has neither weight nor bias */
 } ct_nn_layer_norm_options;
 
 /* Makes a LayerNorm: x (..., size) -> y of the same shape. Registers NAME.weight (size), initially

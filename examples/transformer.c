@@ -46,13 +46,12 @@ static ct_tensor *charlm_hidden(const charlm *m, ct_tensor *ids, const ct_state 
     return ct_transformer_forward(m->layers, ct_forward(m->embedding, ids), NULL, call);
 }
 
-static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state, ct_state **next)
+static ct_tensor *step(void *self, ct_step *s)
 {
     const charlm *m = self;
+    ct_tensor *h = charlm_hidden(m, s->batch->x, NULL, NULL);
 
-    (void)state, (void)next;
-    return ct_nn_linear_cross_entropy(m->linear, charlm_hidden(m, batch->x, NULL, NULL), batch->y,
-                                      (ct_cross_entropy_options){ .reduction = CT_REDUCTION_MEAN });
+    return ct_nn_linear_cross_entropy(m->linear, h, s->batch->y, (ct_cross_entropy_options){ 0 });
 }
 
 static ct_optimizer *configure_optimizers(void *self)

@@ -141,11 +141,10 @@ FLOAT2(logaddexp, (x > y ? x : y) + (x == y ? K(0.69314718055994530942)
 /* derivatives: x is the gradient of the output, y the saved value */
 FLOAT2(tanh_backward, x *(1 - y * y))
 FLOAT2(sigmoid_backward, x *y *(1 - y))
-FLOAT2(gelu_tanh_backward,
-       x *M(sigmoid)(GELU_TANH_EXPONENT(NEAR_ZERO(y))) *
-           (1 + NEAR_ZERO(y) * M(sigmoid)(-GELU_TANH_EXPONENT(NEAR_ZERO(y))) *
-                    (K(1.59576912160573071176) +
-                     K(0.21406444881780074633) * NEAR_ZERO(y) * NEAR_ZERO(y))))
+FLOAT2(gelu_tanh_backward, x *M(sigmoid)(GELU_TANH_EXPONENT(NEAR_ZERO(y))) *
+                               (1 + NEAR_ZERO(y) * M(sigmoid)(-GELU_TANH_EXPONENT(NEAR_ZERO(y))) *
+                                        (K(1.59576912160573071176) +
+                                         K(0.21406444881780074633) * NEAR_ZERO(y) * NEAR_ZERO(y))))
 FLOAT2(relu_backward, y > 0 ? x : 0)
 FLOAT2(leaky_relu_backward, y > 0 ? x : p * x)
 FLOAT2(elu_backward, y < 0 ? x * (p * M(exp)(y)) : x)

@@ -38,7 +38,8 @@ struct ct_init {
 
 typedef struct ct_params_options {
     uint64_t seed;
-    ct_dtype dtype; /* of all entries except those of ct_params_add_buffer_as: CT_F32 (0) or CT_F64 */
+    ct_dtype
+        dtype; /* of all entries except those of ct_params_add_buffer_as: CT_F32 (0) or CT_F64 */
     ct_device device;
 } ct_params_options;
 

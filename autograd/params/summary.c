@@ -1,4 +1,4 @@
-/* summary.c - what is done to all entries of a set: counting, printing, removing gradients. */
+/* summary.c - what is done to all entries of a set: printing, removing gradients. */
 #include "autograd/internal.h"
 
 #include <cotangent/autograd/params/params.h>
@@ -38,17 +38,6 @@ void ct_params_print(const ct_params *set, FILE *out)
                 (long long)numel, summary_note(p));
     }
     fprintf(out, "%-*s  %-14s %10lld\n", width, "total", "", (long long)ct_params_numel(set));
-}
-
-int64_t ct_params_numel(const ct_params *set)
-{
-    int64_t n = 0;
-    int i;
-
-    for (i = 0; i < ct_params_count(set); i++)
-        if (ct_param_is_trained(ct_params_at(set, i)) && !ct_param_is_lazy(ct_params_at(set, i)))
-            n += ct_numel(ct_param_value(ct_params_at(set, i)));
-    return n;
 }
 
 void ct_params_zero_grad(ct_params *set)

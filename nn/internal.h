@@ -59,7 +59,8 @@ bool cti_module_given(const char *function, const ct_params *params, const char 
 /* True if p is in [0, 1); else CT_ERR_ARGUMENT. */
 bool cti_is_probability(const char *function, const char *name, double p);
 
-/* The self of a module of the kind that has this forward; NULL, without an error, for another. */
+/* Returns the self of a module whose forward function is `forward`; NULL, without an error, for
+ * another module. */
 void *cti_module_self(const ct_module *m, ct_tensor *(*forward)(void *self, ct_tensor *x));
 
 /* size bytes of zeros that the set frees; NULL with an error. */

@@ -136,7 +136,8 @@ static bool functional_fits(const functional_run *r, const char *name, const ct_
     return false;
 }
 
-/* Ends the scope of results that stand apart: output, if it is wanted, and count others. */
+/* Ends the scope and moves the results to the enclosing one: output, unless it is NULL, and count
+ * others. */
 static ct_status functional_end_with(functional_run *r, ct_tensor **output, ct_tensor **results)
 {
     ct_tensor *all[FUNCTIONAL_MOST + 1];

@@ -35,8 +35,8 @@ struct ct_node {
     int inputs, outputs;
     cti_edge *in, *out;    /* the saved outputs */
     ct_tensor **grad;      /* one slot for each output: references to gradients */
-    int pending;           /* the number of filled slots, */
-    struct cti_pass *pass; /* filled by this pass */
+    int pending;           /* the number of slots that `pass` has filled */
+    struct cti_pass *pass; /* the pass that has filled them */
     bool marked;           /* on a path to an input of ct_grad */
     cti_hook *hooks;
     void *attributes;

@@ -35,7 +35,7 @@
 extern "C" {
 #endif
 
-/* One recorded call of an op: what backward sees. */
+/* One recorded call of an op, which backward receives. */
 typedef struct ct_node ct_node;
 
 enum {

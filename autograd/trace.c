@@ -24,7 +24,7 @@ static pthread_mutex_t trace_lock = PTHREAD_MUTEX_INITIALIZER;
 
 typedef struct trace_total {
     const char *name;
-    uint64_t calls[2], time[2]; /* in forward and in backward; in ns */
+    uint64_t calls[2], time[2]; /* the total time in ns: in forward, in backward */
 } trace_total;
 
 static trace_total trace_totals[TRACE_MOST_OPS];

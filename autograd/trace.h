@@ -1,8 +1,9 @@
-/* trace.h - what COTANGENT_DEBUG and COTANGENT_PROFILE show; graph.h describes them. (internal)
+/* trace.h - functions behind COTANGENT_DEBUG and COTANGENT_PROFILE, which graph.h describes.
+ * (internal)
  *
- * While neither is set, an op costs one branch on cti_tracing. The time of an op runs to its
- * ct_record, from the user's call, or from the end of the previous op if that is later. Ops that
- * run inside the backward function of a node count towards that node. */
+ * While neither is set, an op costs one branch on cti_tracing. The time of an op ends at its
+ * ct_record. It starts at the user's call, or at the end of the previous op if that is later. Ops
+ * that run inside the backward function of a node count towards that node. */
 #ifndef COTANGENT_AUTOGRAD_TRACE_H
 #define COTANGENT_AUTOGRAD_TRACE_H
 

@@ -15,7 +15,7 @@ typedef struct options {
     ct_token_kind tokens;
     const char *data;                    /* the file with the text; NULL: the book */
     const char *prefix;                  /* a prefix to continue, */
-    const char *second_prefix;           /* and another one, or NULL */
+    const char *second_prefix;           /* another prefix, or NULL */
     const char *csv, *svg, *tensorboard; /* output files that show the run, or NULL */
     const char *checkpoint;              /* the checkpoint file, or NULL */
     bool resume;                         /* resume from the checkpoint if it exists */

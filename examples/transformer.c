@@ -61,7 +61,7 @@ static ct_optimizer *configure_optimizers(void *self)
     return ct_adamw_new(m->params, (ct_adam_options){ .lr = m->lr });
 }
 
-/* Prints prefix and the n characters that the model finds likeliest after it. The first call reads the
+/* Prints prefix and the n most likely characters after it. The first call reads the
  * prefix; each later one reads one id and the cache. */
 static void generate(const charlm *m, const ct_vocab *vocab, const char *prefix, int64_t n)
 {

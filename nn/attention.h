@@ -1,12 +1,12 @@
 /* attention.h - scaled dot-product attention (Vaswani et al. 2017), masks, and MultiheadAttention.
  *
- * A query attends to keys; the weights that it gives them, softmax of the scores, mix the values:
- *
+ * Each query gets weights for all keys, the softmax of its scores, and its result is the sum of the
+ * values with these weights:
  *     scores = q k^T scale        y = softmax(scores) v
  *
- * In every mask here, true means that a query may see a key, as in PyTorch's
- * scaled_dot_product_attention; the masks of PyTorch's nn.MultiheadAttention mean the opposite. A query
- * that may see no key gets zeros, and no gradient. */
+ * In every mask here, true means that a query may attend to a key, as in PyTorch's
+ * scaled_dot_product_attention; the masks of PyTorch's nn.MultiheadAttention mean the opposite. The
+ * result of a query that may attend to no key is 0 and has no gradient. */
 #ifndef COTANGENT_NN_ATTENTION_H
 #define COTANGENT_NN_ATTENTION_H
 
@@ -22,20 +22,20 @@ extern "C" {
 
 /* ---- functions ---- */
 
-/* Optional arguments of ct_scaled_dot_product_attention. Zero-initialise it to use none. What several
- * of them hide is hidden. */
+/* Optional arguments of ct_scaled_dot_product_attention. Zero-initialise it to use none. A key is
+ * hidden if any of them hides it. */
 typedef struct ct_attention_options {
-    /* Broadcasts to the scores (..., Lq, Lk). bool: true where a query may see a key. Of q's dtype: it
-     * is added to the scores, and -INFINITY hides. */
+    /* Broadcasts to the scores (..., Lq, Lk). A bool mask is true where a query may attend to a
+     * key. A mask of q's dtype is added to the scores; -INFINITY hides a key. */
     ct_tensor *mask;
     /* (B) i32 or i64, for q (B, ..., Lq, D): keys from number key_lengths[b] on are hidden. */
     ct_tensor *key_lengths;
-    bool causal;             /* query i sees the keys 0 .. first_query + i */
+    bool causal;             /* query i attends only to the keys 0 .. first_query + i */
     int64_t first_query;     /* with causal: the position of query 0 among the keys; at least 0 */
-    double dropout;          /* of the weights, in [0, 1) */
+    double dropout;          /* dropout of the weights, in [0, 1) */
     ct_generator *generator; /* required for dropout */
     double scale;            /* 0: 1 / sqrt(D) */
-    bool enable_gqa;         /* k and v have fewer heads (axis -3), each for as many heads of q */
+    bool enable_gqa; /* k and v have fewer heads (axis -3); each serves several heads of q */
 } ct_attention_options;
 
 /* q (..., Lq, D), k (..., Lk, D) and v (..., Lk, Dv) -> (..., Lq, Dv), which belongs to the innermost
@@ -46,8 +46,8 @@ typedef struct ct_attention_options {
 ct_tensor *ct_scaled_dot_product_attention(ct_tensor *q, ct_tensor *k, ct_tensor *v,
                                            ct_attention_options options);
 
-/* A bool tensor (queries, keys), true where key j <= first_query + i: query i sees no later key.
- * CT_ERR_ARGUMENT if a number is negative. */
+/* A bool tensor (queries, keys), true where key j <= first_query + i, so that query i attends to no
+ * later key. CT_ERR_ARGUMENT if a number is negative. */
 ct_tensor *ct_causal_mask(int64_t queries, int64_t keys, int64_t first_query, ct_device device);
 
 /* A bool tensor (B, size), true where j < lengths[b]; lengths (B) is i32 or i64 (CT_ERR_DTYPE,
@@ -61,12 +61,12 @@ ct_tensor *ct_length_mask(ct_tensor *lengths, int64_t size);
 typedef struct ct_attention ct_attention;
 
 typedef struct ct_nn_multihead_attention_options {
-    int64_t embed_dim, num_heads; /* required; num_heads divides embed_dim */
-    int64_t kdim, vdim;           /* features of key and value; 0: embed_dim */
-    double dropout;               /* of the weights, while the set trains; in [0, 1) */
+    int64_t embed_dim, num_heads; /* required; num_heads must divide embed_dim */
+    int64_t kdim, vdim;           /* the features of key and of value; 0: embed_dim */
+    double dropout;               /* dropout of the weights, while the set trains; in [0, 1) */
     bool no_bias;
-    double rotary_base; /* q and k are rotated by their positions (ct_rotary_embedding); 0: they are
-                           not; usually 10000 */
+    /* the base of a rotary embedding of q and k (ct_rotary_embedding), usually 10000; 0: none */
+    double rotary_base;
 } ct_nn_multihead_attention_options;
 
 /* Makes PyTorch's nn.MultiheadAttention. Registers NAME.in_proj_weight (3 embed_dim, embed_dim), or if
@@ -81,14 +81,16 @@ ct_attention *ct_nn_multihead_attention(ct_params *params, const char *name,
 
 /* Optional arguments of one call. Zero-initialise it to use none. */
 typedef struct ct_attention_call {
-    ct_tensor *mask;        /* as in ct_attention_options, for scores (..., num_heads, Lq, Lk) */
-    ct_tensor *key_lengths; /* (B), as there; with past, it counts the keys of past, too */
-    bool causal;            /* query i sees the keys up to its own position, past included */
+    ct_tensor *mask; /* as in ct_attention_options, for scores (..., num_heads, Lq, Lk) */
+    /* (B), as in ct_attention_options; with past, it counts the keys of past, too */
+    ct_tensor *key_lengths;
+    bool causal; /* query i attends only to keys up to its own position, those of past included */
     /* A cache of keys and values for generation, for x (B, L, embed_dim). past, or NULL for an empty
      * one: *next of the call before. Its keys and values come before those of this call. */
     const ct_state *past;
-    ct_state **next; /* receives the state with those of this call: two tensors (1, B, num_heads,
-                            Lk, size of a head), of the innermost scope, or NULL after an error */
+    /* receives the state with the keys and values of this call appended: two tensors (1, B,
+     * num_heads, Lk, size of a head), of the innermost scope; NULL after an error */
+    ct_state **next;
     ct_tensor **weights; /* receives the weights (..., Lq, Lk), averaged over the heads, after
                             dropout, or NULL after an error */
 } ct_attention_call;

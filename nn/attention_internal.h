@@ -1,4 +1,5 @@
-/* attention_internal.h - what the sources of attention and transformers share. (internal) */
+/* attention_internal.h - functions that the sources of attention and transformers share.
+ * (internal) */
 #ifndef COTANGENT_NN_ATTENTION_INTERNAL_H
 #define COTANGENT_NN_ATTENTION_INTERNAL_H
 
@@ -6,13 +7,13 @@
 
 #include <cotangent/nn/attention.h>
 
-/* ct_scaled_dot_product_attention of q, k, v; errors name function. weights, if not NULL, receives the
- * weights (..., Lq, Lk) after dropout. */
+/* Like ct_scaled_dot_product_attention, but errors name `function`. weights, if not NULL, receives
+ * the weights (..., Lq, Lk) after dropout. */
 ct_tensor *cti_attention(const char *function, ct_tensor *const *qkv, const ct_attention_options *o,
                          ct_tensor **weights);
 
-/* The keys and values of one module, (B, heads, L, size of a head): those of the calls before, NULL for
- * none, and those of all so far. */
+/* The keys and values of one module, (B, heads, L, size of a head): those of the earlier calls, or
+ * NULL, and those of all calls so far. */
 typedef struct cti_attention_cache {
     ct_tensor *past[2], *next[2];
 } cti_attention_cache;
@@ -23,11 +24,11 @@ ct_tensor *cti_attention_run(ct_attention *a, const char *function,
                              ct_tensor *const *query_key_value, const ct_attention_call *call,
                              cti_attention_cache *cache);
 
-/* The arguments of call are alive, or NULL. */
+/* Checks that the arguments of call are alive or NULL; false with an error. */
 bool cti_attention_call_usable(const char *function, const ct_attention_call *call);
 
-/* Fills past of each cache from a state, or with NULL; x (B, L, ...) is what comes next. False with an
- * error. cti_attention_write makes the state of what they got. */
+/* cti_attention_read sets past of each cache from a state, or to NULL if the state is NULL; x (B,
+ * L, ...) is the new part. False with an error. cti_attention_write makes a state of the caches. */
 bool cti_attention_read(const char *function, const ct_state *past, const ct_tensor *x, int layers,
                         cti_attention_cache *cache);
 ct_state *cti_attention_write(int layers, const cti_attention_cache *cache);

@@ -44,7 +44,9 @@ static ct_init cell_input_init(const ct_nn_recurrent_options *o)
 static ct_init cell_recurrent_init(const ct_nn_recurrent_options *o, int gates)
 {
     switch (o->dialect) {
-    case CT_DIALECT_KERAS: /* its (H, G H) is our (G H, H), transposed: orthogonal as a whole */
+    /* the framework's matrix (H, G H) is the transpose of ours (G H, H), and is orthogonal as a
+     * whole */
+    case CT_DIALECT_KERAS:
         return ct_init_orthogonal(1);
     case CT_DIALECT_FLAX:
         return ct_init_orthogonal_parts(1, gates);

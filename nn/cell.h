@@ -1,4 +1,4 @@
-/* cell.h - what the cells of RNN, LSTM and GRU share: their parameters and products. (internal) */
+/* cell.h - parameters and products that the cells of RNN, LSTM and GRU share. (internal) */
 #ifndef COTANGENT_NN_CELL_H
 #define COTANGENT_NN_CELL_H
 
@@ -34,7 +34,7 @@ typedef struct cti_cell {
  * overflow. */
 #define CTI_MOST_SIZE (INT64_C(1) << 28)
 
-#define CTI_LN_EPS 1e-5 /* of the cells' layer norms */
+#define CTI_LN_EPS 1e-5 /* the eps of the cells' layer norms */
 
 /* Which of b_ih, b_hh and b_hn a cell with biases has in a dialect. */
 typedef struct cti_biases {

@@ -85,7 +85,7 @@ typedef struct conv_kind {
     bool transposed;
 } conv_kind;
 
-/* True if the options are in range; fills kernel, of two each. */
+/* Checks the options and fills kernel, an array of two. False with an error. */
 static bool conv_check(const conv_kind *k, const ct_nn_conv_options *o, int64_t *kernel)
 {
     const char *me = k->me;

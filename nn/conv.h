@@ -12,7 +12,8 @@
 extern "C" {
 #endif
 
-/* Arrays are for rows and columns; a [1] that is 0 is as [0]. Conv1d uses [0] alone. */
+/* In arrays, [0] is for rows and [1] for columns; a [1] of 0 takes the value of [0]. Conv1d uses
+ * only [0]. */
 typedef struct ct_nn_conv_options {
     int64_t in_channels; /* 0: taken from the first forward or from a loaded file */
     int64_t out_channels;
@@ -23,7 +24,7 @@ typedef struct ct_nn_conv_options {
     int64_t output_padding[2]; /* only ConvTranspose2d */
     int64_t groups;            /* 0: 1 */
     bool no_bias;
-    ct_dialect dialect; /* whose initial values to use; 0: CT_DIALECT_TORCH */
+    ct_dialect dialect; /* the framework whose initial values are used; 0: CT_DIALECT_TORCH */
 } ct_nn_conv_options;
 
 /* Makes a Conv2d, a module of ct_conv2d (conv.h of the ops): x (N, in, H, W) -> (N, out, H', W').
@@ -33,11 +34,12 @@ typedef struct ct_nn_conv_options {
  * option is negative, and if groups does not divide the channels. */
 ct_module *ct_nn_conv2d(ct_params *params, const char *name, ct_nn_conv_options options);
 
-/* The same with ct_conv1d: x (N, in, L) -> (N, out, L'); NAME.weight is (out, in / groups, k). */
+/* Like ct_nn_conv2d, with ct_conv1d: x (N, in, L) -> (N, out, L'); NAME.weight is (out, in /
+ * groups, k). */
 ct_module *ct_nn_conv1d(ct_params *params, const char *name, ct_nn_conv_options options);
 
-/* The same with ct_conv_transpose2d; NAME.weight is (in, out / groups, kh, kw). As in PyTorch, the
- * initial values are those for out / groups kh kw inputs. */
+/* Like ct_nn_conv2d, with ct_conv_transpose2d; NAME.weight is (in, out / groups, kh, kw). As in
+ * PyTorch, the initial values are those for out / groups kh kw inputs. */
 ct_module *ct_nn_conv_transpose2d(ct_params *params, const char *name, ct_nn_conv_options options);
 
 #ifdef __cplusplus

@@ -1,4 +1,4 @@
-/* internal.h - what several modules share. (internal) */
+/* internal.h - functions that several modules share. (internal) */
 #ifndef COTANGENT_NN_INTERNAL_H
 #define COTANGENT_NN_INTERNAL_H
 
@@ -52,13 +52,15 @@ bool cti_loss_check_pair(const char *function, const char *name, const ct_tensor
 /* Raises CT_ERR_INDEX about the target (targets of rank 1) at a position. */
 void cti_raise_target(const char *function, ct_tensor *targets, int64_t position, int64_t classes);
 
-/* True if a module's set and name are not NULL; else false with an error, but none if one stands. */
+/* Checks that a module's set and name are not NULL. Otherwise returns false, and raises an error
+ * unless one is recorded. */
 bool cti_module_given(const char *function, const ct_params *params, const char *name);
 
 /* True if p is in [0, 1); else CT_ERR_ARGUMENT. */
 bool cti_is_probability(const char *function, const char *name, double p);
 
-/* The self of a module of the kind that has this forward; NULL, without an error, for another. */
+/* Returns the self of a module whose forward function is `forward`; NULL, without an error, for
+ * another module. */
 void *cti_module_self(const ct_module *m, ct_tensor *(*forward)(void *self, ct_tensor *x));
 
 /* size bytes of zeros that the set frees; NULL with an error. */

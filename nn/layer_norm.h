@@ -10,10 +10,11 @@ extern "C" {
 #endif
 
 typedef struct ct_nn_layer_norm_options {
-    int64_t size; /* of the last axis; 0: taken from the first forward or from a loaded file */
-    double eps;   /* 0: 1e-5 */
+    /* the size of the last axis; 0: taken from the first forward or from a loaded file */
+    int64_t size;
+    double eps; /* 0: 1e-5 */
     bool no_bias;
-    bool no_affine; /* neither weight nor bias */
+    bool no_affine; /* the module has neither weight nor bias */
 } ct_nn_layer_norm_options;
 
 /* Makes a LayerNorm: x (..., size) -> y of the same shape. Registers NAME.weight (size), initially

@@ -209,8 +209,8 @@ static bool fused_loss_check_targets(const char *me, const ct_tensor *x, const c
         return false;
     if (cti_same_shape(&shape, &targets->shape))
         return true;
-    ct_raise(CT_ERR_SHAPE, me, "x %s must be (..., in), and targets %s the same without in",
-             cti_describe(x).s, cti_describe(targets).s);
+    ct_raise(CT_ERR_SHAPE, me, "targets %s must have the shape of x %s without its last axis",
+             cti_describe(targets).s, cti_describe(x).s);
     return false;
 }
 

@@ -18,10 +18,11 @@ typedef struct ce {
     int64_t ignore; /* INT64_MIN to ignore no target */
 } ce;
 
-/* dlogits = dloss (softmax(logits) - target), as an op of logits, targets, lse and dloss. lse (2,
- * rows) is what the kernel leaves of the rows: their greatest scores, and the logs of their sums of
- * exp(score - greatest). Their sum is not formed: it would lose the digits that count. Its own
- * derivative, for the gradient e of the output:
+/* dlogits = dloss (softmax(logits) - target), as an op of logits, targets, lse and dloss. The
+ * kernel writes lse (2, rows): the greatest score of each row, and the log of the sum of exp(score
+ * - greatest). The two are not added, because the sum would lose significant digits. With e the
+ * gradient of dlogits, the derivatives of this op are
+ *
  *     ddloss = sum e (softmax - target)      dlogits = dloss softmax (e - sum e softmax) */
 static ct_tensor *ce_backward(ct_tensor *logits, ct_tensor *targets, ct_tensor *lse,
                               ct_tensor *dloss, const ce *o);
@@ -92,7 +93,7 @@ static ct_tensor *ce_backward(ct_tensor *logits, ct_tensor *targets, ct_tensor *
     y = cti_new(backward_op.name, logits->shape, logits->dtype, logits->device);
     x = y ? cti_contiguous(logits) : NULL;
     if (dloss->stride[0] == 0)
-        step = 0; /* one value for all rows, as a sum's derivative is */
+        step = 0; /* the gradient of a sum is expanded from one value */
     else
         d = cti_contiguous(dloss);
     if (!x || !d)
@@ -182,14 +183,16 @@ static bool loss_check_indices(const char *me, const char *name, const ct_tensor
         return false;
     shape = logits->shape;
     shape.rank--;
-    if (logits->shape.rank < 1 || !cti_same_shape(&shape, &targets->shape) ||
-        logits->shape.dim[shape.rank] < 1) {
+    if (logits->shape.rank < 1 || logits->shape.dim[shape.rank] < 1)
+        ct_raise(CT_ERR_SHAPE, me, "%s %s must have at least one class, on its last axis", name,
+                 cti_describe(logits).s);
+    else if (!cti_same_shape(&shape, &targets->shape))
         ct_raise(CT_ERR_SHAPE, me,
-                 "%s %s must be (..., classes), and targets %s the same without classes", name,
-                 cti_describe(logits).s, cti_describe(targets).s);
-        return false;
-    }
-    return true;
+                 "targets %s must have the shape of %s %s without its last axis, the classes",
+                 cti_describe(targets).s, name, cti_describe(logits).s);
+    else
+        return true;
+    return false;
 }
 
 /* The order of the axes of logits, except the last, by falling strides. In this order a transposed
@@ -306,7 +309,7 @@ static ct_tensor *ce_probability_losses(const char *me, ct_tensor *logits, ct_te
     return ct_neg(ct_sum_axes(ct_mul(targets, ct_log_softmax(logits, -1)), 1, &last, false));
 }
 
-/* Cross-entropy of class indices, over rows: what its steps share. */
+/* Cross-entropy of class indices, over rows: the data that its steps share. */
 typedef struct ce_call {
     const char *me; /* the function that errors name */
     ce o;
@@ -317,8 +320,8 @@ typedef struct ce_call {
     ct_tensor *each;    /* with a weight: that of each target (rows), 0 if it is ignored */
 } ce_call;
 
-/* loss (rows), without smoothing, times the weight of each target. With smoothing the share s / C
- * of each class, -s / C sum w log_softmax, is added. */
+/* Multiplies loss (rows), which has no smoothing, by the weight of each target. With smoothing, adds
+ * the terms of all classes, -s / C sum w log_softmax. */
 static ct_tensor *ce_weighted(const ce_call *c, ct_tensor *loss)
 {
     const int classes = 1; /* their axis */

@@ -117,10 +117,10 @@ typedef struct ct_gaussian_nll_options {
 } ct_gaussian_nll_options;
 
 /* The negative log-likelihood of target under normal distributions with means x and variances var:
- *     (log(v) + (x - target)^2 / v) / 2 for v = max(var, eps)
- * var has x's shape, or 1 or nothing in place of the last size. The gradient of v passes to var
- * unchanged, also where var is below eps, as in PyTorch. Unlike there, a negative variance is no
- * error: it counts as eps. CT_ERR_ARGUMENT if eps is negative or NaN. */
+ *     (log(v) + (x - target)^2 / v) / 2      for v = max(var, eps)
+ * var has x's shape, or x's shape with the last size 1 or without the last axis. As in PyTorch, the
+ * gradient of v passes to var unchanged, even where var is below eps. Unlike in PyTorch, a negative
+ * variance raises no error; it counts as eps. CT_ERR_ARGUMENT if eps is negative or NaN. */
 ct_tensor *ct_gaussian_nll_loss(ct_tensor *x, ct_tensor *target, ct_tensor *var,
                                 ct_gaussian_nll_options options);
 

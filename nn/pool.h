@@ -1,4 +1,4 @@
-/* pool.h - the modules of pooling, and Flatten. None has parameters. */
+/* pool.h - pooling modules, and Flatten. They have no parameters. */
 #ifndef COTANGENT_NN_POOL_H
 #define COTANGENT_NN_POOL_H
 

@@ -9,7 +9,8 @@ extern "C" {
 #endif
 
 typedef struct ct_nn_rms_norm_options {
-    int64_t size;   /* of the last axis; 0: taken from the first forward or from a loaded file */
+    /* the size of the last axis; 0: taken from the first forward or from a loaded file */
+    int64_t size;
     double eps;     /* 0: the epsilon of the dtype, FLT_EPSILON or DBL_EPSILON */
     bool no_affine; /* no weight */
 } ct_nn_rms_norm_options;

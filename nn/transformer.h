@@ -27,16 +27,17 @@ typedef enum ct_activation {
 } ct_activation;
 
 typedef struct ct_nn_transformer_options {
-    int64_t d_model, num_heads; /* required; num_heads divides d_model */
+    int64_t d_model, num_heads; /* required; num_heads must divide d_model */
     int64_t dim_feedforward;    /* 0: 2048 */
-    int num_layers;             /* of a stack: required, 1 to 32; of a layer: not used */
+    int num_layers;             /* for a stack: required, 1 to 32; for a layer: ignored */
     double dropout;             /* in [0, 1), while the set trains; 0: 0.1, CT_ZERO: none */
-    ct_activation activation;   /* of the feed-forward part */
+    ct_activation activation;   /* the activation of the feed-forward part */
     double layer_norm_eps;      /* 0: 1e-5 */
-    bool norm_first;            /* each part is normalised before it, not after it */
-    bool no_bias;               /* neither linear layers nor norms have a bias */
-    bool final_norm;    /* of a stack: NAME.norm after the last layer; usual with norm_first */
-    double rotary_base; /* self-attention is rotary (ct_rotary_embedding); 0: it is not */
+    bool norm_first; /* each part is normalised before it is applied, instead of afterwards */
+    bool no_bias;    /* neither linear layers nor norms have a bias */
+    bool final_norm; /* for a stack: adds NAME.norm after the last layer; usual with norm_first */
+    /* the base of a rotary embedding in self-attention (ct_rotary_embedding); 0: none */
+    double rotary_base;
 } ct_nn_transformer_options;
 
 /* Make PyTorch's nn.TransformerEncoderLayer and nn.TransformerDecoderLayer. They register, under
@@ -57,10 +58,11 @@ ct_transformer *ct_nn_transformer_decoder(ct_params *params, const char *name,
 
 /* Optional arguments of one call; masks are as in attention.h. Zero-initialise it to use none. */
 typedef struct ct_transformer_call {
-    ct_tensor *mask;    /* of self-attention, for scores (..., num_heads, L, L) */
-    ct_tensor *lengths; /* (B) i32 or i64: x is (B, L, d_model), of which row b has lengths[b] */
-    bool causal;        /* a position sees itself and those before it */
-    ct_tensor *memory_mask; /* of attention to the memory: (..., num_heads, L, length of memory) */
+    ct_tensor *mask;    /* the mask of self-attention, for scores (..., num_heads, L, L) */
+    ct_tensor *lengths; /* (B) i32 or i64: the lengths of the rows of x, which is (B, L, d_model) */
+    bool causal;        /* a position attends only to itself and to earlier positions */
+    /* the mask of attention to the memory, for scores (..., num_heads, L, length of memory) */
+    ct_tensor *memory_mask;
     ct_tensor *memory_lengths; /* (B): the lengths of the memory's rows */
     /* For generation: the keys and values of the steps so far. past, or NULL for none, is *next of the
      * call before; x (B, L, d_model) has only the new steps. With causal the outputs are those of one

@@ -85,7 +85,7 @@ typedef struct ct_optimizer_update {
     int64_t step;                          /* the number of this update of the parameter, from 1 */
     const void *options;                   /* the struct of options, with the defaults filled in */
     double lr, weight_decay;               /* of the parameter, after its group and the schedule */
-    double rate[CT_OPTIMIZER_RATES];       /* what the table's rates returned; else lr */
+    double rate[CT_OPTIMIZER_RATES]; /* the result of the table's rates function; without one, lr */
     const double *captured; /* the same on the device in a captured step; else NULL. Used by
                              * ct_optimizer_rate. */
 } ct_optimizer_update;

@@ -42,7 +42,7 @@ struct ct_schedule {
     size_t room;
 };
 
-#define NUMBERS 4 /* that a part remembers */
+#define NUMBERS 4 /* the numbers that a part stores */
 #define SCHEDULE_PI 3.14159265358979323846
 
 ct_schedule *ct_optimizer_schedule(ct_optimizer *o)

@@ -55,7 +55,7 @@ typedef enum cti_ew_op {
  * where is bool. */
 typedef struct cti_ew {
     cti_ew_op op;
-    ct_dtype dtype; /* of the inputs that are numbers; any dtype for where, bool for logical ops */
+    ct_dtype dtype; /* the dtype of the numeric inputs; any dtype for where, bool for logical ops */
     int inputs;     /* the number of inputs: 1 to 3 */
     int rank;
     int64_t dim[CT_MAX_RANK];
@@ -222,7 +222,7 @@ typedef enum cti_reduce_op {
     CTI_MIN,
     CTI_ARGMAX, /* out i64: the first of the greatest; a NaN is the greatest */
     CTI_ARGMIN,
-    CTI_ANY, /* of bool */
+    CTI_ANY, /* only for bool */
     CTI_ALL
 } cti_reduce_op;
 
@@ -230,10 +230,10 @@ typedef enum cti_reduce_op {
  * are 0. f32 adds and multiplies in double; integers wrap. */
 typedef struct cti_reduce_args {
     cti_reduce_op op;
-    ct_dtype dtype; /* of in: f32, f64, i32, i64, or bool for ANY and ALL */
+    ct_dtype dtype; /* the dtype of in: f32, f64, i32, i64, or bool for ANY and ALL */
     int64_t outer, n, inner;
     const void *in;
-    void *out; /* of in's dtype, or i64 for ARGMAX and ARGMIN */
+    void *out; /* its dtype is that of in, or i64 for ARGMAX and ARGMIN */
 } cti_reduce_args;
 
 /* ---- scan ---- */
@@ -303,7 +303,7 @@ typedef struct cti_scatter_add_rows_args {
     void *dst;
 } cti_scatter_add_rows_args;
 
-/* one_hot: out (count, width), all 0 but for a 1 at each row's index (count) */
+/* one_hot: out (count, width) is 0, except for a 1 at each row's index (count) */
 typedef struct cti_one_hot_args {
     ct_dtype dtype; /* any but bf16 */
     ct_dtype index_dtype;
@@ -375,7 +375,7 @@ typedef struct cti_softmax_args {
  * .. n - 1. */
 typedef struct cti_cross_entropy_args {
     ct_dtype dtype;       /* f32 or f64 */
-    ct_dtype index_dtype; /* of target: i32 or i64 */
+    ct_dtype index_dtype; /* the dtype of target: i32 or i64 */
     int64_t rows, n;
     const void *in;     /* (rows, n), class scores */
     const void *target; /* (rows) */
@@ -643,22 +643,22 @@ typedef struct cti_async {
 
 /* ---- the table ---- */
 
-/* SLOT(what it returns, its name, its parameters). All are required. */
+/* SLOT(return type, name, parameters). A device must fill every slot. */
 #define CTI_SLOTS(SLOT)                                                                            \
-    /* The calls of this thread that follow are for device ordinal. */                             \
+    /* Makes device `ordinal` current for the following calls of this thread. */                   \
     SLOT(void, select, (int ordinal))                                                              \
-    /* NULL without an error if there is no memory: the caller may try again. */                   \
+    /* Returns NULL without an error if memory runs out: the caller may free some and retry. */    \
     SLOT(void *, allocate, (size_t bytes))                                                         \
     SLOT(void, release, (void *data, size_t bytes))                                                \
-    /* device <- host, contiguous bytes; host may change at once. */                               \
+    /* Copies contiguous bytes to the device; the host may change its memory at once. */           \
     SLOT(void, upload, (void *device, const void *host, size_t bytes))                             \
-    /* host <- device, there at once. CT_OK, or not with *fault as cti_async's synchronise. */     \
+    /* Copies to the host and waits for it. Returns as cti_async.synchronise does. */              \
     SLOT(ct_status, download, (void *host, const void *device, size_t bytes, cti_fault *fault))    \
-    /* dst <- src over a common shape, between any two dtypes as tensor/convert.h says. */         \
+    /* dst = src over a common shape, converted between any two dtypes (tensor/convert.h). */      \
     SLOT(void, copy, (int rank, const int64_t *dim, const cti_array *dst, const cti_array *src))   \
-    /* copy of the same dtype, but nothing while the fault word is set. */                         \
+    /* A copy within one dtype that does nothing while the fault word is set. */                   \
     SLOT(void, carry, (int rank, const int64_t *dim, const cti_array *dst, const cti_array *src))  \
-    /* n elements of any dtype become value. */                                                    \
+    /* Sets n elements of any dtype to value. */                                                   \
     SLOT(void, fill, (void *data, ct_dtype dtype, int64_t n, double value))                        \
     SLOT(void, arange, (const cti_arange_args *a))                                                 \
     SLOT(void, uniform, (const cti_draw_args *a))                                                  \
@@ -674,7 +674,7 @@ typedef struct cti_async {
     SLOT(void, max_pool, (const cti_max_pool_args *a))                                             \
     SLOT(void, reduce, (const cti_reduce_args *a))                                                 \
     SLOT(void, cumsum, (const cti_cumsum_args *a))                                                 \
-    /* out_i = log(exp(in_0) + ... + exp(in_i)), in double; f32 or f64, never reverse. */          \
+    /* out_i = log(exp(in_0) + ... + exp(in_i)), in double; f32 or f64; reverse is false. */       \
     SLOT(void, logcumsumexp, (const cti_cumsum_args *a))                                           \
     SLOT(void, logcumsumexp_backward, (const cti_logcumsumexp_backward_args *a))                   \
     SLOT(void, linear_scan, (const cti_linear_scan_args *a))                                       \
@@ -695,11 +695,11 @@ typedef struct cti_async {
          (const cti_linear_cross_entropy_args *a, cti_fault *fault))                               \
     SLOT(ct_status, normalise, (const cti_normalise_args *a))                                      \
     SLOT(ct_status, normalise_backward, (const cti_normalise_backward_args *a))                    \
-    /* Fills h (and c, gates, hn) from the initial states. */                                      \
+    /* Computes h (and c, gates, hn) from the initial states. */                                   \
     SLOT(void, sequence, (const cti_sequence *s))                                                  \
-    /* Fills dx, dhx, dh0 and dc0 from what the forward left. */                                   \
+    /* Computes dx, dhx, dh0 and dc0 from the results of the forward kernel. */                    \
     SLOT(void, sequence_backward, (const cti_sequence *s))                                         \
-    /* *out, on the device: the sum of squares of all gradients. */                                \
+    /* *out, on the device, becomes the sum of the squares of all gradients. */                    \
     SLOT(void, norm_squared, (const cti_segment *segments, int count, double *out))                \
     SLOT(ct_status, clip_norm, (const cti_clip_norm_args *a, cti_fault *fault))                    \
     SLOT(void, update, (const cti_update *u, const cti_segment *segments, int count))

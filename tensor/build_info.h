@@ -1,4 +1,4 @@
-/* build_info.h - what this build of the library is, and what it found on this machine. */
+/* build_info.h - describes this build of the library and what it uses on this machine. */
 #ifndef COTANGENT_TENSOR_BUILD_INFO_H
 #define COTANGENT_TENSOR_BUILD_INFO_H
 

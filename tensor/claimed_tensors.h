@@ -19,7 +19,7 @@ typedef struct cti_claims {
     const char *function; /* the public function that errors name */
     const char *path;
     ct_safetensors *file;
-    bool *claimed; /* of each tensor of the file */
+    bool *claimed; /* whether each tensor of the file is claimed */
 } cti_claims;
 
 /* Prepares to claim the tensors of c->file. Raises CT_ERR_MEMORY and returns false on failure. */

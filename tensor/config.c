@@ -1,6 +1,7 @@
-/* config.c - the precision of matrix products. Each other switch is in the file of what it
- * controls: threads in parallel.c, portable loops in cpu/cpu.c, recurrent modules in
- * nn/recurrent.c. */
+/* config.c - the precision of matrix products.
+ *
+ * The other switches are elsewhere: threads in parallel.c, portable loops in cpu/backend.c,
+ * recurrent modules in nn/recurrent.c. */
 #include "tensor/cpu/cpu.h"
 
 #include <cotangent/tensor/config.h>

@@ -1,8 +1,8 @@
-/* convert.h - one number as another dtype, for every device. (internal)
+/* convert.h - converts one number to another dtype, for every device. (internal)
  *
- * Float to integer truncates; what does not fit gives the smallest or largest value, NaN gives 0.
- * To bf16, and to f32, rounds once, to nearest even. A device's compiler defines CTI_INLINE as it
- * must. */
+ * A float becomes an integer by truncation; a value out of range becomes the smallest or largest
+ * value, and NaN becomes 0. A conversion to bf16 or f32 rounds once, to nearest even. A device's
+ * compiler defines CTI_INLINE for its functions. */
 #ifndef COTANGENT_TENSOR_CONVERT_H
 #define COTANGENT_TENSOR_CONVERT_H
 

@@ -1,4 +1,4 @@
-/* internal.h - what a tensor is, and the thread's stacks behind scopes. (internal) */
+/* internal.h - the struct of a tensor, and the thread's stacks, which scopes mark. (internal) */
 #ifndef COTANGENT_TENSOR_INTERNAL_H
 #define COTANGENT_TENSOR_INTERNAL_H
 
@@ -355,10 +355,11 @@ typedef struct ct_thread {
     void *node_pool;
 
     cti_handles handles[CTI_HANDLE_KINDS];
-    struct cti_tickets *tickets; /* the calls in which an asynchronous device may find a fault */
-    struct ct_capture *capturing, *captured; /* the running step; all steps of the thread */
+    struct cti_tickets *tickets;  /* the calls in which an asynchronous device may find a fault */
+    struct ct_capture *capturing; /* the captured step that is running; NULL if none is */
+    struct ct_capture *captured;  /* the list of all captured steps of the thread */
     uint32_t captured_tickets;
-    char *message; /* of the recorded error (status.c); NULL before the first */
+    char *message; /* the message of the recorded error (status.c); NULL before the first */
     cti_pool *pool;
     ct_memory_stats memory; /* live_bytes is computed from the pool */
 } ct_thread;

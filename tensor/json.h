@@ -40,7 +40,7 @@ struct cti_json {
     const cti_json *next; /* the next element or member, or NULL */
     union {
         int64_t integer;
-        const char *text; /* of a string, without NUL inside; of a real, as written */
+        const char *text; /* of a string, which has no NUL inside; of a real, as written */
         const cti_json *first;
     };
     uint32_t count;  /* the number of elements or members, or of the bytes of a string */
@@ -54,7 +54,7 @@ struct cti_json {
 typedef struct cti_json_limits {
     int depth;    /* nested arrays and objects */
     int keys;     /* members of all objects together */
-    int elements; /* of one array */
+    int elements; /* the most elements of one array */
     int values;   /* all together */
 } cti_json_limits;
 

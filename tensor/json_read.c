@@ -110,7 +110,8 @@ static bool json_read_hex(json_reader *r, unsigned *code)
     return true;
 }
 
-/* Reads what follows "\u" at the offset start. Two escapes of surrogates are one code point. */
+/* Reads the digits after a "\u" that begins at offset start. Two escapes of surrogates are one code
+ * point. */
 static bool json_read_unicode(json_reader *r, size_t start)
 {
     unsigned code, low;

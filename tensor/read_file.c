@@ -1,6 +1,6 @@
-/* read_file.c - reading files of tensors, and quoting what they hold.
+/* read_file.c - reading files of tensors, and quoting text from them.
  *
- * All calls go through cti_file_calls, so that tests can let each of them fail. */
+ * All calls go through cti_file_calls, so that tests can make each of them fail. */
 #include "tensor/internal.h"
 
 #include "tensor/hooks.h"

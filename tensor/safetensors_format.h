@@ -1,4 +1,5 @@
-/* safetensors_format.h - what the reader and the writer of files of named tensors share. (internal) */
+/* safetensors_format.h - declarations that the reader and the writer of files of named tensors
+ * share. (internal) */
 #ifndef COTANGENT_TENSOR_SAFETENSORS_FORMAT_H
 #define COTANGENT_TENSOR_SAFETENSORS_FORMAT_H
 
@@ -8,7 +9,7 @@
 #include <nettle/sha2.h>
 
 #define METADATA "__metadata__"
-#define LENGTH_BYTES 8 /* of the header's length, before the header */
+#define LENGTH_BYTES 8 /* the bytes of the header's length, which precede the header */
 #define HEADER_LIMIT 100000000u
 
 /* Two keys of the metadata. Both are in a file of ct_safetensors_write; a file of another program
@@ -21,7 +22,7 @@
 /* The header of ct_safetensors_write begins with these bytes. The digits of its digest follow. */
 #define HEADER_START "{\"" METADATA "\":{\"" HEADER_DIGEST_KEY "\":\""
 
-/* The digest of what sha has hashed, as 64 hexadecimal digits and a NUL. */
+/* The digest of the bytes that were passed to sha, as 64 hexadecimal digits and a NUL. */
 void cti_sha256_text(struct sha256_ctx *sha, char hex[DIGEST_DIGITS + 1]);
 
 /* True if the n bytes of a header begin with HEADER_START and 64 more bytes. */

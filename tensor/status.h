@@ -50,7 +50,7 @@ typedef enum ct_status {
     CT_ERR_GRAD,   /* backward without history, a saved tensor modified, no derivative */
     CT_ERR_MEMORY, /* out of memory */
     CT_ERR_IO,     /* the system refused to open, read or write */
-    CT_ERR_FORMAT, /* a file or text that is not what it should be */
+    CT_ERR_FORMAT, /* a file or text in a wrong format */
     CT_ERR_NUMERIC /* a value that is not finite where it must be */
 } ct_status;
 

@@ -157,7 +157,7 @@ void ct_print(const ct_tensor *t, FILE *out);
 
 /* The memory of this thread. live_bytes: bytes in use by tensors that were made on this thread,
  * also by those that another thread has now. idle_bytes: bytes in its idle pool. peak_bytes: the
- * most that was in use at one time. system_allocations: how often the system was asked for a
+ * most that was in use at one time. system_allocations: the number of requests to the system for a
  * buffer. A buffer that another thread frees joins the pool of that thread. */
 typedef struct ct_memory_stats {
     size_t live_bytes, idle_bytes, peak_bytes;

@@ -219,7 +219,7 @@ static double uniform_value(const op_input *in, ct_generator *g)
     return v;
 }
 
-/* Places on a grid, each taken once in a call, and a jitter smaller than its step. */
+/* Points on a grid, each used once in a call, with a jitter smaller than its step. */
 typedef struct grid {
     int64_t *order, count, next;
 } grid;

@@ -48,7 +48,7 @@ typedef struct op_input {
     int kinks;
     bool constant; /* requires no gradient */
     bool unused;   /* the call leaves it out */
-    int same_as;   /* the input whose tensor it is, or -1 */
+    int same_as;   /* the number of an input that is the same tensor, or -1 */
 } op_input;
 
 /* One call, drawn. */
@@ -140,8 +140,8 @@ op_draw op_draw_call(const op_row *row, int number, int64_t most);
  * has such inputs. */
 op_draw op_draw_huge(const op_row *row, int number);
 
-/* The inputs, contiguous tensors of the innermost scope: leaves that require a gradient, but for
- * integers, bools and constants. in[k] is in[j] where the draw says so. */
+/* The inputs as contiguous tensors of the innermost scope. All are leaves that require a gradient,
+ * except integers, bools and constants. in[k] is in[j] if the draw says so. */
 void op_make_inputs(const op_draw *d, ct_tensor **in);
 
 /* The op's result; if the draw asks, of strided copies of the inputs, with their history, and

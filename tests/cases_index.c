@@ -55,8 +55,8 @@ static ct_tensor *call_index_select(ct_tensor *const *in, const op_draw *d)
     return ct_index_select(in[0], (int)d->i[0], in[1]);
 }
 
-/* An index for each element: no larger than s but along axis i[0], which has some n positions; it
- * is empty there if s is. */
+/* An index for each element. Its sizes are no larger than those of s, except along axis i[0], which
+ * has about n positions; it is empty there if s is. */
 static ct_shape index_shape(op_draw *d, ct_shape s)
 {
     int64_t axis = op_below(d, s.rank);

@@ -168,7 +168,7 @@ static ct_tensor *call_norm_axes(ct_tensor *const *in, const op_draw *d)
     return ct_norm_axes(norm_input(in[0], d), d->p[0], (int)d->i[0], axes, d->i[7] != 0);
 }
 
-/* the mean of nothing is no number */
+/* the mean of no elements is NaN */
 static void draw_mean_axes(op_draw *d)
 {
     d->zero = false;

@@ -52,7 +52,7 @@ static const struct misfit {
       "optimizer.momentum ... 0.5 ... 0.6" },
 };
 
-/* Refused, with the difference; and the model is as it would have begun. */
+/* Refused with a message about the difference; the model keeps its initial values. */
 START_TEST(refused)
 {
     const struct misfit *c = &misfits[_i];
@@ -72,7 +72,7 @@ START_TEST(refused)
 }
 END_TEST
 
-/* Every text from in the file becomes to, of the same length; the digest is right. */
+/* Replaces every text `from` in the file by `to`, of the same length, and corrects the digest. */
 static void edit(const char *path, const char *from, const char *to)
 {
     size_t size, n = strlen(from);
@@ -140,7 +140,8 @@ END_TEST
 
 /* ---- writes that fail ---- */
 
-/* Whatever call fails, the checkpoint is a whole one, and a run goes on from it to the same end. */
+/* Whatever call fails, the checkpoint is a complete one, and a run that resumes from it ends the
+ * same. */
 START_TEST(failing_calls)
 {
     run how = { RUN, .clip = 1, .checkpoint = "a", .epochs = 2 };
@@ -163,7 +164,7 @@ START_TEST(failing_calls)
         status = train(&failing, NULL, NULL);
         seen = files_seen;
         fail_nothing();
-        if (status == CT_OK) { /* there is no such call, or it was a close of no import */
+        if (status == CT_OK) { /* there is no such call, or its failure does not matter */
             ck_assert_str_eq(hash_of("a"), hash_of("b"));
             if (seen < k)
                 break;

@@ -62,7 +62,7 @@ static ct_tensor *retyped(ct_tensor *t)
     return ct_from_data(ct_data(t), ct_tensor_shape(t), other, CT_CPU);
 }
 
-/* The tensor is made another one; the name that the message must have. */
+/* Replaces the tensor by another one; returns the name that the message must have. */
 static const char *contents_change(contents *c, int i, change how)
 {
     static char name[200];

@@ -15,11 +15,12 @@ extern bool fail_once;
 extern size_t budget, used;
 extern pthread_mutex_t counting;
 
-/* For the whole program: a block must come from where it goes. */
+/* Call it once for the whole program, because a block must be freed by the allocator that made
+ * it. */
 void count_calls(void);
 
-/* A bit of everything: leaves, views, ops, history, a backward pass, in-place writes, kept tensors.
- * The value is 0 or NaN after an error. */
+/* Uses a bit of everything: leaves, views, ops, history, a backward pass, in-place writes, kept
+ * tensors. Returns a value that is 0 or NaN after an error. */
 double program(ct_status *status);
 
 #endif

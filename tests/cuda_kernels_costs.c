@@ -180,9 +180,9 @@ static void gather_64(run *t)
                        &f);
 }
 
-/* Requests of warps to memory and sectors of 32 bytes that they cover, for 4,096 floats, at most: by
- * the kernel that is meant for them, and in its order. (What g++ reads of 16 bytes by parts counts
- * as so many requests.) */
+/* The most requests of warps to memory, and sectors of 32 bytes that they cover, for 4,096 floats,
+ * by the kernel that is meant for the shape. (If g++ splits a read of 16 bytes, each part counts as
+ * a request.) */
 START_TEST(memory_is_touched_in_order)
 {
     static const struct {

@@ -129,7 +129,7 @@ START_TEST(sequences)
 }
 END_TEST
 
-/* No product in bf16 here: that is said, not done in f32. */
+/* bf16 products are refused here instead of being computed in f32. */
 START_TEST(bf16_is_refused)
 {
     const cti_gemm g = { .dtype = CT_F32,

@@ -13,7 +13,7 @@
 
 static const int64_t segment_sizes[] = { 1, 0, 33, 256, 4097, 7, 31 };
 
-/* Segments of random values, gradients and the states that wanted (a bit each) says. */
+/* Segments with random values, gradients and the states that the bits of `wanted` select. */
 static void put_segments(run *t, cti_segment *s, int count, ct_dtype dtype, int wanted)
 {
     int i, k;
@@ -139,7 +139,7 @@ START_TEST(clipping)
 }
 END_TEST
 
-/* Nothing moves while a fault stands, and all does again once the host knows of it. */
+/* While a fault is recorded nothing changes; after the host has read it, everything works again. */
 START_TEST(faults)
 {
     cti_update u = { .rule = CTI_SGD, .scale = 1 };

@@ -37,7 +37,7 @@ typedef struct epoch {
     int batches;
 } epoch;
 
-/* The one place of the corpus where these ids are. */
+/* The only place of the corpus with these ids. */
 static int64_t place_of(const ct_corpus *c, const int32_t *ids, int64_t steps)
 {
     const int32_t *all = ct_corpus_ids(c);
@@ -586,7 +586,7 @@ START_TEST(loader_errors_stand)
     ck_assert_ptr_null(b.x);
     expect_error(CT_ERR_SCOPE, "ct_from_data", "scope");
 
-    /* a loop over batches ends when its step failed, and the scope of the next one says so */
+    /* a loop over batches ends when its step fails, and the end of the next scope reports it */
     ct_raise(CT_ERR_NUMERIC, "step", "the loss is not finite");
     s = ct_scope_begin();
     ck_assert(!ct_loader_next(l, &b));

@@ -24,14 +24,14 @@ typedef struct job {
     ct_recurrent *rnn;
     ct_module *linear;
     ct_optimizer *o;
-    ct_tensor *x, *y, *loss; /* what a step reads and writes */
+    ct_tensor *x, *y, *loss; /* the tensors that a step reads and writes */
     ct_state *state;         /* NULL: none is carried */
     int64_t classes;
     int calls;
     bool scheduled, draws;
     ct_generator g;
     ct_tensor *drawn;
-    /* what a step may not do, done at a call of this number */
+    /* an operation that a captured step must not do, at this call */
     enum { NOTHING, READ, SEND, DRAW, KEEP, LEAVE_GRADIENTS, NEST, RAISE, GROW, LOAD } misdeed;
     int at;
     ct_tensor *kept;
@@ -72,7 +72,8 @@ static bool drop_two(void *context, int given, ct_tensor *const *x, int outputs,
     return y[0] != NULL;
 }
 
-/* x changed by all that draws, by a segment that is run again, and by a sample. */
+/* Changes x with every op that draws random numbers, with a checkpointed function, and with a
+ * sample. */
 static ct_tensor *shaken(job *j, ct_tensor *x)
 {
     ct_tensor *u = ct_rand(ct_tensor_shape(x), ct_tensor_dtype(x), gpu, &j->g);
@@ -118,7 +119,7 @@ typedef struct captured_case {
     bool draws;
 } captured_case;
 
-/* NULLs in it, and an error, where something fails. */
+/* with NULLs and an error if something fails */
 static job job_make(const captured_case *c, ct_device device)
 {
     const protocol *p = c->protocol;
@@ -188,7 +189,7 @@ static void give_batch(job *j, int i, int bad_at)
     free(ids);
 }
 
-/* Steps first..last - 1, each by itself or by what was captured; the losses. */
+/* Runs the steps first .. last - 1, each directly or as a captured step; returns the losses. */
 static void job_steps(job *j, const captured_case *c, ct_capture *captured, int first, int last,
                       int bad_at, double *losses)
 {
@@ -277,8 +278,8 @@ static const captured_case captured_cases[] = {
 
 #define STEPS 14
 
-/* Noted in the third run, repeated then: each is one launch, and what comes of it has the bits of
- * steps that are not captured. */
+/* The third run is recorded; later runs replay it. Each replay is one launch, and its results have
+ * the same bits as steps that are not captured. */
 static void check_captured(const captured_case *c, int steps)
 {
     job a = job_new(c, gpu), b = job_new(c, gpu);
@@ -307,7 +308,7 @@ static void check_captured(const captured_case *c, int steps)
     ck_assert_int_eq(b.calls, 3);
     expect_same_jobs(c->name, &a, &b);
     ct_capture_free(captured);
-    job_steps(&a, c, NULL, steps, steps + 2, -1, NULL); /* and goes on without it */
+    job_steps(&a, c, NULL, steps, steps + 2, -1, NULL); /* and continues without it */
     job_steps(&b, c, NULL, steps, steps + 2, -1, NULL);
     expect_same_jobs(c->name, &a, &b);
     job_free(&a);
@@ -385,9 +386,10 @@ static double work(ct_corpus *corpus)
     return loss;
 }
 
-/* In a process of its own: call number k fails (0: none does); what comes of it is told, or made
- * good by another call, and the same work is done after it as without, and leaves as many
- * objects of CUDA's (which call 0 notes). 2 where there are fewer calls; 0 if all is well. */
+/* In a child process: call number k fails (0: none). The failure is reported, or another call makes
+ * up for it. Afterwards the same work gives the same results and leaves as many CUDA objects as
+ * without the failure (call 0 counts them). Returns 2 if there are fewer calls; 0 if all is
+ * well. */
 static int try_call(ct_corpus *corpus, const emulator *e, uint64_t k, uint64_t *objects)
 {
     uint64_t before = e->count().calls, alive;
@@ -401,7 +403,7 @@ static int try_call(ct_corpus *corpus, const emulator *e, uint64_t k, uint64_t *
     e->fail_at(0);
     alive = e->count().alive;
     told = !ct_ok() && (ct_error() == CT_ERR_DEVICE || ct_error() == CT_ERR_MEMORY);
-    survived = ct_ok(); /* memory is asked for again */
+    survived = ct_ok(); /* memory is requested again */
     if (k && !told && !survived) {
         printf("call %d fails: %s\n", (int)k, ct_error_message());
         return 1;
@@ -441,7 +443,8 @@ START_TEST(any_call_of_cuda_may_fail)
     emulator_symbol("emu_reports", &e.reports);
     emulator_symbol("emu_fail", &e.fail_at);
     emulator_symbol("emu_checking", &e.checking);
-    if (!e.count || e.checking()) /* a GPU, which fails when it likes; or the same again, slowly */
+    /* a real GPU, whose failures cannot be chosen; or the same work again, slowly */
+    if (!e.count || e.checking())
         return;
     text = ct_text_read(harness_source("data/sample.txt"));
     corpus = ct_corpus_new(text, (ct_corpus_options){ .clean = CT_CLEAN_TEXT });
@@ -467,7 +470,8 @@ START_TEST(any_call_of_cuda_may_fail)
 }
 END_TEST
 
-/* Of two that take turns each has its own buffers, and others' stay what they are. */
+/* Of two captured steps that take turns, each has its own buffers, and those of others stay
+ * unchanged. */
 START_TEST(captured_steps_keep_to_their_own)
 {
     const captured_case *c = &captured_cases[3];
@@ -503,7 +507,7 @@ START_TEST(captured_steps_keep_to_their_own)
 }
 END_TEST
 
-/* A fault in a repeated step: nothing moves from then on, and the message has the op's place. */
+/* After a fault in a replayed step nothing changes, and the message has the place of the op. */
 START_TEST(a_fault_in_a_captured_step)
 {
     const captured_case *c = &captured_cases[0];
@@ -540,8 +544,8 @@ START_TEST(a_fault_in_a_captured_step)
 }
 END_TEST
 
-/* What a captured step cannot do is refused, in the second run or the third; the next three capture
- * it after all. */
+/* An operation that a captured step cannot do is refused in the second run or the third. Without
+ * it, the next three runs capture the step. */
 START_TEST(captured_steps_refuse)
 {
     static const struct {
@@ -595,7 +599,7 @@ START_TEST(captured_steps_refuse)
 }
 END_TEST
 
-/* What it stands on was moved, frozen, or is looked at. */
+/* Its parameters were moved or frozen, or its values were read. */
 START_TEST(captured_steps_need_what_they_use)
 {
     const captured_case *c = &captured_cases[2];
@@ -623,7 +627,7 @@ START_TEST(captured_steps_need_what_they_use)
     ct_params_freeze(j.set, "linear.bias", true);
     job_steps(&j, c, captured, 5, 6, -1, NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_capture_run", "frozen");
-    job_steps(&j, c, captured, 6, 12, -1, NULL); /* captured anew, without it */
+    job_steps(&j, c, captured, 6, 12, -1, NULL); /* captured again, without it */
     ck_assert(ct_capture_is_ready(captured));
     ct_params_to(j.set, CT_CPU);
     ct_capture_run(captured);

@@ -36,7 +36,8 @@ static void crew_step(void *context)
     ct_copy_into(m->w, ct_add_scalar(m->w, 1));
 }
 
-/* What a thread does while another one records: makes, computes, uploads, reads and frees. */
+/* The work of a thread while another one records: it makes tensors, computes, uploads, reads and
+ * frees. */
 static double crew_work(member *m)
 {
     float values[4] = { 1, 2, 3, (float)m->number };

@@ -51,7 +51,7 @@ static void write_data(ct_tensor *t)
     if (DEVICE == CT_CPU)
         ((double *)ct_mutable_data(t))[0] = 5;
     else
-        write_fill(t); /* there its bytes are not to be had */
+        write_fill(t); /* its bytes cannot be read there */
 }
 
 static void write_copy(ct_tensor *t)
@@ -79,7 +79,7 @@ static void write_normal(ct_tensor *t)
     ct_normal_into(t, 0, 1, &writers_g);
 }
 
-/* Every way to write is seen, in data of its own and through a view of it. */
+/* Every way to write is detected, on the tensor itself and through a view. */
 START_TEST(every_write_is_seen)
 {
     static void (*const writers[])(ct_tensor * t) = { write_data,  write_copy,  write_itself,
@@ -103,7 +103,7 @@ START_TEST(every_write_is_seen)
 }
 END_TEST
 
-/* What is not saved may be overwritten. */
+/* A tensor that no op has saved may be overwritten. */
 START_TEST(an_unsaved_tensor_may_be_modified)
 {
     ct_scope s = ct_scope_begin();
@@ -180,8 +180,8 @@ START_TEST(a_graph_100000_wide)
 }
 END_TEST
 
-/* T selects from one tensor: the gradient of each touches its own part only. Counted in bytes asked
- * of the pool: T copies of the whole would be T times as many. */
+/* T selects from one tensor: the gradient of each touches only its own part. The test counts the
+ * bytes requested from the pool: T copies of the whole would be T times as many. */
 START_TEST(the_gradient_of_select_touches_its_part)
 {
     enum { STEPS = 512, WIDTH = 64 };
@@ -216,8 +216,8 @@ START_TEST(the_gradient_of_select_touches_its_part)
 }
 END_TEST
 
-/* A gradient that comes to one which is there is added in place: there are never more than the sum
- * and what comes, and the leaf takes the sum over. */
+/* A gradient is added in place to one that is already there. So memory never holds more than the
+ * sum and the new gradient, and the leaf takes the sum without a copy. */
 START_TEST(gradients_add_up_in_place)
 {
     enum { WHOLE = 1 << 14 };
@@ -246,7 +246,7 @@ START_TEST(gradients_add_up_in_place)
 END_TEST
 
 static char large[4096];   /* attributes, */
-static size_t large_bytes; /* so many of them */
+static size_t large_bytes; /* the number of them */
 
 static void large_backward(ct_node *n, ct_tensor *const *dout)
 {
@@ -254,7 +254,8 @@ static void large_backward(ct_node *n, ct_tensor *const *dout)
     ct_node_add_grad(n, 0, dout[0]);
 }
 
-/* How many requests for memory a node with those attributes makes where such a one was before. */
+/* The number of requests for memory that a node with these attributes makes after a node of the
+ * same size was freed. */
 static int requests_of_node(void)
 {
     static const ct_op op = {
@@ -280,7 +281,7 @@ static int requests_of_node(void)
     return requests;
 }
 
-/* The memory of small nodes serves again; that of large ones is given back. */
+/* The memory of small nodes is reused; that of large ones is returned. */
 START_TEST(nodes_take_the_place_of_others)
 {
     size_t kept = 0;
@@ -460,8 +461,8 @@ static void *look(void *kept)
     return NULL;
 }
 
-/* The values of one-hot rows, and of a product with them, are made when somebody looks: they are
- * those of the time when they were asked for, whoever looks first and through whatever view. */
+/* The values of one-hot rows, and of a product with them, are computed at the first access. They
+ * are those of the time of the call, whichever handle or view is read first. */
 START_TEST(values_put_off)
 {
     ct_scope s = ct_scope_begin();

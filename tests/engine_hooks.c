@@ -47,7 +47,7 @@ START_TEST(hooks_see_and_replace_gradients)
     ck_assert_int_eq(inside, 1); /* once, when complete, not for a and for b */
     ck_assert_int_eq(at_leaf, 1);
     EXPECT(ct_tensor_grad(x), 2 * 2 * 1 * 2.5, 2 * 2 * 2 * 2.5);
-    ct_backward(loss); /* hooks see what comes, not what was there */
+    ct_backward(loss); /* hooks get the new gradient, not the sum with the old one */
     EXPECT(ct_tensor_grad(x), 2 * 2 * 2 * 1 * 2.5, 2 * 2 * 2 * 2 * 2.5);
     end_scope(s);
 }
@@ -132,7 +132,7 @@ START_TEST(hooks_are_of_one_output)
     EXPECT(g[0], 20, 30);
     EXPECT(g[1], 2 + 60, 2 + 90);
     EXPECT(g[2], 1, 1);
-    none[0] = none[1] = NULL; /* what could not be made is not recorded */
+    none[0] = none[1] = NULL; /* an op that failed is not recorded */
     ck_assert(!ct_record(&both_op, 1, &x, 2, none, NULL, 0));
     none[0] = ct_detach(x);
     ck_assert(!ct_record(&both_op, 1, &x, 2, none, NULL, 0));
@@ -165,7 +165,8 @@ static ct_tensor *backward_inside(ct_tensor *gradient, void *context)
     return NULL;
 }
 
-/* A hook that goes through the history that is being run is refused; through other history, not. */
+/* A hook that runs backward through the history that is being run is refused; through other history
+ * it is allowed. */
 START_TEST(backward_inside_a_hook)
 {
     ct_scope s = ct_scope_begin();
@@ -184,7 +185,8 @@ START_TEST(backward_inside_a_hook)
 }
 END_TEST
 
-/* The same of a leaf that has got a part of its gradient; to all of it, or to what a view shows. */
+/* The same for a leaf that has got a part of its gradient, and for writes to all of it or to a
+ * view. */
 START_TEST(backward_inside_to_the_same_leaf)
 {
     ct_scope s = ct_scope_begin();

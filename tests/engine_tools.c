@@ -1,4 +1,4 @@
-/* engine_tools.c - ops of one's own, gradcheck, and the picture of a graph. */
+/* engine_tools.c - a user's ops, gradcheck, and graphs in the DOT language. */
 #ifdef HAVE_CONFIG_H
 #include <config.h>
 #endif
@@ -15,7 +15,7 @@
 
 #include "tests/test_engine.h"
 
-/* ---- ops of one's own ---- */
+/* ---- a user's ops ---- */
 
 static int composed_calls, fused_calls;
 
@@ -130,7 +130,7 @@ START_TEST(bad_ops_are_errors)
 }
 END_TEST
 
-/* ---- gradcheck finds what is wrong ---- */
+/* ---- gradcheck finds wrong derivatives ---- */
 
 static void wrong_backward(ct_node *n, ct_tensor *const *dout)
 {
@@ -286,7 +286,8 @@ static ct_tensor *without_derivative(int count, ct_tensor *const *inputs, void *
 typedef bool gradient_check(ct_gradcheck_function f, int count, ct_tensor *const *inputs,
                             void *context, ct_generator *g, double eps, double tolerance);
 
-/* Every refusal is false, leaves the generator where it is, and what is no leaf is not moved. */
+/* Every refusal returns false and leaves the generator and tensors that are not leaves
+ * unchanged. */
 START_TEST(gradcheck_is_checked)
 {
     static const struct {
@@ -333,7 +334,7 @@ START_TEST(gradcheck_is_checked)
         ck_assert(!check(without_derivative, 1, &x, NULL, &g, 0, 0));
         expect_error(CT_ERR_GRAD, "underived", "has no derivative");
         at = g.position;
-        mixed[0] = single; /* what requires no gradient may be anything */
+        mixed[0] = single; /* an input that requires no gradient may have any dtype */
         mixed[1] = x;
         ct_set_requires_grad(single, false);
         ck_assert(check(cube_of_second, 2, mixed, NULL, &g, 0, 0));
@@ -409,7 +410,7 @@ START_TEST(a_graph_is_quoted)
     dot_of(y, text);
     ck_assert_msg(strstr(text, "label=\"o\\\"d\\\\d\\nC:\\\\\\\"a\\\".c:3\"];\n") != NULL, "%s",
                   text);
-    z = ct_mul(VECTOR(1, 2), x); /* what wants no gradient is no part of it */
+    z = ct_mul(VECTOR(1, 2), x); /* a tensor that requires no gradient is not in the graph */
     dot_of(z, text);
     ck_assert_int_eq(occurrences(text, "leaf"), 1);
     ck_assert_int_eq(occurrences(text, " -> "), 2);
@@ -421,7 +422,7 @@ START_TEST(a_graph_is_quoted)
     }
     fail_allocation(1);
     ck_assert(ct_graph_dot(y, stdout) == CT_ERR_MEMORY);
-    ck_assert(ct_graph_dot(y, stdout) == CT_ERR_MEMORY); /* a sink */
+    ck_assert(ct_graph_dot(y, stdout) == CT_ERR_MEMORY); /* a side effect: refused */
     fail_nothing();
     ck_assert_int_eq(ct_error(), CT_ERR_MEMORY);
     ct_error_clear();

@@ -139,7 +139,7 @@ START_TEST(text_read)
     ck_assert(!ct_text_is_sample(t));
     ct_text_free(t);
 
-    write_bytes(path, "\xef\xbb\xbfHello", 8); /* the mark of UTF-8 is no part of the text */
+    write_bytes(path, "\xef\xbb\xbfHello", 8); /* the byte order mark of UTF-8 is dropped */
     t = ct_text_read(path);
     ck_assert_ptr_nonnull(t);
     ck_assert_uint_eq(ct_text_size(t), 5);

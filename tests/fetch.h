@@ -21,7 +21,7 @@ TCase *text_cases(void);
 /* The tests of tokens and of cleaning by Unicode. */
 TCase *token_cases(void);
 
-/* The corpus, from the COTANGENT_DATA_DIR of whoever runs the tests; NULL without it. */
+/* The corpus in the COTANGENT_DATA_DIR of the environment; NULL without it. */
 extern const char *known_path;
 void find_known(void);
 bool without_corpus(const char *test); /* says that the test is skipped, if it must be */

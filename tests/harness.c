@@ -563,5 +563,5 @@ void harness_no_second_error(const char *call)
 
 void expect_ok(void)
 {
-    ck_assert_msg(ct_ok(), "an error stands: %s", ct_error_message());
+    ck_assert_msg(ct_ok(), "an error is recorded: %s", ct_error_message());
 }

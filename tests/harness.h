@@ -23,11 +23,11 @@ int harness_run(Suite *suite);
  * harness_run, and in a harness_pooled_case. */
 extern bool harness_pooled;
 
-/* A checked fixture for every case: no error stands, the handler is quiet, one thread. Add with
- * tcase_add_checked_fixture(tc, harness_setup, harness_teardown). A test fails, too, that leaves a
- * scope open or ends one with another open inside (unless it says harness_forgets), or does not
- * give back, by its process's end, all memory and files that the library asked for, or writes
- * outside a block of that memory. */
+/* A checked fixture for every case: no error is recorded, the handler is quiet, there is one
+ * thread. Add it with tcase_add_checked_fixture(tc, harness_setup, harness_teardown). A test also
+ * fails if it leaves a scope open, ends a scope while an inner one is open (unless it sets
+ * harness_forgets), writes outside a block of memory, or does not return all memory and files
+ * before its process ends. */
 void harness_setup(void);
 void harness_teardown(void);
 extern bool harness_forgets;
@@ -65,10 +65,12 @@ int harness_rounds(int emulated, int usual);
 /* The standing error's message, with "cpu" for the name of the tests' device. */
 const char *harness_message(void);
 
-/* True if the tests' device works later: what it finds is told by what waits for it. */
+/* True if the tests' device is asynchronous: the next call that waits for it reports what it
+ * found. */
 bool harness_later(void);
 
-/* Kills so many tensors of the thread that from now on dead ones are reused, not made. */
+/* Ends enough tensors of the thread that from now on dead handles are reused instead of new ones
+ * made. */
 void harness_fill_handles(void);
 
 /* How many random cases: thin in make check, whole in make check-full. */
@@ -89,9 +91,9 @@ void expect_error_at(const char *place, ct_status status, const char *function, 
 /* Fails unless an error of memory stands, of any function; then clears it. */
 void expect_out_of_memory(void);
 
-/* Fails unless result, a pointer that a call has returned, is NULL and this error stands. On a device
- * that works later, an index or a value may be refused when the device is synchronised. Then clears
- * the error. */
+/* Fails unless result, a pointer that a call has returned, is NULL and this error is recorded. On
+ * an asynchronous device, an index or a value may be refused when the device is synchronised. Then
+ * clears the error. */
 #define expect_fault(result, status, function, word)                                               \
     expect_fault_at(CT_HERE, result, status, function, word)
 void expect_fault_at(const char *place, const void *result, ct_status status, const char *function,
@@ -109,11 +111,11 @@ void expect_fault_at(const char *place, const void *result, ct_status status, co
 void expect_refused(const char *place, const void *result, ct_status status, const char *function,
                     const char *word);
 
-/* Fails with the message if an error stands. */
+/* Fails with the message if an error is recorded. */
 void expect_ok(void);
 
-/* For a call that is given NULL where a value is required. It must return NULL with CT_ERR_ARGUMENT and
- * "FUNCTION: ARGUMENT is NULL"; and while another error stands, NULL without a second error. */
+/* For a call that gets NULL where a value is required. It must return NULL with CT_ERR_ARGUMENT and
+ * "FUNCTION: ARGUMENT is NULL"; while another error is recorded, NULL without a second error. */
 #define EXPECT_NO_VALUE(call)                                                                      \
     do {                                                                                           \
         ck_assert_msg((call) == NULL, "%s is not NULL", #call);                                    \

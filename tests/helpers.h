@@ -34,11 +34,11 @@ double *values_of(ct_tensor *t);
 /* Writes element at, row-major, of a contiguous tensor on any device; recording may be on. */
 void put_value(ct_tensor *t, int64_t at, double value);
 
-/* Fails unless the tensor's elements, row-major, are want's (count of them) within tolerance. */
+/* Fails unless the elements of t, row-major, equal the count numbers of want within tolerance. */
 void expect_values(const char *what, ct_tensor *t, const double *want, size_t count,
                    double tolerance);
 
-/* Fails unless both have one shape, and got's elements are want's within tolerance. */
+/* Fails unless both have the same shape and equal elements within tolerance. */
 void expect_same(const char *what, ct_tensor *got, ct_tensor *want, double tolerance);
 
 /* Fails unless both have one dtype, one shape and the same bytes. */

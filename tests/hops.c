@@ -75,7 +75,8 @@ HIDDEN static void check(ct_status status)
         exit(1); /* the default handler has printed the message */
 }
 
-/* a + b, recorded. The second call is traced, here and below: the first one does what is done once. */
+/* a + b, recorded. Here and below the second call is traced, because the first does work that is
+ * done only once. */
 HIDDEN static void trace_add(void)
 {
     ct_tensor *a, *b;

@@ -29,7 +29,7 @@ static real quotient_down(real x, real y)
     return isfinite(x) && isinf(y) ? -(real)(r != x) : roundl((x - r) / y);
 }
 
-/* written here anew, on purpose not from formulas.h */
+/* written again here, independently of formulas.h */
 static real reference(cti_ew_op op, real x, real y, real z, real p, real q)
 {
     switch (op) {

@@ -528,7 +528,8 @@ START_TEST(sequences_without_memory)
 }
 END_TEST
 
-/* bf16 is refused until emulation is asked for, and says so, where no instructions do it. */
+/* On a processor without bf16 instructions, bf16 is refused with a message until emulation is
+ * allowed. */
 START_TEST(precision)
 {
     ct_matmul_precision left =

@@ -288,7 +288,7 @@ START_TEST(row_loops)
 }
 END_TEST
 
-/* Large offsets, infinities and NaN go through softmax as the formula has it. */
+/* Large offsets, infinities and NaN give what the formula of softmax gives. */
 START_TEST(softmax_specials)
 {
     float most, lse;

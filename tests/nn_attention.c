@@ -205,7 +205,7 @@ static ct_tensor *param_of(ct_params *set, const char *name)
     return ct_param_value(ct_params_get(set, name));
 }
 
-/* Head by head, as the paper has it. */
+/* Computed head by head, as in the paper. */
 static ct_tensor *heads_by_hand(ct_params *set, ct_tensor *const *x, int heads, bool one_weight)
 {
     static const char *const names[3] = { "a.q_proj_weight", "a.k_proj_weight", "a.v_proj_weight" };
@@ -370,7 +370,7 @@ START_TEST(cached_steps_equal_the_whole)
 }
 END_TEST
 
-/* A row of a cache goes on as that row. */
+/* A row that is taken from a cache continues as that row. */
 START_TEST(cached_rows_are_selected)
 {
     ct_params *set = new_params(5, CT_F32);

@@ -1,4 +1,4 @@
-/* nn_cells.c - cells of one's own, and what the driver of cells does and checks. */
+/* nn_cells.c - users' cells, and the work and checks of the driver. */
 #include "tests/harness.h"
 #include "tensor/internal.h"
 
@@ -10,7 +10,7 @@
 
 #include "tests/test_nn.h"
 
-/* ---- a cell of one's own ---- */
+/* ---- a user's cell ---- */
 
 /* Two states: h' = h + x, c' = c + call's number, of one column more than h; y = 2 h'. */
 static ct_status own_init(void *self, const ct_cell_place *at)

@@ -89,7 +89,7 @@ START_TEST(norms_and_formulas_agree)
 }
 END_TEST
 
-/* Only the gradients that are asked for; a strided x, and a strided gradient of y. */
+/* Only the gradients that are needed; a strided x, and a strided gradient of y. */
 START_TEST(norms_of_parts)
 {
     ct_scope s = ct_scope_begin();

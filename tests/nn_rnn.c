@@ -300,7 +300,8 @@ START_TEST(rows_by_index)
 }
 END_TEST
 
-/* A step at a time, the state carried, as text is generated: once warm, no memory is asked for. */
+/* Steps one at a time with a carried state, as in generation: after a warm-up no memory is
+ * requested. */
 START_TEST(generation_in_constant_memory)
 {
     ct_params *set = new_params(5, CT_F32);

@@ -240,8 +240,8 @@ START_TEST(arrangements_refuse)
 }
 END_TEST
 
-/* Shapes asked of one with so many elements, and the size that -1 comes to (0 where there is none);
- * or they are refused. */
+/* Shapes for ct_reshape of a tensor with a number of elements, and the size that -1 becomes (0
+ * without -1); or they are refused. */
 START_TEST(shapes_asked_for)
 {
     static const struct {

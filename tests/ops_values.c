@@ -339,7 +339,7 @@ START_TEST(long_rows_are_sorted)
 }
 END_TEST
 
-/* |x| by way of a root, whose derivative at 0 is no number: 0 / 0 */
+/* |x| as the root of x^2, whose derivative at 0 is NaN: 0 / 0 */
 static ct_tensor *bad_abs(int count, ct_tensor *const *in, void *context)
 {
     (void)count;

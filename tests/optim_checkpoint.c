@@ -19,7 +19,7 @@
 
 /* ---- checkpoints ---- */
 
-/* All entries of from into to, last first: no order is asked for. */
+/* Copies all entries of `from` to `to`, last first, because the order must not matter. */
 static void load_all(ct_optimizer *to, ct_optimizer *from)
 {
     ct_scope s = ct_scope_begin();
@@ -249,7 +249,7 @@ static void steps_under_failure(ct_params *set, const char *line)
     ct_optimizer_free(o);
 }
 
-/* Every allocation fails once, alone (a buffer is asked for again) and with all that follow. */
+/* Every allocation fails once, alone (a buffer is requested twice) and with all that follow. */
 START_TEST(allocation_failures)
 {
     const char *line = resumed[_i / 2];
@@ -270,7 +270,7 @@ START_TEST(allocation_failures)
             ck_assert_msg(ct_error() == CT_ERR_MEMORY, "call %d: %s", k, ct_error_message());
         ct_error_clear();
         ct_params_free(set);
-        ck_assert_msg(k < 1000, "it goes on failing");
+        ck_assert_msg(k < 1000, "it keeps failing");
     }
     ck_assert(ever);
 }

@@ -79,7 +79,7 @@ START_TEST(gradients_cleared)
 }
 END_TEST
 
-/* While an error stands, nothing moves and nothing is cleared. */
+/* While an error is recorded, no parameter changes and no gradient is cleared. */
 START_TEST(error_stands)
 {
     ct_params *set = three_params(CT_F64), *still = three_params(CT_F64);
@@ -321,7 +321,7 @@ static void description_of(const ct_optimizer *o, char to[2000])
     cti_entries_free(&e);
 }
 
-/* Every option of every algorithm is told apart in a checkpoint, and by
+/* Every option of every algorithm makes a difference in a checkpoint, and in
  * ct_optimizer_new_from_name. */
 START_TEST(described)
 {
@@ -488,8 +488,8 @@ static double moved_by(ct_params *set, ct_optimizer *o)
     return before - after;
 }
 
-/* A group of either name is one of the shared value; of two groups the last added holds; what is asked
- * of either name is true. */
+/* A group for either name holds for the shared value; of two groups the one that was added last
+ * holds; both names give the same answers. */
 START_TEST(tied_groups)
 {
     static const struct {

@@ -11,8 +11,8 @@
 
 /* ---- out of memory ---- */
 
-/* A model of several modules, made, trained for a step, listed and begun anew; what is not there is
- * NULL, and everything else goes on. */
+/* A model of several modules is made, trained for a step, listed and initialised again. Parts that
+ * could not be allocated are NULL, and everything else continues. */
 static ct_status whole_life(ct_tensor *x, FILE *out)
 {
     ct_scope s = ct_scope_begin();

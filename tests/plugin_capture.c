@@ -447,7 +447,8 @@ static const struct misdeed_case {
     { NO_CAPTURE, 2, CT_ERR_DEVICE, "ct_capture_run", "no capture today" },
 };
 
-/* What a step may not do is told by its run; the next three begin anew. */
+/* An operation that a captured step must not do is reported in that run; the next three runs start
+ * again. */
 START_TEST(captured_misdeeds)
 {
     const struct misdeed_case *m = &misdeeds[_i];
@@ -470,7 +471,7 @@ START_TEST(captured_misdeeds)
 
         ck_assert_int_eq(replayed, before);
         ck_assert(m->misdeed != RENEWS_NOT || renewed == (m->at - 2) * 101 + 1);
-        ck_assert(ct_capture_run(c) == m->status); /* a sink */
+        ck_assert(ct_capture_run(c) == m->status); /* a side effect: refused */
         ck_assert(s.calls == calls && s.renewed == renewed);
         if (m->misdeed == NEST || (m->status == CT_ERR_DEVICE && m->misdeed != ASK_MORE &&
                                    m->misdeed != NO_CAPTURE)) /* refused before it was done */
@@ -503,7 +504,7 @@ START_TEST(captured_misdeeds)
 }
 END_TEST
 
-/* A fault in a repetition is told with its op's name and place, of whichever step. */
+/* A fault in a replay is reported with the name and place of its op, whichever step it was. */
 START_TEST(captured_faults)
 {
     noted_step s[2] = { step_new(), step_new() };
@@ -532,7 +533,7 @@ START_TEST(captured_faults)
     ck_assert((ct_device_synchronize)(s[0].device) == CT_ERR_INDEX);
     expect_error(CT_ERR_INDEX, "ct_device", "earlier ... range");
     ct_capture_free(c[1]);
-    let_fault(CT_ERR_INDEX, s[1].fault[0].ticket, 4); /* of one that is no more */
+    let_fault(CT_ERR_INDEX, s[1].fault[0].ticket, 4); /* of a step that has been freed */
     ck_assert((ct_device_synchronize)(s[0].device) == CT_ERR_INDEX);
     expect_error(CT_ERR_INDEX, "ct_device", "earlier ... range");
     let_fault(CT_ERR_INDEX, s[0].fault[2].ticket, 4);
@@ -579,7 +580,7 @@ START_TEST(captured_misuse)
 }
 END_TEST
 
-/* Each allocation of four runs fails in its turn; then the step begins anew. */
+/* Each allocation of four runs fails once; then the step starts again. */
 START_TEST(captured_without_memory)
 {
     int k, i, failed = 0;

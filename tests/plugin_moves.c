@@ -36,7 +36,7 @@ static void move_inputs(const op_draw *o, ct_tensor *const *in, ct_device d, ct_
     }
 }
 
-/* True if the error is told by the op itself, or by the one that it is a kind of. */
+/* True if the error is reported by the op itself or by the op that it belongs to. */
 static bool told_by(const char *op)
 {
     const char *message = ct_error_message(), *function = strstr(message, ": ct_");

@@ -1,4 +1,4 @@
-/* recurrent_errors.c - recurrent modules: cells of one's own, and bad options and calls. */
+/* recurrent_errors.c - recurrent modules: users' cells, and bad options and calls. */
 #include <cotangent.h>
 
 #include "tests/harness.h"
@@ -9,7 +9,7 @@
 
 #include "tests/test_recurrent.h"
 
-/* ---- cells of one's own ---- */
+/* ---- users' cells ---- */
 
 /* y = x + data; the states are a delay line: next = (x, h_0) */
 static ct_tensor *delay_step(void *self, ct_tensor *x, ct_tensor *const *state, ct_tensor **next,

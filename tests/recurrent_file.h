@@ -60,8 +60,8 @@ void expect_sums(const config *c, const want *w, ct_tensor *t, double tolerance)
 /* dy, dh and dc come in; all gradients go to the leaves. */
 void go_back(const config *c, ct_tensor *y, ct_state *next, ct_dtype dtype);
 
-/* What a line of NAME is about, if it is no parameter's gradient: y, a state, or the gradient of x
- * or of a state; else NULL. */
+/* The subject of a line of NAME other than the gradient of a parameter: y, a state, or the gradient
+ * of x or of a state; otherwise NULL. */
 ct_tensor *result_of(const char *name, const call *k, ct_tensor *y, ct_state *next);
 
 /* The gradient of leaf, zeros if it has none. */

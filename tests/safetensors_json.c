@@ -24,7 +24,7 @@ static char *quotes(const char *text)
     return copy;
 }
 
-/* Texts that are accepted, and what is written of what was read. */
+/* Texts that are accepted, and the text that is written from the values. */
 START_TEST(accepted)
 {
     static const struct {
@@ -225,7 +225,7 @@ START_TEST(numbers)
 }
 END_TEST
 
-/* What is given for values of another type, and for none. */
+/* The results for values of another type, and for NULL. */
 START_TEST(other_types)
 {
     static const char text[] = "{\"a\":[1],\"s\":\"x\",\"n\":2,\"r\":2.5,\"t\":true}";

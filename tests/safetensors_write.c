@@ -58,7 +58,7 @@ START_TEST(bad_writes)
     WRITE_REFUSED("none/x", 1, fine, t, NULL, CT_ERR_IO, "No such file");
     WRITE_REFUSED(".", 1, fine, t, NULL, CT_ERR_IO, "regular file");
     WRITE_REFUSED("/dev/null", 1, fine, t, NULL, CT_ERR_IO, "regular file");
-    ct_raise(CT_ERR_ARGUMENT, "test", "stands"); /* a sink */
+    ct_raise(CT_ERR_ARGUMENT, "test", "stands"); /* a side effect: refused */
     ck_assert_int_eq(ct_safetensors_write("x", 1, fine, t, NULL), CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "test", "stands");
     ck_assert_int_eq(count_files(), 0);
@@ -202,7 +202,7 @@ START_TEST(write_order)
 }
 END_TEST
 
-/* Calls that find what is asked for elsewhere: an error, or 0 bytes written. */
+/* Calls that fail: with an errno, or by writing 0 bytes. */
 static char folder_opened[200];
 
 static int folder_error, sync_error, sync_calls, zero_writes;

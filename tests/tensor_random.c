@@ -149,7 +149,7 @@ START_TEST(draws_word_for_word)
         ck_assert_uint_eq(g.position, 4 * (77 + (uint64_t)(counts[k] + per - 1) / (unsigned)per));
         free(v);
     }
-    { /* and of one's own */
+    { /* and for a generator that begins within a block */
         ct_generator g = { 1, 2, 5 };
         uint32_t w[4], next[4];
 

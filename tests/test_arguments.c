@@ -201,7 +201,8 @@ static const char *const long_calls[] = {
     "ct_fit trainer.max_epochs",
 };
 
-/* Sinks: while an error stands they do nothing, and a scope counts the refusal as an error. */
+/* Functions with side effects: while an error is recorded they do nothing, and a scope counts the
+ * refusal as an error. */
 static const char *const sinks[] = {
     "ct_scope_return",  "ct_capture_run",      "ct_safetensors_write", "ct_npy_write",
     "ct_file_write",    "ct_file_try",         "ct_backward",          "ct_backward_with",
@@ -505,7 +506,7 @@ enum bad { DEAD, NONE, EDGE, RANK };
 static enum bad bad;
 static bool edges; /* make the calls of EDGE and RANK, not the others */
 static const char *function, *argument;
-static bool after_error; /* run the calls while an error stands */
+static bool after_error; /* run the calls while an error is recorded */
 static unsigned serial;  /* of that error */
 static int calls, failures, functions;
 
@@ -638,7 +639,7 @@ static void use_nothing(const void *result)
              ct_recurrent *: (result), ct_loader *: (result), ct_param *: (result), default: NULL))
 /* clang-format on */
 
-/* True if the message that stands names the function and says what is wrong with the argument. */
+/* True if the recorded message names the function and describes the error of the argument. */
 static bool is_as_expected(void)
 {
     const char *message = ct_error_message();

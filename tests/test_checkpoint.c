@@ -267,8 +267,8 @@ static bool is_underway(const char *path)
 
 /* ---- SIGKILL from outside ---- */
 
-/* Runs in a process of its own until it has reported so many steps and epochs, and kills it some
- * microseconds after, at the latest when it waits for its next answer. False if it ended before. */
+/* Runs in a child process until it has reported a number of steps and epochs, and kills it some
+ * microseconds later, at the latest when it waits for its next answer. False if it ended before. */
 static bool run_and_kill(run how, int steps, int epochs, unsigned delay)
 {
     int ends[2], status;
@@ -374,7 +374,7 @@ START_TEST(killed)
 }
 END_TEST
 
-/* ---- stopping and going on in one process ---- */
+/* ---- stopping and resuming in one process ---- */
 
 START_TEST(stopped)
 {
@@ -548,8 +548,9 @@ START_TEST(seek)
 }
 END_TEST
 
-/* A run that has ended has nothing to do, and says what it came to; with more epochs it goes on as
- * one that had them from the beginning. Files that it finds ahead, behind or gone are mended. */
+/* A finished run that is resumed does nothing and returns its results. With more epochs it
+ * continues like a run that had them from the beginning. Output files that are ahead, behind or
+ * missing are repaired. */
 START_TEST(longer)
 {
     run how = { .val = true, .layers = 1, .checkpoint = "a", .csv = "a.csv", .epochs = 6 };
@@ -579,7 +580,7 @@ START_TEST(longer)
             write_bytes("b.csv", "1,2,3\nnot ours\n", 15);
         again.epochs = 6;
         trains(again);
-        if (k == 3) { /* its lines stay, with the times they had, up to where the run goes on */
+        if (k == 3) { /* its lines up to the resumed epoch stay, with their times */
             now = read_bytes("b.csv", &after);
             ck_assert(after >= lines / 2 && memcmp(now, csv, lines / 2) == 0);
             free(now);

@@ -65,7 +65,7 @@ static void load_converted(const config *c, ct_dialect theirs, ct_dialect biases
     expect_saved(ct_params_load(params, "ours", (ct_load_options){ .report = NULL }));
 }
 
-/* y, as the configuration has it; a cell goes over all steps. */
+/* y for a configuration; a cell runs over all steps. */
 static ct_tensor *run(const config *c, ct_recurrent *r, const call *k, ct_state **next)
 {
     ct_tensor *y[16];
@@ -162,7 +162,7 @@ static void check_two_biases(const config *c, ct_dialect theirs, const want *wan
     ct_params_free(params);
 }
 
-/* Each third in f32, unless all are asked for. */
+/* One third of the cases in f32, or all of them in the full test. */
 START_TEST(test_numbers)
 {
     static const struct {
@@ -676,7 +676,7 @@ START_TEST(test_bad_files)
     ct_error_clear();
     write_bytes("a", "no safetensors", 14);
     ck_assert_int_eq(ct_convert("a", "b", o), CT_ERR_FORMAT);
-    ck_assert_int_eq(ct_convert("a", "b", o), CT_ERR_FORMAT); /* the first error stands */
+    ck_assert_int_eq(ct_convert("a", "b", o), CT_ERR_FORMAT); /* the first error stays recorded */
     ct_error_clear();
     ck_assert_int_eq(count_files(), 1);
 }

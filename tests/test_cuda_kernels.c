@@ -564,8 +564,8 @@ START_TEST(nothing_is_launched_for_nothing)
 }
 END_TEST
 
-/* What a kernel broke is told by the next call, whichever it is: by allocate too, which keeps
- * silent of want of memory, as that may be met by giving back what the pool holds. */
+/* An error of a kernel is reported by the next call, whichever it is; by allocate too, which raises
+ * no error for a lack of memory, because the pool may free some. */
 START_TEST(a_broken_device_says_so)
 {
     cti_fault f = { 0, 0 };

@@ -506,7 +506,7 @@ START_TEST(allocation_fails_reading)
 
         allocations = 0;
         t = ct_text_new_timemachine(
-            NULL); /* goes on to the sample, unless there is no room for that */
+            NULL); /* falls back to the sample, unless there is no memory for that */
         if (t) {
             ck_assert(ct_text_is_sample(t) && ct_ok());
             found++;

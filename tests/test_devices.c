@@ -40,7 +40,7 @@ static double tolerance_of(ct_dtype dtype)
     return dtype == CT_F64 ? 1e-12 : 1e-5;
 }
 
-/* Both on the host; got's elements are want's, within the tolerance times 1 + the largest. */
+/* Compares two tensors on the host. Elements may differ by the tolerance times 1 + the largest. */
 static void compare(const char *what, ct_tensor *got, ct_tensor *want)
 {
     double *a, *b, most = 0;
@@ -541,8 +541,8 @@ START_TEST(loaders_give_the_cpu_s_batches)
 }
 END_TEST
 
-/* A step on an index out of range: nothing moves from then on, and whoever waits learns which op
- * it was and where it was called. */
+/* A step with an index out of range: nothing changes from then on, and the next call that waits
+ * reports the op and its place. */
 START_TEST(a_fault_stops_all_updates)
 {
     ct_params *set;
@@ -589,7 +589,7 @@ START_TEST(a_fault_stops_all_updates)
     ct_fill(ct_select(first, 0, 2), 0);
     compare("parameters", w, first);
     expect_close("kept", ct_item(ct_state_get(kept, 0)), 2, 0);
-    ck_assert(ct_device_synchronize(gpu) == CT_OK); /* it is told once */
+    ck_assert(ct_device_synchronize(gpu) == CT_OK); /* it is reported once */
     ck_assert(ct_scope_end(outer) == CT_ERR_INDEX || ct_ok());
     ct_error_clear();
     ct_state_free(kept);
@@ -657,7 +657,8 @@ START_TEST(counts_are_exact)
 }
 END_TEST
 
-/* Why there is no device, as a program is told: this one, which then does nothing but ask. */
+/* Tests the message about a missing device. The test program runs itself, and then only asks for
+ * the device. */
 START_TEST(why_there_is_no_device)
 {
     static const struct {
@@ -743,7 +744,7 @@ static void on_two_devices(void)
         sum[k] = ct_sum(ct_matmul(x, ct_transpose(x, 0, 1)));
     }
     printf("%g, %g on the other; ", ct_item(sum[0]), ct_item(sum[1]));
-    /* a fault of the one is told, though the other worked since */
+    /* a fault of one device is reported, although the other has worked since */
     ct_embedding(sum_rows(two[0]), ct_full(CT_SHAPE(1), 2, CT_I32, two[0]));
     for (k = 1; k >= 0; k--)
         sum[k] = sum_rows(two[k]);

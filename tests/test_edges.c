@@ -42,8 +42,8 @@ typedef struct edge_tolerance {
     const char *name;
     double ulps[3], slack[3];
     bool of_first; /* slack is in proportion to the first operand where that is larger than 1 */
-    double lost;   /* results below so many of the smallest subnormal number may be 0; 0: 3 */
-    bool power;    /* ulps by the logarithm of the first operand: an exponent b - 1 is rounded */
+    double lost; /* results below this many units of the smallest subnormal number may be 0; 0: 3 */
+    bool power;  /* ulps by the logarithm of the first operand: an exponent b - 1 is rounded */
 } edge_tolerance;
 
 /* cti_sigmoidf is 0 where the result is subnormal. */
@@ -166,7 +166,7 @@ static double edge_epsilon(void)
     return edges.dtype == CT_F32 ? (double)FLT_EPSILON : DBL_EPSILON;
 }
 
-/* So many units of the smallest subnormal number: what rounding may cost there. 0: 3. */
+/* The rounding error that is allowed, in units of the smallest subnormal number; 0: 3. */
 static double edge_floor(double lost)
 {
     return (edges.dtype == CT_F32 ? 0x1p-149 : 0x1p-1074) * (lost > 0 ? lost : 3);

@@ -180,7 +180,7 @@ static void check_untouched(bool at_leaf)
     if (at_leaf) /* the hooks of leaves run after all nodes */
         ct_register_hook(a, fail_hook, "luck", NULL);
     ck_assert(ct_backward(y) == CT_ERR_NUMERIC);
-    ck_assert(ct_backward(y) == CT_ERR_NUMERIC); /* a sink: refused */
+    ck_assert(ct_backward(y) == CT_ERR_NUMERIC); /* a side effect: refused */
     expect_error(CT_ERR_NUMERIC, "fail", "no luck");
     ck_assert_int_eq(hook_failures, 1); /* no other hook ran after it */
     EXPECT(ct_tensor_grad(a), 1, 1);
@@ -412,7 +412,7 @@ END_TEST
 static bool square_twice(void *context, int inputs_count, ct_tensor *const *inputs,
                          int outputs_count, ct_tensor **outputs)
 {
-    ck_assert_msg(ct_ok(), "it is run while an error stands: %s", ct_error_message());
+    ck_assert_msg(ct_ok(), "it is run while an error is recorded: %s", ct_error_message());
     ck_assert(inputs_count == 1 && outputs_count == 2);
     outputs[0] = ct_add(ct_square(inputs[0]), context);
     outputs[1] = ct_select(outputs[0], 0, 0);
@@ -451,7 +451,7 @@ START_TEST(each_allocation_may_fail)
         ct_scope inner = ct_scope_begin();
         ct_tensor *loss;
 
-        if (_i == 0) { /* a sum with what is there, or a gradient of its own */
+        if (_i == 0) { /* a sum with the existing gradient, or a new gradient */
             ct_tensor_zero_grad(x);
             ct_tensor_zero_grad(w);
         }

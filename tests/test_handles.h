@@ -9,8 +9,8 @@
 
 void handles_threads_cases(Suite *suite);
 
-/* The error that stands is CT_ERR_SCOPE: front, and then a place in the test's file and the function
- * that was called there. Clears it. */
+/* The recorded error must be CT_ERR_SCOPE, with `front` and then a place in the test's file and the
+ * function that was called there. Clears it. */
 #define expect_dead(front, line, function) expect_dead_at(__FILE__, front, line, function)
 
 void expect_dead_at(const char *file, const char *front, int line, const char *function);

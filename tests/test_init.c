@@ -265,8 +265,8 @@ static double first_of(ct_params *params, const char *name)
     return first;
 }
 
-/* Before the sizes are known and after, with the same numbers; biases and other parts stay as they
- * began; zeros begin all anew under another seed. */
+/* Initialises before the sizes are known and after, with the same numbers. Biases and other parts
+ * keep their own initialiser. A zeroed init initialises everything again under another seed. */
 START_TEST(test_init_at_any_time)
 {
     ct_params *params = new_params(1, CT_F64);

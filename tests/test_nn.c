@@ -174,7 +174,7 @@ START_TEST(linear_misuse)
                            (ct_nn_linear_options){ .out_features = 2, .no_bias = true }) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_nn_linear", "l.weight");
     ck_assert(ct_param_materialize(ct_params_get(set, "l.weight"), CT_SHAPE(2, 3)) == CT_OK);
-    ck_assert(ct_forward(l, x) != NULL); /* the bias is not settled yet */
+    ck_assert(ct_forward(l, x) != NULL); /* the size of the bias is not known yet */
     ck_assert(ct_scope_end(s) == CT_OK);
     ck_assert(ct_nn_linear(set, "l", (ct_nn_linear_options){ .out_features = 2 }) == NULL);
     expect_error(CT_ERR_ARGUMENT, "ct_nn_linear", "l.weight");
@@ -182,7 +182,7 @@ START_TEST(linear_misuse)
 }
 END_TEST
 
-/* ---- a cell of one's own ---- */
+/* ---- a user's cell ---- */
 
 ct_tensor *twice(void *self, ct_tensor *x)
 {
@@ -298,7 +298,7 @@ START_TEST(state_misuse)
 
     other = ct_ones(CT_SHAPE(1, 3, 2), CT_F64, DEVICE);
     borrowed = ct_state_from_tensors(1, &other);
-    ct_raise(CT_ERR_ARGUMENT, "test", "an error stands"); /* nothing is carried */
+    ct_raise(CT_ERR_ARGUMENT, "test", "an error is recorded"); /* nothing is carried */
     ck_assert(ct_state_carry(kept, borrowed) == CT_ERR_ARGUMENT);
     ct_error_clear();
     expect_values("kept", ct_state_get(kept, 0), (double[]){ 0, 1, 2, 3, 4, 5 }, 6, 0);
@@ -464,9 +464,9 @@ static ct_tensor *m_losses(ct_params *set)
     return ct_stack(9, all, 0);
 }
 
-/* Each request for memory fails, and all after it or it alone (which storage may ask for again):
- * that is the error, and there is no result. Without history, with it and backward, and what comes
- * after the forward pass in backward twice. */
+/* Each request for memory fails, with all later ones or alone (then storage may try again). The
+ * error is CT_ERR_MEMORY, and no result is returned. Without history; with history and backward;
+ * and failures in backward after a successful forward pass, twice. */
 START_TEST(memory_fails)
 {
     static ct_tensor *(*const what[])(ct_params *) = { m_plain, m_steps,   m_dropout,

@@ -438,7 +438,7 @@ START_TEST(bad_calls)
     expect_error(CT_ERR_DTYPE, "ct_npy_write", "dtype");
     ck_assert_int_eq(ct_npy_write("none/x", ct_ones(CT_SHAPE(2), CT_F32, CT_CPU)), CT_ERR_IO);
     expect_error(CT_ERR_IO, "ct_npy_write", "No such file");
-    ct_raise(CT_ERR_ARGUMENT, "test", "stands"); /* a sink */
+    ct_raise(CT_ERR_ARGUMENT, "test", "stands"); /* a side effect: refused */
     ck_assert_int_eq(ct_npy_write("x", ct_ones(CT_SHAPE(2), CT_F32, CT_CPU)), CT_ERR_ARGUMENT);
     expect_error(CT_ERR_ARGUMENT, "test", "stands");
     ck_assert_int_eq(count_files(), 0);

@@ -316,7 +316,7 @@ START_TEST(products_copy_no_matrix_that_has_a_dense_axis)
         bool transposed;
         int64_t from_row, rows_shown, from_column, columns_shown, step; /* of the columns */
         bool copied;
-        int64_t times; /* the first row, so many times */
+        int64_t times; /* the first row, repeated */
     } cases[] = {
         { "whole", N, 4, false, 0, N, 0, 4, 1, false, 0 },
         { "transposed", 4, N, true, 0, 4, 0, N, 1, false, 0 },

@@ -584,7 +584,7 @@ START_TEST(clip_norm)
     ct_clip_grad_norm(set, 100, &norm);
     expect_close("after", norm, sqrt(21), 1e-6);
 
-    ct_params_freeze(set, "a.weight", true); /* counts no more */
+    ct_params_freeze(set, "a.weight", true); /* is no longer counted */
     ct_clip_grad_norm(set, 100, &norm);
     expect_close("frozen", norm, sqrt(5 + 6.75), 1e-6);
     ct_params_free(set);

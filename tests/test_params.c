@@ -205,7 +205,7 @@ static void count_free(void *object)
     ++*(int *)object;
 }
 
-/* What is asked of no set and of no parameter. */
+/* Questions about a NULL set and a NULL parameter. */
 START_TEST(of_no_set)
 {
     ct_params *set = new_params(0, CT_F32);
@@ -239,7 +239,7 @@ START_TEST(of_no_set)
     expect_error(CT_ERR_ARGUMENT, "ct_params_to", "moved");
     ck_assert(ct_params_to(set, 77) == CT_ERR_DEVICE);
     expect_error(CT_ERR_DEVICE, "ct_params_to", "device 77");
-    ct_raise(CT_ERR_NUMERIC, "before", "it"); /* an error that stands stays */
+    ct_raise(CT_ERR_NUMERIC, "before", "it"); /* the first error stays recorded */
     ck_assert(ct_params_tie(NULL, "a", "b") == CT_ERR_NUMERIC);
     ck_assert(ct_param_materialize(NULL, CT_SCALAR) == CT_ERR_NUMERIC);
     ck_assert(ct_params_init(set, ct_init_constant(1), 1) == CT_ERR_NUMERIC);
@@ -515,7 +515,8 @@ END_TEST
 
 /* ---- out of memory ---- */
 
-/* What a parameter begins with may be said before it is settled, but not after ct_params_init. */
+/* The initialiser of a parameter may be replaced before its shape is known, but not after
+ * ct_params_init. */
 START_TEST(initialisers_of_later)
 {
     ct_scope s = ct_scope_begin();
@@ -537,7 +538,8 @@ START_TEST(initialisers_of_later)
     expect_values("a", ct_param_value(a), (double[]){ 8, 8 }, 2, 0);
     expect_values("b", ct_param_value(b), (double[]){ 9, 9 }, 2, 0);
     expect_values("c", ct_param_value(c), (double[]){ 3, 3 }, 2, 0);
-    ck_assert(ct_params_init(set, (ct_init){ .fill = NULL }, 7) == CT_OK); /* each as it began */
+    /* each with its own initialiser */
+    ck_assert(ct_params_init(set, (ct_init){ .fill = NULL }, 7) == CT_OK);
     ck_assert_uint_eq(ct_params_seed(set), 7);
     expect_values("a", ct_param_value(a), (double[]){ 7, 7 }, 2, 0);
     expect_values("b", ct_param_value(b), (double[]){ 9, 9 }, 2, 0);

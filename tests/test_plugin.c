@@ -497,8 +497,8 @@ START_TEST(faults)
 }
 END_TEST
 
-/* Each half of the ring of tickets is waited for before it is used again; a ticket that it holds no
- * more has no name. */
+/* The thread waits for each half of the ring of tickets before it uses it again. The name of a
+ * ticket that the ring has dropped is unknown. */
 START_TEST(ring_of_tickets)
 {
     ct_device d = ct_device_from_name("cuda");

@@ -44,7 +44,7 @@ static bool take_time(void *context, const ct_fit_step *s)
     return true;
 }
 
-/* Each step takes so many nanoseconds. */
+/* The duration of each step in nanoseconds. */
 static void run(FILE *out, bool plain, uint64_t step_time)
 {
     char letters[41] = "abcdefghijklmnopqrstuvwxyzabcdefghijklmn";
@@ -111,7 +111,8 @@ static void read_until_end(int master, pid_t child, char *text, size_t size)
     }
 }
 
-/* What a run in a process of its own writes to a terminal of so many columns; to free(). */
+/* Returns what a run in a child process writes to a terminal with this many columns. The caller
+ * frees it with free(). */
 static char *shown(int columns, const char *term, const char *lang, bool plain)
 {
     struct winsize size = { .ws_row = 24, .ws_col = (unsigned short)columns };

@@ -44,7 +44,7 @@ static void set_params(const config *c, ct_params *params)
     }
 }
 
-/* y (T, B, out), as the configuration has it; dropout's masks begin anew. */
+/* y (T, B, out) for a configuration. The masks of dropout start again. */
 static ct_tensor *run(const config *c, ct_params *params, ct_recurrent *r, const call *k,
                       ct_state **next)
 {
@@ -111,9 +111,9 @@ static void check_config(const config *c, const want *wants, int n, ct_dtype dty
     ct_params_free(params);
 }
 
-/* By whole sequences where that is possible (0), and a step at a time (1); some of them where the
- * device is emulated. Each third in f32 unless all are asked for. Normalising numbers that are
- * nearly equal, as the c of few units may be, multiplies the errors of f32. */
+/* By whole sequences where that is possible (0), and a step at a time (1); only some of them if the
+ * device is emulated. One third of the cases in f32, or all of them in the full test. Layer norm of
+ * nearly equal numbers, such as the c of few units, multiplies the errors of f32. */
 START_TEST(test_torch)
 {
     config_file f = open_configs("tests/torch/recurrent.txt");
@@ -456,8 +456,8 @@ static double distance(const results *a, const results *b, int i)
     return most / size;
 }
 
-/* In bf16 too whole sequences are as steps are, up to roundings that fall the other way; and both
- * differ from f32 by no more than bf16's digits, and ReLU's slopes that flip at 0. */
+/* In bf16, too, whole sequences equal steps, except for roundings that fall the other way. Both
+ * differ from f32 only by the digits of bf16, and by slopes of ReLU that flip at 0. */
 START_TEST(test_bf16_sequences)
 {
     const int kind = _i / 2;

@@ -258,7 +258,7 @@ START_TEST(rows_put_off)
     for (i = 0; i < 3; i++) /* looked at, or not */
         ck_assert_int_eq(atomic_load(&rows[i]->storage->indices) != NULL, i == 1);
     ck_assert(!cti_lazy_rows_get(rows[0], &got[0], &got[1]));
-    for (i = 0; i < 2; i++) { /* of nothing there is nothing to put off */
+    for (i = 0; i < 2; i++) { /* an empty result is not lazy */
         rows[i] = i ? ct_one_hot(none, 4) : cti_lazy_gather(table, none);
         ck_assert(rows[i] && ct_numel(rows[i]) == 0 && !atomic_load(&rows[i]->storage->indices));
     }
@@ -337,7 +337,7 @@ static ct_tensor *add_in_hook(ct_tensor *gradient, void *context)
 }
 
 /* A wrong call in a hook is named with its own place. After the hook, the engine's messages name
- * the op whose turn it is again. */
+ * the running op again. */
 START_TEST(place_in_backward)
 {
     int sizes[] = { 7, 2 };

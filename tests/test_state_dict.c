@@ -155,7 +155,7 @@ static ct_tensor *forward(const model *m, ct_tensor *x)
     return ct_forward(m->linear, ct_recurrent_forward(m->rnn, x, NULL, NULL));
 }
 
-/* Sizes left open are settled by the file; what is made of them trains. */
+/* Open sizes are taken from the file, and the parameters can be trained. */
 START_TEST(settled_by_file)
 {
     model a = new_model(1, CT_F64, 5), b = new_model(2, CT_F64, 0);
@@ -282,7 +282,7 @@ START_TEST(report)
     int i, seen[4] = { 0 };
 
     write_ones(list);
-    for (i = 0; i < 2; i++) { /* a second load begins anew */
+    for (i = 0; i < 2; i++) { /* a second load replaces the report */
         ck_assert_int_eq(
             ct_params_load(a, "x", (ct_load_options){ .non_strict = true, .report = &r }),
             CT_ERR_SHAPE);
@@ -345,7 +345,7 @@ START_TEST(non_strict)
 }
 END_TEST
 
-/* What a report tells of needs memory: nothing is loaded without it. */
+/* A report needs memory: without it nothing is loaded. */
 START_TEST(reports_without_memory)
 {
     const ct_status last = _i ? CT_OK : CT_ERR_SHAPE; /* b.weight fits or not */
@@ -595,7 +595,7 @@ START_TEST(tied_load_out_of_memory)
         got = ct_params_load(b, "x", (ct_load_options){ .report = &report });
         done = allocations_seen < k;
         fail_nothing();
-        failed += got != CT_OK; /* but a buffer is asked for twice */
+        failed += got != CT_OK; /* but a buffer is requested twice */
         ck_assert_msg(got == ct_error() && (got == CT_OK || got == CT_ERR_MEMORY),
                       "allocation %d: %s", k, ct_error_message());
         ck_assert_msg(same_sets(b, got == CT_OK ? a : before), "allocation %d", k);

@@ -194,7 +194,8 @@ START_TEST(idle_buffers_released)
 }
 END_TEST
 
-/* The largest sizes that do not overflow are asked for, in vain; one element more overflows. */
+/* Requests for the largest sizes that do not overflow fail for lack of memory; one element more
+ * overflows. */
 START_TEST(largest_sizes)
 {
     static const ct_dtype dtypes[] = { CT_F32, CT_F64, CT_BOOL, CT_BF16 };
@@ -320,7 +321,7 @@ static void *sweep_thread(void *context)
     if (status != CT_OK || !w->failed)
         ck_assert_msg(status == (w->failed ? CT_ERR_MEMORY : CT_OK), "call %ld: %s", w->failed_at,
                       ct_error_message());
-    else /* only a buffer is asked for twice */
+    else /* only a buffer is requested twice */
         ck_assert_msg(fail_once && value == w->want, "call %ld failed unnoticed", w->failed_at);
     if (status != CT_OK)
         ck_assert_msg(ct_error() == CT_ERR_MEMORY && strstr(ct_error_message(), "out of memory"),

@@ -85,8 +85,8 @@ START_TEST(shapes)
 }
 END_TEST
 
-/* A message holds some 140 characters of a shape, whole sizes: so many digits of seven of them, and
- * the eighth only if there is one more character. */
+/* A message has room for about 140 characters of a shape, in whole sizes: seven sizes of this many
+ * digits, and an eighth only if there is room for one more character. */
 START_TEST(long_shapes)
 {
     static const struct {

@@ -37,7 +37,8 @@ typedef struct wanted {
     bool shuffle;
 } wanted;
 
-/* The index that row r of a batch is of, by its y, which is checked to be so many in a row. */
+/* The index of row r of a batch, found from its y, which is checked to be this many consecutive
+ * values. */
 static int64_t index_of(const wanted *w, const double *x, const double *y, int64_t r)
 {
     int64_t index = (int64_t)(y[r * w->y_width] - (double)w->y_offset) / w->y_unit, i;
@@ -89,7 +90,8 @@ static void check_epoch(ct_loader *l, wanted *w, int64_t *order)
     free(seen);
 }
 
-/* Two epochs of a loader and of its twin: as wanted, the same in both, and shuffled anew. */
+/* Checks two epochs of a loader and of an equal one: as expected, the same in both, and in a new
+ * order each. */
 static void check_loader(ct_loader *l, ct_loader *twin, wanted *w)
 {
     size_t bytes = (size_t)w->rows * sizeof(int64_t);

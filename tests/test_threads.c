@@ -258,7 +258,7 @@ static void *fingerprint_thread(void *out)
     return NULL;
 }
 
-/* Several callers share the workers; who finds them busy works alone. */
+/* Several callers share the workers; a caller that finds them busy works alone. */
 START_TEST(callers_share)
 {
     uint64_t one = fingerprint(), got[4] = { 0 };
@@ -326,11 +326,11 @@ START_TEST(pieces)
 }
 END_TEST
 
-/* ---- who takes part, and when ---- */
+/* ---- which threads take part, and when ---- */
 
 #define TEAM 4
 
-/* Pieces that wait until so many of them are at hand, each on a thread of its own. */
+/* Pieces that wait until a number of them run, each on another thread. */
 typedef struct meeting {
     int expected;
     atomic_int here, others; /* of them not on the owner's thread */
@@ -620,8 +620,8 @@ START_TEST(forked)
 }
 END_TEST
 
-/* A process that forks at any time: its child has no workers, no job and no lock; it starts
- * anew. */
+/* A process may fork at any time: its child has no workers, no job and no locked mutex, and starts
+ * its own workers. */
 static atomic_int created;
 
 static int count_thread(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),

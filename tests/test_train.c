@@ -36,7 +36,7 @@ static ct_tensor *scripted_training(void *self, ct_step *s)
 {
     script *m = self;
 
-    ck_assert(!s->state && !s->next); /* windows do not go on */
+    ck_assert(!s->state && !s->next); /* windows do not continue from batch to batch */
     ck_assert(ct_size(s->batch->x, 1) == 5 && s->batch->tokens == ct_numel(s->batch->x));
     ck_assert(ct_params_is_training(m->params));
     m->trained++;
@@ -218,7 +218,7 @@ START_TEST(stops_at_an_error)
                      : "validation loss ... inf ... epoch 2, batch 2 ... whose op is not recorded");
     ck_assert(f.script.trained == 6 && f.script.validated == 4 && r.epochs == 1);
 
-    ct_raise(CT_ERR_ARGUMENT, "test", "an error stands");
+    ct_raise(CT_ERR_ARGUMENT, "test", "an error is recorded");
     f.script = (script){ .params = f.params };
     ck_assert(ct_fit(&trainer, &f.model, f.train, f.val, &r) == CT_ERR_ARGUMENT);
     ck_assert(f.script.trained == 0 && r.epochs == 0 && isnan(r.perplexity));
@@ -368,8 +368,8 @@ static const struct fault_case {
       "norm ... finite ... step 3" },
 };
 
-/* A step with an error anywhere moves neither parameter nor state, and the next run goes on as if
- * it had not been. */
+/* A step with an error anywhere changes neither parameter nor state, and the next run continues as
+ * if the step had not happened. */
 START_TEST(an_error_moves_nothing)
 {
     const struct fault_case *c = &fault_cases[_i];
@@ -566,8 +566,8 @@ static bool signal_itself(void *context, const ct_fit_step *s)
     return true;
 }
 
-/* A stop, by whom ever, ends the step at hand, and the run; the next run is not stopped. One that
- * is asked for beforehand stops the run before its first step. */
+/* A stop, from wherever it comes, ends the current step and the run; the next run is not stopped. A
+ * stop that is requested beforehand stops the run before its first step. */
 START_TEST(stops_when_asked)
 {
     int64_t at = 4;

@@ -102,7 +102,7 @@ START_TEST(large_losses)
 }
 END_TEST
 
-/* What the progress shows: the loss, or a perplexity where one is asked for. */
+/* The numbers that the progress shows: the loss, or a perplexity if one is requested. */
 START_TEST(shown)
 {
     static const struct {
@@ -134,7 +134,7 @@ START_TEST(shown)
 }
 END_TEST
 
-/* A batch that is not finite is told from an op that makes such a value. */
+/* A batch that is not finite is distinguished from an op that makes such a value. */
 START_TEST(bad_batches)
 {
     regression m = regression_new(0), bad = regression_new(NAN);
@@ -156,7 +156,7 @@ START_TEST(bad_batches)
 }
 END_TEST
 
-/* ---- a learning rate that is set while the run goes on ---- */
+/* ---- a learning rate that is set during the run ---- */
 
 typedef struct rate_change {
     ct_optimizer *optimizer;

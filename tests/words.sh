@@ -7,8 +7,8 @@ make_tmp
 words=$srcdir/tests/words.txt
 
 cd "$srcdir" || exit 99
-find autograd cuda data examples nn optim tensor tool train cotangent.h README.md CHANGELOG.md \
-    CONTRIBUTING.md docs quickstart -type f \
+find autograd bench cuda data examples nn optim tensor tests tool train cotangent.h README.md \
+    CHANGELOG.md CONTRIBUTING.md docs quickstart -type f \
     \( -name '*.[ch]' -o -name '*.cu' -o -name '*.md' -o -name '*.1' \) | sort >"$tmp/files"
 [ "$(wc -l <"$tmp/files")" -gt 100 ] || fail "only $(wc -l <"$tmp/files") files found"
 

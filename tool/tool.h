@@ -1,7 +1,7 @@
 /* tool.h - the command-line tool: its commands, and functions that they share.
  *
- * To add a command: a file of its own with its function, declared here; a row of the table in
- * main.c; a section of docs/cotangent.1. */
+ * To add a command: write a file with its function, and declare it here; add a row to the table in
+ * main.c, and a section to docs/cotangent.1. */
 #ifndef TOOL_TOOL_H
 #define TOOL_TOOL_H
 

@@ -37,7 +37,7 @@ typedef struct cti_patience {
     double best;    /* an epoch is better if it is below this by more than min_delta */
 } cti_patience;
 
-/* What shows the run while it goes on. */
+/* The output that shows the progress of the run. */
 typedef struct cti_shown {
     cti_progress progress;
     cti_csv csv;

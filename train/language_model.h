@@ -49,9 +49,9 @@ typedef struct ct_lm_options {
     double dropout;           /* [0, 1), in training: of the embedding and of each layer's output */
     double recurrent_dropout; /* [0, 1), as in recurrent.h */
     bool layer_norm;
-    ct_nonlinearity nonlinearity; /* of RNN */
+    ct_nonlinearity nonlinearity; /* only for RNN */
     ct_dialect dialect;           /* initial values as in this framework; 0: CT_DIALECT_TORCH */
-    uint64_t seed;                /* of initial values and dropout */
+    uint64_t seed;                /* the seed of initial values and dropout */
     ct_device device;
 } ct_lm_options;
 

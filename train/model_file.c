@@ -183,7 +183,7 @@ ct_status ct_lm_save(ct_lm *m, const char *path)
     return status;
 }
 
-/* ---- reading: what a file says of itself ---- */
+/* ---- reading: the description ---- */
 
 /* Raises CT_ERR_FORMAT: "PATH: what is wrong". Returns false. */
 static bool model_file_wrong(const char *path, const char *format, ...) CT_PRINTF(2, 3);

@@ -1,4 +1,4 @@
-/* progress.h - what a run shows while it goes on. (internal) */
+/* progress.h - the output of a run about its progress. (internal) */
 #ifndef COTANGENT_TRAIN_PROGRESS_H
 #define COTANGENT_TRAIN_PROGRESS_H
 

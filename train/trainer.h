@@ -161,7 +161,7 @@ typedef struct ct_trainer {
      * CT_ERR_FORMAT for a file that is not a checkpoint or lacks a part of one, and for a checkpoint
      * of other data, loaders, hyperparameters, model, optimiser options (the learning rate, groups
      * and schedule as configure_optimizers returns them) or version; the message names what differs.
-     * Nothing is changed then. To go on with another learning rate, call ct_optimizer_set_lr in a
+     * Nothing is changed then. To continue with another learning rate, call ct_optimizer_set_lr in a
      * callback: the checkpoint keeps that rate. */
     const char *resume;
 

@@ -1,13 +1,13 @@
-/* conv.h - convolutions, and the windows that they see.
+/* conv.h - convolutions, and the windows that they read.
  *
  * dtypes f32 and f64, the same for all operands (CT_ERR_DTYPE); all on one device (CT_ERR_DEVICE).
- * Images are (N, C, H, W): N images of C channels. Sequences are (N, C, L). The results belong to the
- * innermost scope. As in PyTorch, a convolution does not flip its filter.
+ * Images are (N, C, H, W): N images of C channels. Sequences are (N, C, L). The results belong to
+ * the innermost scope. As in PyTorch, a convolution does not flip its filter.
  *
- * Arrays of two in the options are for rows and columns, [0] and [1]. A [1] that is 0 is as [0]: { 3 } is
- * 3 x 3. For sequences only [0] counts. Raises CT_ERR_ARGUMENT for negative options, a kernel below 1,
- * and groups that do not divide the channels; CT_ERR_SHAPE for wrong ranks, for sizes that do not
- * fit each other, and for a kernel (dilated) that is larger than the padded input. */
+ * In options that are arrays of two, [0] is for rows and [1] for columns. If [1] is 0, it takes the
+ * value of [0]: { 3 } is 3 x 3. Sequences use only [0]. CT_ERR_ARGUMENT for negative options, a
+ * kernel below 1, and groups that do not divide the channels; CT_ERR_SHAPE for wrong ranks, for
+ * sizes that do not agree, and for a kernel (dilated) that is larger than the padded input. */
 #ifndef COTANGENT_AUTOGRAD_OPS_CONV_H
 #define COTANGENT_AUTOGRAD_OPS_CONV_H
 
@@ -17,17 +17,17 @@
 extern "C" {
 #endif
 
-/* A padding of 0 in [1] beside another one in [0]. */
+/* An explicit padding of 0: { 2, CT_NO_PADDING } pads rows only. */
 #define CT_NO_PADDING (-1)
 
 typedef struct ct_conv_options {
     int64_t stride[2];   /* 0: 1 */
     int64_t padding[2];  /* zeros on each side; CT_NO_PADDING: 0 */
-    int64_t dilation[2]; /* distance of the filter's elements; 0: 1 */
-    int64_t
-        output_padding[2]; /* only transposed: added to the size of the result, below the stride or
-                                  the dilation; CT_NO_PADDING: 0 */
-    int64_t groups;        /* of channels; 0: 1 */
+    int64_t dilation[2]; /* the distance between neighbouring elements of the filter; 0: 1 */
+    /* only for transposed convolutions: added to the size of the result; below the stride or the
+     * dilation; CT_NO_PADDING: 0 */
+    int64_t output_padding[2];
+    int64_t groups; /* the number of groups of channels; 0: 1 */
 } ct_conv_options;
 
 /* y[n,o,p,q] = bias[o] + sum over c,r,s of weight[o,c,r,s] x[n,c,p stride + r dilation - padding,...]
@@ -37,7 +37,7 @@ typedef struct ct_conv_options {
  * dx is the transposed convolution of dy, dweight a correlation of x with dy, dbias the sum of dy. */
 ct_tensor *ct_conv2d(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, ct_conv_options options);
 
-/* The same for x (N, in, L), weight (out, in / groups, k) -> (N, out, L'). */
+/* Like ct_conv2d, for sequences: x (N, in, L), weight (out, in / groups, k) -> (N, out, L'). */
 ct_tensor *ct_conv1d(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, ct_conv_options options);
 
 /* The transposed convolution, which is the derivative of ct_conv2d by x: for x (N, in, H, W), weight (in,
@@ -46,7 +46,8 @@ ct_tensor *ct_conv1d(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, ct_conv_o
 ct_tensor *ct_conv_transpose2d(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
                                ct_conv_options options);
 
-/* The same for x (N, in, L), weight (in, out / groups, k) -> (N, out, L'). */
+/* Like ct_conv_transpose2d, for sequences: x (N, in, L), weight (in, out / groups, k) -> (N, out,
+ * L'). */
 ct_tensor *ct_conv_transpose1d(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
                                ct_conv_options options);
 
@@ -61,8 +62,8 @@ typedef struct ct_window_options {
  * of window i. dx = the fold of d. */
 ct_tensor *ct_unfold(ct_tensor *x, ct_window_options options);
 
-/* Its transpose, PyTorch's functional fold: x (N, C kh kw, windows) -> (N, C, height, width). Elements
- * that fall on the same place are added. dx = the unfold of d. */
+/* The transpose of ct_unfold, PyTorch's functional fold: x (N, C kh kw, windows) -> (N, C, height,
+ * width). Elements of several windows for the same place are added. dx = the unfold of d. */
 ct_tensor *ct_fold(ct_tensor *x, int64_t height, int64_t width, ct_window_options options);
 
 #ifdef __cplusplus

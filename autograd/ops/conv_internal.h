@@ -1,4 +1,4 @@
-/* conv_internal.h - what convolutions, windows and pooling share. (internal) */
+/* conv_internal.h - functions that convolutions, windows and pooling share. (internal) */
 #ifndef COTANGENT_AUTOGRAD_OPS_CONV_INTERNAL_H
 #define COTANGENT_AUTOGRAD_OPS_CONV_INTERNAL_H
 
@@ -6,8 +6,9 @@
 
 /* The options of a window along both axes, as the user gave them. */
 typedef struct cti_window_options {
-    const int64_t *kernel, *stride, *padding, *dilation; /* of two each; dilation may be NULL: 1 */
-    int axes;                                            /* 1: [0] is for the columns */
+    /* arrays of two; dilation may be NULL: 1 */
+    const int64_t *kernel, *stride, *padding, *dilation;
+    int axes; /* the number of axes; if it is 1, [0] is for the columns */
 } cti_window_options;
 
 /* Fills kernel, stride, padding and dilation of c with their defaults applied; false with an error. */

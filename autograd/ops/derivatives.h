@@ -10,8 +10,8 @@
 
 #include <cotangent/autograd/ops/reduce.h>
 
-/* Zeros like d. They replace d * 0, which is NaN where d is not finite. NULL for NULL, which a
- * formula gets for a saved tensor that was modified since. */
+/* Zeros of d's shape. Used instead of d * 0, which is NaN where d is not finite. Returns NULL for
+ * NULL, which it gets if a saved tensor was modified. */
 static inline ct_tensor *zeros_of(ct_tensor *d)
 {
     return d ? ct_zeros(d->shape, d->dtype, d->device) : NULL;

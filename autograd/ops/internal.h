@@ -1,4 +1,4 @@
-/* internal.h - what the files of autograd/ops share. (internal)
+/* internal.h - functions that the files of autograd/ops share. (internal)
  *
  * Functions that nn/ uses too are in autograd/internal.h. */
 #ifndef COTANGENT_AUTOGRAD_OPS_INTERNAL_H

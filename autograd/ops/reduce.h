@@ -48,9 +48,9 @@ ct_tensor *ct_amax_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
 ct_tensor *ct_amin_axis(ct_tensor *x, int axis, bool keepdim);
 ct_tensor *ct_amin_axes(ct_tensor *x, int count, const int *axes, bool keepdim);
 
-/* The largest (smallest) element along one axis, and its position: *indices, if indices is not
- * NULL, receives what ct_argmax (ct_argmin) returns, or NULL after an error. dx = d at those
- * positions only. */
+/* The largest (smallest) element along one axis. *indices, if indices is not NULL, receives its
+ * position, as ct_argmax (ct_argmin) returns it, or NULL after an error. dx = d at those positions
+ * only. */
 ct_tensor *ct_max_axis(ct_tensor *x, int axis, bool keepdim, ct_tensor **indices);
 ct_tensor *ct_min_axis(ct_tensor *x, int axis, bool keepdim, ct_tensor **indices);
 

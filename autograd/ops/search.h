@@ -29,19 +29,18 @@ ct_tensor *ct_nonzero(ct_tensor *x);
  * NULL. No derivative. */
 ct_tensor *ct_unique(ct_tensor *x, ct_tensor **inverse, ct_tensor **counts);
 
-/* How often each number 0, 1, ... occurs in x (n), i32 or i64: (max + 1), or (minlength) if that is
- * more. With weights (n), f32 or f64, the sum of the weights of the elements with that number; the
- * result then has its dtype, and dweights = d gathered at x. weights may be NULL: the result is i64
- * and has no derivative. Raises CT_ERR_INDEX for a negative element, CT_ERR_ARGUMENT for a negative
- * minlength. */
+/* Counts the numbers 0, 1, ... in x (n), i32 or i64. The result has max + 1 elements, or minlength
+ * if that is more. With weights (n), f32 or f64, element i is the sum of the weights where x is i;
+ * the result then has their dtype, and dweights = d gathered at x. weights may be NULL; the result
+ * is then i64 and has no derivative. Raises CT_ERR_INDEX for a negative element, CT_ERR_ARGUMENT
+ * for a negative minlength. */
 ct_tensor *ct_bincount(ct_tensor *x, ct_tensor *weights, int64_t minlength);
 
-/* Where each of values would have to be inserted into sorted, which is in ascending order along its
- * last axis: the number of elements below it, or, with right, not above it. i64, of values' shape.
- * sorted has rank 1, or the shape of values except for the last size (CT_ERR_SHAPE). f32, f64, i32,
- * i64, the same dtype (CT_ERR_DTYPE). A NaN in values goes to the end; sorted
- * must have none. The order is not checked. No
- * derivative. */
+/* The positions at which values would have to be inserted into sorted, which is in ascending order
+ * along its last axis. Each is the number of elements that are below the value; with right, the
+ * number that are not above it. i64, of values' shape. sorted has rank 1, or the shape of values
+ * except for the last size (CT_ERR_SHAPE). f32, f64, i32, i64, the same dtype (CT_ERR_DTYPE). A NaN
+ * in values goes to the end; sorted must have none. The order is not checked. No derivative. */
 ct_tensor *ct_searchsorted(ct_tensor *sorted, ct_tensor *values, bool right);
 
 #ifdef __cplusplus

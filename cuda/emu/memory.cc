@@ -28,7 +28,7 @@ namespace
 {
 
 const size_t ARENA = size_t(16) << 30;
-const size_t PAGE = 256; /* of the table */
+const size_t PAGE = 256; /* the unit of the table, in bytes */
 const size_t REST = size_t(4) << 20, REST_COUNT = 512;
 const size_t LARGE = size_t(4) << 20, POISONED = size_t(256) << 10;
 

@@ -482,7 +482,7 @@ static ct_status conv_phases(conv_job *j)
 typedef struct conv_sums {
     const conv_job *j;
     int64_t units;         /* pieces of images, */
-    int64_t parts;         /* which are added up in so many sums (parts, w) */
+    int64_t parts;         /* the number of partial sums (parts, w), which are added at the end */
     int64_t slice, slices; /* channels of y at a time */
     int64_t ldy;
     char *sums;

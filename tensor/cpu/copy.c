@@ -121,7 +121,7 @@ _Static_assert(CONVERSIONS(CONVERSION_ONE) == CTI_DTYPE_COUNT * (CTI_DTYPE_COUNT
 
 /* ---- copies ---- */
 
-/* The same dtype: n elements of size bytes. */
+/* Copies n elements of `size` bytes within one dtype. */
 static void copy_same(int64_t n, char *d, int64_t ds, const char *s, int64_t ss, size_t size)
 {
     if (ds == (int64_t)size && ss == ds)

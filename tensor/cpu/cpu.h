@@ -1,4 +1,4 @@
-/* cpu.h - what the files of the CPU's kernels share. (internal)
+/* cpu.h - declarations that the files of the CPU's kernels share. (internal)
  *
  * A kernel of the table (cti_cpu_NAME, one file for each family, with the file names of cuda/)
  * checks its data, cuts its work into pieces by shape alone, and gives each piece to a loop. The
@@ -25,11 +25,11 @@
 typedef void (*cti_loop)(int64_t n, void *out, int64_t so, const void *a, int64_t sa, const void *b,
                          int64_t sb, const void *c, int64_t sc, const double *param);
 
-#define CTI_CONV_ROWS 6 /* channels of a convolution at a time, at most */
+#define CTI_CONV_ROWS 6 /* the most channels of a convolution at a time */
 
-#define LOSS_ROWS 64   /* of class scores at a time, at most */
-#define ROW_COLUMNS 64 /* of a reduction at a time, at most */
-#define SHORT_ROW 128  /* of a row that stands beside others in vectors, at most */
+#define LOSS_ROWS 64   /* the most rows of class scores at a time */
+#define ROW_COLUMNS 64 /* the most columns of a reduction at a time */
+#define SHORT_ROW 128  /* the most scores of a row that shares vectors with other rows */
 
 /* Loops over rows of one dtype. */
 typedef struct cti_row_loops {
@@ -40,9 +40,9 @@ typedef struct cti_row_loops {
     void (*sum_each)(int64_t rows, int64_t n, const void *in, void *out);
     double (*sum_squares)(int64_t n, const void *in);
     void (*softmax)(bool logarithm, int64_t n, const void *in, void *out);
-    /* of each row the greatest element and the log of the sum of exp(x - most) */
+    /* for each row, the greatest element and the log of the sum of exp(x - most) */
     void (*log_sum_exp)(int64_t rows, int64_t n, const void *in, void *most, void *log_sum);
-    /* of rows up to LOSS_ROWS; target -1: ignored. See loops_loss.h. */
+    /* for at most LOSS_ROWS rows; a target of -1 is ignored. See loops_loss.h. */
     void (*cross_entropy)(int64_t rows, int64_t n, const void *in, const int64_t *target,
                           double smoothing, void *loss, void *most, void *lse);
     void (*cross_entropy_backward)(int64_t rows, int64_t n, const void *in, const int64_t *target,
@@ -134,7 +134,7 @@ enum {
 
 typedef struct cti_cpu_path {
     const char *name;
-    int vector_bytes; /* of a vector register that its loops use */
+    int vector_bytes; /* the bytes of a vector register that its loops use */
     cti_loop f32[CTI_EW_COUNT], f64[CTI_EW_COUNT], i32[CTI_EW_COUNT], i64[CTI_EW_COUNT];
     cti_loop b8[CTI_EW_COUNT]; /* bool; where also moves 2-byte elements by w16 */
     cti_loop where16;
@@ -263,10 +263,10 @@ void cti_small_gemm_run(const cti_small_gemm *g, const void *a, const void *b, v
  *     k % chunk |    6     |    7     |  8  |
  *               +----------+----------+-----+
  *
- * width is four vector registers: with rows of C those fill the registers of a kernel. In a panel
- * the rows of B are adjacent, so rows that were a power of two apart no longer share their place in
- * the caches. last is what is left of n, or more: padding of zeros makes it whole vectors. Where
- * nothing is compiled there is one chunk and one panel: B as it is. */
+ * width is that of four vector registers: with several rows of C they fill the registers of a
+ * kernel. The rows of a panel are adjacent, so they do not fall into the same sets of the caches, as
+ * rows do that are a power of two apart. last is the rest of n, or the rest padded with zeros to
+ * whole vectors. If no kernel can be compiled, there is one chunk and one panel: B itself. */
 typedef struct cti_packed {
     ct_dtype dtype;
     int64_t k, n;

@@ -86,11 +86,11 @@ static struct {
     } kept[CODE_KERNELS];
 } code = { .once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* It compiles for what the processor has, which must not be more than the code path in use.
- *
- * LIBXSMM puts OMP_PROC_BIND into the environment, as a string of its own. It is removed: it would
- * pin the threads of other libraries and of child processes, and where a plug-in contains this
- * library, the string would be gone when the plug-in is unloaded. */
+/* LIBXSMM compiles for the instructions of the processor, which may exceed those of the code path
+ * in use, so it is limited to these. It puts OMP_PROC_BIND into the environment, as a string in its
+ * own memory. The variable is removed, because it would pin the threads of other libraries and of
+ * child processes, and because the string would be gone when a plug-in that contains this library
+ * is unloaded. */
 static void code_start(void)
 {
     bool bound = getenv("OMP_PROC_BIND") != NULL;

@@ -1,8 +1,8 @@
-/* cases.h - small programs for the emulated GPU, wrong and right, and what is to be found in each.
- * (internal)
+/* cases.h - small programs for the emulated GPU, some with faults and some without, and the
+ * expected reports. (internal)
  *
- * Every case runs with several seeds, in two programs: tests/test_emulator has its kernels built
- * plainly, tests/test_checker has them instrumented. */
+ * Every case runs with several seeds, in two programs: the kernels of tests/test_emulator are
+ * compiled plainly, those of tests/test_checker with instrumentation. */
 #ifndef COTANGENT_CUDA_EMU_CASES_H
 #define COTANGENT_CUDA_EMU_CASES_H
 
@@ -21,7 +21,7 @@ typedef enum emu_finding {
 typedef struct emu_case {
     const char *name;
     emu_finding plain, checked; /* how it shows in either program */
-    const char *report;         /* what the report of a finding begins with */
+    const char *report;         /* the beginning of the expected report */
     bool (*run)(void);          /* whether its results were right */
 } emu_case;
 

@@ -1,4 +1,4 @@
-/* fixture.h - what the cases share: a stream, buffers, results. (internal) */
+/* fixture.h - functions that the cases share: a stream, buffers, results. (internal) */
 #ifndef COTANGENT_CUDA_EMU_CASES_FIXTURE_H
 #define COTANGENT_CUDA_EMU_CASES_FIXTURE_H
 
@@ -54,7 +54,7 @@ struct bench {
         return p;
     }
 
-    /* what is there once all is done; empty after an error */
+    /* the results, after all work is done; empty after an error */
     template <typename T> std::vector<T> read(const T *p, size_t n)
     {
         std::vector<T> host(n);

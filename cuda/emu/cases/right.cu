@@ -28,7 +28,7 @@ static __device__ float sum_of_block(float value)
     value = lane < blockDim.x / 32 ? part[lane] : 0.0f;
     value = sum_of_warp(value);
     __syncthreads();
-    return value; /* of thread 0 */
+    return value; /* for thread 0: the sum of the block */
 }
 
 static __global__ void __launch_bounds__(256) sums(int n, const float *x, float *out)
@@ -549,7 +549,7 @@ static bool products()
     return true;
 }
 
-/* Precisions, and what is not read: C where beta is 0, anything where k is 0. */
+/* Precisions, and operands that are not read: C where beta is 0, A and B where k is 0. */
 static bool kinds_of_products()
 {
     bench b;

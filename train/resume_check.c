@@ -92,6 +92,10 @@ static bool describe_trainer(cti_buffer *b, const cti_run *r)
     cti_buffer_print(cti_entries_add(&e, "perplexity"), "%s", kinds[r->perplexity]);
     cti_buffer_print(cti_entries_add(&e, "schedule_interval"),
                      t->schedule_interval == CT_INTERVAL_STEP ? "step" : "epoch");
+    for (int i = 0; i < r->metric_count; i++)
+        cti_buffer_print(cti_entries_add(&e, "metric %d", i + 1), "%s", t->metrics[i]->name);
+    if (t->monitor)
+        cti_buffer_print(cti_entries_add(&e, "monitor"), "%s", t->monitor);
     return describe_entries(b, "trainer", &e);
 }
 

@@ -196,6 +196,7 @@ static void trainer_training_step(cti_run *r, ct_batch *batch, double *value, do
 
     trainer_move_batch(r, batch);
     loss = trainer_loss(r, r->model->training_step, &s, when.s, later ? NULL : value);
+    cti_metrics_add(r, &r->epoch.metrics, &s);
     there = trainer_update(r, loss, when.s);
     trainer_carry(&r->state, next, batch->continues);
     if (later)
@@ -293,6 +294,7 @@ static void trainer_show_step(cti_run *r, double loss, double norm)
     }
     if (r->shown.progress.live) {
         trainer_sum_up(r, &so_far);
+        so_far.metric_count = 0; /* they are read at the end of the epoch */
         cti_progress_step(&r->shown.progress, trainer_epochs_done(r), &so_far, &r->history);
     }
 }
@@ -338,6 +340,7 @@ static void trainer_train_epoch(cti_run *r)
 {
     if (!r->epoch.underway) {
         r->epoch.tally = (cti_tally){ 0 };
+        cti_metrics_drop(&r->epoch.metrics);
         r->epoch.seconds = r->epoch.timed_tokens = 0;
         ct_loader_begin(r->train);
         r->epoch.underway = ct_ok();
@@ -351,6 +354,7 @@ static void trainer_train_epoch(cti_run *r)
 typedef struct trainer_validation {
     cti_tally tally;
     cti_deferred later;
+    cti_metric_sums metrics;
     ct_state *state;
 } trainer_validation;
 
@@ -369,6 +373,7 @@ static void validation_run_step(cti_run *r, trainer_validation *v, ct_batch *bat
 
     trainer_move_batch(r, batch);
     loss = trainer_loss(r, step, &s, when.s, later ? NULL : &value);
+    cti_metrics_add(r, &v->metrics, &s);
     trainer_carry(&v->state, next, batch->continues);
     if (later)
         cti_deferred_add(&v->later, loss, NULL, s.count);
@@ -405,6 +410,9 @@ static void trainer_validate(cti_run *r)
             ;
     ct_state_free(v.state);
     cti_deferred_drop(&v.later);
+    if (!r->stopped)
+        cti_metrics_read(r, &v.metrics, r->result.validation_metrics);
+    cti_metrics_drop(&v.metrics);
     if (r->stopped || !ct_ok()) {
         *g = before;
         ct_loader_seek(r->val, r->val_cursor);
@@ -418,25 +426,30 @@ static void trainer_validate(cti_run *r)
 
 /* ---- after an epoch ---- */
 
-/* Compares the epoch's loss with the best one, and writes the best checkpoint if it is lower. */
+/* Compares the epoch's monitored value with the best one, and writes the best checkpoint if it is
+ * better. */
 static void trainer_compare(cti_run *r)
 {
-    double loss = r->val ? r->result.validation_loss : r->result.loss;
-    bool best = !(loss >= r->result.best_loss); /* true for the first epoch: the best is NaN */
+    double value;
+    bool best;
 
+    if (!cti_monitor_value(r, &value))
+        return;
+    best = cti_monitor_better(&r->monitor, value, r->result.best_value, 0);
     if (best) {
-        r->result.best_loss = loss;
+        r->result.best_value = value;
+        r->result.best_loss = r->val ? r->result.validation_loss : r->result.loss;
         r->result.best_perplexity = r->val ? r->result.validation_perplexity : r->result.perplexity;
         r->result.best_epoch = r->result.epochs;
     }
-    if (!(loss >= r->patience.best - r->trainer->min_delta)) {
-        r->patience.best = loss;
+    if (cti_monitor_better(&r->monitor, value, r->patience.best, r->trainer->min_delta)) {
+        r->patience.best = value;
         r->patience.epochs = 0;
     } else {
         r->patience.epochs++;
     }
     if (r->optimizer->schedule) {
-        ct_schedule_observe(r->optimizer->schedule, loss);
+        ct_schedule_observe(r->optimizer->schedule, value);
         if (r->trainer->schedule_interval == CT_INTERVAL_EPOCH)
             ct_schedule_step(r->optimizer->schedule);
     }
@@ -473,6 +486,7 @@ static void trainer_finish_epoch(cti_run *r)
 {
     r->result.epochs++;
     trainer_sum_up(r, &r->result);
+    cti_metrics_read(r, &r->epoch.metrics, r->result.metrics);
     r->epoch.underway = false;
     trainer_record_epoch(r);
     for (int i = 0; i < r->trainer->callback_count && ct_ok(); i++) {
@@ -536,7 +550,8 @@ static bool trainer_begin(cti_run *r)
         ct_raise(CT_ERR_ARGUMENT, me, "configure_optimizers returned NULL");
     ct_params_zero_grad(r->model->params);
     r->val_cursor = ct_loader_tell(r->val);
-    if (!ct_ok() || ((t->checkpoint || t->best || resumed) && !cti_run_describe(r)))
+    if (!ct_ok() || !cti_monitor_fits(r) ||
+        ((t->checkpoint || t->best || resumed) && !cti_run_describe(r)))
         return false;
     if ((resumed && cti_checkpoint_read(r, t->resume) != CT_OK) ||
         cti_csv_open(&r->shown.csv, t->csv, &r->history, resumed) != CT_OK ||
@@ -579,6 +594,7 @@ static void trainer_end(cti_run *r)
     cti_run_forget_description(r);
     cti_history_free(&r->history);
     cti_deferred_drop(&r->epoch.deferred);
+    cti_metrics_drop(&r->epoch.metrics);
     ct_state_free(r->state);
     ct_optimizer_free(r->optimizer);
 }
@@ -604,11 +620,12 @@ ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *tr
                                 .lr = NAN,
                                 .tokens_per_second = NAN,
                                 .seconds = NAN,
+                                .best_value = NAN,
                                 .best_loss = NAN,
                                 .best_perplexity = NAN };
     if (ct_ok() && trainer_check(trainer, model, train) == CT_OK) {
         r.perplexity = trainer_perplexity_kind(trainer, train);
-        if (trainer_begin(&r))
+        if (cti_monitor_begin(&r) && trainer_begin(&r))
             trainer_run(&r);
         trainer_end(&r);
     }

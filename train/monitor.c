@@ -1,0 +1,227 @@
+/* monitor.c - the metrics of a run, and the value by which its epochs are compared. The sums of metrics
+ * stay on the model's device until the end of an epoch, so that a step does not wait for it. */
+#include "tensor/internal.h"
+
+#include "optim/internal.h"
+#include "tensor/text.h"
+#include "train/internal.h"
+
+#include <cotangent/autograd/ops/copy.h>
+#include <cotangent/autograd/ops/elementwise.h>
+
+#include <math.h>
+#include <string.h>
+
+static const char *const me = "ct_fit";
+
+/* ---- checks ---- */
+
+/* Whether columns can have this name: it is not that of another column. */
+static bool monitor_name_is_new(const cti_run *r, const char *name)
+{
+    static const char *const taken[] = { "loss", "perplexity", "bits" };
+
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        if (strcmp(name, taken[i]) == 0)
+            return false;
+    for (int i = 0; i < r->metric_count; i++)
+        if (strcmp(name, r->history.metric[i]) == 0)
+            return false;
+    return true;
+}
+
+static bool monitor_check_metric(const cti_run *r, const ct_metric *m)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+    const char *name = m->name ? m->name : "";
+
+    if (!*name || name[strspn(name, allowed)] || strlen(name) > 64)
+        ct_raise(CT_ERR_ARGUMENT, me,
+                 "the metric %s: its name must have 1 to 64 letters, digits or '_'",
+                 cti_quote(name).s);
+    else if (!monitor_name_is_new(r, name))
+        ct_raise(CT_ERR_ARGUMENT, me, "the metric %s: another value has this name", name);
+    else if (m->sums < 1 || m->sums > CT_METRIC_SUMS)
+        ct_raise(CT_ERR_ARGUMENT, me, "the metric %s: sums is %d; it must be in 1..%d", name,
+                 m->sums, CT_METRIC_SUMS);
+    else if (!m->update || !m->value)
+        ct_raise(CT_ERR_ARGUMENT, me, "the metric %s: %s is NULL", name,
+                 m->update ? "value" : "update");
+    else
+        return true;
+    return false;
+}
+
+/* Whether epochs can be compared by this column. */
+static bool monitor_column_compares(int column)
+{
+    return (column >= CTI_LOSS && column <= CTI_VAL_BITS) || column >= CTI_METRIC;
+}
+
+static bool monitor_find(cti_run *r, const char *name)
+{
+    for (int i = 0; i < cti_history_columns(&r->history); i++) {
+        const int column = cti_history_column_at(&r->history, i);
+
+        if (!monitor_column_compares(column) ||
+            strcmp(cti_history_column_name(&r->history, column).s, name) != 0)
+            continue;
+        if (strncmp(name, "val_", 4) == 0 && !r->val) {
+            ct_raise(CT_ERR_ARGUMENT, me, "monitor is %s, but there is no loader for validation",
+                     name);
+            return false;
+        }
+        r->monitor.column = column;
+        r->monitor.maximize =
+            column >= CTI_METRIC && r->trainer->metrics[(column - CTI_METRIC) / 2]->maximize;
+        return true;
+    }
+    ct_raise(CT_ERR_ARGUMENT, me,
+             "monitor is %s; it must be train_ or val_ with loss, perplexity, bits or a metric",
+             cti_quote(name).s);
+    return false;
+}
+
+bool cti_monitor_begin(cti_run *r)
+{
+    const ct_metric *const *m = r->trainer->metrics;
+
+    for (; m && *m; m++) {
+        if (r->metric_count == CT_METRICS) {
+            ct_raise(CT_ERR_ARGUMENT, me, "there are more than %d metrics", CT_METRICS);
+            return false;
+        }
+        if (!monitor_check_metric(r, *m))
+            return false;
+        r->history.metric[r->metric_count] = r->result.metric_names[r->metric_count] = (*m)->name;
+        r->history.metrics = r->result.metric_count = ++r->metric_count;
+    }
+    for (int i = 0; i < CT_METRICS; i++)
+        r->result.metrics[i] = r->result.validation_metrics[i] = NAN;
+    return monitor_find(r, r->trainer->monitor ? r->trainer->monitor
+                           : r->val            ? "val_loss"
+                                               : "train_loss");
+}
+
+bool cti_monitor_fits(const cti_run *r)
+{
+    const ct_schedule *s = r->optimizer->schedule;
+
+    if (!s || cti_schedule_plateau_fits(s, r->monitor.maximize))
+        return true;
+    ct_raise(CT_ERR_ARGUMENT, me,
+             "the plateau schedule's maximize is %s, but larger values of the monitored %s are %s",
+             r->monitor.maximize ? "false" : "true",
+             cti_history_column_name(&r->history, r->monitor.column).s,
+             r->monitor.maximize ? "better" : "worse");
+    return false;
+}
+
+/* ---- comparing ---- */
+
+bool cti_monitor_value(const cti_run *r, double *value)
+{
+    *value = r->history.row[r->history.count - 1][r->monitor.column];
+    if (isfinite(*value))
+        return true;
+    ct_raise(CT_ERR_NUMERIC, me, "the monitored %s is %g in epoch %lld",
+             cti_history_column_name(&r->history, r->monitor.column).s,
+             isnan(*value) ? NAN : *value, (long long)r->result.epochs);
+    return false;
+}
+
+bool cti_monitor_better(const cti_monitor *m, double a, double b, double delta)
+{
+    return m->maximize ? !(a <= b + delta) : !(a >= b - delta);
+}
+
+double ct_fit_value(const ct_fit_result *r, const char *name)
+{
+    cti_history h = { 0 };
+    double value = NAN;
+
+    if (!r || !name || r->metric_count < 0 || r->metric_count > CT_METRICS)
+        return NAN;
+    h.metrics = r->metric_count;
+    memcpy(h.metric, r->metric_names, sizeof h.metric);
+    if (!cti_history_add(&h, r))
+        return NAN;
+    for (int i = 0; i < cti_history_columns(&h); i++) {
+        const int column = cti_history_column_at(&h, i);
+
+        if (strcmp(cti_history_column_name(&h, column).s, name) == 0)
+            value = h.row[0][column];
+    }
+    cti_history_free(&h);
+    return value;
+}
+
+/* ---- sums ---- */
+
+/* Whether t is what update of m must return; false with an error. */
+static bool metric_check_sums(const ct_metric *m, const ct_tensor *t, ct_device device)
+{
+    if (!t && ct_ok())
+        ct_raise(CT_ERR_ARGUMENT, me,
+                 "the metric %s: update returned NULL without raising an error", m->name);
+    if (!ct_ok() || !cti_usable_as(me, "the result of a metric's update", t))
+        return false;
+    if (t->dtype == CT_F64 && t->shape.rank == 1 && t->shape.dim[0] == m->sums &&
+        t->device == device)
+        return true;
+    ct_raise(CT_ERR_SHAPE, me,
+             "the metric %s: update returned %s; it must be f64[%d] on the model's device", m->name,
+             cti_describe(t).s, m->sums);
+    return false;
+}
+
+static void metric_add(const cti_run *r, const ct_metric *m, ct_tensor **sums, const ct_step *step)
+{
+    ct_tensor *t = m->update(m->self, step->prediction, step->target);
+
+    if (!metric_check_sums(m, t, ct_params_device(r->model->params)))
+        return;
+    if (*sums)
+        ct_copy_into(*sums, ct_add(*sums, t));
+    else
+        *sums = ct_keep(ct_clone(t));
+}
+
+void cti_metrics_add(const cti_run *r, cti_metric_sums *sums, const ct_step *step)
+{
+    ct_scope s;
+
+    if (!r->metric_count || !ct_ok())
+        return;
+    if (!step->prediction || !step->target) {
+        ct_raise(CT_ERR_ARGUMENT, me,
+                 "the model's step did not set %s, which the metrics of the trainer need",
+                 step->prediction ? "target" : "prediction");
+        return;
+    }
+    s = cti_scope_push();
+    for (int i = 0; i < r->metric_count && ct_ok(); i++)
+        metric_add(r, r->trainer->metrics[i], &sums->of[i], step);
+    cti_scope_pop(s);
+}
+
+void cti_metrics_read(const cti_run *r, const cti_metric_sums *sums, double *values)
+{
+    for (int i = 0; i < r->metric_count && ct_ok(); i++) {
+        const ct_metric *m = r->trainer->metrics[i];
+        double numbers[CT_METRIC_SUMS] = { 0 };
+
+        values[i] = NAN;
+        if (sums->of[i] &&
+            ct_to_host(sums->of[i], numbers, (size_t)m->sums * sizeof *numbers) == CT_OK)
+            values[i] = m->value(m->self, numbers);
+    }
+}
+
+void cti_metrics_drop(cti_metric_sums *sums)
+{
+    for (int i = 0; i < CT_METRICS; i++) {
+        ct_free(sums->of[i]);
+        sums->of[i] = NULL;
+    }
+}

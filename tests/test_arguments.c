@@ -142,6 +142,7 @@ static const legal_null legal_nulls[] = {
     { "ct_loader_tokens", "l" },
     { "ct_loader_continues", "l" },
     { "ct_loader_tell", "l" },
+    { "ct_evaluate", "metrics loss values" },
     { "ct_fit", "val result" },
     { "ct_fit_value", "result name" },
     { "ct_lm_cell_from_name", "name" },
@@ -317,6 +318,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define MEMORY (void *)memory
 #define TEXT "none/x"
 #define NAMES (const char *const[]){ "x", "y" }
+#define METRICS (const ct_metric *[]){ NULL }
 #define MODULES (ct_module *[]){ module, module }
 #define A_BATCH &(ct_batch){ 0 }
 #define A_CAPTURE capture

@@ -447,6 +447,71 @@ START_TEST(resumed_metrics)
 }
 END_TEST
 
+/* ---- ct_evaluate ---- */
+
+typedef struct evaluated {
+    ct_params *params;
+    bool fails;
+    int calls;
+} evaluated;
+
+/* Losses 0, 1, 2, 3 of 4, 4, 4, 2 rows; the score is ten times that. */
+static ct_tensor *evaluated_step(void *self, ct_step *s)
+{
+    evaluated *m = self;
+    ct_tensor *w = ct_param_value(ct_params_get(m->params, "w"));
+    double x = m->calls++;
+
+    ck_assert(!ct_grad_enabled() && !ct_params_is_training(m->params));
+    ck_assert(!s->state && !s->next && s->count == (double)s->batch->tokens);
+    s->target = s->batch->y;
+    s->prediction = ct_add_scalar(s->target, 10 * x);
+    return ct_mul_scalar(ct_sum(w), m->fails && x == 2 ? NAN : x);
+}
+
+START_TEST(evaluates)
+{
+    const ct_metric *const metrics[] = { &cost, &score, NULL };
+    const double mean = (1 * 4 + 2 * 4 + 3 * 2) / 14.0;
+    ct_scope s = ct_scope_begin();
+    ct_tensor *x = ct_zeros(CT_SHAPE(14, 2), CT_F32, CT_CPU);
+    ct_loader *l = ct_loader_tensors_new(x, x, (ct_loader_tensors_options){ .batch_size = 4 });
+    evaluated m = { .params = ct_params_new((ct_params_options){ .device = DEVICE }) };
+    ct_model model = { .self = &m, .params = m.params, .validation_step = evaluated_step };
+    double loss = 0, values[2] = { 0 };
+
+    ct_params_add(m.params, "w", CT_SHAPE(1), ct_init_constant(1));
+    ct_trainer_stop(); /* is for ct_fit */
+    for (int i = 0; i < 2; i++) {
+        m.calls = 0;
+        ck_assert(ct_evaluate(&model, l, metrics, &loss, values) == CT_OK);
+        expect_close("loss", loss, mean, 1e-15);
+        expect_close("cost", values[0], -10 * mean, 1e-14);
+        expect_close("score", values[1], 10 * mean, 1e-14);
+        model.training_step = evaluated_step;
+        model.validation_step = NULL;
+    }
+    m.calls = 0;
+    ck_assert(ct_evaluate(&model, l, NULL, NULL, NULL) == CT_OK && m.calls == 4);
+    ck_assert(ct_params_is_training(m.params) && ct_grad_enabled());
+
+    m.calls = 0;
+    m.fails = true;
+    ck_assert(ct_evaluate(&model, l, metrics, &loss, values) == CT_ERR_NUMERIC);
+    ck_assert(isnan(loss) && isnan(values[0]) && isnan(values[1]));
+    ck_assert(ct_scope_end(s) == CT_ERR_NUMERIC);
+    expect_error(CT_ERR_NUMERIC, "ct_evaluate", "validation loss is nan in batch 3");
+    ck_assert(ct_evaluate(&model, l, (const ct_metric *[]){ &score, &score, NULL }, NULL, NULL) ==
+              CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_evaluate", "metric score");
+    model.training_step = NULL;
+    ck_assert(ct_evaluate(&model, l, NULL, NULL, NULL) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_evaluate", "validation_step is NULL");
+    ct_loader_free(l);
+    ct_params_free(m.params);
+}
+END_TEST
+
 /* ---- errors ---- */
 
 static ct_tensor *null_update(const void *self, ct_tensor *prediction, ct_tensor *target)
@@ -542,5 +607,6 @@ void train_metrics_cases(Suite *suite)
     tcase_add_test(tc, plateau);
     tcase_add_test(tc, shown_metrics);
     tcase_add_loop_test(tc, resumed_metrics, 0, 4);
+    tcase_add_test(tc, evaluates);
     tcase_add_test(tc, bad_metrics);
 }

@@ -57,6 +57,7 @@ typedef struct cti_shown {
 } cti_shown;
 
 typedef struct cti_run {
+    const char *function; /* for messages: "ct_fit" */
     const ct_trainer *trainer;
     const ct_model *model;
     ct_loader *train, *val;   /* val may be NULL */

@@ -12,8 +12,6 @@
 #include <math.h>
 #include <string.h>
 
-static const char *const me = "ct_fit";
-
 /* ---- checks ---- */
 
 /* Whether columns can have this name: it is not that of another column. */
@@ -36,16 +34,16 @@ static bool monitor_check_metric(const cti_run *r, const ct_metric *m)
     const char *name = m->name ? m->name : "";
 
     if (!*name || name[strspn(name, allowed)] || strlen(name) > 64)
-        ct_raise(CT_ERR_ARGUMENT, me,
+        ct_raise(CT_ERR_ARGUMENT, r->function,
                  "the metric %s: its name must have 1 to 64 letters, digits or '_'",
                  cti_quote(name).s);
     else if (!monitor_name_is_new(r, name))
-        ct_raise(CT_ERR_ARGUMENT, me, "the metric %s: another value has this name", name);
+        ct_raise(CT_ERR_ARGUMENT, r->function, "the metric %s: another value has this name", name);
     else if (m->sums < 1 || m->sums > CT_METRIC_SUMS)
-        ct_raise(CT_ERR_ARGUMENT, me, "the metric %s: sums is %d; it must be in 1..%d", name,
-                 m->sums, CT_METRIC_SUMS);
+        ct_raise(CT_ERR_ARGUMENT, r->function, "the metric %s: sums is %d; it must be in 1..%d",
+                 name, m->sums, CT_METRIC_SUMS);
     else if (!m->update || !m->value)
-        ct_raise(CT_ERR_ARGUMENT, me, "the metric %s: %s is NULL", name,
+        ct_raise(CT_ERR_ARGUMENT, r->function, "the metric %s: %s is NULL", name,
                  m->update ? "value" : "update");
     else
         return true;
@@ -67,8 +65,8 @@ static bool monitor_find(cti_run *r, const char *name)
             strcmp(cti_history_column_name(&r->history, column).s, name) != 0)
             continue;
         if (strncmp(name, "val_", 4) == 0 && !r->val) {
-            ct_raise(CT_ERR_ARGUMENT, me, "monitor is %s, but there is no loader for validation",
-                     name);
+            ct_raise(CT_ERR_ARGUMENT, r->function,
+                     "monitor is %s, but there is no loader for validation", name);
             return false;
         }
         r->monitor.column = column;
@@ -76,7 +74,7 @@ static bool monitor_find(cti_run *r, const char *name)
             column >= CTI_METRIC && r->trainer->metrics[(column - CTI_METRIC) / 2]->maximize;
         return true;
     }
-    ct_raise(CT_ERR_ARGUMENT, me,
+    ct_raise(CT_ERR_ARGUMENT, r->function,
              "monitor is %s; it must be train_ or val_ with loss, perplexity, bits or a metric",
              cti_quote(name).s);
     return false;
@@ -86,9 +84,11 @@ bool cti_monitor_begin(cti_run *r)
 {
     const ct_metric *const *m = r->trainer->metrics;
 
+    for (int i = 0; i < CT_METRICS; i++)
+        r->result.metrics[i] = r->result.validation_metrics[i] = NAN;
     for (; m && *m; m++) {
         if (r->metric_count == CT_METRICS) {
-            ct_raise(CT_ERR_ARGUMENT, me, "there are more than %d metrics", CT_METRICS);
+            ct_raise(CT_ERR_ARGUMENT, r->function, "there are more than %d metrics", CT_METRICS);
             return false;
         }
         if (!monitor_check_metric(r, *m))
@@ -96,8 +96,6 @@ bool cti_monitor_begin(cti_run *r)
         r->history.metric[r->metric_count] = r->result.metric_names[r->metric_count] = (*m)->name;
         r->history.metrics = r->result.metric_count = ++r->metric_count;
     }
-    for (int i = 0; i < CT_METRICS; i++)
-        r->result.metrics[i] = r->result.validation_metrics[i] = NAN;
     return monitor_find(r, r->trainer->monitor ? r->trainer->monitor
                            : r->val            ? "val_loss"
                                                : "train_loss");
@@ -109,7 +107,7 @@ bool cti_monitor_fits(const cti_run *r)
 
     if (!s || cti_schedule_plateau_fits(s, r->monitor.maximize))
         return true;
-    ct_raise(CT_ERR_ARGUMENT, me,
+    ct_raise(CT_ERR_ARGUMENT, r->function,
              "the plateau schedule's maximize is %s, but larger values of the monitored %s are %s",
              r->monitor.maximize ? "false" : "true",
              cti_history_column_name(&r->history, r->monitor.column).s,
@@ -124,7 +122,7 @@ bool cti_monitor_value(const cti_run *r, double *value)
     *value = r->history.row[r->history.count - 1][r->monitor.column];
     if (isfinite(*value))
         return true;
-    ct_raise(CT_ERR_NUMERIC, me, "the monitored %s is %g in epoch %lld",
+    ct_raise(CT_ERR_NUMERIC, r->function, "the monitored %s is %g in epoch %lld",
              cti_history_column_name(&r->history, r->monitor.column).s,
              isnan(*value) ? NAN : *value, (long long)r->result.epochs);
     return false;
@@ -159,17 +157,17 @@ double ct_fit_value(const ct_fit_result *r, const char *name)
 /* ---- sums ---- */
 
 /* Whether t is what update of m must return; false with an error. */
-static bool metric_check_sums(const ct_metric *m, const ct_tensor *t, ct_device device)
+static bool metric_check_sums(const cti_run *r, const ct_metric *m, const ct_tensor *t)
 {
     if (!t && ct_ok())
-        ct_raise(CT_ERR_ARGUMENT, me,
+        ct_raise(CT_ERR_ARGUMENT, r->function,
                  "the metric %s: update returned NULL without raising an error", m->name);
-    if (!ct_ok() || !cti_usable_as(me, "the result of a metric's update", t))
+    if (!ct_ok() || !cti_usable_as(r->function, "the result of a metric's update", t))
         return false;
     if (t->dtype == CT_F64 && t->shape.rank == 1 && t->shape.dim[0] == m->sums &&
-        t->device == device)
+        t->device == ct_params_device(r->model->params))
         return true;
-    ct_raise(CT_ERR_SHAPE, me,
+    ct_raise(CT_ERR_SHAPE, r->function,
              "the metric %s: update returned %s; it must be f64[%d] on the model's device", m->name,
              cti_describe(t).s, m->sums);
     return false;
@@ -179,7 +177,7 @@ static void metric_add(const cti_run *r, const ct_metric *m, ct_tensor **sums, c
 {
     ct_tensor *t = m->update(m->self, step->prediction, step->target);
 
-    if (!metric_check_sums(m, t, ct_params_device(r->model->params)))
+    if (!metric_check_sums(r, m, t))
         return;
     if (*sums)
         ct_copy_into(*sums, ct_add(*sums, t));
@@ -194,7 +192,7 @@ void cti_metrics_add(const cti_run *r, cti_metric_sums *sums, const ct_step *ste
     if (!r->metric_count || !ct_ok())
         return;
     if (!step->prediction || !step->target) {
-        ct_raise(CT_ERR_ARGUMENT, me,
+        ct_raise(CT_ERR_ARGUMENT, r->function,
                  "the model's step did not set %s, which the metrics of the trainer need",
                  step->prediction ? "target" : "prediction");
         return;

@@ -60,9 +60,13 @@ typedef struct trainer_when {
 static trainer_when trainer_moment(const cti_run *r, double batch, int64_t step)
 {
     trainer_when m;
-    int n =
-        snprintf(m.s, sizeof m.s, "epoch %lld, batch %.0f", (long long)r->result.epochs + 1, batch);
+    int n;
 
+    if (!r->train) /* ct_evaluate */
+        n = snprintf(m.s, sizeof m.s, "batch %.0f", batch);
+    else
+        n = snprintf(m.s, sizeof m.s, "epoch %lld, batch %.0f", (long long)r->result.epochs + 1,
+                     batch);
     if (step)
         snprintf(m.s + n, sizeof m.s - (size_t)n, " (step %lld)", (long long)step);
     return m;
@@ -86,8 +90,8 @@ static void trainer_raise_loss(const cti_run *r, bool training, const ct_batch *
         o = cti_find_nonfinite_input("y", batch->y);
     if (!o.s[0] && batch)
         o = cti_find_nonfinite_forward();
-    ct_raise(CT_ERR_NUMERIC, me, "the %s loss is %g in %s%s", training ? "training" : "validation",
-             isnan(loss) ? NAN : loss, when, o.s);
+    ct_raise(CT_ERR_NUMERIC, r->function, "the %s loss is %g in %s%s",
+             training ? "training" : "validation", isnan(loss) ? NAN : loss, when, o.s);
 }
 
 /* Raises CT_ERR_NUMERIC for the gradient of loss with respect to p. */
@@ -152,12 +156,13 @@ static ct_tensor *trainer_update(cti_run *r, ct_tensor *loss, const char *when)
 }
 
 /* Whether the results of a step can be used; false with an error. */
-static bool trainer_check_step(const ct_step *s, const ct_tensor *loss, const char *when)
+static bool trainer_check_step(const cti_run *r, const ct_step *s, const ct_tensor *loss,
+                               const char *when)
 {
     if (!loss && ct_ok())
-        ct_raise(CT_ERR_ARGUMENT, me, "the model's step returned NULL in %s", when);
+        ct_raise(CT_ERR_ARGUMENT, r->function, "the model's step returned NULL in %s", when);
     if (ct_ok() && !(s->count > 0 && s->count < INFINITY))
-        ct_raise(CT_ERR_ARGUMENT, me,
+        ct_raise(CT_ERR_ARGUMENT, r->function,
                  "the model's step set count to %g in %s; it must be finite and above 0", s->count,
                  when);
     return ct_ok();
@@ -174,7 +179,7 @@ static ct_tensor *trainer_loss(cti_run *r, ct_model_step step, ct_step *s, const
     s->epoch = r->result.epochs;
     s->step = r->result.steps;
     loss = step(r->model->self, s);
-    if (!trainer_check_step(s, loss, when) || !value)
+    if (!trainer_check_step(r, s, loss, when) || !value)
         return loss;
     *value = ct_item(loss);
     if (ct_ok() && !isfinite(*value))
@@ -390,38 +395,79 @@ static bool validation_next_step(cti_run *r, trainer_validation *v)
 
     if (more)
         validation_run_step(r, v, &batch);
-    r->stopped = r->stopped || cti_stop_asked();
+    r->stopped = r->stopped || (r->train && cti_stop_asked());
     good = ct_scope_end(scope) == CT_OK && !r->stopped;
     if (good && (!more || v->later.count == CTI_DEFERRED))
         validation_read_deferred(r, &v->later, &v->tally);
     return good && more && ct_ok();
 }
 
-/* A pass over val. A pass that is stopped changes nothing; a resumed run repeats it. */
-static void trainer_validate(cti_run *r)
+/* A pass over val. Writes the loss and metrics of validation to the result if it is complete. */
+static void validation_run(cti_run *r)
 {
-    ct_generator *g = ct_params_generator(r->model->params), before = *g;
     trainer_validation v = { .state = NULL };
 
-    if (!r->val)
-        return;
     if (ct_loader_begin(r->val) == CT_OK)
         while (validation_next_step(r, &v))
             ;
+    if (!r->stopped && ct_ok()) {
+        cti_metrics_read(r, &v.metrics, r->result.validation_metrics);
+        r->result.validation_loss = v.tally.nats / v.tally.tokens;
+        r->result.validation_bits = trainer_bits(r, r->result.validation_loss);
+        r->result.validation_perplexity = trainer_perplexity(r, &v.tally);
+    }
     ct_state_free(v.state);
     cti_deferred_drop(&v.later);
-    if (!r->stopped)
-        cti_metrics_read(r, &v.metrics, r->result.validation_metrics);
     cti_metrics_drop(&v.metrics);
+}
+
+/* The validation of an epoch. A pass that is stopped changes nothing; a resumed run repeats it. */
+static void trainer_validate(cti_run *r)
+{
+    ct_generator *g = ct_params_generator(r->model->params), before = *g;
+
+    if (!r->val)
+        return;
+    validation_run(r);
     if (r->stopped || !ct_ok()) {
         *g = before;
         ct_loader_seek(r->val, r->val_cursor);
         return;
     }
     r->val_cursor = ct_loader_tell(r->val);
-    r->result.validation_loss = v.tally.nats / v.tally.tokens;
-    r->result.validation_bits = trainer_bits(r, r->result.validation_loss);
-    r->result.validation_perplexity = trainer_perplexity(r, &v.tally);
+}
+
+/* What ct_evaluate lacks, or NULL. */
+static const char *evaluate_missing(const ct_model *model, const ct_loader *loader)
+{
+    return !model                                             ? "model"
+           : !model->params                                   ? "model's params"
+           : !model->validation_step && !model->training_step ? "model's validation_step"
+           : !loader                                          ? "loader"
+                                                              : NULL;
+}
+
+ct_status ct_evaluate(const ct_model *model, ct_loader *loader, const ct_metric *const *metrics,
+                      double *loss, double *values)
+{
+    const ct_trainer trainer = { .metrics = metrics };
+    const char *missing = evaluate_missing(model, loader);
+    cti_run r = { .function = "ct_evaluate",
+                  .trainer = &trainer,
+                  .model = model,
+                  .val = loader,
+                  .perplexity = CT_PERPLEXITY_NONE,
+                  .result = { .validation_loss = NAN } };
+
+    if (missing && ct_ok())
+        ct_raise(CT_ERR_ARGUMENT, r.function, "%s is NULL", missing);
+    if (ct_ok() && cti_monitor_begin(&r))
+        validation_run(&r);
+    if (loss)
+        *loss = r.result.validation_loss;
+    for (int i = 0; values && i < r.metric_count; i++)
+        values[i] = r.result.validation_metrics[i];
+    return ct_error();
 }
 
 /* ---- after an epoch ---- */
@@ -602,7 +648,8 @@ static void trainer_end(cti_run *r)
 ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *train, ct_loader *val,
                  ct_fit_result *result)
 {
-    cti_run r = { .trainer = trainer,
+    cti_run r = { .function = me,
+                  .trainer = trainer,
                   .model = model,
                   .train = train,
                   .val = val,

@@ -204,6 +204,13 @@ typedef struct ct_trainer {
 ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *train, ct_loader *val,
                  ct_fit_result *result);
 
+/* For a loop of your own: one pass over loader, as ct_fit validates. Nothing is recorded, and the model
+ * runs in evaluation mode (validation_step, or training_step if that is NULL). Writes the mean loss to
+ * *loss and the value of each metric to values, which has room for all; NaN if there is
+ * none. metrics, loss and values may be NULL; a NULL ends metrics. The pass begins a new epoch of the loader. Errors as in ct_fit. */
+ct_status ct_evaluate(const ct_model *model, ct_loader *loader, const ct_metric *const *metrics,
+                      double *loss, double *values);
+
 /* ---- stopping ---- */
 
 /* Requests a stop: the running ct_fit, or the next one, finishes its current step, writes its

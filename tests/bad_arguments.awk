@@ -163,7 +163,7 @@ function emit_edges(n, i,    type, word, k, m, f, half, field) {
         }
         return
     }
-    if (type ~ /\*/ && list[i] !~ /^const /)
+    if ((type ~ /\*/ && list[i] !~ /^const /) || type ~ /\*const \*/)
         return
     sub(/ .*/, "", type)
     m = edges_of(type)

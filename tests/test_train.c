@@ -734,6 +734,7 @@ int main(void)
     tcase_add_test(tc, it_learns);
     train_numbers_cases(suite);
     train_metrics_cases(suite);
+    train_optimizers_cases(suite);
     harness_pooled = true;
     return harness_run(suite);
 }

@@ -13,7 +13,8 @@
  *     loaders     training.cursor              i64 (2, 3): positions of the loader of training and
  *                                              of validation (ct_loader_cursor; zeros for none)
  *     generator   training.generator           i64 (3): the set's: seed, stream, position
- *     optimizer   training.optimizer.NAME      rates, schedule and state (optim/internal.h)
+ *     optimizer   training.optimizer.NAME      rates, schedule and state (optim/internal.h); of a further
+ *                 training.optimizer_K.NAME    optimiser K
  *     state       training.state.shapes        i64 (n, 2 + CT_MAX_RANK): dtype, rank and sizes of
  *                                              each tensor of the state
  *                 training.state.I             the recurrent state that the next batch continues
@@ -59,7 +60,7 @@ typedef struct checkpoint_staged {
     cti_history history;
     cti_metric_sums metrics;
     ct_fit_result last; /* after the last epoch of the history */
-    cti_optimizer_staged *optimizer;
+    cti_optimizer_staged *optimizer[CT_OPTIMIZERS];
     ct_state *state;
 } checkpoint_staged;
 
@@ -302,7 +303,7 @@ static int64_t checkpoint_metric_sums(const cti_run *r)
     int64_t count = 0;
 
     for (int i = 0; i < r->metric_count; i++)
-        count += r->trainer->metrics[i]->sums;
+        count += r->metric[i]->sums;
     return count;
 }
 
@@ -311,9 +312,8 @@ static void checkpoint_metrics_write(const cti_run *r, cti_named_tensors *l)
     ct_tensor *part[CT_METRICS];
 
     for (int i = 0; i < r->metric_count; i++)
-        part[i] = r->epoch.metrics.of[i]
-                      ? ct_to(r->epoch.metrics.of[i], CT_CPU)
-                      : ct_zeros(CT_SHAPE(r->trainer->metrics[i]->sums), CT_F64, CT_CPU);
+        part[i] = r->epoch.metrics.of[i] ? ct_to(r->epoch.metrics.of[i], CT_CPU)
+                                         : ct_zeros(CT_SHAPE(r->metric[i]->sums), CT_F64, CT_CPU);
     if (r->metric_count)
         cti_named_tensors_add(l, PREFIX, "metrics", ct_cat(r->metric_count, part, 0));
 }
@@ -334,7 +334,7 @@ static bool checkpoint_metrics_judge(checkpoint_staged *s)
         if (!isfinite(x[i]))
             return checkpoint_refuse_values(s, "metrics");
     for (int i = 0; i < s->run->metric_count; i++) {
-        const int sums = s->run->trainer->metrics[i]->sums;
+        const int sums = s->run->metric[i]->sums;
 
         s->metrics.of[i] = ct_keep(
             ct_from_data(x, CT_SHAPE(sums), CT_F64, ct_params_device(s->run->model->params)));
@@ -403,24 +403,45 @@ static void checkpoint_generator_apply(checkpoint_staged *s)
 
 /* ---- optimizer ---- */
 
+/* What the names of the tensors of optimiser k begin with. */
+typedef struct optimizer_prefix {
+    char s[40];
+} optimizer_prefix;
+
+static optimizer_prefix checkpoint_optimizer_prefix(int k)
+{
+    optimizer_prefix p = { PREFIX "optimizer." };
+
+    if (k)
+        snprintf(p.s, sizeof p.s, PREFIX "optimizer_%d.", k);
+    return p;
+}
+
 static void checkpoint_optimizer_write(const cti_run *r, cti_named_tensors *l)
 {
-    cti_optimizer_state_write(r->optimizer, PREFIX "optimizer.", l);
+    for (int k = 0; k < r->optimizer_count; k++)
+        cti_optimizer_state_write(r->optimizer[k], checkpoint_optimizer_prefix(k).s, l);
 }
 
 static bool checkpoint_optimizer_judge(checkpoint_staged *s)
 {
-    const cti_optimizer_names names = { PREFIX "optimizer.",
-                                        cti_params_prefix(s->run->model->params) };
+    for (int k = 0; k < s->run->optimizer_count; k++) {
+        const optimizer_prefix prefix = checkpoint_optimizer_prefix(k);
+        const cti_optimizer_names names = { prefix.s, cti_params_prefix(s->run->model->params) };
 
-    s->optimizer = cti_optimizer_state_judge(s->run->optimizer, &s->claims, &names);
-    return s->optimizer != NULL;
+        s->optimizer[k] = cti_optimizer_state_judge(s->run->optimizer[k], &s->claims, &names);
+        if (!s->optimizer[k])
+            return false;
+    }
+    return true;
 }
 
 static void checkpoint_optimizer_apply(checkpoint_staged *s)
 {
-    cti_optimizer_state_apply(s->run->optimizer, s->optimizer);
-    s->optimizer = NULL;
+    for (int k = 0; k < s->run->optimizer_count; k++) {
+        cti_optimizer_state_apply(s->run->optimizer[k], s->optimizer[k]);
+        s->optimizer[k] = NULL;
+    }
 }
 
 /* ---- state ---- */
@@ -585,7 +606,8 @@ ct_status cti_checkpoint_read(cti_run *r, const char *path)
             if (sections[i].apply)
                 sections[i].apply(&s);
     ct_state_free(s.state);
-    cti_optimizer_staged_free(s.optimizer);
+    for (int k = 0; k < CT_OPTIMIZERS; k++)
+        cti_optimizer_staged_free(s.optimizer[k]);
     cti_history_free(&s.history);
     cti_metrics_drop(&s.metrics);
     cti_claims_end(&s.claims);

@@ -62,12 +62,15 @@ typedef struct cti_run {
     const ct_model *model;
     ct_loader *train, *val;   /* val may be NULL */
     ct_perplexity perplexity; /* tokens, batches or none */
-    ct_optimizer *optimizer;
+    ct_optimizer *optimizer[CT_OPTIMIZERS];
+    int64_t every[CT_OPTIMIZERS]; /* it is called on every n-th batch */
+    int optimizer_count;
     ct_state *state;             /* carried from batch to batch; NULL before there is one */
     ct_loader_cursor val_cursor; /* val's position after its last whole pass */
     cti_epoch epoch;
     cti_patience patience;
-    int metric_count; /* the trainer's metrics */
+    const ct_metric *metric[CT_METRICS]; /* the trainer's, then the losses of further optimisers */
+    int given_metrics, metric_count;
     cti_monitor monitor;
     cti_history history; /* of whole epochs */
     ct_fit_result result;
@@ -91,12 +94,26 @@ void cti_deferred_add(cti_deferred *d, ct_tensor *loss, ct_tensor *norm, double 
 int cti_deferred_read(cti_deferred *d, double *losses, double *norms);
 void cti_deferred_drop(cti_deferred *d);
 
+/* ---- several optimisers (optimizers.c) ---- */
+
+/* Makes the optimisers of the run; false with an error. */
+bool cti_optimizers_begin(cti_run *run);
+
+/* The parameters of other optimisers, frozen for a call of optimiser k until cti_optimizers_release.
+ * Nothing with one optimiser. */
+typedef struct cti_frozen {
+    ct_storage *memory;
+    int count;
+} cti_frozen;
+cti_frozen cti_optimizers_freeze(const cti_run *run, int k);
+void cti_optimizers_release(cti_frozen *frozen);
+
 /* ---- metrics and what is monitored (monitor.c) ---- */
 
 /* Checks the trainer's metrics and monitor, and prepares the run for them; false with an error. */
 bool cti_monitor_begin(cti_run *run);
 
-/* False with an error, if a plateau schedule of the optimiser has another direction. */
+/* False with an error, if a plateau schedule of an optimiser has another direction. */
 bool cti_monitor_fits(const cti_run *run);
 
 /* The monitored value of the history's last epoch; false with an error if it is not finite. */
@@ -107,6 +124,10 @@ bool cti_monitor_better(const cti_monitor *m, double a, double b, double delta);
 
 /* Adds a step. Does nothing while an error is recorded. */
 void cti_metrics_add(const cti_run *run, cti_metric_sums *sums, const ct_step *step);
+
+/* Adds the loss of optimiser k, 1 or more. Does nothing while an error is recorded. */
+void cti_metrics_add_loss(const cti_run *run, cti_metric_sums *sums, const ct_step *step,
+                          ct_tensor *loss);
 
 /* Waits for the sums and writes the value of each metric; NaN for each without a batch. */
 void cti_metrics_read(const cti_run *run, const cti_metric_sums *sums, double *values);

@@ -8,6 +8,8 @@
 
 #include <cotangent/autograd/ops/copy.h>
 #include <cotangent/autograd/ops/elementwise.h>
+#include <cotangent/autograd/ops/join.h>
+#include <cotangent/autograd/ops/views.h>
 
 #include <math.h>
 #include <string.h>
@@ -37,8 +39,6 @@ static bool monitor_check_metric(const cti_run *r, const ct_metric *m)
         ct_raise(CT_ERR_ARGUMENT, r->function,
                  "the metric %s: its name must have 1 to 64 letters, digits or '_'",
                  cti_quote(name).s);
-    else if (!monitor_name_is_new(r, name))
-        ct_raise(CT_ERR_ARGUMENT, r->function, "the metric %s: another value has this name", name);
     else if (m->sums < 1 || m->sums > CT_METRIC_SUMS)
         ct_raise(CT_ERR_ARGUMENT, r->function, "the metric %s: sums is %d; it must be in 1..%d",
                  name, m->sums, CT_METRIC_SUMS);
@@ -71,7 +71,7 @@ static bool monitor_find(cti_run *r, const char *name)
         }
         r->monitor.column = column;
         r->monitor.maximize =
-            column >= CTI_METRIC && r->trainer->metrics[(column - CTI_METRIC) / 2]->maximize;
+            column >= CTI_METRIC && r->metric[(column - CTI_METRIC) / 2]->maximize;
         return true;
     }
     ct_raise(CT_ERR_ARGUMENT, r->function,
@@ -80,22 +80,60 @@ static bool monitor_find(cti_run *r, const char *name)
     return false;
 }
 
+/* ---- the losses of further optimisers ---- */
+
+/* Of the sums of loss times count, and of counts. */
+static double monitor_mean(const void *self, const double *sums)
+{
+    (void)self;
+    return sums[1] > 0 ? sums[0] / sums[1] : NAN;
+}
+
+static const ct_metric losses[CT_OPTIMIZERS - 1] = {
+    { .name = "loss_1", .sums = 2, .value = monitor_mean },
+    { .name = "loss_2", .sums = 2, .value = monitor_mean },
+    { .name = "loss_3", .sums = 2, .value = monitor_mean },
+    { .name = "loss_4", .sums = 2, .value = monitor_mean },
+    { .name = "loss_5", .sums = 2, .value = monitor_mean },
+    { .name = "loss_6", .sums = 2, .value = monitor_mean },
+    { .name = "loss_7", .sums = 2, .value = monitor_mean },
+};
+
+/* Adds a metric to those of the run; false with an error. */
+static bool monitor_add(cti_run *r, const ct_metric *m)
+{
+    const int i = r->metric_count;
+
+    if (i == CT_METRICS) {
+        ct_raise(CT_ERR_ARGUMENT, r->function,
+                 "there are more than %d metrics, with the losses of further optimisers",
+                 CT_METRICS);
+        return false;
+    }
+    if (!monitor_name_is_new(r, m->name)) {
+        ct_raise(CT_ERR_ARGUMENT, r->function, "the metric %s: another value has this name",
+                 m->name);
+        return false;
+    }
+    r->metric[i] = m;
+    r->history.metric[i] = r->result.metric_names[i] = m->name;
+    r->history.metrics = r->result.metric_count = ++r->metric_count;
+    return true;
+}
+
 bool cti_monitor_begin(cti_run *r)
 {
     const ct_metric *const *m = r->trainer->metrics;
 
     for (int i = 0; i < CT_METRICS; i++)
         r->result.metrics[i] = r->result.validation_metrics[i] = NAN;
-    for (; m && *m; m++) {
-        if (r->metric_count == CT_METRICS) {
-            ct_raise(CT_ERR_ARGUMENT, r->function, "there are more than %d metrics", CT_METRICS);
+    for (; m && *m; m++)
+        if (!monitor_check_metric(r, *m) || !monitor_add(r, *m))
             return false;
-        }
-        if (!monitor_check_metric(r, *m))
+    r->given_metrics = r->metric_count;
+    for (int k = 1; k < r->optimizer_count; k++)
+        if (!monitor_add(r, &losses[k - 1]))
             return false;
-        r->history.metric[r->metric_count] = r->result.metric_names[r->metric_count] = (*m)->name;
-        r->history.metrics = r->result.metric_count = ++r->metric_count;
-    }
     return monitor_find(r, r->trainer->monitor ? r->trainer->monitor
                            : r->val            ? "val_loss"
                                                : "train_loss");
@@ -103,16 +141,20 @@ bool cti_monitor_begin(cti_run *r)
 
 bool cti_monitor_fits(const cti_run *r)
 {
-    const ct_schedule *s = r->optimizer->schedule;
+    for (int k = 0; k < r->optimizer_count; k++) {
+        const ct_schedule *s = r->optimizer[k]->schedule;
 
-    if (!s || cti_schedule_plateau_fits(s, r->monitor.maximize))
-        return true;
-    ct_raise(CT_ERR_ARGUMENT, r->function,
-             "the plateau schedule's maximize is %s, but larger values of the monitored %s are %s",
-             r->monitor.maximize ? "false" : "true",
-             cti_history_column_name(&r->history, r->monitor.column).s,
-             r->monitor.maximize ? "better" : "worse");
-    return false;
+        if (!s || cti_schedule_plateau_fits(s, r->monitor.maximize))
+            continue;
+        ct_raise(
+            CT_ERR_ARGUMENT, r->function,
+            "the plateau schedule's maximize is %s, but larger values of the monitored %s are %s",
+            r->monitor.maximize ? "false" : "true",
+            cti_history_column_name(&r->history, r->monitor.column).s,
+            r->monitor.maximize ? "better" : "worse");
+        return false;
+    }
+    return true;
 }
 
 /* ---- comparing ---- */
@@ -173,23 +215,28 @@ static bool metric_check_sums(const cti_run *r, const ct_metric *m, const ct_ten
     return false;
 }
 
-static void metric_add(const cti_run *r, const ct_metric *m, ct_tensor **sums, const ct_step *step)
+static void metric_add_to(ct_tensor **sums, ct_tensor *t)
 {
-    ct_tensor *t = m->update(m->self, step->prediction, step->target);
-
-    if (!metric_check_sums(r, m, t))
-        return;
     if (*sums)
         ct_copy_into(*sums, ct_add(*sums, t));
     else
         *sums = ct_keep(ct_clone(t));
 }
 
+static void metric_add(const cti_run *r, int i, ct_tensor **sums, const ct_step *step)
+{
+    const ct_metric *m = r->metric[i];
+    ct_tensor *t = m->update(m->self, step->prediction, step->target);
+
+    if (metric_check_sums(r, m, t))
+        metric_add_to(sums, t);
+}
+
 void cti_metrics_add(const cti_run *r, cti_metric_sums *sums, const ct_step *step)
 {
     ct_scope s;
 
-    if (!r->metric_count || !ct_ok())
+    if (!r->given_metrics || !ct_ok())
         return;
     if (!step->prediction || !step->target) {
         ct_raise(CT_ERR_ARGUMENT, r->function,
@@ -198,15 +245,26 @@ void cti_metrics_add(const cti_run *r, cti_metric_sums *sums, const ct_step *ste
         return;
     }
     s = cti_scope_push();
-    for (int i = 0; i < r->metric_count && ct_ok(); i++)
-        metric_add(r, r->trainer->metrics[i], &sums->of[i], step);
+    for (int i = 0; i < r->given_metrics && ct_ok(); i++)
+        metric_add(r, i, &sums->of[i], step);
+    cti_scope_pop(s);
+}
+
+void cti_metrics_add_loss(const cti_run *r, cti_metric_sums *sums, const ct_step *step,
+                          ct_tensor *loss)
+{
+    ct_scope s = cti_scope_push();
+    ct_tensor *sum = ct_mul_scalar(ct_cast(ct_reshape(loss, CT_SCALAR), CT_F64), step->count);
+    ct_tensor *count = ct_full(CT_SCALAR, step->count, CT_F64, ct_params_device(r->model->params));
+
+    metric_add_to(&sums->of[r->given_metrics + step->optimizer - 1], CT_STACK(0, sum, count));
     cti_scope_pop(s);
 }
 
 void cti_metrics_read(const cti_run *r, const cti_metric_sums *sums, double *values)
 {
     for (int i = 0; i < r->metric_count && ct_ok(); i++) {
-        const ct_metric *m = r->trainer->metrics[i];
+        const ct_metric *m = r->metric[i];
         double numbers[CT_METRIC_SUMS] = { 0 };
 
         values[i] = NAN;

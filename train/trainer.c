@@ -130,28 +130,29 @@ static void trainer_carry(ct_state **state, const ct_state *next, bool continues
     *state = ct_state_copy_new(next);
 }
 
-/* Updates the parameters from the gradients of loss. Returns the norm of the gradients, on their
- * device; NULL with an error. */
-static ct_tensor *trainer_update(cti_run *r, ct_tensor *loss, const char *when)
+/* Updates the parameters of optimiser k from the gradients of loss. Returns the norm of the gradients,
+ * on their device; NULL with an error. */
+static ct_tensor *trainer_update(cti_run *r, int k, ct_tensor *loss, const char *when)
 {
     const ct_trainer *trainer = r->trainer;
     double bound = trainer->gradient_clip_val > 0 ? trainer->gradient_clip_val : INFINITY;
     ct_tensor *norm = ct_zeros(CT_SCALAR, CT_F64, ct_params_device(r->model->params));
+    ct_optimizer *o = r->optimizer[k];
     const ct_param *bad;
     cti_param_table table; /* clipping and the optimiser share it */
 
     if (ct_backward(loss) != CT_OK || !ct_ok() ||
-        !cti_param_table_make(me, r->model->params, &table))
+        !cti_param_table_make(me, r->optimizer_count > 1 ? o->set : r->model->params, &table))
         return NULL;
     bad = cti_clip_grad_norm(me, &table, bound, norm, r->result.steps + 1);
     if (bad)
         trainer_raise_gradient(loss, bad, when);
-    if (ct_ok())
-        r->result.lr = ct_optimizer_lr(r->optimizer);
-    cti_optimizer_step(r->optimizer, &table);
+    if (ct_ok() && k == 0)
+        r->result.lr = ct_optimizer_lr(o);
+    cti_optimizer_step(o, &table);
     cti_param_table_free(&table);
-    if (r->optimizer->schedule && trainer->schedule_interval == CT_INTERVAL_STEP)
-        ct_schedule_step(r->optimizer->schedule);
+    if (o->schedule && trainer->schedule_interval == CT_INTERVAL_STEP)
+        ct_schedule_step(o->schedule);
     return ct_ok() ? norm : NULL;
 }
 
@@ -188,6 +189,29 @@ static ct_tensor *trainer_loss(cti_run *r, ct_model_step step, ct_step *s, const
     return loss;
 }
 
+/* The calls of the step for the optimisers after the first, each in a scope of its own. */
+static void trainer_further_steps(cti_run *r, ct_batch *batch, const char *when)
+{
+    for (int k = 1; k < r->optimizer_count && ct_ok(); k++) {
+        ct_step s = { .batch = batch, .optimizer = k };
+        cti_frozen frozen = cti_optimizers_freeze(r, k);
+        ct_scope scope = ct_scope_begin();
+        bool later = cti_deferred_wanted(r, true);
+        ct_tensor *loss = NULL;
+        double value;
+
+        if (ct_ok() && r->result.steps % r->every[k] == 0) {
+            loss = trainer_loss(r, r->model->training_step, &s, when, later ? NULL : &value);
+            if (ct_ok())
+                cti_metrics_add_loss(r, &r->epoch.metrics, &s, loss);
+            trainer_update(r, k, loss, when);
+        }
+        if (ct_scope_end(scope) != CT_OK)
+            ct_params_zero_grad(r->model->params);
+        cti_optimizers_release(&frozen);
+    }
+}
+
 static void trainer_training_step(cti_run *r, ct_batch *batch, double *value, double *norm)
 {
     trainer_when when = trainer_moment(r, r->epoch.tally.batches + r->epoch.deferred.count + 1,
@@ -197,17 +221,24 @@ static void trainer_training_step(cti_run *r, ct_batch *batch, double *value, do
                   .state = batch->continues ? r->state : NULL,
                   .next = ct_loader_continues(r->train) ? &next : NULL };
     bool later = cti_deferred_wanted(r, true);
+    cti_frozen frozen = cti_optimizers_freeze(r, 0);
     ct_tensor *loss, *there;
+    ct_scope scope;
 
     trainer_move_batch(r, batch);
+    scope = ct_scope_begin(); /* of the first optimiser's call */
     loss = trainer_loss(r, r->model->training_step, &s, when.s, later ? NULL : value);
     cti_metrics_add(r, &r->epoch.metrics, &s);
-    there = trainer_update(r, loss, when.s);
+    there = trainer_update(r, 0, loss, when.s);
     trainer_carry(&r->state, next, batch->continues);
     if (later)
         cti_deferred_add(&r->epoch.deferred, loss, there, s.count);
     else
         *norm = ct_item(there);
+    if (ct_scope_end(scope) != CT_OK)
+        ct_params_zero_grad(r->model->params); /* backward may have added to them */
+    cti_optimizers_release(&frozen);
+    trainer_further_steps(r, batch, when.s);
     if (!ct_ok())
         return;
     if (!later) {
@@ -494,10 +525,14 @@ static void trainer_compare(cti_run *r)
     } else {
         r->patience.epochs++;
     }
-    if (r->optimizer->schedule) {
-        ct_schedule_observe(r->optimizer->schedule, value);
+    for (int k = 0; k < r->optimizer_count; k++) {
+        ct_schedule *s = r->optimizer[k]->schedule;
+
+        if (!s)
+            continue;
+        ct_schedule_observe(s, value);
         if (r->trainer->schedule_interval == CT_INTERVAL_EPOCH)
-            ct_schedule_step(r->optimizer->schedule);
+            ct_schedule_step(s);
     }
     if (best && r->trainer->best && ct_ok())
         cti_checkpoint_write(r, r->trainer->best);
@@ -551,13 +586,14 @@ static void trainer_finish_epoch(cti_run *r)
 static ct_status trainer_check(const ct_trainer *trainer, const ct_model *model,
                                const ct_loader *train)
 {
-    const char *missing = !trainer                       ? "trainer"
-                          : !model                       ? "model"
-                          : !model->params               ? "model's params"
-                          : !model->training_step        ? "model's training_step"
-                          : !model->configure_optimizers ? "model's configure_optimizers"
-                          : !train                       ? "train"
-                                                         : NULL;
+    const char *missing = !trainer                ? "trainer"
+                          : !model                ? "model"
+                          : !model->params        ? "model's params"
+                          : !model->training_step ? "model's training_step"
+                          : !model->configure_optimizers && !model->configure_several
+                              ? "model's configure_optimizers"
+                          : !train ? "train"
+                                   : NULL;
 
     if (missing)
         return ct_raise(CT_ERR_ARGUMENT, me, "%s is NULL", missing);
@@ -591,9 +627,8 @@ static bool trainer_begin(cti_run *r)
     const ct_trainer *t = r->trainer;
     bool resumed = t->resume != NULL;
 
-    r->optimizer = r->model->configure_optimizers(r->model->self);
-    if (!r->optimizer && ct_ok())
-        ct_raise(CT_ERR_ARGUMENT, me, "configure_optimizers returned NULL");
+    if (!cti_optimizers_begin(r) || !cti_monitor_begin(r))
+        return false;
     ct_params_zero_grad(r->model->params);
     r->val_cursor = ct_loader_tell(r->val);
     if (!ct_ok() || !cti_monitor_fits(r) ||
@@ -642,7 +677,8 @@ static void trainer_end(cti_run *r)
     cti_deferred_drop(&r->epoch.deferred);
     cti_metrics_drop(&r->epoch.metrics);
     ct_state_free(r->state);
-    ct_optimizer_free(r->optimizer);
+    for (int k = 0; k < CT_OPTIMIZERS; k++)
+        ct_optimizer_free(r->optimizer[k]);
 }
 
 ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *train, ct_loader *val,
@@ -672,7 +708,7 @@ ct_status ct_fit(const ct_trainer *trainer, const ct_model *model, ct_loader *tr
                                 .best_perplexity = NAN };
     if (ct_ok() && trainer_check(trainer, model, train) == CT_OK) {
         r.perplexity = trainer_perplexity_kind(trainer, train);
-        if (cti_monitor_begin(&r) && trainer_begin(&r))
+        if (trainer_begin(&r))
             trainer_run(&r);
         trainer_end(&r);
     }

@@ -38,6 +38,7 @@ typedef struct ct_step {
                             * (batch->continues); otherwise NULL: begin with the initial state */
     ct_state **next;       /* for the state after the batch; NULL if none is needed */
     int64_t epoch, step;   /* complete epochs, and updates, so far */
+    int optimizer;         /* which optimiser gets the gradients; 0 if there is one */
 
     /* Results, all optional. */
     double count; /* what the loss is the mean over, for the mean over an epoch. It is batch->tokens
@@ -55,6 +56,8 @@ typedef struct ct_step {
  * */
 typedef ct_tensor *(*ct_model_step)(void *self, ct_step *s);
 
+#define CT_OPTIMIZERS 8 /* the most optimisers of a model */
+
 /* What a trainer needs of a model. */
 typedef struct ct_model {
     void *self;
@@ -64,6 +67,15 @@ typedef struct ct_model {
     /* Returns the optimiser, with its groups and schedule. ct_fit calls this once and frees the
      * result. */
     ct_optimizer *(*configure_optimizers)(void *self);
+    /* Instead of configure_optimizers, for several, as a GAN has: writes up to CT_OPTIMIZERS optimisers
+     * to o and returns how many; on an error 0, and what is in o is freed. No parameter may have two.
+     * training_step is called for each in turn, with its number in s->optimizer, on every every[k]-th
+     * batch (1 at first; every[0] must stay 1). In a call only the parameters of its optimiser are
+     * trained; those of the others are frozen and get no gradients. Gradients are clipped for each
+     * optimiser alone. The loss, gradient_norm, lr and metrics of the result are those of the first
+     * optimiser's calls. The loss of the k-th is the value "loss_K", which counts as a metric:
+     * train_loss_1 in the CSV file. */
+    int (*configure_several)(void *self, ct_optimizer **o, int64_t *every);
 } ct_model;
 
 /* ---- the result ---- */

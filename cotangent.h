@@ -86,6 +86,7 @@
 #include <cotangent/data/tensor_loader.h>
 
 #include <cotangent/train/plot.h>
+#include <cotangent/train/metric.h>
 #include <cotangent/train/trainer.h>
 #include <cotangent/train/language_model.h>
 

@@ -157,6 +157,10 @@ const ct_param *cti_param_real(const ct_param *p);
 bool cti_params_stands(const ct_params *set, int i);
 bool cti_params_trains(const ct_params *set, int i);
 
+/* Freezes the parameter of p's value or trains it again, as ct_params_freeze does. Its gradient is
+ * dropped. */
+void cti_param_freeze(ct_param *p, bool frozen);
+
 /* The number of ties made in the whole set. Results about names stay valid while it does not
  * change. */
 int cti_params_ties(const ct_params *set);

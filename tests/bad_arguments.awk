@@ -93,6 +93,7 @@ function value(s) {
     if (s ~ /^const char \*const \*/) return "NAMES"
     if (s ~ /^const char \*/) return "TEXT"
     if (s ~ /^ct_module \*const \*/) return "MODULES"
+    if (s ~ /^const ct_metric \*const \*/) return "METRICS"
     if (s ~ /^ct_shape /) return "CT_SHAPE(2, 3)"
     if (s ~ /^ct_(dtype|device|reduction|clean|dialect|lm_cell) [a-z]+$/) return "0"
     if (s ~ /^ct_[a-z_]+_(options|call) [a-z]+$/) { sub(/ .*/, "", s); return "(" s "){ 0 }" }
@@ -163,7 +164,7 @@ function emit_edges(n, i,    type, word, k, m, f, half, field) {
         }
         return
     }
-    if (type ~ /\*/ && list[i] !~ /^const /)
+    if ((type ~ /\*/ && list[i] !~ /^const /) || type ~ /\*const \*/)
         return
     sub(/ .*/, "", type)
     m = edges_of(type)

@@ -114,8 +114,11 @@ holds "$(row 'tasks  100' 3) < $(row 'untrained' 2) && $(row 'tasks  100' 5) < $
 runs mlp
 holds "$(row 'epoch 100:' 6) > 0.95"
 
+runs gan --epochs 100
+holds "$(row 'epoch 100:' 7) > 0.6 && $(row 'epoch 100:' 14) >= 7"
+
 # The same command gives the same numbers, at any number of threads; another seed gives others.
-for example in autoregressive linear_regression mlp; do
+for example in autoregressive linear_regression mlp 'gan --epochs 5'; do
     runs $example
     cp "$tmp/out" "$tmp/one"
     runs $example --threads 3
@@ -143,7 +146,7 @@ refuses()   # STATUS PATTERN PROGRAM OPTIONS...
 
 # Command lines and texts are read as those of rnn_concise are (examples.sh): each program takes its own
 # options, and no others.
-examples='rnn_scratch overfit deep clipping one_hot autoregressive linear_regression mlp'
+examples='rnn_scratch overfit deep clipping one_hot autoregressive linear_regression mlp gan'
 for example in $examples; do
     "examples/$example" --help >"$tmp/out" 2>"$tmp/err" || fail "$example --help: status $?"
     grep -q '^ *--epochs=N *epochs ([0-9;a-z ]*)$' "$tmp/out" ||
@@ -189,3 +192,4 @@ windows='--num-train 16 --num-val 8'
 leaks autoregressive --num-train 32 --svg "$tmp/leak.svg"
 leaks linear_regression --num-train 64
 leaks mlp --num-train 10
+leaks gan --num-train 64

@@ -164,7 +164,9 @@ static const legal_null legal_nulls[] = {
     { "ct_loader_tokens", "l" },
     { "ct_loader_continues", "l" },
     { "ct_loader_tell", "l" },
+    { "ct_evaluate", "metrics loss values" },
     { "ct_fit", "val result" },
+    { "ct_fit_value", "result name" },
     { "ct_lm_cell_from_name", "name" },
     { "ct_lm_free", "m" },
     { "ct_lm_params", "m" },
@@ -329,6 +331,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define MEMORY (void *)memory
 #define TEXT "none/x"
 #define NAMES (const char *const[]){ "x", "y" }
+#define METRICS (const ct_metric *[]){ NULL }
 #define MODULES (ct_module *[]){ module, module }
 #define A_ATTENTION attention
 #define A_BATCH &(ct_batch){ 0 }
@@ -340,6 +343,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_FILE null_file
 #define A_FIT_RESULT &(ct_fit_result){ 0 }
 #define A_GENERATOR &generator
+#define A_IDS (ct_ids[]){ { NULL, 0 }, { NULL, 0 } }
 #define A_LM lm
 #define A_LM_SCORE &(ct_lm_score){ 0 }
 #define A_LOADER loader
@@ -377,6 +381,8 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_CONV_OPTIONS { .groups = 1 }
 #define GIVEN_CORPUS_OPTIONS { 0 }
 #define GIVEN_CROSS_ENTROPY_OPTIONS { .has_ignore_index = true }
+#define GIVEN_FIT_RESULT { 0 }
+#define GIVEN_IDS { NULL, 0 }
 #define GIVEN_INIT ct_init_constant(1)
 #define GIVEN_LION_OPTIONS { 0 }
 #define GIVEN_LM_GENERATE_OPTIONS { 0 }

@@ -129,6 +129,12 @@ ct_status cti_params_load_file(ct_params *set, ct_safetensors *file, const char 
 const char *cti_params_prefix(const ct_params *set);
 
 bool cti_param_is_buffer(const ct_param *p);
+
+/* The value of p alone, not of the entry that it is tied to; or NULL. */
+ct_tensor *cti_param_own_value(const ct_param *p);
+
+/* Where later entries of the set are made. */
+void cti_params_set_device(ct_params *set, ct_device device);
 ct_dtype cti_param_dtype(const ct_param *p);
 
 /* Returns the entry that holds the value of p: p itself, or the entry to which p is tied. */

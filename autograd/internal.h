@@ -146,6 +146,7 @@ ct_status cti_params_load_file(ct_params *set, ct_safetensors *file, const char 
 const char *cti_params_prefix(const ct_params *set);
 
 bool cti_param_is_buffer(const ct_param *p);
+
 ct_dtype cti_param_dtype(const ct_param *p);
 
 /* Returns the entry that holds the value of p: p itself, or the entry to which p is tied. */

@@ -74,7 +74,6 @@ runs transformer --data "$text" --epochs 4 --num-train 500 --num-val 100 --batch
     --hidden 16 --prefix the --length 7
 holds "$(sed -n 's/^perplexity \([0-9.]*\),.*/\1/p' "$tmp/out") < 16"
 tail -n 1 "$tmp/out" | grep -Eqx 'trained: the.{7}' || fail "transformer: the last line is not a text"
-refuses 1 'num_heads is 4; it must divide d_model' transformer --data "$text" --hidden 30
 
 runs clipping --data "$text" --epochs 5 --max-tokens 4000 --hidden 64 --lr 20 \
     --svg "$tmp/clipping.svg"
@@ -158,6 +157,7 @@ done
 refuses 2 'unexpected argument "book"' mlp book
 refuses 2 '--num-train: 950 of 1000 points leave too few' autoregressive --num-train 950
 refuses 2 '--tokens: "vowel" is not one of char\|word' one_hot --tokens vowel
+refuses 1 'num_heads is 4; it must divide d_model' transformer --data "$text" --hidden 30
 refuses 1 "$tmp/missing: No such file" overfit --data "$tmp/missing"
 refuses 1 "$tmp/none/a.svg: No such file" autoregressive --svg "$tmp/none/a.svg"
 

@@ -373,6 +373,8 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_ADAGRAD_OPTIONS { 0 }
 #define GIVEN_ADAMAX_OPTIONS { 0 }
 #define GIVEN_ADAM_OPTIONS { 0 }
+#define GIVEN_ATTENTION_OPTIONS { 0 }
+#define GIVEN_BATCH_NORM_OPTIONS { .training = true }
 #define GIVEN_BCE_OPTIONS { 0 }
 #define GIVEN_BLOB_OPTIONS { 0 }
 #define GIVEN_DLPACK_OPTIONS { 0 }
@@ -393,14 +395,20 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_LOADER_TENSORS_OPTIONS { .batch_size = 2 }
 #define GIVEN_LOADER_WINDOWS_OPTIONS { 2, 3, .count = 4 }
 #define GIVEN_NADAM_OPTIONS { 0 }
+#define GIVEN_NN_BATCH_NORM_OPTIONS { 0 }
 #define GIVEN_NN_EMBEDDING_OPTIONS { .rows = 2, .size = 3 }
+#define GIVEN_NN_GROUP_NORM_OPTIONS { .groups = 1 }
 #define GIVEN_NN_GRU_OPTIONS { .hidden_size = 3 }
 #define GIVEN_NN_LAYER_NORM_OPTIONS { 0 }
 #define GIVEN_NN_CONV_OPTIONS { .out_channels = 3, .kernel = { 1 } }
+#define GIVEN_NN_LEARNED_ENCODING_OPTIONS { .max_length = 2, .size = 3 }
 #define GIVEN_NN_LINEAR_OPTIONS { .out_features = 3 }
 #define GIVEN_NN_LSTM_OPTIONS { .hidden_size = 3 }
+#define GIVEN_NN_MULTIHEAD_ATTENTION_OPTIONS { .embed_dim = 3, .num_heads = 1 }
 #define GIVEN_NN_RECURRENT_OPTIONS { .hidden_size = 3 }
+#define GIVEN_NN_RMS_NORM_OPTIONS { 0 }
 #define GIVEN_NN_RNN_OPTIONS { .hidden_size = 3 }
+#define GIVEN_NN_TRANSFORMER_OPTIONS { .d_model = 3, .num_heads = 1, .num_layers = 1 }
 #define GIVEN_OP { "identity", 2, 1, CT_SAVE_INPUTS, identity_backward, NULL }
 #define GIVEN_OPTIMIZER_GROUP_OPTIONS { 0 }
 #define GIVEN_OPTIMIZER_TABLE *ct_optimizer_table_from_name("sgd")

@@ -80,7 +80,6 @@ ct_tensor *ct_nll_loss(ct_tensor *log_probs, ct_tensor *targets, ct_cross_entrop
 ct_tensor *ct_mse_loss(ct_tensor *x, ct_tensor *target, ct_reduction reduction);
 ct_tensor *ct_l1_loss(ct_tensor *x, ct_tensor *target, ct_reduction reduction);
 ct_tensor *ct_huber_loss(ct_tensor *x, ct_tensor *target, double delta, ct_reduction reduction);
-
 ct_tensor *ct_smooth_l1_loss(ct_tensor *x, ct_tensor *target, double beta, ct_reduction reduction);
 
 /* weight and pos_weight broadcast to logits, have its dtype and get no gradient. */
@@ -119,8 +118,8 @@ typedef struct ct_gaussian_nll_options {
 /* The negative log-likelihood of target under normal distributions with means x and variances var:
  *     (log(v) + (x - target)^2 / v) / 2 for v = max(var, eps)
  * var has x's shape, or 1 or nothing in place of the last size. The gradient of v passes to var
- * unchanged, also where var is below eps, as in PyTorch. Unlike there, a negative variance is no
- * error: it counts as eps. CT_ERR_ARGUMENT if eps is negative or NaN. */
+ * unchanged, also where var is below eps, as in PyTorch. Unlike there, a negative variance is
+ * not an error: it counts as eps. CT_ERR_ARGUMENT if eps is negative or NaN. */
 ct_tensor *ct_gaussian_nll_loss(ct_tensor *x, ct_tensor *target, ct_tensor *var,
                                 ct_gaussian_nll_options options);
 

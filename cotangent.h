@@ -35,8 +35,11 @@
 #include <cotangent/autograd/ops/index.h>
 #include <cotangent/autograd/ops/search.h>
 #include <cotangent/autograd/ops/softmax.h>
+#include <cotangent/autograd/ops/normalise.h>
 #include <cotangent/autograd/ops/sort.h>
 #include <cotangent/autograd/ops/random.h>
+#include <cotangent/autograd/ops/conv.h>
+#include <cotangent/autograd/ops/pool.h>
 #include <cotangent/autograd/params/params.h>
 #include <cotangent/autograd/params/state_dict.h>
 #include <cotangent/autograd/functional.h>
@@ -57,10 +60,19 @@
 #include <cotangent/nn/embedding.h>
 #include <cotangent/nn/dropout.h>
 #include <cotangent/nn/layer_norm.h>
+#include <cotangent/nn/conv.h>
+#include <cotangent/nn/pool.h>
+#include <cotangent/nn/rms_norm.h>
+#include <cotangent/nn/group_norm.h>
+#include <cotangent/nn/batch_norm.h>
+#include <cotangent/nn/attention.h>
+#include <cotangent/nn/positions.h>
+#include <cotangent/nn/transformer.h>
 #include <cotangent/nn/loss.h>
 #include <cotangent/nn/convert.h>
 
 #include <cotangent/optim/optimizer.h>
+#include <cotangent/optim/optimizer_table.h>
 #include <cotangent/optim/schedule.h>
 #include <cotangent/optim/clip.h>
 

@@ -1,7 +1,8 @@
 /* scan.cu - running sums along n of (outer, n, inner).
  *
- * n is cut into chunks, by shape alone: the sum of each, the running sum of these, then the running
- * sums within each chunk from there on. f32 adds in double; integers wrap. */
+ * n is cut into chunks by shape alone. The first kernel sums each chunk, the second computes the
+ * running sums of these, and the third the running sums within each chunk, from its start value on.
+ * f32 adds in double; integers wrap. */
 #include "cuda/cuda.h"
 #include "cuda/device.h"
 
@@ -17,10 +18,10 @@ template <> struct scan_wide<int64_t> {
 
 struct columns {
     int64_t outer, n, inner, chunks, length;
-    bool reverse; /* element j of a column is then the one n - 1 - j */
+    bool reverse; /* element j of a column is then the one at n - 1 - j in memory */
 };
 
-/* The place of element j of column i of outer index o. */
+/* The index of element j of column i of outer index o. */
 __device__ inline int64_t scan_place(const columns &c, int64_t o, int64_t j, int64_t i)
 {
     return (o * c.n + (c.reverse ? c.n - 1 - j : j)) * c.inner + i;
@@ -88,7 +89,7 @@ __global__ void __launch_bounds__(CU_BLOCK)
 }
 
 #define SHORT 64         /* elements of a chunk, at least */
-#define MANY_SCANS 16384 /* this many columns are work enough: n is not cut */
+#define MANY_SCANS 16384 /* with this many columns there is enough work, and n is not cut */
 
 template <typename T> static void cumsum_start(columns c, const void *data, void *result)
 {
@@ -100,7 +101,7 @@ template <typename T> static void cumsum_start(columns c, const void *data, void
 
     c.length = c.n;
     if (c.n > SHORT && columns_count < MANY_SCANS)
-        for (c.length = SHORT; c.length * c.length < c.n;) /* about the root of n */
+        for (c.length = SHORT; c.length * c.length < c.n;) /* near the square root of n */
             c.length *= 2;
     c.chunks = (c.n + c.length - 1) / c.length;
     blocks = cu_blocks(columns_count * c.chunks, CU_BLOCK);

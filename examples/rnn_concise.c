@@ -26,10 +26,11 @@ static ct_tensor *rnnlm_hidden(rnnlm *m, ct_tensor *ids, const ct_state *state, 
 }
 
 /* The cross-entropy of ct_forward(m->linear, h), which needs no memory for the logits. */
-static ct_tensor *step(void *self, const ct_batch *batch, const ct_state *state, ct_state **next)
+static ct_tensor *step(void *self, ct_step *s)
 {
     rnnlm *m = self;
-    ct_tensor *h = rnnlm_hidden(m, batch->x, state, next), *y = ct_transpose(batch->y, 0, 1);
+    ct_tensor *h = rnnlm_hidden(m, s->batch->x, s->state, s->next),
+              *y = ct_transpose(s->batch->y, 0, 1);
 
     return ct_nn_linear_cross_entropy(m->linear, h, y, (ct_cross_entropy_options){ 0 });
 }
@@ -41,7 +42,7 @@ static ct_optimizer *configure_optimizers(void *self)
     return ct_sgd_new(m->params, (ct_sgd_options){ .lr = m->lr });
 }
 
-/* Prints prefix and the n characters that the model finds likeliest after it. */
+/* Prints prefix and the n most likely characters after it. */
 static void predict(rnnlm *m, const ct_vocab *vocab, const char *label, const char *prefix,
                     int64_t n)
 {
@@ -101,7 +102,7 @@ int main(int argc, char **argv)
     ct_fit(&trainer, &model, train, val, &fit);
     if (fit.end != CT_FIT_END_STOPPED) {
         printf("perplexity %.1f", fit.perplexity);
-        if (!isnan(fit.tokens_per_second)) /* a finished run that is resumed trains no more */
+        if (!isnan(fit.tokens_per_second)) /* a finished run that is resumed does not train */
             printf(", %.1f tokens/sec", fit.tokens_per_second);
         printf(" on %s%s\n", ct_device_name(o.device), sample ? ", sample text" : "");
         predict(&m, vocab, "trained", o.prefix, o.length);

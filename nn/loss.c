@@ -295,8 +295,8 @@ static ct_tensor *ce_probability_losses(const char *me, ct_tensor *logits, ct_te
         return NULL;
     if (o->has_ignore_index) {
         ct_raise(CT_ERR_ARGUMENT, me,
-                 "ignore_index is %lld; targets %s are probabilities and have none",
-                 (long long)o->ignore_index, cti_describe(targets).s);
+                 "has_ignore_index is set; targets %s are probabilities, not class indices",
+                 cti_describe(targets).s);
         return NULL;
     }
     if (s != 0)

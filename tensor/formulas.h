@@ -106,7 +106,12 @@ FLOAT1(elu, x < 0 ? p * M(expm1)(x) : x)
 /* the factor x is limited, so that -inf gives the limit 0, not -inf times 0 */
 FLOAT1(gelu, K(0.5) * (x < K(-1e4) ? K(-1e4) : x) * (1 + M(erf)(x * K(0.70710678118654752440))))
 FLOAT1(silu, (x < K(-1e4) ? K(-1e4) : x) * M(sigmoid)(x))
-FLOAT1(softplus, (x > 0 ? x : 0) + M(log1p)(M(exp)(x > 0 ? -x : x)))
+/* sigmoid(y) is 0 or 1 far from 0, where y^2 might overflow */
+#define NEAR_ZERO(y) ((y) < K(-1e4) ? K(-1e4) : (y) > K(1e4) ? K(1e4) : (y))
+#define GELU_TANH_EXPONENT(y)                                                                      \
+    ((y) * (K(1.59576912160573071176) + K(0.07135481627260024878) * (y) * (y)))
+FLOAT1(gelu_tanh, (x < K(-1e4) ? K(-1e4) : x) * M(sigmoid)(GELU_TANH_EXPONENT(NEAR_ZERO(x))))
+FLOAT1(softplus, M(softplus)(x)) /* log(1 + exp(x)) */
 FLOAT1(erf, M(erf)(x))
 /* infinities give the limits 1 and -1 */
 FLOAT1(softsign, x > K(1e30) ? 1 : x < K(-1e30) ? -1 : x / (1 + (x < 0 ? -x : x)))
@@ -136,6 +141,10 @@ FLOAT2(logaddexp, (x > y ? x : y) + (x == y ? K(0.69314718055994530942)
 /* derivatives: x is the gradient of the output, y the saved value */
 FLOAT2(tanh_backward, x *(1 - y * y))
 FLOAT2(sigmoid_backward, x *y *(1 - y))
+FLOAT2(gelu_tanh_backward, x *M(sigmoid)(GELU_TANH_EXPONENT(NEAR_ZERO(y))) *
+                               (1 + NEAR_ZERO(y) * M(sigmoid)(-GELU_TANH_EXPONENT(NEAR_ZERO(y))) *
+                                        (K(1.59576912160573071176) +
+                                         K(0.21406444881780074633) * NEAR_ZERO(y) * NEAR_ZERO(y))))
 FLOAT2(relu_backward, y > 0 ? x : 0)
 FLOAT2(leaky_relu_backward, y > 0 ? x : p * x)
 FLOAT2(elu_backward, y < 0 ? x * (p * M(exp)(y)) : x)
@@ -146,11 +155,9 @@ FLOAT2(hardswish_backward, y <= -3 ? 0 : y < 3 ? x * (y / 3 + K(0.5)) : x)
 FLOAT2(clamp_backward, y >= p && y <= q ? x : 0)
 /* x y with x limited to -1e4..1e4: for a product whose y vanishes long before, also at infinity */
 FLOAT2(tail_mul, (x < K(-1e4) ? K(-1e4) : x > K(1e4) ? K(1e4) : x) * y)
-FLOAT1(scalar_div_slope, M(div_slope)(p, x)) /* -p / x^2 */
-/* of x^y by x and by y. A y that y - 1 is rounded to is even, so y - 1 is odd */
-FLOAT2(pow_base, y == 0                              ? 0
-                 : y - 1 == y && y - y == 0 && x < 0 ? -M(times_pow)(y, x, y)
-                                                     : M(times_pow)(y, x, y - 1))
+FLOAT2(gelu_backward, x *M(gelu_slope)(y))
+FLOAT1(scalar_div_slope, -p / x / x) /* x^2 may overflow or underflow where the quotient does not */
+FLOAT2(pow_base, M(pow_slope)(x, y)) /* of x^y by x and by y */
 FLOAT2(pow_exponent, M(pow_log)(x, y))
 FLOAT3(fma, x *y + z)
 
@@ -182,3 +189,5 @@ SELECT(where, c ? x : y)
 #undef LOGIC1
 #undef LOGIC2
 #undef SELECT
+#undef NEAR_ZERO
+#undef GELU_TANH_EXPONENT

@@ -235,6 +235,7 @@ const op_row elementwise_rows[] = {
     { "ct_relu", away_from_zero, .one = ct_relu },
     { "ct_silu", op_draw_any, .one = ct_silu },
     { "ct_gelu", op_draw_any, .one = ct_gelu },
+    { "ct_gelu_tanh", op_draw_any, .one = ct_gelu_tanh },
     { "ct_softplus", op_draw_any, .one = ct_softplus },
     { "ct_erf", op_draw_any, .one = ct_erf },
     { "ct_floor", between_steps, .one = ct_floor },

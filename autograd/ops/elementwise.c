@@ -18,7 +18,7 @@
 
 /* ---- the kernel call ---- */
 
-/* Strides of t broadcast to shape. */
+/* The strides of t when it is broadcast to shape. */
 static void elementwise_strides(const ct_shape *shape, const ct_tensor *t, int64_t *stride)
 {
     int lead = shape->rank - t->shape.rank, i;
@@ -126,13 +126,13 @@ bool cti_elementwise_takes(const char *function, const char *name, const ct_tens
     return false;
 }
 
-/* The numbers that a kernel and its derivative take; those left out are 0. */
+/* Numbers for a kernel and its derivative. Those that are left out are 0. */
 typedef double elementwise_numbers[2];
 
-/* What the functions below need to know of an op. */
+/* What the functions below must know about an op. */
 typedef cti_elementwise_op elementwise_op;
 
-/* Runs and records op. numbers are elementwise_numbers, or NULL for an op without. */
+/* Runs and records op. numbers is of type elementwise_numbers, or NULL if the op has none. */
 static ct_tensor *elementwise_run(const elementwise_op *op, ct_tensor *y, int count,
                                   ct_tensor *const *in, const double *numbers)
 {
@@ -203,7 +203,8 @@ FUSED(tail_mul, clamp_backward(ct_mul(e, s), d, tail_range), tail_mul(d, e, NULL
 OF_OUTPUT(neg, NUMBERS, ct_neg(d))
 OF_INPUT(abs, NUMBERS, ct_mul(d, ct_sign(x)))
 OF_OUTPUT(sign, NUMBERS, zeros_of(d))
-OF_INPUT(square, NUMBERS, ct_mul_scalar(ct_mul(d, x), 2)) /* 0 where d is, not 0 inf */
+/* not d (2 x): 2 x may overflow, and 0 times infinity is NaN */
+OF_INPUT(square, NUMBERS, ct_mul_scalar(ct_mul(d, x), 2))
 OF_OUTPUT(exp, FLOATS, ct_mul(d, y))
 OF_OUTPUT(expm1, FLOATS, ct_mul(d, ct_add_scalar(y, 1)))
 OF_INPUT(log, FLOATS, ct_div(d, x))
@@ -229,16 +230,14 @@ OF_OUTPUT(round, FLOATS, zeros_of(d))
 
 static ct_tensor *op_scaled_pow(ct_tensor *x, const double *p); /* p[1] x^p[0] */
 
-/* d times the derivative of factor x^p. The kernel of a product looks after a power that overflows or
- * underflows where its product does not; a usual factor needs no such care. */
+/* d times the derivative of factor x^p. The kernel of the product looks after a power that overflows or
+ * underflows where the product does not. */
 static ct_tensor *pow_scalar_slope(ct_tensor *d, ct_tensor *x, double p, double factor)
 {
     double f = p * factor;
 
     if (f == 0)
         return zeros_of(d);
-    if (fabs(f) >= 1 && fabs(f) <= 16)
-        return ct_mul(d, ct_mul_scalar(ct_pow_scalar(x, p - 1), f));
     return ct_mul(d, op_scaled_pow(x, (elementwise_numbers){ p - 1, f }));
 }
 
@@ -276,19 +275,39 @@ static ct_tensor *silu_slope(ct_tensor *x)
 
 OF_INPUT(silu, FLOATS, ct_mul(d, silu_slope(x)))
 
-/* gelu, x Phi(x) (Hendrycks and Gimpel, 2016): Phi(x) + x phi(x), for the distribution Phi and the
- * density phi of the standard normal. The constants are 1 / sqrt(2) and 1 / sqrt(2 pi). */
-static ct_tensor *gelu_slope(ct_tensor *x)
+/* gelu, x Phi(x) (Hendrycks and Gimpel, 2016): the kernel gelu_backward is d (Phi(x) + x phi(x)), for
+ * the distribution Phi and the density phi of the standard normal. Its derivative by x is
+ * d phi(x) (2 - x^2). The constant is 1 / sqrt(2 pi). */
+static ct_tensor *gelu_bend(ct_tensor *x)
 {
-    ct_tensor *cdf =
-        ct_add_scalar(ct_mul_scalar(ct_erf(ct_mul_scalar(x, 0.70710678118654752440)), 0.5), 0.5);
-    ct_tensor *pdf =
-        ct_mul_scalar(ct_exp(ct_mul_scalar(tail_mul(x, x, NULL), -0.5)), 0.39894228040143267794);
+    ct_tensor *square = tail_mul(x, x, NULL);
+    ct_tensor *pdf = ct_mul_scalar(ct_exp(ct_mul_scalar(square, -0.5)), 0.39894228040143267794);
 
-    return ct_add(cdf, tail_mul(x, pdf, NULL));
+    return tail_mul(ct_rsub_scalar(square, 2), pdf, NULL);
 }
 
-OF_INPUT(gelu, FLOATS, ct_mul(d, gelu_slope(x)))
+FUSED(gelu_backward, gelu_backward(e, s, NULL), ct_mul(ct_mul(e, d), gelu_bend(s)))
+OF_INPUT(gelu, FLOATS, gelu_backward(d, x, NULL))
+
+/* gelu_tanh, x (1 + tanh(u / 2)) / 2 = x s for s = sigmoid(u), u = 2 sqrt(2 / pi) (x + 0.044715 x^3):
+ * s + x s (1 - s) u', and for the derivative of that
+ *     s (1 - s) (2 u' + x ((1 - 2 s) u'^2 + u'')) */
+static ct_tensor *gelu_tanh_curvature(ct_tensor *x)
+{
+    const double a = 1.59576912160573071176, b = 0.044715 * a; /* u = a x + b x^3 */
+    ct_tensor *square = ct_square(x), *s, *first, *y;
+
+    s = ct_sigmoid(ct_mul(x, ct_add_scalar(ct_mul_scalar(square, b), a)));
+    first = ct_add_scalar(ct_mul_scalar(square, 3 * b), a);
+    y = ct_mul(ct_add_scalar(ct_mul_scalar(s, -2), 1), ct_square(first));
+    y = ct_mul(x, ct_add(y, ct_mul_scalar(x, 6 * b)));
+    y = ct_add(y, ct_mul_scalar(first, 2));
+    return ct_mul(ct_mul(s, ct_rsub_scalar(s, 1)), y);
+}
+
+FUSED(gelu_tanh_backward, gelu_tanh_backward(e, s, NULL),
+      ct_mul(ct_mul(e, d), gelu_tanh_curvature(s)))
+OF_INPUT(gelu_tanh, FLOATS, gelu_tanh_backward(d, x, NULL))
 
 PLAIN1(neg)
 PLAIN1(abs)
@@ -308,6 +327,7 @@ PLAIN1(sigmoid)
 PLAIN1(relu)
 PLAIN1(silu)
 PLAIN1(gelu)
+PLAIN1(gelu_tanh)
 PLAIN1(softplus)
 PLAIN1(erf)
 PLAIN1(floor)
@@ -324,7 +344,7 @@ ct_tensor *ct_elu(ct_tensor *x, double alpha)
     return op_elu(x, (elementwise_numbers){ alpha });
 }
 
-/* False with an error. A NULL x is left to the op, which reports it. */
+/* Raises an error and returns false if s is not allowed. The op itself reports a NULL x. */
 static bool elementwise_range(const char *function, const ct_tensor *x, double low, double high)
 {
     if (!x || low <= high)
@@ -341,8 +361,8 @@ ct_tensor *ct_hardtanh(ct_tensor *x, double low, double high)
     return op_hardtanh(x, (elementwise_numbers){ low, high });
 }
 
-/* The kernel's numbers are doubles, which do not hold the greatest i64: an infinite end is left
- * out. */
+/* An infinite end is left out, because the kernel's numbers are doubles, which do not hold the
+ * greatest i64. */
 static ct_tensor *clamp_integers(ct_tensor *x, double low, double high)
 {
     static const elementwise_op most = { "ct_clamp", CTI_EW_minimum, NUMBERS, NULL, false };
@@ -398,7 +418,7 @@ static void affine_grad(ct_node *n, ct_tensor *const *dout)
     ct_node_add_grad(n, 0, ct_mul_scalar(dout[0], p[0]));
 }
 
-/* The least number that is not one of the whole numbers which a double holds without gaps. */
+/* 2^53, the first whole number after which a double skips whole numbers. */
 #define WHOLE_LIMIT 9007199254740992.0
 
 bool cti_number_fits(const char *function, const char *name, double s, ct_dtype dtype)
@@ -442,7 +462,8 @@ static ct_tensor *elementwise_affine(const elementwise_op *op, ct_tensor *x, dou
         return elementwise_affine(&op, x, s, (elementwise_numbers){ p, q });                       \
     }
 
-/* -s, but the least i32 itself: x - s wraps around, and x + s is then the same. */
+/* Returns -s. The least i32 has no negative, so it is returned itself: x - s wraps around, and x +
+ * s gives the same. */
 static double elementwise_negative(const ct_tensor *x, double s)
 {
     return x && !cti_is_dead(x) && x->dtype == CT_I32 && s == INT32_MIN ? s : -s;
@@ -490,8 +511,8 @@ ct_tensor *ct_rpow_scalar(ct_tensor *x, double s)
 
 /* ---- two operands ---- */
 
-/* The share of a, or of b, in d: all of it where a was chosen (beyond b, or NaN) or was not, half
- * where they are equal (as PyTorch). */
+/* The share of d that goes to an operand: 1 if it was chosen (it is beyond the other, or NaN), 0 if
+ * it was not, and 1/2 if both are equal (as in PyTorch). */
 static ct_tensor *extreme_share(ct_tensor *d, ct_tensor *a, ct_tensor *b, ct_tensor *beyond,
                                 bool of_a)
 {
@@ -509,8 +530,8 @@ static ct_tensor *pow_base(ct_tensor *d, ct_tensor *s, const double *p);
 /* Where a^b is 0 for an infinite a or b, all derivatives are 0, their limit. */
 typedef struct pow_parts {
     ct_tensor *zero, *one; /* scalars */
-    ct_tensor *vanishes;   /* bool: such operands with a >= 0 */
-    ct_tensor *base;       /* a, and 1 for them */
+    ct_tensor *vanishes;   /* bool: true where a^b is 0 for an infinite operand and a >= 0 */
+    ct_tensor *base;       /* a, replaced by 1 there */
 } pow_parts;
 
 static bool pow_parts_of(ct_tensor *a, ct_tensor *b, pow_parts *p)

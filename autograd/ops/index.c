@@ -60,7 +60,8 @@ static const ct_op embedding_op = { .name = "ct_embedding",
                                     .saves = CT_SAVE_INPUTS,
                                     .backward = embedding_grad };
 
-/* d, with 0 in the rows whose index is row. The derivative of d is the same mask. */
+/* d, with 0 in the rows whose index is `row`. Its derivative is the same mask, applied to the
+ * gradient. */
 static ct_tensor *index_mask_rows(ct_tensor *d, ct_tensor *indices, int64_t row)
 {
     ct_tensor *number = ct_full(CT_SCALAR, (double)row, CT_I64, indices->device);
@@ -90,8 +91,8 @@ static const ct_op embedding_padded_op = { .name = "ct_embedding_padded",
 
 enum { NO_PADDING = -1 };
 
-/* padding: the row that gets no gradient. lazy: the rows may be copied at first access; the caller knows
- * that nobody else writes weight */
+/* padding: the row without a gradient. lazy: the rows may be copied at the first access; the caller
+ * guarantees that nothing else writes weight until then. */
 static ct_tensor *index_gather_rows(const char *me, ct_tensor *weight, ct_tensor *indices,
                                     int64_t padding, bool lazy)
 {
@@ -205,7 +206,7 @@ static const ct_op scatter_rows_op = { .name = "ct_embedding_backward",
                                        .saves = CT_SAVE_INPUTS,
                                        .backward = scatter_rows_grad };
 
-/* y += rows by the indices c; false with an error. */
+/* Adds rows to y at the indices c; false with an error. */
 static bool index_add_rows_into(const char *me, ct_tensor *y, const ct_tensor *c,
                                 const ct_tensor *rows)
 {
@@ -288,12 +289,15 @@ static bool index_check_slices(const char *me, const ct_tensor *x, int axis,
     ct_shape want = x->shape;
 
     want.dim[axis] = indices->numel;
-    if (indices->shape.rank == 1 && cti_same_shape(&want, &source->shape))
+    if (indices->shape.rank != 1) {
+        ct_raise(CT_ERR_SHAPE, me, "indices %s must have rank 1", cti_describe(indices).s);
+        return false;
+    }
+    if (cti_same_shape(&want, &source->shape))
         return true;
-    ct_raise(CT_ERR_SHAPE, me,
-             "indices %s must have rank 1 and source %s the shape of x %s, with one row for "
-             "each index along axis %d",
-             cti_describe(indices).s, cti_describe(source).s, cti_describe(x).s, axis);
+    ct_raise(CT_ERR_SHAPE, me, "source %s must have the shape %s for x %s and indices %s",
+             cti_describe(source).s, cti_shape_text(&want).s, cti_describe(x).s,
+             cti_describe(indices).s);
     return false;
 }
 
@@ -372,7 +376,7 @@ static const ct_op gather_op = {
     .name = "ct_gather", .inputs = 2, .outputs = 1, .saves = CT_SAVE_INPUTS, .backward = gather_grad
 };
 
-/* x and index have the same sizes except along axis. */
+/* x and index have the same sizes, except along axis. */
 static ct_tensor *index_gather(const char *me, ct_tensor *x, int axis, ct_tensor *index)
 {
     ct_tensor *in[2] = { x, index }, *y, *c, *k;
@@ -479,7 +483,7 @@ static bool index_put_into(const char *me, bool add, ct_tensor *y, int axis, ct_
     return true;
 }
 
-/* src has index's shape; x is nowhere smaller, except along axis. */
+/* src has the shape of index. x may be larger, and has any size along axis. */
 static ct_tensor *index_scatter_add(ct_tensor *x, int axis, ct_tensor *index, ct_tensor *src)
 {
     ct_tensor *in[3] = { x, index, src }, *y, *c, *k;
@@ -570,12 +574,18 @@ static int index_scatter_check(const char *me, const ct_tensor *x, int axis, con
         !cti_same_device(me, "x", x, "src", src) || !cti_same_device(me, "x", x, "index", index))
         return -1;
     axis = cti_axis(me, x, axis);
-    if (axis < 0 || (index_fits(index, x, axis) && index_fits(index, src, -1)))
+    if (axis < 0)
+        return -1;
+    if (!index_fits(index, x, axis)) {
+        ct_raise(CT_ERR_SHAPE, me,
+                 "index %s must have the rank of x %s and be no larger, except along axis %d",
+                 cti_describe(index).s, cti_describe(x).s, axis);
+        return -1;
+    }
+    if (index_fits(index, src, -1))
         return axis;
-    ct_raise(CT_ERR_SHAPE, me,
-             "index %s must have the rank of x %s and src %s and be no larger, except than x "
-             "along axis %d",
-             cti_describe(index).s, cti_describe(x).s, cti_describe(src).s, axis);
+    ct_raise(CT_ERR_SHAPE, me, "index %s must have the rank of src %s and be no larger",
+             cti_describe(index).s, cti_describe(src).s);
     return -1;
 }
 
@@ -626,11 +636,11 @@ static ct_tensor *index_one_hot(const char *me, ct_tensor *indices, int64_t clas
 
     if (!cti_usable(me, indices) || !cti_want_index(me, "indices", indices))
         return NULL;
-    if (classes < 1 || indices->shape.rank == CT_MAX_RANK) {
-        ct_raise(
-            classes < 1 ? CT_ERR_ARGUMENT : CT_ERR_SHAPE, me,
-            "classes is %lld and indices is %s; classes must be at least 1 and the rank below %d",
-            (long long)classes, cti_describe(indices).s, CT_MAX_RANK);
+    if (!cti_at_least(me, "classes", classes, 1))
+        return NULL;
+    if (indices->shape.rank == CT_MAX_RANK) {
+        ct_raise(CT_ERR_SHAPE, me, "indices %s must have a rank below %d", cti_describe(indices).s,
+                 CT_MAX_RANK);
         return NULL;
     }
     if (cti_is_storage(dtype)) {
@@ -644,7 +654,7 @@ static ct_tensor *index_one_hot(const char *me, ct_tensor *indices, int64_t clas
     c = y ? cti_new(me, indices->shape, indices->dtype, indices->device) : NULL;
     if (!c)
         return NULL;
-    cti_copy(c, indices); /* a copy, which nobody else can write */
+    cti_copy(c, indices); /* a copy, so that the program cannot write it */
     fault = cti_fault_at(y->device, CTI_FAULT_INDEX, me, classes);
     if (cti_lazy_rows_set(y, NULL, c, &fault) != CT_OK) {
         index_raise(me, c, fault.position, classes);

@@ -3,7 +3,7 @@
  * Indices are i32 or i64 (CT_ERR_DTYPE) and never negative. An index out of range raises
  * CT_ERR_INDEX, which names its position. All operands are on one device (CT_ERR_DEVICE). A
  * negative axis counts from the end; a wrong one raises CT_ERR_SHAPE. The results belong to the
- * innermost scope. d is the gradient of the output. Where an index occurs several times, gradients
+ * innermost scope. d is the gradient of the output. If an index occurs several times, its gradients
  * are added. */
 #ifndef COTANGENT_AUTOGRAD_OPS_INDEX_H
 #define COTANGENT_AUTOGRAD_OPS_INDEX_H
@@ -60,9 +60,9 @@ ct_tensor *ct_index_add(ct_tensor *x, int axis, ct_tensor *indices, ct_tensor *s
 
 /* One-hot rows: indices of shape S give S followed by (classes), with 1 at each index and 0
  * elsewhere. ct_one_hot returns f32; ct_one_hot_as any dtype except bf16 (CT_ERR_DTYPE). The result
- * remembers its indices: ct_linear and the recurrent modules then gather rows instead of
- * multiplying. A write to the result ends that; views of it and results of ops do not have it. No
- * derivative. Raises CT_ERR_ARGUMENT if classes is below 1. */
+ * stores its indices, with which ct_linear and the recurrent modules gather rows instead of
+ * multiplying. A write to the result drops the indices; its views do not have them. No derivative.
+ * Raises CT_ERR_ARGUMENT if classes is below 1. */
 ct_tensor *ct_one_hot(ct_tensor *indices, int64_t classes);
 ct_tensor *ct_one_hot_as(ct_tensor *indices, int64_t classes, ct_dtype dtype);
 

@@ -18,7 +18,7 @@
 
 typedef struct scan_attributes {
     int axis;
-    bool reverse; /* from the end: the derivative */
+    bool reverse; /* sum from the end, as the derivative does */
 } scan_attributes;
 
 static ct_tensor *scan_cumsum(ct_tensor *x, scan_attributes r);
@@ -69,11 +69,12 @@ typedef struct log_scan_attributes {
     bool transposed;
 } log_scan_attributes;
 
-/* out = W^T d, or W d if transposed: an op of d, x and y. The kernel computes it without overflow,
- * for d of both signs and d = 0 alike, which logarithms of d would not. */
+/* out = W^T d, or W d if transposed: an op of d, x and y. The kernel computes it without overflow.
+ * It does not use logarithms of d, which may be negative or 0. */
 static ct_tensor *log_scan_product(ct_tensor *d, ct_tensor *x, ct_tensor *y, log_scan_attributes r);
 
-/* With e the gradient of out, and p the product of e with the other of W and W^T:
+/* Let e be the gradient of out. Let p be the product of e with the transposed matrix: W e for W^T
+ * d, and W^T e for W d. Then
  *     W^T d:  dd = p, dx = e out, dy = -d p        W d:  dd = p, dx = d p, dy = -e out */
 static void log_scan_product_grad(ct_node *n, ct_tensor *const *dout)
 {

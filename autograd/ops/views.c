@@ -49,7 +49,7 @@ static bool views_infer_size(const char *function, const ct_tensor *x, ct_shape 
                  (shape->dim[i] == 0 || known <= INT64_MAX / shape->dim[i]))
             known *= shape->dim[i];
         else
-            known = -1; /* a bad size or an overflow; stays -1 */
+            known = -1; /* a bad size or an overflow; the caller's size stays -1 */
     if (open >= 0 && known > 0 && x->numel % known == 0)
         shape->dim[open] = x->numel / known;
     if (known < 0 || (open >= 0 && known == 0) ||
@@ -64,7 +64,7 @@ static bool views_infer_size(const char *function, const ct_tensor *x, ct_shape 
 /* Strides by which x's storage can be read in the given shape; false if a copy is needed.
  *
  * Axes of x that follow each other without a gap are merged into runs (axes of size 1 do not
- * count). The new axes are then cut from the runs, last axis first: each must divide what is left
+ * count). The new axes are then cut from the runs, last axis first: each size must divide the rest
  * of its run, because one stride cannot cross the border between two runs. */
 static bool views_strides(const ct_tensor *x, const ct_shape *shape, int64_t *stride)
 {
@@ -418,7 +418,7 @@ ct_tensor *ct_slice(ct_tensor *x, int axis, int64_t start, int64_t end, int64_t 
     start = views_clamp(start, x->shape.dim[axis]);
     end = views_clamp(end, x->shape.dim[axis]);
     length = end > start ? (end - start - 1) / step + 1 : 0;
-    if (step > x->shape.dim[axis]) /* a huge step overflows the stride */
+    if (step > x->shape.dim[axis]) /* a huge step would overflow the stride */
         step = x->shape.dim[axis] ? x->shape.dim[axis] : 1;
     return views_slice("ct_slice", x, (views_range){ axis, false, start, step, length });
 }

@@ -17,7 +17,7 @@
         }                                                                                          \
     } while (0)
 
-/* All columns of one outer index. */
+/* Computes all columns of one outer index. */
 static void cumsum_piece(void *context, int64_t at)
 {
     const cti_cumsum_args *a = context;
@@ -73,8 +73,9 @@ static double scan_log1p(double r)
     return u == 1 ? r : cti_log(u) * (r / (u - 1));
 }
 
-/* One column from place `at` on. With most the greatest element so far, the sum of exp(x - most) is
- * 1 + rest: the 1 is kept apart, so that a small rest is not lost. */
+/* Computes one column, which begins at index `at`. most is the greatest element so far. The sum of
+ * exp(x - most) is 1 + rest; the 1 is kept separate, so that a small rest is not lost to
+ * rounding. */
 static void logcumsumexp_column(const cti_cumsum_args *a, int64_t at)
 {
     double most = -INFINITY, rest = -1;
@@ -87,7 +88,8 @@ static void logcumsumexp_column(const cti_cumsum_args *a, int64_t at)
             rest = (1 + rest) * cti_exp(most - v);
             most = v;
         } else {
-            rest += v == most ? 1 : cti_exp(v - most); /* equal infinities have no difference */
+            /* the difference of equal infinities would be NaN */
+            rest += v == most ? 1 : cti_exp(v - most);
         }
         scan_store(a->dtype, a->out, at, most + scan_log1p(rest));
     }
@@ -116,7 +118,7 @@ static double scan_weight(double p, double q)
 
 static void logcumsumexp_backward_column(const cti_logcumsumexp_backward_args *a, int64_t first)
 {
-    double sum = 0, before = 0; /* y of the element before, in the order of the loop */
+    double sum = 0, before = 0; /* y of the previous element in the order of the loop */
     int64_t k;
 
     for (k = 0; k < a->n; k++) {

@@ -1,5 +1,6 @@
-/* sort.c - the order of the first k of each row, stable. A merge sort of positions, bottom up; a
- * few of many are put in their places one by one. */
+/* sort.c - the positions of the first k elements of each row in sorted order; stable. A bottom-up
+ * merge sort of positions. If k is small compared with n, each element is inserted into its place
+ * instead. */
 #include "tensor/cpu/cpu.h"
 
 #include "tensor/parallel.h"
@@ -8,8 +9,8 @@
 
 #define FEW 32
 
-/* Whether the element at j must stand before the one at i, which came first; a NaN is the greatest.
- * x != x tells a NaN, and is false of integers. */
+/* True if the element at j must come before the one at i, which was first. A NaN is the greatest. x
+ * != x detects a NaN and is false for integers. */
 #define IN_FRONT(type)                                                                             \
     static bool in_front_##type(bool descending, const void *row, int64_t j, int64_t i)            \
     {                                                                                              \
@@ -83,7 +84,7 @@ static void sort_merge(const cti_sort_args *a, const void *row, const int64_t *f
     }
 }
 
-/* Few of many: each element that belongs among the first k so far is put in its place there. */
+/* For a small k: inserts each element that belongs to the first k so far. */
 static void sort_first_few(const cti_sort_args *a, const void *row, int64_t *order)
 {
     int64_t count = 0, i, p;

@@ -149,6 +149,14 @@ unary("ct_sigmoid", torch.sigmoid, -8, 8)
 unary("ct_relu", torch.relu)
 unary("ct_silu", F.silu, -5, 5)
 unary("ct_gelu", F.gelu, -4, 4)
+
+
+@op("ct_gelu_tanh")
+def _(d):
+    d.floats(d.shape(0, 2, 4) + [4], -4, 4)     # a gradient near its zero has no digits by itself
+    return lambda x: F.gelu(x, approximate="tanh")
+
+
 unary("ct_softplus", F.softplus, -8, 8)
 unary("ct_erf", torch.erf, -3, 3)
 unary("ct_floor", torch.floor, -4, 4)
@@ -1118,6 +1126,231 @@ def _(d):
         d.floats(shape)
     return lambda a, p, n: F.triplet_margin_loss(a, p, n, d.p[0] or 1, d.p[1] or 2,
                                                  swap=bool(d.i[1]), reduction=REDUCTIONS[d.i[0]])
+# ---- convolution and pooling ----
+
+def conv_options(d):
+    """i: strides, paddings, dilations, groups, output padding."""
+    pick = d.rng.randint
+    d.i = [pick(1, 3), pick(1, 3), pick(0, 1), pick(0, 1), pick(1, 2), pick(1, 2), pick(1, 2), 0]
+
+
+def conv_size(d, at, kernel):
+    span = (kernel - 1) * d.i[4 + at] + 1 - 2 * d.i[2 + at]
+    return max(span, 1) + d.below(2)
+
+
+def conv(name, function, axes, transposed):
+    @op(name)
+    def _(d):
+        conv_options(d)
+        groups, inputs, outputs = d.i[6], d.rng.randint(1, 2), d.rng.randint(1, 3 - d.i[6])
+        kernel = [d.rng.randint(1, 3 if axes == 1 else 2) for _ in range(axes)]
+        sizes = [conv_size(d, i, k) for i, k in enumerate(kernel)]
+        if transposed:
+            sizes = [2 + p for p in d.i[2:2 + axes]]
+            d.i[:2] = [min(n, 2) for n in d.i[:2]]
+        stride, padding, dilation = (d.i[k:k + axes] for k in (0, 2, 4))
+        options = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
+        if transposed:
+            d.i[7] = d.below(2)
+            more = d.i[7] if d.i[0] + d.i[4] > 2 else 0
+            options["output_padding"] = [more, more if d.i[1] + d.i[5] > 2 else 0][:axes]
+        d.floats([1 if axes == 2 else 2, groups * inputs] + sizes)
+        d.floats(([groups * inputs, outputs] if transposed else [groups * outputs, inputs]) +
+                 kernel, -1, 1)
+        if d.number % 2:
+            d.floats([groups * outputs])
+        return lambda *t: function(*t, **options)
+
+
+conv("ct_conv2d", F.conv2d, 2, False)
+conv("ct_conv1d", F.conv1d, 1, False)
+conv("ct_conv_transpose2d", F.conv_transpose2d, 2, True)
+conv("ct_conv_transpose1d", F.conv_transpose1d, 1, True)
+
+
+def windows(d):
+    conv_options(d)
+    d.i[6:] = [d.rng.randint(1, 3), d.rng.randint(1, 3)]
+    return dict(kernel_size=d.i[6:], stride=d.i[:2], padding=d.i[2:4], dilation=d.i[4:6])
+
+
+@op("ct_unfold")
+def _(d):
+    options = windows(d)
+    d.floats([1, 2] + [conv_size(d, i, d.i[6 + i]) for i in range(2)])
+    return lambda x: F.unfold(x, **options)
+
+
+@op("ct_fold")
+def _(d):
+    options = windows(d)
+    sizes = [conv_size(d, i, d.i[6 + i]) for i in range(2)]
+    d.p = [float(n) for n in sizes]
+    count = F.unfold(torch.zeros([1, 1] + sizes), **options).shape[2]
+    d.floats([1, 2 * d.i[6] * d.i[7], count])
+    return lambda x: F.fold(x, sizes, **options)
+
+
+def pool(name, function, axes, largest):
+    @op(name)
+    def _(d):
+        windows(d)
+        at = 2 - axes
+        sizes = []
+        for i in range(at, 2):
+            d.i[2 + i] = d.i[2 + i] if d.i[6 + i] > 1 else 0
+            sizes.append(conv_size(d, i, d.i[6 + i]) + d.i[2 + i])
+        d.p = [float(d.below(2)), float(d.below(2))]
+        options = dict(kernel_size=d.i[6 + at:8], stride=d.i[at:2], padding=d.i[2 + at:4],
+                       ceil_mode=bool(d.p[0]))
+        if largest:
+            options["dilation"] = d.i[4 + at:6]
+        else:
+            options["count_include_pad"] = not d.p[1]
+        d.floats([2, 2 if axes == 1 else 1] + sizes)
+        return lambda x: function(x, **options)
+
+
+pool("ct_max_pool2d", F.max_pool2d, 2, True)
+pool("ct_max_pool1d", F.max_pool1d, 1, True)
+pool("ct_avg_pool2d", F.avg_pool2d, 2, False)
+pool("ct_avg_pool1d", F.avg_pool1d, 1, False)
+
+
+@op("ct_adaptive_avg_pool2d")
+def _(d):
+    d.i = [d.rng.randint(1, 4), d.rng.randint(1, 4)]
+    d.floats([2, 1, d.rng.randint(1, 5), d.rng.randint(1, 5)])
+    return lambda x: F.adaptive_avg_pool2d(x, d.i)
+
+
+@op("ct_adaptive_avg_pool1d")
+def _(d):
+    d.i = [d.rng.randint(1, 5)]
+    d.floats([2, 2, d.rng.randint(1, 6)])
+    return lambda x: F.adaptive_avg_pool1d(x, d.i)
+# ---- normalisation: i[0], i[1]: weight and bias are left out; p[0]: eps ----
+
+def affine(d, shape):
+    d.floats(shape)
+    d.floats(shape)
+    d.i = [d.number // 2 % 2, d.number // 4 % 2]
+    d.p = [[1e-5, 0.1, 0.5][d.below(3)]]
+
+
+def given(d, w, b):
+    return None if d.i[0] else w, None if d.i[1] else b
+
+
+@op("ct_layer_norm", 16)
+def _(d):
+    shape = d.shape(0, 2, 6) + [d.rng.randint(3, 5)]
+    axes = 2 if len(shape) > 1 and d.number % 3 == 2 else 1
+    if axes == 2 and d.number // 2 % 4 == 3:
+        axes = 1
+    d.floats(shape)
+    affine(d, shape[-axes:])
+    if d.i == [1, 1] and axes > 1:
+        d.i[1] = 0
+    return lambda x, w, b: F.layer_norm(x, shape[-axes:], *given(d, w, b), d.p[0])
+
+
+@op("ct_rms_norm", 16)
+def _(d):
+    shape = d.shape(0, 2, 6) + [d.rng.randint(3, 5)]
+    d.floats(shape)
+    affine(d, shape[-1:])
+    return lambda x, w, b: F.rms_norm(x, shape[-1:], given(d, w, b)[0], d.p[0])
+
+
+@op("ct_group_norm", 16)
+def _(d):
+    groups, each = d.rng.randint(1, 3), d.rng.randint(1, 2)
+    shape = [d.rng.randint(1, 2), groups * each] + d.shape(0, 2, 4) + [3]
+    d.floats(shape)
+    affine(d, [groups * each])
+    d.i.append(groups)
+    return lambda x, w, b: F.group_norm(x, groups, *given(d, w, b), d.p[0])
+
+
+@op("ct_batch_norm", 16)
+def _(d):
+    shape = [d.rng.randint(3, 4), d.rng.randint(1, 3)] + d.shape(0, 2, 4)
+    d.floats(shape)
+    affine(d, shape[1:2])
+    return lambda x, w, b: F.batch_norm(x, None, None, *given(d, w, b), True, 0, d.p[0])
+
+
+@op("ct_batch_norm:running", 16)
+def _(d):
+    shape = [d.rng.randint(1, 4), d.rng.randint(1, 3)] + d.shape(0, 2, 4)
+    d.floats(shape)
+    d.floats(shape[1:2])
+    d.floats(shape[1:2], 0.1, 2)
+    affine(d, shape[1:2])
+    return lambda x, m, v, w, b: F.batch_norm(x, m.detach(), v.detach(), *given(d, w, b), False, 0,
+                                              d.p[0])
+
+
+# ---- attention: i[0]: the mask, 0 none, 1 bool, 2 added; i[1]: lengths; i[2]: causal; i[3]:
+# first_query; i[4]: groups of heads; p[0]: scale. Each query sees a key. ----
+
+@op("ct_scaled_dot_product_attention", 24)
+def _(d):
+    batch, kv = d.rng.randint(1, 2), d.rng.randint(1, 2)
+    groups = d.rng.randint(1, 2)
+    lq, lk, size = (d.rng.randint(1, 3) for _ in range(3))
+    d.floats([batch, kv * groups, lq, size])
+    d.floats([batch, kv, lk, size])
+    d.floats([batch, kv, lk, d.rng.randint(1, 2)])
+    shape = [lq, lk] if d.chance(0.5) else [batch, 1, lq, lk]
+    d.i = [d.number % 3, d.number // 3 % 2, d.number // 6 % 2, d.below(2), groups]
+    d.p = [0.0 if d.chance(0.5) else 0.375]
+    if d.i[0] == 2:
+        d.floats(shape)
+    else:
+        d.bools(shape)
+        values = d.inputs[-1][2]
+        values[::lk] = [1] * len(values[::lk])
+    d.ints([batch], lk + 1, low=1)
+
+    def attend(q, k, v, mask, lengths):
+        seen = torch.ones([batch, 1, lq, lk], dtype=torch.bool)
+        if d.i[0] == 1:
+            seen = seen & mask
+        if d.i[1]:
+            seen = seen & (torch.arange(lk) < lengths[:, None])[:, None, None, :]
+        if d.i[2]:
+            seen = seen & (torch.arange(lk) <= torch.arange(lq)[:, None] + d.i[3])
+        added = torch.where(seen, mask if d.i[0] == 2 else 0.0, -math.inf).to(q.dtype)
+        return F.scaled_dot_product_attention(q, k, v, added, scale=d.p[0] or None,
+                                              enable_gqa=groups > 1)
+    return attend
+
+
+@op("ct_length_mask")
+def _(d):
+    d.i = [d.rng.randint(1, 4)]
+    d.ints([d.rng.randint(1, 4)], 6)
+    return lambda lengths: torch.arange(d.i[0]) < lengths[:, None]
+
+
+@op("ct_rotary_embedding")
+def _(d):
+    half = d.rng.randint(1, 2)
+    shape = d.shape(1, 3, 4) + [2 * half]
+    d.i = [d.below(4)]
+    d.p = [float(d.rng.choice([10, 100, 10000]))]
+    d.floats(shape)
+
+    def rotate(x):
+        p = torch.arange(shape[-2], dtype=torch.float64) + d.i[0]
+        a = p[:, None] * d.p[0] ** (-torch.arange(half, dtype=torch.float64) / half)
+        a = torch.cat([a, a], -1)
+        turned = torch.cat([-x[..., half:], x[..., :half]], -1)
+        return x * a.cos().to(x.dtype) + turned * a.sin().to(x.dtype)
+    return rotate
 
 
 # ---- running and writing ----

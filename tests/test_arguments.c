@@ -342,6 +342,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_CORPUS corpus
 #define A_FILE null_file
 #define A_FIT_RESULT &(ct_fit_result){ 0 }
+#define A_FUNCTION &(ct_function){ first_input, NULL }
 #define A_GENERATOR &generator
 #define A_IDS (ct_ids[]){ { NULL, 0 }, { NULL, 0 } }
 #define A_LM lm
@@ -385,7 +386,10 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_CROSS_ENTROPY_OPTIONS { .has_ignore_index = true }
 #define GIVEN_FIT_RESULT { 0 }
 #define GIVEN_IDS { NULL, 0 }
+#define GIVEN_CTC_OPTIONS { 0 }
+#define GIVEN_GAUSSIAN_NLL_OPTIONS { 0 }
 #define GIVEN_INIT ct_init_constant(1)
+#define GIVEN_KL_DIV_OPTIONS { 0 }
 #define GIVEN_LION_OPTIONS { 0 }
 #define GIVEN_LM_GENERATE_OPTIONS { 0 }
 #define GIVEN_LM_OPTIONS { .hidden_size = 3 }
@@ -423,6 +427,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_SCHEDULE_PLATEAU_OPTIONS { 0 }
 #define GIVEN_SGD_OPTIONS { 0 }
 #define GIVEN_TRAINER { .max_epochs = 1 }
+#define GIVEN_TRIPLET_MARGIN_OPTIONS { 0 }
 #define GIVEN_VOCAB_OPTIONS { 0 }
 #define FUNCTION_FACTOR constant_factor
 #define FUNCTION_FORWARD same_forward

@@ -115,6 +115,8 @@ holds "$(row 'epoch 100:' 6) > 0.95"
 
 runs gan --epochs 100
 holds "$(row 'epoch 100:' 7) > 0.6 && $(row 'epoch 100:' 14) >= 7"
+runs lenet --epochs 5
+holds "$(row 'epoch 5:' 6) > 0.85"
 
 # The same command gives the same numbers, at any number of threads; another seed gives others.
 for example in autoregressive linear_regression mlp 'gan --epochs 5'; do
@@ -127,6 +129,13 @@ for example in autoregressive linear_regression mlp 'gan --epochs 5'; do
         fail "$example: another seed gives the same numbers"
     fi
 done
+quick='--epochs 1 --num-train 256 --num-val 64'
+# shellcheck disable=SC2086
+runs lenet $quick
+cp "$tmp/out" "$tmp/one"
+# shellcheck disable=SC2086
+runs lenet $quick --threads 3
+cmp -s "$tmp/out" "$tmp/one" || fail "lenet: three threads give other numbers"
 
 # ---- bad input: one line on stderr, status 1 for data and 2 for the command line ------------
 
@@ -145,7 +154,7 @@ refuses()   # STATUS PATTERN PROGRAM OPTIONS...
 
 # Command lines and texts are read as those of rnn_concise are (examples.sh): each program takes its own
 # options, and no others.
-examples='rnn_scratch overfit deep clipping one_hot autoregressive linear_regression mlp gan'
+examples='rnn_scratch overfit deep clipping one_hot autoregressive linear_regression mlp lenet gan'
 for example in $examples; do
     "examples/$example" --help >"$tmp/out" 2>"$tmp/err" || fail "$example --help: status $?"
     grep -q '^ *--epochs=N *epochs ([0-9;a-z ]*)$' "$tmp/out" ||
@@ -193,3 +202,4 @@ leaks autoregressive --num-train 32 --svg "$tmp/leak.svg"
 leaks linear_regression --num-train 64
 leaks mlp --num-train 10
 leaks gan --num-train 64
+leaks lenet --num-train 32 --num-val 8

@@ -61,6 +61,8 @@
 
 #include <cotangent/data/text.h>
 #include <cotangent/data/vocab.h>
+#include <cotangent/data/batch.h>
+#include <cotangent/data/dataset.h>
 #include <cotangent/data/loader.h>
 #include <cotangent/data/tensor_loader.h>
 

@@ -294,6 +294,7 @@ typedef struct ct_thread {
     ct_status error;
     unsigned error_serial; /* counts errors and refused side effects */
     bool error_closed;
+    bool quiet; /* errors are recorded, but the handler is not called: another thread raises them */
 
     const cti_draws *draws; /* NULL: any generator may draw */
     bool recording;
@@ -422,6 +423,9 @@ const cti_ticket *cti_captured_ticket(uint32_t number); /* or NULL */
  * the frame without touching the error state. */
 ct_scope cti_scope_push(void);
 void cti_scope_pop(ct_scope s);
+
+/* True if s is open on this thread. */
+bool cti_scope_is_open(ct_scope s);
 
 /* Memory of the innermost scope, which ends with it; aligned for any type, undefined contents. NULL
  * with an error (no scope, memory). It comes from the pool of buffers. */

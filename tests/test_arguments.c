@@ -135,6 +135,11 @@ static const legal_null legal_nulls[] = {
     { "ct_corpus_unknown", "c" },
     { "ct_corpus_sha256", "c" },
     { "ct_corpus_invalid_bytes", "c" },
+    { "ct_pad_sequence", "lengths" },
+    { "ct_dataset_new", "self" },
+    { "ct_dataset_free", "d" },
+    { "ct_dataset_count", "d" },
+    { "ct_dataset_field", "d name" },
     { "ct_loader_free", "l" },
     { "ct_loader_batches", "l" },
     { "ct_loader_tokens", "l" },
@@ -202,6 +207,7 @@ static const char *const sinks[] = {
     "ct_clip_grad_value",
     "ct_loader_begin",
     "ct_loader_next",
+    "ct_loader_step",
     "ct_loader_seek",
     "ct_plot_save",
     "ct_lm_save",
@@ -227,6 +233,7 @@ static ct_module *module;
 static ct_text *text;
 static ct_corpus *corpus;
 static ct_lm *lm;
+static ct_dataset *dataset, *datasets_out[2];
 static ct_loader *loader;
 static ct_safetensors *tensors_file;
 static ct_capture *capture;
@@ -297,6 +304,14 @@ static ct_tensor *cell_step(void *self, ct_tensor *x, ct_tensor *const *state, c
     return next[0] = x;
 }
 
+static ct_status get_sample(void *self, int64_t i, void *const *field)
+{
+    (void)self, (void)i, (void)field;
+    return CT_OK;
+}
+
+static const ct_dataset_table table = { .name = "table", .get = get_sample };
+
 static const ct_cell cell = { .name = "cell", .states = 1, .step = cell_step };
 static const ct_nn_recurrent_options cell_options = { .hidden_size = 3, .input_size = 3 };
 
@@ -312,6 +327,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define LIVE_TENSORS (ct_tensor *[]){ live, live }
 #define TENSORS_OUT tensors_out
 #define STATE_OUT &state_out
+#define DATASETS_OUT datasets_out
 #define MEMORY (void *)memory
 #define TEXT "none/x"
 #define NAMES (const char *const[]){ "x", "y" }
@@ -322,6 +338,9 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_CELL_PLACE &(ct_cell_place){ .module = recurrent, .cell = &cell, .options = &cell_options }
 #define A_CELL_STEP &(ct_cell_step){ 0 }
 #define A_CORPUS corpus
+#define A_DATASET dataset
+#define A_DATASET_TABLE &table
+#define A_FIELD (ct_field[]){ { .name = "x" }, { .name = "y" } }
 #define A_FILE null_file
 #define A_FIT_RESULT &(ct_fit_result){ 0 }
 #define A_GENERATOR &generator
@@ -354,10 +373,14 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_CONVERT_OPTIONS { 0 }
 #define GIVEN_CORPUS_OPTIONS { 0 }
 #define GIVEN_CROSS_ENTROPY_OPTIONS { .has_ignore_index = true }
+#define GIVEN_BATCH { 0 }
+#define GIVEN_DATASET_WINDOWS_OPTIONS { .steps = 1 }
+#define GIVEN_FIELD { .name = "x" }
 #define GIVEN_INIT ct_init_constant(1)
 #define GIVEN_LM_GENERATE_OPTIONS { 0 }
 #define GIVEN_LM_OPTIONS { .hidden_size = 3 }
 #define GIVEN_LOADER_CURSOR { 0 }
+#define GIVEN_LOADER_OPTIONS { .batch_size = 2 }
 #define GIVEN_LOADER_SEQUENCES_OPTIONS { .batch_size = 2, .steps = 3 }
 #define GIVEN_LOADER_SERIES_OPTIONS { .batch_size = 1, .steps = 1 }
 #define GIVEN_LOADER_TENSORS_OPTIONS { .batch_size = 2 }
@@ -406,6 +429,7 @@ static void make_data(void)
     text = ct_text_new_from_bytes("the time traveller for so it will be convenient", 47, "text");
     corpus = ct_corpus_new(text, (ct_corpus_options){ 0 });
     lm = ct_lm_new(corpus, (ct_lm_options){ .hidden_size = 3 });
+    dataset = ct_dataset_tensors_new(2, NAMES, LIVE_TENSORS);
     loader = ct_loader_windows_new(corpus, (ct_loader_windows_options){ 2, 3, .count = 4 });
     for (i = 0; i < 2; i++)
         ck_assert(ct_loader_begin(loader) == CT_OK);
@@ -454,6 +478,7 @@ static void free_values(void)
     ct_safetensors_close(tensors_file);
     ct_capture_free(capture);
     ct_loader_free(loader);
+    ct_dataset_free(dataset);
     ct_lm_free(lm);
     ct_corpus_free(corpus);
     ct_text_free(text);

@@ -262,6 +262,7 @@ typedef struct dataset_part {
     ct_dataset *base;
     int64_t first, count;
     int64_t *index;
+    cti_spans spans; /* of a range of samples in memory */
 } dataset_part;
 
 static int64_t part_sample(const dataset_part *p, int64_t i)
@@ -322,15 +323,27 @@ static ct_dataset *part_new(const char *function, ct_dataset *base, int64_t firs
                             int64_t *index)
 {
     dataset_part *p = cti_calloc(1, sizeof *p);
+    ct_dataset *d;
 
     if (!p) {
         cti_out_of_memory(function, sizeof *p);
         cti_release(index);
         return NULL;
     }
-    *p = (dataset_part){ cti_dataset_ref(base), first, count, index };
-    return cti_dataset_new(function, index ? &subset_table : &range_table, p, count,
-                           base->field_count, base->field);
+    *p = (dataset_part){ .base = cti_dataset_ref(base), .first = first, .count = count };
+    p->index = index;
+    d = cti_dataset_new(function, index ? &subset_table : &range_table, p, count, base->field_count,
+                        base->field);
+    if (d && !index && base->spans) {
+        p->spans.count = base->field_count;
+        p->spans.samples = count;
+        for (int k = 0; k < base->field_count; k++) {
+            p->spans.span[k] = base->spans->span[k];
+            p->spans.span[k].from += (size_t)first * p->spans.span[k].unit;
+        }
+        d->spans = &p->spans;
+    }
+    return d;
 }
 
 ct_dataset *ct_dataset_range_new(ct_dataset *d, int64_t first, int64_t count)

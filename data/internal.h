@@ -24,6 +24,7 @@ struct ct_dataset {
     ct_field field[CT_MAX_FIELDS]; /* a sequence: shape.dim[0] is -1 */
     size_t bytes[CT_MAX_FIELDS];   /* of a sample's field; of one entry of a sequence */
     char name[CT_MAX_FIELDS][CTI_FIELD_NAME + 1];
+    const struct cti_spans *spans; /* where its samples lie in memory, or NULL */
 };
 
 /* ct_dataset_new in the name of another function. */
@@ -68,9 +69,6 @@ typedef struct cti_spans {
 /* A dataset of a copy of draft; takes what draft owns also if it fails. name is the table's:
  * "tensors", "windows", "text". */
 ct_dataset *cti_spans_new(const char *function, const cti_spans *draft, const ct_field *fields);
-
-/* The spans of a dataset that was made so; NULL of another. */
-const cti_spans *cti_spans_get(const ct_dataset *d);
 
 /* The sizes of windows, 0 replaced by the default. False with an error, also for a series of n values
  * that is too short for one window. */

@@ -57,6 +57,7 @@ static const ct_dataset_table spans_table = {
 ct_dataset *cti_spans_new(const char *function, const cti_spans *draft, const ct_field *fields)
 {
     cti_spans *s = cti_calloc(1, sizeof *s);
+    ct_dataset *d;
 
     if (!s) {
         cti_out_of_memory(function, sizeof *s);
@@ -68,12 +69,10 @@ ct_dataset *cti_spans_new(const char *function, const cti_spans *draft, const ct
         return NULL;
     }
     *s = *draft;
-    return cti_dataset_new(function, &spans_table, s, s->samples, s->count, fields);
-}
-
-const cti_spans *cti_spans_get(const ct_dataset *d)
-{
-    return d->table == &spans_table ? d->self : NULL;
+    d = cti_dataset_new(function, &spans_table, s, s->samples, s->count, fields);
+    if (d)
+        d->spans = s;
+    return d;
 }
 
 /* ---- rows of tensors ---- */
@@ -309,7 +308,7 @@ static bool windows_span(const cti_spans *in, const windows *w, int side, cti_sp
 static ct_dataset *windows_make(const char *function, const windows *draft, int64_t count,
                                 const ct_field *fields)
 {
-    const cti_spans *in = cti_spans_get(draft->base);
+    const cti_spans *in = draft->base->spans;
     cti_spans spans = { .count = 2, .samples = count };
     windows *w;
 

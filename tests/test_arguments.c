@@ -140,6 +140,7 @@ static const legal_null legal_nulls[] = {
     { "ct_dataset_free", "d" },
     { "ct_dataset_count", "d" },
     { "ct_dataset_field", "d name" },
+    { "ct_dataset_csv_category", "d field" },
     { "ct_loader_free", "l" },
     { "ct_loader_batches", "l" },
     { "ct_loader_tokens", "l" },
@@ -310,6 +311,7 @@ static ct_status get_sample(void *self, int64_t i, void *const *field)
     return CT_OK;
 }
 
+static const ct_csv_field csv_fields[] = { { .name = "x" }, { 0 } };
 static const ct_dataset_table table = { .name = "table", .get = get_sample };
 
 static const ct_cell cell = { .name = "cell", .states = 1, .step = cell_step };
@@ -374,6 +376,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_CORPUS_OPTIONS { 0 }
 #define GIVEN_CROSS_ENTROPY_OPTIONS { .has_ignore_index = true }
 #define GIVEN_BATCH { 0 }
+#define GIVEN_DATASET_CSV_OPTIONS { .fields = csv_fields }
 #define GIVEN_DATASET_WINDOWS_OPTIONS { .steps = 1 }
 #define GIVEN_FIELD { .name = "x" }
 #define GIVEN_INIT ct_init_constant(1)

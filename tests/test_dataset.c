@@ -455,5 +455,6 @@ int main(void)
     tcase_add_test(tc, allocation_fails);
     dataset_loader_cases(suite);
     dataset_sequence_cases(suite);
+    dataset_file_cases(suite);
     return harness_run(suite);
 }

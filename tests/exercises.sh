@@ -105,6 +105,19 @@ grep -Eq '^w \([12]\.[09][0-9]*, -3\.[34][0-9]*\), b 4\.[12][0-9]*;' "$tmp/out" 
 runs mlp
 holds "$(row 'epoch 100:' 6) > 0.95"
 
+# A file of the user's; a finished run is not run again.
+awk 'BEGIN {
+    print "load,hour,temperature"
+    for (i = 0; i < 400; i++)
+        print 50 + 10 * sin(i / 4) ",\"" i "\"," 12 + 5 * sin(i / 4)
+}' >"$tmp/power.csv"
+runs forecast "$tmp/power.csv" "$tmp/forecast.safetensors"
+holds "$(row 'mean absolute error' 4) < 2"
+tail -n 1 "$tmp/out" >"$tmp/one"
+runs forecast "$tmp/power.csv" "$tmp/forecast.safetensors"
+tail -n 1 "$tmp/out" | cmp -s - "$tmp/one" || fail "forecast: the resumed run ends with other numbers"
+sed 's/^\(4[0-9]*\.[0-9]*\),/\1 kW,/' "$tmp/power.csv" >"$tmp/units.csv"
+
 # The same command gives the same numbers, at any number of threads; another seed gives others.
 for example in autoregressive linear_regression mlp; do
     runs $example
@@ -147,6 +160,7 @@ refuses 2 'unexpected argument "book"' mlp book
 refuses 2 '--num-train: 950 of 1000 points leave too few' autoregressive --num-train 950
 refuses 2 '--tokens: "vowel" is not one of char\|word' one_hot --tokens vowel
 refuses 1 "$tmp/missing: No such file" overfit --data "$tmp/missing"
+refuses 1 'units.csv:[0-9]*: column "load": "4.* kW" is not a number' forecast "$tmp/units.csv"
 refuses 1 "$tmp/none/a.svg: No such file" autoregressive --svg "$tmp/none/a.svg"
 
 # A learning rate that is a number, but takes the weights out of f32.

@@ -7,6 +7,8 @@
 #include <stdint.h>
 
 #include <cotangent/data/dataset.h>
+#include <cotangent/data/text.h>
+#include <cotangent/data/vocab.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -58,6 +60,41 @@ ct_dataset *ct_dataset_csv_new(const char *path, ct_dataset_csv_options options)
 /* The text of category number id of a field of a CSV dataset. NULL, without an error, if there is
  * none. Lives as long as d. */
 const char *ct_dataset_csv_category(const ct_dataset *d, const char *field, int64_t id);
+
+/* ---- NPY ---- */
+
+/* Files of NumPy (tensor/npy.h), one a field: paths[k] holds (N, ...), and sample i is row i of each.
+ * mapped: the files are not read but mapped into memory, so that they may be larger than it; they must
+ * be in C order and not of bools. A mapped file must not become shorter while the dataset lives: the
+ * system then ends the program. The caller frees the dataset. Errors of ct_npy_read and
+ * ct_dataset_tensors_new; CT_ERR_FORMAT for Fortran order and bools if mapped. */
+ct_dataset *ct_dataset_npy_new(int count, const char *const *names, const char *const *paths,
+                               bool mapped);
+
+/* ---- IDX ---- */
+
+/* The format of MNIST: images (N, ...) of bytes as the field "x", f32 (...) in [0, 1]; labels (N) of bytes
+ * as the field "y", i32. labels may be NULL. A file that gzip has compressed is read in a build with
+ * zlib. The caller frees the dataset. CT_ERR_FORMAT, with the path, for another format or a length other
+ * than the header says; CT_ERR_SHAPE for different N; CT_ERR_ARGUMENT for a compressed file without
+ * zlib; CT_ERR_IO; CT_ERR_MEMORY. */
+ct_dataset *ct_dataset_idx_new(const char *images, const char *labels);
+
+/* ---- pairs of texts ---- */
+
+typedef struct ct_dataset_parallel_options {
+    const ct_vocab *src, *tgt; /* of each side; must live as long as the dataset */
+    int64_t max_tokens;        /* longer lines are cut to so many tokens; 0: not */
+} ct_dataset_parallel_options;
+
+/* Lines of two texts that belong together: line i of src and line i of tgt. The fields "src" and "tgt"
+ * are sequences of i32 with the id of "<pad>" after their end; tgt begins with "<bos>" and both end
+ * with "<eos>". The vocabularies must have these tokens: give them as .reserved. A last line may lack its
+ * end. The texts are encoded as they are and may be freed. The caller frees the dataset.
+ * CT_ERR_ARGUMENT for a NULL and for a vocabulary without one of the tokens; CT_ERR_SHAPE for different
+ * numbers of lines; CT_ERR_MEMORY. */
+ct_dataset *ct_dataset_parallel_new(const ct_text *src, const ct_text *tgt,
+                                    ct_dataset_parallel_options options);
 
 #ifdef __cplusplus
 }

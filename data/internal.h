@@ -63,12 +63,17 @@ typedef struct cti_spans {
     int64_t samples;
     void *owned[CT_MAX_FIELDS];
     ct_tensor *kept[CT_MAX_FIELDS];
+    void *mapped[CT_MAX_FIELDS]; /* by mmap */
+    size_t mapped_bytes[CT_MAX_FIELDS];
     ct_dataset *base;
 } cti_spans;
 
 /* A dataset of a copy of draft; takes what draft owns also if it fails. name is the table's:
  * "tensors", "windows", "text". */
 ct_dataset *cti_spans_new(const char *function, const cti_spans *draft, const ct_field *fields);
+
+/* Gives up what a draft owns. */
+void cti_spans_drop(const cti_spans *s);
 
 /* The sizes of windows, 0 replaced by the default. False with an error, also for a series of n values
  * that is too short for one window. */

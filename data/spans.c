@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static ct_status spans_get(void *self, int64_t i, void *const *field)
 {
@@ -38,16 +39,21 @@ static ct_status spans_digest(void *self, char hex[65])
     return CT_OK;
 }
 
-static void spans_free(void *self)
+void cti_spans_drop(const cti_spans *s)
 {
-    cti_spans *s = self;
-
     for (int k = 0; k < s->count; k++) {
         cti_release(s->owned[k]);
         ct_free(s->kept[k]);
+        if (s->mapped[k])
+            munmap(s->mapped[k], s->mapped_bytes[k]);
     }
     ct_dataset_free(s->base);
-    cti_release(s);
+}
+
+static void spans_free(void *self)
+{
+    cti_spans_drop(self);
+    cti_release(self);
 }
 
 static const ct_dataset_table spans_table = {
@@ -61,11 +67,7 @@ ct_dataset *cti_spans_new(const char *function, const cti_spans *draft, const ct
 
     if (!s) {
         cti_out_of_memory(function, sizeof *s);
-        for (int k = 0; k < draft->count; k++) {
-            cti_release(draft->owned[k]);
-            ct_free(draft->kept[k]);
-        }
-        ct_dataset_free(draft->base);
+        cti_spans_drop(draft);
         return NULL;
     }
     *s = *draft;
@@ -142,10 +144,7 @@ ct_dataset *ct_dataset_tensors_new(int count, const char *const *names, ct_tenso
     }
     if (good)
         return cti_spans_new(me, &draft, fields);
-    for (int k = 0; k < count; k++) {
-        cti_release(draft.owned[k]);
-        ct_free(draft.kept[k]);
-    }
+    cti_spans_drop(&draft);
     return NULL;
 }
 

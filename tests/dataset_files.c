@@ -1,4 +1,4 @@
-/* dataset_files.c - datasets of files: CSV. */
+/* dataset_files.c - datasets of CSV files. */
 #include "tensor/internal.h"
 
 #include <locale.h>

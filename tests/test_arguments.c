@@ -141,6 +141,7 @@ static const legal_null legal_nulls[] = {
     { "ct_dataset_count", "d" },
     { "ct_dataset_field", "d name" },
     { "ct_dataset_csv_category", "d field" },
+    { "ct_dataset_idx_new", "labels" },
     { "ct_loader_free", "l" },
     { "ct_loader_batches", "l" },
     { "ct_loader_tokens", "l" },
@@ -377,6 +378,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define GIVEN_CROSS_ENTROPY_OPTIONS { .has_ignore_index = true }
 #define GIVEN_BATCH { 0 }
 #define GIVEN_DATASET_CSV_OPTIONS { .fields = csv_fields }
+#define GIVEN_DATASET_PARALLEL_OPTIONS { .src = ct_corpus_vocab(corpus) }
 #define GIVEN_DATASET_WINDOWS_OPTIONS { .steps = 1 }
 #define GIVEN_FIELD { .name = "x" }
 #define GIVEN_INIT ct_init_constant(1)

@@ -1,6 +1,6 @@
 /* test_dataset.c - datasets: tables of a user, tensors, parts, windows; dataset_loader.c has the loader
- * of any dataset, dataset_sequences.c padding and buckets, dataset_files.c files,
- * dataset_resume.c runs that stop and go on. */
+ * of any dataset, dataset_sequences.c padding and buckets, dataset_files.c CSV files,
+ * dataset_formats.c other files, * dataset_resume.c runs that stop and go on. */
 #include "tensor/internal.h"
 
 #include <stdlib.h>
@@ -458,5 +458,6 @@ int main(void)
     dataset_sequence_cases(suite);
     dataset_file_cases(suite);
     dataset_resume_cases(suite);
+    dataset_format_cases(suite);
     return harness_run(suite);
 }

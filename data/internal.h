@@ -101,8 +101,8 @@ bool cti_load_fill(cti_load *c, const ct_loader *l, int64_t batch);
 /* ---- loaders ---- */
 
 /* Which samples a batch is made of: rows by the loader's order, the sequential and the random iterator
- * over windows of a text. */
-typedef enum cti_cut { CTI_ROWS, CTI_SEQUENTIAL, CTI_RANDOM } cti_cut;
+ * over windows of a text, a stream. */
+typedef enum cti_cut { CTI_ROWS, CTI_SEQUENTIAL, CTI_RANDOM, CTI_STREAM } cti_cut;
 
 /* A tensor of a batch: a field, or the lengths of a sequence. */
 typedef struct cti_entry_of_batch {
@@ -126,7 +126,9 @@ struct ct_loader {
     const char *function; /* that made it, for messages */
     const char *kind;     /* "windows", "sequential", "random", "series", "tensors", "dataset" */
     cti_cut cut;
-    ct_dataset *data; /* a reference */
+    ct_dataset *data;               /* a reference; NULL for a stream, */
+    ct_batch_writer *stream_writer; /* which has this */
+    bool continues;                 /* of a stream */
     int64_t batch, steps;
     int64_t first;      /* for the description alone: the data begin there */
     int64_t row_tokens; /* what a row counts as, unless counted is a sequence */
@@ -202,6 +204,14 @@ void cti_workers_give_back(cti_workers *w);
  * both places. false with an error. */
 bool cti_ahead_next(ct_loader *l, ct_batch *batch);
 void cti_ahead_free(ct_loader *l);
+
+/* What a loader of a stream does (stream.c). */
+int64_t cti_stream_batches(const ct_loader *l);
+bool cti_stream_begin(ct_loader *l, int64_t epoch);
+bool cti_stream_next(ct_loader *l, ct_batch *batch);
+bool cti_stream_skip(ct_loader *l, int64_t batches);
+void cti_stream_describe(const ct_loader *l, cti_entries *e);
+void cti_stream_free(ct_batch_writer *w);
 
 /* True if the batches are tokens of a corpus. */
 bool cti_loader_has_tokens(const ct_loader *l);

@@ -16,7 +16,11 @@
 /* Rows and batches at the loader's offset. */
 static void loader_measure(ct_loader *l)
 {
-    int64_t tokens = l->data->count + l->steps - l->offset - 1; /* after the offset, but the last */
+    int64_t tokens;
+
+    if (l->cut == CTI_STREAM)
+        return;
+    tokens = l->data->count + l->steps - l->offset - 1; /* after the offset, but the last */
 
     if (l->cut == CTI_ROWS) {
         l->batches = l->drop_last ? l->rows / l->batch : (l->rows - 1) / l->batch + 1;
@@ -42,6 +46,8 @@ static bool loader_draw(ct_loader *l, int64_t offset)
     ct_generator g;
     char name[40];
 
+    if (l->cut == CTI_STREAM)
+        return cti_stream_begin(l, l->epoch);
     if (l->workers)
         cti_workers_pause(l->workers);
     l->ahead[0].batch = l->ahead[1].batch = -1;
@@ -172,11 +178,13 @@ static bool loader_next(ct_loader *l, ct_batch *batch)
         ct_raise(CT_ERR_DEVICE, "ct_loader_next", "there is no device %d", l->device);
         return false;
     }
-    if (be->async ? !cti_ahead_next(l, batch) : !loader_next_here(l, batch)) {
+    if (l->cut == CTI_STREAM ? !cti_stream_next(l, batch)
+        : be->async          ? !cti_ahead_next(l, batch)
+                             : !loader_next_here(l, batch)) {
         memset(batch, 0, sizeof *batch);
         return false;
     }
-    batch->continues = l->cut == CTI_SEQUENTIAL && l->next > 0;
+    batch->continues = ct_loader_continues(l) && l->next > 0;
     l->next++;
     return true;
 }
@@ -236,6 +244,7 @@ void ct_loader_free(ct_loader *l)
     cti_workers_free(l->workers);
     cti_ahead_free(l);
     cti_load_free(&l->here);
+    cti_stream_free(l->stream_writer);
     ct_dataset_free(l->data);
     cti_release(l->sums);
     cti_release(l->order);
@@ -465,6 +474,8 @@ int64_t ct_loader_tokens(const ct_loader *l)
 {
     if (!l)
         return 0;
+    if (l->cut == CTI_STREAM)
+        return 0;
     if (l->counted >= 0)
         return loader_counted(l);
     return l->row_tokens * (l->cut == CTI_ROWS && !l->drop_last ? l->rows : l->batches * l->batch);
@@ -477,7 +488,7 @@ bool cti_loader_has_tokens(const ct_loader *l)
 
 bool ct_loader_continues(const ct_loader *l)
 {
-    return l && l->cut == CTI_SEQUENTIAL;
+    return l && (l->cut == CTI_SEQUENTIAL || l->continues);
 }
 
 /* ---- for checkpoints ---- */
@@ -495,6 +506,8 @@ bool cti_loader_fits(const ct_loader *l, ct_loader_cursor at)
         return false;
     there.offset = at.offset;
     loader_measure(&there);
+    if (l->cut == CTI_STREAM)
+        there.batches = cti_stream_batches(l);
     return at.batch <= (at.epoch ? there.batches : 0);
 }
 
@@ -517,7 +530,7 @@ ct_status ct_loader_seek(ct_loader *l, ct_loader_cursor at)
     l->epoch = at.epoch;
     if (at.epoch) {
         l->epoch--;
-        good = loader_draw(l, at.offset);
+        good = loader_draw(l, at.offset) && (l->cut != CTI_STREAM || cti_stream_skip(l, at.batch));
         l->epoch++;
     }
     if (!good)
@@ -564,6 +577,10 @@ void cti_loader_describe(const ct_loader *l, cti_entries *e)
 {
     char hex[65];
 
+    if (l->cut == CTI_STREAM) {
+        cti_stream_describe(l, e);
+        return;
+    }
     cti_buffer_print(cti_entries_add(e, "kind"), "%s", l->kind);
     cti_buffer_print(cti_entries_add(e, "batch_size"), "%lld", (long long)l->batch);
     cti_buffer_print(cti_entries_add(e, "steps"), "%lld", (long long)l->steps);
@@ -590,7 +607,7 @@ ct_status ct_loader_set_offset(ct_loader *l, int64_t offset)
         return ct_error();
     if (!l)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset", "l is NULL");
-    if (l->cut == CTI_ROWS)
+    if (l->cut == CTI_ROWS || l->cut == CTI_STREAM)
         return ct_raise(CT_ERR_ARGUMENT, "ct_loader_set_offset",
                         "a loader of windows has no offset");
     if (offset < -1 || offset >= loader_offsets(l))

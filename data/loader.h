@@ -58,6 +58,38 @@ typedef struct ct_loader_options {
  * 0, a count that is no sequence; CT_ERR_SHAPE if there is no batch; CT_ERR_MEMORY. */
 ct_loader *ct_loader_new(ct_dataset *d, ct_loader_options options);
 
+/* ---- a stream: batches of your own, where samples have no number ---- */
+
+/* The batch that next writes. */
+typedef struct ct_batch_writer ct_batch_writer;
+
+/* Returns room for a field of the batch, (rows, ...), row-major, which next must fill before it returns.
+ * All fields have the same rows. NULL with CT_ERR_ARGUMENT for a NULL, a bad or repeated name and more
+ * than CT_MAX_FIELDS fields, CT_ERR_SHAPE, CT_ERR_DTYPE, CT_ERR_MEMORY. */
+void *ct_batch_field(ct_batch_writer *w, const char *name, ct_dtype dtype, ct_shape shape);
+
+/* Sets batch.tokens; without it they are the rows. CT_ERR_ARGUMENT for a NULL and below 0. */
+ct_status ct_batch_set_tokens(ct_batch_writer *w, int64_t tokens);
+
+typedef struct ct_stream_table {
+    const char *name; /* for messages */
+    /* Begins an epoch, 0, 1, ...: what it gives may depend on a seed and on the epoch alone. */
+    ct_status (*begin)(void *self, int64_t epoch);
+    /* Writes a batch. False at the end of the epoch, and after an error that it has raised. */
+    bool (*next)(void *self, ct_batch_writer *w);
+    /* How many batches an epoch has, at least 1. Of a stream that goes on, the epoch ends there. */
+    int64_t (*batches)(void *self);
+    ct_status (*digest)(void *self, char hex[65]); /* optional, as of a dataset */
+    void (*free)(void *self);                      /* optional */
+    bool continues; /* row i of a batch continues row i of the one before: carry the state */
+} ct_stream_table;
+
+/* Makes a loader of a stream (PyTorch's IterableDataset), which the caller frees. The loader owns self as
+ * a dataset does. All functions of the table are called on the thread that uses the loader.
+ * ct_loader_seek begins the epoch and draws again the batches that came before. ct_loader_tokens is 0.
+ * CT_ERR_ARGUMENT for a NULL, also in the table; CT_ERR_MEMORY. */
+ct_loader *ct_loader_stream_new(const ct_stream_table *table, void *self, ct_device device);
+
 /* ---- of a text: x is (B, T) tokens, i32, and y the same tokens moved on by one. The corpus must stay
  * alive as long as the loader ---- */
 

@@ -379,6 +379,158 @@ START_TEST(no_threads)
 }
 END_TEST
 
+/* ---- streams ---- */
+
+/* Five batches an epoch, of 1 to 5 rows of the numbers that a generator gives. */
+typedef struct draws {
+    ct_generator g;
+    int64_t batch;
+    int freed, ends, fault; /* ends: the epoch ends after so many batches; fault: in batch 2 */
+} draws;
+
+static ct_status draws_begin(void *self, int64_t epoch)
+{
+    draws *d = self;
+
+    d->g = ct_generator_from_seed(100 + (uint64_t)epoch);
+    d->batch = 0;
+    return d->fault == 9 ? CT_ERR_IO : CT_OK;
+}
+
+static bool draws_next(void *self, ct_batch_writer *w)
+{
+    draws *d = self;
+    int64_t rows = d->batch + 1;
+    int32_t *y;
+    float *x;
+
+    if (d->batch == d->ends)
+        return false;
+    if (d->fault && d->batch == 2) {
+        if (d->fault == 1)
+            return ct_raise(CT_ERR_IO, "draws_next", "the line is cut") == CT_OK;
+        if (d->fault == 2)
+            return true; /* without a field */
+        ct_batch_field(w, "x", CT_F32, CT_SHAPE(2));
+        if (d->fault == 3)
+            ct_batch_field(w, "y", CT_F32, CT_SHAPE(3));
+        if (d->fault == 4)
+            ct_batch_field(w, "x", CT_F32, CT_SHAPE(2));
+        if (d->fault == 5)
+            ct_batch_field(w, "y", CT_F32, CT_SCALAR);
+        return true;
+    }
+    x = ct_batch_field(w, "x", CT_F32, CT_SHAPE(rows, 2));
+    y = ct_batch_field(w, "y", CT_I32, CT_SHAPE(rows));
+    for (int64_t i = 0; x && y && i < rows; i++) {
+        x[2 * i] = (float)ct_random_uniform(&d->g);
+        x[2 * i + 1] = (float)d->batch;
+        y[i] = (int32_t)i;
+    }
+    d->batch++;
+    return ct_batch_set_tokens(w, 10 * rows) == CT_OK;
+}
+
+static int64_t draws_batches(void *self)
+{
+    return ((draws *)self)->fault == 8 ? 0 : 5;
+}
+
+static void draws_free(void *self)
+{
+    ((draws *)self)->freed++;
+}
+
+static const ct_stream_table draws_table = { .name = "draws",
+                                             .begin = draws_begin,
+                                             .next = draws_next,
+                                             .batches = draws_batches,
+                                             .free = draws_free,
+                                             .continues = true };
+
+START_TEST(stream)
+{
+    draws a = { .ends = -1 }, b = { .ends = -1 };
+    ct_loader *l = ct_loader_stream_new(&draws_table, &a, DEVICE);
+    ct_loader *m = ct_loader_stream_new(&draws_table, &b, DEVICE);
+    double first[2] = { 0 };
+
+    ck_assert(ct_loader_batches(l) == 5 && ct_loader_tokens(l) == 0 && ct_loader_continues(l));
+    for (int epoch = 0; epoch < 2; epoch++) {
+        ck_assert(ct_loader_begin(l) == CT_OK);
+        for (int64_t k = 0; k < 5; k++) {
+            ct_loader_cursor at = ct_loader_tell(l);
+            ct_scope s = ct_scope_begin();
+            ct_batch p, q;
+            double *x;
+
+            ck_assert(ct_loader_next(l, &p) && p.rows == k + 1 && p.tokens == 10 * (k + 1));
+            ck_assert(p.continues == (k > 0) && p.field_count == 2 && ct_size(p.x, 1) == 2);
+            ck_assert(ct_loader_seek(m, at) == CT_OK && ct_loader_next(m, &q));
+            x = values_of(p.x);
+            expect_values("x", q.x, x, (size_t)(2 * p.rows), 0);
+            ck_assert(x[1] == (double)k);
+            if (k == 0)
+                first[epoch] = x[0];
+            free(x);
+            ck_assert(ct_scope_end(s) == CT_OK);
+        }
+        ck_assert(!ct_loader_next(l, &(ct_batch){ 0 }));
+    }
+    ck_assert(first[0] != first[1]);
+    ct_loader_free(l);
+    ct_loader_free(m);
+    ck_assert(a.freed == 1 && b.freed == 1);
+}
+END_TEST
+
+START_TEST(stream_bad)
+{
+    static const struct {
+        ct_status status;
+        const char *word;
+    } faults[] = { { CT_ERR_IO, "the line is cut" },
+                   { CT_ERR_ARGUMENT, "next wrote no field" },
+                   { CT_ERR_SHAPE, "f32[3]" },
+                   { CT_ERR_ARGUMENT, "appears twice" },
+                   { CT_ERR_SHAPE, "must be (rows, ...)" } };
+    ct_stream_table incomplete = draws_table;
+    draws d = { .ends = 3 };
+    ct_loader *l = ct_loader_stream_new(&draws_table, &d, DEVICE);
+    int batches = 0;
+    ct_batch b;
+
+    ck_assert(ct_loader_begin(l) == CT_OK);
+    while (ct_loader_step(l, &b)) /* ends sooner than it said */
+        batches++;
+    expect_ok();
+    ck_assert(batches == 3 && ct_loader_batches(l) == 3);
+    d.ends = -1;
+    for (int k = 0; k < LENGTH(faults); k++) {
+        d.fault = k + 1;
+        ck_assert(ct_loader_begin(l) == CT_OK);
+        for (batches = 0; ct_loader_step(l, &b); batches++)
+            ;
+        ck_assert_msg(batches == 2 && ct_error() == faults[k].status &&
+                          (k == 2 || k == 4 || strstr(ct_error_message(), faults[k].word)),
+                      "%s", ct_error_message());
+        ct_error_clear();
+    }
+    d.fault = 9;
+    ck_assert(ct_loader_begin(l) == CT_ERR_ARGUMENT);
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_begin", "draws: begin returned an error without");
+    ct_loader_free(l);
+    ck_assert(d.freed == 1);
+
+    d.fault = 8;
+    ck_assert(!ct_loader_stream_new(&draws_table, &d, DEVICE) && d.freed == 2);
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_stream_new", "batches returned 0");
+    incomplete.next = NULL;
+    ck_assert(!ct_loader_stream_new(&incomplete, &d, DEVICE) && d.freed == 3);
+    expect_error(CT_ERR_ARGUMENT, "ct_loader_stream_new", "next is NULL");
+}
+END_TEST
+
 void dataset_loader_cases(Suite *suite)
 {
     TCase *tc = harness_case(suite, "loader");
@@ -393,4 +545,6 @@ void dataset_loader_cases(Suite *suite)
     tcase_add_test(tc, workers_give_the_same);
     tcase_add_test(tc, errors_of_get);
     tcase_add_test(tc, no_threads);
+    tcase_add_test(tc, stream);
+    tcase_add_test(tc, stream_bad);
 }

@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "data/internal.h"
 #include "tensor/hooks.h"
 #include "tensor/internal.h"
 #include "tests/harness.h"
@@ -137,6 +138,7 @@ static const legal_null legal_nulls[] = {
     { "ct_corpus_invalid_bytes", "c" },
     { "ct_pad_sequence", "lengths" },
     { "ct_dataset_new", "self" },
+    { "ct_loader_stream_new", "self" },
     { "ct_dataset_free", "d" },
     { "ct_dataset_count", "d" },
     { "ct_dataset_field", "d name" },
@@ -236,7 +238,7 @@ static ct_text *text;
 static ct_corpus *corpus;
 static ct_lm *lm;
 static ct_dataset *dataset, *datasets_out[2];
-static ct_loader *loader;
+static ct_loader *loader, *stream;
 static ct_safetensors *tensors_file;
 static ct_capture *capture;
 static ct_node *node; /* while backward runs */
@@ -313,6 +315,27 @@ static ct_status get_sample(void *self, int64_t i, void *const *field)
 }
 
 static const ct_csv_field csv_fields[] = { { .name = "x" }, { 0 } };
+static ct_status stream_begin(void *self, int64_t epoch)
+{
+    (void)self, (void)epoch;
+    return CT_OK;
+}
+
+static bool stream_next(void *self, ct_batch_writer *w)
+{
+    (void)self;
+    return ct_batch_field(w, "x", CT_BOOL, CT_SHAPE(2)) != NULL;
+}
+
+static int64_t stream_batches(void *self)
+{
+    (void)self;
+    return 2;
+}
+
+static const ct_stream_table stream_table = {
+    .name = "stream", .begin = stream_begin, .next = stream_next, .batches = stream_batches
+};
 static const ct_dataset_table table = { .name = "table", .get = get_sample };
 
 static const ct_cell cell = { .name = "cell", .states = 1, .step = cell_step };
@@ -336,6 +359,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define NAMES (const char *const[]){ "x", "y" }
 #define MODULES (ct_module *[]){ module, module }
 #define A_BATCH &(ct_batch){ 0 }
+#define A_BATCH_WRITER stream->stream_writer
 #define A_CAPTURE capture
 #define A_CELL &cell
 #define A_CELL_PLACE &(ct_cell_place){ .module = recurrent, .cell = &cell, .options = &cell_options }
@@ -365,6 +389,7 @@ static const ct_op identity = { "identity",        2,   1, CT_SAVE_INPUTS | CT_S
 #define A_RECURRENT recurrent
 #define A_SAFETENSORS tensors_file
 #define A_SCHEDULE ct_optimizer_schedule(optimizer)
+#define A_STREAM_TABLE &stream_table
 #define A_TEXT text
 #define A_TRAINER &(ct_trainer){ .max_epochs = 1 }
 #define A_VOCAB ct_corpus_vocab(corpus)
@@ -434,6 +459,7 @@ static void make_data(void)
     text = ct_text_new_from_bytes("the time traveller for so it will be convenient", 47, "text");
     corpus = ct_corpus_new(text, (ct_corpus_options){ 0 });
     lm = ct_lm_new(corpus, (ct_lm_options){ .hidden_size = 3 });
+    stream = ct_loader_stream_new(&stream_table, NULL, CT_CPU);
     dataset = ct_dataset_tensors_new(2, NAMES, LIVE_TENSORS);
     loader = ct_loader_windows_new(corpus, (ct_loader_windows_options){ 2, 3, .count = 4 });
     for (i = 0; i < 2; i++)
@@ -484,6 +510,7 @@ static void free_values(void)
     ct_capture_free(capture);
     ct_loader_free(loader);
     ct_dataset_free(dataset);
+    ct_loader_free(stream);
     ct_lm_free(lm);
     ct_corpus_free(corpus);
     ct_text_free(text);

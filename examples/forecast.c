@@ -54,25 +54,21 @@ static ct_tensor *predict(const forecast *m, const ct_batch *batch)
     return ct_forward(m->linear, ct_select(y, 0, -1));
 }
 
-static ct_tensor *training_step(void *self, const ct_batch *batch, const ct_state *state,
-                                ct_state **next)
+static ct_tensor *training_step(void *self, ct_step *s)
 {
     const forecast *m = self;
-    ct_tensor *y = ct_div_scalar(ct_sub_scalar(batch->y, m->mean[1]), m->deviation[1]);
+    ct_tensor *y = ct_div_scalar(ct_sub_scalar(s->batch->y, m->mean[1]), m->deviation[1]);
 
-    (void)state, (void)next;
-    return ct_mse_loss(predict(m, batch), y, CT_REDUCTION_MEAN);
+    return ct_mse_loss(predict(m, s->batch), y, CT_REDUCTION_MEAN);
 }
 
 /* The mean absolute error, in the units of the file. */
-static ct_tensor *validation_step(void *self, const ct_batch *batch, const ct_state *state,
-                                  ct_state **next)
+static ct_tensor *validation_step(void *self, ct_step *s)
 {
     const forecast *m = self;
-    ct_tensor *y = ct_add_scalar(ct_mul_scalar(predict(m, batch), m->deviation[1]), m->mean[1]);
+    ct_tensor *y = ct_add_scalar(ct_mul_scalar(predict(m, s->batch), m->deviation[1]), m->mean[1]);
 
-    (void)state, (void)next;
-    return ct_l1_loss(y, batch->y, CT_REDUCTION_MEAN);
+    return ct_l1_loss(y, s->batch->y, CT_REDUCTION_MEAN);
 }
 
 static ct_optimizer *configure_optimizers(void *self)

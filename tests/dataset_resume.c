@@ -14,14 +14,12 @@ typedef struct line {
     ct_module *linear;
 } line;
 
-static ct_tensor *line_step(void *self, const ct_batch *batch, const ct_state *state,
-                            ct_state **next)
+static ct_tensor *line_step(void *self, ct_step *s)
 {
     const line *m = self;
-    ct_tensor *y = ct_mul_scalar(ct_cast(batch->y, CT_F32), 0.01);
+    ct_tensor *y = ct_mul_scalar(ct_cast(s->batch->y, CT_F32), 0.01);
 
-    (void)state, (void)next;
-    return ct_mse_loss(ct_select(ct_forward(m->linear, batch->x), 1, 0), y, CT_REDUCTION_MEAN);
+    return ct_mse_loss(ct_select(ct_forward(m->linear, s->batch->x), 1, 0), y, CT_REDUCTION_MEAN);
 }
 
 static ct_optimizer *line_configure(void *self)

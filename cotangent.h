@@ -82,6 +82,9 @@
 
 #include <cotangent/data/text.h>
 #include <cotangent/data/vocab.h>
+#include <cotangent/data/batch.h>
+#include <cotangent/data/dataset.h>
+#include <cotangent/data/dataset_files.h>
 #include <cotangent/data/loader.h>
 #include <cotangent/data/tensor_loader.h>
 

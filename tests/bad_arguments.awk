@@ -76,6 +76,7 @@ function value(s) {
     if (s ~ /^ct_tensor \*const \*/) return "LIVE_TENSORS"
     if (s ~ /^ct_tensor \*\*/) return "TENSORS_OUT"
     if (s ~ /^ct_state \*\*/) return "STATE_OUT"
+    if (s ~ /^ct_dataset \*\*/) return "DATASETS_OUT"
     if (s ~ /^(const )?ct_[a-z_]+ \*[a-z_]+$/) {
         s = substr(s, index(s, "ct_") + 3)
         sub(/ .*/, "", s)
@@ -155,7 +156,7 @@ function emit_edges(n, i,    type, word, k, m, f, half, field) {
         emit("RANK", word " of -1 axes", n, i, "(ct_shape){ .rank = -1 }")
         return
     }
-    if (type ~ /^int(64_t)? \*[a-z_]+$/ && list[i] ~ /^const /) {
+    if (type ~ /^(int|int64_t|double) \*[a-z_]+$/ && list[i] ~ /^const /) {
         sub(/ .*/, "", type)
         m = edges_of(type)
         for (k = 1; k <= m; k++) {

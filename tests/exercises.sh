@@ -118,6 +118,19 @@ holds "$(row 'epoch 100:' 7) > 0.6 && $(row 'epoch 100:' 14) >= 7"
 runs lenet --epochs 5
 holds "$(row 'epoch 5:' 6) > 0.85"
 
+# A file of the user's; a finished run is not run again.
+awk 'BEGIN {
+    print "load,hour,temperature"
+    for (i = 0; i < 400; i++)
+        print 50 + 10 * sin(i / 4) ",\"" i "\"," 12 + 5 * sin(i / 4)
+}' >"$tmp/power.csv"
+runs forecast "$tmp/power.csv" "$tmp/forecast.safetensors"
+holds "$(row 'mean absolute error' 4) < 2"
+tail -n 1 "$tmp/out" >"$tmp/one"
+runs forecast "$tmp/power.csv" "$tmp/forecast.safetensors"
+tail -n 1 "$tmp/out" | cmp -s - "$tmp/one" || fail "forecast: the resumed run ends with other numbers"
+sed 's/^\(4[0-9]*\.[0-9]*\),/\1 kW,/' "$tmp/power.csv" >"$tmp/units.csv"
+
 # The same command gives the same numbers, at any number of threads; another seed gives others.
 for example in autoregressive linear_regression mlp 'gan --epochs 5'; do
     runs $example
@@ -168,6 +181,7 @@ refuses 2 '--num-train: 950 of 1000 points leave too few' autoregressive --num-t
 refuses 2 '--tokens: "vowel" is not one of char\|word' one_hot --tokens vowel
 refuses 1 'num_heads is 4; it must divide d_model' transformer --data "$text" --hidden 30
 refuses 1 "$tmp/missing: No such file" overfit --data "$tmp/missing"
+refuses 1 'units.csv:[0-9]*: column "load": "4.* kW" is not a number' forecast "$tmp/units.csv"
 refuses 1 "$tmp/none/a.svg: No such file" autoregressive --svg "$tmp/none/a.svg"
 
 # A learning rate that is a number, but takes the weights out of f32.
